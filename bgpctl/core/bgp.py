@@ -1,0 +1,191 @@
+"""BGP nouns: sessions wanted, what a speaker reports, what it is asked to do.
+
+Refuses to know: ExaBGP, its text and its JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from bgpctl.core.model import Address, Asn, Prefix
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Session:
+    """One BGP session this node owes. `passive`: we wait for the peer to connect. Times in seconds."""
+
+    peer: Address
+    name: str
+    local: Address
+    local_asn: Asn
+    peer_asn: Asn
+    passive: bool
+    port: int = 179
+    hold_time_s: int = 90
+    restart_time_s: int = 120
+    password_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerConfig:
+    """Everything the BGP speaker of one node is configured with. `sessions` is sorted by peer address."""
+
+    router_id: Address
+    listen: Address
+    listen_port: int
+    sessions: tuple[Session, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """
+    A route as one peer announced it.
+
+    `as_path` is flat, leftmost first, AS_SET members included; `next_hop` None means that the UPDATE had none.
+    """
+
+    prefix: Prefix
+    next_hop: Address | None
+    as_path: tuple[Asn, ...] = ()
+    origin: str = "igp"
+    local_pref: int | None = None
+    med: int | None = None
+    communities: tuple[tuple[int, int], ...] = ()
+    originator: Address | None = None
+    cluster_list: tuple[Address, ...] = ()
+
+
+# What the speaker reports --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerAttached:
+    """
+    The channel to the BGP speaker is open.
+
+    `instance` changes when the speaker itself was restarted; `established` are the peers whose session is up now.
+    Whatever they announced earlier has to be asked for again.
+    """
+
+    instance: int
+    established: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerDetached:
+    """The channel to the BGP speaker is closed. Sessions may well be up; we cannot know."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened:
+    """The peer's OPEN. `restart_time_s` is None when it did not offer graceful restart (RFC 4724)."""
+
+    peer: Address
+    asn: Asn
+    router_id: Address
+    hold_time_s: int
+    restart_time_s: int | None
+    forwarding_preserved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SessionUp:
+    """The session is Established."""
+
+    peer: Address
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDown:
+    """The session ended, or a try to open it failed. `notified`: by a NOTIFICATION, so nothing may be retained."""
+
+    peer: Address
+    reason: str
+    notified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One UPDATE, or several of one peer in their order joined: `withdrawn` and `announced` never share a prefix."""
+
+    peer: Address
+    announced: tuple[Path, ...] = ()
+    withdrawn: tuple[Prefix, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfRib:
+    """The peer has sent all it has for one address family (RFC 4724), `version` 4 or 6."""
+
+    peer: Address
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshBegun:
+    """What follows, until RefreshEnded, is the peer's whole table (RFC 7313)."""
+
+    peer: Address
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshEnded:
+    """The peer's whole table has been sent (RFC 7313)."""
+
+    peer: Address
+    version: int
+
+
+SpeakerEvent: TypeAlias = (
+    SpeakerAttached
+    | SpeakerDetached
+    | SessionOpened
+    | SessionUp
+    | SessionDown
+    | Update
+    | EndOfRib
+    | RefreshBegun
+    | RefreshEnded
+)
+
+
+# What the speaker is asked to do -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Announce `prefix` with ourselves as next hop, to all peers or to one."""
+
+    prefix: Prefix
+    peer: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Withdraw `prefix` from all peers or from one; harmless where it was never announced."""
+
+    prefix: Prefix
+    peer: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendEndOfRib:
+    """Tell one peer that it has all our routes of the family."""
+
+    peer: Address
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskRefresh:
+    """Ask one peer for its whole table again (RFC 2918)."""
+
+    peer: Address
+    version: int
+
+
+SpeakerCommand: TypeAlias = Announce | Withdraw | SendEndOfRib | AskRefresh

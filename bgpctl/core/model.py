@@ -1,0 +1,445 @@
+"""The nouns: addresses, kernel objects, operator intent. Values only.
+
+Everything here is frozen, hashable and ordered. Objects that come by the hundred thousand (Prefix, Route,
+NextHop, Neighbour, FdbEntry) are NamedTuples: they hash and compare in C. The others are frozen dataclasses.
+
+Refuses to know: where a value came from, how it is written to a kernel, what time it is.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, NewType, TypeAlias
+
+Asn = NewType("Asn", int)
+Vni = NewType("Vni", int)
+Mac = NewType("Mac", str)
+"""Lower case, colons: `66:f9:37:c3:7e:94`."""
+
+PROTOCOL: Final = 179
+"""Route and next-hop protocol number of everything bgpctl installs (the BGP port; unnamed in iproute2's rt_protos)."""
+METRIC: Final = 1024
+"""Explicit, because IPv6 turns an omitted metric into 1024 and another metric would be a second route."""
+MAIN_TABLE: Final = 254
+ALIAS: Final = "bgpctl"
+"""IFLA_IFALIAS of the links bgpctl made or adopted."""
+IPIP_LINK: Final = "tunl0"
+VXLAN_LINK: Final = "vxlan.bgpctl"
+
+_BITS: Final = {4: 32, 6: 128}
+
+
+class Address(NamedTuple):
+    """An IPv4 or IPv6 address; `version` is 4 or 6."""
+
+    version: int
+    value: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """`10.0.0.1` or `fd00::1`. Raises ValueError with the reason."""
+        parsed = ipaddress.ip_address(text)
+        return cls(parsed.version, int(parsed))
+
+    @property
+    def packed(self) -> bytes:
+        return self.value.to_bytes(_BITS[self.version] // 8, "big")
+
+    @property
+    def host_prefix(self) -> Prefix:
+        """The /32 or /128 that holds only this address."""
+        return Prefix(self.version, self.value, _BITS[self.version])
+
+    def __str__(self) -> str:
+        make = ipaddress.IPv4Address if self.version == 4 else ipaddress.IPv6Address
+        return str(make(self.value))
+
+
+class Prefix(NamedTuple):
+    """A network without host bits: `10.244.1.0/26`."""
+
+    version: int
+    network: int
+    length: int
+
+    @classmethod
+    def parse(cls, text: str) -> Prefix:
+        """Raises ValueError with the reason, also when host bits are set."""
+        parsed = ipaddress.ip_network(text)
+        return cls(parsed.version, int(parsed.network_address), parsed.prefixlen)
+
+    @property
+    def first(self) -> Address:
+        return Address(self.version, self.network)
+
+    @property
+    def size(self) -> int:
+        """Number of addresses, the first and the last included."""
+        return 1 << (_BITS[self.version] - self.length)
+
+    def covers(self, other: Prefix) -> bool:
+        """Whether `other` is this prefix or a more specific one."""
+        return (
+            self.version == other.version
+            and self.length <= other.length
+            and other.network >> (_BITS[self.version] - self.length)
+            == self.network >> (_BITS[self.version] - self.length)
+        )
+
+    def holds(self, address: Address) -> bool:
+        return self.covers(address.host_prefix)
+
+    def overlaps(self, other: Prefix) -> bool:
+        return self.covers(other) or other.covers(self)
+
+    def nth(self, index: int) -> Address:
+        """The address `index` places after the first. Raises ValueError outside the prefix."""
+        if not 0 <= index < self.size:
+            raise ValueError(f"{self} has no address number {index}")
+        return Address(self.version, self.network + index)
+
+    def __str__(self) -> str:
+        return f"{self.first}/{self.length}"
+
+
+class InterfaceAddress(NamedTuple):
+    """An address with the length of its network: `10.0.0.1/24`."""
+
+    address: Address
+    length: int
+
+    @classmethod
+    def parse(cls, text: str) -> InterfaceAddress:
+        """Raises ValueError with the reason; a bare address is a host address (/32 or /128)."""
+        parsed = ipaddress.ip_interface(text)
+        return cls(Address(parsed.version, int(parsed.ip)), parsed.network.prefixlen)
+
+    @property
+    def network(self) -> Prefix:
+        shift = _BITS[self.address.version] - self.length
+        return Prefix(self.address.version, self.address.value >> shift << shift, self.length)
+
+    def __str__(self) -> str:
+        return f"{self.address}/{self.length}"
+
+
+def vtep_mac(node: str) -> Mac:
+    """The MAC of a node's IPv4 VTEP: 0x66, then the first five octets of SHA-1(node name), as Calico derives it."""
+    return Mac(
+        ":".join(f"{octet:02x}" for octet in b"\x66" + hashlib.sha1(node.encode(), usedforsecurity=False).digest()[:5])
+    )
+
+
+# Kernel objects ------------------------------------------------------------------------------------------------
+
+
+class Sysctl(NamedTuple):
+    """A value below /proc/sys, dotted: `net.ipv4.ip_forward`."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Vxlan:
+    """A point-to-multipoint VXLAN device, learning off. VNI, port and underlay cannot change in place; `local` can."""
+
+    vni: Vni
+    port: int
+    local: Address
+    underlay: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Ipip:
+    """The any-remote IPIP device: each route's gateway is the remote tunnel end."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Plain:
+    """Any other kind of link; never ours. `kind` is IFLA_INFO_KIND, `""` for hardware."""
+
+    kind: str
+
+
+LinkKind: TypeAlias = Vxlan | Ipip | Plain
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network device. MTU in bytes; `up` is the administrative state; `owned` says that it carries our alias."""
+
+    name: str
+    kind: LinkKind
+    mtu_bytes: int
+    mac: Mac | None = None
+    up: bool = True
+    owned: bool = True
+
+
+class LinkAddress(NamedTuple):
+    """An address on a link."""
+
+    link: str
+    address: InterfaceAddress
+
+
+class Decap(NamedTuple):
+    """
+    IPIP packets to `local` that arrive on `underlay` come out of `link`, but only those sent by `sources`.
+
+    `sources` is sorted. One per link.
+    """
+
+    link: str
+    underlay: str
+    local: Address
+    sources: tuple[Address, ...]
+
+
+class Neighbour(NamedTuple):
+    """A permanent ARP or NDP entry."""
+
+    link: str
+    address: Address
+    mac: Mac
+
+
+class FdbEntry(NamedTuple):
+    """A permanent forwarding entry of a VXLAN device: frames to `mac` go to the VTEP at `remote`."""
+
+    link: str
+    mac: Mac
+    remote: Address
+
+
+class NextHop(NamedTuple):
+    """A next-hop object (RTM_NEWNEXTHOP). `gateway` None means on-link delivery."""
+
+    id: int
+    link: str
+    gateway: Address | None
+    onlink: bool
+    protocol: int = PROTOCOL
+
+
+class RouteType(enum.IntEnum):
+    """The RTN_ values of rtnetlink(7) that a routing table can hold."""
+
+    UNICAST = 1
+    LOCAL = 2
+    BROADCAST = 3
+    ANYCAST = 4
+    MULTICAST = 5
+    BLACKHOLE = 6
+    UNREACHABLE = 7
+    PROHIBIT = 8
+    THROW = 9
+
+
+class Route(NamedTuple):
+    """
+    A route. The kernel's key is (table, prefix, metric); a lower metric wins.
+
+    Ours name a next-hop object in `next_hop` (0: none) and leave `gateway` and `link` empty;
+    for a route by next-hop object the kernel's expansion of it is not repeated here.
+    """
+
+    prefix: Prefix
+    type: RouteType = RouteType.UNICAST
+    next_hop: int = 0
+    gateway: Address | None = None
+    link: str | None = None
+    metric: int = METRIC
+    table: int = MAIN_TABLE
+    protocol: int = PROTOCOL
+
+
+Thing: TypeAlias = Sysctl | Link | LinkAddress | Decap | FdbEntry | Neighbour | NextHop | Route
+"""One kernel object."""
+
+Key: TypeAlias = tuple[object, ...]
+
+
+def key_of(thing: Thing) -> Key:
+    """What the kernel tells two objects of one kind apart by; the first item names the kind."""
+    match thing:
+        case Sysctl():
+            return ("sysctl", thing.name)
+        case Link():
+            return ("link", thing.name)
+        case LinkAddress():
+            return ("address", thing.link, thing.address)
+        case Decap():
+            return ("decap", thing.link)
+        case FdbEntry():
+            return ("fdb", thing.link, thing.mac)
+        case Neighbour():
+            return ("neighbour", thing.link, thing.address)
+        case NextHop():
+            return ("next-hop", thing.id)
+        case Route():
+            return ("route", thing.table, thing.prefix, thing.metric)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataplane:
+    """
+    Kernel objects of one network namespace: what is (everyone's objects) or what should be (ours).
+
+    The field order is the order in which objects are added; they are removed in the reverse order.
+    """
+
+    sysctls: frozenset[Sysctl] = frozenset()
+    links: frozenset[Link] = frozenset()
+    addresses: frozenset[LinkAddress] = frozenset()
+    decaps: frozenset[Decap] = frozenset()
+    fdb: frozenset[FdbEntry] = frozenset()
+    neighbours: frozenset[Neighbour] = frozenset()
+    next_hops: frozenset[NextHop] = frozenset()
+    routes: frozenset[Route] = frozenset()
+
+    def __iter__(self) -> Iterator[Thing]:
+        for kind in DATAPLANE_FIELDS:
+            yield from getattr(self, kind)
+
+    def link(self, name: str) -> Link | None:
+        return next((link for link in self.links if link.name == name), None)
+
+
+DATAPLANE_FIELDS: Final[tuple[str, ...]] = tuple(Dataplane.__slots__)
+
+
+# What the operator wants ---------------------------------------------------------------------------------------
+
+
+class Encapsulation(enum.Enum):
+    """How a packet crosses the underlay."""
+
+    DIRECT = "direct"
+    IPIP = "ipip"
+    VXLAN = "vxlan"
+
+
+class Mode(enum.Enum):
+    """Calico's ipipMode and vxlanMode."""
+
+    NEVER = "Never"
+    CROSS_SUBNET = "CrossSubnet"
+    ALWAYS = "Always"
+
+
+class Backend(enum.Enum):
+    """Calico's `calico_backend`: `bird` means BGP (here spoken by ExaBGP), the others mean no BGP at all."""
+
+    BIRD = "bird"
+    VXLAN = "vxlan"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where something stands in the operator's files; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """Something the operator must mend: `cluster.yaml:12:15: pools.blue: what is wrong`. `rule` is a stable slug."""
+
+    place: Place
+    path: str
+    message: str
+    rule: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.path}: {self.message}" if self.path else f"{self.place}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """An IP pool. At most one of the two modes is not NEVER."""
+
+    name: str
+    cidr: Prefix
+    ipip_mode: Mode = Mode.NEVER
+    vxlan_mode: Mode = Mode.NEVER
+    block_size: int = 26
+    nat_outgoing: bool = False
+    disabled: bool = False
+    disable_bgp_export: bool = False
+    place: Place | None = field(default=None, compare=False)
+
+    @property
+    def encapsulation(self) -> Encapsulation:
+        """What leaves this node for a node in another subnet."""
+        if self.ipip_mode is not Mode.NEVER:
+            return Encapsulation.IPIP
+        return Encapsulation.VXLAN if self.vxlan_mode is not Mode.NEVER else Encapsulation.DIRECT
+
+    @property
+    def mode(self) -> Mode:
+        return self.ipip_mode if self.ipip_mode is not Mode.NEVER else self.vxlan_mode
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A member of the cluster. `blocks` is sorted; tunnel addresses given here override the derived ones."""
+
+    name: str
+    address: InterfaceAddress
+    blocks: tuple[Prefix, ...] = ()
+    asn: Asn | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    ipip_address: Address | None = None
+    vxlan_address: Address | None = None
+    vxlan_mac: Mac | None = None
+    place: Place | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A BGP speaker beside the mesh. `nodes` names the nodes that peer with it, sorted."""
+
+    name: str
+    address: Address
+    asn: Asn
+    nodes: tuple[str, ...]
+    port: int = 179
+    password_file: str | None = None
+    place: Place | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What the operator wants of the whole cluster. Nodes, pools and peers are sorted by name."""
+
+    backend: Backend = Backend.BIRD
+    asn: Asn = Asn(64512)
+    mesh: bool = True
+    listen_port: int = 179
+    pools: tuple[Pool, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    peers: tuple[Peer, ...] = ()
+    vxlan_vni: Vni = Vni(4096)
+    vxlan_port: int = 4789
+
+    def node(self, name: str) -> Node | None:
+        return next((node for node in self.nodes if node.name == name), None)
+
+    def pool_of(self, prefix: Prefix) -> Pool | None:
+        """The pool that holds the whole of `prefix`; pools never overlap."""
+        return next((pool for pool in self.pools if pool.cidr.covers(prefix)), None)
+
+    def asn_of(self, node: Node) -> Asn:
+        return self.asn if node.asn is None else node.asn

@@ -1,0 +1,86 @@
+"""Reasons as data: why an object is wanted, kept, or cannot be had. The words for them live in `cli/words.py`.
+
+Refuses to know: how a reason is worded.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from bgpctl.core.model import Address, Encapsulation, Prefix
+
+
+class Because(enum.Enum):
+    """Why a kernel object is wanted."""
+
+    OWN_BLOCK = "own-block"
+    BEST_PATH = "best-path"
+    MEMBER = "member"
+    TUNNEL = "tunnel"
+    FORWARDING = "forwarding"
+    NOT_WANTED = "not-wanted"
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """
+    The reason of one wanted object, with its facts.
+
+    Attributes:
+        pool: name of the pool that decided the encapsulation.
+        source: the node or peer that the knowledge came from.
+        remote: the BGP next hop or the remote node's underlay address.
+        same_subnet: whether `remote` lies inside this node's own network; None where it was not asked.
+    """
+
+    because: Because
+    pool: str | None = None
+    source: str | None = None
+    remote: Address | None = None
+    encapsulation: Encapsulation | None = None
+    same_subnet: bool | None = None
+
+
+class Lack(enum.Enum):
+    """Why something wanted cannot be had now."""
+
+    NODE_UNKNOWN = "node-unknown"
+    UNDERLAY_UNKNOWN = "underlay-unknown"
+    NEXT_HOP_UNRESOLVED = "next-hop-unresolved"
+    NO_TUNNEL_ADDRESS = "no-tunnel-address"
+    KEY_TAKEN = "key-taken"
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Something wanted that cannot be had: `subject` is a prefix or a name."""
+
+    lack: Lack
+    subject: str
+    detail: str = ""
+
+
+class Hold(enum.Enum):
+    """Why nothing may be removed now."""
+
+    FACTS_UNKNOWN = "facts-unknown"
+    SPEAKER_AWAY = "speaker-away"
+    PEER_UNHEARD = "peer-unheard"
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A removal that waits until we know more: `subject` names the source that has not spoken yet."""
+
+    hold: Hold
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A path that was received and not used."""
+
+    prefix: Prefix
+    peer: Address
+    reason: str
