@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from bgpctl.core.bgp import SpeakerCommand, SpeakerConfig, SpeakerEvent
-from bgpctl.core.effects import Op
+from bgpctl.core.effects import Failure, Op
 from bgpctl.core.model import Dataplane, Intent, Problem
 
 
 class Unavailable(Exception):
     """A door cannot be used now: the other side is gone or not there yet. Try again later."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """
-    One operation the kernel refused.
-
-    `errno` as in errno(3); `text` is the kernel's own explanation, often empty; `hint` says who must act.
-    """
-
-    op: Op
-    errno: int
-    text: str = ""
-    hint: str = ""
 
 
 class Kernel(Protocol):

@@ -7,11 +7,32 @@ Refuses to know: why an operation was planned and in what order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias, TypeVar, assert_never
 
-from bgpctl.core.model import Thing
+from bgpctl.core.model import (
+    Dataplane,
+    Decap,
+    FdbEntry,
+    Ipip,
+    Link,
+    LinkAddress,
+    Mac,
+    Neighbour,
+    NextHop,
+    Plain,
+    Route,
+    RouteType,
+    Sysctl,
+    Thing,
+    Vxlan,
+    key_of,
+)
 from bgpctl.core.why import Why
+
+T = TypeVar("T", bound=Thing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +52,243 @@ class Remove:
 
 
 Op: TypeAlias = Put | Remove
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """
+    One operation the kernel refused.
+
+    `errno` as in errno(3); `text` is the kernel's own explanation, often empty; `hint` says who must act.
+    """
+
+    op: Op
+    errno: int
+    text: str = ""
+    hint: str = ""
+
+
+class Refused(Exception):
+    """The kernel would answer `op` with `errno` (as in errno(3))."""
+
+    def __init__(self, op: Op, code: int) -> None:
+        super().__init__(f"{errno.errorcode.get(code, code)}: {op.thing}")
+        self.op = op
+        self.errno = code
+
+
+def after(dataplane: Dataplane, op: Op) -> Dataplane:
+    """
+    The dataplane once `op` was done, the kernel's silent side effects included.
+
+    Raises:
+        Refused: the kernel would refuse; nothing has changed then.
+    """
+    code = _objection(dataplane, op)
+    if code:
+        raise Refused(op, code)
+    match op:
+        case Put():
+            return _put(dataplane, op.thing)
+        case Remove():
+            return _remove(dataplane, op.thing)
+        case _:
+            assert_never(op)
+
+
+def _objection(dataplane: Dataplane, op: Op) -> int:
+    """The errno with which the kernel would refuse, 0 if it would not."""
+    if isinstance(op, Remove):
+        return 0
+    match op.thing:
+        case Link():
+            return _link_objection(dataplane, op.thing)
+        case LinkAddress(link=name) | Neighbour(link=name):
+            return 0 if dataplane.link(name) else errno.ENODEV
+        case Decap(link=name, underlay=underlay):
+            return 0 if dataplane.link(name) and dataplane.link(underlay) else errno.ENODEV
+        case FdbEntry(link=name):
+            link = dataplane.link(name)
+            if link is None:
+                return errno.ENODEV
+            return 0 if isinstance(link.kind, Vxlan) else errno.EOPNOTSUPP
+        case NextHop(link=name):
+            link = dataplane.link(name)
+            if link is None:
+                return errno.ENODEV
+            return 0 if link.up else errno.ENETDOWN
+        case Route():
+            return _route_objection(dataplane, op.thing)
+        case Sysctl(name=name):
+            link_name = link_of_sysctl(name)
+            return 0 if link_name is None or dataplane.link(link_name) else errno.ENOENT
+        case _:
+            assert_never(op.thing)
+
+
+def link_of_sysctl(name: str) -> str | None:
+    """The link that a per-link sysctl belongs to; None for the others, `all` and `default` included."""
+    match name.split("/"):
+        case ["net", _, "conf" | "neigh", link, _] if link not in {"all", "default"}:
+            return link
+        case _:
+            return None
+
+
+def _link_objection(dataplane: Dataplane, wanted: Link) -> int:
+    present = dataplane.link(wanted.name)
+    match wanted.kind:
+        case Vxlan() as vxlan:
+            if present is None:
+                return _new_vxlan_objection(dataplane, wanted.name, vxlan)
+            # VNI, port and underlay are fixed at creation (EOPNOTSUPP); the local address is not.
+            unchanged = replace(present.kind, local=vxlan.local) == vxlan if isinstance(present.kind, Vxlan) else False
+            return 0 if unchanged else errno.EOPNOTSUPP
+        case Ipip() | Plain():
+            mendable = present is None or present.owned or present.kind == wanted.kind
+            return 0 if mendable else errno.EEXIST
+        case _:
+            assert_never(wanted.kind)
+
+
+def _new_vxlan_objection(dataplane: Dataplane, name: str, vxlan: Vxlan) -> int:
+    if dataplane.link(vxlan.underlay) is None:
+        return errno.ENODEV
+    others = (link.kind for link in dataplane.links if link.name != name and isinstance(link.kind, Vxlan))
+    taken = any((other.vni, other.port) == (vxlan.vni, vxlan.port) for other in others)
+    return errno.EEXIST if taken else 0
+
+
+def _route_objection(dataplane: Dataplane, route: Route) -> int:
+    if route.next_hop:
+        known = any(next_hop.id == route.next_hop for next_hop in dataplane.next_hops)
+        return 0 if known else errno.EINVAL
+    if route.type is RouteType.UNICAST and route.link is not None:
+        link = dataplane.link(route.link)
+        if link is None:
+            return errno.ENODEV
+        return 0 if link.up else errno.ENETDOWN
+    return 0
+
+
+def _put(dataplane: Dataplane, thing: Thing) -> Dataplane:
+    match thing:
+        case Link():
+            return _put_link(dataplane, thing)
+        case Sysctl():
+            return replace(dataplane, sysctls=_with(dataplane.sysctls, thing))
+        case LinkAddress():
+            return replace(dataplane, addresses=_with(dataplane.addresses, thing))
+        case Decap():
+            return replace(dataplane, decaps=_with(dataplane.decaps, thing))
+        case FdbEntry():
+            return replace(dataplane, fdb=_with(dataplane.fdb, thing))
+        case Neighbour():
+            return replace(dataplane, neighbours=_with(dataplane.neighbours, thing))
+        case NextHop():
+            return replace(dataplane, next_hops=_with(dataplane.next_hops, thing))
+        case Route():
+            return replace(dataplane, routes=_with(dataplane.routes, thing))
+        case _:
+            assert_never(thing)
+
+
+def _put_link(dataplane: Dataplane, link: Link) -> Dataplane:
+    before = dataplane.link(link.name)
+    changed = replace(dataplane, links=_with(dataplane.links, link))
+    if before is None:
+        return changed
+    if before.up and not link.up:
+        return _without_next_hops(_without_neighbours(changed, link.name), link.name, versions=(4, 6))
+    return _without_neighbours(changed, link.name) if _mac_changed(before.mac, link.mac) else changed
+
+
+def _mac_changed(before: Mac | None, wanted: Mac | None) -> bool:
+    return wanted is not None and before != wanted
+
+
+def _remove(dataplane: Dataplane, thing: Thing) -> Dataplane:
+    match thing:
+        case Link():
+            return _remove_link(dataplane, thing.name)
+        case Sysctl():
+            return replace(dataplane, sysctls=_lacking(dataplane.sysctls, thing))
+        case LinkAddress():
+            return _remove_address(dataplane, thing)
+        case Decap():
+            return replace(dataplane, decaps=_lacking(dataplane.decaps, thing))
+        case FdbEntry():
+            return replace(dataplane, fdb=_lacking(dataplane.fdb, thing))
+        case Neighbour():
+            return replace(dataplane, neighbours=_lacking(dataplane.neighbours, thing))
+        case NextHop():
+            gone = frozenset(next_hop for next_hop in dataplane.next_hops if next_hop.id == thing.id)
+            return _drop_next_hops(dataplane, gone)
+        case Route():
+            return replace(dataplane, routes=_lacking(dataplane.routes, thing))
+        case _:
+            assert_never(thing)
+
+
+def _remove_link(dataplane: Dataplane, name: str) -> Dataplane:
+    bare = _without_next_hops(_without_neighbours(dataplane, name), name, versions=(4, 6))
+    return replace(
+        bare,
+        links=_keep(bare.links, lambda link: link.name != name),
+        sysctls=_keep(bare.sysctls, lambda sysctl: link_of_sysctl(sysctl.name) != name),
+        addresses=_keep(bare.addresses, lambda address: address.link != name),
+        decaps=_keep(bare.decaps, lambda decap: name not in (decap.link, decap.underlay)),
+        fdb=_keep(bare.fdb, lambda entry: entry.link != name),
+    )
+
+
+def _remove_address(dataplane: Dataplane, address: LinkAddress) -> Dataplane:
+    left = replace(dataplane, addresses=_lacking(dataplane.addresses, address))
+    version = address.address.address.version
+    last = not any(a.link == address.link and a.address.address.version == version for a in left.addresses)
+    if not last or version != 4 or left == dataplane:
+        return left
+    # Without any IPv4 address the device has IPv4 disabled: its routes and ARP entries go, and no event tells.
+    return _without_routes(_without_neighbours(left, address.link, versions=(4,)), address.link, versions=(4,))
+
+
+def _without_neighbours(dataplane: Dataplane, link: str, *, versions: tuple[int, ...] = (4, 6)) -> Dataplane:
+    def stays(neighbour: Neighbour) -> bool:
+        return neighbour.link != link or neighbour.address.version not in versions
+
+    return replace(dataplane, neighbours=_keep(dataplane.neighbours, stays))
+
+
+def _without_next_hops(dataplane: Dataplane, link: str, *, versions: tuple[int, ...]) -> Dataplane:
+    gone = frozenset(next_hop for next_hop in dataplane.next_hops if next_hop.link == link)
+    return _without_routes(_drop_next_hops(dataplane, gone), link, versions=versions)
+
+
+def _drop_next_hops(dataplane: Dataplane, gone: frozenset[NextHop]) -> Dataplane:
+    """A next-hop object takes the routes that name it along; only RTM_DELNEXTHOP tells."""
+    ids = {next_hop.id for next_hop in gone}
+    return replace(
+        dataplane,
+        next_hops=dataplane.next_hops - gone,
+        routes=_keep(dataplane.routes, lambda route: route.next_hop not in ids),
+    )
+
+
+def _without_routes(dataplane: Dataplane, link: str, *, versions: tuple[int, ...]) -> Dataplane:
+    def stays(route: Route) -> bool:
+        return route.link != link or route.prefix.version not in versions
+
+    return replace(dataplane, routes=_keep(dataplane.routes, stays))
+
+
+def _keep(things: frozenset[T], stays: Callable[[T], bool]) -> frozenset[T]:
+    return frozenset(thing for thing in things if stays(thing))
+
+
+def _lacking(things: frozenset[T], gone: T) -> frozenset[T]:
+    key = key_of(gone)
+    return _keep(things, lambda thing: key_of(thing) != key)
+
+
+def _with(things: frozenset[T], new: T) -> frozenset[T]:
+    return _lacking(things, new) | {new}

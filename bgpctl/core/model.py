@@ -138,7 +138,7 @@ def vtep_mac(node: str) -> Mac:
 
 
 class Sysctl(NamedTuple):
-    """A value below /proc/sys, dotted: `net.ipv4.ip_forward`."""
+    """A value below /proc/sys. `name` is the path there, with slashes because link names have dots."""
 
     name: str
     value: str
@@ -294,8 +294,8 @@ class Dataplane:
     The field order is the order in which objects are added; they are removed in the reverse order.
     """
 
-    sysctls: frozenset[Sysctl] = frozenset()
     links: frozenset[Link] = frozenset()
+    sysctls: frozenset[Sysctl] = frozenset()
     addresses: frozenset[LinkAddress] = frozenset()
     decaps: frozenset[Decap] = frozenset()
     fdb: frozenset[FdbEntry] = frozenset()
@@ -386,6 +386,11 @@ class Pool:
         if self.ipip_mode is not Mode.NEVER:
             return Encapsulation.IPIP
         return Encapsulation.VXLAN if self.vxlan_mode is not Mode.NEVER else Encapsulation.DIRECT
+
+    @property
+    def by_bgp(self) -> bool:
+        """Whether the blocks of this pool are learned by BGP; VXLAN learns them from the registry."""
+        return self.encapsulation is not Encapsulation.VXLAN
 
     @property
     def mode(self) -> Mode:

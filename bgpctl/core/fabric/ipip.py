@@ -1,0 +1,63 @@
+"""
+IP in IP (RFC 2003): one device for all remotes; each route's gateway is the remote tunnel end. IPv4 only.
+
+Refuses to know: how the device is made (the kernel's ipip module or a BPF program), where blocks were learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from bgpctl.core.fabric.desired import Reasoned
+from bgpctl.core.fabric.facts import Underlay
+from bgpctl.core.model import (
+    IPIP_LINK,
+    Address,
+    Decap,
+    Encapsulation,
+    Intent,
+    InterfaceAddress,
+    Ipip,
+    Link,
+    LinkAddress,
+    NextHop,
+    Node,
+    Sysctl,
+)
+from bgpctl.core.why import Because, Why
+
+OVERHEAD_BYTES: Final = 20
+
+_WHY: Final = Why(Because.TUNNEL, encapsulation=Encapsulation.IPIP)
+
+
+def wanted(intent: Intent) -> bool:
+    """Whether any pool uses IPIP; then every node receives it."""
+    return any(pool.encapsulation is Encapsulation.IPIP for pool in intent.pools)
+
+
+def hop(number: int, remote: Address) -> NextHop:
+    """The next hop through the tunnel to the node at `remote`."""
+    return NextHop(number, IPIP_LINK, remote, onlink=True)
+
+
+def tunnel_address(intent: Intent, node: Node) -> Address | None:
+    """The node's address on the tunnel: the given one, or the first address of its first block in an IPIP pool."""
+    if node.ipip_address:
+        return node.ipip_address
+    pools = [pool for pool in intent.pools if pool.encapsulation is Encapsulation.IPIP]
+    return next((block.first for block in node.blocks if any(pool.cidr.covers(block) for pool in pools)), None)
+
+
+def devices(intent: Intent, node: Node, underlay: Underlay) -> Iterator[Reasoned]:
+    """The tunnel device and all it needs to receive from every other node."""
+    yield Link(IPIP_LINK, Ipip(), underlay.mtu_bytes - OVERHEAD_BYTES), _WHY
+    yield Sysctl(f"net/ipv4/conf/{IPIP_LINK}/forwarding", "1"), _WHY
+    # The way back may differ while encapsulations change; loose mode (2) beats a strict `all` since the larger wins.
+    yield Sysctl(f"net/ipv4/conf/{IPIP_LINK}/rp_filter", "2"), _WHY
+    address = tunnel_address(intent, node)
+    if address:
+        yield LinkAddress(IPIP_LINK, InterfaceAddress(address, 32)), _WHY
+    sources = tuple(sorted(other.address.address for other in intent.nodes if other != node))
+    yield Decap(IPIP_LINK, underlay.link, node.address.address, sources), _WHY

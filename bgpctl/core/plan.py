@@ -1,0 +1,134 @@
+"""
+The difference between what should be and what is, as an ordered tuple of operations: a plan is a value.
+
+Refuses to know: how an operation is carried out, whether it succeeded, why something is wanted (it hands reasons on).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from bgpctl.core.effects import Op, Put, Refused, Remove, after
+from bgpctl.core.fabric import Desired
+from bgpctl.core.model import (
+    DATAPLANE_FIELDS,
+    PROTOCOL,
+    Dataplane,
+    Link,
+    NextHop,
+    Route,
+    Thing,
+    Vxlan,
+    key_of,
+)
+from bgpctl.core.why import Because, Lack, Missing, Why
+
+ADD_ORDER: Final = DATAPLANE_FIELDS
+"""Make before break: whatever carries a route stands before the route. Removal goes the other way."""
+
+NOT_WANTED: Final = Why(Because.NOT_WANTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`blocked`: what is wanted and not planned, because a stranger's object has its key."""
+
+    ops: tuple[Op, ...]
+    blocked: tuple[Missing, ...] = ()
+
+
+def plan(desired: Desired, observed: Dataplane) -> Plan:
+    """
+    What leads from `observed` to `desired` without touching anything that is not ours.
+
+    While a source has not spoken (`desired.withheld`) nothing is removed. A device that must be made anew is removed
+    first, since the kernel refuses a second one with the same VNI and port: the one gap there is.
+    """
+    wanted, blocked = _without_blocked(desired.dataplane, observed)
+    devices = _device_ops(desired, wanted, observed)
+    settled = _settled(observed, devices)
+    puts = [Put(thing, desired.why[key_of(thing)]) for thing in _lacking(wanted, settled)]
+    removals = [] if desired.withheld else [Remove(thing, NOT_WANTED) for thing in _leftover(wanted, owned(settled))]
+    return Plan((*devices, *puts, *removals), blocked)
+
+
+def owned(dataplane: Dataplane) -> Dataplane:
+    """The part of an observation that is ours: what we marked, and what stands on a link that we marked."""
+    links = frozenset(link for link in dataplane.links if link.owned)
+    names = {link.name for link in links}
+    return Dataplane(
+        links=links,
+        addresses=frozenset(address for address in dataplane.addresses if address.link in names),
+        decaps=frozenset(decap for decap in dataplane.decaps if decap.link in names),
+        fdb=frozenset(entry for entry in dataplane.fdb if entry.link in names),
+        neighbours=frozenset(neighbour for neighbour in dataplane.neighbours if neighbour.link in names),
+        next_hops=frozenset(next_hop for next_hop in dataplane.next_hops if next_hop.protocol == PROTOCOL),
+        routes=frozenset(route for route in dataplane.routes if route.protocol == PROTOCOL),
+    )
+
+
+def cleanup(observed: Dataplane) -> tuple[Op, ...]:
+    """Everything that is ours, removed in the order of removal."""
+    return tuple(Remove(thing, NOT_WANTED) for thing in _leftover(Dataplane(), owned(observed)))
+
+
+def _without_blocked(wanted: Dataplane, observed: Dataplane) -> tuple[Dataplane, tuple[Missing, ...]]:
+    """Routes and next hops can be replaced by anyone who knows their key, so a stranger's key is left alone."""
+    strangers: Iterable[NextHop | Route] = [
+        *(next_hop for next_hop in observed.next_hops if next_hop.protocol != PROTOCOL),
+        *(route for route in observed.routes if route.protocol != PROTOCOL),
+    ]
+    taken = {key_of(thing): thing.protocol for thing in strangers}
+    hops = {next_hop for next_hop in wanted.next_hops if key_of(next_hop) in taken}
+    ids = {next_hop.id for next_hop in hops}
+    routes = {route for route in wanted.routes if route.next_hop in ids or key_of(route) in taken}
+    if not hops and not routes:
+        return wanted, ()
+    facts = [Missing(Lack.KEY_TAKEN, str(hop.id), f"protocol {taken[key_of(hop)]}") for hop in sorted(hops)]
+    facts += [
+        Missing(Lack.KEY_TAKEN, str(route.prefix), f"protocol {taken.get(key_of(route), 'of its next hop')}")
+        for route in sorted(routes, key=lambda route: route.prefix)
+    ]
+    left = replace(wanted, next_hops=wanted.next_hops - hops, routes=wanted.routes - routes)
+    return left, tuple(facts)
+
+
+def _device_ops(desired: Desired, wanted: Dataplane, observed: Dataplane) -> tuple[Op, ...]:
+    changed = sorted(wanted.links - observed.links, key=lambda link: link.name)
+    anew = [] if desired.withheld else [link for link in changed if _must_be_made_anew(link, observed)]
+    removals = [Remove(link, desired.why[key_of(link)]) for link in anew]
+    return (*removals, *(Put(link, desired.why[key_of(link)]) for link in changed))
+
+
+def _must_be_made_anew(wanted: Link, observed: Dataplane) -> bool:
+    """Of a VXLAN device only the local address can change in place."""
+    present = observed.link(wanted.name)
+    if present is None or not present.owned or not isinstance(wanted.kind, Vxlan):
+        return False
+    return not isinstance(present.kind, Vxlan) or replace(present.kind, local=wanted.kind.local) != wanted.kind
+
+
+def _settled(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
+    """The dataplane once the device operations are done; one that will be refused changes nothing."""
+    for op in ops:
+        try:
+            dataplane = after(dataplane, op)
+        except Refused:
+            continue
+    return dataplane
+
+
+def _lacking(wanted: Dataplane, settled: Dataplane) -> Iterator[Thing]:
+    for kind in ADD_ORDER:
+        if kind != "links":
+            yield from sorted(getattr(wanted, kind) - getattr(settled, kind), key=key_of)
+
+
+def _leftover(wanted: Dataplane, ours: Dataplane) -> Iterator[Thing]:
+    for kind in reversed(ADD_ORDER):
+        # Differences first: at 100,000 routes keys are built only for the few that differ.
+        different = getattr(ours, kind) - getattr(wanted, kind)
+        keys = {key_of(thing) for thing in getattr(wanted, kind)} if different else set()
+        yield from sorted((thing for thing in different if key_of(thing) not in keys), key=key_of)
