@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -28,9 +29,11 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def read(path: Path, view: str, *, timeout_s: float = 5.0, **query: str) -> dict[str, Any]:
+def read(
+    path: Path, view: str, query: Mapping[str, str] | None = None, *, timeout_s: float = 5.0
+) -> dict[str, Any]:
     """
-    One view of the agent that listens at `path`: `summary`, `peers`, `routes`, …
+    One view of the agent that listens at `path`: `summary`, `peers`, `routes` and so on.
 
     Returns:
         The decoded JSON object; its `schema` is `bgpctl/<view>/v1`.
@@ -40,7 +43,7 @@ def read(path: Path, view: str, *, timeout_s: float = 5.0, **query: str) -> dict
     """
     connection = _UnixConnection(path, timeout_s)
     try:
-        connection.request("GET", f"/v1/{quote(view)}?{urlencode(query)}")
+        connection.request("GET", f"/v1/{quote(view)}?{urlencode(query or {})}")
         response = connection.getresponse()
         body = json.loads(response.read())
     except (OSError, http.client.HTTPException, ValueError) as error:

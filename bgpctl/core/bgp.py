@@ -64,12 +64,12 @@ class SpeakerAttached:
     """
     The channel to the BGP speaker is open.
 
-    `instance` changes when the speaker itself was restarted; `established` are the peers whose session is up now.
-    Whatever they announced earlier has to be asked for again.
+    `instance` changes when the speaker itself was restarted. `established` has each peer whose session is up now,
+    with its uptime in seconds; whatever such a peer announced earlier has to be asked for again.
     """
 
     instance: int
-    established: tuple[Address, ...]
+    established: tuple[tuple[Address, float], ...]
 
 
 @dataclass(frozen=True, slots=True)

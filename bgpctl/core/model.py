@@ -156,7 +156,13 @@ class Vxlan:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Ipip:
-    """The any-remote IPIP device: each route's gateway is the remote tunnel end."""
+    """
+    The any-remote IPIP device: each route's gateway is the remote tunnel end.
+
+    `driver` says who does it, `kernel` or `bpf`, where that was observed; it makes no difference to anything else.
+    """
+
+    driver: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -96,10 +96,19 @@ def _without_blocked(wanted: Dataplane, observed: Dataplane) -> tuple[Dataplane,
 
 
 def _device_ops(desired: Desired, wanted: Dataplane, observed: Dataplane) -> tuple[Op, ...]:
+    """
+    Changes of links and their addresses: these have side effects on everything that stands on them, so they come
+    before it. New addresses come before old ones go: a device's last IPv4 address takes its neighbours along.
+    """
     changed = sorted(wanted.links - observed.links, key=lambda link: link.name)
     anew = [] if desired.withheld else [link for link in changed if _must_be_made_anew(link, observed)]
     removals = [Remove(link, desired.why[key_of(link)]) for link in anew]
-    return (*removals, *(Put(link, desired.why[key_of(link)]) for link in changed))
+    puts = [Put(link, desired.why[key_of(link)]) for link in changed]
+    left = owned(_settled(observed, removals)).addresses
+    added = [Put(address, desired.why[key_of(address)]) for address in sorted(wanted.addresses - left)]
+    kept = {link.name for link in wanted.links}
+    gone = [] if desired.withheld else sorted(address for address in left - wanted.addresses if address.link in kept)
+    return (*removals, *puts, *added, *(Remove(address, NOT_WANTED) for address in gone))
 
 
 def _must_be_made_anew(wanted: Link, observed: Dataplane) -> bool:
@@ -122,7 +131,7 @@ def _settled(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
 
 def _lacking(wanted: Dataplane, settled: Dataplane) -> Iterator[Thing]:
     for kind in ADD_ORDER:
-        if kind != "links":
+        if kind not in {"links", "addresses"}:
             yield from sorted(getattr(wanted, kind) - getattr(settled, kind), key=key_of)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from bgpctl.core.bgp import Path, Update
@@ -42,18 +41,24 @@ class PeerTable:
     Attributes:
         stale: prefixes not confirmed since the session or a refresh began; swept when the table is complete.
         since_s: when `heard` last changed.
-        expires_s: when a STALE or UNHEARD table stops counting, None if it never does.
+        expires_s: when waiting ends: an UNHEARD or STALE table stops counting, a SYNCING one counts as complete.
+        up_since_s: when the session was established, None while it is not.
         restart_time_s: what the peer's OPEN offered for graceful restart (RFC 4724), None if nothing.
     """
 
     heard: Heard = Heard.UNHEARD
-    paths: Mapping[Prefix, Received] = MappingProxyType({})
+    paths: Mapping[Prefix, Received] = field(default_factory=dict)
     stale: frozenset[Prefix] = frozenset()
     since_s: float = 0.0
     expires_s: float | None = None
-    established: bool = False
+    up_since_s: float | None = None
     restart_time_s: int | None = None
     last_error: str = ""
+
+    @property
+    def established(self) -> bool:
+        """Whether the session is up."""
+        return self.up_since_s is not None
 
     @property
     def certain(self) -> bool:
@@ -62,7 +67,8 @@ class PeerTable:
 
 Rib = Mapping[Address, PeerTable]
 
-EMPTY: Final[Rib] = MappingProxyType({})
+SYNC_S: Final = 30.0
+"""A peer without End-of-RIB and enhanced refresh never says that its table is complete: this long we wait for it."""
 
 
 def expect(rib: Rib, peers: Iterable[Address], at_s: float, retention_s: float) -> Rib:
@@ -76,17 +82,28 @@ def _changed(rib: Rib, peer: Address, **changes: object) -> Rib:
 
 
 def opened(rib: Rib, peer: Address, restart_time_s: int | None) -> Rib:
-    """The peer's OPEN says whether its paths may outlive the session, and how long."""
+    """
+    The peer's OPEN says whether its paths may outlive a session, and how long; a peer that comes back without
+    having kept its forwarding state has lost what we retained (RFC 4724, section 4.2).
+    """
+    if peer in rib and restart_time_s is None and rib[peer].heard is Heard.STALE:
+        return _changed(rib, peer, restart_time_s=None, paths={}, stale=frozenset())
     return _changed(rib, peer, restart_time_s=restart_time_s)
 
 
-def session_up(rib: Rib, peer: Address, at_s: float) -> Rib:
+def session_up(rib: Rib, peer: Address, at_s: float, *, uptime_s: float = 0.0) -> Rib:
     """The peer begins to send its whole table; what we still hold of it is stale until confirmed."""
     if peer not in rib:
         return rib
-    stale = frozenset(rib[peer].paths)
     return _changed(
-        rib, peer, heard=Heard.SYNCING, established=True, stale=stale, since_s=at_s, expires_s=None, last_error=""
+        rib,
+        peer,
+        heard=Heard.SYNCING,
+        up_since_s=at_s - uptime_s,
+        stale=frozenset(rib[peer].paths),
+        since_s=at_s,
+        expires_s=at_s + SYNC_S,
+        last_error="",
     )
 
 
@@ -105,7 +122,7 @@ def session_down(rib: Rib, peer: Address, at_s: float, *, reason: str, notified:
             rib,
             peer,
             heard=Heard.STALE,
-            established=False,
+            up_since_s=None,
             stale=frozenset(table.paths),
             since_s=at_s,
             expires_s=at_s + table.restart_time_s,
@@ -142,7 +159,8 @@ def refresh_begun(rib: Rib, peer: Address, at_s: float) -> Rib:
     """The peer repeats its whole table (RFC 7313); what it does not repeat will be swept."""
     if peer not in rib:
         return rib
-    return _changed(rib, peer, heard=Heard.SYNCING, stale=frozenset(rib[peer].paths), since_s=at_s)
+    stale = frozenset(rib[peer].paths)
+    return _changed(rib, peer, heard=Heard.SYNCING, stale=stale, since_s=at_s, expires_s=at_s + SYNC_S)
 
 
 def complete(rib: Rib, peer: Address, at_s: float) -> Rib:
@@ -163,7 +181,7 @@ def unattached(rib: Rib, at_s: float, retention_s: float) -> Rib:
         else replace(
             table,
             heard=Heard.STALE,
-            established=False,
+            up_since_s=None,
             stale=frozenset(table.paths),
             since_s=at_s,
             expires_s=at_s + retention_s,
@@ -173,10 +191,10 @@ def unattached(rib: Rib, at_s: float, retention_s: float) -> Rib:
 
 
 def expired(rib: Rib, at_s: float) -> Rib:
-    """Tables whose time is over no longer count: as if the peer had never been heard of."""
-    over = [peer for peer, table in rib.items() if table.expires_s is not None and table.expires_s <= at_s]
-    for peer in over:
-        rib = _forgotten(rib, peer, at_s, rib[peer].last_error)
+    """Waiting is over: an established peer has said all it has, any other one counts as if never heard of."""
+    over = [(peer, table) for peer, table in rib.items() if table.expires_s is not None and table.expires_s <= at_s]
+    for peer, table in over:
+        rib = complete(rib, peer, at_s) if table.established else _forgotten(rib, peer, at_s, table.last_error)
     return rib
 
 

@@ -45,7 +45,6 @@ class Why:
 class Lack(enum.Enum):
     """Why something wanted cannot be had now."""
 
-    NODE_UNKNOWN = "node-unknown"
     UNDERLAY_UNKNOWN = "underlay-unknown"
     NEXT_HOP_UNRESOLVED = "next-hop-unresolved"
     NO_TUNNEL_ADDRESS = "no-tunnel-address"

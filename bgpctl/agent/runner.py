@@ -1,0 +1,202 @@
+"""
+The only loop: a queue of events in, commands out to the doors, one state after the other.
+
+Refuses to know: what an event means (core/loop.py) and how a door works (ports.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from bgpctl.agent import words
+from bgpctl.core import bgp
+from bgpctl.core.loop import (
+    Applied,
+    Apply,
+    Command,
+    Configure,
+    Event,
+    IntentLoaded,
+    IntentRejected,
+    KernelChanged,
+    Observe,
+    Observed,
+    Speak,
+    State,
+    WakeAt,
+    Woken,
+    begin,
+    step,
+)
+from bgpctl.core.model import Place, Problem
+from bgpctl.ports import Clock, Kernel, Loaded, Speaker, Store, Unavailable
+
+log = logging.getLogger("bgpctl.agent")
+
+_REOPEN_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The agent's doors. The kernel is opened by the runner, and again whenever its socket is gone."""
+
+    open_kernel: Callable[[], Kernel]
+    speaker: Speaker
+    store: Store
+    clock: Clock
+
+
+class _Stop:
+    """Ends the loop, in its turn."""
+
+
+class Runner:
+    """One node's agent. `state` may be read from any thread: it is replaced, never edited."""
+
+    def __init__(self, node: str, doors: Doors) -> None:
+        self.state: State = begin(node, doors.clock.now_s())
+        self._doors = doors
+        self._kernel: Kernel | None = None
+        self._queue: queue.SimpleQueue[Event | _Stop] = queue.SimpleQueue()
+        self._look = False
+        self._wake_at_s: float | None = None
+
+    def post(self, event: Event) -> None:
+        """Hand in an event, from any thread."""
+        self._queue.put(event)
+
+    def stop(self) -> None:
+        """Make `run` return once the event in work is done; safe in a signal handler."""
+        self._queue.put(_Stop())
+
+    def run(self) -> None:
+        """Serve until stopped. The kernel and the BGP speaker keep what they have."""
+        doors = self._doors
+        doors.speaker.start(self.post)
+        doors.store.watch(lambda loaded: self.post(self._read(loaded)))
+        self.post(self._read(doors.store.load()))
+        try:
+            while not isinstance(event := self._next(), _Stop):
+                self._advance(event)
+        finally:
+            doors.store.close()
+            doors.speaker.close()
+            if self._kernel:
+                self._kernel.close()
+
+    def _read(self, loaded: Loaded) -> Event:
+        if isinstance(loaded, tuple):
+            return IntentRejected(loaded)
+        if loaded.node(self.state.node) is None:
+            names = ", ".join(node.name for node in loaded.nodes) or "none"
+            message = f"this agent's node {self.state.node} is not among the nodes ({names})"
+            place = next((node.place for node in loaded.nodes if node.place), Place("cluster file", 1, 1))
+            return IntentRejected((Problem(place, "nodes", message, "agent-node-missing"),))
+        return IntentLoaded(loaded)
+
+    def _next(self) -> Event | _Stop:
+        """The next event; an observation only when no event waits, so that a burst is taken in before deciding."""
+        try:
+            return self._queue.get_nowait()
+        except queue.Empty:
+            return self._observe() if self._look else self._wait()
+
+    def _wait(self) -> Event | _Stop:
+        now_s = self._doors.clock.now_s()
+        timeout_s = None if self._wake_at_s is None else max(0.0, self._wake_at_s - now_s)
+        try:
+            return self._queue.get(timeout=timeout_s)
+        except queue.Empty:
+            self._wake_at_s = None
+            return Woken()
+
+    def _observe(self) -> Event | _Stop:
+        try:
+            observed = Observed(self._open_kernel().observe())
+        except Unavailable as error:
+            self._lost_kernel(error)
+            return self._wait_to_reopen()
+        self._look = False
+        return observed
+
+    def _wait_to_reopen(self) -> Event | _Stop:
+        try:
+            return self._queue.get(timeout=_REOPEN_S)
+        except queue.Empty:
+            return KernelChanged()
+
+    def _open_kernel(self) -> Kernel:
+        if self._kernel is None:
+            self._kernel = self._doors.open_kernel()
+            self._kernel.watch(lambda: self.post(KernelChanged()))
+        return self._kernel
+
+    def _lost_kernel(self, error: Unavailable) -> None:
+        log.error("kernel unavailable", extra={"facts": {"error": str(error)}})
+        if self._kernel:
+            self._kernel.close()
+        self._kernel = None
+
+    def _advance(self, event: Event) -> None:
+        before = self.state
+        self.state, commands = step(before, event, self._doors.clock.now_s())
+        _report(before, self.state, event)
+        for command in commands:
+            self._do(command)
+
+    def _do(self, command: Command) -> None:
+        match command:
+            case Observe():
+                self._look = True
+            case Apply():
+                self._apply(command)
+            case Configure():
+                self._configure(command.config)
+            case Speak():
+                self._doors.speaker.send(command.commands)
+            case WakeAt():
+                self._wake_at_s = command.at_s
+            case _:
+                assert_never(command)
+
+    def _configure(self, config: bgp.SpeakerConfig | None) -> None:
+        if config is None:
+            self._doors.speaker.shutdown()
+        else:
+            self._doors.speaker.configure(config)
+
+    def _apply(self, command: Apply) -> None:
+        try:
+            failures = self._open_kernel().apply(command.ops)
+        except Unavailable as error:
+            self._lost_kernel(error)
+            failures = ()
+        log.info("applied", extra={"facts": {"operations": len(command.ops), "failed": len(failures)}})
+        self.post(Applied(failures))
+
+
+def _report(before: State, after: State, event: Event) -> None:
+    """Log what an operator wants to read later: edits, sessions, phases, refusals."""
+    match event:
+        case IntentLoaded():
+            log.info(
+                "intent loaded", extra={"facts": {"nodes": len(event.intent.nodes), "pools": len(event.intent.pools)}}
+            )
+        case IntentRejected():
+            for problem in event.problems:
+                log.error("edit refused, the last good state stays: %s", problem)
+        case bgp.SessionUp():
+            log.info("session up", extra={"facts": {"peer": event.peer}})
+        case bgp.SessionDown():
+            log.warning("session down", extra={"facts": {"peer": event.peer, "reason": event.reason}})
+        case Applied():
+            for failure in event.failures:
+                log.error("%s", words.failure(failure))
+        case _:
+            pass
+    if before.phase is not after.phase:
+        log.info(after.phase.value, extra={"facts": {"was": before.phase.value}})

@@ -1,0 +1,108 @@
+"""
+One node's agent put together from the real doors: run it, or clean up after it.
+
+Refuses to know: how any of the parts works.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bgpctl.agent import views
+from bgpctl.agent.api import Answer, Api
+from bgpctl.agent.runner import Doors, Runner
+from bgpctl.core.effects import Failure, Op
+from bgpctl.core.plan import cleanup as removal_of_ours
+from bgpctl.kernel.linux import LinuxKernel
+from bgpctl.speaker.exabgp import ExabgpSpeaker
+from bgpctl.store.file import FileStore
+
+log = logging.getLogger("bgpctl.agent")
+
+SOCKET = "agent.sock"
+
+
+class MonotonicClock:
+    """CLOCK_MONOTONIC, which all processes of a host share and which no clock adjustment moves."""
+
+    def now_s(self) -> float:
+        return time.monotonic()
+
+
+class AlreadyRunning(Exception):
+    """Another agent holds the run directory."""
+
+
+@contextmanager
+def _alone(run_dir: Path) -> Iterator[None]:
+    """Hold the run directory; the lock ends with the process, however it ends."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    handle = os.open(run_dir / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise AlreadyRunning(f"an agent is running with {run_dir}") from None
+    else:
+        yield
+    finally:
+        os.close(handle)
+
+
+def run(node: str, files: Sequence[Path], run_dir: Path) -> None:
+    """
+    Run the agent of `node` in the foreground until SIGTERM or SIGINT, then leave forwarding and sessions in place.
+
+    Raises:
+        AlreadyRunning: another agent holds `run_dir`.
+        Unavailable: the API socket or the kernel cannot be opened.
+    """
+    with _alone(run_dir):
+        clock = MonotonicClock()
+        runner = Runner(node, Doors(LinuxKernel, ExabgpSpeaker(run_dir), FileStore(files), clock))
+        api = Api(run_dir / SOCKET, _answer(runner, clock))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: runner.stop())
+        log.info("started", extra={"facts": {"node": node, "pid": os.getpid(), "run_dir": run_dir}})
+        try:
+            runner.run()
+        finally:
+            api.close()
+        log.info("stopped, forwarding and BGP sessions stay", extra={"facts": {"node": node}})
+
+
+def _answer(runner: Runner, clock: MonotonicClock) -> Answer:
+    def answer(view: str, query: Mapping[str, str]) -> dict[str, Any]:
+        return views.answer(view, views.Snapshot(runner.state, clock.now_s(), query))
+
+    return answer
+
+
+def clean_up(run_dir: Path) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
+    """
+    End the node's BGP speaker and remove everything that is ours from this network namespace.
+
+    Returns:
+        What was removed, and what the kernel refused.
+
+    Raises:
+        AlreadyRunning: an agent runs; it would put everything back.
+        Unavailable: the kernel cannot be opened.
+    """
+    with _alone(run_dir):
+        speaker = ExabgpSpeaker(run_dir)
+        speaker.shutdown()
+        speaker.close()
+        kernel = LinuxKernel()
+        try:
+            ops = removal_of_ours(kernel.observe())
+            return ops, kernel.apply(ops)
+        finally:
+            kernel.close()

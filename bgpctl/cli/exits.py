@@ -1,0 +1,23 @@
+"""Exit codes: part of the interface, never dependent on the output format."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Exit(enum.IntEnum):
+    """What a command's exit code means."""
+
+    OK = 0
+    DIFFERENT = 1
+    """Differences, or a check failed."""
+    INVALID = 2
+    """Usage, or an invalid configuration."""
+    UNREACHABLE = 3
+    """The agent does not answer."""
+    TIMED_OUT = 4
+    """Not converged in time."""
+    PARTLY = 5
+    """Applied partly; what failed was listed."""
+    REFUSED = 6
+    """A guard said no."""

@@ -1,0 +1,114 @@
+"""
+The command line: one thin module per noun or verb.
+
+Refuses to know: how anything is done.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from bgpctl.agent import logs, wiring
+from bgpctl.agent.words import failure as failure_words
+from bgpctl.agent.words import thing as thing_words
+from bgpctl.cli.exits import Exit
+from bgpctl.cli.lab import lab
+from bgpctl.cli.show import run_dir_option, show
+from bgpctl.core.model import Intent
+from bgpctl.ports import Loaded, Unavailable
+from bgpctl.store.file import FileStore
+
+_SETTINGS: Final = {"auto_envvar_prefix": "BGPCTL", "help_option_names": ["-h", "--help"]}
+
+files_option = click.option(
+    "-f",
+    "--file",
+    "files",
+    type=click.Path(path_type=Path, dir_okay=False),
+    multiple=True,
+    required=True,
+    help="Cluster file; may be given several times.",
+)
+
+
+@click.group(context_settings=_SETTINGS)
+@click.version_option(package_name="bgpctl")
+def main() -> None:
+    """
+    BGP-integrated routing controller: Calico's overlay networking without Kubernetes.
+
+    Every option can be given as a variable, such as BGPCTL_SHOW_RUN_DIR.
+    """
+
+
+main.add_command(show)
+main.add_command(lab)
+
+
+@main.group()
+def agent() -> None:
+    """The per-node daemon."""
+
+
+@agent.command()
+@click.option("--node", required=True, help="Name of this node in the cluster file.")
+@files_option
+@run_dir_option
+@click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+def run(node: str, files: tuple[Path, ...], run_dir: Path, log_format: str, log_level: str) -> None:
+    """
+    Run this node's agent in the foreground.
+
+    SIGTERM and Ctrl-C end it and leave forwarding and BGP sessions in place; `bgpctl cleanup` removes them.
+    """
+    logs.set_up(log_format, log_level)
+    intent = _valid(FileStore(files).load())
+    if intent.node(node) is None:
+        names = ", ".join(member.name for member in intent.nodes) or "none"
+        raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
+    try:
+        wiring.run(node, files, run_dir)
+    except (wiring.AlreadyRunning, Unavailable) as error:
+        click.echo(str(error), err=True)
+        sys.exit(Exit.REFUSED)
+
+
+@main.command()
+@files_option
+def validate(files: tuple[Path, ...]) -> None:
+    """Check cluster files: schema and meaning. Needs no root and no kernel."""
+    intent = _valid(FileStore(files).load())
+    click.echo(f"valid: {len(intent.nodes)} nodes, {len(intent.pools)} pools, {len(intent.peers)} peers")
+
+
+def _valid(loaded: Loaded) -> Intent:
+    if isinstance(loaded, tuple):
+        for problem in loaded:
+            click.echo(str(problem), err=True)
+        click.echo(f"{len(loaded)} problem{'s' if len(loaded) != 1 else ''}; nothing was applied", err=True)
+        sys.exit(Exit.INVALID)
+    return loaded
+
+
+@main.command()
+@run_dir_option
+def cleanup(run_dir: Path) -> None:
+    """End this node's BGP speaker and remove everything that is bgpctl's from the kernel, and nothing else."""
+    try:
+        ops, failures = wiring.clean_up(run_dir)
+    except (wiring.AlreadyRunning, Unavailable) as error:
+        click.echo(str(error), err=True)
+        sys.exit(Exit.REFUSED)
+    for op in ops:
+        click.echo(f"- {thing_words(op.thing)}")
+    for failure in failures:
+        click.echo(failure_words(failure), err=True)
+    click.echo(f"removed {len(ops) - len(failures)} objects")
+    sys.exit(Exit.PARTLY if failures else Exit.OK)

@@ -1,0 +1,187 @@
+"""`bgpctl show`: what a running agent knows, one command per noun.
+
+Refuses to know: how the agent came to know it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from bgpctl import client
+from bgpctl.cli.exits import Exit
+from bgpctl.cli.render import Column, Row, age, emit, output_option
+
+DEFAULT_RUN_DIR: Final = Path("/run/bgpctl")
+
+run_dir_option = click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_RUN_DIR,
+    show_default=True,
+    help="Where the agent keeps its socket and its ExaBGP.",
+)
+
+
+def _counts(row: Row) -> str:
+    routes = row["routes"]
+    return f"{routes['received']}/{routes['best']}/{routes['installed']}"
+
+
+def _sessions(row: Row) -> str | None:
+    peers = row["peers"]
+    return f"{peers['established']}/{peers['wanted']} est" if peers["wanted"] else None
+
+
+SUMMARY: Final[Sequence[Column]] = (
+    ("NODE", lambda row: row["node"]),
+    ("BACKEND", lambda row: row["backend"]),
+    ("POOLS", lambda row: row["pools"]),
+    ("PEERS", _sessions),
+    ("ROUTES rx/best/fib", _counts),
+    ("TUNNELS", lambda row: ", ".join(row["tunnels"])),
+    ("MTU", lambda row: row["mtu_bytes"]),
+    ("REPAIRED(1h)", lambda row: row["repaired_1h"]),
+    ("STATE", lambda row: f"{row['state']} {age(row['state_age_s'])}"),
+)
+
+_PEERS: Final[Sequence[Column]] = (
+    ("PEER", lambda row: row["name"]),
+    ("ADDRESS", lambda row: row["address"]),
+    ("AS", lambda row: row["asn"]),
+    ("TYPE", lambda row: row["type"]),
+    ("ROLE", lambda row: "passive" if row["passive"] else "connects"),
+    ("STATE", lambda row: "established" if row["established"] else "down"),
+    ("UPTIME", lambda row: None if row["uptime_s"] is None else age(row["uptime_s"])),
+    ("TABLE", lambda row: row["table"]),
+    ("RECEIVED", lambda row: row["received"]),
+    ("REJECTED", lambda row: row["rejected"]),
+    ("LAST ERROR", lambda row: row["last_error"]),
+)
+
+_ROUTES: Final[Sequence[Column]] = (
+    ("PREFIX", lambda row: row["prefix"]),
+    ("VIA", lambda row: row["via"] or row["type"]),
+    ("DEV", lambda row: row["dev"]),
+    ("FIB", lambda row: "installed" if row["installed"] else "absent"),
+    ("WHY", lambda row: row["why"]),
+)
+
+_RIB: Final[Sequence[Column]] = (
+    ("PREFIX", lambda row: row["prefix"]),
+    ("PEER", lambda row: row["peer"]),
+    ("NEXT HOP", lambda row: row["next_hop"]),
+    ("AS PATH", lambda row: " ".join(map(str, row["as_path"]))),
+    ("LOCAL PREF", lambda row: row["local_pref"]),
+    ("MED", lambda row: row["med"]),
+    ("AGE", lambda row: age(row["age_s"]) + (" stale" if row["stale"] else "")),
+    ("STATUS", lambda row: row["status"] + (f": {row['reason']}" if row["reason"] else "")),
+)
+
+_TUNNELS: Final[Sequence[Column]] = (
+    ("NAME", lambda row: row["name"]),
+    ("KIND", lambda row: row["kind"]),
+    ("DRIVER", lambda row: row["driver"]),
+    ("STATE", lambda row: "up" if row["up"] else "down"),
+    ("MTU", lambda row: row["mtu_bytes"]),
+    ("ADDRESS", lambda row: ", ".join(row["addresses"])),
+    ("VNI", lambda row: row["vni"]),
+    ("PORT", lambda row: row["port"]),
+    ("SENDS TO", lambda row: ", ".join(row["remotes"])),
+)
+
+_NODES: Final[Sequence[Column]] = (
+    ("NODE", lambda row: row["name"] + (" (here)" if row["this"] else "")),
+    ("ADDRESS", lambda row: row["address"]),
+    ("AS", lambda row: row["asn"]),
+    ("SUBNET", lambda row: "same" if row["same_subnet"] else "other"),
+    ("BLOCKS", lambda row: ", ".join(row["blocks"])),
+    ("TUNNEL ADDRESS", lambda row: ", ".join(row["tunnel_addresses"])),
+    ("SESSION", lambda row: row["session"]),
+)
+
+_POOLS: Final[Sequence[Column]] = (
+    ("POOL", lambda row: row["name"]),
+    ("CIDR", lambda row: row["cidr"]),
+    ("ENCAPSULATION", lambda row: row["encapsulation"]),
+    ("MODE", lambda row: row["mode"]),
+    ("BLOCKS", lambda row: row["blocks"]),
+    ("NAT OUTGOING", lambda row: "yes" if row["nat_outgoing"] else "no"),
+    ("ENCAPSULATED TO", lambda row: ", ".join(row["encapsulated_to"])),
+)
+
+_BLOCKS: Final[Sequence[Column]] = (
+    ("BLOCK", lambda row: row["block"]),
+    ("NODE", lambda row: row["node"]),
+    ("POOL", lambda row: row["pool"]),
+    ("HERE", lambda row: row["here"]),
+)
+
+
+def ask(run_dir: Path, view: str, **query: str) -> dict[str, Any]:
+    """One view of the agent at `run_dir`; exits 3 if none answers."""
+    try:
+        return client.read(run_dir / "agent.sock", view, query)
+    except client.AgentAway as error:
+        click.echo(f"{error}\nstart one with: bgpctl agent run --node NAME -f cluster.yaml", err=True)
+        sys.exit(Exit.UNREACHABLE)
+
+
+@click.group()
+@run_dir_option
+@click.pass_context
+def show(context: click.Context, run_dir: Path) -> None:
+    """What the agent on this node knows."""
+    context.obj = run_dir
+
+
+@show.command()
+@output_option
+@click.pass_obj
+def summary(run_dir: Path, output: str) -> None:
+    """The node in one line, and what is not well."""
+    body = ask(run_dir, "summary")
+    emit(body, output, [body], SUMMARY)
+    if output == "table":
+        for problem in body["problems"]:
+            click.echo(f"! {problem}")
+
+
+def _listing(name: str, columns: Sequence[Column], text: str, *, key: str = "") -> None:
+    @show.command(name, help=text)
+    @output_option
+    @click.pass_obj
+    def command(run_dir: Path, output: str) -> None:
+        body = ask(run_dir, name)
+        emit(body, output, body[key or name], columns)
+
+
+_listing("peers", _PEERS, "BGP sessions.")
+_listing("tunnels", _TUNNELS, "Tunnel devices and the remotes behind them.")
+_listing("nodes", _NODES, "Members of the cluster.")
+_listing("pools", _POOLS, "IP pools and how they are encapsulated from here.")
+_listing("blocks", _BLOCKS, "Blocks and their owners.")
+
+
+@show.command()
+@click.argument("prefix", default="")
+@output_option
+@click.pass_obj
+def routes(run_dir: Path, prefix: str, output: str) -> None:
+    """Routes wanted here, each with its reason; with PREFIX only those that overlap it."""
+    body = ask(run_dir, "routes", prefix=prefix)
+    emit(body, output, body["routes"], _ROUTES)
+
+
+@show.command()
+@click.argument("which", type=click.Choice(["in", "best", "rejected"]), default="in")
+@output_option
+@click.pass_obj
+def rib(run_dir: Path, which: str, output: str) -> None:
+    """Paths received by BGP: all, the best ones, or those that policy rejects."""
+    body = ask(run_dir, "rib", which=which)
+    emit(body, output, body["paths"], _RIB)

@@ -1,0 +1,143 @@
+"""Generated clusters, kernels and knowledge: the one place where randomness gets its shape."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from bgpctl.core.fabric import Desired, derive
+from bgpctl.core.model import (
+    Address,
+    Backend,
+    Dataplane,
+    FdbEntry,
+    Intent,
+    InterfaceAddress,
+    Link,
+    LinkAddress,
+    Mac,
+    Mode,
+    Neighbour,
+    NextHop,
+    Node,
+    Plain,
+    Pool,
+    Prefix,
+    Route,
+    RouteType,
+    Vxlan,
+)
+from bgpctl.core.why import Hold, Withheld
+from tests.cluster import STATIC_PROTOCOL, bare_kernel, learned_from_all
+
+MODES = [(mode, Mode.NEVER) for mode in Mode] + [(Mode.NEVER, mode) for mode in (Mode.CROSS_SUBNET, Mode.ALWAYS)]
+
+
+@st.composite
+def intents(draw: st.DrawFn) -> Intent:
+    """Up to six nodes in up to three subnets, one or two pools of any kind, up to three blocks a node."""
+    backend = draw(st.sampled_from([Backend.BIRD, Backend.VXLAN]))
+    kinds = [pair for pair in MODES if backend is Backend.BIRD or pair[1] is not Mode.NEVER]
+    pools = tuple(
+        Pool(f"pool{index}", Prefix.parse(f"10.{244 + index}.0.0/16"), *draw(st.sampled_from(kinds)))
+        for index in range(draw(st.integers(1, 2)))
+    )
+    count = draw(st.integers(1, 6))
+    numbers = iter(draw(st.permutations(range(24))))
+    nodes = tuple(
+        Node(
+            f"n{index}",
+            InterfaceAddress(Address(4, (10 << 24) + (draw(st.integers(0, 2)) << 16) + index + 1), 24),
+            tuple(
+                sorted(
+                    Prefix(4, draw(st.sampled_from(pools)).cidr.network + next(numbers) * 64, 26)
+                    for _ in range(draw(st.integers(0, 3)))
+                )
+            ),
+        )
+        for index in range(count)
+    )
+    return Intent(backend=backend, pools=pools, nodes=nodes)
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[Intent, Node, Dataplane]:
+    """A cluster, one of its nodes, and that node's kernel with strangers in it."""
+    intent = draw(intents())
+    here = draw(st.sampled_from(intent.nodes))
+    return intent, here, draw(kernels(here))
+
+
+@st.composite
+def kernels(draw: st.DrawFn, here: Node) -> Dataplane:
+    """The operator's kernel, with strangers' objects: links, addresses, routes (some with our prefixes), next hops."""
+    kernel = bare_kernel(here, mtu_bytes=draw(st.sampled_from([1500, 9000])))
+    bridge = Link("br0", Plain("bridge"), 1500, owned=False)
+    routes = draw(
+        st.frozensets(
+            st.builds(
+                lambda number, metric: Route(
+                    Prefix(4, (10 << 24) + (244 << 16) + number * 64, 26),
+                    link="br0",
+                    metric=metric,
+                    protocol=STATIC_PROTOCOL,
+                ),
+                st.integers(0, 23),
+                st.sampled_from([0, 100, 1024]),
+            ),
+            max_size=3,
+        )
+    )
+    keyed = {(route.prefix, route.metric): route for route in routes}
+    return replace(
+        kernel,
+        links=kernel.links | {bridge},
+        addresses=kernel.addresses | {LinkAddress("br0", InterfaceAddress.parse("192.168.7.1/24"))},
+        next_hops=kernel.next_hops
+        | {NextHop(7, "br0", Address.parse("192.168.7.2"), onlink=False, protocol=STATIC_PROTOCOL)},
+        routes=kernel.routes | frozenset(keyed.values()),
+    )
+
+
+@st.composite
+def wants(draw: st.DrawFn, situation: tuple[Intent, Node, Dataplane]) -> Desired:
+    """Desired, with any part of the other nodes heard of."""
+    intent, here, kernel = situation
+    deaf = draw(st.lists(st.sampled_from([node.name for node in intent.nodes]), unique=True))
+    choices = learned_from_all(intent, here, without=deaf) if intent.backend is Backend.BIRD else ()
+    return derive(intent, here, {}, choices, kernel)
+
+
+@st.composite
+def litter(draw: st.DrawFn, kernel: Dataplane) -> Dataplane:
+    """The kernel with objects of ours from some other time: anything an older or crashed agent may have left."""
+    local = next(iter(kernel.addresses)).address.address
+    old_link = Link(
+        "vxlan.bgpctl",
+        Vxlan(draw(st.sampled_from([4096, 4097])), 4789, local, "eth0"),  # type: ignore[arg-type]
+        draw(st.sampled_from([1450, 1400])),
+        Mac("66:00:00:00:00:01"),
+        up=draw(st.booleans()),
+    )
+    hop = NextHop(0x42000001, "vxlan.bgpctl", Address.parse("10.244.9.0"), onlink=True)
+    stale = draw(st.frozensets(st.integers(0, 23), max_size=4))
+    routes = frozenset(
+        Route(Prefix(4, (10 << 24) + (244 << 16) + number * 64, 26), next_hop=hop.id, metric=1024) for number in stale
+    )
+    taken = {(route.prefix, route.metric) for route in kernel.routes}
+    blackhole = Route(Prefix.parse("10.244.255.0/26"), RouteType.BLACKHOLE)
+    if not old_link.up:
+        return replace(kernel, links=kernel.links | {old_link}, routes=kernel.routes | {blackhole})
+    return replace(
+        kernel,
+        links=kernel.links | {old_link},
+        addresses=kernel.addresses | {LinkAddress("vxlan.bgpctl", InterfaceAddress.parse("10.244.77.0/32"))},
+        fdb=frozenset({FdbEntry("vxlan.bgpctl", Mac("66:00:00:00:00:02"), Address.parse("10.9.9.9"))}),
+        neighbours=frozenset({Neighbour("vxlan.bgpctl", Address.parse("10.244.9.0"), Mac("66:00:00:00:00:02"))}),
+        next_hops=kernel.next_hops | {hop},
+        routes=kernel.routes | {blackhole} | {r for r in routes if (r.prefix, r.metric) not in taken},
+    )
+
+
+UNHEARD = (Withheld(Hold.PEER_UNHEARD, "somebody"),)

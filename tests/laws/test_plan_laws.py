@@ -1,0 +1,144 @@
+"""What holds of every plan, whatever the cluster, the node, its kernel and the strangers in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import reduce
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgpctl.core.effects import Op, Put, Remove, after
+from bgpctl.core.fabric import Desired
+from bgpctl.core.model import PROTOCOL, Dataplane, Ipip, Key, Link, RouteType, Thing, Vxlan, key_of
+from bgpctl.core.plan import cleanup, owned, plan
+from tests.laws.strategies import UNHEARD, litter, situations, wants
+
+
+@st.composite
+def moments(draw: st.DrawFn) -> tuple[Desired, Dataplane]:
+    """What is wanted, and a kernel that somebody left behind."""
+    situation = draw(situations())
+    return draw(wants(situation)), draw(litter(situation[2]))
+
+
+def fold(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
+    return reduce(after, ops, dataplane)
+
+
+def strangers(dataplane: Dataplane) -> set[Thing]:
+    ours = set(owned(dataplane))
+    return {thing for thing in dataplane if thing not in ours} - set(dataplane.sysctls)
+
+
+def unblocked(desired: Desired, observed: Dataplane) -> set[Key]:
+    """The wanted keys that no stranger holds."""
+    taken = {key_of(route) for route in observed.routes if route.protocol != PROTOCOL}
+    return {key_of(thing) for thing in desired.dataplane} - taken
+
+
+@given(moments())
+def test_one_clean_round_reaches_what_is_wanted(moment: tuple[Desired, Dataplane]) -> None:
+    desired, observed = moment
+    reached = fold(observed, plan(desired, observed).ops)
+    wanted = {thing for thing in desired.dataplane if key_of(thing) in unblocked(desired, observed)}
+    assert wanted <= set(reached)
+    assert set(owned(reached)) <= set(desired.dataplane)
+
+
+@given(moments())
+def test_planning_twice_plans_nothing(moment: tuple[Desired, Dataplane]) -> None:
+    desired, observed = moment
+    assert plan(desired, fold(observed, plan(desired, observed).ops)).ops == ()
+
+
+@given(moments())
+def test_strangers_survive_every_step(moment: tuple[Desired, Dataplane]) -> None:
+    desired, observed = moment
+    before = strangers(observed)
+    for op in plan(desired, observed).ops:
+        assert op.thing not in before
+        observed = after(observed, op)
+        assert before <= set(observed)
+
+
+@given(moments())
+def test_cleanup_leaves_exactly_the_strangers(moment: tuple[Desired, Dataplane]) -> None:
+    _, observed = moment
+    left = fold(observed, cleanup(observed))
+    assert set(owned(left)) == set()
+    assert strangers(left) == strangers(observed)
+
+
+@given(moments(), st.data())
+def test_a_prefix_wanted_before_and_after_is_never_missing_in_between(
+    moment: tuple[Desired, Dataplane], data: st.DataObject
+) -> None:
+    later, observed = moment
+    earlier = replace(later, dataplane=_some_of(later.dataplane, data))
+    settled = fold(observed, plan(earlier, observed).ops)
+    kept = _reachable(settled) & {route.prefix for route in later.dataplane.routes}
+    for op in plan(later, settled).ops:
+        settled = after(settled, op)
+        assert kept <= _reachable(settled)
+
+
+def _some_of(dataplane: Dataplane, data: st.DataObject) -> Dataplane:
+    """An earlier wish: some routes fewer, the next hops of the others pointing elsewhere."""
+    routes = data.draw(st.sets(st.sampled_from(sorted(dataplane.routes)))) if dataplane.routes else set()
+    used = {route.next_hop for route in routes}
+    hops = {
+        hop._replace(gateway=hop.gateway, onlink=data.draw(st.booleans()))
+        for hop in dataplane.next_hops
+        if hop.id in used
+    }
+    return replace(dataplane, routes=frozenset(routes), next_hops=frozenset(hops))
+
+
+def _reachable(dataplane: Dataplane) -> set[object]:
+    hops = {hop.id for hop in dataplane.next_hops}
+    return {r.prefix for r in dataplane.routes if r.protocol == PROTOCOL and (not r.next_hop or r.next_hop in hops)}
+
+
+@given(moments())
+def test_silence_deletes_nothing(moment: tuple[Desired, Dataplane]) -> None:
+    desired, observed = moment
+    ops = plan(replace(desired, withheld=UNHEARD), observed).ops
+    assert not [op for op in ops if isinstance(op, Remove)]
+
+
+@given(moments(), st.integers(0, 200))
+def test_a_crash_after_any_operation_is_mended_by_the_next_round(moment: tuple[Desired, Dataplane], cut: int) -> None:
+    desired, observed = moment
+    broken_off = fold(observed, plan(desired, observed).ops[:cut])
+    in_one_go = fold(observed, plan(desired, observed).ops)
+    assert fold(broken_off, plan(desired, broken_off).ops) == in_one_go
+
+
+@given(moments())
+def test_every_operation_has_a_reason_and_only_touches_what_is_wanted_or_ours(
+    moment: tuple[Desired, Dataplane],
+) -> None:
+    desired, observed = moment
+    ours = set(owned(observed))
+    for op in plan(desired, observed).ops:
+        match op:
+            case Put():
+                assert op.thing in set(desired.dataplane)
+                assert op.why == desired.why[key_of(op.thing)]
+            case Remove():
+                assert op.thing in ours or isinstance(op.thing, Link)
+
+
+@given(moments())
+def test_routes_through_a_tunnel_name_a_device_of_their_encapsulation(moment: tuple[Desired, Dataplane]) -> None:
+    desired, _ = moment
+    kinds = {link.name: link.kind for link in desired.dataplane.links}
+    hops = {hop.id: hop for hop in desired.dataplane.next_hops}
+    for route in desired.dataplane.routes:
+        if route.type is RouteType.UNICAST:
+            why = desired.why[key_of(route)]
+            kind = kinds.get(hops[route.next_hop].link)
+            assert why.encapsulation is not None
+            assert {"ipip": Ipip, "vxlan": Vxlan, "direct": type(None)}[why.encapsulation.value] is type(kind)

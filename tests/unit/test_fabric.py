@@ -1,0 +1,166 @@
+"""From intent and paths to kernel objects, case by case."""
+
+import pytest
+
+from bgpctl.core.fabric import derive
+from bgpctl.core.fabric.desired import Desired, Slot, next_hop_ids
+from bgpctl.core.model import (
+    Address,
+    Backend,
+    Dataplane,
+    Decap,
+    Intent,
+    InterfaceAddress,
+    Ipip,
+    Link,
+    LinkAddress,
+    Mode,
+    NextHop,
+    Prefix,
+    RouteType,
+    Vni,
+    Vxlan,
+    vtep_mac,
+)
+from bgpctl.core.why import Hold, Lack
+from tests.cluster import bare_kernel, learned_from_all, member, two_racks
+
+
+def derived(intent: Intent, name: str = "a1", observed: Dataplane | None = None) -> Desired:
+    here = member(intent, name)
+    choices = () if intent.backend is Backend.VXLAN else learned_from_all(intent, here)
+    return derive(intent, here, {}, choices, observed or bare_kernel(here))
+
+
+def ways(desired: Desired) -> dict[str, tuple[str, str]]:
+    """prefix -> (via, dev) of every unicast route."""
+    hops = {hop.id: hop for hop in desired.dataplane.next_hops}
+    used = {str(r.prefix): hops[r.next_hop] for r in desired.dataplane.routes if r.next_hop}
+    return {prefix: (str(hop.gateway), hop.link) for prefix, hop in sorted(used.items())}
+
+
+IPIP, VXLAN, DIRECT = "tunl0", "vxlan.bgpctl", "eth0"
+
+
+@pytest.mark.parametrize(
+    ("intent", "expected"),
+    [
+        (
+            two_racks(ipip=Mode.CROSS_SUBNET),
+            {
+                "10.244.2.0/26": ("10.0.0.2", DIRECT),
+                "10.244.3.0/26": ("10.1.0.3", IPIP),
+                "10.244.4.0/26": ("10.1.0.4", IPIP),
+            },
+        ),
+        (
+            two_racks(ipip=Mode.ALWAYS),
+            {
+                "10.244.2.0/26": ("10.0.0.2", IPIP),
+                "10.244.3.0/26": ("10.1.0.3", IPIP),
+                "10.244.4.0/26": ("10.1.0.4", IPIP),
+            },
+        ),
+        (
+            two_racks(vxlan=Mode.CROSS_SUBNET, backend=Backend.VXLAN),
+            {
+                "10.244.2.0/26": ("10.0.0.2", DIRECT),
+                "10.244.3.0/26": ("10.244.3.0", VXLAN),
+                "10.244.4.0/26": ("10.244.4.0", VXLAN),
+            },
+        ),
+        (
+            two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN),
+            {
+                "10.244.2.0/26": ("10.244.2.0", VXLAN),
+                "10.244.3.0/26": ("10.244.3.0", VXLAN),
+                "10.244.4.0/26": ("10.244.4.0", VXLAN),
+            },
+        ),
+        (
+            two_racks(),
+            {
+                "10.244.2.0/26": ("10.0.0.2", DIRECT),
+                "10.244.3.0/26": ("10.0.0.254", DIRECT),
+                "10.244.4.0/26": ("10.0.0.254", DIRECT),
+            },
+        ),
+    ],
+    ids=["ipip-cross-subnet", "ipip-always", "vxlan-cross-subnet", "vxlan-always", "no-encapsulation"],
+)
+def test_each_mode_sends_each_block_its_way(intent: Intent, expected: dict[str, tuple[str, str]]) -> None:
+    assert ways(derived(intent)) == expected
+
+
+def test_the_own_block_is_a_blackhole() -> None:
+    routes = derived(two_racks(ipip=Mode.ALWAYS)).dataplane.routes
+    assert [str(route.prefix) for route in routes if route.type is RouteType.BLACKHOLE] == ["10.244.1.0/26"]
+
+
+def test_the_ipip_device_has_its_mtu_its_address_and_its_allow_list() -> None:
+    dataplane = derived(two_racks(ipip=Mode.CROSS_SUBNET)).dataplane
+    assert dataplane.links == {Link("tunl0", Ipip(), 1480)}
+    assert dataplane.addresses == {LinkAddress("tunl0", InterfaceAddress.parse("10.244.1.0/32"))}
+    sources = tuple(map(Address.parse, ("10.0.0.2", "10.1.0.3", "10.1.0.4")))
+    assert dataplane.decaps == {Decap("tunl0", "eth0", Address.parse("10.0.0.1"), sources)}
+
+
+def test_the_vxlan_device_knows_every_member() -> None:
+    dataplane = derived(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)).dataplane
+    kind = Vxlan(Vni(4096), 4789, Address.parse("10.0.0.1"), "eth0")
+    assert dataplane.links == {Link("vxlan.bgpctl", kind, 1450, vtep_mac("a1"))}
+    assert {(entry.mac, str(entry.remote)) for entry in dataplane.fdb} == {
+        (vtep_mac("a2"), "10.0.0.2"),
+        (vtep_mac("b1"), "10.1.0.3"),
+        (vtep_mac("b2"), "10.1.0.4"),
+    }
+    assert {(str(entry.address), entry.mac) for entry in dataplane.neighbours} == {
+        ("10.244.2.0", vtep_mac("a2")),
+        ("10.244.3.0", vtep_mac("b1")),
+        ("10.244.4.0", vtep_mac("b2")),
+    }
+
+
+def test_the_mtu_follows_the_underlay() -> None:
+    intent = two_racks(ipip=Mode.ALWAYS)
+    jumbo = derived(intent, observed=bare_kernel(member(intent, "a1"), mtu_bytes=9000)).dataplane
+    assert {link.mtu_bytes for link in jumbo.links} == {8980}
+
+
+def test_without_an_underlay_link_nothing_is_removed_and_the_reason_is_told() -> None:
+    desired = derived(two_racks(ipip=Mode.ALWAYS), observed=Dataplane())
+    assert [item.hold for item in desired.withheld] == [Hold.FACTS_UNKNOWN]
+    assert [item.lack for item in desired.missing] == [Lack.UNDERLAY_UNKNOWN]
+
+
+def test_a_remote_that_no_route_leads_to_is_missing_with_its_pool() -> None:
+    intent = two_racks()
+    here = member(intent, "a1")
+    kernel = bare_kernel(here)
+    cut_off = Dataplane(links=kernel.links, addresses=kernel.addresses)
+    desired = derive(intent, here, {}, learned_from_all(intent, here), cut_off)
+    assert [(item.lack, item.subject, item.detail) for item in desired.missing] == [
+        (Lack.NEXT_HOP_UNRESOLVED, "10.1.0.3", "pool blue"),
+        (Lack.NEXT_HOP_UNRESOLVED, "10.1.0.4", "pool blue"),
+    ]
+
+
+def test_every_wanted_object_has_a_reason() -> None:
+    desired = derived(two_racks(ipip=Mode.CROSS_SUBNET))
+    assert len(desired.why) == len(list(desired.dataplane))
+
+
+def test_next_hop_ids_depend_on_the_slots_alone() -> None:
+    slots = [Slot(Prefix.parse("10.244.0.0/16"), Address(4, value)) for value in range(2000)]
+    ids = next_hop_ids(slots)
+    assert next_hop_ids(reversed(slots)) == ids
+    assert len(set(ids.values())) == 2000
+    assert all(number >> 24 == 0x42 for number in ids.values())
+
+
+def test_an_encapsulation_change_keeps_the_next_hop_ids() -> None:
+    before = derived(two_racks(ipip=Mode.ALWAYS)).dataplane
+    after = derived(two_racks()).dataplane
+    assert {hop.id for hop in before.next_hops} == {hop.id for hop in after.next_hops}
+    assert before.routes == after.routes
+    assert all(isinstance(hop, NextHop) for hop in after.next_hops)
