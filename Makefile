@@ -1,0 +1,36 @@
+# The one list of verbs. `make lab` and `make test` work as the first command on a fresh machine.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup lab test check format clean
+
+setup: .venv/ready
+
+.venv/ready: setup.cfg pyproject.toml tools/system-packages
+	@tools/system-packages
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bgpctl needs Python 3.11 or newer; set PYTHON=")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+lab: setup                      ## the main job: IPIP over BGP, then VXLAN without BGP, real packets
+	@$(BIN)/bgpctl lab run topologies/cross-subnet.yaml
+	@$(BIN)/bgpctl lab run topologies/vxlan.yaml
+
+check: setup                    ## the fast loop: style, types, layers, unit tests, laws
+	@$(BIN)/ruff format --check --quiet bgpctl tests
+	@$(BIN)/ruff check --quiet bgpctl tests
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
+	@$(BIN)/codespell bgpctl tests docs topologies *.md
+	@$(BIN)/pytest --quiet tests/unit tests/laws tests/stories
+
+test: check                     ## everything: contracts on fakes and the real kernel, then the labs
+	@HYPOTHESIS_PROFILE=ci $(BIN)/pytest --quiet --durations=10
+
+format: setup
+	@$(BIN)/ruff format --quiet bgpctl tests
+	@$(BIN)/ruff check --fix --quiet bgpctl tests
+
+clean:
+	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis

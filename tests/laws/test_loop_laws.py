@@ -1,0 +1,200 @@
+"""What holds of the loop and the RIB, whatever is heard and in whatever order."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from bgpctl.core import bgp
+from bgpctl.core.bgp import EndOfRib, RefreshBegun, RefreshEnded, SessionDown, SessionOpened, SessionUp, Update
+from bgpctl.core.effects import Refused, Remove, after
+from bgpctl.core.loop import (
+    Applied,
+    Apply,
+    Command,
+    Event,
+    IntentLoaded,
+    IntentRejected,
+    KernelChanged,
+    Observed,
+    Phase,
+    State,
+    Woken,
+    begin,
+    selection,
+    step,
+)
+from bgpctl.core.model import Address, Asn, Dataplane, Mode, Place, Prefix, Problem
+from bgpctl.core.rib import Candidate, Lost, Received, choose
+from tests.cluster import bare_kernel, member, path, two_racks
+
+INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
+PEERS = {name: member(INTENT, name).address.address for name in ("a2", "b1", "b2")}
+BLOCKS = [Prefix.parse(f"10.244.{index}.0/26") for index in range(2, 8)]
+
+peers = st.sampled_from(sorted(PEERS.values()))
+updates = st.builds(
+    lambda peer, blocks, gone: Update(
+        peer,
+        announced=tuple(path(block, peer) for block in sorted(blocks)),
+        withdrawn=tuple(sorted(gone - blocks)),
+    ),
+    peers,
+    st.sets(st.sampled_from(BLOCKS), max_size=3),
+    st.sets(st.sampled_from(BLOCKS), max_size=3),
+)
+from_peers: st.SearchStrategy[Event] = st.one_of(
+    updates,
+    st.builds(SessionUp, peers),
+    st.builds(SessionDown, peers, st.just("closing connection"), st.booleans()),
+    st.builds(
+        lambda peer, time: SessionOpened(peer, Asn(64512), peer, 30, time, forwarding_preserved=True),
+        peers,
+        st.sampled_from([None, 120]),
+    ),
+    st.builds(EndOfRib, peers, st.just(4)),
+    st.builds(RefreshBegun, peers, st.just(4)),
+    st.builds(RefreshEnded, peers, st.just(4)),
+)
+KERNEL = bare_kernel(member(INTENT, "a1"))
+PROBLEM = Problem(Place("cluster.yaml", 1, 1), "pools", "wrong", "rule")
+events: st.SearchStrategy[Event] = st.one_of(
+    from_peers,
+    st.sampled_from([IntentLoaded(INTENT), IntentLoaded(replace(INTENT, mesh=False)), IntentRejected((PROBLEM,))]),
+    st.sampled_from([KernelChanged(), Observed(KERNEL), Observed(Dataplane()), Applied(()), Woken()]),
+    st.builds(bgp.SpeakerAttached, st.integers(1, 2), st.just(((PEERS["a2"], 5.0),))),
+    st.just(bgp.SpeakerDetached("end of file")),
+)
+
+
+def play(state: State, events_: Sequence[Event], *, start_s: float = 1.0) -> tuple[State, list[tuple[Command, ...]]]:
+    said = []
+    for number, event in enumerate(events_):
+        state, commands = step(state, event, start_s + number)
+        said.append(commands)
+    return state, said
+
+
+def started() -> State:
+    return play(begin("a1", 0.0), [IntentLoaded(INTENT), bgp.SpeakerAttached(1, ())])[0]
+
+
+def settle(state: State, kernel: Dataplane, at_s: float) -> tuple[State, Dataplane]:
+    """Let the loop look and act on a pretended kernel until it rests."""
+    for _ in range(5):
+        state, commands = step(state, Observed(kernel), at_s)
+        ops = [op for command in commands if isinstance(command, Apply) for op in command.ops]
+        for op in ops:
+            kernel = after(kernel, op)
+        if not ops:
+            return state, kernel
+        state, _ = step(state, Applied(()), at_s)
+    raise AssertionError("the loop did not come to rest")
+
+
+@given(st.lists(events, max_size=30))
+def test_every_event_is_answered_in_every_phase(story: list[Event]) -> None:
+    state, said = play(begin("a1", 0.0), story)
+    assert state.phase in Phase
+    assert len(said) == len(story)
+
+
+@given(st.lists(events, max_size=30))
+def test_the_same_story_gives_the_same_commands(story: list[Event]) -> None:
+    assert play(begin("a1", 0.0), story) == play(begin("a1", 0.0), story)
+
+
+@given(st.lists(events, max_size=30))
+def test_nothing_is_removed_before_all_sources_have_spoken(story: list[Event]) -> None:
+    state = begin("a1", 0.0)
+    for number, event in enumerate(story):
+        state, commands = step(state, event, float(number))
+        if state.desired and state.desired.withheld:
+            removals = [op for c in commands if isinstance(c, Apply) for op in c.ops if isinstance(op, Remove)]
+            assert removals == []
+
+
+@given(st.lists(from_peers, max_size=12), st.lists(from_peers, max_size=12))
+def test_events_of_different_peers_commute(one: list[Event], two: list[Event]) -> None:
+    assume({e.peer for e in one}.isdisjoint(e.peer for e in two))  # type: ignore[union-attr]
+    plain = [*one, *two]
+    mixed = [e for pair in itertools.zip_longest(one, two) for e in pair if e is not None]
+    straight, _ = selection(_take_all(plain))
+    interleaved, _ = selection(_take_all(mixed))
+    assert {p: c.best.path for p, c in straight.items()} == {p: c.best.path for p, c in interleaved.items()}
+
+
+def _take_all(story: Sequence[Event]) -> State:
+    state = started()
+    for event in story:
+        state, _ = step(state, event, 5.0)
+    return state
+
+
+@given(st.lists(updates, max_size=10))
+def test_a_peer_that_said_goodbye_is_as_if_never_heard(story: list[Update]) -> None:
+    peer = PEERS["b1"]
+    others = [SessionUp(other) for other in PEERS.values()] + [
+        EndOfRib(other, 4) for other in PEERS.values() if other != peer
+    ]
+    mine: list[Event] = [update for update in story if update.peer == peer]
+    rest: list[Event] = [update for update in story if update.peer != peer]
+    with_it = _take_all([*others, *rest, *mine, SessionDown(peer, "notification received (6,2)", notified=True)])
+    never = _take_all([*others, *rest, SessionDown(peer, "notification received (6,2)", notified=True)])
+    assert selection(with_it) == selection(never)
+    one, _ = settle(with_it, KERNEL, 200.0)
+    other, _ = settle(never, KERNEL, 200.0)
+    assert one.desired == other.desired
+
+
+@given(st.lists(events, max_size=25))
+def test_after_any_story_the_loop_comes_to_rest_with_what_is_wanted(story: list[Event]) -> None:
+    state, _ = play(begin("a1", 0.0), story)
+    state, _ = play(state, [IntentLoaded(INTENT)], start_s=100.0)
+    try:
+        state, kernel = settle(state, KERNEL, 1000.0)
+    except Refused as refused:
+        raise AssertionError(f"planned what the kernel refuses: {refused}") from refused
+    assert state.desired is not None
+    assert set(state.desired.dataplane) <= set(kernel)
+    assert state.pending.ops == ()
+
+
+candidates = st.builds(
+    lambda number, pref, as_path, med, origin, internal: Candidate(
+        Address(4, (10 << 24) + number),
+        Asn(65000 + number % 3),
+        internal,
+        Received(replace(path("10.244.9.0/26", "10.0.0.9", *as_path), local_pref=pref, med=med, origin=origin), 0.0),
+    ),
+    st.integers(1, 200),
+    st.sampled_from([None, 100, 200]),
+    st.lists(st.sampled_from([65001, 65002, 65003]), max_size=3),
+    st.sampled_from([None, 0, 10, 20]),
+    st.sampled_from(["igp", "egp", "incomplete"]),
+    st.booleans(),
+)
+contests = st.lists(candidates, min_size=1, max_size=6, unique_by=lambda c: c.peer)
+
+
+@given(contests, st.data())
+def test_the_best_path_does_not_depend_on_the_order_of_arrival(contest: list[Candidate], data: st.DataObject) -> None:
+    assert choose(data.draw(st.permutations(contest))) == choose(contest)
+
+
+@given(contests)
+def test_every_loser_has_its_reason(contest: list[Candidate]) -> None:
+    choice = choose(contest)
+    assert {choice.best.peer, *(loser.peer for loser, _ in choice.lost)} == {c.peer for c in contest}
+    assert all(isinstance(step_, Lost) for _, step_ in choice.lost)
+
+
+@given(contests, candidates)
+def test_a_path_with_a_higher_local_preference_than_all_wins(contest: list[Candidate], late: Candidate) -> None:
+    assume(all(late.peer != c.peer for c in contest))
+    favourite = replace(late, received=Received(replace(late.path, local_pref=999), 0.0))
+    assert choose([*contest, favourite]).best.peer == favourite.peer
