@@ -1,0 +1,84 @@
+"""What the agent tells, from states made by plays."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgpctl import client
+from bgpctl.agent.api import Api
+from bgpctl.agent.views import VIEWS, Snapshot, answer
+from bgpctl.core.bgp import SessionDown
+from bgpctl.core.loop import IntentRejected, Woken, begin
+from bgpctl.core.model import Place, Problem
+from tests.stories.test_agent_stories import B1, Play, converged
+
+
+def told(play: Play, view: str, **query: str) -> dict[str, Any]:
+    return answer(view, Snapshot(play.state, play.now_s + 41, query))
+
+
+@pytest.mark.parametrize("view", sorted(VIEWS))
+def test_every_view_answers_before_anything_is_known(view: str) -> None:
+    body = answer(view, Snapshot(begin("a1", 0.0), 1.0, {}))
+    assert body["schema"] == f"bgpctl/{view}/v1"
+
+
+def test_the_summary_of_a_converged_node_has_no_problems() -> None:
+    body = told(converged(), "summary")
+    assert body["converged"] is True
+    assert body["problems"] == []
+    assert body["peers"] == {"wanted": 3, "established": 3}
+    assert body["routes"] == {"received": 3, "best": 3, "wanted": 3, "installed": 3}
+    assert body["tunnels"] == ["ipip 2"]
+    assert body["mtu_bytes"] == 1480
+
+
+def test_a_dead_peer_is_a_problem_that_names_it() -> None:
+    play = converged()
+    play.tell(SessionDown(B1, "closing connection", notified=False))
+    play.rest()
+    body = told(play, "summary")
+    assert body["converged"] is False
+    assert "peer b1 is not established, keeping 1 stale routes (closing connection)" in str(body["problems"])
+    play.now_s += 121
+    play.tell(Woken())
+    play.rest()
+    assert told(play, "summary")["state"] == "degraded"
+
+
+def test_a_refused_edit_is_shown_with_its_place() -> None:
+    play = converged()
+    play.tell(IntentRejected((Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both"),)))
+    assert told(play, "summary")["problems"] == ["edit refused: cluster.yaml:12:15: pools.blue: both modes set"]
+
+
+def test_a_route_says_its_way_and_the_reason() -> None:
+    body = told(converged(), "routes", prefix="10.244.4.0/26")
+    (route,) = body["routes"]
+    assert (route["via"], route["dev"], route["onlink"], route["installed"]) == ("10.1.0.4", "tunl0", True, True)
+    assert route["why"] == "best path, from b2; pool blue: through IPIP, 10.1.0.4 is not in 10.0.0.0/24"
+
+
+def test_a_route_that_is_not_in_the_kernel_is_shown_as_absent() -> None:
+    play = converged()
+    assert play.state.observed is not None
+    play.state = replace(play.state, observed=replace(play.state.observed, routes=frozenset()))
+    assert not any(route["installed"] for route in told(play, "routes")["routes"])
+
+
+def test_the_api_answers_over_a_unix_socket_and_refuses_what_it_does_not_know(tmp_path: Path) -> None:
+    play = converged()
+    path = tmp_path / "agent.sock"
+    api = Api(path, lambda view, query: answer(view, Snapshot(play.state, play.now_s, query)))
+    try:
+        assert client.read(path, "peers")["schema"] == "bgpctl/peers/v1"
+        with pytest.raises(client.AgentAway, match="404"):
+            client.read(path, "weather")
+        with pytest.raises(client.AgentAway, match="400"):
+            client.read(path, "routes", {"prefix": "10.244.4.1/26"})
+    finally:
+        api.close()
+    with pytest.raises(client.AgentAway, match="no agent answers"):
+        client.read(path, "peers")
