@@ -15,6 +15,7 @@ import click
 from bgpctl.agent import logs, wiring
 from bgpctl.agent.words import failure as failure_words
 from bgpctl.agent.words import thing as thing_words
+from bgpctl.cli import render_exabgp
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.lab import lab
 from bgpctl.cli.show import run_dir_option, show
@@ -95,6 +96,23 @@ def _valid(loaded: Loaded) -> Intent:
         click.echo(f"{len(loaded)} problem{'s' if len(loaded) != 1 else ''}; nothing was applied", err=True)
         sys.exit(Exit.INVALID)
     return loaded
+
+
+@main.group()
+def render() -> None:
+    """What a cluster file becomes in somebody else's words."""
+
+
+@render.command()
+@files_option
+@click.option("--node", help="Only this node.")
+@click.option("--to", "directory", type=click.Path(path_type=Path, file_okay=False), help="Write NODE.conf there.")
+def exabgp(files: tuple[Path, ...], node: str | None, directory: Path | None) -> None:
+    """What ExaBGP is configured with on each node."""
+    intent = _valid(FileStore(files).load())
+    if node is not None and intent.node(node) is None:
+        raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))}")
+    render_exabgp.write(intent, node, directory)
 
 
 @main.command()

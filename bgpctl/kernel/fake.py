@@ -1,0 +1,45 @@
+"""A kernel in memory: the law book with a door in front.
+
+Refuses to know: anything that the law book does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bgpctl.core.effects import Failure, Op, Refused, after
+from bgpctl.core.model import Dataplane
+from bgpctl.ports import Kernel
+
+
+class FakeKernel(Kernel):
+    """Starts with the given dataplane, which others can tamper with."""
+
+    def __init__(self, start: Dataplane = Dataplane()) -> None:
+        self._dataplane = start
+        self._watchers: list[Callable[[], None]] = []
+
+    def observe(self) -> Dataplane:
+        return self._dataplane
+
+    def apply(self, ops: Sequence[Op]) -> tuple[Failure, ...]:
+        return tuple(failure for op in ops if (failure := self._try(op)))
+
+    def _try(self, op: Op) -> Failure | None:
+        try:
+            self._dataplane = after(self._dataplane, op)
+        except Refused as refused:
+            return Failure(op, refused.errno)
+        return None
+
+    def tamper(self, *ops: Op) -> None:
+        """Change the dataplane as somebody else would."""
+        self.apply(ops)
+        for changed in self._watchers:
+            changed()
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        self._watchers.append(changed)
+
+    def close(self) -> None:
+        self._watchers.clear()

@@ -1,0 +1,161 @@
+"""
+The text of ExaBGP's configuration file and its environment, from a SpeakerConfig.
+
+Every neighbour is written out in full: a value inherited from a template would win over the neighbour's own.
+
+Refuses to know: where the text is put, whether ExaBGP runs, where secrets are kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from bgpctl.core.bgp import Session, SpeakerConfig
+from bgpctl.core.model import Address
+
+BRIDGE: Final = "bridge"
+"""Name of ExaBGP's one API process."""
+_TAG: Final = "bgpctl-"
+
+_HEADER: Final = """\
+# Written by bgpctl: changes made here are lost. What can be changed stands in the cluster file.
+"""
+
+_PROCESS: Final = """\
+process {name} {{
+  run {command};
+  encoder json;
+}}
+"""
+
+# adj-rib-in: bgpctl keeps what is received; ExaBGP's copy would cost 3 KB a route.
+# manual-eor: an End-of-RIB sent on its own at restart would flush our routes at the peer (RFC 4724, section 4.1).
+_NEIGHBOR: Final = """\
+# {name}
+neighbor {peer} {{
+  description "{tag}";
+{facts}  family {{ ipv4 unicast; }}
+  capability {{
+    route-refresh enable;
+    graceful-restart {restart};
+    add-path disable;
+  }}
+  adj-rib-in false;
+  adj-rib-out true;
+  manual-eor true;
+  api {{
+    processes [ {process} ];
+    neighbor-changes;
+    receive {{ parsed; open; update; refresh; }}
+  }}
+}}
+"""
+
+
+def render(config: SpeakerConfig, bridge_command: str, secrets: Mapping[Address, str]) -> str:
+    """
+    The whole configuration file; the same arguments give the same text.
+
+    Args:
+        config: the sessions, written in their order.
+        bridge_command: program and arguments of the API process, separated by blanks.
+        secrets: the TCP MD5 (RFC 2385) password of each peer that has one.
+    """
+    process = _PROCESS.format(name=BRIDGE, command=bridge_command)
+    neighbors = [_neighbor(config, session, secrets.get(session.peer)) for session in config.sessions]
+    return "\n".join([_HEADER, process, *neighbors])
+
+
+def tags(config: SpeakerConfig, secrets: Mapping[Address, str]) -> frozenset[str]:
+    """
+    What names each neighbour block and its content, as `description` in the file.
+
+    ExaBGP drops a reload silently now and then; its own listing of these tells which configuration is in force.
+    """
+    return frozenset(_tag(_facts(config, session, secrets.get(session.peer))) for session in config.sessions)
+
+
+def is_tag(text: str) -> bool:
+    """Whether `text` can be one of `tags`."""
+    return text.startswith(_TAG)
+
+
+def environment(config: SpeakerConfig) -> dict[str, str]:
+    """
+    ExaBGP's settings that are not in the file; a change of any needs a restart of ExaBGP.
+
+    It stays root because its default user, nobody, could not run the API process from a virtual environment below
+    /root. Acknowledgements are off: they carry no id and say "queued", not "sent".
+    """
+    return {
+        "exabgp_api_ack": "false",
+        "exabgp_api_cli": "false",
+        "exabgp_api_respawn": "true",
+        "exabgp_daemon_daemonize": "false",
+        "exabgp_daemon_user": "root",
+        "exabgp_log_destination": "stderr",
+        "exabgp_log_level": "WARNING",
+        "exabgp_tcp_bind": str(config.listen),
+        "exabgp_tcp_port": str(config.listen_port),
+    }
+
+
+def redacted(text: str, secrets: Mapping[Address, str]) -> str:
+    """`text` without any of the secrets, for logs."""
+    for secret in secrets.values():
+        text = text.replace(_encoded(secret), "***").replace(secret, "***")
+    return text
+
+
+def _neighbor(config: SpeakerConfig, session: Session, secret: str | None) -> str:
+    facts = _facts(config, session, secret)
+    return _NEIGHBOR.format(
+        name=_printable(session.name),
+        peer=session.peer,
+        tag=_tag(facts),
+        facts="".join(f"  {fact};\n" for fact in facts[1:]),
+        restart=session.restart_time_s,
+        process=BRIDGE,
+    )
+
+
+def _facts(config: SpeakerConfig, session: Session, secret: str | None) -> tuple[str, ...]:
+    """The statements that differ between neighbours; the first, which names the peer, opens the block."""
+    return (
+        f"neighbor {session.peer} graceful-restart {session.restart_time_s}",
+        f"local-address {session.local}",
+        f"router-id {config.router_id}",
+        f"local-as {session.local_asn}",
+        f"peer-as {session.peer_asn}",
+        f"hold-time {session.hold_time_s}",
+        *_port(config, session),
+        *_password(secret),
+    )
+
+
+def _port(config: SpeakerConfig, session: Session) -> Iterable[str]:
+    if session.passive:
+        return ("passive true",)
+    # Without `connect` ExaBGP connects to the port that it listens on itself.
+    return () if session.port == config.listen_port else (f"connect {session.port}",)
+
+
+def _password(secret: str | None) -> Iterable[str]:
+    # In base64, because ExaBGP's file knows no quoting that is safe for every character.
+    return () if secret is None else ("md5-base64 true", f'md5-password "{_encoded(secret)}"')
+
+
+def _encoded(secret: str) -> str:
+    return base64.b64encode(secret.encode()).decode()
+
+
+def _tag(facts: tuple[str, ...]) -> str:
+    return _TAG + hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+
+
+def _printable(name: str) -> str:
+    """Safe inside a comment: ExaBGP's comments end at the line's end."""
+    return "".join(character if character.isprintable() and character.isascii() else "?" for character in name)

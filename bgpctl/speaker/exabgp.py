@@ -1,0 +1,112 @@
+"""
+The Speaker door, opened with ExaBGP as a process of its own that outlives the agent.
+
+Refuses to know: how ExaBGP is kept (keeper.py), what it says (wire.py) and how it is configured (conf.py).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from bgpctl.core.bgp import SpeakerCommand, SpeakerConfig, SpeakerEvent
+from bgpctl.ports import Speaker
+from bgpctl.speaker.keeper import Keeper
+from bgpctl.speaker.launch import RunDir
+
+
+class _Close:
+    """The order to let go."""
+
+
+_Order: TypeAlias = SpeakerConfig | tuple[SpeakerCommand, ...] | threading.Event | _Close
+"""An event is the order to end ExaBGP; it is set when that is done."""
+
+
+class ExabgpSpeaker(Speaker):
+    """
+    One ExaBGP per run directory, and at most one of these: a newer one would take the channel over.
+
+    Args:
+        run_dir: made if missing; holds exabgp.conf, exabgp.pid, exabgp.log and bridge.sock, all
+            readable by their owner only. Keep it below 90 characters: the kernel allows 107 for the socket's path.
+        prefix: put before ExaBGP's command, for example `("ip", "netns", "exec", "a")`. It must exec, not fork.
+    """
+
+    def __init__(self, run_dir: Path, *, prefix: Sequence[str] = ()) -> None:
+        self._run_dir = RunDir(run_dir.absolute())
+        self._prefix = tuple(prefix)
+        # Taken by the thread in the order in which they were put.
+        self._orders: deque[_Order] = deque()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._thread: threading.Thread | None = None
+
+    def start(self, deliver: Callable[[SpeakerEvent], None]) -> None:
+        self._run_dir.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        keeper = Keeper(self._run_dir, self._prefix, deliver)
+        self._thread = threading.Thread(target=self._run, args=(keeper,), name="speaker", daemon=True)
+        self._thread.start()
+
+    def configure(self, config: SpeakerConfig) -> None:
+        """
+        As the door says. A configuration that ExaBGP or a password file refuses is logged and changes nothing;
+        one that is in force already delivers no SpeakerAttached.
+        """
+        self._order(config)
+
+    def send(self, commands: Sequence[SpeakerCommand]) -> None:
+        self._order(tuple(commands))
+
+    def shutdown(self) -> None:
+        """
+        As the door says: SIGTERM, then SIGKILL; returns when ExaBGP has ended, after seconds at most. Its files are
+        removed, its log stays. A later configuration starts it again.
+        """
+        if self._thread is None:
+            Keeper(self._run_dir, self._prefix, lambda _: None).end()
+            return
+        ended = threading.Event()
+        self._order(ended)
+        while self._thread.is_alive() and not ended.wait(timeout=1.0):
+            pass
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._order(_Close())
+            self._thread.join()
+            self._thread = None
+        if self._wake >= 0:
+            os.close(self._wake)
+            self._wake = -1
+
+    def _order(self, order: _Order) -> None:
+        self._orders.append(order)
+        os.eventfd_write(self._wake, 1)
+
+    def _run(self, keeper: Keeper) -> None:
+        while self._obey(keeper):
+            keeper.turn(self._wake)
+        keeper.release()
+
+    def _obey(self, keeper: Keeper) -> bool:
+        """Take all orders there are; False when told to end."""
+        try:
+            os.eventfd_read(self._wake)
+        except BlockingIOError:
+            return True
+        while self._orders:
+            match self._orders.popleft():
+                case _Close():
+                    return False
+                case threading.Event() as ended:
+                    keeper.end()
+                    ended.set()
+                case SpeakerConfig() as config:
+                    keeper.configure(config)
+                case commands:
+                    keeper.speak(commands)
+        return True

@@ -1,0 +1,91 @@
+"""
+A Speaker without a process: tests and the in-memory lab play the peers.
+
+Refuses to know: time, and what a real peer would answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bgpctl.core.bgp import (
+    SessionDown,
+    SessionUp,
+    SpeakerAttached,
+    SpeakerCommand,
+    SpeakerConfig,
+    SpeakerDetached,
+    SpeakerEvent,
+)
+from bgpctl.core.model import Address
+from bgpctl.ports import Speaker
+
+
+class FakeSpeaker(Speaker):
+    """
+    Attaches as soon as it is configured; everything else is told with `hear` and `crash`.
+
+    Args:
+        on_send: called with every batch of commands that a real speaker would not drop.
+
+    Attributes:
+        configs: every configuration that was asked for and not in force, oldest first.
+        commands: every command that was not dropped, oldest first.
+        instance: grows with every crash.
+    """
+
+    def __init__(self, on_send: Callable[[tuple[SpeakerCommand, ...]], None] = lambda _: None) -> None:
+        self._on_send = on_send
+        self._deliver: Callable[[SpeakerEvent], None] | None = None
+        self._established: frozenset[Address] = frozenset()
+        self.configs: list[SpeakerConfig] = []
+        self.commands: list[SpeakerCommand] = []
+        self.instance = 1
+        self.attached = False
+
+    def start(self, deliver: Callable[[SpeakerEvent], None]) -> None:
+        self._deliver = deliver
+
+    def configure(self, config: SpeakerConfig) -> None:
+        if self.configs and self.configs[-1] == config:
+            return
+        self.configs.append(config)
+        self._established &= {session.peer for session in config.sessions}
+        self.attach()
+
+    def send(self, commands: Sequence[SpeakerCommand]) -> None:
+        if self.attached:
+            self.commands += commands
+            self._on_send(tuple(commands))
+
+    def shutdown(self) -> None:
+        self._established = frozenset()
+        self.close()
+
+    def close(self) -> None:
+        self._deliver = None
+        self.attached = False
+
+    def attach(self) -> None:
+        """The channel opens."""
+        self.attached = True
+        self.hear(SpeakerAttached(self.instance, tuple((peer, 0.0) for peer in sorted(self._established))))
+
+    def crash(self) -> None:
+        """The speaker dies with all its sessions. Call `attach` for the one that follows it."""
+        self.attached = False
+        self._established = frozenset()
+        self.instance += 1
+        self.hear(SpeakerDetached("the speaker has ended"))
+
+    def hear(self, event: SpeakerEvent) -> None:
+        """Deliver an event as if a peer had caused it; nothing is delivered once closed."""
+        match event:
+            case SessionUp(peer):
+                self._established |= {peer}
+            case SessionDown(peer):
+                self._established -= {peer}
+            case _:
+                pass
+        if self._deliver is not None:
+            self._deliver(event)

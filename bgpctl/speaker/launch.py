@@ -1,0 +1,190 @@
+"""
+How ExaBGP is found, checked and configured on this host, and what the files in its run directory are.
+
+Refuses to know: whether it runs, and what its sessions do.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bgpctl.core.bgp import SpeakerConfig
+from bgpctl.core.model import Address
+from bgpctl.speaker import bridge, conf
+
+_VALIDATE_WITHIN_S: Final = 30.0
+_TAIL_BYTES: Final = 600
+
+
+class Refused(Exception):
+    """The configuration cannot be put in force; the message says what the operator has to mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """
+    A configuration in ExaBGP's words.
+
+    Attributes:
+        text: the configuration file.
+        environment: the whole environment of the process.
+        tags: what ExaBGP's listing shows when this configuration is in force.
+        peers: all peers.
+        hold_time_s: the shortest of all sessions.
+        secrets: never to be logged.
+    """
+
+    text: str
+    environment: Mapping[str, str]
+    tags: frozenset[str]
+    peers: frozenset[Address]
+    hold_time_s: int
+    secrets: Mapping[Address, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """The files of one ExaBGP."""
+
+    path: Path
+
+    @property
+    def conf(self) -> Path:
+        return self.path / "exabgp.conf"
+
+    @property
+    def pid(self) -> Path:
+        return self.path / "exabgp.pid"
+
+    @property
+    def socket(self) -> Path:
+        return self.path / "bridge.sock"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "exabgp.log"
+
+    def clean(self) -> None:
+        """Remove what means nothing once ExaBGP has ended; its log stays."""
+        for file in (self.conf, self.pid, self.socket):
+            file.unlink(missing_ok=True)
+
+    def log_tail(self) -> str:
+        """The last lines that ExaBGP wrote."""
+        try:
+            return self.log.read_text(errors="replace")[-_TAIL_BYTES:].strip()
+        except OSError:
+            return ""
+
+
+def server(run_dir: RunDir) -> tuple[str, ...]:
+    """The command that runs ExaBGP."""
+    return (*_exabgp(), "server", str(run_dir.conf))
+
+
+def prepare(config: SpeakerConfig, run_dir: RunDir) -> Rendered:
+    """
+    Read the passwords and render.
+
+    Raises:
+        Refused: a password file cannot be read.
+    """
+    secrets = {s.peer: _secret(s.name, Path(s.password_file)) for s in config.sessions if s.password_file is not None}
+    command = " ".join((sys.executable, "-I", str(Path(bridge.__file__).resolve()), str(run_dir.socket)))
+    return Rendered(
+        text=conf.render(config, command, secrets),
+        environment={"PATH": os.environ.get("PATH", os.defpath), **conf.environment(config)},
+        tags=conf.tags(config, secrets),
+        peers=frozenset(session.peer for session in config.sessions),
+        hold_time_s=min((session.hold_time_s for session in config.sessions), default=0),
+        secrets=secrets,
+    )
+
+
+def install(rendered: Rendered, run_dir: RunDir) -> None:
+    """
+    Put the file in place if ExaBGP accepts it; nothing happens where it is in place already.
+
+    ExaBGP must never see a file that it cannot read: after one it fails to load every later one (5.0.15).
+
+    Raises:
+        Refused: ExaBGP rejects the file, or it cannot be written; the one in place stays.
+    """
+    if _content(run_dir.conf) == rendered.text:
+        return
+    candidate = run_dir.conf.with_suffix(".conf.new")
+    try:
+        _write(candidate, rendered.text)
+        _validate(candidate, rendered)
+        candidate.replace(run_dir.conf)
+        _sync(run_dir.path)
+    except OSError as error:
+        raise Refused(f"cannot write {run_dir.conf}: {error.strerror}") from error
+    finally:
+        candidate.unlink(missing_ok=True)
+
+
+def _secret(name: str, path: Path) -> str:
+    try:
+        return path.read_text().rstrip("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"the password of peer {name} cannot be read from {path}: {error}") from error
+
+
+def _content(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None
+
+
+def _write(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    # Created for its owner only, before a password is in it.
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _validate(path: Path, rendered: Rendered) -> None:
+    command = (*_exabgp(), "validate", str(path))
+    try:
+        result = subprocess.run(
+            command,
+            env=dict(rendered.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=_VALIDATE_WITHIN_S,
+            check=False,
+        )
+    except OSError as error:
+        raise Refused(f"ExaBGP cannot be run: {command[0]}: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise Refused(f"ExaBGP did not validate the configuration within {_VALIDATE_WITHIN_S:g} s") from error
+    if result.returncode:
+        output = conf.redacted(result.stdout, rendered.secrets)[-_TAIL_BYTES:].strip()
+        raise Refused(f"ExaBGP rejects the configuration: {output}")
+
+
+def _exabgp() -> tuple[str, ...]:
+    """The script beside our own interpreter, so that a virtual environment need not be on PATH."""
+    script = Path(sys.executable).with_name("exabgp")
+    return (str(script),) if script.exists() else (sys.executable, "-m", "exabgp")

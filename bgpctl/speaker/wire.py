@@ -1,0 +1,359 @@
+"""
+ExaBGP's lines as values, and our commands as its text.
+
+What ExaBGP writes was partly chosen by peers, so nothing here raises: a line of no known shape is `Unrecognised`.
+
+Refuses to know: sockets, processes, what an event means for routing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias, assert_never
+
+from bgpctl.core.bgp import (
+    Announce,
+    AskRefresh,
+    EndOfRib,
+    Path,
+    RefreshBegun,
+    RefreshEnded,
+    SendEndOfRib,
+    SessionDown,
+    SessionOpened,
+    SessionUp,
+    SpeakerCommand,
+    SpeakerEvent,
+    Update,
+    Withdraw,
+)
+from bgpctl.core.model import Address, Asn, InterfaceAddress, Prefix
+
+ASK_STATE: Final = "show neighbor configuration\nshow adj-rib out json\nshow neighbor json\n"
+"""Answered by Description lines, Advertised lines and one Neighbors, in this order: ExaBGP takes them one by one."""
+PING: Final = "version\n"
+RELOAD: Final = "reload\n"
+
+_UNICAST: Final = {"ipv4 unicast": 4, "ipv6 unicast": 6}
+_FAMILIES: Final = {4: "ipv4 unicast", 6: "ipv6 unicast"}
+_VERSIONS: Final = {"ipv4": 4, "ipv6": 6}
+_GRACEFUL_RESTART: Final = "64"
+_LINK_LOCAL: Final = Prefix.parse("fe80::/10")
+
+# Everything that reading a foreign value can raise; RecursionError is json's answer to deep nesting.
+_MISREAD: Final = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+
+
+class Hello(NamedTuple):
+    """The bridge's first line. `lost`: lines were discarded since the last agent went."""
+
+    exabgp_pid: int
+    lost: bool
+
+
+class Heard(NamedTuple):
+    """Something happened at one peer; ExaBGP numbers these lines, so that a gap in `counter` shows a loss."""
+
+    peer: Address
+    counter: int
+    event: SpeakerEvent | None
+
+
+class NeighborState(NamedTuple):
+    """One session as ExaBGP lists it; `up_s` is None unless it is Established."""
+
+    peer: Address
+    up_s: int | None
+
+
+class Neighbors(NamedTuple):
+    """All sessions of the running configuration."""
+
+    states: tuple[NeighborState, ...]
+
+
+class Description(NamedTuple):
+    """The description of one neighbour of the running configuration."""
+
+    text: str
+
+
+class Advertised(NamedTuple):
+    """Prefixes that ExaBGP announces to one peer, or will once it is up."""
+
+    peer: Address
+    prefixes: tuple[Prefix, ...]
+
+
+class Pong(NamedTuple):
+    """The answer to PING."""
+
+
+class Noise(NamedTuple):
+    """A line without news for us. Not kept: ExaBGP's listing of its configuration has passwords in it."""
+
+
+class Unrecognised(NamedTuple):
+    """A line that should have been news and could not be read."""
+
+    line: str
+
+
+Line: TypeAlias = Hello | Heard | Neighbors | Description | Advertised | Pong | Noise | Unrecognised
+
+
+def decode(line: str) -> Line:
+    """What one line from the bridge, without its newline, says. Never raises."""
+    try:
+        match line[:1]:
+            case "{":
+                return _object(json.loads(line), line)
+            case "[":
+                return Neighbors(tuple(_neighbor_state(entry) for entry in json.loads(line)))
+            case _:
+                return _text(line.strip())
+    except _MISREAD:
+        return Unrecognised(line)
+
+
+def _text(line: str) -> Line:
+    match line.split():
+        case ["exabgp", _]:
+            return Pong()
+        case ["description", text]:
+            return Description(text.strip('";'))
+        case _:
+            return Noise()
+
+
+def _object(message: Mapping[str, Any], line: str) -> Line:
+    match message:
+        case {"bridge": "hello"}:
+            return Hello(_integer(message["exabgp"]), message["lost"] is True)
+        case {"type": "notification", "notification": str()}:
+            return Noise()  # ExaBGP says that it stops; the end of the stream will say it too
+        case {"type": str(), "neighbor": {"direction": "send"}}:
+            return Noise()
+        case {"type": str(kind), "neighbor": {"address": {"peer": peer}} as neighbor}:
+            address = Address.parse(_string(peer))
+            return Heard(address, _integer(message["counter"]), _event(kind, address, neighbor))
+        case {"type": _}:
+            return Unrecognised(line)
+        case _:
+            return _advertised(message)
+
+
+def _event(kind: str, peer: Address, neighbor: Mapping[str, Any]) -> SpeakerEvent | None:
+    match kind:
+        case "state":
+            return _state(peer, neighbor)
+        case "open":
+            return _opened(peer, neighbor["open"])
+        case "update":
+            return _message(peer, neighbor["message"])
+        case "refresh":
+            return _refresh(peer, neighbor["route-refresh"])
+        case _:
+            return None
+
+
+def _state(peer: Address, neighbor: Mapping[str, Any]) -> SpeakerEvent | None:
+    match neighbor["state"]:
+        case "up":
+            return SessionUp(peer)
+        case "down":
+            reason = _string(neighbor.get("reason", ""))
+            return SessionDown(peer, reason, notified=reason.startswith("notification"))
+        case _:
+            return None
+
+
+def _opened(peer: Address, message: Mapping[str, Any]) -> SessionOpened:
+    restart = message["capabilities"].get(_GRACEFUL_RESTART)
+    # ExaBGP 5.0 calls the F bit of RFC 4724 "restart", and the R bit "forwarding".
+    flags = restart["address-family-flags"].get("ipv4/unicast", []) if restart else []
+    return SessionOpened(
+        peer,
+        asn=Asn(_integer(message["asn"])),
+        router_id=Address.parse(_string(message["router_id"])),
+        hold_time_s=_integer(message["hold_time"]),
+        restart_time_s=_integer(restart["time"]) if restart else None,
+        forwarding_preserved="restart" in flags,
+    )
+
+
+def _refresh(peer: Address, message: Mapping[str, Any]) -> SpeakerEvent | None:
+    version = _VERSIONS.get(message["afi"])
+    if version is None or message["safi"] != "unicast":
+        return None
+    match message["subtype"]:
+        case "begin":
+            return RefreshBegun(peer, version)
+        case "end":
+            return RefreshEnded(peer, version)
+        case _:
+            return None  # a query: ExaBGP answers it from its own Adj-RIB-Out
+
+
+def _message(peer: Address, message: Mapping[str, Any]) -> SpeakerEvent | None:
+    if "eor" in message:
+        version = _VERSIONS.get(message["eor"]["afi"])
+        return EndOfRib(peer, version) if version and message["eor"]["safi"] == "unicast" else None
+    return _update(peer, message["update"])
+
+
+def _update(peer: Address, update: Mapping[str, Any]) -> Update:
+    attributes = update.get("attribute", {})
+    next_hops = _next_hops(update.get("announce", {}))
+    withdrawn = {_prefix(entry) for entry in _entries(update.get("withdraw", {}))}
+    if "error" in attributes:  # treat-as-withdraw, RFC 7606
+        return Update(peer, withdrawn=tuple(sorted(withdrawn | next_hops.keys())))
+    shared = _attributes(attributes)
+    return Update(
+        peer,
+        announced=tuple(Path(prefix, next_hop, **shared) for prefix, next_hop in next_hops.items()),
+        withdrawn=tuple(sorted(withdrawn - next_hops.keys())),
+    )
+
+
+def _next_hops(announce: Mapping[str, Any]) -> dict[Prefix, Address | None]:
+    """Each announced prefix once: where it stands under a global and a link-local next hop (RFC 2545), the global."""
+    chosen: dict[Prefix, Address | None] = {}
+    for family in _UNICAST.keys() & announce.keys():
+        for text, entries in announce[family].items():
+            next_hop = None if text == "no-nexthop" else Address.parse(text)
+            for entry in entries:
+                prefix = _prefix(entry)
+                if prefix not in chosen or not _link_local(next_hop):
+                    chosen[prefix] = next_hop
+    return chosen
+
+
+def _entries(withdraw: Mapping[str, Any]) -> Iterator[Any]:
+    for family in _UNICAST.keys() & withdraw.keys():
+        yield from withdraw[family]
+
+
+def _attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    originator = attributes.get("originator-id")
+    return {
+        "as_path": tuple(_as_path(attributes.get("as-path", {}))),
+        "origin": _string(attributes.get("origin", "incomplete")),
+        "local_pref": _optional(attributes.get("local-preference")),
+        "med": _optional(attributes.get("med")),
+        "communities": tuple((_integer(high), _integer(low)) for high, low in attributes.get("community", ())),
+        "originator": None if originator is None else Address.parse(_string(originator)),
+        "cluster_list": tuple(Address.parse(_string(text)) for text in attributes.get("cluster-list", ())),
+    }
+
+
+def _as_path(segments: Mapping[str, Any]) -> Iterator[Asn]:
+    for key in sorted(segments, key=int):
+        yield from (Asn(_integer(asn)) for asn in segments[key]["value"])
+
+
+def _neighbor_state(entry: Mapping[str, Any]) -> NeighborState:
+    # "state" is wrong during a session's first second, when its duration is still 0; "fsm" is not.
+    up_s = _integer(entry["duration"]) if entry["fsm"] == "ESTABLISHED" else None
+    return NeighborState(Address.parse(_string(entry["peer"]["address"])), up_s)
+
+
+def _advertised(message: Mapping[str, Any]) -> Advertised:
+    [(peer, listing)] = message.items()
+    routes = [route for route in listing["routes"] if route["family"] in _UNICAST]
+    return Advertised(Address.parse(peer), tuple(_network(route["prefix"]) for route in routes))
+
+
+def _prefix(entry: Any) -> Prefix:
+    return _network(entry["nlri"])
+
+
+def _network(text: Any) -> Prefix:
+    # A peer may set bits behind the prefix length; they mean nothing (RFC 4271, section 4.3).
+    return InterfaceAddress.parse(_string(text)).network
+
+
+def _link_local(address: Address | None) -> bool:
+    return address is not None and _LINK_LOCAL.holds(address)
+
+
+def _optional(value: Any) -> int | None:
+    return None if value is None else _integer(value)
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int:
+        raise ValueError(f"not an integer: {value!r}")
+    return value
+
+
+def _string(value: Any) -> str:
+    if type(value) is not str:
+        raise ValueError(f"not a string: {value!r}")
+    return value
+
+
+# Batches -------------------------------------------------------------------------------------------------------
+
+
+def joined(events: Iterable[SpeakerEvent]) -> Iterator[SpeakerEvent]:
+    """The same events with neighbouring Updates of one peer made one, in which the later word on a prefix holds."""
+    waiting: list[Update] = []
+    for event in events:
+        if waiting and not (isinstance(event, Update) and event.peer == waiting[0].peer):
+            yield _join(waiting)
+            waiting = []
+        if isinstance(event, Update):
+            waiting.append(event)
+        else:
+            yield event
+    if waiting:
+        yield _join(waiting)
+
+
+def _join(updates: list[Update]) -> Update:
+    if len(updates) == 1:
+        return updates[0]
+    last: dict[Prefix, Path | None] = {}
+    for update in updates:
+        last.update(dict.fromkeys(update.withdrawn))
+        last.update((path.prefix, path) for path in update.announced)
+    return Update(
+        updates[0].peer,
+        announced=tuple(path for path in last.values() if path is not None),
+        withdrawn=tuple(prefix for prefix, path in last.items() if path is None),
+    )
+
+
+# Commands ------------------------------------------------------------------------------------------------------
+
+
+def encode(command: SpeakerCommand) -> str:
+    """
+    The command as one line of ExaBGP's API, newline included.
+
+    A withdrawal carries the attributes of the announcement, which BGP does not need: ExaBGP queues changes by
+    attribute set and sends the sets in order of their creation, so that a change would overtake an earlier one of
+    the same prefix in another set. With one set for everything we say, the later change replaces the earlier.
+    """
+    match command:
+        case Announce(prefix, peer):
+            return f"{_to(peer)}announce route {prefix} next-hop self\n"
+        case Withdraw(prefix, peer):
+            return f"{_to(peer)}withdraw route {prefix} next-hop self\n"
+        case SendEndOfRib(peer, version):
+            return f"{_to(peer)}announce eor {_FAMILIES[version]}\n"
+        case AskRefresh(peer, version):
+            return f"{_to(peer)}announce route-refresh {_FAMILIES[version]}\n"
+        case _:
+            assert_never(command)
+
+
+def withdraw_all(peer: Address) -> str:
+    """Withdraw everything from one peer, before it is removed: under graceful restart it would keep our routes."""
+    return f"{_to(peer)}clear adj-rib out\n"
+
+
+def _to(peer: Address | None) -> str:
+    return "" if peer is None else f"neighbor {peer} "

@@ -1,0 +1,98 @@
+import base64
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bgpctl.core.bgp import Session, SpeakerConfig
+from bgpctl.core.model import Address, Asn
+from bgpctl.speaker import conf
+
+LOCAL, FIRST, SECOND = (Address.parse(f"10.0.0.{host}") for host in (1, 2, 3))
+BRIDGE = "/bin/true"
+
+
+def session(peer: Address, *, passive: bool = False, port: int = 179, hold_time_s: int = 30) -> Session:
+    return Session(
+        peer, f"node-{peer}", LOCAL, Asn(64512), Asn(64513), passive=passive, port=port, hold_time_s=hold_time_s
+    )
+
+
+def config(*sessions: Session) -> SpeakerConfig:
+    return SpeakerConfig(LOCAL, LOCAL, 179, sessions)
+
+
+def validates(text: str, directory: Path) -> bool:
+    file = directory / "exabgp.conf"
+    file.write_text(text)
+    command = (sys.executable, "-m", "exabgp", "validate", str(file))
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        config(),
+        config(session(FIRST, passive=True), session(SECOND, port=1790)),
+        config(dataclasses.replace(session(FIRST), name='a "b" {\n}')),
+    ],
+    ids=["no session", "one of each side", "a name with everything"],
+)
+def test_exabgp_accepts_what_is_rendered(wanted: SpeakerConfig, tmp_path: Path) -> None:
+    assert validates(conf.render(wanted, BRIDGE, {FIRST: 'pass"; word é'}), tmp_path)
+
+
+def test_exabgp_rejects_a_hold_time_that_bgp_does_not_allow(tmp_path: Path) -> None:
+    assert not validates(conf.render(config(session(FIRST, hold_time_s=2)), BRIDGE, {}), tmp_path)
+
+
+def test_only_the_passive_side_waits() -> None:
+    assert "passive true;" in conf.render(config(session(FIRST, passive=True)), BRIDGE, {})
+    assert "passive" not in conf.render(config(session(FIRST)), BRIDGE, {})
+
+
+def test_a_port_is_written_where_it_is_not_our_own() -> None:
+    assert "connect 1790;" in conf.render(config(session(FIRST, port=1790)), BRIDGE, {})
+    assert "connect" not in conf.render(config(session(FIRST)), BRIDGE, {})
+
+
+def test_a_password_stands_in_the_file_encoded_and_in_no_log() -> None:
+    secrets = {FIRST: "hunter2;"}
+    text = conf.render(config(session(FIRST)), BRIDGE, secrets)
+    encoded = base64.b64encode(b"hunter2;").decode()
+    assert encoded in text
+    assert encoded not in conf.redacted(text + "hunter2;", secrets)
+    assert "hunter2;" not in conf.redacted(text + "hunter2;", secrets)
+
+
+def test_every_fact_of_a_neighbour_changes_its_tag_and_no_other() -> None:
+    def tags(*sessions: Session, word: str = "x") -> frozenset[str]:
+        return conf.tags(config(*sessions), {FIRST: word})
+
+    before = tags(session(FIRST), session(SECOND))
+    changed = [
+        tags(session(FIRST, passive=True), session(SECOND)),
+        tags(session(FIRST, port=180), session(SECOND)),
+        tags(session(FIRST, hold_time_s=9), session(SECOND)),
+        tags(dataclasses.replace(session(FIRST), restart_time_s=9), session(SECOND)),
+        tags(dataclasses.replace(session(FIRST), peer_asn=Asn(1)), session(SECOND)),
+        tags(session(FIRST), session(SECOND), word="y"),
+    ]
+    assert len({before, *changed}) == 1 + len(changed)
+    assert all(len(before & after) == 1 for after in changed)
+
+
+def test_the_tags_are_those_in_the_file() -> None:
+    wanted = config(session(FIRST), session(SECOND))
+    text = conf.render(wanted, BRIDGE, {})
+    tags = conf.tags(wanted, {})
+    assert len(tags) == 2
+    assert all(conf.is_tag(tag) and f'description "{tag}";' in text for tag in tags)
+
+
+def test_the_listen_address_is_part_of_the_environment() -> None:
+    wanted = dataclasses.replace(config(), listen=SECOND, listen_port=1790)
+    environment = conf.environment(wanted)
+    assert (environment["exabgp_tcp_bind"], environment["exabgp_tcp_port"]) == ("10.0.0.3", "1790")
