@@ -1,14 +1,15 @@
 """
-Netlink bodies → our nouns. Layouts: rtnetlink(7), linux/if_link.h, linux/nexthop.h, linux/neighbour.h.
+rtnetlink messages → nouns; None for what bgpctl does not understand. Pure. Attributes may come in any order.
 
-Refuses to know: sockets.
+Refuses to know: sockets, which links are ours beyond their alias, whether an IPIP device works.
 """
 
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple
 
 from bgpctl.core.model import (
     ALIAS,
@@ -17,6 +18,7 @@ from bgpctl.core.model import (
     InterfaceAddress,
     Link,
     LinkAddress,
+    LinkKind,
     Mac,
     Neighbour,
     NextHop,
@@ -27,134 +29,239 @@ from bgpctl.core.model import (
     Vni,
     Vxlan,
 )
-from bgpctl.kernel.netlink import attributes
+from bgpctl.kernel.encode import (
+    AF_BRIDGE,
+    FAMILY,
+    NDA_DST,
+    NDA_LLADDR,
+    NDMSG,
+    NHA_GATEWAY,
+    NHA_ID,
+    NHA_OIF,
+    NHMSG,
+    NUD_PERMANENT,
+    RTA_DST,
+    RTA_GATEWAY,
+    RTA_NH_ID,
+    RTA_OIF,
+    RTA_PRIORITY,
+    RTA_TABLE,
+    RTA_VIA,
+    RTMSG,
+    RTNH_F_ONLINK,
+)
+from bgpctl.kernel.netlink import Message, attributes
 
-Names: TypeAlias = Mapping[int, str]
-"""Link names by index."""
+IFINFOMSG: Final = struct.Struct("=BxHiII")
+"""family, hardware type, interface index, flags, change mask"""
+IFADDRMSG: Final = struct.Struct("=BBBBI")
+"""family, prefix length, flags, scope, interface index"""
 
-_VERSIONS: Final = {2: 4, 10: 6}
-_U32: Final = struct.Struct("=I")
-_IFINFO: Final = struct.Struct("=BxHiII")
-_IFADDR: Final = struct.Struct("=BBBBI")
-_RTMSG: Final = struct.Struct("=BBBBBBBBI")
-_NHMSG: Final = struct.Struct("=BBBBI")
-_NDMSG: Final = struct.Struct("=BxxxiHBB")
-_AF_INET6: Final = 10
-_SCOPE_LINK: Final = 253
-_IFF_UP: Final = 1
-_RTNH_F_ONLINK: Final = 4
-_NUD_PERMANENT: Final = 0x80
-_KEPT_TYPES: Final = {t.value for t in RouteType} - {
-    RouteType.LOCAL,
-    RouteType.BROADCAST,
-    RouteType.ANYCAST,
-    RouteType.MULTICAST,
+_IFLA_ADDRESS: Final = 1
+_IFLA_IFNAME: Final = 3
+_IFLA_MTU: Final = 4
+_IFLA_LINKINFO: Final = 18
+_IFLA_IFALIAS: Final = 20
+_IFLA_INFO_KIND: Final = 1
+_IFLA_INFO_DATA: Final = 2
+_IFLA_VXLAN_ID: Final = 1
+_IFLA_VXLAN_LINK: Final = 3
+_IFLA_VXLAN_LOCAL: Final = 4
+_IFLA_VXLAN_PORT: Final = 15
+_IFLA_VXLAN_LOCAL6: Final = 17
+_IFA_ADDRESS: Final = 1
+_IFA_LOCAL: Final = 2
+_RTA_MULTIPATH: Final = 9
+
+_IFF_UP: Final = 0x1
+_IFF_RUNNING: Final = 0x40
+_RTM_F_CLONED: Final = 0x200
+_LOCAL_TABLE: Final = 255
+_MAC_BYTES: Final = 6
+_RTNEXTHOP: Final = struct.Struct("=HBBi")
+
+_VERSION: Final = {family: version for version, family in FAMILY.items()}
+_SHOWN: Final = {
+    int(kind): kind
+    for kind in (RouteType.UNICAST, RouteType.BLACKHOLE, RouteType.UNREACHABLE, RouteType.PROHIBIT, RouteType.THROW)
 }
+"""Local, broadcast, anycast and multicast routes are the kernel's own."""
+
+Names = Mapping[int, str]
+"""Interface index → link name."""
 
 
-def link_index(body: bytes) -> tuple[int, str]:
-    """A link's index and name."""
-    return _IFINFO.unpack_from(body)[2], _text(attributes(body, 16)[3])
+class VxlanFacts(NamedTuple):
+    """What a VXLAN device was made with; `underlay` is an interface index."""
+
+    vni: int
+    port: int
+    local: Address | None
+    underlay: int | None
 
 
-def link(body: bytes, names: Names) -> tuple[Link, str]:
-    """The link, and its IFLA_INFO_KIND."""
-    found = attributes(body, 16)
-    info = attributes(found.get(18, b""), 0)
-    kind = _text(info.get(1, b""))
-    hardware = found.get(1, b"")
-    decoded = Link(
-        name=_text(found[3]),
-        kind=(_vxlan(info.get(2, b""), names) if kind == "vxlan" else None) or Plain(kind),
-        mtu_bytes=_u32(found[4]),
-        mac=Mac(hardware.hex(":")) if len(hardware) == 6 else None,
-        up=bool(_IFINFO.unpack_from(body)[3] & _IFF_UP),
-        owned=_text(found.get(20, b"")) == ALIAS,
-    )
-    return decoded, kind
+class LinkFacts(NamedTuple):
+    """
+    A link as one message shows it, other links by index.
+
+    `kind` is IFLA_INFO_KIND, `""` for hardware. `running` falls with the carrier, and takes next-hop objects along.
+    """
+
+    index: int
+    name: str
+    kind: str
+    mtu_bytes: int
+    mac: Mac | None
+    up: bool
+    running: bool
+    alias: str
+    vxlan: VxlanFacts | None
 
 
-def _vxlan(data: bytes, names: Names) -> Vxlan | None:
-    found = attributes(data, 0)
-    local = found.get(4) or found.get(17)
-    if local is None or 1 not in found:
-        return None
-    underlay = names.get(_u32(found[3]), "") if 3 in found else ""
-    return Vxlan(Vni(_u32(found[1])), int.from_bytes(found[15], "big"), _address(local), underlay)
-
-
-def link_address(body: bytes, names: Names) -> LinkAddress | None:
-    """None for IPv6 link-local addresses: every device makes its own, and nobody wants or unwants them."""
-    family, length, _, scope, index = _IFADDR.unpack_from(body)
-    if family == _AF_INET6 and scope == _SCOPE_LINK:
-        return None
-    found = attributes(body, 8)
-    value = found.get(2) or found.get(1)
-    name = names.get(index)
-    return LinkAddress(name, InterfaceAddress(_address(value), length)) if value and name else None
-
-
-def route(body: bytes, names: Names) -> Route | None:
-    """None for what is no route of an operator's: local, broadcast and multicast entries, groups of next hops."""
-    family, length, _, _, table, protocol, _, kind, _ = _RTMSG.unpack_from(body)
-    found = attributes(body, 12)
-    if family not in _VERSIONS or kind not in _KEPT_TYPES:
-        return None
-    version = _VERSIONS[family]
-    table = _u32(found[15]) if 15 in found else table
-    number = _u32(found[30]) if 30 in found else 0
-    via = None if number else found.get(5)
-    out = None if number or 4 not in found else names.get(_u32(found[4]))
-    return Route(
-        prefix=Prefix(version, int.from_bytes(found.get(1, b""), "big"), length),
-        type=RouteType(kind),
-        next_hop=number,
-        gateway=_address(via) if via else None,
-        link=out if RouteType(kind) is RouteType.UNICAST else None,
-        metric=_u32(found[6]) if 6 in found else 0,
-        table=table,
-        protocol=protocol,
+def link_facts(message: Message) -> LinkFacts:
+    """What an RTM_NEWLINK or RTM_DELLINK says."""
+    _, _, index, flags, _ = IFINFOMSG.unpack_from(message.body)
+    found = attributes(message.body, IFINFOMSG.size)
+    info = attributes(found.get(_IFLA_LINKINFO, b""))
+    kind = _text(info.get(_IFLA_INFO_KIND, b""))
+    return LinkFacts(
+        index,
+        _text(found.get(_IFLA_IFNAME, b"")),
+        kind,
+        _u32(found.get(_IFLA_MTU, bytes(4))),
+        _mac(found.get(_IFLA_ADDRESS, b"")),
+        up=bool(flags & _IFF_UP),
+        running=bool(flags & _IFF_RUNNING),
+        alias=_text(found.get(_IFLA_IFALIAS, b"")),
+        vxlan=_vxlan_facts(attributes(info.get(_IFLA_INFO_DATA, b""))) if kind == "vxlan" else None,
     )
 
 
-def next_hop(body: bytes, names: Names) -> NextHop | None:
-    """None for groups and blackholes, which we never make."""
-    _, _, protocol, _, flags = _NHMSG.unpack_from(body)
-    found = attributes(body, 8)
-    if 5 not in found:
+def _vxlan_facts(data: Mapping[int, bytes]) -> VxlanFacts:
+    local = data.get(_IFLA_VXLAN_LOCAL) or data.get(_IFLA_VXLAN_LOCAL6)
+    return VxlanFacts(
+        _u32(data.get(_IFLA_VXLAN_ID, bytes(4))),
+        int.from_bytes(data.get(_IFLA_VXLAN_PORT, b""), "big"),
+        _address(local) if local else None,
+        _u32(data[_IFLA_VXLAN_LINK]) if _IFLA_VXLAN_LINK in data else None,
+    )
+
+
+def link(facts: LinkFacts, names: Names) -> Link:
+    """The link; an IPIP device is `Plain` here, because whether it is whole only its driver knows."""
+    return Link(facts.name, _kind(facts, names), facts.mtu_bytes, facts.mac, facts.up, owned=facts.alias == ALIAS)
+
+
+def _kind(facts: LinkFacts, names: Names) -> LinkKind:
+    vxlan = facts.vxlan
+    if vxlan is None or vxlan.local is None or vxlan.underlay not in names:
+        return Plain(facts.kind)
+    return Vxlan(Vni(vxlan.vni), vxlan.port, vxlan.local, names[vxlan.underlay])
+
+
+def link_address(message: Message, names: Names) -> LinkAddress | None:
+    """What an RTM_NEWADDR or RTM_DELADDR says."""
+    family, length, _, _, index = IFADDRMSG.unpack_from(message.body)
+    found = attributes(message.body, IFADDRMSG.size)
+    # On a point-to-point link IFA_ADDRESS is the other end's.
+    own = found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS)
+    if family not in _VERSION or own is None or index not in names:
         return None
-    via = found.get(6)
-    name = names.get(_u32(found[5]), "")
-    return NextHop(_u32(found[1]), name, _address(via) if via else None, bool(flags & _RTNH_F_ONLINK), protocol)
+    return LinkAddress(names[index], InterfaceAddress(_address(own), length))
 
 
-def neighbour(body: bytes, names: Names) -> Neighbour | None:
-    """None unless it is permanent and has a MAC."""
-    _, index, state, _, _ = _NDMSG.unpack_from(body)
-    found = attributes(body, 12)
-    name = names.get(index)
-    if not state & _NUD_PERMANENT or name is None or len(found.get(2, b"")) != 6:
+def neighbour(message: Message, names: Names) -> Neighbour | None:
+    """A permanent ARP or NDP entry."""
+    family, index, state, _, _ = NDMSG.unpack_from(message.body)
+    found = attributes(message.body, NDMSG.size)
+    mac = _mac(found.get(NDA_LLADDR, b""))
+    if family not in _VERSION or not state & NUD_PERMANENT or mac is None or index not in names:
         return None
-    return Neighbour(name, _address(found[1]), Mac(found[2].hex(":")))
+    return Neighbour(names[index], _address(found[NDA_DST]), mac)
 
 
-def fdb_entry(body: bytes, names: Names) -> FdbEntry | None:
-    """None unless it is permanent and leads to a remote VTEP."""
-    _, index, state, _, _ = _NDMSG.unpack_from(body)
-    found = attributes(body, 12)
-    name = names.get(index)
-    if not state & _NUD_PERMANENT or name is None or 1 not in found or len(found.get(2, b"")) != 6:
+def fdb_entry(message: Message, names: Names) -> FdbEntry | None:
+    """A permanent forwarding entry with a remote, which only VXLAN devices have."""
+    family, index, state, _, _ = NDMSG.unpack_from(message.body)
+    found = attributes(message.body, NDMSG.size)
+    mac = _mac(found.get(NDA_LLADDR, b""))
+    remote = found.get(NDA_DST)
+    if family != AF_BRIDGE or not state & NUD_PERMANENT or mac is None or remote is None or index not in names:
         return None
-    return FdbEntry(name, Mac(found[2].hex(":")), _address(found[1]))
+    return FdbEntry(names[index], mac, _address(remote))
 
 
-def _u32(data: bytes) -> int:
-    return int(_U32.unpack(data)[0])
+def next_hop(message: Message, names: Names) -> NextHop | None:
+    """A next-hop object with a link: neither a group nor a blackhole."""
+    _, _, protocol, flags = NHMSG.unpack_from(message.body)
+    found = attributes(message.body, NHMSG.size)
+    index = _u32(found[NHA_OIF]) if NHA_OIF in found else 0
+    if index not in names:
+        return None
+    gateway = found.get(NHA_GATEWAY)
+    onlink = bool(flags & RTNH_F_ONLINK)
+    return NextHop(_u32(found[NHA_ID]), names[index], _address(gateway) if gateway else None, onlink, protocol)
 
 
-def _address(data: bytes) -> Address:
-    return Address(4 if len(data) == 4 else 6, int.from_bytes(data, "big"))
+def route(message: Message, names: Names) -> Route | None:
+    """
+    A route of any table but the local one, that is told apart by destination alone.
+
+    Of a multipath route the first way stands for all: one way to a remote is what others ask for.
+    """
+    family, length, source_length, tos, table, protocol, _, kind, flags = RTMSG.unpack_from(message.body)
+    if kind not in _SHOWN or family not in _VERSION or source_length or tos or flags & _RTM_F_CLONED:
+        return None
+    found = attributes(message.body, RTMSG.size)
+    table = _u32(found[RTA_TABLE]) if RTA_TABLE in found else table
+    if table == _LOCAL_TABLE:
+        return None
+    version = _VERSION[family]
+    prefix = Prefix(version, int.from_bytes(found.get(RTA_DST, b""), "big"), length)
+    metric = _u32(found[RTA_PRIORITY]) if RTA_PRIORITY in found else 0
+    number = _u32(found[RTA_NH_ID]) if RTA_NH_ID in found else 0
+    # A next-hop object's expansion is not repeated, and IPv6 hangs blackholes on the loopback link.
+    led = not number and kind == RouteType.UNICAST
+    gateway, link_name = _way(found, names) if led else (None, None)
+    return Route(prefix, _SHOWN[kind], number, gateway, link_name, metric, table, protocol)
 
 
-def _text(data: bytes) -> str:
-    return data.rstrip(b"\0").decode(errors="replace")
+def owner(message: Message) -> tuple[int, int]:
+    """A route's table and protocol, without decoding the rest."""
+    _, _, _, _, table, protocol, _, _, _ = RTMSG.unpack_from(message.body)
+    return table, protocol
+
+
+def _way(found: Mapping[int, bytes], names: Names) -> tuple[Address | None, str | None]:
+    if _RTA_MULTIPATH in found:
+        return _first_way(found[_RTA_MULTIPATH], names)
+    index = _u32(found[RTA_OIF]) if RTA_OIF in found else 0
+    return _gateway(found), names.get(index)
+
+
+def _first_way(ways: bytes, names: Names) -> tuple[Address | None, str | None]:
+    length, _, _, index = _RTNEXTHOP.unpack_from(ways)
+    return _gateway(attributes(ways[:length], _RTNEXTHOP.size)), names.get(index)
+
+
+def _gateway(found: Mapping[int, bytes]) -> Address | None:
+    if RTA_VIA in found:
+        return _address(found[RTA_VIA][2:])
+    return _address(found[RTA_GATEWAY]) if RTA_GATEWAY in found else None
+
+
+def _address(packed: bytes) -> Address:
+    return Address(4 if len(packed) == 4 else 6, int.from_bytes(packed, "big"))
+
+
+def _mac(packed: bytes) -> Mac | None:
+    """None where there is no Ethernet: a tunnel's link address is an IP address or nothing."""
+    return Mac(packed.hex(":")) if len(packed) == _MAC_BYTES else None
+
+
+def _u32(packed: bytes) -> int:
+    return int.from_bytes(packed, sys.byteorder)
+
+
+def _text(packed: bytes) -> str:
+    return packed.rstrip(b"\0").decode(errors="replace")

@@ -1,84 +1,138 @@
 """
-Operations → netlink messages, for the kinds that are sent in batches. Layouts as in decode.py.
+Nouns → rtnetlink requests. Every put replaces; metric, table and protocol are always explicit. Pure.
 
-Always replace, never delete and add; metric, table and protocol are always explicit.
-
-Refuses to know: sockets.
+Refuses to know: link names (it is given interface indexes), sockets, answers.
 """
 
 from __future__ import annotations
 
+import socket
 import struct
-from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
-from bgpctl.core.effects import Op, Put
-from bgpctl.core.model import Address, FdbEntry, Neighbour, NextHop, Route, RouteType
-from bgpctl.kernel.netlink import DELETE, PUT, Message, attribute
+from bgpctl.core.model import Address, FdbEntry, Mac, Neighbour, NextHop, Prefix, Route, RouteType
+from bgpctl.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, Request, attribute
 
-Indexes: TypeAlias = Mapping[str, int]
-"""Link indexes by name."""
+Batched: TypeAlias = FdbEntry | Neighbour | NextHop | Route
+"""The objects that come in numbers."""
 
-Batched: TypeAlias = Route | NextHop | Neighbour | FdbEntry
+RTM_NEWROUTE: Final = 24
+RTM_DELROUTE: Final = 25
+RTM_NEWNEIGH: Final = 28
+RTM_DELNEIGH: Final = 29
+RTM_NEWNEXTHOP: Final = 104
+RTM_DELNEXTHOP: Final = 105
 
-_FAMILIES: Final = {4: 2, 6: 10}
-_AF_BRIDGE: Final = 7
-_U32: Final = struct.Struct("=I")
-_RTMSG: Final = struct.Struct("=BBBBBBBBI")
-_NHMSG: Final = struct.Struct("=BBBBI")
-_NDMSG: Final = struct.Struct("=BxxxiHBB")
-_RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
-_RTM_NEWNEIGH, _RTM_DELNEIGH = 28, 29
-_RTM_NEWNEXTHOP, _RTM_DELNEXTHOP = 104, 105
-_SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_NOWHERE = 0, 253, 255
-_RTNH_F_ONLINK: Final = 4
-_NUD_PERMANENT, _NUD_NOARP = 0x80, 0x40
+RTA_DST: Final = 1
+RTA_OIF: Final = 4
+RTA_GATEWAY: Final = 5
+RTA_PRIORITY: Final = 6
+RTA_TABLE: Final = 15
+RTA_VIA: Final = 18
+RTA_NH_ID: Final = 30
+NDA_DST: Final = 1
+NDA_LLADDR: Final = 2
+NHA_ID: Final = 1
+NHA_OIF: Final = 5
+NHA_GATEWAY: Final = 6
+
+RTNH_F_ONLINK: Final = 4
+NUD_PERMANENT: Final = 0x80
+_NUD_NOARP: Final = 0x40
 _NTF_SELF: Final = 2
+_RT_SCOPE_UNIVERSE: Final = 0
+_RT_SCOPE_LINK: Final = 253
+_RT_SCOPE_NOWHERE: Final = 255
+_PUT: Final = NLM_F_CREATE | NLM_F_REPLACE
+
+RTMSG: Final = struct.Struct("=BBBBBBBBI")
+"""family, prefix length, source length, tos, table, protocol, scope, type, flags"""
+NDMSG: Final = struct.Struct("=BxxxiHBB")
+"""family, interface index, state, flags, type"""
+NHMSG: Final = struct.Struct("=BBBxI")
+"""family, scope, protocol, flags"""
+_U32: Final = struct.Struct("=HHI")
+
+FAMILY: Final = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
+AF_BRIDGE: Final = int(socket.AF_BRIDGE)
 
 
-def message(op: Op, thing: Batched, indexes: Indexes) -> Message:
-    """Raises KeyError for a link that does not exist."""
-    put = isinstance(op, Put)
+def put(thing: Batched, link_index: int) -> Request:
+    """Create the object or replace the one with the same key. `link_index` is that of its link, 0 without one."""
     match thing:
         case Route():
-            return Message(_RTM_NEWROUTE if put else _RTM_DELROUTE, PUT if put else DELETE, _route(thing, indexes))
+            return Request(RTM_NEWROUTE, _PUT, _route(thing, link_index))
         case NextHop():
-            body = _next_hop(thing, indexes) if put else _NHMSG.pack(0, 0, 0, 0, 0) + attribute(1, _U32.pack(thing.id))
-            return Message(_RTM_NEWNEXTHOP if put else _RTM_DELNEXTHOP, PUT if put else DELETE, body)
+            return Request(RTM_NEWNEXTHOP, _PUT, _next_hop(thing, link_index))
         case Neighbour():
-            body = _NDMSG.pack(_FAMILIES[thing.address.version], indexes[thing.link], _NUD_PERMANENT, 0, 1)
-            body += attribute(1, thing.address.packed) + attribute(2, _mac(thing.mac))
-            return Message(_RTM_NEWNEIGH if put else _RTM_DELNEIGH, PUT if put else DELETE, body)
+            body = NDMSG.pack(FAMILY[thing.address.version], link_index, NUD_PERMANENT, 0, 0)
+            lladdr = attribute(NDA_LLADDR, _mac(thing.mac))
+            return Request(RTM_NEWNEIGH, _PUT, body + attribute(NDA_DST, thing.address.packed) + lladdr)
         case FdbEntry():
-            body = _NDMSG.pack(_AF_BRIDGE, indexes[thing.link], _NUD_PERMANENT | _NUD_NOARP, _NTF_SELF, 0)
-            body += attribute(2, _mac(thing.mac)) + attribute(1, thing.remote.packed)
-            return Message(_RTM_NEWNEIGH if put else _RTM_DELNEIGH, PUT if put else DELETE, body)
+            body = NDMSG.pack(AF_BRIDGE, link_index, NUD_PERMANENT | _NUD_NOARP, _NTF_SELF, 0)
+            remote = attribute(NDA_DST, thing.remote.packed)
+            return Request(RTM_NEWNEIGH, _PUT, body + attribute(NDA_LLADDR, _mac(thing.mac)) + remote)
+        case _:
+            assert_never(thing)
 
 
-def _route(route: Route, indexes: Indexes) -> bytes:
-    scope = _SCOPE_UNIVERSE if route.type is not RouteType.UNICAST or route.next_hop or route.gateway else _SCOPE_LINK
-    family = _FAMILIES[route.prefix.version]
-    table = route.table if route.table < 256 else 0
-    body = _RTMSG.pack(family, route.prefix.length, 0, 0, table, route.protocol, scope, route.type, 0)
-    body += attribute(1, route.prefix.first.packed) + attribute(6, _U32.pack(route.metric))
-    body += attribute(15, _U32.pack(route.table))
+def remove(thing: Batched, link_index: int) -> Request:
+    """Remove the object with this key. A route only if its protocol is the given one too: others' stay."""
+    match thing:
+        case Route():
+            # Scope and type as wildcards: the key does not contain them.
+            return Request(RTM_DELROUTE, 0, _route_key(thing, scope=_RT_SCOPE_NOWHERE, kind=0))
+        case NextHop():
+            return Request(RTM_DELNEXTHOP, 0, NHMSG.pack(0, 0, 0, 0) + _U32.pack(8, NHA_ID, thing.id))
+        case Neighbour():
+            body = NDMSG.pack(FAMILY[thing.address.version], link_index, 0, 0, 0)
+            return Request(RTM_DELNEIGH, 0, body + attribute(NDA_DST, thing.address.packed))
+        case FdbEntry():
+            body = NDMSG.pack(AF_BRIDGE, link_index, 0, _NTF_SELF, 0)
+            return Request(RTM_DELNEIGH, 0, body + attribute(NDA_LLADDR, _mac(thing.mac)))
+        case _:
+            assert_never(thing)
+
+
+def _route(route: Route, link_index: int) -> bytes:
+    key = _route_key(route, scope=_scope(route), kind=route.type)
     if route.next_hop:
-        return body + attribute(30, _U32.pack(route.next_hop))
-    if route.gateway:
-        body += attribute(5, route.gateway.packed)
-    return body + (attribute(4, _U32.pack(indexes[route.link])) if route.link else b"")
+        return key + _U32.pack(8, RTA_NH_ID, route.next_hop)
+    way = _U32.pack(8, RTA_OIF, link_index) if link_index else b""
+    return key + way + (_gateway(route.prefix, route.gateway) if route.gateway else b"")
 
 
-def _next_hop(hop: NextHop, indexes: Indexes) -> bytes:
-    family = _FAMILIES[hop.gateway.version] if hop.gateway else _FAMILIES[4]
-    body = _NHMSG.pack(family, _SCOPE_UNIVERSE, hop.protocol, 0, _RTNH_F_ONLINK if hop.onlink else 0)
-    body += attribute(1, _U32.pack(hop.id)) + attribute(5, _U32.pack(indexes[hop.link]))
-    return body + (_gateway(hop.gateway) if hop.gateway else b"")
+def _route_key(route: Route, *, scope: int, kind: int) -> bytes:
+    prefix = route.prefix
+    # The header has one byte for the table; RTA_TABLE overrides it.
+    header = RTMSG.pack(FAMILY[prefix.version], prefix.length, 0, 0, 0, route.protocol, scope, kind, 0)
+    numbers = _U32.pack(8, RTA_PRIORITY, route.metric) + _U32.pack(8, RTA_TABLE, route.table)
+    return header + attribute(RTA_DST, _network(prefix)) + numbers
 
 
-def _gateway(gateway: Address) -> bytes:
-    return attribute(6, gateway.packed)
+def _scope(route: Route) -> int:
+    """IPv4 wants to be told that a route without a gateway leads to neighbours; IPv6 does not look."""
+    on_link = route.type is RouteType.UNICAST and not route.next_hop and route.gateway is None
+    return _RT_SCOPE_LINK if on_link else _RT_SCOPE_UNIVERSE
 
 
-def _mac(text: str) -> bytes:
-    return bytes.fromhex(text.replace(":", ""))
+def _gateway(prefix: Prefix, gateway: Address) -> bytes:
+    if gateway.version == prefix.version:
+        return attribute(RTA_GATEWAY, gateway.packed)
+    return attribute(RTA_VIA, struct.pack("=H", FAMILY[gateway.version]) + gateway.packed)  # RFC 5549
+
+
+def _next_hop(next_hop: NextHop, link_index: int) -> bytes:
+    # Without a gateway the family is IPv4's: an IPv4 route cannot use an IPv6 next hop.
+    family = FAMILY[next_hop.gateway.version if next_hop.gateway else 4]
+    header = NHMSG.pack(family, 0, next_hop.protocol, RTNH_F_ONLINK if next_hop.onlink else 0)
+    numbers = _U32.pack(8, NHA_ID, next_hop.id) + _U32.pack(8, NHA_OIF, link_index)
+    return header + numbers + (attribute(NHA_GATEWAY, next_hop.gateway.packed) if next_hop.gateway else b"")
+
+
+def _network(prefix: Prefix) -> bytes:
+    return prefix.network.to_bytes(4 if prefix.version == 4 else 16, "big")
+
+
+def _mac(mac: Mac) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))

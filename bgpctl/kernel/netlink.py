@@ -1,216 +1,247 @@
 """
-Batched rtnetlink for the objects that come in great numbers: routes, next hops, neighbours, forwarding entries.
+Netlink: framing, attributes, batches of requests, dumps. One `sendto` carries hundreds of requests, because building
+and sending them singly through a general library costs a hundred times what the kernel needs to install a route.
 
-One `sendto` carries some hundred messages; only the last asks for an acknowledgement, failures answer by themselves
-with their sequence number. Layouts: rtnetlink(7), linux/rtnetlink.h, linux/nexthop.h, linux/neighbour.h.
-
-Refuses to know: our nouns (decode.py and encode.py translate).
+Refuses to know: what a message says; encode.py and decode.py do.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from bgpctl.ports import Unavailable
 
 NLM_F_REQUEST: Final = 0x1
 NLM_F_ACK: Final = 0x4
-NLM_F_REPLACE: Final = 0x100
 NLM_F_DUMP: Final = 0x300
+NLM_F_REPLACE: Final = 0x100
 NLM_F_CREATE: Final = 0x400
-PUT: Final = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE
-DELETE: Final = NLM_F_REQUEST
 
 _NLMSG_ERROR: Final = 2
 _NLMSG_DONE: Final = 3
-_NLMSGERR_ATTR_MSG: Final = 1
+_NLM_F_DUMP_INTR: Final = 0x10
 _NLM_F_CAPPED: Final = 0x100
 _NLM_F_ACK_TLVS: Final = 0x200
+_NLMSGERR_ATTR_MSG: Final = 1
+_ATTRIBUTE_TYPE: Final = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
-_SOL_NETLINK: Final = 270
-_NETLINK_ADD_MEMBERSHIP: Final = 1
+SOL_NETLINK: Final = 270
+NETLINK_ADD_MEMBERSHIP: Final = 1
 _NETLINK_CAP_ACK: Final = 10
 _NETLINK_EXT_ACK: Final = 11
-_NETLINK_GET_STRICT_CHK: Final = 12
-_SO_SNDBUFFORCE: Final = 32
 _SO_RCVBUFFORCE: Final = 33
-
-_BUFFER_BYTES: Final = 4 << 20
-_RECEIVE_BYTES: Final = 1 << 20
-_CHUNK: Final = 500
-"""Messages per sendto: beyond a few hundred nothing is gained."""
-_TIMEOUT_S: Final = 10.0
-"""The kernel answers at once; a message that it dropped (a wrong length) is never answered."""
 
 _HEADER: Final = struct.Struct("=IHHII")
 _ATTRIBUTE: Final = struct.Struct("=HH")
-_ERROR: Final = struct.Struct("=i")
-_NLA_TYPE_MASK: Final = 0x3FFF
+_ERRNO: Final = struct.Struct("=i")
+
+_CHUNK: Final = 500
+"""Requests per `sendto`: larger gains nothing, and all the refusals of one must fit into the receive buffer."""
+_RECEIVE_BUFFER_BYTES: Final = 4 << 20
+_DATAGRAM_BYTES: Final = 1 << 17
+_ANSWER_S: Final = 5.0
+_DUMP_TRIES: Final = 5
 
 
-class Message(NamedTuple):
-    """A message without its sequence number."""
+class Request(NamedTuple):
+    """What is asked: `flags` beside NLM_F_REQUEST; `body` is the family's fixed header and the attributes."""
 
     type: int
     flags: int
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """The answer to a failed message: errno(3) and the kernel's explanation."""
+class Refusal(NamedTuple):
+    """The request at `index` of a batch was refused; `errno` as in errno(3), `text` in the kernel's own words."""
 
+    index: int
     errno: int
     text: str
 
 
-def attribute(kind: int, value: bytes) -> bytes:
-    """A padded attribute."""
-    padding = -len(value) % 4
-    return _ATTRIBUTE.pack(4 + len(value), kind) + value + bytes(padding)
+class Message(NamedTuple):
+    """What the kernel says. `port_id` is the socket whose request caused an event, 0 for the kernel itself."""
+
+    type: int
+    flags: int
+    sequence: int
+    port_id: int
+    body: bytes
 
 
-def attributes(data: bytes, offset: int) -> dict[int, bytes]:
-    """The attributes from `offset` on, by type without its flag bits; of repeated ones the last."""
+def pack(request: Request, sequence: int, extra_flags: int = 0) -> bytes:
+    """The request as it goes over the socket, padded to four bytes."""
+    padding = b"\0" * (-len(request.body) % 4)
+    length = _HEADER.size + len(request.body)
+    flags = request.flags | NLM_F_REQUEST | extra_flags
+    return _HEADER.pack(length, request.type, flags, sequence, 0) + request.body + padding
+
+
+def messages(datagram: bytes) -> Iterator[Message]:
+    """The messages of one datagram."""
+    at = 0
+    while at < len(datagram):
+        length, kind, flags, sequence, port_id = _HEADER.unpack_from(datagram, at)
+        yield Message(kind, flags, sequence, port_id, datagram[at + _HEADER.size : at + length])
+        at += (length + 3) & ~3
+
+
+def attributes(body: bytes, at: int = 0) -> dict[int, bytes]:
+    """The attributes from offset `at` on; of those that repeat, the last."""
     found: dict[int, bytes] = {}
-    end = len(data)
-    while offset + 4 <= end:
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if length < 4:
-            break
-        found[kind & _NLA_TYPE_MASK] = data[offset + 4 : offset + length]
-        offset += (length + 3) & ~3
+    end = len(body)
+    while at + _ATTRIBUTE.size <= end:
+        length, kind = _ATTRIBUTE.unpack_from(body, at)
+        found[kind & _ATTRIBUTE_TYPE] = body[at + _ATTRIBUTE.size : at + length]
+        at += (length + 3) & ~3
     return found
 
 
-class Channel:
-    """A route netlink socket in the namespace in which it was opened."""
+def attribute(kind: int, value: bytes) -> bytes:
+    """One attribute, padded to four bytes."""
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + b"\0" * (-len(value) % 4)
 
-    def __init__(self, groups: Sequence[int] = (), *, timeout_s: float | None = _TIMEOUT_S) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+
+def refusal(message: Message, index: int) -> Refusal:
+    """What an NLMSG_ERROR says; `errno` 0 means that the request was done."""
+    (code,) = _ERRNO.unpack_from(message.body)
+    at = _ERRNO.size + _HEADER.size
+    if not message.flags & _NLM_F_CAPPED:
+        (at,) = struct.unpack_from("=I", message.body, _ERRNO.size)
+        at = _ERRNO.size + ((at + 3) & ~3)
+    told = attributes(message.body, at) if message.flags & _NLM_F_ACK_TLVS else {}
+    return Refusal(index, -code, told.get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode())
+
+
+def open_socket(kind: socket.SocketKind = socket.SOCK_RAW) -> socket.socket:
+    """
+    A bound rtnetlink socket in the calling thread's network namespace, where it stays for good.
+
+    Raises:
+        Unavailable: no netlink here.
+    """
+    try:
+        opened = socket.socket(socket.AF_NETLINK, kind | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        opened.bind((0, 0))
+        opened.setsockopt(SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+        opened.setsockopt(SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+    except OSError as error:
+        raise Unavailable(f"no netlink socket: {error}") from error
+    return opened
+
+
+def widen(opened: socket.socket, size_bytes: int) -> None:
+    """Enlarge the receive buffer, beyond net.core.rmem_max where CAP_NET_ADMIN allows."""
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size_bytes)
+    except PermissionError:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size_bytes)
+
+
+def port_id_of(opened: socket.socket) -> int:
+    """The number by which events name the socket that caused them."""
+    name: tuple[int, int] = opened.getsockname()
+    return name[0]
+
+
+class Netlink:
+    """A conversation with the kernel, one request or dump at a time. No answer takes longer than a deadline."""
+
+    def __init__(self) -> None:
+        self._socket = open_socket()
+        self._socket.settimeout(_ANSWER_S)
+        widen(self._socket, _RECEIVE_BUFFER_BYTES)
         self._sequence = 0
-        self._enlarge()
-        for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
-            self._socket.setsockopt(_SOL_NETLINK, option, 1)
-        self._socket.bind((0, 0))
-        for group in groups:
-            self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
-        self._socket.settimeout(timeout_s)
-
-    def _enlarge(self) -> None:
-        pairs = ((_SO_SNDBUFFORCE, socket.SO_SNDBUF), (_SO_RCVBUFFORCE, socket.SO_RCVBUF))
-        for force, ask in pairs:
-            try:
-                self._socket.setsockopt(socket.SOL_SOCKET, force, _BUFFER_BYTES)
-            except PermissionError:
-                # Without CAP_NET_ADMIN the system's limit holds; a chunk fits the default all the same.
-                self._socket.setsockopt(socket.SOL_SOCKET, ask, _BUFFER_BYTES)
-
-    @property
-    def port_id(self) -> int:
-        """What the kernel stamps on notifications of changes made through this socket."""
-        return int(self._socket.getsockname()[0])
+        self.port_id = port_id_of(self._socket)
 
     def close(self) -> None:
+        """Later calls raise Unavailable."""
         self._socket.close()
 
-    def change(self, messages: Sequence[Message]) -> Mapping[int, Refusal]:
+    def request(self, requests: Sequence[Request]) -> tuple[Refusal, ...]:
         """
-        Do all of them in order; a refused one does not stop the rest.
-
-        Returns:
-            The refusals by index into `messages`.
+        Have all requests done in the given order and return those that were refused.
 
         Raises:
-            Unavailable: the socket is gone or the kernel does not answer.
+            Unavailable: the socket is gone or an answer was lost.
         """
-        refused: dict[int, Refusal] = {}
-        for start in range(0, len(messages), _CHUNK):
-            refused |= self._change_chunk(messages[start : start + _CHUNK], start)
-        return refused
+        refusals: list[Refusal] = []
+        for start in range(0, len(requests), _CHUNK):
+            refusals += self._chunk(requests[start : start + _CHUNK], start)
+        return tuple(refusals)
 
-    def _change_chunk(self, messages: Sequence[Message], start: int) -> Mapping[int, Refusal]:
-        first = self._sequence + 1
-        self._sequence += len(messages)
-        last = self._sequence
-        packed = []
-        for number, message in enumerate(messages, first):
-            flags = message.flags | (NLM_F_ACK if number == last else 0)
-            packed.append(_HEADER.pack(16 + len(message.body), message.type, flags, number, 0) + message.body)
-        refused: dict[int, Refusal] = {}
-        try:
-            self._socket.send(b"".join(packed))
-            for sequence, code, text in self._answers(last):
-                if code:
-                    refused[start + sequence - first] = Refusal(code, text)
-        except OSError as error:
-            raise Unavailable(f"netlink: {error}") from error
-        return refused
+    def dump(self, kind: int, body: bytes) -> tuple[Message, ...]:
+        """
+        Every object of one kind, as RTM_NEW... messages.
 
-    def _answers(self, last: int) -> Iterator[tuple[int, int, str]]:
-        """(sequence, errno, text) up to the answer to message `last`."""
+        The kernel marks a dump during which something changed; it may lack entries and is asked for again, a few
+        times. A namespace that never rests gets the last one: its next event leads to the next observation.
+
+        Raises:
+            Unavailable: the socket is gone, or the kernel refuses to list this kind.
+        """
+        for _ in range(_DUMP_TRIES):
+            answer, interrupted = self._dump_once(kind, body)
+            if not interrupted:
+                break
+        return answer
+
+    def _chunk(self, requests: Sequence[Request], start: int) -> Iterator[Refusal]:
+        first = self._take_sequence(len(requests))
+        last = len(requests) - 1
+        # Refusals are told without being asked for; the last request's ACK says that all have been looked at.
+        self._send(b"".join(pack(request, first + i, NLM_F_ACK * (i == last)) for i, request in enumerate(requests)))
         while True:
-            for kind, flags, sequence, _, body in _split(self._socket.recv(_RECEIVE_BYTES)):
-                if kind != _NLMSG_ERROR:
+            for message in messages(self._receive()):
+                index = message.sequence - first
+                if message.type != _NLMSG_ERROR or not 0 <= index <= last:
                     continue
-                yield sequence, -_ERROR.unpack_from(body)[0], _explanation(flags, body)
-                if sequence == last:
+                answer = refusal(message, start + index)
+                if answer.errno:
+                    yield answer
+                if index == last:
                     return
 
-    def dump(self, kind: int, body: bytes) -> Iterator[bytes]:
-        """
-        The bodies of all objects of one kind.
+    def _dump_once(self, kind: int, body: bytes) -> tuple[tuple[Message, ...], bool]:
+        sequence = self._take_sequence(1)
+        self._send(pack(Request(kind, NLM_F_DUMP, body), sequence))
+        found: list[Message] = []
+        interrupted = False
+        while True:
+            for message in messages(self._receive()):
+                if message.sequence != sequence:
+                    continue
+                interrupted = interrupted or bool(message.flags & _NLM_F_DUMP_INTR)
+                if message.type == _NLMSG_DONE:
+                    return tuple(found), interrupted
+                if message.type == _NLMSG_ERROR:
+                    code = refusal(message, 0)
+                    why = code.text or os.strerror(code.errno)
+                    raise Unavailable(f"the kernel does not answer message type {kind}: {why}")
+                found.append(message)
 
-        Raises:
-            Unavailable: the socket is gone or the kernel refused the dump.
-        """
-        self._sequence += 1
-        flags = NLM_F_REQUEST | NLM_F_DUMP
+    def _take_sequence(self, count: int) -> int:
+        """The first of `count` numbers in a row; starts over long before 32 bits are used up."""
+        first = self._sequence + 1 if self._sequence < 1 << 31 else 1
+        self._sequence = first + count - 1
+        return first
+
+    def _send(self, datagram: bytes) -> None:
         try:
-            self._socket.send(_HEADER.pack(16 + len(body), kind, flags, self._sequence, 0) + body)
-            while True:
-                for answer, _, sequence, _, payload in _split(self._socket.recv(_RECEIVE_BYTES)):
-                    if sequence != self._sequence:
-                        continue
-                    if answer == _NLMSG_DONE:
-                        return
-                    if answer == _NLMSG_ERROR:
-                        raise OSError(-_ERROR.unpack_from(payload)[0], f"dump {kind} refused")
-                    yield payload
+            self._socket.sendto(datagram, (0, 0))
         except OSError as error:
             raise Unavailable(f"netlink: {error}") from error
 
-    def fileno(self) -> int:
-        """Readable when there is something to receive."""
-        return self._socket.fileno()
-
-    def notifications(self) -> list[tuple[int, int, bytes]]:
-        """
-        (type, port id of whoever did it, body) of each notification in the next datagram; waits for one.
-
-        Raises:
-            OSError: ENOBUFS if notifications were lost; the socket stays usable.
-        """
-        return [(kind, port, body) for kind, _, _, port, body in _split(self._socket.recv(_RECEIVE_BYTES))]
-
-
-def _split(data: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
-    """(type, flags, sequence, port id, body) of each message of one datagram."""
-    offset = 0
-    while offset + 16 <= len(data):
-        length, kind, flags, sequence, port = _HEADER.unpack_from(data, offset)
-        yield kind, flags, sequence, port, data[offset + 16 : offset + length]
-        offset += (length + 3) & ~3
-
-
-def _explanation(flags: int, body: bytes) -> str:
-    """The text that the kernel adds (NLMSGERR_ATTR_MSG)."""
-    if not flags & _NLM_F_ACK_TLVS:
-        return ""
-    original = 16 if flags & _NLM_F_CAPPED else _HEADER.unpack_from(body, 4)[0]
-    text = attributes(body, 4 + original).get(_NLMSGERR_ATTR_MSG, b"")
-    return text.rstrip(b"\0").decode(errors="replace")
+    def _receive(self) -> bytes:
+        try:
+            return self._socket.recv(_DATAGRAM_BYTES)
+        except TimeoutError:
+            raise Unavailable(f"netlink: no answer within {_ANSWER_S} s") from None
+        except OSError as error:
+            lost = "answers were lost" if error.errno == errno.ENOBUFS else str(error)
+            raise Unavailable(f"netlink: {lost}") from error

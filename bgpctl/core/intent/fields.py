@@ -1,0 +1,277 @@
+"""
+Reading typed values out of a located tree, with all problems collected on the way.
+
+Refuses to know: what the values mean together (check.py).
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, TypeVar
+
+from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree, kind_of
+from bgpctl.core.model import Address, Asn, InterfaceAddress, Mac, Place, Prefix, Problem
+
+T = TypeVar("T")
+E = TypeVar("E", bound=enum.Enum)
+
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_MAC: Final = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
+_DOTTED_ASN: Final = re.compile(r"(\d{1,5})\.(\d{1,5})")
+_MAX_ASN: Final = 4294967295
+
+
+class Problems:
+    """A list that problems are added to."""
+
+    def __init__(self) -> None:
+        self.found: list[Problem] = []
+
+    def add(self, place: Place, path: str, message: str, rule: str) -> None:
+        """Note one problem; reading goes on."""
+        self.found.append(Problem(place, path, message, rule))
+
+    def sorted(self) -> tuple[Problem, ...]:
+        """All of them, in the order of the files, each once."""
+        return tuple(sorted(set(self.found)))
+
+
+class Fields:
+    """
+    One mapping being read. Each reader method takes a key, notes a problem if the value is not what it should be,
+    and returns None then, as it does for an absent key. `finish` reports the keys that nobody asked for.
+    """
+
+    def __init__(self, tree: Tree, path: str, problems: Problems) -> None:
+        self.place = tree.place
+        self.path = path
+        self.problems = problems
+        self._known: list[str] = []
+        self._tree = tree if isinstance(tree, Mapping) else Mapping(tree.place, {}, {})
+        if not isinstance(tree, Mapping) and not _is_nothing(tree):
+            problems.add(tree.place, path, f"a mapping is needed here, not {kind_of(tree)}", "type")
+
+    def at(self, key: str) -> Place:
+        """Where the value of `key` stands; the mapping itself if it is absent."""
+        tree = self._tree.items.get(key)
+        return tree.place if tree else self.place
+
+    def under(self, key: str) -> str:
+        """The path of `key`."""
+        return f"{self.path}.{key}" if self.path else key
+
+    def wrong(self, key: str, message: str, rule: str) -> None:
+        """Note a problem with the value of `key`."""
+        self.problems.add(self.at(key), self.under(key), message, rule)
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there with a value."""
+        tree = self._tree.items.get(key)
+        return tree is not None and not _is_nothing(tree)
+
+    def names(self) -> list[str]:
+        """The keys that are there."""
+        return list(self._tree.items)
+
+    def tree(self, key: str) -> Tree | None:
+        """The value as it is; the key counts as known."""
+        self._known.append(key)
+        return self._tree.items.get(key) if self.has(key) else None
+
+    def ignore(self, *keys: str) -> None:
+        """Keys that may be there and say nothing that matters here."""
+        self._known += keys
+
+    def finish(self) -> None:
+        """Report what nobody asked for: a misspelt key must not be lost in silence."""
+        for key, place in self._tree.keys.items():
+            if key not in self._known:
+                near = difflib.get_close_matches(key, self._known, n=1)
+                hint = f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(sorted(set(self._known)))}"
+                self.problems.add(place, self.under(key), f"unknown key{hint}", "unknown-key")
+
+    # Shapes ----------------------------------------------------------------------------------------------------
+
+    def fields(self, key: str) -> Fields | None:
+        """A nested mapping."""
+        tree = self.tree(key)
+        return None if tree is None else Fields(tree, self.under(key), self.problems)
+
+    def entries(self, key: str) -> Iterator[tuple[str, Fields]]:
+        """A mapping of named mappings."""
+        tree = self.tree(key)
+        if tree is None:
+            return
+        named = Fields(tree, self.under(key), self.problems)
+        for name, value in named._tree.items.items():
+            yield name, Fields(value, named.under(name), self.problems)
+
+    def items(self, key: str) -> Iterator[tuple[str, Tree]]:
+        """(path, tree) of each item of a list."""
+        tree = self.tree(key)
+        if isinstance(tree, Sequence):
+            yield from ((f"{self.under(key)}[{index}]", item) for index, item in enumerate(tree.items))
+        elif tree is not None:
+            self.wrong(key, f"a list is needed here, not {kind_of(tree)}", "type")
+
+    # Values ----------------------------------------------------------------------------------------------------
+
+    def text(self, key: str) -> str | None:
+        """Any scalar, as it was written."""
+        return self._scalar(key, lambda scalar: scalar.text, "text")
+
+    def name(self, key: str) -> str | None:
+        """A DNS-1123 name."""
+        return self._scalar(key, _name, "name")
+
+    def boolean(self, key: str) -> bool | None:
+        """True or false."""
+        return self._scalar(key, _boolean, "boolean")
+
+    def integer(self, key: str, low: int, high: int) -> int | None:
+        """A whole number from `low` to `high`."""
+        return self._scalar(key, lambda scalar: _integer(scalar, low, high), "range")
+
+    def asn(self, key: str) -> Asn | None:
+        """An AS number, 1 to 4294967295, also in dotted form."""
+        return self._scalar(key, _asn, "asn")
+
+    def choice(self, key: str, kind: type[E]) -> E | None:
+        """One of the values of an enum."""
+        return self._scalar(key, lambda scalar: _choice(scalar, kind), "choice")
+
+    def one_of(self, key: str, values: Iterable[str]) -> str | None:
+        """One of some words."""
+        allowed = list(values)
+        return self._scalar(key, lambda scalar: _word(scalar, allowed), "choice")
+
+    def prefix(self, key: str) -> Prefix | None:
+        """A network without host bits."""
+        return self._scalar(key, lambda scalar: parse_prefix(scalar.text), "cidr")
+
+    def address(self, key: str) -> Address | None:
+        """A bare address."""
+        return self._scalar(key, lambda scalar: parse_address(scalar.text), "address")
+
+    def interface(self, key: str) -> InterfaceAddress | None:
+        """An address with or without a mask."""
+        return self._scalar(key, lambda scalar: parse_interface(scalar.text), "address")
+
+    def mac(self, key: str) -> Mac | None:
+        """A MAC address."""
+        return self._scalar(key, _mac, "mac")
+
+    def _scalar(self, key: str, read: Callable[[Scalar], T], rule: str) -> T | None:
+        tree = self.tree(key)
+        if tree is None:
+            return None
+        return scalar(tree, self.under(key), self.problems, read, rule)
+
+
+def scalar(tree: Tree, path: str, problems: Problems, read: Callable[[Scalar], T], rule: str) -> T | None:
+    """What `read` makes of a scalar; a ValueError of it becomes a problem."""
+    if not isinstance(tree, Scalar):
+        problems.add(tree.place, path, f"a single value is needed here, not {kind_of(tree)}", "type")
+        return None
+    try:
+        return read(tree)
+    except ValueError as error:
+        problems.add(tree.place, path, str(error), rule)
+        return None
+
+
+def parse_prefix(text: str) -> Prefix:
+    """Raises ValueError with the network that was meant, if host bits are set."""
+    try:
+        interface = InterfaceAddress.parse(text)
+    except ValueError:
+        raise ValueError(f"{text} is not a network such as 10.244.0.0/16") from None
+    if "/" not in text:
+        raise ValueError(f"{text} has no prefix length, as in {text}/{interface.length}")
+    if interface.network.first != interface.address:
+        raise ValueError(f"{text} has host bits set; the network is {interface.network}")
+    return interface.network
+
+
+def parse_address(text: str) -> Address:
+    """Raises ValueError in words."""
+    try:
+        return Address.parse(text)
+    except ValueError:
+        raise ValueError(f"{text} is not an IP address") from None
+
+
+def parse_interface(text: str) -> InterfaceAddress:
+    """Raises ValueError in words."""
+    try:
+        return InterfaceAddress.parse(text)
+    except ValueError:
+        raise ValueError(f"{text} is not an address such as 10.0.0.1/24") from None
+
+
+def is_name(text: str) -> bool:
+    """Whether it is a DNS-1123 name, as Kubernetes and Calico want for objects."""
+    return _NAME.fullmatch(text) is not None
+
+
+def _is_nothing(tree: Tree) -> bool:
+    return isinstance(tree, Scalar) and tree.value is None
+
+
+def _name(scalar: Scalar) -> str:
+    if not is_name(scalar.text):
+        raise ValueError(f"{scalar.text} is not a name (lower-case letters, digits, '-' and '.')")
+    return scalar.text
+
+
+def _boolean(scalar: Scalar) -> bool:
+    if not isinstance(scalar.value, bool):
+        raise ValueError(f"{scalar.text} is neither true nor false")  # noqa: TRY004 (the value is wrong, not our code)
+    return scalar.value
+
+
+def _integer(scalar: Scalar, low: int, high: int) -> int:
+    if not isinstance(scalar.value, int) or isinstance(scalar.value, bool) or not low <= scalar.value <= high:
+        raise ValueError(f"{scalar.text} is not a whole number from {low} to {high}")
+    return scalar.value
+
+
+def _asn(scalar: Scalar) -> Asn:
+    dotted = _DOTTED_ASN.fullmatch(scalar.text)
+    if dotted:
+        high, low = map(int, dotted.groups())
+        number = high * 65536 + low if max(high, low) < 65536 else 0
+    else:
+        number = int(scalar.text) if scalar.text.isascii() and scalar.text.isdigit() else 0
+    if not 1 <= number <= _MAX_ASN:
+        raise ValueError(f"{scalar.text} is not an AS number (1 to {_MAX_ASN})")
+    return Asn(number)
+
+
+def _choice(scalar: Scalar, kind: type[E]) -> E:
+    try:
+        return kind(scalar.text)
+    except ValueError:
+        raise ValueError(_not_among(scalar.text, [member.value for member in kind])) from None
+
+
+def _word(scalar: Scalar, allowed: list[str]) -> str:
+    if scalar.text not in allowed:
+        raise ValueError(_not_among(scalar.text, allowed))
+    return scalar.text
+
+
+def _not_among(text: str, allowed: list[str]) -> str:
+    near = difflib.get_close_matches(text, allowed, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{text or 'nothing'} is none of {', '.join(allowed)}{hint}"
+
+
+def _mac(scalar: Scalar) -> Mac:
+    text = scalar.text.lower()
+    if not _MAC.fullmatch(text):
+        raise ValueError(f"{scalar.text} is not a MAC address such as 66:f9:37:c3:7e:94")
+    return Mac(text)

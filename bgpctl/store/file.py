@@ -1,0 +1,93 @@
+"""
+Cluster files on disk, watched.
+
+Refuses to know: what the files mean; the intent room tells.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from bgpctl.core.intent import read
+from bgpctl.core.intent.tree import Tree
+from bgpctl.core.model import Place, Problem
+from bgpctl.ports import Loaded, Store
+from bgpctl.store.yaml import BadYaml, documents
+
+_LOOK_EVERY_S: Final = 0.25
+
+
+class FileStore(Store):
+    """One or more files that make one cluster together."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = tuple(paths)
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._texts: tuple[str | Problem, ...] = ()
+
+    def load(self) -> Loaded:
+        self._texts = self._read()
+        return self._understand(self._texts)
+
+    def watch(self, changed: Callable[[Loaded], None]) -> None:
+        self._thread = threading.Thread(target=self._poll, args=(changed,), name="store", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closed.set()
+        if self._thread:
+            self._thread.join()
+
+    def _poll(self, changed: Callable[[Loaded], None]) -> None:
+        """Polling works for editors, atomic renames, swapped symbolic links and every file system alike."""
+        seen = self._identities()
+        while not self._closed.wait(_LOOK_EVERY_S):
+            now = self._identities()
+            if now == seen:
+                continue
+            seen = now
+            texts = self._read()
+            if texts != self._texts:
+                self._texts = texts
+                changed(self._understand(texts))
+
+    def _identities(self) -> tuple[object, ...]:
+        return tuple(map(_identity, self._paths))
+
+    def _read(self) -> tuple[str | Problem, ...]:
+        return tuple(map(_text, self._paths))
+
+    def _understand(self, texts: Sequence[str | Problem]) -> Loaded:
+        trees: list[Tree] = []
+        problems: list[Problem] = []
+        for path, text in zip(self._paths, texts, strict=True):
+            if isinstance(text, Problem):
+                problems.append(text)
+                continue
+            try:
+                trees += documents(text, str(path))
+            except BadYaml as bad:
+                problems.append(bad.problem)
+        # With a file that cannot be read, the rest would only look wrong.
+        return tuple(problems) or read(trees)
+
+
+def _identity(path: Path) -> object:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        return error.errno
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_dev
+
+
+def _text(path: Path) -> str | Problem:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        return Problem(Place(str(path), 1, 1), "", f"cannot be read: {error.strerror}", "unreadable")
+    except UnicodeDecodeError as error:
+        return Problem(Place(str(path), 1, 1), "", f"is not UTF-8 text: {error.reason}", "unreadable")
