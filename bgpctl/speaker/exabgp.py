@@ -53,8 +53,10 @@ class ExabgpSpeaker(Speaker):
 
     def configure(self, config: SpeakerConfig) -> None:
         """
-        As the door says. A configuration that ExaBGP or a password file refuses is logged and changes nothing;
-        one that is in force already delivers no SpeakerAttached.
+        As the door says. The configuration that was asked for last, asked for again, does nothing at all.
+
+        One that cannot be put in force (ExaBGP rejects it, a password file cannot be read) is logged and changes
+        nothing; while detached, SpeakerDetached carries the reason.
         """
         self._order(config)
 

@@ -78,6 +78,7 @@ class Keeper:
 
     def _begin_talk(self) -> None:
         """Forget what was said on an earlier channel."""
+        self._met = False
         self._listing: _Listing | None = None
         self._relist_at_s: float | None = None
         self._reload_by_s: float | None = None
@@ -105,9 +106,10 @@ class Keeper:
         self._wanted = rendered
         if self._process is not None and not _runs_with(self._process, rendered):
             self._restart("a changed listen address or port needs a restart of ExaBGP")
-        elif self._channel is not None:
+        else:
+            # An answer under way will be found wanting; without one, ask at the next turn.
             self._reload_by_s = None
-            self._list()
+            self._relist_at_s = self._relist_at_s or time.monotonic()
 
     def speak(self, commands: Iterable[SpeakerCommand]) -> None:
         """Send the commands in order; dropped while detached."""
@@ -217,7 +219,8 @@ class Keeper:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
-            self._connect_by_s = time.monotonic() + _CONNECT_WITHIN_S
+            if self._met:
+                self._connect_by_s = time.monotonic() + _CONNECT_WITHIN_S
         if self._attached:
             _log.warning("detached from ExaBGP", extra=_facts(reason=reason))
             self._attached = False
@@ -261,6 +264,7 @@ class Keeper:
             if now_s >= self._hung_at_s(wanted, self._pinged_at_s):
                 self._restart("ExaBGP does not answer", hung=True)
         elif now_s >= self._ping_at_s:
+            self._run_dir.turn_log()
             self._pinged_at_s = now_s
             channel.write(wire.PING)
 
@@ -307,6 +311,7 @@ class Keeper:
     def _greeted(self, hello: wire.Hello) -> None:
         if self._process is None or hello.exabgp_pid != self._process.pid:
             raise Lost(f"the bridge belongs to another ExaBGP, pid {hello.exabgp_pid}")
+        self._met = True
         self._list()
 
     def _answered(self) -> None:

@@ -6,7 +6,9 @@ Refuses to know: whether it runs, and what its sessions do.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,6 +22,7 @@ from bgpctl.speaker import bridge, conf
 
 _VALIDATE_WITHIN_S: Final = 30.0
 _TAIL_BYTES: Final = 600
+_LOG_BYTES: Final = 4 << 20
 
 
 class Refused(Exception):
@@ -74,6 +77,13 @@ class RunDir:
         """Remove what means nothing once ExaBGP has ended; its log stays."""
         for file in (self.conf, self.pid, self.socket):
             file.unlink(missing_ok=True)
+
+    def turn_log(self) -> None:
+        """Keep one old log once the log is long. ExaBGP appends, so its file can be emptied under it."""
+        with contextlib.suppress(OSError):
+            if self.log.stat().st_size > _LOG_BYTES:
+                shutil.copy(self.log, self.log.with_suffix(".log.1"))
+                os.truncate(self.log, 0)
 
     def log_tail(self) -> str:
         """The last lines that ExaBGP wrote."""

@@ -205,11 +205,21 @@ class ExabgpRig:
 
         No command of a Speaker does that, so for a moment somebody else takes the place of the peer's agent.
         """
-        seen = len(self.peer_heard.events)
+        deadline = time.monotonic() + _WITHIN_S
+        while not self._intrude(b"flush adj-rib out\nversion\n", until=b"\nexabgp "):
+            assert time.monotonic() < deadline, "the peer's agent came back too fast every time"
+
+    def _intrude(self, lines: bytes, *, until: bytes) -> bool:
+        heard = b""
         with socket.socket(socket.AF_UNIX) as intruder:
             intruder.connect(str(self.run_dir.with_name("b") / "bridge.sock"))
-            intruder.sendall(b"flush adj-rib out\n")
-            self.peer_heard.wait_for(SpeakerAttached, after=seen)
+            intruder.sendall(lines)
+            while until not in heard:
+                chunk = intruder.recv(1 << 16)
+                if not chunk:
+                    return False
+                heard += chunk
+        return True
 
     def exabgp_pid(self) -> int:
         return int((self.run_dir / "exabgp.pid").read_text().split()[0])

@@ -1,0 +1,260 @@
+"""`bgpctl lab`: topologies in network namespaces, with real packets.
+
+Refuses to know: how a lab is built and judged.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.status import Status
+
+from bgpctl.cli.exits import Exit
+from bgpctl.cli.render import Column, console, emit, output_option, table
+from bgpctl.cli.show import SUMMARY
+from bgpctl.lab import lab as labs
+from bgpctl.lab import probe, space
+from bgpctl.lab.probe import Pair
+from bgpctl.lab.run import Report, run
+from bgpctl.lab.topology import Topology, load
+
+_INTERRUPTED: Final = 130
+_PING_WITHIN_S: Final = 5.0
+
+_CHECKS: Final[Sequence[Column]] = (
+    ("CHECK", lambda row: row["name"]),
+    ("RESULT", lambda row: "ok" if row["ok"] else "FAILED"),
+    ("DETAIL", lambda row: row["detail"]),
+)
+
+file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+name_option = click.option("--name", help="Name of the lab; the file's name if not given.")
+timeout_option = click.option("--timeout", "within_s", default=60.0, show_default=True, help="Seconds to converge.")
+
+
+@click.group()
+def lab() -> None:
+    """Topologies in network namespaces, with real packets. Needs root."""
+    if os.geteuid() != 0:
+        raise click.UsageError("labs need root: they make network namespaces")
+
+
+def _topology(file: Path) -> Topology:
+    loaded = load(file)
+    if isinstance(loaded, Topology):
+        return loaded
+    for problem in loaded:
+        click.echo(str(problem), err=True)
+    sys.exit(Exit.INVALID)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM cleans up as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("interrupted; the lab is gone", err=True)
+        sys.exit(_INTERRUPTED)
+
+
+class _Progress:
+    """A spinner on a terminal, a line per stage elsewhere; always on standard error."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._console = Console(stderr=True, highlight=False)
+        self._status: Status | None = self._console.status(title) if self._console.is_terminal else None
+        if self._status:
+            self._status.start()
+
+    def stage(self, text: str) -> None:
+        if self._status:
+            self._status.update(f"{self._title}: {text}")
+        else:
+            click.echo(f"{self._title}: {text}", err=True)
+
+    def count(self, done: int, total: int) -> None:
+        if self._status:
+            self._status.update(f"{self._title}: converge, {done} of {total} nodes")
+
+    def end(self) -> None:
+        if self._status:
+            self._status.stop()
+
+
+@lab.command("run")
+@file_argument
+@timeout_option
+@output_option
+def run_command(file: Path, within_s: float, output: str) -> None:
+    """Build FILE, wait until it has converged, ping every pair, check, and tear everything down."""
+    topology = _topology(file)
+    progress = _Progress(topology.name)
+    with _interruptible():
+        try:
+            report = run(topology, progress, within_s=within_s)
+        except RuntimeError as error:
+            raise click.ClickException(str(error)) from error
+        finally:
+            progress.end()
+    emit(_json(report), output, (), ()) if output != "table" else _print(report)
+    sys.exit(_exit_of(report))
+
+
+def _exit_of(report: Report) -> Exit:
+    if report.converged_s is None:
+        return Exit.TIMED_OUT
+    return Exit.OK if report.ok else Exit.DIFFERENT
+
+
+def _json(report: Report) -> dict[str, Any]:
+    return {
+        "schema": "bgpctl/lab-run/v1",
+        "topology": report.topology,
+        "backend": report.backend,
+        "converged_s": report.converged_s,
+        "pairs": {"total": len(report.pairs), "ok": sum(pair.ok for pair in report.pairs)},
+        "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in report.checks],
+    }
+
+
+def _print(report: Report) -> None:
+    screen = console()
+    if report.converged_s is None:
+        _print_unconverged(report)
+        return
+    screen.print(f"{report.topology}: converged in {report.converged_s} s", style="bold")
+    screen.print(table(report.summaries, SUMMARY))
+    screen.print()
+    _print_matrix(report.pairs)
+    if report.checks:
+        screen.print()
+        screen.print(table(_json(report)["checks"], _CHECKS))
+    screen.print()
+
+
+def _print_unconverged(report: Report) -> None:
+    console().print(f"{report.topology}: not converged", style="bold red")
+    console().print(table(report.summaries, SUMMARY))
+    for summary in report.summaries:
+        for problem in summary["problems"]:
+            click.echo(f"! {summary['node']}: {problem}")
+    for node, text in report.logs:
+        click.echo(f"\n--- log of {node}\n{text}")
+
+
+def _print_matrix(pairs: Sequence[Pair]) -> None:
+    names = sorted({pair.source for pair in pairs})
+    answers = {(pair.source, pair.destination): "ok" if pair.ok else "LOST" for pair in pairs}
+
+    def cell(destination: str) -> Column:
+        return (destination, lambda row: answers.get((row["from"], destination), "."))
+
+    columns: list[Column] = [("PING", lambda row: row["from"]), *map(cell, names)]
+    console().print(table([{"from": name} for name in names], columns))
+    click.echo(f"{sum(pair.ok for pair in pairs)} of {len(pairs)} pairs")
+
+
+@lab.command("up")
+@file_argument
+@name_option
+@timeout_option
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until it has converged.")
+def up_command(file: Path, name: str | None, within_s: float, *, wait: bool) -> None:
+    """Build FILE and leave it running."""
+    topology = _topology(file)
+    labs.sweep()
+    with _interruptible():
+        try:
+            made = labs.up(topology, name or topology.name, keep=True)
+        except (labs.Exists, RuntimeError) as error:
+            raise click.ClickException(str(error)) from error
+    converged = not wait or made.wait(within_s)
+    console().print(table(made.summaries(), SUMMARY))
+    click.echo(f"look inside: bgpctl lab exec --name {made.names.lab} NODE -- COMMAND")
+    sys.exit(Exit.OK if converged else Exit.TIMED_OUT)
+
+
+@lab.command("down")
+@click.option("--name", help="Name of the lab; all labs if not given.")
+def down_command(name: str | None) -> None:
+    """End a lab and remove everything of it."""
+    for each in [name] if name else labs.lab_names():
+        labs.down(each)
+        click.echo(f"{each} is gone")
+
+
+def _find(name: str | None) -> labs.Lab:
+    """The lab of that name, or the only one there is."""
+    known = labs.lab_names()
+    if name is None and len(known) != 1:
+        raise click.UsageError(f"say which lab with --name (up: {', '.join(known) or 'none'})")
+    try:
+        return labs.find(name or known[0])
+    except labs.Unknown as error:
+        raise click.UsageError(str(error)) from error
+
+
+@lab.command("status")
+@name_option
+@output_option
+def status_command(name: str | None, output: str) -> None:
+    """Every node of a running lab in one line."""
+    found = _find(name)
+    summaries = found.summaries()
+    body = {"schema": "bgpctl/lab-status/v1", "lab": found.names.lab, "nodes": summaries}
+    emit(body, output, summaries, SUMMARY)
+    sys.exit(Exit.OK if all(summary["converged"] for summary in summaries) else Exit.DIFFERENT)
+
+
+@lab.command("exec", context_settings={"ignore_unknown_options": True})
+@name_option
+@click.argument("where")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec_command(name: str | None, where: str, command: tuple[str, ...]) -> None:
+    """
+    Run COMMAND in the namespace of a node, router or workload.
+
+    `bgpctl show …` there talks to that node's agent.
+    """
+    found = _find(name)
+    namespace = found.names.of(where)
+    if namespace not in space.names(namespace):
+        raise click.UsageError(f"{where} is no part of lab {found.names.lab}")
+    variables = {"BGPCTL_SHOW_RUN_DIR": str(found.run_dir(where)), "BGPCTL_CLEANUP_RUN_DIR": str(found.run_dir(where))}
+    space.enter(namespace)
+    try:
+        result = subprocess.run(command, env={**os.environ, **variables}, check=False)
+    except OSError as error:
+        raise click.ClickException(f"{command[0]}: {error.strerror}") from error
+    sys.exit(result.returncode)
+
+
+@lab.command("ping")
+@name_option
+@output_option
+def ping_command(name: str | None, output: str) -> None:
+    """Ping every ordered pair of workloads."""
+    found = _find(name)
+    pairs = probe.matrix(found.names, found.topology.workloads, within_s=_PING_WITHIN_S)
+    if output == "table":
+        _print_matrix(pairs)
+    else:
+        emit(_pairs(found.names.lab, pairs), output, (), ())
+    sys.exit(Exit.OK if all(pair.ok for pair in pairs) else Exit.DIFFERENT)
+
+
+def _pairs(name: str, pairs: Sequence[Pair]) -> Mapping[str, Any]:
+    rows = [{"from": pair.source, "to": pair.destination, "ok": pair.ok} for pair in pairs]
+    return {"schema": "bgpctl/lab-ping/v1", "lab": name, "pairs": rows}

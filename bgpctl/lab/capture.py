@@ -1,0 +1,153 @@
+"""
+Packets seen on the lab's segments, as values.
+
+Every packet is seen once: where it enters a bridge, from the port of whoever sent or forwarded it.
+
+Refuses to know: what packets ought to look like.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import struct
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from bgpctl.core.model import Address
+from bgpctl.lab import space
+from bgpctl.lab.build import Names, Port
+
+_ETH_P_ALL: Final = 3
+_ETH_P_IP: Final = 0x0800
+_PACKET_OUTGOING: Final = 4
+_BUFFER_BYTES: Final = 16 << 20
+_IPIP, _TCP, _UDP = 4, 6, 17
+_IPV4: Final = struct.Struct("!BBHHHBBH4s4s")
+_MORE_FRAGMENTS_OR_OFFSET: Final = 0x3FFF
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """What a tunnel packet carries; `vni` None for IPIP."""
+
+    source: Address
+    destination: Address
+    protocol: int
+    ttl: int
+    vni: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """
+    One IPv4 packet as it entered a segment from `port`.
+
+    `protocol` is the outer one; the ports are of UDP or TCP, None otherwise; `length` in bytes with the IP header.
+    """
+
+    port: Port
+    source: Address
+    destination: Address
+    protocol: int
+    ttl: int
+    dont_fragment: bool
+    length: int
+    source_port: int | None
+    destination_port: int | None
+    inner: Inner | None
+
+
+class Capture:
+    """Collects from the moment it is made until it is left: `with Capture(…) as capture: …; capture.packets`."""
+
+    def __init__(self, names: Names, ports: Mapping[str, Port], vxlan_port: int) -> None:
+        self.packets: list[Packet] = []
+        self._ports = ports
+        self._vxlan_port = vxlan_port
+        # One socket for the whole fabric; the port of arrival tells the segment.
+        self._socket = space.inside(names.fabric, _packet_socket)
+        self._end = os.eventfd(0)
+        self._thread = threading.Thread(target=self._collect, name="capture", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        os.eventfd_write(self._end, 1)
+        self._thread.join()
+        self._socket.close()
+        os.close(self._end)
+
+    def _collect(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, selectors.EVENT_READ)
+            selector.register(self._end, selectors.EVENT_READ)
+            while True:
+                ready = {key.fileobj for key, _ in selector.select()}
+                if self._socket in ready:
+                    self._take()
+                elif self._end in ready:
+                    return  # only once everything received has been taken
+
+    def _take(self) -> None:
+        frame, (name, protocol, kind, *_) = self._socket.recvfrom(65535)
+        port = self._ports.get(name)
+        if port is None or kind == _PACKET_OUTGOING or protocol != _ETH_P_IP:
+            return
+        packet = decode(frame[14:], port, self._vxlan_port)
+        if packet:
+            self.packets.append(packet)
+
+
+def _packet_socket() -> socket.socket:
+    made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.htons(_ETH_P_ALL))
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+    return made
+
+
+def decode(data: bytes, port: Port, vxlan_port: int) -> Packet | None:
+    """An IPv4 packet, with what a tunnel header of ours says is inside; None if it is no IPv4."""
+    if len(data) < 20 or data[0] >> 4 != 4:
+        return None
+    first, _, length, _, fragment, ttl, protocol, _, source, destination = _IPV4.unpack_from(data)
+    payload = data[(first & 0xF) * 4 :]
+    whole = not fragment & _MORE_FRAGMENTS_OR_OFFSET
+    ports = struct.unpack_from("!HH", payload) if whole and protocol in {_TCP, _UDP} and len(payload) >= 8 else None
+    return Packet(
+        port=port,
+        source=_address(source),
+        destination=_address(destination),
+        protocol=protocol,
+        ttl=ttl,
+        dont_fragment=bool(fragment & 0x4000),
+        length=length,
+        source_port=ports[0] if ports else None,
+        destination_port=ports[1] if ports else None,
+        inner=_inner(protocol, ports, payload, vxlan_port),
+    )
+
+
+def _inner(protocol: int, ports: tuple[int, ...] | None, payload: bytes, vxlan_port: int) -> Inner | None:
+    if protocol == _IPIP:
+        return _inner_ip(payload, None)
+    if protocol == _UDP and ports and ports[1] == vxlan_port and len(payload) >= 16 + 14:
+        # UDP 8, VXLAN 8 with the VNI in octets 4 to 6 (RFC 7348), inner Ethernet 14.
+        return _inner_ip(payload[16 + 14 :], int.from_bytes(payload[12:15], "big"))
+    return None
+
+
+def _inner_ip(data: bytes, vni: int | None) -> Inner | None:
+    if len(data) < 20 or data[0] >> 4 != 4:
+        return None
+    _, _, _, _, _, ttl, protocol, _, source, destination = _IPV4.unpack_from(data)
+    return Inner(_address(source), _address(destination), protocol, ttl, vni)
+
+
+def _address(data: bytes) -> Address:
+    return Address(4, int.from_bytes(data, "big"))

@@ -1,0 +1,202 @@
+"""
+A running lab: built, with one agent per node, found again by its state directory, torn down from any half-built state.
+
+Refuses to know: what is checked in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import Popen
+from typing import Any, Final
+
+from bgpctl import client
+from bgpctl.core.model import Problem
+from bgpctl.lab import build, space
+from bgpctl.lab.build import Names, Port
+from bgpctl.lab.topology import Topology, load
+
+STATE: Final = Path("/run/bgpctl/lab")
+_POLL_S: Final = 0.05
+_START_TICKS: Final = 22
+
+
+class Exists(Exception):
+    """A lab of this name is there already."""
+
+
+class Unknown(Exception):
+    """There is no lab of this name."""
+
+
+@dataclass(slots=True)
+class Lab:
+    """One lab. `agents` are those that this process started."""
+
+    topology: Topology
+    names: Names
+    ports: Mapping[str, Port]
+    agents: dict[str, Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def directory(self) -> Path:
+        return STATE / self.names.lab
+
+    def run_dir(self, node: str) -> Path:
+        """The run directory of a node's agent."""
+        return self.directory / node
+
+    def log(self, node: str) -> Path:
+        """What a node's agent logged."""
+        return self.directory / f"{node}.log"
+
+    def start_agent(self, node: str) -> None:
+        """Start the node's agent; it belongs to the lab's namespaces and ends with them."""
+        command = (sys.executable, "-m", "bgpctl", "agent", "run", "--node", node)
+        where = ("-f", str(self.topology.file.resolve()), "--run-dir", str(self.run_dir(node)))
+        self.agents[node] = space.spawn(self.names.of(node), (*command, *where), self.log(node))
+
+    def read(self, node: str, view: str) -> dict[str, Any]:
+        """One view of a node's agent. Raises client.AgentAway."""
+        return client.read(self.run_dir(node) / "agent.sock", view)
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """Each node's summary; of a node whose agent does not answer, why."""
+        return [self._summary(node.name) for node in self.topology.intent.nodes]
+
+    def _summary(self, node: str) -> dict[str, Any]:
+        try:
+            return self.read(node, "summary")
+        except client.AgentAway as away:
+            return {**_SILENT, "node": node, "problems": [str(away)]}
+
+    def wait(self, within_s: float, told: Callable[[int], None] = lambda _: None) -> bool:
+        """Wait until every agent says that it has converged; `told` hears how many have."""
+        deadline = time.monotonic() + within_s
+        while True:
+            converged = sum(1 for summary in self.summaries() if summary["converged"])
+            told(converged)
+            if converged == len(self.topology.intent.nodes):
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_S)
+
+
+_SILENT: Final[Mapping[str, Any]] = {
+    "backend": None,
+    "pools": 0,
+    "peers": {"wanted": 0, "established": 0},
+    "routes": {"received": 0, "best": 0, "wanted": 0, "installed": 0},
+    "tunnels": [],
+    "mtu_bytes": None,
+    "repaired_1h": 0,
+    "state": "silent",
+    "converged": False,
+    "state_age_s": 0.0,
+}
+
+
+def up(topology: Topology, name: str, *, keep: bool) -> Lab:
+    """
+    Build the lab and start its agents. One that is not kept ends, at the latest, when the next lab begins after the
+    end of this process.
+
+    Raises:
+        Exists: the name is taken.
+        RuntimeError: the network could not be built; nothing is left of it.
+    """
+    names = Names(name)
+    directory = STATE / name
+    try:
+        directory.mkdir(parents=True)
+    except FileExistsError:
+        raise Exists(f"lab {name} exists: bgpctl lab down --name {name}") from None
+    _record(names, topology, {}, keep=keep)
+    try:
+        ports = build.build(topology, names)
+        _record(names, topology, ports, keep=keep)
+        lab = Lab(topology, names, ports)
+        for node in topology.intent.nodes:
+            lab.start_agent(node.name)
+    except BaseException:
+        down(name)
+        raise
+    return lab
+
+
+def down(name: str) -> None:
+    """End everything of the lab and delete it; absent is no error."""
+    build.tear_down(Names(name))
+    shutil.rmtree(STATE / name, ignore_errors=True)
+
+
+def find(name: str) -> Lab:
+    """
+    A lab that somebody has up.
+
+    Raises:
+        Unknown: there is none of that name, or its file is no longer valid.
+    """
+    try:
+        record = json.loads((STATE / name / "lab.json").read_text())
+    except (OSError, ValueError):
+        known = ", ".join(lab_names()) or "none"
+        raise Unknown(f"no lab {name} is up (up: {known})") from None
+    topology = load(Path(record["file"]))
+    if not isinstance(topology, Topology):
+        raise Unknown(_listed(topology))
+    ports = {port: Port(*owner) for port, owner in record["ports"].items()}
+    return Lab(topology, Names(name), ports)
+
+
+def _listed(problems: Sequence[Problem]) -> str:
+    return "\n".join(map(str, problems))
+
+
+def lab_names() -> list[str]:
+    """The labs there are."""
+    return sorted(path.parent.name for path in STATE.glob("*/lab.json"))
+
+
+def sweep() -> list[str]:
+    """Tear down labs that were not to be kept and whose owner is gone, and say which."""
+    swept = []
+    for name in lab_names():
+        try:
+            record = json.loads((STATE / name / "lab.json").read_text())
+        except (OSError, ValueError):
+            continue
+        if not record["keep"] and _started(record["owner"]["pid"]) != record["owner"]["started"]:
+            down(name)
+            swept.append(name)
+    return swept
+
+
+def _record(names: Names, topology: Topology, ports: Mapping[str, Port], *, keep: bool) -> None:
+    record = {
+        "file": str(topology.file.resolve()),
+        "keep": keep,
+        "owner": {"pid": os.getpid(), "started": _started(os.getpid())},
+        "ports": {name: [port.owner, port.segment] for name, port in ports.items()},
+    }
+    path = STATE / names.lab / "lab.json"
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(record))
+    fresh.replace(path)
+
+
+def _started(pid: int) -> int | None:
+    """When a process was started, in ticks since boot (proc(5)); tells it from a later one with its pid."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[_START_TICKS - 3])

@@ -1,0 +1,201 @@
+"""
+`lab run`: build, converge, ping every pair under capture, check, tear down.
+
+Refuses to know: how it is shown.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol, assert_never
+
+from bgpctl.core.model import Address, Node
+from bgpctl.lab import build, probe, space
+from bgpctl.lab.capture import Capture, Packet
+from bgpctl.lab.lab import Lab, down, sweep, up
+from bgpctl.lab.probe import Pair
+from bgpctl.lab.topology import (
+    AbsenceCheck,
+    Check,
+    DropCheck,
+    PacketCheck,
+    Scope,
+    Shape,
+    Topology,
+)
+
+_PING_WITHIN_S: Final = 5.0
+_BGP_PORT: Final = 179
+_SHOWN_PACKETS: Final = 3
+
+
+class Told(Protocol):
+    """Hears how a run goes on."""
+
+    def stage(self, text: str) -> None:
+        """A new stage has begun."""
+
+    def count(self, done: int, total: int) -> None:
+        """How far the stage has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What became of one check."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """
+    What a run showed. `converged_s` is from the start of the agents until all had converged, None if they did not;
+    `logs` has the end of each agent's log in that case.
+    """
+
+    topology: str
+    backend: str
+    converged_s: float | None
+    summaries: Sequence[dict[str, Any]]
+    pairs: Sequence[Pair]
+    checks: Sequence[CheckResult]
+    logs: Sequence[tuple[str, str]] = ()
+
+    @property
+    def ok(self) -> bool:
+        return self.converged_s is not None and all(pair.ok for pair in self.pairs) and all(c.ok for c in self.checks)
+
+
+def run(topology: Topology, told: Told, *, within_s: float) -> Report:
+    """
+    The whole of it; the lab is gone afterwards, whatever happened.
+
+    Raises:
+        RuntimeError: the network could not be built.
+    """
+    sweep()
+    name = f"{topology.name}-{os.getpid()}"
+    try:
+        return _run(topology, name, told, within_s)
+    finally:
+        told.stage("tear down")
+        down(name)
+
+
+def _run(topology: Topology, name: str, told: Told, within_s: float) -> Report:
+    told.stage("build")
+    lab = up(topology, name, keep=False)
+    began_s = time.monotonic()
+    with Capture(lab.names, lab.ports, topology.intent.vxlan_port) as capture:
+        told.stage("converge")
+        total = len(topology.intent.nodes)
+        if not lab.wait(within_s, lambda done: told.count(done, total)):
+            return _not_converged(lab)
+        converged_s = round(time.monotonic() - began_s, 2)
+        before = {router.name: build.dropped(lab.names, router.name) for router in topology.routers}
+        told.stage("ping")
+        pairs = probe.matrix(lab.names, topology.workloads, within_s=_PING_WITHIN_S)
+    told.stage("check")
+    evidence = Evidence(lab, tuple(capture.packets), before)
+    checks = tuple(evidence.judge(check) for check in topology.checks)
+    return Report(topology.name, topology.intent.backend.value, converged_s, lab.summaries(), pairs, checks)
+
+
+def _not_converged(lab: Lab) -> Report:
+    logs = [(node.name, _tail(lab.log(node.name))) for node in lab.topology.intent.nodes]
+    return Report(lab.topology.name, lab.topology.intent.backend.value, None, lab.summaries(), (), (), logs)
+
+
+def _tail(path: Path, lines: int = 15) -> str:
+    try:
+        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was seen while the matrix ran; `dropped_before` per router."""
+
+    lab: Lab
+    packets: Sequence[Packet]
+    dropped_before: dict[str, int]
+
+    def judge(self, check: Check) -> CheckResult:
+        """Whether the evidence bears the check out."""
+        match check:
+            case PacketCheck():
+                return self._packets(check)
+            case DropCheck():
+                now = build.dropped(self.lab.names, check.router) - self.dropped_before[check.router]
+                return CheckResult(check.name, now == check.drops, f"{check.router} dropped {now} packets")
+            case AbsenceCheck():
+                found = [trace for word in check.absent for trace in self._traces(word)]
+                return CheckResult(check.name, not found, "; ".join(found) or f"no {' and no '.join(check.absent)}")
+            case _:
+                assert_never(check)
+
+    def _packets(self, check: PacketCheck) -> CheckResult:
+        seen = [
+            (packet, shape_of(packet, self.lab.topology))
+            for packet in self.packets
+            if check.at in (packet.port.segment, packet.port.owner) and self._scope(packet) is check.scope
+        ]
+        wrong = [_shown(packet) for packet, shape in seen if shape is not check.shape]
+        what = f"{len(seen)} workload packets {check.scope.value} at {check.at}"
+        if wrong:
+            more = f" and {len(wrong) - _SHOWN_PACKETS} more" if len(wrong) > _SHOWN_PACKETS else ""
+            detail = f"{what}, {len(wrong)} not {check.shape.value}: {', '.join(wrong[:_SHOWN_PACKETS])}{more}"
+            return CheckResult(check.name, ok=False, detail=detail)
+        return CheckResult(check.name, bool(seen), f"{what}, all {check.shape.value}" if seen else f"no {what}")
+
+    def _scope(self, packet: Packet) -> Scope | None:
+        """Whether the two nodes of a workload packet share a segment; None if it is no workload packet."""
+        ends = packet.inner or packet
+        nodes = [self._node_of(address) for address in (ends.source, ends.destination)]
+        if None in nodes:
+            return None
+        segments = {self.lab.topology.segment_of(node.address.address) for node in nodes if node}
+        return Scope.INSIDE if len(segments) == 1 else Scope.ACROSS
+
+    def _node_of(self, address: Address) -> Node | None:
+        nodes = self.lab.topology.intent.nodes
+        return next((node for node in nodes if any(block.holds(address) for block in node.blocks)), None)
+
+    def _traces(self, word: str) -> list[str]:
+        if word == "tcp-179":
+            bgp = [p for p in self.packets if p.protocol == 6 and _BGP_PORT in (p.source_port, p.destination_port)]
+            return [f"TCP 179: {_shown(packet)}" for packet in bgp[:1]]
+        nodes = [node.name for node in self.lab.topology.intent.nodes]
+        return [f"ExaBGP runs on {node}" for node in nodes if _runs_exabgp(self.lab.names.of(node))]
+
+
+def shape_of(packet: Packet, topology: Topology) -> Shape | None:
+    """How a packet is encapsulated; None for a VXLAN packet with a VNI that is not ours."""
+    if packet.inner is None:
+        return Shape.BARE
+    if packet.inner.vni is None:
+        return Shape.IPIP
+    return Shape.VXLAN if packet.inner.vni == topology.intent.vxlan_vni else None
+
+
+def _shown(packet: Packet) -> str:
+    inner = f" [{packet.inner.source} > {packet.inner.destination}]" if packet.inner else ""
+    return f"{packet.source} > {packet.destination} protocol {packet.protocol}{inner}"
+
+
+def _runs_exabgp(namespace: str) -> bool:
+    return any(b"exabgp" in _command(pid) for pid in space.processes(namespace))
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
