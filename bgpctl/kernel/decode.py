@@ -32,6 +32,9 @@ from bgpctl.core.model import (
 from bgpctl.kernel.encode import (
     AF_BRIDGE,
     FAMILY,
+    IFADDRMSG,
+    IFINFOMSG,
+    LOCAL_TABLE,
     NDA_DST,
     NDA_LLADDR,
     NDMSG,
@@ -40,6 +43,7 @@ from bgpctl.kernel.encode import (
     NHA_OIF,
     NHMSG,
     NUD_PERMANENT,
+    RT_SCOPE_LINK,
     RTA_DST,
     RTA_GATEWAY,
     RTA_NH_ID,
@@ -51,11 +55,6 @@ from bgpctl.kernel.encode import (
     RTNH_F_ONLINK,
 )
 from bgpctl.kernel.netlink import Message, attributes
-
-IFINFOMSG: Final = struct.Struct("=BxHiII")
-"""family, hardware type, interface index, flags, change mask"""
-IFADDRMSG: Final = struct.Struct("=BBBBI")
-"""family, prefix length, flags, scope, interface index"""
 
 _IFLA_ADDRESS: Final = 1
 _IFLA_IFNAME: Final = 3
@@ -76,7 +75,6 @@ _RTA_MULTIPATH: Final = 9
 _IFF_UP: Final = 0x1
 _IFF_RUNNING: Final = 0x40
 _RTM_F_CLONED: Final = 0x200
-_LOCAL_TABLE: Final = 255
 _MAC_BYTES: Final = 6
 _RTNEXTHOP: Final = struct.Struct("=HBBi")
 
@@ -92,22 +90,22 @@ Names = Mapping[int, str]
 
 
 class VxlanFacts(NamedTuple):
-    """What a VXLAN device was made with; `underlay` is an interface index."""
+    """What a VXLAN device was made with; `underlay` is an interface index, 0 for none."""
 
     vni: int
     port: int
     local: Address | None
-    underlay: int | None
+    underlay: int
 
 
 class LinkFacts(NamedTuple):
     """
-    A link as one message shows it, other links by index.
+    A link as one message shows it, other links by number. `number` is its interface index.
 
     `kind` is IFLA_INFO_KIND, `""` for hardware. `running` falls with the carrier, and takes next-hop objects along.
     """
 
-    index: int
+    number: int
     name: str
     kind: str
     mtu_bytes: int
@@ -143,7 +141,7 @@ def _vxlan_facts(data: Mapping[int, bytes]) -> VxlanFacts:
         _u32(data.get(_IFLA_VXLAN_ID, bytes(4))),
         int.from_bytes(data.get(_IFLA_VXLAN_PORT, b""), "big"),
         _address(local) if local else None,
-        _u32(data[_IFLA_VXLAN_LINK]) if _IFLA_VXLAN_LINK in data else None,
+        _u32(data.get(_IFLA_VXLAN_LINK, bytes(4))),
     )
 
 
@@ -154,24 +152,34 @@ def link(facts: LinkFacts, names: Names) -> Link:
 
 def _kind(facts: LinkFacts, names: Names) -> LinkKind:
     vxlan = facts.vxlan
-    if vxlan is None or vxlan.local is None or vxlan.underlay not in names:
+    underlay = names.get(vxlan.underlay) if vxlan else None
+    if vxlan is None or vxlan.local is None or underlay is None:
         return Plain(facts.kind)
-    return Vxlan(Vni(vxlan.vni), vxlan.port, vxlan.local, names[vxlan.underlay])
+    return Vxlan(Vni(vxlan.vni), vxlan.port, vxlan.local, underlay)
 
 
 def link_address(message: Message, names: Names) -> LinkAddress | None:
     """What an RTM_NEWADDR or RTM_DELADDR says."""
     family, length, _, _, index = IFADDRMSG.unpack_from(message.body)
-    found = attributes(message.body, IFADDRMSG.size)
-    # On a point-to-point link IFA_ADDRESS is the other end's.
-    own = found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS)
-    if family not in _VERSION or own is None or index not in names:
+    if family not in _VERSION or index not in names:
         return None
-    return LinkAddress(names[index], InterfaceAddress(_address(own), length))
+    return LinkAddress(names[index], InterfaceAddress(_address(own_address(message)), length))
+
+
+def own_address(message: Message) -> bytes:
+    """The address itself. On a point-to-point link IFA_ADDRESS is the other end's."""
+    found = attributes(message.body, IFADDRMSG.size)
+    return found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS, b"")
+
+
+def is_link_local(message: Message) -> bool:
+    """Whether an RTM_NEWADDR is of an IPv6 link-local address."""
+    family, _, _, scope, _ = IFADDRMSG.unpack_from(message.body)
+    return bool(family == FAMILY[6] and scope == RT_SCOPE_LINK)
 
 
 def neighbour(message: Message, names: Names) -> Neighbour | None:
-    """A permanent ARP or NDP entry."""
+    """What an RTM_NEWNEIGH says of a permanent ARP or NDP entry."""
     family, index, state, _, _ = NDMSG.unpack_from(message.body)
     found = attributes(message.body, NDMSG.size)
     mac = _mac(found.get(NDA_LLADDR, b""))
@@ -214,7 +222,7 @@ def route(message: Message, names: Names) -> Route | None:
         return None
     found = attributes(message.body, RTMSG.size)
     table = _u32(found[RTA_TABLE]) if RTA_TABLE in found else table
-    if table == _LOCAL_TABLE:
+    if table == LOCAL_TABLE:
         return None
     version = _VERSION[family]
     prefix = Prefix(version, int.from_bytes(found.get(RTA_DST, b""), "big"), length)

@@ -16,12 +16,21 @@ from bgpctl.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, Request, attribut
 Batched: TypeAlias = FdbEntry | Neighbour | NextHop | Route
 """The objects that come in numbers."""
 
+RTM_NEWLINK: Final = 16
+RTM_DELLINK: Final = 17
+RTM_GETLINK: Final = 18
+RTM_NEWADDR: Final = 20
+RTM_DELADDR: Final = 21
+RTM_GETADDR: Final = 22
 RTM_NEWROUTE: Final = 24
 RTM_DELROUTE: Final = 25
+RTM_GETROUTE: Final = 26
 RTM_NEWNEIGH: Final = 28
 RTM_DELNEIGH: Final = 29
+RTM_GETNEIGH: Final = 30
 RTM_NEWNEXTHOP: Final = 104
 RTM_DELNEXTHOP: Final = 105
+RTM_GETNEXTHOP: Final = 106
 
 RTA_DST: Final = 1
 RTA_OIF: Final = 4
@@ -36,15 +45,20 @@ NHA_ID: Final = 1
 NHA_OIF: Final = 5
 NHA_GATEWAY: Final = 6
 
+LOCAL_TABLE: Final = 255
 RTNH_F_ONLINK: Final = 4
 NUD_PERMANENT: Final = 0x80
 _NUD_NOARP: Final = 0x40
 _NTF_SELF: Final = 2
 _RT_SCOPE_UNIVERSE: Final = 0
-_RT_SCOPE_LINK: Final = 253
+RT_SCOPE_LINK: Final = 253
 _RT_SCOPE_NOWHERE: Final = 255
 _PUT: Final = NLM_F_CREATE | NLM_F_REPLACE
 
+IFINFOMSG: Final = struct.Struct("=BxHiII")
+"""family, hardware type, interface index, flags, change mask"""
+IFADDRMSG: Final = struct.Struct("=BBBBI")
+"""family, prefix length, flags, scope, interface index"""
 RTMSG: Final = struct.Struct("=BBBBBBBBI")
 """family, prefix length, source length, tos, table, protocol, scope, type, flags"""
 NDMSG: Final = struct.Struct("=BxxxiHBB")
@@ -113,7 +127,7 @@ def _route_key(route: Route, *, scope: int, kind: int) -> bytes:
 def _scope(route: Route) -> int:
     """IPv4 wants to be told that a route without a gateway leads to neighbours; IPv6 does not look."""
     on_link = route.type is RouteType.UNICAST and not route.next_hop and route.gateway is None
-    return _RT_SCOPE_LINK if on_link else _RT_SCOPE_UNIVERSE
+    return RT_SCOPE_LINK if on_link else _RT_SCOPE_UNIVERSE
 
 
 def _gateway(prefix: Prefix, gateway: Address) -> bytes:

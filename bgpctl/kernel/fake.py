@@ -1,4 +1,5 @@
-"""A kernel in memory: the law book with a door in front.
+"""
+A kernel in memory: the law book with a door in front.
 
 Refuses to know: anything that the law book does not.
 """
@@ -6,16 +7,19 @@ Refuses to know: anything that the law book does not.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from bgpctl.core.effects import Failure, Op, Refused, after
 from bgpctl.core.model import Dataplane
 from bgpctl.ports import Kernel
 
+_EMPTY: Final = Dataplane()
+
 
 class FakeKernel(Kernel):
     """Starts with the given dataplane, which others can tamper with."""
 
-    def __init__(self, start: Dataplane = Dataplane()) -> None:
+    def __init__(self, start: Dataplane = _EMPTY) -> None:
         self._dataplane = start
         self._watchers: list[Callable[[], None]] = []
 

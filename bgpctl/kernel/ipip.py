@@ -6,12 +6,18 @@ Refuses to know: how either does it.
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
+import errno
+from typing import Final, Protocol
 
 from bgpctl.core.model import IPIP_LINK, Decap, Link
+from bgpctl.kernel import decode, encode
+from bgpctl.kernel.decode import LinkFacts
+from bgpctl.kernel.ipip_kernel import KernelIpip
+from bgpctl.kernel.links import Links
+from bgpctl.kernel.netlink import Netlink
+
+KINDS: Final = frozenset({"ipip", "veth"})
+"""IFLA_INFO_KIND of the devices that the drivers make."""
 
 
 class IpipDriver(Protocol):
@@ -37,31 +43,53 @@ class IpipDriver(Protocol):
         """Decapsulate nothing any more; absent is no error."""
 
     def observe_decaps(self) -> frozenset[Decap]:
-        """What the kernel accepts now, asked of the kernel."""
+        """What is accepted now, asked of the kernel."""
+
+    def port_ids(self) -> frozenset[int]:
+        """The netlink sockets through which the driver changes things."""
 
     def close(self) -> None:
         """Let go; what is in the kernel works on."""
 
 
 def choose_driver(wanted: str = "auto") -> IpipDriver:
-    """`kernel` if the ipip module works in this namespace, else `bpf`."""
-    from bgpctl.kernel.ipip_bpf import BpfIpip
-    from bgpctl.kernel.ipip_kernel import KernelIpip
+    """
+    `kernel` if the ipip module works in this namespace, else `bpf`; `wanted` may also name one of them.
 
+    Raises:
+        OSError: no driver can be had here; the text says what is missing.
+        Unavailable: no netlink here.
+    """
     if wanted == "kernel" or (wanted == "auto" and _module_works()):
         return KernelIpip()
+    from bgpctl.kernel.ipip_bpf import BpfIpip  # noqa: PLC0415  hosts with the module never load it
+
     return BpfIpip()
 
 
 def _module_works() -> bool:
-    """A tunl0 of kind ipip is there, or can be had: creating any ipip device loads the module, which makes one."""
-    with IPRoute() as ipr:
-        present = [link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") for link in ipr.link("dump", ifname=IPIP_LINK)]
-        if present:
-            return present == ["ipip"]
+    """
+    A tunl0 of kind ipip is there or can be had. Asking for one loads the module, and a module that is loaded brings
+    a tunl0 into every namespace by itself (EEXIST), unless net.core.fb_tunnels_only_for_init_net is set.
+    """
+    present = _tunnel()
+    if present is None:
+        links = Links()
         try:
-            ipr.link("add", ifname=IPIP_LINK, kind="ipip")
-        except NetlinkError:
-            # EEXIST: loading the module made tunl0 itself. Anything else: no module.
-            pass
-        return bool(ipr.link_lookup(ifname=IPIP_LINK))
+            links.create({"ifname": IPIP_LINK, "kind": "ipip"})
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EEXIST):
+                raise
+        finally:
+            links.close()
+        present = _tunnel()
+    return present is not None and present.kind == "ipip"
+
+
+def _tunnel() -> LinkFacts | None:
+    netlink = Netlink()
+    try:
+        links = map(decode.link_facts, netlink.dump(encode.RTM_GETLINK, encode.IFINFOMSG.pack(0, 0, 0, 0, 0)))
+        return next((facts for facts in links if facts.name == IPIP_LINK), None)
+    finally:
+        netlink.close()

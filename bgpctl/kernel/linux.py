@@ -1,25 +1,20 @@
 """
 The Kernel door on the running kernel, for the network namespace in which it was opened.
 
-Links and addresses go through pyroute2, everything that comes in great numbers through netlink.py.
-
-Refuses to know: why an operation is wanted.
+Refuses to know: why an operation is wanted, and how IP in IP is done (ipip.py holds that door).
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar, assert_never
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
-from bgpctl.core.effects import Failure, Op, Put
+from bgpctl.core.effects import Failure, Op, Put, Remove
 from bgpctl.core.model import (
-    ALIAS,
     IPIP_LINK,
     Dataplane,
     Decap,
@@ -29,38 +24,54 @@ from bgpctl.core.model import (
     LinkAddress,
     Neighbour,
     NextHop,
+    Plain,
     Route,
     Sysctl,
+    Thing,
     Vxlan,
 )
-from bgpctl.kernel import decode, sysctl
-from bgpctl.kernel.encode import message
-from bgpctl.kernel.ipip import IpipDriver, choose_driver
-from bgpctl.kernel.netlink import Channel
+from bgpctl.kernel import decode, encode, ipip, sysctl
+from bgpctl.kernel.decode import LinkFacts
+from bgpctl.kernel.encode import Batched
+from bgpctl.kernel.hints import hint
+from bgpctl.kernel.ipip import IpipDriver
+from bgpctl.kernel.links import Links, is_move, mending, vxlan_creation, vxlan_move
+from bgpctl.kernel.netlink import Message, Netlink, Request
 from bgpctl.kernel.watch import Watch
 from bgpctl.ports import Kernel, Unavailable
 
 T = TypeVar("T")
 
-_RTM_GETLINK, _RTM_GETADDR, _RTM_GETROUTE, _RTM_GETNEIGH, _RTM_GETNEXTHOP = 18, 22, 26, 30, 106
-_AF_BRIDGE: Final = b"\x07"
-_LOCAL_TABLE: Final = 255
-_BATCHED: Final = (Route, NextHop, Neighbour, FdbEntry)
-_ABSENT: Final = {errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL}
-_HINTS: Final = {
-    errno.EPERM: "run as root or with CAP_NET_ADMIN",
-    errno.ENODEV: "the link does not exist (any more)",
-    errno.EEXIST: "somebody else has a device with this name, or with this VNI and port",
-    errno.ENETDOWN: "the link is down",
-    errno.EOPNOTSUPP: "this kernel or device cannot do that",
-}
-_GLOBAL_SYSCTLS: Final = ("net/ipv4/ip_forward",)
-_LINK_SYSCTLS: Final = ("forwarding", "rp_filter")
+_ABSENT: Final = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL})
+_ADDR_GEN_NONE: Final = "1"  # IN6_ADDR_GEN_MODE_NONE
+_WATCHED_SYSCTLS: Final = ("net/ipv4/ip_forward",)
+_WATCHED_LINK_SYSCTLS: Final = ("forwarding", "rp_filter")
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """The links as they were seen last."""
+
+    indexes: Mapping[str, int]
+    links: Mapping[str, Link]
+
+    def index(self, name: str) -> int:
+        """Raises OSError ENODEV if there is no such link."""
+        if name not in self.indexes:
+            raise OSError(errno.ENODEV, f"no link {name}")
+        return self.indexes[name]
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        return {index: name for name, index in self.indexes.items()}
 
 
 class LinuxKernel(Kernel):
     """
-    The dataplane of the namespace that the calling thread is in.
+    The dataplane of the network namespace that the calling thread is in.
+
+    Sockets stay in that namespace; sysctls and the IPIP driver's programs belong to the calling thread's, so call
+    from threads that never leave it.
 
     Args:
         driver: who does IP in IP; chosen when it is first needed if not given.
@@ -70,147 +81,240 @@ class LinuxKernel(Kernel):
     """
 
     def __init__(self, driver: IpipDriver | None = None) -> None:
-        try:
-            self._channel = Channel()
-            self._ipr: Any = IPRoute(ext_ack=True, strict_check=True)
-        except OSError as error:
-            raise Unavailable(f"netlink: {error}") from error
-        self._given = driver
+        self._netlink = Netlink()
+        self._links = Links()
+        self._driver = driver
         self._watch: Watch | None = None
-
-    @property
-    def _driver(self) -> IpipDriver:
-        if self._given is None:
-            self._given = choose_driver()
-        return self._given
+        self._named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
 
     def close(self) -> None:
-        if self._watch:
-            self._watch.close()
-        if self._given:
-            self._given.close()
-        self._ipr.close()
-        self._channel.close()
+        self._unwatch()
+        if self._driver:
+            self._driver.close()
+        self._links.close()
+        self._netlink.close()
 
     def watch(self, changed: Callable[[], None]) -> None:
-        self._watch = Watch(changed, self._is_own)
+        self._unwatch()
+        self._watch = Watch(changed, self._own_ports)
+        self._scene()
 
-    def _is_own(self, port_id: int) -> bool:
-        return port_id in {self._channel.port_id, self._ipr.asyncore.epid}
+    def _unwatch(self) -> None:
+        if self._watch:
+            self._watch.close()
+        self._watch = None
+
+    def _own_ports(self) -> frozenset[int]:
+        return frozenset({self._netlink.port_id, self._links.port_id}) | (
+            self._driver.port_ids() if self._driver else frozenset()
+        )
 
     # Looking ---------------------------------------------------------------------------------------------------
 
     def observe(self) -> Dataplane:
-        bodies = list(self._channel.dump(_RTM_GETLINK, bytes(16)))
-        names = dict(map(decode.link_index, bodies))
-        links = frozenset(self._recognised(*decode.link(body, names)) for body in bodies)
-        has_ipip = any(isinstance(link.kind, Ipip) for link in links)
+        scene = self._scene()
+        names = scene.names
+        links = frozenset(scene.links.values())
+        neighbours = self._dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(0, 0, 0, 0, 0))
+        fdb = self._dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(encode.AF_BRIDGE, 0, 0, 0, 0))
         return Dataplane(
             links=links,
             sysctls=frozenset(self._sysctls(links)),
-            addresses=self._all(_RTM_GETADDR, bytes(8), lambda body: decode.link_address(body, names)),
-            decaps=self._driver.observe_decaps() if has_ipip else frozenset(),
-            fdb=self._all(_RTM_GETNEIGH, _AF_BRIDGE + bytes(11), lambda body: decode.fdb_entry(body, names)),
-            neighbours=self._all(_RTM_GETNEIGH, bytes(12), lambda body: decode.neighbour(body, names)),
-            next_hops=self._all(_RTM_GETNEXTHOP, bytes(8), lambda body: decode.next_hop(body, names)),
-            routes=self._all(_RTM_GETROUTE, bytes(12), lambda body: decode.route(body, names)),
+            addresses=_read(
+                self._dump(encode.RTM_GETADDR, encode.IFADDRMSG.pack(0, 0, 0, 0, 0)), names, decode.link_address
+            ),
+            decaps=self._decaps(links),
+            fdb=_read(fdb, names, decode.fdb_entry),
+            neighbours=_read(neighbours, names, decode.neighbour),
+            next_hops=_read(self._dump(encode.RTM_GETNEXTHOP, encode.NHMSG.pack(0, 0, 0, 0)), names, decode.next_hop),
+            routes=_read(self._dump_routes(), names, decode.route),
         )
 
-    def _all(self, kind: int, body: bytes, read: Callable[[bytes], T | None]) -> frozenset[T]:
-        return frozenset(thing for body_ in self._channel.dump(kind, body) if (thing := read(body_)) is not None)
+    def _dump(self, kind: int, body: bytes) -> tuple[Message, ...]:
+        return self._netlink.dump(kind, body)
 
-    def _recognised(self, link: Link, kind: str) -> Link:
-        if link.name == IPIP_LINK and self._driver.recognises(link.name, kind):
-            return replace(link, kind=Ipip(self._driver.name), mac=None)
-        return link
+    def _dump_routes(self) -> Iterator[Message]:
+        # One family at a time: AF_UNSPEC would add MPLS labels and multicast forwarding entries.
+        for family in encode.FAMILY.values():
+            yield from self._dump(encode.RTM_GETROUTE, encode.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
 
-    def _sysctls(self, links: frozenset[Link]) -> Iterator[Sysctl]:
-        ours = [link.name for link in links if link.owned]
-        per_link = (f"net/ipv4/conf/{name}/{key}" for name in ours for key in _LINK_SYSCTLS)
-        for name in (*_GLOBAL_SYSCTLS, *per_link):
-            value = sysctl.read(name)
-            if value:
-                yield value
+    def _scene(self) -> _Scene:
+        seen = self._watch.look(self._link_facts) if self._watch else self._link_facts()
+        names = {facts.number: facts.name for facts in seen}
+        links = {facts.name: self._recognised(decode.link(facts, names)) for facts in seen}
+        return _Scene({facts.name: facts.number for facts in seen}, links)
+
+    def _link_facts(self) -> tuple[LinkFacts, ...]:
+        dumped = self._dump(encode.RTM_GETLINK, encode.IFINFOMSG.pack(0, 0, 0, 0, 0))
+        return tuple(map(decode.link_facts, dumped))
+
+    def _recognised(self, link: Link) -> Link:
+        """The tunnel device as such where a driver vouches for it: without its program a device carries nothing."""
+        if link.name != IPIP_LINK or not isinstance(link.kind, Plain) or link.kind.kind not in ipip.KINDS:
+            return link
+        try:
+            driver = self._chosen_driver()
+            return (
+                replace(link, kind=Ipip(driver.name), mac=None)
+                if driver.recognises(link.name, link.kind.kind)
+                else link
+            )
+        except OSError:
+            return link  # a driver that cannot be had here vouches for nothing
+
+    def _decaps(self, links: Iterable[Link]) -> frozenset[Decap]:
+        if not any(isinstance(link.kind, Ipip) for link in links):
+            return frozenset()
+        try:
+            return self._chosen_driver().observe_decaps()
+        except OSError as error:
+            raise Unavailable(f"what is decapsulated cannot be seen: {error}") from error
+
+    def _sysctls(self, links: Iterable[Link]) -> Iterator[Sysctl]:
+        ours = (link.name for link in links if link.owned)
+        per_link = {f"net/ipv4/conf/{name}/{key}" for name in ours for key in _WATCHED_LINK_SYSCTLS}
+        found = map(sysctl.read, self._named_sysctls | per_link)
+        return (value for value in found if value)
+
+    def _chosen_driver(self) -> IpipDriver:
+        """The IPIP driver, chosen at the first call. Raises OSError if none can be had."""
+        if self._driver is None:
+            self._driver = ipip.choose_driver()
+        return self._driver
 
     # Doing -----------------------------------------------------------------------------------------------------
 
     def apply(self, ops: Sequence[Op]) -> tuple[Failure, ...]:
         failures: list[Failure] = []
-        for batched, group in groupby(ops, key=lambda op: isinstance(op.thing, _BATCHED)):
-            failures += self._batch(list(group)) if batched else self._one_by_one(group)
+        with self._acting():
+            scene = self._scene()
+            for kind, group in groupby(ops, key=lambda op: type(op.thing)):
+                if issubclass(kind, Batched):
+                    failures += self._batch(list(group), scene)
+                    continue
+                for op in group:
+                    failures += self._single(op, scene)
+                    scene = self._scene() if kind is Link else scene
         return tuple(failures)
 
-    def _batch(self, ops: Sequence[Op]) -> Iterator[Failure]:
-        indexes = {name: index for index, name in map(decode.link_index, self._channel.dump(_RTM_GETLINK, bytes(16)))}
-        sent: list[Op] = []
-        messages = []
-        for op in ops:
-            assert isinstance(op.thing, _BATCHED)
-            try:
-                messages.append(message(op, op.thing, indexes))
-            except KeyError:
-                if isinstance(op, Put):
-                    yield Failure(op, errno.ENODEV, hint=_HINTS[errno.ENODEV])
-                continue
-            sent.append(op)
-        for index, refusal in self._channel.change(messages).items():
-            op = sent[index]
-            if isinstance(op, Put) or refusal.errno not in _ABSENT:
-                yield Failure(op, refusal.errno, refusal.text, _HINTS.get(refusal.errno, ""))
+    def _acting(self) -> AbstractContextManager[None]:
+        return self._watch.acting() if self._watch else nullcontext()
 
-    def _one_by_one(self, ops: Iterator[Op]) -> Iterator[Failure]:
+    def _batch(self, ops: Sequence[Op], scene: _Scene) -> Iterator[Failure]:
+        sent: list[tuple[Op, Request]] = []
         for op in ops:
             try:
-                self._do(op)
-            except NetlinkError as error:
-                if isinstance(op, Put) or error.code not in _ABSENT:
-                    yield Failure(op, error.code, str(error), _HINTS.get(error.code, ""))
+                sent.append((op, _request(op, scene)))
             except OSError as error:
-                yield Failure(op, error.errno or errno.EIO, error.strerror or "", _HINTS.get(error.errno or 0, ""))
+                yield from _failures(op, error)
+        for refusal in self._netlink.request([request for _, request in sent]):
+            op, _ = sent[refusal.place]
+            if not _was_absent(op, refusal.errno):
+                yield _failure(op, refusal.errno, refusal.text)
 
-    def _do(self, op: Op) -> None:
-        match op, op.thing:
-            case Put(), Link(kind=Ipip()) as link:
-                self._driver.put_link(link)
-            case Put(), Link() as link:
-                self._put_link(link)
-            case _, Link(kind=Ipip()) as link:
-                self._driver.remove_link(link.name)
-            case _, Link() as link:
-                self._ipr.link("del", index=self._index(link.name))
-            case Put(), Sysctl() as value:
-                sysctl.write(value)
-            case Put(), LinkAddress() as item:
-                self._address("replace", item)
-            case _, LinkAddress() as item:
-                self._address("del", item)
-            case Put(), Decap() as decap:
-                self._driver.put_decap(decap)
-            case _, Decap() as decap:
-                self._driver.remove_decap(decap.link)
+    def _single(self, op: Op, scene: _Scene) -> Iterator[Failure]:
+        try:
+            if isinstance(op, Put):
+                self._put(op.thing, scene)
+            else:
+                self._remove(op.thing, scene)
+        except OSError as error:
+            yield from _failures(op, error)
+
+    def _put(self, thing: Thing, scene: _Scene) -> None:
+        match thing:
+            case Link(kind=Vxlan() as kind):
+                self._put_vxlan(thing, kind, scene)
+            case Link(kind=Ipip()):
+                self._chosen_driver().put_link(thing)
+            case Link():
+                raise OSError(errno.EOPNOTSUPP, "bgpctl makes VXLAN and IPIP devices only")
+            case LinkAddress():
+                self._put_address(thing, scene)
+            case Decap():
+                self._chosen_driver().put_decap(thing)
+            case Sysctl():
+                self._named_sysctls |= {thing.name}
+                sysctl.write(thing)
+            case FdbEntry() | Neighbour() | NextHop() | Route():
+                raise AssertionError(f"{thing} goes by batch")
             case _:
-                pass
+                assert_never(thing)
 
-    def _index(self, name: str) -> int:
-        found = self._ipr.link_lookup(ifname=name)
-        if not found:
-            raise NetlinkError(errno.ENODEV, f"no link {name}")
-        return int(found[0])
+    def _remove(self, thing: Thing, scene: _Scene) -> None:
+        match thing:
+            case Link(kind=Ipip()):
+                self._chosen_driver().remove_link(thing.name)
+            case Link():
+                self._links.remove(scene.index(thing.name))
+            case LinkAddress():
+                self._links.remove_address(scene.index(thing.link), thing.address)
+            case Decap():
+                self._chosen_driver().remove_decap(thing.link)
+            case Sysctl():
+                self._named_sysctls -= {thing.name}  # a value cannot be absent; it can be of no interest
+            case FdbEntry() | Neighbour() | NextHop() | Route():
+                raise AssertionError(f"{thing} goes by batch")
+            case _:
+                assert_never(thing)
 
-    def _put_link(self, link: Link) -> None:
-        assert isinstance(link.kind, Vxlan)
-        kind = link.kind
-        facts = {"vxlan_id": kind.vni, "vxlan_local": str(kind.local)}
-        if not self._ipr.link_lookup(ifname=link.name):
-            fixed = {"vxlan_port": kind.port, "vxlan_link": self._index(kind.underlay), "vxlan_learning": 0}
-            mac = {"address": link.mac} if link.mac else {}
-            self._ipr.link("add", ifname=link.name, kind="vxlan", mtu=link.mtu_bytes, **facts, **fixed, **mac)
-        index = self._index(link.name)
-        self._ipr.link("set", index=index, kind="vxlan", **facts)
-        mac = {"address": link.mac} if link.mac else {}
-        state = "up" if link.up else "down"
-        self._ipr.link("set", index=index, mtu=link.mtu_bytes, ifalias=ALIAS, state=state, **mac)
+    def _put_vxlan(self, wanted: Link, kind: Vxlan, scene: _Scene) -> None:
+        present = scene.links.get(wanted.name)
+        if present is None:
+            self._links.create(vxlan_creation(wanted, kind, scene.index(kind.underlay)))
+            _keep_link_local_away(wanted.name)
+            scene = self._scene()
+            present = scene.links[wanted.name]
+        if not isinstance(present.kind, Vxlan) or not is_move(kind, present.kind):
+            raise OSError(errno.EOPNOTSUPP, "of a device only the local address, MAC, MTU and state change in place")
+        index = scene.index(wanted.name)
+        self._links.change(index, vxlan_move(kind, present.kind))
+        self._links.change(index, mending(wanted, present))
 
-    def _address(self, verb: str, item: LinkAddress) -> None:
-        address = item.address
-        self._ipr.addr(verb, index=self._index(item.link), address=str(address.address), prefixlen=address.length)
+    def _put_address(self, wanted: LinkAddress, scene: _Scene) -> None:
+        with suppress(FileExistsError):
+            self._links.add_address(scene.index(wanted.link), wanted.address)
+
+
+def _keep_link_local_away(name: str) -> None:
+    """
+    All entries of the device are static: it needs no IPv6 link-local address, which the kernel would add to it seconds
+    after it went up. Has to come before that.
+    """
+    with suppress(FileNotFoundError):  # IPv6 may be switched off
+        sysctl.write(Sysctl(f"net/ipv6/conf/{name}/addr_gen_mode", _ADDR_GEN_NONE))
+
+
+def _read(
+    dumped: Iterable[Message], names: Mapping[int, str], decoded: Callable[[Message, Mapping[int, str]], T | None]
+) -> frozenset[T]:
+    return frozenset(thing for message in dumped if (thing := decoded(message, names)) is not None)
+
+
+def _request(op: Op, scene: _Scene) -> Request:
+    """Raises OSError where the kernel need not be asked: no such link, or one on which the object means another thing."""
+    thing = op.thing
+    if not isinstance(thing, Batched):
+        raise TypeError(thing)
+    if isinstance(op, Remove):
+        # A next-hop object is removed by number and a route by its key: no link is needed for either.
+        return encode.remove(thing, scene.index(thing.link) if isinstance(thing, FdbEntry | Neighbour) else 0)
+    index = scene.index(thing.link) if thing.link is not None else 0
+    if isinstance(thing, FdbEntry) and not isinstance(scene.links[thing.link].kind, Vxlan):
+        # Any other device would take the MAC for one of its own to receive.
+        raise OSError(errno.EOPNOTSUPP, f"{thing.link} is no VXLAN device")
+    return encode.put(thing, index)
+
+
+def _failures(op: Op, error: OSError) -> Iterator[Failure]:
+    code = error.errno or errno.EIO
+    if not _was_absent(op, code):
+        yield _failure(op, code, error.strerror or str(error))
+
+
+def _was_absent(op: Op, code: int) -> bool:
+    return isinstance(op, Remove) and code in _ABSENT
+
+
+def _failure(op: Op, code: int, text: str = "") -> Failure:
+    return Failure(op, code, text, hint(op.thing, code))

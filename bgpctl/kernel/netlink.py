@@ -43,7 +43,8 @@ _ERRNO: Final = struct.Struct("=i")
 _CHUNK: Final = 500
 """Requests per `sendto`: larger gains nothing, and all the refusals of one must fit into the receive buffer."""
 _RECEIVE_BUFFER_BYTES: Final = 4 << 20
-_DATAGRAM_BYTES: Final = 1 << 17
+DATAGRAM_BYTES: Final = 1 << 17
+"""More than the kernel puts into one: 32 KiB of a dump."""
 _ANSWER_S: Final = 5.0
 _DUMP_TRIES: Final = 5
 
@@ -57,9 +58,9 @@ class Request(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """The request at `index` of a batch was refused; `errno` as in errno(3), `text` in the kernel's own words."""
+    """The request at `place` of a batch was refused; `errno` as in errno(3), `text` in the kernel's own words."""
 
-    index: int
+    place: int
     errno: int
     text: str
 
@@ -107,7 +108,7 @@ def attribute(kind: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + b"\0" * (-len(value) % 4)
 
 
-def refusal(message: Message, index: int) -> Refusal:
+def refusal(message: Message, place: int) -> Refusal:
     """What an NLMSG_ERROR says; `errno` 0 means that the request was done."""
     (code,) = _ERRNO.unpack_from(message.body)
     at = _ERRNO.size + _HEADER.size
@@ -115,7 +116,7 @@ def refusal(message: Message, index: int) -> Refusal:
         (at,) = struct.unpack_from("=I", message.body, _ERRNO.size)
         at = _ERRNO.size + ((at + 3) & ~3)
     told = attributes(message.body, at) if message.flags & _NLM_F_ACK_TLVS else {}
-    return Refusal(index, -code, told.get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode())
+    return Refusal(place, -code, told.get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode())
 
 
 def open_socket(kind: socket.SocketKind = socket.SOCK_RAW) -> socket.socket:
@@ -128,7 +129,6 @@ def open_socket(kind: socket.SocketKind = socket.SOCK_RAW) -> socket.socket:
     try:
         opened = socket.socket(socket.AF_NETLINK, kind | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         opened.bind((0, 0))
-        opened.setsockopt(SOL_NETLINK, _NETLINK_CAP_ACK, 1)
         opened.setsockopt(SOL_NETLINK, _NETLINK_EXT_ACK, 1)
     except OSError as error:
         raise Unavailable(f"no netlink socket: {error}") from error
@@ -155,6 +155,7 @@ class Netlink:
     def __init__(self) -> None:
         self._socket = open_socket()
         self._socket.settimeout(_ANSWER_S)
+        self._socket.setsockopt(SOL_NETLINK, _NETLINK_CAP_ACK, 1)
         widen(self._socket, _RECEIVE_BUFFER_BYTES)
         self._sequence = 0
         self.port_id = port_id_of(self._socket)
@@ -239,7 +240,7 @@ class Netlink:
 
     def _receive(self) -> bytes:
         try:
-            return self._socket.recv(_DATAGRAM_BYTES)
+            return self._socket.recv(DATAGRAM_BYTES)
         except TimeoutError:
             raise Unavailable(f"netlink: no answer within {_ANSWER_S} s") from None
         except OSError as error:

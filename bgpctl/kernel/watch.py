@@ -1,63 +1,176 @@
 """
-Tells when somebody else changed the dataplane.
+Tells when somebody else changed the dataplane, or when events were lost.
 
-Refuses to know: what changed. Own changes are recognised by the port id of the socket that made them.
+An event carries the port id of the socket that asked for the change, but the kernel sends most link events, and
+whatever follows from a change, in its own name (0). So while we act (`acting`), what the kernel says is our own doing.
+
+Refuses to know: what is wanted; what an event means beyond "look again".
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import selectors
-import struct
+import select
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
-from bgpctl.kernel.netlink import Channel
+from bgpctl.core.model import ALIAS
+from bgpctl.kernel import decode, encode
+from bgpctl.kernel.decode import LinkFacts
+from bgpctl.kernel.netlink import (
+    DATAGRAM_BYTES,
+    NETLINK_ADD_MEMBERSHIP,
+    SOL_NETLINK,
+    Message,
+    messages,
+    open_socket,
+    widen,
+)
 
 _GROUPS: Final = (1, 3, 4, 5, 7, 9, 11, 32)
-"""RTNLGRP_ LINK, NEIGH, TC, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE, NEXTHOP."""
-_RTM_NEWNEIGH: Final = (28, 29)
-_NUD_PERMANENT: Final = 0x80
+"""RTNLGRP_ LINK, NEIGH, TC (someone may delete the BPF driver's clsact), IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR,
+IPV6_ROUTE, NEXTHOP."""
+_RECEIVE_BUFFER_BYTES: Final = 64 << 20
+"""Holds the echo of 100,000 routes of our own. The kernel takes the memory only while it is filled."""
+_KERNEL: Final = 0
+_RTPROT_KERNEL: Final = 2
 
 
 class Watch:
-    """Calls `changed` from a thread of its own until closed."""
+    """
+    Calls `changed` from a thread of its own until closed.
 
-    def __init__(self, changed: Callable[[], None], is_own: Callable[[int], bool]) -> None:
+    Args:
+        own_ports: the port ids of the sockets through which we change things.
+    """
+
+    def __init__(self, changed: Callable[[], None], own_ports: Callable[[], frozenset[int]]) -> None:
         self._changed = changed
-        self._is_own = is_own
-        self._channel = Channel(_GROUPS, timeout_s=None)
-        self._end = os.eventfd(0)
+        self._own_ports = own_ports
+        self._links: dict[int, LinkFacts] = {}
+        self._addresses: set[bytes] = set()
+        self._lock = threading.RLock()
+        self._socket = open_socket()
+        widen(self._socket, _RECEIVE_BUFFER_BYTES)
+        for group in _GROUPS:
+            self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._ending = False
         self._thread = threading.Thread(target=self._run, name="kernel-watch", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        os.eventfd_write(self._end, 1)
+        """`changed` is not called any more once this returns."""
+        self._ending = True
+        os.eventfd_write(self._bell, 1)
         self._thread.join()
-        self._channel.close()
-        os.close(self._end)
+        self._socket.close()
+        os.close(self._bell)
+
+    @contextmanager
+    def acting(self) -> Iterator[None]:
+        """The kernel's own events inside this block follow from what the block does."""
+        with self._lock:
+            news = self._drain(acting=False)
+            yield
+            # Events are in our queue before the kernel answers the request that caused them.
+            news = self._drain(acting=True) or news
+        if news:
+            os.eventfd_write(self._bell, 1)
+
+    def look(self, links: Callable[[], Sequence[LinkFacts]]) -> Sequence[LinkFacts]:
+        """The result of `links`, remembered: an event that shows a link as it was seen here is no news."""
+        with self._lock:
+            seen = links()
+            self._links = {facts.number: facts for facts in seen}
+        return seen
 
     def _run(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._channel, selectors.EVENT_READ)
-            selector.register(self._end, selectors.EVENT_READ)
-            while not any(key.fileobj == self._end for key, _ in selector.select()):
-                if self._news():
-                    self._changed()
+        while True:
+            readable, _, _ = select.select([self._socket.fileno(), self._bell], [], [])
+            if self._ending:
+                return
+            rung = self._bell in readable and bool(os.eventfd_read(self._bell))
+            with self._lock:
+                news = self._drain(acting=False)
+            if news or rung:
+                self._changed()
 
-    def _news(self) -> bool:
-        try:
-            return any([self._matters(*item) for item in self._channel.notifications()])
-        except OSError as error:
-            if error.errno == errno.ENOBUFS:
-                return True  # events were lost: anything may have changed
-            raise
+    def _drain(self, *, acting: bool) -> bool:
+        """Take in all that is queued; whether any of it is news."""
+        news = False
+        while True:
+            try:
+                datagram = self._socket.recv(DATAGRAM_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return news
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                news = True  # events were lost; the socket goes on
+                continue
+            for message in messages(datagram):
+                shown = self._shows_change(message)
+                news = news or (shown and not self._is_ours(message, acting=acting))
 
-    def _matters(self, kind: int, port_id: int, body: bytes) -> bool:
-        if self._is_own(port_id):
+    def _is_ours(self, message: Message, *, acting: bool) -> bool:
+        return message.port_id in self._own_ports() or (acting and message.port_id == _KERNEL)
+
+    def _shows_change(self, message: Message) -> bool:
+        """Whether the dataplane may now look different. Remembers links and addresses, which repeat themselves."""
+        match message.type:
+            case encode.RTM_NEWLINK:
+                return self._link_changed(message)
+            case encode.RTM_DELLINK:
+                self._links.pop(decode.link_facts(message).number, None)
+                return True
+            case encode.RTM_NEWADDR:
+                return self._address_changed(message)
+            case encode.RTM_DELADDR:
+                self._addresses.discard(_address_identity(message))
+                return True
+            case encode.RTM_NEWROUTE | encode.RTM_DELROUTE:
+                return _route_matters(message)
+            case encode.RTM_NEWNEIGH | encode.RTM_DELNEIGH:
+                return self._neighbour_matters(message)
+            case _:
+                return True
+
+    def _link_changed(self, message: Message) -> bool:
+        if message.body[0] == encode.AF_BRIDGE:  # bridge ports have events of their own
             return False
-        if kind in _RTM_NEWNEIGH:
-            return bool(struct.unpack_from("=H", body, 8)[0] & _NUD_PERMANENT)
-        return True
+        now = decode.link_facts(message)
+        before = self._links.get(now.number)
+        self._links[now.number] = now
+        if before is None or before._replace(running=now.running) != now:
+            return True
+        # A lost carrier silently takes next-hop objects along; a found one changes nothing.
+        return before.running and not now.running
+
+    def _address_changed(self, message: Message) -> bool:
+        identity = _address_identity(message)
+        known = identity in self._addresses
+        self._addresses.add(identity)
+        # Duplicate address detection and lifetimes repeat an address; link-local ones follow from a link going up.
+        return not known and not (message.port_id == _KERNEL and decode.is_link_local(message))
+
+    def _neighbour_matters(self, message: Message) -> bool:
+        _, index, state, _, _ = encode.NDMSG.unpack_from(message.body)
+        link = self._links.get(index)
+        ours = link is not None and link.vxlan is not None and link.alias == ALIAS
+        return ours or bool(state & encode.NUD_PERMANENT)
+
+
+def _route_matters(message: Message) -> bool:
+    """The kernel's own routes follow from links and addresses, which have events of their own."""
+    table, protocol = decode.owner(message)
+    return table != encode.LOCAL_TABLE and not (message.port_id == _KERNEL and protocol == _RTPROT_KERNEL)
+
+
+def _address_identity(message: Message) -> bytes:
+    family, length, _, _, index = encode.IFADDRMSG.unpack_from(message.body)
+    return encode.IFADDRMSG.pack(family, length, 0, 0, index) + decode.own_address(message)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from bgpctl.core.intent import read
 from bgpctl.core.intent.tree import Tree
@@ -18,6 +18,8 @@ from bgpctl.ports import Loaded, Store
 from bgpctl.store.yaml import BadYaml, documents
 
 _LOOK_EVERY_S: Final = 0.25
+
+_Identity: TypeAlias = tuple[int, ...]
 
 
 class FileStore(Store):
@@ -34,6 +36,8 @@ class FileStore(Store):
         return self._understand(self._texts)
 
     def watch(self, changed: Callable[[Loaded], None]) -> None:
+        """What the last `load` saw is no change, if there was one; otherwise what is there now."""
+        self._texts = self._texts or self._read()
         self._thread = threading.Thread(target=self._poll, args=(changed,), name="store", daemon=True)
         self._thread.start()
 
@@ -43,19 +47,27 @@ class FileStore(Store):
             self._thread.join()
 
     def _poll(self, changed: Callable[[Loaded], None]) -> None:
-        """Polling works for editors, atomic renames, swapped symbolic links and every file system alike."""
-        seen = self._identities()
+        """
+        Polling works for editors, atomic renames, swapped symbolic links and every file system alike.
+
+        A file is read once it was the same for two looks, so that a half-written one is not taken for the whole.
+        """
+        read_at: tuple[_Identity, ...] | None = None
+        before = self._identities()
         while not self._closed.wait(_LOOK_EVERY_S):
             now = self._identities()
-            if now == seen:
-                continue
-            seen = now
-            texts = self._read()
-            if texts != self._texts:
-                self._texts = texts
-                changed(self._understand(texts))
+            if now == before and now != read_at:
+                read_at = now
+                self._tell(changed)
+            before = now
 
-    def _identities(self) -> tuple[object, ...]:
+    def _tell(self, changed: Callable[[Loaded], None]) -> None:
+        texts = self._read()
+        if texts != self._texts:
+            self._texts = texts
+            changed(self._understand(texts))
+
+    def _identities(self) -> tuple[_Identity, ...]:
         return tuple(map(_identity, self._paths))
 
     def _read(self) -> tuple[str | Problem, ...]:
@@ -73,21 +85,25 @@ class FileStore(Store):
             except BadYaml as bad:
                 problems.append(bad.problem)
         # With a file that cannot be read, the rest would only look wrong.
-        return tuple(problems) or read(trees)
+        return tuple(sorted(problems)) or read(trees)
 
 
-def _identity(path: Path) -> object:
+def _identity(path: Path) -> _Identity:
+    """Another file, or the same one written to, has another identity; so has one that cannot be looked at."""
     try:
         stat = path.stat()
     except OSError as error:
-        return error.errno
+        return (error.errno or 0,)
     return stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_dev
 
 
 def _text(path: Path) -> str | Problem:
     try:
-        return path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except OSError as error:
         return Problem(Place(str(path), 1, 1), "", f"cannot be read: {error.strerror}", "unreadable")
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return Problem(Place(str(path), 1, 1), "", f"is not UTF-8 text: {error.reason}", "unreadable")
+        line, column = content.count(b"\n", 0, error.start) + 1, error.start - content.rfind(b"\n", 0, error.start)
+        return Problem(Place(str(path), line, column), "", f"is not UTF-8 text: {error.reason}", "unreadable")

@@ -1,4 +1,5 @@
-"""An intent in memory, for tests and for labs without files.
+"""
+An intent in memory, for tests and for labs without files.
 
 Refuses to know: files.
 """
@@ -11,7 +12,7 @@ from bgpctl.ports import Loaded, Store
 
 
 class MemoryStore(Store):
-    """Holds what `put` was last given."""
+    """Holds what `put` was last given. Watchers are called by the thread that puts."""
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
@@ -21,7 +22,7 @@ class MemoryStore(Store):
         """Replace the content, and tell the watchers if it differs."""
         if loaded != self._loaded:
             self._loaded = loaded
-            for changed in self._watchers:
+            for changed in tuple(self._watchers):
                 changed(loaded)
 
     def load(self) -> Loaded:

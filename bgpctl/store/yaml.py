@@ -6,20 +6,36 @@ Refuses to know: what the documents mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple, Protocol
 
 import yaml
-from yaml.constructor import ConstructorError
+from yaml.constructor import SafeConstructor
+from yaml.events import CollectionEndEvent, CollectionStartEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.reader import Reader
 
-from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree
+from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree, shown
 from bgpctl.core.model import Place, Problem
 
-_MAX_NODES: Final = 1_000_000
-"""Aliases are expanded; a file that grows beyond this is a bomb, or a mistake."""
-_MAX_DEPTH: Final = 100
-_PLAIN: Final = {"str", "int", "float", "bool", "null"}
+_MAX_VALUES: Final = 500_000
+"""Aliases count as often as they are used; a document beyond this is a bomb, or a mistake."""
+_MAX_DEPTH: Final = 64
+_TAG: Final = "tag:yaml.org,2002:"
+_MERGE: Final = f"{_TAG}merge"
+_COLLECTIONS: Final = frozenset({f"{_TAG}map", f"{_TAG}seq"})
+_DECIMAL: Final = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
+
+# libyaml is some ten times faster; PyYAML built without it has the slow twin only.
+_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Mark(Protocol):
+    """What both of PyYAML's parsers have; counted from 0."""
+
+    line: int
+    column: int
 
 
 class BadYaml(Exception):
@@ -32,93 +48,153 @@ class BadYaml(Exception):
 
 def documents(text: str, file: str) -> tuple[Tree, ...]:
     """
-    All documents of one file.
+    All documents of one file, at least one.
+
+    A key that is given twice is kept in the tree, for its reader to report.
 
     Raises:
         BadYaml: with the place of the first thing that cannot be read.
     """
-    loader = yaml.SafeLoader(text)
-    converter = _Converter(file, loader)
+    _refuse_characters(text, file)
     try:
-        return tuple(converter.tree(node, 0) for node in _compose(loader))
+        _refuse_depth(text, file)
+        found = tuple(_Converter(file).convert(node).tree for node in yaml.compose_all(text, Loader=_LOADER))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
         said = " ".join(part for part in (error.context, error.problem) if part)
-        raise BadYaml(Problem(place, "", f"not YAML: {said}", "yaml")) from error
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        message = f"not YAML: character {error.character!r} is not allowed"
-        raise BadYaml(Problem(Place(file, line, 1), "", message, "yaml")) from error
-    except RecursionError as error:
-        raise BadYaml(Problem(Place(file, 1, 1), "", "nested too deeply", "yaml")) from error
-    finally:
-        loader.dispose()
+        raise _bad(file, mark, f"not YAML: {said}") from error
+    if all(isinstance(tree, Scalar) and tree.value is None for tree in found):
+        # An editor or a full disk can leave an empty file; that must not be read as a cluster without nodes.
+        raise _bad(file, None, "the file says nothing", "empty")
+    return found
 
 
-def _compose(loader: yaml.SafeLoader) -> Iterator[Node]:
-    while loader.check_node():
-        node = loader.get_node()
-        if node is not None:
-            yield node
+def _bad(file: str, mark: _Mark | None, message: str, rule: str = "yaml") -> BadYaml:
+    place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
+    return BadYaml(Problem(place, "", message, rule))
+
+
+def _refuse_characters(text: str, file: str) -> None:
+    """Found before libyaml looks, which would tell the position in bytes of an encoding of its own."""
+    match = Reader.NON_PRINTABLE.search(text)
+    if match:
+        line, column = text.count("\n", 0, match.start()) + 1, match.start() - text.rfind("\n", 0, match.start())
+        message = f"not YAML: character {match[0]!r} is not allowed"
+        raise BadYaml(Problem(Place(file, line, column), "", message, "yaml"))
+
+
+def _refuse_depth(text: str, file: str) -> None:
+    """Composing recurses, in C, where nothing stops it; the parser below it does not."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, CollectionEndEvent):
+            depth -= 1
+        if depth > _MAX_DEPTH:
+            raise _bad(file, event.start_mark, f"nested more than {_MAX_DEPTH} deep")
+
+
+class _Grown(NamedTuple):
+    """A tree, with its number of values and its depth when every alias is expanded."""
+
+    tree: Tree
+    size: int
+    depth: int
 
 
 class _Converter:
-    def __init__(self, file: str, loader: yaml.SafeLoader) -> None:
-        self._file = file
-        self._loader = loader
-        self._left = _MAX_NODES
+    """One document. A node that is used often through aliases is converted once, and counted often."""
 
-    def tree(self, node: Node, depth: int) -> Tree:
-        place = self._place(node)
-        self._left -= 1
-        if self._left < 0 or depth > _MAX_DEPTH:
-            raise BadYaml(Problem(place, "", "too large: aliases or nesting without end", "yaml"))
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._done: dict[Node, _Grown] = {}
+        self._open: set[Node] = set()
+
+    def convert(self, node: Node) -> _Grown:
+        """Raises BadYaml if it grows too large."""
+        if node not in self._done:
+            if node in self._open:
+                raise _bad(self._file, node.start_mark, "an alias inside what it stands for")
+            self._open.add(node)
+            self._done[node] = self._convert(node)
+            self._open.remove(node)
+        return self._done[node]
+
+    def _convert(self, node: Node) -> _Grown:
         match node:
             case ScalarNode():
-                return self._scalar(node, place)
+                return _Grown(self._scalar(node), 1, 1)
             case SequenceNode():
-                return Sequence(place, tuple(self.tree(item, depth + 1) for item in node.value))
+                items = [self.convert(item) for item in node.value]
+                tree: Tree = Sequence(self._place(node), tuple(item.tree for item in items))
             case MappingNode():
-                return self._mapping(node, place, depth)
+                tree, items = self._mapping(node)
             case _:
-                raise BadYaml(Problem(place, "", "not a value", "yaml"))
+                raise _bad(self._file, node.start_mark, "neither a value, a list nor a mapping")
+        if node.tag not in _COLLECTIONS:
+            raise _bad(self._file, node.start_mark, f"the tag {shown(node.tag)} has no meaning here")
+        size, depth = 1 + sum(item.size for item in items), 1 + max((item.depth for item in items), default=0)
+        if size > _MAX_VALUES or depth > _MAX_DEPTH:
+            limits = f"{_MAX_VALUES} values or {_MAX_DEPTH} levels"
+            raise _bad(self._file, node.start_mark, f"larger than {limits} with its aliases expanded")
+        return _Grown(tree, size, depth)
 
-    def _mapping(self, node: MappingNode, place: Place, depth: int) -> Mapping:
-        self._refuse_repeated_keys(node)
-        self._loader.flatten_mapping(node)
+    def _mapping(self, node: MappingNode) -> tuple[Mapping, list[_Grown]]:
+        """The mapping, and what it grew from. Its own keys come before those of the mappings merged into it."""
         items: dict[str, Tree] = {}
         keys: dict[str, Place] = {}
+        repeated: list[tuple[str, Place]] = []
+        parts: list[_Grown] = []
         for key, value in node.value:
-            name = self._key(key)
-            # Merged keys come first, so that the mapping's own ones win.
-            items[name] = self.tree(value, depth + 1)
-            keys[name] = self._place(key)
-        return Mapping(place, items, keys)
+            if key.tag == _MERGE:
+                continue
+            name, place = self._name(key), self._place(key)
+            parts.append(self.convert(value))
+            if name in items:
+                repeated.append((name, place))
+            else:
+                items[name], keys[name] = parts[-1].tree, place
+        for source, grown in self._merged(node):
+            parts.append(grown)
+            items = {**source.items, **items}
+            keys = {**source.keys, **keys}
+        return Mapping(self._place(node), items, keys, tuple(repeated)), parts
 
-    def _refuse_repeated_keys(self, node: MappingNode) -> None:
-        seen: dict[str, Place] = {}
-        for key, _ in node.value:
-            name = self._key(key)
-            if name in seen and name != "<<":
-                message = f"key {name} is given twice, first at {seen[name]}"
-                raise BadYaml(Problem(self._place(key), "", message, "duplicate-key"))
-            seen[name] = self._place(key)
+    def _merged(self, node: MappingNode) -> Iterator[tuple[Mapping, _Grown]]:
+        """The mappings that `<<` names; of two, the first one wins."""
+        for key, value in node.value:
+            for source in _sources(value) if key.tag == _MERGE else ():
+                grown = self.convert(source)
+                if not isinstance(grown.tree, Mapping):
+                    raise _bad(self._file, source.start_mark, "only mappings can be merged with <<")
+                yield grown.tree, grown
 
-    def _key(self, key: Node) -> str:
+    def _name(self, key: Node) -> str:
         if not isinstance(key, ScalarNode):
-            raise BadYaml(Problem(self._place(key), "", "a key is a single word", "yaml"))
+            raise _bad(self._file, key.start_mark, "a key is a single value (text with braces needs quotes)")
         return str(key.value)
 
-    def _scalar(self, node: ScalarNode, place: Place) -> Scalar:
+    def _scalar(self, node: ScalarNode) -> Scalar:
         text = str(node.value)
-        if node.tag.removeprefix("tag:yaml.org,2002:") not in _PLAIN:
-            return Scalar(place, text, text)
-        try:
-            value = self._loader.construct_object(node)
-        except (ConstructorError, ValueError):
-            value = text
-        return Scalar(place, value, text)
+        kind = node.tag.removeprefix(_TAG)
+        match kind:
+            case "null":
+                value: str | int | bool | None = None
+            case "bool":
+                value = SafeConstructor.bool_values.get(text.lower(), text)
+            case "int":
+                # Only plain decimals: YAML 1.1 would read 026 as 22 and 10:30 as 630.
+                value = int(text) if _DECIMAL.fullmatch(text) else text
+            case "float" | "str" | "timestamp" | "value" | "merge":
+                value = text
+            case _:
+                raise _bad(self._file, node.start_mark, f"the tag {shown(node.tag)} has no meaning here")
+        return Scalar(self._place(node), value, text)
 
     def _place(self, node: Node) -> Place:
         return Place(self._file, node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def _sources(value: Node) -> Iterable[Node]:
+    return value.value if isinstance(value, SequenceNode) else [value]

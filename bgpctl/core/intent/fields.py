@@ -12,15 +12,22 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
-from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree, kind_of
+from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree, kind_of, shown
 from bgpctl.core.model import Address, Asn, InterfaceAddress, Mac, Place, Prefix, Problem
 
 T = TypeVar("T")
 E = TypeVar("E", bound=enum.Enum)
 
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-_MAC: Final = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
-_DOTTED_ASN: Final = re.compile(r"(\d{1,5})\.(\d{1,5})")
+_LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_NAME: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_LONGEST_NAME: Final = 253
+_LONGEST_KEY: Final = 60
+_MAC: Final = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
+"""Unicast: the lowest bit of the first octet is the group bit."""
+_PLAIN_ADDRESS: Final = re.compile(r"[0-9a-fA-F.:]+(/[0-9]{1,3})?")
+"""No zone (fe80::1%eth0) and no dotted mask, which Python would take."""
+_DOTTED_ASN: Final = re.compile(r"([0-9]{1,5})\.([0-9]{1,5})")
+_NUMBER: Final = re.compile(r"[0-9]{1,10}")
 _MAX_ASN: Final = 4294967295
 
 
@@ -45,14 +52,18 @@ class Fields:
     and returns None then, as it does for an absent key. `finish` reports the keys that nobody asked for.
     """
 
-    def __init__(self, tree: Tree, path: str, problems: Problems) -> None:
-        self.place = tree.place
+    def __init__(self, tree: Tree, path: str, problems: Problems, place: Place | None = None) -> None:
+        """`place` is where the whole stands for messages: its name, if it has one."""
+        self.place = place or tree.place
         self.path = path
         self.problems = problems
         self._known: list[str] = []
         self._tree = tree if isinstance(tree, Mapping) else Mapping(tree.place, {}, {})
         if not isinstance(tree, Mapping) and not _is_nothing(tree):
             problems.add(tree.place, path, f"a mapping is needed here, not {kind_of(tree)}", "type")
+        for key, again in self._tree.repeated:
+            message = f"the key is given twice, first at {self._tree.keys[key]}"
+            problems.add(again, self.under(key), message, "duplicate-key")
 
     def at(self, key: str) -> Place:
         """Where the value of `key` stands; the mapping itself if it is absent."""
@@ -61,7 +72,7 @@ class Fields:
 
     def under(self, key: str) -> str:
         """The path of `key`."""
-        return f"{self.path}.{key}" if self.path else key
+        return f"{self.path}.{shown(key)}" if self.path else shown(key)
 
     def wrong(self, key: str, message: str, rule: str) -> None:
         """Note a problem with the value of `key`."""
@@ -85,13 +96,38 @@ class Fields:
         """Keys that may be there and say nothing that matters here."""
         self._known += keys
 
+    def need(self, what: str, *keys: str) -> None:
+        """Report the keys that are absent and must not be; `what` is what needs them."""
+        for key in keys:
+            if not self.has(key):
+                self.problems.add(self.place, self.path, f"{what} needs {key}", "missing")
+
+    def unsupported(self, *keys: str, instead: str = "") -> None:
+        """Keys that are right in Calico and would be lost here: reported unless they are empty."""
+        self._known += keys
+        for key in keys:
+            tree = self._tree.items.get(key)
+            empty = isinstance(tree, Mapping | Sequence) and not tree.items
+            if self.has(key) and not empty:
+                message = f"not supported here; {instead}" if instead else "not supported here"
+                self.problems.add(self._tree.keys[key], self.under(key), message, "unsupported")
+
+    def only(self, key: str, value: str) -> None:
+        """A key of which only Calico's default is supported."""
+        text = self.text(key)
+        if text not in (None, value):
+            self.wrong(key, f"{shown(text)} is not supported here, only {value}", "unsupported")
+
     def finish(self) -> None:
         """Report what nobody asked for: a misspelt key must not be lost in silence."""
         for key, place in self._tree.keys.items():
             if key not in self._known:
-                near = difflib.get_close_matches(key, self._known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(sorted(set(self._known)))}"
-                self.problems.add(place, self.under(key), f"unknown key{hint}", "unknown-key")
+                self.problems.add(place, self.under(key), f"unknown key; {self._hint(key)}", "unknown-key")
+
+    def _hint(self, key: str) -> str:
+        known = sorted(set(self._known))
+        near = difflib.get_close_matches(key, known, n=1) if len(key) <= _LONGEST_KEY else []
+        return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
 
     # Shapes ----------------------------------------------------------------------------------------------------
 
@@ -107,7 +143,7 @@ class Fields:
             return
         named = Fields(tree, self.under(key), self.problems)
         for name, value in named._tree.items.items():
-            yield name, Fields(value, named.under(name), self.problems)
+            yield name, Fields(value, named.under(name), self.problems, named._tree.keys[name])
 
     def items(self, key: str) -> Iterator[tuple[str, Tree]]:
         """(path, tree) of each item of a list."""
@@ -186,9 +222,9 @@ def scalar(tree: Tree, path: str, problems: Problems, read: Callable[[Scalar], T
 def parse_prefix(text: str) -> Prefix:
     """Raises ValueError with the network that was meant, if host bits are set."""
     try:
-        interface = InterfaceAddress.parse(text)
+        interface = InterfaceAddress.parse(_plain(text))
     except ValueError:
-        raise ValueError(f"{text} is not a network such as 10.244.0.0/16") from None
+        raise ValueError(f"{shown(text)} is not a network such as 10.244.0.0/16") from None
     if "/" not in text:
         raise ValueError(f"{text} has no prefix length, as in {text}/{interface.length}")
     if interface.network.first != interface.address:
@@ -199,22 +235,33 @@ def parse_prefix(text: str) -> Prefix:
 def parse_address(text: str) -> Address:
     """Raises ValueError in words."""
     try:
-        return Address.parse(text)
+        return Address.parse(_plain(text))
     except ValueError:
-        raise ValueError(f"{text} is not an IP address") from None
+        raise ValueError(f"{shown(text)} is not an IP address") from None
 
 
 def parse_interface(text: str) -> InterfaceAddress:
     """Raises ValueError in words."""
     try:
-        return InterfaceAddress.parse(text)
+        return InterfaceAddress.parse(_plain(text))
     except ValueError:
-        raise ValueError(f"{text} is not an address such as 10.0.0.1/24") from None
+        raise ValueError(f"{shown(text)} is not an address such as 10.0.0.1/24") from None
+
+
+def _plain(text: str) -> str:
+    if not _PLAIN_ADDRESS.fullmatch(text):
+        raise ValueError(text)
+    return text
 
 
 def is_name(text: str) -> bool:
     """Whether it is a DNS-1123 name, as Kubernetes and Calico want for objects."""
-    return _NAME.fullmatch(text) is not None
+    return len(text) <= _LONGEST_NAME and _NAME.fullmatch(text) is not None
+
+
+def not_a_name(text: str) -> str:
+    """What to say of it."""
+    return f"{shown(text)} is not a DNS name (RFC 1123: lower-case letters, digits, '-' and '.', up to 253)"
 
 
 def _is_nothing(tree: Tree) -> bool:
@@ -223,19 +270,19 @@ def _is_nothing(tree: Tree) -> bool:
 
 def _name(scalar: Scalar) -> str:
     if not is_name(scalar.text):
-        raise ValueError(f"{scalar.text} is not a name (lower-case letters, digits, '-' and '.')")
+        raise ValueError(not_a_name(scalar.text))
     return scalar.text
 
 
 def _boolean(scalar: Scalar) -> bool:
     if not isinstance(scalar.value, bool):
-        raise ValueError(f"{scalar.text} is neither true nor false")  # noqa: TRY004 (the value is wrong, not our code)
+        raise ValueError(f"{shown(scalar.text)} is neither true nor false")  # noqa: TRY004 (the value is wrong, not our code)
     return scalar.value
 
 
 def _integer(scalar: Scalar, low: int, high: int) -> int:
     if not isinstance(scalar.value, int) or isinstance(scalar.value, bool) or not low <= scalar.value <= high:
-        raise ValueError(f"{scalar.text} is not a whole number from {low} to {high}")
+        raise ValueError(f"{shown(scalar.text)} is not a whole number from {low} to {high}")
     return scalar.value
 
 
@@ -245,9 +292,9 @@ def _asn(scalar: Scalar) -> Asn:
         high, low = map(int, dotted.groups())
         number = high * 65536 + low if max(high, low) < 65536 else 0
     else:
-        number = int(scalar.text) if scalar.text.isascii() and scalar.text.isdigit() else 0
+        number = int(scalar.text) if _NUMBER.fullmatch(scalar.text) else 0
     if not 1 <= number <= _MAX_ASN:
-        raise ValueError(f"{scalar.text} is not an AS number (1 to {_MAX_ASN})")
+        raise ValueError(f"{shown(scalar.text)} is not an AS number (1 to {_MAX_ASN})")
     return Asn(number)
 
 
@@ -265,13 +312,13 @@ def _word(scalar: Scalar, allowed: list[str]) -> str:
 
 
 def _not_among(text: str, allowed: list[str]) -> str:
-    near = difflib.get_close_matches(text, allowed, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(text[:_LONGEST_KEY], allowed, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{text or 'nothing'} is none of {', '.join(allowed)}{hint}"
+    return f"{shown(text)} is none of {', '.join(allowed)}{hint}"
 
 
 def _mac(scalar: Scalar) -> Mac:
     text = scalar.text.lower()
     if not _MAC.fullmatch(text):
-        raise ValueError(f"{scalar.text} is not a MAC address such as 66:f9:37:c3:7e:94")
+        raise ValueError(f"{shown(scalar.text)} is not a unicast MAC address such as 66:f9:37:c3:7e:94")
     return Mac(text)

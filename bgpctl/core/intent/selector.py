@@ -54,8 +54,8 @@ def parse(text: str) -> Selector:
 
 def _tokens(text: str) -> list[_Token]:
     tokens = []
-    position = 0
-    while text[position:].strip():
+    position, end = 0, len(text.rstrip())
+    while position < end:
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
             at = len(text) - len(text[position:].lstrip())

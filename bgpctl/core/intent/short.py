@@ -6,27 +6,31 @@ Refuses to know: Calico's resources, and the keys of a lab file that are somebod
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from bgpctl.core.intent.draft import (
     ENCAPSULATIONS,
     BlockDraft,
     Draft,
+    Kind,
     Located,
     PeerDraft,
+    Stated,
+    beside,
     located,
+    read_labels,
     read_pool,
+    read_selector,
+    take_node,
+    take_peer,
 )
-from bgpctl.core.intent.fields import Fields, is_name, parse_prefix, scalar
+from bgpctl.core.intent.fields import Fields, is_name, not_a_name, parse_prefix, scalar
 from bgpctl.core.intent.tree import Mapping
-from bgpctl.core.model import Address, Backend, InterfaceAddress, Mode, Node
+from bgpctl.core.model import Backend, Node
 
 LAB_KEYS: Final = frozenset({"name", "description", "segments", "routers", "workloads", "checks"})
 """What a lab file has beside the cluster: accepted, and of no effect on the intent."""
-
-
-_UNKNOWN: Final = InterfaceAddress(Address(4, 0), 32)
-"""Stands in for an address that could not be read, so that the rest of the node is still looked at."""
 
 
 def read_short(draft: Draft, document: Mapping) -> None:
@@ -39,72 +43,54 @@ def read_short(draft: Draft, document: Mapping) -> None:
     draft.set("listen_port", fields.integer("listenPort", 1, 65535), located(fields, "listenPort"))
     draft.set("vxlan_vni", fields.integer("vxlanVNI", 1, 16777215), located(fields, "vxlanVNI"))
     draft.set("vxlan_port", fields.integer("vxlanPort", 1, 65535), located(fields, "vxlanPort"))
-    for name, pool in _named(draft, fields, "pools"):
-        _read_pool(draft, pool, name)
-    for name, node in _named(draft, fields, "nodes"):
-        _read_node(draft, node, name)
-    for name, peer in _named(draft, fields, "peers"):
-        _read_peer(draft, peer, name)
+    _each(draft, fields, "pools", "pool", _read_pool)
+    _each(draft, fields, "nodes", "node", _read_node)
+    _each(draft, fields, "peers", "peer", _read_peer)
     fields.finish()
 
 
-def _named(draft: Draft, fields: Fields, key: str) -> list[tuple[str, Fields]]:
-    entries = list(fields.entries(key))
-    for name, entry in entries:
+def _each(draft: Draft, fields: Fields, key: str, kind: Kind, read: Callable[[Draft, Fields, str], None]) -> None:
+    if fields.has(key) and not isinstance(fields.tree(key), Mapping):
+        draft.miss(kind)
+    for name, entry in fields.entries(key):
         if not is_name(name):
-            message = f"{name} is not a name (lower-case letters, digits, '-' and '.')"
-            draft.problems.add(entry.place, entry.path, message, "name")
-    return entries
+            draft.wrong(located(entry), not_a_name(name), "name")
+        read(draft, entry, name)
+        entry.finish()
 
 
 def _read_pool(draft: Draft, fields: Fields, name: str) -> None:
     word = fields.one_of("encapsulation", ENCAPSULATIONS)
-    modes: tuple[Mode, Mode] | None = ENCAPSULATIONS[word] if word else None
-    read_pool(draft, fields, name, modes)
-    fields.finish()
+    read_pool(draft, fields, name, located(fields), ENCAPSULATIONS[word] if word else None)
 
 
 def _read_node(draft: Draft, fields: Fields, name: str) -> None:
     at = located(fields)
-    address = fields.interface("address")
-    if address is None and not fields.has("address"):
-        fields.wrong("address", "a node needs an address with its mask, such as 10.0.0.1/24", "missing")
+    address, asn, labels = fields.interface("address"), fields.asn("asNumber"), read_labels(fields.fields("labels"))
+    fields.need("a node", "address")
     for path, item in fields.items("blocks"):
         prefix = scalar(item, path, draft.problems, lambda leaf: parse_prefix(leaf.text), "cidr")
         if prefix:
-            draft.blocks.append(BlockDraft(name, prefix, Located(item.place, path)))
-    node = Node(
-        name=name,
-        address=address or _UNKNOWN,
-        asn=fields.asn("asNumber"),
-        labels=_labels(fields),
-        ipip_address=fields.address("ipipTunnelAddress"),
-        vxlan_address=fields.address("vxlanTunnelAddress"),
-        vxlan_mac=fields.mac("vxlanTunnelMACAddress"),
-        place=at.place,
-    )
-    fields.finish()
-    if draft.is_new("node", name, at) and address:
-        draft.nodes[name] = (node, at)
-
-
-def _labels(fields: Fields) -> tuple[tuple[str, str], ...]:
-    labels = fields.fields("labels")
-    if labels is None:
-        return ()
-    return tuple(sorted((key, labels.text(key) or "") for key in labels.names()))
+            draft.blocks.append(Stated(BlockDraft(name, prefix), Located(item.place, path)))
+    ipip, vxlan = fields.address("ipipTunnelAddress"), fields.address("vxlanTunnelAddress")
+    mac = fields.mac("vxlanTunnelMACAddress")
+    node = Node(name, address, (), asn, labels, ipip, vxlan, mac, at.place) if address else None
+    parts = {
+        "address": located(fields, "address"),
+        "ipip": located(fields, "ipipTunnelAddress"),
+        "vxlan": located(fields, "vxlanTunnelAddress"),
+        "mac": located(fields, "vxlanTunnelMACAddress"),
+    }
+    take_node(draft, name, node, at, parts)
 
 
 def _read_peer(draft: Draft, fields: Fields, name: str) -> None:
-    at = located(fields)
-    address, asn = fields.address("ip"), fields.asn("asNumber")
-    for key, value in (("ip", address), ("asNumber", asn)):
-        if value is None and not fields.has(key):
-            fields.wrong(key, f"a peer needs {key}", "missing")
-    selector = fields.text("nodes")
-    port = fields.integer("port", 1, 65535)
-    password_file = fields.text("passwordFile")
-    fields.finish()
-    if address and asn and draft.is_new("peer", name, at):
-        where = located(fields, "nodes")
-        draft.peers[name] = PeerDraft(name, address, asn, selector, None, port or 179, password_file, where)
+    address, asn, port = fields.address("ip"), fields.asn("asNumber"), fields.integer("port", 1, 65535)
+    selector = read_selector(fields, "nodes")
+    password_file = beside(fields.place, fields.text("passwordFile"))
+    fields.need("a peer", "ip", "asNumber")
+    peer = None
+    if address and asn and selector:
+        peer = PeerDraft(name, address, asn, port or 179, selector, None, password_file)
+    parts = {"address": located(fields, "ip"), "nodes": located(fields, "nodes")}
+    take_peer(draft, name, peer, located(fields), parts)

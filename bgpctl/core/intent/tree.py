@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from bgpctl.core.model import Place
+
+_LONGEST_SHOWN: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A leaf. `value` is typed as YAML types it; `text` is how it was written."""
+    """A leaf. `value` is a number only if it is whole and decimal; `text` is how it was written."""
 
     place: Place
-    value: str | int | float | bool | None
+    value: str | int | bool | None
     text: str
 
 
@@ -32,11 +34,16 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """A mapping with text keys, in the order of the file; `keys` says where each key stands."""
+    """
+    A mapping with text keys, in the order of the file; `keys` says where each key stands.
+
+    `repeated` has the keys that were given again, with the place of the repetition; the first value stays.
+    """
 
     place: Place
     items: AnyMapping[str, Tree]
     keys: AnyMapping[str, Place]
+    repeated: tuple[tuple[str, Place], ...] = ()
 
 
 Tree: TypeAlias = Scalar | Sequence | Mapping
@@ -52,4 +59,12 @@ def kind_of(tree: Tree) -> str:
         case Scalar(value=None):
             return "nothing"
         case Scalar(text=text):
-            return text
+            return shown(text)
+
+
+def shown(text: str) -> str:
+    """A value of the file for a message: on one line, not too long, visible even if empty."""
+    short = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+    if not short:
+        return "''"
+    return short if short.isprintable() else short.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,289 @@
+"""
+The two programs of the BPF driver: IP in IP (RFC 2003) out of a device's egress, and back in at the underlay's ingress.
+
+They do what the kernel's ipip device does in its default mode: TTL, DF and ID inherited, DSCP zero, ECN copied.
+
+Refuses to know: how they are attached.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+from bgpctl.core.model import Address
+from bgpctl.kernel.bpf.asm import B, DW, FP, H, Program, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, W
+
+HEADER_BYTES: Final = 20
+_ETHERNET_BYTES: Final = 14
+
+# struct __sk_buff, linux/bpf.h
+_SKB_PACKET_TYPE, _SKB_PROTOCOL = 4, 16
+_PACKET_HOST: Final = 0
+_ETH_P_IP: Final = socket.htons(0x0800)
+
+# What a traffic-control program returns, linux/pkt_cls.h
+_NEXT_FILTER, _DROP = -1, 2
+
+# Helpers, by their number in linux/bpf.h
+_MAP_LOOKUP, _STORE_BYTES, _REDIRECT, _LOAD_BYTES = 1, 9, 23, 26
+_CSUM_DIFF, _ADJUST_ROOM, _FIB_LOOKUP, _ECN_SET_CE, _REDIRECT_NEIGH = 28, 50, 69, 97, 152
+
+_ROOM_MAC: Final = 1
+_FIXED_GSO, _ENCAP_IPV4, _DECAP_IPV4 = 0x1, 0x2, 0x20
+_INGRESS: Final = 1
+
+# struct bpf_fib_lookup: its size, and where its fields stand
+_FIB_BYTES: Final = 64
+_FIB_FAMILY, _FIB_IFINDEX, _FIB_SOURCE, _FIB_DESTINATION = 0, 8, 16, 32
+_FIB_OUTPUT: Final = 2
+_FIB_NO_NEIGHBOUR: Final = 7
+
+# Fields of an IPv4 header
+_TOS, _LENGTH, _ID, _FRAGMENT, _TTL, _PROTOCOL, _CHECKSUM, _SOURCE, _DESTINATION = 1, 2, 4, 6, 8, 9, 10, 12, 16
+_DF: Final = socket.htons(0x4000)
+_FRAGMENTED: Final = socket.htons(0x3FFF)
+
+# The stack, below the frame pointer
+_INNER: Final = -24
+_OUTER: Final = -48
+_FIB: Final = -112
+
+
+def _raw(address: Address) -> int:
+    """As a load from the packet sees it: network order in a host-order register."""
+    return int.from_bytes(address.packed, "little")
+
+
+def encapsulate(local: Address, tunnel_index: int) -> bytes:
+    """
+    For the egress of the tunnel device, whose index is given. The gateway of the inner packet's route is the remote
+    tunnel end; a second look-up says which underlay link leads there. The kernel resolves the neighbour itself.
+    """
+    p = Program()
+    p.op_reg("mov", R6, R1)
+    p.load(W, R0, R6, _SKB_PROTOCOL)
+    p.jump("jne", R0, _ETH_P_IP, "drop")
+    _load_packet(p, _ETHERNET_BYTES, _INNER, HEADER_BYTES, "drop")
+
+    # Where would this packet go? The answer's gateway is the remote end (an NBMA network, like the kernel's tunl0).
+    _clear_fib(p, tunnel_index)
+    p.load(W, R1, FP, _INNER + _SOURCE)
+    p.store(W, FP, _FIB + _FIB_SOURCE, R1)
+    p.load(W, R7, FP, _INNER + _DESTINATION)
+    p.store(W, FP, _FIB + _FIB_DESTINATION, R7)
+    _look_up(p, _FIB_OUTPUT)
+    p.load(W, R8, FP, _FIB + _FIB_DESTINATION)
+    # Without a gateway the destination itself is left there: a remote end that is its own payload cannot be.
+    p.jump_reg("jeq", R8, R7, "drop")
+
+    # And which underlay link leads to the remote end?
+    _clear_fib(p, tunnel_index)
+    p.op("mov", R1, _signed32(_raw(local)))
+    p.store(W, FP, _FIB + _FIB_SOURCE, R1)
+    p.store(W, FP, _FIB + _FIB_DESTINATION, R8)
+    _look_up(p, 0)
+    p.load(W, R7, FP, _FIB + _FIB_IFINDEX)
+    p.jump("jeq", R7, tunnel_index, "drop")
+
+    _outer_header(p, local)
+    _make_room(p)
+    _store_packet(p, _ETHERNET_BYTES, _OUTER, HEADER_BYTES)
+    # No next hop given: the kernel routes the outer packet itself and holds it while it asks for the neighbour.
+    p.op_reg("mov", R1, R7)
+    p.op("mov", R2, 0)
+    p.op("mov", R3, 0)
+    p.op("mov", R4, 0)
+    p.call(_REDIRECT_NEIGH)
+    p.exit()
+    _end(p, "drop", _DROP)
+    return p.assemble()
+
+
+def decapsulate(local: Address, tunnel_index: int, tunnel_mac: bytes, sources_fd: int) -> bytes:
+    """
+    For the ingress of the underlay: IPIP to `local` from one of the sources in the map comes out of the tunnel device.
+
+    What is not IPIP for us goes on to the next filter; IPIP for us from anybody else is dropped.
+    """
+    p = Program()
+    p.op_reg("mov", R6, R1)
+    p.load(W, R0, R6, _SKB_PROTOCOL)
+    p.jump("jne", R0, _ETH_P_IP, "next")
+    _load_packet(p, _ETHERNET_BYTES, _INNER, HEADER_BYTES, "next")
+    p.load(B, R1, FP, _INNER + _PROTOCOL)
+    p.jump("jne", R1, socket.IPPROTO_IPIP, "next")
+    p.load(W, R1, FP, _INNER + _DESTINATION)
+    p.op("mov", R2, _signed32(_raw(local)))
+    p.op("lsh", R2, 32)
+    p.op("rsh", R2, 32)
+    p.jump_reg("jne", R1, R2, "next")
+    p.load(W, R0, R6, _SKB_PACKET_TYPE)
+    p.jump("jne", R0, _PACKET_HOST, "next")
+    # A fragment goes to the stack, which alone could put it together.
+    p.load(H, R1, FP, _INNER + _FRAGMENT)
+    p.jump("jset", R1, _FRAGMENTED, "next")
+    p.load(B, R1, FP, _INNER)
+    p.jump("jne", R1, 0x45, "drop")
+
+    # Only from known nodes: anyone else could otherwise send into the workloads' network.
+    p.load(W, R1, FP, _INNER + _SOURCE)
+    p.jump("jeq", R1, 0, "drop")
+    p.store(W, FP, _OUTER, R1)
+    p.map_fd(R1, sources_fd)
+    p.op_reg("mov", R2, FP)
+    p.op("add", R2, _OUTER)
+    p.call(_MAP_LOOKUP)
+    p.jump("jeq", R0, 0, "drop")
+    _load_packet(p, _ETHERNET_BYTES + HEADER_BYTES, _OUTER, 1, "drop")
+    p.load(B, R1, FP, _OUTER)
+    p.op("rsh", R1, 4)
+    p.jump("jne", R1, 4, "drop")
+
+    p.load(B, R9, FP, _INNER + _TOS)
+    _remove_header(p)
+    # RFC 6040: congestion met on the way is told to the inner packet.
+    p.op("and", R9, 3)
+    p.jump("jne", R9, 3, "deliver")
+    p.op_reg("mov", R1, R6)
+    p.call(_ECN_SET_CE)
+    p.label("deliver")
+    _address_to(p, tunnel_mac)
+    p.op("mov", R1, tunnel_index)
+    p.op("mov", R2, _INGRESS)
+    p.call(_REDIRECT)
+    p.exit()
+    _end(p, "drop", _DROP)
+    _end(p, "next", _NEXT_FILTER)
+    return p.assemble()
+
+
+def _end(p: Program, label: str, verdict: int) -> None:
+    p.label(label)
+    p.op("mov", R0, verdict)
+    p.exit()
+
+
+def _load_packet(p: Program, offset: int, to: int, length: int, otherwise: str) -> None:
+    p.op_reg("mov", R1, R6)
+    p.op("mov", R2, offset)
+    p.op_reg("mov", R3, FP)
+    p.op("add", R3, to)
+    p.op("mov", R4, length)
+    p.call(_LOAD_BYTES)
+    p.jump("jne", R0, 0, otherwise)
+
+
+def _store_packet(p: Program, offset: int, source: int, length: int) -> None:
+    p.op_reg("mov", R1, R6)
+    p.op("mov", R2, offset)
+    p.op_reg("mov", R3, FP)
+    p.op("add", R3, source)
+    p.op("mov", R4, length)
+    p.op("mov", R5, 0)
+    p.call(_STORE_BYTES)
+    p.jump("jne", R0, 0, "drop")
+
+
+def _clear_fib(p: Program, index: int) -> None:
+    for offset in range(0, _FIB_BYTES, 8):
+        p.store_constant(DW, FP, _FIB + offset, 0)
+    p.store_constant(B, FP, _FIB + _FIB_FAMILY, socket.AF_INET)
+    p.store_constant(W, FP, _FIB + _FIB_IFINDEX, index)
+
+
+def _look_up(p: Program, flags: int) -> None:
+    p.op_reg("mov", R1, R6)
+    p.op_reg("mov", R2, FP)
+    p.op("add", R2, _FIB)
+    p.op("mov", R3, _FIB_BYTES)
+    p.op("mov", R4, flags)
+    p.call(_FIB_LOOKUP)
+    # A missing neighbour does not matter: gateway and link are filled in before it is looked for.
+    found = f"found-{flags}"
+    p.jump("jeq", R0, 0, found)
+    p.jump("jne", R0, _FIB_NO_NEIGHBOUR, "drop")
+    p.label(found)
+
+
+def _outer_header(p: Program, local: Address) -> None:
+    """R8 has the remote end. TTL, ID and DF are the inner packet's; RFC 6040 for ECN; the rest is fixed."""
+    for offset in range(0, 24, 8):
+        p.store_constant(DW, FP, _OUTER + offset, 0)
+    p.store_constant(B, FP, _OUTER, 0x45)
+    p.load(B, R1, FP, _INNER + _TOS)
+    p.op("and", R1, 3)
+    # "Congestion experienced" inside becomes "capable" outside; the inner mark stays where it is.
+    p.jump("jne", R1, 3, "ecn")
+    p.op("mov", R1, 2)
+    p.label("ecn")
+    p.store(B, FP, _OUTER + _TOS, R1)
+    p.load(H, R1, FP, _INNER + _LENGTH)
+    p.big_endian(R1, 16)
+    p.op("add", R1, HEADER_BYTES)
+    p.big_endian(R1, 16)
+    p.store(H, FP, _OUTER + _LENGTH, R1)
+    p.load(H, R1, FP, _INNER + _ID)
+    p.store(H, FP, _OUTER + _ID, R1)
+    p.load(H, R1, FP, _INNER + _FRAGMENT)
+    p.op("and", R1, _DF)
+    p.store(H, FP, _OUTER + _FRAGMENT, R1)
+    p.load(B, R1, FP, _INNER + _TTL)
+    p.store(B, FP, _OUTER + _TTL, R1)
+    p.store_constant(B, FP, _OUTER + _PROTOCOL, socket.IPPROTO_IPIP)
+    p.store_constant(W, FP, _OUTER + _SOURCE, _signed32(_raw(local)))
+    p.store(W, FP, _OUTER + _DESTINATION, R8)
+    p.op("mov", R1, 0)
+    p.op("mov", R2, 0)
+    p.op_reg("mov", R3, FP)
+    p.op("add", R3, _OUTER)
+    p.op("mov", R4, HEADER_BYTES)
+    p.op("mov", R5, 0)
+    p.call(_CSUM_DIFF)
+    for _ in range(2):  # fold the carries in
+        p.op_reg("mov", R1, R0)
+        p.op("rsh", R1, 16)
+        p.op("and", R0, 0xFFFF)
+        p.op_reg("add", R0, R1)
+    p.op("xor", R0, 0xFFFF)
+    p.store(H, FP, _OUTER + _CHECKSUM, R0)
+
+
+def _make_room(p: Program) -> None:
+    """
+    Without FIXED_GSO the segments of UDP GSO would shrink by the new header. A packet that was decapsulated before
+    is still marked as encapsulated, so that asking again is refused (EALREADY); its GSO type is right already.
+    """
+    _adjust(p, HEADER_BYTES, _FIXED_GSO | _ENCAP_IPV4)
+    p.jump("jeq", R0, 0, "room")
+    _adjust(p, HEADER_BYTES, _FIXED_GSO)
+    p.jump("jne", R0, 0, "drop")
+    p.label("room")
+
+
+def _remove_header(p: Program) -> None:
+    _adjust(p, -HEADER_BYTES, _FIXED_GSO | _DECAP_IPV4)
+    p.jump("jeq", R0, 0, "removed")
+    # Kernels before 6.3 do not know the flag for decapsulation.
+    _adjust(p, -HEADER_BYTES, _FIXED_GSO)
+    p.jump("jne", R0, 0, "drop")
+    p.label("removed")
+
+
+def _adjust(p: Program, change: int, flags: int) -> None:
+    p.op_reg("mov", R1, R6)
+    p.op("mov", R2, change)
+    p.op("mov", R3, _ROOM_MAC)
+    p.op("mov", R4, flags)
+    p.call(_ADJUST_ROOM)
+
+
+def _address_to(p: Program, mac: bytes) -> None:
+    """The frame is for the tunnel device, or its receiver would take it for somebody else's."""
+    p.store_constant(W, FP, _OUTER, _signed32(int.from_bytes(mac[:4], "little")))
+    p.store_constant(H, FP, _OUTER + 4, int.from_bytes(mac[4:], "little"))
+    _store_packet(p, 0, _OUTER, 6)
+
+
+def _signed32(value: int) -> int:
+    return value - (1 << 32) if value >= 1 << 31 else value

@@ -1,0 +1,52 @@
+"""
+What an operator can do about a refusal.
+
+Refuses to know: how the operation was attempted.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+from bgpctl.core.model import Decap, Link, NextHop, Route, Thing, Vxlan
+
+_PRIVILEGE: Final = "run as root or with CAP_NET_ADMIN"
+_GENERAL: Final = {
+    errno.EPERM: _PRIVILEGE,
+    errno.EACCES: _PRIVILEGE,
+    errno.ENOPKG: "install nftables: it guards what the kernel's ipip module decapsulates",
+}
+
+
+def hint(thing: Thing, code: int) -> str:
+    """Who must act, and how; empty where the kernel's own words are all there is."""
+    match thing, code:
+        case _, errno.ENODEV:
+            return f"there is no link {_link_of(thing)} here"
+        case _, errno.ENETDOWN:
+            return f"set link {_link_of(thing)} up"
+        case Link(name=name, kind=Vxlan()), errno.EOPNOTSUPP:
+            return f"remove link {name}; it will be made anew"
+        case Link(kind=Vxlan(vni=vni, port=port)), errno.EEXIST:
+            return f"another VXLAN device here has VNI {vni} on port {port}: remove it, or choose others"
+        case Link() | Decap(), errno.EOPNOTSUPP:
+            return "this kernel lacks the device type: load its module, or install a kernel that has it"
+        case NextHop(), errno.EOPNOTSUPP:
+            return "next-hop objects need Linux 5.3"
+        case NextHop(gateway=gateway), errno.EINVAL | errno.EHOSTUNREACH | errno.ENETUNREACH:
+            return f"{gateway} cannot be a gateway on link {_link_of(thing)}"
+        case Route(next_hop=number), errno.EINVAL if number:
+            return f"next-hop object {number} does not exist"
+        case _:
+            return _GENERAL.get(code, "")
+
+
+def _link_of(thing: Thing) -> str | None:
+    match thing:
+        case Link(name=name, kind=kind):
+            return kind.underlay if isinstance(kind, Vxlan) else name
+        case Decap(underlay=underlay):
+            return underlay
+        case _:
+            return getattr(thing, "link", None)

@@ -1,0 +1,156 @@
+"""
+IP in IP by the kernel's ipip module. It decapsulates for anyone, so an nftables table of ours names the senders.
+
+Loading the module puts a tunl0 into every network namespace; it cannot be deleted or configured, only set up or down.
+
+Refuses to know: when it is the right driver.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from bgpctl.core.model import IPIP_LINK, Address, Decap, Link
+from bgpctl.kernel import decode, encode
+from bgpctl.kernel.links import Links, mending
+from bgpctl.kernel.netlink import Netlink
+
+_TABLE: Final = "bgpctl_ipip"
+_NFT_S: Final = 10.0
+
+
+class KernelIpip:
+    """
+    The driver for hosts with the ipip module.
+
+    Raises:
+        Unavailable: no netlink here.
+    """
+
+    name: Final = "kernel"
+
+    def __init__(self) -> None:
+        self._netlink = Netlink()
+        self._links = Links()
+
+    def close(self) -> None:
+        self._links.close()
+        self._netlink.close()
+
+    def port_ids(self) -> frozenset[int]:
+        return frozenset({self._links.port_id})
+
+    def recognises(self, name: str, kind: str) -> bool:
+        return name == IPIP_LINK and kind == "ipip"
+
+    def put_link(self, link: Link) -> None:
+        if self._find(link.name) is None:
+            self._links.create({"ifname": link.name, "kind": "ipip"})
+        present = self._find(link.name)
+        if present is None:
+            raise OSError(errno.ENODEV, f"no link {link.name}")
+        index, found = present
+        self._links.change(index, mending(link, found))
+
+    def remove_link(self, name: str) -> None:
+        present = self._find(name)
+        if present is None:
+            return
+        index, found = present
+        self._links.change(index, mending(replace(found, up=False, owned=False), found))
+        self._links.remove(index)  # the kernel says yes and keeps the tunl0 that came with the module
+
+    def put_decap(self, decap: Decap) -> None:
+        _nft(["-f", "-"], ruleset(decap))
+
+    def remove_decap(self, link: str) -> None:
+        if link == IPIP_LINK:
+            _nft(["-f", "-"], _absent())
+
+    def observe_decaps(self) -> frozenset[Decap]:
+        """Empty also where nft is not installed: then nothing was ever allowed."""
+        try:
+            listed = _nft(["-j", "list", "table", "ip", _TABLE])
+        except OSError as error:
+            if error.errno in (errno.ENOPKG, errno.ENOENT):
+                return frozenset()
+            raise
+        found = parse(json.loads(listed))
+        return frozenset({found}) if found else frozenset()
+
+    def _find(self, name: str) -> tuple[int, Link] | None:
+        dumped = self._netlink.dump(encode.RTM_GETLINK, encode.IFINFOMSG.pack(0, 0, 0, 0, 0))
+        links = map(decode.link_facts, dumped)
+        return next(((facts.number, decode.link(facts, {})) for facts in links if facts.name == name), None)
+
+
+def ruleset(decap: Decap) -> str:
+    """The table that lets in what `decap` allows and drops any other IPIP to its address, as one nft transaction."""
+    elements = ", ".join(map(str, decap.sources))
+    to_us = f"ip protocol ipencap ip daddr {decap.local}"
+    return f"""{_absent()}
+table ip {_TABLE} {{
+    set sources {{ type ipv4_addr; {f"elements = {{ {elements} }};" if elements else ""} }}
+    chain input {{
+        type filter hook input priority filter; policy accept;
+        {to_us} iifname "{decap.underlay}" ip saddr @sources accept
+        {to_us} drop
+    }}
+}}
+"""
+
+
+def parse(listed: Mapping[str, Any]) -> Decap | None:
+    """What our table allows, from `nft -j list`; None if it is not there or somebody changed its rules."""
+    items = listed["nftables"]
+    sources: list[str] = next((item["set"].get("elem", []) for item in items if _is_ours(item, "set")), [])
+    rules = [item["rule"]["expr"] for item in items if _is_ours(item, "rule")]
+    if len(rules) != 2 or {"accept": None} not in rules[0] or {"drop": None} not in rules[1]:
+        return None
+    met = dict(_matches(rules[0]))
+    if not {"iifname", "daddr"} <= met.keys():
+        return None
+    addresses = tuple(sorted(map(Address.parse, sources)))
+    return Decap(IPIP_LINK, met["iifname"], Address.parse(met["daddr"]), addresses)
+
+
+def _is_ours(item: Mapping[str, Any], kind: str) -> bool:
+    return kind in item and item[kind]["table"] == _TABLE
+
+
+def _matches(expressions: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """What each match of a rule looks at (`iifname`, `daddr`, …), with the value that it wants."""
+    for expression in expressions:
+        match expression:
+            case {"match": {"left": {"meta": {"key": field}} | {"payload": {"field": field}}, "right": wanted}}:
+                yield field, wanted
+            case _:
+                pass
+
+
+def _absent() -> str:
+    """Declaring the table first makes deleting it succeed where it was absent."""
+    return f"table ip {_TABLE}\ndelete table ip {_TABLE}"
+
+
+def _nft(arguments: list[str], text: str = "") -> str:
+    """Run nft in the calling thread's namespace; OSError carries its complaint."""
+    try:
+        done = subprocess.run(
+            ["nft", *arguments], input=text, capture_output=True, text=True, timeout=_NFT_S, check=False
+        )
+    except FileNotFoundError:
+        raise OSError(errno.ENOPKG, "the program nft is not installed") from None
+    except subprocess.TimeoutExpired:
+        raise OSError(errno.ETIMEDOUT, f"nft did not answer within {_NFT_S} s") from None
+    if done.returncode:
+        complaint = done.stderr.strip()
+        code = next((code for code in (errno.EPERM, errno.ENOENT) if os.strerror(code) in complaint), errno.EINVAL)
+        raise OSError(code, complaint)
+    return done.stdout

@@ -1,0 +1,128 @@
+"""
+Links and addresses through pyroute2: few calls, because it drops arguments that it does not know without a word.
+
+Refuses to know: what is there already, and what is wanted.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from bgpctl.core.model import ALIAS, InterfaceAddress, Link, Vxlan
+from bgpctl.kernel.netlink import open_socket, port_id_of
+
+Arguments: TypeAlias = Mapping[str, object]
+"""Keyword arguments of pyroute2's `link`."""
+
+_DF_INHERIT: Final = 2  # VXLAN_DF_INHERIT: the outer DF bit follows the inner packet's
+
+
+def vxlan_creation(link: Link, kind: Vxlan, underlay_index: int) -> Arguments:
+    """What makes the device, down and without an alias: RTM_NEWLINK takes no IFLA_IFALIAS for a new link."""
+    return {
+        "ifname": link.name,
+        "kind": "vxlan",
+        "vxlan_id": kind.vni,
+        "vxlan_port": kind.port,
+        "vxlan_link": underlay_index,
+        "vxlan_learning": 0,
+        "vxlan_df": _DF_INHERIT,
+        "mtu": link.mtu_bytes,
+        **_local(kind),
+        **({"address": link.mac} if link.mac else {}),
+    }
+
+
+def vxlan_move(wanted: Vxlan, present: Vxlan) -> Arguments:
+    """What changes the local address in place. Empty if nothing does; the VNI tells the kernel that it stays."""
+    return {} if wanted == present else {"kind": "vxlan", "vxlan_id": wanted.vni, **_local(wanted)}
+
+
+def mending(wanted: Link, present: Link) -> Arguments:
+    """
+    What must be set on a link, and only that: setting an equal MAC again drops the link's neighbours.
+
+    The kernel does these in the order MTU, MAC, alias, state; none of the first three takes the link down.
+    """
+    found: dict[str, object] = {}
+    if wanted.mtu_bytes != present.mtu_bytes:
+        found["mtu"] = wanted.mtu_bytes
+    if wanted.mac not in (None, present.mac):
+        found["address"] = wanted.mac
+    if wanted.owned != present.owned:
+        found["ifalias"] = ALIAS if wanted.owned else ""
+    if wanted.up != present.up:
+        found["state"] = "up" if wanted.up else "down"
+    return found
+
+
+def is_move(wanted: Vxlan, present: Vxlan) -> bool:
+    """Whether only the local address differs, if anything."""
+    return replace(present, local=wanted.local) == wanted
+
+
+def _local(kind: Vxlan) -> Arguments:
+    return {"vxlan_local" if kind.local.version == 4 else "vxlan_local6": str(kind.local)}
+
+
+class Links:
+    """
+    Acts in the network namespace in which it was made. Every method raises OSError with the kernel's errno and text.
+
+    Raises:
+        Unavailable: no netlink here.
+    """
+
+    def __init__(self) -> None:
+        # asyncio, on which pyroute2 stands, takes netlink for UDP and insists on a datagram socket.
+        self._socket = open_socket(socket.SOCK_DGRAM)
+        self.port_id = port_id_of(self._socket)
+
+    def close(self) -> None:
+        """Release the socket."""
+        self._socket.close()
+
+    def create(self, arguments: Arguments) -> None:
+        """Make a link."""
+        with self._conversation() as ipr:
+            ipr.link("add", **arguments)
+
+    def change(self, index: int, arguments: Arguments) -> None:
+        """Set attributes of the link with this interface index; none asked for, nothing done."""
+        if arguments:
+            with self._conversation() as ipr:
+                ipr.link("set", index=index, **arguments)
+
+    def remove(self, index: int) -> None:
+        """Delete a link and all that stands on it."""
+        with self._conversation() as ipr:
+            ipr.link("del", index=index)
+
+    def add_address(self, index: int, address: InterfaceAddress) -> None:
+        """EEXIST if it is there: replacing an equal address would tell all listeners of a change."""
+        with self._conversation() as ipr:
+            ipr.addr("add", index=index, address=str(address.address), prefixlen=address.length)
+
+    def remove_address(self, index: int, address: InterfaceAddress) -> None:
+        """EADDRNOTAVAIL if it is not there."""
+        with self._conversation() as ipr:
+            ipr.addr("del", index=index, address=str(address.address), prefixlen=address.length)
+
+    @contextmanager
+    def _conversation(self) -> Iterator[Any]:
+        """
+        A pyroute2 client on our socket. A new one each time (about 1 ms): one that is kept works in one thread only,
+        and another's requests would go out on a socket, and in a namespace, of that thread's own.
+        """
+        with IPRoute(use_socket=self._socket.dup(), ext_ack=True) as ipr:
+            try:
+                yield ipr
+            except NetlinkError as error:
+                raise OSError(error.code, error.args[1]) from error

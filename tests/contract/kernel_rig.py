@@ -1,0 +1,154 @@
+"""
+Two kernels behind one set of promises: the fake one, and the running one in a network namespace of its own.
+
+The namespace has no name: the test's thread moves into a new one and back. It ends with the last socket in it, so
+nothing can be left behind, and whatever the test starts is in it too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from bgpctl.core.effects import Failure, Op, Put, Remove
+from bgpctl.core.model import (
+    Address,
+    Dataplane,
+    FdbEntry,
+    InterfaceAddress,
+    Link,
+    LinkAddress,
+    Mac,
+    Neighbour,
+    NextHop,
+    Plain,
+    Prefix,
+    Route,
+    Thing,
+    Vni,
+    Vxlan,
+)
+from bgpctl.core.plan import NOT_WANTED
+from bgpctl.kernel.fake import FakeKernel
+from bgpctl.kernel.linux import LinuxKernel
+from bgpctl.ports import Kernel
+
+DEADLINE_S: Final = 5.0
+_CLONE_NEWNET: Final = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+ETH0: Final = Link("eth0", Plain("veth"), 1500, Mac("02:00:00:00:00:01"), owned=False)
+NODE: Final = LinkAddress("eth0", InterfaceAddress.parse("10.0.0.1/24"))
+KIND: Final = Vxlan(Vni(4096), 4789, Address.parse("10.0.0.1"), "eth0")
+VXLAN: Final = Link("vxlan.test", KIND, 1450, Mac("66:00:00:00:00:01"))
+ADDRESS: Final = LinkAddress("vxlan.test", InterfaceAddress.parse("10.244.1.0/32"))
+ADDRESS6: Final = LinkAddress("vxlan.test", InterfaceAddress.parse("fd00:244:1::1/128"))
+NEIGHBOUR: Final = Neighbour("vxlan.test", Address.parse("10.244.2.0"), Mac("66:00:00:00:00:02"))
+NEIGHBOUR6: Final = Neighbour("vxlan.test", Address.parse("fd00:244:2::1"), Mac("66:00:00:00:00:02"))
+FDB: Final = FdbEntry("vxlan.test", Mac("66:00:00:00:00:02"), Address.parse("10.0.0.2"))
+HOP: Final = NextHop(0x42000001, "vxlan.test", Address.parse("10.244.2.0"), onlink=True)
+HOP6: Final = NextHop(0x42000006, "vxlan.test", Address.parse("fd00:244:2::1"), onlink=True)
+DIRECT: Final = NextHop(0x42000002, "eth0", Address.parse("10.0.0.2"), onlink=False)
+ROUTE: Final = Route(Prefix.parse("10.244.2.0/26"), next_hop=HOP.id)
+ROUTE6: Final = Route(Prefix.parse("fd00:244:2::/64"), next_hop=HOP6.id)
+STACK: Final = (VXLAN, ADDRESS, ADDRESS6, FDB, NEIGHBOUR, NEIGHBOUR6, HOP, HOP6, ROUTE, ROUTE6)
+"""Everything that VXLAN to one other node needs, in the order of addition."""
+
+
+class Rig(Protocol):
+    """A kernel with a link `eth0` that is not ours, and a stranger who can change things too."""
+
+    kernel: Kernel
+
+    def stranger(self, *ops: Op) -> None:
+        """Somebody else does this."""
+
+
+class FakeRig:
+    def __init__(self) -> None:
+        self.kernel = FakeKernel(Dataplane(links=frozenset({ETH0}), addresses=frozenset({NODE})))
+
+    def stranger(self, *ops: Op) -> None:
+        self.kernel.tamper(*ops)
+
+
+class LinuxRig:
+    """To be made inside a namespace of its own."""
+
+    def __init__(self) -> None:
+        shell(f"link add eth0 address {ETH0.mac} type veth peer name far", "link set eth0 up", "link set far up")
+        shell("addr add 10.0.0.1/24 dev eth0")
+        self.kernel = LinuxKernel()
+
+    def stranger(self, *ops: Op) -> None:
+        other = LinuxKernel()
+        try:
+            assert other.apply(ops) == ()
+        finally:
+            other.close()
+
+
+def shell(*commands: str) -> None:
+    for command in commands:
+        subprocess.run(["ip", *command.split()], check=True)
+
+
+@contextmanager
+def own_namespace() -> Iterator[None]:
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _checked(_libc.unshare(_CLONE_NEWNET))
+        yield
+    finally:
+        _checked(_libc.setns(home, _CLONE_NEWNET))
+        os.close(home)
+
+
+def _checked(result: int) -> None:
+    if result:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def puts(*things: Thing) -> tuple[Op, ...]:
+    return tuple(Put(thing, NOT_WANTED) for thing in things)
+
+
+def removals(*things: Thing) -> tuple[Op, ...]:
+    return tuple(Remove(thing, NOT_WANTED) for thing in things)
+
+
+def put(kernel: Kernel, *things: Thing) -> None:
+    assert kernel.apply(puts(*things)) == ()
+
+
+def remove(kernel: Kernel, *things: Thing) -> None:
+    assert kernel.apply(removals(*things)) == ()
+
+
+def refusals(failures: tuple[Failure, ...]) -> list[tuple[Thing, int]]:
+    return [(failure.op.thing, failure.errno) for failure in failures]
+
+
+def missing(kernel: Kernel, *things: Thing) -> set[Thing]:
+    return set(things) - set(kernel.observe())
+
+
+class Bell:
+    """What `watch` calls."""
+
+    def __init__(self) -> None:
+        self._rung = threading.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    def rang_within(self, limit_s: float) -> bool:
+        """Whether it rang since the last time this was asked; waits for it."""
+        rang = self._rung.wait(limit_s)
+        self._rung.clear()
+        return rang

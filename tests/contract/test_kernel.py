@@ -1,0 +1,330 @@
+"""What every Kernel promises, asked of the fake one and of the running one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from bgpctl.core.effects import Op, Put, Refused, Remove, after
+from bgpctl.core.model import (
+    Address,
+    Dataplane,
+    FdbEntry,
+    InterfaceAddress,
+    LinkAddress,
+    Mac,
+    Prefix,
+    Route,
+    RouteType,
+    Sysctl,
+    Thing,
+    Vni,
+    key_of,
+)
+from bgpctl.core.plan import NOT_WANTED, owned
+from bgpctl.kernel.linux import LinuxKernel
+from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, open_socket
+from tests.contract.kernel_rig import (
+    ADDRESS,
+    ADDRESS6,
+    DIRECT,
+    ETH0,
+    FDB,
+    HOP,
+    HOP6,
+    KIND,
+    NEIGHBOUR,
+    NEIGHBOUR6,
+    NODE,
+    ROUTE,
+    ROUTE6,
+    STACK,
+    VXLAN,
+    Bell,
+    FakeRig,
+    LinuxRig,
+    Rig,
+    missing,
+    own_namespace,
+    put,
+    puts,
+    refusals,
+    removals,
+    remove,
+    shell,
+)
+
+BLOCK = Route(Prefix.parse("10.244.1.0/26"), RouteType.BLACKHOLE)
+BLOCK6 = Route(Prefix.parse("fd00:244:1::/64"), RouteType.BLACKHOLE)
+FORWARDING = Sysctl("net/ipv4/ip_forward", "1")
+LOOSE = Sysctl("net/ipv4/conf/vxlan.test/rp_filter", "2")
+STRANGER = Route(Prefix.parse("192.0.2.0/24"), gateway=Address.parse("10.0.0.9"), link="eth0", protocol=4)
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces")
+
+
+@pytest.fixture
+def linux() -> Iterator[LinuxRig]:
+    with own_namespace():
+        rig = LinuxRig()
+        try:
+            yield rig
+        finally:
+            rig.kernel.close()
+
+
+@pytest.fixture(params=["fake", pytest.param("linux", marks=[pytest.mark.kernel, needs_root])])
+def rig(request: pytest.FixtureRequest) -> Rig:
+    made: Rig = FakeRig() if request.param == "fake" else request.getfixturevalue("linux")
+    return made
+
+
+def test_every_object_is_observed_as_it_was_put(rig: Rig) -> None:
+    everything = (*STACK, DIRECT, BLOCK, BLOCK6, FORWARDING, LOOSE)
+    put(rig.kernel, *everything)
+    assert missing(rig.kernel, *everything) == set()
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (VXLAN, replace(VXLAN, mtu_bytes=1400)),
+        (VXLAN, replace(VXLAN, mac=Mac("66:00:00:00:00:99"))),
+        (VXLAN, replace(VXLAN, kind=replace(KIND, local=Address.parse("10.0.0.99")))),
+        (VXLAN, replace(VXLAN, up=False)),
+        (NEIGHBOUR, NEIGHBOUR._replace(mac=Mac("66:00:00:00:00:99"))),
+        (NEIGHBOUR6, NEIGHBOUR6._replace(mac=Mac("66:00:00:00:00:99"))),
+        (FDB, FDB._replace(remote=Address.parse("10.0.0.99"))),
+        (HOP, HOP._replace(link="eth0", gateway=Address.parse("10.0.0.2"), onlink=False)),
+        (ROUTE, ROUTE._replace(next_hop=DIRECT.id)),
+        (ROUTE, Route(ROUTE.prefix, RouteType.BLACKHOLE)),
+        (BLOCK, BLOCK._replace(type=RouteType.UNICAST, next_hop=DIRECT.id)),
+        (ROUTE6, Route(ROUTE6.prefix, RouteType.BLACKHOLE)),
+    ],
+)
+def test_a_put_replaces_what_has_the_same_key(rig: Rig, before: Thing, now: Thing) -> None:
+    put(rig.kernel, *STACK, DIRECT, BLOCK)
+    assert missing(rig.kernel, before, now) == {now}
+    put(rig.kernel, now)
+    assert missing(rig.kernel, before, now) == {before}
+
+
+def test_a_put_never_leaves_two_objects_with_one_key(rig: Rig) -> None:
+    put(rig.kernel, *STACK)
+    put(rig.kernel, *STACK, FDB._replace(remote=Address.parse("10.0.0.99")))
+    keys = [key_of(thing) for thing in owned(rig.kernel.observe())]
+    assert len(keys) == len(set(keys))
+
+
+def test_removed_objects_are_gone(rig: Rig) -> None:
+    everything = (*STACK, BLOCK, BLOCK6)
+    put(rig.kernel, *everything)
+    for thing in reversed(everything):
+        remove(rig.kernel, thing)
+        assert missing(rig.kernel, thing) == {thing}
+
+
+def test_removing_what_is_absent_is_no_failure(rig: Rig) -> None:
+    remove(rig.kernel, *STACK, BLOCK, BLOCK6, NODE._replace(link="nowhere"))
+    put(rig.kernel, VXLAN)
+    remove(rig.kernel, *STACK[1:], BLOCK, BLOCK6)
+
+
+def test_each_refusal_names_its_operation_and_the_others_are_done(rig: Rig) -> None:
+    nowhere = FdbEntry("nowhere", FDB.mac, FDB.remote)
+    orphan = Route(Prefix.parse("10.244.9.0/26"), next_hop=99)
+    absent = Sysctl("net/ipv4/conf/nowhere/forwarding", "1")
+    failures = rig.kernel.apply(puts(VXLAN, nowhere, FDB, absent, orphan, BLOCK))
+    expected = [(nowhere, errno.ENODEV), (absent, errno.ENOENT), (orphan, errno.EINVAL)]
+    assert (refusals(failures), missing(rig.kernel, VXLAN, FDB, BLOCK)) == (expected, set())
+
+
+@pytest.mark.parametrize(
+    ("thing", "code"),
+    [
+        (replace(VXLAN, kind=replace(KIND, vni=Vni(4097))), errno.EOPNOTSUPP),
+        (replace(VXLAN, kind=replace(KIND, port=8472)), errno.EOPNOTSUPP),
+        (replace(VXLAN, name="vxlan.two"), errno.EEXIST),
+        (replace(VXLAN, name="vxlan.two", kind=replace(KIND, underlay="nowhere")), errno.ENODEV),
+        (LinkAddress("nowhere", ADDRESS.address), errno.ENODEV),
+        (FDB._replace(link="eth0"), errno.EOPNOTSUPP),
+        (HOP._replace(link="nowhere"), errno.ENODEV),
+    ],
+)
+def test_what_cannot_be_is_refused(rig: Rig, thing: Thing, code: int) -> None:
+    put(rig.kernel, *STACK)
+    assert refusals(rig.kernel.apply(puts(thing))) == [(thing, code)]
+    assert missing(rig.kernel, *STACK) == set()
+
+
+def test_a_next_hop_needs_a_link_that_is_up(rig: Rig) -> None:
+    put(rig.kernel, replace(VXLAN, up=False))
+    assert refusals(rig.kernel.apply(puts(HOP))) == [(HOP, errno.ENETDOWN)]
+
+
+def test_an_equal_link_of_a_stranger_is_adopted(rig: Rig) -> None:
+    rig.stranger(*puts(replace(VXLAN, owned=False), *STACK[1:]))
+    assert missing(rig.kernel, VXLAN) == {VXLAN}
+    put(rig.kernel, VXLAN)
+    assert missing(rig.kernel, *STACK) == set()
+
+
+def test_another_metric_is_a_second_route(rig: Rig) -> None:
+    other = BLOCK._replace(metric=7)
+    put(rig.kernel, BLOCK, other)
+    remove(rig.kernel, other)
+    assert missing(rig.kernel, BLOCK, other) == {other}
+
+
+def test_a_removed_link_takes_everything_on_it_along(rig: Rig) -> None:
+    put(rig.kernel, *STACK)
+    remove(rig.kernel, VXLAN)
+    assert missing(rig.kernel, *STACK) == set(STACK)
+
+
+def test_a_link_taken_down_loses_next_hops_routes_and_neighbours_only(rig: Rig) -> None:
+    put(rig.kernel, *(thing for thing in STACK if thing not in (ADDRESS6, HOP6, ROUTE6, NEIGHBOUR6)))
+    put(rig.kernel, replace(VXLAN, up=False))
+    assert missing(rig.kernel, ADDRESS, FDB, NEIGHBOUR, HOP, ROUTE) == {NEIGHBOUR, HOP, ROUTE}
+
+
+def test_a_changed_mac_loses_the_neighbours_only(rig: Rig) -> None:
+    put(rig.kernel, *STACK)
+    put(rig.kernel, replace(VXLAN, mac=Mac("66:00:00:00:00:99")))
+    assert missing(rig.kernel, *STACK[1:]) == {NEIGHBOUR, NEIGHBOUR6}
+
+
+def test_mtu_and_local_address_change_without_any_loss(rig: Rig) -> None:
+    put(rig.kernel, *STACK)
+    put(rig.kernel, replace(VXLAN, mtu_bytes=1300, kind=replace(KIND, local=Address.parse("10.0.0.99"))))
+    assert missing(rig.kernel, *STACK[1:]) == set()
+
+
+def test_the_last_ipv4_address_takes_routes_and_neighbours_of_its_link_along(rig: Rig) -> None:
+    put(rig.kernel, *STACK)
+    remove(rig.kernel, ADDRESS)
+    assert {NEIGHBOUR} <= missing(rig.kernel, *STACK) <= {ADDRESS, NEIGHBOUR, HOP, ROUTE}
+
+
+def test_an_address_replaced_by_adding_first_loses_nothing(rig: Rig) -> None:
+    new = LinkAddress(ADDRESS.link, InterfaceAddress.parse("10.244.1.1/32"))
+    put(rig.kernel, *STACK)
+    assert rig.kernel.apply((*puts(new), *removals(ADDRESS))) == ()
+    assert missing(rig.kernel, *STACK, new) == {ADDRESS}
+
+
+def test_a_replaced_next_hop_moves_all_its_routes(rig: Rig) -> None:
+    many = tuple(Route(prefix, next_hop=HOP.id) for prefix in _blocks(50))
+    put(rig.kernel, *STACK, *many)
+    put(rig.kernel, HOP._replace(link="eth0", gateway=DIRECT.gateway))
+    assert missing(rig.kernel, *many) == set()
+
+
+def test_a_removed_next_hop_takes_its_routes_along(rig: Rig) -> None:
+    put(rig.kernel, *STACK, BLOCK)
+    remove(rig.kernel, HOP)
+    assert missing(rig.kernel, *STACK, BLOCK) == {HOP, ROUTE}
+
+
+def test_strangers_are_seen_and_survive(rig: Rig) -> None:
+    neighbour = NEIGHBOUR._replace(link="eth0", address=Address.parse("10.0.0.7"))
+    hop = DIRECT._replace(id=7, protocol=4)
+    strangers = (ETH0, NODE, neighbour, hop, STRANGER, STRANGER._replace(table=1000))
+    rig.stranger(*puts(*strangers[2:]))
+    put(rig.kernel, *STACK)
+    remove(rig.kernel, *reversed(STACK))
+    assert missing(rig.kernel, *strangers) == set()
+
+
+def test_the_watch_tells_of_others_and_not_of_ourselves(rig: Rig) -> None:
+    bell = Bell()
+    rig.kernel.watch(bell.ring)
+    bell.rang_within(0.1)  # the first call may come at once
+    put(rig.kernel, *STACK, BLOCK, FORWARDING)
+    put(rig.kernel, replace(VXLAN, mtu_bytes=1400, mac=Mac("66:00:00:00:00:99")))
+    remove(rig.kernel, *reversed(STACK))
+    assert not bell.rang_within(0.3)
+    for op in (*puts(STRANGER), *removals(STRANGER)):
+        rig.stranger(op)
+        assert bell.rang_within(1.0), op
+
+
+@pytest.mark.parametrize("thing", [*STACK[1:], VXLAN])
+def test_the_watch_tells_of_everything_of_ours_that_somebody_removes(rig: Rig, thing: Thing) -> None:
+    put(rig.kernel, *STACK)
+    bell = Bell()
+    rig.kernel.watch(bell.ring)
+    bell.rang_within(0.1)
+    rig.stranger(Remove(thing, NOT_WANTED))
+    assert bell.rang_within(1.0)
+
+
+def test_after_close_the_watch_is_silent(rig: Rig) -> None:
+    bell = Bell()
+    rig.kernel.watch(bell.ring)
+    rig.kernel.close()
+    bell.rang_within(0.0)
+    rig.stranger(*puts(BLOCK))
+    assert not bell.rang_within(0.2)
+
+
+@pytest.mark.kernel
+@needs_root
+@pytest.mark.parametrize("seed", range(int(os.environ.get("SEEDS", "12"))))
+def test_the_running_kernel_obeys_the_law_book(linux: LinuxRig, seed: int) -> None:
+    choose = random.Random(seed)
+    expected = linux.kernel.observe()
+    history: list[Op] = []
+    for _ in range(int(os.environ.get("STEPS","60"))):
+        op = choose.choice((Put, Put, Remove))(choose.choice(_POOL), NOT_WANTED)
+        history.append(op)
+        expected, codes = _by_the_book(expected, op)
+        assert [failure.errno for failure in linux.kernel.apply((op,))] == codes, history
+        assert _ours(linux.kernel.observe()) == _ours(expected), history
+
+
+_POOL: tuple[Thing, ...] = (
+    *(VXLAN, VXLAN, replace(VXLAN, mtu_bytes=1400), replace(VXLAN, mac=Mac("66:00:00:00:00:99"))),
+    *(replace(VXLAN, up=False), replace(VXLAN, kind=replace(KIND, local=Address.parse("10.0.0.99")))),
+    *(replace(VXLAN, kind=replace(KIND, vni=Vni(9))), replace(VXLAN, name="vxlan.two")),
+    *(ADDRESS, ADDRESS6, LinkAddress(ADDRESS.link, InterfaceAddress.parse("10.244.1.1/32"))),
+    *(FDB, FDB._replace(remote=Address.parse("10.0.0.99")), FDB._replace(mac=Mac("66:00:00:00:00:03"))),
+    *(NEIGHBOUR, NEIGHBOUR6, NEIGHBOUR._replace(mac=Mac("66:00:00:00:00:99"))),
+    *(HOP, HOP, HOP6, DIRECT, HOP._replace(link="eth0", gateway=DIRECT.gateway, onlink=False)),
+    *(ROUTE, ROUTE6, BLOCK, BLOCK6, ROUTE._replace(next_hop=DIRECT.id), ROUTE._replace(metric=7)),
+    *(Route(ROUTE.prefix, RouteType.BLACKHOLE), BLOCK._replace(type=RouteType.UNICAST, next_hop=HOP.id)),
+)
+
+
+def _by_the_book(dataplane: Dataplane, op: Op) -> tuple[Dataplane, list[int]]:
+    try:
+        return after(dataplane, op), []
+    except Refused as refused:
+        return dataplane, [refused.errno]
+
+
+def _ours(dataplane: Dataplane) -> set[Thing]:
+    return {thing for thing in owned(dataplane) if not isinstance(thing, Sysctl)}
+
+
+@pytest.mark.kernel
+@needs_root
+def test_doing_all_again_makes_no_event(linux: LinuxRig) -> None:
+    everything = (*STACK, DIRECT, BLOCK, BLOCK6, FORWARDING, LOOSE)
+    put(linux.kernel, *everything)
+    with open_socket() as listener:
+        for group in range(1, 33):
+            listener.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+        put(linux.kernel, *everything)
+        with pytest.raises(BlockingIOError):
+            listener.recv(1 << 16, socket.MSG_DONTWAIT)
+
+
+def _blocks(count: int) -> list[Prefix]:
+    return [Prefix(4, (10 << 24) + (245 << 16) + (number << 6), 26) for number in range(count)]
