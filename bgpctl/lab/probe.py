@@ -107,7 +107,7 @@ class Stream:
     source: Workload
     destination: Workload
     pps: int = 1000
-    _sent: int = 0
+    sent: int = 0
     _arrivals: list[tuple[int, float]] = field(default_factory=list)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -140,7 +140,7 @@ class Stream:
         gaps = [later - earlier for earlier, later in pairwise(times)]
         reordered = sum(1 for earlier, later in pairwise(numbers) if later < earlier)
         return StreamReport(
-            self._sent, self._sent - len(set(numbers)), reordered, round(1000 * max(gaps, default=0.0), 1)
+            self.sent, self.sent - len(set(numbers)), reordered, round(1000 * max(gaps, default=0.0), 1)
         )
 
     def _send(self, sender: socket.socket) -> None:
@@ -148,10 +148,10 @@ class Stream:
         began_s = time.monotonic()
         while not self._stopping.is_set():
             due = int((time.monotonic() - began_s) * self.pps) + 1
-            for number in range(self._sent, due):
+            for number in range(self.sent, due):
                 with contextlib.suppress(OSError):  # an unreachable destination counts as loss
                     sender.send(struct.pack("!Q", number))
-            self._sent = max(self._sent, due)
+            self.sent = max(self.sent, due)
             self._stopping.wait(1 / self.pps)
 
     def _receive(self, receiver: socket.socket) -> None:

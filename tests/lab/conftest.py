@@ -1,0 +1,70 @@
+"""Labs for tests: built from the shipped topologies, torn down afterwards, told about in full when a test fails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bgpctl.lab import build, space
+from bgpctl.lab import lab as labs
+from bgpctl.lab.lab import Lab
+from bgpctl.lab.topology import Topology, load
+
+TOPOLOGIES = Path(__file__).parents[2] / "topologies"
+CONVERGE_S = 60.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("lab")
+
+
+def wait_until(holds: Callable[[], bool], *, within_s: float = 10.0) -> float:
+    """Wait for a condition and return how long that took; a deadline that passes fails the test."""
+    began_s = time.monotonic()
+    while not holds():
+        assert time.monotonic() - began_s < within_s, f"not within {within_s} s"
+        time.sleep(0.002)
+    return time.monotonic() - began_s
+
+
+def topology(path: Path) -> Topology:
+    loaded = load(path)
+    assert isinstance(loaded, Topology), loaded
+    return loaded
+
+
+@pytest.fixture
+def lab_of(tmp_path: Path) -> Iterator[Callable[[str], Lab]]:
+    """Builds a lab from a copy of a shipped topology, which the test may edit, and waits until it has converged."""
+    names: list[str] = []
+
+    def make(file: str) -> Lab:
+        copy = tmp_path / f"{file}.yaml"
+        shutil.copy(TOPOLOGIES / f"{file}.yaml", copy)
+        name = f"t{os.getpid()}-{len(names)}-{file}"
+        names.append(name)
+        lab = labs.up(topology(copy), name, keep=False)
+        assert lab.wait(CONVERGE_S), _told(lab)
+        return lab
+
+    yield make
+    for name in names:
+        labs.down(name)
+        assert space.names(build.Names(name).prefix) == []
+
+
+def _told(lab: Lab) -> str:
+    """Everything that helps to understand why a lab did not converge."""
+    parts = []
+    for summary in lab.summaries():
+        node = summary["node"]
+        log = lab.log(node).read_text(errors="replace") if lab.log(node).exists() else ""
+        parts.append(f"--- {node}: {summary['state']} {summary['problems']}\n{log[-3000:]}")
+    return "\n".join(parts)

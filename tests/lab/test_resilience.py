@@ -1,0 +1,276 @@
+"""What an operator fears: a killed agent, objects deleted by hand, a bad edit, two labs at once, a crash of a lab."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bgpctl.lab import lab as labs
+from bgpctl.lab import probe, space
+from bgpctl.lab.build import Names
+from bgpctl.lab.lab import Lab
+from bgpctl.lab.probe import Stream
+from tests.lab.conftest import CONVERGE_S, TOPOLOGIES, topology, wait_until
+
+
+ENOUGH = 1000
+"""Packets: a second of a stream."""
+
+
+def ip(lab: Lab, part: str, *words: str) -> str:
+    command = ("ip", "-n", lab.names.of(part), *words)
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def kernel_of(lab: Lab, node: str) -> str:
+    """All that bgpctl may touch, as iproute2 shows it."""
+    shows = (
+        ("route", "show", "table", "all"),
+        ("nexthop",),
+        ("neighbour", "show", "nud", "permanent"),
+        ("-d", "link"),
+        ("address",),
+    )
+    return "\n".join(ip(lab, node, *words) for words in shows)
+
+
+@contextmanager
+def monitored(lab: Lab, node: str, *objects: str) -> Iterator[list[str]]:
+    """The lines of `ip monitor` from when it listens until the end of the block."""
+    command = ("ip", "-n", lab.names.of(node), "monitor", *objects)
+    lines: list[str] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as monitor:
+        assert monitor.stdout is not None
+        reader = threading.Thread(target=lambda: lines.extend(monitor.stdout or ()), daemon=True)
+        reader.start()
+        # A route of our own shows that it listens, and is not counted.
+        wait_until(lambda: _provoke(lab, node, lines))
+        lines.clear()
+        yield lines
+        monitor.terminate()
+        reader.join(timeout=5)
+
+
+def _provoke(lab: Lab, node: str, lines: list[str]) -> bool:
+    ip(lab, node, "route", "replace", "blackhole", "192.0.2.0/24", "proto", "static")
+    ip(lab, node, "route", "del", "blackhole", "192.0.2.0/24", "proto", "static")
+    return any("Deleted blackhole 192.0.2.0/24" in line for line in lines)
+
+
+def kill(lab: Lab, node: str, number: signal.Signals = signal.SIGKILL) -> None:
+    agent = lab.agents[node]
+    agent.send_signal(number)
+    agent.wait(timeout=20)
+
+
+def test_a_killed_agent_loses_no_packet_no_session_and_its_successor_touches_nothing(
+    lab_of: Callable[[str], Lab],
+) -> None:
+    lab = lab_of("cross-subnet")
+    workloads = {workload.name: workload for workload in lab.topology.workloads}
+    before = kernel_of(lab, "a1")
+    uptimes = {peer["name"]: peer["uptime_s"] for peer in lab.read("b1", "peers")["peers"]}
+    streams = [
+        Stream(lab.names, workloads["web-a1"], workloads["web-b1"]),
+        Stream(lab.names, workloads["web-b1"], workloads["web-a1"]),
+    ]
+    with monitored(lab, "a1", "route", "nexthop") as events:
+        for stream in streams:
+            stream.start()
+        wait_until(lambda: all(stream.sent > ENOUGH for stream in streams))
+        kill(lab, "a1")
+        wait_until(lambda: all(stream.sent > 2 * ENOUGH for stream in streams))
+        lab.start_agent("a1")
+        assert lab.wait(CONVERGE_S)
+        wait_until(lambda: all(stream.sent > 4 * ENOUGH for stream in streams))
+        reports = [stream.stop() for stream in streams]
+    assert [report.lost for report in reports] == [0, 0]
+    assert events == []
+    assert kernel_of(lab, "a1") == before
+    for peer in lab.read("b1", "peers")["peers"]:
+        assert peer["uptime_s"] > uptimes[peer["name"]]
+    assert all(peer["uptime_s"] > uptimes["a1"] for peer in lab.read("a1", "peers")["peers"])
+
+
+def test_an_agent_told_to_stop_leaves_forwarding_and_sessions_in_place(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("cross-subnet")
+    before = kernel_of(lab, "a1")
+    kill(lab, "a1", signal.SIGTERM)
+    assert lab.agents["a1"].returncode == 0
+    assert kernel_of(lab, "a1") == before
+    assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=5))
+    assert all(peer["established"] for peer in lab.read("b1", "peers")["peers"])
+
+
+DAMAGE = {
+    "a route": ("cross-subnet", ("route", "del", "10.244.3.0/26")),
+    "all next hops": ("cross-subnet", ("nexthop", "flush", "proto", "179")),
+    "the IPIP device": ("cross-subnet", ("link", "del", "tunl0")),
+    "the IPIP device being up": ("cross-subnet", ("link", "set", "tunl0", "down")),
+    "the IPIP device's address": ("cross-subnet", ("address", "flush", "dev", "tunl0")),
+    "a neighbour": ("vxlan", ("neighbour", "del", "10.244.3.0", "dev", "vxlan.bgpctl")),
+    "the VXLAN device": ("vxlan", ("link", "del", "vxlan.bgpctl")),
+    "the VXLAN device's alias": ("vxlan", ("link", "set", "vxlan.bgpctl", "alias", "")),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_what_is_deleted_by_hand_is_back_without_help(
+    lab_of: Callable[[str], Lab], record_property: Callable[[str, object], None], what: str
+) -> None:
+    file, damage = DAMAGE[what]
+    lab = lab_of(file)
+    healthy = normal(lab)
+    if damage[0] == "nexthop":
+        for line in ip(lab, "a1", "nexthop").splitlines():
+            ip(lab, "a1", "nexthop", "del", "id", line.split()[1])
+    else:
+        ip(lab, "a1", *damage)
+    delay_s = wait_until(lambda: normal(lab) == healthy, within_s=10)
+    record_property("repaired_ms", round(delay_s * 1000, 1))
+    print(f"{what}: back after {delay_s * 1000:.0f} ms")  # noqa: T201
+    assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=5))
+
+
+def normal(lab: Lab) -> list[str]:
+    """What must come back, without what may differ afterwards (interface numbers)."""
+    routes = ip(lab, "a1", "route").splitlines()
+    hops = [" ".join(line.split()) for line in ip(lab, "a1", "nexthop").splitlines()]
+    neighbours = ip(lab, "a1", "neighbour", "show", "nud", "permanent").splitlines()
+    links = [
+        f"{link['ifname']} {link.get('ifalias')} {link['mtu']} {'UP' in link['flags']}"
+        for link in json.loads(ip(lab, "a1", "-j", "link"))
+    ]
+    addresses = [
+        f"{item['ifname']} {address['local']}"
+        for item in json.loads(ip(lab, "a1", "-j", "address"))
+        for address in item["addr_info"]
+        if address["family"] == "inet"
+    ]
+    return sorted([*routes, *hops, *neighbours, *links, *addresses])
+
+
+def test_decapsulation_taken_away_by_hand_is_back_without_help(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("cross-subnet")
+    subprocess.run(("tc", "-n", lab.names.of("a1"), "qdisc", "del", "dev", "eth0", "clsact"), check=True)
+    wait_until(lambda: "bgpctl-decap" in _filters(lab))
+    assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=5))
+
+
+def _filters(lab: Lab) -> str:
+    command = ("tc", "-n", lab.names.of("a1"), "filter", "show", "dev", "eth0", "ingress")
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+FIVE_MISTAKES = {
+    "encapsulation: IPIPCrossSubnet": "encapsulation: IPIPCross",
+    "10.0.0.1/24": "10.0.0.1/240",
+    "blocks: [10.244.2.0/26]": "blocks: [10.244.2.1/26]",
+    "blocks: [10.244.3.0/26]": "bloks: [10.244.3.0/26]",
+    "calico_backend: bird": "calico_backend: birds",
+}
+
+
+def test_a_bad_edit_changes_nothing_in_the_kernel_and_a_good_one_does(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("cross-subnet")
+    file = lab.topology.file
+    good = file.read_text()
+    before = kernel_of(lab, "a1")
+    bad = good
+    for right, wrong in FIVE_MISTAKES.items():
+        bad = bad.replace(right, wrong)
+    replace(file, bad)
+    wait_until(lambda: len(problems(lab)) >= 5)
+    assert all(str(file) in problem for problem in problems(lab))
+    assert kernel_of(lab, "a1") == before
+    result = subprocess.run(
+        (sys.executable, "-m", "bgpctl", "validate", "-f", str(file)), capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert sum(line.startswith(f"{file}:") for line in result.stderr.splitlines()) == 5
+    replace(file, good.replace("IPIPCrossSubnet", "IPIP"))
+    wait_until(lambda: problems(lab) == [] and "10.0.0.2 dev tunl0" in ip(lab, "a1", "route"))
+
+
+def replace(file: Path, text: str) -> None:
+    """As an editor does it: whole, by renaming."""
+    fresh = file.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.replace(file)
+
+
+def problems(lab: Lab) -> list[str]:
+    return [problem for problem in lab.read("a1", "summary")["problems"] if problem.startswith("edit refused")]
+
+
+def test_cleanup_removes_everything_of_ours_and_nothing_of_others(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("cross-subnet")
+    ip(lab, "a1", "route", "add", "blackhole", "192.0.2.0/24", "proto", "static")
+    ip(lab, "a1", "nexthop", "add", "id", "7", "via", "10.0.0.254", "dev", "eth0")
+    kill(lab, "a1", signal.SIGTERM)
+    command = (sys.executable, "-m", "bgpctl", "cleanup", "--run-dir", str(lab.run_dir("a1")))
+    process = space.spawn(lab.names.of("a1"), command, lab.directory / "cleanup.log")
+    assert process.wait(timeout=30) == 0, (lab.directory / "cleanup.log").read_text()
+    left = kernel_of(lab, "a1")
+    assert "179" not in "".join(line for line in left.splitlines() if "proto" in line)
+    assert "tunl0" not in left
+    assert "alias bgpctl" not in left
+    assert "blackhole 192.0.2.0/24" in left
+    assert "id 7 via 10.0.0.254" in left
+    assert "default via 10.0.0.254" in left
+    assert "bgpctl" not in _filters(lab)
+    assert space.processes(lab.names.of("a1")) == []
+
+
+def test_two_labs_of_one_file_do_not_collide() -> None:
+    one, two = (f"t{os.getpid()}-{side}" for side in ("left", "right"))
+    try:
+        pair = [labs.up(topology(TOPOLOGIES / "vxlan.yaml"), name, keep=False) for name in (one, two)]
+        assert all(lab.wait(CONVERGE_S) for lab in pair)
+        for lab in pair:
+            assert all(p.ok for p in probe.matrix(lab.names, lab.topology.workloads, within_s=5))
+    finally:
+        labs.down(one)
+        labs.down(two)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_run_leaves_nothing_and_a_killed_one_is_swept_by_the_next(number: signal.Signals) -> None:
+    file = TOPOLOGIES / "vxlan.yaml"
+    command = (sys.executable, "-m", "bgpctl", "lab", "run", str(file))
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
+        names = Names(f"vxlan-{run.pid}")
+        wait_until(lambda: len(space.names(names.prefix)) >= 5)
+        run.send_signal(number)
+        run.wait(timeout=30)
+    if number is signal.SIGKILL:
+        assert space.names(names.prefix)
+        assert names.lab in labs.sweep()
+    assert space.names(names.prefix) == []
+    assert names.lab not in labs.lab_names()
+
+
+def test_a_stream_counts_what_a_broken_path_loses(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan")
+    workloads = {workload.name: workload for workload in lab.topology.workloads}
+    stream = Stream(lab.names, workloads["web-a1"], workloads["web-b1"], pps=500)
+    stream.start()
+    wait_until(lambda: stream.sent > 100)
+    ip(lab, "core", "link", "set", "eth1", "down")
+    cut_s = time.monotonic()
+    wait_until(lambda: time.monotonic() - cut_s > 0.2)
+    ip(lab, "core", "link", "set", "eth1", "up")
+    wait_until(lambda: time.monotonic() - cut_s > 0.6)
+    report = stream.stop()
+    assert 0 < report.lost < report.sent
+    assert report.longest_gap_ms > 150

@@ -1,0 +1,118 @@
+"""Each shipped topology, run as a user runs it, and the packets that it promises."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bgpctl.core.model import Encapsulation
+from bgpctl.lab import build, probe
+from bgpctl.lab.capture import Capture, Packet
+from bgpctl.lab.lab import Lab
+from tests.lab.conftest import TOPOLOGIES
+
+IPIP, TCP, UDP = 4, 6, 17
+FILES = sorted(TOPOLOGIES.glob("*.yaml"))
+
+
+def bgpctl(*words: str | Path, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-m", "bgpctl", *map(str, words))
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_each_topology_runs_with_every_pair_and_check_ok_and_leaves_nothing(file: Path) -> None:
+    result = bgpctl("lab", "run", file, "-o", "json")
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = json.loads(result.stdout)
+    assert list(report) == ["schema", "topology", "backend", "converged_s", "pairs", "checks"]
+    assert report["schema"] == "bgpctl/lab-run/v1"
+    assert report["topology"] == file.stem
+    assert report["pairs"] == {"total": 12, "ok": 12}
+    assert report["checks"]
+    assert all(check["ok"] for check in report["checks"])
+
+
+def workload_packets(lab: Lab) -> list[Packet]:
+    """What was seen of the workloads while every pair was pinged."""
+    blocks = [block for node in lab.topology.intent.nodes for block in node.blocks]
+    with Capture(lab.names, lab.ports, lab.topology.intent.vxlan_port) as capture:
+        pairs = probe.matrix(lab.names, lab.topology.workloads, within_s=5)
+    assert all(pair.ok for pair in pairs)
+    ends = [(packet, packet.inner or packet) for packet in capture.packets]
+    return [p for p, end in ends if any(b.holds(end.source) or b.holds(end.destination) for b in blocks)]
+
+
+@pytest.mark.parametrize(
+    ("file", "across", "inside"),
+    [
+        ("cross-subnet", Encapsulation.IPIP, Encapsulation.DIRECT),
+        ("ipip-always", Encapsulation.IPIP, Encapsulation.IPIP),
+        ("vxlan", Encapsulation.VXLAN, Encapsulation.VXLAN),
+        ("vxlan-cross-subnet", Encapsulation.VXLAN, Encapsulation.DIRECT),
+    ],
+)
+def test_workload_packets_are_on_the_wire_as_the_mode_says_and_in_no_other_way(
+    lab_of: Callable[[str], Lab], file: str, across: Encapsulation, inside: Encapsulation
+) -> None:
+    lab = lab_of(file)
+    racks = {address: node.name[0] for node in lab.topology.intent.nodes for address in (node.address.address,)}
+    blocks = {block: node for node in lab.topology.intent.nodes for block in node.blocks}
+    seen = set()
+    for packet in workload_packets(lab):
+        end = packet.inner or packet
+        sender, receiver = (
+            next(node for block, node in blocks.items() if block.holds(address))
+            for address in (end.source, end.destination)
+        )
+        crossing = sender.name[0] != receiver.name[0]
+        seen.add((crossing, wire(packet)))
+        if packet.inner:
+            assert (packet.source, packet.destination) == (sender.address.address, receiver.address.address)
+            assert racks[packet.source] == sender.name[0]
+    assert seen == {(True, across), (False, inside)}
+    assert [build.dropped(lab.names, router.name) for router in lab.topology.routers] == [0]
+
+
+def wire(packet: Packet) -> Encapsulation | None:
+    """How a packet is encapsulated, by its outer header alone."""
+    if packet.protocol == IPIP:
+        return Encapsulation.IPIP
+    if packet.protocol == UDP and packet.destination_port == 4789:
+        assert packet.inner is not None
+        assert packet.inner.vni == 4096
+        return Encapsulation.VXLAN
+    return Encapsulation.DIRECT if packet.inner is None else None
+
+
+def test_without_bgp_nobody_speaks_it(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan")
+    with Capture(lab.names, lab.ports, 4789) as capture:
+        lab.start_agent("a1")
+        probe.matrix(lab.names, lab.topology.workloads, within_s=5)
+    assert capture.packets
+    assert not [p for p in capture.packets if p.protocol == TCP and 179 in (p.source_port, p.destination_port)]
+    assert all(lab.read(node.name, "peers")["peers"] == [] for node in lab.topology.intent.nodes)
+
+
+def test_ipip_inherits_ttl_and_df_from_the_inner_packet(lab_of: Callable[[str], Lab]) -> None:
+    tunnelled = [packet for packet in workload_packets(lab_of("ipip-always")) if packet.inner]
+    assert {
+        (packet.ttl - packet.inner.ttl) for packet in tunnelled if packet.inner and packet.port.owner != "core"
+    } == {0}
+
+
+def test_a_bad_lab_file_is_refused_with_every_problem_and_exit_2(tmp_path: Path) -> None:
+    text = (TOPOLOGIES / "cross-subnet.yaml").read_text()
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(text.replace("node: a1", "node: a9").replace("at: rack-a", "at: rack-z"))
+    result = bgpctl("lab", "run", bad)
+    assert result.returncode == 2
+    assert f"{bad}:" in result.stderr
+    assert "workloads.web-a1.node: a9 is not a node of this file" in result.stderr
+    assert "rack-z is none of" in result.stderr
