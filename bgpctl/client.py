@@ -29,9 +29,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def read(
-    path: Path, view: str, query: Mapping[str, str] | None = None, *, timeout_s: float = 5.0
-) -> dict[str, Any]:
+def read(path: Path, view: str, query: Mapping[str, str] | None = None, *, timeout_s: float = 5.0) -> dict[str, Any]:
     """
     One view of the agent that listens at `path`: `summary`, `peers`, `routes` and so on.
 

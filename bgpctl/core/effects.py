@@ -199,7 +199,10 @@ def _put_link(dataplane: Dataplane, link: Link) -> Dataplane:
     if before is None:
         return changed
     if before.up and not link.up:
-        return _without_next_hops(_without_neighbours(changed, link.name), link.name, versions=(4, 6))
+        # IPv6 addresses go too, unless net.ipv6.conf.*.keep_addr_on_down is set; IPv4 addresses stay.
+        kept = _keep(changed.addresses, lambda item: item.link != link.name or item.address.address.version == 4)
+        bare = _without_neighbours(replace(changed, addresses=kept), link.name)
+        return _without_next_hops(bare, link.name, versions=(4, 6))
     return _without_neighbours(changed, link.name) if _mac_changed(before.mac, link.mac) else changed
 
 
@@ -231,6 +234,9 @@ def _remove(dataplane: Dataplane, thing: Thing) -> Dataplane:
 
 
 def _remove_link(dataplane: Dataplane, name: str) -> Dataplane:
+    for link in dataplane.links:
+        if link.name != name and isinstance(link.kind, Vxlan) and link.kind.underlay == name:
+            dataplane = _remove_link(dataplane, link.name)
     bare = _without_next_hops(_without_neighbours(dataplane, name), name, versions=(4, 6))
     return replace(
         bare,

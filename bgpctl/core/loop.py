@@ -264,9 +264,13 @@ def own_blocks(state: State) -> frozenset[Prefix]:
 def _attached(state: State, event: bgp.SpeakerAttached, at_s: float) -> Step:
     """Sessions may have been up all along: ask for every table again, and say everything again (repeats are free)."""
     tables = state.rib
+    members = {node.address.address for node in state.intent.nodes} if state.intent else set()
     commands: list[bgp.SpeakerCommand] = []
     for peer, uptime_s in event.established:
         if peer in tables:
+            # Its OPEN was before our time; a member of the cluster always offers graceful restart.
+            if tables[peer].restart_time_s is None and peer in members:
+                tables = rib.opened(tables, peer, RESTART_TIME_S)
             tables = rib.session_up(tables, peer, at_s, uptime_s=uptime_s)
             commands += [bgp.AskRefresh(peer, 4), *_whole_table(state, peer)]
     return _look(replace(state, attached=True, rib=tables), *([Speak(tuple(commands))] if commands else []))

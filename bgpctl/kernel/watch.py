@@ -22,7 +22,6 @@ from bgpctl.core.model import ALIAS
 from bgpctl.kernel import decode, encode
 from bgpctl.kernel.decode import LinkFacts
 from bgpctl.kernel.netlink import (
-    DATAGRAM_BYTES,
     NETLINK_ADD_MEMBERSHIP,
     SOL_NETLINK,
     Message,
@@ -36,8 +35,11 @@ _GROUPS: Final = (1, 3, 4, 5, 7, 9, 11, 32)
 IPV6_ROUTE, NEXTHOP."""
 _RECEIVE_BUFFER_BYTES: Final = 64 << 20
 """Holds the echo of 100,000 routes of our own. The kernel takes the memory only while it is filled."""
+_EVENT_BYTES: Final = 1 << 15
+"""One object each, never a dump."""
 _KERNEL: Final = 0
 _RTPROT_KERNEL: Final = 2
+_REMEMBERED: Final = frozenset({encode.RTM_NEWLINK, encode.RTM_DELLINK, encode.RTM_NEWADDR, encode.RTM_DELADDR})
 
 
 class Watch:
@@ -90,11 +92,14 @@ class Watch:
         return seen
 
     def _run(self) -> None:
+        readable = select.poll()
+        readable.register(self._socket, select.POLLIN)
+        readable.register(self._bell, select.POLLIN)
         while True:
-            readable, _, _ = select.select([self._socket.fileno(), self._bell], [], [])
+            ready = [fd for fd, _ in readable.poll()]
             if self._ending:
                 return
-            rung = self._bell in readable and bool(os.eventfd_read(self._bell))
+            rung = self._bell in ready and bool(os.eventfd_read(self._bell))
             with self._lock:
                 news = self._drain(acting=False)
             if news or rung:
@@ -105,7 +110,7 @@ class Watch:
         news = False
         while True:
             try:
-                datagram = self._socket.recv(DATAGRAM_BYTES, socket.MSG_DONTWAIT)
+                datagram = self._socket.recv(_EVENT_BYTES, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return news
             except OSError as error:
@@ -113,12 +118,12 @@ class Watch:
                     raise
                 news = True  # events were lost; the socket goes on
                 continue
+            own = self._own_ports()
             for message in messages(datagram):
-                shown = self._shows_change(message)
-                news = news or (shown and not self._is_ours(message, acting=acting))
-
-    def _is_ours(self, message: Message, *, acting: bool) -> bool:
-        return message.port_id in self._own_ports() or (acting and message.port_id == _KERNEL)
+                ours = message.port_id in own or (acting and message.port_id == _KERNEL)
+                if not ours or message.type in _REMEMBERED:
+                    shown = self._shows_change(message)
+                    news = news or (shown and not ours)
 
     def _shows_change(self, message: Message) -> bool:
         """Whether the dataplane may now look different. Remembers links and addresses, which repeat themselves."""

@@ -6,6 +6,7 @@ Refuses to know: what is checked in it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -136,6 +137,9 @@ def down(name: str) -> None:
     """End everything of the lab and delete it; absent is no error."""
     build.tear_down(Names(name))
     shutil.rmtree(STATE / name, ignore_errors=True)
+    for directory in (STATE, STATE.parent):
+        with contextlib.suppress(OSError):  # another lab, or the host's own agent, lives there
+            directory.rmdir()
 
 
 def find(name: str) -> Lab:

@@ -22,7 +22,6 @@ from bgpctl.lab.lab import Lab
 from bgpctl.lab.probe import Stream
 from tests.lab.conftest import CONVERGE_S, TOPOLOGIES, topology, wait_until
 
-
 ENOUGH = 1000
 """Packets: a second of a stream."""
 

@@ -184,6 +184,16 @@ def test_a_peer_that_dies_keeps_its_routes_for_its_restart_time() -> None:
     assert "10.244.3.0/26" not in play.unicast()
 
 
+def test_a_restarted_agent_still_retains_the_routes_of_a_member_that_dies() -> None:
+    new = Play(converged().kernel)
+    new.tell(IntentLoaded(INTENT), SpeakerAttached(1, ((A2, 1.0), (B1, 1.0), (B2, 1.0))))
+    for peer, block in ((A2, "10.244.2.0/26"), (B1, "10.244.3.0/26"), (B2, "10.244.4.0/26")):
+        new.tell(RefreshBegun(peer, 4), Update(peer, (path(block, peer),)), RefreshEnded(peer, 4))
+    new.tell(SessionDown(B1, "closing connection", notified=False))
+    new.rest()
+    assert len(new.unicast()) == 3
+
+
 def test_a_lost_speaker_takes_no_route_along() -> None:
     play = converged()
     play.tell(SpeakerDetached("end of file"))

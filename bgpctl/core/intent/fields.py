@@ -59,7 +59,8 @@ class Fields:
         self.problems = problems
         self._known: list[str] = []
         self._tree = tree if isinstance(tree, Mapping) else Mapping(tree.place, {}, {})
-        if not isinstance(tree, Mapping) and not _is_nothing(tree):
+        self._is_misshapen = not isinstance(tree, Mapping) and not _is_nothing(tree)
+        if self._is_misshapen:
             problems.add(tree.place, path, f"a mapping is needed here, not {kind_of(tree)}", "type")
         for key, again in self._tree.repeated:
             message = f"the key is given twice, first at {self._tree.keys[key]}"
@@ -99,7 +100,7 @@ class Fields:
     def need(self, what: str, *keys: str) -> None:
         """Report the keys that are absent and must not be; `what` is what needs them."""
         for key in keys:
-            if not self.has(key):
+            if not self.has(key) and not self._is_misshapen:
                 self.problems.add(self.place, self.path, f"{what} needs {key}", "missing")
 
     def unsupported(self, *keys: str, instead: str = "") -> None:

@@ -1,0 +1,254 @@
+"""Each mistake in a cluster file has its rule, its line and its column."""
+
+from textwrap import dedent
+
+import pytest
+
+from bgpctl.core.intent import read
+from bgpctl.store.yaml import documents
+from tests.documents import bad, good, seen
+
+POOL = "pools: {p: {cidr: 10.244.0.0/16}}\n"
+MEMBERS = "nodes: {a: {address: 10.0.0.1/24}, b: {address: 10.0.0.2/24}}\n"
+
+ONE_VALUE = {
+    "- a": (1, 1, "type"),
+    "pools: [a]": (1, 8, "type"),
+    "pools: {p: 5}": (1, 12, "type"),
+    "nodes: {a: {address: 10.0.0.1/24, blocks: 10.244.0.0/26}}": (1, 43, "type"),
+    "asNumber: [1]": (1, 11, "type"),
+    "mesh: maybe": (1, 7, "boolean"),
+    "calico_backend: birds": (1, 17, "choice"),
+    "asNumber: 0": (1, 11, "asn"),
+    "asNumber: 4294967296": (1, 11, "asn"),
+    "asNumber: 1.65536": (1, 11, "asn"),
+    "listenPort: 65536": (1, 13, "range"),
+    "listenPort: 0x10": (1, 13, "range"),
+    "vxlanPort: 0": (1, 12, "range"),
+    "vxlanVNI: 16777216": (1, 11, "range"),
+    "vxlanVNI: 0": (1, 11, "range"),
+    "pool: {}": (1, 1, "unknown-key"),
+    "pools: {p: {cidr: 10.0.0.0/8, ipipmode: Always}}": (1, 31, "unknown-key"),
+    "mesh: true\nmesh: false": (2, 1, "duplicate-key"),
+    "pools: {p: {}}": (1, 9, "missing"),
+    "pools: {p: }": (1, 9, "missing"),
+    "pools: {P_1: {cidr: 10.0.0.0/8}}": (1, 9, "name"),
+    "pools: {a..b: {cidr: 10.0.0.0/8}}": (1, 9, "name"),
+    "pools: {p: {cidr: 10.244.1.1/16}}": (1, 19, "cidr"),
+    "pools: {p: {cidr: 10.244.0.0}}": (1, 19, "cidr"),
+    "pools: {p: {cidr: 10.244.0.0/255.255.0.0}}": (1, 19, "cidr"),
+    "nodes: {a: {address: 10.0.0.1/24, ipipTunnelAddress: 10.244.0.1/32}}": (1, 54, "address"),
+    "nodes: {a: {address: 10.0.0.256/24}}": (1, 22, "address"),
+    "nodes: {a: {address: 10.0.0.1/24, vxlanTunnelMACAddress: '01:00:5e:00:00:01'}}": (1, 58, "mac"),
+    "nodes: {a: {address: 10.0.0.1/24, asNumber: 1.2.3}}": (1, 45, "asn"),
+    "peers: {t: {ip: 10.0.0.1/24, asNumber: 1}}": (1, 17, "address"),
+    "nodes: {a: {}}": (1, 9, "missing"),
+}
+
+TOGETHER = {
+    "pools: {p: {cidr: 10.244.0.0/16, ipipMode: Always, vxlanMode: CrossSubnet}}": (1, 63, "both-modes"),
+    "pools: {p: {cidr: 10.244.0.0/16, encapsulation: IPIP, vxlanMode: Always}}": (1, 49, "both-forms"),
+    "pools: {p: {cidr: 'fd00::/48', ipipMode: Always}}": (1, 42, "ipip-ipv6"),
+    "pools: {p: {cidr: 10.244.0.0/16, blockSize: 19}}": (1, 45, "block-size"),
+    "pools: {p: {cidr: 10.244.0.0/16, blockSize: 33}}": (1, 45, "block-size"),
+    "pools: {p: {cidr: 'fd00::/48', blockSize: 26}}": (1, 43, "block-size"),
+    "pools: {p: {cidr: 10.244.0.0/27}}": (1, 9, "block-size"),
+    "pools: {p: {cidr: 169.254.0.0/17}}": (1, 19, "link-local"),
+    "pools: {p: {cidr: 'fe80::/64'}}": (1, 19, "link-local"),
+    POOL + "nodes: {a: {address: 10.244.9.1/24}}": (1, 19, "covers-node"),
+    "pools: {p: {cidr: 10.244.0.0/16}, q: {cidr: 10.244.64.0/18}}": (1, 45, "pool-overlap"),
+    "pools: {q: {cidr: 10.244.64.0/18}, p: {cidr: 10.244.0.0/16}}": (1, 46, "pool-overlap"),
+    "calico_backend: vxlan\npools: {p: {cidr: 10.244.0.0/16, encapsulation: IPIP}}": (2, 49, "needs-bgp"),
+    "calico_backend: vxlan\npools: {p: {cidr: 10.244.0.0/16}}": (2, 9, "needs-bgp"),
+    "calico_backend: none\npools: {p: {cidr: 10.244.0.0/16, ipipMode: Always}}": (2, 44, "needs-bgp"),
+    POOL + "nodes: {a: {address: 10.0.0.1/24, blocks: [10.9.0.0/26]}}": (2, 44, "block-outside"),
+    "nodes: {a: {address: 10.0.0.1/24, blocks: [10.9.0.0/26]}}": (1, 44, "block-outside"),
+    POOL + "nodes: {a: {address: 10.0.0.1/24, blocks: [10.244.0.0/25]}}": (2, 44, "block-length"),
+    POOL + "nodes: {a: {address: 10.0.0.1/24, blocks: [10.244.0.0/27]}}": (2, 44, "block-length"),
+    POOL + "nodes: {a: {address: 10.0.0.1/24, blocks: [10.244.0.0/26, 10.244.0.0/26]}}": (2, 59, "duplicate"),
+    POOL
+    + "nodes:\n  a: {address: 10.0.0.1/24, blocks: [10.244.0.0/26]}\n"
+    + "  b: {address: 10.0.0.2/24, blocks: [10.244.0.0/26]}": (4, 38, "block-owners"),
+    POOL
+    + "nodes:\n  a: {address: 10.0.0.1/24, blocks: [10.244.0.5/32]}\n"
+    + "  b: {address: 10.0.0.2/24, blocks: [10.244.0.5/32]}": (4, 38, "block-owners"),
+    "nodes: {a: {address: 'fd00::1/64'}}": (1, 22, "ipv6-node"),
+    "nodes: {a: {address: 10.0.0.0/24}}": (1, 22, "unusable-address"),
+    "nodes: {a: {address: 10.0.0.255/24}}": (1, 22, "unusable-address"),
+    "nodes: {a: {address: 224.0.0.1/32}}": (1, 22, "unusable-address"),
+    "pools: {p: {cidr: 10.244.0.0/16, vxlanMode: CrossSubnet}}\nnodes: {a: {address: 10.0.0.1}}": (2, 22, "no-mask"),
+    "nodes: {a: {address: 10.0.0.1/24}, b: {address: 10.0.0.1/24}}": (1, 49, "duplicate-address"),
+    "nodes: {a: {address: 10.0.0.1/16}, b: {address: 10.0.1.1/24}}": (1, 49, "asymmetric-masks"),
+    "nodes: {a: {address: 10.0.0.1/24, ipipTunnelAddress: 10.244.0.1}}": (1, 54, "tunnel-outside"),
+    POOL + "nodes: {a: {address: 10.0.0.1/24, vxlanTunnelAddress: 10.244.0.1}}": (2, 55, "tunnel-outside"),
+    "nodes: {a: {address: 10.0.0.1/24, vxlanTunnelAddress: 'fd00::1'}}": (1, 55, "ipv6-tunnel"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, nodes: rack ==}}": (2, 47, "selector"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, nodes: has(rack)}}": (2, 47, "no-node"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9}}": (2, 9, "missing"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.2, asNumber: 1}}": (2, 17, "peer-is-node"),
+    MEMBERS + "peers: {t: {ip: 'fd00::1', asNumber: 1}}": (2, 17, "ipv6-peer"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1}, u: {ip: 10.0.0.9, asNumber: 2}}": (2, 49, "duplicate-peer"),
+    POOL + MEMBERS + "peers: {t: {ip: 10.244.0.9, asNumber: 1}}": (3, 17, "peer-in-pool"),
+    "calico_backend: vxlan\n" + MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1}}": (3, 9, "needs-bgp"),
+    POOL + "---\n" + POOL: (3, 9, "duplicate"),
+    "asNumber: 1\n---\nasNumber: 2": (3, 11, "contradiction"),
+}
+
+CALICO = {
+    "kind: BGPFilter\nmetadata: {name: f}": (1, 7, "unknown-kind"),
+    "kind: IPPool\nspec: {cidr: 10.244.0.0/16}": (1, 1, "missing"),
+    "kind: IPPool\nmetadata: {name: p}": (2, 18, "missing"),
+    "kind: IPPool\nmetadata: {name: p}\nspec: {cidr: 10.244.0.0/16, ipipmode: Always}": (3, 29, "unknown-key"),
+    "kind: IPPool\nmetadata: {name: p}\nspec: {cidr: 10.244.0.0/16, ipipMode: always}": (3, 39, "choice"),
+    "kind: Node\nmetadata: {name: a}\nspec: {bgp: {}}": (3, 13, "missing"),
+    "apiVersion: v1\nkind: Node\nmetadata: {name: a}": (1, 13, "choice"),
+    "kind: Node\nmetadata: {name: a}\nspec: {bgp: {ipv4Address: 10.0.0.1/24, ipv6Address: 'fd00::1/64'}}": (
+        (3, 40, "unsupported")
+    ),
+    "kind: BGPConfiguration\nmetadata: {name: node.a}": (2, 18, "unsupported"),
+    "kind: BGPConfiguration\nmetadata: {name: default}\nspec: {serviceClusterIPs: [{cidr: 10.96.0.0/12}]}": (
+        (3, 8, "unsupported")
+    ),
+    "kind: FelixConfiguration\nmetadata: {name: default}\nspec: {vxlanMTU: 1400}": (3, 8, "unsupported"),
+    "kind: ConfigMap\nmetadata: {name: other}": (2, 18, "unsupported"),
+    "kind: BlockAffinity\nmetadata: {name: x}\nspec: {cidr: 10.244.0.0/26}": (3, 7, "missing"),
+    "kind: List\nitems: [5]": (2, 9, "type"),
+    MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: 10.0.0.9}": (5, 7, "missing"),
+    MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: '10.0.0.9:0', asNumber: 1}": (5, 16, "range"),
+    MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: tor, asNumber: 1}": (5, 16, "address"),
+    MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: '[fd00::9]:1790', asNumber: 1}": (
+        5,
+        16,
+        "ipv6-peer",
+    ),
+    MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: 10.0.0.9, asNumber: 1, node: c}": (
+        (5, 45, "no-node")
+    ),
+    MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: 10.0.0.9, asNumber: 1, filters: [f]}": (
+        (5, 39, "unsupported")
+    ),
+    MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: 10.0.0.9, asNumber: 1, nextHopMode: Self}": (
+        (5, 52, "unsupported")
+    ),
+    MEMBERS
+    + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: 10.0.0.9, asNumber: 1, node: a, nodeSelector: all()}": (
+        (5, 62, "both-forms")
+    ),
+    MEMBERS
+    + "---\nkind: BGPPeer\nmetadata: {name: t}\n"
+    + "spec: {peerIP: 10.0.0.9, asNumber: 1, password: {secretKeyRef: {name: s, key: k}}}": (5, 39, "unsupported"),
+    POOL + "---\nkind: BlockAffinity\nmetadata: {name: x}\nspec: {node: c, cidr: 10.244.0.0/26}": (
+        (5, 14, "unknown-node")
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "problem"), (ONE_VALUE | TOGETHER | CALICO).items())
+def test_a_mistake_is_the_only_problem_and_has_its_place(text: str, problem: tuple[int, int, str]) -> None:
+    assert seen(bad(text)) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "pools: {p: {cidr: 10.0.0.0/8, ipipMode: Always, vxlanMode: Always}}",
+            (
+                "c.yaml:1:60: pools.p.vxlanMode: "
+                "ipipMode and vxlanMode cannot both be set (ipipMode: Always, vxlanMode: Always)"
+            ),
+        ),
+        (
+            "pools: {blue: {cidr: 10.244.0.0/16, ipipmode: Always}}",
+            "c.yaml:1:37: pools.blue.ipipmode: unknown key; did you mean ipipMode?",
+        ),
+        (
+            "pools: {blue: {cidr: 10.244.1.1/16}}",
+            "c.yaml:1:22: pools.blue.cidr: 10.244.1.1/16 has host bits set; the network is 10.244.0.0/16",
+        ),
+        (
+            "calico_backend: birds",
+            "c.yaml:1:17: calico_backend: birds is none of bird, vxlan, none; did you mean bird?",
+        ),
+        ("kind: IPPol", "c.yaml:1:7: kind: IPPol is not understood; did you mean IPPool?"),
+        (
+            POOL + "---\n" + POOL,
+            "c.yaml:3:9: pools.p: pool p is already given at c.yaml:1:9",
+        ),
+    ],
+)
+def test_a_problem_reads_like_a_compilers(text: str, words: str) -> None:
+    assert [str(problem) for problem in bad(text)] == [words]
+
+
+def test_five_different_mistakes_in_one_file_give_five_located_problems() -> None:
+    text = """\
+    calico_backend: birds
+    pools:
+      blue: {cidr: 10.244.0.0/16, ipipMode: Always, vxlanMode: CrossSubnet}
+    nodes:
+      a1: {address: 10.0.0.1/24, blocks: [10.99.1.0/26], colour: x}
+      a2: {address: 10.0.0.1/24}
+    """
+    assert seen(bad(text)) == [
+        (1, 17, "choice"),
+        (3, 60, "both-modes"),
+        (5, 39, "block-outside"),
+        (5, 54, "unknown-key"),
+        (6, 17, "duplicate-address"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pools: {p: {cidr: 10.0.0.0}}\nnodes: {a: {address: 10.0.0.1/24, blocks: [10.244.0.0/26]}}",
+        "pools: 5\nnodes: {a: {address: 10.0.0.1/24, ipipTunnelAddress: 10.244.0.1}}",
+        "nodes: {a: {address: x, labels: {r: a}}}\npeers: {t: {ip: 10.0.0.9, asNumber: 1, nodes: r == 'a'}}",
+        POOL + "nodes: {a: {address: x, blocks: [10.244.0.0/26]}}",
+        "kind: IPPol\nmetadata: {name: p}\n---\nnodes: {a: {address: 10.0.0.1/24, blocks: [10.244.0.0/26]}}",
+    ],
+)
+def test_what_could_not_be_read_is_not_called_absent(text: str) -> None:
+    assert len(bad(text)) == 1
+
+
+def test_the_same_object_in_two_files_is_a_problem_that_names_both_places() -> None:
+    one, two = documents(MEMBERS, "one.yaml"), documents("nodes: {b: {address: 10.0.0.3/24}}", "two.yaml")
+    loaded = read([*one, *two])
+    assert isinstance(loaded, tuple)
+    (problem,) = loaded
+    assert str(problem) == "two.yaml:1:9: nodes.b: node b is already given at one.yaml:1:36"
+
+
+def test_overlaps_are_found_across_a_borrowed_address_between_them() -> None:
+    text = """\
+    pools: {p: {cidr: 10.244.0.0/16, disabled: true}}
+    nodes:
+      a: {address: 10.0.0.1/24, blocks: [10.244.0.0/26]}
+      b: {address: 10.0.0.2/24, blocks: [10.244.0.5/32, 10.244.0.32/27]}
+    """
+    assert seen(bad(text)) == [(4, 53, "block-length"), (4, 53, "block-overlap")]
+
+
+def test_an_address_borrowed_from_another_nodes_block_is_no_problem() -> None:
+    intent = good(
+        POOL
+        + dedent("""\
+        nodes:
+          a: {address: 10.0.0.1/24, blocks: [10.244.0.0/26]}
+          b: {address: 10.0.0.2/24, blocks: [10.244.0.5/32]}
+        """)
+    )
+    assert [str(node.blocks[0]) for node in intent.nodes] == ["10.244.0.0/26", "10.244.0.5/32"]
+
+
+def test_nested_networks_are_no_problem_where_both_masks_give_the_same_answer() -> None:
+    intent = good("nodes: {a: {address: 10.0.0.1/16}, b: {address: 10.1.0.1/24}, c: {address: 10.0.9.1/16}}")
+    assert len(intent.nodes) == 3
+
+
+def test_a_long_or_unprintable_value_does_not_spoil_the_message() -> None:
+    (problem,) = bad('calico_backend: "' + "x\\n" * 100_000 + '"')
+    assert len(str(problem)) < 250
+    assert str(problem).isprintable()
