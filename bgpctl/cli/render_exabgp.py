@@ -15,7 +15,7 @@ from bgpctl.core.model import Intent
 from bgpctl.core.sessions import speaker_config
 from bgpctl.speaker import conf
 
-BRIDGE_COMMAND: Final = "/opt/bgpctl/bin/python3 -m bgpctl.speaker.bridge /run/bgpctl/bridge.sock"
+BRIDGE_COMMAND: Final = "/usr/bin/env python3 -m bgpctl.speaker.bridge /run/bgpctl/bridge.sock"
 _PLACEHOLDER: Final = "the-password"
 
 

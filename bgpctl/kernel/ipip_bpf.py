@@ -1,5 +1,5 @@
 """
-IP in IP where the kernel has no ipip module: a veth end named tunl0 and two BPF programs at its and the underlay's hooks.
+IP in IP where the kernel has no ipip module: a veth end named tunl0, and two BPF programs, at its and the underlay's hook.
 
 Routes look the same as with the module, and nothing has to stay alive for packets to flow: the hooks hold the
 programs, the programs hold their map. A TUN device would do as well, but has a carrier only while a process keeps it
@@ -21,7 +21,7 @@ from bgpctl.core.model import IPIP_LINK, Address, Decap, Link, Mac
 from bgpctl.kernel import decode, encode
 from bgpctl.kernel.bpf import programs, syscalls, tc
 from bgpctl.kernel.decode import LinkFacts
-from bgpctl.kernel.links import Links, mending
+from bgpctl.kernel.links import Links, keep_link_local_away, mending
 from bgpctl.kernel.netlink import Netlink
 
 _PEER: Final = "tunl0-end"
@@ -75,6 +75,7 @@ class BpfIpip:
         found = self._all()
         if link.name not in found:
             self._links.create({"ifname": link.name, "kind": "veth", "peer": _PEER, "address": _MAC})
+            keep_link_local_away(link.name)
             found = self._all()
         if _PEER not in found:
             raise OSError(errno.EEXIST, f"{link.name} is no device of ours")

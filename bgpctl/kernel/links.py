@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from bgpctl.core.model import ALIAS, InterfaceAddress, Link, Vxlan
+from bgpctl.core.model import ALIAS, InterfaceAddress, Link, Sysctl, Vxlan
+from bgpctl.kernel import sysctl
 from bgpctl.kernel.netlink import open_socket, port_id_of
 
 Arguments: TypeAlias = Mapping[str, object]
 """Keyword arguments of pyroute2's `link`."""
 
+_ADDR_GEN_NONE: Final = "1"  # IN6_ADDR_GEN_MODE_NONE
 _DF_INHERIT: Final = 2  # VXLAN_DF_INHERIT: the outer DF bit follows the inner packet's
 
 
@@ -66,6 +68,15 @@ def mending(wanted: Link, present: Link) -> Arguments:
 def is_move(wanted: Vxlan, present: Vxlan) -> bool:
     """Whether only the local address differs, if anything."""
     return replace(present, local=wanted.local) == wanted
+
+
+def keep_link_local_away(name: str) -> None:
+    """
+    Have the kernel add no IPv6 link-local address of its own, which would come late and unasked for: what a tunnel
+    needs to reach its other ends is static. Has to be said before the link goes up.
+    """
+    with suppress(FileNotFoundError):  # IPv6 may be switched off
+        sysctl.write(Sysctl(f"net/ipv6/conf/{name}/addr_gen_mode", _ADDR_GEN_NONE))
 
 
 def _local(kind: Vxlan) -> Arguments:

@@ -35,7 +35,7 @@ from bgpctl.kernel.decode import LinkFacts
 from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.hints import hint
 from bgpctl.kernel.ipip import IpipDriver
-from bgpctl.kernel.links import Links, is_move, mending, vxlan_creation, vxlan_move
+from bgpctl.kernel.links import Links, is_move, keep_link_local_away, mending, vxlan_creation, vxlan_move
 from bgpctl.kernel.netlink import Message, Netlink, Request
 from bgpctl.kernel.watch import Watch
 from bgpctl.ports import Kernel, Unavailable
@@ -43,7 +43,6 @@ from bgpctl.ports import Kernel, Unavailable
 T = TypeVar("T")
 
 _ABSENT: Final = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL})
-_ADDR_GEN_NONE: Final = "1"  # IN6_ADDR_GEN_MODE_NONE
 _WATCHED_SYSCTLS: Final = ("net/ipv4/ip_forward",)
 _WATCHED_LINK_SYSCTLS: Final = ("forwarding", "rp_filter")
 
@@ -262,7 +261,7 @@ class LinuxKernel(Kernel):
         present = scene.links.get(wanted.name)
         if present is None:
             self._links.create(vxlan_creation(wanted, kind, scene.index(kind.underlay)))
-            _keep_link_local_away(wanted.name)
+            keep_link_local_away(wanted.name)
             scene = self._scene()
             present = scene.links[wanted.name]
         if not isinstance(present.kind, Vxlan) or not is_move(kind, present.kind):
@@ -274,15 +273,6 @@ class LinuxKernel(Kernel):
     def _put_address(self, wanted: LinkAddress, scene: _Scene) -> None:
         with suppress(FileExistsError):
             self._links.add_address(scene.index(wanted.link), wanted.address)
-
-
-def _keep_link_local_away(name: str) -> None:
-    """
-    All entries of the device are static: it needs no IPv6 link-local address, which the kernel would add to it seconds
-    after it went up. Has to come before that.
-    """
-    with suppress(FileNotFoundError):  # IPv6 may be switched off
-        sysctl.write(Sysctl(f"net/ipv6/conf/{name}/addr_gen_mode", _ADDR_GEN_NONE))
 
 
 def _read(

@@ -19,8 +19,10 @@ from bgpctl.core.effects import Failure, Op, Put, Remove
 from bgpctl.core.model import (
     Address,
     Dataplane,
+    Decap,
     FdbEntry,
     InterfaceAddress,
+    Ipip,
     Link,
     LinkAddress,
     Mac,
@@ -58,6 +60,15 @@ ROUTE: Final = Route(Prefix.parse("10.244.2.0/26"), next_hop=HOP.id)
 ROUTE6: Final = Route(Prefix.parse("fd00:244:2::/64"), next_hop=HOP6.id)
 STACK: Final = (VXLAN, ADDRESS, ADDRESS6, FDB, NEIGHBOUR, NEIGHBOUR6, HOP, HOP6, ROUTE, ROUTE6)
 """Everything that VXLAN to one other node needs, in the order of addition."""
+
+
+TUNNEL: Final = Link("tunl0", Ipip(), 1480)
+TUNNEL_ADDRESS: Final = LinkAddress("tunl0", InterfaceAddress.parse("10.245.1.0/32"))
+DECAP: Final = Decap("tunl0", "eth0", Address.parse("10.0.0.1"), (Address.parse("10.0.0.2"), Address.parse("10.0.0.3")))
+TUNNEL_HOP: Final = NextHop(0x42000003, "tunl0", Address.parse("10.0.0.2"), onlink=True)
+TUNNEL_ROUTE: Final = Route(Prefix.parse("10.245.2.0/26"), next_hop=TUNNEL_HOP.id)
+TUNNEL_STACK: Final = (TUNNEL, TUNNEL_ADDRESS, DECAP, TUNNEL_HOP, TUNNEL_ROUTE)
+"""Everything that IPIP to one other node needs, in the order of addition."""
 
 
 class Rig(Protocol):

@@ -32,6 +32,7 @@ from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, open_sock
 from tests.contract.kernel_rig import (
     ADDRESS,
     ADDRESS6,
+    DECAP,
     DIRECT,
     ETH0,
     FDB,
@@ -44,6 +45,11 @@ from tests.contract.kernel_rig import (
     ROUTE,
     ROUTE6,
     STACK,
+    TUNNEL,
+    TUNNEL_ADDRESS,
+    TUNNEL_HOP,
+    TUNNEL_ROUTE,
+    TUNNEL_STACK,
     VXLAN,
     Bell,
     FakeRig,
@@ -84,7 +90,7 @@ def rig(request: pytest.FixtureRequest) -> Rig:
 
 
 def test_every_object_is_observed_as_it_was_put(rig: Rig) -> None:
-    everything = (*STACK, DIRECT, BLOCK, BLOCK6, FORWARDING, LOOSE)
+    everything = (*STACK, *TUNNEL_STACK, DIRECT, BLOCK, BLOCK6, FORWARDING, LOOSE)
     put(rig.kernel, *everything)
     assert missing(rig.kernel, *everything) == set()
 
@@ -104,10 +110,14 @@ def test_every_object_is_observed_as_it_was_put(rig: Rig) -> None:
         (ROUTE, Route(ROUTE.prefix, RouteType.BLACKHOLE)),
         (BLOCK, BLOCK._replace(type=RouteType.UNICAST, next_hop=DIRECT.id)),
         (ROUTE6, Route(ROUTE6.prefix, RouteType.BLACKHOLE)),
+        (TUNNEL, replace(TUNNEL, mtu_bytes=1400)),
+        (DECAP, DECAP._replace(sources=(Address.parse("10.0.0.9"),))),
+        (DECAP, DECAP._replace(sources=(), local=Address.parse("10.0.0.9"))),
+        (TUNNEL_HOP, TUNNEL_HOP._replace(link="eth0", onlink=False)),
     ],
 )
 def test_a_put_replaces_what_has_the_same_key(rig: Rig, before: Thing, now: Thing) -> None:
-    put(rig.kernel, *STACK, DIRECT, BLOCK)
+    put(rig.kernel, *STACK, *TUNNEL_STACK, DIRECT, BLOCK)
     assert missing(rig.kernel, before, now) == {now}
     put(rig.kernel, now)
     assert missing(rig.kernel, before, now) == {before}
@@ -121,7 +131,7 @@ def test_a_put_never_leaves_two_objects_with_one_key(rig: Rig) -> None:
 
 
 def test_removed_objects_are_gone(rig: Rig) -> None:
-    everything = (*STACK, BLOCK, BLOCK6)
+    everything = (*STACK, *TUNNEL_STACK, BLOCK, BLOCK6)
     put(rig.kernel, *everything)
     for thing in reversed(everything):
         remove(rig.kernel, thing)
@@ -129,7 +139,7 @@ def test_removed_objects_are_gone(rig: Rig) -> None:
 
 
 def test_removing_what_is_absent_is_no_failure(rig: Rig) -> None:
-    remove(rig.kernel, *STACK, BLOCK, BLOCK6, NODE._replace(link="nowhere"))
+    remove(rig.kernel, *STACK, *TUNNEL_STACK, BLOCK, BLOCK6, NODE._replace(link="nowhere"))
     put(rig.kernel, VXLAN)
     remove(rig.kernel, *STACK[1:], BLOCK, BLOCK6)
 
@@ -153,6 +163,7 @@ def test_each_refusal_names_its_operation_and_the_others_are_done(rig: Rig) -> N
         (LinkAddress("nowhere", ADDRESS.address), errno.ENODEV),
         (FDB._replace(link="eth0"), errno.EOPNOTSUPP),
         (HOP._replace(link="nowhere"), errno.ENODEV),
+        (DECAP, errno.ENODEV),
     ],
 )
 def test_what_cannot_be_is_refused(rig: Rig, thing: Thing, code: int) -> None:
@@ -180,10 +191,11 @@ def test_another_metric_is_a_second_route(rig: Rig) -> None:
     assert missing(rig.kernel, BLOCK, other) == {other}
 
 
-def test_a_removed_link_takes_everything_on_it_along(rig: Rig) -> None:
-    put(rig.kernel, *STACK)
-    remove(rig.kernel, VXLAN)
-    assert missing(rig.kernel, *STACK) == set(STACK)
+@pytest.mark.parametrize("stack", [STACK, TUNNEL_STACK])
+def test_a_removed_link_takes_everything_on_it_along(rig: Rig, stack: tuple[Thing, ...]) -> None:
+    put(rig.kernel, *stack)
+    remove(rig.kernel, stack[0])
+    assert missing(rig.kernel, *stack) == set(stack)
 
 
 def test_a_removed_underlay_takes_the_vxlan_device_along(rig: Rig) -> None:
@@ -252,18 +264,18 @@ def test_the_watch_tells_of_others_and_not_of_ourselves(rig: Rig) -> None:
     bell = Bell()
     rig.kernel.watch(bell.ring)
     bell.rang_within(0.1)  # the first call may come at once
-    put(rig.kernel, *STACK, BLOCK, FORWARDING)
+    put(rig.kernel, *STACK, *TUNNEL_STACK, BLOCK, FORWARDING)
     put(rig.kernel, replace(VXLAN, mtu_bytes=1400, mac=Mac("66:00:00:00:00:99")))
-    remove(rig.kernel, *reversed(STACK))
+    remove(rig.kernel, *reversed((*STACK, *TUNNEL_STACK)))
     assert not bell.rang_within(0.3)
     for op in (*puts(STRANGER), *removals(STRANGER)):
         rig.stranger(op)
         assert bell.rang_within(1.0), op
 
 
-@pytest.mark.parametrize("thing", [*STACK[1:], VXLAN])
+@pytest.mark.parametrize("thing", [*STACK[1:], VXLAN, *TUNNEL_STACK[1:], TUNNEL])
 def test_the_watch_tells_of_everything_of_ours_that_somebody_removes(rig: Rig, thing: Thing) -> None:
-    put(rig.kernel, *STACK)
+    put(rig.kernel, *STACK, *TUNNEL_STACK)
     bell = Bell()
     rig.kernel.watch(bell.ring)
     bell.rang_within(0.1)
@@ -304,6 +316,8 @@ _POOL: tuple[Thing, ...] = (
     *(NEIGHBOUR, NEIGHBOUR6, NEIGHBOUR._replace(mac=Mac("66:00:00:00:00:99"))),
     *(HOP, HOP, HOP6, DIRECT, HOP._replace(link="eth0", gateway=DIRECT.gateway, onlink=False)),
     *(ROUTE, ROUTE6, BLOCK, BLOCK6, ROUTE._replace(next_hop=DIRECT.id), ROUTE._replace(metric=7)),
+    *(TUNNEL, TUNNEL, replace(TUNNEL, up=False), TUNNEL_ADDRESS, DECAP, DECAP._replace(sources=()), TUNNEL_HOP),
+    *(TUNNEL_ROUTE, TUNNEL_HOP._replace(link="vxlan.test")),
     *(Route(Prefix.parse("10.244.3.0/26"), link="vxlan.test"), Route(Prefix.parse("fd00:3::/64"), link="vxlan.test")),
     *(Route(Prefix.parse("10.244.4.0/26"), gateway=Address.parse("10.0.0.9"), link="eth0"),),
     *(Route(ROUTE.prefix, RouteType.BLACKHOLE), BLOCK._replace(type=RouteType.UNICAST, next_hop=HOP.id)),
@@ -319,6 +333,23 @@ def _by_the_book(dataplane: Dataplane, op: Op) -> tuple[Dataplane, list[int]]:
 
 def _ours(dataplane: Dataplane) -> set[Thing]:
     return {thing for thing in owned(dataplane) if not isinstance(thing, Sysctl)}
+
+
+@pytest.mark.kernel
+@needs_root
+def test_lost_events_count_as_a_change(linux: LinuxRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bgpctl.kernel.watch._RECEIVE_BUFFER_BYTES", 1)  # the kernel's least: a few events
+    bell = Bell()
+    linux.kernel.watch(bell.ring)
+    put(linux.kernel, *(Route(prefix, RouteType.BLACKHOLE) for prefix in _blocks(500)))
+    assert bell.rang_within(1.0)
+
+
+@pytest.mark.kernel
+@needs_root
+def test_a_sysctl_outside_net_is_refused(linux: LinuxRig) -> None:
+    outside = [Sysctl("kernel/panic", "0"), Sysctl("net/../kernel/panic", "0")]
+    assert refusals(linux.kernel.apply(puts(*outside))) == [(name, errno.EINVAL) for name in outside]
 
 
 @pytest.mark.kernel

@@ -69,7 +69,7 @@ def test_a_connection_is_not_yet_a_session() -> None:
     ("reason", "notified"),
     [("closing connection", False), ("notification received (6,2)", True), ("notification sent (4,0)", True)],
 )
-def test_only_a_notification_forbids_to_retain(reason: str, notified: bool) -> None:  # noqa: FBT001
+def test_only_a_notification_forbids_to_retain(reason: str, notified: bool) -> None:
     assert event(line("state", state="down", reason=reason)) == SessionDown(PEER, reason, notified=notified)
 
 
@@ -89,7 +89,7 @@ def test_an_open_without_graceful_restart_says_so() -> None:
 
 
 @pytest.mark.parametrize(("flags", "preserved"), [(["restart"], True), ([], False)])
-def test_the_forwarding_bit_is_what_exabgp_calls_restart(flags: list[str], preserved: bool) -> None:  # noqa: FBT001
+def test_the_forwarding_bit_is_what_exabgp_calls_restart(flags: list[str], preserved: bool) -> None:
     capability = {"time": 60, "address-family-flags": {"ipv4/unicast": flags}, "restart-flags": ["forwarding"]}
     opening = opened({"64": capability})
     assert isinstance(opening, SessionOpened)

@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
+from netaddr import EUI, mac_unix_expanded, valid_mac
+
 from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree, kind_of, shown
 from bgpctl.core.model import Address, Asn, InterfaceAddress, Mac, Place, Prefix, Problem
 
@@ -22,8 +24,8 @@ _LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _NAME: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _LONGEST_NAME: Final = 253
 _LONGEST_KEY: Final = 60
-_MAC: Final = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
-"""Unicast: the lowest bit of the first octet is the group bit."""
+_GROUP_BIT: Final = 1
+"""Of a MAC address's first octet: set, it names a group."""
 _PLAIN_ADDRESS: Final = re.compile(r"[0-9a-fA-F.:]+(/[0-9]{1,3})?")
 """No zone (fe80::1%eth0) and no dotted mask, which Python would take."""
 _DOTTED_ASN: Final = re.compile(r"([0-9]{1,5})\.([0-9]{1,5})")
@@ -319,7 +321,8 @@ def _not_among(text: str, allowed: list[str]) -> str:
 
 
 def _mac(scalar: Scalar) -> Mac:
-    text = scalar.text.lower()
-    if not _MAC.fullmatch(text):
+    # Any notation that engineers use: 66:f9:37:c3:7e:94, 66-F9-37-C3-7E-94, 66f9.37c3.7e94.
+    mac = EUI(scalar.text, dialect=mac_unix_expanded) if valid_mac(scalar.text) else None
+    if mac is None or mac.words[0] & _GROUP_BIT:
         raise ValueError(f"{shown(scalar.text)} is not a unicast MAC address such as 66:f9:37:c3:7e:94")
-    return Mac(text)
+    return Mac(str(mac))
