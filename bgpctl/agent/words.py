@@ -74,6 +74,8 @@ def missing(item: Missing) -> str:
             return (
                 f"{item.subject} is unreachable: node {item.detail} has no tunnel address and no block to take it from"
             )
+        case Lack.IPV6_POOL:
+            return f"pool {item.subject} is not routed: IPv6 is not supported yet"
         case Lack.KEY_TAKEN:
             return f"{item.subject} is taken by somebody else's object ({item.detail}): see `ip route`"
         case _:

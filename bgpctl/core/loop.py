@@ -252,12 +252,12 @@ def _intent_loaded(state: State, intent: Intent, at_s: float) -> Step:
 
 
 def own_blocks(state: State) -> frozenset[Prefix]:
-    """The blocks this node announces: its own, in pools that may be exported."""
+    """The blocks this node announces: its own IPv4 ones, in pools that may be exported."""
     intent = state.intent
     node = intent.node(state.node) if intent else None
     if intent is None or node is None:
         return frozenset()
-    pools = {block: intent.pool_of(block) for block in node.blocks}
+    pools = {block: intent.pool_of(block) for block in node.blocks if block.version == 4}
     return frozenset(block for block, pool in pools.items() if pool and not pool.disable_bgp_export)
 
 

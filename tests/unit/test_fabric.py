@@ -1,5 +1,7 @@
 """From intent and paths to kernel objects, case by case."""
 
+from dataclasses import replace
+
 import pytest
 
 from bgpctl.core.fabric import derive
@@ -16,6 +18,7 @@ from bgpctl.core.model import (
     LinkAddress,
     Mode,
     NextHop,
+    Pool,
     Prefix,
     RouteType,
     Vni,
@@ -143,6 +146,17 @@ def test_a_remote_that_no_route_leads_to_is_missing_with_its_pool() -> None:
         (Lack.NEXT_HOP_UNRESOLVED, "10.1.0.3", "pool blue"),
         (Lack.NEXT_HOP_UNRESOLVED, "10.1.0.4", "pool blue"),
     ]
+
+
+def test_an_ipv6_pool_is_not_routed_and_that_is_told() -> None:
+    intent = two_racks(ipip=Mode.ALWAYS)
+    six = Pool("six", Prefix.parse("fd00:244::/48"), vxlan_mode=Mode.ALWAYS)
+    a1, *others = intent.nodes
+    block = Prefix.parse("fd00:244::/122")
+    both = replace(intent, pools=(*intent.pools, six), nodes=(replace(a1, blocks=(*a1.blocks, block)), *others))
+    desired = derived(both)
+    assert desired.dataplane == derived(intent).dataplane
+    assert [(item.lack, item.subject) for item in desired.missing] == [(Lack.IPV6_POOL, "six")]
 
 
 def test_every_wanted_object_has_a_reason() -> None:

@@ -9,6 +9,7 @@ Refuses to know: what is in the kernel of ours already.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 
 from bgpctl.core.fabric import direct, ipip, vxlan
@@ -47,11 +48,13 @@ def derive(
     `names` has the name of each BGP peer, for the reasons; `choices` the best path of each prefix that policy let
     in. Of `observed`, this node's kernel, only objects that are not ours are looked at.
     """
+    intent, not_yet = _ipv4_part(intent)
+    node = next(member for member in intent.nodes if member.name == node.name)
     underlay = underlay_of(observed, node)
     if underlay is None:
         subject = str(node.address.address)
         unknown = Withheld(Hold.FACTS_UNKNOWN, subject)
-        return gather(_local(node), [Missing(Lack.UNDERLAY_UNKNOWN, subject)], [*withheld, unknown])
+        return gather(_local(node), [*not_yet, Missing(Lack.UNDERLAY_UNKNOWN, subject)], [*withheld, unknown])
     found = [*_by_bgp(intent, names, choices), *vxlan.reaches(intent, node)]
     reaches = [item for item in found if isinstance(item, Reach)]
     missing = [item for item in found if isinstance(item, Missing)]
@@ -61,7 +64,7 @@ def derive(
         _tunnels(intent, node, underlay),
         _remote(node, reaches, hops),
     )
-    return gather(wanted, [*missing, *unresolved], withheld)
+    return gather(wanted, [*not_yet, *missing, *unresolved], withheld)
 
 
 def encapsulation_to(pool: Pool, node: Node, remote: Address) -> Encapsulation:
@@ -69,6 +72,14 @@ def encapsulation_to(pool: Pool, node: Node, remote: Address) -> Encapsulation:
     if pool.mode is Mode.CROSS_SUBNET and node.address.network.holds(remote):
         return Encapsulation.DIRECT
     return pool.encapsulation
+
+
+def _ipv4_part(intent: Intent) -> tuple[Intent, list[Missing]]:
+    """The intent without its IPv6 pools and blocks, which are not routed yet, and what is missing by that."""
+    nodes = (replace(node, blocks=tuple(b for b in node.blocks if b.version == 4)) for node in intent.nodes)
+    pools = tuple(pool for pool in intent.pools if pool.cidr.version == 4)
+    missing = [Missing(Lack.IPV6_POOL, pool.name) for pool in intent.pools if pool.cidr.version == 6]
+    return replace(intent, pools=pools, nodes=tuple(nodes)), missing
 
 
 def _local(node: Node) -> Iterator[Reasoned]:
