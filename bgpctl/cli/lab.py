@@ -232,10 +232,14 @@ def exec_command(name: str | None, where: str, command: tuple[str, ...]) -> None
     namespace = found.names.of(where)
     if namespace not in space.names(namespace):
         raise click.UsageError(f"{where} is no part of lab {found.names.lab}")
-    variables = {"BGPCTL_SHOW_RUN_DIR": str(found.run_dir(where)), "BGPCTL_CLEANUP_RUN_DIR": str(found.run_dir(where))}
+    variables = {
+        "BGPCTL_SHOW_RUN_DIR": str(found.run_dir(where)),
+        "BGPCTL_CLEANUP_RUN_DIR": str(found.run_dir(where)),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+    }
     space.enter(namespace)
     try:
-        result = subprocess.run(command, env={**os.environ, **variables}, check=False)
+        result = subprocess.run(("/usr/bin/env", *command), env={**os.environ, **variables}, check=False)
     except OSError as error:
         raise click.ClickException(f"{command[0]}: {error.strerror}") from error
     sys.exit(result.returncode)
