@@ -15,6 +15,7 @@ from bgpctl.core.model import (
     FdbEntry,
     Link,
     LinkAddress,
+    Masquerade,
     Neighbour,
     NextHop,
     Node,
@@ -33,6 +34,8 @@ def why(reason: Why, node: Node) -> str:
             return "own block: unassigned addresses stop here"
         case Because.FORWARDING:
             return "workload packets are forwarded"
+        case Because.NAT_OUTGOING:
+            return "a pool has natOutgoing"
         case Because.NOT_WANTED:
             return "nothing wants it any more"
         case Because.TUNNEL:
@@ -115,6 +118,8 @@ def thing(item: Thing) -> str:
             return f"address {item.address} dev {item.link}"
         case Decap():
             return f"decapsulation on {item.underlay} into {item.link} for {len(item.sources)} sources"
+        case Masquerade():
+            return f"masquerade from {', '.join(map(str, item.sources))}"
         case FdbEntry():
             return f"fdb {item.mac} dst {item.remote} dev {item.link}"
         case Neighbour():

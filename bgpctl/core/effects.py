@@ -20,6 +20,7 @@ from bgpctl.core.model import (
     Link,
     LinkAddress,
     Mac,
+    Masquerade,
     Neighbour,
     NextHop,
     Plain,
@@ -119,6 +120,8 @@ def _objection(dataplane: Dataplane, op: Op) -> int:
             return 0 if link.up else errno.ENETDOWN
         case Route():
             return _route_objection(dataplane, op.thing)
+        case Masquerade():
+            return 0
         case Sysctl(name=name):
             link_name = link_of_sysctl(name)
             return 0 if link_name is None or dataplane.link(link_name) else errno.ENOENT
@@ -181,6 +184,8 @@ def _put(dataplane: Dataplane, thing: Thing) -> Dataplane:
             return replace(dataplane, addresses=_with(dataplane.addresses, thing))
         case Decap():
             return replace(dataplane, decaps=_with(dataplane.decaps, thing))
+        case Masquerade():
+            return replace(dataplane, masquerades=_with(dataplane.masquerades, thing))
         case FdbEntry():
             return replace(dataplane, fdb=_with(dataplane.fdb, thing))
         case Neighbour():
@@ -220,6 +225,8 @@ def _remove(dataplane: Dataplane, thing: Thing) -> Dataplane:
             return _remove_address(dataplane, thing)
         case Decap():
             return replace(dataplane, decaps=_lacking(dataplane.decaps, thing))
+        case Masquerade():
+            return replace(dataplane, masquerades=_lacking(dataplane.masquerades, thing))
         case FdbEntry():
             return replace(dataplane, fdb=_lacking(dataplane.fdb, thing))
         case Neighbour():

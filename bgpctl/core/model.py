@@ -207,6 +207,18 @@ class Decap(NamedTuple):
     sources: tuple[Address, ...]
 
 
+class Masquerade(NamedTuple):
+    """
+    Packets from `sources` to anywhere outside `inside` leave with this node's own address (natOutgoing).
+
+    Both are sorted. UDP packets never leave from `avoided_port`: they would be taken for VXLAN. One per namespace.
+    """
+
+    sources: tuple[Prefix, ...]
+    inside: tuple[Prefix, ...]
+    avoided_port: int
+
+
 class Neighbour(NamedTuple):
     """A permanent ARP or NDP entry."""
 
@@ -265,7 +277,7 @@ class Route(NamedTuple):
     protocol: int = PROTOCOL
 
 
-Thing: TypeAlias = Sysctl | Link | LinkAddress | Decap | FdbEntry | Neighbour | NextHop | Route
+Thing: TypeAlias = Sysctl | Link | LinkAddress | Decap | Masquerade | FdbEntry | Neighbour | NextHop | Route
 """One kernel object."""
 
 Key: TypeAlias = tuple[object, ...]
@@ -282,6 +294,8 @@ def key_of(thing: Thing) -> Key:
             return ("address", thing.link, thing.address)
         case Decap():
             return ("decap", thing.link)
+        case Masquerade():
+            return ("masquerade",)
         case FdbEntry():
             return ("fdb", thing.link, thing.mac)
         case Neighbour():
@@ -304,6 +318,7 @@ class Dataplane:
     sysctls: frozenset[Sysctl] = frozenset()
     addresses: frozenset[LinkAddress] = frozenset()
     decaps: frozenset[Decap] = frozenset()
+    masquerades: frozenset[Masquerade] = frozenset()
     fdb: frozenset[FdbEntry] = frozenset()
     neighbours: frozenset[Neighbour] = frozenset()
     next_hops: frozenset[NextHop] = frozenset()

@@ -62,6 +62,7 @@ def owned(dataplane: Dataplane) -> Dataplane:
         links=links,
         addresses=frozenset(address for address in dataplane.addresses if address.link in names),
         decaps=frozenset(decap for decap in dataplane.decaps if decap.link in names),
+        masquerades=dataplane.masquerades,
         fdb=frozenset(entry for entry in dataplane.fdb if entry.link in names),
         neighbours=frozenset(neighbour for neighbour in dataplane.neighbours if neighbour.link in names),
         next_hops=frozenset(next_hop for next_hop in dataplane.next_hops if next_hop.protocol == PROTOCOL),

@@ -19,6 +19,7 @@ class Because(enum.Enum):
     MEMBER = "member"
     TUNNEL = "tunnel"
     FORWARDING = "forwarding"
+    NAT_OUTGOING = "nat-outgoing"
     NOT_WANTED = "not-wanted"
 
 

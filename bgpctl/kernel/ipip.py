@@ -10,10 +10,9 @@ import errno
 from typing import Final, Protocol
 
 from bgpctl.core.model import IPIP_LINK, Decap, Link
-from bgpctl.kernel import decode, encode
 from bgpctl.kernel.decode import LinkFacts
 from bgpctl.kernel.ipip_kernel import KernelIpip
-from bgpctl.kernel.links import Links
+from bgpctl.kernel.links import Links, list_links
 from bgpctl.kernel.netlink import Netlink
 
 KINDS: Final = frozenset({"ipip", "veth"})
@@ -89,7 +88,6 @@ def _module_works() -> bool:
 def _tunnel() -> LinkFacts | None:
     netlink = Netlink()
     try:
-        links = map(decode.link_facts, netlink.dump(encode.RTM_GETLINK, encode.IFINFOMSG.pack(0, 0, 0, 0, 0)))
-        return next((facts for facts in links if facts.name == IPIP_LINK), None)
+        return next((facts for facts in list_links(netlink) if facts.name == IPIP_LINK), None)
     finally:
         netlink.close()

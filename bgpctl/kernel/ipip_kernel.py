@@ -17,8 +17,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from bgpctl.core.model import IPIP_LINK, Address, Decap, Link
-from bgpctl.kernel import decode, encode
-from bgpctl.kernel.links import Links, mending
+from bgpctl.kernel import decode
+from bgpctl.kernel.links import Links, list_links, mending
 from bgpctl.kernel.netlink import Netlink
 
 _TABLE: Final = "bgpctl_ipip"
@@ -85,9 +85,8 @@ class KernelIpip:
         return frozenset({found}) if found else frozenset()
 
     def _find(self, name: str) -> tuple[int, Link] | None:
-        dumped = self._netlink.dump(encode.RTM_GETLINK, encode.IFINFOMSG.pack(0, 0, 0, 0, 0))
-        links = map(decode.link_facts, dumped)
-        return next(((facts.number, decode.link(facts, {})) for facts in links if facts.name == name), None)
+        found = next((facts for facts in list_links(self._netlink) if facts.name == name), None)
+        return (found.number, decode.link(found, {})) if found else None
 
 
 def ruleset(decap: Decap) -> str:

@@ -1,5 +1,6 @@
 """
-Links and addresses through pyroute2: few calls, because it drops arguments that it does not know without a word.
+Links and addresses. They are changed through pyroute2: in few calls, because it drops arguments that it does not know
+without a word.
 
 Refuses to know: what is there already, and what is wanted.
 """
@@ -17,7 +18,9 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from bgpctl.core.model import ALIAS, InterfaceAddress, Link, Sysctl, Vxlan
 from bgpctl.kernel import sysctl
-from bgpctl.kernel.netlink import open_socket, port_id_of
+from bgpctl.kernel.decode import LinkFacts, link_facts
+from bgpctl.kernel.encode import IFINFOMSG, RTM_GETLINK
+from bgpctl.kernel.netlink import Netlink, open_socket, port_id_of
 
 Arguments: TypeAlias = Mapping[str, object]
 """Keyword arguments of pyroute2's `link`."""
@@ -81,6 +84,11 @@ def keep_link_local_away(name: str) -> None:
 
 def _local(kind: Vxlan) -> Arguments:
     return {"vxlan_local" if kind.local.version == 4 else "vxlan_local6": str(kind.local)}
+
+
+def list_links(netlink: Netlink) -> tuple[LinkFacts, ...]:
+    """Every link of the namespace. Raises Unavailable."""
+    return tuple(map(link_facts, netlink.dump(RTM_GETLINK, IFINFOMSG.pack(0, 0, 0, 0, 0))))
 
 
 class Links:

@@ -10,6 +10,7 @@ import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from typing import Final, TypeVar, assert_never
 
@@ -31,11 +32,10 @@ from bgpctl.core.model import (
     Vxlan,
 )
 from bgpctl.kernel import decode, encode, ipip, sysctl
-from bgpctl.kernel.decode import LinkFacts
 from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.hints import hint
 from bgpctl.kernel.ipip import IpipDriver
-from bgpctl.kernel.links import Links, is_move, keep_link_local_away, mending, vxlan_creation, vxlan_move
+from bgpctl.kernel.links import Links, is_move, keep_link_local_away, list_links, mending, vxlan_creation, vxlan_move
 from bgpctl.kernel.netlink import Message, Netlink, Request
 from bgpctl.kernel.watch import Watch
 from bgpctl.ports import Kernel, Unavailable
@@ -104,9 +104,8 @@ class LinuxKernel(Kernel):
         self._watch = None
 
     def _own_ports(self) -> frozenset[int]:
-        return frozenset({self._netlink.port_id, self._links.port_id}) | (
-            self._driver.port_ids() if self._driver else frozenset()
-        )
+        drivers = self._driver.port_ids() if self._driver else frozenset[int]()
+        return drivers | {self._netlink.port_id, self._links.port_id}
 
     # Looking ---------------------------------------------------------------------------------------------------
 
@@ -114,38 +113,33 @@ class LinuxKernel(Kernel):
         scene = self._scene()
         names = scene.names
         links = frozenset(scene.links.values())
-        neighbours = self._dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(0, 0, 0, 0, 0))
-        fdb = self._dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(encode.AF_BRIDGE, 0, 0, 0, 0))
+        dump = self._netlink.dump
+        addresses = dump(encode.RTM_GETADDR, encode.IFADDRMSG.pack(0, 0, 0, 0, 0))
+        fdb = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(encode.AF_BRIDGE, 0, 0, 0, 0))
+        neighbours = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(0, 0, 0, 0, 0))
+        next_hops = dump(encode.RTM_GETNEXTHOP, encode.NHMSG.pack(0, 0, 0, 0))
         return Dataplane(
             links=links,
             sysctls=frozenset(self._sysctls(links)),
-            addresses=_read(
-                self._dump(encode.RTM_GETADDR, encode.IFADDRMSG.pack(0, 0, 0, 0, 0)), names, decode.link_address
-            ),
+            addresses=_read(addresses, names, decode.link_address),
             decaps=self._decaps(links),
             fdb=_read(fdb, names, decode.fdb_entry),
             neighbours=_read(neighbours, names, decode.neighbour),
-            next_hops=_read(self._dump(encode.RTM_GETNEXTHOP, encode.NHMSG.pack(0, 0, 0, 0)), names, decode.next_hop),
+            next_hops=_read(next_hops, names, decode.next_hop),
             routes=_read(self._dump_routes(), names, decode.route),
         )
-
-    def _dump(self, kind: int, body: bytes) -> tuple[Message, ...]:
-        return self._netlink.dump(kind, body)
 
     def _dump_routes(self) -> Iterator[Message]:
         # One family at a time: AF_UNSPEC would add MPLS labels and multicast forwarding entries.
         for family in encode.FAMILY.values():
-            yield from self._dump(encode.RTM_GETROUTE, encode.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
+            yield from self._netlink.dump(encode.RTM_GETROUTE, encode.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
 
     def _scene(self) -> _Scene:
-        seen = self._watch.look(self._link_facts) if self._watch else self._link_facts()
+        look = partial(list_links, self._netlink)
+        seen = self._watch.look(look) if self._watch else look()
         names = {facts.number: facts.name for facts in seen}
         links = {facts.name: self._recognised(decode.link(facts, names)) for facts in seen}
         return _Scene({facts.name: facts.number for facts in seen}, links)
-
-    def _link_facts(self) -> tuple[LinkFacts, ...]:
-        dumped = self._dump(encode.RTM_GETLINK, encode.IFINFOMSG.pack(0, 0, 0, 0, 0))
-        return tuple(map(decode.link_facts, dumped))
 
     def _recognised(self, link: Link) -> Link:
         """The tunnel device as such where a driver vouches for it: without its program a device carries nothing."""
@@ -153,13 +147,10 @@ class LinuxKernel(Kernel):
             return link
         try:
             driver = self._chosen_driver()
-            return (
-                replace(link, kind=Ipip(driver.name), mac=None)
-                if driver.recognises(link.name, link.kind.kind)
-                else link
-            )
+            whole = driver.recognises(link.name, link.kind.kind)
         except OSError:
             return link  # a driver that cannot be had here vouches for nothing
+        return replace(link, kind=Ipip(driver.name), mac=None) if whole else link
 
     def _decaps(self, links: Iterable[Link]) -> frozenset[Decap]:
         if not any(isinstance(link.kind, Ipip) for link in links):
@@ -282,7 +273,7 @@ def _read(
 
 
 def _request(op: Op, scene: _Scene) -> Request:
-    """Raises OSError where the kernel need not be asked: no such link, or one on which the object means another thing."""
+    """Raises OSError where the kernel need not be asked: no such link, or one where the object means another thing."""
     thing = op.thing
     if not isinstance(thing, Batched):
         raise TypeError(thing)

@@ -43,7 +43,7 @@ _ERRNO: Final = struct.Struct("=i")
 _CHUNK: Final = 500
 """Requests per `sendto`: larger gains nothing, and all the refusals of one must fit into the receive buffer."""
 _RECEIVE_BUFFER_BYTES: Final = 4 << 20
-DATAGRAM_BYTES: Final = 1 << 17
+_DATAGRAM_BYTES: Final = 1 << 17
 """More than the kernel puts into one: 32 KiB of a dump."""
 _ANSWER_S: Final = 5.0
 _DUMP_TRIES: Final = 5
@@ -240,7 +240,7 @@ class Netlink:
 
     def _receive(self) -> bytes:
         try:
-            return self._socket.recv(DATAGRAM_BYTES)
+            return self._socket.recv(_DATAGRAM_BYTES)
         except TimeoutError:
             raise Unavailable(f"netlink: no answer within {_ANSWER_S} s") from None
         except OSError as error:

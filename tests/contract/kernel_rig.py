@@ -74,7 +74,8 @@ TUNNEL_STACK: Final = (TUNNEL, TUNNEL_ADDRESS, DECAP, TUNNEL_HOP, TUNNEL_ROUTE)
 class Rig(Protocol):
     """A kernel with a link `eth0` that is not ours, and a stranger who can change things too."""
 
-    kernel: Kernel
+    @property
+    def kernel(self) -> Kernel: ...
 
     def stranger(self, *ops: Op) -> None:
         """Somebody else does this."""

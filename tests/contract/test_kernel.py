@@ -28,6 +28,7 @@ from bgpctl.core.model import (
     key_of,
 )
 from bgpctl.core.plan import NOT_WANTED, owned
+from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, open_socket
 from tests.contract.kernel_rig import (
     ADDRESS,
@@ -62,6 +63,7 @@ from tests.contract.kernel_rig import (
     refusals,
     removals,
     remove,
+    shell,
 )
 
 BLOCK = Route(Prefix.parse("10.244.1.0/26"), RouteType.BLACKHOLE)
@@ -337,12 +339,53 @@ def _ours(dataplane: Dataplane) -> set[Thing]:
 
 @pytest.mark.kernel
 @needs_root
+def test_a_lost_carrier_takes_next_hops_along_without_a_word_and_the_watch_tells(linux: LinuxRig) -> None:
+    route = ROUTE._replace(next_hop=DIRECT.id)
+    put(linux.kernel, DIRECT, route)
+    bell = Bell()
+    linux.kernel.watch(bell.ring)
+    bell.rang_within(0.1)
+    shell("link set far down")
+    assert bell.rang_within(1.0)
+    assert missing(linux.kernel, DIRECT, route) == {DIRECT, route}
+
+
+@pytest.mark.kernel
+@needs_root
 def test_lost_events_count_as_a_change(linux: LinuxRig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bgpctl.kernel.watch._RECEIVE_BUFFER_BYTES", 1)  # the kernel's least: a few events
     bell = Bell()
     linux.kernel.watch(bell.ring)
     put(linux.kernel, *(Route(prefix, RouteType.BLACKHOLE) for prefix in _blocks(500)))
     assert bell.rang_within(1.0)
+
+
+@pytest.mark.kernel
+@needs_root
+def test_a_refusal_says_in_words_what_is_wrong_and_what_to_do(linux: LinuxRig) -> None:
+    orphan = Route(Prefix.parse("10.244.9.0/26"), next_hop=99)
+    failures = linux.kernel.apply(puts(VXLAN, replace(VXLAN, name="vxlan.two"), orphan))
+    assert [(failure.text, failure.hint) for failure in failures] == [
+        (
+            "A VXLAN device with the specified VNI already exists",
+            "another VXLAN device here has VNI 4096 on port 4789: remove it, or choose others",
+        ),
+        ("Nexthop id does not exist", "next-hop object 99 does not exist"),
+    ]
+
+
+@pytest.mark.kernel
+@needs_root
+def test_without_privilege_every_change_is_refused_with_a_hint(linux: LinuxRig) -> None:
+    linux.kernel.close()
+    os.seteuid(65534)
+    try:
+        unprivileged = LinuxKernel()
+        failures = unprivileged.apply(puts(VXLAN, ADDRESS._replace(link="eth0"), BLOCK, DIRECT, FORWARDING))
+        unprivileged.close()
+    finally:
+        os.seteuid(0)
+    assert [failure.hint for failure in failures] == ["run as root or with CAP_NET_ADMIN"] * 5
 
 
 @pytest.mark.kernel

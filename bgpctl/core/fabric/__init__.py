@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 
-from bgpctl.core.fabric import direct, ipip, vxlan
+from bgpctl.core.fabric import direct, ipip, nat, vxlan
 from bgpctl.core.fabric.desired import Desired, Reach, Reasoned, Slot, gather, next_hop_ids
 from bgpctl.core.fabric.facts import Underlay, underlay_of
 from bgpctl.core.model import (
@@ -61,6 +61,7 @@ def derive(
     hops, unresolved = _hops(intent, node, reaches, underlay, observed)
     wanted = chain(
         _local(node),
+        nat.masquerade(intent),
         _tunnels(intent, node, underlay),
         _remote(node, reaches, hops),
     )

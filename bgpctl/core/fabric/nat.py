@@ -1,0 +1,21 @@
+"""
+natOutgoing: what leaves the pools does so with the node's own address, because nobody outside knows the workloads'.
+
+Refuses to know: how packets are rewritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bgpctl.core.fabric.desired import Reasoned
+from bgpctl.core.model import Intent, Masquerade
+from bgpctl.core.why import Because, Why
+
+
+def masquerade(intent: Intent) -> Iterator[Reasoned]:
+    """Nothing where no pool has natOutgoing. Packets between pools keep their addresses."""
+    sources = tuple(sorted(pool.cidr for pool in intent.pools if pool.nat_outgoing))
+    if sources:
+        inside = tuple(sorted(pool.cidr for pool in intent.pools))
+        yield Masquerade(sources, inside, intent.vxlan_port), Why(Because.NAT_OUTGOING)

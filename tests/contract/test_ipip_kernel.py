@@ -1,0 +1,106 @@
+"""The kernel driver's allow-list, with the real nft. Its device needs the ipip module, which not every kernel has."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from bgpctl.core.model import Address, Decap
+from bgpctl.kernel.ipip_kernel import KernelIpip
+from tests.contract.kernel_rig import own_namespace
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces"),
+    pytest.mark.skipif(shutil.which("nft") is None, reason="nft"),
+]
+
+LOCAL = Address.parse("10.0.0.1")
+DECAP = Decap("tunl0", "eth0", LOCAL, (Address.parse("10.0.0.2"), Address.parse("10.1.0.4")))
+
+
+@pytest.fixture
+def driver() -> Iterator[KernelIpip]:
+    with own_namespace():
+        made = KernelIpip()
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def nft(command: str) -> str:
+    return subprocess.run(["nft", *command.split()], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("decap", [DECAP, DECAP._replace(sources=()), DECAP._replace(sources=DECAP.sources[:1])])
+def test_what_is_allowed_is_observed(driver: KernelIpip, decap: Decap) -> None:
+    driver.put_decap(decap)
+    assert driver.observe_decaps() == {decap}
+
+
+def test_a_second_put_replaces_the_first(driver: KernelIpip) -> None:
+    other = Decap("tunl0", "eth1", Address.parse("10.9.0.1"), DECAP.sources[1:])
+    driver.put_decap(DECAP)
+    driver.put_decap(other)
+    assert driver.observe_decaps() == {other}
+
+
+def test_removing_it_twice_leaves_nothing(driver: KernelIpip) -> None:
+    driver.put_decap(DECAP)
+    for _ in range(2):
+        driver.remove_decap("tunl0")
+        assert (driver.observe_decaps(), nft("list ruleset")) == (frozenset(), "")
+
+
+def test_tables_of_others_stay(driver: KernelIpip) -> None:
+    nft("add table ip strangers")
+    driver.put_decap(DECAP)
+    driver.remove_decap("tunl0")
+    assert nft("list ruleset").split() == ["table", "ip", "strangers", "{", "}"]
+
+
+def test_a_rule_that_somebody_deleted_is_not_taken_for_protection(driver: KernelIpip) -> None:
+    driver.put_decap(DECAP)
+    nft("flush chain ip bgpctl_ipip input")
+    assert driver.observe_decaps() == frozenset()
+    driver.put_decap(DECAP)
+    assert driver.observe_decaps() == {DECAP}
+
+
+def test_without_nft_nothing_is_observed_and_a_put_says_what_is_missing(
+    driver: KernelIpip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert driver.observe_decaps() == frozenset()
+    with pytest.raises(OSError, match="nft is not installed") as refused:
+        driver.put_decap(DECAP)
+    assert refused.value.errno == errno.ENOPKG
+
+
+def test_only_packets_from_the_named_sources_pass(driver: KernelIpip) -> None:
+    """Counted at a hook behind ours: whatever came this far would be decapsulated."""
+    names = {"allowed": Address.parse("127.0.0.2"), "denied": Address.parse("127.0.0.3")}
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    nft("add table ip counted")
+    nft("add chain ip counted behind { type filter hook input priority 100 ; }")
+    for name, source in names.items():
+        nft(f"add counter ip counted {name}")
+        nft(f"add rule ip counted behind ip protocol 4 ip saddr {source} counter name {name}")
+    driver.put_decap(Decap("tunl0", "lo", Address.parse("127.0.0.1"), (names["allowed"],)))
+    for source in names.values():
+        _send_ipip(str(source), "127.0.0.1")
+    passed = {name: "packets 1" in nft(f"list counter ip counted {name}") for name in names}
+    assert passed == {"allowed": True, "denied": False}
+
+
+def _send_ipip(source: str, destination: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_IPIP) as raw:
+        raw.bind((source, 0))
+        raw.sendto(bytes(20), (destination, 0))
