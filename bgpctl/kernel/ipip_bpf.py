@@ -1,5 +1,5 @@
 """
-IP in IP where the kernel has no ipip module: a veth end named tunl0, and two BPF programs, at its and the underlay's hook.
+IP in IP where the kernel has no ipip module: a veth end named tunl0 and two BPF programs, one for each direction.
 
 Routes look the same as with the module, and nothing has to stay alive for packets to flow: the hooks hold the
 programs, the programs hold their map. A TUN device would do as well, but has a carrier only while a process keeps it

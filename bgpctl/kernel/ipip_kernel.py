@@ -9,20 +9,16 @@ Refuses to know: when it is the right driver.
 from __future__ import annotations
 
 import errno
-import json
-import os
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from bgpctl.core.model import IPIP_LINK, Address, Decap, Link
-from bgpctl.kernel import decode
+from bgpctl.kernel import decode, nft
 from bgpctl.kernel.links import Links, list_links, mending
 from bgpctl.kernel.netlink import Netlink
 
 _TABLE: Final = "bgpctl_ipip"
-_NFT_S: Final = 10.0
 
 
 class KernelIpip:
@@ -67,21 +63,15 @@ class KernelIpip:
         self._links.remove(index)  # the kernel says yes and keeps the tunl0 that came with the module
 
     def put_decap(self, decap: Decap) -> None:
-        _nft(["-f", "-"], ruleset(decap))
+        nft.replace(_TABLE, ruleset(decap))
 
     def remove_decap(self, link: str) -> None:
         if link == IPIP_LINK:
-            _nft(["-f", "-"], _absent())
+            nft.remove(_TABLE)
 
     def observe_decaps(self) -> frozenset[Decap]:
         """Empty also where nft is not installed: then nothing was ever allowed."""
-        try:
-            listed = _nft(["-j", "list", "table", "ip", _TABLE])
-        except OSError as error:
-            if error.errno in (errno.ENOPKG, errno.ENOENT):
-                return frozenset()
-            raise
-        found = parse(json.loads(listed))
+        found = parse(nft.listed(_TABLE))
         return frozenset({found}) if found else frozenset()
 
     def _find(self, name: str) -> tuple[int, Link] | None:
@@ -93,23 +83,19 @@ def ruleset(decap: Decap) -> str:
     """The table that lets in what `decap` allows and drops any other IPIP to its address, as one nft transaction."""
     elements = ", ".join(map(str, decap.sources))
     to_us = f"ip protocol ipencap ip daddr {decap.local}"
-    return f"""{_absent()}
-table ip {_TABLE} {{
+    return f"""\
     set sources {{ type ipv4_addr; {f"elements = {{ {elements} }};" if elements else ""} }}
     chain input {{
         type filter hook input priority filter; policy accept;
         {to_us} iifname "{decap.underlay}" ip saddr @sources accept
         {to_us} drop
-    }}
-}}
-"""
+    }}"""
 
 
-def parse(listed: Mapping[str, Any]) -> Decap | None:
+def parse(listed: list[dict[str, Any]]) -> Decap | None:
     """What our table allows, from `nft -j list`; None if it is not there or somebody changed its rules."""
-    items = listed["nftables"]
-    sources: list[str] = next((item["set"].get("elem", []) for item in items if _is_ours(item, "set")), [])
-    rules = [item["rule"]["expr"] for item in items if _is_ours(item, "rule")]
+    sources: list[str] = next((item["set"].get("elem", []) for item in listed if _is_ours(item, "set")), [])
+    rules = [item["rule"]["expr"] for item in listed if _is_ours(item, "rule")]
     if len(rules) != 2 or {"accept": None} not in rules[0] or {"drop": None} not in rules[1]:
         return None
     met = dict(_matches(rules[0]))
@@ -131,25 +117,3 @@ def _matches(expressions: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
                 yield field, wanted
             case _:
                 pass
-
-
-def _absent() -> str:
-    """Declaring the table first makes deleting it succeed where it was absent."""
-    return f"table ip {_TABLE}\ndelete table ip {_TABLE}"
-
-
-def _nft(arguments: list[str], text: str = "") -> str:
-    """Run nft in the calling thread's namespace; OSError carries its complaint."""
-    try:
-        done = subprocess.run(
-            ["nft", *arguments], input=text, capture_output=True, text=True, timeout=_NFT_S, check=False
-        )
-    except FileNotFoundError:
-        raise OSError(errno.ENOPKG, "the program nft is not installed") from None
-    except subprocess.TimeoutExpired:
-        raise OSError(errno.ETIMEDOUT, f"nft did not answer within {_NFT_S} s") from None
-    if done.returncode:
-        complaint = done.stderr.strip()
-        code = next((code for code in (errno.EPERM, errno.ENOENT) if os.strerror(code) in complaint), errno.EINVAL)
-        raise OSError(code, complaint)
-    return done.stdout

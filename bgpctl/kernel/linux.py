@@ -23,6 +23,7 @@ from bgpctl.core.model import (
     Ipip,
     Link,
     LinkAddress,
+    Masquerade,
     Neighbour,
     NextHop,
     Plain,
@@ -31,7 +32,7 @@ from bgpctl.core.model import (
     Thing,
     Vxlan,
 )
-from bgpctl.kernel import decode, encode, ipip, sysctl
+from bgpctl.kernel import decode, encode, ipip, masquerade, sysctl
 from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.hints import hint
 from bgpctl.kernel.ipip import IpipDriver
@@ -84,6 +85,7 @@ class LinuxKernel(Kernel):
         self._links = Links()
         self._driver = driver
         self._watch: Watch | None = None
+        self._may_masquerade = True
         self._named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
 
     def close(self) -> None:
@@ -123,6 +125,7 @@ class LinuxKernel(Kernel):
             sysctls=frozenset(self._sysctls(links)),
             addresses=_read(addresses, names, decode.link_address),
             decaps=self._decaps(links),
+            masquerades=self._masquerades(),
             fdb=_read(fdb, names, decode.fdb_entry),
             neighbours=_read(neighbours, names, decode.neighbour),
             next_hops=_read(next_hops, names, decode.next_hop),
@@ -159,6 +162,17 @@ class LinuxKernel(Kernel):
             return self._chosen_driver().observe_decaps()
         except OSError as error:
             raise Unavailable(f"what is decapsulated cannot be seen: {error}") from error
+
+    def _masquerades(self) -> frozenset[Masquerade]:
+        # Listing a table takes a process: done at the first look, and for as long as there is something to see.
+        if not self._may_masquerade:
+            return frozenset()
+        try:
+            found = masquerade.observe()
+        except OSError as error:
+            raise Unavailable(f"what is rewritten cannot be seen: {error}") from error
+        self._may_masquerade = found is not None
+        return frozenset({found}) if found else frozenset()
 
     def _sysctls(self, links: Iterable[Link]) -> Iterator[Sysctl]:
         ours = (link.name for link in links if link.owned)
@@ -223,6 +237,9 @@ class LinuxKernel(Kernel):
                 self._put_address(thing, scene)
             case Decap():
                 self._chosen_driver().put_decap(thing)
+            case Masquerade():
+                masquerade.put(thing)
+                self._may_masquerade = True
             case Sysctl():
                 self._named_sysctls |= {thing.name}
                 sysctl.write(thing)
@@ -241,6 +258,8 @@ class LinuxKernel(Kernel):
                 self._links.remove_address(scene.index(thing.link), thing.address)
             case Decap():
                 self._chosen_driver().remove_decap(thing.link)
+            case Masquerade():
+                masquerade.remove()
             case Sysctl():
                 self._named_sysctls -= {thing.name}  # a value cannot be absent; it can be of no interest
             case FdbEntry() | Neighbour() | NextHop() | Route():

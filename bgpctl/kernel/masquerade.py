@@ -1,0 +1,78 @@
+"""
+natOutgoing in an nftables table of our own.
+
+Refuses to know: which pools want it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from bgpctl.core.model import Masquerade, Prefix
+from bgpctl.kernel import nft
+
+_TABLE: Final = "bgpctl_nat"
+_LAST_PORT: Final = 65535
+_FIRST_PORT: Final = 1024
+
+
+def put(wanted: Masquerade) -> None:
+    """Rewrite as `wanted` says, instead of what an earlier one said, in one transaction. Raises OSError."""
+    nft.replace(_TABLE, body(wanted))
+
+
+def remove() -> None:
+    """Rewrite nothing any more. Raises OSError."""
+    nft.remove(_TABLE)
+
+
+def observe() -> Masquerade | None:
+    """What is rewritten now; None if nothing is, or if somebody changed the rules. Raises OSError."""
+    return parse(nft.listed(_TABLE))
+
+
+def body(wanted: Masquerade) -> str:
+    """The table's content: UDP keeps clear of the VXLAN port, everything else may leave from any."""
+    leaving = "ip saddr @sources ip daddr != @inside"
+    low, high = _udp_ports(wanted.avoided_port)
+    return f"""\
+    set sources {{ type ipv4_addr; flags interval; elements = {{ {_elements(wanted.sources)} }}; }}
+    set inside {{ type ipv4_addr; flags interval; elements = {{ {_elements(wanted.inside)} }}; }}
+    chain postrouting {{
+        type nat hook postrouting priority srcnat; policy accept;
+        {leaving} meta l4proto udp masquerade to :{low}-{high} fully-random
+        {leaving} masquerade fully-random
+    }}"""
+
+
+def parse(listed: list[dict[str, Any]]) -> Masquerade | None:
+    """The reverse of `body`, from nft's JSON."""
+    sets = {item["set"]["name"]: item["set"].get("elem", []) for item in listed if "set" in item}
+    rules = [item["rule"]["expr"] for item in listed if "rule" in item]
+    match rules:
+        case [[_, _, _, {"masquerade": {"port": {"range": [low, high]}}}], [_, _, {"masquerade": _}]]:
+            port = low - 1 if high == _LAST_PORT else high + 1
+            return Masquerade(_prefixes(sets.get("sources", [])), _prefixes(sets.get("inside", [])), port)
+        case _:
+            return None
+
+
+def _udp_ports(avoided: int) -> tuple[int, int]:
+    """The larger side of the port to avoid: nft takes one range."""
+    return (avoided + 1, _LAST_PORT) if avoided < _LAST_PORT // 2 else (_FIRST_PORT, avoided - 1)
+
+
+def _elements(prefixes: tuple[Prefix, ...]) -> str:
+    return ", ".join(map(str, prefixes))
+
+
+def _prefixes(elements: list[Any]) -> tuple[Prefix, ...]:
+    return tuple(sorted(map(_prefix, elements)))
+
+
+def _prefix(element: Any) -> Prefix:
+    match element:
+        case {"prefix": {"addr": address, "len": length}}:
+            return Prefix.parse(f"{address}/{length}")
+        case _:
+            return Prefix.parse(str(element))  # a single address

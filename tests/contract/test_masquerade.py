@@ -1,0 +1,64 @@
+"""The nftables table of natOutgoing, on the running kernel."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from bgpctl.core.model import Masquerade, Prefix
+from bgpctl.kernel import masquerade, nft
+from tests.contract.kernel_rig import own_namespace
+
+pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces")]
+
+ONE = Masquerade((Prefix.parse("10.244.0.0/16"),), (Prefix.parse("10.244.0.0/16"), Prefix.parse("10.250.0.0/24")), 4789)
+CASES = [
+    ONE,
+    ONE._replace(avoided_port=60000),
+    ONE._replace(avoided_port=65535),
+    Masquerade((Prefix.parse("10.244.1.1/32"), Prefix.parse("10.245.0.0/16")), (Prefix.parse("10.244.0.0/15"),), 1),
+]
+
+
+@pytest.mark.parametrize("wanted", CASES)
+def test_what_was_put_is_what_is_observed(wanted: Masquerade) -> None:
+    with own_namespace():
+        masquerade.put(ONE)
+        masquerade.put(wanted)
+        assert masquerade.observe() == wanted
+
+
+def test_nothing_is_observed_before_and_after() -> None:
+    with own_namespace():
+        assert masquerade.observe() is None
+        masquerade.put(ONE)
+        masquerade.remove()
+        masquerade.remove()
+        assert masquerade.observe() is None
+
+
+def test_a_table_that_somebody_changed_counts_as_absent_and_is_put_right() -> None:
+    with own_namespace():
+        masquerade.put(ONE)
+        rule = ("nft", "insert", "rule", "ip", "bgpctl_nat", "postrouting", "accept")
+        subprocess.run(rule, check=True)
+        assert masquerade.observe() is None
+        masquerade.put(ONE)
+        assert masquerade.observe() == ONE
+
+
+def test_strangers_tables_survive() -> None:
+    with own_namespace():
+        subprocess.run(("nft", "add", "table", "ip", "strangers"), check=True)
+        masquerade.put(ONE)
+        masquerade.remove()
+        assert [item["table"]["name"] for item in nft.listed("strangers") if "table" in item] == ["strangers"]
+
+
+@pytest.mark.parametrize("wanted", CASES)
+def test_the_vxlan_port_is_never_a_source_port(wanted: Masquerade) -> None:
+    low, high = masquerade._udp_ports(wanted.avoided_port)
+    assert not low <= wanted.avoided_port <= high
+    assert 0 < low < high <= 65535
