@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from bgpctl import client
 from bgpctl.core.model import Problem
+from bgpctl.kernel import ipip
 from bgpctl.lab import build, space
 from bgpctl.lab.build import Names, Port
 from bgpctl.lab.topology import Topology, load
@@ -62,7 +63,8 @@ class Lab:
         """Start the node's agent; it belongs to the lab's namespaces and ends with them."""
         command = (sys.executable, "-m", "bgpctl", "agent", "run", "--node", node)
         where = ("-f", str(self.topology.file.resolve()), "--run-dir", str(self.run_dir(node)))
-        self.agents[node] = space.spawn(self.names.of(node), (*command, *where), self.log(node))
+        how = ("--ipip-driver", self.topology.ipip_drivers.get(node, ipip.AUTO))
+        self.agents[node] = space.spawn(self.names.of(node), (*command, *where, *how), self.log(node))
 
     def read(self, node: str, view: str) -> dict[str, Any]:
         """One view of a node's agent. Raises client.AgentAway."""

@@ -113,6 +113,11 @@ class Stream:
     _threads: list[threading.Thread] = field(default_factory=list)
     _sockets: list[socket.socket] = field(default_factory=list)
 
+    @property
+    def received(self) -> int:
+        """How many have arrived so far."""
+        return len(self._arrivals)
+
     def start(self) -> None:
         """Begin to send."""
         receiver = space.open_socket(self.names.of(self.destination.name), socket.AF_INET, socket.SOCK_DGRAM)

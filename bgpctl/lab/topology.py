@@ -1,5 +1,5 @@
 """
-Lab files: a cluster file with `segments`, `routers`, `workloads` and `checks` beside the cluster.
+Lab files: a cluster file with `segments`, `routers`, `workloads`, `checks` and `ipip-drivers` beside the cluster.
 
 Refuses to know: how a topology is built.
 """
@@ -7,7 +7,7 @@ Refuses to know: how a topology is built.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,8 @@ from bgpctl.core.fabric import ipip, vxlan
 from bgpctl.core.intent import read
 from bgpctl.core.intent.draft import Located, located
 from bgpctl.core.intent.fields import Fields, Problems, parse_interface, scalar
-from bgpctl.core.intent.tree import Mapping, Tree
+from bgpctl.core.intent.tree import Mapping as MappingTree
+from bgpctl.core.intent.tree import Tree
 from bgpctl.core.model import (
     Address,
     Encapsulation,
@@ -27,6 +28,7 @@ from bgpctl.core.model import (
     Prefix,
     Problem,
 )
+from bgpctl.kernel.ipip import DRIVERS
 from bgpctl.store.yaml import BadYaml, documents
 
 UNDERLAY_MTU_BYTES: Final = 1500
@@ -109,7 +111,7 @@ Check = PacketCheck | DropCheck | AbsenceCheck
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """A lab as it is described."""
+    """A lab as it is described. `ipip_drivers`: what a node's agent is told to do IP in IP with, where not `auto`."""
 
     name: str
     file: Path
@@ -118,6 +120,7 @@ class Topology:
     routers: tuple[Router, ...]
     workloads: tuple[Workload, ...]
     checks: tuple[Check, ...]
+    ipip_drivers: Mapping[str, str]
 
     def segment_of(self, address: Address) -> Segment | None:
         """The segment that the address is on."""
@@ -158,12 +161,13 @@ class _Reader:
         self._problems = problems
 
     def read(self, trees: Sequence[Tree]) -> Topology:
-        merged = [Fields(tree, "", self._problems) for tree in trees if isinstance(tree, Mapping)]
+        merged = [Fields(tree, "", self._problems) for tree in trees if isinstance(tree, MappingTree)]
         segments = tuple(segment for fields in merged for segment in self._segments(fields))
         routers = tuple(router for fields in merged for router in self._routers(fields))
         workloads = tuple(workload for fields in merged for workload in self._workloads(fields))
         checks = tuple(check for fields in merged for check in self._checks(fields, segments, routers))
-        topology = Topology(self._path.stem, self._path, self._intent, segments, routers, workloads, checks)
+        drivers = dict(driver for fields in merged for driver in self._ipip_drivers(fields))
+        topology = Topology(self._path.stem, self._path, self._intent, segments, routers, workloads, checks, drivers)
         self._whole(topology, merged)
         return topology
 
@@ -209,6 +213,15 @@ class _Reader:
             check.finish()
             if found:
                 yield found
+
+    def _ipip_drivers(self, fields: Fields) -> Iterator[tuple[str, str]]:
+        group = fields.fields("ipip-drivers")
+        for node in group.names() if group else ():
+            driver = group.one_of(node, DRIVERS) if group else None
+            if group and self._intent.node(node) is None:
+                group.wrong(node, f"{node} is not a node of this file", "unknown-node")
+            elif driver:
+                yield node, driver
 
     def _whole(self, topology: Topology, merged: Sequence[Fields]) -> None:
         at = located(merged[0]) if merged else Located(Place(str(self._path), 1, 1), "")
