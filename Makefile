@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup lab test check format clean
+.PHONY: setup lab test check bench-fib format clean
 
 setup: .venv/ready
 
@@ -18,8 +18,8 @@ lab: setup                      ## the main job: IPIP over BGP, then VXLAN witho
 	@$(BIN)/bgpctl lab run topologies/vxlan.yaml
 
 check: setup                    ## the fast loop: style, types, layers, unit tests, laws
-	@$(BIN)/ruff format --check --quiet bgpctl tests
-	@$(BIN)/ruff check --quiet bgpctl tests
+	@$(BIN)/ruff format --check --quiet bgpctl tests bench
+	@$(BIN)/ruff check --quiet bgpctl tests bench
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
 	@$(BIN)/codespell bgpctl tests docs topologies *.md
@@ -28,9 +28,12 @@ check: setup                    ## the fast loop: style, types, layers, unit tes
 test: check                     ## everything: contracts on fakes and the real kernel, then the labs
 	@HYPOTHESIS_PROFILE=ci $(BIN)/pytest --quiet --durations=10
 
+bench-fib: setup                ## routing table costs beside BIRD and ip -batch; ROUTES= and GATEWAYS= narrow it
+	@$(BIN)/python bench/fib.py bench/results/fib.json
+
 format: setup
-	@$(BIN)/ruff format --quiet bgpctl tests
-	@$(BIN)/ruff check --fix --quiet bgpctl tests
+	@$(BIN)/ruff format --quiet bgpctl tests bench
+	@$(BIN)/ruff check --fix --quiet bgpctl tests bench
 
 clean:
 	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,318 @@
+"""
+What it costs to keep a routing table: bgpctl beside BIRD's kernel protocol, `ip -batch` and the kernel's own limit.
+
+Every subject works in the same fresh network namespace, in interleaved rounds; the result is the median of the rounds.
+CPU seconds are those of the subject's process, the kernel's work on its behalf included, from /proc and rusage.
+
+    ROUTES=100000 GATEWAYS=5000 python bench/fib.py bench/results/fib.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bgpctl.core.effects import Op, Put
+from bgpctl.core.fabric import Desired
+from bgpctl.core.model import Address, Dataplane, NextHop, Prefix, Route, key_of
+from bgpctl.core.plan import NOT_WANTED, cleanup, plan
+from bgpctl.kernel import encode
+from bgpctl.kernel.linux import LinuxKernel
+from bgpctl.kernel.netlink import pack
+
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
+SIZES = [int(n) for n in os.environ.get("ROUTES", "1000 10000 100000").split()]
+FANOUTS = [int(n) for n in os.environ.get("GATEWAYS", "50 500 5000").split()]
+LINK = "vx0"
+MOVED = 10_000
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """So many routes, spread over so many gateways behind one device."""
+
+    routes: int
+    gateways: int
+
+    def prefix(self, index: int) -> Prefix:
+        return Prefix(4, (11 << 24) + index * 64, 26)
+
+    def gateway(self, index: int, shift: int = 0) -> Address:
+        return Address(4, (10 << 24) + (200 << 16) + (index + shift) % self.gateways + 1)
+
+    def table(self, shift: int = 0) -> Iterator[tuple[Prefix, Address]]:
+        return ((self.prefix(index), self.gateway(index, shift)) for index in range(self.routes))
+
+
+def shell(*lines: str) -> None:
+    subprocess.run(("ip", "-batch", "-"), input="\n".join(lines), text=True, check=True)
+
+
+def fresh() -> None:
+    """An empty table with the device that all gateways are behind."""
+    subprocess.run(("ip", "link", "del", "eth0"), stderr=subprocess.DEVNULL, check=False)
+    shell(
+        "link add eth0 type veth peer name eth1",
+        "address add 10.0.0.1/24 dev eth0",
+        "link set eth0 up",
+        "link set eth1 up",
+        f"link add {LINK} type vxlan id 9 dstport 4788 local 10.0.0.1 dev eth0 nolearning",
+        f"address add 10.200.255.254/32 dev {LINK}",
+        f"link set {LINK} up",
+    )
+
+
+@contextmanager
+def measured(into: list[tuple[float, float]], cpu_s: Callable[[], float]) -> Iterator[None]:
+    cpu, wall = cpu_s(), time.perf_counter()
+    yield
+    into.append((cpu_s() - cpu, time.perf_counter() - wall))
+
+
+def own_cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def children_cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+class Samples:
+    """(case, subject) -> [(cpu_s, wall_s), ...]."""
+
+    def __init__(self) -> None:
+        self.of: dict[tuple[str, str], list[tuple[float, float]]] = {}
+
+    def take(self, case: str, subject: str, cpu_s: Callable[[], float]) -> AbstractContextManager[None]:
+        return measured(self.of.setdefault((case, subject), []), cpu_s)
+
+
+def wanted(load: Load, shift: int = 0) -> Desired:
+    hops = {load.gateway(i): NextHop(0x42000000 + i, LINK, load.gateway(i), onlink=True) for i in range(load.gateways)}
+    routes = frozenset(Route(prefix, next_hop=hops[gateway].id) for prefix, gateway in load.table(shift))
+    dataplane = Dataplane(next_hops=frozenset(hops.values()), routes=routes)
+    return Desired(dataplane, {key_of(thing): NOT_WANTED for thing in dataplane})
+
+
+def apply(kernel: LinuxKernel, ops: Sequence[Op]) -> None:
+    failures = kernel.apply(ops)
+    assert not failures, failures[:3]
+
+
+def run_bgpctl(load: Load, samples: Samples) -> None:
+    """Observation, plan and application: all that the agent does beside waiting."""
+    fresh()
+    kernel = LinuxKernel()
+    first, second = wanted(load), wanted(load, shift=1)
+    with samples.take("install", "bgpctl", own_cpu_s):
+        apply(kernel, plan(first, kernel.observe()).ops)
+    with samples.take("no-op reconcile", "bgpctl", own_cpu_s):
+        assert plan(first, kernel.observe()).ops == ()
+    damage(load)
+    with samples.take("reconcile after 1 % damage", "bgpctl", own_cpu_s):
+        apply(kernel, plan(first, kernel.observe()).ops)
+    with samples.take("replace", "bgpctl", own_cpu_s):
+        apply(kernel, plan(second, kernel.observe()).ops)
+    with samples.take("withdraw", "bgpctl", own_cpu_s):
+        apply(kernel, cleanup(kernel.observe()))
+    kernel.close()
+    move_bgpctl(load, samples)
+
+
+def move_bgpctl(load: Load, samples: Samples) -> None:
+    """All routes of one peer: its next-hop object is replaced."""
+    fresh()
+    kernel = LinuxKernel()
+    count = min(load.routes, MOVED)
+    hop = NextHop(0x42000000, LINK, load.gateway(0), onlink=True)
+    routes = [Put(Route(load.prefix(index), next_hop=hop.id), NOT_WANTED) for index in range(count)]
+    apply(kernel, [Put(hop, NOT_WANTED), *routes])
+    with samples.take("move one peer", "bgpctl", own_cpu_s):
+        apply(kernel, [Put(hop._replace(gateway=load.gateway(1)), NOT_WANTED)])
+    kernel.close()
+
+
+def damage(load: Load) -> None:
+    shell(*(f"route del {load.prefix(index)}" for index in range(0, load.routes, 100)))
+
+
+def lines(verb: str, table: Iterator[tuple[Prefix, Address]]) -> str:
+    return "\n".join(f"route {verb} {prefix} via {gateway} dev {LINK} onlink proto 4" for prefix, gateway in table)
+
+
+def run_ip(load: Load, samples: Samples) -> None:
+    fresh()
+    cases = {
+        "install": lines("replace", load.table()),
+        "replace": lines("replace", load.table(shift=1)),
+        "withdraw": "\n".join(f"route del {prefix}" for prefix, _ in load.table()),
+    }
+    for case, text in cases.items():
+        with samples.take(case, "ip-batch", children_cpu_s):
+            subprocess.run(("ip", "-batch", "-"), input=text, text=True, check=True)
+    one = Load(min(load.routes, MOVED), 1)
+    other = "\n".join(
+        line.replace(str(load.gateway(0)), str(load.gateway(1))) for line in lines("replace", one.table()).splitlines()
+    )
+    shell(*lines("replace", one.table()).splitlines())
+    with samples.take("move one peer", "ip-batch", children_cpu_s):
+        subprocess.run(("ip", "-batch", "-"), input=other, text=True, check=True)
+
+
+def run_limit(load: Load, samples: Samples) -> None:
+    """The kernel alone: messages packed beforehand, sent as they are."""
+    fresh()
+    kernel = LinuxKernel()
+    desired = wanted(load)
+    apply(kernel, [Put(hop, NOT_WANTED) for hop in desired.dataplane.next_hops])
+    requests = [encode.put(route, 0) for route in desired.dataplane.routes]
+    packed = [pack(request, 1) for request in requests]
+    blobs = [b"".join(packed[i : i + 500]) for i in range(0, len(packed), 500)]
+    with samples.take("install", "kernel-limit", own_cpu_s):
+        for blob in blobs:
+            kernel._netlink._send(blob)
+    kernel.close()
+
+
+class Bird:
+    """A BIRD that learns its routes from `static` and gives them to the kernel."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, table: Iterator[tuple[Prefix, Address]]) -> None:
+        routes = "\n".join(f"  route {prefix} via {gateway}%{LINK} onlink;" for prefix, gateway in table)
+        text = f"""router id 10.0.0.1;
+protocol device {{ scan time 60; }}
+protocol kernel {{ ipv4 {{ export all; import none; }}; scan time 3600; }}
+protocol static {{ ipv4;
+{routes}
+}}
+"""
+        (self._directory / "bird.conf").write_text(text)
+
+    def start(self) -> None:
+        where = (
+            "-c",
+            str(self._directory / "bird.conf"),
+            "-s",
+            str(self._directory / "ctl"),
+            "-P",
+            str(self._directory / "pid"),
+        )
+        self._process = subprocess.Popen(("bird", "-f", *where))
+        wait(lambda: (self._directory / "ctl").exists())
+
+    def control(self, *words: str) -> None:
+        subprocess.run(("birdc", "-s", str(self._directory / "ctl"), *words), stdout=subprocess.DEVNULL, check=True)
+
+    def cpu_s(self) -> float:
+        assert self._process is not None
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.terminate()
+            self._process.wait()
+
+
+def wait(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 300
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def count(protocol: str, gateway: str | None = None) -> int:
+    via = ("via", gateway) if gateway else ()
+    shown = subprocess.run(("ip", "route", "show", "proto", protocol, *via), capture_output=True, text=True, check=True)
+    return shown.stdout.count("\n")
+
+
+def last_is(load: Load, shift: int) -> bool:
+    """BIRD hands routes over in its own order, so all are counted, but only once the last one may have come."""
+    index = load.routes - 1
+    shown = subprocess.run(("ip", "route", "show", str(load.prefix(index))), capture_output=True, text=True, check=True)
+    return f"via {load.gateway(index, shift)} " in shown.stdout
+
+
+def run_bird(load: Load, samples: Samples) -> None:
+    """Without BIRD's reading of its configuration: the kernel protocol alone is switched on and off."""
+    fresh()
+    with tempfile.TemporaryDirectory() as directory:
+        bird = Bird(Path(directory))
+        bird.configure(load.table())
+        text = (Path(directory) / "bird.conf").read_text()
+        (Path(directory) / "bird.conf").write_text(text.replace("protocol kernel {", "protocol kernel { disabled;"))
+        bird.start()
+        bird.control("show", "status")
+        with samples.take("install", "bird", bird.cpu_s):
+            bird.control("enable", "kernel1")
+            wait(lambda: last_is(load, 0) and count("bird") >= load.routes)
+        with samples.take("withdraw", "bird", bird.cpu_s):
+            bird.control("disable", "kernel1")
+            wait(lambda: count("bird") == 0)
+        bird.stop()
+
+
+SUBJECTS: tuple[Callable[[Load, Samples], None], ...] = (run_bgpctl, run_bird, run_ip, run_limit)
+
+
+def measure(load: Load) -> list[dict[str, object]]:
+    samples = Samples()
+    for _ in range(ROUNDS):
+        for subject in SUBJECTS:
+            subject(load, samples)
+    return [
+        {
+            "case": case,
+            "routes": load.routes,
+            "gateways": load.gateways,
+            "subject": subject,
+            "cpu_s": round(statistics.median(cpu for cpu, _ in taken), 5),
+            "wall_s": round(statistics.median(wall for _, wall in taken), 5),
+        }
+        for (case, subject), taken in samples.of.items()
+    ]
+
+
+def show(records: Sequence[dict[str, object]]) -> None:
+    for record in records:
+        of = f"{record['routes']:>7} routes {record['gateways']:>5} gateways"
+        print(
+            f"{of}  {record['case']:<26} {record['subject']:<13} cpu {record['cpu_s']:>9} s  wall {record['wall_s']:>9} s"
+        )
+
+
+def main(output: Path) -> None:
+    records: list[dict[str, object]] = []
+    for routes in SIZES:
+        for gateways in FANOUTS:
+            if gateways <= routes:
+                found = measure(Load(routes, gateways))
+                show(found)
+                records += found
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(records, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    # A namespace of its own, which ends with the process: nothing of the host's is touched.
+    if os.environ.get("BENCH_INSIDE") != "1":
+        os.execvpe("unshare", ["unshare", "--net", sys.executable, *sys.argv], {**os.environ, "BENCH_INSIDE": "1"})
+    main(Path(sys.argv[1]))
