@@ -215,7 +215,7 @@ protocol static {{ ipv4;
             str(self._directory / "pid"),
         )
         self._process = subprocess.Popen(("bird", "-f", *where))
-        wait(lambda: (self._directory / "ctl").exists())
+        wait((self._directory / "ctl").exists)
 
     def control(self, *words: str) -> None:
         subprocess.run(("birdc", "-s", str(self._directory / "ctl"), *words), stdout=subprocess.DEVNULL, check=True)

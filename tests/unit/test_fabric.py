@@ -20,6 +20,7 @@ from bgpctl.core.model import (
     NextHop,
     Pool,
     Prefix,
+    Route,
     RouteType,
     Vni,
     Vxlan,
@@ -157,6 +158,16 @@ def test_an_ipv6_pool_is_not_routed_and_that_is_told() -> None:
     desired = derived(both)
     assert desired.dataplane == derived(intent).dataplane
     assert [(item.lack, item.subject) for item in desired.missing] == [(Lack.IPV6_POOL, "six")]
+
+
+def test_the_way_to_a_remote_is_found_through_another_programs_next_hop_object() -> None:
+    intent = two_racks()
+    here = member(intent, "a1")
+    kernel = bare_kernel(here)
+    by_frr = NextHop(12, "eth0", Address.parse("10.0.0.253"), onlink=False, protocol=11)
+    route = Route(Prefix.parse("10.1.0.0/24"), next_hop=12, metric=20, protocol=11)
+    routed = replace(kernel, next_hops=frozenset({by_frr}), routes=kernel.routes | {route})
+    assert ways(derived(intent, observed=routed))["10.244.4.0/26"] == ("10.0.0.253", DIRECT)
 
 
 def test_every_wanted_object_has_a_reason() -> None:

@@ -39,11 +39,12 @@ def way_to(dataplane: Dataplane, remote: Address) -> Way | None:
     """The longest match for `remote` among the main table's routes that are not ours, the lowest metric first."""
     matches = [route for route in dataplane.routes if _leads(route) and route.prefix.holds(remote)]
     best = max(matches, key=lambda route: (route.prefix.length, -route.metric), default=None)
-    if best is None or best.link is None:
-        return None
-    return Way(best.link, best.gateway or remote)
+    # Others use next-hop objects too: FRR does for every route.
+    hop = next((hop for hop in dataplane.next_hops if best and hop.id == best.next_hop), None)
+    link, gateway = (hop.link, hop.gateway) if hop else (best.link, best.gateway) if best else (None, None)
+    return Way(link, gateway or remote) if link else None
 
 
 def _leads(route: Route) -> bool:
     unicast = route.type is RouteType.UNICAST and route.table == MAIN_TABLE
-    return unicast and route.protocol != PROTOCOL and route.link is not None
+    return unicast and route.protocol != PROTOCOL

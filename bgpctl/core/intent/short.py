@@ -29,7 +29,7 @@ from bgpctl.core.intent.fields import Fields, is_name, not_a_name, parse_prefix,
 from bgpctl.core.intent.tree import Mapping
 from bgpctl.core.model import Backend, Node
 
-LAB_KEYS: Final = frozenset({"name", "description", "segments", "routers", "workloads", "checks"})
+LAB_KEYS: Final = frozenset({"name", "description", "segments", "routers", "workloads", "checks", "ipip-drivers"})
 """What a lab file has beside the cluster: accepted, and of no effect on the intent."""
 
 
