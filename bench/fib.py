@@ -294,9 +294,8 @@ def measure(load: Load) -> list[dict[str, object]]:
 def show(records: Sequence[dict[str, object]]) -> None:
     for record in records:
         of = f"{record['routes']:>7} routes {record['gateways']:>5} gateways"
-        print(
-            f"{of}  {record['case']:<26} {record['subject']:<13} cpu {record['cpu_s']:>9} s  wall {record['wall_s']:>9} s"
-        )
+        what = f"{record['case']:<26} {record['subject']:<13}"
+        print(f"{of}  {what} cpu {record['cpu_s']:>9} s  wall {record['wall_s']:>9} s")
 
 
 def main(output: Path) -> None:
