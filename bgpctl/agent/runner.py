@@ -77,8 +77,8 @@ class Runner:
         """Serve until stopped. The kernel and the BGP speaker keep what they have."""
         doors = self._doors
         doors.speaker.start(self.post)
-        doors.store.watch(lambda loaded: self.post(self._read(loaded)))
         self.post(self._read(doors.store.load()))
+        doors.store.watch(lambda loaded: self.post(self._read(loaded)))
         try:
             while not isinstance(event := self._next(), _Stop):
                 self._advance(event)
