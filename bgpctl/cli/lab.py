@@ -23,9 +23,11 @@ from bgpctl.cli.render import Column, console, emit, output_option, table
 from bgpctl.cli.show import SUMMARY
 from bgpctl.lab import lab as labs
 from bgpctl.lab import probe, space
+from bgpctl.lab.build import Names
+from bgpctl.lab.labfile import load
 from bgpctl.lab.probe import Pair
 from bgpctl.lab.run import Report, run
-from bgpctl.lab.topology import Topology, load
+from bgpctl.lab.topology import Topology
 
 _INTERRUPTED: Final = 130
 _PING_WITHIN_S: Final = 5.0
@@ -36,8 +38,19 @@ _CHECKS: Final[Sequence[Column]] = (
     ("DETAIL", lambda row: row["detail"]),
 )
 
+
+def _lab_name(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
+    del context, option
+    try:
+        return Names(name).lab if name is not None else None
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-name_option = click.option("--name", help="Name of the lab; the file's name if not given.")
+name_option = click.option(
+    "--name", callback=_lab_name, help="Name of the lab. If not given: the file's, or that of the only lab there is."
+)
 timeout_option = click.option("--timeout", "within_s", default=60.0, show_default=True, help="Seconds to converge.")
 
 
@@ -108,7 +121,11 @@ def run_command(file: Path, within_s: float, output: str) -> None:
             raise click.ClickException(str(error)) from error
         finally:
             progress.end()
-    emit(_json(report), output, (), ()) if output != "table" else _print(report)
+    if output == "table":
+        _print(report)
+    else:
+        emit(_json(report), output, (), ())
+    _tell_ends(report)
     sys.exit(_exit_of(report))
 
 
@@ -132,7 +149,8 @@ def _json(report: Report) -> dict[str, Any]:
 def _print(report: Report) -> None:
     screen = console()
     if report.converged_s is None:
-        _print_unconverged(report)
+        screen.print(f"{report.topology}: not converged", style="bold red")
+        screen.print(table(report.summaries, SUMMARY))
         return
     screen.print(f"{report.topology}: converged in {report.converged_s} s", style="bold")
     screen.print(table(report.summaries, SUMMARY))
@@ -144,14 +162,13 @@ def _print(report: Report) -> None:
     screen.print()
 
 
-def _print_unconverged(report: Report) -> None:
-    console().print(f"{report.topology}: not converged", style="bold red")
-    console().print(table(report.summaries, SUMMARY))
-    for summary in report.summaries:
+def _tell_ends(report: Report) -> None:
+    """Why it did not converge; on standard error, so that -o json has it too."""
+    for summary in report.summaries if report.ends else ():
         for problem in summary["problems"]:
-            click.echo(f"! {summary['node']}: {problem}")
-    for node, text in report.logs:
-        click.echo(f"\n--- log of {node}\n{text}")
+            click.echo(f"! {summary['node']}: {problem}", err=True)
+    for end in report.ends:
+        click.echo(f"\n--- routes of {end.node}\n{end.routes}\n--- end of the log of {end.node}\n{end.log}", err=True)
 
 
 def _print_matrix(pairs: Sequence[Pair]) -> None:
@@ -177,7 +194,7 @@ def up_command(file: Path, name: str | None, within_s: float, *, wait: bool) -> 
     labs.sweep()
     with _interruptible():
         try:
-            made = labs.up(topology, name or topology.name, keep=True)
+            made = labs.up(topology, name or Names.of_file(file).lab, keep=True)
         except (labs.Exists, RuntimeError) as error:
             raise click.ClickException(str(error)) from error
     converged = not wait or made.wait(within_s)
@@ -187,12 +204,13 @@ def up_command(file: Path, name: str | None, within_s: float, *, wait: bool) -> 
 
 
 @lab.command("down")
-@click.option("--name", help="Name of the lab; all labs if not given.")
+@click.option("--name", callback=_lab_name, help="Name of the lab; all labs if not given.")
 def down_command(name: str | None) -> None:
     """End a lab and remove everything of it."""
     for each in [name] if name else labs.lab_names():
+        known = each in labs.lab_names()
         labs.down(each)
-        click.echo(f"{each} is gone")
+        click.echo(f"{each} is gone" if known else f"there is no lab {each}")
 
 
 def _find(name: str | None) -> labs.Lab:

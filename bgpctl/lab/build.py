@@ -9,17 +9,19 @@ Refuses to know: agents, packets.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from bgpctl.lab import space
-from bgpctl.lab.topology import Topology, Workload
+from bgpctl.lab.topology import FABRIC, Topology, Workload
 
-_FABRIC: Final = "fabric"
 _GATEWAY: Final = "169.254.1.1"
 """Every workload's default gateway; the node answers for it at the MAC below. Calico's way."""
 _HOST_MAC: Final = "ee:ee:ee:ee:ee:ee"
+_LONGEST_LAB: Final = 60
+_LAB_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{_LONGEST_LAB - 1}}}")
 _QUIET: Final = {
     "net/ipv6/conf/all/disable_ipv6": "1",
     "net/ipv6/conf/default/disable_ipv6": "1",
@@ -38,17 +40,34 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the namespaces of one lab are called."""
+    """
+    What the namespaces of one lab are called: `bgpctl-LAB.PART`.
+
+    The name of a lab has no dot, so that `bgpctl-LAB.` begins those of this lab and of no other, such as LAB-2.
+
+    Raises:
+        ValueError: it is no name for a lab; among others, one that would be a path.
+    """
 
     lab: str
 
+    def __post_init__(self) -> None:
+        if not _LAB_NAME.fullmatch(self.lab):
+            raise ValueError(f"{self.lab!r} is no name for a lab: letters, digits, - and _, {_LONGEST_LAB} at most")
+
+    @classmethod
+    def of_file(cls, file: Path, suffix: str = "") -> Names:
+        """The names of a lab that is called as its file is, as far as it can be."""
+        stem = re.sub(r"[^A-Za-z0-9_-]", "-", file.stem).lstrip("-_")
+        return cls((stem or "lab")[: _LONGEST_LAB - len(suffix)] + suffix)
+
     @property
     def prefix(self) -> str:
-        return f"bgpctl-{self.lab}-"
+        return f"bgpctl-{self.lab}."
 
     @property
     def fabric(self) -> str:
-        return self.of(_FABRIC)
+        return self.of(FABRIC)
 
     def of(self, part: str) -> str:
         """The namespace of a node, router or workload."""
@@ -73,7 +92,7 @@ class _Plan:
         self.ports[port] = Port(part, segment)
         peer = f"peer name {port} netns {self.names.fabric}"
         self.root.append(f"link add {device} netns {self.names.of(part)} type veth {peer}")
-        self.within(_FABRIC, f"link set {port} master {bridge} up")
+        self.within(FABRIC, f"link set {port} master {bridge} up")
         self.within(part, f"link set {device} up")
 
 
@@ -85,7 +104,7 @@ def build(topology: Topology, names: Names) -> dict[str, Port]:
         RuntimeError: ip(8) refused; what was made so far stays for `tear_down`.
     """
     parts = [
-        _FABRIC,
+        FABRIC,
         *(router.name for router in topology.routers),
         *(node.name for node in topology.intent.nodes),
         *(workload.name for workload in topology.workloads),
@@ -98,7 +117,7 @@ def build(topology: Topology, names: Names) -> dict[str, Port]:
         plan.within(part, "link set lo up")
     bridges = {segment.name: f"br{index}" for index, segment in enumerate(topology.segments)}
     for bridge in bridges.values():
-        plan.within(_FABRIC, f"link add {bridge} type bridge", f"link set {bridge} up")
+        plan.within(FABRIC, f"link add {bridge} type bridge", f"link set {bridge} up")
     _routers(topology, plan, bridges)
     _nodes(topology, plan, bridges)
     for workload in topology.workloads:

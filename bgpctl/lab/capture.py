@@ -26,6 +26,9 @@ _ETH_P_ALL: Final = 3
 _ETH_P_IP: Final = 0x0800
 _PACKET_OUTGOING: Final = 4
 _BUFFER_BYTES: Final = 16 << 20
+# packet(7): struct tpacket_stats, received and dropped since it was last read.
+_SOL_PACKET, _PACKET_STATISTICS = 263, 6
+_STATISTICS: Final = struct.Struct("=II")
 _IPIP, _TCP, _UDP = 4, 6, 17
 _IPV4: Final = struct.Struct("!BBHHHBBH4s4s")
 _MORE_FRAGMENTS_OR_OFFSET: Final = 0x3FFF
@@ -63,10 +66,15 @@ class Packet:
 
 
 class Capture:
-    """Collects from the moment it is made until it is left: `with Capture(…) as capture: …; capture.packets`."""
+    """
+    Collects from the moment it is made until it is left: `with Capture(…) as capture: …; capture.packets`.
+
+    `missed` is known when it is left: packets that the kernel had no room to keep for us.
+    """
 
     def __init__(self, names: Names, ports: Mapping[str, Port], vxlan_port: int) -> None:
         self.packets: list[Packet] = []
+        self.missed = 0
         self._ports = ports
         self._vxlan_port = vxlan_port
         # One socket for the whole fabric; the port of arrival tells the segment.
@@ -81,6 +89,7 @@ class Capture:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         os.eventfd_write(self._end, 1)
         self._thread.join()
+        _, self.missed = _STATISTICS.unpack(self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size))
         self._socket.close()
         os.close(self._end)
 

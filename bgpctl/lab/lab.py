@@ -23,7 +23,8 @@ from bgpctl.core.model import Problem
 from bgpctl.kernel import ipip
 from bgpctl.lab import build, space
 from bgpctl.lab.build import Names, Port
-from bgpctl.lab.topology import Topology, load
+from bgpctl.lab.labfile import load
+from bgpctl.lab.topology import Topology
 
 STATE: Final = Path("/run/bgpctl/lab")
 _POLL_S: Final = 0.05
@@ -114,6 +115,7 @@ def up(topology: Topology, name: str, *, keep: bool) -> Lab:
 
     Raises:
         Exists: the name is taken.
+        ValueError: it is no name for a lab.
         RuntimeError: the network could not be built; nothing is left of it.
     """
     names = Names(name)
@@ -136,9 +138,10 @@ def up(topology: Topology, name: str, *, keep: bool) -> Lab:
 
 
 def down(name: str) -> None:
-    """End everything of the lab and delete it; absent is no error."""
-    build.tear_down(Names(name))
-    shutil.rmtree(STATE / name, ignore_errors=True)
+    """End everything of the lab and delete it; absent is no error. Raises ValueError if it is no name for a lab."""
+    names = Names(name)
+    build.tear_down(names)
+    shutil.rmtree(STATE / names.lab, ignore_errors=True)
     for directory in (STATE, STATE.parent):
         with contextlib.suppress(OSError):  # another lab, or the host's own agent, lives there
             directory.rmdir()
@@ -168,8 +171,11 @@ def _listed(problems: Sequence[Problem]) -> str:
 
 
 def lab_names() -> list[str]:
-    """The labs there are."""
-    return sorted(path.parent.name for path in STATE.glob("*/lab.json"))
+    """The labs there are, also those of which a crash left only a part."""
+    try:
+        return sorted(path.name for path in STATE.iterdir())
+    except FileNotFoundError:
+        return []
 
 
 def sweep() -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, assert_never
 
 from bgpctl.core.model import Address, Node
 from bgpctl.lab import build, probe, space
+from bgpctl.lab.build import Names
 from bgpctl.lab.capture import Capture, Packet
 from bgpctl.lab.lab import Lab, down, sweep, up
 from bgpctl.lab.probe import Pair
@@ -53,10 +54,19 @@ class CheckResult:
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """How a node of a lab that did not converge was found: its routes as ip(8) shows them, its log's last lines."""
+
+    node: str
+    routes: str
+    log: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """
     What a run showed. `converged_s` is from the start of the agents until all had converged, None if they did not;
-    `logs` has the end of each agent's log in that case.
+    `ends` has each node's routes and the end of its agent's log in that case.
     """
 
     topology: str
@@ -65,7 +75,7 @@ class Report:
     summaries: Sequence[dict[str, Any]]
     pairs: Sequence[Pair]
     checks: Sequence[CheckResult]
-    logs: Sequence[tuple[str, str]] = ()
+    ends: Sequence[End] = ()
 
     @property
     def ok(self) -> bool:
@@ -80,7 +90,7 @@ def run(topology: Topology, told: Told, *, within_s: float) -> Report:
         RuntimeError: the network could not be built.
     """
     sweep()
-    name = f"{topology.name}-{os.getpid()}"
+    name = Names.of_file(topology.file, f"-{os.getpid()}").lab
     try:
         return _run(topology, name, told, within_s)
     finally:
@@ -102,14 +112,17 @@ def _run(topology: Topology, name: str, told: Told, within_s: float) -> Report:
         told.stage("ping")
         pairs = probe.matrix(lab.names, topology.workloads, within_s=_PING_WITHIN_S)
     told.stage("check")
-    evidence = Evidence(lab, tuple(capture.packets), before)
+    evidence = Evidence(lab, tuple(capture.packets), capture.missed, before)
     checks = tuple(evidence.judge(check) for check in topology.checks)
     return Report(topology.name, topology.intent.backend.value, converged_s, lab.summaries(), pairs, checks)
 
 
 def _not_converged(lab: Lab) -> Report:
-    logs = [(node.name, _tail(lab.log(node.name))) for node in lab.topology.intent.nodes]
-    return Report(lab.topology.name, lab.topology.intent.backend.value, None, lab.summaries(), (), (), logs)
+    ends = [
+        End(node.name, space.routes(lab.names.of(node.name)), _tail(lab.log(node.name)))
+        for node in lab.topology.intent.nodes
+    ]
+    return Report(lab.topology.name, lab.topology.intent.backend.value, None, lab.summaries(), (), (), ends)
 
 
 def _tail(path: Path, lines: int = 15) -> str:
@@ -121,15 +134,18 @@ def _tail(path: Path, lines: int = 15) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was seen while the matrix ran; `dropped_before` per router."""
+    """What was seen while the matrix ran, and how many packets were not; `dropped_before` per router."""
 
     lab: Lab
     packets: Sequence[Packet]
+    missed: int
     dropped_before: dict[str, int]
 
     def judge(self, check: Check) -> CheckResult:
         """Whether the evidence bears the check out."""
         match check:
+            case PacketCheck() | AbsenceCheck() if self.missed:
+                return CheckResult(check.name, ok=False, detail=f"the capture missed {self.missed} packets: run again")
             case PacketCheck():
                 return self._packets(check)
             case DropCheck():

@@ -83,6 +83,12 @@ def ip(lines: Sequence[str], namespace: str | None = None) -> None:
         raise RuntimeError(f"ip failed{f' in {namespace}' if namespace else ''}: {result.stderr.strip()}")
 
 
+def routes(namespace: str) -> str:
+    """The main table, as ip(8) shows it."""
+    command = ("ip", "-n", namespace, "route")
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.rstrip()
+
+
 def spawn(namespace: str, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     """Start a program in the namespace, in its own session, its output in `log`."""
     with log.open("ab") as output:

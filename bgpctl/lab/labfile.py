@@ -1,0 +1,190 @@
+"""
+Lab files: a cluster file with `segments`, `routers`, `workloads`, `checks` and `ipip-drivers` beside the cluster.
+
+Refuses to know: whether what it says makes sense together (sense.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bgpctl.core.fabric import ipip, vxlan
+from bgpctl.core.intent import read
+from bgpctl.core.intent.fields import Fields, Problems, parse_interface, scalar
+from bgpctl.core.intent.tree import Mapping, Tree
+from bgpctl.core.model import Address, Intent, Node, Place, Problem
+from bgpctl.kernel.ipip import DRIVERS
+from bgpctl.lab import sense
+from bgpctl.lab.topology import (
+    AbsenceCheck,
+    Check,
+    DropCheck,
+    PacketCheck,
+    Router,
+    Scope,
+    Segment,
+    Shape,
+    Topology,
+    Workload,
+)
+from bgpctl.store.yaml import BadYaml, documents
+
+_TRACES: Final = ("tcp-179", "exabgp")
+_MOST_CANDIDATES: Final = 256
+_MOST_DROPS: Final = 1 << 31
+
+
+def load(path: Path) -> Topology | tuple[Problem, ...]:
+    """The topology in one file, or all that is wrong with it, cluster part included."""
+    try:
+        trees = documents(path.read_text(encoding="utf-8"), str(path))
+    except BadYaml as bad:
+        return (bad.problem,)
+    except (OSError, UnicodeDecodeError) as error:
+        return (Problem(Place(str(path), 1, 1), "", f"cannot be read: {error}", "unreadable"),)
+    problems = Problems()
+    intent = read(trees)
+    if isinstance(intent, tuple):
+        problems.found += intent
+        _Reader(path, None, problems).read(trees)
+        return problems.sorted()
+    topology = _Reader(path, intent, problems).read(trees)
+    return problems.sorted() or topology
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A workload as the file has it: the address may be left to us."""
+
+    name: str
+    node: str
+    address: Address | None
+    place: Place
+
+
+class _Reader:
+    """`intent` is None if the cluster part is wrong: what depends on its nodes is not judged then."""
+
+    def __init__(self, path: Path, intent: Intent | None, problems: Problems) -> None:
+        self._path = path
+        self._intent = intent
+        self._problems = problems
+
+    def read(self, trees: Sequence[Tree]) -> Topology:
+        parts = [Fields(tree, "", self._problems) for tree in trees if isinstance(tree, Mapping)]
+        segments = tuple(segment for fields in parts for segment in self._segments(fields))
+        routers = tuple(router for fields in parts for router in self._routers(fields))
+        claims = [claim for fields in parts for claim in self._claims(fields)]
+        segment_names = [name for fields in parts for name in _names(fields, "segments")]
+        router_names = [router.name for router in routers]
+        checks = tuple(check for fields in parts for check in self._checks(fields, segment_names, router_names))
+        drivers = dict(driver for fields in parts for driver in self._ipip_drivers(fields))
+        workloads = tuple(_allot(self._intent, claims, self._problems)) if self._intent else ()
+        intent = self._intent or Intent()
+        topology = Topology(self._path.stem, self._path, intent, segments, routers, workloads, checks, drivers)
+        self._problems.found += sense.problems(topology, all_segments_known=len(segments) == len(segment_names))
+        return topology
+
+    def _is_no_node(self, name: str | None) -> bool:
+        return self._intent is not None and self._intent.node(name or "") is None
+
+    def _segments(self, fields: Fields) -> Iterator[Segment]:
+        group = fields.fields("segments")
+        for name in group.names() if group else ():
+            subnet = group.prefix(name) if group else None
+            if group and subnet:
+                yield Segment(name, subnet, group.at(name))
+
+    def _routers(self, fields: Fields) -> Iterator[Router]:
+        for name, router in fields.entries("routers"):
+            router.need("a router", "addresses")
+            found = [
+                scalar(item, path, self._problems, lambda leaf: parse_interface(leaf.text), "address")
+                for path, item in router.items("addresses")
+            ]
+            router.finish()
+            yield Router(name, tuple(address for address in found if address), router.place)
+
+    def _claims(self, fields: Fields) -> Iterator[_Claim]:
+        for name, workload in fields.entries("workloads"):
+            workload.need("a workload", "node")
+            node, address = workload.text("node"), workload.address("address")
+            workload.finish()
+            if node and self._is_no_node(node):
+                workload.wrong("node", f"{node} is not a node of this file", "unknown-node")
+            elif node:
+                yield _Claim(name, node, address, workload.place)
+
+    def _checks(self, fields: Fields, segments: Sequence[str], routers: Sequence[str]) -> Iterator[Check]:
+        for name, check in fields.entries("checks"):
+            found = _check(name, check, [*segments, *routers], routers)
+            check.finish()
+            if found:
+                yield found
+
+    def _ipip_drivers(self, fields: Fields) -> Iterator[tuple[str, str]]:
+        group = fields.fields("ipip-drivers")
+        for node in group.names() if group else ():
+            driver = group.one_of(node, DRIVERS) if group else None
+            if group and self._is_no_node(node):
+                group.wrong(node, f"{node} is not a node of this file", "unknown-node")
+            elif driver:
+                yield node, driver
+
+
+def _names(fields: Fields, key: str) -> list[str]:
+    group = fields.tree(key)
+    return list(group.items) if isinstance(group, Mapping) else []
+
+
+def _allot(intent: Intent, claims: Sequence[_Claim], problems: Problems) -> Iterator[Workload]:
+    """The claims with an address each: the next free one of the node's blocks, where the file gives none."""
+    taken = {claim.address for claim in claims if claim.address}
+    for claim in claims:
+        node = intent.node(claim.node)
+        address = claim.address or (_free(intent, node, taken) if node else None)
+        if address:
+            taken.add(address)
+            yield Workload(claim.name, claim.node, address, claim.place)
+        else:
+            message = f"no address is free in the blocks of node {claim.node}"
+            problems.add(claim.place, f"workloads.{claim.name}", message, "not-in-block")
+
+
+def _free(intent: Intent, node: Node, taken: set[Address]) -> Address | None:
+    tunnels = (ipip.tunnel_address(intent, node), vxlan.tunnel_address(intent, node))
+    # Never the first: it becomes the tunnel's as soon as the pool is given an encapsulation.
+    candidates = (block.nth(index) for block in node.blocks for index in range(1, min(block.size, _MOST_CANDIDATES)))
+    return next((address for address in candidates if address not in taken and address not in tunnels), None)
+
+
+def _check(name: str, fields: Fields, places: Sequence[str], routers: Sequence[str]) -> Check | None:
+    if fields.has("absent"):
+        return _absence(name, fields)
+    if fields.has("drops"):
+        fields.need("a check of drops", "at")
+        drops, router = fields.integer("drops", 0, _MOST_DROPS), fields.one_of("at", routers)
+        return DropCheck(name, router, drops) if router and drops is not None else None
+    if not any(map(fields.has, ("at", "packets", "are"))):
+        message = "a check is {at, packets, are}, {at, drops} or {absent}"
+        fields.problems.add(fields.place, fields.path, message, "missing")
+        return None
+    fields.need("a check of packets", "at", "packets", "are")
+    at, scope, shape = fields.one_of("at", places), fields.choice("packets", Scope), fields.choice("are", Shape)
+    return PacketCheck(name, at, scope, shape) if at and scope and shape else None
+
+
+def _absence(name: str, fields: Fields) -> AbsenceCheck:
+    found = [
+        scalar(item, path, fields.problems, lambda leaf: leaf.text, "type") for path, item in fields.items("absent")
+    ]
+    known = ", ".join(_TRACES)
+    for word in found:
+        if word and word not in _TRACES:
+            fields.wrong("absent", f"{word} cannot be looked for; known: {known}", "choice")
+    if not found:
+        fields.wrong("absent", f"say what is to be absent; known: {known}", "missing")
+    return AbsenceCheck(name, tuple(word for word in found if word))

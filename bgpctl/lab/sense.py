@@ -1,0 +1,123 @@
+"""
+Whether the parts of a topology make sense together.
+
+What is not found here is found much later: as a name that ip(8) refuses, or as packets that take a strange way.
+
+Refuses to know: files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Final
+
+from bgpctl.core.fabric import ipip, vxlan
+from bgpctl.core.intent.fields import is_name, not_a_name
+from bgpctl.core.model import Address, InterfaceAddress, Place, Problem
+from bgpctl.lab.topology import FABRIC, Router, Topology, Workload
+
+_LONGEST_PART: Final = 63
+"""Of a name: with the lab's before it, it is the name of a file below /run/netns."""
+
+
+def problems(topology: Topology, *, all_segments_known: bool) -> Iterator[Problem]:
+    """
+    Everything that would not build, or would build something else than what was meant.
+
+    While a segment could not be read, nobody is blamed for standing on none.
+    """
+    yield from _names(topology)
+    yield from _segments(topology, all_segments_known=all_segments_known)
+    yield from _underlay(topology, all_segments_known=all_segments_known)
+    for router in topology.routers:
+        yield from _router(topology, router)
+    yield from _workload_addresses(topology)
+    for workload in topology.workloads:
+        yield from _workload(topology, workload)
+
+
+def _start(topology: Topology) -> Place:
+    return Place(str(topology.file), 1, 1)
+
+
+def _names(topology: Topology) -> Iterator[Problem]:
+    """Nodes, routers and workloads become namespaces side by side; segments are looked up beside routers."""
+    nodes = [(f"nodes.{node.name}", node.name, node.place or _start(topology)) for node in topology.intent.nodes]
+    others = [
+        *((f"segments.{segment.name}", segment.name, segment.place) for segment in topology.segments),
+        *((f"routers.{router.name}", router.name, router.place) for router in topology.routers),
+        *((f"workloads.{workload.name}", workload.name, workload.place) for workload in topology.workloads),
+    ]
+    for path, name, place in others:
+        if not is_name(name):
+            yield Problem(place, path, not_a_name(name), "name")
+    first: dict[str, str] = {FABRIC: "the namespace of the bridges"}
+    for path, name, place in nodes + others:
+        if len(name) > _LONGEST_PART:
+            yield Problem(place, path, f"a name in a lab has {_LONGEST_PART} characters at most", "name")
+        if name in first:
+            yield Problem(place, path, f"the name {name} is taken by {first[name]}", "duplicate-name")
+        first.setdefault(name, path)
+
+
+def _segments(topology: Topology, *, all_segments_known: bool) -> Iterator[Problem]:
+    if all_segments_known and not topology.segments:
+        message = "a lab needs segments, such as rack-a: 10.0.0.0/24"
+        yield Problem(_start(topology), "segments", message, "missing")
+    for segment in topology.segments:
+        if segment.subnet.version != 4:
+            yield Problem(segment.place, f"segments.{segment.name}", "segments are IPv4", "family")
+    for one, other in combinations(topology.segments, 2):
+        if one.subnet.overlaps(other.subnet):
+            message = f"{other.subnet} overlaps {one.subnet} of segment {one.name}"
+            yield Problem(other.place, f"segments.{other.name}", message, "overlap")
+
+
+def _underlay(topology: Topology, *, all_segments_known: bool) -> Iterator[Problem]:
+    """Everyone stands on a segment, with an address of their own."""
+    nodes = [(f"nodes.{node.name}", node.address, node.place or _start(topology)) for node in topology.intent.nodes]
+    routers = [
+        (f"routers.{router.name}", address, router.place) for router in topology.routers for address in router.addresses
+    ]
+    first: dict[Address, str] = {}
+    for path, address, place in nodes + routers:
+        if all_segments_known and topology.segment_of(address.address) is None:
+            yield Problem(place, path, f"{address} is on none of the segments", "no-segment")
+        if address.address in first:
+            yield Problem(place, path, f"{address.address} is taken by {first[address.address]}", "duplicate-address")
+        first.setdefault(address.address, path)
+
+
+def _router(topology: Topology, router: Router) -> Iterator[Problem]:
+    for address in router.addresses:
+        segment = topology.segment_of(address.address)
+        if segment and not address.network.covers(segment.subnet):
+            meant = InterfaceAddress(address.address, segment.subnet.length)
+            message = f"{address} does not reach all of {segment.name} ({segment.subnet}); {meant} does"
+            yield Problem(router.place, f"routers.{router.name}", message, "mask")
+
+
+def _workload_addresses(topology: Topology) -> Iterator[Problem]:
+    first: dict[Address, str] = {}
+    for workload in topology.workloads:
+        if workload.address in first:
+            message = f"{workload.address} is taken by {first[workload.address]}"
+            yield Problem(workload.place, f"workloads.{workload.name}", message, "duplicate-address")
+        first.setdefault(workload.address, f"workloads.{workload.name}")
+
+
+def _workload(topology: Topology, workload: Workload) -> Iterator[Problem]:
+    node = topology.intent.node(workload.node)
+    if node is None:
+        return
+    path = f"workloads.{workload.name}.address"
+    if not any(block.holds(workload.address) for block in node.blocks):
+        message = f"{workload.address} is in no block of node {node.name}"
+        yield Problem(workload.place, path, message, "not-in-block")
+    if workload.address.version != 4:
+        yield Problem(workload.place, path, "workloads of a lab are IPv4", "family")
+    tunnels = (ipip.tunnel_address(topology.intent, node), vxlan.tunnel_address(topology.intent, node))
+    if workload.address in tunnels:
+        message = f"{workload.address} is the tunnel address of node {node.name}"
+        yield Problem(workload.place, path, message, "duplicate-address")
