@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from bgpctl.core.model import Decap, Link, NextHop, Route, Thing, Vxlan
+from bgpctl.core.model import Decap, Ipip, Link, NextHop, Route, Thing, Vxlan
 
 _PRIVILEGE: Final = "run as root or with CAP_NET_ADMIN"
 _GENERAL: Final = {
@@ -30,6 +30,8 @@ def hint(thing: Thing, code: int) -> str:
             return f"remove link {name}; it will be made anew"
         case Link(kind=Vxlan(vni=vni, port=port)), errno.EEXIST:
             return f"another VXLAN device here has VNI {vni} on port {port}: remove it, or choose others"
+        case Link(name=name, kind=Ipip()), errno.EEXIST:
+            return f"{name} is somebody else's, or the ipip module's: --ipip-driver kernel can use the latter"
         case Link() | Decap(), errno.EOPNOTSUPP:
             return "this kernel lacks the device type: load its module, or install a kernel that has it"
         case NextHop(), errno.EOPNOTSUPP:

@@ -15,6 +15,9 @@ from bgpctl.kernel.ipip_kernel import KernelIpip
 from bgpctl.kernel.links import Links, list_links
 from bgpctl.kernel.netlink import Netlink
 
+AUTO: Final = "auto"
+DRIVERS: Final = (AUTO, "kernel", "bpf")
+"""What may be wished for."""
 KINDS: Final = frozenset({"ipip", "veth"})
 """IFLA_INFO_KIND of the devices that the drivers make."""
 
@@ -51,15 +54,15 @@ class IpipDriver(Protocol):
         """Let go; what is in the kernel works on."""
 
 
-def choose_driver(wanted: str = "auto") -> IpipDriver:
+def choose_driver(wanted: str = AUTO) -> IpipDriver:
     """
-    `kernel` if the ipip module works in this namespace, else `bpf`; `wanted` may also name one of them.
+    `kernel` if the ipip module works in this namespace, else `bpf`; `wanted`, one of DRIVERS, may name one of them.
 
     Raises:
         OSError: no driver can be had here; the text says what is missing.
         Unavailable: no netlink here.
     """
-    if wanted == "kernel" or (wanted == "auto" and _module_works()):
+    if wanted == "kernel" or (wanted == AUTO and _module_works()):
         return KernelIpip()
     from bgpctl.kernel.ipip_bpf import BpfIpip  # noqa: PLC0415  hosts with the module never load it
 

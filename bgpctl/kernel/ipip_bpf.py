@@ -2,8 +2,11 @@
 IP in IP where the kernel has no ipip module: a veth end named tunl0 and two BPF programs, one for each direction.
 
 Routes look the same as with the module, and nothing has to stay alive for packets to flow: the hooks hold the
-programs, the programs hold their map. A TUN device would do as well, but has a carrier only while a process keeps it
+programs, a program holds its map. A TUN device would do as well, but has a carrier only while a process keeps it
 open, and the kernel flushes next-hop objects when a carrier goes (nexthop.c, NETDEV_CHANGE).
+
+What is on a hook says in its name which address it stands for, and has the digest of its code in it. So whatever the
+code was made for (this version, the tunnel's index and MAC) can be compared with how things are now.
 
 Refuses to know: who may send here, and why.
 """
@@ -13,33 +16,32 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgpctl.core.model import IPIP_LINK, Address, Decap, Link, Mac
-from bgpctl.kernel import decode, encode
+from bgpctl.kernel import decode
 from bgpctl.kernel.bpf import programs, syscalls, tc
+from bgpctl.kernel.bpf.tc import Attached
 from bgpctl.kernel.decode import LinkFacts
-from bgpctl.kernel.links import Links, keep_link_local_away, mending
+from bgpctl.kernel.links import Links, keep_link_local_away, list_links, mending
 from bgpctl.kernel.netlink import Netlink
 
-_PEER: Final = "tunl0-end"
+_FAR_END: Final = "tunl0-end"
 """The other end of the veth: it gives tunl0 a carrier and never receives a packet."""
 _MAC: Final = Mac("02:00:00:00:00:04")
 _NOARP: Final = 0x80
-_NOBODY: Final = Address(4, 0)
+_NOWHERE: Final = Address(4, 0)
+"""Stands for the tunnel's own end until it is said which address that is (put_decap)."""
 _ADDRESS_BYTES: Final = 4
 
 
-def _version() -> str:
-    """Names the code of both programs, so that an upgrade replaces them and a restart does not."""
-    code = programs.encapsulate(_NOBODY, 0) + programs.decapsulate(_NOBODY, 0, bytes(6), 0)
-    return hashlib.sha256(code).hexdigest()[:12]
+class _Read(NamedTuple):
+    """Whom a program lets in."""
 
-
-_ENCAP: Final = f"bgpctl-encap-{_version()}"
-_DECAP: Final = f"bgpctl-decap-{_version()}"
+    program_id: int
+    sources: tuple[Address, ...]
 
 
 class BpfIpip:
@@ -47,14 +49,17 @@ class BpfIpip:
     The driver for hosts without the module. Every method may raise OSError with errno and text.
 
     Raises:
+        OSError: this kernel, or what this process may do, does not suffice; the text says what is missing.
         Unavailable: no netlink here.
     """
 
     name: Final = "bpf"
 
     def __init__(self) -> None:
+        _prove()
         self._netlink = Netlink()
         self._links = Links()
+        self._known: _Read | None = None
 
     def close(self) -> None:
         self._links.close()
@@ -63,35 +68,32 @@ class BpfIpip:
     def port_ids(self) -> frozenset[int]:
         return frozenset({self._links.port_id, self._netlink.port_id})
 
+    # The device ------------------------------------------------------------------------------------------------
+
     def recognises(self, name: str, kind: str) -> bool:
-        """A veth that sends through our program."""
+        """A veth that sends through our program, with its other end up: no next hop can use it without a carrier."""
         if name != IPIP_LINK or kind != "veth":
             return False
-        found = self._all().get(name)
-        program = tc.attached(self._netlink, found.number, tc.EGRESS) if found else None
-        return program is not None and program.name == _ENCAP
+        links = self._all()
+        if name not in links or _FAR_END not in links:
+            return False
+        return links[_FAR_END].up and self._sends_from(links[name]) is not None
 
     def put_link(self, link: Link) -> None:
-        found = self._all()
-        if link.name not in found:
-            self._links.create({"ifname": link.name, "kind": "veth", "peer": _PEER, "address": _MAC})
+        links = self._all()
+        if link.name not in links:
+            self._links.create({"ifname": link.name, "kind": "veth", "peer": _FAR_END, "address": _MAC})
             keep_link_local_away(link.name)
-            found = self._all()
-        if _PEER not in found:
-            raise OSError(errno.EEXIST, f"{link.name} is no device of ours")
-        self._set_up(found[_PEER], found[link.name], link)
-        # Until it is said where packets come from and go to (put_decap), the program drops them.
-        decap = next((decap for decap in self.observe_decaps() if decap.link == link.name), None)
-        self._attach_encap(found[link.name].number, decap.local if decap else _NOBODY)
-
-    def _set_up(self, peer: LinkFacts, tunnel: LinkFacts, wanted: Link) -> None:
-        self._links.change(peer.number, {"state": "up"})
+            keep_link_local_away(_FAR_END)
+            links = self._all()
+        tunnel = links[link.name]
+        if tunnel.kind != "veth" or _FAR_END not in links:
+            raise OSError(errno.EEXIST, f"{link.name} is somebody else's device: remove or rename it")
+        self._links.change(links[_FAR_END].number, {"state": "up"})
         self._links.change(tunnel.number, {"flags": _NOARP, "mask": _NOARP})
-        self._links.change(tunnel.number, mending(wanted, decode.link(tunnel, {})))
-
-    def _attach_encap(self, index: int, local: Address) -> None:
-        with _loaded(programs.encapsulate(local, index), "bgpctl_encap") as program:
-            tc.attach(self._netlink, index, tc.EGRESS, program, _ENCAP)
+        self._links.change(tunnel.number, mending(link, decode.link(tunnel, {})))
+        if self._sends_from(tunnel) is None:
+            self._send_from(tunnel, _NOWHERE)
 
     def remove_link(self, name: str) -> None:
         self.remove_decap(name)
@@ -99,50 +101,137 @@ class BpfIpip:
         if found is not None:
             self._links.remove(found.number)
 
+    def _sends_from(self, tunnel: LinkFacts) -> Address | None:
+        """The outer source address of what the device sends; None if our program is not there or was made otherwise."""
+        program = tc.attached(self._netlink, tunnel.number, tc.EGRESS)
+        local = _local(program)
+        expected = _named("encap", local, _sender(local, tunnel)) if local else None
+        return local if program and program.name == expected else None
+
+    def _send_from(self, tunnel: LinkFacts, local: Address) -> None:
+        code = _sender(local, tunnel)
+        with _open(syscalls.load(code, "bgpctl_encap")) as program:
+            tc.attach(self._netlink, tunnel.number, tc.EGRESS, program, _named("encap", local, code))
+
+    # What comes in ---------------------------------------------------------------------------------------------
+
     def put_decap(self, decap: Decap) -> None:
-        found = self._all()
-        tunnel, underlay = found.get(decap.link), found.get(decap.underlay)
-        if tunnel is None or underlay is None:
-            raise OSError(errno.ENODEV, f"no link {decap.underlay if tunnel else decap.link}")
-        mac = bytes.fromhex((tunnel.mac or _MAC).replace(":", ""))
-        # The local address travels in the map, under the one address that sends nothing, to be read back.
-        sources = {
-            _NOBODY.packed: decap.local.packed,
-            **{source.packed: decap.local.packed for source in decap.sources},
-        }
-        with _open(syscalls.hash_map(sources, key_bytes=_ADDRESS_BYTES, value_bytes=_ADDRESS_BYTES)) as allowed:
-            code = programs.decapsulate(decap.local, tunnel.number, mac, allowed)
-            with _loaded(code, "bgpctl_decap") as program:
-                tc.attach(self._netlink, underlay.number, tc.INGRESS, program, _DECAP)
-        self._attach_encap(tunnel.number, decap.local)
-        self._detach_except(underlay.number, found)
+        links = self._all()
+        tunnel, underlay = _link(links, decap.link), _link(links, decap.underlay)
+        if underlay.mac is None:
+            raise OSError(errno.EINVAL, f"{underlay.name} has no Ethernet header, and the BPF driver reads no other")
+        if self._sends_from(tunnel) != decap.local:
+            self._send_from(tunnel, decap.local)
+        if decap not in self._seen(links):
+            self._receive(tunnel, underlay, decap)
+        for other, _ in self._receivers(links):
+            if other.number != underlay.number:
+                tc.detach(self._netlink, other.number, tc.INGRESS)
 
     def remove_decap(self, link: str) -> None:
         if link == IPIP_LINK:
-            self._detach_except(0, self._all())
-
-    def _detach_except(self, kept: int, links: Mapping[str, LinkFacts]) -> None:
-        for facts in links.values():
-            if facts.number != kept and tc.attached(self._netlink, facts.number, tc.INGRESS):
-                tc.detach(self._netlink, facts.number, tc.INGRESS)
+            for underlay, _ in self._receivers(self._all()):
+                tc.detach(self._netlink, underlay.number, tc.INGRESS)
 
     def observe_decaps(self) -> frozenset[Decap]:
-        """Read back from the programs that are attached; one of another version counts as absent."""
-        return frozenset(decap for name, facts in self._all().items() if (decap := self._decap(name, facts.number)))
+        """Read back from the programs that are attached."""
+        seen = self._seen(self._all())
+        # Two are left where an earlier driver was killed while it moved to another underlay: to be put again.
+        return seen if len(seen) == 1 else frozenset()
 
-    def _decap(self, underlay: str, index: int) -> Decap | None:
-        program = tc.attached(self._netlink, index, tc.INGRESS)
-        if program is None or program.name != _DECAP:
-            return None
-        for opened in syscalls.program_maps(program.program_id):
-            with _open(opened) as allowed:
-                found = dict(syscalls.entries(allowed, key_bytes=_ADDRESS_BYTES, value_bytes=_ADDRESS_BYTES))
-        local = found.pop(_NOBODY.packed)
-        return Decap(IPIP_LINK, underlay, _address(local), tuple(sorted(map(_address, found))))
+    def _receive(self, tunnel: LinkFacts, underlay: LinkFacts, decap: Decap) -> None:
+        allowed = dict.fromkeys((source.packed for source in decap.sources), b"\1")
+        with _open(syscalls.hash_map(allowed, key_bytes=_ADDRESS_BYTES, value_bytes=1)) as map_fd:
+            name = _decap_name(decap.local, tunnel)
+            code = programs.decapsulate(decap.local, tunnel.number, _mac(tunnel), map_fd)
+            with _open(syscalls.load(code, "bgpctl_decap")) as program:
+                tc.attach(self._netlink, underlay.number, tc.INGRESS, program, name)
+                self._known = _Read(syscalls.id_of(program), decap.sources)
+
+    def _receivers(self, links: Mapping[str, LinkFacts]) -> Iterator[tuple[LinkFacts, Attached]]:
+        """The links on which one of our programs, of whatever version, takes packets in."""
+        hooked = tc.hooked(self._netlink)
+        for facts in links.values():
+            program = tc.attached(self._netlink, facts.number, tc.INGRESS) if facts.number in hooked else None
+            if program is not None:
+                yield facts, program
+
+    def _seen(self, links: Mapping[str, LinkFacts]) -> frozenset[Decap]:
+        tunnel = links.get(IPIP_LINK)
+        if tunnel is None:
+            return frozenset()
+        local = self._sends_from(tunnel)
+        found = self._receivers(links) if local else ()
+        return frozenset(self._decaps(tunnel, local, found)) if local else frozenset()
+
+    def _decaps(
+        self, tunnel: LinkFacts, local: Address, receivers: Iterable[tuple[LinkFacts, Attached]]
+    ) -> Iterator[Decap]:
+        for underlay, program in receivers:
+            sources = self._sources(program.program_id) if program.name == _decap_name(local, tunnel) else None
+            if sources is not None:
+                yield Decap(IPIP_LINK, underlay.name, local, sources)
+
+    def _sources(self, program_id: int) -> tuple[Address, ...] | None:
+        """
+        Whom the program lets in. Its map is frozen, so what was put or read once stays true.
+
+        None if it may not be read, which takes CAP_SYS_ADMIN: an earlier driver's program is then not seen, and
+        putting the same again does no harm.
+        """
+        if self._known is None or self._known.program_id != program_id:
+            try:
+                self._known = _Read(program_id, _read_sources(program_id))
+            except PermissionError:
+                return None
+        return self._known.sources
 
     def _all(self) -> dict[str, LinkFacts]:
-        dumped = self._netlink.dump(encode.RTM_GETLINK, encode.IFINFOMSG.pack(0, 0, 0, 0, 0))
-        return {facts.name: facts for facts in map(decode.link_facts, dumped)}
+        return {facts.name: facts for facts in list_links(self._netlink)}
+
+
+def _prove() -> None:
+    """Loading the largest program asks the verifier for every helper, and the kernel for the privilege."""
+    with _open(syscalls.load(programs.encapsulate(_NOWHERE, 0), "bgpctl_probe")):
+        pass
+
+
+def _read_sources(program_id: int) -> tuple[Address, ...]:
+    with _open(syscalls.map_of(program_id)) as allowed:
+        keys = syscalls.keys(allowed, key_bytes=_ADDRESS_BYTES)
+        return tuple(sorted(Address(4, int.from_bytes(key, "big")) for key in keys))
+
+
+def _sender(local: Address, tunnel: LinkFacts) -> bytes:
+    return programs.discard() if local == _NOWHERE else programs.encapsulate(local, tunnel.number)
+
+
+def _decap_name(local: Address, tunnel: LinkFacts) -> str:
+    # File descriptor 0 in the code that is compared: the real one is another each time.
+    return _named("decap", local, programs.decapsulate(local, tunnel.number, _mac(tunnel), 0))
+
+
+def _named(role: str, local: Address, code: bytes) -> str:
+    return f"{tc.NAME_PREFIX}{role}-{local}-{hashlib.sha256(code).hexdigest()[:12]}"
+
+
+def _local(program: Attached | None) -> Address | None:
+    """The address in the name of a program of ours."""
+    match program.name.split("-") if program else []:
+        case [_, "encap" | "decap", text, _]:
+            return Address.parse(text)
+        case _:
+            return None  # another version may have had other names
+
+
+def _mac(link: LinkFacts) -> bytes:
+    return bytes.fromhex((link.mac or _MAC).replace(":", ""))
+
+
+def _link(links: Mapping[str, LinkFacts], name: str) -> LinkFacts:
+    if name not in links:
+        raise OSError(errno.ENODEV, f"no link {name}")
+    return links[name]
 
 
 @contextmanager
@@ -151,13 +240,3 @@ def _open(fd: int) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
-
-
-@contextmanager
-def _loaded(code: bytes, name: str) -> Iterator[int]:
-    with _open(syscalls.load(code, name)) as fd:
-        yield fd
-
-
-def _address(packed: bytes) -> Address:
-    return Address(4, int.from_bytes(packed, "big"))

@@ -19,6 +19,9 @@ from bgpctl.kernel.links import Links, list_links, mending
 from bgpctl.kernel.netlink import Netlink
 
 _TABLE: Final = "bgpctl_ipip"
+_IPIP: Final = "ip protocol 4"  # by number: names come from /etc/protocols, which a small system has not
+_HOOK: Final = "type filter hook input priority filter; policy accept;"
+_NOBODY: Final = f"    chain input {{ {_HOOK} {_IPIP} drop }}"
 
 
 class KernelIpip:
@@ -52,6 +55,8 @@ class KernelIpip:
         if present is None:
             raise OSError(errno.ENODEV, f"no link {link.name}")
         index, found = present
+        if link.up and not found.up and not nft.listed(_TABLE):
+            nft.replace(_TABLE, _NOBODY)  # from the moment it is up the module decapsulates
         self._links.change(index, mending(link, found))
 
     def remove_link(self, name: str) -> None:
@@ -82,11 +87,11 @@ class KernelIpip:
 def ruleset(decap: Decap) -> str:
     """The table that lets in what `decap` allows and drops any other IPIP to its address, as one nft transaction."""
     elements = ", ".join(map(str, decap.sources))
-    to_us = f"ip protocol ipencap ip daddr {decap.local}"
+    to_us = f"{_IPIP} ip daddr {decap.local}"
     return f"""\
     set sources {{ type ipv4_addr; {f"elements = {{ {elements} }};" if elements else ""} }}
     chain input {{
-        type filter hook input priority filter; policy accept;
+        {_HOOK}
         {to_us} iifname "{decap.underlay}" ip saddr @sources accept
         {to_us} drop
     }}"""

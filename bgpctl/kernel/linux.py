@@ -74,16 +74,17 @@ class LinuxKernel(Kernel):
     from threads that never leave it.
 
     Args:
-        driver: who does IP in IP; chosen when it is first needed if not given.
+        ipip_driver: who is to do IP in IP, as `ipip.choose_driver` takes it; chosen when it is first needed.
 
     Raises:
         Unavailable: netlink cannot be opened.
     """
 
-    def __init__(self, driver: IpipDriver | None = None) -> None:
+    def __init__(self, ipip_driver: str = ipip.AUTO) -> None:
         self._netlink = Netlink()
         self._links = Links()
-        self._driver = driver
+        self._wanted_driver = ipip_driver
+        self._driver: IpipDriver | None = None
         self._watch: Watch | None = None
         self._may_masquerade = True
         self._named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
@@ -183,7 +184,7 @@ class LinuxKernel(Kernel):
     def _chosen_driver(self) -> IpipDriver:
         """The IPIP driver, chosen at the first call. Raises OSError if none can be had."""
         if self._driver is None:
-            self._driver = ipip.choose_driver()
+            self._driver = ipip.choose_driver(self._wanted_driver)
         return self._driver
 
     # Doing -----------------------------------------------------------------------------------------------------

@@ -104,3 +104,10 @@ def _send_ipip(source: str, destination: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_IPIP) as raw:
         raw.bind((source, 0))
         raw.sendto(bytes(20), (destination, 0))
+
+
+def test_nobody_gets_in_before_it_is_said_who_may(driver: KernelIpip) -> None:
+    """The module decapsulates for anyone as soon as its device is up."""
+    module = subprocess.run(["ip", "link", "add", "tunl0", "type", "ipip"], capture_output=True, check=False)
+    if module.returncode and "tunl0" not in socket.if_nameindex():
+        pytest.skip("ipip module")

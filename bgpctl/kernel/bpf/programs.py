@@ -1,7 +1,7 @@
 """
 The two programs of the BPF driver: IP in IP (RFC 2003) out of a device's egress, and back in at the underlay's ingress.
 
-They do what the kernel's ipip device does in its default mode: TTL, DF and ID inherited, DSCP zero, ECN copied.
+They do what the kernel's ipip device does in its default mode: TTL and DF inherited, DSCP zero, ECN as RFC 6040 has it.
 
 Refuses to know: how they are attached.
 """
@@ -18,19 +18,19 @@ HEADER_BYTES: Final = 20
 _ETHERNET_BYTES: Final = 14
 
 # struct __sk_buff, linux/bpf.h
-_SKB_PACKET_TYPE, _SKB_PROTOCOL = 4, 16
+_SKB_PACKET_TYPE, _SKB_PROTOCOL, _SKB_VLAN_PRESENT = 4, 16, 20
 _PACKET_HOST: Final = 0
 _ETH_P_IP: Final = socket.htons(0x0800)
 
 # What a traffic-control program returns, linux/pkt_cls.h
-_NEXT_FILTER, _DROP = -1, 2
+NEXT_FILTER, DROP, REDIRECT = -1, 2, 7
 
 # Helpers, by their number in linux/bpf.h
 _MAP_LOOKUP, _STORE_BYTES, _REDIRECT, _LOAD_BYTES = 1, 9, 23, 26
 _CSUM_DIFF, _ADJUST_ROOM, _FIB_LOOKUP, _ECN_SET_CE, _REDIRECT_NEIGH = 28, 50, 69, 97, 152
 
 _ROOM_MAC: Final = 1
-_FIXED_GSO, _ENCAP_IPV4, _DECAP_IPV4 = 0x1, 0x2, 0x20
+_FIXED_GSO, _ENCAP_IPV4, _NO_CHECKSUM_RESET = 0x1, 0x2, 0x20
 _INGRESS: Final = 1
 
 # struct bpf_fib_lookup: its size, and where its fields stand
@@ -41,6 +41,9 @@ _FIB_NO_NEIGHBOUR: Final = 7
 
 # Fields of an IPv4 header
 _TOS, _LENGTH, _ID, _FRAGMENT, _TTL, _PROTOCOL, _CHECKSUM, _SOURCE, _DESTINATION = 1, 2, 4, 6, 8, 9, 10, 12, 16
+_PLAIN_HEADER: Final = 0x45
+"""Version 4, five words: no options."""
+_ECN_BITS, _ECN_CAPABLE, _ECN_CONGESTED = 3, 2, 3
 _DF: Final = socket.htons(0x4000)
 _FRAGMENTED: Final = socket.htons(0x3FFF)
 
@@ -55,6 +58,14 @@ def _raw(address: Address) -> int:
     return int.from_bytes(address.packed, "little")
 
 
+def discard() -> bytes:
+    """Drop every packet."""
+    p = Program()
+    p.op("mov", R0, DROP)
+    p.exit()
+    return p.assemble()
+
+
 def encapsulate(local: Address, tunnel_index: int) -> bytes:
     """
     For the egress of the tunnel device, whose index is given. The gateway of the inner packet's route is the remote
@@ -65,39 +76,46 @@ def encapsulate(local: Address, tunnel_index: int) -> bytes:
     p.load(W, R0, R6, _SKB_PROTOCOL)
     p.jump("jne", R0, _ETH_P_IP, "drop")
     _load_packet(p, _ETHERNET_BYTES, _INNER, HEADER_BYTES, "drop")
-
-    # Where would this packet go? The answer's gateway is the remote end (an NBMA network, like the kernel's tunl0).
-    _clear_fib(p, tunnel_index)
-    p.load(W, R1, FP, _INNER + _SOURCE)
-    p.store(W, FP, _FIB + _FIB_SOURCE, R1)
-    p.load(W, R7, FP, _INNER + _DESTINATION)
-    p.store(W, FP, _FIB + _FIB_DESTINATION, R7)
-    _look_up(p, _FIB_OUTPUT)
-    p.load(W, R8, FP, _FIB + _FIB_DESTINATION)
-    # Without a gateway the destination itself is left there: a remote end that is its own payload cannot be.
-    p.jump_reg("jeq", R8, R7, "drop")
-
-    # And which underlay link leads to the remote end?
-    _clear_fib(p, tunnel_index)
-    p.op("mov", R1, _signed32(_raw(local)))
-    p.store(W, FP, _FIB + _FIB_SOURCE, R1)
-    p.store(W, FP, _FIB + _FIB_DESTINATION, R8)
-    _look_up(p, 0)
-    p.load(W, R7, FP, _FIB + _FIB_IFINDEX)
-    p.jump("jeq", R7, tunnel_index, "drop")
-
+    _find_remote_end(p, tunnel_index)
+    _find_underlay(p, local, tunnel_index)
     _outer_header(p, local)
     _make_room(p)
     _store_packet(p, _ETHERNET_BYTES, _OUTER, HEADER_BYTES)
-    # No next hop given: the kernel routes the outer packet itself and holds it while it asks for the neighbour.
+    # No next hop given: the kernel routes the outer packet itself and holds it while it asks for the neighbour. With
+    # a next hop, what was held would go out with the MAC header that the tunnel device's neighbour has, garbage.
     p.op_reg("mov", R1, R7)
     p.op("mov", R2, 0)
     p.op("mov", R3, 0)
     p.op("mov", R4, 0)
     p.call(_REDIRECT_NEIGH)
     p.exit()
-    _end(p, "drop", _DROP)
+    _end(p, "drop", DROP)
     return p.assemble()
+
+
+def _find_remote_end(p: Program, tunnel_index: int) -> None:
+    """R8 becomes the gateway of the inner packet's route: many remotes share the device, as with the kernel's tunl0."""
+    _clear_fib(p, tunnel_index)
+    p.load(W, R1, FP, _INNER + _SOURCE)
+    p.store(W, FP, _FIB + _FIB_SOURCE, R1)
+    p.load(W, R1, FP, _INNER + _DESTINATION)
+    p.store(W, FP, _FIB + _FIB_DESTINATION, R1)
+    _look_up(p, _FIB_OUTPUT, "remote-found")
+    p.load(W, R8, FP, _FIB + _FIB_DESTINATION)
+
+
+def _find_underlay(p: Program, local: Address, tunnel_index: int) -> None:
+    """
+    R7 becomes the link that leads to the remote end. It must not be the tunnel, which would wrap without end: for
+    instance where the route has no gateway, and the kernel leaves the inner destination as the remote end.
+    """
+    _clear_fib(p, tunnel_index)
+    p.op("mov", R1, _raw(local))
+    p.store(W, FP, _FIB + _FIB_SOURCE, R1)
+    p.store(W, FP, _FIB + _FIB_DESTINATION, R8)
+    _look_up(p, 0, "underlay-found")
+    p.load(W, R7, FP, _FIB + _FIB_IFINDEX)
+    p.jump("jeq", R7, tunnel_index, "drop")
 
 
 def decapsulate(local: Address, tunnel_index: int, tunnel_mac: bytes, sources_fd: int) -> bytes:
@@ -108,33 +126,10 @@ def decapsulate(local: Address, tunnel_index: int, tunnel_mac: bytes, sources_fd
     """
     p = Program()
     p.op_reg("mov", R6, R1)
-    p.load(W, R0, R6, _SKB_PROTOCOL)
-    p.jump("jne", R0, _ETH_P_IP, "next")
-    _load_packet(p, _ETHERNET_BYTES, _INNER, HEADER_BYTES, "next")
-    p.load(B, R1, FP, _INNER + _PROTOCOL)
-    p.jump("jne", R1, socket.IPPROTO_IPIP, "next")
-    p.load(W, R1, FP, _INNER + _DESTINATION)
-    p.op("mov", R2, _signed32(_raw(local)))
-    p.op("lsh", R2, 32)
-    p.op("rsh", R2, 32)
-    p.jump_reg("jne", R1, R2, "next")
-    p.load(W, R0, R6, _SKB_PACKET_TYPE)
-    p.jump("jne", R0, _PACKET_HOST, "next")
-    # A fragment goes to the stack, which alone could put it together.
-    p.load(H, R1, FP, _INNER + _FRAGMENT)
-    p.jump("jset", R1, _FRAGMENTED, "next")
-    p.load(B, R1, FP, _INNER)
-    p.jump("jne", R1, 0x45, "drop")
+    _if_for_us(p, local)
+    _if_from_a_source(p, sources_fd)
 
-    # Only from known nodes: anyone else could otherwise send into the workloads' network.
-    p.load(W, R1, FP, _INNER + _SOURCE)
-    p.jump("jeq", R1, 0, "drop")
-    p.store(W, FP, _OUTER, R1)
-    p.map_fd(R1, sources_fd)
-    p.op_reg("mov", R2, FP)
-    p.op("add", R2, _OUTER)
-    p.call(_MAP_LOOKUP)
-    p.jump("jeq", R0, 0, "drop")
+    # RFC 2003, 3.1: what is inside is IPv4 too.
     _load_packet(p, _ETHERNET_BYTES + HEADER_BYTES, _OUTER, 1, "drop")
     p.load(B, R1, FP, _OUTER)
     p.op("rsh", R1, 4)
@@ -142,20 +137,59 @@ def decapsulate(local: Address, tunnel_index: int, tunnel_mac: bytes, sources_fd
 
     p.load(B, R9, FP, _INNER + _TOS)
     _remove_header(p)
-    # RFC 6040: congestion met on the way is told to the inner packet.
-    p.op("and", R9, 3)
-    p.jump("jne", R9, 3, "deliver")
+    # RFC 6040, 4.2: congestion met on the way is told to the inner packet, and drops one that cannot be told.
+    p.op("and", R9, _ECN_BITS)
+    p.jump("jne", R9, _ECN_CONGESTED, "deliver")
     p.op_reg("mov", R1, R6)
     p.call(_ECN_SET_CE)
+    p.jump("jeq", R0, 0, "drop")
+
+    # As if it came in by the tunnel device, so that reverse-path filters and netfilter see where it came from.
     p.label("deliver")
     _address_to(p, tunnel_mac)
     p.op("mov", R1, tunnel_index)
     p.op("mov", R2, _INGRESS)
     p.call(_REDIRECT)
     p.exit()
-    _end(p, "drop", _DROP)
-    _end(p, "next", _NEXT_FILTER)
+    _end(p, "drop", DROP)
+    _end(p, "next", NEXT_FILTER)
     return p.assemble()
+
+
+def _if_for_us(p: Program, local: Address) -> None:
+    """Leave the outer header on the stack, in the place of the inner one. What the stack must see goes there."""
+    p.load(W, R0, R6, _SKB_PROTOCOL)
+    p.jump("jne", R0, _ETH_P_IP, "next")
+    # The kernel has taken the tag out of a tagged frame, which still belongs to a VLAN device on top of this one.
+    p.load(W, R0, R6, _SKB_VLAN_PRESENT)
+    p.jump("jne", R0, 0, "next")
+    _load_packet(p, _ETHERNET_BYTES, _INNER, HEADER_BYTES, "next")
+    p.load(B, R1, FP, _INNER + _PROTOCOL)
+    p.jump("jne", R1, socket.IPPROTO_IPIP, "next")
+    p.load(W, R1, FP, _INNER + _DESTINATION)
+    p.op("mov", R2, _raw(local))
+    p.op("lsh", R2, 32)  # a constant is sign-extended to 64 bits
+    p.op("rsh", R2, 32)
+    p.jump_reg("jne", R1, R2, "next")
+    # Seen by a promiscuous device, or broadcast.
+    p.load(W, R0, R6, _SKB_PACKET_TYPE)
+    p.jump("jne", R0, _PACKET_HOST, "next")
+    # A fragment goes to the stack, which alone could put it together.
+    p.load(H, R1, FP, _INNER + _FRAGMENT)
+    p.jump("jset", R1, _FRAGMENTED, "next")
+    p.load(B, R1, FP, _INNER)
+    p.jump("jne", R1, _PLAIN_HEADER, "drop")
+
+
+def _if_from_a_source(p: Program, sources_fd: int) -> None:
+    """Only from known nodes: anyone else could otherwise send into the workloads' network."""
+    p.load(W, R1, FP, _INNER + _SOURCE)
+    p.store(W, FP, _OUTER, R1)
+    p.map_fd(R1, sources_fd)
+    p.op_reg("mov", R2, FP)
+    p.op("add", R2, _OUTER)
+    p.call(_MAP_LOOKUP)
+    p.jump("jeq", R0, 0, "drop")
 
 
 def _end(p: Program, label: str, verdict: int) -> None:
@@ -192,7 +226,7 @@ def _clear_fib(p: Program, index: int) -> None:
     p.store_constant(W, FP, _FIB + _FIB_IFINDEX, index)
 
 
-def _look_up(p: Program, flags: int) -> None:
+def _look_up(p: Program, flags: int, found: str) -> None:
     p.op_reg("mov", R1, R6)
     p.op_reg("mov", R2, FP)
     p.op("add", R2, _FIB)
@@ -200,39 +234,52 @@ def _look_up(p: Program, flags: int) -> None:
     p.op("mov", R4, flags)
     p.call(_FIB_LOOKUP)
     # A missing neighbour does not matter: gateway and link are filled in before it is looked for.
-    found = f"found-{flags}"
     p.jump("jeq", R0, 0, found)
     p.jump("jne", R0, _FIB_NO_NEIGHBOUR, "drop")
     p.label(found)
 
 
 def _outer_header(p: Program, local: Address) -> None:
-    """R8 has the remote end. TTL, ID and DF are the inner packet's; RFC 6040 for ECN; the rest is fixed."""
+    """RFC 2003, 3.1. R8 has the remote end."""
     for offset in range(0, 24, 8):
         p.store_constant(DW, FP, _OUTER + offset, 0)
-    p.store_constant(B, FP, _OUTER, 0x45)
-    p.load(B, R1, FP, _INNER + _TOS)
-    p.op("and", R1, 3)
-    # "Congestion experienced" inside becomes "capable" outside; the inner mark stays where it is.
-    p.jump("jne", R1, 3, "ecn")
-    p.op("mov", R1, 2)
-    p.label("ecn")
-    p.store(B, FP, _OUTER + _TOS, R1)
+    p.store_constant(B, FP, _OUTER, _PLAIN_HEADER)
+    _outer_ecn(p)
     p.load(H, R1, FP, _INNER + _LENGTH)
     p.big_endian(R1, 16)
     p.op("add", R1, HEADER_BYTES)
     p.big_endian(R1, 16)
     p.store(H, FP, _OUTER + _LENGTH, R1)
+    # Any number will do that does not come back soon while a fragment may be on its way: the inner packet's is one.
     p.load(H, R1, FP, _INNER + _ID)
     p.store(H, FP, _OUTER + _ID, R1)
+    # RFC 2003, 5.1: an undividable packet stays so in the tunnel. A fragment is carried as a whole packet.
     p.load(H, R1, FP, _INNER + _FRAGMENT)
     p.op("and", R1, _DF)
     p.store(H, FP, _OUTER + _FRAGMENT, R1)
+    # The kernel's choice for its tunl0 ("ttl inherit"): a loop through tunnels ends.
     p.load(B, R1, FP, _INNER + _TTL)
     p.store(B, FP, _OUTER + _TTL, R1)
     p.store_constant(B, FP, _OUTER + _PROTOCOL, socket.IPPROTO_IPIP)
-    p.store_constant(W, FP, _OUTER + _SOURCE, _signed32(_raw(local)))
+    p.store_constant(W, FP, _OUTER + _SOURCE, _raw(local))
     p.store(W, FP, _OUTER + _DESTINATION, R8)
+    _outer_checksum(p)
+
+
+def _outer_ecn(p: Program) -> None:
+    """
+    As the kernel's ipip does, RFC 3168, 9.1.1: "congestion experienced" inside becomes "capable" outside, since the
+    inner mark stays where it is.
+    """
+    p.load(B, R1, FP, _INNER + _TOS)
+    p.op("and", R1, _ECN_BITS)
+    p.jump("jne", R1, _ECN_CONGESTED, "ecn")
+    p.op("mov", R1, _ECN_CAPABLE)
+    p.label("ecn")
+    p.store(B, FP, _OUTER + _TOS, R1)
+
+
+def _outer_checksum(p: Program) -> None:
     p.op("mov", R1, 0)
     p.op("mov", R2, 0)
     p.op_reg("mov", R3, FP)
@@ -240,7 +287,7 @@ def _outer_header(p: Program, local: Address) -> None:
     p.op("mov", R4, HEADER_BYTES)
     p.op("mov", R5, 0)
     p.call(_CSUM_DIFF)
-    for _ in range(2):  # fold the carries in
+    for _ in range(2):  # fold the carries in, as the helper itself does since Linux 6.13
         p.op_reg("mov", R1, R0)
         p.op("rsh", R1, 16)
         p.op("and", R0, 0xFFFF)
@@ -262,12 +309,12 @@ def _make_room(p: Program) -> None:
 
 
 def _remove_header(p: Program) -> None:
-    _adjust(p, -HEADER_BYTES, _FIXED_GSO | _DECAP_IPV4)
-    p.jump("jeq", R0, 0, "removed")
-    # Kernels before 6.3 do not know the flag for decapsulation.
-    _adjust(p, -HEADER_BYTES, _FIXED_GSO)
+    """
+    IP in IP has no checksum of its own, so whatever the card found about the payload's still holds: without
+    NO_CHECKSUM_RESET the stack would add it all up again.
+    """
+    _adjust(p, -HEADER_BYTES, _FIXED_GSO | _NO_CHECKSUM_RESET)
     p.jump("jne", R0, 0, "drop")
-    p.label("removed")
 
 
 def _adjust(p: Program, change: int, flags: int) -> None:
@@ -280,10 +327,6 @@ def _adjust(p: Program, change: int, flags: int) -> None:
 
 def _address_to(p: Program, mac: bytes) -> None:
     """The frame is for the tunnel device, or its receiver would take it for somebody else's."""
-    p.store_constant(W, FP, _OUTER, _signed32(int.from_bytes(mac[:4], "little")))
+    p.store_constant(W, FP, _OUTER, int.from_bytes(mac[:4], "little"))
     p.store_constant(H, FP, _OUTER + 4, int.from_bytes(mac[4:], "little"))
     _store_packet(p, 0, _OUTER, 6)
-
-
-def _signed32(value: int) -> int:
-    return value - (1 << 32) if value >= 1 << 31 else value

@@ -7,6 +7,7 @@ Refuses to know: what a program does.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 import struct
@@ -14,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 _NUMBERS: Final = {"x86_64": 321, "aarch64": 280}
-_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_NEXT_KEY, _PROG_LOAD = 0, 1, 2, 4, 5
-_PROG_TEST_RUN, _PROG_FD_BY_ID, _MAP_FD_BY_ID, _INFO_BY_FD = 10, 13, 14, 15
+_MAP_CREATE, _MAP_UPDATE, _MAP_NEXT_KEY, _PROG_LOAD = 0, 2, 4, 5
+_PROG_TEST_RUN, _PROG_FD_BY_ID, _MAP_FD_BY_ID, _INFO_BY_FD, _MAP_FREEZE = 10, 13, 14, 15, 22
 _HASH: Final = 1
 _SCHED_CLS: Final = 3
 _LOG_BYTES: Final = 1 << 16
@@ -29,7 +30,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 def _bpf(command: int, attributes: bytes) -> tuple[int, bytes]:
     number = _NUMBERS.get(platform.machine())
     if number is None:
-        raise OSError(38, f"bpf(2) is not known on {platform.machine()}")
+        raise OSError(errno.ENOSYS, f"bpf(2) is not known on {platform.machine()}")
     buffer = ctypes.create_string_buffer(attributes.ljust(_ATTR_BYTES, b"\0"), _ATTR_BYTES)
     result = _libc.syscall(number, command, buffer, _ATTR_BYTES)
     if result < 0:
@@ -43,35 +44,36 @@ def _pointer(buffer: ctypes.Array[ctypes.c_char]) -> int:
 
 
 def hash_map(entries: Mapping[bytes, bytes], *, key_bytes: int, value_bytes: int) -> int:
-    """A new hash map with these entries; returns its file descriptor. Raises OSError."""
+    """A new hash map with these entries, which are final; returns its file descriptor. Raises OSError."""
     fd, _ = _bpf(_MAP_CREATE, struct.pack("=IIIII", _HASH, key_bytes, value_bytes, max(1, len(entries)), 0))
     try:
         for key, value in entries.items():
-            key_buffer, value_buffer = (
-                ctypes.create_string_buffer(key, len(key)),
-                ctypes.create_string_buffer(value, len(value)),
-            )
-            _bpf(_MAP_UPDATE, struct.pack("=IxxxxQQQ", fd, _pointer(key_buffer), _pointer(value_buffer), 0))
+            _update(fd, key, value)
+        _bpf(_MAP_FREEZE, struct.pack("=I", fd))
     except OSError:
         os.close(fd)
         raise
     return fd
 
 
-def entries(fd: int, *, key_bytes: int, value_bytes: int) -> Iterator[tuple[bytes, bytes]]:
-    """All entries of a map."""
+def _update(fd: int, key: bytes, value: bytes) -> None:
+    key_buffer = ctypes.create_string_buffer(key, len(key))
+    value_buffer = ctypes.create_string_buffer(value, len(value))
+    _bpf(_MAP_UPDATE, struct.pack("=IxxxxQQQ", fd, _pointer(key_buffer), _pointer(value_buffer), 0))
+
+
+def keys(fd: int, *, key_bytes: int) -> Iterator[bytes]:
+    """All keys of a map that does not change meanwhile. Raises OSError."""
     key = ctypes.create_string_buffer(key_bytes)
-    value = ctypes.create_string_buffer(value_bytes)
     following = ctypes.create_string_buffer(key_bytes)
-    previous = 0
+    previous = 0  # no key: begin with the first
     while True:
         try:
             _bpf(_MAP_NEXT_KEY, struct.pack("=IxxxxQQ", fd, previous, _pointer(following)))
         except FileNotFoundError:
             return
+        yield following.raw
         key.raw = following.raw
-        _bpf(_MAP_LOOKUP, struct.pack("=IxxxxQQQ", fd, _pointer(key), _pointer(value), 0))
-        yield key.raw, value.raw
         previous = _pointer(key)
 
 
@@ -87,12 +89,14 @@ def load(code: bytes, name: str) -> int:
     try:
         return _load(instructions, license_text, name, None)
     except OSError as refused:
+        if refused.errno == errno.EPERM:  # EACCES is the verifier's
+            raise OSError(refused.errno, "loading BPF programs takes CAP_BPF and CAP_NET_ADMIN") from None
         log = ctypes.create_string_buffer(_LOG_BYTES)
         try:
             return _load(instructions, license_text, name, log)
         except OSError:
             said = log.value.decode(errors="replace").strip().splitlines()[-3:]
-            raise OSError(refused.errno, f"{refused.strerror}: {' | '.join(said)}") from None
+            raise OSError(refused.errno, f"BPF program {name}: {refused.strerror}: {' | '.join(said)}") from None
 
 
 def _load(
@@ -127,19 +131,31 @@ def run(fd: int, packet: bytes) -> tuple[int, bytes]:
     return result, out.raw[:length]
 
 
-def program_maps(program_id: int) -> list[int]:
-    """The maps that a loaded program uses, open; the caller closes them. Raises OSError."""
+def id_of(program: int) -> int:
+    """The number by which filter dumps name the program that is open as this descriptor. Raises OSError."""
+    return _info(program)[0]
+
+
+def map_of(program_id: int) -> int:
+    """
+    The map that a loaded program uses, open; the caller closes it.
+
+    Raises:
+        OSError: EPERM without CAP_SYS_ADMIN, ENOENT if the program is gone.
+    """
     program, _ = _bpf(_PROG_FD_BY_ID, struct.pack("=II", program_id, 0))
     try:
-        ids = ctypes.create_string_buffer(4 * 8)
-        # struct bpf_prog_info: nr_map_ids stands at 52, map_ids at 56.
-        info = ctypes.create_string_buffer(232)
-        struct.pack_into("=I", info, 52, ids._length_ // 4)
-        struct.pack_into("=Q", info, 56, _pointer(ids))
-        _bpf(_INFO_BY_FD, struct.pack("=IIQ", program, len(info), _pointer(info)))
-        count = struct.unpack_from("=I", info, 52)[0]
-        return [
-            _bpf(_MAP_FD_BY_ID, struct.pack("=II", number, 0))[0] for number in struct.unpack_from(f"={count}I", ids)
-        ]
+        _, map_id = _info(program)
+        return _bpf(_MAP_FD_BY_ID, struct.pack("=II", map_id, 0))[0]
     finally:
         os.close(program)
+
+
+def _info(program: int) -> tuple[int, int]:
+    """Of a program: its id, and the id of its first map or 0."""
+    map_id = ctypes.create_string_buffer(4)
+    # struct bpf_prog_info: id stands at 4, nr_map_ids (the room for them) at 52, map_ids at 56.
+    info = struct.pack("=52xIQ", 1, _pointer(map_id))
+    buffer = ctypes.create_string_buffer(info, len(info))
+    _bpf(_INFO_BY_FD, struct.pack("=IIQ", program, len(info), _pointer(buffer)))
+    return struct.unpack_from("=I", buffer, 4)[0], struct.unpack("=I", map_id.raw)[0]

@@ -11,23 +11,28 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from bgpctl.kernel.netlink import NLM_F_CREATE, Netlink, Refusal, Request, attribute, attributes
+from bgpctl.kernel.netlink import NLM_F_CREATE, Message, Netlink, Refusal, Request, attribute, attributes
 
 INGRESS: Final = 0xFFFFFFF2
 EGRESS: Final = 0xFFFFFFF3
 _CLSACT: Final = 0xFFFFFFF1
 _CLSACT_HANDLE: Final = 0xFFFF0000
 
-_RTM_NEWQDISC, _RTM_NEWTFILTER, _RTM_DELTFILTER, _RTM_GETTFILTER = 36, 44, 45, 46
+_RTM_NEWQDISC, _RTM_GETQDISC = 36, 38
+_RTM_NEWTFILTER, _RTM_DELTFILTER, _RTM_GETTFILTER = 44, 45, 46
 _NLM_F_EXCL: Final = 0x200
 _TCA_KIND, _TCA_OPTIONS = 1, 2
+_CLSACT_KIND: Final = b"clsact\0"
 _BPF_FD, _BPF_NAME, _BPF_FLAGS, _BPF_ID = 6, 7, 8, 11
 _DIRECT_ACTION: Final = 1
 _TCMSG: Final = struct.Struct("=BxxxiIII")
 _U32: Final = struct.Struct("=I")
 
+NAME_PREFIX: Final = "bgpctl-"
+"""Filters are ours by this, beside their priority and handle."""
 _PRIORITY: Final = 179
 """Others' filters usually come before: small numbers are run first."""
 _HANDLE: Final = 1
@@ -42,9 +47,17 @@ class Attached(NamedTuple):
 
 
 def attach(netlink: Netlink, index: int, hook: int, fd: int, name: str) -> None:
-    """Put the program on the hook, atomically in place of our earlier one. Raises OSError."""
+    """
+    Put the program on the hook, atomically in place of our earlier one. `name` starts with NAME_PREFIX.
+
+    Raises:
+        OSError: EEXIST where somebody else's filter has our priority and handle.
+    """
     # EEXIST: the qdisc is there, ours or somebody else's; filters of both stand beside each other.
     _do(netlink, Request(_RTM_NEWQDISC, NLM_F_CREATE | _NLM_F_EXCL, _clsact(index)), fine=(errno.EEXIST,))
+    for found in _in_our_place(netlink, index, hook):
+        if not found.name.startswith(NAME_PREFIX):
+            raise OSError(errno.EEXIST, f"priority {_PRIORITY} is taken by somebody's filter {found.name}: move it")
     options = attribute(_BPF_FD, _U32.pack(fd)) + attribute(_BPF_NAME, name.encode() + b"\0")
     options += attribute(_BPF_FLAGS, _U32.pack(_DIRECT_ACTION))
     _do(netlink, Request(_RTM_NEWTFILTER, NLM_F_CREATE, _filter(index, hook) + attribute(_TCA_OPTIONS, options)))
@@ -55,25 +68,41 @@ def detach(netlink: Netlink, index: int, hook: int) -> None:
     Take our program off the hook; absent is no error. The qdisc stays: it costs nothing, and whether somebody else
     counts on it cannot be known. Raises OSError.
     """
-    # Without the qdisc the kernel answers EINVAL, without the filter ENOENT.
-    _do(netlink, Request(_RTM_DELTFILTER, 0, _filter(index, hook)), fine=(errno.ENOENT, errno.EINVAL))
+    if attached(netlink, index, hook):
+        # Without the qdisc the kernel answers EINVAL, without the filter ENOENT.
+        _do(netlink, Request(_RTM_DELTFILTER, 0, _filter(index, hook)), fine=(errno.ENOENT, errno.EINVAL))
 
 
 def attached(netlink: Netlink, index: int, hook: int) -> Attached | None:
     """Our program on the hook."""
+    ours = (found for found in _in_our_place(netlink, index, hook) if found.name.startswith(NAME_PREFIX))
+    return next(ours, None)
+
+
+def hooked(netlink: Netlink) -> frozenset[int]:
+    """The indexes of the links that have a clsact, by one dump: asking every link for filters is slow with many."""
+    found = netlink.dump(_RTM_GETQDISC, _TCMSG.pack(0, 0, 0, 0, 0))
+    return frozenset(int(_TCMSG.unpack_from(message.body)[1]) for message in found if _is_clsact(message))
+
+
+def _is_clsact(message: Message) -> bool:
+    return attributes(message.body, _TCMSG.size).get(_TCA_KIND) == _CLSACT_KIND
+
+
+def _in_our_place(netlink: Netlink, index: int, hook: int) -> Iterator[Attached]:
+    """BPF filters with our priority and handle; one at most, but the kernel repeats a filter's head without options."""
     for message in netlink.dump(_RTM_GETTFILTER, _TCMSG.pack(0, index, 0, hook, 0)):
         _, at, handle, _, info = _TCMSG.unpack_from(message.body)
         if (at, handle, info >> 16) != (index, _HANDLE, _PRIORITY):
             continue
         options = attributes(attributes(message.body, _TCMSG.size).get(_TCA_OPTIONS, b""))
-        if _BPF_NAME in options and _BPF_ID in options:
-            name = options[_BPF_NAME].rstrip(b"\0").decode(errors="replace")
-            return Attached(name, int(_U32.unpack(options[_BPF_ID])[0]))
-    return None
+        if _BPF_ID in options:
+            name = options.get(_BPF_NAME, b"").rstrip(b"\0").decode(errors="replace")
+            yield Attached(name, int(_U32.unpack(options[_BPF_ID])[0]))
 
 
 def _clsact(index: int) -> bytes:
-    return _TCMSG.pack(0, index, _CLSACT_HANDLE, _CLSACT, 0) + attribute(_TCA_KIND, b"clsact\0")
+    return _TCMSG.pack(0, index, _CLSACT_HANDLE, _CLSACT, 0) + attribute(_TCA_KIND, _CLSACT_KIND)
 
 
 def _filter(index: int, hook: int) -> bytes:
