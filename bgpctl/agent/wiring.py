@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from bgpctl.agent.runner import Doors, Runner
 from bgpctl.core.effects import Failure, Op
 from bgpctl.core.plan import cleanup as removal_of_ours
 from bgpctl.kernel.linux import LinuxKernel
+from bgpctl.ports import Unavailable
 from bgpctl.speaker.exabgp import ExabgpSpeaker
 from bgpctl.store.file import FileStore
 
@@ -44,8 +46,13 @@ class AlreadyRunning(Exception):
 @contextmanager
 def _alone(run_dir: Path) -> Iterator[None]:
     """Hold the run directory; the lock ends with the process, however it ends."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    handle = os.open(run_dir / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        handle = os.open(run_dir / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unavailable(
+            f"cannot use the run directory {run_dir}: {error.strerror}; choose one with --run-dir"
+        ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -56,9 +63,10 @@ def _alone(run_dir: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def run(node: str, files: Sequence[Path], run_dir: Path) -> None:
+def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str) -> None:
     """
     Run the agent of `node` in the foreground until SIGTERM or SIGINT, then leave forwarding and sessions in place.
+    `ipip_driver` is one of `kernel.ipip.DRIVERS`.
 
     Raises:
         AlreadyRunning: another agent holds `run_dir`.
@@ -66,7 +74,7 @@ def run(node: str, files: Sequence[Path], run_dir: Path) -> None:
     """
     with _alone(run_dir):
         clock = MonotonicClock()
-        runner = Runner(node, Doors(LinuxKernel, ExabgpSpeaker(run_dir), FileStore(files), clock))
+        runner = Runner(node, Doors(partial(LinuxKernel, ipip_driver), ExabgpSpeaker(run_dir), FileStore(files), clock))
         api = Api(run_dir / SOCKET, _answer(runner, clock))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runner.stop())

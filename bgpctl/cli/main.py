@@ -20,6 +20,7 @@ from bgpctl.cli.exits import Exit
 from bgpctl.cli.lab import lab
 from bgpctl.cli.show import run_dir_option, show
 from bgpctl.core.model import Intent
+from bgpctl.kernel import ipip
 from bgpctl.ports import Loaded, Unavailable
 from bgpctl.store.file import FileStore
 
@@ -59,11 +60,18 @@ def agent() -> None:
 @click.option("--node", required=True, help="Name of this node in the cluster file.")
 @files_option
 @run_dir_option
+@click.option(
+    "--ipip-driver",
+    type=click.Choice(ipip.DRIVERS),
+    default=ipip.AUTO,
+    show_default=True,
+    help="Who does IP in IP: the ipip module, BPF programs, or the module where there is one.",
+)
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
-def run(node: str, files: tuple[Path, ...], run_dir: Path, log_format: str, log_level: str) -> None:
+def run(node: str, files: tuple[Path, ...], run_dir: Path, ipip_driver: str, log_format: str, log_level: str) -> None:
     """
     Run this node's agent in the foreground.
 
@@ -75,7 +83,7 @@ def run(node: str, files: tuple[Path, ...], run_dir: Path, log_format: str, log_
         names = ", ".join(member.name for member in intent.nodes) or "none"
         raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
     try:
-        wiring.run(node, files, run_dir)
+        wiring.run(node, files, run_dir, ipip_driver)
     except (wiring.AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)

@@ -75,17 +75,28 @@ def _module_works() -> bool:
     a tunl0 into every namespace by itself (EEXIST), unless net.core.fb_tunnels_only_for_init_net is set.
     """
     present = _tunnel()
-    if present is None:
-        links = Links()
-        try:
-            links.create({"ifname": IPIP_LINK, "kind": "ipip"})
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EEXIST):
-                raise
-        finally:
-            links.close()
-        present = _tunnel()
+    if present is None and _can_be_made():
+        return True
+    present = present or _tunnel()
     return present is not None and present.kind == "ipip"
+
+
+def _can_be_made() -> bool:
+    """Made and removed again: to look is not to make."""
+    links = Links()
+    try:
+        links.create({"ifname": IPIP_LINK, "kind": "ipip"})
+        made = _tunnel()
+        if made:
+            links.remove(made.number)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EEXIST):
+            raise
+        return False
+    else:
+        return True
+    finally:
+        links.close()
 
 
 def _tunnel() -> LinkFacts | None:

@@ -21,7 +21,7 @@ from bgpctl.kernel.netlink import Netlink
 _TABLE: Final = "bgpctl_ipip"
 _IPIP: Final = "ip protocol 4"  # by number: names come from /etc/protocols, which a small system has not
 _HOOK: Final = "type filter hook input priority filter; policy accept;"
-_NOBODY: Final = f"    chain input {{ {_HOOK} {_IPIP} drop }}"
+_NOBODY: Final = f"    chain input {{ {_HOOK} {_IPIP} drop; }}"
 
 
 class KernelIpip:
@@ -55,7 +55,7 @@ class KernelIpip:
         if present is None:
             raise OSError(errno.ENODEV, f"no link {link.name}")
         index, found = present
-        if link.up and not found.up and not nft.listed(_TABLE):
+        if link.up and not found.up and parse(nft.listed(_TABLE)) is None:
             nft.replace(_TABLE, _NOBODY)  # from the moment it is up the module decapsulates
         self._links.change(index, mending(link, found))
 
@@ -66,8 +66,12 @@ class KernelIpip:
         index, found = present
         self._links.change(index, mending(replace(found, up=False, owned=False), found))
         self._links.remove(index)  # the kernel says yes and keeps the tunl0 that came with the module
+        self.remove_decap(name)
 
     def put_decap(self, decap: Decap) -> None:
+        for name in (decap.link, decap.underlay):
+            if self._find(name) is None:
+                raise OSError(errno.ENODEV, f"no link {name}")
         nft.replace(_TABLE, ruleset(decap))
 
     def remove_decap(self, link: str) -> None:

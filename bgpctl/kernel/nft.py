@@ -1,5 +1,5 @@
 """
-Our nftables tables: each replaced whole in one transaction, and listed as JSON.
+Our nftables tables: each replaced whole in one transaction, listed as JSON, and watched.
 
 Refuses to know: what the tables are for.
 """
@@ -9,10 +9,21 @@ from __future__ import annotations
 import errno
 import json
 import os
+import socket
 import subprocess
 from typing import Any, Final
 
+from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, attributes, messages
+
+OURS: Final = "bgpctl"
+"""How the names of our tables begin."""
 _ANSWER_S: Final = 10.0
+_NETLINK_NETFILTER: Final = 12
+_NFNLGRP_NFTABLES: Final = 7
+_NFT_MSG_NEWGEN: Final = 15
+_NFGENMSG_BYTES: Final = 4
+_TABLE_NAME: Final = 1  # NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, NFTA_SET_TABLE, … are all 1
+_EVENT_BYTES: Final = 1 << 16
 
 
 def replace(table: str, body: str) -> None:
@@ -39,6 +50,53 @@ def listed(table: str) -> list[dict[str, Any]]:
             return []
         raise
     return list(json.loads(text)["nftables"])
+
+
+class Events:
+    """
+    What happens to our tables, to be asked for with `drain` when `fileno` is readable. Nothing ever does where the
+    kernel has no nftables or does not let us listen.
+    """
+
+    def __init__(self) -> None:
+        self._end, self._socket = socket.socketpair()
+        try:
+            listener = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+            listener.bind((0, 0))
+            listener.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
+        except OSError:
+            return
+        self.close()
+        self._end = self._socket = listener
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._end.close()
+        self._socket.close()
+
+    def drain(self) -> bool:
+        """Take in all that is queued; whether any of it is about our tables, or was lost."""
+        ours = False
+        while True:
+            try:
+                datagram = self._socket.recv(_EVENT_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return ours
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                ours = True
+                continue
+            ours = ours or any(_is_ours(message.type, message.body) for message in messages(datagram))
+
+
+def _is_ours(kind: int, body: bytes) -> bool:
+    """A new generation is announced after every transaction, with another attribute 1."""
+    name = attributes(body, _NFGENMSG_BYTES).get(_TABLE_NAME, b"")
+    return kind & 0xFF != _NFT_MSG_NEWGEN and name.startswith(OURS.encode())
 
 
 def _without(table: str) -> str:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from bgpctl.core.model import ALIAS
-from bgpctl.kernel import decode, encode
+from bgpctl.kernel import decode, encode, nft
 from bgpctl.kernel.decode import LinkFacts
 from bgpctl.kernel.netlink import (
     NETLINK_ADD_MEMBERSHIP,
@@ -60,6 +60,7 @@ class Watch:
         widen(self._socket, _RECEIVE_BUFFER_BYTES)
         for group in _GROUPS:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+        self._nft = nft.Events()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="kernel-watch", daemon=True)
@@ -71,16 +72,18 @@ class Watch:
         os.eventfd_write(self._bell, 1)
         self._thread.join()
         self._socket.close()
+        self._nft.close()
         os.close(self._bell)
 
     @contextmanager
     def acting(self) -> Iterator[None]:
         """The kernel's own events inside this block follow from what the block does."""
         with self._lock:
-            news = self._drain(acting=False)
+            news = self._news()
             yield
             # Events are in our queue before the kernel answers the request that caused them.
             news = self._drain(acting=True) or news
+            self._nft.drain()  # they name the nft process, which is ours just now
         if news:
             os.eventfd_write(self._bell, 1)
 
@@ -94,6 +97,7 @@ class Watch:
     def _run(self) -> None:
         readable = select.poll()
         readable.register(self._socket, select.POLLIN)
+        readable.register(self._nft, select.POLLIN)
         readable.register(self._bell, select.POLLIN)
         while True:
             ready = [fd for fd, _ in readable.poll()]
@@ -101,9 +105,13 @@ class Watch:
                 return
             rung = self._bell in ready and bool(os.eventfd_read(self._bell))
             with self._lock:
-                news = self._drain(acting=False)
+                news = self._news()
             if news or rung:
                 self._changed()
+
+    def _news(self) -> bool:
+        tables = self._nft.drain()
+        return self._drain(acting=False) or tables
 
     def _drain(self, *, acting: bool) -> bool:
         """Take in all that is queued; whether any of it is news."""

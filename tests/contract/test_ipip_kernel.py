@@ -11,9 +11,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from bgpctl.core.model import Address, Decap
+from bgpctl.core.model import Address, Decap, Ipip, Link
 from bgpctl.kernel.ipip_kernel import KernelIpip
-from tests.contract.kernel_rig import own_namespace
+from bgpctl.kernel.linux import LinuxKernel
+from tests.contract.kernel_rig import Bell, own_namespace
 
 pytestmark = [
     pytest.mark.kernel,
@@ -28,11 +29,22 @@ DECAP = Decap("tunl0", "eth0", LOCAL, (Address.parse("10.0.0.2"), Address.parse(
 @pytest.fixture
 def driver() -> Iterator[KernelIpip]:
     with own_namespace():
+        assert _added("eth0", "type", "veth", "peer", "name", "eth1")
+        # Where there is no module anything called tunl0 will do: nft does not ask.
+        assert _added("tunl0", "type", "ipip") or "tunl0" in _links() or _added("tunl0", "type", "veth")
         made = KernelIpip()
         try:
             yield made
         finally:
             made.close()
+
+
+def _added(*words: str) -> bool:
+    return subprocess.run(["ip", "link", "add", *words], check=False, capture_output=True).returncode == 0
+
+
+def _links() -> set[str]:
+    return {name for _, name in socket.if_nameindex()}
 
 
 def nft(command: str) -> str:
@@ -74,6 +86,20 @@ def test_a_rule_that_somebody_deleted_is_not_taken_for_protection(driver: Kernel
     assert driver.observe_decaps() == {DECAP}
 
 
+def test_the_watch_tells_when_somebody_takes_the_allow_list_away(driver: KernelIpip) -> None:
+    driver.put_decap(DECAP)
+    kernel, bell = LinuxKernel("kernel"), Bell()
+    kernel.watch(bell.ring)
+    try:
+        bell.rang_within(0.1)
+        nft("add table ip strangers")
+        assert not bell.rang_within(0.2)
+        nft("flush ruleset")
+        assert bell.rang_within(1.0)
+    finally:
+        kernel.close()
+
+
 def test_without_nft_nothing_is_observed_and_a_put_says_what_is_missing(
     driver: KernelIpip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,8 +132,30 @@ def _send_ipip(source: str, destination: str) -> None:
         raw.sendto(bytes(20), (destination, 0))
 
 
-def test_nobody_gets_in_before_it_is_said_who_may(driver: KernelIpip) -> None:
-    """The module decapsulates for anyone as soon as its device is up."""
-    module = subprocess.run(["ip", "link", "add", "tunl0", "type", "ipip"], capture_output=True, check=False)
-    if module.returncode and "tunl0" not in socket.if_nameindex():
-        pytest.skip("ipip module")
+@pytest.fixture
+def tunnel(driver: KernelIpip) -> Link:  # noqa: ARG001 (asked in the namespace that the driver is in)
+    """What is wanted of the module's device."""
+    if '"ipip"' not in subprocess.run(["ip", "-j", "-d", "link"], check=True, capture_output=True, text=True).stdout:
+        pytest.skip("ipip: the module")
+    return Link("tunl0", Ipip(), 1480)
+
+
+def test_nobody_gets_in_before_it_is_said_who_may(driver: KernelIpip, tunnel: Link) -> None:
+    driver.put_link(tunnel)
+    assert "ip protocol" in nft("list table ip bgpctl_ipip")
+    assert driver.observe_decaps() == frozenset()
+
+
+def test_the_device_taken_down_and_up_again_keeps_its_allow_list(driver: KernelIpip, tunnel: Link) -> None:
+    driver.put_link(tunnel)
+    driver.put_decap(DECAP)
+    subprocess.run(["ip", "link", "set", "tunl0", "down"], check=True)
+    driver.put_link(tunnel)
+    assert driver.observe_decaps() == {DECAP}
+
+
+def test_a_removed_device_is_gone_or_as_the_module_brought_it(driver: KernelIpip, tunnel: Link) -> None:
+    driver.put_link(tunnel)
+    driver.remove_link("tunl0")
+    shown = subprocess.run(["ip", "link", "show", "tunl0"], check=False, capture_output=True, text=True).stdout
+    assert ("alias" in shown, "UP" in shown, nft("list ruleset")) == (False, False, "")

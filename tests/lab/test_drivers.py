@@ -1,4 +1,4 @@
-"""The ipip module where there is one, alone and beside nodes that do IP in IP by BPF. `make vm` brings a kernel with it."""
+"""The ipip module where there is one, alone and beside nodes with the BPF driver. `make vm` brings a kernel with it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import permutations
 from typing import Any
 
 import pytest
 
-from bgpctl.lab import build, probe, space
-from bgpctl.lab import lab as labs
+from bgpctl.lab import probe, space
 from bgpctl.lab.lab import Lab
 from tests.contract.kernel_rig import own_namespace
-from tests.lab.conftest import CONVERGE_S, TOPOLOGIES, topology, wait_until
+from tests.lab.conftest import wait_until
 from tests.lab.test_ipip import ping
 from tests.lab.test_resilience import ip, kill
 
+FULL_BYTES = 1480
 MIXED = {"a1": "kernel", "a2": "bpf", "b1": "kernel", "b2": "bpf"}
 
 
@@ -58,36 +59,46 @@ def tunl0(lab: Lab, node: str) -> dict[str, Any]:
     return found
 
 
+def everything(lab: Lab) -> tuple[dict[str, Any], str, str]:
+    return tunl0(lab, "a1"), inside(lab, "ip", "route"), inside(lab, "nft", "list", "ruleset")
+
+
+def inside(lab: Lab, *words: str) -> str:
+    command = ("ip", "netns", "exec", lab.names.of("a1"), *words)
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+DAMAGE = ("ip link set tunl0 down", "ip address flush dev tunl0", "nft flush ruleset")
+
+
 @pytest.mark.usefixtures("everywhere")
-def test_the_module_is_used_and_cleanup_gives_its_device_back_as_it_came(lab_of: Callable[[str], Lab]) -> None:
+def test_the_modules_device_is_used_mended_and_given_back_as_it_came(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("cross-subnet")
     assert drivers(lab) == dict.fromkeys(MIXED, "kernel")
+    healthy = everything(lab)
+    for damage in DAMAGE:
+        inside(lab, *damage.split())
+        wait_until(lambda: everything(lab) == healthy)
+    assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=10))
     kill(lab, "a1", signal.SIGTERM)
     command = (sys.executable, "-m", "bgpctl", "cleanup", "--run-dir", str(lab.run_dir("a1")))
     process = space.spawn(lab.names.of("a1"), command, lab.directory / "cleanup.log")
     assert process.wait(timeout=60) == 0, (lab.directory / "cleanup.log").read_text()
-    left = tunl0(lab, "a1")
-    assert ("UP" in left["flags"], left.get("ifalias"), left["addr_info"]) == (False, None, [])
-    tables = subprocess.run(
-        ("ip", "netns", "exec", lab.names.of("a1"), "nft", "list", "ruleset"),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert tables.stdout == ""
-    assert "179" not in ip(lab, "a1", "route") + ip(lab, "a1", "nexthop")
-
-
-@pytest.mark.usefixtures("everywhere")
-@pytest.mark.parametrize("damage", [("link", "set", "tunl0", "down"), ("address", "flush", "dev", "tunl0")])
-def test_damage_to_the_modules_device_is_repaired(lab_of: Callable[[str], Lab], damage: tuple[str, ...]) -> None:
-    lab = lab_of("cross-subnet")
-    healthy = (tunl0(lab, "a1"), ip(lab, "a1", "route"))
-    ip(lab, "a1", *damage)
-    wait_until(lambda: (tunl0(lab, "a1"), ip(lab, "a1", "route")) == healthy)
-    assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=10))
+    device, routes, tables = everything(lab)
+    assert ("UP" in device["flags"], device.get("ifalias"), device["addr_info"], tables) == (False, None, [], "")
+    assert "179" not in routes + ip(lab, "a1", "nexthop")
 
 
 @pytest.mark.usefixtures("on_request")
-def test_nodes_with_the_module_and_nodes_with_bpf_understand_each_other() -> None:
-    file = TOPOLOGIES / "ipip-always.yaml"
+def test_nodes_with_the_module_and_nodes_with_bpf_understand_each_other(lab_of: Callable[[str, str], Lab]) -> None:
+    lab = lab_of("ipip-always", f"ipip-drivers: {MIXED}")
+    assert drivers(lab) == MIXED
+    assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=10))
+    workloads = {workload.name: str(workload.address) for workload in lab.topology.workloads}
+    for source, destination in permutations(workloads, 2):
+        answer = ping(lab, source, workloads[destination], FULL_BYTES)
+        assert answer.returncode == 0, f"{source} > {destination}: {answer.stdout}{answer.stderr}"
+    for node in MIXED:
+        ip(lab, node, "link", "delete", "tunl0")
+    wait_until(lambda: drivers(lab) == MIXED)
+    assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=10))

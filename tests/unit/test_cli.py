@@ -1,0 +1,80 @@
+"""What the command line answers, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bgpctl.agent.api import Api
+from bgpctl.agent.views import VIEWS, Snapshot, answer
+from bgpctl.cli.main import main
+from bgpctl.cli.render import age
+from tests.stories.test_agent_stories import converged
+
+ROOT = Path(__file__).parents[2]
+
+
+def bgpctl(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.mark.parametrize("view", sorted(VIEWS))
+def test_every_view_is_shown_as_a_table_as_json_and_as_yaml(tmp_path: Path, view: str) -> None:
+    play = converged()
+    api = Api(tmp_path / "agent.sock", lambda name, query: answer(name, Snapshot(play.state, play.now_s, query)))
+    try:
+        table = bgpctl("show", "--run-dir", tmp_path, view)
+        as_json = bgpctl("show", "--run-dir", tmp_path, view, "-o", "json")
+        as_yaml = bgpctl("show", "--run-dir", tmp_path, view, "-o", "yaml")
+    finally:
+        api.close()
+    assert (table.exit_code, as_json.exit_code, as_yaml.exit_code) == (0, 0, 0)
+    assert json.loads(as_json.output)["schema"] == f"bgpctl/{view}/v1"
+    assert as_yaml.output.startswith(f"schema: bgpctl/{view}/v1")
+    header = table.output.splitlines()[0].replace("rx/best/fib", "").replace("(1h)", "")
+    assert header.strip()
+    assert header == header.upper()
+
+
+def test_without_an_agent_show_exits_3_and_says_how_to_start_one(tmp_path: Path) -> None:
+    result = bgpctl("show", "--run-dir", tmp_path, "summary", "-o", "json")
+    assert result.exit_code == 3
+    assert "bgpctl agent run" in result.output
+
+
+def test_a_variable_stands_in_for_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BGPCTL_SHOW_RUN_DIR", str(tmp_path))
+    assert str(tmp_path) in bgpctl("show", "summary").output
+
+
+def test_a_good_file_is_valid_and_a_bad_one_exits_2(tmp_path: Path) -> None:
+    assert bgpctl("validate", "-f", ROOT / "topologies" / "cross-subnet.yaml").exit_code == 0
+    bad = tmp_path / "cluster.yaml"
+    bad.write_text("calico_backend: birds\npools: {blue: {}}\n")
+    result = bgpctl("validate", "-f", bad)
+    assert result.exit_code == 2
+    assert f"{bad}:1:17: calico_backend:" in result.output
+    assert "2 problems; nothing was applied" in result.output
+
+
+def test_an_agent_for_a_node_that_the_file_does_not_have_exits_2_and_names_the_nodes() -> None:
+    result = bgpctl("agent", "run", "--node", "a9", "-f", ROOT / "topologies" / "cross-subnet.yaml")
+    assert result.exit_code == 2
+    assert "a1, a2, b1, b2" in result.output
+
+
+def test_a_run_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = bgpctl("cleanup", "--run-dir", tmp_path / "file" / "below")
+    assert result.exit_code == 6
+    assert f"cannot use the run directory {tmp_path / 'file' / 'below'}" in result.output
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (41, "41s"), (1315, "21m55s"), (11045, "3h04m"), (1054800, "12d05h")]
+)
+def test_ages_read_at_a_glance(seconds: float, text: str) -> None:
+    assert age(seconds) == text
