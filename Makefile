@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup lab test check bench-fib format clean
+.PHONY: setup lab test vm check bench-fib format clean
 
 setup: .venv/ready
 
@@ -26,7 +26,10 @@ check: setup                    ## the fast loop: style, types, layers, unit tes
 	@$(BIN)/pytest --quiet tests/unit tests/laws tests/stories
 
 test: check                     ## everything: contracts on fakes and the real kernel, then the labs
-	@HYPOTHESIS_PROFILE=ci $(BIN)/pytest --quiet --durations=10
+	@HYPOTHESIS_PROFILE=ci $(BIN)/pytest --quiet --durations=10 -m "not vm"
+
+vm: setup                       ## IP in IP with the real ipip module, on a stock Debian kernel in an emulator
+	@$(BIN)/pytest --quiet tests/vm
 
 bench-fib: setup                ## routing table costs beside BIRD and ip -batch; ROUTES= and GATEWAYS= narrow it
 	@$(BIN)/python bench/fib.py bench/results/fib.json
@@ -36,4 +39,4 @@ format: setup
 	@$(BIN)/ruff check --fix --quiet bgpctl tests bench
 
 clean:
-	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv build .vm dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -54,49 +54,45 @@ class IpipDriver(Protocol):
         """Let go; what is in the kernel works on."""
 
 
-def choose_driver(wanted: str = AUTO) -> IpipDriver:
+def choose_driver(links: Links, wanted: str = AUTO) -> IpipDriver:
     """
     `kernel` if the ipip module works in this namespace, else `bpf`; `wanted`, one of DRIVERS, may name one of them.
+    To find out, `links` may make a tunl0 and remove it again.
 
     Raises:
         OSError: no driver can be had here; the text says what is missing.
         Unavailable: no netlink here.
     """
-    if wanted == "kernel" or (wanted == AUTO and _module_works()):
+    if wanted == "kernel" or (wanted == AUTO and _module_works(links)):
         return KernelIpip()
     from bgpctl.kernel.ipip_bpf import BpfIpip  # noqa: PLC0415  hosts with the module never load it
 
     return BpfIpip()
 
 
-def _module_works() -> bool:
+def _module_works(links: Links) -> bool:
     """
     A tunl0 of kind ipip is there or can be had. Asking for one loads the module, and a module that is loaded brings
     a tunl0 into every namespace by itself (EEXIST), unless net.core.fb_tunnels_only_for_init_net is set.
     """
     present = _tunnel()
-    if present is None and _can_be_made():
+    if present is None and _can_be_made(links):
         return True
     present = present or _tunnel()
     return present is not None and present.kind == "ipip"
 
 
-def _can_be_made() -> bool:
-    """Made and removed again: to look is not to make."""
-    links = Links()
+def _can_be_made(links: Links) -> bool:
     try:
         links.create({"ifname": IPIP_LINK, "kind": "ipip"})
-        made = _tunnel()
-        if made:
-            links.remove(made.number)
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EEXIST):
             raise
         return False
-    else:
-        return True
-    finally:
-        links.close()
+    made = _tunnel()
+    if made:
+        links.remove(made.number)
+    return True
 
 
 def _tunnel() -> LinkFacts | None:

@@ -184,7 +184,7 @@ class LinuxKernel(Kernel):
     def _chosen_driver(self) -> IpipDriver:
         """The IPIP driver, chosen at the first call. Raises OSError if none can be had."""
         if self._driver is None:
-            self._driver = ipip.choose_driver(self._wanted_driver)
+            self._driver = ipip.choose_driver(self._links, self._wanted_driver)
         return self._driver
 
     # Doing -----------------------------------------------------------------------------------------------------

@@ -397,8 +397,9 @@ def test_a_sysctl_outside_net_is_refused(linux: LinuxRig) -> None:
 
 @pytest.mark.kernel
 @needs_root
-def test_doing_it_again_makes_no_event_but_for_next_hops_and_ipv6_routes(linux: LinuxRig) -> None:
-    everything = (VXLAN, ADDRESS, ADDRESS6, FDB, NEIGHBOUR, NEIGHBOUR6, BLOCK, FORWARDING, LOOSE)
+def test_doing_it_again_makes_no_event_but_for_next_hops_ipv6_routes_and_fdb_entries(linux: LinuxRig) -> None:
+    # Linux 6.1 tells of a forwarding entry that is replaced by an equal one; 6.18 does not.
+    everything = (VXLAN, ADDRESS, ADDRESS6, NEIGHBOUR, NEIGHBOUR6, BLOCK, FORWARDING, LOOSE)
     put(linux.kernel, *everything)
     with open_socket() as listener:
         for group in range(1, 33):

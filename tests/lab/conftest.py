@@ -45,7 +45,7 @@ def topology(path: Path) -> Topology:
 
 @pytest.fixture
 def lab_of(tmp_path: Path) -> Iterator[Callable[[str], Lab]]:
-    """Builds a lab from a copy of a shipped topology, which the test may edit and add to; waits until it converged."""
+    """Builds a lab from a copy of a shipped topology, which the test may edit; waits until it has converged."""
     names: list[str] = []
 
     def make(file: str, more: str = "") -> Lab:

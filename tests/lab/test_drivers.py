@@ -1,4 +1,4 @@
-"""The ipip module where there is one, alone and beside nodes with the BPF driver. `make vm` brings a kernel with it."""
+"""The ipip module where there is one, alone and beside BPF nodes. `make vm` brings a kernel that has it."""
 
 from __future__ import annotations
 

@@ -142,8 +142,14 @@ REFUSED = {
         ("{at: core, drops: 0}", "{absent: [udp]}"),
         "udp cannot be looked for; known: tcp-179, exabgp",
     ),
+    "an IPIP driver for nobody": (("checks:", "ipip-drivers: {z9: bpf}\nchecks:"), "ipip-drivers.z9: z9 is not a node"),
+    "an IPIP driver that is none": (("checks:", "ipip-drivers: {a1: tun}\nchecks:"), "ipip-drivers.a1: tun is none of"),
     "a check somewhere unknown": (("at: rack-a", "at: rack-z"), "rack-z is none of rack-a, rack-b, core"),
 }
+
+
+def test_a_node_s_ipip_driver_is_read(write: Callable[..., Path]) -> None:
+    assert good(write(("checks:", "ipip-drivers: {a1: bpf}\nchecks:"))).ipip_drivers == {"a1": "bpf"}
 
 
 @pytest.mark.parametrize("what", REFUSED)
