@@ -19,9 +19,10 @@ from bgpctl.lab import probe, space
 from bgpctl.lab.build import Names
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.probe import Stream
-from tests.lab.conftest import CONVERGE_S, TOPOLOGIES, topology, wait_until
+from tests.lab.conftest import CONVERGE_S, SLOWNESS, TOPOLOGIES, topology, wait_until
 
-ENOUGH = 1000
+PPS = int(1000 / SLOWNESS)
+ENOUGH = PPS
 """Packets: a second of a stream."""
 
 
@@ -79,8 +80,8 @@ def test_a_killed_agent_loses_no_packet_no_session_and_its_successor_touches_not
     before = kernel_of(lab, "a1")
     uptimes = {peer["name"]: peer["uptime_s"] for peer in lab.read("b1", "peers")["peers"]}
     streams = [
-        Stream(lab.names, workloads["web-a1"], workloads["web-b1"]),
-        Stream(lab.names, workloads["web-b1"], workloads["web-a1"]),
+        Stream(lab.names, workloads["web-a1"], workloads["web-b1"], PPS),
+        Stream(lab.names, workloads["web-b1"], workloads["web-a1"], PPS),
     ]
     with monitored(lab, "a1", "route", "nexthop") as events:
         for stream in streams:
