@@ -33,6 +33,7 @@ def observe() -> Masquerade | None:
 
 def body(wanted: Masquerade) -> str:
     """The table's content: UDP keeps clear of the VXLAN port, everything else may leave from any."""
+    # 17 is UDP: its name would need /etc/protocols, which a minimal host lacks.
     leaving = "ip saddr @sources ip daddr != @inside"
     low, high = _udp_ports(wanted.avoided_port)
     return f"""\
@@ -40,7 +41,7 @@ def body(wanted: Masquerade) -> str:
     set inside {{ type ipv4_addr; flags interval; elements = {{ {_elements(wanted.inside)} }}; }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
-        {leaving} meta l4proto udp masquerade to :{low}-{high} fully-random
+        {leaving} meta l4proto 17 masquerade to :{low}-{high} fully-random
         {leaving} masquerade fully-random
     }}"""
 
