@@ -80,7 +80,8 @@ def missing(item: Missing) -> str:
         case Lack.IPV6_POOL:
             return f"pool {item.subject} is not routed: IPv6 is not supported yet"
         case Lack.KEY_TAKEN:
-            return f"{item.subject} is taken by somebody else's object ({item.detail}): see `ip route`"
+            where = "see `ip link`, `ip nexthop` and `ip route`"
+            return f"{item.subject} is taken by somebody else's object ({item.detail}): {where}"
         case _:
             assert_never(item.lack)
 

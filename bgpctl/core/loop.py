@@ -135,7 +135,8 @@ class State:
         observed: the last observation; None before the first.
         desired: derived from `observed` and the rest.
         pending: operations that the last observation still called for.
-        failures: of the last round.
+        failures: the last one of each operation that is still called for.
+        applying: operations whose outcome is not known yet.
         tried: operations already tried and still called for; they wait until `retry_at_s`.
         retries: how often in a row such operations were tried again.
         repairs: times at which objects had to be put back although nobody had changed what is wanted.
@@ -152,6 +153,7 @@ class State:
     desired: Desired | None = None
     pending: Plan = _NOTHING_TO_DO
     failures: tuple[Failure, ...] = ()
+    applying: frozenset[Op] = frozenset()
     looking: bool = False
     tried: frozenset[Op] = frozenset()
     retry_at_s: float = 0.0
@@ -215,9 +217,10 @@ def _take(state: State, event: Event, at_s: float) -> Step:
             return _observed(state, event.dataplane, at_s)
         case Applied():
             # A success is no proof: look again.
-            return _look(replace(state, failures=event.failures))
+            older = tuple(failure for failure in state.failures if failure.op not in state.applying)
+            return _look(replace(state, failures=(*older, *event.failures), applying=frozenset()))
         case Woken():
-            return _look(replace(state, rib=rib.expired(state.rib, at_s)))
+            return _look(replace(state, rib=_expired(state, at_s)))
         case bgp.SpeakerAttached():
             return _attached(state, event, at_s)
         case bgp.SpeakerDetached():
@@ -263,14 +266,14 @@ def own_blocks(state: State) -> frozenset[Prefix]:
 
 def _attached(state: State, event: bgp.SpeakerAttached, at_s: float) -> Step:
     """Sessions may have been up all along: ask for every table again, and say everything again (repeats are free)."""
-    tables = state.rib
+    tables = rib.waiting_from(state.rib, at_s, RESTART_TIME_S)
     members = {node.address.address for node in state.intent.nodes} if state.intent else set()
     commands: list[bgp.SpeakerCommand] = []
     for peer, uptime_s in event.established:
         if peer in tables:
             # Its OPEN was before our time; a member of the cluster always offers graceful restart.
             if tables[peer].restart_time_s is None and peer in members:
-                tables = rib.opened(tables, peer, RESTART_TIME_S)
+                tables = rib.opened(tables, peer, RESTART_TIME_S, preserved=True)
             tables = rib.session_up(tables, peer, at_s, uptime_s=uptime_s)
             commands += [bgp.AskRefresh(peer, 4), *_whole_table(state, peer)]
     return _look(replace(state, attached=True, rib=tables), *([Speak(tuple(commands))] if commands else []))
@@ -298,7 +301,7 @@ def _from_peer(
     commands: tuple[Command, ...] = ()
     match event:
         case bgp.SessionOpened():
-            tables = rib.opened(tables, peer, event.restart_time_s if event.forwarding_preserved else None)
+            tables = rib.opened(tables, peer, event.restart_time_s, preserved=event.forwarding_preserved)
         case bgp.SessionUp():
             tables = rib.session_up(tables, peer, at_s)
             commands = (Speak(tuple(_whole_table(state, peer))),)
@@ -317,7 +320,7 @@ def _from_peer(
 
 def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
     """The one place where we decide: derive everything, and close the difference."""
-    tables = rib.expired(state.rib, at_s)
+    tables = _expired(state, at_s)
     state = replace(state, observed=dataplane, looking=False, rib=tables)
     node = state.intent.node(state.node) if state.intent else None
     if state.intent is None or node is None:
@@ -329,10 +332,12 @@ def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
     if drifted and state.desired and state.desired.dataplane == desired.dataplane:
         recent = (at for at in state.repairs if at > at_s - _REPAIRS_KEPT_S)
         state = replace(state, repairs=(*recent, at_s))
-    state = replace(state, desired=desired, pending=todo)
+    called_for = frozenset(todo.ops)
+    failures = tuple(failure for failure in state.failures if failure.op in called_for)
+    state = replace(state, desired=desired, pending=todo, failures=failures)
     if todo.ops:
         return _close_difference(state, at_s)
-    quiet = replace(state, failures=(), tried=frozenset(), retries=0)
+    quiet = replace(state, tried=frozenset(), retries=0, retry_at_s=0.0)
     return quiet, (WakeAt(_next_wake_s(quiet, at_s)),)
 
 
@@ -342,16 +347,26 @@ def _close_difference(state: State, at_s: float) -> Step:
     due = at_s >= state.retry_at_s
     ops = tuple(op for op in state.pending.ops if due or op not in stuck)
     if not ops:
-        return replace(state, tried=stuck), (WakeAt(state.retry_at_s),)
+        return replace(state, tried=stuck), (WakeAt(min(state.retry_at_s, _next_wake_s(state, at_s))),)
     retries = state.retries + 1 if due and stuck else state.retries
     pause_s = _BACKOFF_S[min(retries, len(_BACKOFF_S) - 1)]
     retry_at_s = at_s + pause_s if due else state.retry_at_s
-    return replace(state, tried=stuck.union(ops), retries=retries, retry_at_s=retry_at_s), (Apply(ops),)
+    state = replace(state, tried=stuck.union(ops), retries=retries, retry_at_s=retry_at_s)
+    return replace(state, applying=frozenset(ops)), (Apply(ops),)
 
 
 def _next_wake_s(state: State, at_s: float) -> float:
-    expiry_s = rib.next_expiry_s(state.rib)
+    expiry_s = rib.next_expiry_s(state.rib) if _can_hear(state) else None
     return at_s + SWEEP_S if expiry_s is None else min(at_s + SWEEP_S, expiry_s)
+
+
+def _can_hear(state: State) -> bool:
+    """While the speaker is away no peer's time runs: its silence is ours."""
+    return state.attached or state.config is None
+
+
+def _expired(state: State, at_s: float) -> Rib:
+    return rib.expired(state.rib, at_s) if _can_hear(state) else state.rib
 
 
 def _withheld(state: State) -> tuple[Withheld, ...]:

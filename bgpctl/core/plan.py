@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bgpctl.core.effects import Op, Put, Refused, Remove, after
+from bgpctl.core.effects import Op, Put, Refused, Remove, after, link_of_sysctl
 from bgpctl.core.fabric import Desired
 from bgpctl.core.model import (
     DATAPLANE_FIELDS,
@@ -83,17 +83,49 @@ def _without_blocked(wanted: Dataplane, observed: Dataplane) -> tuple[Dataplane,
     ]
     taken = {key_of(thing): thing.protocol for thing in strangers}
     hops = {next_hop for next_hop in wanted.next_hops if key_of(next_hop) in taken}
+    links = {link.name for link in wanted.links if _is_strangers(link, wanted, observed)}
+    hops |= {next_hop for next_hop in wanted.next_hops if next_hop.link in links}
     ids = {next_hop.id for next_hop in hops}
     routes = {route for route in wanted.routes if route.next_hop in ids or key_of(route) in taken}
-    if not hops and not routes:
+    if not hops and not routes and not links:
         return wanted, ()
-    facts = [Missing(Lack.KEY_TAKEN, str(hop.id), f"protocol {taken[key_of(hop)]}") for hop in sorted(hops)]
+    facts = [Missing(Lack.KEY_TAKEN, f"link {name}", "it has not our alias") for name in sorted(links)]
+    facts += [
+        Missing(Lack.KEY_TAKEN, f"next hop {hop.id}", f"protocol {taken.get(key_of(hop), 'of its link')}")
+        for hop in sorted(hops)
+        if hop.link not in links
+    ]
     facts += [
         Missing(Lack.KEY_TAKEN, str(route.prefix), f"protocol {taken.get(key_of(route), 'of its next hop')}")
         for route in sorted(routes, key=lambda route: route.prefix)
     ]
-    left = replace(wanted, next_hops=wanted.next_hops - hops, routes=wanted.routes - routes)
+    left = replace(_without_links(wanted, links), next_hops=wanted.next_hops - hops, routes=wanted.routes - routes)
     return left, tuple(facts)
+
+
+def _is_strangers(wanted: Link, plane: Dataplane, observed: Dataplane) -> bool:
+    """
+    Whether somebody else uses a link with this name. One without our alias is taken over only if it is what we would
+    make ourselves, or the bare tunl0 that the ipip module brings, and carries no address that we do not want.
+    """
+    present = observed.link(wanted.name)
+    if present is None or present.owned:
+        return False
+    theirs = {item for item in observed.addresses if item.link == wanted.name} - plane.addresses
+    return present.kind != wanted.kind or bool(theirs)
+
+
+def _without_links(wanted: Dataplane, names: set[str]) -> Dataplane:
+    """The wanted objects that do not stand on these links."""
+    return replace(
+        wanted,
+        links=frozenset(link for link in wanted.links if link.name not in names),
+        sysctls=frozenset(sysctl for sysctl in wanted.sysctls if link_of_sysctl(sysctl.name) not in names),
+        addresses=frozenset(address for address in wanted.addresses if address.link not in names),
+        decaps=frozenset(decap for decap in wanted.decaps if decap.link not in names),
+        fdb=frozenset(entry for entry in wanted.fdb if entry.link not in names),
+        neighbours=frozenset(neighbour for neighbour in wanted.neighbours if neighbour.link not in names),
+    )
 
 
 def _device_ops(desired: Desired, wanted: Dataplane, observed: Dataplane) -> tuple[Op, ...]:

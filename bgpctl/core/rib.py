@@ -68,7 +68,7 @@ class PeerTable:
 Rib = Mapping[Address, PeerTable]
 
 SYNC_S: Final = 30.0
-"""A peer without End-of-RIB and enhanced refresh never says that its table is complete: this long we wait for it."""
+"""A peer without End-of-RIB and enhanced refresh never says that its table is complete: so much silence says it."""
 
 
 def expect(rib: Rib, peers: Iterable[Address], at_s: float, retention_s: float) -> Rib:
@@ -81,13 +81,14 @@ def _changed(rib: Rib, peer: Address, **changes: object) -> Rib:
     return {**rib, peer: replace(rib[peer], **changes)} if peer in rib else rib  # type: ignore[arg-type]
 
 
-def opened(rib: Rib, peer: Address, restart_time_s: int | None) -> Rib:
+def opened(rib: Rib, peer: Address, restart_time_s: int | None, *, preserved: bool) -> Rib:
     """
-    The peer's OPEN says whether its paths may outlive a session, and how long; a peer that comes back without
-    having kept its forwarding state has lost what we retained (RFC 4724, section 4.2).
+    The peer's OPEN says whether its paths may outlive a session, and how long. `preserved` speaks of the restart that
+    it has just made: a peer that comes back without its forwarding state has lost what we retained, but its next
+    session may be retained all the same (RFC 4724, sections 3 and 4.2).
     """
-    if peer in rib and restart_time_s is None and rib[peer].heard is Heard.STALE:
-        return _changed(rib, peer, restart_time_s=None, paths={}, stale=frozenset())
+    if peer in rib and rib[peer].heard is Heard.STALE and not (restart_time_s and preserved):
+        return _changed(rib, peer, restart_time_s=restart_time_s, paths={}, stale=frozenset())
     return _changed(rib, peer, restart_time_s=restart_time_s)
 
 
@@ -152,7 +153,10 @@ def updated(rib: Rib, update: Update, at_s: float) -> Rib:
         if known is None or known.path != path:
             paths[path.prefix] = Received(path, at_s)
     confirmed = {path.prefix for path in update.announced}
-    return _changed(rib, update.peer, paths=paths, stale=table.stale.intersection(paths) - confirmed)
+    # The wait for the end of a table is one for silence: a large table takes its time.
+    expires_s = at_s + SYNC_S if table.heard is Heard.SYNCING else table.expires_s
+    stale = table.stale.intersection(paths) - confirmed
+    return _changed(rib, update.peer, paths=paths, stale=stale, expires_s=expires_s)
 
 
 def refresh_begun(rib: Rib, peer: Address, at_s: float) -> Rib:
@@ -186,6 +190,14 @@ def unattached(rib: Rib, at_s: float, retention_s: float) -> Rib:
             since_s=at_s,
             expires_s=at_s + retention_s,
         )
+        for peer, table in rib.items()
+    }
+
+
+def waiting_from(rib: Rib, at_s: float, retention_s: float) -> Rib:
+    """Nobody could be heard until now, so whoever is waited for has all of its time from now on."""
+    return {
+        peer: replace(table, expires_s=at_s + retention_s) if table.heard in {Heard.UNHEARD, Heard.STALE} else table
         for peer, table in rib.items()
     }
 

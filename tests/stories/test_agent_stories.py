@@ -202,6 +202,39 @@ def test_a_lost_speaker_takes_no_route_along() -> None:
     assert play.state.phase is Phase.LEARNING
 
 
+def test_a_speaker_that_is_away_for_long_takes_no_route_along_when_it_returns() -> None:
+    play = converged()
+    play.tell(SpeakerDetached("end of file"))
+    play.now_s += 1000
+    play.tell(Woken())
+    play.rest()
+    play.tell(SpeakerAttached(2, ()))
+    play.rest()
+    assert len(play.unicast()) == 3
+    play.now_s += 121
+    play.tell(Woken())
+    play.rest()
+    assert play.unicast() == set()
+
+
+def test_a_failure_is_not_forgotten_while_other_things_go_on() -> None:
+    play = Play()
+    play.tell(IntentLoaded(INTENT), SpeakerAttached(1, ()))
+    (apply,) = play.tell(Observed(play.kernel))
+    assert isinstance(apply, Apply)
+    *others, refused = apply.ops
+    for op in others:
+        play.kernel = after(play.kernel, op)
+    play.tell(Applied((Failure(refused, errno.EPERM),)))
+    play.tell(Observed(play.kernel))
+    hears(play, (B1, "10.244.3.0/26"))
+    (apply,) = play.tell(Observed(play.kernel))
+    assert isinstance(apply, Apply)
+    assert refused not in apply.ops
+    play.tell(Applied(()))
+    assert [failure.op for failure in play.state.failures] == [refused]
+
+
 def test_a_bad_edit_changes_nothing_and_is_remembered() -> None:
     play = converged()
     problem = Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both-modes")

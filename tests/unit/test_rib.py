@@ -13,7 +13,7 @@ ONE, TWO = Prefix.parse("10.244.1.0/26"), Prefix.parse("10.244.2.0/26")
 def told(*blocks: Prefix, graceful: bool = True) -> Rib:
     """A peer that told these blocks and End-of-RIB."""
     tables = rib.expect({}, [PEER], 0.0, 120.0)
-    tables = rib.opened(tables, PEER, 120 if graceful else None)
+    tables = rib.opened(tables, PEER, 120 if graceful else None, preserved=False)
     tables = rib.session_up(tables, PEER, 1.0)
     tables = rib.updated(tables, Update(PEER, tuple(path(block, PEER) for block in blocks)), 2.0)
     return rib.complete(tables, PEER, 3.0)
@@ -67,15 +67,24 @@ def test_a_peer_that_returns_confirms_what_it_repeats_and_loses_the_rest_at_end_
 
 def test_a_peer_that_returns_without_its_forwarding_state_loses_what_was_retained() -> None:
     tables = rib.session_down(told(ONE), PEER, 10.0, reason="closing connection", notified=False)
-    assert prefixes(rib.opened(tables, PEER, None)) == set()
+    assert prefixes(rib.opened(tables, PEER, None, preserved=False)) == set()
+    assert prefixes(rib.opened(tables, PEER, 120, preserved=False)) == set()
+    assert prefixes(rib.opened(tables, PEER, 120, preserved=True)) == {ONE}
 
 
 def test_a_peer_that_never_says_end_of_rib_counts_as_complete_after_a_while() -> None:
     tables = rib.session_up(rib.expect({}, [PEER], 0.0, 120.0), PEER, 1.0)
     tables = rib.updated(tables, Update(PEER, (path(ONE, PEER),)), 2.0)
-    tables = rib.expired(tables, 1.0 + rib.SYNC_S)
+    tables = rib.expired(tables, 2.0 + rib.SYNC_S)
     assert tables[PEER].heard is Heard.SYNCED
     assert prefixes(tables) == {ONE}
+
+
+def test_a_table_that_is_still_coming_is_not_swept() -> None:
+    tables = rib.session_up(told(ONE), PEER, 10.0)
+    tables = rib.updated(tables, Update(PEER, (path(TWO, PEER),)), 35.0)
+    assert prefixes(rib.expired(tables, 41.0)) == {ONE, TWO}
+    assert prefixes(rib.expired(tables, 35.0 + rib.SYNC_S)) == {TWO}
 
 
 def test_a_repeated_path_keeps_its_age_and_a_changed_one_does_not() -> None:
