@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from bgpctl.core.bgp import SpeakerCommand, SpeakerConfig, SpeakerEvent
+from bgpctl.core.cluster import Intent, Problem
 from bgpctl.core.effects import Failure, Op
-from bgpctl.core.model import Dataplane, Intent, Problem
+from bgpctl.core.model import Dataplane
 
 
 class Unavailable(Exception):

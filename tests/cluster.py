@@ -5,22 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bgpctl.core.bgp import Path
-from bgpctl.core.model import (
-    Address,
-    Asn,
-    Backend,
-    Dataplane,
-    Intent,
-    InterfaceAddress,
-    Link,
-    LinkAddress,
-    Mode,
-    Node,
-    Plain,
-    Pool,
-    Prefix,
-    Route,
-)
+from bgpctl.core.cluster import Backend, Intent, Mode, Node, Pool
+from bgpctl.core.model import Address, Asn, Dataplane, InterfaceAddress, Link, LinkAddress, Plain, Prefix, Route
 from bgpctl.core.rib import Candidate, Choice, Received
 
 KERNEL_PROTOCOL = 2

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from textwrap import dedent
 
+from bgpctl.core.cluster import Intent, Problem
 from bgpctl.core.intent import read
-from bgpctl.core.model import Intent, Problem
 from bgpctl.ports import Loaded
 from bgpctl.store.yaml import BadYaml, documents
 

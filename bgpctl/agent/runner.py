@@ -14,6 +14,7 @@ from typing import Final, assert_never
 
 from bgpctl.agent import words
 from bgpctl.core import bgp
+from bgpctl.core.cluster import Place, Problem
 from bgpctl.core.loop import (
     Applied,
     Apply,
@@ -32,7 +33,6 @@ from bgpctl.core.loop import (
     begin,
     step,
 )
-from bgpctl.core.model import Place, Problem
 from bgpctl.ports import Clock, Kernel, Loaded, Speaker, Store, Unavailable
 
 log = logging.getLogger("bgpctl.agent")

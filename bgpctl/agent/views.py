@@ -10,24 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from bgpctl.agent import words
+from bgpctl.core.cluster import Encapsulation, Node
 from bgpctl.core.fabric import encapsulation_to, ipip, vxlan
 from bgpctl.core.fabric.facts import underlay_of
 from bgpctl.core.loop import Phase, State, missing, peers_down, selection
-from bgpctl.core.model import (
-    PROTOCOL,
-    Address,
-    Dataplane,
-    Encapsulation,
-    Ipip,
-    Link,
-    NextHop,
-    Node,
-    Prefix,
-    Route,
-    RouteType,
-    Vxlan,
-    key_of,
-)
+from bgpctl.core.model import PROTOCOL, Address, Dataplane, Ipip, Link, NextHop, Prefix, Route, RouteType, Vxlan, key_of
 from bgpctl.core.rib import Heard
 
 Json: TypeAlias = dict[str, Any]

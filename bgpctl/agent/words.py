@@ -8,17 +8,16 @@ from __future__ import annotations
 import errno
 from typing import assert_never
 
+from bgpctl.core.cluster import Encapsulation, Node
 from bgpctl.core.effects import Failure, Put
 from bgpctl.core.model import (
     Decap,
-    Encapsulation,
     FdbEntry,
     Link,
     LinkAddress,
     Masquerade,
     Neighbour,
     NextHop,
-    Node,
     Route,
     RouteType,
     Sysctl,

@@ -19,7 +19,7 @@ from bgpctl.cli import render_exabgp
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.lab import lab
 from bgpctl.cli.show import run_dir_option, show
-from bgpctl.core.model import Intent
+from bgpctl.core.cluster import Intent
 from bgpctl.kernel import ipip
 from bgpctl.ports import Loaded, Unavailable
 from bgpctl.store.file import FileStore

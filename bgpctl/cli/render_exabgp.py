@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from bgpctl.core.model import Intent
+from bgpctl.core.cluster import Intent
 from bgpctl.core.sessions import speaker_config
 from bgpctl.speaker import conf
 

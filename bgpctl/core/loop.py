@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias, assert_never
 
 from bgpctl.core import bgp, policy, rib
+from bgpctl.core.cluster import Intent, Problem
 from bgpctl.core.effects import Failure, Op
 from bgpctl.core.fabric import Desired, derive
-from bgpctl.core.model import Address, Dataplane, Intent, Prefix, Problem
+from bgpctl.core.model import Address, Dataplane, Prefix
 from bgpctl.core.plan import Plan, plan
 from bgpctl.core.rib import Candidate, Choice, Rib
 from bgpctl.core.sessions import RESTART_TIME_S, speaker_config

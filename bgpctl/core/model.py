@@ -1,4 +1,4 @@
-"""The nouns: addresses, kernel objects, operator intent. Values only.
+"""The nouns: addresses and kernel objects. Values only.
 
 Everything here is frozen, hashable and ordered. Objects that come by the hundred thousand (Prefix, Route,
 NextHop, Neighbour, FdbEntry) are NamedTuples: they hash and compare in C. The others are frozen dataclasses.
@@ -29,6 +29,7 @@ ALIAS: Final = "bgpctl"
 """IFLA_IFALIAS of the links bgpctl made or adopted."""
 IPIP_LINK: Final = "tunl0"
 VXLAN_LINK: Final = "vxlan.bgpctl"
+VXLAN6_LINK: Final = "vxlan-v6.bgpctl"
 
 _BITS: Final = {4: 32, 6: 128}
 
@@ -333,139 +334,3 @@ class Dataplane:
 
 
 DATAPLANE_FIELDS: Final[tuple[str, ...]] = tuple(Dataplane.__slots__)
-
-
-# What the operator wants ---------------------------------------------------------------------------------------
-
-
-class Encapsulation(enum.Enum):
-    """How a packet crosses the underlay."""
-
-    DIRECT = "direct"
-    IPIP = "ipip"
-    VXLAN = "vxlan"
-
-
-class Mode(enum.Enum):
-    """Calico's ipipMode and vxlanMode."""
-
-    NEVER = "Never"
-    CROSS_SUBNET = "CrossSubnet"
-    ALWAYS = "Always"
-
-
-class Backend(enum.Enum):
-    """Calico's `calico_backend`: `bird` means BGP (here spoken by ExaBGP), the others mean no BGP at all."""
-
-    BIRD = "bird"
-    VXLAN = "vxlan"
-    NONE = "none"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """Where something stands in the operator's files; line and column count from 1."""
-
-    file: str
-    line: int
-    column: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
-    """Something the operator must mend: `cluster.yaml:12:15: pools.blue: what is wrong`. `rule` is a stable slug."""
-
-    place: Place
-    path: str
-    message: str
-    rule: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.path}: {self.message}" if self.path else f"{self.place}: {self.message}"
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """An IP pool. At most one of the two modes is not NEVER."""
-
-    name: str
-    cidr: Prefix
-    ipip_mode: Mode = Mode.NEVER
-    vxlan_mode: Mode = Mode.NEVER
-    block_size: int = 26
-    nat_outgoing: bool = False
-    disabled: bool = False
-    disable_bgp_export: bool = False
-    place: Place | None = field(default=None, compare=False)
-
-    @property
-    def encapsulation(self) -> Encapsulation:
-        """What leaves this node for a node in another subnet."""
-        if self.ipip_mode is not Mode.NEVER:
-            return Encapsulation.IPIP
-        return Encapsulation.VXLAN if self.vxlan_mode is not Mode.NEVER else Encapsulation.DIRECT
-
-    @property
-    def by_bgp(self) -> bool:
-        """Whether the blocks of this pool are learned by BGP; VXLAN learns them from the registry."""
-        return self.encapsulation is not Encapsulation.VXLAN
-
-    @property
-    def mode(self) -> Mode:
-        return self.ipip_mode if self.ipip_mode is not Mode.NEVER else self.vxlan_mode
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A member of the cluster. `blocks` is sorted; tunnel addresses given here override the derived ones."""
-
-    name: str
-    address: InterfaceAddress
-    blocks: tuple[Prefix, ...] = ()
-    asn: Asn | None = None
-    labels: tuple[tuple[str, str], ...] = ()
-    ipip_address: Address | None = None
-    vxlan_address: Address | None = None
-    vxlan_mac: Mac | None = None
-    place: Place | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """A BGP speaker beside the mesh. `nodes` names the nodes that peer with it, sorted."""
-
-    name: str
-    address: Address
-    asn: Asn
-    nodes: tuple[str, ...]
-    port: int = 179
-    password_file: str | None = None
-    place: Place | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """What the operator wants of the whole cluster. Nodes, pools and peers are sorted by name."""
-
-    backend: Backend = Backend.BIRD
-    asn: Asn = Asn(64512)
-    mesh: bool = True
-    listen_port: int = 179
-    pools: tuple[Pool, ...] = ()
-    nodes: tuple[Node, ...] = ()
-    peers: tuple[Peer, ...] = ()
-    vxlan_vni: Vni = Vni(4096)
-    vxlan_port: int = 4789
-
-    def node(self, name: str) -> Node | None:
-        return next((node for node in self.nodes if node.name == name), None)
-
-    def pool_of(self, prefix: Prefix) -> Pool | None:
-        """The pool that holds the whole of `prefix`; pools never overlap."""
-        return next((pool for pool in self.pools if pool.cidr.covers(prefix)), None)
-
-    def asn_of(self, node: Node) -> Asn:
-        return self.asn if node.asn is None else node.asn

@@ -12,17 +12,7 @@ from typing import Final
 
 from bgpctl.core.effects import Op, Put, Refused, Remove, after, link_of_sysctl
 from bgpctl.core.fabric import Desired
-from bgpctl.core.model import (
-    DATAPLANE_FIELDS,
-    PROTOCOL,
-    Dataplane,
-    Link,
-    NextHop,
-    Route,
-    Thing,
-    Vxlan,
-    key_of,
-)
+from bgpctl.core.model import DATAPLANE_FIELDS, PROTOCOL, Dataplane, Link, NextHop, Route, Thing, Vxlan, key_of
 from bgpctl.core.why import Because, Lack, Missing, Why
 
 ADD_ORDER: Final = DATAPLANE_FIELDS

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 
 from bgpctl.core.bgp import Path, Session
-from bgpctl.core.model import Intent, Node
+from bgpctl.core.cluster import Intent, Node
 
 
 class Reject(enum.Enum):

@@ -6,10 +6,12 @@ Refuses to know: how a speaker is configured with them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from bgpctl.core.bgp import Session, SpeakerConfig
-from bgpctl.core.model import Address, Backend, Intent, Node, Peer
+from bgpctl.core.cluster import Backend, Intent, Node, Peer
+from bgpctl.core.model import Address
 
 HOLD_TIME_S: Final = 30
 RESTART_TIME_S: Final = 120
@@ -21,7 +23,7 @@ def speaker_config(intent: Intent, name: str) -> SpeakerConfig | None:
     if node is None or intent.backend is not Backend.BIRD:
         return None
     mesh = [_mesh_session(intent, node, other) for other in intent.nodes if other != node] if intent.mesh else []
-    given = [_peer_session(intent, node, peer) for peer in intent.peers if name in peer.nodes]
+    given = [session for peer in intent.peers if name in peer.nodes for session in _peer_sessions(intent, node, peer)]
     # A configured peer replaces the mesh session with the same address.
     sessions = {session.peer: session for session in [*mesh, *given]}
     local = node.address.address
@@ -43,19 +45,20 @@ def _mesh_session(intent: Intent, node: Node, other: Node) -> Session:
     )
 
 
-def _peer_session(intent: Intent, node: Node, peer: Peer) -> Session:
-    return Session(
-        peer=peer.address,
-        name=peer.name,
-        local=node.address.address,
-        local_asn=intent.asn_of(node),
-        peer_asn=peer.asn,
-        passive=False,
-        port=peer.port,
-        hold_time_s=HOLD_TIME_S,
-        restart_time_s=RESTART_TIME_S,
-        password_file=peer.password_file,
-    )
+def _peer_sessions(intent: Intent, node: Node, peer: Peer) -> Iterator[Session]:
+    if peer.address is not None and peer.asn is not None:
+        yield Session(
+            peer=peer.address,
+            name=peer.name,
+            local=node.address.address,
+            local_asn=intent.asn_of(node),
+            peer_asn=peer.asn,
+            passive=False,
+            port=peer.port,
+            hold_time_s=HOLD_TIME_S,
+            restart_time_s=RESTART_TIME_S,
+            password_file=peer.password_file,
+        )
 
 
 def waits_for(local: Address, peer: Address) -> bool:

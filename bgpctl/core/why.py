@@ -8,7 +8,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from bgpctl.core.model import Address, Encapsulation, Prefix
+from bgpctl.core.cluster import Encapsulation
+from bgpctl.core.model import Address, Prefix
 
 
 class Because(enum.Enum):

@@ -19,7 +19,7 @@ from subprocess import Popen
 from typing import Any, Final
 
 from bgpctl import client
-from bgpctl.core.model import Problem
+from bgpctl.core.cluster import Problem
 from bgpctl.kernel import ipip
 from bgpctl.lab import build, space
 from bgpctl.lab.build import Names, Port

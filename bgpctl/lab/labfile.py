@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bgpctl.core.cluster import Intent, Node, Place, Problem
 from bgpctl.core.fabric import ipip, vxlan
 from bgpctl.core.intent import read
 from bgpctl.core.intent.fields import Fields, Problems, parse_interface, scalar
 from bgpctl.core.intent.tree import Mapping, Tree
-from bgpctl.core.model import Address, Intent, Node, Place, Problem
+from bgpctl.core.model import Address
 from bgpctl.kernel.ipip import DRIVERS
 from bgpctl.lab import sense
 from bgpctl.lab.topology import (

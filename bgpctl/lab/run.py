@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, assert_never
 
-from bgpctl.core.model import Address, Node
+from bgpctl.core.cluster import Node
+from bgpctl.core.model import Address
 from bgpctl.lab import build, probe, space
 from bgpctl.lab.build import Names
 from bgpctl.lab.capture import Capture, Packet

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Final
 
+from bgpctl.core.cluster import Place, Problem
 from bgpctl.core.fabric import ipip, vxlan
 from bgpctl.core.intent.fields import is_name, not_a_name
-from bgpctl.core.model import Address, InterfaceAddress, Place, Problem
+from bgpctl.core.model import Address, InterfaceAddress
 from bgpctl.lab.topology import FABRIC, Router, Topology, Workload
 
 _LONGEST_PART: Final = 63

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from bgpctl.core.cluster import Encapsulation, Intent, Node, Place
 from bgpctl.core.fabric import ipip, vxlan
-from bgpctl.core.model import Address, Encapsulation, Intent, InterfaceAddress, Node, Place, Prefix
+from bgpctl.core.model import Address, InterfaceAddress, Prefix
 
 FABRIC: Final = "fabric"
 """What the namespace of all bridges is called; no node, router or workload can be."""

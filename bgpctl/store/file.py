@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from bgpctl.core.cluster import Place, Problem
 from bgpctl.core.intent import read
 from bgpctl.core.intent.tree import Tree
-from bgpctl.core.model import Place, Problem
 from bgpctl.ports import Loaded, Store
 from bgpctl.store.yaml import BadYaml, documents
 

@@ -16,8 +16,8 @@ from yaml.events import CollectionEndEvent, CollectionStartEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import Reader
 
+from bgpctl.core.cluster import Place, Problem
 from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree, shown
-from bgpctl.core.model import Place, Problem
 
 _MAX_VALUES: Final = 500_000
 """Aliases count as often as they are used; a document beyond this is a bomb, or a mistake."""

@@ -191,10 +191,10 @@ def test_udp_in_one_large_piece_arrives_in_its_segments(sites: list[Site]) -> No
 
 _MAKER = """
 import sys
-from bgpctl.core.model import Address
+from bgpctl.core.model import (Address)
 from tests.contract.ipip_rig import TUNNEL
 from bgpctl.kernel.ipip_bpf import BpfIpip
-from bgpctl.core.model import Decap
+from bgpctl.core.model import (Decap)
 wanted = Decap("tunl0", "eth0", Address.parse("10.0.0.1"), tuple(map(Address.parse, sys.argv[1:])))
 driver = BpfIpip()
 driver.put_link(TUNNEL)

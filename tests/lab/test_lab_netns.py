@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from bgpctl.core.model import Address, Place
+from bgpctl.core.cluster import Place
+from bgpctl.core.model import Address
 from bgpctl.lab import build, probe, space
 from bgpctl.lab import lab as labs
 from bgpctl.lab.build import Names

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.core.model import Encapsulation
+from bgpctl.core.cluster import Encapsulation
 from bgpctl.lab import build, probe
 from bgpctl.lab.capture import Capture, Packet
 from bgpctl.lab.lab import Lab

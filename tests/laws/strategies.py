@@ -6,23 +6,19 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
+from bgpctl.core.cluster import Backend, Intent, Mode, Node, Pool
 from bgpctl.core.fabric import Desired, derive
 from bgpctl.core.model import (
     Address,
-    Backend,
     Dataplane,
     FdbEntry,
-    Intent,
     InterfaceAddress,
     Link,
     LinkAddress,
     Mac,
-    Mode,
     Neighbour,
     NextHop,
-    Node,
     Plain,
-    Pool,
     Prefix,
     Route,
     RouteType,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bgpctl.core import bgp
 from bgpctl.core.bgp import EndOfRib, RefreshBegun, RefreshEnded, SessionDown, SessionOpened, SessionUp, Update
+from bgpctl.core.cluster import Mode, Place, Problem
 from bgpctl.core.effects import Refused, Remove, after
 from bgpctl.core.loop import (
     Applied,
@@ -28,7 +29,7 @@ from bgpctl.core.loop import (
     selection,
     step,
 )
-from bgpctl.core.model import Address, Asn, Dataplane, Mode, Place, Prefix, Problem
+from bgpctl.core.model import Address, Asn, Dataplane, Prefix
 from bgpctl.core.rib import Candidate, Lost, Received, choose
 from tests.cluster import bare_kernel, member, path, two_racks
 

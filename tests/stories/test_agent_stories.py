@@ -20,6 +20,7 @@ from bgpctl.core.bgp import (
     Update,
     Withdraw,
 )
+from bgpctl.core.cluster import Backend, Intent, Mode, Place, Problem
 from bgpctl.core.effects import Failure, after
 from bgpctl.core.loop import (
     Applied,
@@ -40,7 +41,7 @@ from bgpctl.core.loop import (
     begin,
     step,
 )
-from bgpctl.core.model import Asn, Backend, Dataplane, Intent, Mode, Place, Prefix, Problem
+from bgpctl.core.model import Asn, Dataplane, Prefix
 from bgpctl.core.sessions import speaker_config
 from tests.cluster import bare_kernel, member, node, path, two_racks
 

@@ -4,21 +4,18 @@ from dataclasses import replace
 
 import pytest
 
+from bgpctl.core.cluster import Backend, Intent, Mode, Pool
 from bgpctl.core.fabric import derive
 from bgpctl.core.fabric.desired import Desired, Slot, next_hop_ids
 from bgpctl.core.model import (
     Address,
-    Backend,
     Dataplane,
     Decap,
-    Intent,
     InterfaceAddress,
     Ipip,
     Link,
     LinkAddress,
-    Mode,
     NextHop,
-    Pool,
     Prefix,
     Route,
     RouteType,

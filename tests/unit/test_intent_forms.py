@@ -2,22 +2,9 @@
 
 import pytest
 
+from bgpctl.core.cluster import Backend, Intent, Mode, Node, Peer, Pool, Problem
 from bgpctl.core.intent import read
-from bgpctl.core.model import (
-    Address,
-    Asn,
-    Backend,
-    Intent,
-    InterfaceAddress,
-    Mac,
-    Mode,
-    Node,
-    Peer,
-    Pool,
-    Prefix,
-    Problem,
-    Vni,
-)
+from bgpctl.core.model import Address, Asn, InterfaceAddress, Mac, Prefix, Vni
 from bgpctl.store.yaml import documents
 from tests.documents import SAMPLE, good
 

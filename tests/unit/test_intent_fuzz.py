@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bgpctl.core.model import Intent
+from bgpctl.core.cluster import Intent
 from tests.documents import FILE, SAMPLE, load
 from tests.unit.test_intent_forms import CALICO, SHORT
 

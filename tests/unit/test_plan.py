@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.model import Dataplane, InterfaceAddress, Ipip, Link, LinkAddress, LinkKind, Mode, Plain, Route
+from bgpctl.core.cluster import Mode
+from bgpctl.core.model import Dataplane, InterfaceAddress, Ipip, Link, LinkAddress, LinkKind, Plain, Route
 from bgpctl.core.plan import plan
 from bgpctl.core.why import Lack
 from tests.cluster import bare_kernel, member, two_racks

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from bgpctl.core.bgp import Path
-from bgpctl.core.model import Address, Mode
+from bgpctl.core.cluster import Mode
+from bgpctl.core.model import Address
 from bgpctl.core.policy import Reject, verdict
 from bgpctl.core.sessions import speaker_config
 from tests.cluster import member, path, two_racks

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
-from bgpctl.core.model import Address, Asn, Backend, Mode, Peer
+from bgpctl.core.cluster import Backend, Mode, Peer
+from bgpctl.core.model import Address, Asn
 from bgpctl.core.sessions import speaker_config, waits_for
 from tests.cluster import two_racks
 

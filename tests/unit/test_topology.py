@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.core.model import Problem
+from bgpctl.core.cluster import Problem
 from bgpctl.lab.labfile import load
 from bgpctl.lab.topology import AbsenceCheck, DropCheck, PacketCheck, Scope, Shape, Topology
 

@@ -10,8 +10,8 @@ from bgpctl import client
 from bgpctl.agent.api import Api
 from bgpctl.agent.views import VIEWS, Snapshot, answer
 from bgpctl.core.bgp import SessionDown
+from bgpctl.core.cluster import Place, Problem
 from bgpctl.core.loop import IntentRejected, Woken, begin
-from bgpctl.core.model import Place, Problem
 from tests.stories.test_agent_stories import B1, Play, converged
 
 

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from bgpctl.core.cluster import Place
 from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree
-from bgpctl.core.model import Place
 from bgpctl.store.yaml import BadYaml, documents
 
 

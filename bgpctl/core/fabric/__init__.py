@@ -12,22 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 
+from bgpctl.core.cluster import Encapsulation, Intent, Mode, Node, Pool
 from bgpctl.core.fabric import direct, ipip, nat, vxlan
 from bgpctl.core.fabric.desired import Desired, Reach, Reasoned, Slot, gather, next_hop_ids
 from bgpctl.core.fabric.facts import Underlay, underlay_of
-from bgpctl.core.model import (
-    Address,
-    Dataplane,
-    Encapsulation,
-    Intent,
-    Mode,
-    NextHop,
-    Node,
-    Pool,
-    Route,
-    RouteType,
-    Sysctl,
-)
+from bgpctl.core.model import Address, Dataplane, NextHop, Route, RouteType, Sysctl
 from bgpctl.core.rib import Choice
 from bgpctl.core.why import Because, Hold, Lack, Missing, Why, Withheld
 

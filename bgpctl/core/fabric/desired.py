@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
+from bgpctl.core.cluster import Pool
 from bgpctl.core.model import (
     Address,
     Dataplane,
@@ -22,7 +23,6 @@ from bgpctl.core.model import (
     Masquerade,
     Neighbour,
     NextHop,
-    Pool,
     Prefix,
     Route,
     Sysctl,

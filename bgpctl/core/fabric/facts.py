@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bgpctl.core.model import MAIN_TABLE, PROTOCOL, Address, Dataplane, Node, Route, RouteType
+from bgpctl.core.cluster import Node
+from bgpctl.core.model import MAIN_TABLE, PROTOCOL, Address, Dataplane, Route, RouteType
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,22 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from bgpctl.core.cluster import Encapsulation, Intent, Node
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.facts import Underlay
-from bgpctl.core.model import (
-    IPIP_LINK,
-    Address,
-    Decap,
-    Encapsulation,
-    Intent,
-    InterfaceAddress,
-    Ipip,
-    Link,
-    LinkAddress,
-    NextHop,
-    Node,
-    Sysctl,
-)
+from bgpctl.core.model import IPIP_LINK, Address, Decap, InterfaceAddress, Ipip, Link, LinkAddress, NextHop, Sysctl
 from bgpctl.core.why import Because, Why
 
 OVERHEAD_BYTES: Final = 20

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bgpctl.core.cluster import Intent
 from bgpctl.core.fabric.desired import Reasoned
-from bgpctl.core.model import Intent, Masquerade
+from bgpctl.core.model import Masquerade
 from bgpctl.core.why import Because, Why
 
 

@@ -9,20 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from bgpctl.core.cluster import Encapsulation, Intent, Node
 from bgpctl.core.fabric.desired import Reach, Reasoned
 from bgpctl.core.fabric.facts import Underlay
 from bgpctl.core.model import (
     VXLAN_LINK,
     Address,
-    Encapsulation,
     FdbEntry,
-    Intent,
     InterfaceAddress,
     Link,
     LinkAddress,
     Neighbour,
     NextHop,
-    Node,
     Sysctl,
     Vxlan,
     vtep_mac,

@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from bgpctl.core.cluster import Backend, Node, Place
 from bgpctl.core.intent import tree
 from bgpctl.core.intent.draft import (
     BlockDraft,
@@ -26,7 +27,7 @@ from bgpctl.core.intent.draft import (
 )
 from bgpctl.core.intent.fields import Fields, is_name, parse_address
 from bgpctl.core.intent.tree import shown
-from bgpctl.core.model import Address, Backend, Node, Place
+from bgpctl.core.model import Address
 
 _API: Final = ("projectcalico.org/v3", "crd.projectcalico.org/v1")
 _CORE_API: Final = ("v1",)
@@ -121,7 +122,7 @@ def _read_node(draft: Draft, fields: Fields, name: str) -> None:
     spec.ignore("addresses", "interfaces", "orchRefs")
     spec.unsupported("wireguard")
     spec.finish()
-    node = Node(name, address, (), asn, labels, ipip, vxlan, mac, at.place) if address else None
+    node = Node(name, address, (), asn, labels, ipip, vxlan, mac, place=at.place) if address else None
     parts = {
         "address": located(bgp, "ipv4Address"),
         "ipip": located(bgp, "ipv4IPIPTunnelAddr"),

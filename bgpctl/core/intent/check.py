@@ -9,19 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 
+from bgpctl.core.cluster import Backend, Encapsulation, Intent, Mode, Node, Peer, Pool
 from bgpctl.core.intent.draft import BlockDraft, Draft, Stated
-from bgpctl.core.model import (
-    Address,
-    Backend,
-    Encapsulation,
-    Intent,
-    InterfaceAddress,
-    Mode,
-    Node,
-    Peer,
-    Pool,
-    Prefix,
-)
+from bgpctl.core.model import Address, InterfaceAddress, Prefix
 
 T = TypeVar("T")
 
@@ -140,17 +130,23 @@ def _peer_rules(intent: Intent, draft: Draft, peer: Peer) -> Iterator[_Breach]:
     if intent.backend is not Backend.BIRD:
         message = f"a peer needs BGP, and calico_backend is {intent.backend.value}"
         yield _Breach("", message, "needs-bgp")
-    if peer.address.version == 6:
-        yield _Breach("address", f"{peer.address}: IPv6 peers are not yet supported", "ipv6-peer")
-    node = next((node for node in intent.nodes if node.address.address == peer.address), None)
-    if node:
-        message = f"{peer.address} is the address of node {node.name}; nodes peer by the mesh"
-        yield _Breach("address", message, "peer-is-node")
-    pool = intent.pool_of(peer.address.host_prefix)
-    if pool:
-        yield _Breach("address", f"{peer.address} is inside pool {pool.name} ({pool.cidr})", "peer-in-pool")
+    if peer.address is not None:
+        yield from _peer_address_rules(intent, peer.address)
     if not peer.nodes and draft.knows_all("node"):
         yield _Breach("nodes", f"no node is selected (nodes: {_some([node.name for node in intent.nodes])})", "no-node")
+
+
+def _peer_address_rules(intent: Intent, address: Address) -> Iterator[_Breach]:
+    if address.version == 6:
+        yield _Breach("address", f"{address}: IPv6 peers are not yet supported", "ipv6-peer")
+    node = next((node for node in intent.nodes if node.address.address == address), None)
+    if node:
+        yield _Breach(
+            "address", f"{address} is the address of node {node.name}; nodes peer by the mesh", "peer-is-node"
+        )
+    pool = intent.pool_of(address.host_prefix)
+    if pool:
+        yield _Breach("address", f"{address} is inside pool {pool.name} ({pool.cidr})", "peer-in-pool")
 
 
 def _block_rules(intent: Intent, draft: Draft, block: BlockDraft) -> Iterator[_Breach]:
@@ -225,7 +221,7 @@ def _same_addresses(draft: Draft) -> None:
 
 def _peers_of_one_node(intent: Intent, draft: Draft) -> None:
     """A node has one session per address, so the second of two such peers would be lost."""
-    sessions: dict[tuple[str, Address], Peer] = {}
+    sessions: dict[tuple[str, Address | None], Peer] = {}
     for peer in intent.peers:
         owners = [sessions.setdefault((node, peer.address), peer) for node in peer.nodes]
         twin = next((owner for owner in owners if owner is not peer), None)

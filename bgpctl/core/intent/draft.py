@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
+from bgpctl.core.cluster import Backend, Mode, Node, Place, Pool
 from bgpctl.core.intent.fields import Fields, Problems
 from bgpctl.core.intent.selector import Selector, SelectorError, parse
-from bgpctl.core.model import Address, Asn, Backend, Mode, Node, Place, Pool, Prefix, Vni
+from bgpctl.core.model import Address, Asn, Prefix, Vni
 
 T = TypeVar("T")
 Kind: TypeAlias = Literal["pool", "node", "peer"]

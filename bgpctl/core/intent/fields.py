@@ -14,8 +14,9 @@ from typing import Final, TypeVar
 
 from netaddr import EUI, mac_unix_expanded, valid_mac
 
+from bgpctl.core.cluster import Place, Problem
 from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree, kind_of, shown
-from bgpctl.core.model import Address, Asn, InterfaceAddress, Mac, Place, Prefix, Problem
+from bgpctl.core.model import Address, Asn, InterfaceAddress, Mac, Prefix
 
 T = TypeVar("T")
 E = TypeVar("E", bound=enum.Enum)

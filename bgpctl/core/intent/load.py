@@ -10,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bgpctl.core.cluster import Intent, Node, Peer, Problem
 from bgpctl.core.intent.calico import read_resource
 from bgpctl.core.intent.check import check
 from bgpctl.core.intent.draft import Draft, PeerDraft, Stated
 from bgpctl.core.intent.short import read_short
 from bgpctl.core.intent.tree import Mapping, Scalar, Tree, kind_of
-from bgpctl.core.model import Intent, Node, Peer, Prefix, Problem
+from bgpctl.core.model import Prefix
 
 
 def read(documents: Iterable[Tree]) -> Intent | tuple[Problem, ...]:
@@ -62,7 +63,7 @@ def _assemble(draft: Draft) -> Intent:
 def _peer(stated: Stated[PeerDraft], nodes: Sequence[Node]) -> Peer:
     peer = stated.value
     chosen = tuple(node.name for node in nodes if _selects(peer, node))
-    return Peer(peer.name, peer.address, peer.asn, chosen, peer.port, peer.password_file, stated.at.place)
+    return Peer(peer.name, peer.address, peer.asn, chosen, peer.port, peer.password_file, place=stated.at.place)
 
 
 def _selects(peer: PeerDraft, node: Node) -> bool:

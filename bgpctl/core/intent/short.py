@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from bgpctl.core.cluster import Backend, Node
 from bgpctl.core.intent.draft import (
     ENCAPSULATIONS,
     BlockDraft,
@@ -27,7 +28,6 @@ from bgpctl.core.intent.draft import (
 )
 from bgpctl.core.intent.fields import Fields, is_name, not_a_name, parse_prefix, scalar
 from bgpctl.core.intent.tree import Mapping
-from bgpctl.core.model import Backend, Node
 
 LAB_KEYS: Final = frozenset({"name", "description", "segments", "routers", "workloads", "checks", "ipip-drivers"})
 """What a lab file has beside the cluster: accepted, and of no effect on the intent."""
@@ -74,7 +74,7 @@ def _read_node(draft: Draft, fields: Fields, name: str) -> None:
             draft.blocks.append(Stated(BlockDraft(name, prefix), Located(item.place, path)))
     ipip, vxlan = fields.address("ipipTunnelAddress"), fields.address("vxlanTunnelAddress")
     mac = fields.mac("vxlanTunnelMACAddress")
-    node = Node(name, address, (), asn, labels, ipip, vxlan, mac, at.place) if address else None
+    node = Node(name, address, (), asn, labels, ipip, vxlan, mac, place=at.place) if address else None
     parts = {
         "address": located(fields, "address"),
         "ipip": located(fields, "ipipTunnelAddress"),

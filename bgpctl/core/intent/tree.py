@@ -10,7 +10,7 @@ from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from bgpctl.core.model import Place
+from bgpctl.core.cluster import Place
 
 _LONGEST_SHOWN: Final = 60
 
