@@ -287,6 +287,8 @@ Key: TypeAlias = tuple[object, ...]
 def key_of(thing: Thing) -> Key:
     """What the kernel tells two objects of one kind apart by; the first item names the kind."""
     match thing:
+        case Route():  # first, because there are most of them
+            return ("route", thing.table, thing.prefix, thing.metric)
         case Sysctl():
             return ("sysctl", thing.name)
         case Link():
@@ -303,8 +305,6 @@ def key_of(thing: Thing) -> Key:
             return ("neighbour", thing.link, thing.address)
         case NextHop():
             return ("next-hop", thing.id)
-        case Route():
-            return ("route", thing.table, thing.prefix, thing.metric)
 
 
 @dataclass(frozen=True, slots=True)
