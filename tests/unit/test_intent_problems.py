@@ -72,7 +72,6 @@ TOGETHER = {
     POOL
     + "nodes:\n  a: {address: 10.0.0.1/24, blocks: [10.244.0.5/32]}\n"
     + "  b: {address: 10.0.0.2/24, blocks: [10.244.0.5/32]}": (4, 38, "block-owners"),
-    "nodes: {a: {address: 'fd00::1/64'}}": (1, 22, "ipv6-node"),
     "nodes: {a: {address: 10.0.0.0/24}}": (1, 22, "unusable-address"),
     "nodes: {a: {address: 10.0.0.255/24}}": (1, 22, "unusable-address"),
     "nodes: {a: {address: 224.0.0.1/32}}": (1, 22, "unusable-address"),
@@ -81,12 +80,11 @@ TOGETHER = {
     "nodes: {a: {address: 10.0.0.1/16}, b: {address: 10.0.1.1/24}}": (1, 49, "asymmetric-masks"),
     "nodes: {a: {address: 10.0.0.1/24, ipipTunnelAddress: 10.244.0.1}}": (1, 54, "tunnel-outside"),
     POOL + "nodes: {a: {address: 10.0.0.1/24, vxlanTunnelAddress: 10.244.0.1}}": (2, 55, "tunnel-outside"),
-    "nodes: {a: {address: 10.0.0.1/24, vxlanTunnelAddress: 'fd00::1'}}": (1, 55, "ipv6-tunnel"),
+    "nodes: {a: {address: 10.0.0.1/24, vxlanTunnelAddress: 'fd00::1'}}": (1, 55, "family"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, nodes: rack ==}}": (2, 47, "selector"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, nodes: has(rack)}}": (2, 47, "no-node"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9}}": (2, 9, "missing"),
     MEMBERS + "peers: {t: {ip: 10.0.0.2, asNumber: 1}}": (2, 17, "peer-is-node"),
-    MEMBERS + "peers: {t: {ip: 'fd00::1', asNumber: 1}}": (2, 17, "ipv6-peer"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1}, u: {ip: 10.0.0.9, asNumber: 2}}": (2, 49, "duplicate-peer"),
     POOL + MEMBERS + "peers: {t: {ip: 10.244.0.9, asNumber: 1}}": (3, 17, "peer-in-pool"),
     "calico_backend: vxlan\n" + MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1}}": (3, 9, "needs-bgp"),
@@ -95,40 +93,18 @@ TOGETHER = {
 }
 
 CALICO = {
-    "kind: BGPFilter\nmetadata: {name: f}": (1, 7, "unknown-kind"),
     "kind: IPPool\nspec: {cidr: 10.244.0.0/16}": (1, 1, "missing"),
     "kind: IPPool\nmetadata: {name: p}": (2, 18, "missing"),
     "kind: IPPool\nmetadata: {name: p}\nspec: {cidr: 10.244.0.0/16, ipipmode: Always}": (3, 29, "unknown-key"),
-    "kind: IPPool\nmetadata: {name: p}\nspec: {cidr: 10.244.0.0/16, ipipMode: always}": (3, 39, "choice"),
     "kind: Node\nmetadata: {name: a}\nspec: {bgp: {}}": (3, 13, "missing"),
-    "apiVersion: v1\nkind: Node\nmetadata: {name: a}": (1, 13, "choice"),
-    "kind: Node\nmetadata: {name: a}\nspec: {bgp: {ipv4Address: 10.0.0.1/24, ipv6Address: 'fd00::1/64'}}": (
-        (3, 40, "unsupported")
-    ),
-    "kind: BGPConfiguration\nmetadata: {name: node.a}": (2, 18, "unsupported"),
-    "kind: BGPConfiguration\nmetadata: {name: default}\nspec: {serviceClusterIPs: [{cidr: 10.96.0.0/12}]}": (
-        (3, 8, "unsupported")
-    ),
-    "kind: FelixConfiguration\nmetadata: {name: default}\nspec: {vxlanMTU: 1400}": (3, 8, "unsupported"),
-    "kind: ConfigMap\nmetadata: {name: other}": (2, 18, "unsupported"),
+    "apiVersion: v1\nkind: Node\nmetadata: {name: a}": (3, 18, "missing"),
     "kind: BlockAffinity\nmetadata: {name: x}\nspec: {cidr: 10.244.0.0/26}": (3, 7, "missing"),
     "kind: List\nitems: [5]": (2, 9, "type"),
     MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: 10.0.0.9}": (5, 7, "missing"),
     MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: '10.0.0.9:0', asNumber: 1}": (5, 16, "range"),
     MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: tor, asNumber: 1}": (5, 16, "address"),
-    MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: '[fd00::9]:1790', asNumber: 1}": (
-        5,
-        16,
-        "ipv6-peer",
-    ),
     MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: 10.0.0.9, asNumber: 1, node: c}": (
         (5, 45, "no-node")
-    ),
-    MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: 10.0.0.9, asNumber: 1, filters: [f]}": (
-        (5, 39, "unsupported")
-    ),
-    MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: 10.0.0.9, asNumber: 1, nextHopMode: Self}": (
-        (5, 52, "unsupported")
     ),
     MEMBERS
     + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: 10.0.0.9, asNumber: 1, node: a, nodeSelector: all()}": (

@@ -87,9 +87,6 @@ def _mode_rules(intent: Intent, pool: Pool) -> Iterator[_Breach]:
 
 
 def _node_rules(intent: Intent, draft: Draft, node: Node) -> Iterator[_Breach]:
-    if node.address.address.version == 6:
-        yield _Breach("address", f"{node.address}: IPv6 node addresses are not yet supported", "ipv6-node")
-        return
     if _is_unusable(node.address):
         message = f"{node.address} is not an address that a node can have in {node.address.network}"
         yield _Breach("address", message, "unusable-address")
@@ -111,9 +108,7 @@ def _tunnel_rules(
     if address is None:
         return
     pools = [pool for pool in intent.pools if pool.encapsulation is encapsulation]
-    if address.version == 6:
-        yield _Breach(part, f"{address}: IPv6 tunnel addresses are not yet supported", "ipv6-tunnel")
-    elif draft.knows_all("pool") and not any(pool.cidr.holds(address) for pool in pools):
+    if draft.knows_all("pool") and not any(pool.cidr.holds(address) for pool in pools):
         known = _some([f"{pool.name} {pool.cidr}" for pool in pools])
         message = f"tunnel address {address} is in no {encapsulation.value.upper()} pool ({known})"
         yield _Breach(part, message, "tunnel-outside")
@@ -123,6 +118,8 @@ def _is_unusable(address: InterfaceAddress) -> bool:
     """Whether it is the first (RFC 1122, 3.2.1.3) or the broadcast address, 0.0.0.0, or multicast and above."""
     network, value = address.network, address.address.value
     edges = (network.network, network.network + network.size - 1) if address.length < 31 else ()
+    if address.address.version == 6:
+        return value == 0
     return value in edges or value == 0 or value >> 28 >= 0xE
 
 
@@ -137,8 +134,6 @@ def _peer_rules(intent: Intent, draft: Draft, peer: Peer) -> Iterator[_Breach]:
 
 
 def _peer_address_rules(intent: Intent, address: Address) -> Iterator[_Breach]:
-    if address.version == 6:
-        yield _Breach("address", f"{address}: IPv6 peers are not yet supported", "ipv6-peer")
     node = next((node for node in intent.nodes if node.address.address == address), None)
     if node:
         yield _Breach(
@@ -176,7 +171,11 @@ def _block_overlaps(draft: Draft) -> None:
     for outer, inner in _nested(draft.blocks, lambda block: block.prefix):
         first, second = _by_place(outer, inner)
         prefix, other = second.value.prefix, f"node {first.value.node} at {first.at.place}"
-        if outer.value == inner.value:
+        same = (outer.value.node, outer.value.prefix) == (inner.value.node, inner.value.prefix)
+        if same and outer.value.by != inner.value.by:
+            # A block and the claim to it say the same.
+            continue
+        if same:
             draft.wrong(second.at, f"{prefix} is already given at {first.at.place}", "duplicate")
         elif outer.value.prefix == inner.value.prefix:
             draft.wrong(second.at, f"{prefix} is already a block of {other}", "block-owners")
