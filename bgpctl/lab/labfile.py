@@ -56,6 +56,15 @@ def load(path: Path) -> Topology | tuple[Problem, ...]:
     return problems.sorted() or topology
 
 
+def is_lab(path: Path) -> bool:
+    """Whether the file can be read and describes more than a cluster."""
+    try:
+        trees = documents(path.read_text(encoding="utf-8"), str(path))
+    except (BadYaml, OSError, UnicodeDecodeError):
+        return False
+    return any(isinstance(tree, Mapping) and "segments" in tree.items for tree in trees)
+
+
 @dataclass(frozen=True, slots=True)
 class _Claim:
     """A workload as the file has it: the address may be left to us."""

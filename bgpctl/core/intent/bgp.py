@@ -41,7 +41,8 @@ def read_configuration(draft: Draft, fields: Fields, name: str) -> None:
         read_advertisements(draft, spec)
         _without_effect(spec)
     else:
-        fields.wrong("metadata", f"{shown(name)} is neither default nor node.NAME", "configuration-name")
+        message = f"{shown(name)} is neither default nor node.NAME"
+        fields.problems.add(fields.place, fields.path, message, "configuration-name")
         spec.ignore(*spec.names())
     spec.finish()
 

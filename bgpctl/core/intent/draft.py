@@ -93,7 +93,13 @@ class PeerDraft:
 
 @dataclass(slots=True)
 class Draft:
-    """Grows while documents are read. What cannot be read is a problem, and is declared all the same."""
+    """
+    Grows while documents are read. What cannot be read is a problem, and is declared all the same.
+
+    Attributes:
+        udp_ports: ports that something else is to use, with its name.
+        suppressed: peers that a global peer with the same address leaves without some node.
+    """
 
     problems: Problems = field(default_factory=Problems)
     pools: dict[str, Stated[Pool]] = field(default_factory=dict)
@@ -105,6 +111,8 @@ class Draft:
     limits: Limits = Limits()
     reserved: list[tuple[Prefix, Located]] = field(default_factory=list)
     operator_pools: list[Stated[Pool]] = field(default_factory=list)
+    udp_ports: list[tuple[int, str, Located]] = field(default_factory=list)
+    suppressed: set[str] = field(default_factory=set)
     default_pool: Stated[Pool] | None = None
     settings: dict[Setting, Stated[Value]] = field(default_factory=dict)
     _declared: dict[tuple[Kind, str], Located] = field(default_factory=dict)

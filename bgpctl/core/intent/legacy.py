@@ -38,8 +38,8 @@ def _read_pool(draft: Draft, fields: Fields) -> None:
     """The pool's only name is its cidr, which stands in the metadata."""
     metadata, spec = spec_of(fields, "metadata"), spec_of(fields)
     merged = spec.joined(metadata, "cidr")
-    cidr = metadata.prefix("cidr")
     metadata.finish()
+    cidr = merged.prefix("cidr")
     read_pool(draft, merged, _dashed(cidr) if cidr else "pool", located(fields))
     merged.finish()
 

@@ -66,7 +66,23 @@ def _assemble(draft: Draft) -> Intent:
     settings: dict[str, Any] = {name: stated.value for name, stated in draft.settings.items()}
     intent = Intent(pools=pools, nodes=nodes, filters=filters, **settings)
     peers = tuple(_peer(intent, peer.value) for _, peer in sorted(draft.peers.items()))
-    return replace(intent, peers=peers)
+    return replace(intent, peers=_without_suppressed(draft, peers))
+
+
+def _without_suppressed(draft: Draft, peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
+    """A peer of all nodes beats one of some nodes at the same address, as in Calico."""
+    everywhere = {(peer.address, peer.port): peer for peer in peers if peer.address and peer.node_selector == "all()"}
+    found = []
+    for peer in peers:
+        twin = everywhere.get((peer.address, peer.port)) if peer.address else None
+        if twin and peer.node_selector != "all()":
+            message = f"{peer.address} is a peer of all nodes already, as {twin.name} at {twin.place}, which counts"
+            draft.wrong(draft.peers[peer.name].part("address"), message, "global-peer", Severity.WARNING)
+            draft.suppressed.add(peer.name)
+            found.append(replace(peer, nodes=()))
+        else:
+            found.append(peer)
+    return tuple(found)
 
 
 def _by_node(stated: Iterable[Stated[BlockDraft]]) -> Mapping[str, tuple[Prefix, ...]]:
