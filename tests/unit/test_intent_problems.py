@@ -192,6 +192,13 @@ TOGETHER = {
 }
 
 CALICO = {
+    "kind: BGPConfiguration\nmetadata: {name: default}\nspec: {bindMode: Node}": (3, 18, "choice"),
+    "kind: BGPConfiguration\nmetadata: {name: default}\nspec: {ipv4NormalRoutePriority: 0}": (3, 33, "range"),
+    INSTALLATION.replace("{calico", "{cni: {type: Calico, ipam: {type: HostLocal}}, calico")
+    + "{ipPools: [{cidr: 10.244.0.0/16, encapsulation: VXLAN}]}}": (4, 117, "cni-encapsulation"),
+    INSTALLATION.replace("{calico", "{cni: {type: AmazonVPC}, calico")
+    + "{bgp: Disabled, ipPools: [{cidr: 10.244.0.0/16, encapsulation: VXLAN}]}}": (4, 110, "cni-encapsulation"),
+    INSTALLATION.replace("{calico", "{kubernetesProvider: ESK, calico") + "{ipPools: []}}": (4, 28, "choice"),
     "kind: BGPConfiguration\nmetadata: {name: other}\nspec: {asNumber: 1}": (2, 18, "configuration-name"),
     "kind: BGPConfiguration\nmetadata: {name: node.a}\nspec: {asNumber: 1}": (3, 18, "global-only"),
     "kind: BGPConfiguration\nmetadata: {name: node.a}\nspec: {listenPort: 1}": (3, 8, "unsupported"),

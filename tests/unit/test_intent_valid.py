@@ -1,8 +1,11 @@
 """What is right in Calico is right here: each text loads, with exactly these warnings and notes, by line and rule."""
 
+from pathlib import Path
+
 import pytest
 
-from bgpctl.core.cluster import Backend, Mode, NextHopMode, Severity, Use
+from bgpctl.core.cluster import Backend, Intent, Mode, NextHopMode, Severity, Use
+from bgpctl.store.file import FileStore
 from tests.documents import good
 
 POOL = "pools: {p: {cidr: 10.244.0.0/16}}\n"
@@ -269,3 +272,14 @@ def test_every_key_of_felix_that_is_known_has_its_reason() -> None:
     assert len(remarks) == len(keys)
     assert all(remark.severity is Severity.INFO for remark in remarks)
     assert all(remark.message.startswith("understood, no effect here: ") for remark in remarks)
+
+
+def test_a_dump_of_a_cluster_is_understood_as_it_is() -> None:
+    intent = FileStore([Path(__file__).parents[1] / "data" / "calico-dump.yaml"]).load()
+    assert isinstance(intent, Intent), "\n".join(map(str, intent))
+    assert {remark.severity for remark in intent.remarks} == {Severity.INFO}
+    (pool,), (control, worker) = intent.pools, intent.nodes
+    assert (intent.backend, pool.vxlan_mode, pool.nat_outgoing) == (Backend.VXLAN, Mode.CROSS_SUBNET, True)
+    assert (str(worker.address), str(worker.vxlan_address)) == ("172.18.0.3/16", "192.168.110.128")
+    assert list(map(str, worker.blocks)) == ["192.168.110.128/26"]
+    assert list(map(str, control.borrowed)) == ["192.168.110.131/32"]

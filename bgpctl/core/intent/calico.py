@@ -107,7 +107,8 @@ def _unknown_kind(kind: str) -> str:
 
 def _read_list(draft: Draft, document: tree.Mapping) -> None:
     fields = Fields(document, "", draft.problems)
-    fields.ignore("apiVersion", "kind", "metadata")
+    fields.ignore("apiVersion", "kind")
+    fields.bookkeeping("metadata")
     for path, item in fields.items("items"):
         if isinstance(item, tree.Mapping) and "kind" in item.items:
             read_resource(draft, item)
