@@ -28,15 +28,23 @@ def _peer_rules(intent: Intent, draft: Draft, peer: Peer) -> Iterator[Breach]:
         yield Breach("", message, "needs-bgp")
     if peer.address is not None:
         yield from _address_rules(intent, peer, peer.address)
-    names = some([node.name for node in intent.nodes])
-    if not peer.nodes and peer.name not in draft.suppressed and draft.knows_all("node"):
-        yield Breach("nodes", f"no node is selected (nodes: {names})", "no-node")
-    if peer.peer_selector and not peer.remotes and draft.knows_all("node"):
-        yield Breach("remotes", f"no node to peer with is selected (nodes: {names})", "no-node")
+    if draft.knows_all("node") and peer.name not in draft.suppressed:
+        yield from _selection_rules(intent, draft, peer)
     for name in peer.filters:
         if not draft.declared("filter", name) and draft.knows_all("filter"):
             known = some([item.name for item in intent.filters])
             yield Breach("filters", f"filter {name} is not given (filters: {known})", "unknown-filter")
+
+
+def _selection_rules(intent: Intent, draft: Draft, peer: Peer) -> Iterator[Breach]:
+    """A selector may be waiting for its nodes; a name may not."""
+    named, names = draft.peers[peer.name].value.node, some([node.name for node in intent.nodes])
+    if named and not draft.declared("node", named):
+        yield Breach("nodes", f"node {named} is not given (nodes: {names})", "unknown-node")
+    elif not peer.nodes:
+        yield Breach("nodes", f"no node is selected (nodes: {names})", "no-node", Severity.WARNING)
+    if peer.peer_selector and not peer.remotes:
+        yield Breach("remotes", f"no node to peer with is selected (nodes: {names})", "no-node", Severity.WARNING)
 
 
 def _address_rules(intent: Intent, peer: Peer, address: Address) -> Iterator[Breach]:
