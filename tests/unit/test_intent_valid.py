@@ -287,3 +287,9 @@ def test_a_dump_of_a_cluster_is_understood_as_it_is() -> None:
     assert (str(worker.address), str(worker.vxlan_address)) == ("172.18.0.3/16", "192.168.110.128")
     assert list(map(str, worker.blocks)) == ["192.168.110.128/26"]
     assert list(map(str, control.borrowed)) == ["192.168.110.131/32"]
+
+
+def test_the_example_in_the_documents_is_valid() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "cluster-file.md").read_text().split("```yaml\n")[1].split("```")[0]
+    rest = "nodes: {b4: {address: 10.1.0.4/24, blocks: [10.244.4.0/26], labels: {reflector: x}}}"
+    good(f"{text}---\n{rest}\n")
