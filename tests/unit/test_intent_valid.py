@@ -72,6 +72,9 @@ QUIET = [
 ]
 
 REMARKED = {
+    "nodes: {a: {address: 10.0.0.1/24}, b: {address: 'fd00::1/64'}}\npeers: {t: {ip: 'fd00::9', asNumber: 1}}": {
+        2: "warning no-underlay"
+    },
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, nodes: has(rack)}}": {2: "warning no-node"},
     MEMBERS + "peers: {t: {peerSelector: has(x)}}": {2: "warning no-node"},
     "apiVersion: apps/v1\nkind: DaemonSet\nspec: {}": {2: "warning no-effect"},
@@ -246,6 +249,13 @@ def test_a_peer_of_all_nodes_takes_the_place_of_one_of_some_at_the_same_address(
         MEMBERS + "peers: {every: {ip: 10.0.0.9, asNumber: 1}, one: {ip: 10.0.0.9, asNumber: 2, nodes: has(x)}}"
     ).peers
     assert (every.nodes, one.nodes) == (("a", "b"), ())
+
+
+def test_a_node_without_an_address_of_a_peers_ip_version_does_not_peer() -> None:
+    (peer,) = good(
+        "nodes: {a: {address: 10.0.0.1/24}, b: {address: 'fd00::1/64'}}\npeers: {t: {ip: 'fd00::9', asNumber: 1}}"
+    ).peers
+    assert peer.nodes == ("b",)
 
 
 def test_the_old_form_of_next_hop_keep_is_understood() -> None:
