@@ -35,6 +35,8 @@ def why(reason: Why, node: Node) -> str:
             return "workload packets are forwarded"
         case Because.NAT_OUTGOING:
             return "a pool has natOutgoing"
+        case Because.HELD:
+            return "kept until nobody uses it any more"
         case Because.NOT_WANTED:
             return "nothing wants it any more"
         case Because.TUNNEL:
