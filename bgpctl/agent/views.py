@@ -72,6 +72,8 @@ def _problems(state: State) -> list[str]:
         *map(words.missing, missing(state)),
         *down,
         *(map(words.withheld, state.desired.withheld) if state.desired else ()),
+        *map(words.flip, state.flips),
+        *map(words.drain, state.drains),
     ]
 
 

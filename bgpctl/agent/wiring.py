@@ -24,6 +24,7 @@ from bgpctl.agent.runner import Doors, Runner
 from bgpctl.core.effects import Failure, Op
 from bgpctl.core.plan import cleanup as removal_of_ours
 from bgpctl.kernel.linux import LinuxKernel
+from bgpctl.kernel.trials import PacketProber
 from bgpctl.ports import Unavailable
 from bgpctl.speaker.exabgp import ExabgpSpeaker
 from bgpctl.store.file import FileStore
@@ -88,7 +89,10 @@ def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str) -> No
     collect_seldom()
     with _alone(run_dir):
         clock = MonotonicClock()
-        runner = Runner(node, Doors(partial(LinuxKernel, ipip_driver), ExabgpSpeaker(run_dir), FileStore(files), clock))
+        runner = Runner(
+            node,
+            Doors(partial(LinuxKernel, ipip_driver), ExabgpSpeaker(run_dir), FileStore(files), clock, PacketProber()),
+        )
         api = Api(run_dir / SOCKET, _answer(runner, clock))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runner.stop())

@@ -23,6 +23,7 @@ from bgpctl.core.model import (
     Sysctl,
     Thing,
 )
+from bgpctl.core.switch import Waiting
 from bgpctl.core.why import Because, Hold, Lack, Missing, Why, Withheld
 
 
@@ -35,6 +36,8 @@ def why(reason: Why, node: Node) -> str:
             return "workload packets are forwarded"
         case Because.NAT_OUTGOING:
             return "a pool has natOutgoing"
+        case Because.HELD:
+            return "kept until nobody uses it any more"
         case Because.NOT_WANTED:
             return "nothing wants it any more"
         case Because.TUNNEL:
@@ -83,6 +86,17 @@ def missing(item: Missing) -> str:
             return f"{item.subject} is taken by somebody else's object ({item.detail}): {where}"
         case _:
             assert_never(item.lack)
+
+
+def flip(waiting: Waiting) -> str:
+    """Who still gets its packets by the way that is to go."""
+    way = f"until it answers a request by {waiting.wanted}"
+    return f"traffic to {waiting.member} stays on {waiting.link} {way}: is it prepared, does the underlay let it pass?"
+
+
+def drain(waiting: Waiting) -> str:
+    """For whose sake a link stays."""
+    return f"{waiting.link} stays until {waiting.member} is seen to send by another way"
 
 
 def withheld(item: Withheld) -> str:

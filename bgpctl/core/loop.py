@@ -21,6 +21,7 @@ from bgpctl.core.model import Address, Dataplane, Prefix
 from bgpctl.core.plan import Plan, plan
 from bgpctl.core.rib import Candidate, Choice, Rib
 from bgpctl.core.sessions import RESTART_TIME_S, speaker_config
+from bgpctl.core.switch import NO_EVIDENCE, TRY_EVERY_S, Answer, Evidence, Trial, Waiting, hold, learned
 from bgpctl.core.why import Hold, Missing, Rejected, Withheld
 
 SWEEP_S: Final = 60.0
@@ -70,7 +71,14 @@ class Woken:
     """The time asked for by WakeAt has come."""
 
 
-Event: TypeAlias = IntentLoaded | IntentRejected | KernelChanged | Observed | Applied | Woken | bgp.SpeakerEvent
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """The trials were made; these were answered."""
+
+    answers: tuple[Answer, ...]
+
+
+Event: TypeAlias = IntentLoaded | IntentRejected | KernelChanged | Observed | Applied | Tried | Woken | bgp.SpeakerEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +108,20 @@ class Speak:
 
 
 @dataclass(frozen=True, slots=True)
+class Try:
+    """Send these requests and wait a little for their answers; Tried answers, and nothing waits for it."""
+
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WakeAt:
     """Send Woken at this time; a later WakeAt replaces an earlier one."""
 
     at_s: float
 
 
-Command: TypeAlias = Observe | Apply | Configure | Speak | WakeAt
+Command: TypeAlias = Observe | Apply | Configure | Speak | Try | WakeAt
 
 
 _NOTHING_TO_DO: Final = Plan(())
@@ -121,6 +136,7 @@ class Phase(enum.Enum):
     STARTING = "starting"
     LEARNING = "learning"
     CONVERGING = "converging"
+    SWITCHING = "switching"
     DEGRADED = "degraded"
     CONVERGED = "converged"
 
@@ -140,6 +156,10 @@ class State:
         applying: operations whose outcome is not known yet.
         tried: operations already tried and still called for; they wait until `retry_at_s`.
         retries: how often in a row such operations were tried again.
+        evidence: what trials of new ways have shown.
+        flips, drains: members that a change of encapsulation waits for.
+        trying: a trial is on its way; the next one is due at `next_try_s`.
+        silenced: the speaker was told that there is no BGP any more.
         repairs: times at which objects had to be put back although nobody had changed what is wanted.
         since_s: when `phase` last changed.
     """
@@ -159,6 +179,12 @@ class State:
     tried: frozenset[Op] = frozenset()
     retry_at_s: float = 0.0
     retries: int = 0
+    evidence: Evidence = NO_EVIDENCE
+    flips: tuple[Waiting, ...] = ()
+    drains: tuple[Waiting, ...] = ()
+    trying: bool = False
+    next_try_s: float = 0.0
+    silenced: bool = False
     repairs: tuple[float, ...] = ()
     phase: Phase = Phase.STARTING
     since_s: float = 0.0
@@ -168,6 +194,7 @@ _PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
     (Phase.STARTING, lambda state: state.intent is None or state.desired is None),
     (Phase.LEARNING, lambda state: bool(state.desired and state.desired.withheld)),
     (Phase.CONVERGING, lambda state: bool(state.pending.ops) and not state.failures),
+    (Phase.SWITCHING, lambda state: bool(state.flips or state.drains)),
     (Phase.DEGRADED, lambda state: bool(state.failures or missing(state) or peers_down(state))),
     (Phase.CONVERGED, lambda _: True),
 )
@@ -220,6 +247,9 @@ def _take(state: State, event: Event, at_s: float) -> Step:
             # A success is no proof: look again.
             older = tuple(failure for failure in state.failures if failure.op not in state.applying)
             return _look(replace(state, failures=(*older, *event.failures), applying=frozenset()))
+        case Tried():
+            known = learned(state.evidence, event.answers, at_s)
+            return _look(replace(state, evidence=known, trying=False, next_try_s=at_s + TRY_EVERY_S))
         case Woken():
             return _look(replace(state, rib=_expired(state, at_s)))
         case bgp.SpeakerAttached():
@@ -245,7 +275,9 @@ def _intent_loaded(state: State, intent: Intent, at_s: float) -> Step:
         state, intent=intent, problems=(), config=config, rib=rib.expect(state.rib, peers, at_s, RESTART_TIME_S)
     )
     commands: list[Command] = []
-    if state.intent is None or config != state.config:
+    if config and config != state.config:
+        # The end of BGP comes later: until every member has left it, they forward by what we announced.
+        after = replace(after, silenced=False)
         commands.append(Configure(config))
     withdrawn = sorted(before - own_blocks(after))
     announced = sorted(own_blocks(after) - before)
@@ -328,19 +360,36 @@ def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
     if state.intent is None or node is None:
         return state, ()
     chosen, _ = selection(state)
-    desired = derive(state.intent, node, _names(state), chosen.values(), dataplane, _withheld(state))
-    todo = plan(desired, dataplane)
+    wanted = derive(state.intent, node, _names(state), chosen.values(), dataplane, _withheld(state))
+    switch = hold(wanted, dataplane, state.intent, node, state.evidence, at_s)
+    desired, todo = switch.desired, plan(switch.desired, dataplane)
     drifted = bool(todo.ops) and not state.pending.ops and state.desired is not None
     if drifted and state.desired and state.desired.dataplane == desired.dataplane:
         recent = (at for at in state.repairs if at > at_s - _REPAIRS_KEPT_S)
         state = replace(state, repairs=(*recent, at_s))
     called_for = frozenset(todo.ops)
     failures = tuple(failure for failure in state.failures if failure.op in called_for)
-    state = replace(state, desired=desired, pending=todo, failures=failures)
+    state = replace(state, desired=desired, pending=todo, failures=failures, flips=switch.flips, drains=switch.drains)
+    state, trials = _try(state, switch.trials, at_s)
     if todo.ops:
-        return _close_difference(state, at_s)
+        state, commands = _close_difference(state, at_s)
+        return state, (*trials, *commands)
     quiet = replace(state, tried=frozenset(), retries=0, retry_at_s=0.0)
-    return quiet, (WakeAt(_next_wake_s(quiet, at_s)),)
+    quiet, silence = _silence(quiet)
+    return quiet, (*trials, *silence, WakeAt(_next_wake_s(quiet, at_s)))
+
+
+def _try(state: State, trials: tuple[Trial, ...], at_s: float) -> Step:
+    if state.trying or not trials or at_s < state.next_try_s:
+        return state, ()
+    return replace(state, trying=True), (Try(trials),)
+
+
+def _silence(state: State) -> Step:
+    """Without BGP the speaker ends, but only once nobody needs what it told."""
+    if state.config or state.silenced or state.flips or state.drains:
+        return state, ()
+    return replace(state, silenced=True), (Configure(None),)
 
 
 def _close_difference(state: State, at_s: float) -> Step:
@@ -358,8 +407,13 @@ def _close_difference(state: State, at_s: float) -> Step:
 
 
 def _next_wake_s(state: State, at_s: float) -> float:
+    wakes = [at_s + SWEEP_S]
     expiry_s = rib.next_expiry_s(state.rib) if _can_hear(state) else None
-    return at_s + SWEEP_S if expiry_s is None else min(at_s + SWEEP_S, expiry_s)
+    if expiry_s is not None:
+        wakes.append(expiry_s)
+    if (state.flips or state.drains) and not state.trying:
+        wakes.append(state.next_try_s)
+    return min(wakes)
 
 
 def _can_hear(state: State) -> bool:

@@ -21,6 +21,7 @@ class Because(enum.Enum):
     TUNNEL = "tunnel"
     FORWARDING = "forwarding"
     NAT_OUTGOING = "nat-outgoing"
+    HELD = "held"
     NOT_WANTED = "not-wanted"
 
 

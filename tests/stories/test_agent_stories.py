@@ -36,6 +36,8 @@ from bgpctl.core.loop import (
     Phase,
     Speak,
     State,
+    Tried,
+    Try,
     WakeAt,
     Woken,
     begin,
@@ -43,6 +45,7 @@ from bgpctl.core.loop import (
 )
 from bgpctl.core.model import Asn, Dataplane, Prefix
 from bgpctl.core.sessions import speaker_config
+from bgpctl.core.switch import DRAIN_S, Answer
 from tests.cluster import bare_kernel, member, node, path, two_racks
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
@@ -58,6 +61,7 @@ class Play:
         self.kernel = kernel or bare_kernel(member(INTENT, "a1"))
         self.now_s = 0.0
         self.applied = 0
+        self.said: list[Command] = []
 
     def tell(self, *events: Event) -> tuple[Command, ...]:
         said: tuple[Command, ...] = ()
@@ -65,13 +69,13 @@ class Play:
             self.now_s += 0.001
             self.state, commands = step(self.state, event, self.now_s)
             said += commands
+        self.said += said
         return said
 
     def rest(self) -> None:
         """Answer Observe and Apply until there is nothing more to do."""
         commands = self.tell(KernelChanged()) if not self.state.looking else (Observe(),)
-        while commands:
-            (command, *_) = commands
+        while command := next((c for c in commands if isinstance(c, Observe | Apply)), None):
             match command:
                 case Observe():
                     commands = self.tell(Observed(self.kernel))
@@ -80,8 +84,6 @@ class Play:
                         self.kernel = after(self.kernel, op)
                         self.applied += 1
                     commands = self.tell(Applied(()))
-                case _:
-                    return
 
     def unicast(self) -> set[str]:
         return {str(route.prefix) for route in self.kernel.routes if route.next_hop}
@@ -135,10 +137,30 @@ def test_all_routes_are_installed_once_all_peers_have_spoken() -> None:
 def test_without_bgp_nothing_waits_for_peers() -> None:
     play = Play()
     vxlan = two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)
-    assert play.tell(IntentLoaded(vxlan))[0] == Configure(None)
+    play.tell(IntentLoaded(vxlan))
     play.rest()
+    assert Configure(None) in play.said
     assert play.state.phase is Phase.CONVERGED
     assert len(play.unicast()) == 3
+
+
+def test_bgp_ends_once_every_member_has_left_the_tunnel_that_it_served() -> None:
+    play = converged()
+    play.tell(IntentLoaded(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)))
+    play.rest()
+    assert play.state.phase.value == "switching"
+    assert {hop.link for hop in play.kernel.next_hops} == {"tunl0", "eth0"}
+    for link in ("tunl0", "vxlan.bgpctl", "vxlan.bgpctl"):
+        assert Configure(None) not in play.said
+        assert play.kernel.link("tunl0")
+        trials = next(command.trials for command in reversed(play.said) if isinstance(command, Try))
+        play.now_s += DRAIN_S
+        play.tell(Tried(tuple(Answer(trial, link) for trial in trials)))
+        play.rest()
+        assert {hop.link for hop in play.kernel.next_hops} == {"vxlan.bgpctl"}
+    assert play.kernel.link("tunl0") is None
+    assert Configure(None) in play.said
+    assert play.state.phase is Phase.CONVERGED
 
 
 def test_a_restarted_agent_adopts_everything_and_touches_nothing() -> None:
