@@ -21,7 +21,7 @@ from rich.status import Status
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import Column, console, emit, output_option, table
 from bgpctl.cli.show import SUMMARY
-from bgpctl.core.intent.draft import ENCAPSULATIONS
+from bgpctl.core.intent.pools import ENCAPSULATIONS
 from bgpctl.lab import lab as labs
 from bgpctl.lab import probe, space
 from bgpctl.lab.build import Names

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from bgpctl.core.cluster import Mode
-from bgpctl.core.intent.draft import ENCAPSULATIONS
+from bgpctl.core.intent.pools import ENCAPSULATIONS
 from bgpctl.core.intent.tree import Mapping, Scalar, Tree
 from bgpctl.store.yaml import documents
 

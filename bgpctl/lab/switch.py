@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bgpctl import client
 from bgpctl.core.cluster import Pool
-from bgpctl.core.intent.draft import ENCAPSULATIONS
+from bgpctl.core.intent.pools import ENCAPSULATIONS
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.load import Flow, Load
 from bgpctl.lab.rewrite import with_encapsulation

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from bgpctl.core.intent.draft import ENCAPSULATIONS
+from bgpctl.core.intent.pools import ENCAPSULATIONS
 from bgpctl.lab import space
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.load import Load
