@@ -51,7 +51,7 @@ class Path:
     origin: str = "igp"
     local_pref: int | None = None
     med: int | None = None
-    communities: tuple[tuple[int, int], ...] = ()
+    communities: tuple[tuple[int, ...], ...] = ()
     originator: Address | None = None
     cluster_list: tuple[Address, ...] = ()
 
@@ -157,11 +157,25 @@ SpeakerEvent: TypeAlias = (
 
 
 @dataclass(frozen=True, slots=True)
+class Attributes:
+    """Path attributes of an announcement; `next_hop` None is ourselves. Communities as in cluster.Community."""
+
+    next_hop: Address | None = None
+    as_path: tuple[Asn, ...] = ()
+    local_pref: int | None = None
+    med: int | None = None
+    communities: tuple[tuple[int, ...], ...] = ()
+    originator: Address | None = None
+    cluster_list: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Announce:
-    """Announce `prefix` with ourselves as next hop, to all peers or to one."""
+    """Announce `prefix` with these attributes to all peers or to one, in place of what was announced before."""
 
     prefix: Prefix
     peer: Address | None = None
+    attributes: Attributes = Attributes()
 
 
 @dataclass(frozen=True, slots=True)
