@@ -80,6 +80,16 @@ class SpeakerDetached:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeakerRefused:
+    """
+    The configuration that was asked for last cannot be put in force; the one before stays. It is tried again, and
+    SpeakerAttached tells when it is in force.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionOpened:
     """The peer's OPEN. `restart_time_s` is None when it did not offer graceful restart (RFC 4724)."""
 
@@ -143,6 +153,7 @@ class RefreshEnded:
 SpeakerEvent: TypeAlias = (
     SpeakerAttached
     | SpeakerDetached
+    | SpeakerRefused
     | SessionOpened
     | SessionUp
     | SessionDown
