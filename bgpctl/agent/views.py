@@ -67,6 +67,7 @@ def _problems(state: State) -> list[str]:
     down = [f"peer {_peer_name(state, peer)} is {_session_words(state, peer)}" for peer in peers_down(state)]
     return [
         *(f"edit refused: {problem}" for problem in state.problems),
+        *([words.refused(state.refused)] if state.refused else []),
         *map(words.failure, state.failures),
         *map(words.missing, missing(state)),
         *down,

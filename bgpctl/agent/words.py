@@ -98,6 +98,11 @@ def withheld(item: Withheld) -> str:
             assert_never(item.hold)
 
 
+def refused(reason: str) -> str:
+    """The BGP speaker does not take its configuration."""
+    return f"BGP configuration refused, the one before stays in force: {reason}"
+
+
 def failure(item: Failure) -> str:
     """What the kernel refused."""
     verb = "put" if isinstance(item.op, Put) else "remove"

@@ -13,7 +13,19 @@ from bgpctl.core.model import Address, Asn, Prefix
 
 @dataclass(frozen=True, slots=True, order=True)
 class Session:
-    """One BGP session this node owes. `passive`: we wait for the peer to connect. Times in seconds."""
+    """
+    One BGP session this node owes. Times in seconds.
+
+    Attributes:
+        name: that of the node or of the Peer at the other end; a node may be there twice, once per IP version.
+        local: our address in it.
+        passive: we wait for the peer to connect.
+        port: where the peer listens.
+        by: name of the cluster.Peer that asked for it, whose policy it follows; None for the mesh.
+        client: the peer is our route reflector client (RFC 4456).
+        bound: connections come from `local`; otherwise from any address that the kernel picks.
+        ttl_security: GTSM (RFC 5082), the number of hops the peer may be away; None without.
+    """
 
     peer: Address
     name: str
@@ -25,16 +37,34 @@ class Session:
     hold_time_s: int = 90
     restart_time_s: int = 120
     password_file: str | None = None
+    by: str | None = None
+    client: bool = False
+    bound: bool = True
+    ttl_security: int | None = None
+
+    @property
+    def internal(self) -> bool:
+        """Whether both ends are in one AS."""
+        return self.local_asn == self.peer_asn
+
+    @property
+    def version(self) -> int:
+        """The one IP version that is spoken and spoken about: a node with both has a session for each, as in Calico."""
+        return self.peer.version
 
 
 @dataclass(frozen=True, slots=True)
 class SpeakerConfig:
-    """Everything the BGP speaker of one node is configured with. `sessions` is sorted by peer address."""
+    """
+    Everything the BGP speaker of one node is configured with. `sessions` is sorted by peer address; `listen6` is the
+    IPv6 address of a node that has both.
+    """
 
     router_id: Address
     listen: Address
     listen_port: int
     sessions: tuple[Session, ...]
+    listen6: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +105,16 @@ class SpeakerAttached:
 @dataclass(frozen=True, slots=True)
 class SpeakerDetached:
     """The channel to the BGP speaker is closed. Sessions may well be up; we cannot know."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerRefused:
+    """
+    The configuration that was asked for last cannot be put in force; the one before stays. It is tried again, and
+    SpeakerAttached tells when it is in force.
+    """
 
     reason: str
 
@@ -143,6 +183,7 @@ class RefreshEnded:
 SpeakerEvent: TypeAlias = (
     SpeakerAttached
     | SpeakerDetached
+    | SpeakerRefused
     | SessionOpened
     | SessionUp
     | SessionDown

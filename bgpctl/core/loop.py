@@ -133,6 +133,7 @@ class State:
     Attributes:
         problems: of the last edit, if it was rejected.
         attached: whether the BGP speaker can hear and be heard.
+        refused: why the BGP speaker does not take `config`; empty when it does.
         observed: the last observation; None before the first.
         desired: derived from `observed` and the rest.
         pending: operations that the last observation still called for.
@@ -149,6 +150,7 @@ class State:
     problems: tuple[Problem, ...] = ()
     config: bgp.SpeakerConfig | None = None
     attached: bool = False
+    refused: str = ""
     rib: Rib = field(default_factory=dict)
     observed: Dataplane | None = None
     desired: Desired | None = None
@@ -168,7 +170,7 @@ _PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
     (Phase.STARTING, lambda state: state.intent is None or state.desired is None),
     (Phase.LEARNING, lambda state: bool(state.desired and state.desired.withheld)),
     (Phase.CONVERGING, lambda state: bool(state.pending.ops) and not state.failures),
-    (Phase.DEGRADED, lambda state: bool(state.failures or missing(state) or peers_down(state))),
+    (Phase.DEGRADED, lambda state: bool(state.failures or missing(state) or peers_down(state) or state.refused)),
     (Phase.CONVERGED, lambda _: True),
 )
 
@@ -226,6 +228,8 @@ def _take(state: State, event: Event, at_s: float) -> Step:
             return _attached(state, event, at_s)
         case bgp.SpeakerDetached():
             return _look(replace(state, attached=False, rib=rib.unattached(state.rib, at_s, RESTART_TIME_S)))
+        case bgp.SpeakerRefused():
+            return replace(state, refused=event.reason), ()
         case _:
             return _from_peer(state, event, at_s)
 
@@ -246,6 +250,7 @@ def _intent_loaded(state: State, intent: Intent, at_s: float) -> Step:
     )
     commands: list[Command] = []
     if state.intent is None or config != state.config:
+        after = replace(after, refused="")
         commands.append(Configure(config))
     withdrawn = sorted(before - own_blocks(after))
     announced = sorted(own_blocks(after) - before)
@@ -277,7 +282,7 @@ def _attached(state: State, event: bgp.SpeakerAttached, at_s: float) -> Step:
                 tables = rib.opened(tables, peer, RESTART_TIME_S, preserved=True)
             tables = rib.session_up(tables, peer, at_s, uptime_s=uptime_s)
             commands += [bgp.AskRefresh(peer, 4), *_whole_table(state, peer)]
-    return _look(replace(state, attached=True, rib=tables), *([Speak(tuple(commands))] if commands else []))
+    return _look(replace(state, attached=True, refused="", rib=tables), *([Speak(tuple(commands))] if commands else []))
 
 
 def _whole_table(state: State, peer: Address) -> list[bgp.SpeakerCommand]:

@@ -53,10 +53,10 @@ class ExabgpSpeaker(Speaker):
 
     def configure(self, config: SpeakerConfig) -> None:
         """
-        As the door says. The configuration that was asked for last, asked for again, does nothing at all.
+        As the door says: the configuration in force, asked for again, is answered by another SpeakerAttached.
 
-        One that cannot be put in force (ExaBGP rejects it, a password file cannot be read) is logged and changes
-        nothing; while detached, SpeakerDetached carries the reason.
+        One that cannot be put in force (ExaBGP rejects it, a password file cannot be read) changes nothing and is
+        answered by SpeakerRefused. It is tried again every few seconds, and so are the password files read.
         """
         self._order(config)
 

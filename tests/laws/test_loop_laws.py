@@ -69,6 +69,7 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.sampled_from([KernelChanged(), Observed(KERNEL), Observed(Dataplane()), Applied(()), Woken()]),
     st.builds(bgp.SpeakerAttached, st.integers(1, 2), st.just(((PEERS["a2"], 5.0),))),
     st.just(bgp.SpeakerDetached("end of file")),
+    st.just(bgp.SpeakerRefused("no password")),
 )
 
 

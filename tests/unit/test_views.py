@@ -9,7 +9,7 @@ import pytest
 from bgpctl import client
 from bgpctl.agent.api import Api
 from bgpctl.agent.views import VIEWS, Snapshot, answer
-from bgpctl.core.bgp import SessionDown
+from bgpctl.core.bgp import SessionDown, SpeakerAttached, SpeakerRefused
 from bgpctl.core.cluster import Place, Problem
 from bgpctl.core.loop import IntentRejected, Woken, begin
 from tests.stories.test_agent_stories import B1, Play, converged
@@ -52,6 +52,16 @@ def test_a_refused_edit_is_shown_with_its_place() -> None:
     play = converged()
     play.tell(IntentRejected((Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both"),)))
     assert told(play, "summary")["problems"] == ["edit refused: cluster.yaml:12:15: pools.blue: both modes set"]
+
+
+def test_a_configuration_that_the_speaker_refuses_is_shown_until_it_is_in_force() -> None:
+    play = converged()
+    play.tell(SpeakerRefused("the password of peer tor-a cannot be read"))
+    body = told(play, "summary")
+    assert body["converged"] is False
+    assert "the password of peer tor-a cannot be read" in body["problems"][0]
+    play.tell(SpeakerAttached(1, ()))
+    assert "refused" not in str(told(play, "summary")["problems"])
 
 
 def test_a_route_says_its_way_and_the_reason() -> None:
