@@ -5,6 +5,7 @@ Refuses to know: ExaBGP, its text and its JSON.
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -138,6 +139,34 @@ class SessionUp:
     peer: Address
 
 
+class DownKind(enum.Enum):
+    """Why a session is not up, as far as it shows at our end."""
+
+    OTHER = "other"
+    REFUSED = "refused"
+    """Nobody listens at the peer's port."""
+    UNREACHABLE = "unreachable"
+    """No route to the peer, or its host does not answer ARP or NDP."""
+    NO_ANSWER = "no-answer"
+    """What we send is dropped without a word: a wrong or missing TCP MD5 password, GTSM, a firewall."""
+    SILENT = "silent"
+    """The peer took the connection and sent no OPEN."""
+    CLOSED = "closed"
+    """The connection ended without a NOTIFICATION."""
+    WRONG_AS = "wrong-as"
+    """One end expected another AS number (NOTIFICATION 2/2)."""
+    BAD_OPEN = "bad-open"
+    """One end did not like another thing in the OPEN (NOTIFICATION 2)."""
+    HOLD_EXPIRED = "hold-expired"
+    """One end did not hear the other for the hold time (NOTIFICATION 4)."""
+    PREFIX_LIMIT = "prefix-limit"
+    """Too many prefixes (NOTIFICATION 6/1)."""
+    SHUT_DOWN = "shut-down"
+    """An operator did it (NOTIFICATION 6/2, 6/4)."""
+    NOT_CONFIGURED = "not-configured"
+    """The peer does not know us, or no longer (NOTIFICATION 6/3, 6/5)."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionDown:
     """The session ended, or a try to open it failed. `notified`: by a NOTIFICATION, so nothing may be retained."""
@@ -145,6 +174,7 @@ class SessionDown:
     peer: Address
     reason: str
     notified: bool
+    kind: DownKind = DownKind.OTHER
 
 
 @dataclass(frozen=True, slots=True)
