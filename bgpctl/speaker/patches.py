@@ -169,7 +169,7 @@ def _writable(connection: socket.socket) -> bool:
 def pace() -> None:
     """
     Every peer gets a turn a hundred times a second, also where nothing happens; and while commands wait, the loop
-    sleeps all the same. Here it sleeps until a socket, a listener's included, has something, for as long as timers allow.
+    sleeps all the same. Here it sleeps until a socket, also a listening one, has something, as long as timers allow.
     """
     from exabgp.reactor.loop import Reactor
 
