@@ -63,11 +63,14 @@ class Keeper:
         run_dir: the files of this ExaBGP.
         prefix: put before ExaBGP's command: `ip netns exec NAME` or nothing. It must exec, not fork.
         deliver: called with every event.
+        patched: run ExaBGP with patches.py.
     """
 
-    def __init__(self, run_dir: RunDir, prefix: Sequence[str], deliver: Callable[[SpeakerEvent], None]) -> None:
+    def __init__(
+        self, run_dir: RunDir, prefix: Sequence[str], deliver: Callable[[SpeakerEvent], None], *, patched: bool = True
+    ) -> None:
         self._run_dir = run_dir
-        self._prefix = tuple(prefix)
+        self._command = (*prefix, *launch.server(run_dir, patched=patched))
         self._deliver = deliver
         self._wish = Wish(run_dir)
         self._process: Process | None = None
@@ -207,11 +210,10 @@ class Keeper:
         self._connect_by_s = now_s + _CONNECT_WITHIN_S
 
     def _start(self, wanted: Rendered) -> Process | None:
-        command = (*self._prefix, *launch.server(self._run_dir))
         try:
-            started = process.start(command, wanted.environment, self._run_dir.pid, self._run_dir.log)
+            started = process.start(self._command, wanted.environment, self._run_dir.pid, self._run_dir.log)
         except OSError as error:
-            _log.error("ExaBGP cannot be started", extra=_facts(program=command[0], reason=error.strerror))
+            _log.error("ExaBGP cannot be started", extra=_facts(program=self._command[0], reason=error.strerror))
             self._postpone()
             return None
         _log.info("ExaBGP started", extra=_facts(exabgp_pid=started.pid))
