@@ -384,7 +384,8 @@ def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
     node = state.intent.node(state.node) if state.intent else None
     if state.intent is None or node is None:
         return state, _speech(asked)
-    selected = select(state.policy, state.rib, Distances(dataplane)) if state.policy else Selection()
+    distances = Distances(dataplane)
+    selected = select(state.policy, state.rib, distances, state.selected) if state.policy else Selection()
     desired = derive(state.intent, node, _names(state), selected.chosen.values(), dataplane, _withheld(state))
     state = _judged(replace(state, selected=selected), desired, plan(desired, dataplane), at_s)
     # Told after it is installed: who hears of a route may use it at once.

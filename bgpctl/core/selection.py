@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
 
 from bgpctl.core.bgp import Path
 from bgpctl.core.decision import Candidate, Choice, choose
@@ -28,29 +29,59 @@ class Selection:
     Attributes:
         chosen: what is used for each prefix that anything acceptable was received for.
         rejected: what policy forbids, sorted by peer.
+        judged: the verdicts behind it, and the policy that gave them; only to be spared the same work next time.
     """
 
     chosen: Mapping[Prefix, Choice] = field(default_factory=dict)
     rejected: tuple[Rejected, ...] = ()
+    judged: Judged = field(default_factory=lambda: Judged(None, {}), compare=False, repr=False)
 
 
-def select(policy: Policy, rib: Rib, distances: Distances) -> Selection:
-    """The choice among the paths of all sessions."""
+class Judged(NamedTuple):
+    """What `policy` said about each path, by peer and prefix."""
+
+    policy: Policy | None
+    verdicts: Mapping[Address, Verdicts]
+
+
+Verdicts: TypeAlias = Mapping[Prefix, tuple[Received, Path | Refusal]]
+
+
+def select(policy: Policy, rib: Rib, distances: Distances, before: Selection | None = None) -> Selection:
+    """
+    The choice among the paths of all sessions.
+
+    A verdict needs nothing but policy and path, so those `before` had are taken over: of 50,000 paths few are new.
+    """
+    known = before.judged.verdicts if before and before.judged.policy is policy else {}
+    verdicts = {
+        peer: _verdicts(policy, terms, rib[peer].usable, known.get(peer, {}))
+        for peer, terms in policy.terms.items()
+        if peer in rib
+    }
     candidates: dict[Prefix, list[Candidate]] = {}
     rejected: list[Rejected] = []
-    for terms in policy.terms.values():
-        table = rib.get(terms.peer)
-        if table is None:
-            continue
-        identifier = table.router_id or (router_id(terms.member) if terms.member else None)
-        for prefix, received in table.usable.items():
-            path = verdict(policy.registry, terms, received.path)
-            if isinstance(path, Refusal):
-                rejected.append(Rejected(prefix, terms.peer, path))
+    for peer, judged in verdicts.items():
+        terms = policy.terms[peer]
+        identifier = rib[peer].router_id or (router_id(terms.member) if terms.member else None)
+        for prefix, (received, outcome) in judged.items():
+            if isinstance(outcome, Refusal):
+                rejected.append(Rejected(prefix, peer, outcome))
             else:
-                candidate = _candidate(terms, received, path, identifier, distances)
+                candidate = _candidate(terms, received, outcome, identifier, distances)
                 candidates.setdefault(prefix, []).append(candidate)
-    return Selection({prefix: choose(paths) for prefix, paths in candidates.items()}, tuple(rejected))
+    chosen = {prefix: choose(paths) for prefix, paths in candidates.items()}
+    return Selection(chosen, tuple(rejected), Judged(policy, verdicts))
+
+
+def _verdicts(policy: Policy, terms: Terms, paths: Mapping[Prefix, Received], known: Verdicts) -> Verdicts:
+    found: dict[Prefix, tuple[Received, Path | Refusal]] = {}
+    for prefix, received in paths.items():
+        old = known.get(prefix)
+        if old is None or old[0] is not received:
+            old = received, verdict(policy.registry, terms, received.path)
+        found[prefix] = old
+    return found
 
 
 def _candidate(

@@ -140,6 +140,13 @@ def _take_all(story: Sequence[Event]) -> State:
     return state
 
 
+@given(st.lists(events, max_size=25))
+def test_verdicts_taken_over_from_before_are_those_that_a_fresh_look_gives(story: list[Event]) -> None:
+    state, _ = play(begin("a1", 0.0), story)
+    state, _ = play(state, [IntentLoaded(INTENT), Observed(KERNEL)], start_s=100.0)
+    assert state.selected == selected(state)
+
+
 @given(st.lists(updates, max_size=10))
 def test_a_peer_that_said_goodbye_is_as_if_never_heard(story: list[Update]) -> None:
     peer = PEERS["b1"]
