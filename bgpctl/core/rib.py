@@ -16,12 +16,17 @@ from bgpctl.core.model import Address, Asn, Prefix
 
 
 class Heard(enum.Enum):
-    """What we know of a peer's table. Only SYNCED and DOWN are knowledge; the others are degrees of ignorance."""
+    """
+    What we know of a peer's table. SYNCED and DOWN are knowledge; UNHEARD, SYNCING and STALE are degrees of ignorance,
+    which end. RETAINED is what is left of a STALE table when its time was over and nobody else was there either: that
+    all peers died at once is less likely than that we lost them, so their paths are used on.
+    """
 
     UNHEARD = "unheard"
     SYNCING = "syncing"
     SYNCED = "synced"
     STALE = "stale"
+    RETAINED = "retained"
     DOWN = "down"
 
 
@@ -79,11 +84,16 @@ class PeerTable:
 
     @property
     def certain(self) -> bool:
-        return self.heard in {Heard.SYNCED, Heard.DOWN}
+        return self.heard in {Heard.SYNCED, Heard.RETAINED, Heard.DOWN}
 
 
 Rib: TypeAlias = Mapping[Address, PeerTable]
 
+_KEPT: Final = frozenset({Heard.STALE, Heard.RETAINED})
+"""Without a session, and yet with paths."""
+
+RETENTION_S: Final = 3600.0
+"""How long paths are used on after the last session ended: as long as BIRD keeps long-lived stale ones (RFC 9494)."""
 SYNC_S: Final = 30.0
 """A peer without End-of-RIB and enhanced refresh never says that its table is complete: so much silence says it."""
 PREFIX_LIMIT: Final = 10_000
@@ -107,7 +117,7 @@ def opened(rib: Rib, event: SessionOpened) -> Rib:
     table = rib.get(event.peer)
     if table is None:
         return rib
-    if table.heard is Heard.STALE and not (event.restart_time_s and event.forwarding_preserved):
+    if table.heard in _KEPT and not (event.restart_time_s and event.forwarding_preserved):
         table = replace(table, paths={}, stale=frozenset())
     known = replace(table, restart_time_s=event.restart_time_s, router_id=event.router_id, asn=event.asn)
     return {**rib, event.peer: known}
@@ -122,10 +132,20 @@ def found_up(rib: Rib, peer: Address, at_s: float, *, uptime_s: float, restart_t
 
 
 def session_up(rib: Rib, peer: Address, at_s: float, *, uptime_s: float = 0.0) -> Rib:
-    """The peer begins to send its whole table; what we still hold of it is stale until confirmed."""
+    """
+    The peer begins to send its whole table; what we still hold of it is stale until confirmed. Where one can be heard
+    again so can others: what is retained of them has its restart time to be confirmed.
+    """
     if peer not in rib:
         return rib
+    rib = {other: _to_be_confirmed(table, at_s) for other, table in rib.items()}
     return {**rib, peer: replace(_syncing(rib[peer], at_s), up_since_s=at_s - uptime_s, last_error="", down=None)}
+
+
+def _to_be_confirmed(table: PeerTable, at_s: float) -> PeerTable:
+    if table.heard is not Heard.RETAINED:
+        return table
+    return replace(table, heard=Heard.STALE, since_s=at_s, expires_s=at_s + (table.restart_time_s or 0))
 
 
 def _syncing(table: PeerTable, at_s: float) -> PeerTable:
@@ -145,7 +165,7 @@ def session_down(rib: Rib, event: SessionDown, at_s: float) -> Rib:
 
 
 def _ended(table: PeerTable, event: SessionDown, at_s: float) -> PeerTable:
-    retained = table.heard is Heard.STALE and not event.notified
+    retained = table.heard in _KEPT and not event.notified
     if retained or table.heard in {Heard.UNHEARD, Heard.DOWN}:
         return table
     if table.established and table.restart_time_s and not event.notified and table.flooded_since_s is None:
@@ -262,10 +282,17 @@ def waiting_from(rib: Rib, at_s: float, retention_s: float) -> Rib:
 
 def expired(rib: Rib, at_s: float) -> Rib:
     """Waiting is over: an established peer has said all it has, any other one counts as if never heard of."""
+    alone = not any(table.established for table in rib.values())
     for peer, table in tuple(rib.items()):
         if table.expires_s is None or table.expires_s > at_s:
             continue
-        rib = complete(rib, peer, at_s) if table.established else {**rib, peer: _forgotten(table, at_s)}
+        if table.established:
+            rib = complete(rib, peer, at_s)
+        elif alone and table.heard is Heard.STALE and table.paths:
+            kept = replace(table, heard=Heard.RETAINED, since_s=at_s, expires_s=at_s + RETENTION_S)
+            rib = {**rib, peer: kept}
+        else:
+            rib = {**rib, peer: _forgotten(table, at_s)}
     return rib
 
 

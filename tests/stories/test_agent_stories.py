@@ -206,7 +206,7 @@ def test_a_lost_speaker_takes_no_route_along() -> None:
     assert play.state.phase is Phase.LEARNING
 
 
-def test_a_speaker_that_is_away_for_long_takes_no_route_along_when_it_returns() -> None:
+def test_a_speaker_that_is_away_for_long_takes_no_route_along_before_a_peer_is_back() -> None:
     play = converged()
     play.tell(SpeakerDetached("end of file"))
     play.now_s += 1000
@@ -218,7 +218,12 @@ def test_a_speaker_that_is_away_for_long_takes_no_route_along_when_it_returns() 
     play.now_s += 121
     play.tell(Woken())
     play.rest()
-    assert play.unicast() == set()
+    assert len(play.unicast()) == 3
+    hears(play, (A2, "10.244.2.0/26"))
+    play.now_s += 121
+    play.tell(Woken())
+    play.rest()
+    assert play.unicast() == {"10.244.2.0/26"}
 
 
 def test_a_failure_is_not_forgotten_while_other_things_go_on() -> None:

@@ -10,9 +10,12 @@ PEER = Address.parse("10.0.0.2")
 ONE, TWO = Prefix.parse("10.244.1.0/26"), Prefix.parse("10.244.2.0/26")
 
 
+OTHER = Address.parse("10.0.0.9")
+
+
 def told(*blocks: Prefix, graceful: bool = True) -> Rib:
-    """A peer that told these blocks and End-of-RIB."""
-    tables = rib.expect({}, [PEER], 0.0, 120.0)
+    """A peer that told these blocks and End-of-RIB, and another one whose session is up."""
+    tables = rib.session_up(rib.expect({}, [PEER, OTHER], 0.0, 120.0), OTHER, 0.0)
     tables = rib.opened(tables, offer(120 if graceful else None, preserved=False))
     tables = rib.session_up(tables, PEER, 1.0)
     tables = rib.updated(tables, Update(PEER, tuple(path(block, PEER) for block in blocks)), 2.0)
@@ -143,7 +146,7 @@ def test_a_peer_that_stays_over_its_limit_is_asked_ever_more_rarely() -> None:
         waits_s = (tables[PEER].expires_s or 0.0) - at_s
         pauses.append(waits_s)
         at_s += waits_s
-        assert rib.expired(tables, at_s) == tables
+        assert rib.expired(tables, at_s)[PEER] == tables[PEER]
         tables = rib.updated(rib.refresh_begun(tables, PEER, at_s), many(11), at_s, limit=10)
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (60.0, 3600.0)
@@ -168,3 +171,30 @@ def test_a_session_found_up_is_that_of_a_peer_whose_open_we_missed() -> None:
     assert (
         rib.found_up(told(ONE, graceful=True), PEER, 5.0, uptime_s=3.0, restart_time_s=None)[PEER].restart_time_s == 120
     )
+
+
+def alone_again() -> Rib:
+    """The last peer went, and its restart time is over."""
+    tables = rib.session_down(told(ONE, TWO), SessionDown(OTHER, "bye", notified=True), 9.0)
+    tables = rib.session_down(tables, SessionDown(PEER, "closing connection", notified=False), 10.0)
+    return rib.expired(tables, 130.0)
+
+
+def test_when_every_peer_is_gone_what_they_told_is_retained_for_an_hour_and_nothing_waits_for_it() -> None:
+    tables = alone_again()
+    assert (tables[PEER].heard, prefixes(tables)) == (Heard.RETAINED, {ONE, TWO})
+    assert tables[PEER].certain
+    assert prefixes(rib.expired(tables, 130.0 + rib.RETENTION_S - 1)) == {ONE, TWO}
+    assert prefixes(rib.expired(tables, 130.0 + rib.RETENTION_S)) == set()
+
+
+def test_once_somebody_is_back_the_retained_have_their_restart_time_to_return() -> None:
+    tables = rib.session_up(alone_again(), OTHER, 500.0)
+    assert (tables[PEER].heard, prefixes(rib.expired(tables, 619.0))) == (Heard.STALE, {ONE, TWO})
+    assert prefixes(rib.expired(tables, 620.0)) == set()
+
+
+def test_a_retained_peer_that_returns_confirms_what_it_repeats() -> None:
+    tables = rib.session_up(rib.opened(alone_again(), offer(120, preserved=True)), PEER, 500.0)
+    tables = rib.complete(rib.updated(tables, Update(PEER, (path(ONE, PEER),)), 501.0), PEER, 502.0)
+    assert prefixes(tables) == {ONE}
