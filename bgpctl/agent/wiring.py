@@ -20,6 +20,7 @@ from typing import Any
 from bgpctl.agent import views
 from bgpctl.agent.api import Answer, Api
 from bgpctl.agent.runner import Doors, Runner
+from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.effects import Failure, Op
 from bgpctl.core.plan import cleanup as removal_of_ours
 from bgpctl.kernel.linux import LinuxKernel
@@ -88,7 +89,7 @@ def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str) -> No
 
 def _answer(runner: Runner, clock: MonotonicClock) -> Answer:
     def answer(view: str, query: Mapping[str, str]) -> dict[str, Any]:
-        return views.answer(view, views.Snapshot(runner.state, clock.now_s(), query))
+        return views.answer(view, Snapshot(runner.state, clock.now_s(), query))
 
     return answer
 

@@ -9,19 +9,24 @@ Refuses to know: processes, pipes, files, netlink.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias, assert_never
 
-from bgpctl.core import bgp, policy, rib
+from bgpctl.core import bgp, rib, telling
 from bgpctl.core.cluster import Intent, Problem
 from bgpctl.core.effects import Failure, Op
+from bgpctl.core.exports import Offer
 from bgpctl.core.fabric import Desired, derive
-from bgpctl.core.model import Address, Dataplane, Prefix
+from bgpctl.core.model import Address, Dataplane
+from bgpctl.core.nexthops import Distances
 from bgpctl.core.plan import Plan, plan
-from bgpctl.core.rib import Candidate, Choice, Rib
+from bgpctl.core.policy import Policy
+from bgpctl.core.rib import PREFIX_LIMIT, Rib
+from bgpctl.core.selection import Selection, select
 from bgpctl.core.sessions import RESTART_TIME_S, speaker_config
-from bgpctl.core.why import Hold, Missing, Rejected, Withheld
+from bgpctl.core.telling import Told
+from bgpctl.core.why import Hold, Missing, Withheld
 
 SWEEP_S: Final = 60.0
 """Look at the kernel this often even if nobody says that it changed."""
@@ -70,7 +75,31 @@ class Woken:
     """The time asked for by WakeAt has come."""
 
 
-Event: TypeAlias = IntentLoaded | IntentRejected | KernelChanged | Observed | Applied | Woken | bgp.SpeakerEvent
+@dataclass(frozen=True, slots=True)
+class DrainAsked:
+    """The operator wants traffic to leave this node before it goes (RFC 8326), or to come back."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshAsked:
+    """The operator wants the whole table of a peer again."""
+
+    peer: Address
+
+
+Event: TypeAlias = (
+    IntentLoaded
+    | IntentRejected
+    | KernelChanged
+    | Observed
+    | Applied
+    | Woken
+    | DrainAsked
+    | RefreshAsked
+    | bgp.SpeakerEvent
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +162,11 @@ class State:
     Attributes:
         problems: of the last edit, if it was rejected.
         attached: whether the BGP speaker can hear and be heard.
+        policy: what `intent` says about the routes of `config`; None where there is no BGP.
         refused: why the BGP speaker does not take `config`; empty when it does.
+        selected: what was made of the received paths at the last observation.
+        told: what each peer has been told.
+        draining: whether peers are told that this node is about to go.
         observed: the last observation; None before the first.
         desired: derived from `observed` and the rest.
         pending: operations that the last observation still called for.
@@ -149,9 +182,13 @@ class State:
     intent: Intent | None = None
     problems: tuple[Problem, ...] = ()
     config: bgp.SpeakerConfig | None = None
+    policy: Policy | None = field(default=None, compare=False)
     attached: bool = False
     refused: str = ""
     rib: Rib = field(default_factory=dict)
+    selected: Selection = field(default_factory=Selection)
+    told: Told = field(default_factory=Told)
+    draining: bool = False
     observed: Dataplane | None = None
     desired: Desired | None = None
     pending: Plan = _NOTHING_TO_DO
@@ -224,6 +261,11 @@ def _take(state: State, event: Event, at_s: float) -> Step:
             return _look(replace(state, failures=(*older, *event.failures), applying=frozenset()))
         case Woken():
             return _look(replace(state, rib=_expired(state, at_s)))
+        case DrainAsked():
+            return _look(replace(state, draining=event.on))
+        case RefreshAsked():
+            state, asked = _ask_refresh(state, [event.peer], at_s)
+            return _look(state, *_speech(asked))
         case bgp.SpeakerAttached():
             return _attached(state, event, at_s)
         case bgp.SpeakerDetached():
@@ -243,51 +285,60 @@ def _look(state: State, *commands: Command) -> Step:
 
 def _intent_loaded(state: State, intent: Intent, at_s: float) -> Step:
     config = speaker_config(intent, state.node)
+    node = intent.node(state.node)
     peers = [session.peer for session in config.sessions] if config else []
-    before = own_blocks(state)
     after = replace(
-        state, intent=intent, problems=(), config=config, rib=rib.expect(state.rib, peers, at_s, RESTART_TIME_S)
+        state,
+        intent=intent,
+        problems=(),
+        config=config,
+        policy=Policy.of(intent, node, config) if node and config else None,
+        rib=rib.expect(state.rib, peers, at_s, RESTART_TIME_S),
     )
-    commands: list[Command] = []
     if state.intent is None or config != state.config:
-        after = replace(after, refused="")
-        commands.append(Configure(config))
-    withdrawn = sorted(before - own_blocks(after))
-    announced = sorted(own_blocks(after) - before)
-    changes: tuple[bgp.SpeakerCommand, ...] = (*map(bgp.Withdraw, withdrawn), *map(bgp.Announce, announced))
-    if state.attached and changes:
-        commands.append(Speak(changes))
-    return _look(after, *commands)
-
-
-def own_blocks(state: State) -> frozenset[Prefix]:
-    """The blocks this node announces: its own IPv4 ones, in pools that may be exported."""
-    intent = state.intent
-    node = intent.node(state.node) if intent else None
-    if intent is None or node is None:
-        return frozenset()
-    pools = {block: intent.pool_of(block) for block in node.blocks if block.version == 4}
-    return frozenset(block for block, pool in pools.items() if pool and not pool.disable_bgp_export)
+        return _look(replace(after, refused=""), Configure(config))
+    return _look(after)
 
 
 def _attached(state: State, event: bgp.SpeakerAttached, at_s: float) -> Step:
     """Sessions may have been up all along: ask for every table again, and say everything again (repeats are free)."""
     tables = rib.waiting_from(state.rib, at_s, RESTART_TIME_S)
-    members = {node.address.address for node in state.intent.nodes} if state.intent else set()
-    commands: list[bgp.SpeakerCommand] = []
+    members = {peer for peer, terms in state.policy.terms.items() if terms.member} if state.policy else set()
+    known = [peer for peer, _ in event.established if peer in tables]
     for peer, uptime_s in event.established:
-        if peer in tables:
-            # Its OPEN was before our time; a member of the cluster always offers graceful restart.
-            if tables[peer].restart_time_s is None and peer in members:
-                tables = rib.opened(tables, peer, RESTART_TIME_S, preserved=True)
-            tables = rib.session_up(tables, peer, at_s, uptime_s=uptime_s)
-            commands += [bgp.AskRefresh(peer, 4), *_whole_table(state, peer)]
-    return _look(replace(state, attached=True, refused="", rib=tables), *([Speak(tuple(commands))] if commands else []))
+        # A member of the cluster always offers graceful restart.
+        restart_time_s = RESTART_TIME_S if peer in members else None
+        tables = rib.found_up(tables, peer, at_s, uptime_s=uptime_s, restart_time_s=restart_time_s)
+    state = replace(state, attached=True, refused="", rib=tables, told=Told())
+    asked = tuple(bgp.AskRefresh(peer, peer.version) for peer in known)
+    state, told = _tell(state, at_s, anew=known)
+    return _look(state, *_speech((*asked, *told)))
 
 
-def _whole_table(state: State, peer: Address) -> list[bgp.SpeakerCommand]:
-    """All we announce, then End-of-RIB: not before, or a peer that kept our stale routes would drop them."""
-    return [*(bgp.Announce(block, peer) for block in sorted(own_blocks(state))), bgp.SendEndOfRib(peer, 4)]
+def _tell(state: State, at_s: float, anew: Iterable[Address] | None = None) -> tuple[State, telling.Commands]:
+    """Bring what peers were told up to date; those in `anew` are told everything, and nobody else anything."""
+    if state.policy is None or not state.attached:
+        return state, ()
+    chosen = state.selected.chosen.values()
+    offer = Offer(state.policy, chosen, telling.link_of(state.desired), draining=state.draining)
+    if anew is None:
+        told, commands = telling.difference(state.told, offer, state.rib, at_s)
+    else:
+        told, commands = telling.everything(state.told, offer, state.rib, anew, at_s)
+    return replace(state, told=told), commands
+
+
+def _speech(commands: telling.Commands) -> tuple[Command, ...]:
+    return (Speak(commands),) if commands else ()
+
+
+def _ask_refresh(state: State, peers: Iterable[Address], at_s: float) -> tuple[State, telling.Commands]:
+    """Ask peers for their whole tables. One without enhanced refresh (RFC 7313) never says when it is through."""
+    tables = state.rib
+    asked = [peer for peer in peers if peer in tables and tables[peer].established]
+    for peer in asked:
+        tables = rib.refresh_begun(tables, peer, at_s)
+    return replace(state, rib=tables), tuple(bgp.AskRefresh(peer, peer.version) for peer in asked)
 
 
 def _from_peer(
@@ -307,14 +358,15 @@ def _from_peer(
     commands: tuple[Command, ...] = ()
     match event:
         case bgp.SessionOpened():
-            tables = rib.opened(tables, peer, event.restart_time_s, preserved=event.forwarding_preserved)
+            tables = rib.opened(tables, event)
         case bgp.SessionUp():
             tables = rib.session_up(tables, peer, at_s)
-            commands = (Speak(tuple(_whole_table(state, peer))),)
+            state, told = _tell(replace(state, rib=tables), at_s, anew=[peer])
+            commands = _speech(told)
         case bgp.SessionDown():
-            tables = rib.session_down(tables, peer, at_s, reason=event.reason, notified=event.notified)
+            tables = rib.session_down(tables, event, at_s)
         case bgp.Update():
-            tables = rib.updated(tables, event, at_s)
+            tables = rib.updated(tables, event, at_s, state.policy.limit if state.policy else PREFIX_LIMIT)
         case bgp.RefreshBegun():
             tables = rib.refresh_begun(tables, peer, at_s)
         case bgp.EndOfRib() | bgp.RefreshEnded():
@@ -325,30 +377,39 @@ def _from_peer(
 
 
 def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
-    """The one place where we decide: derive everything, and close the difference."""
-    tables = _expired(state, at_s)
-    state = replace(state, observed=dataplane, looking=False, rib=tables)
+    """The one place where we decide: derive everything, close the difference, and tell it."""
+    again = rib.to_ask_again(state.rib, at_s) if state.attached else ()
+    state = replace(state, observed=dataplane, looking=False, rib=_expired(state, at_s))
+    state, asked = _ask_refresh(state, again, at_s)
     node = state.intent.node(state.node) if state.intent else None
     if state.intent is None or node is None:
-        return state, ()
-    chosen, _ = selection(state)
-    desired = derive(state.intent, node, _names(state), chosen.values(), dataplane, _withheld(state))
-    todo = plan(desired, dataplane)
+        return state, _speech(asked)
+    distances = Distances(dataplane)
+    selected = select(state.policy, state.rib, distances, state.selected) if state.policy else Selection()
+    desired = derive(state.intent, node, _names(state), selected.chosen.values(), dataplane, _withheld(state))
+    state = _judged(replace(state, selected=selected), desired, plan(desired, dataplane), at_s)
+    # Told after it is installed: who hears of a route may use it at once.
+    state, told = _tell(state, at_s)
+    state, closing = _close_difference(state, at_s)
+    return state, (*closing, *_speech((*asked, *told)))
+
+
+def _judged(state: State, desired: Desired, todo: Plan, at_s: float) -> State:
+    """With what is wanted now, and what it calls for; a difference that nobody's wish explains is a repair."""
     drifted = bool(todo.ops) and not state.pending.ops and state.desired is not None
     if drifted and state.desired and state.desired.dataplane == desired.dataplane:
         recent = (at for at in state.repairs if at > at_s - _REPAIRS_KEPT_S)
         state = replace(state, repairs=(*recent, at_s))
     called_for = frozenset(todo.ops)
     failures = tuple(failure for failure in state.failures if failure.op in called_for)
-    state = replace(state, desired=desired, pending=todo, failures=failures)
-    if todo.ops:
-        return _close_difference(state, at_s)
-    quiet = replace(state, tried=frozenset(), retries=0, retry_at_s=0.0)
-    return quiet, (WakeAt(_next_wake_s(quiet, at_s)),)
+    return replace(state, desired=desired, pending=todo, failures=failures)
 
 
 def _close_difference(state: State, at_s: float) -> Step:
     """New operations at once; those tried before, which failed or did not take, ever more slowly."""
+    if not state.pending.ops:
+        quiet = replace(state, tried=frozenset(), retries=0, retry_at_s=0.0)
+        return quiet, (WakeAt(_next_wake_s(quiet, at_s)),)
     stuck = state.tried.intersection(state.pending.ops)
     due = at_s >= state.retry_at_s
     ops = tuple(op for op in state.pending.ops if due or op not in stuck)
@@ -362,8 +423,8 @@ def _close_difference(state: State, at_s: float) -> Step:
 
 
 def _next_wake_s(state: State, at_s: float) -> float:
-    expiry_s = rib.next_expiry_s(state.rib) if _can_hear(state) else None
-    return at_s + SWEEP_S if expiry_s is None else min(at_s + SWEEP_S, expiry_s)
+    waits_s = (rib.next_expiry_s(state.rib), telling.next_due_s(state.told)) if _can_hear(state) else ()
+    return min([at_s + SWEEP_S, *(wait_s for wait_s in waits_s if wait_s is not None)])
 
 
 def _can_hear(state: State) -> bool:
@@ -390,26 +451,3 @@ def _withheld(state: State) -> tuple[Withheld, ...]:
 
 def _names(state: State) -> Mapping[Address, str]:
     return {session.peer: session.name for session in state.config.sessions} if state.config else {}
-
-
-# What was received ---------------------------------------------------------------------------------------------
-
-
-def selection(state: State) -> tuple[Mapping[Prefix, Choice], tuple[Rejected, ...]]:
-    """The best path of each prefix that policy lets in, and the paths it does not, with the rule."""
-    node = state.intent.node(state.node) if state.intent else None
-    if state.intent is None or node is None or state.config is None:
-        return {}, ()
-    candidates: dict[Prefix, list[Candidate]] = {}
-    rejected: list[Rejected] = []
-    for session in state.config.sessions:
-        table = state.rib.get(session.peer)
-        internal = session.peer_asn == session.local_asn
-        for prefix, received in table.paths.items() if table else ():
-            verdict = policy.verdict(state.intent, node, session, received.path)
-            if verdict:
-                rejected.append(Rejected(prefix, session.peer, verdict.value))
-            else:
-                candidate = Candidate(session.peer, session.peer_asn, internal, received)
-                candidates.setdefault(prefix, []).append(candidate)
-    return {prefix: rib.choose(paths) for prefix, paths in candidates.items()}, tuple(rejected)

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bgpctl.agent.api import Api
-from bgpctl.agent.views import VIEWS, Snapshot, answer
+from bgpctl.agent.snapshot import Snapshot
+from bgpctl.agent.views import VIEWS, answer
 from bgpctl.cli.main import main
 from bgpctl.cli.render import age
 from tests.stories.test_agent_stories import converged

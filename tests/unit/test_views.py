@@ -8,7 +8,8 @@ import pytest
 
 from bgpctl import client
 from bgpctl.agent.api import Api
-from bgpctl.agent.views import VIEWS, Snapshot, answer
+from bgpctl.agent.snapshot import Snapshot
+from bgpctl.agent.views import VIEWS, answer
 from bgpctl.core.bgp import SessionDown, SpeakerAttached, SpeakerRefused
 from bgpctl.core.cluster import Place, Problem
 from bgpctl.core.loop import IntentRejected, Woken, begin
@@ -41,7 +42,10 @@ def test_a_dead_peer_is_a_problem_that_names_it() -> None:
     play.rest()
     body = told(play, "summary")
     assert body["converged"] is False
-    assert "peer b1 is not established, keeping 1 stale routes (closing connection)" in str(body["problems"])
+    assert (
+        "peer b1 is not established, keeping 1 stale routes: closing connection; see: bgpctl show neighbor b1"
+        in str(body["problems"])
+    )
     play.now_s += 121
     play.tell(Woken())
     play.rest()

@@ -11,16 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
+from typing import Final
 
 from bgpctl.core.cluster import Encapsulation, Intent, Mode, Node, Pool
+from bgpctl.core.decision import Choice
 from bgpctl.core.fabric import direct, ipip, nat, vxlan
 from bgpctl.core.fabric.desired import Desired, Reach, Reasoned, Slot, gather, next_hop_ids
 from bgpctl.core.fabric.facts import Underlay, underlay_of
-from bgpctl.core.model import Address, Dataplane, NextHop, Route, RouteType, Sysctl
-from bgpctl.core.rib import Choice
+from bgpctl.core.model import Address, Dataplane, NextHop, Prefix, Route, RouteType, Sysctl
 from bgpctl.core.why import Because, Hold, Lack, Missing, Why, Withheld
 
 __all__ = ["Desired", "derive", "encapsulation_to"]
+
+_OUTSIDE: Final = {4: Pool("", Prefix.parse("0.0.0.0/0")), 6: Pool("", Prefix.parse("::/0"))}
+"""Stands for no pool at all."""
 
 
 def derive(
@@ -89,8 +93,9 @@ def _tunnels(intent: Intent, node: Node, underlay: Underlay) -> Iterator[Reasone
 def _by_bgp(intent: Intent, names: Mapping[Address, str], choices: Iterable[Choice]) -> Iterator[Reach]:
     for choice in choices:
         path = choice.best.path
-        pool = intent.pool_of(path.prefix)
-        if pool and pool.by_bgp and path.next_hop:
+        # A filter let it in from outside the pools: no pool asks for a tunnel.
+        pool = intent.pool_of(path.prefix) or _OUTSIDE[path.prefix.version]
+        if pool.by_bgp and path.next_hop:
             peer = choice.best.peer
             yield Reach(path.prefix, pool, path.next_hop, names.get(peer, str(peer)))
 
@@ -117,7 +122,7 @@ def _hops(
         if hop:
             hops[slot] = hop
         else:
-            missing.append(Missing(Lack.NEXT_HOP_UNRESOLVED, str(remote), f"pool {pools[slot].name}"))
+            missing.append(Missing(Lack.NEXT_HOP_UNRESOLVED, str(remote), f"pool {pools[slot].name or 'none'}"))
     return hops, missing
 
 
@@ -128,7 +133,7 @@ def _remote(node: Node, reaches: Iterable[Reach], hops: Mapping[Slot, NextHop]) 
             continue
         why = Why(
             Because.BEST_PATH if reach.pool.by_bgp else Because.MEMBER,
-            pool=reach.pool.name,
+            pool=reach.pool.name or None,
             source=reach.source,
             remote=reach.remote,
             encapsulation=encapsulation_to(reach.pool, node, reach.remote),
