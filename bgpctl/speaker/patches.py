@@ -30,6 +30,8 @@ _BACKOFF_MAX_S: Final = 10
 _QUIET_MS: Final = 250
 _CONNECTING_MS: Final = 50
 _AT_WORK_MS: Final = 1
+_USUAL_TTL: Final = -1
+"""Of IP_TTL and IPV6_UNICAST_HOPS: what the host is set to."""
 
 
 def main() -> None:
@@ -102,18 +104,28 @@ def _unsent_changes(peer: Any) -> bool:
 
 
 def gtsm_of_accepted() -> None:
-    """GTSM (RFC 5082): the least TTL is asked of connections that we open, not of those that we accept."""
+    """
+    GTSM (RFC 5082): only connections that we open are asked for the least TTL, and what a listening socket answers
+    itself, the SYN, has the usual TTL of 64, which a peer that counts hops drops.
+    """
     from exabgp.reactor import listener
-    from exabgp.reactor.network.tcp import set_minimum_ttl
+    from exabgp.reactor.network.tcp import GTSM_SENDING_TTL, set_minimum_ttl, set_sending_ttl
 
-    set_sending = listener.set_accepted_ttl
+    set_sending, listen = listener.set_accepted_ttl, listener.Listener._listen
 
     def set_accepted_ttl(connection: Any, neighbor: Any) -> None:
-        set_sending(connection, neighbor)
         if connection.io is not None:
+            set_sending_ttl(connection.io, connection.afi, connection.peer, _USUAL_TTL)
             set_minimum_ttl(connection.io, connection.afi, connection.peer, neighbor["incoming-ttl"])
+        set_sending(connection, neighbor)
 
-    listener.set_accepted_ttl = set_accepted_ttl
+    def _listen(self: Any, local_ip: Any, *args: Any) -> None:
+        listen(self, local_ip, *args)
+        for listening, (address, *_) in self._sockets.items():
+            if address == local_ip.top():
+                set_sending_ttl(listening, local_ip.afi, address, GTSM_SENDING_TTL)
+
+    listener.set_accepted_ttl, listener.Listener._listen = set_accepted_ttl, _listen
 
 
 def connects() -> None:

@@ -37,35 +37,14 @@ from tests.contract.speaker_rig import (
     PEERS,
     Diary,
     ExabgpRig,
-    FakeRig,
     Rig,
     config,
-    facing_namespaces,
     session,
     table,
 )
 
 BLUE, RED, MARK = (Prefix.parse(text) for text in ("10.1.0.0/26", "10.2.0.0/26", "10.3.0.0/26"))
 BLUE_BLOCKS = [Prefix.parse(f"10.4.{i}.0/26") for i in range(50)]
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces and port 179")
-
-
-@pytest.fixture
-def exabgp(tmp_path: Path) -> Iterator[ExabgpRig]:
-    with facing_namespaces() as names:
-        rig = ExabgpRig(names, tmp_path)
-        try:
-            yield rig
-        finally:
-            rig.end()
-
-
-@pytest.fixture(params=["fake", pytest.param("exabgp", marks=[pytest.mark.kernel, needs_root])])
-def rig(request: pytest.FixtureRequest) -> Rig:
-    if request.param == "fake":
-        return FakeRig()
-    real: ExabgpRig = request.getfixturevalue("exabgp")
-    return real
 
 
 # Promises of every Speaker -------------------------------------------------------------------------------------
@@ -127,13 +106,6 @@ def test_commands_are_dropped_while_detached(rig: Rig) -> None:
 # Promises that only a real speaker can keep --------------------------------------------------------------------
 
 
-@pytest.fixture
-def pair(exabgp: ExabgpRig) -> ExabgpRig:
-    """Two real speakers with an established session."""
-    exabgp.both_up()
-    return exabgp
-
-
 def agent(
     run_dir: Path,
     prefix: Sequence[str],
@@ -171,7 +143,6 @@ def agent_process(rig: ExabgpRig, *said: SpeakerCommand, routes: int = 0) -> Ite
 
 
 @pytest.mark.kernel
-@needs_root
 class TestExabgp:
     def test_the_peers_open_is_reported(self, pair: ExabgpRig) -> None:
         pair.peer.shutdown()

@@ -1,0 +1,41 @@
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.speaker_rig import ExabgpRig, FakeRig, Rig, facing_exabgp
+
+
+@pytest.fixture
+def exabgp(tmp_path: Path) -> Iterator[ExabgpRig]:
+    """Two ExaBGP in two network namespaces, as bgpctl runs them."""
+    if os.geteuid() != 0:
+        pytest.skip("root: network namespaces and port 179")
+    with facing_exabgp(tmp_path) as rig:
+        yield rig
+
+
+@pytest.fixture
+def stock(tmp_path: Path) -> Iterator[ExabgpRig]:
+    """The same, but the one under test is ExaBGP as it is."""
+    if os.geteuid() != 0:
+        pytest.skip("root: network namespaces and port 179")
+    with facing_exabgp(tmp_path, patched=False) as rig:
+        yield rig
+
+
+@pytest.fixture
+def pair(exabgp: ExabgpRig) -> ExabgpRig:
+    """The two with an established session."""
+    exabgp.both_up()
+    return exabgp
+
+
+@pytest.fixture(params=["fake", *(pytest.param(name, marks=pytest.mark.kernel) for name in ("exabgp", "stock"))])
+def rig(request: pytest.FixtureRequest) -> Rig:
+    """Any speaker."""
+    if request.param == "fake":
+        return FakeRig()
+    real: ExabgpRig = request.getfixturevalue(request.param)
+    return real
