@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
-from bgpctl.agent import bgp_views, words
+from bgpctl.agent import asks, bgp_views, words
 from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core.cluster import Encapsulation, Node
 from bgpctl.core.fabric import encapsulation_to, ipip, vxlan
@@ -55,7 +55,18 @@ def _problems(snapshot: Snapshot) -> list[str]:
         *map(words.failure, state.failures),
         *map(words.missing, missing(state)),
         *bgp_views.problems(snapshot),
+        *_asked(state),
         *(map(words.withheld, state.desired.withheld) if state.desired else ()),
+    ]
+
+
+def _asked(state: State) -> list[str]:
+    """What the operator asked for, or did by an edit, that is not how it stays."""
+    known = asks.names(state)
+    return [
+        *([words.draining()] if state.draining else []),
+        *(words.shut(known[peer]) for peer in sorted(state.shut) if peer in known),
+        *(words.leaving(session.name) for session in state.leaving.sessions),
     ]
 
 

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bgpctl.agent import views
+from bgpctl.agent import asks, views
 from bgpctl.agent.api import Answer, Api
 from bgpctl.agent.runner import Doors, Runner
 from bgpctl.agent.snapshot import Snapshot
@@ -76,7 +76,7 @@ def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str) -> No
     with _alone(run_dir):
         clock = MonotonicClock()
         runner = Runner(node, Doors(partial(LinuxKernel, ipip_driver), ExabgpSpeaker(run_dir), FileStore(files), clock))
-        api = Api(run_dir / SOCKET, _answer(runner, clock))
+        api = Api(run_dir / SOCKET, _answer(runner, clock), _act(runner))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runner.stop())
         log.info("started", extra={"facts": {"node": node, "pid": os.getpid(), "run_dir": run_dir}})
@@ -92,6 +92,17 @@ def _answer(runner: Runner, clock: MonotonicClock) -> Answer:
         return views.answer(view, Snapshot(runner.state, clock.now_s(), query))
 
     return answer
+
+
+def _act(runner: Runner) -> Answer:
+    def act(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
+        asked = asks.events(verb, runner.state, query)
+        for event in asked:
+            runner.post(event)
+        log.info("asked by the operator", extra={"facts": {"verb": verb, **query}})
+        return {"schema": "bgpctl/asked/v1", "verb": verb, "events": len(asked)}
+
+    return act
 
 
 def clean_up(run_dir: Path) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:

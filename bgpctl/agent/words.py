@@ -98,6 +98,21 @@ def withheld(item: Withheld) -> str:
             assert_never(item.hold)
 
 
+def draining() -> str:
+    """The node is about to go."""
+    return "draining: peers prefer others' routes; take it back with: bgpctl undrain"
+
+
+def shut(peer: str) -> str:
+    """The operator wants no session with the peer."""
+    return f"peer {peer} is shut down; bring it back with: bgpctl peer up {peer}"
+
+
+def leaving(peer: str) -> str:
+    """The cluster file asks for no session with the peer any more."""
+    return f"the session with {peer} stays until what it tells is known from others"
+
+
 def refused(reason: str) -> str:
     """The BGP speaker does not take its configuration."""
     return f"BGP configuration refused, the one before stays in force: {reason}"

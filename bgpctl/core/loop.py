@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias, assert_never
 
-from bgpctl.core import bgp, rib, telling
+from bgpctl.core import bgp, leaving, rib, telling
 from bgpctl.core.cluster import Intent, Problem
 from bgpctl.core.effects import Failure, Op
 from bgpctl.core.exports import Offer
 from bgpctl.core.fabric import Desired, derive
+from bgpctl.core.leaving import Leaving
 from bgpctl.core.model import Address, Dataplane
 from bgpctl.core.nexthops import Distances
 from bgpctl.core.plan import Plan, plan
@@ -83,6 +84,14 @@ class DrainAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerAsked:
+    """The operator wants the session with a peer down, or up again."""
+
+    peer: Address
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RefreshAsked:
     """The operator wants the whole table of a peer again."""
 
@@ -97,6 +106,7 @@ Event: TypeAlias = (
     | Applied
     | Woken
     | DrainAsked
+    | PeerAsked
     | RefreshAsked
     | bgp.SpeakerEvent
 )
@@ -167,6 +177,8 @@ class State:
         selected: what was made of the received paths at the last observation.
         told: what each peer has been told.
         draining: whether peers are told that this node is about to go.
+        shut: peers whose session the operator wants down.
+        leaving: sessions in `config` that the intent does not ask for any more.
         observed: the last observation; None before the first.
         desired: derived from `observed` and the rest.
         pending: operations that the last observation still called for.
@@ -189,6 +201,8 @@ class State:
     selected: Selection = field(default_factory=Selection)
     told: Told = field(default_factory=Told)
     draining: bool = False
+    shut: frozenset[Address] = frozenset()
+    leaving: Leaving = field(default_factory=Leaving)
     observed: Dataplane | None = None
     desired: Desired | None = None
     pending: Plan = _NOTHING_TO_DO
@@ -261,11 +275,8 @@ def _take(state: State, event: Event, at_s: float) -> Step:
             return _look(replace(state, failures=(*older, *event.failures), applying=frozenset()))
         case Woken():
             return _look(replace(state, rib=_expired(state, at_s)))
-        case DrainAsked():
-            return _look(replace(state, draining=event.on))
-        case RefreshAsked():
-            state, asked = _ask_refresh(state, [event.peer], at_s)
-            return _look(state, *_speech(asked))
+        case DrainAsked() | PeerAsked() | RefreshAsked():
+            return _asked(state, event, at_s)
         case bgp.SpeakerAttached():
             return _attached(state, event, at_s)
         case bgp.SpeakerDetached():
@@ -276,6 +287,21 @@ def _take(state: State, event: Event, at_s: float) -> Step:
             return _from_peer(state, event, at_s)
 
 
+def _asked(state: State, event: DrainAsked | PeerAsked | RefreshAsked, at_s: float) -> Step:
+    match event:
+        case DrainAsked():
+            return _look(replace(state, draining=event.on))
+        case PeerAsked():
+            shut = state.shut - {event.peer} if event.up else state.shut | {event.peer}
+            after, commands = _owing(replace(state, shut=shut), at_s)
+            return _look(after, *commands)
+        case RefreshAsked():
+            after, asked = _ask_refresh(state, [event.peer], at_s)
+            return _look(after, *_speech(asked))
+        case _:
+            assert_never(event)
+
+
 def _look(state: State, *commands: Command) -> Step:
     """Ask for an observation unless one is on its way."""
     if state.intent is None or state.looking:
@@ -284,20 +310,36 @@ def _look(state: State, *commands: Command) -> Step:
 
 
 def _intent_loaded(state: State, intent: Intent, at_s: float) -> Step:
-    config = speaker_config(intent, state.node)
-    node = intent.node(state.node)
+    after, commands = _owing(replace(state, intent=intent, problems=()), at_s, first=state.intent is None)
+    return _look(after, *commands)
+
+
+def _owing(state: State, at_s: float, *, first: bool = False, going: bool = True) -> Step:
+    """Owe the sessions that follow from the intent, and for a while those that did before, unless not `going`."""
+    if state.intent is None:
+        return state, ()
+    node = state.intent.node(state.node)
+    owed = leaving.without(speaker_config(state.intent, state.node), state.shut)
+    before = leaving.without(state.config, state.shut) if going else None
+    stays = leaving.begun(before, owed, state.leaving, state.intent, at_s)
+    config = leaving.together(owed, stays)
     peers = [session.peer for session in config.sessions] if config else []
     after = replace(
         state,
-        intent=intent,
-        problems=(),
         config=config,
-        policy=Policy.of(intent, node, config) if node and config else None,
+        leaving=stays,
+        policy=Policy.of(state.intent, node, config) if node and config else None,
         rib=rib.expect(state.rib, peers, at_s, RESTART_TIME_S),
     )
-    if state.intent is None or config != state.config:
-        return _look(replace(after, refused=""), Configure(config))
-    return _look(after)
+    if first or config != state.config:
+        return replace(after, refused=""), (Configure(config),)
+    return after, ()
+
+
+def _let_go(state: State, at_s: float) -> Step:
+    """Sessions that are leaving go once the rest tells all that they told."""
+    state = replace(state, leaving=leaving.watched(state.leaving, state.rib, at_s))
+    return _owing(state, at_s, going=False) if leaving.over(state.leaving, at_s) else (state, ())
 
 
 def _attached(state: State, event: bgp.SpeakerAttached, at_s: float) -> Step:
@@ -381,6 +423,7 @@ def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
     again = rib.to_ask_again(state.rib, at_s) if state.attached else ()
     state = replace(state, observed=dataplane, looking=False, rib=_expired(state, at_s))
     state, asked = _ask_refresh(state, again, at_s)
+    state, configure = _let_go(state, at_s)
     node = state.intent.node(state.node) if state.intent else None
     if state.intent is None or node is None:
         return state, _speech(asked)
@@ -391,7 +434,7 @@ def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
     # Told after it is installed: who hears of a route may use it at once.
     state, told = _tell(state, at_s)
     state, closing = _close_difference(state, at_s)
-    return state, (*closing, *_speech((*asked, *told)))
+    return state, (*closing, *_speech((*asked, *told)), *configure)
 
 
 def _judged(state: State, desired: Desired, todo: Plan, at_s: float) -> State:
@@ -423,7 +466,9 @@ def _close_difference(state: State, at_s: float) -> Step:
 
 
 def _next_wake_s(state: State, at_s: float) -> float:
-    waits_s = (rib.next_expiry_s(state.rib), telling.next_due_s(state.told)) if _can_hear(state) else ()
+    waits_s = [state.leaving.due_s]
+    if _can_hear(state):
+        waits_s += [rib.next_expiry_s(state.rib), telling.next_due_s(state.told)]
     return min([at_s + SWEEP_S, *(wait_s for wait_s in waits_s if wait_s is not None)])
 
 
