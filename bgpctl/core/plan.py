@@ -6,13 +6,25 @@ Refuses to know: how an operation is carried out, whether it succeeded, why some
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 from bgpctl.core.effects import Op, Put, Refused, Remove, after, link_of_sysctl
 from bgpctl.core.fabric import Desired
-from bgpctl.core.model import DATAPLANE_FIELDS, PROTOCOL, Dataplane, Link, NextHop, Route, Thing, Vxlan, key_of
+from bgpctl.core.model import (
+    DATAPLANE_FIELDS,
+    PROTOCOL,
+    Dataplane,
+    Key,
+    Link,
+    NextHop,
+    NextHopGroup,
+    Route,
+    Thing,
+    Vxlan,
+    key_of,
+)
 from bgpctl.core.why import Because, Lack, Missing, Why
 
 ADD_ORDER: Final = DATAPLANE_FIELDS
@@ -56,6 +68,7 @@ def owned(dataplane: Dataplane) -> Dataplane:
         fdb=frozenset(entry for entry in dataplane.fdb if entry.link in names),
         neighbours=frozenset(neighbour for neighbour in dataplane.neighbours if neighbour.link in names),
         next_hops=frozenset(next_hop for next_hop in dataplane.next_hops if next_hop.protocol == PROTOCOL),
+        groups=frozenset(group for group in dataplane.groups if group.protocol == PROTOCOL),
         routes=frozenset(route for route in dataplane.routes if route.protocol == PROTOCOL),
     )
 
@@ -67,8 +80,9 @@ def cleanup(observed: Dataplane) -> tuple[Op, ...]:
 
 def _without_blocked(wanted: Dataplane, observed: Dataplane) -> tuple[Dataplane, tuple[Missing, ...]]:
     """Routes and next hops can be replaced by anyone who knows their key, so a stranger's key is left alone."""
-    strangers: Iterable[NextHop | Route] = [
+    strangers: Iterable[NextHop | NextHopGroup | Route] = [
         *(next_hop for next_hop in observed.next_hops if next_hop.protocol != PROTOCOL),
+        *(group for group in observed.groups if group.protocol != PROTOCOL),
         *(route for route in observed.routes if route.protocol != PROTOCOL),
     ]
     taken = {key_of(thing): thing.protocol for thing in strangers}
@@ -76,6 +90,8 @@ def _without_blocked(wanted: Dataplane, observed: Dataplane) -> tuple[Dataplane,
     links = {link.name for link in wanted.links if _is_strangers(link, wanted, observed)}
     hops |= {next_hop for next_hop in wanted.next_hops if next_hop.link in links}
     ids = {next_hop.id for next_hop in hops}
+    groups = frozenset(_usable_groups(wanted, ids, taken.keys()))
+    ids |= {group.id for group in wanted.groups} - {group.id for group in groups}
     routes = {route for route in wanted.routes if route.next_hop in ids or key_of(route) in taken}
     if not hops and not routes and not links:
         return wanted, ()
@@ -89,8 +105,21 @@ def _without_blocked(wanted: Dataplane, observed: Dataplane) -> tuple[Dataplane,
         Missing(Lack.KEY_TAKEN, str(route.prefix), f"protocol {taken.get(key_of(route), 'of its next hop')}")
         for route in sorted(routes, key=lambda route: route.prefix)
     ]
-    left = replace(_without_links(wanted, links), next_hops=wanted.next_hops - hops, routes=wanted.routes - routes)
+    left = replace(
+        _without_links(wanted, links),
+        next_hops=wanted.next_hops - hops,
+        groups=groups,
+        routes=wanted.routes - routes,
+    )
     return left, tuple(facts)
+
+
+def _usable_groups(wanted: Dataplane, blocked: Container[int], taken: Container[Key]) -> Iterator[NextHopGroup]:
+    """The wanted groups without the members that cannot be had, as far as any is left."""
+    for group in wanted.groups:
+        members = tuple(member for member in group.members if member not in blocked)
+        if members and key_of(group) not in taken:
+            yield group._replace(members=members)
 
 
 def _is_strangers(wanted: Link, plane: Dataplane, observed: Dataplane) -> bool:

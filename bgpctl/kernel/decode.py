@@ -22,6 +22,7 @@ from bgpctl.core.model import (
     Mac,
     Neighbour,
     NextHop,
+    NextHopGroup,
     Plain,
     Prefix,
     Route,
@@ -32,6 +33,7 @@ from bgpctl.core.model import (
 from bgpctl.kernel.encode import (
     AF_BRIDGE,
     FAMILY,
+    GROUP_ENTRY,
     IFADDRMSG,
     IFINFOMSG,
     LOCAL_TABLE,
@@ -39,6 +41,7 @@ from bgpctl.kernel.encode import (
     NDA_LLADDR,
     NDMSG,
     NHA_GATEWAY,
+    NHA_GROUP,
     NHA_ID,
     NHA_OIF,
     NHMSG,
@@ -209,6 +212,16 @@ def next_hop(message: Message, names: Names) -> NextHop | None:
     gateway = found.get(NHA_GATEWAY)
     onlink = bool(flags & RTNH_F_ONLINK)
     return NextHop(_u32(found[NHA_ID]), names[index], _address(gateway) if gateway else None, onlink, protocol)
+
+
+def group(message: Message, _: Names) -> NextHopGroup | None:
+    """A group of next-hop objects; how much each member gets is not looked at."""
+    _, _, protocol, _ = NHMSG.unpack_from(message.body)
+    found = attributes(message.body, NHMSG.size)
+    if NHA_GROUP not in found:
+        return None
+    members = (entry[0] for entry in GROUP_ENTRY.iter_unpack(found[NHA_GROUP]))
+    return NextHopGroup(_u32(found[NHA_ID]), tuple(sorted(members)), protocol)
 
 
 def route(message: Message, names: Names) -> Route | None:

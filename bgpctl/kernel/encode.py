@@ -10,10 +10,10 @@ import socket
 import struct
 from typing import Final, TypeAlias, assert_never
 
-from bgpctl.core.model import Address, FdbEntry, Mac, Neighbour, NextHop, Prefix, Route, RouteType
+from bgpctl.core.model import Address, FdbEntry, Mac, Neighbour, NextHop, NextHopGroup, Prefix, Route, RouteType
 from bgpctl.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, Request, attribute
 
-Batched: TypeAlias = FdbEntry | Neighbour | NextHop | Route
+Batched: TypeAlias = FdbEntry | Neighbour | NextHop | NextHopGroup | Route
 """The objects that come in numbers."""
 
 RTM_NEWLINK: Final = 16
@@ -42,6 +42,7 @@ RTA_NH_ID: Final = 30
 NDA_DST: Final = 1
 NDA_LLADDR: Final = 2
 NHA_ID: Final = 1
+NHA_GROUP: Final = 2
 NHA_OIF: Final = 5
 NHA_GATEWAY: Final = 6
 
@@ -65,6 +66,8 @@ NDMSG: Final = struct.Struct("=BxxxiHBB")
 """family, interface index, state, flags, type"""
 NHMSG: Final = struct.Struct("=BBBxI")
 """family, scope, protocol, flags"""
+GROUP_ENTRY: Final = struct.Struct("=IBBH")
+"""struct nexthop_grp: id, weight less one, two reserved"""
 _U32: Final = struct.Struct("=HHI")
 
 FAMILY: Final = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
@@ -78,6 +81,8 @@ def put(thing: Batched, link_index: int) -> Request:
             return Request(RTM_NEWROUTE, _PUT, _route(thing, link_index))
         case NextHop():
             return Request(RTM_NEWNEXTHOP, _PUT, _next_hop(thing, link_index))
+        case NextHopGroup():
+            return Request(RTM_NEWNEXTHOP, _PUT, _group(thing))
         case Neighbour():
             body = NDMSG.pack(FAMILY[thing.address.version], link_index, NUD_PERMANENT, 0, 0)
             lladdr = attribute(NDA_LLADDR, _mac(thing.mac))
@@ -96,7 +101,7 @@ def remove(thing: Batched, link_index: int) -> Request:
         case Route():
             # Scope and type as wildcards: the key does not contain them.
             return Request(RTM_DELROUTE, 0, _route_key(thing, scope=_RT_SCOPE_NOWHERE, kind=0))
-        case NextHop():
+        case NextHop() | NextHopGroup():
             return Request(RTM_DELNEXTHOP, 0, NHMSG.pack(0, 0, 0, 0) + _U32.pack(8, NHA_ID, thing.id))
         case Neighbour():
             body = NDMSG.pack(FAMILY[thing.address.version], link_index, 0, 0, 0)
@@ -142,6 +147,11 @@ def _next_hop(next_hop: NextHop, link_index: int) -> bytes:
     header = NHMSG.pack(family, 0, next_hop.protocol, RTNH_F_ONLINK if next_hop.onlink else 0)
     numbers = _U32.pack(8, NHA_ID, next_hop.id) + _U32.pack(8, NHA_OIF, link_index)
     return header + numbers + (attribute(NHA_GATEWAY, next_hop.gateway.packed) if next_hop.gateway else b"")
+
+
+def _group(group: NextHopGroup) -> bytes:
+    entries = b"".join(GROUP_ENTRY.pack(member, 0, 0, 0) for member in group.members)
+    return NHMSG.pack(0, 0, group.protocol, 0) + _U32.pack(8, NHA_ID, group.id) + attribute(NHA_GROUP, entries)
 
 
 def _network(prefix: Prefix) -> bytes:

@@ -23,9 +23,11 @@ from bgpctl.core.model import (
     Ipip,
     Link,
     LinkAddress,
+    LinkKind,
     Masquerade,
     Neighbour,
     NextHop,
+    NextHopGroup,
     Plain,
     Route,
     Sysctl,
@@ -60,6 +62,11 @@ class _Scene:
         if name not in self.indexes:
             raise OSError(errno.ENODEV, f"no link {name}")
         return self.indexes[name]
+
+    def kind(self, name: str) -> LinkKind:
+        """Raises OSError ENODEV if there is no such link."""
+        self.index(name)
+        return self.links[name].kind
 
     @property
     def names(self) -> Mapping[int, str]:
@@ -130,6 +137,7 @@ class LinuxKernel(Kernel):
             fdb=_read(fdb, names, decode.fdb_entry),
             neighbours=_read(neighbours, names, decode.neighbour),
             next_hops=_read(next_hops, names, decode.next_hop),
+            groups=_read(next_hops, names, decode.group),
             routes=_read(self._dump_routes(), names, decode.route),
         )
 
@@ -244,7 +252,7 @@ class LinuxKernel(Kernel):
             case Sysctl():
                 self._named_sysctls |= {thing.name}
                 sysctl.write(thing)
-            case FdbEntry() | Neighbour() | NextHop() | Route():
+            case FdbEntry() | Neighbour() | NextHop() | NextHopGroup() | Route():
                 raise AssertionError(f"{thing} goes by batch")
             case _:
                 assert_never(thing)
@@ -263,7 +271,7 @@ class LinuxKernel(Kernel):
                 masquerade.remove()
             case Sysctl():
                 self._named_sysctls -= {thing.name}  # a value cannot be absent; it can be of no interest
-            case FdbEntry() | Neighbour() | NextHop() | Route():
+            case FdbEntry() | Neighbour() | NextHop() | NextHopGroup() | Route():
                 raise AssertionError(f"{thing} goes by batch")
             case _:
                 assert_never(thing)
@@ -297,14 +305,15 @@ def _request(op: Op, scene: _Scene) -> Request:
     thing = op.thing
     if not isinstance(thing, Batched):
         raise TypeError(thing)
+    if isinstance(thing, FdbEntry) and not isinstance(scene.kind(thing.link), Vxlan):
+        # Any other device would take the MAC for one of its own to receive.
+        code = errno.EOPNOTSUPP if isinstance(op, Put) else errno.ENOENT
+        raise OSError(code, f"{thing.link} is no VXLAN device")
     if isinstance(op, Remove):
         # A next-hop object is removed by number and a route by its key: no link is needed for either.
         return encode.remove(thing, scene.index(thing.link) if isinstance(thing, FdbEntry | Neighbour) else 0)
-    index = scene.index(thing.link) if thing.link is not None else 0
-    if isinstance(thing, FdbEntry) and not isinstance(scene.links[thing.link].kind, Vxlan):
-        # Any other device would take the MAC for one of its own to receive.
-        raise OSError(errno.EOPNOTSUPP, f"{thing.link} is no VXLAN device")
-    return encode.put(thing, index)
+    name = None if isinstance(thing, NextHopGroup) else thing.link
+    return encode.put(thing, scene.index(name) if name is not None else 0)
 
 
 def _failures(op: Op, error: OSError) -> Iterator[Failure]:

@@ -87,17 +87,20 @@ def test_a_prefix_wanted_before_and_after_is_never_missing_in_between(
 def _some_of(dataplane: Dataplane, data: st.DataObject) -> Dataplane:
     """An earlier wish: some routes fewer, the next hops of the others pointing elsewhere."""
     routes = data.draw(st.sets(st.sampled_from(sorted(dataplane.routes)))) if dataplane.routes else set()
-    used = {route.next_hop for route in routes}
+    named = {route.next_hop for route in routes}
+    groups = {group for group in dataplane.groups if group.id in named}
+    used = named.union(*(group.members for group in groups))
     hops = {
         hop._replace(gateway=hop.gateway, onlink=data.draw(st.booleans()))
         for hop in dataplane.next_hops
         if hop.id in used
     }
-    return replace(dataplane, routes=frozenset(routes), next_hops=frozenset(hops))
+    return replace(dataplane, routes=frozenset(routes), groups=frozenset(groups), next_hops=frozenset(hops))
 
 
 def _reachable(dataplane: Dataplane) -> set[object]:
     hops = {hop.id for hop in dataplane.next_hops}
+    hops |= {group.id for group in dataplane.groups if hops.intersection(group.members)}
     return {r.prefix for r in dataplane.routes if r.protocol == PROTOCOL and (not r.next_hop or r.next_hop in hops)}
 
 
@@ -139,6 +142,9 @@ def test_routes_through_a_tunnel_name_a_device_of_their_encapsulation(moment: tu
     for route in desired.dataplane.routes:
         if route.type is RouteType.UNICAST:
             why = desired.why[key_of(route)]
-            kind = kinds.get(hops[route.next_hop].link)
+            hop = hops.get(route.next_hop)
+            if hop is None:
+                continue  # a group, of which each member may have its own
+            kind = kinds.get(hop.link)
             assert why.encapsulation is not None
             assert {"ipip": Ipip, "vxlan": Vxlan, "direct": type(None)}[why.encapsulation.value] is type(kind)
