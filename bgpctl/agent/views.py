@@ -14,7 +14,20 @@ from bgpctl.core.cluster import Encapsulation, Node
 from bgpctl.core.fabric import encapsulation_to, ipip, vxlan
 from bgpctl.core.fabric.facts import underlay_of
 from bgpctl.core.loop import Phase, State, missing, peers_down, selection
-from bgpctl.core.model import PROTOCOL, Address, Dataplane, Ipip, Link, NextHop, Prefix, Route, RouteType, Vxlan, key_of
+from bgpctl.core.model import (
+    PROTOCOL,
+    Address,
+    Dataplane,
+    Ipip,
+    Link,
+    NextHop,
+    Prefix,
+    Route,
+    RouteType,
+    Traffic,
+    Vxlan,
+    key_of,
+)
 from bgpctl.core.rib import Heard
 
 Json: TypeAlias = dict[str, Any]
@@ -22,12 +35,22 @@ View: TypeAlias = Callable[["Snapshot"], Json]
 
 
 class Snapshot:
-    """One state with what a view needs beside it: the time, of the state's own clock, and the query."""
+    """
+    One state with what a view needs beside it: the time, of the state's own clock, the query, and a way to ask what
+    has gone through each link.
+    """
 
-    def __init__(self, state: State, now_s: float, query: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        state: State,
+        now_s: float,
+        query: Mapping[str, str],
+        traffic: Callable[[], Mapping[str, Traffic]] = dict,
+    ) -> None:
         self.state = state
         self.now_s = now_s
         self.query = query
+        self.traffic = traffic
         self.observed = state.observed or Dataplane()
         self.node: Node | None = state.intent.node(state.node) if state.intent else None
 
@@ -198,8 +221,14 @@ def rib(snapshot: Snapshot) -> Json:
 
 
 def tunnels(snapshot: Snapshot) -> Json:
-    """The tunnel devices and the remotes reached through them."""
-    return {"tunnels": _tunnels(snapshot)}
+    """The tunnel devices, the remotes reached through them, and what has gone through."""
+    counted = snapshot.traffic()
+    return {
+        "tunnels": [
+            {**row, "traffic": counted[row["name"]]._asdict() if row["name"] in counted else None}
+            for row in _tunnels(snapshot)
+        ]
+    }
 
 
 def _tunnels(snapshot: Snapshot) -> list[Json]:

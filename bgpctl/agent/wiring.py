@@ -21,7 +21,9 @@ from bgpctl.agent import views
 from bgpctl.agent.api import Answer, Api
 from bgpctl.agent.runner import Doors, Runner
 from bgpctl.core.effects import Failure, Op
+from bgpctl.core.model import Traffic
 from bgpctl.core.plan import cleanup as removal_of_ours
+from bgpctl.kernel import traffic
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.ports import Unavailable
 from bgpctl.speaker.exabgp import ExabgpSpeaker
@@ -88,9 +90,17 @@ def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str) -> No
 
 def _answer(runner: Runner, clock: MonotonicClock) -> Answer:
     def answer(view: str, query: Mapping[str, str]) -> dict[str, Any]:
-        return views.answer(view, views.Snapshot(runner.state, clock.now_s(), query))
+        return views.answer(view, views.Snapshot(runner.state, clock.now_s(), query, _traffic))
 
     return answer
+
+
+def _traffic() -> Mapping[str, Traffic]:
+    try:
+        return traffic.read()
+    except (OSError, Unavailable) as error:
+        log.warning("traffic cannot be counted", extra={"facts": {"error": str(error)}})
+        return {}
 
 
 def clean_up(run_dir: Path) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:

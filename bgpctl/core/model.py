@@ -208,6 +208,20 @@ class Decap(NamedTuple):
     sources: tuple[Address, ...]
 
 
+class Traffic(NamedTuple):
+    """
+    What has gone through a tunnel device, inner packets, since it or its programs were made; no object of the kernel.
+
+    `refused_packets` came from sources that are not known; None where nobody is refused or it cannot be counted.
+    """
+
+    received_packets: int
+    received_bytes: int
+    sent_packets: int
+    sent_bytes: int
+    refused_packets: int | None = None
+
+
 class Masquerade(NamedTuple):
     """
     Packets from `sources` to anywhere outside `inside` leave with this node's own address (natOutgoing).
