@@ -315,6 +315,8 @@ Key: TypeAlias = tuple[object, ...]
 def key_of(thing: Thing) -> Key:
     """What the kernel tells two objects of one kind apart by; the first item names the kind."""
     match thing:
+        case Route():  # first, because there are most of them
+            return ("route", thing.table, thing.prefix, thing.metric)
         case Sysctl():
             return ("sysctl", thing.name)
         case Link():
@@ -331,8 +333,6 @@ def key_of(thing: Thing) -> Key:
             return ("neighbour", thing.link, thing.address)
         case NextHop() | NextHopGroup():
             return ("next-hop", thing.id)
-        case Route():
-            return ("route", thing.table, thing.prefix, thing.metric)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.hints import hint
 from bgpctl.kernel.ipip import IpipDriver
 from bgpctl.kernel.links import Links, is_move, keep_link_local_away, list_links, mending, vxlan_creation, vxlan_move
-from bgpctl.kernel.netlink import Message, Netlink, Request
+from bgpctl.kernel.netlink import Netlink, Request
 from bgpctl.kernel.watch import Watch
 from bgpctl.ports import Kernel, Unavailable
 
@@ -141,7 +141,7 @@ class LinuxKernel(Kernel):
             routes=_read(self._dump_routes(), names, decode.route),
         )
 
-    def _dump_routes(self) -> Iterator[Message]:
+    def _dump_routes(self) -> Iterator[bytes]:
         # One family at a time: AF_UNSPEC would add MPLS labels and multicast forwarding entries.
         for family in encode.FAMILY.values():
             yield from self._netlink.dump(encode.RTM_GETROUTE, encode.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
@@ -295,9 +295,9 @@ class LinuxKernel(Kernel):
 
 
 def _read(
-    dumped: Iterable[Message], names: Mapping[int, str], decoded: Callable[[Message, Mapping[int, str]], T | None]
+    dumped: Iterable[bytes], names: Mapping[int, str], decoded: Callable[[bytes, Mapping[int, str]], T | None]
 ) -> frozenset[T]:
-    return frozenset(thing for message in dumped if (thing := decoded(message, names)) is not None)
+    return frozenset(thing for body in dumped if (thing := decoded(body, names)) is not None)
 
 
 def _request(op: Op, scene: _Scene) -> Request:
