@@ -247,10 +247,15 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The best path of one prefix and, for each other one, where it lost."""
+    """
+    The best path of one prefix and, for each other one, where it lost.
+
+    `also` are the paths that are as good as the best one and are to be used beside it (ECMP).
+    """
 
     best: Candidate
     lost: tuple[tuple[Candidate, Lost], ...] = ()
+    also: tuple[Candidate, ...] = ()
 
 
 _ORIGINS: Final = {"igp": 0, "egp": 1, "incomplete": 2}

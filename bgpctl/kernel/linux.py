@@ -23,9 +23,11 @@ from bgpctl.core.model import (
     Ipip,
     Link,
     LinkAddress,
+    LinkKind,
     Masquerade,
     Neighbour,
     NextHop,
+    NextHopGroup,
     Plain,
     Route,
     Sysctl,
@@ -37,7 +39,7 @@ from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.hints import hint
 from bgpctl.kernel.ipip import IpipDriver
 from bgpctl.kernel.links import Links, is_move, keep_link_local_away, list_links, mending, vxlan_creation, vxlan_move
-from bgpctl.kernel.netlink import Message, Netlink, Request
+from bgpctl.kernel.netlink import Netlink, Request
 from bgpctl.kernel.watch import Watch
 from bgpctl.ports import Kernel, Unavailable
 
@@ -60,6 +62,11 @@ class _Scene:
         if name not in self.indexes:
             raise OSError(errno.ENODEV, f"no link {name}")
         return self.indexes[name]
+
+    def kind(self, name: str) -> LinkKind:
+        """Raises OSError ENODEV if there is no such link."""
+        self.index(name)
+        return self.links[name].kind
 
     @property
     def names(self) -> Mapping[int, str]:
@@ -130,10 +137,11 @@ class LinuxKernel(Kernel):
             fdb=_read(fdb, names, decode.fdb_entry),
             neighbours=_read(neighbours, names, decode.neighbour),
             next_hops=_read(next_hops, names, decode.next_hop),
+            groups=_read(next_hops, names, decode.group),
             routes=_read(self._dump_routes(), names, decode.route),
         )
 
-    def _dump_routes(self) -> Iterator[Message]:
+    def _dump_routes(self) -> Iterator[bytes]:
         # One family at a time: AF_UNSPEC would add MPLS labels and multicast forwarding entries.
         for family in encode.FAMILY.values():
             yield from self._netlink.dump(encode.RTM_GETROUTE, encode.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
@@ -244,7 +252,7 @@ class LinuxKernel(Kernel):
             case Sysctl():
                 self._named_sysctls |= {thing.name}
                 sysctl.write(thing)
-            case FdbEntry() | Neighbour() | NextHop() | Route():
+            case FdbEntry() | Neighbour() | NextHop() | NextHopGroup() | Route():
                 raise AssertionError(f"{thing} goes by batch")
             case _:
                 assert_never(thing)
@@ -263,7 +271,7 @@ class LinuxKernel(Kernel):
                 masquerade.remove()
             case Sysctl():
                 self._named_sysctls -= {thing.name}  # a value cannot be absent; it can be of no interest
-            case FdbEntry() | Neighbour() | NextHop() | Route():
+            case FdbEntry() | Neighbour() | NextHop() | NextHopGroup() | Route():
                 raise AssertionError(f"{thing} goes by batch")
             case _:
                 assert_never(thing)
@@ -287,9 +295,9 @@ class LinuxKernel(Kernel):
 
 
 def _read(
-    dumped: Iterable[Message], names: Mapping[int, str], decoded: Callable[[Message, Mapping[int, str]], T | None]
+    dumped: Iterable[bytes], names: Mapping[int, str], decoded: Callable[[bytes, Mapping[int, str]], T | None]
 ) -> frozenset[T]:
-    return frozenset(thing for message in dumped if (thing := decoded(message, names)) is not None)
+    return frozenset(thing for body in dumped if (thing := decoded(body, names)) is not None)
 
 
 def _request(op: Op, scene: _Scene) -> Request:
@@ -297,14 +305,15 @@ def _request(op: Op, scene: _Scene) -> Request:
     thing = op.thing
     if not isinstance(thing, Batched):
         raise TypeError(thing)
+    if isinstance(thing, FdbEntry) and not isinstance(scene.kind(thing.link), Vxlan):
+        # Any other device would take the MAC for one of its own to receive.
+        code = errno.EOPNOTSUPP if isinstance(op, Put) else errno.ENOENT
+        raise OSError(code, f"{thing.link} is no VXLAN device")
     if isinstance(op, Remove):
         # A next-hop object is removed by number and a route by its key: no link is needed for either.
         return encode.remove(thing, scene.index(thing.link) if isinstance(thing, FdbEntry | Neighbour) else 0)
-    index = scene.index(thing.link) if thing.link is not None else 0
-    if isinstance(thing, FdbEntry) and not isinstance(scene.links[thing.link].kind, Vxlan):
-        # Any other device would take the MAC for one of its own to receive.
-        raise OSError(errno.EOPNOTSUPP, f"{thing.link} is no VXLAN device")
-    return encode.put(thing, index)
+    name = None if isinstance(thing, NextHopGroup) else thing.link
+    return encode.put(thing, scene.index(name) if name is not None else 0)
 
 
 def _failures(op: Op, error: OSError) -> Iterator[Failure]:

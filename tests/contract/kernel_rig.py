@@ -28,6 +28,7 @@ from bgpctl.core.model import (
     Mac,
     Neighbour,
     NextHop,
+    NextHopGroup,
     Plain,
     Prefix,
     Route,
@@ -61,6 +62,9 @@ ROUTE6: Final = Route(Prefix.parse("fd00:244:2::/64"), next_hop=HOP6.id)
 STACK: Final = (VXLAN, ADDRESS, ADDRESS6, FDB, NEIGHBOUR, NEIGHBOUR6, HOP, HOP6, ROUTE, ROUTE6)
 """Everything that VXLAN to one other node needs, in the order of addition."""
 
+
+GROUP: Final = NextHopGroup(0x43000001, (HOP.id, DIRECT.id))
+GROUP_ROUTE: Final = Route(Prefix.parse("10.244.5.0/26"), next_hop=GROUP.id)
 
 TUNNEL: Final = Link("tunl0", Ipip(), 1480)
 TUNNEL_ADDRESS: Final = LinkAddress("tunl0", InterfaceAddress.parse("10.245.1.0/32"))

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.effects import Op, Put, Refused, Remove, after
+from bgpctl.core.effects import Remove
 from bgpctl.core.model import (
     Address,
-    Dataplane,
     FdbEntry,
     InterfaceAddress,
     LinkAddress,
@@ -37,6 +35,8 @@ from tests.contract.kernel_rig import (
     DIRECT,
     ETH0,
     FDB,
+    GROUP,
+    GROUP_ROUTE,
     HOP,
     HOP6,
     KIND,
@@ -47,9 +47,7 @@ from tests.contract.kernel_rig import (
     ROUTE6,
     STACK,
     TUNNEL,
-    TUNNEL_ADDRESS,
     TUNNEL_HOP,
-    TUNNEL_ROUTE,
     TUNNEL_STACK,
     VXLAN,
     Bell,
@@ -252,6 +250,49 @@ def test_a_removed_next_hop_takes_its_routes_along(rig: Rig) -> None:
     assert missing(rig.kernel, *STACK, BLOCK) == {HOP, ROUTE}
 
 
+def test_a_group_is_observed_as_it_was_put_and_replaced_in_place(rig: Rig) -> None:
+    put(rig.kernel, *STACK, DIRECT, *TUNNEL_STACK, GROUP, GROUP_ROUTE)
+    assert missing(rig.kernel, GROUP, GROUP_ROUTE) == set()
+    other = GROUP._replace(members=(DIRECT.id, TUNNEL_HOP.id))
+    put(rig.kernel, other)
+    assert missing(rig.kernel, GROUP, other, GROUP_ROUTE) == {GROUP}
+
+
+def test_a_member_that_goes_leaves_its_group_and_the_last_takes_it_along(rig: Rig) -> None:
+    put(rig.kernel, *STACK, DIRECT, GROUP, GROUP_ROUTE)
+    remove(rig.kernel, HOP)
+    left = GROUP._replace(members=(DIRECT.id,))
+    assert missing(rig.kernel, left, GROUP_ROUTE) == set()
+    remove(rig.kernel, DIRECT)
+    assert missing(rig.kernel, left, GROUP_ROUTE) == {left, GROUP_ROUTE}
+
+
+def test_a_removed_group_takes_its_routes_along_and_leaves_its_members(rig: Rig) -> None:
+    put(rig.kernel, *STACK, DIRECT, GROUP, GROUP_ROUTE)
+    remove(rig.kernel, GROUP)
+    assert missing(rig.kernel, *STACK, DIRECT, GROUP, GROUP_ROUTE) == {GROUP, GROUP_ROUTE}
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        GROUP._replace(members=()),
+        GROUP._replace(members=(HOP.id, HOP.id)),
+        GROUP._replace(members=(HOP.id, 99)),
+        GROUP._replace(id=HOP.id),
+        GROUP._replace(id=GROUP.id + 1, members=(GROUP.id,)),
+        HOP._replace(id=GROUP.id),
+        Route(ROUTE6.prefix, next_hop=GROUP.id),
+        Route(ROUTE6.prefix, next_hop=HOP.id),
+        DIRECT._replace(id=HOP6.id),
+    ],
+)
+def test_impossible_groups_and_next_hops_of_the_wrong_family_are_refused(rig: Rig, thing: Thing) -> None:
+    put(rig.kernel, *STACK, DIRECT, GROUP, GROUP_ROUTE)
+    assert refusals(rig.kernel.apply(puts(thing))) == [(thing, errno.EINVAL)]
+    assert missing(rig.kernel, *STACK, GROUP, GROUP_ROUTE) == set()
+
+
 def test_strangers_are_seen_and_survive(rig: Rig) -> None:
     neighbour = NEIGHBOUR._replace(link="eth0", address=Address.parse("10.0.0.7"))
     hop = DIRECT._replace(id=7, protocol=4)
@@ -292,49 +333,6 @@ def test_after_close_the_watch_is_silent(rig: Rig) -> None:
     bell.rang_within(0.0)
     rig.stranger(*puts(BLOCK))
     assert not bell.rang_within(0.2)
-
-
-@pytest.mark.kernel
-@needs_root
-@pytest.mark.parametrize("seed", range(12))
-def test_the_running_kernel_obeys_the_law_book(linux: LinuxRig, seed: int) -> None:
-    choose = random.Random(seed)
-    expected = linux.kernel.observe()
-    history: list[Op] = []
-    for _ in range(60):
-        op = choose.choice((Put, Put, Remove))(choose.choice(_POOL), NOT_WANTED)
-        history.append(op)
-        expected, codes = _by_the_book(expected, op)
-        assert [failure.errno for failure in linux.kernel.apply((op,))] == codes, history
-        assert _ours(linux.kernel.observe()) == _ours(expected), history
-
-
-_POOL: tuple[Thing, ...] = (
-    *(VXLAN, VXLAN, replace(VXLAN, mtu_bytes=1400), replace(VXLAN, mac=Mac("66:00:00:00:00:99"))),
-    *(replace(VXLAN, up=False), replace(VXLAN, kind=replace(KIND, local=Address.parse("10.0.0.99")))),
-    *(replace(VXLAN, kind=replace(KIND, vni=Vni(9))), replace(VXLAN, name="vxlan.two")),
-    *(ADDRESS, ADDRESS6, LinkAddress(ADDRESS.link, InterfaceAddress.parse("10.244.1.1/32"))),
-    *(FDB, FDB._replace(remote=Address.parse("10.0.0.99")), FDB._replace(mac=Mac("66:00:00:00:00:03"))),
-    *(NEIGHBOUR, NEIGHBOUR6, NEIGHBOUR._replace(mac=Mac("66:00:00:00:00:99"))),
-    *(HOP, HOP, HOP6, DIRECT, HOP._replace(link="eth0", gateway=DIRECT.gateway, onlink=False)),
-    *(ROUTE, ROUTE6, BLOCK, BLOCK6, ROUTE._replace(next_hop=DIRECT.id), ROUTE._replace(metric=7)),
-    *(TUNNEL, TUNNEL, replace(TUNNEL, up=False), TUNNEL_ADDRESS, DECAP, DECAP._replace(sources=()), TUNNEL_HOP),
-    *(TUNNEL_ROUTE, TUNNEL_HOP._replace(link="vxlan.test")),
-    *(Route(Prefix.parse("10.244.3.0/26"), link="vxlan.test"), Route(Prefix.parse("fd00:3::/64"), link="vxlan.test")),
-    *(Route(Prefix.parse("10.244.4.0/26"), gateway=Address.parse("10.0.0.9"), link="eth0"),),
-    *(Route(ROUTE.prefix, RouteType.BLACKHOLE), BLOCK._replace(type=RouteType.UNICAST, next_hop=HOP.id)),
-)
-
-
-def _by_the_book(dataplane: Dataplane, op: Op) -> tuple[Dataplane, list[int]]:
-    try:
-        return after(dataplane, op), []
-    except Refused as refused:
-        return dataplane, [refused.errno]
-
-
-def _ours(dataplane: Dataplane) -> set[Thing]:
-    return {thing for thing in owned(dataplane) if not isinstance(thing, Sysctl)}
 
 
 @pytest.mark.kernel

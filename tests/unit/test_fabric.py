@@ -24,8 +24,9 @@ from bgpctl.core.model import (
     vtep_mac,
 )
 from bgpctl.core.plan import plan
+from bgpctl.core.rib import Candidate, Choice, Received
 from bgpctl.core.why import Hold, Lack
-from tests.cluster import bare_kernel, learned_from_all, member, node, two_racks
+from tests.cluster import bare_kernel, learned_from_all, member, node, path, two_racks
 
 
 def derived(intent: Intent, name: str = "a1", observed: Dataplane | None = None) -> Desired:
@@ -274,6 +275,32 @@ def test_the_way_to_a_remote_is_found_through_another_programs_next_hop_object()
 def test_every_wanted_object_has_a_reason() -> None:
     desired = derived(two_racks(ipip=Mode.CROSS_SUBNET))
     assert len(desired.why) == len(list(desired.dataplane))
+
+
+def ecmp(intent: Intent, prefix: str, *owners: str) -> Desired:
+    """a1's wishes when all `owners` announce the prefix and the paths are equally good."""
+    here = member(intent, "a1")
+    remotes = [member(intent, name).address.address for name in owners]
+    best, *also = (
+        Candidate(peer, intent.asn, internal=True, received=Received(path(prefix, peer), 0)) for peer in remotes
+    )
+    return derive(intent, here, {}, [Choice(best, also=tuple(also))], bare_kernel(here))
+
+
+def test_equal_paths_make_a_group_of_their_next_hops() -> None:
+    desired = ecmp(two_racks(ipip=Mode.CROSS_SUBNET), "10.244.9.0/26", "a2", "b1").dataplane
+    (group,) = desired.groups
+    hops = {hop.id: (str(hop.gateway), hop.link) for hop in desired.next_hops}
+    assert sorted(hops[number] for number in group.members) == [("10.0.0.2", DIRECT), ("10.1.0.3", IPIP)]
+    assert Route(Prefix.parse("10.244.9.0/26"), next_hop=group.id) in desired.routes
+    assert group.id >> 24 == 0x43
+
+
+def test_the_id_of_a_group_depends_on_its_members_alone() -> None:
+    intent = two_racks(ipip=Mode.ALWAYS)
+    one, other = (ecmp(intent, "10.244.9.0/26", *owners).dataplane.groups for owners in (("a2", "b1"), ("b1", "a2")))
+    assert one == other
+    assert one != ecmp(intent, "10.244.9.0/26", "a2", "b2").dataplane.groups
 
 
 def test_next_hop_ids_depend_on_the_slots_alone() -> None:
