@@ -21,8 +21,9 @@ from typing import Any
 from bgpctl.agent import views
 from bgpctl.agent.api import Answer, Api
 from bgpctl.agent.runner import Doors, Runner
-from bgpctl.core.effects import Failure, Op
+from bgpctl.core.effects import Failure, Op, Remove
 from bgpctl.core.model import Traffic
+from bgpctl.core.plan import NOT_WANTED
 from bgpctl.core.plan import cleanup as removal_of_ours
 from bgpctl.kernel import traffic
 from bgpctl.kernel.linux import LinuxKernel
@@ -35,6 +36,7 @@ log = logging.getLogger("bgpctl.agent")
 _YOUNG_OBJECTS = 100_000
 
 SOCKET = "agent.sock"
+_SYSCTLS_BEFORE = "sysctls.json"
 
 
 class MonotonicClock:
@@ -78,10 +80,10 @@ def _alone(run_dir: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str) -> None:
+def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str, *, next_hop_objects: bool) -> None:
     """
     Run the agent of `node` in the foreground until SIGTERM or SIGINT, then leave forwarding and sessions in place.
-    `ipip_driver` is one of `kernel.ipip.DRIVERS`.
+    `ipip_driver` is one of `kernel.ipip.DRIVERS`; without `next_hop_objects` each route has its gateways itself.
 
     Raises:
         AlreadyRunning: another agent holds `run_dir`.
@@ -90,7 +92,10 @@ def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str) -> No
     collect_seldom()
     with _alone(run_dir):
         clock = MonotonicClock()
-        runner = Runner(node, Doors(partial(LinuxKernel, ipip_driver), ExabgpSpeaker(run_dir), FileStore(files), clock))
+        open_kernel = partial(
+            LinuxKernel, ipip_driver, next_hop_objects=next_hop_objects, memory=run_dir / _SYSCTLS_BEFORE
+        )
+        runner = Runner(node, Doors(open_kernel, ExabgpSpeaker(run_dir), FileStore(files), clock))
         api = Api(run_dir / SOCKET, _answer(runner, clock))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runner.stop())
@@ -119,7 +124,8 @@ def _traffic() -> Mapping[str, Traffic]:
 
 def clean_up(run_dir: Path) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
     """
-    End the node's BGP speaker and remove everything that is ours from this network namespace.
+    End the node's BGP speaker, remove everything that is ours from this network namespace, and put back the sysctls
+    that were changed.
 
     Returns:
         What was removed, and what the kernel refused.
@@ -132,9 +138,10 @@ def clean_up(run_dir: Path) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
         speaker = ExabgpSpeaker(run_dir)
         speaker.shutdown()
         speaker.close()
-        kernel = LinuxKernel()
+        kernel = LinuxKernel(memory=run_dir / _SYSCTLS_BEFORE)
         try:
-            ops = removal_of_ours(kernel.observe())
+            restored = (Remove(before, NOT_WANTED) for before in kernel.changed_sysctls())
+            ops = (*removal_of_ours(kernel.observe()), *restored)
             return ops, kernel.apply(ops)
         finally:
             kernel.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Final, TypeAlias, assert_never
 
 from bgpctl.core.model import Address, FdbEntry, Mac, Neighbour, NextHop, NextHopGroup, Prefix, Route, RouteType
@@ -36,6 +37,7 @@ RTA_DST: Final = 1
 RTA_OIF: Final = 4
 RTA_GATEWAY: Final = 5
 RTA_PRIORITY: Final = 6
+RTA_MULTIPATH: Final = 9
 RTA_TABLE: Final = 15
 RTA_VIA: Final = 18
 RTA_NH_ID: Final = 30
@@ -66,6 +68,8 @@ NDMSG: Final = struct.Struct("=BxxxiHBB")
 """family, interface index, state, flags, type"""
 NHMSG: Final = struct.Struct("=BBBxI")
 """family, scope, protocol, flags"""
+RTNEXTHOP: Final = struct.Struct("=HBBi")
+"""length, flags, weight less one, interface index"""
 GROUP_ENTRY: Final = struct.Struct("=IBBH")
 """struct nexthop_grp: id, weight less one, two reserved"""
 _U32: Final = struct.Struct("=HHI")
@@ -121,6 +125,21 @@ def _route(route: Route, link_index: int) -> bytes:
         return key + _U32.pack(8, RTA_NH_ID, route.next_hop)
     way = _U32.pack(8, RTA_OIF, link_index) if link_index else b""
     return key + way + (_gateway(route.prefix, route.gateway) if route.gateway else b"")
+
+
+def put_by_ways(route: Route, ways: Sequence[tuple[NextHop, int]]) -> Request:
+    """Create or replace a route that leads by all of `ways`, at least one, each with the index of its link."""
+    scope = _RT_SCOPE_UNIVERSE if any(hop.gateway for hop, _ in ways) else RT_SCOPE_LINK
+    packed = b"".join(_way(route.prefix, hop, index) for hop, index in ways)
+    return Request(
+        RTM_NEWROUTE, _PUT, _route_key(route, scope=scope, kind=route.type) + attribute(RTA_MULTIPATH, packed)
+    )
+
+
+def _way(prefix: Prefix, hop: NextHop, link_index: int) -> bytes:
+    gateway = _gateway(prefix, hop.gateway) if hop.gateway else b""
+    flags = RTNH_F_ONLINK if hop.onlink and gateway else 0
+    return RTNEXTHOP.pack(RTNEXTHOP.size + len(gateway), flags, 0, link_index) + gateway
 
 
 def _route_key(route: Route, *, scope: int, kind: int) -> bytes:

@@ -76,7 +76,13 @@ TUNNEL_STACK: Final = (TUNNEL, TUNNEL_ADDRESS, DECAP, TUNNEL_HOP, TUNNEL_ROUTE)
 
 
 class Rig(Protocol):
-    """A kernel with a link `eth0` that is not ours, and a stranger who can change things too."""
+    """
+    A kernel with a link `eth0` that is not ours, and a stranger who can change things too.
+
+    Where next-hop objects are pretended, nobody else sees them, and their routes are plain ones with gateways.
+    """
+
+    pretends: bool
 
     @property
     def kernel(self) -> Kernel: ...
@@ -86,6 +92,8 @@ class Rig(Protocol):
 
 
 class FakeRig:
+    pretends = False
+
     def __init__(self) -> None:
         self.kernel = FakeKernel(Dataplane(links=frozenset({ETH0}), addresses=frozenset({NODE})))
 
@@ -94,12 +102,13 @@ class FakeRig:
 
 
 class LinuxRig:
-    """To be made inside a namespace of its own."""
+    """To be made inside a namespace of its own. Without next-hop objects they are pretended."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, next_hop_objects: bool = True) -> None:
         shell(f"link add eth0 address {ETH0.mac} type veth peer name far", "link set eth0 up", "link set far up")
         shell("addr add 10.0.0.1/24 dev eth0")
-        self.kernel = LinuxKernel()
+        self.pretends = not next_hop_objects
+        self.kernel = LinuxKernel(next_hop_objects=next_hop_objects)
 
     def stranger(self, *ops: Op) -> None:
         other = LinuxKernel()

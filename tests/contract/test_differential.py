@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final, TypeAlias
 
 import pytest
 
@@ -38,8 +39,6 @@ from bgpctl.kernel.fake import FakeKernel
 from bgpctl.ports import Kernel
 from tests.contract.conftest import count_operations
 from tests.contract.kernel_rig import DECAP, KIND, TUNNEL, VXLAN, LinuxRig, own_namespace, puts
-
-T = TypeVar("T")
 
 SLOWNESS: Final = float(os.environ.get("BGPCTL_TEST_SLOWNESS", "1"))
 WALKS: Final = int(max(6, 40 / SLOWNESS))
@@ -116,42 +115,65 @@ def route(choose: Choose) -> Thing:
     return bare._replace(prefix=choose.choice(BLOCKS), link="eth0", gateway=choose.choice(REMOTES))
 
 
-KINDS: Final[Sequence[tuple[Callable[[Choose], Thing], int]]] = (
+Kinds: TypeAlias = Sequence[tuple[Callable[[Choose], Thing], int]]
+
+KINDS: Final[Kinds] = (
     *((link, 3), (address, 3), (decap, 2), (fdb, 3), (neighbour, 3)),
     *((next_hop, 12), (group, 6), (route, 12)),
 )
 
 
-def operation(choose: Choose) -> Op:
-    (make,) = choose.choices([make for make, _ in KINDS], [weight for _, weight in KINDS])
+PRETENDED: Final[Kinds] = ((fdb, 1), (neighbour, 1), (decap, 1), (next_hop, 12), (group, 6), (route, 12))
+"""
+Without links and addresses: a plain route falls with the last IPv4 address of its link, one by a next-hop object does
+not.
+"""
+
+
+def operation(choose: Choose, kinds: Kinds) -> Op:
+    (make,) = choose.choices([make for make, _ in kinds], [weight for _, weight in kinds])
     return choose.choice((Put, Put, Put, Put, Remove))(make(choose), NOT_WANTED)
 
 
-@pytest.fixture
-def linux() -> Iterator[Kernel]:
+pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces")]
+
+
+@contextmanager
+def running(*, next_hop_objects: bool) -> Iterator[Kernel]:
     with own_namespace():
-        rig = LinuxRig()
+        rig = LinuxRig(next_hop_objects=next_hop_objects)
         try:
             yield rig.kernel
         finally:
             rig.kernel.close()
 
 
-@pytest.mark.kernel
-@pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces")
 @pytest.mark.parametrize("seed", range(WALKS))
-def test_the_running_kernel_and_the_law_book_never_disagree(
-    linux: Kernel, seed: int, request: pytest.FixtureRequest
-) -> None:
+def test_the_running_kernel_and_the_law_book_never_disagree(seed: int, request: pytest.FixtureRequest) -> None:
     choose = random.Random(seed)
+    ops = (*puts(VXLAN, TUNNEL), *(operation(choose, KINDS) for _ in range(STEPS)))
+    with running(next_hop_objects=True) as linux:
+        walk(linux, ops)
+    count_operations(request.config, len(ops))
+
+
+@pytest.mark.parametrize("seed", range(WALKS // 3))
+def test_pretended_next_hops_and_the_law_book_never_disagree(seed: int) -> None:
+    choose = random.Random(seed)
+    addresses = [LinkAddress(name, ADDRESSES[0]) for name in ("vxlan.test", "tunl0")]
+    with running(next_hop_objects=False) as linux:
+        walk(linux, (*puts(VXLAN, TUNNEL, *addresses), *(operation(choose, PRETENDED) for _ in range(STEPS))))
+
+
+def walk(linux: Kernel, ops: Iterable[Op]) -> None:
+    """Take every step on both."""
     fake = FakeKernel(linux.observe())
     history: list[Op] = []
-    for op in (*puts(VXLAN, TUNNEL), *(operation(choose) for _ in range(STEPS))):
+    for op in ops:
         history.append(op)
         answers = [[failure.errno for failure in kernel.apply((op,))] for kernel in (fake, linux)]
         assert answers[0] == answers[1], told(history)
         assert compared(fake.observe()) == compared(linux.observe()), told(history)
-        count_operations(request.config, 1)
 
 
 def compared(dataplane: Dataplane) -> set[Thing]:

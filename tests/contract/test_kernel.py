@@ -17,6 +17,7 @@ from bgpctl.core.model import (
     InterfaceAddress,
     LinkAddress,
     Mac,
+    NextHop,
     Prefix,
     Route,
     RouteType,
@@ -26,8 +27,10 @@ from bgpctl.core.model import (
     key_of,
 )
 from bgpctl.core.plan import NOT_WANTED, owned
+from bgpctl.kernel.encode import RTM_DELROUTE
 from bgpctl.kernel.linux import LinuxKernel
-from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, open_socket
+from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, Message, messages, open_socket
+from tests.contract.ipip_rig import output
 from tests.contract.kernel_rig import (
     ADDRESS,
     ADDRESS6,
@@ -83,9 +86,22 @@ def linux() -> Iterator[LinuxRig]:
             rig.kernel.close()
 
 
-@pytest.fixture(params=["fake", pytest.param("linux", marks=[pytest.mark.kernel, needs_root])])
+@pytest.fixture
+def gateways() -> Iterator[LinuxRig]:
+    with own_namespace():
+        rig = LinuxRig(next_hop_objects=False)
+        try:
+            yield rig
+        finally:
+            rig.kernel.close()
+
+
+_real = [pytest.mark.kernel, needs_root]
+
+
+@pytest.fixture(params=["fake", pytest.param("linux", marks=_real), pytest.param("gateways", marks=_real)])
 def rig(request: pytest.FixtureRequest) -> Rig:
-    made: Rig = FakeRig() if request.param == "fake" else request.getfixturevalue("linux")
+    made: Rig = FakeRig() if request.param == "fake" else request.getfixturevalue(request.param)
     return made
 
 
@@ -181,7 +197,7 @@ def test_an_equal_link_of_a_stranger_is_adopted(rig: Rig) -> None:
     rig.stranger(*puts(replace(VXLAN, owned=False), *STACK[1:]))
     assert missing(rig.kernel, VXLAN) == {VXLAN}
     put(rig.kernel, VXLAN)
-    assert missing(rig.kernel, *STACK) == set()
+    assert missing(rig.kernel, *STACK) == ({HOP, HOP6, ROUTE, ROUTE6} if rig.pretends else set())
 
 
 def test_another_metric_is_a_second_route(rig: Rig) -> None:
@@ -227,7 +243,8 @@ def test_the_last_ipv4_address_takes_neighbours_and_plain_routes_along(rig: Rig)
     plain = Route(Prefix.parse("10.244.3.0/26"), link="vxlan.test")
     put(rig.kernel, *STACK, plain)
     remove(rig.kernel, ADDRESS)
-    assert missing(rig.kernel, *STACK, plain) == {ADDRESS, NEIGHBOUR, plain}
+    also_plain = {ROUTE} if rig.pretends else set()
+    assert missing(rig.kernel, *STACK, plain) == {ADDRESS, NEIGHBOUR, plain, *also_plain}
 
 
 def test_an_address_replaced_by_adding_first_loses_nothing(rig: Rig) -> None:
@@ -318,6 +335,8 @@ def test_the_watch_tells_of_others_and_not_of_ourselves(rig: Rig) -> None:
 
 @pytest.mark.parametrize("thing", [*STACK[1:], VXLAN, *TUNNEL_STACK[1:], TUNNEL])
 def test_the_watch_tells_of_everything_of_ours_that_somebody_removes(rig: Rig, thing: Thing) -> None:
+    if rig.pretends and isinstance(thing, NextHop):
+        pytest.skip("next-hop objects: they are pretended here, and nobody else can remove them")
     put(rig.kernel, *STACK, *TUNNEL_STACK)
     bell = Bell()
     rig.kernel.watch(bell.ring)
@@ -333,6 +352,51 @@ def test_after_close_the_watch_is_silent(rig: Rig) -> None:
     bell.rang_within(0.0)
     rig.stranger(*puts(BLOCK))
     assert not bell.rang_within(0.2)
+
+
+@pytest.mark.kernel
+@needs_root
+def test_without_next_hop_objects_routes_have_all_their_gateways(gateways: LinuxRig) -> None:
+    put(gateways.kernel, *STACK, DIRECT, GROUP, GROUP_ROUTE)
+    assert output("ip nexthop") == ""
+    assert "10.244.2.0/26 via 10.244.2.0 dev vxlan.test proto 179 metric 1024 onlink" in output("ip route")
+    assert [line.split()[:4] for line in output("ip route").splitlines() if "nexthop" in line] == [
+        ["nexthop", "via", "10.244.2.0", "dev"],
+        ["nexthop", "via", "10.0.0.2", "dev"],
+    ]
+    put(gateways.kernel, GROUP._replace(members=(DIRECT.id,)))
+    assert "10.244.5.0/26 via 10.0.0.2 dev eth0" in output("ip route")
+
+
+@pytest.mark.kernel
+@needs_root
+@pytest.mark.parametrize("before", [True, False], ids=["by next-hop objects", "by gateways"])
+@pytest.mark.usefixtures("linux")
+def test_a_successor_of_the_other_kind_takes_over_without_a_gap(*, before: bool) -> None:
+    routes = (ROUTE, ROUTE6, GROUP_ROUTE)
+    first, second = (LinuxKernel(next_hop_objects=objects) for objects in (before, not before))
+    put(first, *STACK, DIRECT, GROUP, GROUP_ROUTE)
+    first.close()
+    seen = second.observe()
+    assert {route.prefix for route in routes} <= {route.prefix for route in owned(seen).routes}
+    assert missing(second, *routes) == set(routes)
+    with open_socket() as listener:
+        for group in (7, 11):  # RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE
+            listener.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+        put(second, HOP, HOP6, DIRECT, GROUP, *routes)
+        assert RTM_DELROUTE not in {message.type for message in heard(listener)}
+    assert missing(second, *STACK, DIRECT, GROUP, GROUP_ROUTE) == set()
+    assert bool(output("ip nexthop")) is not before
+    second.close()
+
+
+def heard(listener: socket.socket) -> Iterator[Message]:
+    """What has been told until now."""
+    while True:
+        try:
+            yield from messages(listener.recv(1 << 16, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return
 
 
 @pytest.mark.kernel

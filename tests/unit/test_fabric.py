@@ -16,6 +16,7 @@ from bgpctl.core.model import (
     Link,
     LinkAddress,
     NextHop,
+    Plain,
     Prefix,
     Route,
     RouteType,
@@ -275,6 +276,32 @@ def test_the_way_to_a_remote_is_found_through_another_programs_next_hop_object()
 def test_every_wanted_object_has_a_reason() -> None:
     desired = derived(two_racks(ipip=Mode.CROSS_SUBNET))
     assert len(desired.why) == len(list(desired.dataplane))
+
+
+@pytest.mark.parametrize(
+    ("way", "expected"),
+    [
+        (
+            Route(Prefix.parse("10.1.0.0/24"), gateway=Address.parse("10.9.0.254"), link="eth1", metric=0, protocol=4),
+            1400,
+        ),
+        (Route(Prefix.parse("10.1.0.0/24"), link="eth1", metric=5000, protocol=4), 1400),
+        (Route(Prefix.parse("10.1.0.0/25"), next_hop=7, protocol=4), 1400),
+        (Route(Prefix.parse("10.2.0.0/24"), link="eth1", protocol=4), 1500),
+        (Route(Prefix.parse("10.1.0.0/24"), link="eth1", table=100, protocol=4), 1500),
+        (Route(Prefix.parse("10.1.0.0/24"), link="eth1"), 1500),
+    ],
+    ids=["by a gateway", "on link", "by next-hop object", "elsewhere", "in another table", "ours"],
+)
+def test_the_mtu_of_tunnels_is_that_of_the_links_by_which_outer_packets_leave(way: Route, expected: int) -> None:
+    intent = two_racks(ipip=Mode.CROSS_SUBNET)
+    kernel = bare_kernel(member(intent, "a1"))
+    eth1 = Link("eth1", Plain("veth"), 1400, owned=False)
+    hops = frozenset({NextHop(7, "eth1", Address.parse("10.9.0.254"), onlink=False, protocol=4)})
+    kernel = replace(kernel, links=kernel.links | {eth1}, next_hops=hops, routes=kernel.routes | {way})
+    tunnel = derived(intent, observed=kernel).dataplane.link("tunl0")
+    assert tunnel is not None
+    assert tunnel.mtu_bytes == expected - 20
 
 
 def ecmp(intent: Intent, prefix: str, *owners: str) -> Desired:

@@ -15,7 +15,7 @@ from itertools import chain
 from bgpctl.core.cluster import Encapsulation, Intent, Mode, Node, Pool
 from bgpctl.core.fabric import direct, ipip, nat, vxlan
 from bgpctl.core.fabric.desired import Desired, Reach, Reasoned, Slot, gather, group_ids, next_hop_ids
-from bgpctl.core.fabric.facts import Underlay, underlay_of
+from bgpctl.core.fabric.facts import Underlay, outer_mtu_bytes, underlay_of
 from bgpctl.core.model import Address, Dataplane, NextHop, NextHopGroup, Route, RouteType, Sysctl
 from bgpctl.core.rib import Choice
 from bgpctl.core.why import Because, Hold, Lack, Missing, Why, Withheld
@@ -44,6 +44,8 @@ def derive(
         subject = str(node.address.address)
         unknown = Withheld(Hold.FACTS_UNKNOWN, subject)
         return gather(_local(node), [*not_yet, Missing(Lack.UNDERLAY_UNKNOWN, subject)], [*withheld, unknown])
+    remotes = [other.address.address for other in intent.nodes if other != node]
+    carrier = replace(underlay, mtu_bytes=outer_mtu_bytes(observed, node, underlay, remotes))
     found = [*_by_bgp(intent, names, choices), *vxlan.reaches(intent, node)]
     reaches = [item for item in found if isinstance(item, Reach)]
     missing = [item for item in found if isinstance(item, Missing)]
@@ -51,7 +53,7 @@ def derive(
     wanted = chain(
         _local(node),
         nat.masquerade(intent),
-        _tunnels(intent, node, underlay),
+        _tunnels(intent, node, carrier),
         _remote(node, reaches, hops),
     )
     return gather(wanted, [*not_yet, *missing, *unresolved], withheld)
