@@ -59,7 +59,8 @@ class Speaker(Protocol):
     def configure(self, config: SpeakerConfig) -> None:
         """
         Make the speaker run with exactly this configuration, starting it if need be; sessions that stay the same
-        are not disturbed. Returns at once; SpeakerAttached follows when the configuration is in force.
+        are not disturbed. Returns at once; SpeakerAttached follows when the configuration is in force, even if it was
+        before, and SpeakerRefused if it cannot be.
         """
 
     def send(self, commands: Sequence[SpeakerCommand]) -> None:

@@ -18,11 +18,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bgpctl.agent import views
+from bgpctl.agent import asks, views
 from bgpctl.agent.api import Answer, Api
 from bgpctl.agent.runner import Doors, Runner
-from bgpctl.core.effects import Failure, Op
+from bgpctl.agent.snapshot import Snapshot
+from bgpctl.core.effects import Failure, Op, Remove
+from bgpctl.core.model import Traffic
+from bgpctl.core.plan import NOT_WANTED
 from bgpctl.core.plan import cleanup as removal_of_ours
+from bgpctl.kernel import traffic
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.trials import PacketProber
 from bgpctl.ports import Unavailable
@@ -34,6 +38,7 @@ log = logging.getLogger("bgpctl.agent")
 _YOUNG_OBJECTS = 100_000
 
 SOCKET = "agent.sock"
+_SYSCTLS_BEFORE = "sysctls.json"
 
 
 class MonotonicClock:
@@ -77,10 +82,10 @@ def _alone(run_dir: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str) -> None:
+def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str, *, next_hop_objects: bool) -> None:
     """
     Run the agent of `node` in the foreground until SIGTERM or SIGINT, then leave forwarding and sessions in place.
-    `ipip_driver` is one of `kernel.ipip.DRIVERS`.
+    `ipip_driver` is one of `kernel.ipip.DRIVERS`; without `next_hop_objects` each route has its gateways itself.
 
     Raises:
         AlreadyRunning: another agent holds `run_dir`.
@@ -89,11 +94,12 @@ def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str) -> No
     collect_seldom()
     with _alone(run_dir):
         clock = MonotonicClock()
-        runner = Runner(
-            node,
-            Doors(partial(LinuxKernel, ipip_driver), ExabgpSpeaker(run_dir), FileStore(files), clock, PacketProber()),
+        open_kernel = partial(
+            LinuxKernel, ipip_driver, next_hop_objects=next_hop_objects, memory=run_dir / _SYSCTLS_BEFORE
         )
-        api = Api(run_dir / SOCKET, _answer(runner, clock))
+        doors = Doors(open_kernel, ExabgpSpeaker(run_dir), FileStore(files), clock, PacketProber())
+        runner = Runner(node, doors)
+        api = Api(run_dir / SOCKET, _answer(runner, clock), _act(runner))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runner.stop())
         log.info("started", extra={"facts": {"node": node, "pid": os.getpid(), "run_dir": run_dir}})
@@ -106,14 +112,34 @@ def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str) -> No
 
 def _answer(runner: Runner, clock: MonotonicClock) -> Answer:
     def answer(view: str, query: Mapping[str, str]) -> dict[str, Any]:
-        return views.answer(view, views.Snapshot(runner.state, clock.now_s(), query))
+        return views.answer(view, Snapshot(runner.state, clock.now_s(), query, _traffic))
 
     return answer
 
 
+def _act(runner: Runner) -> Answer:
+    def act(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
+        asked = asks.events(verb, runner.state, query)
+        for event in asked:
+            runner.post(event)
+        log.info("asked by the operator", extra={"facts": {"verb": verb, **query}})
+        return {"schema": "bgpctl/asked/v1", "verb": verb, "events": len(asked)}
+
+    return act
+
+
+def _traffic() -> Mapping[str, Traffic]:
+    try:
+        return traffic.read()
+    except (OSError, Unavailable) as error:
+        log.warning("traffic cannot be counted", extra={"facts": {"error": str(error)}})
+        return {}
+
+
 def clean_up(run_dir: Path) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
     """
-    End the node's BGP speaker and remove everything that is ours from this network namespace.
+    End the node's BGP speaker, remove everything that is ours from this network namespace, and put back the sysctls
+    that were changed.
 
     Returns:
         What was removed, and what the kernel refused.
@@ -126,9 +152,10 @@ def clean_up(run_dir: Path) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
         speaker = ExabgpSpeaker(run_dir)
         speaker.shutdown()
         speaker.close()
-        kernel = LinuxKernel()
+        kernel = LinuxKernel(memory=run_dir / _SYSCTLS_BEFORE)
         try:
-            ops = removal_of_ours(kernel.observe())
+            restored = (Remove(before, NOT_WANTED) for before in kernel.changed_sysctls())
+            ops = (*removal_of_ours(kernel.observe()), *restored)
             return ops, kernel.apply(ops)
         finally:
             kernel.close()

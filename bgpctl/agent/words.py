@@ -18,6 +18,7 @@ from bgpctl.core.model import (
     Masquerade,
     Neighbour,
     NextHop,
+    NextHopGroup,
     Route,
     RouteType,
     Sysctl,
@@ -112,6 +113,26 @@ def withheld(item: Withheld) -> str:
             assert_never(item.hold)
 
 
+def draining() -> str:
+    """The node is about to go."""
+    return "draining: peers prefer others' routes; take it back with: bgpctl undrain"
+
+
+def shut(peer: str) -> str:
+    """The operator wants no session with the peer."""
+    return f"peer {peer} is shut down; bring it back with: bgpctl peer up {peer}"
+
+
+def leaving(peer: str) -> str:
+    """The cluster file asks for no session with the peer any more."""
+    return f"the session with {peer} stays until what it tells is known from others"
+
+
+def refused(reason: str) -> str:
+    """The BGP speaker does not take its configuration."""
+    return f"BGP configuration refused, the one before stays in force: {reason}"
+
+
 def failure(item: Failure) -> str:
     """What the kernel refused."""
     verb = "put" if isinstance(item.op, Put) else "remove"
@@ -140,6 +161,8 @@ def thing(item: Thing) -> str:
             return f"neighbour {item.address} lladdr {item.mac} dev {item.link}"
         case NextHop():
             return f"nexthop {item.id:#x} via {item.gateway} dev {item.link}"
+        case NextHopGroup():
+            return f"nexthop {item.id:#x} group {'/'.join(f'{member:#x}' for member in item.members)}"
         case Route():
             kind = "" if item.type is RouteType.UNICAST else f"{item.type.name.lower()} "
             return f"route {kind}{item.prefix}" + (f" nhid {item.next_hop:#x}" if item.next_hop else "")

@@ -18,6 +18,7 @@ from bgpctl.agent.words import thing as thing_words
 from bgpctl.cli import render_exabgp
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.lab import lab
+from bgpctl.cli.operate import drain, peer, undrain
 from bgpctl.cli.show import run_dir_option, show
 from bgpctl.cli.validate import files_option, valid, validate
 from bgpctl.kernel import ipip
@@ -40,6 +41,9 @@ def main() -> None:
 main.add_command(show)
 main.add_command(lab)
 main.add_command(validate)
+main.add_command(peer)
+main.add_command(drain)
+main.add_command(undrain)
 
 
 @main.group()
@@ -58,11 +62,26 @@ def agent() -> None:
     show_default=True,
     help="Who does IP in IP: the ipip module, BPF programs, or the module where there is one.",
 )
+@click.option(
+    "--nexthop-objects/--no-nexthop-objects",
+    default=True,
+    show_default=True,
+    help="Routes name next-hop objects (Linux 5.3); without, each has its gateways, as other tools expect.",
+)
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
-def run(node: str, files: tuple[Path, ...], run_dir: Path, ipip_driver: str, log_format: str, log_level: str) -> None:
+def run(
+    node: str,
+    files: tuple[Path, ...],
+    run_dir: Path,
+    ipip_driver: str,
+    log_format: str,
+    log_level: str,
+    *,
+    nexthop_objects: bool,
+) -> None:
     """
     Run this node's agent in the foreground.
 
@@ -74,7 +93,7 @@ def run(node: str, files: tuple[Path, ...], run_dir: Path, ipip_driver: str, log
         names = ", ".join(member.name for member in intent.nodes) or "none"
         raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
     try:
-        wiring.run(node, files, run_dir, ipip_driver)
+        wiring.run(node, files, run_dir, ipip_driver, next_hop_objects=nexthop_objects)
     except (wiring.AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)

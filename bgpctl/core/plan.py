@@ -6,7 +6,7 @@ Refuses to know: how an operation is carried out, whether it succeeded, why some
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Final
@@ -21,6 +21,7 @@ from bgpctl.core.model import (
     Link,
     LinkAddress,
     NextHop,
+    NextHopGroup,
     Route,
     Thing,
     Vxlan,
@@ -75,6 +76,7 @@ def owned(dataplane: Dataplane, links: frozenset[Link] | None = None) -> Datapla
         fdb=frozenset(entry for entry in dataplane.fdb if entry.link in names),
         neighbours=frozenset(neighbour for neighbour in dataplane.neighbours if neighbour.link in names),
         next_hops=frozenset(next_hop for next_hop in dataplane.next_hops if next_hop.protocol == PROTOCOL),
+        groups=frozenset(group for group in dataplane.groups if group.protocol == PROTOCOL),
         routes=frozenset(route for route in dataplane.routes if route.protocol == PROTOCOL),
     )
 
@@ -92,7 +94,7 @@ def _beyond(dataplane: Dataplane, wanted: Dataplane) -> Dataplane:
 def _without_blocked(desired: Desired, observed: Dataplane, extra: Dataplane) -> tuple[Dataplane, tuple[Missing, ...]]:
     """Routes and next hops can be replaced by anyone who knows their key, so a stranger's key is left alone."""
     wanted = desired.dataplane
-    others: Iterable[NextHop | Route] = (*extra.next_hops, *extra.routes)
+    others: Iterable[NextHop | NextHopGroup | Route] = (*extra.next_hops, *extra.groups, *extra.routes)
     strangers = {key_of(thing): thing.protocol for thing in others if thing.protocol != PROTOCOL}
     links = {link.name for link in wanted.links if _is_strangers(link, wanted, observed)}
     taken = {key: strangers[key] for key in strangers.keys() & desired.why.keys()}
@@ -100,6 +102,8 @@ def _without_blocked(desired: Desired, observed: Dataplane, extra: Dataplane) ->
         return wanted, ()
     hops = {next_hop for next_hop in wanted.next_hops if key_of(next_hop) in taken or next_hop.link in links}
     ids = {next_hop.id for next_hop in hops}
+    groups = frozenset(_usable_groups(wanted, ids, taken.keys()))
+    ids |= {group.id for group in wanted.groups} - {group.id for group in groups}
     routes = {route for route in wanted.routes if route.next_hop in ids or key_of(route) in taken}
     facts = [Missing(Lack.KEY_TAKEN, f"link {name}", "it has not our alias") for name in sorted(links)]
     facts += [
@@ -111,8 +115,21 @@ def _without_blocked(desired: Desired, observed: Dataplane, extra: Dataplane) ->
         Missing(Lack.KEY_TAKEN, str(route.prefix), f"protocol {taken.get(key_of(route), 'of its next hop')}")
         for route in sorted(routes, key=lambda route: route.prefix)
     ]
-    left = replace(_without_links(wanted, links), next_hops=wanted.next_hops - hops, routes=wanted.routes - routes)
+    left = replace(
+        _without_links(wanted, links),
+        next_hops=wanted.next_hops - hops,
+        groups=groups,
+        routes=wanted.routes - routes,
+    )
     return left, tuple(facts)
+
+
+def _usable_groups(wanted: Dataplane, blocked: Container[int], taken: Container[Key]) -> Iterator[NextHopGroup]:
+    """The wanted groups without the members that cannot be had, as far as any is left."""
+    for group in wanted.groups:
+        members = tuple(member for member in group.members if member not in blocked)
+        if members and key_of(group) not in taken:
+            yield group._replace(members=members)
 
 
 def _is_strangers(wanted: Link, plane: Dataplane, observed: Dataplane) -> bool:
@@ -184,13 +201,14 @@ def _lacking(wanted: Dataplane, settled: Dataplane, extra: Dataplane) -> Iterato
         mine, present = getattr(wanted, kind), getattr(settled, kind)
         nothing = len(present) - len(getattr(extra, kind)) == len(mine)
         if not nothing and kind not in {"links", "addresses"}:
-            lacking = [(key_of(thing), thing) for thing in mine - present]
-            yield from sorted(lacking, key=_specific_first if kind == "routes" else itemgetter(0))
+            found = ((key_of(thing), thing) for thing in mine - present)
+            yield from sorted(found, key=_specific_first if kind == "routes" else itemgetter(0))
 
 
-def _specific_first(route: tuple[Key, Route]) -> tuple[int, Key]:
+def _specific_first(item: tuple[Key, Route]) -> tuple[int, Key]:
     """A borrowed address can be reached before the blackhole of the block around it stands."""
-    return -route[1].prefix.length, route[0]
+    key, route = item
+    return -route.prefix.length, key
 
 
 def _leftover(wanted: Dataplane, ours: Dataplane) -> Iterator[Thing]:

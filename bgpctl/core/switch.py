@@ -237,7 +237,10 @@ class _Scene:
         """What is there and has to stay for now."""
         now = self.observed
         used = {route.next_hop for route in orphans} if staying else set()
+        groups = [group for group in now.groups if group.id in used]
+        used |= {member for group in groups for member in group.members}
         yield from held
+        yield from groups
         yield from (hop for hop in now.next_hops if hop.id in used and hop.protocol == PROTOCOL)
         yield from orphans if staying else ()
         for kind in (now.links, now.addresses, now.decaps, now.fdb, now.neighbours):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple, TypeAlias
 
 from bgpctl.core.model import (
     ALIAS,
+    PROTOCOL,
     Address,
     FdbEntry,
     InterfaceAddress,
@@ -22,6 +23,7 @@ from bgpctl.core.model import (
     Mac,
     Neighbour,
     NextHop,
+    NextHopGroup,
     Plain,
     Prefix,
     Route,
@@ -32,6 +34,7 @@ from bgpctl.core.model import (
 from bgpctl.kernel.encode import (
     AF_BRIDGE,
     FAMILY,
+    GROUP_ENTRY,
     IFADDRMSG,
     IFINFOMSG,
     LOCAL_TABLE,
@@ -39,6 +42,7 @@ from bgpctl.kernel.encode import (
     NDA_LLADDR,
     NDMSG,
     NHA_GATEWAY,
+    NHA_GROUP,
     NHA_ID,
     NHA_OIF,
     NHMSG,
@@ -46,12 +50,14 @@ from bgpctl.kernel.encode import (
     RT_SCOPE_LINK,
     RTA_DST,
     RTA_GATEWAY,
+    RTA_MULTIPATH,
     RTA_NH_ID,
     RTA_OIF,
     RTA_PRIORITY,
     RTA_TABLE,
     RTA_VIA,
     RTMSG,
+    RTNEXTHOP,
     RTNH_F_ONLINK,
 )
 from bgpctl.kernel.netlink import attribute, attributes
@@ -70,13 +76,12 @@ _IFLA_VXLAN_PORT: Final = 15
 _IFLA_VXLAN_LOCAL6: Final = 17
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
-_RTA_MULTIPATH: Final = 9
 
 _IFF_UP: Final = 0x1
 _IFF_RUNNING: Final = 0x40
 _RTM_F_CLONED: Final = 0x200
 _MAC_BYTES: Final = 6
-_RTNEXTHOP: Final = struct.Struct("=HBBi")
+_RTNH_F_DEAD: Final = 1
 _BY_NEXT_HOP: Final = struct.Struct("=BBHxBxBIIII4sIIII")
 """family, prefix length, source length and tos, protocol, type, flags; then each attribute's header and value"""
 _BY_NEXT_HOP_FIXED: Final = (
@@ -94,6 +99,9 @@ _SHOWN: Final = {
     for kind in (RouteType.UNICAST, RouteType.BLACKHOLE, RouteType.UNREACHABLE, RouteType.PROHIBIT, RouteType.THROW)
 }
 """Local, broadcast, anycast and multicast routes are the kernel's own."""
+
+Way: TypeAlias = tuple[str | None, Address | None]
+"""A link and a gateway."""
 
 Names = Mapping[int, str]
 """Interface index → link name."""
@@ -221,6 +229,16 @@ def next_hop(body: bytes, names: Names) -> NextHop | None:
     return NextHop(_u32(found[NHA_ID]), names[index], _address(gateway) if gateway else None, onlink, protocol)
 
 
+def group(body: bytes, _: Names) -> NextHopGroup | None:
+    """A group of next-hop objects; how much each member gets is not looked at."""
+    _, _, protocol, _ = NHMSG.unpack_from(body)
+    found = attributes(body, NHMSG.size)
+    if NHA_GROUP not in found:
+        return None
+    members = (entry[0] for entry in GROUP_ENTRY.iter_unpack(found[NHA_GROUP]))
+    return NextHopGroup(_u32(found[NHA_ID]), tuple(sorted(members)), protocol)
+
+
 def route(body: bytes, names: Names) -> Route | None:
     """
     A route of any table but the local one, that is told apart by destination alone.
@@ -264,6 +282,32 @@ def _any_route(body: bytes, names: Names) -> Route | None:
     return Route(prefix, _SHOWN[kind], number, gateway, link_name, metric, table, protocol)
 
 
+def owned_next_hop(body: bytes, _: Names) -> int | None:
+    """The id of a next hop or group that is ours."""
+    _, _, protocol, _ = NHMSG.unpack_from(body)
+    return _u32(attributes(body, NHMSG.size)[NHA_ID]) if protocol == PROTOCOL else None
+
+
+def ways(body: bytes, names: Names) -> frozenset[Way]:
+    """All that a route without a next-hop object leads by, without what is dead."""
+    found = attributes(body, RTMSG.size)
+    if RTA_NH_ID in found:
+        return frozenset()
+    if RTA_MULTIPATH in found:
+        return frozenset(_living_ways(found[RTA_MULTIPATH], names))
+    gateway, link_name = _way(found, names)
+    return frozenset({(link_name, gateway)})
+
+
+def _living_ways(packed: bytes, names: Names) -> Iterator[Way]:
+    at = 0
+    while at < len(packed):
+        length, flags, _, index = RTNEXTHOP.unpack_from(packed, at)
+        if not flags & _RTNH_F_DEAD:
+            yield names.get(index), _gateway(attributes(packed[at : at + length], RTNEXTHOP.size))
+        at += (length + 3) & ~3
+
+
 def owner(body: bytes) -> tuple[int, int]:
     """A route's table and protocol, without decoding the rest."""
     _, _, _, _, table, protocol, _, _, _ = RTMSG.unpack_from(body)
@@ -271,15 +315,15 @@ def owner(body: bytes) -> tuple[int, int]:
 
 
 def _way(found: Mapping[int, bytes], names: Names) -> tuple[Address | None, str | None]:
-    if _RTA_MULTIPATH in found:
-        return _first_way(found[_RTA_MULTIPATH], names)
+    if RTA_MULTIPATH in found:
+        return _first_way(found[RTA_MULTIPATH], names)
     index = _u32(found[RTA_OIF]) if RTA_OIF in found else 0
     return _gateway(found), names.get(index)
 
 
 def _first_way(ways: bytes, names: Names) -> tuple[Address | None, str | None]:
-    length, _, _, index = _RTNEXTHOP.unpack_from(ways)
-    return _gateway(attributes(ways[:length], _RTNEXTHOP.size)), names.get(index)
+    length, _, _, index = RTNEXTHOP.unpack_from(ways)
+    return _gateway(attributes(ways[:length], RTNEXTHOP.size)), names.get(index)
 
 
 def _gateway(found: Mapping[int, bytes]) -> Address | None:

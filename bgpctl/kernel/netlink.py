@@ -58,6 +58,10 @@ class Request(NamedTuple):
     body: bytes
 
 
+class Unanswered(Unavailable):
+    """The kernel refuses to list this kind of object."""
+
+
 class Refusal(NamedTuple):
     """The request at `place` of a batch was refused; `errno` as in errno(3), `text` in the kernel's own words."""
 
@@ -184,7 +188,8 @@ class Netlink:
         times. A namespace that never rests gets the last one: its next event leads to the next observation.
 
         Raises:
-            Unavailable: the socket is gone, or the kernel refuses to list this kind.
+            Unanswered: the kernel refuses to list this kind.
+            Unavailable: the socket is gone.
         """
         for _ in range(_DUMP_TRIES):
             answer, interrupted = self._dump_once(kind, body)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from bgpctl.agent import asks
 from bgpctl.agent.api import Api
-from bgpctl.agent.views import VIEWS, Snapshot, answer
+from bgpctl.agent.snapshot import Snapshot
+from bgpctl.agent.views import VIEWS, answer
 from bgpctl.cli.main import main
 from bgpctl.cli.render import age
-from tests.stories.test_agent_stories import converged
+from bgpctl.core.loop import DrainAsked, Event, PeerAsked, RefreshAsked
+from tests.stories.test_agent_stories import B1, converged
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,6 +50,71 @@ def test_without_an_agent_show_exits_3_and_says_how_to_start_one(tmp_path: Path)
     result = bgpctl("show", "--run-dir", tmp_path, "summary", "-o", "json")
     assert result.exit_code == 3
     assert "bgpctl agent run" in result.output
+
+
+# What is asked of a running agent ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Iterator[list[Event]]:
+    """What reached the agent of a converged node that listens in `tmp_path`."""
+    taken: list[Event] = []
+    play = converged()
+
+    def act(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
+        taken.extend(asks.events(verb, play.state, query))
+        return {}
+
+    api = Api(tmp_path / "agent.sock", lambda name, query: answer(name, Snapshot(play.state, play.now_s, query)), act)
+    yield taken
+    api.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "event"),
+    [
+        (("peer", "down", "b1"), PeerAsked(B1, up=False)),
+        (("peer", "down", str(B1)), PeerAsked(B1, up=False)),
+        (("peer", "up", "b1"), PeerAsked(B1, up=True)),
+        (("peer", "refresh", "b1"), RefreshAsked(B1)),
+        (("drain",), DrainAsked(on=True)),
+        (("undrain",), DrainAsked(on=False)),
+    ],
+)
+def test_what_the_operator_asks_reaches_the_agent(
+    tmp_path: Path, asked: list[Event], words: tuple[str, ...], event: Event
+) -> None:
+    noun, *rest = words
+    assert bgpctl(noun, "--run-dir", tmp_path, *rest).exit_code == 0
+    assert asked == [event]
+
+
+def test_a_peer_that_nobody_has_exits_2_and_reaches_nobody(tmp_path: Path, asked: list[Event]) -> None:
+    result = bgpctl("peer", "--run-dir", tmp_path, "down", "b9")
+    assert (result.exit_code, asked) == (2, [])
+    assert "no peer b9; see: bgpctl show peers" in result.output
+
+
+def test_an_agent_that_is_away_is_asked_nothing(tmp_path: Path) -> None:
+    assert bgpctl("drain", "--run-dir", tmp_path).exit_code == 3
+
+
+_STRANGER = """
+import socket, sys
+connection = socket.socket(socket.AF_UNIX)
+connection.connect(sys.argv[1])
+connection.sendall(b"POST /v1/drain HTTP/1.0\\r\\n\\r\\n")
+print(connection.recv(100).split()[1].decode())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root: to become somebody else")
+def test_nobody_but_root_and_the_agents_user_may_ask(asked: list[Event], tmp_path: Path) -> None:
+    for directory in (tmp_path, *list(tmp_path.parents)[:2]):
+        directory.chmod(0o755)
+    command = ("python3", "-I", "-c", _STRANGER, str(tmp_path / "agent.sock"))
+    result = subprocess.run(command, user=65534, capture_output=True, text=True, check=True, cwd="/")
+    assert (result.stdout, asked) == ("403\n", [])
 
 
 def test_a_variable_stands_in_for_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

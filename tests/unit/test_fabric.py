@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bgpctl.core.cluster import Backend, Encapsulation, Intent, Mode, Pool
+from bgpctl.core.decision import Candidate, Choice
 from bgpctl.core.fabric import derive, encapsulation_to
 from bgpctl.core.fabric.desired import Desired, Slot, next_hop_ids
 from bgpctl.core.model import (
@@ -16,6 +17,7 @@ from bgpctl.core.model import (
     Link,
     LinkAddress,
     NextHop,
+    Plain,
     Prefix,
     Route,
     RouteType,
@@ -24,8 +26,9 @@ from bgpctl.core.model import (
     vtep_mac,
 )
 from bgpctl.core.plan import plan
+from bgpctl.core.rib import Received
 from bgpctl.core.why import Hold, Lack
-from tests.cluster import bare_kernel, learned_from_all, member, node, two_racks
+from tests.cluster import bare_kernel, learned_from_all, member, node, path, two_racks
 
 
 def derived(intent: Intent, name: str = "a1", observed: Dataplane | None = None) -> Desired:
@@ -274,6 +277,58 @@ def test_the_way_to_a_remote_is_found_through_another_programs_next_hop_object()
 def test_every_wanted_object_has_a_reason() -> None:
     desired = derived(two_racks(ipip=Mode.CROSS_SUBNET))
     assert len(desired.why) == len(list(desired.dataplane))
+
+
+@pytest.mark.parametrize(
+    ("way", "expected"),
+    [
+        (
+            Route(Prefix.parse("10.1.0.0/24"), gateway=Address.parse("10.9.0.254"), link="eth1", metric=0, protocol=4),
+            1400,
+        ),
+        (Route(Prefix.parse("10.1.0.0/24"), link="eth1", metric=5000, protocol=4), 1400),
+        (Route(Prefix.parse("10.1.0.0/25"), next_hop=7, protocol=4), 1400),
+        (Route(Prefix.parse("10.2.0.0/24"), link="eth1", protocol=4), 1500),
+        (Route(Prefix.parse("10.1.0.0/24"), link="eth1", table=100, protocol=4), 1500),
+        (Route(Prefix.parse("10.1.0.0/24"), link="eth1"), 1500),
+    ],
+    ids=["by a gateway", "on link", "by next-hop object", "elsewhere", "in another table", "ours"],
+)
+def test_the_mtu_of_tunnels_is_that_of_the_links_by_which_outer_packets_leave(way: Route, expected: int) -> None:
+    intent = two_racks(ipip=Mode.CROSS_SUBNET)
+    kernel = bare_kernel(member(intent, "a1"))
+    eth1 = Link("eth1", Plain("veth"), 1400, owned=False)
+    hops = frozenset({NextHop(7, "eth1", Address.parse("10.9.0.254"), onlink=False, protocol=4)})
+    kernel = replace(kernel, links=kernel.links | {eth1}, next_hops=hops, routes=kernel.routes | {way})
+    tunnel = derived(intent, observed=kernel).dataplane.link("tunl0")
+    assert tunnel is not None
+    assert tunnel.mtu_bytes == expected - 20
+
+
+def ecmp(intent: Intent, prefix: str, *owners: str) -> Desired:
+    """a1's wishes when all `owners` announce the prefix and the paths are equally good."""
+    here = member(intent, "a1")
+    remotes = [member(intent, name).address.address for name in owners]
+    best, *also = (
+        Candidate(peer, intent.asn, internal=True, received=Received(path(prefix, peer), 0)) for peer in remotes
+    )
+    return derive(intent, here, {}, [Choice(best, also=tuple(also))], bare_kernel(here))
+
+
+def test_equal_paths_make_a_group_of_their_next_hops() -> None:
+    desired = ecmp(two_racks(ipip=Mode.CROSS_SUBNET), "10.244.9.0/26", "a2", "b1").dataplane
+    (group,) = desired.groups
+    hops = {hop.id: (str(hop.gateway), hop.link) for hop in desired.next_hops}
+    assert sorted(hops[number] for number in group.members) == [("10.0.0.2", DIRECT), ("10.1.0.3", IPIP)]
+    assert Route(Prefix.parse("10.244.9.0/26"), next_hop=group.id) in desired.routes
+    assert group.id >> 24 == 0x43
+
+
+def test_the_id_of_a_group_depends_on_its_members_alone() -> None:
+    intent = two_racks(ipip=Mode.ALWAYS)
+    one, other = (ecmp(intent, "10.244.9.0/26", *owners).dataplane.groups for owners in (("a2", "b1"), ("b1", "a2")))
+    assert one == other
+    assert one != ecmp(intent, "10.244.9.0/26", "a2", "b2").dataplane.groups
 
 
 def test_next_hop_ids_depend_on_the_slots_alone() -> None:

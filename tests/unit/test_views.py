@@ -8,10 +8,12 @@ import pytest
 
 from bgpctl import client
 from bgpctl.agent.api import Api
-from bgpctl.agent.views import VIEWS, Snapshot, answer
-from bgpctl.core.bgp import SessionDown
+from bgpctl.agent.snapshot import Snapshot
+from bgpctl.agent.views import VIEWS, answer
+from bgpctl.core.bgp import SessionDown, SpeakerAttached, SpeakerRefused
 from bgpctl.core.cluster import Place, Problem
 from bgpctl.core.loop import IntentRejected, Woken, begin
+from bgpctl.core.model import Traffic
 from tests.stories.test_agent_stories import B1, Play, converged
 
 
@@ -41,7 +43,10 @@ def test_a_dead_peer_is_a_problem_that_names_it() -> None:
     play.rest()
     body = told(play, "summary")
     assert body["converged"] is False
-    assert "peer b1 is not established, keeping 1 stale routes (closing connection)" in str(body["problems"])
+    assert (
+        "peer b1 is not established, keeping 1 stale routes: closing connection; see: bgpctl show neighbor b1"
+        in str(body["problems"])
+    )
     play.now_s += 121
     play.tell(Woken())
     play.rest()
@@ -54,11 +59,29 @@ def test_a_refused_edit_is_shown_with_its_place() -> None:
     assert told(play, "summary")["problems"] == ["edit refused: cluster.yaml:12:15: pools.blue: both modes set"]
 
 
+def test_a_configuration_that_the_speaker_refuses_is_shown_until_it_is_in_force() -> None:
+    play = converged()
+    play.tell(SpeakerRefused("the password of peer tor-a cannot be read"))
+    body = told(play, "summary")
+    assert body["converged"] is False
+    assert "the password of peer tor-a cannot be read" in body["problems"][0]
+    play.tell(SpeakerAttached(1, ()))
+    assert "refused" not in str(told(play, "summary")["problems"])
+
+
 def test_a_route_says_its_way_and_the_reason() -> None:
     body = told(converged(), "routes", prefix="10.244.4.0/26")
     (route,) = body["routes"]
     assert (route["via"], route["dev"], route["onlink"], route["installed"]) == ("10.1.0.4", "tunl0", True, True)
     assert route["why"] == "best path, from b2; pool blue: through IPIP, 10.1.0.4 is not in 10.0.0.0/24"
+
+
+def test_a_tunnel_says_what_has_gone_through_where_it_is_known() -> None:
+    play = converged()
+    counted = {"tunl0": Traffic(5, 500, 7, 700, refused_packets=2), "eth0": Traffic(1, 1, 1, 1)}
+    for traffic, expected in ((lambda: counted, counted["tunl0"]._asdict()), (dict, None)):
+        (row,) = answer("tunnels", Snapshot(play.state, play.now_s, {}, traffic))["tunnels"]
+        assert row["traffic"] == expected
 
 
 def test_a_route_that_is_not_in_the_kernel_is_shown_as_absent() -> None:
