@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import assert_never
 
 from bgpctl.agent import words
 from bgpctl.core import bgp
@@ -25,6 +25,7 @@ from bgpctl.core.loop import (
     IntentLoaded,
     IntentRejected,
     KernelChanged,
+    KernelLost,
     Observe,
     Observed,
     Speak,
@@ -39,8 +40,6 @@ from bgpctl.core.loop import (
 from bgpctl.ports import Clock, Kernel, Loaded, Prober, Speaker, Store, Unavailable
 
 log = logging.getLogger("bgpctl.agent")
-
-_REOPEN_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +117,12 @@ class Runner:
             self._wake_at_s = None
             return Woken()
 
-    def _observe(self) -> Event | _Stop:
-        try:
-            observed = Observed(self._open_kernel().observe())
-        except Unavailable as error:
-            self._lost_kernel(error)
-            return self._wait_to_reopen()
+    def _observe(self) -> Event:
         self._look = False
-        return observed
-
-    def _wait_to_reopen(self) -> Event | _Stop:
         try:
-            return self._queue.get(timeout=_REOPEN_S)
-        except queue.Empty:
-            return KernelChanged()
+            return Observed(self._open_kernel().observe())
+        except Unavailable as error:
+            return self._lost_kernel(error)
 
     def _open_kernel(self) -> Kernel:
         if self._kernel is None:
@@ -139,11 +130,12 @@ class Runner:
             self._kernel.watch(lambda: self.post(KernelChanged()))
         return self._kernel
 
-    def _lost_kernel(self, error: Unavailable) -> None:
-        log.error("kernel unavailable", extra={"facts": {"error": str(error)}})
+    def _lost_kernel(self, error: Unavailable) -> KernelLost:
+        """Let go of the kernel; the next look opens it again."""
         if self._kernel:
             self._kernel.close()
         self._kernel = None
+        return KernelLost(str(error))
 
     def _advance(self, event: Event) -> None:
         before = self.state
@@ -187,8 +179,8 @@ class Runner:
         try:
             failures = self._open_kernel().apply(command.ops)
         except Unavailable as error:
-            self._lost_kernel(error)
-            failures = ()
+            self.post(self._lost_kernel(error))
+            return
         log.info("applied", extra={"facts": {"operations": len(command.ops), "failed": len(failures)}})
         self.post(Applied(failures))
 
@@ -206,14 +198,26 @@ def _report(before: State, after: State, event: Event) -> None:
         case IntentRejected():
             for problem in event.problems:
                 log.error("edit refused, the last good state stays: %s", problem)
-        case bgp.SessionUp():
-            log.info("session up", extra={"facts": {"peer": event.peer}})
-        case bgp.SessionDown():
-            log.warning("session down", extra={"facts": {"peer": event.peer, "reason": event.reason}})
+        case KernelLost() if not before.kernel_error:
+            log.error("%s", words.kernel_lost(event.reason))
+        case Observed() if before.kernel_error:
+            log.info("the kernel can be seen again")
         case Applied():
             for failure in event.failures:
                 log.error("%s", words.failure(failure))
+        case bgp.SessionUp() | bgp.SessionDown():
+            _report_session(event)
         case _:
             pass
     if before.phase is not after.phase:
         log.info(after.phase.value, extra={"facts": {"was": before.phase.value}})
+
+
+def _report_session(event: bgp.SessionUp | bgp.SessionDown) -> None:
+    match event:
+        case bgp.SessionUp():
+            log.info("session up", extra={"facts": {"peer": event.peer}})
+        case bgp.SessionDown():
+            log.warning("session down", extra={"facts": {"peer": event.peer, "reason": event.reason}})
+        case _:
+            assert_never(event)

@@ -51,6 +51,7 @@ def _problems(snapshot: Snapshot) -> list[str]:
     """Everything not well, in words; what the operator must mend first."""
     state = snapshot.state
     return [
+        *([words.kernel_lost(state.kernel_error)] if state.kernel_error else []),
         *(f"edit refused: {problem}" for problem in state.problems),
         *([words.refused(state.refused)] if state.refused else []),
         *map(words.failure, state.failures),

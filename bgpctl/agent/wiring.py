@@ -89,7 +89,8 @@ def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str, *, ne
 
     Raises:
         AlreadyRunning: another agent holds `run_dir`.
-        Unavailable: the API socket or the kernel cannot be opened.
+        Unavailable: the run directory or the API socket cannot be used. A kernel that cannot be opened is no error:
+            it is asked for again and again, and the summary says so.
     """
     collect_seldom()
     with _alone(run_dir):

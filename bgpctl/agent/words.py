@@ -133,6 +133,11 @@ def refused(reason: str) -> str:
     return f"BGP configuration refused, the one before stays in force: {reason}"
 
 
+def kernel_lost(reason: str) -> str:
+    """The dataplane cannot be seen."""
+    return f"the kernel cannot be seen or changed, what is shown is how it was last: {reason}"
+
+
 def failure(item: Failure) -> str:
     """What the kernel refused."""
     verb = "put" if isinstance(item.op, Put) else "remove"

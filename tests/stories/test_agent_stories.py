@@ -33,6 +33,7 @@ from bgpctl.core.loop import (
     IntentLoaded,
     IntentRejected,
     KernelChanged,
+    KernelLost,
     Observe,
     Observed,
     Phase,
@@ -330,3 +331,28 @@ def test_what_the_kernel_refuses_is_tried_again_ever_more_slowly_and_holds_up_no
     play.tell(Woken())
     (again,) = play.tell(Observed(play.kernel))
     assert again == Apply((refused,))
+
+
+def test_a_lost_kernel_is_no_convergence_until_it_is_seen_again() -> None:
+    play = converged()
+    lost_at_s = play.now_s
+    (wake,) = play.tell(KernelLost("the netlink socket is gone"))
+    assert isinstance(wake, WakeAt)
+    assert 0.5 < wake.at_s - lost_at_s < 2
+    assert play.state.phase.value == "degraded"
+    assert play.tell(KernelChanged(), Update(B1, withdrawn=(Prefix.parse("10.244.3.0/26"),))) == ()
+    assert play.tell(Woken()) == (Observe(),)
+    play.rest()
+    assert play.state.phase is Phase.CONVERGED
+    assert "10.244.3.0/26" not in play.unicast()
+
+
+def test_operations_under_way_when_the_kernel_is_lost_are_done_once_it_is_back() -> None:
+    play = Play()
+    play.tell(IntentLoaded(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)))
+    (apply, *_) = play.tell(Observed(play.kernel))
+    assert isinstance(apply, Apply)
+    play.tell(KernelLost("the netlink socket is gone"))
+    play.now_s += 1
+    assert play.tell(Woken()) == (Observe(),)
+    assert apply in play.tell(Observed(play.kernel))

@@ -12,7 +12,7 @@ from bgpctl.agent.snapshot import Snapshot
 from bgpctl.agent.views import VIEWS, answer
 from bgpctl.core.bgp import SessionDown, SpeakerAttached, SpeakerRefused
 from bgpctl.core.cluster import Place, Problem
-from bgpctl.core.loop import IntentRejected, Woken, begin
+from bgpctl.core.loop import IntentRejected, KernelLost, Woken, begin
 from bgpctl.core.model import Traffic
 from tests.stories.test_agent_stories import B1, Play, converged
 
@@ -57,6 +57,15 @@ def test_a_refused_edit_is_shown_with_its_place() -> None:
     play = converged()
     play.tell(IntentRejected((Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both"),)))
     assert told(play, "summary")["problems"] == ["edit refused: cluster.yaml:12:15: pools.blue: both modes set"]
+
+
+def test_a_kernel_that_cannot_be_seen_is_the_first_problem() -> None:
+    play = converged()
+    play.tell(KernelLost("the netlink socket is gone"))
+    body = told(play, "summary")
+    assert (body["state"], body["converged"]) == ("degraded", False)
+    assert body["problems"][0].startswith("the kernel cannot be seen or changed")
+    assert body["problems"][0].endswith("the netlink socket is gone")
 
 
 def test_a_configuration_that_the_speaker_refuses_is_shown_until_it_is_in_force() -> None:
