@@ -263,9 +263,7 @@ def exec_command(name: str | None, where: str, command: tuple[str, ...]) -> None
     if namespace not in space.names(namespace):
         raise click.UsageError(f"{where} is no part of lab {found.names.lab}")
     variables = {
-        "BGPCTL_AGENT_RUN_RUN_DIR": str(found.run_dir(where)),
-        "BGPCTL_SHOW_RUN_DIR": str(found.run_dir(where)),
-        "BGPCTL_CLEANUP_RUN_DIR": str(found.run_dir(where)),
+        "BGPCTL_RUN_DIR": str(found.run_dir(where)),
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
     }
     space.enter(namespace)
