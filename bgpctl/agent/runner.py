@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
 from bgpctl.agent import words
+from bgpctl.agent.pace import Pace
 from bgpctl.core import bgp
 from bgpctl.core.cluster import Place, Problem, Severity
 from bgpctl.core.loop import (
@@ -65,7 +66,12 @@ class Runner:
         self._doors = doors
         self._kernel: Kernel | None = None
         self._queue: queue.SimpleQueue[Event | _Stop] = queue.SimpleQueue()
+        self._pace = Pace()
         self._look = False
+        self._look_began_s = 0.0
+        self._told = False  # KernelChanged is in the queue, or was and has to wait
+        self._waits = False
+        self._foreign = False  # the next look is due to somebody else's change
         self._wake_at_s: float | None = None
 
     def post(self, event: Event) -> None:
@@ -103,31 +109,52 @@ class Runner:
 
     def _next(self) -> Event | _Stop:
         """The next event; an observation only when no event waits, so that a burst is taken in before deciding."""
-        try:
-            return self._queue.get_nowait()
-        except queue.Empty:
-            return self._observe() if self._look else self._wait()
+        while True:
+            try:
+                event = self._queue.get_nowait()
+            except queue.Empty:
+                event = self._observe() if self._look else self._wait()
+            if not isinstance(event, KernelChanged) or not self._pace.wait_s(self._now_s()):
+                return event
+            self._waits = True
 
     def _wait(self) -> Event | _Stop:
-        now_s = self._doors.clock.now_s()
-        timeout_s = None if self._wake_at_s is None else max(0.0, self._wake_at_s - now_s)
+        now_s = self._now_s()
+        waits_s = [] if self._wake_at_s is None else [self._wake_at_s - now_s]
+        waits_s += [self._pace.wait_s(now_s)] if self._waits else []
         try:
-            return self._queue.get(timeout=timeout_s)
+            return self._queue.get(timeout=max(0.0, min(waits_s)) if waits_s else None)
         except queue.Empty:
-            self._wake_at_s = None
-            return Woken()
+            return self._awaited()
+
+    def _awaited(self) -> Event:
+        if self._waits and not self._pace.wait_s(self._now_s()):
+            self._waits = False
+            return KernelChanged()
+        self._wake_at_s = None
+        return Woken()
+
+    def _now_s(self) -> float:
+        return self._doors.clock.now_s()
 
     def _observe(self) -> Event:
-        self._look = False
+        self._look = self._waits = self._told = False
+        self._look_began_s = self._now_s()
         try:
             return Observed(self._open_kernel().observe())
         except Unavailable as error:
             return self._lost_kernel(error)
 
+    def _tell_changed(self) -> None:
+        """Called by the kernel's thread: one event until the next look, or a flood would keep us from looking."""
+        if not self._told:
+            self._told = True
+            self.post(KernelChanged())
+
     def _open_kernel(self) -> Kernel:
         if self._kernel is None:
             self._kernel = self._doors.open_kernel()
-            self._kernel.watch(lambda: self.post(KernelChanged()))
+            self._kernel.watch(self._tell_changed)
         return self._kernel
 
     def _lost_kernel(self, error: Unavailable) -> KernelLost:
@@ -139,10 +166,19 @@ class Runner:
 
     def _advance(self, event: Event) -> None:
         before = self.state
-        self.state, commands = step(before, event, self._doors.clock.now_s())
+        self._foreign = self._foreign or isinstance(event, KernelChanged)
+        self.state, commands = step(before, event, self._now_s())
         _report(before, self.state, event)
         for command in commands:
             self._do(command)
+        if isinstance(event, Observed):
+            self._rest(commands)
+
+    def _rest(self, commands: Iterable[Command]) -> None:
+        """Pace what was looked at because of somebody else's change to no avail."""
+        if self._foreign and not any(isinstance(command, Apply) for command in commands):
+            self._pace.looked_in_vain(self._look_began_s, self._now_s())
+        self._foreign = False
 
     def _do(self, command: Command) -> None:
         match command:

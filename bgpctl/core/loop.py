@@ -9,11 +9,11 @@ Refuses to know: processes, pipes, files, netlink.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias, assert_never
 
-from bgpctl.core import bgp, leaving, rib, telling
+from bgpctl.core import bgp, leaving, repairs, rib, telling
 from bgpctl.core.cluster import Intent, Problem
 from bgpctl.core.effects import Failure, Op
 from bgpctl.core.exports import Offer
@@ -23,6 +23,7 @@ from bgpctl.core.model import Address, Dataplane
 from bgpctl.core.nexthops import Distances
 from bgpctl.core.plan import Plan, plan
 from bgpctl.core.policy import Policy
+from bgpctl.core.repairs import Contests
 from bgpctl.core.rib import PREFIX_LIMIT, Rib
 from bgpctl.core.selection import Selection, select
 from bgpctl.core.sessions import RESTART_TIME_S, speaker_config
@@ -219,6 +220,7 @@ class State:
         trying: a trial is on its way; the next one is due at `next_try_s`.
         silenced: the speaker was told that there is no BGP any more.
         repairs: times at which objects had to be put back although nobody had changed what is wanted.
+        contests: repairs that had to be repeated, or may have to be.
         since_s: when `phase` last changed.
     """
 
@@ -252,6 +254,7 @@ class State:
     next_try_s: float = 0.0
     silenced: bool = False
     repairs: tuple[float, ...] = ()
+    contests: Contests = field(default_factory=dict)
     phase: Phase = Phase.STARTING
     since_s: float = 0.0
 
@@ -260,6 +263,7 @@ _PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
     (Phase.DEGRADED, lambda state: bool(state.kernel_error)),
     (Phase.STARTING, lambda state: state.intent is None or state.desired is None),
     (Phase.LEARNING, lambda state: bool(state.desired and state.desired.withheld)),
+    (Phase.DEGRADED, lambda state: bool(repairs.fought(state.contests))),
     (Phase.CONVERGING, lambda state: bool(state.pending.ops) and not state.failures),
     (Phase.SWITCHING, lambda state: bool(state.flips or state.drains)),
     (Phase.DEGRADED, lambda state: bool(state.failures or missing(state) or peers_down(state) or state.refused)),
@@ -490,13 +494,14 @@ def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
 
 def _judged(state: State, desired: Desired, todo: Plan, at_s: float) -> State:
     """With what is wanted now, and what it calls for; a difference that nobody's wish explains is a repair."""
-    drifted = bool(todo.ops) and not state.pending.ops and state.desired is not None
-    if drifted and state.desired and state.desired.dataplane == desired.dataplane:
+    mended = repairs.found(state.desired, state.pending.ops, todo.ops)
+    if mended:
         recent = (at for at in state.repairs if at > at_s - _REPAIRS_KEPT_S)
         state = replace(state, repairs=(*recent, at_s))
+    contests = repairs.remembered(state.contests, mended, desired, at_s)
     called_for = frozenset(todo.ops)
     failures = tuple(failure for failure in state.failures if failure.op in called_for)
-    return replace(state, desired=desired, pending=todo, failures=failures)
+    return replace(state, desired=desired, pending=todo, failures=failures, contests=contests)
 
 
 def _try(state: State, trials: tuple[Trial, ...], at_s: float) -> Step:
@@ -519,14 +524,22 @@ def _close_difference(state: State, at_s: float) -> Step:
         return quiet, (WakeAt(_next_wake_s(quiet, at_s)),)
     stuck = state.tried.intersection(state.pending.ops)
     due = at_s >= state.retry_at_s
-    ops = tuple(op for op in state.pending.ops if due or op not in stuck)
+    resting = repairs.resting(state.contests, state.pending.ops, at_s)
+    ops = tuple(op for op in state.pending.ops if (due or op not in stuck) and op not in resting)
     if not ops:
-        return replace(state, tried=stuck), (WakeAt(min(state.retry_at_s, _next_wake_s(state, at_s))),)
+        return replace(state, tried=stuck), (WakeAt(_next_attempt_s(state, stuck, resting, at_s)),)
     retries = state.retries + 1 if due and stuck else state.retries
     pause_s = _BACKOFF_S[min(retries, len(_BACKOFF_S) - 1)]
     retry_at_s = at_s + pause_s if due else state.retry_at_s
-    state = replace(state, tried=stuck.union(ops), retries=retries, retry_at_s=retry_at_s)
+    contests = repairs.repeated(state.contests, ops, at_s)
+    state = replace(state, tried=stuck.union(ops), retries=retries, retry_at_s=retry_at_s, contests=contests)
     return replace(state, applying=frozenset(ops)), (Apply(ops),)
+
+
+def _next_attempt_s(state: State, stuck: Collection[Op], resting: Iterable[Op], at_s: float) -> float:
+    retry_s = state.retry_at_s if stuck else None
+    waits_s = (retry_s, repairs.next_due_s(state.contests, resting), _next_wake_s(state, at_s))
+    return min(wait_s for wait_s in waits_s if wait_s is not None and wait_s > at_s)
 
 
 def _next_wake_s(state: State, at_s: float) -> float:

@@ -7,11 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import pytest
+
+from bgpctl.agent.pace import Pace
 from bgpctl.agent.runner import Doors, Runner
 from bgpctl.core.cluster import Backend, Mode
-from bgpctl.core.effects import Failure, Op
+from bgpctl.core.effects import Failure, Op, Remove
 from bgpctl.core.loop import KernelChanged, Phase
 from bgpctl.core.model import Dataplane
+from bgpctl.core.plan import NOT_WANTED
 from bgpctl.core.switch import Answer, Trial
 from bgpctl.kernel.fake import FakeKernel
 from bgpctl.ports import Unavailable
@@ -41,9 +45,13 @@ class Kernel(FakeKernel):
         self.lost = False
         self.lost_while_applying = False
         self.looks = 0
+        self.look_takes_s = 0.0
 
     def observe(self) -> Dataplane:
         self.looks += 1
+        ready_s = time.monotonic() + self.look_takes_s
+        while time.monotonic() < ready_s:
+            pass
         self._ask()
         return super().observe()
 
@@ -112,3 +120,41 @@ def test_a_lost_kernel_is_not_asked_for_at_every_event() -> None:
         while time.monotonic() - began_s < 0.2:
             runner.post(KernelChanged())
         assert kernel.looks - looks <= 1
+
+
+def test_while_somebody_else_changes_the_kernel_all_the_time_looking_to_no_avail_looking_takes_a_small_part_of_it() -> (
+    None
+):
+    kernel = Kernel()
+    with running(kernel) as runner:
+        wait_until(lambda: runner.state.phase is Phase.CONVERGED)
+        kernel.look_takes_s = 0.02
+        kernel.tamper()
+        looks, began_s = kernel.looks, time.monotonic()
+        while time.monotonic() - began_s < 1.5:
+            kernel.tamper()
+        assert 2 <= kernel.looks - looks <= 5
+
+
+def test_damage_is_looked_at_at_once_each_time() -> None:
+    kernel = Kernel()
+    with running(kernel) as runner:
+        wait_until(lambda: runner.state.phase is Phase.CONVERGED)
+        healthy = kernel.observe()
+        kernel.look_takes_s = 0.02
+        began_s = time.monotonic()
+        for route in healthy.routes:
+            if route.next_hop:
+                kernel.tamper(Remove(route, NOT_WANTED))
+                wait_until(lambda: FakeKernel.observe(kernel) == healthy)
+        assert time.monotonic() - began_s < 3 * 0.4
+
+
+def test_the_pace_is_a_twentieth_of_the_time_and_two_seconds_at_most() -> None:
+    pace = Pace()
+    assert pace.wait_s(5.0) == 0
+    pace.looked_in_vain(10.0, 10.01)
+    assert pace.wait_s(10.01) == pytest.approx(0.2)
+    assert pace.wait_s(10.3) == 0
+    pace.looked_in_vain(20.0, 23.0)
+    assert pace.wait_s(23.5) == pytest.approx(1.5)
