@@ -12,6 +12,8 @@ from bgpctl.core.model import Masquerade, Prefix
 from bgpctl.kernel import nft
 
 _TABLE: Final = "bgpctl_nat"
+CHANGED: Final = Masquerade((Prefix.parse("0.0.0.0/0"),), (), 0)
+"""What a table of ours may do that somebody changed: anything, and nothing that anybody wants."""
 _LAST_PORT: Final = 65535
 _FIRST_PORT: Final = 1024
 
@@ -27,8 +29,9 @@ def remove() -> None:
 
 
 def observe() -> Masquerade | None:
-    """What is rewritten now; None if nothing is, or if somebody changed the rules. Raises OSError."""
-    return parse(nft.listed(_TABLE))
+    """What is rewritten now, CHANGED if that is not what was put; None if nothing is. Raises OSError."""
+    listed = nft.listed(_TABLE)
+    return (parse(listed) or CHANGED) if listed else None
 
 
 def body(wanted: Masquerade) -> str:
