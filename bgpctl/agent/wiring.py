@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bgpctl import client
 from bgpctl.agent import asks, views
 from bgpctl.agent.alone import alone
 from bgpctl.agent.api import Answer, Api
@@ -36,7 +37,6 @@ log = logging.getLogger("bgpctl.agent")
 
 _YOUNG_OBJECTS = 100_000
 
-SOCKET = "agent.sock"
 _SYSCTLS_BEFORE = "sysctls.json"
 
 
@@ -75,7 +75,7 @@ def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str, *, ne
         )
         doors = Doors(open_kernel, ExabgpSpeaker(run_dir), FileStore(files), clock, PacketProber())
         runner = Runner(node, doors)
-        api = Api(run_dir / SOCKET, _answer(runner, clock), _act(runner))
+        api = Api(run_dir / client.SOCKET, _answer(runner, clock), _act(runner))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runner.stop())
         log.info("started", extra={"facts": {"node": node, "pid": os.getpid(), "run_dir": run_dir}})

@@ -145,7 +145,7 @@ _BLOCKS: Final[Sequence[Column]] = (
 def ask(run_dir: Path, view: str, **query: str) -> dict[str, Any]:
     """One view of the agent at `run_dir`; exits 3 if none answers."""
     try:
-        return client.read(run_dir / "agent.sock", view, query)
+        return client.read(run_dir / client.SOCKET, view, query)
     except client.AgentAway as error:
         click.echo(f"{error}\nstart one with: bgpctl agent run --node NAME -f cluster.yaml", err=True)
         sys.exit(Exit.UNREACHABLE)

@@ -30,7 +30,8 @@ from bgpctl.lab.topology import (
     Topology,
 )
 
-_PING_WITHIN_S: Final = 5.0
+PING_WITHIN_S: Final = 5.0
+"""How long a workload is tried to be reached."""
 _BGP_PORT: Final = 179
 _SHOWN_PACKETS: Final = 3
 
@@ -111,7 +112,7 @@ def _run(topology: Topology, name: str, told: Told, within_s: float) -> Report:
         converged_s = round(time.monotonic() - began_s, 2)
         before = {router.name: build.dropped(lab.names, router.name) for router in topology.routers}
         told.stage("ping")
-        pairs = probe.matrix(lab.names, topology.workloads, within_s=_PING_WITHIN_S)
+        pairs = probe.matrix(lab.names, topology.workloads, within_s=PING_WITHIN_S)
     told.stage("check")
     evidence = Evidence(lab, tuple(capture.packets), capture.missed, before)
     checks = tuple(evidence.judge(check) for check in topology.checks)
