@@ -24,6 +24,10 @@ class AgentAway(Exception):
     """No agent answers at the socket."""
 
 
+class Faulty(AgentAway):
+    """One answers, but not what it should; its log says more."""
+
+
 class Denied(Exception):
     """Only root and the agent's own user may ask this."""
 
@@ -56,12 +60,10 @@ def read(path: Path, view: str, query: Mapping[str, str] | None = None, *, timeo
         The decoded JSON object; its `schema` is `bgpctl/<view>/v1`.
 
     Raises:
-        AgentAway: nothing listens, or it did not answer in time.
+        AgentAway: nothing listens, or it did not answer in time; Faulty, if it could not.
+        Nonsense: there is no such view, or it cannot be asked so.
     """
-    status, body = _exchange(path, "GET", view, query or {}, timeout_s)
-    if status != http.client.OK:
-        raise AgentAway(f"the agent at {path} answered {status}: {body}")
-    return body
+    return _understood(path, *_exchange(path, "GET", view, query or {}, timeout_s))
 
 
 def ask(path: Path, verb: str, query: Mapping[str, str] | None = None, *, timeout_s: float = 5.0) -> dict[str, Any]:
@@ -69,20 +71,23 @@ def ask(path: Path, verb: str, query: Mapping[str, str] | None = None, *, timeou
     Ask something of the agent that listens at `path`: `peer-down`, `drain` and so on. Returns once it is taken on.
 
     Raises:
-        AgentAway: nothing listens, or it did not answer in time.
+        AgentAway: nothing listens, or it did not answer in time; Faulty, if it could not.
         Denied: we are neither root nor the agent's user.
-        Nonsense: there is no such peer or session.
+        Nonsense: there is no such verb, peer or session.
     """
-    status, body = _exchange(path, "POST", verb, query or {}, timeout_s)
+    return _understood(path, *_exchange(path, "POST", verb, query or {}, timeout_s))
+
+
+def _understood(path: Path, status: int, body: dict[str, Any]) -> dict[str, Any]:
     match status:
         case http.client.OK:
             return body
         case http.client.FORBIDDEN:
             raise Denied(str(body.get("error")))
-        case http.client.BAD_REQUEST:
+        case http.client.BAD_REQUEST | http.client.NOT_FOUND:
             raise Nonsense(str(body.get("error")))
         case _:
-            raise AgentAway(f"the agent at {path} answered {status}: {body}")
+            raise Faulty(f"the agent at {path} answered {status}: {body.get('error')}")
 
 
 def _exchange(
@@ -98,5 +103,5 @@ def _exchange(
     finally:
         connection.close()
     if not isinstance(body, dict):
-        raise AgentAway(f"the agent at {path} answered {response.status}: {body}")
+        raise Faulty(f"the agent at {path} answered {response.status}: {body}")
     return response.status, body
