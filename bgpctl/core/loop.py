@@ -19,7 +19,7 @@ from bgpctl.core.effects import Failure, Op
 from bgpctl.core.exports import Offer
 from bgpctl.core.fabric import Desired, derive
 from bgpctl.core.leaving import Leaving
-from bgpctl.core.model import Address, Dataplane
+from bgpctl.core.model import Address, Dataplane, Prefix
 from bgpctl.core.nexthops import Distances
 from bgpctl.core.plan import Plan, plan
 from bgpctl.core.policy import Policy
@@ -207,6 +207,8 @@ class State:
         draining: whether peers are told that this node is about to go.
         shut: peers whose session the operator wants down.
         leaving: sessions in `config` that the intent does not ask for any more.
+        counted: `rib` at the last observation.
+        released: prefixes that were taken back while somebody has not spoken.
         observed: the last observation; None before the first.
         kernel_error: why the kernel cannot be seen now; empty when it can.
         desired: derived from `observed` and the rest.
@@ -237,6 +239,8 @@ class State:
     draining: bool = False
     shut: frozenset[Address] = frozenset()
     leaving: Leaving = field(default_factory=Leaving)
+    counted: Rib = field(default_factory=dict)
+    released: frozenset[Prefix] = frozenset()
     observed: Dataplane | None = None
     kernel_error: str = ""
     desired: Desired | None = None
@@ -475,12 +479,14 @@ def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
     state = replace(state, observed=dataplane, kernel_error="", looking=False, rib=_expired(state, at_s))
     state, asked = _ask_refresh(state, again, at_s)
     state, configure = _let_go(state, at_s)
+    state = _counted(state)
     node = state.intent.node(state.node) if state.intent else None
     if state.intent is None or node is None:
         return state, _speech(asked)
     distances = Distances(dataplane)
     selected = select(state.policy, state.rib, distances, state.selected) if state.policy else Selection()
     wanted = derive(state.intent, node, _names(state), selected.chosen.values(), dataplane, _withheld(state))
+    wanted = replace(wanted, released=state.released)
     switch = hold(wanted, dataplane, state.intent, node, state.evidence, at_s)
     state = replace(state, selected=selected, flips=switch.flips, drains=switch.drains)
     state = _judged(state, switch.desired, plan(switch.desired, dataplane), at_s)
@@ -490,6 +496,12 @@ def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
     state, closing = _close_difference(state, at_s)
     state, silence = _silence(state)
     return state, (*trials, *closing, *_speech((*asked, *told)), *configure, *silence)
+
+
+def _counted(state: State) -> State:
+    """With what was taken back since the last observation. While all have spoken there is nothing to remember."""
+    gone = rib.untold(state.rib, state.released) | rib.taken_back(state.counted, state.rib)
+    return replace(state, counted=state.rib, released=gone if _withheld(state) else frozenset())
 
 
 def _judged(state: State, desired: Desired, todo: Plan, at_s: float) -> State:

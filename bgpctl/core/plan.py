@@ -47,8 +47,9 @@ def plan(desired: Desired, observed: Dataplane) -> Plan:
     """
     What leads from `observed` to `desired` without touching anything that is not ours.
 
-    While a source has not spoken (`desired.withheld`) nothing is removed. A device that must be made anew is removed
-    first, since the kernel refuses a second one with the same VNI and port: the one gap there is.
+    While a source has not spoken (`desired.withheld`) nothing is removed but what another one took back. A device that
+    must be made anew is removed first, since the kernel refuses a second one with the same VNI and port: the one gap
+    there is.
     """
     extra = _beyond(observed, desired.dataplane)
     wanted, blocked = _without_blocked(desired, observed, extra)
@@ -57,8 +58,16 @@ def plan(desired: Desired, observed: Dataplane) -> Plan:
     if settled is not observed or wanted is not desired.dataplane:
         extra = _beyond(settled, wanted)
     puts = [Put(thing, desired.why[key]) for key, thing in _lacking(wanted, settled, extra)]
-    leftover = () if desired.withheld else _leftover(wanted, owned(extra, settled.links))
+    leftover = _removable(desired, wanted, extra, settled)
     return Plan((*devices, *puts, *(Remove(thing, NOT_WANTED) for thing in leftover)), blocked)
+
+
+def _removable(desired: Desired, wanted: Dataplane, extra: Dataplane, settled: Dataplane) -> Iterator[Thing]:
+    if not desired.withheld:
+        yield from _leftover(wanted, owned(extra, settled.links))
+    elif desired.released:
+        released = frozenset(route for route in extra.routes if route.prefix in desired.released)
+        yield from _leftover(wanted, owned(Dataplane(routes=released)))
 
 
 def owned(dataplane: Dataplane, links: frozenset[Link] | None = None) -> Dataplane:

@@ -24,7 +24,7 @@ from bgpctl.core.bgp import (
     Update,
     Withdraw,
 )
-from bgpctl.core.cluster import Backend, Intent, Mode, Place, Problem
+from bgpctl.core.cluster import Backend, Intent, Mode, Peer, Place, Problem
 from bgpctl.core.effects import Failure, after
 from bgpctl.core.filters import NORMAL_LOCAL_PREF
 from bgpctl.core.loop import (
@@ -49,7 +49,7 @@ from bgpctl.core.loop import (
     begin,
     step,
 )
-from bgpctl.core.model import Asn, Dataplane, Prefix
+from bgpctl.core.model import Address, Asn, Dataplane, Prefix
 from bgpctl.core.sessions import speaker_config
 from bgpctl.core.switch import DRAIN_S, Answer
 from tests.cluster import bare_kernel, member, node, path, two_racks
@@ -202,6 +202,41 @@ def test_routes_of_a_peer_that_no_longer_has_them_go_once_it_has_spoken() -> Non
     new.tell(RefreshBegun(B2, 4), Update(B2, (path("10.244.4.0/26", B2),)), RefreshEnded(B2, 4))
     new.rest()
     assert new.unicast() == {"10.244.4.0/26"}
+
+
+def test_a_dead_node_that_never_spoke_does_not_hold_up_what_others_take_back() -> None:
+    of_b1, unknown = "10.244.3.0/26", "10.244.4.0/26"
+    new = Play(converged().kernel)
+    new.tell(IntentLoaded(INTENT), SpeakerAttached(1, ((A2, 1.0), (B1, 1.0))))
+    for peer, block in ((A2, "10.244.2.0/26"), (B1, of_b1)):
+        new.tell(RefreshBegun(peer, 4), Update(peer, (path(block, peer),)), RefreshEnded(peer, 4))
+    new.rest()
+    assert new.state.phase is Phase.LEARNING
+    new.tell(Update(B1, withdrawn=(Prefix.parse(of_b1),)))
+    new.rest()
+    assert new.unicast() == {"10.244.2.0/26", unknown}
+    new.tell(Update(B1, (path(of_b1, B1),)))
+    new.rest()
+    assert new.unicast() == {"10.244.2.0/26", of_b1, unknown}
+
+
+def test_what_a_peer_took_back_while_we_could_not_remove_it_goes_later() -> None:
+    new = Play(converged().kernel)
+    new.tell(IntentLoaded(INTENT), SpeakerAttached(1, ((B1, 1.0),)))
+    new.tell(RefreshBegun(B1, 4), Update(B1, (path("10.244.3.0/26", B1),)), RefreshEnded(B1, 4), Observed(new.kernel))
+    new.tell(Update(B1, withdrawn=(Prefix.parse("10.244.3.0/26"),)), Observed(new.kernel), KernelLost("gone"))
+    new.now_s += 1
+    new.tell(Woken())
+    new.rest()
+    assert new.unicast() == {"10.244.2.0/26", "10.244.4.0/26"}
+
+
+def test_sessions_given_up_by_an_edit_take_no_route_along_before_the_new_peers_have_spoken() -> None:
+    play = converged()
+    outside = Peer("tor", Address.parse("10.0.0.254"), Asn(65001), ("a1",))
+    play.tell(IntentLoaded(replace(INTENT, mesh=False, peers=(outside,))))
+    play.rest()
+    assert len(play.unicast()) == 3
 
 
 def test_a_withdrawn_block_goes_and_comes_back() -> None:
