@@ -47,6 +47,7 @@ def summary(snapshot: Snapshot) -> Json:
         "repaired_1h": sum(1 for at_s in state.repairs if at_s > snapshot.now_s - 3600),
         "state": state.phase.value,
         "converged": state.phase is Phase.CONVERGED,
+        "edit_refused": bool(state.problems),
         "state_age_s": snapshot.age_s(state.since_s),
         "problems": _problems(snapshot),
     }

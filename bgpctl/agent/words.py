@@ -103,14 +103,14 @@ def drain(waiting: Waiting) -> str:
 
 
 def withheld(item: Withheld) -> str:
-    """Why nothing is removed for now."""
+    """Why what is not wanted is not removed for now."""
     match item.hold:
         case Hold.FACTS_UNKNOWN:
-            return f"nothing is removed until a link carries {item.subject}"
+            return f"routes stay until a link carries {item.subject}"
         case Hold.SPEAKER_AWAY:
-            return f"nothing is removed until {item.subject} answers"
+            return f"routes stay until {item.subject} answers"
         case Hold.PEER_UNHEARD:
-            return f"nothing is removed until {item.subject} has told all its routes"
+            return f"routes that nobody has told stay until {item.subject} has told all its own"
         case _:
             assert_never(item.hold)
 

@@ -42,6 +42,10 @@ def _counted(row: Row, what: str) -> int | None:
     return row["traffic"][what] if row["traffic"] else None
 
 
+def _state(row: Row) -> str:
+    return f"{row['state']} {age(row['state_age_s'])}" + (", edit refused" if row["edit_refused"] else "")
+
+
 SUMMARY: Final[Sequence[Column]] = (
     ("NODE", lambda row: row["node"]),
     ("BACKEND", lambda row: row["backend"]),
@@ -51,7 +55,7 @@ SUMMARY: Final[Sequence[Column]] = (
     ("TUNNELS", lambda row: ", ".join(row["tunnels"])),
     ("MTU", lambda row: row["mtu_bytes"]),
     ("REPAIRED(1h)", lambda row: row["repaired_1h"]),
-    ("STATE", lambda row: f"{row['state']} {age(row['state_age_s'])}"),
+    ("STATE", _state),
 )
 
 _PEERS: Final[Sequence[Column]] = (

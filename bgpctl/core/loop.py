@@ -266,13 +266,20 @@ class State:
 _PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
     (Phase.DEGRADED, lambda state: bool(state.kernel_error)),
     (Phase.STARTING, lambda state: state.intent is None or state.desired is None),
+    (Phase.DEGRADED, lambda state: bool(state.failures or _is_lost(state) or repairs.fought(state.contests))),
     (Phase.LEARNING, lambda state: bool(state.desired and state.desired.withheld)),
-    (Phase.DEGRADED, lambda state: bool(repairs.fought(state.contests))),
-    (Phase.CONVERGING, lambda state: bool(state.pending.ops) and not state.failures),
+    (Phase.CONVERGING, lambda state: bool(state.pending.ops)),
     (Phase.SWITCHING, lambda state: bool(state.flips or state.drains)),
-    (Phase.DEGRADED, lambda state: bool(state.failures or missing(state) or peers_down(state) or state.refused)),
+    (Phase.DEGRADED, lambda state: bool(missing(state) or peers_down(state) or state.refused)),
     (Phase.CONVERGED, lambda _: True),
 )
+
+
+def _is_lost(state: State) -> bool:
+    """Whether somebody who had spoken is gone, or the link with our address: that is more than not to know yet."""
+    withheld = state.desired.withheld if state.desired else ()
+    stale = any(table.heard is rib.Heard.STALE for table in state.rib.values())
+    return stale or any(item.hold is Hold.FACTS_UNKNOWN for item in withheld)
 
 
 def missing(state: State) -> tuple[Missing, ...]:

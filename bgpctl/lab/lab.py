@@ -105,6 +105,7 @@ _SILENT: Final[Mapping[str, Any]] = {
     "repaired_1h": 0,
     "state": "silent",
     "converged": False,
+    "edit_refused": False,
     "state_age_s": 0.0,
 }
 

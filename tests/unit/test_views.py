@@ -58,6 +58,7 @@ def test_a_dead_peer_is_a_problem_that_names_it() -> None:
 def test_a_refused_edit_is_shown_with_its_place() -> None:
     play = converged()
     play.tell(IntentRejected((Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both"),)))
+    assert told(play, "summary")["edit_refused"] is True
     assert told(play, "summary")["problems"] == ["edit refused: cluster.yaml:12:15: pools.blue: both modes set"]
 
 
