@@ -18,11 +18,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bgpctl.agent import asks, views
+from bgpctl.agent import asks, views, words
 from bgpctl.agent.api import Answer, Api
 from bgpctl.agent.runner import Doors, Runner
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.effects import Failure, Op, Remove
+from bgpctl.core.foresight import foresee
+from bgpctl.core.loop import State
 from bgpctl.core.model import Traffic
 from bgpctl.core.plan import NOT_WANTED
 from bgpctl.core.plan import cleanup as removal_of_ours
@@ -112,9 +114,21 @@ def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str, *, ne
 
 def _answer(runner: Runner, clock: MonotonicClock) -> Answer:
     def answer(view: str, query: Mapping[str, str]) -> dict[str, Any]:
+        if view == "plan":
+            return _plan(runner.state, query)
         return views.answer(view, Snapshot(runner.state, clock.now_s(), query, _traffic))
 
     return answer
+
+
+def _plan(state: State, query: Mapping[str, str]) -> dict[str, Any]:
+    """What these files would change here. Raises ValueError if they are not valid, or the kernel was not seen yet."""
+    loaded = FileStore([Path(file) for file in query.get("files", "").splitlines()]).load()
+    node = None if isinstance(loaded, tuple) else loaded.node(state.node)
+    if isinstance(loaded, tuple) or node is None or state.observed is None:
+        raise ValueError(f"no plan: invalid file, no node {state.node} in it, or the kernel was not seen yet")
+    foreseen = foresee(loaded, node, state.observed, state.selected.chosen.values())
+    return {"schema": "bgpctl/plan/v1", "nodes": [words.foresight(foreseen)]}
 
 
 def _act(runner: Runner) -> Answer:

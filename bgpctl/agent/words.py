@@ -6,10 +6,11 @@ Refuses to know: how a decision was made.
 from __future__ import annotations
 
 import errno
-from typing import assert_never
+from typing import Any, Final, assert_never
 
 from bgpctl.core.cluster import Encapsulation, Node
-from bgpctl.core.effects import Failure, Put
+from bgpctl.core.effects import Failure, Op, Put, Remove
+from bgpctl.core.foresight import Effect, Foresight
 from bgpctl.core.model import (
     Decap,
     FdbEntry,
@@ -168,3 +169,27 @@ def thing(item: Thing) -> str:
             return f"route {kind}{item.prefix}" + (f" nhid {item.next_hop:#x}" if item.next_hop else "")
         case _:
             assert_never(item)
+
+
+EFFECTS: Final = ("no effect on traffic", "changed in place", "atomic replace", "a gap")
+"""By core.foresight.Effect."""
+
+
+def foresight(item: Foresight) -> dict[str, Any]:
+    """A plan for one node, as JSON."""
+    return {
+        "node": item.node,
+        "steps": [
+            {"stage": step.stage.value, "waits_for": list(step.waits_for), "ops": [_op(*op) for op in step.ops]}
+            for step in item.steps
+        ],
+        "unreachable": [str(prefix) for prefix in item.unreachable],
+        "missing": [missing(lack) for lack in item.missing],
+        "worst": EFFECTS[item.worst],
+    }
+
+
+def _op(op: Op, effect: Effect) -> dict[str, str]:
+    changes = effect in {Effect.ATOMIC, Effect.IN_PLACE}
+    verb = "remove" if isinstance(op, Remove) else "change" if changes else "put"
+    return {"verb": verb, "object": thing(op.thing), "effect": EFFECTS[effect]}
