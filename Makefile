@@ -32,7 +32,10 @@ vm: setup                       ## IP in IP with the real ipip module, on a stoc
 	@$(BIN)/pytest --quiet tests/vm
 
 bench-fib: setup                ## routing table costs beside BIRD and ip -batch; ROUTES= and GATEWAYS= narrow it
+	@tools/system-packages bench
+	@$(BIN)/pip install -qq --disable-pip-version-check --editable '.[bench]'
 	@$(BIN)/python bench/fib.py bench/results/fib.json
+	@$(BIN)/python bench/picture.py bench/results/fib.json bench/results/fib.svg
 
 bench-bgp-idle: setup           ## what a hundred quiet BGP peers cost, beside stock ExaBGP; PEERS=, ROUNDS= and SECONDS= change it
 	@$(BIN)/python bench/bgp_idle.py

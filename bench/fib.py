@@ -18,11 +18,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from bgpctl.core.effects import Op, Put
+from bgpctl.agent.wiring import collect_seldom
+from bgpctl.core.effects import Op, Put, Remove
 from bgpctl.core.fabric import Desired
 from bgpctl.core.model import Address, Dataplane, NextHop, Prefix, Route, key_of
 from bgpctl.core.plan import NOT_WANTED, cleanup, plan
@@ -35,6 +36,7 @@ SIZES = [int(n) for n in os.environ.get("ROUTES", "1000 10000 100000").split()]
 FANOUTS = [int(n) for n in os.environ.get("GATEWAYS", "50 500 5000").split()]
 LINK = "vx0"
 MOVED = 10_000
+MOVED_FROM = Address.parse("10.201.0.1")
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -51,8 +53,18 @@ class Load:
     def gateway(self, index: int, shift: int = 0) -> Address:
         return Address(4, (10 << 24) + (200 << 16) + (index + shift) % self.gateways + 1)
 
+    @property
+    def moved_to(self) -> Address:
+        """A gateway that is in use already: half of those are found before it, half of them after."""
+        return self.gateway(self.gateways // 2)
+
     def table(self, shift: int = 0) -> Iterator[tuple[Prefix, Address]]:
         return ((self.prefix(index), self.gateway(index, shift)) for index in range(self.routes))
+
+
+def of_one_peer(gateway: Address) -> Iterator[tuple[Prefix, Address]]:
+    """The routes of one more peer, beside those of a load."""
+    return ((Prefix(4, (13 << 24) + index * 64, 26), gateway) for index in range(MOVED))
 
 
 def shell(*lines: str) -> None:
@@ -126,23 +138,21 @@ def run_bgpctl(load: Load, samples: Samples) -> None:
         apply(kernel, plan(first, kernel.observe()).ops)
     with samples.take("replace", "bgpctl", own_cpu_s):
         apply(kernel, plan(second, kernel.observe()).ops)
+    move_bgpctl(kernel, load, samples)
     with samples.take("withdraw", "bgpctl", own_cpu_s):
         apply(kernel, cleanup(kernel.observe()))
     kernel.close()
-    move_bgpctl(load, samples)
 
 
-def move_bgpctl(load: Load, samples: Samples) -> None:
-    """All routes of one peer: its next-hop object is replaced."""
-    fresh()
-    kernel = LinuxKernel()
-    count = min(load.routes, MOVED)
-    hop = NextHop(0x42000000, LINK, load.gateway(0), onlink=True)
-    routes = [Put(Route(load.prefix(index), next_hop=hop.id), NOT_WANTED) for index in range(count)]
-    apply(kernel, [Put(hop, NOT_WANTED), *routes])
+def move_bgpctl(kernel: LinuxKernel, load: Load, samples: Samples) -> None:
+    """All routes of one more peer go by another's gateway: its next-hop object is replaced."""
+    hop = NextHop(0x43000000, LINK, MOVED_FROM, onlink=True)
+    things: list[NextHop | Route] = [hop]
+    things += [Route(prefix, next_hop=hop.id) for prefix, _ in of_one_peer(MOVED_FROM)]
+    apply(kernel, [Put(thing, NOT_WANTED) for thing in things])
     with samples.take("move one peer", "bgpctl", own_cpu_s):
-        apply(kernel, [Put(hop._replace(gateway=load.gateway(1)), NOT_WANTED)])
-    kernel.close()
+        apply(kernel, [Put(hop._replace(gateway=load.moved_to), NOT_WANTED)])
+    apply(kernel, [Remove(thing, NOT_WANTED) for thing in reversed(things)])
 
 
 def damage(load: Load) -> None:
@@ -155,21 +165,16 @@ def lines(verb: str, table: Iterator[tuple[Prefix, Address]]) -> str:
 
 def run_ip(load: Load, samples: Samples) -> None:
     fresh()
-    cases = {
-        "install": lines("replace", load.table()),
-        "replace": lines("replace", load.table(shift=1)),
-        "withdraw": "\n".join(f"route del {prefix}" for prefix, _ in load.table()),
-    }
-    for case, text in cases.items():
-        with samples.take(case, "ip-batch", children_cpu_s):
-            subprocess.run(("ip", "-batch", "-"), input=text, text=True, check=True)
-    one = Load(min(load.routes, MOVED), 1)
-    other = "\n".join(
-        line.replace(str(load.gateway(0)), str(load.gateway(1))) for line in lines("replace", one.table()).splitlines()
-    )
-    shell(*lines("replace", one.table()).splitlines())
-    with samples.take("move one peer", "ip-batch", children_cpu_s):
-        subprocess.run(("ip", "-batch", "-"), input=other, text=True, check=True)
+    batch("install", lines("replace", load.table()), samples)
+    batch("replace", lines("replace", load.table(shift=1)), samples)
+    shell(lines("replace", of_one_peer(MOVED_FROM)))
+    batch("move one peer", lines("replace", of_one_peer(load.moved_to)), samples)
+    batch("withdraw", "\n".join(f"route del {prefix}" for prefix, _ in load.table()), samples)
+
+
+def batch(case: str, text: str, samples: Samples) -> None:
+    with samples.take(case, "ip-batch", children_cpu_s):
+        shell(text)
 
 
 def run_limit(load: Load, samples: Samples) -> None:
@@ -194,16 +199,20 @@ class Bird:
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
 
-    def configure(self, table: Iterator[tuple[Prefix, Address]]) -> None:
-        routes = "\n".join(f"  route {prefix} via {gateway}%{LINK} onlink;" for prefix, gateway in table)
-        text = f"""router id 10.0.0.1;
+    def configure(self, load: Load) -> None:
+        """Two tables with other gateways, of which the first wins while it is enabled; then two of one peer."""
+        protocols = (
+            ("table1", 200, load.table()),
+            ("table2", 100, load.table(shift=1)),
+            ("peer1", 200, of_one_peer(MOVED_FROM)),
+            ("peer2", 100, of_one_peer(load.moved_to)),
+        )
+        text = "\n".join(static(*protocol) for protocol in protocols)
+        (self._directory / "bird.conf").write_text(f"""router id 10.0.0.1;
 protocol device {{ scan time 60; }}
-protocol kernel {{ ipv4 {{ export all; import none; }}; scan time 3600; }}
-protocol static {{ ipv4;
-{routes}
-}}
-"""
-        (self._directory / "bird.conf").write_text(text)
+protocol kernel {{ disabled; ipv4 {{ export all; import none; }}; scan time 3600; }}
+{text}
+""")
 
     def start(self) -> None:
         where = (
@@ -244,11 +253,26 @@ def count(protocol: str, gateway: str | None = None) -> int:
     return shown.stdout.count("\n")
 
 
-def last_is(load: Load, shift: int) -> bool:
-    """BIRD hands routes over in its own order, so all are counted, but only once the last one may have come."""
-    index = load.routes - 1
-    shown = subprocess.run(("ip", "route", "show", str(load.prefix(index))), capture_output=True, text=True, check=True)
-    return f"via {load.gateway(index, shift)} " in shown.stdout
+def static(name: str, preference: int, table: Iterator[tuple[Prefix, Address]]) -> str:
+    routes = "\n".join(f"  route {prefix} via {gateway}%{LINK} onlink;" for prefix, gateway in table)
+    return f"protocol static {name} {{\n  ipv4 {{ preference {preference}; }};\n{routes}\n}}"
+
+
+def leads(prefix: Prefix, gateway: Address) -> bool:
+    shown = subprocess.run(("ip", "route", "show", str(prefix)), capture_output=True, text=True, check=True)
+    return f"via {gateway} " in shown.stdout
+
+
+def settled(load: Load, table: Sequence[tuple[Prefix, Address]]) -> bool:
+    """BIRD hands routes over in its own order: a few are asked for, then all are counted."""
+    sample = (table[0], table[len(table) // 2], table[-1])
+    return all(leads(*route) for route in sample) and count("bird") >= load.routes and all(gateways_are(table))
+
+
+def gateways_are(table: Sequence[tuple[Prefix, Address]]) -> Iterator[bool]:
+    lines = subprocess.run(("ip", "route", "show", "proto", "bird"), capture_output=True, text=True, check=True).stdout
+    present = {(words[0], words[2]) for words in map(str.split, lines.splitlines())}
+    return ((str(prefix), str(gateway)) in present for prefix, gateway in table)
 
 
 def run_bird(load: Load, samples: Samples) -> None:
@@ -256,14 +280,23 @@ def run_bird(load: Load, samples: Samples) -> None:
     fresh()
     with tempfile.TemporaryDirectory() as directory:
         bird = Bird(Path(directory))
-        bird.configure(load.table())
-        text = (Path(directory) / "bird.conf").read_text()
-        (Path(directory) / "bird.conf").write_text(text.replace("protocol kernel {", "protocol kernel { disabled;"))
+        bird.configure(load)
         bird.start()
         bird.control("show", "status")
-        with samples.take("install", "bird", bird.cpu_s):
-            bird.control("enable", "kernel1")
-            wait(lambda: last_is(load, 0) and count("bird") >= load.routes)
+        bird.control("disable", "peer1")
+        bird.control("disable", "peer2")
+        cases = (
+            ("install", ("enable", "kernel1"), load.table()),
+            ("replace", ("disable", "table1"), load.table(shift=1)),
+            ("", ("enable", "peer1"), of_one_peer(MOVED_FROM)),
+            ("", ("enable", "peer2"), of_one_peer(MOVED_FROM)),
+            ("move one peer", ("disable", "peer1"), of_one_peer(load.moved_to)),
+        )
+        for case, command, table in cases:
+            expected = list(table)
+            with samples.take(case, "bird", bird.cpu_s) if case else nullcontext():
+                bird.control(*command)
+                wait(lambda: settled(load, expected))  # noqa: B023 (called at once)
         with samples.take("withdraw", "bird", bird.cpu_s):
             bird.control("disable", "kernel1")
             wait(lambda: count("bird") == 0)
@@ -299,6 +332,7 @@ def show(records: Sequence[dict[str, object]]) -> None:
 
 
 def main(output: Path) -> None:
+    collect_seldom()  # as the agent does
     records: list[dict[str, object]] = []
     for routes in SIZES:
         for gateways in FANOUTS:

@@ -73,7 +73,7 @@ class Speaker(Protocol):
 
 
 Loaded: TypeAlias = Intent | tuple[Problem, ...]
-"""A good cluster file, or everything that is wrong with it."""
+"""A good cluster file, with warnings in its `remarks`, or everything there is to say about a bad one."""
 
 
 class Store(Protocol):

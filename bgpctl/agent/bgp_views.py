@@ -163,7 +163,7 @@ def _fates(selection: Selection) -> Mapping[tuple[Address, Prefix], Fate]:
 def _each_fate(selection: Selection) -> Iterator[tuple[tuple[Address, Prefix], Fate]]:
     for prefix, choice in selection.chosen.items():
         yield (choice.best.peer, prefix), ("best", "", "")
-        for other in choice.equal:
+        for other in choice.also:
             yield (other.peer, prefix), ("equal", "", "")
         for loser, step in choice.lost:
             yield (loser.peer, prefix), ("lost", step.value, bgp_words.lost(step))

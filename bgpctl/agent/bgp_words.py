@@ -121,7 +121,7 @@ _REFUSED: Final[Mapping[Reject, str]] = {
     Reject.OWN_ORIGINATOR: "this node originated it",
     Reject.OWN_CLUSTER: "own cluster id {} in the cluster list",
     Reject.MARTIAN: "no packet may go there",
-    Reject.OWN_BLOCK: "covers this node's own block",
+    Reject.OWN_BLOCK: "covers or lies in a block of this node",
     Reject.OTHERS_BLOCK: "belongs to node {}, and the path does not lead there",
     Reject.COVERS_NODE: "covers a node's address",
     Reject.ON_UNDERLAY: "part of the underlay",

@@ -14,7 +14,7 @@ from typing import Final, assert_never
 
 from bgpctl.agent import words
 from bgpctl.core import bgp
-from bgpctl.core.cluster import Place, Problem
+from bgpctl.core.cluster import Place, Problem, Severity
 from bgpctl.core.loop import (
     Applied,
     Apply,
@@ -90,7 +90,7 @@ class Runner:
 
     def _read(self, loaded: Loaded) -> Event:
         if isinstance(loaded, tuple):
-            return IntentRejected(loaded)
+            return IntentRejected(tuple(problem for problem in loaded if problem.severity is Severity.ERROR))
         if loaded.node(self.state.node) is None:
             names = ", ".join(node.name for node in loaded.nodes) or "none"
             message = f"this agent's node {self.state.node} is not among the nodes ({names})"
@@ -186,6 +186,9 @@ def _report(before: State, after: State, event: Event) -> None:
             log.info(
                 "intent loaded", extra={"facts": {"nodes": len(event.intent.nodes), "pools": len(event.intent.pools)}}
             )
+            for problem in event.intent.remarks:
+                if problem.severity is Severity.WARNING:
+                    log.warning("%s", problem)
         case IntentRejected():
             for problem in event.problems:
                 log.error("edit refused, the last good state stays: %s", problem)

@@ -6,7 +6,7 @@ Refuses to know: sockets, tables, colours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from bgpctl.agent import asks, bgp_views, words
@@ -83,14 +83,14 @@ def routes(snapshot: Snapshot) -> Json:
     if state.desired is None or node is None:
         return {"routes": []}
     only = Prefix.parse(snapshot.query["prefix"]) if snapshot.query.get("prefix") else None
-    hops = {hop.id: hop for hop in state.desired.dataplane.next_hops}
+    hops = _hops_by_id(state.desired.dataplane)
     reasons = state.desired.why
     rows = sorted(state.desired.dataplane.routes, key=lambda route: route.prefix)
     return {
         "routes": [
             {
-                **_route(route, hops.get(route.next_hop)),
-                "installed": _installed(route, hops.get(route.next_hop), snapshot.observed),
+                **_route(route, hops.get(route.next_hop, ())),
+                "installed": _installed(route, hops.get(route.next_hop, ()), snapshot.observed),
                 "why": words.why(reasons[key_of(route)], node),
                 "age_s": _age_s(snapshot, route.prefix),
             }
@@ -106,25 +106,38 @@ def _age_s(snapshot: Snapshot, prefix: Prefix) -> float | None:
     return snapshot.age_s(choice.best.received.at_s) if choice else None
 
 
-def _route(route: Route, hop: NextHop | None) -> Json:
+def _hops_by_id(dataplane: Dataplane) -> Mapping[int, tuple[NextHop, ...]]:
+    """The next hops that each id of a next hop or group stands for."""
+    single = {hop.id: (hop,) for hop in dataplane.next_hops}
+    groups = {group.id: tuple(single[member][0] for member in group.members) for group in dataplane.groups}
+    return {**single, **groups}
+
+
+def _route(route: Route, hops: Sequence[NextHop]) -> Json:
     return {
         "prefix": str(route.prefix),
         "type": route.type.name.lower(),
-        "via": str(hop.gateway) if hop else None,
-        "dev": hop.link if hop else None,
-        "onlink": hop.onlink if hop else False,
+        "via": ", ".join(str(hop.gateway) for hop in hops) or None,
+        "dev": ", ".join(dict.fromkeys(hop.link for hop in hops)) or None,
+        "onlink": any(hop.onlink for hop in hops),
         "next_hop_id": route.next_hop or None,
         "metric": route.metric,
     }
 
 
-def _installed(route: Route, hop: NextHop | None, observed: Dataplane) -> bool:
-    return route in observed.routes and (hop is None or hop in observed.next_hops)
+def _installed(route: Route, hops: Sequence[NextHop], observed: Dataplane) -> bool:
+    return route in observed.routes and observed.next_hops.issuperset(hops)
 
 
 def tunnels(snapshot: Snapshot) -> Json:
-    """The tunnel devices and the remotes reached through them."""
-    return {"tunnels": _tunnels(snapshot)}
+    """The tunnel devices, the remotes reached through them, and what has gone through."""
+    counted = snapshot.traffic()
+    return {
+        "tunnels": [
+            {**row, "traffic": counted[row["name"]]._asdict() if row["name"] in counted else None}
+            for row in _tunnels(snapshot)
+        ]
+    }
 
 
 def _tunnels(snapshot: Snapshot) -> list[Json]:
@@ -137,6 +150,7 @@ def _tunnel(snapshot: Snapshot, link: Link) -> Json:
     remotes = set()
     if state.desired:
         through = {hop.id for hop in observed.next_hops if hop.link == link.name}
+        through |= {group.id for group in observed.groups if through.intersection(group.members)}
         used = (route for route in state.desired.dataplane.routes if route.next_hop in through)
         remotes = {state.desired.why[key_of(route)].remote for route in used}
     kind = link.kind

@@ -18,6 +18,7 @@ from bgpctl.core.model import (
     Masquerade,
     Neighbour,
     NextHop,
+    NextHopGroup,
     Route,
     RouteType,
     Sysctl,
@@ -146,6 +147,8 @@ def thing(item: Thing) -> str:
             return f"neighbour {item.address} lladdr {item.mac} dev {item.link}"
         case NextHop():
             return f"nexthop {item.id:#x} via {item.gateway} dev {item.link}"
+        case NextHopGroup():
+            return f"nexthop {item.id:#x} group {'/'.join(f'{member:#x}' for member in item.members)}"
         case Route():
             kind = "" if item.type is RouteType.UNICAST else f"{item.type.name.lower()} "
             return f"route {kind}{item.prefix}" + (f" nhid {item.next_hop:#x}" if item.next_hop else "")

@@ -37,6 +37,10 @@ def _sessions(row: Row) -> str | None:
     return f"{peers['established']}/{peers['wanted']} est" if peers["wanted"] else None
 
 
+def _counted(row: Row, what: str) -> int | None:
+    return row["traffic"][what] if row["traffic"] else None
+
+
 SUMMARY: Final[Sequence[Column]] = (
     ("NODE", lambda row: row["node"]),
     ("BACKEND", lambda row: row["backend"]),
@@ -103,6 +107,9 @@ _TUNNELS: Final[Sequence[Column]] = (
     ("ADDRESS", lambda row: ", ".join(row["addresses"])),
     ("VNI", lambda row: row["vni"]),
     ("PORT", lambda row: row["port"]),
+    ("RX PACKETS", lambda row: _counted(row, "received_packets")),
+    ("TX PACKETS", lambda row: _counted(row, "sent_packets")),
+    ("REFUSED", lambda row: _counted(row, "refused_packets")),
     ("SENDS TO", lambda row: ", ".join(row["remotes"])),
 )
 

@@ -68,18 +68,19 @@ class Choice:
 
     Attributes:
         best: the one path that is told to others.
-        equal: paths that only a tie-break set apart from `best`, each with a next hop of its own.
-        lost: every other path, with the step at which it lost.
+        lost: the paths that are not used, each with the step at which it lost.
+        also: the paths that are used beside `best` (ECMP): only a tie-break sets them apart, and each has a next hop
+            of its own.
     """
 
     best: Candidate
-    equal: tuple[Candidate, ...] = ()
     lost: tuple[tuple[Candidate, Lost], ...] = ()
+    also: tuple[Candidate, ...] = ()
 
     @property
     def used(self) -> tuple[Candidate, ...]:
         """The ECMP set, the best path first."""
-        return (self.best, *self.equal)
+        return (self.best, *self.also)
 
 
 def choose(candidates: Iterable[Candidate]) -> Choice:
@@ -93,14 +94,14 @@ def choose(candidates: Iterable[Candidate]) -> Choice:
         lost += [(candidate, step) for candidate in worse]
         left = [candidate for candidate in left if candidate not in worse] if worse else left
     best, *others = sorted(left, key=_tie_break)
-    equal: list[Candidate] = []
+    also: list[Candidate] = []
     for other in others:
-        hops = {used.path.next_hop for used in (best, *equal)}
+        hops = {used.path.next_hop for used in (best, *also)}
         if other.path.next_hop not in hops and len(hops) < ECMP_WIDTH:
-            equal.append(other)
+            also.append(other)
         else:
             lost.append((other, _first_difference(best, other)))
-    return Choice(best, tuple(equal), tuple(sorted(lost, key=lambda pair: pair[0].peer)))
+    return Choice(best, tuple(sorted(lost, key=lambda pair: pair[0].peer)), tuple(also))
 
 
 def neighbour_as(candidate: Candidate) -> Asn:

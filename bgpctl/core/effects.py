@@ -23,6 +23,7 @@ from bgpctl.core.model import (
     Masquerade,
     Neighbour,
     NextHop,
+    NextHopGroup,
     Plain,
     Route,
     RouteType,
@@ -113,11 +114,10 @@ def _objection(dataplane: Dataplane, op: Op) -> int:
             if link is None:
                 return errno.ENODEV
             return 0 if isinstance(link.kind, Vxlan) else errno.EOPNOTSUPP
-        case NextHop(link=name):
-            link = dataplane.link(name)
-            if link is None:
-                return errno.ENODEV
-            return 0 if link.up else errno.ENETDOWN
+        case NextHop():
+            return _next_hop_objection(dataplane, op.thing)
+        case NextHopGroup():
+            return _group_objection(dataplane, op.thing)
         case Route():
             return _route_objection(dataplane, op.thing)
         case Masquerade():
@@ -162,16 +162,56 @@ def _new_vxlan_objection(dataplane: Dataplane, name: str, vxlan: Vxlan) -> int:
     return errno.EEXIST if taken else 0
 
 
+def _next_hop_objection(dataplane: Dataplane, wanted: NextHop) -> int:
+    link = dataplane.link(wanted.link)
+    if link is None:
+        return errno.ENODEV
+    if not link.up:
+        return errno.ENETDOWN
+    if any(group.id == wanted.id for group in dataplane.groups):
+        return errno.EINVAL
+    users = {wanted.id, *(group.id for group in dataplane.groups if wanted.id in group.members)}
+    return errno.EINVAL if _is_ipv4(wanted) and _carries_ipv6(dataplane, users) else 0
+
+
+def _group_objection(dataplane: Dataplane, wanted: NextHopGroup) -> int:
+    """Members must be next hops that are there, each once; a next hop does not become a group."""
+    hops = {hop.id: hop for hop in dataplane.next_hops}
+    if not wanted.members or len(set(wanted.members)) < len(wanted.members) or wanted.id in hops:
+        return errno.EINVAL
+    if not set(wanted.members) <= hops.keys():
+        return errno.EINVAL
+    any_ipv4 = any(_is_ipv4(hops[member]) for member in wanted.members)
+    return errno.EINVAL if any_ipv4 and _carries_ipv6(dataplane, {wanted.id}) else 0
+
+
+def _is_ipv4(hop: NextHop) -> bool:
+    return hop.gateway is None or hop.gateway.version == 4
+
+
+def _carries_ipv6(dataplane: Dataplane, ids: set[int]) -> bool:
+    """Whether an IPv6 route names one of these; it cannot use an IPv4 next hop."""
+    return any(route.next_hop in ids and route.prefix.version == 6 for route in dataplane.routes)
+
+
 def _route_objection(dataplane: Dataplane, route: Route) -> int:
     if route.next_hop:
-        known = any(next_hop.id == route.next_hop for next_hop in dataplane.next_hops)
-        return 0 if known else errno.EINVAL
+        hops = _hops_of(dataplane, route.next_hop)
+        unusable = route.prefix.version == 6 and any(map(_is_ipv4, hops))
+        return errno.EINVAL if not hops or unusable else 0
     if route.type is RouteType.UNICAST and route.link is not None:
         link = dataplane.link(route.link)
         if link is None:
             return errno.ENODEV
         return 0 if link.up else errno.ENETDOWN
     return 0
+
+
+def _hops_of(dataplane: Dataplane, number: int) -> tuple[NextHop, ...]:
+    """The next hop with this id, or those of the group with this id."""
+    group = next((group for group in dataplane.groups if group.id == number), None)
+    ids = set(group.members) if group else {number}
+    return tuple(hop for hop in dataplane.next_hops if hop.id in ids)
 
 
 def _put(dataplane: Dataplane, thing: Thing) -> Dataplane:
@@ -192,6 +232,8 @@ def _put(dataplane: Dataplane, thing: Thing) -> Dataplane:
             return replace(dataplane, neighbours=_with(dataplane.neighbours, thing))
         case NextHop():
             return replace(dataplane, next_hops=_with(dataplane.next_hops, thing))
+        case NextHopGroup():
+            return replace(dataplane, groups=_with(dataplane.groups, thing))
         case Route():
             return replace(dataplane, routes=_with(dataplane.routes, thing))
         case _:
@@ -231,9 +273,8 @@ def _remove(dataplane: Dataplane, thing: Thing) -> Dataplane:
             return replace(dataplane, fdb=_lacking(dataplane.fdb, thing))
         case Neighbour():
             return replace(dataplane, neighbours=_lacking(dataplane.neighbours, thing))
-        case NextHop():
-            gone = frozenset(next_hop for next_hop in dataplane.next_hops if next_hop.id == thing.id)
-            return _drop_next_hops(dataplane, gone)
+        case NextHop() | NextHopGroup():
+            return _drop_next_hops(dataplane, {thing.id})
         case Route():
             return replace(dataplane, routes=_lacking(dataplane.routes, thing))
         case _:
@@ -273,18 +314,28 @@ def _without_neighbours(dataplane: Dataplane, link: str, *, versions: tuple[int,
 
 
 def _without_next_hops(dataplane: Dataplane, link: str, *, versions: tuple[int, ...]) -> Dataplane:
-    gone = frozenset(next_hop for next_hop in dataplane.next_hops if next_hop.link == link)
+    gone = {next_hop.id for next_hop in dataplane.next_hops if next_hop.link == link}
     return _without_routes(_drop_next_hops(dataplane, gone), link, versions=versions)
 
 
-def _drop_next_hops(dataplane: Dataplane, gone: frozenset[NextHop]) -> Dataplane:
-    """A next-hop object takes the routes that name it along; only RTM_DELNEXTHOP tells."""
-    ids = {next_hop.id for next_hop in gone}
+def _drop_next_hops(dataplane: Dataplane, gone: set[int]) -> Dataplane:
+    """
+    A next-hop object leaves the groups that it is in, and takes along the routes that name it; only RTM_DELNEXTHOP
+    tells. A group without members is gone too.
+    """
+    left = [group._replace(members=_without(group.members, gone)) for group in dataplane.groups]
+    groups = frozenset(group for group in left if group.members and group.id not in gone)
+    ids = gone | {group.id for group in dataplane.groups} - {group.id for group in groups}
     return replace(
         dataplane,
-        next_hops=dataplane.next_hops - gone,
+        next_hops=_keep(dataplane.next_hops, lambda hop: hop.id not in gone),
+        groups=groups,
         routes=_keep(dataplane.routes, lambda route: route.next_hop not in ids),
     )
+
+
+def _without(members: tuple[int, ...], gone: set[int]) -> tuple[int, ...]:
+    return tuple(member for member in members if member not in gone)
 
 
 def _without_routes(dataplane: Dataplane, link: str, *, versions: tuple[int, ...]) -> Dataplane:

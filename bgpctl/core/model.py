@@ -208,6 +208,20 @@ class Decap(NamedTuple):
     sources: tuple[Address, ...]
 
 
+class Traffic(NamedTuple):
+    """
+    What has gone through a tunnel device, inner packets, since it or its programs were made; no object of the kernel.
+
+    `refused_packets` came from sources that are not known; None where nobody is refused or it cannot be counted.
+    """
+
+    received_packets: int
+    received_bytes: int
+    sent_packets: int
+    sent_bytes: int
+    refused_packets: int | None = None
+
+
 class Masquerade(NamedTuple):
     """
     Packets from `sources` to anywhere outside `inside` leave with this node's own address (natOutgoing).
@@ -246,6 +260,18 @@ class NextHop(NamedTuple):
     protocol: int = PROTOCOL
 
 
+class NextHopGroup(NamedTuple):
+    """
+    A next-hop object among whose `members`, ids of next hops in ascending order, flows are spread evenly.
+
+    It has its id in common with next hops: the kernel numbers both alike.
+    """
+
+    id: int
+    members: tuple[int, ...]
+    protocol: int = PROTOCOL
+
+
 class RouteType(enum.IntEnum):
     """The RTN_ values of rtnetlink(7) that a routing table can hold."""
 
@@ -264,7 +290,7 @@ class Route(NamedTuple):
     """
     A route. The kernel's key is (table, prefix, metric); a lower metric wins.
 
-    Ours name a next-hop object in `next_hop` (0: none) and leave `gateway` and `link` empty;
+    Ours name a next-hop object or group in `next_hop` (0: none) and leave `gateway` and `link` empty;
     for a route by next-hop object the kernel's expansion of it is not repeated here.
     """
 
@@ -278,7 +304,9 @@ class Route(NamedTuple):
     protocol: int = PROTOCOL
 
 
-Thing: TypeAlias = Sysctl | Link | LinkAddress | Decap | Masquerade | FdbEntry | Neighbour | NextHop | Route
+Thing: TypeAlias = (
+    Sysctl | Link | LinkAddress | Decap | Masquerade | FdbEntry | Neighbour | NextHop | NextHopGroup | Route
+)
 """One kernel object."""
 
 Key: TypeAlias = tuple[object, ...]
@@ -287,6 +315,8 @@ Key: TypeAlias = tuple[object, ...]
 def key_of(thing: Thing) -> Key:
     """What the kernel tells two objects of one kind apart by; the first item names the kind."""
     match thing:
+        case Route():  # first, because there are most of them
+            return ("route", thing.table, thing.prefix, thing.metric)
         case Sysctl():
             return ("sysctl", thing.name)
         case Link():
@@ -301,10 +331,8 @@ def key_of(thing: Thing) -> Key:
             return ("fdb", thing.link, thing.mac)
         case Neighbour():
             return ("neighbour", thing.link, thing.address)
-        case NextHop():
+        case NextHop() | NextHopGroup():
             return ("next-hop", thing.id)
-        case Route():
-            return ("route", thing.table, thing.prefix, thing.metric)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +351,7 @@ class Dataplane:
     fdb: frozenset[FdbEntry] = frozenset()
     neighbours: frozenset[Neighbour] = frozenset()
     next_hops: frozenset[NextHop] = frozenset()
+    groups: frozenset[NextHopGroup] = frozenset()
     routes: frozenset[Route] = frozenset()
 
     def __iter__(self) -> Iterator[Thing]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 
+from bgpctl.core import tunnels
 from bgpctl.core.cluster import Intent, Node, Pool
 from bgpctl.core.lookup import LongestMatch
 from bgpctl.core.model import Address, Prefix
@@ -16,16 +17,17 @@ from bgpctl.core.terms import addresses
 
 
 class Registry:
-    """The cluster file seen from `node`."""
+    """The cluster file seen from `node`. `own`: its blocks and the addresses it has from others' blocks, sorted."""
 
     def __init__(self, intent: Intent, node: Node) -> None:
         self.intent = intent
         self.node = node
-        self.own = tuple(sorted({*node.blocks, *node.borrowed}))
+        self.own = tuple(sorted({*node.blocks, *tunnels.borrowed(intent, node)}))
         self._here = frozenset(addresses(node))
         self._pools = LongestMatch((pool.cidr, pool) for pool in intent.pools)
-        self._owners = LongestMatch((block, n) for n in intent.nodes for block in (*n.borrowed, *n.blocks))
-        self._blocks = _by_version(block.first for block in self.own)
+        owned = ((n, (*tunnels.borrowed(intent, n), *n.blocks)) for n in intent.nodes)
+        self._owners = LongestMatch((prefix, n) for n, prefixes in owned for prefix in prefixes)
+        self._blocks = _by_version(block.first for block in node.blocks)
         self._nodes = _by_version(address for n in intent.nodes for address in addresses(n))
         networks = (own.network for n in intent.nodes for own in (n.address, n.address6) if own)
         self._underlays = LongestMatch((network, network) for network in networks)
@@ -46,9 +48,10 @@ class Registry:
         """Whether the address of a node lies in `prefix`."""
         return _any_inside(self._nodes[prefix.version], prefix)
 
-    def covers_own(self, prefix: Prefix) -> bool:
-        """Whether a block of this node lies in `prefix`, or is it."""
-        return _any_inside(self._blocks[prefix.version], prefix) and any(prefix.covers(block) for block in self.own)
+    def covers_own_block(self, prefix: Prefix) -> bool:
+        """Whether a block of this node lies in `prefix`, or is it. An address that it borrowed may."""
+        near = _any_inside(self._blocks[prefix.version], prefix)
+        return near and any(prefix.covers(block) for block in self.node.blocks)
 
     def is_own(self, address: Address) -> bool:
         """Whether it is one of this node's own on the underlay."""

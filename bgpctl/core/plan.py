@@ -6,13 +6,27 @@ Refuses to know: how an operation is carried out, whether it succeeded, why some
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Final
 
 from bgpctl.core.effects import Op, Put, Refused, Remove, after, link_of_sysctl
 from bgpctl.core.fabric import Desired
-from bgpctl.core.model import DATAPLANE_FIELDS, PROTOCOL, Dataplane, Link, NextHop, Route, Thing, Vxlan, key_of
+from bgpctl.core.model import (
+    DATAPLANE_FIELDS,
+    PROTOCOL,
+    Dataplane,
+    Key,
+    Link,
+    LinkAddress,
+    NextHop,
+    NextHopGroup,
+    Route,
+    Thing,
+    Vxlan,
+    key_of,
+)
 from bgpctl.core.why import Because, Lack, Missing, Why
 
 ADD_ORDER: Final = DATAPLANE_FIELDS
@@ -36,26 +50,33 @@ def plan(desired: Desired, observed: Dataplane) -> Plan:
     While a source has not spoken (`desired.withheld`) nothing is removed. A device that must be made anew is removed
     first, since the kernel refuses a second one with the same VNI and port: the one gap there is.
     """
-    wanted, blocked = _without_blocked(desired.dataplane, observed)
+    extra = _beyond(observed, desired.dataplane)
+    wanted, blocked = _without_blocked(desired, observed, extra)
     devices = _device_ops(desired, wanted, observed)
     settled = _settled(observed, devices)
-    puts = [Put(thing, desired.why[key_of(thing)]) for thing in _lacking(wanted, settled)]
-    removals = [] if desired.withheld else [Remove(thing, NOT_WANTED) for thing in _leftover(wanted, owned(settled))]
-    return Plan((*devices, *puts, *removals), blocked)
+    if settled is not observed or wanted is not desired.dataplane:
+        extra = _beyond(settled, wanted)
+    puts = [Put(thing, desired.why[key]) for key, thing in _lacking(wanted, settled, extra)]
+    leftover = () if desired.withheld else _leftover(wanted, owned(extra, settled.links))
+    return Plan((*devices, *puts, *(Remove(thing, NOT_WANTED) for thing in leftover)), blocked)
 
 
-def owned(dataplane: Dataplane) -> Dataplane:
-    """The part of an observation that is ours: what we marked, and what stands on a link that we marked."""
-    links = frozenset(link for link in dataplane.links if link.owned)
-    names = {link.name for link in links}
+def owned(dataplane: Dataplane, links: frozenset[Link] | None = None) -> Dataplane:
+    """
+    The part of an observation that is ours: what we marked, and what stands on a link that we marked.
+
+    `links` are all that were observed, if the dataplane is only a part of that.
+    """
+    names = {link.name for link in (dataplane.links if links is None else links) if link.owned}
     return Dataplane(
-        links=links,
+        links=frozenset(link for link in dataplane.links if link.owned),
         addresses=frozenset(address for address in dataplane.addresses if address.link in names),
         decaps=frozenset(decap for decap in dataplane.decaps if decap.link in names),
         masquerades=dataplane.masquerades,
         fdb=frozenset(entry for entry in dataplane.fdb if entry.link in names),
         neighbours=frozenset(neighbour for neighbour in dataplane.neighbours if neighbour.link in names),
         next_hops=frozenset(next_hop for next_hop in dataplane.next_hops if next_hop.protocol == PROTOCOL),
+        groups=frozenset(group for group in dataplane.groups if group.protocol == PROTOCOL),
         routes=frozenset(route for route in dataplane.routes if route.protocol == PROTOCOL),
     )
 
@@ -65,20 +86,25 @@ def cleanup(observed: Dataplane) -> tuple[Op, ...]:
     return tuple(Remove(thing, NOT_WANTED) for thing in _leftover(Dataplane(), owned(observed)))
 
 
-def _without_blocked(wanted: Dataplane, observed: Dataplane) -> tuple[Dataplane, tuple[Missing, ...]]:
+def _beyond(dataplane: Dataplane, wanted: Dataplane) -> Dataplane:
+    """What is there and not wanted as it is. Found once, because it takes a look at each of 100,000 routes."""
+    return Dataplane(*(getattr(dataplane, kind) - getattr(wanted, kind) for kind in DATAPLANE_FIELDS))
+
+
+def _without_blocked(desired: Desired, observed: Dataplane, extra: Dataplane) -> tuple[Dataplane, tuple[Missing, ...]]:
     """Routes and next hops can be replaced by anyone who knows their key, so a stranger's key is left alone."""
-    strangers: Iterable[NextHop | Route] = [
-        *(next_hop for next_hop in observed.next_hops if next_hop.protocol != PROTOCOL),
-        *(route for route in observed.routes if route.protocol != PROTOCOL),
-    ]
-    taken = {key_of(thing): thing.protocol for thing in strangers}
-    hops = {next_hop for next_hop in wanted.next_hops if key_of(next_hop) in taken}
+    wanted = desired.dataplane
+    others: Iterable[NextHop | NextHopGroup | Route] = (*extra.next_hops, *extra.groups, *extra.routes)
+    strangers = {key_of(thing): thing.protocol for thing in others if thing.protocol != PROTOCOL}
     links = {link.name for link in wanted.links if _is_strangers(link, wanted, observed)}
-    hops |= {next_hop for next_hop in wanted.next_hops if next_hop.link in links}
-    ids = {next_hop.id for next_hop in hops}
-    routes = {route for route in wanted.routes if route.next_hop in ids or key_of(route) in taken}
-    if not hops and not routes and not links:
+    taken = {key: strangers[key] for key in strangers.keys() & desired.why.keys()}
+    if not taken and not links:
         return wanted, ()
+    hops = {next_hop for next_hop in wanted.next_hops if key_of(next_hop) in taken or next_hop.link in links}
+    ids = {next_hop.id for next_hop in hops}
+    groups = frozenset(_usable_groups(wanted, ids, taken.keys()))
+    ids |= {group.id for group in wanted.groups} - {group.id for group in groups}
+    routes = {route for route in wanted.routes if route.next_hop in ids or key_of(route) in taken}
     facts = [Missing(Lack.KEY_TAKEN, f"link {name}", "it has not our alias") for name in sorted(links)]
     facts += [
         Missing(Lack.KEY_TAKEN, f"next hop {hop.id}", f"protocol {taken.get(key_of(hop), 'of its link')}")
@@ -89,8 +115,21 @@ def _without_blocked(wanted: Dataplane, observed: Dataplane) -> tuple[Dataplane,
         Missing(Lack.KEY_TAKEN, str(route.prefix), f"protocol {taken.get(key_of(route), 'of its next hop')}")
         for route in sorted(routes, key=lambda route: route.prefix)
     ]
-    left = replace(_without_links(wanted, links), next_hops=wanted.next_hops - hops, routes=wanted.routes - routes)
+    left = replace(
+        _without_links(wanted, links),
+        next_hops=wanted.next_hops - hops,
+        groups=groups,
+        routes=wanted.routes - routes,
+    )
     return left, tuple(facts)
+
+
+def _usable_groups(wanted: Dataplane, blocked: Container[int], taken: Container[Key]) -> Iterator[NextHopGroup]:
+    """The wanted groups without the members that cannot be had, as far as any is left."""
+    for group in wanted.groups:
+        members = tuple(member for member in group.members if member not in blocked)
+        if members and key_of(group) not in taken:
+            yield group._replace(members=members)
 
 
 def _is_strangers(wanted: Link, plane: Dataplane, observed: Dataplane) -> bool:
@@ -127,11 +166,16 @@ def _device_ops(desired: Desired, wanted: Dataplane, observed: Dataplane) -> tup
     anew = [] if desired.withheld else [link for link in changed if _must_be_made_anew(link, observed)]
     removals = [Remove(link, desired.why[key_of(link)]) for link in anew]
     puts = [Put(link, desired.why[key_of(link)]) for link in changed]
-    left = owned(_settled(observed, removals)).addresses
+    left = _own_addresses(_settled(observed, removals))
     added = [Put(address, desired.why[key_of(address)]) for address in sorted(wanted.addresses - left)]
     kept = {link.name for link in wanted.links}
     gone = [] if desired.withheld else sorted(address for address in left - wanted.addresses if address.link in kept)
     return (*removals, *puts, *added, *(Remove(address, NOT_WANTED) for address in gone))
+
+
+def _own_addresses(dataplane: Dataplane) -> frozenset[LinkAddress]:
+    names = {link.name for link in dataplane.links if link.owned}
+    return frozenset(address for address in dataplane.addresses if address.link in names)
 
 
 def _must_be_made_anew(wanted: Link, observed: Dataplane) -> bool:
@@ -152,15 +196,24 @@ def _settled(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
     return dataplane
 
 
-def _lacking(wanted: Dataplane, settled: Dataplane) -> Iterator[Thing]:
+def _lacking(wanted: Dataplane, settled: Dataplane, extra: Dataplane) -> Iterator[tuple[Key, Thing]]:
     for kind in ADD_ORDER:
-        if kind not in {"links", "addresses"}:
-            yield from sorted(getattr(wanted, kind) - getattr(settled, kind), key=key_of)
+        mine, present = getattr(wanted, kind), getattr(settled, kind)
+        nothing = len(present) - len(getattr(extra, kind)) == len(mine)
+        if not nothing and kind not in {"links", "addresses"}:
+            found = ((key_of(thing), thing) for thing in mine - present)
+            yield from sorted(found, key=_specific_first if kind == "routes" else itemgetter(0))
+
+
+def _specific_first(item: tuple[Key, Route]) -> tuple[int, Key]:
+    """A borrowed address can be reached before the blackhole of the block around it stands."""
+    key, route = item
+    return -route.prefix.length, key
 
 
 def _leftover(wanted: Dataplane, ours: Dataplane) -> Iterator[Thing]:
+    """What is ours and is not about to be replaced."""
     for kind in reversed(ADD_ORDER):
-        # Differences first: at 100,000 routes keys are built only for the few that differ.
         different = getattr(ours, kind) - getattr(wanted, kind)
         keys = {key_of(thing) for thing in getattr(wanted, kind)} if different else set()
         yield from sorted((thing for thing in different if key_of(thing) not in keys), key=key_of)

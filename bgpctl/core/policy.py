@@ -123,7 +123,8 @@ def _ownership(registry: Registry, terms: Terms, path: Path) -> Iterator[Refusal
         return
     if _MARTIANS.covering(prefix):
         yield Refusal(Reject.MARTIAN)
-    if registry.covers_own(prefix):
+    owner = registry.owner(prefix)
+    if owner == registry.node or registry.covers_own_block(prefix):
         yield Refusal(Reject.OWN_BLOCK)
     if registry.covers_node(prefix):
         yield Refusal(Reject.COVERS_NODE)
@@ -132,7 +133,6 @@ def _ownership(registry: Registry, terms: Terms, path: Path) -> Iterator[Refusal
         yield Refusal(Reject.ON_UNDERLAY)
     if pool and not pool.by_bgp:
         yield Refusal(Reject.NOT_BY_BGP, pool.name)
-    owner = registry.owner(prefix)
     if owner and not _leads_to(registry, terms, path, owner):
         yield Refusal(Reject.OTHERS_BLOCK, owner.name)
 
@@ -142,8 +142,6 @@ def _leads_to(registry: Registry, terms: Terms, path: Path, owner: Node) -> bool
     Whether the path ends at the owner of the block: by its next hop, by the originator that a reflector names, or,
     from a router outside the cluster, by the AS that the path began in (as RFC 6811 asks it of a registry).
     """
-    if owner == registry.node:
-        return False
     if path.next_hop in addresses(owner):
         return True
     if terms.internal:

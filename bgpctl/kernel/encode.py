@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Final, TypeAlias, assert_never
 
-from bgpctl.core.model import Address, FdbEntry, Mac, Neighbour, NextHop, Prefix, Route, RouteType
+from bgpctl.core.model import Address, FdbEntry, Mac, Neighbour, NextHop, NextHopGroup, Prefix, Route, RouteType
 from bgpctl.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, Request, attribute
 
-Batched: TypeAlias = FdbEntry | Neighbour | NextHop | Route
+Batched: TypeAlias = FdbEntry | Neighbour | NextHop | NextHopGroup | Route
 """The objects that come in numbers."""
 
 RTM_NEWLINK: Final = 16
@@ -36,12 +37,14 @@ RTA_DST: Final = 1
 RTA_OIF: Final = 4
 RTA_GATEWAY: Final = 5
 RTA_PRIORITY: Final = 6
+RTA_MULTIPATH: Final = 9
 RTA_TABLE: Final = 15
 RTA_VIA: Final = 18
 RTA_NH_ID: Final = 30
 NDA_DST: Final = 1
 NDA_LLADDR: Final = 2
 NHA_ID: Final = 1
+NHA_GROUP: Final = 2
 NHA_OIF: Final = 5
 NHA_GATEWAY: Final = 6
 
@@ -65,7 +68,13 @@ NDMSG: Final = struct.Struct("=BxxxiHBB")
 """family, interface index, state, flags, type"""
 NHMSG: Final = struct.Struct("=BBBxI")
 """family, scope, protocol, flags"""
+RTNEXTHOP: Final = struct.Struct("=HBBi")
+"""length, flags, weight less one, interface index"""
+GROUP_ENTRY: Final = struct.Struct("=IBBH")
+"""struct nexthop_grp: id, weight less one, two reserved"""
 _U32: Final = struct.Struct("=HHI")
+_ROUTE_KEY: Final = {4: struct.Struct("=BBBBBBBBIHH4sHHIHHI"), 6: struct.Struct("=BBBBBBBBIHH16sHHIHHI")}
+"""By IP version: RTMSG, then RTA_DST, RTA_PRIORITY and RTA_TABLE. Packed at once, because routes come in numbers."""
 
 FAMILY: Final = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
 AF_BRIDGE: Final = int(socket.AF_BRIDGE)
@@ -74,10 +83,12 @@ AF_BRIDGE: Final = int(socket.AF_BRIDGE)
 def put(thing: Batched, link_index: int) -> Request:
     """Create the object or replace the one with the same key. `link_index` is that of its link, 0 without one."""
     match thing:
-        case Route():
+        case Route():  # first, because there are most of them
             return Request(RTM_NEWROUTE, _PUT, _route(thing, link_index))
         case NextHop():
             return Request(RTM_NEWNEXTHOP, _PUT, _next_hop(thing, link_index))
+        case NextHopGroup():
+            return Request(RTM_NEWNEXTHOP, _PUT, _group(thing))
         case Neighbour():
             body = NDMSG.pack(FAMILY[thing.address.version], link_index, NUD_PERMANENT, 0, 0)
             lladdr = attribute(NDA_LLADDR, _mac(thing.mac))
@@ -96,7 +107,7 @@ def remove(thing: Batched, link_index: int) -> Request:
         case Route():
             # Scope and type as wildcards: the key does not contain them.
             return Request(RTM_DELROUTE, 0, _route_key(thing, scope=_RT_SCOPE_NOWHERE, kind=0))
-        case NextHop():
+        case NextHop() | NextHopGroup():
             return Request(RTM_DELNEXTHOP, 0, NHMSG.pack(0, 0, 0, 0) + _U32.pack(8, NHA_ID, thing.id))
         case Neighbour():
             body = NDMSG.pack(FAMILY[thing.address.version], link_index, 0, 0, 0)
@@ -116,17 +127,33 @@ def _route(route: Route, link_index: int) -> bytes:
     return key + way + (_gateway(route.prefix, route.gateway) if route.gateway else b"")
 
 
+def put_by_ways(route: Route, ways: Sequence[tuple[NextHop, int]]) -> Request:
+    """Create or replace a route that leads by all of `ways`, at least one, each with the index of its link."""
+    scope = _RT_SCOPE_UNIVERSE if any(hop.gateway for hop, _ in ways) else RT_SCOPE_LINK
+    packed = b"".join(_way(route.prefix, hop, index) for hop, index in ways)
+    return Request(
+        RTM_NEWROUTE, _PUT, _route_key(route, scope=scope, kind=route.type) + attribute(RTA_MULTIPATH, packed)
+    )
+
+
+def _way(prefix: Prefix, hop: NextHop, link_index: int) -> bytes:
+    gateway = _gateway(prefix, hop.gateway) if hop.gateway else b""
+    flags = RTNH_F_ONLINK if hop.onlink and gateway else 0
+    return RTNEXTHOP.pack(RTNEXTHOP.size + len(gateway), flags, 0, link_index) + gateway
+
+
 def _route_key(route: Route, *, scope: int, kind: int) -> bytes:
-    prefix = route.prefix
+    version, network, length = route.prefix
+    size = 4 if version == 4 else 16
     # The header has one byte for the table; RTA_TABLE overrides it.
-    header = RTMSG.pack(FAMILY[prefix.version], prefix.length, 0, 0, 0, route.protocol, scope, kind, 0)
-    numbers = _U32.pack(8, RTA_PRIORITY, route.metric) + _U32.pack(8, RTA_TABLE, route.table)
-    return header + attribute(RTA_DST, _network(prefix)) + numbers
+    header = (FAMILY[version], length, 0, 0, 0, route.protocol, scope, kind, 0)
+    destination = (4 + size, RTA_DST, network.to_bytes(size, "big"))
+    return _ROUTE_KEY[version].pack(*header, *destination, 8, RTA_PRIORITY, route.metric, 8, RTA_TABLE, route.table)
 
 
 def _scope(route: Route) -> int:
     """IPv4 wants to be told that a route without a gateway leads to neighbours; IPv6 does not look."""
-    on_link = route.type is RouteType.UNICAST and not route.next_hop and route.gateway is None
+    on_link = not route.next_hop and route.gateway is None and route.type is RouteType.UNICAST
     return RT_SCOPE_LINK if on_link else _RT_SCOPE_UNIVERSE
 
 
@@ -144,8 +171,9 @@ def _next_hop(next_hop: NextHop, link_index: int) -> bytes:
     return header + numbers + (attribute(NHA_GATEWAY, next_hop.gateway.packed) if next_hop.gateway else b"")
 
 
-def _network(prefix: Prefix) -> bytes:
-    return prefix.network.to_bytes(4 if prefix.version == 4 else 16, "big")
+def _group(group: NextHopGroup) -> bytes:
+    entries = b"".join(GROUP_ENTRY.pack(member, 0, 0, 0) for member in group.members)
+    return NHMSG.pack(0, 0, group.protocol, 0) + _U32.pack(8, NHA_ID, group.id) + attribute(NHA_GROUP, entries)
 
 
 def _mac(mac: Mac) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from bgpctl.core.model import Decap, Ipip, Link, NextHop, Route, Thing, Vxlan
+from bgpctl.core.model import Decap, Ipip, Link, NextHop, NextHopGroup, Route, Thing, Vxlan
 
 _PRIVILEGE: Final = "run as root or with CAP_NET_ADMIN"
 _GENERAL: Final = {
@@ -38,6 +38,8 @@ def hint(thing: Thing, code: int) -> str:
             return "next-hop objects need Linux 5.3"
         case NextHop(gateway=gateway), errno.EINVAL | errno.EHOSTUNREACH | errno.ENETUNREACH:
             return f"{gateway} cannot be a gateway on link {_link_of(thing)}"
+        case NextHopGroup(members=members), errno.EINVAL:
+            return f"next-hop objects {', '.join(map(str, members))} must all exist, and be no groups"
         case Route(next_hop=number), errno.EINVAL if number:
             return f"next-hop object {number} does not exist"
         case _:

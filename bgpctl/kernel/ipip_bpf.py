@@ -16,11 +16,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import struct
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
-from bgpctl.core.model import IPIP_LINK, Address, Decap, Link, Mac
+from bgpctl.core.model import IPIP_LINK, Address, Decap, Link, Mac, Traffic
 from bgpctl.kernel import decode
 from bgpctl.kernel.bpf import programs, syscalls, tc
 from bgpctl.kernel.bpf.tc import Attached
@@ -60,8 +61,11 @@ class BpfIpip:
         self._netlink = Netlink()
         self._links = Links()
         self._known: _Read | None = None
+        self._counters: int | None = None
 
     def close(self) -> None:
+        if self._counters is not None:
+            os.close(self._counters)
         self._links.close()
         self._netlink.close()
 
@@ -109,9 +113,10 @@ class BpfIpip:
         return local if program and program.name == expected else None
 
     def _send_from(self, tunnel: LinkFacts, local: Address) -> None:
-        code = _sender(local, tunnel)
+        code = _sender(local, tunnel, self._counters_fd())
         with _open(syscalls.load(code, "bgpctl_encap")) as program:
-            tc.attach(self._netlink, tunnel.number, tc.EGRESS, program, _named("encap", local, code))
+            name = _named("encap", local, _sender(local, tunnel))
+            tc.attach(self._netlink, tunnel.number, tc.EGRESS, program, name)
 
     # What comes in ---------------------------------------------------------------------------------------------
 
@@ -143,18 +148,19 @@ class BpfIpip:
         allowed = dict.fromkeys((source.packed for source in decap.sources), b"\1")
         with _open(syscalls.hash_map(allowed, key_bytes=_ADDRESS_BYTES, value_bytes=1)) as map_fd:
             name = _decap_name(decap.local, tunnel)
-            code = programs.decapsulate(decap.local, tunnel.number, _mac(tunnel), map_fd)
+            code = programs.decapsulate(decap.local, tunnel.number, _mac(tunnel), map_fd, self._counters_fd())
             with _open(syscalls.load(code, "bgpctl_decap")) as program:
                 tc.attach(self._netlink, underlay.number, tc.INGRESS, program, name)
                 self._known = _Read(syscalls.id_of(program), decap.sources)
 
     def _receivers(self, links: Mapping[str, LinkFacts]) -> Iterator[tuple[LinkFacts, Attached]]:
-        """The links on which one of our programs, of whatever version, takes packets in."""
-        hooked = tc.hooked(self._netlink)
-        for facts in links.values():
-            program = tc.attached(self._netlink, facts.number, tc.INGRESS) if facts.number in hooked else None
-            if program is not None:
-                yield facts, program
+        return receivers(self._netlink, links.values())
+
+    def _counters_fd(self) -> int:
+        """The counters that the present programs count in, where they may be had, or else new ones."""
+        if self._counters is None:
+            self._counters = _open_counters(self._netlink) or syscalls.value_map(programs.COUNTERS_BYTES)
+        return self._counters
 
     def _seen(self, links: Mapping[str, LinkFacts]) -> frozenset[Decap]:
         tunnel = links.get(IPIP_LINK)
@@ -190,25 +196,67 @@ class BpfIpip:
         return {facts.name: facts for facts in list_links(self._netlink)}
 
 
+def receivers(netlink: Netlink, links: Iterable[LinkFacts]) -> Iterator[tuple[LinkFacts, Attached]]:
+    """The links on which one of our programs, of whatever version, takes packets in."""
+    hooked = tc.hooked(netlink)
+    for facts in links:
+        program = tc.attached(netlink, facts.number, tc.INGRESS) if facts.number in hooked else None
+        if program is not None:
+            yield facts, program
+
+
+def traffic(netlink: Netlink) -> Traffic | None:
+    """What the programs have counted; None where there are none, or without CAP_SYS_ADMIN. Raises OSError."""
+    counters = _open_counters(netlink)
+    if counters is None:
+        return None
+    with _open(counters) as fd:
+        value = syscalls.value_of(fd, programs.COUNTERS_BYTES)
+    pair = struct.Struct("=QQ")
+    received, sent = pair.unpack_from(value, programs.RECEIVED), pair.unpack_from(value, programs.SENT)
+    refused, _ = pair.unpack_from(value, programs.REFUSED)
+    return Traffic(received[0], received[1], sent[0], sent[1], refused)
+
+
+def _open_counters(netlink: Netlink) -> int | None:
+    """The map that the attached programs count in."""
+    for number in _program_ids(netlink):
+        with suppress(PermissionError, FileNotFoundError):
+            return syscalls.map_of(number, syscalls.ARRAY)
+    return None
+
+
+def _program_ids(netlink: Netlink) -> Iterator[int]:
+    links = list_links(netlink)
+    tunnel = next((facts for facts in links if facts.name == IPIP_LINK), None)
+    sender = tc.attached(netlink, tunnel.number, tc.EGRESS) if tunnel else None
+    if sender:
+        yield sender.program_id
+    yield from (program.program_id for _, program in receivers(netlink, links))
+
+
 def _prove() -> None:
     """Loading the largest program asks the verifier for every helper, and the kernel for the privilege."""
-    with _open(syscalls.load(programs.encapsulate(_NOWHERE, 0), "bgpctl_probe")):
+    with (
+        _open(syscalls.value_map(programs.COUNTERS_BYTES)) as counters,
+        _open(syscalls.load(programs.encapsulate(_NOWHERE, 0, counters), "bgpctl_probe")),
+    ):
         pass
 
 
 def _read_sources(program_id: int) -> tuple[Address, ...]:
-    with _open(syscalls.map_of(program_id)) as allowed:
+    with _open(syscalls.map_of(program_id, syscalls.HASH)) as allowed:
         keys = syscalls.keys(allowed, key_bytes=_ADDRESS_BYTES)
         return tuple(sorted(Address(4, int.from_bytes(key, "big")) for key in keys))
 
 
-def _sender(local: Address, tunnel: LinkFacts) -> bytes:
-    return programs.discard() if local == _NOWHERE else programs.encapsulate(local, tunnel.number)
+def _sender(local: Address, tunnel: LinkFacts, counters_fd: int = 0) -> bytes:
+    # File descriptor 0 in the code that is compared: the real one is another each time.
+    return programs.discard() if local == _NOWHERE else programs.encapsulate(local, tunnel.number, counters_fd)
 
 
 def _decap_name(local: Address, tunnel: LinkFacts) -> str:
-    # File descriptor 0 in the code that is compared: the real one is another each time.
-    return _named("decap", local, programs.decapsulate(local, tunnel.number, _mac(tunnel), 0))
+    return _named("decap", local, programs.decapsulate(local, tunnel.number, _mac(tunnel), 0, 0))
 
 
 def _named(role: str, local: Address, code: bytes) -> str:

@@ -72,7 +72,7 @@ class KernelIpip:
         for name in (decap.link, decap.underlay):
             if self._find(name) is None:
                 raise OSError(errno.ENODEV, f"no link {name}")
-        nft.replace(_TABLE, ruleset(decap))
+        nft.replace(_TABLE, ruleset(decap, refused_packets() or 0))
 
     def remove_decap(self, link: str) -> None:
         if link == IPIP_LINK:
@@ -88,8 +88,20 @@ class KernelIpip:
         return (found.number, decode.link(found, {})) if found else None
 
 
-def ruleset(decap: Decap) -> str:
-    """The table that lets in what `decap` allows and drops any other IPIP to its address, as one nft transaction."""
+def refused_packets() -> int | None:
+    """How many packets the table of the calling thread's namespace has dropped; None without one. Raises OSError."""
+    rules = [item["rule"]["expr"] for item in nft.listed(_TABLE) if _is_ours(item, "rule")]
+    counted = (
+        expression["counter"]["packets"] for expression in (rules[-1] if rules else ()) if "counter" in expression
+    )
+    return next(counted, None)
+
+
+def ruleset(decap: Decap, refused: int = 0) -> str:
+    """
+    The table that lets in what `decap` allows and drops any other IPIP to its address, as one nft transaction.
+    `refused` packets were dropped before.
+    """
     elements = ", ".join(map(str, decap.sources))
     to_us = f"{_IPIP} ip daddr {decap.local}"
     return f"""\
@@ -97,7 +109,7 @@ def ruleset(decap: Decap) -> str:
     chain input {{
         {_HOOK}
         {to_us} iifname "{decap.underlay}" ip saddr @sources accept
-        {to_us} drop
+        {to_us} counter packets {refused} bytes 0 drop
     }}"""
 
 

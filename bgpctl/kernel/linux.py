@@ -12,20 +12,24 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import Final, TypeVar, assert_never
 
 from bgpctl.core.effects import Failure, Op, Put, Remove
 from bgpctl.core.model import (
     IPIP_LINK,
+    PROTOCOL,
     Dataplane,
     Decap,
     FdbEntry,
     Ipip,
     Link,
     LinkAddress,
+    LinkKind,
     Masquerade,
     Neighbour,
     NextHop,
+    NextHopGroup,
     Plain,
     Route,
     Sysctl,
@@ -34,10 +38,11 @@ from bgpctl.core.model import (
 )
 from bgpctl.kernel import decode, encode, ipip, masquerade, sysctl
 from bgpctl.kernel.encode import Batched
+from bgpctl.kernel.gateways import Gateways
 from bgpctl.kernel.hints import hint
 from bgpctl.kernel.ipip import IpipDriver
 from bgpctl.kernel.links import Links, is_move, keep_link_local_away, list_links, mending, vxlan_creation, vxlan_move
-from bgpctl.kernel.netlink import Message, Netlink, Request
+from bgpctl.kernel.netlink import Netlink, Request, Unanswered
 from bgpctl.kernel.watch import Watch
 from bgpctl.ports import Kernel, Unavailable
 
@@ -61,6 +66,11 @@ class _Scene:
             raise OSError(errno.ENODEV, f"no link {name}")
         return self.indexes[name]
 
+    def kind(self, name: str) -> LinkKind:
+        """Raises OSError ENODEV if there is no such link."""
+        self.index(name)
+        return self.links[name].kind
+
     @property
     def names(self) -> Mapping[int, str]:
         return {index: name for name, index in self.indexes.items()}
@@ -75,19 +85,26 @@ class LinuxKernel(Kernel):
 
     Args:
         ipip_driver: who is to do IP in IP, as `ipip.choose_driver` takes it; chosen when it is first needed.
+        next_hop_objects: whether routes name next-hop objects, where the kernel has these.
+        memory: the file in which sysctls are remembered as they were before we changed them.
 
     Raises:
         Unavailable: netlink cannot be opened.
     """
 
-    def __init__(self, ipip_driver: str = ipip.AUTO) -> None:
+    def __init__(
+        self, ipip_driver: str = ipip.AUTO, *, next_hop_objects: bool = True, memory: Path | None = None
+    ) -> None:
         self._netlink = Netlink()
+        self._has_next_hops = self._knows_next_hop_objects()
+        self._gateways = None if next_hop_objects and self._has_next_hops else Gateways()
         self._links = Links()
         self._wanted_driver = ipip_driver
         self._driver: IpipDriver | None = None
         self._watch: Watch | None = None
         self._may_masquerade = True
         self._named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
+        self._sysctls_before = sysctl.Memory(memory)
 
     def close(self) -> None:
         self._unwatch()
@@ -101,6 +118,13 @@ class LinuxKernel(Kernel):
         self._watch = Watch(changed, self._own_ports)
         self._scene()
 
+    def _knows_next_hop_objects(self) -> bool:
+        try:
+            self._next_hop_objects()
+        except Unanswered:
+            return False  # before Linux 5.3
+        return True
+
     def _unwatch(self) -> None:
         if self._watch:
             self._watch.close()
@@ -109,6 +133,10 @@ class LinuxKernel(Kernel):
     def _own_ports(self) -> frozenset[int]:
         drivers = self._driver.port_ids() if self._driver else frozenset[int]()
         return drivers | {self._netlink.port_id, self._links.port_id}
+
+    def changed_sysctls(self) -> tuple[Sysctl, ...]:
+        """What we changed, with the values from before; removing such a sysctl puts the value back."""
+        return self._sysctls_before.changed()
 
     # Looking ---------------------------------------------------------------------------------------------------
 
@@ -120,7 +148,12 @@ class LinuxKernel(Kernel):
         addresses = dump(encode.RTM_GETADDR, encode.IFADDRMSG.pack(0, 0, 0, 0, 0))
         fdb = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(encode.AF_BRIDGE, 0, 0, 0, 0))
         neighbours = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(0, 0, 0, 0, 0))
-        next_hops = dump(encode.RTM_GETNEXTHOP, encode.NHMSG.pack(0, 0, 0, 0))
+        objects = self._next_hop_objects() if self._has_next_hops else ()
+        next_hops, groups = _read(objects, names, decode.next_hop), _read(objects, names, decode.group)
+        if self._gateways:
+            self._gateways.settle(scene.links)
+            next_hops = self._gateways.next_hops() | {hop for hop in next_hops if hop.protocol != PROTOCOL}
+            groups = self._gateways.groups() | {group for group in groups if group.protocol != PROTOCOL}
         return Dataplane(
             links=links,
             sysctls=frozenset(self._sysctls(links)),
@@ -129,11 +162,21 @@ class LinuxKernel(Kernel):
             masquerades=self._masquerades(),
             fdb=_read(fdb, names, decode.fdb_entry),
             neighbours=_read(neighbours, names, decode.neighbour),
-            next_hops=_read(next_hops, names, decode.next_hop),
-            routes=_read(self._dump_routes(), names, decode.route),
+            next_hops=next_hops,
+            groups=groups,
+            routes=self._routes(names),
         )
 
-    def _dump_routes(self) -> Iterator[Message]:
+    def _next_hop_objects(self) -> tuple[bytes, ...]:
+        return self._netlink.dump(encode.RTM_GETNEXTHOP, encode.NHMSG.pack(0, 0, 0, 0))
+
+    def _routes(self, names: Mapping[int, str]) -> frozenset[Route]:
+        dumped = self._dump_routes()
+        if self._gateways:
+            return frozenset(self._gateways.routes(dumped, names))
+        return _read(dumped, names, decode.route)
+
+    def _dump_routes(self) -> Iterator[bytes]:
         # One family at a time: AF_UNSPEC would add MPLS labels and multicast forwarding entries.
         for family in encode.FAMILY.values():
             yield from self._netlink.dump(encode.RTM_GETROUTE, encode.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
@@ -200,6 +243,10 @@ class LinuxKernel(Kernel):
                 for op in group:
                     failures += self._single(op, scene)
                     scene = self._scene() if kind is Link else scene
+                if kind is Link and self._gateways:
+                    self._gateways.settle(scene.links)
+            if self._gateways and self._has_next_hops:
+                self._retire()
         return tuple(failures)
 
     def _acting(self) -> AbstractContextManager[None]:
@@ -209,13 +256,35 @@ class LinuxKernel(Kernel):
         sent: list[tuple[Op, Request]] = []
         for op in ops:
             try:
-                sent.append((op, _request(op, scene)))
+                sent += [(op, request) for request in self._requests(op, scene)]
             except OSError as error:
                 yield from _failures(op, error)
+        told: set[Op] = set()
         for refusal in self._netlink.request([request for _, request in sent]):
             op, _ = sent[refusal.place]
-            if not _was_absent(op, refusal.errno):
+            if op not in told and not _was_absent(op, refusal.errno):
+                told.add(op)
                 yield _failure(op, refusal.errno, refusal.text)
+
+    def _requests(self, op: Op, scene: _Scene) -> Iterable[Request]:
+        thing = op.thing
+        if self._gateways is None or not isinstance(thing, NextHop | NextHopGroup | Route):
+            return (_request(op, scene),)
+        if isinstance(op, Put):
+            return tuple(self._gateways.put(thing, scene.links, scene.indexes))
+        return tuple(self._gateways.remove(thing, scene.indexes))
+
+    def _retire(self) -> None:
+        """Remove next-hop objects of ours, from another time, that no route names any more."""
+        objects = self._next_hop_objects()
+        ours = _read(objects, {}, decode.owned_next_hop)
+        if not ours:
+            return
+        groups = {group.id: group.members for group in _read(objects, {}, decode.group)}
+        named = {route.next_hop for route in _read(self._dump_routes(), {}, decode.route)}
+        used = named.union(*(groups.get(number, ()) for number in named))
+        unused = [NextHop(number, "", None, onlink=False) for number in sorted(ours - used, reverse=True)]
+        self._netlink.request([encode.remove(hop, 0) for hop in unused])
 
     def _single(self, op: Op, scene: _Scene) -> Iterator[Failure]:
         try:
@@ -243,8 +312,8 @@ class LinuxKernel(Kernel):
                 self._may_masquerade = True
             case Sysctl():
                 self._named_sysctls |= {thing.name}
-                sysctl.write(thing)
-            case FdbEntry() | Neighbour() | NextHop() | Route():
+                self._sysctls_before.write(thing)
+            case FdbEntry() | Neighbour() | NextHop() | NextHopGroup() | Route():
                 raise AssertionError(f"{thing} goes by batch")
             case _:
                 assert_never(thing)
@@ -262,8 +331,9 @@ class LinuxKernel(Kernel):
             case Masquerade():
                 masquerade.remove()
             case Sysctl():
-                self._named_sysctls -= {thing.name}  # a value cannot be absent; it can be of no interest
-            case FdbEntry() | Neighbour() | NextHop() | Route():
+                self._named_sysctls -= {thing.name}  # a value cannot be absent; it can be the one before ours
+                self._sysctls_before.restore(thing.name)
+            case FdbEntry() | Neighbour() | NextHop() | NextHopGroup() | Route():
                 raise AssertionError(f"{thing} goes by batch")
             case _:
                 assert_never(thing)
@@ -287,9 +357,9 @@ class LinuxKernel(Kernel):
 
 
 def _read(
-    dumped: Iterable[Message], names: Mapping[int, str], decoded: Callable[[Message, Mapping[int, str]], T | None]
+    dumped: Iterable[bytes], names: Mapping[int, str], decoded: Callable[[bytes, Mapping[int, str]], T | None]
 ) -> frozenset[T]:
-    return frozenset(thing for message in dumped if (thing := decoded(message, names)) is not None)
+    return frozenset(thing for body in dumped if (thing := decoded(body, names)) is not None)
 
 
 def _request(op: Op, scene: _Scene) -> Request:
@@ -297,14 +367,15 @@ def _request(op: Op, scene: _Scene) -> Request:
     thing = op.thing
     if not isinstance(thing, Batched):
         raise TypeError(thing)
+    if isinstance(thing, FdbEntry) and not isinstance(scene.kind(thing.link), Vxlan):
+        # Any other device would take the MAC for one of its own to receive.
+        code = errno.EOPNOTSUPP if isinstance(op, Put) else errno.ENOENT
+        raise OSError(code, f"{thing.link} is no VXLAN device")
     if isinstance(op, Remove):
         # A next-hop object is removed by number and a route by its key: no link is needed for either.
         return encode.remove(thing, scene.index(thing.link) if isinstance(thing, FdbEntry | Neighbour) else 0)
-    index = scene.index(thing.link) if thing.link is not None else 0
-    if isinstance(thing, FdbEntry) and not isinstance(scene.links[thing.link].kind, Vxlan):
-        # Any other device would take the MAC for one of its own to receive.
-        raise OSError(errno.EOPNOTSUPP, f"{thing.link} is no VXLAN device")
-    return encode.put(thing, index)
+    name = None if isinstance(thing, NextHopGroup) else thing.link
+    return encode.put(thing, scene.index(name) if name is not None else 0)
 
 
 def _failures(op: Op, error: OSError) -> Iterator[Failure]:

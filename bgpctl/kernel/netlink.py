@@ -37,6 +37,7 @@ _NETLINK_EXT_ACK: Final = 11
 _SO_RCVBUFFORCE: Final = 33
 
 _HEADER: Final = struct.Struct("=IHHII")
+_HEADER_BYTES: Final = _HEADER.size
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _ERRNO: Final = struct.Struct("=i")
 
@@ -55,6 +56,10 @@ class Request(NamedTuple):
     type: int
     flags: int
     body: bytes
+
+
+class Unanswered(Unavailable):
+    """The kernel refuses to list this kind of object."""
 
 
 class Refusal(NamedTuple):
@@ -77,18 +82,17 @@ class Message(NamedTuple):
 
 def pack(request: Request, sequence: int, extra_flags: int = 0) -> bytes:
     """The request as it goes over the socket, padded to four bytes."""
-    padding = b"\0" * (-len(request.body) % 4)
-    length = _HEADER.size + len(request.body)
-    flags = request.flags | NLM_F_REQUEST | extra_flags
-    return _HEADER.pack(length, request.type, flags, sequence, 0) + request.body + padding
+    kind, flags, body = request
+    header = _HEADER.pack(_HEADER_BYTES + len(body), kind, flags | NLM_F_REQUEST | extra_flags, sequence, 0)
+    return header + body + bytes(-len(body) % 4)
 
 
 def messages(datagram: bytes) -> Iterator[Message]:
     """The messages of one datagram."""
-    at = 0
-    while at < len(datagram):
+    at, end = 0, len(datagram)
+    while at < end:
         length, kind, flags, sequence, port_id = _HEADER.unpack_from(datagram, at)
-        yield Message(kind, flags, sequence, port_id, datagram[at + _HEADER.size : at + length])
+        yield Message(kind, flags, sequence, port_id, datagram[at + _HEADER_BYTES : at + length])
         at += (length + 3) & ~3
 
 
@@ -176,15 +180,16 @@ class Netlink:
             refusals += self._chunk(requests[start : start + _CHUNK], start)
         return tuple(refusals)
 
-    def dump(self, kind: int, body: bytes) -> tuple[Message, ...]:
+    def dump(self, kind: int, body: bytes) -> tuple[bytes, ...]:
         """
-        Every object of one kind, as RTM_NEW... messages.
+        Every object of one kind, as the bodies of RTM_NEW... messages.
 
         The kernel marks a dump during which something changed; it may lack entries and is asked for again, a few
         times. A namespace that never rests gets the last one: its next event leads to the next observation.
 
         Raises:
-            Unavailable: the socket is gone, or the kernel refuses to list this kind.
+            Unanswered: the kernel refuses to list this kind.
+            Unavailable: the socket is gone.
         """
         for _ in range(_DUMP_TRIES):
             answer, interrupted = self._dump_once(kind, body)
@@ -208,23 +213,25 @@ class Netlink:
                 if index == last:
                     return
 
-    def _dump_once(self, kind: int, body: bytes) -> tuple[tuple[Message, ...], bool]:
+    def _dump_once(self, kind: int, body: bytes) -> tuple[tuple[bytes, ...], bool]:
         sequence = self._take_sequence(1)
         self._send(pack(Request(kind, NLM_F_DUMP, body), sequence))
-        found: list[Message] = []
-        interrupted = False
+        found: list[bytes] = []
+        seen_flags = 0
         while True:
-            for message in messages(self._receive()):
-                if message.sequence != sequence:
-                    continue
-                interrupted = interrupted or bool(message.flags & _NLM_F_DUMP_INTR)
-                if message.type == _NLMSG_DONE:
-                    return tuple(found), interrupted
-                if message.type == _NLMSG_ERROR:
-                    code = refusal(message, 0)
-                    why = code.text or os.strerror(code.errno)
-                    raise Unavailable(f"the kernel does not answer message type {kind}: {why}")
-                found.append(message)
+            datagram = self._receive()
+            # The loop of `messages`, without making one: there may be 100,000.
+            at, end = 0, len(datagram)
+            while at < end:
+                length, answer, flags, answered, _ = _HEADER.unpack_from(datagram, at)
+                if answered == sequence:
+                    seen_flags |= flags
+                    if answer == _NLMSG_DONE:
+                        return tuple(found), bool(seen_flags & _NLM_F_DUMP_INTR)
+                    if answer == _NLMSG_ERROR:
+                        raise _unanswered(kind, datagram[at:])
+                    found.append(datagram[at + _HEADER_BYTES : at + length])
+                at += (length + 3) & ~3
 
     def _take_sequence(self, count: int) -> int:
         """The first of `count` numbers in a row; starts over long before 32 bits are used up."""
@@ -246,3 +253,9 @@ class Netlink:
         except OSError as error:
             lost = "answers were lost" if error.errno == errno.ENOBUFS else str(error)
             raise Unavailable(f"netlink: {lost}") from error
+
+
+def _unanswered(kind: int, datagram: bytes) -> Unavailable:
+    told = refusal(next(messages(datagram)), 0)
+    why = told.text or os.strerror(told.errno)
+    return Unavailable(f"the kernel does not answer message type {kind}: {why}")

@@ -1,5 +1,5 @@
 """
-Values below /proc/sys/net, of the calling thread's network namespace.
+Values below /proc/sys/net, of the calling thread's network namespace, and what they were before we changed them.
 
 Refuses to know: which values are wanted; any name outside net/.
 """
@@ -7,6 +7,9 @@ Refuses to know: which values are wanted; any name outside net/.
 from __future__ import annotations
 
 import errno
+import json
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +29,54 @@ def read(name: str) -> Sysctl | None:
 def write(wanted: Sysctl) -> None:
     """Raises OSError: EINVAL for a name outside net/, else what the kernel answers (ENOENT: no such name)."""
     _path(wanted.name).write_text(wanted.value)
+
+
+class Memory:
+    """
+    Writes values and can put back those that were there before.
+
+    They are remembered in a file, so that another process can put them back; without one, in this process only. The
+    file should not outlive the host's next start, and neither do the values. Methods raise OSError.
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._before = _load(file) if file else {}
+
+    def changed(self) -> tuple[Sysctl, ...]:
+        """What was changed, with the values from before."""
+        return tuple(Sysctl(name, value) for name, value in sorted(self._before.items()))
+
+    def write(self, wanted: Sysctl) -> None:
+        """Write the value; if it is another than now, remember the one that was there first."""
+        present = read(wanted.name)
+        if present and present != wanted:
+            self._remember({wanted.name: present.value, **self._before})
+        write(wanted)
+
+    def restore(self, name: str) -> None:
+        """Put back what was there before us, if we changed it and it is still there."""
+        before = self._before.get(name)
+        if before is not None:
+            with suppress(FileNotFoundError):  # with its link
+                write(Sysctl(name, before))
+            self._remember({key: value for key, value in self._before.items() if key != name})
+
+    def _remember(self, before: Mapping[str, str]) -> None:
+        if before == self._before:
+            return
+        if self._file:
+            fresh = self._file.with_suffix(".new")
+            fresh.write_text(json.dumps(before))
+            fresh.replace(self._file)
+        self._before = dict(before)
+
+
+def _load(file: Path) -> dict[str, str]:
+    try:
+        return {str(name): str(value) for name, value in json.loads(file.read_text()).items()}
+    except (FileNotFoundError, ValueError):
+        return {}  # nothing was changed yet, or somebody edited the file: then nothing is known
 
 
 def _path(name: str) -> Path:

@@ -139,7 +139,7 @@ class Watch:
             case encode.RTM_NEWLINK:
                 return self._link_changed(message)
             case encode.RTM_DELLINK:
-                self._links.pop(decode.link_facts(message).number, None)
+                self._links.pop(decode.link_facts(message.body).number, None)
                 return True
             case encode.RTM_NEWADDR:
                 return self._address_changed(message)
@@ -156,7 +156,7 @@ class Watch:
     def _link_changed(self, message: Message) -> bool:
         if message.body[0] == encode.AF_BRIDGE:  # bridge ports have events of their own
             return False
-        now = decode.link_facts(message)
+        now = decode.link_facts(message.body)
         before = self._links.get(now.number)
         self._links[now.number] = now
         if before is None or before._replace(running=now.running) != now:
@@ -169,7 +169,7 @@ class Watch:
         known = identity in self._addresses
         self._addresses.add(identity)
         # Duplicate address detection and lifetimes repeat an address; link-local ones follow from a link going up.
-        return not known and not (message.port_id == _KERNEL and decode.is_link_local(message))
+        return not known and not (message.port_id == _KERNEL and decode.is_link_local(message.body))
 
     def _neighbour_matters(self, message: Message) -> bool:
         _, index, state, _, _ = encode.NDMSG.unpack_from(message.body)
@@ -180,10 +180,10 @@ class Watch:
 
 def _route_matters(message: Message) -> bool:
     """The kernel's own routes follow from links and addresses, which have events of their own."""
-    table, protocol = decode.owner(message)
+    table, protocol = decode.owner(message.body)
     return table != encode.LOCAL_TABLE and not (message.port_id == _KERNEL and protocol == _RTPROT_KERNEL)
 
 
 def _address_identity(message: Message) -> bytes:
     family, length, _, _, index = encode.IFADDRMSG.unpack_from(message.body)
-    return encode.IFADDRMSG.pack(family, length, 0, 0, index) + decode.own_address(message)
+    return encode.IFADDRMSG.pack(family, length, 0, 0, index) + decode.own_address(message.body)

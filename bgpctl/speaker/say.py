@@ -48,6 +48,7 @@ def encode(command: SpeakerCommand, withdrawn: Attributes = _NONE) -> str:
 def _written(attributes: Attributes) -> str:
     values: tuple[tuple[str, object], ...] = (
         ("next-hop", attributes.next_hop or "self"),
+        ("origin", None if attributes.origin == "igp" else attributes.origin),
         ("as-path", _listed(attributes.as_path)),
         ("local-preference", attributes.local_pref),
         ("med", attributes.med),

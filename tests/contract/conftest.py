@@ -1,10 +1,29 @@
+"""Speakers to try, and counts what the differential walks did, for the last lines of the test run."""
+
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.contract.speaker_rig import ExabgpRig, FakeRig, Rig, facing_exabgp
+
+_OPERATIONS: Final = pytest.StashKey[int]()
+
+
+def count_operations(config: pytest.Config, number: int) -> None:
+    """So many operations were done on the fake and on the running kernel with the same result."""
+    config.stash[_OPERATIONS] = config.stash.get(_OPERATIONS, 0) + number
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """One line, where there is something to tell."""
+    number = config.stash.get(_OPERATIONS, 0)
+    if number:
+        terminalreporter.write_line(f"law book: {number} random operations on the fake and on the running kernel each")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 TUNNEL = Link("tunl0", Ipip(), 1480)
 STRANGER = "10.0.0.9"
-_NODES = (1, 2, 3)
+NODES = (1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Site:
 
     @property
     def decap(self) -> Decap:
-        others = tuple(Address.parse(f"10.0.0.{number}") for number in _NODES if number != self.number)
+        others = tuple(Address.parse(f"10.0.0.{number}") for number in NODES if number != self.number)
         return Decap("tunl0", "eth0", Address.parse(self.address), others)
 
     def inside(self, act: Callable[[], T]) -> T:
@@ -79,29 +79,36 @@ def output(command: str) -> str:
 
 @contextmanager
 def three_sites() -> Iterator[list[Site]]:
-    parts = [_namespace(part) for part in ("bridge", "n1", "n2", "n3", "w1", "w2", "w3")]
-    sites: list[Site] = []
-    try:
-        for part in parts:
-            space.ip([f"netns add {part}"])
-        space.ip(["link add br0 type bridge", "link set br0 up", f"addr add {STRANGER}/24 dev br0"], parts[0])
-        for number in _NODES:
-            _wire(number)
-            driver = space.inside(_namespace(f"n{number}"), BpfIpip)
+    with wired() as namespace, ExitStack() as stack:
+        sites: list[Site] = []
+        for number in NODES:
+            driver = space.inside(namespace(f"n{number}"), BpfIpip)
+            stack.callback(driver.close)
             sites.append(Site(number, driver))
         for site in sites:
             site.put()
             _route(site)
         yield sites
+
+
+@contextmanager
+def wired() -> Iterator[Callable[[str], str]]:
+    """The namespaces bridge, n1 to n3 and w1 to w3, by wire alone; the result names each."""
+    parts = [_namespace(part) for part in ("bridge", "n1", "n2", "n3", "w1", "w2", "w3")]
+    try:
+        for part in parts:
+            space.ip([f"netns add {part}"])
+        space.ip(["link add br0 type bridge", "link set br0 up", f"addr add {STRANGER}/24 dev br0"], parts[0])
+        for number in NODES:
+            _wire(number)
+        yield _namespace
     finally:
-        for site in sites:
-            site.driver.close()
         for part in parts:
             space.delete(part)
 
 
 def _namespace(part: str) -> str:
-    return f"bpf{os.getpid()}-{part}"
+    return f"ipip{os.getpid()}-{part}"
 
 
 def _wire(number: int) -> None:
@@ -125,7 +132,7 @@ def _wire(number: int) -> None:
 def _route(site: Site) -> None:
     space.set_sysctls(site.namespace, {"net/ipv4/ip_forward": "1", "net/ipv4/conf/tunl0/forwarding": "1"})
     space.ip([f"addr add 10.244.{site.number}.3/32 dev tunl0"], site.namespace)
-    for number in _NODES:
+    for number in NODES:
         if number != site.number:
             site.via(number, number)
 

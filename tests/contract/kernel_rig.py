@@ -28,6 +28,7 @@ from bgpctl.core.model import (
     Mac,
     Neighbour,
     NextHop,
+    NextHopGroup,
     Plain,
     Prefix,
     Route,
@@ -62,6 +63,9 @@ STACK: Final = (VXLAN, ADDRESS, ADDRESS6, FDB, NEIGHBOUR, NEIGHBOUR6, HOP, HOP6,
 """Everything that VXLAN to one other node needs, in the order of addition."""
 
 
+GROUP: Final = NextHopGroup(0x43000001, (HOP.id, DIRECT.id))
+GROUP_ROUTE: Final = Route(Prefix.parse("10.244.5.0/26"), next_hop=GROUP.id)
+
 TUNNEL: Final = Link("tunl0", Ipip(), 1480)
 TUNNEL_ADDRESS: Final = LinkAddress("tunl0", InterfaceAddress.parse("10.245.1.0/32"))
 DECAP: Final = Decap("tunl0", "eth0", Address.parse("10.0.0.1"), (Address.parse("10.0.0.2"), Address.parse("10.0.0.3")))
@@ -72,7 +76,13 @@ TUNNEL_STACK: Final = (TUNNEL, TUNNEL_ADDRESS, DECAP, TUNNEL_HOP, TUNNEL_ROUTE)
 
 
 class Rig(Protocol):
-    """A kernel with a link `eth0` that is not ours, and a stranger who can change things too."""
+    """
+    A kernel with a link `eth0` that is not ours, and a stranger who can change things too.
+
+    Where next-hop objects are pretended, nobody else sees them, and their routes are plain ones with gateways.
+    """
+
+    pretends: bool
 
     @property
     def kernel(self) -> Kernel: ...
@@ -82,6 +92,8 @@ class Rig(Protocol):
 
 
 class FakeRig:
+    pretends = False
+
     def __init__(self) -> None:
         self.kernel = FakeKernel(Dataplane(links=frozenset({ETH0}), addresses=frozenset({NODE})))
 
@@ -90,12 +102,13 @@ class FakeRig:
 
 
 class LinuxRig:
-    """To be made inside a namespace of its own."""
+    """To be made inside a namespace of its own. Without next-hop objects they are pretended."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, next_hop_objects: bool = True) -> None:
         shell(f"link add eth0 address {ETH0.mac} type veth peer name far", "link set eth0 up", "link set far up")
         shell("addr add 10.0.0.1/24 dev eth0")
-        self.kernel = LinuxKernel()
+        self.pretends = not next_hop_objects
+        self.kernel = LinuxKernel(next_hop_objects=next_hop_objects)
 
     def stranger(self, *ops: Op) -> None:
         other = LinuxKernel()

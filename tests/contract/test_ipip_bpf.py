@@ -15,7 +15,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from bgpctl.core.model import Address, Decap
+from bgpctl.core.model import Address, Decap, Traffic
+from bgpctl.kernel import traffic
 from bgpctl.kernel.bpf import programs, syscalls
 from bgpctl.kernel.bpf import tc as hook
 from bgpctl.kernel.ipip_bpf import BpfIpip
@@ -170,6 +171,29 @@ def test_only_sources_that_are_named_get_in(sites: list[Site]) -> None:
             sender.sendto(ipv4(source, "10.0.0.1", inner, protocol=4), ("10.0.0.1", 0))
         # Had the first got in, it would be here before the second.
         assert receiver.recv(100) == b"node"
+
+
+def test_what_goes_through_is_counted_and_the_count_outlives_the_programs(sites: list[Site]) -> None:
+    def counted(site: Site) -> Traffic:
+        found = site.inside(traffic.read).get("tunl0")
+        assert found is not None
+        return found
+
+    one, two, _ = sites
+    before = [counted(one), counted(two)]
+    assert answers(one, "10.244.2.2", "-c", "1", "-s", "972")  # 1000 bytes with their IP header
+    with raw_socket(_bridge(sites)) as sender:
+        sender.sendto(ipv4(STRANGER, "10.0.0.1", ipv4("10.244.3.2", "10.244.1.2", b""), protocol=4), ("10.0.0.1", 0))
+    one.driver.put_decap(one.decap._replace(sources=()))
+    one.put()
+    with_new_driver = one.inside(BpfIpip)
+    with_new_driver.close()
+    after = [counted(one), counted(two)]
+    changes = [
+        tuple((now or 0) - (then or 0) for now, then in zip(*pair, strict=True))
+        for pair in zip(after, before, strict=True)
+    ]
+    assert changes == [(1, 1000, 1, 1000, 1), (1, 1000, 1, 1000, 0)]
 
 
 def _bridge(sites: list[Site]) -> str:
@@ -462,10 +486,11 @@ INNER = ipv4("10.244.2.2", "10.244.1.2", udp(PORT, b"inner"))
 def decapsulate() -> Iterator[int]:
     """The program, letting in 10.0.0.2. Packets of a test run come in by lo, whose MAC is all zeros."""
     allowed = syscalls.hash_map({bytes((10, 0, 0, 2)): b"\1"}, key_bytes=4, value_bytes=1)
-    program = syscalls.load(programs.decapsulate(LOCAL, 1, TUNNEL_MAC, allowed), "test")
+    counters = syscalls.value_map(programs.COUNTERS_BYTES)
+    program = syscalls.load(programs.decapsulate(LOCAL, 1, TUNNEL_MAC, allowed, counters), "test")
     yield program
-    os.close(program)
-    os.close(allowed)
+    for opened in (program, allowed, counters):
+        os.close(opened)
 
 
 def frame(packet: bytes, *, to: bytes = bytes(6), kind: int = 0x0800) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from bgpctl.core.model import Address, Decap, Ipip, Link
-from bgpctl.kernel.ipip_kernel import KernelIpip
+from bgpctl.kernel.ipip_kernel import KernelIpip, refused_packets
 from bgpctl.kernel.linux import LinuxKernel
 from tests.contract.kernel_rig import Bell, own_namespace
 
@@ -124,6 +124,16 @@ def test_only_packets_from_the_named_sources_pass(driver: KernelIpip) -> None:
         _send_ipip(str(source), "127.0.0.1")
     passed = {name: "packets 1" in nft(f"list counter ip counted {name}") for name in names}
     assert passed == {"allowed": True, "denied": False}
+
+
+def test_refused_packets_are_counted_and_the_count_outlives_a_change(driver: KernelIpip) -> None:
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    assert refused_packets() is None
+    for count, sources in enumerate([(), (Address.parse("127.0.0.2"),), ()]):
+        driver.put_decap(Decap("tunl0", "lo", Address.parse("127.0.0.1"), sources))
+        assert refused_packets() == count
+        _send_ipip("127.0.0.3", "127.0.0.1")
+    assert refused_packets() == 3
 
 
 def _send_ipip(source: str, destination: str) -> None:

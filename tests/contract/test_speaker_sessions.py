@@ -80,12 +80,13 @@ def test_every_attribute_arrives_as_it_was_sent(pair: ExabgpRig) -> None:
         communities=((64512, 7), (65535, 0), (64512, 1, 2)),
         originator=NOBODY,
         cluster_list=(Address.parse("10.255.0.1"), Address.parse("10.255.0.2")),
+        origin="incomplete",
     )
     pair.speaker.send([Announce(BLUE, PEERS, said)])
     pair.peer_has({BLUE})
     heard = paths(pair.peer_heard.events)[BLUE]
     assert (heard.next_hop, heard.as_path, heard.local_pref, heard.med) == (OURS, said.as_path, 300, 7)
-    assert heard.communities == said.communities
+    assert (heard.communities, heard.origin) == (said.communities, "incomplete")
     assert (heard.originator, heard.cluster_list) == (said.originator, said.cluster_list)
 
 

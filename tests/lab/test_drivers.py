@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from itertools import permutations
 from typing import Any
@@ -15,11 +16,14 @@ import pytest
 from bgpctl.lab import probe, space
 from bgpctl.lab.lab import Lab
 from tests.contract.kernel_rig import own_namespace
-from tests.lab.conftest import wait_until
+from tests.lab.conftest import SLOWNESS, wait_until
 from tests.lab.test_ipip import ping
 from tests.lab.test_resilience import ip, kill
 
+SMALL_BYTES = 84
 FULL_BYTES = 1480
+BULK = ("web-a1", "web-b2")
+"""One on a node with the module, one on a node with BPF."""
 MIXED = {"a1": "kernel", "a2": "bpf", "b1": "kernel", "b2": "bpf"}
 
 
@@ -68,6 +72,26 @@ def inside(lab: Lab, *words: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+def bulk(lab: Lab, source: str, destination: str, address: str) -> str:
+    """What iperf3 says that arrived in a second; a failure says why."""
+    prefix = ("ip", "netns", "exec")
+    server = ("iperf3", "--server", "--one-off", "--bind", address)
+    client = ("iperf3", "--json", "--time", "1", "--client", address)
+    with subprocess.Popen((*prefix, lab.names.of(destination), *server), stdout=subprocess.DEVNULL) as listening:
+        try:
+            command = (*prefix, lab.names.of(source), *client)
+            deadline = time.monotonic() + 30
+            while True:
+                run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60 * SLOWNESS)
+                said = json.loads(run.stdout)
+                if "Connection refused" not in said.get("error", "") or time.monotonic() > deadline:
+                    break
+        finally:
+            listening.terminate()
+    assert run.returncode == 0, said
+    return f"{said['end']['sum_received']['bits_per_second'] / 1e6:.0f} Mbit/s"
+
+
 DAMAGE = ("ip link set tunl0 down", "ip address flush dev tunl0", "nft flush ruleset")
 
 
@@ -90,14 +114,26 @@ def test_the_modules_device_is_used_mended_and_given_back_as_it_came(lab_of: Cal
 
 
 @pytest.mark.usefixtures("on_request")
-def test_nodes_with_the_module_and_nodes_with_bpf_understand_each_other(lab_of: Callable[[str, str], Lab]) -> None:
+def test_nodes_with_the_module_and_nodes_with_bpf_understand_each_other(
+    lab_of: Callable[[str, str], Lab], capfd: pytest.CaptureFixture[str]
+) -> None:
     lab = lab_of("ipip-always", f"ipip-drivers: {MIXED}")
     assert drivers(lab) == MIXED
     assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=10))
     workloads = {workload.name: str(workload.address) for workload in lab.topology.workloads}
-    for source, destination in permutations(workloads, 2):
-        answer = ping(lab, source, workloads[destination], FULL_BYTES)
-        assert answer.returncode == 0, f"{source} > {destination}: {answer.stdout}{answer.stderr}"
+    answers = {
+        (source, destination, size_bytes): ping(lab, source, workloads[destination], size_bytes)
+        for source, destination in permutations(workloads, 2)
+        for size_bytes in (SMALL_BYTES, FULL_BYTES)
+    }
+    passed = [case for case, answer in answers.items() if answer.returncode == 0]
+    rates = [f"{source} > {to} {bulk(lab, source, to, workloads[to])}" for source, to in permutations(BULK, 2)]
+    with capfd.disabled():
+        print(
+            f"\nipip module and BPF: {len(passed)} of {len(answers)} pings, the half of them {FULL_BYTES} bytes with DF"
+        )
+        print(f"iperf3: {', '.join(rates)}")
+    assert passed == list(answers)
     for node in MIXED:
         ip(lab, node, "link", "delete", "tunl0")
     wait_until(lambda: drivers(lab) == MIXED)

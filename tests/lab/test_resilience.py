@@ -137,7 +137,7 @@ def test_what_is_deleted_by_hand_is_back_without_help(
         ip(lab, "a1", *damage)
     delay_s = wait_until(lambda: normal(lab) == healthy, within_s=10)
     record_property("repaired_ms", round(delay_s * 1000, 1))
-    print(f"{what}: back after {delay_s * 1000:.0f} ms")  # noqa: T201
+    print(f"{what}: back after {delay_s * 1000:.0f} ms")
     assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=5))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hypothesis import strategies as st
 
 from bgpctl.core.cluster import Backend, Intent, Mode, Node, Pool
+from bgpctl.core.decision import Choice
 from bgpctl.core.fabric import Desired, derive
 from bgpctl.core.model import (
     Address,
@@ -18,14 +20,16 @@ from bgpctl.core.model import (
     Mac,
     Neighbour,
     NextHop,
+    NextHopGroup,
     Plain,
     Prefix,
     Route,
     RouteType,
     Vxlan,
 )
+from bgpctl.core.rib import Received
 from bgpctl.core.why import Hold, Withheld
-from tests.cluster import STATIC_PROTOCOL, bare_kernel, learned_from_all
+from tests.cluster import STATIC_PROTOCOL, bare_kernel, learned_from_all, path
 
 MODES = [(mode, Mode.NEVER) for mode in Mode] + [(Mode.NEVER, mode) for mode in (Mode.CROSS_SUBNET, Mode.ALWAYS)]
 
@@ -54,7 +58,19 @@ def intents(draw: st.DrawFn) -> Intent:
         )
         for index in range(count)
     )
-    return Intent(backend=backend, pools=pools, nodes=nodes)
+    return Intent(backend=backend, pools=pools, nodes=tuple(draw(borrowing(nodes))))
+
+
+@st.composite
+def borrowing(draw: st.DrawFn, nodes: tuple[Node, ...]) -> list[Node]:
+    """Some nodes use an address of another one's block."""
+    borrowers = []
+    for index, node in enumerate(nodes):
+        others = [block for other in nodes if other != node for block in other.blocks]
+        block = draw(st.sampled_from([None, *others]))
+        borrowed = (block.nth(10 + index).host_prefix,) if block else ()
+        borrowers.append(replace(node, borrowed=borrowed))
+    return borrowers
 
 
 @st.composite
@@ -102,7 +118,18 @@ def wants(draw: st.DrawFn, situation: tuple[Intent, Node, Dataplane]) -> Desired
     intent, here, kernel = situation
     deaf = draw(st.lists(st.sampled_from([node.name for node in intent.nodes]), unique=True))
     choices = learned_from_all(intent, here, without=deaf) if intent.backend is Backend.BIRD else ()
-    return derive(intent, here, {}, choices, kernel)
+    return derive(intent, here, {}, [_with_equals(draw, choice, choices) for choice in choices], kernel)
+
+
+def _with_equals(draw: st.DrawFn, choice: Choice, choices: Sequence[Choice]) -> Choice:
+    """The choice with paths beside it that are as good: the same prefix at other nodes."""
+    others = draw(st.lists(st.sampled_from([other.best for other in choices]), max_size=2, unique_by=lambda c: c.peer))
+    equals = (
+        replace(other, received=Received(path(choice.best.path.prefix, other.peer), 0.0))
+        for other in others
+        if other.peer != choice.best.peer
+    )
+    return replace(choice, also=tuple(equals))
 
 
 @st.composite
@@ -119,7 +146,8 @@ def litter(draw: st.DrawFn, kernel: Dataplane) -> Dataplane:
     hop = NextHop(0x42000001, "vxlan.bgpctl", Address.parse("10.244.9.0"), onlink=True)
     stale = draw(st.frozensets(st.integers(0, 23), max_size=4))
     routes = frozenset(
-        Route(Prefix(4, (10 << 24) + (244 << 16) + number * 64, 26), next_hop=hop.id, metric=1024) for number in stale
+        Route(Prefix(4, (10 << 24) + (244 << 16) + number * 64, 26), next_hop=0x43000001 if number % 2 else hop.id)
+        for number in stale
     )
     taken = {(route.prefix, route.metric) for route in kernel.routes}
     blackhole = Route(Prefix.parse("10.244.255.0/26"), RouteType.BLACKHOLE)
@@ -132,6 +160,7 @@ def litter(draw: st.DrawFn, kernel: Dataplane) -> Dataplane:
         fdb=frozenset({FdbEntry("vxlan.bgpctl", Mac("66:00:00:00:00:02"), Address.parse("10.9.9.9"))}),
         neighbours=frozenset({Neighbour("vxlan.bgpctl", Address.parse("10.244.9.0"), Mac("66:00:00:00:00:02"))}),
         next_hops=kernel.next_hops | {hop},
+        groups=kernel.groups | {NextHopGroup(0x43000001, (hop.id,))},
         routes=kernel.routes | {blackhole} | {r for r in routes if (r.prefix, r.metric) not in taken},
     )
 

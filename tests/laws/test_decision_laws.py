@@ -134,7 +134,7 @@ def test_the_choice_is_what_the_rfc_says(seed: int) -> None:
         choice = choose(contest)
         best, reasons, hops = by_the_rfc(contest)
         assert choice.best == best == by_groups(contest)
-        assert dict(choice.lost) == {loser: step for loser, step in reasons.items() if loser not in choice.equal}
+        assert dict(choice.lost) == {loser: step for loser, step in reasons.items() if loser not in choice.also}
         assert {one.path.next_hop for one in choice.used} == hops
         assert len(choice.used) == len(hops)
 
@@ -159,4 +159,4 @@ def test_every_path_is_used_or_has_its_reason(seed: int) -> None:
 def test_the_generated_contests_end_at_every_step_and_use_several_paths() -> None:
     choices = [choose(contest) for seed in range(BATCHES) for contest in contests(seed)]
     assert {step for choice in choices for _, step in choice.lost} == set(Lost)
-    assert any(choice.equal for choice in choices)
+    assert any(choice.also for choice in choices)

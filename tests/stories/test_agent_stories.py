@@ -109,6 +109,17 @@ def converged(kernel: Dataplane | None = None) -> Play:
     return play
 
 
+def test_a_borrowed_address_is_announced_by_the_node_that_has_it() -> None:
+    a1, *others = INTENT.nodes
+    borrowed = Prefix.parse("10.244.2.9/32")
+    play = converged()
+    edited = replace(INTENT, nodes=(replace(a1, borrowed=(borrowed,)), *others))
+    said = play.tell(IntentLoaded(edited), Observed(play.kernel))
+    assert Speak(tuple(Announce(borrowed, peer, OURS) for peer in (A2, B1, B2))) in said
+    said = play.tell(IntentLoaded(INTENT), Observed(play.kernel))
+    assert Speak(tuple(Withdraw(borrowed, peer) for peer in (A2, B1, B2))) in said
+
+
 def test_the_first_intent_configures_the_speaker_and_asks_for_a_look() -> None:
     said = Play().tell(IntentLoaded(INTENT))
     assert said == (Configure(speaker_config(INTENT, "a1")), Observe())

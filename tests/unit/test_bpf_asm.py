@@ -26,6 +26,8 @@ from bgpctl.kernel.bpf.asm import DW, FP, R0, R1, R2, R3, B, H, Program, W
         (lambda p: p.store_constant(DW, FP, -112, 0), "7a 0a 90ff 00000000"),
         (lambda p: p.big_endian(R1, 16), "dc 01 0000 10000000"),
         (lambda p: p.map_fd(R1, 9), "18 11 0000 09000000 00 00 0000 00000000"),
+        (lambda p: p.map_value(R1, 9, 16), "18 21 0000 09000000 00 00 0000 10000000"),
+        (lambda p: p.atomic_add(R1, 8, R2), "db 21 0800 00000000"),
         (lambda p: p.call(152), "85 00 0000 98000000"),
         (lambda p: p.exit(), "95 00 0000 00000000"),
     ],
@@ -59,9 +61,9 @@ def test_whatever_a_program_depends_on_is_in_its_code() -> None:
     """The driver compares digests of code to find programs that were made for other circumstances."""
     one, other = Address.parse("10.0.0.1"), Address.parse("10.0.0.2")
     variants = {
-        *(programs.encapsulate(local, index) for local in (one, other) for index in (4, 5)),
+        *(programs.encapsulate(local, index, 0) for local in (one, other) for index in (4, 5)),
         *(
-            programs.decapsulate(local, index, mac, 0)
+            programs.decapsulate(local, index, mac, 0, 0)
             for local in (one, other)
             for index in (4, 5)
             for mac in (b"\2\0\0\0\0\4", b"\2\0\0\0\0\5")

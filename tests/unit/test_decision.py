@@ -21,7 +21,7 @@ def test_med_is_compared_only_within_one_neighbour_as() -> None:
     other = candidate("10.0.0.1", 65002, 65002, med=500)
     choice = choose([dear, cheap, other])
     assert choice.best == other
-    assert choice.equal == (cheap,)
+    assert choice.also == (cheap,)
     assert dict(choice.lost) == {dear: Lost.MED}
 
 

@@ -16,6 +16,7 @@ from bgpctl.core.model import (
     Mac,
     Neighbour,
     NextHop,
+    NextHopGroup,
     Plain,
     Prefix,
     Route,
@@ -31,6 +32,9 @@ ADDRESS = LinkAddress("vx", InterfaceAddress.parse("10.244.1.0/32"))
 NEIGHBOUR = Neighbour("vx", Address.parse("10.244.2.0"), Mac("66:00:00:00:00:02"))
 FDB = FdbEntry("vx", Mac("66:00:00:00:00:02"), Address.parse("10.0.0.2"))
 HOP = NextHop(1, "vx", Address.parse("10.244.2.0"), onlink=True)
+OTHER_HOP = HOP._replace(id=2, link="eth0")
+GROUP = NextHopGroup(9, (1, 2))
+GROUP_ROUTE = Route(Prefix.parse("10.244.9.0/26"), next_hop=9)
 ROUTE = Route(Prefix.parse("10.244.2.0/26"), next_hop=1)
 FULL = Dataplane(
     links=frozenset({ETH0, VXLAN}),
@@ -105,3 +109,14 @@ def test_only_per_link_sysctls_belong_to_a_link() -> None:
     assert link_of_sysctl("net/ipv4/conf/vxlan.bgpctl/rp_filter") == "vxlan.bgpctl"
     assert link_of_sysctl("net/ipv4/conf/all/rp_filter") is None
     assert link_of_sysctl("net/ipv4/ip_forward") is None
+
+
+def test_a_link_that_goes_leaves_the_groups_of_its_next_hops_with_the_others() -> None:
+    grouped = put(put(put(FULL, OTHER_HOP), GROUP), GROUP_ROUTE)
+    down = put(grouped, replace(VXLAN, up=False))
+    assert (down.groups, down.routes) == (frozenset({GROUP._replace(members=(2,))}), frozenset({GROUP_ROUTE}))
+
+
+def test_a_group_without_members_is_gone_with_its_routes() -> None:
+    grouped = put(put(FULL, GROUP._replace(members=(1,))), GROUP_ROUTE)
+    assert remove(grouped, HOP) == replace(FULL, next_hops=frozenset(), routes=frozenset())

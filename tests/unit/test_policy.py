@@ -62,7 +62,7 @@ def reason(of: Path | Refusal) -> Reject | None:
         (path("10.0.0.0/24", "10.0.0.2"), Reject.COVERS_NODE),
         (path("10.244.1.0/26", "10.0.0.2"), Reject.OWN_BLOCK),
         (path("10.244.0.0/16", "10.0.0.2"), Reject.OWN_BLOCK),
-        (path("10.244.1.5/32", "10.0.0.2"), Reject.OTHERS_BLOCK),
+        (path("10.244.1.5/32", "10.0.0.2"), Reject.OWN_BLOCK),
         (path("10.244.3.0/26", "10.0.0.2"), Reject.OTHERS_BLOCK),
         (path("10.244.3.7/32", "10.0.0.2"), Reject.OTHERS_BLOCK),
         (path("10.244.3.0/26", "10.1.0.3"), None),
@@ -89,6 +89,20 @@ def test_a_reflector_drops_what_it_reflected_itself() -> None:
 def test_a_prefix_that_covers_a_node_is_never_used_even_inside_a_pool() -> None:
     wide = two_racks(ipip=Mode.ALWAYS, cidr="10.0.0.0/8")
     assert reason(from_member(path("10.1.0.0/24", "10.0.0.2"), wide)) is Reject.COVERS_NODE
+
+
+def test_an_address_that_this_node_borrowed_is_not_taken_from_others_but_the_block_around_it_is() -> None:
+    here = replace(member(INTENT, "a1"), borrowed=(Prefix.parse("10.244.2.9/32"),))
+    intent = replace(INTENT, nodes=(here, *INTENT.nodes[1:]))
+    received = [path(prefix, "10.0.0.2") for prefix in ("10.244.2.9/32", "10.244.2.8/32", "10.244.2.0/26")]
+    assert [reason(from_member(one, intent)) for one in received] == [Reject.OWN_BLOCK, None, None]
+
+
+def test_a_tunnel_address_from_elsewhere_belongs_to_its_node() -> None:
+    a2 = replace(member(INTENT, "a2"), ipip_address=Address.parse("10.244.3.9"))
+    intent = replace(INTENT, nodes=tuple(a2 if node.name == "a2" else node for node in INTENT.nodes))
+    assert reason(from_member(path("10.244.3.9/32", "10.0.0.2"), intent)) is None
+    assert reason(from_member(path("10.244.3.9/32", "10.1.0.3"), intent)) is Reject.OTHERS_BLOCK
 
 
 def test_blocks_of_a_vxlan_pool_are_not_taken_from_bgp() -> None:

@@ -13,6 +13,7 @@ from bgpctl.agent.views import VIEWS, answer
 from bgpctl.core.bgp import SessionDown, SpeakerAttached, SpeakerRefused
 from bgpctl.core.cluster import Place, Problem
 from bgpctl.core.loop import IntentRejected, Woken, begin
+from bgpctl.core.model import Traffic
 from tests.stories.test_agent_stories import B1, Play, converged
 
 
@@ -73,6 +74,14 @@ def test_a_route_says_its_way_and_the_reason() -> None:
     (route,) = body["routes"]
     assert (route["via"], route["dev"], route["onlink"], route["installed"]) == ("10.1.0.4", "tunl0", True, True)
     assert route["why"] == "best path, from b2; pool blue: through IPIP, 10.1.0.4 is not in 10.0.0.0/24"
+
+
+def test_a_tunnel_says_what_has_gone_through_where_it_is_known() -> None:
+    play = converged()
+    counted = {"tunl0": Traffic(5, 500, 7, 700, refused_packets=2), "eth0": Traffic(1, 1, 1, 1)}
+    for traffic, expected in ((lambda: counted, counted["tunl0"]._asdict()), (dict, None)):
+        (row,) = answer("tunnels", Snapshot(play.state, play.now_s, {}, traffic))["tunnels"]
+        assert row["traffic"] == expected
 
 
 def test_a_route_that_is_not_in_the_kernel_is_shown_as_absent() -> None:

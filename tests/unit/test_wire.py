@@ -382,9 +382,11 @@ def test_attributes_are_written_as_exabgp_reads_them() -> None:
         communities=((64512, 7), (65535, 0), (64512, 1, 2)),
         originator=OTHER,
         cluster_list=(PEER, OTHER),
+        origin="incomplete",
     )
     assert say.encode(Announce(BLUE, None, attributes)) == (
-        "announce route 10.1.0.0/26 next-hop 192.0.2.9 as-path [ 64512 4200000001 ] local-preference 200 med 0 "
+        "announce route 10.1.0.0/26 next-hop 192.0.2.9 origin incomplete as-path [ 64512 4200000001 ] "
+        "local-preference 200 med 0 "
         "community [ 64512:7 65535:0 ] large-community [ 64512:1:2 ] originator-id 192.0.2.8 "
         "cluster-list [ 192.0.2.7 192.0.2.8 ]\n"
     )

@@ -27,6 +27,6 @@ def test_ipip_works_with_the_module_of_a_stock_kernel_and_beside_bpf(capfd: pyte
     seen = []
     with capfd.disabled():
         for line in output_of(sys.executable, PROJECT / "tools" / "vm", "--timeout", "1500", "tests/vm/job"):
-            print(line, end="", flush=True)  # noqa: T201 (it takes minutes)
+            print(line, end="", flush=True)
             seen.append(line)
     assert not [line for line in seen if line.startswith("SKIPPED")]

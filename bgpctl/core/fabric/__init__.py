@@ -16,9 +16,9 @@ from typing import Final
 from bgpctl.core.cluster import Encapsulation, Intent, Mode, Node, Pool
 from bgpctl.core.decision import Choice
 from bgpctl.core.fabric import direct, ipip, nat, vxlan
-from bgpctl.core.fabric.desired import Desired, Reach, Reasoned, Slot, gather, next_hop_ids
-from bgpctl.core.fabric.facts import Underlay, underlay_of
-from bgpctl.core.model import Address, Dataplane, NextHop, Prefix, Route, RouteType, Sysctl
+from bgpctl.core.fabric.desired import Desired, Reach, Reasoned, Slot, gather, group_ids, next_hop_ids
+from bgpctl.core.fabric.facts import Underlay, outer_mtu_bytes, underlay_of
+from bgpctl.core.model import Address, Dataplane, NextHop, NextHopGroup, Prefix, Route, RouteType, Sysctl
 from bgpctl.core.why import Because, Hold, Lack, Missing, Why, Withheld
 
 __all__ = ["Desired", "derive", "encapsulation_to"]
@@ -48,6 +48,8 @@ def derive(
         subject = str(node.address.address)
         unknown = Withheld(Hold.FACTS_UNKNOWN, subject)
         return gather(_local(node), [*not_yet, Missing(Lack.UNDERLAY_UNKNOWN, subject)], [*withheld, unknown])
+    remotes = [other.address.address for other in intent.nodes if other != node]
+    carrier = replace(underlay, mtu_bytes=outer_mtu_bytes(observed, node, underlay, remotes))
     found = [*_by_bgp(intent, names, choices), *vxlan.reaches(intent, node)]
     reaches = [item for item in found if isinstance(item, Reach)]
     missing = [item for item in found if isinstance(item, Missing)]
@@ -55,7 +57,7 @@ def derive(
     wanted = chain(
         _local(node),
         nat.masquerade(intent),
-        _tunnels(intent, node, underlay),
+        _tunnels(intent, node, carrier),
         _remote(node, reaches, hops),
     )
     return gather(wanted, [*not_yet, *missing, *unresolved], withheld)
@@ -70,7 +72,14 @@ def encapsulation_to(pool: Pool, node: Node, remote: Address) -> Encapsulation:
 
 def _ipv4_part(intent: Intent) -> tuple[Intent, list[Missing]]:
     """The intent without its IPv6 pools and blocks, which are not routed yet, and what is missing by that."""
-    nodes = (replace(node, blocks=tuple(b for b in node.blocks if b.version == 4)) for node in intent.nodes)
+    nodes = (
+        replace(
+            node,
+            blocks=tuple(block for block in node.blocks if block.version == 4),
+            borrowed=tuple(prefix for prefix in node.borrowed if prefix.version == 4),
+        )
+        for node in intent.nodes
+    )
     pools = tuple(pool for pool in intent.pools if pool.cidr.version == 4)
     missing = [Missing(Lack.IPV6_POOL, pool.name) for pool in intent.pools if pool.cidr.version == 6]
     return replace(intent, pools=pools, nodes=tuple(nodes)), missing
@@ -97,14 +106,16 @@ def _by_bgp(intent: Intent, names: Mapping[Address, str], choices: Iterable[Choi
         pool = intent.pool_of(path.prefix) or _OUTSIDE[path.prefix.version]
         if pool.by_bgp and path.next_hop:
             peer = choice.best.peer
-            yield Reach(path.prefix, pool, path.next_hop, names.get(peer, str(peer)))
+            others = {also.path.next_hop for also in choice.also} - {None, path.next_hop}
+            also = tuple(sorted(remote for remote in others if remote))
+            yield Reach(path.prefix, pool, path.next_hop, names.get(peer, str(peer)), also)
 
 
 def _hops(
     intent: Intent, node: Node, reaches: Iterable[Reach], underlay: Underlay, observed: Dataplane
 ) -> tuple[Mapping[Slot, NextHop], list[Missing]]:
     """The next hop of each slot, and the slots that have none."""
-    pools = {Slot(reach.pool.cidr, reach.remote): reach.pool for reach in reaches}
+    pools = {slot: reach.pool for reach in reaches for slot in reach.slots}
     members = {member.address.address: member for member in intent.nodes}
     hops: dict[Slot, NextHop] = {}
     missing: list[Missing] = []
@@ -127,9 +138,10 @@ def _hops(
 
 
 def _remote(node: Node, reaches: Iterable[Reach], hops: Mapping[Slot, NextHop]) -> Iterator[Reasoned]:
-    for reach in reaches:
-        hop = hops.get(Slot(reach.pool.cidr, reach.remote))
-        if hop is None:
+    ways = [(reach, [hops[slot] for slot in reach.slots if slot in hops]) for reach in reaches]
+    groups = group_ids(_members(found) for _, found in ways if len(found) > 1)
+    for reach, found in ways:
+        if not found:
             continue
         why = Why(
             Because.BEST_PATH if reach.pool.by_bgp else Because.MEMBER,
@@ -139,5 +151,12 @@ def _remote(node: Node, reaches: Iterable[Reach], hops: Mapping[Slot, NextHop]) 
             encapsulation=encapsulation_to(reach.pool, node, reach.remote),
             same_subnet=node.address.network.holds(reach.remote),
         )
-        yield hop, why
-        yield Route(reach.prefix, next_hop=hop.id), why
+        yield from ((hop, why) for hop in found)
+        number = groups.get(_members(found), found[0].id)
+        if len(found) > 1:
+            yield NextHopGroup(number, _members(found)), why
+        yield Route(reach.prefix, next_hop=number), why
+
+
+def _members(hops: Iterable[NextHop]) -> tuple[int, ...]:
+    return tuple(sorted(hop.id for hop in hops))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from bgpctl.core.cluster import Pool
 from bgpctl.core.model import (
@@ -23,6 +23,7 @@ from bgpctl.core.model import (
     Masquerade,
     Neighbour,
     NextHop,
+    NextHopGroup,
     Prefix,
     Route,
     Sysctl,
@@ -30,6 +31,8 @@ from bgpctl.core.model import (
     key_of,
 )
 from bgpctl.core.why import Missing, Why, Withheld
+
+N = TypeVar("N")
 
 Reasoned: TypeAlias = tuple[Thing, Why]
 """An object with the reason why it is wanted."""
@@ -43,6 +46,7 @@ _KINDS: Final[Mapping[type, str]] = {
     FdbEntry: "fdb",
     Neighbour: "neighbours",
     NextHop: "next_hops",
+    NextHopGroup: "groups",
     Route: "routes",
 }
 
@@ -76,12 +80,22 @@ def gather(wanted: Iterable[Reasoned], missing: Iterable[Missing], withheld: Ite
 
 
 class Reach(NamedTuple):
-    """A prefix that lives behind `remote`: a BGP next hop or a node's underlay address. `source` names who said so."""
+    """
+    A prefix that lives behind `remote`: a BGP next hop or a node's underlay address. `source` names who said so.
+
+    `also` are remotes behind which it lives as well, without `remote`: flows are spread over all.
+    """
 
     prefix: Prefix
     pool: Pool
     remote: Address
     source: str
+    also: tuple[Address, ...] = ()
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The next-hop objects that it may use."""
+        return tuple(Slot(self.pool.cidr, remote) for remote in (self.remote, *self.also))
 
 
 class Slot(NamedTuple):
@@ -92,6 +106,7 @@ class Slot(NamedTuple):
 
 
 _ID_BASE: Final = 0x42000000
+_GROUP_ID_BASE: Final = 0x43000000
 _ID_SPACE: Final = 1 << 24
 
 
@@ -102,10 +117,19 @@ def next_hop_ids(slots: Iterable[Slot]) -> Mapping[Slot, int]:
     Derived from the slot alone, so a restarted agent finds the same ids; the encapsulation is not part of it, so a
     change of encapsulation is one message per slot. A collision (24 bits) moves the later slot up by one.
     """
-    taken: dict[int, Slot] = {}
-    for slot in sorted(set(slots)):
-        offset = int.from_bytes(hashlib.sha256(f"{slot.pool} {slot.remote}".encode()).digest()[:3], "big")
-        while _ID_BASE + offset in taken:
+    return _numbered(_ID_BASE, {slot: f"{slot.pool} {slot.remote}" for slot in slots})
+
+
+def group_ids(groups: Iterable[tuple[int, ...]]) -> Mapping[tuple[int, ...], int]:
+    """An id per set of next-hop ids, derived from it in the same way, in a range of its own."""
+    return _numbered(_GROUP_ID_BASE, {members: " ".join(map(str, members)) for members in groups})
+
+
+def _numbered(base: int, names: Mapping[N, str]) -> Mapping[N, int]:
+    taken: dict[int, N] = {}
+    for item, name in sorted(names.items(), key=lambda pair: pair[1]):
+        offset = int.from_bytes(hashlib.sha256(name.encode()).digest()[:3], "big")
+        while base + offset in taken:
             offset = (offset + 1) % _ID_SPACE
-        taken[_ID_BASE + offset] = slot
-    return {slot: number for number, slot in taken.items()}
+        taken[base + offset] = item
+    return {item: number for number, item in taken.items()}

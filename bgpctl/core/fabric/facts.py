@@ -6,10 +6,11 @@ Refuses to know: pools, blocks, BGP. Reads only objects that are not ours.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bgpctl.core.cluster import Node
-from bgpctl.core.model import MAIN_TABLE, PROTOCOL, Address, Dataplane, Route, RouteType
+from bgpctl.core.model import MAIN_TABLE, PROTOCOL, Address, Dataplane, InterfaceAddress, Route, RouteType
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,45 @@ def underlay_of(dataplane: Dataplane, node: Node) -> Underlay | None:
     links = [link for link in dataplane.links if link.name in carriers and link.up and not link.owned]
     best = min(links, key=lambda link: link.name, default=None)
     return Underlay(best.name, best.mtu_bytes) if best else None
+
+
+def outer_mtu_bytes(dataplane: Dataplane, node: Node, underlay: Underlay, remotes: Iterable[Address]) -> int:
+    """
+    The smallest MTU of the links by which encapsulated packets leave for `remotes`: not all leave by the underlay
+    link that has the node's address.
+    """
+    mtus = {link.name: link.mtu_bytes for link in dataplane.links}
+    table = _Table(dataplane)
+    far = (remote for remote in remotes if not node.address.network.holds(remote))
+    links = {table.link_to(remote) for remote in far}
+    return min(mtus[link] for link in {underlay.link, *links} if link in mtus)
+
+
+class _Table:
+    """The main table without our routes, for many look-ups: one dictionary per prefix length."""
+
+    def __init__(self, dataplane: Dataplane) -> None:
+        self._by_length: dict[tuple[int, int], dict[int, Route]] = {}
+        self._hops = {hop.id: hop.link for hop in dataplane.next_hops}
+        for route in dataplane.routes:
+            if _leads(route):
+                known = self._by_length.setdefault((route.prefix.version, route.prefix.length), {})
+                known[route.prefix.network] = min(known.get(route.prefix.network, route), route, key=_metric)
+        self._lengths = sorted(self._by_length, reverse=True)
+
+    def link_to(self, remote: Address) -> str | None:
+        """The link of the longest match, the lowest metric first; None if nothing leads there."""
+        for version, length in self._lengths:
+            if version == remote.version:
+                network = InterfaceAddress(remote, length).network.network
+                route = self._by_length[version, length].get(network)
+                if route:
+                    return self._hops.get(route.next_hop, route.link)
+        return None
+
+
+def _metric(route: Route) -> int:
+    return route.metric
 
 
 def way_to(dataplane: Dataplane, remote: Address) -> Way | None:

@@ -20,7 +20,8 @@ _INSTRUCTION: Final = struct.Struct("<BBhi")
 _LDX, _ST, _STX, _ALU, _JMP, _ALU64 = 1, 2, 3, 4, 5, 7
 _MEM, _IMM, _REG = 0x60, 0x00, 0x08
 _LD_IMM64: Final = 0x18
-_PSEUDO_MAP_FD: Final = 1
+_PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE = 1, 2
+_ATOMIC: Final = 0xC0
 _ALU_OPS: Final = {
     "add": 0x00,
     "sub": 0x10,
@@ -76,6 +77,15 @@ class Program:
         """`target = the map open as fd`."""
         self._add(_LD_IMM64, target, _PSEUDO_MAP_FD, 0, fd)
         self._add(0, 0, 0, 0, 0)
+
+    def map_value(self, target: int, fd: int, offset: int) -> None:
+        """`target = address of the only value of the map open as fd, plus offset`."""
+        self._add(_LD_IMM64, target, _PSEUDO_MAP_VALUE, 0, fd)
+        self._add(0, 0, 0, 0, offset)
+
+    def atomic_add(self, base: int, offset: int, source: int) -> None:
+        """`*(u64 *)(base + offset) += source`, whatever other processors do."""
+        self._add(_STX | _ATOMIC | DW, base, source, offset, 0)
 
     def jump(self, name: str, target: int, value: int, label: str) -> None:
         """Go to `label` if `target name value` holds."""

@@ -18,7 +18,7 @@ HEADER_BYTES: Final = 20
 _ETHERNET_BYTES: Final = 14
 
 # struct __sk_buff, linux/bpf.h
-_SKB_PACKET_TYPE, _SKB_PROTOCOL, _SKB_VLAN_PRESENT = 4, 16, 20
+_SKB_LENGTH, _SKB_PACKET_TYPE, _SKB_PROTOCOL, _SKB_VLAN_PRESENT = 0, 4, 16, 20
 _PACKET_HOST: Final = 0
 _ETH_P_IP: Final = socket.htons(0x0800)
 
@@ -38,6 +38,13 @@ _FIB_BYTES: Final = 64
 _FIB_FAMILY, _FIB_IFINDEX, _FIB_SOURCE, _FIB_DESTINATION = 0, 8, 16, 32
 _FIB_OUTPUT: Final = 2
 _FIB_NO_NEIGHBOUR: Final = 7
+
+_FIB_PROTOCOL, _FIB_PORTS = 1, 2
+
+# What is counted: 64-bit numbers, one after the other
+SENT, RECEIVED, REFUSED = 0, 16, 32
+"""Where in the counters' value: packets, and bytes behind them."""
+COUNTERS_BYTES: Final = 48
 
 # Fields of an IPv4 header
 _TOS, _LENGTH, _ID, _FRAGMENT, _TTL, _PROTOCOL, _CHECKSUM, _SOURCE, _DESTINATION = 1, 2, 4, 6, 8, 9, 10, 12, 16
@@ -66,10 +73,11 @@ def discard() -> bytes:
     return p.assemble()
 
 
-def encapsulate(local: Address, tunnel_index: int) -> bytes:
+def encapsulate(local: Address, tunnel_index: int, counters_fd: int) -> bytes:
     """
     For the egress of the tunnel device, whose index is given. The gateway of the inner packet's route is the remote
     tunnel end; a second look-up says which underlay link leads there. The kernel resolves the neighbour itself.
+    What leaves is counted in the map of one value, COUNTERS_BYTES long, that is open as `counters_fd`.
     """
     p = Program()
     p.op_reg("mov", R6, R1)
@@ -79,6 +87,7 @@ def encapsulate(local: Address, tunnel_index: int) -> bytes:
     _find_remote_end(p, tunnel_index)
     _find_underlay(p, local, tunnel_index)
     _outer_header(p, local)
+    _count(p, counters_fd, SENT)
     _make_room(p)
     _store_packet(p, _ETHERNET_BYTES, _OUTER, HEADER_BYTES)
     # No next hop given: the kernel routes the outer packet itself and holds it while it asks for the neighbour. With
@@ -95,13 +104,43 @@ def encapsulate(local: Address, tunnel_index: int) -> bytes:
 
 def _find_remote_end(p: Program, tunnel_index: int) -> None:
     """R8 becomes the gateway of the inner packet's route: many remotes share the device, as with the kernel's tunl0."""
+    # As for a forwarded packet: of several ways the kernel takes the one that it took when it chose the tunnel. A
+    # look-up that names the device takes the first.
+    _inner_into_fib(p, tunnel_index)
+    _flow_into_fib(p)
+    _ask_fib(p, 0)
+    p.jump("jeq", R0, 0, "forwarded")
+    p.jump("jne", R0, _FIB_NO_NEIGHBOUR, "by-device")
+    p.label("forwarded")
+    p.load(W, R1, FP, _FIB + _FIB_IFINDEX)
+    p.jump("jeq", R1, tunnel_index, "remote-found")
+    p.label("by-device")
+    _inner_into_fib(p, tunnel_index)
+    _look_up(p, _FIB_OUTPUT, "remote-found")
+    p.load(W, R8, FP, _FIB + _FIB_DESTINATION)
+
+
+def _inner_into_fib(p: Program, tunnel_index: int) -> None:
     _clear_fib(p, tunnel_index)
     p.load(W, R1, FP, _INNER + _SOURCE)
     p.store(W, FP, _FIB + _FIB_SOURCE, R1)
     p.load(W, R1, FP, _INNER + _DESTINATION)
     p.store(W, FP, _FIB + _FIB_DESTINATION, R1)
-    _look_up(p, _FIB_OUTPUT, "remote-found")
-    p.load(W, R8, FP, _FIB + _FIB_DESTINATION)
+
+
+def _flow_into_fib(p: Program) -> None:
+    """Protocol and ports, which net.ipv4.fib_multipath_hash_policy=1 looks at; where there are none it sees zeros."""
+    p.load(B, R1, FP, _INNER)
+    p.jump("jne", R1, _PLAIN_HEADER, "no-ports")
+    p.load(H, R1, FP, _INNER + _FRAGMENT)
+    p.jump("jset", R1, _FRAGMENTED, "no-ports")
+    p.load(B, R1, FP, _INNER + _PROTOCOL)
+    p.store(B, FP, _FIB + _FIB_PROTOCOL, R1)
+    p.jump("jeq", R1, socket.IPPROTO_UDP, "ports")
+    p.jump("jne", R1, socket.IPPROTO_TCP, "no-ports")
+    p.label("ports")
+    _load_packet(p, _ETHERNET_BYTES + HEADER_BYTES, _FIB + _FIB_PORTS, 4, "drop")
+    p.label("no-ports")
 
 
 def _find_underlay(p: Program, local: Address, tunnel_index: int) -> None:
@@ -118,11 +157,11 @@ def _find_underlay(p: Program, local: Address, tunnel_index: int) -> None:
     p.jump("jeq", R7, tunnel_index, "drop")
 
 
-def decapsulate(local: Address, tunnel_index: int, tunnel_mac: bytes, sources_fd: int) -> bytes:
+def decapsulate(local: Address, tunnel_index: int, tunnel_mac: bytes, sources_fd: int, counters_fd: int) -> bytes:
     """
     For the ingress of the underlay: IPIP to `local` from one of the sources in the map comes out of the tunnel device.
 
-    What is not IPIP for us goes on to the next filter; IPIP for us from anybody else is dropped.
+    What is not IPIP for us goes on to the next filter; IPIP for us from anybody else is dropped. Both are counted.
     """
     p = Program()
     p.op_reg("mov", R6, R1)
@@ -146,11 +185,14 @@ def decapsulate(local: Address, tunnel_index: int, tunnel_mac: bytes, sources_fd
 
     # As if it came in by the tunnel device, so that reverse-path filters and netfilter see where it came from.
     p.label("deliver")
+    _count(p, counters_fd, RECEIVED)
     _address_to(p, tunnel_mac)
     p.op("mov", R1, tunnel_index)
     p.op("mov", R2, _INGRESS)
     p.call(_REDIRECT)
     p.exit()
+    p.label("stranger")
+    _count(p, counters_fd, REFUSED)
     _end(p, "drop", DROP)
     _end(p, "next", NEXT_FILTER)
     return p.assemble()
@@ -189,7 +231,17 @@ def _if_from_a_source(p: Program, sources_fd: int) -> None:
     p.op_reg("mov", R2, FP)
     p.op("add", R2, _OUTER)
     p.call(_MAP_LOOKUP)
-    p.jump("jeq", R0, 0, "drop")
+    p.jump("jeq", R0, 0, "stranger")
+
+
+def _count(p: Program, counters_fd: int, which: int) -> None:
+    """One packet more, and its bytes as it is now, without the Ethernet header."""
+    p.map_value(R1, counters_fd, which)
+    p.op("mov", R2, 1)
+    p.atomic_add(R1, 0, R2)
+    p.load(W, R2, R6, _SKB_LENGTH)
+    p.op("sub", R2, _ETHERNET_BYTES)
+    p.atomic_add(R1, 8, R2)
 
 
 def _end(p: Program, label: str, verdict: int) -> None:
@@ -227,16 +279,20 @@ def _clear_fib(p: Program, index: int) -> None:
 
 
 def _look_up(p: Program, flags: int, found: str) -> None:
+    _ask_fib(p, flags)
+    # A missing neighbour does not matter: gateway and link are filled in before it is looked for.
+    p.jump("jeq", R0, 0, found)
+    p.jump("jne", R0, _FIB_NO_NEIGHBOUR, "drop")
+    p.label(found)
+
+
+def _ask_fib(p: Program, flags: int) -> None:
     p.op_reg("mov", R1, R6)
     p.op_reg("mov", R2, FP)
     p.op("add", R2, _FIB)
     p.op("mov", R3, _FIB_BYTES)
     p.op("mov", R4, flags)
     p.call(_FIB_LOOKUP)
-    # A missing neighbour does not matter: gateway and link are filled in before it is looked for.
-    p.jump("jeq", R0, 0, found)
-    p.jump("jne", R0, _FIB_NO_NEIGHBOUR, "drop")
-    p.label(found)
 
 
 def _outer_header(p: Program, local: Address) -> None:

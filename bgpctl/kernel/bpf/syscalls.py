@@ -15,12 +15,16 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 _NUMBERS: Final = {"x86_64": 321, "aarch64": 280}
-_MAP_CREATE, _MAP_UPDATE, _MAP_NEXT_KEY, _PROG_LOAD = 0, 2, 4, 5
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_NEXT_KEY, _PROG_LOAD = 0, 1, 2, 4, 5
 _PROG_TEST_RUN, _PROG_FD_BY_ID, _MAP_FD_BY_ID, _INFO_BY_FD, _MAP_FREEZE = 10, 13, 14, 15, 22
-_HASH: Final = 1
+HASH, ARRAY = 1, 2
+"""BPF_MAP_TYPE_HASH and _ARRAY."""
 _SCHED_CLS: Final = 3
 _LOG_BYTES: Final = 1 << 16
 _ATTR_BYTES: Final = 128
+_PRIVILEGE: Final = "loading BPF programs takes CAP_BPF and CAP_NET_ADMIN"
+_MAPS: Final = 4
+"""No program of ours uses more maps."""
 _LICENSE: Final = b"Dual MIT/GPL"
 """The helpers used may only be called by programs that say they are compatible with the GPL."""
 
@@ -45,7 +49,7 @@ def _pointer(buffer: ctypes.Array[ctypes.c_char]) -> int:
 
 def hash_map(entries: Mapping[bytes, bytes], *, key_bytes: int, value_bytes: int) -> int:
     """A new hash map with these entries, which are final; returns its file descriptor. Raises OSError."""
-    fd, _ = _bpf(_MAP_CREATE, struct.pack("=IIIII", _HASH, key_bytes, value_bytes, max(1, len(entries)), 0))
+    fd = _new_map(HASH, key_bytes, value_bytes, max(1, len(entries)))
     try:
         for key, value in entries.items():
             _update(fd, key, value)
@@ -60,6 +64,26 @@ def _update(fd: int, key: bytes, value: bytes) -> None:
     key_buffer = ctypes.create_string_buffer(key, len(key))
     value_buffer = ctypes.create_string_buffer(value, len(value))
     _bpf(_MAP_UPDATE, struct.pack("=IxxxxQQQ", fd, _pointer(key_buffer), _pointer(value_buffer), 0))
+
+
+def value_map(size_bytes: int) -> int:
+    """A new map of one value, all zeros; returns its file descriptor. Raises OSError."""
+    return _new_map(ARRAY, 4, size_bytes, 1)
+
+
+def _new_map(kind: int, key_bytes: int, value_bytes: int, entries: int) -> int:
+    try:
+        return _bpf(_MAP_CREATE, struct.pack("=IIIII", kind, key_bytes, value_bytes, entries, 0))[0]
+    except PermissionError as refused:
+        raise OSError(refused.errno, _PRIVILEGE) from None
+
+
+def value_of(fd: int, size_bytes: int) -> bytes:
+    """What a map of one value holds. Raises OSError."""
+    key = ctypes.create_string_buffer(4)
+    value = ctypes.create_string_buffer(size_bytes)
+    _bpf(_MAP_LOOKUP, struct.pack("=IxxxxQQQ", fd, _pointer(key), _pointer(value), 0))
+    return value.raw
 
 
 def keys(fd: int, *, key_bytes: int) -> Iterator[bytes]:
@@ -90,7 +114,7 @@ def load(code: bytes, name: str) -> int:
         return _load(instructions, license_text, name, None)
     except OSError as refused:
         if refused.errno == errno.EPERM:  # EACCES is the verifier's
-            raise OSError(refused.errno, "loading BPF programs takes CAP_BPF and CAP_NET_ADMIN") from None
+            raise OSError(refused.errno, _PRIVILEGE) from None
         log = ctypes.create_string_buffer(_LOG_BYTES)
         try:
             return _load(instructions, license_text, name, log)
@@ -133,29 +157,44 @@ def run(fd: int, packet: bytes) -> tuple[int, bytes]:
 
 def id_of(program: int) -> int:
     """The number by which filter dumps name the program that is open as this descriptor. Raises OSError."""
-    return _info(program)[0]
+    return _program_info(program)[0]
 
 
-def map_of(program_id: int) -> int:
+def map_of(program_id: int, kind: int) -> int:
     """
-    The map that a loaded program uses, open; the caller closes it.
+    The map of this kind that a loaded program uses, open; the caller closes it.
 
     Raises:
-        OSError: EPERM without CAP_SYS_ADMIN, ENOENT if the program is gone.
+        OSError: EPERM without CAP_SYS_ADMIN, ENOENT if the program is gone or has no such map.
     """
     program, _ = _bpf(_PROG_FD_BY_ID, struct.pack("=II", program_id, 0))
     try:
-        _, map_id = _info(program)
-        return _bpf(_MAP_FD_BY_ID, struct.pack("=II", map_id, 0))[0]
+        _, map_ids = _program_info(program)
     finally:
         os.close(program)
+    for map_id in map_ids:
+        found, _ = _bpf(_MAP_FD_BY_ID, struct.pack("=II", map_id, 0))
+        if _map_kind(found) == kind:
+            return found
+        os.close(found)
+    raise OSError(errno.ENOENT, f"BPF program {program_id} has no map of type {kind}")
 
 
-def _info(program: int) -> tuple[int, int]:
-    """Of a program: its id, and the id of its first map or 0."""
-    map_id = ctypes.create_string_buffer(4)
-    # struct bpf_prog_info: id stands at 4, nr_map_ids (the room for them) at 52, map_ids at 56.
-    info = struct.pack("=52xIQ", 1, _pointer(map_id))
+def _program_info(program: int) -> tuple[int, tuple[int, ...]]:
+    """Of a program: its id, and those of its maps."""
+    map_ids = ctypes.create_string_buffer(4 * _MAPS)
+    # struct bpf_prog_info: id stands at 4, nr_map_ids (the room for them, then their number) at 52, map_ids at 56.
+    info = _info(program, struct.pack("=52xIQ", _MAPS, _pointer(map_ids)))
+    (count,) = struct.unpack_from("=I", info, 52)
+    return struct.unpack_from("=I", info, 4)[0], struct.unpack_from(f"={min(count, _MAPS)}I", map_ids.raw)
+
+
+def _map_kind(fd: int) -> int:
+    """The type, which is what struct bpf_map_info begins with."""
+    return int(struct.unpack_from("=I", _info(fd, bytes(8)))[0])
+
+
+def _info(fd: int, info: bytes) -> bytes:
     buffer = ctypes.create_string_buffer(info, len(info))
-    _bpf(_INFO_BY_FD, struct.pack("=IIQ", program, len(info), _pointer(buffer)))
-    return struct.unpack_from("=I", buffer, 4)[0], struct.unpack("=I", map_id.raw)[0]
+    _bpf(_INFO_BY_FD, struct.pack("=IIQ", fd, len(info), _pointer(buffer)))
+    return buffer.raw

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from bgpctl.kernel.netlink import NLM_F_CREATE, Message, Netlink, Refusal, Request, attribute, attributes
+from bgpctl.kernel.netlink import NLM_F_CREATE, Netlink, Refusal, Request, attribute, attributes
 
 INGRESS: Final = 0xFFFFFFF2
 EGRESS: Final = 0xFFFFFFF3
@@ -82,20 +82,20 @@ def attached(netlink: Netlink, index: int, hook: int) -> Attached | None:
 def hooked(netlink: Netlink) -> frozenset[int]:
     """The indexes of the links that have a clsact, by one dump: asking every link for filters is slow with many."""
     found = netlink.dump(_RTM_GETQDISC, _TCMSG.pack(0, 0, 0, 0, 0))
-    return frozenset(int(_TCMSG.unpack_from(message.body)[1]) for message in found if _is_clsact(message))
+    return frozenset(int(_TCMSG.unpack_from(body)[1]) for body in found if _is_clsact(body))
 
 
-def _is_clsact(message: Message) -> bool:
-    return attributes(message.body, _TCMSG.size).get(_TCA_KIND) == _CLSACT_KIND
+def _is_clsact(body: bytes) -> bool:
+    return attributes(body, _TCMSG.size).get(_TCA_KIND) == _CLSACT_KIND
 
 
 def _in_our_place(netlink: Netlink, index: int, hook: int) -> Iterator[Attached]:
     """BPF filters with our priority and handle; one at most, but the kernel repeats a filter's head without options."""
-    for message in netlink.dump(_RTM_GETTFILTER, _TCMSG.pack(0, index, 0, hook, 0)):
-        _, at, handle, _, info = _TCMSG.unpack_from(message.body)
+    for body in netlink.dump(_RTM_GETTFILTER, _TCMSG.pack(0, index, 0, hook, 0)):
+        _, at, handle, _, info = _TCMSG.unpack_from(body)
         if (at, handle, info >> 16) != (index, _HANDLE, _PRIORITY):
             continue
-        options = attributes(attributes(message.body, _TCMSG.size).get(_TCA_OPTIONS, b""))
+        options = attributes(attributes(body, _TCMSG.size).get(_TCA_OPTIONS, b""))
         if _BPF_ID in options:
             name = options.get(_BPF_NAME, b"").rstrip(b"\0").decode(errors="replace")
             yield Attached(name, int(_U32.unpack(options[_BPF_ID])[0]))

@@ -1,0 +1,93 @@
+"""
+Rules of BGP: peers, filters, and who would hear of a block at all.
+
+Refuses to know: sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bgpctl.core.cluster import Backend, Intent, Node, Peer, Severity
+from bgpctl.core.intent.breach import Breach, note, some
+from bgpctl.core.intent.draft import Draft
+from bgpctl.core.model import Address
+
+
+def check_peers(intent: Intent, draft: Draft) -> None:
+    """Note every rule about BGP that `intent` breaks."""
+    for peer in intent.peers:
+        note(draft, draft.peers[peer.name], _peer_rules(intent, draft, peer))
+    _peers_of_one_node(intent, draft)
+    _silence(intent, draft)
+
+
+def _peer_rules(intent: Intent, draft: Draft, peer: Peer) -> Iterator[Breach]:
+    if intent.backend is not Backend.BIRD:
+        message = f"a peer needs BGP, and calico_backend is {intent.backend.value}"
+        yield Breach("", message, "needs-bgp")
+    if peer.address is not None:
+        yield from _address_rules(intent, peer, peer.address)
+    names = some([node.name for node in intent.nodes])
+    if not peer.nodes and peer.name not in draft.suppressed and draft.knows_all("node"):
+        yield Breach("nodes", f"no node is selected (nodes: {names})", "no-node")
+    if peer.peer_selector and not peer.remotes and draft.knows_all("node"):
+        yield Breach("remotes", f"no node to peer with is selected (nodes: {names})", "no-node")
+    for name in peer.filters:
+        if not draft.declared("filter", name) and draft.knows_all("filter"):
+            known = some([item.name for item in intent.filters])
+            yield Breach("filters", f"filter {name} is not given (filters: {known})", "unknown-filter")
+
+
+def _address_rules(intent: Intent, peer: Peer, address: Address) -> Iterator[Breach]:
+    node = _node_at(intent, address)
+    if node and intent.mesh and not node.cluster_id:
+        message = (
+            f"{address} is the address of node {node.name}, which the mesh peers with already: this takes its place"
+        )
+        yield Breach("address", message, "peer-is-node", Severity.WARNING)
+    if node and peer.asn != intent.asn_of(node):
+        message = (
+            f"node {node.name} has AS {intent.asn_of(node)}, not {peer.asn}, unless it says otherwise to this peer"
+        )
+        yield Breach("asn", message, "peer-asn", Severity.WARNING)
+    pool = intent.pool_of(address.host_prefix)
+    if pool:
+        yield Breach("address", f"{address} is inside pool {pool.name} ({pool.cidr})", "peer-in-pool")
+    lacking = [name for name in peer.nodes if not _speaks(intent, name, address.version)]
+    if lacking:
+        message = f"node {some(lacking)} has no IPv{address.version} address to reach {address} from"
+        yield Breach("address", message, "no-underlay")
+
+
+def _node_at(intent: Intent, address: Address) -> Node | None:
+    return next(
+        (node for node in intent.nodes for own in (node.address, node.address6) if own and own.address == address), None
+    )
+
+
+def _speaks(intent: Intent, name: str, version: int) -> bool:
+    node = intent.node(name)
+    return node is None or node.underlay(version) is not None
+
+
+def _peers_of_one_node(intent: Intent, draft: Draft) -> None:
+    """A node has one session per address, so the second of two such peers would be lost."""
+    sessions: dict[tuple[str, Address], Peer] = {}
+    for peer in intent.peers:
+        if peer.address is None:
+            continue
+        owners = [sessions.setdefault((node, peer.address), peer) for node in peer.nodes]
+        twin = next((owner for owner in owners if owner is not peer), None)
+        if twin:
+            message = f"{peer.address} is already a peer of the same node, as {twin.name} at {twin.place}"
+            draft.wrong(draft.peers[peer.name].part("address"), message, "duplicate-peer")
+
+
+def _silence(intent: Intent, draft: Draft) -> None:
+    """Without mesh and peers nobody learns of a block that only BGP carries."""
+    carried = [stated for stated in draft.pools.values() if stated.value.by_bgp]
+    is_alone = intent.mesh or draft.peers or len(intent.nodes) < 2 or intent.backend is not Backend.BIRD
+    for stated in [] if is_alone else carried:
+        message = f"blocks of pool {stated.value.name} travel by BGP, and there is neither a mesh nor a peer"
+        draft.wrong(stated.at, message, "no-sessions", Severity.WARNING)

@@ -1,0 +1,178 @@
+"""
+Flows spread over two next hops, with real packets: both tunnels are used, and what uses them is encapsulated.
+
+Nodes n2 and n3 both lead to 10.250.0.0/24, whose every address their workloads have.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from bgpctl.core.effects import Put
+from bgpctl.core.model import (
+    Address,
+    Decap,
+    FdbEntry,
+    InterfaceAddress,
+    Ipip,
+    Link,
+    LinkAddress,
+    Neighbour,
+    NextHop,
+    NextHopGroup,
+    Prefix,
+    Route,
+    Sysctl,
+    Thing,
+    Vni,
+    Vxlan,
+    vtep_mac,
+)
+from bgpctl.core.plan import NOT_WANTED
+from bgpctl.kernel import traffic
+from bgpctl.kernel.linux import LinuxKernel
+from bgpctl.lab import space
+from tests.contract.ipip_rig import NODES, wired
+
+pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces, bpf(2)")]
+
+ANYCAST = Prefix.parse("10.250.0.0/24")
+PORT = 7000
+FLOWS = 64
+
+
+@dataclass(frozen=True)
+class Way:
+    """How n1 sends to a node, and what that looks like on the wire: the IP protocol number of the outer header."""
+
+    link: str
+    protocol: int
+
+
+IPIP, VXLAN = Way("tunl0", 4), Way("vxlan.test", 17)
+
+
+def node_address(number: int) -> Address:
+    return Address.parse(f"10.0.0.{number}")
+
+
+def tunnel_address(number: int) -> Address:
+    return Address.parse(f"10.244.{number}.3")
+
+
+def wanted(number: int) -> list[Thing]:
+    """The tunnels of one node, which it receives by, and its own part of what all reach."""
+    others = [other for other in NODES if other != number]
+    kind = Vxlan(Vni(4096), 4789, node_address(number), "eth0")
+    return [
+        Sysctl("net/ipv4/ip_forward", "1"),
+        Link("vxlan.test", kind, 1450, vtep_mac(f"n{number}")),
+        Link("tunl0", Ipip(), 1480),
+        Sysctl("net/ipv4/conf/tunl0/forwarding", "1"),
+        LinkAddress("vxlan.test", InterfaceAddress(tunnel_address(number), 32)),
+        LinkAddress("tunl0", InterfaceAddress(tunnel_address(number), 32)),
+        Decap("tunl0", "eth0", node_address(number), tuple(map(node_address, others))),
+        *(FdbEntry("vxlan.test", vtep_mac(f"n{other}"), node_address(other)) for other in others),
+        *(Neighbour("vxlan.test", tunnel_address(other), vtep_mac(f"n{other}")) for other in others),
+    ]
+
+
+def hop(number: int, way: Way) -> NextHop:
+    gateway = node_address(number) if way is IPIP else tunnel_address(number)
+    return NextHop(0x42000000 + number, way.link, gateway, onlink=True)
+
+
+@contextmanager
+def three_kernels() -> Iterator[tuple[Callable[[str], str], list[LinuxKernel]]]:
+    """Wired nodes with both tunnels each; n2 and n3 lead to the anycast prefix."""
+    with wired() as namespace, ExitStack() as stack:
+        kernels: list[LinuxKernel] = []
+        for number in NODES:
+            kernel = space.inside(namespace(f"n{number}"), LinuxKernel)
+            stack.callback(kernel.close)
+            put(namespace, number, kernel, *wanted(number))
+            kernels.append(kernel)
+        for number in (2, 3):
+            space.ip([f"route add {ANYCAST} via 10.244.{number}.2"], namespace(f"n{number}"))
+            space.ip(["link set lo up", f"route add local {ANYCAST} dev lo"], namespace(f"w{number}"))
+        yield namespace, kernels
+
+
+def put(namespace: Callable[[str], str], number: int, kernel: LinuxKernel, *things: Thing) -> None:
+    ops = [Put(thing, NOT_WANTED) for thing in things]
+    assert space.inside(namespace(f"n{number}"), lambda: kernel.apply(ops)) == ()
+
+
+def received(socket_: socket.socket, count: int) -> int:
+    """How many datagrams come in until `count` did or none comes any more."""
+    socket_.settimeout(0.5)
+    for number in range(count):
+        try:
+            socket_.recv(100)
+        except TimeoutError:
+            return number
+    return count
+
+
+def outer_protocols(tap: socket.socket) -> Counter[int]:
+    """Of the packets from n1 that arrived at a node's underlay, by IP protocol."""
+    tap.setblocking(False)
+    found: Counter[int] = Counter()
+    while True:
+        try:
+            packet = tap.recv(2000)
+        except BlockingIOError:
+            return found
+        if packet[0] >> 4 == 4 and packet[12:16] == node_address(1).packed:
+            found[packet[9]] += 1
+
+
+@pytest.mark.parametrize(
+    "ways", [(IPIP, IPIP), (VXLAN, VXLAN), (IPIP, VXLAN)], ids=["two through tunl0", "two through vxlan", "one each"]
+)
+@pytest.mark.parametrize("policy", ["0", "1"], ids=["by addresses", "by ports"])
+def test_flows_use_every_member_of_a_group_and_all_are_encapsulated(ways: tuple[Way, Way], policy: str) -> None:
+    with three_kernels() as (namespace, kernels), ExitStack() as stack:
+        hops = [hop(number, way) for number, way in zip((2, 3), ways, strict=True)]
+        group = NextHopGroup(0x43000001, tuple(item.id for item in hops))
+        put(namespace, 1, kernels[0], *hops, group, Route(ANYCAST, next_hop=group.id))
+        space.set_sysctls(namespace("n1"), {"net/ipv4/fib_multipath_hash_policy": policy})
+
+        sockets, taps = [], []
+        for number in (2, 3):
+            receiver = space.open_socket(namespace(f"w{number}"), socket.AF_INET, socket.SOCK_DGRAM)
+            tap = space.open_socket(namespace(f"n{number}"), socket.AF_PACKET, socket.SOCK_DGRAM)
+            stack.callback(receiver.close)
+            stack.callback(tap.close)
+            receiver.bind(("0.0.0.0", PORT))
+            tap.bind(("eth0", 3))
+            sockets.append(receiver)
+            taps.append(tap)
+        send_flows(namespace("w1"), by_ports=policy == "1")
+
+        arrived = [received(item, FLOWS) for item in sockets]
+        assert sum(arrived) == FLOWS
+        assert min(arrived) > FLOWS // 8, "each way has its share"
+        for way, tap, count in zip(ways, taps, arrived, strict=True):
+            seen = outer_protocols(tap)
+            assert seen[way.protocol] == count
+            assert set(seen) <= {way.protocol, socket.IPPROTO_ICMP}
+        counted = space.inside(namespace("n1"), traffic.read)
+        for link in {way.link for way in ways}:
+            through = sum(count for way, count in zip(ways, arrived, strict=True) if way.link == link)
+            assert counted[link].sent_packets == through
+
+
+def send_flows(workload: str, *, by_ports: bool) -> None:
+    """As many flows: to different addresses, or from different ports to one."""
+    for number in range(FLOWS):
+        with space.open_socket(workload, socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind(("10.244.1.2", 20000 + number * 7))
+            sender.sendto(b"flow", (str(ANYCAST.nth(1 if by_ports else number + 1)), PORT))
