@@ -111,6 +111,12 @@ def test_an_ipv6_session_carries_ipv6_routes(exabgp: ExabgpRig) -> None:
     assert (opened.restart_time_s, opened.forwarding_preserved) == (120, True)
 
 
+def test_an_ipv6_session_can_have_a_password_and_gtsm(exabgp: ExabgpRig, tmp_path: Path) -> None:
+    for speaker, wanted in ((exabgp.peer, waiting(PEERS6, OURS6)), (exabgp.speaker, active(OURS6, PEERS6))):
+        speaker.configure(config_of(replace(with_password(wanted, tmp_path, "both"), ttl_security=1)))
+    exabgp.heard.wait_until_up(PEERS6)
+
+
 def test_external_peers_on_a_port_of_their_own_see_our_as(exabgp: ExabgpRig) -> None:
     theirs = replace(waiting(), local_asn=Asn(65001))
     exabgp.peer.configure(replace(config_of(theirs), listen_port=1790))
