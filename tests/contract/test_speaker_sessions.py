@@ -99,8 +99,9 @@ def test_another_next_hop_and_other_attributes_for_one_peer_take_the_place_of_th
 
 
 def test_an_ipv6_session_carries_ipv6_routes(exabgp: ExabgpRig) -> None:
-    exabgp.peer.configure(config_of(waiting(PEERS6, OURS6)))
     exabgp.speaker.configure(config_of(active(OURS6, PEERS6)))
+    exabgp.heard.wait_for(SpeakerAttached)
+    exabgp.peer.configure(config_of(waiting(PEERS6, OURS6)))
     exabgp.heard.wait_until_up(PEERS6)
     exabgp.peer_heard.wait_until_up(OURS6)
     exabgp.speaker.send([Announce(BLUE6, PEERS6, Attributes(med=5, communities=((64512, 1),)))])
