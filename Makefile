@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup lab test vm check bench-fib format clean
+.PHONY: setup lab test vm check bench-fib bench-repair format clean
 
 setup: .venv/ready
 
@@ -36,6 +36,9 @@ bench-fib: setup                ## routing table costs beside BIRD and ip -batch
 	@$(BIN)/pip install -qq --disable-pip-version-check --editable '.[bench]'
 	@$(BIN)/python bench/fib.py bench/results/fib.json
 	@$(BIN)/python bench/picture.py bench/results/fib.json bench/results/fib.svg
+
+bench-repair: setup             ## how soon a deleted route is back; ROUTES= and TRIES= change how many
+	@$(BIN)/python bench/repair.py bench/results/repair.json
 
 format: setup
 	@$(BIN)/ruff format --quiet bgpctl tests bench
