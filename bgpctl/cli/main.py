@@ -16,6 +16,7 @@ from bgpctl.agent import logs, wiring
 from bgpctl.agent.words import failure as failure_words
 from bgpctl.agent.words import thing as thing_words
 from bgpctl.cli import render_exabgp
+from bgpctl.cli.doctor import doctor
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.lab import lab
 from bgpctl.cli.show import run_dir_option, show
@@ -49,6 +50,7 @@ def main() -> None:
 
 main.add_command(show)
 main.add_command(lab)
+main.add_command(doctor)
 
 
 @main.group()
