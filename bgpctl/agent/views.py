@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from bgpctl.agent import words
 from bgpctl.core.cluster import Encapsulation, Node
-from bgpctl.core.fabric import encapsulation_to, ipip, vxlan
+from bgpctl.core.fabric import encapsulation_to, same_subnet
 from bgpctl.core.fabric.facts import underlay_of
 from bgpctl.core.loop import Phase, State, missing, peers_down, selection
 from bgpctl.core.model import (
@@ -29,6 +29,7 @@ from bgpctl.core.model import (
     key_of,
 )
 from bgpctl.core.rib import Heard
+from bgpctl.core.tunnels import addresses as tunnel_addresses
 
 Json: TypeAlias = dict[str, Any]
 View: TypeAlias = Callable[["Snapshot"], Json]
@@ -110,7 +111,7 @@ def _peer_name(state: State, peer: Address) -> str:
 
 def _workload_mtu_bytes(snapshot: Snapshot) -> int | None:
     """The smallest MTU of the underlay and the tunnels in use."""
-    underlay = underlay_of(snapshot.observed, snapshot.node) if snapshot.node else None
+    underlay = underlay_of(snapshot.observed, snapshot.node.address) if snapshot.node else None
     tunnels = [link.mtu_bytes for link in snapshot.observed.links if link.owned]
     return min([underlay.mtu_bytes, *tunnels]) if underlay else None
 
@@ -270,15 +271,12 @@ def nodes(snapshot: Snapshot) -> Json:
             {
                 "name": node.name,
                 "address": str(node.address),
+                "address6": str(node.address6) if node.address6 else None,
                 "this": node == here,
-                "same_subnet": here.address.network.holds(node.address.address),
+                "same_subnet": same_subnet(here, node.address.address),
                 "blocks": [str(block) for block in node.blocks],
                 "asn": intent.asn_of(node),
-                "tunnel_addresses": [
-                    str(address)
-                    for address in (ipip.tunnel_address(intent, node), vxlan.tunnel_address(intent, node))
-                    if address
-                ],
+                "tunnel_addresses": [str(address) for address in tunnel_addresses(intent, node)],
                 "session": _session_state(snapshot.state, node) if node != here else None,
             }
             for node in intent.nodes
@@ -313,7 +311,8 @@ def pools(snapshot: Snapshot) -> Json:
                 "encapsulated_to": sorted(
                     node.name
                     for node in others
-                    if encapsulation_to(pool, here, node.address.address) is not Encapsulation.DIRECT
+                    if (remote := node.underlay(pool.cidr.version))
+                    and encapsulation_to(pool, here, remote.address) is not Encapsulation.DIRECT
                 ),
             }
             for pool in intent.pools
