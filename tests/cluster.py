@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from bgpctl.core.bgp import Path
 from bgpctl.core.cluster import Backend, Intent, Mode, Node, Pool
+from bgpctl.core.decision import Candidate, Choice
 from bgpctl.core.model import Address, Asn, Dataplane, InterfaceAddress, Link, LinkAddress, Plain, Prefix, Route
-from bgpctl.core.rib import Candidate, Choice, Received
+from bgpctl.core.rib import Received
 
 KERNEL_PROTOCOL = 2
 STATIC_PROTOCOL = 4

@@ -18,6 +18,8 @@ from bgpctl.agent.words import thing as thing_words
 from bgpctl.cli import render_exabgp
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.lab import lab
+from bgpctl.cli.operate import drain, peer, undrain
+from bgpctl.cli.plan import plan
 from bgpctl.cli.show import run_dir_option, show
 from bgpctl.cli.validate import files_option, valid, validate
 from bgpctl.kernel import ipip
@@ -40,6 +42,10 @@ def main() -> None:
 main.add_command(show)
 main.add_command(lab)
 main.add_command(validate)
+main.add_command(plan)
+main.add_command(peer)
+main.add_command(drain)
+main.add_command(undrain)
 
 
 @main.group()

@@ -187,6 +187,7 @@ class Stream:
     source: Workload
     destination: Workload
     pps: int = 1000
+    port: int = _STREAM_PORT
     sent: int = 0
     _arrivals: list[tuple[int, float]] = field(default_factory=list)
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -202,7 +203,7 @@ class Stream:
         """Begin to send."""
         version = min(address.version for address in self.source.addresses)
         family = socket.AF_INET if version == 4 else socket.AF_INET6
-        target = (str(self.destination.address_of(version)), _STREAM_PORT)
+        target = (str(self.destination.address_of(version)), self.port)
         receiver = space.open_socket(self.names.of(self.destination.name), family, socket.SOCK_DGRAM)
         receiver.bind(target)
         receiver.settimeout(_LAST_PACKETS_S)

@@ -18,7 +18,7 @@ from typing import Final
 
 from bgpctl.core.bgp import SpeakerConfig
 from bgpctl.core.model import Address
-from bgpctl.speaker import bridge, conf
+from bgpctl.speaker import bridge, conf, patches
 
 _VALIDATE_WITHIN_S: Final = 30.0
 _TAIL_BYTES: Final = 600
@@ -93,9 +93,10 @@ class RunDir:
             return ""
 
 
-def server(run_dir: RunDir) -> tuple[str, ...]:
-    """The command that runs ExaBGP."""
-    return (*_exabgp(), "server", str(run_dir.conf))
+def server(run_dir: RunDir, *, patched: bool) -> tuple[str, ...]:
+    """The command that runs ExaBGP, with patches.py or as it is."""
+    program = (sys.executable, "-I", str(Path(patches.__file__).resolve())) if patched else _exabgp()
+    return (*program, "server", str(run_dir.conf))
 
 
 def prepare(config: SpeakerConfig, run_dir: RunDir) -> Rendered:

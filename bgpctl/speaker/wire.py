@@ -8,13 +8,18 @@ Refuses to know: sockets, processes, what an event means for routing.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias, assert_never
 
 from bgpctl.core.bgp import (
     Announce,
     AskRefresh,
+    Attributes,
+    DownKind,
     EndOfRib,
     Path,
     RefreshBegun,
@@ -29,16 +34,38 @@ from bgpctl.core.bgp import (
     Withdraw,
 )
 from bgpctl.core.model import Address, Asn, InterfaceAddress, Prefix
+from bgpctl.speaker.patches import CONNECTING, NO_ANSWER
 
 ASK_STATE: Final = "show neighbor configuration\nshow adj-rib out json\nshow neighbor json\n"
 """Answered by Description lines, Advertised lines and one Neighbors, in this order: ExaBGP takes them one by one."""
 PING: Final = "version\n"
 RELOAD: Final = "reload\n"
 
+_NONE: Final = Attributes()
 _UNICAST: Final = {"ipv4 unicast": 4, "ipv6 unicast": 6}
 _FAMILIES: Final = {4: "ipv4 unicast", 6: "ipv6 unicast"}
 _VERSIONS: Final = {"ipv4": 4, "ipv6": 6}
 _GRACEFUL_RESTART: Final = "64"
+_NOTIFICATION: Final = re.compile(r"notification (sent|received) \((\d+),(\d+)\)")
+_WAITED_FOR_OPEN: Final = ("sent", 1, 1)
+"""What ExaBGP says to a peer that keeps silent."""
+_NOTIFIED: Final[Mapping[tuple[int, int | None], DownKind]] = {
+    (2, 2): DownKind.WRONG_AS,
+    (2, None): DownKind.BAD_OPEN,
+    (4, None): DownKind.HOLD_EXPIRED,
+    (6, 1): DownKind.PREFIX_LIMIT,
+    (6, 2): DownKind.SHUT_DOWN,
+    (6, 3): DownKind.NOT_CONFIGURED,
+    (6, 4): DownKind.SHUT_DOWN,
+    (6, 5): DownKind.NOT_CONFIGURED,
+}
+_CONNECTING: Final = {
+    "closing connection": DownKind.CLOSED,
+    f"{CONNECTING}{os.strerror(errno.ECONNREFUSED)}": DownKind.REFUSED,
+    f"{CONNECTING}{os.strerror(errno.EHOSTUNREACH)}": DownKind.UNREACHABLE,
+    f"{CONNECTING}{os.strerror(errno.ENETUNREACH)}": DownKind.UNREACHABLE,
+    f"{CONNECTING}{NO_ANSWER}": DownKind.NO_ANSWER,
+}
 _LINK_LOCAL: Final = Prefix.parse("fe80::/10")
 
 # Everything that reading a foreign value can raise; RecursionError is json's answer to deep nesting.
@@ -164,15 +191,25 @@ def _state(peer: Address, neighbor: Mapping[str, Any]) -> SpeakerEvent | None:
             return SessionUp(peer)
         case "down":
             reason = _string(neighbor.get("reason", ""))
-            return SessionDown(peer, reason, notified=reason.startswith("notification"))
+            return SessionDown(peer, reason, notified=reason.startswith("notification"), kind=_kind(reason))
         case _:
             return None
+
+
+def _kind(reason: str) -> DownKind:
+    noted = _NOTIFICATION.fullmatch(reason)
+    if noted is None:
+        return next((kind for words, kind in _CONNECTING.items() if reason.startswith(words)), DownKind.OTHER)
+    direction, code, subcode = noted[1], int(noted[2]), int(noted[3])
+    if (direction, code, subcode) == _WAITED_FOR_OPEN:
+        return DownKind.SILENT
+    return _NOTIFIED.get((code, subcode)) or _NOTIFIED.get((code, None), DownKind.OTHER)
 
 
 def _opened(peer: Address, message: Mapping[str, Any]) -> SessionOpened:
     restart = message["capabilities"].get(_GRACEFUL_RESTART)
     # ExaBGP 5.0 calls the F bit of RFC 4724 "restart", and the R bit "forwarding".
-    flags = restart["address-family-flags"].get("ipv4/unicast", []) if restart else []
+    flags = restart["address-family-flags"].get(f"ipv{peer.version}/unicast", []) if restart else []
     return SessionOpened(
         peer,
         asn=Asn(_integer(message["asn"])),
@@ -242,10 +279,19 @@ def _attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
         "origin": _string(attributes.get("origin", "incomplete")),
         "local_pref": _optional(attributes.get("local-preference")),
         "med": _optional(attributes.get("med")),
-        "communities": tuple((_integer(high), _integer(low)) for high, low in attributes.get("community", ())),
+        "communities": tuple(_communities(attributes)),
         "originator": None if originator is None else Address.parse(_string(originator)),
         "cluster_list": tuple(Address.parse(_string(text)) for text in attributes.get("cluster-list", ())),
     }
+
+
+def _communities(attributes: Mapping[str, Any]) -> Iterator[tuple[int, ...]]:
+    """The plain ones (RFC 1997), then the large ones (RFC 8092)."""
+    for name, parts in (("community", 2), ("large-community", 3)):
+        for community in attributes.get(name, ()):
+            if len(community) != parts:
+                raise ValueError(f"not a community: {community!r}")
+            yield tuple(_integer(part) for part in community)
 
 
 def _as_path(segments: Mapping[str, Any]) -> Iterator[Asn]:
@@ -329,25 +375,51 @@ def _join(updates: list[Update]) -> Update:
 # Commands ------------------------------------------------------------------------------------------------------
 
 
-def encode(command: SpeakerCommand) -> str:
+def encode(command: SpeakerCommand, withdrawn: Attributes = _NONE) -> str:
     """
     The command as one line of ExaBGP's API, newline included.
 
-    A withdrawal carries the attributes of the announcement, which BGP does not need: ExaBGP queues changes by
-    attribute set and sends the sets in order of their creation, so that a change would overtake an earlier one of
-    the same prefix in another set. With one set for everything we say, the later change replaces the earlier.
+    ExaBGP queues changes by attribute set and sends the sets in the order of their creation, so that of two changes of
+    one prefix the earlier can come last. A withdrawal therefore carries the attributes that were announced, in
+    `withdrawn`, which BGP does not need: in one set the later change takes the place of the earlier. Changes of the
+    attributes themselves are put right in patches.py.
+
+    An AS path is sent as it is, without one ExaBGP sends our own AS to external peers and nothing to internal ones.
     """
     match command:
-        case Announce(prefix, peer):
-            return f"{_to(peer)}announce route {prefix} next-hop self\n"
+        case Announce(prefix, peer, attributes):
+            return f"{_to(peer)}announce route {prefix} {_written(attributes)}\n"
         case Withdraw(prefix, peer):
-            return f"{_to(peer)}withdraw route {prefix} next-hop self\n"
+            return f"{_to(peer)}withdraw route {prefix} {_written(withdrawn)}\n"
         case SendEndOfRib(peer, version):
             return f"{_to(peer)}announce eor {_FAMILIES[version]}\n"
         case AskRefresh(peer, version):
             return f"{_to(peer)}announce route-refresh {_FAMILIES[version]}\n"
         case _:
             assert_never(command)
+
+
+def _written(attributes: Attributes) -> str:
+    values: tuple[tuple[str, object], ...] = (
+        ("next-hop", attributes.next_hop or "self"),
+        ("as-path", _listed(attributes.as_path)),
+        ("local-preference", attributes.local_pref),
+        ("med", attributes.med),
+        ("community", _listed(_colons(c) for c in attributes.communities if len(c) == 2)),
+        ("large-community", _listed(_colons(c) for c in attributes.communities if len(c) == 3)),
+        ("originator-id", attributes.originator),
+        ("cluster-list", _listed(attributes.cluster_list)),
+    )
+    return " ".join(f"{name} {value}" for name, value in values if value is not None)
+
+
+def _listed(values: Iterable[object]) -> str | None:
+    text = " ".join(map(str, values))
+    return f"[ {text} ]" if text else None
+
+
+def _colons(community: tuple[int, ...]) -> str:
+    return ":".join(map(str, community))
 
 
 def withdraw_all(peer: Address) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from bgpctl.core.cluster import Backend, Intent, Mode, Node, Pool
+from bgpctl.core.decision import Choice
 from bgpctl.core.fabric import Desired, derive
 from bgpctl.core.model import (
     Address,
@@ -26,7 +27,7 @@ from bgpctl.core.model import (
     RouteType,
     Vxlan,
 )
-from bgpctl.core.rib import Choice, Received
+from bgpctl.core.rib import Received
 from bgpctl.core.why import Hold, Withheld
 from tests.cluster import STATIC_PROTOCOL, bare_kernel, learned_from_all, path
 

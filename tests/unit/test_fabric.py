@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bgpctl.core.cluster import Backend, Encapsulation, Intent, Mode, Pool
+from bgpctl.core.decision import Candidate, Choice
 from bgpctl.core.fabric import derive, encapsulation_to
 from bgpctl.core.fabric.desired import Desired, Slot, next_hop_ids
 from bgpctl.core.model import (
@@ -25,7 +26,7 @@ from bgpctl.core.model import (
     vtep_mac,
 )
 from bgpctl.core.plan import plan
-from bgpctl.core.rib import Candidate, Choice, Received
+from bgpctl.core.rib import Received
 from bgpctl.core.why import Hold, Lack
 from tests.cluster import bare_kernel, learned_from_all, member, node, path, two_racks
 

@@ -14,17 +14,30 @@ from itertools import chain
 from typing import Final
 
 from bgpctl.core.cluster import Encapsulation, Intent, Mode, Node, Pool
+from bgpctl.core.decision import Choice
 from bgpctl.core.fabric import direct, ipip, nat, vxlan
 from bgpctl.core.fabric.desired import Desired, Reach, Reasoned, Slot, gather, group_ids, next_hop_ids
 from bgpctl.core.fabric.facts import Underlay, outer_mtu_bytes, underlay_of
-from bgpctl.core.model import Address, Dataplane, InterfaceAddress, NextHop, NextHopGroup, Route, RouteType, Sysctl
-from bgpctl.core.rib import Choice
+from bgpctl.core.model import (
+    Address,
+    Dataplane,
+    InterfaceAddress,
+    NextHop,
+    NextHopGroup,
+    Prefix,
+    Route,
+    RouteType,
+    Sysctl,
+)
 from bgpctl.core.why import Because, Hold, Lack, Missing, Why, Withheld
 
 __all__ = ["Desired", "derive", "encapsulation_to", "same_subnet"]
 
 _FORWARDING: Final = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 _FORWARDED: Final = Why(Because.FORWARDING)
+
+_OUTSIDE: Final = {4: Pool("", Prefix.parse("0.0.0.0/0")), 6: Pool("", Prefix.parse("::/0"))}
+"""Stands for no pool at all."""
 
 
 def derive(
@@ -111,8 +124,9 @@ def _tunnels(intent: Intent, node: Node, underlays: Mapping[int, Underlay], obse
 def _by_bgp(intent: Intent, names: Mapping[Address, str], choices: Iterable[Choice]) -> Iterator[Reach]:
     for choice in choices:
         path = choice.best.path
-        pool = intent.pool_of(path.prefix)
-        if pool and pool.by_bgp and path.next_hop:
+        # A filter let it in from outside the pools: no pool asks for a tunnel.
+        pool = intent.pool_of(path.prefix) or _OUTSIDE[path.prefix.version]
+        if pool.by_bgp and path.next_hop:
             peer = choice.best.peer
             others = {also.path.next_hop for also in choice.also} - {None, path.next_hop}
             also = tuple(sorted(remote for remote in others if remote and remote.version == path.next_hop.version))
@@ -143,7 +157,7 @@ def _hops(
         if hop:
             hops[slot] = hop
         else:
-            missing.append(Missing(Lack.NEXT_HOP_UNRESOLVED, str(remote), f"pool {pools[slot].name}"))
+            missing.append(Missing(Lack.NEXT_HOP_UNRESOLVED, str(remote), f"pool {pools[slot].name or 'none'}"))
     return hops, missing
 
 
@@ -155,7 +169,7 @@ def _remote(node: Node, reaches: Iterable[Reach], hops: Mapping[Slot, NextHop]) 
             continue
         why = Why(
             Because.BEST_PATH if reach.pool.by_bgp else Because.MEMBER,
-            pool=reach.pool.name,
+            pool=reach.pool.name or None,
             source=reach.source,
             remote=reach.remote,
             encapsulation=encapsulation_to(reach.pool, node, reach.remote),
