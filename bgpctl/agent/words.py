@@ -55,7 +55,8 @@ def why(reason: Why, node: Node) -> str:
 def _way(reason: Why, node: Node) -> str:
     inside = "inside" if reason.same_subnet else "not in"
     way = "direct" if reason.encapsulation is Encapsulation.DIRECT else f"through {_name(reason.encapsulation)}"
-    return f"pool {reason.pool}: {way}, {reason.remote} is {inside} {node.address.network}"
+    own = node.underlay(reason.remote.version) if reason.remote else None
+    return f"pool {reason.pool}: {way}, {reason.remote} is {inside} {own.network if own else 'any subnet of ours'}"
 
 
 def _name(encapsulation: Encapsulation | None) -> str:
@@ -81,8 +82,8 @@ def missing(item: Missing) -> str:
             return (
                 f"{item.subject} is unreachable: node {item.detail} has no tunnel address and no block to take it from"
             )
-        case Lack.IPV6_POOL:
-            return f"pool {item.subject} is not routed: IPv6 is not supported yet"
+        case Lack.NO_ADDRESS:
+            return f"{item.subject} is unreachable: node {item.detail} has no underlay address of its IP version"
         case Lack.KEY_TAKEN:
             where = "see `ip link`, `ip nexthop` and `ip route`"
             return f"{item.subject} is taken by somebody else's object ({item.detail}): {where}"

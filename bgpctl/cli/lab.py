@@ -188,7 +188,11 @@ def _tell_ends(report: Report) -> None:
 
 def _print_matrix(pairs: Sequence[Pair]) -> None:
     names = sorted({pair.source for pair in pairs})
-    answers = {(pair.source, pair.destination): "ok" if pair.ok else "LOST" for pair in pairs}
+    answers: dict[tuple[str, str], str] = {}
+    for pair in pairs:
+        known = answers.setdefault((pair.source, pair.destination), "ok")
+        if not pair.ok:
+            answers[pair.source, pair.destination] = "LOST" if known == "ok" else "LOST both"
 
     def cell(destination: str) -> Column:
         return (destination, lambda row: answers.get((row["from"], destination), "."))
@@ -349,5 +353,5 @@ def _switch_json(report: SwitchReport) -> dict[str, Any]:
 
 
 def _pairs(name: str, pairs: Sequence[Pair]) -> Mapping[str, Any]:
-    rows = [{"from": pair.source, "to": pair.destination, "ok": pair.ok} for pair in pairs]
+    rows = [{"from": p.source, "to": p.destination, "version": p.version, "ok": p.ok} for p in pairs]
     return {"schema": "bgpctl/lab-ping/v1", "lab": name, "pairs": rows}

@@ -181,7 +181,7 @@ def _forwarding(facts: Facts, _: Needs) -> Iterator[_Answer]:
 
 def _reverse_path(facts: Facts, needs: Needs) -> Iterator[_Answer]:
     """The kernel takes the larger of the value for all links and the link's own; 1 is strict (RFC 3704)."""
-    underlay = underlay_of(facts.dataplane, needs.node) if needs.node else None
+    underlay = underlay_of(facts.dataplane, needs.node.address) if needs.node else None
     names = [underlay.link] if underlay else []
     names += [link.name for link in facts.dataplane.links if link.name in (IPIP_LINK, VXLAN_LINK) and link.owned]
     strict = [name for name in sorted(names) if _rp_filter(facts.sysctls, name) == 1]
@@ -200,7 +200,7 @@ def _rp_filter(sysctls: Mapping[str, str], link: str) -> int:
 def _underlay(facts: Facts, needs: Needs) -> Iterator[_Answer]:
     if needs.node is None:
         return
-    found = underlay_of(facts.dataplane, needs.node)
+    found = underlay_of(facts.dataplane, needs.node.address)
     address = needs.node.address
     if found:
         yield _good(f"{address.address} is on {found.link}")
@@ -209,11 +209,11 @@ def _underlay(facts: Facts, needs: Needs) -> Iterator[_Answer]:
 
 
 def _mtu(facts: Facts, needs: Needs) -> Iterator[_Answer]:
-    underlay = underlay_of(facts.dataplane, needs.node) if needs.node else None
+    underlay = underlay_of(facts.dataplane, needs.node.address) if needs.node else None
     if needs.node is None or underlay is None:
         return
-    outer = outer_mtu_bytes(facts.dataplane, needs.node, underlay, needs.remotes)
-    for name, overhead in ((IPIP_LINK, ipip.OVERHEAD_BYTES), (VXLAN_LINK, vxlan.OVERHEAD_BYTES)):
+    outer = outer_mtu_bytes(facts.dataplane, underlay, needs.remotes)
+    for name, overhead in ((IPIP_LINK, ipip.OVERHEAD_BYTES), (VXLAN_LINK, vxlan.OVERHEAD_BYTES[4])):
         link = facts.dataplane.link(name)
         if link and link.owned and link.mtu_bytes + overhead > outer:
             text = f"{name} has {link.mtu_bytes}; with {overhead} more, packets do not fit a link with {outer}"

@@ -29,17 +29,17 @@ _TABLE_NAME: Final = 1  # NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, NF
 _EVENT_BYTES: Final = 1 << 16
 
 
-def replace(table: str, body: str) -> None:
-    """Make table `ip <table>` contain exactly `body`. Raises OSError with nft's complaint."""
-    _run(["-f", "-"], f"{_without(table)}\ntable ip {table} {{\n{body}\n}}\n")
+def replace(table: str, body: str, family: str = "ip") -> None:
+    """Make the table of `ip` or `ip6` contain exactly `body`. Raises OSError with nft's complaint."""
+    _run(["-f", "-"], f"{_without(table, family)}\ntable {family} {table} {{\n{body}\n}}\n")
 
 
-def remove(table: str) -> None:
+def remove(table: str, family: str = "ip") -> None:
     """Delete the table; absent is no error. Raises OSError with nft's complaint."""
-    _run(["-f", "-"], f"{_without(table)}\n")
+    _run(["-f", "-"], f"{_without(table, family)}\n")
 
 
-def listed(table: str) -> list[dict[str, Any]]:
+def listed(table: str, family: str = "ip") -> list[dict[str, Any]]:
     """
     The table's sets, chains and rules as `nft -j` shows them; empty where there is no such table, no nft, or a kernel
     without nftables.
@@ -48,7 +48,7 @@ def listed(table: str) -> list[dict[str, Any]]:
         OSError: with nft's complaint.
     """
     try:
-        text = _run(["-j", "list", "table", "ip", table])
+        text = _run(["-j", "list", "table", family, table])
     except OSError as error:
         if error.errno in (errno.ENOPKG, errno.ENOENT, errno.EPROTONOSUPPORT):
             return []
@@ -108,9 +108,9 @@ def _is_ours(kind: int, body: bytes) -> bool:
     return kind & 0xFF != _NFT_MSG_NEWGEN and name.startswith(OURS.encode())
 
 
-def _without(table: str) -> str:
+def _without(table: str, family: str) -> str:
     """Declaring the table first makes deleting it succeed where it was absent."""
-    return f"table ip {table}\ndelete table ip {table}"
+    return f"table {family} {table}\ndelete table {family} {table}"
 
 
 def _run(arguments: list[str], text: str = "") -> str:

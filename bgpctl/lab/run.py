@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, assert_never
@@ -24,10 +24,14 @@ from bgpctl.lab.topology import (
     AbsenceCheck,
     Check,
     DropCheck,
+    Host,
     PacketCheck,
     Scope,
+    SeenAs,
     Shape,
+    SourceCheck,
     Topology,
+    Workload,
 )
 
 _PING_WITHIN_S: Final = 5.0
@@ -112,8 +116,9 @@ def _run(topology: Topology, name: str, told: Told, within_s: float) -> Report:
         before = {router.name: build.dropped(lab.names, router.name) for router in topology.routers}
         told.stage("ping")
         pairs = probe.matrix(lab.names, topology.workloads, within_s=_PING_WITHIN_S)
+        sources = {c.name: _sources(lab, c) for c in topology.checks if isinstance(c, SourceCheck)}
     told.stage("check")
-    evidence = Evidence(lab, tuple(capture.packets), capture.missed, before)
+    evidence = Evidence(lab, tuple(capture.packets), capture.missed, before, sources)
     checks = tuple(evidence.judge(check) for check in topology.checks)
     return Report(topology.name, topology.intent.backend.value, converged_s, lab.summaries(), pairs, checks)
 
@@ -134,13 +139,44 @@ def _tail(path: Path, lines: int = 15) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """Whose address a datagram `sent_by` a workload came from where it arrived; None if it or its answer did not."""
+
+    sent_by: Address
+    expected: Address | None
+    seen: Address | None
+
+
+def _sources(lab: Lab, check: SourceCheck) -> tuple[Seen, ...]:
+    topology = lab.topology
+    source = next(workload for workload in topology.workloads if workload.name == check.source)
+    ends: tuple[Workload | Host, ...] = (*topology.workloads, *topology.hosts)
+    destination = next(end for end in ends if end.name == check.destination)
+    node = topology.intent.node(source.node)
+    found = []
+    for sent_by in source.addresses:
+        to = destination.address_of(sent_by.version)
+        if to is None:
+            continue
+        own = node.underlay(sent_by.version) if node else None
+        expected = sent_by if check.seen_as is SeenAs.ITSELF else own.address if own else None
+        ways = (source.name, sent_by), (destination.name, to)
+        found.append(Seen(sent_by, expected, probe.seen_source(lab.names, *ways, within_s=_PING_WITHIN_S)))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was seen while the matrix ran, and how many packets were not; `dropped_before` per router."""
+    """
+    What was seen while the matrix ran, and how many packets were not; `dropped_before` per router, `sources` per
+    check.
+    """
 
     lab: Lab
     packets: Sequence[Packet]
     missed: int
-    dropped_before: dict[str, int]
+    dropped_before: Mapping[str, int]
+    sources: Mapping[str, Sequence[Seen]]
 
     def judge(self, check: Check) -> CheckResult:
         """Whether the evidence bears the check out."""
@@ -155,6 +191,11 @@ class Evidence:
             case AbsenceCheck():
                 found = [trace for word in check.absent for trace in self._traces(word)]
                 return CheckResult(check.name, not found, "; ".join(found) or f"no {' and no '.join(check.absent)}")
+            case SourceCheck():
+                seen = self.sources[check.name]
+                told = ", ".join(f"{item.sent_by} arrives as {item.seen or 'nothing'}" for item in seen)
+                ok = bool(seen) and all(item.seen == item.expected for item in seen)
+                return CheckResult(check.name, ok, told or "they have no IP version in common")
             case _:
                 assert_never(check)
 

@@ -84,9 +84,10 @@ def ip(lines: Sequence[str], namespace: str | None = None) -> None:
 
 
 def routes(namespace: str) -> str:
-    """The main table, as ip(8) shows it."""
-    command = ("ip", "-n", namespace, "route")
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.rstrip()
+    """The main table of both IP versions, as ip(8) shows it."""
+    commands = [("ip", "-n", namespace, family, "route") for family in ("-4", "-6")]
+    shown = (subprocess.run(command, capture_output=True, text=True, check=False).stdout for command in commands)
+    return "".join(shown).rstrip()
 
 
 def spawn(namespace: str, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:

@@ -54,7 +54,7 @@ def test_each_shipped_topology_opens_with_its_picture_and_has_a_workload_on_each
 def test_nodes_join_the_segment_of_their_address_and_use_its_router() -> None:
     topology = good(TOPOLOGIES / "cross-subnet.yaml")
     places = {
-        node.name: (segment.name, str(topology.gateway_of(node)))
+        node.name: (segment.name, str(topology.gateway_of(node.address.address)))
         for node in topology.intent.nodes
         if (segment := topology.segment_of(node.address.address))
     }
@@ -133,7 +133,7 @@ REFUSED = {
     "a node outside": (("rack-b: 10.1.0.0/24", "rack-b: 10.2.0.0/24"), "nodes.b1: 10.1.0.3/24 is on none"),
     "a check of drops that says not where": (("at: core, drops: 0", "drops: 0"), "a check of drops needs at"),
     "a check without a shape": (("packets: across, are: ipip", "packets: across"), "a check of packets needs are"),
-    "a check of nothing": (("{at: core, drops: 0}", "{}"), "a check is {at, packets, are}, {at, drops} or {absent}"),
+    "a check of nothing": (("{at: core, drops: 0}", "{}"), "a check is {at, packets, are}, {at, drops}, {from"),
     "absence of nothing": (
         ("{at: core, drops: 0}", "{absent: []}"),
         "say what is to be absent; known: tcp-179, exabgp",

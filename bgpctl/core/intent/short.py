@@ -20,7 +20,9 @@ from bgpctl.core.intent.settings import read_mtus, read_vxlan
 from bgpctl.core.intent.tree import Mapping
 from bgpctl.core.intent.values import host, interface_of_version, of_version
 
-LAB_KEYS: Final = frozenset({"name", "description", "segments", "routers", "workloads", "checks", "ipip-drivers"})
+LAB_KEYS: Final = frozenset(
+    {"name", "description", "segments", "routers", "hosts", "workloads", "checks", "ipip-drivers"}
+)
 """What a lab file has beside the cluster: accepted, and of no effect on the intent."""
 
 
