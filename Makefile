@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup lab test vm check bench-fib bench-bgp-idle format clean
+.PHONY: setup lab test vm check bench-fib bench-repair bench-bgp-idle format clean
 
 setup: .venv/ready
 
@@ -36,6 +36,9 @@ bench-fib: setup                ## routing table costs beside BIRD and ip -batch
 	@$(BIN)/pip install -qq --disable-pip-version-check --editable '.[bench]'
 	@$(BIN)/python bench/fib.py bench/results/fib.json
 	@$(BIN)/python bench/picture.py bench/results/fib.json bench/results/fib.svg
+
+bench-repair: setup             ## how soon a deleted route is back; ROUTES= and TRIES= change how many
+	@$(BIN)/python bench/repair.py bench/results/repair.json
 
 bench-bgp-idle: setup           ## what a hundred quiet BGP peers cost, beside stock ExaBGP; PEERS=, ROUNDS= and SECONDS= change it
 	@$(BIN)/python bench/bgp_idle.py

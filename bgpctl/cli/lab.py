@@ -31,6 +31,9 @@ from bgpctl.lab.run import Report, run
 from bgpctl.lab.switch import SwitchReport, switch
 from bgpctl.lab.topology import Topology
 
+_ABOUT_AN_AGENT: Final = ("AGENT_RUN", "SHOW", "PLAN", "PEER", "DRAIN", "UNDRAIN", "CLEANUP")
+"""Commands that take --run-dir, as their variables name them."""
+
 _INTERRUPTED: Final = 130
 _PING_WITHIN_S: Final = 5.0
 
@@ -267,9 +270,7 @@ def exec_command(name: str | None, where: str, command: tuple[str, ...]) -> None
     if namespace not in space.names(namespace):
         raise click.UsageError(f"{where} is no part of lab {found.names.lab}")
     variables = {
-        "BGPCTL_AGENT_RUN_RUN_DIR": str(found.run_dir(where)),
-        "BGPCTL_SHOW_RUN_DIR": str(found.run_dir(where)),
-        "BGPCTL_CLEANUP_RUN_DIR": str(found.run_dir(where)),
+        **{f"BGPCTL_{noun}_RUN_DIR": str(found.run_dir(where)) for noun in _ABOUT_AN_AGENT},
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
     }
     space.enter(namespace)

@@ -16,6 +16,7 @@ from bgpctl.agent import logs, wiring
 from bgpctl.agent.words import failure as failure_words
 from bgpctl.agent.words import thing as thing_words
 from bgpctl.cli import render_exabgp
+from bgpctl.cli.doctor import doctor
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.lab import lab
 from bgpctl.cli.operate import drain, peer, undrain
@@ -43,6 +44,7 @@ main.add_command(show)
 main.add_command(lab)
 main.add_command(validate)
 main.add_command(plan)
+main.add_command(doctor)
 main.add_command(peer)
 main.add_command(drain)
 main.add_command(undrain)

@@ -281,6 +281,9 @@ def _put(dataplane: Dataplane, thing: Thing) -> Dataplane:
 
 def _put_link(dataplane: Dataplane, link: Link) -> Dataplane:
     before = dataplane.link(link.name)
+    if before and isinstance(link.kind, Ipip) and isinstance(before.kind, Plain):
+        # Another driver's device, to be made anew, or this one's in disrepair, which keeps more than is said here.
+        dataplane, before = _remove_link(dataplane, link.name), None
     changed = replace(dataplane, links=_with(dataplane.links, link))
     if before is None:
         return changed

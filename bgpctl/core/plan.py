@@ -167,7 +167,7 @@ def _device_ops(desired: Desired, wanted: Dataplane, observed: Dataplane) -> tup
     anew = [] if desired.withheld else [link for link in changed if _must_be_made_anew(link, observed)]
     removals = [Remove(link, desired.why[key_of(link)]) for link in anew]
     puts = [Put(link, desired.why[key_of(link)]) for link in changed]
-    left = _own_addresses(_settled(observed, removals))
+    left = _own_addresses(_settled(observed, [*removals, *puts]))
     added = [Put(address, desired.why[key_of(address)]) for address in sorted(wanted.addresses - left)]
     kept = {link.name for link in wanted.links}
     gone = [] if desired.withheld else sorted(address for address in left - wanted.addresses if address.link in kept)

@@ -97,11 +97,12 @@ class LinuxKernel(Kernel):
         self, ipip_driver: str = ipip.AUTO, *, next_hop_objects: bool = True, memory: Path | None = None
     ) -> None:
         self._netlink = Netlink()
-        self._has_next_hops = self._knows_next_hop_objects()
-        self._gateways = None if next_hop_objects and self._has_next_hops else Gateways()
+        self.has_next_hop_objects = self._knows_next_hop_objects()
+        self._gateways = None if next_hop_objects and self.has_next_hop_objects else Gateways()
         self._links = Links()
         self._wanted_driver = ipip_driver
         self._driver: IpipDriver | None = None
+        self._had_module = False
         self._watch: Watch | None = None
         self._masquerading = set(encode.FAMILY)
         self._named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
@@ -150,7 +151,7 @@ class LinuxKernel(Kernel):
         addresses = _read(dumped, names, decode.link_address)
         fdb = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(encode.AF_BRIDGE, 0, 0, 0, 0))
         neighbours = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(0, 0, 0, 0, 0))
-        objects = self._next_hop_objects() if self._has_next_hops else ()
+        objects = self._next_hop_objects() if self.has_next_hop_objects else ()
         next_hops, groups = _read(objects, names, decode.next_hop), _read(objects, names, decode.group)
         if self._gateways:
             self._gateways.settle(scene.links)
@@ -228,9 +229,13 @@ class LinuxKernel(Kernel):
         return (value for value in found if value)
 
     def _chosen_driver(self) -> IpipDriver:
-        """The IPIP driver, chosen at the first call. Raises OSError if none can be had."""
-        if self._driver is None:
-            self._driver = ipip.choose_driver(self._links, self._wanted_driver)
+        """The IPIP driver, chosen at the first call, and anew once there is a module. Raises OSError if none works."""
+        appeared = self._wanted_driver == ipip.AUTO and not self._had_module and ipip.module_is_loaded()
+        if self._driver is None or appeared:
+            former, self._driver = self._driver, ipip.choose_driver(self._links, self._wanted_driver)
+            self._had_module = ipip.module_is_loaded()
+            if former:
+                former.close()
         return self._driver
 
     # Doing -----------------------------------------------------------------------------------------------------
@@ -248,7 +253,7 @@ class LinuxKernel(Kernel):
                     scene = self._scene() if kind is Link else scene
                 if kind is Link and self._gateways:
                     self._gateways.settle(scene.links)
-            if self._gateways and self._has_next_hops:
+            if self._gateways and self.has_next_hop_objects:
                 self._retire()
         return tuple(failures)
 

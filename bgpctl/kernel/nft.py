@@ -17,6 +17,9 @@ from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, attribute
 
 OURS: Final = "bgpctl"
 """How the names of our tables begin."""
+IPIP_TABLE: Final = f"{OURS}_ipip"
+_TOLD: Final = (errno.EPERM, errno.ENOENT, errno.EPROTONOSUPPORT)
+"""What nft's complaints are about, told apart by their words."""
 _ANSWER_S: Final = 10.0
 _NETLINK_NETFILTER: Final = 12
 _NFNLGRP_NFTABLES: Final = 7
@@ -38,7 +41,8 @@ def remove(table: str, family: str = "ip") -> None:
 
 def listed(table: str, family: str = "ip") -> list[dict[str, Any]]:
     """
-    The table's sets, chains and rules as `nft -j` shows them; empty where there is no such table or no nft.
+    The table's sets, chains and rules as `nft -j` shows them; empty where there is no such table, no nft, or a kernel
+    without nftables.
 
     Raises:
         OSError: with nft's complaint.
@@ -46,10 +50,15 @@ def listed(table: str, family: str = "ip") -> list[dict[str, Any]]:
     try:
         text = _run(["-j", "list", "table", family, table])
     except OSError as error:
-        if error.errno in (errno.ENOPKG, errno.ENOENT):
+        if error.errno in (errno.ENOPKG, errno.ENOENT, errno.EPROTONOSUPPORT):
             return []
         raise
     return list(json.loads(text)["nftables"])
+
+
+def ruleset() -> list[dict[str, Any]]:
+    """Everybody's tables, sets, chains and rules for all families. Raises OSError with nft's complaint."""
+    return list(json.loads(_run(["-j", "list", "ruleset"]))["nftables"])
 
 
 class Events:
@@ -116,6 +125,6 @@ def _run(arguments: list[str], text: str = "") -> str:
         raise OSError(errno.ETIMEDOUT, f"nft did not answer within {_ANSWER_S} s") from None
     if done.returncode:
         complaint = done.stderr.strip()
-        code = next((code for code in (errno.EPERM, errno.ENOENT) if os.strerror(code) in complaint), errno.EINVAL)
+        code = next((code for code in _TOLD if os.strerror(code) in complaint), errno.EINVAL)
         raise OSError(code, complaint)
     return done.stdout

@@ -26,7 +26,7 @@ from bgpctl.core.bgp import (
     SpeakerRefused,
 )
 from bgpctl.core.model import Address, Prefix
-from bgpctl.speaker import conf, launch, process, wire
+from bgpctl.speaker import conf, launch, process, say, wire
 from bgpctl.speaker.channel import Channel, Lost
 from bgpctl.speaker.launch import Refused, Rendered, RunDir
 from bgpctl.speaker.process import Process
@@ -110,7 +110,9 @@ class Keeper:
             case Refused() as refused:
                 _log.error("configuration refused, the one before stays", extra=_facts(reason=refused))
                 self._deliver(SpeakerRefused(str(refused)))
-            case Rendered() as rendered if self._process is not None and not _runs_with(self._process, rendered):
+            case Rendered() as rendered if self._process is not None and not rendered.is_of(
+                self._process.environment()
+            ):
                 self._restart("a changed listen address or port needs a restart of ExaBGP")
             case Rendered():
                 # An answer under way will be found wanting; without one, ask at the next turn.
@@ -201,7 +203,7 @@ class Keeper:
 
     def _acquire(self, wanted: Rendered, now_s: float) -> None:
         found = process.find(self._run_dir.pid)
-        if found is not None and not _runs_with(found, wanted):
+        if found is not None and not wanted.is_of(found.environment()):
             _log.warning("restarting ExaBGP, it runs with other settings", extra=_facts(exabgp_pid=found.pid))
             found.end()
             found.close()
@@ -278,7 +280,7 @@ class Keeper:
         elif now_s >= self._ping_at_s:
             self._run_dir.turn_log()
             self._pinged_at_s = now_s
-            channel.write(wire.PING)
+            channel.write(say.PING)
 
     def _hung_at_s(self, wanted: Rendered, pinged_at_s: float) -> float:
         """When silence is taken for a hang. Any line is a sign of life: the answer may wait behind many."""
@@ -289,7 +291,7 @@ class Keeper:
         if self._listing is None and self._channel is not None:
             self._listing = _Listing()
             self._relist_at_s = time.monotonic() + _LISTED_WITHIN_S
-            self._channel.write(wire.ASK_STATE)
+            self._channel.write(say.ASK_STATE)
 
     # What ExaBGP says ------------------------------------------------------------------------------------------
 
@@ -385,21 +387,15 @@ class Keeper:
             return
         self._relist_at_s = now_s + _RELIST_AFTER_S
         if surplus <= self._drained:
-            self._channel.write(wire.RELOAD)
+            self._channel.write(say.RELOAD)
         else:
             self._drained |= surplus
-            self._channel.write("".join(wire.withdraw_all(peer) for peer in sorted(surplus)))
+            self._channel.write("".join(say.withdraw_all(peer) for peer in sorted(surplus)))
 
 
 def _facts(**facts: object) -> dict[str, object]:
     """For `extra`: a log line's facts, beside its words."""
     return {"facts": facts}
-
-
-def _runs_with(running: Process, wanted: Rendered) -> bool:
-    """Whether the process was started with the settings that a reload cannot change."""
-    actual = running.environment()
-    return all(actual.get(name) == value for name, value in wanted.environment.items() if name.startswith("exabgp_"))
 
 
 def _patience_s(wanted: Rendered) -> float:

@@ -15,7 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.core.bgp import Announce, Attributes, SessionDown, SpeakerAttached, SpeakerCommand, Withdraw
+from bgpctl.core.bgp import (
+    Announce,
+    Attributes,
+    SessionDown,
+    SpeakerAttached,
+    SpeakerCommand,
+    SpeakerDetached,
+    Withdraw,
+)
 from bgpctl.core.model import Asn, Prefix
 from bgpctl.speaker import keeper, patches
 from tests.contract.speaker_rig import NOBODY, OURS, PEERS, ExabgpRig, config, config_of, session
@@ -177,6 +185,18 @@ def test_exabgp_and_its_api_process_keep_the_rights_they_need(pair: ExabgpRig) -
     pids = (pair.exabgp_pid(), *children(pair.exabgp_pid()))
     assert len(pids) == 2
     assert {Path(f"/proc/{pid}").stat().st_uid for pid in pids} == {os.geteuid()}
+
+
+def test_an_api_process_that_dies_costs_no_session(pair: ExabgpRig) -> None:
+    (bridge,) = children(pair.exabgp_pid())
+    pair.peer_heard.wait_until_up(OURS)
+    seen, peers_seen, instance = len(pair.heard.events), len(pair.peer_heard.events), pair.exabgp_pid()
+    os.kill(bridge, signal.SIGKILL)
+    pair.heard.wait_for(SpeakerDetached, after=seen)
+    attached = pair.heard.wait_for(SpeakerAttached, after=seen)
+    assert attached.instance == instance
+    assert [peer for peer, _ in attached.established] == [PEERS]
+    assert not [event for event in pair.peer_heard.events[peers_seen:] if isinstance(event, SessionDown)]
 
 
 def children(pid: int) -> list[int]:

@@ -50,7 +50,7 @@ def test_any_encapsulation_becomes_any_other_without_loss(
     lab_of: Callable[[str], Lab], topology: str, words: Sequence[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     lab = lab_of(topology)
-    _, *stops = tour(words, start={"cross-subnet": "IPIPCrossSubnet", "one-rack": "None"}[topology])
+    _, *stops = tour(words, start={"cross-subnet": "IPIPCrossSubnet", "one-rack": "IPIP"}[topology])
     sent = 0
     for word in stops:
         report = switch(lab, "blue", word, PPS, Silent(), within_s=30 * SLOWNESS)

@@ -204,3 +204,8 @@ def test_a_run_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 )
 def test_ages_read_at_a_glance(seconds: float, text: str) -> None:
     assert age(seconds) == text
+
+
+def test_doctor_needs_a_node_with_a_file() -> None:
+    result = CliRunner().invoke(main, ["doctor", "--node", "a1"])
+    assert (result.exit_code, "--file and --node go together" in result.output) == (2, True)
