@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 from bgpctl.core.cluster import Backend, Encapsulation, Intent, Node
 from bgpctl.core.fabric import ipip, vxlan
 from bgpctl.core.fabric.facts import outer_mtu_bytes, underlay_of
-from bgpctl.core.model import IPIP_LINK, VXLAN_LINK, Address, Dataplane, Vni, Vxlan
+from bgpctl.core.model import IPIP_LINK, VXLAN_LINK, Address, Dataplane, InterfaceAddress, Vni, Vxlan
 
 
 class Verdict(enum.Enum):
@@ -98,7 +98,9 @@ def needs_of(intent: Intent, node: Node) -> Needs:
         bgp=intent.backend is Backend.BIRD,
         masquerade=any(pool.nat_outgoing for pool in intent.pools),
         node=node,
-        remotes=tuple(other.address.address for other in intent.nodes if other != node),
+        remotes=tuple(
+            own.address for other in intent.nodes if other != node for own in (other.address, other.address6) if own
+        ),
         listen_port=intent.listen_port,
         vxlan_vni=intent.vxlan_vni,
         vxlan_port=intent.vxlan_port,
@@ -181,7 +183,8 @@ def _forwarding(facts: Facts, _: Needs) -> Iterator[_Answer]:
 
 def _reverse_path(facts: Facts, needs: Needs) -> Iterator[_Answer]:
     """The kernel takes the larger of the value for all links and the link's own; 1 is strict (RFC 3704)."""
-    underlay = underlay_of(facts.dataplane, needs.node.address) if needs.node else None
+    own = needs.node.underlay(4) if needs.node else None  # IPv6 has no such filter
+    underlay = underlay_of(facts.dataplane, own) if own else None
     names = [underlay.link] if underlay else []
     names += [link.name for link in facts.dataplane.links if link.name in (IPIP_LINK, VXLAN_LINK) and link.owned]
     strict = [name for name in sorted(names) if _rp_filter(facts.sysctls, name) == 1]
@@ -198,22 +201,34 @@ def _rp_filter(sysctls: Mapping[str, str], link: str) -> int:
 
 
 def _underlay(facts: Facts, needs: Needs) -> Iterator[_Answer]:
-    if needs.node is None:
-        return
-    found = underlay_of(facts.dataplane, needs.node.address)
-    address = needs.node.address
-    if found:
-        yield _good(f"{address.address} is on {found.link}")
-    else:
-        yield Verdict.FAIL, f"no link that is up has the node's address {address}", "ip -brief address"
+    for address in _addresses(needs):
+        found = underlay_of(facts.dataplane, address)
+        if found:
+            yield _good(f"{address.address} is on {found.link}")
+        else:
+            yield Verdict.FAIL, f"no link that is up has the node's address {address}", "ip -brief address"
+
+
+def _addresses(needs: Needs) -> Iterator[InterfaceAddress]:
+    """The node's on the underlay."""
+    for own in (needs.node.address, needs.node.address6) if needs.node else ():
+        if own:
+            yield own
 
 
 def _mtu(facts: Facts, needs: Needs) -> Iterator[_Answer]:
-    underlay = underlay_of(facts.dataplane, needs.node.address) if needs.node else None
-    if needs.node is None or underlay is None:
-        return
-    outer = outer_mtu_bytes(facts.dataplane, underlay, needs.remotes)
-    for name, overhead in ((IPIP_LINK, ipip.OVERHEAD_BYTES), (VXLAN_LINK, vxlan.OVERHEAD_BYTES[4])):
+    for own in _addresses(needs):
+        underlay = underlay_of(facts.dataplane, own)
+        if underlay:
+            remotes = [remote for remote in needs.remotes if remote.version == underlay.version]
+            yield from _fitting(facts, underlay.version, outer_mtu_bytes(facts.dataplane, underlay, remotes))
+
+
+def _fitting(facts: Facts, version: int, outer: int) -> Iterator[_Answer]:
+    """Whether what tunnels over one IP version make fits links with an MTU of `outer` bytes."""
+    tunnels = {vxlan.LINKS[version]: vxlan.OVERHEAD_BYTES[version]}
+    tunnels |= {IPIP_LINK: ipip.OVERHEAD_BYTES} if version == 4 else {}
+    for name, overhead in sorted(tunnels.items()):
         link = facts.dataplane.link(name)
         if link and link.owned and link.mtu_bytes + overhead > outer:
             text = f"{name} has {link.mtu_bytes}; with {overhead} more, packets do not fit a link with {outer}"

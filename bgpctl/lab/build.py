@@ -169,6 +169,7 @@ def _routers(topology: Topology, plan: _Plan, bridges: dict[str, str]) -> None:
                 devices[segment.name] = f"eth{len(devices)}"
                 plan.attach(router.name, devices[segment.name], segment.name, bridges[segment.name])
             plan.within(router.name, _address(address, devices[segment.name]))
+        plan.within(router.name, *(f"route add {prefix} via {gateway}" for prefix, gateway in router.routes))
 
 
 def _station(

@@ -95,7 +95,13 @@ class _Reader:
         claims = [claim for fields in parts for claim in self._claims(fields)]
         segment_names = [name for fields in parts for name in _names(fields, "segments")]
         router_names = [router.name for router in routers]
-        known = _Known([*segment_names, *router_names], router_names, [c.name for c in claims], [h.name for h in hosts])
+        known = _Known(
+            [*segment_names, *router_names],
+            router_names,
+            [claim.name for claim in claims],
+            [host.name for host in hosts],
+            [pool.name for pool in self._intent.pools] if self._intent else None,
+        )
         checks = tuple(check for fields in parts for check in self._checks(fields, known))
         drivers = dict(driver for fields in parts for driver in self._ipip_drivers(fields))
         workloads = tuple(_allot(self._intent, claims, self._problems)) if self._intent else ()
@@ -116,7 +122,8 @@ class _Reader:
 
     def _routers(self, fields: Fields) -> Iterator[Router]:
         for name, router in fields.entries("routers"):
-            yield Router(name, _stations("a router", router), router.place)
+            routes = tuple(_routes(router))
+            yield Router(name, _stations("a router", router), routes, router.place)
 
     def _hosts(self, fields: Fields) -> Iterator[Host]:
         for name, host in fields.entries("hosts"):
@@ -166,6 +173,24 @@ def _subnets(group: Fields, name: str) -> tuple[Prefix, ...]:
     return (subnet,) if subnet else ()
 
 
+def _routes(router: Fields) -> Iterator[tuple[Prefix, Address]]:
+    """`routes` of a router: network to gateway."""
+    group = router.fields("routes")
+    if group is None:
+        return
+    for name in group.names():
+        gateway = group.address(name)
+        try:
+            prefix = parse_prefix(name)
+        except ValueError as error:
+            group.wrong(name, str(error), "cidr")
+            continue
+        if gateway and gateway.version == prefix.version:
+            yield prefix, gateway
+        elif gateway:
+            group.wrong(name, f"{gateway} is of another IP version than {prefix}", "family")
+
+
 def _stations(what: str, fields: Fields) -> tuple[InterfaceAddress, ...]:
     fields.need(what, "addresses")
     found = fields.values("addresses", lambda leaf: parse_interface(leaf.text), "address")
@@ -202,12 +227,13 @@ def _is_for_workloads(pool: Pool | None) -> bool:
 
 
 class _Known(NamedTuple):
-    """The names that checks can speak of; `places` are segments and routers."""
+    """The names that checks can speak of; `places` are segments and routers, `pools` None if they are not known."""
 
     places: Sequence[str]
     routers: Sequence[str]
     workloads: Sequence[str]
     hosts: Sequence[str]
+    pools: Sequence[str] | None
 
 
 def _check(name: str, fields: Fields, known: _Known) -> Check | None:
@@ -225,7 +251,8 @@ def _check(name: str, fields: Fields, known: _Known) -> Check | None:
         return None
     fields.need("a check of packets", "at", "packets", "are")
     at, scope, shape = fields.one_of("at", known.places), fields.choice("packets", Scope), fields.choice("are", Shape)
-    return PacketCheck(name, at, scope, shape) if at and scope and shape else None
+    pool = fields.text("pool") if known.pools is None else fields.one_of("pool", known.pools)
+    return PacketCheck(name, at, scope, shape, pool) if at and scope and shape else None
 
 
 def _source(name: str, fields: Fields, known: _Known) -> SourceCheck | None:

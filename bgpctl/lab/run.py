@@ -203,10 +203,13 @@ class Evidence:
         seen = [
             (packet, shape_of(packet, self.lab.topology))
             for packet in self.packets
-            if check.at in (packet.port.segment, packet.port.owner) and self._scope(packet) is check.scope
+            if check.at in (packet.port.segment, packet.port.owner)
+            and self._scope(packet) is check.scope
+            and check.pool in (None, self._pool_of(packet))
         ]
         wrong = [_shown(packet) for packet, shape in seen if shape is not check.shape]
-        what = f"{len(seen)} workload packets {check.scope.value} at {check.at}"
+        to_pool = f" to pool {check.pool}" if check.pool else ""
+        what = f"{len(seen)} workload packets{to_pool} {check.scope.value} at {check.at}"
         if wrong:
             more = f" and {len(wrong) - _SHOWN_PACKETS} more" if len(wrong) > _SHOWN_PACKETS else ""
             detail = f"{what}, {len(wrong)} not {check.shape.value}: {', '.join(wrong[:_SHOWN_PACKETS])}{more}"
@@ -221,6 +224,11 @@ class Evidence:
             return None
         segments = {self.lab.topology.segment_of(node.address.address) for node in nodes if node}
         return Scope.INSIDE if len(segments) == 1 else Scope.ACROSS
+
+    def _pool_of(self, packet: Packet) -> str | None:
+        """The pool of the workload or tunnel address that the packet goes to."""
+        pool = self.lab.topology.intent.pool_of((packet.inner or packet).destination.host_prefix)
+        return pool.name if pool else None
 
     def _node_of(self, address: Address) -> Node | None:
         nodes = self.lab.topology.intent.nodes

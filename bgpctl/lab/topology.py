@@ -32,10 +32,14 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """Forwards between segments and knows nothing else: what it has no route for it drops."""
+    """
+    Forwards between segments and to what its `routes`, each with a gateway, say. It knows nothing else: what it has no
+    route for it drops.
+    """
 
     name: str
     addresses: tuple[InterfaceAddress, ...]
+    routes: tuple[tuple[Prefix, Address], ...]
     place: Place = field(compare=False)
 
 
@@ -95,12 +99,16 @@ class Scope(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class PacketCheck:
-    """All workload packets of `scope` seen at a segment or router have this shape, and there is at least one."""
+    """
+    All workload packets of `scope` seen at a segment or router have this shape, and there is at least one. With a
+    `pool` only those to its addresses count.
+    """
 
     name: str
     at: str
     scope: Scope
     shape: Shape
+    pool: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

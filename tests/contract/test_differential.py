@@ -98,6 +98,14 @@ def next_hop(choose: Choose) -> Thing:
     return NextHop(number, choose.choice(TUNNELS), choose.choice(GATEWAYS + GATEWAYS6), onlink=True)
 
 
+def next_hop_outside(choose: Choose) -> Thing:
+    """Whose gateway is in no block: a pretended next hop is refused for that only with its first route."""
+    hop = next_hop(choose)
+    assert isinstance(hop, NextHop)
+    inside = hop.gateway is not None and any(block.holds(hop.gateway) for block in BLOCKS6)
+    return hop._replace(gateway=GATEWAYS6[0]) if inside else hop
+
+
 def group(choose: Choose) -> Thing:
     members = choose.choices(HOPS, k=choose.choice((0, 1, 2, 2, 3))) if choose.random() < 0.2 else _some(choose, HOPS)
     return NextHopGroup(choose.choice((*GROUPS * 5, HOPS[0])), tuple(sorted(members)))
@@ -128,7 +136,7 @@ KINDS: Final[Kinds] = (
 )
 
 
-PRETENDED: Final[Kinds] = ((fdb, 1), (neighbour, 1), (decap, 1), (next_hop, 12), (group, 6), (route, 12))
+PRETENDED: Final[Kinds] = ((fdb, 1), (neighbour, 1), (decap, 1), (next_hop_outside, 12), (group, 6), (route, 12))
 """
 Without links and addresses: a plain route falls with the last IPv4 address of its link, one by a next-hop object does
 not.

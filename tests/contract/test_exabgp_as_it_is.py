@@ -17,7 +17,9 @@ import pytest
 
 from bgpctl.core.bgp import (
     Announce,
+    AskRefresh,
     Attributes,
+    RefreshEnded,
     SessionDown,
     SpeakerAttached,
     SpeakerCommand,
@@ -176,6 +178,13 @@ def test_changes_kept_for_an_absent_peer_hold_up_no_reload(exabgp: ExabgpRig) ->
     seen = len(exabgp.heard.events)
     exabgp.speaker.configure(config(OURS, PEERS, NOBODY))
     exabgp.heard.wait_for(SpeakerAttached, after=seen, within_s=5)
+
+
+def test_the_end_of_a_table_without_routes_is_told_too(pair: ExabgpRig) -> None:
+    pair.peer_heard.wait_until_up(OURS)
+    seen = len(pair.heard.events)
+    pair.speaker.send([AskRefresh(PEERS, 4)])
+    assert pair.heard.wait_for(RefreshEnded, after=seen, within_s=5).peer == PEERS
 
 
 # Everything else -----------------------------------------------------------------------------------------------
