@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup lab test vm check bench-fib bench-repair format clean
+.PHONY: setup lab test vm check bench-fib bench-repair bench-bgp-idle format clean
 
 setup: .venv/ready
 
@@ -39,6 +39,9 @@ bench-fib: setup                ## routing table costs beside BIRD and ip -batch
 
 bench-repair: setup             ## how soon a deleted route is back; ROUTES= and TRIES= change how many
 	@$(BIN)/python bench/repair.py bench/results/repair.json
+
+bench-bgp-idle: setup           ## what a hundred quiet BGP peers cost, beside stock ExaBGP; PEERS=, ROUNDS= and SECONDS= change it
+	@$(BIN)/python bench/bgp_idle.py
 
 format: setup
 	@$(BIN)/ruff format --quiet bgpctl tests bench

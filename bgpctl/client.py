@@ -1,4 +1,4 @@
-"""Reading from a running agent over its unix socket. Used by the command line and by the lab.
+"""Reading from a running agent over its unix socket, and asking things of it. Used by the command line and by the lab.
 
 Refuses to know: how an answer is shown.
 """
@@ -16,6 +16,14 @@ from urllib.parse import quote, urlencode
 
 class AgentAway(Exception):
     """No agent answers at the socket."""
+
+
+class Denied(Exception):
+    """Only root and the agent's own user may ask this."""
+
+
+class Nonsense(Exception):
+    """The agent cannot do that; the message says why."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -39,15 +47,45 @@ def read(path: Path, view: str, query: Mapping[str, str] | None = None, *, timeo
     Raises:
         AgentAway: nothing listens, or it did not answer in time.
     """
+    status, body = _exchange(path, "GET", view, query or {}, timeout_s)
+    if status != http.client.OK:
+        raise AgentAway(f"the agent at {path} answered {status}: {body}")
+    return body
+
+
+def ask(path: Path, verb: str, query: Mapping[str, str] | None = None, *, timeout_s: float = 5.0) -> dict[str, Any]:
+    """
+    Ask something of the agent that listens at `path`: `peer-down`, `drain` and so on. Returns once it is taken on.
+
+    Raises:
+        AgentAway: nothing listens, or it did not answer in time.
+        Denied: we are neither root nor the agent's user.
+        Nonsense: there is no such peer or session.
+    """
+    status, body = _exchange(path, "POST", verb, query or {}, timeout_s)
+    match status:
+        case http.client.OK:
+            return body
+        case http.client.FORBIDDEN:
+            raise Denied(str(body.get("error")))
+        case http.client.BAD_REQUEST:
+            raise Nonsense(str(body.get("error")))
+        case _:
+            raise AgentAway(f"the agent at {path} answered {status}: {body}")
+
+
+def _exchange(
+    path: Path, method: str, name: str, query: Mapping[str, str], timeout_s: float
+) -> tuple[int, dict[str, Any]]:
     connection = _UnixConnection(path, timeout_s)
     try:
-        connection.request("GET", f"/v1/{quote(view)}?{urlencode(query or {})}")
+        connection.request(method, f"/v1/{quote(name)}?{urlencode(query)}")
         response = connection.getresponse()
         body = json.loads(response.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise AgentAway(f"no agent answers at {path}: {error}") from error
     finally:
         connection.close()
-    if response.status != http.client.OK or not isinstance(body, dict):
+    if not isinstance(body, dict):
         raise AgentAway(f"the agent at {path} answered {response.status}: {body}")
-    return body
+    return response.status, body

@@ -9,6 +9,7 @@ from bgpctl.core.bgp import SpeakerCommand, SpeakerConfig, SpeakerEvent
 from bgpctl.core.cluster import Intent, Problem
 from bgpctl.core.effects import Failure, Op
 from bgpctl.core.model import Dataplane
+from bgpctl.core.switch import Answer, Trial
 
 
 class Unavailable(Exception):
@@ -58,7 +59,8 @@ class Speaker(Protocol):
     def configure(self, config: SpeakerConfig) -> None:
         """
         Make the speaker run with exactly this configuration, starting it if need be; sessions that stay the same
-        are not disturbed. Returns at once; SpeakerAttached follows when the configuration is in force.
+        are not disturbed. Returns at once; SpeakerAttached follows when the configuration is in force, even if it was
+        before, and SpeakerRefused if it cannot be.
         """
 
     def send(self, commands: Sequence[SpeakerCommand]) -> None:
@@ -72,7 +74,7 @@ class Speaker(Protocol):
 
 
 Loaded: TypeAlias = Intent | tuple[Problem, ...]
-"""A good cluster file, or everything that is wrong with it."""
+"""A good cluster file, with warnings in its `remarks`, or everything there is to say about a bad one."""
 
 
 class Store(Protocol):
@@ -86,6 +88,18 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Stop watching."""
+
+
+class Prober(Protocol):
+    """Packets that try a way before traffic takes it."""
+
+    def try_ways(self, trials: Sequence[Trial]) -> tuple[Answer, ...]:
+        """
+        Send each request once and wait for the answers, for well under a second.
+
+        Raises:
+            Unavailable: no such socket can be had.
+        """
 
 
 class Clock(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textwrap import dedent
 
-from bgpctl.core.cluster import Intent, Problem
+from bgpctl.core.cluster import Intent, Problem, Severity
 from bgpctl.core.intent import read
 from bgpctl.ports import Loaded
 from bgpctl.store.yaml import BadYaml, documents
@@ -44,5 +44,5 @@ def bad(text: str) -> tuple[Problem, ...]:
     return loaded
 
 
-def seen(problems: tuple[Problem, ...]) -> list[tuple[int, int, str]]:
-    return [(problem.place.line, problem.place.column, problem.rule) for problem in problems]
+def seen(problems: tuple[Problem, ...], severity: Severity = Severity.ERROR) -> list[tuple[int, int, str]]:
+    return [(p.place.line, p.place.column, p.rule) for p in problems if p.severity is severity]

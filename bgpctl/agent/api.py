@@ -1,33 +1,41 @@
 """
-The read API: HTTP/1.1 GET on a unix socket, one path per view (`/v1/summary`).
+The API: HTTP/1.1 on a unix socket. GET reads, one path per view (`/v1/summary`); POST asks, one path per verb
+(`/v1/drain`), and only root and the agent's own user may.
 
-Refuses to know: what a view contains. Changes nothing.
+Refuses to know: what a view contains, what a verb does.
 """
 
 from __future__ import annotations
 
 import http.server
 import json
+import os
+import socket
 import socketserver
+import struct
 import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from bgpctl.ports import Unavailable
 
+_CREDENTIALS: Final = struct.Struct("iII")
+"""struct ucred of unix(7): pid, uid, gid."""
+
 Answer = Callable[[str, Mapping[str, str]], dict[str, Any]]
-"""(view, query) -> JSON. Raises KeyError for an unknown view, ValueError for a bad query."""
+"""(view or verb, query) -> JSON. Raises KeyError for an unknown one, ValueError for a bad query."""
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
 
-    def __init__(self, path: Path, answer: Answer) -> None:
+    def __init__(self, path: Path, answer: Answer, act: Answer) -> None:
         super().__init__(str(path), _Handler)
         self.answer = answer
+        self.act = act
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -36,11 +44,23 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:  # the name is the standard library's
         """Answer one view."""
+        self._reply(self.server.answer)
+
+    def do_POST(self) -> None:  # likewise
+        """Take on one verb."""
+        credentials = self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        _, uid, _ = _CREDENTIALS.unpack(credentials)
+        if uid in {0, os.geteuid()}:
+            self._reply(self.server.act)
+        else:
+            self._send(HTTPStatus.FORBIDDEN, {"error": "only root and the agent's own user may ask this"})
+
+    def _reply(self, answer: Answer) -> None:
         url = urlsplit(self.path)
         try:
-            body = self.server.answer(url.path.removeprefix("/v1/"), dict(parse_qsl(url.query)))
+            body = answer(url.path.removeprefix("/v1/"), dict(parse_qsl(url.query)))
         except KeyError:
-            self._send(HTTPStatus.NOT_FOUND, {"error": f"no view at {url.path}"})
+            self._send(HTTPStatus.NOT_FOUND, {"error": f"nothing at {url.path}"})
         except ValueError as error:
             self._send(HTTPStatus.BAD_REQUEST, {"error": str(error)})
         else:
@@ -61,13 +81,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Reads are not worth a log line."""
 
 
-class Api:
-    """Serves until closed. The socket is readable and writable by everyone: reading never needs root."""
+def _nothing(verb: str, _query: Mapping[str, str]) -> dict[str, Any]:
+    raise KeyError(verb)
 
-    def __init__(self, path: Path, answer: Answer) -> None:
+
+class Api:
+    """
+    Serves until closed. The socket is readable and writable by everyone: reading never needs root.
+
+    Args:
+        path: of the socket.
+        answer: reads.
+        act: takes on what is asked; without it nothing can be.
+    """
+
+    def __init__(self, path: Path, answer: Answer, act: Answer = _nothing) -> None:
         path.unlink(missing_ok=True)
         try:
-            self._server = _Server(path, answer)
+            self._server = _Server(path, answer, act)
         except OSError as error:
             raise Unavailable(f"cannot listen at {path}: {error}") from error
         path.chmod(0o666)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, assert_never
 
 from bgpctl.agent import words
 from bgpctl.core import bgp
-from bgpctl.core.cluster import Place, Problem
+from bgpctl.core.cluster import Place, Problem, Severity
 from bgpctl.core.loop import (
     Applied,
     Apply,
@@ -28,12 +29,14 @@ from bgpctl.core.loop import (
     Observed,
     Speak,
     State,
+    Tried,
+    Try,
     WakeAt,
     Woken,
     begin,
     step,
 )
-from bgpctl.ports import Clock, Kernel, Loaded, Speaker, Store, Unavailable
+from bgpctl.ports import Clock, Kernel, Loaded, Prober, Speaker, Store, Unavailable
 
 log = logging.getLogger("bgpctl.agent")
 
@@ -48,6 +51,7 @@ class Doors:
     speaker: Speaker
     store: Store
     clock: Clock
+    prober: Prober
 
 
 class _Stop:
@@ -90,7 +94,7 @@ class Runner:
 
     def _read(self, loaded: Loaded) -> Event:
         if isinstance(loaded, tuple):
-            return IntentRejected(loaded)
+            return IntentRejected(tuple(problem for problem in loaded if problem.severity is Severity.ERROR))
         if loaded.node(self.state.node) is None:
             names = ", ".join(node.name for node in loaded.nodes) or "none"
             message = f"this agent's node {self.state.node} is not among the nodes ({names})"
@@ -158,6 +162,8 @@ class Runner:
                 self._configure(command.config)
             case Speak():
                 self._doors.speaker.send(command.commands)
+            case Try():
+                threading.Thread(target=self._try, args=(command,), name="trials", daemon=True).start()
             case WakeAt():
                 self._wake_at_s = command.at_s
             case _:
@@ -168,6 +174,14 @@ class Runner:
             self._doors.speaker.shutdown()
         else:
             self._doors.speaker.configure(config)
+
+    def _try(self, command: Try) -> None:
+        try:
+            answers = self._doors.prober.try_ways(command.trials)
+        except Unavailable as error:
+            log.warning("no way can be tried", extra={"facts": {"error": str(error)}})
+            answers = ()
+        self.post(Tried(answers))
 
     def _apply(self, command: Apply) -> None:
         try:
@@ -186,6 +200,9 @@ def _report(before: State, after: State, event: Event) -> None:
             log.info(
                 "intent loaded", extra={"facts": {"nodes": len(event.intent.nodes), "pools": len(event.intent.pools)}}
             )
+            for problem in event.intent.remarks:
+                if problem.severity is Severity.WARNING:
+                    log.warning("%s", problem)
         case IntentRejected():
             for problem in event.problems:
                 log.error("edit refused, the last good state stays: %s", problem)

@@ -7,62 +7,24 @@ Refuses to know: sockets, tables, colours.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
-from bgpctl.agent import words
+from bgpctl.agent import asks, bgp_views, words
+from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core.cluster import Encapsulation, Node
 from bgpctl.core.fabric import encapsulation_to, ipip, vxlan
 from bgpctl.core.fabric.facts import underlay_of
-from bgpctl.core.loop import Phase, State, missing, peers_down, selection
-from bgpctl.core.model import (
-    PROTOCOL,
-    Address,
-    Dataplane,
-    Ipip,
-    Link,
-    NextHop,
-    Prefix,
-    Route,
-    RouteType,
-    Traffic,
-    Vxlan,
-    key_of,
-)
-from bgpctl.core.rib import Heard
+from bgpctl.core.loop import Phase, State, missing, peers_down
+from bgpctl.core.model import PROTOCOL, Dataplane, Ipip, Link, NextHop, Prefix, Route, RouteType, Vxlan, key_of
+from bgpctl.core.tunnels import borrowed
 
-Json: TypeAlias = dict[str, Any]
-View: TypeAlias = Callable[["Snapshot"], Json]
-
-
-class Snapshot:
-    """
-    One state with what a view needs beside it: the time, of the state's own clock, the query, and a way to ask what
-    has gone through each link.
-    """
-
-    def __init__(
-        self,
-        state: State,
-        now_s: float,
-        query: Mapping[str, str],
-        traffic: Callable[[], Mapping[str, Traffic]] = dict,
-    ) -> None:
-        self.state = state
-        self.now_s = now_s
-        self.query = query
-        self.traffic = traffic
-        self.observed = state.observed or Dataplane()
-        self.node: Node | None = state.intent.node(state.node) if state.intent else None
-
-    def age_s(self, since_s: float) -> float:
-        return round(self.now_s - since_s, 1)
+View: TypeAlias = Callable[[Snapshot], Json]
 
 
 def summary(snapshot: Snapshot) -> Json:
     """One line for the whole node, and everything that is not well."""
     state = snapshot.state
     intent = state.intent
-    chosen, _ = selection(state)
     wanted = state.desired.dataplane.routes if state.desired else frozenset()
     return {
         "node": state.node,
@@ -71,7 +33,7 @@ def summary(snapshot: Snapshot) -> Json:
         "peers": {"wanted": len(state.rib), "established": len(state.rib) - len(peers_down(state))},
         "routes": {
             "received": sum(len(table.paths) for table in state.rib.values()),
-            "best": len(chosen),
+            "best": len(state.selected.chosen),
             "wanted": sum(1 for route in wanted if route.next_hop),
             "installed": sum(1 for route in wanted & snapshot.observed.routes if route.next_hop),
         },
@@ -81,31 +43,34 @@ def summary(snapshot: Snapshot) -> Json:
         "state": state.phase.value,
         "converged": state.phase is Phase.CONVERGED,
         "state_age_s": snapshot.age_s(state.since_s),
-        "problems": _problems(state),
+        "problems": _problems(snapshot),
     }
 
 
-def _problems(state: State) -> list[str]:
+def _problems(snapshot: Snapshot) -> list[str]:
     """Everything not well, in words; what the operator must mend first."""
-    down = [f"peer {_peer_name(state, peer)} is {_session_words(state, peer)}" for peer in peers_down(state)]
+    state = snapshot.state
     return [
         *(f"edit refused: {problem}" for problem in state.problems),
+        *([words.refused(state.refused)] if state.refused else []),
         *map(words.failure, state.failures),
         *map(words.missing, missing(state)),
-        *down,
+        *bgp_views.problems(snapshot),
+        *_asked(state),
         *(map(words.withheld, state.desired.withheld) if state.desired else ()),
+        *map(words.flip, state.flips),
+        *map(words.drain, state.drains),
     ]
 
 
-def _session_words(state: State, peer: Address) -> str:
-    table = state.rib[peer]
-    kept = f", keeping {len(table.paths)} stale routes" if table.heard is Heard.STALE and table.paths else ""
-    return f"not established{kept}" + (f" ({table.last_error})" if table.last_error else "")
-
-
-def _peer_name(state: State, peer: Address) -> str:
-    sessions = state.config.sessions if state.config else ()
-    return next((session.name for session in sessions if session.peer == peer), str(peer))
+def _asked(state: State) -> list[str]:
+    """What the operator asked for, or did by an edit, that is not how it stays."""
+    known = asks.names(state)
+    return [
+        *([words.draining()] if state.draining else []),
+        *(words.shut(known[peer]) for peer in sorted(state.shut) if peer in known),
+        *(words.leaving(session.name) for session in state.leaving.sessions),
+    ]
 
 
 def _workload_mtu_bytes(snapshot: Snapshot) -> int | None:
@@ -113,34 +78,6 @@ def _workload_mtu_bytes(snapshot: Snapshot) -> int | None:
     underlay = underlay_of(snapshot.observed, snapshot.node) if snapshot.node else None
     tunnels = [link.mtu_bytes for link in snapshot.observed.links if link.owned]
     return min([underlay.mtu_bytes, *tunnels]) if underlay else None
-
-
-def peers(snapshot: Snapshot) -> Json:
-    """The BGP sessions this node owes."""
-    state = snapshot.state
-    _, rejected = selection(state)
-    sessions = state.config.sessions if state.config else ()
-    return {
-        "peers": [
-            {
-                "name": session.name,
-                "address": str(session.peer),
-                "asn": session.peer_asn,
-                "type": "internal" if session.peer_asn == session.local_asn else "external",
-                "passive": session.passive,
-                "established": table.established,
-                "uptime_s": None if table.up_since_s is None else snapshot.age_s(table.up_since_s),
-                "table": table.heard.value,
-                "age_s": snapshot.age_s(table.since_s),
-                "received": len(table.paths),
-                "rejected": sum(1 for item in rejected if item.peer == session.peer),
-                "stale": len(table.stale),
-                "last_error": table.last_error,
-            }
-            for session in sessions
-            if (table := state.rib.get(session.peer)) is not None
-        ]
-    }
 
 
 def routes(snapshot: Snapshot) -> Json:
@@ -158,11 +95,18 @@ def routes(snapshot: Snapshot) -> Json:
                 **_route(route, hops.get(route.next_hop, ())),
                 "installed": _installed(route, hops.get(route.next_hop, ()), snapshot.observed),
                 "why": words.why(reasons[key_of(route)], node),
+                "age_s": _age_s(snapshot, route.prefix),
             }
             for route in rows
             if only is None or only.overlaps(route.prefix)
         ]
     }
+
+
+def _age_s(snapshot: Snapshot, prefix: Prefix) -> float | None:
+    """Since when the best path has been what it is; None for what was not learned."""
+    choice = snapshot.state.selected.chosen.get(prefix)
+    return snapshot.age_s(choice.best.received.at_s) if choice else None
 
 
 def _hops_by_id(dataplane: Dataplane) -> Mapping[int, tuple[NextHop, ...]]:
@@ -186,38 +130,6 @@ def _route(route: Route, hops: Sequence[NextHop]) -> Json:
 
 def _installed(route: Route, hops: Sequence[NextHop], observed: Dataplane) -> bool:
     return route in observed.routes and observed.next_hops.issuperset(hops)
-
-
-def rib(snapshot: Snapshot) -> Json:
-    """Every path received: best, not best and why, rejected and why. `which` narrows: in, best, rejected."""
-    state = snapshot.state
-    chosen, rejected = selection(state)
-    best = {(choice.best.peer, prefix): "" for prefix, choice in chosen.items()}
-    lost = {(loser.peer, prefix): step for prefix, choice in chosen.items() for loser, step in choice.lost}
-    refused = {(item.peer, item.prefix): item.reason for item in rejected}
-    rows: list[Json] = []
-    for peer, table in sorted(state.rib.items()):
-        for prefix, received in sorted(table.paths.items()):
-            key = (peer, prefix)
-            status = "best" if key in best else "lost" if key in lost else "rejected"
-            path = received.path
-            rows.append(
-                {
-                    "prefix": str(prefix),
-                    "peer": _peer_name(state, peer),
-                    "next_hop": str(path.next_hop) if path.next_hop else None,
-                    "as_path": list(path.as_path),
-                    "origin": path.origin,
-                    "local_pref": path.local_pref,
-                    "med": path.med,
-                    "status": status,
-                    "reason": lost[key].value if key in lost else refused.get(key, ""),
-                    "stale": prefix in table.stale,
-                    "age_s": snapshot.age_s(received.at_s),
-                }
-            )
-    which = snapshot.query.get("which", "in")
-    return {"paths": [row for row in rows if which == "in" or row["status"] == which]}
 
 
 def tunnels(snapshot: Snapshot) -> Json:
@@ -273,6 +185,7 @@ def nodes(snapshot: Snapshot) -> Json:
                 "this": node == here,
                 "same_subnet": here.address.network.holds(node.address.address),
                 "blocks": [str(block) for block in node.blocks],
+                "borrowed": [str(prefix) for prefix in borrowed(intent, node)],
                 "asn": intent.asn_of(node),
                 "tunnel_addresses": [
                     str(address)
@@ -349,9 +262,10 @@ def _block_state(route: Route | None) -> str:
 
 VIEWS: Final[Mapping[str, View]] = {
     "summary": summary,
-    "peers": peers,
+    "peers": bgp_views.peers,
+    "neighbor": bgp_views.neighbor,
     "routes": routes,
-    "rib": rib,
+    "rib": bgp_views.rib,
     "tunnels": tunnels,
     "nodes": nodes,
     "pools": pools,

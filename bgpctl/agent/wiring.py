@@ -18,15 +18,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bgpctl.agent import views
+from bgpctl.agent import asks, views, words
 from bgpctl.agent.api import Answer, Api
 from bgpctl.agent.runner import Doors, Runner
+from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.effects import Failure, Op, Remove
+from bgpctl.core.foresight import foresee
+from bgpctl.core.loop import State
 from bgpctl.core.model import Traffic
 from bgpctl.core.plan import NOT_WANTED
 from bgpctl.core.plan import cleanup as removal_of_ours
 from bgpctl.kernel import traffic
 from bgpctl.kernel.linux import LinuxKernel
+from bgpctl.kernel.trials import PacketProber
 from bgpctl.ports import Unavailable
 from bgpctl.speaker.exabgp import ExabgpSpeaker
 from bgpctl.store.file import FileStore
@@ -95,8 +99,9 @@ def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str, *, ne
         open_kernel = partial(
             LinuxKernel, ipip_driver, next_hop_objects=next_hop_objects, memory=run_dir / _SYSCTLS_BEFORE
         )
-        runner = Runner(node, Doors(open_kernel, ExabgpSpeaker(run_dir), FileStore(files), clock))
-        api = Api(run_dir / SOCKET, _answer(runner, clock))
+        doors = Doors(open_kernel, ExabgpSpeaker(run_dir), FileStore(files), clock, PacketProber())
+        runner = Runner(node, doors)
+        api = Api(run_dir / SOCKET, _answer(runner, clock), _act(runner))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runner.stop())
         log.info("started", extra={"facts": {"node": node, "pid": os.getpid(), "run_dir": run_dir}})
@@ -109,9 +114,32 @@ def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str, *, ne
 
 def _answer(runner: Runner, clock: MonotonicClock) -> Answer:
     def answer(view: str, query: Mapping[str, str]) -> dict[str, Any]:
-        return views.answer(view, views.Snapshot(runner.state, clock.now_s(), query, _traffic))
+        if view == "plan":
+            return _plan(runner.state, query)
+        return views.answer(view, Snapshot(runner.state, clock.now_s(), query, _traffic))
 
     return answer
+
+
+def _plan(state: State, query: Mapping[str, str]) -> dict[str, Any]:
+    """What these files would change here. Raises ValueError if they are not valid, or the kernel was not seen yet."""
+    loaded = FileStore([Path(file) for file in query.get("files", "").splitlines()]).load()
+    node = None if isinstance(loaded, tuple) else loaded.node(state.node)
+    if isinstance(loaded, tuple) or node is None or state.observed is None:
+        raise ValueError(f"no plan: invalid file, no node {state.node} in it, or the kernel was not seen yet")
+    foreseen = foresee(loaded, node, state.observed, state.selected.chosen.values())
+    return {"schema": "bgpctl/plan/v1", "nodes": [words.foresight(foreseen)]}
+
+
+def _act(runner: Runner) -> Answer:
+    def act(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
+        asked = asks.events(verb, runner.state, query)
+        for event in asked:
+            runner.post(event)
+        log.info("asked by the operator", extra={"facts": {"verb": verb, **query}})
+        return {"schema": "bgpctl/asked/v1", "verb": verb, "events": len(asked)}
+
+    return act
 
 
 def _traffic() -> Mapping[str, Traffic]:

@@ -6,10 +6,11 @@ Refuses to know: how a decision was made.
 from __future__ import annotations
 
 import errno
-from typing import assert_never
+from typing import Any, Final, assert_never
 
 from bgpctl.core.cluster import Encapsulation, Node
-from bgpctl.core.effects import Failure, Put
+from bgpctl.core.effects import Failure, Op, Put, Remove
+from bgpctl.core.foresight import Effect, Foresight
 from bgpctl.core.model import (
     Decap,
     FdbEntry,
@@ -24,6 +25,7 @@ from bgpctl.core.model import (
     Sysctl,
     Thing,
 )
+from bgpctl.core.switch import Waiting
 from bgpctl.core.why import Because, Hold, Lack, Missing, Why, Withheld
 
 
@@ -36,6 +38,8 @@ def why(reason: Why, node: Node) -> str:
             return "workload packets are forwarded"
         case Because.NAT_OUTGOING:
             return "a pool has natOutgoing"
+        case Because.HELD:
+            return "kept until nobody uses it any more"
         case Because.NOT_WANTED:
             return "nothing wants it any more"
         case Because.TUNNEL:
@@ -86,6 +90,17 @@ def missing(item: Missing) -> str:
             assert_never(item.lack)
 
 
+def flip(waiting: Waiting) -> str:
+    """Who still gets its packets by the way that is to go."""
+    way = f"until it answers a request by {waiting.wanted}"
+    return f"traffic to {waiting.member} stays on {waiting.link} {way}: is it prepared, does the underlay let it pass?"
+
+
+def drain(waiting: Waiting) -> str:
+    """For whose sake a link stays."""
+    return f"{waiting.link} stays until {waiting.member} is seen to send by another way"
+
+
 def withheld(item: Withheld) -> str:
     """Why nothing is removed for now."""
     match item.hold:
@@ -97,6 +112,26 @@ def withheld(item: Withheld) -> str:
             return f"nothing is removed until {item.subject} has told all its routes"
         case _:
             assert_never(item.hold)
+
+
+def draining() -> str:
+    """The node is about to go."""
+    return "draining: peers prefer others' routes; take it back with: bgpctl undrain"
+
+
+def shut(peer: str) -> str:
+    """The operator wants no session with the peer."""
+    return f"peer {peer} is shut down; bring it back with: bgpctl peer up {peer}"
+
+
+def leaving(peer: str) -> str:
+    """The cluster file asks for no session with the peer any more."""
+    return f"the session with {peer} stays until what it tells is known from others"
+
+
+def refused(reason: str) -> str:
+    """The BGP speaker does not take its configuration."""
+    return f"BGP configuration refused, the one before stays in force: {reason}"
 
 
 def failure(item: Failure) -> str:
@@ -134,3 +169,27 @@ def thing(item: Thing) -> str:
             return f"route {kind}{item.prefix}" + (f" nhid {item.next_hop:#x}" if item.next_hop else "")
         case _:
             assert_never(item)
+
+
+EFFECTS: Final = ("no effect on traffic", "changed in place", "atomic replace", "a gap")
+"""By core.foresight.Effect."""
+
+
+def foresight(item: Foresight) -> dict[str, Any]:
+    """A plan for one node, as JSON."""
+    return {
+        "node": item.node,
+        "steps": [
+            {"stage": step.stage.value, "waits_for": list(step.waits_for), "ops": [_op(*op) for op in step.ops]}
+            for step in item.steps
+        ],
+        "unreachable": [str(prefix) for prefix in item.unreachable],
+        "missing": [missing(lack) for lack in item.missing],
+        "worst": EFFECTS[item.worst],
+    }
+
+
+def _op(op: Op, effect: Effect) -> dict[str, str]:
+    changes = effect in {Effect.ATOMIC, Effect.IN_PLACE}
+    verb = "remove" if isinstance(op, Remove) else "change" if changes else "put"
+    return {"verb": verb, "object": thing(op.thing), "effect": EFFECTS[effect]}

@@ -21,13 +21,18 @@ from rich.status import Status
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import Column, console, emit, output_option, table
 from bgpctl.cli.show import SUMMARY
+from bgpctl.core.intent.pools import ENCAPSULATIONS
 from bgpctl.lab import lab as labs
 from bgpctl.lab import probe, space
 from bgpctl.lab.build import Names
 from bgpctl.lab.labfile import load
 from bgpctl.lab.probe import Pair
 from bgpctl.lab.run import Report, run
+from bgpctl.lab.switch import SwitchReport, switch
 from bgpctl.lab.topology import Topology
+
+_ABOUT_AN_AGENT: Final = ("AGENT_RUN", "SHOW", "PLAN", "PEER", "DRAIN", "UNDRAIN", "CLEANUP")
+"""Commands that take --run-dir, as their variables name them."""
 
 _INTERRUPTED: Final = 130
 _PING_WITHIN_S: Final = 5.0
@@ -36,6 +41,16 @@ _CHECKS: Final[Sequence[Column]] = (
     ("CHECK", lambda row: row["name"]),
     ("RESULT", lambda row: "ok" if row["ok"] else "FAILED"),
     ("DETAIL", lambda row: row["detail"]),
+)
+
+
+_FLOWS: Final[Sequence[Column]] = (
+    ("FROM", lambda row: row["from"]),
+    ("TO", lambda row: row["to"]),
+    ("SENT", lambda row: str(row["sent"])),
+    ("LOST", lambda row: str(row["lost"])),
+    ("REORDERED", lambda row: str(row["reordered"])),
+    ("LONGEST GAP", lambda row: f"{row['longest_gap_ms']} ms"),
 )
 
 
@@ -251,8 +266,7 @@ def exec_command(name: str | None, where: str, command: tuple[str, ...]) -> None
     if namespace not in space.names(namespace):
         raise click.UsageError(f"{where} is no part of lab {found.names.lab}")
     variables = {
-        "BGPCTL_SHOW_RUN_DIR": str(found.run_dir(where)),
-        "BGPCTL_CLEANUP_RUN_DIR": str(found.run_dir(where)),
+        **{f"BGPCTL_{noun}_RUN_DIR": str(found.run_dir(where)) for noun in _ABOUT_AN_AGENT},
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
     }
     space.enter(namespace)
@@ -275,6 +289,63 @@ def ping_command(name: str | None, output: str) -> None:
     else:
         emit(_pairs(found.names.lab, pairs), output, (), ())
     sys.exit(Exit.OK if all(pair.ok for pair in pairs) else Exit.DIFFERENT)
+
+
+@lab.command("switch")
+@click.argument("pool")
+@click.argument("encapsulation", type=click.Choice(list(ENCAPSULATIONS)))
+@click.option("--pps", default=100, show_default=True, help="Packets a second in each direction of each pair.")
+@name_option
+@timeout_option
+@output_option
+def switch_command(pool: str, encapsulation: str, pps: int, name: str | None, within_s: float, output: str) -> None:
+    """Change the ENCAPSULATION of POOL in a running lab under load, and count what is lost."""
+    found = _find(name)
+    progress = _Progress(found.names.lab)
+    try:
+        report = switch(found, pool, encapsulation, pps, progress, within_s=within_s)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    finally:
+        progress.end()
+    body = _switch_json(report)
+    if output == "table":
+        took = "not done in time" if report.took_s is None else f"done in {report.took_s} s"
+        console().print(f"{pool}: {report.before} > {report.after}: {took}", style="bold")
+    emit(body, output, body["pairs"], _FLOWS)
+    if output == "table":
+        click.echo(f"{body['sent']} packets sent, {body['lost']} lost, longest gap {body['longest_gap_ms']} ms")
+    for summary in report.summaries:
+        for problem in summary["problems"]:
+            click.echo(f"! {summary['node']}: {problem}", err=True)
+    if report.took_s is None:
+        sys.exit(Exit.TIMED_OUT)
+    sys.exit(Exit.OK if report.ok else Exit.DIFFERENT)
+
+
+def _switch_json(report: SwitchReport) -> dict[str, Any]:
+    pairs = [
+        {
+            "from": flow.source,
+            "to": flow.destination,
+            "sent": flow.sent,
+            "lost": flow.lost,
+            "reordered": flow.reordered,
+            "longest_gap_ms": round(1000 * flow.longest_gap_s, 1),
+        }
+        for flow in report.flows
+    ]
+    return {
+        "schema": "bgpctl/lab-switch/v1",
+        "from": report.before,
+        "to": report.after,
+        "took_s": report.took_s,
+        "sent": sum(flow.sent for flow in report.flows),
+        "lost": report.lost,
+        "reordered": sum(flow.reordered for flow in report.flows),
+        "longest_gap_ms": round(1000 * max((flow.longest_gap_s for flow in report.flows), default=0.0), 1),
+        "pairs": pairs,
+    }
 
 
 def _pairs(name: str, pairs: Sequence[Pair]) -> Mapping[str, Any]:

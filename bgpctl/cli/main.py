@@ -19,23 +19,15 @@ from bgpctl.cli import render_exabgp
 from bgpctl.cli.doctor import doctor
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.lab import lab
+from bgpctl.cli.operate import drain, peer, undrain
+from bgpctl.cli.plan import plan
 from bgpctl.cli.show import run_dir_option, show
-from bgpctl.core.cluster import Intent
+from bgpctl.cli.validate import files_option, valid, validate
 from bgpctl.kernel import ipip
-from bgpctl.ports import Loaded, Unavailable
+from bgpctl.ports import Unavailable
 from bgpctl.store.file import FileStore
 
 _SETTINGS: Final = {"auto_envvar_prefix": "BGPCTL", "help_option_names": ["-h", "--help"]}
-
-files_option = click.option(
-    "-f",
-    "--file",
-    "files",
-    type=click.Path(path_type=Path, dir_okay=False),
-    multiple=True,
-    required=True,
-    help="Cluster file; may be given several times.",
-)
 
 
 @click.group(context_settings=_SETTINGS)
@@ -50,7 +42,12 @@ def main() -> None:
 
 main.add_command(show)
 main.add_command(lab)
+main.add_command(validate)
+main.add_command(plan)
 main.add_command(doctor)
+main.add_command(peer)
+main.add_command(drain)
+main.add_command(undrain)
 
 
 @main.group()
@@ -95,7 +92,7 @@ def run(
     SIGTERM and Ctrl-C end it and leave forwarding and BGP sessions in place; `bgpctl cleanup` removes them.
     """
     logs.set_up(log_format, log_level)
-    intent = _valid(FileStore(files).load())
+    intent = valid(FileStore(files).load())
     if intent.node(node) is None:
         names = ", ".join(member.name for member in intent.nodes) or "none"
         raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
@@ -104,23 +101,6 @@ def run(
     except (wiring.AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
-
-
-@main.command()
-@files_option
-def validate(files: tuple[Path, ...]) -> None:
-    """Check cluster files: schema and meaning. Needs no root and no kernel."""
-    intent = _valid(FileStore(files).load())
-    click.echo(f"valid: {len(intent.nodes)} nodes, {len(intent.pools)} pools, {len(intent.peers)} peers")
-
-
-def _valid(loaded: Loaded) -> Intent:
-    if isinstance(loaded, tuple):
-        for problem in loaded:
-            click.echo(str(problem), err=True)
-        click.echo(f"{len(loaded)} problem{'s' if len(loaded) != 1 else ''}; nothing was applied", err=True)
-        sys.exit(Exit.INVALID)
-    return loaded
 
 
 @main.group()
@@ -134,7 +114,7 @@ def render() -> None:
 @click.option("--to", "directory", type=click.Path(path_type=Path, file_okay=False), help="Write NODE.conf there.")
 def exabgp(files: tuple[Path, ...], node: str | None, directory: Path | None) -> None:
     """What ExaBGP is configured with on each node."""
-    intent = _valid(FileStore(files).load())
+    intent = valid(FileStore(files).load())
     if node is not None and intent.node(node) is None:
         raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))}")
     render_exabgp.write(intent, node, directory)

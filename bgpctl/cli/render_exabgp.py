@@ -6,6 +6,7 @@ Refuses to know: passwords; a peer that has one is rendered with a placeholder.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,7 @@ def rendered(intent: Intent, node: str) -> str | None:
     config = speaker_config(intent, node)
     if config is None:
         return None
-    settings = "".join(f"# {name}={value}\n" for name, value in sorted(conf.environment(config).items()))
+    settings = "".join(f"# {name}={shlex.quote(value)}\n" for name, value in sorted(conf.environment(config).items()))
     secrets = {session.peer: _PLACEHOLDER for session in config.sessions if session.password_file}
     return f"# Environment of ExaBGP on node {node}:\n{settings}\n{conf.render(config, BRIDGE_COMMAND, secrets)}"
 

@@ -64,7 +64,8 @@ _PEERS: Final[Sequence[Column]] = (
     ("TABLE", lambda row: row["table"]),
     ("RECEIVED", lambda row: row["received"]),
     ("REJECTED", lambda row: row["rejected"]),
-    ("LAST ERROR", lambda row: row["last_error"]),
+    ("SENT", lambda row: row["sent"]),
+    ("TROUBLE", lambda row: row["trouble"]),
 )
 
 _ROUTES: Final[Sequence[Column]] = (
@@ -72,6 +73,7 @@ _ROUTES: Final[Sequence[Column]] = (
     ("VIA", lambda row: row["via"] or row["type"]),
     ("DEV", lambda row: row["dev"]),
     ("FIB", lambda row: "installed" if row["installed"] else "absent"),
+    ("AGE", lambda row: None if row["age_s"] is None else age(row["age_s"])),
     ("WHY", lambda row: row["why"]),
 )
 
@@ -84,6 +86,16 @@ _RIB: Final[Sequence[Column]] = (
     ("MED", lambda row: row["med"]),
     ("AGE", lambda row: age(row["age_s"]) + (" stale" if row["stale"] else "")),
     ("STATUS", lambda row: row["status"] + (f": {row['reason']}" if row["reason"] else "")),
+)
+
+_FACTS: Final[Sequence[Column]] = (("FACT", lambda row: row["fact"]), ("VALUE", lambda row: row["value"]))
+
+_TOLD: Final[Sequence[Column]] = (
+    ("TOLD", lambda row: row["prefix"]),
+    ("NEXT HOP", lambda row: row["next_hop"]),
+    ("AS PATH", lambda row: " ".join(map(str, row["as_path"]))),
+    ("LOCAL PREF", lambda row: row["local_pref"]),
+    ("COMMUNITIES", lambda row: " ".join(row["communities"])),
 )
 
 _TUNNELS: Final[Sequence[Column]] = (
@@ -167,7 +179,54 @@ def _listing(name: str, columns: Sequence[Column], text: str, *, key: str = "") 
         emit(body, output, body[key or name], columns)
 
 
-_listing("peers", _PEERS, "BGP sessions.")
+@show.command()
+@output_option
+@click.pass_obj
+def peers(run_dir: Path, output: str) -> None:
+    """BGP sessions, and what to do about those that are not well."""
+    body = ask(run_dir, "peers")
+    emit(body, output, body["peers"], _PEERS)
+    if output == "table":
+        for row in body["peers"]:
+            if row["next"]:
+                click.echo(f"! {row['name']}: {row['trouble']}; see: {row['next']}")
+
+
+@show.command()
+@click.argument("peer", default="")
+@output_option
+@click.pass_obj
+def neighbor(run_dir: Path, peer: str, output: str) -> None:
+    """BGP sessions, by the PEER's name or address: what was agreed, received, rejected and told."""
+    body = ask(run_dir, "neighbor", peer=peer)
+    if peer and not body["neighbors"]:
+        raise click.UsageError(f"no session with {peer}; see: bgpctl show peers")
+    if output != "table":
+        emit(body, output, [], ())
+        return
+    for row in body["neighbors"]:
+        emit(body, output, _facts(row), _FACTS)
+        click.echo()
+        emit(body, output, row["told"], _TOLD)
+
+
+def _facts(row: Row) -> list[Row]:
+    """Everything of a neighbour that is one value, as rows."""
+    return [{"fact": name.replace("_", " "), "value": _plain(value)} for name, value in row.items() if name != "told"]
+
+
+def _plain(value: object) -> object:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case dict():
+            return ", ".join(f"{count} {name}" for name, count in value.items())
+        case list():
+            return ", ".join(map(str, value))
+        case _:
+            return value
+
+
 _listing("tunnels", _TUNNELS, "Tunnel devices and the remotes behind them.")
 _listing("nodes", _NODES, "Members of the cluster.")
 _listing("pools", _POOLS, "IP pools and how they are encapsulated from here.")
@@ -186,9 +245,10 @@ def routes(run_dir: Path, prefix: str, output: str) -> None:
 
 @show.command()
 @click.argument("which", type=click.Choice(["in", "best", "rejected"]), default="in")
+@click.argument("prefix", default="")
 @output_option
 @click.pass_obj
-def rib(run_dir: Path, which: str, output: str) -> None:
-    """Paths received by BGP: all, the best ones, or those that policy rejects."""
-    body = ask(run_dir, "rib", which=which)
+def rib(run_dir: Path, which: str, prefix: str, output: str) -> None:
+    """Paths received by BGP: all, the used ones, or those that policy rejects; with PREFIX what overlaps it."""
+    body = ask(run_dir, "rib", which=which, prefix=prefix)
     emit(body, output, body["paths"], _RIB)

@@ -5,6 +5,7 @@ Refuses to know: ExaBGP, its text and its JSON.
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -13,7 +14,19 @@ from bgpctl.core.model import Address, Asn, Prefix
 
 @dataclass(frozen=True, slots=True, order=True)
 class Session:
-    """One BGP session this node owes. `passive`: we wait for the peer to connect. Times in seconds."""
+    """
+    One BGP session this node owes. Times in seconds.
+
+    Attributes:
+        name: that of the node or of the Peer at the other end; a node may be there twice, once per IP version.
+        local: our address in it.
+        passive: we wait for the peer to connect.
+        port: where the peer listens.
+        by: name of the cluster.Peer that asked for it, whose policy it follows; None for the mesh.
+        client: the peer is our route reflector client (RFC 4456).
+        bound: connections come from `local`; otherwise from any address that the kernel picks.
+        ttl_security: GTSM (RFC 5082), the number of hops the peer may be away; None without.
+    """
 
     peer: Address
     name: str
@@ -25,16 +38,34 @@ class Session:
     hold_time_s: int = 90
     restart_time_s: int = 120
     password_file: str | None = None
+    by: str | None = None
+    client: bool = False
+    bound: bool = True
+    ttl_security: int | None = None
+
+    @property
+    def internal(self) -> bool:
+        """Whether both ends are in one AS."""
+        return self.local_asn == self.peer_asn
+
+    @property
+    def version(self) -> int:
+        """The one IP version that is spoken and spoken about: a node with both has a session for each, as in Calico."""
+        return self.peer.version
 
 
 @dataclass(frozen=True, slots=True)
 class SpeakerConfig:
-    """Everything the BGP speaker of one node is configured with. `sessions` is sorted by peer address."""
+    """
+    Everything the BGP speaker of one node is configured with. `sessions` is sorted by peer address; `listen6` is the
+    IPv6 address of a node that has both.
+    """
 
     router_id: Address
     listen: Address
     listen_port: int
     sessions: tuple[Session, ...]
+    listen6: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +82,7 @@ class Path:
     origin: str = "igp"
     local_pref: int | None = None
     med: int | None = None
-    communities: tuple[tuple[int, int], ...] = ()
+    communities: tuple[tuple[int, ...], ...] = ()
     originator: Address | None = None
     cluster_list: tuple[Address, ...] = ()
 
@@ -80,6 +111,16 @@ class SpeakerDetached:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeakerRefused:
+    """
+    The configuration that was asked for last cannot be put in force; the one before stays. It is tried again, and
+    SpeakerAttached tells when it is in force.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionOpened:
     """The peer's OPEN. `restart_time_s` is None when it did not offer graceful restart (RFC 4724)."""
 
@@ -98,6 +139,34 @@ class SessionUp:
     peer: Address
 
 
+class DownKind(enum.Enum):
+    """Why a session is not up, as far as it shows at our end."""
+
+    OTHER = "other"
+    REFUSED = "refused"
+    """Nobody listens at the peer's port."""
+    UNREACHABLE = "unreachable"
+    """No route to the peer, or its host does not answer ARP or NDP."""
+    NO_ANSWER = "no-answer"
+    """What we send is dropped without a word: a wrong or missing TCP MD5 password, GTSM, a firewall."""
+    SILENT = "silent"
+    """The peer took the connection and sent no OPEN."""
+    CLOSED = "closed"
+    """The connection ended without a NOTIFICATION."""
+    WRONG_AS = "wrong-as"
+    """One end expected another AS number (NOTIFICATION 2/2)."""
+    BAD_OPEN = "bad-open"
+    """One end did not like another thing in the OPEN (NOTIFICATION 2)."""
+    HOLD_EXPIRED = "hold-expired"
+    """One end did not hear the other for the hold time (NOTIFICATION 4)."""
+    PREFIX_LIMIT = "prefix-limit"
+    """Too many prefixes (NOTIFICATION 6/1)."""
+    SHUT_DOWN = "shut-down"
+    """An operator did it (NOTIFICATION 6/2, 6/4)."""
+    NOT_CONFIGURED = "not-configured"
+    """The peer does not know us, or no longer (NOTIFICATION 6/3, 6/5)."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionDown:
     """The session ended, or a try to open it failed. `notified`: by a NOTIFICATION, so nothing may be retained."""
@@ -105,6 +174,7 @@ class SessionDown:
     peer: Address
     reason: str
     notified: bool
+    kind: DownKind = DownKind.OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +213,7 @@ class RefreshEnded:
 SpeakerEvent: TypeAlias = (
     SpeakerAttached
     | SpeakerDetached
+    | SpeakerRefused
     | SessionOpened
     | SessionUp
     | SessionDown
@@ -157,11 +228,26 @@ SpeakerEvent: TypeAlias = (
 
 
 @dataclass(frozen=True, slots=True)
+class Attributes:
+    """Path attributes of an announcement; `next_hop` None is ourselves. Communities as in cluster.Community."""
+
+    next_hop: Address | None = None
+    as_path: tuple[Asn, ...] = ()
+    local_pref: int | None = None
+    med: int | None = None
+    communities: tuple[tuple[int, ...], ...] = ()
+    originator: Address | None = None
+    cluster_list: tuple[Address, ...] = ()
+    origin: str = "igp"
+
+
+@dataclass(frozen=True, slots=True)
 class Announce:
-    """Announce `prefix` with ourselves as next hop, to all peers or to one."""
+    """Announce `prefix` with these attributes to all peers or to one, in place of what was announced before."""
 
     prefix: Prefix
     peer: Address | None = None
+    attributes: Attributes = Attributes()
 
 
 @dataclass(frozen=True, slots=True)

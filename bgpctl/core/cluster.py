@@ -263,6 +263,7 @@ class Intent:
     What the operator wants of the whole cluster. Nodes, pools, peers and filters are sorted by name.
 
     `ipip_mtu`, `vxlan_mtu`, `vxlan_mtu6` and `workload_mtu` are in bytes; 0 derives them from the underlay.
+    `remarks` are the warnings and notes of the reader; they are no part of what is wanted.
     """
 
     backend: Backend = Backend.BIRD
@@ -282,6 +283,7 @@ class Intent:
     vxlan_mtu: int = 0
     vxlan_mtu6: int = 0
     workload_mtu: int = 0
+    remarks: tuple[Problem, ...] = field(default=(), compare=False, repr=False)
 
     def node(self, name: str) -> Node | None:
         return next((node for node in self.nodes if node.name == name), None)

@@ -9,19 +9,26 @@ Refuses to know: processes, pipes, files, netlink.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias, assert_never
 
-from bgpctl.core import bgp, policy, rib
+from bgpctl.core import bgp, leaving, rib, telling
 from bgpctl.core.cluster import Intent, Problem
 from bgpctl.core.effects import Failure, Op
+from bgpctl.core.exports import Offer
 from bgpctl.core.fabric import Desired, derive
-from bgpctl.core.model import Address, Dataplane, Prefix
+from bgpctl.core.leaving import Leaving
+from bgpctl.core.model import Address, Dataplane
+from bgpctl.core.nexthops import Distances
 from bgpctl.core.plan import Plan, plan
-from bgpctl.core.rib import Candidate, Choice, Rib
+from bgpctl.core.policy import Policy
+from bgpctl.core.rib import PREFIX_LIMIT, Rib
+from bgpctl.core.selection import Selection, select
 from bgpctl.core.sessions import RESTART_TIME_S, speaker_config
-from bgpctl.core.why import Hold, Missing, Rejected, Withheld
+from bgpctl.core.switch import NO_EVIDENCE, TRY_EVERY_S, Answer, Evidence, Trial, Waiting, hold, learned
+from bgpctl.core.telling import Told
+from bgpctl.core.why import Hold, Missing, Withheld
 
 SWEEP_S: Final = 60.0
 """Look at the kernel this often even if nobody says that it changed."""
@@ -70,7 +77,48 @@ class Woken:
     """The time asked for by WakeAt has come."""
 
 
-Event: TypeAlias = IntentLoaded | IntentRejected | KernelChanged | Observed | Applied | Woken | bgp.SpeakerEvent
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """The trials were made; these were answered."""
+
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DrainAsked:
+    """The operator wants traffic to leave this node before it goes (RFC 8326), or to come back."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAsked:
+    """The operator wants the session with a peer down, or up again."""
+
+    peer: Address
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshAsked:
+    """The operator wants the whole table of a peer again."""
+
+    peer: Address
+
+
+Event: TypeAlias = (
+    IntentLoaded
+    | IntentRejected
+    | KernelChanged
+    | Observed
+    | Applied
+    | Tried
+    | Woken
+    | DrainAsked
+    | PeerAsked
+    | RefreshAsked
+    | bgp.SpeakerEvent
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +148,20 @@ class Speak:
 
 
 @dataclass(frozen=True, slots=True)
+class Try:
+    """Send these requests and wait a little for their answers; Tried answers, and nothing waits for it."""
+
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WakeAt:
     """Send Woken at this time; a later WakeAt replaces an earlier one."""
 
     at_s: float
 
 
-Command: TypeAlias = Observe | Apply | Configure | Speak | WakeAt
+Command: TypeAlias = Observe | Apply | Configure | Speak | Try | WakeAt
 
 
 _NOTHING_TO_DO: Final = Plan(())
@@ -121,6 +176,7 @@ class Phase(enum.Enum):
     STARTING = "starting"
     LEARNING = "learning"
     CONVERGING = "converging"
+    SWITCHING = "switching"
     DEGRADED = "degraded"
     CONVERGED = "converged"
 
@@ -133,6 +189,13 @@ class State:
     Attributes:
         problems: of the last edit, if it was rejected.
         attached: whether the BGP speaker can hear and be heard.
+        policy: what `intent` says about the routes of `config`; None where there is no BGP.
+        refused: why the BGP speaker does not take `config`; empty when it does.
+        selected: what was made of the received paths at the last observation.
+        told: what each peer has been told.
+        draining: whether peers are told that this node is about to go.
+        shut: peers whose session the operator wants down.
+        leaving: sessions in `config` that the intent does not ask for any more.
         observed: the last observation; None before the first.
         desired: derived from `observed` and the rest.
         pending: operations that the last observation still called for.
@@ -140,6 +203,10 @@ class State:
         applying: operations whose outcome is not known yet.
         tried: operations already tried and still called for; they wait until `retry_at_s`.
         retries: how often in a row such operations were tried again.
+        evidence: what trials of new ways have shown.
+        flips, drains: members that a change of encapsulation waits for.
+        trying: a trial is on its way; the next one is due at `next_try_s`.
+        silenced: the speaker was told that there is no BGP any more.
         repairs: times at which objects had to be put back although nobody had changed what is wanted.
         since_s: when `phase` last changed.
     """
@@ -148,8 +215,15 @@ class State:
     intent: Intent | None = None
     problems: tuple[Problem, ...] = ()
     config: bgp.SpeakerConfig | None = None
+    policy: Policy | None = field(default=None, compare=False)
     attached: bool = False
+    refused: str = ""
     rib: Rib = field(default_factory=dict)
+    selected: Selection = field(default_factory=Selection)
+    told: Told = field(default_factory=Told)
+    draining: bool = False
+    shut: frozenset[Address] = frozenset()
+    leaving: Leaving = field(default_factory=Leaving)
     observed: Dataplane | None = None
     desired: Desired | None = None
     pending: Plan = _NOTHING_TO_DO
@@ -159,6 +233,12 @@ class State:
     tried: frozenset[Op] = frozenset()
     retry_at_s: float = 0.0
     retries: int = 0
+    evidence: Evidence = NO_EVIDENCE
+    flips: tuple[Waiting, ...] = ()
+    drains: tuple[Waiting, ...] = ()
+    trying: bool = False
+    next_try_s: float = 0.0
+    silenced: bool = False
     repairs: tuple[float, ...] = ()
     phase: Phase = Phase.STARTING
     since_s: float = 0.0
@@ -168,7 +248,8 @@ _PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
     (Phase.STARTING, lambda state: state.intent is None or state.desired is None),
     (Phase.LEARNING, lambda state: bool(state.desired and state.desired.withheld)),
     (Phase.CONVERGING, lambda state: bool(state.pending.ops) and not state.failures),
-    (Phase.DEGRADED, lambda state: bool(state.failures or missing(state) or peers_down(state))),
+    (Phase.SWITCHING, lambda state: bool(state.flips or state.drains)),
+    (Phase.DEGRADED, lambda state: bool(state.failures or missing(state) or peers_down(state) or state.refused)),
     (Phase.CONVERGED, lambda _: True),
 )
 
@@ -220,14 +301,36 @@ def _take(state: State, event: Event, at_s: float) -> Step:
             # A success is no proof: look again.
             older = tuple(failure for failure in state.failures if failure.op not in state.applying)
             return _look(replace(state, failures=(*older, *event.failures), applying=frozenset()))
+        case Tried():
+            known = learned(state.evidence, event.answers, at_s)
+            return _look(replace(state, evidence=known, trying=False, next_try_s=at_s + TRY_EVERY_S))
         case Woken():
             return _look(replace(state, rib=_expired(state, at_s)))
+        case DrainAsked() | PeerAsked() | RefreshAsked():
+            return _asked(state, event, at_s)
         case bgp.SpeakerAttached():
             return _attached(state, event, at_s)
         case bgp.SpeakerDetached():
             return _look(replace(state, attached=False, rib=rib.unattached(state.rib, at_s, RESTART_TIME_S)))
+        case bgp.SpeakerRefused():
+            return replace(state, refused=event.reason), ()
         case _:
             return _from_peer(state, event, at_s)
+
+
+def _asked(state: State, event: DrainAsked | PeerAsked | RefreshAsked, at_s: float) -> Step:
+    match event:
+        case DrainAsked():
+            return _look(replace(state, draining=event.on))
+        case PeerAsked():
+            shut = state.shut - {event.peer} if event.up else state.shut | {event.peer}
+            after, commands = _owing(replace(state, shut=shut), at_s)
+            return _look(after, *commands)
+        case RefreshAsked():
+            after, asked = _ask_refresh(state, [event.peer], at_s)
+            return _look(after, *_speech(asked))
+        case _:
+            assert_never(event)
 
 
 def _look(state: State, *commands: Command) -> Step:
@@ -238,51 +341,77 @@ def _look(state: State, *commands: Command) -> Step:
 
 
 def _intent_loaded(state: State, intent: Intent, at_s: float) -> Step:
-    config = speaker_config(intent, state.node)
-    peers = [session.peer for session in config.sessions] if config else []
-    before = own_blocks(state)
-    after = replace(
-        state, intent=intent, problems=(), config=config, rib=rib.expect(state.rib, peers, at_s, RESTART_TIME_S)
-    )
-    commands: list[Command] = []
-    if state.intent is None or config != state.config:
-        commands.append(Configure(config))
-    withdrawn = sorted(before - own_blocks(after))
-    announced = sorted(own_blocks(after) - before)
-    changes: tuple[bgp.SpeakerCommand, ...] = (*map(bgp.Withdraw, withdrawn), *map(bgp.Announce, announced))
-    if state.attached and changes:
-        commands.append(Speak(changes))
+    after, commands = _owing(replace(state, intent=intent, problems=()), at_s, first=state.intent is None)
     return _look(after, *commands)
 
 
-def own_blocks(state: State) -> frozenset[Prefix]:
-    """The blocks this node announces: its own IPv4 ones, in pools that may be exported."""
-    intent = state.intent
-    node = intent.node(state.node) if intent else None
-    if intent is None or node is None:
-        return frozenset()
-    pools = {block: intent.pool_of(block) for block in node.blocks if block.version == 4}
-    return frozenset(block for block, pool in pools.items() if pool and not pool.disable_bgp_export)
+def _owing(state: State, at_s: float, *, first: bool = False, going: bool = True) -> Step:
+    """Owe the sessions that follow from the intent, and for a while those that did before, unless not `going`."""
+    if state.intent is None:
+        return state, ()
+    node = state.intent.node(state.node)
+    owed = leaving.without(speaker_config(state.intent, state.node), state.shut)
+    before = leaving.without(state.config, state.shut) if going else None
+    stays = leaving.begun(before, owed, state.leaving, state.intent, at_s)
+    config = leaving.together(owed, stays)
+    peers = [session.peer for session in config.sessions] if config else []
+    after = replace(
+        state,
+        config=config,
+        leaving=stays,
+        policy=Policy.of(state.intent, node, config) if node and config else None,
+        rib=rib.expect(state.rib, peers, at_s, RESTART_TIME_S),
+    )
+    if config and (first or config != state.config):
+        return replace(after, refused="", silenced=False), (Configure(config),)
+    return after, ()
+
+
+def _let_go(state: State, at_s: float) -> Step:
+    """Sessions that are leaving go once the rest tells all that they told."""
+    state = replace(state, leaving=leaving.watched(state.leaving, state.rib, at_s))
+    return _owing(state, at_s, going=False) if leaving.over(state.leaving, at_s) else (state, ())
 
 
 def _attached(state: State, event: bgp.SpeakerAttached, at_s: float) -> Step:
     """Sessions may have been up all along: ask for every table again, and say everything again (repeats are free)."""
     tables = rib.waiting_from(state.rib, at_s, RESTART_TIME_S)
-    members = {node.address.address for node in state.intent.nodes} if state.intent else set()
-    commands: list[bgp.SpeakerCommand] = []
+    members = {peer for peer, terms in state.policy.terms.items() if terms.member} if state.policy else set()
+    known = [peer for peer, _ in event.established if peer in tables]
     for peer, uptime_s in event.established:
-        if peer in tables:
-            # Its OPEN was before our time; a member of the cluster always offers graceful restart.
-            if tables[peer].restart_time_s is None and peer in members:
-                tables = rib.opened(tables, peer, RESTART_TIME_S, preserved=True)
-            tables = rib.session_up(tables, peer, at_s, uptime_s=uptime_s)
-            commands += [bgp.AskRefresh(peer, 4), *_whole_table(state, peer)]
-    return _look(replace(state, attached=True, rib=tables), *([Speak(tuple(commands))] if commands else []))
+        # A member of the cluster always offers graceful restart.
+        restart_time_s = RESTART_TIME_S if peer in members else None
+        tables = rib.found_up(tables, peer, at_s, uptime_s=uptime_s, restart_time_s=restart_time_s)
+    state = replace(state, attached=True, refused="", rib=tables, told=Told())
+    asked = tuple(bgp.AskRefresh(peer, peer.version) for peer in known)
+    state, told = _tell(state, at_s, anew=known)
+    return _look(state, *_speech((*asked, *told)))
 
 
-def _whole_table(state: State, peer: Address) -> list[bgp.SpeakerCommand]:
-    """All we announce, then End-of-RIB: not before, or a peer that kept our stale routes would drop them."""
-    return [*(bgp.Announce(block, peer) for block in sorted(own_blocks(state))), bgp.SendEndOfRib(peer, 4)]
+def _tell(state: State, at_s: float, anew: Iterable[Address] | None = None) -> tuple[State, telling.Commands]:
+    """Bring what peers were told up to date; those in `anew` are told everything, and nobody else anything."""
+    if state.policy is None or not state.attached:
+        return state, ()
+    chosen = state.selected.chosen.values()
+    offer = Offer(state.policy, chosen, telling.link_of(state.desired), draining=state.draining)
+    if anew is None:
+        told, commands = telling.difference(state.told, offer, state.rib, at_s)
+    else:
+        told, commands = telling.everything(state.told, offer, state.rib, anew, at_s)
+    return replace(state, told=told), commands
+
+
+def _speech(commands: telling.Commands) -> tuple[Command, ...]:
+    return (Speak(commands),) if commands else ()
+
+
+def _ask_refresh(state: State, peers: Iterable[Address], at_s: float) -> tuple[State, telling.Commands]:
+    """Ask peers for their whole tables. One without enhanced refresh (RFC 7313) never says when it is through."""
+    tables = state.rib
+    asked = [peer for peer in peers if peer in tables and tables[peer].established]
+    for peer in asked:
+        tables = rib.refresh_begun(tables, peer, at_s)
+    return replace(state, rib=tables), tuple(bgp.AskRefresh(peer, peer.version) for peer in asked)
 
 
 def _from_peer(
@@ -302,14 +431,15 @@ def _from_peer(
     commands: tuple[Command, ...] = ()
     match event:
         case bgp.SessionOpened():
-            tables = rib.opened(tables, peer, event.restart_time_s, preserved=event.forwarding_preserved)
+            tables = rib.opened(tables, event)
         case bgp.SessionUp():
             tables = rib.session_up(tables, peer, at_s)
-            commands = (Speak(tuple(_whole_table(state, peer))),)
+            state, told = _tell(replace(state, rib=tables), at_s, anew=[peer])
+            commands = _speech(told)
         case bgp.SessionDown():
-            tables = rib.session_down(tables, peer, at_s, reason=event.reason, notified=event.notified)
+            tables = rib.session_down(tables, event, at_s)
         case bgp.Update():
-            tables = rib.updated(tables, event, at_s)
+            tables = rib.updated(tables, event, at_s, state.policy.limit if state.policy else PREFIX_LIMIT)
         case bgp.RefreshBegun():
             tables = rib.refresh_begun(tables, peer, at_s)
         case bgp.EndOfRib() | bgp.RefreshEnded():
@@ -320,30 +450,57 @@ def _from_peer(
 
 
 def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
-    """The one place where we decide: derive everything, and close the difference."""
-    tables = _expired(state, at_s)
-    state = replace(state, observed=dataplane, looking=False, rib=tables)
+    """The one place where we decide: derive everything, close the difference, and tell it."""
+    again = rib.to_ask_again(state.rib, at_s) if state.attached else ()
+    state = replace(state, observed=dataplane, looking=False, rib=_expired(state, at_s))
+    state, asked = _ask_refresh(state, again, at_s)
+    state, configure = _let_go(state, at_s)
     node = state.intent.node(state.node) if state.intent else None
     if state.intent is None or node is None:
-        return state, ()
-    chosen, _ = selection(state)
-    desired = derive(state.intent, node, _names(state), chosen.values(), dataplane, _withheld(state))
-    todo = plan(desired, dataplane)
+        return state, _speech(asked)
+    distances = Distances(dataplane)
+    selected = select(state.policy, state.rib, distances, state.selected) if state.policy else Selection()
+    wanted = derive(state.intent, node, _names(state), selected.chosen.values(), dataplane, _withheld(state))
+    switch = hold(wanted, dataplane, state.intent, node, state.evidence, at_s)
+    state = replace(state, selected=selected, flips=switch.flips, drains=switch.drains)
+    state = _judged(state, switch.desired, plan(switch.desired, dataplane), at_s)
+    # Told after it is installed: who hears of a route may use it at once.
+    state, told = _tell(state, at_s)
+    state, trials = _try(state, switch.trials, at_s)
+    state, closing = _close_difference(state, at_s)
+    state, silence = _silence(state)
+    return state, (*trials, *closing, *_speech((*asked, *told)), *configure, *silence)
+
+
+def _judged(state: State, desired: Desired, todo: Plan, at_s: float) -> State:
+    """With what is wanted now, and what it calls for; a difference that nobody's wish explains is a repair."""
     drifted = bool(todo.ops) and not state.pending.ops and state.desired is not None
     if drifted and state.desired and state.desired.dataplane == desired.dataplane:
         recent = (at for at in state.repairs if at > at_s - _REPAIRS_KEPT_S)
         state = replace(state, repairs=(*recent, at_s))
     called_for = frozenset(todo.ops)
     failures = tuple(failure for failure in state.failures if failure.op in called_for)
-    state = replace(state, desired=desired, pending=todo, failures=failures)
-    if todo.ops:
-        return _close_difference(state, at_s)
-    quiet = replace(state, tried=frozenset(), retries=0, retry_at_s=0.0)
-    return quiet, (WakeAt(_next_wake_s(quiet, at_s)),)
+    return replace(state, desired=desired, pending=todo, failures=failures)
+
+
+def _try(state: State, trials: tuple[Trial, ...], at_s: float) -> Step:
+    if state.trying or not trials or at_s < state.next_try_s:
+        return state, ()
+    return replace(state, trying=True), (Try(trials),)
+
+
+def _silence(state: State) -> Step:
+    """Without BGP the speaker ends, but only once nobody needs what it told: until then others forward by it."""
+    if state.config or state.silenced or state.pending.ops or state.flips or state.drains:
+        return state, ()
+    return replace(state, silenced=True), (Configure(None),)
 
 
 def _close_difference(state: State, at_s: float) -> Step:
     """New operations at once; those tried before, which failed or did not take, ever more slowly."""
+    if not state.pending.ops:
+        quiet = replace(state, tried=frozenset(), retries=0, retry_at_s=0.0)
+        return quiet, (WakeAt(_next_wake_s(quiet, at_s)),)
     stuck = state.tried.intersection(state.pending.ops)
     due = at_s >= state.retry_at_s
     ops = tuple(op for op in state.pending.ops if due or op not in stuck)
@@ -357,8 +514,12 @@ def _close_difference(state: State, at_s: float) -> Step:
 
 
 def _next_wake_s(state: State, at_s: float) -> float:
-    expiry_s = rib.next_expiry_s(state.rib) if _can_hear(state) else None
-    return at_s + SWEEP_S if expiry_s is None else min(at_s + SWEEP_S, expiry_s)
+    waits_s = [state.leaving.due_s]
+    if _can_hear(state):
+        waits_s += [rib.next_expiry_s(state.rib), telling.next_due_s(state.told)]
+    if (state.flips or state.drains) and not state.trying:
+        waits_s.append(state.next_try_s)
+    return min([at_s + SWEEP_S, *(wait_s for wait_s in waits_s if wait_s is not None)])
 
 
 def _can_hear(state: State) -> bool:
@@ -385,26 +546,3 @@ def _withheld(state: State) -> tuple[Withheld, ...]:
 
 def _names(state: State) -> Mapping[Address, str]:
     return {session.peer: session.name for session in state.config.sessions} if state.config else {}
-
-
-# What was received ---------------------------------------------------------------------------------------------
-
-
-def selection(state: State) -> tuple[Mapping[Prefix, Choice], tuple[Rejected, ...]]:
-    """The best path of each prefix that policy lets in, and the paths it does not, with the rule."""
-    node = state.intent.node(state.node) if state.intent else None
-    if state.intent is None or node is None or state.config is None:
-        return {}, ()
-    candidates: dict[Prefix, list[Candidate]] = {}
-    rejected: list[Rejected] = []
-    for session in state.config.sessions:
-        table = state.rib.get(session.peer)
-        internal = session.peer_asn == session.local_asn
-        for prefix, received in table.paths.items() if table else ():
-            verdict = policy.verdict(state.intent, node, session, received.path)
-            if verdict:
-                rejected.append(Rejected(prefix, session.peer, verdict.value))
-            else:
-                candidate = Candidate(session.peer, session.peer_asn, internal, received)
-                candidates.setdefault(prefix, []).append(candidate)
-    return {prefix: rib.choose(paths) for prefix, paths in candidates.items()}, tuple(rejected)

@@ -201,7 +201,14 @@ def _lacking(wanted: Dataplane, settled: Dataplane, extra: Dataplane) -> Iterato
         mine, present = getattr(wanted, kind), getattr(settled, kind)
         nothing = len(present) - len(getattr(extra, kind)) == len(mine)
         if not nothing and kind not in {"links", "addresses"}:
-            yield from sorted(((key_of(thing), thing) for thing in mine - present), key=itemgetter(0))
+            found = ((key_of(thing), thing) for thing in mine - present)
+            yield from sorted(found, key=_specific_first if kind == "routes" else itemgetter(0))
+
+
+def _specific_first(item: tuple[Key, Route]) -> tuple[int, Key]:
+    """A borrowed address can be reached before the blackhole of the block around it stands."""
+    key, route = item
+    return -route.prefix.length, key
 
 
 def _leftover(wanted: Dataplane, ours: Dataplane) -> Iterator[Thing]:

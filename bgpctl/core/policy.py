@@ -1,52 +1,180 @@
 """
-Which received paths may be used: the built-in ownership rules, as data and one evaluator.
+Which received paths may be used: what no filter can allow first, then the filters, then what holds without one.
 
 Refuses to know: which of several acceptable paths is best.
 """
 
 from __future__ import annotations
 
-import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
 
-from bgpctl.core.bgp import Path, Session
-from bgpctl.core.cluster import Intent, Node
+from bgpctl.core import filters
+from bgpctl.core.bgp import Attributes, Path, SpeakerConfig
+from bgpctl.core.cluster import FilterRule, Intent, Node
+from bgpctl.core.filters import Subject
+from bgpctl.core.lookup import LongestMatch
+from bgpctl.core.model import Address, Asn, Prefix
+from bgpctl.core.ownership import Registry
+from bgpctl.core.rib import PREFIX_LIMIT
+from bgpctl.core.sessions import router_id
+from bgpctl.core.terms import Terms, addresses, all_terms
+from bgpctl.core.why import Refusal, Reject
 
+GRACEFUL_SHUTDOWN: Final = (65535, 0)
+"""RFC 8326: whoever receives it prefers any other path."""
 
-class Reject(enum.Enum):
-    """Why a received path is not used. It stays visible with its reason."""
+_ORIGINS: Final = frozenset({"igp", "egp", "incomplete"})
 
-    NO_NEXT_HOP = "no usable next hop"
-    OWN_NEXT_HOP = "the next hop is this node"
-    OWN_AS = "own AS in the AS path"
-    OWN_ORIGINATOR = "this node originated it"
-    OUTSIDE_POOLS = "outside every pool"
-    OWN_BLOCK = "this node's own block"
-    COVERS_NODE = "covers a node's address"
-    NOT_BY_BGP = "its pool is not routed by BGP"
+_MOST_PREFIXES: Final = 1_000_000
+"""Pools of IPv6 have room for more than any memory."""
 
-
-def verdict(intent: Intent, node: Node, session: Session, path: Path) -> Reject | None:
-    """None if `path`, received on `session`, may be used; otherwise the first rule that forbids it."""
-    return _attributes(node, session, path) or _ownership(intent, node, path)
-
-
-def _attributes(node: Node, session: Session, path: Path) -> Reject | None:
-    # ExaBGP passes all of these through unchecked: RFC 4271 sections 6.3 and 9.1.2, RFC 4456 section 8.
-    if path.next_hop is None or path.next_hop.value == 0:
-        return Reject.NO_NEXT_HOP
-    if path.next_hop == session.local:
-        return Reject.OWN_NEXT_HOP
-    if session.local_asn in path.as_path:
-        return Reject.OWN_AS
-    return Reject.OWN_ORIGINATOR if path.originator == node.address.address else None
+# Nowhere to send a packet to (RFC 6890): "this network", loopback, multicast and reserved, link-local.
+_MARTIANS: Final = LongestMatch(
+    (Prefix.parse(text), text)
+    for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8")
+)
 
 
-def _ownership(intent: Intent, node: Node, path: Path) -> Reject | None:
-    pool = intent.pool_of(path.prefix)
-    if pool is None:
-        return Reject.OUTSIDE_POOLS
-    if any(path.prefix.covers(block) for block in node.blocks):
-        return Reject.OWN_BLOCK
-    if any(path.prefix.holds(other.address.address) for other in intent.nodes):
-        return Reject.COVERS_NODE
-    return None if pool.by_bgp else Reject.NOT_BY_BGP
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything that is agreed about the routes of one node: who owns what, and the terms by the peer's address."""
+
+    registry: Registry
+    terms: Mapping[Address, Terms]
+
+    @classmethod
+    def of(cls, intent: Intent, node: Node, config: SpeakerConfig) -> Policy:
+        """Indexed once for each change of the cluster file."""
+        return cls(Registry(intent, node), {terms.peer: terms for terms in all_terms(intent, config)})
+
+    @property
+    def limit(self) -> int:
+        """How many prefixes one peer may tell: more than the pools have room for is a flood, or a full table."""
+        return min(PREFIX_LIMIT + self.registry.room, _MOST_PREFIXES)
+
+
+def verdict(registry: Registry, terms: Terms, path: Path) -> Path | Refusal:
+    """
+    `path`, received on these terms, as it may be used; or the first rule that forbids it.
+
+    ExaBGP passes malformed and looping paths through: RFC 4271 section 6.3, RFC 4456 section 8, RFC 7606.
+    """
+    refusal = next(_never(registry, terms, path), None)
+    if refusal:
+        return refusal
+    seen = _without_foreign_claims(terms, path)
+    match = _match(terms, seen)
+    if match and not match.rule.accept:
+        return Refusal(Reject.FILTER, match.filter)
+    refusal = None if match else _unasked(registry, terms, path)
+    return refusal or _last_if_leaving(_operated(seen, match.rule) if match else seen)
+
+
+def _match(terms: Terms, path: Path) -> filters.Match | None:
+    if not terms.filters:
+        return None
+    return filters.on_import(
+        terms.filters, Subject(path.prefix, _attributes(path), learned=True, external=not terms.internal)
+    )
+
+
+def _never(registry: Registry, terms: Terms, path: Path) -> Iterator[Refusal]:
+    """What no filter can allow, for the attributes first."""
+    if path.origin not in _ORIGINS:
+        yield Refusal(Reject.BAD_ORIGIN, path.origin)
+    yield from _next_hop(registry, path)
+    yield from _loops(registry, terms, path)
+    yield from _ownership(registry, terms, path)
+
+
+def _next_hop(registry: Registry, path: Path) -> Iterator[Refusal]:
+    hop = path.next_hop
+    if hop is None:
+        yield Refusal(Reject.NO_NEXT_HOP)
+    elif hop.version != path.prefix.version or _MARTIANS.holding(hop):
+        yield Refusal(Reject.BAD_NEXT_HOP, str(hop))
+    elif registry.is_own(hop):
+        yield Refusal(Reject.OWN_NEXT_HOP, str(hop))
+
+
+def _loops(registry: Registry, terms: Terms, path: Path) -> Iterator[Refusal]:
+    session, node = terms.session, registry.node
+    if not terms.internal and path.as_path[:1] != (session.peer_asn,):
+        yield Refusal(Reject.FIRST_AS, " ".join(map(str, path.as_path)) or "empty")
+    if path.as_path and sum(asn in _own_asns(registry, terms) for asn in path.as_path) > terms.allowed_own_as:
+        yield Refusal(Reject.OWN_AS, " ".join(map(str, path.as_path)))
+    if terms.internal and path.originator == router_id(node):
+        yield Refusal(Reject.OWN_ORIGINATOR)
+    if terms.internal and node.cluster_id in path.cluster_list:
+        yield Refusal(Reject.OWN_CLUSTER, str(node.cluster_id))
+
+
+def _own_asns(registry: Registry, terms: Terms) -> set[Asn]:
+    """A local AS for the session does not hide the node's own one, unless that is what the external peer has too."""
+    own = {terms.session.local_asn, registry.intent.asn_of(registry.node)}
+    return own if terms.internal else own - {terms.session.peer_asn}
+
+
+def _ownership(registry: Registry, terms: Terms, path: Path) -> Iterator[Refusal]:
+    prefix = path.prefix
+    if prefix.length == 0:
+        return
+    if _MARTIANS.covering(prefix):
+        yield Refusal(Reject.MARTIAN)
+    owner = registry.owner(prefix)
+    if owner == registry.node or registry.covers_own_block(prefix):
+        yield Refusal(Reject.OWN_BLOCK)
+    if registry.covers_node(prefix):
+        yield Refusal(Reject.COVERS_NODE)
+    pool = registry.pool(prefix)
+    if pool is None and registry.on_underlay(prefix):
+        yield Refusal(Reject.ON_UNDERLAY)
+    if pool and not pool.by_bgp:
+        yield Refusal(Reject.NOT_BY_BGP, pool.name)
+    if owner and not _leads_to(registry, terms, path, owner):
+        yield Refusal(Reject.OTHERS_BLOCK, owner.name)
+
+
+def _leads_to(registry: Registry, terms: Terms, path: Path, owner: Node) -> bool:
+    """
+    Whether the path ends at the owner of the block: by its next hop, by the originator that a reflector names, or,
+    from a router outside the cluster, by the AS that the path began in (as RFC 6811 asks it of a registry).
+    """
+    if path.next_hop in addresses(owner):
+        return True
+    if terms.internal:
+        return path.originator == router_id(owner)
+    return terms.member is None and path.as_path[-1] == registry.intent.asn_of(owner)
+
+
+def _unasked(registry: Registry, terms: Terms, path: Path) -> Refusal | None:
+    """What holds where no filter has decided: RFC 8212's default for routers outside, pools for everyone else."""
+    if path.prefix.length == 0:
+        return Refusal(Reject.DEFAULT_ROUTE)
+    if registry.pool(path.prefix) is None:
+        return Refusal(Reject.OUTSIDE_POOLS)
+    known = terms.internal or terms.member is not None or registry.owner(path.prefix) is not None
+    return None if known else Refusal(Reject.NO_POLICY)
+
+
+def _without_foreign_claims(terms: Terms, path: Path) -> Path:
+    """Without what an external peer has no say in (RFC 4271 section 5.1.5, RFC 7606 sections 7.9 and 7.10)."""
+    claims = (path.local_pref, path.originator, path.cluster_list)
+    if terms.internal or claims == (None, None, ()):
+        return path
+    return replace(path, local_pref=None, originator=None, cluster_list=())
+
+
+def _last_if_leaving(path: Path) -> Path:
+    return replace(path, local_pref=0) if GRACEFUL_SHUTDOWN in path.communities else path
+
+
+def _attributes(path: Path) -> Attributes:
+    return Attributes(path.next_hop, path.as_path, path.local_pref, path.med, path.communities)
+
+
+def _operated(path: Path, rule: FilterRule) -> Path:
+    after = filters.operated(rule, _attributes(path))
+    return replace(path, as_path=after.as_path, local_pref=after.local_pref, communities=after.communities)

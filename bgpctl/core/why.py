@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bgpctl.core.cluster import Encapsulation
 from bgpctl.core.model import Address, Prefix
@@ -21,6 +22,7 @@ class Because(enum.Enum):
     TUNNEL = "tunnel"
     FORWARDING = "forwarding"
     NAT_OUTGOING = "nat-outgoing"
+    HELD = "held"
     NOT_WANTED = "not-wanted"
 
 
@@ -79,10 +81,40 @@ class Withheld:
     subject: str
 
 
+class Reject(enum.Enum):
+    """Why a received path is not used."""
+
+    BAD_ORIGIN = "bad-origin"
+    NO_NEXT_HOP = "no-next-hop"
+    BAD_NEXT_HOP = "bad-next-hop"
+    OWN_NEXT_HOP = "own-next-hop"
+    FIRST_AS = "first-as"
+    OWN_AS = "own-as"
+    OWN_ORIGINATOR = "own-originator"
+    OWN_CLUSTER = "own-cluster"
+    MARTIAN = "martian"
+    OWN_BLOCK = "own-block"
+    OTHERS_BLOCK = "others-block"
+    COVERS_NODE = "covers-node"
+    ON_UNDERLAY = "on-underlay"
+    NOT_BY_BGP = "not-by-bgp"
+    FILTER = "filter"
+    DEFAULT_ROUTE = "default-route"
+    OUTSIDE_POOLS = "outside-pools"
+    NO_POLICY = "no-policy"
+
+
+class Refusal(NamedTuple):
+    """A rule that forbids a path. `detail` names what it speaks of: an address, an AS, a node, a filter."""
+
+    reason: Reject
+    detail: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A path that was received and not used."""
+    """A path that was received and not used. It stays visible with its reason."""
 
     prefix: Prefix
     peer: Address
-    reason: str
+    refusal: Refusal

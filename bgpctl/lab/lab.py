@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from subprocess import Popen
 from typing import Any, Final
@@ -54,16 +54,17 @@ class Lab:
 
     def run_dir(self, node: str) -> Path:
         """The run directory of a node's agent."""
-        return self.directory / node
+        return self.directory / "nodes" / node
 
     def log(self, node: str) -> Path:
         """What a node's agent logged."""
-        return self.directory / f"{node}.log"
+        return self.run_dir(node) / "agent.log"
 
     def start_agent(self, node: str) -> None:
         """Start the node's agent; it belongs to the lab's namespaces and ends with them."""
         command = (sys.executable, "-m", "bgpctl", "agent", "run", "--node", node)
         where = ("-f", str(self.topology.file.resolve()), "--run-dir", str(self.run_dir(node)))
+        self.run_dir(node).mkdir(parents=True, exist_ok=True)
         how = ("--ipip-driver", self.topology.ipip_drivers.get(node, ipip.AUTO))
         self.agents[node] = space.spawn(self.names.of(node), (*command, *where, *how), self.log(node))
 
@@ -124,6 +125,7 @@ def up(topology: Topology, name: str, *, keep: bool) -> Lab:
         directory.mkdir(parents=True)
     except FileExistsError:
         raise Exists(f"lab {name} exists: bgpctl lab down --name {name}") from None
+    topology = _own_copy(topology, directory)
     _record(names, topology, {}, keep=keep)
     try:
         ports = build.build(topology, names)
@@ -135,6 +137,18 @@ def up(topology: Topology, name: str, *, keep: bool) -> Lab:
         down(name)
         raise
     return lab
+
+
+def _own_copy(topology: Topology, directory: Path) -> Topology:
+    """The file as it is now, for the agents: what becomes of the original does not matter, and the lab may edit it."""
+    copy = directory / "cluster.yaml"
+    shutil.copyfile(topology.file, copy)
+    for peer in topology.intent.peers:
+        if peer.password_file and not Path(peer.password_file).is_absolute():
+            secret = directory / Path(peer.password_file).relative_to(topology.file.parent)
+            secret.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(peer.password_file, secret)
+    return replace(topology, file=copy)
 
 
 def down(name: str) -> None:

@@ -107,6 +107,7 @@ class Stream:
     source: Workload
     destination: Workload
     pps: int = 1000
+    port: int = _STREAM_PORT
     sent: int = 0
     _arrivals: list[tuple[int, float]] = field(default_factory=list)
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -121,10 +122,10 @@ class Stream:
     def start(self) -> None:
         """Begin to send."""
         receiver = space.open_socket(self.names.of(self.destination.name), socket.AF_INET, socket.SOCK_DGRAM)
-        receiver.bind((str(self.destination.address), _STREAM_PORT))
+        receiver.bind((str(self.destination.address), self.port))
         receiver.settimeout(_LAST_PACKETS_S)
         sender = space.open_socket(self.names.of(self.source.name), socket.AF_INET, socket.SOCK_DGRAM)
-        sender.connect((str(self.destination.address), _STREAM_PORT))
+        sender.connect((str(self.destination.address), self.port))
         self._sockets = [receiver, sender]
         self._threads = [
             threading.Thread(target=self._receive, args=(receiver,), name="receiver", daemon=True),

@@ -19,6 +19,10 @@ from bgpctl.core.model import Address
 BRIDGE: Final = "bridge"
 """Name of ExaBGP's one API process."""
 _TAG: Final = "bgpctl-"
+_FAMILIES: Final = {4: "ipv4 unicast", 6: "ipv6 unicast"}
+_GREATEST_TTL: Final = 255
+_OPEN_WITHIN_S: Final = 20
+"""A peer that took our connection and says nothing for so long is reported as silent."""
 
 _HEADER: Final = """\
 # Written by bgpctl: changes made here are lost. What can be changed stands in the cluster file.
@@ -37,7 +41,7 @@ _NEIGHBOR: Final = """\
 # {name}
 neighbor {peer} {{
   description "{tag}";
-{facts}  family {{ ipv4 unicast; }}
+{facts}  family {{ {family}; }}
   capability {{
     route-refresh enable;
     graceful-restart {restart};
@@ -94,11 +98,12 @@ def environment(config: SpeakerConfig) -> dict[str, str]:
         "exabgp_api_ack": "false",
         "exabgp_api_cli": "false",
         "exabgp_api_respawn": "true",
+        "exabgp_bgp_openwait": str(_OPEN_WITHIN_S),
         "exabgp_daemon_daemonize": "false",
         "exabgp_daemon_user": "root",
         "exabgp_log_destination": "stderr",
         "exabgp_log_level": "WARNING",
-        "exabgp_tcp_bind": str(config.listen),
+        "exabgp_tcp_bind": " ".join(str(address) for address in (config.listen, config.listen6) if address),
         "exabgp_tcp_port": str(config.listen_port),
     }
 
@@ -117,6 +122,7 @@ def _neighbor(config: SpeakerConfig, session: Session, secret: str | None) -> st
         peer=session.peer,
         tag=_tag(facts),
         facts="".join(f"  {fact};\n" for fact in facts[1:]),
+        family=_FAMILIES[session.version],
         restart=session.restart_time_s,
         process=BRIDGE,
     )
@@ -126,12 +132,13 @@ def _facts(config: SpeakerConfig, session: Session, secret: str | None) -> tuple
     """The statements that differ between neighbours; the first, which names the peer, opens the block."""
     return (
         f"neighbor {session.peer} graceful-restart {session.restart_time_s}",
-        f"local-address {session.local}",
+        f"local-address {session.local if session.bound else 'auto'}",
         f"router-id {config.router_id}",
         f"local-as {session.local_asn}",
         f"peer-as {session.peer_asn}",
         f"hold-time {session.hold_time_s}",
         *_port(config, session),
+        *_ttl(session),
         *_password(secret),
     )
 
@@ -141,6 +148,13 @@ def _port(config: SpeakerConfig, session: Session) -> Iterable[str]:
         return ("passive true",)
     # Without `connect` ExaBGP connects to the port that it listens on itself.
     return () if session.port == config.listen_port else (f"connect {session.port}",)
+
+
+def _ttl(session: Session) -> Iterable[str]:
+    """Who sends with the greatest TTL shows by it how far away he is (RFC 5082, section 3)."""
+    if session.ttl_security is None:
+        return ()
+    return (f"outgoing-ttl {_GREATEST_TTL}", f"incoming-ttl {_GREATEST_TTL - session.ttl_security + 1}")
 
 
 def _password(secret: str | None) -> Iterable[str]:

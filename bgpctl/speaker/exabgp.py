@@ -35,11 +35,13 @@ class ExabgpSpeaker(Speaker):
         run_dir: made if missing; holds exabgp.conf, exabgp.pid, exabgp.log and bridge.sock, all
             readable by their owner only. Keep it below 90 characters: the kernel allows 107 for the socket's path.
         prefix: put before ExaBGP's command, for example `("ip", "netns", "exec", "a")`. It must exec, not fork.
+        patched: run ExaBGP with patches.py; False leaves it as it is.
     """
 
-    def __init__(self, run_dir: Path, *, prefix: Sequence[str] = ()) -> None:
+    def __init__(self, run_dir: Path, *, prefix: Sequence[str] = (), patched: bool = True) -> None:
         self._run_dir = RunDir(run_dir.absolute())
         self._prefix = tuple(prefix)
+        self._patched = patched
         # Taken by the thread in the order in which they were put.
         self._orders: deque[_Order] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -47,16 +49,16 @@ class ExabgpSpeaker(Speaker):
 
     def start(self, deliver: Callable[[SpeakerEvent], None]) -> None:
         self._run_dir.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        keeper = Keeper(self._run_dir, self._prefix, deliver)
+        keeper = Keeper(self._run_dir, self._prefix, deliver, patched=self._patched)
         self._thread = threading.Thread(target=self._run, args=(keeper,), name="speaker", daemon=True)
         self._thread.start()
 
     def configure(self, config: SpeakerConfig) -> None:
         """
-        As the door says. The configuration that was asked for last, asked for again, does nothing at all.
+        As the door says: the configuration in force, asked for again, is answered by another SpeakerAttached.
 
-        One that cannot be put in force (ExaBGP rejects it, a password file cannot be read) is logged and changes
-        nothing; while detached, SpeakerDetached carries the reason.
+        One that cannot be put in force (ExaBGP rejects it, a password file cannot be read) changes nothing and is
+        answered by SpeakerRefused. It is tried again every few seconds, and so are the password files read.
         """
         self._order(config)
 

@@ -29,7 +29,7 @@ class FakeSpeaker(Speaker):
         on_send: called with every batch of commands that a real speaker would not drop.
 
     Attributes:
-        configs: every configuration that was asked for and not in force, oldest first.
+        configs: every configuration that was asked for, oldest first.
         commands: every command that was not dropped, oldest first.
         instance: grows with every crash.
     """
@@ -47,8 +47,6 @@ class FakeSpeaker(Speaker):
         self._deliver = deliver
 
     def configure(self, config: SpeakerConfig) -> None:
-        if self.configs and self.configs[-1] == config:
-            return
         self.configs.append(config)
         self._established &= {session.peer for session in config.sessions}
         self.attach()

@@ -23,13 +23,15 @@ from bgpctl.core.bgp import (
     SpeakerConfig,
     SpeakerDetached,
     SpeakerEvent,
+    SpeakerRefused,
 )
 from bgpctl.core.model import Address, Prefix
-from bgpctl.speaker import conf, launch, process, wire
+from bgpctl.speaker import conf, launch, process, say, wire
 from bgpctl.speaker.channel import Channel, Lost
 from bgpctl.speaker.launch import Refused, Rendered, RunDir
 from bgpctl.speaker.process import Process
 from bgpctl.speaker.sweep import Sweep
+from bgpctl.speaker.wish import Wish
 
 _log = logging.getLogger("bgpctl.speaker")
 
@@ -61,13 +63,16 @@ class Keeper:
         run_dir: the files of this ExaBGP.
         prefix: put before ExaBGP's command: `ip netns exec NAME` or nothing. It must exec, not fork.
         deliver: called with every event.
+        patched: run ExaBGP with patches.py.
     """
 
-    def __init__(self, run_dir: RunDir, prefix: Sequence[str], deliver: Callable[[SpeakerEvent], None]) -> None:
+    def __init__(
+        self, run_dir: RunDir, prefix: Sequence[str], deliver: Callable[[SpeakerEvent], None], *, patched: bool = True
+    ) -> None:
         self._run_dir = run_dir
-        self._prefix = tuple(prefix)
+        self._command = (*prefix, *launch.server(run_dir, patched=patched))
         self._deliver = deliver
-        self._wanted: Rendered | None = None
+        self._wish = Wish(run_dir)
         self._process: Process | None = None
         self._channel: Channel | None = None
         self._attached = False
@@ -75,6 +80,10 @@ class Keeper:
         self._act_at_s = 0.0
         self._connect_by_s = 0.0
         self._begin_talk()
+
+    @property
+    def _wanted(self) -> Rendered | None:
+        return self._wish.in_place
 
     def _begin_talk(self) -> None:
         """Forget what was said on an earlier channel."""
@@ -92,24 +101,25 @@ class Keeper:
     # What the owner asks for -----------------------------------------------------------------------------------
 
     def configure(self, config: SpeakerConfig) -> None:
-        """Make ExaBGP run with `config`; what cannot be put in force is logged, and nothing changes."""
-        try:
-            rendered = launch.prepare(config, self._run_dir)
-            if rendered == self._wanted:
-                return
-            launch.install(rendered, self._run_dir)
-        except Refused as refused:
-            _log.error("configuration refused, the one before stays", extra=_facts(reason=refused))
-            if not self._attached:
-                self._deliver(SpeakerDetached(str(refused)))
-            return
-        self._wanted = rendered
-        if self._process is not None and not _runs_with(self._process, rendered):
-            self._restart("a changed listen address or port needs a restart of ExaBGP")
-        else:
-            # An answer under way will be found wanting; without one, ask at the next turn.
-            self._reload_by_s = None
-            self._relist_at_s = self._relist_at_s or time.monotonic()
+        """Make ExaBGP run with `config`; what cannot be put in force is tried again, and nothing changes until then."""
+        self._wish.ask(config, time.monotonic())
+        self._settle()
+
+    def _settle(self) -> None:
+        match self._wish.settle(time.monotonic()):
+            case Refused() as refused:
+                _log.error("configuration refused, the one before stays", extra=_facts(reason=refused))
+                self._deliver(SpeakerRefused(str(refused)))
+            case Rendered() as rendered if self._process is not None and not rendered.is_of(
+                self._process.environment()
+            ):
+                self._restart("a changed listen address or port needs a restart of ExaBGP")
+            case Rendered():
+                # An answer under way will be found wanting; without one, ask at the next turn.
+                self._reload_by_s = None
+                self._relist_at_s = self._relist_at_s or time.monotonic()
+            case None:
+                pass
 
     def speak(self, commands: Iterable[SpeakerCommand]) -> None:
         """Send the commands in order; dropped while detached."""
@@ -122,7 +132,7 @@ class Keeper:
 
     def end(self) -> None:
         """End ExaBGP and remove its files, until the next configuration."""
-        self._wanted = None
+        self._wish.drop()
         running = self._process or process.find(self._run_dir.pid)
         if running is not None:
             running.end()
@@ -146,6 +156,7 @@ class Keeper:
             if self._channel is not None and self._channel.fileno() in ready:
                 self._channel.flush()
                 self._hear(self._channel)
+            self._settle()
             if self._wanted is not None:
                 self._keep(self._wanted, time.monotonic())
         except Lost as lost:
@@ -166,12 +177,16 @@ class Keeper:
 
     def _due_s(self) -> float | None:
         """When the next timer is due, on the monotonic clock."""
-        if self._wanted is None:
-            return None
+        timers = (self._wish.due_s, *self._exabgp_timers(self._wanted))
+        return min((at_s for at_s in timers if at_s is not None), default=None)
+
+    def _exabgp_timers(self, wanted: Rendered | None) -> tuple[float | None, ...]:
+        if wanted is None:
+            return ()
         if self._channel is None:
-            return self._act_at_s
-        silence = self._ping_at_s if self._pinged_at_s is None else self._hung_at_s(self._wanted, self._pinged_at_s)
-        return silence if self._relist_at_s is None else min(silence, self._relist_at_s)
+            return (self._act_at_s,)
+        silence_s = self._ping_at_s if self._pinged_at_s is None else self._hung_at_s(wanted, self._pinged_at_s)
+        return (silence_s, self._relist_at_s)
 
     # Process and channel ---------------------------------------------------------------------------------------
 
@@ -188,7 +203,7 @@ class Keeper:
 
     def _acquire(self, wanted: Rendered, now_s: float) -> None:
         found = process.find(self._run_dir.pid)
-        if found is not None and not _runs_with(found, wanted):
+        if found is not None and not wanted.is_of(found.environment()):
             _log.warning("restarting ExaBGP, it runs with other settings", extra=_facts(exabgp_pid=found.pid))
             found.end()
             found.close()
@@ -197,11 +212,10 @@ class Keeper:
         self._connect_by_s = now_s + _CONNECT_WITHIN_S
 
     def _start(self, wanted: Rendered) -> Process | None:
-        command = (*self._prefix, *launch.server(self._run_dir))
         try:
-            started = process.start(command, wanted.environment, self._run_dir.pid, self._run_dir.log)
+            started = process.start(self._command, wanted.environment, self._run_dir.pid, self._run_dir.log)
         except OSError as error:
-            _log.error("ExaBGP cannot be started", extra=_facts(program=command[0], reason=error.strerror))
+            _log.error("ExaBGP cannot be started", extra=_facts(program=self._command[0], reason=error.strerror))
             self._postpone()
             return None
         _log.info("ExaBGP started", extra=_facts(exabgp_pid=started.pid))
@@ -266,7 +280,7 @@ class Keeper:
         elif now_s >= self._ping_at_s:
             self._run_dir.turn_log()
             self._pinged_at_s = now_s
-            channel.write(wire.PING)
+            channel.write(say.PING)
 
     def _hung_at_s(self, wanted: Rendered, pinged_at_s: float) -> float:
         """When silence is taken for a hang. Any line is a sign of life: the answer may wait behind many."""
@@ -277,7 +291,7 @@ class Keeper:
         if self._listing is None and self._channel is not None:
             self._listing = _Listing()
             self._relist_at_s = time.monotonic() + _LISTED_WITHIN_S
-            self._channel.write(wire.ASK_STATE)
+            self._channel.write(say.ASK_STATE)
 
     # What ExaBGP says ------------------------------------------------------------------------------------------
 
@@ -373,21 +387,15 @@ class Keeper:
             return
         self._relist_at_s = now_s + _RELIST_AFTER_S
         if surplus <= self._drained:
-            self._channel.write(wire.RELOAD)
+            self._channel.write(say.RELOAD)
         else:
             self._drained |= surplus
-            self._channel.write("".join(wire.withdraw_all(peer) for peer in sorted(surplus)))
+            self._channel.write("".join(say.withdraw_all(peer) for peer in sorted(surplus)))
 
 
 def _facts(**facts: object) -> dict[str, object]:
     """For `extra`: a log line's facts, beside its words."""
     return {"facts": facts}
-
-
-def _runs_with(running: Process, wanted: Rendered) -> bool:
-    """Whether the process was started with the settings that a reload cannot change."""
-    actual = running.environment()
-    return all(actual.get(name) == value for name, value in wanted.environment.items() if name.startswith("exabgp_"))
 
 
 def _patience_s(wanted: Rendered) -> float:

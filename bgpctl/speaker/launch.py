@@ -18,7 +18,7 @@ from typing import Final
 
 from bgpctl.core.bgp import SpeakerConfig
 from bgpctl.core.model import Address
-from bgpctl.speaker import bridge, conf
+from bgpctl.speaker import bridge, conf, patches
 
 _VALIDATE_WITHIN_S: Final = 30.0
 _TAIL_BYTES: Final = 600
@@ -49,6 +49,11 @@ class Rendered:
     peers: frozenset[Address]
     hold_time_s: int
     secrets: Mapping[Address, str]
+
+    def is_of(self, actual: Mapping[str, str]) -> bool:
+        """Whether a process with this environment has the settings that a reload cannot change."""
+        wanted = (item for item in self.environment.items() if item[0].startswith("exabgp_"))
+        return all(actual.get(name) == value for name, value in wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +98,10 @@ class RunDir:
             return ""
 
 
-def server(run_dir: RunDir) -> tuple[str, ...]:
-    """The command that runs ExaBGP."""
-    return (*_exabgp(), "server", str(run_dir.conf))
+def server(run_dir: RunDir, *, patched: bool) -> tuple[str, ...]:
+    """The command that runs ExaBGP, with patches.py or as it is."""
+    program = (sys.executable, "-I", str(Path(patches.__file__).resolve())) if patched else _exabgp()
+    return (*program, "server", str(run_dir.conf))
 
 
 def prepare(config: SpeakerConfig, run_dir: RunDir) -> Rendered:

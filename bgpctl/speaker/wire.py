@@ -1,5 +1,5 @@
 """
-ExaBGP's lines as values, and our commands as its text.
+ExaBGP's lines as values.
 
 What ExaBGP writes was partly chosen by peers, so nothing here raises: a line of no known shape is `Unrecognised`.
 
@@ -8,37 +8,51 @@ Refuses to know: sockets, processes, what an event means for routing.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias, assert_never
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from bgpctl.core.bgp import (
-    Announce,
-    AskRefresh,
+    DownKind,
     EndOfRib,
     Path,
     RefreshBegun,
     RefreshEnded,
-    SendEndOfRib,
     SessionDown,
     SessionOpened,
     SessionUp,
-    SpeakerCommand,
     SpeakerEvent,
     Update,
-    Withdraw,
 )
 from bgpctl.core.model import Address, Asn, InterfaceAddress, Prefix
-
-ASK_STATE: Final = "show neighbor configuration\nshow adj-rib out json\nshow neighbor json\n"
-"""Answered by Description lines, Advertised lines and one Neighbors, in this order: ExaBGP takes them one by one."""
-PING: Final = "version\n"
-RELOAD: Final = "reload\n"
+from bgpctl.speaker.patches import CONNECTING, NO_ANSWER
 
 _UNICAST: Final = {"ipv4 unicast": 4, "ipv6 unicast": 6}
-_FAMILIES: Final = {4: "ipv4 unicast", 6: "ipv6 unicast"}
 _VERSIONS: Final = {"ipv4": 4, "ipv6": 6}
 _GRACEFUL_RESTART: Final = "64"
+_NOTIFICATION: Final = re.compile(r"notification (sent|received) \((\d+),(\d+)\)")
+_WAITED_FOR_OPEN: Final = ("sent", 1, 1)
+"""What ExaBGP says to a peer that keeps silent."""
+_NOTIFIED: Final[Mapping[tuple[int, int | None], DownKind]] = {
+    (2, 2): DownKind.WRONG_AS,
+    (2, None): DownKind.BAD_OPEN,
+    (4, None): DownKind.HOLD_EXPIRED,
+    (6, 1): DownKind.PREFIX_LIMIT,
+    (6, 2): DownKind.SHUT_DOWN,
+    (6, 3): DownKind.NOT_CONFIGURED,
+    (6, 4): DownKind.SHUT_DOWN,
+    (6, 5): DownKind.NOT_CONFIGURED,
+}
+_CONNECTING: Final = {
+    "closing connection": DownKind.CLOSED,
+    f"{CONNECTING}{os.strerror(errno.ECONNREFUSED)}": DownKind.REFUSED,
+    f"{CONNECTING}{os.strerror(errno.EHOSTUNREACH)}": DownKind.UNREACHABLE,
+    f"{CONNECTING}{os.strerror(errno.ENETUNREACH)}": DownKind.UNREACHABLE,
+    f"{CONNECTING}{NO_ANSWER}": DownKind.NO_ANSWER,
+}
 _LINK_LOCAL: Final = Prefix.parse("fe80::/10")
 
 # Everything that reading a foreign value can raise; RecursionError is json's answer to deep nesting.
@@ -87,7 +101,7 @@ class Advertised(NamedTuple):
 
 
 class Pong(NamedTuple):
-    """The answer to PING."""
+    """The answer to say.PING."""
 
 
 class Noise(NamedTuple):
@@ -164,15 +178,25 @@ def _state(peer: Address, neighbor: Mapping[str, Any]) -> SpeakerEvent | None:
             return SessionUp(peer)
         case "down":
             reason = _string(neighbor.get("reason", ""))
-            return SessionDown(peer, reason, notified=reason.startswith("notification"))
+            return SessionDown(peer, reason, notified=reason.startswith("notification"), kind=_kind(reason))
         case _:
             return None
+
+
+def _kind(reason: str) -> DownKind:
+    noted = _NOTIFICATION.fullmatch(reason)
+    if noted is None:
+        return next((kind for words, kind in _CONNECTING.items() if reason.startswith(words)), DownKind.OTHER)
+    direction, code, subcode = noted[1], int(noted[2]), int(noted[3])
+    if (direction, code, subcode) == _WAITED_FOR_OPEN:
+        return DownKind.SILENT
+    return _NOTIFIED.get((code, subcode)) or _NOTIFIED.get((code, None), DownKind.OTHER)
 
 
 def _opened(peer: Address, message: Mapping[str, Any]) -> SessionOpened:
     restart = message["capabilities"].get(_GRACEFUL_RESTART)
     # ExaBGP 5.0 calls the F bit of RFC 4724 "restart", and the R bit "forwarding".
-    flags = restart["address-family-flags"].get("ipv4/unicast", []) if restart else []
+    flags = restart["address-family-flags"].get(f"ipv{peer.version}/unicast", []) if restart else []
     return SessionOpened(
         peer,
         asn=Asn(_integer(message["asn"])),
@@ -242,10 +266,19 @@ def _attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
         "origin": _string(attributes.get("origin", "incomplete")),
         "local_pref": _optional(attributes.get("local-preference")),
         "med": _optional(attributes.get("med")),
-        "communities": tuple((_integer(high), _integer(low)) for high, low in attributes.get("community", ())),
+        "communities": tuple(_communities(attributes)),
         "originator": None if originator is None else Address.parse(_string(originator)),
         "cluster_list": tuple(Address.parse(_string(text)) for text in attributes.get("cluster-list", ())),
     }
+
+
+def _communities(attributes: Mapping[str, Any]) -> Iterator[tuple[int, ...]]:
+    """The plain ones (RFC 1997), then the large ones (RFC 8092)."""
+    for name, parts in (("community", 2), ("large-community", 3)):
+        for community in attributes.get(name, ()):
+            if len(community) != parts:
+                raise ValueError(f"not a community: {community!r}")
+            yield tuple(_integer(part) for part in community)
 
 
 def _as_path(segments: Mapping[str, Any]) -> Iterator[Asn]:
@@ -324,36 +357,3 @@ def _join(updates: list[Update]) -> Update:
         announced=tuple(path for path in last.values() if path is not None),
         withdrawn=tuple(prefix for prefix, path in last.items() if path is None),
     )
-
-
-# Commands ------------------------------------------------------------------------------------------------------
-
-
-def encode(command: SpeakerCommand) -> str:
-    """
-    The command as one line of ExaBGP's API, newline included.
-
-    A withdrawal carries the attributes of the announcement, which BGP does not need: ExaBGP queues changes by
-    attribute set and sends the sets in order of their creation, so that a change would overtake an earlier one of
-    the same prefix in another set. With one set for everything we say, the later change replaces the earlier.
-    """
-    match command:
-        case Announce(prefix, peer):
-            return f"{_to(peer)}announce route {prefix} next-hop self\n"
-        case Withdraw(prefix, peer):
-            return f"{_to(peer)}withdraw route {prefix} next-hop self\n"
-        case SendEndOfRib(peer, version):
-            return f"{_to(peer)}announce eor {_FAMILIES[version]}\n"
-        case AskRefresh(peer, version):
-            return f"{_to(peer)}announce route-refresh {_FAMILIES[version]}\n"
-        case _:
-            assert_never(command)
-
-
-def withdraw_all(peer: Address) -> str:
-    """Withdraw everything from one peer, before it is removed: under graceful restart it would keep our routes."""
-    return f"{_to(peer)}clear adj-rib out\n"
-
-
-def _to(peer: Address | None) -> str:
-    return "" if peer is None else f"neighbor {peer} "

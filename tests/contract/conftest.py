@@ -1,10 +1,15 @@
-"""Counts what the differential walks did, for the last lines of the test run."""
+"""Speakers to try, and counts what the differential walks did, for the last lines of the test run."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tests.contract.speaker_rig import ExabgpRig, FakeRig, Rig, facing_exabgp
 
 _OPERATIONS: Final = pytest.StashKey[int]()
 
@@ -19,3 +24,37 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     number = config.stash.get(_OPERATIONS, 0)
     if number:
         terminalreporter.write_line(f"law book: {number} random operations on the fake and on the running kernel each")
+
+
+@pytest.fixture
+def exabgp(tmp_path: Path) -> Iterator[ExabgpRig]:
+    """Two ExaBGP in two network namespaces, as bgpctl runs them."""
+    if os.geteuid() != 0:
+        pytest.skip("root: network namespaces and port 179")
+    with facing_exabgp(tmp_path) as rig:
+        yield rig
+
+
+@pytest.fixture
+def stock(tmp_path: Path) -> Iterator[ExabgpRig]:
+    """The same, but the one under test is ExaBGP as it is."""
+    if os.geteuid() != 0:
+        pytest.skip("root: network namespaces and port 179")
+    with facing_exabgp(tmp_path, patched=False) as rig:
+        yield rig
+
+
+@pytest.fixture
+def pair(exabgp: ExabgpRig) -> ExabgpRig:
+    """The two with an established session."""
+    exabgp.both_up()
+    return exabgp
+
+
+@pytest.fixture(params=["fake", *(pytest.param(name, marks=pytest.mark.kernel) for name in ("exabgp", "stock"))])
+def rig(request: pytest.FixtureRequest) -> Rig:
+    """Any speaker."""
+    if request.param == "fake":
+        return FakeRig()
+    real: ExabgpRig = request.getfixturevalue(request.param)
+    return real

@@ -33,6 +33,7 @@ from bgpctl.speaker.exabgp import ExabgpSpeaker
 from bgpctl.speaker.fake import FakeSpeaker
 
 OURS, PEERS = Address.parse("10.99.0.1"), Address.parse("10.99.0.2")
+OURS6, PEERS6 = Address.parse("fd99::1"), Address.parse("fd99::2")
 NOBODY = Address.parse("10.99.0.3")
 HOLD_TIME_S: Final = 3
 _WITHIN_S: Final = 15.0
@@ -109,7 +110,14 @@ def session(local: Address, peer: Address, *, hold_time_s: int = HOLD_TIME_S) ->
 
 
 def config(local: Address, *peers: Address) -> SpeakerConfig:
-    return SpeakerConfig(local, local, 179, tuple(session(local, peer) for peer in peers))
+    return config_of(*(session(local, peer) for peer in peers), local=local)
+
+
+def config_of(*sessions: Session, local: Address | None = None) -> SpeakerConfig:
+    """A speaker with just these sessions, at the address of the first."""
+    here = local or sessions[0].local
+    router_id = here if here.version == 4 else OURS if here == OURS6 else PEERS
+    return SpeakerConfig(router_id, here, 179, sessions)
 
 
 class Rig(Protocol):
@@ -171,12 +179,12 @@ class FakeRig:
 class ExabgpRig:
     """Two ExaBGP in two network namespaces; the other speaker plays the peer."""
 
-    def __init__(self, names: tuple[str, str], directory: Path) -> None:
+    def __init__(self, names: tuple[str, str], directory: Path, *, patched: bool = True) -> None:
         self.run_dir = directory / "a"
-        self.prefix = ("ip", "netns", "exec", names[0])
+        self.prefix, self.peer_prefix = (("ip", "netns", "exec", name) for name in names)
         self.heard, self.peer_heard = Diary(), Diary()
-        self.speaker = ExabgpSpeaker(self.run_dir, prefix=self.prefix)
-        self.peer = ExabgpSpeaker(directory / "b", prefix=("ip", "netns", "exec", names[1]))
+        self.speaker = ExabgpSpeaker(self.run_dir, prefix=self.prefix, patched=patched)
+        self.peer = ExabgpSpeaker(directory / "b", prefix=self.peer_prefix)
         self.speaker.start(self.heard.write)
         self.peer.start(self.peer_heard.write)
 
@@ -221,6 +229,13 @@ class ExabgpRig:
                 heard += chunk
         return True
 
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Wait for something that no event tells."""
+        deadline = time.monotonic() + _WITHIN_S
+        while not holds():
+            assert time.monotonic() < deadline, f"not within {_WITHIN_S} s"
+            time.sleep(0.02)
+
     def exabgp_pid(self) -> int:
         return int((self.run_dir / "exabgp.pid").read_text().split()[0])
 
@@ -238,6 +253,17 @@ class ExabgpRig:
             speaker.close()
 
 
+@contextlib.contextmanager
+def facing_exabgp(directory: Path, *, patched: bool = True) -> Iterator[ExabgpRig]:
+    """Both speakers started, none configured; `patched` is about the one under test."""
+    with facing_namespaces() as names:
+        rig = ExabgpRig(names, directory, patched=patched)
+        try:
+            yield rig
+        finally:
+            rig.end()
+
+
 def ip(*words: str) -> None:
     subprocess.run(("ip", *words), check=True)
 
@@ -251,8 +277,9 @@ def facing_namespaces() -> Iterator[tuple[str, str]]:
         for name in names:
             ip("netns", "add", name)
         ip("link", "add", "peer", "netns", names[0], "type", "veth", "peer", "name", "peer", "netns", names[1])
-        for name, address in zip(names, (OURS, PEERS), strict=True):
+        for name, address, address6 in zip(names, (OURS, PEERS), (OURS6, PEERS6), strict=True):
             ip("-n", name, "address", "add", f"{address}/24", "dev", "peer")
+            ip("-n", name, "address", "add", f"{address6}/64", "dev", "peer", "nodad")
             ip("-n", name, "link", "set", "lo", "up")
             ip("-n", name, "link", "set", "peer", "up")
         yield names

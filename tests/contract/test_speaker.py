@@ -25,6 +25,7 @@ from bgpctl.core.bgp import (
     SpeakerCommand,
     SpeakerConfig,
     SpeakerDetached,
+    SpeakerRefused,
     Withdraw,
 )
 from bgpctl.core.model import Prefix
@@ -36,35 +37,14 @@ from tests.contract.speaker_rig import (
     PEERS,
     Diary,
     ExabgpRig,
-    FakeRig,
     Rig,
     config,
-    facing_namespaces,
     session,
     table,
 )
 
 BLUE, RED, MARK = (Prefix.parse(text) for text in ("10.1.0.0/26", "10.2.0.0/26", "10.3.0.0/26"))
 BLUE_BLOCKS = [Prefix.parse(f"10.4.{i}.0/26") for i in range(50)]
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces and port 179")
-
-
-@pytest.fixture
-def exabgp(tmp_path: Path) -> Iterator[ExabgpRig]:
-    with facing_namespaces() as names:
-        rig = ExabgpRig(names, tmp_path)
-        try:
-            yield rig
-        finally:
-            rig.end()
-
-
-@pytest.fixture(params=["fake", pytest.param("exabgp", marks=[pytest.mark.kernel, needs_root])])
-def rig(request: pytest.FixtureRequest) -> Rig:
-    if request.param == "fake":
-        return FakeRig()
-    real: ExabgpRig = request.getfixturevalue("exabgp")
-    return real
 
 
 # Promises of every Speaker -------------------------------------------------------------------------------------
@@ -85,13 +65,22 @@ def test_a_session_carries_routes_both_ways(rig: Rig) -> None:
     rig.peer_has({MARK})
 
 
-def test_the_configuration_in_force_asked_for_again_changes_nothing(rig: Rig) -> None:
+def attachments(rig: Rig, count: int) -> list[SpeakerAttached]:
+    """Wait for so many."""
+    return rig.heard.wait(
+        lambda events: found if len(found := [e for e in events if isinstance(e, SpeakerAttached)]) >= count else None
+    )
+
+
+def test_the_configuration_in_force_asked_for_again_is_answered_and_disturbs_nothing(rig: Rig) -> None:
     rig.speaker.configure(config(OURS, PEERS))
-    attached = rig.heard.wait_for(SpeakerAttached)
+    rig.peer_up()
+    rig.heard.wait_until_up(PEERS)
     rig.speaker.configure(config(OURS, PEERS))
-    rig.speaker.configure(config(OURS, PEERS, NOBODY))
-    rig.heard.wait(lambda events: len([e for e in events if isinstance(e, SpeakerAttached)]) == 2)
-    assert {event.instance for event in rig.heard.events if isinstance(event, SpeakerAttached)} == {attached.instance}
+    first, second = attachments(rig, 2)
+    assert first.instance == second.instance
+    assert [peer for peer, _ in second.established] == [PEERS]
+    assert not [event for event in rig.heard.events if isinstance(event, SessionDown)]
 
 
 def test_a_speaker_that_dies_is_replaced_and_says_so(rig: Rig) -> None:
@@ -115,13 +104,6 @@ def test_commands_are_dropped_while_detached(rig: Rig) -> None:
 
 
 # Promises that only a real speaker can keep --------------------------------------------------------------------
-
-
-@pytest.fixture
-def pair(exabgp: ExabgpRig) -> ExabgpRig:
-    """Two real speakers with an established session."""
-    exabgp.both_up()
-    return exabgp
 
 
 def agent(
@@ -161,7 +143,6 @@ def agent_process(rig: ExabgpRig, *said: SpeakerCommand, routes: int = 0) -> Ite
 
 
 @pytest.mark.kernel
-@needs_root
 class TestExabgp:
     def test_the_peers_open_is_reported(self, pair: ExabgpRig) -> None:
         pair.peer.shutdown()
@@ -250,14 +231,33 @@ class TestExabgp:
     def test_a_refused_configuration_leaves_the_one_before(self, pair: ExabgpRig) -> None:
         conf = (pair.run_dir / "exabgp.conf").read_text()
         impossible = session(OURS, PEERS, hold_time_s=2)
-        secretive = replace(session(OURS, PEERS), password_file=str(pair.run_dir / "absent"))
-        seen = len(pair.heard.events)
-        for bad in (impossible, secretive):
-            pair.speaker.configure(replace(config(OURS), sessions=(bad,)))
+        pair.speaker.configure(replace(config(OURS), sessions=(impossible,)))
+        assert "hold-time" in pair.heard.wait_for(SpeakerRefused).reason
         pair.speaker.send([Announce(BLUE)])
         pair.peer_has({BLUE})
         assert (pair.run_dir / "exabgp.conf").read_text() == conf
-        assert pair.heard.events[seen:] == []
+        assert not [event for event in pair.heard.events if isinstance(event, SessionDown)]
+
+    def test_a_refused_edit_taken_back_leaves_no_peer_unheard(self, pair: ExabgpRig) -> None:
+        absent = replace(session(OURS, NOBODY), password_file=str(pair.run_dir / "absent"))
+        pair.speaker.configure(replace(config(OURS), sessions=(absent,)))
+        pair.heard.wait_for(SpeakerRefused)
+        seen = len(pair.heard.events)
+        pair.speaker.configure(config(OURS, PEERS))
+        attached = pair.heard.wait_for(SpeakerAttached, after=seen)
+        assert [peer for peer, _ in attached.established] == [PEERS]
+
+    def test_a_password_file_that_appears_or_changes_is_read(self, exabgp: ExabgpRig, tmp_path: Path) -> None:
+        password = tmp_path / "password"
+        secret = replace(session(OURS, PEERS), password_file=str(password))
+        exabgp.speaker.configure(replace(config(OURS), sessions=(secret,)))
+        assert str(password) in exabgp.heard.wait_for(SpeakerRefused).reason
+        password.write_text("first")
+        first = exabgp.heard.wait_for(SpeakerAttached).instance
+        seen = len(exabgp.heard.events)
+        password.write_text("second")
+        assert exabgp.heard.wait_for(SpeakerAttached, after=seen).instance == first
+        assert "second" not in (exabgp.run_dir / "exabgp.log").read_text()
 
     def test_a_password_is_needed_by_both(self, exabgp: ExabgpRig, tmp_path: Path) -> None:
         password = tmp_path / "password"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from bgpctl.core.cluster import Backend, Intent, Mode, Node, Pool
+from bgpctl.core.decision import Choice
 from bgpctl.core.fabric import Desired, derive
 from bgpctl.core.model import (
     Address,
@@ -26,7 +27,7 @@ from bgpctl.core.model import (
     RouteType,
     Vxlan,
 )
-from bgpctl.core.rib import Choice, Received
+from bgpctl.core.rib import Received
 from bgpctl.core.why import Hold, Withheld
 from tests.cluster import STATIC_PROTOCOL, bare_kernel, learned_from_all, path
 
@@ -57,7 +58,19 @@ def intents(draw: st.DrawFn) -> Intent:
         )
         for index in range(count)
     )
-    return Intent(backend=backend, pools=pools, nodes=nodes)
+    return Intent(backend=backend, pools=pools, nodes=tuple(draw(borrowing(nodes))))
+
+
+@st.composite
+def borrowing(draw: st.DrawFn, nodes: tuple[Node, ...]) -> list[Node]:
+    """Some nodes use an address of another one's block."""
+    borrowers = []
+    for index, node in enumerate(nodes):
+        others = [block for other in nodes if other != node for block in other.blocks]
+        block = draw(st.sampled_from([None, *others]))
+        borrowed = (block.nth(10 + index).host_prefix,) if block else ()
+        borrowers.append(replace(node, borrowed=borrowed))
+    return borrowers
 
 
 @st.composite

@@ -26,11 +26,11 @@ from bgpctl.core.loop import (
     State,
     Woken,
     begin,
-    selection,
     step,
 )
-from bgpctl.core.model import Address, Asn, Dataplane, Prefix
-from bgpctl.core.rib import Candidate, Lost, Received, choose
+from bgpctl.core.model import Asn, Dataplane, Prefix
+from bgpctl.core.nexthops import Distances
+from bgpctl.core.selection import Selection, select
 from tests.cluster import bare_kernel, member, path, two_racks
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
@@ -69,6 +69,7 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.sampled_from([KernelChanged(), Observed(KERNEL), Observed(Dataplane()), Applied(()), Woken()]),
     st.builds(bgp.SpeakerAttached, st.integers(1, 2), st.just(((PEERS["a2"], 5.0),))),
     st.just(bgp.SpeakerDetached("end of file")),
+    st.just(bgp.SpeakerRefused("no password")),
 )
 
 
@@ -124,9 +125,12 @@ def test_events_of_different_peers_commute(one: list[Event], two: list[Event]) -
     assume({e.peer for e in one}.isdisjoint(e.peer for e in two))  # type: ignore[union-attr]
     plain = [*one, *two]
     mixed = [e for pair in itertools.zip_longest(one, two) for e in pair if e is not None]
-    straight, _ = selection(_take_all(plain))
-    interleaved, _ = selection(_take_all(mixed))
-    assert {p: c.best.path for p, c in straight.items()} == {p: c.best.path for p, c in interleaved.items()}
+    straight, interleaved = selected(_take_all(plain)), selected(_take_all(mixed))
+    assert straight == interleaved
+
+
+def selected(state: State) -> Selection:
+    return select(state.policy, state.rib, Distances(state.observed)) if state.policy else Selection()
 
 
 def _take_all(story: Sequence[Event]) -> State:
@@ -134,6 +138,13 @@ def _take_all(story: Sequence[Event]) -> State:
     for event in story:
         state, _ = step(state, event, 5.0)
     return state
+
+
+@given(st.lists(events, max_size=25))
+def test_verdicts_taken_over_from_before_are_those_that_a_fresh_look_gives(story: list[Event]) -> None:
+    state, _ = play(begin("a1", 0.0), story)
+    state, _ = play(state, [IntentLoaded(INTENT), Observed(KERNEL)], start_s=100.0)
+    assert state.selected == selected(state)
 
 
 @given(st.lists(updates, max_size=10))
@@ -146,7 +157,7 @@ def test_a_peer_that_said_goodbye_is_as_if_never_heard(story: list[Update]) -> N
     rest: list[Event] = [update for update in story if update.peer != peer]
     with_it = _take_all([*others, *rest, *mine, SessionDown(peer, "notification received (6,2)", notified=True)])
     never = _take_all([*others, *rest, SessionDown(peer, "notification received (6,2)", notified=True)])
-    assert selection(with_it) == selection(never)
+    assert selected(with_it) == selected(never)
     one, _ = settle(with_it, KERNEL, 200.0)
     other, _ = settle(never, KERNEL, 200.0)
     assert one.desired == other.desired
@@ -163,39 +174,3 @@ def test_after_any_story_the_loop_comes_to_rest_with_what_is_wanted(story: list[
     assert state.desired is not None
     assert set(state.desired.dataplane) <= set(kernel)
     assert state.pending.ops == ()
-
-
-candidates = st.builds(
-    lambda number, pref, as_path, med, origin, internal: Candidate(
-        Address(4, (10 << 24) + number),
-        Asn(65000 + number % 3),
-        internal,
-        Received(replace(path("10.244.9.0/26", "10.0.0.9", *as_path), local_pref=pref, med=med, origin=origin), 0.0),
-    ),
-    st.integers(1, 200),
-    st.sampled_from([None, 100, 200]),
-    st.lists(st.sampled_from([65001, 65002, 65003]), max_size=3),
-    st.sampled_from([None, 0, 10, 20]),
-    st.sampled_from(["igp", "egp", "incomplete"]),
-    st.booleans(),
-)
-contests = st.lists(candidates, min_size=1, max_size=6, unique_by=lambda c: c.peer)
-
-
-@given(contests, st.data())
-def test_the_best_path_does_not_depend_on_the_order_of_arrival(contest: list[Candidate], data: st.DataObject) -> None:
-    assert choose(data.draw(st.permutations(contest))) == choose(contest)
-
-
-@given(contests)
-def test_every_loser_has_its_reason(contest: list[Candidate]) -> None:
-    choice = choose(contest)
-    assert {choice.best.peer, *(loser.peer for loser, _ in choice.lost)} == {c.peer for c in contest}
-    assert all(isinstance(step_, Lost) for _, step_ in choice.lost)
-
-
-@given(contests, candidates)
-def test_a_path_with_a_higher_local_preference_than_all_wins(contest: list[Candidate], late: Candidate) -> None:
-    assume(all(late.peer != c.peer for c in contest))
-    favourite = replace(late, received=Received(replace(late.path, local_pref=999), 0.0))
-    assert choose([*contest, favourite]).best.peer == favourite.peer

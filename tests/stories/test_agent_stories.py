@@ -8,6 +8,7 @@ from dataclasses import replace
 from bgpctl.core.bgp import (
     Announce,
     AskRefresh,
+    Attributes,
     EndOfRib,
     RefreshBegun,
     RefreshEnded,
@@ -22,6 +23,7 @@ from bgpctl.core.bgp import (
 )
 from bgpctl.core.cluster import Backend, Intent, Mode, Place, Problem
 from bgpctl.core.effects import Failure, after
+from bgpctl.core.filters import NORMAL_LOCAL_PREF
 from bgpctl.core.loop import (
     Applied,
     Apply,
@@ -36,6 +38,8 @@ from bgpctl.core.loop import (
     Phase,
     Speak,
     State,
+    Tried,
+    Try,
     WakeAt,
     Woken,
     begin,
@@ -43,11 +47,13 @@ from bgpctl.core.loop import (
 )
 from bgpctl.core.model import Asn, Dataplane, Prefix
 from bgpctl.core.sessions import speaker_config
+from bgpctl.core.switch import DRAIN_S, Answer
 from tests.cluster import bare_kernel, member, node, path, two_racks
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
 A2, B1, B2 = (member(INTENT, name).address.address for name in ("a2", "b1", "b2"))
 OWN = Prefix.parse("10.244.1.0/26")
+OURS = Attributes(local_pref=NORMAL_LOCAL_PREF)
 
 
 class Play:
@@ -58,6 +64,7 @@ class Play:
         self.kernel = kernel or bare_kernel(member(INTENT, "a1"))
         self.now_s = 0.0
         self.applied = 0
+        self.said: list[Command] = []
 
     def tell(self, *events: Event) -> tuple[Command, ...]:
         said: tuple[Command, ...] = ()
@@ -65,13 +72,13 @@ class Play:
             self.now_s += 0.001
             self.state, commands = step(self.state, event, self.now_s)
             said += commands
+        self.said += said
         return said
 
     def rest(self) -> None:
         """Answer Observe and Apply until there is nothing more to do."""
         commands = self.tell(KernelChanged()) if not self.state.looking else (Observe(),)
-        while commands:
-            (command, *_) = commands
+        while command := next((c for c in commands if isinstance(c, Observe | Apply)), None):
             match command:
                 case Observe():
                     commands = self.tell(Observed(self.kernel))
@@ -80,8 +87,6 @@ class Play:
                         self.kernel = after(self.kernel, op)
                         self.applied += 1
                     commands = self.tell(Applied(()))
-                case _:
-                    return
 
     def unicast(self) -> set[str]:
         return {str(route.prefix) for route in self.kernel.routes if route.next_hop}
@@ -106,6 +111,17 @@ def converged(kernel: Dataplane | None = None) -> Play:
     return play
 
 
+def test_a_borrowed_address_is_announced_by_the_node_that_has_it() -> None:
+    a1, *others = INTENT.nodes
+    borrowed = Prefix.parse("10.244.2.9/32")
+    play = converged()
+    edited = replace(INTENT, nodes=(replace(a1, borrowed=(borrowed,)), *others))
+    said = play.tell(IntentLoaded(edited), Observed(play.kernel))
+    assert Speak(tuple(Announce(borrowed, peer, OURS) for peer in (A2, B1, B2))) in said
+    said = play.tell(IntentLoaded(INTENT), Observed(play.kernel))
+    assert Speak(tuple(Withdraw(borrowed, peer) for peer in (A2, B1, B2))) in said
+
+
 def test_the_first_intent_configures_the_speaker_and_asks_for_a_look() -> None:
     said = Play().tell(IntentLoaded(INTENT))
     assert said == (Configure(speaker_config(INTENT, "a1")), Observe())
@@ -114,7 +130,7 @@ def test_the_first_intent_configures_the_speaker_and_asks_for_a_look() -> None:
 def test_a_session_that_comes_up_is_told_our_blocks_and_then_end_of_rib() -> None:
     play = Play()
     play.tell(IntentLoaded(INTENT), SpeakerAttached(1, ()))
-    assert Speak((Announce(OWN, B1), SendEndOfRib(B1, 4))) in play.tell(SessionUp(B1))
+    assert Speak((Announce(OWN, B1, OURS), SendEndOfRib(B1, 4))) in play.tell(SessionUp(B1))
 
 
 def test_all_routes_are_installed_once_all_peers_have_spoken() -> None:
@@ -126,10 +142,30 @@ def test_all_routes_are_installed_once_all_peers_have_spoken() -> None:
 def test_without_bgp_nothing_waits_for_peers() -> None:
     play = Play()
     vxlan = two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)
-    assert play.tell(IntentLoaded(vxlan))[0] == Configure(None)
+    play.tell(IntentLoaded(vxlan))
     play.rest()
+    assert Configure(None) in play.said
     assert play.state.phase is Phase.CONVERGED
     assert len(play.unicast()) == 3
+
+
+def test_bgp_ends_once_every_member_has_left_the_tunnel_that_it_served() -> None:
+    play = converged()
+    play.tell(IntentLoaded(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)))
+    play.rest()
+    assert play.state.phase.value == "switching"
+    assert {hop.link for hop in play.kernel.next_hops} == {"tunl0", "eth0"}
+    for link in ("tunl0", "vxlan.bgpctl", "vxlan.bgpctl"):
+        assert Configure(None) not in play.said
+        assert play.kernel.link("tunl0")
+        trials = next(command.trials for command in reversed(play.said) if isinstance(command, Try))
+        play.now_s += DRAIN_S
+        play.tell(Tried(tuple(Answer(trial, link) for trial in trials)))
+        play.rest()
+        assert {hop.link for hop in play.kernel.next_hops} == {"vxlan.bgpctl"}
+    assert play.kernel.link("tunl0") is None
+    assert Configure(None) in play.said
+    assert play.state.phase is Phase.CONVERGED
 
 
 def test_a_restarted_agent_adopts_everything_and_touches_nothing() -> None:
@@ -203,7 +239,7 @@ def test_a_lost_speaker_takes_no_route_along() -> None:
     assert play.state.phase is Phase.LEARNING
 
 
-def test_a_speaker_that_is_away_for_long_takes_no_route_along_when_it_returns() -> None:
+def test_a_speaker_that_is_away_for_long_takes_no_route_along_before_a_peer_is_back() -> None:
     play = converged()
     play.tell(SpeakerDetached("end of file"))
     play.now_s += 1000
@@ -215,7 +251,12 @@ def test_a_speaker_that_is_away_for_long_takes_no_route_along_when_it_returns() 
     play.now_s += 121
     play.tell(Woken())
     play.rest()
-    assert play.unicast() == set()
+    assert len(play.unicast()) == 3
+    hears(play, (A2, "10.244.2.0/26"))
+    play.now_s += 121
+    play.tell(Woken())
+    play.rest()
+    assert play.unicast() == {"10.244.2.0/26"}
 
 
 def test_a_failure_is_not_forgotten_while_other_things_go_on() -> None:
@@ -251,8 +292,10 @@ def test_an_edited_block_is_withdrawn_and_announced() -> None:
     play = converged()
     others = tuple(item for item in INTENT.nodes if item.name != "a1")
     edited = replace(INTENT, nodes=(node("a1", "10.0.0.1/24", "10.244.9.0/26"), *others))
-    said = play.tell(IntentLoaded(edited))
-    assert Speak((Withdraw(OWN), Announce(Prefix.parse("10.244.9.0/26")))) in said
+    said = play.tell(IntentLoaded(edited), Observed(play.kernel))
+    new = Prefix.parse("10.244.9.0/26")
+    changes = [change for peer in (A2, B1, B2) for change in (Withdraw(OWN, peer), Announce(new, peer, OURS))]
+    assert Speak(tuple(changes)) in said
 
 
 def test_an_edit_that_leaves_the_sessions_alone_does_not_configure_the_speaker() -> None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from bgpctl.agent import asks
 from bgpctl.agent.api import Api
-from bgpctl.agent.views import VIEWS, Snapshot, answer
+from bgpctl.agent.snapshot import Snapshot
+from bgpctl.agent.views import VIEWS, answer
 from bgpctl.cli.main import main
 from bgpctl.cli.render import age
-from tests.stories.test_agent_stories import converged
+from bgpctl.core.loop import DrainAsked, Event, PeerAsked, RefreshAsked
+from tests.stories.test_agent_stories import B1, converged
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +52,71 @@ def test_without_an_agent_show_exits_3_and_says_how_to_start_one(tmp_path: Path)
     assert "bgpctl agent run" in result.output
 
 
+# What is asked of a running agent ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Iterator[list[Event]]:
+    """What reached the agent of a converged node that listens in `tmp_path`."""
+    taken: list[Event] = []
+    play = converged()
+
+    def act(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
+        taken.extend(asks.events(verb, play.state, query))
+        return {}
+
+    api = Api(tmp_path / "agent.sock", lambda name, query: answer(name, Snapshot(play.state, play.now_s, query)), act)
+    yield taken
+    api.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "event"),
+    [
+        (("peer", "down", "b1"), PeerAsked(B1, up=False)),
+        (("peer", "down", str(B1)), PeerAsked(B1, up=False)),
+        (("peer", "up", "b1"), PeerAsked(B1, up=True)),
+        (("peer", "refresh", "b1"), RefreshAsked(B1)),
+        (("drain",), DrainAsked(on=True)),
+        (("undrain",), DrainAsked(on=False)),
+    ],
+)
+def test_what_the_operator_asks_reaches_the_agent(
+    tmp_path: Path, asked: list[Event], words: tuple[str, ...], event: Event
+) -> None:
+    noun, *rest = words
+    assert bgpctl(noun, "--run-dir", tmp_path, *rest).exit_code == 0
+    assert asked == [event]
+
+
+def test_a_peer_that_nobody_has_exits_2_and_reaches_nobody(tmp_path: Path, asked: list[Event]) -> None:
+    result = bgpctl("peer", "--run-dir", tmp_path, "down", "b9")
+    assert (result.exit_code, asked) == (2, [])
+    assert "no peer b9; see: bgpctl show peers" in result.output
+
+
+def test_an_agent_that_is_away_is_asked_nothing(tmp_path: Path) -> None:
+    assert bgpctl("drain", "--run-dir", tmp_path).exit_code == 3
+
+
+_STRANGER = """
+import socket, sys
+connection = socket.socket(socket.AF_UNIX)
+connection.connect(sys.argv[1])
+connection.sendall(b"POST /v1/drain HTTP/1.0\\r\\n\\r\\n")
+print(connection.recv(100).split()[1].decode())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root: to become somebody else")
+def test_nobody_but_root_and_the_agents_user_may_ask(asked: list[Event], tmp_path: Path) -> None:
+    for directory in (tmp_path, *list(tmp_path.parents)[:2]):
+        directory.chmod(0o755)
+    command = ("python3", "-I", "-c", _STRANGER, str(tmp_path / "agent.sock"))
+    result = subprocess.run(command, user=65534, capture_output=True, text=True, check=True, cwd="/")
+    assert (result.stdout, asked) == ("403\n", [])
+
+
 def test_a_variable_stands_in_for_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BGPCTL_SHOW_RUN_DIR", str(tmp_path))
     assert str(tmp_path) in bgpctl("show", "summary").output
@@ -58,6 +130,60 @@ def test_a_good_file_is_valid_and_a_bad_one_exits_2(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert f"{bad}:1:17: calico_backend:" in result.output
     assert "2 problems; nothing was applied" in result.output
+
+
+def test_problems_as_json_have_their_place_rule_and_severity_and_the_exit_code_stays(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text("pools: {p: {cidr: 10.244.0.0/16, ipipMode: always, blockSize: 19}}\n")
+    result = bgpctl("validate", "-f", file, "-o", "json")
+    assert result.exit_code == 2
+    assert json.loads(result.output) == {
+        "schema": "bgpctl/validate/v1",
+        "ok": False,
+        "problems": [
+            {
+                "file": str(file),
+                "line": 1,
+                "column": 44,
+                "path": "pools.p.ipipMode",
+                "message": "an old spelling of Always",
+                "rule": "old-spelling",
+                "severity": "info",
+            },
+            {
+                "file": str(file),
+                "line": 1,
+                "column": 63,
+                "path": "pools.p.blockSize",
+                "message": "blockSize 19 is not from 20 to 32, as IPv4 needs",
+                "rule": "block-size",
+                "severity": "error",
+            },
+        ],
+    }
+
+
+def test_warnings_and_notes_are_printed_with_their_place_and_the_file_is_valid(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(
+        "mesh: false\npools: {p: {cidr: 10.244.0.0/16, ipipMode: always}}\n"
+        "nodes: {a: {address: 10.0.0.1/24}, b: {address: 10.0.0.2/24}}\n"
+    )
+    result = bgpctl("validate", "-f", file)
+    assert result.exit_code == 0
+    assert f"{file}:2:9: warning: pools.p: blocks of pool p travel by BGP" in result.output
+    assert f"{file}:2:44: note: pools.p.ipipMode: an old spelling of Always" in result.output
+    assert "valid: 2 nodes, 1 pools, 0 peers; 1 warning, 1 note" in result.output
+    as_json = json.loads(bgpctl("validate", "-f", file, "-o", "json").output)
+    assert (as_json["ok"], [problem["severity"] for problem in as_json["problems"]]) == (True, ["warning", "info"])
+
+
+def test_a_lab_file_is_validated_with_its_lab(tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text((ROOT / "topologies" / "cross-subnet.yaml").read_text().replace("{node: a1,", "{node: a9,"))
+    result = bgpctl("validate", "-f", file, "-o", "yaml")
+    assert result.exit_code == 2
+    assert "a9 is not a node of this file" in result.output
 
 
 def test_an_agent_for_a_node_that_the_file_does_not_have_exits_2_and_names_the_nodes() -> None:

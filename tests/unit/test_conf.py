@@ -11,6 +11,7 @@ from bgpctl.core.model import Address, Asn
 from bgpctl.speaker import conf
 
 LOCAL, FIRST, SECOND = (Address.parse(f"10.0.0.{host}") for host in (1, 2, 3))
+SIXTH = Address.parse("fd00::6")
 BRIDGE = "/bin/true"
 
 
@@ -37,8 +38,10 @@ def validates(text: str, directory: Path) -> bool:
         config(),
         config(session(FIRST, passive=True), session(SECOND, port=1790)),
         config(dataclasses.replace(session(FIRST), name='a "b" {\n}')),
+        config(dataclasses.replace(session(FIRST), ttl_security=1, bound=False)),
+        config(dataclasses.replace(session(SIXTH), local=Address.parse("fd00::1"))),
     ],
-    ids=["no session", "one of each side", "a name with everything"],
+    ids=["no session", "one of each side", "a name with everything", "GTSM from any address", "IPv6"],
 )
 def test_exabgp_accepts_what_is_rendered(wanted: SpeakerConfig, tmp_path: Path) -> None:
     assert validates(conf.render(wanted, BRIDGE, {FIRST: 'pass"; word é'}), tmp_path)
@@ -56,6 +59,28 @@ def test_only_the_passive_side_waits() -> None:
 def test_a_port_is_written_where_it_is_not_our_own() -> None:
     assert "connect 1790;" in conf.render(config(session(FIRST, port=1790)), BRIDGE, {})
     assert "connect" not in conf.render(config(session(FIRST)), BRIDGE, {})
+
+
+@pytest.mark.parametrize(("hops", "least"), [(1, 255), (2, 254), (255, 1)])
+def test_ttl_security_counts_the_hops(hops: int, least: int) -> None:
+    text = conf.render(config(dataclasses.replace(session(FIRST), ttl_security=hops)), BRIDGE, {})
+    assert f"outgoing-ttl 255;\n  incoming-ttl {least};" in text
+
+
+def test_without_ttl_security_any_number_of_hops_will_do() -> None:
+    assert "ttl" not in conf.render(config(session(FIRST)), BRIDGE, {})
+
+
+def test_a_session_that_is_not_bound_has_no_address_of_its_own() -> None:
+    assert "local-address auto;" in conf.render(config(dataclasses.replace(session(FIRST), bound=False)), BRIDGE, {})
+
+
+def test_a_session_speaks_of_its_own_ip_version_only() -> None:
+    text = conf.render(config(session(FIRST), session(SIXTH)), BRIDGE, {})
+    assert [line.strip() for line in text.splitlines() if "family" in line] == [
+        "family { ipv4 unicast; }",
+        "family { ipv6 unicast; }",
+    ]
 
 
 def test_a_password_stands_in_the_file_encoded_and_in_no_log() -> None:
@@ -79,6 +104,8 @@ def test_every_fact_of_a_neighbour_changes_its_tag_and_no_other() -> None:
         tags(dataclasses.replace(session(FIRST), restart_time_s=9), session(SECOND)),
         tags(dataclasses.replace(session(FIRST), peer_asn=Asn(1)), session(SECOND)),
         tags(session(FIRST), session(SECOND), word="y"),
+        tags(dataclasses.replace(session(FIRST), ttl_security=1), session(SECOND)),
+        tags(dataclasses.replace(session(FIRST), bound=False), session(SECOND)),
     ]
     assert len({before, *changed}) == 1 + len(changed)
     assert all(len(before & after) == 1 for after in changed)
@@ -96,3 +123,5 @@ def test_the_listen_address_is_part_of_the_environment() -> None:
     wanted = dataclasses.replace(config(), listen=SECOND, listen_port=1790)
     environment = conf.environment(wanted)
     assert (environment["exabgp_tcp_bind"], environment["exabgp_tcp_port"]) == ("10.0.0.3", "1790")
+    both = dataclasses.replace(wanted, listen6=SIXTH)
+    assert conf.environment(both)["exabgp_tcp_bind"] == "10.0.0.3 fd00::6"

@@ -2,7 +2,20 @@
 
 import pytest
 
-from bgpctl.core.cluster import Backend, Intent, Mode, Node, Peer, Pool, Problem
+from bgpctl.core.cluster import (
+    Advertisement,
+    Backend,
+    FilterRule,
+    Intent,
+    MatchOperator,
+    Mode,
+    NextHopMode,
+    Node,
+    Peer,
+    Pool,
+    Problem,
+    Use,
+)
 from bgpctl.core.intent import read
 from bgpctl.core.model import Address, Asn, InterfaceAddress, Mac, Prefix, Vni
 from bgpctl.store.yaml import documents
@@ -17,11 +30,14 @@ vxlanVNI: 4097
 vxlanPort: 8472
 pools:
   blue: {cidr: 10.244.0.0/16, encapsulation: IPIPCrossSubnet, natOutgoing: true, disableBGPExport: true}
-  tunnels: {cidr: 10.250.0.0/24, encapsulation: VXLAN, blockSize: 32, disabled: true}
+  tunnels: {cidr: 10.250.0.0/24, encapsulation: VXLAN, blockSize: 32, disabled: true, allowedUses: [Tunnel],
+    nodeSelector: rack == 'a'}
   six: {cidr: 'fd00:244::/48', vxlanMode: Always}
 nodes:
   b1:
     address: 10.1.0.4/24
+    address6: fd01::4/64
+    labels: {reflector: ""}
     blocks: [10.244.4.64/26, 10.244.4.0/26, 'fd00:244::/122']
   a1:
     address: 10.0.0.1/24
@@ -31,26 +47,50 @@ nodes:
     ipipTunnelAddress: 10.244.1.1
     vxlanTunnelAddress: 10.250.0.1
     vxlanTunnelMACAddress: 66:F9:37:C3:7E:94
+    address6: fd00::1/64
+    clusterID: 224.0.0.1
+    borrowed: [10.244.4.7, 10.244.4.9/32]
+    vxlanTunnelAddressV6: fd00:244::ff
+    vxlanTunnelMACAddressV6: 66:f9:37:c3:7e:95
 peers:
   tor: {ip: 10.0.0.254, asNumber: 65001, port: 1790, nodes: "rack == 'a'"}
-  all: {ip: 10.9.0.1, asNumber: 65002}
+  all: {ip: 'fd00::99', asNumber: 65002, filters: [own], nextHopMode: Self, maxRestartTime: 2m, keepaliveTime: 10s,
+    numAllowedLocalASNumbers: 2, ttlSecurity: 1, reachableBy: 'fd00::98', localASNumber: 65009, sourceAddress: None}
+  reflectors: {peerSelector: has(reflector), nodes: "!has(reflector)", reversePeering: Manual}
+filters:
+  own:
+    importV4:
+      - {action: Reject, cidr: 10.0.0.0/8, matchOperator: In, prefixLength: {min: 16, max: 24}, source: RemotePeers}
+      - {action: Accept, interface: "eth*", peerType: eBGP, communities: {values: ["65000:1"]}, asPathPrefix: [65001],
+         priority: 512, operations: [{addCommunity: {value: "65000:1:2"}}, {prependASPath: {prefix: [65003, 65004]}},
+           {prependASPath: {prefix: [65005]}}, {setPriority: {value: 100}}]}
+    exportV6: [{action: Accept, cidr: 'fd00::/8', matchOperator: NotIn}]
+communities: [{name: blue, value: "65000:7"}]
+prefixAdvertisements: [{cidr: 10.244.0.0/16, communities: [blue, "65000:8"]}]
+ipipMTU: 1400
+vxlanMTU: 1380
+vxlanMTUV6: 1360
+mtu: 1350
 """
 
 CALICO = """\
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: calico-config, namespace: kube-system}
-data: {calico_backend: bird, veth_mtu: "0"}
+data: {calico_backend: bird, veth_mtu: "1350"}
 ---
 apiVersion: projectcalico.org/v3
 kind: BGPConfiguration
 metadata: {name: default}
-spec: {asNumber: 65546, nodeToNodeMeshEnabled: false, listenPort: 1179, logSeverityScreen: Info}
+spec:
+  {asNumber: 65546, nodeToNodeMeshEnabled: false, listenPort: 1179, logSeverityScreen: Info,
+   communities: [{name: blue, value: "65000:7"}],
+   prefixAdvertisements: [{cidr: 10.244.0.0/16, communities: [blue, "65000:8"]}]}
 ---
 apiVersion: crd.projectcalico.org/v1
 kind: FelixConfiguration
 metadata: {name: default}
-spec: {vxlanVNI: 4097, vxlanPort: 8472}
+spec: {vxlanVNI: 4097, vxlanPort: 8472, ipipMTU: 1400, vxlanMTU: 1380, vxlanMTUV6: 1360}
 ---
 apiVersion: projectcalico.org/v3
 kind: IPPoolList
@@ -71,7 +111,8 @@ items:
   status: {conditions: []}
 - kind: IPPool
   metadata: {name: tunnels}
-  spec: {cidr: 10.250.0.0/24, vxlanMode: Always, blockSize: 32, disabled: true}
+  spec: {cidr: 10.250.0.0/24, vxlanMode: Always, blockSize: 32, disabled: true, allowedUses: [Tunnel],
+    nodeSelector: rack == 'a'}
 - {kind: IPPool, metadata: {name: six}, spec: {cidr: 'fd00:244::/48', vxlanMode: Always, blockSize: 0}}
 ---
 kind: List
@@ -82,10 +123,24 @@ items:
   metadata: {name: a1, labels: {rack: a}}
   spec:
     addresses: [{address: 10.0.0.1/24}]
-    bgp: {ipv4Address: 10.0.0.1/24, asNumber: 65010, ipv4IPIPTunnelAddr: 10.244.1.1}
+    bgp: {ipv4Address: 10.0.0.1/24, asNumber: 65010, ipv4IPIPTunnelAddr: 10.244.1.1, ipv6Address: fd00::1/64,
+      routeReflectorClusterID: 224.0.0.1}
     ipv4VXLANTunnelAddr: 10.250.0.1
     vxlanTunnelMACAddr: 66:f9:37:c3:7e:94
-- {kind: Node, metadata: {name: b1}, spec: {bgp: {ipv4Address: 10.1.0.4/24}}}
+    ipv6VXLANTunnelAddr: fd00:244::ff
+    vxlanTunnelMACAddrV6: 66:f9:37:c3:7e:95
+- kind: Node
+  metadata: {name: b1, labels: {reflector: ""}}
+  spec: {bgp: {ipv4Address: 10.1.0.4/24, ipv6Address: fd01::4/64}}
+- kind: IPAMBlock
+  metadata: {name: 10-244-4-0-26}
+  spec:
+    cidr: 10.244.4.0/26
+    affinity: host:b1
+    allocations: [0, null, null, null, null, null, null, 1, null, 1]
+    attributes: [{handle_id: x, secondary: {node: b1}}, {handle_id: y, secondary: {node: a1, pod: p}}]
+    unallocated: [1, 2]
+    strictAffinity: false
 - {kind: BlockAffinity, metadata: {name: b1-10-244-4-64-26}, spec: {node: b1, cidr: 10.244.4.64/26, deleted: "false"}}
 - {kind: BlockAffinity, metadata: {name: b1-10-244-4-0-26}, spec: {node: b1, cidr: 10.244.4.0/26, state: confirmed}}
 - {kind: BlockAffinity, metadata: {name: b1-six}, spec: {node: b1, cidr: 'fd00:244::/122', type: host}}
@@ -100,7 +155,25 @@ spec: {peerIP: "10.0.0.254:1790", asNumber: 65001, nodeSelector: rack == 'a', so
 apiVersion: projectcalico.org/v3
 kind: BGPPeer
 metadata: {name: all}
-spec: {peerIP: 10.9.0.1, asNumber: 65002, filters: []}
+spec:
+  {peerIP: fd00::99, asNumber: 65002, filters: [own], nextHopMode: Self, maxRestartTime: 120s, keepaliveTime: 10s,
+   numAllowedLocalASNumbers: 2, ttlSecurity: 1, reachableBy: fd00::98, localASNumber: 65009, sourceAddress: None}
+---
+apiVersion: projectcalico.org/v3
+kind: BGPPeer
+metadata: {name: reflectors}
+spec: {peerSelector: has(reflector), nodeSelector: "!has(reflector)", reversePeering: Manual}
+---
+apiVersion: projectcalico.org/v3
+kind: BGPFilter
+metadata: {name: own}
+spec:
+  importV4:
+    - {action: Reject, cidr: 10.0.0.0/8, matchOperator: In, prefixLength: {min: 16, max: 24}, source: RemotePeers}
+    - {action: Accept, interface: "eth*", peerType: eBGP, communities: {values: ["65000:1"]}, asPathPrefix: [65001],
+       priority: 512, operations: [{addCommunity: {value: "65000:1:2"}}, {prependASPath: {prefix: [65003, 65004]}},
+         {prependASPath: {prefix: [65005]}}, {setPriority: {value: 100}}]}
+  exportV6: [{action: Accept, cidr: fd00::/8, matchOperator: NotIn}]
 """
 
 
@@ -124,7 +197,17 @@ def test_the_sample_loads() -> None:
                 labels=(("rack", "b"),),
             ),
         ),
-        peers=(Peer("tor-a", Address.parse("10.0.0.254"), Asn(65001), ("a1",), 179, "secrets/tor-a"),),
+        peers=(
+            Peer(
+                "tor-a",
+                Address.parse("10.0.0.254"),
+                Asn(65001),
+                ("a1",),
+                179,
+                "secrets/tor-a",
+                node_selector="rack == 'a'",
+            ),
+        ),
     )
     places = [*(p.place for p in intent.pools), *(n.place for n in intent.nodes), *(p.place for p in intent.peers)]
     assert list(map(str, places)) == ["c.yaml:4:3", "c.yaml:6:3", "c.yaml:7:3", "c.yaml:10:3"]
@@ -145,8 +228,62 @@ def test_every_value_of_the_short_form_arrives() -> None:
     assert (a1.asn, a1.vxlan_mac) == (65010, Mac("66:f9:37:c3:7e:94"))
     assert (str(a1.ipip_address), str(a1.vxlan_address)) == ("10.244.1.1", "10.250.0.1")
     assert list(map(str, b1.blocks)) == ["10.244.4.0/26", "10.244.4.64/26", "fd00:244::/122"]
-    every, tor = intent.peers
-    assert (every.nodes, tor.nodes, tor.port) == (("a1", "b1"), ("a1",), 1790)
+    assert (str(a1.address6), str(a1.cluster_id)) == ("fd00::1/64", "224.0.0.1")
+    assert list(map(str, a1.borrowed)) == ["10.244.4.7/32", "10.244.4.9/32"]
+    assert (str(a1.vxlan_address6), a1.vxlan_mac6) == ("fd00:244::ff", Mac("66:f9:37:c3:7e:95"))
+    assert (tunnels.allowed_uses, tunnels.node_selector) == ((Use.TUNNEL,), "rack == 'a'")
+    assert (intent.ipip_mtu, intent.vxlan_mtu, intent.vxlan_mtu6, intent.workload_mtu) == (1400, 1380, 1360, 1350)
+    assert intent.advertisements == (Advertisement(Prefix.parse("10.244.0.0/16"), ((65000, 7), (65000, 8))),)
+
+
+def test_every_value_of_a_peer_arrives() -> None:
+    every, reflectors, tor = good(SHORT).peers
+    assert every == Peer(
+        "all",
+        Address.parse("fd00::99"),
+        Asn(65002),
+        ("a1", "b1"),
+        local_asn=Asn(65009),
+        next_hop_mode=NextHopMode.SELF,
+        restart_time_s=120,
+        keepalive_s=10,
+        allowed_own_as=2,
+        ttl_security=1,
+        reachable_by=Address.parse("fd00::98"),
+        filters=("own",),
+        from_node_address=False,
+    )
+    assert reflectors == Peer(
+        "reflectors",
+        None,
+        None,
+        ("a1",),
+        port=1179,
+        node_selector="!has(reflector)",
+        remotes=("b1",),
+        peer_selector="has(reflector)",
+        reverse=False,
+    )
+    assert (tor.nodes, tor.port) == (("a1",), 1790)
+
+
+def test_every_value_of_a_filter_arrives() -> None:
+    (own,) = good(SHORT).filters
+    assert own.import4 == (
+        FilterRule(False, Prefix.parse("10.0.0.0/8"), MatchOperator.IN, (16, 24), from_peers=True),
+        FilterRule(
+            accept=True,
+            interface="eth*",
+            external=True,
+            community=(65000, 1),
+            as_path=(Asn(65001),),
+            priority=512,
+            add_communities=((65000, 1, 2),),
+            prepend=(Asn(65005), Asn(65003), Asn(65004)),
+            set_priority=100,
+        ),
+    )
+    assert own.export6 == (FilterRule(True, Prefix.parse("fd00::/8"), MatchOperator.NOT_IN),)
 
 
 @pytest.mark.parametrize(

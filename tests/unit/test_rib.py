@@ -1,22 +1,29 @@
 """Adj-RIB-In: what a peer's silence, death and return do to what it told."""
 
 from bgpctl.core import rib
-from bgpctl.core.bgp import Update
+from bgpctl.core.bgp import DownKind, SessionDown, SessionOpened, Update
 from bgpctl.core.model import Address, Asn, Prefix
-from bgpctl.core.rib import Candidate, Heard, Lost, Received, Rib, choose
+from bgpctl.core.rib import Heard, Rib
 from tests.cluster import path
 
 PEER = Address.parse("10.0.0.2")
 ONE, TWO = Prefix.parse("10.244.1.0/26"), Prefix.parse("10.244.2.0/26")
 
 
+OTHER = Address.parse("10.0.0.9")
+
+
 def told(*blocks: Prefix, graceful: bool = True) -> Rib:
-    """A peer that told these blocks and End-of-RIB."""
-    tables = rib.expect({}, [PEER], 0.0, 120.0)
-    tables = rib.opened(tables, PEER, 120 if graceful else None, preserved=False)
+    """A peer that told these blocks and End-of-RIB, and another one whose session is up."""
+    tables = rib.session_up(rib.expect({}, [PEER, OTHER], 0.0, 120.0), OTHER, 0.0)
+    tables = rib.opened(tables, offer(120 if graceful else None, preserved=False))
     tables = rib.session_up(tables, PEER, 1.0)
     tables = rib.updated(tables, Update(PEER, tuple(path(block, PEER) for block in blocks)), 2.0)
     return rib.complete(tables, PEER, 3.0)
+
+
+def offer(restart_time_s: int | None, *, preserved: bool) -> SessionOpened:
+    return SessionOpened(PEER, Asn(64512), PEER, 30, restart_time_s, forwarding_preserved=preserved)
 
 
 def prefixes(tables: Rib) -> set[Prefix]:
@@ -31,13 +38,13 @@ def test_a_wanted_peer_is_unheard_until_its_time_is_over() -> None:
 
 
 def test_a_refused_connection_does_not_make_an_unheard_peer_known() -> None:
-    tables = rib.session_down(rib.expect({}, [PEER], 0.0, 120.0), PEER, 1.0, reason="refused", notified=False)
+    tables = rib.session_down(rib.expect({}, [PEER], 0.0, 120.0), SessionDown(PEER, "refused", notified=False), 1.0)
     assert tables[PEER].heard is Heard.UNHEARD
     assert tables[PEER].last_error == "refused"
 
 
 def test_a_peer_that_dies_keeps_its_paths_as_stale_ones_until_its_restart_time() -> None:
-    tables = rib.session_down(told(ONE), PEER, 10.0, reason="closing connection", notified=False)
+    tables = rib.session_down(told(ONE), SessionDown(PEER, "closing connection", notified=False), 10.0)
     assert prefixes(tables) == {ONE}
     assert tables[PEER].stale == {ONE}
     assert prefixes(rib.expired(tables, 129.0)) == {ONE}
@@ -45,18 +52,18 @@ def test_a_peer_that_dies_keeps_its_paths_as_stale_ones_until_its_restart_time()
 
 
 def test_a_peer_that_says_goodbye_loses_its_paths_at_once() -> None:
-    tables = rib.session_down(told(ONE), PEER, 10.0, reason="notification received (6,2)", notified=True)
+    tables = rib.session_down(told(ONE), SessionDown(PEER, "notification received (6,2)", notified=True), 10.0)
     assert tables[PEER].heard is Heard.DOWN
     assert prefixes(tables) == set()
 
 
 def test_a_peer_without_graceful_restart_loses_its_paths_at_once() -> None:
-    tables = rib.session_down(told(ONE, graceful=False), PEER, 10.0, reason="closing connection", notified=False)
+    tables = rib.session_down(told(ONE, graceful=False), SessionDown(PEER, "closing connection", notified=False), 10.0)
     assert prefixes(tables) == set()
 
 
 def test_a_peer_that_returns_confirms_what_it_repeats_and_loses_the_rest_at_end_of_rib() -> None:
-    tables = rib.session_down(told(ONE, TWO), PEER, 10.0, reason="closing connection", notified=False)
+    tables = rib.session_down(told(ONE, TWO), SessionDown(PEER, "closing connection", notified=False), 10.0)
     tables = rib.session_up(tables, PEER, 11.0)
     tables = rib.updated(tables, Update(PEER, (path(ONE, PEER),)), 12.0)
     assert prefixes(tables) == {ONE, TWO}
@@ -66,10 +73,10 @@ def test_a_peer_that_returns_confirms_what_it_repeats_and_loses_the_rest_at_end_
 
 
 def test_a_peer_that_returns_without_its_forwarding_state_loses_what_was_retained() -> None:
-    tables = rib.session_down(told(ONE), PEER, 10.0, reason="closing connection", notified=False)
-    assert prefixes(rib.opened(tables, PEER, None, preserved=False)) == set()
-    assert prefixes(rib.opened(tables, PEER, 120, preserved=False)) == set()
-    assert prefixes(rib.opened(tables, PEER, 120, preserved=True)) == {ONE}
+    tables = rib.session_down(told(ONE), SessionDown(PEER, "closing connection", notified=False), 10.0)
+    assert prefixes(rib.opened(tables, offer(None, preserved=False))) == set()
+    assert prefixes(rib.opened(tables, offer(120, preserved=False))) == set()
+    assert prefixes(rib.opened(tables, offer(120, preserved=True))) == {ONE}
 
 
 def test_a_peer_that_never_says_end_of_rib_counts_as_complete_after_a_while() -> None:
@@ -108,27 +115,86 @@ def test_news_of_a_peer_that_is_not_wanted_changes_nothing() -> None:
     assert rib.complete(tables, stranger, 9.0) == tables
 
 
-def candidate(peer: str, asn: int, *as_path: int, med: int | None = None, internal: bool = False) -> Candidate:
-    learned = path("10.244.9.0/26", peer, *as_path)
-    changed = Received(type(learned)(learned.prefix, learned.next_hop, learned.as_path, med=med), 0.0)
-    return Candidate(Address.parse(peer), Asn(asn), internal, changed)
+def many(count: int) -> Update:
+    return Update(PEER, tuple(path(Prefix(4, (10 << 24) + number, 32), PEER) for number in range(count)))
 
 
-def test_med_is_compared_only_within_one_neighbour_as() -> None:
-    cheap = candidate("10.0.0.3", 65001, 65001, med=10)
-    dear = candidate("10.0.0.2", 65001, 65001, med=20)
-    other = candidate("10.0.0.1", 65002, 65002, med=500)
-    choice = choose([dear, cheap, other])
-    assert choice.best == other
-    assert dict(choice.lost) == {cheap: Lost.ROUTER_ID, dear: Lost.MED}
+def test_a_peer_over_its_limit_is_not_used_at_all_and_costs_no_memory() -> None:
+    tables = rib.updated(told(ONE), many(11), 5.0, limit=10)
+    assert tables[PEER].flooded_since_s == 5.0
+    assert not tables[PEER].paths
+    assert tables[PEER].certain
+    assert rib.updated(tables, many(3), 6.0, limit=10) == tables
 
 
-def test_the_shorter_as_path_wins() -> None:
-    near, far = candidate("10.0.0.9", 65001, 65001), candidate("10.0.0.1", 65002, 65002, 65003)
-    assert choose([far, near]).best == near
+def test_a_peer_over_its_limit_is_asked_again_and_used_once_a_whole_table_fits() -> None:
+    tables = rib.updated(told(ONE), many(11), 5.0, limit=10)
+    assert rib.to_ask_again(tables, 64.9) == ()
+    assert rib.to_ask_again(tables, 65.0) == (PEER,)
+    tables = rib.refresh_begun(tables, PEER, 65.0)
+    assert rib.to_ask_again(tables, 65.0) == ()
+    tables = rib.updated(tables, many(10), 66.0, limit=10)
+    assert len(tables[PEER].paths) == 10
+    assert not tables[PEER].usable
+    tables = rib.complete(tables, PEER, 67.0)
+    assert len(tables[PEER].usable) == 10
 
 
-def test_an_external_path_beats_an_internal_one() -> None:
-    inside = candidate("10.0.0.1", 64512, 65001, internal=True)
-    outside = candidate("10.0.0.9", 65001, 65001)
-    assert choose([inside, outside]).lost == ((inside, Lost.INTERNAL),)
+def test_a_peer_that_stays_over_its_limit_is_asked_ever_more_rarely() -> None:
+    tables, at_s, pauses = rib.updated(told(ONE), many(11), 5.0, limit=10), 5.0, []
+    for _ in range(9):
+        waits_s = (tables[PEER].expires_s or 0.0) - at_s
+        pauses.append(waits_s)
+        at_s += waits_s
+        assert rib.expired(tables, at_s)[PEER] == tables[PEER]
+        tables = rib.updated(rib.refresh_begun(tables, PEER, at_s), many(11), at_s, limit=10)
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (60.0, 3600.0)
+
+
+def test_a_new_session_is_a_new_chance_and_a_flood_is_not_retained() -> None:
+    tables = rib.updated(told(ONE), many(11), 5.0, limit=10)
+    tables = rib.session_down(tables, SessionDown(PEER, "closing connection", notified=False), 6.0)
+    assert tables[PEER].heard is Heard.DOWN
+    assert tables[PEER].flooded_since_s is None
+
+
+def test_why_a_session_is_down_is_kept_until_it_is_up_again() -> None:
+    tables = rib.session_down(told(ONE), SessionDown(PEER, "closed", notified=False, kind=DownKind.CLOSED), 10.0)
+    assert (tables[PEER].down, tables[PEER].last_error) == (DownKind.CLOSED, "closed")
+    assert rib.session_up(tables, PEER, 11.0)[PEER].down is None
+
+
+def test_a_session_found_up_is_that_of_a_peer_whose_open_we_missed() -> None:
+    tables = rib.found_up(rib.expect({}, [PEER], 0.0, 120.0), PEER, 5.0, uptime_s=300.0, restart_time_s=120)
+    assert (tables[PEER].up_since_s, tables[PEER].restart_time_s) == (-295.0, 120)
+    assert (
+        rib.found_up(told(ONE, graceful=True), PEER, 5.0, uptime_s=3.0, restart_time_s=None)[PEER].restart_time_s == 120
+    )
+
+
+def alone_again() -> Rib:
+    """The last peer went, and its restart time is over."""
+    tables = rib.session_down(told(ONE, TWO), SessionDown(OTHER, "bye", notified=True), 9.0)
+    tables = rib.session_down(tables, SessionDown(PEER, "closing connection", notified=False), 10.0)
+    return rib.expired(tables, 130.0)
+
+
+def test_when_every_peer_is_gone_what_they_told_is_retained_for_an_hour_and_nothing_waits_for_it() -> None:
+    tables = alone_again()
+    assert (tables[PEER].heard, prefixes(tables)) == (Heard.RETAINED, {ONE, TWO})
+    assert tables[PEER].certain
+    assert prefixes(rib.expired(tables, 130.0 + rib.RETENTION_S - 1)) == {ONE, TWO}
+    assert prefixes(rib.expired(tables, 130.0 + rib.RETENTION_S)) == set()
+
+
+def test_once_somebody_is_back_the_retained_have_their_restart_time_to_return() -> None:
+    tables = rib.session_up(alone_again(), OTHER, 500.0)
+    assert (tables[PEER].heard, prefixes(rib.expired(tables, 619.0))) == (Heard.STALE, {ONE, TWO})
+    assert prefixes(rib.expired(tables, 620.0)) == set()
+
+
+def test_a_retained_peer_that_returns_confirms_what_it_repeats() -> None:
+    tables = rib.session_up(rib.opened(alone_again(), offer(120, preserved=True)), PEER, 500.0)
+    tables = rib.complete(rib.updated(tables, Update(PEER, (path(ONE, PEER),)), 501.0), PEER, 502.0)
+    assert prefixes(tables) == {ONE}

@@ -1,6 +1,6 @@
 import pytest
 
-from bgpctl.core.intent.selector import SelectorError, parse
+from bgpctl.core.selector import SelectorError, parse
 
 NODE = {"rack": "a", "role": "edge", "example.com/zone": "eu-west-1", "in": "x"}
 

@@ -8,8 +8,9 @@ import pytest
 
 from bgpctl import client
 from bgpctl.agent.api import Api
-from bgpctl.agent.views import VIEWS, Snapshot, answer
-from bgpctl.core.bgp import SessionDown
+from bgpctl.agent.snapshot import Snapshot
+from bgpctl.agent.views import VIEWS, answer
+from bgpctl.core.bgp import SessionDown, SpeakerAttached, SpeakerRefused
 from bgpctl.core.cluster import Place, Problem
 from bgpctl.core.loop import IntentRejected, Woken, begin
 from bgpctl.core.model import Traffic
@@ -42,7 +43,10 @@ def test_a_dead_peer_is_a_problem_that_names_it() -> None:
     play.rest()
     body = told(play, "summary")
     assert body["converged"] is False
-    assert "peer b1 is not established, keeping 1 stale routes (closing connection)" in str(body["problems"])
+    assert (
+        "peer b1 is not established, keeping 1 stale routes: closing connection; see: bgpctl show neighbor b1"
+        in str(body["problems"])
+    )
     play.now_s += 121
     play.tell(Woken())
     play.rest()
@@ -53,6 +57,16 @@ def test_a_refused_edit_is_shown_with_its_place() -> None:
     play = converged()
     play.tell(IntentRejected((Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both"),)))
     assert told(play, "summary")["problems"] == ["edit refused: cluster.yaml:12:15: pools.blue: both modes set"]
+
+
+def test_a_configuration_that_the_speaker_refuses_is_shown_until_it_is_in_force() -> None:
+    play = converged()
+    play.tell(SpeakerRefused("the password of peer tor-a cannot be read"))
+    body = told(play, "summary")
+    assert body["converged"] is False
+    assert "the password of peer tor-a cannot be read" in body["problems"][0]
+    play.tell(SpeakerAttached(1, ()))
+    assert "refused" not in str(told(play, "summary")["problems"])
 
 
 def test_a_route_says_its_way_and_the_reason() -> None:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from bgpctl.core.bgp import (
     Announce,
     AskRefresh,
+    Attributes,
+    DownKind,
     EndOfRib,
     Path,
     RefreshBegun,
@@ -23,7 +25,7 @@ from bgpctl.core.bgp import (
     Withdraw,
 )
 from bgpctl.core.model import Address, Asn, Prefix
-from bgpctl.speaker import wire
+from bgpctl.speaker import say, wire
 from bgpctl.speaker.sweep import Sweep
 
 PEER = Address.parse("192.0.2.7")
@@ -70,7 +72,37 @@ def test_a_connection_is_not_yet_a_session() -> None:
     [("closing connection", False), ("notification received (6,2)", True), ("notification sent (4,0)", True)],
 )
 def test_only_a_notification_forbids_to_retain(reason: str, notified: bool) -> None:
-    assert event(line("state", state="down", reason=reason)) == SessionDown(PEER, reason, notified=notified)
+    down = event(line("state", state="down", reason=reason))
+    assert isinstance(down, SessionDown)
+    assert (down.peer, down.reason, down.notified) == (PEER, reason, notified)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("connect: Connection refused", DownKind.REFUSED),
+        ("connect: No route to host", DownKind.UNREACHABLE),
+        ("connect: Network is unreachable", DownKind.UNREACHABLE),
+        ("connect: no answer", DownKind.NO_ANSWER),
+        ("closing connection", DownKind.CLOSED),
+        ("notification sent (1,1)", DownKind.SILENT),
+        ("notification received (1,1)", DownKind.OTHER),
+        ("notification sent (2,2)", DownKind.WRONG_AS),
+        ("notification received (2,2)", DownKind.WRONG_AS),
+        ("notification received (2,6)", DownKind.BAD_OPEN),
+        ("notification sent (4,0)", DownKind.HOLD_EXPIRED),
+        ("notification received (6,1)", DownKind.PREFIX_LIMIT),
+        ("notification received (6,2)", DownKind.SHUT_DOWN),
+        ("notification received (6,5)", DownKind.NOT_CONFIGURED),
+        ("notification received (6,7)", DownKind.OTHER),
+        ("notification received (99999999999999999999,1)", DownKind.OTHER),
+        ("", DownKind.OTHER),
+    ],
+)
+def test_different_ends_of_a_session_are_told_apart(reason: str, kind: DownKind) -> None:
+    down = event(line("state", state="down", reason=reason))
+    assert isinstance(down, SessionDown)
+    assert down.kind is kind
 
 
 def test_a_down_may_come_without_a_reason() -> None:
@@ -110,6 +142,7 @@ def test_an_announcement_carries_its_attributes() -> None:
             "med": 50,
             "local-preference": 100,
             "community": [[64512, 7], [65535, 65281]],
+            "large-community": [[64512, 1, 2]],
             "originator-id": "192.0.2.3",
             "cluster-list": ["192.0.2.4", "192.0.2.5"],
         },
@@ -120,7 +153,7 @@ def test_an_announcement_carries_its_attributes() -> None:
         "as_path": (1, 2, 3),
         "local_pref": 100,
         "med": 50,
-        "communities": ((64512, 7), (65535, 65281)),
+        "communities": ((64512, 7), (65535, 65281), (64512, 1, 2)),
         "originator": Address.parse("192.0.2.3"),
         "cluster_list": (Address.parse("192.0.2.4"), Address.parse("192.0.2.5")),
     }
@@ -226,6 +259,7 @@ def test_hello_pong_and_advertised_routes_are_read() -> None:
         line("update", message={}),
         update({"origin": 3}, announce={"ipv4 unicast": {str(NEXT_HOP): [{"nlri": str(BLUE)}]}}),
         update({"as-path": [64512]}, announce={"ipv4 unicast": {str(NEXT_HOP): [{"nlri": str(BLUE)}]}}),
+        update({"community": [[1, 2, 3]]}, announce={"ipv4 unicast": {str(NEXT_HOP): [{"nlri": str(BLUE)}]}}),
         update(withdraw={"ipv4 unicast": [{"nlri": 10}]}),
         update(withdraw={"ipv4 unicast": [{"nlri": "10.0.0.0/99"}]}),
     ],
@@ -335,15 +369,33 @@ def test_a_joined_update_names_each_prefix_once_and_has_no_neighbour_of_its_peer
 # Commands ------------------------------------------------------------------------------------------------------
 
 
-def test_a_withdrawal_differs_from_its_announcement_in_one_word() -> None:
-    assert wire.encode(Announce(BLUE)) == "announce route 10.1.0.0/26 next-hop self\n"
-    assert wire.encode(Withdraw(BLUE)) == "withdraw route 10.1.0.0/26 next-hop self\n"
+def test_an_announcement_without_attributes_has_ourselves_as_next_hop() -> None:
+    assert say.encode(Announce(BLUE)) == "announce route 10.1.0.0/26 next-hop self\n"
+
+
+def test_attributes_are_written_as_exabgp_reads_them() -> None:
+    attributes = Attributes(
+        next_hop=NEXT_HOP,
+        as_path=(Asn(64512), Asn(4200000001)),
+        local_pref=200,
+        med=0,
+        communities=((64512, 7), (65535, 0), (64512, 1, 2)),
+        originator=OTHER,
+        cluster_list=(PEER, OTHER),
+        origin="incomplete",
+    )
+    assert say.encode(Announce(BLUE, None, attributes)) == (
+        "announce route 10.1.0.0/26 next-hop 192.0.2.9 origin incomplete as-path [ 64512 4200000001 ] "
+        "local-preference 200 med 0 "
+        "community [ 64512:7 65535:0 ] large-community [ 64512:1:2 ] originator-id 192.0.2.8 "
+        "cluster-list [ 192.0.2.7 192.0.2.8 ]\n"
+    )
 
 
 def test_commands_for_one_peer_name_it() -> None:
-    assert wire.encode(Announce(BLUE, PEER)) == "neighbor 192.0.2.7 announce route 10.1.0.0/26 next-hop self\n"
-    assert wire.encode(SendEndOfRib(PEER, 4)) == "neighbor 192.0.2.7 announce eor ipv4 unicast\n"
-    assert wire.encode(AskRefresh(PEER, 6)) == "neighbor 192.0.2.7 announce route-refresh ipv6 unicast\n"
+    assert say.encode(Announce(BLUE, PEER)) == "neighbor 192.0.2.7 announce route 10.1.0.0/26 next-hop self\n"
+    assert say.encode(SendEndOfRib(PEER, 4)) == "neighbor 192.0.2.7 announce eor ipv4 unicast\n"
+    assert say.encode(AskRefresh(PEER, 6)) == "neighbor 192.0.2.7 announce route-refresh ipv6 unicast\n"
 
 
 def sent(sweep: Sweep, *commands: SpeakerCommand) -> list[str]:
@@ -353,11 +405,34 @@ def sent(sweep: Sweep, *commands: SpeakerCommand) -> list[str]:
 def test_what_a_dead_agent_announced_is_withdrawn_before_end_of_rib() -> None:
     sweep = Sweep({PEER: [BLUE, RED], OTHER: [RED]})
     announce, end = Announce(BLUE, PEER), SendEndOfRib(PEER, 4)
-    assert sent(sweep, announce, end) == [wire.encode(announce), wire.encode(Withdraw(RED, PEER)), wire.encode(end)]
-    assert sent(sweep, end) == [wire.encode(end)]
+    assert sent(sweep, announce, end) == [say.encode(announce), say.encode(Withdraw(RED, PEER)), say.encode(end)]
+    assert sent(sweep, end) == [say.encode(end)]
+
+
+CHEAP, DEAR = Attributes(med=1), Attributes(med=2)
+
+
+@pytest.mark.parametrize(
+    ("said", "withdrawn"),
+    [
+        ([Announce(BLUE, None, DEAR)], "withdraw route 10.1.0.0/26 next-hop self med 2\n"),
+        ([Announce(BLUE, None, DEAR), Announce(BLUE, None, CHEAP)], "withdraw route 10.1.0.0/26 next-hop self med 1\n"),
+        ([Announce(BLUE, PEER, CHEAP)], "withdraw route 10.1.0.0/26 next-hop self\n"),
+        ([Announce(BLUE, None, DEAR), Withdraw(BLUE)], "withdraw route 10.1.0.0/26 next-hop self\n"),
+    ],
+)
+def test_a_withdrawal_differs_from_its_announcement_in_one_word(said: list[SpeakerCommand], withdrawn: str) -> None:
+    assert sent(Sweep({}), *said, Withdraw(BLUE))[-1] == withdrawn
+
+
+def test_one_peer_is_withdrawn_from_with_what_it_was_told() -> None:
+    sweep = Sweep({})
+    sent(sweep, Announce(BLUE, None, CHEAP), Announce(BLUE, PEER, DEAR))
+    assert sent(sweep, Withdraw(BLUE, PEER)) == ["neighbor 192.0.2.7 withdraw route 10.1.0.0/26 next-hop self med 2\n"]
+    assert sent(sweep, Withdraw(BLUE, OTHER)) == ["neighbor 192.0.2.8 withdraw route 10.1.0.0/26 next-hop self med 1\n"]
 
 
 def test_what_is_announced_to_all_is_swept_from_none() -> None:
     sweep = Sweep({PEER: [BLUE], OTHER: [BLUE]})
     commands = (Announce(BLUE), SendEndOfRib(PEER, 4), SendEndOfRib(OTHER, 4))
-    assert sent(sweep, *commands) == [wire.encode(command) for command in commands]
+    assert sent(sweep, *commands) == [say.encode(command) for command in commands]

@@ -11,16 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
+from typing import Final
 
 from bgpctl.core.cluster import Encapsulation, Intent, Mode, Node, Pool
+from bgpctl.core.decision import Choice
 from bgpctl.core.fabric import direct, ipip, nat, vxlan
 from bgpctl.core.fabric.desired import Desired, Reach, Reasoned, Slot, gather, group_ids, next_hop_ids
 from bgpctl.core.fabric.facts import Underlay, outer_mtu_bytes, underlay_of
-from bgpctl.core.model import Address, Dataplane, NextHop, NextHopGroup, Route, RouteType, Sysctl
-from bgpctl.core.rib import Choice
+from bgpctl.core.model import Address, Dataplane, NextHop, NextHopGroup, Prefix, Route, RouteType, Sysctl
 from bgpctl.core.why import Because, Hold, Lack, Missing, Why, Withheld
 
 __all__ = ["Desired", "derive", "encapsulation_to"]
+
+_OUTSIDE: Final = {4: Pool("", Prefix.parse("0.0.0.0/0")), 6: Pool("", Prefix.parse("::/0"))}
+"""Stands for no pool at all."""
 
 
 def derive(
@@ -68,7 +72,14 @@ def encapsulation_to(pool: Pool, node: Node, remote: Address) -> Encapsulation:
 
 def _ipv4_part(intent: Intent) -> tuple[Intent, list[Missing]]:
     """The intent without its IPv6 pools and blocks, which are not routed yet, and what is missing by that."""
-    nodes = (replace(node, blocks=tuple(b for b in node.blocks if b.version == 4)) for node in intent.nodes)
+    nodes = (
+        replace(
+            node,
+            blocks=tuple(block for block in node.blocks if block.version == 4),
+            borrowed=tuple(prefix for prefix in node.borrowed if prefix.version == 4),
+        )
+        for node in intent.nodes
+    )
     pools = tuple(pool for pool in intent.pools if pool.cidr.version == 4)
     missing = [Missing(Lack.IPV6_POOL, pool.name) for pool in intent.pools if pool.cidr.version == 6]
     return replace(intent, pools=pools, nodes=tuple(nodes)), missing
@@ -91,8 +102,9 @@ def _tunnels(intent: Intent, node: Node, underlay: Underlay) -> Iterator[Reasone
 def _by_bgp(intent: Intent, names: Mapping[Address, str], choices: Iterable[Choice]) -> Iterator[Reach]:
     for choice in choices:
         path = choice.best.path
-        pool = intent.pool_of(path.prefix)
-        if pool and pool.by_bgp and path.next_hop:
+        # A filter let it in from outside the pools: no pool asks for a tunnel.
+        pool = intent.pool_of(path.prefix) or _OUTSIDE[path.prefix.version]
+        if pool.by_bgp and path.next_hop:
             peer = choice.best.peer
             others = {also.path.next_hop for also in choice.also} - {None, path.next_hop}
             also = tuple(sorted(remote for remote in others if remote))
@@ -121,7 +133,7 @@ def _hops(
         if hop:
             hops[slot] = hop
         else:
-            missing.append(Missing(Lack.NEXT_HOP_UNRESOLVED, str(remote), f"pool {pools[slot].name}"))
+            missing.append(Missing(Lack.NEXT_HOP_UNRESOLVED, str(remote), f"pool {pools[slot].name or 'none'}"))
     return hops, missing
 
 
@@ -133,7 +145,7 @@ def _remote(node: Node, reaches: Iterable[Reach], hops: Mapping[Slot, NextHop]) 
             continue
         why = Why(
             Because.BEST_PATH if reach.pool.by_bgp else Because.MEMBER,
-            pool=reach.pool.name,
+            pool=reach.pool.name or None,
             source=reach.source,
             remote=reach.remote,
             encapsulation=encapsulation_to(reach.pool, node, reach.remote),

@@ -37,7 +37,7 @@ N = TypeVar("N")
 Reasoned: TypeAlias = tuple[Thing, Why]
 """An object with the reason why it is wanted."""
 
-_KINDS: Final[Mapping[type, str]] = {
+KIND_OF: Final[Mapping[type, str]] = {
     Link: "links",
     Sysctl: "sysctls",
     LinkAddress: "addresses",
@@ -49,6 +49,7 @@ _KINDS: Final[Mapping[type, str]] = {
     NextHopGroup: "groups",
     Route: "routes",
 }
+"""Which field of a Dataplane holds objects of a type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,10 @@ class Desired:
 
 def gather(wanted: Iterable[Reasoned], missing: Iterable[Missing], withheld: Iterable[Withheld]) -> Desired:
     """One value out of everything the encapsulations asked for; equal objects asked for twice count once."""
-    kinds: dict[str, set[Thing]] = {kind: set() for kind in _KINDS.values()}
+    kinds: dict[str, set[Thing]] = {kind: set() for kind in KIND_OF.values()}
     why: dict[Key, Why] = {}
     for thing, reason in wanted:
-        kinds[_KINDS[type(thing)]].add(thing)
+        kinds[KIND_OF[type(thing)]].add(thing)
         why.setdefault(key_of(thing), reason)
     dataplane = Dataplane(**{kind: frozenset(things) for kind, things in kinds.items()})  # type: ignore[arg-type]
     return Desired(dataplane, why, tuple(missing), tuple(withheld))

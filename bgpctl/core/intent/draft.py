@@ -9,28 +9,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
-from bgpctl.core.cluster import Backend, Mode, Node, Place, Pool
+from bgpctl.core.cluster import Advertisement, Backend, Filter, Node, Peer, Place, Pool, Severity
+from bgpctl.core.intent import tree
 from bgpctl.core.intent.fields import Fields, Problems
-from bgpctl.core.intent.selector import Selector, SelectorError, parse
-from bgpctl.core.model import Address, Asn, Prefix, Vni
+from bgpctl.core.model import Asn, Prefix, Vni
+from bgpctl.core.selector import Selector, SelectorError, names_global, parse
 
 T = TypeVar("T")
-Kind: TypeAlias = Literal["pool", "node", "peer"]
-Value: TypeAlias = Backend | Asn | Vni | int | bool
-Setting: TypeAlias = Literal["backend", "asn", "mesh", "listen_port", "vxlan_vni", "vxlan_port"]
-
-ENCAPSULATIONS: Final = {
-    "IPIP": (Mode.ALWAYS, Mode.NEVER),
-    "IPIPCrossSubnet": (Mode.CROSS_SUBNET, Mode.NEVER),
-    "VXLAN": (Mode.NEVER, Mode.ALWAYS),
-    "VXLANCrossSubnet": (Mode.NEVER, Mode.CROSS_SUBNET),
-    "None": (Mode.NEVER, Mode.NEVER),
-}
-"""The operator's `encapsulation` as (ipipMode, vxlanMode)."""
-
-_DEFAULT_BLOCK_SIZE: Final = {4: 26, 6: 122}
+Kind: TypeAlias = Literal["pool", "node", "peer", "filter"]
+Value: TypeAlias = Backend | Asn | Vni | int | bool | str | tuple[Advertisement, ...]
+Setting: TypeAlias = Literal[
+    "backend",
+    "asn",
+    "mesh",
+    "listen_port",
+    "vxlan_vni",
+    "vxlan_port",
+    "advertisements",
+    "mesh_password_file",
+    "mesh_restart_time_s",
+    "ipip_mtu",
+    "vxlan_mtu",
+    "vxlan_mtu6",
+    "workload_mtu",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,41 +60,69 @@ class Stated(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class BlockDraft:
-    """A block said to be a node's."""
+    """A block said to be a node's, or an address said to be borrowed by it; `by` is the kind of thing that says so."""
 
     node: str
     prefix: Prefix
+    by: str = "list"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What Calico's address management may do; `strict_at` is where borrowing was forbidden."""
+
+    strict_at: Located | None = None
+    most_blocks: int | None = None
+    most_blocks_at: Located | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PeerDraft:
-    """A peer whose nodes are still a selector, a name, or (neither) all."""
+    """
+    A peer whose `nodes` and `remotes` are still to be chosen.
 
-    name: str
-    address: Address
-    asn: Asn
-    port: int
-    selector: Selector
+    `node` names the only node; `port` is None where the remote's usual one is meant.
+    """
+
+    peer: Peer
     node: str | None
-    password_file: str | None
+    selector: Selector
+    peer_selector: Selector | None
+    port: int | None = None
 
 
 @dataclass(slots=True)
 class Draft:
-    """Grows while documents are read. What cannot be read is a problem, and is declared all the same."""
+    """
+    Grows while documents are read. What cannot be read is a problem, and is declared all the same.
+
+    Attributes:
+        udp_ports: ports that something else is to use, with its name.
+        suppressed: peers that a global peer with the same address takes the place of.
+        unable: per peer, the nodes that are selected and have no address of its IP version.
+    """
 
     problems: Problems = field(default_factory=Problems)
     pools: dict[str, Stated[Pool]] = field(default_factory=dict)
     nodes: dict[str, Stated[Node]] = field(default_factory=dict)
     peers: dict[str, Stated[PeerDraft]] = field(default_factory=dict)
+    filters: dict[str, Stated[Filter]] = field(default_factory=dict)
     blocks: list[Stated[BlockDraft]] = field(default_factory=list)
+    borrowed: list[Stated[BlockDraft]] = field(default_factory=list)
+    limits: Limits = Limits()
+    reserved: list[tuple[Prefix, Located]] = field(default_factory=list)
+    operator_pools: list[Stated[Pool]] = field(default_factory=list)
+    udp_ports: list[tuple[int, str, Located]] = field(default_factory=list)
+    suppressed: set[str] = field(default_factory=set)
+    unable: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    default_pool: Stated[Pool] | None = None
     settings: dict[Setting, Stated[Value]] = field(default_factory=dict)
     _declared: dict[tuple[Kind, str], Located] = field(default_factory=dict)
     _incomplete: set[Kind] = field(default_factory=set)
 
-    def wrong(self, at: Located, message: str, rule: str) -> None:
+    def wrong(self, at: Located, message: str, rule: str, severity: Severity = Severity.ERROR) -> None:
         """Note a problem."""
-        self.problems.add(at.place, at.path, message, rule)
+        self.problems.add(at.place, at.path, message, rule, severity)
 
     def set(self, name: Setting, value: Value | None, at: Located) -> None:
         """A cluster-wide value; saying it twice differently is a problem."""
@@ -125,58 +157,9 @@ def located(fields: Fields, key: str = "") -> Located:
     return Located(fields.at(key), fields.under(key)) if fields.has(key) else Located(fields.place, fields.path)
 
 
-def read_pool(draft: Draft, fields: Fields, name: str, at: Located, modes: tuple[Mode, Mode] | None = None) -> None:
-    """Take a pool in by the keys that both forms share; `modes` are those of `encapsulation`, if that was given."""
-    cidr = fields.prefix("cidr")
-    fields.need("a pool", "cidr")
-    ipip, vxlan = fields.choice("ipipMode", Mode), fields.choice("vxlanMode", Mode)
-    if modes and (ipip or vxlan):
-        fields.wrong("encapsulation", "encapsulation and ipipMode or vxlanMode cannot both be given", "both-forms")
-    ipip_mode, vxlan_mode = modes or (ipip or Mode.NEVER, vxlan or Mode.NEVER)
-    size = fields.integer("blockSize", 0, 128)
-    nat, disabled = fields.boolean("natOutgoing"), fields.boolean("disabled")
-    no_export = fields.boolean("disableBGPExport")
-    is_new = draft.declare("pool", name, at)
-    if cidr is None:
-        draft.miss("pool")
-    elif is_new:
-        pool = Pool(
-            name=name,
-            cidr=cidr,
-            ipip_mode=ipip_mode,
-            vxlan_mode=vxlan_mode,
-            block_size=size or _DEFAULT_BLOCK_SIZE[cidr.version],
-            nat_outgoing=bool(nat),
-            disabled=bool(disabled),
-            disable_bgp_export=bool(no_export),
-            place=at.place,
-        )
-        draft.pools[name] = Stated(pool, at, _pool_parts(fields))
-
-
-def _pool_parts(fields: Fields) -> Mapping[str, Located]:
-    ipip, vxlan = ("encapsulation",) * 2 if fields.has("encapsulation") else ("ipipMode", "vxlanMode")
-    return {
-        "cidr": located(fields, "cidr"),
-        "ipip": located(fields, ipip),
-        "vxlan": located(fields, vxlan),
-        "block_size": located(fields, "blockSize"),
-    }
-
-
-def take_node(draft: Draft, name: str, node: Node | None, at: Located, parts: Mapping[str, Located]) -> None:
-    """Take a node in; None is one that could not be read."""
-    is_new = draft.declare("node", name, at)
-    if node is None:
-        draft.miss("node")
-    elif is_new:
-        draft.nodes[name] = Stated(node, at, parts)
-
-
-def take_peer(draft: Draft, name: str, peer: PeerDraft | None, at: Located, parts: Mapping[str, Located]) -> None:
-    """Take a peer in; None is one that could not be read."""
-    if draft.declare("peer", name, at) and peer is not None:
-        draft.peers[name] = Stated(peer, at, parts)
+def spec_of(fields: Fields, key: str = "spec") -> Fields:
+    """The mapping under `key`, or an empty one in its place."""
+    return fields.fields(key) or Fields(tree.Mapping(fields.place, {}, {}), fields.under(key), fields.problems)
 
 
 def read_labels(fields: Fields | None) -> tuple[tuple[str, str], ...]:
@@ -190,14 +173,19 @@ def read_selector(fields: Fields, key: str) -> Selector | None:
     """A selector on labels, which is that of all nodes if the key is absent; None if it cannot be read."""
     text = fields.text(key)
     try:
-        return parse(text or "")
+        found = parse(text or "")
     except SelectorError as error:
         fields.wrong(key, str(error), "selector")
         return None
+    if names_global(text or ""):
+        fields.wrong(key, "global() selects what is in no namespace; of nodes, all() selects every one", "selector")
+    return found
 
 
 def _word(value: Value) -> object:
-    return value.value if isinstance(value, Backend) else value
+    if isinstance(value, Backend):
+        return value.value
+    return f"a list of {len(value)}" if isinstance(value, tuple) else value
 
 
 def beside(place: Place, file: str | None) -> str | None:

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from netaddr import EUI, mac_unix_expanded, valid_mac
 
-from bgpctl.core.cluster import Place, Problem
+from bgpctl.core.cluster import Place, Problem, Severity
 from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree, kind_of, shown
 from bgpctl.core.model import Address, Asn, InterfaceAddress, Mac, Prefix
 
@@ -34,15 +34,24 @@ _NUMBER: Final = re.compile(r"[0-9]{1,10}")
 _MAX_ASN: Final = 4294967295
 
 
+class Wrong(ValueError):
+    """A value that can be read and breaks a rule; `rule` is the one that is reported then."""
+
+    def __init__(self, message: str, rule: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
 class Problems:
     """A list that problems are added to."""
 
     def __init__(self) -> None:
         self.found: list[Problem] = []
 
-    def add(self, place: Place, path: str, message: str, rule: str) -> None:
-        """Note one problem; reading goes on."""
-        self.found.append(Problem(place, path, message, rule))
+    def add(self, place: Place, path: str, message: str, rule: str, severity: Severity = Severity.ERROR) -> None:
+        """Note one problem; reading goes on. What a file spells is quoted, and must not spoil a terminal."""
+        safe = message if message.isprintable() else message.encode("unicode_escape").decode("ascii")
+        self.found.append(Problem(place, path, safe, rule, severity))
 
     def sorted(self) -> tuple[Problem, ...]:
         """All of them, in the order of the files, each once."""
@@ -78,14 +87,18 @@ class Fields:
         """The path of `key`."""
         return f"{self.path}.{shown(key)}" if self.path else shown(key)
 
-    def wrong(self, key: str, message: str, rule: str) -> None:
+    def wrong(self, key: str, message: str, rule: str, severity: Severity = Severity.ERROR) -> None:
         """Note a problem with the value of `key`."""
-        self.problems.add(self.at(key), self.under(key), message, rule)
+        self.problems.add(self.at(key), self.under(key), message, rule, severity)
 
     def has(self, key: str) -> bool:
         """Whether the key is there with a value."""
         tree = self._tree.items.get(key)
         return tree is not None and not _is_nothing(tree)
+
+    def listed(self, key: str) -> bool:
+        """Whether the key is there, be it with nothing."""
+        return key in self._tree.items
 
     def names(self) -> list[str]:
         """The keys that are there."""
@@ -106,21 +119,42 @@ class Fields:
             if not self.has(key) and not self._is_misshapen:
                 self.problems.add(self.place, self.path, f"{what} needs {key}", "missing")
 
-    def unsupported(self, *keys: str, instead: str = "") -> None:
-        """Keys that are right in Calico and would be lost here: reported unless they are empty."""
+    def unsupported(self, instead: str, *keys: str) -> None:
+        """Keys that are right in Calico and whose loss would change what happens here; `instead` says what to do."""
+        self._mention(keys, f"not supported here; {instead}", "unsupported", Severity.ERROR)
+
+    def risky(self, because: str, *keys: str) -> None:
+        """Keys without effect here whose writer may count on their effect."""
+        self._mention(keys, f"no effect here: {because}", "no-effect", Severity.WARNING)
+
+    def no_effect(self, because: str, *keys: str) -> None:
+        """Keys that are right in Calico and change nothing here: said, so that nothing is dropped in silence."""
+        self._mention(keys, f"understood, no effect here: {because}", "no-effect", Severity.INFO)
+
+    def bookkeeping(self, *keys: str) -> None:
+        """Keys that a datastore writes for itself, in one remark."""
         self._known += keys
+        given = ", ".join(key for key in keys if self.has(key))
+        if given:
+            message = f"understood, no effect here: bookkeeping of the datastore ({given})"
+            self.problems.add(self.place, self.path, message, "no-effect", Severity.INFO)
+
+    def joined(self, other: Fields, *keys: str) -> Fields:
+        """The mapping with some keys of another one, which need not be asked for there any more."""
+        moved = [key for key in keys if key in other._tree.items]
+        other._known += moved
+        items = {**self._tree.items, **{key: other._tree.items[key] for key in moved}}
+        places = {**self._tree.keys, **{key: other._tree.keys[key] for key in moved}}
+        return Fields(Mapping(self._tree.place, items, places), self.path, self.problems, self.place)
+
+    def _mention(self, keys: Iterable[str], message: str, rule: str, severity: Severity) -> None:
+        """Empty ones are not worth a word."""
         for key in keys:
+            self._known.append(key)
             tree = self._tree.items.get(key)
             empty = isinstance(tree, Mapping | Sequence) and not tree.items
             if self.has(key) and not empty:
-                message = f"not supported here; {instead}" if instead else "not supported here"
-                self.problems.add(self._tree.keys[key], self.under(key), message, "unsupported")
-
-    def only(self, key: str, value: str) -> None:
-        """A key of which only Calico's default is supported."""
-        text = self.text(key)
-        if text not in (None, value):
-            self.wrong(key, f"{shown(text)} is not supported here, only {value}", "unsupported")
+                self.problems.add(self._tree.keys[key], self.under(key), message, rule, severity)
 
     def finish(self) -> None:
         """Report what nobody asked for: a misspelt key must not be lost in silence."""
@@ -157,54 +191,65 @@ class Fields:
         elif tree is not None:
             self.wrong(key, f"a list is needed here, not {kind_of(tree)}", "type")
 
+    def each(self, key: str) -> Iterator[Fields]:
+        """The mappings of a list."""
+        for path, item in self.items(key):
+            yield Fields(item, path, self.problems)
+
+    def values(self, key: str, read: Callable[[Scalar], T], rule: str) -> tuple[T, ...]:
+        """What `read` makes of each item of a list of scalars, without those that it refuses."""
+        found = (scalar(item, path, self.problems, read, rule) for path, item in self.items(key))
+        return tuple(value for value in found if value is not None)
+
     # Values ----------------------------------------------------------------------------------------------------
 
     def text(self, key: str) -> str | None:
         """Any scalar, as it was written."""
-        return self._scalar(key, lambda scalar: scalar.text, "text")
+        return self.value(key, lambda scalar: scalar.text, "text")
 
     def name(self, key: str) -> str | None:
         """A DNS-1123 name."""
-        return self._scalar(key, _name, "name")
+        return self.value(key, dns_name, "name")
 
     def boolean(self, key: str) -> bool | None:
         """True or false."""
-        return self._scalar(key, _boolean, "boolean")
+        return self.value(key, _boolean, "boolean")
 
     def integer(self, key: str, low: int, high: int) -> int | None:
         """A whole number from `low` to `high`."""
-        return self._scalar(key, lambda scalar: _integer(scalar, low, high), "range")
+        return self.value(key, lambda scalar: _integer(scalar, low, high), "range")
 
     def asn(self, key: str) -> Asn | None:
         """An AS number, 1 to 4294967295, also in dotted form."""
-        return self._scalar(key, _asn, "asn")
+        return self.value(key, asn, "asn")
 
     def choice(self, key: str, kind: type[E]) -> E | None:
         """One of the values of an enum."""
-        return self._scalar(key, lambda scalar: _choice(scalar, kind), "choice")
+        return self.value(key, lambda scalar: choice(scalar, kind), "choice")
 
     def one_of(self, key: str, values: Iterable[str]) -> str | None:
         """One of some words."""
         allowed = list(values)
-        return self._scalar(key, lambda scalar: _word(scalar, allowed), "choice")
+        return self.value(key, lambda scalar: _word(scalar, allowed), "choice")
 
     def prefix(self, key: str) -> Prefix | None:
         """A network without host bits."""
-        return self._scalar(key, lambda scalar: parse_prefix(scalar.text), "cidr")
+        return self.value(key, lambda scalar: parse_prefix(scalar.text), "cidr")
 
     def address(self, key: str) -> Address | None:
         """A bare address."""
-        return self._scalar(key, lambda scalar: parse_address(scalar.text), "address")
+        return self.value(key, lambda scalar: parse_address(scalar.text), "address")
 
     def interface(self, key: str) -> InterfaceAddress | None:
         """An address with or without a mask."""
-        return self._scalar(key, lambda scalar: parse_interface(scalar.text), "address")
+        return self.value(key, lambda scalar: parse_interface(scalar.text), "address")
 
     def mac(self, key: str) -> Mac | None:
         """A MAC address."""
-        return self._scalar(key, _mac, "mac")
+        return self.value(key, _mac, "mac")
 
-    def _scalar(self, key: str, read: Callable[[Scalar], T], rule: str) -> T | None:
+    def value(self, key: str, read: Callable[[Scalar], T], rule: str) -> T | None:
+        """What `read` makes of a scalar; it raises ValueError in words."""
         tree = self.tree(key)
         if tree is None:
             return None
@@ -219,7 +264,7 @@ def scalar(tree: Tree, path: str, problems: Problems, read: Callable[[Scalar], T
     try:
         return read(tree)
     except ValueError as error:
-        problems.add(tree.place, path, str(error), rule)
+        problems.add(tree.place, path, str(error), error.rule if isinstance(error, Wrong) else rule)
         return None
 
 
@@ -272,7 +317,8 @@ def _is_nothing(tree: Tree) -> bool:
     return isinstance(tree, Scalar) and tree.value is None
 
 
-def _name(scalar: Scalar) -> str:
+def dns_name(scalar: Scalar) -> str:
+    """Raises ValueError in words."""
     if not is_name(scalar.text):
         raise ValueError(not_a_name(scalar.text))
     return scalar.text
@@ -290,7 +336,8 @@ def _integer(scalar: Scalar, low: int, high: int) -> int:
     return scalar.value
 
 
-def _asn(scalar: Scalar) -> Asn:
+def asn(scalar: Scalar) -> Asn:
+    """Raises ValueError in words."""
     dotted = _DOTTED_ASN.fullmatch(scalar.text)
     if dotted:
         high, low = map(int, dotted.groups())
@@ -302,7 +349,8 @@ def _asn(scalar: Scalar) -> Asn:
     return Asn(number)
 
 
-def _choice(scalar: Scalar, kind: type[E]) -> E:
+def choice(scalar: Scalar, kind: type[E]) -> E:
+    """Raises ValueError in words, with the value that was probably meant."""
     try:
         return kind(scalar.text)
     except ValueError:

@@ -6,17 +6,20 @@ Refuses to know: files and YAML.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from bgpctl.core.cluster import Intent, Node, Peer, Problem
+from bgpctl.core.cluster import Intent, Node, Peer, Problem, Severity
 from bgpctl.core.intent.calico import read_resource
 from bgpctl.core.intent.check import check
-from bgpctl.core.intent.draft import Draft, PeerDraft, Stated
+from bgpctl.core.intent.draft import BlockDraft, Draft, PeerDraft, Stated
+from bgpctl.core.intent.installation import adopt_operator_pools
 from bgpctl.core.intent.short import read_short
-from bgpctl.core.intent.tree import Mapping, Scalar, Tree, kind_of
+from bgpctl.core.intent.tree import Mapping as Document
+from bgpctl.core.intent.tree import Scalar, Tree, kind_of
 from bgpctl.core.model import Prefix
+from bgpctl.core.tunnels import HOSTNAME, labels_of
 
 
 def read(documents: Iterable[Tree]) -> Intent | tuple[Problem, ...]:
@@ -24,23 +27,27 @@ def read(documents: Iterable[Tree]) -> Intent | tuple[Problem, ...]:
     The intent of all documents together, in either form or both.
 
     Returns:
-        The intent, or every problem found, in the order of their places.
+        The intent, with what there is to say of it in `remarks`; or, if anything is wrong, every problem found.
+        Both in the order of their places.
     """
     draft = Draft()
     for document in documents:
         _read_document(draft, document)
     intent = _assemble(draft)
     check(intent, draft)
-    return draft.problems.sorted() or intent
+    found = draft.problems.sorted()
+    if any(problem.severity is Severity.ERROR for problem in found):
+        return found
+    return replace(intent, remarks=found)
 
 
 def _read_document(draft: Draft, document: Tree) -> None:
     match document:
         case Scalar(value=None):
             return
-        case Mapping(items=items) if "kind" in items:
+        case Document(items=items) if "kind" in items:
             read_resource(draft, document)
-        case Mapping():
+        case Document():
             read_short(draft, document)
         case _:
             message = f"a document is a mapping, not {kind_of(document)}"
@@ -48,25 +55,69 @@ def _read_document(draft: Draft, document: Tree) -> None:
 
 
 def _assemble(draft: Draft) -> Intent:
-    blocks: dict[str, set[Prefix]] = {}
-    for block in draft.blocks:
-        blocks.setdefault(block.value.node, set()).add(block.value.prefix)
+    adopt_operator_pools(draft)
+    blocks, borrowed = _by_node(draft.blocks), _by_node(draft.borrowed)
     nodes = tuple(
-        replace(node.value, blocks=tuple(sorted(blocks.get(name, ())))) for name, node in sorted(draft.nodes.items())
+        replace(node.value, blocks=blocks.get(name, ()), borrowed=borrowed.get(name, ()))
+        for name, node in sorted(draft.nodes.items())
     )
     pools = tuple(pool.value for _, pool in sorted(draft.pools.items()))
-    peers = tuple(_peer(peer, nodes) for _, peer in sorted(draft.peers.items()))
+    filters = tuple(stated.value for _, stated in sorted(draft.filters.items()))
     settings: dict[str, Any] = {name: stated.value for name, stated in draft.settings.items()}
-    return Intent(pools=pools, nodes=nodes, peers=peers, **settings)
+    intent = Intent(pools=pools, nodes=nodes, filters=filters, **settings)
+    peers = tuple(_peer(intent, draft, peer.value) for _, peer in sorted(draft.peers.items()))
+    return replace(intent, peers=_without_suppressed(draft, peers))
 
 
-def _peer(stated: Stated[PeerDraft], nodes: Sequence[Node]) -> Peer:
-    peer = stated.value
-    chosen = tuple(node.name for node in nodes if _selects(peer, node))
-    return Peer(peer.name, peer.address, peer.asn, chosen, peer.port, peer.password_file, place=stated.at.place)
+def _without_suppressed(draft: Draft, peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
+    """A peer of all nodes beats one of some nodes at the same address, as in Calico."""
+    everywhere = {(peer.address, peer.port): peer for peer in peers if peer.address and peer.node_selector == "all()"}
+    found = []
+    for peer in peers:
+        twin = everywhere.get((peer.address, peer.port)) if peer.address else None
+        if twin and peer.node_selector != "all()":
+            message = f"{peer.address} is a peer of all nodes already, as {twin.name} at {twin.place}, which counts"
+            draft.wrong(draft.peers[peer.name].part("address"), message, "global-peer", Severity.WARNING)
+            draft.suppressed.add(peer.name)
+            found.append(replace(peer, nodes=()))
+        else:
+            found.append(peer)
+    return tuple(found)
 
 
-def _selects(peer: PeerDraft, node: Node) -> bool:
-    # Every node of a Kubernetes cluster has this label, so that a selector can name one node.
-    labels = {"kubernetes.io/hostname": node.name, **dict(node.labels)}
-    return peer.node in (None, node.name) and peer.selector(labels)
+def _by_node(stated: Iterable[Stated[BlockDraft]]) -> Mapping[str, tuple[Prefix, ...]]:
+    found: dict[str, set[Prefix]] = {}
+    for block in stated:
+        found.setdefault(block.value.node, set()).add(block.value.prefix)
+    return {node: tuple(sorted(prefixes)) for node, prefixes in found.items()}
+
+
+def _peer(intent: Intent, draft: Draft, stated: PeerDraft) -> Peer:
+    """
+    The peer with its nodes and remotes chosen, as Calico chooses: not the node whose own address it is, and no node
+    that has no address of its IP version.
+    """
+    peer = stated.peer
+    addresses = {own.address: node.name for node in intent.nodes for own in (node.address, node.address6) if own}
+    remote = addresses.get(peer.address) if peer.address else None
+    selected = [node for node in intent.nodes if _selects(stated, node) and node.name != remote]
+    chosen = tuple(node.name for node in selected if not peer.address or node.underlay(peer.address.version))
+    draft.unable[peer.name] = tuple(node.name for node in selected if node.name not in chosen)
+    selector = stated.peer_selector
+    remotes = tuple(node.name for node in intent.nodes if selector and selector(labels_of(node)))
+    # Another node listens where all nodes do, as in Calico.
+    port = stated.port or (intent.listen_port if remote or remotes else peer.port)
+    return replace(peer, nodes=chosen, remotes=remotes, port=port, node_selector=_selector(intent, stated))
+
+
+def _selects(draft: PeerDraft, node: Node) -> bool:
+    return draft.node in (None, node.name) and draft.selector(labels_of(node))
+
+
+def _selector(intent: Intent, draft: PeerDraft) -> str:
+    """One that chooses the node that was named, where one was."""
+    node = intent.node(draft.node) if draft.node else None
+    if draft.node is None:
+        return draft.peer.node_selector
+    name = labels_of(node)[HOSTNAME] if node else draft.node
+    return f"{HOSTNAME} == '{name}'"

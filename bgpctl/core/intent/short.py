@@ -9,25 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from bgpctl.core.cluster import Backend, Node
-from bgpctl.core.intent.draft import (
-    ENCAPSULATIONS,
-    BlockDraft,
-    Draft,
-    Kind,
-    Located,
-    PeerDraft,
-    Stated,
-    beside,
-    located,
-    read_labels,
-    read_pool,
-    read_selector,
-    take_node,
-    take_peer,
-)
+from bgpctl.core.cluster import Backend
+from bgpctl.core.intent.draft import BlockDraft, Draft, Kind, Located, located, read_labels
 from bgpctl.core.intent.fields import Fields, is_name, not_a_name, parse_prefix, scalar
+from bgpctl.core.intent.filters import read_advertisements, read_filter
+from bgpctl.core.intent.nodes import Keys, Rest, Underlay, read_tunnels, take_block, take_borrowed, take_node
+from bgpctl.core.intent.peers import Remote, read_mesh, read_peer
+from bgpctl.core.intent.pools import ENCAPSULATIONS, read_pool
+from bgpctl.core.intent.settings import read_mtus, read_vxlan
 from bgpctl.core.intent.tree import Mapping
+from bgpctl.core.intent.values import host, interface_of_version, of_version
 
 LAB_KEYS: Final = frozenset({"name", "description", "segments", "routers", "workloads", "checks", "ipip-drivers"})
 """What a lab file has beside the cluster: accepted, and of no effect on the intent."""
@@ -39,12 +30,15 @@ def read_short(draft: Draft, document: Mapping) -> None:
     fields.ignore(*LAB_KEYS)
     draft.set("backend", fields.choice("calico_backend", Backend), located(fields, "calico_backend"))
     draft.set("asn", fields.asn("asNumber"), located(fields, "asNumber"))
-    draft.set("mesh", fields.boolean("mesh"), located(fields, "mesh"))
     draft.set("listen_port", fields.integer("listenPort", 1, 65535), located(fields, "listenPort"))
-    draft.set("vxlan_vni", fields.integer("vxlanVNI", 1, 16777215), located(fields, "vxlanVNI"))
-    draft.set("vxlan_port", fields.integer("vxlanPort", 1, 65535), located(fields, "vxlanPort"))
+    draft.set("workload_mtu", fields.integer("mtu", 0, 65535), located(fields, "mtu"))
+    read_vxlan(draft, fields)
+    read_mtus(draft, fields)
+    read_mesh(draft, fields, "mesh")
+    read_advertisements(draft, fields)
     _each(draft, fields, "pools", "pool", _read_pool)
     _each(draft, fields, "nodes", "node", _read_node)
+    _each(draft, fields, "filters", "filter", _read_filter)
     _each(draft, fields, "peers", "peer", _read_peer)
     fields.finish()
 
@@ -64,33 +58,45 @@ def _read_pool(draft: Draft, fields: Fields, name: str) -> None:
     read_pool(draft, fields, name, located(fields), ENCAPSULATIONS[word] if word else None)
 
 
+_KEYS: Final = Keys(
+    ipip="ipipTunnelAddress",
+    vxlan="vxlanTunnelAddress",
+    mac="vxlanTunnelMACAddress",
+    vxlan6="vxlanTunnelAddressV6",
+    mac6="vxlanTunnelMACAddressV6",
+)
+
+
 def _read_node(draft: Draft, fields: Fields, name: str) -> None:
     at = located(fields)
-    address, asn, labels = fields.interface("address"), fields.asn("asNumber"), read_labels(fields.fields("labels"))
     fields.need("a node", "address")
+    asn, labels = fields.asn("asNumber"), read_labels(fields.fields("labels"))
+    cluster_id = fields.value("clusterID", of_version(4), "address")
     for path, item in fields.items("blocks"):
         prefix = scalar(item, path, draft.problems, lambda leaf: parse_prefix(leaf.text), "cidr")
         if prefix:
-            draft.blocks.append(Stated(BlockDraft(name, prefix), Located(item.place, path)))
-    ipip, vxlan = fields.address("ipipTunnelAddress"), fields.address("vxlanTunnelAddress")
-    mac = fields.mac("vxlanTunnelMACAddress")
-    node = Node(name, address, (), asn, labels, ipip, vxlan, mac, place=at.place) if address else None
-    parts = {
-        "address": located(fields, "address"),
-        "ipip": located(fields, "ipipTunnelAddress"),
-        "vxlan": located(fields, "vxlanTunnelAddress"),
-        "mac": located(fields, "vxlanTunnelMACAddress"),
-    }
-    take_node(draft, name, node, at, parts)
+            take_block(draft, BlockDraft(name, prefix), Located(item.place, path))
+    for path, item in fields.items("borrowed"):
+        prefix = scalar(item, path, draft.problems, host, "address")
+        if prefix:
+            take_borrowed(draft, BlockDraft(name, prefix), Located(item.place, path))
+    tunnels = read_tunnels(fields, fields, _KEYS)
+    take_node(draft, name, at, _underlay(fields), tunnels, Rest(asn, labels, cluster_id))
+
+
+def _underlay(fields: Fields) -> Underlay | None:
+    """`address` has either version; a node that has both says the IPv6 one by `address6`."""
+    main, other = fields.interface("address"), fields.value("address6", interface_of_version(6), "address")
+    if main and other and main.address.version == 6:
+        fields.wrong("address6", f"{main} is the node's IPv6 address already; address6 stands beside IPv4", "family")
+        other = None
+    return Underlay(main, located(fields, "address"), other, located(fields, "address6")) if main else None
+
+
+def _read_filter(draft: Draft, fields: Fields, name: str) -> None:
+    read_filter(draft, fields, name, located(fields))
 
 
 def _read_peer(draft: Draft, fields: Fields, name: str) -> None:
-    address, asn, port = fields.address("ip"), fields.asn("asNumber"), fields.integer("port", 1, 65535)
-    selector = read_selector(fields, "nodes")
-    password_file = beside(fields.place, fields.text("passwordFile"))
-    fields.need("a peer", "ip", "asNumber")
-    peer = None
-    if address and asn and selector:
-        peer = PeerDraft(name, address, asn, port or 179, selector, None, password_file)
-    parts = {"address": located(fields, "ip"), "nodes": located(fields, "nodes")}
-    take_peer(draft, name, peer, located(fields), parts)
+    remote = Remote("ip", fields.address("ip"), fields.integer("port", 1, 65535))
+    read_peer(draft, fields, name, located(fields), remote)

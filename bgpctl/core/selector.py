@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 from typing import Final, NamedTuple, TypeAlias
 
 Labels: TypeAlias = Mapping[str, str]
@@ -36,6 +38,7 @@ class _Token(NamedTuple):
     at: int
 
 
+@lru_cache(maxsize=1024)
 def parse(text: str) -> Selector:
     """
     A predicate on labels. The empty text selects everything, as in Calico.
@@ -50,6 +53,12 @@ def parse(text: str) -> Selector:
     selector = parser.either(0)
     parser.end()
     return selector
+
+
+def names_global(text: str) -> bool:
+    """Whether a selector that parses says `global()`, which Calico takes in policies and not for nodes."""
+    tokens = _tokens(text)
+    return any(token[:2] == ("word", "global") and after[:2] == ("op", "(") for token, after in pairwise(tokens))
 
 
 def _tokens(text: str) -> list[_Token]:

@@ -1,0 +1,63 @@
+"""
+What the operator can ask of a running agent, as events: pure functions from a verb to what it means now.
+
+Refuses to know: who may ask, and how the question got here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
+from bgpctl.core.loop import DrainAsked, Event, PeerAsked, RefreshAsked, State
+from bgpctl.core.model import Address
+from bgpctl.core.sessions import speaker_config
+
+Ask: TypeAlias = Callable[[State, Mapping[str, str]], tuple[Event, ...]]
+"""Raises ValueError for a question that makes no sense, in words for the operator."""
+
+
+def names(state: State) -> Mapping[Address, str]:
+    """Every peer by its address: those with a session, leaving ones too, and those that are shut."""
+    owed = speaker_config(state.intent, state.node) if state.intent else None
+    configs = (config for config in (owed, state.config) if config)
+    return {session.peer: session.name for config in configs for session in config.sessions}
+
+
+def _peers(state: State, query: Mapping[str, str]) -> tuple[Address, ...]:
+    """Those of one name or address; a node has two when it speaks both IP versions."""
+    wanted = query.get("peer", "")
+    found = tuple(peer for peer, name in sorted(names(state).items()) if wanted in (name, str(peer)))
+    if not found:
+        raise ValueError(f"no peer {wanted}; see: bgpctl show peers")
+    return found
+
+
+def _up(state: State, query: Mapping[str, str]) -> tuple[Event, ...]:
+    return tuple(PeerAsked(peer, up=True) for peer in _peers(state, query))
+
+
+def _down(state: State, query: Mapping[str, str]) -> tuple[Event, ...]:
+    return tuple(PeerAsked(peer, up=False) for peer in _peers(state, query))
+
+
+def _refresh(state: State, query: Mapping[str, str]) -> tuple[Event, ...]:
+    peers = _peers(state, query)
+    down = [str(peer) for peer in peers if peer not in state.rib or not state.rib[peer].established]
+    if len(down) == len(peers):
+        raise ValueError(f"no session with {', '.join(down)}; see: bgpctl show peers")
+    return tuple(RefreshAsked(peer) for peer in peers)
+
+
+ASKS: Final[Mapping[str, Ask]] = {
+    "peer-up": _up,
+    "peer-down": _down,
+    "peer-refresh": _refresh,
+    "drain": lambda _state, _query: (DrainAsked(on=True),),
+    "undrain": lambda _state, _query: (DrainAsked(on=False),),
+}
+
+
+def events(verb: str, state: State, query: Mapping[str, str]) -> tuple[Event, ...]:
+    """What `verb` means. Raises KeyError for an unknown one, ValueError for one that makes no sense."""
+    return ASKS[verb](state, query)

@@ -1,0 +1,190 @@
+"""
+What the agent tells of BGP: its sessions, what was received and what was made of it. Pure functions to JSON.
+
+Refuses to know: sockets, tables, colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+from bgpctl.agent import bgp_words
+from bgpctl.agent.snapshot import Json, Snapshot
+from bgpctl.core.bgp import Attributes, Path, Session
+from bgpctl.core.loop import peers_down
+from bgpctl.core.model import Address, Prefix
+from bgpctl.core.rib import Heard, PeerTable
+from bgpctl.core.selection import Selection
+
+Fate: TypeAlias = tuple[str, str, str]
+"""What became of a path: best, equal, lost or rejected; the rule's slug; the rule in words."""
+
+
+def peers(snapshot: Snapshot) -> Json:
+    """The BGP sessions this node owes."""
+    rejected: dict[Address, int] = {}
+    for item in snapshot.state.selected.rejected:
+        rejected[item.peer] = rejected.get(item.peer, 0) + 1
+    tables = snapshot.state.rib
+    return {
+        "peers": [
+            _peer(snapshot, session, tables[session.peer], rejected.get(session.peer, 0))
+            for session in snapshot.sessions
+            if session.peer in tables
+        ]
+    }
+
+
+def _peer(snapshot: Snapshot, session: Session, table: PeerTable, rejected: int) -> Json:
+    trouble = bgp_words.trouble(session, table)
+    return {
+        "name": session.name,
+        "address": str(session.peer),
+        "asn": session.peer_asn,
+        "type": "internal" if session.internal else "external",
+        "passive": session.passive,
+        "established": table.established,
+        "uptime_s": None if table.up_since_s is None else snapshot.age_s(table.up_since_s),
+        "table": table.heard.value,
+        "age_s": snapshot.age_s(table.since_s),
+        "received": len(table.paths),
+        "rejected": rejected,
+        "sent": len(snapshot.state.told.sent.get(session.peer, ())),
+        "stale": len(table.stale),
+        "flooded": table.flooded_since_s is not None,
+        "last_error": table.last_error,
+        "down": table.down.value if table.down else None,
+        "trouble": trouble.text if trouble else None,
+        "next": trouble.command if trouble else None,
+    }
+
+
+def neighbor(snapshot: Snapshot) -> Json:
+    """Sessions with everything agreed and exchanged: those with the peer's name or address, all without `peer`."""
+    wanted = snapshot.query.get("peer", "")
+    rows = {row["address"]: row for row in peers(snapshot)["peers"]}
+    found = [session for session in snapshot.sessions if wanted in {"", session.name, str(session.peer)}]
+    shown = [session for session in found if str(session.peer) in rows]
+    return {"neighbors": [{**rows[str(session.peer)], **_details(snapshot, session)} for session in shown]}
+
+
+def _details(snapshot: Snapshot, session: Session) -> Json:
+    table = snapshot.state.rib[session.peer]
+    reasons = [item.refusal.reason.value for item in snapshot.state.selected.rejected if item.peer == session.peer]
+    policy = snapshot.state.policy
+    terms = policy.terms.get(session.peer) if policy else None
+    told = snapshot.state.told.sent.get(session.peer, {})
+    return {
+        "local_address": str(session.local),
+        "local_asn": session.local_asn,
+        "asked_for_by": session.by,
+        "port": session.port,
+        "password": session.password_file is not None,
+        "ttl_security": session.ttl_security,
+        "hold_time_s": session.hold_time_s,
+        "reflector_client": session.client,
+        "filters": [item.name for item in terms.filters] if terms else [],
+        "prefix_limit": policy.limit if policy else None,
+        "peer_asn_told": table.asn,
+        "peer_router_id": str(table.router_id) if table.router_id else None,
+        "peer_restart_time_s": table.restart_time_s,
+        "rejected_by_rule": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
+        "told": [_told(prefix, told[prefix]) for prefix in sorted(told)],
+    }
+
+
+def _told(prefix: Prefix, attributes: Attributes) -> Json:
+    return {
+        "prefix": str(prefix),
+        "next_hop": str(attributes.next_hop) if attributes.next_hop else "self",
+        "as_path": list(attributes.as_path),
+        "local_pref": attributes.local_pref,
+        "communities": _communities(attributes.communities),
+    }
+
+
+def rib(snapshot: Snapshot) -> Json:
+    """
+    Every path received and what became of it. `which` narrows to best or rejected, `prefix` to what overlaps it.
+
+    Raises:
+        ValueError: `prefix` is none.
+    """
+    only = Prefix.parse(snapshot.query["prefix"]) if snapshot.query.get("prefix") else None
+    which = snapshot.query.get("which", "in")
+    fates = _fates(snapshot.state.selected)
+    rows: list[Json] = []
+    for peer, table in sorted(snapshot.state.rib.items()):
+        for prefix, received in sorted(table.paths.items()):
+            fate = _fate(table, fates.get((peer, prefix)))
+            if _wanted(which, fate) and (only is None or only.overlaps(prefix)):
+                rows.append(
+                    {
+                        **_path(received.path),
+                        "peer": snapshot.name_of(peer),
+                        "status": fate[0],
+                        "rule": fate[1],
+                        "reason": fate[2],
+                        "stale": prefix in table.stale,
+                        "age_s": snapshot.age_s(received.at_s),
+                    }
+                )
+    return {"paths": rows}
+
+
+def _wanted(which: str, fate: Fate) -> bool:
+    return which == "in" or which == fate[0] or (which == "best" and fate[0] == "equal")
+
+
+def _path(path: Path) -> Json:
+    return {
+        "prefix": str(path.prefix),
+        "next_hop": str(path.next_hop) if path.next_hop else None,
+        "as_path": list(path.as_path),
+        "origin": path.origin,
+        "local_pref": path.local_pref,
+        "med": path.med,
+        "communities": _communities(path.communities),
+        "originator": str(path.originator) if path.originator else None,
+        "cluster_list": list(map(str, path.cluster_list)),
+    }
+
+
+def _communities(communities: tuple[tuple[int, ...], ...]) -> list[str]:
+    return [":".join(map(str, community)) for community in communities]
+
+
+def _fates(selection: Selection) -> Mapping[tuple[Address, Prefix], Fate]:
+    """What became of each path, by peer and prefix."""
+    return dict(_each_fate(selection))
+
+
+def _each_fate(selection: Selection) -> Iterator[tuple[tuple[Address, Prefix], Fate]]:
+    for prefix, choice in selection.chosen.items():
+        yield (choice.best.peer, prefix), ("best", "", "")
+        for other in choice.also:
+            yield (other.peer, prefix), ("equal", "", "")
+        for loser, step in choice.lost:
+            yield (loser.peer, prefix), ("lost", step.value, bgp_words.lost(step))
+    for item in selection.rejected:
+        yield (item.peer, item.prefix), ("rejected", item.refusal.reason.value, bgp_words.refusal(item.refusal))
+
+
+def _fate(table: PeerTable, fate: Fate | None) -> Fate:
+    if table.flooded_since_s is not None:
+        return "rejected", "prefix-limit", bgp_words.FLOODED
+    return fate or ("waiting", "", "received since the last decision")
+
+
+def problems(snapshot: Snapshot) -> Iterator[str]:
+    """Every session that is not well, with what to do."""
+    down = peers_down(snapshot.state)
+    for session in snapshot.sessions:
+        table = snapshot.state.rib.get(session.peer)
+        trouble = bgp_words.trouble(session, table) if table else None
+        if table is None or trouble is None:
+            continue
+        kept = f", keeping {len(table.paths)} stale routes" if table.heard is Heard.STALE and table.paths else ""
+        state = f"is not established{kept}: " if session.peer in down else ""
+        yield f"peer {session.name} {state}{trouble.text}; see: {trouble.command}"

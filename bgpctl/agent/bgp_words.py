@@ -1,0 +1,143 @@
+"""
+The words for what happens in BGP: rejected paths, lost comparisons, sessions that are not up.
+
+Refuses to know: how any of it was decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from bgpctl.core.bgp import DownKind, Session
+from bgpctl.core.decision import Lost
+from bgpctl.core.rib import PeerTable
+from bgpctl.core.why import Refusal, Reject
+
+FLOODED: Final = "the peer tells more prefixes than it may: nothing of it is used"
+
+
+class Trouble(NamedTuple):
+    """What is wrong with a session, and the next command to run."""
+
+    text: str
+    command: str
+
+
+def trouble(session: Session, table: PeerTable) -> Trouble | None:
+    """None for a session that is up and within its limit."""
+    if table.flooded_since_s is not None:
+        return Trouble(FLOODED, f"bgpctl show neighbor {session.name}")
+    if table.established:
+        return None
+    if table.down is None:
+        return _waiting(session)
+    return _down(session, table, table.down)
+
+
+def _waiting(session: Session) -> Trouble:
+    if session.passive:
+        return Trouble(f"waiting for {session.peer} to connect", f"ss -tln sport = :{session.port}")
+    return Trouble(f"connecting to {session.peer} port {session.port}", f"ping -c 3 {session.peer}")
+
+
+def _down(session: Session, table: PeerTable, down: DownKind) -> Trouble:
+    match down:
+        case DownKind.NO_ANSWER:
+            said = _dropped(session)
+        case DownKind.WRONG_AS:
+            said = _as_numbers(session, table)
+        case _:
+            said = _SAID[down]
+    facts = {
+        "peer": session.peer,
+        "port": session.port,
+        "local": session.local,
+        "name": session.name,
+        "hold": session.hold_time_s,
+        "error": table.last_error or "no reason given",
+    }
+    return Trouble(said.format(**facts), _NEXT.get(down, _LISTING).format(**facts))
+
+
+_SAID: Final[Mapping[DownKind, str]] = {
+    DownKind.REFUSED: "{peer} refuses connections to port {port}: nobody listens there",
+    DownKind.UNREACHABLE: "{peer} cannot be reached: no route, or its host is down",
+    DownKind.SILENT: "{peer} takes the connection and sends no OPEN",
+    DownKind.CLOSED: "{peer} closed the connection without a word",
+    DownKind.BAD_OPEN: "the OPEN was refused ({error}): router id, hold time or capabilities",
+    DownKind.HOLD_EXPIRED: "nothing was heard for the hold time of {hold} s",
+    DownKind.PREFIX_LIMIT: "{peer} ended it: we tell it more prefixes than it takes",
+    DownKind.SHUT_DOWN: "an operator shut it down ({error})",
+    DownKind.NOT_CONFIGURED: "{peer} does not know {local} as a peer",
+    DownKind.OTHER: "{error}",
+}
+
+_LISTING: Final = "bgpctl show neighbor {name}"
+
+_NEXT: Final[Mapping[DownKind, str]] = {
+    DownKind.REFUSED: "nc -vz {peer} {port}",
+    DownKind.UNREACHABLE: "ip route get {peer}",
+    DownKind.NO_ANSWER: "tcpdump -ni any host {peer} and port {port}",
+    DownKind.HOLD_EXPIRED: "ping -c 3 {peer}",
+    DownKind.NOT_CONFIGURED: "ip address show to {local}",
+}
+
+
+def _dropped(session: Session) -> str:
+    said = f"{session.peer} answers nothing at port {session.port}"
+    password = "the TCP MD5 password differs" if session.password_file else "it wants a TCP MD5 password"
+    hops = "the TTL security hops differ" if session.ttl_security else "it wants TTL security"
+    return f"{said}: {password}, {hops}, or a firewall drops it"
+
+
+def _as_numbers(session: Session, table: PeerTable) -> str:
+    """Both ends' view of the AS numbers; which one is wrong only the operators can know."""
+    if table.asn is not None and table.asn != session.peer_asn:
+        return f"{session.peer} says AS {table.asn}, the cluster file says AS {session.peer_asn}"
+    return f"one end expects another AS: here {session.local_asn} for us and {session.peer_asn} for {session.peer}"
+
+
+_LOST: Final[Mapping[Lost, str]] = {
+    Lost.UNRESOLVED: "no route leads to its next hop",
+    Lost.LOCAL_PREF: "lower local preference",
+    Lost.AS_PATH: "longer AS path",
+    Lost.ORIGIN: "worse origin",
+    Lost.MED: "higher MED from the same neighbour AS",
+    Lost.INTERNAL: "internal, and an external path exists",
+    Lost.COST: "its next hop is farther",
+    Lost.ROUTER_ID: "higher router id",
+    Lost.CLUSTER_LIST: "longer cluster list",
+    Lost.PEER_ADDRESS: "higher peer address",
+}
+
+_REFUSED: Final[Mapping[Reject, str]] = {
+    Reject.BAD_ORIGIN: "malformed ORIGIN {}",
+    Reject.NO_NEXT_HOP: "no next hop",
+    Reject.BAD_NEXT_HOP: "impossible next hop {}",
+    Reject.OWN_NEXT_HOP: "the next hop {} is this node",
+    Reject.FIRST_AS: "the AS path does not begin with the peer's AS ({})",
+    Reject.OWN_AS: "own AS in the AS path {}",
+    Reject.OWN_ORIGINATOR: "this node originated it",
+    Reject.OWN_CLUSTER: "own cluster id {} in the cluster list",
+    Reject.MARTIAN: "no packet may go there",
+    Reject.OWN_BLOCK: "covers or lies in a block of this node",
+    Reject.OTHERS_BLOCK: "belongs to node {}, and the path does not lead there",
+    Reject.COVERS_NODE: "covers a node's address",
+    Reject.ON_UNDERLAY: "part of the underlay",
+    Reject.NOT_BY_BGP: "pool {} is not routed by BGP",
+    Reject.FILTER: "filter {}",
+    Reject.DEFAULT_ROUTE: "a default route, and no filter accepts it",
+    Reject.OUTSIDE_POOLS: "outside every pool, and no filter accepts it",
+    Reject.NO_POLICY: "no node owns it, and no filter accepts it from outside (RFC 8212)",
+}
+
+
+def lost(step: Lost) -> str:
+    """Where a path lost against the best one."""
+    return _LOST[step]
+
+
+def refusal(item: Refusal) -> str:
+    """Why a path is not used."""
+    return _REFUSED[item.reason].format(item.detail)

@@ -1,0 +1,52 @@
+"""
+One state as the views see it.
+
+Refuses to know: what a view tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from bgpctl.core.bgp import Session
+from bgpctl.core.cluster import Node
+from bgpctl.core.loop import State
+from bgpctl.core.model import Address, Dataplane, Traffic
+
+Json: TypeAlias = dict[str, Any]
+
+
+class Snapshot:
+    """
+    One state with what a view needs beside it: the time, of the state's own clock, the query, and a way to ask what
+    has gone through each link.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        now_s: float,
+        query: Mapping[str, str],
+        traffic: Callable[[], Mapping[str, Traffic]] = dict,
+    ) -> None:
+        self.state = state
+        self.now_s = now_s
+        self.query = query
+        self.traffic = traffic
+        self.observed = state.observed or Dataplane()
+        self.node: Node | None = state.intent.node(state.node) if state.intent else None
+
+    def age_s(self, since_s: float) -> float:
+        return round(self.now_s - since_s, 1)
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        return self.state.config.sessions if self.state.config else ()
+
+    def session(self, peer: Address) -> Session | None:
+        return next((session for session in self.sessions if session.peer == peer), None)
+
+    def name_of(self, peer: Address) -> str:
+        session = self.session(peer)
+        return session.name if session else str(peer)

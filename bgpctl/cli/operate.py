@@ -1,0 +1,85 @@
+"""
+`bgpctl peer up|down|refresh`, `bgpctl drain|undrain`: what an operator asks of a running agent.
+
+Refuses to know: how the agent does it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from bgpctl import client
+from bgpctl.cli.exits import Exit
+from bgpctl.cli.show import run_dir_option
+
+
+def _ask(run_dir: Path, verb: str, **query: str) -> None:
+    """Exits 3 if no agent answers, 6 if we may not ask, 2 if the question makes no sense."""
+    try:
+        client.ask(run_dir / "agent.sock", verb, query)
+    except client.AgentAway as error:
+        click.echo(str(error), err=True)
+        sys.exit(Exit.UNREACHABLE)
+    except client.Denied as error:
+        click.echo(str(error), err=True)
+        sys.exit(Exit.REFUSED)
+    except client.Nonsense as error:
+        raise click.UsageError(str(error)) from error
+
+
+@click.group()
+@run_dir_option
+@click.pass_context
+def peer(context: click.Context, run_dir: Path) -> None:
+    """One BGP session of this node."""
+    context.obj = run_dir
+
+
+@peer.command()
+@click.argument("name")
+@click.pass_obj
+def down(run_dir: Path, name: str) -> None:
+    """
+    End the session with the peer NAME (or address), and keep it down until `bgpctl peer up` or the agent's restart.
+
+    Our routes are withdrawn from the peer first.
+    """
+    _ask(run_dir, "peer-down", peer=name)
+    click.echo(f"{name} is being shut down; bring it back with: bgpctl peer up {name}")
+
+
+@peer.command()
+@click.argument("name")
+@click.pass_obj
+def up(run_dir: Path, name: str) -> None:
+    """Have a session again with the peer NAME (or address)."""
+    _ask(run_dir, "peer-up", peer=name)
+    click.echo(f"{name} may come up; watch it with: bgpctl show neighbor {name}")
+
+
+@peer.command()
+@click.argument("name")
+@click.pass_obj
+def refresh(run_dir: Path, name: str) -> None:
+    """Ask the peer NAME (or address) for its whole table again; what it does not repeat is dropped."""
+    _ask(run_dir, "peer-refresh", peer=name)
+    click.echo(f"{name} is asked for its whole table")
+
+
+@click.command()
+@run_dir_option
+def drain(run_dir: Path) -> None:
+    """Tell all peers that this node is about to go, so that they use others' routes where there are any (RFC 8326)."""
+    _ask(run_dir, "drain")
+    click.echo("draining: peers prefer others' routes from now on; take it back with: bgpctl undrain")
+
+
+@click.command()
+@run_dir_option
+def undrain(run_dir: Path) -> None:
+    """Take `bgpctl drain` back."""
+    _ask(run_dir, "undrain")
+    click.echo("not draining")

@@ -1,0 +1,176 @@
+"""
+Rules of nodes: their addresses on the underlay and on the tunnels, and that nobody else has them.
+
+Refuses to know: what is on any host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from bgpctl.core import tunnels
+from bgpctl.core.cluster import Encapsulation, Intent, Mode, Node, Severity
+from bgpctl.core.intent.breach import Breach, note, some
+from bgpctl.core.intent.draft import Draft, Located, Stated
+from bgpctl.core.model import Address, InterfaceAddress, Prefix
+
+_HOST_LENGTH: Final = {4: 32, 6: 128}
+_LINK_LOCAL6: Final = Prefix.parse("fe80::/10")
+_MULTICAST: Final = (Prefix.parse("224.0.0.0/3"), Prefix.parse("ff00::/8"))
+_LOOPBACK: Final = (Prefix.parse("127.0.0.0/8"), Prefix.parse("::1/128"))
+
+
+def check_nodes(intent: Intent, draft: Draft) -> None:
+    """Note every rule about nodes that `intent` breaks."""
+    for node in draft.nodes.values():
+        note(draft, node, _node_rules(intent, draft, node.value))
+    _same_addresses(intent, draft)
+    _reserved(intent, draft)
+    for version in (4, 6):
+        _asymmetric_masks(intent, draft, version)
+
+
+def _node_rules(intent: Intent, draft: Draft, node: Node) -> Iterator[Breach]:
+    for part, own in (("address", node.address), ("address6", node.address6)):
+        if own:
+            yield from _underlay_rules(intent, part, own)
+    for part, address, encapsulation in (
+        ("ipip", node.ipip_address, Encapsulation.IPIP),
+        ("vxlan", node.vxlan_address, Encapsulation.VXLAN),
+        ("vxlan6", node.vxlan_address6, Encapsulation.VXLAN),
+    ):
+        if address:
+            yield from _tunnel_rules(intent, draft, node, part, encapsulation)
+
+
+def _underlay_rules(intent: Intent, part: str, own: InterfaceAddress) -> Iterator[Breach]:
+    version = own.address.version
+    if _is_unusable(own):
+        yield Breach(part, f"{own} is not an address that a node can have in {own.network}", "unusable-address")
+    crossing = [pool.name for pool in intent.pools if pool.mode is Mode.CROSS_SUBNET and pool.cidr.version == version]
+    if own.length == _HOST_LENGTH[version] and crossing:
+        example = "10.0.0.1/24" if version == 4 else "fd00::1/64"
+        alone = f"{own.address} has no mask, so no node is in its subnet"
+        message = f"{alone} and CrossSubnet (pool {some(crossing)}) would always encapsulate; write it as {example}"
+        yield Breach(part, message, "no-mask")
+
+
+def _is_unusable(own: InterfaceAddress) -> bool:
+    """
+    Whether it is the first or the last of its network, unspecified, loopback, multicast and above, or link-local.
+
+    RFC 1122, 3.2.1.3, for IPv4; RFC 4291, 2.6.1: the first IPv6 address is that of all routers.
+    """
+    network, address = own.network, own.address
+    ends = {network.network, network.network + network.size - 1} if address.version == 4 else {network.network}
+    is_edge = own.length < _HOST_LENGTH[address.version] - 1 and address.value in ends
+    special = (*_MULTICAST, *_LOOPBACK, _LINK_LOCAL6)
+    return is_edge or address.value == 0 or any(prefix.holds(address) for prefix in special)
+
+
+def _tunnel_rules(
+    intent: Intent, draft: Draft, node: Node, part: str, encapsulation: Encapsulation
+) -> Iterator[Breach]:
+    """A given tunnel address comes from a pool that could have given it."""
+    address = {"ipip": node.ipip_address, "vxlan": node.vxlan_address, "vxlan6": node.vxlan_address6}[part]
+    if address is None or not draft.knows_all("pool"):
+        return
+    pool = intent.pool_of(address.host_prefix)
+    if pool and tunnels.is_eligible(pool, node, encapsulation, address.version):
+        return
+    word = encapsulation.value.upper()
+    eligible = [p for p in intent.pools if tunnels.is_eligible(p, node, encapsulation, address.version)]
+    known = some([f"{p.name} {p.cidr}" for p in eligible])
+    if pool and pool.encapsulation is encapsulation:
+        message = f"tunnel address {address} is in pool {pool.name}, which gives node {node.name} none (its allowedUses"
+        yield Breach(part, f"{message} and nodeSelector); eligible: {known}", "tunnel-outside")
+    else:
+        yield Breach(part, f"tunnel address {address} is in no {word} pool ({known})", "tunnel-outside")
+
+
+# One node against the others -----------------------------------------------------------------------------------
+
+
+class _Holding(NamedTuple):
+    """Something that only one node can have. `derived` ones are sorted last: what was given is to be blamed."""
+
+    given: bool
+    kind: str
+    value: object
+    what: str
+    node: str
+    at: Located
+
+
+def _same_addresses(intent: Intent, draft: Draft) -> None:
+    owners: dict[tuple[str, object], _Holding] = {}
+    holdings = [held for node in intent.nodes for held in _holdings(intent, draft.nodes[node.name], node)]
+    for borrowed in draft.borrowed:
+        address, node = borrowed.value.prefix.first, borrowed.value.node
+        holdings.append(_Holding(True, "address", address, "a borrowed address", node, borrowed.at))
+    for held in sorted(holdings, key=lambda held: (held.given, held.at.place)):
+        owner = owners.setdefault((held.kind, held.value), held)
+        if owner.node != held.node:
+            message = f"{held.value} is also {owner.what} of node {owner.node} at {owner.at.place}"
+            draft.wrong(held.at, message, "duplicate-address")
+
+
+def _holdings(intent: Intent, stated: Stated[Node], node: Node) -> Iterator[_Holding]:
+    found: tuple[tuple[str, str, object, object, str], ...] = (
+        ("address", "address", node.address.address, node.address, "the address"),
+        ("address6", "address", node.address6.address if node.address6 else None, node.address6, "the address"),
+        ("ipip", "address", tunnels.ipip_address(intent, node), node.ipip_address, "the IPIP tunnel address"),
+        ("vxlan", "address", tunnels.vxlan_address(intent, node, 4), node.vxlan_address, "the VXLAN tunnel address"),
+        ("vxlan6", "address", tunnels.vxlan_address(intent, node, 6), node.vxlan_address6, "the VXLAN tunnel address"),
+        ("mac", "mac", tunnels.vxlan_mac(node, 4), node.vxlan_mac, "the VTEP MAC"),
+        ("mac6", "mac6", tunnels.vxlan_mac(node, 6), node.vxlan_mac6, "the IPv6 VTEP MAC"),
+    )
+    for part, kind, value, given, what in found:
+        if value is not None:
+            yield _Holding(given is not None, kind, value, what, node.name, stated.part(part))
+
+
+def _reserved(intent: Intent, draft: Draft) -> None:
+    """Calico would never have handed out such an address; one that we derive can be given instead."""
+    for prefix, at in draft.reserved:
+        for node in intent.nodes:
+            derived = _derived_addresses(intent, node)
+            taken = next((address for address in derived if prefix.holds(address)), None)
+            if taken:
+                message = f"{taken}, the tunnel address derived for node {node.name}, is reserved; give it another one"
+                draft.wrong(at, message, "reserved", Severity.WARNING)
+
+
+def _derived_addresses(intent: Intent, node: Node) -> Iterator[Address]:
+    for given, address in (
+        (node.ipip_address, tunnels.ipip_address(intent, node)),
+        (node.vxlan_address, tunnels.vxlan_address(intent, node, 4)),
+        (node.vxlan_address6, tunnels.vxlan_address(intent, node, 6)),
+    ):
+        if given is None and address is not None:
+            yield address
+
+
+def _asymmetric_masks(intent: Intent, draft: Draft, version: int) -> None:
+    """
+    Same-subnet is asked of the local mask, so two nodes can disagree, and then encapsulate one way only.
+
+    If so, the network of one lies inside that of the other; a node is compared with the networks around its own.
+    """
+    own = {name: stated.value.underlay(version) for name, stated in draft.nodes.items()}
+    nodes = {name: here for name, here in own.items() if here and here.length < _HOST_LENGTH[version]}
+    members: dict[Prefix, list[str]] = {}
+    for name, here in nodes.items():
+        members.setdefault(here.network, []).append(name)
+    lengths = sorted({network.length for network in members})
+    crossing = any(pool.mode is Mode.CROSS_SUBNET and pool.cidr.version == version for pool in intent.pools)
+    for name, here in nodes.items():
+        wider = [InterfaceAddress(here.address, length).network for length in lengths if length < here.length]
+        around = (other for network in wider for other in members.get(network, ()))
+        other = next((other for other in around if not here.network.holds(nodes[other].address)), None)
+        if other:
+            message = f"node {other} ({nodes[other]}) has this node in its subnet, but {here} leaves it outside"
+            stated = draft.nodes[name]
+            at = stated.part("address" if here is stated.value.address else "address6")
+            draft.wrong(at, message, "asymmetric-masks", Severity.ERROR if crossing else Severity.WARNING)

@@ -1,0 +1,98 @@
+"""
+Rules of BGP: peers, filters, and who would hear of a block at all.
+
+Refuses to know: sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bgpctl.core.cluster import Backend, Intent, Node, Peer, Severity
+from bgpctl.core.intent.breach import Breach, note, some
+from bgpctl.core.intent.draft import Draft
+from bgpctl.core.model import Address
+
+
+def check_peers(intent: Intent, draft: Draft) -> None:
+    """Note every rule about BGP that `intent` breaks."""
+    for peer in intent.peers:
+        note(draft, draft.peers[peer.name], _peer_rules(intent, draft, peer))
+    _peers_of_one_node(intent, draft)
+    _silence(intent, draft)
+
+
+def _peer_rules(intent: Intent, draft: Draft, peer: Peer) -> Iterator[Breach]:
+    if intent.backend is not Backend.BIRD:
+        message = f"a peer needs BGP, and calico_backend is {intent.backend.value}"
+        yield Breach("", message, "needs-bgp")
+    if peer.address is not None:
+        yield from _address_rules(intent, peer, peer.address)
+        yield from _unable_rules(peer, peer.address, draft.unable[peer.name])
+    if draft.knows_all("node") and peer.name not in draft.suppressed:
+        yield from _selection_rules(intent, draft, peer)
+    for name in peer.filters:
+        if not draft.declared("filter", name) and draft.knows_all("filter"):
+            known = some([item.name for item in intent.filters])
+            yield Breach("filters", f"filter {name} is not given (filters: {known})", "unknown-filter")
+
+
+def _selection_rules(intent: Intent, draft: Draft, peer: Peer) -> Iterator[Breach]:
+    """A selector may be waiting for its nodes; a name may not."""
+    named, names = draft.peers[peer.name].value.node, some([node.name for node in intent.nodes])
+    if named and not draft.declared("node", named):
+        yield Breach("nodes", f"node {named} is not given (nodes: {names})", "unknown-node")
+    elif not peer.nodes and not draft.unable[peer.name]:
+        yield Breach("nodes", f"no node is selected (nodes: {names})", "no-node", Severity.WARNING)
+    if peer.peer_selector and not peer.remotes:
+        yield Breach("remotes", f"no node to peer with is selected (nodes: {names})", "no-node", Severity.WARNING)
+
+
+def _address_rules(intent: Intent, peer: Peer, address: Address) -> Iterator[Breach]:
+    node = _node_at(intent, address)
+    if node and intent.mesh and not node.cluster_id:
+        message = (
+            f"{address} is the address of node {node.name}, which the mesh peers with already: this takes its place"
+        )
+        yield Breach("address", message, "peer-is-node", Severity.WARNING)
+    if node and peer.asn != intent.asn_of(node):
+        message = (
+            f"node {node.name} has AS {intent.asn_of(node)}, not {peer.asn}, unless it says otherwise to this peer"
+        )
+        yield Breach("asn", message, "peer-asn", Severity.WARNING)
+    pool = intent.pool_of(address.host_prefix)
+    if pool:
+        yield Breach("address", f"{address} is inside pool {pool.name} ({pool.cidr})", "peer-in-pool")
+
+
+def _node_at(intent: Intent, address: Address) -> Node | None:
+    owners = (node for node in intent.nodes for own in (node.address, node.address6) if own and own.address == address)
+    return next(owners, None)
+
+
+def _unable_rules(peer: Peer, address: Address, unable: Sequence[str]) -> Iterator[Breach]:
+    if unable:
+        message = f"no IPv{address.version} address to reach {address} from: node {some(unable)}"
+        yield Breach("address", message, "no-underlay", Severity.WARNING if peer.nodes else Severity.ERROR)
+
+
+def _peers_of_one_node(intent: Intent, draft: Draft) -> None:
+    """A node has one session per address, so the second of two such peers would be lost."""
+    sessions: dict[tuple[str, Address], Peer] = {}
+    for peer in intent.peers:
+        if peer.address is None:
+            continue
+        owners = [sessions.setdefault((node, peer.address), peer) for node in peer.nodes]
+        twin = next((owner for owner in owners if owner is not peer), None)
+        if twin:
+            message = f"{peer.address} is already a peer of the same node, as {twin.name} at {twin.place}"
+            draft.wrong(draft.peers[peer.name].part("address"), message, "duplicate-peer")
+
+
+def _silence(intent: Intent, draft: Draft) -> None:
+    """Without mesh and peers nobody learns of a block that only BGP carries."""
+    carried = [stated for stated in draft.pools.values() if stated.value.by_bgp]
+    is_alone = intent.mesh or draft.peers or len(intent.nodes) < 2 or intent.backend is not Backend.BIRD
+    for stated in [] if is_alone else carried:
+        message = f"blocks of pool {stated.value.name} travel by BGP, and there is neither a mesh nor a peer"
+        draft.wrong(stated.at, message, "no-sessions", Severity.WARNING)

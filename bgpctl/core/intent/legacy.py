@@ -1,0 +1,80 @@
+"""
+Calico v1's resources: `apiVersion: v1` with ipPool, node and bgpPeer.
+
+Refuses to know: today's resources; each is turned into one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from bgpctl.core.cluster import Severity
+from bgpctl.core.intent import bgp, tree
+from bgpctl.core.intent.draft import Draft, located, spec_of
+from bgpctl.core.intent.fields import Fields, is_name, not_a_name
+from bgpctl.core.intent.peers import Remote, read_peer
+from bgpctl.core.intent.pools import read_pool
+
+
+def read(draft: Draft, document: tree.Mapping, kind: str) -> None:
+    """Take one resource of the v1 API in."""
+    fields = Fields(document, kind, draft.problems)
+    fields.one_of("apiVersion", ("v1",))
+    fields.need(f"a {kind}", "apiVersion", "metadata")
+    fields.wrong("kind", "a resource of Calico v1", "old-spelling", Severity.INFO)
+    fields.ignore("kind")
+    READERS[kind](draft, fields)
+    fields.finish()
+
+
+def _dashed(*parts: object) -> str:
+    """What Calico's own upgrade calls a resource that had no name."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(map(str, parts)).lower()).strip("-")
+
+
+def _read_pool(draft: Draft, fields: Fields) -> None:
+    """The pool's only name is its cidr, which stands in the metadata."""
+    metadata, spec = spec_of(fields, "metadata"), spec_of(fields)
+    merged = spec.joined(metadata, "cidr")
+    metadata.finish()
+    cidr = merged.prefix("cidr")
+    read_pool(draft, merged, _dashed(cidr) if cidr else "pool", located(fields))
+    merged.finish()
+
+
+def _read_node(draft: Draft, fields: Fields) -> None:
+    metadata = spec_of(fields, "metadata")
+    metadata.need("a node", "name")
+    name = metadata.text("name") or ""
+    metadata.ignore("labels")
+    metadata.finish()
+    if is_name(name):
+        bgp.read_node(draft, fields, name)
+    else:
+        draft.miss("node")
+        if metadata.has("name"):
+            metadata.wrong("name", not_a_name(name), "name")
+        fields.ignore("spec")
+
+
+def _read_peer(draft: Draft, fields: Fields) -> None:
+    metadata, spec = spec_of(fields, "metadata"), spec_of(fields)
+    scope = metadata.one_of("scope", ("global", "node"))
+    address = metadata.address("peerIP")
+    metadata.need("a bgpPeer", "peerIP", *(["node"] if scope == "node" else []))
+    joined = spec.joined(metadata, "peerIP", *(["node"] if metadata.has("node") else []))
+    metadata.ignore("node")
+    metadata.finish()
+    name = _dashed(*([metadata.text("node")] if metadata.has("node") else []), address or "peer")
+    read_peer(draft, joined, name, located(fields), Remote("peerIP", address, None))
+    joined.ignore("peerIP")
+    joined.finish()
+
+
+READERS: Final[Mapping[str, Callable[[Draft, Fields], None]]] = {
+    "bgpPeer": _read_peer,
+    "ipPool": _read_pool,
+    "node": _read_node,
+}

@@ -1,0 +1,120 @@
+"""
+Nodes: what both forms say alike.
+
+Refuses to know: which keys a form says it by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bgpctl.core.cluster import Node
+from bgpctl.core.intent.draft import BlockDraft, Draft, Located, Stated, located
+from bgpctl.core.intent.fields import Fields
+from bgpctl.core.intent.values import interface_of_version, of_version
+from bgpctl.core.model import Address, Asn, InterfaceAddress, Mac
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """By which keys a form says the parts of a node's tunnels."""
+
+    ipip: str
+    vxlan: str
+    mac: str
+    vxlan6: str
+    mac6: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnels:
+    """What a node says about its tunnel ends, and where."""
+
+    ipip: Address | None
+    vxlan: Address | None
+    mac: Mac | None
+    vxlan6: Address | None
+    mac6: Mac | None
+    parts: Mapping[str, Located]
+
+
+def read_tunnels(ipip: Fields, rest: Fields, keys: Keys) -> Tunnels:
+    """The tunnel ends; Calico has the IPIP one in another mapping than the rest."""
+    return Tunnels(
+        ipip=ipip.value(keys.ipip, of_version(4), "address"),
+        vxlan=rest.value(keys.vxlan, of_version(4), "address"),
+        mac=rest.mac(keys.mac),
+        vxlan6=rest.value(keys.vxlan6, of_version(6), "address"),
+        mac6=rest.mac(keys.mac6),
+        parts={
+            "ipip": located(ipip, keys.ipip),
+            "vxlan": located(rest, keys.vxlan),
+            "mac": located(rest, keys.mac),
+            "vxlan6": located(rest, keys.vxlan6),
+            "mac6": located(rest, keys.mac6),
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Underlay:
+    """A node's addresses with their places; `main` is the IPv4 one if there is one."""
+
+    main: InterfaceAddress
+    main_at: Located
+    other: InterfaceAddress | None = None
+    other_at: Located | None = None
+
+
+def read_underlay(fields: Fields, key4: str, key6: str) -> Underlay | None:
+    """The two keys of a form; None if neither can be read."""
+    v4 = fields.value(key4, interface_of_version(4), "address")
+    v6 = fields.value(key6, interface_of_version(6), "address")
+    if v4:
+        return Underlay(v4, located(fields, key4), v6, located(fields, key6))
+    return Underlay(v6, located(fields, key6)) if v6 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What else a node says."""
+
+    asn: Asn | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    cluster_id: Address | None = None
+
+
+def take_node(draft: Draft, name: str, at: Located, underlay: Underlay | None, tunnels: Tunnels, rest: Rest) -> None:
+    """Take a node in; without an underlay it could not be read."""
+    is_new = draft.declare("node", name, at)
+    if underlay is None:
+        draft.miss("node")
+        return
+    node = Node(
+        name=name,
+        address=underlay.main,
+        asn=rest.asn,
+        labels=rest.labels,
+        ipip_address=tunnels.ipip,
+        vxlan_address=tunnels.vxlan,
+        vxlan_mac=tunnels.mac,
+        address6=underlay.other,
+        cluster_id=rest.cluster_id,
+        vxlan_address6=tunnels.vxlan6,
+        vxlan_mac6=tunnels.mac6,
+        place=at.place,
+    )
+    if is_new:
+        parts = {"address": underlay.main_at, "address6": underlay.other_at or at, **tunnels.parts}
+        draft.nodes[name] = Stated(node, at, parts)
+
+
+def take_block(draft: Draft, block: BlockDraft, at: Located, node_at: Located | None = None) -> None:
+    """Take in that a block is a node's; `node_at` is where the node is named."""
+    draft.blocks.append(Stated(block, at, {"node": node_at} if node_at else {}))
+
+
+def take_borrowed(draft: Draft, block: BlockDraft, at: Located, node_at: Located | None = None) -> None:
+    """Take in that a node uses an address of another one's block."""
+    draft.borrowed.append(Stated(block, at, {"node": node_at} if node_at else {}))

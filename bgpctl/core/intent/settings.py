@@ -1,0 +1,33 @@
+"""
+What holds for the whole cluster and is said by the same keys in several places.
+
+Refuses to know: pools, nodes and peers.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bgpctl.core.intent.draft import Draft, Setting, located
+from bgpctl.core.intent.fields import Fields
+from bgpctl.core.model import Vni
+
+MAX_MTU_BYTES: Final = 65535
+_MTUS: Final[tuple[tuple[str, Setting], ...]] = (
+    ("ipipMTU", "ipip_mtu"),
+    ("vxlanMTU", "vxlan_mtu"),
+    ("vxlanMTUV6", "vxlan_mtu6"),
+)
+
+
+def read_vxlan(draft: Draft, fields: Fields) -> None:
+    """VNI and UDP port, by the names of FelixConfiguration."""
+    vni = fields.integer("vxlanVNI", 1, 16777215)
+    draft.set("vxlan_vni", None if vni is None else Vni(vni), located(fields, "vxlanVNI"))
+    draft.set("vxlan_port", fields.integer("vxlanPort", 1, 65535), located(fields, "vxlanPort"))
+
+
+def read_mtus(draft: Draft, fields: Fields) -> None:
+    """MTUs of tunnel devices, by the names of FelixConfiguration; 0 derives them from the underlay."""
+    for key, setting in _MTUS:
+        draft.set(setting, fields.integer(key, 0, MAX_MTU_BYTES), located(fields, key))

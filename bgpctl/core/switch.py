@@ -1,0 +1,304 @@
+"""
+Changing how packets cross the underlay without losing one: receive on both, send on one, take away last.
+
+What was before is what the kernel still has, so a switch needs no memory: it can be stopped, restarted and reversed
+at any point. A next hop moves to another link only once a packet sent by the new way was answered, and a device that
+is not wanted any more stays until every member was seen to send by another one.
+
+Refuses to know: which encapsulations there are, why one was wanted, how a packet is tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from bgpctl.core.cluster import Encapsulation, Intent, Node
+from bgpctl.core.fabric import Desired
+from bgpctl.core.fabric.desired import KIND_OF
+from bgpctl.core.model import (
+    DATAPLANE_FIELDS,
+    PROTOCOL,
+    Address,
+    Dataplane,
+    Key,
+    Link,
+    Mac,
+    NextHop,
+    Route,
+    Thing,
+    Vni,
+    Vxlan,
+    key_of,
+)
+from bgpctl.core.why import Because, Why
+
+PROOF_S: Final = 5.0
+"""How long an answer counts."""
+DRAIN_S: Final = 2.0
+"""A member must have been seen to send by another link for so long before one is taken away."""
+TRY_EVERY_S: Final = 0.5
+
+_TRIED: Final = (4,)
+"""IP versions in which a way can be tried."""
+_HELD: Final = Why(Because.HELD)
+
+
+class Frame(NamedTuple):
+    """What a VXLAN packet needs beside the addresses."""
+
+    vni: Vni
+    port: int
+    source: Mac
+    destination: Mac
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """
+    An echo request to be sent by the way of `hop` before any traffic takes it.
+
+    The outer packet goes from `local` to `remote`, the request inside it from `source` to `target`; without
+    encapsulation only the inner one goes, to the hop's gateway. An answer to our own address on the underlay takes no
+    tunnel, so it depends on the way there alone; one to an address of our blocks shows how the remote sends to them.
+    """
+
+    hop: NextHop
+    encapsulation: Encapsulation
+    local: Address
+    remote: Address
+    source: Address
+    target: Address
+    frame: Frame | None = None
+
+
+class Answer(NamedTuple):
+    """The request reached its remote; the answer came in by `link`."""
+
+    trial: Trial
+    link: str
+
+
+class Seen(NamedTuple):
+    """By which link a remote's answers come, since when, and when last; in seconds of the agent's clock."""
+
+    link: str
+    since_s: float
+    last_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What trials have shown: when a way was answered last, and by next-hop id how the remote sends to us."""
+
+    answered: Mapping[NextHop, float]
+    seen: Mapping[int, Seen]
+
+
+NO_EVIDENCE: Final = Evidence({}, {})
+
+
+class Waiting(NamedTuple):
+    """A member that the switch waits for: `link` is still used towards it, or by it."""
+
+    member: str
+    link: str
+    wanted: str
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """
+    A step of a switch.
+
+    Attributes:
+        desired: what should be for now.
+        flips: members to whom the new way is not proven yet.
+        drains: members that are not known to have left a link that is to go.
+        trials: what would show it.
+    """
+
+    desired: Desired
+    flips: tuple[Waiting, ...] = ()
+    drains: tuple[Waiting, ...] = ()
+    trials: tuple[Trial, ...] = ()
+
+    @property
+    def settled(self) -> bool:
+        """Whether what should be for now is what should be."""
+        return not self.flips and not self.drains
+
+
+def learned(evidence: Evidence, answers: Iterable[Answer], at_s: float) -> Evidence:
+    """The evidence with these answers; what is too old to count is forgotten."""
+    answered = {hop: last_s for hop, last_s in evidence.answered.items() if at_s - last_s <= PROOF_S}
+    seen = {number: item for number, item in evidence.seen.items() if at_s - item.last_s <= PROOF_S}
+    for trial, link in answers:
+        answered[trial.hop] = at_s
+        known = seen.get(trial.hop.id)
+        since_s = known.since_s if known and known.link == link else at_s
+        if trial.source != trial.local:
+            seen[trial.hop.id] = Seen(link, since_s, at_s)
+    return Evidence(answered, seen)
+
+
+def hold(desired: Desired, observed: Dataplane, intent: Intent, node: Node, evidence: Evidence, at_s: float) -> Switch:
+    """
+    What should be for now on the way from `observed` to `desired`.
+
+    Only ways to members of the cluster are held back; whoever else is a next hop cannot be asked.
+    """
+    scene = _Scene(desired, observed, intent, node, evidence, at_s)
+    held = scene.held()
+    leaving = {link.name for link in observed.links if link.owned and desired.dataplane.link(link.name) is None}
+    orphans = scene.orphans() if leaving else frozenset[Route]()
+    drains = tuple(waiting for link in sorted(leaving) for waiting in scene.drains(link, held, orphans))
+    staying = leaving & {waiting.link for waiting in drains}
+    if not held and not staying:
+        return Switch(desired)
+    wanted = {hop.id: hop for hop in desired.dataplane.next_hops}
+    flips = tuple(Waiting(scene.member_of(wanted[hop.id]), hop.link, wanted[hop.id].link) for hop in held)
+    ahead = [scene.trial(wanted[hop.id], from_block=False) for hop in held]
+    back = [scene.trial(hop, from_block=True) for hop in sorted(scene.slots)] if staying else []
+    trials = tuple(trial for trial in (*ahead, *back) if trial)
+    return Switch(_with(desired, scene.kept(held, staying, orphans)), flips, drains, trials)
+
+
+class _Scene:
+    """What one decision is made from."""
+
+    def __init__(
+        self, desired: Desired, observed: Dataplane, intent: Intent, node: Node, evidence: Evidence, at_s: float
+    ) -> None:
+        self.desired, self.observed, self.intent, self.node = desired, observed, intent, node
+        self.evidence, self.at_s = evidence, at_s
+        others = [other for other in intent.nodes if other.name != node.name]
+        self.members = {
+            own.address: other for other in others for version in _TRIED if (own := other.underlay(version)) is not None
+        }
+        self.slots = {hop for hop in desired.dataplane.next_hops if self.remote_of(hop) in self.members}
+
+    def remote_of(self, hop: NextHop) -> Address | None:
+        return self.desired.why[key_of(hop)].remote
+
+    def member_of(self, hop: NextHop) -> str:
+        remote = self.remote_of(hop)
+        return self.members[remote].name if remote in self.members else str(remote)
+
+    def held(self) -> tuple[NextHop, ...]:
+        """Our next hops as they are that have to stay so for now: their members did not answer by the wanted link."""
+        wanted = {hop.id: hop for hop in self.slots}
+        return tuple(
+            hop
+            for hop in sorted(self.observed.next_hops, key=lambda hop: hop.id)
+            if hop.protocol == PROTOCOL and hop.id in wanted and self._is_unproven(wanted[hop.id], hop)
+        )
+
+    def _is_unproven(self, wanted: NextHop, present: NextHop) -> bool:
+        answered_s = self.evidence.answered.get(wanted)
+        return wanted.link != present.link and (answered_s is None or self.at_s - answered_s > PROOF_S)
+
+    def orphans(self) -> frozenset[Route]:
+        """
+        Our routes to blocks that members still have, but that nobody tells us of any more, or not yet: while a
+        device is to go, what is learned changes from the registry to BGP or back.
+        """
+        blocks = {block for other in self.members.values() for block in other.blocks}
+        wanted = {key_of(route) for route in self.desired.dataplane.routes}
+        return frozenset(
+            route
+            for route in self.observed.routes
+            if route.protocol == PROTOCOL and route.prefix in blocks and route.next_hop and key_of(route) not in wanted
+        )
+
+    def drains(self, link: str, held: Iterable[NextHop], orphans: Iterable[Route]) -> Iterator[Waiting]:
+        """Who still uses a link that is to go, or may."""
+        owners = {block: other.name for other in self.members.values() for block in other.blocks}
+        for name in sorted({owners[route.prefix] for route in orphans}):
+            yield Waiting(name, link, "")
+        for hop in held:
+            if hop.link == link:
+                yield Waiting(self.member_of(hop), link, "")
+        for hop in sorted(self.slots):
+            if self._may_send_by(link, hop):
+                yield Waiting(self.member_of(hop), link, hop.link)
+
+    def _may_send_by(self, link: str, hop: NextHop) -> bool:
+        """Whether the member may still send to our blocks of this pool by the link; without blocks it does not."""
+        seen = self.evidence.seen.get(hop.id)
+        if self._own_block(hop) is None:
+            return False
+        if seen is None or self.at_s - seen.last_s > PROOF_S or seen.link == link:
+            return True
+        return seen.last_s - seen.since_s < DRAIN_S
+
+    def kept(self, held: Iterable[NextHop], staying: set[str], orphans: Iterable[Route]) -> Iterator[Thing]:
+        """What is there and has to stay for now."""
+        now = self.observed
+        used = {route.next_hop for route in orphans} if staying else set()
+        groups = [group for group in now.groups if group.id in used]
+        used |= {member for group in groups for member in group.members}
+        yield from held
+        yield from groups
+        yield from (hop for hop in now.next_hops if hop.id in used and hop.protocol == PROTOCOL)
+        yield from orphans if staying else ()
+        for kind in (now.links, now.addresses, now.decaps, now.fdb, now.neighbours):
+            yield from (thing for thing in kind if _link_of(thing) in staying)
+
+    def trial(self, hop: NextHop, *, from_block: bool) -> Trial | None:
+        """What would show something about the way; None where nothing can: no block to ask from, or no frame."""
+        why = self.desired.why[key_of(hop)]
+        remote, encapsulation = self.remote_of(hop), why.encapsulation
+        if remote is None or encapsulation is None:
+            return None
+        own = self.node.underlay(remote.version)
+        source = self._own_block(hop) if from_block else (own.address if own else None)
+        target = self._target(hop, remote, encapsulation)
+        frame = self._frame(hop) if encapsulation is Encapsulation.VXLAN else None
+        if own is None or source is None or target is None or (encapsulation is Encapsulation.VXLAN and not frame):
+            return None
+        return Trial(hop, encapsulation, own.address, remote, source, target, frame)
+
+    def _target(self, hop: NextHop, remote: Address, encapsulation: Encapsulation) -> Address | None:
+        """
+        An address that the remote answers for. Without encapsulation the underlay between two subnets has to know
+        the pool itself, so there it is one of the pool's.
+        """
+        if encapsulation is not Encapsulation.DIRECT or hop.gateway == remote:
+            return remote
+        return self._first_of(self.members[remote], hop)
+
+    def _own_block(self, hop: NextHop) -> Address | None:
+        return self._first_of(self.node, hop)
+
+    def _first_of(self, node: Node, hop: NextHop) -> Address | None:
+        name = self.desired.why[key_of(hop)].pool
+        pool = next((pool for pool in self.intent.pools if pool.name == name), None)
+        return next((block.first for block in node.blocks if pool and pool.cidr.covers(block)), None)
+
+    def _frame(self, hop: NextHop) -> Frame | None:
+        plane = self.desired.dataplane
+        link = plane.link(hop.link)
+        macs = (entry.mac for entry in plane.neighbours if (entry.link, entry.address) == (hop.link, hop.gateway))
+        destination = next(macs, None)
+        if link is None or link.mac is None or destination is None or not isinstance(link.kind, Vxlan):
+            return None
+        return Frame(link.kind.vni, link.kind.port, link.mac, destination)
+
+
+def _link_of(thing: Thing) -> str | None:
+    return thing.name if isinstance(thing, Link) else getattr(thing, "link", None)
+
+
+def _with(desired: Desired, kept: Iterable[Thing]) -> Desired:
+    """Of two objects with one key the kept one counts."""
+    why = dict(desired.why)
+    kinds: dict[str, dict[Key, Thing]] = {
+        kind: {key_of(thing): thing for thing in getattr(desired.dataplane, kind)} for kind in DATAPLANE_FIELDS
+    }
+    for thing in kept:
+        kinds[KIND_OF[type(thing)]][key_of(thing)] = thing
+        why.setdefault(key_of(thing), _HELD)
+    plane = Dataplane(**{kind: frozenset(things.values()) for kind, things in kinds.items()})  # type: ignore[arg-type]
+    return replace(desired, dataplane=plane, why=why)

@@ -1,0 +1,107 @@
+"""
+`lab switch`: another encapsulation for a pool of a running lab, under load, and what that cost.
+
+Refuses to know: how the agents do it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from bgpctl import client
+from bgpctl.core.cluster import Pool
+from bgpctl.core.intent.pools import ENCAPSULATIONS
+from bgpctl.lab.lab import Lab
+from bgpctl.lab.labfile import load
+from bgpctl.lab.load import Flow, Load
+from bgpctl.lab.rewrite import with_encapsulation
+from bgpctl.lab.run import Told
+from bgpctl.lab.topology import Topology
+
+_POLL_S: Final = 0.1
+_BEFORE_S: Final = 0.5
+"""Of traffic before the change and after it: gaps need something on both sides."""
+_STARTS_WITHIN_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchReport:
+    """`took_s`: from the change of the file until every node was done, None if that was not in time."""
+
+    before: str
+    after: str
+    took_s: float | None
+    flows: Sequence[Flow]
+    summaries: Sequence[Mapping[str, Any]]
+
+    @property
+    def lost(self) -> int:
+        return sum(flow.lost for flow in self.flows)
+
+    @property
+    def ok(self) -> bool:
+        return self.took_s is not None and not self.lost
+
+
+def switch(lab: Lab, pool: str, encapsulation: str, pps: int, told: Told, *, within_s: float) -> SwitchReport:
+    """
+    Change the lab's own copy of the cluster file while every pair of workloads talks.
+
+    Raises:
+        ValueError: the lab has no such pool, or its encapsulation cannot be written.
+    """
+    file = lab.topology.file
+    text = file.read_text()
+    changed = with_encapsulation(text, str(file), pool, encapsulation)
+    now = load(file)
+    was = next(item for item in (now if isinstance(now, Topology) else lab.topology).intent.pools if item.name == pool)
+    ipip_mode, vxlan_mode = ENCAPSULATIONS[encapsulation]
+    wanted = replace(was, ipip_mode=ipip_mode, vxlan_mode=vxlan_mode)
+    traffic = Load(lab.names, lab.topology.workloads, pps)
+    told.stage("load")
+    traffic.start()
+    try:
+        _wait(lambda: all(flow.arrived >= _BEFORE_S * pps for flow in traffic.flows), _STARTS_WITHIN_S)
+        told.stage(f"{word_of(was)} > {encapsulation}")
+        file.write_text(changed)
+        began_s = time.monotonic()
+        done = _wait(lambda: _has_switched(lab, wanted, told), within_s)
+        took_s = round(time.monotonic() - began_s, 2) if done else None
+        sent = [flow.sent for flow in traffic.flows]
+        _wait(lambda: all(f.sent - s >= _BEFORE_S * pps for f, s in zip(traffic.flows, sent, strict=True)), within_s)
+    finally:
+        flows = traffic.stop()
+    return SwitchReport(word_of(was), encapsulation, took_s, flows, lab.summaries())
+
+
+def word_of(pool: Pool) -> str:
+    """The operator's word for the pool's modes."""
+    return next(word for word, modes in ENCAPSULATIONS.items() if modes == (pool.ipip_mode, pool.vxlan_mode))
+
+
+def _has_switched(lab: Lab, wanted: Pool, told: Told) -> bool:
+    nodes = [node.name for node in lab.topology.intent.nodes]
+    done = sum(_is_done(lab, node, wanted) for node in nodes)
+    told.count(done, len(nodes))
+    return done == len(nodes)
+
+
+def _is_done(lab: Lab, node: str, wanted: Pool) -> bool:
+    try:
+        pools, summary = lab.read(node, "pools")["pools"], lab.read(node, "summary")
+    except client.AgentAway:
+        return False
+    said = {pool["name"]: (pool["encapsulation"], pool["mode"]) for pool in pools}
+    return said[wanted.name] == (wanted.encapsulation.value, wanted.mode.value) and bool(summary["converged"])
+
+
+def _wait(holds: Callable[[], bool], within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True

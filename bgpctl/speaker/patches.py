@@ -1,0 +1,216 @@
+"""
+ExaBGP 5.0.15 with what it does wrong put right, as a program: `python3 -I patches.py server FILE`.
+
+Each patch is here because bgpctl needs it and the configuration cannot give it; its docstring says what happens
+without. With any other version of ExaBGP none is applied, and everything works as far as that version does.
+
+Refuses to know: bgpctl. ExaBGP starts this file alone, so it imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+VERSION: Final = "5.0.15"
+
+CONNECTING: Final = "connect: "
+"""Begins the reason of every failed connect that the patched ExaBGP reports."""
+NO_ANSWER: Final = "no answer"
+
+_ANSWER_WITHIN_S: Final = 8.0
+"""Linux sends a SYN after 0, 1, 3 and 7 s; the pauses after that would outlast the trouble."""
+_BACKOFF_MAX_S: Final = 10
+_QUIET_MS: Final = 250
+_CONNECTING_MS: Final = 50
+_AT_WORK_MS: Final = 1
+_USUAL_TTL: Final = -1
+"""Of IP_TTL and IPV6_UNICAST_HOPS: what the host is set to."""
+
+
+def main() -> None:
+    """Run ExaBGP with the arguments of this program."""
+    from exabgp.application.main import main as exabgp
+    from exabgp.version import version
+
+    if version == VERSION:
+        for patch in (
+            order_of_changes,
+            reload_after_an_error,
+            reload_with_absent_peers,
+            gtsm_of_accepted,
+            connects,
+            pace,
+        ):
+            patch()
+    else:
+        sys.stderr.write(f"bgpctl: ExaBGP {version} runs unpatched, only {VERSION} is known\n")
+    sys.exit(exabgp())
+
+
+def order_of_changes() -> None:
+    """
+    Unsent changes are kept by attribute set and sent set by set, so that a prefix whose attributes change twice before
+    anything is sent ends with the attributes of the set that was made last, and a withdrawal can be overtaken.
+    """
+    from exabgp.rib.outgoing import OutgoingRIB
+
+    queue = OutgoingRIB._update_rib
+
+    def _update_rib(self: Any, change: Any) -> None:
+        unsent = self._new_nlri.get(change.index())
+        if unsent is not None:
+            of_set = self._new_attr_af_nlri.get(unsent.attributes.index(), {})
+            of_set.get(unsent.nlri.family().afi_safi(), {}).pop(unsent.index(), None)
+        queue(self, change)
+
+    OutgoingRIB._update_rib = _update_rib
+
+
+def reload_after_an_error() -> None:
+    """After a file with an error in it the parser is in the middle of that file, and reads no later one rightly."""
+    from exabgp.configuration.configuration import Configuration
+
+    load = Configuration.reload
+
+    def reload(self: Any) -> bool:
+        neighbors, processes = self.neighbors, self.processes
+        if load(self):
+            return True
+        said = str(self.error)
+        self._cleanup()
+        self.neighbors, self.processes = neighbors, processes
+        self.error.set(said)
+        return False
+
+    Configuration.reload = reload
+
+
+def reload_with_absent_peers() -> None:
+    """A reload is dropped while any peer has unsent changes; one that is down has them for as long as it is down."""
+    from exabgp.reactor.loop import Reactor
+
+    Reactor._pending_adjribout = lambda reactor: any(map(_unsent_changes, reactor._peers.values()))
+
+
+def _unsent_changes(peer: Any) -> bool:
+    return bool(peer.established() and peer.neighbor.rib.outgoing.pending())
+
+
+def gtsm_of_accepted() -> None:
+    """
+    GTSM (RFC 5082): only connections that we open are asked for the least TTL, and what a listening socket answers
+    itself, the SYN, has the usual TTL of 64, which a peer that counts hops drops.
+    """
+    from exabgp.reactor import listener
+    from exabgp.reactor.network.tcp import GTSM_SENDING_TTL, set_minimum_ttl, set_sending_ttl
+
+    set_sending, listen = listener.set_accepted_ttl, listener.Listener._listen
+
+    def set_accepted_ttl(connection: Any, neighbor: Any) -> None:
+        if connection.io is not None:
+            set_sending_ttl(connection.io, connection.afi, connection.peer, _USUAL_TTL)
+            set_minimum_ttl(connection.io, connection.afi, connection.peer, neighbor["incoming-ttl"])
+        set_sending(connection, neighbor)
+
+    def _listen(self: Any, local_ip: Any, *args: Any) -> None:
+        listen(self, local_ip, *args)
+        for listening, (address, *_) in self._sockets.items():
+            if address == local_ip.top():
+                set_sending_ttl(listening, local_ip.afi, address, GTSM_SENDING_TTL)
+
+    listener.set_accepted_ttl, listener.Listener._listen = set_accepted_ttl, _listen
+
+
+def connects() -> None:
+    """
+    A connect that fails is taken for one that succeeded or is tried for ever, and nobody is told why. Here each one
+    ends with a `down` that says what the kernel said, and the next one follows within seconds.
+    """
+    from exabgp.reactor.delay import Delay
+    from exabgp.reactor.network.error import NetworkError, NotConnected
+    from exabgp.reactor.network.outgoing import Outgoing
+    from exabgp.reactor.protocol import Protocol
+
+    connect, increase = Protocol.connect, Delay.increase
+
+    def establish(self: Any) -> Iterator[bool]:
+        trouble = self._connect()
+        if trouble:
+            # Its words have the error's code for a person only; the error itself is still behind it.
+            code = getattr(trouble.__context__, "errno", None)
+            raise NotConnected(os.strerror(code) if code else str(trouble))
+        deadline_s = time.monotonic() + _ANSWER_WITHIN_S
+        while not _writable(self.io):
+            if time.monotonic() > deadline_s:
+                raise NotConnected(NO_ANSWER)
+            yield False
+        code = self.io.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise NotConnected(NO_ANSWER if code == errno.ETIMEDOUT else os.strerror(code))
+        self.success()
+        self.local = self.local or self.io.getsockname()[0]
+        yield True
+
+    def reported(self: Any) -> Iterator[bool]:
+        try:
+            yield from connect(self)
+        except NetworkError as error:
+            self.peer.reactor.processes.down(self.peer.neighbor, f"{CONNECTING}{error}")
+            raise
+
+    def increase_a_little(self: Any) -> None:
+        increase(self)
+        self._next = min(self._next, _BACKOFF_MAX_S)
+
+    Outgoing.establish, Protocol.connect, Delay.increase = establish, reported, increase_a_little
+
+
+def _writable(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+def pace() -> None:
+    """
+    Every peer gets a turn a hundred times a second, also where nothing happens; and while commands wait, the loop
+    sleeps all the same. Here it sleeps until a socket, also a listening one, has something, as long as timers allow.
+    """
+    from exabgp.reactor.loop import Reactor
+
+    def _wait_for_io(self: Any, sleep_ms: int) -> tuple[()]:
+        for listening in self.listener._sockets if self.listener else ():
+            self._poller.register(listening, select.POLLIN)
+        stuck = False
+        for fd, event in self._poller.poll(_pause_ms(self) if sleep_ms else 0):
+            if event & select.POLLNVAL and fd not in self.processes.fds:
+                self._poller.unregister(fd)
+            stuck = stuck or not event & select.POLLIN
+        if stuck:
+            self._prevent_spin()
+        return ()
+
+    Reactor._wait_for_io = _wait_for_io
+
+
+def _pause_ms(reactor: Any) -> int:
+    peers = reactor._peers.values()
+    if not reactor.asynchronous.ready() or any(map(_unsent, peers)):
+        return _AT_WORK_MS
+    return _QUIET_MS if all(peer.established() or peer.neighbor["passive"] for peer in peers) else _CONNECTING_MS
+
+
+def _unsent(peer: Any) -> bool:
+    neighbor = peer.neighbor
+    return bool(peer.established() and (neighbor.rib.outgoing.pending() or neighbor.eor or neighbor.refresh))
+
+
+if __name__ == "__main__":
+    main()

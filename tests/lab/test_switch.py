@@ -1,0 +1,145 @@
+"""The encapsulation changes under traffic from any kind to any other, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from bgpctl.core.intent.pools import ENCAPSULATIONS
+from bgpctl.lab import space
+from bgpctl.lab.lab import Lab
+from bgpctl.lab.load import Load
+from bgpctl.lab.rewrite import with_encapsulation
+from bgpctl.lab.switch import switch
+from tests.lab.conftest import SLOWNESS, wait_until
+from tests.lab.test_resilience import kill
+
+PPS = int(os.environ.get("BGPCTL_TEST_PPS", "100"))
+"""Packets a second in each of twelve directions."""
+TUNNELLED = ("IPIP", "IPIPCrossSubnet", "VXLAN", "VXLANCrossSubnet")
+
+
+class Silent:
+    def stage(self, text: str) -> None:
+        pass
+
+    def count(self, done: int, total: int) -> None:
+        pass
+
+
+def tour(words: Sequence[str], start: str) -> Iterator[str]:
+    """Visits every ordered pair of different words once, beginning and ending with `start`."""
+    left = {word: [other for other in words if other != word] for word in words}
+    path, done = [start], []
+    while path:
+        if left[path[-1]]:
+            path.append(left[path[-1]].pop())
+        else:
+            done.append(path.pop())
+    return reversed(done)
+
+
+@pytest.mark.parametrize(("topology", "words"), [("cross-subnet", TUNNELLED), ("one-rack", tuple(ENCAPSULATIONS))])
+def test_any_encapsulation_becomes_any_other_without_loss(
+    lab_of: Callable[[str], Lab], topology: str, words: Sequence[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    lab = lab_of(topology)
+    _, *stops = tour(words, start={"cross-subnet": "IPIPCrossSubnet", "one-rack": "IPIP"}[topology])
+    sent = 0
+    for word in stops:
+        report = switch(lab, "blue", word, PPS, Silent(), within_s=30 * SLOWNESS)
+        assert report.took_s is not None, [summary["problems"] for summary in report.summaries]
+        assert report.lost == 0, [flow for flow in report.flows if flow.lost]
+        sent += sum(flow.sent for flow in report.flows)
+    with capfd.disabled():
+        print(f"\n{topology}: {len(stops)} switches, {sent} packets in 12 directions, 0 lost")
+
+
+@contextmanager
+def nothing_lost(lab: Lab) -> Iterator[None]:
+    """Traffic in all directions, from before to after."""
+    load = Load(lab.names, lab.topology.workloads, PPS)
+    load.start()
+    try:
+        wait_until(lambda: all(flow.arrived for flow in load.flows))
+        yield
+    finally:
+        flows = load.stop()
+    assert [flow for flow in flows if flow.lost] == []
+
+
+def change(lab: Lab, encapsulation: str) -> None:
+    file = lab.topology.file
+    file.write_text(with_encapsulation(file.read_text(), str(file), "blue", encapsulation))
+
+
+def problems(lab: Lab, node: str) -> list[str]:
+    return list(lab.read(node, "summary")["problems"])
+
+
+def encapsulations(lab: Lab, *nodes: str) -> set[str]:
+    """Of the routes between the racks, as they are installed."""
+    rows = [row for node in nodes for row in lab.read(node, "routes")["routes"] if row["dev"]]
+    return {row["dev"] for row in rows if row["dev"] != "eth0"}
+
+
+def over(lab: Lab, link: str) -> bool:
+    return all(s["converged"] for s in lab.summaries()) and encapsulations(lab, "a1", "b2") == {link}
+
+
+def test_nobody_loses_a_packet_to_a_node_that_does_not_follow(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("cross-subnet")
+    with nothing_lost(lab):
+        lab.agents["b2"].send_signal(signal.SIGSTOP)
+        change(lab, "VXLANCrossSubnet")
+        wait_until(lambda: any(p.startswith("traffic to b2 stays on tunl0") for p in problems(lab, "a1")))
+        wait_until(lambda: not any("traffic to b1" in problem for problem in problems(lab, "a1")))
+        assert "tunl0 stays until b2 is seen to send by another way" in problems(lab, "a1")
+        lab.agents["b2"].send_signal(signal.SIGCONT)
+        wait_until(lambda: over(lab, "vxlan.bgpctl"), within_s=30)
+
+
+def test_a_way_that_the_underlay_does_not_let_pass_is_not_taken(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("cross-subnet")
+    rule = "table ip filtered { chain forward { type filter hook forward priority 0; udp dport 4789 drop; }; }"
+    with nothing_lost(lab):
+        inside(lab, "core", f"nft '{rule}'")
+        change(lab, "VXLANCrossSubnet")
+        wait_until(lambda: any(p.startswith("traffic to b1 stays on tunl0") for p in problems(lab, "a1")))
+        assert encapsulations(lab, "a1", "b2") == {"tunl0"}
+        inside(lab, "core", "nft delete table ip filtered")
+        wait_until(lambda: over(lab, "vxlan.bgpctl"), within_s=30)
+
+
+def test_an_agent_killed_at_any_step_loses_nothing_and_finishes(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("cross-subnet")
+    with nothing_lost(lab):
+        change(lab, "VXLANCrossSubnet")
+        for delay_s in (0.0, 0.1, 0.3, 1.0, 2.0):
+            passed = threading.Event()
+            threading.Timer(delay_s, passed.set).start()
+            assert passed.wait(delay_s + 5)
+            kill(lab, "a1", signal.SIGKILL)
+            lab.start_agent("a1")
+        wait_until(lambda: over(lab, "vxlan.bgpctl"), within_s=60)
+
+
+def test_a_change_of_mind_halfway_leads_back_without_loss(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("cross-subnet")
+    with nothing_lost(lab):
+        lab.agents["b2"].send_signal(signal.SIGSTOP)
+        change(lab, "VXLANCrossSubnet")
+        wait_until(lambda: encapsulations(lab, "a1") == {"tunl0", "vxlan.bgpctl"})
+        change(lab, "IPIPCrossSubnet")
+        lab.agents["b2"].send_signal(signal.SIGCONT)
+        wait_until(lambda: over(lab, "tunl0"), within_s=30)
+
+
+def inside(lab: Lab, part: str, command: str) -> None:
+    space.inside(lab.names.of(part), lambda: subprocess.run(command, shell=True, check=True))  # noqa: S602

@@ -1,0 +1,162 @@
+"""The decision process against a slow and obvious reading of the RFCs, over ten thousand generated contests."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from bgpctl.core.decision import Candidate, Choice, Lost, choose
+from bgpctl.core.model import Address, Asn
+from bgpctl.core.rib import Received
+from tests.cluster import path
+
+CASES: Final = 10_000
+BATCHES: Final = 10
+PREFIXES: Final = {4: "10.244.9.0/26", 6: "fd00:9::/64"}
+HOPS: Final = {4: ("10.0.0.7", "10.0.0.8", "10.0.0.9"), 6: ("fd01::7", "fd01::8", "fd01::9")}
+
+
+def contests(seed: int) -> Iterator[list[Candidate]]:
+    """Small ranges everywhere, so that ties are common at every step."""
+    chance = random.Random(seed)
+    for _ in range(CASES // BATCHES):
+        version = chance.choice((4, 6))
+        peers = chance.sample(range(1, 30), chance.randint(1, 6))
+        yield [candidate(chance, version, peer) for peer in peers]
+
+
+def candidate(chance: random.Random, version: int, peer: int) -> Candidate:
+    as_path = chance.choices((65001, 65002, 65003), k=chance.choice((0, 1, 1, 1, 2)))
+    learned = replace(
+        path(PREFIXES[version], chance.choice(HOPS[version]), *as_path),
+        local_pref=chance.choice((None, None, 100, 200)),
+        med=chance.choice((None, 0, 10, 20)),
+        origin=chance.choice(("igp", "igp", "incomplete")),
+        originator=chance.choice((None, None, Address(4, chance.randint(1, 3)))),
+        cluster_list=(Address(4, 9),) * chance.choice((0, 0, 1, 2)),
+    )
+    return Candidate(
+        Address(version, (10 << 24) + peer),
+        Asn(chance.choice((64512, 65001, 65002))),
+        chance.random() < 0.5,
+        Received(learned, 0.0),
+        router_id=chance.choice((None, Address(4, chance.randint(1, 3)))),
+        cost=chance.choice((None, 0, 0, 0, 5)),
+    )
+
+
+# The reference: which path is better, written down pair by pair, and the RFC's removal applied with two nested loops.
+
+
+def beaten_on(step: Lost, mine: Candidate, theirs: Candidate) -> bool:
+    """Whether `mine` has to leave at `step` because `theirs` is there."""
+    me, they = mine.path, theirs.path
+    if step is Lost.UNRESOLVED:  # RFC 4271, 9.1.2: an unresolvable route is not considered beside a resolvable one
+        return mine.cost is None and theirs.cost is not None
+    if step is Lost.LOCAL_PREF:
+        return (100 if me.local_pref is None else me.local_pref) < (100 if they.local_pref is None else they.local_pref)
+    if step is Lost.AS_PATH:
+        return len(me.as_path) > len(they.as_path)
+    if step is Lost.ORIGIN:
+        return "igp egp incomplete".index(me.origin) > "igp egp incomplete".index(they.origin)
+    if step is Lost.MED:
+        mine_from = me.as_path[0] if me.as_path else mine.peer_asn
+        theirs_from = they.as_path[0] if they.as_path else theirs.peer_asn
+        return mine_from == theirs_from and (me.med or 0) > (they.med or 0)
+    if step is Lost.INTERNAL:
+        return mine.internal and not theirs.internal
+    if step is Lost.COST:
+        return (mine.cost or 0) > (theirs.cost or 0)
+    if step is Lost.ROUTER_ID:
+        return (me.originator or mine.router_id or mine.peer) > (they.originator or theirs.router_id or theirs.peer)
+    if step is Lost.CLUSTER_LIST:
+        return len(me.cluster_list) > len(they.cluster_list)
+    return mine.peer > theirs.peer
+
+
+STEPS: Final = (
+    Lost.UNRESOLVED,
+    Lost.LOCAL_PREF,
+    Lost.AS_PATH,
+    Lost.ORIGIN,
+    Lost.MED,
+    Lost.INTERNAL,
+    Lost.COST,
+    Lost.ROUTER_ID,
+    Lost.CLUSTER_LIST,
+    Lost.PEER_ADDRESS,
+)
+TIE_BREAKS: Final = {Lost.ROUTER_ID, Lost.CLUSTER_LIST, Lost.PEER_ADDRESS}
+
+
+def by_the_rfc(contest: list[Candidate]) -> tuple[Candidate, dict[Candidate, Lost], set[Address | None]]:
+    """The best path, where each other one lost, and the next hops of all that only a tie-break removed."""
+    left, reasons = list(contest), {}
+    for step in STEPS:
+        out = [one for one in left for other in left if beaten_on(step, one, other)]
+        reasons.update(dict.fromkeys(out, step))
+        left = [one for one in left if one not in out]
+    (best,) = left
+    close = [one for one, step in reasons.items() if step in TIE_BREAKS]
+    return best, reasons, {one.path.next_hop for one in (best, *close)}
+
+
+def better(mine: Candidate, theirs: Candidate) -> bool:
+    """One path against another, with nobody else there."""
+    for step in STEPS:
+        if beaten_on(step, mine, theirs) or beaten_on(step, theirs, mine):
+            return beaten_on(step, theirs, mine)
+    raise AssertionError("two paths of one peer")
+
+
+def by_groups(contest: list[Candidate]) -> Candidate:
+    """Deterministic MED as routers define it: a champion per neighbour AS, then the champions without MED."""
+
+    def neighbour(one: Candidate) -> int:
+        return one.path.as_path[0] if one.path.as_path else one.peer_asn
+
+    champions = []
+    for group in {neighbour(one) for one in contest}:
+        members = [one for one in contest if neighbour(one) == group]
+        champions += [one for one in members if all(one == other or better(one, other) for other in members)]
+    (winner,) = [one for one in champions if all(one == other or better(one, other) for other in champions)]
+    return winner
+
+
+@pytest.mark.parametrize("seed", range(BATCHES))
+def test_the_choice_is_what_the_rfc_says(seed: int) -> None:
+    for contest in contests(seed):
+        choice = choose(contest)
+        best, reasons, hops = by_the_rfc(contest)
+        assert choice.best == best == by_groups(contest)
+        assert dict(choice.lost) == {loser: step for loser, step in reasons.items() if loser not in choice.also}
+        assert {one.path.next_hop for one in choice.used} == hops
+        assert len(choice.used) == len(hops)
+
+
+@pytest.mark.parametrize("seed", range(BATCHES))
+def test_the_order_of_arrival_is_irrelevant(seed: int) -> None:
+    for contest in contests(seed):
+        wanted = choose(contest)
+        assert all(choose(order) == wanted for order in itertools.islice(itertools.permutations(contest), 6))
+        assert choose(contest[::-1]) == wanted
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_every_path_is_used_or_has_its_reason(seed: int) -> None:
+    for contest in contests(seed):
+        choice: Choice = choose(contest)
+        assert sorted([*choice.used, *(loser for loser, _ in choice.lost)], key=lambda c: c.peer) == sorted(
+            contest, key=lambda c: c.peer
+        )
+
+
+def test_the_generated_contests_end_at_every_step_and_use_several_paths() -> None:
+    choices = [choose(contest) for seed in range(BATCHES) for contest in contests(seed)]
+    assert {step for choice in choices for _, step in choice.lost} == set(Lost)
+    assert any(choice.also for choice in choices)

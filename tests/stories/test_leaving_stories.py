@@ -1,0 +1,132 @@
+"""Plays: from a mesh to reflectors, and what the operator asks of one peer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bgpctl.core.bgp import EndOfRib, SessionDown, SpeakerAttached, Update
+from bgpctl.core.cluster import Intent, Mode, Peer
+from bgpctl.core.leaving import PATIENCE_S, SETTLE_S
+from bgpctl.core.loop import Configure, IntentLoaded, PeerAsked, State, Woken
+from bgpctl.core.model import Address
+from tests.cluster import path, two_racks
+from tests.stories.test_agent_stories import A2, B1, B2, Play, converged
+
+INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
+CLUSTER = Address.parse("10.255.0.1")
+EVERYBODY = ("a1", "a2", "b1", "b2")
+BLOCKS = {"10.244.2.0/26", "10.244.3.0/26", "10.244.4.0/26"}
+
+
+def reflected(intent: Intent) -> Intent:
+    """a2 becomes the reflector of all others."""
+    nodes = tuple(replace(node, cluster_id=CLUSTER) if node.name == "a2" else node for node in intent.nodes)
+    peer = Peer("reflectors", None, None, EVERYBODY, remotes=("a2",), peer_selector="reflector == 'yes'")
+    return replace(intent, mesh=False, nodes=nodes, peers=(peer,))
+
+
+def peers(state: State) -> set[Address]:
+    assert state.config is not None
+    return {session.peer for session in state.config.sessions}
+
+
+ORIGINS = {"10.244.2.0/26": A2, "10.244.3.0/26": B1, "10.244.4.0/26": B2}
+
+
+def reflects(play: Play, *blocks: str) -> None:
+    """The reflector tells its own block and passes on these."""
+    told = ("10.244.2.0/26", *blocks)
+    play.tell(Update(A2, tuple(path(block, ORIGINS[block]) for block in told)), EndOfRib(A2, 4))
+    play.rest()
+
+
+def later(play: Play, seconds: float) -> None:
+    play.now_s += seconds
+    play.tell(Woken())
+    play.rest()
+
+
+def test_mesh_sessions_stay_until_the_reflector_tells_what_they_told() -> None:
+    play = converged()
+    play.tell(IntentLoaded(reflected(INTENT)), SpeakerAttached(1, ((A2, 60.0), (B1, 60.0), (B2, 60.0))))
+    play.rest()
+    assert peers(play.state) == {A2, B1, B2}
+    reflects(play, "10.244.3.0/26")
+    later(play, 2 * SETTLE_S)
+    assert peers(play.state) == {A2, B1, B2}
+    reflects(play, "10.244.4.0/26")
+    later(play, SETTLE_S / 2)
+    assert peers(play.state) == {A2, B1, B2}
+    before = play.kernel
+    later(play, SETTLE_S)
+    assert peers(play.state) == {A2}
+    assert play.kernel == before
+    assert play.unicast() == BLOCKS
+
+
+def test_what_the_reflector_takes_back_is_waited_for_anew() -> None:
+    play = converged()
+    play.tell(IntentLoaded(reflected(INTENT)), SpeakerAttached(1, ((A2, 60.0), (B1, 60.0), (B2, 60.0))))
+    reflects(play, "10.244.3.0/26", "10.244.4.0/26")
+    later(play, SETTLE_S / 2)
+    play.tell(Update(A2, withdrawn=(path("10.244.4.0/26", B2).prefix,)))
+    play.rest()
+    later(play, SETTLE_S)
+    assert peers(play.state) == {A2, B1, B2}
+
+
+def test_what_no_reflector_ever_tells_is_given_up_in_the_end() -> None:
+    play = converged()
+    play.tell(IntentLoaded(reflected(INTENT)))
+    later(play, PATIENCE_S + 1)
+    assert peers(play.state) == {A2}
+
+
+@pytest.mark.parametrize(
+    "intent",
+    [
+        replace(INTENT, mesh=False),
+        replace(INTENT, nodes=tuple(node for node in INTENT.nodes if node.name != "b1")),
+        replace(INTENT, listen_port=1179),
+    ],
+    ids=["no BGP sessions at all", "a member is gone", "another port"],
+)
+def test_nothing_stays_that_nobody_could_replace(intent: Intent) -> None:
+    play = converged()
+    play.tell(IntentLoaded(intent))
+    assert not play.state.leaving.sessions
+
+
+def test_an_edit_taken_back_in_between_changes_nothing() -> None:
+    play = converged()
+    before = play.state.config
+    play.tell(IntentLoaded(reflected(INTENT)), IntentLoaded(INTENT))
+    assert play.state.config == before
+    assert not play.state.leaving.sessions
+
+
+# What the operator asks ----------------------------------------------------------------------------------------
+
+
+def test_a_peer_that_is_shut_has_no_session_until_it_is_wanted_up_again() -> None:
+    play = converged()
+    whole = play.state.config
+    (configure, *_) = play.tell(PeerAsked(B1, up=False))
+    assert isinstance(configure, Configure)
+    play.rest()
+    assert peers(play.state) == {A2, B2}
+    assert play.unicast() == BLOCKS - {"10.244.3.0/26"}
+    play.tell(IntentLoaded(INTENT))
+    assert peers(play.state) == {A2, B2}
+    play.tell(PeerAsked(B1, up=True))
+    assert play.state.config == whole
+
+
+def test_a_session_that_is_leaving_can_be_shut_at_once() -> None:
+    play = converged()
+    play.tell(IntentLoaded(reflected(INTENT)), PeerAsked(B1, up=False))
+    assert peers(play.state) == {A2, B2}
+    play.tell(SessionDown(B2, "closing connection", notified=True))
+    assert peers(play.state) == {A2, B2}
