@@ -80,11 +80,14 @@ def _member_entries(intent: Intent, member: Node) -> Iterator[Reasoned]:
 def reaches(intent: Intent, node: Node) -> Iterator[Reach | Missing]:
     """Every block of another member in a VXLAN pool, and every address that it has in others' blocks."""
     for member in intent.nodes:
-        for prefix in (*member.blocks, *tunnels.borrowed(intent, member)) if member != node else ():
+        if member == node:
+            continue
+        unreachable = tunnel_address(intent, member) is None
+        for prefix in (*member.blocks, *tunnels.borrowed(intent, member)):
             pool = intent.pool_of(prefix)
             if pool is None or pool.encapsulation is not Encapsulation.VXLAN:
                 continue
-            if tunnel_address(intent, member) is None:
+            if unreachable:
                 yield Missing(Lack.NO_TUNNEL_ADDRESS, str(prefix), member.name)
             else:
                 yield Reach(prefix, pool, member.address.address, member.name)
