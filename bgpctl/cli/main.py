@@ -15,7 +15,7 @@ import click
 from bgpctl.agent import logs, wiring
 from bgpctl.agent.words import failure as failure_words
 from bgpctl.agent.words import thing as thing_words
-from bgpctl.cli import render_exabgp
+from bgpctl.cli import render_exabgp, render_intent
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.lab import lab
 from bgpctl.cli.show import run_dir_option, show
@@ -82,7 +82,11 @@ def run(node: str, files: tuple[Path, ...], run_dir: Path, ipip_driver: str, log
 
 @main.group()
 def render() -> None:
-    """What a cluster file becomes in somebody else's words."""
+    """What a cluster file becomes in other words."""
+
+
+render.add_command(render_intent.calico)
+render.add_command(render_intent.short)
 
 
 @render.command()
