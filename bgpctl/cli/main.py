@@ -18,6 +18,7 @@ from bgpctl.agent.words import thing as thing_words
 from bgpctl.cli import render_exabgp, render_intent
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.lab import lab
+from bgpctl.cli.schema import schema
 from bgpctl.cli.show import run_dir_option, show
 from bgpctl.cli.validate import files_option, valid, validate
 from bgpctl.kernel import ipip
@@ -40,6 +41,7 @@ def main() -> None:
 main.add_command(show)
 main.add_command(lab)
 main.add_command(validate)
+main.add_command(schema)
 
 
 @main.group()
