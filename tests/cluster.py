@@ -63,7 +63,11 @@ def path(prefix: str | Prefix, next_hop: str | Address, *as_path: int) -> Path:
 
 
 def learned_from_all(intent: Intent, here: Node, *, without: Sequence[str] = ()) -> tuple[Choice, ...]:
-    """What `here` chooses when every other node announced its blocks over the mesh."""
+    """What `here` chooses when every other node announced its blocks and borrowed addresses over the mesh."""
     others = [other for other in intent.nodes if other != here and other.name not in without]
-    paths = [(other.address.address, path(block, other.address.address)) for other in others for block in other.blocks]
+    paths = [
+        (other.address.address, path(block, other.address.address))
+        for other in others
+        for block in (*other.blocks, *other.borrowed)
+    ]
     return tuple(Choice(Candidate(peer, intent.asn, internal=True, received=Received(p, 0.0))) for peer, p in paths)

@@ -16,6 +16,7 @@ from bgpctl.core.fabric.facts import underlay_of
 from bgpctl.core.loop import Phase, State, missing, peers_down, selection
 from bgpctl.core.model import PROTOCOL, Address, Dataplane, Ipip, Link, NextHop, Prefix, Route, RouteType, Vxlan, key_of
 from bgpctl.core.rib import Heard
+from bgpctl.core.tunnels import borrowed
 
 Json: TypeAlias = dict[str, Any]
 View: TypeAlias = Callable[["Snapshot"], Json]
@@ -236,6 +237,7 @@ def nodes(snapshot: Snapshot) -> Json:
                 "this": node == here,
                 "same_subnet": here.address.network.holds(node.address.address),
                 "blocks": [str(block) for block in node.blocks],
+                "borrowed": [str(prefix) for prefix in borrowed(intent, node)],
                 "asn": intent.asn_of(node),
                 "tunnel_addresses": [
                     str(address)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias, assert_never
 
-from bgpctl.core import bgp, policy, rib
+from bgpctl.core import bgp, policy, rib, tunnels
 from bgpctl.core.cluster import Intent, Problem
 from bgpctl.core.effects import Failure, Op
 from bgpctl.core.fabric import Desired, derive
@@ -256,13 +256,14 @@ def _intent_loaded(state: State, intent: Intent, at_s: float) -> Step:
 
 
 def own_blocks(state: State) -> frozenset[Prefix]:
-    """The blocks this node announces: its own IPv4 ones, in pools that may be exported."""
+    """What this node announces: its own IPv4 blocks and the addresses it borrowed, in pools that may be exported."""
     intent = state.intent
     node = intent.node(state.node) if intent else None
     if intent is None or node is None:
         return frozenset()
-    pools = {block: intent.pool_of(block) for block in node.blocks if block.version == 4}
-    return frozenset(block for block, pool in pools.items() if pool and not pool.disable_bgp_export)
+    own = [prefix for prefix in (*node.blocks, *tunnels.borrowed(intent, node)) if prefix.version == 4]
+    pools = {prefix: intent.pool_of(prefix) for prefix in own}
+    return frozenset(prefix for prefix, pool in pools.items() if pool and not pool.disable_bgp_export)
 
 
 def _attached(state: State, event: bgp.SpeakerAttached, at_s: float) -> Step:

@@ -12,7 +12,7 @@ from typing import Final
 
 from bgpctl.core.effects import Op, Put, Refused, Remove, after, link_of_sysctl
 from bgpctl.core.fabric import Desired
-from bgpctl.core.model import DATAPLANE_FIELDS, PROTOCOL, Dataplane, Link, NextHop, Route, Thing, Vxlan, key_of
+from bgpctl.core.model import DATAPLANE_FIELDS, PROTOCOL, Dataplane, Key, Link, NextHop, Route, Thing, Vxlan, key_of
 from bgpctl.core.why import Because, Lack, Missing, Why
 
 ADD_ORDER: Final = DATAPLANE_FIELDS
@@ -155,7 +155,13 @@ def _settled(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
 def _lacking(wanted: Dataplane, settled: Dataplane) -> Iterator[Thing]:
     for kind in ADD_ORDER:
         if kind not in {"links", "addresses"}:
-            yield from sorted(getattr(wanted, kind) - getattr(settled, kind), key=key_of)
+            lacking = getattr(wanted, kind) - getattr(settled, kind)
+            yield from sorted(lacking, key=_specific_first if kind == "routes" else key_of)
+
+
+def _specific_first(route: Route) -> tuple[int, Key]:
+    """A borrowed address can be reached before the blackhole of the block around it stands."""
+    return -route.prefix.length, key_of(route)
 
 
 def _leftover(wanted: Dataplane, ours: Dataplane) -> Iterator[Thing]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 
+from bgpctl.core import tunnels
 from bgpctl.core.bgp import Path, Session
 from bgpctl.core.cluster import Intent, Node
 
@@ -21,6 +22,7 @@ class Reject(enum.Enum):
     OWN_ORIGINATOR = "this node originated it"
     OUTSIDE_POOLS = "outside every pool"
     OWN_BLOCK = "this node's own block"
+    OWN_ADDRESS = "an address that this node borrowed"
     COVERS_NODE = "covers a node's address"
     NOT_BY_BGP = "its pool is not routed by BGP"
 
@@ -47,6 +49,8 @@ def _ownership(intent: Intent, node: Node, path: Path) -> Reject | None:
         return Reject.OUTSIDE_POOLS
     if any(path.prefix.covers(block) for block in node.blocks):
         return Reject.OWN_BLOCK
+    if path.prefix.size == 1 and path.prefix in tunnels.borrowed(intent, node):
+        return Reject.OWN_ADDRESS
     if any(path.prefix.holds(other.address.address) for other in intent.nodes):
         return Reject.COVERS_NODE
     return None if pool.by_bgp else Reject.NOT_BY_BGP

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bgpctl.core.cluster import Intent, Node, Place, Problem
+from bgpctl.core.cluster import Intent, Node, Place, Pool, Problem, Use
 from bgpctl.core.fabric import ipip, vxlan
 from bgpctl.core.intent import read
 from bgpctl.core.intent.fields import Fields, Problems, parse_interface, scalar
@@ -167,8 +167,14 @@ def _allot(intent: Intent, claims: Sequence[_Claim], problems: Problems) -> Iter
 def _free(intent: Intent, node: Node, taken: set[Address]) -> Address | None:
     tunnels = (ipip.tunnel_address(intent, node), vxlan.tunnel_address(intent, node))
     # Never the first: it becomes the tunnel's as soon as the pool is given an encapsulation.
-    candidates = (block.nth(index) for block in node.blocks for index in range(1, min(block.size, _MOST_CANDIDATES)))
+    blocks = [block for block in node.blocks if _is_for_workloads(intent.pool_of(block))]
+    candidates = (block.nth(index) for block in blocks for index in range(1, min(block.size, _MOST_CANDIDATES)))
     return next((address for address in candidates if address not in taken and address not in tunnels), None)
+
+
+def _is_for_workloads(pool: Pool | None) -> bool:
+    """Whether the pool still gives addresses to workloads."""
+    return pool is not None and not pool.disabled and Use.WORKLOAD in pool.allowed_uses
 
 
 def _check(name: str, fields: Fields, places: Sequence[str], routers: Sequence[str]) -> Check | None:

@@ -113,7 +113,7 @@ def _workload(topology: Topology, workload: Workload) -> Iterator[Problem]:
     if node is None:
         return
     path = f"workloads.{workload.name}.address"
-    if not any(block.holds(workload.address) for block in node.blocks):
+    if not any(prefix.holds(workload.address) for prefix in (*node.blocks, *node.borrowed)):
         message = f"{workload.address} is in no block of node {node.name}"
         yield Problem(workload.place, path, message, "not-in-block")
     if workload.address.version != 4:

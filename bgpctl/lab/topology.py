@@ -123,6 +123,6 @@ class Topology:
         return next((address for address in routers if segment and segment.subnet.holds(address)), None)
 
     def mtu_bytes(self, workload: Workload) -> int:
-        """What fits the encapsulation of the workload's pool."""
+        """What the file says, or what fits the encapsulation of the workload's pool."""
         pool = self.intent.pool_of(workload.address.host_prefix)
-        return UNDERLAY_MTU_BYTES - (_OVERHEAD_BYTES[pool.encapsulation] if pool else 0)
+        return self.intent.workload_mtu or UNDERLAY_MTU_BYTES - (_OVERHEAD_BYTES[pool.encapsulation] if pool else 0)

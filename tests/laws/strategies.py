@@ -54,7 +54,19 @@ def intents(draw: st.DrawFn) -> Intent:
         )
         for index in range(count)
     )
-    return Intent(backend=backend, pools=pools, nodes=nodes)
+    return Intent(backend=backend, pools=pools, nodes=tuple(draw(borrowing(nodes))))
+
+
+@st.composite
+def borrowing(draw: st.DrawFn, nodes: tuple[Node, ...]) -> list[Node]:
+    """Some nodes use an address of another one's block."""
+    borrowers = []
+    for index, node in enumerate(nodes):
+        others = [block for other in nodes if other != node for block in other.blocks]
+        block = draw(st.sampled_from([None, *others]))
+        borrowed = (block.nth(10 + index).host_prefix,) if block else ()
+        borrowers.append(replace(node, borrowed=borrowed))
+    return borrowers
 
 
 @st.composite

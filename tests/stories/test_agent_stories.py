@@ -106,6 +106,15 @@ def converged(kernel: Dataplane | None = None) -> Play:
     return play
 
 
+def test_a_borrowed_address_is_announced_by_the_node_that_has_it() -> None:
+    a1, *others = INTENT.nodes
+    borrowed = Prefix.parse("10.244.2.9/32")
+    play = converged()
+    said = play.tell(IntentLoaded(replace(INTENT, nodes=(replace(a1, borrowed=(borrowed,)), *others))))
+    assert Speak((Announce(borrowed),)) in said
+    assert Speak((Withdraw(borrowed),)) in play.tell(IntentLoaded(INTENT))
+
+
 def test_the_first_intent_configures_the_speaker_and_asks_for_a_look() -> None:
     said = Play().tell(IntentLoaded(INTENT))
     assert said == (Configure(speaker_config(INTENT, "a1")), Observe())

@@ -60,6 +60,60 @@ def test_a_good_file_is_valid_and_a_bad_one_exits_2(tmp_path: Path) -> None:
     assert "2 problems; nothing was applied" in result.output
 
 
+def test_problems_as_json_have_their_place_rule_and_severity_and_the_exit_code_stays(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text("pools: {p: {cidr: 10.244.0.0/16, ipipMode: always, blockSize: 19}}\n")
+    result = bgpctl("validate", "-f", file, "-o", "json")
+    assert result.exit_code == 2
+    assert json.loads(result.output) == {
+        "schema": "bgpctl/validate/v1",
+        "ok": False,
+        "problems": [
+            {
+                "file": str(file),
+                "line": 1,
+                "column": 44,
+                "path": "pools.p.ipipMode",
+                "message": "an old spelling of Always",
+                "rule": "old-spelling",
+                "severity": "info",
+            },
+            {
+                "file": str(file),
+                "line": 1,
+                "column": 63,
+                "path": "pools.p.blockSize",
+                "message": "blockSize 19 is not from 20 to 32, as IPv4 needs",
+                "rule": "block-size",
+                "severity": "error",
+            },
+        ],
+    }
+
+
+def test_warnings_and_notes_are_printed_with_their_place_and_the_file_is_valid(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(
+        "mesh: false\npools: {p: {cidr: 10.244.0.0/16, ipipMode: always}}\n"
+        "nodes: {a: {address: 10.0.0.1/24}, b: {address: 10.0.0.2/24}}\n"
+    )
+    result = bgpctl("validate", "-f", file)
+    assert result.exit_code == 0
+    assert f"{file}:2:9: warning: pools.p: blocks of pool p travel by BGP" in result.output
+    assert f"{file}:2:44: note: pools.p.ipipMode: an old spelling of Always" in result.output
+    assert "valid: 2 nodes, 1 pools, 0 peers; 1 warning, 1 note" in result.output
+    as_json = json.loads(bgpctl("validate", "-f", file, "-o", "json").output)
+    assert (as_json["ok"], [problem["severity"] for problem in as_json["problems"]]) == (True, ["warning", "info"])
+
+
+def test_a_lab_file_is_validated_with_its_lab(tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text((ROOT / "topologies" / "cross-subnet.yaml").read_text().replace("{node: a1,", "{node: a9,"))
+    result = bgpctl("validate", "-f", file, "-o", "yaml")
+    assert result.exit_code == 2
+    assert "a9 is not a node of this file" in result.output
+
+
 def test_an_agent_for_a_node_that_the_file_does_not_have_exits_2_and_names_the_nodes() -> None:
     result = bgpctl("agent", "run", "--node", "a9", "-f", ROOT / "topologies" / "cross-subnet.yaml")
     assert result.exit_code == 2

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.cluster import Backend, Intent, Mode, Pool
-from bgpctl.core.fabric import derive
+from bgpctl.core.cluster import Backend, Encapsulation, Intent, Mode, Pool
+from bgpctl.core.fabric import derive, encapsulation_to
 from bgpctl.core.fabric.desired import Desired, Slot, next_hop_ids
 from bgpctl.core.model import (
     Address,
@@ -23,8 +23,9 @@ from bgpctl.core.model import (
     Vxlan,
     vtep_mac,
 )
+from bgpctl.core.plan import plan
 from bgpctl.core.why import Hold, Lack
-from tests.cluster import bare_kernel, learned_from_all, member, two_racks
+from tests.cluster import bare_kernel, learned_from_all, member, node, two_racks
 
 
 def derived(intent: Intent, name: str = "a1", observed: Dataplane | None = None) -> Desired:
@@ -122,10 +123,113 @@ def test_the_vxlan_device_knows_every_member() -> None:
     }
 
 
-def test_the_mtu_follows_the_underlay() -> None:
+@pytest.mark.parametrize(
+    ("underlay", "ipip", "vxlan"),
+    [
+        (1500, 1480, 1450),
+        (9000, 8980, 8950),
+        (9001, 8981, 8951),
+        (1460, 1440, 1410),
+        (1450, 1430, 1400),
+    ],
+    ids=["ethernet", "jumbo", "aws", "gce", "openstack"],
+)
+def test_the_mtu_of_a_tunnel_is_that_of_the_underlay_less_its_headers(underlay: int, ipip: int, vxlan: int) -> None:
+    for intent, mtu_bytes in ((two_racks(ipip=Mode.ALWAYS), ipip), (two_racks(vxlan=Mode.ALWAYS), vxlan)):
+        kernel = bare_kernel(member(intent, "a1"), mtu_bytes=underlay)
+        assert {link.mtu_bytes for link in derived(intent, observed=kernel).dataplane.links} == {mtu_bytes}
+
+
+def test_a_given_mtu_is_taken_and_that_of_a_tunnel_before_that_of_workloads() -> None:
+    ipip = replace(two_racks(ipip=Mode.ALWAYS), ipip_mtu=1400, workload_mtu=1300)
+    vxlan = replace(two_racks(vxlan=Mode.ALWAYS), workload_mtu=1300)
+    assert {link.mtu_bytes for link in derived(ipip).dataplane.links} == {1400}
+    assert {link.mtu_bytes for link in derived(vxlan).dataplane.links} == {1300}
+
+
+@pytest.mark.parametrize(
+    ("local", "remote", "same"),
+    [
+        ("10.0.0.1/24", "10.0.0.2/24", True),
+        ("10.0.0.1/24", "10.0.1.2/24", False),
+        ("10.0.0.1/16", "10.0.1.2/24", True),
+        ("10.0.1.2/24", "10.0.0.1/16", False),
+        ("10.0.0.1/32", "10.0.0.2/24", False),
+        ("10.0.0.1/24", "10.0.0.2/32", True),
+        ("10.0.0.0/31", "10.0.0.1/31", True),
+        ("10.0.0.1/0", "192.0.2.1/24", True),
+    ],
+)
+def test_same_subnet_is_asked_of_the_local_mask_alone(local: str, remote: str, *, same: bool) -> None:
+    pool = Pool("p", Prefix.parse("10.244.0.0/16"), ipip_mode=Mode.CROSS_SUBNET)
+    here, there = node("a", local), InterfaceAddress.parse(remote).address
+    assert encapsulation_to(pool, here, there) is (Encapsulation.DIRECT if same else Encapsulation.IPIP)
+
+
+def borrowing(intent: Intent) -> Intent:
+    """b1 uses an address of a2's block."""
+    a1, a2, b1, b2 = intent.nodes
+    return replace(intent, nodes=(a1, a2, replace(b1, borrowed=(Prefix.parse("10.244.2.9/32"),)), b2))
+
+
+@pytest.mark.parametrize(
+    ("intent", "way"),
+    [
+        (two_racks(ipip=Mode.CROSS_SUBNET), ("10.1.0.3", IPIP)),
+        (two_racks(vxlan=Mode.CROSS_SUBNET, backend=Backend.VXLAN), ("10.244.3.0", VXLAN)),
+    ],
+    ids=["ipip", "vxlan"],
+)
+def test_a_borrowed_address_leads_to_the_borrower_also_from_the_owner_of_its_block(
+    intent: Intent, way: tuple[str, str]
+) -> None:
+    borrowed = borrowing(intent)
+    for name in ("a1", "a2"):
+        assert ways(derived(borrowed, name))["10.244.2.9/32"] == way
+    assert "10.244.2.9/32" not in ways(derived(borrowed, "b1"))
+
+
+def test_the_owner_can_reach_a_borrowed_address_before_the_rest_of_its_block_is_a_blackhole() -> None:
+    intent = borrowing(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN))
+    desired = derived(intent, "a2")
+    routes = [
+        op.thing.prefix for op in plan(desired, bare_kernel(member(intent, "a2"))).ops if isinstance(op.thing, Route)
+    ]
+    assert routes.index(Prefix.parse("10.244.2.9/32")) < routes.index(Prefix.parse("10.244.2.0/26"))
+
+
+def test_a_tunnel_address_from_another_nodes_block_leads_to_the_node_that_has_it() -> None:
+    intent = two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)
+    a1, a2, b1, b2 = intent.nodes
+    given = replace(intent, nodes=(a1, a2, replace(b1, vxlan_address=Address.parse("10.244.2.1")), b2))
+    found = ways(derived(given, "a2"))
+    assert (found["10.244.2.1/32"], found["10.244.3.0/26"]) == (("10.244.2.1", VXLAN),) * 2
+
+
+def test_a_disabled_pool_is_routed_like_any_other() -> None:
     intent = two_racks(ipip=Mode.ALWAYS)
-    jumbo = derived(intent, observed=bare_kernel(member(intent, "a1"), mtu_bytes=9000)).dataplane
-    assert {link.mtu_bytes for link in jumbo.links} == {8980}
+    disabled = replace(intent, pools=tuple(replace(pool, disabled=True) for pool in intent.pools))
+    assert derived(disabled).dataplane == derived(intent).dataplane
+
+
+def test_pools_of_three_kinds_stand_side_by_side() -> None:
+    pools = (
+        Pool("bare", Prefix.parse("10.250.0.0/16")),
+        Pool("ipip", Prefix.parse("10.251.0.0/16"), ipip_mode=Mode.ALWAYS),
+        Pool("vxlan", Prefix.parse("10.252.0.0/16"), vxlan_mode=Mode.ALWAYS),
+    )
+    intent = Intent(
+        pools=pools,
+        nodes=(
+            node("a1", "10.0.0.1/24", "10.250.1.0/26", "10.251.1.0/26", "10.252.1.0/26"),
+            node("b1", "10.1.0.3/24", "10.250.3.0/26", "10.251.3.0/26", "10.252.3.0/26"),
+        ),
+    )
+    assert ways(derived(intent)) == {
+        "10.250.3.0/26": ("10.0.0.254", DIRECT),
+        "10.251.3.0/26": ("10.1.0.3", IPIP),
+        "10.252.3.0/26": ("10.252.3.0", VXLAN),
+    }
 
 
 def test_without_an_underlay_link_nothing_is_removed_and_the_reason_is_told() -> None:

@@ -53,6 +53,7 @@ WORDS = (
         "\ud800",
         "\ufeff",
     ),
+    *("kind: IPAMBlock", "kind: Installation", "kind: FelixConfiguration", "apiVersion: v1\n", "has(", "10.244.0.0/26"),
     *("ipipMode: Always", "vxlanMode: Always", "kind: List", "kind: Node", "items: [5]", "metadata: {}", "spec: 5"),
 )
 EDITS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40), st.sampled_from(WORDS)), min_size=1, max_size=6)

@@ -90,7 +90,6 @@ TOGETHER = {
     POOL + "nodes: {a: {address: 10.0.0.1/24, vxlanTunnelAddress: 10.244.0.1}}": (2, 55, "tunnel-outside"),
     "nodes: {a: {address: 10.0.0.1/24, vxlanTunnelAddress: 'fd00::1'}}": (1, 55, "family"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, nodes: rack ==}}": (2, 47, "selector"),
-    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, nodes: has(rack)}}": (2, 47, "no-node"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9}}": (2, 9, "missing"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1}, u: {ip: 10.0.0.9, asNumber: 2}}": (2, 49, "duplicate-peer"),
     POOL + MEMBERS + "peers: {t: {ip: 10.244.0.9, asNumber: 1}}": (3, 17, "peer-in-pool"),
@@ -154,7 +153,6 @@ TOGETHER = {
     CROSSING6 + "mtu: 1200": (2, 6, "mtu-too-small"),
     IPIP + "mtu: 1500\nipipMTU: 1480": (3, 10, "mtu-too-small"),
     MEMBERS + "peers: {t: {ip: 'fd00::1', asNumber: 1}}": (2, 17, "no-underlay"),
-    MEMBERS + "peers: {t: {peerSelector: has(x)}}": (2, 27, "no-node"),
     MEMBERS + "peers: {t: {peerSelector: all(), asNumber: 1}}": (2, 44, "as-with-selector"),
     MEMBERS + "peers: {t: {peerSelector: all(), ip: 10.0.0.9}}": (2, 27, "both-forms"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, filters: [f]}}": (2, 49, "unknown-filter"),
@@ -192,6 +190,13 @@ TOGETHER = {
 }
 
 CALICO = {
+    "kind: BGPConfiguration\nmetadata: {name: default}\nspec: {bindMode: Node}": (3, 18, "choice"),
+    "kind: BGPConfiguration\nmetadata: {name: default}\nspec: {ipv4NormalRoutePriority: 0}": (3, 33, "range"),
+    INSTALLATION.replace("{calico", "{cni: {type: Calico, ipam: {type: HostLocal}}, calico")
+    + "{ipPools: [{cidr: 10.244.0.0/16, encapsulation: VXLAN}]}}": (4, 117, "cni-encapsulation"),
+    INSTALLATION.replace("{calico", "{cni: {type: AmazonVPC}, calico")
+    + "{bgp: Disabled, ipPools: [{cidr: 10.244.0.0/16, encapsulation: VXLAN}]}}": (4, 110, "cni-encapsulation"),
+    INSTALLATION.replace("{calico", "{kubernetesProvider: ESK, calico") + "{ipPools: []}}": (4, 28, "choice"),
     "kind: BGPConfiguration\nmetadata: {name: other}\nspec: {asNumber: 1}": (2, 18, "configuration-name"),
     "kind: BGPConfiguration\nmetadata: {name: node.a}\nspec: {asNumber: 1}": (3, 18, "global-only"),
     "kind: BGPConfiguration\nmetadata: {name: node.a}\nspec: {listenPort: 1}": (3, 8, "unsupported"),
@@ -262,7 +267,7 @@ CALICO = {
     MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: '10.0.0.9:0', asNumber: 1}": (5, 16, "range"),
     MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: tor, asNumber: 1}": (5, 16, "address"),
     MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: 10.0.0.9, asNumber: 1, node: c}": (
-        (5, 45, "no-node")
+        (5, 45, "unknown-node")
     ),
     MEMBERS
     + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: 10.0.0.9, asNumber: 1, node: a, nodeSelector: all()}": (

@@ -1,8 +1,11 @@
 """What is right in Calico is right here: each text loads, with exactly these warnings and notes, by line and rule."""
 
+from pathlib import Path
+
 import pytest
 
-from bgpctl.core.cluster import Backend, Mode, NextHopMode, Severity, Use
+from bgpctl.core.cluster import Backend, Intent, Mode, NextHopMode, Severity, Use
+from bgpctl.store.file import FileStore
 from tests.documents import good
 
 POOL = "pools: {p: {cidr: 10.244.0.0/16}}\n"
@@ -69,6 +72,13 @@ QUIET = [
 ]
 
 REMARKED = {
+    "nodes: {a: {address: 10.0.0.1/24}, b: {address: 'fd00::1/64'}}\npeers: {t: {ip: 'fd00::9', asNumber: 1}}": {
+        2: "warning no-underlay"
+    },
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, nodes: has(rack)}}": {2: "warning no-node"},
+    MEMBERS + "peers: {t: {peerSelector: has(x)}}": {2: "warning no-node"},
+    "apiVersion: apps/v1\nkind: DaemonSet\nspec: {}": {2: "warning no-effect"},
+    "apiVersion: v1\nkind: ServiceAccount": {2: "info no-effect"},
     "pools: {p: {cidr: 10.244.0.0/16, ipipMode: always}}": {1: "info old-spelling"},
     "pools: {p: {cidr: 10.244.0.0/16, ipipMode: ''}}": {1: "info old-spelling"},
     "pools: {p: {cidr: 10.244.0.0/16, vxlanMode: cross-subnet}}": {1: "info old-spelling"},
@@ -241,6 +251,13 @@ def test_a_peer_of_all_nodes_takes_the_place_of_one_of_some_at_the_same_address(
     assert (every.nodes, one.nodes) == (("a", "b"), ())
 
 
+def test_a_node_without_an_address_of_a_peers_ip_version_does_not_peer() -> None:
+    (peer,) = good(
+        "nodes: {a: {address: 10.0.0.1/24}, b: {address: 'fd00::1/64'}}\npeers: {t: {ip: 'fd00::9', asNumber: 1}}"
+    ).peers
+    assert peer.nodes == ("b",)
+
+
 def test_the_old_form_of_next_hop_keep_is_understood() -> None:
     (peer,) = good(MEMBERS + PEER + "{peerIP: 10.0.0.9, asNumber: 1, keepOriginalNextHop: true}").peers
     assert peer.next_hop_mode is NextHopMode.KEEP
@@ -269,3 +286,20 @@ def test_every_key_of_felix_that_is_known_has_its_reason() -> None:
     assert len(remarks) == len(keys)
     assert all(remark.severity is Severity.INFO for remark in remarks)
     assert all(remark.message.startswith("understood, no effect here: ") for remark in remarks)
+
+
+def test_a_dump_of_a_cluster_is_understood_as_it_is() -> None:
+    intent = FileStore([Path(__file__).parents[1] / "data" / "calico-dump.yaml"]).load()
+    assert isinstance(intent, Intent), "\n".join(map(str, intent))
+    assert {remark.severity for remark in intent.remarks} == {Severity.INFO}
+    (pool,), (control, worker) = intent.pools, intent.nodes
+    assert (intent.backend, pool.vxlan_mode, pool.nat_outgoing) == (Backend.VXLAN, Mode.CROSS_SUBNET, True)
+    assert (str(worker.address), str(worker.vxlan_address)) == ("172.18.0.3/16", "192.168.110.128")
+    assert list(map(str, worker.blocks)) == ["192.168.110.128/26"]
+    assert list(map(str, control.borrowed)) == ["192.168.110.131/32"]
+
+
+def test_the_example_in_the_documents_is_valid() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "cluster-file.md").read_text().split("```yaml\n")[1].split("```")[0]
+    rest = "nodes: {b4: {address: 10.1.0.4/24, blocks: [10.244.4.0/26], labels: {reflector: x}}}"
+    good(f"{text}---\n{rest}\n")

@@ -6,7 +6,7 @@ import pytest
 
 from bgpctl.core.bgp import Path
 from bgpctl.core.cluster import Mode
-from bgpctl.core.model import Address
+from bgpctl.core.model import Address, Prefix
 from bgpctl.core.policy import Reject, verdict
 from bgpctl.core.sessions import speaker_config
 from tests.cluster import member, path, two_racks
@@ -44,6 +44,17 @@ def test_a_prefix_that_covers_a_node_is_never_used() -> None:
     assert config is not None
     received = path("10.1.0.0/24", "10.0.0.2")
     assert verdict(wide, HERE, config.sessions[0], received) is Reject.COVERS_NODE
+
+
+def test_an_address_that_this_node_borrowed_is_not_taken_from_others_but_the_block_around_it_is() -> None:
+    config = speaker_config(INTENT, "a1")
+    assert config is not None
+    here = replace(HERE, borrowed=(Prefix.parse("10.244.2.9/32"),))
+    verdicts = [
+        verdict(INTENT, here, config.sessions[0], path(prefix, "10.0.0.2"))
+        for prefix in ("10.244.2.9/32", "10.244.2.8/32", "10.244.2.0/26")
+    ]
+    assert verdicts == [Reject.OWN_ADDRESS, None, None]
 
 
 def test_blocks_of_a_vxlan_pool_are_not_taken_from_bgp() -> None:

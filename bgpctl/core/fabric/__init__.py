@@ -66,7 +66,14 @@ def encapsulation_to(pool: Pool, node: Node, remote: Address) -> Encapsulation:
 
 def _ipv4_part(intent: Intent) -> tuple[Intent, list[Missing]]:
     """The intent without its IPv6 pools and blocks, which are not routed yet, and what is missing by that."""
-    nodes = (replace(node, blocks=tuple(b for b in node.blocks if b.version == 4)) for node in intent.nodes)
+    nodes = (
+        replace(
+            node,
+            blocks=tuple(block for block in node.blocks if block.version == 4),
+            borrowed=tuple(prefix for prefix in node.borrowed if prefix.version == 4),
+        )
+        for node in intent.nodes
+    )
     pools = tuple(pool for pool in intent.pools if pool.cidr.version == 4)
     missing = [Missing(Lack.IPV6_POOL, pool.name) for pool in intent.pools if pool.cidr.version == 6]
     return replace(intent, pools=pools, nodes=tuple(nodes)), missing

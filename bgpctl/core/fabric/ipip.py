@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from bgpctl.core import tunnels
 from bgpctl.core.cluster import Encapsulation, Intent, Node
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.facts import Underlay
@@ -31,16 +32,14 @@ def hop(number: int, remote: Address) -> NextHop:
 
 
 def tunnel_address(intent: Intent, node: Node) -> Address | None:
-    """The node's address on the tunnel: the given one, or the first address of its first block in an IPIP pool."""
-    if node.ipip_address:
-        return node.ipip_address
-    pools = [pool for pool in intent.pools if pool.encapsulation is Encapsulation.IPIP]
-    return next((block.first for block in node.blocks if any(pool.cidr.covers(block) for pool in pools)), None)
+    """The node's address on the tunnel: the given one, or one taken from an IPIP pool."""
+    return tunnels.ipip_address(intent, node)
 
 
 def devices(intent: Intent, node: Node, underlay: Underlay) -> Iterator[Reasoned]:
     """The tunnel device and all it needs to receive from every other node."""
-    yield Link(IPIP_LINK, Ipip(), underlay.mtu_bytes - OVERHEAD_BYTES), _WHY
+    mtu_bytes = intent.ipip_mtu or intent.workload_mtu or underlay.mtu_bytes - OVERHEAD_BYTES
+    yield Link(IPIP_LINK, Ipip(), mtu_bytes), _WHY
     yield Sysctl(f"net/ipv4/conf/{IPIP_LINK}/forwarding", "1"), _WHY
     # The way back may differ while encapsulations change; loose mode (2) beats a strict `all` since the larger wins.
     yield Sysctl(f"net/ipv4/conf/{IPIP_LINK}/rp_filter", "2"), _WHY

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from bgpctl.core import tunnels
 from bgpctl.core.cluster import Encapsulation, Intent, Node
 from bgpctl.core.fabric.desired import Reach, Reasoned
 from bgpctl.core.fabric.facts import Underlay
@@ -45,18 +46,16 @@ def hop(number: int, member: Node, intent: Intent) -> NextHop | None:
 
 
 def tunnel_address(intent: Intent, node: Node) -> Address | None:
-    """The VTEP's inner address: the given one, or the first address of the node's first block in a VXLAN pool."""
-    if node.vxlan_address:
-        return node.vxlan_address
-    pools = [pool for pool in intent.pools if pool.encapsulation is Encapsulation.VXLAN]
-    return next((block.first for block in node.blocks if any(pool.cidr.covers(block) for pool in pools)), None)
+    """The VTEP's inner address: the given one, or one taken from a VXLAN pool."""
+    return tunnels.vxlan_address(intent, node, 4)
 
 
 def devices(intent: Intent, node: Node, underlay: Underlay) -> Iterator[Reasoned]:
     """The VTEP of this node and its entries for every other member."""
     kind = Vxlan(intent.vxlan_vni, intent.vxlan_port, node.address.address, underlay.link)
     mac = node.vxlan_mac or vtep_mac(node.name)
-    yield Link(VXLAN_LINK, kind, underlay.mtu_bytes - OVERHEAD_BYTES, mac), _WHY
+    mtu_bytes = intent.vxlan_mtu or intent.workload_mtu or underlay.mtu_bytes - OVERHEAD_BYTES
+    yield Link(VXLAN_LINK, kind, mtu_bytes, mac), _WHY
     yield Sysctl(f"net/ipv4/conf/{VXLAN_LINK}/forwarding", "1"), _WHY
     # The way back may differ while encapsulations change; loose mode (2) beats a strict `all` since the larger wins.
     yield Sysctl(f"net/ipv4/conf/{VXLAN_LINK}/rp_filter", "2"), _WHY
@@ -79,13 +78,13 @@ def _member_entries(intent: Intent, member: Node) -> Iterator[Reasoned]:
 
 
 def reaches(intent: Intent, node: Node) -> Iterator[Reach | Missing]:
-    """Every block of another member in a VXLAN pool."""
+    """Every block of another member in a VXLAN pool, and every address that it has in others' blocks."""
     for member in intent.nodes:
-        for block in member.blocks if member != node else ():
-            pool = intent.pool_of(block)
+        for prefix in (*member.blocks, *tunnels.borrowed(intent, member)) if member != node else ():
+            pool = intent.pool_of(prefix)
             if pool is None or pool.encapsulation is not Encapsulation.VXLAN:
                 continue
             if tunnel_address(intent, member) is None:
-                yield Missing(Lack.NO_TUNNEL_ADDRESS, str(block), member.name)
+                yield Missing(Lack.NO_TUNNEL_ADDRESS, str(prefix), member.name)
             else:
-                yield Reach(block, pool, member.address.address, member.name)
+                yield Reach(prefix, pool, member.address.address, member.name)

@@ -69,7 +69,18 @@ def _read_node_configuration(spec: Fields) -> None:
     _without_effect(spec)
 
 
+_MAX_PRIORITY: Final = 2147483646
+_PRIORITIES: Final = tuple(f"ipv{version}{kind}RoutePriority" for version in (4, 6) for kind in ("Normal", "Elevated"))
+
+
 def _without_effect(spec: Fields) -> None:
+    """Also what has no effect must be right."""
+    spec.one_of("bindMode", ("None", "NodeIP"))
+    spec.one_of("serviceLoadBalancerAggregation", ("Enabled", "Disabled"))
+    for key in _PRIORITIES:
+        spec.integer(key, 1, _MAX_PRIORITY)
+    spec.value("localWorkloadPeeringIPV4", of_version(4), "address")
+    spec.value("localWorkloadPeeringIPV6", of_version(6), "address")
     spec.no_effect("logs of the agent follow bgpctl agent run --log-level", "logSeverityScreen")
     spec.no_effect("BGP always listens on the node's own address alone", "bindMode")
     services = "Kubernetes services have no addresses here"
@@ -81,9 +92,7 @@ def _without_effect(spec: Fields) -> None:
     workloads = "workloads do not peer with their node"
     spec.no_effect(workloads, "localWorkloadPeeringIPV4", "localWorkloadPeeringIPV6")
     spec.no_effect("bgpctl alone writes every route of an encapsulation", "programClusterRoutes")
-    metric = "routes of bgpctl have one metric, 1024"
-    spec.no_effect(metric, "ipv4NormalRoutePriority", "ipv6NormalRoutePriority")
-    spec.no_effect(metric, "ipv4ElevatedRoutePriority", "ipv6ElevatedRoutePriority")
+    spec.no_effect("routes of bgpctl have one metric, 1024", *_PRIORITIES)
 
 
 # BGPPeer -------------------------------------------------------------------------------------------------------
@@ -139,6 +148,8 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
         _need_address(bgp)
     bgp.no_effect("an interface with the node's address is the one", "ipv4Interface", "ipv6Interface")
     bgp.finish()
+    if underlay:
+        spec.no_effect("spec.bgp says the node's address", "addresses")
     spec.no_effect("the node's address alone counts", "interfaces")
     spec.no_effect("the node is known by its name", "orchRefs")
     spec.risky("packets between nodes are not encrypted", "wireguard")

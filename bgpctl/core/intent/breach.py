@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from bgpctl.core.cluster import Severity
 from bgpctl.core.intent.draft import Draft, Stated
+from bgpctl.core.intent.tree import shown
 
 T = TypeVar("T")
 
@@ -35,4 +36,4 @@ def note(draft: Draft, stated: Stated[T], breaches: Iterable[Breach]) -> None:
 def some(names: Sequence[str]) -> str:
     """The first few, and how many there are more."""
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more if names else "there is none"
+    return ", ".join(map(shown, names[:_MOST_NAMED])) + more if names else "there is none"

@@ -38,6 +38,9 @@ def read_resource(draft: Draft, document: tree.Mapping) -> None:
         _read_known(draft, document, kind)
     elif kind in legacy.READERS:
         legacy.read(draft, document, kind)
+    elif kind == "DaemonSet":
+        message = "no effect here: its variables (CALICO_IPV4POOL_CIDR and others) are not read; give IPPools"
+        draft.problems.add(kind_tree.place, "kind", message, "no-effect", Severity.WARNING)
     elif kind in _OTHER_KINDS:
         message = f"understood, no effect here: {_OTHER_KINDS[kind]}"
         draft.problems.add(kind_tree.place, "kind", message, "no-effect", Severity.INFO)
@@ -107,7 +110,8 @@ def _unknown_kind(kind: str) -> str:
 
 def _read_list(draft: Draft, document: tree.Mapping) -> None:
     fields = Fields(document, "", draft.problems)
-    fields.ignore("apiVersion", "kind", "metadata")
+    fields.ignore("apiVersion", "kind")
+    fields.bookkeeping("metadata")
     for path, item in fields.items("items"):
         if isinstance(item, tree.Mapping) and "kind" in item.items:
             read_resource(draft, item)
@@ -150,10 +154,15 @@ _KINDS: Final[Mapping[str, _Kind]] = {
 
 _POLICY: Final = "it is about policy, and bgpctl filters no packets"
 _CONTROL: Final = "it is about Calico's own control plane"
+_RUNNING: Final = "it is about running Calico in Kubernetes"
 _OTHER_KINDS: Final = {
     "APIServer": _CONTROL,
     "CalicoNodeStatus": "bgpctl show tells the state of a node",
     "ClusterInformation": _CONTROL,
+    "ClusterRole": _RUNNING,
+    "ClusterRoleBinding": _RUNNING,
+    "CustomResourceDefinition": _RUNNING,
+    "Deployment": _RUNNING,
     "GlobalNetworkPolicy": _POLICY,
     "GlobalNetworkSet": _POLICY,
     "Goldmane": _CONTROL,
@@ -161,8 +170,15 @@ _OTHER_KINDS: Final = {
     "IPAMHandle": "blocks and their allocations say the same",
     "KubeControllersConfiguration": _CONTROL,
     "NetworkPolicy": _POLICY,
+    "Namespace": _RUNNING,
     "NetworkSet": _POLICY,
+    "PodDisruptionBudget": _RUNNING,
     "Profile": _POLICY,
+    "Role": _RUNNING,
+    "RoleBinding": _RUNNING,
+    "Secret": "Secrets of Kubernetes cannot be read here: put a password into a file and name that by passwordFile",
+    "Service": _RUNNING,
+    "ServiceAccount": _RUNNING,
     "StagedGlobalNetworkPolicy": _POLICY,
     "StagedKubernetesNetworkPolicy": _POLICY,
     "StagedNetworkPolicy": _POLICY,

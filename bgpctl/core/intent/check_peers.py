@@ -6,7 +6,7 @@ Refuses to know: sessions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bgpctl.core.cluster import Backend, Intent, Node, Peer, Severity
 from bgpctl.core.intent.breach import Breach, note, some
@@ -28,15 +28,24 @@ def _peer_rules(intent: Intent, draft: Draft, peer: Peer) -> Iterator[Breach]:
         yield Breach("", message, "needs-bgp")
     if peer.address is not None:
         yield from _address_rules(intent, peer, peer.address)
-    names = some([node.name for node in intent.nodes])
-    if not peer.nodes and peer.name not in draft.suppressed and draft.knows_all("node"):
-        yield Breach("nodes", f"no node is selected (nodes: {names})", "no-node")
-    if peer.peer_selector and not peer.remotes and draft.knows_all("node"):
-        yield Breach("remotes", f"no node to peer with is selected (nodes: {names})", "no-node")
+        yield from _unable_rules(peer, peer.address, draft.unable[peer.name])
+    if draft.knows_all("node") and peer.name not in draft.suppressed:
+        yield from _selection_rules(intent, draft, peer)
     for name in peer.filters:
         if not draft.declared("filter", name) and draft.knows_all("filter"):
             known = some([item.name for item in intent.filters])
             yield Breach("filters", f"filter {name} is not given (filters: {known})", "unknown-filter")
+
+
+def _selection_rules(intent: Intent, draft: Draft, peer: Peer) -> Iterator[Breach]:
+    """A selector may be waiting for its nodes; a name may not."""
+    named, names = draft.peers[peer.name].value.node, some([node.name for node in intent.nodes])
+    if named and not draft.declared("node", named):
+        yield Breach("nodes", f"node {named} is not given (nodes: {names})", "unknown-node")
+    elif not peer.nodes and not draft.unable[peer.name]:
+        yield Breach("nodes", f"no node is selected (nodes: {names})", "no-node", Severity.WARNING)
+    if peer.peer_selector and not peer.remotes:
+        yield Breach("remotes", f"no node to peer with is selected (nodes: {names})", "no-node", Severity.WARNING)
 
 
 def _address_rules(intent: Intent, peer: Peer, address: Address) -> Iterator[Breach]:
@@ -54,21 +63,17 @@ def _address_rules(intent: Intent, peer: Peer, address: Address) -> Iterator[Bre
     pool = intent.pool_of(address.host_prefix)
     if pool:
         yield Breach("address", f"{address} is inside pool {pool.name} ({pool.cidr})", "peer-in-pool")
-    lacking = [name for name in peer.nodes if not _speaks(intent, name, address.version)]
-    if lacking:
-        message = f"node {some(lacking)} has no IPv{address.version} address to reach {address} from"
-        yield Breach("address", message, "no-underlay")
 
 
 def _node_at(intent: Intent, address: Address) -> Node | None:
-    return next(
-        (node for node in intent.nodes for own in (node.address, node.address6) if own and own.address == address), None
-    )
+    owners = (node for node in intent.nodes for own in (node.address, node.address6) if own and own.address == address)
+    return next(owners, None)
 
 
-def _speaks(intent: Intent, name: str, version: int) -> bool:
-    node = intent.node(name)
-    return node is None or node.underlay(version) is not None
+def _unable_rules(peer: Peer, address: Address, unable: Sequence[str]) -> Iterator[Breach]:
+    if unable:
+        message = f"no IPv{address.version} address to reach {address} from: node {some(unable)}"
+        yield Breach("address", message, "no-underlay", Severity.WARNING if peer.nodes else Severity.ERROR)
 
 
 def _peers_of_one_node(intent: Intent, draft: Draft) -> None:

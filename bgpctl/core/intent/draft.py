@@ -98,7 +98,8 @@ class Draft:
 
     Attributes:
         udp_ports: ports that something else is to use, with its name.
-        suppressed: peers that a global peer with the same address leaves without some node.
+        suppressed: peers that a global peer with the same address takes the place of.
+        unable: per peer, the nodes that are selected and have no address of its IP version.
     """
 
     problems: Problems = field(default_factory=Problems)
@@ -113,6 +114,7 @@ class Draft:
     operator_pools: list[Stated[Pool]] = field(default_factory=list)
     udp_ports: list[tuple[int, str, Located]] = field(default_factory=list)
     suppressed: set[str] = field(default_factory=set)
+    unable: dict[str, tuple[str, ...]] = field(default_factory=dict)
     default_pool: Stated[Pool] | None = None
     settings: dict[Setting, Stated[Value]] = field(default_factory=dict)
     _declared: dict[tuple[Kind, str], Located] = field(default_factory=dict)

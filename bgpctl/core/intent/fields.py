@@ -49,8 +49,9 @@ class Problems:
         self.found: list[Problem] = []
 
     def add(self, place: Place, path: str, message: str, rule: str, severity: Severity = Severity.ERROR) -> None:
-        """Note one problem; reading goes on."""
-        self.found.append(Problem(place, path, message, rule, severity))
+        """Note one problem; reading goes on. What a file spells is quoted, and must not spoil a terminal."""
+        safe = message if message.isprintable() else message.encode("unicode_escape").decode("ascii")
+        self.found.append(Problem(place, path, safe, rule, severity))
 
     def sorted(self) -> tuple[Problem, ...]:
         """All of them, in the order of the files, each once."""

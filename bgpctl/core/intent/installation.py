@@ -6,6 +6,7 @@ Refuses to know: how the operator installs anything.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,23 +21,26 @@ _MOST_POOLS: Final = 25
 _DOCKER_VNI: Final = Vni(10000)
 """Docker Enterprise's own overlay has 4096 already."""
 _SWITCH: Final = ("Enabled", "Disabled")
+_PROVIDERS: Final = ("", "AKS", "DockerEnterprise", "EKS", "GKE", "OpenShift", "RKE2", "TKG")
+_PLUGINS: Final = ("Calico", "AmazonVPC", "AzureVNET", "GKE")
 
 
 @dataclass(frozen=True, slots=True)
 class _Defaults:
-    """What the operator takes where nothing is said."""
+    """What the operator takes where nothing is said; `refused` are encapsulations that it cannot do, with reasons."""
 
     encapsulation: str
     cidr: Prefix
     bgp: bool
     backend_off: Backend
+    refused: Mapping[str, str]
 
 
 def read_installation(draft: Draft, fields: Fields, _: str) -> None:
     """`bgp: Disabled` is calico_backend vxlan; without `ipPools` the operator makes one pool, if there is none."""
     spec = spec_of(fields)
     network = spec_of(spec, "calicoNetwork")
-    provider = spec.text("kubernetesProvider") or ""
+    provider = spec.one_of("kubernetesProvider", _PROVIDERS) or ""
     defaults = _defaults(spec, provider)
     bgp = network.one_of("bgp", _SWITCH)
     backend = Backend.BIRD if (bgp == "Enabled" or (bgp is None and defaults.bgp)) else defaults.backend_off
@@ -50,18 +54,21 @@ def read_installation(draft: Draft, fields: Fields, _: str) -> None:
 
 def _defaults(spec: Fields, provider: str) -> _Defaults:
     cni = spec_of(spec, "cni")
-    plugin, ipam = cni.text("type") or "Calico", spec_of(cni, "ipam")
-    host_local = ipam.text("type") == "HostLocal"
+    plugin, ipam = cni.one_of("type", _PLUGINS) or "Calico", spec_of(cni, "ipam")
+    host_local = ipam.one_of("type", ("Calico", "HostLocal", *_PLUGINS[1:])) == "HostLocal"
     ipam.finish()
     cni.no_effect("no CNI plugin is configured", "binDir", "confDir")
     cni.finish()
     calico = plugin == "Calico"
     on_eks = provider == "EKS" and calico
+    vxlan_refused = dict.fromkeys(("VXLAN", "VXLANCrossSubnet"), "VXLAN needs Calico's IPAM, and cni.ipam is HostLocal")
+    all_refused = dict.fromkeys(ENCAPSULATIONS.keys() - {"None"}, f"encapsulation is Calico's, and cni is {plugin}")
     return _Defaults(
         encapsulation="VXLAN" if on_eks else "IPIP" if calico else "None",
         cidr=Prefix.parse("172.16.0.0/16" if on_eks else "192.168.0.0/16"),
         bgp=calico and not on_eks,
         backend_off=Backend.NONE if host_local or not calico else Backend.VXLAN,
+        refused=(vxlan_refused if host_local else {}) if calico else all_refused,
     )
 
 
@@ -82,6 +89,8 @@ def _read_pool(draft: Draft, fields: Fields, defaults: _Defaults) -> None:
     fields.need("a pool", "cidr")
     cidr = fields.prefix("cidr")
     word = fields.one_of("encapsulation", ENCAPSULATIONS)
+    if word and word in defaults.refused:
+        fields.wrong("encapsulation", defaults.refused[word], "cni-encapsulation")
     nat = fields.one_of("natOutgoing", _SWITCH)
     size = fields.integer("blockSize", 0, 128)
     no_export, disabled = fields.boolean("disableBGPExport"), fields.boolean("disableNewAllocations")

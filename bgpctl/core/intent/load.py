@@ -65,7 +65,7 @@ def _assemble(draft: Draft) -> Intent:
     filters = tuple(stated.value for _, stated in sorted(draft.filters.items()))
     settings: dict[str, Any] = {name: stated.value for name, stated in draft.settings.items()}
     intent = Intent(pools=pools, nodes=nodes, filters=filters, **settings)
-    peers = tuple(_peer(intent, peer.value) for _, peer in sorted(draft.peers.items()))
+    peers = tuple(_peer(intent, draft, peer.value) for _, peer in sorted(draft.peers.items()))
     return replace(intent, peers=_without_suppressed(draft, peers))
 
 
@@ -92,17 +92,22 @@ def _by_node(stated: Iterable[Stated[BlockDraft]]) -> Mapping[str, tuple[Prefix,
     return {node: tuple(sorted(prefixes)) for node, prefixes in found.items()}
 
 
-def _peer(intent: Intent, draft: PeerDraft) -> Peer:
-    """The peer with its nodes and remotes chosen. A node does not peer with its own address."""
-    peer = draft.peer
+def _peer(intent: Intent, draft: Draft, stated: PeerDraft) -> Peer:
+    """
+    The peer with its nodes and remotes chosen, as Calico chooses: not the node whose own address it is, and no node
+    that has no address of its IP version.
+    """
+    peer = stated.peer
     addresses = {own.address: node.name for node in intent.nodes for own in (node.address, node.address6) if own}
     remote = addresses.get(peer.address) if peer.address else None
-    chosen = tuple(node.name for node in intent.nodes if _selects(draft, node) and node.name != remote)
-    selector = draft.peer_selector
+    selected = [node for node in intent.nodes if _selects(stated, node) and node.name != remote]
+    chosen = tuple(node.name for node in selected if not peer.address or node.underlay(peer.address.version))
+    draft.unable[peer.name] = tuple(node.name for node in selected if node.name not in chosen)
+    selector = stated.peer_selector
     remotes = tuple(node.name for node in intent.nodes if selector and selector(labels_of(node)))
     # Another node listens where all nodes do, as in Calico.
-    port = draft.port or (intent.listen_port if remote or remotes else peer.port)
-    return replace(peer, nodes=chosen, remotes=remotes, port=port, node_selector=_selector(intent, draft))
+    port = stated.port or (intent.listen_port if remote or remotes else peer.port)
+    return replace(peer, nodes=chosen, remotes=remotes, port=port, node_selector=_selector(intent, stated))
 
 
 def _selects(draft: PeerDraft, node: Node) -> bool:

@@ -21,7 +21,7 @@ MAX_RESTART_TIME_S: Final = 4095
 _MAX_KEEPALIVE_S: Final = 65535 // 3
 """RFC 4271, section 4.2: the hold time has 16 bits, and three keepalives fit into it."""
 _MAX_HOPS: Final = 255
-_MAX_OWN_AS: Final = 10
+_MAX_OWN_AS: Final = (1 << 31) - 1
 
 
 class _Reverse(enum.Enum):
@@ -63,7 +63,7 @@ def read_peer(draft: Draft, fields: Fields, name: str, at: Located, remote: Remo
         peer_selector=fields.text("peerSelector"),
         local_asn=fields.asn("localASNumber"),
         next_hop_mode=_next_hop_mode(fields),
-        restart_time_s=fields.value("maxRestartTime", seconds(1, MAX_RESTART_TIME_S), "duration"),
+        restart_time_s=fields.value("maxRestartTime", seconds(0, MAX_RESTART_TIME_S), "duration"),
         keepalive_s=fields.value("keepaliveTime", seconds(1, _MAX_KEEPALIVE_S), "duration"),
         allowed_own_as=fields.integer("numAllowedLocalASNumbers", 0, _MAX_OWN_AS) or 0,
         ttl_security=fields.integer("ttlSecurity", 0, _MAX_HOPS) or None,
@@ -118,7 +118,7 @@ def read_mesh(draft: Draft, fields: Fields, mesh_key: str) -> None:
     _secret(fields, "nodeMeshPassword", "nodeMeshPasswordFile")
     file = beside(fields.place, fields.text("nodeMeshPasswordFile"))
     draft.set("mesh_password_file", file, located(fields, "nodeMeshPasswordFile"))
-    restart_s = fields.value("nodeMeshMaxRestartTime", seconds(1, MAX_RESTART_TIME_S), "duration")
+    restart_s = fields.value("nodeMeshMaxRestartTime", seconds(0, MAX_RESTART_TIME_S), "duration")
     draft.set("mesh_restart_time_s", restart_s, located(fields, "nodeMeshMaxRestartTime"))
     for key in ("nodeMeshPasswordFile", "nodeMeshMaxRestartTime"):
         if mesh is False and fields.has(key):

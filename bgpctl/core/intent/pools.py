@@ -42,19 +42,9 @@ def read_pool(draft: Draft, fields: Fields, name: str, at: Located, modes: Modes
     """Take a pool in by the keys that both forms share; `modes` are those of `encapsulation`, if that was given."""
     cidr = fields.prefix("cidr")
     fields.need("a pool", "cidr")
-    ipip, vxlan = _mode(fields, "ipipMode"), _mode(fields, "vxlanMode")
-    old = _old_ipip(fields)
-    if modes and (ipip or vxlan):
-        fields.wrong("encapsulation", "encapsulation and ipipMode or vxlanMode cannot both be given", "both-forms")
-    if old and ipip:
-        fields.wrong("ipip", "ipip is the old form of ipipMode; they cannot both be given", "both-forms")
-    ipip_mode, vxlan_mode = modes or (ipip or old or Mode.NEVER, vxlan or Mode.NEVER)
+    ipip_mode, vxlan_mode = _modes(fields, modes)
     size = fields.integer("blockSize", 0, 128)
-    nat, disabled = fields.boolean("natOutgoing"), fields.boolean("disabled")
-    if fields.has("nat-outgoing"):
-        nat = fields.boolean("nat-outgoing") if nat is None else nat
-        fields.wrong("nat-outgoing", "an old spelling of natOutgoing", "old-spelling", Severity.INFO)
-    no_export = fields.boolean("disableBGPExport")
+    nat, disabled, no_export = _nat(fields), fields.boolean("disabled"), fields.boolean("disableBGPExport")
     uses = read_uses(fields)
     selector = read_selector(fields, "nodeSelector")
     _namespaces(fields, uses)
@@ -99,6 +89,24 @@ def _namespaces(fields: Fields, uses: tuple[Use, ...]) -> None:
     fields.no_effect("there are no namespaces; addresses are given to nodes by their blocks", "namespaceSelector")
     fields.one_of("assignmentMode", ("Automatic", "Manual"))
     fields.no_effect("a block is given to a node by the cluster file, never automatically", "assignmentMode")
+
+
+def _modes(fields: Fields, modes: Modes | None) -> Modes:
+    ipip, vxlan = _mode(fields, "ipipMode"), _mode(fields, "vxlanMode")
+    old = _old_ipip(fields)
+    if modes and (ipip or vxlan):
+        fields.wrong("encapsulation", "encapsulation and ipipMode or vxlanMode cannot both be given", "both-forms")
+    if old and ipip:
+        fields.wrong("ipip", "ipip is the old form of ipipMode; they cannot both be given", "both-forms")
+    return modes or (ipip or old or Mode.NEVER, vxlan or Mode.NEVER)
+
+
+def _nat(fields: Fields) -> bool | None:
+    nat = fields.boolean("natOutgoing")
+    if fields.has("nat-outgoing"):
+        nat = fields.boolean("nat-outgoing") if nat is None else nat
+        fields.wrong("nat-outgoing", "an old spelling of natOutgoing", "old-spelling", Severity.INFO)
+    return nat
 
 
 def _mode(fields: Fields, key: str) -> Mode | None:
