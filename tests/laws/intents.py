@@ -198,7 +198,9 @@ def _tunnel(
     draw: st.DrawFn, node: Node, pools: tuple[Pool, ...], kind: Encapsulation, version: int, number: int
 ) -> Address | None:
     eligible = [pool for pool in pools if is_eligible(pool, node, kind, version)]
-    return _host(draw(st.sampled_from(eligible)), number).first if eligible and draw(flags) else None
+    if not eligible or not draw(flags):
+        return None
+    return _host(draw(st.sampled_from(eligible)), number).first
 
 
 # Filters and peers ---------------------------------------------------------------------------------------------
@@ -247,11 +249,9 @@ def _advertisements() -> st.SearchStrategy[Advertisement]:
 
 @st.composite
 def _peers(draw: st.DrawFn, intent: Intent) -> tuple[Peer, ...]:
-    drawn = (draw(_peer(intent, name, number)) for number, name in enumerate(_named(draw, 3)))
-    peers = [peer for peer in drawn if peer]
+    peers = [draw(_peer(intent, name, number)) for number, name in enumerate(_named(draw, 3))]
     everywhere = next((peer for peer in peers if peer.address and peer.node_selector == "all()"), None)
-    taken = {peer.name for peer in peers}
-    if everywhere and "twin" not in taken and draw(flags):
+    if everywhere and draw(flags):
         # The peer of all nodes takes the place of one of some nodes at the same address.
         twin = replace(everywhere, name="twin", nodes=(), node_selector="has(rack)", asn=draw(asns))
         peers = sorted([*peers, twin], key=lambda peer: peer.name)
@@ -259,51 +259,53 @@ def _peers(draw: st.DrawFn, intent: Intent) -> tuple[Peer, ...]:
 
 
 @st.composite
-def _peer(draw: st.DrawFn, intent: Intent, name: str, number: int) -> Peer | None:
-    """None if its selectors find nobody, or nodes that cannot reach it."""
+def _peer(draw: st.DrawFn, intent: Intent, name: str, number: int) -> Peer:
+    """Its selectors may find nobody."""
     by_name = [f"{HOSTNAME} == '{labels_of(node)[HOSTNAME]}'" for node in intent.nodes]
     selector = draw(st.sampled_from(["all()", *SELECTORS, *by_name]))
     chosen = [node for node in intent.nodes if parse(selector)(labels_of(node))]
     if selector in by_name and draw(flags):
         # Named by itself: others may have its host name label, too.
         chosen = [draw(st.sampled_from(chosen))]
-    if not chosen:
-        return None
-    base = Peer(name, None, None, tuple(node.name for node in chosen), intent.listen_port, node_selector=selector)
-    peer = draw(_with_options(intent, base))
-    return draw(_of_nodes(intent, peer) if draw(st.integers(0, 2)) == 0 else _of_router(intent, peer, chosen, number))
+    peer = draw(_with_options(intent, Peer(name, None, None, (), node_selector=selector)))
+    of_nodes = draw(st.integers(0, 2)) == 0
+    return draw(_of_nodes(intent, peer, chosen) if of_nodes else _of_router(intent, peer, chosen, number))
 
 
 @st.composite
-def _of_nodes(draw: st.DrawFn, intent: Intent, peer: Peer) -> Peer | None:
+def _of_nodes(draw: st.DrawFn, intent: Intent, peer: Peer, chosen: list[Node]) -> Peer:
     wanted = draw(st.sampled_from(SELECTORS))
     remotes = tuple(node.name for node in intent.nodes if parse(wanted)(labels_of(node)))
-    return replace(peer, remotes=remotes, peer_selector=wanted) if remotes else None
+    port = intent.listen_port if remotes else 179
+    return replace(peer, nodes=tuple(node.name for node in chosen), remotes=remotes, peer_selector=wanted, port=port)
 
 
 @st.composite
-def _of_router(draw: st.DrawFn, intent: Intent, peer: Peer, chosen: list[Node], number: int) -> Peer | None:
-    """A router, or a node of the cluster, which does not peer with itself; a number is one address only."""
-    subnets = {4: "192.0.2.", 6: "2001:db8::"}
-    spoken = [version for version in subnets if all(node.underlay(version) for node in chosen)]
+def _of_router(draw: st.DrawFn, intent: Intent, peer: Peer, chosen: list[Node], number: int) -> Peer:
+    """A router, or a node of the cluster; a number is one address only. Nodes that cannot peer with it do not."""
     own = {node.name: {part.address for part in (node.address, node.address6) if part} for node in intent.nodes}
-    members = [address for node in intent.nodes[number : number + 1] for address in own[node.name]]
-    options = [Address.parse(f"{subnets[version]}{number}") for version in spoken]
-    options += [address for address in members if address.version in spoken]
-    if not options:
-        return None
-    address = draw(st.sampled_from(sorted(options)))
-    nodes = tuple(node.name for node in chosen if address not in own[node.name])
-    gateway = Address.parse(f"{subnets[address.version]}99")
-    found = replace(
+    members = {address for node in intent.nodes[number : number + 1] for address in own[node.name]}
+    routers = [Address.parse(f"192.0.2.{number}"), Address.parse(f"2001:db8::{number}")]
+    # A peer that every node is selected for in vain is refused.
+    spoken = [
+        each
+        for each in [*routers, *sorted(members)]
+        if not chosen or any(node.underlay(each.version) for node in chosen)
+    ]
+    address = draw(st.sampled_from(spoken))
+    able = [node for node in chosen if address not in own[node.name] and node.underlay(address.version)]
+    if not able:
+        address, able = draw(st.sampled_from([each for each in spoken if each in routers])), chosen
+        able = [node for node in chosen if node.underlay(address.version)]
+    gateway = Address.parse("192.0.2.99" if address.version == 4 else "2001:db8::99")
+    return replace(
         peer,
         address=address,
         asn=draw(asns),
-        nodes=nodes,
+        nodes=tuple(node.name for node in able),
         port=draw(st.sampled_from([179, intent.listen_port, 5000])),
         reachable_by=draw(st.sampled_from([None, gateway])),
     )
-    return found if nodes else None
 
 
 @st.composite
@@ -316,7 +318,7 @@ def _with_options(draw: st.DrawFn, intent: Intent, peer: Peer) -> Peer:
         next_hop_mode=draw(st.sampled_from(NextHopMode)),
         restart_time_s=draw(seconds),
         keepalive_s=draw(seconds),
-        allowed_own_as=draw(st.integers(0, 10)),
+        allowed_own_as=draw(st.sampled_from([0, 1, 2**31 - 1])),
         ttl_security=draw(st.none() | st.integers(1, 255)),
         filters=tuple(draw(st.permutations(names))) if draw(flags) else (),
         from_node_address=draw(flags),

@@ -56,7 +56,8 @@ def _edited(draw: st.DrawFn, found: list[Any]) -> list[Any]:
         case "junk" if slots:
             container[key] = deepcopy(draw(st.sampled_from(_JUNK)))
         case "rename" if isinstance(container, dict):
-            container[draw(st.sampled_from([f"{key}x", key[:-1], key.lower(), *_KEYS]))] = container.pop(key)
+            name = str(key)
+            container[draw(st.sampled_from([f"{name}x", name[:-1], name.lower(), *_KEYS]))] = container.pop(key)
         case "drop" if slots:
             del container[key]
         case "again" if slots:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from typing import Any
+
+from hypothesis import assume, given
 
 from bgpctl.cli.render_intent import as_yaml
 from bgpctl.core.cluster import Intent
@@ -10,7 +12,9 @@ from bgpctl.core.intent import read
 from bgpctl.core.intent.render_calico import calico
 from bgpctl.core.intent.render_short import short
 from bgpctl.store.yaml import documents
+from tests.documents import load
 from tests.laws.intents import intents
+from tests.laws.mutants import trees, written
 
 
 def through_calico(intent: Intent) -> Intent:
@@ -29,5 +33,14 @@ def reread(text: str) -> Intent:
 
 @given(intents())
 def test_any_valid_intent_survives_as_calico_resources_and_in_the_short_form(intent: Intent) -> None:
+    assert through_calico(intent) == intent
+    assert through_short(intent) == intent
+
+
+@given(trees())
+def test_whatever_the_loader_accepts_survives_in_both_forms(found: list[Any]) -> None:
+    intent = load(written(found))
+    assume(isinstance(intent, Intent))
+    assert isinstance(intent, Intent)
     assert through_calico(intent) == intent
     assert through_short(intent) == intent

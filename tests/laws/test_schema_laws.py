@@ -5,35 +5,45 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from bgpctl.cli.render_intent import as_yaml
-from bgpctl.core.cluster import Intent, Problem
+from bgpctl.core.cluster import Intent
 from bgpctl.core.intent.render_calico import calico
 from bgpctl.core.intent.render_short import short
 from bgpctl.lab import labfile
 from bgpctl.lab.topology import Topology
 from tests.documents import load
 from tests.laws.intents import intents
-from tests.laws.mutants import LABS, trees, written
+from tests.laws.mutants import trees, written
 from tests.unit.test_schema import faults
 
-FILE = "c.yaml"
+SOME = settings().max_examples // 2
 
 
-@settings(max_examples=10 * settings.default.max_examples)
-@given(trees())
-def test_what_the_loader_accepts_the_schema_accepts_and_what_it_does_not_know_the_schema_refuses(found: list[Any]) -> None:
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("schema") / "lab.yaml"
+
+
+@given(found=trees())
+def test_the_schema_accepts_what_the_loader_accepts_and_refuses_what_the_loader_does_not_know(
+    file: Path, found: list[Any]
+) -> None:
     text = written(found)
     loaded = load(text)
     if isinstance(loaded, Intent):
-        assert faults("cluster", text) == [], text
+        assert faults("cluster", text) == []
     elif any(problem.rule in {"unknown-key", "unknown-kind"} for problem in loaded):
-        assert faults("cluster", text) != [], text
+        assert faults("cluster", text) != []
+    file.write_text(text, encoding="utf-8")
+    if isinstance(labfile.load(file), Topology):
+        assert faults("lab", text) == []
 
 
+@settings(max_examples=SOME)
 @given(intents())
-def test_what_is_rendered_the_schema_accepts(intent: Intent) -> None:
-    for form in (as_yaml("", [], [], calico(intent)), as_yaml("", [], [], [short(intent)])):
-        assert faults("cluster", form) == []
+def test_the_schema_accepts_what_is_rendered(intent: Intent) -> None:
+    assert faults("cluster", as_yaml("", [], [], calico(intent))) == []
+    assert faults("cluster", as_yaml("", [], [], [short(intent)])) == []

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Final, TypeAlias
 
-from bgpctl.core.cluster import Community, Filter, FilterRule, Intent, NextHopMode, Peer
+from bgpctl.core.cluster import Community, Filter, FilterRule, Intent, NextHopMode, Node, Peer
 from bgpctl.core.model import Asn
 from bgpctl.core.tunnels import HOSTNAME, labels_of
 
@@ -94,9 +94,16 @@ def port_of(intent: Intent, peer: Peer) -> int | None:
 
 def only_node(intent: Intent, peer: Peer) -> str | None:
     """The node that a peer is of by name. Its selector may choose others too, that have the same host name label."""
-    node = intent.node(peer.nodes[0]) if len(peer.nodes) == 1 else None
-    by_name = node and peer.node_selector == f"{HOSTNAME} == '{labels_of(node)[HOSTNAME]}'"
-    return node.name if node and by_name else None
+    named = [node for node in intent.nodes if peer.node_selector == f"{HOSTNAME} == '{labels_of(node)[HOSTNAME]}'"]
+    if peer.nodes:
+        return next((node.name for node in named if (node.name,) == peer.nodes), None)
+    return next((node.name for node in named if not _can_peer(node, peer)), None)
+
+
+def _can_peer(node: Node, peer: Peer) -> bool:
+    """Whether the node has an address of the peer's IP version, and is not the peer itself."""
+    own = node.underlay(peer.address.version) if peer.address else node.address
+    return own is not None and own.address != peer.address
 
 
 def peer_options(peer: Peer) -> Written:
