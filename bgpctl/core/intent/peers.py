@@ -74,6 +74,7 @@ def read_peer(draft: Draft, fields: Fields, name: str, at: Located, remote: Remo
         place=at.place,
     )
     instead = "workloads cannot peer with their node; name the speaker by its address"
+    fields.text("localWorkloadSelector")
     fields.unsupported(instead, "localWorkloadSelector")
     if not draft.declare("peer", name, at):
         return
