@@ -56,7 +56,7 @@ def lines_of(text: str) -> int:
     return len(text.splitlines()) + 1
 
 
-@settings(max_examples=2 * MANY)
+@settings(max_examples=4 * MANY)
 @given(texts())
 @example("kind: {}")
 @example("kind: List\nitems: &a [{kind: List, items: []}, *a]")
@@ -66,7 +66,7 @@ def test_a_file_changed_as_text_gives_an_intent_or_problems_with_places(text: st
     judge(load(text), FILE, lines_of(text))
 
 
-@settings(max_examples=MANY)
+@settings(max_examples=2 * MANY)
 @given(content=contents())
 @example(content=b"")
 @example(content=b"\xff\xfe")
@@ -78,7 +78,7 @@ def test_a_file_changed_as_bytes_gives_an_intent_or_problems_with_places(file: P
     judge(labfile.load(file), str(file), lines)
 
 
-@settings(max_examples=MANY // 2)
+@settings(max_examples=MANY)
 @given(found=trees(), flow=st.sampled_from([None, True, False]))
 def test_a_file_changed_as_a_tree_gives_an_intent_or_problems_with_places(
     file: Path, found: list[Any], flow: bool | None

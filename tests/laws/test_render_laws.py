@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import assume, given
+from hypothesis import given, settings
 
 from bgpctl.cli.render_intent import as_yaml
 from bgpctl.core.cluster import Intent
@@ -37,10 +37,10 @@ def test_any_valid_intent_survives_as_calico_resources_and_in_the_short_form(int
     assert through_short(intent) == intent
 
 
+@settings(max_examples=3 * settings().max_examples)
 @given(trees())
 def test_whatever_the_loader_accepts_survives_in_both_forms(found: list[Any]) -> None:
     intent = load(written(found))
-    assume(isinstance(intent, Intent))
-    assert isinstance(intent, Intent)
-    assert through_calico(intent) == intent
-    assert through_short(intent) == intent
+    if isinstance(intent, Intent):  # about one in five is
+        assert through_calico(intent) == intent
+        assert through_short(intent) == intent
