@@ -21,7 +21,7 @@ from bgpctl.store.file import FileStore
 from tests.documents import FILE, load
 from tests.laws.mutants import contents, texts, trees, written
 
-MANY = settings().max_examples
+MANY = min(settings().max_examples, 3_500)
 
 
 @pytest.fixture(scope="module")
