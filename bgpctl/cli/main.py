@@ -15,12 +15,13 @@ import click
 from bgpctl.agent import logs, wiring
 from bgpctl.agent.words import failure as failure_words
 from bgpctl.agent.words import thing as thing_words
-from bgpctl.cli import render_exabgp
+from bgpctl.cli import render_exabgp, render_intent
 from bgpctl.cli.doctor import doctor
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.lab import lab
 from bgpctl.cli.operate import drain, peer, undrain
 from bgpctl.cli.plan import plan
+from bgpctl.cli.schema import schema
 from bgpctl.cli.show import run_dir_option, show
 from bgpctl.cli.validate import files_option, valid, validate
 from bgpctl.kernel import ipip
@@ -48,6 +49,7 @@ main.add_command(doctor)
 main.add_command(peer)
 main.add_command(drain)
 main.add_command(undrain)
+main.add_command(schema)
 
 
 @main.group()
@@ -105,7 +107,11 @@ def run(
 
 @main.group()
 def render() -> None:
-    """What a cluster file becomes in somebody else's words."""
+    """What a cluster file becomes in other words."""
+
+
+render.add_command(render_intent.calico)
+render.add_command(render_intent.short)
 
 
 @render.command()
