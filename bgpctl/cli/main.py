@@ -13,6 +13,7 @@ from typing import Final
 import click
 
 from bgpctl.agent import logs, wiring
+from bgpctl.agent.alone import AlreadyRunning
 from bgpctl.agent.words import failure as failure_words
 from bgpctl.agent.words import thing as thing_words
 from bgpctl.cli import render_exabgp, render_intent
@@ -37,7 +38,7 @@ def main() -> None:
     """
     BGP-integrated routing controller: Calico's overlay networking without Kubernetes.
 
-    Every option can be given as a variable, such as BGPCTL_SHOW_RUN_DIR.
+    Every option can be given as a variable, such as BGPCTL_SHOW_RUN_DIR; BGPCTL_RUN_DIR is that of every command.
     """
 
 
@@ -100,7 +101,7 @@ def run(
         raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
     try:
         wiring.run(node, files, run_dir, ipip_driver, next_hop_objects=nexthop_objects)
-    except (wiring.AlreadyRunning, Unavailable) as error:
+    except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
 
@@ -132,7 +133,7 @@ def cleanup(run_dir: Path) -> None:
     """End this node's BGP speaker and remove everything that is bgpctl's from the kernel, and nothing else."""
     try:
         ops, failures = wiring.clean_up(run_dir)
-    except (wiring.AlreadyRunning, Unavailable) as error:
+    except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
     for op in ops:

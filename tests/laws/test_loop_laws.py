@@ -21,6 +21,7 @@ from bgpctl.core.loop import (
     IntentLoaded,
     IntentRejected,
     KernelChanged,
+    KernelLost,
     Observed,
     Phase,
     State,
@@ -66,7 +67,9 @@ PROBLEM = Problem(Place("cluster.yaml", 1, 1), "pools", "wrong", "rule")
 events: st.SearchStrategy[Event] = st.one_of(
     from_peers,
     st.sampled_from([IntentLoaded(INTENT), IntentLoaded(replace(INTENT, mesh=False)), IntentRejected((PROBLEM,))]),
-    st.sampled_from([KernelChanged(), Observed(KERNEL), Observed(Dataplane()), Applied(()), Woken()]),
+    st.sampled_from(
+        [KernelChanged(), Observed(KERNEL), Observed(Dataplane()), Applied(()), Woken(), KernelLost("gone")]
+    ),
     st.builds(bgp.SpeakerAttached, st.integers(1, 2), st.just(((PEERS["a2"], 5.0),))),
     st.just(bgp.SpeakerDetached("end of file")),
     st.just(bgp.SpeakerRefused("no password")),

@@ -122,6 +122,14 @@ def test_a_variable_stands_in_for_an_option(tmp_path: Path, monkeypatch: pytest.
     assert str(tmp_path) in bgpctl("show", "summary").output
 
 
+@pytest.mark.parametrize("words", [("show", "summary"), ("drain",), ("undrain",), ("peer", "up", "b1")])
+def test_one_variable_says_where_the_agent_is_to_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("BGPCTL_RUN_DIR", str(tmp_path))
+    assert str(tmp_path) in bgpctl(*words).output
+
+
 def test_a_good_file_is_valid_and_a_bad_one_exits_2(tmp_path: Path) -> None:
     assert bgpctl("validate", "-f", ROOT / "topologies" / "cross-subnet.yaml").exit_code == 0
     bad = tmp_path / "cluster.yaml"
