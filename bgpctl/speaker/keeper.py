@@ -37,6 +37,7 @@ _log = logging.getLogger("bgpctl.speaker")
 
 _CONNECT_EVERY_S: Final = 0.05
 _CONNECT_WITHIN_S: Final = 10.0
+_CONNECT_DOUBLINGS: Final = 3
 _RELIST_AFTER_S: Final = 0.25
 _LISTED_WITHIN_S: Final = 30.0
 """A listing takes seconds with hundreds of neighbours; it is lost if one of them is removed in its middle."""
@@ -84,6 +85,11 @@ class Keeper:
     @property
     def _wanted(self) -> Rendered | None:
         return self._wish.in_place
+
+    @property
+    def _connect_within_s(self) -> float:
+        """Longer after each vain start: on a slow or busy host ExaBGP may need more than the usual time to begin."""
+        return _CONNECT_WITHIN_S * 2.0 ** min(self._deaths, _CONNECT_DOUBLINGS)
 
     def _begin_talk(self) -> None:
         """Forget what was said on an earlier channel."""
@@ -197,7 +203,8 @@ class Keeper:
             if self._process is None:
                 self._acquire(wanted, now_s)
             elif now_s >= self._connect_by_s:
-                self._restart(f"ExaBGP's bridge did not answer within {_CONNECT_WITHIN_S:g} s")
+                self._restart(f"ExaBGP's bridge did not answer within {self._connect_within_s:g} s")
+                self._deaths += 1
             else:
                 self._connect(now_s)
 
@@ -209,7 +216,7 @@ class Keeper:
             found.close()
             found = None
         self._process = found or self._start(wanted)
-        self._connect_by_s = now_s + _CONNECT_WITHIN_S
+        self._connect_by_s = now_s + self._connect_within_s
 
     def _start(self, wanted: Rendered) -> Process | None:
         try:
@@ -234,7 +241,7 @@ class Keeper:
             self._channel.close()
             self._channel = None
             if self._met:
-                self._connect_by_s = time.monotonic() + _CONNECT_WITHIN_S
+                self._connect_by_s = time.monotonic() + self._connect_within_s
         if self._attached:
             _log.warning("detached from ExaBGP", extra=_facts(reason=reason))
             self._attached = False

@@ -80,7 +80,9 @@ class Nodes:
     @contextmanager
     def stream(self) -> Iterator[list[int]]:
         """Pings from w1 to w2 meanwhile; the list gets how many were lost."""
-        command = ("ip", "netns", "exec", self.namespace("w1"), "ping", "-i", str(EVERY_S), "-W", "1", "-w", "60")
+        # Ended from outside: with a deadline of its own, ping gives up at the first ICMP error.
+        limited = ("timeout", "--foreground", "--signal=INT", "60", "ping", "-i", str(EVERY_S), "-W", "1")
+        command = ("ip", "netns", "exec", self.namespace("w1"), *limited)
         lost: list[int] = []
         with subprocess.Popen((*command, "10.244.2.2"), stdout=subprocess.PIPE, text=True) as pings:
             assert pings.stdout is not None

@@ -162,24 +162,32 @@ def _hops(
 
 
 def _remote(node: Node, reaches: Iterable[Reach], hops: Mapping[Slot, NextHop]) -> Iterator[Reasoned]:
-    ways = [(reach, [hops[slot] for slot in reach.slots if slot in hops]) for reach in reaches]
-    groups = group_ids(_members(found) for _, found in ways if len(found) > 1)
-    for reach, found in ways:
+    together: dict[tuple[tuple[Slot, ...], str], list[Reach]] = {}
+    for reach in reaches:
+        together.setdefault((reach.slots, reach.source), []).append(reach)
+    usable = {key: [hops[slot] for slot in key[0] if slot in hops] for key in together}
+    groups = group_ids(_members(found) for found in usable.values() if len(found) > 1)
+    for key, found in usable.items():
         if not found:
             continue
-        why = Why(
-            Because.BEST_PATH if reach.pool.by_bgp else Because.MEMBER,
-            pool=reach.pool.name or None,
-            source=reach.source,
-            remote=reach.remote,
-            encapsulation=encapsulation_to(reach.pool, node, reach.remote),
-            same_subnet=same_subnet(node, reach.remote),
-        )
+        # Once for all prefixes that lead the same way: tables have many times more of these than ways.
+        why = _why(node, together[key][0])
         yield from ((hop, why) for hop in found)
         number = groups.get(_members(found), found[0].id)
         if len(found) > 1:
             yield NextHopGroup(number, _members(found)), why
-        yield Route(reach.prefix, next_hop=number), why
+        yield from ((Route(reach.prefix, next_hop=number), why) for reach in together[key])
+
+
+def _why(node: Node, reach: Reach) -> Why:
+    return Why(
+        Because.BEST_PATH if reach.pool.by_bgp else Because.MEMBER,
+        pool=reach.pool.name or None,
+        source=reach.source,
+        remote=reach.remote,
+        encapsulation=encapsulation_to(reach.pool, node, reach.remote),
+        same_subnet=same_subnet(node, reach.remote),
+    )
 
 
 def _members(hops: Iterable[NextHop]) -> tuple[int, ...]:
