@@ -119,7 +119,7 @@ def _run(topology: Topology, name: str, told: Told, within_s: float) -> Report:
         converged_s = round(time.monotonic() - began_s, 2)
         before = {router.name: build.dropped(lab.names, router.name) for router in topology.routers}
         told.stage("ping")
-        pairs = probe.matrix(lab.names, topology.workloads, within_s=_PING_WITHIN_S)
+        pairs = probe.matrix(lab.names, topology.workloads, within_s=_PING_WITHIN_S, undivided=True)
         sources = {c.name: _sources(lab, c) for c in topology.checks if isinstance(c, SourceCheck)}
     told.stage("check")
     evidence = Evidence(lab, tuple(capture.packets), capture.missed, before, sources)
