@@ -51,6 +51,9 @@ _FLOWS: Final[Sequence[Column]] = (
 )
 
 
+_PACKETS: Final[Sequence[Column]] = (("CHECK", lambda row: row["check"]), ("PACKET", lambda row: row["packet"]))
+
+
 def _lab_name(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
     del context, option
     try:
@@ -121,8 +124,9 @@ class _Progress:
 @lab.command("run")
 @file_argument
 @timeout_option
+@click.option("--evidence", is_flag=True, help="Show each node's routes, and a packet for each check of packets.")
 @output_option
-def run_command(file: Path, within_s: float, output: str) -> None:
+def run_command(file: Path, within_s: float, output: str, *, evidence: bool) -> None:
     """Build FILE, wait until it has converged, ping every pair, check, and tear everything down."""
     topology = _topology(file)
     progress = _Progress(topology.name)
@@ -135,8 +139,9 @@ def run_command(file: Path, within_s: float, output: str) -> None:
             progress.end()
     if output == "table":
         _print(report)
+        _print_evidence(report if evidence else None)
     else:
-        emit(_json(report), output, (), ())
+        emit({**_json(report), **(_evidence(report) if evidence else {})}, output, (), ())
     _tell_ends(report)
     sys.exit(_exit_of(report))
 
@@ -172,6 +177,19 @@ def _print(report: Report) -> None:
         screen.print()
         screen.print(table(_json(report)["checks"], _CHECKS))
     screen.print()
+
+
+def _evidence(report: Report) -> dict[str, Any]:
+    examples = [{"check": check.name, "packet": check.example} for check in report.checks if check.example]
+    return {"routes": report.routes, "packets": examples}
+
+
+def _print_evidence(report: Report | None) -> None:
+    if report is None:
+        return
+    for node, routes in report.routes.items():
+        click.echo(f"routes of {node}\n{routes}\n")
+    console().print(table(_evidence(report)["packets"], _PACKETS))
 
 
 def _tell_ends(report: Report) -> None:
