@@ -18,7 +18,7 @@ from bgpctl.agent.snapshot import Snapshot
 from bgpctl.agent.views import VIEWS, answer
 from bgpctl.cli.main import main
 from bgpctl.cli.render import age
-from bgpctl.core.loop import DrainAsked, Event, PeerAsked, RefreshAsked
+from bgpctl.core.events import DrainAsked, Event, PeerAsked, RefreshAsked
 from tests.stories.test_agent_stories import B1, converged
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,8 @@ from bgpctl.agent.pace import Pace
 from bgpctl.agent.runner import Doors, Runner
 from bgpctl.core.cluster import Backend, Mode
 from bgpctl.core.effects import Failure, Op, Remove
-from bgpctl.core.loop import KernelChanged, Phase
+from bgpctl.core.events import KernelChanged
+from bgpctl.core.loop import Phase
 from bgpctl.core.model import Dataplane
 from bgpctl.core.plan import NOT_WANTED
 from bgpctl.core.switch import Answer, Trial
