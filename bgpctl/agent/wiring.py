@@ -59,10 +59,13 @@ def collect_seldom() -> None:
     gc.set_threshold(_YOUNG_OBJECTS)
 
 
-def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str, *, next_hop_objects: bool) -> None:
+def run(
+    node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str, *, next_hop_objects: bool, protocol: int
+) -> None:
     """
     Run the agent of `node` in the foreground until SIGTERM or SIGINT, then leave forwarding and sessions in place.
-    `ipip_driver` is one of `kernel.ipip.DRIVERS`; without `next_hop_objects` each route has its gateways itself.
+    `ipip_driver` is one of `kernel.ipip.DRIVERS`; without `next_hop_objects` each route has its gateways itself;
+    `protocol` marks our routes and next hops in the kernel.
 
     Raises:
         AlreadyRunning: another agent holds this network namespace or `run_dir`.
@@ -73,7 +76,11 @@ def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str, *, ne
     with alone(run_dir):
         clock = MonotonicClock()
         open_kernel = partial(
-            LinuxKernel, ipip_driver, next_hop_objects=next_hop_objects, memory=run_dir / _SYSCTLS_BEFORE
+            LinuxKernel,
+            ipip_driver,
+            next_hop_objects=next_hop_objects,
+            memory=run_dir / _SYSCTLS_BEFORE,
+            protocol=protocol,
         )
         doors = Doors(open_kernel, ExabgpSpeaker(run_dir), FileStore(files), clock, PacketProber())
         runner = Runner(node, doors)
@@ -126,10 +133,10 @@ def _traffic() -> Mapping[str, Traffic]:
         return {}
 
 
-def clean_up(run_dir: Path) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
+def clean_up(run_dir: Path, protocol: int) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
     """
-    End the node's BGP speaker, remove everything that is ours from this network namespace, and put back the sysctls
-    that were changed.
+    End the node's BGP speaker, remove everything that is ours from this network namespace, routes and next hops by
+    `protocol`, and put back the sysctls that were changed.
 
     Returns:
         What was removed, and what the kernel refused.
@@ -142,7 +149,7 @@ def clean_up(run_dir: Path) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
         speaker = ExabgpSpeaker(run_dir)
         speaker.shutdown()
         speaker.close()
-        kernel = LinuxKernel(memory=run_dir / _SYSCTLS_BEFORE)
+        kernel = LinuxKernel(memory=run_dir / _SYSCTLS_BEFORE, protocol=protocol)
         try:
             restored = (Remove(before, NOT_WANTED) for before in kernel.changed_sysctls())
             ops = (*removal_of_ours(kernel.observe()), *restored)

@@ -25,6 +25,7 @@ from bgpctl.cli.plan import plan
 from bgpctl.cli.schema import schema
 from bgpctl.cli.show import run_dir_option, show
 from bgpctl.cli.validate import files_option, valid, validate
+from bgpctl.core.model import PROTOCOL
 from bgpctl.kernel import ipip
 from bgpctl.ports import Unavailable
 from bgpctl.store.file import FileStore
@@ -53,6 +54,16 @@ main.add_command(undrain)
 main.add_command(schema)
 
 
+protocol_option = click.option(
+    "--route-protocol",
+    type=click.IntRange(5, 255),
+    default=PROTOCOL,
+    show_default=True,
+    envvar="BGPCTL_ROUTE_PROTOCOL",
+    help="Marks bgpctl's routes and next hops in the kernel; another number where another program claims this one.",
+)
+
+
 @main.group()
 def agent() -> None:
     """The per-node daemon."""
@@ -75,6 +86,7 @@ def agent() -> None:
     show_default=True,
     help="Routes name next-hop objects (Linux 5.3); without, each has its gateways, as other tools expect.",
 )
+@protocol_option
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
@@ -84,6 +96,7 @@ def run(
     files: tuple[Path, ...],
     run_dir: Path,
     ipip_driver: str,
+    route_protocol: int,
     log_format: str,
     log_level: str,
     *,
@@ -100,7 +113,7 @@ def run(
         names = ", ".join(member.name for member in intent.nodes) or "none"
         raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
     try:
-        wiring.run(node, files, run_dir, ipip_driver, next_hop_objects=nexthop_objects)
+        wiring.run(node, files, run_dir, ipip_driver, next_hop_objects=nexthop_objects, protocol=route_protocol)
     except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
@@ -129,10 +142,11 @@ def exabgp(files: tuple[Path, ...], node: str | None, directory: Path | None) ->
 
 @main.command()
 @run_dir_option
-def cleanup(run_dir: Path) -> None:
+@protocol_option
+def cleanup(run_dir: Path, route_protocol: int) -> None:
     """End this node's BGP speaker and remove everything that is bgpctl's from the kernel, and nothing else."""
     try:
-        ops, failures = wiring.clean_up(run_dir)
+        ops, failures = wiring.clean_up(run_dir, route_protocol)
     except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)

@@ -88,15 +88,21 @@ class LinuxKernel(Kernel):
         ipip_driver: who is to do IP in IP, as `ipip.choose_driver` takes it; chosen when it is first needed.
         next_hop_objects: whether routes name next-hop objects, where the kernel has these.
         memory: the file in which sysctls are remembered as they were before we changed them.
+        protocol: the number that marks our routes and next hops in the kernel.
 
     Raises:
         Unavailable: netlink cannot be opened.
     """
 
     def __init__(
-        self, ipip_driver: str = ipip.AUTO, *, next_hop_objects: bool = True, memory: Path | None = None
+        self,
+        ipip_driver: str = ipip.AUTO,
+        *,
+        next_hop_objects: bool = True,
+        memory: Path | None = None,
+        protocol: int = PROTOCOL,
     ) -> None:
-        self._netlink = Netlink()
+        self._netlink = Netlink(None if protocol == PROTOCOL else encode.exchanging(protocol))
         self.has_next_hop_objects = self._knows_next_hop_objects()
         self._gateways = None if next_hop_objects and self.has_next_hop_objects else Gateways()
         self._links = Links()
