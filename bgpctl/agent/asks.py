@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
-from bgpctl.core.loop import DrainAsked, Event, PeerAsked, RefreshAsked, State
+from bgpctl.core.events import DrainAsked, Event, PeerAsked, RefreshAsked
+from bgpctl.core.loop import State
 from bgpctl.core.model import Address
 from bgpctl.core.sessions import speaker_config
 

@@ -7,10 +7,12 @@ Refuses to know: sockets, tables, colours.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Final, TypeAlias
 
 from bgpctl.agent import asks, bgp_views, words
 from bgpctl.agent.snapshot import Json, Snapshot
+from bgpctl.core import repairs
 from bgpctl.core.cluster import Encapsulation, Node
 from bgpctl.core.fabric import encapsulation_to, same_subnet
 from bgpctl.core.fabric.facts import underlay_of
@@ -32,6 +34,8 @@ from bgpctl.core.tunnels import addresses as tunnel_addresses
 from bgpctl.core.tunnels import borrowed
 
 View: TypeAlias = Callable[[Snapshot], Json]
+
+_SHOWN_CONTESTS: Final = 5
 
 
 def summary(snapshot: Snapshot) -> Json:
@@ -64,9 +68,11 @@ def _problems(snapshot: Snapshot) -> list[str]:
     """Everything not well, in words; what the operator must mend first."""
     state = snapshot.state
     return [
+        *([words.kernel_lost(state.kernel_error)] if state.kernel_error else []),
         *(f"edit refused: {problem}" for problem in state.problems),
         *([words.refused(state.refused)] if state.refused else []),
         *map(words.failure, state.failures),
+        *_fought(snapshot),
         *map(words.missing, missing(state)),
         *bgp_views.problems(snapshot),
         *_asked(state),
@@ -74,6 +80,12 @@ def _problems(snapshot: Snapshot) -> list[str]:
         *map(words.flip, state.flips),
         *map(words.drain, state.drains),
     ]
+
+
+def _fought(snapshot: Snapshot) -> list[str]:
+    found = repairs.fought(snapshot.state.contests)
+    shown = [words.fought(op, contest, snapshot.now_s) for op, contest in islice(found.items(), _SHOWN_CONTESTS)]
+    return [*shown, *([f"… and {len(found) - len(shown)} more like it"] if len(found) > len(shown) else [])]
 
 
 def _asked(state: State) -> list[str]:

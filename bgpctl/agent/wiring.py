@@ -6,19 +6,18 @@ Refuses to know: how any of the parts works.
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import logging
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bgpctl.agent import asks, views, words
+from bgpctl.agent.alone import alone
 from bgpctl.agent.api import Answer, Api
 from bgpctl.agent.runner import Doors, Runner
 from bgpctl.agent.snapshot import Snapshot
@@ -60,41 +59,18 @@ def collect_seldom() -> None:
     gc.set_threshold(_YOUNG_OBJECTS)
 
 
-class AlreadyRunning(Exception):
-    """Another agent holds the run directory."""
-
-
-@contextmanager
-def _alone(run_dir: Path) -> Iterator[None]:
-    """Hold the run directory; the lock ends with the process, however it ends."""
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        handle = os.open(run_dir / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise Unavailable(
-            f"cannot use the run directory {run_dir}: {error.strerror}; choose one with --run-dir"
-        ) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise AlreadyRunning(f"an agent is running with {run_dir}") from None
-    else:
-        yield
-    finally:
-        os.close(handle)
-
-
 def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str, *, next_hop_objects: bool) -> None:
     """
     Run the agent of `node` in the foreground until SIGTERM or SIGINT, then leave forwarding and sessions in place.
     `ipip_driver` is one of `kernel.ipip.DRIVERS`; without `next_hop_objects` each route has its gateways itself.
 
     Raises:
-        AlreadyRunning: another agent holds `run_dir`.
-        Unavailable: the API socket or the kernel cannot be opened.
+        AlreadyRunning: another agent holds this network namespace or `run_dir`.
+        Unavailable: the run directory or the API socket cannot be used. A kernel that cannot be opened is no error:
+            it is asked for again and again, and the summary says so.
     """
     collect_seldom()
-    with _alone(run_dir):
+    with alone(run_dir):
         clock = MonotonicClock()
         open_kernel = partial(
             LinuxKernel, ipip_driver, next_hop_objects=next_hop_objects, memory=run_dir / _SYSCTLS_BEFORE
@@ -162,7 +138,7 @@ def clean_up(run_dir: Path) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
         AlreadyRunning: an agent runs; it would put everything back.
         Unavailable: the kernel cannot be opened.
     """
-    with _alone(run_dir):
+    with alone(run_dir):
         speaker = ExabgpSpeaker(run_dir)
         speaker.shutdown()
         speaker.close()

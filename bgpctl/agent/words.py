@@ -25,6 +25,7 @@ from bgpctl.core.model import (
     Sysctl,
     Thing,
 )
+from bgpctl.core.repairs import Contest
 from bgpctl.core.switch import Waiting
 from bgpctl.core.why import Because, Hold, Lack, Missing, Why, Withheld
 
@@ -133,6 +134,19 @@ def leaving(peer: str) -> str:
 def refused(reason: str) -> str:
     """The BGP speaker does not take its configuration."""
     return f"BGP configuration refused, the one before stays in force: {reason}"
+
+
+def kernel_lost(reason: str) -> str:
+    """The dataplane cannot be seen."""
+    return f"the kernel cannot be seen or changed, what is shown is how it was last: {reason}"
+
+
+def fought(op: Op, contest: Contest, at_s: float) -> str:
+    """Somebody else wants the opposite."""
+    done = "put back" if isinstance(op, Put) else "removed"
+    next_s = max(0.0, contest.due_s - at_s)
+    again = f"not again before {next_s:.1f} s from now" if next_s else "again at once if need be"
+    return f"somebody keeps undoing this: {thing(op.thing)} was {done} {contest.times} times, {again}: who else runs?"
 
 
 def failure(item: Failure) -> str:

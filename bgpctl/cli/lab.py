@@ -31,9 +31,6 @@ from bgpctl.lab.run import Report, run
 from bgpctl.lab.switch import SwitchReport, switch
 from bgpctl.lab.topology import Topology
 
-_ABOUT_AN_AGENT: Final = ("AGENT_RUN", "SHOW", "PLAN", "PEER", "DRAIN", "UNDRAIN", "CLEANUP")
-"""Commands that take --run-dir, as their variables name them."""
-
 _INTERRUPTED: Final = 130
 _PING_WITHIN_S: Final = 5.0
 
@@ -288,7 +285,7 @@ def exec_command(name: str | None, where: str, command: tuple[str, ...]) -> None
     if namespace not in space.names(namespace):
         raise click.UsageError(f"{where} is no part of lab {found.names.lab}")
     variables = {
-        **{f"BGPCTL_{noun}_RUN_DIR": str(found.run_dir(where)) for noun in _ABOUT_AN_AGENT},
+        "BGPCTL_RUN_DIR": str(found.run_dir(where)),
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
     }
     space.enter(namespace)

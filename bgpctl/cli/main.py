@@ -13,14 +13,16 @@ from typing import Final
 import click
 
 from bgpctl.agent import logs, wiring
+from bgpctl.agent.alone import AlreadyRunning
 from bgpctl.agent.words import failure as failure_words
 from bgpctl.agent.words import thing as thing_words
-from bgpctl.cli import render_exabgp
+from bgpctl.cli import render_exabgp, render_intent
 from bgpctl.cli.doctor import doctor
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.lab import lab
 from bgpctl.cli.operate import drain, peer, undrain
 from bgpctl.cli.plan import plan
+from bgpctl.cli.schema import schema
 from bgpctl.cli.show import run_dir_option, show
 from bgpctl.cli.validate import files_option, valid, validate
 from bgpctl.kernel import ipip
@@ -36,7 +38,7 @@ def main() -> None:
     """
     BGP-integrated routing controller: Calico's overlay networking without Kubernetes.
 
-    Every option can be given as a variable, such as BGPCTL_SHOW_RUN_DIR.
+    Every option can be given as a variable, such as BGPCTL_SHOW_RUN_DIR; BGPCTL_RUN_DIR is that of every command.
     """
 
 
@@ -48,6 +50,7 @@ main.add_command(doctor)
 main.add_command(peer)
 main.add_command(drain)
 main.add_command(undrain)
+main.add_command(schema)
 
 
 @main.group()
@@ -98,14 +101,18 @@ def run(
         raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
     try:
         wiring.run(node, files, run_dir, ipip_driver, next_hop_objects=nexthop_objects)
-    except (wiring.AlreadyRunning, Unavailable) as error:
+    except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
 
 
 @main.group()
 def render() -> None:
-    """What a cluster file becomes in somebody else's words."""
+    """What a cluster file becomes in other words."""
+
+
+render.add_command(render_intent.calico)
+render.add_command(render_intent.short)
 
 
 @render.command()
@@ -126,7 +133,7 @@ def cleanup(run_dir: Path) -> None:
     """End this node's BGP speaker and remove everything that is bgpctl's from the kernel, and nothing else."""
     try:
         ops, failures = wiring.clean_up(run_dir)
-    except (wiring.AlreadyRunning, Unavailable) as error:
+    except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
     for op in ops:

@@ -23,6 +23,7 @@ run_dir_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=DEFAULT_RUN_DIR,
     show_default=True,
+    envvar="BGPCTL_RUN_DIR",
     help="Where the agent keeps its socket and its ExaBGP.",
 )
 

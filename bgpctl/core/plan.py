@@ -72,7 +72,8 @@ def owned(dataplane: Dataplane, links: frozenset[Link] | None = None) -> Datapla
     return Dataplane(
         links=frozenset(link for link in dataplane.links if link.owned),
         addresses=frozenset(address for address in dataplane.addresses if address.link in names),
-        decaps=frozenset(decap for decap in dataplane.decaps if decap.link in names),
+        # Both are named as ours, and can outlive the link that they belong to.
+        decaps=dataplane.decaps,
         masquerades=dataplane.masquerades,
         fdb=frozenset(entry for entry in dataplane.fdb if entry.link in names),
         neighbours=frozenset(neighbour for neighbour in dataplane.neighbours if neighbour.link in names),

@@ -13,7 +13,7 @@ from bgpctl.core import bgp
 from bgpctl.core.bgp import EndOfRib, RefreshBegun, RefreshEnded, SessionDown, SessionOpened, SessionUp, Update
 from bgpctl.core.cluster import Mode, Place, Problem
 from bgpctl.core.effects import Refused, Remove, after
-from bgpctl.core.loop import (
+from bgpctl.core.events import (
     Applied,
     Apply,
     Command,
@@ -21,13 +21,11 @@ from bgpctl.core.loop import (
     IntentLoaded,
     IntentRejected,
     KernelChanged,
+    KernelLost,
     Observed,
-    Phase,
-    State,
     Woken,
-    begin,
-    step,
 )
+from bgpctl.core.loop import Phase, State, begin, step
 from bgpctl.core.model import Asn, Dataplane, Prefix
 from bgpctl.core.nexthops import Distances
 from bgpctl.core.selection import Selection, select
@@ -66,7 +64,9 @@ PROBLEM = Problem(Place("cluster.yaml", 1, 1), "pools", "wrong", "rule")
 events: st.SearchStrategy[Event] = st.one_of(
     from_peers,
     st.sampled_from([IntentLoaded(INTENT), IntentLoaded(replace(INTENT, mesh=False)), IntentRejected((PROBLEM,))]),
-    st.sampled_from([KernelChanged(), Observed(KERNEL), Observed(Dataplane()), Applied(()), Woken()]),
+    st.sampled_from(
+        [KernelChanged(), Observed(KERNEL), Observed(Dataplane()), Applied(()), Woken(), KernelLost("gone")]
+    ),
     st.builds(bgp.SpeakerAttached, st.integers(1, 2), st.just(((PEERS["a2"], 5.0),))),
     st.just(bgp.SpeakerDetached("end of file")),
     st.just(bgp.SpeakerRefused("no password")),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import itertools
 from dataclasses import replace
+
+import pytest
 
 from bgpctl.core.bgp import (
     Announce,
@@ -23,8 +26,7 @@ from bgpctl.core.bgp import (
 )
 from bgpctl.core.cluster import Backend, Intent, Mode, Place, Problem
 from bgpctl.core.effects import Failure, after
-from bgpctl.core.filters import NORMAL_LOCAL_PREF
-from bgpctl.core.loop import (
+from bgpctl.core.events import (
     Applied,
     Apply,
     Command,
@@ -33,18 +35,17 @@ from bgpctl.core.loop import (
     IntentLoaded,
     IntentRejected,
     KernelChanged,
+    KernelLost,
     Observe,
     Observed,
-    Phase,
     Speak,
-    State,
     Tried,
     Try,
     WakeAt,
     Woken,
-    begin,
-    step,
 )
+from bgpctl.core.filters import NORMAL_LOCAL_PREF
+from bgpctl.core.loop import Phase, State, begin, step
 from bgpctl.core.model import Asn, Dataplane, Prefix
 from bgpctl.core.sessions import speaker_config
 from bgpctl.core.switch import DRAIN_S, Answer
@@ -330,3 +331,90 @@ def test_what_the_kernel_refuses_is_tried_again_ever_more_slowly_and_holds_up_no
     play.tell(Woken())
     (again,) = play.tell(Observed(play.kernel))
     assert again == Apply((refused,))
+
+
+def test_a_lost_kernel_is_no_convergence_until_it_is_seen_again() -> None:
+    play = converged()
+    lost_at_s = play.now_s
+    (wake,) = play.tell(KernelLost("the netlink socket is gone"))
+    assert isinstance(wake, WakeAt)
+    assert 0.5 < wake.at_s - lost_at_s < 2
+    assert play.state.phase.value == "degraded"
+    assert play.tell(KernelChanged(), Update(B1, withdrawn=(Prefix.parse("10.244.3.0/26"),))) == ()
+    assert play.tell(Woken()) == (Observe(),)
+    play.rest()
+    assert play.state.phase is Phase.CONVERGED
+    assert "10.244.3.0/26" not in play.unicast()
+
+
+def test_operations_under_way_when_the_kernel_is_lost_are_done_once_it_is_back() -> None:
+    play = Play()
+    play.tell(IntentLoaded(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)))
+    (apply, *_) = play.tell(Observed(play.kernel))
+    assert isinstance(apply, Apply)
+    play.tell(KernelLost("the netlink socket is gone"))
+    play.now_s += 1
+    assert play.tell(Woken()) == (Observe(),)
+    assert apply in play.tell(Observed(play.kernel))
+
+
+def undo(play: Play, prefix: str) -> None:
+    """Somebody else removes the route."""
+    play.kernel = replace(play.kernel, routes=frozenset(r for r in play.kernel.routes if str(r.prefix) != prefix))
+
+
+def test_what_somebody_keeps_undoing_is_put_back_ever_more_slowly_and_told() -> None:
+    play = converged()
+    mended_at_s: list[float] = []
+    while play.now_s < 300:
+        undo(play, "10.244.3.0/26")
+        play.rest()
+        if "10.244.3.0/26" in play.unicast():
+            mended_at_s.append(play.now_s)
+        play.now_s += 0.1
+    pauses_s = [later - earlier for earlier, later in itertools.pairwise(mended_at_s)]
+    assert pauses_s == pytest.approx([0.1, 0.1, 0.5, 2, 10, *[30] * (len(pauses_s) - 5)], abs=0.25)
+    assert play.state.phase is Phase.DEGRADED
+    assert "10.244.4.0/26" in play.unicast()
+
+
+def test_while_a_contested_repair_rests_the_agent_sleeps_until_it_is_due() -> None:
+    play = converged()
+    for _ in range(3):
+        undo(play, "10.244.3.0/26")
+        play.rest()
+    undo(play, "10.244.3.0/26")
+    said = play.tell(KernelChanged(), Observed(play.kernel))
+    (wake,) = (command for command in said if isinstance(command, WakeAt))
+    assert 0.4 < wake.at_s - play.now_s <= 0.5
+    undo(play, "10.244.4.0/26")
+    play.rest()
+    assert play.unicast() == {"10.244.2.0/26", "10.244.4.0/26"}
+    play.now_s = wake.at_s
+    play.tell(Woken())
+    play.rest()
+    assert len(play.unicast()) == 3
+
+
+def test_a_contest_that_is_over_is_forgotten() -> None:
+    play = converged()
+    for _ in range(4):
+        undo(play, "10.244.3.0/26")
+        play.rest()
+        play.now_s += 0.6
+    assert play.state.phase.value == "degraded"
+    play.now_s += 120
+    play.rest()
+    assert play.state.phase is Phase.CONVERGED
+
+
+def test_a_peer_that_changes_its_mind_all_the_time_is_no_contest() -> None:
+    play = converged()
+    for _ in range(10):
+        play.tell(Update(B1, withdrawn=(Prefix.parse("10.244.3.0/26"),)))
+        play.rest()
+        play.tell(Update(B1, (path("10.244.3.0/26", B1),)))
+        play.rest()
+        assert len(play.unicast()) == 3
+    assert play.state.repairs == ()
+    assert play.state.phase is Phase.CONVERGED

@@ -18,7 +18,7 @@ from bgpctl.agent.snapshot import Snapshot
 from bgpctl.agent.views import VIEWS, answer
 from bgpctl.cli.main import main
 from bgpctl.cli.render import age
-from bgpctl.core.loop import DrainAsked, Event, PeerAsked, RefreshAsked
+from bgpctl.core.events import DrainAsked, Event, PeerAsked, RefreshAsked
 from tests.stories.test_agent_stories import B1, converged
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +120,14 @@ def test_nobody_but_root_and_the_agents_user_may_ask(asked: list[Event], tmp_pat
 def test_a_variable_stands_in_for_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BGPCTL_SHOW_RUN_DIR", str(tmp_path))
     assert str(tmp_path) in bgpctl("show", "summary").output
+
+
+@pytest.mark.parametrize("words", [("show", "summary"), ("drain",), ("undrain",), ("peer", "up", "b1")])
+def test_one_variable_says_where_the_agent_is_to_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("BGPCTL_RUN_DIR", str(tmp_path))
+    assert str(tmp_path) in bgpctl(*words).output
 
 
 def test_a_good_file_is_valid_and_a_bad_one_exits_2(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from bgpctl.agent.snapshot import Snapshot
 from bgpctl.agent.views import VIEWS, answer
 from bgpctl.core.bgp import SessionDown, SpeakerAttached, SpeakerRefused
 from bgpctl.core.cluster import Place, Problem
-from bgpctl.core.loop import IntentRejected, Woken, begin
+from bgpctl.core.events import IntentRejected, KernelLost, Woken
+from bgpctl.core.loop import begin
 from bgpctl.core.model import Traffic
-from tests.stories.test_agent_stories import B1, Play, converged
+from tests.stories.test_agent_stories import B1, Play, converged, undo
 
 
 def told(play: Play, view: str, **query: str) -> dict[str, Any]:
@@ -57,6 +58,25 @@ def test_a_refused_edit_is_shown_with_its_place() -> None:
     play = converged()
     play.tell(IntentRejected((Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both"),)))
     assert told(play, "summary")["problems"] == ["edit refused: cluster.yaml:12:15: pools.blue: both modes set"]
+
+
+def test_a_kernel_that_cannot_be_seen_is_the_first_problem() -> None:
+    play = converged()
+    play.tell(KernelLost("the netlink socket is gone"))
+    body = told(play, "summary")
+    assert (body["state"], body["converged"]) == ("degraded", False)
+    assert body["problems"][0].startswith("the kernel cannot be seen or changed")
+    assert body["problems"][0].endswith("the netlink socket is gone")
+
+
+def test_somebody_who_undoes_our_work_is_told_of_with_what_is_undone_and_when_it_is_put_back() -> None:
+    play = converged()
+    for _ in range(4):
+        undo(play, "10.244.3.0/26")
+        play.rest()
+    (problem,) = answer("summary", Snapshot(play.state, play.now_s, {}))["problems"]
+    assert "route 10.244.3.0/26" in problem
+    assert "was put back 3 times, not again before 0.5 s from now" in problem
 
 
 def test_a_configuration_that_the_speaker_refuses_is_shown_until_it_is_in_force() -> None:
