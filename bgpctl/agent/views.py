@@ -17,7 +17,19 @@ from bgpctl.core.cluster import Encapsulation, Node
 from bgpctl.core.fabric import encapsulation_to, same_subnet
 from bgpctl.core.fabric.facts import underlay_of
 from bgpctl.core.loop import Phase, State, missing, peers_down
-from bgpctl.core.model import PROTOCOL, Dataplane, Ipip, Link, NextHop, Prefix, Route, RouteType, Vxlan, key_of
+from bgpctl.core.model import (
+    PROTOCOL,
+    VXLAN6_LINK,
+    Dataplane,
+    Ipip,
+    Link,
+    NextHop,
+    Prefix,
+    Route,
+    RouteType,
+    Vxlan,
+    key_of,
+)
 from bgpctl.core.tunnels import addresses as tunnel_addresses
 from bgpctl.core.tunnels import borrowed
 
@@ -42,7 +54,7 @@ def summary(snapshot: Snapshot) -> Json:
             "wanted": sum(1 for route in wanted if route.next_hop),
             "installed": sum(1 for route in wanted & snapshot.observed.routes if route.next_hop),
         },
-        "tunnels": [f"{row['kind']} {len(row['remotes'])}" for row in _tunnels(snapshot)],
+        "tunnels": [f"{_short(row)} {len(row['remotes'])}" for row in _tunnels(snapshot)],
         "mtu_bytes": _workload_mtu_bytes(snapshot),
         "repaired_1h": sum(1 for at_s in state.repairs if at_s > snapshot.now_s - 3600),
         "state": state.phase.value,
@@ -159,6 +171,10 @@ def tunnels(snapshot: Snapshot) -> Json:
 def _tunnels(snapshot: Snapshot) -> list[Json]:
     links = sorted((link for link in snapshot.observed.links if link.owned), key=lambda link: link.name)
     return [_tunnel(snapshot, link) for link in links if isinstance(link.kind, Ipip | Vxlan)]
+
+
+def _short(tunnel: Json) -> str:
+    return "vxlan6" if tunnel["name"] == VXLAN6_LINK else str(tunnel["kind"])
 
 
 def _tunnel(snapshot: Snapshot, link: Link) -> Json:

@@ -86,6 +86,42 @@ def _goes_by(lab: Lab, prefix: str, device: str) -> bool:
     return f" dev {device} " in shown
 
 
+DAMAGE = (
+    "link set vxlan-v6.bgpctl down",
+    "link delete vxlan-v6.bgpctl",
+    "-6 address flush dev vxlan-v6.bgpctl",
+    "-6 neighbour flush dev vxlan-v6.bgpctl nud permanent",
+    "-6 route delete fd00:10:244::80/122",
+    "-6 route delete blackhole fd00:10:244::40/122",
+    "nexthop flush protocol 179",
+)
+
+
+def test_ipv6_objects_taken_away_by_hand_are_back_without_help(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan-ipv6")
+    healthy = _ipv6_of(lab, "a1")
+    assert "permanent" in healthy.lower()
+    for damage in DAMAGE:
+        subprocess.run(("ip", "-n", lab.names.of("a1"), *damage.split()), check=True)
+        wait_until(lambda: _ipv6_of(lab, "a1") == healthy)
+    assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=5))
+
+
+def _ipv6_of(lab: Lab, node: str) -> str:
+    shown = [("route",), ("neighbour", "show", "nud", "permanent"), ("address", "show", "dev", "vxlan-v6.bgpctl")]
+    commands = [("ip", "-6", "-o", "-n", lab.names.of(node), *words) for words in shown]
+    texts = [subprocess.run(c, capture_output=True, text=True, check=False).stdout for c in commands]
+    return re.sub(r"(?m)^\d+: ", "", "\n".join("\n".join(sorted(text.splitlines())) for text in texts))
+
+
+def test_an_ipv6_node_reaches_workloads_and_tunnel_ends_of_other_racks(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan-ipv6")
+    for target in ("fd00:10:244::ca", "fd00:10:244::c0", "fd00:10:244::8a"):
+        command = ("ip", "netns", "exec", lab.names.of("a1"), "ping", "-6", "-c", "1", "-W", "2", "-s", "1382", target)
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
 def workload_packets(lab: Lab) -> list[Packet]:
     """What was seen of the workloads while every pair was pinged."""
     blocks = [block for node in lab.topology.intent.nodes for block in node.blocks]
