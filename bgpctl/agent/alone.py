@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from bgpctl import client
 from bgpctl.ports import Unavailable
 
 _NAME: Final = "\0bgpctl-agent"
@@ -49,11 +50,14 @@ def alone(run_dir: Path) -> Iterator[None]:
 
 
 def _open(run_dir: Path) -> int:
+    hint = "choose one with --run-dir"
+    if not client.fits(run_dir.absolute()):
+        most = client.LONGEST_RUN_DIR_BYTES
+        raise Unavailable(f"cannot use the run directory {run_dir}: its path has more than {most} bytes; {hint}")
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         return os.open(run_dir / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        hint = "choose one with --run-dir"
         raise Unavailable(f"cannot use the run directory {run_dir}: {error.strerror}; {hint}") from error
 
 

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Final, TypeAlias
 
 from bgpctl.agent import asks, bgp_views, words
+from bgpctl.agent.errors import Unknown
 from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core import repairs
 from bgpctl.core.cluster import Encapsulation, Node
@@ -110,7 +111,7 @@ def routes(snapshot: Snapshot) -> Json:
     state, node = snapshot.state, snapshot.node
     if state.desired is None or node is None:
         return {"routes": []}
-    only = Prefix.parse(snapshot.query["prefix"]) if snapshot.query.get("prefix") else None
+    only = snapshot.prefix
     hops = _hops_by_id(state.desired.dataplane)
     reasons = state.desired.why
     rows = sorted(state.desired.dataplane.routes, key=lambda route: route.prefix)
@@ -301,6 +302,7 @@ VIEWS: Final[Mapping[str, View]] = {
 
 
 def answer(name: str, snapshot: Snapshot) -> Json:
-    """The view `name` with its schema. Raises KeyError for an unknown one, ValueError for a bad query."""
-    view = VIEWS[name]
-    return {"schema": f"bgpctl/{name}/v1", **view(snapshot)}
+    """The view `name` with its schema. Raises Unknown, Nonsense."""
+    if name not in VIEWS:
+        raise Unknown(name)
+    return {"schema": f"bgpctl/{name}/v1", **VIEWS[name](snapshot)}

@@ -16,9 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bgpctl import client
 from bgpctl.agent import asks, views, words
 from bgpctl.agent.alone import alone
 from bgpctl.agent.api import Answer, Api
+from bgpctl.agent.errors import Nonsense
 from bgpctl.agent.runner import Doors, Runner
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.effects import Failure, Op, Remove
@@ -38,7 +40,6 @@ log = logging.getLogger("bgpctl.agent")
 
 _YOUNG_OBJECTS = 100_000
 
-SOCKET = "agent.sock"
 _SYSCTLS_BEFORE = "sysctls.json"
 
 
@@ -84,7 +85,7 @@ def run(
         )
         doors = Doors(open_kernel, ExabgpSpeaker(run_dir), FileStore(files), clock, PacketProber())
         runner = Runner(node, doors)
-        api = Api(run_dir / SOCKET, _answer(runner, clock), _act(runner))
+        api = Api(run_dir / client.SOCKET, _answer(runner, clock), _act(runner))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runner.stop())
         log.info("started", extra={"facts": {"node": node, "pid": os.getpid(), "run_dir": run_dir}})
@@ -105,11 +106,11 @@ def _answer(runner: Runner, clock: MonotonicClock) -> Answer:
 
 
 def _plan(state: State, query: Mapping[str, str]) -> dict[str, Any]:
-    """What these files would change here. Raises ValueError if they are not valid, or the kernel was not seen yet."""
+    """What these files would change here. Raises Nonsense if they are not valid, or the kernel was not seen yet."""
     loaded = FileStore([Path(file) for file in query.get("files", "").splitlines()]).load()
     node = None if isinstance(loaded, tuple) else loaded.node(state.node)
     if isinstance(loaded, tuple) or node is None or state.observed is None:
-        raise ValueError(f"no plan: invalid file, no node {state.node} in it, or the kernel was not seen yet")
+        raise Nonsense(f"no plan: invalid file, no node {state.node} in it, or the kernel was not seen yet")
     foreseen = foresee(loaded, node, state.observed, state.selected.chosen.values())
     return {"schema": "bgpctl/plan/v1", "nodes": [words.foresight(foreseen)]}
 

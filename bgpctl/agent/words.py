@@ -76,7 +76,8 @@ def missing(item: Missing) -> str:
     """Why something wanted cannot be had, and who can change that."""
     match item.lack:
         case Lack.UNDERLAY_UNKNOWN:
-            return f"no link that is up carries this node's address {item.subject}: check `ip address`"
+            where = f"no link that is up carries this node's address {item.subject}"
+            return f"{where}, or it is on lo and no default route has a link: check `ip address` and `ip route`"
         case Lack.NEXT_HOP_UNRESOLVED:
             return f"no route leads to next hop {item.subject} ({item.detail}): check `ip route get {item.subject}`"
         case Lack.NO_TUNNEL_ADDRESS:

@@ -27,12 +27,11 @@ from bgpctl.lab import probe, space
 from bgpctl.lab.build import Names
 from bgpctl.lab.labfile import load
 from bgpctl.lab.probe import Pair
-from bgpctl.lab.run import Report, run
+from bgpctl.lab.run import PING_WITHIN_S, Report, run
 from bgpctl.lab.switch import SwitchReport, switch
 from bgpctl.lab.topology import Topology
 
 _INTERRUPTED: Final = 130
-_PING_WITHIN_S: Final = 5.0
 
 _CHECKS: Final[Sequence[Column]] = (
     ("CHECK", lambda row: row["name"]),
@@ -238,22 +237,29 @@ def up_command(file: Path, name: str | None, within_s: float, *, wait: bool) -> 
 
 
 @lab.command("down")
-@click.option("--name", callback=_lab_name, help="Name of the lab; all labs if not given.")
-def down_command(name: str | None) -> None:
+@click.option("--name", callback=_lab_name, help="Name of the lab. If not given: that of the only lab there is.")
+@click.option("--all", "every", is_flag=True, help="End all labs.")
+def down_command(name: str | None, *, every: bool) -> None:
     """End a lab and remove everything of it."""
-    for each in [name] if name else labs.lab_names():
+    if every and name:
+        raise click.UsageError("--all and --name cannot both be given")
+    for each in labs.lab_names() if every else [_which(name)]:
         known = each in labs.lab_names()
         labs.down(each)
         click.echo(f"{each} is gone" if known else f"there is no lab {each}")
 
 
-def _find(name: str | None) -> labs.Lab:
-    """The lab of that name, or the only one there is."""
+def _which(name: str | None) -> str:
+    """That name, or that of the only lab there is."""
     known = labs.lab_names()
     if name is None and len(known) != 1:
         raise click.UsageError(f"say which lab with --name (up: {', '.join(known) or 'none'})")
+    return name or known[0]
+
+
+def _find(name: str | None) -> labs.Lab:
     try:
-        return labs.find(name or known[0])
+        return labs.find(_which(name))
     except labs.Unknown as error:
         raise click.UsageError(str(error)) from error
 
@@ -302,7 +308,7 @@ def exec_command(name: str | None, where: str, command: tuple[str, ...]) -> None
 def ping_command(name: str | None, output: str) -> None:
     """Ping every ordered pair of workloads."""
     found = _find(name)
-    pairs = probe.matrix(found.names, found.topology.workloads, within_s=_PING_WITHIN_S)
+    pairs = probe.matrix(found.names, found.topology.workloads, within_s=PING_WITHIN_S)
     if output == "table":
         _print_matrix(pairs)
     else:

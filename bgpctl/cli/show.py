@@ -143,9 +143,14 @@ _BLOCKS: Final[Sequence[Column]] = (
 
 
 def ask(run_dir: Path, view: str, **query: str) -> dict[str, Any]:
-    """One view of the agent at `run_dir`; exits 3 if none answers."""
+    """One view of the agent at `run_dir`; exits 3 if none answers, 2 if it cannot be asked so."""
     try:
-        return client.read(run_dir / "agent.sock", view, query)
+        return client.read(run_dir / client.SOCKET, view, query)
+    except client.Nonsense as error:
+        raise click.UsageError(str(error)) from error
+    except client.Faulty as error:
+        click.echo(str(error), err=True)
+        sys.exit(Exit.UNREACHABLE)
     except client.AgentAway as error:
         click.echo(f"{error}\nstart one with: bgpctl agent run --node NAME -f cluster.yaml", err=True)
         sys.exit(Exit.UNREACHABLE)

@@ -34,7 +34,8 @@ from bgpctl.lab.topology import (
     Workload,
 )
 
-_PING_WITHIN_S: Final = 5.0
+PING_WITHIN_S: Final = 5.0
+"""How long a workload is tried to be reached."""
 _BGP_PORT: Final = 179
 _UDP: Final = 17
 _SHOWN_PACKETS: Final = 3
@@ -119,7 +120,7 @@ def _run(topology: Topology, name: str, told: Told, within_s: float) -> Report:
         converged_s = round(time.monotonic() - began_s, 2)
         before = {router.name: build.dropped(lab.names, router.name) for router in topology.routers}
         told.stage("ping")
-        pairs = probe.matrix(lab.names, topology.workloads, within_s=_PING_WITHIN_S, undivided=True)
+        pairs = probe.matrix(lab.names, topology.workloads, within_s=PING_WITHIN_S, undivided=True)
         sources = {c.name: _sources(lab, c) for c in topology.checks if isinstance(c, SourceCheck)}
     told.stage("check")
     evidence = Evidence(lab, tuple(capture.packets), capture.missed, before, sources)
@@ -167,7 +168,7 @@ def _sources(lab: Lab, check: SourceCheck) -> tuple[Seen, ...]:
         own = node.underlay(sent_by.version) if node else None
         expected = sent_by if check.seen_as is SeenAs.ITSELF else own.address if own else None
         ways = (source.name, sent_by), (destination.name, to)
-        found.append(Seen(sent_by, expected, probe.seen_source(lab.names, *ways, within_s=_PING_WITHIN_S)))
+        found.append(Seen(sent_by, expected, probe.seen_source(lab.names, *ways, within_s=PING_WITHIN_S)))
     return tuple(found)
 
 

@@ -52,6 +52,18 @@ def test_without_an_agent_show_exits_3_and_says_how_to_start_one(tmp_path: Path)
     assert "bgpctl agent run" in result.output
 
 
+@pytest.mark.parametrize("words", [("routes", "10.244.1.1/24"), ("rib", "in", "10.244.1.1/24"), ("routes", "blue")])
+def test_a_prefix_that_is_none_exits_2_and_says_why(tmp_path: Path, words: tuple[str, ...]) -> None:
+    play = converged()
+    api = Api(tmp_path / "agent.sock", lambda name, query: answer(name, Snapshot(play.state, play.now_s, query)))
+    try:
+        result = bgpctl("show", "--run-dir", tmp_path, *words)
+    finally:
+        api.close()
+    assert result.exit_code == 2
+    assert words[-1] in result.output
+
+
 # What is asked of a running agent ------------------------------------------------------------------------------
 
 

@@ -1,5 +1,7 @@
 """What the agent tells, from states made by plays."""
 
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,11 +119,31 @@ def test_the_api_answers_over_a_unix_socket_and_refuses_what_it_does_not_know(tm
     api = Api(path, lambda view, query: answer(view, Snapshot(play.state, play.now_s, query)))
     try:
         assert client.read(path, "peers")["schema"] == "bgpctl/peers/v1"
-        with pytest.raises(client.AgentAway, match="404"):
+        with pytest.raises(client.Nonsense, match="nothing at /v1/weather"):
             client.read(path, "weather")
-        with pytest.raises(client.AgentAway, match="400"):
+        with pytest.raises(client.Nonsense, match="host bits"):
             client.read(path, "routes", {"prefix": "10.244.4.1/26"})
     finally:
         api.close()
     with pytest.raises(client.AgentAway, match="no agent answers"):
         client.read(path, "peers")
+
+
+@pytest.mark.parametrize("error", [KeyError("eth0"), ValueError("9")])
+def test_a_bug_in_a_view_is_neither_an_unknown_view_nor_a_bad_question(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def broken(_view: str, _query: Mapping[str, str]) -> dict[str, Any]:
+        raise error
+
+    path = tmp_path / "agent.sock"
+    api = Api(path, broken)
+    try:
+        with pytest.raises(client.Faulty, match="500: the agent could not make an answer; its log says why"):
+            client.read(path, "peers")
+    finally:
+        api.close()
+    deadline_s = time.monotonic() + 10
+    while type(error).__name__ not in caplog.text:  # logged once the answer is sent
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
