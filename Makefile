@@ -29,7 +29,7 @@ test: check                     ## everything: contracts on fakes and the real k
 	@tools/system-packages test || true
 	@HYPOTHESIS_PROFILE=ci $(BIN)/pytest --quiet --durations=10
 
-vm: setup                       ## IP in IP with the real ipip module, on a stock Debian kernel in an emulator
+vm: setup                       ## the part of make test on a stock Debian kernel in an emulator, with the real ipip module
 	@$(BIN)/pytest --quiet tests/vm
 
 bench-fib: setup                ## routing table costs beside BIRD and ip -batch; ROUTES= and GATEWAYS= narrow it
