@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup lab test vm check bench-fib bench-bgp-idle format clean
+.PHONY: setup lab test vm check bench-fib bench-repair bench-bgp-idle format clean
 
 setup: .venv/ready
 
@@ -26,16 +26,20 @@ check: setup                    ## the fast loop: style, types, layers, unit tes
 	@$(BIN)/pytest --quiet tests/unit tests/laws tests/stories
 
 test: check                     ## everything: contracts on fakes and the real kernel, then the labs
-	@HYPOTHESIS_PROFILE=ci $(BIN)/pytest --quiet --durations=10 -m "not vm"
+	@tools/system-packages test || true
+	@HYPOTHESIS_PROFILE=ci $(BIN)/pytest --quiet --durations=10
 
-vm: setup                       ## IP in IP with the real ipip module, on a stock Debian kernel in an emulator
+vm: setup                       ## the part of make test on a stock Debian kernel in an emulator, with the real ipip module
 	@$(BIN)/pytest --quiet tests/vm
 
 bench-fib: setup                ## routing table costs beside BIRD and ip -batch; ROUTES= and GATEWAYS= narrow it
-	@tools/system-packages bench
+	@tools/system-packages test
 	@$(BIN)/pip install -qq --disable-pip-version-check --editable '.[bench]'
 	@$(BIN)/python bench/fib.py bench/results/fib.json
 	@$(BIN)/python bench/picture.py bench/results/fib.json bench/results/fib.svg
+
+bench-repair: setup             ## how soon a deleted route is back; ROUTES= and TRIES= change how many
+	@$(BIN)/python bench/repair.py bench/results/repair.json
 
 bench-bgp-idle: setup           ## what a hundred quiet BGP peers cost, beside stock ExaBGP; PEERS=, ROUNDS= and SECONDS= change it
 	@$(BIN)/python bench/bgp_idle.py

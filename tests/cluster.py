@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bgpctl.core.bgp import Path
 from bgpctl.core.cluster import Backend, Intent, Mode, Node, Pool
@@ -14,8 +15,9 @@ KERNEL_PROTOCOL = 2
 STATIC_PROTOCOL = 4
 
 
-def node(name: str, address: str, *blocks: str) -> Node:
-    return Node(name, InterfaceAddress.parse(address), tuple(sorted(map(Prefix.parse, blocks))))
+def node(name: str, address: str, *blocks: str, address6: str | None = None) -> Node:
+    own6 = InterfaceAddress.parse(address6) if address6 else None
+    return Node(name, InterfaceAddress.parse(address), tuple(sorted(map(Prefix.parse, blocks))), address6=own6)
 
 
 def two_racks(
@@ -34,6 +36,30 @@ def two_racks(
     )
 
 
+def with_ipv6(intent: Intent, *, vxlan: Mode = Mode.NEVER) -> Intent:
+    """The same nodes with an address in fd00:10:a::/64 or fd00:10:b::/64 too, and a block each of a pool named six."""
+    nodes = tuple(
+        replace(
+            here,
+            address6=InterfaceAddress.parse(f"fd00:10:{here.name[0]}::{number}/64"),
+            blocks=(*here.blocks, Prefix.parse(f"fd00:10:244::{number:x}40/122")),
+        )
+        for number, here in enumerate(intent.nodes, 1)
+    )
+    six = Pool("six", Prefix.parse("fd00:10:244::/64"), vxlan_mode=vxlan, block_size=122)
+    return replace(intent, pools=(*intent.pools, six), nodes=nodes)
+
+
+def only_ipv6(intent: Intent) -> Intent:
+    """A cluster that `with_ipv6` made, without its IPv4 side."""
+    nodes = tuple(
+        replace(here, address=here.address6, address6=None, blocks=tuple(b for b in here.blocks if b.version == 6))
+        for here in intent.nodes
+        if here.address6
+    )
+    return replace(intent, pools=tuple(pool for pool in intent.pools if pool.cidr.version == 6), nodes=nodes)
+
+
 def member(intent: Intent, name: str) -> Node:
     found = intent.node(name)
     assert found is not None
@@ -41,17 +67,24 @@ def member(intent: Intent, name: str) -> Node:
 
 
 def bare_kernel(here: Node, *, mtu_bytes: int = 1500) -> Dataplane:
-    """A node as the operator made it: eth0 with the node's address and a default route."""
-    gateway = Address(4, here.address.network.network + 254)
+    """A node as the operator made it: eth0 with the node's addresses and, of each IP version, a default route."""
+    own = [address for address in (here.address, here.address6) if address]
     return Dataplane(
         links=frozenset({Link("eth0", Plain("veth"), mtu_bytes, owned=False)}),
-        addresses=frozenset({LinkAddress("eth0", here.address)}),
-        routes=frozenset(
-            {
-                Route(here.address.network, link="eth0", metric=0, protocol=KERNEL_PROTOCOL),
-                Route(Prefix.parse("0.0.0.0/0"), gateway=gateway, link="eth0", metric=0, protocol=STATIC_PROTOCOL),
-            }
-        ),
+        addresses=frozenset(LinkAddress("eth0", address) for address in own),
+        routes=frozenset(route for address in own for route in _ways_out(address)),
+    )
+
+
+def _ways_out(own: InterfaceAddress) -> tuple[Route, Route]:
+    """To neighbours, and by the router at .254 or ::fe."""
+    if own.address.version == 4:
+        gateway, everywhere, metrics = Address(4, own.network.network + 254), Prefix.parse("0.0.0.0/0"), (0, 0)
+    else:
+        gateway, everywhere, metrics = Address(6, own.network.network + 0xFE), Prefix.parse("::/0"), (256, 1024)
+    return (
+        Route(own.network, link="eth0", metric=metrics[0], protocol=KERNEL_PROTOCOL),
+        Route(everywhere, gateway=gateway, link="eth0", metric=metrics[1], protocol=STATIC_PROTOCOL),
     )
 
 
@@ -67,8 +100,9 @@ def learned_from_all(intent: Intent, here: Node, *, without: Sequence[str] = ())
     """What `here` chooses when every other node announced its blocks and borrowed addresses over the mesh."""
     others = [other for other in intent.nodes if other != here and other.name not in without]
     paths = [
-        (other.address.address, path(block, other.address.address))
+        (own.address, path(block, own.address))
         for other in others
         for block in (*other.blocks, *other.borrowed)
+        if (own := other.underlay(block.version))
     ]
     return tuple(Choice(Candidate(peer, intent.asn, internal=True, received=Received(p, 0.0))) for peer, p in paths)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 from bgpctl.agent.errors import Nonsense, Unknown
-from bgpctl.core.loop import DrainAsked, Event, PeerAsked, RefreshAsked, State
+from bgpctl.core.events import DrainAsked, Event, PeerAsked, RefreshAsked
+from bgpctl.core.loop import State
 from bgpctl.core.model import Address
 from bgpctl.core.sessions import speaker_config
 

@@ -17,7 +17,7 @@ from bgpctl.agent import words
 from bgpctl.agent.pace import Pace
 from bgpctl.core import bgp
 from bgpctl.core.cluster import Place, Problem, Severity
-from bgpctl.core.loop import (
+from bgpctl.core.events import (
     Applied,
     Apply,
     Command,
@@ -30,14 +30,12 @@ from bgpctl.core.loop import (
     Observe,
     Observed,
     Speak,
-    State,
     Tried,
     Try,
     WakeAt,
     Woken,
-    begin,
-    step,
 )
+from bgpctl.core.loop import State, begin, step
 from bgpctl.ports import Clock, Kernel, Loaded, Prober, Speaker, Store, Unavailable
 
 log = logging.getLogger("bgpctl.agent")

@@ -15,10 +15,23 @@ from bgpctl.agent.errors import Unknown
 from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core import repairs
 from bgpctl.core.cluster import Encapsulation, Node
-from bgpctl.core.fabric import encapsulation_to, ipip, vxlan
+from bgpctl.core.fabric import encapsulation_to, same_subnet
 from bgpctl.core.fabric.facts import underlay_of
 from bgpctl.core.loop import Phase, State, missing, peers_down
-from bgpctl.core.model import PROTOCOL, Dataplane, Ipip, Link, NextHop, Prefix, Route, RouteType, Vxlan, key_of
+from bgpctl.core.model import (
+    PROTOCOL,
+    VXLAN6_LINK,
+    Dataplane,
+    Ipip,
+    Link,
+    NextHop,
+    Prefix,
+    Route,
+    RouteType,
+    Vxlan,
+    key_of,
+)
+from bgpctl.core.tunnels import addresses as tunnel_addresses
 from bgpctl.core.tunnels import borrowed
 
 View: TypeAlias = Callable[[Snapshot], Json]
@@ -42,7 +55,7 @@ def summary(snapshot: Snapshot) -> Json:
             "wanted": sum(1 for route in wanted if route.next_hop),
             "installed": sum(1 for route in wanted & snapshot.observed.routes if route.next_hop),
         },
-        "tunnels": [f"{row['kind']} {len(row['remotes'])}" for row in _tunnels(snapshot)],
+        "tunnels": [f"{_short(row)} {len(row['remotes'])}" for row in _tunnels(snapshot)],
         "mtu_bytes": _workload_mtu_bytes(snapshot),
         "repaired_1h": sum(1 for at_s in state.repairs if at_s > snapshot.now_s - 3600),
         "state": state.phase.value,
@@ -89,7 +102,7 @@ def _asked(state: State) -> list[str]:
 
 def _workload_mtu_bytes(snapshot: Snapshot) -> int | None:
     """The smallest MTU of the underlay and the tunnels in use."""
-    underlay = underlay_of(snapshot.observed, snapshot.node) if snapshot.node else None
+    underlay = underlay_of(snapshot.observed, snapshot.node.address) if snapshot.node else None
     tunnels = [link.mtu_bytes for link in snapshot.observed.links if link.owned]
     return min([underlay.mtu_bytes, *tunnels]) if underlay else None
 
@@ -162,6 +175,10 @@ def _tunnels(snapshot: Snapshot) -> list[Json]:
     return [_tunnel(snapshot, link) for link in links if isinstance(link.kind, Ipip | Vxlan)]
 
 
+def _short(tunnel: Json) -> str:
+    return "vxlan6" if tunnel["name"] == VXLAN6_LINK else str(tunnel["kind"])
+
+
 def _tunnel(snapshot: Snapshot, link: Link) -> Json:
     observed, state = snapshot.observed, snapshot.state
     remotes = set()
@@ -196,16 +213,13 @@ def nodes(snapshot: Snapshot) -> Json:
             {
                 "name": node.name,
                 "address": str(node.address),
+                "address6": str(node.address6) if node.address6 else None,
                 "this": node == here,
-                "same_subnet": here.address.network.holds(node.address.address),
+                "same_subnet": same_subnet(here, node.address.address),
                 "blocks": [str(block) for block in node.blocks],
                 "borrowed": [str(prefix) for prefix in borrowed(intent, node)],
                 "asn": intent.asn_of(node),
-                "tunnel_addresses": [
-                    str(address)
-                    for address in (ipip.tunnel_address(intent, node), vxlan.tunnel_address(intent, node))
-                    if address
-                ],
+                "tunnel_addresses": [str(address) for address in tunnel_addresses(intent, node)],
                 "session": _session_state(snapshot.state, node) if node != here else None,
             }
             for node in intent.nodes
@@ -240,7 +254,8 @@ def pools(snapshot: Snapshot) -> Json:
                 "encapsulated_to": sorted(
                     node.name
                     for node in others
-                    if encapsulation_to(pool, here, node.address.address) is not Encapsulation.DIRECT
+                    if (remote := node.underlay(pool.cidr.version))
+                    and encapsulation_to(pool, here, remote.address) is not Encapsulation.DIRECT
                 ),
             }
             for pool in intent.pools

@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from bgpctl import client
-from bgpctl.agent import asks, views
+from bgpctl.agent import asks, views, words
 from bgpctl.agent.alone import alone
 from bgpctl.agent.api import Answer, Api
+from bgpctl.agent.errors import Nonsense
 from bgpctl.agent.runner import Doors, Runner
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.effects import Failure, Op, Remove
+from bgpctl.core.foresight import foresee
+from bgpctl.core.loop import State
 from bgpctl.core.model import Traffic
 from bgpctl.core.plan import NOT_WANTED
 from bgpctl.core.plan import cleanup as removal_of_ours
@@ -57,10 +60,13 @@ def collect_seldom() -> None:
     gc.set_threshold(_YOUNG_OBJECTS)
 
 
-def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str, *, next_hop_objects: bool) -> None:
+def run(
+    node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str, *, next_hop_objects: bool, protocol: int
+) -> None:
     """
     Run the agent of `node` in the foreground until SIGTERM or SIGINT, then leave forwarding and sessions in place.
-    `ipip_driver` is one of `kernel.ipip.DRIVERS`; without `next_hop_objects` each route has its gateways itself.
+    `ipip_driver` is one of `kernel.ipip.DRIVERS`; without `next_hop_objects` each route has its gateways itself;
+    `protocol` marks our routes and next hops in the kernel.
 
     Raises:
         AlreadyRunning: another agent holds this network namespace or `run_dir`.
@@ -71,7 +77,11 @@ def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str, *, ne
     with alone(run_dir):
         clock = MonotonicClock()
         open_kernel = partial(
-            LinuxKernel, ipip_driver, next_hop_objects=next_hop_objects, memory=run_dir / _SYSCTLS_BEFORE
+            LinuxKernel,
+            ipip_driver,
+            next_hop_objects=next_hop_objects,
+            memory=run_dir / _SYSCTLS_BEFORE,
+            protocol=protocol,
         )
         doors = Doors(open_kernel, ExabgpSpeaker(run_dir), FileStore(files), clock, PacketProber())
         runner = Runner(node, doors)
@@ -88,9 +98,21 @@ def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str, *, ne
 
 def _answer(runner: Runner, clock: MonotonicClock) -> Answer:
     def answer(view: str, query: Mapping[str, str]) -> dict[str, Any]:
+        if view == "plan":
+            return _plan(runner.state, query)
         return views.answer(view, Snapshot(runner.state, clock.now_s(), query, _traffic))
 
     return answer
+
+
+def _plan(state: State, query: Mapping[str, str]) -> dict[str, Any]:
+    """What these files would change here. Raises Nonsense if they are not valid, or the kernel was not seen yet."""
+    loaded = FileStore([Path(file) for file in query.get("files", "").splitlines()]).load()
+    node = None if isinstance(loaded, tuple) else loaded.node(state.node)
+    if isinstance(loaded, tuple) or node is None or state.observed is None:
+        raise Nonsense(f"no plan: invalid file, no node {state.node} in it, or the kernel was not seen yet")
+    foreseen = foresee(loaded, node, state.observed, state.selected.chosen.values())
+    return {"schema": "bgpctl/plan/v1", "nodes": [words.foresight(foreseen)]}
 
 
 def _act(runner: Runner) -> Answer:
@@ -112,10 +134,10 @@ def _traffic() -> Mapping[str, Traffic]:
         return {}
 
 
-def clean_up(run_dir: Path) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
+def clean_up(run_dir: Path, protocol: int) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
     """
-    End the node's BGP speaker, remove everything that is ours from this network namespace, and put back the sysctls
-    that were changed.
+    End the node's BGP speaker, remove everything that is ours from this network namespace, routes and next hops by
+    `protocol`, and put back the sysctls that were changed.
 
     Returns:
         What was removed, and what the kernel refused.
@@ -128,7 +150,7 @@ def clean_up(run_dir: Path) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
         speaker = ExabgpSpeaker(run_dir)
         speaker.shutdown()
         speaker.close()
-        kernel = LinuxKernel(memory=run_dir / _SYSCTLS_BEFORE)
+        kernel = LinuxKernel(memory=run_dir / _SYSCTLS_BEFORE, protocol=protocol)
         try:
             restored = (Remove(before, NOT_WANTED) for before in kernel.changed_sysctls())
             ops = (*removal_of_ours(kernel.observe()), *restored)

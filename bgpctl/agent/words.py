@@ -6,10 +6,11 @@ Refuses to know: how a decision was made.
 from __future__ import annotations
 
 import errno
-from typing import assert_never
+from typing import Any, Final, assert_never
 
 from bgpctl.core.cluster import Encapsulation, Node
-from bgpctl.core.effects import Failure, Op, Put
+from bgpctl.core.effects import Failure, Op, Put, Remove
+from bgpctl.core.foresight import Effect, Foresight
 from bgpctl.core.model import (
     Decap,
     FdbEntry,
@@ -55,7 +56,8 @@ def why(reason: Why, node: Node) -> str:
 def _way(reason: Why, node: Node) -> str:
     inside = "inside" if reason.same_subnet else "not in"
     way = "direct" if reason.encapsulation is Encapsulation.DIRECT else f"through {_name(reason.encapsulation)}"
-    return f"pool {reason.pool}: {way}, {reason.remote} is {inside} {node.address.network}"
+    own = node.underlay(reason.remote.version) if reason.remote else None
+    return f"pool {reason.pool}: {way}, {reason.remote} is {inside} {own.network if own else 'any subnet of ours'}"
 
 
 def _name(encapsulation: Encapsulation | None) -> str:
@@ -82,8 +84,8 @@ def missing(item: Missing) -> str:
             return (
                 f"{item.subject} is unreachable: node {item.detail} has no tunnel address and no block to take it from"
             )
-        case Lack.IPV6_POOL:
-            return f"pool {item.subject} is not routed: IPv6 is not supported yet"
+        case Lack.NO_ADDRESS:
+            return f"{item.subject} is unreachable: node {item.detail} has no underlay address of its IP version"
         case Lack.KEY_TAKEN:
             where = "see `ip link`, `ip nexthop` and `ip route`"
             return f"{item.subject} is taken by somebody else's object ({item.detail}): {where}"
@@ -183,3 +185,27 @@ def thing(item: Thing) -> str:
             return f"route {kind}{item.prefix}" + (f" nhid {item.next_hop:#x}" if item.next_hop else "")
         case _:
             assert_never(item)
+
+
+EFFECTS: Final = ("no effect on traffic", "changed in place", "atomic replace", "a gap")
+"""By core.foresight.Effect."""
+
+
+def foresight(item: Foresight) -> dict[str, Any]:
+    """A plan for one node, as JSON."""
+    return {
+        "node": item.node,
+        "steps": [
+            {"stage": step.stage.value, "waits_for": list(step.waits_for), "ops": [_op(*op) for op in step.ops]}
+            for step in item.steps
+        ],
+        "unreachable": [str(prefix) for prefix in item.unreachable],
+        "missing": [missing(lack) for lack in item.missing],
+        "worst": EFFECTS[item.worst],
+    }
+
+
+def _op(op: Op, effect: Effect) -> dict[str, str]:
+    changes = effect in {Effect.ATOMIC, Effect.IN_PLACE}
+    verb = "remove" if isinstance(op, Remove) else "change" if changes else "put"
+    return {"verb": verb, "object": thing(op.thing), "effect": EFFECTS[effect]}

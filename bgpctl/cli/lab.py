@@ -50,6 +50,9 @@ _FLOWS: Final[Sequence[Column]] = (
 )
 
 
+_PACKETS: Final[Sequence[Column]] = (("CHECK", lambda row: row["check"]), ("PACKET", lambda row: row["packet"]))
+
+
 def _lab_name(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
     del context, option
     try:
@@ -120,8 +123,9 @@ class _Progress:
 @lab.command("run")
 @file_argument
 @timeout_option
+@click.option("--evidence", is_flag=True, help="Show each node's routes, and a packet for each check of packets.")
 @output_option
-def run_command(file: Path, within_s: float, output: str) -> None:
+def run_command(file: Path, within_s: float, output: str, *, evidence: bool) -> None:
     """Build FILE, wait until it has converged, ping every pair, check, and tear everything down."""
     topology = _topology(file)
     progress = _Progress(topology.name)
@@ -134,8 +138,9 @@ def run_command(file: Path, within_s: float, output: str) -> None:
             progress.end()
     if output == "table":
         _print(report)
+        _print_evidence(report if evidence else None)
     else:
-        emit(_json(report), output, (), ())
+        emit({**_json(report), **(_evidence(report) if evidence else {})}, output, (), ())
     _tell_ends(report)
     sys.exit(_exit_of(report))
 
@@ -173,6 +178,19 @@ def _print(report: Report) -> None:
     screen.print()
 
 
+def _evidence(report: Report) -> dict[str, Any]:
+    examples = [{"check": check.name, "packet": check.example} for check in report.checks if check.example]
+    return {"routes": report.routes, "packets": examples}
+
+
+def _print_evidence(report: Report | None) -> None:
+    if report is None:
+        return
+    for node, routes in report.routes.items():
+        click.echo(f"routes of {node}\n{routes}\n")
+    console().print(table(_evidence(report)["packets"], _PACKETS))
+
+
 def _tell_ends(report: Report) -> None:
     """Why it did not converge; on standard error, so that -o json has it too."""
     for summary in report.summaries if report.ends else ():
@@ -184,7 +202,11 @@ def _tell_ends(report: Report) -> None:
 
 def _print_matrix(pairs: Sequence[Pair]) -> None:
     names = sorted({pair.source for pair in pairs})
-    answers = {(pair.source, pair.destination): "ok" if pair.ok else "LOST" for pair in pairs}
+    answers: dict[tuple[str, str], str] = {}
+    for pair in pairs:
+        known = answers.setdefault((pair.source, pair.destination), "ok")
+        if not pair.ok:
+            answers[pair.source, pair.destination] = "LOST" if known == "ok" else "LOST both"
 
     def cell(destination: str) -> Column:
         return (destination, lambda row: answers.get((row["from"], destination), "."))
@@ -352,5 +374,5 @@ def _switch_json(report: SwitchReport) -> dict[str, Any]:
 
 
 def _pairs(name: str, pairs: Sequence[Pair]) -> Mapping[str, Any]:
-    rows = [{"from": pair.source, "to": pair.destination, "ok": pair.ok} for pair in pairs]
+    rows = [{"from": p.source, "to": p.destination, "version": p.version, "ok": p.ok} for p in pairs]
     return {"schema": "bgpctl/lab-ping/v1", "lab": name, "pairs": rows}

@@ -30,6 +30,9 @@ _STYLES: Final = {
     "learning": "yellow",
     "converging": "yellow",
     "rejected": "red",
+    "PASS": "green",
+    "WARN": "yellow",
+    "FAIL": "bold red",
 }
 
 output_option = click.option(

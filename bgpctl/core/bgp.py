@@ -230,6 +230,7 @@ class Attributes:
     communities: tuple[tuple[int, ...], ...] = ()
     originator: Address | None = None
     cluster_list: tuple[Address, ...] = ()
+    origin: str = "igp"
 
 
 @dataclass(frozen=True, slots=True)

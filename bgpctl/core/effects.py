@@ -13,12 +13,15 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar, assert_never
 
 from bgpctl.core.model import (
+    LINK_LOCAL,
+    MAIN_TABLE,
     Dataplane,
     Decap,
     FdbEntry,
     Ipip,
     Link,
     LinkAddress,
+    LinkKind,
     Mac,
     Masquerade,
     Neighbour,
@@ -109,11 +112,8 @@ def _objection(dataplane: Dataplane, op: Op) -> int:
             return 0 if dataplane.link(name) else errno.ENODEV
         case Decap(link=name, underlay=underlay):
             return 0 if dataplane.link(name) and dataplane.link(underlay) else errno.ENODEV
-        case FdbEntry(link=name):
-            link = dataplane.link(name)
-            if link is None:
-                return errno.ENODEV
-            return 0 if isinstance(link.kind, Vxlan) else errno.EOPNOTSUPP
+        case FdbEntry():
+            return _fdb_objection(dataplane, op.thing)
         case NextHop():
             return _next_hop_objection(dataplane, op.thing)
         case NextHopGroup():
@@ -127,6 +127,15 @@ def _objection(dataplane: Dataplane, op: Op) -> int:
             return 0 if link_name is None or dataplane.link(link_name) else errno.ENOENT
         case _:
             assert_never(op.thing)
+
+
+def _fdb_objection(dataplane: Dataplane, entry: FdbEntry) -> int:
+    link = dataplane.link(entry.link)
+    if link is None:
+        return errno.ENODEV
+    if not isinstance(link.kind, Vxlan):
+        return errno.EOPNOTSUPP
+    return 0 if entry.remote.version == link.kind.local.version else errno.EAFNOSUPPORT
 
 
 def link_of_sysctl(name: str) -> str | None:
@@ -144,9 +153,7 @@ def _link_objection(dataplane: Dataplane, wanted: Link) -> int:
         case Vxlan() as vxlan:
             if present is None:
                 return _new_vxlan_objection(dataplane, wanted.name, vxlan)
-            # VNI, port and underlay are fixed at creation (EOPNOTSUPP); the local address is not.
-            unchanged = replace(present.kind, local=vxlan.local) == vxlan if isinstance(present.kind, Vxlan) else False
-            return 0 if unchanged else errno.EOPNOTSUPP
+            return 0 if becomes(present.kind, vxlan) else errno.EOPNOTSUPP
         case Ipip() | Plain():
             mendable = present is None or present.owned or present.kind == wanted.kind
             return 0 if mendable else errno.EEXIST
@@ -154,12 +161,22 @@ def _link_objection(dataplane: Dataplane, wanted: Link) -> int:
             assert_never(wanted.kind)
 
 
+def becomes(present: LinkKind, wanted: Vxlan) -> bool:
+    """
+    Whether a device can be made into `wanted` in place: VNI, port and underlay are fixed at its creation (EOPNOTSUPP),
+    the local address is not, but its IP version is.
+    """
+    if not isinstance(present, Vxlan) or present.local.version != wanted.local.version:
+        return False
+    return replace(present, local=wanted.local) == wanted
+
+
 def _new_vxlan_objection(dataplane: Dataplane, name: str, vxlan: Vxlan) -> int:
     if dataplane.link(vxlan.underlay) is None:
         return errno.ENODEV
     others = (link.kind for link in dataplane.links if link.name != name and isinstance(link.kind, Vxlan))
-    taken = any((other.vni, other.port) == (vxlan.vni, vxlan.port) for other in others)
-    return errno.EEXIST if taken else 0
+    taken = {(other.vni, other.port, other.local.version) for other in others}
+    return errno.EEXIST if (vxlan.vni, vxlan.port, vxlan.local.version) in taken else 0
 
 
 def _next_hop_objection(dataplane: Dataplane, wanted: NextHop) -> int:
@@ -168,10 +185,32 @@ def _next_hop_objection(dataplane: Dataplane, wanted: NextHop) -> int:
         return errno.ENODEV
     if not link.up:
         return errno.ENETDOWN
-    if any(group.id == wanted.id for group in dataplane.groups):
+    if any(group.id == wanted.id for group in dataplane.groups) or _leads_elsewhere(dataplane, wanted):
         return errno.EINVAL
     users = {wanted.id, *(group.id for group in dataplane.groups if wanted.id in group.members)}
     return errno.EINVAL if _is_ipv4(wanted) and _carries_ipv6(dataplane, users) else 0
+
+
+def _leads_elsewhere(dataplane: Dataplane, wanted: NextHop) -> bool:
+    """
+    Whether an on-link IPv6 gateway is reached by another link: the kernel looks it up in the main table
+    (ip6_route_check_nh_onlink), takes no offence at the default route or at a blackhole, and spares link-local ones.
+    """
+    gateway = wanted.gateway
+    if gateway is None or gateway.version == 4 or not wanted.onlink or LINK_LOCAL.holds(gateway):
+        return False
+    routes = (route for route in dataplane.routes if route.table == MAIN_TABLE and route.prefix.holds(gateway))
+    best = max(routes, key=lambda route: (route.prefix.length, -route.metric), default=None)
+    if best is None or best.type is not RouteType.UNICAST or not best.prefix.length:
+        return False
+    return wanted.link != (_first_link(dataplane, best.next_hop) if best.next_hop else best.link)
+
+
+def _first_link(dataplane: Dataplane, number: int) -> str | None:
+    """The link of the next hop with this id, or of the first member of the group with this id."""
+    group = next((group for group in dataplane.groups if group.id == number), None)
+    first = group.members[0] if group else number
+    return next((hop.link for hop in dataplane.next_hops if hop.id == first), None)
 
 
 def _group_objection(dataplane: Dataplane, wanted: NextHopGroup) -> int:
@@ -242,6 +281,9 @@ def _put(dataplane: Dataplane, thing: Thing) -> Dataplane:
 
 def _put_link(dataplane: Dataplane, link: Link) -> Dataplane:
     before = dataplane.link(link.name)
+    if before and isinstance(link.kind, Ipip) and isinstance(before.kind, Plain):
+        # Another driver's device, to be made anew, or this one's in disrepair, which keeps more than is said here.
+        dataplane, before = _remove_link(dataplane, link.name), None
     changed = replace(dataplane, links=_with(dataplane.links, link))
     if before is None:
         return changed

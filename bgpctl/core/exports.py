@@ -101,9 +101,9 @@ def _passed_on(registry: Registry, source: Terms, terms: Terms, candidate: Candi
         if {_NO_EXPORT, _NO_EXPORT_SUBCONFED} & communities:
             return None
         hop = path.next_hop if terms.next_hop_mode is NextHopMode.KEEP else None
-        return Attributes(hop, path.as_path, communities=path.communities)
+        return Attributes(hop, path.as_path, communities=path.communities, origin=path.origin)
     hop = None if terms.next_hop_mode is NextHopMode.SELF else path.next_hop
-    attributes = Attributes(hop, path.as_path, path.local_pref, path.med, path.communities)
+    attributes = Attributes(hop, path.as_path, path.local_pref, path.med, path.communities, origin=path.origin)
     return _reflected(registry, source, terms, candidate, attributes) if source.internal else attributes
 
 

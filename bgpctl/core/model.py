@@ -128,11 +128,22 @@ class InterfaceAddress(NamedTuple):
         return f"{self.address}/{self.length}"
 
 
+LINK_LOCAL: Final = Prefix.parse("fe80::/10")
+"""IPv6 addresses that mean something on one link only."""
+
+
 def vtep_mac(node: str) -> Mac:
-    """The MAC of a node's IPv4 VTEP: 0x66, then the first five octets of SHA-1(node name), as Calico derives it."""
+    """The MAC of a node's VTEP: 0x66, then the first five octets of SHA-1(node name), as Calico derives it."""
     return Mac(
         ":".join(f"{octet:02x}" for octet in b"\x66" + hashlib.sha1(node.encode(), usedforsecurity=False).digest()[:5])
     )
+
+
+def link_local(mac: Mac) -> Address:
+    """The IPv6 link-local address that belongs to a MAC (RFC 4291, appendix A)."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    interface = bytes([octets[0] ^ 0x02]) + octets[1:3] + b"\xff\xfe" + octets[3:]
+    return Address(6, LINK_LOCAL.network + int.from_bytes(interface, "big"))
 
 
 # Kernel objects ------------------------------------------------------------------------------------------------
@@ -147,7 +158,11 @@ class Sysctl(NamedTuple):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Vxlan:
-    """A point-to-multipoint VXLAN device, learning off. VNI, port and underlay cannot change in place; `local` can."""
+    """
+    A point-to-multipoint VXLAN device, learning off, over the IP version of `local`.
+
+    VNI, port and underlay cannot change in place; `local` can, within its IP version.
+    """
 
     vni: Vni
     port: int
@@ -226,12 +241,17 @@ class Masquerade(NamedTuple):
     """
     Packets from `sources` to anywhere outside `inside` leave with this node's own address (natOutgoing).
 
-    Both are sorted. UDP packets never leave from `avoided_port`: they would be taken for VXLAN. One per namespace.
+    Both are sorted and of one IP version, and there is a source. UDP packets never leave from `avoided_port`: they
+    would be taken for VXLAN. One per IP version.
     """
 
     sources: tuple[Prefix, ...]
     inside: tuple[Prefix, ...]
     avoided_port: int
+
+    @property
+    def version(self) -> int:
+        return self.sources[0].version
 
 
 class Neighbour(NamedTuple):
@@ -326,7 +346,7 @@ def key_of(thing: Thing) -> Key:
         case Decap():
             return ("decap", thing.link)
         case Masquerade():
-            return ("masquerade",)
+            return ("masquerade", thing.version)
         case FdbEntry():
             return ("fdb", thing.link, thing.mac)
         case Neighbour():

@@ -6,12 +6,12 @@ Refuses to know: how an operation is carried out, whether it succeeded, why some
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
-from bgpctl.core.effects import Op, Put, Refused, Remove, after, link_of_sysctl
+from bgpctl.core.effects import Op, Put, Refused, Remove, after, becomes, link_of_sysctl
 from bgpctl.core.fabric import Desired
 from bgpctl.core.model import (
     DATAPLANE_FIELDS,
@@ -23,6 +23,7 @@ from bgpctl.core.model import (
     NextHop,
     NextHopGroup,
     Route,
+    Sysctl,
     Thing,
     Vxlan,
     key_of,
@@ -176,7 +177,7 @@ def _device_ops(desired: Desired, wanted: Dataplane, observed: Dataplane) -> tup
     anew = [] if desired.withheld else [link for link in changed if _must_be_made_anew(link, observed)]
     removals = [Remove(link, desired.why[key_of(link)]) for link in anew]
     puts = [Put(link, desired.why[key_of(link)]) for link in changed]
-    left = _own_addresses(_settled(observed, removals))
+    left = _own_addresses(_settled(observed, [*removals, *puts]))
     added = [Put(address, desired.why[key_of(address)]) for address in sorted(wanted.addresses - left)]
     kept = {link.name for link in wanted.links}
     gone = [] if desired.withheld else sorted(address for address in left - wanted.addresses if address.link in kept)
@@ -189,11 +190,10 @@ def _own_addresses(dataplane: Dataplane) -> frozenset[LinkAddress]:
 
 
 def _must_be_made_anew(wanted: Link, observed: Dataplane) -> bool:
-    """Of a VXLAN device only the local address can change in place."""
     present = observed.link(wanted.name)
     if present is None or not present.owned or not isinstance(wanted.kind, Vxlan):
         return False
-    return not isinstance(present.kind, Vxlan) or replace(present.kind, local=wanted.kind.local) != wanted.kind
+    return not becomes(present.kind, wanted.kind)
 
 
 def _settled(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
@@ -212,13 +212,23 @@ def _lacking(wanted: Dataplane, settled: Dataplane, extra: Dataplane) -> Iterato
         nothing = len(present) - len(getattr(extra, kind)) == len(mine)
         if not nothing and kind not in {"links", "addresses"}:
             found = ((key_of(thing), thing) for thing in mine - present)
-            yield from sorted(found, key=_specific_first if kind == "routes" else itemgetter(0))
+            yield from sorted(found, key=_SEQUENCES.get(kind, itemgetter(0)))
 
 
 def _specific_first(item: tuple[Key, Route]) -> tuple[int, Key]:
     """A borrowed address can be reached before the blackhole of the block around it stands."""
     key, route = item
     return -route.prefix.length, key
+
+
+def _link_first(item: tuple[Key, Sysctl]) -> tuple[bool, Key]:
+    """A link is told to heed router advertisements all the same before the host becomes a router."""
+    key, sysctl = item
+    return link_of_sysctl(sysctl.name) is None, key
+
+
+_SEQUENCES: Final[Mapping[str, Callable[[Any], Any]]] = {"sysctls": _link_first, "routes": _specific_first}
+"""In which order things of one kind are put, where it matters."""
 
 
 def _leftover(wanted: Dataplane, ours: Dataplane) -> Iterator[Thing]:

@@ -53,6 +53,12 @@ def vxlan_address(intent: Intent, node: Node, version: int) -> Address | None:
     return given or taken(intent, node, Encapsulation.VXLAN, version)
 
 
+def addresses(intent: Intent, node: Node) -> tuple[Address, ...]:
+    """Those that it has, on all tunnels."""
+    found = (ipip_address(intent, node), vxlan_address(intent, node, 4), vxlan_address(intent, node, 6))
+    return tuple(address for address in found if address)
+
+
 def vxlan_mac(node: Node, version: int) -> Mac:
     """The VTEP's MAC: the given one, or as Calico derives it, that of IPv6 from the name with -v6."""
     if version == 4:

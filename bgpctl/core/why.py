@@ -53,7 +53,7 @@ class Lack(enum.Enum):
     NEXT_HOP_UNRESOLVED = "next-hop-unresolved"
     NO_TUNNEL_ADDRESS = "no-tunnel-address"
     KEY_TAKEN = "key-taken"
-    IPV6_POOL = "ipv6-pool"
+    NO_ADDRESS = "no-address"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ Refuses to know: how either does it.
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 from typing import Final, Protocol
 
 from bgpctl.core.model import IPIP_LINK, Decap, Link
@@ -20,6 +21,10 @@ DRIVERS: Final = (AUTO, "kernel", "bpf")
 """What may be wished for."""
 KINDS: Final = frozenset({"ipip", "veth"})
 """IFLA_INFO_KIND of the devices that the drivers make."""
+
+
+_TRIAL: Final = "bgpctl-trial"
+_MODULE: Final = Path("/sys/module/ipip")
 
 
 class IpipDriver(Protocol):
@@ -54,6 +59,11 @@ class IpipDriver(Protocol):
         """Let go; what is in the kernel works on."""
 
 
+def module_is_loaded() -> bool:
+    """Whether the kernel has the ipip module now; asking does not load it."""
+    return _MODULE.exists()
+
+
 def choose_driver(links: Links, wanted: str = AUTO) -> IpipDriver:
     """
     `kernel` if the ipip module works in this namespace, else `bpf`; `wanted`, one of DRIVERS, may name one of them.
@@ -73,31 +83,34 @@ def choose_driver(links: Links, wanted: str = AUTO) -> IpipDriver:
 def _module_works(links: Links) -> bool:
     """
     A tunl0 of kind ipip is there or can be had. Asking for one loads the module, and a module that is loaded brings
-    a tunl0 into every namespace by itself (EEXIST), unless net.core.fb_tunnels_only_for_init_net is set.
+    a tunl0 into every namespace by itself (EEXIST), unless net.core.fb_tunnels_only_for_init_net is set. Where BPF's
+    tunl0 stands, another name is tried.
     """
-    present = _tunnel()
-    if present is None and _can_be_made(links):
+    present = _link(IPIP_LINK)
+    if present is not None and present.kind != "veth":
+        return present.kind == "ipip"
+    if _can_be_made(links, IPIP_LINK if present is None else _TRIAL):
         return True
-    present = present or _tunnel()
-    return present is not None and present.kind == "ipip"
+    brought = _link(IPIP_LINK)
+    return brought is not None and brought.kind == "ipip"
 
 
-def _can_be_made(links: Links) -> bool:
+def _can_be_made(links: Links, name: str) -> bool:
     try:
-        links.create({"ifname": IPIP_LINK, "kind": "ipip"})
+        links.create({"ifname": name, "kind": "ipip"})
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EEXIST):
             raise
         return False
-    made = _tunnel()
+    made = _link(name)
     if made:
         links.remove(made.number)
     return True
 
 
-def _tunnel() -> LinkFacts | None:
+def _link(name: str) -> LinkFacts | None:
     netlink = Netlink()
     try:
-        return next((facts for facts in list_links(netlink) if facts.name == IPIP_LINK), None)
+        return next((facts for facts in list_links(netlink) if facts.name == name), None)
     finally:
         netlink.close()

@@ -21,8 +21,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
-from bgpctl.core.model import IPIP_LINK, Address, Decap, Link, Mac, Traffic
-from bgpctl.kernel import decode
+from bgpctl.core.model import ALIAS, IPIP_LINK, Address, Decap, Link, Mac, Traffic
+from bgpctl.kernel import decode, nft
 from bgpctl.kernel.bpf import programs, syscalls, tc
 from bgpctl.kernel.bpf.tc import Attached
 from bgpctl.kernel.decode import LinkFacts
@@ -84,20 +84,29 @@ class BpfIpip:
         return links[_FAR_END].up and self._sends_from(links[name]) is not None
 
     def put_link(self, link: Link) -> None:
-        links = self._all()
+        links = self._without_the_modules(link.name)
         if link.name not in links:
             self._links.create({"ifname": link.name, "kind": "veth", "peer": _FAR_END, "address": _MAC})
             keep_link_local_away(link.name)
             keep_link_local_away(_FAR_END)
             links = self._all()
-        tunnel = links[link.name]
-        if tunnel.kind != "veth" or _FAR_END not in links:
-            raise OSError(errno.EEXIST, f"{link.name} is somebody else's device: remove or rename it")
+        tunnel = _ours(links, link.name)
         self._links.change(links[_FAR_END].number, {"state": "up"})
         self._links.change(tunnel.number, {"flags": _NOARP, "mask": _NOARP})
         self._links.change(tunnel.number, mending(link, decode.link(tunnel, {})))
         if self._sends_from(tunnel) is None:
             self._send_from(tunnel, _NOWHERE)
+
+    def _without_the_modules(self, name: str) -> dict[str, LinkFacts]:
+        """The links, without the one that the kernel driver made: the module keeps only the one it brought itself."""
+        links = self._all()
+        if name not in links or (links[name].kind, links[name].alias) != ("ipip", ALIAS):
+            return links
+        self._links.remove(links[name].number)
+        left = self._all()
+        if name not in left:
+            nft.remove(nft.IPIP_TABLE)
+        return left
 
     def remove_link(self, name: str) -> None:
         self.remove_decap(name)
@@ -122,7 +131,8 @@ class BpfIpip:
 
     def put_decap(self, decap: Decap) -> None:
         links = self._all()
-        tunnel, underlay = _link(links, decap.link), _link(links, decap.underlay)
+        underlay, _ = _link(links, decap.underlay), _link(links, decap.link)
+        tunnel = _ours(links, decap.link)
         if underlay.mac is None:
             raise OSError(errno.EINVAL, f"{underlay.name} has no Ethernet header, and the BPF driver reads no other")
         if self._sends_from(tunnel) != decap.local:
@@ -193,6 +203,21 @@ class BpfIpip:
 
     def _all(self) -> dict[str, LinkFacts]:
         return {facts.name: facts for facts in list_links(self._netlink)}
+
+
+def clear_away() -> None:
+    """Remove the device and the programs of this driver from the calling thread's namespace. Raises OSError."""
+    netlink, links = Netlink(), Links()
+    try:
+        found = list_links(netlink)
+        for facts, _ in receivers(netlink, found):
+            tc.detach(netlink, facts.number, tc.INGRESS)
+        for facts in found:
+            if facts.name == IPIP_LINK and facts.kind == "veth":
+                links.remove(facts.number)
+    finally:
+        links.close()
+        netlink.close()
 
 
 def receivers(netlink: Netlink, links: Iterable[LinkFacts]) -> Iterator[tuple[LinkFacts, Attached]]:
@@ -285,6 +310,13 @@ def _local(program: Attached | None) -> Address | None:
 
 def _mac(link: LinkFacts) -> bytes:
     return bytes.fromhex((link.mac or _MAC).replace(":", ""))
+
+
+def _ours(links: Mapping[str, LinkFacts], name: str) -> LinkFacts:
+    """The device, if it is one that this driver could have made."""
+    if links[name].kind != "veth" or _FAR_END not in links:
+        raise OSError(errno.EEXIST, f"{name} is somebody else's device: remove or rename it")
+    return links[name]
 
 
 def _link(links: Mapping[str, LinkFacts], name: str) -> LinkFacts:

@@ -13,12 +13,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from bgpctl.core.model import IPIP_LINK, Address, Decap, Link
+from bgpctl.core.model import IPIP_LINK, Address, Decap, Link, Plain
 from bgpctl.kernel import decode, nft
 from bgpctl.kernel.links import Links, list_links, mending
 from bgpctl.kernel.netlink import Netlink
 
-_TABLE: Final = "bgpctl_ipip"
 _IPIP: Final = "ip protocol 4"  # by number: names come from /etc/protocols, which a small system has not
 _HOOK: Final = "type filter hook input priority filter; policy accept;"
 _NOBODY: Final = f"    chain input {{ {_HOOK} {_IPIP} drop; }}"
@@ -49,15 +48,29 @@ class KernelIpip:
         return name == IPIP_LINK and kind == "ipip"
 
     def put_link(self, link: Link) -> None:
-        if self._find(link.name) is None:
+        present = self._find(link.name)
+        if present and present[1].kind == Plain("veth") and present[1].owned:
+            self._take_over()
+            present = None
+        if present is None:
             self._links.create({"ifname": link.name, "kind": "ipip"})
         present = self._find(link.name)
         if present is None:
             raise OSError(errno.ENODEV, f"no link {link.name}")
         index, found = present
-        if link.up and not found.up and parse(nft.listed(_TABLE)) is None:
-            nft.replace(_TABLE, _NOBODY)  # from the moment it is up the module decapsulates
+        if link.up and not found.up and parse(nft.listed(nft.IPIP_TABLE)) is None:
+            nft.replace(nft.IPIP_TABLE, _NOBODY)  # from the moment it is up the module decapsulates
         self._links.change(index, mending(link, found))
+
+    def _take_over(self) -> None:
+        """
+        Remove what the BPF driver has made. All that stands on the device goes with it and has to be put again; a
+        device that is up cannot be renamed out of the way before Linux 6.2.
+        """
+        from bgpctl.kernel.ipip_bpf import clear_away  # noqa: PLC0415  hosts with the module rarely need it
+
+        nft.replace(nft.IPIP_TABLE, _NOBODY)  # first, because without nft nothing could replace what is removed
+        clear_away()
 
     def remove_link(self, name: str) -> None:
         present = self._find(name)
@@ -72,15 +85,15 @@ class KernelIpip:
         for name in (decap.link, decap.underlay):
             if self._find(name) is None:
                 raise OSError(errno.ENODEV, f"no link {name}")
-        nft.replace(_TABLE, ruleset(decap, refused_packets() or 0))
+        nft.replace(nft.IPIP_TABLE, ruleset(decap, refused_packets() or 0))
 
     def remove_decap(self, link: str) -> None:
         if link == IPIP_LINK:
-            nft.remove(_TABLE)
+            nft.remove(nft.IPIP_TABLE)
 
     def observe_decaps(self) -> frozenset[Decap]:
         """Empty also where nft is not installed: then nothing was ever allowed."""
-        found = parse(nft.listed(_TABLE))
+        found = parse(nft.listed(nft.IPIP_TABLE))
         return frozenset({found}) if found else frozenset()
 
     def _find(self, name: str) -> tuple[int, Link] | None:
@@ -90,7 +103,7 @@ class KernelIpip:
 
 def refused_packets() -> int | None:
     """How many packets the table of the calling thread's namespace has dropped; None without one. Raises OSError."""
-    rules = [item["rule"]["expr"] for item in nft.listed(_TABLE) if _is_ours(item, "rule")]
+    rules = [item["rule"]["expr"] for item in nft.listed(nft.IPIP_TABLE) if _is_ours(item, "rule")]
     counted = (
         expression["counter"]["packets"] for expression in (rules[-1] if rules else ()) if "counter" in expression
     )
@@ -127,7 +140,7 @@ def parse(listed: list[dict[str, Any]]) -> Decap | None:
 
 
 def _is_ours(item: Mapping[str, Any], kind: str) -> bool:
-    return kind in item and item[kind]["table"] == _TABLE
+    return kind in item and item[kind]["table"] == nft.IPIP_TABLE
 
 
 def _matches(expressions: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:

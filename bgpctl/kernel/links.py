@@ -10,7 +10,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from pyroute2 import IPRoute
@@ -26,6 +25,7 @@ Arguments: TypeAlias = Mapping[str, object]
 """Keyword arguments of pyroute2's `link`."""
 
 _ADDR_GEN_NONE: Final = "1"  # IN6_ADDR_GEN_MODE_NONE
+_IFA_F_NODAD: Final = 2
 _DF_INHERIT: Final = 2  # VXLAN_DF_INHERIT: the outer DF bit follows the inner packet's
 
 
@@ -66,11 +66,6 @@ def mending(wanted: Link, present: Link) -> Arguments:
     if wanted.up != present.up:
         found["state"] = "up" if wanted.up else "down"
     return found
-
-
-def is_move(wanted: Vxlan, present: Vxlan) -> bool:
-    """Whether only the local address differs, if anything."""
-    return replace(present, local=wanted.local) == wanted
 
 
 def keep_link_local_away(name: str) -> None:
@@ -127,7 +122,9 @@ class Links:
     def add_address(self, index: int, address: InterfaceAddress) -> None:
         """EEXIST if it is there: replacing an equal address would tell all listeners of a change."""
         with self._conversation() as ipr:
-            ipr.addr("add", index=index, address=str(address.address), prefixlen=address.length)
+            # IPv6 would first ask the link, for a second or more, whether somebody else has the address.
+            unasked = {"flags": _IFA_F_NODAD} if address.address.version == 6 else {}
+            ipr.addr("add", index=index, address=str(address.address), prefixlen=address.length, **unasked)
 
     def remove_address(self, index: int, address: InterfaceAddress) -> None:
         """EADDRNOTAVAIL if it is not there."""

@@ -15,9 +15,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final, TypeVar, assert_never
 
-from bgpctl.core.effects import Failure, Op, Put, Remove
+from bgpctl.core.effects import Failure, Op, Put, Remove, becomes
 from bgpctl.core.model import (
     IPIP_LINK,
+    LINK_LOCAL,
     PROTOCOL,
     Dataplane,
     Decap,
@@ -41,7 +42,7 @@ from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.gateways import Gateways
 from bgpctl.kernel.hints import hint
 from bgpctl.kernel.ipip import IpipDriver
-from bgpctl.kernel.links import Links, is_move, keep_link_local_away, list_links, mending, vxlan_creation, vxlan_move
+from bgpctl.kernel.links import Links, keep_link_local_away, list_links, mending, vxlan_creation, vxlan_move
 from bgpctl.kernel.netlink import Netlink, Request, Unanswered
 from bgpctl.kernel.watch import Watch
 from bgpctl.ports import Kernel, Unavailable
@@ -49,7 +50,7 @@ from bgpctl.ports import Kernel, Unavailable
 T = TypeVar("T")
 
 _ABSENT: Final = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL})
-_WATCHED_SYSCTLS: Final = ("net/ipv4/ip_forward",)
+_WATCHED_SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
 _WATCHED_LINK_SYSCTLS: Final = ("forwarding", "rp_filter")
 
 
@@ -87,22 +88,29 @@ class LinuxKernel(Kernel):
         ipip_driver: who is to do IP in IP, as `ipip.choose_driver` takes it; chosen when it is first needed.
         next_hop_objects: whether routes name next-hop objects, where the kernel has these.
         memory: the file in which sysctls are remembered as they were before we changed them.
+        protocol: the number that marks our routes and next hops in the kernel.
 
     Raises:
         Unavailable: netlink cannot be opened.
     """
 
     def __init__(
-        self, ipip_driver: str = ipip.AUTO, *, next_hop_objects: bool = True, memory: Path | None = None
+        self,
+        ipip_driver: str = ipip.AUTO,
+        *,
+        next_hop_objects: bool = True,
+        memory: Path | None = None,
+        protocol: int = PROTOCOL,
     ) -> None:
-        self._netlink = Netlink()
-        self._has_next_hops = self._knows_next_hop_objects()
-        self._gateways = None if next_hop_objects and self._has_next_hops else Gateways()
+        self._netlink = Netlink(None if protocol == PROTOCOL else encode.exchanging(protocol))
+        self.has_next_hop_objects = self._knows_next_hop_objects()
+        self._gateways = None if next_hop_objects and self.has_next_hop_objects else Gateways()
         self._links = Links()
         self._wanted_driver = ipip_driver
         self._driver: IpipDriver | None = None
+        self._had_module = False
         self._watch: Watch | None = None
-        self._may_masquerade = True
+        self._masquerading = set(encode.FAMILY)
         self._may_be_left_behind = True
         self._named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
         self._sysctls_before = sysctl.Memory(memory)
@@ -146,10 +154,11 @@ class LinuxKernel(Kernel):
         names = scene.names
         links = frozenset(scene.links.values())
         dump = self._netlink.dump
-        addresses = dump(encode.RTM_GETADDR, encode.IFADDRMSG.pack(0, 0, 0, 0, 0))
+        dumped = dump(encode.RTM_GETADDR, encode.IFADDRMSG.pack(0, 0, 0, 0, 0))
+        addresses = _read(dumped, names, decode.link_address)
         fdb = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(encode.AF_BRIDGE, 0, 0, 0, 0))
         neighbours = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(0, 0, 0, 0, 0))
-        objects = self._next_hop_objects() if self._has_next_hops else ()
+        objects = self._next_hop_objects() if self.has_next_hop_objects else ()
         next_hops, groups = _read(objects, names, decode.next_hop), _read(objects, names, decode.group)
         if self._gateways:
             self._gateways.settle(scene.links)
@@ -157,8 +166,8 @@ class LinuxKernel(Kernel):
             groups = self._gateways.groups() | {group for group in groups if group.protocol != PROTOCOL}
         return Dataplane(
             links=links,
-            sysctls=frozenset(self._sysctls(links)),
-            addresses=_read(addresses, names, decode.link_address),
+            sysctls=frozenset(self._sysctls(links, addresses)),
+            addresses=addresses,
             decaps=self._decaps(links),
             masquerades=self._masquerades(),
             fdb=_read(fdb, names, decode.fdb_entry),
@@ -214,25 +223,30 @@ class LinuxKernel(Kernel):
 
     def _masquerades(self) -> frozenset[Masquerade]:
         # Listing a table takes a process: done at the first look, and for as long as there is something to see.
-        if not self._may_masquerade:
-            return frozenset()
         try:
-            found = masquerade.observe()
+            found = [masquerade.observe(version) for version in sorted(self._masquerading)]
         except OSError as error:
             raise Unavailable(f"what is rewritten cannot be seen: {error}") from error
-        self._may_masquerade = found is not None
-        return frozenset({found}) if found else frozenset()
+        seen = frozenset(item for item in found if item)
+        self._masquerading = {item.version for item in seen}
+        return seen
 
-    def _sysctls(self, links: Iterable[Link]) -> Iterator[Sysctl]:
-        ours = (link.name for link in links if link.owned)
+    def _sysctls(self, links: Iterable[Link], addresses: Iterable[LinkAddress]) -> Iterator[Sysctl]:
+        ours = {link.name for link in links if link.owned}
         per_link = {f"net/ipv4/conf/{name}/{key}" for name in ours for key in _WATCHED_LINK_SYSCTLS}
-        found = map(sysctl.read, self._named_sysctls | per_link)
+        theirs = {item.link for item in addresses if _is_global6(item)} - ours
+        heeding = {f"net/ipv6/conf/{name}/accept_ra" for name in theirs}
+        found = map(sysctl.read, self._named_sysctls | per_link | heeding)
         return (value for value in found if value)
 
     def _chosen_driver(self) -> IpipDriver:
-        """The IPIP driver, chosen at the first call. Raises OSError if none can be had."""
-        if self._driver is None:
-            self._driver = ipip.choose_driver(self._links, self._wanted_driver)
+        """The IPIP driver, chosen at the first call, and anew once there is a module. Raises OSError if none works."""
+        appeared = self._wanted_driver == ipip.AUTO and not self._had_module and ipip.module_is_loaded()
+        if self._driver is None or appeared:
+            former, self._driver = self._driver, ipip.choose_driver(self._links, self._wanted_driver)
+            self._had_module = ipip.module_is_loaded()
+            if former:
+                former.close()
         return self._driver
 
     # Doing -----------------------------------------------------------------------------------------------------
@@ -250,7 +264,7 @@ class LinuxKernel(Kernel):
                     scene = self._scene() if kind is Link else scene
                 if kind is Link and self._gateways:
                     self._gateways.settle(scene.links)
-            if self._gateways and self._has_next_hops:
+            if self._gateways and self.has_next_hop_objects:
                 self._retire()
         return tuple(failures)
 
@@ -314,7 +328,7 @@ class LinuxKernel(Kernel):
                 self._chosen_driver().put_decap(thing)
             case Masquerade():
                 masquerade.put(thing)
-                self._may_masquerade = True
+                self._masquerading.add(thing.version)
             case Sysctl():
                 self._named_sysctls |= {thing.name}
                 self._sysctls_before.write(thing)
@@ -336,7 +350,7 @@ class LinuxKernel(Kernel):
             case Decap():
                 self._chosen_driver().remove_decap(thing.link)
             case Masquerade():
-                masquerade.remove()
+                masquerade.remove(thing.version)
             case Sysctl():
                 self._named_sysctls -= {thing.name}  # a value cannot be absent; it can be the one before ours
                 self._sysctls_before.restore(thing.name)
@@ -352,7 +366,7 @@ class LinuxKernel(Kernel):
             keep_link_local_away(wanted.name)
             scene = self._scene()
             present = scene.links[wanted.name]
-        if not isinstance(present.kind, Vxlan) or not is_move(kind, present.kind):
+        if not isinstance(present.kind, Vxlan) or not becomes(present.kind, kind):
             raise OSError(errno.EOPNOTSUPP, "of a device only the local address, MAC, MTU and state change in place")
         index = scene.index(wanted.name)
         self._links.change(index, vxlan_move(kind, present.kind))
@@ -383,6 +397,11 @@ def _request(op: Op, scene: _Scene) -> Request:
         return encode.remove(thing, scene.index(thing.link) if isinstance(thing, FdbEntry | Neighbour) else 0)
     name = None if isinstance(thing, NextHopGroup) else thing.link
     return encode.put(thing, scene.index(name) if name is not None else 0)
+
+
+def _is_global6(item: LinkAddress) -> bool:
+    address = item.address.address
+    return address.version == 6 and not LINK_LOCAL.holds(address) and item.link != "lo"
 
 
 def _failures(op: Op, error: OSError) -> Iterator[Failure]:

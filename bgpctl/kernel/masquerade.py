@@ -1,5 +1,5 @@
 """
-natOutgoing in an nftables table of our own.
+natOutgoing in an nftables table of our own per IP version.
 
 Refuses to know: which pools want it.
 """
@@ -12,36 +12,41 @@ from bgpctl.core.model import Masquerade, Prefix
 from bgpctl.kernel import nft
 
 _TABLE: Final = "bgpctl_nat"
-CHANGED: Final = Masquerade((Prefix.parse("0.0.0.0/0"),), (), 0)
-"""What a table of ours may do that somebody changed: anything, and nothing that anybody wants."""
+_FAMILY: Final = {4: "ip", 6: "ip6"}
+CHANGED: Final = {
+    version: Masquerade((Prefix.parse(everything),), (), 0) for version, everything in ((4, "0.0.0.0/0"), (6, "::/0"))
+}
+"""By IP version what a table of ours may do that somebody changed: anything, and nothing that anybody wants."""
 _LAST_PORT: Final = 65535
 _FIRST_PORT: Final = 1024
 
 
 def put(wanted: Masquerade) -> None:
     """Rewrite as `wanted` says, instead of what an earlier one said, in one transaction. Raises OSError."""
-    nft.replace(_TABLE, body(wanted))
+    nft.replace(_TABLE, body(wanted), _FAMILY[wanted.version])
 
 
-def remove() -> None:
-    """Rewrite nothing any more. Raises OSError."""
-    nft.remove(_TABLE)
+def remove(version: int) -> None:
+    """Rewrite nothing of this IP version any more. Raises OSError."""
+    nft.remove(_TABLE, _FAMILY[version])
 
 
-def observe() -> Masquerade | None:
+def observe(version: int) -> Masquerade | None:
     """What is rewritten now, CHANGED if that is not what was put; None if nothing is. Raises OSError."""
-    listed = nft.listed(_TABLE)
-    return (parse(listed) or CHANGED) if listed else None
+    listed = nft.listed(_TABLE, _FAMILY[version])
+    return (parse(listed) or CHANGED[version]) if listed else None
 
 
 def body(wanted: Masquerade) -> str:
     """The table's content: UDP keeps clear of the VXLAN port, everything else may leave from any."""
     # 17 is UDP: its name would need /etc/protocols, which a minimal host lacks.
-    leaving = "ip saddr @sources ip daddr != @inside"
+    family = _FAMILY[wanted.version]
+    leaving = f"{family} saddr @sources {family} daddr != @inside"
+    kind = f"type ipv{wanted.version}_addr; flags interval"
     low, high = _udp_ports(wanted.avoided_port)
     return f"""\
-    set sources {{ type ipv4_addr; flags interval; elements = {{ {_elements(wanted.sources)} }}; }}
-    set inside {{ type ipv4_addr; flags interval; elements = {{ {_elements(wanted.inside)} }}; }}
+    set sources {{ {kind}; elements = {{ {_elements(wanted.sources)} }}; }}
+    set inside {{ {kind}; elements = {{ {_elements(wanted.inside)} }}; }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
         {leaving} meta l4proto 17 masquerade to :{low}-{high} fully-random
@@ -56,7 +61,8 @@ def parse(listed: list[dict[str, Any]]) -> Masquerade | None:
     match rules:
         case [[_, _, _, {"masquerade": {"port": {"range": [low, high]}}}], [_, _, {"masquerade": _}]]:
             port = low - 1 if high == _LAST_PORT else high + 1
-            return Masquerade(_prefixes(sets.get("sources", [])), _prefixes(sets.get("inside", [])), port)
+            sources = _prefixes(sets.get("sources", []))
+            return Masquerade(sources, _prefixes(sets.get("inside", [])), port) if sources else None
         case _:
             return None
 

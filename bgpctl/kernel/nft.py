@@ -17,6 +17,9 @@ from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, attribute
 
 OURS: Final = "bgpctl"
 """How the names of our tables begin."""
+IPIP_TABLE: Final = f"{OURS}_ipip"
+_TOLD: Final = (errno.EPERM, errno.ENOENT, errno.EPROTONOSUPPORT)
+"""What nft's complaints are about, told apart by their words."""
 _ANSWER_S: Final = 10.0
 _NETLINK_NETFILTER: Final = 12
 _NFNLGRP_NFTABLES: Final = 7
@@ -26,30 +29,36 @@ _TABLE_NAME: Final = 1  # NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, NF
 _EVENT_BYTES: Final = 1 << 16
 
 
-def replace(table: str, body: str) -> None:
-    """Make table `ip <table>` contain exactly `body`. Raises OSError with nft's complaint."""
-    _run(["-f", "-"], f"{_without(table)}\ntable ip {table} {{\n{body}\n}}\n")
+def replace(table: str, body: str, family: str = "ip") -> None:
+    """Make the table of `ip` or `ip6` contain exactly `body`. Raises OSError with nft's complaint."""
+    _run(["-f", "-"], f"{_without(table, family)}\ntable {family} {table} {{\n{body}\n}}\n")
 
 
-def remove(table: str) -> None:
+def remove(table: str, family: str = "ip") -> None:
     """Delete the table; absent is no error. Raises OSError with nft's complaint."""
-    _run(["-f", "-"], f"{_without(table)}\n")
+    _run(["-f", "-"], f"{_without(table, family)}\n")
 
 
-def listed(table: str) -> list[dict[str, Any]]:
+def listed(table: str, family: str = "ip") -> list[dict[str, Any]]:
     """
-    The table's sets, chains and rules as `nft -j` shows them; empty where there is no such table or no nft.
+    The table's sets, chains and rules as `nft -j` shows them; empty where there is no such table, no nft, or a kernel
+    without nftables.
 
     Raises:
         OSError: with nft's complaint.
     """
     try:
-        text = _run(["-j", "list", "table", "ip", table])
+        text = _run(["-j", "list", "table", family, table])
     except OSError as error:
-        if error.errno in (errno.ENOPKG, errno.ENOENT):
+        if error.errno in (errno.ENOPKG, errno.ENOENT, errno.EPROTONOSUPPORT):
             return []
         raise
     return list(json.loads(text)["nftables"])
+
+
+def ruleset() -> list[dict[str, Any]]:
+    """Everybody's tables, sets, chains and rules for all families. Raises OSError with nft's complaint."""
+    return list(json.loads(_run(["-j", "list", "ruleset"]))["nftables"])
 
 
 class Events:
@@ -99,9 +108,9 @@ def _is_ours(kind: int, body: bytes) -> bool:
     return kind & 0xFF != _NFT_MSG_NEWGEN and name.startswith(OURS.encode())
 
 
-def _without(table: str) -> str:
+def _without(table: str, family: str) -> str:
     """Declaring the table first makes deleting it succeed where it was absent."""
-    return f"table ip {table}\ndelete table ip {table}"
+    return f"table {family} {table}\ndelete table {family} {table}"
 
 
 def _run(arguments: list[str], text: str = "") -> str:
@@ -116,6 +125,6 @@ def _run(arguments: list[str], text: str = "") -> str:
         raise OSError(errno.ETIMEDOUT, f"nft did not answer within {_ANSWER_S} s") from None
     if done.returncode:
         complaint = done.stderr.strip()
-        code = next((code for code in (errno.EPERM, errno.ENOENT) if os.strerror(code) in complaint), errno.EINVAL)
+        code = next((code for code in _TOLD if os.strerror(code) in complaint), errno.EINVAL)
         raise OSError(code, complaint)
     return done.stdout

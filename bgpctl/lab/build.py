@@ -1,5 +1,5 @@
 """
-A topology as network namespaces: one per node, router and workload, and one that holds all bridges.
+A topology as network namespaces: one per node, router, host and workload, and one that holds all bridges.
 
 No link ends in the host's own namespace, so nothing can leak to it and deleting the namespaces deletes everything.
 
@@ -10,16 +10,23 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from bgpctl.core.model import Address, InterfaceAddress, Mac, link_local
 from bgpctl.lab import space
 from bgpctl.lab.topology import FABRIC, Topology, Workload
 
-_GATEWAY: Final = "169.254.1.1"
-"""Every workload's default gateway; the node answers for it at the MAC below. Calico's way."""
-_HOST_MAC: Final = "ee:ee:ee:ee:ee:ee"
+_HOST_MAC: Final = Mac("ee:ee:ee:ee:ee:ee")
+_GATEWAYS: Final = {4: Address.parse("169.254.1.1"), 6: link_local(_HOST_MAC)}
+"""
+Every workload's default gateway: for IPv4 one that the node answers for at its end's MAC, for IPv6 the link-local
+address that the node's end has by itself. Calico's way.
+"""
+_EVERYWHERE: Final = {4: "0.0.0.0/0", 6: "::/0"}
+_PLAIN: Final = {4: "scope link proto static", 6: "proto static"}
 _LONGEST_LAB: Final = 60
 _LAB_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{_LONGEST_LAB - 1}}}")
 _QUIET: Final = {
@@ -28,6 +35,13 @@ _QUIET: Final = {
     "net/ipv4/conf/all/rp_filter": "0",
     "net/ipv4/conf/default/rp_filter": "0",
 }
+_WITH_IPV6: Final = {
+    f"net/ipv6/conf/{which}/{key}": "0"
+    for which in ("all", "default")
+    for key in ("disable_ipv6", "accept_dad", "accept_ra")
+}
+"""Addresses are usable at once, and nobody asks for routers."""
+_FORWARDING: Final = {"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,48 +121,75 @@ def build(topology: Topology, names: Names) -> dict[str, Port]:
         FABRIC,
         *(router.name for router in topology.routers),
         *(node.name for node in topology.intent.nodes),
+        *(host.name for host in topology.hosts),
         *(workload.name for workload in topology.workloads),
     ]
     space.ip([f"netns add {names.of(part)}" for part in parts])
+    with_ipv6 = _with_ipv6(topology)
     for part in parts:
-        space.set_sysctls(names.of(part), _QUIET)
+        space.set_sysctls(names.of(part), _QUIET | _WITH_IPV6 if part in with_ipv6 else _QUIET)
     plan = _Plan(names)
     for part in parts:
         plan.within(part, "link set lo up")
     bridges = {segment.name: f"br{index}" for index, segment in enumerate(topology.segments)}
     for bridge in bridges.values():
-        plan.within(FABRIC, f"link add {bridge} type bridge", f"link set {bridge} up")
+        plan.within(FABRIC, f"link add {bridge} type bridge mcast_snooping 0", f"link set {bridge} up")
     _routers(topology, plan, bridges)
-    _nodes(topology, plan, bridges)
+    for node in topology.intent.nodes:
+        _station(topology, plan, bridges, node.name, [own for own in (node.address, node.address6) if own])
+    for host in topology.hosts:
+        _station(topology, plan, bridges, host.name, host.addresses)
     for workload in topology.workloads:
         _workload(topology, plan, workload)
     space.ip(plan.root)
     for part, lines in plan.per.items():
         space.ip(lines, names.of(part))
     for router in topology.routers:
-        space.set_sysctls(names.of(router.name), {"net/ipv4/ip_forward": "1"})
+        space.set_sysctls(names.of(router.name), _FORWARDING)
     return plan.ports
+
+
+def _with_ipv6(topology: Topology) -> set[str]:
+    """The parts that have an IPv6 address."""
+    stations = [(node.name, [own for own in (node.address, node.address6) if own]) for node in topology.intent.nodes]
+    stations += [(router.name, list(router.addresses)) for router in topology.routers]
+    stations += [(host.name, list(host.addresses)) for host in topology.hosts]
+    found = {name for name, addresses in stations if any(own.address.version == 6 for own in addresses)}
+    return found | {workload.name for workload in topology.workloads if workload.address_of(6)}
 
 
 def _routers(topology: Topology, plan: _Plan, bridges: dict[str, str]) -> None:
     for router in topology.routers:
-        for index, address in enumerate(router.addresses):
+        devices: dict[str, str] = {}
+        for address in router.addresses:
             segment = topology.segment_of(address.address)
-            if segment:
-                plan.attach(router.name, f"eth{index}", segment.name, bridges[segment.name])
-                plan.within(router.name, f"address add {address} dev eth{index}")
+            if segment is None:
+                continue
+            if segment.name not in devices:
+                devices[segment.name] = f"eth{len(devices)}"
+                plan.attach(router.name, devices[segment.name], segment.name, bridges[segment.name])
+            plan.within(router.name, _address(address, devices[segment.name]))
+        plan.within(router.name, *(f"route add {prefix} via {gateway}" for prefix, gateway in router.routes))
 
 
-def _nodes(topology: Topology, plan: _Plan, bridges: dict[str, str]) -> None:
-    for node in topology.intent.nodes:
-        segment = topology.segment_of(node.address.address)
-        if segment is None:
-            continue
-        plan.attach(node.name, "eth0", segment.name, bridges[segment.name])
-        plan.within(node.name, f"address add {node.address} dev eth0")
-        gateway = topology.gateway_of(node)
+def _station(
+    topology: Topology, plan: _Plan, bridges: dict[str, str], name: str, addresses: Sequence[InterfaceAddress]
+) -> None:
+    """Somebody on one segment, whose way to everywhere else is the router there."""
+    segment = topology.segment_of(addresses[0].address) if addresses else None
+    if segment is None:
+        return
+    plan.attach(name, "eth0", segment.name, bridges[segment.name])
+    plan.within(name, *(_address(address, "eth0") for address in addresses))
+    for address in addresses:
+        gateway = topology.gateway_of(address.address)
         if gateway:
-            plan.within(node.name, f"route add default via {gateway} dev eth0")
+            plan.within(name, f"route add {_EVERYWHERE[gateway.version]} via {gateway} dev eth0")
+
+
+def _address(address: InterfaceAddress, device: str) -> str:
+    unasked = " nodad" if address.address.version == 6 else ""
+    return f"address add {address} dev {device}{unasked}"
 
 
 def _workload(topology: Topology, plan: _Plan, workload: Workload) -> None:
@@ -157,20 +198,20 @@ def _workload(topology: Topology, plan: _Plan, workload: Workload) -> None:
     end = f"netns {plan.names.of(workload.name)}"
     peer = f"peer name {device} netns {plan.names.of(workload.node)}"
     plan.root.append(f"link add eth0 mtu {mtu_bytes} {end} type veth {peer} mtu {mtu_bytes}")
-    plan.within(
-        workload.node,
-        f"link set {device} address {_HOST_MAC} up",
-        f"route add {workload.address}/32 dev {device} scope link proto static",
-    )
-    plan.within(
-        workload.name,
-        f"address add {workload.address}/32 dev eth0",
-        "link set eth0 up",
-        f"route add {_GATEWAY} dev eth0 scope link",
-        f"route add default via {_GATEWAY} dev eth0",
-        # Nobody needs to answer ARP for the gateway then; proxy ARP would delay the first packet.
-        f"neighbour replace {_GATEWAY} lladdr {_HOST_MAC} dev eth0 nud permanent",
-    )
+    plan.within(workload.node, f"link set {device} address {_HOST_MAC} up")
+    plan.within(workload.name, "link set eth0 up")
+    for address in workload.addresses:
+        plan.within(workload.node, f"route add {address.host_prefix} dev {device} {_PLAIN[address.version]}")
+        plan.within(workload.name, _address(InterfaceAddress(address, address.host_prefix.length), "eth0"))
+        plan.within(workload.name, *_default_route(_GATEWAYS[address.version]))
+
+
+def _default_route(gateway: Address) -> Iterator[str]:
+    if gateway.version == 4:
+        yield f"route add {gateway} dev eth0 scope link"
+    yield f"route add {_EVERYWHERE[gateway.version]} via {gateway} dev eth0"
+    # Nobody needs to answer ARP for the gateway then; proxy ARP would delay the first packet.
+    yield f"neighbour replace {gateway} lladdr {_HOST_MAC} dev eth0 nud permanent"
 
 
 def host_device(workload: str) -> str:
@@ -185,7 +226,19 @@ def tear_down(names: Names) -> None:
 
 
 def dropped(names: Names, router: str) -> int:
-    """How many packets the router had no route for (InNoRoutes of IpExt, /proc/net/netstat)."""
-    text = space.inside(names.of(router), lambda: Path("/proc/thread-self/net/netstat").read_text())
+    """How many packets of either IP version the router had no route for (InNoRoutes of IpExt, Ip6InNoRoutes)."""
+    return space.inside(names.of(router), lambda: _dropped4() + _dropped6())
+
+
+def _dropped4() -> int:
+    text = Path("/proc/thread-self/net/netstat").read_text()
     keys, values = (line.split() for line in text.splitlines() if line.startswith("IpExt:"))
     return int(values[keys.index("InNoRoutes")])
+
+
+def _dropped6() -> int:
+    try:
+        text = Path("/proc/thread-self/net/snmp6").read_text()
+    except FileNotFoundError:
+        return 0  # no IPv6 here
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Ip6InNoRoutes"))

@@ -16,14 +16,14 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from bgpctl.core.model import Address
 from bgpctl.lab import space
 from bgpctl.lab.build import Names, Port
 
 _ETH_P_ALL: Final = 3
-_ETH_P_IP: Final = 0x0800
+_ETH_P_IP, _ETH_P_IPV6 = 0x0800, 0x86DD
 _PACKET_OUTGOING: Final = 4
 _BUFFER_BYTES: Final = 16 << 20
 # packet(7): struct tpacket_stats, received and dropped since it was last read.
@@ -31,7 +31,8 @@ _SOL_PACKET, _PACKET_STATISTICS = 263, 6
 _STATISTICS: Final = struct.Struct("=II")
 _IPIP, _TCP, _UDP = 4, 6, 17
 _IPV4: Final = struct.Struct("!BBHHHBBH4s4s")
-_MORE_FRAGMENTS_OR_OFFSET: Final = 0x3FFF
+_IPV6: Final = struct.Struct("!4sHBB16s16s")
+_MORE_FRAGMENTS_OR_OFFSET, _DONT_FRAGMENT = 0x3FFF, 0x4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,10 @@ class Inner:
 @dataclass(frozen=True, slots=True)
 class Packet:
     """
-    One IPv4 packet as it entered a segment from `port`.
+    One IPv4 or IPv6 packet as it entered a segment from `port`.
 
-    `protocol` is the outer one; the ports are of UDP or TCP, None otherwise; `length` in bytes with the IP header.
+    `protocol` is the outer one, of IPv6 the first header's; the ports are of UDP or TCP, None otherwise; `length` in
+    bytes with the IP header; IPv6 never allows routers to fragment.
     """
 
     port: Port
@@ -107,7 +109,7 @@ class Capture:
     def _take(self) -> None:
         frame, (name, protocol, kind, *_) = self._socket.recvfrom(65535)
         port = self._ports.get(name)
-        if port is None or kind == _PACKET_OUTGOING or protocol != _ETH_P_IP:
+        if port is None or kind == _PACKET_OUTGOING or protocol not in {_ETH_P_IP, _ETH_P_IPV6}:
             return
         packet = decode(frame[14:], port, self._vxlan_port)
         if packet:
@@ -121,25 +123,49 @@ def _packet_socket() -> socket.socket:
 
 
 def decode(data: bytes, port: Port, vxlan_port: int) -> Packet | None:
-    """An IPv4 packet, with what a tunnel header of ours says is inside; None if it is no IPv4."""
-    if len(data) < 20 or data[0] >> 4 != 4:
+    """An IP packet, with what a tunnel header of ours says is inside; None if it is neither IPv4 nor IPv6."""
+    header = _header(data)
+    if header is None:
         return None
-    first, _, length, _, fragment, ttl, protocol, _, source, destination = _IPV4.unpack_from(data)
-    payload = data[(first & 0xF) * 4 :]
-    whole = not fragment & _MORE_FRAGMENTS_OR_OFFSET
-    ports = struct.unpack_from("!HH", payload) if whole and protocol in {_TCP, _UDP} and len(payload) >= 8 else None
+    payload, protocol = header.payload, header.protocol
+    ports = struct.unpack_from("!HH", payload) if protocol in {_TCP, _UDP} and len(payload) >= 8 else None
     return Packet(
         port=port,
-        source=_address(source),
-        destination=_address(destination),
+        source=header.source,
+        destination=header.destination,
         protocol=protocol,
-        ttl=ttl,
-        dont_fragment=bool(fragment & 0x4000),
-        length=length,
+        ttl=header.ttl,
+        dont_fragment=header.dont_fragment,
+        length=header.length,
         source_port=ports[0] if ports else None,
         destination_port=ports[1] if ports else None,
         inner=_inner(protocol, ports, payload, vxlan_port),
     )
+
+
+class _Header(NamedTuple):
+    """What IPv4 and IPv6 have in common. Of a fragment the payload is left out: it may begin anywhere."""
+
+    source: Address
+    destination: Address
+    protocol: int
+    ttl: int
+    dont_fragment: bool
+    length: int
+    payload: bytes
+
+
+def _header(data: bytes) -> _Header | None:
+    if len(data) >= _IPV4.size and data[0] >> 4 == 4:
+        first, _, length, _, fragment, ttl, protocol, _, source, destination = _IPV4.unpack_from(data)
+        payload = b"" if fragment & _MORE_FRAGMENTS_OR_OFFSET else data[(first & 0xF) * 4 :]
+        undivided = bool(fragment & _DONT_FRAGMENT)
+        return _Header(_address(source), _address(destination), protocol, ttl, undivided, length, payload)
+    if len(data) >= _IPV6.size and data[0] >> 4 == 6:
+        _, length, protocol, ttl, source, destination = _IPV6.unpack_from(data)
+        ends = _address(source), _address(destination)
+        return _Header(*ends, protocol, ttl, True, _IPV6.size + length, data[_IPV6.size :])
+    return None
 
 
 def _inner(protocol: int, ports: tuple[int, ...] | None, payload: bytes, vxlan_port: int) -> Inner | None:
@@ -152,11 +178,9 @@ def _inner(protocol: int, ports: tuple[int, ...] | None, payload: bytes, vxlan_p
 
 
 def _inner_ip(data: bytes, vni: int | None) -> Inner | None:
-    if len(data) < 20 or data[0] >> 4 != 4:
-        return None
-    _, _, _, _, _, ttl, protocol, _, source, destination = _IPV4.unpack_from(data)
-    return Inner(_address(source), _address(destination), protocol, ttl, vni)
+    header = _header(data)
+    return Inner(header.source, header.destination, header.protocol, header.ttl, vni) if header else None
 
 
 def _address(data: bytes) -> Address:
-    return Address(4, int.from_bytes(data, "big"))
+    return Address(4 if len(data) == 4 else 6, int.from_bytes(data, "big"))

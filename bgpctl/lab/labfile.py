@@ -1,5 +1,5 @@
 """
-Lab files: a cluster file with `segments`, `routers`, `workloads`, `checks` and `ipip-drivers` beside the cluster.
+Lab files: a cluster file with `segments`, `routers`, `hosts`, `workloads`, `checks` and `ipip-drivers` beside it.
 
 Refuses to know: whether what it says makes sense together (sense.py).
 """
@@ -9,25 +9,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+from bgpctl.core import tunnels
 from bgpctl.core.cluster import Intent, Node, Place, Pool, Problem, Use
-from bgpctl.core.fabric import ipip, vxlan
 from bgpctl.core.intent import read
-from bgpctl.core.intent.fields import Fields, Problems, parse_interface, scalar
+from bgpctl.core.intent.fields import Fields, Problems, parse_interface, parse_prefix, scalar
 from bgpctl.core.intent.tree import Mapping, Tree
-from bgpctl.core.model import Address
+from bgpctl.core.intent.tree import Sequence as Listed
+from bgpctl.core.model import Address, InterfaceAddress, Prefix
 from bgpctl.kernel.ipip import DRIVERS
 from bgpctl.lab import sense
 from bgpctl.lab.topology import (
     AbsenceCheck,
     Check,
     DropCheck,
+    Host,
     PacketCheck,
     Router,
     Scope,
+    SeenAs,
     Segment,
     Shape,
+    SourceCheck,
     Topology,
     Workload,
 )
@@ -67,11 +71,11 @@ def is_lab(path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """A workload as the file has it: the address may be left to us."""
+    """A workload as the file has it: the addresses may be left to us."""
 
     name: str
     node: str
-    address: Address | None
+    addresses: tuple[Address, ...]
     place: Place
 
 
@@ -87,14 +91,22 @@ class _Reader:
         parts = [Fields(tree, "", self._problems) for tree in trees if isinstance(tree, Mapping)]
         segments = tuple(segment for fields in parts for segment in self._segments(fields))
         routers = tuple(router for fields in parts for router in self._routers(fields))
+        hosts = tuple(host for fields in parts for host in self._hosts(fields))
         claims = [claim for fields in parts for claim in self._claims(fields)]
         segment_names = [name for fields in parts for name in _names(fields, "segments")]
         router_names = [router.name for router in routers]
-        checks = tuple(check for fields in parts for check in self._checks(fields, segment_names, router_names))
+        known = _Known(
+            [*segment_names, *router_names],
+            router_names,
+            [claim.name for claim in claims],
+            [host.name for host in hosts],
+            [pool.name for pool in self._intent.pools] if self._intent else None,
+        )
+        checks = tuple(check for fields in parts for check in self._checks(fields, known))
         drivers = dict(driver for fields in parts for driver in self._ipip_drivers(fields))
         workloads = tuple(_allot(self._intent, claims, self._problems)) if self._intent else ()
         intent = self._intent or Intent()
-        topology = Topology(self._path.stem, self._path, intent, segments, routers, workloads, checks, drivers)
+        topology = Topology(self._path.stem, self._path, intent, segments, routers, hosts, workloads, checks, drivers)
         self._problems.found += sense.problems(topology, all_segments_known=len(segments) == len(segment_names))
         return topology
 
@@ -104,33 +116,36 @@ class _Reader:
     def _segments(self, fields: Fields) -> Iterator[Segment]:
         group = fields.fields("segments")
         for name in group.names() if group else ():
-            subnet = group.prefix(name) if group else None
-            if group and subnet:
-                yield Segment(name, subnet, group.at(name))
+            subnets = _subnets(group, name) if group else ()
+            if group and subnets:
+                yield Segment(name, subnets, group.at(name))
 
     def _routers(self, fields: Fields) -> Iterator[Router]:
         for name, router in fields.entries("routers"):
-            router.need("a router", "addresses")
-            found = [
-                scalar(item, path, self._problems, lambda leaf: parse_interface(leaf.text), "address")
-                for path, item in router.items("addresses")
-            ]
-            router.finish()
-            yield Router(name, tuple(address for address in found if address), router.place)
+            routes = tuple(_routes(router))
+            yield Router(name, _stations("a router", router), routes, router.place)
+
+    def _hosts(self, fields: Fields) -> Iterator[Host]:
+        for name, host in fields.entries("hosts"):
+            yield Host(name, _stations("a host", host), host.place)
 
     def _claims(self, fields: Fields) -> Iterator[_Claim]:
         for name, workload in fields.entries("workloads"):
             workload.need("a workload", "node")
-            node, address = workload.text("node"), workload.address("address")
+            node = workload.text("node")
+            given = [workload.address(key) for key in ("address", "address6")]
+            addresses = tuple(sorted(address for address in given if address))
             workload.finish()
+            if len(addresses) > 1 and [address.version for address in addresses] != [4, 6]:
+                workload.wrong("address6", "address6 is the IPv6 address beside an IPv4 one in address", "family")
             if node and self._is_no_node(node):
                 workload.wrong("node", f"{node} is not a node of this file", "unknown-node")
             elif node:
-                yield _Claim(name, node, address, workload.place)
+                yield _Claim(name, node, addresses, workload.place)
 
-    def _checks(self, fields: Fields, segments: Sequence[str], routers: Sequence[str]) -> Iterator[Check]:
+    def _checks(self, fields: Fields, known: _Known) -> Iterator[Check]:
         for name, check in fields.entries("checks"):
-            found = _check(name, check, [*segments, *routers], routers)
+            found = _check(name, check, known)
             check.finish()
             if found:
                 yield found
@@ -150,26 +165,60 @@ def _names(fields: Fields, key: str) -> list[str]:
     return list(group.items) if isinstance(group, Mapping) else []
 
 
+def _subnets(group: Fields, name: str) -> tuple[Prefix, ...]:
+    """One, or a list."""
+    if isinstance(group.tree(name), Listed):
+        return group.values(name, lambda leaf: parse_prefix(leaf.text), "cidr")
+    subnet = group.prefix(name)
+    return (subnet,) if subnet else ()
+
+
+def _routes(router: Fields) -> Iterator[tuple[Prefix, Address]]:
+    """`routes` of a router: network to gateway."""
+    group = router.fields("routes")
+    if group is None:
+        return
+    for name in group.names():
+        gateway = group.address(name)
+        try:
+            prefix = parse_prefix(name)
+        except ValueError as error:
+            group.wrong(name, str(error), "cidr")
+            continue
+        if gateway and gateway.version == prefix.version:
+            yield prefix, gateway
+        elif gateway:
+            group.wrong(name, f"{gateway} is of another IP version than {prefix}", "family")
+
+
+def _stations(what: str, fields: Fields) -> tuple[InterfaceAddress, ...]:
+    fields.need(what, "addresses")
+    found = fields.values("addresses", lambda leaf: parse_interface(leaf.text), "address")
+    fields.finish()
+    return found
+
+
 def _allot(intent: Intent, claims: Sequence[_Claim], problems: Problems) -> Iterator[Workload]:
-    """The claims with an address each: the next free one of the node's blocks, where the file gives none."""
-    taken = {claim.address for claim in claims if claim.address}
+    """The claims with addresses: where the file gives none, of each IP version the next free one of the node's."""
+    taken = {address for claim in claims for address in claim.addresses}
     for claim in claims:
         node = intent.node(claim.node)
-        address = claim.address or (_free(intent, node, taken) if node else None)
-        if address:
-            taken.add(address)
-            yield Workload(claim.name, claim.node, address, claim.place)
+        free = [_free(intent, node, version, taken) for version in (4, 6)] if node else []
+        addresses = claim.addresses or tuple(address for address in free if address)
+        if addresses:
+            taken.update(addresses)
+            yield Workload(claim.name, claim.node, addresses, claim.place)
         else:
             message = f"no address is free in the blocks of node {claim.node}"
             problems.add(claim.place, f"workloads.{claim.name}", message, "not-in-block")
 
 
-def _free(intent: Intent, node: Node, taken: set[Address]) -> Address | None:
-    tunnels = (ipip.tunnel_address(intent, node), vxlan.tunnel_address(intent, node))
+def _free(intent: Intent, node: Node, version: int, taken: set[Address]) -> Address | None:
+    kept = tunnels.addresses(intent, node)
     # Never the first: it becomes the tunnel's as soon as the pool is given an encapsulation.
-    blocks = [block for block in node.blocks if _is_for_workloads(intent.pool_of(block))]
+    blocks = [block for block in node.blocks if block.version == version and _is_for_workloads(intent.pool_of(block))]
     candidates = (block.nth(index) for block in blocks for index in range(1, min(block.size, _MOST_CANDIDATES)))
-    return next((address for address in candidates if address not in taken and address not in tunnels), None)
+    return next((address for address in candidates if address not in taken and address not in kept), None)
 
 
 def _is_for_workloads(pool: Pool | None) -> bool:
@@ -177,20 +226,40 @@ def _is_for_workloads(pool: Pool | None) -> bool:
     return pool is not None and not pool.disabled and Use.WORKLOAD in pool.allowed_uses
 
 
-def _check(name: str, fields: Fields, places: Sequence[str], routers: Sequence[str]) -> Check | None:
+class _Known(NamedTuple):
+    """The names that checks can speak of; `places` are segments and routers, `pools` None if they are not known."""
+
+    places: Sequence[str]
+    routers: Sequence[str]
+    workloads: Sequence[str]
+    hosts: Sequence[str]
+    pools: Sequence[str] | None
+
+
+def _check(name: str, fields: Fields, known: _Known) -> Check | None:
     if fields.has("absent"):
         return _absence(name, fields)
+    if fields.has("seen-as"):
+        return _source(name, fields, known)
     if fields.has("drops"):
         fields.need("a check of drops", "at")
-        drops, router = fields.integer("drops", 0, _MOST_DROPS), fields.one_of("at", routers)
+        drops, router = fields.integer("drops", 0, _MOST_DROPS), fields.one_of("at", known.routers)
         return DropCheck(name, router, drops) if router and drops is not None else None
     if not any(map(fields.has, ("at", "packets", "are"))):
-        message = "a check is {at, packets, are}, {at, drops} or {absent}"
+        message = "a check is {at, packets, are}, {at, drops}, {from, to, seen-as} or {absent}"
         fields.problems.add(fields.place, fields.path, message, "missing")
         return None
     fields.need("a check of packets", "at", "packets", "are")
-    at, scope, shape = fields.one_of("at", places), fields.choice("packets", Scope), fields.choice("are", Shape)
-    return PacketCheck(name, at, scope, shape) if at and scope and shape else None
+    at, scope, shape = fields.one_of("at", known.places), fields.choice("packets", Scope), fields.choice("are", Shape)
+    pool = fields.text("pool") if known.pools is None else fields.one_of("pool", known.pools)
+    return PacketCheck(name, at, scope, shape, pool) if at and scope and shape else None
+
+
+def _source(name: str, fields: Fields, known: _Known) -> SourceCheck | None:
+    fields.need("a check of a source", "from", "to")
+    source, seen_as = fields.one_of("from", known.workloads), fields.choice("seen-as", SeenAs)
+    destination = fields.one_of("to", [*known.workloads, *known.hosts])
+    return SourceCheck(name, source, destination, seen_as) if source and destination and seen_as else None
 
 
 def _absence(name: str, fields: Fields) -> AbsenceCheck:

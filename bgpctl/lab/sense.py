@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Final
 
+from bgpctl.core import tunnels
 from bgpctl.core.cluster import Place, Problem
-from bgpctl.core.fabric import ipip, vxlan
 from bgpctl.core.intent.fields import is_name, not_a_name
 from bgpctl.core.model import Address, InterfaceAddress
 from bgpctl.lab.topology import FABRIC, Router, Topology, Workload
@@ -31,6 +31,7 @@ def problems(topology: Topology, *, all_segments_known: bool) -> Iterator[Proble
     yield from _names(topology)
     yield from _segments(topology, all_segments_known=all_segments_known)
     yield from _underlay(topology, all_segments_known=all_segments_known)
+    yield from _one_segment(topology)
     for router in topology.routers:
         yield from _router(topology, router)
     yield from _workload_addresses(topology)
@@ -43,11 +44,12 @@ def _start(topology: Topology) -> Place:
 
 
 def _names(topology: Topology) -> Iterator[Problem]:
-    """Nodes, routers and workloads become namespaces side by side; segments are looked up beside routers."""
+    """Nodes, routers, hosts and workloads become namespaces side by side; segments are looked up beside routers."""
     nodes = [(f"nodes.{node.name}", node.name, node.place or _start(topology)) for node in topology.intent.nodes]
     others = [
         *((f"segments.{segment.name}", segment.name, segment.place) for segment in topology.segments),
         *((f"routers.{router.name}", router.name, router.place) for router in topology.routers),
+        *((f"hosts.{host.name}", host.name, host.place) for host in topology.hosts),
         *((f"workloads.{workload.name}", workload.name, workload.place) for workload in topology.workloads),
     ]
     for path, name, place in others:
@@ -66,23 +68,17 @@ def _segments(topology: Topology, *, all_segments_known: bool) -> Iterator[Probl
     if all_segments_known and not topology.segments:
         message = "a lab needs segments, such as rack-a: 10.0.0.0/24"
         yield Problem(_start(topology), "segments", message, "missing")
-    for segment in topology.segments:
-        if segment.subnet.version != 4:
-            yield Problem(segment.place, f"segments.{segment.name}", "segments are IPv4", "family")
-    for one, other in combinations(topology.segments, 2):
-        if one.subnet.overlaps(other.subnet):
-            message = f"{other.subnet} overlaps {one.subnet} of segment {one.name}"
+    subnets = [(segment, subnet) for segment in topology.segments for subnet in segment.subnets]
+    for (one, first), (other, second) in combinations(subnets, 2):
+        if first.overlaps(second):
+            message = f"{second} overlaps {first} of segment {one.name}"
             yield Problem(other.place, f"segments.{other.name}", message, "overlap")
 
 
 def _underlay(topology: Topology, *, all_segments_known: bool) -> Iterator[Problem]:
     """Everyone stands on a segment, with an address of their own."""
-    nodes = [(f"nodes.{node.name}", node.address, node.place or _start(topology)) for node in topology.intent.nodes]
-    routers = [
-        (f"routers.{router.name}", address, router.place) for router in topology.routers for address in router.addresses
-    ]
     first: dict[Address, str] = {}
-    for path, address, place in nodes + routers:
+    for path, address, place in _stations(topology):
         if all_segments_known and topology.segment_of(address.address) is None:
             yield Problem(place, path, f"{address} is on none of the segments", "no-segment")
         if address.address in first:
@@ -90,22 +86,50 @@ def _underlay(topology: Topology, *, all_segments_known: bool) -> Iterator[Probl
         first.setdefault(address.address, path)
 
 
+def _stations(topology: Topology) -> Iterator[tuple[str, InterfaceAddress, Place]]:
+    for node in topology.intent.nodes:
+        for own in (node.address, node.address6):
+            if own:
+                yield f"nodes.{node.name}", own, node.place or _start(topology)
+    for router in topology.routers:
+        yield from ((f"routers.{router.name}", address, router.place) for address in router.addresses)
+    for host in topology.hosts:
+        yield from ((f"hosts.{host.name}", address, host.place) for address in host.addresses)
+
+
+def _one_segment(topology: Topology) -> Iterator[Problem]:
+    """Nodes and hosts have one cable."""
+    routers = {f"routers.{router.name}" for router in topology.routers}
+    found: dict[str, set[str]] = {}
+    for path, own, place in _stations(topology):
+        segment = topology.segment_of(own.address)
+        if path in routers or segment is None:
+            continue
+        found.setdefault(path, set()).add(segment.name)
+        if len(found[path]) > 1:
+            message = f"its addresses are on different segments: {', '.join(sorted(found[path]))}"
+            yield Problem(place, path, message, "two-segments")
+
+
 def _router(topology: Topology, router: Router) -> Iterator[Problem]:
     for address in router.addresses:
         segment = topology.segment_of(address.address)
-        if segment and not address.network.covers(segment.subnet):
-            meant = InterfaceAddress(address.address, segment.subnet.length)
-            message = f"{address} does not reach all of {segment.name} ({segment.subnet}); {meant} does"
+        subnets = segment.subnets if segment else ()
+        subnet = next((subnet for subnet in subnets if subnet.holds(address.address)), None)
+        if segment and subnet and not address.network.covers(subnet):
+            meant = InterfaceAddress(address.address, subnet.length)
+            message = f"{address} does not reach all of {segment.name} ({subnet}); {meant} does"
             yield Problem(router.place, f"routers.{router.name}", message, "mask")
 
 
 def _workload_addresses(topology: Topology) -> Iterator[Problem]:
     first: dict[Address, str] = {}
     for workload in topology.workloads:
-        if workload.address in first:
-            message = f"{workload.address} is taken by {first[workload.address]}"
-            yield Problem(workload.place, f"workloads.{workload.name}", message, "duplicate-address")
-        first.setdefault(workload.address, f"workloads.{workload.name}")
+        for address in workload.addresses:
+            if address in first:
+                message = f"{address} is taken by {first[address]}"
+                yield Problem(workload.place, f"workloads.{workload.name}", message, "duplicate-address")
+            first.setdefault(address, f"workloads.{workload.name}")
 
 
 def _workload(topology: Topology, workload: Workload) -> Iterator[Problem]:
@@ -113,12 +137,10 @@ def _workload(topology: Topology, workload: Workload) -> Iterator[Problem]:
     if node is None:
         return
     path = f"workloads.{workload.name}.address"
-    if not any(prefix.holds(workload.address) for prefix in (*node.blocks, *node.borrowed)):
-        message = f"{workload.address} is in no block of node {node.name}"
-        yield Problem(workload.place, path, message, "not-in-block")
-    if workload.address.version != 4:
-        yield Problem(workload.place, path, "workloads of a lab are IPv4", "family")
-    tunnels = (ipip.tunnel_address(topology.intent, node), vxlan.tunnel_address(topology.intent, node))
-    if workload.address in tunnels:
-        message = f"{workload.address} is the tunnel address of node {node.name}"
-        yield Problem(workload.place, path, message, "duplicate-address")
+    for address in workload.addresses:
+        if not any(prefix.holds(address) for prefix in (*node.blocks, *node.borrowed)):
+            message = f"{address} is in no block of node {node.name}"
+            yield Problem(workload.place, path, message, "not-in-block")
+        if address in tunnels.addresses(topology.intent, node):
+            message = f"{address} is the tunnel address of node {node.name}"
+            yield Problem(workload.place, path, message, "duplicate-address")

@@ -15,9 +15,11 @@ from bgpctl import client
 from bgpctl.core.cluster import Pool
 from bgpctl.core.intent.pools import ENCAPSULATIONS
 from bgpctl.lab.lab import Lab
+from bgpctl.lab.labfile import load
 from bgpctl.lab.load import Flow, Load
 from bgpctl.lab.rewrite import with_encapsulation
 from bgpctl.lab.run import Told
+from bgpctl.lab.topology import Topology
 
 _POLL_S: Final = 0.1
 _BEFORE_S: Final = 0.5
@@ -54,23 +56,24 @@ def switch(lab: Lab, pool: str, encapsulation: str, pps: int, told: Told, *, wit
     file = lab.topology.file
     text = file.read_text()
     changed = with_encapsulation(text, str(file), pool, encapsulation)
-    was = next(item for item in lab.topology.intent.pools if item.name == pool)
+    now = load(file)
+    was = next(item for item in (now if isinstance(now, Topology) else lab.topology).intent.pools if item.name == pool)
     ipip_mode, vxlan_mode = ENCAPSULATIONS[encapsulation]
     wanted = replace(was, ipip_mode=ipip_mode, vxlan_mode=vxlan_mode)
-    load = Load(lab.names, lab.topology.workloads, pps)
+    traffic = Load(lab.names, lab.topology.workloads, pps)
     told.stage("load")
-    load.start()
+    traffic.start()
     try:
-        _wait(lambda: all(flow.arrived >= _BEFORE_S * pps for flow in load.flows), _STARTS_WITHIN_S)
+        _wait(lambda: all(flow.arrived >= _BEFORE_S * pps for flow in traffic.flows), _STARTS_WITHIN_S)
         told.stage(f"{word_of(was)} > {encapsulation}")
         file.write_text(changed)
         began_s = time.monotonic()
         done = _wait(lambda: _has_switched(lab, wanted, told), within_s)
         took_s = round(time.monotonic() - began_s, 2) if done else None
-        sent = [flow.sent for flow in load.flows]
-        _wait(lambda: all(f.sent - s >= _BEFORE_S * pps for f, s in zip(load.flows, sent, strict=True)), within_s)
+        sent = [flow.sent for flow in traffic.flows]
+        _wait(lambda: all(f.sent - s >= _BEFORE_S * pps for f, s in zip(traffic.flows, sent, strict=True)), within_s)
     finally:
-        flows = load.stop()
+        flows = traffic.stop()
     return SwitchReport(word_of(was), encapsulation, took_s, flows, lab.summaries())
 
 

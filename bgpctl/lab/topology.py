@@ -1,5 +1,5 @@
 """
-What a lab consists of: segments, routers, workloads and checks, around a cluster.
+What a lab consists of: segments, routers, hosts, workloads and checks, around a cluster.
 
 Refuses to know: files, and how a topology is built.
 """
@@ -12,46 +12,67 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bgpctl.core.cluster import Encapsulation, Intent, Node, Place
+from bgpctl.core.cluster import Encapsulation, Intent, Place
 from bgpctl.core.fabric import ipip, vxlan
 from bgpctl.core.model import Address, InterfaceAddress, Prefix
 
 FABRIC: Final = "fabric"
 """What the namespace of all bridges is called; no node, router or workload can be."""
 UNDERLAY_MTU_BYTES: Final = 1500
-_OVERHEAD_BYTES: Final = {
-    Encapsulation.DIRECT: 0,
-    Encapsulation.IPIP: ipip.OVERHEAD_BYTES,
-    Encapsulation.VXLAN: vxlan.OVERHEAD_BYTES,
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """An L2 segment: nodes and routers with an address inside `subnet` are on it."""
+    """An L2 segment: whoever has an address inside one of the `subnets` is on it."""
 
     name: str
-    subnet: Prefix
+    subnets: tuple[Prefix, ...]
     place: Place = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """Forwards between segments and knows nothing else: what it has no route for it drops."""
+    """
+    Forwards between segments and to what its `routes`, each with a gateway, say. It knows nothing else: what it has no
+    route for it drops.
+    """
+
+    name: str
+    addresses: tuple[InterfaceAddress, ...]
+    routes: tuple[tuple[Prefix, Address], ...]
+    place: Place = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Somebody outside the cluster, on one segment, whose way to everywhere else is the router there."""
 
     name: str
     addresses: tuple[InterfaceAddress, ...]
     place: Place = field(compare=False)
 
+    def address_of(self, version: int) -> Address | None:
+        """Its address of one IP version."""
+        return next((item.address for item in self.addresses if item.address.version == version), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A network namespace behind a node, with one /32."""
+    """A network namespace behind a node, with a host address of one IP version or of both, that of IPv4 first."""
 
     name: str
     node: str
-    address: Address
+    addresses: tuple[Address, ...]
     place: Place = field(compare=False)
+
+    @property
+    def address(self) -> Address:
+        """The first of its addresses."""
+        return self.addresses[0]
+
+    def address_of(self, version: int) -> Address | None:
+        """Its address of one IP version."""
+        return next((address for address in self.addresses if address.version == version), None)
 
 
 class Shape(enum.Enum):
@@ -60,6 +81,13 @@ class Shape(enum.Enum):
     BARE = "bare"
     IPIP = "ipip"
     VXLAN = "vxlan"
+
+
+class SeenAs(enum.Enum):
+    """Whose address a workload's packets come from, where they arrive."""
+
+    NODE = "node"
+    ITSELF = "itself"
 
 
 class Scope(enum.Enum):
@@ -71,12 +99,16 @@ class Scope(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class PacketCheck:
-    """All workload packets of `scope` seen at a segment or router have this shape, and there is at least one."""
+    """
+    All workload packets of `scope` seen at a segment or router have this shape, and there is at least one. With a
+    `pool` only those to its addresses count.
+    """
 
     name: str
     at: str
     scope: Scope
     shape: Shape
+    pool: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +128,17 @@ class AbsenceCheck:
     absent: tuple[str, ...]
 
 
-Check = PacketCheck | DropCheck | AbsenceCheck
+@dataclass(frozen=True, slots=True)
+class SourceCheck:
+    """What a workload sends to another or to a host arrives as from its node or from itself, and is answered."""
+
+    name: str
+    source: str
+    destination: str
+    seen_as: SeenAs
+
+
+Check = PacketCheck | DropCheck | AbsenceCheck | SourceCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +150,33 @@ class Topology:
     intent: Intent
     segments: tuple[Segment, ...]
     routers: tuple[Router, ...]
+    hosts: tuple[Host, ...]
     workloads: tuple[Workload, ...]
     checks: tuple[Check, ...]
     ipip_drivers: Mapping[str, str]
 
     def segment_of(self, address: Address) -> Segment | None:
         """The segment that the address is on."""
-        return next((segment for segment in self.segments if segment.subnet.holds(address)), None)
+        holding = (s for s in self.segments if any(subnet.holds(address) for subnet in s.subnets))
+        return next(holding, None)
 
-    def gateway_of(self, node: Node) -> Address | None:
-        """The address of the first router on the node's segment."""
-        segment = self.segment_of(node.address.address)
+    def gateway_of(self, address: Address) -> Address | None:
+        """The address, of the same IP version, of the first router on the segment that `address` is on."""
+        segment = self.segment_of(address)
         routers = (item.address for router in self.routers for item in router.addresses)
-        return next((address for address in routers if segment and segment.subnet.holds(address)), None)
+        nearby = (router for router in routers if segment is not None and self.segment_of(router) == segment)
+        return next((router for router in nearby if router.version == address.version), None)
 
     def mtu_bytes(self, workload: Workload) -> int:
-        """What the file says, or what fits the encapsulation of the workload's pool."""
-        pool = self.intent.pool_of(workload.address.host_prefix)
-        return self.intent.workload_mtu or UNDERLAY_MTU_BYTES - (_OVERHEAD_BYTES[pool.encapsulation] if pool else 0)
+        """What the file says, or what fits the encapsulation of each of its addresses' pools."""
+        return min(map(self._mtu_bytes, workload.addresses))
+
+    def _mtu_bytes(self, address: Address) -> int:
+        pool = self.intent.pool_of(address.host_prefix)
+        match pool.encapsulation if pool else Encapsulation.DIRECT:
+            case Encapsulation.IPIP:
+                return ipip.mtu_bytes(self.intent, UNDERLAY_MTU_BYTES)
+            case Encapsulation.VXLAN:
+                return vxlan.mtu_bytes(self.intent, address.version, UNDERLAY_MTU_BYTES)
+            case Encapsulation.DIRECT:
+                return self.intent.workload_mtu or UNDERLAY_MTU_BYTES

@@ -26,7 +26,7 @@ from bgpctl.core.bgp import (
     SpeakerRefused,
 )
 from bgpctl.core.model import Address, Prefix
-from bgpctl.speaker import conf, launch, process, wire
+from bgpctl.speaker import conf, launch, process, say, wire
 from bgpctl.speaker.channel import Channel, Lost
 from bgpctl.speaker.launch import Refused, Rendered, RunDir
 from bgpctl.speaker.process import Process
@@ -37,6 +37,7 @@ _log = logging.getLogger("bgpctl.speaker")
 
 _CONNECT_EVERY_S: Final = 0.05
 _CONNECT_WITHIN_S: Final = 10.0
+_CONNECT_DOUBLINGS: Final = 3
 _RELIST_AFTER_S: Final = 0.25
 _LISTED_WITHIN_S: Final = 30.0
 """A listing takes seconds with hundreds of neighbours; it is lost if one of them is removed in its middle."""
@@ -85,6 +86,11 @@ class Keeper:
     def _wanted(self) -> Rendered | None:
         return self._wish.in_place
 
+    @property
+    def _connect_within_s(self) -> float:
+        """Longer after each vain start: on a slow or busy host ExaBGP may need more than the usual time to begin."""
+        return _CONNECT_WITHIN_S * 2.0 ** min(self._deaths, _CONNECT_DOUBLINGS)
+
     def _begin_talk(self) -> None:
         """Forget what was said on an earlier channel."""
         self._met = False
@@ -110,7 +116,9 @@ class Keeper:
             case Refused() as refused:
                 _log.error("configuration refused, the one before stays", extra=_facts(reason=refused))
                 self._deliver(SpeakerRefused(str(refused)))
-            case Rendered() as rendered if self._process is not None and not _runs_with(self._process, rendered):
+            case Rendered() as rendered if self._process is not None and not rendered.is_of(
+                self._process.environment()
+            ):
                 self._restart("a changed listen address or port needs a restart of ExaBGP")
             case Rendered():
                 # An answer under way will be found wanting; without one, ask at the next turn.
@@ -195,19 +203,20 @@ class Keeper:
             if self._process is None:
                 self._acquire(wanted, now_s)
             elif now_s >= self._connect_by_s:
-                self._restart(f"ExaBGP's bridge did not answer within {_CONNECT_WITHIN_S:g} s")
+                self._restart(f"ExaBGP's bridge did not answer within {self._connect_within_s:g} s")
+                self._deaths += 1
             else:
                 self._connect(now_s)
 
     def _acquire(self, wanted: Rendered, now_s: float) -> None:
         found = process.find(self._run_dir.pid)
-        if found is not None and not _runs_with(found, wanted):
+        if found is not None and not wanted.is_of(found.environment()):
             _log.warning("restarting ExaBGP, it runs with other settings", extra=_facts(exabgp_pid=found.pid))
             found.end()
             found.close()
             found = None
         self._process = found or self._start(wanted)
-        self._connect_by_s = now_s + _CONNECT_WITHIN_S
+        self._connect_by_s = now_s + self._connect_within_s
 
     def _start(self, wanted: Rendered) -> Process | None:
         try:
@@ -232,7 +241,7 @@ class Keeper:
             self._channel.close()
             self._channel = None
             if self._met:
-                self._connect_by_s = time.monotonic() + _CONNECT_WITHIN_S
+                self._connect_by_s = time.monotonic() + self._connect_within_s
         if self._attached:
             _log.warning("detached from ExaBGP", extra=_facts(reason=reason))
             self._attached = False
@@ -278,7 +287,7 @@ class Keeper:
         elif now_s >= self._ping_at_s:
             self._run_dir.turn_log()
             self._pinged_at_s = now_s
-            channel.write(wire.PING)
+            channel.write(say.PING)
 
     def _hung_at_s(self, wanted: Rendered, pinged_at_s: float) -> float:
         """When silence is taken for a hang. Any line is a sign of life: the answer may wait behind many."""
@@ -289,7 +298,7 @@ class Keeper:
         if self._listing is None and self._channel is not None:
             self._listing = _Listing()
             self._relist_at_s = time.monotonic() + _LISTED_WITHIN_S
-            self._channel.write(wire.ASK_STATE)
+            self._channel.write(say.ASK_STATE)
 
     # What ExaBGP says ------------------------------------------------------------------------------------------
 
@@ -385,21 +394,15 @@ class Keeper:
             return
         self._relist_at_s = now_s + _RELIST_AFTER_S
         if surplus <= self._drained:
-            self._channel.write(wire.RELOAD)
+            self._channel.write(say.RELOAD)
         else:
             self._drained |= surplus
-            self._channel.write("".join(wire.withdraw_all(peer) for peer in sorted(surplus)))
+            self._channel.write("".join(say.withdraw_all(peer) for peer in sorted(surplus)))
 
 
 def _facts(**facts: object) -> dict[str, object]:
     """For `extra`: a log line's facts, beside its words."""
     return {"facts": facts}
-
-
-def _runs_with(running: Process, wanted: Rendered) -> bool:
-    """Whether the process was started with the settings that a reload cannot change."""
-    actual = running.environment()
-    return all(actual.get(name) == value for name, value in wanted.environment.items() if name.startswith("exabgp_"))
 
 
 def _patience_s(wanted: Rendered) -> float:

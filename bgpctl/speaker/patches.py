@@ -42,6 +42,7 @@ def main() -> None:
     if version == VERSION:
         for patch in (
             order_of_changes,
+            refresh_of_an_empty_table,
             reload_after_an_error,
             reload_with_absent_peers,
             gtsm_of_accepted,
@@ -71,6 +72,17 @@ def order_of_changes() -> None:
         queue(self, change)
 
     OutgoingRIB._update_rib = _update_rib
+
+
+def refresh_of_an_empty_table() -> None:
+    """
+    A peer that asks for a table without routes is told neither its beginning nor its end (RFC 7313): it waits. So it
+    is with IPv6 sessions of nodes that have no blocks to announce there.
+    """
+    from exabgp.rib.outgoing import OutgoingRIB
+
+    pending = OutgoingRIB.pending
+    OutgoingRIB.pending = lambda self: pending(self) or bool(self._refresh_families)
 
 
 def reload_after_an_error() -> None:

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from bgpctl.core.bgp import Announce, AskRefresh, Attributes, SendEndOfRib, SpeakerCommand, Withdraw
 from bgpctl.core.model import Address, Prefix
-from bgpctl.speaker import wire
+from bgpctl.speaker import say
 
 
 class Sweep:
@@ -40,16 +40,16 @@ class Sweep:
             case Withdraw(prefix, peer):
                 self._claim(prefix, peer)
                 everyones = self._said.get((prefix, None), Attributes())
-                yield wire.encode(command, self._said.pop((prefix, peer), everyones))
+                yield say.encode(command, self._said.pop((prefix, peer), everyones))
                 return
             case SendEndOfRib(peer):
                 for prefix in sorted(self._unclaimed.pop(peer, ())):
-                    yield wire.encode(Withdraw(prefix, peer))
+                    yield say.encode(Withdraw(prefix, peer))
             case AskRefresh():
                 pass
             case _:
                 assert_never(command)
-        yield wire.encode(command)
+        yield say.encode(command)
 
     def _claim(self, prefix: Prefix, peer: Address | None) -> None:
         for other, prefixes in self._unclaimed.items():

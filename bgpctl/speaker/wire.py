@@ -1,5 +1,5 @@
 """
-ExaBGP's lines as values, and our commands as its text.
+ExaBGP's lines as values.
 
 What ExaBGP writes was partly chosen by peers, so nothing here raises: a line of no known shape is `Unrecognised`.
 
@@ -13,37 +13,24 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias, assert_never
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from bgpctl.core.bgp import (
-    Announce,
-    AskRefresh,
-    Attributes,
     DownKind,
     EndOfRib,
     Path,
     RefreshBegun,
     RefreshEnded,
-    SendEndOfRib,
     SessionDown,
     SessionOpened,
     SessionUp,
-    SpeakerCommand,
     SpeakerEvent,
     Update,
-    Withdraw,
 )
 from bgpctl.core.model import Address, Asn, InterfaceAddress, Prefix
 from bgpctl.speaker.patches import CONNECTING, NO_ANSWER
 
-ASK_STATE: Final = "show neighbor configuration\nshow adj-rib out json\nshow neighbor json\n"
-"""Answered by Description lines, Advertised lines and one Neighbors, in this order: ExaBGP takes them one by one."""
-PING: Final = "version\n"
-RELOAD: Final = "reload\n"
-
-_NONE: Final = Attributes()
 _UNICAST: Final = {"ipv4 unicast": 4, "ipv6 unicast": 6}
-_FAMILIES: Final = {4: "ipv4 unicast", 6: "ipv6 unicast"}
 _VERSIONS: Final = {"ipv4": 4, "ipv6": 6}
 _GRACEFUL_RESTART: Final = "64"
 _NOTIFICATION: Final = re.compile(r"notification (sent|received) \((\d+),(\d+)\)")
@@ -114,7 +101,7 @@ class Advertised(NamedTuple):
 
 
 class Pong(NamedTuple):
-    """The answer to PING."""
+    """The answer to say.PING."""
 
 
 class Noise(NamedTuple):
@@ -370,62 +357,3 @@ def _join(updates: list[Update]) -> Update:
         announced=tuple(path for path in last.values() if path is not None),
         withdrawn=tuple(prefix for prefix, path in last.items() if path is None),
     )
-
-
-# Commands ------------------------------------------------------------------------------------------------------
-
-
-def encode(command: SpeakerCommand, withdrawn: Attributes = _NONE) -> str:
-    """
-    The command as one line of ExaBGP's API, newline included.
-
-    ExaBGP queues changes by attribute set and sends the sets in the order of their creation, so that of two changes of
-    one prefix the earlier can come last. A withdrawal therefore carries the attributes that were announced, in
-    `withdrawn`, which BGP does not need: in one set the later change takes the place of the earlier. Changes of the
-    attributes themselves are put right in patches.py.
-
-    An AS path is sent as it is, without one ExaBGP sends our own AS to external peers and nothing to internal ones.
-    """
-    match command:
-        case Announce(prefix, peer, attributes):
-            return f"{_to(peer)}announce route {prefix} {_written(attributes)}\n"
-        case Withdraw(prefix, peer):
-            return f"{_to(peer)}withdraw route {prefix} {_written(withdrawn)}\n"
-        case SendEndOfRib(peer, version):
-            return f"{_to(peer)}announce eor {_FAMILIES[version]}\n"
-        case AskRefresh(peer, version):
-            return f"{_to(peer)}announce route-refresh {_FAMILIES[version]}\n"
-        case _:
-            assert_never(command)
-
-
-def _written(attributes: Attributes) -> str:
-    values: tuple[tuple[str, object], ...] = (
-        ("next-hop", attributes.next_hop or "self"),
-        ("as-path", _listed(attributes.as_path)),
-        ("local-preference", attributes.local_pref),
-        ("med", attributes.med),
-        ("community", _listed(_colons(c) for c in attributes.communities if len(c) == 2)),
-        ("large-community", _listed(_colons(c) for c in attributes.communities if len(c) == 3)),
-        ("originator-id", attributes.originator),
-        ("cluster-list", _listed(attributes.cluster_list)),
-    )
-    return " ".join(f"{name} {value}" for name, value in values if value is not None)
-
-
-def _listed(values: Iterable[object]) -> str | None:
-    text = " ".join(map(str, values))
-    return f"[ {text} ]" if text else None
-
-
-def _colons(community: tuple[int, ...]) -> str:
-    return ":".join(map(str, community))
-
-
-def withdraw_all(peer: Address) -> str:
-    """Withdraw everything from one peer, before it is removed: under graceful restart it would keep our routes."""
-    return f"{_to(peer)}clear adj-rib out\n"
-
-
-def _to(peer: Address | None) -> str:
-    return "" if peer is None else f"neighbor {peer} "

@@ -35,6 +35,7 @@ from bgpctl.core.model import (
     Thing,
     Vni,
     Vxlan,
+    link_local,
 )
 from bgpctl.core.plan import NOT_WANTED
 from bgpctl.kernel.fake import FakeKernel
@@ -61,6 +62,19 @@ ROUTE: Final = Route(Prefix.parse("10.244.2.0/26"), next_hop=HOP.id)
 ROUTE6: Final = Route(Prefix.parse("fd00:244:2::/64"), next_hop=HOP6.id)
 STACK: Final = (VXLAN, ADDRESS, ADDRESS6, FDB, NEIGHBOUR, NEIGHBOUR6, HOP, HOP6, ROUTE, ROUTE6)
 """Everything that VXLAN to one other node needs, in the order of addition."""
+
+
+NODE6: Final = LinkAddress("eth0", InterfaceAddress.parse("fd00:10::1/64"))
+OVER6: Final = Vxlan(Vni(4096), 4789, Address.parse("fd00:10::1"), "eth0")
+VXLAN6: Final = Link("vxlan6.test", OVER6, 1430, Mac("66:00:00:00:00:61"))
+VTEP6: Final = LinkAddress("vxlan6.test", InterfaceAddress.parse("fd00:246:1::/128"))
+FDB6: Final = FdbEntry("vxlan6.test", Mac("66:00:00:00:00:62"), Address.parse("fd00:10::2"))
+LINK_LOCAL6: Final = Neighbour("vxlan6.test", link_local(FDB6.mac), FDB6.mac)
+TUNNEL_HOP6: Final = NextHop(0x42000016, "vxlan6.test", LINK_LOCAL6.address, onlink=True)
+TUNNEL_ROUTE6: Final = Route(Prefix.parse("fd00:246:2::/122"), next_hop=TUNNEL_HOP6.id)
+DIRECT6: Final = NextHop(0x42000012, "eth0", Address.parse("fd00:10::2"), onlink=True)
+STACK6: Final = (VXLAN6, VTEP6, FDB6, LINK_LOCAL6, TUNNEL_HOP6, TUNNEL_ROUTE6)
+"""Everything that VXLAN over IPv6 to one other node needs, in the order of addition."""
 
 
 GROUP: Final = NextHopGroup(0x43000001, (HOP.id, DIRECT.id))
@@ -95,7 +109,7 @@ class FakeRig:
     pretends = False
 
     def __init__(self) -> None:
-        self.kernel = FakeKernel(Dataplane(links=frozenset({ETH0}), addresses=frozenset({NODE})))
+        self.kernel = FakeKernel(Dataplane(links=frozenset({ETH0}), addresses=frozenset({NODE, NODE6})))
 
     def stranger(self, *ops: Op) -> None:
         self.kernel.tamper(*ops)
@@ -106,7 +120,7 @@ class LinuxRig:
 
     def __init__(self, *, next_hop_objects: bool = True) -> None:
         shell(f"link add eth0 address {ETH0.mac} type veth peer name far", "link set eth0 up", "link set far up")
-        shell("addr add 10.0.0.1/24 dev eth0")
+        shell("addr add 10.0.0.1/24 dev eth0", "addr add fd00:10::1/64 dev eth0 nodad")
         self.pretends = not next_hop_objects
         self.kernel = LinuxKernel(next_hop_objects=next_hop_objects)
 

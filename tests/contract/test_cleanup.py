@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bgpctl.agent import wiring
-from bgpctl.core.model import Masquerade, Prefix
+from bgpctl.core.model import PROTOCOL, Masquerade, Prefix
 from bgpctl.kernel import nft
 from bgpctl.kernel.linux import LinuxKernel
 from tests.contract.ipip_rig import output
@@ -40,7 +40,7 @@ def test_a_receiving_program_goes_although_its_tunnel_is_gone_already(kernel: Li
     put(kernel, *TUNNEL_STACK)
     shell("link del tunl0")
     assert "bgpctl" in filters()
-    ops, failures = wiring.clean_up(tmp_path)
+    ops, failures = wiring.clean_up(tmp_path, PROTOCOL)
     assert failures == ()
     assert "bgpctl" not in filters()
     assert len(ops) == 1
@@ -59,11 +59,11 @@ def test_a_receiving_program_without_its_tunnel_is_seen_and_put_right(kernel: Li
 def test_the_nat_table_goes_although_somebody_changed_it(kernel: LinuxKernel, tmp_path: Path) -> None:
     put(kernel, NAT)
     subprocess.run(("nft", "insert", "rule", "ip", "bgpctl_nat", "postrouting", "accept"), check=True)
-    ops, failures = wiring.clean_up(tmp_path)
+    ops, failures = wiring.clean_up(tmp_path, PROTOCOL)
     assert (len(ops), failures) == (1, ())
     assert nft.listed("bgpctl_nat") == []
 
 
 def test_where_there_is_nothing_of_ours_nothing_is_removed(kernel: LinuxKernel, tmp_path: Path) -> None:
     assert kernel.observe().decaps == frozenset()
-    assert wiring.clean_up(tmp_path) == ((), ())
+    assert wiring.clean_up(tmp_path, PROTOCOL) == ((), ())

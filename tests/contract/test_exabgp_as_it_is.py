@@ -15,7 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.core.bgp import Announce, Attributes, SessionDown, SpeakerAttached, SpeakerCommand, Withdraw
+from bgpctl.core.bgp import (
+    Announce,
+    AskRefresh,
+    Attributes,
+    RefreshEnded,
+    SessionDown,
+    SpeakerAttached,
+    SpeakerCommand,
+    SpeakerDetached,
+    Withdraw,
+)
 from bgpctl.core.model import Asn, Prefix
 from bgpctl.speaker import keeper, patches
 from tests.contract.speaker_rig import NOBODY, OURS, PEERS, ExabgpRig, config, config_of, session
@@ -170,6 +180,13 @@ def test_changes_kept_for_an_absent_peer_hold_up_no_reload(exabgp: ExabgpRig) ->
     exabgp.heard.wait_for(SpeakerAttached, after=seen, within_s=5)
 
 
+def test_the_end_of_a_table_without_routes_is_told_too(pair: ExabgpRig) -> None:
+    pair.peer_heard.wait_until_up(OURS)
+    seen = len(pair.heard.events)
+    pair.speaker.send([AskRefresh(PEERS, 4)])
+    assert pair.heard.wait_for(RefreshEnded, after=seen, within_s=5).peer == PEERS
+
+
 # Everything else -----------------------------------------------------------------------------------------------
 
 
@@ -177,6 +194,18 @@ def test_exabgp_and_its_api_process_keep_the_rights_they_need(pair: ExabgpRig) -
     pids = (pair.exabgp_pid(), *children(pair.exabgp_pid()))
     assert len(pids) == 2
     assert {Path(f"/proc/{pid}").stat().st_uid for pid in pids} == {os.geteuid()}
+
+
+def test_an_api_process_that_dies_costs_no_session(pair: ExabgpRig) -> None:
+    (bridge,) = children(pair.exabgp_pid())
+    pair.peer_heard.wait_until_up(OURS)
+    seen, peers_seen, instance = len(pair.heard.events), len(pair.peer_heard.events), pair.exabgp_pid()
+    os.kill(bridge, signal.SIGKILL)
+    pair.heard.wait_for(SpeakerDetached, after=seen)
+    attached = pair.heard.wait_for(SpeakerAttached, after=seen)
+    assert attached.instance == instance
+    assert [peer for peer, _ in attached.established] == [PEERS]
+    assert not [event for event in pair.peer_heard.events[peers_seen:] if isinstance(event, SessionDown)]
 
 
 def children(pid: int) -> list[int]:

@@ -8,10 +8,12 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from bgpctl.core.model import Address, Decap, Ipip, Link
+from bgpctl.kernel import nft as tables
 from bgpctl.kernel.ipip_kernel import KernelIpip, refused_packets
 from bgpctl.kernel.linux import LinuxKernel
 from tests.contract.kernel_rig import Bell, own_namespace
@@ -108,6 +110,18 @@ def test_without_nft_nothing_is_observed_and_a_put_says_what_is_missing(
     with pytest.raises(OSError, match="nft is not installed") as refused:
         driver.put_decap(DECAP)
     assert refused.value.errno == errno.ENOPKG
+
+
+def test_a_kernel_without_nftables_has_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nft_there = tmp_path / "nft"
+    nft_there.write_text(
+        "#!/bin/sh\necho 'mnl.c:60: Unable to initialize Netlink socket: Protocol not supported' >&2; exit 1\n"
+    )
+    nft_there.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert tables.listed("bgpctl_nat") == []
+    with pytest.raises(OSError, match="Protocol not supported"):
+        tables.replace("bgpctl_nat", "")
 
 
 def test_only_packets_from_the_named_sources_pass(driver: KernelIpip) -> None:

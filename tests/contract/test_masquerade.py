@@ -18,6 +18,7 @@ CASES = [
     ONE,
     ONE._replace(avoided_port=60000),
     ONE._replace(avoided_port=65535),
+    Masquerade((Prefix.parse("fd00:244::/64"),), (Prefix.parse("fd00:244::/64"), Prefix.parse("fd00:245::/64")), 4789),
     Masquerade((Prefix.parse("10.244.1.1/32"), Prefix.parse("10.245.0.0/16")), (Prefix.parse("10.244.0.0/15"),), 1),
 ]
 
@@ -27,16 +28,26 @@ def test_what_was_put_is_what_is_observed(wanted: Masquerade) -> None:
     with own_namespace():
         masquerade.put(ONE)
         masquerade.put(wanted)
-        assert masquerade.observe() == wanted
+        assert masquerade.observe(wanted.version) == wanted
+
+
+def test_the_ip_versions_are_put_and_removed_apart() -> None:
+    with own_namespace():
+        six = next(wanted for wanted in CASES if wanted.version == 6)
+        masquerade.put(ONE)
+        masquerade.put(six)
+        assert (masquerade.observe(4), masquerade.observe(6)) == (ONE, six)
+        masquerade.remove(4)
+        assert (masquerade.observe(4), masquerade.observe(6)) == (None, six)
 
 
 def test_nothing_is_observed_before_and_after() -> None:
     with own_namespace():
-        assert masquerade.observe() is None
+        assert masquerade.observe(4) is None
         masquerade.put(ONE)
-        masquerade.remove()
-        masquerade.remove()
-        assert masquerade.observe() is None
+        masquerade.remove(4)
+        masquerade.remove(4)
+        assert masquerade.observe(4) is None
 
 
 def test_a_table_that_somebody_changed_counts_as_another_one_and_is_put_right() -> None:
@@ -44,16 +55,16 @@ def test_a_table_that_somebody_changed_counts_as_another_one_and_is_put_right() 
         masquerade.put(ONE)
         rule = ("nft", "insert", "rule", "ip", "bgpctl_nat", "postrouting", "accept")
         subprocess.run(rule, check=True)
-        assert masquerade.observe() == masquerade.CHANGED
+        assert masquerade.observe(4) == masquerade.CHANGED[4]
         masquerade.put(ONE)
-        assert masquerade.observe() == ONE
+        assert masquerade.observe(4) == ONE
 
 
 def test_strangers_tables_survive() -> None:
     with own_namespace():
         subprocess.run(("nft", "add", "table", "ip", "strangers"), check=True)
         masquerade.put(ONE)
-        masquerade.remove()
+        masquerade.remove(4)
         assert [item["table"]["name"] for item in nft.listed("strangers") if "table" in item] == ["strangers"]
 
 

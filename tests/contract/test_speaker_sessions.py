@@ -80,12 +80,13 @@ def test_every_attribute_arrives_as_it_was_sent(pair: ExabgpRig) -> None:
         communities=((64512, 7), (65535, 0), (64512, 1, 2)),
         originator=NOBODY,
         cluster_list=(Address.parse("10.255.0.1"), Address.parse("10.255.0.2")),
+        origin="incomplete",
     )
     pair.speaker.send([Announce(BLUE, PEERS, said)])
     pair.peer_has({BLUE})
     heard = paths(pair.peer_heard.events)[BLUE]
     assert (heard.next_hop, heard.as_path, heard.local_pref, heard.med) == (OURS, said.as_path, 300, 7)
-    assert heard.communities == said.communities
+    assert (heard.communities, heard.origin) == (said.communities, "incomplete")
     assert (heard.originator, heard.cluster_list) == (said.originator, said.cluster_list)
 
 
@@ -98,8 +99,9 @@ def test_another_next_hop_and_other_attributes_for_one_peer_take_the_place_of_th
 
 
 def test_an_ipv6_session_carries_ipv6_routes(exabgp: ExabgpRig) -> None:
-    exabgp.peer.configure(config_of(waiting(PEERS6, OURS6)))
     exabgp.speaker.configure(config_of(active(OURS6, PEERS6)))
+    exabgp.heard.wait_for(SpeakerAttached)
+    exabgp.peer.configure(config_of(waiting(PEERS6, OURS6)))
     exabgp.heard.wait_until_up(PEERS6)
     exabgp.peer_heard.wait_until_up(OURS6)
     exabgp.speaker.send([Announce(BLUE6, PEERS6, Attributes(med=5, communities=((64512, 1),)))])
@@ -108,6 +110,12 @@ def test_an_ipv6_session_carries_ipv6_routes(exabgp: ExabgpRig) -> None:
     assert (heard.next_hop, heard.med, heard.communities) == (OURS6, 5, ((64512, 1),))
     opened = exabgp.heard.wait_for(SessionOpened)
     assert (opened.restart_time_s, opened.forwarding_preserved) == (120, True)
+
+
+def test_an_ipv6_session_can_have_a_password_and_gtsm(exabgp: ExabgpRig, tmp_path: Path) -> None:
+    for speaker, wanted in ((exabgp.peer, waiting(PEERS6, OURS6)), (exabgp.speaker, active(OURS6, PEERS6))):
+        speaker.configure(config_of(replace(with_password(wanted, tmp_path, "both"), ttl_security=1)))
+    exabgp.heard.wait_until_up(PEERS6)
 
 
 def test_external_peers_on_a_port_of_their_own_see_our_as(exabgp: ExabgpRig) -> None:

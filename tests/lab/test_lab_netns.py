@@ -153,7 +153,7 @@ def test_what_is_no_name_cannot_be_built_or_taken_down(racks: Topology, name: st
 
 def test_a_lab_that_cannot_be_built_leaves_nothing(racks: Topology) -> None:
     name = f"n{os.getpid()}-half"
-    unbuildable = Workload("second", "a1", racks.workloads[0].address, Place("x", 1, 1))
+    unbuildable = Workload("second", "a1", racks.workloads[0].addresses, Place("x", 1, 1))
     with pytest.raises(RuntimeError, match="File exists"):
         labs.up(replace(racks, workloads=(*racks.workloads, unbuildable)), name, keep=False)
     assert space.names(Names(name).prefix) == []

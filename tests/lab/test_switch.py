@@ -50,7 +50,7 @@ def test_any_encapsulation_becomes_any_other_without_loss(
     lab_of: Callable[[str], Lab], topology: str, words: Sequence[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     lab = lab_of(topology)
-    _, *stops = tour(words, start={"cross-subnet": "IPIPCrossSubnet", "one-rack": "None"}[topology])
+    _, *stops = tour(words, start={"cross-subnet": "IPIPCrossSubnet", "one-rack": "IPIP"}[topology])
     sent = 0
     for word in stops:
         report = switch(lab, "blue", word, PPS, Silent(), within_s=30 * SLOWNESS)
@@ -107,13 +107,13 @@ def test_nobody_loses_a_packet_to_a_node_that_does_not_follow(lab_of: Callable[[
 
 def test_a_way_that_the_underlay_does_not_let_pass_is_not_taken(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("cross-subnet")
-    rule = "table inet filtered { chain forward { type filter hook forward priority 0; udp dport 4789 drop; } }"
+    rule = "table ip filtered { chain forward { type filter hook forward priority 0; udp dport 4789 drop; }; }"
     with nothing_lost(lab):
         inside(lab, "core", f"nft '{rule}'")
         change(lab, "VXLANCrossSubnet")
         wait_until(lambda: any(p.startswith("traffic to b1 stays on tunl0") for p in problems(lab, "a1")))
         assert encapsulations(lab, "a1", "b2") == {"tunl0"}
-        inside(lab, "core", "nft delete table inet filtered")
+        inside(lab, "core", "nft delete table ip filtered")
         wait_until(lambda: over(lab, "vxlan.bgpctl"), within_s=30)
 
 

@@ -36,7 +36,7 @@ MODES = [(mode, Mode.NEVER) for mode in Mode] + [(Mode.NEVER, mode) for mode in 
 
 @st.composite
 def intents(draw: st.DrawFn) -> Intent:
-    """Up to six nodes in up to three subnets, one or two pools of any kind, up to three blocks a node."""
+    """Up to six nodes in up to three subnets, one or two pools of any kind, up to three blocks a node; maybe IPv6."""
     backend = draw(st.sampled_from([Backend.BIRD, Backend.VXLAN]))
     kinds = [pair for pair in MODES if backend is Backend.BIRD or pair[1] is not Mode.NEVER]
     pools = tuple(
@@ -58,7 +58,22 @@ def intents(draw: st.DrawFn) -> Intent:
         )
         for index in range(count)
     )
-    return Intent(backend=backend, pools=pools, nodes=tuple(draw(borrowing(nodes))))
+    intent = Intent(backend=backend, pools=pools, nodes=tuple(draw(borrowing(nodes))))
+    modes = [*Mode] if backend is Backend.BIRD else [Mode.ALWAYS, Mode.CROSS_SUBNET]
+    return draw(ipv6_too(intent, draw(st.sampled_from(modes)))) if draw(st.booleans()) else intent
+
+
+@st.composite
+def ipv6_too(draw: st.DrawFn, intent: Intent, mode: Mode) -> Intent:
+    """An IPv6 pool, and nodes with IPv6 addresses in up to two subnets and blocks; either may be lacking."""
+    nodes = []
+    for number, node in enumerate(intent.nodes):
+        own = InterfaceAddress.parse(f"fd00:10:{draw(st.integers(0, 1))}::{number + 1:x}/64")
+        block = Prefix.parse(f"fd00:10:244::{number + 1:x}40/122")
+        blocks = (*node.blocks, block) if draw(st.integers(0, 4)) else node.blocks
+        nodes.append(replace(node, address6=own if draw(st.integers(0, 4)) else None, blocks=blocks))
+    pool = Pool("six", Prefix.parse("fd00:10:244::/64"), vxlan_mode=mode, block_size=122, nat_outgoing=True)
+    return replace(intent, pools=(*intent.pools, pool), nodes=tuple(nodes))
 
 
 @st.composite
@@ -135,7 +150,7 @@ def _with_equals(draw: st.DrawFn, choice: Choice, choices: Sequence[Choice]) -> 
 @st.composite
 def litter(draw: st.DrawFn, kernel: Dataplane) -> Dataplane:
     """The kernel with objects of ours from some other time: anything an older or crashed agent may have left."""
-    local = next(iter(kernel.addresses)).address.address
+    local = next(item.address.address for item in kernel.addresses if item.link == "eth0" and is_ipv4(item))
     old_link = Link(
         "vxlan.bgpctl",
         Vxlan(draw(st.sampled_from([4096, 4097])), 4789, local, "eth0"),  # type: ignore[arg-type]
@@ -143,6 +158,7 @@ def litter(draw: st.DrawFn, kernel: Dataplane) -> Dataplane:
         Mac("66:00:00:00:00:01"),
         up=draw(st.booleans()),
     )
+    kernel = draw(led_directly(kernel))
     hop = NextHop(0x42000001, "vxlan.bgpctl", Address.parse("10.244.9.0"), onlink=True)
     stale = draw(st.frozensets(st.integers(0, 23), max_size=4))
     routes = frozenset(
@@ -163,6 +179,21 @@ def litter(draw: st.DrawFn, kernel: Dataplane) -> Dataplane:
         groups=kernel.groups | {NextHopGroup(0x43000001, (hop.id,))},
         routes=kernel.routes | {blackhole} | {r for r in routes if (r.prefix, r.metric) not in taken},
     )
+
+
+def is_ipv4(item: LinkAddress) -> bool:
+    return item.address.address.version == 4
+
+
+@st.composite
+def led_directly(draw: st.DrawFn, kernel: Dataplane) -> Dataplane:
+    """IPv6 blocks that went by the underlay when their pool had another mode, or that were somebody else's."""
+    if all(map(is_ipv4, kernel.addresses)):
+        return kernel
+    hop = NextHop(0x42000002, "eth0", Address.parse("fd00:10:0::fe"), onlink=True)
+    numbers = draw(st.frozensets(st.integers(1, 6), max_size=3))
+    routes = {Route(Prefix.parse(f"fd00:10:244::{number:x}40/122"), next_hop=hop.id) for number in numbers}
+    return replace(kernel, next_hops=kernel.next_hops | {hop}, routes=kernel.routes | routes)
 
 
 UNHEARD = (Withheld(Hold.PEER_UNHEARD, "somebody"),)

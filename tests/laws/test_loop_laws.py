@@ -13,7 +13,7 @@ from bgpctl.core import bgp
 from bgpctl.core.bgp import EndOfRib, RefreshBegun, RefreshEnded, SessionDown, SessionOpened, SessionUp, Update
 from bgpctl.core.cluster import Mode, Place, Problem
 from bgpctl.core.effects import Refused, Remove, after
-from bgpctl.core.loop import (
+from bgpctl.core.events import (
     Applied,
     Apply,
     Command,
@@ -23,11 +23,9 @@ from bgpctl.core.loop import (
     KernelChanged,
     KernelLost,
     Observed,
-    State,
     Woken,
-    begin,
-    step,
 )
+from bgpctl.core.loop import State, begin, step
 from bgpctl.core.model import Asn, Dataplane, Prefix, Route
 from bgpctl.core.nexthops import Distances
 from bgpctl.core.selection import Selection, select

@@ -12,7 +12,7 @@ import pytest
 from bgpctl.core import bgp
 from bgpctl.core.cluster import Backend, Mode, Place, Problem
 from bgpctl.core.effects import Failure, Put
-from bgpctl.core.loop import (
+from bgpctl.core.events import (
     Applied,
     Apply,
     Command,
@@ -25,12 +25,11 @@ from bgpctl.core.loop import (
     Observe,
     Observed,
     PeerAsked,
-    Phase,
     RefreshAsked,
     Tried,
     Woken,
-    step,
 )
+from bgpctl.core.loop import Phase, step
 from bgpctl.core.model import Asn, Dataplane, NextHop, Prefix
 from bgpctl.core.plan import NOT_WANTED
 from tests.cluster import bare_kernel, member, path, two_racks

@@ -26,8 +26,7 @@ from bgpctl.core.bgp import (
 )
 from bgpctl.core.cluster import Backend, Intent, Mode, Peer, Place, Problem
 from bgpctl.core.effects import Failure, after
-from bgpctl.core.filters import NORMAL_LOCAL_PREF
-from bgpctl.core.loop import (
+from bgpctl.core.events import (
     Applied,
     Apply,
     Command,
@@ -39,16 +38,14 @@ from bgpctl.core.loop import (
     KernelLost,
     Observe,
     Observed,
-    Phase,
     Speak,
-    State,
     Tried,
     Try,
     WakeAt,
     Woken,
-    begin,
-    step,
 )
+from bgpctl.core.filters import NORMAL_LOCAL_PREF
+from bgpctl.core.loop import Phase, State, begin, step
 from bgpctl.core.model import Address, Asn, Dataplane, Prefix, Route
 from bgpctl.core.sessions import speaker_config
 from bgpctl.core.switch import DRAIN_S, Answer

@@ -19,7 +19,7 @@ from bgpctl.agent.views import VIEWS, answer
 from bgpctl.cli.main import main
 from bgpctl.cli.render import age
 from bgpctl.core.cluster import Place, Problem
-from bgpctl.core.loop import DrainAsked, Event, IntentRejected, PeerAsked, RefreshAsked
+from bgpctl.core.events import DrainAsked, Event, IntentRejected, PeerAsked, RefreshAsked
 from tests.stories.test_agent_stories import B1, converged
 
 ROOT = Path(__file__).parents[2]
@@ -237,3 +237,8 @@ def test_a_run_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 )
 def test_ages_read_at_a_glance(seconds: float, text: str) -> None:
     assert age(seconds) == text
+
+
+def test_doctor_needs_a_node_with_a_file() -> None:
+    result = CliRunner().invoke(main, ["doctor", "--node", "a1"])
+    assert (result.exit_code, "--file and --node go together" in result.output) == (2, True)

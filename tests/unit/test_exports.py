@@ -91,6 +91,11 @@ def test_what_came_from_outside_goes_inside_with_its_next_hop_and_never_back() -
     assert block not in told(EDGE, TOR, FROM_TOR)
 
 
+def test_the_origin_of_a_path_is_passed_on_as_it_was() -> None:
+    begun = outside(replace(FROM_TOR.path, origin="incomplete"))
+    assert {told(EDGE, peer, begun)[begun.path.prefix].origin for peer in (A2, TOR2)} == {"incomplete"}
+
+
 def test_a_path_without_a_way_to_its_next_hop_is_not_told() -> None:
     assert FROM_A2.path.prefix not in told(EDGE, TOR, replace(FROM_A2, cost=None))
 

@@ -253,17 +253,6 @@ def test_a_remote_that_no_route_leads_to_is_missing_with_its_pool() -> None:
     ]
 
 
-def test_an_ipv6_pool_is_not_routed_and_that_is_told() -> None:
-    intent = two_racks(ipip=Mode.ALWAYS)
-    six = Pool("six", Prefix.parse("fd00:244::/48"), vxlan_mode=Mode.ALWAYS)
-    a1, *others = intent.nodes
-    block = Prefix.parse("fd00:244::/122")
-    both = replace(intent, pools=(*intent.pools, six), nodes=(replace(a1, blocks=(*a1.blocks, block)), *others))
-    desired = derived(both)
-    assert desired.dataplane == derived(intent).dataplane
-    assert [(item.lack, item.subject) for item in desired.missing] == [(Lack.IPV6_POOL, "six")]
-
-
 def test_the_way_to_a_remote_is_found_through_another_programs_next_hop_object() -> None:
     intent = two_racks()
     here = member(intent, "a1")

@@ -14,7 +14,8 @@ from bgpctl.agent.snapshot import Snapshot
 from bgpctl.agent.views import VIEWS, answer
 from bgpctl.core.bgp import SessionDown, SpeakerAttached, SpeakerRefused
 from bgpctl.core.cluster import Place, Problem
-from bgpctl.core.loop import IntentRejected, KernelLost, Woken, begin
+from bgpctl.core.events import IntentRejected, KernelLost, Woken
+from bgpctl.core.loop import begin
 from bgpctl.core.model import Traffic
 from tests.stories.test_agent_stories import B1, Play, converged, undo
 

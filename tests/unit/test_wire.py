@@ -25,7 +25,7 @@ from bgpctl.core.bgp import (
     Withdraw,
 )
 from bgpctl.core.model import Address, Asn, Prefix
-from bgpctl.speaker import wire
+from bgpctl.speaker import say, wire
 from bgpctl.speaker.sweep import Sweep
 
 PEER = Address.parse("192.0.2.7")
@@ -370,7 +370,7 @@ def test_a_joined_update_names_each_prefix_once_and_has_no_neighbour_of_its_peer
 
 
 def test_an_announcement_without_attributes_has_ourselves_as_next_hop() -> None:
-    assert wire.encode(Announce(BLUE)) == "announce route 10.1.0.0/26 next-hop self\n"
+    assert say.encode(Announce(BLUE)) == "announce route 10.1.0.0/26 next-hop self\n"
 
 
 def test_attributes_are_written_as_exabgp_reads_them() -> None:
@@ -382,18 +382,20 @@ def test_attributes_are_written_as_exabgp_reads_them() -> None:
         communities=((64512, 7), (65535, 0), (64512, 1, 2)),
         originator=OTHER,
         cluster_list=(PEER, OTHER),
+        origin="incomplete",
     )
-    assert wire.encode(Announce(BLUE, None, attributes)) == (
-        "announce route 10.1.0.0/26 next-hop 192.0.2.9 as-path [ 64512 4200000001 ] local-preference 200 med 0 "
+    assert say.encode(Announce(BLUE, None, attributes)) == (
+        "announce route 10.1.0.0/26 next-hop 192.0.2.9 origin incomplete as-path [ 64512 4200000001 ] "
+        "local-preference 200 med 0 "
         "community [ 64512:7 65535:0 ] large-community [ 64512:1:2 ] originator-id 192.0.2.8 "
         "cluster-list [ 192.0.2.7 192.0.2.8 ]\n"
     )
 
 
 def test_commands_for_one_peer_name_it() -> None:
-    assert wire.encode(Announce(BLUE, PEER)) == "neighbor 192.0.2.7 announce route 10.1.0.0/26 next-hop self\n"
-    assert wire.encode(SendEndOfRib(PEER, 4)) == "neighbor 192.0.2.7 announce eor ipv4 unicast\n"
-    assert wire.encode(AskRefresh(PEER, 6)) == "neighbor 192.0.2.7 announce route-refresh ipv6 unicast\n"
+    assert say.encode(Announce(BLUE, PEER)) == "neighbor 192.0.2.7 announce route 10.1.0.0/26 next-hop self\n"
+    assert say.encode(SendEndOfRib(PEER, 4)) == "neighbor 192.0.2.7 announce eor ipv4 unicast\n"
+    assert say.encode(AskRefresh(PEER, 6)) == "neighbor 192.0.2.7 announce route-refresh ipv6 unicast\n"
 
 
 def sent(sweep: Sweep, *commands: SpeakerCommand) -> list[str]:
@@ -403,8 +405,8 @@ def sent(sweep: Sweep, *commands: SpeakerCommand) -> list[str]:
 def test_what_a_dead_agent_announced_is_withdrawn_before_end_of_rib() -> None:
     sweep = Sweep({PEER: [BLUE, RED], OTHER: [RED]})
     announce, end = Announce(BLUE, PEER), SendEndOfRib(PEER, 4)
-    assert sent(sweep, announce, end) == [wire.encode(announce), wire.encode(Withdraw(RED, PEER)), wire.encode(end)]
-    assert sent(sweep, end) == [wire.encode(end)]
+    assert sent(sweep, announce, end) == [say.encode(announce), say.encode(Withdraw(RED, PEER)), say.encode(end)]
+    assert sent(sweep, end) == [say.encode(end)]
 
 
 CHEAP, DEAR = Attributes(med=1), Attributes(med=2)
@@ -433,4 +435,4 @@ def test_one_peer_is_withdrawn_from_with_what_it_was_told() -> None:
 def test_what_is_announced_to_all_is_swept_from_none() -> None:
     sweep = Sweep({PEER: [BLUE], OTHER: [BLUE]})
     commands = (Announce(BLUE), SendEndOfRib(PEER, 4), SendEndOfRib(OTHER, 4))
-    assert sent(sweep, *commands) == [wire.encode(command) for command in commands]
+    assert sent(sweep, *commands) == [say.encode(command) for command in commands]

@@ -18,10 +18,23 @@ from bgpctl.core.decision import Choice
 from bgpctl.core.fabric import direct, ipip, nat, vxlan
 from bgpctl.core.fabric.desired import Desired, Reach, Reasoned, Slot, gather, group_ids, next_hop_ids
 from bgpctl.core.fabric.facts import Underlay, outer_mtu_bytes, underlay_of
-from bgpctl.core.model import Address, Dataplane, NextHop, NextHopGroup, Prefix, Route, RouteType, Sysctl
+from bgpctl.core.model import (
+    Address,
+    Dataplane,
+    InterfaceAddress,
+    NextHop,
+    NextHopGroup,
+    Prefix,
+    Route,
+    RouteType,
+    Sysctl,
+)
 from bgpctl.core.why import Because, Hold, Lack, Missing, Why, Withheld
 
-__all__ = ["Desired", "derive", "encapsulation_to"]
+__all__ = ["Desired", "derive", "encapsulation_to", "same_subnet"]
+
+_FORWARDING: Final = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
+_FORWARDED: Final = Why(Because.FORWARDING)
 
 _OUTSIDE: Final = {4: Pool("", Prefix.parse("0.0.0.0/0")), 6: Pool("", Prefix.parse("::/0"))}
 """Stands for no pool at all."""
@@ -41,62 +54,71 @@ def derive(
     `names` has the name of each BGP peer, for the reasons; `choices` the best path of each prefix that policy let
     in. Of `observed`, this node's kernel, only objects that are not ours are looked at.
     """
-    intent, not_yet = _ipv4_part(intent)
-    node = next(member for member in intent.nodes if member.name == node.name)
-    underlay = underlay_of(observed, node)
-    if underlay is None:
-        subject = str(node.address.address)
-        unknown = Withheld(Hold.FACTS_UNKNOWN, subject)
-        return gather(_local(node), [*not_yet, Missing(Lack.UNDERLAY_UNKNOWN, subject)], [*withheld, unknown])
-    remotes = [other.address.address for other in intent.nodes if other != node]
-    carrier = replace(underlay, mtu_bytes=outer_mtu_bytes(observed, node, underlay, remotes))
-    found = [*_by_bgp(intent, names, choices), *vxlan.reaches(intent, node)]
+    own = [address for version in _versions(intent, node) if (address := node.underlay(version))]
+    underlays = {item.version: item for address in own if (item := underlay_of(observed, address))}
+    unknown = [str(address.address) for address in own if address.address.version not in underlays]
+    by_bgp = (reach for reach in _by_bgp(intent, names, choices) if reach.remote.version in underlays)
+    found = [*by_bgp, *(item for version in underlays for item in vxlan.reaches(intent, node, version))]
     reaches = [item for item in found if isinstance(item, Reach)]
     missing = [item for item in found if isinstance(item, Missing)]
-    hops, unresolved = _hops(intent, node, reaches, underlay, observed)
+    hops, unresolved = _hops(intent, node, reaches, underlays, observed)
     wanted = chain(
-        _local(node),
+        _local(node, own),
+        _heeding_routers(underlays, observed),
         nat.masquerade(intent),
-        _tunnels(intent, node, carrier),
+        _tunnels(intent, node, underlays, observed),
         _remote(node, reaches, hops),
     )
-    return gather(wanted, [*not_yet, *missing, *unresolved], withheld)
+    missing += [*unresolved, *(Missing(Lack.UNDERLAY_UNKNOWN, subject) for subject in unknown)]
+    return gather(wanted, missing, [*withheld, *(Withheld(Hold.FACTS_UNKNOWN, subject) for subject in unknown)])
 
 
 def encapsulation_to(pool: Pool, node: Node, remote: Address) -> Encapsulation:
-    """How `node` sends to the node at `remote`: same-subnet means inside the *local* node's own network."""
-    if pool.mode is Mode.CROSS_SUBNET and node.address.network.holds(remote):
+    """How `node` sends to the node at `remote`."""
+    if pool.mode is Mode.CROSS_SUBNET and same_subnet(node, remote):
         return Encapsulation.DIRECT
     return pool.encapsulation
 
 
-def _ipv4_part(intent: Intent) -> tuple[Intent, list[Missing]]:
-    """The intent without its IPv6 pools and blocks, which are not routed yet, and what is missing by that."""
-    nodes = (
-        replace(
-            node,
-            blocks=tuple(block for block in node.blocks if block.version == 4),
-            borrowed=tuple(prefix for prefix in node.borrowed if prefix.version == 4),
-        )
-        for node in intent.nodes
-    )
-    pools = tuple(pool for pool in intent.pools if pool.cidr.version == 4)
-    missing = [Missing(Lack.IPV6_POOL, pool.name) for pool in intent.pools if pool.cidr.version == 6]
-    return replace(intent, pools=pools, nodes=tuple(nodes)), missing
+def same_subnet(node: Node, remote: Address) -> bool:
+    """Whether `remote` lies inside the *local* node's own network."""
+    own = node.underlay(remote.version)
+    return own is not None and own.network.holds(remote)
 
 
-def _local(node: Node) -> Iterator[Reasoned]:
-    yield Sysctl("net/ipv4/ip_forward", "1"), Why(Because.FORWARDING)
+def _versions(intent: Intent, node: Node) -> list[int]:
+    """The IP versions that the cluster routes, and the one that others know the node by."""
+    return sorted({node.address.address.version, *(pool.cidr.version for pool in intent.pools)})
+
+
+def _local(node: Node, own: Iterable[InterfaceAddress]) -> Iterator[Reasoned]:
+    for address in own:
+        yield Sysctl(_FORWARDING[address.address.version], "1"), _FORWARDED
     for block in node.blocks:
-        # Unassigned addresses of an own block must not follow the default route. A /32 is the workload itself.
+        # Unassigned addresses of an own block must not follow the default route. A host prefix is the workload itself.
         if block.size > 1:
             yield Route(block, RouteType.BLACKHOLE), Why(Because.OWN_BLOCK, source=node.name)
 
 
-def _tunnels(intent: Intent, node: Node, underlay: Underlay) -> Iterator[Reasoned]:
-    for encapsulation in (ipip, vxlan):
-        if encapsulation.wanted(intent):
-            yield from encapsulation.devices(intent, node, underlay)
+def _heeding_routers(underlays: Mapping[int, Underlay], observed: Dataplane) -> Iterator[Reasoned]:
+    """
+    A host that begins to forward IPv6 drops the default route that a router advertised, and heeds advertisements no
+    more, unless accept_ra is 2. Where it is 0 the operator does without.
+    """
+    if 6 in underlays:
+        name = f"net/ipv6/conf/{underlays[6].link}/accept_ra"
+        if not observed.sysctls.isdisjoint({Sysctl(name, "1"), Sysctl(name, "2")}):
+            yield Sysctl(name, "2"), _FORWARDED
+
+
+def _tunnels(intent: Intent, node: Node, underlays: Mapping[int, Underlay], observed: Dataplane) -> Iterator[Reasoned]:
+    for version, underlay in underlays.items():
+        remotes = [there.address for other in intent.nodes if other != node and (there := other.underlay(version))]
+        carrier = replace(underlay, mtu_bytes=outer_mtu_bytes(observed, underlay, remotes))
+        if version == 4 and ipip.wanted(intent):
+            yield from ipip.devices(intent, node, carrier)
+        if vxlan.wanted(intent, version):
+            yield from vxlan.devices(intent, node, carrier)
 
 
 def _by_bgp(intent: Intent, names: Mapping[Address, str], choices: Iterable[Choice]) -> Iterator[Reach]:
@@ -107,16 +129,18 @@ def _by_bgp(intent: Intent, names: Mapping[Address, str], choices: Iterable[Choi
         if pool.by_bgp and path.next_hop:
             peer = choice.best.peer
             others = {also.path.next_hop for also in choice.also} - {None, path.next_hop}
-            also = tuple(sorted(remote for remote in others if remote))
+            also = tuple(sorted(remote for remote in others if remote and remote.version == path.next_hop.version))
             yield Reach(path.prefix, pool, path.next_hop, names.get(peer, str(peer)), also)
 
 
 def _hops(
-    intent: Intent, node: Node, reaches: Iterable[Reach], underlay: Underlay, observed: Dataplane
+    intent: Intent, node: Node, reaches: Iterable[Reach], underlays: Mapping[int, Underlay], observed: Dataplane
 ) -> tuple[Mapping[Slot, NextHop], list[Missing]]:
     """The next hop of each slot, and the slots that have none."""
     pools = {slot: reach.pool for reach in reaches for slot in reach.slots}
-    members = {member.address.address: member for member in intent.nodes}
+    members = {
+        own.address: member for member in intent.nodes for version in (4, 6) if (own := member.underlay(version))
+    }
     hops: dict[Slot, NextHop] = {}
     missing: list[Missing] = []
     for slot, number in next_hop_ids(pools).items():
@@ -125,9 +149,9 @@ def _hops(
             case Encapsulation.IPIP:
                 hop: NextHop | None = ipip.hop(number, remote)
             case Encapsulation.VXLAN:
-                hop = vxlan.hop(number, members[remote], intent)
-            case Encapsulation.DIRECT if node.address.network.holds(remote):
-                hop = direct.same_subnet_hop(number, remote, underlay)
+                hop = vxlan.hop(number, members[remote], intent, remote.version)
+            case Encapsulation.DIRECT if same_subnet(node, remote):
+                hop = direct.same_subnet_hop(number, remote, underlays[remote.version])
             case Encapsulation.DIRECT:
                 hop = direct.routed_hop(number, remote, observed)
         if hop:
@@ -138,24 +162,32 @@ def _hops(
 
 
 def _remote(node: Node, reaches: Iterable[Reach], hops: Mapping[Slot, NextHop]) -> Iterator[Reasoned]:
-    ways = [(reach, [hops[slot] for slot in reach.slots if slot in hops]) for reach in reaches]
-    groups = group_ids(_members(found) for _, found in ways if len(found) > 1)
-    for reach, found in ways:
+    together: dict[tuple[tuple[Slot, ...], str], list[Reach]] = {}
+    for reach in reaches:
+        together.setdefault((reach.slots, reach.source), []).append(reach)
+    usable = {key: [hops[slot] for slot in key[0] if slot in hops] for key in together}
+    groups = group_ids(_members(found) for found in usable.values() if len(found) > 1)
+    for key, found in usable.items():
         if not found:
             continue
-        why = Why(
-            Because.BEST_PATH if reach.pool.by_bgp else Because.MEMBER,
-            pool=reach.pool.name or None,
-            source=reach.source,
-            remote=reach.remote,
-            encapsulation=encapsulation_to(reach.pool, node, reach.remote),
-            same_subnet=node.address.network.holds(reach.remote),
-        )
+        # Once for all prefixes that lead the same way: tables have many times more of these than ways.
+        why = _why(node, together[key][0])
         yield from ((hop, why) for hop in found)
         number = groups.get(_members(found), found[0].id)
         if len(found) > 1:
             yield NextHopGroup(number, _members(found)), why
-        yield Route(reach.prefix, next_hop=number), why
+        yield from ((Route(reach.prefix, next_hop=number), why) for reach in together[key])
+
+
+def _why(node: Node, reach: Reach) -> Why:
+    return Why(
+        Because.BEST_PATH if reach.pool.by_bgp else Because.MEMBER,
+        pool=reach.pool.name or None,
+        source=reach.source,
+        remote=reach.remote,
+        encapsulation=encapsulation_to(reach.pool, node, reach.remote),
+        same_subnet=same_subnet(node, reach.remote),
+    )
 
 
 def _members(hops: Iterable[NextHop]) -> tuple[int, ...]:

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from bgpctl.core.cluster import Node
 from bgpctl.core.model import MAIN_TABLE, PROTOCOL, Address, Dataplane, InterfaceAddress, Route, RouteType
 
 _LOOPBACK: Final = "lo"
@@ -19,10 +18,15 @@ _LOOPBACK: Final = "lo"
 
 @dataclass(frozen=True, slots=True)
 class Underlay:
-    """The link that carries this node's address, and its MTU in bytes."""
+    """An address of this node, the link that carries it, and the link's MTU in bytes."""
 
+    address: InterfaceAddress
     link: str
     mtu_bytes: int
+
+    @property
+    def version(self) -> int:
+        return self.address.address.version
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,33 +37,31 @@ class Way:
     gateway: Address
 
 
-def underlay_of(dataplane: Dataplane, node: Node) -> Underlay | None:
+def underlay_of(dataplane: Dataplane, own: InterfaceAddress) -> Underlay | None:
     """
-    Where the node's address is; None while no link that is up carries it. An address on the loopback device, as nodes
-    with several uplinks have it, stands for the link of the default route.
+    Where an address of this node is; None while no link that is up carries it. An address on the loopback device, as
+    nodes with several uplinks have it, stands for the link of the default route.
     """
-    carriers: set[str | None] = {
-        item.link for item in dataplane.addresses if item.address.address == node.address.address
-    }
+    carriers: set[str | None] = {item.link for item in dataplane.addresses if item.address.address == own.address}
     if carriers == {_LOOPBACK}:
-        carriers = {_default_link(dataplane, node.address.address.version)}
+        carriers = {_default_link(dataplane, own.address.version)}
     links = [link for link in dataplane.links if link.name in carriers and link.up and not link.owned]
     best = min(links, key=lambda link: link.name, default=None)
-    return Underlay(best.name, best.mtu_bytes) if best else None
+    return Underlay(own, best.name, best.mtu_bytes) if best else None
 
 
 def _default_link(dataplane: Dataplane, version: int) -> str | None:
     return _Table(dataplane).link_to(Address(version, 0))
 
 
-def outer_mtu_bytes(dataplane: Dataplane, node: Node, underlay: Underlay, remotes: Iterable[Address]) -> int:
+def outer_mtu_bytes(dataplane: Dataplane, underlay: Underlay, remotes: Iterable[Address]) -> int:
     """
     The smallest MTU of the links by which encapsulated packets leave for `remotes`: not all leave by the underlay
     link that has the node's address.
     """
     mtus = {link.name: link.mtu_bytes for link in dataplane.links}
     table = _Table(dataplane)
-    far = (remote for remote in remotes if not node.address.network.holds(remote))
+    far = (remote for remote in remotes if not underlay.address.network.holds(remote))
     links = {table.link_to(remote) for remote in far}
     return min(mtus[link] for link in {underlay.link, *links} if link in mtus)
 

@@ -26,25 +26,25 @@ def wanted(intent: Intent) -> bool:
     return any(pool.encapsulation is Encapsulation.IPIP for pool in intent.pools)
 
 
-def hop(number: int, remote: Address) -> NextHop:
-    """The next hop through the tunnel to the node at `remote`."""
-    return NextHop(number, IPIP_LINK, remote, onlink=True)
+def mtu_bytes(intent: Intent, carrier_bytes: int) -> int:
+    """What fits into a packet that leaves by a link with this MTU, unless the operator says otherwise."""
+    return intent.ipip_mtu or intent.workload_mtu or carrier_bytes - OVERHEAD_BYTES
 
 
-def tunnel_address(intent: Intent, node: Node) -> Address | None:
-    """The node's address on the tunnel: the given one, or one taken from an IPIP pool."""
-    return tunnels.ipip_address(intent, node)
+def hop(number: int, remote: Address) -> NextHop | None:
+    """The next hop through the tunnel to the node at `remote`; None if that is no IPv4 address."""
+    return NextHop(number, IPIP_LINK, remote, onlink=True) if remote.version == 4 else None
 
 
 def devices(intent: Intent, node: Node, underlay: Underlay) -> Iterator[Reasoned]:
     """The tunnel device and all it needs to receive from every other node."""
-    mtu_bytes = intent.ipip_mtu or intent.workload_mtu or underlay.mtu_bytes - OVERHEAD_BYTES
-    yield Link(IPIP_LINK, Ipip(), mtu_bytes), _WHY
+    yield Link(IPIP_LINK, Ipip(), mtu_bytes(intent, underlay.mtu_bytes)), _WHY
     yield Sysctl(f"net/ipv4/conf/{IPIP_LINK}/forwarding", "1"), _WHY
     # The way back may differ while encapsulations change; loose mode (2) beats a strict `all` since the larger wins.
     yield Sysctl(f"net/ipv4/conf/{IPIP_LINK}/rp_filter", "2"), _WHY
-    address = tunnel_address(intent, node)
+    address = tunnels.ipip_address(intent, node)
     if address:
         yield LinkAddress(IPIP_LINK, InterfaceAddress(address, 32)), _WHY
-    sources = tuple(sorted(other.address.address for other in intent.nodes if other != node))
-    yield Decap(IPIP_LINK, underlay.link, node.address.address, sources), _WHY
+    others = (other.underlay(4) for other in intent.nodes if other != node)
+    sources = tuple(sorted(other.address for other in others if other))
+    yield Decap(IPIP_LINK, underlay.link, underlay.address.address, sources), _WHY

@@ -15,8 +15,10 @@ from bgpctl.core.why import Because, Why
 
 
 def masquerade(intent: Intent) -> Iterator[Reasoned]:
-    """Nothing where no pool has natOutgoing. Packets between pools keep their addresses."""
-    sources = tuple(sorted(pool.cidr for pool in intent.pools if pool.nat_outgoing))
-    if sources:
-        inside = tuple(sorted(pool.cidr for pool in intent.pools))
-        yield Masquerade(sources, inside, intent.vxlan_port), Why(Because.NAT_OUTGOING)
+    """Nothing for an IP version in which no pool has natOutgoing. Packets between pools keep their addresses."""
+    for version in (4, 6):
+        pools = [pool for pool in intent.pools if pool.cidr.version == version]
+        sources = tuple(sorted(pool.cidr for pool in pools if pool.nat_outgoing))
+        if sources:
+            inside = tuple(sorted(pool.cidr for pool in pools))
+            yield Masquerade(sources, inside, intent.vxlan_port), Why(Because.NAT_OUTGOING)

@@ -1,6 +1,8 @@
 """
 VXLAN (RFC 7348) with learning off: neighbour and forwarding entries are derived from the list of members.
 
+IPv4 and IPv6 pools have a device each, over the underlay of their own IP version, with the same VNI and port.
+
 Refuses to know: where the members came from.
 """
 
@@ -14,6 +16,7 @@ from bgpctl.core.cluster import Encapsulation, Intent, Node
 from bgpctl.core.fabric.desired import Reach, Reasoned
 from bgpctl.core.fabric.facts import Underlay
 from bgpctl.core.model import (
+    VXLAN6_LINK,
     VXLAN_LINK,
     Address,
     FdbEntry,
@@ -22,69 +25,93 @@ from bgpctl.core.model import (
     LinkAddress,
     Neighbour,
     NextHop,
+    Prefix,
     Sysctl,
     Vxlan,
-    vtep_mac,
+    link_local,
 )
 from bgpctl.core.why import Because, Lack, Missing, Why
 
-OVERHEAD_BYTES: Final = 50
-"""IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14."""
+LINKS: Final = {4: VXLAN_LINK, 6: VXLAN6_LINK}
+OVERHEAD_BYTES: Final = {4: 50, 6: 70}
+"""IPv4 20 or IPv6 40, UDP 8, VXLAN 8, inner Ethernet 14."""
 
 _WHY: Final = Why(Because.TUNNEL, encapsulation=Encapsulation.VXLAN)
 
 
-def wanted(intent: Intent) -> bool:
-    """Whether any pool uses VXLAN; then every node receives it."""
-    return any(pool.encapsulation is Encapsulation.VXLAN for pool in intent.pools)
+def wanted(intent: Intent, version: int) -> bool:
+    """Whether any pool of the IP version uses VXLAN; then every node receives it."""
+    return any(pool.encapsulation is Encapsulation.VXLAN and pool.cidr.version == version for pool in intent.pools)
 
 
-def hop(number: int, member: Node, intent: Intent) -> NextHop | None:
+def mtu_bytes(intent: Intent, version: int, carrier_bytes: int) -> int:
+    """What fits into a packet that leaves by a link with this MTU, unless the operator says otherwise."""
+    given = intent.vxlan_mtu if version == 4 else intent.vxlan_mtu6
+    return given or intent.workload_mtu or carrier_bytes - OVERHEAD_BYTES[version]
+
+
+def hop(number: int, member: Node, intent: Intent, version: int) -> NextHop | None:
     """The next hop through the tunnel to `member`; None if it has no tunnel address."""
-    address = tunnel_address(intent, member)
-    return NextHop(number, VXLAN_LINK, address, onlink=True) if address else None
+    gateway = _gateway(intent, member, version)
+    return NextHop(number, LINKS[version], gateway, onlink=True) if gateway else None
 
 
-def tunnel_address(intent: Intent, node: Node) -> Address | None:
-    """The VTEP's inner address: the given one, or one taken from a VXLAN pool."""
-    return tunnels.vxlan_address(intent, node, 4)
+def _gateway(intent: Intent, member: Node, version: int) -> Address | None:
+    """
+    The member's tunnel address, or for IPv6 its link-local one; None if it has no tunnel address.
+
+    The kernel looks an IPv6 gateway up, on-link or not, and refuses one that a route other than the default leads to
+    by another link (ip6_route_check_nh_onlink): as any aggregate does, and the member's own block while it is reached
+    directly. Link-local gateways are not looked up.
+    """
+    address = tunnels.vxlan_address(intent, member, version)
+    return link_local(tunnels.vxlan_mac(member, version)) if address and version == 6 else address
 
 
 def devices(intent: Intent, node: Node, underlay: Underlay) -> Iterator[Reasoned]:
-    """The VTEP of this node and its entries for every other member."""
-    kind = Vxlan(intent.vxlan_vni, intent.vxlan_port, node.address.address, underlay.link)
-    mac = node.vxlan_mac or vtep_mac(node.name)
-    mtu_bytes = intent.vxlan_mtu or intent.workload_mtu or underlay.mtu_bytes - OVERHEAD_BYTES
-    yield Link(VXLAN_LINK, kind, mtu_bytes, mac), _WHY
-    yield Sysctl(f"net/ipv4/conf/{VXLAN_LINK}/forwarding", "1"), _WHY
-    # The way back may differ while encapsulations change; loose mode (2) beats a strict `all` since the larger wins.
-    yield Sysctl(f"net/ipv4/conf/{VXLAN_LINK}/rp_filter", "2"), _WHY
-    address = tunnel_address(intent, node)
+    """The VTEP of this node over an underlay and its entries for every other member there."""
+    local = underlay.address.address
+    version, name = local.version, LINKS[local.version]
+    kind = Vxlan(intent.vxlan_vni, intent.vxlan_port, local, underlay.link)
+    yield Link(name, kind, mtu_bytes(intent, version, underlay.mtu_bytes), tunnels.vxlan_mac(node, version)), _WHY
+    if version == 4:
+        yield Sysctl(f"net/ipv4/conf/{name}/forwarding", "1"), _WHY
+        # The way back may differ while encapsulations change; loose mode (2) beats a strict `all`: the larger wins.
+        yield Sysctl(f"net/ipv4/conf/{name}/rp_filter", "2"), _WHY
+    address = tunnels.vxlan_address(intent, node, version)
     if address:
-        yield LinkAddress(VXLAN_LINK, InterfaceAddress(address, 32)), _WHY
+        yield LinkAddress(name, InterfaceAddress(address, address.host_prefix.length)), _WHY
     for other in intent.nodes:
         if other != node:
-            yield from _member_entries(intent, other)
+            yield from _member_entries(intent, other, version)
 
 
-def _member_entries(intent: Intent, member: Node) -> Iterator[Reasoned]:
-    address = tunnel_address(intent, member)
-    if address is None:
+def _member_entries(intent: Intent, member: Node, version: int) -> Iterator[Reasoned]:
+    gateway, remote = _gateway(intent, member, version), member.underlay(version)
+    if gateway is None or remote is None:
         return
-    mac = member.vxlan_mac or vtep_mac(member.name)
-    why = Why(Because.MEMBER, source=member.name, remote=member.address.address, encapsulation=Encapsulation.VXLAN)
-    yield FdbEntry(VXLAN_LINK, mac, member.address.address), why
-    yield Neighbour(VXLAN_LINK, address, mac), why
+    mac = tunnels.vxlan_mac(member, version)
+    why = Why(Because.MEMBER, source=member.name, remote=remote.address, encapsulation=Encapsulation.VXLAN)
+    yield FdbEntry(LINKS[version], mac, remote.address), why
+    yield Neighbour(LINKS[version], gateway, mac), why
 
 
-def reaches(intent: Intent, node: Node) -> Iterator[Reach | Missing]:
+def reaches(intent: Intent, node: Node, version: int) -> Iterator[Reach | Missing]:
     """Every block of another member in a VXLAN pool, and every address that it has in others' blocks."""
     for member in intent.nodes:
         for prefix in (*member.blocks, *tunnels.borrowed(intent, member)) if member != node else ():
-            pool = intent.pool_of(prefix)
-            if pool is None or pool.encapsulation is not Encapsulation.VXLAN:
-                continue
-            if tunnel_address(intent, member) is None:
-                yield Missing(Lack.NO_TUNNEL_ADDRESS, str(prefix), member.name)
-            else:
-                yield Reach(prefix, pool, member.address.address, member.name)
+            if prefix.version == version:
+                yield from _reach(intent, member, prefix)
+
+
+def _reach(intent: Intent, member: Node, prefix: Prefix) -> Iterator[Reach | Missing]:
+    pool = intent.pool_of(prefix)
+    if pool is None or pool.encapsulation is not Encapsulation.VXLAN:
+        return
+    remote = member.underlay(prefix.version)
+    if remote is None:
+        yield Missing(Lack.NO_ADDRESS, str(prefix), member.name)
+    elif tunnels.vxlan_address(intent, member, prefix.version) is None:
+        yield Missing(Lack.NO_TUNNEL_ADDRESS, str(prefix), member.name)
+    else:
+        yield Reach(prefix, pool, remote.address, member.name)

@@ -20,7 +20,9 @@ from bgpctl.core.intent.settings import read_mtus, read_vxlan
 from bgpctl.core.intent.tree import Mapping
 from bgpctl.core.intent.values import host, interface_of_version, of_version
 
-LAB_KEYS: Final = frozenset({"name", "description", "segments", "routers", "workloads", "checks", "ipip-drivers"})
+LAB_KEYS: Final = frozenset(
+    {"name", "description", "segments", "routers", "hosts", "workloads", "checks", "ipip-drivers"}
+)
 """What a lab file has beside the cluster: accepted, and of no effect on the intent."""
 
 
@@ -99,4 +101,6 @@ def _read_filter(draft: Draft, fields: Fields, name: str) -> None:
 
 def _read_peer(draft: Draft, fields: Fields, name: str) -> None:
     remote = Remote("ip", fields.address("ip"), fields.integer("port", 1, 65535))
+    if fields.has("port") and fields.has("peerSelector"):
+        fields.wrong("port", "nodes are peered with where all nodes listen: say listenPort", "port-with-selector")
     read_peer(draft, fields, name, located(fields), remote)

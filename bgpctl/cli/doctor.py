@@ -1,0 +1,83 @@
+"""`bgpctl doctor`: what stands in the way of a node on this host.
+
+Refuses to know: how a verdict was reached.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from bgpctl import client
+from bgpctl.cli.exits import Exit
+from bgpctl.cli.render import Column, emit, output_option
+from bgpctl.cli.show import run_dir_option
+from bgpctl.core.doctor import Needs, Verdict, examine, needs_of
+from bgpctl.kernel.survey import survey
+from bgpctl.ports import Unavailable
+from bgpctl.store.file import FileStore
+
+_FINDINGS: Final[Sequence[Column]] = (
+    ("CHECK", lambda row: row["check"]),
+    ("VERDICT", lambda row: row["verdict"]),
+    ("FINDING", lambda row: row["message"]),
+    ("NEXT", lambda row: row["next"]),
+)
+
+
+@click.command()
+@click.option(
+    "-f",
+    "--file",
+    "files",
+    type=click.Path(path_type=Path, dir_okay=False),
+    multiple=True,
+    help="Cluster file, with --node: check what it asks of the node. Without, everything bgpctl can do is checked.",
+)
+@click.option("--node", help="Name of this node in the cluster file.")
+@run_dir_option
+@output_option
+def doctor(files: tuple[Path, ...], node: str | None, run_dir: Path, output: str) -> None:
+    """
+    Check kernel features, modules, sysctls, ports, firewall and MTU, and say what to do next.
+
+    Exits 1 if a check failed; a warning is no failure. Changes nothing.
+    """
+    needs = _needs(files, node)
+    try:
+        findings = examine(survey(agent=_answers(run_dir)), needs)
+    except Unavailable as error:
+        click.echo(str(error), err=True)
+        sys.exit(Exit.REFUSED)
+    rows = [{**finding._asdict(), "verdict": finding.verdict.value} for finding in findings]
+    emit({"schema": "bgpctl/doctor/v1", "checks": rows}, output, rows, _FINDINGS)
+    failed = any(finding.verdict is Verdict.FAIL for finding in findings)
+    sys.exit(Exit.DIFFERENT if failed else Exit.OK)
+
+
+def _needs(files: tuple[Path, ...], name: str | None) -> Needs:
+    if not files and name is None:
+        return Needs()
+    if not files or name is None:
+        raise click.UsageError("--file and --node go together")
+    loaded = FileStore(files).load()
+    if isinstance(loaded, tuple):
+        for problem in loaded:
+            click.echo(str(problem), err=True)
+        sys.exit(Exit.INVALID)
+    node = loaded.node(name)
+    if node is None:
+        raise click.UsageError(f"{name} is not a node of {', '.join(map(str, files))}")
+    return needs_of(loaded, node)
+
+
+def _answers(run_dir: Path) -> bool:
+    try:
+        client.read(run_dir / "agent.sock", "summary")
+    except client.AgentAway:
+        return False
+    return True

@@ -1,0 +1,97 @@
+"""
+`bgpctl plan`: what a change of the cluster file does to each node's kernel, before anything is touched.
+
+Refuses to know: how that is found out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from bgpctl import client
+from bgpctl.agent import words
+from bgpctl.cli.exits import Exit
+from bgpctl.cli.render import emit, output_option
+from bgpctl.cli.show import run_dir_option
+from bgpctl.cli.validate import valid
+from bgpctl.core.cluster import Intent
+from bgpctl.core.foresight import of_cluster
+from bgpctl.store.file import FileStore
+
+_SIGNS: Final = {"put": "+", "change": "~", "remove": "-"}
+
+
+@click.command()
+@click.option("-f", "--file", "files", type=click.Path(path_type=Path), multiple=True, help="The new cluster file.")
+@click.option("--from", "before", type=click.Path(path_type=Path), help="Plan for a whole cluster: what it has now.")
+@click.option("--to", "after", type=click.Path(path_type=Path), help="Plan for a whole cluster: what it shall have.")
+@click.option("--node", help="Only this node.")
+@run_dir_option
+@output_option
+def plan(
+    files: tuple[Path, ...], before: Path | None, after: Path | None, node: str | None, run_dir: Path, output: str
+) -> None:
+    """
+    Show what would change in the kernel, and what that does to traffic. Nothing is touched.
+
+    With -f, this node's agent plans from its own kernel. With --to, and --from unless the cluster is new, every node
+    is planned from the files alone, on kernels with nothing beside bgpctl. Exits 0 if nothing would change, 1 if
+    something would, 6 if something that is reachable now would not be.
+    """
+    if bool(files) == bool(after):
+        raise click.UsageError("say either -f FILE, for this node, or --to FILE, for a whole cluster")
+    body = _of_agent(run_dir, files) if files else _of_files(before, after)
+    nodes = [item for item in body["nodes"] if node in (None, item["node"])]
+    if node and not nodes:
+        raise click.UsageError(f"there is no node {node} in the plan")
+    body = {**body, "nodes": nodes}
+    if output == "table":
+        _print(nodes)
+    else:
+        emit(body, output, (), ())
+    if any(item["unreachable"] for item in nodes):
+        sys.exit(Exit.REFUSED)
+    sys.exit(Exit.DIFFERENT if any(item["steps"] for item in nodes) else Exit.OK)
+
+
+def _of_files(before: Path | None, after: Path | None) -> dict[str, Any]:
+    wanted = _intent(after) if after else Intent()
+    foreseen = of_cluster(_intent(before) if before else None, wanted)
+    return {"schema": "bgpctl/plan/v1", "nodes": [words.foresight(item) for item in foreseen]}
+
+
+def _intent(file: Path) -> Intent:
+    return valid(FileStore([file]).load())
+
+
+def _of_agent(run_dir: Path, files: Sequence[Path]) -> dict[str, Any]:
+    for file in files:
+        _intent(file)
+    query = {"files": "\n".join(str(file.resolve()) for file in files)}
+    try:
+        return client.read(run_dir / "agent.sock", "plan", query)
+    except client.AgentAway as error:
+        click.echo(str(error), err=True)
+        sys.exit(Exit.UNREACHABLE)
+    except client.Nonsense as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _print(nodes: Sequence[dict[str, Any]]) -> None:
+    for item in nodes:
+        for step in item["steps"]:
+            wait = f"; then waits for {', '.join(step['waits_for'])}" if step["waits_for"] else ""
+            click.echo(f"{item['node']}  {step['stage']}{wait}")
+            for op in step["ops"]:
+                click.echo(f"  {_SIGNS[op['verb']]} {op['object']:<64} {op['effect']}")
+        for text in (*item["missing"], *(f"{prefix} would not be reachable" for prefix in item["unreachable"])):
+            click.echo(f"  ! {item['node']}: {text}")
+    ops = [op for item in nodes for step in item["steps"] for op in step["ops"]]
+    counts = [f"{sum(op['verb'] == verb for op in ops)} to {verb}" for verb in _SIGNS]
+    worst = max((item["worst"] for item in nodes), key=words.EFFECTS.index, default=words.EFFECTS[0])
+    click.echo(f"{', '.join(counts)} on {len(nodes)} nodes. Worst: {worst}." if ops else "Nothing to change.")

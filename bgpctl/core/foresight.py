@@ -1,0 +1,201 @@
+"""
+What a change would do to the kernel, before anything is touched: the operations of each step, in their order, as the
+agent will decide them. The same functions decide; only the answers of the other nodes are assumed.
+
+Refuses to know: files, the running agent, how an operation is shown.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from typing import Final, assert_never
+
+from bgpctl.core.bgp import Path
+from bgpctl.core.cluster import Intent, Node
+from bgpctl.core.decision import Candidate, Choice
+from bgpctl.core.effects import Op, Put, Remove, after
+from bgpctl.core.fabric import derive
+from bgpctl.core.model import (
+    Address,
+    Dataplane,
+    Key,
+    Link,
+    LinkAddress,
+    NextHop,
+    NextHopGroup,
+    Plain,
+    Prefix,
+    Route,
+    RouteType,
+    key_of,
+)
+from bgpctl.core.plan import plan
+from bgpctl.core.rib import Received
+from bgpctl.core.switch import DRAIN_S, NO_EVIDENCE, Evidence, Seen, hold
+from bgpctl.core.tunnels import borrowed
+from bgpctl.core.why import Missing
+
+_UNDERLAY: Final = "eth0"
+_UNDERLAY_MTU_BYTES: Final = 1500
+_KERNEL_PROTOCOL: Final = 2
+
+
+class Effect(enum.IntEnum):
+    """What an operation does to traffic, the least first."""
+
+    NONE = 0
+    """Nothing uses it yet, or any more."""
+    IN_PLACE = 1
+    """The object changes under traffic, without loss."""
+    ATOMIC = 2
+    """Traffic takes another way from one packet to the next."""
+    GAP = 3
+    """The kernel cannot have the old and the new at once: what goes through is lost in between."""
+
+
+class Stage(enum.Enum):
+    """The steps of a switch; each waits for an answer of the others."""
+
+    PREPARE = "prepare"
+    FLIP = "flip"
+    RETIRE = "retire"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: its operations, each with what it does to traffic, and for whom the next one waits."""
+
+    stage: Stage
+    ops: tuple[tuple[Op, Effect], ...]
+    waits_for: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Foresight:
+    """
+    What a change means for one node.
+
+    Attributes:
+        unreachable: prefixes that are routed now, that members still have, and that no route will lead to.
+        missing: what is wanted and cannot be had.
+    """
+
+    node: str
+    steps: tuple[Step, ...] = ()
+    unreachable: tuple[Prefix, ...] = ()
+    missing: tuple[Missing, ...] = ()
+
+    @property
+    def worst(self) -> Effect:
+        return max((effect for step in self.steps for _, effect in step.ops), default=Effect.NONE)
+
+
+def foresee(intent: Intent, node: Node, observed: Dataplane, others: Iterable[Choice] = ()) -> Foresight:
+    """
+    What leads from `observed`, the kernel of `node`, to what `intent` wants of it.
+
+    Every member is assumed to tell its blocks and to answer; `others` is what others than members tell.
+    """
+    told = {choice.best.path.prefix: choice for choice in (*others, *_told(intent, node))}
+    names = {member.address.address: member.name for member in intent.nodes}
+    steps: list[Step] = []
+    missing: tuple[Missing, ...] = ()
+    now = observed
+    for stage in Stage:
+        wanted = derive(intent, node, names, told.values(), now)
+        evidence = _evidence(stage, wanted.dataplane.next_hops)
+        switch = hold(wanted, now, intent, node, evidence, 0.0)
+        made = plan(switch.desired, now)
+        ops = tuple((op, effect) for op, effect in _judged(made.ops, now))
+        now = reduce(after, made.ops, now)
+        missing = (*switch.desired.missing, *made.blocked)
+        waits_for = sorted({waiting.member for waiting in (*switch.flips, *switch.drains)})
+        if ops:
+            steps.append(Step(stage, ops, tuple(waits_for)))
+    gone = _routed(observed) - _routed(now)
+    kept = {prefix for member in intent.nodes for prefix in (*member.blocks, *borrowed(intent, member))}
+    return Foresight(node.name, tuple(steps), tuple(sorted(gone & kept)), missing)
+
+
+def assumed_kernel(node: Node) -> Dataplane:
+    """A node as a distribution leaves it: one link with the node's address, and a default route. For want of facts."""
+    owns = [own for own in (node.address, node.address6) if own]
+    gateways = [Address(own.address.version, own.network.network + own.network.size - 2) for own in owns]
+    return Dataplane(
+        links=frozenset({Link(_UNDERLAY, Plain(""), _UNDERLAY_MTU_BYTES, owned=False)}),
+        addresses=frozenset(LinkAddress(_UNDERLAY, own) for own in owns),
+        routes=frozenset(
+            route
+            for own, gateway in zip(owns, gateways, strict=True)
+            for route in (
+                Route(own.network, link=_UNDERLAY, metric=0, protocol=_KERNEL_PROTOCOL),
+                Route(Prefix(gateway.version, 0, 0), gateway=gateway, link=_UNDERLAY, metric=0, protocol=3),
+            )
+        ),
+    )
+
+
+def converged(intent: Intent, node: Node, kernel: Dataplane) -> Dataplane:
+    """The node's kernel once everything that `intent` wants is there."""
+    steps = foresee(intent, node, kernel).steps
+    return reduce(after, (op for step in steps for op, _ in step.ops), kernel)
+
+
+def _told(intent: Intent, node: Node) -> Iterator[Choice]:
+    """What the node would hear if every member told all it has."""
+    for member in intent.nodes:
+        for prefix in (*member.blocks, *borrowed(intent, member)) if member.name != node.name else ():
+            own = member.underlay(prefix.version)
+            if own:
+                received = Received(Path(prefix, own.address), 0.0)
+                yield Choice(Candidate(own.address, intent.asn_of(member), internal=True, received=received))
+
+
+def _evidence(stage: Stage, hops: Iterable[NextHop]) -> Evidence:
+    """What trials will have shown: nothing, that every way leads there, that everyone uses the new ones."""
+    match stage:
+        case Stage.PREPARE:
+            return NO_EVIDENCE
+        case Stage.FLIP:
+            return Evidence(dict.fromkeys(hops, 0.0), {})
+        case Stage.RETIRE:
+            return Evidence({}, {hop.id: Seen(hop.link, -DRAIN_S, 0.0) for hop in hops})
+        case _:
+            assert_never(stage)
+
+
+def _judged(ops: Iterable[Op], observed: Dataplane) -> Iterator[tuple[Op, Effect]]:
+    present = {key_of(thing) for thing in observed}
+    removed: set[Key] = set()
+    for op in ops:
+        key = key_of(op.thing)
+        yield op, _effect(op, known=key in present, removed=key in removed)
+        if isinstance(op, Remove):
+            removed.add(key)
+
+
+def _effect(op: Op, *, known: bool, removed: bool) -> Effect:
+    if removed:
+        return Effect.GAP
+    if isinstance(op, Put) and known:
+        return Effect.ATOMIC if isinstance(op.thing, NextHop | NextHopGroup | Route) else Effect.IN_PLACE
+    return Effect.NONE
+
+
+def _routed(dataplane: Dataplane) -> set[Prefix]:
+    return {route.prefix for route in dataplane.routes if route.type is RouteType.UNICAST and route.next_hop}
+
+
+def of_cluster(before: Intent | None, wanted: Intent) -> tuple[Foresight, ...]:
+    """What the change means for every node, on kernels with nothing beside us."""
+    found = []
+    for node in wanted.nodes:
+        kernel = assumed_kernel(node)
+        was = before.node(node.name) if before else None
+        if before and was:
+            kernel = converged(before, was, assumed_kernel(was))
+        found.append(foresee(wanted, node, kernel))
+    return tuple(found)
