@@ -27,9 +27,9 @@ check: setup                    ## the fast loop: style, types, layers, unit tes
 
 test: check                     ## everything: contracts on fakes and the real kernel, then the labs
 	@tools/system-packages test || true
-	@HYPOTHESIS_PROFILE=ci $(BIN)/pytest --quiet --durations=10
+	@HYPOTHESIS_PROFILE=ci $(BIN)/pytest --quiet --durations=10 -m "not vm"
 
-vm: setup                       ## the part of make test on a stock Debian kernel in an emulator, with the real ipip module
+vm: setup                       ## IP in IP with the real ipip module, on a stock Debian kernel in an emulator
 	@$(BIN)/pytest --quiet tests/vm
 
 bench-fib: setup                ## routing table costs beside BIRD and ip -batch; ROUTES= and GATEWAYS= narrow it
