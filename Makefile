@@ -27,7 +27,7 @@ check: setup                    ## the fast loop: style, types, layers, unit tes
 
 test: check                     ## everything: contracts on fakes and the real kernel, then the labs
 	@tools/system-packages test || true
-	@HYPOTHESIS_PROFILE=ci $(BIN)/pytest --quiet --durations=10 -m "not vm"
+	@HYPOTHESIS_PROFILE=ci $(BIN)/pytest --quiet --durations=10 -m "not vm" tests/laws tests/contract tests/lab
 
 vm: setup                       ## IP in IP with the real ipip module, on a stock Debian kernel in an emulator
 	@$(BIN)/pytest --quiet tests/vm

@@ -40,7 +40,7 @@ def why(reason: Why, node: Node) -> str:
         case Because.NAT_OUTGOING:
             return "a pool has natOutgoing"
         case Because.HELD:
-            return "kept until nobody uses it any more"
+            return "kept as it is until the new way is proven, or until nobody uses it any more"
         case Because.NOT_WANTED:
             return "nothing wants it any more"
         case Because.TUNNEL:

@@ -43,6 +43,7 @@ _CHECKS: Final[Sequence[Column]] = (
 _FLOWS: Final[Sequence[Column]] = (
     ("FROM", lambda row: row["from"]),
     ("TO", lambda row: row["to"]),
+    ("IP", lambda row: f"v{row['version']}"),
     ("SENT", lambda row: str(row["sent"])),
     ("LOST", lambda row: str(row["lost"])),
     ("REORDERED", lambda row: str(row["reordered"])),
@@ -353,6 +354,7 @@ def _switch_json(report: SwitchReport) -> dict[str, Any]:
         {
             "from": flow.source,
             "to": flow.destination,
+            "version": flow.version,
             "sent": flow.sent,
             "lost": flow.lost,
             "reordered": flow.reordered,

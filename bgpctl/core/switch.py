@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+from bgpctl.core import tunnels
 from bgpctl.core.cluster import Encapsulation, Intent, Node
 from bgpctl.core.fabric import Desired
 from bgpctl.core.fabric.desired import KIND_OF
@@ -26,6 +27,7 @@ from bgpctl.core.model import (
     Link,
     Mac,
     NextHop,
+    NextHopGroup,
     Route,
     Thing,
     Vni,
@@ -177,6 +179,9 @@ class _Scene:
         self.members = {
             own.address: other for other in others for version in _TRIED if (own := other.underlay(version)) is not None
         }
+        self.homes = {
+            prefix: other.name for other in others for prefix in (*other.blocks, *tunnels.borrowed(intent, other))
+        }
         self.slots = {hop for hop in desired.dataplane.next_hops if self.remote_of(hop) in self.members}
 
     def remote_of(self, hop: NextHop) -> Address | None:
@@ -201,21 +206,22 @@ class _Scene:
 
     def orphans(self) -> frozenset[Route]:
         """
-        Our routes to blocks that members still have, but that nobody tells us of any more, or not yet: while a
+        Our routes to prefixes that members still have, but that nobody tells us of any more, or not yet: while a
         device is to go, what is learned changes from the registry to BGP or back.
         """
-        blocks = {block for other in self.members.values() for block in other.blocks}
         wanted = {key_of(route) for route in self.desired.dataplane.routes}
         return frozenset(
             route
             for route in self.observed.routes
-            if route.protocol == PROTOCOL and route.prefix in blocks and route.next_hop and key_of(route) not in wanted
+            if route.protocol == PROTOCOL
+            and route.next_hop
+            and route.prefix in self.homes
+            and key_of(route) not in wanted
         )
 
     def drains(self, link: str, held: Iterable[NextHop], orphans: Iterable[Route]) -> Iterator[Waiting]:
         """Who still uses a link that is to go, or may."""
-        owners = {block: other.name for other in self.members.values() for block in other.blocks}
-        for name in sorted({owners[route.prefix] for route in orphans}):
+        for name in sorted({self.homes[route.prefix] for route in orphans}):
             yield Waiting(name, link, "")
         for hop in held:
             if hop.link == link:
@@ -292,13 +298,18 @@ def _link_of(thing: Thing) -> str | None:
 
 
 def _with(desired: Desired, kept: Iterable[Thing]) -> Desired:
-    """Of two objects with one key the kept one counts."""
+    """Of two objects with one key the kept one counts, and nothing that leads by it has its new reason yet."""
     why = dict(desired.why)
     kinds: dict[str, dict[Key, Thing]] = {
         kind: {key_of(thing): thing for thing in getattr(desired.dataplane, kind)} for kind in DATAPLANE_FIELDS
     }
+    held: set[int] = set()
     for thing in kept:
         kinds[KIND_OF[type(thing)]][key_of(thing)] = thing
-        why.setdefault(key_of(thing), _HELD)
+        why[key_of(thing)] = replace(why.get(key_of(thing), _HELD), because=Because.HELD)
+        held |= {thing.id} if isinstance(thing, NextHop | NextHopGroup) else set()
+    for route in desired.dataplane.routes:
+        if route.next_hop in held:
+            why[key_of(route)] = replace(why[key_of(route)], because=Because.HELD)
     plane = Dataplane(**{kind: frozenset(things.values()) for kind, things in kinds.items()})  # type: ignore[arg-type]
     return replace(desired, dataplane=plane, why=why)

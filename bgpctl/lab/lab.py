@@ -84,15 +84,23 @@ class Lab:
 
     def wait(self, within_s: float, told: Callable[[int], None] = lambda _: None) -> bool:
         """Wait until every agent says that it has converged; `told` hears how many have."""
-        deadline = time.monotonic() + within_s
-        while True:
-            converged = sum(1 for summary in self.summaries() if summary["converged"])
-            told(converged)
-            if converged == len(self.topology.intent.nodes):
-                return True
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(_POLL_S)
+
+        def converged() -> bool:
+            count = sum(1 for summary in self.summaries() if summary["converged"])
+            told(count)
+            return count == len(self.topology.intent.nodes)
+
+        return comes_true(converged, within_s)
+
+
+def comes_true(holds: Callable[[], bool], within_s: float) -> bool:
+    """Wait for a condition; whether it came true in time."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
 
 
 _SILENT: Final[Mapping[str, Any]] = {

@@ -1,5 +1,5 @@
 """
-Traffic between all pairs of workloads at once: numbered UDP packets, and what became of them.
+Traffic between workloads: numbered UDP packets, and what became of them.
 
 Refuses to know: why it is sent.
 """
@@ -21,25 +21,30 @@ from bgpctl.lab import space
 from bgpctl.lab.build import Names
 from bgpctl.lab.topology import Workload
 
-_PORT: Final = 5006
+_PORT: Final = 5005
 _LAST_PACKETS_S: Final = 1.0
+_FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 _STAMP: Final = struct.Struct("!HI")
 """flow, number"""
 
 
 @dataclass(slots=True)
 class Flow:
-    """One direction. `longest_gap_s` lies between two arrivals; the packets of a flow count from 0."""
+    """One direction of one IP version. `longest_gap_s` lies between two arrivals; packets are numbered from 0."""
 
     source: str
     destination: str
-    address: tuple[str, int]
+    version: int
     sent: int = 0
-    arrived: int = 0
     reordered: int = 0
     longest_gap_s: float = 0.0
+    _numbers: set[int] = field(default_factory=set)
     _latest: int = -1
     _last_s: float = 0.0
+
+    @property
+    def arrived(self) -> int:
+        return len(self._numbers)
 
     @property
     def lost(self) -> int:
@@ -47,40 +52,54 @@ class Flow:
 
     def arrival(self, number: int, at_s: float) -> None:
         """One packet came in. A later one before it counts as a reordering of this one."""
-        if self.arrived:
+        if self._numbers:
             self.longest_gap_s = max(self.longest_gap_s, at_s - self._last_s)
-        self.arrived += 1
+        self._numbers.add(number)
         self.reordered += number < self._latest
         self._latest, self._last_s = max(number, self._latest), at_s
 
 
-@dataclass(slots=True)
-class Load:
-    """`pps` packets a second in each direction between every two of the workloads, from `start` to `stop`."""
+def both_ways(workloads: Sequence[Workload]) -> list[tuple[Workload, Workload]]:
+    """Every ordered pair."""
+    return list(permutations(workloads, 2))
 
-    names: Names
-    workloads: Sequence[Workload]
-    pps: int
-    flows: list[Flow] = field(default_factory=list)
-    _sockets: dict[str, socket.socket] = field(default_factory=dict)
-    _stopping: threading.Event = field(default_factory=threading.Event)
-    _threads: list[threading.Thread] = field(default_factory=list)
+
+class Load:
+    """`pps` packets a second from the first to the second of each pair, over every IP version that both have."""
+
+    def __init__(self, names: Names, pairs: Sequence[tuple[Workload, Workload]], pps: int) -> None:
+        ends = [
+            (Flow(source.name, destination.name, version), source.address_of(version), destination.address_of(version))
+            for source, destination in pairs
+            for version in _FAMILIES
+        ]
+        self.flows = [flow for flow, source, destination in ends if source and destination]
+        self._pps = pps
+        self._names = names
+        self._targets = [(str(destination), _PORT) for _, source, destination in ends if source and destination]
+        self._addresses = {
+            (workload.name, version): str(address)
+            for pair in pairs
+            for workload in pair
+            for version in _FAMILIES
+            if (address := workload.address_of(version))
+        }
+        self._sockets: dict[tuple[str, int], socket.socket] = {}
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=work, name="load", daemon=True) for work in (self._receive, self._send)
+        ]
 
     def start(self) -> None:
         """Begin to send."""
-        for workload in self.workloads:
-            family = socket.AF_INET if workload.address.version == 4 else socket.AF_INET6
-            made = space.open_socket(self.names.of(workload.name), family, socket.SOCK_DGRAM)
+        for (name, version), address in self._addresses.items():
+            made = space.open_socket(self._names.of(name), _FAMILIES[version], socket.SOCK_DGRAM)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-            made.bind((str(workload.address), _PORT))
+            made.bind((address, _PORT))
             made.setblocking(False)
-            self._sockets[workload.name] = made
-        pairs = [(a, b) for a, b in permutations(self.workloads, 2) if a.address.version == b.address.version]
-        self.flows = [Flow(a.name, b.name, (str(b.address), _PORT)) for a, b in pairs]
-        for work in (self._receive, self._send):
-            thread = threading.Thread(target=work, name="load", daemon=True)
+            self._sockets[name, version] = made
+        for thread in self._threads:
             thread.start()
-            self._threads.append(thread)
 
     def stop(self) -> Sequence[Flow]:
         """End sending, wait for the last packets, and count."""
@@ -95,14 +114,14 @@ class Load:
         """At the pace of the clock, not of the sleeps: a late packet is followed by the ones due meanwhile."""
         began_s, number = time.monotonic(), 0
         while not self._stopping.is_set():
-            due = int((time.monotonic() - began_s) * self.pps) + 1
-            for number in range(number, due):  # noqa: B020 (goes on where it stopped)
-                for index, flow in enumerate(self.flows):
+            due = int((time.monotonic() - began_s) * self._pps) + 1
+            while number < due:
+                for index, (flow, target) in enumerate(zip(self.flows, self._targets, strict=True)):
                     with contextlib.suppress(OSError):  # an unreachable destination counts as loss
-                        self._sockets[flow.source].sendto(_STAMP.pack(index, number), flow.address)
+                        self._sockets[flow.source, flow.version].sendto(_STAMP.pack(index, number), target)
                     flow.sent += 1
-            number = max(number, due)
-            self._stopping.wait(1 / self.pps)
+                number += 1
+            self._stopping.wait(1 / self._pps)
 
     def _receive(self) -> None:
         poll = select.epoll()

@@ -1,5 +1,5 @@
 """
-Real packets between workloads: the ping matrix, and streams that count what is lost.
+Real packets between workloads: the ping matrix, and with which source address they arrive.
 
 Refuses to know: how a packet gets there.
 """
@@ -12,11 +12,10 @@ import os
 import select
 import socket
 import struct
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise, permutations
+from dataclasses import dataclass
+from itertools import permutations
 from typing import Final, NamedTuple
 
 from bgpctl.core.model import Address
@@ -26,8 +25,7 @@ from bgpctl.lab.topology import Workload
 
 _ECHO: Final = struct.Struct("!BBHHH")
 _RESEND_S: Final = 0.2
-_LAST_PACKETS_S: Final = 1.0
-_STREAM_PORT, _SOURCE_PORT = 5005, 5006
+_SOURCE_PORT: Final = 5006
 _SIOCGIFMTU: Final = 0x8921  # netdevice(7)
 _IFREQ: Final = struct.Struct("16si20x")
 # Not in Python's socket module: linux/in.h, linux/in6.h.
@@ -173,88 +171,3 @@ def _bound(namespace: str, address: Address) -> socket.socket:
     made = space.open_socket(namespace, family, socket.SOCK_DGRAM)
     made.bind((str(address), _SOURCE_PORT))
     return made
-
-
-@dataclass(frozen=True, slots=True)
-class StreamReport:
-    """What became of a stream. The longest gap is between two arrivals."""
-
-    sent: int
-    lost: int
-    reordered: int
-    longest_gap_ms: float
-
-
-@dataclass(slots=True)
-class Stream:
-    """Numbered UDP packets from one workload to another, `pps` a second, from `start` to `stop`; IPv4 if it can be."""
-
-    names: Names
-    source: Workload
-    destination: Workload
-    pps: int = 1000
-    port: int = _STREAM_PORT
-    sent: int = 0
-    _arrivals: list[tuple[int, float]] = field(default_factory=list)
-    _stopping: threading.Event = field(default_factory=threading.Event)
-    _threads: list[threading.Thread] = field(default_factory=list)
-    _sockets: list[socket.socket] = field(default_factory=list)
-
-    @property
-    def received(self) -> int:
-        """How many have arrived so far."""
-        return len(self._arrivals)
-
-    def start(self) -> None:
-        """Begin to send."""
-        version = min(address.version for address in self.source.addresses)
-        family = socket.AF_INET if version == 4 else socket.AF_INET6
-        target = (str(self.destination.address_of(version)), self.port)
-        receiver = space.open_socket(self.names.of(self.destination.name), family, socket.SOCK_DGRAM)
-        receiver.bind(target)
-        receiver.settimeout(_LAST_PACKETS_S)
-        sender = space.open_socket(self.names.of(self.source.name), family, socket.SOCK_DGRAM)
-        sender.connect(target)
-        self._sockets = [receiver, sender]
-        self._threads = [
-            threading.Thread(target=self._receive, args=(receiver,), name="receiver", daemon=True),
-            threading.Thread(target=self._send, args=(sender,), name="sender", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> StreamReport:
-        """End sending, wait for the last packets, and count."""
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join()
-        for made in self._sockets:
-            made.close()
-        numbers = [number for number, _ in self._arrivals]
-        times = [at_s for _, at_s in self._arrivals]
-        gaps = [later - earlier for earlier, later in pairwise(times)]
-        reordered = sum(1 for earlier, later in pairwise(numbers) if later < earlier)
-        return StreamReport(
-            self.sent, self.sent - len(set(numbers)), reordered, round(1000 * max(gaps, default=0.0), 1)
-        )
-
-    def _send(self, sender: socket.socket) -> None:
-        """At the pace of the clock, not of the sleeps: a late packet is followed by the ones due meanwhile."""
-        began_s = time.monotonic()
-        while not self._stopping.is_set():
-            due = int((time.monotonic() - began_s) * self.pps) + 1
-            for number in range(self.sent, due):
-                with contextlib.suppress(OSError):  # an unreachable destination counts as loss
-                    sender.send(struct.pack("!Q", number))
-            self.sent = max(self.sent, due)
-            self._stopping.wait(1 / self.pps)
-
-    def _receive(self, receiver: socket.socket) -> None:
-        while True:
-            try:
-                data = receiver.recv(64)
-            except TimeoutError:
-                if self._stopping.is_set():
-                    return
-                continue
-            self._arrivals.append((struct.unpack("!Q", data)[0], time.monotonic()))

@@ -7,21 +7,20 @@ Refuses to know: how the agents do it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bgpctl import client
 from bgpctl.core.cluster import Pool
 from bgpctl.core.intent.pools import ENCAPSULATIONS
-from bgpctl.lab.lab import Lab
+from bgpctl.lab.lab import Lab, comes_true
 from bgpctl.lab.labfile import load
-from bgpctl.lab.load import Flow, Load
+from bgpctl.lab.load import Flow, Load, both_ways
 from bgpctl.lab.rewrite import with_encapsulation
 from bgpctl.lab.run import Told
 from bgpctl.lab.topology import Topology
 
-_POLL_S: Final = 0.1
 _BEFORE_S: Final = 0.5
 """Of traffic before the change and after it: gaps need something on both sides."""
 _STARTS_WITHIN_S: Final = 10.0
@@ -60,18 +59,20 @@ def switch(lab: Lab, pool: str, encapsulation: str, pps: int, told: Told, *, wit
     was = next(item for item in (now if isinstance(now, Topology) else lab.topology).intent.pools if item.name == pool)
     ipip_mode, vxlan_mode = ENCAPSULATIONS[encapsulation]
     wanted = replace(was, ipip_mode=ipip_mode, vxlan_mode=vxlan_mode)
-    traffic = Load(lab.names, lab.topology.workloads, pps)
+    traffic = Load(lab.names, both_ways(lab.topology.workloads), pps)
     told.stage("load")
     traffic.start()
     try:
-        _wait(lambda: all(flow.arrived >= _BEFORE_S * pps for flow in traffic.flows), _STARTS_WITHIN_S)
+        comes_true(lambda: all(flow.arrived >= _BEFORE_S * pps for flow in traffic.flows), _STARTS_WITHIN_S)
         told.stage(f"{word_of(was)} > {encapsulation}")
         file.write_text(changed)
         began_s = time.monotonic()
-        done = _wait(lambda: _has_switched(lab, wanted, told), within_s)
+        done = comes_true(lambda: _has_switched(lab, wanted, told), within_s)
         took_s = round(time.monotonic() - began_s, 2) if done else None
         sent = [flow.sent for flow in traffic.flows]
-        _wait(lambda: all(f.sent - s >= _BEFORE_S * pps for f, s in zip(traffic.flows, sent, strict=True)), within_s)
+        comes_true(
+            lambda: all(f.sent - s >= _BEFORE_S * pps for f, s in zip(traffic.flows, sent, strict=True)), within_s
+        )
     finally:
         flows = traffic.stop()
     return SwitchReport(word_of(was), encapsulation, took_s, flows, lab.summaries())
@@ -96,12 +97,3 @@ def _is_done(lab: Lab, node: str, wanted: Pool) -> bool:
         return False
     said = {pool["name"]: (pool["encapsulation"], pool["mode"]) for pool in pools}
     return said[wanted.name] == (wanted.encapsulation.value, wanted.mode.value) and bool(summary["converged"])
-
-
-def _wait(holds: Callable[[], bool], within_s: float) -> bool:
-    deadline = time.monotonic() + within_s
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_S)
-    return True

@@ -31,6 +31,7 @@ from bgpctl.core.model import Address, Asn, Prefix
 from bgpctl.ports import Speaker
 from bgpctl.speaker.exabgp import ExabgpSpeaker
 from bgpctl.speaker.fake import FakeSpeaker
+from tests.waiting import wait_until
 
 OURS, PEERS = Address.parse("10.99.0.1"), Address.parse("10.99.0.2")
 OURS6, PEERS6 = Address.parse("fd99::1"), Address.parse("fd99::2")
@@ -231,10 +232,7 @@ class ExabgpRig:
 
     def until(self, holds: Callable[[], bool]) -> None:
         """Wait for something that no event tells."""
-        deadline = time.monotonic() + _WITHIN_S
-        while not holds():
-            assert time.monotonic() < deadline, f"not within {_WITHIN_S} s"
-            time.sleep(0.02)
+        wait_until(holds, within_s=_WITHIN_S)
 
     def exabgp_pid(self) -> int:
         return int((self.run_dir / "exabgp.pid").read_text().split()[0])

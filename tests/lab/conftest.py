@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,10 +14,9 @@ from bgpctl.lab import lab as labs
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.labfile import load
 from bgpctl.lab.topology import Topology
+from tests.waiting import SLOWNESS
 
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
-SLOWNESS = float(os.environ.get("BGPCTL_TEST_SLOWNESS", "1"))
-"""How many times slower than usual this machine is; an emulated one is about ten times."""
 CONVERGE_S = 60.0 * SLOWNESS
 
 
@@ -26,15 +24,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("lab")
-
-
-def wait_until(holds: Callable[[], bool], *, within_s: float = 10.0) -> float:
-    """Wait for a condition and return how long that took; a deadline that passes fails the test."""
-    began_s = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began_s < within_s * SLOWNESS, f"not within {within_s * SLOWNESS} s"
-        time.sleep(0.002)
-    return time.monotonic() - began_s
 
 
 def topology(path: Path) -> Topology:

@@ -16,9 +16,9 @@ import pytest
 from bgpctl.lab import probe, space
 from bgpctl.lab.lab import Lab
 from tests.contract.kernel_rig import own_namespace
-from tests.lab.conftest import SLOWNESS, wait_until
 from tests.lab.test_ipip import ping
 from tests.lab.test_resilience import ip, kill
+from tests.waiting import SLOWNESS, wait_until
 
 SMALL_BYTES = 84
 FULL_BYTES = 1480

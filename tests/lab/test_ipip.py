@@ -13,7 +13,7 @@ from collections.abc import Callable
 from bgpctl.core.model import Address
 from bgpctl.lab import space
 from bgpctl.lab.lab import Lab
-from tests.lab.conftest import wait_until
+from tests.waiting import wait_until
 
 PORT = 7000
 BULK_BYTES = 64 << 20

@@ -19,9 +19,10 @@ from bgpctl.lab import build, probe, space
 from bgpctl.lab import lab as labs
 from bgpctl.lab.build import Names
 from bgpctl.lab.capture import Capture
-from bgpctl.lab.probe import Stream, StreamReport
+from bgpctl.lab.load import Flow, Load
 from bgpctl.lab.topology import Topology, Workload
-from tests.lab.conftest import TOPOLOGIES, topology, wait_until
+from tests.lab.conftest import TOPOLOGIES, topology
+from tests.waiting import wait_until
 
 CORE = "10.0.0.254"
 
@@ -93,23 +94,24 @@ def test_the_router_drops_and_counts_what_it_does_not_know(racks: Topology) -> N
     with built(racks) as names:
         assert build.dropped(names, "core") == 0
         space.ip([f"route add 10.244.3.0/26 via {CORE}"], names.of("a1"))
-        stream = Stream(names, named(racks, "web-a1"), named(racks, "web-b1"), pps=200)
-        report = run_until(stream, sent=50)
-        assert report.lost == report.sent
-        assert build.dropped(names, "core") == report.sent
+        flow = run_until(Load(names, [(named(racks, "web-a1"), named(racks, "web-b1"))], pps=200), sent=50)
+        assert flow.lost == flow.sent
+        assert build.dropped(names, "core") == flow.sent
 
 
-def run_until(stream: Stream, sent: int) -> StreamReport:
-    stream.start()
-    wait_until(lambda: stream.sent >= sent)
-    return stream.stop()
+def run_until(load: Load, sent: int) -> Flow:
+    """The load has one flow."""
+    load.start()
+    wait_until(lambda: load.flows[0].sent >= sent)
+    (flow,) = load.stop()
+    return flow
 
 
-def test_a_stream_over_a_sound_path_loses_and_reorders_nothing(racks: Topology) -> None:
+def test_a_load_over_a_sound_path_loses_and_reorders_nothing(racks: Topology) -> None:
     with built(racks) as names:
         join(names)
-        report = run_until(Stream(names, named(racks, "web-a1"), named(racks, "web-a2"), pps=2000), sent=2000)
-        assert (report.lost, report.reordered) == (0, 0)
+        flow = run_until(Load(names, [(named(racks, "web-a1"), named(racks, "web-a2"))], pps=2000), sent=2000)
+        assert (flow.lost, flow.reordered) == (0, 0)
 
 
 def test_a_capture_sees_each_packet_once_on_each_segment_and_tells_who_sent_it(racks: Topology) -> None:

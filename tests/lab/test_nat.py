@@ -9,7 +9,7 @@ from bgpctl.core.model import Address
 from bgpctl.lab import probe
 from bgpctl.lab.capture import Capture
 from bgpctl.lab.lab import Lab
-from tests.lab.conftest import wait_until
+from tests.waiting import wait_until
 
 ICMP = 1
 ROUTER = Address.parse("10.0.0.254")

@@ -8,8 +8,9 @@ from typing import Any
 from bgpctl import client
 from bgpctl.lab import probe
 from bgpctl.lab.lab import Lab
-from bgpctl.lab.probe import Stream
-from tests.lab.conftest import CONVERGE_S, SLOWNESS, wait_until
+from bgpctl.lab.load import Load
+from tests.lab.conftest import CONVERGE_S
+from tests.waiting import SLOWNESS, wait_until
 
 PPS = int(1000 / SLOWNESS)
 
@@ -77,13 +78,10 @@ peers:
 def test_from_a_mesh_to_reflectors_no_packet_is_lost(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("cross-subnet")
     workloads = {workload.name: workload for workload in lab.topology.workloads}
-    streams = [
-        Stream(lab.names, workloads["web-a1"], workloads["web-b1"], PPS),
-        Stream(lab.names, workloads["web-b2"], workloads["web-a1"], PPS),
-    ]
-    for stream in streams:
-        stream.start()
-    wait_until(lambda: all(stream.sent > PPS for stream in streams))
+    pairs = (("web-a1", "web-b1"), ("web-b2", "web-a1"))
+    load = Load(lab.names, [(workloads[source], workloads[to]) for source, to in pairs], PPS)
+    load.start()
+    wait_until(lambda: all(flow.sent > PPS for flow in load.flows))
     file = lab.topology.file
     text = file.read_text()
     for node, number in (("a2", 1), ("b2", 2)):
@@ -93,7 +91,7 @@ def test_from_a_mesh_to_reflectors_no_packet_is_lost(lab_of: Callable[[str], Lab
     file.write_text(text + REFLECTED)
     wait_until(lambda: set(peers(lab, "a1")) == set(peers(lab, "b1")) == {"a2", "b2"}, within_s=CONVERGE_S)
     assert lab.wait(CONVERGE_S)
-    sent = max(stream.sent for stream in streams)
-    wait_until(lambda: all(stream.sent > sent + PPS for stream in streams))
-    assert [stream.stop().lost for stream in streams] == [0, 0]
+    sent = max(flow.sent for flow in load.flows)
+    wait_until(lambda: all(flow.sent > sent + PPS for flow in load.flows))
+    assert [flow.lost for flow in load.stop()] == [0, 0]
     assert {row["peer"] for row in lab.read("a1", "rib")["paths"] if row["prefix"] == "10.244.3.0/26"} == {"a2", "b2"}

@@ -18,8 +18,9 @@ from bgpctl.lab import lab as labs
 from bgpctl.lab import probe, space
 from bgpctl.lab.build import Names
 from bgpctl.lab.lab import Lab
-from bgpctl.lab.probe import Stream
-from tests.lab.conftest import CONVERGE_S, SLOWNESS, TOPOLOGIES, topology, wait_until
+from bgpctl.lab.load import Load, both_ways
+from tests.lab.conftest import CONVERGE_S, TOPOLOGIES, topology
+from tests.waiting import SLOWNESS, wait_until
 
 PPS = int(1000 / SLOWNESS)
 ENOUGH = PPS
@@ -81,21 +82,17 @@ def test_a_killed_agent_loses_no_packet_no_session_and_its_successor_touches_not
     workloads = {workload.name: workload for workload in lab.topology.workloads}
     before = kernel_of(lab, "a1")
     uptimes = {peer["name"]: peer["uptime_s"] for peer in lab.read("b1", "peers")["peers"]}
-    streams = [
-        Stream(lab.names, workloads["web-a1"], workloads["web-b1"], PPS),
-        Stream(lab.names, workloads["web-b1"], workloads["web-a1"], PPS),
-    ]
+    load = Load(lab.names, both_ways([workloads["web-a1"], workloads["web-b1"]]), PPS)
     with monitored(lab, "a1", "route", "nexthop") as events:
-        for stream in streams:
-            stream.start()
-        wait_until(lambda: all(stream.sent > ENOUGH for stream in streams))
+        load.start()
+        wait_until(lambda: all(flow.sent > ENOUGH for flow in load.flows))
         kill(lab, "a1")
-        wait_until(lambda: all(stream.sent > 2 * ENOUGH for stream in streams))
+        wait_until(lambda: all(flow.sent > 2 * ENOUGH for flow in load.flows))
         lab.start_agent("a1")
         assert lab.wait(CONVERGE_S)
-        wait_until(lambda: all(stream.sent > 4 * ENOUGH for stream in streams))
-        reports = [stream.stop() for stream in streams]
-    assert [report.lost for report in reports] == [0, 0]
+        wait_until(lambda: all(flow.sent > 4 * ENOUGH for flow in load.flows))
+        flows = load.stop()
+    assert [flow.lost for flow in flows] == [0, 0]
     assert events == []
     assert kernel_of(lab, "a1") == before
     for peer in lab.read("b1", "peers")["peers"]:
@@ -261,18 +258,19 @@ def test_an_interrupted_run_leaves_nothing_and_a_killed_one_is_swept_by_the_next
     assert names.lab not in labs.lab_names()
 
 
-def test_a_stream_counts_what_a_broken_path_loses(lab_of: Callable[[str], Lab]) -> None:
+def test_a_load_counts_what_a_broken_path_loses(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("vxlan")
     workloads = {workload.name: workload for workload in lab.topology.workloads}
-    stream = Stream(lab.names, workloads["web-a1"], workloads["web-b1"], pps=500)
-    stream.start()
-    wait_until(lambda: stream.sent > 100)
+    load = Load(lab.names, [(workloads["web-a1"], workloads["web-b1"])], pps=500)
+    (flow,) = load.flows
+    load.start()
+    wait_until(lambda: flow.sent > 100)
     ip(lab, "core", "link", "set", "eth1", "down")
-    sent = stream.sent
-    wait_until(lambda: stream.sent > sent + 100)
+    sent = flow.sent
+    wait_until(lambda: flow.sent > sent + 100)
     ip(lab, "core", "link", "set", "eth1", "up")
-    received = stream.received
-    wait_until(lambda: stream.received > received + 100)
-    report = stream.stop()
-    assert 0 < report.lost < report.sent
-    assert report.longest_gap_ms > 100
+    arrived = flow.arrived
+    wait_until(lambda: flow.arrived > arrived + 100)
+    load.stop()
+    assert 0 < flow.lost < flow.sent
+    assert flow.longest_gap_s > 0.1

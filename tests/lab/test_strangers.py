@@ -11,8 +11,9 @@ import pytest
 
 from bgpctl.lab import probe, space
 from bgpctl.lab.lab import Lab
-from tests.lab.conftest import CONVERGE_S, wait_until
+from tests.lab.conftest import CONVERGE_S
 from tests.lab.test_resilience import ip, kill
+from tests.waiting import wait_until
 
 STRANGERS = (
     "ip link add theirs type veth peer name theirs-far",

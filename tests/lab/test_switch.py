@@ -14,11 +14,11 @@ import pytest
 from bgpctl.core.intent.pools import ENCAPSULATIONS
 from bgpctl.lab import space
 from bgpctl.lab.lab import Lab
-from bgpctl.lab.load import Load
+from bgpctl.lab.load import Load, both_ways
 from bgpctl.lab.rewrite import with_encapsulation
 from bgpctl.lab.switch import switch
-from tests.lab.conftest import SLOWNESS, wait_until
 from tests.lab.test_resilience import kill
+from tests.waiting import SLOWNESS, wait_until
 
 PPS = int(os.environ.get("BGPCTL_TEST_PPS", "100"))
 """Packets a second in each of twelve directions."""
@@ -64,7 +64,7 @@ def test_any_encapsulation_becomes_any_other_without_loss(
 @contextmanager
 def nothing_lost(lab: Lab) -> Iterator[None]:
     """Traffic in all directions, from before to after."""
-    load = Load(lab.names, lab.topology.workloads, PPS)
+    load = Load(lab.names, both_ways(lab.topology.workloads), PPS)
     load.start()
     try:
         wait_until(lambda: all(flow.arrived for flow in load.flows))

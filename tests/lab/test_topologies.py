@@ -18,7 +18,8 @@ from bgpctl.lab import build, probe, space
 from bgpctl.lab.capture import Capture, Packet
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.topology import Workload
-from tests.lab.conftest import TOPOLOGIES, topology, wait_until
+from tests.lab.conftest import TOPOLOGIES, topology
+from tests.waiting import wait_until
 
 IPIP, TCP, UDP = 4, 6, 17
 FILES = sorted(TOPOLOGIES.rglob("*.yaml"))

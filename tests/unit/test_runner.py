@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -23,9 +23,9 @@ from bgpctl.ports import Unavailable
 from bgpctl.speaker.fake import FakeSpeaker
 from bgpctl.store.memory import MemoryStore
 from tests.cluster import bare_kernel, member, two_racks
+from tests.waiting import wait_until
 
 INTENT = two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)
-WITHIN_S = 20.0
 
 
 class Clock:
@@ -76,13 +76,6 @@ def running(kernel: Kernel) -> Iterator[Runner]:
     finally:
         runner.stop()
         thread.join()
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + WITHIN_S
-    while not holds():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.002)
 
 
 def test_a_kernel_that_is_lost_is_told_and_looked_at_again_until_it_is_back() -> None:
