@@ -125,12 +125,17 @@ def apply(kernel: LinuxKernel, ops: Sequence[Op]) -> None:
 
 
 def run_bgpctl(load: Load, samples: Samples) -> None:
-    """Observation, plan and application: all that the agent does beside waiting."""
+    """
+    Observation, plan and application: all that the agent does beside waiting. It looks again after each application,
+    which is measured by itself: nobody else does.
+    """
     fresh()
     kernel = LinuxKernel()
     first, second = wanted(load), wanted(load, shift=1)
     with samples.take("install", "bgpctl", own_cpu_s):
         apply(kernel, plan(first, kernel.observe()).ops)
+    with samples.take("look after an installation", "bgpctl", own_cpu_s):
+        assert plan(first, kernel.observe()).ops == ()
     with samples.take("no-op reconcile", "bgpctl", own_cpu_s):
         assert plan(first, kernel.observe()).ops == ()
     damage(load)

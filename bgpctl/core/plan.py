@@ -215,10 +215,15 @@ def _lacking(wanted: Dataplane, settled: Dataplane, extra: Dataplane) -> Iterato
             yield from sorted(found, key=_SEQUENCES.get(kind, itemgetter(0)))
 
 
-def _specific_first(item: tuple[Key, Route]) -> tuple[int, Key]:
-    """A borrowed address can be reached before the blackhole of the block around it stands."""
-    key, route = item
-    return -route.prefix.length, key
+def _specific_first(item: tuple[Key, Route]) -> tuple[int, ...]:
+    """
+    A borrowed address can be reached before the blackhole of the block around it stands.
+
+    Numbers side by side: 100,000 keys with keys inside take half a second longer to sort.
+    """
+    _, route = item
+    version, network, length = route.prefix
+    return -length, network, version, route.table, route.metric
 
 
 def _link_first(item: tuple[Key, Sysctl]) -> tuple[bool, Key]:
