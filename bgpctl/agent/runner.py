@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from bgpctl.agent import words
+from bgpctl.agent.journal import Entry, Journal
 from bgpctl.agent.pace import Pace
 from bgpctl.core import bgp
 from bgpctl.core.cluster import Place, Problem, Severity
@@ -64,6 +65,7 @@ class Runner:
         self._doors = doors
         self._kernel: Kernel | None = None
         self._queue: queue.SimpleQueue[Event | _Stop] = queue.SimpleQueue()
+        self.journal = Journal(self.state)
         self._pace = Pace()
         self._look = False
         self._look_began_s = 0.0
@@ -165,7 +167,9 @@ class Runner:
     def _advance(self, event: Event) -> None:
         before = self.state
         self._foreign = self._foreign or isinstance(event, KernelChanged)
-        self.state, commands = step(before, event, self._now_s())
+        at_s = self._now_s()
+        self.state, commands = step(before, event, at_s)
+        self.journal.write(before, Entry(at_s, event, commands))
         _report(before, self.state, event)
         for command in commands:
             self._do(command)

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from bgpctl import client
-from bgpctl.agent import asks, views, words
+from bgpctl.agent import asks, journal, views, words
 from bgpctl.agent.alone import alone
 from bgpctl.agent.api import Answer, Api
 from bgpctl.agent.errors import Nonsense
+from bgpctl.agent.journal import Entry
 from bgpctl.agent.runner import Doors, Runner
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.effects import Failure, Op, Remove
@@ -40,6 +41,7 @@ log = logging.getLogger("bgpctl.agent")
 
 _YOUNG_OBJECTS = 100_000
 
+_JOURNAL = "journal.pickle"
 _SYSCTLS_BEFORE = "sysctls.json"
 
 
@@ -85,7 +87,7 @@ def run(
         )
         doors = Doors(open_kernel, ExabgpSpeaker(run_dir), FileStore(files), clock, PacketProber())
         runner = Runner(node, doors)
-        api = Api(run_dir / client.SOCKET, _answer(runner, clock), _act(runner))
+        api = Api(run_dir / client.SOCKET, _answer(runner, clock), _act(runner, run_dir))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runner.stop())
         log.info("started", extra={"facts": {"node": node, "pid": os.getpid(), "run_dir": run_dir}})
@@ -97,10 +99,13 @@ def run(
 
 
 def _answer(runner: Runner, clock: MonotonicClock) -> Answer:
+    def happened() -> tuple[Entry, ...]:
+        return runner.journal.record().entries
+
     def answer(view: str, query: Mapping[str, str]) -> dict[str, Any]:
         if view == "plan":
             return _plan(runner.state, query)
-        return views.answer(view, Snapshot(runner.state, clock.now_s(), query, _traffic))
+        return views.answer(view, Snapshot(runner.state, clock.now_s(), query, _traffic, happened))
 
     return answer
 
@@ -115,8 +120,10 @@ def _plan(state: State, query: Mapping[str, str]) -> dict[str, Any]:
     return {"schema": "bgpctl/plan/v1", "nodes": [words.foresight(foreseen)]}
 
 
-def _act(runner: Runner) -> Answer:
+def _act(runner: Runner, run_dir: Path) -> Answer:
     def act(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
+        if verb == "journal":
+            return _save_journal(runner, run_dir / _JOURNAL)
         asked = asks.events(verb, runner.state, query)
         for event in asked:
             runner.post(event)
@@ -124,6 +131,12 @@ def _act(runner: Runner) -> Answer:
         return {"schema": "bgpctl/asked/v1", "verb": verb, "events": len(asked)}
 
     return act
+
+
+def _save_journal(runner: Runner, path: Path) -> dict[str, Any]:
+    record = runner.journal.record()
+    journal.save(record, path)
+    return {"schema": "bgpctl/journal/v1", "file": str(path), "events": len(record.entries)}
 
 
 def _traffic() -> Mapping[str, Traffic]:

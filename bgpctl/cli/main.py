@@ -20,7 +20,7 @@ from bgpctl.cli import render_exabgp, render_intent
 from bgpctl.cli.doctor import doctor
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.lab import lab
-from bgpctl.cli.operate import drain, peer, undrain
+from bgpctl.cli.operate import drain, journal, peer, undrain
 from bgpctl.cli.plan import plan
 from bgpctl.cli.schema import schema
 from bgpctl.cli.show import run_dir_option, show
@@ -117,6 +117,9 @@ def run(
     except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
+
+
+agent.add_command(journal)
 
 
 @main.group()

@@ -146,6 +146,13 @@ _BLOCKS: Final[Sequence[Column]] = (
 )
 
 
+_EVENTS: Final[Sequence[Column]] = (
+    ("AGE", lambda row: age(row["age_s"])),
+    ("EVENT", lambda row: row["event"]),
+    ("THEN", lambda row: "; ".join(row["commands"])),
+)
+
+
 def ask(run_dir: Path, view: str, **query: str) -> dict[str, Any]:
     """One view of the agent at `run_dir`; exits 3 if none answers, 2 if it cannot be asked so."""
     try:
@@ -262,3 +269,14 @@ def rib(run_dir: Path, which: str, prefix: str, output: str) -> None:
     """Paths received by BGP: all, the used ones, or those that policy rejects; with PREFIX what overlaps it."""
     body = ask(run_dir, "rib", which=which, prefix=prefix)
     emit(body, output, body["paths"], _RIB)
+
+
+@show.command()
+@click.option("--last", default=50, show_default=True, help="How many of them.")
+@output_option
+@click.pass_obj
+def events(run_dir: Path, last: int, output: str) -> None:
+    """What has happened last, and what followed from it. `bgpctl agent journal` writes it down to be played again."""
+    body = ask(run_dir, "events")
+    body["events"] = body["events"][-last:]
+    emit(body, output, body["events"], _EVENTS)
