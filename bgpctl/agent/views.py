@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Final, TypeAlias
 
-from bgpctl.agent import asks, bgp_views, event_words, words
+from bgpctl.agent import asks, bgp_views, event_words, health, words
 from bgpctl.agent.errors import Unknown
 from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core import repairs
@@ -61,6 +61,7 @@ def summary(snapshot: Snapshot) -> Json:
         "state": state.phase.value,
         "converged": state.phase is Phase.CONVERGED,
         "edit_refused": bool(state.problems),
+        "unready": list(health.unready(state)),
         "state_age_s": snapshot.age_s(state.since_s),
         "problems": _problems(snapshot),
     }
