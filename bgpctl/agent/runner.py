@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from bgpctl.agent import words
+from bgpctl.agent.journal import Entry, Journal
 from bgpctl.agent.pace import Pace
 from bgpctl.core import bgp
 from bgpctl.core.cluster import Place, Problem, Severity
@@ -57,13 +58,27 @@ class _Stop:
 
 
 class Runner:
-    """One node's agent. `state` may be read from any thread: it is replaced, never edited."""
+    """
+    One node's agent. `state` may be read from any thread: it is replaced, never edited.
 
-    def __init__(self, node: str, doors: Doors) -> None:
+    Args:
+        beat: called by the loop again and again while it is alive, at least every `beat_every_s`.
+
+    Attributes:
+        beat_s: when the loop was last seen alive, by the clock.
+    """
+
+    def __init__(
+        self, node: str, doors: Doors, beat: Callable[[State], None] = lambda _: None, beat_every_s: float = 5.0
+    ) -> None:
+        self.beat_s = doors.clock.now_s()
+        self._beat = beat
+        self._beat_every_s = beat_every_s
         self.state: State = begin(node, doors.clock.now_s())
         self._doors = doors
         self._kernel: Kernel | None = None
         self._queue: queue.SimpleQueue[Event | _Stop] = queue.SimpleQueue()
+        self.journal = Journal(self.state)
         self._pace = Pace()
         self._look = False
         self._look_began_s = 0.0
@@ -108,29 +123,40 @@ class Runner:
     def _next(self) -> Event | _Stop:
         """The next event; an observation only when no event waits, so that a burst is taken in before deciding."""
         while True:
+            self._live()
             try:
-                event = self._queue.get_nowait()
+                event: Event | _Stop | None = self._queue.get_nowait()
             except queue.Empty:
                 event = self._observe() if self._look else self._wait()
-            if not isinstance(event, KernelChanged) or not self._pace.wait_s(self._now_s()):
+            if isinstance(event, KernelChanged) and self._pace.wait_s(self._now_s()):
+                self._waits = True
+            elif event:
                 return event
-            self._waits = True
 
-    def _wait(self) -> Event | _Stop:
+    def _live(self) -> None:
+        self.beat_s = self._now_s()
+        self._beat(self.state)
+
+    def _wait(self) -> Event | _Stop | None:
+        """The next event; None if none came before it was time to show that we live."""
         now_s = self._now_s()
-        waits_s = [] if self._wake_at_s is None else [self._wake_at_s - now_s]
+        waits_s = [self._beat_every_s]
+        waits_s += [] if self._wake_at_s is None else [self._wake_at_s - now_s]
         waits_s += [self._pace.wait_s(now_s)] if self._waits else []
         try:
-            return self._queue.get(timeout=max(0.0, min(waits_s)) if waits_s else None)
+            return self._queue.get(timeout=max(0.0, min(waits_s)))
         except queue.Empty:
             return self._awaited()
 
-    def _awaited(self) -> Event:
-        if self._waits and not self._pace.wait_s(self._now_s()):
+    def _awaited(self) -> Event | None:
+        now_s = self._now_s()
+        if self._waits and not self._pace.wait_s(now_s):
             self._waits = False
             return KernelChanged()
-        self._wake_at_s = None
-        return Woken()
+        if self._wake_at_s is not None and now_s >= self._wake_at_s:
+            self._wake_at_s = None
+            return Woken()
+        return None
 
     def _now_s(self) -> float:
         return self._doors.clock.now_s()
@@ -165,7 +191,9 @@ class Runner:
     def _advance(self, event: Event) -> None:
         before = self.state
         self._foreign = self._foreign or isinstance(event, KernelChanged)
-        self.state, commands = step(before, event, self._now_s())
+        at_s = self._now_s()
+        self.state, commands = step(before, event, at_s)
+        self.journal.write(before, Entry(at_s, event, commands))
         _report(before, self.state, event)
         for command in commands:
             self._do(command)

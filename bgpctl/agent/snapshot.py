@@ -6,10 +6,11 @@ Refuses to know: what a view tells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from bgpctl.agent.errors import Nonsense
+from bgpctl.agent.journal import Entry
 from bgpctl.core.bgp import Session
 from bgpctl.core.cluster import Node
 from bgpctl.core.loop import State
@@ -20,8 +21,8 @@ Json: TypeAlias = dict[str, Any]
 
 class Snapshot:
     """
-    One state with what a view needs beside it: the time, of the state's own clock, the query, and a way to ask what
-    has gone through each link.
+    One state with what a view needs beside it: the time, of the state's own clock, the query, and ways to ask what
+    has gone through each link and what has happened last.
     """
 
     def __init__(
@@ -30,11 +31,13 @@ class Snapshot:
         now_s: float,
         query: Mapping[str, str],
         traffic: Callable[[], Mapping[str, Traffic]] = dict,
+        happened: Callable[[], Sequence[Entry]] = tuple,
     ) -> None:
         self.state = state
         self.now_s = now_s
         self.query = query
         self.traffic = traffic
+        self.happened = happened
         self.observed = state.observed or Dataplane()
         self.node: Node | None = state.intent.node(state.node) if state.intent else None
 

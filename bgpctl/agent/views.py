@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Final, TypeAlias
 
-from bgpctl.agent import asks, bgp_views, words
+from bgpctl.agent import asks, bgp_views, event_words, health, words
 from bgpctl.agent.errors import Unknown
 from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core import repairs
@@ -61,6 +61,7 @@ def summary(snapshot: Snapshot) -> Json:
         "state": state.phase.value,
         "converged": state.phase is Phase.CONVERGED,
         "edit_refused": bool(state.problems),
+        "unready": list(health.unready(state)),
         "state_age_s": snapshot.age_s(state.since_s),
         "problems": _problems(snapshot),
     }
@@ -289,6 +290,21 @@ def _block_state(route: Route | None) -> str:
     return "own" if route.type is RouteType.BLACKHOLE else "routed"
 
 
+def events(snapshot: Snapshot) -> Json:
+    """What has happened last, oldest first, and what followed from it."""
+    names = asks.names(snapshot.state)
+    return {
+        "events": [
+            {
+                "age_s": snapshot.age_s(entry.at_s),
+                "event": event_words.event(entry.event, names),
+                "commands": [event_words.command(command, entry.at_s) for command in entry.commands],
+            }
+            for entry in snapshot.happened()
+        ]
+    }
+
+
 VIEWS: Final[Mapping[str, View]] = {
     "summary": summary,
     "peers": bgp_views.peers,
@@ -299,6 +315,7 @@ VIEWS: Final[Mapping[str, View]] = {
     "nodes": nodes,
     "pools": pools,
     "blocks": blocks,
+    "events": events,
 }
 
 

@@ -11,16 +11,20 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bgpctl import client
-from bgpctl.agent import asks, views, words
+from bgpctl.agent import asks, duty, journal, views, words
 from bgpctl.agent.alone import alone
 from bgpctl.agent.api import Answer, Api
 from bgpctl.agent.errors import Nonsense
+from bgpctl.agent.journal import Entry
+from bgpctl.agent.notify import Notifier
+from bgpctl.agent.pages import TcpPages
 from bgpctl.agent.runner import Doors, Runner
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.effects import Failure, Op, Remove
@@ -40,6 +44,7 @@ log = logging.getLogger("bgpctl.agent")
 
 _YOUNG_OBJECTS = 100_000
 
+_JOURNAL = "journal.pickle"
 _SYSCTLS_BEFORE = "sysctls.json"
 
 
@@ -61,17 +66,24 @@ def collect_seldom() -> None:
 
 
 def run(
-    node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str, *, next_hop_objects: bool, protocol: int
+    node: str,
+    files: Sequence[Path],
+    run_dir: Path,
+    ipip_driver: str,
+    *,
+    next_hop_objects: bool,
+    protocol: int,
+    health: tuple[str, int] | None,
 ) -> None:
     """
     Run the agent of `node` in the foreground until SIGTERM or SIGINT, then leave forwarding and sessions in place.
     `ipip_driver` is one of `kernel.ipip.DRIVERS`; without `next_hop_objects` each route has its gateways itself;
-    `protocol` marks our routes and next hops in the kernel.
+    `protocol` marks our routes and next hops in the kernel; `health` is where the pages are served by TCP too.
 
     Raises:
         AlreadyRunning: another agent holds this network namespace or `run_dir`.
-        Unavailable: the run directory or the API socket cannot be used. A kernel that cannot be opened is no error:
-            it is asked for again and again, and the summary says so.
+        Unavailable: the run directory, the API socket or the port cannot be used. A kernel that cannot be opened is
+            no error: it is asked for again and again, and the summary says so.
     """
     collect_seldom()
     with alone(run_dir):
@@ -84,23 +96,43 @@ def run(
             protocol=protocol,
         )
         doors = Doors(open_kernel, ExabgpSpeaker(run_dir), FileStore(files), clock, PacketProber())
-        runner = Runner(node, doors)
-        api = Api(run_dir / client.SOCKET, _answer(runner, clock), _act(runner))
+        notifier = Notifier(os.environ)
+        runner = Runner(node, doors, partial(_beat, notifier, clock), notifier.beat_s)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runner.stop())
         log.info("started", extra={"facts": {"node": node, "pid": os.getpid(), "run_dir": run_dir}})
-        try:
+        with _serving(runner, clock, run_dir, health):
             runner.run()
-        finally:
-            api.close()
+            notifier.stopping()
         log.info("stopped, forwarding and BGP sessions stay", extra={"facts": {"node": node}})
 
 
+def _beat(notifier: Notifier, clock: MonotonicClock, state: State) -> None:
+    notifier.beat(state.phase.value, clock.now_s(), started=state.desired is not None)
+
+
+@contextmanager
+def _serving(runner: Runner, clock: MonotonicClock, run_dir: Path, health: tuple[str, int] | None) -> Iterator[None]:
+    def look() -> Snapshot:
+        return Snapshot(runner.state, clock.now_s(), {}, _traffic)
+
+    pages = duty.pages(look, lambda: clock.now_s() - runner.beat_s)
+    with ExitStack() as stack:
+        api = Api(run_dir / client.SOCKET, _answer(runner, clock), _act(runner, run_dir), pages)
+        stack.callback(api.close)
+        if health:
+            stack.callback(TcpPages(*health, pages).close)
+        yield
+
+
 def _answer(runner: Runner, clock: MonotonicClock) -> Answer:
+    def happened() -> tuple[Entry, ...]:
+        return runner.journal.record().entries
+
     def answer(view: str, query: Mapping[str, str]) -> dict[str, Any]:
         if view == "plan":
             return _plan(runner.state, query)
-        return views.answer(view, Snapshot(runner.state, clock.now_s(), query, _traffic))
+        return views.answer(view, Snapshot(runner.state, clock.now_s(), query, _traffic, happened))
 
     return answer
 
@@ -115,8 +147,10 @@ def _plan(state: State, query: Mapping[str, str]) -> dict[str, Any]:
     return {"schema": "bgpctl/plan/v1", "nodes": [words.foresight(foreseen)]}
 
 
-def _act(runner: Runner) -> Answer:
+def _act(runner: Runner, run_dir: Path) -> Answer:
     def act(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
+        if verb == "journal":
+            return _save_journal(runner, run_dir / _JOURNAL)
         asked = asks.events(verb, runner.state, query)
         for event in asked:
             runner.post(event)
@@ -124,6 +158,12 @@ def _act(runner: Runner) -> Answer:
         return {"schema": "bgpctl/asked/v1", "verb": verb, "events": len(asked)}
 
     return act
+
+
+def _save_journal(runner: Runner, path: Path) -> dict[str, Any]:
+    record = runner.journal.record()
+    journal.save(record, path)
+    return {"schema": "bgpctl/journal/v1", "file": str(path), "events": len(record.entries)}
 
 
 def _traffic() -> Mapping[str, Traffic]:

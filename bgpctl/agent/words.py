@@ -159,6 +159,11 @@ def failure(item: Failure) -> str:
     return f"cannot {verb} {thing(item.op.thing)}: {name}{said}{hint}"
 
 
+def operation(op: Op) -> str:
+    """What is done, as a line of a plan."""
+    return f"{'+' if isinstance(op, Put) else '-'} {thing(op.thing)}"
+
+
 def thing(item: Thing) -> str:
     """A kernel object as `ip` would name it."""
     match item:

@@ -16,11 +16,11 @@ from bgpctl.agent import logs, wiring
 from bgpctl.agent.alone import AlreadyRunning
 from bgpctl.agent.words import failure as failure_words
 from bgpctl.agent.words import thing as thing_words
-from bgpctl.cli import render_exabgp, render_intent
+from bgpctl.cli import render_exabgp, render_intent, values
 from bgpctl.cli.doctor import doctor
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.lab import lab
-from bgpctl.cli.operate import drain, peer, undrain
+from bgpctl.cli.operate import drain, journal, peer, undrain
 from bgpctl.cli.plan import plan
 from bgpctl.cli.schema import schema
 from bgpctl.cli.show import run_dir_option, show
@@ -87,6 +87,12 @@ def agent() -> None:
     help="Routes name next-hop objects (Linux 5.3); without, each has its gateways, as other tools expect.",
 )
 @protocol_option
+@click.option(
+    "--health",
+    callback=values.place,
+    metavar="HOST:PORT",
+    help="Serve /liveness, /readiness and /metrics there too; choose a local address, such as 127.0.0.1:9099.",
+)
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
@@ -97,26 +103,37 @@ def run(
     run_dir: Path,
     ipip_driver: str,
     route_protocol: int,
-    log_format: str,
-    log_level: str,
+    health: tuple[str, int] | None,
     *,
     nexthop_objects: bool,
+    **log: str,
 ) -> None:
     """
     Run this node's agent in the foreground.
 
     SIGTERM and Ctrl-C end it and leave forwarding and BGP sessions in place; `bgpctl cleanup` removes them.
     """
-    logs.set_up(log_format, log_level)
+    logs.set_up(log["log_format"], log["log_level"])
     intent = valid(FileStore(files).load())
     if intent.node(node) is None:
         names = ", ".join(member.name for member in intent.nodes) or "none"
         raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
     try:
-        wiring.run(node, files, run_dir, ipip_driver, next_hop_objects=nexthop_objects, protocol=route_protocol)
+        wiring.run(
+            node,
+            files,
+            run_dir,
+            ipip_driver,
+            next_hop_objects=nexthop_objects,
+            protocol=route_protocol,
+            health=health,
+        )
     except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
+
+
+agent.add_command(journal)
 
 
 @main.group()

@@ -1,5 +1,5 @@
 """
-`bgpctl peer up|down|refresh`, `bgpctl drain|undrain`: what an operator asks of a running agent.
+`bgpctl peer up|down|refresh`, `bgpctl drain|undrain`, `bgpctl agent journal`: what an operator asks of a running agent.
 
 Refuses to know: how the agent does it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,10 +17,10 @@ from bgpctl.cli.exits import Exit
 from bgpctl.cli.show import run_dir_option
 
 
-def _ask(run_dir: Path, verb: str, **query: str) -> None:
+def ask(run_dir: Path, verb: str, **query: str) -> dict[str, Any]:
     """Exits 3 if no agent answers, 6 if we may not ask, 2 if the question makes no sense."""
     try:
-        client.ask(run_dir / client.SOCKET, verb, query)
+        return client.ask(run_dir / client.SOCKET, verb, query)
     except client.AgentAway as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.UNREACHABLE)
@@ -47,7 +48,7 @@ def down(run_dir: Path, name: str) -> None:
 
     Our routes are withdrawn from the peer first.
     """
-    _ask(run_dir, "peer-down", peer=name)
+    ask(run_dir, "peer-down", peer=name)
     click.echo(f"{name} is being shut down; bring it back with: bgpctl peer up {name}")
 
 
@@ -56,7 +57,7 @@ def down(run_dir: Path, name: str) -> None:
 @click.pass_obj
 def up(run_dir: Path, name: str) -> None:
     """Have a session again with the peer NAME (or address)."""
-    _ask(run_dir, "peer-up", peer=name)
+    ask(run_dir, "peer-up", peer=name)
     click.echo(f"{name} may come up; watch it with: bgpctl show neighbor {name}")
 
 
@@ -65,7 +66,7 @@ def up(run_dir: Path, name: str) -> None:
 @click.pass_obj
 def refresh(run_dir: Path, name: str) -> None:
     """Ask the peer NAME (or address) for its whole table again; what it does not repeat is dropped."""
-    _ask(run_dir, "peer-refresh", peer=name)
+    ask(run_dir, "peer-refresh", peer=name)
     click.echo(f"{name} is asked for its whole table")
 
 
@@ -73,7 +74,7 @@ def refresh(run_dir: Path, name: str) -> None:
 @run_dir_option
 def drain(run_dir: Path) -> None:
     """Tell all peers that this node is about to go, so that they use others' routes where there are any (RFC 8326)."""
-    _ask(run_dir, "drain")
+    ask(run_dir, "drain")
     click.echo("draining: peers prefer others' routes from now on; take it back with: bgpctl undrain")
 
 
@@ -81,5 +82,17 @@ def drain(run_dir: Path) -> None:
 @run_dir_option
 def undrain(run_dir: Path) -> None:
     """Take `bgpctl drain` back."""
-    _ask(run_dir, "undrain")
+    ask(run_dir, "undrain")
     click.echo("not draining")
+
+
+@click.command()
+@run_dir_option
+def journal(run_dir: Path) -> None:
+    """
+    Have the agent write down what has happened last, so that it can be played again on any machine.
+
+    It has addresses and names of the cluster in it, and no password. `bgpctl show events` tells the same in words.
+    """
+    body = ask(run_dir, "journal")
+    click.echo(f"{body['events']} events in {body['file']}")

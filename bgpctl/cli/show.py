@@ -6,6 +6,7 @@ Refuses to know: how the agent came to know it.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,9 @@ import click
 from bgpctl import client
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import Column, Row, age, emit, output_option
+from bgpctl.cli.values import duration_s
 
+_POLL_S: Final = 0.1
 DEFAULT_RUN_DIR: Final = Path("/run/bgpctl")
 
 run_dir_option = click.option(
@@ -146,6 +149,13 @@ _BLOCKS: Final[Sequence[Column]] = (
 )
 
 
+_EVENTS: Final[Sequence[Column]] = (
+    ("AGE", lambda row: age(row["age_s"])),
+    ("EVENT", lambda row: row["event"]),
+    ("THEN", lambda row: "; ".join(row["commands"])),
+)
+
+
 def ask(run_dir: Path, view: str, **query: str) -> dict[str, Any]:
     """One view of the agent at `run_dir`; exits 3 if none answers, 2 if it cannot be asked so."""
     try:
@@ -169,15 +179,34 @@ def show(context: click.Context, run_dir: Path) -> None:
 
 
 @show.command()
+@click.option(
+    "--wait", "within_s", callback=duration_s, metavar="TIME", help="Wait until it has converged, at most TIME (60s)."
+)
 @output_option
 @click.pass_obj
-def summary(run_dir: Path, output: str) -> None:
-    """The node in one line, and what is not well."""
+def summary(run_dir: Path, within_s: float | None, output: str) -> None:
+    """The node in one line, and what is not well. With --wait exits 4 if it has not converged in time."""
+    if within_s is not None:
+        _await_convergence(run_dir, within_s)
     body = ask(run_dir, "summary")
     emit(body, output, [body], SUMMARY)
     if output == "table":
         for problem in body["problems"]:
             click.echo(f"! {problem}")
+    if within_s is not None and not body["converged"]:
+        sys.exit(Exit.TIMED_OUT)
+
+
+def _await_convergence(run_dir: Path, within_s: float) -> None:
+    """An agent that does not answer yet is waited for too."""
+    deadline_s = time.monotonic() + within_s
+    while time.monotonic() < deadline_s:
+        try:
+            if client.read(run_dir / client.SOCKET, "summary")["converged"]:
+                return
+        except client.AgentAway:
+            pass
+        time.sleep(_POLL_S)
 
 
 def _listing(name: str, columns: Sequence[Column], text: str, *, key: str = "") -> None:
@@ -262,3 +291,14 @@ def rib(run_dir: Path, which: str, prefix: str, output: str) -> None:
     """Paths received by BGP: all, the used ones, or those that policy rejects; with PREFIX what overlaps it."""
     body = ask(run_dir, "rib", which=which, prefix=prefix)
     emit(body, output, body["paths"], _RIB)
+
+
+@show.command()
+@click.option("--last", default=50, show_default=True, help="How many of them.")
+@output_option
+@click.pass_obj
+def events(run_dir: Path, last: int, output: str) -> None:
+    """What has happened last, and what followed from it. `bgpctl agent journal` writes it down to be played again."""
+    body = ask(run_dir, "events")
+    body["events"] = body["events"][-last:]
+    emit(body, output, body["events"], _EVENTS)

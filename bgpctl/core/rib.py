@@ -267,11 +267,17 @@ def complete(rib: Rib, peer: Address, at_s: float) -> Rib:
 
 
 def taken_back(before: Rib, now: Rib) -> frozenset[Prefix]:
-    """What peers told `before` and do not tell `now`, as far as we know that they do not, and nobody else does."""
+    """
+    What peers with a whole table told `before` and do not tell `now`, and nobody else does.
+
+    A peer that says goodbye takes nothing back: where a mesh gives way to reflectors all do so, and the reflectors may
+    not have spoken yet.
+    """
     lost = {
         prefix
         for peer, table in now.items()
-        if table.certain and peer in before and table.paths is not before[peer].paths
+        if table.heard is Heard.SYNCED and table.flooded_since_s is None
+        if peer in before and table.paths is not before[peer].paths
         for prefix in before[peer].paths.keys() - table.paths.keys()
     }
     return untold(now, lost)

@@ -114,6 +114,7 @@ _SILENT: Final[Mapping[str, Any]] = {
     "state": "silent",
     "converged": False,
     "edit_refused": False,
+    "unready": [],
     "state_age_s": 0.0,
 }
 

@@ -19,7 +19,7 @@ from bgpctl.agent.views import VIEWS, answer
 from bgpctl.cli.main import main
 from bgpctl.cli.render import age
 from bgpctl.core.cluster import Place, Problem
-from bgpctl.core.events import DrainAsked, Event, IntentRejected, PeerAsked, RefreshAsked
+from bgpctl.core.events import DrainAsked, Event, IntentRejected, KernelLost, PeerAsked, RefreshAsked
 from tests.stories.test_agent_stories import B1, converged
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +75,21 @@ def test_a_prefix_that_is_none_exits_2_and_says_why(tmp_path: Path, words: tuple
         api.close()
     assert result.exit_code == 2
     assert words[-1] in result.output
+
+
+def test_waiting_for_convergence_ends_with_it_or_with_the_time(tmp_path: Path) -> None:
+    play = converged()
+    api = Api(tmp_path / "agent.sock", lambda name, query: answer(name, Snapshot(play.state, play.now_s, query)))
+    try:
+        assert bgpctl("show", "--run-dir", tmp_path, "summary", "--wait", "60s").exit_code == 0
+        play.tell(KernelLost("gone"))
+        late = bgpctl("show", "--run-dir", tmp_path, "summary", "--wait", "300ms")
+        assert bgpctl("show", "--run-dir", tmp_path, "summary", "--wait", "soon").exit_code == 2
+    finally:
+        api.close()
+    assert late.exit_code == 4
+    assert "degraded" in late.output
+    assert bgpctl("show", "--run-dir", tmp_path, "summary", "--wait", "300ms").exit_code == 3
 
 
 # What is asked of a running agent ------------------------------------------------------------------------------

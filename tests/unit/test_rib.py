@@ -217,6 +217,15 @@ def test_what_a_peer_lost_in_a_restart_is_not_taken_back_before_it_has_told_all_
     assert rib.taken_back(before, rib.complete(now, PEER, 12.0)) == {ONE}
 
 
+def test_a_peer_that_says_goodbye_or_tells_too_much_has_taken_nothing_back() -> None:
+    before = told(ONE)
+    goodbye = SessionDown(PEER, "notification received (6,3)", notified=True)
+    assert rib.taken_back(before, rib.session_down(before, goodbye, 5.0)) == set()
+    flooded = rib.updated(before, Update(PEER, (path(TWO, PEER),)), 5.0, limit=1)
+    assert prefixes(flooded) == set()
+    assert rib.taken_back(before, flooded) == set()
+
+
 def test_a_peer_that_is_wanted_no_more_has_taken_nothing_back() -> None:
     before = told(ONE)
     assert rib.taken_back(before, rib.expect(before, [OTHER], 5.0, 120.0)) == set()

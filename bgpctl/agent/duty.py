@@ -1,0 +1,46 @@
+"""
+The pages by which other programs judge the agent: alive, ready, and in numbers.
+
+Refuses to know: how pages are served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+from typing import Final
+
+from bgpctl.agent import health
+from bgpctl.agent.metrics import CONTENT_TYPE, Metrics
+from bgpctl.agent.pages import Page, Pages, json_page
+from bgpctl.agent.snapshot import Snapshot
+
+LIVELY_S: Final = 60.0
+"""A loop that was not seen for so long hangs: a change of 100,000 routes takes a few seconds."""
+
+
+def pages(look: Callable[[], Snapshot], silent_s: Callable[[], float]) -> Pages:
+    """`look` gives the state as it is; `silent_s` for how long the loop was not seen."""
+    metrics = Metrics(look)
+    return {
+        "/liveness": lambda: _liveness(silent_s()),
+        "/readiness": partial(_readiness, look),
+        "/metrics": lambda: Page(HTTPStatus.OK, CONTENT_TYPE, metrics.page()),
+    }
+
+
+def _liveness(silent_s: float) -> Page:
+    alive = silent_s < LIVELY_S
+    body = {"schema": "bgpctl/liveness/v1", "alive": alive, "silent_s": round(silent_s, 1)}
+    return json_page(_status(well=alive), body)
+
+
+def _readiness(look: Callable[[], Snapshot]) -> Page:
+    reasons = list(health.unready(look().state))
+    body = {"schema": "bgpctl/readiness/v1", "ready": not reasons, "reasons": reasons}
+    return json_page(_status(well=not reasons), body)
+
+
+def _status(*, well: bool) -> HTTPStatus:
+    return HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE

@@ -1,0 +1,114 @@
+"""
+The agent's state as Prometheus metrics; docs/metrics.md has their names.
+
+Refuses to know: who scrapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from typing import Any
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from bgpctl.agent import health, views
+from bgpctl.agent.snapshot import Snapshot
+from bgpctl.core.loop import Phase
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class Metrics:
+    """Made once per agent; `page` asks for a snapshot each time."""
+
+    def __init__(self, look: Callable[[], Snapshot]) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._registry.register(_States(look))
+
+    def page(self) -> bytes:
+        """In Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class _States(Collector):
+    def __init__(self, look: Callable[[], Snapshot]) -> None:
+        self._look = look
+
+    def collect(self) -> Iterator[Metric]:
+        snapshot = self._look()
+        yield from _node(snapshot)
+        yield from _tunnels(views.tunnels(snapshot)["tunnels"])
+        if snapshot.state.config:
+            yield from _bgp(views.VIEWS["peers"](snapshot)["peers"])
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing beforehand: what there is depends on the state."""
+        return iter(())
+
+
+def _node(snapshot: Snapshot) -> Iterator[Metric]:
+    summary = views.summary(snapshot)
+    about = _gauge("info", "The node.", ("node", "backend", "version"))
+    about.add_metric([summary["node"], summary["backend"] or "", version("bgpctl")], 1)
+    yield about
+    yield _value(
+        "ready", "Whether everything wanted is in the kernel and nobody is waited for.", not _unready(snapshot)
+    )
+    phases = _gauge("phase", "1 for what the agent is busy with.", ("phase",))
+    for phase in Phase:
+        phases.add_metric([phase.value], snapshot.state.phase is phase)
+    yield phases
+    routes = _gauge("routes", "Routes to other nodes: received, chosen, wanted here, and installed.", ("stage",))
+    for stage, number in summary["routes"].items():
+        routes.add_metric([stage], number)
+    yield routes
+    yield _value("problems", "Lines that bgpctl show summary has about what is not well.", len(summary["problems"]))
+    yield _value("pending_operations", "Kernel objects still to be changed.", len(snapshot.state.pending.ops))
+    yield _value("refused_operations", "Changes that the kernel refuses.", len(snapshot.state.failures))
+    yield _value("repairs_last_hour", "How often somebody else's damage was mended.", summary["repaired_1h"])
+    yield _value("edit_refused", "Whether the last edit of the cluster file was refused.", summary["edit_refused"])
+
+
+def _unready(snapshot: Snapshot) -> bool:
+    return any(True for _ in health.unready(snapshot.state))
+
+
+def _tunnels(rows: list[dict[str, Any]]) -> Iterator[Metric]:
+    counters = {
+        what: CounterMetricFamily(
+            f"bgpctl_tunnel_{what}", f"Tunnel traffic: {what.replace('_', ' ')}.", labels=["tunnel"]
+        )
+        for what in ("received_packets", "received_bytes", "sent_packets", "sent_bytes", "refused_packets")
+    }
+    for row in rows:
+        for what, counter in counters.items():
+            number = row["traffic"][what] if row["traffic"] else None
+            if number is not None:
+                counter.add_metric([row["name"]], number)
+    yield from counters.values()
+
+
+def _bgp(peers: list[dict[str, Any]]) -> Iterator[Metric]:
+    labels = ("peer", "address")
+    up = _gauge("peer_established", "Whether the session is up.", labels)
+    received = _gauge("peer_received_routes", "Paths that the peer tells.", labels)
+    rejected = _gauge("peer_rejected_routes", "Of these, those that policy rejects.", labels)
+    for row in peers:
+        place = [row["name"], row["address"]]
+        up.add_metric(place, row["established"])
+        received.add_metric(place, row["received"])
+        rejected.add_metric(place, row["rejected"])
+    yield from (up, received, rejected)
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...]) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"bgpctl_{name}", text, labels=labels)
+
+
+def _value(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"bgpctl_{name}", text, value=value)

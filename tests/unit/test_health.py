@@ -1,0 +1,219 @@
+"""Ready, alive, in numbers, and what systemd is told."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bgpctl.agent import duty, health
+from bgpctl.agent.metrics import Metrics
+from bgpctl.agent.notify import Notifier
+from bgpctl.agent.pages import TcpPages
+from bgpctl.agent.snapshot import Snapshot
+from bgpctl.core.bgp import SessionDown, SessionUp, SpeakerAttached
+from bgpctl.core.cluster import Backend, Mode
+from bgpctl.core.effects import after
+from bgpctl.core.events import Applied, Apply, IntentLoaded, KernelLost, Observed, PeerAsked, Woken
+from bgpctl.ports import Unavailable
+from tests.cluster import two_racks
+from tests.stories.test_agent_stories import A2, B1, B2, INTENT, Play, converged, hears
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+
+def reasons(play: Play) -> list[str]:
+    return list(health.unready(play.state))
+
+
+def without_bgp() -> Play:
+    play = Play()
+    play.tell(IntentLoaded(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)))
+    return play
+
+
+# Ready ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_node_is_not_ready_before_the_last_wanted_object_is_in_the_kernel() -> None:
+    play = without_bgp()
+    assert reasons(play) == ["the kernel has not been looked at yet"]
+    (apply, *_) = play.tell(Observed(play.kernel))
+    assert isinstance(apply, Apply)
+    for left in range(len(apply.ops), 0, -1):
+        assert reasons(play) == [f"{left} kernel objects are still to be changed"]
+        play.kernel = after(play.kernel, apply.ops[len(apply.ops) - left])
+        play.tell(Applied(()), Observed(play.kernel))
+    assert reasons(play) == []
+
+
+def test_a_node_is_not_ready_before_every_peer_has_told_its_routes() -> None:
+    play = Play()
+    play.tell(IntentLoaded(INTENT))
+    play.rest()
+    assert "the BGP speaker does not answer yet" in reasons(play)
+    play.tell(SpeakerAttached(1, ()))
+    for peer, block in ((A2, "10.244.2.0/26"), (B1, "10.244.3.0/26")):
+        hears(play, (peer, block))
+        play.rest()
+    assert reasons(play) == ["peer b2 has not told all its routes yet"]
+    play.tell(SessionUp(B2))
+    assert reasons(play) == ["peer b2 has not told all its routes yet"]
+    hears(play, (B2, "10.244.4.0/26"))
+    play.rest()
+    assert reasons(play) == []
+
+
+def test_a_peer_that_never_comes_is_waited_for_until_its_time_is_over() -> None:
+    play = Play()
+    play.tell(IntentLoaded(INTENT), SpeakerAttached(1, ()))
+    for peer, block in ((A2, "10.244.2.0/26"), (B1, "10.244.3.0/26")):
+        hears(play, (peer, block))
+    play.tell(SessionDown(B2, "connection refused", notified=False))
+    play.rest()
+    assert reasons(play) == ["peer b2 has not told all its routes yet"]
+    play.now_s += 121
+    play.tell(Woken())
+    play.rest()
+    assert reasons(play) == []
+
+
+def test_a_dead_peer_and_one_that_is_shut_leave_the_others_ready() -> None:
+    play = converged()
+    play.tell(SessionDown(B1, "closing connection", notified=False))
+    play.rest()
+    assert reasons(play) == []
+    play.tell(PeerAsked(A2, up=False))
+    play.rest()
+    assert reasons(play) == []
+
+
+def test_without_a_kernel_nobody_is_ready() -> None:
+    play = converged()
+    play.tell(KernelLost("the netlink socket is gone"))
+    assert len(reasons(play)) == 1
+    assert "the netlink socket is gone" in reasons(play)[0]
+
+
+def test_without_bgp_nothing_says_anything_about_it() -> None:
+    play = without_bgp()
+    said = [Metrics(lambda: Snapshot(play.state, 1.0, {})).page().decode(), *reasons(play)]
+    play.rest()
+    said += [Metrics(lambda: Snapshot(play.state, 1.0, {})).page().decode(), *reasons(play)]
+    about_us = re.sub(r"bgpctl\w*|Lines that bgpctl show summary", "", "\n".join(said))
+    assert not re.search(r"bgp|peer|session", about_us, re.IGNORECASE)
+
+
+# The pages -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[Play, list[float], int]]:
+    play, silent_s = converged(), [1.0]
+    pages = TcpPages("127.0.0.1", 0, duty.pages(lambda: Snapshot(play.state, play.now_s, {}), lambda: silent_s[0]))
+    yield play, silent_s, pages.port
+    pages.close()
+
+
+def get(port: int, path: str, method: str = "GET") -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request(method, path)
+    response = connection.getresponse()
+    answer = response.status, response.read().decode()
+    connection.close()
+    return answer
+
+
+def test_the_pages_tell_by_their_status_what_is_well(served: tuple[Play, list[float], int]) -> None:
+    play, silent_s, port = served
+    assert get(port, "/readiness")[0] == get(port, "/liveness")[0] == get(port, "/metrics")[0] == 200
+    play.tell(KernelLost("gone"))
+    silent_s[0] = 61.0
+    status, text = get(port, "/readiness")
+    assert (status, "gone" in text) == (503, True)
+    assert get(port, "/liveness")[0] == 503
+    assert "bgpctl_ready 0.0" in get(port, "/metrics")[1]
+
+
+def test_nothing_else_is_told_over_tcp_and_nothing_can_be_asked(served: tuple[Play, list[float], int]) -> None:
+    _, _, port = served
+    assert get(port, "/v1/summary")[0] == 404
+    assert get(port, "/v1/drain", "POST")[0] == 405
+
+
+def test_a_port_that_is_taken_is_named(served: tuple[Play, list[float], int]) -> None:
+    _, _, port = served
+    with pytest.raises(Unavailable, match=f"127.0.0.1:{port}.*choose another with --health"):
+        TcpPages("127.0.0.1", port, {})
+
+
+def test_the_metrics_are_those_in_the_document_and_no_others() -> None:
+    play = converged()
+    page = Metrics(lambda: Snapshot(play.state, play.now_s, {})).page().decode()
+    told = set(re.findall(r"^# TYPE (bgpctl_\w+) ", page, re.MULTILINE))
+    assert told == set(re.findall(r"^\| `(bgpctl_\w+)", DOCUMENT.read_text(), re.MULTILINE))
+
+
+def test_metrics_say_what_the_summary_says() -> None:
+    play = converged()
+    page = Metrics(lambda: Snapshot(play.state, play.now_s, {})).page().decode()
+    for line in (
+        'bgpctl_info{backend="bgp",node="a1",version=',
+        'bgpctl_phase{phase="converged"} 1.0',
+        'bgpctl_phase{phase="degraded"} 0.0',
+        'bgpctl_routes{stage="installed"} 3.0',
+        'bgpctl_peer_established{address="10.1.0.3",peer="b1"} 1.0',
+        "bgpctl_ready 1.0",
+        "process_resident_memory_bytes",
+    ):
+        assert line in page
+
+
+# systemd -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(tmp_path / "notify"))
+        channel.settimeout(10)
+        channel.setblocking(False)
+        yield channel
+
+
+def heard(systemd: socket.socket) -> list[str]:
+    messages = []
+    while True:
+        try:
+            messages.append(systemd.recv(4096).decode())
+        except BlockingIOError:
+            return messages
+
+
+def test_systemd_hears_of_changes_and_that_we_live(systemd: socket.socket, tmp_path: Path) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000"})
+    assert notifier.beat_s == 2.0
+    for at_s, status, started in ((0.0, "starting", False), (0.1, "starting", False), (0.2, "learning", True)):
+        notifier.beat(status, at_s, started=started)
+    assert heard(systemd) == ["STATUS=starting\nWATCHDOG=1", "STATUS=learning\nREADY=1\nWATCHDOG=1"]
+    notifier.beat("learning", 1.1, started=True)
+    assert heard(systemd) == []
+    notifier.beat("learning", 1.3, started=True)
+    notifier.stopping()
+    assert heard(systemd) == ["WATCHDOG=1", "STOPPING=1"]
+
+
+def test_the_watchdog_of_another_process_is_not_ours(systemd: socket.socket, tmp_path: Path) -> None:
+    variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000", "WATCHDOG_PID": "1"}
+    Notifier(variables).beat("converged", 0.0, started=True)
+    assert heard(systemd) == ["STATUS=converged\nREADY=1"]
+
+
+@pytest.mark.parametrize("variables", [{}, {"NOTIFY_SOCKET": "/nonexistent/notify"}])
+def test_without_systemd_nothing_is_said_and_nothing_fails(variables: dict[str, str]) -> None:
+    Notifier(variables).beat("converged", 0.0, started=True)
+    Notifier(variables).stopping()

@@ -1,0 +1,87 @@
+"""What the agent remembers of what happened, and that it can be played again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgpctl.agent import event_words, journal
+from bgpctl.agent.journal import Entry, Journal, Record
+from bgpctl.core.bgp import SessionDown, Update
+from bgpctl.core.events import Applied, Event, KernelChanged, Observed, Woken
+from bgpctl.core.loop import State, begin, step
+from bgpctl.core.model import Dataplane, Prefix, Route
+from tests.cluster import path
+from tests.laws.test_loop_laws import events
+from tests.laws.test_total_step import EVENTS
+from tests.stories.test_agent_stories import A2, B1, converged
+
+
+def lived(*story: Event, start: State | None = None) -> Journal:
+    """The journal of an agent to which all this happened, a second apart."""
+    state = start or begin("a1", 0.0)
+    kept = Journal(state)
+    for number, event in enumerate(story):
+        after, commands = step(state, event, 1000.0 + number)
+        kept.write(state, Entry(1000.0 + number, event, commands))
+        state = after
+    return kept
+
+
+def is_faithful(record: Record) -> bool:
+    return list(record.replayed()) == [entry.commands for entry in record.entries]
+
+
+@given(st.lists(events, max_size=30))
+def test_the_same_events_from_the_same_start_give_the_same_commands(story: list[Event]) -> None:
+    record = lived(*story).record()
+    assert [entry.event for entry in record.entries] == story
+    assert is_faithful(record)
+
+
+def test_a_journal_from_a_file_can_be_played_too(tmp_path: Path) -> None:
+    start = converged().state
+    kept = lived(SessionDown(B1, "closed", notified=True), Observed(converged().kernel), Applied(()), start=start)
+    journal.save(kept.record(), tmp_path / "journal.pickle")
+    found = journal.load(tmp_path / "journal.pickle")
+    assert found.entries == kept.record().entries
+    assert is_faithful(found)
+    assert (tmp_path / "journal.pickle").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_changed_loop_shows_in_the_commands() -> None:
+    record = lived(*EVENTS, start=converged().state).record()
+    assert not is_faithful(replace(record, start=begin("a1", 0.0)))
+
+
+def test_of_many_events_the_last_ones_are_kept_and_can_be_played() -> None:
+    story: list[Event] = [Woken(), *(Update(A2, (path(f"10.244.2.{number % 200}/32", A2),)) for number in range(1300))]
+    record = lived(*story, start=converged().state).record()
+    assert 500 <= len(record.entries) <= 1000
+    assert [entry.event for entry in record.entries] == story[-len(record.entries) :]
+    assert is_faithful(record)
+
+
+def test_large_observations_are_not_kept_for_long() -> None:
+    large = Dataplane(routes=frozenset(Route(Prefix(4, (10 << 24) + number, 32)) for number in range(60_000)))
+    record = lived(*[Observed(large)] * 10, KernelChanged()).record()
+    assert len(record.entries) <= 4
+    assert record.entries[-1].event == KernelChanged()
+
+
+def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"\x80\x04N.")
+    with pytest.raises(ValueError, match="no journal"):
+        journal.load(tmp_path / "other")
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_every_event_and_what_follows_from_it_has_words(event: Event) -> None:
+    (entry,) = lived(event, start=converged().state).record().entries
+    said = [event_words.event(event, {B1: "b1"}), *(event_words.command(c, entry.at_s) for c in entry.commands)]
+    assert all(said)
+    assert not any("object at 0x" in line or ("(" in line and "=" in line) for line in said)
