@@ -46,7 +46,7 @@ class Bird:
 
     name = "BIRD"
     programs = ("bird", "birdc")
-    forwards = True
+    asks = True
     channel = ""
     """More statements for the session's table."""
 

@@ -90,8 +90,8 @@ class Daemon(Protocol):
     name: str
     programs: tuple[str, ...]
     """What has to be installed."""
-    forwards: bool
-    """Whether it writes what it learns into the kernel."""
+    asks: bool
+    """Whether it can be made to send a ROUTE-REFRESH (RFC 2918)."""
 
     def start(self, router: Router) -> None:
         """Start, and answer questions from then on."""
@@ -108,7 +108,7 @@ class Daemon(Protocol):
         """How many were exchanged in this session."""
 
     def ask_again(self, neighbor: Address) -> None:
-        """Send a ROUTE-REFRESH."""
+        """Send a ROUTE-REFRESH; only where it `asks`."""
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it by a signal: SIGTERM says goodbye, SIGKILL says nothing."""

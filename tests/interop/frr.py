@@ -22,7 +22,7 @@ class Frr:
 
     name = "FRR"
     programs = ("bgpd", "zebra", "vtysh")
-    forwards = True
+    asks = True
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -125,7 +125,6 @@ def _configuration(router: Router) -> Iterator[str]:
         for neighbor in router.neighbors:
             if neighbor.address.version == version:
                 yield f"  neighbor {neighbor.address} activate"
-                yield f"  neighbor {neighbor.address} soft-reconfiguration inbound"
                 if neighbor.client:
                     yield f"  neighbor {neighbor.address} route-reflector-client"
         yield " exit-address-family"

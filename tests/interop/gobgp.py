@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -19,15 +20,19 @@ _ORIGINATOR, _CLUSTER_LIST, _MP_REACH, _LARGE_COMMUNITIES = 9, 10, 14, 32
 
 
 class Gobgp:
-    """One process, asked through gobgp. It announces what it is told and writes nothing into the kernel."""
+    """
+    One process, asked through gobgp, and one that listens to it: GoBGP itself writes nothing into the kernel, so
+    what it says of its best paths is put there, as its users do with another daemon's help.
+    """
 
     name = "GoBGP"
     programs = ("gobgpd", "gobgp")
-    forwards = False
+    asks = False
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self._process: subprocess.Popen[bytes] | None = None
+        self._monitors: list[subprocess.Popen[str]] = []
         self._router: Router | None = None
 
     def start(self, router: Router) -> None:
@@ -37,6 +42,11 @@ class Gobgp:
         files = ("-t", "json", "-f", self._place.file("gobgpd.json"), "--api-hosts", "127.0.0.1:50051", "--pprof-disable")
         self._process = self._place.spawn("gobgpd", *recover, *files)
         wait_until(self._answers)
+        for family in _FAMILIES.values():
+            command = ("ip", "netns", "exec", self._place.namespace, "gobgp", "monitor", "global", "rib", "-j", "-a", family)
+            monitor = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            threading.Thread(target=self._forward, args=(monitor,), daemon=True).start()
+            self._monitors.append(monitor)
         self.tell(router.routes)
 
     def tell(self, *tables: Mapping[Prefix, Origin]) -> None:
@@ -62,10 +72,24 @@ class Gobgp:
         return Updates(counted["received"].get("update", 0), counted["sent"].get("update", 0))
 
     def ask_again(self, neighbor: Address) -> None:
-        self._ask("neighbor", str(neighbor), "softresetin", "-a", _FAMILIES[neighbor.version])
+        raise NotImplementedError("gobgp softresetin looks at the table again that GoBGP has")
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         ended(self._process, number)
+        for monitor in self._monitors:
+            monitor.terminate()
+            monitor.wait()
+        self._monitors.clear()
+
+    def _forward(self, monitor: subprocess.Popen[str]) -> None:
+        """Until GoBGP ends, which leaves the routes where they are."""
+        assert monitor.stdout
+        for line in monitor.stdout:
+            paths = [path for path in json.loads(line) if "neighbor-ip" in path and path["neighbor-ip"] != "<nil>"]
+            lines = "\n".join(_kernel_route(path) for path in paths)
+            command = ("ip", "-n", self._place.namespace, "-force", "-batch", "-")
+            # What is withdrawn need not have been the best, and then is not there.
+            subprocess.run(command, input=lines, text=True, stderr=subprocess.DEVNULL, check=False)
 
     def _ask(self, *words: str) -> str:
         return self._place.run("gobgp", *words)
@@ -131,6 +155,11 @@ def _marks(origin: Origin) -> str:
     for value in origin.communities:
         by_kind.setdefault(kinds[len(value.split(":"))], []).append(value)
     return " ".join(f"{kind} {','.join(values)}" for kind, values in by_kind.items())
+
+
+def _kernel_route(path: Mapping[str, Any]) -> str:
+    prefix = path["nlri"]["prefix"]
+    return f"route del {prefix}" if path.get("withdrawal") else f"route replace {prefix} via {_entry(path['attrs']).next_hop}"
 
 
 def _each(paths: Any) -> Iterator[Mapping[str, Any]]:

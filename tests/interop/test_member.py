@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -28,8 +29,7 @@ def test_blocks_go_both_ways_with_the_right_next_hops(member: Rig) -> None:
     one, world = member.running("one"), member.world
     wait_until(lambda: world.gateways(THEIRS) == {str(ONE)})
     wait_until(lambda: has_block(one, OURS, US))
-    if one.forwards:
-        wait_until(lambda: world.gateways(OURS, "one") == {str(US)})
+    wait_until(lambda: world.gateways(OURS, "one") == {str(US)})
 
 
 def test_a_withdrawn_block_is_gone_at_the_other_end(member: Rig) -> None:
@@ -55,13 +55,18 @@ def test_after_a_flap_storm_both_ends_agree(member: Rig) -> None:
     wait_until(lambda: {prefix for prefix in STORM if world.gateways(prefix)} == set(told) & set(STORM))
 
 
-def test_either_end_can_ask_for_everything_again(member: Rig) -> None:
+def test_either_end_can_ask_for_everything_again(
+    member: Rig, record_property: Callable[[str, object], None]
+) -> None:
     one, world = member.running("one"), member.world
     wait_until(lambda: world.gateways(THEIRS) == {str(ONE)} and has_block(one, OURS, US))
     before, since_s = one.updates(US), world.peer(ONE)["uptime_s"]
-    one.ask_again(US)
-    wait_until(lambda: one.updates(US).received > before.received)
     world.ask("peer-refresh", peer="one")
     wait_until(lambda: one.updates(US).sent > before.sent)
-    assert world.peer(ONE)["uptime_s"] > since_s
+    if one.asks:
+        one.ask_again(US)
+        wait_until(lambda: one.updates(US).received > before.received)
+    else:
+        record_property("interop", "ok if we ask")
+    assert world.peer(ONE)["uptime_s"] >= since_s
     assert world.gateways(THEIRS) == {str(ONE)}
