@@ -36,7 +36,7 @@ protocol bgp {name} {{
     connect delay time 1; connect retry time 1; error wait time 1, 2;
     graceful restart {restarts}; graceful restart time {restart};
     {options}
-    ipv{version} {{ {channel} import all; export where source ~ [ RTS_STATIC, RTS_BGP ]; }};
+    ipv{version} {{ import all; export where source ~ [ RTS_STATIC, RTS_BGP ]; }};
 }}
 """
 
@@ -47,8 +47,8 @@ class Bird:
     name = "BIRD"
     programs = ("bird", "birdc")
     asks = True
-    channel = ""
-    """More statements for the session's table."""
+    session = _SESSION
+    """What a session is written as."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -103,7 +103,7 @@ class Bird:
         self._place.file("bird.conf").write_text(text)
 
     def _session(self, router: Router, neighbor: Neighbor) -> str:
-        return _SESSION.format(
+        return self.session.format(
             name=_name(neighbor.address),
             local=neighbor.local,
             own_asn=router.asn,
@@ -114,7 +114,6 @@ class Bird:
             restart=RESTART_TIME_S,
             options=" ".join(_options(router, neighbor)),
             version=neighbor.address.version,
-            channel=self.channel,
         )
 
 

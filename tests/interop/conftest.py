@@ -19,8 +19,9 @@ from tests.interop.rig import Rig
 from tests.interop.world import World
 
 _KINDS: Final[tuple[type[Bird | Frr | Gobgp], ...]] = (Bird, Frr, Gobgp)
-_COLUMNS: Final = (*(kind.name for kind in _KINDS), "raw")
-"""`raw`: no daemon plays the peer, but a few lines of Python."""
+_BY_HAND: Final = "by hand"
+"""The column of those that have no daemon for a peer, but a few lines of Python: how many cases there are."""
+_COLUMNS: Final = (*(kind.name for kind in _KINDS), _BY_HAND)
 _FACTS: Final = "interop"
 
 
@@ -92,7 +93,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for report in terminalreporter.stats.get(outcome, ()):
             if "tests/interop/" in report.nodeid and (outcome != "passed" or report.when == "call"):
                 scenario, column = _place(report.nodeid)
-                cells.setdefault(scenario, {})[column] = _cell(outcome, report)
+                row = cells.setdefault(scenario, {})
+                row[column] = _cell(outcome, report) if column != _BY_HAND else _counted(row.get(column, ""), outcome)
     if not cells:
         return
     terminalreporter.section("interop")
@@ -106,10 +108,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def _place(nodeid: str) -> tuple[str, str]:
     name, _, parameters = nodeid.rpartition("::")[2].partition("[")
     words = parameters.rstrip("]").split("-")
-    column = next((word for word in words if word in _COLUMNS), "raw")
+    column = next((word for word in words if word in _COLUMNS), _BY_HAND)
     detail = " ".join(word for word in words if word not in _COLUMNS)
     scenario = name.removeprefix("test_").replace("_", " ")
-    return f"{scenario} ({detail})" if detail else scenario, column
+    return f"{scenario} ({detail})" if detail and column != _BY_HAND else scenario, column
+
+
+def _counted(before: str, outcome: str) -> str:
+    number = int(before.partition(" ")[0] or 0) if before[:1].isdigit() or not before else 0
+    return f"{number + 1} ok" if outcome == "passed" and "FAILED" not in before else "skipped" if outcome == "skipped" else "FAILED"
 
 
 def _cell(outcome: str, report: pytest.TestReport) -> str:

@@ -127,6 +127,14 @@ class World:
         self._agent.kill()
         self._agent.wait()
 
+    def leave(self) -> None:
+        """End the agent, its speaker and everything it made, as `bgpctl cleanup` does."""
+        if self._agent:
+            self._agent.terminate()
+            self._agent.wait()
+            command = (sys.executable, "-m", "bgpctl", "cleanup", "--run-dir", str(self._run_dir))
+            subprocess.run(("ip", "netns", "exec", self.names.of("us"), *command), check=True, capture_output=True)
+
     def kill_exabgp(self) -> None:
         """Without a word."""
         pid = int((self._run_dir / "exabgp.pid").read_text().split()[0])
@@ -175,6 +183,10 @@ class World:
     def kernel(self, part: Part = "us") -> set[str]:
         """All prefixes that the kernel has routes for, of both IP versions."""
         return {row["dst"] for version in (4, 6) for row in self._routes(part, "", version)}
+
+    def flush(self, protocol: str) -> None:
+        """Delete what another routing daemon left on our node."""
+        space.ip([f"route flush proto {protocol}"], self.names.of("us"))
 
     def _routes(self, part: Part, prefix: str, version: int) -> list[dict[str, Any]]:
         exactly = ("exact", prefix) if prefix else ()
