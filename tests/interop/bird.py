@@ -9,20 +9,40 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
-from typing import Final
+from typing import ClassVar, Final
 
 from bgpctl.core.model import Address, Prefix
-from tests.interop.daemon import HOLD_TIME_S, RESTART_TIME_S, Daemon, Entry, Neighbor, Origin, Place, Router, Updates, by_version, ended
+from tests.interop.daemon import (
+    HOLD_TIME_S,
+    RESTART_TIME_S,
+    Daemon,
+    Entry,
+    Neighbor,
+    Origin,
+    Place,
+    Router,
+    Updates,
+    by_version,
+    ended,
+)
 from tests.lab.conftest import wait_until
 
 _ROUTE: Final = re.compile(r"^(\S+/\d+)?\s+unicast \[", re.MULTILINE)
 _ATTRIBUTE: Final = re.compile(r"^\t(BGP\.\w+): (.*)$", re.MULTILINE)
 
 _CONFIGURATION: Final = """\
+log stderr {{ info, remote, warning, error, auth, fatal, bug }};
 router id {router_id};
 protocol device {{ scan time 2; }}
-protocol kernel kernel4 {{ persist; graceful restart; merge paths on; ipv4 {{ import none; export where source = RTS_BGP; }}; }}
-protocol kernel kernel6 {{ persist; graceful restart; merge paths on; ipv6 {{ import none; export where source = RTS_BGP; }}; }}
+protocol kernel kernel4 {{
+    persist; graceful restart; merge paths on;
+    ipv4 {{ import none; export where source = RTS_BGP; }};
+}}
+protocol kernel kernel6 {{
+    persist; graceful restart; merge paths on;
+    ipv6 {{ import none; export where source = RTS_BGP; }};
+}}
+{more}
 {statics}
 {sessions}
 """
@@ -44,10 +64,11 @@ protocol bgp {name} {{
 class Bird:
     """One process, asked through its control socket."""
 
-    name = "BIRD"
-    programs = ("bird", "birdc")
-    asks = True
-    session = _SESSION
+    name: ClassVar = "BIRD"
+    programs: ClassVar[tuple[str, ...]] = ("bird", "birdc")
+    asks: ClassVar = True
+    more: ClassVar = ""
+    session: ClassVar = _SESSION
     """What a session is written as."""
 
     def __init__(self, place: Place) -> None:
@@ -67,6 +88,13 @@ class Bird:
             assert self._router
             self._write(replace(self._router, routes=routes))
             self._ask("configure")
+
+    def hold_back(self) -> None:
+        """Keep the routes of our own from being announced until `let_go`."""
+        self._ask("disable", '"static*"')
+
+    def let_go(self) -> None:
+        self._ask("enable", '"static*"')
 
     def established(self, neighbor: Address) -> bool:
         return "Established" in self._ask("show", "protocols", _name(neighbor))
@@ -97,6 +125,7 @@ class Bird:
         self._router = router
         text = _CONFIGURATION.format(
             router_id=router.router_id,
+            more=self.more,
             statics="\n".join(_statics(router)),
             sessions="\n".join(self._session(router, neighbor) for neighbor in router.neighbors),
         )
@@ -153,13 +182,16 @@ def _entries(listing: str) -> Iterator[tuple[Prefix, Entry]]:
         prefix = (route and route.group(1)) or prefix
         found = dict(_ATTRIBUTE.findall(listing, start, end))
         marks = found.get("BGP.community", "") + found.get("BGP.large_community", "").replace(" ", "")
-        yield Prefix.parse(prefix), Entry(
-            next_hop=Address.parse(found["BGP.next_hop"].split()[0]),
-            as_path=tuple(map(int, found.get("BGP.as_path", "").split())),
-            communities=frozenset(mark.replace(",", ":") for mark in re.findall(r"\(([\d,]+)\)", marks)),
-            local_pref=int(found["BGP.local_pref"]) if "BGP.local_pref" in found else None,
-            originator=found.get("BGP.originator_id"),
-            cluster_list=tuple(found.get("BGP.cluster_list", "").split()),
+        yield (
+            Prefix.parse(prefix),
+            Entry(
+                next_hop=Address.parse(found["BGP.next_hop"].split()[0]),
+                as_path=tuple(map(int, found.get("BGP.as_path", "").split())),
+                communities=frozenset(mark.replace(",", ":") for mark in re.findall(r"\(([\d,]+)\)", marks)),
+                local_pref=int(found["BGP.local_pref"]) if "BGP.local_pref" in found else None,
+                originator=found.get("BGP.originator_id"),
+                cluster_list=tuple(found.get("BGP.cluster_list", "").split()),
+            ),
         )
 
 

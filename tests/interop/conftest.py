@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -78,12 +78,12 @@ def rig(world: World, kind: type[Daemon]) -> Iterator[Rig]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    report: pytest.TestReport = yield
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
     told = getattr(item, "funcargs", {}).get("world")
     if report.failed and isinstance(told, World):
         report.sections.append(("everybody's logs and routes", told.told()))
-    return report  # type: ignore[return-value]  # noqa: B901 (pluggy's protocol)
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -99,7 +99,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         return
     terminalreporter.section("interop")
     width = max(map(len, cells))
-    terminalreporter.write_line("  ".join(["scenario".upper().ljust(width), *(name.ljust(12) for name in _COLUMNS)]).rstrip())
+    terminalreporter.write_line(
+        "  ".join(["scenario".upper().ljust(width), *(name.ljust(12) for name in _COLUMNS)]).rstrip()
+    )
     for scenario, row in cells.items():
         shown = (row.get(column, "·").ljust(12) for column in _COLUMNS)
         terminalreporter.write_line("  ".join([scenario.ljust(width), *shown]).rstrip())
@@ -116,7 +118,13 @@ def _place(nodeid: str) -> tuple[str, str]:
 
 def _counted(before: str, outcome: str) -> str:
     number = int(before.partition(" ")[0] or 0) if before[:1].isdigit() or not before else 0
-    return f"{number + 1} ok" if outcome == "passed" and "FAILED" not in before else "skipped" if outcome == "skipped" else "FAILED"
+    return (
+        f"{number + 1} ok"
+        if outcome == "passed" and "FAILED" not in before
+        else "skipped"
+        if outcome == "skipped"
+        else "FAILED"
+    )
 
 
 def _cell(outcome: str, report: pytest.TestReport) -> str:

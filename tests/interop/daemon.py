@@ -1,4 +1,8 @@
-"""What a router of somebody else's can be asked to do, and the nouns of its configuration. One class each implements it."""
+"""
+What a router of somebody else's is configured with and can be asked; a class per daemon does it.
+
+Refuses to know: any daemon's configuration, commands and output.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import ClassVar, Final, NamedTuple, Protocol
 
 from bgpctl.core.model import Address, Asn, Prefix
 from bgpctl.lab import space
@@ -87,11 +91,13 @@ class Updates(NamedTuple):
 class Daemon(Protocol):
     """A router in a network namespace of its own."""
 
-    name: str
-    programs: tuple[str, ...]
+    name: ClassVar[str]
+    programs: ClassVar[tuple[str, ...]]
     """What has to be installed."""
-    asks: bool
+    asks: ClassVar[bool]
     """Whether it can be made to send a ROUTE-REFRESH (RFC 2918)."""
+
+    def __init__(self, place: Place) -> None: ...
 
     def start(self, router: Router) -> None:
         """Start, and answer questions from then on."""

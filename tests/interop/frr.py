@@ -8,10 +8,22 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from bgpctl.core.model import Address, Prefix
-from tests.interop.daemon import HOLD_TIME_S, RESTART_TIME_S, Daemon, Entry, Neighbor, Origin, Place, Router, Updates, by_version, ended
+from tests.interop.daemon import (
+    HOLD_TIME_S,
+    RESTART_TIME_S,
+    Daemon,
+    Entry,
+    Neighbor,
+    Origin,
+    Place,
+    Router,
+    Updates,
+    by_version,
+    ended,
+)
 from tests.lab.conftest import wait_until
 
 _FAMILIES: Final = {4: "ipv4 unicast", 6: "ipv6 unicast"}
@@ -20,9 +32,9 @@ _FAMILIES: Final = {4: "ipv4 unicast", 6: "ipv6 unicast"}
 class Frr:
     """Two processes, asked through vtysh."""
 
-    name = "FRR"
-    programs = ("bgpd", "zebra", "vtysh")
-    asks = True
+    name: ClassVar = "FRR"
+    programs: ClassVar[tuple[str, ...]] = ("bgpd", "zebra", "vtysh")
+    asks: ClassVar = True
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -41,7 +53,10 @@ class Frr:
             process = self._processes.get(program)
             if process is None or process.poll() is not None:
                 self._processes[program] = self._place.spawn(program, *self._files(program))
-                wait_until(lambda program=program: self._answers(program))  # type: ignore[misc]
+                self._ready(program)
+
+    def _ready(self, program: str) -> None:
+        wait_until(lambda: self._answers(program))
 
     def tell(self, *tables: Mapping[Prefix, Origin]) -> None:
         assert self._router

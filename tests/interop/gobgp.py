@@ -8,10 +8,21 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from bgpctl.core.model import Address, Prefix
-from tests.interop.daemon import HOLD_TIME_S, RESTART_TIME_S, Daemon, Entry, Neighbor, Origin, Place, Router, Updates, ended
+from tests.interop.daemon import (
+    HOLD_TIME_S,
+    RESTART_TIME_S,
+    Daemon,
+    Entry,
+    Neighbor,
+    Origin,
+    Place,
+    Router,
+    Updates,
+    ended,
+)
 from tests.lab.conftest import wait_until
 
 _FAMILIES: Final = {4: "ipv4", 6: "ipv6"}
@@ -25,9 +36,9 @@ class Gobgp:
     what it says of its best paths is put there, as its users do with another daemon's help.
     """
 
-    name = "GoBGP"
-    programs = ("gobgpd", "gobgp")
-    asks = False
+    name: ClassVar = "GoBGP"
+    programs: ClassVar[tuple[str, ...]] = ("gobgpd", "gobgp")
+    asks: ClassVar = False
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -39,15 +50,38 @@ class Gobgp:
         self._router = replace(router, routes={})
         self._place.file("gobgpd.json").write_text(json.dumps(_configuration(router)))
         recover = ("-r",) if router.recovering else ()
-        files = ("-t", "json", "-f", self._place.file("gobgpd.json"), "--api-hosts", "127.0.0.1:50051", "--pprof-disable")
+        files = (
+            "-t",
+            "json",
+            "-f",
+            self._place.file("gobgpd.json"),
+            "--api-hosts",
+            "127.0.0.1:50051",
+            "--pprof-disable",
+        )
         self._process = self._place.spawn("gobgpd", *recover, *files)
         wait_until(self._answers)
         for family in _FAMILIES.values():
-            command = ("ip", "netns", "exec", self._place.namespace, "gobgp", "monitor", "global", "rib", "-j", "-a", family)
+            command = (
+                "ip",
+                "netns",
+                "exec",
+                self._place.namespace,
+                "gobgp",
+                "monitor",
+                "global",
+                "rib",
+                "-j",
+                "-a",
+                family,
+            )
             monitor = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             threading.Thread(target=self._forward, args=(monitor,), daemon=True).start()
             self._monitors.append(monitor)
         self.tell(router.routes)
+        # Only now, because an End-of-RIB without them would be the end of what others keep of them.
+        for neighbor in router.neighbors:
+            self._ask("neighbor", str(neighbor.address), "enable")
 
     def tell(self, *tables: Mapping[Prefix, Origin]) -> None:
         assert self._router
@@ -113,14 +147,19 @@ def _configuration(router: Router) -> dict[str, Any]:
 
 
 def _neighbor(router: Router, neighbor: Neighbor) -> dict[str, Any]:
-    config: dict[str, Any] = {"neighbor-address": str(neighbor.address), "peer-as": neighbor.asn}
+    config: dict[str, Any] = {"neighbor-address": str(neighbor.address), "peer-as": neighbor.asn, "admin-down": True}
     if neighbor.password:
         config["auth-password"] = neighbor.password
     found: dict[str, Any] = {
         "config": config,
         "transport": {"config": {"local-address": str(neighbor.local), "passive-mode": neighbor.passive}},
         "timers": {
-            "config": {"hold-time": HOLD_TIME_S, "keepalive-interval": HOLD_TIME_S // 3, "connect-retry": 1, "idle-hold-time-after-reset": 1}
+            "config": {
+                "hold-time": HOLD_TIME_S,
+                "keepalive-interval": HOLD_TIME_S // 3,
+                "connect-retry": 1,
+                "idle-hold-time-after-reset": 1,
+            }
         },
         "afi-safis": [
             {
@@ -159,7 +198,11 @@ def _marks(origin: Origin) -> str:
 
 def _kernel_route(path: Mapping[str, Any]) -> str:
     prefix = path["nlri"]["prefix"]
-    return f"route del {prefix}" if path.get("withdrawal") else f"route replace {prefix} via {_entry(path['attrs']).next_hop}"
+    return (
+        f"route del {prefix}"
+        if path.get("withdrawal")
+        else f"route replace {prefix} via {_entry(path['attrs']).next_hop}"
+    )
 
 
 def _each(paths: Any) -> Iterator[Mapping[str, Any]]:

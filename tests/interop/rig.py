@@ -7,12 +7,15 @@ from collections.abc import Mapping
 
 from bgpctl.core.model import Address, Asn, Prefix
 from tests.interop.daemon import CLUSTER_AS, Daemon, Neighbor, Origin, Place, Router
-from tests.interop.world import ADDRESS, BLOCK, Part, World, wait_until
+from tests.interop.world import ADDRESS, BLOCK, Part, World
+from tests.lab.conftest import wait_until
 
 UP_WITHIN_S = 30.0
 
 
-def router(part: Part, *, asn: Asn = CLUSTER_AS, routes: Mapping[Prefix, Origin] | None = None, **terms: object) -> Router:
+def router(
+    part: Part, *, asn: Asn = CLUSTER_AS, routes: Mapping[Prefix, Origin] | None = None, **terms: object
+) -> Router:
     """A router at `part` with one session to us; as a member of the cluster it waits or connects as Calico does."""
     member = asn == CLUSTER_AS
     passive = member and str(ADDRESS["us"]) > str(ADDRESS[part])
@@ -32,7 +35,7 @@ class Rig:
     def start(self, part: Part, wanted: Router) -> Daemon:
         """Start a router, in place of the one that lives there."""
         place: Place = self.world.place(part)
-        daemon = self._running[part] = self._running.get(part) or self.kind(place)  # type: ignore[call-arg]
+        daemon = self._running[part] = self._running.get(part) or self.kind(place)
         daemon.start(wanted)
         return daemon
 

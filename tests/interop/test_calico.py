@@ -18,7 +18,8 @@ from tests.interop.conftest import installed, made
 from tests.interop.daemon import Neighbor, Router
 from tests.interop.rig import UP_WITHIN_S, Rig, router
 from tests.interop.test_restarts import settled, traffic
-from tests.interop.world import ADDRESS, BLOCK, ONE, POOLS, TWO, US, World, wait_until
+from tests.interop.world import ADDRESS, BLOCK, ONE, POOLS, TWO, US, Part, World
+from tests.lab.conftest import wait_until
 
 NORMAL_LOCAL_PREF: Final = 2147482623
 MESH: Final = f"{POOLS}nodes:\n{US}{ONE}{TWO}"
@@ -27,6 +28,7 @@ MESH: Final = f"{POOLS}nodes:\n{US}{ONE}{TWO}"
 class CalicoBird(Bird):
     """Hold time 240 s, add-path, next hops resolved recursively, LOCAL_PREF from the kernel's metric."""
 
+    more = 'protocol direct { ipv4; ipv6; interface "eth*"; }'
     session = """\
 protocol bgp {name} {{
     local {local} as {own_asn};
@@ -45,9 +47,9 @@ protocol bgp {name} {{
 """
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    installed(CalicoBird)
+@pytest.fixture(scope="module", params=[CalicoBird], ids=[CalicoBird.name])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    installed(request.param)
     with made("calico") as world:
         yield world
 
@@ -59,28 +61,34 @@ def rig(world: World) -> Iterator[Rig]:
     made.end()
 
 
-def meshed(part: str) -> Router:
+def meshed(part: Part) -> Router:
     """A node of Calico's in a mesh of three: it waits for those whose address is the greater one as a string."""
-    own = ADDRESS[part]  # type: ignore[index]
+    own = ADDRESS[part]
     others = [address for other, address in ADDRESS.items() if other != part]
     neighbors = tuple(Neighbor(other, own, passive=str(other) > str(own)) for other in others)
-    return replace(router(part), neighbors=neighbors)  # type: ignore[arg-type]
+    return replace(router(part), neighbors=neighbors)
 
 
 def test_nodes_of_calicos_are_full_citizens(rig: Rig) -> None:
     """One of them waits for us, we wait for the other."""
     world, us = rig.world, ADDRESS["us"]
     world.agree(MESH)
-    daemons = {part: rig.start(part, meshed(part)) for part in ("one", "two")}
-    for part, daemon in daemons.items():
+    for part in ("one", "two"):
+        rig.start(part, meshed(part))
+    for part in ("one", "two"):
         rig.up(part)
-        wait_until(lambda part=part: world.gateways(BLOCK[part]) == {str(ADDRESS[part])}, within_s=UP_WITHIN_S)
-        wait_until(lambda part=part: world.gateways(BLOCK["us"], part) == {str(us)})
-        assert daemon.table(us)[BLOCK["us"]].local_pref == NORMAL_LOCAL_PREF
+        _agreed(rig, part)
+        assert rig.running(part).table(us)[BLOCK["us"]].local_pref == NORMAL_LOCAL_PREF
         row = world.received()[str(BLOCK[part]), part]
         assert (row["local_pref"], row["status"]) == (NORMAL_LOCAL_PREF, "best")
     assert [world.peer(ADDRESS[part])["passive"] for part in ("one", "two")] == [False, True]
     wait_until(world.converged)
+
+
+def _agreed(rig: Rig, part: Part) -> None:
+    """Wait until both kernels know the way to the other's block."""
+    wait_until(lambda: rig.world.gateways(BLOCK[part]) == {str(ADDRESS[part])}, within_s=UP_WITHIN_S)
+    wait_until(lambda: rig.world.gateways(BLOCK["us"], part) == {str(ADDRESS["us"])})
 
 
 def test_a_node_moves_from_calico_to_us_without_losing_a_packet(rig: Rig) -> None:

@@ -11,7 +11,8 @@ import pytest
 from bgpctl.core.model import Address, Asn, Prefix
 from tests.interop import wire
 from tests.interop.conftest import made
-from tests.interop.world import ADDRESS, POOL, US, World, wait_until
+from tests.interop.world import ADDRESS, POOL, US, World
+from tests.lab.conftest import wait_until
 
 EVIL, GOOD = Asn(65001), Asn(65002)
 ONE, TWO = ADDRESS["one"], ADDRESS["two"]
@@ -79,7 +80,7 @@ def world() -> Iterator[World]:
         yield world
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def good(world: World) -> Iterator[wire.Speaker]:
     """Somebody who does nothing wrong, whose route is in the kernel."""
     peer = wire.Speaker(world.names.of("two"), TWO, GOOD)
@@ -92,7 +93,7 @@ def good(world: World) -> Iterator[wire.Speaker]:
 
 
 @pytest.fixture(scope="module")
-def evil(world: World, good: wire.Speaker) -> Iterator[wire.Speaker]:
+def evil(world: World) -> Iterator[wire.Speaker]:
     peer = wire.Speaker(world.names.of("one"), ONE, EVIL)
     yield peer
     peer.close()

@@ -10,7 +10,8 @@ import pytest
 from bgpctl.core.model import Prefix
 from tests.interop.daemon import Origin
 from tests.interop.rig import Rig, has_block, router
-from tests.interop.world import ADDRESS, BLOCK, MEMBERS, POOLS, wait_until
+from tests.interop.world import ADDRESS, BLOCK, MEMBERS
+from tests.lab.conftest import wait_until
 
 OURS, THEIRS = BLOCK["us"], BLOCK["one"]
 US, ONE = ADDRESS["us"], ADDRESS["one"]
@@ -55,9 +56,7 @@ def test_after_a_flap_storm_both_ends_agree(member: Rig) -> None:
     wait_until(lambda: {prefix for prefix in STORM if world.gateways(prefix)} == set(told) & set(STORM))
 
 
-def test_either_end_can_ask_for_everything_again(
-    member: Rig, record_property: Callable[[str, object], None]
-) -> None:
+def test_either_end_can_ask_for_everything_again(member: Rig, record_property: Callable[[str, object], None]) -> None:
     one, world = member.running("one"), member.world
     wait_until(lambda: world.gateways(THEIRS) == {str(ONE)} and has_block(one, OURS, US))
     before, since_s = one.updates(US), world.peer(ONE)["uptime_s"]

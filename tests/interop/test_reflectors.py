@@ -7,7 +7,8 @@ from dataclasses import replace
 from bgpctl.core.model import Address
 from tests.interop.daemon import Neighbor
 from tests.interop.rig import UP_WITHIN_S, Rig, router
-from tests.interop.world import ADDRESS, BLOCK, ONE, POOLS, TWO, US, wait_until
+from tests.interop.world import ADDRESS, BLOCK, ONE, POOLS, TWO, US, Part
+from tests.lab.conftest import wait_until
 
 CLUSTER_ID = Address.parse("10.255.0.1")
 PEERS = """\
@@ -21,15 +22,26 @@ REFLECTOR = f"{{labels: {{reflector: 'yes'}}, clusterID: {CLUSTER_ID}, "
 def test_we_reflect_between_two_of_them(rig: Rig) -> None:
     world, us = rig.world, ADDRESS["us"]
     world.agree(f"{POOLS}nodes:\n{US.replace('{', REFLECTOR, 1)}{ONE}{TWO}{PEERS}")
-    daemons = {part: rig.start(part, router(part)) for part in ("one", "two")}
-    for part, other in (("one", "two"), ("two", "one")):
+    for part in ("one", "two"):
+        rig.start(part, router(part))
+    for part in ("one", "two"):
         rig.up(part)
-        wait_until(lambda part=part, other=other: BLOCK[other] in daemons[part].table(us))  # type: ignore[misc]
-        heard = daemons[part].table(us)[BLOCK[other]]
+    for part, other in (("one", "two"), ("two", "one")):
+        _told(rig, part, other)
+        heard = rig.running(part).table(us)[BLOCK[other]]
         assert heard.next_hop == ADDRESS[other]
         assert (heard.originator, heard.cluster_list) == (str(ADDRESS[other]), (str(CLUSTER_ID),))
-        wait_until(lambda part=part, other=other: world.gateways(BLOCK[other], part) == {str(ADDRESS[other])})  # type: ignore[misc]
-        wait_until(lambda other=other: world.gateways(BLOCK[other]) == {str(ADDRESS[other])})  # type: ignore[misc]
+
+
+def _told(rig: Rig, part: Part, other: Part) -> None:
+    """Wait until `part` knows by us how to reach the other one, and so do we."""
+    wait_until(lambda: BLOCK[other] in rig.running(part).table(ADDRESS["us"]))
+    for where in (part, "us"):
+        _leads(rig, where, other)
+
+
+def _leads(rig: Rig, where: Part, other: Part) -> None:
+    wait_until(lambda: rig.world.gateways(BLOCK[other], where) == {str(ADDRESS[other])})
 
 
 def test_one_of_them_reflects_between_us_and_another(rig: Rig) -> None:

@@ -10,10 +10,10 @@ from signal import SIGKILL
 import pytest
 
 from bgpctl.lab.probe import StreamReport
-from tests.interop.daemon import Neighbor, Router
+from tests.interop.daemon import Router
 from tests.interop.rig import UP_WITHIN_S, Rig, has_block, router
-from tests.interop.world import ADDRESS, BLOCK, MEMBERS, Part, wait_until
-from tests.lab.conftest import SLOWNESS
+from tests.interop.world import ADDRESS, BLOCK, MEMBERS, Part
+from tests.lab.conftest import SLOWNESS, wait_until
 
 US, ONE = ADDRESS["us"], ADDRESS["one"]
 PPS = int(1000 / SLOWNESS)
@@ -80,7 +80,8 @@ def wanted(rig: Rig, graceful: bool) -> Router:
     return made
 
 
-def test_agent_killed_and_started_again(rig: Rig, wanted: Router, record_property: Callable[[str, object], None]) -> None:
+@pytest.mark.usefixtures("wanted")
+def test_agent_killed_and_started_again(rig: Rig, record_property: Callable[[str, object], None]) -> None:
     since = rig.world.peer(ONE)["uptime_s"]
     with traffic(rig) as seen:
         rig.world.kill_agent()
@@ -92,7 +93,8 @@ def test_agent_killed_and_started_again(rig: Rig, wanted: Router, record_propert
 
 
 @BOTH
-def test_exabgp_killed(rig: Rig, wanted: Router, graceful: bool, record_property: Callable[[str, object], None]) -> None:
+@pytest.mark.usefixtures("wanted")
+def test_exabgp_killed(rig: Rig, graceful: bool, record_property: Callable[[str, object], None]) -> None:
     with traffic(rig) as seen:
         rig.world.kill_exabgp()
         wait_until(lambda: not rig.world.established(ONE))
@@ -101,7 +103,8 @@ def test_exabgp_killed(rig: Rig, wanted: Router, graceful: bool, record_property
     assert bool(seen.lost) is not graceful
 
 
-def test_node_rebooted(rig: Rig, wanted: Router, record_property: Callable[[str, object], None]) -> None:
+@pytest.mark.usefixtures("wanted")
+def test_node_rebooted(rig: Rig, record_property: Callable[[str, object], None]) -> None:
     """Agent and ExaBGP die at once; the network namespace stays."""
     with traffic(rig) as seen:
         rig.world.kill_agent()

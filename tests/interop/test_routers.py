@@ -5,7 +5,8 @@ from __future__ import annotations
 from bgpctl.core.model import Asn, Prefix
 from tests.interop.daemon import Daemon, Origin
 from tests.interop.rig import Rig, router
-from tests.interop.world import ADDRESS, BLOCK, POOLS, TWO, US, wait_until
+from tests.interop.world import ADDRESS, BLOCK, POOLS, TWO, US
+from tests.lab.conftest import wait_until
 
 TOR = Asn(65001)
 OUTSIDE = Prefix.parse("172.20.1.0/24")
@@ -78,7 +79,7 @@ LIFTED = {"0.0.0.0/0", "10.244.9.0/26", "192.0.2.0/24"}
 
 def test_a_hostile_router_changes_nothing_and_the_table_says_why(rig: Rig) -> None:
     world = rig.world
-    cluster = f"{POOLS}nodes:\n{US}{TWO}peers:\n  evil: {{ip: {ADDRESS['one']}, asNumber: {TOR}, nodes: 'all()'}}\n"
+    cluster = f"{POOLS}nodes:\n{US}{TWO}mesh: false\npeers:\n  evil: {{ip: {ADDRESS['one']}, asNumber: {TOR}, nodes: 'all()'}}\n"
     world.agree(cluster)
     wait_until(lambda: world.converged() or bool(world.peer(ADDRESS["one"])))
     before = world.kernel()
@@ -92,7 +93,7 @@ def test_a_hostile_router_changes_nothing_and_the_table_says_why(rig: Rig) -> No
 def test_a_filter_that_lets_everything_in_does_not_let_in_what_is_ours(rig: Rig) -> None:
     world = rig.world
     world.agree(
-        f"{POOLS}nodes:\n{US}{TWO}peers:\n  evil: {{ip: {ADDRESS['one']}, asNumber: {TOR}, filters: [any]}}\n"
+        f"{POOLS}nodes:\n{US}{TWO}mesh: false\npeers:\n  evil: {{ip: {ADDRESS['one']}, asNumber: {TOR}, filters: [any]}}\n"
         "filters:\n  any: {importV4: [{action: Accept}]}\n"
     )
     rig.start("one", router("one", asn=TOR, routes={Prefix.parse(prefix): Origin() for prefix in EVIL}))

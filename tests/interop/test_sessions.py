@@ -6,31 +6,24 @@ from dataclasses import replace
 
 from tests.interop.daemon import Neighbor, Origin
 from tests.interop.rig import UP_WITHIN_S, Rig, has_block, router
-from tests.interop.world import ADDRESS, ADDRESS6, BLOCK, BLOCK6, MEMBERS, POOLS, wait_until
+from tests.interop.world import ADDRESS, ADDRESS6, BLOCK, BLOCK6, MEMBERS, POOLS
+from tests.lab.conftest import wait_until
 
 US, ONE = ADDRESS["us"], ADDRESS["one"]
+RIGHT, WRONG = "correct-horse", "battery-staple"
 
 
 def test_md5_a_wrong_password_is_told_and_the_right_one_mends_it(rig: Rig) -> None:
     world, secret = rig.world, rig.world.directory / "secret"
-    secret.write_text("not this")
+    secret.write_text(WRONG)
     world.agree(f"{MEMBERS}nodeMeshPasswordFile: {secret}\n")
-    rig.start("one", router("one", password="correct-horse"))
+    rig.start("one", router("one", password=RIGHT))
     wait_until(lambda: world.peer(ONE).get("down") == "no-answer", within_s=UP_WITHIN_S)
     assert "password" in world.peer(ONE)["trouble"]
     assert not rig.running("one").established(US)
-    secret.write_text("correct-horse")
+    secret.write_text(RIGHT)
     rig.up("one")
     wait_until(lambda: world.gateways(BLOCK["one"]) == {str(ONE)})
-
-
-def test_gtsm_comes_up_where_both_ask_for_it(rig: Rig) -> None:
-    world = rig.world
-    world.agree(f"{MEMBERS}peers:\n  near: {{ip: {ONE}, asNumber: 64512, ttlSecurity: 1}}\n")
-    rig.start("one", router("one", ttl_security=True))
-    rig.up("one")
-    wait_until(lambda: world.gateways(BLOCK["one"]) == {str(ONE)} and has_block(rig.running("one"), BLOCK["us"], US))
-    assert world.show("neighbor", peer=str(ONE))["neighbors"][0]["ttl_security"] == 1
 
 
 def test_ipv6_has_a_session_of_its_own(rig: Rig) -> None:

@@ -8,15 +8,15 @@ By Calico's comparison of addresses as strings, `us` connects to `one` and waits
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, TypeAlias
 
 from bgpctl import client
 from bgpctl.core.model import Address, Prefix
@@ -25,9 +25,10 @@ from bgpctl.lab.build import Names
 from bgpctl.lab.probe import Stream
 from bgpctl.lab.topology import Topology
 from tests.interop.daemon import Place
-from tests.lab.conftest import topology, wait_until
+from tests.lab.conftest import topology
 
-Part = Literal["us", "one", "two"]
+Part: TypeAlias = str
+"""us, one or two."""
 
 ADDRESS: Final[Mapping[Part, Address]] = {
     "us": Address.parse("10.99.0.2"),
@@ -57,9 +58,9 @@ pools:
   blue: {cidr: 10.244.0.0/16, encapsulation: None}
   six: {cidr: "fd00:244::/32", encapsulation: None}
 """
-US: Final = '  us: {address: 10.99.0.2/24, blocks: [10.244.1.0/26]}\n'
-ONE: Final = '  one: {address: 10.99.0.10/24, blocks: [10.244.2.0/26]}\n'
-TWO: Final = '  two: {address: 10.99.0.3/24, blocks: [10.244.3.0/26]}\n'
+US: Final = "  us: {address: 10.99.0.2/24, blocks: [10.244.1.0/26]}\n"
+ONE: Final = "  one: {address: 10.99.0.10/24, blocks: [10.244.2.0/26]}\n"
+TWO: Final = "  two: {address: 10.99.0.3/24, blocks: [10.244.3.0/26]}\n"
 MEMBERS: Final = f"{POOLS}nodes:\n{US}{ONE}"
 """A cluster of two nodes; `one` is somebody else's router."""
 
@@ -128,12 +129,13 @@ class World:
         self._agent.wait()
 
     def leave(self) -> None:
-        """End the agent, its speaker and everything it made, as `bgpctl cleanup` does."""
+        """End the agent, its speaker and everything it made but forwarding, which whoever comes next needs too."""
         if self._agent:
             self._agent.terminate()
             self._agent.wait()
             command = (sys.executable, "-m", "bgpctl", "cleanup", "--run-dir", str(self._run_dir))
             subprocess.run(("ip", "netns", "exec", self.names.of("us"), *command), check=True, capture_output=True)
+            space.set_sysctls(self.names.of("us"), _FORWARDING)
 
     def kill_exabgp(self) -> None:
         """Without a word."""
@@ -205,23 +207,15 @@ class World:
     def told(self) -> str:
         """Everything that helps to understand a failure."""
         parts = [f"--- {log}\n{log.read_text(errors='replace')[-4000:]}" for log in self.directory.glob("**/*log")]
-        parts += [f"--- routes of {part}\n{space.routes(self.names.of(part))}" for part in ("us", "one", "two")]
+        with contextlib.suppress(client.AgentAway):
+            parts.append(f"--- what was received\n{json.dumps(self.show('rib')['paths'], indent=1)}")
+        for part in ("us", "one", "two"):
+            command = ("ip", "netns", "exec", self.names.of(part), "ss", "-tnpo")
+            connections = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+            parts.append(f"--- {part}\n{space.routes(self.names.of(part))}\n{connections}")
         return "\n".join(parts)
 
 
 def _gateways(rows: list[dict[str, Any]]) -> set[str]:
     hops = [hop for row in rows for hop in row.get("nexthops", [row])]
     return {hop["gateway"] for hop in hops if "gateway" in hop}
-
-
-def keeps(holds: Any, *, for_s: float) -> bool:
-    """Whether a condition holds whenever looked at for so long."""
-    until = time.monotonic() + for_s
-    while time.monotonic() < until:
-        if not holds():
-            return False
-        time.sleep(0.02)
-    return True
-
-
-__all__ = ["ADDRESS", "ADDRESS6", "BLOCK", "BLOCK6", "MEMBERS", "ONE", "POOL", "POOLS", "TWO", "US", "Part", "World", "keeps", "wait_until"]
