@@ -43,7 +43,7 @@ protocol kernel kernel6 {{
     ipv6 {{ import none; export where source = RTS_BGP; }};
 }}
 {more}
-{statics}
+{routes}
 {sessions}
 """
 
@@ -126,7 +126,7 @@ class Bird:
         text = _CONFIGURATION.format(
             router_id=router.router_id,
             more=self.more,
-            statics="\n".join(_statics(router)),
+            routes="\n".join(_own_routes(router)),
             sessions="\n".join(self._session(router, neighbor) for neighbor in router.neighbors),
         )
         self._place.file("bird.conf").write_text(text)
@@ -157,7 +157,7 @@ def _options(router: Router, neighbor: Neighbor) -> Iterator[str]:
         yield f"rr client; rr cluster id {router.cluster_id};"
 
 
-def _statics(router: Router) -> Iterator[str]:
+def _own_routes(router: Router) -> Iterator[str]:
     for version, routes in by_version(router.routes):
         lines = (f"route {prefix} blackhole {{ {_marks(origin)} }};" for prefix, origin in sorted(routes.items()))
         yield f"protocol static static{version} {{ ipv{version}; {' '.join(lines)} }}"

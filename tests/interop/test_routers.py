@@ -73,29 +73,31 @@ EVIL = {
     "10.244.9.0/26": "no-policy",
     "192.0.2.0/24": "outside-pools",
 }
+EVIL_CLUSTER = f"""\
+{POOLS}mesh: false
+nodes:
+{US}{TWO}peers:
+  evil: {{ip: {ADDRESS["one"]}, asNumber: {TOR}"""
+"""Not closed, so that a filter can be put in."""
 LIFTED = {"0.0.0.0/0", "10.244.9.0/26", "192.0.2.0/24"}
 """What a filter can allow."""
 
 
 def test_a_hostile_router_changes_nothing_and_the_table_says_why(rig: Rig) -> None:
     world = rig.world
-    cluster = f"{POOLS}nodes:\n{US}{TWO}mesh: false\npeers:\n  evil: {{ip: {ADDRESS['one']}, asNumber: {TOR}, nodes: 'all()'}}\n"
-    world.agree(cluster)
-    wait_until(lambda: world.converged() or bool(world.peer(ADDRESS["one"])))
+    world.agree(f"{EVIL_CLUSTER}}}\n")
+    wait_until(lambda: bool(world.peer(ADDRESS["one"])))
     before = world.kernel()
     rig.start("one", router("one", asn=TOR, routes={Prefix.parse(prefix): Origin() for prefix in EVIL}))
     rig.up("one")
     wait_until(lambda: rules(rig) == EVIL)
-    assert world.kernel() == before
+    assert world.kernel() <= before
     assert world.peer(ADDRESS["one"])["rejected"] == len(EVIL)
 
 
 def test_a_filter_that_lets_everything_in_does_not_let_in_what_is_ours(rig: Rig) -> None:
     world = rig.world
-    world.agree(
-        f"{POOLS}nodes:\n{US}{TWO}mesh: false\npeers:\n  evil: {{ip: {ADDRESS['one']}, asNumber: {TOR}, filters: [any]}}\n"
-        "filters:\n  any: {importV4: [{action: Accept}]}\n"
-    )
+    world.agree(f"{EVIL_CLUSTER}, filters: [any]}}\nfilters: {{any: {{importV4: [{{action: Accept}}]}}}}\n")
     rig.start("one", router("one", asn=TOR, routes={Prefix.parse(prefix): Origin() for prefix in EVIL}))
     rig.up("one")
     wait_until(lambda: rules(rig) == {prefix: rule for prefix, rule in EVIL.items() if prefix not in LIFTED})
