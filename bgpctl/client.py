@@ -7,15 +7,25 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlencode
+
+SOCKET: Final = "agent.sock"
+"""The agent's, in its run directory."""
+LONGEST_RUN_DIR_BYTES: Final = 107 - len("/bridge.sock")
+"""The address of a unix socket has 107 bytes at most (unix(7)); this is the speaker's, the longest in there."""
 
 
 class AgentAway(Exception):
     """No agent answers at the socket."""
+
+
+class Faulty(AgentAway):
+    """One answers, but not what it should; its log says more."""
 
 
 class Denied(Exception):
@@ -37,6 +47,11 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
+def fits(run_dir: Path) -> bool:
+    """Whether sockets can have addresses in there."""
+    return len(os.fsencode(run_dir)) <= LONGEST_RUN_DIR_BYTES
+
+
 def read(path: Path, view: str, query: Mapping[str, str] | None = None, *, timeout_s: float = 5.0) -> dict[str, Any]:
     """
     One view of the agent that listens at `path`: `summary`, `peers`, `routes` and so on.
@@ -45,12 +60,10 @@ def read(path: Path, view: str, query: Mapping[str, str] | None = None, *, timeo
         The decoded JSON object; its `schema` is `bgpctl/<view>/v1`.
 
     Raises:
-        AgentAway: nothing listens, or it did not answer in time.
+        AgentAway: nothing listens, or it did not answer in time; Faulty, if it could not.
+        Nonsense: there is no such view, or it cannot be asked so.
     """
-    status, body = _exchange(path, "GET", view, query or {}, timeout_s)
-    if status != http.client.OK:
-        raise AgentAway(f"the agent at {path} answered {status}: {body}")
-    return body
+    return _understood(path, *_exchange(path, "GET", view, query or {}, timeout_s))
 
 
 def ask(path: Path, verb: str, query: Mapping[str, str] | None = None, *, timeout_s: float = 5.0) -> dict[str, Any]:
@@ -58,20 +71,23 @@ def ask(path: Path, verb: str, query: Mapping[str, str] | None = None, *, timeou
     Ask something of the agent that listens at `path`: `peer-down`, `drain` and so on. Returns once it is taken on.
 
     Raises:
-        AgentAway: nothing listens, or it did not answer in time.
+        AgentAway: nothing listens, or it did not answer in time; Faulty, if it could not.
         Denied: we are neither root nor the agent's user.
-        Nonsense: there is no such peer or session.
+        Nonsense: there is no such verb, peer or session.
     """
-    status, body = _exchange(path, "POST", verb, query or {}, timeout_s)
+    return _understood(path, *_exchange(path, "POST", verb, query or {}, timeout_s))
+
+
+def _understood(path: Path, status: int, body: dict[str, Any]) -> dict[str, Any]:
     match status:
         case http.client.OK:
             return body
         case http.client.FORBIDDEN:
             raise Denied(str(body.get("error")))
-        case http.client.BAD_REQUEST:
+        case http.client.BAD_REQUEST | http.client.NOT_FOUND:
             raise Nonsense(str(body.get("error")))
         case _:
-            raise AgentAway(f"the agent at {path} answered {status}: {body}")
+            raise Faulty(f"the agent at {path} answered {status}: {body.get('error')}")
 
 
 def _exchange(
@@ -87,5 +103,5 @@ def _exchange(
     finally:
         connection.close()
     if not isinstance(body, dict):
-        raise AgentAway(f"the agent at {path} answered {response.status}: {body}")
+        raise Faulty(f"the agent at {path} answered {response.status}: {body}")
     return response.status, body

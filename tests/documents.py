@@ -6,6 +6,7 @@ from textwrap import dedent
 
 from bgpctl.core.cluster import Intent, Problem, Severity
 from bgpctl.core.intent import read
+from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree
 from bgpctl.ports import Loaded
 from bgpctl.store.yaml import BadYaml, documents
 
@@ -46,3 +47,14 @@ def bad(text: str) -> tuple[Problem, ...]:
 
 def seen(problems: tuple[Problem, ...], severity: Severity = Severity.ERROR) -> list[tuple[int, int, str]]:
     return [(p.place.line, p.place.column, p.rule) for p in problems if p.severity is severity]
+
+
+def plain(tree: Tree) -> object:
+    """What another reader of YAML would make of it."""
+    match tree:
+        case Mapping(items=items):
+            return {key: plain(item) for key, item in items.items()}
+        case Sequence(items=items):
+            return [plain(item) for item in items]
+        case Scalar(value=value):
+            return value

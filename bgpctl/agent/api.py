@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import http.server
 import json
+import logging
 import os
 import socket
 import socketserver
 import struct
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -20,13 +22,17 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
+from bgpctl.agent.errors import Nonsense, Unknown
 from bgpctl.ports import Unavailable
 
+log = logging.getLogger("bgpctl.agent")
+
+_OUR_BUG: Final[Mapping[str, Any]] = {"error": "the agent could not make an answer; its log says why"}
 _CREDENTIALS: Final = struct.Struct("iII")
 """struct ucred of unix(7): pid, uid, gid."""
 
 Answer = Callable[[str, Mapping[str, str]], dict[str, Any]]
-"""(view or verb, query) -> JSON. Raises KeyError for an unknown one, ValueError for a bad query."""
+"""(view or verb, query) -> JSON. Raises Unknown, Nonsense."""
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -36,6 +42,11 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         super().__init__(str(path), _Handler)
         self.answer = answer
         self.act = act
+
+    def handle_error(self, *_: object) -> None:  # the name is the standard library's
+        """Whoever asked may have gone; anything else is a bug, to be found in the log."""
+        gone = isinstance(sys.exception(), ConnectionError)
+        log.log(logging.DEBUG if gone else logging.ERROR, "a question was not answered", exc_info=True)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -57,14 +68,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _reply(self, answer: Answer) -> None:
         url = urlsplit(self.path)
+        status, body = HTTPStatus.INTERNAL_SERVER_ERROR, _OUR_BUG
         try:
             body = answer(url.path.removeprefix("/v1/"), dict(parse_qsl(url.query)))
-        except KeyError:
-            self._send(HTTPStatus.NOT_FOUND, {"error": f"nothing at {url.path}"})
-        except ValueError as error:
-            self._send(HTTPStatus.BAD_REQUEST, {"error": str(error)})
-        else:
-            self._send(HTTPStatus.OK, body)
+            status = HTTPStatus.OK
+        except Unknown:
+            status, body = HTTPStatus.NOT_FOUND, {"error": f"nothing at {url.path}"}
+        except Nonsense as error:
+            status, body = HTTPStatus.BAD_REQUEST, {"error": str(error)}
+        finally:
+            # Whatever else went wrong is told too, and goes on to handle_error.
+            self._send(status, body)
 
     def _send(self, status: HTTPStatus, body: Mapping[str, Any]) -> None:
         payload = json.dumps(body).encode()
@@ -82,7 +96,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 def _nothing(verb: str, _query: Mapping[str, str]) -> dict[str, Any]:
-    raise KeyError(verb)
+    raise Unknown(verb)
 
 
 class Api:

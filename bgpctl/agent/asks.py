@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
-from bgpctl.core.loop import DrainAsked, Event, PeerAsked, RefreshAsked, State
+from bgpctl.agent.errors import Nonsense, Unknown
+from bgpctl.core.events import DrainAsked, Event, PeerAsked, RefreshAsked
+from bgpctl.core.loop import State
 from bgpctl.core.model import Address
 from bgpctl.core.sessions import speaker_config
 
 Ask: TypeAlias = Callable[[State, Mapping[str, str]], tuple[Event, ...]]
-"""Raises ValueError for a question that makes no sense, in words for the operator."""
+"""Raises Nonsense."""
 
 
 def names(state: State) -> Mapping[Address, str]:
@@ -29,7 +31,7 @@ def _peers(state: State, query: Mapping[str, str]) -> tuple[Address, ...]:
     wanted = query.get("peer", "")
     found = tuple(peer for peer, name in sorted(names(state).items()) if wanted in (name, str(peer)))
     if not found:
-        raise ValueError(f"no peer {wanted}; see: bgpctl show peers")
+        raise Nonsense(f"no peer {wanted}; see: bgpctl show peers")
     return found
 
 
@@ -45,7 +47,7 @@ def _refresh(state: State, query: Mapping[str, str]) -> tuple[Event, ...]:
     peers = _peers(state, query)
     down = [str(peer) for peer in peers if peer not in state.rib or not state.rib[peer].established]
     if len(down) == len(peers):
-        raise ValueError(f"no session with {', '.join(down)}; see: bgpctl show peers")
+        raise Nonsense(f"no session with {', '.join(down)}; see: bgpctl show peers")
     return tuple(RefreshAsked(peer) for peer in peers)
 
 
@@ -59,5 +61,7 @@ ASKS: Final[Mapping[str, Ask]] = {
 
 
 def events(verb: str, state: State, query: Mapping[str, str]) -> tuple[Event, ...]:
-    """What `verb` means. Raises KeyError for an unknown one, ValueError for one that makes no sense."""
+    """What `verb` means. Raises Unknown, Nonsense."""
+    if verb not in ASKS:
+        raise Unknown(verb)
     return ASKS[verb](state, query)

@@ -109,9 +109,9 @@ def rib(snapshot: Snapshot) -> Json:
     Every path received and what became of it. `which` narrows to best or rejected, `prefix` to what overlaps it.
 
     Raises:
-        ValueError: `prefix` is none.
+        Nonsense: `prefix` is none.
     """
-    only = Prefix.parse(snapshot.query["prefix"]) if snapshot.query.get("prefix") else None
+    only = snapshot.prefix
     which = snapshot.query.get("which", "in")
     fates = _fates(snapshot.state.selected)
     rows: list[Json] = []

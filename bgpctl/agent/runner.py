@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import assert_never
 
 from bgpctl.agent import words
+from bgpctl.agent.pace import Pace
 from bgpctl.core import bgp
 from bgpctl.core.cluster import Place, Problem, Severity
-from bgpctl.core.loop import (
+from bgpctl.core.events import (
     Applied,
     Apply,
     Command,
@@ -25,22 +26,19 @@ from bgpctl.core.loop import (
     IntentLoaded,
     IntentRejected,
     KernelChanged,
+    KernelLost,
     Observe,
     Observed,
     Speak,
-    State,
     Tried,
     Try,
     WakeAt,
     Woken,
-    begin,
-    step,
 )
+from bgpctl.core.loop import State, begin, step
 from bgpctl.ports import Clock, Kernel, Loaded, Prober, Speaker, Store, Unavailable
 
 log = logging.getLogger("bgpctl.agent")
-
-_REOPEN_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,12 @@ class Runner:
         self._doors = doors
         self._kernel: Kernel | None = None
         self._queue: queue.SimpleQueue[Event | _Stop] = queue.SimpleQueue()
+        self._pace = Pace()
         self._look = False
+        self._look_began_s = 0.0
+        self._told = False  # KernelChanged is in the queue, or was and has to wait
+        self._waits = False
+        self._foreign = False  # the next look is due to somebody else's change
         self._wake_at_s: float | None = None
 
     def post(self, event: Event) -> None:
@@ -104,53 +107,76 @@ class Runner:
 
     def _next(self) -> Event | _Stop:
         """The next event; an observation only when no event waits, so that a burst is taken in before deciding."""
-        try:
-            return self._queue.get_nowait()
-        except queue.Empty:
-            return self._observe() if self._look else self._wait()
+        while True:
+            try:
+                event = self._queue.get_nowait()
+            except queue.Empty:
+                event = self._observe() if self._look else self._wait()
+            if not isinstance(event, KernelChanged) or not self._pace.wait_s(self._now_s()):
+                return event
+            self._waits = True
 
     def _wait(self) -> Event | _Stop:
-        now_s = self._doors.clock.now_s()
-        timeout_s = None if self._wake_at_s is None else max(0.0, self._wake_at_s - now_s)
+        now_s = self._now_s()
+        waits_s = [] if self._wake_at_s is None else [self._wake_at_s - now_s]
+        waits_s += [self._pace.wait_s(now_s)] if self._waits else []
         try:
-            return self._queue.get(timeout=timeout_s)
+            return self._queue.get(timeout=max(0.0, min(waits_s)) if waits_s else None)
         except queue.Empty:
-            self._wake_at_s = None
-            return Woken()
+            return self._awaited()
 
-    def _observe(self) -> Event | _Stop:
-        try:
-            observed = Observed(self._open_kernel().observe())
-        except Unavailable as error:
-            self._lost_kernel(error)
-            return self._wait_to_reopen()
-        self._look = False
-        return observed
-
-    def _wait_to_reopen(self) -> Event | _Stop:
-        try:
-            return self._queue.get(timeout=_REOPEN_S)
-        except queue.Empty:
+    def _awaited(self) -> Event:
+        if self._waits and not self._pace.wait_s(self._now_s()):
+            self._waits = False
             return KernelChanged()
+        self._wake_at_s = None
+        return Woken()
+
+    def _now_s(self) -> float:
+        return self._doors.clock.now_s()
+
+    def _observe(self) -> Event:
+        self._look = self._waits = self._told = False
+        self._look_began_s = self._now_s()
+        try:
+            return Observed(self._open_kernel().observe())
+        except Unavailable as error:
+            return self._lost_kernel(error)
+
+    def _tell_changed(self) -> None:
+        """Called by the kernel's thread: one event until the next look, or a flood would keep us from looking."""
+        if not self._told:
+            self._told = True
+            self.post(KernelChanged())
 
     def _open_kernel(self) -> Kernel:
         if self._kernel is None:
             self._kernel = self._doors.open_kernel()
-            self._kernel.watch(lambda: self.post(KernelChanged()))
+            self._kernel.watch(self._tell_changed)
         return self._kernel
 
-    def _lost_kernel(self, error: Unavailable) -> None:
-        log.error("kernel unavailable", extra={"facts": {"error": str(error)}})
+    def _lost_kernel(self, error: Unavailable) -> KernelLost:
+        """Let go of the kernel; the next look opens it again."""
         if self._kernel:
             self._kernel.close()
         self._kernel = None
+        return KernelLost(str(error))
 
     def _advance(self, event: Event) -> None:
         before = self.state
-        self.state, commands = step(before, event, self._doors.clock.now_s())
+        self._foreign = self._foreign or isinstance(event, KernelChanged)
+        self.state, commands = step(before, event, self._now_s())
         _report(before, self.state, event)
         for command in commands:
             self._do(command)
+        if isinstance(event, Observed):
+            self._rest(commands)
+
+    def _rest(self, commands: Iterable[Command]) -> None:
+        """Pace what was looked at because of somebody else's change to no avail."""
+        if self._foreign and not any(isinstance(command, Apply) for command in commands):
+            self._pace.looked_in_vain(self._look_began_s, self._now_s())
+        self._foreign = False
 
     def _do(self, command: Command) -> None:
         match command:
@@ -187,8 +213,8 @@ class Runner:
         try:
             failures = self._open_kernel().apply(command.ops)
         except Unavailable as error:
-            self._lost_kernel(error)
-            failures = ()
+            self.post(self._lost_kernel(error))
+            return
         log.info("applied", extra={"facts": {"operations": len(command.ops), "failed": len(failures)}})
         self.post(Applied(failures))
 
@@ -206,14 +232,26 @@ def _report(before: State, after: State, event: Event) -> None:
         case IntentRejected():
             for problem in event.problems:
                 log.error("edit refused, the last good state stays: %s", problem)
-        case bgp.SessionUp():
-            log.info("session up", extra={"facts": {"peer": event.peer}})
-        case bgp.SessionDown():
-            log.warning("session down", extra={"facts": {"peer": event.peer, "reason": event.reason}})
+        case KernelLost() if not before.kernel_error:
+            log.error("%s", words.kernel_lost(event.reason))
+        case Observed() if before.kernel_error:
+            log.info("the kernel can be seen again")
         case Applied():
             for failure in event.failures:
                 log.error("%s", words.failure(failure))
+        case bgp.SessionUp() | bgp.SessionDown():
+            _report_session(event)
         case _:
             pass
     if before.phase is not after.phase:
         log.info(after.phase.value, extra={"facts": {"was": before.phase.value}})
+
+
+def _report_session(event: bgp.SessionUp | bgp.SessionDown) -> None:
+    match event:
+        case bgp.SessionUp():
+            log.info("session up", extra={"facts": {"peer": event.peer}})
+        case bgp.SessionDown():
+            log.warning("session down", extra={"facts": {"peer": event.peer, "reason": event.reason}})
+        case _:
+            assert_never(event)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from bgpctl.agent.errors import Nonsense
 from bgpctl.core.bgp import Session
 from bgpctl.core.cluster import Node
 from bgpctl.core.loop import State
-from bgpctl.core.model import Address, Dataplane, Traffic
+from bgpctl.core.model import Address, Dataplane, Prefix, Traffic
 
 Json: TypeAlias = dict[str, Any]
 
@@ -39,6 +40,15 @@ class Snapshot:
 
     def age_s(self, since_s: float) -> float:
         return round(self.now_s - since_s, 1)
+
+    @property
+    def prefix(self) -> Prefix | None:
+        """The one that the query names, None without. Raises Nonsense."""
+        text = self.query.get("prefix")
+        try:
+            return Prefix.parse(text) if text else None
+        except ValueError as error:
+            raise Nonsense(str(error)) from error
 
     @property
     def sessions(self) -> tuple[Session, ...]:

@@ -7,19 +7,36 @@ Refuses to know: sockets, tables, colours.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Final, TypeAlias
 
 from bgpctl.agent import asks, bgp_views, words
+from bgpctl.agent.errors import Unknown
 from bgpctl.agent.snapshot import Json, Snapshot
+from bgpctl.core import repairs
 from bgpctl.core.cluster import Encapsulation, Node
 from bgpctl.core.fabric import encapsulation_to, same_subnet
 from bgpctl.core.fabric.facts import underlay_of
 from bgpctl.core.loop import Phase, State, missing, peers_down
-from bgpctl.core.model import PROTOCOL, Dataplane, Ipip, Link, NextHop, Prefix, Route, RouteType, Vxlan, key_of
+from bgpctl.core.model import (
+    PROTOCOL,
+    VXLAN6_LINK,
+    Dataplane,
+    Ipip,
+    Link,
+    NextHop,
+    Prefix,
+    Route,
+    RouteType,
+    Vxlan,
+    key_of,
+)
 from bgpctl.core.tunnels import addresses as tunnel_addresses
 from bgpctl.core.tunnels import borrowed
 
 View: TypeAlias = Callable[[Snapshot], Json]
+
+_SHOWN_CONTESTS: Final = 5
 
 
 def summary(snapshot: Snapshot) -> Json:
@@ -38,11 +55,12 @@ def summary(snapshot: Snapshot) -> Json:
             "wanted": sum(1 for route in wanted if route.next_hop),
             "installed": sum(1 for route in wanted & snapshot.observed.routes if route.next_hop),
         },
-        "tunnels": [f"{row['kind']} {len(row['remotes'])}" for row in _tunnels(snapshot)],
+        "tunnels": [f"{_short(row)} {len(row['remotes'])}" for row in _tunnels(snapshot)],
         "mtu_bytes": _workload_mtu_bytes(snapshot),
         "repaired_1h": sum(1 for at_s in state.repairs if at_s > snapshot.now_s - 3600),
         "state": state.phase.value,
         "converged": state.phase is Phase.CONVERGED,
+        "edit_refused": bool(state.problems),
         "state_age_s": snapshot.age_s(state.since_s),
         "problems": _problems(snapshot),
     }
@@ -52,9 +70,11 @@ def _problems(snapshot: Snapshot) -> list[str]:
     """Everything not well, in words; what the operator must mend first."""
     state = snapshot.state
     return [
+        *([words.kernel_lost(state.kernel_error)] if state.kernel_error else []),
         *(f"edit refused: {problem}" for problem in state.problems),
         *([words.refused(state.refused)] if state.refused else []),
         *map(words.failure, state.failures),
+        *_fought(snapshot),
         *map(words.missing, missing(state)),
         *bgp_views.problems(snapshot),
         *_asked(state),
@@ -62,6 +82,12 @@ def _problems(snapshot: Snapshot) -> list[str]:
         *map(words.flip, state.flips),
         *map(words.drain, state.drains),
     ]
+
+
+def _fought(snapshot: Snapshot) -> list[str]:
+    found = repairs.fought(snapshot.state.contests)
+    shown = [words.fought(op, contest, snapshot.now_s) for op, contest in islice(found.items(), _SHOWN_CONTESTS)]
+    return [*shown, *([f"… and {len(found) - len(shown)} more like it"] if len(found) > len(shown) else [])]
 
 
 def _asked(state: State) -> list[str]:
@@ -86,7 +112,7 @@ def routes(snapshot: Snapshot) -> Json:
     state, node = snapshot.state, snapshot.node
     if state.desired is None or node is None:
         return {"routes": []}
-    only = Prefix.parse(snapshot.query["prefix"]) if snapshot.query.get("prefix") else None
+    only = snapshot.prefix
     hops = _hops_by_id(state.desired.dataplane)
     reasons = state.desired.why
     rows = sorted(state.desired.dataplane.routes, key=lambda route: route.prefix)
@@ -147,6 +173,10 @@ def tunnels(snapshot: Snapshot) -> Json:
 def _tunnels(snapshot: Snapshot) -> list[Json]:
     links = sorted((link for link in snapshot.observed.links if link.owned), key=lambda link: link.name)
     return [_tunnel(snapshot, link) for link in links if isinstance(link.kind, Ipip | Vxlan)]
+
+
+def _short(tunnel: Json) -> str:
+    return "vxlan6" if tunnel["name"] == VXLAN6_LINK else str(tunnel["kind"])
 
 
 def _tunnel(snapshot: Snapshot, link: Link) -> Json:
@@ -273,6 +303,7 @@ VIEWS: Final[Mapping[str, View]] = {
 
 
 def answer(name: str, snapshot: Snapshot) -> Json:
-    """The view `name` with its schema. Raises KeyError for an unknown one, ValueError for a bad query."""
-    view = VIEWS[name]
-    return {"schema": f"bgpctl/{name}/v1", **view(snapshot)}
+    """The view `name` with its schema. Raises Unknown, Nonsense."""
+    if name not in VIEWS:
+        raise Unknown(name)
+    return {"schema": f"bgpctl/{name}/v1", **VIEWS[name](snapshot)}

@@ -6,20 +6,21 @@ Refuses to know: how any of the parts works.
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import logging
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bgpctl import client
 from bgpctl.agent import asks, views, words
+from bgpctl.agent.alone import alone
 from bgpctl.agent.api import Answer, Api
+from bgpctl.agent.errors import Nonsense
 from bgpctl.agent.runner import Doors, Runner
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.effects import Failure, Op, Remove
@@ -39,7 +40,6 @@ log = logging.getLogger("bgpctl.agent")
 
 _YOUNG_OBJECTS = 100_000
 
-SOCKET = "agent.sock"
 _SYSCTLS_BEFORE = "sysctls.json"
 
 
@@ -60,48 +60,32 @@ def collect_seldom() -> None:
     gc.set_threshold(_YOUNG_OBJECTS)
 
 
-class AlreadyRunning(Exception):
-    """Another agent holds the run directory."""
-
-
-@contextmanager
-def _alone(run_dir: Path) -> Iterator[None]:
-    """Hold the run directory; the lock ends with the process, however it ends."""
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        handle = os.open(run_dir / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise Unavailable(
-            f"cannot use the run directory {run_dir}: {error.strerror}; choose one with --run-dir"
-        ) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise AlreadyRunning(f"an agent is running with {run_dir}") from None
-    else:
-        yield
-    finally:
-        os.close(handle)
-
-
-def run(node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str, *, next_hop_objects: bool) -> None:
+def run(
+    node: str, files: Sequence[Path], run_dir: Path, ipip_driver: str, *, next_hop_objects: bool, protocol: int
+) -> None:
     """
     Run the agent of `node` in the foreground until SIGTERM or SIGINT, then leave forwarding and sessions in place.
-    `ipip_driver` is one of `kernel.ipip.DRIVERS`; without `next_hop_objects` each route has its gateways itself.
+    `ipip_driver` is one of `kernel.ipip.DRIVERS`; without `next_hop_objects` each route has its gateways itself;
+    `protocol` marks our routes and next hops in the kernel.
 
     Raises:
-        AlreadyRunning: another agent holds `run_dir`.
-        Unavailable: the API socket or the kernel cannot be opened.
+        AlreadyRunning: another agent holds this network namespace or `run_dir`.
+        Unavailable: the run directory or the API socket cannot be used. A kernel that cannot be opened is no error:
+            it is asked for again and again, and the summary says so.
     """
     collect_seldom()
-    with _alone(run_dir):
+    with alone(run_dir):
         clock = MonotonicClock()
         open_kernel = partial(
-            LinuxKernel, ipip_driver, next_hop_objects=next_hop_objects, memory=run_dir / _SYSCTLS_BEFORE
+            LinuxKernel,
+            ipip_driver,
+            next_hop_objects=next_hop_objects,
+            memory=run_dir / _SYSCTLS_BEFORE,
+            protocol=protocol,
         )
         doors = Doors(open_kernel, ExabgpSpeaker(run_dir), FileStore(files), clock, PacketProber())
         runner = Runner(node, doors)
-        api = Api(run_dir / SOCKET, _answer(runner, clock), _act(runner))
+        api = Api(run_dir / client.SOCKET, _answer(runner, clock), _act(runner))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runner.stop())
         log.info("started", extra={"facts": {"node": node, "pid": os.getpid(), "run_dir": run_dir}})
@@ -122,11 +106,11 @@ def _answer(runner: Runner, clock: MonotonicClock) -> Answer:
 
 
 def _plan(state: State, query: Mapping[str, str]) -> dict[str, Any]:
-    """What these files would change here. Raises ValueError if they are not valid, or the kernel was not seen yet."""
+    """What these files would change here. Raises Nonsense if they are not valid, or the kernel was not seen yet."""
     loaded = FileStore([Path(file) for file in query.get("files", "").splitlines()]).load()
     node = None if isinstance(loaded, tuple) else loaded.node(state.node)
     if isinstance(loaded, tuple) or node is None or state.observed is None:
-        raise ValueError(f"no plan: invalid file, no node {state.node} in it, or the kernel was not seen yet")
+        raise Nonsense(f"no plan: invalid file, no node {state.node} in it, or the kernel was not seen yet")
     foreseen = foresee(loaded, node, state.observed, state.selected.chosen.values())
     return {"schema": "bgpctl/plan/v1", "nodes": [words.foresight(foreseen)]}
 
@@ -150,10 +134,10 @@ def _traffic() -> Mapping[str, Traffic]:
         return {}
 
 
-def clean_up(run_dir: Path) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
+def clean_up(run_dir: Path, protocol: int) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
     """
-    End the node's BGP speaker, remove everything that is ours from this network namespace, and put back the sysctls
-    that were changed.
+    End the node's BGP speaker, remove everything that is ours from this network namespace, routes and next hops by
+    `protocol`, and put back the sysctls that were changed.
 
     Returns:
         What was removed, and what the kernel refused.
@@ -162,11 +146,11 @@ def clean_up(run_dir: Path) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
         AlreadyRunning: an agent runs; it would put everything back.
         Unavailable: the kernel cannot be opened.
     """
-    with _alone(run_dir):
+    with alone(run_dir):
         speaker = ExabgpSpeaker(run_dir)
         speaker.shutdown()
         speaker.close()
-        kernel = LinuxKernel(memory=run_dir / _SYSCTLS_BEFORE)
+        kernel = LinuxKernel(memory=run_dir / _SYSCTLS_BEFORE, protocol=protocol)
         try:
             restored = (Remove(before, NOT_WANTED) for before in kernel.changed_sysctls())
             ops = (*removal_of_ours(kernel.observe()), *restored)

@@ -25,6 +25,7 @@ from bgpctl.core.model import (
     Sysctl,
     Thing,
 )
+from bgpctl.core.repairs import Contest
 from bgpctl.core.switch import Waiting
 from bgpctl.core.why import Because, Hold, Lack, Missing, Why, Withheld
 
@@ -75,7 +76,8 @@ def missing(item: Missing) -> str:
     """Why something wanted cannot be had, and who can change that."""
     match item.lack:
         case Lack.UNDERLAY_UNKNOWN:
-            return f"no link that is up carries this node's address {item.subject}: check `ip address`"
+            where = f"no link that is up carries this node's address {item.subject}"
+            return f"{where}, or it is on lo and no default route has a link: check `ip address` and `ip route`"
         case Lack.NEXT_HOP_UNRESOLVED:
             return f"no route leads to next hop {item.subject} ({item.detail}): check `ip route get {item.subject}`"
         case Lack.NO_TUNNEL_ADDRESS:
@@ -103,14 +105,14 @@ def drain(waiting: Waiting) -> str:
 
 
 def withheld(item: Withheld) -> str:
-    """Why nothing is removed for now."""
+    """Why what is not wanted is not removed for now."""
     match item.hold:
         case Hold.FACTS_UNKNOWN:
-            return f"nothing is removed until a link carries {item.subject}"
+            return f"routes stay until a link carries {item.subject}"
         case Hold.SPEAKER_AWAY:
-            return f"nothing is removed until {item.subject} answers"
+            return f"routes stay until {item.subject} answers"
         case Hold.PEER_UNHEARD:
-            return f"nothing is removed until {item.subject} has told all its routes"
+            return f"routes that nobody has told stay until {item.subject} has told all its own"
         case _:
             assert_never(item.hold)
 
@@ -133,6 +135,19 @@ def leaving(peer: str) -> str:
 def refused(reason: str) -> str:
     """The BGP speaker does not take its configuration."""
     return f"BGP configuration refused, the one before stays in force: {reason}"
+
+
+def kernel_lost(reason: str) -> str:
+    """The dataplane cannot be seen."""
+    return f"the kernel cannot be seen or changed, what is shown is how it was last: {reason}"
+
+
+def fought(op: Op, contest: Contest, at_s: float) -> str:
+    """Somebody else wants the opposite."""
+    done = "put back" if isinstance(op, Put) else "removed"
+    next_s = max(0.0, contest.due_s - at_s)
+    again = f"not again before {next_s:.1f} s from now" if next_s else "again at once if need be"
+    return f"somebody keeps undoing this: {thing(op.thing)} was {done} {contest.times} times, {again}: who else runs?"
 
 
 def failure(item: Failure) -> str:

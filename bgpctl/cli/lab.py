@@ -27,15 +27,11 @@ from bgpctl.lab import probe, space
 from bgpctl.lab.build import Names
 from bgpctl.lab.labfile import load
 from bgpctl.lab.probe import Pair
-from bgpctl.lab.run import Report, run
+from bgpctl.lab.run import PING_WITHIN_S, Report, run
 from bgpctl.lab.switch import SwitchReport, switch
 from bgpctl.lab.topology import Topology
 
-_ABOUT_AN_AGENT: Final = ("AGENT_RUN", "SHOW", "PLAN", "PEER", "DRAIN", "UNDRAIN", "CLEANUP")
-"""Commands that take --run-dir, as their variables name them."""
-
 _INTERRUPTED: Final = 130
-_PING_WITHIN_S: Final = 5.0
 
 _CHECKS: Final[Sequence[Column]] = (
     ("CHECK", lambda row: row["name"]),
@@ -52,6 +48,9 @@ _FLOWS: Final[Sequence[Column]] = (
     ("REORDERED", lambda row: str(row["reordered"])),
     ("LONGEST GAP", lambda row: f"{row['longest_gap_ms']} ms"),
 )
+
+
+_PACKETS: Final[Sequence[Column]] = (("CHECK", lambda row: row["check"]), ("PACKET", lambda row: row["packet"]))
 
 
 def _lab_name(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
@@ -124,8 +123,9 @@ class _Progress:
 @lab.command("run")
 @file_argument
 @timeout_option
+@click.option("--evidence", is_flag=True, help="Show each node's routes, and a packet for each check of packets.")
 @output_option
-def run_command(file: Path, within_s: float, output: str) -> None:
+def run_command(file: Path, within_s: float, output: str, *, evidence: bool) -> None:
     """Build FILE, wait until it has converged, ping every pair, check, and tear everything down."""
     topology = _topology(file)
     progress = _Progress(topology.name)
@@ -138,8 +138,9 @@ def run_command(file: Path, within_s: float, output: str) -> None:
             progress.end()
     if output == "table":
         _print(report)
+        _print_evidence(report if evidence else None)
     else:
-        emit(_json(report), output, (), ())
+        emit({**_json(report), **(_evidence(report) if evidence else {})}, output, (), ())
     _tell_ends(report)
     sys.exit(_exit_of(report))
 
@@ -175,6 +176,19 @@ def _print(report: Report) -> None:
         screen.print()
         screen.print(table(_json(report)["checks"], _CHECKS))
     screen.print()
+
+
+def _evidence(report: Report) -> dict[str, Any]:
+    examples = [{"check": check.name, "packet": check.example} for check in report.checks if check.example]
+    return {"routes": report.routes, "packets": examples}
+
+
+def _print_evidence(report: Report | None) -> None:
+    if report is None:
+        return
+    for node, routes in report.routes.items():
+        click.echo(f"routes of {node}\n{routes}\n")
+    console().print(table(_evidence(report)["packets"], _PACKETS))
 
 
 def _tell_ends(report: Report) -> None:
@@ -223,22 +237,29 @@ def up_command(file: Path, name: str | None, within_s: float, *, wait: bool) -> 
 
 
 @lab.command("down")
-@click.option("--name", callback=_lab_name, help="Name of the lab; all labs if not given.")
-def down_command(name: str | None) -> None:
+@click.option("--name", callback=_lab_name, help="Name of the lab. If not given: that of the only lab there is.")
+@click.option("--all", "every", is_flag=True, help="End all labs.")
+def down_command(name: str | None, *, every: bool) -> None:
     """End a lab and remove everything of it."""
-    for each in [name] if name else labs.lab_names():
+    if every and name:
+        raise click.UsageError("--all and --name cannot both be given")
+    for each in labs.lab_names() if every else [_which(name)]:
         known = each in labs.lab_names()
         labs.down(each)
         click.echo(f"{each} is gone" if known else f"there is no lab {each}")
 
 
-def _find(name: str | None) -> labs.Lab:
-    """The lab of that name, or the only one there is."""
+def _which(name: str | None) -> str:
+    """That name, or that of the only lab there is."""
     known = labs.lab_names()
     if name is None and len(known) != 1:
         raise click.UsageError(f"say which lab with --name (up: {', '.join(known) or 'none'})")
+    return name or known[0]
+
+
+def _find(name: str | None) -> labs.Lab:
     try:
-        return labs.find(name or known[0])
+        return labs.find(_which(name))
     except labs.Unknown as error:
         raise click.UsageError(str(error)) from error
 
@@ -270,7 +291,7 @@ def exec_command(name: str | None, where: str, command: tuple[str, ...]) -> None
     if namespace not in space.names(namespace):
         raise click.UsageError(f"{where} is no part of lab {found.names.lab}")
     variables = {
-        **{f"BGPCTL_{noun}_RUN_DIR": str(found.run_dir(where)) for noun in _ABOUT_AN_AGENT},
+        "BGPCTL_RUN_DIR": str(found.run_dir(where)),
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
     }
     space.enter(namespace)
@@ -287,7 +308,7 @@ def exec_command(name: str | None, where: str, command: tuple[str, ...]) -> None
 def ping_command(name: str | None, output: str) -> None:
     """Ping every ordered pair of workloads."""
     found = _find(name)
-    pairs = probe.matrix(found.names, found.topology.workloads, within_s=_PING_WITHIN_S)
+    pairs = probe.matrix(found.names, found.topology.workloads, within_s=PING_WITHIN_S)
     if output == "table":
         _print_matrix(pairs)
     else:

@@ -13,16 +13,19 @@ from typing import Final
 import click
 
 from bgpctl.agent import logs, wiring
+from bgpctl.agent.alone import AlreadyRunning
 from bgpctl.agent.words import failure as failure_words
 from bgpctl.agent.words import thing as thing_words
-from bgpctl.cli import render_exabgp
+from bgpctl.cli import render_exabgp, render_intent
 from bgpctl.cli.doctor import doctor
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.lab import lab
 from bgpctl.cli.operate import drain, peer, undrain
 from bgpctl.cli.plan import plan
+from bgpctl.cli.schema import schema
 from bgpctl.cli.show import run_dir_option, show
 from bgpctl.cli.validate import files_option, valid, validate
+from bgpctl.core.model import PROTOCOL
 from bgpctl.kernel import ipip
 from bgpctl.ports import Unavailable
 from bgpctl.store.file import FileStore
@@ -36,7 +39,7 @@ def main() -> None:
     """
     BGP-integrated routing controller: Calico's overlay networking without Kubernetes.
 
-    Every option can be given as a variable, such as BGPCTL_SHOW_RUN_DIR.
+    Every option can be given as a variable, such as BGPCTL_SHOW_RUN_DIR; BGPCTL_RUN_DIR is that of every command.
     """
 
 
@@ -48,6 +51,17 @@ main.add_command(doctor)
 main.add_command(peer)
 main.add_command(drain)
 main.add_command(undrain)
+main.add_command(schema)
+
+
+protocol_option = click.option(
+    "--route-protocol",
+    type=click.IntRange(5, 255),
+    default=PROTOCOL,
+    show_default=True,
+    envvar="BGPCTL_ROUTE_PROTOCOL",
+    help="Marks bgpctl's routes and next hops in the kernel; another number where another program claims this one.",
+)
 
 
 @main.group()
@@ -72,6 +86,7 @@ def agent() -> None:
     show_default=True,
     help="Routes name next-hop objects (Linux 5.3); without, each has its gateways, as other tools expect.",
 )
+@protocol_option
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
@@ -81,6 +96,7 @@ def run(
     files: tuple[Path, ...],
     run_dir: Path,
     ipip_driver: str,
+    route_protocol: int,
     log_format: str,
     log_level: str,
     *,
@@ -97,15 +113,19 @@ def run(
         names = ", ".join(member.name for member in intent.nodes) or "none"
         raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
     try:
-        wiring.run(node, files, run_dir, ipip_driver, next_hop_objects=nexthop_objects)
-    except (wiring.AlreadyRunning, Unavailable) as error:
+        wiring.run(node, files, run_dir, ipip_driver, next_hop_objects=nexthop_objects, protocol=route_protocol)
+    except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
 
 
 @main.group()
 def render() -> None:
-    """What a cluster file becomes in somebody else's words."""
+    """What a cluster file becomes in other words."""
+
+
+render.add_command(render_intent.calico)
+render.add_command(render_intent.short)
 
 
 @render.command()
@@ -122,11 +142,12 @@ def exabgp(files: tuple[Path, ...], node: str | None, directory: Path | None) ->
 
 @main.command()
 @run_dir_option
-def cleanup(run_dir: Path) -> None:
+@protocol_option
+def cleanup(run_dir: Path, route_protocol: int) -> None:
     """End this node's BGP speaker and remove everything that is bgpctl's from the kernel, and nothing else."""
     try:
-        ops, failures = wiring.clean_up(run_dir)
-    except (wiring.AlreadyRunning, Unavailable) as error:
+        ops, failures = wiring.clean_up(run_dir, route_protocol)
+    except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
     for op in ops:

@@ -19,7 +19,7 @@ from bgpctl.cli.show import run_dir_option
 def _ask(run_dir: Path, verb: str, **query: str) -> None:
     """Exits 3 if no agent answers, 6 if we may not ask, 2 if the question makes no sense."""
     try:
-        client.ask(run_dir / "agent.sock", verb, query)
+        client.ask(run_dir / client.SOCKET, verb, query)
     except client.AgentAway as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.UNREACHABLE)

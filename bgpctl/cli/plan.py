@@ -78,6 +78,8 @@ def _of_agent(run_dir: Path, files: Sequence[Path]) -> dict[str, Any]:
     except client.AgentAway as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.UNREACHABLE)
+    except client.Nonsense as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _print(nodes: Sequence[dict[str, Any]]) -> None:

@@ -23,6 +23,7 @@ run_dir_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=DEFAULT_RUN_DIR,
     show_default=True,
+    envvar="BGPCTL_RUN_DIR",
     help="Where the agent keeps its socket and its ExaBGP.",
 )
 
@@ -41,6 +42,10 @@ def _counted(row: Row, what: str) -> int | None:
     return row["traffic"][what] if row["traffic"] else None
 
 
+def _state(row: Row) -> str:
+    return f"{row['state']} {age(row['state_age_s'])}" + (", edit refused" if row["edit_refused"] else "")
+
+
 SUMMARY: Final[Sequence[Column]] = (
     ("NODE", lambda row: row["node"]),
     ("BACKEND", lambda row: row["backend"]),
@@ -50,7 +55,7 @@ SUMMARY: Final[Sequence[Column]] = (
     ("TUNNELS", lambda row: ", ".join(row["tunnels"])),
     ("MTU", lambda row: row["mtu_bytes"]),
     ("REPAIRED(1h)", lambda row: row["repaired_1h"]),
-    ("STATE", lambda row: f"{row['state']} {age(row['state_age_s'])}"),
+    ("STATE", _state),
 )
 
 _PEERS: Final[Sequence[Column]] = (
@@ -142,9 +147,14 @@ _BLOCKS: Final[Sequence[Column]] = (
 
 
 def ask(run_dir: Path, view: str, **query: str) -> dict[str, Any]:
-    """One view of the agent at `run_dir`; exits 3 if none answers."""
+    """One view of the agent at `run_dir`; exits 3 if none answers, 2 if it cannot be asked so."""
     try:
-        return client.read(run_dir / "agent.sock", view, query)
+        return client.read(run_dir / client.SOCKET, view, query)
+    except client.Nonsense as error:
+        raise click.UsageError(str(error)) from error
+    except client.Faulty as error:
+        click.echo(str(error), err=True)
+        sys.exit(Exit.UNREACHABLE)
     except client.AgentAway as error:
         click.echo(f"{error}\nstart one with: bgpctl agent run --node NAME -f cluster.yaml", err=True)
         sys.exit(Exit.UNREACHABLE)

@@ -210,18 +210,10 @@ class RefreshEnded:
     version: int
 
 
-SpeakerEvent: TypeAlias = (
-    SpeakerAttached
-    | SpeakerDetached
-    | SpeakerRefused
-    | SessionOpened
-    | SessionUp
-    | SessionDown
-    | Update
-    | EndOfRib
-    | RefreshBegun
-    | RefreshEnded
-)
+PeerEvent: TypeAlias = SessionOpened | SessionUp | SessionDown | Update | EndOfRib | RefreshBegun | RefreshEnded
+"""What one peer says or does."""
+
+SpeakerEvent: TypeAlias = SpeakerAttached | SpeakerDetached | SpeakerRefused | PeerEvent
 
 
 # What the speaker is asked to do -------------------------------------------------------------------------------

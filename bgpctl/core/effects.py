@@ -1,4 +1,4 @@
-"""The law book: what each operation does to a dataplane. Shared by the plan's tests, simulation and the fake kernel.
+"""The law book: what each operation does to a dataplane. Shared by the plan, its tests and the fake kernel.
 
 Kernel facts were measured on Linux 6.1 and 6.18; the contract tests hold this file to the running kernel.
 

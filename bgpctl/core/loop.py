@@ -9,24 +9,46 @@ Refuses to know: processes, pipes, files, netlink.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias, assert_never
 
-from bgpctl.core import bgp, leaving, rib, telling
+from bgpctl.core import bgp, leaving, repairs, rib, telling
 from bgpctl.core.cluster import Intent, Problem
 from bgpctl.core.effects import Failure, Op
+from bgpctl.core.events import (
+    Applied,
+    Apply,
+    Command,
+    Configure,
+    DrainAsked,
+    Event,
+    IntentLoaded,
+    IntentRejected,
+    KernelChanged,
+    KernelLost,
+    Observe,
+    Observed,
+    PeerAsked,
+    RefreshAsked,
+    Speak,
+    Tried,
+    Try,
+    WakeAt,
+    Woken,
+)
 from bgpctl.core.exports import Offer
 from bgpctl.core.fabric import Desired, derive
 from bgpctl.core.leaving import Leaving
-from bgpctl.core.model import Address, Dataplane
+from bgpctl.core.model import Address, Dataplane, Prefix
 from bgpctl.core.nexthops import Distances
 from bgpctl.core.plan import Plan, plan
 from bgpctl.core.policy import Policy
+from bgpctl.core.repairs import Contests
 from bgpctl.core.rib import PREFIX_LIMIT, Rib
 from bgpctl.core.selection import Selection, select
 from bgpctl.core.sessions import RESTART_TIME_S, speaker_config
-from bgpctl.core.switch import NO_EVIDENCE, TRY_EVERY_S, Answer, Evidence, Trial, Waiting, hold, learned
+from bgpctl.core.switch import NO_EVIDENCE, TRY_EVERY_S, Evidence, Trial, Waiting, hold, learned
 from bgpctl.core.telling import Told
 from bgpctl.core.why import Hold, Missing, Withheld
 
@@ -34,136 +56,8 @@ SWEEP_S: Final = 60.0
 """Look at the kernel this often even if nobody says that it changed."""
 _BACKOFF_S: Final = (0.1, 0.5, 2.0, 10.0, 30.0)
 _REPAIRS_KEPT_S: Final = 3600.0
-
-
-# Events and commands -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class IntentLoaded:
-    """The operator's files are good."""
-
-    intent: Intent
-
-
-@dataclass(frozen=True, slots=True)
-class IntentRejected:
-    """The operator's files are bad; the last good intent stays in force."""
-
-    problems: tuple[Problem, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class KernelChanged:
-    """Somebody else changed the dataplane, or events were lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """A whole observation of the dataplane."""
-
-    dataplane: Dataplane
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """The operations were tried; these failed."""
-
-    failures: tuple[Failure, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Woken:
-    """The time asked for by WakeAt has come."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """The trials were made; these were answered."""
-
-    answers: tuple[Answer, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DrainAsked:
-    """The operator wants traffic to leave this node before it goes (RFC 8326), or to come back."""
-
-    on: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PeerAsked:
-    """The operator wants the session with a peer down, or up again."""
-
-    peer: Address
-    up: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RefreshAsked:
-    """The operator wants the whole table of a peer again."""
-
-    peer: Address
-
-
-Event: TypeAlias = (
-    IntentLoaded
-    | IntentRejected
-    | KernelChanged
-    | Observed
-    | Applied
-    | Tried
-    | Woken
-    | DrainAsked
-    | PeerAsked
-    | RefreshAsked
-    | bgp.SpeakerEvent
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Observe:
-    """Look at the kernel once all events at hand are taken in; Observed answers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Apply:
-    """Carry the operations out in order; Applied answers."""
-
-    ops: tuple[Op, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Configure:
-    """Run the BGP speaker with this configuration; None: no BGP speaker at all."""
-
-    config: bgp.SpeakerConfig | None
-
-
-@dataclass(frozen=True, slots=True)
-class Speak:
-    """Hand these to the BGP speaker in order."""
-
-    commands: tuple[bgp.SpeakerCommand, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Try:
-    """Send these requests and wait a little for their answers; Tried answers, and nothing waits for it."""
-
-    trials: tuple[Trial, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class WakeAt:
-    """Send Woken at this time; a later WakeAt replaces an earlier one."""
-
-    at_s: float
-
-
-Command: TypeAlias = Observe | Apply | Configure | Speak | Try | WakeAt
-
-
+_REOPEN_S: Final = 1.0
+"""Try to see a lost kernel again this often."""
 _NOTHING_TO_DO: Final = Plan(())
 
 
@@ -196,7 +90,10 @@ class State:
         draining: whether peers are told that this node is about to go.
         shut: peers whose session the operator wants down.
         leaving: sessions in `config` that the intent does not ask for any more.
+        counted: `rib` at the last observation.
+        released: prefixes that were taken back while somebody has not spoken.
         observed: the last observation; None before the first.
+        kernel_error: why the kernel cannot be seen now; empty when it can.
         desired: derived from `observed` and the rest.
         pending: operations that the last observation still called for.
         failures: the last one of each operation that is still called for.
@@ -208,6 +105,7 @@ class State:
         trying: a trial is on its way; the next one is due at `next_try_s`.
         silenced: the speaker was told that there is no BGP any more.
         repairs: times at which objects had to be put back although nobody had changed what is wanted.
+        contests: repairs that had to be repeated, or may have to be.
         since_s: when `phase` last changed.
     """
 
@@ -224,7 +122,10 @@ class State:
     draining: bool = False
     shut: frozenset[Address] = frozenset()
     leaving: Leaving = field(default_factory=Leaving)
+    counted: Rib = field(default_factory=dict)
+    released: frozenset[Prefix] = frozenset()
     observed: Dataplane | None = None
+    kernel_error: str = ""
     desired: Desired | None = None
     pending: Plan = _NOTHING_TO_DO
     failures: tuple[Failure, ...] = ()
@@ -240,18 +141,28 @@ class State:
     next_try_s: float = 0.0
     silenced: bool = False
     repairs: tuple[float, ...] = ()
+    contests: Contests = field(default_factory=dict)
     phase: Phase = Phase.STARTING
     since_s: float = 0.0
 
 
 _PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
+    (Phase.DEGRADED, lambda state: bool(state.kernel_error)),
     (Phase.STARTING, lambda state: state.intent is None or state.desired is None),
+    (Phase.DEGRADED, lambda state: bool(state.failures or _is_lost(state) or repairs.fought(state.contests))),
     (Phase.LEARNING, lambda state: bool(state.desired and state.desired.withheld)),
-    (Phase.CONVERGING, lambda state: bool(state.pending.ops) and not state.failures),
+    (Phase.CONVERGING, lambda state: bool(state.pending.ops)),
     (Phase.SWITCHING, lambda state: bool(state.flips or state.drains)),
-    (Phase.DEGRADED, lambda state: bool(state.failures or missing(state) or peers_down(state) or state.refused)),
+    (Phase.DEGRADED, lambda state: bool(missing(state) or peers_down(state) or state.refused)),
     (Phase.CONVERGED, lambda _: True),
 )
+
+
+def _is_lost(state: State) -> bool:
+    """Whether somebody who had spoken is gone, or the link with our address: that is more than not to know yet."""
+    withheld = state.desired.withheld if state.desired else ()
+    stale = any(table.heard is rib.Heard.STALE for table in state.rib.values())
+    return stale or any(item.hold is Hold.FACTS_UNKNOWN for item in withheld)
 
 
 def missing(state: State) -> tuple[Missing, ...]:
@@ -288,24 +199,20 @@ def step(state: State, event: Event, at_s: float) -> Step:
 
 
 def _take(state: State, event: Event, at_s: float) -> Step:
+    if isinstance(event, bgp.PeerEvent):
+        return _from_peer(state, event, at_s)
     match event:
         case IntentLoaded():
             return _intent_loaded(state, event.intent, at_s)
         case IntentRejected():
             return replace(state, problems=event.problems), ()
-        case KernelChanged():
-            return _look(state)
-        case Observed():
-            return _observed(state, event.dataplane, at_s)
-        case Applied():
-            # A success is no proof: look again.
-            older = tuple(failure for failure in state.failures if failure.op not in state.applying)
-            return _look(replace(state, failures=(*older, *event.failures), applying=frozenset()))
+        case KernelChanged() | Observed() | KernelLost() | Applied():
+            return _from_kernel(state, event, at_s)
         case Tried():
             known = learned(state.evidence, event.answers, at_s)
             return _look(replace(state, evidence=known, trying=False, next_try_s=at_s + TRY_EVERY_S))
         case Woken():
-            return _look(replace(state, rib=_expired(state, at_s)))
+            return _look(replace(state, rib=_expired(state, at_s)), anyway=True)
         case DrainAsked() | PeerAsked() | RefreshAsked():
             return _asked(state, event, at_s)
         case bgp.SpeakerAttached():
@@ -315,7 +222,24 @@ def _take(state: State, event: Event, at_s: float) -> Step:
         case bgp.SpeakerRefused():
             return replace(state, refused=event.reason), ()
         case _:
-            return _from_peer(state, event, at_s)
+            assert_never(event)
+
+
+def _from_kernel(state: State, event: KernelChanged | Observed | KernelLost | Applied, at_s: float) -> Step:
+    match event:
+        case KernelChanged():
+            return _look(state)
+        case Observed():
+            return _observed(state, event.dataplane, at_s)
+        case KernelLost():
+            lost = replace(state, kernel_error=event.reason, looking=False, applying=frozenset())
+            return lost, (WakeAt(at_s + _REOPEN_S),)
+        case Applied():
+            # A success is no proof: look again.
+            older = tuple(failure for failure in state.failures if failure.op not in state.applying)
+            return _look(replace(state, failures=(*older, *event.failures), applying=frozenset()))
+        case _:
+            assert_never(event)
 
 
 def _asked(state: State, event: DrainAsked | PeerAsked | RefreshAsked, at_s: float) -> Step:
@@ -333,9 +257,9 @@ def _asked(state: State, event: DrainAsked | PeerAsked | RefreshAsked, at_s: flo
             assert_never(event)
 
 
-def _look(state: State, *commands: Command) -> Step:
-    """Ask for an observation unless one is on its way."""
-    if state.intent is None or state.looking:
+def _look(state: State, *commands: Command, anyway: bool = False) -> Step:
+    """Ask for an observation unless one is on its way. A lost kernel is asked for when it is time to, or `anyway`."""
+    if state.intent is None or state.looking or (state.kernel_error and not anyway):
         return state, commands
     return replace(state, looking=True), (*commands, Observe())
 
@@ -414,17 +338,7 @@ def _ask_refresh(state: State, peers: Iterable[Address], at_s: float) -> tuple[S
     return replace(state, rib=tables), tuple(bgp.AskRefresh(peer, peer.version) for peer in asked)
 
 
-def _from_peer(
-    state: State,
-    event: bgp.SessionOpened
-    | bgp.SessionUp
-    | bgp.SessionDown
-    | bgp.Update
-    | bgp.EndOfRib
-    | bgp.RefreshBegun
-    | bgp.RefreshEnded,
-    at_s: float,
-) -> Step:
+def _from_peer(state: State, event: bgp.PeerEvent, at_s: float) -> Step:
     if event.peer not in state.rib:
         return state, ()
     tables, peer = state.rib, event.peer
@@ -452,15 +366,17 @@ def _from_peer(
 def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
     """The one place where we decide: derive everything, close the difference, and tell it."""
     again = rib.to_ask_again(state.rib, at_s) if state.attached else ()
-    state = replace(state, observed=dataplane, looking=False, rib=_expired(state, at_s))
+    state = replace(state, observed=dataplane, kernel_error="", looking=False, rib=_expired(state, at_s))
     state, asked = _ask_refresh(state, again, at_s)
     state, configure = _let_go(state, at_s)
+    state = _counted(state)
     node = state.intent.node(state.node) if state.intent else None
     if state.intent is None or node is None:
         return state, _speech(asked)
     distances = Distances(dataplane)
     selected = select(state.policy, state.rib, distances, state.selected) if state.policy else Selection()
     wanted = derive(state.intent, node, _names(state), selected.chosen.values(), dataplane, _withheld(state))
+    wanted = replace(wanted, released=state.released)
     switch = hold(wanted, dataplane, state.intent, node, state.evidence, at_s)
     state = replace(state, selected=selected, flips=switch.flips, drains=switch.drains)
     state = _judged(state, switch.desired, plan(switch.desired, dataplane), at_s)
@@ -472,15 +388,22 @@ def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
     return state, (*trials, *closing, *_speech((*asked, *told)), *configure, *silence)
 
 
+def _counted(state: State) -> State:
+    """With what was taken back since the last observation. While all have spoken there is nothing to remember."""
+    gone = rib.untold(state.rib, state.released) | rib.taken_back(state.counted, state.rib)
+    return replace(state, counted=state.rib, released=gone if _withheld(state) else frozenset())
+
+
 def _judged(state: State, desired: Desired, todo: Plan, at_s: float) -> State:
     """With what is wanted now, and what it calls for; a difference that nobody's wish explains is a repair."""
-    drifted = bool(todo.ops) and not state.pending.ops and state.desired is not None
-    if drifted and state.desired and state.desired.dataplane == desired.dataplane:
+    mended = repairs.found(state.desired, state.pending.ops, todo.ops)
+    if mended:
         recent = (at for at in state.repairs if at > at_s - _REPAIRS_KEPT_S)
         state = replace(state, repairs=(*recent, at_s))
+    contests = repairs.remembered(state.contests, mended, desired, at_s)
     called_for = frozenset(todo.ops)
     failures = tuple(failure for failure in state.failures if failure.op in called_for)
-    return replace(state, desired=desired, pending=todo, failures=failures)
+    return replace(state, desired=desired, pending=todo, failures=failures, contests=contests)
 
 
 def _try(state: State, trials: tuple[Trial, ...], at_s: float) -> Step:
@@ -503,14 +426,22 @@ def _close_difference(state: State, at_s: float) -> Step:
         return quiet, (WakeAt(_next_wake_s(quiet, at_s)),)
     stuck = state.tried.intersection(state.pending.ops)
     due = at_s >= state.retry_at_s
-    ops = tuple(op for op in state.pending.ops if due or op not in stuck)
+    resting = repairs.resting(state.contests, state.pending.ops, at_s)
+    ops = tuple(op for op in state.pending.ops if (due or op not in stuck) and op not in resting)
     if not ops:
-        return replace(state, tried=stuck), (WakeAt(min(state.retry_at_s, _next_wake_s(state, at_s))),)
+        return replace(state, tried=stuck), (WakeAt(_next_attempt_s(state, stuck, resting, at_s)),)
     retries = state.retries + 1 if due and stuck else state.retries
     pause_s = _BACKOFF_S[min(retries, len(_BACKOFF_S) - 1)]
     retry_at_s = at_s + pause_s if due else state.retry_at_s
-    state = replace(state, tried=stuck.union(ops), retries=retries, retry_at_s=retry_at_s)
+    contests = repairs.repeated(state.contests, ops, at_s)
+    state = replace(state, tried=stuck.union(ops), retries=retries, retry_at_s=retry_at_s, contests=contests)
     return replace(state, applying=frozenset(ops)), (Apply(ops),)
+
+
+def _next_attempt_s(state: State, stuck: Collection[Op], resting: Iterable[Op], at_s: float) -> float:
+    retry_s = state.retry_at_s if stuck else None
+    waits_s = (retry_s, repairs.next_due_s(state.contests, resting), _next_wake_s(state, at_s))
+    return min(wait_s for wait_s in waits_s if wait_s is not None and wait_s > at_s)
 
 
 def _next_wake_s(state: State, at_s: float) -> float:

@@ -48,8 +48,9 @@ def plan(desired: Desired, observed: Dataplane) -> Plan:
     """
     What leads from `observed` to `desired` without touching anything that is not ours.
 
-    While a source has not spoken (`desired.withheld`) nothing is removed. A device that must be made anew is removed
-    first, since the kernel refuses a second one with the same VNI and port: the one gap there is.
+    While a source has not spoken (`desired.withheld`) nothing is removed but what another one took back. A device that
+    must be made anew is removed first, since the kernel refuses a second one with the same VNI and port: the one gap
+    there is.
     """
     extra = _beyond(observed, desired.dataplane)
     wanted, blocked = _without_blocked(desired, observed, extra)
@@ -58,8 +59,16 @@ def plan(desired: Desired, observed: Dataplane) -> Plan:
     if settled is not observed or wanted is not desired.dataplane:
         extra = _beyond(settled, wanted)
     puts = [Put(thing, desired.why[key]) for key, thing in _lacking(wanted, settled, extra)]
-    leftover = () if desired.withheld else _leftover(wanted, owned(extra, settled.links))
+    leftover = _removable(desired, wanted, extra, settled)
     return Plan((*devices, *puts, *(Remove(thing, NOT_WANTED) for thing in leftover)), blocked)
+
+
+def _removable(desired: Desired, wanted: Dataplane, extra: Dataplane, settled: Dataplane) -> Iterator[Thing]:
+    if not desired.withheld:
+        yield from _leftover(wanted, owned(extra, settled.links))
+    elif desired.released:
+        released = frozenset(route for route in extra.routes if route.prefix in desired.released)
+        yield from _leftover(wanted, owned(Dataplane(routes=released)))
 
 
 def owned(dataplane: Dataplane, links: frozenset[Link] | None = None) -> Dataplane:
@@ -72,7 +81,8 @@ def owned(dataplane: Dataplane, links: frozenset[Link] | None = None) -> Datapla
     return Dataplane(
         links=frozenset(link for link in dataplane.links if link.owned),
         addresses=frozenset(address for address in dataplane.addresses if address.link in names),
-        decaps=frozenset(decap for decap in dataplane.decaps if decap.link in names),
+        # Both are named as ours, and can outlive the link that they belong to.
+        decaps=dataplane.decaps,
         masquerades=dataplane.masquerades,
         fdb=frozenset(entry for entry in dataplane.fdb if entry.link in names),
         neighbours=frozenset(neighbour for neighbour in dataplane.neighbours if neighbour.link in names),

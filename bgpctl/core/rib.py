@@ -266,6 +266,22 @@ def complete(rib: Rib, peer: Address, at_s: float) -> Rib:
     return {**rib, peer: whole}
 
 
+def taken_back(before: Rib, now: Rib) -> frozenset[Prefix]:
+    """What peers told `before` and do not tell `now`, as far as we know that they do not, and nobody else does."""
+    lost = {
+        prefix
+        for peer, table in now.items()
+        if table.certain and peer in before and table.paths is not before[peer].paths
+        for prefix in before[peer].paths.keys() - table.paths.keys()
+    }
+    return untold(now, lost)
+
+
+def untold(rib: Rib, prefixes: Iterable[Prefix]) -> frozenset[Prefix]:
+    """Those of `prefixes` that nobody tells."""
+    return frozenset(prefix for prefix in prefixes if not any(prefix in table.paths for table in rib.values()))
+
+
 def unattached(rib: Rib, at_s: float, retention_s: float) -> Rib:
     """We cannot hear any peer (our own channel is closed): everything heard stays, as stale."""
     deaf = {Heard.UNHEARD, Heard.DOWN}

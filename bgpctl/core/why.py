@@ -1,4 +1,4 @@
-"""Reasons as data: why an object is wanted, kept, or cannot be had. The words for them live in `cli/words.py`.
+"""Reasons as data: why an object is wanted, kept, or cannot be had. The words for them live in `agent/words.py`.
 
 Refuses to know: how a reason is worded.
 """

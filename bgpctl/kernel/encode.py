@@ -8,10 +8,21 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias, assert_never
 
-from bgpctl.core.model import Address, FdbEntry, Mac, Neighbour, NextHop, NextHopGroup, Prefix, Route, RouteType
+from bgpctl.core.model import (
+    PROTOCOL,
+    Address,
+    FdbEntry,
+    Mac,
+    Neighbour,
+    NextHop,
+    NextHopGroup,
+    Prefix,
+    Route,
+    RouteType,
+)
 from bgpctl.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, Request, attribute
 
 Batched: TypeAlias = FdbEntry | Neighbour | NextHop | NextHopGroup | Route
@@ -76,8 +87,30 @@ _U32: Final = struct.Struct("=HHI")
 _ROUTE_KEY: Final = {4: struct.Struct("=BBBBBBBBIHH4sHHIHHI"), 6: struct.Struct("=BBBBBBBBIHH16sHHIHHI")}
 """By IP version: RTMSG, then RTA_DST, RTA_PRIORITY and RTA_TABLE. Packed at once, because routes come in numbers."""
 
+_PROTOCOL_AT: Final = {
+    **dict.fromkeys((RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE), 5),
+    **dict.fromkeys((RTM_NEWNEXTHOP, RTM_DELNEXTHOP, RTM_GETNEXTHOP), 2),
+}
+"""Where RTMSG and NHMSG have the protocol number."""
+
 FAMILY: Final = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
 AF_BRIDGE: Final = int(socket.AF_BRIDGE)
+
+
+def exchanging(number: int) -> Callable[[int, bytes], bytes]:
+    """
+    What makes `number` of our protocol number on the way to the kernel, and the other way round on the way back, so
+    that whoever has ours is a stranger. For hosts where another program claims it.
+    """
+    exchanged = {PROTOCOL: number, number: PROTOCOL}
+
+    def said(kind: int, body: bytes) -> bytes:
+        at = _PROTOCOL_AT.get(kind)
+        if at is None or body[at] not in exchanged:
+            return body
+        return body[:at] + bytes([exchanged[body[at]]]) + body[at + 1 :]
+
+    return said
 
 
 def put(thing: Batched, link_index: int) -> Request:

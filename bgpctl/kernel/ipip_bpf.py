@@ -145,8 +145,7 @@ class BpfIpip:
 
     def remove_decap(self, link: str) -> None:
         if link == IPIP_LINK:
-            for underlay, _ in self._receivers(self._all()):
-                tc.detach(self._netlink, underlay.number, tc.INGRESS)
+            stop_receiving(self._netlink)
 
     def observe_decaps(self) -> frozenset[Decap]:
         """Read back from the programs that are attached."""
@@ -228,6 +227,18 @@ def receivers(netlink: Netlink, links: Iterable[LinkFacts]) -> Iterator[tuple[Li
         program = tc.attached(netlink, facts.number, tc.INGRESS) if facts.number in hooked else None
         if program is not None:
             yield facts, program
+
+
+def left_behind(netlink: Netlink) -> frozenset[Decap]:
+    """Programs that take packets in for a tunnel that is gone: nobody gets these packets. Raises OSError."""
+    found = receivers(netlink, list_links(netlink))
+    return frozenset(Decap(IPIP_LINK, facts.name, _local(program) or _NOWHERE, ()) for facts, program in found)
+
+
+def stop_receiving(netlink: Netlink) -> None:
+    """Take our programs off every link on which they take packets in. Raises OSError."""
+    for facts, _ in tuple(receivers(netlink, list_links(netlink))):
+        tc.detach(netlink, facts.number, tc.INGRESS)
 
 
 def traffic(netlink: Netlink) -> Traffic | None:

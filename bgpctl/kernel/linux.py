@@ -37,7 +37,7 @@ from bgpctl.core.model import (
     Thing,
     Vxlan,
 )
-from bgpctl.kernel import decode, encode, ipip, masquerade, sysctl
+from bgpctl.kernel import decode, encode, ipip, ipip_bpf, masquerade, sysctl
 from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.gateways import Gateways
 from bgpctl.kernel.hints import hint
@@ -88,15 +88,21 @@ class LinuxKernel(Kernel):
         ipip_driver: who is to do IP in IP, as `ipip.choose_driver` takes it; chosen when it is first needed.
         next_hop_objects: whether routes name next-hop objects, where the kernel has these.
         memory: the file in which sysctls are remembered as they were before we changed them.
+        protocol: the number that marks our routes and next hops in the kernel.
 
     Raises:
         Unavailable: netlink cannot be opened.
     """
 
     def __init__(
-        self, ipip_driver: str = ipip.AUTO, *, next_hop_objects: bool = True, memory: Path | None = None
+        self,
+        ipip_driver: str = ipip.AUTO,
+        *,
+        next_hop_objects: bool = True,
+        memory: Path | None = None,
+        protocol: int = PROTOCOL,
     ) -> None:
-        self._netlink = Netlink()
+        self._netlink = Netlink(None if protocol == PROTOCOL else encode.exchanging(protocol))
         self.has_next_hop_objects = self._knows_next_hop_objects()
         self._gateways = None if next_hop_objects and self.has_next_hop_objects else Gateways()
         self._links = Links()
@@ -105,6 +111,7 @@ class LinuxKernel(Kernel):
         self._had_module = False
         self._watch: Watch | None = None
         self._masquerading = set(encode.FAMILY)
+        self._may_be_left_behind = True
         self._named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
         self._sysctls_before = sysctl.Memory(memory)
 
@@ -203,12 +210,16 @@ class LinuxKernel(Kernel):
         return replace(link, kind=Ipip(driver.name), mac=None) if whole else link
 
     def _decaps(self, links: Iterable[Link]) -> frozenset[Decap]:
-        if not any(isinstance(link.kind, Ipip) for link in links):
+        has_tunnel = any(isinstance(link.kind, Ipip) for link in links)
+        # Without a tunnel, looking is worth while at first, and for as long as there may be something to see.
+        if not has_tunnel and not self._may_be_left_behind:
             return frozenset()
         try:
-            return self._chosen_driver().observe_decaps()
+            found = self._chosen_driver().observe_decaps() if has_tunnel else ipip_bpf.left_behind(self._netlink)
         except OSError as error:
             raise Unavailable(f"what is decapsulated cannot be seen: {error}") from error
+        self._may_be_left_behind = has_tunnel or bool(found)
+        return found
 
     def _masquerades(self) -> frozenset[Masquerade]:
         # Listing a table takes a process: done at the first look, and for as long as there is something to see.
@@ -334,6 +345,8 @@ class LinuxKernel(Kernel):
                 self._links.remove(scene.index(thing.name))
             case LinkAddress():
                 self._links.remove_address(scene.index(thing.link), thing.address)
+            case Decap() if thing.link not in scene.indexes:
+                ipip_bpf.stop_receiving(self._netlink)
             case Decap():
                 self._chosen_driver().remove_decap(thing.link)
             case Masquerade():

@@ -13,6 +13,10 @@ from bgpctl.kernel import nft
 
 _TABLE: Final = "bgpctl_nat"
 _FAMILY: Final = {4: "ip", 6: "ip6"}
+CHANGED: Final = {
+    version: Masquerade((Prefix.parse(everything),), (), 0) for version, everything in ((4, "0.0.0.0/0"), (6, "::/0"))
+}
+"""By IP version what a table of ours may do that somebody changed: anything, and nothing that anybody wants."""
 _LAST_PORT: Final = 65535
 _FIRST_PORT: Final = 1024
 
@@ -28,8 +32,9 @@ def remove(version: int) -> None:
 
 
 def observe(version: int) -> Masquerade | None:
-    """What is rewritten now; None if nothing is, or if somebody changed the rules. Raises OSError."""
-    return parse(nft.listed(_TABLE, _FAMILY[version]))
+    """What is rewritten now, CHANGED if that is not what was put; None if nothing is. Raises OSError."""
+    listed = nft.listed(_TABLE, _FAMILY[version])
+    return (parse(listed) or CHANGED[version]) if listed else None
 
 
 def body(wanted: Masquerade) -> str:

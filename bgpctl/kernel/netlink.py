@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from bgpctl.ports import Unavailable
@@ -154,9 +154,15 @@ def port_id_of(opened: socket.socket) -> int:
 
 
 class Netlink:
-    """A conversation with the kernel, one request or dump at a time. No answer takes longer than a deadline."""
+    """
+    A conversation with the kernel, one request or dump at a time. No answer takes longer than a deadline.
 
-    def __init__(self) -> None:
+    Args:
+        said: what to make of the body of a message of some type on its way, in either direction.
+    """
+
+    def __init__(self, said: Callable[[int, bytes], bytes] | None = None) -> None:
+        self._said = said
         self._socket = open_socket()
         self._socket.settimeout(_ANSWER_S)
         self._socket.setsockopt(SOL_NETLINK, _NETLINK_CAP_ACK, 1)
@@ -176,6 +182,8 @@ class Netlink:
             Unavailable: the socket is gone or an answer was lost.
         """
         refusals: list[Refusal] = []
+        if self._said:
+            requests = [request._replace(body=self._said(request.type, request.body)) for request in requests]
         for start in range(0, len(requests), _CHUNK):
             refusals += self._chunk(requests[start : start + _CHUNK], start)
         return tuple(refusals)
@@ -195,7 +203,7 @@ class Netlink:
             answer, interrupted = self._dump_once(kind, body)
             if not interrupted:
                 break
-        return answer
+        return tuple(self._said(kind, found) for found in answer) if self._said else answer
 
     def _chunk(self, requests: Sequence[Request], start: int) -> Iterator[Refusal]:
         first = self._take_sequence(len(requests))

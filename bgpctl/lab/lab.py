@@ -70,7 +70,7 @@ class Lab:
 
     def read(self, node: str, view: str) -> dict[str, Any]:
         """One view of a node's agent. Raises client.AgentAway."""
-        return client.read(self.run_dir(node) / "agent.sock", view)
+        return client.read(self.run_dir(node) / client.SOCKET, view)
 
     def summaries(self) -> list[dict[str, Any]]:
         """Each node's summary; of a node whose agent does not answer, why."""
@@ -105,6 +105,7 @@ _SILENT: Final[Mapping[str, Any]] = {
     "repaired_1h": 0,
     "state": "silent",
     "converged": False,
+    "edit_refused": False,
     "state_age_s": 0.0,
 }
 
@@ -117,17 +118,18 @@ def up(topology: Topology, name: str, *, keep: bool) -> Lab:
     Raises:
         Exists: the name is taken.
         ValueError: it is no name for a lab.
-        RuntimeError: the network could not be built; nothing is left of it.
+        RuntimeError: the network could not be built, or names are too long; nothing is left of it.
     """
     names = Names(name)
     directory = STATE / name
+    _check_lengths(Lab(topology, names, {}))
     try:
         directory.mkdir(parents=True)
     except FileExistsError:
         raise Exists(f"lab {name} exists: bgpctl lab down --name {name}") from None
-    topology = _own_copy(topology, directory)
-    _record(names, topology, {}, keep=keep)
     try:
+        topology = _own_copy(topology, directory)
+        _record(names, topology, {}, keep=keep)
         ports = build.build(topology, names)
         _record(names, topology, ports, keep=keep)
         lab = Lab(topology, names, ports)
@@ -139,16 +141,33 @@ def up(topology: Topology, name: str, *, keep: bool) -> Lab:
     return lab
 
 
+def _check_lengths(lab: Lab) -> None:
+    for node in lab.topology.intent.nodes:
+        if not client.fits(lab.run_dir(node.name)):
+            raise RuntimeError(
+                f"names are too long: {lab.run_dir(node.name)} has more than the {client.LONGEST_RUN_DIR_BYTES} bytes"
+                " that the run directory of an agent may have; choose a shorter one with --name"
+            )
+
+
 def _own_copy(topology: Topology, directory: Path) -> Topology:
     """The file as it is now, for the agents: what becomes of the original does not matter, and the lab may edit it."""
     copy = directory / "cluster.yaml"
     shutil.copyfile(topology.file, copy)
-    for peer in topology.intent.peers:
-        if peer.password_file and not Path(peer.password_file).is_absolute():
-            secret = directory / Path(peer.password_file).relative_to(topology.file.parent)
-            secret.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(peer.password_file, secret)
+    for secret in _secrets(topology):
+        place = directory / secret.relative_to(topology.file.parent)
+        if ".." in place.parts:
+            raise RuntimeError(f"a lab takes password files along, and {secret} is not below its file")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(secret, place)
     return replace(topology, file=copy)
+
+
+def _secrets(topology: Topology) -> set[Path]:
+    """The password files that are named from where the file is."""
+    intent = topology.intent
+    files = {intent.mesh_password_file, *(peer.password_file for peer in intent.peers)}
+    return {path for path in map(Path, filter(None, files)) if path.is_relative_to(topology.file.parent)}
 
 
 def down(name: str) -> None:

@@ -62,18 +62,23 @@ class Pair:
     ok: bool
 
 
-def matrix(names: Names, workloads: Sequence[Workload], *, within_s: float) -> tuple[Pair, ...]:
+def matrix(
+    names: Names, workloads: Sequence[Workload], *, within_s: float, undivided: bool = False
+) -> tuple[Pair, ...]:
     """
     Ping every ordered pair of workloads over each IP version, repeating until each was answered once or the time is
-    over. Packets are as large as both workloads' links allow, and must not be divided.
+    over. Packets are as large as both workloads' links allow. If they are to be `undivided`, one that does not fit its
+    way is lost; otherwise its sender divides it, once it has been told.
     """
-    return tuple(pair for ping in _PINGS for pair in _matrix(names, workloads, ping, within_s))
+    return tuple(pair for ping in _PINGS for pair in _matrix(names, workloads, ping, within_s, undivided=undivided))
 
 
-def _matrix(names: Names, workloads: Sequence[Workload], ping: _Ping, within_s: float) -> Iterator[Pair]:
+def _matrix(
+    names: Names, workloads: Sequence[Workload], ping: _Ping, within_s: float, *, undivided: bool
+) -> Iterator[Pair]:
     addresses = {w.name: str(address) for w in workloads if (address := w.address_of(ping.version))}
     numbers = {name: number for number, name in enumerate(addresses)}
-    sockets = {name: _ping_socket(names.of(name), ping) for name in addresses}
+    sockets = {name: _ping_socket(names.of(name), ping, undivided=undivided) for name in addresses}
     mtus = {name: _mtu_bytes(made) for name, made in sockets.items()}
     wanted = list(permutations(sorted(addresses), 2))
     missing = set(wanted)
@@ -91,9 +96,10 @@ def _matrix(names: Names, workloads: Sequence[Workload], ping: _Ping, within_s: 
         yield Pair(source, destination, ping.version, (source, destination) not in missing)
 
 
-def _ping_socket(namespace: str, ping: _Ping) -> socket.socket:
+def _ping_socket(namespace: str, ping: _Ping, *, undivided: bool) -> socket.socket:
     made = space.open_socket(namespace, ping.family, socket.SOCK_RAW, ping.protocol)
-    made.setsockopt(*ping.undivided, _IP_PMTUDISC_DO)
+    if undivided:
+        made.setsockopt(*ping.undivided, _IP_PMTUDISC_DO)
     return made
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, assert_never
 
 from bgpctl.core.cluster import Node
-from bgpctl.core.model import Address
+from bgpctl.core.model import PROTOCOL, Address
 from bgpctl.lab import build, probe, space
 from bgpctl.lab.build import Names
 from bgpctl.lab.capture import Capture, Packet
@@ -34,8 +34,10 @@ from bgpctl.lab.topology import (
     Workload,
 )
 
-_PING_WITHIN_S: Final = 5.0
+PING_WITHIN_S: Final = 5.0
+"""How long a workload is tried to be reached."""
 _BGP_PORT: Final = 179
+_UDP: Final = 17
 _SHOWN_PACKETS: Final = 3
 
 
@@ -51,11 +53,12 @@ class Told(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What became of one check."""
+    """What became of one check; `example` is a packet that bears it out."""
 
     name: str
     ok: bool
     detail: str
+    example: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,8 @@ class End:
 class Report:
     """
     What a run showed. `converged_s` is from the start of the agents until all had converged, None if they did not;
-    `ends` has each node's routes and the end of its agent's log in that case.
+    `ends` has each node's routes and the end of its agent's log in that case. `routes` are each node's own ones, as
+    ip(8) shows them.
     """
 
     topology: str
@@ -81,6 +85,7 @@ class Report:
     pairs: Sequence[Pair]
     checks: Sequence[CheckResult]
     ends: Sequence[End] = ()
+    routes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -115,12 +120,14 @@ def _run(topology: Topology, name: str, told: Told, within_s: float) -> Report:
         converged_s = round(time.monotonic() - began_s, 2)
         before = {router.name: build.dropped(lab.names, router.name) for router in topology.routers}
         told.stage("ping")
-        pairs = probe.matrix(lab.names, topology.workloads, within_s=_PING_WITHIN_S)
+        pairs = probe.matrix(lab.names, topology.workloads, within_s=PING_WITHIN_S, undivided=True)
         sources = {c.name: _sources(lab, c) for c in topology.checks if isinstance(c, SourceCheck)}
     told.stage("check")
     evidence = Evidence(lab, tuple(capture.packets), capture.missed, before, sources)
     checks = tuple(evidence.judge(check) for check in topology.checks)
-    return Report(topology.name, topology.intent.backend.value, converged_s, lab.summaries(), pairs, checks)
+    routes = {node.name: space.routes(lab.names.of(node.name), PROTOCOL) for node in topology.intent.nodes}
+    backend = topology.intent.backend.value
+    return Report(topology.name, backend, converged_s, lab.summaries(), pairs, checks, routes=routes)
 
 
 def _not_converged(lab: Lab) -> Report:
@@ -161,7 +168,7 @@ def _sources(lab: Lab, check: SourceCheck) -> tuple[Seen, ...]:
         own = node.underlay(sent_by.version) if node else None
         expected = sent_by if check.seen_as is SeenAs.ITSELF else own.address if own else None
         ways = (source.name, sent_by), (destination.name, to)
-        found.append(Seen(sent_by, expected, probe.seen_source(lab.names, *ways, within_s=_PING_WITHIN_S)))
+        found.append(Seen(sent_by, expected, probe.seen_source(lab.names, *ways, within_s=PING_WITHIN_S)))
     return tuple(found)
 
 
@@ -214,7 +221,9 @@ class Evidence:
             more = f" and {len(wrong) - _SHOWN_PACKETS} more" if len(wrong) > _SHOWN_PACKETS else ""
             detail = f"{what}, {len(wrong)} not {check.shape.value}: {', '.join(wrong[:_SHOWN_PACKETS])}{more}"
             return CheckResult(check.name, ok=False, detail=detail)
-        return CheckResult(check.name, bool(seen), f"{what}, all {check.shape.value}" if seen else f"no {what}")
+        if not seen:
+            return CheckResult(check.name, ok=False, detail=f"no {what}")
+        return CheckResult(check.name, ok=True, detail=f"{what}, all {check.shape.value}", example=_shown(seen[0][0]))
 
     def _scope(self, packet: Packet) -> Scope | None:
         """Whether the two nodes of a workload packet share a segment; None if it is no workload packet."""
@@ -252,8 +261,12 @@ def shape_of(packet: Packet, topology: Topology) -> Shape | None:
 
 
 def _shown(packet: Packet) -> str:
-    inner = f" [{packet.inner.source} > {packet.inner.destination}]" if packet.inner else ""
-    return f"{packet.source} > {packet.destination} protocol {packet.protocol}{inner}"
+    inner = packet.inner
+    carried = f" [{inner.source} > {inner.destination}]" if inner else ""
+    udp = f" port {packet.destination_port}" if packet.protocol == _UDP else ""
+    vni = f" VNI {inner.vni}" if inner and inner.vni is not None else ""
+    what = f"protocol {packet.protocol}{udp}{vni}, {packet.length} bytes"
+    return f"{packet.source} > {packet.destination} {what}{carried}"
 
 
 def _runs_exabgp(namespace: str) -> bool:

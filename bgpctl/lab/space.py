@@ -83,9 +83,10 @@ def ip(lines: Sequence[str], namespace: str | None = None) -> None:
         raise RuntimeError(f"ip failed{f' in {namespace}' if namespace else ''}: {result.stderr.strip()}")
 
 
-def routes(namespace: str) -> str:
-    """The main table of both IP versions, as ip(8) shows it."""
-    commands = [("ip", "-n", namespace, family, "route") for family in ("-4", "-6")]
+def routes(namespace: str, protocol: int | None = None) -> str:
+    """The main table of both IP versions, or the routes there of one protocol number, as ip(8) shows them."""
+    which = () if protocol is None else ("show", "protocol", str(protocol))
+    commands = [("ip", "-n", namespace, family, "route", *which) for family in ("-4", "-6")]
     shown = (subprocess.run(command, capture_output=True, text=True, check=False).stdout for command in commands)
     return "".join(shown).rstrip()
 

@@ -1,5 +1,5 @@
 """
-A Speaker without a process: tests and the in-memory lab play the peers.
+A Speaker without a process: whoever has it plays the peers.
 
 Refuses to know: time, and what a real peer would answer.
 """

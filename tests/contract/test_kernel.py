@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -27,6 +29,7 @@ from bgpctl.core.model import (
     key_of,
 )
 from bgpctl.core.plan import NOT_WANTED, owned
+from bgpctl.kernel import sysctl
 from bgpctl.kernel.encode import RTM_DELROUTE
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, Message, messages, open_socket
@@ -34,6 +37,7 @@ from tests.contract.ipip_rig import output
 from tests.contract.kernel_rig import (
     ADDRESS,
     ADDRESS6,
+    DEADLINE_S,
     DECAP,
     DIRECT,
     DIRECT6,
@@ -536,3 +540,35 @@ def test_whether_router_advertisements_are_heeded_is_seen_of_links_with_a_global
     finally:
         fresh.close()
     assert seen == {heeding}
+
+
+@pytest.mark.kernel
+@needs_root
+@pytest.mark.parametrize(("heeding", "stays"), [("2", True), ("1", False)])
+def test_the_default_route_of_a_router_outlives_the_start_of_forwarding_only_with_accept_ra_2(
+    linux: LinuxRig, heeding: str, stays: bool
+) -> None:
+    sysctl.write(FORWARDING6._replace(value="0"))
+    sysctl.write(Sysctl("net/ipv6/conf/eth0/accept_ra", "1"))
+    shell("addr add fe80::1/64 dev far nodad")
+    advertise("far", "fe80::1")
+    deadline = time.monotonic() + DEADLINE_S
+    while not (advertised := default_route(linux)):
+        assert time.monotonic() < deadline
+    put(linux.kernel, Sysctl("net/ipv6/conf/eth0/accept_ra", heeding), FORWARDING6)
+    assert default_route(linux) == (advertised if stays else set())
+
+
+def advertise(link: str, source: str) -> None:
+    """A router advertisement (RFC 4861, section 4.2): the sender is a default router for 1800 s."""
+    message = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
+    index = socket.if_nametoindex(link)
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as sender:
+        sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        sender.bind((source, 0, 0, index))
+        sender.sendto(message, ("ff02::1", 0, 0, index))
+
+
+def default_route(linux: LinuxRig) -> set[Route]:
+    return {route for route in linux.kernel.observe().routes if route.prefix == Prefix.parse("::/0")}

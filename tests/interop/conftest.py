@@ -44,7 +44,7 @@ def installed(kind: type[Daemon]) -> None:
     if os.geteuid() != 0:
         pytest.skip("root: network namespaces and port 179")
     if lacking := missing(kind.programs):
-        pytest.skip(f"{kind.name}: no {', '.join(lacking)} (tools/system-packages interop)")
+        pytest.skip(f"{kind.name}: no {', '.join(lacking)} (tools/system-packages test)")
 
 
 @pytest.fixture(scope="module")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 
 from bgpctl.core.cluster import Encapsulation
-from bgpctl.lab import build, probe
+from bgpctl.lab import build, probe, space
 from bgpctl.lab.capture import Capture, Packet
 from bgpctl.lab.lab import Lab
-from tests.lab.conftest import TOPOLOGIES
+from bgpctl.lab.topology import Workload
+from tests.lab.conftest import TOPOLOGIES, topology, wait_until
 
 IPIP, TCP, UDP = 4, 6, 17
-FILES = sorted(TOPOLOGIES.glob("*.yaml"))
+FILES = sorted(TOPOLOGIES.rglob("*.yaml"))
 
 
 def bgpctl(*words: str | Path, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
@@ -25,7 +29,7 @@ def bgpctl(*words: str | Path, timeout_s: float = 120) -> subprocess.CompletedPr
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(TOPOLOGIES).with_suffix("")))
 def test_each_topology_runs_with_every_pair_and_check_ok_and_leaves_nothing(file: Path) -> None:
     result = bgpctl("lab", "run", file, "-o", "json")
     assert result.returncode == 0, result.stdout + result.stderr
@@ -33,9 +37,89 @@ def test_each_topology_runs_with_every_pair_and_check_ok_and_leaves_nothing(file
     assert list(report) == ["schema", "topology", "backend", "converged_s", "pairs", "checks"]
     assert report["schema"] == "bgpctl/lab-run/v1"
     assert report["topology"] == file.stem
-    assert report["pairs"] == {"total": 12, "ok": 12}
+    workloads = topology(file).workloads
+    pairs = sum(1 for a, b in permutations(workloads, 2) for version in (4, 6) if reach(a, b, version))
+    assert report["pairs"] == {"total": pairs, "ok": pairs}
     assert report["checks"]
     assert all(check["ok"] for check in report["checks"])
+
+
+def reach(a: Workload, b: Workload, version: int) -> bool:
+    return bool(a.address_of(version) and b.address_of(version))
+
+
+def test_a_run_shows_the_routes_and_the_packets_that_prove_it_if_asked() -> None:
+    result = bgpctl("lab", "run", TOPOLOGIES / "overlay" / "vxlan-ipv6.yaml", "--evidence", "-o", "json")
+    report = json.loads(result.stdout)
+    assert "blackhole fd00:10:244::40/122" in report["routes"]["a1"]
+    assert " dev vxlan-v6.bgpctl " in report["routes"]["a1"]
+    shown = {item["check"]: item["packet"] for item in report["packets"]}
+    assert re.fullmatch(
+        r"fd00:10:[ab]::\d > fd00:10:[ab]::\d protocol 17 port 4789 VNI 4096, \d+ bytes \[.* > .*\]",
+        shown["between-racks-vxlan"],
+    )
+
+
+@pytest.mark.parametrize(("file", "underlay"), [("vxlan-ipv6", 6), ("vxlan", 4), ("ipip-always", 4)])
+def test_the_largest_packet_of_a_workload_fills_the_underlays_mtu_to_the_last_byte(
+    lab_of: Callable[[str], Lab], file: str, underlay: int
+) -> None:
+    tunnelled = [packet for packet in workload_packets(lab_of(file)) if packet.inner]
+    assert {packet.source.version for packet in tunnelled} == {underlay}
+    assert max(packet.length for packet in tunnelled) == 1500
+
+
+def test_an_ipv6_pool_changes_its_mode_and_the_kernel_refuses_no_step(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan-ipv6")
+    file, text = lab.topology.file, lab.topology.file.read_text()
+    for mode, device in (("VXLAN", "vxlan-v6.bgpctl"), ("VXLANCrossSubnet", "eth0"), ("VXLAN", "vxlan-v6.bgpctl")):
+        fresh = file.with_suffix(".new")
+        fresh.write_text(text.replace("VXLANCrossSubnet", mode))
+        fresh.replace(file)
+        wait_until(partial(_goes_by, lab, "fd00:10:244::80/122", device))
+        assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=5))
+    assert "failed=1" not in lab.log("a1").read_text()
+
+
+def _goes_by(lab: Lab, prefix: str, device: str) -> bool:
+    shown = next(line for line in space.routes(lab.names.of("a1")).splitlines() if line.startswith(prefix))
+    return f" dev {device} " in shown
+
+
+DAMAGE = (
+    "link set vxlan-v6.bgpctl down",
+    "link delete vxlan-v6.bgpctl",
+    "-6 address flush dev vxlan-v6.bgpctl",
+    "-6 neighbour flush dev vxlan-v6.bgpctl nud permanent",
+    "-6 route delete fd00:10:244::80/122",
+    "-6 route delete blackhole fd00:10:244::40/122",
+    "nexthop flush protocol 179",
+)
+
+
+def test_ipv6_objects_taken_away_by_hand_are_back_without_help(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan-ipv6")
+    healthy = _ipv6_of(lab, "a1")
+    assert "permanent" in healthy.lower()
+    for damage in DAMAGE:
+        subprocess.run(("ip", "-n", lab.names.of("a1"), *damage.split()), check=True)
+        wait_until(lambda: _ipv6_of(lab, "a1") == healthy)
+    assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=5))
+
+
+def _ipv6_of(lab: Lab, node: str) -> str:
+    shown = [("route",), ("neighbour", "show", "nud", "permanent"), ("address", "show", "dev", "vxlan-v6.bgpctl")]
+    commands = [("ip", "-6", "-o", "-n", lab.names.of(node), *words) for words in shown]
+    texts = [subprocess.run(c, capture_output=True, text=True, check=False).stdout for c in commands]
+    return re.sub(r"(?m)^\d+: ", "", "\n".join("\n".join(sorted(text.splitlines())) for text in texts))
+
+
+def test_an_ipv6_node_reaches_workloads_and_tunnel_ends_of_other_racks(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan-ipv6")
+    for target in ("fd00:10:244::ca", "fd00:10:244::c0", "fd00:10:244::8a"):
+        command = ("ip", "netns", "exec", lab.names.of("a1"), "ping", "-6", "-c", "1", "-W", "2", "-s", "1382", target)
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
 def workload_packets(lab: Lab) -> list[Packet]:

@@ -121,6 +121,19 @@ def test_silence_deletes_nothing(moment: tuple[Desired, Dataplane]) -> None:
     assert not [op for op in ops if isinstance(op, Remove)]
 
 
+@given(moments(), st.data())
+def test_while_a_source_is_silent_routes_that_another_took_back_are_removed_and_nothing_else(
+    moment: tuple[Desired, Dataplane], data: st.DataObject
+) -> None:
+    desired, observed = moment
+    extra = {route.prefix for route in owned(observed).routes - desired.dataplane.routes}
+    extra -= {route.prefix for route in desired.dataplane.routes}
+    released = frozenset(data.draw(st.sets(st.sampled_from(sorted(extra))))) if extra else frozenset()
+    ops = plan(replace(desired, withheld=UNHEARD, released=released), observed).ops
+    removed = {op.thing for op in ops if isinstance(op, Remove)}
+    assert removed == {route for route in owned(observed).routes if route.prefix in released}
+
+
 @given(moments(), st.integers(0, 200))
 def test_a_crash_after_any_operation_is_mended_by_the_next_round(moment: tuple[Desired, Dataplane], cut: int) -> None:
     desired, observed = moment

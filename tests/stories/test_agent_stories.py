@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import itertools
 from dataclasses import replace
+
+import pytest
 
 from bgpctl.core.bgp import (
     Announce,
@@ -21,10 +24,9 @@ from bgpctl.core.bgp import (
     Update,
     Withdraw,
 )
-from bgpctl.core.cluster import Backend, Intent, Mode, Place, Problem
+from bgpctl.core.cluster import Backend, Intent, Mode, Peer, Place, Problem
 from bgpctl.core.effects import Failure, after
-from bgpctl.core.filters import NORMAL_LOCAL_PREF
-from bgpctl.core.loop import (
+from bgpctl.core.events import (
     Applied,
     Apply,
     Command,
@@ -33,19 +35,18 @@ from bgpctl.core.loop import (
     IntentLoaded,
     IntentRejected,
     KernelChanged,
+    KernelLost,
     Observe,
     Observed,
-    Phase,
     Speak,
-    State,
     Tried,
     Try,
     WakeAt,
     Woken,
-    begin,
-    step,
 )
-from bgpctl.core.model import Asn, Dataplane, Prefix
+from bgpctl.core.filters import NORMAL_LOCAL_PREF
+from bgpctl.core.loop import Phase, State, begin, step
+from bgpctl.core.model import Address, Asn, Dataplane, Prefix, Route
 from bgpctl.core.sessions import speaker_config
 from bgpctl.core.switch import DRAIN_S, Answer
 from tests.cluster import bare_kernel, member, node, path, two_racks
@@ -200,6 +201,41 @@ def test_routes_of_a_peer_that_no_longer_has_them_go_once_it_has_spoken() -> Non
     assert new.unicast() == {"10.244.4.0/26"}
 
 
+def test_a_dead_node_that_never_spoke_does_not_hold_up_what_others_take_back() -> None:
+    of_b1, unknown = "10.244.3.0/26", "10.244.4.0/26"
+    new = Play(converged().kernel)
+    new.tell(IntentLoaded(INTENT), SpeakerAttached(1, ((A2, 1.0), (B1, 1.0))))
+    for peer, block in ((A2, "10.244.2.0/26"), (B1, of_b1)):
+        new.tell(RefreshBegun(peer, 4), Update(peer, (path(block, peer),)), RefreshEnded(peer, 4))
+    new.rest()
+    assert new.state.phase is Phase.LEARNING
+    new.tell(Update(B1, withdrawn=(Prefix.parse(of_b1),)))
+    new.rest()
+    assert new.unicast() == {"10.244.2.0/26", unknown}
+    new.tell(Update(B1, (path(of_b1, B1),)))
+    new.rest()
+    assert new.unicast() == {"10.244.2.0/26", of_b1, unknown}
+
+
+def test_what_a_peer_took_back_while_we_could_not_remove_it_goes_later() -> None:
+    new = Play(converged().kernel)
+    new.tell(IntentLoaded(INTENT), SpeakerAttached(1, ((B1, 1.0),)))
+    new.tell(RefreshBegun(B1, 4), Update(B1, (path("10.244.3.0/26", B1),)), RefreshEnded(B1, 4), Observed(new.kernel))
+    new.tell(Update(B1, withdrawn=(Prefix.parse("10.244.3.0/26"),)), Observed(new.kernel), KernelLost("gone"))
+    new.now_s += 1
+    new.tell(Woken())
+    new.rest()
+    assert new.unicast() == {"10.244.2.0/26", "10.244.4.0/26"}
+
+
+def test_sessions_given_up_by_an_edit_take_no_route_along_before_the_new_peers_have_spoken() -> None:
+    play = converged()
+    outside = Peer("tor", Address.parse("10.0.0.254"), Asn(65001), ("a1",))
+    play.tell(IntentLoaded(replace(INTENT, mesh=False, peers=(outside,))))
+    play.rest()
+    assert len(play.unicast()) == 3
+
+
 def test_a_withdrawn_block_goes_and_comes_back() -> None:
     play = converged()
     play.tell(Update(B1, withdrawn=(Prefix.parse("10.244.3.0/26"),)))
@@ -236,7 +272,7 @@ def test_a_lost_speaker_takes_no_route_along() -> None:
     play.tell(SpeakerDetached("end of file"))
     play.rest()
     assert len(play.unicast()) == 3
-    assert play.state.phase is Phase.LEARNING
+    assert play.state.phase is Phase.DEGRADED
 
 
 def test_a_speaker_that_is_away_for_long_takes_no_route_along_before_a_peer_is_back() -> None:
@@ -322,11 +358,106 @@ def test_what_the_kernel_refuses_is_tried_again_ever_more_slowly_and_holds_up_no
     for op in others:
         play.kernel = after(play.kernel, op)
     play.tell(Applied((Failure(refused, errno.EPERM),)))
-    (wake,) = play.tell(Observed(play.kernel))
+    pauses_s = []
+    for _ in range(6):
+        (wake,) = play.tell(Observed(play.kernel))
+        assert isinstance(wake, WakeAt)
+        assert play.state.phase is Phase.DEGRADED
+        pauses_s.append(wake.at_s - play.now_s)
+        play.now_s = wake.at_s
+        play.tell(Woken())
+        (again,) = play.tell(Observed(play.kernel))
+        assert again == Apply((refused,))
+        play.tell(Applied((Failure(refused, errno.EPERM),)))
+    assert pauses_s == pytest.approx([0.1, 0.5, 2, 10, 30, 30], abs=0.01)
+    undo(play, "10.244.3.0/26")
+    (urgent,) = play.tell(Observed(play.kernel))
+    assert isinstance(urgent, Apply)
+    assert [str(op.thing.prefix) for op in urgent.ops if isinstance(op.thing, Route)] == ["10.244.3.0/26"]
+
+
+def test_a_lost_kernel_is_no_convergence_until_it_is_seen_again() -> None:
+    play = converged()
+    lost_at_s = play.now_s
+    (wake,) = play.tell(KernelLost("the netlink socket is gone"))
     assert isinstance(wake, WakeAt)
-    assert 0 < wake.at_s - play.now_s <= 0.1
+    assert 0.5 < wake.at_s - lost_at_s < 2
+    assert play.state.phase.value == "degraded"
+    assert play.tell(KernelChanged(), Update(B1, withdrawn=(Prefix.parse("10.244.3.0/26"),))) == ()
+    assert play.tell(Woken()) == (Observe(),)
+    play.rest()
+    assert play.state.phase is Phase.CONVERGED
+    assert "10.244.3.0/26" not in play.unicast()
+
+
+def test_operations_under_way_when_the_kernel_is_lost_are_done_once_it_is_back() -> None:
+    play = Play()
+    play.tell(IntentLoaded(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)))
+    (apply, *_) = play.tell(Observed(play.kernel))
+    assert isinstance(apply, Apply)
+    play.tell(KernelLost("the netlink socket is gone"))
+    play.now_s += 1
+    assert play.tell(Woken()) == (Observe(),)
+    assert apply in play.tell(Observed(play.kernel))
+
+
+def undo(play: Play, prefix: str) -> None:
+    """Somebody else removes the route."""
+    play.kernel = replace(play.kernel, routes=frozenset(r for r in play.kernel.routes if str(r.prefix) != prefix))
+
+
+def test_what_somebody_keeps_undoing_is_put_back_ever_more_slowly_and_told() -> None:
+    play = converged()
+    mended_at_s: list[float] = []
+    while play.now_s < 300:
+        undo(play, "10.244.3.0/26")
+        play.rest()
+        if "10.244.3.0/26" in play.unicast():
+            mended_at_s.append(play.now_s)
+        play.now_s += 0.1
+    pauses_s = [later - earlier for earlier, later in itertools.pairwise(mended_at_s)]
+    assert pauses_s == pytest.approx([0.1, 0.1, 0.5, 2, 10, *[30] * (len(pauses_s) - 5)], abs=0.25)
     assert play.state.phase is Phase.DEGRADED
+    assert "10.244.4.0/26" in play.unicast()
+
+
+def test_while_a_contested_repair_rests_the_agent_sleeps_until_it_is_due() -> None:
+    play = converged()
+    for _ in range(3):
+        undo(play, "10.244.3.0/26")
+        play.rest()
+    undo(play, "10.244.3.0/26")
+    said = play.tell(KernelChanged(), Observed(play.kernel))
+    (wake,) = (command for command in said if isinstance(command, WakeAt))
+    assert 0.4 < wake.at_s - play.now_s <= 0.5
+    undo(play, "10.244.4.0/26")
+    play.rest()
+    assert play.unicast() == {"10.244.2.0/26", "10.244.4.0/26"}
     play.now_s = wake.at_s
     play.tell(Woken())
-    (again,) = play.tell(Observed(play.kernel))
-    assert again == Apply((refused,))
+    play.rest()
+    assert len(play.unicast()) == 3
+
+
+def test_a_contest_that_is_over_is_forgotten() -> None:
+    play = converged()
+    for _ in range(4):
+        undo(play, "10.244.3.0/26")
+        play.rest()
+        play.now_s += 0.6
+    assert play.state.phase.value == "degraded"
+    play.now_s += 120
+    play.rest()
+    assert play.state.phase is Phase.CONVERGED
+
+
+def test_a_peer_that_changes_its_mind_all_the_time_is_no_contest() -> None:
+    play = converged()
+    for _ in range(10):
+        play.tell(Update(B1, withdrawn=(Prefix.parse("10.244.3.0/26"),)))
+        play.rest()
+        play.tell(Update(B1, (path("10.244.3.0/26", B1),)))
+        play.rest()
+        assert len(play.unicast()) == 3
+    assert play.state.repairs == ()
+    assert play.state.phase is Phase.CONVERGED

@@ -22,7 +22,8 @@ from bgpctl.core.bgp import (
     Withdraw,
 )
 from bgpctl.core.cluster import Filter, FilterRule, Intent, Mode, Peer
-from bgpctl.core.loop import Command, DrainAsked, IntentLoaded, Observed, Phase, RefreshAsked, Speak, Woken
+from bgpctl.core.events import Command, DrainAsked, IntentLoaded, Observed, RefreshAsked, Speak, Woken
+from bgpctl.core.loop import Phase
 from bgpctl.core.model import Address, Asn, Prefix
 from bgpctl.core.policy import GRACEFUL_SHUTDOWN
 from bgpctl.core.rib import Heard

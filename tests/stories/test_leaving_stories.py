@@ -8,8 +8,9 @@ import pytest
 
 from bgpctl.core.bgp import EndOfRib, SessionDown, SpeakerAttached, Update
 from bgpctl.core.cluster import Intent, Mode, Peer
+from bgpctl.core.events import Configure, IntentLoaded, PeerAsked, Woken
 from bgpctl.core.leaving import PATIENCE_S, SETTLE_S
-from bgpctl.core.loop import Configure, IntentLoaded, PeerAsked, State, Woken
+from bgpctl.core.loop import State
 from bgpctl.core.model import Address
 from tests.cluster import path, two_racks
 from tests.stories.test_agent_stories import A2, B1, B2, Play, converged

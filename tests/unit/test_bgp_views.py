@@ -16,7 +16,7 @@ from bgpctl.agent.views import answer
 from bgpctl.cli.main import main
 from bgpctl.core.bgp import DownKind, Session, SessionDown, SessionOpened, Update
 from bgpctl.core.decision import Lost
-from bgpctl.core.loop import IntentLoaded
+from bgpctl.core.events import IntentLoaded
 from bgpctl.core.model import Address, Asn, Prefix
 from bgpctl.core.rib import PeerTable
 from bgpctl.core.why import Refusal, Reject

@@ -18,7 +18,8 @@ from bgpctl.agent.snapshot import Snapshot
 from bgpctl.agent.views import VIEWS, answer
 from bgpctl.cli.main import main
 from bgpctl.cli.render import age
-from bgpctl.core.loop import DrainAsked, Event, PeerAsked, RefreshAsked
+from bgpctl.core.cluster import Place, Problem
+from bgpctl.core.events import DrainAsked, Event, IntentRejected, PeerAsked, RefreshAsked
 from tests.stories.test_agent_stories import B1, converged
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,30 @@ def test_without_an_agent_show_exits_3_and_says_how_to_start_one(tmp_path: Path)
     result = bgpctl("show", "--run-dir", tmp_path, "summary", "-o", "json")
     assert result.exit_code == 3
     assert "bgpctl agent run" in result.output
+
+
+def test_a_refused_edit_stands_beside_the_state(tmp_path: Path) -> None:
+    play = converged()
+    play.tell(IntentRejected((Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both"),)))
+    api = Api(tmp_path / "agent.sock", lambda name, query: answer(name, Snapshot(play.state, play.now_s, query)))
+    try:
+        lines = bgpctl("show", "--run-dir", tmp_path, "summary").output.splitlines()
+    finally:
+        api.close()
+    assert lines[1].endswith("converged 0s, edit refused")
+    assert lines[2] == "! edit refused: cluster.yaml:12:15: pools.blue: both modes set"
+
+
+@pytest.mark.parametrize("words", [("routes", "10.244.1.1/24"), ("rib", "in", "10.244.1.1/24"), ("routes", "blue")])
+def test_a_prefix_that_is_none_exits_2_and_says_why(tmp_path: Path, words: tuple[str, ...]) -> None:
+    play = converged()
+    api = Api(tmp_path / "agent.sock", lambda name, query: answer(name, Snapshot(play.state, play.now_s, query)))
+    try:
+        result = bgpctl("show", "--run-dir", tmp_path, *words)
+    finally:
+        api.close()
+    assert result.exit_code == 2
+    assert words[-1] in result.output
 
 
 # What is asked of a running agent ------------------------------------------------------------------------------
@@ -120,6 +145,14 @@ def test_nobody_but_root_and_the_agents_user_may_ask(asked: list[Event], tmp_pat
 def test_a_variable_stands_in_for_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BGPCTL_SHOW_RUN_DIR", str(tmp_path))
     assert str(tmp_path) in bgpctl("show", "summary").output
+
+
+@pytest.mark.parametrize("words", [("show", "summary"), ("drain",), ("undrain",), ("peer", "up", "b1")])
+def test_one_variable_says_where_the_agent_is_to_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("BGPCTL_RUN_DIR", str(tmp_path))
+    assert str(tmp_path) in bgpctl(*words).output
 
 
 def test_a_good_file_is_valid_and_a_bad_one_exits_2(tmp_path: Path) -> None:

@@ -334,3 +334,29 @@ def test_an_encapsulation_change_keeps_the_next_hop_ids() -> None:
     assert {hop.id for hop in before.next_hops} == {hop.id for hop in after.next_hops}
     assert before.routes == after.routes
     assert all(isinstance(hop, NextHop) for hop in after.next_hops)
+
+
+def on_loopback(intent: Intent) -> Dataplane:
+    """Node a1 with its address on lo, as nodes with several uplinks have it."""
+    kernel = bare_kernel(member(intent, "a1"))
+    return replace(
+        kernel,
+        links=kernel.links | {Link("lo", Plain(""), 65536, owned=False)},
+        addresses=frozenset({LinkAddress("lo", member(intent, "a1").address)}),
+    )
+
+
+@pytest.mark.parametrize("mode", [{"ipip": Mode.ALWAYS}, {"vxlan": Mode.ALWAYS, "backend": Backend.VXLAN}])
+def test_an_address_on_the_loopback_device_uses_the_link_of_the_default_route(mode: dict[str, Mode]) -> None:
+    intent = two_racks(**mode)  # type: ignore[arg-type]
+    (tunnel,) = (link for link in derived(intent, observed=on_loopback(intent)).dataplane.links)
+    assert tunnel.mtu_bytes < 1500
+    decaps = derived(intent, observed=on_loopback(intent)).dataplane.decaps
+    assert {item.underlay for item in (*decaps, tunnel.kind) if not isinstance(item, Ipip | Plain)} == {"eth0"}
+
+
+def test_an_address_on_the_loopback_device_without_a_default_route_is_told() -> None:
+    intent = two_racks(ipip=Mode.ALWAYS)
+    desired = derived(intent, observed=replace(on_loopback(intent), routes=frozenset()))
+    assert [item.lack for item in desired.missing] == [Lack.UNDERLAY_UNKNOWN]
+    assert [item.hold for item in desired.withheld] == [Hold.FACTS_UNKNOWN]

@@ -167,6 +167,13 @@ def test_a_node_without_an_ipv6_address_leaves_ipv6_alone() -> None:
     assert not [sysctl for sysctl in desired.dataplane.sysctls if "ipv6" in sysctl.name]
 
 
+def test_a_borrowed_ipv6_address_is_led_to_its_borrower_on_the_node_that_has_the_block() -> None:
+    intent = with_ipv6(two_racks(), vxlan=Mode.ALWAYS)
+    b1 = replace(member(intent, "b1"), borrowed=(Prefix.parse("fd00:10:244::14a/128"),))
+    nodes = tuple(b1 if node.name == "b1" else node for node in intent.nodes)
+    assert ways(derived(replace(intent, nodes=nodes)))["fd00:10:244::14a/128"] == (vtep("b1"), VXLAN6)
+
+
 @pytest.mark.parametrize(
     ("before", "now"),
     [(one, other) for one in Mode for other in Mode if one is not other],

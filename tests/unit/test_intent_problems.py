@@ -165,6 +165,9 @@ TOGETHER = {
         (2, 80, "both-forms")
     ),
     "mesh: false\nnodeMeshMaxRestartTime: 60s": (2, 25, "mesh-off"),
+    "nodeMeshPasswordFile: x\n---\nmesh: false": (1, 23, "mesh-off"),
+    "mesh: false\n" + MEMBERS + "peers: {t: {peerSelector: all(), port: 1790}}": (3, 40, "port-with-selector"),
+    MEMBERS + "peers: {t: {localWorkloadSelector: {}, asNumber: 1}}": (2, 36, "type"),
     "filters: {f: {importV4: [{cidr: 10.0.0.0/8, matchOperator: In}]}}": (1, 26, "missing"),
     "filters: {f: {importV4: [{action: Drop}]}}": (1, 35, "choice"),
     "filters: {f: {importV4: [{action: Accept, cidr: 10.0.0.0/8}]}}": (1, 49, "half-a-match"),

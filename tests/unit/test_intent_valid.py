@@ -258,6 +258,14 @@ def test_a_node_without_an_address_of_a_peers_ip_version_does_not_peer() -> None
     assert peer.nodes == ("b",)
 
 
+def test_a_peer_whose_place_is_taken_may_be_one_that_some_node_cannot_reach() -> None:
+    every, one = good(
+        "nodes: {a: {address: 10.0.0.1/24, labels: {x: ''}}, b: {address: 'fd00::1/64'}}\n"
+        "peers: {every: {ip: 'fd00::9', asNumber: 1}, one: {ip: 'fd00::9', asNumber: 2, nodes: has(x)}}"
+    ).peers
+    assert (every.nodes, one.nodes) == (("b",), ())
+
+
 def test_the_old_form_of_next_hop_keep_is_understood() -> None:
     (peer,) = good(MEMBERS + PEER + "{peerIP: 10.0.0.9, asNumber: 1, keepOriginalNextHop: true}").peers
     assert peer.next_hop_mode is NextHopMode.KEEP

@@ -198,3 +198,25 @@ def test_a_retained_peer_that_returns_confirms_what_it_repeats() -> None:
     tables = rib.session_up(rib.opened(alone_again(), offer(120, preserved=True)), PEER, 500.0)
     tables = rib.complete(rib.updated(tables, Update(PEER, (path(ONE, PEER),)), 501.0), PEER, 502.0)
     assert prefixes(tables) == {ONE}
+
+
+def test_what_a_known_peer_tells_no_more_is_taken_back_unless_somebody_else_tells_it() -> None:
+    before = told(ONE, TWO)
+    now = rib.updated(before, Update(PEER, withdrawn=(ONE, TWO)), 5.0)
+    assert rib.taken_back(before, now) == {ONE, TWO}
+    now = rib.updated(now, Update(OTHER, (path(TWO, OTHER),)), 6.0)
+    assert rib.taken_back(before, now) == {ONE}
+    assert rib.untold(now, [ONE, TWO]) == {ONE}
+
+
+def test_what_a_peer_lost_in_a_restart_is_not_taken_back_before_it_has_told_all_again() -> None:
+    before = rib.session_down(told(ONE), SessionDown(PEER, "closing connection", notified=False), 10.0)
+    now = rib.session_up(rib.opened(before, offer(120, preserved=False)), PEER, 11.0)
+    assert prefixes(now) == set()
+    assert rib.taken_back(before, now) == set()
+    assert rib.taken_back(before, rib.complete(now, PEER, 12.0)) == {ONE}
+
+
+def test_a_peer_that_is_wanted_no_more_has_taken_nothing_back() -> None:
+    before = told(ONE)
+    assert rib.taken_back(before, rib.expect(before, [OTHER], 5.0, 120.0)) == set()

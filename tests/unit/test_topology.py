@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bgpctl.core.cluster import Problem
+from bgpctl.core.model import Address
 from bgpctl.lab.labfile import load
-from bgpctl.lab.topology import AbsenceCheck, DropCheck, PacketCheck, Scope, Shape, Topology
+from bgpctl.lab.topology import AbsenceCheck, DropCheck, PacketCheck, Scope, SeenAs, Shape, SourceCheck, Topology
 
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 LAB = (TOPOLOGIES / "cross-subnet.yaml").read_text()
@@ -43,7 +44,7 @@ def bad(file: Path) -> tuple[Problem, ...]:
     return loaded
 
 
-@pytest.mark.parametrize("file", sorted(TOPOLOGIES.glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(TOPOLOGIES.rglob("*.yaml")), ids=lambda file: file.stem)
 def test_each_shipped_topology_opens_with_its_picture_and_has_a_workload_on_each_node(file: Path) -> None:
     topology = good(file)
     assert file.read_text().startswith("#")
@@ -79,11 +80,54 @@ def test_an_omitted_address_is_the_next_free_one_whatever_comes_later_in_the_fil
     assert addresses["api-a1"] == "10.244.1.3"
 
 
-def test_the_three_kinds_of_checks_are_read() -> None:
+def test_the_kinds_of_checks_are_read() -> None:
     checks = {check.name: check for check in good(TOPOLOGIES / "vxlan.yaml").checks}
     assert checks["between-racks-vxlan"] == PacketCheck("between-racks-vxlan", "core", Scope.ACROSS, Shape.VXLAN)
     assert checks["nothing-leaks"] == DropCheck("nothing-leaks", "core", 0)
     assert checks["no-bgp"] == AbsenceCheck("no-bgp", ("tcp-179", "exabgp"))
+    checks = {check.name: check for check in good(TOPOLOGIES / "mixed-pools.yaml").checks}
+    assert checks["bare-ipv6"] == PacketCheck("bare-ipv6", "core", Scope.ACROSS, Shape.BARE, "bare6")
+    assert checks["the-world-sees-the-node"] == SourceCheck("the-world-sees-the-node", "vxlan-a1", "world", SeenAs.NODE)
+
+
+def test_a_workload_s_mtu_leaves_room_for_the_largest_header_of_its_pools() -> None:
+    assert {
+        good(TOPOLOGIES / "dual-stack.yaml").mtu_bytes(w) for w in good(TOPOLOGIES / "dual-stack.yaml").workloads
+    } == {1430}
+    mixed = good(TOPOLOGIES / "mixed-pools.yaml")
+    assert {workload.name[:4]: mixed.mtu_bytes(workload) for workload in mixed.workloads} == {
+        "ipip": 1480,
+        "vxla": 1450,
+        "bare": 1500,
+    }
+
+
+def test_a_workload_without_an_address_gets_one_of_each_ip_version_that_its_node_has_blocks_of() -> None:
+    addresses = {w.name: tuple(map(str, w.addresses)) for w in good(TOPOLOGIES / "dual-stack.yaml").workloads}
+    assert addresses["web-a1"] == ("10.244.1.1", "fd00:10:244::41")
+
+
+def test_routers_may_know_routes_and_lead_each_ip_version() -> None:
+    mixed = good(TOPOLOGIES / "mixed-pools.yaml")
+    (core,) = mixed.routers
+    assert {str(prefix): str(gateway) for prefix, gateway in core.routes} == {
+        "10.246.2.0/26": "10.0.0.2",
+        "10.246.4.0/26": "10.1.0.4",
+        "fd00:10:246::80/122": "fd00:10:a::2",
+        "fd00:10:246::100/122": "fd00:10:b::4",
+    }
+    assert str(mixed.gateway_of(Address.parse("fd00:10:b::4"))) == "fd00:10:b::fe"
+    assert str(mixed.gateway_of(Address.parse("10.1.0.4"))) == "10.1.0.254"
+
+
+def test_ip_in_ip_on_ipv6_is_refused_with_the_reason() -> None:
+    (problem,) = bad(Path(__file__).parents[1] / "data" / "ipip-on-ipv6.yaml")
+    assert (problem.rule, problem.place.line, problem.path) == (
+        "ipip-ipv6",
+        10,
+        "IPPool/ippool-ipv6-ipip-1.spec.ipipMode",
+    )
+    assert "IPIP carries IPv4 only" in problem.message
 
 
 REFUSED = {
@@ -144,6 +188,34 @@ REFUSED = {
     ),
     "an IPIP driver for nobody": (("checks:", "ipip-drivers: {z9: bpf}\nchecks:"), "ipip-drivers.z9: z9 is not a node"),
     "an IPIP driver that is none": (("checks:", "ipip-drivers: {a1: tun}\nchecks:"), "ipip-drivers.a1: tun is none of"),
+    "a router's route to a gateway of another IP version": (
+        ("core: {", "core: {routes: {10.9.0.0/16: 'fd00::1'}, "),
+        "routers.core.routes.10.9.0.0/16: fd00::1 is of another IP version than 10.9.0.0/16",
+    ),
+    "a router's route to no network": (
+        ("core: {", "core: {routes: {10.9.0.1/16: 10.0.0.1}, "),
+        "10.9.0.1/16 has host bits set",
+    ),
+    "a workload with two IPv4 addresses": (
+        ("node: a1, address: 10.244.1.10", "node: a1, address: 10.244.1.10, address6: 10.244.1.11"),
+        "address6 is the IPv6 address beside an IPv4 one",
+    ),
+    "a host nowhere": (
+        ("workloads:", "hosts:\n  far: {addresses: [192.0.2.1/24]}\nworkloads:"),
+        "hosts.far: 192.0.2.1/24 is on none of the segments",
+    ),
+    "a host in two places": (
+        ("workloads:", "hosts:\n  far: {addresses: [10.0.0.9/24, 10.1.0.9/24]}\nworkloads:"),
+        "hosts.far: its addresses are on different segments: rack-a, rack-b",
+    ),
+    "a check of a pool that is none": (
+        ("packets: across, are: ipip", "packets: across, pool: red, are: ipip"),
+        "red is none of blue",
+    ),
+    "a check of what nobody sees": (
+        ("{at: core, drops: 0}", "{from: web-a1, to: web-z9, seen-as: node}"),
+        "web-z9 is none of",
+    ),
     "a check somewhere unknown": (("at: rack-a", "at: rack-z"), "rack-z is none of rack-a, rack-b, core"),
 }
 

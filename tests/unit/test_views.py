@@ -1,5 +1,7 @@
 """What the agent tells, from states made by plays."""
 
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,10 @@ from bgpctl.agent.snapshot import Snapshot
 from bgpctl.agent.views import VIEWS, answer
 from bgpctl.core.bgp import SessionDown, SpeakerAttached, SpeakerRefused
 from bgpctl.core.cluster import Place, Problem
-from bgpctl.core.loop import IntentRejected, Woken, begin
+from bgpctl.core.events import IntentRejected, KernelLost, Woken
+from bgpctl.core.loop import begin
 from bgpctl.core.model import Traffic
-from tests.stories.test_agent_stories import B1, Play, converged
+from tests.stories.test_agent_stories import B1, Play, converged, undo
 
 
 def told(play: Play, view: str, **query: str) -> dict[str, Any]:
@@ -56,7 +59,27 @@ def test_a_dead_peer_is_a_problem_that_names_it() -> None:
 def test_a_refused_edit_is_shown_with_its_place() -> None:
     play = converged()
     play.tell(IntentRejected((Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both"),)))
+    assert told(play, "summary")["edit_refused"] is True
     assert told(play, "summary")["problems"] == ["edit refused: cluster.yaml:12:15: pools.blue: both modes set"]
+
+
+def test_a_kernel_that_cannot_be_seen_is_the_first_problem() -> None:
+    play = converged()
+    play.tell(KernelLost("the netlink socket is gone"))
+    body = told(play, "summary")
+    assert (body["state"], body["converged"]) == ("degraded", False)
+    assert body["problems"][0].startswith("the kernel cannot be seen or changed")
+    assert body["problems"][0].endswith("the netlink socket is gone")
+
+
+def test_somebody_who_undoes_our_work_is_told_of_with_what_is_undone_and_when_it_is_put_back() -> None:
+    play = converged()
+    for _ in range(4):
+        undo(play, "10.244.3.0/26")
+        play.rest()
+    (problem,) = answer("summary", Snapshot(play.state, play.now_s, {}))["problems"]
+    assert "route 10.244.3.0/26" in problem
+    assert "was put back 3 times, not again before 0.5 s from now" in problem
 
 
 def test_a_configuration_that_the_speaker_refuses_is_shown_until_it_is_in_force() -> None:
@@ -97,11 +120,31 @@ def test_the_api_answers_over_a_unix_socket_and_refuses_what_it_does_not_know(tm
     api = Api(path, lambda view, query: answer(view, Snapshot(play.state, play.now_s, query)))
     try:
         assert client.read(path, "peers")["schema"] == "bgpctl/peers/v1"
-        with pytest.raises(client.AgentAway, match="404"):
+        with pytest.raises(client.Nonsense, match="nothing at /v1/weather"):
             client.read(path, "weather")
-        with pytest.raises(client.AgentAway, match="400"):
+        with pytest.raises(client.Nonsense, match="host bits"):
             client.read(path, "routes", {"prefix": "10.244.4.1/26"})
     finally:
         api.close()
     with pytest.raises(client.AgentAway, match="no agent answers"):
         client.read(path, "peers")
+
+
+@pytest.mark.parametrize("error", [KeyError("eth0"), ValueError("9")])
+def test_a_bug_in_a_view_is_neither_an_unknown_view_nor_a_bad_question(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def broken(_view: str, _query: Mapping[str, str]) -> dict[str, Any]:
+        raise error
+
+    path = tmp_path / "agent.sock"
+    api = Api(path, broken)
+    try:
+        with pytest.raises(client.Faulty, match="500: the agent could not make an answer; its log says why"):
+            client.read(path, "peers")
+    finally:
+        api.close()
+    deadline_s = time.monotonic() + 10
+    while type(error).__name__ not in caplog.text:  # logged once the answer is sent
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)

@@ -5,8 +5,9 @@ import time
 import pytest
 
 from bgpctl.core.cluster import Place
-from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree
+from bgpctl.core.intent.tree import Mapping, Scalar, Sequence
 from bgpctl.store.yaml import BadYaml, documents
+from tests.documents import plain
 
 
 def place(line: int, column: int) -> Place:
@@ -17,16 +18,6 @@ def only(text: str) -> Mapping:
     (tree,) = documents(text, "c.yaml")
     assert isinstance(tree, Mapping)
     return tree
-
-
-def plain(tree: Tree) -> object:
-    match tree:
-        case Mapping(items=items):
-            return {key: plain(item) for key, item in items.items()}
-        case Sequence(items=items):
-            return [plain(item) for item in items]
-        case Scalar(value=value):
-            return value
 
 
 def test_every_node_and_every_key_has_its_place() -> None:

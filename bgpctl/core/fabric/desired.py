@@ -60,13 +60,15 @@ class Desired:
     Attributes:
         why: the reason of each object in `dataplane`, by its key.
         missing: what is wanted and cannot be had.
-        withheld: sources that have not spoken; while there is one, nothing may be removed.
+        withheld: sources that have not spoken; while there is one, nothing may be removed but routes to `released`.
+        released: prefixes whose source has taken them back, so that nobody else can be it.
     """
 
     dataplane: Dataplane
     why: Mapping[Key, Why]
     missing: tuple[Missing, ...] = ()
     withheld: tuple[Withheld, ...] = ()
+    released: frozenset[Prefix] = frozenset()
 
 
 def gather(wanted: Iterable[Reasoned], missing: Iterable[Missing], withheld: Iterable[Withheld]) -> Desired:

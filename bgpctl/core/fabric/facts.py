@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from bgpctl.core.model import MAIN_TABLE, PROTOCOL, Address, Dataplane, InterfaceAddress, Route, RouteType
+
+_LOOPBACK: Final = "lo"
+"""The kernel's name for it in every network namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +38,20 @@ class Way:
 
 
 def underlay_of(dataplane: Dataplane, own: InterfaceAddress) -> Underlay | None:
-    """Where an address of this node is; None while no link that is up carries it."""
-    carriers = {item.link for item in dataplane.addresses if item.address.address == own.address}
+    """
+    Where an address of this node is; None while no link that is up carries it. An address on the loopback device, as
+    nodes with several uplinks have it, stands for the link of the default route.
+    """
+    carriers: set[str | None] = {item.link for item in dataplane.addresses if item.address.address == own.address}
+    if carriers == {_LOOPBACK}:
+        carriers = {_default_link(dataplane, own.address.version)}
     links = [link for link in dataplane.links if link.name in carriers and link.up and not link.owned]
     best = min(links, key=lambda link: link.name, default=None)
     return Underlay(own, best.name, best.mtu_bytes) if best else None
+
+
+def _default_link(dataplane: Dataplane, version: int) -> str | None:
+    return _Table(dataplane).link_to(Address(version, 0))
 
 
 def outer_mtu_bytes(dataplane: Dataplane, underlay: Underlay, remotes: Iterable[Address]) -> int:

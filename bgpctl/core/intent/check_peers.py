@@ -6,11 +6,11 @@ Refuses to know: sessions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from bgpctl.core.cluster import Backend, Intent, Node, Peer, Severity
 from bgpctl.core.intent.breach import Breach, note, some
-from bgpctl.core.intent.draft import Draft
+from bgpctl.core.intent.draft import Draft, Setting
 from bgpctl.core.model import Address
 
 
@@ -19,6 +19,7 @@ def check_peers(intent: Intent, draft: Draft) -> None:
     for peer in intent.peers:
         note(draft, draft.peers[peer.name], _peer_rules(intent, draft, peer))
     _peers_of_one_node(intent, draft)
+    _mesh_off(intent, draft)
     _silence(intent, draft)
 
 
@@ -28,7 +29,7 @@ def _peer_rules(intent: Intent, draft: Draft, peer: Peer) -> Iterator[Breach]:
         yield Breach("", message, "needs-bgp")
     if peer.address is not None:
         yield from _address_rules(intent, peer, peer.address)
-        yield from _unable_rules(peer, peer.address, draft.unable[peer.name])
+        yield from _unable_rules(draft, peer, peer.address)
     if draft.knows_all("node") and peer.name not in draft.suppressed:
         yield from _selection_rules(intent, draft, peer)
     for name in peer.filters:
@@ -70,10 +71,12 @@ def _node_at(intent: Intent, address: Address) -> Node | None:
     return next(owners, None)
 
 
-def _unable_rules(peer: Peer, address: Address, unable: Sequence[str]) -> Iterator[Breach]:
+def _unable_rules(draft: Draft, peer: Peer, address: Address) -> Iterator[Breach]:
+    unable = draft.unable[peer.name]
     if unable:
         message = f"no IPv{address.version} address to reach {address} from: node {some(unable)}"
-        yield Breach("address", message, "no-underlay", Severity.WARNING if peer.nodes else Severity.ERROR)
+        is_idle = not peer.nodes and peer.name not in draft.suppressed
+        yield Breach("address", message, "no-underlay", Severity.ERROR if is_idle else Severity.WARNING)
 
 
 def _peers_of_one_node(intent: Intent, draft: Draft) -> None:
@@ -87,6 +90,15 @@ def _peers_of_one_node(intent: Intent, draft: Draft) -> None:
         if twin:
             message = f"{peer.address} is already a peer of the same node, as {twin.name} at {twin.place}"
             draft.wrong(draft.peers[peer.name].part("address"), message, "duplicate-peer")
+
+
+def _mesh_off(intent: Intent, draft: Draft) -> None:
+    """What is said of a mesh that another document may have switched off."""
+    settings: tuple[Setting, ...] = ("mesh_password_file", "mesh_restart_time_s")
+    for setting in settings if not intent.mesh else ():
+        if setting in draft.settings:
+            off = draft.settings["mesh"].at.place
+            draft.wrong(draft.settings[setting].at, f"this is about the mesh, which is off at {off}", "mesh-off")
 
 
 def _silence(intent: Intent, draft: Draft) -> None:

@@ -24,8 +24,7 @@ def read_affinity(draft: Draft, fields: Fields, _: str) -> None:
     """A node's claim to a block."""
     spec = spec_of(fields)
     kind = spec.one_of("type", ("host", "virtual"))
-    node = spec.name("node") if kind != "virtual" else None
-    cidr = spec.prefix("cidr")
+    node, cidr = spec.name("node"), spec.prefix("cidr")
     spec.need("a block affinity", "node", "cidr")
     state = spec.one_of("state", ("confirmed", "pending", "pendingDeletion"))
     deleted = _flag(spec, "deleted")
@@ -35,7 +34,7 @@ def read_affinity(draft: Draft, fields: Fields, _: str) -> None:
     # Calico routes to a block once the claim is confirmed; before and after that it is nobody's.
     if state in ("pending", "pendingDeletion"):
         spec.wrong("state", f"no effect here: a claim that is {state} is not routed", "no-effect", Severity.INFO)
-    elif node and cidr and not deleted:
+    elif node and cidr and not deleted and kind != "virtual":
         take_block(draft, BlockDraft(node, cidr, "affinity"), located(spec, "cidr"), located(spec, "node"))
 
 

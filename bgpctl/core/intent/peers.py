@@ -74,6 +74,7 @@ def read_peer(draft: Draft, fields: Fields, name: str, at: Located, remote: Remo
         place=at.place,
     )
     instead = "workloads cannot peer with their node; name the speaker by its address"
+    fields.text("localWorkloadSelector")
     fields.unsupported(instead, "localWorkloadSelector")
     if not draft.declare("peer", name, at):
         return
@@ -113,16 +114,12 @@ def _secret(fields: Fields, key: str, instead: str) -> None:
 
 def read_mesh(draft: Draft, fields: Fields, mesh_key: str) -> None:
     """The mesh and what goes with it."""
-    mesh = fields.boolean(mesh_key)
-    draft.set("mesh", mesh, located(fields, mesh_key))
+    draft.set("mesh", fields.boolean(mesh_key), located(fields, mesh_key))
     _secret(fields, "nodeMeshPassword", "nodeMeshPasswordFile")
     file = beside(fields.place, fields.text("nodeMeshPasswordFile"))
     draft.set("mesh_password_file", file, located(fields, "nodeMeshPasswordFile"))
     restart_s = fields.value("nodeMeshMaxRestartTime", seconds(0, MAX_RESTART_TIME_S), "duration")
     draft.set("mesh_restart_time_s", restart_s, located(fields, "nodeMeshMaxRestartTime"))
-    for key in ("nodeMeshPasswordFile", "nodeMeshMaxRestartTime"):
-        if mesh is False and fields.has(key):
-            fields.wrong(key, f"{key} is about the mesh, which is off ({mesh_key}: false)", "mesh-off")
 
 
 def _next_hop_mode(fields: Fields) -> NextHopMode:

@@ -1,0 +1,15 @@
+"""
+Questions that have no answer.
+
+Refuses to know: how they got here.
+"""
+
+from __future__ import annotations
+
+
+class Unknown(Exception):
+    """There is no such view or verb."""
+
+
+class Nonsense(Exception):
+    """It cannot be asked so; the message says why, in words for the operator."""

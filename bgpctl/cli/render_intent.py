@@ -1,0 +1,140 @@
+"""
+`bgpctl render calico|short`: the same intent in the other form, as YAML with comments on what is not written.
+
+Refuses to know: the keys of either form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import yaml
+
+from bgpctl.cli.validate import files_option, valid
+from bgpctl.core import tunnels
+from bgpctl.core.cluster import Encapsulation, Intent, Node, Peer
+from bgpctl.core.intent import render_calico, render_short
+from bgpctl.core.intent.render_shared import Written
+from bgpctl.lab import labfile
+from bgpctl.store.file import FileStore
+
+_WIDTH: Final = 100
+# libyaml is some ten times faster; PyYAML built without it has the slow twin only.
+_DUMPER: Final[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+@click.command()
+@files_option
+def calico(files: tuple[Path, ...]) -> None:
+    """
+    The cluster as Calico's resources.
+
+    Comments tell what is not written because it follows from the rest. What only restricts a cluster (IPAMConfig,
+    IPReservation) and what has no effect here is no part of it.
+    """
+    intent = _load(files)
+    notes = chain(_common_notes(intent, files), _calico_notes(intent))
+    click.echo(as_yaml("as Calico's resources", files, notes, render_calico.calico(intent)), nl=False)
+
+
+@click.command()
+@files_option
+def short(files: tuple[Path, ...]) -> None:
+    """
+    The cluster in the short form.
+
+    Comments tell what is not written because it follows from the rest. What only restricts a cluster (IPAMConfig,
+    IPReservation) and what has no effect here is no part of it.
+    """
+    intent = _load(files)
+    click.echo(
+        as_yaml("in the short form", files, _common_notes(intent, files), [render_short.short(intent)]), nl=False
+    )
+
+
+def as_yaml(form: str, files: Sequence[Path], notes: Iterable[str], documents: Iterable[Written]) -> str:
+    """A stream of documents below the comments; the same cluster always gives the same text."""
+    comments = [f"The cluster of {', '.join(map(str, files))} {form}.", *notes]
+    head = "".join(f"# {' '.join(line.splitlines())}\n" for line in comments)
+    return head + "---\n".join(map(_dumped, documents))
+
+
+def _dumped(document: Written) -> str:
+    """Innermost lists and mappings on one line, as people write them."""
+    dump = partial(yaml.dump, Dumper=_DUMPER, default_flow_style=None, sort_keys=False)
+    return str(dump(document, width=_WIDTH, allow_unicode=True))
+
+
+# Password files ------------------------------------------------------------------------------------------------
+
+
+def _load(files: tuple[Path, ...]) -> Intent:
+    """The intent, with its password files as seen from the first file: the result is meant to stand beside it."""
+    intent = valid(FileStore(files).load())
+    base = files[0].parent
+    peers = tuple(_moved(peer, base) for peer in intent.peers)
+    return replace(intent, peers=peers, mesh_password_file=_seen_from(base, intent.mesh_password_file))
+
+
+def _moved(peer: Peer, base: Path) -> Peer:
+    return replace(peer, password_file=_seen_from(base, peer.password_file))
+
+
+def _seen_from(base: Path, file: str | None) -> str | None:
+    """A path that leads to the file from `base`: below it a relative one, elsewhere an absolute one."""
+    if file is None:
+        return None
+    path = Path(file)
+    return str(path.relative_to(base) if path.is_relative_to(base) else path.absolute())
+
+
+# Comments ------------------------------------------------------------------------------------------------------
+
+
+def _common_notes(intent: Intent, files: Sequence[Path]) -> Iterator[str]:
+    yield "What is not written has its default; an MTU is then derived from the underlay."
+    if any(map(labfile.is_lab, files)):
+        yield "What makes a lab of it (segments, routers, workloads, checks) is no part of the cluster."
+    if any(remark.rule == "no-effect" for remark in intent.remarks):
+        yield "Keys without effect here are left out; bgpctl validate names each."
+    if _password_files(intent):
+        yield f"Password files are as seen from the directory {files[0].parent}."
+    derived = [line for node in intent.nodes if (line := _derived(intent, node))]
+    if derived:
+        yield "Tunnel addresses and MACs are derived, and not written:"
+        yield from (f"  {line}" for line in derived)
+
+
+def _calico_notes(intent: Intent) -> Iterator[str]:
+    if _password_files(intent):
+        yield "Calico itself does not read passwordFile and nodeMeshPasswordFile: it wants Secrets of Kubernetes."
+    if any(node.borrowed for node in intent.nodes):
+        yield "An IPAMBlock tells only who borrows: which addresses its owner has in use is not known here."
+
+
+def _password_files(intent: Intent) -> list[str]:
+    return [file for file in (intent.mesh_password_file, *(peer.password_file for peer in intent.peers)) if file]
+
+
+def _derived(intent: Intent, node: Node) -> str:
+    """`a1: ipip 10.244.1.0, vxlan 10.245.1.0, mac 66:f9:37:c3:7e:94`, as far as it is not given."""
+    found = [("ipip", node.ipip_address, tunnels.ipip_address(intent, node)), *_vxlan(intent, node)]
+    words = [f"{word} {value}" for word, is_given, value in found if value and not is_given]
+    return f"{node.name}: {', '.join(words)}" if words else ""
+
+
+def _vxlan(intent: Intent, node: Node) -> Iterator[tuple[str, object, object]]:
+    """(what it is, what is given, what is in force) of each IP version that some pool needs VXLAN for."""
+    given = {4: (node.vxlan_address, node.vxlan_mac), 6: (node.vxlan_address6, node.vxlan_mac6)}
+    for version, (address, mac) in given.items():
+        word = "" if version == 4 else "6"
+        kinds = [(pool.encapsulation, pool.cidr.version) for pool in intent.pools]
+        if (Encapsulation.VXLAN, version) in kinds:
+            yield f"vxlan{word}", address, tunnels.vxlan_address(intent, node, version)
+            yield f"mac{word}", mac, tunnels.vxlan_mac(node, version)

@@ -1,0 +1,154 @@
+"""
+What the agent's loop is told and what it commands. Values only.
+
+Refuses to know: what follows from an event, and how a command is carried out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from bgpctl.core import bgp
+from bgpctl.core.cluster import Intent, Problem
+from bgpctl.core.effects import Failure, Op
+from bgpctl.core.model import Address, Dataplane
+from bgpctl.core.switch import Answer, Trial
+
+# Events --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class IntentLoaded:
+    """The operator's files are good."""
+
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True)
+class IntentRejected:
+    """The operator's files are bad; the last good intent stays in force."""
+
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KernelChanged:
+    """Somebody else changed the dataplane, or events were lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A whole observation of the dataplane."""
+
+    dataplane: Dataplane
+
+
+@dataclass(frozen=True, slots=True)
+class KernelLost:
+    """The dataplane can neither be seen nor changed now; of operations under way anything may have been done."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The operations were tried; these failed."""
+
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """The time asked for by WakeAt has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """The trials were made; these were answered."""
+
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DrainAsked:
+    """The operator wants traffic to leave this node before it goes (RFC 8326), or to come back."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAsked:
+    """The operator wants the session with a peer down, or up again."""
+
+    peer: Address
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshAsked:
+    """The operator wants the whole table of a peer again."""
+
+    peer: Address
+
+
+Event: TypeAlias = (
+    IntentLoaded
+    | IntentRejected
+    | KernelChanged
+    | Observed
+    | KernelLost
+    | Applied
+    | Tried
+    | Woken
+    | DrainAsked
+    | PeerAsked
+    | RefreshAsked
+    | bgp.SpeakerEvent
+)
+
+
+# Commands ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Look at the kernel once all events at hand are taken in; Observed or KernelLost answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Carry the operations out in order; Applied or KernelLost answers."""
+
+    ops: tuple[Op, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """Run the BGP speaker with this configuration; None: no BGP speaker at all."""
+
+    config: bgp.SpeakerConfig | None
+
+
+@dataclass(frozen=True, slots=True)
+class Speak:
+    """Hand these to the BGP speaker in order."""
+
+    commands: tuple[bgp.SpeakerCommand, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """Send these requests and wait a little for their answers; Tried answers, and nothing waits for it."""
+
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Send Woken at this time; a later WakeAt replaces an earlier one."""
+
+    at_s: float
+
+
+Command: TypeAlias = Observe | Apply | Configure | Speak | Try | WakeAt

@@ -1,0 +1,93 @@
+"""
+Intent → the short form: one document.
+
+Refuses to know: YAML, and Calico's resources.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bgpctl.core.cluster import Intent, Node, Peer, Pool
+from bgpctl.core.intent.pools import DEFAULT_BLOCK_SIZE, DEFAULT_USES, ENCAPSULATIONS
+from bgpctl.core.intent.render_shared import (
+    Written,
+    given,
+    only_node,
+    peer_options,
+    port_of,
+    text,
+    texts,
+    unless,
+    written_filter,
+    written_speaking,
+    written_tunnels,
+)
+
+_WORDS: Final = {modes: word for word, modes in ENCAPSULATIONS.items()}
+
+
+def short(intent: Intent) -> Written:
+    """The document that reads as `intent`. What has its default is left out, but for what every cluster should say."""
+    return given(
+        {
+            "calico_backend": intent.backend.value,
+            "asNumber": intent.asn,
+            "mesh": intent.mesh,
+            **written_speaking(intent),
+            **written_tunnels(intent),
+            "mtu": intent.workload_mtu or None,
+            "pools": {pool.name: _pool(pool) for pool in intent.pools} or None,
+            "nodes": {node.name: _node(node) for node in intent.nodes} or None,
+            "peers": {peer.name: _peer(intent, peer) for peer in intent.peers} or None,
+            "filters": {item.name: written_filter(item) for item in intent.filters} or None,
+        }
+    )
+
+
+def _pool(pool: Pool) -> Written:
+    return given(
+        {
+            "cidr": str(pool.cidr),
+            "encapsulation": _WORDS[pool.ipip_mode, pool.vxlan_mode],
+            "natOutgoing": pool.nat_outgoing or None,
+            "blockSize": unless(pool.block_size, DEFAULT_BLOCK_SIZE[pool.cidr.version]),
+            "disabled": pool.disabled or None,
+            "disableBGPExport": pool.disable_bgp_export or None,
+            "nodeSelector": unless(pool.node_selector, "all()"),
+            "allowedUses": None if pool.allowed_uses == DEFAULT_USES else [use.value for use in pool.allowed_uses],
+        }
+    )
+
+
+def _node(node: Node) -> Written:
+    return given(
+        {
+            "address": str(node.address),
+            "address6": text(node.address6),
+            "asNumber": node.asn,
+            "clusterID": text(node.cluster_id),
+            "labels": dict(node.labels) or None,
+            "blocks": texts(node.blocks),
+            "borrowed": texts(node.borrowed),
+            "ipipTunnelAddress": text(node.ipip_address),
+            "vxlanTunnelAddress": text(node.vxlan_address),
+            "vxlanTunnelMACAddress": node.vxlan_mac,
+            "vxlanTunnelAddressV6": text(node.vxlan_address6),
+            "vxlanTunnelMACAddressV6": node.vxlan_mac6,
+        }
+    )
+
+
+def _peer(intent: Intent, peer: Peer) -> Written:
+    node = only_node(intent, peer)
+    return given(
+        {
+            "ip": text(peer.address),
+            "port": port_of(intent, peer),
+            "peerSelector": peer.peer_selector,
+            "node": node,
+            "nodes": None if node else unless(peer.node_selector, "all()"),
+            **peer_options(peer),
+        }
+    )

@@ -1,0 +1,65 @@
+"""What a change means for a kernel, before anything is touched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import reduce
+
+from bgpctl.core.cluster import Intent, Mode
+from bgpctl.core.effects import after
+from bgpctl.core.foresight import Effect, Stage, assumed_kernel, converged, foresee, of_cluster
+from bgpctl.core.model import InterfaceAddress, Vni
+from bgpctl.core.plan import owned
+from tests.cluster import member, two_racks
+
+IPIP, VXLAN = two_racks(ipip=Mode.CROSS_SUBNET), two_racks(vxlan=Mode.CROSS_SUBNET)
+
+
+def stages(before: Intent, wanted: Intent) -> list[Stage]:
+    return [step.stage for step in of_cluster(before, wanted)[0].steps]
+
+
+def test_a_changed_encapsulation_is_prepared_then_used_then_the_old_one_is_taken_away() -> None:
+    (foreseen, *_) = of_cluster(IPIP, VXLAN)
+    assert [step.stage for step in foreseen.steps] == [Stage.PREPARE, Stage.FLIP, Stage.RETIRE]
+    assert foreseen.steps[0].waits_for == ("a2", "b1", "b2")
+    effects = [{effect for _, effect in step.ops} for step in foreseen.steps]
+    assert effects == [{Effect.NONE}, {Effect.ATOMIC}, {Effect.NONE}]
+    assert foreseen.unreachable == ()
+
+
+def test_nothing_changes_where_nothing_is_to_change() -> None:
+    assert all(foreseen.steps == () for foreseen in of_cluster(IPIP, IPIP))
+
+
+def test_a_new_cluster_is_made_in_one_step() -> None:
+    here = member(IPIP, "a1")
+    foreseen = foresee(IPIP, here, assumed_kernel(here))
+    assert [step.stage for step in foreseen.steps] == [Stage.PREPARE]
+    assert foreseen.worst is Effect.NONE
+
+
+def test_a_device_that_has_to_be_made_anew_is_told_as_a_gap() -> None:
+    assert of_cluster(VXLAN, replace(VXLAN, vxlan_vni=Vni(4097)))[0].worst is Effect.GAP
+
+
+def test_a_pool_without_encapsulation_between_racks_is_followed_as_far_as_the_underlay_lets_it() -> None:
+    assert stages(IPIP, two_racks()) == [Stage.FLIP, Stage.RETIRE]
+
+
+def test_after_all_steps_the_kernel_has_what_is_wanted_and_nothing_else_of_ours() -> None:
+    here = member(VXLAN, "a1")
+    kernel = converged(IPIP, here, assumed_kernel(here))
+    ops = [op for step in foresee(VXLAN, here, kernel).steps for op, _ in step.ops]
+    assert owned(reduce(after, ops, kernel)) == owned(converged(VXLAN, here, assumed_kernel(here)))
+
+
+def test_what_can_be_reached_now_and_not_then_is_named() -> None:
+    bare = two_racks()
+    here = member(bare, "a1")
+    kernel = converged(bare, here, assumed_kernel(here))
+    without_default = replace(kernel, routes=frozenset(r for r in kernel.routes if r.prefix.length))
+    moved = replace(member(bare, "a2"), address=InterfaceAddress.parse("192.0.2.2/24"))
+    nodes = tuple(moved if node.name == "a2" else node for node in bare.nodes)
+    foreseen = foresee(replace(bare, nodes=nodes), here, without_default)
+    assert "10.244.2.0/26" in map(str, foreseen.unreachable)

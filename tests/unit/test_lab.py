@@ -1,0 +1,123 @@
+"""A lab's directory and names, with no namespace made and no agent started."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bgpctl import client
+from bgpctl.cli.main import main
+from bgpctl.lab import build
+from bgpctl.lab import lab as labs
+from bgpctl.lab.lab import Lab
+from bgpctl.lab.labfile import load
+from bgpctl.lab.topology import Topology
+
+TOPOLOGY = Path(__file__).parents[2] / "topologies" / "cross-subnet.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with tempfile.TemporaryDirectory() as short:
+        _pretend(Path(short), monkeypatch)
+        yield
+
+
+def _pretend(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labs, "STATE", directory / "bgpctl" / "lab")
+    monkeypatch.setattr(build, "build", lambda *_: {})
+    monkeypatch.setattr(build, "tear_down", lambda *_: None)
+    monkeypatch.setattr(Lab, "start_agent", lambda *_: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+
+def topology(file: Path) -> Topology:
+    loaded = load(file)
+    assert isinstance(loaded, Topology), loaded
+    return loaded
+
+
+def edited(tmp_path: Path, edit: Callable[[str], str] = lambda text: text) -> Path:
+    file = tmp_path / "mine.yaml"
+    file.write_text(edit(TOPOLOGY.read_text()))
+    return file
+
+
+def bgpctl(*words: str) -> Result:
+    return CliRunner().invoke(main, words)
+
+
+@pytest.mark.parametrize("spoil", [lambda file: file.write_text("nodes: 7"), lambda file: file.unlink()])
+def test_what_becomes_of_the_file_afterwards_does_not_matter(tmp_path: Path, spoil: Callable[[Path], Any]) -> None:
+    file = edited(tmp_path)
+    made = labs.up(topology(file), "mine", keep=True)
+    spoil(file)
+    found = labs.find("mine").topology
+    assert (found.intent, found.workloads) == (made.topology.intent, made.topology.workloads)
+
+
+def test_no_name_of_a_node_collides_with_a_file_of_the_lab(tmp_path: Path) -> None:
+    renamed = ("lab.json", "a1.log", "cluster.yaml", "agent.log")
+    file = edited(tmp_path, lambda text: text)
+    text = file.read_text()
+    for old, new in zip(("a1", "a2", "b1", "b2"), renamed, strict=True):
+        text = text.replace(f"  {old}:", f"  {new}:").replace(f"node: {old}", f"node: {new}")
+    file.write_text(text)
+    made = labs.up(topology(file), "mine", keep=True)
+    files = {made.directory / "lab.json", made.topology.file}
+    dirs = {made.run_dir(name) for name in renamed}
+    logs = {made.log(name) for name in renamed}
+    assert len(files | dirs | logs) == 10
+    assert all(path.is_file() for path in files)
+
+
+def test_names_too_long_for_the_agents_sockets_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+    long = "n" * 63
+    file = edited(tmp_path, lambda text: text.replace("  a1:", f"  {long}:").replace("node: a1", f"node: {long}"))
+    with pytest.raises(RuntimeError, match=f"nodes/{long} has more than the {client.LONGEST_RUN_DIR_BYTES} bytes"):
+        labs.up(topology(file), "l" * 40, keep=True)
+    assert labs.lab_names() == []
+
+
+def test_password_files_come_along_and_none_is_taken_from_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "labs" / "secrets").mkdir(parents=True)
+    (tmp_path / "labs" / "secrets" / "tor").write_text("one")
+    (tmp_path / "other").write_text("two")
+    for number, secret in enumerate(("secrets/tor", "../other")):
+        file = tmp_path / "labs" / "mine.yaml"
+        file.write_text(
+            TOPOLOGY.read_text() + f"peers: {{tor: {{ip: 10.0.0.9, asNumber: 65001, passwordFile: {secret}}}}}\n"
+        )
+        if number:
+            with pytest.raises(RuntimeError, match="not below its file"):
+                labs.up(topology(file), "two", keep=True)
+        else:
+            made = labs.up(topology(file), "one", keep=True)
+            assert (made.directory / "secrets" / "tor").read_text() == "one"
+    assert labs.lab_names() == ["one"]
+
+
+def test_down_without_a_name_ends_the_only_lab_and_never_one_of_several(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        labs.up(topology(edited(tmp_path)), name, keep=True)
+    refused = bgpctl("lab", "down")
+    assert refused.exit_code == 2
+    assert "say which lab with --name (up: one, two)" in refused.output
+    assert labs.lab_names() == ["one", "two"]
+    assert bgpctl("lab", "down", "--name", "one").output == "one is gone\n"
+    assert bgpctl("lab", "down").output == "two is gone\n"
+    assert bgpctl("lab", "down").exit_code == 2
+
+
+def test_down_all_ends_all_labs(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        labs.up(topology(edited(tmp_path)), name, keep=True)
+    assert bgpctl("lab", "down", "--all").exit_code == 0
+    assert labs.lab_names() == []
+    assert bgpctl("lab", "down", "--all", "--name", "one").exit_code == 2

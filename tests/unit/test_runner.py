@@ -1,0 +1,160 @@
+"""The runner with pretended doors: what it does when a door is shut in its face."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from bgpctl.agent.pace import Pace
+from bgpctl.agent.runner import Doors, Runner
+from bgpctl.core.cluster import Backend, Mode
+from bgpctl.core.effects import Failure, Op, Remove
+from bgpctl.core.events import KernelChanged
+from bgpctl.core.loop import Phase
+from bgpctl.core.model import Dataplane
+from bgpctl.core.plan import NOT_WANTED
+from bgpctl.core.switch import Answer, Trial
+from bgpctl.kernel.fake import FakeKernel
+from bgpctl.ports import Unavailable
+from bgpctl.speaker.fake import FakeSpeaker
+from bgpctl.store.memory import MemoryStore
+from tests.cluster import bare_kernel, member, two_racks
+
+INTENT = two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)
+WITHIN_S = 20.0
+
+
+class Clock:
+    def now_s(self) -> float:
+        return time.monotonic()
+
+
+class NoProber:
+    def try_ways(self, _trials: Sequence[Trial]) -> tuple[Answer, ...]:
+        return ()
+
+
+class Kernel(FakeKernel):
+    """One that can be lost: then nothing can be asked of it until it is back."""
+
+    def __init__(self) -> None:
+        super().__init__(bare_kernel(member(INTENT, "a1")))
+        self.lost = False
+        self.lost_while_applying = False
+        self.looks = 0
+        self.look_takes_s = 0.0
+
+    def observe(self) -> Dataplane:
+        self.looks += 1
+        ready_s = time.monotonic() + self.look_takes_s
+        while time.monotonic() < ready_s:
+            pass
+        self._ask()
+        return super().observe()
+
+    def apply(self, ops: Sequence[Op]) -> tuple[Failure, ...]:
+        self.lost = self.lost or self.lost_while_applying
+        self._ask()
+        return super().apply(ops)
+
+    def _ask(self) -> None:
+        if self.lost:
+            raise Unavailable("the netlink socket is gone")
+
+
+@contextmanager
+def running(kernel: Kernel) -> Iterator[Runner]:
+    runner = Runner("a1", Doors(lambda: kernel, FakeSpeaker(), MemoryStore(INTENT), Clock(), NoProber()))
+    thread = threading.Thread(target=runner.run)
+    thread.start()
+    try:
+        yield runner
+    finally:
+        runner.stop()
+        thread.join()
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + WITHIN_S
+    while not holds():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.002)
+
+
+def test_a_kernel_that_is_lost_is_told_and_looked_at_again_until_it_is_back() -> None:
+    kernel = Kernel()
+    with running(kernel) as runner:
+        wait_until(lambda: runner.state.phase is Phase.CONVERGED)
+        kernel.lost = True
+        runner.post(KernelChanged())
+        wait_until(lambda: runner.state.phase is Phase.DEGRADED)
+        assert runner.state.kernel_error == "the netlink socket is gone"
+        looks = kernel.looks
+        wait_until(lambda: kernel.looks > looks)
+        kernel.lost = False
+        wait_until(lambda: runner.state.phase is Phase.CONVERGED)
+        assert not runner.state.kernel_error
+
+
+def test_a_kernel_that_is_lost_while_it_is_changed_is_changed_once_it_is_back() -> None:
+    kernel = Kernel()
+    kernel.lost_while_applying = True
+    with running(kernel) as runner:
+        wait_until(lambda: bool(runner.state.kernel_error))
+        assert runner.state.phase is Phase.DEGRADED
+        kernel.lost = kernel.lost_while_applying = False
+        wait_until(lambda: runner.state.phase is Phase.CONVERGED)
+        assert runner.state.desired
+        assert set(runner.state.desired.dataplane) <= set(kernel.observe())
+
+
+def test_a_lost_kernel_is_not_asked_for_at_every_event() -> None:
+    kernel = Kernel()
+    kernel.lost = True
+    with running(kernel) as runner:
+        wait_until(lambda: bool(runner.state.kernel_error))
+        looks, began_s = kernel.looks, time.monotonic()
+        while time.monotonic() - began_s < 0.2:
+            runner.post(KernelChanged())
+        assert kernel.looks - looks <= 1
+
+
+def test_while_somebody_else_changes_the_kernel_all_the_time_looking_to_no_avail_looking_takes_a_small_part_of_it() -> (
+    None
+):
+    kernel = Kernel()
+    with running(kernel) as runner:
+        wait_until(lambda: runner.state.phase is Phase.CONVERGED)
+        kernel.look_takes_s = 0.02
+        kernel.tamper()
+        looks, began_s = kernel.looks, time.monotonic()
+        while time.monotonic() - began_s < 1.5:
+            kernel.tamper()
+        # More only if it were not paced: 1.5 s have room for 75 looks. A busy machine has fewer.
+        assert kernel.looks - looks <= 6
+
+
+def test_damage_is_looked_at_at_once_each_time() -> None:
+    kernel = Kernel()
+    with running(kernel) as runner:
+        wait_until(lambda: runner.state.phase is Phase.CONVERGED)
+        healthy = kernel.observe()
+        kernel.look_takes_s = 0.02
+        for route in healthy.routes:
+            if route.next_hop:
+                kernel.tamper(Remove(route, NOT_WANTED))
+                wait_until(lambda: FakeKernel.observe(kernel) == healthy)
+
+
+def test_the_pace_is_a_twentieth_of_the_time_and_two_seconds_at_most() -> None:
+    pace = Pace()
+    assert pace.wait_s(5.0) == 0
+    pace.looked_in_vain(10.0, 10.01)
+    assert pace.wait_s(10.01) == pytest.approx(0.2)
+    assert pace.wait_s(10.3) == 0
+    pace.looked_in_vain(20.0, 23.0)
+    assert pace.wait_s(23.5) == pytest.approx(1.5)
