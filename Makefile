@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup lab test vm check bench-fib bench-repair bench-bgp-idle format clean
+.PHONY: setup lab test interop vm check bench-fib bench-repair bench-bgp bench-bgp-idle format clean
 
 setup: .venv/ready
 
@@ -29,6 +29,10 @@ test: check                     ## everything: contracts on fakes and the real k
 	@tools/system-packages test || true
 	@HYPOTHESIS_PROFILE=ci $(BIN)/pytest --quiet --durations=10 -m "not vm" tests/laws tests/contract tests/lab
 
+interop: setup                  ## BGP with BIRD, FRR and GoBGP, alone: a table of scenarios
+	@tools/system-packages test
+	@$(BIN)/pytest --quiet tests/interop
+
 vm: setup                       ## IP in IP with the real ipip module, on a stock Debian kernel in an emulator
 	@$(BIN)/pytest --quiet tests/vm
 
@@ -40,6 +44,10 @@ bench-fib: setup                ## routing table costs beside BIRD and ip -batch
 
 bench-repair: setup             ## how soon a deleted route is back; ROUTES= and TRIES= change how many
 	@$(BIN)/python bench/repair.py bench/results/repair.json
+
+bench-bgp: setup                ## how soon the routes of one BIRD are in the kernel, beside BIRD and FRR; ROUTES= and ROUNDS=
+	@tools/system-packages test
+	@$(BIN)/python -m bench.bgp bench/results/bgp.json
 
 bench-bgp-idle: setup           ## what a hundred quiet BGP peers cost, beside stock ExaBGP; PEERS=, ROUNDS= and SECONDS= change it
 	@$(BIN)/python bench/bgp_idle.py

@@ -1,0 +1,108 @@
+"""
+BIRD configured the way Calico's nodes are: a full citizen of our cluster, and a node that moves to us under traffic.
+
+Calico's own BIRD is 1.6; here its settings are put into BIRD 2's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from signal import SIGKILL
+from typing import Final
+
+import pytest
+
+from tests.interop.bird import Bird
+from tests.interop.conftest import installed, made
+from tests.interop.daemon import Neighbor, Router
+from tests.interop.rig import UP_WITHIN_S, Rig, router
+from tests.interop.test_restarts import settled, traffic
+from tests.interop.world import ADDRESS, BLOCK, ONE, POOLS, TWO, US, Part, World
+from tests.lab.conftest import wait_until
+
+NORMAL_LOCAL_PREF: Final = 2147482623
+MESH: Final = f"{POOLS}nodes:\n{US}{ONE}{TWO}"
+
+
+class CalicoBird(Bird):
+    """Hold time 240 s, add-path, next hops resolved recursively, LOCAL_PREF from the kernel's metric."""
+
+    more = 'protocol direct { ipv4; ipv6; interface "eth*"; }'
+    session = """\
+protocol bgp {name} {{
+    local {local} as {own_asn};
+    neighbor {address} as {asn};
+    multihop;
+    hold time 240;
+    connect delay time 2; connect retry time 5; error wait time 5, 30;
+    graceful restart on;
+    source address {local};
+    {options}
+    ipv{version} {{
+        add paths on; gateway recursive; import all;
+        export filter {{ if source != RTS_STATIC then reject; bgp_local_pref = 2147483647 - 1024; accept; }};
+    }};
+}}
+"""
+
+
+@pytest.fixture(scope="module", params=[CalicoBird], ids=[CalicoBird.name])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    installed(request.param)
+    with made("calico") as world:
+        yield world
+
+
+@pytest.fixture
+def rig(world: World) -> Iterator[Rig]:
+    made = Rig(world, CalicoBird)
+    yield made
+    made.end()
+
+
+def meshed(part: Part) -> Router:
+    """A node of Calico's in a mesh of three: it waits for those whose address is the greater one as a string."""
+    own = ADDRESS[part]
+    others = [address for other, address in ADDRESS.items() if other != part]
+    neighbors = tuple(Neighbor(other, own, passive=str(other) > str(own)) for other in others)
+    return replace(router(part), neighbors=neighbors)
+
+
+def test_nodes_of_calicos_are_full_citizens(rig: Rig) -> None:
+    """One of them waits for us, we wait for the other."""
+    world, us = rig.world, ADDRESS["us"]
+    world.agree(MESH)
+    for part in ("one", "two"):
+        rig.start(part, meshed(part))
+    for part in ("one", "two"):
+        rig.up(part)
+        _agreed(rig, part)
+        assert rig.running(part).table(us)[BLOCK["us"]].local_pref == NORMAL_LOCAL_PREF
+        row = world.received()[str(BLOCK[part]), part]
+        assert (row["local_pref"], row["status"]) == (NORMAL_LOCAL_PREF, "best")
+    assert [world.peer(ADDRESS[part])["passive"] for part in ("one", "two")] == [False, True]
+    wait_until(world.converged)
+
+
+def _agreed(rig: Rig, part: Part) -> None:
+    """Wait until both kernels know the way to the other's block."""
+    wait_until(lambda: rig.world.gateways(BLOCK[part]) == {str(ADDRESS[part])}, within_s=UP_WITHIN_S)
+    wait_until(lambda: rig.world.gateways(BLOCK["us"], part) == {str(ADDRESS["us"])})
+
+
+def test_a_node_moves_from_calico_to_us_without_losing_a_packet(rig: Rig) -> None:
+    """Its BIRD is killed, as when Calico's pod goes; its routes stay in the kernel, and so do its peers' to it."""
+    world, us = rig.world, ADDRESS["us"]
+    world.leave()
+    rig.start("one", meshed("one"))
+    rig.start("us", meshed("us"))
+    wait_until(lambda: world.gateways(BLOCK["one"]) == {str(ADDRESS["one"])}, within_s=UP_WITHIN_S)
+    wait_until(lambda: world.gateways(BLOCK["us"], "one") == {str(us)})
+    with traffic(rig) as seen:
+        rig.running("us").end(SIGKILL)
+        world.agree(f"{POOLS}nodes:\n{US}{ONE}")
+        wait_until(lambda: settled(rig) and world.converged(), within_s=UP_WITHIN_S)
+        world.flush("bird")
+        wait_until(lambda: settled(rig))
+    assert seen.lost == 0
