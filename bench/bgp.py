@@ -26,7 +26,7 @@ from tests.interop.daemon import Daemon, Neighbor, Origin, Router
 from tests.interop.frr import Frr
 from tests.interop.rig import router
 from tests.interop.world import ADDRESS, World
-from tests.lab.conftest import wait_until
+from tests.waiting import wait_until
 
 ROUTES = int(os.environ.get("ROUTES", "50000"))
 ROUNDS = int(os.environ.get("ROUNDS", "3"))

@@ -25,7 +25,7 @@ from tests.interop.daemon import (
     by_version,
     ended,
 )
-from tests.lab.conftest import wait_until
+from tests.waiting import wait_until
 
 _ROUTE: Final = re.compile(r"^(\S+/\d+)?\s+unicast \[", re.MULTILINE)
 _ATTRIBUTE: Final = re.compile(r"^\t(BGP\.\w+): (.*)$", re.MULTILINE)

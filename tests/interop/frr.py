@@ -24,7 +24,7 @@ from tests.interop.daemon import (
     by_version,
     ended,
 )
-from tests.lab.conftest import wait_until
+from tests.waiting import wait_until
 
 _FAMILIES: Final = {4: "ipv4 unicast", 6: "ipv6 unicast"}
 

@@ -23,7 +23,7 @@ from tests.interop.daemon import (
     Updates,
     ended,
 )
-from tests.lab.conftest import wait_until
+from tests.waiting import wait_until
 
 _FAMILIES: Final = {4: "ipv4", 6: "ipv6"}
 _ORIGIN, _AS_PATH, _NEXT_HOP, _MED, _LOCAL_PREF, _COMMUNITIES = 1, 2, 3, 4, 5, 8

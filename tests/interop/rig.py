@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from bgpctl.core.model import Address, Asn, Prefix
 from tests.interop.daemon import CLUSTER_AS, Daemon, Neighbor, Origin, Place, Router
 from tests.interop.world import ADDRESS, BLOCK, Part, World
-from tests.lab.conftest import wait_until
+from tests.waiting import wait_until
 
 UP_WITHIN_S = 30.0
 

@@ -19,7 +19,7 @@ from tests.interop.daemon import Neighbor, Router
 from tests.interop.rig import UP_WITHIN_S, Rig, router
 from tests.interop.test_restarts import settled, traffic
 from tests.interop.world import ADDRESS, BLOCK, ONE, POOLS, TWO, US, Part, World
-from tests.lab.conftest import wait_until
+from tests.waiting import wait_until
 
 NORMAL_LOCAL_PREF: Final = 2147482623
 MESH: Final = f"{POOLS}nodes:\n{US}{ONE}{TWO}"

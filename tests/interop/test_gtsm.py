@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tests.interop.rig import Rig, has_block, router
 from tests.interop.world import ADDRESS, BLOCK, MEMBERS
-from tests.lab.conftest import wait_until
+from tests.waiting import wait_until
 
 US, ONE = ADDRESS["us"], ADDRESS["one"]
 

@@ -12,7 +12,7 @@ from bgpctl.core.model import Address, Asn, Prefix
 from tests.interop import wire
 from tests.interop.conftest import made
 from tests.interop.world import ADDRESS, POOL, US, World
-from tests.lab.conftest import wait_until
+from tests.waiting import wait_until
 
 EVIL, GOOD = Asn(65001), Asn(65002)
 ONE, TWO = ADDRESS["one"], ADDRESS["two"]

@@ -11,7 +11,7 @@ from bgpctl.core.model import Prefix
 from tests.interop.daemon import Origin
 from tests.interop.rig import Rig, has_block, router
 from tests.interop.world import ADDRESS, BLOCK, MEMBERS
-from tests.lab.conftest import wait_until
+from tests.waiting import wait_until
 
 OURS, THEIRS = BLOCK["us"], BLOCK["one"]
 US, ONE = ADDRESS["us"], ADDRESS["one"]

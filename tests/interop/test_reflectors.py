@@ -8,7 +8,7 @@ from bgpctl.core.model import Address
 from tests.interop.daemon import Neighbor
 from tests.interop.rig import UP_WITHIN_S, Rig, router
 from tests.interop.world import ADDRESS, BLOCK, ONE, POOLS, TWO, US, Part
-from tests.lab.conftest import wait_until
+from tests.waiting import wait_until
 
 CLUSTER_ID = Address.parse("10.255.0.1")
 PEERS = """\

@@ -2,55 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from signal import SIGKILL
 
 import pytest
 
-from bgpctl.lab.probe import StreamReport
+from bgpctl.lab.load import Flow
 from tests.interop.daemon import Router
 from tests.interop.rig import UP_WITHIN_S, Rig, has_block, router
 from tests.interop.world import ADDRESS, BLOCK, MEMBERS, Part
-from tests.lab.conftest import SLOWNESS, wait_until
+from tests.waiting import SLOWNESS, wait_until
 
 US, ONE = ADDRESS["us"], ADDRESS["one"]
 PPS = int(1000 / SLOWNESS)
-DIRECTIONS: tuple[tuple[Part, Part], ...] = (("us", "one"), ("one", "us"))
 AFTERWARDS = PPS // 4
 """So many packets are sent before and after whatever happens."""
 
 
 @dataclass(slots=True)
 class Traffic:
-    """Streams between the workloads of two nodes, in both directions."""
+    """What became of the packets between the workloads of two nodes."""
 
-    reports: dict[tuple[Part, Part], StreamReport]
+    flows: Sequence[Flow]
 
     @property
     def sent(self) -> int:
-        return sum(report.sent for report in self.reports.values())
+        return sum(flow.sent for flow in self.flows)
 
     @property
     def lost(self) -> int:
-        return sum(report.lost for report in self.reports.values())
+        return sum(flow.lost for flow in self.flows)
+
+    def lost_from(self, part: Part) -> int:
+        """Of the packets that the workload of this node sent."""
+        return sum(flow.lost for flow in self.flows if flow.source == f"web-{part}")
 
 
 @contextmanager
 def traffic(rig: Rig) -> Iterator[Traffic]:
     """1,000 packets a second and direction, for the block and a little longer."""
-    streams = {pair: rig.world.stream(*pair, PPS, 5005 + n) for n, pair in enumerate(DIRECTIONS)}
-    found = Traffic({})
-    for stream in streams.values():
-        stream.start()
+    load = rig.world.traffic("us", "one", pps=PPS)
+    load.start()
     try:
-        wait_until(lambda: all(stream.received > AFTERWARDS for stream in streams.values()))
-        yield found
-        enough = {pair: stream.sent + AFTERWARDS for pair, stream in streams.items()}
-        wait_until(lambda: all(stream.sent > enough[pair] for pair, stream in streams.items()))
+        wait_until(lambda: all(flow.arrived > AFTERWARDS for flow in load.flows))
+        yield Traffic(load.flows)
+        enough = [flow.sent + AFTERWARDS for flow in load.flows]
+        wait_until(lambda: all(flow.sent > than for flow, than in zip(load.flows, enough, strict=True)))
     finally:
-        found.reports = {pair: stream.stop() for pair, stream in streams.items()}
+        load.stop()
 
 
 def settled(rig: Rig) -> bool:
@@ -127,5 +128,4 @@ def test_router_killed_and_started_again(
         one.start(replace(wanted, recovering=True))
         wait_until(lambda: settled(rig), within_s=UP_WITHIN_S)
     record_property("interop", f"{seen.lost}/{seen.sent}")
-    ours = seen.reports["us", "one"].lost
-    assert bool(ours) is not graceful
+    assert bool(seen.lost_from("us")) is not graceful

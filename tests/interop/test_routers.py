@@ -6,7 +6,7 @@ from bgpctl.core.model import Asn, Prefix
 from tests.interop.daemon import Daemon, Origin
 from tests.interop.rig import Rig, router
 from tests.interop.world import ADDRESS, BLOCK, POOLS, TWO, US
-from tests.lab.conftest import wait_until
+from tests.waiting import wait_until
 
 TOR = Asn(65001)
 OUTSIDE = Prefix.parse("172.20.1.0/24")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.interop.daemon import Neighbor, Origin
 from tests.interop.rig import UP_WITHIN_S, Rig, has_block, router
 from tests.interop.world import ADDRESS, ADDRESS6, BLOCK, BLOCK6, MEMBERS, POOLS
-from tests.lab.conftest import wait_until
+from tests.waiting import wait_until
 
 US, ONE = ADDRESS["us"], ADDRESS["one"]
 RIGHT, WRONG = "correct-horse", "battery-staple"

@@ -22,7 +22,7 @@ from bgpctl import client
 from bgpctl.core.model import Address, Prefix
 from bgpctl.lab import build, space
 from bgpctl.lab.build import Names
-from bgpctl.lab.probe import Stream
+from bgpctl.lab.load import Load, both_ways
 from bgpctl.lab.topology import Topology
 from tests.interop.daemon import Place
 from tests.lab.conftest import topology
@@ -199,10 +199,9 @@ class World:
 
     # Traffic -----------------------------------------------------------------------------------------------------
 
-    def stream(self, source: Part, destination: Part, pps: int, port: int) -> Stream:
-        """Numbered packets between the workloads of two nodes."""
-        workloads = {workload.node: workload for workload in self.topology.workloads}
-        return Stream(self.names, workloads[source], workloads[destination], pps, port)
+    def traffic(self, *parts: Part, pps: int) -> Load:
+        """Numbered packets between the workloads of these nodes, in all directions."""
+        return Load(self.names, both_ways([found for found in self.topology.workloads if found.node in parts]), pps)
 
     def told(self) -> str:
         """Everything that helps to understand a failure."""
