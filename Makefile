@@ -23,7 +23,7 @@ check: setup                    ## the fast loop: style, types, layers, unit tes
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
 	@$(BIN)/codespell bgpctl tests docs topologies *.md
-	@$(BIN)/pytest --quiet tests/unit tests/laws tests/stories
+	@$(BIN)/pytest --quiet -n 2 tests/unit tests/laws tests/stories
 
 test: check                     ## everything: contracts on fakes and the real kernel, then the labs
 	@tools/system-packages test || true
