@@ -61,6 +61,7 @@ def summary(snapshot: Snapshot) -> Json:
         "state": state.phase.value,
         "converged": state.phase is Phase.CONVERGED,
         "edit_refused": bool(state.problems),
+        "unconfirmed_s": snapshot.unconfirmed_s,
         "unready": list(health.unready(state)),
         "state_age_s": snapshot.age_s(state.since_s),
         "problems": _problems(snapshot),
@@ -73,6 +74,7 @@ def _problems(snapshot: Snapshot) -> list[str]:
     return [
         *([words.kernel_lost(state.kernel_error)] if state.kernel_error else []),
         *(f"edit refused: {problem}" for problem in state.problems),
+        *([] if snapshot.unconfirmed_s is None else [words.unconfirmed(snapshot.unconfirmed_s)]),
         *([words.refused(state.refused)] if state.refused else []),
         *map(words.failure, state.failures),
         *_fought(snapshot),

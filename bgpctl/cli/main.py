@@ -14,7 +14,9 @@ import click
 _SETTINGS: Final = {"auto_envvar_prefix": "BGPCTL", "help_option_names": ["-h", "--help"]}
 _COMMANDS: Final = {
     "agent": "agent",
+    "apply": "change",
     "cleanup": "agent",
+    "confirm": "change",
     "doctor": "doctor",
     "drain": "operate",
     "lab": "lab",
@@ -23,6 +25,7 @@ _COMMANDS: Final = {
     "render": "render_intent",
     "schema": "schema",
     "show": "show",
+    "undo": "change",
     "undrain": "operate",
     "validate": "validate",
 }

@@ -118,6 +118,7 @@ _SILENT: Final[Mapping[str, Any]] = {
     "state": "silent",
     "converged": False,
     "edit_refused": False,
+    "unconfirmed_s": None,
     "unready": [],
     "state_age_s": 0.0,
 }
