@@ -20,7 +20,7 @@ from bgpctl.core.fabric.facts import underlay_of
 from bgpctl.core.loop import Phase, State, missing, peers_down
 from bgpctl.core.model import (
     PROTOCOL,
-    VXLAN6_LINK,
+    VXLAN_LINKS,
     Dataplane,
     Ipip,
     Link,
@@ -179,7 +179,7 @@ def _tunnels(snapshot: Snapshot) -> list[Json]:
 
 
 def _short(tunnel: Json) -> str:
-    return "vxlan6" if tunnel["name"] == VXLAN6_LINK else str(tunnel["kind"])
+    return "vxlan6" if tunnel["name"] in VXLAN_LINKS[6] else str(tunnel["kind"])
 
 
 def _tunnel(snapshot: Snapshot, link: Link) -> Json:

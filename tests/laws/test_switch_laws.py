@@ -5,15 +5,19 @@ every single operation each node can reach each other one, and in the end everyt
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, NamedTuple
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from bgpctl.core.cluster import Encapsulation, Intent, Mode
 from bgpctl.core.effects import after
 from bgpctl.core.fabric import derive
-from bgpctl.core.model import Address, Dataplane, Ipip, NextHop, Prefix, Vxlan
+from bgpctl.core.model import IPIP_LINK, Address, Dataplane, Ipip, NextHop, Prefix, Vni, Vxlan
 from bgpctl.core.plan import owned, plan
 from bgpctl.core.switch import NO_EVIDENCE, Answer, Evidence, Switch, Trial, hold, learned
 from tests.cluster import bare_kernel, learned_from_all, member, two_racks
@@ -24,7 +28,14 @@ MODES = [
     (Mode.NEVER, Mode.ALWAYS),
     (Mode.NEVER, Mode.CROSS_SUBNET),
 ]
-INTENTS = [two_racks(ipip=ipip, vxlan=vxlan) for ipip, vxlan in MODES]
+OTHER = two_racks(vxlan=Mode.ALWAYS)
+INTENTS = [
+    *(two_racks(ipip=ipip, vxlan=vxlan) for ipip, vxlan in MODES),
+    replace(OTHER, vxlan_vni=Vni(4097)),
+    replace(OTHER, vxlan_port=8472),
+]
+RUNS = max(settings().max_examples, 1000 * (settings().max_examples // 300))
+"""A thousand in `make test`."""
 NAMES = [node.name for node in INTENTS[0].nodes]
 NODES = st.sampled_from(NAMES)
 
@@ -48,26 +59,59 @@ class Host:
         return hold(wanted, self.kernel, self.intent, here, self.evidence, at_s)
 
     def hop_to(self, prefix: Prefix) -> NextHop | None:
-        route = next((route for route in self.kernel.routes if route.prefix == prefix and route.next_hop), None)
-        return next((hop for hop in self.kernel.next_hops if route and hop.id == route.next_hop), None)
+        routes, hops = ways(self.kernel)
+        return hops.get(routes.get(prefix))
 
-    def takes(self, encapsulation: Encapsulation, sender: Host) -> bool:
+    def link_of(self, way: Way) -> str:
+        """By which link it takes what comes so; hosts may have other names for the same VNI and port."""
+        kinds = {link.name: link.kind for link in self.kernel.links}
+        vteps = {(kind.vni, kind.port): name for name, kind in kinds.items() if isinstance(kind, Vxlan)}
+        others = {Encapsulation.DIRECT: "eth0", Encapsulation.IPIP: IPIP_LINK}
+        return others.get(way.encapsulation) or vteps[way.vni, way.port]
+
+    def takes(self, way: Way, sender: Host) -> bool:
         """Whether it takes what `sender` sends so."""
-        match encapsulation:
+        match way.encapsulation:
             case Encapsulation.DIRECT:
                 return member(self.intent, self.name).address.network.holds(sender.address)
             case Encapsulation.IPIP:
                 return any(sender.address in decap.sources for decap in self.kernel.decaps)
             case Encapsulation.VXLAN:
-                return any(
-                    isinstance(link.kind, Vxlan) and link.kind.local == self.address for link in self.kernel.links
-                )
+                kinds = (link.kind for link in self.kernel.links if isinstance(link.kind, Vxlan))
+                return any((kind.vni, kind.port, kind.local) == (way.vni, way.port, self.address) for kind in kinds)
 
 
-def way_of(host: Host, hop: NextHop) -> Encapsulation:
+class Way(NamedTuple):
+    """How a packet crosses the underlay."""
+
+    encapsulation: Encapsulation
+    vni: Vni = Vni(0)
+    port: int = 0
+
+
+@lru_cache(maxsize=64)
+def ways(kernel: Dataplane) -> tuple[Mapping[Prefix, int], Mapping[int | None, NextHop]]:
+    """The next hop of each prefix, and each next hop by its number."""
+    routes = {route.prefix: route.next_hop for route in kernel.routes if route.next_hop}
+    return routes, {hop.id: hop for hop in kernel.next_hops}
+
+
+def way_of(host: Host, hop: NextHop) -> Way:
     link = host.kernel.link(hop.link)
     assert link is not None
-    return {Ipip: Encapsulation.IPIP, Vxlan: Encapsulation.VXLAN}.get(type(link.kind), Encapsulation.DIRECT)
+    match link.kind:
+        case Vxlan(vni=vni, port=port):
+            return Way(Encapsulation.VXLAN, vni, port)
+        case Ipip():
+            return Way(Encapsulation.IPIP)
+        case _:
+            return Way(Encapsulation.DIRECT)
+
+
+def tried(trial: Trial) -> Way:
+    if trial.frame:
+        return Way(trial.encapsulation, trial.frame.vni, trial.frame.port)
+    return Way(trial.encapsulation)
 
 
 class ChangingCluster(RuleBasedStateMachine):
@@ -106,7 +150,7 @@ class ChangingCluster(RuleBasedStateMachine):
         host = self.hosts[name]
         trials = host.switch(self.now_s).trials
         heard = [answer for trial in trials if (answer := self.answer(host, trial)) and data.draw(st.booleans())]
-        host.evidence = learned(host.evidence, heard, self.now_s)
+        host.evidence = learned(host.evidence, heard, host.kernel, self.now_s)
 
     @rule(seconds=st.floats(0.1, 9))
     def wait(self, seconds: float) -> None:
@@ -114,7 +158,7 @@ class ChangingCluster(RuleBasedStateMachine):
 
     def answer(self, host: Host, trial: Trial) -> Answer | None:
         remote = next(other for other in self.hosts.values() if other.address == trial.remote)
-        if not remote.takes(trial.encapsulation, host):
+        if not remote.takes(tried(trial), host):
             return None
         if trial.source == trial.local:
             return Answer(trial, "eth0")
@@ -123,7 +167,7 @@ class ChangingCluster(RuleBasedStateMachine):
         way = way_of(remote, hop) if hop else None
         if hop is None or way is None or not host.takes(way, remote):
             return None
-        return Answer(trial, hop.link)
+        return Answer(trial, host.link_of(way))
 
     @invariant()
     def everyone_reaches_everyone(self) -> None:
@@ -147,7 +191,7 @@ class ChangingCluster(RuleBasedStateMachine):
             for host in self.hosts.values():
                 self.act(host)
                 heard = [a for trial in host.switch(self.now_s).trials if (a := self.answer(host, trial))]
-                host.evidence = learned(host.evidence, heard, self.now_s)
+                host.evidence = learned(host.evidence, heard, host.kernel, self.now_s)
             self.now_s += 0.5
         for host in self.hosts.values():
             here = member(last, host.name)
@@ -157,3 +201,4 @@ class ChangingCluster(RuleBasedStateMachine):
 
 
 TestChangingCluster: Any = ChangingCluster.TestCase
+TestChangingCluster.settings = settings(max_examples=RUNS)
