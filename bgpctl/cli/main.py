@@ -17,6 +17,7 @@ from bgpctl.agent.alone import AlreadyRunning
 from bgpctl.agent.words import failure as failure_words
 from bgpctl.agent.words import thing as thing_words
 from bgpctl.cli import render_exabgp, render_intent, values
+from bgpctl.cli.completion import completion
 from bgpctl.cli.doctor import doctor
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.lab import lab
@@ -52,6 +53,7 @@ main.add_command(peer)
 main.add_command(drain)
 main.add_command(undrain)
 main.add_command(schema)
+main.add_command(completion)
 
 
 protocol_option = click.option(
