@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Final
@@ -22,12 +25,16 @@ UNIT: Final = ROOT / "packaging" / "bgpctl-agent.service"
 PREFIX: Final = "/opt/bgpctl"
 """Where the unit looks for the virtual environment; tests have it elsewhere."""
 
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""What systemd gives (systemd.exec(5))."""
+
 # What ProtectSystem=strict does: nothing can be written but RuntimeDirectory and the kernel's own file systems.
 _READ_ONLY: Final = """
 set -e
 mount --bind "$1" "$1"
 findmnt -rno TARGET | while read -r at; do
-    case "$at" in /proc*|/sys*|/dev*|"$1"*) ;; *) mount -o remount,bind,ro "$at" ;; esac
+    # One that is hidden by another cannot be mounted anew, and need not.
+    case "$at" in /proc*|/sys*|/dev*|"$1"*) ;; *) mount -o remount,bind,ro "$at" 2>/dev/null || true ;; esac
 done
 shift
 exec "$@"
@@ -71,9 +78,31 @@ class Unit:
         return (*private, *confined, *shlex.split(self.one("ExecStart").replace(PREFIX, str(prefix))))
 
 
+Spawn = Callable[[Sequence[str], Path], subprocess.Popen[bytes]]
+"""Starts a program, with its output in a file."""
+
+
+def start(
+    unit: Unit, prefix: Path, run_dir: Path, variables: Mapping[str, str], spawn: Spawn, within_s: float
+) -> subprocess.Popen[bytes]:
+    """As `systemctl start`: returns when the agent has said that it is ready."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        place = run_dir / "notify"
+        place.unlink(missing_ok=True)
+        told.bind(str(place))
+        told.settimeout(within_s)
+        given = {"PATH": _PATH, "NOTIFY_SOCKET": str(place), **variables}
+        clean = ("env", "-i", *(f"{name}={value}" for name, value in given.items()))
+        running = spawn((*clean, *unit.command(prefix, run_dir)), run_dir / "agent.log")
+        while "READY=1" not in told.recv(4096).decode():
+            pass
+    return running
+
+
 @dataclass(slots=True)
 class Service:
-    """One agent under a pretended systemd. `settings` are those of the environment file."""
+    """One agent in a namespace. `settings` are those of the environment file."""
 
     unit: Unit
     namespace: str
@@ -83,22 +112,9 @@ class Service:
     running: subprocess.Popen[bytes] = field(init=False)
 
     def start(self, within_s: float) -> None:
-        """As `systemctl start`: returns when the agent says that it is ready."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
-            place = self.run_dir / "notify"
-            place.unlink(missing_ok=True)
-            told.bind(str(place))
-            told.settimeout(within_s)
-            given = {
-                "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                "NOTIFY_SOCKET": str(place),
-            }
-            environment = {**given, **self.unit.environment("nobody"), **self.settings}
-            command = ("env", "-i", *(f"{name}={value}" for name, value in environment.items()))
-            whole = (*command, *self.unit.command(self.prefix, self.run_dir))
-            self.running = space.spawn(self.namespace, whole, self.run_dir / "agent.log")
-            while "READY=1" not in told.recv(4096).decode():
-                pass
+        variables = {**self.unit.environment("nobody"), **self.settings}
+        spawn = partial(space.spawn, self.namespace)
+        self.running = start(self.unit, self.prefix, self.run_dir, variables, spawn, within_s)
 
     def stop(self) -> None:
         """As `systemctl stop` with KillMode=process."""
@@ -120,22 +136,25 @@ def wheel(tree: Path, version: str) -> Path:
     return made
 
 
-def environment(prefix: Path) -> None:
-    """A fresh virtual environment with what bgpctl requires, copied from this one, and nothing else."""
-    _run(sys.executable, "-m", "venv", "--without-pip", prefix)
-    packages = next((prefix / "lib").glob("python3*")) / "site-packages"
+def wheelhouse(house: Path) -> None:
+    """What bgpctl requires, as wheels made of what is installed here, so that pip needs no network."""
     for name in dict.fromkeys(_required("bgpctl")):
-        for file in distribution(name).files or ():
-            if ".." not in file.parts:
-                (packages / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(file.locate(), packages / file)
+        found = distribution(name)
+        tag = re.search(r"^Tag: (\S+)$", found.read_text("WHEEL") or "", re.MULTILINE)
+        assert tag, name
+        file = house / f"{found.name.replace('-', '_')}-{found.version}-{tag[1]}.whl"
+        with zipfile.ZipFile(file, "w") as packed:
+            for part in found.files or ():
+                if ".." not in part.parts:
+                    packed.write(part.locate(), str(part))
 
 
-def install(prefix: Path, made: Path) -> None:
-    """Put the wheel there in place of an earlier one."""
-    python = prefix / "bin" / "python"
-    quiet = ("--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--upgrade")
-    _run(sys.executable, "-m", "pip", "--python", python, "install", *quiet, made)
+def install(prefix: Path, made: Path, house: Path) -> None:
+    """Put the wheel into the virtual environment `prefix`, made if missing, with what it requires."""
+    if not prefix.exists():
+        _run(sys.executable, "-m", "venv", "--without-pip", prefix)
+    quiet = ("--quiet", "--disable-pip-version-check", "--no-index", "--find-links", house, "--upgrade")
+    _run(sys.executable, "-m", "pip", "--python", prefix / "bin" / "python", "install", *quiet, made)
 
 
 def _required(name: str) -> Iterator[str]:
