@@ -76,6 +76,7 @@ _VARIES: Final = (
     (r"\d+ workload packets", "N workload packets"),
     (r"^\d+ packets sent", "N packets sent"),
     (r"^(\S+ \S+ v[46]) \d+ (\d+) (\d+)", r"\1 SENT \2 \3"),
+    (r"^(\S+ (?:ipip|vxlan)) (?:bpf|kernel) (\S+ \d+ \S+ \S+ \S+) \d+ \d+ (?:\d+|-) ", r"\1 DRIVER \2 RX TX REFUSED "),
     (r"\bprocess \d+", "process PID"),
 )
 
