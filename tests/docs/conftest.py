@@ -11,9 +11,9 @@ _BLOCKS: Final = pytest.StashKey[int]()
 
 
 @pytest.fixture
-def count_block(request: pytest.FixtureRequest) -> Callable[[], None]:
-    def count() -> None:
-        request.config.stash[_BLOCKS] = request.config.stash.get(_BLOCKS, 0) + 1
+def count_blocks(request: pytest.FixtureRequest) -> Callable[[int], None]:
+    def count(number: int) -> None:
+        request.config.stash[_BLOCKS] = request.config.stash.get(_BLOCKS, 0) + number
 
     return count
 
