@@ -99,6 +99,17 @@ def memory_mb(pid: int) -> float:
     return int(found[1]) / 1024
 
 
+def test_the_wheel_has_every_file_of_the_package_and_the_unit(installed: Path) -> None:
+    def files(tree: Path) -> set[Path]:
+        return {
+            path.relative_to(tree) for path in tree.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+        }
+
+    (packages,) = (installed / "lib").glob("python3*/site-packages")
+    assert files(packages / "bgpctl") == files(service.ROOT / "bgpctl")
+    assert {path.name for path in files(installed / "share" / "bgpctl")} == {"bgpctl-agent.service", "agent.env"}
+
+
 def test_a_host_with_only_the_wheel_runs_a_node_by_the_units_command_line_with_exactly_its_capabilities(
     node: tuple[Lab, Service], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

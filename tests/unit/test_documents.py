@@ -11,6 +11,7 @@ import pytest
 
 from bgpctl.cli.exits import Exit
 from tests.docs.blocks import ANY_LINES, COMMANDS, DOCUMENTS, KINDS, ROOT, Block, blocks, commands, shows
+from tests.service import UNIT, Unit
 
 BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
 
@@ -50,3 +51,13 @@ def test_the_reference_is_what_the_program_says(tmp_path: Path) -> None:
 def test_the_reference_has_every_exit_code() -> None:
     told = re.findall(r"^\| (\d) \|", (ROOT / "docs" / "reference" / "cli.md").read_text(), re.MULTILINE)
     assert told == [str(code.value) for code in Exit]
+
+
+def test_the_capabilities_in_documents_are_those_of_the_unit() -> None:
+    needed = {f"CAP_{name.upper()}" for name in Unit.read(UNIT).capabilities}
+    guide = (ROOT / "docs" / "how-to" / "systemd.md").read_text()
+    assert set(re.findall(r"^\| (CAP_\w+) \|", guide, re.MULTILINE)) == needed
+    told = (ROOT / "README.md").read_text().rpartition("Capabilities: ")[2]
+    assert set(re.findall(r"CAP_\w+", told)) == {*needed, "CAP_SYS_ADMIN"}
+    container = (ROOT / "docs" / "how-to" / "container.md").read_text()
+    assert {f"CAP_{name}" for name in re.findall(r"--cap-add ([A-Z_]+)", container)} == needed
