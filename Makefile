@@ -1,8 +1,9 @@
 # The one list of verbs. `make lab` and `make test` work as the first command on a fresh machine.
 PYTHON ?= python3
 BIN := .venv/bin
+CODE := bgpctl tests bench docs/conf.py tools/reference.py
 
-.PHONY: setup lab test interop vm check bench-fib bench-repair bench-bgp bench-bgp-idle format clean
+.PHONY: setup lab test interop vm check docs reference bench-fib bench-repair bench-bgp bench-bgp-idle format clean
 
 setup: .venv/ready
 
@@ -18,8 +19,8 @@ lab: setup                      ## the main job: IPIP over BGP, then VXLAN witho
 	@$(BIN)/bgpctl lab run topologies/vxlan.yaml
 
 check: setup                    ## the fast loop: style, types, layers, unit tests, laws
-	@$(BIN)/ruff format --check --quiet bgpctl tests bench
-	@$(BIN)/ruff check --quiet bgpctl tests bench
+	@$(BIN)/ruff format --check --quiet $(CODE)
+	@$(BIN)/ruff check --quiet $(CODE)
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
 	@$(BIN)/codespell bgpctl tests docs topologies *.md
@@ -28,7 +29,15 @@ check: setup                    ## the fast loop: style, types, layers, unit tes
 test: export HYPOTHESIS_PROFILE = ci
 test: check                     ## everything: contracts on fakes and the real kernel, labs, other BGP daemons, a stock kernel
 	@tools/system-packages test || true
-	@$(BIN)/pytest --quiet --durations=10 tests/contract tests/lab tests/interop tests/vm
+	@$(BIN)/pytest --quiet --durations=10 tests/contract tests/lab tests/interop tests/docs tests/vm
+
+docs: setup                     ## the pages of docs/, in build/docs; broken links and references are errors
+	@$(BIN)/pip install -qq --disable-pip-version-check --editable '.[docs]'
+	@$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+	@echo build/docs/index.html
+
+reference: setup                ## docs/reference, made anew from the program
+	@$(BIN)/python tools/reference.py docs/reference
 
 interop: setup                  ## BGP with BIRD, FRR and GoBGP, alone: a table of scenarios
 	@tools/system-packages test
@@ -54,8 +63,8 @@ bench-bgp-idle: setup           ## what a hundred quiet BGP peers cost, beside s
 	@$(BIN)/python bench/bgp_idle.py
 
 format: setup
-	@$(BIN)/ruff format --quiet bgpctl tests bench
-	@$(BIN)/ruff check --fix --quiet bgpctl tests bench
+	@$(BIN)/ruff format --quiet $(CODE)
+	@$(BIN)/ruff check --fix --quiet $(CODE)
 
 clean:
 	@rm -rf .venv build .vm dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis

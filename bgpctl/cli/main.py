@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "agent": "agent",
     "apply": "change",
     "cleanup": "agent",
+    "completion": "completion",
     "confirm": "change",
     "doctor": "doctor",
     "drain": "operate",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from bgpctl.agent import journal
 from tests.contract.kernel_rig import own_namespace, shell
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces")]
 
@@ -31,6 +33,10 @@ PORT = 9099
 def bgpctl(*words: object) -> subprocess.CompletedProcess[str]:
     command = (sys.executable, "-m", "bgpctl", *map(str, words))
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
+
+
+def shown(*words: str) -> str:
+    return subprocess.run(("ip", *words), capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture
@@ -80,6 +86,23 @@ def test_a_script_waits_for_it_and_monitoring_sees_it(agent: subprocess.Popen[by
     assert 'bgpctl_tunnel_sent_packets_total{tunnel="vxlan.bgpctl"}' in text
     shell("link set eth0 down")
     assert bgpctl("show", "--run-dir", tmp_path, "summary", "--wait", "0s").returncode == 4
+
+
+def test_it_is_ready_only_while_the_last_wanted_route_is_in_the_kernel(
+    agent: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    assert bgpctl("show", "--run-dir", tmp_path, "summary", "--wait", "60s").returncode == 0
+    assert agent.poll() is None
+    # A stranger's route with the key of ours is left alone.
+    shell("route replace 10.244.2.0/26 dev lo metric 1024")
+    wait_until(lambda: get("/readiness")[0] == 503)
+    reasons = get("/readiness")[1]
+    assert "10.244.2.0/26" in reasons
+    assert not re.search(r"bgp(?!ctl)|peer|session", reasons, re.IGNORECASE)
+    assert "bgpctl_ready 0.0" in get("/metrics")[1]
+    shell("route del 10.244.2.0/26 dev lo metric 1024")
+    wait_until(lambda: get("/readiness")[0] == 200)
+    assert "vxlan.bgpctl" in shown("route", "show", "10.244.2.0/26")
 
 
 def test_systemd_is_told_when_it_is_ready_that_it_lives_and_that_it_ends(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from bgpctl.agent import asks
 from bgpctl.agent.api import Api
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.agent.views import VIEWS, answer
+from bgpctl.cli.completion import SHELLS
 from bgpctl.cli.main import main
 from bgpctl.cli.render import age
 from bgpctl.core.cluster import Place, Problem
@@ -259,3 +261,26 @@ def test_ages_read_at_a_glance(seconds: float, text: str) -> None:
 def test_doctor_needs_a_node_with_a_file() -> None:
     result = CliRunner().invoke(main, ["doctor", "--node", "a1"])
     assert (result.exit_code, "--file and --node go together" in result.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("bgpctl compl", "completion"),
+        ("bgpctl show --ru", "--run-dir"),
+        ("bgpctl lab switch blue VXLANC", "VXLANCrossSubnet"),
+    ],
+)
+def test_bash_completes_commands_options_and_values_by_the_script(words: str, found: str) -> None:
+    last = len(words.split()) - 1
+    asked = f"COMP_WORDS=({words}); COMP_CWORD={last}; _bgpctl_completion bgpctl; echo ${{COMPREPLY[@]}}"
+    script = bgpctl("completion", "bash").stdout
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    command = ("bash", "-c", f"{script}\n{asked}")
+    shown = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == [found], shown.stderr
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_every_shell_gets_a_script_that_asks_bgpctl(shell: str) -> None:
+    assert f"_BGPCTL_COMPLETE={shell}_complete" in bgpctl("completion", shell).stdout

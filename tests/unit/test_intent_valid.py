@@ -308,6 +308,6 @@ def test_a_dump_of_a_cluster_is_understood_as_it_is() -> None:
 
 
 def test_the_example_in_the_documents_is_valid() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "cluster-file.md").read_text().split("```yaml\n")[1].split("```")[0]
+    text = (Path(__file__).parents[2] / "docs" / "cluster-file.md").read_text().split("```yaml\n")[2].split("```")[0]
     rest = "nodes: {b4: {address: 10.1.0.4/24, blocks: [10.244.4.0/26], labels: {reflector: x}}}"
     good(f"{text}---\n{rest}\n")
