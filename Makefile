@@ -27,7 +27,8 @@ check: setup                    ## the fast loop: style, types, layers, unit tes
 
 test: check                     ## everything: contracts on fakes and the real kernel, then the labs
 	@tools/system-packages test || true
-	@HYPOTHESIS_PROFILE=ci $(BIN)/pytest --quiet --durations=10 -m "not vm" tests/laws tests/contract tests/lab
+	@tools/system-packages docker || true
+	@HYPOTHESIS_PROFILE=ci $(BIN)/pytest --quiet --durations=10 -m "not vm" tests/laws tests/contract tests/lab tests/docker
 
 interop: setup                  ## BGP with BIRD, FRR and GoBGP, alone: a table of scenarios
 	@tools/system-packages test

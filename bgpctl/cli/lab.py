@@ -22,7 +22,7 @@ from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import Column, console, emit, output_option, table
 from bgpctl.cli.show import SUMMARY
 from bgpctl.core.intent.pools import ENCAPSULATIONS
-from bgpctl.lab import cells, probe, space
+from bgpctl.lab import cells, compose, probe, space
 from bgpctl.lab import lab as labs
 from bgpctl.lab.build import Names
 from bgpctl.lab.labfile import load
@@ -81,6 +81,14 @@ def _cells(function: Callable[..., None]) -> Callable[..., None]:
 
 
 timeout_option = click.option("--timeout", "within_s", default=60.0, show_default=True, help="Seconds to converge.")
+
+
+def _named_files(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> Mapping[str, Path]:
+    del context, option
+    pairs = [value.partition("=") for value in values]
+    if not all(name and path for name, _, path in pairs):
+        raise click.BadParameter("NAME=FILE is wanted")
+    return {name: Path(path) for name, _, path in pairs}
 
 
 @click.group()
@@ -398,3 +406,30 @@ def _switch_json(report: SwitchReport) -> dict[str, Any]:
 def _pairs(name: str, pairs: Sequence[Pair]) -> Mapping[str, Any]:
     rows = [{"from": p.source, "to": p.destination, "version": p.version, "ok": p.ok} for p in pairs]
     return {"schema": "bgpctl/lab-ping/v1", "lab": name, "pairs": rows}
+
+
+@lab.group()
+def export() -> None:
+    """A lab file in the words of other tools."""
+
+
+@export.command("compose")
+@click.option("-f", "--file", "file", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Lab file.")
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    metavar="NAME=FILE",
+    callback=_named_files,
+    help="What else there is with `docker compose --profile NAME`; may be given several times.",
+)
+def compose_command(file: Path, profiles: Mapping[str, Path]) -> None:
+    """A compose file, for where the image can be built; paths in it are as FILE is given."""
+    more = {name: _topology(path) for name, path in profiles.items()}
+    options = "".join(f" --profile {name}={path}" for name, path in profiles.items())
+    try:
+        text = compose.export(_topology(file), more, f"bgpctl lab export compose -f {file}{options}")
+    except compose.Inexpressible as error:
+        click.echo(str(error), err=True)
+        sys.exit(Exit.INVALID)
+    click.echo(text, nl=False)

@@ -55,6 +55,8 @@ class Containers:
         nodes = {node.name for node in topology.intent.nodes}
         own = [part for part in parts if part != FABRIC]
         directory = str(topology.file.parent)
+        with _told():
+            self._engine.images.get(self._image)  # run() would fetch one of that name from wherever
         with _told(), ThreadPoolExecutor(_AT_ONCE) as pool:
             made = list(pool.map(lambda part: self._run(prefix, part, directory if part in nodes else None), own))
         attached = [f"netns attach {prefix}{part} {pid}" for part, pid in zip(own, made, strict=True)]
@@ -74,7 +76,7 @@ class Containers:
             network_mode="none",
             init=True,
             detach=True,
-            cap_drop=["ALL"],
+            cap_drop=["ALL"] if directory else [],
             cap_add=list(CAPABILITIES) if directory else [],
             volumes=[f"{directory}:{directory}"] if directory else [],
             environment={"BGPCTL_RUN_DIR": f"{directory}/nodes/{part}"} if directory else {},
@@ -117,6 +119,6 @@ def _told() -> Iterator[None]:
     try:
         yield
     except ImageNotFound as error:
-        raise RuntimeError(f"there is no such image; tools/image makes it: {error.explanation}") from error
+        raise RuntimeError(f"{error.explanation}; tools/image makes it") from error
     except DockerException as error:
         raise RuntimeError(f"docker: {error}") from error
