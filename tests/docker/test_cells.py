@@ -83,7 +83,9 @@ def test_an_image_that_is_not_there_is_told_with_who_makes_it(engine: docker.Doc
     assert name not in labs.lab_names()
 
 
-def test_the_image_is_small_and_has_one_entry_point_and_a_health_check(engine: docker.DockerClient, image: str) -> None:
+def test_the_image_is_small_and_has_one_entry_point_and_a_health_check(
+    engine: docker.DockerClient, image: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     attributes = engine.images.get(image).attrs
     with capsys.disabled():
         print(f"\nsize of the image: {attributes['Size'] / 1e6:.0f} MB")
