@@ -23,7 +23,7 @@ x-part: &part
   build: {context: ., args: {BASE_IMAGE: "${BASE_IMAGE:-debian:bookworm-slim}"}}
   init: true
   stop_grace_period: 2s
-  healthcheck: {test: [CMD, "true"], interval: 60s}
+  healthcheck: {test: [CMD, "true"], interval: 5s}
 x-router: &router
   <<: *part
   cap_drop: [ALL]

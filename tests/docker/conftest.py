@@ -94,7 +94,7 @@ def _pings(host: str) -> bool:
 
 @pytest.fixture(scope="session")
 def image(engine: docker.DockerClient) -> Iterator[str]:
-    """The image, made without a registry of images."""
+    """The image, made without a registry of images. An engine that ran before keeps its base for the next time."""
     if not shutil.which("mmdebstrap"):
         pytest.skip("mmdebstrap: the base image is made of Debian packages")
     if not engine.images.list(BASE):
