@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +22,8 @@ from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import Column, console, emit, output_option, table
 from bgpctl.cli.show import SUMMARY
 from bgpctl.core.intent.pools import ENCAPSULATIONS
+from bgpctl.lab import cells, compose, probe, space
 from bgpctl.lab import lab as labs
-from bgpctl.lab import probe, space
 from bgpctl.lab.build import Names
 from bgpctl.lab.labfile import load
 from bgpctl.lab.probe import Pair
@@ -66,7 +66,29 @@ file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay=
 name_option = click.option(
     "--name", callback=_lab_name, help="Name of the lab. If not given: the file's, or that of the only lab there is."
 )
+
+
+def _cells(function: Callable[..., None]) -> Callable[..., None]:
+    image = click.option("--image", default=cells.IMAGE, show_default=True, help="What containers are made of.")
+    backend = click.option(
+        "--backend",
+        type=click.Choice(cells.WORDS),
+        default=cells.NETNS,
+        show_default=True,
+        help="Parts are network namespaces, or containers of the Docker engine on this machine.",
+    )
+    return backend(image(function))
+
+
 timeout_option = click.option("--timeout", "within_s", default=60.0, show_default=True, help="Seconds to converge.")
+
+
+def _named_files(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> Mapping[str, Path]:
+    del context, option
+    pairs = [value.partition("=") for value in values]
+    if not all(name and path for name, _, path in pairs):
+        raise click.BadParameter("NAME=FILE is wanted")
+    return {name: Path(path) for name, _, path in pairs}
 
 
 @click.group()
@@ -125,14 +147,15 @@ class _Progress:
 @file_argument
 @timeout_option
 @click.option("--evidence", is_flag=True, help="Show each node's routes, and a packet for each check of packets.")
+@_cells
 @output_option
-def run_command(file: Path, within_s: float, output: str, *, evidence: bool) -> None:
+def run_command(file: Path, within_s: float, output: str, backend: str, image: str, *, evidence: bool) -> None:
     """Build FILE, wait until it has converged, ping every pair, check, and tear everything down."""
     topology = _topology(file)
     progress = _Progress(topology.name)
     with _interruptible():
         try:
-            report = run(topology, progress, within_s=within_s)
+            report = run(topology, progress, within_s=within_s, cells=cells.of(backend, image))
         except RuntimeError as error:
             raise click.ClickException(str(error)) from error
         finally:
@@ -222,13 +245,15 @@ def _print_matrix(pairs: Sequence[Pair]) -> None:
 @name_option
 @timeout_option
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until it has converged.")
-def up_command(file: Path, name: str | None, within_s: float, *, wait: bool) -> None:
+@_cells
+def up_command(file: Path, name: str | None, within_s: float, backend: str, image: str, *, wait: bool) -> None:
     """Build FILE and leave it running."""
     topology = _topology(file)
     labs.sweep()
     with _interruptible():
         try:
-            made = labs.up(topology, name or Names.of_file(file).lab, keep=True)
+            place = cells.of(backend, image)
+            made = labs.up(topology, name or Names.of_file(file).lab, keep=True, cells=place)
         except (labs.Exists, RuntimeError) as error:
             raise click.ClickException(str(error)) from error
     converged = not wait or made.wait(within_s)
@@ -246,7 +271,10 @@ def down_command(name: str | None, *, every: bool) -> None:
         raise click.UsageError("--all and --name cannot both be given")
     for each in labs.lab_names() if every else [_which(name)]:
         known = each in labs.lab_names()
-        labs.down(each)
+        try:
+            labs.down(each)
+        except RuntimeError as error:
+            raise click.ClickException(str(error)) from error
         click.echo(f"{each} is gone" if known else f"there is no lab {each}")
 
 
@@ -261,7 +289,7 @@ def _which(name: str | None) -> str:
 def _find(name: str | None) -> labs.Lab:
     try:
         return labs.find(_which(name))
-    except labs.Unknown as error:
+    except (labs.Unknown, RuntimeError) as error:
         raise click.UsageError(str(error)) from error
 
 
@@ -378,3 +406,30 @@ def _switch_json(report: SwitchReport) -> dict[str, Any]:
 def _pairs(name: str, pairs: Sequence[Pair]) -> Mapping[str, Any]:
     rows = [{"from": p.source, "to": p.destination, "version": p.version, "ok": p.ok} for p in pairs]
     return {"schema": "bgpctl/lab-ping/v1", "lab": name, "pairs": rows}
+
+
+@lab.group()
+def export() -> None:
+    """A lab file in the words of other tools."""
+
+
+@export.command("compose")
+@click.option("-f", "--file", "file", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Lab file.")
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    metavar="NAME=FILE",
+    callback=_named_files,
+    help="What else there is with `docker compose --profile NAME`; may be given several times.",
+)
+def compose_command(file: Path, profiles: Mapping[str, Path]) -> None:
+    """A compose file, for where the image can be built; paths in it are as FILE is given."""
+    more = {name: _topology(path) for name, path in profiles.items()}
+    options = "".join(f" --profile {name}={path}" for name, path in profiles.items())
+    try:
+        text = compose.export(_topology(file), more, f"bgpctl lab export compose -f {file}{options}")
+    except compose.Inexpressible as error:
+        click.echo(str(error), err=True)
+        sys.exit(Exit.INVALID)
+    click.echo(text, nl=False)

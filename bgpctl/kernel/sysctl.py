@@ -27,8 +27,13 @@ def read(name: str) -> Sysctl | None:
 
 
 def write(wanted: Sysctl) -> None:
-    """Raises OSError: EINVAL for a name outside net/, else what the kernel answers (ENOENT: no such name)."""
-    _path(wanted.name).write_text(wanted.value)
+    """
+    Have a value; one that holds already is not written: containers have theirs given, and read-only.
+
+    Raises OSError: EINVAL for a name outside net/, else what the kernel answers (ENOENT: no such name).
+    """
+    if read(wanted.name) != wanted:
+        _path(wanted.name).write_text(wanted.value)
 
 
 class Memory:

@@ -17,8 +17,10 @@ from typing import Final
 
 from bgpctl.core.model import Address, InterfaceAddress, Mac, link_local
 from bgpctl.lab import space
+from bgpctl.lab.cells import Cells, Namespaces
 from bgpctl.lab.topology import FABRIC, Topology, Workload
 
+_NAMESPACES: Final = Namespaces()
 _HOST_MAC: Final = Mac("ee:ee:ee:ee:ee:ee")
 _GATEWAYS: Final = {4: Address.parse("169.254.1.1"), 6: link_local(_HOST_MAC)}
 """
@@ -110,12 +112,12 @@ class _Plan:
         self.within(part, f"link set {device} up")
 
 
-def build(topology: Topology, names: Names) -> dict[str, Port]:
+def build(topology: Topology, names: Names, cells: Cells = _NAMESPACES) -> dict[str, Port]:
     """
-    Make all namespaces, links, addresses and routes. Returns who is behind each port in the fabric's namespace.
+    Make all parts, links, addresses and routes. Returns who is behind each port in the fabric's namespace.
 
     Raises:
-        RuntimeError: ip(8) refused; what was made so far stays for `tear_down`.
+        RuntimeError: ip(8) or the cells refused; what was made so far stays for `tear_down`.
     """
     parts = [
         FABRIC,
@@ -124,7 +126,7 @@ def build(topology: Topology, names: Names) -> dict[str, Port]:
         *(host.name for host in topology.hosts),
         *(workload.name for workload in topology.workloads),
     ]
-    space.ip([f"netns add {names.of(part)}" for part in parts])
+    cells.make(topology, names.prefix, parts)
     with_ipv6 = _with_ipv6(topology)
     for part in parts:
         space.set_sysctls(names.of(part), _QUIET | _WITH_IPV6 if part in with_ipv6 else _QUIET)

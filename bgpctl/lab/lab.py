@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,12 +20,15 @@ from typing import Any, Final
 from bgpctl import client
 from bgpctl.core.cluster import Problem
 from bgpctl.kernel import ipip
-from bgpctl.lab import build, space
+from bgpctl.lab import build
 from bgpctl.lab.build import Names, Port
+from bgpctl.lab.cells import Cells, Namespaces
+from bgpctl.lab.cells import of as cells_of
 from bgpctl.lab.labfile import load
 from bgpctl.lab.topology import Topology
 
 STATE: Final = Path("/run/bgpctl/lab")
+_NAMESPACES: Final = Namespaces()
 _POLL_S: Final = 0.05
 _START_TICKS: Final = 22
 
@@ -46,6 +48,7 @@ class Lab:
     topology: Topology
     names: Names
     ports: Mapping[str, Port]
+    cells: Cells = _NAMESPACES
     agents: dict[str, Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -61,12 +64,14 @@ class Lab:
         return self.run_dir(node) / "agent.log"
 
     def start_agent(self, node: str) -> None:
-        """Start the node's agent; it belongs to the lab's namespaces and ends with them."""
-        command = (sys.executable, "-m", "bgpctl", "agent", "run", "--node", node)
+        """Start the node's agent; it belongs to the lab's namespaces and ends with them. Raises RuntimeError."""
+        command = ("agent", "run", "--node", node)
         where = ("-f", str(self.topology.file.resolve()), "--run-dir", str(self.run_dir(node)))
         self.run_dir(node).mkdir(parents=True, exist_ok=True)
         how = ("--ipip-driver", self.topology.ipip_drivers.get(node, ipip.AUTO))
-        self.agents[node] = space.spawn(self.names.of(node), (*command, *where, *how), self.log(node))
+        started = self.cells.start(self.names.of(node), (*command, *where, *how), self.log(node))
+        if started:
+            self.agents[node] = started
 
     def read(self, node: str, view: str) -> dict[str, Any]:
         """One view of a node's agent. Raises client.AgentAway."""
@@ -124,7 +129,7 @@ _SILENT: Final[Mapping[str, Any]] = {
 }
 
 
-def up(topology: Topology, name: str, *, keep: bool) -> Lab:
+def up(topology: Topology, name: str, *, keep: bool, cells: Cells = _NAMESPACES) -> Lab:
     """
     Build the lab and start its agents. One that is not kept ends, at the latest, when the next lab begins after the
     end of this process.
@@ -132,21 +137,22 @@ def up(topology: Topology, name: str, *, keep: bool) -> Lab:
     Raises:
         Exists: the name is taken.
         ValueError: it is no name for a lab.
-        RuntimeError: the network could not be built, or names are too long; nothing is left of it.
+        RuntimeError: the parts or the network could not be built, or names are too long; nothing is left of it.
     """
     names = Names(name)
     directory = STATE / name
-    _check_lengths(Lab(topology, names, {}))
+    lab = Lab(topology, names, {}, cells)
+    _check_lengths(lab)
     try:
         directory.mkdir(parents=True)
     except FileExistsError:
         raise Exists(f"lab {name} exists: bgpctl lab down --name {name}") from None
     try:
         topology = _own_copy(topology, directory)
-        _record(names, topology, {}, keep=keep)
-        ports = build.build(topology, names)
-        _record(names, topology, ports, keep=keep)
-        lab = Lab(topology, names, ports)
+        lab = replace(lab, topology=topology)
+        _record(lab, keep=keep)
+        lab = replace(lab, ports=build.build(topology, names, cells))
+        _record(lab, keep=keep)
         for node in topology.intent.nodes:
             lab.start_agent(node.name)
     except BaseException:
@@ -185,8 +191,15 @@ def _secrets(topology: Topology) -> set[Path]:
 
 
 def down(name: str) -> None:
-    """End everything of the lab and delete it; absent is no error. Raises ValueError if it is no name for a lab."""
+    """
+    End everything of the lab and delete it; absent is no error.
+
+    Raises:
+        ValueError: it is no name for a lab.
+        RuntimeError: its containers cannot be removed.
+    """
     names = Names(name)
+    _cells_of(name).remove(names.prefix)
     build.tear_down(names)
     shutil.rmtree(STATE / names.lab, ignore_errors=True)
     for directory in (STATE, STATE.parent):
@@ -210,7 +223,16 @@ def find(name: str) -> Lab:
     if not isinstance(topology, Topology):
         raise Unknown(_listed(topology))
     ports = {port: Port(*owner) for port, owner in record["ports"].items()}
-    return Lab(topology, Names(name), ports)
+    return Lab(topology, Names(name), ports, _cells_of(name))
+
+
+def _cells_of(name: str) -> Cells:
+    """Where it lives; in namespaces, if a crash left no record of it. Raises RuntimeError."""
+    try:
+        record = json.loads((STATE / name / "lab.json").read_text())
+    except (OSError, ValueError):
+        return _NAMESPACES
+    return cells_of(record["cells"])
 
 
 def _listed(problems: Sequence[Problem]) -> str:
@@ -234,19 +256,21 @@ def sweep() -> list[str]:
         except (OSError, ValueError):
             continue
         if not record["keep"] and _started(record["owner"]["pid"]) != record["owner"]["started"]:
-            down(name)
-            swept.append(name)
+            with contextlib.suppress(RuntimeError):  # its engine is away: it stays until that is back
+                down(name)
+                swept.append(name)
     return swept
 
 
-def _record(names: Names, topology: Topology, ports: Mapping[str, Port], *, keep: bool) -> None:
+def _record(lab: Lab, *, keep: bool) -> None:
     record = {
-        "file": str(topology.file.resolve()),
+        "file": str(lab.topology.file.resolve()),
+        "cells": lab.cells.word,
         "keep": keep,
         "owner": {"pid": os.getpid(), "started": _started(os.getpid())},
-        "ports": {name: [port.owner, port.segment] for name, port in ports.items()},
+        "ports": {name: [port.owner, port.segment] for name, port in lab.ports.items()},
     }
-    path = STATE / names.lab / "lab.json"
+    path = lab.directory / "lab.json"
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps(record))
     fresh.replace(path)

@@ -18,6 +18,7 @@ from bgpctl.core.model import PROTOCOL, Address
 from bgpctl.lab import build, probe, space
 from bgpctl.lab.build import Names
 from bgpctl.lab.capture import Capture, Packet
+from bgpctl.lab.cells import Cells
 from bgpctl.lab.lab import Lab, down, sweep, up
 from bgpctl.lab.probe import Pair
 from bgpctl.lab.topology import (
@@ -92,25 +93,25 @@ class Report:
         return self.converged_s is not None and all(pair.ok for pair in self.pairs) and all(c.ok for c in self.checks)
 
 
-def run(topology: Topology, told: Told, *, within_s: float) -> Report:
+def run(topology: Topology, told: Told, *, within_s: float, cells: Cells) -> Report:
     """
     The whole of it; the lab is gone afterwards, whatever happened.
 
     Raises:
-        RuntimeError: the network could not be built.
+        RuntimeError: the parts or the network could not be built.
     """
     sweep()
     name = Names.of_file(topology.file, f"-{os.getpid()}").lab
     try:
-        return _run(topology, name, told, within_s)
+        return _run(topology, name, told, within_s, cells)
     finally:
         told.stage("tear down")
         down(name)
 
 
-def _run(topology: Topology, name: str, told: Told, within_s: float) -> Report:
+def _run(topology: Topology, name: str, told: Told, within_s: float, cells: Cells) -> Report:
     told.stage("build")
-    lab = up(topology, name, keep=False)
+    lab = up(topology, name, keep=False, cells=cells)
     began_s = time.monotonic()
     with Capture(lab.names, lab.ports, topology.intent.vxlan_port) as capture:
         told.stage("converge")

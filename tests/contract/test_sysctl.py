@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,3 +83,14 @@ def test_a_kernel_that_is_opened_anew_puts_back_what_its_predecessor_changed(tmp
     finally:
         second.close()
     assert (value(FORWARDING.name), value(LOOSE.name)) == ("0", "1")
+
+
+def test_a_value_that_holds_already_is_not_written_for_it_may_be_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    sysctl.write(LOOSE)
+    monkeypatch.setattr(Path, "write_text", refuse)
+    sysctl.write(LOOSE)
+    with pytest.raises(OSError, match="Read-only"):
+        sysctl.write(LOOSE._replace(value="0"))

@@ -19,8 +19,10 @@ DOCUMENTS: Final = (
     *sorted(path for path in (ROOT / "docs").rglob("*.md") if not {"decisions", "_build"} & set(path.parts)),
 )
 COMMANDS: Final = "console"
+CONTAINERS: Final = "sh"
+"""What needs a container engine: tests/docker does the same by the engine's interface."""
 FILES: Final = frozenset({"yaml", "ini"})
-KINDS: Final = frozenset({COMMANDS, *FILES, "json", "text", "{toctree}", "{include} ../../ARCHITECTURE.md"})
+KINDS: Final = frozenset({COMMANDS, CONTAINERS, *FILES, "json", "text", "{toctree}", "{include} ../../ARCHITECTURE.md"})
 ANY_LINES: Final = "…"
 
 _FENCE: Final = re.compile(r"^( *)```(.*?)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)

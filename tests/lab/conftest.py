@@ -50,7 +50,7 @@ def lab_of(tmp_path: Path) -> Iterator[Callable[[str], Lab]]:
         name = f"t{os.getpid()}-{len(names)}-{file}"
         names.append(name)
         lab = labs.up(topology(copy), name, keep=False)
-        assert lab.wait(CONVERGE_S), _told(lab)
+        assert lab.wait(CONVERGE_S), told(lab)
         return lab
 
     yield make
@@ -59,7 +59,7 @@ def lab_of(tmp_path: Path) -> Iterator[Callable[[str], Lab]]:
         assert space.names(build.Names(name).prefix) == []
 
 
-def _told(lab: Lab) -> str:
+def told(lab: Lab) -> str:
     """Everything that helps to understand why a lab did not converge."""
     parts = []
     for summary in lab.summaries():
