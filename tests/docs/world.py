@@ -10,7 +10,6 @@ import os
 import select
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,12 +101,5 @@ def world(home: Path, papers: Path, variables: Mapping[str, str]) -> Iterator[Wo
         try:
             yield World(shell, papers)
         finally:
+            # The kernel ends all processes of a process namespace with the first of them (pid_namespaces(7)).
             shell.kill()
-            _gone(shell)
-
-
-def _gone(shell: subprocess.Popen[str]) -> None:
-    """The kernel ends all processes of a process namespace with the first of them (pid_namespaces(7))."""
-    deadline_s = time.monotonic() + WITHIN_S
-    while shell.poll() is None and time.monotonic() < deadline_s:
-        select.select([], [], [], 0.01)
