@@ -29,7 +29,7 @@ TUNNELLED = [
     (Mode.NEVER, Mode.CROSS_SUBNET),
 ]
 BARE = (Mode.NEVER, Mode.NEVER)
-RUNS = 4 * settings.default.max_examples
+RUNS = 4 * settings().max_examples
 _ROUNDS = 20
 """To the end of a switch, each half a second."""
 
@@ -67,7 +67,7 @@ class Family:
         self.told = [{name: Told(intent, name) for name in self.names} for intent in intents]
 
 
-FAMILIES = [Family(racks, version) for racks in ("aabb", "aab", "abc", "aaa", "ab") for version in (4,)]
+FAMILIES = [Family(racks, version) for racks in ("aabb", "aab", "abc", "aaa", "ab") for version in (4, 6)]
 carried_out = cache(after)
 
 
