@@ -23,11 +23,12 @@ check: setup                    ## the fast loop: style, types, layers, unit tes
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
 	@$(BIN)/codespell bgpctl tests docs topologies *.md
-	@$(BIN)/pytest --quiet tests/unit tests/laws tests/stories
+	@$(BIN)/pytest --quiet -n 2 tests/unit tests/laws tests/stories
 
-test: check                     ## everything: contracts on fakes and the real kernel, then the labs
+test: export HYPOTHESIS_PROFILE = ci
+test: check                     ## everything: contracts on fakes and the real kernel, labs, other BGP daemons, a stock kernel
 	@tools/system-packages test || true
-	@HYPOTHESIS_PROFILE=ci $(BIN)/pytest --quiet --durations=10 -m "not vm" tests/laws tests/contract tests/lab
+	@$(BIN)/pytest --quiet --durations=10 tests/contract tests/lab tests/interop tests/vm
 
 interop: setup                  ## BGP with BIRD, FRR and GoBGP, alone: a table of scenarios
 	@tools/system-packages test

@@ -22,7 +22,7 @@ Json: TypeAlias = dict[str, Any]
 class Snapshot:
     """
     One state with what a view needs beside it: the time, of the state's own clock, the query, and ways to ask what
-    has gone through each link and what has happened last.
+    has gone through each link and what has happened last. `unconfirmed_s`: when a change is taken back.
     """
 
     def __init__(
@@ -32,12 +32,14 @@ class Snapshot:
         query: Mapping[str, str],
         traffic: Callable[[], Mapping[str, Traffic]] = dict,
         happened: Callable[[], Sequence[Entry]] = tuple,
+        unconfirmed_s: float | None = None,
     ) -> None:
         self.state = state
         self.now_s = now_s
         self.query = query
         self.traffic = traffic
         self.happened = happened
+        self.unconfirmed_s = unconfirmed_s
         self.observed = state.observed or Dataplane()
         self.node: Node | None = state.intent.node(state.node) if state.intent else None
 

@@ -20,7 +20,7 @@ from bgpctl.core.fabric.facts import underlay_of
 from bgpctl.core.loop import Phase, State, missing, peers_down
 from bgpctl.core.model import (
     PROTOCOL,
-    VXLAN6_LINK,
+    VXLAN_LINKS,
     Dataplane,
     Ipip,
     Link,
@@ -61,6 +61,7 @@ def summary(snapshot: Snapshot) -> Json:
         "state": state.phase.value,
         "converged": state.phase is Phase.CONVERGED,
         "edit_refused": bool(state.problems),
+        "unconfirmed_s": snapshot.unconfirmed_s,
         "unready": list(health.unready(state)),
         "state_age_s": snapshot.age_s(state.since_s),
         "problems": _problems(snapshot),
@@ -73,6 +74,7 @@ def _problems(snapshot: Snapshot) -> list[str]:
     return [
         *([words.kernel_lost(state.kernel_error)] if state.kernel_error else []),
         *(f"edit refused: {problem}" for problem in state.problems),
+        *([] if snapshot.unconfirmed_s is None else [words.unconfirmed(snapshot.unconfirmed_s)]),
         *([words.refused(state.refused)] if state.refused else []),
         *map(words.failure, state.failures),
         *_fought(snapshot),
@@ -177,7 +179,7 @@ def _tunnels(snapshot: Snapshot) -> list[Json]:
 
 
 def _short(tunnel: Json) -> str:
-    return "vxlan6" if tunnel["name"] == VXLAN6_LINK else str(tunnel["kind"])
+    return "vxlan6" if tunnel["name"] in VXLAN_LINKS[6] else str(tunnel["kind"])
 
 
 def _tunnel(snapshot: Snapshot, link: Link) -> Json:

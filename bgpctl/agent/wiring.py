@@ -11,11 +11,11 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bgpctl import client
 from bgpctl.agent import asks, duty, journal, views, words
@@ -27,6 +27,7 @@ from bgpctl.agent.notify import Notifier
 from bgpctl.agent.pages import TcpPages
 from bgpctl.agent.runner import Doors, Runner
 from bgpctl.agent.snapshot import Snapshot
+from bgpctl.core.cluster import Intent
 from bgpctl.core.effects import Failure, Op, Remove
 from bgpctl.core.foresight import foresee
 from bgpctl.core.loop import State
@@ -36,8 +37,9 @@ from bgpctl.core.plan import cleanup as removal_of_ours
 from bgpctl.kernel import traffic
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.trials import PacketProber
-from bgpctl.ports import Unavailable
+from bgpctl.ports import Loaded, Unavailable
 from bgpctl.speaker.exabgp import ExabgpSpeaker
+from bgpctl.store.changes import Changes, Impossible, read
 from bgpctl.store.file import FileStore
 
 log = logging.getLogger("bgpctl.agent")
@@ -95,13 +97,14 @@ def run(
             memory=run_dir / _SYSCTLS_BEFORE,
             protocol=protocol,
         )
-        doors = Doors(open_kernel, ExabgpSpeaker(run_dir), FileStore(files), clock, PacketProber())
+        changes = Changes(files)
+        doors = Doors(open_kernel, ExabgpSpeaker(run_dir), FileStore(files, changes), clock, PacketProber())
         notifier = Notifier(os.environ)
         runner = Runner(node, doors, partial(_beat, notifier, clock), notifier.beat_s)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runner.stop())
         log.info("started", extra={"facts": {"node": node, "pid": os.getpid(), "run_dir": run_dir}})
-        with _serving(runner, clock, run_dir, health):
+        with _serving(runner, changes, clock, run_dir, health):
             runner.run()
             notifier.stopping()
         log.info("stopped, forwarding and BGP sessions stay", extra={"facts": {"node": node}})
@@ -112,45 +115,63 @@ def _beat(notifier: Notifier, clock: MonotonicClock, state: State) -> None:
 
 
 @contextmanager
-def _serving(runner: Runner, clock: MonotonicClock, run_dir: Path, health: tuple[str, int] | None) -> Iterator[None]:
+def _serving(
+    runner: Runner, changes: Changes, clock: MonotonicClock, run_dir: Path, health: tuple[str, int] | None
+) -> Iterator[None]:
     def look() -> Snapshot:
         return Snapshot(runner.state, clock.now_s(), {}, _traffic)
 
     pages = duty.pages(look, lambda: clock.now_s() - runner.beat_s)
     with ExitStack() as stack:
-        api = Api(run_dir / client.SOCKET, _answer(runner, clock), _act(runner, run_dir), pages)
+        api = Api(run_dir / client.SOCKET, _answer(runner, changes, clock), _act(runner, changes, run_dir), pages)
         stack.callback(api.close)
         if health:
             stack.callback(TcpPages(*health, pages).close)
         yield
 
 
-def _answer(runner: Runner, clock: MonotonicClock) -> Answer:
+def _answer(runner: Runner, changes: Changes, clock: MonotonicClock) -> Answer:
     def happened() -> tuple[Entry, ...]:
         return runner.journal.record().entries
 
     def answer(view: str, query: Mapping[str, str]) -> dict[str, Any]:
         if view == "plan":
             return _plan(runner.state, query)
-        return views.answer(view, Snapshot(runner.state, clock.now_s(), query, _traffic, happened))
+        state, now_s = runner.state, clock.now_s()
+        return views.answer(view, Snapshot(state, now_s, query, _traffic, happened, changes.left_s()))
 
     return answer
 
 
 def _plan(state: State, query: Mapping[str, str]) -> dict[str, Any]:
     """What these files would change here. Raises Nonsense if they are not valid, or the kernel was not seen yet."""
-    loaded = FileStore([Path(file) for file in query.get("files", "").splitlines()]).load()
-    node = None if isinstance(loaded, tuple) else loaded.node(state.node)
-    if isinstance(loaded, tuple) or node is None or state.observed is None:
-        raise Nonsense(f"no plan: invalid file, no node {state.node} in it, or the kernel was not seen yet")
+    loaded = _good(state, FileStore(_files(query)).load())
+    node = loaded.node(state.node)
+    if node is None or state.observed is None:
+        raise Nonsense("no plan: the kernel was not seen yet")
     foreseen = foresee(loaded, node, state.observed, state.selected.chosen.values())
     return {"schema": "bgpctl/plan/v1", "nodes": [words.foresight(foreseen)]}
 
 
-def _act(runner: Runner, run_dir: Path) -> Answer:
+def _files(query: Mapping[str, str]) -> tuple[Path, ...]:
+    return tuple(map(Path, query.get("files", "").splitlines()))
+
+
+def _good(state: State, loaded: Loaded) -> Intent:
+    """Raises Nonsense unless this agent could live with it."""
+    if isinstance(loaded, tuple):
+        raise Nonsense(f"nothing was done: {loaded[0]}")
+    if loaded.node(state.node) is None:
+        raise Nonsense(f"nothing was done: this agent's node {state.node} is not among the nodes")
+    return loaded
+
+
+def _act(runner: Runner, changes: Changes, run_dir: Path) -> Answer:
     def act(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
         if verb == "journal":
             return _save_journal(runner, run_dir / _JOURNAL)
+        if verb in _CHANGES:
+            return _change(runner.state, changes, verb, query)
         asked = asks.events(verb, runner.state, query)
         for event in asked:
             runner.post(event)
@@ -158,6 +179,30 @@ def _act(runner: Runner, run_dir: Path) -> Answer:
         return {"schema": "bgpctl/asked/v1", "verb": verb, "events": len(asked)}
 
     return act
+
+
+def _apply(state: State, changes: Changes, query: Mapping[str, str]) -> None:
+    files = _files(query)
+    _good(state, FileStore(files).load())
+    within_s = query.get("within_s")
+    changes.make(read(files), float(within_s) if within_s else None)
+
+
+_CHANGES: Final[Mapping[str, Callable[[State, Changes, Mapping[str, str]], None]]] = {
+    "apply": _apply,
+    "confirm": lambda _state, changes, _query: changes.confirm(),
+    "undo": lambda _state, changes, _query: changes.undo(),
+}
+
+
+def _change(state: State, changes: Changes, verb: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """Change the cluster files, whose watch does the rest. Raises Nonsense."""
+    try:
+        _CHANGES[verb](state, changes, query)
+    except (Impossible, ValueError) as error:
+        raise Nonsense(str(error)) from error
+    log.info("asked by the operator", extra={"facts": {"verb": verb, **query}})
+    return {"schema": "bgpctl/change/v1", "verb": verb, "files": list(map(str, changes.paths))}
 
 
 def _save_journal(runner: Runner, path: Path) -> dict[str, Any]:

@@ -122,6 +122,11 @@ def draining() -> str:
     return "draining: peers prefer others' routes; take it back with: bgpctl undrain"
 
 
+def unconfirmed(left_s: float) -> str:
+    """What was applied goes unless somebody says that it may stay."""
+    return f"what was applied is taken back in {left_s:.0f} s; let it stay with: bgpctl confirm"
+
+
 def shut(peer: str) -> str:
     """The operator wants no session with the peer."""
     return f"peer {peer} is shut down; bring it back with: bgpctl peer up {peer}"

@@ -1,39 +1,53 @@
 """
-The command line: one thin module per noun or verb.
+The command line: one thin module per noun or verb, imported when it is used, because all of them take half a second.
 
 Refuses to know: how anything is done.
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from importlib import import_module
 from typing import Final
 
 import click
 
-from bgpctl.agent import logs, wiring
-from bgpctl.agent.alone import AlreadyRunning
-from bgpctl.agent.words import failure as failure_words
-from bgpctl.agent.words import thing as thing_words
-from bgpctl.cli import render_exabgp, render_intent, values
-from bgpctl.cli.doctor import doctor
-from bgpctl.cli.exits import Exit
-from bgpctl.cli.lab import lab
-from bgpctl.cli.operate import drain, journal, peer, undrain
-from bgpctl.cli.plan import plan
-from bgpctl.cli.schema import schema
-from bgpctl.cli.show import run_dir_option, show
-from bgpctl.cli.validate import files_option, valid, validate
-from bgpctl.core.model import PROTOCOL
-from bgpctl.kernel import ipip
-from bgpctl.ports import Unavailable
-from bgpctl.store.file import FileStore
-
 _SETTINGS: Final = {"auto_envvar_prefix": "BGPCTL", "help_option_names": ["-h", "--help"]}
+_COMMANDS: Final = {
+    "agent": "agent",
+    "apply": "change",
+    "cleanup": "agent",
+    "confirm": "change",
+    "doctor": "doctor",
+    "drain": "operate",
+    "lab": "lab",
+    "peer": "operate",
+    "plan": "plan",
+    "render": "render_intent",
+    "schema": "schema",
+    "show": "show",
+    "undo": "change",
+    "undrain": "operate",
+    "validate": "validate",
+}
+"""The module of each, where it has its own name."""
 
 
-@click.group(context_settings=_SETTINGS)
+class _Commands(click.Group):
+    """Commands that are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        """All names."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command of this name, None if there is none."""
+        if cmd_name not in _COMMANDS:
+            return None
+        found: click.Command = getattr(import_module(f"bgpctl.cli.{_COMMANDS[cmd_name]}"), cmd_name)
+        return found
+
+
+@click.group(cls=_Commands, context_settings=_SETTINGS)
 @click.version_option(package_name="bgpctl")
 def main() -> None:
     """
@@ -41,135 +55,3 @@ def main() -> None:
 
     Every option can be given as a variable, such as BGPCTL_SHOW_RUN_DIR; BGPCTL_RUN_DIR is that of every command.
     """
-
-
-main.add_command(show)
-main.add_command(lab)
-main.add_command(validate)
-main.add_command(plan)
-main.add_command(doctor)
-main.add_command(peer)
-main.add_command(drain)
-main.add_command(undrain)
-main.add_command(schema)
-
-
-protocol_option = click.option(
-    "--route-protocol",
-    type=click.IntRange(5, 255),
-    default=PROTOCOL,
-    show_default=True,
-    envvar="BGPCTL_ROUTE_PROTOCOL",
-    help="Marks bgpctl's routes and next hops in the kernel; another number where another program claims this one.",
-)
-
-
-@main.group()
-def agent() -> None:
-    """The per-node daemon."""
-
-
-@agent.command()
-@click.option("--node", required=True, help="Name of this node in the cluster file.")
-@files_option
-@run_dir_option
-@click.option(
-    "--ipip-driver",
-    type=click.Choice(ipip.DRIVERS),
-    default=ipip.AUTO,
-    show_default=True,
-    help="Who does IP in IP: the ipip module, BPF programs, or the module where there is one.",
-)
-@click.option(
-    "--nexthop-objects/--no-nexthop-objects",
-    default=True,
-    show_default=True,
-    help="Routes name next-hop objects (Linux 5.3); without, each has its gateways, as other tools expect.",
-)
-@protocol_option
-@click.option(
-    "--health",
-    callback=values.place,
-    metavar="HOST:PORT",
-    help="Serve /liveness, /readiness and /metrics there too; choose a local address, such as 127.0.0.1:9099.",
-)
-@click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True)
-@click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
-)
-def run(
-    node: str,
-    files: tuple[Path, ...],
-    run_dir: Path,
-    ipip_driver: str,
-    route_protocol: int,
-    health: tuple[str, int] | None,
-    *,
-    nexthop_objects: bool,
-    **log: str,
-) -> None:
-    """
-    Run this node's agent in the foreground.
-
-    SIGTERM and Ctrl-C end it and leave forwarding and BGP sessions in place; `bgpctl cleanup` removes them.
-    """
-    logs.set_up(log["log_format"], log["log_level"])
-    intent = valid(FileStore(files).load())
-    if intent.node(node) is None:
-        names = ", ".join(member.name for member in intent.nodes) or "none"
-        raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
-    try:
-        wiring.run(
-            node,
-            files,
-            run_dir,
-            ipip_driver,
-            next_hop_objects=nexthop_objects,
-            protocol=route_protocol,
-            health=health,
-        )
-    except (AlreadyRunning, Unavailable) as error:
-        click.echo(str(error), err=True)
-        sys.exit(Exit.REFUSED)
-
-
-agent.add_command(journal)
-
-
-@main.group()
-def render() -> None:
-    """What a cluster file becomes in other words."""
-
-
-render.add_command(render_intent.calico)
-render.add_command(render_intent.short)
-
-
-@render.command()
-@files_option
-@click.option("--node", help="Only this node.")
-@click.option("--to", "directory", type=click.Path(path_type=Path, file_okay=False), help="Write NODE.conf there.")
-def exabgp(files: tuple[Path, ...], node: str | None, directory: Path | None) -> None:
-    """What ExaBGP is configured with on each node."""
-    intent = valid(FileStore(files).load())
-    if node is not None and intent.node(node) is None:
-        raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))}")
-    render_exabgp.write(intent, node, directory)
-
-
-@main.command()
-@run_dir_option
-@protocol_option
-def cleanup(run_dir: Path, route_protocol: int) -> None:
-    """End this node's BGP speaker and remove everything that is bgpctl's from the kernel, and nothing else."""
-    try:
-        ops, failures = wiring.clean_up(run_dir, route_protocol)
-    except (AlreadyRunning, Unavailable) as error:
-        click.echo(str(error), err=True)
-        sys.exit(Exit.REFUSED)
-    for op in ops:
-        click.echo(f"- {thing_words(op.thing)}")
-    for failure in failures:
-        click.echo(failure_words(failure), err=True)
-    click.echo(f"removed {len(ops) - len(failures)} objects")
-    sys.exit(Exit.PARTLY if failures else Exit.OK)

@@ -45,13 +45,13 @@ def plan(
     """
     if bool(files) == bool(after):
         raise click.UsageError("say either -f FILE, for this node, or --to FILE, for a whole cluster")
-    body = _of_agent(run_dir, files) if files else _of_files(before, after)
+    body = of_agent(run_dir, files) if files else _of_files(before, after)
     nodes = [item for item in body["nodes"] if node in (None, item["node"])]
     if node and not nodes:
         raise click.UsageError(f"there is no node {node} in the plan")
     body = {**body, "nodes": nodes}
     if output == "table":
-        _print(nodes)
+        show_plan(nodes)
     else:
         emit(body, output, (), ())
     if any(item["unreachable"] for item in nodes):
@@ -69,7 +69,8 @@ def _intent(file: Path) -> Intent:
     return valid(FileStore([file]).load())
 
 
-def _of_agent(run_dir: Path, files: Sequence[Path]) -> dict[str, Any]:
+def of_agent(run_dir: Path, files: Sequence[Path]) -> dict[str, Any]:
+    """What the agent of this node would do. Exits 2 if a file is not valid, 3 if no agent answers."""
     for file in files:
         _intent(file)
     query = {"files": "\n".join(str(file.resolve()) for file in files)}
@@ -82,7 +83,8 @@ def _of_agent(run_dir: Path, files: Sequence[Path]) -> dict[str, Any]:
         raise click.UsageError(str(error)) from error
 
 
-def _print(nodes: Sequence[dict[str, Any]]) -> None:
+def show_plan(nodes: Sequence[dict[str, Any]]) -> None:
+    """Step by step, as a text."""
     for item in nodes:
         for step in item["steps"]:
             wait = f"; then waits for {', '.join(step['waits_for'])}" if step["waits_for"] else ""

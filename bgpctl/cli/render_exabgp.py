@@ -12,9 +12,11 @@ from typing import Final
 
 import click
 
+from bgpctl.cli.validate import files_option, valid
 from bgpctl.core.cluster import Intent
 from bgpctl.core.sessions import speaker_config
 from bgpctl.speaker import conf
+from bgpctl.store.file import FileStore
 
 BRIDGE_COMMAND: Final = "/usr/bin/env python3 -m bgpctl.speaker.bridge /run/bgpctl/bridge.sock"
 _PLACEHOLDER: Final = "the-password"
@@ -41,3 +43,15 @@ def write(intent: Intent, node: str | None, directory: Path | None) -> None:
         else:
             directory.mkdir(parents=True, exist_ok=True)
             (directory / f"{name}.conf").write_text(text)
+
+
+@click.command()
+@files_option
+@click.option("--node", help="Only this node.")
+@click.option("--to", "directory", type=click.Path(path_type=Path, file_okay=False), help="Write NODE.conf there.")
+def exabgp(files: tuple[Path, ...], node: str | None, directory: Path | None) -> None:
+    """What ExaBGP is configured with on each node."""
+    intent = valid(FileStore(files).load())
+    if node is not None and intent.node(node) is None:
+        raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))}")
+    write(intent, node, directory)

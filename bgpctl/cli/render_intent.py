@@ -16,6 +16,7 @@ from typing import Any, Final
 import click
 import yaml
 
+from bgpctl.cli.render_exabgp import exabgp
 from bgpctl.cli.validate import files_option, valid
 from bgpctl.core import tunnels
 from bgpctl.core.cluster import Encapsulation, Intent, Node, Peer
@@ -29,7 +30,15 @@ _WIDTH: Final = 100
 _DUMPER: Final[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-@click.command()
+@click.group()
+def render() -> None:
+    """What a cluster file becomes in other words."""
+
+
+render.add_command(exabgp)
+
+
+@render.command()
 @files_option
 def calico(files: tuple[Path, ...]) -> None:
     """
@@ -43,7 +52,7 @@ def calico(files: tuple[Path, ...]) -> None:
     click.echo(as_yaml("as Calico's resources", files, notes, render_calico.calico(intent)), nl=False)
 
 
-@click.command()
+@render.command()
 @files_option
 def short(files: tuple[Path, ...]) -> None:
     """

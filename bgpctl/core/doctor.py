@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 from bgpctl.core.cluster import Backend, Encapsulation, Intent, Node
 from bgpctl.core.fabric import ipip, vxlan
 from bgpctl.core.fabric.facts import outer_mtu_bytes, underlay_of
-from bgpctl.core.model import IPIP_LINK, VXLAN_LINK, Address, Dataplane, InterfaceAddress, Vni, Vxlan
+from bgpctl.core.model import IPIP_LINK, VXLAN_LINKS, Address, Dataplane, InterfaceAddress, Vni, Vxlan
 
 
 class Verdict(enum.Enum):
@@ -186,7 +186,7 @@ def _reverse_path(facts: Facts, needs: Needs) -> Iterator[_Answer]:
     own = needs.node.underlay(4) if needs.node else None  # IPv6 has no such filter
     underlay = underlay_of(facts.dataplane, own) if own else None
     names = [underlay.link] if underlay else []
-    names += [link.name for link in facts.dataplane.links if link.name in (IPIP_LINK, VXLAN_LINK) and link.owned]
+    names += [link.name for link in facts.dataplane.links if link.name in (IPIP_LINK, *VXLAN_LINKS[4]) and link.owned]
     strict = [name for name in sorted(names) if _rp_filter(facts.sysctls, name) == 1]
     for name in strict:
         text = f"strict on {name}: packets whose way back is another are dropped, as while an encapsulation changes"
@@ -226,7 +226,7 @@ def _mtu(facts: Facts, needs: Needs) -> Iterator[_Answer]:
 
 def _fitting(facts: Facts, version: int, outer: int) -> Iterator[_Answer]:
     """Whether what tunnels over one IP version make fits links with an MTU of `outer` bytes."""
-    tunnels = {vxlan.LINKS[version]: vxlan.OVERHEAD_BYTES[version]}
+    tunnels = dict.fromkeys(VXLAN_LINKS[version], vxlan.OVERHEAD_BYTES[version])
     tunnels |= {IPIP_LINK: ipip.OVERHEAD_BYTES} if version == 4 else {}
     for name, overhead in sorted(tunnels.items()):
         link = facts.dataplane.link(name)

@@ -34,7 +34,7 @@ from bgpctl.core.model import (
 )
 from bgpctl.core.plan import plan
 from bgpctl.core.rib import Received
-from bgpctl.core.switch import DRAIN_S, NO_EVIDENCE, Evidence, Seen, hold
+from bgpctl.core.switch import DRAIN_S, NO_EVIDENCE, Evidence, Seen, Trial, hold, kind_of
 from bgpctl.core.tunnels import borrowed
 from bgpctl.core.why import Missing
 
@@ -106,8 +106,8 @@ def foresee(intent: Intent, node: Node, observed: Dataplane, others: Iterable[Ch
     now = observed
     for stage in Stage:
         wanted = derive(intent, node, names, told.values(), now)
-        evidence = _evidence(stage, wanted.dataplane.next_hops)
-        switch = hold(wanted, now, intent, node, evidence, 0.0)
+        trials = hold(wanted, now, intent, node, NO_EVIDENCE, 0.0).trials
+        switch = hold(wanted, now, intent, node, _evidence(stage, trials, wanted.dataplane.next_hops, now), 0.0)
         made = plan(switch.desired, now)
         ops = tuple((op, effect) for op, effect in _judged(made.ops, now))
         now = reduce(after, made.ops, now)
@@ -154,15 +154,16 @@ def _told(intent: Intent, node: Node) -> Iterator[Choice]:
                 yield Choice(Candidate(own.address, intent.asn_of(member), internal=True, received=received))
 
 
-def _evidence(stage: Stage, hops: Iterable[NextHop]) -> Evidence:
+def _evidence(stage: Stage, trials: Iterable[Trial], hops: Iterable[NextHop], now: Dataplane) -> Evidence:
     """What trials will have shown: nothing, that every way leads there, that everyone uses the new ones."""
     match stage:
         case Stage.PREPARE:
             return NO_EVIDENCE
         case Stage.FLIP:
-            return Evidence(dict.fromkeys(hops, 0.0), {})
+            return Evidence({trial.way: 0.0 for trial in trials}, {})
         case Stage.RETIRE:
-            return Evidence({}, {hop.id: Seen(hop.link, -DRAIN_S, 0.0) for hop in hops})
+            seen = {hop.id: Seen(hop.link, kind_of(now, hop.link), -DRAIN_S, 0.0) for hop in hops}
+            return Evidence({}, seen)
         case _:
             assert_never(stage)
 

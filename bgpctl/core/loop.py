@@ -209,7 +209,7 @@ def _take(state: State, event: Event, at_s: float) -> Step:
         case KernelChanged() | Observed() | KernelLost() | Applied():
             return _from_kernel(state, event, at_s)
         case Tried():
-            known = learned(state.evidence, event.answers, at_s)
+            known = learned(state.evidence, event.answers, state.observed or Dataplane(), at_s)
             return _look(replace(state, evidence=known, trying=False, next_try_s=at_s + TRY_EVERY_S))
         case Woken():
             return _look(replace(state, rib=_expired(state, at_s)), anyway=True)

@@ -28,8 +28,11 @@ MAIN_TABLE: Final = 254
 ALIAS: Final = "bgpctl"
 """IFLA_IFALIAS of the links bgpctl made or adopted."""
 IPIP_LINK: Final = "tunl0"
-VXLAN_LINK: Final = "vxlan.bgpctl"
-VXLAN6_LINK: Final = "vxlan-v6.bgpctl"
+VXLAN_LINKS: Final = {
+    4: ("vxlan.bgpctl", "vxlan2.bgpctl", "vxlan3.bgpctl"),
+    6: ("vxlan-v6.bgpctl", "vxlan2-6.bgpctl", "vxlan3-6.bgpctl"),
+}
+"""By IP version: the usual name, and those of a device that stands beside it while VNI or port change."""
 
 _BITS: Final = {4: 32, 6: 128}
 

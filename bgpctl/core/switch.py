@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from bgpctl.core import tunnels
@@ -25,6 +26,7 @@ from bgpctl.core.model import (
     Dataplane,
     Key,
     Link,
+    LinkKind,
     Mac,
     NextHop,
     NextHopGroup,
@@ -55,6 +57,15 @@ class Frame(NamedTuple):
     destination: Mac
 
 
+class Way(NamedTuple):
+    """All that decides whether packets arrive: the device's name alone may stand for another VNI by now."""
+
+    hop: NextHop
+    encapsulation: Encapsulation
+    remote: Address
+    frame: Frame | None
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """
@@ -73,6 +84,10 @@ class Trial:
     target: Address
     frame: Frame | None = None
 
+    @property
+    def way(self) -> Way:
+        return Way(self.hop, self.encapsulation, self.remote, self.frame)
+
 
 class Answer(NamedTuple):
     """The request reached its remote; the answer came in by `link`."""
@@ -82,9 +97,10 @@ class Answer(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """By which link a remote's answers come, since when, and when last; in seconds of the agent's clock."""
+    """By which link of ours a remote's answers come, since when, and when last; in seconds of the agent's clock."""
 
     link: str
+    kind: LinkKind | None
     since_s: float
     last_s: float
 
@@ -93,7 +109,7 @@ class Seen(NamedTuple):
 class Evidence:
     """What trials have shown: when a way was answered last, and by next-hop id how the remote sends to us."""
 
-    answered: Mapping[NextHop, float]
+    answered: Mapping[Way, float]
     seen: Mapping[int, Seen]
 
 
@@ -131,17 +147,23 @@ class Switch:
         return not self.flips and not self.drains
 
 
-def learned(evidence: Evidence, answers: Iterable[Answer], at_s: float) -> Evidence:
+def learned(evidence: Evidence, answers: Iterable[Answer], observed: Dataplane, at_s: float) -> Evidence:
     """The evidence with these answers; what is too old to count is forgotten."""
-    answered = {hop: last_s for hop, last_s in evidence.answered.items() if at_s - last_s <= PROOF_S}
+    answered = {way: last_s for way, last_s in evidence.answered.items() if at_s - last_s <= PROOF_S}
     seen = {number: item for number, item in evidence.seen.items() if at_s - item.last_s <= PROOF_S}
     for trial, link in answers:
-        answered[trial.hop] = at_s
-        known = seen.get(trial.hop.id)
-        since_s = known.since_s if known and known.link == link else at_s
+        answered[trial.way] = at_s
+        kind, known = kind_of(observed, link), seen.get(trial.hop.id)
+        since_s = known.since_s if known and (known.link, known.kind) == (link, kind) else at_s
         if trial.source != trial.local:
-            seen[trial.hop.id] = Seen(link, since_s, at_s)
+            seen[trial.hop.id] = Seen(link, kind, since_s, at_s)
     return Evidence(answered, seen)
+
+
+def kind_of(dataplane: Dataplane, link: str) -> LinkKind | None:
+    """What the link is; None if there is none of the name."""
+    found = dataplane.link(link)
+    return found.kind if found else None
 
 
 def hold(desired: Desired, observed: Dataplane, intent: Intent, node: Node, evidence: Evidence, at_s: float) -> Switch:
@@ -203,8 +225,11 @@ class _Scene:
         )
 
     def _is_unproven(self, wanted: NextHop, present: NextHop) -> bool:
-        answered_s = self.evidence.answered.get(wanted)
-        return wanted.link != present.link and (answered_s is None or self.at_s - answered_s > PROOF_S)
+        if wanted.link == present.link:
+            return False
+        trial = self.trial(wanted, from_block=False)
+        answered_s = self.evidence.answered.get(trial.way) if trial else None
+        return answered_s is None or self.at_s - answered_s > PROOF_S
 
     def orphans(self) -> frozenset[Route]:
         """
@@ -238,6 +263,8 @@ class _Scene:
         if self._own_block(hop) is None:
             return False
         if seen is None or self.at_s - seen.last_s > PROOF_S or seen.link == link:
+            return True
+        if kind_of(self.observed, seen.link) != seen.kind:
             return True
         return seen.last_s - seen.since_s < DRAIN_S
 
@@ -285,11 +312,14 @@ class _Scene:
         pool = next((pool for pool in self.intent.pools if pool.name == name), None)
         return next((block.first for block in node.blocks if pool and pool.cidr.covers(block)), None)
 
+    @cached_property
+    def _macs(self) -> Mapping[tuple[str, Address | None], Mac]:
+        return {(entry.link, entry.address): entry.mac for entry in self.desired.dataplane.neighbours}
+
     def _frame(self, hop: NextHop) -> Frame | None:
         plane = self.desired.dataplane
         link = plane.link(hop.link)
-        macs = (entry.mac for entry in plane.neighbours if (entry.link, entry.address) == (hop.link, hop.gateway))
-        destination = next(macs, None)
+        destination = self._macs.get((hop.link, hop.gateway))
         if link is None or link.mac is None or destination is None or not isinstance(link.kind, Vxlan):
             return None
         return Frame(link.kind.vni, link.kind.port, link.mac, destination)

@@ -72,6 +72,10 @@ class Lab:
         """One view of a node's agent. Raises client.AgentAway."""
         return client.read(self.run_dir(node) / client.SOCKET, view)
 
+    def ask(self, node: str, verb: str, **query: str) -> dict[str, Any]:
+        """Have a node's agent do something, as an operator on that node would. Raises client.AgentAway."""
+        return client.ask(self.run_dir(node) / client.SOCKET, verb, query)
+
     def summaries(self) -> list[dict[str, Any]]:
         """Each node's summary; of a node whose agent does not answer, why."""
         return [self._summary(node.name) for node in self.topology.intent.nodes]
@@ -114,6 +118,7 @@ _SILENT: Final[Mapping[str, Any]] = {
     "state": "silent",
     "converged": False,
     "edit_refused": False,
+    "unconfirmed_s": None,
     "unready": [],
     "state_age_s": 0.0,
 }

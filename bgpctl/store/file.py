@@ -15,6 +15,7 @@ from bgpctl.core.cluster import Place, Problem
 from bgpctl.core.intent import read
 from bgpctl.core.intent.tree import Tree
 from bgpctl.ports import Loaded, Store
+from bgpctl.store.changes import Changes
 from bgpctl.store.yaml import BadYaml, documents
 
 _LOOK_EVERY_S: Final = 0.25
@@ -23,17 +24,24 @@ _Identity: TypeAlias = tuple[int, ...]
 
 
 class FileStore(Store):
-    """One or more files that make one cluster together."""
+    """
+    One or more files that make one cluster together.
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    Args:
+        changes: of these files; the store sees to it that they are taken back in time.
+    """
+
+    def __init__(self, paths: Sequence[Path], changes: Changes | None = None) -> None:
         self._paths = tuple(paths)
+        self._changes = changes
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
         self._texts: tuple[str | Problem, ...] = ()
 
     def load(self) -> Loaded:
+        self._settle()
         self._texts = self._read()
-        return self._understand(self._texts)
+        return self.understand(self._texts)
 
     def watch(self, changed: Callable[[Loaded], None]) -> None:
         """What the last `load` saw is no change, if there was one; otherwise what is there now."""
@@ -55,6 +63,7 @@ class FileStore(Store):
         read_at: tuple[_Identity, ...] | None = None
         before = self._identities()
         while not self._closed.wait(_LOOK_EVERY_S):
+            self._settle()
             now = self._identities()
             if now == before and now != read_at:
                 read_at = now
@@ -65,7 +74,7 @@ class FileStore(Store):
         texts = self._read()
         if texts != self._texts:
             self._texts = texts
-            changed(self._understand(texts))
+            changed(self.understand(texts))
 
     def _identities(self) -> tuple[_Identity, ...]:
         return tuple(map(_identity, self._paths))
@@ -73,7 +82,12 @@ class FileStore(Store):
     def _read(self) -> tuple[str | Problem, ...]:
         return tuple(map(_text, self._paths))
 
-    def _understand(self, texts: Sequence[str | Problem]) -> Loaded:
+    def _settle(self) -> None:
+        if self._changes:
+            self._changes.settle()
+
+    def understand(self, texts: Sequence[str | Problem]) -> Loaded:
+        """What it would mean if the files had these contents."""
         trees: list[Tree] = []
         problems: list[Problem] = []
         for path, text in zip(self._paths, texts, strict=True):

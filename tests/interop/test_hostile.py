@@ -16,8 +16,8 @@ from tests.waiting import wait_until
 
 EVIL, GOOD = Asn(65001), Asn(65002)
 ONE, TWO = ADDRESS["one"], ADDRESS["two"]
-FLOOD = int(os.environ.get("BGPCTL_TEST_FLOOD", "200000"))
-"""Prefixes; a million takes half a minute."""
+FLOOD = int(os.environ.get("BGPCTL_TEST_FLOOD", "1000000"))
+"""Prefixes; a million take half a minute."""
 BAIT, PROOF = Prefix.parse("172.20.1.0/24"), Prefix.parse("172.21.1.0/24")
 CLUSTER: Final = f"""\
 calico_backend: bird

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,11 @@ def topology(path: Path) -> Topology:
     loaded = load(path)
     assert isinstance(loaded, Topology), loaded
     return loaded
+
+
+def peers(lab: Lab, node: str) -> dict[str, dict[str, Any]]:
+    """What a node's agent says of its BGP sessions, by name."""
+    return {row["name"]: row for row in lab.read(node, "peers")["peers"]}
 
 
 @pytest.fixture

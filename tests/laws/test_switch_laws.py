@@ -8,7 +8,9 @@ The profile `ci` makes 1200 runs of up to 50 steps in half a minute: what a node
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
+from typing import NamedTuple
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from bgpctl.core.cluster import Backend, Encapsulation, Intent, Mode, Pool
 from bgpctl.core.effects import after
 from bgpctl.core.fabric import Desired, derive
-from bgpctl.core.model import Address, Dataplane, Ipip, NextHop, Prefix, Vxlan
+from bgpctl.core.model import IPIP_LINK, Address, Dataplane, Ipip, LinkKind, Prefix, Vni, Vxlan
 from bgpctl.core.plan import owned, plan
 from bgpctl.core.switch import NO_EVIDENCE, Answer, Evidence, Switch, Trial, hold, learned
 from tests.cluster import bare_kernel, learned_from_all, member, node
@@ -57,18 +59,28 @@ class Told:
 
 
 class Family:
-    """Intents for the same nodes that differ in the encapsulation: those that can carry traffic there."""
+    """Intents for the same nodes that differ in the encapsulation, VNI or port, and can carry traffic there."""
 
     def __init__(self, racks: str, version: int) -> None:
         modes = [mode for mode in TUNNELLED if version == 4 or mode[0] is Mode.NEVER]
         modes += [BARE] if len(set(racks)) == 1 else []
         intents = [cluster(racks, version, *mode) for mode in modes]
+        always = cluster(racks, version, Mode.NEVER, Mode.ALWAYS)
+        intents += [replace(always, vxlan_vni=Vni(4097)), replace(always, vxlan_port=8472)]
         self.names = [here.name for here in intents[0].nodes]
         self.told = [{name: Told(intent, name) for name in self.names} for intent in intents]
 
 
 FAMILIES = [Family(racks, version) for racks in ("aabb", "aab", "abc", "aaa", "ab") for version in (4, 6)]
 carried_out = cache(after)
+
+
+class Way(NamedTuple):
+    """How a packet crosses the underlay."""
+
+    encapsulation: Encapsulation
+    vni: Vni = Vni(0)
+    port: int = 0
 
 
 class Host:
@@ -88,27 +100,50 @@ class Host:
     def switch(self, at_s: float) -> Switch:
         return hold(self.wanted, self.kernel, self.told.intent, self.told.here, self.evidence, at_s)
 
-    def takes(self, encapsulation: Encapsulation, sender: Host) -> bool:
+    def link_of(self, way: Way) -> str:
+        """By which link it takes what comes so; hosts may have other names for the same VNI and port."""
+        others = {Encapsulation.DIRECT: "eth0", Encapsulation.IPIP: IPIP_LINK}
+        return others.get(way.encapsulation) or vteps(self.kernel)[way, self.address]
+
+    def takes(self, way: Way, sender: Host) -> bool:
         """Whether it takes what `sender` sends so."""
-        match encapsulation:
+        match way.encapsulation:
             case Encapsulation.DIRECT:
                 return self.told.here.address.network.holds(sender.address)
             case Encapsulation.IPIP:
                 return any(sender.address in decap.sources for decap in self.kernel.decaps)
             case Encapsulation.VXLAN:
-                return any(
-                    isinstance(link.kind, Vxlan) and link.kind.local == self.address for link in self.kernel.links
-                )
+                return (way, self.address) in vteps(self.kernel)
+
+
+def way_by(kind: LinkKind) -> Way:
+    match kind:
+        case Vxlan(vni=vni, port=port):
+            return Way(Encapsulation.VXLAN, vni, port)
+        case Ipip():
+            return Way(Encapsulation.IPIP)
+        case _:
+            return Way(Encapsulation.DIRECT)
+
+
+def tried(trial: Trial) -> Way:
+    frame = trial.frame
+    return Way(trial.encapsulation, frame.vni, frame.port) if frame else Way(trial.encapsulation)
 
 
 @cache
-def ways(kernel: Dataplane) -> dict[Prefix, tuple[NextHop, Encapsulation]]:
+def vteps(kernel: Dataplane) -> dict[tuple[Way, Address], str]:
+    """Its VXLAN devices by what they take, and at which address."""
+    return {(way_by(link.kind), link.kind.local): link.name for link in kernel.links if isinstance(link.kind, Vxlan)}
+
+
+@cache
+def ways(kernel: Dataplane) -> dict[Prefix, Way]:
     """How it sends to the prefixes that it routes by next hops of ours."""
     hops = {hop.id: hop for hop in kernel.next_hops}
-    kinds = {link.name: type(link.kind) for link in kernel.links}
-    encapsulations = {Ipip: Encapsulation.IPIP, Vxlan: Encapsulation.VXLAN}
+    kinds = {link.name: link.kind for link in kernel.links}
     return {
-        route.prefix: (hop, encapsulations.get(kinds[hop.link], Encapsulation.DIRECT))
+        route.prefix: way_by(kinds[hop.link])
         for route in kernel.routes
         if (hop := hops.get(route.next_hop)) is not None
     }
@@ -159,7 +194,7 @@ class ChangingCluster(RuleBasedStateMachine):
         host = self.one_of_them(data)
         trials = host.switch(self.now_s).trials
         heard = [answer for trial in trials if (answer := self.answer(host, trial)) and data.draw(st.booleans())]
-        host.evidence = learned(host.evidence, heard, self.now_s)
+        host.evidence = learned(host.evidence, heard, host.kernel, self.now_s)
 
     @rule(seconds=st.floats(0.1, 9))
     def wait(self, seconds: float) -> None:
@@ -167,14 +202,14 @@ class ChangingCluster(RuleBasedStateMachine):
 
     def answer(self, host: Host, trial: Trial) -> Answer | None:
         remote = next(other for other in self.hosts.values() if other.address == trial.remote)
-        if not remote.takes(trial.encapsulation, host):
+        if not remote.takes(tried(trial), host):
             return None
         if trial.source == trial.local:
             return Answer(trial, "eth0")
         way = ways(remote.kernel).get(host.block)
-        if way is None or not host.takes(way[1], remote):
+        if way is None or not host.takes(way, remote):
             return None
-        return Answer(trial, way[0].link)
+        return Answer(trial, host.link_of(way))
 
     @invariant()
     def everyone_reaches_everyone(self) -> None:
@@ -183,7 +218,7 @@ class ChangingCluster(RuleBasedStateMachine):
             for other in self.hosts.values():
                 if other is not host:
                     assert other.block in known, f"{host.told.here.name} has no way to {other.told.here.name}"
-                    _, way = known[other.block]
+                    way = known[other.block]
                     assert other.takes(way, host), f"{other.told.here.name} does not take {way} from {host.address}"
 
     def teardown(self) -> None:
@@ -199,7 +234,7 @@ class ChangingCluster(RuleBasedStateMachine):
             for host in self.hosts.values():
                 self.act(host)
                 heard = [a for trial in host.switch(self.now_s).trials if (a := self.answer(host, trial))]
-                host.evidence = learned(host.evidence, heard, self.now_s)
+                host.evidence = learned(host.evidence, heard, host.kernel, self.now_s)
             self.now_s += 0.5
         assert all(self.is_over(host) for host in self.hosts.values())
         ChangingCluster.runs += 1

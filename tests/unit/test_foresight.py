@@ -8,7 +8,7 @@ from functools import reduce
 from bgpctl.core.cluster import Intent, Mode
 from bgpctl.core.effects import after
 from bgpctl.core.foresight import Effect, Stage, assumed_kernel, converged, foresee, of_cluster
-from bgpctl.core.model import InterfaceAddress, Vni
+from bgpctl.core.model import VXLAN_LINKS, InterfaceAddress, Vni, Vxlan
 from bgpctl.core.plan import owned
 from tests.cluster import member, two_racks
 
@@ -39,8 +39,21 @@ def test_a_new_cluster_is_made_in_one_step() -> None:
     assert foreseen.worst is Effect.NONE
 
 
+def test_another_vni_is_a_second_device_that_traffic_moves_to() -> None:
+    (foreseen, *_) = of_cluster(VXLAN, replace(VXLAN, vxlan_vni=Vni(4097)))
+    assert [step.stage for step in foreseen.steps] == [Stage.PREPARE, Stage.FLIP, Stage.RETIRE]
+    assert foreseen.worst is Effect.ATOMIC
+
+
 def test_a_device_that_has_to_be_made_anew_is_told_as_a_gap() -> None:
-    assert of_cluster(VXLAN, replace(VXLAN, vxlan_vni=Vni(4097)))[0].worst is Effect.GAP
+    """There are three names, and each has a device with another VNI."""
+    here = member(VXLAN, "a1")
+    kernel = converged(VXLAN, here, assumed_kernel(here))
+    ((link, kind),) = ((link, link.kind) for link in kernel.links if isinstance(link.kind, Vxlan))
+    others = enumerate(VXLAN_LINKS[4][1:], start=5)
+    more = {replace(link, name=name, kind=replace(kind, vni=Vni(vni))) for vni, name in others}
+    crowded = replace(kernel, links=kernel.links | more)
+    assert foresee(replace(VXLAN, vxlan_vni=Vni(4097)), here, crowded).worst is Effect.GAP
 
 
 def test_a_pool_without_encapsulation_between_racks_is_followed_as_far_as_the_underlay_lets_it() -> None:

@@ -52,7 +52,7 @@ def derive(
     What should be in the kernel of `node`.
 
     `names` has the name of each BGP peer, for the reasons; `choices` the best path of each prefix that policy let
-    in. Of `observed`, this node's kernel, only objects that are not ours are looked at.
+    in. Of `observed`, this node's kernel, only objects that are not ours are looked at, and the names of our tunnels.
     """
     own = [address for version in _versions(intent, node) if (address := node.underlay(version))]
     underlays = {item.version: item for address in own if (item := underlay_of(observed, address))}
@@ -61,12 +61,13 @@ def derive(
     found = [*by_bgp, *(item for version in underlays for item in vxlan.reaches(intent, node, version))]
     reaches = [item for item in found if isinstance(item, Reach)]
     missing = [item for item in found if isinstance(item, Missing)]
-    hops, unresolved = _hops(intent, node, reaches, underlays, observed)
+    vteps = {version: vxlan.link_name(intent, version, observed) for version in underlays}
+    hops, unresolved = _hops(intent, node, reaches, underlays, vteps, observed)
     wanted = chain(
         _local(node, own),
         _heeding_routers(underlays, observed),
         nat.masquerade(intent),
-        _tunnels(intent, node, underlays, observed),
+        _tunnels(intent, node, underlays, vteps, observed),
         _remote(node, reaches, hops),
     )
     missing += [*unresolved, *(Missing(Lack.UNDERLAY_UNKNOWN, subject) for subject in unknown)]
@@ -111,14 +112,16 @@ def _heeding_routers(underlays: Mapping[int, Underlay], observed: Dataplane) -> 
             yield Sysctl(name, "2"), _FORWARDED
 
 
-def _tunnels(intent: Intent, node: Node, underlays: Mapping[int, Underlay], observed: Dataplane) -> Iterator[Reasoned]:
+def _tunnels(
+    intent: Intent, node: Node, underlays: Mapping[int, Underlay], vteps: Mapping[int, str], observed: Dataplane
+) -> Iterator[Reasoned]:
     for version, underlay in underlays.items():
         remotes = [there.address for other in intent.nodes if other != node and (there := other.underlay(version))]
         carrier = replace(underlay, mtu_bytes=outer_mtu_bytes(observed, underlay, remotes))
         if version == 4 and ipip.wanted(intent):
             yield from ipip.devices(intent, node, carrier)
         if vxlan.wanted(intent, version):
-            yield from vxlan.devices(intent, node, carrier)
+            yield from vxlan.devices(intent, node, vteps[version], carrier)
 
 
 def _by_bgp(intent: Intent, names: Mapping[Address, str], choices: Iterable[Choice]) -> Iterator[Reach]:
@@ -134,7 +137,12 @@ def _by_bgp(intent: Intent, names: Mapping[Address, str], choices: Iterable[Choi
 
 
 def _hops(
-    intent: Intent, node: Node, reaches: Iterable[Reach], underlays: Mapping[int, Underlay], observed: Dataplane
+    intent: Intent,
+    node: Node,
+    reaches: Iterable[Reach],
+    underlays: Mapping[int, Underlay],
+    vteps: Mapping[int, str],
+    observed: Dataplane,
 ) -> tuple[Mapping[Slot, NextHop], list[Missing]]:
     """The next hop of each slot, and the slots that have none."""
     pools = {slot: reach.pool for reach in reaches for slot in reach.slots}
@@ -149,7 +157,7 @@ def _hops(
             case Encapsulation.IPIP:
                 hop: NextHop | None = ipip.hop(number, remote)
             case Encapsulation.VXLAN:
-                hop = vxlan.hop(number, members[remote], intent, remote.version)
+                hop = vxlan.hop(number, vteps[remote.version], members[remote], intent, remote.version)
             case Encapsulation.DIRECT if same_subnet(node, remote):
                 hop = direct.same_subnet_hop(number, remote, underlays[remote.version])
             case Encapsulation.DIRECT:

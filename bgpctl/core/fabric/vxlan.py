@@ -16,9 +16,9 @@ from bgpctl.core.cluster import Encapsulation, Intent, Node
 from bgpctl.core.fabric.desired import Reach, Reasoned
 from bgpctl.core.fabric.facts import Underlay
 from bgpctl.core.model import (
-    VXLAN6_LINK,
-    VXLAN_LINK,
+    VXLAN_LINKS,
     Address,
+    Dataplane,
     FdbEntry,
     InterfaceAddress,
     Link,
@@ -32,7 +32,6 @@ from bgpctl.core.model import (
 )
 from bgpctl.core.why import Because, Lack, Missing, Why
 
-LINKS: Final = {4: VXLAN_LINK, 6: VXLAN6_LINK}
 OVERHEAD_BYTES: Final = {4: 50, 6: 70}
 """IPv4 20 or IPv6 40, UDP 8, VXLAN 8, inner Ethernet 14."""
 
@@ -44,16 +43,32 @@ def wanted(intent: Intent, version: int) -> bool:
     return any(pool.encapsulation is Encapsulation.VXLAN and pool.cidr.version == version for pool in intent.pools)
 
 
+def link_name(intent: Intent, version: int, observed: Dataplane) -> str:
+    """
+    The name of our device: of the one that has the VNI and the port already, or one that none of ours has. They
+    cannot be changed, so that a change takes a second device, which stands beside the first until nobody sends to that.
+    """
+    ours = {link.name: link.kind for link in observed.links if link.owned and isinstance(link.kind, Vxlan)}
+    names = VXLAN_LINKS[version]
+    fitting = (name for name in names if name in ours and _fits(ours[name], intent))
+    free = (name for name in names if name not in ours)
+    return next(fitting, next(free, names[0]))
+
+
+def _fits(kind: Vxlan, intent: Intent) -> bool:
+    return (kind.vni, kind.port) == (intent.vxlan_vni, intent.vxlan_port)
+
+
 def mtu_bytes(intent: Intent, version: int, carrier_bytes: int) -> int:
     """What fits into a packet that leaves by a link with this MTU, unless the operator says otherwise."""
     given = intent.vxlan_mtu if version == 4 else intent.vxlan_mtu6
     return given or intent.workload_mtu or carrier_bytes - OVERHEAD_BYTES[version]
 
 
-def hop(number: int, member: Node, intent: Intent, version: int) -> NextHop | None:
-    """The next hop through the tunnel to `member`; None if it has no tunnel address."""
+def hop(number: int, link: str, member: Node, intent: Intent, version: int) -> NextHop | None:
+    """The next hop through the tunnel device to `member`; None if it has no tunnel address."""
     gateway = _gateway(intent, member, version)
-    return NextHop(number, LINKS[version], gateway, onlink=True) if gateway else None
+    return NextHop(number, link, gateway, onlink=True) if gateway else None
 
 
 def _gateway(intent: Intent, member: Node, version: int) -> Address | None:
@@ -68,10 +83,10 @@ def _gateway(intent: Intent, member: Node, version: int) -> Address | None:
     return link_local(tunnels.vxlan_mac(member, version)) if address and version == 6 else address
 
 
-def devices(intent: Intent, node: Node, underlay: Underlay) -> Iterator[Reasoned]:
+def devices(intent: Intent, node: Node, name: str, underlay: Underlay) -> Iterator[Reasoned]:
     """The VTEP of this node over an underlay and its entries for every other member there."""
     local = underlay.address.address
-    version, name = local.version, LINKS[local.version]
+    version = local.version
     kind = Vxlan(intent.vxlan_vni, intent.vxlan_port, local, underlay.link)
     yield Link(name, kind, mtu_bytes(intent, version, underlay.mtu_bytes), tunnels.vxlan_mac(node, version)), _WHY
     if version == 4:
@@ -83,17 +98,17 @@ def devices(intent: Intent, node: Node, underlay: Underlay) -> Iterator[Reasoned
         yield LinkAddress(name, InterfaceAddress(address, address.host_prefix.length)), _WHY
     for other in intent.nodes:
         if other != node:
-            yield from _member_entries(intent, other, version)
+            yield from _member_entries(intent, other, name, version)
 
 
-def _member_entries(intent: Intent, member: Node, version: int) -> Iterator[Reasoned]:
+def _member_entries(intent: Intent, member: Node, link: str, version: int) -> Iterator[Reasoned]:
     gateway, remote = _gateway(intent, member, version), member.underlay(version)
     if gateway is None or remote is None:
         return
     mac = tunnels.vxlan_mac(member, version)
     why = Why(Because.MEMBER, source=member.name, remote=remote.address, encapsulation=Encapsulation.VXLAN)
-    yield FdbEntry(LINKS[version], mac, remote.address), why
-    yield Neighbour(LINKS[version], gateway, mac), why
+    yield FdbEntry(link, mac, remote.address), why
+    yield Neighbour(link, gateway, mac), why
 
 
 def reaches(intent: Intent, node: Node, version: int) -> Iterator[Reach | Missing]:

@@ -1,0 +1,125 @@
+"""
+`bgpctl agent run`, `bgpctl agent journal` and `bgpctl cleanup`: what acts on this node by itself.
+
+Refuses to know: a running agent, which client/ talks to.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from bgpctl.agent import logs, wiring
+from bgpctl.agent.alone import AlreadyRunning
+from bgpctl.agent.words import failure as failure_words
+from bgpctl.agent.words import thing as thing_words
+from bgpctl.cli import values
+from bgpctl.cli.exits import Exit
+from bgpctl.cli.operate import journal
+from bgpctl.cli.show import run_dir_option
+from bgpctl.cli.validate import files_option, valid
+from bgpctl.core.model import PROTOCOL
+from bgpctl.kernel import ipip
+from bgpctl.ports import Unavailable
+from bgpctl.store.file import FileStore
+
+protocol_option = click.option(
+    "--route-protocol",
+    type=click.IntRange(5, 255),
+    default=PROTOCOL,
+    show_default=True,
+    envvar="BGPCTL_ROUTE_PROTOCOL",
+    help="Marks bgpctl's routes and next hops in the kernel; another number where another program claims this one.",
+)
+
+
+@click.group()
+def agent() -> None:
+    """The per-node daemon."""
+
+
+@agent.command()
+@click.option("--node", required=True, help="Name of this node in the cluster file.")
+@files_option
+@run_dir_option
+@click.option(
+    "--ipip-driver",
+    type=click.Choice(ipip.DRIVERS),
+    default=ipip.AUTO,
+    show_default=True,
+    help="Who does IP in IP: the ipip module, BPF programs, or the module where there is one.",
+)
+@click.option(
+    "--nexthop-objects/--no-nexthop-objects",
+    default=True,
+    show_default=True,
+    help="Routes name next-hop objects (Linux 5.3); without, each has its gateways, as other tools expect.",
+)
+@protocol_option
+@click.option(
+    "--health",
+    callback=values.place,
+    metavar="HOST:PORT",
+    help="Serve /liveness, /readiness and /metrics there too; choose a local address, such as 127.0.0.1:9099.",
+)
+@click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+def run(
+    node: str,
+    files: tuple[Path, ...],
+    run_dir: Path,
+    ipip_driver: str,
+    route_protocol: int,
+    health: tuple[str, int] | None,
+    *,
+    nexthop_objects: bool,
+    **log: str,
+) -> None:
+    """
+    Run this node's agent in the foreground.
+
+    SIGTERM and Ctrl-C end it and leave forwarding and BGP sessions in place; `bgpctl cleanup` removes them.
+    """
+    logs.set_up(log["log_format"], log["log_level"])
+    intent = valid(FileStore(files).load())
+    if intent.node(node) is None:
+        names = ", ".join(member.name for member in intent.nodes) or "none"
+        raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
+    try:
+        wiring.run(
+            node,
+            files,
+            run_dir,
+            ipip_driver,
+            next_hop_objects=nexthop_objects,
+            protocol=route_protocol,
+            health=health,
+        )
+    except (AlreadyRunning, Unavailable) as error:
+        click.echo(str(error), err=True)
+        sys.exit(Exit.REFUSED)
+
+
+agent.add_command(journal)
+
+
+@click.command()
+@run_dir_option
+@protocol_option
+def cleanup(run_dir: Path, route_protocol: int) -> None:
+    """End this node's BGP speaker and remove everything that is bgpctl's from the kernel, and nothing else."""
+    try:
+        ops, failures = wiring.clean_up(run_dir, route_protocol)
+    except (AlreadyRunning, Unavailable) as error:
+        click.echo(str(error), err=True)
+        sys.exit(Exit.REFUSED)
+    for op in ops:
+        click.echo(f"- {thing_words(op.thing)}")
+    for failure in failures:
+        click.echo(failure_words(failure), err=True)
+    click.echo(f"removed {len(ops) - len(failures)} objects")
+    sys.exit(Exit.PARTLY if failures else Exit.OK)

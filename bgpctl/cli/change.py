@@ -1,0 +1,65 @@
+"""
+`bgpctl apply|confirm|undo`: another cluster file for a running agent, and the way back.
+
+Refuses to know: how the agent changes its files.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from bgpctl.cli.exits import Exit
+from bgpctl.cli.operate import ask
+from bgpctl.cli.plan import of_agent, show_plan
+from bgpctl.cli.show import run_dir_option
+from bgpctl.cli.validate import files_option
+from bgpctl.cli.values import duration_s
+
+
+@click.command()
+@files_option
+@click.option(
+    "--confirm-within",
+    "within_s",
+    callback=duration_s,
+    metavar="TIME",
+    help="Take it back after TIME (60s) unless it is confirmed: even if you are cut off, or the agent is killed.",
+)
+@click.option("--force", is_flag=True, help="Also if something that is reachable now would not be.")
+@run_dir_option
+def apply(files: tuple[Path, ...], within_s: float | None, run_dir: Path, *, force: bool) -> None:
+    """
+    Put the contents of FILE into the cluster file that this node's agent reads, and show what that changes.
+
+    The agent's other files, if it reads several, need a FILE each, in the same order. Exits 6, and changes nothing, if
+    something that is reachable now would not be.
+    """
+    nodes = of_agent(run_dir, files)["nodes"]
+    show_plan(nodes)
+    if any(item["unreachable"] for item in nodes) and not force:
+        click.echo("nothing was applied; if this is meant: --force", err=True)
+        sys.exit(Exit.REFUSED)
+    within = {} if within_s is None else {"within_s": str(within_s)}
+    body = ask(run_dir, "apply", files="\n".join(str(file.resolve()) for file in files), **within)
+    click.echo(f"applied to {', '.join(body['files'])}; take it back with: bgpctl undo")
+    if within_s is not None:
+        click.echo(f"it is taken back in {within_s:g} s unless you say: bgpctl confirm")
+
+
+@click.command()
+@run_dir_option
+def confirm(run_dir: Path) -> None:
+    """Let what was applied with --confirm-within stay."""
+    ask(run_dir, "confirm")
+    click.echo("it stays; take it back with: bgpctl undo")
+
+
+@click.command()
+@run_dir_option
+def undo(run_dir: Path) -> None:
+    """Take back what was applied last, confirmed or not; a second time takes that back."""
+    body = ask(run_dir, "undo")
+    click.echo(f"{', '.join(body['files'])}: back to what was before")
