@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CODE := bgpctl tests bench docs/conf.py tools/reference.py
 
-.PHONY: setup lab test interop vm check docs reference bench-fib bench-repair bench-bgp bench-bgp-idle format clean
+.PHONY: setup lab test interop vm check docs reference bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean
 
 setup: .venv/ready
 
@@ -62,6 +62,9 @@ bench-bgp: setup                ## how soon the routes of one BIRD are in the ke
 
 bench-bgp-idle: setup           ## what a hundred quiet BGP peers cost, beside stock ExaBGP; PEERS=, ROUNDS= and SECONDS= change it
 	@$(BIN)/python bench/bgp_idle.py
+
+bench-switch: setup             ## packets lost by changes of the encapsulation, and by naive ones; PPS= changes the load
+	@$(BIN)/python -m bench.switch bench/results/switch.json
 
 format: setup
 	@$(BIN)/ruff format --quiet $(CODE)

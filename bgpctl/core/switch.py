@@ -44,8 +44,7 @@ DRAIN_S: Final = 2.0
 """A member must have been seen to send by another link for so long before one is taken away."""
 TRY_EVERY_S: Final = 0.5
 
-_TRIED: Final = (4,)
-"""IP versions in which a way can be tried."""
+_VERSIONS: Final = (4, 6)
 _HELD: Final = Why(Because.HELD)
 
 
@@ -199,7 +198,10 @@ class _Scene:
         self.evidence, self.at_s = evidence, at_s
         others = [other for other in intent.nodes if other.name != node.name]
         self.members = {
-            own.address: other for other in others for version in _TRIED if (own := other.underlay(version)) is not None
+            own.address: other
+            for other in others
+            for version in _VERSIONS
+            if (own := other.underlay(version)) is not None
         }
         self.homes = {
             prefix: other.name for other in others for prefix in (*other.blocks, *tunnels.borrowed(intent, other))

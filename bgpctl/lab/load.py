@@ -24,6 +24,11 @@ from bgpctl.lab.topology import Workload
 _PORT: Final = 5005
 _LAST_PACKETS_S: Final = 1.0
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
+_HEADER_BYTES: Final = {4: 20 + 8, 6: 40 + 8}
+"""IP and UDP."""
+# ip(7), ipv6(7): the packet may not be divided.
+_WHOLE: Final = {4: (socket.IPPROTO_IP, 10), 6: (socket.IPPROTO_IPV6, 23)}
+_PMTUDISC_DO: Final = 2
 _STAMP: Final = struct.Struct("!HI")
 """flow, number"""
 
@@ -65,9 +70,17 @@ def both_ways(workloads: Sequence[Workload]) -> list[tuple[Workload, Workload]]:
 
 
 class Load:
-    """`pps` packets a second from the first to the second of each pair, over every IP version that both have."""
+    """
+    `pps` packets a second from the first to the second of each pair, over every IP version that both have.
 
-    def __init__(self, names: Names, pairs: Sequence[tuple[Workload, Workload]], pps: int) -> None:
+    Args:
+        packet_bytes: the size of each packet, which may not be divided on its way; None: small ones, which may.
+    """
+
+    def __init__(
+        self, names: Names, pairs: Sequence[tuple[Workload, Workload]], pps: int, packet_bytes: int | None = None
+    ) -> None:
+        self._packet_bytes = packet_bytes
         ends = [
             (Flow(source.name, destination.name, version), source.address_of(version), destination.address_of(version))
             for source, destination in pairs
@@ -96,6 +109,8 @@ class Load:
             made = space.open_socket(self._names.of(name), _FAMILIES[version], socket.SOCK_DGRAM)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
             made.bind((address, _PORT))
+            if self._packet_bytes is not None:
+                made.setsockopt(*_WHOLE[version], _PMTUDISC_DO)
             made.setblocking(False)
             self._sockets[name, version] = made
         for thread in self._threads:
@@ -118,10 +133,14 @@ class Load:
             while number < due:
                 for index, (flow, target) in enumerate(zip(self.flows, self._targets, strict=True)):
                     with contextlib.suppress(OSError):  # an unreachable destination counts as loss
-                        self._sockets[flow.source, flow.version].sendto(_STAMP.pack(index, number), target)
+                        self._sockets[flow.source, flow.version].sendto(self._packet(flow, index, number), target)
                     flow.sent += 1
                 number += 1
             self._stopping.wait(1 / self._pps)
+
+    def _packet(self, flow: Flow, index: int, number: int) -> bytes:
+        length = self._packet_bytes - _HEADER_BYTES[flow.version] if self._packet_bytes else 0
+        return _STAMP.pack(index, number).ljust(length, b"\0")
 
     def _receive(self) -> None:
         poll = select.epoll()
@@ -139,5 +158,5 @@ class Load:
     def _drain(self, made: socket.socket) -> None:
         with contextlib.suppress(BlockingIOError):
             while True:
-                index, number = _STAMP.unpack(made.recv(64))
+                index, number = _STAMP.unpack(made.recv(_STAMP.size))
                 self.flows[index].arrival(number, time.monotonic())

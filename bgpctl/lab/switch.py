@@ -7,7 +7,7 @@ Refuses to know: how the agents do it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -97,3 +97,15 @@ def _is_done(lab: Lab, node: str, wanted: Pool) -> bool:
         return False
     said = {pool["name"]: (pool["encapsulation"], pool["mode"]) for pool in pools}
     return said[wanted.name] == (wanted.encapsulation.value, wanted.mode.value) and bool(summary["converged"])
+
+
+def tour(words: Sequence[str], start: str) -> Iterator[str]:
+    """Visits every ordered pair of different words once, beginning and ending with `start`."""
+    left = {word: [other for other in words if other != word] for word in words}
+    path, done = [start], []
+    while path:
+        if left[path[-1]]:
+            path.append(left[path[-1]].pop())
+        else:
+            done.append(path.pop())
+    return reversed(done)

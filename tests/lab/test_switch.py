@@ -16,7 +16,7 @@ from bgpctl.lab import space
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.load import Load, both_ways
 from bgpctl.lab.rewrite import with_encapsulation
-from bgpctl.lab.switch import switch
+from bgpctl.lab.switch import switch, tour
 from tests.lab.test_resilience import kill
 from tests.waiting import SLOWNESS, wait_until
 
@@ -31,18 +31,6 @@ class Silent:
 
     def count(self, done: int, total: int) -> None:
         pass
-
-
-def tour(words: Sequence[str], start: str) -> Iterator[str]:
-    """Visits every ordered pair of different words once, beginning and ending with `start`."""
-    left = {word: [other for other in words if other != word] for word in words}
-    path, done = [start], []
-    while path:
-        if left[path[-1]]:
-            path.append(left[path[-1]].pop())
-        else:
-            done.append(path.pop())
-    return reversed(done)
 
 
 @pytest.mark.parametrize(("topology", "words"), [("cross-subnet", TUNNELLED), ("one-rack", tuple(ENCAPSULATIONS))])
@@ -74,9 +62,9 @@ def nothing_lost(lab: Lab) -> Iterator[None]:
     assert [flow for flow in flows if flow.lost] == []
 
 
-def change(lab: Lab, encapsulation: str) -> None:
+def change(lab: Lab, encapsulation: str, pool: str = "blue") -> None:
     file = lab.topology.file
-    file.write_text(with_encapsulation(file.read_text(), str(file), "blue", encapsulation))
+    file.write_text(with_encapsulation(file.read_text(), str(file), pool, encapsulation))
 
 
 def problems(lab: Lab, node: str) -> list[str]:

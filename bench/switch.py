@@ -1,0 +1,214 @@
+"""
+What a change of the encapsulation costs under load.
+
+Every tunnelled mode to every other on the cross-subnet lab, PPS packets a second (1000) in each of twelve directions;
+then IPIP to VXLAN as plain `ip` batches would do it:
+
+- delete and add: every node, one right after the other, removes its tunnel and its routes, then makes the new ones;
+- strict rp_filter: every node has both tunnels first, then they replace their routes, PAUSE_S apart;
+- without proof: every node makes its own tunnel and replaces its routes when it hears of it, PAUSE_S apart.
+
+    PPS=1000 python -m bench.switch [bench/results/switch.json]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from bgpctl.core.cluster import Node
+from bgpctl.core.model import METRIC
+from bgpctl.lab import lab as labs
+from bgpctl.lab import space
+from bgpctl.lab.lab import Lab, comes_true
+from bgpctl.lab.labfile import load
+from bgpctl.lab.load import Flow, Load, both_ways
+from bgpctl.lab.switch import switch, tour
+from bgpctl.lab.topology import Topology
+
+PPS: Final = int(os.environ.get("PPS", "1000"))
+PAUSE_S: Final = 0.5
+"""Between nodes that hear of a change one after the other."""
+WITHIN_S: Final = 60.0
+AROUND_S: Final = 1.0
+"""Of traffic before the change and after it."""
+WORDS: Final = ("IPIP", "IPIPCrossSubnet", "VXLAN", "VXLANCrossSubnet")
+START: Final = "IPIPCrossSubnet"
+TOPOLOGY: Final = Path(__file__).parents[1] / "topologies" / "cross-subnet.yaml"
+DEVICE: Final = "vxlan9"
+PORT: Final = 4789
+
+
+class Printed:
+    """A line for each stage."""
+
+    def stage(self, text: str) -> None:
+        print(f"  {text}", flush=True)
+
+    def count(self, done: int, total: int) -> None:
+        pass
+
+
+@contextmanager
+def lab_of(name: str) -> Iterator[Lab]:
+    """A converged lab."""
+    directory = Path(os.environ.get("TMPDIR", "/tmp")) / f"bench-switch-{os.getpid()}"  # noqa: S108
+    directory.mkdir(exist_ok=True)
+    file = directory / "cluster.yaml"
+    file.write_text(TOPOLOGY.read_text())
+    topology = load(file)
+    assert isinstance(topology, Topology), topology
+    full = f"bench{os.getpid()}-{name}"
+    lab = labs.up(topology, full, keep=False)
+    try:
+        assert lab.wait(WITHIN_S), f"{full} did not converge"
+        yield lab
+    finally:
+        labs.down(full)
+        file.unlink()
+        directory.rmdir()
+
+
+def figures(flows: Sequence[Flow]) -> dict[str, Any]:
+    return {
+        "sent": sum(flow.sent for flow in flows),
+        "lost": sum(flow.lost for flow in flows),
+        "reordered": sum(flow.reordered for flow in flows),
+        "longest_gap_ms": round(max(flow.longest_gap_s for flow in flows) * 1000, 1),
+    }
+
+
+def ours() -> Iterator[dict[str, Any]]:
+    """Every ordered pair of modes once."""
+    with lab_of("ours") as lab:
+        _, *stops = tour(WORDS, START)
+        for word in stops:
+            report = switch(lab, "blue", word, PPS, Printed(), within_s=WITHIN_S)
+            row = {"from": report.before, "to": report.after, "took_s": report.took_s, **figures(report.flows)}
+            print(f"{row}", flush=True)
+            yield row
+
+
+# The naive ways --------------------------------------------------------------------------------------------------
+
+
+def naively(name: str, act: Callable[[Lab], None]) -> dict[str, Any]:
+    """What was lost while `act` changed a lab whose agents are gone, so that nobody repairs what it does."""
+    with lab_of("naive") as lab:
+        for agent in lab.agents.values():
+            agent.send_signal(signal.SIGKILL)
+            agent.wait()
+        traffic = Load(lab.names, both_ways(lab.topology.workloads), PPS)
+        traffic.start()
+        try:
+            comes_true(lambda: all(flow.arrived >= AROUND_S * PPS for flow in traffic.flows), WITHIN_S)
+            began_s = time.monotonic()
+            act(lab)
+            took_s = round(time.monotonic() - began_s, 2)
+            sent = [flow.sent for flow in traffic.flows]
+            comes_true(
+                lambda: all(f.sent - s >= AROUND_S * PPS for f, s in zip(traffic.flows, sent, strict=True)), WITHIN_S
+            )
+        finally:
+            flows = traffic.stop()
+    row = {"how": name, "from": START, "to": "VXLANCrossSubnet", "took_s": took_s, **figures(flows)}
+    print(f"{row}", flush=True)
+    return row
+
+
+def delete_and_add(lab: Lab) -> None:
+    for node in lab.topology.intent.nodes:
+        gone = [f"route del {block}" for other in across(lab, node) for block in other.blocks]
+        batch(lab, node, [*gone, "link set tunl0 down"])
+        make_tunnel(lab, node)
+        batch(lab, node, routes(lab, node))
+
+
+def strict(lab: Lab) -> None:
+    for node in lab.topology.intent.nodes:
+        make_tunnel(lab, node)
+        for link in ("all", "eth0", "tunl0", DEVICE):
+            space.set_sysctls(lab.names.of(node.name), {f"net/ipv4/conf/{link}/rp_filter": "1"})
+    for node in lab.topology.intent.nodes:
+        batch(lab, node, routes(lab, node))
+        time.sleep(PAUSE_S)
+
+
+def without_proof(lab: Lab) -> None:
+    for node in lab.topology.intent.nodes:
+        make_tunnel(lab, node)
+        batch(lab, node, routes(lab, node))
+        time.sleep(PAUSE_S)
+
+
+def tunnel(lab: Lab, node: Node) -> Iterator[str]:
+    """The device and what it needs to reach all others."""
+    local = node.address.address
+    yield f"link add {DEVICE} address {mac(node)} type vxlan id 99 dstport {PORT} local {local} nolearning"
+    yield f"link set {DEVICE} up"
+    for other in across(lab, node):
+        yield f"neigh replace {tunnel_address(other)} lladdr {mac(other)} dev {DEVICE} nud permanent"
+
+
+def make_tunnel(lab: Lab, node: Node) -> None:
+    """The device is made first: forwarding entries are not ip's to make but bridge's."""
+    batch(lab, node, tunnel(lab, node))
+    entries = [f"fdb append {mac(other)} dev {DEVICE} dst {other.address.address}" for other in across(lab, node)]
+    run(lab, node, "bridge", entries)
+
+
+def batch(lab: Lab, node: Node, lines: Iterable[str]) -> None:
+    run(lab, node, "ip", lines)
+
+
+def run(lab: Lab, node: Node, tool: str, lines: Iterable[str]) -> None:
+    command = (tool, "-n", lab.names.of(node.name), "-batch", "-")
+    subprocess.run(command, input="\n".join(lines), text=True, check=True, capture_output=True)
+
+
+def routes(lab: Lab, node: Node) -> Iterator[str]:
+    for other in across(lab, node):
+        for block in other.blocks:
+            yield f"route replace {block} via {tunnel_address(other)} dev {DEVICE} onlink metric {METRIC}"
+
+
+def across(lab: Lab, node: Node) -> list[Node]:
+    """The nodes in the other rack."""
+    return [other for other in lab.topology.intent.nodes if not node.address.network.holds(other.address.address)]
+
+
+def tunnel_address(node: Node) -> str:
+    return str(node.blocks[0].first)
+
+
+def mac(node: Node) -> str:
+    return f"02:00:00:00:00:{node.address.address.value & 0xFF:02x}"
+
+
+NAIVE: Final = {"delete and add": delete_and_add, "strict rp_filter": strict, "without proof": without_proof}
+
+
+def main(output: Path | None) -> None:
+    matrix = list(ours())
+    naive = [naively(name, act) for name, act in NAIVE.items()]
+    lost = sum(row["lost"] for row in matrix)
+    print(f"bgpctl: {len(matrix)} switches, {sum(row['sent'] for row in matrix)} packets, {lost} lost")
+    for row in naive:
+        print(f"{row['how']}: {row['lost']} of {row['sent']} lost, longest gap {row['longest_gap_ms']} ms")
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        record = {"pps": PPS, "directions": 12, "pause_s": PAUSE_S, "bgpctl": matrix, "naive": naive}
+        output.write_text(json.dumps(record, indent=1) + "\n")
+    sys.exit(lost > 0 or any(row["took_s"] is None for row in matrix))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
