@@ -21,8 +21,9 @@ from typing import Any, Final
 from bgpctl import client
 from bgpctl.core.cluster import Problem
 from bgpctl.kernel import ipip
-from bgpctl.lab import build, space
+from bgpctl.lab import build, foreign, space
 from bgpctl.lab.build import Names, Port
+from bgpctl.lab.daemons.terms import Place
 from bgpctl.lab.labfile import load
 from bgpctl.lab.topology import Topology
 
@@ -57,8 +58,12 @@ class Lab:
         return self.directory / "nodes" / node
 
     def log(self, node: str) -> Path:
-        """What a node's agent logged."""
-        return self.run_dir(node) / "agent.log"
+        """What a node's agent, or other daemon, logged."""
+        return self.place(node).file("log") if node in self.topology.runs else self.run_dir(node) / "agent.log"
+
+    def place(self, name: str) -> Place:
+        """Where another daemon lives."""
+        return Place(self.names.of(name), self.directory / "nodes" / name)
 
     def start_agent(self, node: str) -> None:
         """Start the node's agent; it belongs to the lab's namespaces and ends with them."""
@@ -73,8 +78,8 @@ class Lab:
         return client.read(self.run_dir(node) / client.SOCKET, view)
 
     def summaries(self) -> list[dict[str, Any]]:
-        """Each node's summary; of a node whose agent does not answer, why."""
-        return [self._summary(node.name) for node in self.topology.intent.nodes]
+        """Each agent's summary; of one that does not answer, why."""
+        return [self._summary(node.name) for node in self.topology.agents]
 
     def _summary(self, node: str) -> dict[str, Any]:
         try:
@@ -83,12 +88,16 @@ class Lab:
             return {**_SILENT, "node": node, "problems": [str(away)]}
 
     def wait(self, within_s: float, told: Callable[[int], None] = lambda _: None) -> bool:
-        """Wait until every agent says that it has converged; `told` hears how many have."""
+        """
+        Wait until every agent says that it has converged, `told` hears how many have, and every other daemon has put
+        the way to all blocks into its kernel.
+        """
 
         def converged() -> bool:
             count = sum(1 for summary in self.summaries() if summary["converged"])
             told(count)
-            return count == len(self.topology.intent.nodes)
+            others = (foreign.knows(self.topology, name, self.names.of(name)) for name in self.topology.runs)
+            return count == len(self.topology.agents) and all(others)
 
         return comes_true(converged, within_s)
 
@@ -127,8 +136,10 @@ def up(topology: Topology, name: str, *, keep: bool) -> Lab:
     Raises:
         Exists: the name is taken.
         ValueError: it is no name for a lab.
-        RuntimeError: the network could not be built, or names are too long; nothing is left of it.
+        RuntimeError: the network could not be built, names are too long, or a program is missing; nothing is left.
     """
+    if lacking := foreign.lacking(topology.runs.values()):
+        raise RuntimeError(f"{topology.name} needs what is not installed here: {', '.join(lacking)}")
     names = Names(name)
     directory = STATE / name
     _check_lengths(Lab(topology, names, {}))
@@ -142,7 +153,9 @@ def up(topology: Topology, name: str, *, keep: bool) -> Lab:
         ports = build.build(topology, names)
         _record(names, topology, ports, keep=keep)
         lab = Lab(topology, names, ports)
-        for node in topology.intent.nodes:
+        for other in topology.runs:
+            foreign.start(topology, other, lab.place(other))
+        for node in topology.agents:
             lab.start_agent(node.name)
     except BaseException:
         down(name)

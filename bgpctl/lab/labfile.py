@@ -1,5 +1,6 @@
 """
-Lab files: a cluster file with `segments`, `routers`, `hosts`, `workloads`, `checks` and `ipip-drivers` beside it.
+Lab files: a cluster file with `segments`, `routers`, `hosts`, `workloads`, `checks`, `ipip-drivers` and `runs`
+beside it.
 
 Refuses to know: whether what it says makes sense together (sense.py).
 """
@@ -26,6 +27,7 @@ from bgpctl.lab.topology import (
     DropCheck,
     Host,
     PacketCheck,
+    Program,
     Router,
     Scope,
     SeenAs,
@@ -104,9 +106,11 @@ class _Reader:
         )
         checks = tuple(check for fields in parts for check in self._checks(fields, known))
         drivers = dict(driver for fields in parts for driver in self._ipip_drivers(fields))
+        runs = dict(program for fields in parts for program in self._runs(fields, router_names))
         workloads = tuple(_allot(self._intent, claims, self._problems)) if self._intent else ()
         intent = self._intent or Intent()
-        topology = Topology(self._path.stem, self._path, intent, segments, routers, hosts, workloads, checks, drivers)
+        stations = (segments, routers, hosts, workloads)
+        topology = Topology(self._path.stem, self._path, intent, *stations, checks, drivers, runs)
         self._problems.found += sense.problems(topology, all_segments_known=len(segments) == len(segment_names))
         return topology
 
@@ -158,6 +162,15 @@ class _Reader:
                 group.wrong(node, f"{node} is not a node of this file", "unknown-node")
             elif driver:
                 yield node, driver
+
+    def _runs(self, fields: Fields, routers: Sequence[str]) -> Iterator[tuple[str, Program]]:
+        group = fields.fields("runs")
+        for name in group.names() if group else ():
+            program = group.choice(name, Program) if group else None
+            if group and name not in routers and self._is_no_node(name):
+                group.wrong(name, f"{name} is neither a node nor a router of this file", "unknown-node")
+            elif program:
+                yield name, program
 
 
 def _names(fields: Fields, key: str) -> list[str]:

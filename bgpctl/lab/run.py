@@ -114,7 +114,7 @@ def _run(topology: Topology, name: str, told: Told, within_s: float) -> Report:
     began_s = time.monotonic()
     with Capture(lab.names, lab.ports, topology.intent.vxlan_port) as capture:
         told.stage("converge")
-        total = len(topology.intent.nodes)
+        total = len(topology.agents)
         if not lab.wait(within_s, lambda done: told.count(done, total)):
             return _not_converged(lab)
         converged_s = round(time.monotonic() - began_s, 2)
@@ -125,7 +125,7 @@ def _run(topology: Topology, name: str, told: Told, within_s: float) -> Report:
     told.stage("check")
     evidence = Evidence(lab, tuple(capture.packets), capture.missed, before, sources)
     checks = tuple(evidence.judge(check) for check in topology.checks)
-    routes = {node.name: space.routes(lab.names.of(node.name), PROTOCOL) for node in topology.intent.nodes}
+    routes = {node.name: space.routes(lab.names.of(node.name), PROTOCOL) for node in topology.agents}
     backend = topology.intent.backend.value
     return Report(topology.name, backend, converged_s, lab.summaries(), pairs, checks, routes=routes)
 

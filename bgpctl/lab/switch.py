@@ -84,7 +84,7 @@ def word_of(pool: Pool) -> str:
 
 
 def _has_switched(lab: Lab, wanted: Pool, told: Told) -> bool:
-    nodes = [node.name for node in lab.topology.intent.nodes]
+    nodes = [node.name for node in lab.topology.agents]
     done = sum(_is_done(lab, node, wanted) for node in nodes)
     told.count(done, len(nodes))
     return done == len(nodes)

@@ -197,6 +197,9 @@ REFUSED = {
     ),
     "an IPIP driver for nobody": (("checks:", "ipip-drivers: {z9: bpf}\nchecks:"), "ipip-drivers.z9: z9 is not a node"),
     "an IPIP driver that is none": (("checks:", "ipip-drivers: {a1: tun}\nchecks:"), "ipip-drivers.a1: tun is none of"),
+    "a daemon for nobody": (("checks:", "runs: {z9: bird}\nchecks:"), "runs.z9: z9 is neither a node nor a router"),
+    "a daemon that is none": (("checks:", "runs: {a1: quagga}\nchecks:"), "runs.a1: quagga is none of"),
+    "a router's daemon that nobody speaks to": (("checks:", "runs: {core: frr}\nchecks:"), "no node has a BGP session"),
     "a router's route to a gateway of another IP version": (
         ("core: {", "core: {routes: {10.9.0.0/16: 'fd00::1'}, "),
         "routers.core.routes.10.9.0.0/16: fd00::1 is of another IP version than 10.9.0.0/16",
