@@ -25,9 +25,9 @@ check: setup                    ## the fast loop: style, types, layers, unit tes
 	@$(BIN)/codespell bgpctl tests docs topologies *.md
 	@$(BIN)/pytest --quiet tests/unit tests/laws tests/stories
 
-test: check                     ## everything: contracts on fakes and the real kernel, then the labs
+test: check                     ## everything: contracts on fakes and the real kernel, the labs, BGP with other daemons
 	@tools/system-packages test || true
-	@HYPOTHESIS_PROFILE=ci $(BIN)/pytest --quiet --durations=10 -m "not vm" tests/laws tests/contract tests/lab
+	@HYPOTHESIS_PROFILE=ci $(BIN)/pytest --quiet --durations=10 -m "not vm" tests/laws tests/contract tests/lab tests/interop
 
 interop: setup                  ## BGP with BIRD, FRR and GoBGP, alone: a table of scenarios
 	@tools/system-packages test

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from subprocess import Popen
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from bgpctl import client
 from bgpctl.core.cluster import Problem
@@ -38,6 +38,16 @@ class Exists(Exception):
 
 class Unknown(Exception):
     """There is no lab of this name."""
+
+
+class Told(Protocol):
+    """Hears how a long piece of work goes on."""
+
+    def stage(self, text: str) -> None:
+        """A new stage has begun."""
+
+    def count(self, done: int, total: int) -> None:
+        """How far the stage has come."""
 
 
 @dataclass(slots=True)

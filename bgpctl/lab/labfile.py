@@ -16,6 +16,7 @@ from bgpctl.core import tunnels
 from bgpctl.core.cluster import Intent, Node, Place, Pool, Problem, Use
 from bgpctl.core.intent import read
 from bgpctl.core.intent.fields import Fields, Problems, parse_interface, parse_prefix, scalar
+from bgpctl.core.intent.pools import ENCAPSULATIONS
 from bgpctl.core.intent.tree import Mapping, Tree
 from bgpctl.core.intent.tree import Sequence as Listed
 from bgpctl.core.model import Address, InterfaceAddress, Prefix
@@ -34,6 +35,7 @@ from bgpctl.lab.topology import (
     Segment,
     Shape,
     SourceCheck,
+    SwitchCheck,
     Topology,
     Workload,
 )
@@ -254,12 +256,14 @@ def _check(name: str, fields: Fields, known: _Known) -> Check | None:
         return _absence(name, fields)
     if fields.has("seen-as"):
         return _source(name, fields, known)
+    if fields.has("switch"):
+        return _switch(name, fields, known)
     if fields.has("drops"):
         fields.need("a check of drops", "at")
         drops, router = fields.integer("drops", 0, _MOST_DROPS), fields.one_of("at", known.routers)
         return DropCheck(name, router, drops) if router and drops is not None else None
     if not any(map(fields.has, ("at", "packets", "are"))):
-        message = "a check is {at, packets, are}, {at, drops}, {from, to, seen-as} or {absent}"
+        message = "a check is {at, packets, are}, {at, drops}, {from, to, seen-as}, {switch, to, lost} or {absent}"
         fields.problems.add(fields.place, fields.path, message, "missing")
         return None
     fields.need("a check of packets", "at", "packets", "are")
@@ -273,6 +277,13 @@ def _source(name: str, fields: Fields, known: _Known) -> SourceCheck | None:
     source, seen_as = fields.one_of("from", known.workloads), fields.choice("seen-as", SeenAs)
     destination = fields.one_of("to", [*known.workloads, *known.hosts])
     return SourceCheck(name, source, destination, seen_as) if source and destination and seen_as else None
+
+
+def _switch(name: str, fields: Fields, known: _Known) -> SwitchCheck | None:
+    fields.need("a check of a switch", "to", "lost")
+    pool = fields.text("switch") if known.pools is None else fields.one_of("switch", known.pools)
+    encapsulation, lost = fields.one_of("to", ENCAPSULATIONS), fields.integer("lost", 0, _MOST_DROPS)
+    return SwitchCheck(name, pool, encapsulation, lost) if pool and encapsulation and lost is not None else None
 
 
 def _absence(name: str, fields: Fields) -> AbsenceCheck:

@@ -145,7 +145,20 @@ class SourceCheck:
     seen_as: SeenAs
 
 
-Check = PacketCheck | DropCheck | AbsenceCheck | SourceCheck
+@dataclass(frozen=True, slots=True)
+class SwitchCheck:
+    """
+    While every pair of workloads talks, the pool gets another encapsulation, and exactly so many packets are lost. It
+    comes after the others, in the order of the file.
+    """
+
+    name: str
+    pool: str
+    encapsulation: str
+    lost: int
+
+
+Check = PacketCheck | DropCheck | AbsenceCheck | SourceCheck | SwitchCheck
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def bgpctl(*words: str | Path, timeout_s: float = 120) -> subprocess.CompletedPr
 def test_each_topology_runs_with_every_pair_and_check_ok_and_leaves_nothing(file: Path) -> None:
     if lacking := foreign.lacking(topology(file).runs.values()):
         pytest.skip(f"not installed: {', '.join(lacking)} (tools/system-packages test)")
-    result = bgpctl("lab", "run", file, "-o", "json")
+    result = bgpctl("lab", "run", file, "--timeout", "100", "-o", "json", timeout_s=180)
     assert result.returncode == 0, result.stdout + result.stderr
     report = json.loads(result.stdout)
     assert list(report) == ["schema", "topology", "backend", "converged_s", "pairs", "checks"]

@@ -197,6 +197,14 @@ REFUSED = {
     ),
     "an IPIP driver for nobody": (("checks:", "ipip-drivers: {z9: bpf}\nchecks:"), "ipip-drivers.z9: z9 is not a node"),
     "an IPIP driver that is none": (("checks:", "ipip-drivers: {a1: tun}\nchecks:"), "ipip-drivers.a1: tun is none of"),
+    "a switch to nothing known": (
+        ("checks:", "checks:\n  moves: {switch: blue, to: GRE, lost: 0}"),
+        "checks.moves.to: GRE is none of",
+    ),
+    "a switch of no pool": (
+        ("checks:", "checks:\n  moves: {switch: red, to: VXLAN, lost: 0}"),
+        "checks.moves.switch: red is none of",
+    ),
     "a daemon for nobody": (("checks:", "runs: {z9: bird}\nchecks:"), "runs.z9: z9 is neither a node nor a router"),
     "a daemon that is none": (("checks:", "runs: {a1: quagga}\nchecks:"), "runs.a1: quagga is none of"),
     "a router's daemon that nobody speaks to": (("checks:", "runs: {core: frr}\nchecks:"), "no node has a BGP session"),
