@@ -21,8 +21,9 @@ from pathlib import Path
 
 from bgpctl.core.model import Prefix
 from bgpctl.lab import space
+from bgpctl.lab.daemons.terms import Neighbor, Origin, Router
 from tests.interop.bird import Bird
-from tests.interop.daemon import Daemon, Neighbor, Origin, Router
+from tests.interop.daemon import Daemon
 from tests.interop.frr import Frr
 from tests.interop.rig import router
 from tests.interop.world import ADDRESS, World

@@ -146,8 +146,9 @@ def build(topology: Topology, names: Names, cells: Cells = _NAMESPACES) -> dict[
     space.ip(plan.root)
     for part, lines in plan.per.items():
         space.ip(lines, names.of(part))
-    for router in topology.routers:
-        space.set_sysctls(names.of(router.name), _FORWARDING)
+    # An agent sees to that for itself.
+    for name in {*topology.runs, *(router.name for router in topology.routers)}:
+        space.set_sysctls(names.of(name), _FORWARDING)
     return plan.ports
 
 

@@ -15,15 +15,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from subprocess import Popen
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from bgpctl import client
 from bgpctl.core.cluster import Problem
 from bgpctl.kernel import ipip
-from bgpctl.lab import build
+from bgpctl.lab import build, foreign
 from bgpctl.lab.build import Names, Port
-from bgpctl.lab.cells import Cells, Namespaces
+from bgpctl.lab.cells import NETNS, Cells, Namespaces
 from bgpctl.lab.cells import of as cells_of
+from bgpctl.lab.daemons.terms import Place
 from bgpctl.lab.labfile import load
 from bgpctl.lab.topology import Topology
 
@@ -39,6 +40,16 @@ class Exists(Exception):
 
 class Unknown(Exception):
     """There is no lab of this name."""
+
+
+class Told(Protocol):
+    """Hears how a long piece of work goes on."""
+
+    def stage(self, text: str) -> None:
+        """A new stage has begun."""
+
+    def count(self, done: int, total: int) -> None:
+        """How far the stage has come."""
 
 
 @dataclass(slots=True)
@@ -60,8 +71,12 @@ class Lab:
         return self.directory / "nodes" / node
 
     def log(self, node: str) -> Path:
-        """What a node's agent logged."""
-        return self.run_dir(node) / "agent.log"
+        """What a node's agent, or other daemon, logged."""
+        return self.place(node).file("log") if node in self.topology.runs else self.run_dir(node) / "agent.log"
+
+    def place(self, name: str) -> Place:
+        """Where another daemon lives."""
+        return Place(self.names.of(name), self.directory / "nodes" / name)
 
     def start_agent(self, node: str) -> None:
         """Start the node's agent; it belongs to the lab's namespaces and ends with them. Raises RuntimeError."""
@@ -82,8 +97,8 @@ class Lab:
         return client.ask(self.run_dir(node) / client.SOCKET, verb, query)
 
     def summaries(self) -> list[dict[str, Any]]:
-        """Each node's summary; of a node whose agent does not answer, why."""
-        return [self._summary(node.name) for node in self.topology.intent.nodes]
+        """Each agent's summary; of one that does not answer, why."""
+        return [self._summary(node.name) for node in self.topology.agents]
 
     def _summary(self, node: str) -> dict[str, Any]:
         try:
@@ -92,12 +107,16 @@ class Lab:
             return {**_SILENT, "node": node, "problems": [str(away)]}
 
     def wait(self, within_s: float, told: Callable[[int], None] = lambda _: None) -> bool:
-        """Wait until every agent says that it has converged; `told` hears how many have."""
+        """
+        Wait until every agent says that it has converged, `told` hears how many have, and every other daemon has put
+        the way to all blocks into its kernel.
+        """
 
         def converged() -> bool:
             count = sum(1 for summary in self.summaries() if summary["converged"])
             told(count)
-            return count == len(self.topology.intent.nodes)
+            others = (foreign.knows(self.topology, name, self.names.of(name)) for name in self.topology.runs)
+            return count == len(self.topology.agents) and all(others)
 
         return comes_true(converged, within_s)
 
@@ -137,8 +156,13 @@ def up(topology: Topology, name: str, *, keep: bool, cells: Cells = _NAMESPACES)
     Raises:
         Exists: the name is taken.
         ValueError: it is no name for a lab.
-        RuntimeError: the parts or the network could not be built, or names are too long; nothing is left of it.
+        RuntimeError: the parts or the network could not be built, names are too long, or a program is missing; nothing
+            is left of it.
     """
+    if lacking := foreign.lacking(topology.runs.values()):
+        raise RuntimeError(f"{topology.name} needs what is not installed here: {', '.join(lacking)}")
+    if topology.runs and cells.word != NETNS:
+        raise RuntimeError(f"{topology.name} has parts that run another daemon: only --backend {NETNS} can do that")
     names = Names(name)
     directory = STATE / name
     lab = Lab(topology, names, {}, cells)
@@ -153,7 +177,9 @@ def up(topology: Topology, name: str, *, keep: bool, cells: Cells = _NAMESPACES)
         _record(lab, keep=keep)
         lab = replace(lab, ports=build.build(topology, names, cells))
         _record(lab, keep=keep)
-        for node in topology.intent.nodes:
+        for other in topology.runs:
+            foreign.start(topology, other, lab.place(other))
+        for node in topology.agents:
             lab.start_agent(node.name)
     except BaseException:
         down(name)

@@ -1,5 +1,6 @@
 """
-Lab files: a cluster file with `segments`, `routers`, `hosts`, `workloads`, `checks` and `ipip-drivers` beside it.
+Lab files: a cluster file with `segments`, `routers`, `hosts`, `workloads`, `checks`, `ipip-drivers` and `runs`
+beside it.
 
 Refuses to know: whether what it says makes sense together (sense.py).
 """
@@ -15,6 +16,7 @@ from bgpctl.core import tunnels
 from bgpctl.core.cluster import Intent, Node, Place, Pool, Problem, Use
 from bgpctl.core.intent import read
 from bgpctl.core.intent.fields import Fields, Problems, parse_interface, parse_prefix, scalar
+from bgpctl.core.intent.pools import ENCAPSULATIONS
 from bgpctl.core.intent.tree import Mapping, Tree
 from bgpctl.core.intent.tree import Sequence as Listed
 from bgpctl.core.model import Address, InterfaceAddress, Prefix
@@ -26,12 +28,14 @@ from bgpctl.lab.topology import (
     DropCheck,
     Host,
     PacketCheck,
+    Program,
     Router,
     Scope,
     SeenAs,
     Segment,
     Shape,
     SourceCheck,
+    SwitchCheck,
     Topology,
     Workload,
 )
@@ -104,9 +108,11 @@ class _Reader:
         )
         checks = tuple(check for fields in parts for check in self._checks(fields, known))
         drivers = dict(driver for fields in parts for driver in self._ipip_drivers(fields))
+        runs = dict(program for fields in parts for program in self._runs(fields, router_names))
         workloads = tuple(_allot(self._intent, claims, self._problems)) if self._intent else ()
         intent = self._intent or Intent()
-        topology = Topology(self._path.stem, self._path, intent, segments, routers, hosts, workloads, checks, drivers)
+        stations = (segments, routers, hosts, workloads)
+        topology = Topology(self._path.stem, self._path, intent, *stations, checks, drivers, runs)
         self._problems.found += sense.problems(topology, all_segments_known=len(segments) == len(segment_names))
         return topology
 
@@ -158,6 +164,15 @@ class _Reader:
                 group.wrong(node, f"{node} is not a node of this file", "unknown-node")
             elif driver:
                 yield node, driver
+
+    def _runs(self, fields: Fields, routers: Sequence[str]) -> Iterator[tuple[str, Program]]:
+        group = fields.fields("runs")
+        for name in group.names() if group else ():
+            program = group.choice(name, Program) if group else None
+            if group and name not in routers and self._is_no_node(name):
+                group.wrong(name, f"{name} is neither a node nor a router of this file", "unknown-node")
+            elif program:
+                yield name, program
 
 
 def _names(fields: Fields, key: str) -> list[str]:
@@ -241,12 +256,14 @@ def _check(name: str, fields: Fields, known: _Known) -> Check | None:
         return _absence(name, fields)
     if fields.has("seen-as"):
         return _source(name, fields, known)
+    if fields.has("switch"):
+        return _switch(name, fields, known)
     if fields.has("drops"):
         fields.need("a check of drops", "at")
         drops, router = fields.integer("drops", 0, _MOST_DROPS), fields.one_of("at", known.routers)
         return DropCheck(name, router, drops) if router and drops is not None else None
     if not any(map(fields.has, ("at", "packets", "are"))):
-        message = "a check is {at, packets, are}, {at, drops}, {from, to, seen-as} or {absent}"
+        message = "a check is {at, packets, are}, {at, drops}, {from, to, seen-as}, {switch, to, lost} or {absent}"
         fields.problems.add(fields.place, fields.path, message, "missing")
         return None
     fields.need("a check of packets", "at", "packets", "are")
@@ -260,6 +277,13 @@ def _source(name: str, fields: Fields, known: _Known) -> SourceCheck | None:
     source, seen_as = fields.one_of("from", known.workloads), fields.choice("seen-as", SeenAs)
     destination = fields.one_of("to", [*known.workloads, *known.hosts])
     return SourceCheck(name, source, destination, seen_as) if source and destination and seen_as else None
+
+
+def _switch(name: str, fields: Fields, known: _Known) -> SwitchCheck | None:
+    fields.need("a check of a switch", "to", "lost")
+    pool = fields.text("switch") if known.pools is None else fields.one_of("switch", known.pools)
+    encapsulation, lost = fields.one_of("to", ENCAPSULATIONS), fields.integer("lost", 0, _MOST_DROPS)
+    return SwitchCheck(name, pool, encapsulation, lost) if pool and encapsulation and lost is not None else None
 
 
 def _absence(name: str, fields: Fields) -> AbsenceCheck:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, assert_never
+from typing import Any, Final, assert_never
 
 from bgpctl.core.cluster import Node
 from bgpctl.core.model import PROTOCOL, Address
@@ -19,8 +19,9 @@ from bgpctl.lab import build, probe, space
 from bgpctl.lab.build import Names
 from bgpctl.lab.capture import Capture, Packet
 from bgpctl.lab.cells import Cells
-from bgpctl.lab.lab import Lab, down, sweep, up
+from bgpctl.lab.lab import Lab, Told, down, sweep, up
 from bgpctl.lab.probe import Pair
+from bgpctl.lab.switch import SwitchReport, switch
 from bgpctl.lab.topology import (
     AbsenceCheck,
     Check,
@@ -31,25 +32,18 @@ from bgpctl.lab.topology import (
     SeenAs,
     Shape,
     SourceCheck,
+    SwitchCheck,
     Topology,
     Workload,
 )
 
 PING_WITHIN_S: Final = 5.0
 """How long a workload is tried to be reached."""
+SWITCH_PPS: Final = 100
+"""Of each pair of workloads, in each direction, while a pool changes its encapsulation."""
 _BGP_PORT: Final = 179
 _UDP: Final = 17
 _SHOWN_PACKETS: Final = 3
-
-
-class Told(Protocol):
-    """Hears how a run goes on."""
-
-    def stage(self, text: str) -> None:
-        """A new stage has begun."""
-
-    def count(self, done: int, total: int) -> None:
-        """How far the stage has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +109,7 @@ def _run(topology: Topology, name: str, told: Told, within_s: float, cells: Cell
     began_s = time.monotonic()
     with Capture(lab.names, lab.ports, topology.intent.vxlan_port) as capture:
         told.stage("converge")
-        total = len(topology.intent.nodes)
+        total = len(topology.agents)
         if not lab.wait(within_s, lambda done: told.count(done, total)):
             return _not_converged(lab)
         converged_s = round(time.monotonic() - began_s, 2)
@@ -123,10 +117,16 @@ def _run(topology: Topology, name: str, told: Told, within_s: float, cells: Cell
         told.stage("ping")
         pairs = probe.matrix(lab.names, topology.workloads, within_s=PING_WITHIN_S, undivided=True)
         sources = {c.name: _sources(lab, c) for c in topology.checks if isinstance(c, SourceCheck)}
+    # Afterwards: packets are judged by the encapsulation that the file begins with.
+    switches = {
+        c.name: switch(lab, c.pool, c.encapsulation, SWITCH_PPS, told, within_s=within_s)
+        for c in topology.checks
+        if isinstance(c, SwitchCheck)
+    }
     told.stage("check")
-    evidence = Evidence(lab, tuple(capture.packets), capture.missed, before, sources)
+    evidence = Evidence(lab, tuple(capture.packets), capture.missed, before, sources, switches)
     checks = tuple(evidence.judge(check) for check in topology.checks)
-    routes = {node.name: space.routes(lab.names.of(node.name), PROTOCOL) for node in topology.intent.nodes}
+    routes = {node.name: space.routes(lab.names.of(node.name), PROTOCOL) for node in topology.agents}
     backend = topology.intent.backend.value
     return Report(topology.name, backend, converged_s, lab.summaries(), pairs, checks, routes=routes)
 
@@ -176,8 +176,8 @@ def _sources(lab: Lab, check: SourceCheck) -> tuple[Seen, ...]:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """
-    What was seen while the matrix ran, and how many packets were not; `dropped_before` per router, `sources` per
-    check.
+    What was seen while the matrix ran, and how many packets were not; `dropped_before` per router, `sources`
+    and `switches` per check.
     """
 
     lab: Lab
@@ -185,6 +185,7 @@ class Evidence:
     missed: int
     dropped_before: Mapping[str, int]
     sources: Mapping[str, Sequence[Seen]]
+    switches: Mapping[str, SwitchReport]
 
     def judge(self, check: Check) -> CheckResult:
         """Whether the evidence bears the check out."""
@@ -204,6 +205,8 @@ class Evidence:
                 told = ", ".join(f"{item.sent_by} arrives as {item.seen or 'nothing'}" for item in seen)
                 ok = bool(seen) and all(item.seen == item.expected for item in seen)
                 return CheckResult(check.name, ok, told or "they have no IP version in common")
+            case SwitchCheck():
+                return _switched(check, self.switches[check.name])
             case _:
                 assert_never(check)
 
@@ -250,6 +253,13 @@ class Evidence:
             return [f"TCP 179: {_shown(packet)}" for packet in bgp[:1]]
         nodes = [node.name for node in self.lab.topology.intent.nodes]
         return [f"ExaBGP runs on {node}" for node in nodes if _runs_exabgp(self.lab.names.of(node))]
+
+
+def _switched(check: SwitchCheck, report: SwitchReport) -> CheckResult:
+    sent = sum(flow.sent for flow in report.flows)
+    when = f"in {report.took_s} s" if report.took_s is not None else "not done in time"
+    detail = f"{report.before} > {report.after} {when}, {report.lost} of {sent} packets lost"
+    return CheckResult(check.name, report.took_s is not None and report.lost == check.lost, detail)
 
 
 def shape_of(packet: Packet, topology: Topology) -> Shape | None:

@@ -16,6 +16,7 @@ from bgpctl.core import tunnels
 from bgpctl.core.cluster import Place, Problem
 from bgpctl.core.intent.fields import is_name, not_a_name
 from bgpctl.core.model import Address, InterfaceAddress
+from bgpctl.lab import foreign
 from bgpctl.lab.topology import FABRIC, Router, Topology, Workload
 
 _LONGEST_PART: Final = 63
@@ -34,6 +35,7 @@ def problems(topology: Topology, *, all_segments_known: bool) -> Iterator[Proble
     yield from _one_segment(topology)
     for router in topology.routers:
         yield from _router(topology, router)
+        yield from _speaker(topology, router)
     yield from _workload_addresses(topology)
     for workload in topology.workloads:
         yield from _workload(topology, workload)
@@ -120,6 +122,17 @@ def _router(topology: Topology, router: Router) -> Iterator[Problem]:
             meant = InterfaceAddress(address.address, subnet.length)
             message = f"{address} does not reach all of {segment.name} ({subnet}); {meant} does"
             yield Problem(router.place, f"routers.{router.name}", message, "mask")
+
+
+def _speaker(topology: Topology, router: Router) -> Iterator[Problem]:
+    """The AS of a router that runs a daemon is what nodes say of it in their sessions."""
+    if router.name not in topology.runs:
+        return
+    asns = {session.peer_asn for session in foreign.sessions_with(topology, router)}
+    if len(asns) != 1:
+        said = ", ".join(map(str, sorted(asns)))
+        message = f"nodes say different things of its AS: {said}" if asns else "no node has a BGP session with it"
+        yield Problem(router.place, f"runs.{router.name}", message, "no-session")
 
 
 def _workload_addresses(topology: Topology) -> Iterator[Problem]:

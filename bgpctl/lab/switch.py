@@ -14,11 +14,10 @@ from typing import Any, Final
 from bgpctl import client
 from bgpctl.core.cluster import Pool
 from bgpctl.core.intent.pools import ENCAPSULATIONS
-from bgpctl.lab.lab import Lab, comes_true
+from bgpctl.lab.lab import Lab, Told, comes_true
 from bgpctl.lab.labfile import load
 from bgpctl.lab.load import Flow, Load, both_ways
 from bgpctl.lab.rewrite import with_encapsulation
-from bgpctl.lab.run import Told
 from bgpctl.lab.topology import Topology
 
 _BEFORE_S: Final = 0.5
@@ -84,7 +83,7 @@ def word_of(pool: Pool) -> str:
 
 
 def _has_switched(lab: Lab, wanted: Pool, told: Told) -> bool:
-    nodes = [node.name for node in lab.topology.intent.nodes]
+    nodes = [node.name for node in lab.topology.agents]
     done = sum(_is_done(lab, node, wanted) for node in nodes)
     told.count(done, len(nodes))
     return done == len(nodes)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bgpctl.core.cluster import Encapsulation, Intent, Place
+from bgpctl.core.cluster import Encapsulation, Intent, Node, Place
 from bgpctl.core.fabric import ipip, vxlan
 from bgpctl.core.model import Address, InterfaceAddress, Prefix
 
@@ -73,6 +73,13 @@ class Workload:
     def address_of(self, version: int) -> Address | None:
         """Its address of one IP version."""
         return next((address for address in self.addresses if address.version == version), None)
+
+
+class Program(enum.Enum):
+    """A BGP daemon of somebody else's."""
+
+    BIRD = "bird"
+    FRR = "frr"
 
 
 class Shape(enum.Enum):
@@ -138,12 +145,28 @@ class SourceCheck:
     seen_as: SeenAs
 
 
-Check = PacketCheck | DropCheck | AbsenceCheck | SourceCheck
+@dataclass(frozen=True, slots=True)
+class SwitchCheck:
+    """
+    While every pair of workloads talks, the pool gets another encapsulation, and exactly so many packets are lost. It
+    comes after the others, in the order of the file.
+    """
+
+    name: str
+    pool: str
+    encapsulation: str
+    lost: int
+
+
+Check = PacketCheck | DropCheck | AbsenceCheck | SourceCheck | SwitchCheck
 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """A lab as it is described. `ipip_drivers`: what a node's agent is told to do IP in IP with, where not `auto`."""
+    """
+    A lab as it is described. `ipip_drivers`: what a node's agent is told to do IP in IP with, where not `auto`; `runs`:
+    the nodes that have another BGP daemon instead of an agent, and the routers that have one.
+    """
 
     name: str
     file: Path
@@ -154,6 +177,12 @@ class Topology:
     workloads: tuple[Workload, ...]
     checks: tuple[Check, ...]
     ipip_drivers: Mapping[str, str]
+    runs: Mapping[str, Program] = field(default_factory=dict)
+
+    @property
+    def agents(self) -> tuple[Node, ...]:
+        """The nodes that are ours to run."""
+        return tuple(node for node in self.intent.nodes if node.name not in self.runs)
 
     def segment_of(self, address: Address) -> Segment | None:
         """The segment that the address is on."""

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import pytest
 
+from bgpctl.lab.daemons.terms import missing
 from tests.interop.bird import Bird
-from tests.interop.daemon import Daemon, missing
+from tests.interop.daemon import Daemon
 from tests.interop.frr import Frr
 from tests.interop.gobgp import Gobgp
 from tests.interop.rig import Rig

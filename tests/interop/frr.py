@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from bgpctl.core.model import Address, Prefix
-from tests.interop.daemon import (
-    HOLD_TIME_S,
-    RESTART_TIME_S,
-    Daemon,
-    Entry,
-    Neighbor,
-    Origin,
-    Place,
-    Router,
-    Updates,
-    by_version,
-    ended,
-)
+from bgpctl.lab.daemons import frr
+from bgpctl.lab.daemons.terms import Origin, Place, Router
+from tests.interop.daemon import Daemon, Entry, Updates, ended
 from tests.waiting import wait_until
-
-_FAMILIES: Final = {4: "ipv4 unicast", 6: "ipv6 unicast"}
 
 
 class Frr:
     """Two processes, asked through vtysh."""
 
     name: ClassVar = "FRR"
-    programs: ClassVar[tuple[str, ...]] = ("bgpd", "zebra", "vtysh")
+    programs: ClassVar[tuple[str, ...]] = frr.PROGRAMS
     asks: ClassVar = True
 
     def __init__(self, place: Place) -> None:
@@ -44,15 +31,11 @@ class Frr:
     def start(self, router: Router) -> None:
         """Zebra outlives a killed bgpd, as under FRR's own supervisor."""
         self._router = router
-        # Both give up being root, and zebra refuses to stay it.
-        self._place.directory.parent.chmod(0o755)
-        shutil.chown(self._place.directory, "frr", "frr")
-        self._place.file("bgpd.conf").write_text("\n".join(_configuration(router)))
-        self._place.file("zebra.conf").write_text("ip nht resolve-via-default\nipv6 nht resolve-via-default\n")
+        frr.write(self._place, router)
         for program in ("zebra", "bgpd"):
             process = self._processes.get(program)
             if process is None or process.poll() is not None:
-                self._processes[program] = self._place.spawn(program, *self._files(program))
+                self._processes[program] = frr.start(self._place, program)
                 self._ready(program)
 
     def _ready(self, program: str) -> None:
@@ -63,7 +46,7 @@ class Frr:
         lines = ["configure terminal"]
         for routes in tables:
             before, self._router = self._router, replace(self._router, routes=routes)
-            lines += [*_maps(routes), f"router bgp {before.asn}", *_changes(before.routes, routes), "exit"]
+            lines += [*frr.maps(routes), f"router bgp {before.asn}", *frr.changes(before.routes, routes), "exit"]
         self._ask(*lines)
 
     def established(self, neighbor: Address) -> bool:
@@ -71,7 +54,7 @@ class Frr:
         return bool(shown.get(str(neighbor), {}).get("bgpState") == "Established")
 
     def table(self, neighbor: Address) -> Mapping[Prefix, Entry]:
-        family = _FAMILIES[neighbor.version]
+        family = frr.FAMILIES[neighbor.version]
         told = self._show(f"show bgp {family} neighbors {neighbor} routes json").get("routes", {})
         if not told:
             return {}
@@ -83,18 +66,13 @@ class Frr:
         return Updates(counted["updatesRecv"], counted["updatesSent"])
 
     def ask_again(self, neighbor: Address) -> None:
-        self._ask(f"clear bgp {_FAMILIES[neighbor.version]} {neighbor} soft in")
+        self._ask(f"clear bgp {frr.FAMILIES[neighbor.version]} {neighbor} soft in")
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Killed, bgpd alone dies."""
         programs = ("bgpd",) if number is signal.SIGKILL else ("bgpd", "zebra")
         for program in programs:
             ended(self._processes.get(program), number)
-
-    def _files(self, program: str) -> list[str]:
-        own = {"-f": f"{program}.conf", "-i": f"{program}.pid", "-z": "zserv.api", "--vty_socket": "."}
-        words = (word for option, name in own.items() for word in (option, str(self._place.file(name))))
-        return [*words, "-A", "127.0.0.1", "-P", "0", "--log", "stdout"]
 
     def _answers(self, program: str) -> bool:
         shown = subprocess.run(
@@ -112,80 +90,6 @@ class Frr:
         found = json.loads(shown or "{}")
         assert isinstance(found, dict)
         return found
-
-
-def _configuration(router: Router) -> Iterator[str]:
-    restarting = any(neighbor.restarts for neighbor in router.neighbors)
-    yield from _maps(router.routes)
-    yield f"router bgp {router.asn}"
-    yield f" bgp router-id {router.router_id}"
-    yield " no bgp ebgp-requires-policy"
-    yield " no bgp default ipv4-unicast"
-    yield " no bgp network import-check"
-    yield " bgp bestpath as-path multipath-relax"
-    yield f" timers bgp {HOLD_TIME_S // 3} {HOLD_TIME_S}"
-    if restarting:
-        yield " bgp graceful-restart"
-        yield " bgp graceful-restart preserve-fw-state"
-        yield f" bgp graceful-restart restart-time {RESTART_TIME_S}"
-    else:
-        yield " bgp graceful-restart-disable"
-    if router.cluster_id:
-        yield f" bgp cluster-id {router.cluster_id}"
-    for neighbor in router.neighbors:
-        yield from (f" neighbor {neighbor.address} {statement}" for statement in _statements(neighbor))
-    yield from _changes({}, router.routes)
-    for version, family in _FAMILIES.items():
-        yield f" address-family {family}"
-        for neighbor in router.neighbors:
-            if neighbor.address.version == version:
-                yield f"  neighbor {neighbor.address} activate"
-                if neighbor.client:
-                    yield f"  neighbor {neighbor.address} route-reflector-client"
-        yield " exit-address-family"
-
-
-def _statements(neighbor: Neighbor) -> Iterator[str]:
-    yield f"remote-as {neighbor.asn}"
-    yield f"update-source {neighbor.local}"
-    yield "timers connect 1"
-    yield "advertisement-interval 0"
-    if neighbor.passive:
-        yield "passive"
-    if neighbor.password:
-        yield f"password {neighbor.password}"
-    if neighbor.ttl_security:
-        yield "ttl-security hops 1"
-
-
-def _maps(routes: Mapping[Prefix, Origin]) -> Iterator[str]:
-    """A route map for each set of communities."""
-    for origin in {origin for origin in routes.values() if origin.communities}:
-        yield f"route-map {_map(origin)} permit 10"
-        for kind, parts in (("community", 2), ("large-community", 3)):
-            values = [value for value in origin.communities if len(value.split(":")) == parts]
-            if values:
-                yield f" set {kind} {' '.join(values)}"
-        yield "exit"
-
-
-def _map(origin: Origin) -> str:
-    return "-".join(("mark", *origin.communities)).replace(":", "_")
-
-
-def _changes(before: Mapping[Prefix, Origin], after: Mapping[Prefix, Origin]) -> Iterator[str]:
-    withdrawn = {prefix: origin for prefix, origin in before.items() if prefix not in after}
-    announced = {prefix: origin for prefix, origin in after.items() if before.get(prefix) != origin}
-    for (version, fewer), (_, more) in zip(by_version(withdrawn), by_version(announced), strict=True):
-        if fewer or more:
-            yield f" address-family {_FAMILIES[version]}"
-            yield from (f"  no network {prefix}" for prefix in fewer)
-            yield from (f"  network {prefix}{_marked(origin)}" for prefix, origin in more.items())
-            yield " exit-address-family"
-
-
-def _marked(origin: Origin) -> str:
-    return f" route-map {_map(origin)}" if origin.communities else ""
 
 
 def _entries(text: str, neighbor: Address) -> Iterator[tuple[Prefix, Entry]]:

@@ -11,18 +11,8 @@ from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from bgpctl.core.model import Address, Prefix
-from tests.interop.daemon import (
-    HOLD_TIME_S,
-    RESTART_TIME_S,
-    Daemon,
-    Entry,
-    Neighbor,
-    Origin,
-    Place,
-    Router,
-    Updates,
-    ended,
-)
+from bgpctl.lab.daemons.terms import HOLD_TIME_S, RESTART_TIME_S, Neighbor, Origin, Place, Router
+from tests.interop.daemon import Daemon, Entry, Updates, ended
 from tests.waiting import wait_until
 
 _FAMILIES: Final = {4: "ipv4", 6: "ipv6"}

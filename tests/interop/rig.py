@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 
 from bgpctl.core.model import Address, Asn, Prefix
-from tests.interop.daemon import CLUSTER_AS, Daemon, Neighbor, Origin, Place, Router
+from bgpctl.lab.daemons.terms import CLUSTER_AS, Neighbor, Origin, Place, Router
+from tests.interop.daemon import Daemon
 from tests.interop.world import ADDRESS, BLOCK, Part, World
 from tests.waiting import wait_until
 

@@ -13,9 +13,10 @@ from typing import Final
 
 import pytest
 
+from bgpctl.lab.daemons.bird import CALICO
+from bgpctl.lab.daemons.terms import Neighbor, Router
 from tests.interop.bird import Bird
 from tests.interop.conftest import installed, made
-from tests.interop.daemon import Neighbor, Router
 from tests.interop.rig import UP_WITHIN_S, Rig, router
 from tests.interop.test_restarts import settled, traffic
 from tests.interop.world import ADDRESS, BLOCK, ONE, POOLS, TWO, US, Part, World
@@ -26,25 +27,9 @@ MESH: Final = f"{POOLS}nodes:\n{US}{ONE}{TWO}"
 
 
 class CalicoBird(Bird):
-    """Hold time 240 s, add-path, next hops resolved recursively, LOCAL_PREF from the kernel's metric."""
+    """Settings as Calico renders them."""
 
-    more = 'protocol direct { ipv4; ipv6; interface "eth*"; }'
-    session = """\
-protocol bgp {name} {{
-    local {local} as {own_asn};
-    neighbor {address} as {asn};
-    multihop;
-    hold time 240;
-    connect delay time 2; connect retry time 5; error wait time 5, 30;
-    graceful restart on;
-    source address {local};
-    {options}
-    ipv{version} {{
-        add paths on; gateway recursive; import all;
-        export filter {{ if source != RTS_STATIC then reject; bgp_local_pref = 2147483647 - 1024; accept; }};
-    }};
-}}
-"""
+    style = CALICO
 
 
 @pytest.fixture(scope="module", params=[CalicoBird], ids=[CalicoBird.name])

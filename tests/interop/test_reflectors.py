@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bgpctl.core.model import Address
-from tests.interop.daemon import Neighbor
+from bgpctl.lab.daemons.terms import Neighbor
 from tests.interop.rig import UP_WITHIN_S, Rig, router
 from tests.interop.world import ADDRESS, BLOCK, ONE, POOLS, TWO, US, Part
 from tests.waiting import wait_until

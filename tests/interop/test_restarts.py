@@ -9,8 +9,8 @@ from signal import SIGKILL
 
 import pytest
 
+from bgpctl.lab.daemons.terms import Router
 from bgpctl.lab.load import Flow
-from tests.interop.daemon import Router
 from tests.interop.rig import UP_WITHIN_S, Rig, has_block, router
 from tests.interop.world import ADDRESS, BLOCK, MEMBERS, Part
 from tests.waiting import SLOWNESS, wait_until

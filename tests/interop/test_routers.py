@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bgpctl.core.model import Asn, Prefix
-from tests.interop.daemon import Daemon, Origin
+from bgpctl.lab.daemons.terms import Origin
+from tests.interop.daemon import Daemon
 from tests.interop.rig import Rig, router
 from tests.interop.world import ADDRESS, BLOCK, POOLS, TWO, US
 from tests.waiting import wait_until

@@ -22,9 +22,9 @@ from bgpctl import client
 from bgpctl.core.model import Address, Prefix
 from bgpctl.lab import build, space
 from bgpctl.lab.build import Names
+from bgpctl.lab.daemons.terms import Place
 from bgpctl.lab.load import Load, both_ways
 from bgpctl.lab.topology import Topology
-from tests.interop.daemon import Place
 from tests.lab.conftest import topology
 
 Part: TypeAlias = str

@@ -32,6 +32,10 @@ def write(tmp_path: Path) -> Callable[..., Path]:
     return edited
 
 
+MANY = 20
+"""Nodes: every pair of workloads is pinged."""
+
+
 def good(file: Path) -> Topology:
     loaded = load(file)
     assert isinstance(loaded, Topology), loaded
@@ -45,11 +49,15 @@ def bad(file: Path) -> tuple[Problem, ...]:
 
 
 @pytest.mark.parametrize("file", sorted(TOPOLOGIES.rglob("*.yaml")), ids=lambda file: file.stem)
-def test_each_shipped_topology_opens_with_its_picture_and_has_a_workload_for_each_block(file: Path) -> None:
+def test_each_shipped_topology_opens_with_its_picture_and_has_workloads_on_its_nodes(file: Path) -> None:
+    """On every node with a block; where nodes are many, on some in each segment."""
     topology = good(file)
     assert file.read_text().startswith("#")
-    owners = {node.name for node in topology.intent.nodes if node.blocks}
-    assert {workload.node for workload in topology.workloads} == owners
+    owners = {node.name: topology.segment_of(node.address.address) for node in topology.intent.nodes if node.blocks}
+    used = {workload.node for workload in topology.workloads}
+    assert used <= set(owners)
+    assert used == set(owners) or len(owners) >= MANY
+    assert {owners[name] for name in used} == set(owners.values())
     assert topology.checks
 
 
@@ -189,6 +197,17 @@ REFUSED = {
     ),
     "an IPIP driver for nobody": (("checks:", "ipip-drivers: {z9: bpf}\nchecks:"), "ipip-drivers.z9: z9 is not a node"),
     "an IPIP driver that is none": (("checks:", "ipip-drivers: {a1: tun}\nchecks:"), "ipip-drivers.a1: tun is none of"),
+    "a switch to nothing known": (
+        ("checks:", "checks:\n  moves: {switch: blue, to: GRE, lost: 0}"),
+        "checks.moves.to: GRE is none of",
+    ),
+    "a switch of no pool": (
+        ("checks:", "checks:\n  moves: {switch: red, to: VXLAN, lost: 0}"),
+        "checks.moves.switch: red is none of",
+    ),
+    "a daemon for nobody": (("checks:", "runs: {z9: bird}\nchecks:"), "runs.z9: z9 is neither a node nor a router"),
+    "a daemon that is none": (("checks:", "runs: {a1: quagga}\nchecks:"), "runs.a1: quagga is none of"),
+    "a router's daemon that nobody speaks to": (("checks:", "runs: {core: frr}\nchecks:"), "no node has a BGP session"),
     "a router's route to a gateway of another IP version": (
         ("core: {", "core: {routes: {10.9.0.0/16: 'fd00::1'}, "),
         "routers.core.routes.10.9.0.0/16: fd00::1 is of another IP version than 10.9.0.0/16",

@@ -21,7 +21,7 @@ from bgpctl.core.intent.tree import Mapping
 from bgpctl.core.intent.values import host, interface_of_version, of_version
 
 LAB_KEYS: Final = frozenset(
-    {"name", "description", "segments", "routers", "hosts", "workloads", "checks", "ipip-drivers"}
+    {"name", "description", "segments", "routers", "hosts", "workloads", "checks", "ipip-drivers", "runs"}
 )
 """What a lab file has beside the cluster: accepted, and of no effect on the intent."""
 
