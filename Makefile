@@ -30,7 +30,9 @@ test: export HYPOTHESIS_PROFILE = ci
 test: check                     ## everything: contracts on fakes and the real kernel, labs, other BGP daemons, a stock kernel
 	@tools/system-packages test || true
 	@tools/system-packages docker || true
-	@$(BIN)/pytest --quiet --durations=10 tests/contract tests/lab tests/interop tests/docker tests/docs tests/vm
+	@$(BIN)/python -m compileall -q bgpctl  # labs start hundreds of processes
+	@$(BIN)/pytest --quiet -n 2 tests/contract
+	@$(BIN)/pytest --quiet --durations=10 tests/lab tests/interop tests/docker tests/docs tests/vm
 
 docs: setup                     ## the pages of docs/, in build/docs; broken links and references are errors
 	@$(BIN)/pip install -qq --disable-pip-version-check --editable '.[docs]'

@@ -89,9 +89,13 @@ def export(topology: Topology, profiles: Mapping[str, Topology], made_by: str) -
     same for all. `made_by`: the command that made it.
 
     Raises:
-        Inexpressible: IPv6, several subnets or addresses on a segment, borrowed addresses, unusual names.
+        Inexpressible: IPv6, several subnets or addresses on a segment, borrowed addresses, unusual names, parts that run
+            another daemon.
     """
     everyone = (topology, *profiles.values())
+    for each in everyone:
+        if each.runs:
+            raise Inexpressible(f"{', '.join(sorted(each.runs))}: another daemon is not in the image")
     file = _File()
     for profile, each in (("", topology), *profiles.items()):
         shared = {router.name for router in topology.routers} | {host.name for host in topology.hosts}

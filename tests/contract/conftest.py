@@ -11,17 +11,14 @@ import pytest
 
 from tests.contract.speaker_rig import ExabgpRig, FakeRig, Rig, facing_exabgp
 
-_OPERATIONS: Final = pytest.StashKey[int]()
+OPERATIONS: Final = "operations"
+"""A test records so how many were done on the fake and on the running kernel with the same result."""
 
 
-def count_operations(config: pytest.Config, number: int) -> None:
-    """So many operations were done on the fake and on the running kernel with the same result."""
-    config.stash[_OPERATIONS] = config.stash.get(_OPERATIONS, 0) + number
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line, where there is something to tell."""
-    number = config.stash.get(_OPERATIONS, 0)
+    reports = (report for report in terminalreporter.getreports("passed") if report.when == "call")
+    number = sum(value for report in reports for key, value in report.user_properties if key == OPERATIONS)
     if number:
         terminalreporter.write_line(f"law book: {number} random operations on the fake and on the running kernel each")
 

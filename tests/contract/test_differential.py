@@ -37,7 +37,7 @@ from bgpctl.core.model import (
 from bgpctl.core.plan import NOT_WANTED, owned
 from bgpctl.kernel.fake import FakeKernel
 from bgpctl.ports import Kernel
-from tests.contract.conftest import count_operations
+from tests.contract.conftest import OPERATIONS
 from tests.contract.kernel_rig import DECAP, KIND, OVER6, TUNNEL, VXLAN, VXLAN6, LinuxRig, own_namespace, puts
 
 SLOWNESS: Final = float(os.environ.get("BGPCTL_TEST_SLOWNESS", "1"))
@@ -162,12 +162,14 @@ def running(*, next_hop_objects: bool) -> Iterator[Kernel]:
 
 
 @pytest.mark.parametrize("seed", range(WALKS))
-def test_the_running_kernel_and_the_law_book_never_disagree(seed: int, request: pytest.FixtureRequest) -> None:
+def test_the_running_kernel_and_the_law_book_never_disagree(
+    seed: int, record_property: Callable[[str, object], None]
+) -> None:
     choose = random.Random(seed)
     ops = (*puts(VXLAN, VXLAN6, TUNNEL), *(operation(choose, KINDS) for _ in range(STEPS)))
     with running(next_hop_objects=True) as linux:
         walk(linux, ops)
-    count_operations(request.config, len(ops))
+    record_property(OPERATIONS, len(ops))
 
 
 @pytest.mark.parametrize("seed", range(WALKS // 3))
