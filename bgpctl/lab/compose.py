@@ -89,8 +89,7 @@ def export(topology: Topology, profiles: Mapping[str, Topology], made_by: str) -
     same for all. `made_by`: the command that made it.
 
     Raises:
-        Inexpressible: IPv6, several subnets or addresses on a segment, borrowed addresses, unusual names, parts that run
-            another daemon.
+        Inexpressible: IPv6, several subnets or addresses on a segment, borrowed addresses, unusual names, other daemons.
     """
     everyone = (topology, *profiles.values())
     for each in everyone:
