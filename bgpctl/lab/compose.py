@@ -89,7 +89,7 @@ def export(topology: Topology, profiles: Mapping[str, Topology], made_by: str) -
     same for all. `made_by`: the command that made it.
 
     Raises:
-        Inexpressible: IPv6, several subnets or addresses on a segment, borrowed addresses, unusual names, other daemons.
+        Inexpressible: IPv6, several subnets or addresses on a segment, borrowed addresses, odd names, other daemons.
     """
     everyone = (topology, *profiles.values())
     for each in everyone:
