@@ -4,9 +4,9 @@ ARG BASE_IMAGE=debian:bookworm-slim
 
 FROM ${BASE_IMAGE} AS base
 # A base that tools/base-image made has them already, and nothing is fetched.
-RUN command -v python3 && command -v ip && command -v nft && command -v ping || { apt-get update -qq \
+RUN command -v python3 && command -v ip && command -v nft && command -v ping && command -v bird || { apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        python3 iproute2 nftables iputils-ping \
+        python3 iproute2 nftables iputils-ping bird2 \
     && apt-get clean && rm -rf /var/lib/apt/lists/*; }
 
 FROM base AS build

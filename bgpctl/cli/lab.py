@@ -22,14 +22,14 @@ from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import Column, console, emit, output_option, table
 from bgpctl.cli.show import SUMMARY
 from bgpctl.core.intent.pools import ENCAPSULATIONS
-from bgpctl.lab import cells, compose, probe, space
+from bgpctl.lab import cells, compose, foreign, probe, space
 from bgpctl.lab import lab as labs
 from bgpctl.lab.build import Names
 from bgpctl.lab.labfile import load
 from bgpctl.lab.probe import Pair
 from bgpctl.lab.run import PING_WITHIN_S, Report, run
 from bgpctl.lab.switch import SwitchReport, switch
-from bgpctl.lab.topology import Topology
+from bgpctl.lab.topology import Program, Topology
 
 _INTERRUPTED: Final = 130
 
@@ -433,3 +433,14 @@ def compose_command(file: Path, profiles: Mapping[str, Path]) -> None:
         click.echo(str(error), err=True)
         sys.exit(Exit.INVALID)
     click.echo(text, nl=False)
+
+
+@export.command("bird")
+@click.argument("name")
+@click.option("-f", "--file", "file", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Lab file.")
+def bird_command(name: str, file: Path) -> None:
+    """What BIRD is configured with on the router or node NAME that runs it."""
+    topology = _topology(file)
+    if topology.runs.get(name) is not Program.BIRD:
+        raise click.UsageError(f"{name} does not run bird in {file}")
+    click.echo(foreign.bird_configuration(topology, name), nl=False)

@@ -13,7 +13,7 @@ from typing import Final
 
 from bgpctl.core.cluster import Node
 from bgpctl.core.model import Address, Prefix
-from bgpctl.lab.topology import Host, Router, Topology, Workload
+from bgpctl.lab.topology import Host, Program, Router, Topology, Workload
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """What Compose takes as the name of a service."""
@@ -92,9 +92,6 @@ def export(topology: Topology, profiles: Mapping[str, Topology], made_by: str) -
         Inexpressible: IPv6, several subnets or addresses on a segment, borrowed addresses, odd names, other daemons.
     """
     everyone = (topology, *profiles.values())
-    for each in everyone:
-        if each.runs:
-            raise Inexpressible(f"{', '.join(sorted(each.runs))}: another daemon is not in the image")
     file = _File()
     for profile, each in (("", topology), *profiles.items()):
         shared = {router.name for router in topology.routers} | {host.name for host in topology.hosts}
@@ -139,8 +136,22 @@ def _router(file: _File, topology: Topology, router: Router, profile: str) -> No
             raise Inexpressible(f"router {router.name}: one address on each segment")
         links[segment] = own.address
     routes = [f"ip route replace {prefix} via {gateway}" for prefix, gateway in router.routes]
-    script = _script("ip route delete default || :", *routes, "exec sleep infinity")
-    file.service(router.name, profile, "router", links, script)
+    more, work = _daemon(topology, router) if router.name in topology.runs else ([], ["exec sleep infinity"])
+    script = _script("ip route delete default || :", *routes, *work)
+    file.service(router.name, profile, "router", links, [*more, *script])
+
+
+def _daemon(topology: Topology, router: Router) -> tuple[list[str], list[str]]:
+    """What a router needs beside others, and runs."""
+    if topology.runs[router.name] is not Program.BIRD:
+        raise Inexpressible(f"router {router.name}: of other daemons only BIRD is in the image")
+    configure = f"bgpctl lab export bird -f /etc/bgpctl/{topology.file.name} {router.name} >/run/bird.conf"
+    more = ["cap_add: [NET_ADMIN, NET_BIND_SERVICE, NET_RAW]", "tmpfs: [/run]", _volumes(topology)]
+    return more, [configure, "exec bird -f -c /run/bird.conf -s /run/bird.ctl"]
+
+
+def _volumes(topology: Topology) -> str:
+    return f"volumes: [{_path(topology)}:/etc/bgpctl:ro]"
 
 
 def _host(file: _File, topology: Topology, host: Host, profile: str) -> None:
@@ -169,6 +180,8 @@ def _script(*commands: str) -> list[str]:
 
 
 def _node(file: _File, topology: Topology, node: Node, profile: str) -> None:
+    if node.name in topology.runs:
+        raise Inexpressible(f"node {node.name}: only routers can run another daemon")
     workloads = [workload for workload in topology.workloads if workload.node == node.name]
     links = {_segment(topology, node.address.address): node.address.address}
     commands = list(_way_out(topology, node.address.address))
@@ -181,8 +194,7 @@ def _node(file: _File, topology: Topology, node: Node, profile: str) -> None:
     driver = topology.ipip_drivers.get(node.name)
     more = f" --ipip-driver {driver}" if driver else ""
     commands.append(f"exec bgpctl agent run --node {node.name} -f /etc/bgpctl/{topology.file.name}{more}")
-    volumes = f"volumes: [{_path(topology)}:/etc/bgpctl:ro]"
-    file.service(node.name, profile, "node", links, [volumes, *_script(*commands)])
+    file.service(node.name, profile, "node", links, [_volumes(topology), *_script(*commands)])
 
 
 _WORKLOAD: Final = ("entrypoint: [sleep, infinity]",)

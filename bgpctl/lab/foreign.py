@@ -33,18 +33,21 @@ def lacking(programs: Iterable[Program]) -> list[str]:
 def start(topology: Topology, name: str, place: Place) -> None:
     """Start what the node or router runs; it ends with its namespace."""
     place.directory.mkdir(parents=True, exist_ok=True)
-    router = told(topology, name)
     match topology.runs[name]:
         case Program.BIRD:
-            style = bird.CALICO if topology.intent.node(name) else bird.PLAIN
-            place.file("bird.conf").write_text(bird.configuration(router, style))
+            place.file("bird.conf").write_text(bird_configuration(topology, name))
             bird.start(place)
         case Program.FRR:
-            frr.write(place, router)
+            frr.write(place, told(topology, name))
             for program in ("zebra", "bgpd"):
                 frr.start(place, program)
         case never:
             assert_never(never)
+
+
+def bird_configuration(topology: Topology, name: str) -> str:
+    """The text of bird.conf for a node or router that runs BIRD."""
+    return bird.configuration(told(topology, name), bird.CALICO if topology.intent.node(name) else bird.PLAIN)
 
 
 def knows(topology: Topology, name: str, namespace: str) -> bool:

@@ -20,9 +20,11 @@ DOCUMENTS: Final = (
 )
 COMMANDS: Final = "console"
 CONTAINERS: Final = "sh"
-"""What needs a container engine: tests/docker does the same by the engine's interface."""
+"""What needs a container engine: tests/docker executes it."""
 FILES: Final = frozenset({"yaml", "ini"})
 KINDS: Final = frozenset({COMMANDS, CONTAINERS, *FILES, "json", "text", "{toctree}", "{include} ../../ARCHITECTURE.md"})
+EXECUTED: Final = "command blocks"
+"""A test records so how many it has executed."""
 ANY_LINES: Final = "…"
 
 _FENCE: Final = re.compile(r"^( *)```(.*?)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)

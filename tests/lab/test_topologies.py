@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from itertools import permutations
@@ -31,10 +32,14 @@ def bgpctl(*words: str | Path, timeout_s: float = 120) -> subprocess.CompletedPr
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(TOPOLOGIES).with_suffix("")))
-def test_each_topology_runs_with_every_pair_and_check_ok_and_leaves_nothing(file: Path) -> None:
+def test_each_topology_runs_with_every_pair_and_check_ok_and_leaves_nothing(
+    file: Path, record_property: Callable[[str, object], None]
+) -> None:
     if lacking := foreign.lacking(topology(file).runs.values()):
         pytest.skip(f"not installed: {', '.join(lacking)} (tools/system-packages test)")
+    began_s = time.monotonic()
     result = bgpctl("lab", "run", file, "--timeout", "100", "-o", "json", timeout_s=180)
+    took_s = time.monotonic() - began_s
     assert result.returncode == 0, result.stdout + result.stderr
     report = json.loads(result.stdout)
     assert list(report) == ["schema", "topology", "backend", "converged_s", "pairs", "checks"]
@@ -45,6 +50,11 @@ def test_each_topology_runs_with_every_pair_and_check_ok_and_leaves_nothing(file
     assert report["pairs"] == {"total": pairs, "ok": pairs}
     assert report["checks"]
     assert all(check["ok"] for check in report["checks"])
+    nodes = len(topology(file).intent.nodes)
+    told = (
+        f"{file.relative_to(TOPOLOGIES)}: {nodes} nodes, converged in {report['converged_s']} s, {took_s:.1f} s in all"
+    )
+    record_property("told", told)
 
 
 def reach(a: Workload, b: Workload, version: int) -> bool:

@@ -20,6 +20,7 @@ COMMAND = [
     *("lab", "export", "compose", "-f", "topologies/cross-subnet.yaml"),
     *("--profile", "vxlan=topologies/compose/vxlan.yaml"),
     *("--profile", "reflectors=topologies/compose/reflectors.yaml"),
+    *("--profile", "tor=topologies/compose/tor.yaml"),
 ]
 
 
@@ -55,6 +56,13 @@ def test_each_profile_adds_its_nodes_and_workloads_and_shares_segments_and_route
     assert found[()] == {"core", *nodes[""], *(f"web-{node}" for node in nodes[""])}
     assert found["vxlan",] == {*nodes["vxlan"], *(f"web-{node}" for node in nodes["vxlan"])}
     assert len(found["reflectors",]) == 8
+    assert found["tor",] == {"tor-a", "tor-b", "t-a1", "t-b1", "web-t-a1", "web-t-b1"}
+
+
+def test_of_other_daemons_only_bird_is_in_the_image() -> None:
+    result = CliRunner().invoke(main, ["lab", "export", "compose", "-f", "topologies/tor-peering.yaml"])
+    assert result.exit_code == 2
+    assert "router tor-a1: of other daemons only BIRD is in the image" in result.output
 
 
 def test_only_nodes_can_do_more_than_a_container_usually_can() -> None:
