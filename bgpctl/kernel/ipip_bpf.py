@@ -86,9 +86,9 @@ class BpfIpip:
     def put_link(self, link: Link) -> None:
         links = self._without_the_modules(link.name)
         if link.name not in links:
-            self._links.create({"ifname": link.name, "kind": "veth", "peer": _FAR_END, "address": _MAC})
-            keep_link_local_away(link.name)
-            keep_link_local_away(_FAR_END)
+            with self._links.creating({"ifname": link.name, "kind": "veth", "peer": _FAR_END, "address": _MAC}):
+                keep_link_local_away(link.name)
+                keep_link_local_away(_FAR_END)
             links = self._all()
         tunnel = _ours(links, link.name)
         self._links.change(links[_FAR_END].number, {"state": "up"})

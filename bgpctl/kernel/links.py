@@ -108,6 +108,17 @@ class Links:
         with self._conversation() as ipr:
             ipr.link("add", **arguments)
 
+    @contextmanager
+    def creating(self, arguments: Arguments) -> Iterator[None]:
+        """Make a link, and remove it again if what follows fails: without our alias it would be a stranger's."""
+        self.create(arguments)
+        try:
+            yield
+        except OSError:
+            with self._conversation() as ipr:
+                ipr.link("del", ifname=arguments["ifname"])
+            raise
+
     def change(self, index: int, arguments: Arguments) -> None:
         """Set attributes of the link with this interface index; none asked for, nothing done."""
         if arguments:

@@ -376,8 +376,8 @@ class LinuxKernel(Kernel):
     def _put_vxlan(self, wanted: Link, kind: Vxlan, scene: _Scene) -> None:
         present = scene.links.get(wanted.name)
         if present is None:
-            self._links.create(vxlan_creation(wanted, kind, scene.index(kind.underlay)))
-            keep_link_local_away(wanted.name)
+            with self._links.creating(vxlan_creation(wanted, kind, scene.index(kind.underlay))):
+                keep_link_local_away(wanted.name)
             scene = self._scene()
             present = scene.links[wanted.name]
         if not isinstance(present.kind, Vxlan) or not becomes(present.kind, kind):

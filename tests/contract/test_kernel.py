@@ -17,6 +17,7 @@ from bgpctl.core.model import (
     Address,
     FdbEntry,
     InterfaceAddress,
+    Link,
     LinkAddress,
     Mac,
     NextHop,
@@ -231,6 +232,23 @@ def test_an_equal_link_of_a_stranger_is_adopted(rig: Rig) -> None:
     assert missing(rig.kernel, VXLAN) == {VXLAN}
     put(rig.kernel, VXLAN)
     assert missing(rig.kernel, *STACK) == ({HOP, HOP6, ROUTE, ROUTE6} if rig.pretends else set())
+
+
+@pytest.mark.parametrize("link", [VXLAN, TUNNEL], ids=["vxlan", "IP in IP"])
+def test_a_device_that_cannot_be_finished_is_not_left_behind(
+    linux: LinuxRig, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = linux.kernel.observe()
+
+    def read_only(wanted: Sysctl) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), wanted.name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bgpctl.kernel.sysctl.write", read_only)
+        (failure,) = linux.kernel.apply(puts(link))
+    assert failure.errno == errno.EROFS
+    assert linux.kernel.observe().links == before.links
+    assert linux.kernel.apply(puts(link)) == ()
 
 
 def test_another_metric_is_a_second_route(rig: Rig) -> None:
