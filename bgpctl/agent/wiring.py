@@ -34,7 +34,7 @@ from bgpctl.core.loop import State
 from bgpctl.core.model import Traffic
 from bgpctl.core.plan import NOT_WANTED
 from bgpctl.core.plan import cleanup as removal_of_ours
-from bgpctl.kernel import traffic
+from bgpctl.kernel import sockets, traffic
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.trials import PacketProber
 from bgpctl.ports import Loaded, Unavailable
@@ -149,7 +149,7 @@ def _plan(state: State, query: Mapping[str, str]) -> dict[str, Any]:
     node = loaded.node(state.node)
     if node is None or state.observed is None:
         raise Nonsense("no plan: the kernel was not seen yet")
-    foreseen = foresee(loaded, node, state.observed, state.selected.chosen.values())
+    foreseen = foresee(loaded, node, state.observed, state.selected.chosen.values(), sockets.talking())
     return {"schema": "bgpctl/plan/v1", "nodes": [words.foresight(foreseen)]}
 
 

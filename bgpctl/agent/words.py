@@ -210,6 +210,7 @@ def foresight(item: Foresight) -> dict[str, Any]:
             for step in item.steps
         ],
         "unreachable": [str(prefix) for prefix in item.unreachable],
+        "cut": [str(peer) for peer in item.cut],
         "missing": [missing(lack) for lack in item.missing],
         "worst": EFFECTS[item.worst],
     }

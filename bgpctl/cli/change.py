@@ -13,7 +13,7 @@ import click
 
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.operate import ask
-from bgpctl.cli.plan import of_agent, show_plan
+from bgpctl.cli.plan import dangerous, of_agent, show_plan
 from bgpctl.cli.show import run_dir_option
 from bgpctl.cli.validate import files_option
 from bgpctl.cli.values import duration_s
@@ -28,18 +28,22 @@ from bgpctl.cli.values import duration_s
     metavar="TIME",
     help="Take it back after TIME (60s) unless it is confirmed: even if you are cut off, or the agent is killed.",
 )
-@click.option("--force", is_flag=True, help="Also if something that is reachable now would not be.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also if something that is reachable now would not be, or somebody who talks to this node.",
+)
 @run_dir_option
 def apply(files: tuple[Path, ...], within_s: float | None, run_dir: Path, *, force: bool) -> None:
     """
     Put the contents of FILE into the cluster file that this node's agent reads, and show what that changes.
 
     The agent's other files, if it reads several, need a FILE each, in the same order. Exits 6, and changes nothing, if
-    something that is reachable now would not be.
+    something that is reachable now would not be, or somebody who talks to this node would be cut off.
     """
     nodes = of_agent(run_dir, files)["nodes"]
     show_plan(nodes)
-    if any(item["unreachable"] for item in nodes) and not force:
+    if dangerous(nodes) and not force:
         click.echo("nothing was applied; if this is meant: --force", err=True)
         sys.exit(Exit.REFUSED)
     within = {} if within_s is None else {"within_s": str(within_s)}

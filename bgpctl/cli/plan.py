@@ -41,7 +41,8 @@ def plan(
 
     With -f, this node's agent plans from its own kernel. With --to, and --from unless the cluster is new, every node
     is planned from the files alone, on kernels with nothing beside bgpctl. Exits 0 if nothing would change, 1 if
-    something would, 6 if something that is reachable now would not be.
+    something would, 6 if something that is reachable now would not be, or if somebody who talks to this node would be
+    cut off.
     """
     if bool(files) == bool(after):
         raise click.UsageError("say either -f FILE, for this node, or --to FILE, for a whole cluster")
@@ -54,7 +55,7 @@ def plan(
         show_plan(nodes)
     else:
         emit(body, output, (), ())
-    if any(item["unreachable"] for item in nodes):
+    if dangerous(nodes):
         sys.exit(Exit.REFUSED)
     sys.exit(Exit.DIFFERENT if any(item["steps"] for item in nodes) else Exit.OK)
 
@@ -83,6 +84,11 @@ def of_agent(run_dir: Path, files: Sequence[Path]) -> dict[str, Any]:
         raise click.UsageError(str(error)) from error
 
 
+def dangerous(nodes: Sequence[dict[str, Any]]) -> bool:
+    """Whether something that is reachable now would not be, or somebody who talks to the node would be cut off."""
+    return any(item["unreachable"] or item["cut"] for item in nodes)
+
+
 def show_plan(nodes: Sequence[dict[str, Any]]) -> None:
     """Step by step, as a text."""
     for item in nodes:
@@ -91,7 +97,9 @@ def show_plan(nodes: Sequence[dict[str, Any]]) -> None:
             click.echo(f"{item['node']}  {step['stage']}{wait}")
             for op in step["ops"]:
                 click.echo(f"  {_SIGNS[op['verb']]} {op['object']:<64} {op['effect']}")
-        for text in (*item["missing"], *(f"{prefix} would not be reachable" for prefix in item["unreachable"])):
+        lost = (f"{prefix} would not be reachable" for prefix in item["unreachable"])
+        cut = (f"{peer} talks to this node, and would be sent where a pool says" for peer in item["cut"])
+        for text in (*item["missing"], *lost, *cut):
             click.echo(f"  ! {item['node']}: {text}")
     ops = [op for item in nodes for step in item["steps"] for op in step["ops"]]
     counts = [f"{sum(op['verb'] == verb for op in ops)} to {verb}" for verb in _SIGNS]

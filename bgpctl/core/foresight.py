@@ -18,7 +18,10 @@ from bgpctl.core.cluster import Intent, Node
 from bgpctl.core.decision import Candidate, Choice
 from bgpctl.core.effects import Op, Put, Remove, after
 from bgpctl.core.fabric import derive
+from bgpctl.core.lookup import LongestMatch
 from bgpctl.core.model import (
+    MAIN_TABLE,
+    PROTOCOL,
     Address,
     Dataplane,
     Key,
@@ -41,6 +44,7 @@ from bgpctl.core.why import Missing
 _UNDERLAY: Final = "eth0"
 _UNDERLAY_MTU_BYTES: Final = 1500
 _KERNEL_PROTOCOL: Final = 2
+_OURS: Final = True
 
 
 class Effect(enum.IntEnum):
@@ -80,12 +84,14 @@ class Foresight:
 
     Attributes:
         unreachable: prefixes that are routed now, that members still have, and that no route will lead to.
+        cut: who talks to this node now, by a route that is not ours, and would have to by one of ours.
         missing: what is wanted and cannot be had.
     """
 
     node: str
     steps: tuple[Step, ...] = ()
     unreachable: tuple[Prefix, ...] = ()
+    cut: tuple[Address, ...] = ()
     missing: tuple[Missing, ...] = ()
 
     @property
@@ -93,11 +99,18 @@ class Foresight:
         return max((effect for step in self.steps for _, effect in step.ops), default=Effect.NONE)
 
 
-def foresee(intent: Intent, node: Node, observed: Dataplane, others: Iterable[Choice] = ()) -> Foresight:
+def foresee(
+    intent: Intent,
+    node: Node,
+    observed: Dataplane,
+    others: Iterable[Choice] = (),
+    talking: Iterable[Address] = (),
+) -> Foresight:
     """
     What leads from `observed`, the kernel of `node`, to what `intent` wants of it.
 
-    Every member is assumed to tell its blocks and to answer; `others` is what others than members tell.
+    Every member is assumed to tell its blocks and to answer; `others` is what others than members tell, `talking` who
+    has connections with this node, as the operator may have.
     """
     told = {choice.best.path.prefix: choice for choice in (*others, *_told(intent, node))}
     names = {member.address.address: member.name for member in intent.nodes}
@@ -117,7 +130,19 @@ def foresee(intent: Intent, node: Node, observed: Dataplane, others: Iterable[Ch
             steps.append(Step(stage, ops, tuple(waits_for)))
     gone = _routed(observed) - _routed(now)
     kept = {prefix for member in intent.nodes for prefix in (*member.blocks, *borrowed(intent, member))}
-    return Foresight(node.name, tuple(steps), tuple(sorted(gone & kept)), missing)
+    before, afterwards = _owners(observed), _owners(now)
+    cut = (peer for peer in sorted(talking) if afterwards.holding(peer) is _OURS and before.holding(peer) is not _OURS)
+    return Foresight(node.name, tuple(steps), tuple(sorted(gone & kept)), tuple(cut), missing)
+
+
+def _owners(dataplane: Dataplane) -> LongestMatch[bool]:
+    """Whether the route that packets take is ours."""
+    main = (route for route in dataplane.routes if route.table == MAIN_TABLE)
+    return LongestMatch((route.prefix, route.protocol == PROTOCOL) for route in sorted(main, key=_metric))
+
+
+def _metric(route: Route) -> int:
+    return route.metric
 
 
 def assumed_kernel(node: Node) -> Dataplane:

@@ -18,14 +18,13 @@ from typing import Any, Final
 
 from bgpctl.core.doctor import Chain, Facts
 from bgpctl.core.model import Dataplane
-from bgpctl.kernel import nft, sysctl
+from bgpctl.kernel import nft, sockets, sysctl
 from bgpctl.kernel.ipip_bpf import BpfIpip
 from bgpctl.kernel.links import Links
 from bgpctl.kernel.linux import LinuxKernel
 
 _CLONE_NEWNET: Final = 0x40000000
 _CAP_NET_ADMIN: Final = 12
-_TCP_LISTEN: Final = "0A"
 _SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv4/conf/all/rp_filter")
 _TRIAL_LINKS: Final = (
     {"ifname": "trial0", "kind": "veth", "peer": "trial1"},
@@ -54,8 +53,8 @@ def survey(*, agent: bool) -> Facts:
         namespaces=namespaces,
         sysctls=_sysctls(dataplane),
         dataplane=dataplane,
-        listening=frozenset(_ports("tcp", _TCP_LISTEN)),
-        bound=frozenset(_ports("udp", "07")),
+        listening=frozenset(sockets.ports("tcp", sockets.LISTENING)),
+        bound=frozenset(sockets.ports("udp", sockets.BOUND)),
         firewall=tuple(_firewall()),
         agent=agent,
     )
@@ -131,16 +130,6 @@ def _nftables_lacks() -> str | None:
 def _sysctls(dataplane: Dataplane) -> dict[str, str]:
     names = [*_SYSCTLS, *(f"net/ipv4/conf/{link.name}/rp_filter" for link in dataplane.links)]
     return {found.name: found.value for found in map(sysctl.read, names) if found}
-
-
-def _ports(protocol: str, state: str) -> Iterator[int]:
-    """From /proc/net: local address and port are in the second column, the state in the fourth."""
-    for file in (Path("/proc/thread-self/net", protocol), Path("/proc/thread-self/net", f"{protocol}6")):
-        with suppress(FileNotFoundError):  # IPv6 may be switched off
-            for line in file.read_text().splitlines()[1:]:
-                columns = line.split()
-                if columns[3] == state:
-                    yield int(columns[1].rpartition(":")[2], 16)
 
 
 def _firewall() -> Iterator[Chain]:

@@ -8,7 +8,7 @@ from functools import reduce
 from bgpctl.core.cluster import Intent, Mode
 from bgpctl.core.effects import after
 from bgpctl.core.foresight import Effect, Stage, assumed_kernel, converged, foresee, of_cluster
-from bgpctl.core.model import VXLAN_LINKS, InterfaceAddress, Vni, Vxlan
+from bgpctl.core.model import VXLAN_LINKS, Address, InterfaceAddress, Vni, Vxlan
 from bgpctl.core.plan import owned
 from tests.cluster import member, two_racks
 
@@ -76,3 +76,12 @@ def test_what_can_be_reached_now_and_not_then_is_named() -> None:
     nodes = tuple(moved if node.name == "a2" else node for node in bare.nodes)
     foreseen = foresee(replace(bare, nodes=nodes), here, without_default)
     assert "10.244.2.0/26" in map(str, foreseen.unreachable)
+
+
+def test_whoever_talks_to_the_node_by_another_route_and_would_be_led_into_a_pool_is_named() -> None:
+    here = member(IPIP, "a1")
+    kernel = assumed_kernel(here)
+    workload, operator = Address.parse("10.244.2.9"), Address.parse("203.0.113.7")
+    assert foresee(IPIP, here, kernel, talking=[workload, operator]).cut == (workload,)
+    now = converged(IPIP, here, kernel)
+    assert foresee(VXLAN, here, now, talking=[workload, operator]).cut == ()
