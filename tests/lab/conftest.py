@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bgpctl.lab import build, space
+from bgpctl.lab import build, foreign, space
 from bgpctl.lab import lab as labs
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.labfile import load
@@ -38,6 +38,12 @@ def peers(lab: Lab, node: str) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in lab.read(node, "peers")["peers"]}
 
 
+def needs(file: Path) -> None:
+    """Skip the test if a daemon that the topology runs is not installed."""
+    if lacking := foreign.lacking(topology(file).runs.values()):
+        pytest.skip(f"not installed: {', '.join(lacking)} (tools/system-packages test)")
+
+
 @pytest.fixture
 def lab_of(tmp_path: Path) -> Iterator[Callable[[str], Lab]]:
     """Builds a lab from a copy of a shipped topology, which the test may edit; waits until it has converged."""
@@ -47,6 +53,7 @@ def lab_of(tmp_path: Path) -> Iterator[Callable[[str], Lab]]:
         copy = tmp_path / f"{file}.yaml"
         shutil.copy(TOPOLOGIES / f"{file}.yaml", copy)
         copy.write_text(copy.read_text() + more)
+        needs(copy)
         name = f"t{os.getpid()}-{len(names)}-{file}"
         names.append(name)
         lab = labs.up(topology(copy), name, keep=False)

@@ -98,6 +98,19 @@ def test_nobody_loses_a_packet_to_a_node_that_does_not_follow(lab_of: Callable[[
         wait_until(lambda: over(lab, "vxlan.bgpctl"), within_s=30)
 
 
+def test_a_bird_of_calicos_that_cannot_follow_is_reached_as_before(lab_of: Callable[[str], Lab]) -> None:
+    """It answers no packet that comes by a tunnel, and nobody else waits for it."""
+    lab = lab_of("calico-neighbours")
+    with nothing_lost(lab):
+        change(lab, "IPIP")
+        wait_until(lambda: any(p.startswith("traffic to c1 stays on eth0") for p in problems(lab, "a1")))
+        wait_until(lambda: encapsulations(lab, "a1", "a2") == {"tunl0"})
+        change(lab, "None")
+        wait_until(
+            lambda: all(s["converged"] for s in lab.summaries()) and not encapsulations(lab, "a1", "a2"), within_s=30
+        )
+
+
 def test_a_way_that_the_underlay_does_not_let_pass_is_not_taken(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("cross-subnet")
     rule = "table ip filtered { chain forward { type filter hook forward priority 0; udp dport 4789 drop; }; }"

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from bgpctl.core.cluster import Encapsulation
-from bgpctl.lab import build, foreign, probe, space
+from bgpctl.lab import build, probe, space
 from bgpctl.lab.capture import Capture, Packet
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.topology import Workload
-from tests.lab.conftest import TOPOLOGIES, topology
+from tests.lab.conftest import TOPOLOGIES, needs, topology
 from tests.waiting import wait_until
 
 IPIP, TCP, UDP = 4, 6, 17
@@ -35,8 +35,7 @@ def bgpctl(*words: str | Path, timeout_s: float = 120) -> subprocess.CompletedPr
 def test_each_topology_runs_with_every_pair_and_check_ok_and_leaves_nothing(
     file: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    if lacking := foreign.lacking(topology(file).runs.values()):
-        pytest.skip(f"not installed: {', '.join(lacking)} (tools/system-packages test)")
+    needs(file)
     began_s = time.monotonic()
     result = bgpctl("lab", "run", file, "--timeout", "100", "-o", "json", timeout_s=180)
     took_s = time.monotonic() - began_s
