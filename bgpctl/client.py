@@ -52,9 +52,12 @@ def fits(run_dir: Path) -> bool:
     return len(os.fsencode(run_dir)) <= LONGEST_RUN_DIR_BYTES
 
 
-def read(path: Path, view: str, query: Mapping[str, str] | None = None, *, timeout_s: float = 5.0) -> dict[str, Any]:
+def read(
+    path: Path, view: str, query: Mapping[str, str] | None = None, *, content: str = "", timeout_s: float = 5.0
+) -> dict[str, Any]:
     """
-    One view of the agent that listens at `path`: `summary`, `peers`, `routes` and so on.
+    One view of the agent that listens at `path`: `summary`, `peers`, `routes` and so on. `content` is what a question
+    is about, where that is too long for its query.
 
     Returns:
         The decoded JSON object; its `schema` is `bgpctl/<view>/v1`.
@@ -63,10 +66,12 @@ def read(path: Path, view: str, query: Mapping[str, str] | None = None, *, timeo
         AgentAway: nothing listens, or it did not answer in time; Faulty, if it could not.
         Nonsense: there is no such view, or it cannot be asked so.
     """
-    return _understood(path, *_exchange(path, "GET", view, query or {}, timeout_s))
+    return _understood(path, *_exchange(path, "GET", view, query or {}, content, timeout_s))
 
 
-def ask(path: Path, verb: str, query: Mapping[str, str] | None = None, *, timeout_s: float = 5.0) -> dict[str, Any]:
+def ask(
+    path: Path, verb: str, query: Mapping[str, str] | None = None, *, content: str = "", timeout_s: float = 5.0
+) -> dict[str, Any]:
     """
     Ask something of the agent that listens at `path`: `peer-down`, `drain` and so on. Returns once it is taken on.
 
@@ -75,7 +80,7 @@ def ask(path: Path, verb: str, query: Mapping[str, str] | None = None, *, timeou
         Denied: we are neither root nor the agent's user.
         Nonsense: there is no such verb, peer or session.
     """
-    return _understood(path, *_exchange(path, "POST", verb, query or {}, timeout_s))
+    return _understood(path, *_exchange(path, "POST", verb, query or {}, content, timeout_s))
 
 
 def _understood(path: Path, status: int, body: dict[str, Any]) -> dict[str, Any]:
@@ -91,11 +96,12 @@ def _understood(path: Path, status: int, body: dict[str, Any]) -> dict[str, Any]
 
 
 def _exchange(
-    path: Path, method: str, name: str, query: Mapping[str, str], timeout_s: float
+    path: Path, method: str, name: str, query: Mapping[str, str], content: str, timeout_s: float
 ) -> tuple[int, dict[str, Any]]:
     connection = _UnixConnection(path, timeout_s)
     try:
-        connection.request(method, f"/v1/{quote(name)}?{urlencode(query)}")
+        # Only the server may say what content means in a GET (RFC 9110 section 9.3.1); ours does.
+        connection.request(method, f"/v1/{quote(name)}?{urlencode(query)}", content.encode() or None)
         response = connection.getresponse()
         body = json.loads(response.read())
     except (OSError, http.client.HTTPException, ValueError) as error:

@@ -1,6 +1,7 @@
 """
 The API: HTTP/1.1 on a unix socket. GET reads, one path per view (`/v1/summary`); POST asks, one path per verb
-(`/v1/drain`), and only root and the agent's own user may. Pages for other programs stand beside them (pages.py).
+(`/v1/drain`), and only root and the agent's own user may. Arguments are in the query; a long one is the content, for
+reads too. Pages for other programs stand beside them (pages.py).
 
 Refuses to know: what a view contains, what a verb does.
 """
@@ -25,9 +26,17 @@ from bgpctl.ports import Unavailable
 _NO_PAGES: Final[Pages] = {}
 _CREDENTIALS: Final = struct.Struct("iII")
 """struct ucred of unix(7): pid, uid, gid."""
+CONTENT: Final = "content"
+"""The argument that is the content of a request."""
+_LONGEST_CONTENT_BYTES: Final = 16 << 20
+"""Cluster files of some 100,000 nodes."""
 
 Answer = Callable[[str, Mapping[str, str]], dict[str, Any]]
-"""(view or verb, query) -> JSON. Raises Unknown, Nonsense."""
+"""(view or verb, arguments) -> JSON. Raises Unknown, Nonsense."""
+
+
+class _Denied(Exception):
+    """Whoever asks may not."""
 
 
 class _Server(Server, socketserver.UnixStreamServer):
@@ -44,20 +53,37 @@ class _Handler(Handler):
         return self._reply(self.server.answer)
 
     def ask(self) -> Page:
+        return self._reply(self._act)
+
+    def _act(self, verb: str, arguments: Mapping[str, str]) -> dict[str, Any]:
         credentials = self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         _, uid, _ = _CREDENTIALS.unpack(credentials)
-        if uid in {0, os.geteuid()}:
-            return self._reply(self.server.act)
-        return json_page(HTTPStatus.FORBIDDEN, {"error": "only root and the agent's own user may ask this"})
+        if uid not in {0, os.geteuid()}:
+            raise _Denied
+        return self.server.act(verb, arguments)
 
     def _reply(self, answer: Answer) -> Page:
         url = urlsplit(self.path)
         try:
-            return json_page(HTTPStatus.OK, answer(url.path.removeprefix("/v1/"), dict(parse_qsl(url.query))))
+            arguments = {**dict(parse_qsl(url.query)), CONTENT: self._content()}
+            return json_page(HTTPStatus.OK, answer(url.path.removeprefix("/v1/"), arguments))
+        except _Denied:
+            return json_page(HTTPStatus.FORBIDDEN, {"error": "only root and the agent's own user may ask this"})
         except Unknown:
             return json_page(HTTPStatus.NOT_FOUND, {"error": f"nothing at {url.path}"})
         except Nonsense as error:
             return json_page(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+
+    def _content(self) -> str:
+        """Read whatever is answered: nobody gets to read an answer while its question does not fit the socket."""
+        length = self.headers.get("Content-Length", "0")
+        if not length.isdigit() or int(length) > _LONGEST_CONTENT_BYTES:
+            self.close_connection = True
+            raise Nonsense(f"a request has {_LONGEST_CONTENT_BYTES} bytes of content at most")
+        try:
+            return self.rfile.read(int(length)).decode()
+        except UnicodeDecodeError as error:
+            raise Nonsense(f"the content is not UTF-8 text: {error.reason}") from error
 
     def address_string(self) -> str:
         return "unix"

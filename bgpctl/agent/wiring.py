@@ -11,25 +11,22 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from bgpctl import client
-from bgpctl.agent import asks, duty, journal, views, words
+from bgpctl.agent import asks, duty, edits, journal, views
 from bgpctl.agent.alone import alone
-from bgpctl.agent.api import Answer, Api
-from bgpctl.agent.errors import Nonsense
+from bgpctl.agent.api import CONTENT, Answer, Api
 from bgpctl.agent.journal import Entry
 from bgpctl.agent.notify import Notifier
 from bgpctl.agent.pages import TcpPages
 from bgpctl.agent.runner import Doors, Runner
 from bgpctl.agent.snapshot import Snapshot
-from bgpctl.core.cluster import Intent
 from bgpctl.core.effects import Failure, Op, Remove
-from bgpctl.core.foresight import foresee
 from bgpctl.core.loop import State
 from bgpctl.core.model import Traffic
 from bgpctl.core.plan import NOT_WANTED
@@ -37,9 +34,9 @@ from bgpctl.core.plan import cleanup as removal_of_ours
 from bgpctl.kernel import sockets, traffic
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.trials import PacketProber
-from bgpctl.ports import Loaded, Unavailable
+from bgpctl.ports import Unavailable
 from bgpctl.speaker.exabgp import ExabgpSpeaker
-from bgpctl.store.changes import Changes, Impossible, read
+from bgpctl.store.changes import Changes
 from bgpctl.store.file import FileStore
 
 log = logging.getLogger("bgpctl.agent")
@@ -136,73 +133,30 @@ def _answer(runner: Runner, changes: Changes, clock: MonotonicClock) -> Answer:
 
     def answer(view: str, query: Mapping[str, str]) -> dict[str, Any]:
         if view == "plan":
-            return _plan(runner.state, query)
+            return edits.plan(runner.state, changes, query, sockets.talking())
         state, now_s = runner.state, clock.now_s()
         return views.answer(view, Snapshot(state, now_s, query, _traffic, happened, changes.left_s()))
 
     return answer
 
 
-def _plan(state: State, query: Mapping[str, str]) -> dict[str, Any]:
-    """What these files would change here. Raises Nonsense if they are not valid, or the kernel was not seen yet."""
-    loaded = _good(state, FileStore(_files(query)).load())
-    node = loaded.node(state.node)
-    if node is None or state.observed is None:
-        raise Nonsense("no plan: the kernel was not seen yet")
-    foreseen = foresee(loaded, node, state.observed, state.selected.chosen.values(), sockets.talking())
-    return {"schema": "bgpctl/plan/v1", "nodes": [words.foresight(foreseen)]}
-
-
-def _files(query: Mapping[str, str]) -> tuple[Path, ...]:
-    return tuple(map(Path, query.get("files", "").splitlines()))
-
-
-def _good(state: State, loaded: Loaded) -> Intent:
-    """Raises Nonsense unless this agent could live with it."""
-    if isinstance(loaded, tuple):
-        raise Nonsense(f"nothing was done: {loaded[0]}")
-    if loaded.node(state.node) is None:
-        raise Nonsense(f"nothing was done: this agent's node {state.node} is not among the nodes")
-    return loaded
-
-
 def _act(runner: Runner, changes: Changes, run_dir: Path) -> Answer:
     def act(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
         if verb == "journal":
             return _save_journal(runner, run_dir / _JOURNAL)
-        if verb in _CHANGES:
-            return _change(runner.state, changes, verb, query)
+        log.info("asked by the operator", extra={"facts": {"verb": verb, **_without_content(query)}})
+        if verb in edits.EDITS:
+            return edits.edit(verb, runner.state, changes, query)
         asked = asks.events(verb, runner.state, query)
         for event in asked:
             runner.post(event)
-        log.info("asked by the operator", extra={"facts": {"verb": verb, **query}})
         return {"schema": "bgpctl/asked/v1", "verb": verb, "events": len(asked)}
 
     return act
 
 
-def _apply(state: State, changes: Changes, query: Mapping[str, str]) -> None:
-    files = _files(query)
-    _good(state, FileStore(files).load())
-    within_s = query.get("within_s")
-    changes.make(read(files), float(within_s) if within_s else None)
-
-
-_CHANGES: Final[Mapping[str, Callable[[State, Changes, Mapping[str, str]], None]]] = {
-    "apply": _apply,
-    "confirm": lambda _state, changes, _query: changes.confirm(),
-    "undo": lambda _state, changes, _query: changes.undo(),
-}
-
-
-def _change(state: State, changes: Changes, verb: str, query: Mapping[str, str]) -> dict[str, Any]:
-    """Change the cluster files, whose watch does the rest. Raises Nonsense."""
-    try:
-        _CHANGES[verb](state, changes, query)
-    except (Impossible, ValueError) as error:
-        raise Nonsense(str(error)) from error
-    log.info("asked by the operator", extra={"facts": {"verb": verb, **query}})
-    return {"schema": "bgpctl/change/v1", "verb": verb, "files": list(map(str, changes.paths))}
+def _without_content(query: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in query.items() if name != CONTENT}
 
 
 def _save_journal(runner: Runner, path: Path) -> dict[str, Any]:

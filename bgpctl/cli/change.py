@@ -13,7 +13,7 @@ import click
 
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.operate import ask
-from bgpctl.cli.plan import dangerous, of_agent, show_plan
+from bgpctl.cli.plan import contents, dangerous, of_agent, show_plan
 from bgpctl.cli.show import run_dir_option
 from bgpctl.cli.validate import files_option
 from bgpctl.cli.values import duration_s
@@ -41,13 +41,14 @@ def apply(files: tuple[Path, ...], within_s: float | None, run_dir: Path, *, for
     The agent's other files, if it reads several, need a FILE each, in the same order. Exits 6, and changes nothing, if
     something that is reachable now would not be, or somebody who talks to this node would be cut off.
     """
-    nodes = of_agent(run_dir, files)["nodes"]
+    wanted = contents(files)
+    nodes = of_agent(run_dir, wanted)["nodes"]
     show_plan(nodes)
     if dangerous(nodes) and not force:
         click.echo("nothing was applied; if this is meant: --force", err=True)
         sys.exit(Exit.REFUSED)
     within = {} if within_s is None else {"within_s": str(within_s)}
-    body = ask(run_dir, "apply", files="\n".join(str(file.resolve()) for file in files), **within)
+    body = ask(run_dir, "apply", wanted, **within)
     click.echo(f"applied to {', '.join(body['files'])}; take it back with: bgpctl undo")
     if within_s is not None:
         click.echo(f"it is taken back in {within_s:g} s unless you say: bgpctl confirm")

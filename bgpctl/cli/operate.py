@@ -17,10 +17,10 @@ from bgpctl.cli.exits import Exit
 from bgpctl.cli.show import run_dir_option
 
 
-def ask(run_dir: Path, verb: str, **query: str) -> dict[str, Any]:
+def ask(run_dir: Path, verb: str, content: str = "", **query: str) -> dict[str, Any]:
     """Exits 3 if no agent answers, 6 if we may not ask, 2 if the question makes no sense."""
     try:
-        return client.ask(run_dir / client.SOCKET, verb, query)
+        return client.ask(run_dir / client.SOCKET, verb, query, content=content)
     except client.AgentAway as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.UNREACHABLE)

@@ -6,6 +6,7 @@ Refuses to know: how that is found out.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,7 +47,7 @@ def plan(
     """
     if bool(files) == bool(after):
         raise click.UsageError("say either -f FILE, for this node, or --to FILE, for a whole cluster")
-    body = of_agent(run_dir, files) if files else _of_files(before, after)
+    body = of_agent(run_dir, contents(files)) if files else _of_files(before, after)
     nodes = [item for item in body["nodes"] if node in (None, item["node"])]
     if node and not nodes:
         raise click.UsageError(f"there is no node {node} in the plan")
@@ -70,13 +71,17 @@ def _intent(file: Path) -> Intent:
     return valid(FileStore([file]).load())
 
 
-def of_agent(run_dir: Path, files: Sequence[Path]) -> dict[str, Any]:
-    """What the agent of this node would do. Exits 2 if a file is not valid, 3 if no agent answers."""
-    for file in files:
-        _intent(file)
-    query = {"files": "\n".join(str(file.resolve()) for file in files)}
+def contents(files: Sequence[Path]) -> str:
+    """What valid files say, as an agent is told. Exits 2 if they are not."""
+    store = FileStore(files)
+    valid(store.load())
+    return json.dumps(store.texts)
+
+
+def of_agent(run_dir: Path, content: str) -> dict[str, Any]:
+    """What the agent of this node would do. Exits 2 if it could not, 3 if no agent answers."""
     try:
-        return client.read(run_dir / "agent.sock", "plan", query)
+        return client.read(run_dir / client.SOCKET, "plan", content=content)
     except client.AgentAway as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.UNREACHABLE)

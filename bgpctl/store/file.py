@@ -49,6 +49,11 @@ class FileStore(Store):
         self._thread = threading.Thread(target=self._poll, args=(changed,), name="store", daemon=True)
         self._thread.start()
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What the files said when they were last read; nothing of those that could not be."""
+        return tuple(text for text in self._texts if isinstance(text, str))
+
     def close(self) -> None:
         self._closed.set()
         if self._thread:

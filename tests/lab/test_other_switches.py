@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 
@@ -33,9 +34,9 @@ CHANGES: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
 
 
 def nothing_left_to_do(lab: Lab) -> bool:
-    query = {"files": str(lab.topology.file)}
-    nodes = [node.name for node in lab.topology.intent.nodes]
-    (*plans,) = (client.read(lab.run_dir(node) / client.SOCKET, "plan", query)["nodes"][0] for node in nodes)
+    text = json.dumps([lab.topology.file.read_text()])
+    sockets = [lab.run_dir(node.name) / client.SOCKET for node in lab.topology.intent.nodes]
+    (*plans,) = (client.read(socket, "plan", content=text)["nodes"][0] for socket in sockets)
     return not any(plan["steps"] for plan in plans) and all(summary["converged"] for summary in lab.summaries())
 
 
