@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from bgpctl import client
-from bgpctl.core.cluster import Pool
+from bgpctl.core.cluster import Pool, Severity
 from bgpctl.core.intent.pools import ENCAPSULATIONS
 from bgpctl.lab.lab import Lab, Told, comes_true
 from bgpctl.lab.labfile import load
@@ -49,11 +50,12 @@ def switch(lab: Lab, pool: str, encapsulation: str, pps: int, told: Told, *, wit
     Change the lab's own copy of the cluster file while every pair of workloads talks.
 
     Raises:
-        ValueError: the lab has no such pool, or its encapsulation cannot be written.
+        ValueError: the lab has no such pool, its encapsulation cannot be written, or the agents would refuse it.
     """
     file = lab.topology.file
     text = file.read_text()
     changed = with_encapsulation(text, str(file), pool, encapsulation)
+    _refuse_bad(changed, file)
     now = load(file)
     was = next(item for item in (now if isinstance(now, Topology) else lab.topology).intent.pools if item.name == pool)
     ipip_mode, vxlan_mode = ENCAPSULATIONS[encapsulation]
@@ -75,6 +77,18 @@ def switch(lab: Lab, pool: str, encapsulation: str, pps: int, told: Told, *, wit
     finally:
         flows = traffic.stop()
     return SwitchReport(word_of(was), encapsulation, took_s, flows, lab.summaries())
+
+
+def _refuse_bad(text: str, file: Path) -> None:
+    draft = file.with_name(f"{file.stem}-changed{file.suffix}")
+    draft.write_text(text)
+    try:
+        loaded = load(draft)
+    finally:
+        draft.unlink()
+    errors = [str(item) for item in loaded if item.severity is Severity.ERROR] if isinstance(loaded, tuple) else []
+    if errors:
+        raise ValueError("\n".join(errors))
 
 
 def word_of(pool: Pool) -> str:

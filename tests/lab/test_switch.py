@@ -54,6 +54,14 @@ def test_any_encapsulation_becomes_any_other_without_loss(
         print(f"\n{topology}: {len(stops)} switches, {sent} packets in 12 directions, 0 lost")
 
 
+def test_an_encapsulation_that_the_cluster_cannot_have_is_refused_at_once(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan")
+    before = lab.topology.file.read_text()
+    with pytest.raises(ValueError, match=r"pools\.blue.*calico_backend"):
+        switch(lab, "blue", "IPIP", PPS, Silent(), within_s=30)
+    assert lab.topology.file.read_text() == before
+
+
 @contextmanager
 def nothing_lost(lab: Lab) -> Iterator[None]:
     """Traffic in all directions, from before to after."""
