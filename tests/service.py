@@ -24,19 +24,23 @@ ROOT: Final = Path(__file__).parents[1]
 UNIT: Final = ROOT / "packaging" / "bgpctl-agent.service"
 PREFIX: Final = "/opt/bgpctl"
 """Where the unit looks for the virtual environment; tests have it elsewhere."""
+ETC: Final = "/etc/bgpctl"
+"""Where it looks for the cluster file; likewise."""
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """What systemd gives (systemd.exec(5))."""
 
-# What ProtectSystem=strict does: nothing can be written but RuntimeDirectory and the kernel's own file systems.
+# What ProtectSystem=strict does: nothing can be written but ReadWritePaths, RuntimeDirectory and the kernel's own file
+# systems.
 _READ_ONLY: Final = """
 set -e
 mount --bind "$1" "$1"
+mount --bind "$2" "$2"
 findmnt -rno TARGET | while read -r at; do
     # One that is hidden by another cannot be mounted anew, and need not.
-    case "$at" in /proc*|/sys*|/dev*|"$1"*) ;; *) mount -o remount,bind,ro "$at" 2>/dev/null || true ;; esac
+    case "$at" in /proc*|/sys*|/dev*|"$1"*|"$2"*) ;; *) mount -o remount,bind,ro "$at" 2>/dev/null || true ;; esac
 done
-shift
+shift 2
 exec "$@"
 """
 
@@ -68,12 +72,16 @@ class Unit:
         pairs = (value.replace("%H", host_name).split("=", 1) for value in self.settings["Environment"])
         return dict(pairs)
 
-    def command(self, prefix: Path, run_dir: Path) -> tuple[str, ...]:
-        """ExecStart with what the unit takes away first: the rest of the file system, and all other capabilities."""
+    def command(self, prefix: Path, run_dir: Path, etc: Path) -> tuple[str, ...]:
+        """
+        ExecStart with what the unit takes away first: the rest of the file system, and all other capabilities. `etc`
+        is where the cluster file is.
+        """
         assert self.one("ProtectSystem") == "strict"
+        assert self.one("ReadWritePaths") == f"-{ETC}"
         assert self.one("NoNewPrivileges") == "yes"
         kept = ",".join(["-all", *(f"+{name}" for name in self.capabilities)])
-        private = ("unshare", "--mount", "--propagation", "private", "sh", "-c", _READ_ONLY, "sh", str(run_dir))
+        private = ("unshare", "--mount", "--propagation", "private", "sh", "-c", _READ_ONLY, "sh", str(etc), str(run_dir))
         confined = ("setpriv", "--no-new-privs", f"--bounding-set={kept}", "--inh-caps=-all")
         return (*private, *confined, *shlex.split(self.one("ExecStart").replace(PREFIX, str(prefix))))
 
@@ -94,7 +102,8 @@ def start(
         told.settimeout(within_s)
         given = {"PATH": _PATH, "NOTIFY_SOCKET": str(place), **variables}
         clean = ("env", "-i", *(f"{name}={value}" for name, value in given.items()))
-        running = spawn((*clean, *unit.command(prefix, run_dir)), run_dir / "agent.log")
+        etc = Path(variables["BGPCTL_AGENT_RUN_FILES"]).parent
+        running = spawn((*clean, *unit.command(prefix, run_dir, etc)), run_dir / "agent.log")
         while "READY=1" not in told.recv(4096).decode():
             pass
     return running

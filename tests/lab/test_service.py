@@ -122,9 +122,17 @@ def test_a_host_with_only_the_wheel_runs_a_node_by_the_units_command_line_with_e
     assert not can_write(a1, tmp_path)
     assert not can_write(a1, a1.prefix)
     assert can_write(a1, a1.run_dir)
+    assert not can_write(a1, a1.run_dir.parents[2])
     # Packets that try a way take a capability of their own.
     report = switch(lab, "blue", "VXLANCrossSubnet", PPS, Silent(), within_s=CONVERGE_S)
     assert report.ok, report
+    # The file can be anywhere, also where the service sees nothing.
+    before, file = lab.topology.file.read_text(), tmp_path / "next.yaml"
+    file.write_text(before + "mtu: 1400\n")
+    bgpctl(lab, a1.prefix, "apply", "-f", str(file), "--run-dir", str(a1.run_dir))
+    assert lab.topology.file.read_text() == file.read_text()
+    bgpctl(lab, a1.prefix, "undo", "--run-dir", str(a1.run_dir))
+    assert lab.topology.file.read_text() == before
     memory = {name: memory_mb(pid) for name, pid in found.items()}
     with capfd.disabled():
         each = ", ".join(f"{name} {amount:.0f}" for name, amount in memory.items())
