@@ -81,9 +81,15 @@ class Unit:
         assert self.one("ReadWritePaths") == f"-{ETC}"
         assert self.one("NoNewPrivileges") == "yes"
         kept = ",".join(["-all", *(f"+{name}" for name in self.capabilities)])
-        private = ("unshare", "--mount", "--propagation", "private", "sh", "-c", _READ_ONLY, "sh", str(etc), str(run_dir))
+        private = ("unshare", "--mount", "--propagation", "private", "sh", "-c", _READ_ONLY, "sh")
         confined = ("setpriv", "--no-new-privs", f"--bounding-set={kept}", "--inh-caps=-all")
-        return (*private, *confined, *shlex.split(self.one("ExecStart").replace(PREFIX, str(prefix))))
+        return (
+            *private,
+            str(etc),
+            str(run_dir),
+            *confined,
+            *shlex.split(self.one("ExecStart").replace(PREFIX, str(prefix))),
+        )
 
 
 Spawn = Callable[[Sequence[str], Path], subprocess.Popen[bytes]]
