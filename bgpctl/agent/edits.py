@@ -21,8 +21,9 @@ from bgpctl.core.cluster import Intent
 from bgpctl.core.foresight import foresee
 from bgpctl.core.loop import State
 from bgpctl.core.model import Address
+from bgpctl.core.undoing import Contents
 from bgpctl.ports import Loaded
-from bgpctl.store.changes import Changes, Contents, Impossible, read
+from bgpctl.store.changes import Changes, Impossible, read
 from bgpctl.store.file import FileStore
 
 Edit: TypeAlias = Callable[[State, Changes, Mapping[str, str]], None]

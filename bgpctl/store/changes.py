@@ -2,15 +2,14 @@
 Changes of the cluster files that can be taken back, and that take themselves back unless they are confirmed in time.
 
 What was there before is on disk before anything is changed, beside the files, so that neither a killed agent nor a
-reboot forgets it. Time is counted by CLOCK_BOOTTIME, which runs while a host sleeps and which nobody can set; a change
-that was not confirmed before a reboot is taken back after it.
+reboot forgets it; a change that was cut short is taken back. Time is counted by CLOCK_BOOTTIME, which runs while a host
+sleeps and which nobody can set; a change that was not confirmed before a reboot is taken back after it.
 
-Refuses to know: what the files mean.
+Refuses to know: what the files mean, what becomes of a change (core/undoing.py).
 """
 
 from __future__ import annotations
 
-import enum
 import fcntl
 import json
 import logging
@@ -18,59 +17,26 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final, TypeAlias
+
+from bgpctl.core.undoing import Change, Contents, Standing, Verdict, judge, left_s, taken_back, written
 
 log = logging.getLogger("bgpctl.store")
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
-Contents: TypeAlias = tuple[str, ...]
-"""Of each file; bytes that are no UTF-8 as surrogates."""
+_WHY_NOT: Final = {
+    Standing.RETURNED: ": nobody confirmed the last change in time, or it was cut short, and it was taken back",
+    Standing.OVERTAKEN: ": somebody edited the files since, and that holds",
+}
+
+_Identity: TypeAlias = tuple[int, ...]
 
 
 class Impossible(Exception):
     """It cannot be done; the message says why, in words for the operator."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """
-    The last change.
-
-    Attributes:
-        before, after: the contents of the files.
-        boot: the boot of the host, as boot_id has it, in which it was made.
-        confirm_by_s: until when it has to be confirmed, in seconds since that boot; None: it stays.
-        returned: nobody confirmed it in time.
-    """
-
-    before: Contents
-    after: Contents
-    boot: str
-    confirm_by_s: float | None = None
-    returned: bool = False
-
-
-class Verdict(enum.Enum):
-    """What becomes of a change."""
-
-    STAYS = "stays"
-    WAITS = "waits"
-    OVERTAKEN = "overtaken"
-    """The files are not what the change made of them: somebody edited them since, and that holds."""
-    RETURNS = "returns"
-
-
-def judge(change: Change, contents: Contents, boot: str, now_s: float) -> Verdict:
-    """What becomes of `change` when the files have `contents`, at `now_s` seconds since `boot`."""
-    if change.confirm_by_s is None:
-        return Verdict.STAYS
-    if contents != change.after:
-        return Verdict.OVERTAKEN
-    is_due = boot != change.boot or now_s >= change.confirm_by_s
-    return Verdict.RETURNS if is_due else Verdict.WAITS
 
 
 def _boot() -> str:
@@ -97,15 +63,13 @@ class Changes:
         self._record = self.paths[0].with_name(f".{self.paths[0].name}.change")
         self._boot = boot
         self._now_s = now_s
-        self._at_rest_ns: int | None = None
-        """When the last record was written that nothing was to be done about."""
+        self._at_rest: _Identity | None = None
+        """The last record about which nothing was to be done."""
 
     def left_s(self) -> float | None:
         """How long the last change waits for its confirmation; None if it does not."""
         change = self._last()
-        if change is None or change.confirm_by_s is None:
-            return None
-        return max(0.0, change.confirm_by_s - self._now_s())
+        return left_s(change, self._now_s()) if change and change.standing is Standing.WAITS else None
 
     def make(self, contents: Contents, within_s: float | None) -> None:
         """
@@ -119,38 +83,47 @@ class Changes:
             if len(contents) != len(self.paths):
                 raise Impossible(f"this agent reads {len(self.paths)} files: {', '.join(map(str, self.paths))}")
             confirm_by_s = None if within_s is None else self._now_s() + within_s
-            self._become(Change(read(self.paths), contents, self._boot(), confirm_by_s), contents)
+            change = Change(read(self.paths), contents, self._boot(), confirm_by_s)
+            self._remember(change)
+            try:
+                self._write(contents)
+            except Impossible:
+                with suppress(Impossible):  # as far as it can be: of several files some may have been written
+                    self._take_back(change, Standing.RETURNED)
+                raise
+            self._remember(written(change))
 
     def confirm(self) -> None:
         """Let the last change stay. Raises Impossible if none waits."""
         with self._alone():
             change = self._last()
-            if change is None or change.confirm_by_s is None:
-                late = ": nobody confirmed the last change in time, and it was taken back"
-                raise Impossible(f"nothing waits to be confirmed{late if change and change.returned else ''}")
-            self._remember(replace(change, confirm_by_s=None))
+            if change is None or change.standing is not Standing.WAITS:
+                raise Impossible(f"nothing waits to be confirmed{_WHY_NOT.get(change.standing, '') if change else ''}")
+            self._remember(replace(change, standing=Standing.STAYS))
 
     def undo(self) -> None:
         """
         Put back what was there before the last change; a second time takes that back.
 
         Raises:
-            Impossible: there was no change, or somebody has edited the files since.
+            Impossible: there was no change, it was taken back by itself, or somebody has edited the files since.
         """
         with self._alone():
             change = self._last()
             if change is None:
                 raise Impossible("nothing was applied yet")
+            if change.standing is Standing.RETURNED:
+                raise Impossible(f"nothing to take back{_WHY_NOT[Standing.RETURNED]}")
             if read(self.paths) != change.after:
                 raise Impossible(
                     f"{', '.join(map(str, self.paths))} was edited since; what was applied is not in force"
                 )
-            self._become(Change(change.after, change.before, self._boot()), change.before)
+            self._take_back(change, Standing.STAYS)
 
     def settle(self) -> None:
         """Take the last change back if it is time to. Cheap while nothing waits."""
-        written = self._written_ns()
-        if written == self._at_rest_ns:
+        record = _identity(self._record)
+        if record == self._at_rest:
             return
         try:
             with self._alone():
@@ -159,18 +132,17 @@ class Changes:
         except Impossible as error:
             log.warning("what was not confirmed cannot be taken back: %s", error)
         else:
-            self._at_rest_ns = written if self.left_s() is None else None
+            self._at_rest = record if self.left_s() is None else None
 
     def _settle(self, change: Change) -> None:
         match judge(change, read(self.paths), self._boot(), self._now_s()):
-            case Verdict.RETURNS:
-                log.warning("nobody confirmed the change in time: back to what was before")
-                self._write(change.before)
-                self._remember(Change(change.after, change.before, self._boot(), returned=True))
-            case Verdict.OVERTAKEN:
+            case Verdict.RETURN:
+                log.warning("a change was not confirmed in time, or cut short: back to what was before")
+                self._take_back(change, Standing.RETURNED)
+            case Verdict.GIVE_UP:
                 log.warning("somebody edited the files: the change that waited to be confirmed is not taken back")
-                self._remember(replace(change, confirm_by_s=None))
-            case Verdict.STAYS | Verdict.WAITS:
+                self._remember(replace(change, standing=Standing.OVERTAKEN))
+            case Verdict.NOTHING:
                 pass
 
     def _refuse_second(self) -> None:
@@ -179,15 +151,11 @@ class Changes:
         if self.left_s() is not None:
             raise Impossible("another change waits to be confirmed: bgpctl confirm, or bgpctl undo")
 
-    def _become(self, change: Change, contents: Contents) -> None:
-        """In this order: whoever is killed in between finds a change that was not made, and leaves the files alone."""
-        self._remember(change)
-        try:
-            self._write(contents)
-        except Impossible:
-            with suppress(Impossible):  # as far as it can be: of several files some may have been written
-                self._write(change.before)
-            raise
+    def _take_back(self, change: Change, standing: Standing) -> None:
+        """Whoever is killed in between leaves a change that is being written, and that is taken back for good."""
+        self._remember(replace(change, standing=Standing.WRITING))
+        self._write(change.before)
+        self._remember(taken_back(change, self._boot(), standing))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -204,16 +172,11 @@ class Changes:
 
     # Files -----------------------------------------------------------------------------------------------------
 
-    def _written_ns(self) -> int | None:
-        try:
-            return self._record.stat().st_mtime_ns
-        except OSError:
-            return None
-
     def _last(self) -> Change | None:
         try:
             found = json.loads(self._record.read_text(encoding="utf-8"))
-            return Change(**{**found, "before": tuple(found["before"]), "after": tuple(found["after"])})
+            contents = {"before": tuple(found["before"]), "after": tuple(found["after"])}
+            return Change(**{**found, **contents, "standing": Standing(found["standing"])})
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -228,8 +191,17 @@ class Changes:
             _replace(path, content)
 
 
+def _identity(path: Path) -> _Identity:
+    """A file that takes another's place has another identity; so has one that is not there."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return ()
+    return stat.st_mtime_ns, stat.st_ino, stat.st_size
+
+
 def read(paths: Iterable[Path]) -> Contents:
-    """What the files have. Raises Impossible."""
+    """What the files have; bytes that are no UTF-8 as surrogates. Raises Impossible."""
     try:
         return tuple(path.read_bytes().decode("utf-8", "surrogateescape") for path in paths)
     except OSError as error:

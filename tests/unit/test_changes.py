@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from bgpctl.core.undoing import Contents
 from bgpctl.store import changes
 from bgpctl.store.changes import Changes, Impossible
 
@@ -18,23 +19,38 @@ WITHIN_S = 60.0
 
 
 class Host:
-    """A file, and a clock that the test moves."""
+    """Files, and a clock that the test moves."""
 
-    def __init__(self, directory: Path) -> None:
-        self.file = directory / "cluster.yaml"
-        self.file.write_text("old")
+    def __init__(self, directory: Path, *names: str) -> None:
+        self.files = [directory / name for name in names]
+        self.write(self.both("old"))
         self.boot = "first"
         self.now_s = 100.0
         self.changes = self.started()
 
+    @property
+    def file(self) -> Path:
+        return self.files[0]
+
     def started(self) -> Changes:
         """The changes as an agent sees them that has just been started."""
-        return Changes([self.file], lambda: self.boot, lambda: self.now_s)
+        return Changes(self.files, lambda: self.boot, lambda: self.now_s)
+
+    def both(self, text: str) -> Contents:
+        """Different in each file, but for the first one."""
+        return tuple(f"{text}{number or ''}" for number, _ in enumerate(self.files))
+
+    def write(self, contents: Iterable[str]) -> None:
+        for file, content in zip(self.files, contents, strict=True):
+            file.write_text(content)
+
+    def contents(self) -> Contents:
+        return tuple(file.read_text() for file in self.files)
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    return Host(tmp_path)
+    return Host(tmp_path, "cluster.yaml")
 
 
 def test_a_change_without_a_deadline_stays_and_can_be_undone_and_done_again(host: Host) -> None:
@@ -58,6 +74,9 @@ def test_an_unconfirmed_change_returns_when_its_time_is_over_and_not_before(host
     assert (host.file.read_text(), host.changes.left_s()) == ("old", None)
     with pytest.raises(Impossible, match="nobody confirmed the last change in time"):
         host.changes.confirm()
+    with pytest.raises(Impossible, match="nothing to take back"):
+        host.changes.undo()
+    assert host.file.read_text() == "old"
 
 
 def test_a_confirmed_change_stays(host: Host) -> None:
@@ -90,6 +109,8 @@ def test_an_edit_in_between_holds_and_nothing_is_taken_back(host: Host) -> None:
     assert (host.file.read_text(), host.changes.left_s()) == ("edited", None)
     with pytest.raises(Impossible, match="was edited since"):
         host.changes.undo()
+    with pytest.raises(Impossible, match="somebody edited the files since, and that holds"):
+        host.changes.confirm()
 
 
 def test_a_second_change_has_to_wait_for_the_first_ones_confirmation(host: Host) -> None:
@@ -150,38 +171,47 @@ class Killed(BaseException):
 
 
 class Operators(RuleBasedStateMachine):
-    """Whatever is applied, confirmed, undone, edited and killed, the file is what the last word wants."""
+    """
+    Whatever is applied, confirmed, undone, edited and killed, the two files are what the last word wants: what was cut
+    short while it was applied is as if nobody had said it, what was cut short while it was taken back is taken back.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.directory = TemporaryDirectory()
-        self.host = Host(Path(self.directory.name))
+        self.host = Host(Path(self.directory.name), "cluster.yaml", "secrets.yaml")
         self.number = 0
         self.holds = "old"
         """What is in force for good."""
+        self.back: str | None = None
+        """What that can be undone to, while nothing waits."""
         self.waits: tuple[str, float] | None = None
         """What waits to be confirmed, and until when."""
 
     def teardown(self) -> None:
         self.directory.cleanup()
 
-    @rule(within_s=st.sampled_from([None, 10.0, 60.0]))
-    def apply(self, within_s: float | None) -> None:
+    def named(self) -> str:
         self.number += 1
-        text = f"number {self.number}"
-        if self.waits:
-            with pytest.raises(Impossible):
-                self.host.changes.make((text,), within_s)
-        else:
-            self.host.changes.make((text,), within_s)
-            self._now(text, within_s)
+        return f"number {self.number}"
 
-    @precondition(lambda self: not self.waits)
-    @rule(writes=st.integers(0, 3))
-    def apply_and_die(self, writes: int) -> None:
-        """Killed before the record, before the file, or after both: the file is the old or the new one."""
-        self.number += 1
-        text, done = f"number {self.number}", 0
+    @rule(within_s=st.sampled_from([None, 10.0, 60.0]), writes=st.integers(0, 8))
+    def apply(self, within_s: float | None, writes: int) -> None:
+        text = self.named()
+        if self.waits:
+            with pytest.raises(Impossible, match="waits to be confirmed"):
+                self.host.changes.make(self.host.both(text), within_s)
+        elif self.is_done(lambda: self.host.changes.make(self.host.both(text), within_s), writes):
+            if within_s is None:
+                self.holds, self.back = text, self.holds
+            else:
+                self.waits = text, self.host.now_s + within_s
+        elif writes:  # otherwise not even the record of the change is there
+            self.back = None
+
+    def is_done(self, act: Callable[[], None], writes: int) -> bool:
+        """Whether that was done before it was killed at a write; then the agent is started again."""
+        done = 0
         whole = changes._replace
 
         def replace(path: Path, content: str) -> None:
@@ -193,55 +223,67 @@ class Operators(RuleBasedStateMachine):
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(changes, "_replace", replace)
-            with contextlib.suppress(Killed):
-                self.host.changes.make((text,), 60.0)
+            try:
+                act()
+            except Killed:
+                pass
+            else:
+                return True
         self.host.changes = self.host.started()
-        if self.host.file.read_text() == text:
-            self._now(text, 60.0)
-
-    def _now(self, text: str, within_s: float | None) -> None:
-        if within_s is None:
-            self.holds = text
-        else:
-            self.waits = text, self.host.now_s + within_s
+        self.host.changes.settle()
+        return False
 
     @precondition(lambda self: self.waits)
     @rule()
     def confirm(self) -> None:
         assert self.waits
         self.host.changes.confirm()
-        self.holds, self.waits = self.waits[0], None
+        self.holds, self.back, self.waits = self.waits[0], self.holds, None
 
-    @precondition(lambda self: self.waits)
-    @rule()
-    def undo(self) -> None:
-        self.host.changes.undo()
-        self.waits = None
+    @rule(writes=st.integers(0, 8))
+    def undo(self, writes: int) -> None:
+        if self.waits:
+            if self.is_done(self.host.changes.undo, writes):
+                self.back, self.waits = self.waits[0], None
+            elif writes:
+                self.back, self.waits = None, None
+        elif self.back is None:
+            with pytest.raises(Impossible):
+                self.host.changes.undo()
+        elif self.is_done(self.host.changes.undo, writes):
+            self.holds, self.back = self.back, self.holds
+        elif writes:
+            self.holds, self.back = self.back, None
 
-    @rule()
-    def edit(self) -> None:
-        self.number += 1
-        self.holds, self.waits = f"edit {self.number}", None
-        self.host.file.write_text(self.holds)
+    @rule(second=st.booleans())
+    def edit(self, second: bool) -> None:
+        """Of one of the files."""
+        text = self.named()
+        now = list(self.host.contents())
+        now[second] = text
+        self.host.write(now)
         self.host.changes.settle()
+        self.holds, self.back, self.waits = "\n".join(now), None, None
+        self.host.write(self.host.both(self.holds))
 
-    @rule(passed_s=st.sampled_from([1.0, 9.0, 30.0, 100.0]))
-    def wait(self, passed_s: float) -> None:
+    @rule(passed_s=st.sampled_from([1.0, 9.0, 30.0, 100.0]), writes=st.integers(0, 8))
+    def wait(self, passed_s: float, writes: int) -> None:
         self.host.now_s += passed_s
-        self.host.changes.settle()
+        self.is_done(self.host.changes.settle, writes)
         if self.waits and self.host.now_s >= self.waits[1]:
-            self.waits = None
+            self.back, self.waits = None, None
 
-    @rule()
-    def boot(self) -> None:
+    @rule(writes=st.integers(0, 8))
+    def boot(self, writes: int) -> None:
         self.host.boot, self.host.now_s = f"{self.host.boot}'", 1.0
         self.host.changes = self.host.started()
-        self.host.changes.settle()
-        self.waits = None
+        self.is_done(self.host.changes.settle, writes)
+        if self.waits:
+            self.back, self.waits = None, None
 
     @invariant()
     def the_last_word_holds(self) -> None:
-        assert self.host.file.read_text() == (self.waits[0] if self.waits else self.holds)
+        assert self.host.contents() == self.host.both(self.waits[0] if self.waits else self.holds)
 
 
 Operators.TestCase.settings = settings(stateful_step_count=20)
