@@ -23,6 +23,7 @@ from bgpctl.cli.validate import files_option, valid
 from bgpctl.core.model import PROTOCOL
 from bgpctl.kernel import ipip
 from bgpctl.ports import Unavailable
+from bgpctl.store.changes import Changes
 from bgpctl.store.file import FileStore
 
 protocol_option = click.option(
@@ -85,7 +86,7 @@ def run(
     SIGTERM and Ctrl-C end it and leave forwarding and BGP sessions in place; `bgpctl cleanup` removes them.
     """
     logs.set_up(log["log_format"], log["log_level"])
-    intent = valid(FileStore(files).load())
+    intent = valid(FileStore(files, Changes(files)).load())  # a change that was cut short may have left them invalid
     if intent.node(node) is None:
         names = ", ".join(member.name for member in intent.nodes) or "none"
         raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")

@@ -38,8 +38,13 @@ def apply(files: tuple[Path, ...], within_s: float | None, run_dir: Path, *, for
     """
     Put the contents of FILE into the cluster file that this node's agent reads, and show what that changes.
 
-    The agent's other files, if it reads several, need a FILE each, in the same order. Exits 6, and changes nothing, if
-    something that is reachable now would not be, or somebody who talks to this node would be cut off.
+    A node that has a cluster file of its own needs an apply of its own; nodes may follow in any order. Agents that read
+    the same file, as those of a lab do, follow together. An agent that reads several files needs a FILE for each, in
+    the same order.
+
+    While a change waits to be confirmed no other is applied, and whoever edits the file by hand meanwhile has the last
+    word: his edit stays. Exits 6, and changes nothing, if something that is reachable now would not be, or somebody who
+    talks to this node would be cut off.
     """
     wanted = contents(files)
     nodes = of_agent(run_dir, wanted)["nodes"]
@@ -65,6 +70,10 @@ def confirm(run_dir: Path) -> None:
 @click.command()
 @run_dir_option
 def undo(run_dir: Path) -> None:
-    """Take back what was applied last, confirmed or not; a second time takes that back."""
+    """
+    Take back what was applied last, confirmed or not; a second time takes that back.
+
+    Refused if there is nothing to take back any more: it went by itself, or somebody has edited the file since.
+    """
     body = ask(run_dir, "undo")
     click.echo(f"{', '.join(body['files'])}: back to what was before")

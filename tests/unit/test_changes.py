@@ -7,10 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from bgpctl.cli.main import main
 from bgpctl.core.undoing import Contents
 from bgpctl.store import changes
 from bgpctl.store.changes import Changes, Impossible
@@ -168,6 +170,27 @@ def test_a_file_that_cannot_be_replaced_is_named_and_nothing_is_left(
 
 class Killed(BaseException):
     """The agent dies here."""
+
+
+def test_a_change_that_was_cut_short_between_two_files_is_taken_back_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host(tmp_path, "pools.yaml", "nodes.yaml")
+    whole = changes._replace
+
+    def replace(path: Path, content: str) -> None:
+        if path.name == "nodes.yaml":
+            raise Killed
+        whole(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(changes, "_replace", replace)
+        with pytest.raises(Killed):
+            host.changes.make(host.both("new"), None)
+    assert host.contents() == ("new", "old1")
+    files = [word for file in host.files for word in ("-f", str(file))]
+    CliRunner().invoke(main, ["agent", "run", "--node", "a1", *files])
+    assert host.contents() == ("old", "old1")
 
 
 class Operators(RuleBasedStateMachine):
