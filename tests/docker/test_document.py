@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from tests.docker.conftest import BASE, PROJECT
 from tests.docs.blocks import CONTAINERS, EXECUTED, Block, blocks
 from tests.lab.conftest import TOPOLOGIES
+from tests.waiting import wait_until
 
 DOCUMENT = PROJECT / "docs" / "containers.md"
 BLOCKS = [block for block in blocks(DOCUMENT) if block.kind == CONTAINERS]
@@ -30,7 +32,7 @@ exec {compose} "$@"
 @pytest.fixture
 def terminal(
     engine: docker.DockerClient, compose: tuple[str, ...], image: str, tmp_path: Path
-) -> Iterator[Callable[[str], str]]:
+) -> Iterator[Callable[[str], subprocess.CompletedProcess[str]]]:
     """A shell in a directory that looks like this repository."""
     for name in ("docker-compose.yml", "Dockerfile", "topologies"):
         (tmp_path / name).symlink_to(PROJECT / name)
@@ -39,10 +41,14 @@ def terminal(
     shim.write_text(_DOCKER.format(docker=shutil.which("docker"), compose=" ".join(compose)))
     shim.chmod(0o755)
     project = f"d{os.getpid()}"
-    variables = {"PATH": f"{shim.parent}:{os.environ['PATH']}", "COMPOSE_PROJECT_NAME": project, "BGPCTL_IMAGE": image}
+    variables = {
+        "PATH": f"{shim.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "COMPOSE_PROJECT_NAME": project,
+        "BGPCTL_IMAGE": image,
+    }
 
-    def run(text: str) -> str:
-        result = subprocess.run(
+    def run(text: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             ("sh", "-ec", text),
             cwd=tmp_path,
             env={**os.environ, **variables},
@@ -50,8 +56,6 @@ def terminal(
             text=True,
             check=False,
         )
-        assert result.returncode == 0, f"{text}\n{result.stdout}{result.stderr}"
-        return result.stdout
 
     yield run
     for container in engine.containers.list(all=True, filters={"name": project}):
@@ -61,7 +65,7 @@ def terminal(
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_the_commands_do_what_the_document_says(
     block: Block,
-    terminal: Callable[[str], str],
+    terminal: Callable[[str], subprocess.CompletedProcess[str]],
     image: str,
     tmp_path: Path,
     record_property: Callable[[str, object], None],
@@ -75,7 +79,8 @@ def test_the_commands_do_what_the_document_says(
         shutil.copy(TOPOLOGIES / "cross-subnet.yaml", place / "cluster.yaml")
         name = f"d{os.getpid()}-node"
         own = text.replace("/etc/bgpctl:/etc", f"{place}:/etc").replace("--name bgpctl", f"--name {name}")
-        terminal(own.replace("    bgpctl agent run", f"    {image} agent run"))
+        done = terminal(own.replace("    bgpctl agent run", f"    {image} agent run"))
+        assert done.returncode == 0, done.stdout + done.stderr
         if name in own:
-            terminal(f"docker exec {name} bgpctl show summary")
+            wait_until(lambda: terminal(f"docker exec {name} bgpctl show summary").returncode == 0, within_s=30)
     record_property(EXECUTED, 1)

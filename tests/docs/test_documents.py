@@ -36,7 +36,7 @@ def attempts(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, wheels: Path
 ) -> Iterator[Mapping[Path, Future[int]]]:
     """Two documents at a time: mostly they wait."""
-    wanted = [item.callspec.params["document"] for item in request.session.items if hasattr(item, "callspec")]
+    wanted = [item.callspec.params.get("document") for item in request.session.items if hasattr(item, "callspec")]
     with ThreadPoolExecutor(2) as pool:
         yield {
             document: pool.submit(executed, document, tmp_path_factory.mktemp(document.stem), wheels)

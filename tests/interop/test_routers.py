@@ -55,9 +55,9 @@ def test_communities_cross_in_both_directions(rig: Rig) -> None:
     world.agree(f'{TORS}prefixAdvertisements: [{{cidr: {OURS}, communities: ["64512:7", "64512:1:2"]}}]\n')
     one, _ = tors(rig, {OUTSIDE: Origin(("65001:9", "65001:3:4"))})
     wait_until(lambda: one.table(ADDRESS["us"])[OURS].communities == marks)
-    wait_until(lambda: world.gateways(OUTSIDE) != set())
-    received = world.received()[str(OUTSIDE), "tor-one"]
-    assert set(received["communities"]) == {"65001:9", "65001:3:4"}
+    path = (str(OUTSIDE), "tor-one")
+    wait_until(lambda: path in world.received())
+    assert set(world.received()[path]["communities"]) == {"65001:9", "65001:3:4"}
 
 
 EVIL = {
