@@ -25,6 +25,8 @@ PROTOCOL_VERSION: Final = 1
 _CHUNK_BYTES: Final = 1 << 16
 _UNREAD_CAP_BYTES: Final = 256 << 20
 """An agent that leaves this much unread is cut off; it comes back and asks for everything again."""
+_EARLY_CAP_BYTES: Final = 1 << 20
+"""What is kept for the first agent."""
 _COMMANDS_CAP_BYTES: Final = 1 << 20
 """While so many bytes of commands wait for ExaBGP no more are read from the agent; also ExaBGP's longest line."""
 
@@ -40,6 +42,11 @@ class Outbox:
         if chunk:
             self._chunks.append(memoryview(chunk))
             self.size_bytes += len(chunk)
+
+    def put_first(self, chunk: bytes) -> None:
+        """Before everything that waits."""
+        self._chunks.appendleft(memoryview(chunk))
+        self.size_bytes += len(chunk)
 
     def flush(self, fd: int) -> None:
         """Write as much as `fd` takes. Raises OSError when its other side is gone."""
@@ -60,7 +67,8 @@ class Outbox:
 
 class Bridge:
     """
-    One ExaBGP, at most one agent.
+    One ExaBGP, at most one agent. What ExaBGP says before the first one comes is kept for it: a peer's OPEN is told
+    once. What it says to nobody later is lost, since it may answer a question of the agent before.
 
     Args:
         listener: a listening unix socket.
@@ -80,6 +88,7 @@ class Bridge:
         self._at_line_start = True
         self._skipping = False
         self._lost = False
+        self._is_early = True
         for fd in (stdin, stdout, listener.fileno()):
             os.set_blocking(fd, False)
 
@@ -120,12 +129,15 @@ class Bridge:
             chunk = os.read(self._stdin, _CHUNK_BYTES)
         except BlockingIOError:
             return True
-        if self._agent is not None:
+        if self._agent is not None or self._is_early:
             self._for_agent.put(self._whole_lines(chunk))
         else:
             self._lost = True
         self._at_line_start = chunk.endswith(b"\n")
-        if self._for_agent.size_bytes > _UNREAD_CAP_BYTES:
+        if self._agent is None and self._for_agent.size_bytes > _EARLY_CAP_BYTES:
+            self._for_agent.clear()
+            self._is_early, self._lost = False, True
+        elif self._for_agent.size_bytes > _UNREAD_CAP_BYTES:
             self._drop_agent()
         return bool(chunk)
 
@@ -171,10 +183,10 @@ class Bridge:
         self._drop_agent()
         agent.setblocking(False)
         hello = {"bridge": "hello", "exabgp": self._exabgp_pid, "lost": self._lost, "version": PROTOCOL_VERSION}
-        self._for_agent.put(json.dumps(hello).encode() + b"\n")
+        self._for_agent.put_first(json.dumps(hello).encode() + b"\n")
         self._agent = agent
-        self._skipping = not self._at_line_start
-        self._lost = False
+        self._skipping = not self._at_line_start and not self._is_early
+        self._is_early = self._lost = False
 
     def _drop_agent(self) -> None:
         if self._agent is None:

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from bgpctl.core.bgp import (
+    SessionDown,
+    SessionOpened,
     SpeakerAttached,
     SpeakerCommand,
     SpeakerConfig,
@@ -100,6 +102,7 @@ class Keeper:
         self._drained: frozenset[Address] = frozenset()
         self._sweep = Sweep({})
         self._counters: dict[Address, int] = {}
+        self._early_opens: dict[Address, SessionOpened] = {}
         self._heard_at_s = time.monotonic()
         self._pinged_at_s: float | None = None
         self._ping_at_s = self._heard_at_s
@@ -349,10 +352,22 @@ class Keeper:
         return () if report.event is None else (report.event,)
 
     def _pass_on(self, events: Iterable[SpeakerEvent]) -> None:
-        """Deliver; what comes before SpeakerAttached is dropped, because everything is asked for again after it."""
+        """
+        Deliver. What comes before SpeakerAttached is dropped, because everything is asked for again after it, but for
+        what a peer's OPEN says, for which nobody can be asked.
+        """
         if self._attached:
             for event in wire.joined(events):
                 self._deliver(event)
+            return
+        for event in events:
+            match event:
+                case SessionOpened():
+                    self._early_opens[event.peer] = event
+                case SessionDown():
+                    self._early_opens.pop(event.peer, None)
+                case _:
+                    pass
 
     def _take_tag(self, text: str) -> None:
         if self._listing is not None and conf.is_tag(text):
@@ -382,6 +397,9 @@ class Keeper:
         self._deaths = 0
         _log.info("attached to ExaBGP", extra=_facts(exabgp_pid=exabgp.pid, established=len(established)))
         self._deliver(SpeakerAttached(exabgp.pid, established))
+        for opened in self._early_opens.values():
+            self._deliver(opened)
+        self._early_opens.clear()
 
     def _reload(self, surplus: frozenset[Address]) -> None:
         """Have the file loaded, and look again: a reload can be dropped without a word."""

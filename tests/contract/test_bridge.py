@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,6 +122,32 @@ def test_a_newer_agent_replaces_the_older_and_starts_at_a_line(exabgp: Exabgp, a
     assert newer.hears() == b"whole\n"
     while agent.hears():
         pass  # what the older one was sent, up to the end of its channel
+
+
+def test_what_exabgp_says_before_the_first_agent_comes_is_kept_for_it(exabgp: Exabgp) -> None:
+    """A session may be opened before an agent has found the bridge, and is so but once."""
+    exabgp.says(b"open\nhalf a ")
+    deadline = time.monotonic() + WITHIN_S
+    while unread(exabgp):
+        assert time.monotonic() < deadline, "the bridge does not read"
+    first = meet(exabgp)
+    assert first.hello["lost"] is False
+    exabgp.says(b"line\n")
+    assert (first.hears(), first.hears()) == (b"open\n", b"half a line\n")
+
+
+def test_too_much_before_the_first_agent_is_lost_and_said_to_be(exabgp: Exabgp) -> None:
+    exabgp.says((b"x" * 999 + b"\n") * 3000)
+    late = meet(exabgp)
+    assert late.hello["lost"] is True
+    exabgp.says(b"now\n")
+    assert late.hears() == b"now\n"
+
+
+def unread(exabgp: Exabgp) -> int:
+    """Bytes in ExaBGP's pipe."""
+    found = struct.unpack("i", fcntl.ioctl(exabgp.output, termios.FIONREAD, bytes(4)))
+    return int(found[0])
 
 
 def test_what_is_said_to_nobody_is_lost_and_said_to_be(exabgp: Exabgp, agent: Agent) -> None:

@@ -153,6 +153,17 @@ class TestExabgp:
         assert (opened.peer, opened.asn, opened.router_id) == (PEERS, 64512, PEERS)
         assert (opened.hold_time_s, opened.restart_time_s) == (HOLD_TIME_S, 120)
 
+    def test_the_peers_open_is_reported_of_every_session_of_a_new_exabgp(self, pair: ExabgpRig) -> None:
+        """However soon the session is up, and how late the agent has found its way to ExaBGP."""
+        for _ in range(6):
+            seen = len(pair.heard.events)
+            pair.speaker_dies()
+            pair.heard.wait_for(SpeakerAttached, after=seen)
+            pair.heard.wait_until_up(PEERS)
+            attached = max(i for i, event in enumerate(pair.heard.events) if isinstance(event, SpeakerAttached))
+            opened = pair.heard.wait_for(SessionOpened, after=attached)
+            assert (opened.peer, opened.restart_time_s) == (PEERS, 120)
+
     def test_end_of_rib_follows_what_was_announced_before_it(self, pair: ExabgpRig) -> None:
         pair.peer.send([*(Announce(BLUE_BLOCKS[i]) for i in range(40)), SendEndOfRib(OURS, 4)])
         pair.heard.wait_for(EndOfRib)

@@ -11,13 +11,14 @@ import pytest
 
 from bgpctl.lab.daemons.terms import Router
 from bgpctl.lab.load import Flow
-from tests.interop.frr import Frr
 from tests.interop.rig import UP_WITHIN_S, Rig, has_block, router
 from tests.interop.world import ADDRESS, BLOCK, MEMBERS, Part
 from tests.waiting import SLOWNESS, wait_until
 
 US, ONE = ADDRESS["us"], ADDRESS["one"]
 PPS = int(1000 / SLOWNESS)
+TRIES = 3
+"""Restarts, until the router has not ended one itself."""
 AFTERWARDS = PPS // 4
 """So many packets are sent before and after whatever happens."""
 
@@ -122,11 +123,21 @@ def test_node_rebooted(rig: Rig, record_property: Callable[[str, object], None])
 def test_router_killed_and_started_again(
     rig: Rig, wanted: Router, graceful: bool, record_property: Callable[[str, object], None]
 ) -> None:
-    seen = killed_and_started(rig, wanted)
+    for _ in range(TRIES):
+        before = gave_up(rig)
+        seen = killed_and_started(rig, wanted)
+        if gave_up(rig) == before:
+            break
     record_property("interop", f"{seen.lost}/{seen.sent}")
-    if graceful and seen.lost_from("us") and rig.kind is Frr:
-        pytest.xfail("FRR 8.4: a bgpd that zebra has not told of its links yet ends or opens a session ungracefully")
     assert bool(seen.lost_from("us")) is not graceful
+
+
+def gave_up(rig: Rig) -> int:
+    """
+    How often the router itself ended a session by a NOTIFICATION of a state machine error, which ends a graceful
+    restart too (RFC 4724, section 4): a bgpd of FRR 8.4 does if it is connected to before zebra has told it of links.
+    """
+    return (rig.world.directory / "agent.log").read_text().count("notification received (5,0)")
 
 
 def killed_and_started(rig: Rig, wanted: Router) -> Traffic:
