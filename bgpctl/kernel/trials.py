@@ -8,7 +8,7 @@ Refuses to know: what an answer is good for, how a request is worded (echo.py).
 from __future__ import annotations
 
 import ctypes
-import os
+import secrets
 import select
 import socket
 import struct
@@ -37,7 +37,8 @@ class PacketProber(Prober):
     """In the network namespace of the calling thread."""
 
     def try_ways(self, trials: Sequence[Trial]) -> tuple[Answer, ...]:
-        ident = os.getpid() & 0xFFFF
+        # Anew each time, so that an answer that comes late is none to what is asked next.
+        ident = secrets.randbits(16)
         try:
             with ExitStack() as stack, select.epoll() as poll:
                 ears: dict[int, tuple[int, socket.socket]] = {}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from bgpctl.lab import space
 from tests.contract.speaker_rig import ExabgpRig, FakeRig, Rig, facing_exabgp
 
 OPERATIONS: Final = "operations"
@@ -55,3 +57,25 @@ def rig(request: pytest.FixtureRequest) -> Rig:
         return FakeRig()
     real: ExabgpRig = request.getfixturevalue(request.param)
     return real
+
+
+ENDS: Final = {4: ("10.9.0.1", "10.9.0.2"), 6: ("fd00:9::1", "fd00:9::2")}
+"""Addresses of two hosts side by side."""
+
+
+@pytest.fixture
+def hosts() -> Iterator[tuple[str, str]]:
+    """Their network namespaces; eth0 of the one is cabled to eth0 of the other."""
+    if os.geteuid() != 0:
+        pytest.skip("root: network namespaces")
+    names = (f"h{os.getpid()}-here", f"h{os.getpid()}-there")
+    space.ip([f"netns add {name}" for name in names])
+    try:
+        space.ip([f"link add eth0 netns {names[0]} type veth peer name eth0 netns {names[1]}"])
+        for name, four, six in zip(names, ENDS[4], ENDS[6], strict=True):
+            addresses = (f"address add {four}/24 dev eth0", f"address add {six}/64 dev eth0 nodad")
+            space.ip([*addresses, "link set lo up", "link set eth0 up"], name)
+        yield names
+    finally:
+        for name in names:
+            subprocess.run(("ip", "netns", "delete", name), check=True)

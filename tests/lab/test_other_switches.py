@@ -36,7 +36,7 @@ CHANGES: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
 def nothing_left_to_do(lab: Lab) -> bool:
     text = json.dumps([lab.topology.file.read_text()])
     sockets = [lab.run_dir(node.name) / client.SOCKET for node in lab.topology.intent.nodes]
-    (*plans,) = (client.read(socket, "plan", content=text)["nodes"][0] for socket in sockets)
+    plans = [client.read(socket, "plan", content=text)["nodes"][0] for socket in sockets]
     return not any(plan["steps"] for plan in plans) and all(summary["converged"] for summary in lab.summaries())
 
 
