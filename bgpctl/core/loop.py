@@ -48,7 +48,7 @@ from bgpctl.core.repairs import Contests
 from bgpctl.core.rib import PREFIX_LIMIT, Rib
 from bgpctl.core.selection import Selection, select
 from bgpctl.core.sessions import RESTART_TIME_S, speaker_config
-from bgpctl.core.switch import NO_EVIDENCE, TRY_EVERY_S, Evidence, Trial, Waiting, hold, learned
+from bgpctl.core.switch import NO_EVIDENCE, TRY_EVERY_S, Evidence, Trial, Waiting, hold, learned, remembered
 from bgpctl.core.telling import Told
 from bgpctl.core.why import Hold, Missing, Withheld
 
@@ -356,7 +356,9 @@ def _from_peer(state: State, event: bgp.PeerEvent, at_s: float) -> Step:
             tables = rib.updated(tables, event, at_s, state.policy.limit if state.policy else PREFIX_LIMIT)
         case bgp.RefreshBegun():
             tables = rib.refresh_begun(tables, peer, at_s)
-        case bgp.EndOfRib() | bgp.RefreshEnded():
+        case bgp.EndOfRib():
+            tables = rib.end_of_rib(tables, peer, at_s)
+        case bgp.RefreshEnded():
             tables = rib.complete(tables, peer, at_s)
         case _:
             assert_never(event)
@@ -377,8 +379,9 @@ def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
     selected = select(state.policy, state.rib, distances, state.selected) if state.policy else Selection()
     wanted = derive(state.intent, node, _names(state), selected.chosen.values(), dataplane, _withheld(state))
     wanted = replace(wanted, released=state.released)
-    switch = hold(wanted, dataplane, state.intent, node, state.evidence, at_s)
-    state = replace(state, selected=selected, flips=switch.flips, drains=switch.drains)
+    evidence = remembered(state.evidence, wanted)
+    switch = hold(wanted, dataplane, state.intent, node, evidence, at_s)
+    state = replace(state, selected=selected, evidence=evidence, flips=switch.flips, drains=switch.drains)
     state = _judged(state, switch.desired, plan(switch.desired, dataplane), at_s)
     # Told after it is installed: who hears of a route may use it at once.
     state, told = _tell(state, at_s)

@@ -485,11 +485,12 @@ INNER = ipv4("10.244.2.2", "10.244.1.2", udp(PORT, b"inner"))
 @pytest.fixture(scope="module")
 def decapsulate() -> Iterator[int]:
     """The program, letting in 10.0.0.2. Packets of a test run come in by lo, whose MAC is all zeros."""
-    allowed = syscalls.hash_map({bytes((10, 0, 0, 2)): b"\1"}, key_bytes=4, value_bytes=1)
+    roles = {bytes((10, 0, 0, 2)): programs.SOURCE, LOCAL.packed: programs.OWN}
+    known = syscalls.hash_map({key: bytes([role]) for key, role in roles.items()}, key_bytes=4, value_bytes=1)
     counters = syscalls.value_map(programs.COUNTERS_BYTES)
-    program = syscalls.load(programs.decapsulate(LOCAL, 1, TUNNEL_MAC, allowed, counters), "test")
+    program = syscalls.load(programs.decapsulate(1, TUNNEL_MAC, known, counters), "test")
     yield program
-    for opened in (program, allowed, counters):
+    for opened in (program, known, counters):
         os.close(opened)
 
 
