@@ -48,7 +48,7 @@ from bgpctl.core.repairs import Contests
 from bgpctl.core.rib import PREFIX_LIMIT, Rib
 from bgpctl.core.selection import Selection, select
 from bgpctl.core.sessions import RESTART_TIME_S, speaker_config
-from bgpctl.core.switch import NO_EVIDENCE, TRY_EVERY_S, Evidence, Trial, Waiting, hold, learned, remembered
+from bgpctl.core.switch import NO_EVIDENCE, TRY_EVERY_S, Evidence, Trial, Waiting, hold, learned
 from bgpctl.core.telling import Told
 from bgpctl.core.why import Hold, Missing, Withheld
 
@@ -265,7 +265,9 @@ def _look(state: State, *commands: Command, anyway: bool = False) -> Step:
 
 
 def _intent_loaded(state: State, intent: Intent, at_s: float) -> Step:
-    after, commands = _owing(replace(state, intent=intent, problems=()), at_s, first=state.intent is None)
+    after, commands = _owing(
+        replace(state, intent=intent, problems=(), evidence=NO_EVIDENCE), at_s, first=state.intent is None
+    )
     return _look(after, *commands)
 
 
@@ -379,9 +381,8 @@ def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
     selected = select(state.policy, state.rib, distances, state.selected) if state.policy else Selection()
     wanted = derive(state.intent, node, _names(state), selected.chosen.values(), dataplane, _withheld(state))
     wanted = replace(wanted, released=state.released)
-    evidence = remembered(state.evidence, wanted)
-    switch = hold(wanted, dataplane, state.intent, node, evidence, at_s)
-    state = replace(state, selected=selected, evidence=evidence, flips=switch.flips, drains=switch.drains)
+    switch = hold(wanted, dataplane, state.intent, node, state.evidence, at_s)
+    state = replace(state, selected=selected, flips=switch.flips, drains=switch.drains)
     state = _judged(state, switch.desired, plan(switch.desired, dataplane), at_s)
     # Told after it is installed: who hears of a route may use it at once.
     state, told = _tell(state, at_s)

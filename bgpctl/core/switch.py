@@ -117,10 +117,16 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What trials have shown: when a way was answered last, and by next-hop id how the remote sends to us."""
+    """
+    What trials have shown: when a way was answered last, and by next-hop id how the remote sends to us. What must be
+    true of all at once is shown by the last round alone, which was at `round_s`.
+
+    It counts for one intent only: others may have been told of a new one first.
+    """
 
     answered: Mapping[Way, float]
     seen: Mapping[int, Seen]
+    round_s: float = 0.0
 
 
 NO_EVIDENCE: Final = Evidence({}, {})
@@ -168,16 +174,7 @@ def learned(evidence: Evidence, answers: Iterable[Answer], observed: Dataplane, 
             known = seen.get(trial.hop.id, now)
             is_same = known._replace(since_s=at_s, last_s=at_s) == now
             seen[trial.hop.id] = now._replace(since_s=known.since_s) if is_same else now
-    return Evidence(answered, seen)
-
-
-def remembered(evidence: Evidence, desired: Desired) -> Evidence:
-    """
-    Without what was seen of next hops that are not wanted: until one is wanted again, its remote may have changed as
-    often as it likes.
-    """
-    wanted = {hop.id for hop in desired.dataplane.next_hops} if evidence.seen else set()
-    return replace(evidence, seen={number: item for number, item in evidence.seen.items() if number in wanted})
+    return Evidence(answered, seen, at_s)
 
 
 def kind_of(dataplane: Dataplane, link: str) -> LinkKind | None:
@@ -193,17 +190,17 @@ def hold(desired: Desired, observed: Dataplane, intent: Intent, node: Node, evid
     Only ways to members of the cluster are held back; whoever else is a next hop cannot be asked.
     """
     scene = _Scene(desired, observed, intent, node, evidence, at_s)
-    held = scene.held()
+    guard = scene.guard()
+    held = scene.held(guard)
     leaving = {link.name for link in observed.links if link.owned and desired.dataplane.link(link.name) is None}
     orphans = scene.orphans() if leaving else frozenset[Route]()
     drains = tuple(waiting for link in sorted(leaving) for waiting in scene.drains(link, held, orphans))
     staying = leaving & {waiting.link for waiting in drains}
-    guard = scene.guard()
     if not held and not staying and not guard.kept:
         return Switch(desired)
     wanted = {hop.id: hop for hop in desired.dataplane.next_hops}
     flips = (Waiting(scene.member_of(wanted[hop.id]), hop.link, wanted[hop.id].link) for hop in held)
-    tried = dict.fromkeys((*(wanted[hop.id] for hop in held), *guard.unproven))
+    tried = dict.fromkeys((*(wanted[hop.id] for hop in held), *guard.asked))
     ahead = [scene.trial(hop, from_block=False) for hop in tried]
     back = [scene.trial(hop, from_block=True) for hop in sorted(scene.slots)] if staying or guard.drains else []
     return Switch(
@@ -217,11 +214,11 @@ def hold(desired: Desired, observed: Dataplane, intent: Intent, node: Node, evid
 class _Guard(NamedTuple):
     """
     What IP in IP lets in for now, and from which address it sends, where that is not what is wanted yet; next hops
-    whose remotes are not known to let in the wanted address; who is waited for.
+    whose remotes have to let in the wanted address first; who is waited for.
     """
 
     kept: tuple[Decap, ...] = ()
-    unproven: tuple[NextHop, ...] = ()
+    asked: tuple[NextHop, ...] = ()
     flips: tuple[Waiting, ...] = ()
     drains: tuple[Waiting, ...] = ()
 
@@ -247,28 +244,35 @@ class _Scene:
         self.slots = {hop for hop in desired.dataplane.next_hops if self.remote_of(hop) in self.members}
 
     def remote_of(self, hop: NextHop) -> Address | None:
-        return self.desired.why[key_of(hop)].remote
+        why = self.desired.why.get(key_of(hop))
+        return why.remote if why else hop.gateway
 
     def member_of(self, hop: NextHop) -> str:
         remote = self.remote_of(hop)
         return self.members[remote].name if remote in self.members else str(remote)
 
-    def held(self) -> tuple[NextHop, ...]:
-        """Our next hops as they are that have to stay so for now: their members did not answer by the wanted link."""
+    def held(self, guard: _Guard) -> tuple[NextHop, ...]:
+        """
+        Our next hops as they are that have to stay so for now: their members did not answer by the wanted link, or
+        what goes by it does not come from the wanted address yet.
+        """
+        waiting = {decap.link for decap in guard.kept if guard.flips}
         wanted = {hop.id: hop for hop in self.slots}
         return tuple(
             hop
             for hop in sorted(self.observed.next_hops, key=lambda hop: hop.id)
-            if hop.protocol == PROTOCOL and hop.id in wanted and self._is_unproven(wanted[hop.id], hop)
+            if hop.protocol == PROTOCOL and hop.id in wanted
+            if hop.link != wanted[hop.id].link
+            if wanted[hop.id].link in waiting or not self._is_answered(wanted[hop.id])
         )
 
-    def _is_unproven(self, wanted: NextHop, present: NextHop) -> bool:
-        return wanted.link != present.link and not self._is_answered(wanted)
-
-    def _is_answered(self, wanted: NextHop) -> bool:
+    def _is_answered(self, wanted: NextHop, *, at_once: bool = False) -> bool:
+        """Whether packets by this way arrive; `at_once`: together with those by others."""
         trial = self.trial(wanted, from_block=False)
         answered_s = self.evidence.answered.get(trial.way) if trial else None
-        return answered_s is not None and self.at_s - answered_s <= PROOF_S
+        if answered_s is None or self.at_s - answered_s > PROOF_S:
+            return False
+        return not at_once or answered_s == self.evidence.round_s
 
     def orphans(self) -> frozenset[Route]:
         """
@@ -301,7 +305,7 @@ class _Scene:
         seen = self.evidence.seen.get(hop.id)
         if self._own_block(hop) is None:
             return False
-        if seen is None or self.at_s - seen.last_s > PROOF_S or is_former(seen):
+        if seen is None or seen.last_s != self.evidence.round_s or self.at_s - seen.last_s > PROOF_S or is_former(seen):
             return True
         if kind_of(self.observed, seen.link) != seen.kind:
             return True
@@ -316,7 +320,13 @@ class _Scene:
         wanted, present = _only(self.desired.dataplane.decaps), _only(self.observed.decaps)
         if wanted is None or present is None or wanted[:2] != present[:2]:
             return _Guard()
-        unproven = tuple(self._unproven_sender(wanted)) if present.local in wanted.also else ()
+        users = {hop for hop in self.observed.next_hops if hop.link == wanted.link and hop.protocol == PROTOCOL}
+        numbers = {hop.id for hop in users}
+        asked = tuple(hop for hop in sorted(self.slots) if hop.link == wanted.link and hop.id in numbers)
+        # Of those that are to be others, or that nobody tells us of, nothing can be proven: they go first.
+        going = (hop for hop in sorted(users) if hop.id not in self._ids_by(wanted.link))
+        unproven = (*going, *(hop for hop in asked if not self._is_answered(hop, at_once=True)))
+        unproven = unproven if present.local in wanted.also else ()
         former = [source for source in present.sources if source not in wanted.sources]
         drains = tuple(waiting for source in former for waiting in self._may_send_from(source, wanted.link))
         local = present.local if unproven else wanted.local
@@ -327,12 +337,10 @@ class _Scene:
         )
         link, new = f"{wanted.link} from {present.local}", f"{wanted.link} from {wanted.local}"
         flips = tuple(Waiting(self.member_of(hop), link, new) for hop in unproven)
-        return _Guard((kept,) if kept != wanted else (), unproven, flips, drains)
+        return _Guard((kept,) if kept != wanted else (), asked if unproven else (), flips, drains)
 
-    def _unproven_sender(self, wanted: Decap) -> Iterator[NextHop]:
-        for hop in sorted(self.slots):
-            if hop.link == wanted.link and not self._is_answered(hop):
-                yield hop
+    def _ids_by(self, link: str) -> set[int]:
+        return {hop.id for hop in self.desired.dataplane.next_hops if hop.link == link}
 
     def _may_send_from(self, source: Address, link: str) -> Iterator[Waiting]:
         """Who may still send from this address; of whom nobody tells us anything, nothing is known."""
