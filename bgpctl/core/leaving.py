@@ -1,9 +1,10 @@
 """
 Make before break: sessions that are owed no more and stay until what they told is known from others.
 
-When a mesh gives way to reflectors every node drops most of its sessions. Dropped at once, routes would be missing
-until the reflectors have passed them on; so they stay until that has happened, and a little longer, because the other
-end may not be there yet. Only sessions between members of the cluster are kept: nobody else can tell the same.
+When a mesh gives way to reflectors every node drops most of its sessions; when a node gets another address, everyone
+drops the one to the former. Dropped at once, routes would be missing until others have told them again; so they stay
+until that has happened, and a little longer, because the other end may not be there yet. Only sessions between members
+of the cluster are kept: nobody else can tell the same.
 
 Refuses to know: who decided what is owed, how sessions are opened and closed.
 """
@@ -66,7 +67,12 @@ def begun(
     peers = {session.peer for session in owed.sessions}
     if members.isdisjoint(peers):
         return Leaving()
-    sessions = tuple(session for session in before.sessions if session.peer in members - peers)
+    names = {node.name for node in intent.nodes}
+    sessions = tuple(
+        session
+        for session in before.sessions
+        if session.peer not in peers and (session.peer in members or (session.name in names and session.by is None))
+    )
     return Leaving(sessions, leaving.until_s if leaving.sessions else at_s + PATIENCE_S)
 
 

@@ -265,7 +265,9 @@ def _look(state: State, *commands: Command, anyway: bool = False) -> Step:
 
 
 def _intent_loaded(state: State, intent: Intent, at_s: float) -> Step:
-    after, commands = _owing(replace(state, intent=intent, problems=()), at_s, first=state.intent is None)
+    after, commands = _owing(
+        replace(state, intent=intent, problems=(), evidence=NO_EVIDENCE), at_s, first=state.intent is None
+    )
     return _look(after, *commands)
 
 
@@ -356,7 +358,9 @@ def _from_peer(state: State, event: bgp.PeerEvent, at_s: float) -> Step:
             tables = rib.updated(tables, event, at_s, state.policy.limit if state.policy else PREFIX_LIMIT)
         case bgp.RefreshBegun():
             tables = rib.refresh_begun(tables, peer, at_s)
-        case bgp.EndOfRib() | bgp.RefreshEnded():
+        case bgp.EndOfRib():
+            tables = rib.end_of_rib(tables, peer, at_s)
+        case bgp.RefreshEnded():
             tables = rib.complete(tables, peer, at_s)
         case _:
             assert_never(event)

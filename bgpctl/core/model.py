@@ -217,13 +217,20 @@ class Decap(NamedTuple):
     """
     IPIP packets to `local` that arrive on `underlay` come out of `link`, but only those sent by `sources`.
 
-    `sources` is sorted. One per link.
+    So do those to `also`, other addresses of the node; what is sent comes from `local`. `sources` and `also` are
+    sorted. One per link.
     """
 
     link: str
     underlay: str
     local: Address
     sources: tuple[Address, ...]
+    also: tuple[Address, ...] = ()
+
+    @property
+    def own(self) -> tuple[Address, ...]:
+        """Where packets may be sent to."""
+        return tuple(sorted((self.local, *self.also)))
 
 
 class Traffic(NamedTuple):

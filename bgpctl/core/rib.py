@@ -50,6 +50,7 @@ class PeerTable:
         restart_time_s: what the peer's OPEN offered for graceful restart (RFC 4724), None if nothing.
         last_error, down: why the session is not up, in the speaker's words and as far as they can be understood.
         asn, router_id: of the peer's OPEN, None where that was before our time.
+        asked: a session from before our time was asked for its table: only the end of the answer ends that.
         flooded_since_s: since when the peer tells more prefixes than it may. Nothing of it is used or kept until
             it has told a whole table that fits; `expires_s` is when it is asked for that, unless it is SYNCING.
     """
@@ -65,6 +66,7 @@ class PeerTable:
     down: DownKind | None = None
     asn: Asn | None = None
     router_id: Address | None = None
+    asked: bool = False
     flooded_since_s: float | None = None
 
     @property
@@ -124,11 +126,16 @@ def opened(rib: Rib, event: SessionOpened) -> Rib:
 
 
 def found_up(rib: Rib, peer: Address, at_s: float, *, uptime_s: float, restart_time_s: int | None) -> Rib:
-    """A session that was there before us. Its OPEN was too: `restart_time_s` is what it must have offered."""
+    """
+    A session that was there before us, and is about to be asked for its table. Its OPEN was too: `restart_time_s` is
+    what it must have offered. Of its first table nobody knows how much we have missed, so the end of that one, which
+    may still be to come, says nothing.
+    """
     up = session_up(rib, peer, at_s, uptime_s=uptime_s)
-    if peer not in up or up[peer].restart_time_s is not None:
+    if peer not in up:
         return up
-    return {**up, peer: replace(up[peer], restart_time_s=restart_time_s)}
+    known = up[peer].restart_time_s
+    return {**up, peer: replace(up[peer], restart_time_s=restart_time_s if known is None else known, asked=True)}
 
 
 def session_up(rib: Rib, peer: Address, at_s: float, *, uptime_s: float = 0.0) -> Rib:
@@ -139,7 +146,8 @@ def session_up(rib: Rib, peer: Address, at_s: float, *, uptime_s: float = 0.0) -
     if peer not in rib:
         return rib
     rib = {other: _to_be_confirmed(table, at_s) for other, table in rib.items()}
-    return {**rib, peer: replace(_syncing(rib[peer], at_s), up_since_s=at_s - uptime_s, last_error="", down=None)}
+    begun = _syncing(rib[peer], at_s)
+    return {**rib, peer: replace(begun, up_since_s=at_s - uptime_s, last_error="", down=None, asked=False)}
 
 
 def _to_be_confirmed(table: PeerTable, at_s: float) -> PeerTable:
@@ -247,6 +255,11 @@ def refresh_begun(rib: Rib, peer: Address, at_s: float) -> Rib:
     return {**rib, peer: _syncing(rib[peer], at_s)} if peer in rib else rib
 
 
+def end_of_rib(rib: Rib, peer: Address, at_s: float) -> Rib:
+    """The peer has sent all that it had when the session began (RFC 4724, section 2)."""
+    return rib if peer in rib and rib[peer].asked else complete(rib, peer, at_s)
+
+
 def complete(rib: Rib, peer: Address, at_s: float) -> Rib:
     """End-of-RIB or end of a refresh: the table is whole, what was not confirmed is gone."""
     table = rib.get(peer)
@@ -262,6 +275,7 @@ def complete(rib: Rib, peer: Address, at_s: float) -> Rib:
         since_s=since_s,
         expires_s=None,
         flooded_since_s=None,
+        asked=False,
     )
     return {**rib, peer: whole}
 

@@ -10,7 +10,7 @@ Refuses to know: which encapsulations there are, why one was wanted, how a packe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -24,6 +24,7 @@ from bgpctl.core.model import (
     PROTOCOL,
     Address,
     Dataplane,
+    Decap,
     Key,
     Link,
     LinkKind,
@@ -58,10 +59,14 @@ class Frame(NamedTuple):
 
 
 class Way(NamedTuple):
-    """All that decides whether packets arrive: the device's name alone may stand for another VNI by now."""
+    """
+    All that decides whether packets arrive: the device's name alone may stand for another VNI by now, and not every
+    sender is let in.
+    """
 
     hop: NextHop
     encapsulation: Encapsulation
+    local: Address
     remote: Address
     frame: Frame | None
 
@@ -86,31 +91,42 @@ class Trial:
 
     @property
     def way(self) -> Way:
-        return Way(self.hop, self.encapsulation, self.remote, self.frame)
+        return Way(self.hop, self.encapsulation, self.local, self.remote, self.frame)
 
 
 class Answer(NamedTuple):
-    """The request reached its remote; the answer came in by `link`."""
+    """The request reached its remote; the answer came in by `link`, with IP in IP from the outer address `source`."""
 
     trial: Trial
     link: str
+    source: Address | None = None
 
 
 class Seen(NamedTuple):
-    """By which link of ours a remote's answers come, since when, and when last; in seconds of the agent's clock."""
+    """
+    By which link of ours and from which outer address a remote's answers come, since when, and when last; in seconds
+    of the agent's clock.
+    """
 
     link: str
     kind: LinkKind | None
     since_s: float
     last_s: float
+    source: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What trials have shown: when a way was answered last, and by next-hop id how the remote sends to us."""
+    """
+    What trials have shown: when a way was answered last, and by next-hop id how the remote sends to us. What must be
+    true of all at once is shown by the last round alone, which was at `round_s`.
+
+    It counts for one intent only: others may have been told of a new one first.
+    """
 
     answered: Mapping[Way, float]
     seen: Mapping[int, Seen]
+    round_s: float = 0.0
 
 
 NO_EVIDENCE: Final = Evidence({}, {})
@@ -151,13 +167,14 @@ def learned(evidence: Evidence, answers: Iterable[Answer], observed: Dataplane, 
     """The evidence with these answers; what is too old to count is forgotten."""
     answered = {way: last_s for way, last_s in evidence.answered.items() if at_s - last_s <= PROOF_S}
     seen = {number: item for number, item in evidence.seen.items() if at_s - item.last_s <= PROOF_S}
-    for trial, link in answers:
+    for trial, link, source in answers:
         answered[trial.way] = at_s
-        kind, known = kind_of(observed, link), seen.get(trial.hop.id)
-        since_s = known.since_s if known and (known.link, known.kind) == (link, kind) else at_s
+        now = Seen(link, kind_of(observed, link), at_s, at_s, source)
         if trial.source != trial.local:
-            seen[trial.hop.id] = Seen(link, kind, since_s, at_s)
-    return Evidence(answered, seen)
+            known = seen.get(trial.hop.id, now)
+            is_same = known._replace(since_s=at_s, last_s=at_s) == now
+            seen[trial.hop.id] = now._replace(since_s=known.since_s) if is_same else now
+    return Evidence(answered, seen, at_s)
 
 
 def kind_of(dataplane: Dataplane, link: str) -> LinkKind | None:
@@ -173,19 +190,37 @@ def hold(desired: Desired, observed: Dataplane, intent: Intent, node: Node, evid
     Only ways to members of the cluster are held back; whoever else is a next hop cannot be asked.
     """
     scene = _Scene(desired, observed, intent, node, evidence, at_s)
-    held = scene.held()
+    guard = scene.guard()
+    held = scene.held(guard)
     leaving = {link.name for link in observed.links if link.owned and desired.dataplane.link(link.name) is None}
     orphans = scene.orphans() if leaving else frozenset[Route]()
     drains = tuple(waiting for link in sorted(leaving) for waiting in scene.drains(link, held, orphans))
     staying = leaving & {waiting.link for waiting in drains}
-    if not held and not staying:
+    if not held and not staying and not guard.kept:
         return Switch(desired)
     wanted = {hop.id: hop for hop in desired.dataplane.next_hops}
-    flips = tuple(Waiting(scene.member_of(wanted[hop.id]), hop.link, wanted[hop.id].link) for hop in held)
-    ahead = [scene.trial(wanted[hop.id], from_block=False) for hop in held]
-    back = [scene.trial(hop, from_block=True) for hop in sorted(scene.slots)] if staying else []
-    trials = tuple(trial for trial in (*ahead, *back) if trial)
-    return Switch(_with(desired, scene.kept(held, staying, orphans)), flips, drains, trials)
+    flips = (Waiting(scene.member_of(wanted[hop.id]), hop.link, wanted[hop.id].link) for hop in held)
+    tried = dict.fromkeys((*(wanted[hop.id] for hop in held), *guard.asked))
+    ahead = [scene.trial(hop, from_block=False) for hop in tried]
+    back = [scene.trial(hop, from_block=True) for hop in sorted(scene.slots)] if staying or guard.drains else []
+    return Switch(
+        _with(desired, (*scene.kept(held, staying, orphans), *guard.kept)),
+        (*flips, *guard.flips),
+        (*drains, *guard.drains),
+        tuple(trial for trial in (*ahead, *back) if trial),
+    )
+
+
+class _Guard(NamedTuple):
+    """
+    What IP in IP lets in for now, and from which address it sends, where that is not what is wanted yet; next hops
+    whose remotes have to let in the wanted address first; who is waited for.
+    """
+
+    kept: tuple[Decap, ...] = ()
+    asked: tuple[NextHop, ...] = ()
+    flips: tuple[Waiting, ...] = ()
+    drains: tuple[Waiting, ...] = ()
 
 
 class _Scene:
@@ -209,27 +244,35 @@ class _Scene:
         self.slots = {hop for hop in desired.dataplane.next_hops if self.remote_of(hop) in self.members}
 
     def remote_of(self, hop: NextHop) -> Address | None:
-        return self.desired.why[key_of(hop)].remote
+        why = self.desired.why.get(key_of(hop))
+        return why.remote if why else hop.gateway
 
     def member_of(self, hop: NextHop) -> str:
         remote = self.remote_of(hop)
         return self.members[remote].name if remote in self.members else str(remote)
 
-    def held(self) -> tuple[NextHop, ...]:
-        """Our next hops as they are that have to stay so for now: their members did not answer by the wanted link."""
+    def held(self, guard: _Guard) -> tuple[NextHop, ...]:
+        """
+        Our next hops as they are that have to stay so for now: their members did not answer by the wanted link, or
+        what goes by it does not come from the wanted address yet.
+        """
+        waiting = {decap.link for decap in guard.kept if guard.flips}
         wanted = {hop.id: hop for hop in self.slots}
         return tuple(
             hop
             for hop in sorted(self.observed.next_hops, key=lambda hop: hop.id)
-            if hop.protocol == PROTOCOL and hop.id in wanted and self._is_unproven(wanted[hop.id], hop)
+            if hop.protocol == PROTOCOL and hop.id in wanted
+            if hop.link != wanted[hop.id].link
+            if wanted[hop.id].link in waiting or not self._is_answered(wanted[hop.id])
         )
 
-    def _is_unproven(self, wanted: NextHop, present: NextHop) -> bool:
-        if wanted.link == present.link:
-            return False
+    def _is_answered(self, wanted: NextHop, *, at_once: bool = False) -> bool:
+        """Whether packets by this way arrive; `at_once`: together with those by others."""
         trial = self.trial(wanted, from_block=False)
         answered_s = self.evidence.answered.get(trial.way) if trial else None
-        return answered_s is None or self.at_s - answered_s > PROOF_S
+        if answered_s is None or self.at_s - answered_s > PROOF_S:
+            return False
+        return not at_once or answered_s == self.evidence.round_s
 
     def orphans(self) -> frozenset[Route]:
         """
@@ -254,19 +297,58 @@ class _Scene:
             if hop.link == link:
                 yield Waiting(self.member_of(hop), link, "")
         for hop in sorted(self.slots):
-            if self._may_send_by(link, hop):
+            if self._may_send(hop, lambda seen: seen.link == link):
                 yield Waiting(self.member_of(hop), link, hop.link)
 
-    def _may_send_by(self, link: str, hop: NextHop) -> bool:
-        """Whether the member may still send to our blocks of this pool by the link; without blocks it does not."""
+    def _may_send(self, hop: NextHop, is_former: Callable[[Seen], bool]) -> bool:
+        """Whether the member may still send to our blocks of this pool as it did; without blocks it does not."""
         seen = self.evidence.seen.get(hop.id)
         if self._own_block(hop) is None:
             return False
-        if seen is None or self.at_s - seen.last_s > PROOF_S or seen.link == link:
+        if seen is None or seen.last_s != self.evidence.round_s or self.at_s - seen.last_s > PROOF_S or is_former(seen):
             return True
         if kind_of(self.observed, seen.link) != seen.kind:
             return True
         return seen.last_s - seen.since_s < DRAIN_S
+
+    def guard(self) -> _Guard:
+        """
+        A node's address on the underlay changes: it sends from the former one until all let in the new one, and they
+        let in the former one until it is seen to send from another. With the ipip module the kernel alone decides
+        from which it sends.
+        """
+        wanted, present = _only(self.desired.dataplane.decaps), _only(self.observed.decaps)
+        if wanted is None or present is None or wanted[:2] != present[:2]:
+            return _Guard()
+        users = {hop for hop in self.observed.next_hops if hop.link == wanted.link and hop.protocol == PROTOCOL}
+        numbers = {hop.id for hop in users}
+        asked = tuple(hop for hop in sorted(self.slots) if hop.link == wanted.link and hop.id in numbers)
+        # Of those that are to be others, or that nobody tells us of, nothing can be proven: they go first.
+        going = (hop for hop in sorted(users) if hop.id not in self._ids_by(wanted.link))
+        unproven = (*going, *(hop for hop in asked if not self._is_answered(hop, at_once=True)))
+        unproven = unproven if present.local in wanted.also else ()
+        former = [source for source in present.sources if source not in wanted.sources]
+        drains = tuple(waiting for source in former for waiting in self._may_send_from(source, wanted.link))
+        local = present.local if unproven else wanted.local
+        kept = wanted._replace(
+            local=local,
+            also=tuple(address for address in wanted.own if address != local),
+            sources=tuple(sorted({*wanted.sources, *(source for source in former if drains)})),
+        )
+        link, new = f"{wanted.link} from {present.local}", f"{wanted.link} from {wanted.local}"
+        flips = tuple(Waiting(self.member_of(hop), link, new) for hop in unproven)
+        return _Guard((kept,) if kept != wanted else (), asked if unproven else (), flips, drains)
+
+    def _ids_by(self, link: str) -> set[int]:
+        return {hop.id for hop in self.desired.dataplane.next_hops if hop.link == link}
+
+    def _may_send_from(self, source: Address, link: str) -> Iterator[Waiting]:
+        """Who may still send from this address; of whom nobody tells us anything, nothing is known."""
+        heard = {self.members[remote].name for hop in self.slots if (remote := self.remote_of(hop))}
+        unheard = {node.name for node in self.members.values() if node.blocks and self.node.blocks} - heard
+        sending = {self.member_of(hop) for hop in self.slots if self._may_send(hop, lambda seen: seen.source == source)}
+        for name in sorted(unheard | sending):
+            yield Waiting(name, f"source {source} of {link}", "")
 
     def kept(self, held: Iterable[NextHop], staying: set[str], orphans: Iterable[Route]) -> Iterator[Thing]:
         """What is there and has to stay for now."""
@@ -323,6 +405,10 @@ class _Scene:
         if link is None or link.mac is None or destination is None or not isinstance(link.kind, Vxlan):
             return None
         return Frame(link.kind.vni, link.kind.port, link.mac, destination)
+
+
+def _only(decaps: Collection[Decap]) -> Decap | None:
+    return next(iter(decaps)) if len(decaps) == 1 else None
 
 
 def _link_of(thing: Thing) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from bgpctl.core.model import Address
@@ -17,6 +18,8 @@ _IPV4: Final = struct.Struct("!BBHHHBBH4s4s")
 _IPV6: Final = struct.Struct("!IHBB16s16s")
 _ECHO: Final = struct.Struct("!BBHHH")
 _INSTRUCTION: Final = struct.Struct("=HBBI")
+_ETHERTYPE: Final = 0xFFFFF000
+"""Where a filter finds it: SKF_AD_OFF + SKF_AD_PROTOCOL, linux/filter.h."""
 _LOAD_BYTE, _LOAD_HALF, _JUMP_IF_EQUAL, _RETURN = 0x30, 0x28, 0x15, 0x06
 
 
@@ -58,25 +61,49 @@ def header(length: int, protocol: int, source: Address, target: Address) -> byte
     return _IPV4.pack(*fields, _checksum(bare), source.packed, target.packed)
 
 
-def number_of(version: int, packet: bytes) -> int:
-    """The number in the answer to a request."""
-    number: int = _ECHO.unpack_from(packet, FAMILIES[version].header_bytes)[4]
-    return number
+class Heard(NamedTuple):
+    """The number in the answer to a request; `outer`: the source of the IP header around it, where there is one."""
+
+    number: int
+    outer: Address | None
+
+
+def heard(version: int, packet: bytes) -> Heard:
+    """What a packet says that `program` has passed."""
+    family = FAMILIES[version]
+    carried = version == 4 and packet[family.protocol_at] == socket.IPPROTO_IPIP
+    fields = _ECHO.unpack_from(packet, family.header_bytes + (_IPV4.size if carried else 0))
+    return Heard(fields[4], Address(4, int.from_bytes(packet[12:16], "big")) if carried else None)
 
 
 def program(version: int, ident: int) -> bytes:
-    """A classic BPF program that passes echo replies with this identifier, in packets without options."""
+    """
+    A classic BPF program that passes echo replies with this identifier, in packets without options, and the packets
+    that carry one by IP in IP: these it hears where they come in, before the tunnel's header is gone.
+    """
     family = FAMILIES[version]
-    checks = (
-        (_LOAD_BYTE, family.protocol_at, family.protocol),
-        (_LOAD_BYTE, family.header_bytes, family.reply),
-        (_LOAD_HALF, family.header_bytes + 4, ident),
+    of_family = (_LOAD_HALF, _ETHERTYPE, family.ethertype)
+    bare = (of_family, *_reply(family, ident, 0))
+    around = (_LOAD_BYTE, family.protocol_at, socket.IPPROTO_IPIP)
+    carried = (of_family, around, *_reply(family, ident, _IPV4.size))
+    return _passing(bare) + (_passing(carried) if version == 4 else b"") + _INSTRUCTION.pack(_RETURN, 0, 0, 0)
+
+
+def _reply(family: Family, ident: int, at: int) -> tuple[tuple[int, int, int], ...]:
+    return (
+        (_LOAD_BYTE, at + family.protocol_at, family.protocol),
+        (_LOAD_BYTE, at + family.header_bytes, family.reply),
+        (_LOAD_HALF, at + family.header_bytes + 4, ident),
     )
+
+
+def _passing(checks: Sequence[tuple[int, int, int]]) -> bytes:
+    """Passes a packet for which every check holds; else goes on behind its own end."""
     code = b""
     for place, (load, offset, value) in enumerate(checks):
         refused = 2 * (len(checks) - place) - 1
         code += _INSTRUCTION.pack(load, 0, 0, offset) + _INSTRUCTION.pack(_JUMP_IF_EQUAL, 0, refused, value)
-    return code + _INSTRUCTION.pack(_RETURN, 0, 0, 0xFFFF) + _INSTRUCTION.pack(_RETURN, 0, 0, 0)
+    return code + _INSTRUCTION.pack(_RETURN, 0, 0, 0xFFFF)
 
 
 def _pseudo_header(source: Address, target: Address) -> bytes:

@@ -39,10 +39,11 @@ _ADDRESS_BYTES: Final = 4
 
 
 class _Read(NamedTuple):
-    """Whom a program lets in."""
+    """Whom a program lets in, and where to."""
 
     program_id: int
     sources: tuple[Address, ...]
+    own: tuple[Address, ...]
 
 
 class BpfIpip:
@@ -154,13 +155,14 @@ class BpfIpip:
         return seen if len(seen) == 1 else frozenset()
 
     def _receive(self, tunnel: LinkFacts, underlay: LinkFacts, decap: Decap) -> None:
-        allowed = dict.fromkeys((source.packed for source in decap.sources), b"\1")
-        with _open(syscalls.hash_map(allowed, key_bytes=_ADDRESS_BYTES, value_bytes=1)) as map_fd:
+        roles = dict.fromkeys(decap.sources, programs.SOURCE) | dict.fromkeys(decap.own, programs.OWN)
+        entries = {address.packed: bytes([role]) for address, role in roles.items()}
+        with _open(syscalls.hash_map(entries, key_bytes=_ADDRESS_BYTES, value_bytes=1)) as map_fd:
             name = _decap_name(decap.local, tunnel)
-            code = programs.decapsulate(decap.local, tunnel.number, _mac(tunnel), map_fd, self._counters_fd())
+            code = programs.decapsulate(tunnel.number, _mac(tunnel), map_fd, self._counters_fd())
             with _open(syscalls.load(code, "bgpctl_decap")) as program:
                 tc.attach(self._netlink, underlay.number, tc.INGRESS, program, name)
-                self._known = _Read(syscalls.id_of(program), decap.sources)
+                self._known = _Read(syscalls.id_of(program), decap.sources, decap.own)
 
     def _receivers(self, links: Mapping[str, LinkFacts]) -> Iterator[tuple[LinkFacts, Attached]]:
         return receivers(self._netlink, links.values())
@@ -183,23 +185,24 @@ class BpfIpip:
         self, tunnel: LinkFacts, local: Address, receivers: Iterable[tuple[LinkFacts, Attached]]
     ) -> Iterator[Decap]:
         for underlay, program in receivers:
-            sources = self._sources(program.program_id) if program.name == _decap_name(local, tunnel) else None
-            if sources is not None:
-                yield Decap(IPIP_LINK, underlay.name, local, sources)
+            read = self._read(program.program_id) if program.name == _decap_name(local, tunnel) else None
+            if read is not None and local in read.own:
+                also = tuple(address for address in read.own if address != local)
+                yield Decap(IPIP_LINK, underlay.name, local, read.sources, also)
 
-    def _sources(self, program_id: int) -> tuple[Address, ...] | None:
+    def _read(self, program_id: int) -> _Read | None:
         """
-        Whom the program lets in. Its map is frozen, so what was put or read once stays true.
+        What the program lets in. Its map is frozen, so what was put or read once stays true.
 
         None if it may not be read, which takes CAP_SYS_ADMIN: an earlier driver's program is then not seen, and
         putting the same again does no harm.
         """
         if self._known is None or self._known.program_id != program_id:
             try:
-                self._known = _Read(program_id, _read_sources(program_id))
+                self._known = _Read(program_id, *_read_addresses(program_id))
             except PermissionError:
                 return None
-        return self._known.sources
+        return self._known
 
     def _all(self) -> dict[str, LinkFacts]:
         return {facts.name: facts for facts in list_links(self._netlink)}
@@ -280,10 +283,14 @@ def _prove() -> None:
         pass
 
 
-def _read_sources(program_id: int) -> tuple[Address, ...]:
-    with _open(syscalls.map_of(program_id, syscalls.HASH)) as allowed:
-        keys = syscalls.keys(allowed, key_bytes=_ADDRESS_BYTES)
-        return tuple(sorted(Address(4, int.from_bytes(key, "big")) for key in keys))
+def _read_addresses(program_id: int) -> tuple[tuple[Address, ...], tuple[Address, ...]]:
+    """Those that may send, and our own; each sorted."""
+    found: dict[int, list[Address]] = {programs.SOURCE: [], programs.OWN: []}
+    with _open(syscalls.map_of(program_id, syscalls.HASH)) as entries:
+        for key in syscalls.keys(entries, key_bytes=_ADDRESS_BYTES):
+            (role,) = syscalls.value_of(entries, 1, key)
+            found[role].append(Address(4, int.from_bytes(key, "big")))
+    return tuple(sorted(found[programs.SOURCE])), tuple(sorted(found[programs.OWN]))
 
 
 def _sender(local: Address, tunnel: LinkFacts, counters_fd: int = 0) -> bytes:
@@ -292,7 +299,7 @@ def _sender(local: Address, tunnel: LinkFacts, counters_fd: int = 0) -> bytes:
 
 
 def _decap_name(local: Address, tunnel: LinkFacts) -> str:
-    return _named("decap", local, programs.decapsulate(local, tunnel.number, _mac(tunnel), 0, 0))
+    return _named("decap", local, programs.decapsulate(tunnel.number, _mac(tunnel), 0, 0))
 
 
 def _named(role: str, local: Address, code: bytes) -> str:

@@ -9,7 +9,7 @@ Refuses to know: when it is the right driver.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -112,31 +112,42 @@ def refused_packets() -> int | None:
 
 def ruleset(decap: Decap, refused: int = 0) -> str:
     """
-    The table that lets in what `decap` allows and drops any other IPIP to its address, as one nft transaction.
-    `refused` packets were dropped before.
+    The table that lets in what `decap` allows and drops any other IPIP to its addresses, as one nft transaction.
+    `refused` packets were dropped before. `local` has a rule of its own: that is how it is known again.
     """
-    elements = ", ".join(map(str, decap.sources))
-    to_us = f"{_IPIP} ip daddr {decap.local}"
+    allowed = f'iifname "{decap.underlay}" ip saddr @sources accept'
     return f"""\
-    set sources {{ type ipv4_addr; {f"elements = {{ {elements} }};" if elements else ""} }}
+    {_set("sources", decap.sources)}
+    {_set("own", decap.own)}
     chain input {{
         {_HOOK}
-        {to_us} iifname "{decap.underlay}" ip saddr @sources accept
-        {to_us} counter packets {refused} bytes 0 drop
+        {_IPIP} ip daddr {decap.local} {allowed}
+        {_IPIP} ip daddr @own {allowed}
+        {_IPIP} ip daddr @own counter packets {refused} bytes 0 drop
     }}"""
+
+
+def _set(name: str, addresses: Iterable[Address]) -> str:
+    elements = ", ".join(map(str, addresses))
+    return f"set {name} {{ type ipv4_addr; {f'elements = {{ {elements} }};' if elements else ''} }}"
 
 
 def parse(listed: list[dict[str, Any]]) -> Decap | None:
     """What our table allows, from `nft -j list`; None if it is not there or somebody changed its rules."""
-    sources: list[str] = next((item["set"].get("elem", []) for item in listed if _is_ours(item, "set")), [])
+    sets = {item["set"]["name"]: item["set"].get("elem", []) for item in listed if _is_ours(item, "set")}
     rules = [item["rule"]["expr"] for item in listed if _is_ours(item, "rule")]
-    if len(rules) != 2 or {"accept": None} not in rules[0] or {"drop": None} not in rules[1]:
+    if [_verdict(rule) for rule in rules] != ["accept", "accept", "drop"]:
         return None
     met = dict(_matches(rules[0]))
-    if not {"iifname", "daddr"} <= met.keys():
+    if not {"iifname", "daddr"} <= met.keys() or not {"sources", "own"} <= sets.keys():
         return None
-    addresses = tuple(sorted(map(Address.parse, sources)))
-    return Decap(IPIP_LINK, met["iifname"], Address.parse(met["daddr"]), addresses)
+    sources, own = (tuple(sorted(map(Address.parse, sets[name]))) for name in ("sources", "own"))
+    local = Address.parse(met["daddr"])
+    return Decap(IPIP_LINK, met["iifname"], local, sources, tuple(address for address in own if address != local))
+
+
+def _verdict(rule: list[dict[str, Any]]) -> str | None:
+    return next((verdict for verdict in ("accept", "drop") if {verdict: None} in rule), None)
 
 
 def _is_ours(item: Mapping[str, Any], kind: str) -> bool:

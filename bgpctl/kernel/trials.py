@@ -28,6 +28,7 @@ _WITHIN_S: Final = 0.3
 _DISCARD_PORT: Final = 9
 _VXLAN_VNI_VALID: Final = 0x08000000
 _SO_ATTACH_FILTER: Final = 26
+_ETH_P_ALL: Final = 0x0003
 _INSTRUCTION_BYTES: Final = 8
 # NUD_REACHABLE, STALE, DELAY, PROBE, NOARP, PERMANENT: the hardware address is known (linux/neighbour.h).
 _NUD_VALID: Final = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80
@@ -56,16 +57,21 @@ def _answers(
 ) -> Iterator[Answer]:
     deadline_s = time.monotonic() + _WITHIN_S
     waiting = dict(enumerate(trials))
+    outer: dict[int, Address] = {}
     unsent = dict(waiting)
     while waiting and (left_s := deadline_s - time.monotonic()) > 0:
         # A neighbour's hardware address may take a moment to be found.
         unsent = {number: trial for number, trial in unsent.items() if not _sent(trial, ident, number)}
         for ear, _ in poll.poll(min(left_s, 0.02) if unsent else left_s):
-            version, heard = ears[ear]
-            packet, (link, _, direction, *_) = heard.recvfrom(2048)
-            number = echo.number_of(version, packet)
-            if direction != socket.PACKET_OUTGOING and number in waiting:
-                yield Answer(waiting.pop(number), link)
+            version, listener = ears[ear]
+            packet, (link, _, direction, *_) = listener.recvfrom(2048)
+            number, source = echo.heard(version, packet)
+            if direction == socket.PACKET_OUTGOING or number not in waiting:
+                continue
+            if source:
+                outer[number] = source  # and what is inside comes next, by the tunnel's device
+            else:
+                yield Answer(waiting.pop(number), link, outer.get(number))
 
 
 def _sent(trial: Trial, ident: int, number: int) -> bool:
@@ -140,10 +146,13 @@ def _mac(text: str) -> bytes:
 
 
 def _listen(version: int, ident: int) -> socket.socket:
-    """Hears answers only, on every link, so that the other packets of a busy host do not wake us up."""
+    """
+    Hears answers only, on every link, so that the other packets of a busy host do not wake us up. Asked for one
+    ethertype, the kernel would show a packet only after traffic control, where BPF takes IP in IP out of its header.
+    """
     code = echo.program(version, ident)
     held = ctypes.create_string_buffer(code)  # must live until the call that copies it
-    ears = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(echo.FAMILIES[version].ethertype))
+    ears = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
     instructions = struct.pack("@HP", len(code) // _INSTRUCTION_BYTES, ctypes.addressof(held))
     ears.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, instructions)
     return ears

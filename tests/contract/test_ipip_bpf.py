@@ -173,6 +173,17 @@ def test_only_sources_that_are_named_get_in(sites: list[Site]) -> None:
         assert receiver.recv(100) == b"node"
 
 
+def test_what_is_sent_to_another_address_of_the_node_gets_in_by_the_same_rule(sites: list[Site]) -> None:
+    one, *_ = sites
+    space.ip(["address add 10.0.0.21/24 dev eth0"], one.namespace)
+    one.driver.put_decap(one.decap._replace(also=(Address.parse("10.0.0.21"),)))
+    with udp_socket(one.workload, "10.244.1.2", PORT) as receiver, raw_socket(_bridge(sites)) as sender:
+        for source, word in ((STRANGER, b"stranger"), ("10.0.0.3", b"node")):
+            inner = ipv4("10.244.3.2", "10.244.1.2", udp(PORT, word))
+            sender.sendto(ipv4(source, "10.0.0.21", inner, protocol=4), ("10.0.0.21", 0))
+        assert receiver.recv(100) == b"node"
+
+
 def test_what_goes_through_is_counted_and_the_count_outlives_the_programs(sites: list[Site]) -> None:
     def counted(site: Site) -> Traffic:
         found = site.inside(traffic.read).get("tunl0")
@@ -292,7 +303,7 @@ def test_without_cap_sys_admin_it_works_and_knows_what_it_put(sites: list[Site])
 
 @pytest.mark.parametrize("sources", [(), DECAP.sources, tuple(Address(4, 0xAC100000 + n) for n in range(3000))])
 def test_a_new_driver_sees_whom_an_earlier_one_let_in(driver: BpfIpip, sources: tuple[Address, ...]) -> None:
-    wanted = DECAP._replace(sources=sources)
+    wanted = DECAP._replace(sources=sources, also=(Address.parse("10.0.0.9"),))
     driver.put_link(TUNNEL)
     driver.put_decap(wanted)
     assert driver.recognises("tunl0", "veth")
@@ -485,11 +496,12 @@ INNER = ipv4("10.244.2.2", "10.244.1.2", udp(PORT, b"inner"))
 @pytest.fixture(scope="module")
 def decapsulate() -> Iterator[int]:
     """The program, letting in 10.0.0.2. Packets of a test run come in by lo, whose MAC is all zeros."""
-    allowed = syscalls.hash_map({bytes((10, 0, 0, 2)): b"\1"}, key_bytes=4, value_bytes=1)
+    roles = {bytes((10, 0, 0, 2)): programs.SOURCE, LOCAL.packed: programs.OWN}
+    known = syscalls.hash_map({key: bytes([role]) for key, role in roles.items()}, key_bytes=4, value_bytes=1)
     counters = syscalls.value_map(programs.COUNTERS_BYTES)
-    program = syscalls.load(programs.decapsulate(LOCAL, 1, TUNNEL_MAC, allowed, counters), "test")
+    program = syscalls.load(programs.decapsulate(1, TUNNEL_MAC, known, counters), "test")
     yield program
-    for opened in (program, allowed, counters):
+    for opened in (program, known, counters):
         os.close(opened)
 
 

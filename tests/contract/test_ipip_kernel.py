@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,9 @@ def nft(command: str) -> str:
     return subprocess.run(["nft", *command.split()], check=True, capture_output=True, text=True).stdout
 
 
-@pytest.mark.parametrize("decap", [DECAP, DECAP._replace(sources=()), DECAP._replace(sources=DECAP.sources[:1])])
+@pytest.mark.parametrize(
+    "decap", [DECAP, DECAP._replace(sources=()), DECAP._replace(also=(Address.parse("10.0.0.9"),))]
+)
 def test_what_is_allowed_is_observed(driver: KernelIpip, decap: Decap) -> None:
     driver.put_decap(decap)
     assert driver.observe_decaps() == {decap}
@@ -133,10 +136,11 @@ def test_only_packets_from_the_named_sources_pass(driver: KernelIpip) -> None:
     for name, source in names.items():
         nft(f"add counter ip counted {name}")
         nft(f"add rule ip counted behind ip protocol 4 ip saddr {source} counter name {name}")
-    driver.put_decap(Decap("tunl0", "lo", Address.parse("127.0.0.1"), (names["allowed"],)))
-    for source in names.values():
-        _send_ipip(str(source), "127.0.0.1")
-    passed = {name: "packets 1" in nft(f"list counter ip counted {name}") for name in names}
+    own = tuple(map(Address.parse, ("127.0.0.1", "127.0.0.9")))
+    driver.put_decap(Decap("tunl0", "lo", own[0], (names["allowed"],), own[1:]))
+    for source, target in product(names.values(), own):
+        _send_ipip(str(source), str(target))
+    passed = {name: "packets 2" in nft(f"list counter ip counted {name}") for name in names}
     assert passed == {"allowed": True, "denied": False}
 
 

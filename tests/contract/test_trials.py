@@ -14,6 +14,7 @@ from bgpctl.core.switch import Answer, Trial
 from bgpctl.kernel.trials import PacketProber
 from bgpctl.lab import space
 from tests.contract.conftest import ENDS
+from tests.contract.ipip_rig import three_sites
 from tests.waiting import wait_until
 
 ECHO = struct.Struct("!BBHHH")
@@ -30,6 +31,14 @@ def test_a_way_that_leads_there_is_answered(hosts: tuple[str, str], version: int
     """Not always the first one: a link that has just come up has neighbours to find."""
     trial, prober = bare(version), PacketProber()
     wait_until(lambda: space.inside(hosts[0], lambda: prober.try_ways([trial])) == (Answer(trial, "eth0"),))
+
+
+def test_an_answer_by_ip_in_ip_tells_where_it_comes_from() -> None:
+    with three_sites() as (one, two, _):
+        own, other = (Address.parse(site.address) for site in (one, two))
+        hop = NextHop(0x42000001, "tunl0", other, onlink=True)
+        trial = Trial(hop, Encapsulation.IPIP, own, other, Address.parse("10.244.1.0"), other)
+        wait_until(lambda: one.inside(lambda: PacketProber().try_ways([trial])) == (Answer(trial, "tunl0", other),))
 
 
 def test_an_answer_that_comes_late_is_none_to_what_is_asked_next(hosts: tuple[str, str]) -> None:

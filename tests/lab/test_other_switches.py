@@ -46,7 +46,7 @@ def follows(lab: Lab, text: str) -> None:
     wait_until(lambda: nothing_left_to_do(lab), within_s=30 * SLOWNESS)
 
 
-@pytest.mark.parametrize("topology", ["vxlan", "vxlan-cross-subnet"])
+@pytest.mark.parametrize("topology", ["vxlan", "vxlan-cross-subnet", "ipip-always"])
 def test_a_node_gets_another_address_on_the_underlay_without_loss(lab_of: Callable[[str], Lab], topology: str) -> None:
     """The node has both while the others change."""
     lab = lab_of(topology)

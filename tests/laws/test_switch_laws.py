@@ -1,13 +1,14 @@
 """
-A whole cluster changes its encapsulation in memory: nodes hear of it in any order, stop anywhere, lose messages. At
-every single operation each node can reach each other one, and in the end everything is as if it had always been so.
+A whole cluster changes its encapsulation in memory, or a node's address: nodes hear of it in any order, stop anywhere,
+lose messages. At every single operation each node can reach each other one, and in the end everything is as if it had
+always been so.
 
 The profile `ci` makes 1200 runs of up to 50 steps in half a minute: what a node derives from one kernel is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import NamedTuple
@@ -16,10 +17,21 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from bgpctl.core.cluster import Backend, Encapsulation, Intent, Mode, Pool
+from bgpctl.core.cluster import Backend, Encapsulation, Intent, Mode, Node, Pool
 from bgpctl.core.effects import after
 from bgpctl.core.fabric import Desired, derive
-from bgpctl.core.model import IPIP_LINK, Address, Dataplane, Ipip, LinkKind, Prefix, Vni, Vxlan
+from bgpctl.core.model import (
+    IPIP_LINK,
+    Address,
+    Dataplane,
+    InterfaceAddress,
+    Ipip,
+    LinkAddress,
+    LinkKind,
+    Prefix,
+    Vni,
+    Vxlan,
+)
 from bgpctl.core.plan import owned, plan
 from bgpctl.core.switch import NO_EVIDENCE, Answer, Evidence, Switch, Trial, hold, learned
 from tests.cluster import bare_kernel, learned_from_all, member, node
@@ -49,6 +61,18 @@ def cluster(racks: str, version: int, ipip: Mode, vxlan: Mode) -> Intent:
     return Intent(backend=Backend.BIRD, pools=(pool,), nodes=tuple(nodes))
 
 
+def moved(intent: Intent) -> Intent:
+    """The first node is known by its other address."""
+    first, *others = intent.nodes
+    return replace(intent, nodes=(replace(first, address=other_address(first)), *others))
+
+
+def other_address(here: Node) -> InterfaceAddress:
+    """Each host has two: the other one's last byte has its highest bit turned."""
+    address = here.address.address
+    return InterfaceAddress(Address(address.version, address.value ^ 0x80), here.address.length)
+
+
 class Told:
     """What a node makes of one intent when it has heard all others; equal kernels give equal answers."""
 
@@ -59,19 +83,34 @@ class Told:
 
 
 class Family:
-    """Intents for the same nodes that differ in the encapsulation, VNI or port, and can carry traffic there."""
+    """
+    Intents for the same nodes that differ in the encapsulation, VNI or port, or in the first node's address, and can
+    carry traffic there.
+    """
 
-    def __init__(self, racks: str, version: int) -> None:
+    def __init__(self, intents: Sequence[Intent]) -> None:
+        self.names = [here.name for here in intents[0].nodes]
+        self.told = [{name: Told(intent, name) for name in self.names} for intent in intents]
+
+    @classmethod
+    def by_encapsulation(cls, racks: str, version: int) -> Family:
         modes = [mode for mode in TUNNELLED if version == 4 or mode[0] is Mode.NEVER]
         modes += [BARE] if len(set(racks)) == 1 else []
         intents = [cluster(racks, version, *mode) for mode in modes]
         always = cluster(racks, version, Mode.NEVER, Mode.ALWAYS)
-        intents += [replace(always, vxlan_vni=Vni(4097)), replace(always, vxlan_port=8472)]
-        self.names = [here.name for here in intents[0].nodes]
-        self.told = [{name: Told(intent, name) for name in self.names} for intent in intents]
+        return cls([*intents, replace(always, vxlan_vni=Vni(4097)), replace(always, vxlan_port=8472)])
+
+    @classmethod
+    def by_address(cls, racks: str) -> Family:
+        intents = [cluster(racks, 4, *mode) for mode in TUNNELLED if mode[0] is not Mode.NEVER]
+        return cls([*intents, *map(moved, intents)])
 
 
-FAMILIES = [Family(racks, version) for racks in ("aabb", "aab", "abc", "aaa", "ab") for version in (4, 6)]
+RACKS = ("aabb", "aab", "abc", "aaa", "ab")
+FAMILIES = [
+    *(Family.by_encapsulation(racks, version) for racks in RACKS for version in (4, 6)),
+    *(Family.by_address(racks) for racks in RACKS),
+]
 carried_out = cache(after)
 
 
@@ -83,14 +122,24 @@ class Way(NamedTuple):
     port: int = 0
 
 
+class Sent(NamedTuple):
+    """A packet on the underlay, between these addresses."""
+
+    way: Way
+    source: Address
+    target: Address
+
+
 class Host:
     """One node: its kernel, what it was told, what its trials have shown."""
 
     def __init__(self, told: Told) -> None:
         self.told = told
-        self.kernel: Dataplane = bare_kernel(told.here)
+        own = (told.here.address, other_address(told.here))
+        bare = bare_kernel(told.here)
+        self.kernel: Dataplane = replace(bare, addresses=frozenset(LinkAddress("eth0", address) for address in own))
         self.evidence: Evidence = NO_EVIDENCE
-        self.address: Address = told.here.address.address
+        self.addresses = {address.address for address in own}
         (self.block,) = told.here.blocks
 
     @property
@@ -103,17 +152,30 @@ class Host:
     def link_of(self, way: Way) -> str:
         """By which link it takes what comes so; hosts may have other names for the same VNI and port."""
         others = {Encapsulation.DIRECT: "eth0", Encapsulation.IPIP: IPIP_LINK}
-        return others.get(way.encapsulation) or vteps(self.kernel)[way, self.address]
+        return others.get(way.encapsulation) or vteps(self.kernel)[way]
 
-    def takes(self, way: Way, sender: Host) -> bool:
-        """Whether it takes what `sender` sends so."""
-        match way.encapsulation:
+    def takes(self, sent: Sent) -> bool:
+        """Whether it takes such a packet. A VXLAN device does so at every address of its host."""
+        if sent.target not in self.addresses:
+            return False
+        match sent.way.encapsulation:
             case Encapsulation.DIRECT:
-                return self.told.here.address.network.holds(sender.address)
+                return self.told.here.address.network.holds(sent.source)
             case Encapsulation.IPIP:
-                return any(sender.address in decap.sources for decap in self.kernel.decaps)
+                return any(sent.source in decap.sources and sent.target in decap.own for decap in self.kernel.decaps)
             case Encapsulation.VXLAN:
-                return (way, self.address) in vteps(self.kernel)
+                return sent.way in vteps(self.kernel)
+
+    def sends(self, block: Prefix) -> Sent | None:
+        """What becomes of a packet to a block."""
+        way, gateway = ways(self.kernel).get(block, (None, None))
+        if way is None:
+            return None
+        decap = next(iter(self.kernel.decaps), None)
+        own = self.told.here.address.address
+        if way.encapsulation is Encapsulation.IPIP and decap and gateway:
+            return Sent(way, decap.local, gateway)
+        return Sent(way, own, next(other.address.address for other in self.told.intent.nodes if block in other.blocks))
 
 
 def way_by(kind: LinkKind) -> Way:
@@ -126,24 +188,25 @@ def way_by(kind: LinkKind) -> Way:
             return Way(Encapsulation.DIRECT)
 
 
-def tried(trial: Trial) -> Way:
+def tried(trial: Trial) -> Sent:
     frame = trial.frame
-    return Way(trial.encapsulation, frame.vni, frame.port) if frame else Way(trial.encapsulation)
+    way = Way(trial.encapsulation, frame.vni, frame.port) if frame else Way(trial.encapsulation)
+    return Sent(way, trial.local, trial.remote)
 
 
 @cache
-def vteps(kernel: Dataplane) -> dict[tuple[Way, Address], str]:
-    """Its VXLAN devices by what they take, and at which address."""
-    return {(way_by(link.kind), link.kind.local): link.name for link in kernel.links if isinstance(link.kind, Vxlan)}
+def vteps(kernel: Dataplane) -> dict[Way, str]:
+    """Its VXLAN devices by what they take."""
+    return {way_by(link.kind): link.name for link in kernel.links if isinstance(link.kind, Vxlan)}
 
 
 @cache
-def ways(kernel: Dataplane) -> dict[Prefix, Way]:
-    """How it sends to the prefixes that it routes by next hops of ours."""
+def ways(kernel: Dataplane) -> dict[Prefix, tuple[Way, Address | None]]:
+    """How it sends to the prefixes that it routes by next hops of ours, and to which gateway."""
     hops = {hop.id: hop for hop in kernel.next_hops}
     kinds = {link.name: link.kind for link in kernel.links}
     return {
-        route.prefix: way_by(kinds[hop.link])
+        route.prefix: (way_by(kinds[hop.link]), hop.gateway)
         for route in kernel.routes
         if (hop := hops.get(route.next_hop)) is not None
     }
@@ -178,6 +241,7 @@ class ChangingCluster(RuleBasedStateMachine):
     def tell(self, data: st.DataObject) -> None:
         host = self.one_of_them(data)
         host.told = data.draw(st.sampled_from(self.family.told))[host.told.here.name]
+        host.evidence = NO_EVIDENCE
 
     @rule(data=st.data(), ops=st.integers(1, 9))
     def stop_halfway(self, data: st.DataObject, ops: int) -> None:
@@ -193,33 +257,36 @@ class ChangingCluster(RuleBasedStateMachine):
     def try_ways(self, data: st.DataObject) -> None:
         host = self.one_of_them(data)
         trials = host.switch(self.now_s).trials
-        heard = [answer for trial in trials if (answer := self.answer(host, trial)) and data.draw(st.booleans())]
+        answers = [answer for trial in trials if (answer := self.answer(host, trial))]
+        quiet = data.draw(st.booleans())
+        heard = [answer for answer in answers if quiet or data.draw(st.booleans())]
         host.evidence = learned(host.evidence, heard, host.kernel, self.now_s)
+        self.act(host)
 
     @rule(seconds=st.floats(0.1, 9))
     def wait(self, seconds: float) -> None:
         self.now_s += seconds
 
     def answer(self, host: Host, trial: Trial) -> Answer | None:
-        remote = next(other for other in self.hosts.values() if other.address == trial.remote)
-        if not remote.takes(tried(trial), host):
+        remote = next(other for other in self.hosts.values() if trial.remote in other.addresses)
+        if not remote.takes(tried(trial)):
             return None
         if trial.source == trial.local:
             return Answer(trial, "eth0")
-        way = ways(remote.kernel).get(host.block)
-        if way is None or not host.takes(way, remote):
+        back = remote.sends(host.block)
+        if back is None or not host.takes(back):
             return None
-        return Answer(trial, host.link_of(way))
+        outer = back.source if back.way.encapsulation is Encapsulation.IPIP else None
+        return Answer(trial, host.link_of(back.way), outer)
 
     @invariant()
     def everyone_reaches_everyone(self) -> None:
         for host in self.hosts.values():
-            known = ways(host.kernel)
             for other in self.hosts.values():
                 if other is not host:
-                    assert other.block in known, f"{host.told.here.name} has no way to {other.told.here.name}"
-                    way = known[other.block]
-                    assert other.takes(way, host), f"{other.told.here.name} does not take {way} from {host.address}"
+                    sent = host.sends(other.block)
+                    assert sent, f"{host.told.here.name} has no way to {other.told.here.name}"
+                    assert other.takes(sent), f"{other.told.here.name} does not take {sent}"
 
     def teardown(self) -> None:
         """Once all have heard of the last one and messages arrive, the switch comes to its end by itself."""
@@ -227,7 +294,7 @@ class ChangingCluster(RuleBasedStateMachine):
             return
         last = next(told for told in self.family.told if self.hosts[self.family.names[0]].told in told.values())
         for name, host in self.hosts.items():
-            host.told = last[name]
+            host.told, host.evidence = last[name], NO_EVIDENCE
         for _ in range(_ROUNDS):
             if all(self.is_over(host) for host in self.hosts.values()):
                 break

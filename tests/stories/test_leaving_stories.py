@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.bgp import EndOfRib, SessionDown, SpeakerAttached, Update
+from bgpctl.core.bgp import EndOfRib, SessionDown, SessionUp, SpeakerAttached, Update
 from bgpctl.core.cluster import Intent, Mode, Peer
 from bgpctl.core.events import Configure, IntentLoaded, PeerAsked, Woken
 from bgpctl.core.leaving import PATIENCE_S, SETTLE_S
 from bgpctl.core.loop import State
-from bgpctl.core.model import Address
+from bgpctl.core.model import Address, InterfaceAddress
 from tests.cluster import path, two_racks
 from tests.stories.test_agent_stories import A2, B1, B2, Play, converged
 
@@ -64,6 +64,25 @@ def test_mesh_sessions_stay_until_the_reflector_tells_what_they_told() -> None:
     later(play, SETTLE_S)
     assert peers(play.state) == {A2}
     assert play.kernel == before
+    assert play.unicast() == BLOCKS
+
+
+def test_the_session_with_a_nodes_former_address_stays_until_the_new_one_tells_the_same() -> None:
+    play, new = converged(), Address.parse("10.1.0.104")
+    nodes = tuple(
+        replace(node, address=InterfaceAddress(new, 24)) if node.name == "b2" else node for node in INTENT.nodes
+    )
+    play.tell(IntentLoaded(replace(INTENT, nodes=nodes)))
+    play.rest()
+    assert peers(play.state) == {A2, B1, B2, new}
+    play.tell(SessionDown(B2, "closing connection", notified=False))
+    later(play, 2 * SETTLE_S)
+    assert peers(play.state) == {A2, B1, B2, new}
+    assert play.unicast() == BLOCKS
+    play.tell(SessionUp(new), Update(new, (path("10.244.4.0/26", new),)), EndOfRib(new, 4))
+    play.rest()
+    later(play, 2 * SETTLE_S)
+    assert peers(play.state) == {A2, B1, new}
     assert play.unicast() == BLOCKS
 
 

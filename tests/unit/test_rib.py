@@ -229,3 +229,16 @@ def test_a_peer_that_says_goodbye_or_tells_too_much_has_taken_nothing_back() -> 
 def test_a_peer_that_is_wanted_no_more_has_taken_nothing_back() -> None:
     before = told(ONE)
     assert rib.taken_back(before, rib.expect(before, [OTHER], 5.0, 120.0)) == set()
+
+
+def test_the_end_of_a_first_table_that_we_half_missed_sweeps_nothing() -> None:
+    """An agent that comes to a session just begun asks for the table; the peer may be in the middle of its first."""
+    tables = rib.found_up(rib.unattached(told(ONE), 10.0, 120.0), PEER, 11.0, uptime_s=0.0, restart_time_s=120)
+    tables = rib.end_of_rib(tables, PEER, 11.1)
+    tables = rib.end_of_rib(rib.refresh_begun(tables, PEER, 11.2), PEER, 11.3)
+    assert prefixes(tables) == {ONE}
+    assert not tables[PEER].certain
+    tables = rib.updated(tables, Update(PEER, (path(ONE, PEER),)), 11.4)
+    tables = rib.complete(tables, PEER, 11.5)
+    assert prefixes(tables) == {ONE}
+    assert tables[PEER].certain

@@ -18,11 +18,12 @@ _LOOPBACK: Final = "lo"
 
 @dataclass(frozen=True, slots=True)
 class Underlay:
-    """An address of this node, the link that carries it, and the link's MTU in bytes."""
+    """An address of this node, the link that carries it, its MTU in bytes, and its other addresses of the version."""
 
     address: InterfaceAddress
     link: str
     mtu_bytes: int
+    also: tuple[Address, ...] = ()
 
     @property
     def version(self) -> int:
@@ -47,7 +48,11 @@ def underlay_of(dataplane: Dataplane, own: InterfaceAddress) -> Underlay | None:
         carriers = {_default_link(dataplane, own.address.version)}
     links = [link for link in dataplane.links if link.name in carriers and link.up and not link.owned]
     best = min(links, key=lambda link: link.name, default=None)
-    return Underlay(own, best.name, best.mtu_bytes) if best else None
+    if best is None:
+        return None
+    others = {item.address.address for item in dataplane.addresses if item.link == best.name} - {own.address}
+    also = sorted(other for other in others if other.version == own.address.version)
+    return Underlay(own, best.name, best.mtu_bytes, tuple(also))
 
 
 def _default_link(dataplane: Dataplane, version: int) -> str | None:

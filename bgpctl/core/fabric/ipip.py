@@ -47,4 +47,5 @@ def devices(intent: Intent, node: Node, underlay: Underlay) -> Iterator[Reasoned
         yield LinkAddress(IPIP_LINK, InterfaceAddress(address, 32)), _WHY
     others = (other.underlay(4) for other in intent.nodes if other != node)
     sources = tuple(sorted(other.address for other in others if other))
-    yield Decap(IPIP_LINK, underlay.link, underlay.address.address, sources), _WHY
+    # At every address of the link: others may know us by a former one still, or by a coming one already.
+    yield Decap(IPIP_LINK, underlay.link, underlay.address.address, sources, underlay.also), _WHY

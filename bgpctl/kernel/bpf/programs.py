@@ -46,6 +46,9 @@ SENT, RECEIVED, REFUSED = 0, 16, 32
 """Where in the counters' value: packets, and bytes behind them."""
 COUNTERS_BYTES: Final = 48
 
+SOURCE, OWN = 1, 2
+"""What an address in the decapsulating program's map is."""
+
 # Fields of an IPv4 header
 _TOS, _LENGTH, _ID, _FRAGMENT, _TTL, _PROTOCOL, _CHECKSUM, _SOURCE, _DESTINATION = 1, 2, 4, 6, 8, 9, 10, 12, 16
 _PLAIN_HEADER: Final = 0x45
@@ -157,16 +160,17 @@ def _find_underlay(p: Program, local: Address, tunnel_index: int) -> None:
     p.jump("jeq", R7, tunnel_index, "drop")
 
 
-def decapsulate(local: Address, tunnel_index: int, tunnel_mac: bytes, sources_fd: int, counters_fd: int) -> bytes:
+def decapsulate(tunnel_index: int, tunnel_mac: bytes, addresses_fd: int, counters_fd: int) -> bytes:
     """
-    For the ingress of the underlay: IPIP to `local` from one of the sources in the map comes out of the tunnel device.
+    For the ingress of the underlay: IPIP from a SOURCE to an OWN address comes out of the tunnel device. Which address
+    is what, one byte says in the map that is open as `addresses_fd`.
 
     What is not IPIP for us goes on to the next filter; IPIP for us from anybody else is dropped. Both are counted.
     """
     p = Program()
     p.op_reg("mov", R6, R1)
-    _if_for_us(p, local)
-    _if_from_a_source(p, sources_fd)
+    _if_for_us(p, addresses_fd)
+    _if_known_as(p, SOURCE, _SOURCE, addresses_fd, "stranger")
 
     # RFC 2003, 3.1: what is inside is IPv4 too.
     _load_packet(p, _ETHERNET_BYTES + HEADER_BYTES, _OUTER, 1, "drop")
@@ -198,7 +202,7 @@ def decapsulate(local: Address, tunnel_index: int, tunnel_mac: bytes, sources_fd
     return p.assemble()
 
 
-def _if_for_us(p: Program, local: Address) -> None:
+def _if_for_us(p: Program, addresses_fd: int) -> None:
     """Leave the outer header on the stack, in the place of the inner one. What the stack must see goes there."""
     p.load(W, R0, R6, _SKB_PROTOCOL)
     p.jump("jne", R0, _ETH_P_IP, "next")
@@ -208,11 +212,7 @@ def _if_for_us(p: Program, local: Address) -> None:
     _load_packet(p, _ETHERNET_BYTES, _INNER, HEADER_BYTES, "next")
     p.load(B, R1, FP, _INNER + _PROTOCOL)
     p.jump("jne", R1, socket.IPPROTO_IPIP, "next")
-    p.load(W, R1, FP, _INNER + _DESTINATION)
-    p.op("mov", R2, _raw(local))
-    p.op("lsh", R2, 32)  # a constant is sign-extended to 64 bits
-    p.op("rsh", R2, 32)
-    p.jump_reg("jne", R1, R2, "next")
+    _if_known_as(p, OWN, _DESTINATION, addresses_fd, "next")
     # Seen by a promiscuous device, or broadcast.
     p.load(W, R0, R6, _SKB_PACKET_TYPE)
     p.jump("jne", R0, _PACKET_HOST, "next")
@@ -223,15 +223,17 @@ def _if_for_us(p: Program, local: Address) -> None:
     p.jump("jne", R1, _PLAIN_HEADER, "drop")
 
 
-def _if_from_a_source(p: Program, sources_fd: int) -> None:
-    """Only from known nodes: anyone else could otherwise send into the workloads' network."""
-    p.load(W, R1, FP, _INNER + _SOURCE)
+def _if_known_as(p: Program, what: int, field: int, addresses_fd: int, otherwise: str) -> None:
+    """Anyone but known nodes could otherwise send into the workloads' network."""
+    p.load(W, R1, FP, _INNER + field)
     p.store(W, FP, _OUTER, R1)
-    p.map_fd(R1, sources_fd)
+    p.map_fd(R1, addresses_fd)
     p.op_reg("mov", R2, FP)
     p.op("add", R2, _OUTER)
     p.call(_MAP_LOOKUP)
-    p.jump("jeq", R0, 0, "stranger")
+    p.jump("jeq", R0, 0, otherwise)
+    p.load(B, R1, R0, 0)
+    p.jump("jne", R1, what, otherwise)
 
 
 def _count(p: Program, counters_fd: int, which: int) -> None:

@@ -78,11 +78,11 @@ def _new_map(kind: int, key_bytes: int, value_bytes: int, entries: int) -> int:
         raise OSError(refused.errno, _PRIVILEGE) from None
 
 
-def value_of(fd: int, size_bytes: int) -> bytes:
-    """What a map of one value holds. Raises OSError."""
-    key = ctypes.create_string_buffer(4)
+def value_of(fd: int, size_bytes: int, key: bytes = bytes(4)) -> bytes:
+    """What a map holds at the key; without one, in a map of one value. Raises OSError."""
+    key_buffer = ctypes.create_string_buffer(key, len(key))
     value = ctypes.create_string_buffer(size_bytes)
-    _bpf(_MAP_LOOKUP, struct.pack("=IxxxxQQQ", fd, _pointer(key), _pointer(value), 0))
+    _bpf(_MAP_LOOKUP, struct.pack("=IxxxxQQQ", fd, _pointer(key_buffer), _pointer(value), 0))
     return value.raw
 
 
