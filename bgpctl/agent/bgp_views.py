@@ -101,6 +101,7 @@ def _told(prefix: Prefix, attributes: Attributes) -> Json:
         "as_path": list(attributes.as_path),
         "local_pref": attributes.local_pref,
         "communities": _communities(attributes.communities),
+        "extended_communities": _extended(attributes.extended),
     }
 
 
@@ -146,6 +147,7 @@ def _path(path: Path) -> Json:
         "local_pref": path.local_pref,
         "med": path.med,
         "communities": _communities(path.communities),
+        "extended_communities": _extended(path.extended),
         "originator": str(path.originator) if path.originator else None,
         "cluster_list": list(map(str, path.cluster_list)),
     }
@@ -153,6 +155,11 @@ def _path(path: Path) -> Json:
 
 def _communities(communities: tuple[tuple[int, ...], ...]) -> list[str]:
     return [":".join(map(str, community)) for community in communities]
+
+
+def _extended(communities: tuple[int, ...]) -> list[str]:
+    """The eight octets of each; RFC 9012's, by which a member says what it accepts, begin with 0x030c."""
+    return [f"{community:#018x}" for community in communities]
 
 
 def _fates(selection: Selection) -> Mapping[tuple[Address, Prefix], Fate]:

@@ -95,6 +95,11 @@ def missing(item: Missing) -> str:
 
 def flip(waiting: Waiting) -> str:
     """Who still gets its packets by the way that is to go."""
+    if waiting.accepts is not None:
+        tunnels = " and ".join(sorted(item.value for item in waiting.accepts)) or "no tunnel"
+        return (
+            f"traffic to {waiting.member} stays on {waiting.link}, not {waiting.wanted}: it accepts {tunnels}, it says"
+        )
     way = f"until it answers a request by {waiting.wanted}"
     return f"traffic to {waiting.member} stays on {waiting.link} {way}: is it prepared, does the underlay let it pass?"
 
@@ -212,6 +217,7 @@ def foresight(item: Foresight) -> dict[str, Any]:
         "unreachable": [str(prefix) for prefix in item.unreachable],
         "cut": [str(peer) for peer in item.cut],
         "missing": [missing(lack) for lack in item.missing],
+        "blocked": [flip(waiting) for waiting in item.blocked],
         "worst": EFFECTS[item.worst],
     }
 

@@ -104,7 +104,7 @@ def show_plan(nodes: Sequence[dict[str, Any]]) -> None:
                 click.echo(f"  {_SIGNS[op['verb']]} {op['object']:<64} {op['effect']}")
         lost = (f"{prefix} would not be reachable" for prefix in item["unreachable"])
         cut = (f"{peer} talks to this node, and would be sent where a pool says" for peer in item["cut"])
-        for text in (*item["missing"], *lost, *cut):
+        for text in (*item["missing"], *item["blocked"], *lost, *cut):
             click.echo(f"  ! {item['node']}: {text}")
     ops = [op for item in nodes for step in item["steps"] for op in step["ops"]]
     counts = [f"{sum(op['verb'] == verb for op in ops)} to {verb}" for verb in _SIGNS]

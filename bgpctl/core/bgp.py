@@ -73,7 +73,8 @@ class Path:
     """
     A route as one peer announced it.
 
-    `as_path` is flat, leftmost first, AS_SET members included; `next_hop` None means that the UPDATE had none.
+    `as_path` is flat, leftmost first, AS_SET members included; `next_hop` None means that the UPDATE had none;
+    `extended` are the extended communities (RFC 4360), the eight octets of each as one number.
     """
 
     prefix: Prefix
@@ -85,6 +86,7 @@ class Path:
     communities: tuple[tuple[int, ...], ...] = ()
     originator: Address | None = None
     cluster_list: tuple[Address, ...] = ()
+    extended: tuple[int, ...] = ()
 
 
 # What the speaker reports --------------------------------------------------------------------------------------
@@ -221,7 +223,10 @@ SpeakerEvent: TypeAlias = SpeakerAttached | SpeakerDetached | SpeakerRefused | P
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """Path attributes of an announcement; `next_hop` None is ourselves. Communities as in cluster.Community."""
+    """
+    Path attributes of an announcement; `next_hop` None is ourselves. Communities as in cluster.Community, `extended` as
+    in Path.
+    """
 
     next_hop: Address | None = None
     as_path: tuple[Asn, ...] = ()
@@ -231,6 +236,7 @@ class Attributes:
     originator: Address | None = None
     cluster_list: tuple[Address, ...] = ()
     origin: str = "igp"
+    extended: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

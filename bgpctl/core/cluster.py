@@ -122,6 +122,7 @@ class Node:
         blocks: affine to this node, sorted.
         borrowed: host prefixes of this node's workloads inside other nodes' blocks, sorted.
         cluster_id: makes the node a route reflector (RFC 4456).
+        accepts: the tunnels that the operator says it takes packets from; None where nothing is said.
         ipip_address, vxlan_address, vxlan_mac, vxlan_address6, vxlan_mac6: override the derived ones.
     """
 
@@ -138,6 +139,7 @@ class Node:
     cluster_id: Address | None = None
     vxlan_address6: Address | None = None
     vxlan_mac6: Mac | None = None
+    accepts: frozenset[Encapsulation] | None = None
     place: Place | None = field(default=None, compare=False)
 
     def underlay(self, version: int) -> InterfaceAddress | None:

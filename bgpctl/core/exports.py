@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from bgpctl.core import filters
+from bgpctl.core import accepting, filters
 from bgpctl.core.bgp import Attributes
-from bgpctl.core.cluster import Community, NextHopMode
+from bgpctl.core.cluster import Community, Encapsulation, NextHopMode
 from bgpctl.core.decision import Candidate, Choice
 from bgpctl.core.filters import NORMAL_LOCAL_PREF, Subject
 from bgpctl.core.model import Address, Prefix
@@ -37,10 +37,17 @@ class Offer:
         chosen: what is used for each prefix learned.
         link_of: the link that a learned prefix leaves by, for filters that ask.
         draining: this node is about to go, and says so (RFC 8326).
+        accepts: the tunnels that this node takes packets from now, by IP version.
     """
 
     def __init__(
-        self, policy: Policy, chosen: Iterable[Choice], link_of: Callable[[Prefix], str | None], *, draining: bool
+        self,
+        policy: Policy,
+        chosen: Iterable[Choice],
+        link_of: Callable[[Prefix], str | None],
+        *,
+        draining: bool,
+        accepts: Mapping[int, Iterable[Encapsulation]],
     ) -> None:
         self.policy = policy
         # RFC 4271, section 9.1.2: a path whose next hop does not resolve is no route, so it is not told.
@@ -48,12 +55,13 @@ class Offer:
         self.external = tuple(candidate for candidate in self.best if not candidate.internal)
         self.link_of = link_of
         self.draining = draining
+        self.accepts = {version: accepting.communities(tunnels) for version, tunnels in accepts.items()}
 
 
 def exports(offer: Offer, terms: Terms) -> Mapping[Prefix, Attributes]:
     """What the peer is to be told: each prefix of its IP version with its attributes."""
     told: dict[Prefix, Attributes] = {}
-    for subject in (*_learned(offer, terms), *_own(offer.policy.registry, terms)):
+    for subject in (*_learned(offer, terms), *_own(offer, terms)):
         attributes = _let_out(offer.policy.registry, terms, subject)
         if attributes is not None:
             told[subject.prefix] = _worded(offer, terms, attributes)
@@ -70,11 +78,13 @@ def sources(policy: Policy, terms: Terms) -> Iterator[Address]:
             yield source.peer
 
 
-def _own(registry: Registry, terms: Terms) -> Iterator[Subject]:
+def _own(offer: Offer, terms: Terms) -> Iterator[Subject]:
+    version = terms.session.version
+    extended = offer.accepts.get(version, ()) if terms.member else ()
     # Calico's scale: a filter's priority would say nothing beside BGP's default of 100.
-    attributes = Attributes(local_pref=NORMAL_LOCAL_PREF if terms.internal else None)
-    for prefix in registry.own:
-        if prefix.version == terms.session.version:
+    attributes = Attributes(local_pref=NORMAL_LOCAL_PREF if terms.internal else None, extended=extended)
+    for prefix in offer.policy.registry.own:
+        if prefix.version == version:
             yield Subject(prefix, attributes, learned=False, external=not terms.internal)
 
 
@@ -101,9 +111,12 @@ def _passed_on(registry: Registry, source: Terms, terms: Terms, candidate: Candi
         if {_NO_EXPORT, _NO_EXPORT_SUBCONFED} & communities:
             return None
         hop = path.next_hop if terms.next_hop_mode is NextHopMode.KEEP else None
-        return Attributes(hop, path.as_path, communities=path.communities, origin=path.origin)
+        extended = accepting.may_leave(path.extended)
+        return Attributes(hop, path.as_path, communities=path.communities, origin=path.origin, extended=extended)
     hop = None if terms.next_hop_mode is NextHopMode.SELF else path.next_hop
-    attributes = Attributes(hop, path.as_path, path.local_pref, path.med, path.communities, origin=path.origin)
+    attributes = Attributes(
+        hop, path.as_path, path.local_pref, path.med, path.communities, origin=path.origin, extended=path.extended
+    )
     return _reflected(registry, source, terms, candidate, attributes) if source.internal else attributes
 
 

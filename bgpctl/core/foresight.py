@@ -37,7 +37,7 @@ from bgpctl.core.model import (
 )
 from bgpctl.core.plan import plan
 from bgpctl.core.rib import Received
-from bgpctl.core.switch import DRAIN_S, NO_EVIDENCE, Evidence, Seen, Trial, hold, kind_of
+from bgpctl.core.switch import DRAIN_S, NO_EVIDENCE, Evidence, Seen, Trial, Waiting, hold, kind_of
 from bgpctl.core.tunnels import borrowed
 from bgpctl.core.why import Missing
 
@@ -86,6 +86,7 @@ class Foresight:
         unreachable: prefixes that are routed now, that members still have, and that no route will lead to.
         cut: who talks to this node now, by a route that is not ours, and would have to by one of ours.
         missing: what is wanted and cannot be had.
+        blocked: who keeps the last step from being the end: they say that they do not accept what is wanted.
     """
 
     node: str
@@ -93,6 +94,7 @@ class Foresight:
     unreachable: tuple[Prefix, ...] = ()
     cut: tuple[Address, ...] = ()
     missing: tuple[Missing, ...] = ()
+    blocked: tuple[Waiting, ...] = ()
 
     @property
     def worst(self) -> Effect:
@@ -116,6 +118,7 @@ def foresee(
     names = {member.address.address: member.name for member in intent.nodes}
     steps: list[Step] = []
     missing: tuple[Missing, ...] = ()
+    blocked: tuple[Waiting, ...] = ()
     now = observed
     for stage in Stage:
         wanted = derive(intent, node, names, told.values(), now)
@@ -125,6 +128,7 @@ def foresee(
         ops = tuple((op, effect) for op, effect in _judged(made.ops, now))
         now = reduce(after, made.ops, now)
         missing = (*switch.desired.missing, *made.blocked)
+        blocked = tuple(waiting for waiting in switch.flips if waiting.accepts is not None)
         waits_for = sorted({waiting.member for waiting in (*switch.flips, *switch.drains)})
         if ops:
             steps.append(Step(stage, ops, tuple(waits_for)))
@@ -132,7 +136,7 @@ def foresee(
     kept = {prefix for member in intent.nodes for prefix in (*member.blocks, *borrowed(intent, member))}
     before, afterwards = _owners(observed), _owners(now)
     cut = (peer for peer in sorted(talking) if afterwards.holding(peer) is _OURS and before.holding(peer) is not _OURS)
-    return Foresight(node.name, tuple(steps), tuple(sorted(gone & kept)), tuple(cut), missing)
+    return Foresight(node.name, tuple(steps), tuple(sorted(gone & kept)), tuple(cut), missing, blocked)
 
 
 def _owners(dataplane: Dataplane) -> LongestMatch[bool]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias, assert_never
 
-from bgpctl.core import bgp, leaving, repairs, rib, telling
+from bgpctl.core import accepting, bgp, leaving, repairs, rib, telling
 from bgpctl.core.cluster import Intent, Problem
 from bgpctl.core.effects import Failure, Op
 from bgpctl.core.events import (
@@ -319,7 +319,9 @@ def _tell(state: State, at_s: float, anew: Iterable[Address] | None = None) -> t
     if state.policy is None or not state.attached:
         return state, ()
     chosen = state.selected.chosen.values()
-    offer = Offer(state.policy, chosen, telling.link_of(state.desired), draining=state.draining)
+    accepts = accepting.received_now(state.observed) if state.observed else {}
+    link_of = telling.link_of(state.desired)
+    offer = Offer(state.policy, chosen, link_of, draining=state.draining, accepts=accepts)
     if anew is None:
         told, commands = telling.difference(state.told, offer, state.rib, at_s)
     else:
@@ -381,7 +383,7 @@ def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
     selected = select(state.policy, state.rib, distances, state.selected) if state.policy else Selection()
     wanted = derive(state.intent, node, _names(state), selected.chosen.values(), dataplane, _withheld(state))
     wanted = replace(wanted, released=state.released)
-    switch = hold(wanted, dataplane, state.intent, node, state.evidence, at_s)
+    switch = hold(wanted, dataplane, state.intent, node, state.evidence, at_s, accepting.said_in(state.rib))
     state = replace(state, selected=selected, flips=switch.flips, drains=switch.drains)
     state = _judged(state, switch.desired, plan(switch.desired, dataplane), at_s)
     # Told after it is installed: who hears of a route may use it at once.

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from bgpctl.core import tunnels
+from bgpctl.core.accepting import Said, nobody_says
 from bgpctl.core.cluster import Encapsulation, Intent, Node
 from bgpctl.core.fabric import Desired
 from bgpctl.core.fabric.desired import KIND_OF
@@ -133,11 +134,15 @@ NO_EVIDENCE: Final = Evidence({}, {})
 
 
 class Waiting(NamedTuple):
-    """A member that the switch waits for: `link` is still used towards it, or by it."""
+    """
+    A member that the switch waits for: `link` is still used towards it, or by it. `accepts` is what it says it accepts,
+    where that is not what is wanted.
+    """
 
     member: str
     link: str
     wanted: str
+    accepts: frozenset[Encapsulation] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +188,21 @@ def kind_of(dataplane: Dataplane, link: str) -> LinkKind | None:
     return found.kind if found else None
 
 
-def hold(desired: Desired, observed: Dataplane, intent: Intent, node: Node, evidence: Evidence, at_s: float) -> Switch:
+def hold(
+    desired: Desired,
+    observed: Dataplane,
+    intent: Intent,
+    node: Node,
+    evidence: Evidence,
+    at_s: float,
+    said: Said = nobody_says,
+) -> Switch:
     """
-    What should be for now on the way from `observed` to `desired`.
+    What should be for now on the way from `observed` to `desired`; `said` has what members say that they accept.
 
     Only ways to members of the cluster are held back; whoever else is a next hop cannot be asked.
     """
-    scene = _Scene(desired, observed, intent, node, evidence, at_s)
+    scene = _Scene(desired, observed, intent, node, evidence, at_s, said)
     guard = scene.guard()
     held = scene.held(guard)
     leaving = {link.name for link in observed.links if link.owned and desired.dataplane.link(link.name) is None}
@@ -199,7 +212,7 @@ def hold(desired: Desired, observed: Dataplane, intent: Intent, node: Node, evid
     if not held and not staying and not guard.kept:
         return Switch(desired)
     wanted = {hop.id: hop for hop in desired.dataplane.next_hops}
-    flips = (Waiting(scene.member_of(wanted[hop.id]), hop.link, wanted[hop.id].link) for hop in held)
+    flips = (scene.flip(hop, wanted[hop.id]) for hop in held)
     tried = dict.fromkeys((*(wanted[hop.id] for hop in held), *guard.asked))
     ahead = [scene.trial(hop, from_block=False) for hop in tried]
     back = [scene.trial(hop, from_block=True) for hop in sorted(scene.slots)] if staying or guard.drains else []
@@ -227,10 +240,17 @@ class _Scene:
     """What one decision is made from."""
 
     def __init__(
-        self, desired: Desired, observed: Dataplane, intent: Intent, node: Node, evidence: Evidence, at_s: float
+        self,
+        desired: Desired,
+        observed: Dataplane,
+        intent: Intent,
+        node: Node,
+        evidence: Evidence,
+        at_s: float,
+        said: Said,
     ) -> None:
         self.desired, self.observed, self.intent, self.node = desired, observed, intent, node
-        self.evidence, self.at_s = evidence, at_s
+        self.evidence, self.at_s, self.said = evidence, at_s, said
         others = [other for other in intent.nodes if other.name != node.name]
         self.members = {
             own.address: other
@@ -263,8 +283,22 @@ class _Scene:
             for hop in sorted(self.observed.next_hops, key=lambda hop: hop.id)
             if hop.protocol == PROTOCOL and hop.id in wanted
             if hop.link != wanted[hop.id].link
-            if wanted[hop.id].link in waiting or not self._is_answered(wanted[hop.id])
+            if wanted[hop.id].link in waiting
+            or not self._is_answered(wanted[hop.id])
+            or self._refused(wanted[hop.id]) is not None
         )
+
+    def flip(self, present: NextHop, wanted: NextHop) -> Waiting:
+        return Waiting(self.member_of(wanted), present.link, wanted.link, self._refused(wanted))
+
+    def _refused(self, wanted: NextHop) -> frozenset[Encapsulation] | None:
+        """What the member says that it accepts, in its file or in BGP, where what is wanted is not among it."""
+        encapsulation, remote = self.desired.why[key_of(wanted)].encapsulation, self.remote_of(wanted)
+        if remote is None or encapsulation is None or encapsulation is Encapsulation.DIRECT:
+            return None
+        member = self.members[remote]
+        statements = (member.accepts, self.said(member, remote.version) or None)
+        return next((item for item in statements if item is not None and encapsulation not in item), None)
 
     def _is_answered(self, wanted: NextHop, *, at_once: bool = False) -> bool:
         """Whether packets by this way arrive; `at_once`: together with those by others."""

@@ -54,6 +54,7 @@ def _written(attributes: Attributes) -> str:
         ("med", attributes.med),
         ("community", _listed(_colons(c) for c in attributes.communities if len(c) == 2)),
         ("large-community", _listed(_colons(c) for c in attributes.communities if len(c) == 3)),
+        ("extended-community", _listed(f"{community:#018x}" for community in attributes.extended)),
         ("originator-id", attributes.originator),
         ("cluster-list", _listed(attributes.cluster_list)),
     )

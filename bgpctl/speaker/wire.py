@@ -267,6 +267,7 @@ def _attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
         "local_pref": _optional(attributes.get("local-preference")),
         "med": _optional(attributes.get("med")),
         "communities": tuple(_communities(attributes)),
+        "extended": tuple(_integer(item["value"]) for item in attributes.get("extended-community", ())),
         "originator": None if originator is None else Address.parse(_string(originator)),
         "cluster_list": tuple(Address.parse(_string(text)) for text in attributes.get("cluster-list", ())),
     }

@@ -78,6 +78,7 @@ def test_every_attribute_arrives_as_it_was_sent(pair: ExabgpRig) -> None:
         local_pref=300,
         med=7,
         communities=((64512, 7), (65535, 0), (64512, 1, 2)),
+        extended=(0x0002FDE900000001, 0x030C000000000007, 0x4304000000000001),
         originator=NOBODY,
         cluster_list=(Address.parse("10.255.0.1"), Address.parse("10.255.0.2")),
         origin="incomplete",
@@ -86,7 +87,7 @@ def test_every_attribute_arrives_as_it_was_sent(pair: ExabgpRig) -> None:
     pair.peer_has({BLUE})
     heard = paths(pair.peer_heard.events)[BLUE]
     assert (heard.next_hop, heard.as_path, heard.local_pref, heard.med) == (OURS, said.as_path, 300, 7)
-    assert (heard.communities, heard.origin) == (said.communities, "incomplete")
+    assert (heard.communities, heard.extended, heard.origin) == (said.communities, said.extended, "incomplete")
     assert (heard.originator, heard.cluster_list) == (said.originator, said.cluster_list)
 
 

@@ -106,6 +106,20 @@ def test_nobody_loses_a_packet_to_a_node_that_does_not_follow(lab_of: Callable[[
         wait_until(lambda: over(lab, "vxlan.bgpctl"), within_s=30)
 
 
+def test_a_node_that_says_that_it_accepts_no_vxlan_is_sent_none(lab_of: Callable[[str], Lab]) -> None:
+    """By the file; in BGP a node says so itself as soon as it has the device, and others wait for that unseen."""
+    lab = lab_of("cross-subnet")
+    before = lab.topology.file.read_text()
+    with nothing_lost(lab):
+        lab.topology.file.write_text(before.replace("  b2: {", "  b2: {accepts: [ipip], "))
+        change(lab, "VXLANCrossSubnet")
+        stays = "traffic to b2 stays on tunl0, not vxlan.bgpctl: it accepts ipip, it says"
+        wait_until(lambda: stays in problems(lab, "a1"))
+        wait_until(lambda: not any("traffic to b1" in problem for problem in problems(lab, "a1")))
+        lab.topology.file.write_text(lab.topology.file.read_text().replace("accepts: [ipip], ", ""))
+        wait_until(lambda: over(lab, "vxlan.bgpctl"), within_s=30 * SLOWNESS)
+
+
 def test_a_bird_of_calicos_that_cannot_follow_is_reached_as_before(lab_of: Callable[[str], Lab]) -> None:
     """It answers no packet that comes by a tunnel, and nobody else waits for it."""
     lab = lab_of("calico-neighbours")

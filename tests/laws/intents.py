@@ -150,6 +150,7 @@ def _bare_node(draw: st.DrawFn, name: str, number: int, masks: dict[int, int]) -
         address6=other,
         asn=draw(maybe_asns),
         labels=tuple(sorted(labels.items())),
+        accepts=draw(st.none() | st.frozensets(st.sampled_from((Encapsulation.IPIP, Encapsulation.VXLAN)))),
         cluster_id=draw(st.none() | st.integers(1, 2**32 - 1).map(lambda value: Address(4, value))),
         vxlan_mac=draw(st.none() | st.just(Mac(f"02:00:00:00:00:{number:02x}"))),
         vxlan_mac6=draw(st.none() | st.just(Mac(f"02:00:00:00:06:{number:02x}"))),

@@ -8,6 +8,7 @@ The profile `ci` makes 1200 runs of up to 50 steps in half a minute: what a node
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -17,6 +18,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from bgpctl.core.accepting import received_now
 from bgpctl.core.cluster import Backend, Encapsulation, Intent, Mode, Node, Pool
 from bgpctl.core.effects import after
 from bgpctl.core.fabric import Desired, derive
@@ -139,6 +141,7 @@ class Host:
         bare = bare_kernel(told.here)
         self.kernel: Dataplane = replace(bare, addresses=frozenset(LinkAddress("eth0", address) for address in own))
         self.evidence: Evidence = NO_EVIDENCE
+        self.heard: defaultdict[str, frozenset[Encapsulation]] = defaultdict(frozenset)
         self.addresses = {address.address for address in own}
         (self.block,) = told.here.blocks
 
@@ -147,7 +150,13 @@ class Host:
         return self.told.derived(self.kernel)
 
     def switch(self, at_s: float) -> Switch:
-        return hold(self.wanted, self.kernel, self.told.intent, self.told.here, self.evidence, at_s)
+        here, intent = self.told.here, self.told.intent
+        return hold(self.wanted, self.kernel, intent, here, self.evidence, at_s, lambda node, _: self.heard[node.name])
+
+    def hears(self, other: Host) -> None:
+        """What the other one says at this moment that it accepts."""
+        version = other.told.here.address.address.version
+        self.heard[other.told.here.name] = received_now(other.kernel)[version]
 
     def link_of(self, way: Way) -> str:
         """By which link it takes what comes so; hosts may have other names for the same VNI and port."""
@@ -254,6 +263,11 @@ class ChangingCluster(RuleBasedStateMachine):
         self.act(self.one_of_them(data))
 
     @rule(data=st.data())
+    def hear(self, data: st.DataObject) -> None:
+        host, other = self.one_of_them(data), self.one_of_them(data)
+        host.hears(other)
+
+    @rule(data=st.data())
     def try_ways(self, data: st.DataObject) -> None:
         host = self.one_of_them(data)
         trials = host.switch(self.now_s).trials
@@ -299,6 +313,8 @@ class ChangingCluster(RuleBasedStateMachine):
             if all(self.is_over(host) for host in self.hosts.values()):
                 break
             for host in self.hosts.values():
+                for other in self.hosts.values():
+                    host.hears(other)
                 self.act(host)
                 heard = [a for trial in host.switch(self.now_s).trials if (a := self.answer(host, trial))]
                 host.evidence = learned(host.evidence, heard, host.kernel, self.now_s)

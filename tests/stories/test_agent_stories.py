@@ -55,6 +55,8 @@ INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
 A2, B1, B2 = (member(INTENT, name).address.address for name in ("a2", "b1", "b2"))
 OWN = Prefix.parse("10.244.1.0/26")
 OURS = Attributes(local_pref=NORMAL_LOCAL_PREF)
+READY = replace(OURS, extended=(0x030C000000000007,))
+"""Once IP in IP can be received, members are told so."""
 
 
 class Play:
@@ -118,7 +120,7 @@ def test_a_borrowed_address_is_announced_by_the_node_that_has_it() -> None:
     play = converged()
     edited = replace(INTENT, nodes=(replace(a1, borrowed=(borrowed,)), *others))
     said = play.tell(IntentLoaded(edited), Observed(play.kernel))
-    assert Speak(tuple(Announce(borrowed, peer, OURS) for peer in (A2, B1, B2))) in said
+    assert Speak(tuple(Announce(borrowed, peer, READY) for peer in (A2, B1, B2))) in said
     said = play.tell(IntentLoaded(INTENT), Observed(play.kernel))
     assert Speak(tuple(Withdraw(borrowed, peer) for peer in (A2, B1, B2))) in said
 
@@ -330,7 +332,7 @@ def test_an_edited_block_is_withdrawn_and_announced() -> None:
     edited = replace(INTENT, nodes=(node("a1", "10.0.0.1/24", "10.244.9.0/26"), *others))
     said = play.tell(IntentLoaded(edited), Observed(play.kernel))
     new = Prefix.parse("10.244.9.0/26")
-    changes = [change for peer in (A2, B1, B2) for change in (Withdraw(OWN, peer), Announce(new, peer, OURS))]
+    changes = [change for peer in (A2, B1, B2) for change in (Withdraw(OWN, peer), Announce(new, peer, READY))]
     assert Speak(tuple(changes)) in said
 
 

@@ -30,7 +30,7 @@ from bgpctl.core.rib import Heard
 from bgpctl.core.telling import PATIENCE_S
 from bgpctl.core.why import Reject
 from tests.cluster import node, path, two_racks
-from tests.stories.test_agent_stories import A2, B1, B2, OURS, OWN, Play, converged, hears
+from tests.stories.test_agent_stories import A2, B1, B2, OURS, OWN, READY, Play, converged, hears
 
 TOR = Address.parse("10.0.0.254")
 MESH = two_racks(ipip=Mode.CROSS_SUBNET)
@@ -214,16 +214,16 @@ def test_after_the_speaker_was_away_everything_is_told_again() -> None:
     play = at_the_edge()
     play.tell(SpeakerDetached("end of file"))
     said = speech(play.tell(SpeakerAttached(2, ((A2, 10.0),))))
-    assert said[:2] == [AskRefresh(A2, 4), Announce(OWN, A2, OURS)]
+    assert said[:2] == [AskRefresh(A2, 4), Announce(OWN, A2, READY)]
 
 
 def test_draining_says_goodbye_to_every_peer_and_coming_back_takes_it_back() -> None:
     play = converged()
     play.tell(DrainAsked(on=True))
-    goodbye = Attributes(local_pref=0, communities=(GRACEFUL_SHUTDOWN,))
+    goodbye = replace(READY, local_pref=0, communities=(GRACEFUL_SHUTDOWN,))
     assert speech(play.tell(Observed(play.kernel))) == [Announce(OWN, peer, goodbye) for peer in (A2, B1, B2)]
     play.tell(DrainAsked(on=False))
-    assert speech(play.tell(Observed(play.kernel))) == [Announce(OWN, peer, OURS) for peer in (A2, B1, B2)]
+    assert speech(play.tell(Observed(play.kernel))) == [Announce(OWN, peer, READY) for peer in (A2, B1, B2)]
 
 
 def test_a_refresh_asked_for_keeps_every_route_until_the_table_is_through() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 import pytest
 
 from bgpctl.core.bgp import Attributes, Path
-from bgpctl.core.cluster import Advertisement, Filter, FilterRule, Intent, Mode, NextHopMode, Peer
+from bgpctl.core.cluster import Advertisement, Encapsulation, Filter, FilterRule, Intent, Mode, NextHopMode, Peer
 from bgpctl.core.decision import Candidate, Choice
 from bgpctl.core.exports import Offer, exports, sources
 from bgpctl.core.filters import NORMAL_LOCAL_PREF, local_pref
@@ -21,6 +22,10 @@ from tests.cluster import member, path, two_racks
 OWN = Prefix.parse("10.244.1.0/26")
 A2, B1, TOR, TOR2 = map(Address.parse, ("10.0.0.2", "10.1.0.3", "10.0.0.254", "10.0.0.253"))
 CLUSTER_ID = Address.parse("1.1.1.1")
+
+
+Accepts: TypeAlias = Mapping[int, frozenset[Encapsulation]]
+NOTHING: Accepts = {}
 
 
 def tor(name: str, address: Address, asn: int, **more: object) -> Peer:
@@ -38,11 +43,13 @@ REFLECTING = replace(
 """a1 reflects between the other nodes."""
 
 
-def offer(intent: Intent, *learned: Candidate, draining: bool = False, link: str | None = None) -> Offer:
+def offer(
+    intent: Intent, *learned: Candidate, draining: bool = False, link: str | None = None, accepts: Accepts = NOTHING
+) -> Offer:
     config = speaker_config(intent, "a1")
     assert config is not None
     policy = Policy.of(intent, member(intent, "a1"), config)
-    return Offer(policy, map(Choice, learned), lambda _: link, draining=draining)
+    return Offer(policy, map(Choice, learned), lambda _: link, draining=draining, accepts=accepts)
 
 
 def told(intent: Intent, peer: Address, *learned: Candidate, **more: object) -> Mapping[Prefix, Attributes]:
@@ -65,6 +72,20 @@ FROM_TOR = outside(path("10.244.9.0/26", TOR, 65001))
 def test_own_blocks_go_to_everyone_with_calicos_preference_inside() -> None:
     assert told(EDGE, A2) == {OWN: Attributes(local_pref=NORMAL_LOCAL_PREF)}
     assert told(EDGE, TOR) == {OWN: Attributes()}
+
+
+def test_members_alone_are_told_which_tunnels_are_accepted() -> None:
+    both: Accepts = {4: frozenset({Encapsulation.IPIP, Encapsulation.VXLAN}), 6: frozenset()}
+    marks = (0x030C_0000_0000_0007, 0x030C_0000_0000_0008)
+    assert told(EDGE, A2, accepts=both) == {OWN: Attributes(local_pref=NORMAL_LOCAL_PREF, extended=marks)}
+    assert told(EDGE, TOR, accepts=both) == {OWN: Attributes()}
+
+
+def test_extended_communities_are_reflected_but_those_that_stay_in_an_as_do_not_leave_it() -> None:
+    target, non_transitive, ipip = 0x0002_FDE9_0000_0001, 0x4304_0000_0000_0001, 0x030C_0000_0000_0007
+    learned = inside(A2, replace(path("10.244.2.0/26", A2), extended=(target, non_transitive, ipip)))
+    assert told(REFLECTING, B1, learned)[learned.path.prefix].extended == (target, non_transitive, ipip)
+    assert told(REFLECTING, TOR, learned)[learned.path.prefix].extended == (target,)
 
 
 def test_a_pool_that_is_not_exported_stays_in() -> None:

@@ -48,6 +48,8 @@ ONE_VALUE = {
     "nodes: {a: {address: 10.0.0.256/24}}": (1, 22, "address"),
     "nodes: {a: {address: 10.0.0.1/24, vxlanTunnelMACAddress: '01:00:5e:00:00:01'}}": (1, 58, "mac"),
     "nodes: {a: {address: 10.0.0.1/24, asNumber: 1.2.3}}": (1, 45, "asn"),
+    "nodes: {a: {address: 10.0.0.1/24, accepts: [gre]}}": (1, 45, "choice"),
+    "nodes: {a: {address: 10.0.0.1/24, accepts: ipip}}": (1, 44, "type"),
     "peers: {t: {ip: 10.0.0.1/24, asNumber: 1}}": (1, 17, "address"),
     "nodes: {a: {}}": (1, 9, "missing"),
 }

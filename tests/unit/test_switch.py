@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import reduce
 
-from bgpctl.core.cluster import Intent, Mode
-from bgpctl.core.effects import after
+from bgpctl.core.accepting import received_now
+from bgpctl.core.cluster import Encapsulation, Intent, Mode
+from bgpctl.core.effects import Remove, after
 from bgpctl.core.fabric import derive
-from bgpctl.core.foresight import assumed_kernel, converged
-from bgpctl.core.model import Dataplane, Prefix, key_of
+from bgpctl.core.foresight import assumed_kernel, converged, foresee
+from bgpctl.core.model import Dataplane, Link, Prefix, key_of
 from bgpctl.core.plan import plan
-from bgpctl.core.switch import NO_EVIDENCE, Switch, hold
+from bgpctl.core.switch import NO_EVIDENCE, Evidence, Switch, hold
 from bgpctl.core.why import Because
 from tests.cluster import learned_from_all, member, two_racks
 
@@ -31,6 +32,40 @@ def first_step(before: Intent, wanted: Intent, *, unheard: tuple[str, ...] = ())
     choices = learned_from_all(wanted, here, without=unheard)
     switch = hold(derive(wanted, here, {}, choices, kernel), kernel, wanted, here, NO_EVIDENCE, 0.0)
     return switch, kernel
+
+
+def answered(switch: Switch) -> Evidence:
+    """Every request has been."""
+    return Evidence({trial.way: 0.0 for trial in switch.trials}, {})
+
+
+def test_a_member_that_says_it_accepts_another_tunnel_keeps_the_old_way_whatever_is_answered() -> None:
+    switch, kernel = first_step(IPIP, VXLAN)
+    here = member(VXLAN, "a1")
+    said = {"a2": {Encapsulation.IPIP, Encapsulation.VXLAN}, "b1": {Encapsulation.IPIP}}
+    wanted = derive(VXLAN, here, {}, learned_from_all(VXLAN, here), kernel)
+    then = hold(wanted, kernel, VXLAN, here, answered(switch), 0.0, lambda node, _: frozenset(said.get(node.name, ())))
+    assert [(waiting.member, waiting.accepts) for waiting in then.flips] == [("b1", frozenset({Encapsulation.IPIP}))]
+
+
+def test_what_the_file_says_that_a_member_accepts_counts_too_and_blocks_the_plan() -> None:
+    nodes = tuple(
+        replace(node, accepts=frozenset({Encapsulation.IPIP})) if node.name == "b1" else node for node in VXLAN.nodes
+    )
+    wanted, here = replace(VXLAN, nodes=nodes), member(VXLAN, "a1")
+    found = foresee(wanted, here, converged(IPIP, here, assumed_kernel(here)))
+    assert [(waiting.member, waiting.link) for waiting in found.blocked] == [("b1", "tunl0")]
+    assert not any(isinstance(op, Remove) and isinstance(op.thing, Link) for step in found.steps for op, _ in step.ops)
+
+
+def test_what_a_node_receives_is_what_it_says() -> None:
+    here = member(IPIP, "a1")
+    both = (kernel := converged(IPIP, here, assumed_kernel(here)), converged(VXLAN, here, kernel))
+    assert [set(received_now(item)[4]) for item in (assumed_kernel(here), *both)] == [
+        set(),
+        {Encapsulation.IPIP},
+        {Encapsulation.VXLAN},
+    ]
 
 
 def test_a_next_hop_stays_and_so_does_every_reason_that_rests_on_it() -> None:

@@ -143,6 +143,7 @@ def test_an_announcement_carries_its_attributes() -> None:
             "local-preference": 100,
             "community": [[64512, 7], [65535, 65281]],
             "large-community": [[64512, 1, 2]],
+            "extended-community": [{"value": 219550481834311687, "string": "encap:IPIP"}],
             "originator-id": "192.0.2.3",
             "cluster-list": ["192.0.2.4", "192.0.2.5"],
         },
@@ -154,6 +155,7 @@ def test_an_announcement_carries_its_attributes() -> None:
         "local_pref": 100,
         "med": 50,
         "communities": ((64512, 7), (65535, 65281), (64512, 1, 2)),
+        "extended": (0x030C000000000007,),
         "originator": Address.parse("192.0.2.3"),
         "cluster_list": (Address.parse("192.0.2.4"), Address.parse("192.0.2.5")),
     }
@@ -380,6 +382,7 @@ def test_attributes_are_written_as_exabgp_reads_them() -> None:
         local_pref=200,
         med=0,
         communities=((64512, 7), (65535, 0), (64512, 1, 2)),
+        extended=(0x030C000000000007, 1),
         originator=OTHER,
         cluster_list=(PEER, OTHER),
         origin="incomplete",
@@ -387,7 +390,8 @@ def test_attributes_are_written_as_exabgp_reads_them() -> None:
     assert say.encode(Announce(BLUE, None, attributes)) == (
         "announce route 10.1.0.0/26 next-hop 192.0.2.9 origin incomplete as-path [ 64512 4200000001 ] "
         "local-preference 200 med 0 "
-        "community [ 64512:7 65535:0 ] large-community [ 64512:1:2 ] originator-id 192.0.2.8 "
+        "community [ 64512:7 65535:0 ] large-community [ 64512:1:2 ] "
+        "extended-community [ 0x030c000000000007 0x0000000000000001 ] originator-id 192.0.2.8 "
         "cluster-list [ 192.0.2.7 192.0.2.8 ]\n"
     )
 

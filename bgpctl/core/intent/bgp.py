@@ -11,7 +11,7 @@ from typing import Final
 from bgpctl.core.intent.draft import Draft, located, read_labels, spec_of
 from bgpctl.core.intent.fields import Fields, parse_address, parse_interface
 from bgpctl.core.intent.filters import read_advertisements
-from bgpctl.core.intent.nodes import Keys, Rest, Underlay, read_tunnels, read_underlay, take_node
+from bgpctl.core.intent.nodes import Keys, Rest, Underlay, read_accepts, read_tunnels, read_underlay, take_node
 from bgpctl.core.intent.peers import Remote, read_mesh, read_peer
 from bgpctl.core.intent.tree import shown
 from bgpctl.core.intent.values import of_version
@@ -141,7 +141,9 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
     if metadata:
         metadata.bookkeeping("annotations")
     listed = _listed(spec)
-    rest = Rest(bgp.asn("asNumber"), labels, bgp.value("routeReflectorClusterID", of_version(4), "address"))
+    accepts = read_accepts(metadata.fields("annotations")) if metadata else None
+    cluster_id = bgp.value("routeReflectorClusterID", of_version(4), "address")
+    rest = Rest(bgp.asn("asNumber"), labels, cluster_id, accepts)
     tunnels = read_tunnels(bgp, spec, NODE_KEYS)
     underlay = read_underlay(bgp, "ipv4Address", "ipv6Address")
     if spec.has("bgp") or not listed:

@@ -42,6 +42,17 @@ def _node_rules(intent: Intent, draft: Draft, node: Node) -> Iterator[Breach]:
     ):
         if address:
             yield from _tunnel_rules(intent, draft, node, part, encapsulation)
+    yield from _accepts_rules(intent, node)
+
+
+def _accepts_rules(intent: Intent, node: Node) -> Iterator[Breach]:
+    for pool in intent.pools if node.accepts is not None else ():
+        tunnel = pool.encapsulation
+        if tunnel is not Encapsulation.DIRECT and tunnel not in (node.accepts or ()):
+            message = (
+                f"pool {pool.name} wants {tunnel.value}, which is not among it: no member will change over to that"
+            )
+            yield Breach("accepts", message, "not-accepted", Severity.WARNING)
 
 
 def _underlay_rules(intent: Intent, part: str, own: InterfaceAddress) -> Iterator[Breach]:

@@ -232,6 +232,11 @@ class Fields:
         allowed = list(values)
         return self.value(key, lambda scalar: _word(scalar, allowed), "choice")
 
+    def words(self, key: str, values: Iterable[str]) -> tuple[str, ...]:
+        """A list of some of these words."""
+        allowed = list(values)
+        return self.values(key, lambda scalar: _word(scalar, allowed), "choice")
+
     def prefix(self, key: str) -> Prefix | None:
         """A network without host bits."""
         return self.value(key, lambda scalar: parse_prefix(scalar.text), "cidr")

@@ -12,7 +12,7 @@ from bgpctl.core.cluster import Backend
 from bgpctl.core.intent.bgp import underlay_among
 from bgpctl.core.intent.draft import Draft, located, read_labels, spec_of
 from bgpctl.core.intent.fields import Fields, parse_interface
-from bgpctl.core.intent.nodes import Keys, Rest, Underlay, read_tunnels, read_underlay, take_node
+from bgpctl.core.intent.nodes import ACCEPTS, Keys, Rest, Underlay, read_accepts, read_tunnels, read_underlay, take_node
 from bgpctl.core.intent.settings import MAX_MTU_BYTES
 from bgpctl.core.intent.tree import Scalar
 from bgpctl.core.intent.values import of_version
@@ -37,6 +37,7 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
     cluster_id = notes.value(f"{_PREFIX}RouteReflectorClusterID", of_version(4), "address")
     tunnels = read_tunnels(notes, notes, _KEYS)
     underlay = read_underlay(notes, f"{_PREFIX}IPv4Address", f"{_PREFIX}IPv6Address")
+    accepts = read_accepts(notes)
     _finish_annotations(notes)
     status = spec_of(fields, "status")
     listed = _internal(status)
@@ -45,7 +46,7 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
     spec.bookkeeping(*spec.names())
     if not underlay and not listed:
         fields.problems.add(fields.place, fields.path, f"a node needs {_PREFIX}IPv4Address or an InternalIP", "missing")
-    take_node(draft, name, located(fields), underlay or listed, tunnels, Rest(asn, labels, cluster_id))
+    take_node(draft, name, located(fields), underlay or listed, tunnels, Rest(asn, labels, cluster_id, accepts))
 
 
 def _finish_annotations(notes: Fields) -> None:
@@ -53,7 +54,7 @@ def _finish_annotations(notes: Fields) -> None:
     notes.no_effect("the node's address alone counts", f"{_PREFIX}Interfaces")
     encrypted = [key for key in notes.names() if key.startswith(f"{_PREFIX}") and "Wireguard" in key]
     notes.risky("packets between nodes are not encrypted", *encrypted)
-    notes.bookkeeping(*(key for key in notes.names() if not key.startswith(_PREFIX)))
+    notes.bookkeeping(*(key for key in notes.names() if not key.startswith((_PREFIX, ACCEPTS))))
     notes.finish()
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from bgpctl.core.cluster import Node
+from bgpctl.core.cluster import Encapsulation, Node
 from bgpctl.core.intent.draft import BlockDraft, Draft, Located, Stated, located
 from bgpctl.core.intent.fields import Fields
 from bgpctl.core.intent.values import interface_of_version, of_version
@@ -76,6 +77,24 @@ def read_underlay(fields: Fields, key4: str, key6: str) -> Underlay | None:
     return Underlay(v6, located(fields, key6)) if v6 else None
 
 
+TUNNELS: Final = {item.value: item for item in Encapsulation if item is not Encapsulation.DIRECT}
+ACCEPTS: Final = "bgpctl/accepts"
+"""The annotation of a Node by which Calico's form says what the short one says by `accepts`."""
+
+
+def read_accepts(annotations: Fields | None) -> frozenset[Encapsulation] | None:
+    """Words with commas between them; an empty text says that the node accepts no tunnel."""
+    return annotations.value(ACCEPTS, lambda leaf: _tunnels(leaf.text), "choice") if annotations else None
+
+
+def _tunnels(text: str) -> frozenset[Encapsulation]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    unknown = next((word for word in words if word not in TUNNELS), None)
+    if unknown is not None:
+        raise ValueError(f"{unknown!r} is none of {', '.join(TUNNELS)}")
+    return frozenset(TUNNELS[word] for word in words)
+
+
 @dataclass(frozen=True, slots=True)
 class Rest:
     """What else a node says."""
@@ -83,6 +102,7 @@ class Rest:
     asn: Asn | None = None
     labels: tuple[tuple[str, str], ...] = ()
     cluster_id: Address | None = None
+    accepts: frozenset[Encapsulation] | None = None
 
 
 def take_node(draft: Draft, name: str, at: Located, underlay: Underlay | None, tunnels: Tunnels, rest: Rest) -> None:
@@ -101,6 +121,7 @@ def take_node(draft: Draft, name: str, at: Located, underlay: Underlay | None, t
         vxlan_mac=tunnels.mac,
         address6=underlay.other,
         cluster_id=rest.cluster_id,
+        accepts=rest.accepts,
         vxlan_address6=tunnels.vxlan6,
         vxlan_mac6=tunnels.mac6,
         place=at.place,

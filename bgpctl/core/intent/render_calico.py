@@ -13,6 +13,7 @@ from typing import Final
 
 from bgpctl.core.cluster import Intent, Node, Peer, Pool
 from bgpctl.core.intent.fields import is_name
+from bgpctl.core.intent.nodes import ACCEPTS
 from bgpctl.core.intent.pools import DEFAULT_USES
 from bgpctl.core.intent.render_shared import (
     Written,
@@ -104,7 +105,9 @@ def _node(node: Node) -> Written:
         }
     )
     labels = {"labels": dict(node.labels)} if node.labels else {}
-    metadata: Written = {"name": node.name, **labels}
+    accepts = None if node.accepts is None else ", ".join(sorted(item.value for item in node.accepts))
+    notes = {} if accepts is None else {"annotations": {ACCEPTS: accepts}}
+    metadata: Written = {"name": node.name, **labels, **notes}
     return {"apiVersion": _API, "kind": "Node", "metadata": metadata, "spec": {"bgp": bgp, **tunnels}}
 
 

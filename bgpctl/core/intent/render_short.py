@@ -67,6 +67,7 @@ def _node(node: Node) -> Written:
             "address6": text(node.address6),
             "asNumber": node.asn,
             "clusterID": text(node.cluster_id),
+            "accepts": None if node.accepts is None else sorted(item.value for item in node.accepts),
             "labels": dict(node.labels) or None,
             "blocks": texts(node.blocks),
             "borrowed": texts(node.borrowed),

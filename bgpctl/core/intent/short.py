@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from bgpctl.core.cluster import Backend
+from bgpctl.core.cluster import Backend, Encapsulation
 from bgpctl.core.intent.draft import BlockDraft, Draft, Kind, Located, located, read_labels
 from bgpctl.core.intent.fields import Fields, is_name, not_a_name, parse_prefix, scalar
 from bgpctl.core.intent.filters import read_advertisements, read_filter
-from bgpctl.core.intent.nodes import Keys, Rest, Underlay, read_tunnels, take_block, take_borrowed, take_node
+from bgpctl.core.intent.nodes import TUNNELS, Keys, Rest, Underlay, read_tunnels, take_block, take_borrowed, take_node
 from bgpctl.core.intent.peers import Remote, read_mesh, read_peer
 from bgpctl.core.intent.pools import ENCAPSULATIONS, read_pool
 from bgpctl.core.intent.settings import read_mtus, read_vxlan
@@ -83,7 +83,13 @@ def _read_node(draft: Draft, fields: Fields, name: str) -> None:
         if prefix:
             take_borrowed(draft, BlockDraft(name, prefix), Located(item.place, path))
     tunnels = read_tunnels(fields, fields, _KEYS)
-    take_node(draft, name, at, _underlay(fields), tunnels, Rest(asn, labels, cluster_id))
+    take_node(draft, name, at, _underlay(fields), tunnels, Rest(asn, labels, cluster_id, _accepts(fields)))
+
+
+def _accepts(fields: Fields) -> frozenset[Encapsulation] | None:
+    """A list of tunnels; an empty one says that it accepts none."""
+    words = fields.words("accepts", TUNNELS)
+    return frozenset(TUNNELS[word] for word in words) if fields.has("accepts") else None
 
 
 def _underlay(fields: Fields) -> Underlay | None:
