@@ -18,7 +18,7 @@ from bgpctl.agent import words
 from bgpctl.agent.api import CONTENT
 from bgpctl.agent.errors import Nonsense
 from bgpctl.core.cluster import Intent
-from bgpctl.core.foresight import foresee
+from bgpctl.core.foresight import driven_anew, foresee
 from bgpctl.core.loop import State
 from bgpctl.core.model import Address
 from bgpctl.core.undoing import Contents
@@ -32,7 +32,8 @@ Edit: TypeAlias = Callable[[State, Changes, Mapping[str, str]], None]
 
 def plan(state: State, changes: Changes, query: Mapping[str, str], talking: Iterable[Address]) -> dict[str, Any]:
     """
-    What these contents would change here; `talking` has connections with this node.
+    What these contents would change here; `talking` has connections with this node, `ipip_driver` is another driver
+    that the agent would be started with.
 
     Raises:
         Nonsense: they are not valid, or the kernel was not seen yet.
@@ -41,7 +42,9 @@ def plan(state: State, changes: Changes, query: Mapping[str, str], talking: Iter
     node = wanted.node(state.node)
     if node is None or state.observed is None:
         raise Nonsense("no plan: the kernel was not seen yet")
-    foreseen = foresee(wanted, node, state.observed, state.selected.chosen.values(), talking)
+    driver = query.get("ipip_driver")
+    observed = driven_anew(state.observed, driver) if driver else state.observed
+    foreseen = foresee(wanted, node, observed, state.selected.chosen.values(), talking)
     return {"schema": "bgpctl/plan/v1", "nodes": [words.foresight(foreseen)]}
 
 

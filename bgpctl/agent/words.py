@@ -202,7 +202,7 @@ def thing(item: Thing) -> str:
             assert_never(item)
 
 
-EFFECTS: Final = ("no effect on traffic", "changed in place", "atomic replace", "a gap")
+EFFECTS: Final = ("no effect on traffic", "changed in place", "atomic replace", "a gap of milliseconds")
 """By core.foresight.Effect."""
 
 

@@ -32,10 +32,21 @@ _SIGNS: Final = {"put": "+", "change": "~", "remove": "-"}
 @click.option("--from", "before", type=click.Path(path_type=Path), help="Plan for a whole cluster: what it has now.")
 @click.option("--to", "after", type=click.Path(path_type=Path), help="Plan for a whole cluster: what it shall have.")
 @click.option("--node", help="Only this node.")
+@click.option(
+    "--ipip-driver",
+    type=click.Choice(["kernel", "bpf"]),
+    help="With -f: as if the agent were started with this driver.",
+)
 @run_dir_option
 @output_option
 def plan(
-    files: tuple[Path, ...], before: Path | None, after: Path | None, node: str | None, run_dir: Path, output: str
+    files: tuple[Path, ...],
+    before: Path | None,
+    after: Path | None,
+    node: str | None,
+    ipip_driver: str | None,
+    run_dir: Path,
+    output: str,
 ) -> None:
     """
     Show what would change in the kernel, and what that does to traffic. Nothing is touched.
@@ -47,7 +58,8 @@ def plan(
     """
     if bool(files) == bool(after):
         raise click.UsageError("say either -f FILE, for this node, or --to FILE, for a whole cluster")
-    body = of_agent(run_dir, contents(files)) if files else _of_files(before, after)
+    more = {"ipip_driver": ipip_driver} if ipip_driver else {}
+    body = of_agent(run_dir, contents(files), **more) if files else _of_files(before, after)
     nodes = [item for item in body["nodes"] if node in (None, item["node"])]
     if node and not nodes:
         raise click.UsageError(f"there is no node {node} in the plan")
@@ -78,10 +90,10 @@ def contents(files: Sequence[Path]) -> str:
     return json.dumps(store.texts)
 
 
-def of_agent(run_dir: Path, content: str) -> dict[str, Any]:
+def of_agent(run_dir: Path, content: str, **query: str) -> dict[str, Any]:
     """What the agent of this node would do. Exits 2 if it could not, 3 if no agent answers."""
     try:
-        return client.read(run_dir / client.SOCKET, "plan", content=content)
+        return client.read(run_dir / client.SOCKET, "plan", query, content=content)
     except client.AgentAway as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.UNREACHABLE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Final, assert_never
 
@@ -24,6 +24,7 @@ from bgpctl.core.model import (
     PROTOCOL,
     Address,
     Dataplane,
+    Ipip,
     Key,
     Link,
     LinkAddress,
@@ -33,6 +34,7 @@ from bgpctl.core.model import (
     Prefix,
     Route,
     RouteType,
+    Thing,
     key_of,
 )
 from bgpctl.core.plan import plan
@@ -139,6 +141,15 @@ def foresee(
     return Foresight(node.name, tuple(steps), tuple(sorted(gone & kept)), tuple(cut), missing, blocked)
 
 
+def driven_anew(observed: Dataplane, driver: str) -> Dataplane:
+    """The kernel as it looks to another IPIP driver, which has to make the device anew."""
+    links = (
+        replace(link, kind=Plain("")) if isinstance(link.kind, Ipip) and link.kind.driver != driver else link
+        for link in observed.links
+    )
+    return replace(observed, links=frozenset(links))
+
+
 def _owners(dataplane: Dataplane) -> LongestMatch[bool]:
     """Whether the route that packets take is ours."""
     main = (route for route in dataplane.routes if route.table == MAIN_TABLE)
@@ -198,19 +209,19 @@ def _evidence(stage: Stage, trials: Iterable[Trial], hops: Iterable[NextHop], no
 
 
 def _judged(ops: Iterable[Op], observed: Dataplane) -> Iterator[tuple[Op, Effect]]:
-    present = {key_of(thing) for thing in observed}
+    present = {key_of(thing): thing for thing in observed}
     removed: set[Key] = set()
     for op in ops:
         key = key_of(op.thing)
-        yield op, _effect(op, known=key in present, removed=key in removed)
+        yield op, _effect(op, present.get(key), removed=key in removed)
         if isinstance(op, Remove):
             removed.add(key)
 
 
-def _effect(op: Op, *, known: bool, removed: bool) -> Effect:
-    if removed:
+def _effect(op: Op, present: Thing | None, *, removed: bool) -> Effect:
+    if removed or (isinstance(present, Link) and present.owned and isinstance(present.kind, Plain)):
         return Effect.GAP
-    if isinstance(op, Put) and known:
+    if isinstance(op, Put) and present is not None:
         return Effect.ATOMIC if isinstance(op.thing, NextHop | NextHopGroup | Route) else Effect.IN_PLACE
     return Effect.NONE
 

@@ -7,8 +7,8 @@ from functools import reduce
 
 from bgpctl.core.cluster import Intent, Mode
 from bgpctl.core.effects import after
-from bgpctl.core.foresight import Effect, Stage, assumed_kernel, converged, foresee, of_cluster
-from bgpctl.core.model import VXLAN_LINKS, Address, InterfaceAddress, Vni, Vxlan
+from bgpctl.core.foresight import Effect, Stage, assumed_kernel, converged, driven_anew, foresee, of_cluster
+from bgpctl.core.model import VXLAN_LINKS, Address, InterfaceAddress, Ipip, Vni, Vxlan
 from bgpctl.core.plan import owned
 from tests.cluster import member, two_racks
 
@@ -43,6 +43,21 @@ def test_another_vni_is_a_second_device_that_traffic_moves_to() -> None:
     (foreseen, *_) = of_cluster(VXLAN, replace(VXLAN, vxlan_vni=Vni(4097)))
     assert [step.stage for step in foreseen.steps] == [Stage.PREPARE, Stage.FLIP, Stage.RETIRE]
     assert foreseen.worst is Effect.ATOMIC
+
+
+def test_another_ipip_driver_is_told_as_a_gap_after_which_everything_is_as_before() -> None:
+    here = member(IPIP, "a1")
+    kernel = converged(IPIP, here, assumed_kernel(here))
+    by_bpf = replace(
+        kernel,
+        links=frozenset(
+            replace(link, kind=Ipip("bpf")) if isinstance(link.kind, Ipip) else link for link in kernel.links
+        ),
+    )
+    assert foresee(IPIP, here, driven_anew(by_bpf, "bpf")).steps == ()
+    found = foresee(IPIP, here, seen := driven_anew(by_bpf, "kernel"))
+    assert found.worst is Effect.GAP
+    assert reduce(after, (op for step in found.steps for op, _ in step.ops), seen) == kernel
 
 
 def test_a_device_that_has_to_be_made_anew_is_told_as_a_gap() -> None:
