@@ -339,7 +339,7 @@ class _Scene:
         seen = self.evidence.seen.get(hop.id)
         if self._own_block(hop) is None:
             return False
-        if seen is None or seen.last_s != self.evidence.round_s or self.at_s - seen.last_s > PROOF_S or is_former(seen):
+        if seen is None or self.at_s - seen.last_s > PROOF_S or is_former(seen):
             return True
         if kind_of(self.observed, seen.link) != seen.kind:
             return True
@@ -354,14 +354,8 @@ class _Scene:
         wanted, present = _only(self.desired.dataplane.decaps), _only(self.observed.decaps)
         if wanted is None or present is None or wanted[:2] != present[:2]:
             return _Guard()
-        users = {hop for hop in self.observed.next_hops if hop.link == wanted.link and hop.protocol == PROTOCOL}
-        numbers = {hop.id for hop in users}
-        asked = tuple(hop for hop in sorted(self.slots) if hop.link == wanted.link and hop.id in numbers)
-        # Of those that are to be others, or that nobody tells us of, nothing can be proven: they go first.
-        going = (hop for hop in sorted(users) if hop.id not in self._ids_by(wanted.link))
-        unproven = (*going, *(hop for hop in asked if not self._is_answered(hop, at_once=True)))
-        unproven = unproven if present.local in wanted.also else ()
         former = [source for source in present.sources if source not in wanted.sources]
+        asked, unproven = self._senders(wanted) if present.local in wanted.also else ((), ())
         drains = tuple(waiting for source in former for waiting in self._may_send_from(source, wanted.link))
         local = present.local if unproven else wanted.local
         kept = wanted._replace(
@@ -373,8 +367,17 @@ class _Scene:
         flips = tuple(Waiting(self.member_of(hop), link, new) for hop in unproven)
         return _Guard((kept,) if kept != wanted else (), asked if unproven else (), flips, drains)
 
-    def _ids_by(self, link: str) -> set[int]:
-        return {hop.id for hop in self.desired.dataplane.next_hops if hop.link == link}
+    def _senders(self, decap: Decap) -> tuple[tuple[NextHop, ...], tuple[NextHop, ...]]:
+        """
+        The next hops whose remotes can be asked whether they let in another sender; those that stand in its way. Of
+        one that is to lead elsewhere, or that nobody tells us of, nothing can be proven: it goes first.
+        """
+        wanted = {hop.id for hop in self.desired.dataplane.next_hops if hop.link == decap.link}
+        users = [hop for hop in self.observed.next_hops if hop.link == decap.link and hop.protocol == PROTOCOL]
+        numbers = {hop.id for hop in users}
+        asked = tuple(hop for hop in sorted(self.slots) if hop.link == decap.link and hop.id in numbers)
+        going = (hop for hop in sorted(users) if hop.id not in wanted)
+        return asked, (*going, *(hop for hop in asked if not self._is_answered(hop, at_once=True)))
 
     def _may_send_from(self, source: Address, link: str) -> Iterator[Waiting]:
         """Who may still send from this address; of whom nobody tells us anything, nothing is known."""
