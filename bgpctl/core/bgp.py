@@ -124,7 +124,10 @@ class SpeakerRefused:
 
 @dataclass(frozen=True, slots=True)
 class SessionOpened:
-    """The peer's OPEN. `restart_time_s` is None when it did not offer graceful restart (RFC 4724)."""
+    """
+    The peer's OPEN. `restart_time_s` is None when it did not offer graceful restart (RFC 4724); `tells_the_end`: it
+    will say when a table that it was asked for is through (RFC 7313).
+    """
 
     peer: Address
     asn: Asn
@@ -132,6 +135,7 @@ class SessionOpened:
     hold_time_s: int
     restart_time_s: int | None
     forwarding_preserved: bool
+    tells_the_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)

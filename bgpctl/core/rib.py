@@ -115,27 +115,26 @@ def opened(rib: Rib, event: SessionOpened) -> Rib:
     The peer's OPEN says whether its paths may outlive a session, and how long. `forwarding_preserved` speaks of the
     restart that it has just made: a peer that comes back without its forwarding state has lost what we retained, but
     its next session may be retained all the same (RFC 4724, sections 3 and 4.2).
+
+    The OPEN of a session that was found up is said after that. Of its first table nobody knows how much we have missed,
+    and the end of it may still be to come: where the end of what we asked for can be told from that, it alone counts.
     """
     table = rib.get(event.peer)
     if table is None:
         return rib
     if table.heard in _KEPT and not (event.restart_time_s and event.forwarding_preserved):
         table = replace(table, paths={}, stale=frozenset())
-    known = replace(table, restart_time_s=event.restart_time_s, router_id=event.router_id, asn=event.asn)
+    asked = table.asked or (table.established and event.tells_the_end)
+    known = replace(table, restart_time_s=event.restart_time_s, router_id=event.router_id, asn=event.asn, asked=asked)
     return {**rib, event.peer: known}
 
 
 def found_up(rib: Rib, peer: Address, at_s: float, *, uptime_s: float, restart_time_s: int | None) -> Rib:
-    """
-    A session that was there before us, and is about to be asked for its table. Its OPEN was too: `restart_time_s` is
-    what it must have offered. Of its first table nobody knows how much we have missed, so the end of that one, which
-    may still be to come, says nothing.
-    """
+    """A session that was there before us. Its OPEN was too: `restart_time_s` is what it must have offered."""
     up = session_up(rib, peer, at_s, uptime_s=uptime_s)
-    if peer not in up:
+    if peer not in up or up[peer].restart_time_s is not None:
         return up
-    known = up[peer].restart_time_s
-    return {**up, peer: replace(up[peer], restart_time_s=restart_time_s if known is None else known, asked=True)}
+    return {**up, peer: replace(up[peer], restart_time_s=restart_time_s)}
 
 
 def session_up(rib: Rib, peer: Address, at_s: float, *, uptime_s: float = 0.0) -> Rib:

@@ -33,6 +33,7 @@ from bgpctl.speaker.patches import CONNECTING, NO_ANSWER
 _UNICAST: Final = {"ipv4 unicast": 4, "ipv6 unicast": 6}
 _VERSIONS: Final = {"ipv4": 4, "ipv6": 6}
 _GRACEFUL_RESTART: Final = "64"
+_ENHANCED_ROUTE_REFRESH: Final = "70"
 _NOTIFICATION: Final = re.compile(r"notification (sent|received) \((\d+),(\d+)\)")
 _WAITED_FOR_OPEN: Final = ("sent", 1, 1)
 """What ExaBGP says to a peer that keeps silent."""
@@ -204,6 +205,7 @@ def _opened(peer: Address, message: Mapping[str, Any]) -> SessionOpened:
         hold_time_s=_integer(message["hold_time"]),
         restart_time_s=_integer(restart["time"]) if restart else None,
         forwarding_preserved="restart" in flags,
+        tells_the_end=_ENHANCED_ROUTE_REFRESH in message["capabilities"],
     )
 
 

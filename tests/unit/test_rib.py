@@ -1,5 +1,7 @@
 """Adj-RIB-In: what a peer's silence, death and return do to what it told."""
 
+from dataclasses import replace
+
 from bgpctl.core import rib
 from bgpctl.core.bgp import DownKind, SessionDown, SessionOpened, Update
 from bgpctl.core.model import Address, Asn, Prefix
@@ -166,11 +168,12 @@ def test_why_a_session_is_down_is_kept_until_it_is_up_again() -> None:
 
 
 def test_a_session_found_up_is_that_of_a_peer_whose_open_we_missed() -> None:
-    tables = rib.found_up(rib.expect({}, [PEER], 0.0, 120.0), PEER, 5.0, uptime_s=300.0, restart_time_s=120)
-    assert (tables[PEER].up_since_s, tables[PEER].restart_time_s) == (-295.0, 120)
-    assert (
-        rib.found_up(told(ONE, graceful=True), PEER, 5.0, uptime_s=3.0, restart_time_s=None)[PEER].restart_time_s == 120
+    tables = rib.found_up(
+        rib.expect({}, [PEER], 0.0, 120.0), PEER, 5.0, uptime_s=300.0, member=True, restart_time_s=120
     )
+    assert (tables[PEER].up_since_s, tables[PEER].restart_time_s) == (-295.0, 120)
+    known = rib.found_up(told(ONE, graceful=True), PEER, 5.0, uptime_s=3.0, restart_time_s=None)
+    assert known[PEER].restart_time_s == 120
 
 
 def alone_again() -> Rib:
@@ -234,6 +237,7 @@ def test_a_peer_that_is_wanted_no_more_has_taken_nothing_back() -> None:
 def test_the_end_of_a_first_table_that_we_half_missed_sweeps_nothing() -> None:
     """An agent that comes to a session just begun asks for the table; the peer may be in the middle of its first."""
     tables = rib.found_up(rib.unattached(told(ONE), 10.0, 120.0), PEER, 11.0, uptime_s=0.0, restart_time_s=120)
+    tables = rib.opened(tables, replace(offer(120, preserved=True), tells_the_end=True))
     tables = rib.end_of_rib(tables, PEER, 11.1)
     tables = rib.end_of_rib(rib.refresh_begun(tables, PEER, 11.2), PEER, 11.3)
     assert prefixes(tables) == {ONE}
@@ -242,3 +246,9 @@ def test_the_end_of_a_first_table_that_we_half_missed_sweeps_nothing() -> None:
     tables = rib.complete(tables, PEER, 11.5)
     assert prefixes(tables) == {ONE}
     assert tables[PEER].certain
+
+
+def test_one_that_cannot_tell_the_end_of_an_answer_ends_it_by_end_of_rib() -> None:
+    tables = rib.found_up(told(ONE), PEER, 11.0, uptime_s=0.0, restart_time_s=120)
+    tables = rib.opened(tables, offer(120, preserved=True))
+    assert rib.end_of_rib(tables, PEER, 11.1)[PEER].certain

@@ -120,6 +120,12 @@ def test_an_open_without_graceful_restart_says_so() -> None:
     )
 
 
+def test_a_peer_with_enhanced_route_refresh_tells_the_end_of_a_table() -> None:
+    opening = opened({"2": {"name": "route-refresh"}, "70": {"name": "enhanced-route-refresh"}})
+    assert isinstance(opening, SessionOpened)
+    assert opening.tells_the_end
+
+
 @pytest.mark.parametrize(("flags", "preserved"), [(["restart"], True), ([], False)])
 def test_the_forwarding_bit_is_what_exabgp_calls_restart(flags: list[str], preserved: bool) -> None:
     capability = {"time": 60, "address-family-flags": {"ipv4/unicast": flags}, "restart-flags": ["forwarding"]}
