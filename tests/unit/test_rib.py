@@ -168,9 +168,7 @@ def test_why_a_session_is_down_is_kept_until_it_is_up_again() -> None:
 
 
 def test_a_session_found_up_is_that_of_a_peer_whose_open_we_missed() -> None:
-    tables = rib.found_up(
-        rib.expect({}, [PEER], 0.0, 120.0), PEER, 5.0, uptime_s=300.0, member=True, restart_time_s=120
-    )
+    tables = rib.found_up(rib.expect({}, [PEER], 0.0, 120.0), PEER, 5.0, uptime_s=300.0, restart_time_s=120)
     assert (tables[PEER].up_since_s, tables[PEER].restart_time_s) == (-295.0, 120)
     known = rib.found_up(told(ONE, graceful=True), PEER, 5.0, uptime_s=3.0, restart_time_s=None)
     assert known[PEER].restart_time_s == 120
