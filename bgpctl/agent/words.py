@@ -96,10 +96,9 @@ def missing(item: Missing) -> str:
 def flip(waiting: Waiting) -> str:
     """Who still gets its packets by the way that is to go."""
     if waiting.accepts is not None:
-        tunnels = " and ".join(sorted(item.value for item in waiting.accepts)) or "no tunnel"
-        return (
-            f"traffic to {waiting.member} stays on {waiting.link}, not {waiting.wanted}: it accepts {tunnels}, it says"
-        )
+        tunnels = " and ".join(sorted(item.value for item in waiting.accepts.tunnels)) or "no tunnel"
+        who = "the cluster file says" if waiting.accepts.in_file else "it says"
+        return f"traffic to {waiting.member} stays on {waiting.link}: {who} that it accepts {tunnels}"
     way = f"until it answers a request by {waiting.wanted}"
     return f"traffic to {waiting.member} stays on {waiting.link} {way}: is it prepared, does the underlay let it pass?"
 
@@ -217,7 +216,7 @@ def foresight(item: Foresight) -> dict[str, Any]:
         "unreachable": [str(prefix) for prefix in item.unreachable],
         "cut": [str(peer) for peer in item.cut],
         "missing": [missing(lack) for lack in item.missing],
-        "blocked": [flip(waiting) for waiting in item.blocked],
+        "blocked": [*map(flip, item.blocked), *map(drain, item.kept)],
         "worst": EFFECTS[item.worst],
     }
 

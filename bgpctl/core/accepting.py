@@ -9,22 +9,32 @@ Refuses to know: when a statement is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final, TypeAlias
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import reduce
+from typing import Final, NamedTuple, TypeAlias
 
 from bgpctl.core.cluster import Encapsulation, Node
-from bgpctl.core.model import Dataplane, Vxlan
+from bgpctl.core.model import Address, Dataplane, Vxlan
 from bgpctl.core.rib import Rib
 from bgpctl.core.terms import addresses
 
 Said: TypeAlias = Callable[[Node, int], frozenset[Encapsulation]]
-"""What a member says of one IP version; nothing at all if it says nothing."""
+"""What a member says of one IP version in BGP; nothing at all if it says nothing."""
+
+
+class Statement(NamedTuple):
+    """The tunnels that a member accepts, as the cluster file says for it, or as it says itself."""
+
+    tunnels: frozenset[Encapsulation]
+    in_file: bool
+
 
 _TUNNEL_TYPES: Final = {Encapsulation.IPIP: 7, Encapsulation.VXLAN: 8}
 """IANA's BGP Tunnel Encapsulation Attribute Tunnel Types."""
 _ENCAPSULATION: Final = 0x030C
 """Type and sub-type, the first two octets of eight; the last two have the tunnel type."""
 _TYPE_SHIFT: Final = 48
+_TUNNEL_TYPE: Final = 0xFFFF
 _NON_TRANSITIVE: Final = 0x4000
 """RFC 4360, section 2: not for another AS."""
 
@@ -39,9 +49,10 @@ def communities(accepted: Iterable[Encapsulation]) -> tuple[int, ...]:
     return tuple(sorted(_ENCAPSULATION << _TYPE_SHIFT | _TUNNEL_TYPES[item] for item in accepted))
 
 
-def accepted(extended: Iterable[int]) -> frozenset[Encapsulation]:
-    """What extended communities say."""
-    return frozenset(item for item in _TUNNEL_TYPES if communities([item])[0] in extended)
+def accepted(extended: Collection[int]) -> frozenset[Encapsulation]:
+    """What extended communities say; the four octets in the middle are reserved."""
+    told = {community & _TUNNEL_TYPE for community in extended if community >> _TYPE_SHIFT == _ENCAPSULATION}
+    return frozenset(item for item, number in _TUNNEL_TYPES.items() if number in told)
 
 
 def may_leave(extended: Iterable[int]) -> tuple[int, ...]:
@@ -59,14 +70,31 @@ def received_now(observed: Dataplane) -> Mapping[int, frozenset[Encapsulation]]:
     return {version: frozenset(item for item, versions in found if version in versions) for version in (4, 6)}
 
 
-def said_in(rib: Rib) -> Said:
-    """What members say of their own blocks, directly or through reflectors."""
+def objection(member: Node, wanted: Encapsulation, said: Said, version: int) -> Statement | None:
+    """The statement about the member that does not have what is wanted in it."""
+    told = said(member, version)
+    if member.accepts is not None and wanted not in member.accepts:
+        return Statement(member.accepts, in_file=True)
+    return Statement(told, in_file=False) if told and wanted not in told else None
+
+
+def said_in(rib: Rib, inside: Collection[Address]) -> Said:
+    """
+    What members say of their own blocks: in their own sessions, or else by reflectors, of whom the slowest counts.
+    Sessions that are down tell what was; peers that are not `inside` our AS cannot speak for a member.
+    """
+    tables = {peer: table for peer, table in rib.items() if table.established and peer in inside}
 
     def said(member: Node, version: int) -> frozenset[Encapsulation]:
         own = addresses(member)
-        blocks = [block for block in member.blocks if block.version == version]
-        received = (table.paths.get(block) for table in rib.values() for block in blocks)
-        paths = (item.path for item in received if item and item.path.next_hop in own)
-        return frozenset(item for path in paths for item in accepted(path.extended))
+        direct = [tables[address] for address in own if address in tables]
+        received = (
+            table.paths.get(block)
+            for table in direct or tables.values()
+            for block in member.blocks
+            if block.version == version
+        )
+        statements = [accepted(item.path.extended) for item in received if item and item.path.next_hop in own]
+        return reduce(frozenset.intersection, filter(None, statements)) if any(statements) else frozenset()
 
     return said

@@ -14,10 +14,10 @@ from functools import reduce
 from typing import Final, assert_never
 
 from bgpctl.core.bgp import Path
-from bgpctl.core.cluster import Intent, Node
+from bgpctl.core.cluster import Encapsulation, Intent, Node
 from bgpctl.core.decision import Candidate, Choice
 from bgpctl.core.effects import Op, Put, Remove, after
-from bgpctl.core.fabric import derive
+from bgpctl.core.fabric import Desired, derive
 from bgpctl.core.lookup import LongestMatch
 from bgpctl.core.model import (
     MAIN_TABLE,
@@ -39,7 +39,7 @@ from bgpctl.core.model import (
 )
 from bgpctl.core.plan import plan
 from bgpctl.core.rib import Received
-from bgpctl.core.switch import DRAIN_S, NO_EVIDENCE, Evidence, Seen, Trial, Waiting, hold, kind_of
+from bgpctl.core.switch import DRAIN_S, NO_EVIDENCE, Evidence, Seen, Switch, Trial, Waiting, hold, kind_of
 from bgpctl.core.tunnels import borrowed
 from bgpctl.core.why import Missing
 
@@ -89,6 +89,7 @@ class Foresight:
         cut: who talks to this node now, by a route that is not ours, and would have to by one of ours.
         missing: what is wanted and cannot be had.
         blocked: who keeps the last step from being the end: they say that they do not accept what is wanted.
+        kept: for whose sake a device stays after it: they say so, or it is said of this node.
     """
 
     node: str
@@ -97,6 +98,7 @@ class Foresight:
     cut: tuple[Address, ...] = ()
     missing: tuple[Missing, ...] = ()
     blocked: tuple[Waiting, ...] = ()
+    kept: tuple[Waiting, ...] = ()
 
     @property
     def worst(self) -> Effect:
@@ -120,17 +122,17 @@ def foresee(
     names = {member.address.address: member.name for member in intent.nodes}
     steps: list[Step] = []
     missing: tuple[Missing, ...] = ()
-    blocked: tuple[Waiting, ...] = ()
+    last = Switch(Desired(observed, {}))
     now = observed
     for stage in Stage:
         wanted = derive(intent, node, names, told.values(), now)
         trials = hold(wanted, now, intent, node, NO_EVIDENCE, 0.0).trials
-        switch = hold(wanted, now, intent, node, _evidence(stage, trials, wanted.dataplane.next_hops, now), 0.0)
+        switch = hold(wanted, now, intent, node, _evidence(stage, trials, _sent_back(wanted, node), now), 0.0)
+        last = switch
         made = plan(switch.desired, now)
         ops = tuple((op, effect) for op, effect in _judged(made.ops, now))
         now = reduce(after, made.ops, now)
         missing = (*switch.desired.missing, *made.blocked)
-        blocked = tuple(waiting for waiting in switch.flips if waiting.accepts is not None)
         waits_for = sorted({waiting.member for waiting in (*switch.flips, *switch.drains)})
         if ops:
             steps.append(Step(stage, ops, tuple(waits_for)))
@@ -138,7 +140,15 @@ def foresee(
     kept = {prefix for member in intent.nodes for prefix in (*member.blocks, *borrowed(intent, member))}
     before, afterwards = _owners(observed), _owners(now)
     cut = (peer for peer in sorted(talking) if afterwards.holding(peer) is _OURS and before.holding(peer) is not _OURS)
-    return Foresight(node.name, tuple(steps), tuple(sorted(gone & kept)), tuple(cut), missing, blocked)
+    return Foresight(node.name, tuple(steps), tuple(sorted(gone & kept)), tuple(cut), missing, last.flips, last.drains)
+
+
+def _sent_back(wanted: Desired, node: Node) -> Iterator[NextHop]:
+    """Next hops by whose links members will send to us: not where it is said that this node does not accept that."""
+    for hop in wanted.dataplane.next_hops:
+        encapsulation = wanted.why[key_of(hop)].encapsulation
+        if encapsulation in {None, Encapsulation.DIRECT} or node.accepts is None or encapsulation in node.accepts:
+            yield hop
 
 
 def driven_anew(observed: Dataplane, driver: str) -> Dataplane:

@@ -265,9 +265,10 @@ def _look(state: State, *commands: Command, anyway: bool = False) -> Step:
 
 
 def _intent_loaded(state: State, intent: Intent, at_s: float) -> Step:
-    after, commands = _owing(
-        replace(state, intent=intent, problems=(), evidence=NO_EVIDENCE), at_s, first=state.intent is None
-    )
+    # What trials have shown counts for one intent: others may know of the next one already.
+    evidence = state.evidence if intent == state.intent else NO_EVIDENCE
+    told = replace(state, intent=intent, problems=(), evidence=evidence)
+    after, commands = _owing(told, at_s, first=state.intent is None)
     return _look(after, *commands)
 
 
@@ -383,7 +384,7 @@ def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
     selected = select(state.policy, state.rib, distances, state.selected) if state.policy else Selection()
     wanted = derive(state.intent, node, _names(state), selected.chosen.values(), dataplane, _withheld(state))
     wanted = replace(wanted, released=state.released)
-    switch = hold(wanted, dataplane, state.intent, node, state.evidence, at_s, accepting.said_in(state.rib))
+    switch = hold(wanted, dataplane, state.intent, node, state.evidence, at_s, _said(state))
     state = replace(state, selected=selected, flips=switch.flips, drains=switch.drains)
     state = _judged(state, switch.desired, plan(switch.desired, dataplane), at_s)
     # Told after it is installed: who hears of a route may use it at once.
@@ -392,6 +393,11 @@ def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
     state, closing = _close_difference(state, at_s)
     state, silence = _silence(state)
     return state, (*trials, *closing, *_speech((*asked, *told)), *configure, *silence)
+
+
+def _said(state: State) -> accepting.Said:
+    terms = state.policy.terms if state.policy else {}
+    return accepting.said_in(state.rib, {peer for peer, item in terms.items() if item.internal})
 
 
 def _counted(state: State) -> State:

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from bgpctl.core import tunnels
-from bgpctl.core.accepting import Said, nobody_says
+from bgpctl.core.accepting import Said, Statement, nobody_says, objection
 from bgpctl.core.cluster import Encapsulation, Intent, Node
 from bgpctl.core.fabric import Desired
 from bgpctl.core.fabric.desired import KIND_OF
@@ -142,7 +142,7 @@ class Waiting(NamedTuple):
     member: str
     link: str
     wanted: str
-    accepts: frozenset[Encapsulation] | None = None
+    accepts: Statement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,14 +291,11 @@ class _Scene:
     def flip(self, present: NextHop, wanted: NextHop) -> Waiting:
         return Waiting(self.member_of(wanted), present.link, wanted.link, self._refused(wanted))
 
-    def _refused(self, wanted: NextHop) -> frozenset[Encapsulation] | None:
-        """What the member says that it accepts, in its file or in BGP, where what is wanted is not among it."""
+    def _refused(self, wanted: NextHop) -> Statement | None:
         encapsulation, remote = self.desired.why[key_of(wanted)].encapsulation, self.remote_of(wanted)
         if remote is None or encapsulation is None or encapsulation is Encapsulation.DIRECT:
             return None
-        member = self.members[remote]
-        statements = (member.accepts, self.said(member, remote.version) or None)
-        return next((item for item in statements if item is not None and encapsulation not in item), None)
+        return objection(self.members[remote], encapsulation, self.said, remote.version)
 
     def _is_answered(self, wanted: NextHop, *, at_once: bool = False) -> bool:
         """Whether packets by this way arrive; `at_once`: together with those by others."""

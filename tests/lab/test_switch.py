@@ -115,7 +115,7 @@ def test_a_node_that_says_that_it_accepts_no_vxlan_is_sent_none(lab_of: Callable
     with nothing_lost(lab):
         lab.topology.file.write_text(before.replace("  b2: {", "  b2: {accepts: [ipip], "))
         change(lab, "VXLANCrossSubnet")
-        stays = "traffic to b2 stays on tunl0, not vxlan.bgpctl: it accepts ipip, it says"
+        stays = "traffic to b2 stays on tunl0: the cluster file says that it accepts ipip"
         wait_until(lambda: stays in problems(lab, "a1"))
         wait_until(lambda: not any("traffic to b1" in problem for problem in problems(lab, "a1")))
         lab.topology.file.write_text(lab.topology.file.read_text().replace("accepts: [ipip], ", ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import reduce
 
-from bgpctl.core.accepting import received_now
+from bgpctl.core.accepting import Statement, received_now
 from bgpctl.core.cluster import Encapsulation, Intent, Mode
 from bgpctl.core.effects import Remove, after
 from bgpctl.core.fabric import derive
@@ -45,7 +45,9 @@ def test_a_member_that_says_it_accepts_another_tunnel_keeps_the_old_way_whatever
     said = {"a2": {Encapsulation.IPIP, Encapsulation.VXLAN}, "b1": {Encapsulation.IPIP}}
     wanted = derive(VXLAN, here, {}, learned_from_all(VXLAN, here), kernel)
     then = hold(wanted, kernel, VXLAN, here, answered(switch), 0.0, lambda node, _: frozenset(said.get(node.name, ())))
-    assert [(waiting.member, waiting.accepts) for waiting in then.flips] == [("b1", frozenset({Encapsulation.IPIP}))]
+    assert [(waiting.member, waiting.accepts) for waiting in then.flips] == [
+        ("b1", Statement(frozenset({Encapsulation.IPIP}), in_file=False))
+    ]
 
 
 def test_what_the_file_says_that_a_member_accepts_counts_too_and_blocks_the_plan() -> None:
@@ -55,7 +57,13 @@ def test_what_the_file_says_that_a_member_accepts_counts_too_and_blocks_the_plan
     wanted, here = replace(VXLAN, nodes=nodes), member(VXLAN, "a1")
     found = foresee(wanted, here, converged(IPIP, here, assumed_kernel(here)))
     assert [(waiting.member, waiting.link) for waiting in found.blocked] == [("b1", "tunl0")]
-    assert not any(isinstance(op, Remove) and isinstance(op.thing, Link) for step in found.steps for op, _ in step.ops)
+    assert {waiting.member for waiting in found.kept} == {"b1"}
+    there = member(wanted, "b1")
+    its_own = foresee(wanted, there, converged(IPIP, there, assumed_kernel(there)))
+    assert its_own.blocked == ()
+    assert {(waiting.member, waiting.link) for waiting in its_own.kept} == {(n, "tunl0") for n in ("a1", "a2", "b2")}
+    for steps in (found.steps, its_own.steps):
+        assert not any(isinstance(op, Remove) and isinstance(op.thing, Link) for step in steps for op, _ in step.ops)
 
 
 def test_what_a_node_receives_is_what_it_says() -> None:

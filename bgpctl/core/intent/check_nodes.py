@@ -46,12 +46,13 @@ def _node_rules(intent: Intent, draft: Draft, node: Node) -> Iterator[Breach]:
 
 
 def _accepts_rules(intent: Intent, node: Node) -> Iterator[Breach]:
-    for pool in intent.pools if node.accepts is not None else ():
-        tunnel = pool.encapsulation
-        if tunnel is not Encapsulation.DIRECT and tunnel not in (node.accepts or ()):
-            message = (
-                f"pool {pool.name} wants {tunnel.value}, which is not among it: no member will change over to that"
-            )
+    whole = intent.node(node.name)
+    if whole is None or whole.accepts is None:
+        return
+    for pool in intent.pools:
+        tunnel, has_block = pool.encapsulation, any(pool.cidr.covers(block) for block in whole.blocks)
+        if has_block and tunnel is not Encapsulation.DIRECT and tunnel not in whole.accepts:
+            message = f"accepts has no {tunnel.value}, which pool {pool.name} wants: no member will change over to it"
             yield Breach("accepts", message, "not-accepted", Severity.WARNING)
 
 
