@@ -86,6 +86,13 @@ def problems(lab: Lab, node: str) -> list[str]:
     return list(lab.read(node, "summary")["problems"])
 
 
+def waits_for_s(lab: Lab, node: str, reason: str) -> float:
+    """How long it has waited for this reason."""
+    return max(
+        (item["age_s"] for item in lab.read(node, "summary")["waiting"] if item["reason"] == reason), default=0.0
+    )
+
+
 def encapsulations(lab: Lab, *nodes: str) -> set[str]:
     """Of the routes between the racks, as they are installed."""
     rows = [row for node in nodes for row in lab.read(node, "routes")["routes"] if row["dev"]]
@@ -117,6 +124,9 @@ def test_a_node_that_says_that_it_accepts_no_vxlan_is_sent_none(lab_of: Callable
         change(lab, "VXLANCrossSubnet")
         stays = "traffic to b2 stays on tunl0: the cluster file says that it accepts ipip"
         wait_until(lambda: stays in problems(lab, "a1"))
+        waiting = {item["reason"]: item for item in lab.read("a1", "summary")["waiting"]}
+        assert waiting[stays]["member"] == "b2"
+        wait_until(lambda: waits_for_s(lab, "a1", stays) > waiting[stays]["age_s"])
         wait_until(lambda: not any("traffic to b1" in problem for problem in problems(lab, "a1")))
         lab.topology.file.write_text(lab.topology.file.read_text().replace("accepts: [ipip], ", ""))
         wait_until(lambda: over(lab, "vxlan.bgpctl"), within_s=30 * SLOWNESS)
