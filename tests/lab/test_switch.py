@@ -155,6 +155,12 @@ def test_a_way_that_the_underlay_does_not_let_pass_is_not_taken(lab_of: Callable
         assert encapsulations(lab, "a1", "b2") == {"tunl0"}
         inside(lab, "core", "nft delete table ip filtered")
         wait_until(lambda: over(lab, "vxlan.bgpctl"), within_s=30)
+        inside(lab, "core", f"nft '{rule.replace('udp dport 4789', 'ip protocol 4')}'")
+        change(lab, "IPIPCrossSubnet")
+        wait_until(lambda: any(p.startswith("traffic to b1 stays on vxlan.bgpctl") for p in problems(lab, "a1")))
+        assert encapsulations(lab, "a1", "b2") == {"vxlan.bgpctl"}
+        inside(lab, "core", "nft delete table ip filtered")
+        wait_until(lambda: over(lab, "tunl0"), within_s=30)
 
 
 def test_an_agent_killed_at_any_step_loses_nothing_and_finishes(lab_of: Callable[[str], Lab]) -> None:
