@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -147,20 +148,23 @@ def test_a_bird_of_calicos_that_cannot_follow_is_reached_as_before(lab_of: Calla
 
 def test_a_way_that_the_underlay_does_not_let_pass_is_not_taken(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("cross-subnet")
-    rule = "table ip filtered { chain forward { type filter hook forward priority 0; udp dport 4789 drop; }; }"
     with nothing_lost(lab):
-        inside(lab, "core", f"nft '{rule}'")
-        change(lab, "VXLANCrossSubnet")
-        wait_until(lambda: any(p.startswith("traffic to b1 stays on tunl0") for p in problems(lab, "a1")))
-        assert encapsulations(lab, "a1", "b2") == {"tunl0"}
-        inside(lab, "core", "nft delete table ip filtered")
-        wait_until(lambda: over(lab, "vxlan.bgpctl"), within_s=30)
-        inside(lab, "core", f"nft '{rule.replace('udp dport 4789', 'ip protocol 4')}'")
-        change(lab, "IPIPCrossSubnet")
-        wait_until(lambda: any(p.startswith("traffic to b1 stays on vxlan.bgpctl") for p in problems(lab, "a1")))
-        assert encapsulations(lab, "a1", "b2") == {"vxlan.bgpctl"}
-        inside(lab, "core", "nft delete table ip filtered")
-        wait_until(lambda: over(lab, "tunl0"), within_s=30)
+        for dropped, encapsulation, before, after in (
+            ("udp dport 4789", "VXLANCrossSubnet", "tunl0", "vxlan.bgpctl"),
+            ("ip protocol 4", "IPIPCrossSubnet", "vxlan.bgpctl", "tunl0"),
+        ):
+            chain = f"chain forward {{ type filter hook forward priority 0; {dropped} drop; }}"
+            inside(lab, "core", f"nft 'table ip filtered {{ {chain}; }}'")
+            change(lab, encapsulation)
+            wait_until(partial(stays_on, lab, "b1", before))
+            assert encapsulations(lab, "a1", "b2") == {before}
+            inside(lab, "core", "nft delete table ip filtered")
+            wait_until(partial(over, lab, after), within_s=30)
+
+
+def stays_on(lab: Lab, member: str, link: str) -> bool:
+    """Whether a1 waits for the member."""
+    return any(problem.startswith(f"traffic to {member} stays on {link}") for problem in problems(lab, "a1"))
 
 
 def test_an_agent_killed_at_any_step_loses_nothing_and_finishes(lab_of: Callable[[str], Lab]) -> None:
