@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from bgpctl import client
 from bgpctl.lab import space
 from bgpctl.lab.lab import Lab
-from tests.lab.test_switch import nothing_lost
+from tests.lab.conftest import CONVERGE_S
+from tests.lab.test_resilience import kill
+from tests.lab.test_switch import nothing_lost, problems
 from tests.waiting import SLOWNESS, wait_until
 
 CHANGES: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
@@ -33,17 +37,56 @@ CHANGES: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
 """The topology, and what to write for what."""
 
 
+def left_to_do(lab: Lab, node: str, text: str) -> dict[str, Any]:
+    """The node's operations, by stage, for what the file shall say."""
+    plan = client.read(lab.run_dir(node) / client.SOCKET, "plan", content=json.dumps([text]))["nodes"][0]
+    return {step["stage"]: step["ops"] for step in plan["steps"]}
+
+
+def concerned(lab: Lab, text: str) -> list[str]:
+    """Who has something to do for it."""
+    return [node.name for node in lab.topology.intent.nodes if left_to_do(lab, node.name, text)]
+
+
 def nothing_left_to_do(lab: Lab) -> bool:
-    text = json.dumps([lab.topology.file.read_text()])
-    sockets = [lab.run_dir(node.name) / client.SOCKET for node in lab.topology.intent.nodes]
-    plans = [client.read(socket, "plan", content=text)["nodes"][0] for socket in sockets]
-    return not any(plan["steps"] for plan in plans) and all(summary["converged"] for summary in lab.summaries())
+    return not concerned(lab, lab.topology.file.read_text()) and all(s["converged"] for s in lab.summaries())
 
 
 def follows(lab: Lab, text: str) -> None:
     """Have the file say so, and wait until every node does."""
     lab.topology.file.write_text(text)
     wait_until(lambda: nothing_left_to_do(lab), within_s=30 * SLOWNESS)
+
+
+def follow_one_late(lab: Lab, text: str) -> None:
+    """One node reads the file only once the others have done what they can without it."""
+    *others, late = concerned(lab, text)
+    untouched = {node: left_to_do(lab, node, text) for node in others}
+
+    def waits_at_most_for_the_late_one(node: str) -> bool:
+        left, waiting = left_to_do(lab, node, text), problems(lab, node)
+        begun = left != untouched[node] or bool(waiting)
+        return begun and "prepare" not in left and all(late in problem for problem in waiting)
+
+    lab.agents[late].send_signal(signal.SIGSTOP)
+    try:
+        lab.topology.file.write_text(text)
+        wait_until(lambda: all(map(waits_at_most_for_the_late_one, others)), within_s=30)
+    finally:
+        lab.agents[late].send_signal(signal.SIGCONT)
+    follows(lab, text)
+
+
+def follow_one_killed(lab: Lab, text: str) -> None:
+    """The agent of one node ends once it has begun, and another one finds what it left."""
+    node = concerned(lab, text)[0]
+    untouched = left_to_do(lab, node, text)
+    lab.topology.file.write_text(text)
+    wait_until(lambda: left_to_do(lab, node, text) != untouched)
+    kill(lab, node, signal.SIGKILL)
+    lab.start_agent(node)
+    assert lab.wait(CONVERGE_S)
+    follows(lab, text)
 
 
 @pytest.mark.parametrize("topology", ["vxlan", "vxlan-cross-subnet", "ipip-always"])
@@ -59,6 +102,7 @@ def test_a_node_gets_another_address_on_the_underlay_without_loss(lab_of: Callab
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_it_changes_there_and_back_without_loss(lab_of: Callable[[str], Lab], what: str) -> None:
+    """By all at once, with one that hears of it late, and with one whose agent is killed meanwhile."""
     topology, edits = CHANGES[what]
     lab = lab_of(topology)
     before = after = lab.topology.file.read_text()
@@ -67,4 +111,5 @@ def test_it_changes_there_and_back_without_loss(lab_of: Callable[[str], Lab], wh
         assert count
     with nothing_lost(lab):
         follows(lab, after)
-        follows(lab, before)
+        follow_one_late(lab, before)
+        follow_one_killed(lab, after)
