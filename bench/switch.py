@@ -2,7 +2,7 @@
 What a change of the encapsulation costs under load.
 
 Every tunnelled mode to every other on the cross-subnet lab, PPS packets a second (1000) in each of twelve directions;
-then IPIP to VXLAN as plain `ip` batches would do it:
+whatever else can change (tests/lab/changes.py), there and back; then IPIP to VXLAN as plain `ip` batches would do it:
 
 - delete and add: every node, one right after the other, removes its tunnel and its routes, then makes the new ones;
 - strict rp_filter: every node has both tunnels first, then they replace their routes, PAUSE_S apart;
@@ -10,7 +10,7 @@ then IPIP to VXLAN as plain `ip` batches would do it:
 
     PPS=1000 python -m bench.switch [--matrix] [bench/results/switch.json]
 
-With --matrix the first of these alone: `make bench-switch` has it done on a stock kernel too, with its ipip module.
+With --matrix the first two of these alone: `make bench-switch` has it done on a stock kernel too, with its ipip module.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from bgpctl.core.cluster import Node
 from bgpctl.core.model import IPIP_LINK, METRIC
+from bgpctl.kernel.ipip import module_is_loaded
 from bgpctl.lab import lab as labs
 from bgpctl.lab import space
 from bgpctl.lab.lab import Lab, comes_true
@@ -35,6 +37,7 @@ from bgpctl.lab.labfile import load
 from bgpctl.lab.load import Flow, Load, both_ways
 from bgpctl.lab.switch import switch, tour
 from bgpctl.lab.topology import Topology
+from tests.lab.changes import CHANGES, changed, nothing_left_to_do, prepared
 
 PPS: Final = int(os.environ.get("PPS", "1000"))
 PAUSE_S: Final = 0.5
@@ -60,12 +63,12 @@ class Printed:
 
 
 @contextmanager
-def lab_of(name: str) -> Iterator[Lab]:
+def lab_of(name: str, topology_file: Path = TOPOLOGY) -> Iterator[Lab]:
     """A converged lab."""
     directory = Path(os.environ.get("TMPDIR", "/tmp")) / f"bench-switch-{os.getpid()}"  # noqa: S108
     directory.mkdir(exist_ok=True)
     file = directory / "cluster.yaml"
-    file.write_text(TOPOLOGY.read_text())
+    file.write_text(topology_file.read_text())
     topology = load(file)
     assert isinstance(topology, Topology), topology
     full = f"bench{os.getpid()}-{name}"
@@ -102,6 +105,44 @@ def ours() -> Iterator[dict[str, Any]]:
             yield row
 
 
+def others() -> Iterator[dict[str, Any]]:
+    """Every other change, there and back."""
+    for what, change in CHANGES.items():
+        if what == "address with IPIP" and module_is_loaded():
+            continue  # the kernel sends from the former address until somebody removes that
+        with lab_of("others", TOPOLOGY.with_name(f"{change.topology}.yaml")) as lab:
+            prepared(lab, change)
+            before = lab.topology.file.read_text()
+            for text in (changed(before, change.edits), before):
+                took_s, flows = under_load(lab, partial(follows, lab, text))
+                row = {"what": what, "topology": change.topology, "took_s": took_s, **figures(flows)}
+                print(f"{row}", flush=True)
+                yield row
+
+
+def follows(lab: Lab, text: str) -> None:
+    lab.topology.file.write_text(text)
+    assert comes_true(partial(nothing_left_to_do, lab), WITHIN_S), lab.summaries()
+
+
+def under_load(lab: Lab, act: Callable[[], None]) -> tuple[float, Sequence[Flow]]:
+    """How long it took, and what became of the packets meanwhile."""
+    traffic = Load(lab.names, both_ways(lab.topology.workloads), PPS)
+    traffic.start()
+    try:
+        comes_true(lambda: all(flow.arrived >= AROUND_S * PPS for flow in traffic.flows), WITHIN_S)
+        began_s = time.monotonic()
+        act()
+        took_s = round(time.monotonic() - began_s, 2)
+        sent = [flow.sent for flow in traffic.flows]
+        comes_true(
+            lambda: all(f.sent - s >= AROUND_S * PPS for f, s in zip(traffic.flows, sent, strict=True)), WITHIN_S
+        )
+    finally:
+        flows = traffic.stop()
+    return took_s, flows
+
+
 # The naive ways --------------------------------------------------------------------------------------------------
 
 
@@ -111,19 +152,7 @@ def naively(name: str, act: Callable[[Lab], None]) -> dict[str, Any]:
         for agent in lab.agents.values():
             agent.send_signal(signal.SIGKILL)
             agent.wait()
-        traffic = Load(lab.names, both_ways(lab.topology.workloads), PPS)
-        traffic.start()
-        try:
-            comes_true(lambda: all(flow.arrived >= AROUND_S * PPS for flow in traffic.flows), WITHIN_S)
-            began_s = time.monotonic()
-            act(lab)
-            took_s = round(time.monotonic() - began_s, 2)
-            sent = [flow.sent for flow in traffic.flows]
-            comes_true(
-                lambda: all(f.sent - s >= AROUND_S * PPS for f, s in zip(traffic.flows, sent, strict=True)), WITHIN_S
-            )
-        finally:
-            flows = traffic.stop()
+        took_s, flows = under_load(lab, partial(act, lab))
     row = {"how": name, "from": START, "to": "VXLANCrossSubnet", "took_s": took_s, **figures(flows)}
     print(f"{row}", flush=True)
     return row
@@ -202,16 +231,17 @@ NAIVE: Final = {"delete and add": delete_and_add, "strict rp_filter": strict, "w
 
 
 def main(output: Path | None, *, naive_too: bool) -> None:
-    matrix = list(ours())
+    matrix, further = list(ours()), list(others())
     naive = [naively(name, act) for name, act in NAIVE.items()] if naive_too else []
-    lost, longest_ms = sum(row["lost"] for row in matrix), max(row["longest_gap_ms"] for row in matrix)
-    sent, drivers = sum(row["sent"] for row in matrix), {row["driver"] for row in matrix} - {""}
-    print(f"bgpctl, IPIP by {', '.join(drivers)}: {len(matrix)} switches, {sent} packets, {lost} lost, {longest_ms} ms")
+    every = [*matrix, *further]
+    lost, longest_ms = sum(row["lost"] for row in every), max(row["longest_gap_ms"] for row in every)
+    sent, drivers = sum(row["sent"] for row in every), {row["driver"] for row in matrix} - {""}
+    print(f"bgpctl, IPIP by {', '.join(drivers)}: {len(every)} switches, {sent} packets, {lost} lost, {longest_ms} ms")
     for row in naive:
         print(f"{row['how']}: {row['lost']} of {row['sent']} lost, longest gap {row['longest_gap_ms']} ms")
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)
-        record = {"pps": PPS, "directions": 12, "pause_s": PAUSE_S, "bgpctl": matrix, "naive": naive}
+        record = {"pps": PPS, "directions": 12, "pause_s": PAUSE_S, "bgpctl": matrix, "others": further, "naive": naive}
         output.write_text(json.dumps(record, indent=1) + "\n")
     sys.exit(lost > 0 or any(row["took_s"] is None for row in matrix))
 

@@ -65,6 +65,11 @@ def summary(snapshot: Snapshot) -> Json:
         "unready": list(health.unready(state)),
         "state_age_s": snapshot.age_s(state.since_s),
         "problems": _problems(snapshot),
+        "waiting": [
+            {"member": item.member, "reason": reason(item), "age_s": snapshot.age_s(state.waiting[item])}
+            for reason, found in ((words.flip, state.flips), (words.drain, state.drains))
+            for item in found
+        ],
     }
 
 

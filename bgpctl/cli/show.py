@@ -191,8 +191,9 @@ def summary(run_dir: Path, within_s: float | None, output: str) -> None:
     body = ask(run_dir, "summary")
     emit(body, output, [body], SUMMARY)
     if output == "table":
+        waiting = {item["reason"]: f" ({age(item['age_s'])})" for item in body["waiting"]}
         for problem in body["problems"]:
-            click.echo(f"! {problem}")
+            click.echo(f"! {problem}{waiting.get(problem, '')}")
     if within_s is not None and not body["converged"]:
         sys.exit(Exit.TIMED_OUT)
 

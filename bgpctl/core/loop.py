@@ -102,6 +102,7 @@ class State:
         retries: how often in a row such operations were tried again.
         evidence: what trials of new ways have shown.
         flips, drains: members that a change of encapsulation waits for.
+        waiting: since when each of these is waited for.
         trying: a trial is on its way; the next one is due at `next_try_s`.
         silenced: the speaker was told that there is no BGP any more.
         repairs: times at which objects had to be put back although nobody had changed what is wanted.
@@ -137,6 +138,7 @@ class State:
     evidence: Evidence = NO_EVIDENCE
     flips: tuple[Waiting, ...] = ()
     drains: tuple[Waiting, ...] = ()
+    waiting: Mapping[Waiting, float] = field(default_factory=dict)
     trying: bool = False
     next_try_s: float = 0.0
     silenced: bool = False
@@ -385,7 +387,8 @@ def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
     wanted = derive(state.intent, node, _names(state), selected.chosen.values(), dataplane, _withheld(state))
     wanted = replace(wanted, released=state.released)
     switch = hold(wanted, dataplane, state.intent, node, state.evidence, at_s, _said(state))
-    state = replace(state, selected=selected, flips=switch.flips, drains=switch.drains)
+    waiting = {item: state.waiting.get(item, at_s) for item in (*switch.flips, *switch.drains)}
+    state = replace(state, selected=selected, flips=switch.flips, drains=switch.drains, waiting=waiting)
     state = _judged(state, switch.desired, plan(switch.desired, dataplane), at_s)
     # Told after it is installed: who hears of a route may use it at once.
     state, told = _tell(state, at_s)

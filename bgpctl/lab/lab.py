@@ -143,6 +143,7 @@ _SILENT: Final[Mapping[str, Any]] = {
     "converged": False,
     "edit_refused": False,
     "unconfirmed_s": None,
+    "waiting": [],
     "unready": [],
     "state_age_s": 0.0,
 }

@@ -86,6 +86,13 @@ def problems(lab: Lab, node: str) -> list[str]:
     return list(lab.read(node, "summary")["problems"])
 
 
+def waits_for_s(lab: Lab, node: str, reason: str) -> float:
+    """How long it has waited for this reason."""
+    return max(
+        (item["age_s"] for item in lab.read(node, "summary")["waiting"] if item["reason"] == reason), default=0.0
+    )
+
+
 def encapsulations(lab: Lab, *nodes: str) -> set[str]:
     """Of the routes between the racks, as they are installed."""
     rows = [row for node in nodes for row in lab.read(node, "routes")["routes"] if row["dev"]]
@@ -117,6 +124,9 @@ def test_a_node_that_says_that_it_accepts_no_vxlan_is_sent_none(lab_of: Callable
         change(lab, "VXLANCrossSubnet")
         stays = "traffic to b2 stays on tunl0: the cluster file says that it accepts ipip"
         wait_until(lambda: stays in problems(lab, "a1"))
+        waiting = {item["reason"]: item for item in lab.read("a1", "summary")["waiting"]}
+        assert waiting[stays]["member"] == "b2"
+        wait_until(lambda: waits_for_s(lab, "a1", stays) > waiting[stays]["age_s"])
         wait_until(lambda: not any("traffic to b1" in problem for problem in problems(lab, "a1")))
         lab.topology.file.write_text(lab.topology.file.read_text().replace("accepts: [ipip], ", ""))
         wait_until(lambda: over(lab, "vxlan.bgpctl"), within_s=30 * SLOWNESS)
@@ -145,6 +155,12 @@ def test_a_way_that_the_underlay_does_not_let_pass_is_not_taken(lab_of: Callable
         assert encapsulations(lab, "a1", "b2") == {"tunl0"}
         inside(lab, "core", "nft delete table ip filtered")
         wait_until(lambda: over(lab, "vxlan.bgpctl"), within_s=30)
+        inside(lab, "core", f"nft '{rule.replace('udp dport 4789', 'ip protocol 4')}'")
+        change(lab, "IPIPCrossSubnet")
+        wait_until(lambda: any(p.startswith("traffic to b1 stays on vxlan.bgpctl") for p in problems(lab, "a1")))
+        assert encapsulations(lab, "a1", "b2") == {"vxlan.bgpctl"}
+        inside(lab, "core", "nft delete table ip filtered")
+        wait_until(lambda: over(lab, "tunl0"), within_s=30)
 
 
 def test_an_agent_killed_at_any_step_loses_nothing_and_finishes(lab_of: Callable[[str], Lab]) -> None:
