@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bgpctl import client
 from bgpctl.lab import space
@@ -58,9 +58,17 @@ def prepared(lab: Lab, change: Change) -> None:
         space.ip([change.beforehand], lab.names.of("a1"))
 
 
+def left_to_do(lab: Lab, node: str, text: str) -> dict[str, Any]:
+    """The node's operations, by stage, for what the file shall say."""
+    plan = client.read(lab.run_dir(node) / client.SOCKET, "plan", content=json.dumps([text]))["nodes"][0]
+    return {step["stage"]: step["ops"] for step in plan["steps"]}
+
+
+def concerned(lab: Lab, text: str) -> list[str]:
+    """Who has something to do for it."""
+    return [node.name for node in lab.topology.intent.nodes if left_to_do(lab, node.name, text)]
+
+
 def nothing_left_to_do(lab: Lab) -> bool:
     """Whether every node has what the lab's file says, and waits for nobody."""
-    text = json.dumps([lab.topology.file.read_text()])
-    sockets = [lab.run_dir(node.name) / client.SOCKET for node in lab.topology.intent.nodes]
-    plans = [client.read(socket, "plan", content=text)["nodes"][0] for socket in sockets]
-    return not any(plan["steps"] for plan in plans) and all(summary["converged"] for summary in lab.summaries())
+    return not concerned(lab, lab.topology.file.read_text()) and all(s["converged"] for s in lab.summaries())

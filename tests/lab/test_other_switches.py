@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 import pytest
 
 from bgpctl.lab.lab import Lab
-from tests.lab.changes import CHANGES, changed, nothing_left_to_do, prepared
-from tests.lab.test_switch import nothing_lost
+from tests.lab.changes import CHANGES, changed, concerned, left_to_do, nothing_left_to_do, prepared
+from tests.lab.conftest import CONVERGE_S
+from tests.lab.test_resilience import kill
+from tests.lab.test_switch import nothing_lost, problems
 from tests.waiting import SLOWNESS, wait_until
 
 
@@ -18,11 +21,45 @@ def follows(lab: Lab, text: str) -> None:
     wait_until(lambda: nothing_left_to_do(lab), within_s=30 * SLOWNESS)
 
 
+def follow_one_late(lab: Lab, text: str) -> None:
+    """One node reads the file only once the others have done what they can without it."""
+    *others, late = concerned(lab, text)
+    untouched = {node: left_to_do(lab, node, text) for node in others}
+
+    def has_done_what_it_can(node: str) -> bool:
+        left, waiting = left_to_do(lab, node, text), problems(lab, node)
+        begun = left != untouched[node] or bool(waiting)
+        return begun and "prepare" not in left and all(late in p for p in waiting if p.startswith("traffic to"))
+
+    lab.agents[late].send_signal(signal.SIGSTOP)
+    try:
+        lab.topology.file.write_text(text)
+        wait_until(lambda: all(map(has_done_what_it_can, others)), within_s=30)
+    finally:
+        lab.agents[late].send_signal(signal.SIGCONT)
+    follows(lab, text)
+
+
+def follow_one_killed(lab: Lab, text: str) -> None:
+    """The agent of one node ends once it has begun, and another one finds what it left."""
+    node = concerned(lab, text)[0]
+    untouched = left_to_do(lab, node, text)
+    lab.topology.file.write_text(text)
+    wait_until(lambda: left_to_do(lab, node, text) != untouched)
+    kill(lab, node, signal.SIGKILL)
+    lab.start_agent(node)
+    assert lab.wait(CONVERGE_S)
+    follows(lab, text)
+
+
 @pytest.mark.parametrize("what", CHANGES)
 def test_it_changes_there_and_back_without_loss(lab_of: Callable[[str], Lab], what: str) -> None:
+    """By all at once, with one that hears of it late, and with one whose agent is killed meanwhile."""
     lab = lab_of(CHANGES[what].topology)
     prepared(lab, CHANGES[what])
     before = lab.topology.file.read_text()
+    after = changed(before, CHANGES[what].edits)
     with nothing_lost(lab):
-        follows(lab, changed(before, CHANGES[what].edits))
-        follows(lab, before)
+        follows(lab, after)
+        follow_one_late(lab, before)
+        follow_one_killed(lab, after)
