@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import Final
@@ -147,7 +148,9 @@ def test_a_flood_is_shut_out_and_the_table_says_so(world: World, attacker: wire.
     before = world.kernel() - {str(BAIT)}
     first = Prefix.parse("172.16.0.0/12").network
     prefixes = (Prefix(4, first + number, 32) for number in range(FLOOD))
-    attacker.send(*wire.packed(_ORIGIN + _PATH + _HOP, prefixes), LAST)
+    # On a busy host the session may be over before all is said.
+    with contextlib.suppress(ConnectionError):
+        attacker.send(*wire.packed(_ORIGIN + _PATH + _HOP, prefixes), LAST)
     wait_until(lambda: bool(world.peer(ONE).get("flooded")), within_s=60)
     wait_until(lambda: world.kernel() == before, within_s=60)
     assert "more prefixes than it may" in world.peer(ONE)["trouble"]
