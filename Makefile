@@ -67,7 +67,7 @@ bench-bgp-idle: setup           ## what a hundred quiet BGP peers cost, beside s
 
 bench-switch: setup             ## packets lost by changes of the encapsulation, and by naive ones; PPS= changes the load
 	@$(BIN)/python -m bench.switch bench/results/switch.json
-	@tools/vm --timeout 1500 --out bench/results env PPS=20 SLOWNESS=5 \
+	@tools/vm --timeout 3000 --out bench/results env PPS=20 SLOWNESS=5 \
 		sh -c 'modprobe ipip && python3 -m bench.switch --matrix /out/switch-module.json'
 
 format: setup
