@@ -68,7 +68,7 @@ bench-bgp-idle: setup           ## what a hundred quiet BGP peers cost, beside s
 bench-switch: setup             ## packets lost by changes of the encapsulation, and by naive ones; PPS= changes the load
 	@$(BIN)/python -m bench.switch bench/results/switch.json
 	@tools/vm --timeout 3000 --out bench/results env PPS=20 SLOWNESS=5 \
-		sh -c 'modprobe ipip && python3 -m bench.switch --matrix /out/switch-module.json'
+		sh -c 'modprobe ipip && python3 -m bench.switch --ours /out/switch-module.json'
 
 format: setup
 	@$(BIN)/ruff format --quiet $(CODE)

@@ -8,9 +8,9 @@ whatever else can change (tests/lab/changes.py), there and back; then IPIP to VX
 - strict rp_filter: every node has both tunnels first, then they replace their routes, PAUSE_S apart;
 - without proof: every node makes its own tunnel and replaces its routes when it hears of it, PAUSE_S apart.
 
-    PPS=1000 python -m bench.switch [--matrix] [bench/results/switch.json]
+    PPS=1000 python -m bench.switch [--ours] [bench/results/switch.json]
 
-With --matrix the first two of these alone: `make bench-switch` has it done on a stock kernel too, with its ipip module.
+With --ours the first two of these alone: `make bench-switch` has it done on a stock kernel too, with its ipip module.
 """
 
 from __future__ import annotations
@@ -248,5 +248,5 @@ def main(output: Path | None, *, naive_too: bool) -> None:
 
 if __name__ == "__main__":
     _, *arguments = sys.argv
-    files = [Path(argument) for argument in arguments if argument != "--matrix"]
-    main(files[0] if files else None, naive_too="--matrix" not in arguments)
+    files = [Path(argument) for argument in arguments if argument != "--ours"]
+    main(files[0] if files else None, naive_too="--ours" not in arguments)

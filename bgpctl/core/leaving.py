@@ -67,11 +67,13 @@ def begun(
     peers = {session.peer for session in owed.sessions}
     if members.isdisjoint(peers):
         return Leaving()
+    # Of a member that has another address now only the name is left; a Peer may have the same one.
     names = {node.name for node in intent.nodes}
     sessions = tuple(
         session
         for session in before.sessions
-        if session.peer not in peers and (session.peer in members or (session.name in names and session.by is None))
+        if session.peer not in peers
+        and (session.peer in members or (session.name in names and session.by != session.name))
     )
     return Leaving(sessions, leaving.until_s if leaving.sessions else at_s + PATIENCE_S)
 

@@ -32,6 +32,7 @@ from bgpctl.core.model import (
     Mac,
     NextHop,
     NextHopGroup,
+    Prefix,
     Route,
     Thing,
     Vni,
@@ -135,8 +136,8 @@ NO_EVIDENCE: Final = Evidence({}, {})
 
 class Waiting(NamedTuple):
     """
-    A member that the switch waits for: `link` is still used towards it, or by it. `accepts` is what it says it accepts,
-    where that is not what is wanted.
+    A member that the switch waits for: `link` is still used towards it, or by it. `accepts` is what it, or the file,
+    says that it accepts, where that is not what is wanted.
     """
 
     member: str
@@ -174,8 +175,8 @@ def learned(evidence: Evidence, answers: Iterable[Answer], observed: Dataplane, 
     seen = {number: item for number, item in evidence.seen.items() if at_s - item.last_s <= PROOF_S}
     for trial, link, source in answers:
         answered[trial.way] = at_s
-        now = Seen(link, kind_of(observed, link), at_s, at_s, source)
         if trial.source != trial.local:
+            now = Seen(link, kind_of(observed, link), at_s, at_s, source)
             known = seen.get(trial.hop.id, now)
             is_same = known._replace(since_s=at_s, last_s=at_s) == now
             seen[trial.hop.id] = now._replace(since_s=known.since_s) if is_same else now
@@ -236,32 +237,43 @@ class _Guard(NamedTuple):
     drains: tuple[Waiting, ...] = ()
 
 
+@dataclass(frozen=True)
 class _Scene:
-    """What one decision is made from."""
+    """What one decision is made from: the arguments of `hold`."""
 
-    def __init__(
-        self,
-        desired: Desired,
-        observed: Dataplane,
-        intent: Intent,
-        node: Node,
-        evidence: Evidence,
-        at_s: float,
-        said: Said,
-    ) -> None:
-        self.desired, self.observed, self.intent, self.node = desired, observed, intent, node
-        self.evidence, self.at_s, self.said = evidence, at_s, said
-        others = [other for other in intent.nodes if other.name != node.name]
-        self.members = {
+    desired: Desired
+    observed: Dataplane
+    intent: Intent
+    node: Node
+    evidence: Evidence
+    at_s: float
+    said: Said
+
+    @cached_property
+    def _others(self) -> list[Node]:
+        return [other for other in self.intent.nodes if other.name != self.node.name]
+
+    @cached_property
+    def members(self) -> dict[Address, Node]:
+        return {
             own.address: other
-            for other in others
+            for other in self._others
             for version in _VERSIONS
             if (own := other.underlay(version)) is not None
         }
-        self.homes = {
-            prefix: other.name for other in others for prefix in (*other.blocks, *tunnels.borrowed(intent, other))
+
+    @cached_property
+    def homes(self) -> Mapping[Prefix, str]:
+        return {
+            prefix: other.name
+            for other in self._others
+            for prefix in (*other.blocks, *tunnels.borrowed(self.intent, other))
         }
-        self.slots = {hop for hop in desired.dataplane.next_hops if self.remote_of(hop) in self.members}
+
+    @cached_property
+    def slots(self) -> frozenset[NextHop]:
+        """The wanted next hops that lead to members."""
+        return frozenset(hop for hop in self.desired.dataplane.next_hops if self.remote_of(hop) in self.members)
 
     def remote_of(self, hop: NextHop) -> Address | None:
         why = self.desired.why.get(key_of(hop))

@@ -86,6 +86,16 @@ def test_the_session_with_a_nodes_former_address_stays_until_the_new_one_tells_t
     assert play.unicast() == BLOCKS
 
 
+def test_the_session_with_a_reflectors_former_address_stays_too() -> None:
+    play, new, wanted = Play(), Address.parse("10.0.0.102"), reflected(INTENT)
+    play.tell(IntentLoaded(wanted), SpeakerAttached(1, ()))
+    nodes = tuple(
+        replace(node, address=InterfaceAddress(new, 24)) if node.name == "a2" else node for node in wanted.nodes
+    )
+    play.tell(IntentLoaded(replace(wanted, nodes=nodes)))
+    assert peers(play.state) == {A2, new}
+
+
 def test_what_the_reflector_takes_back_is_waited_for_anew() -> None:
     play = converged()
     play.tell(IntentLoaded(reflected(INTENT)), SpeakerAttached(1, ((A2, 60.0), (B1, 60.0), (B2, 60.0))))

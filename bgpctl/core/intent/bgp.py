@@ -138,10 +138,10 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
     spec, metadata = spec_of(fields), fields.fields("metadata")
     bgp = spec_of(spec, "bgp")
     labels = read_labels(metadata.fields("labels")) if metadata else ()
-    if metadata:
-        metadata.bookkeeping("annotations")
     listed = _listed(spec)
     accepts = read_accepts(metadata.fields("annotations")) if metadata else None
+    if metadata and accepts is None:
+        metadata.bookkeeping("annotations")
     cluster_id = bgp.value("routeReflectorClusterID", of_version(4), "address")
     rest = Rest(bgp.asn("asNumber"), labels, cluster_id, accepts)
     tunnels = read_tunnels(bgp, spec, NODE_KEYS)
