@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 from bgpctl.core.cluster import Backend, Encapsulation, Intent, Node
 from bgpctl.core.fabric import ipip, vxlan
 from bgpctl.core.fabric.facts import outer_mtu_bytes, underlay_of
-from bgpctl.core.model import IPIP_LINK, VXLAN_LINKS, Address, Dataplane, InterfaceAddress, Vni, Vxlan
+from bgpctl.core.model import IPIP_LINK, VXLAN_LINKS, Address, Dataplane, InterfaceAddress, Ipip, Vni, Vxlan
 
 
 class Verdict(enum.Enum):
@@ -53,6 +53,7 @@ class Facts:
         privileged: CAP_NET_ADMIN is held.
         ipip_module: loaded, or there to be loaded.
         bpf_lacks, nftables_lacks: what keeps us from using them; None if nothing does.
+        tcx: a link can be given its first BPF program without stopping.
         sysctls: values by name, with slashes.
         listening: TCP ports on which somebody listens; `bound` the UDP ports that a program has.
         agent: an agent of ours answers, so that what it uses is in use by us.
@@ -64,6 +65,7 @@ class Facts:
     vxlan: bool = True
     ipip_module: bool = True
     bpf_lacks: str | None = None
+    tcx: bool = True
     nftables_lacks: str | None = None
     namespaces: bool = True
     sysctls: Mapping[str, str] = field(default_factory=dict)
@@ -145,10 +147,17 @@ def _vxlan(facts: Facts, needs: Needs) -> Iterator[_Answer]:
 def _ipip(facts: Facts, needs: Needs) -> Iterator[_Answer]:
     if not needs.ipip:
         return
-    if facts.ipip_module and not facts.nftables_lacks:
+    tunnel = facts.dataplane.link(IPIP_LINK)
+    by_bpf = tunnel is not None and tunnel.kind == Ipip("bpf")
+    if facts.ipip_module and by_bpf:
+        yield _good("by BPF; another driver, which would be a gap: bgpctl agent run --ipip-driver kernel")
+    elif facts.ipip_module and not facts.nftables_lacks:
         yield _good("by the ipip module")
-    elif facts.bpf_lacks is None and not facts.ipip_module:
+    elif facts.bpf_lacks is None and not facts.ipip_module and (facts.tcx or by_bpf):
         yield _good("by BPF, since there is no ipip module")
+    elif facts.bpf_lacks is None and not facts.ipip_module:
+        text = "by BPF; before Linux 6.6, a node's first IPIP device stops its underlay link for some milliseconds"
+        yield Verdict.WARN, text, "modprobe ipip, or have an IPIP pool before there is traffic"
     elif facts.ipip_module:
         text = "the ipip module decapsulates for anyone unless nftables guards it"
         yield Verdict.FAIL, text, "apt-get install nftables"

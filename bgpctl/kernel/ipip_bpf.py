@@ -23,14 +23,14 @@ from typing import Final, NamedTuple
 
 from bgpctl.core.model import ALIAS, IPIP_LINK, Address, Decap, Link, Mac, Traffic
 from bgpctl.kernel import decode, nft
-from bgpctl.kernel.bpf import programs, syscalls, tc
-from bgpctl.kernel.bpf.tc import Attached
+from bgpctl.kernel.bpf import ingress, programs, syscalls, tc
+from bgpctl.kernel.bpf.ingress import Receiver
 from bgpctl.kernel.decode import LinkFacts
 from bgpctl.kernel.links import Links, keep_link_local_away, list_links, mending
 from bgpctl.kernel.netlink import Netlink
 
 _FAR_END: Final = "tunl0-end"
-"""The other end of the veth: it gives tunl0 a carrier and never receives a packet."""
+"""The other end of the veth: it gives tunl0 a carrier, and programs elsewhere a label. It never receives a packet."""
 _MAC: Final = Mac("02:00:00:00:00:04")
 _NOARP: Final = 0x80
 _NOWHERE: Final = Address(4, 0)
@@ -118,7 +118,7 @@ class BpfIpip:
     def _sends_from(self, tunnel: LinkFacts) -> Address | None:
         """The outer source address of what the device sends; None if our program is not there or was made otherwise."""
         program = tc.attached(self._netlink, tunnel.number, tc.EGRESS)
-        local = _local(program)
+        local = _local(program.name if program else "")
         expected = _named("encap", local, _sender(local, tunnel)) if local else None
         return local if program and program.name == expected else None
 
@@ -138,11 +138,12 @@ class BpfIpip:
             raise OSError(errno.EINVAL, f"{underlay.name} has no Ethernet header, and the BPF driver reads no other")
         if self._sends_from(tunnel) != decap.local:
             self._send_from(tunnel, decap.local)
-        if decap not in self._seen(links):
-            self._receive(tunnel, underlay, decap)
-        for other, _ in self._receivers(links):
-            if other.number != underlay.number:
-                tc.detach(self._netlink, other.number, tc.INGRESS)
+        before = tuple(receivers(self._netlink, links.values()))
+        if self._decaps(links, before) != (decap,):
+            program_id = self._receive(tunnel, links[_FAR_END], underlay, decap)
+            for receiver in before:
+                if receiver.program_id != program_id:
+                    ingress.detach(self._netlink, receiver)
 
     def remove_decap(self, link: str) -> None:
         if link == IPIP_LINK:
@@ -150,22 +151,24 @@ class BpfIpip:
 
     def observe_decaps(self) -> frozenset[Decap]:
         """Read back from the programs that are attached."""
-        seen = self._seen(self._all())
-        # Two are left where an earlier driver was killed while it moved to another underlay: to be put again.
-        return seen if len(seen) == 1 else frozenset()
+        links = self._all()
+        match self._decaps(links, receivers(self._netlink, links.values())):
+            case (Decap() as only,):
+                return frozenset({only})
+            case _:  # two are left where a driver was killed before it had taken away the former: to be put again
+                return frozenset()
 
-    def _receive(self, tunnel: LinkFacts, underlay: LinkFacts, decap: Decap) -> None:
+    def _receive(self, tunnel: LinkFacts, far_end: LinkFacts, underlay: LinkFacts, decap: Decap) -> int:
+        """The number of the program that takes in what is said."""
         roles = dict.fromkeys(decap.sources, programs.SOURCE) | dict.fromkeys(decap.own, programs.OWN)
         entries = {address.packed: bytes([role]) for address, role in roles.items()}
         with _open(syscalls.hash_map(entries, key_bytes=_ADDRESS_BYTES, value_bytes=1)) as map_fd:
             name = _decap_name(decap.local, tunnel)
             code = programs.decapsulate(tunnel.number, _mac(tunnel), map_fd, self._counters_fd())
-            with _open(syscalls.load(code, "bgpctl_decap")) as program:
-                tc.attach(self._netlink, underlay.number, tc.INGRESS, program, name)
+            with _open(syscalls.load(code, ingress.PROGRAM)) as program:
+                ingress.attach(self._netlink, underlay.number, far_end.number, program, name)
                 self._known = _Read(syscalls.id_of(program), decap.sources, decap.own)
-
-    def _receivers(self, links: Mapping[str, LinkFacts]) -> Iterator[tuple[LinkFacts, Attached]]:
-        return receivers(self._netlink, links.values())
+        return self._known.program_id
 
     def _counters_fd(self) -> int:
         """The counters that the present programs count in, where they may be had, or else new ones."""
@@ -173,22 +176,23 @@ class BpfIpip:
             self._counters = _open_counters(self._netlink) or syscalls.value_map(programs.COUNTERS_BYTES)
         return self._counters
 
-    def _seen(self, links: Mapping[str, LinkFacts]) -> frozenset[Decap]:
+    def _decaps(self, links: Mapping[str, LinkFacts], found: Iterable[Receiver]) -> tuple[Decap | None, ...]:
+        """What each of these programs does; None for one that is not as this version would make it now."""
         tunnel = links.get(IPIP_LINK)
-        if tunnel is None:
-            return frozenset()
-        local = self._sends_from(tunnel)
-        found = self._receivers(links) if local else ()
-        return frozenset(self._decaps(tunnel, local, found)) if local else frozenset()
+        local = self._sends_from(tunnel) if tunnel else None
+        names = {facts.number: facts.name for facts in links.values()}
+        return tuple(self._decap(receiver, names[receiver.link], tunnel, local) for receiver in found)
 
-    def _decaps(
-        self, tunnel: LinkFacts, local: Address, receivers: Iterable[tuple[LinkFacts, Attached]]
-    ) -> Iterator[Decap]:
-        for underlay, program in receivers:
-            read = self._read(program.program_id) if program.name == _decap_name(local, tunnel) else None
-            if read is not None and local in read.own:
-                also = tuple(address for address in read.own if address != local)
-                yield Decap(IPIP_LINK, underlay.name, local, read.sources, also)
+    def _decap(
+        self, receiver: Receiver, underlay: str, tunnel: LinkFacts | None, local: Address | None
+    ) -> Decap | None:
+        if tunnel is None or local is None or receiver.name != _decap_name(local, tunnel):
+            return None
+        read = self._read(receiver.program_id)
+        if read is None or local not in read.own:
+            return None
+        also = tuple(address for address in read.own if address != local)
+        return Decap(IPIP_LINK, underlay, local, read.sources, also)
 
     def _read(self, program_id: int) -> _Read | None:
         """
@@ -213,8 +217,8 @@ def clear_away() -> None:
     netlink, links = Netlink(), Links()
     try:
         found = list_links(netlink)
-        for facts, _ in receivers(netlink, found):
-            tc.detach(netlink, facts.number, tc.INGRESS)
+        for receiver in tuple(receivers(netlink, found)):
+            ingress.detach(netlink, receiver)
         for facts in found:
             if facts.name == IPIP_LINK and facts.kind == "veth":
                 links.remove(facts.number)
@@ -223,25 +227,24 @@ def clear_away() -> None:
         netlink.close()
 
 
-def receivers(netlink: Netlink, links: Iterable[LinkFacts]) -> Iterator[tuple[LinkFacts, Attached]]:
-    """The links on which one of our programs, of whatever version, takes packets in."""
-    hooked = tc.hooked(netlink)
-    for facts in links:
-        program = tc.attached(netlink, facts.number, tc.INGRESS) if facts.number in hooked else None
-        if program is not None:
-            yield facts, program
+def receivers(netlink: Netlink, links: Iterable[LinkFacts]) -> Iterator[Receiver]:
+    """Our programs that take packets in, of whatever version. Raises OSError."""
+    numbers = {facts.name: facts.number for facts in links}
+    return ingress.receivers(netlink, numbers.values(), numbers.get(_FAR_END))
 
 
 def left_behind(netlink: Netlink) -> frozenset[Decap]:
     """Programs that take packets in for a tunnel that is gone: nobody gets these packets. Raises OSError."""
-    found = receivers(netlink, list_links(netlink))
-    return frozenset(Decap(IPIP_LINK, facts.name, _local(program) or _NOWHERE, ()) for facts, program in found)
+    links = list_links(netlink)
+    names = {facts.number: facts.name for facts in links}
+    found = receivers(netlink, links)
+    return frozenset(Decap(IPIP_LINK, names[item.link], _local(item.name) or _NOWHERE, ()) for item in found)
 
 
 def stop_receiving(netlink: Netlink) -> None:
     """Take our programs off every link on which they take packets in. Raises OSError."""
-    for facts, _ in tuple(receivers(netlink, list_links(netlink))):
-        tc.detach(netlink, facts.number, tc.INGRESS)
+    for receiver in tuple(receivers(netlink, list_links(netlink))):
+        ingress.detach(netlink, receiver)
 
 
 def traffic(netlink: Netlink) -> Traffic | None:
@@ -271,7 +274,7 @@ def _program_ids(netlink: Netlink) -> Iterator[int]:
     sender = tc.attached(netlink, tunnel.number, tc.EGRESS) if tunnel else None
     if sender:
         yield sender.program_id
-    yield from (program.program_id for _, program in receivers(netlink, links))
+    yield from (receiver.program_id for receiver in receivers(netlink, links))
 
 
 def _prove() -> None:
@@ -306,9 +309,9 @@ def _named(role: str, local: Address, code: bytes) -> str:
     return f"{tc.NAME_PREFIX}{role}-{local}-{hashlib.sha256(code).hexdigest()[:12]}"
 
 
-def _local(program: Attached | None) -> Address | None:
+def _local(name: str) -> Address | None:
     """The address in the name of a program of ours."""
-    match program.name.split("-") if program else []:
+    match name.split("-"):
         case [_, "encap" | "decap", text, _]:
             return Address.parse(text)
         case _:

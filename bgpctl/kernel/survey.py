@@ -19,6 +19,7 @@ from typing import Any, Final
 from bgpctl.core.doctor import Chain, Facts
 from bgpctl.core.model import Dataplane
 from bgpctl.kernel import nft, sockets, sysctl
+from bgpctl.kernel.bpf import tcx
 from bgpctl.kernel.ipip_bpf import BpfIpip
 from bgpctl.kernel.links import Links
 from bgpctl.kernel.linux import LinuxKernel
@@ -49,6 +50,7 @@ def survey(*, agent: bool) -> Facts:
         vxlan=vxlan,
         ipip_module=_has_module("ipip"),
         bpf_lacks=bpf_lacks,
+        tcx=tcx.is_known(),
         nftables_lacks=_nftables_lacks(),
         namespaces=namespaces,
         sysctls=_sysctls(dataplane),

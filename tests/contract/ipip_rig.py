@@ -56,7 +56,10 @@ class Site:
 
     def put(self) -> None:
         self.inside(lambda: self.driver.put_link(TUNNEL))
-        self.driver.put_decap(self.decap)
+        self.put_decap(self.decap)
+
+    def put_decap(self, decap: Decap) -> None:
+        self.inside(lambda: self.driver.put_decap(decap))
 
     def shell(self, command: str) -> str:
         return output(f"ip netns exec {self.namespace} {command}")

@@ -12,12 +12,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import permutations
 
 import pytest
 
 from bgpctl.core.model import Address, Decap, Traffic
-from bgpctl.kernel import traffic
-from bgpctl.kernel.bpf import programs, syscalls
+from bgpctl.kernel import ipip_bpf, traffic
+from bgpctl.kernel.bpf import ingress, programs, syscalls, tcx
 from bgpctl.kernel.bpf import tc as hook
 from bgpctl.kernel.ipip_bpf import BpfIpip
 from bgpctl.lab import space
@@ -45,14 +46,29 @@ DECAP = Decap("tunl0", "eth0", LOCAL, (Address.parse("10.0.0.2"), Address.parse(
 FOREIGN_FILTER = "filter add dev eth0 ingress prio 7 protocol ip u32 match ip protocol 1 0xff flowid 1:1"
 
 
+@pytest.fixture(scope="module", params=["tcx", "clsact"])
+def place(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where programs take packets in: as this kernel has it, and as one before Linux 6.6."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "clsact":
+            patch.setattr(tcx, "attach", _not_yet)
+        elif not tcx.is_known():
+            pytest.skip("tcx: Linux 6.6")
+        yield request.param
+
+
+def _not_yet(_index: int, _fd: int) -> None:
+    raise OSError(errno.EINVAL, "no such hook")
+
+
 @pytest.fixture(scope="module")
-def sites() -> Iterator[list[Site]]:
+def sites(place: str) -> Iterator[list[Site]]:  # noqa: ARG001  it has its effect
     with three_sites() as made:
         yield made
 
 
 @pytest.fixture
-def driver() -> Iterator[BpfIpip]:
+def driver(place: str) -> Iterator[BpfIpip]:  # noqa: ARG001  it has its effect
     """Alone, with an underlay link, in a namespace of its own."""
     with own_namespace():
         shell("link add eth0 type veth peer name far", "link set eth0 up", "link set far up", "link set lo up")
@@ -176,7 +192,7 @@ def test_only_sources_that_are_named_get_in(sites: list[Site]) -> None:
 def test_what_is_sent_to_another_address_of_the_node_gets_in_by_the_same_rule(sites: list[Site]) -> None:
     one, *_ = sites
     space.ip(["address add 10.0.0.21/24 dev eth0"], one.namespace)
-    one.driver.put_decap(one.decap._replace(also=(Address.parse("10.0.0.21"),)))
+    one.put_decap(one.decap._replace(also=(Address.parse("10.0.0.21"),)))
     with udp_socket(one.workload, "10.244.1.2", PORT) as receiver, raw_socket(_bridge(sites)) as sender:
         for source, word in ((STRANGER, b"stranger"), ("10.0.0.3", b"node")):
             inner = ipv4("10.244.3.2", "10.244.1.2", udp(PORT, word))
@@ -195,7 +211,7 @@ def test_what_goes_through_is_counted_and_the_count_outlives_the_programs(sites:
     assert answers(one, "10.244.2.2", "-c", "1", "-s", "972")  # 1000 bytes with their IP header
     with raw_socket(_bridge(sites)) as sender:
         sender.sendto(ipv4(STRANGER, "10.0.0.1", ipv4("10.244.3.2", "10.244.1.2", b""), protocol=4), ("10.0.0.1", 0))
-    one.driver.put_decap(one.decap._replace(sources=()))
+    one.put_decap(one.decap._replace(sources=()))
     one.put()
     with_new_driver = one.inside(BpfIpip)
     with_new_driver.close()
@@ -283,9 +299,9 @@ def test_a_maker_that_is_killed_and_a_new_one_lose_no_packet_no_route_and_no_nex
 def test_programs_are_replaced_without_losing_a_packet(sites: list[Site]) -> None:
     one, two, _ = sites
     tunnel = one.driver._all()["tunl0"]
-    with no_packet_lost(two, "10.244.1.2", 1000):
-        for number in range(100):
-            one.driver.put_decap(one.decap._replace(sources=(*one.decap.sources, Address(4, number))))
+    with no_packet_lost(two, "10.244.1.2", 1500):
+        for number in range(30):
+            one.put_decap(one.decap._replace(sources=(*one.decap.sources, Address(4, number))))
             one.driver._send_from(tunnel, LOCAL)
     one.put()
 
@@ -353,14 +369,19 @@ def test_nothing_is_sent_before_it_is_known_from_where_nor_without_a_gateway(dri
         assert next(wire).endswith(b"all is known")
 
 
+def receivers(driver: BpfIpip) -> tuple[ingress.Receiver, ...]:
+    return tuple(ipip_bpf.receivers(driver._netlink, driver._all().values()))
+
+
 def test_putting_the_same_again_changes_nothing(driver: BpfIpip) -> None:
-    def put() -> str:
+    def put() -> tuple[str, tuple[ingress.Receiver, ...]]:
         driver.put_link(TUNNEL)
         driver.put_decap(DECAP)
-        return tc("filter show dev tunl0 egress", "filter show dev eth0 ingress")
+        return tc("filter show dev tunl0 egress"), receivers(driver)
 
     first = put()
-    assert re.findall(r"bgpctl-(\w+)-10.0.0.1", first) == ["encap", "decap"]
+    sender, (receiver,) = first
+    assert re.findall(r"bgpctl-(\w+)-10.0.0.1", sender + receiver.name) == ["encap", "decap"]
     assert put() == first
 
 
@@ -369,11 +390,33 @@ def test_another_underlay_takes_the_place_of_the_first(driver: BpfIpip) -> None:
     driver.put_decap(DECAP)
     moved = DECAP._replace(underlay="far")
     links = driver._all()
-    driver._receive(links["tunl0"], links["far"], moved)  # a driver that dies here leaves both
+    driver._receive(links["tunl0"], links["tunl0-end"], links["far"], moved)  # a driver that dies here leaves both
     assert seen_by_a_new_driver() == frozenset()
     driver.put_decap(moved)
     assert seen_by_a_new_driver() == {moved}
-    assert "bpf" not in tc("filter show dev eth0 ingress")
+    assert [receiver.link for receiver in receivers(driver)] == [links["far"].number]
+
+
+def test_what_an_earlier_version_had_on_a_clsact_is_replaced(driver: BpfIpip) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tcx, "attach", _not_yet)
+        driver.put_link(TUNNEL)
+        driver.put_decap(DECAP)
+    assert seen_by_a_new_driver() == {DECAP}
+    changed = DECAP._replace(sources=())
+    driver.put_decap(changed)
+    assert seen_by_a_new_driver() == {changed}
+    assert len(receivers(driver)) == 1
+
+
+def test_a_program_without_a_label_goes_too(driver: BpfIpip) -> None:
+    """The device on which it was labelled was deleted by hand."""
+    driver.put_link(TUNNEL)
+    driver.put_decap(DECAP)
+    output("ip link del tunl0")
+    assert [decap.underlay for decap in ipip_bpf.left_behind(driver._netlink)] == ["eth0"]
+    ipip_bpf.stop_receiving(driver._netlink)
+    assert receivers(driver) == ()
 
 
 @pytest.mark.parametrize(
@@ -397,18 +440,22 @@ def test_a_damaged_device_is_not_recognised_until_it_is_mended(driver: BpfIpip, 
     assert "bgpctl-encap-10.0.0.1-" in tc("filter show dev tunl0 egress")
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "tc qdisc del dev eth0 clsact",
-        "tc filter del dev eth0 ingress",
-        "ip link set tunl0 address 02:00:00:00:00:99",
-    ],
-)
-def test_a_damaged_decapsulation_is_not_seen_until_it_is_put_again(driver: BpfIpip, damage: str) -> None:
+DAMAGE = {
+    "tcx": ("", "tc qdisc del dev tunl0-end clsact"),
+    "clsact": ("tc qdisc del dev eth0 clsact", "tc filter del dev eth0 ingress"),
+}
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_damaged_decapsulation_is_not_seen_until_it_is_put_again(driver: BpfIpip, place: str, number: int) -> None:
+    damage = (*DAMAGE[place], "ip link set tunl0 address 02:00:00:00:00:99")[number]
     driver.put_link(TUNNEL)
     driver.put_decap(DECAP)
-    output(damage)
+    if damage:
+        output(damage)
+    else:
+        (receiver,) = receivers(driver)
+        tcx.detach(receiver.link, receiver.program_id)
     assert seen_by_a_new_driver() == driver.observe_decaps() == frozenset()
     driver.put_decap(DECAP)
     assert seen_by_a_new_driver() == {DECAP}
@@ -424,17 +471,52 @@ def test_a_program_made_for_an_earlier_device_is_not_taken_for_one_of_this(drive
 
 def test_what_others_attached_stays_and_what_is_ours_goes(driver: BpfIpip) -> None:
     tc("qdisc add dev eth0 clsact", FOREIGN_FILTER)
-    others = tc("filter show dev eth0 ingress")
+    others = _on_eth0()
     driver.put_link(TUNNEL)
     driver.put_decap(DECAP)
-    assert tc("filter show dev eth0 ingress") != others
+    assert _on_eth0() != others
     for _ in range(2):
         driver.remove_decap("tunl0")
         driver.remove_link("tunl0")
-    assert tc("filter show dev eth0 ingress") == others
+    assert _on_eth0() == others
     assert "tunl0" not in output("ip link")
 
 
+def _on_eth0() -> tuple[str, tuple[int, ...]]:
+    return tc("filter show dev eth0 ingress"), tcx.attached(socket.if_nametoindex("eth0"))
+
+
+@pytest.mark.parametrize("place", ["tcx"], indirect=True)
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_programs_of_others_on_the_same_hook_stay_as_they_are(driver: BpfIpip, order: tuple[int, ...]) -> None:
+    """And a program is taken from wherever it stands among them."""
+    eth0 = driver._all()["eth0"].number
+    programs_by_number: dict[int, int] = {}
+    for number in range(3):
+        with opened(syscalls.load(programs.discard(), f"theirs{number}")) as program:
+            programs_by_number[number] = syscalls.id_of(program)
+            tcx.attach(eth0, program)
+    everybody = list(tcx.attached(eth0))
+    for number in order:
+        tcx.detach(eth0, programs_by_number[number])
+        tcx.detach(eth0, programs_by_number[number])
+        everybody.remove(programs_by_number[number])
+        assert list(tcx.attached(eth0)) == everybody
+        driver.put_link(TUNNEL)
+        driver.put_decap(DECAP)
+        driver.remove_decap("tunl0")
+        assert list(tcx.attached(eth0)) == everybody
+
+
+@contextmanager
+def opened(fd: int) -> Iterator[int]:
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("place", ["clsact"], indirect=True)
 def test_a_filter_of_somebody_else_in_our_place_is_left_alone(driver: BpfIpip) -> None:
     eth0 = driver._all()["eth0"]
     program = syscalls.load(programs.discard(), "strangers")

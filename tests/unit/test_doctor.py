@@ -36,6 +36,7 @@ def foreign_vxlan(vni: int, port: int) -> Link:
     return Link("flannel.1", Vxlan(Vni(vni), port, NODE.address.address, "eth0"), 1450, owned=False)
 
 
+BY_BPF = with_links(Link("tunl0", Ipip("bpf"), 1480))
 NARROW = frozenset({Route(Prefix.parse("10.1.0.0/24"), link="eth1", protocol=4)})
 ETH1 = Link("eth1", Plain(""), 1400, owned=False)
 
@@ -52,6 +53,8 @@ ETH1 = Link("eth1", Plain(""), 1400, owned=False)
         ("ipip", FINE, [PASS]),
         ("ipip", replace(FINE, ipip_module=False), [PASS]),
         ("ipip", replace(FINE, ipip_module=False, bpf_lacks="CAP_BPF"), [FAIL]),
+        ("ipip", replace(FINE, ipip_module=False, tcx=False), [WARN]),
+        ("ipip", replace(BY_BPF, ipip_module=False, tcx=False), [PASS]),
         ("ipip", replace(FINE, nftables_lacks="no nft"), [FAIL]),
         ("ipip", replace(FINE, ipip_module=False, nftables_lacks="no nft"), [PASS]),
         ("nftables", FINE, [PASS]),
@@ -101,6 +104,11 @@ def test_only_what_the_cluster_file_asks_for_is_needed() -> None:
     worse = replace(FINE, ipip_module=False, bpf_lacks="CAP_BPF", nftables_lacks="nft", listening=frozenset({179}))
     assert FAIL not in {finding.verdict for finding in examine(worse, needs)}
     assert Address.parse("10.1.0.3") in needs.remotes
+
+
+def test_a_module_that_has_come_is_not_used_unasked() -> None:
+    (found,) = (finding for finding in examine(BY_BPF, NEEDS) if finding.check == "ipip")
+    assert "--ipip-driver kernel" in found.message
 
 
 def test_without_a_cluster_file_the_underlay_is_not_judged() -> None:

@@ -12,7 +12,7 @@ import os
 import platform
 import struct
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 _NUMBERS: Final = {"x86_64": 321, "aarch64": 280}
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_NEXT_KEY, _PROG_LOAD = 0, 1, 2, 4, 5
@@ -31,7 +31,8 @@ _LICENSE: Final = b"Dual MIT/GPL"
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
-def _bpf(command: int, attributes: bytes) -> tuple[int, bytes]:
+def call(command: int, attributes: bytes) -> tuple[int, bytes]:
+    """One bpf(2): what it returned, and the attributes as it left them. Raises OSError."""
     number = _NUMBERS.get(platform.machine())
     if number is None:
         raise OSError(errno.ENOSYS, f"bpf(2) is not known on {platform.machine()}")
@@ -53,7 +54,7 @@ def hash_map(entries: Mapping[bytes, bytes], *, key_bytes: int, value_bytes: int
     try:
         for key, value in entries.items():
             _update(fd, key, value)
-        _bpf(_MAP_FREEZE, struct.pack("=I", fd))
+        call(_MAP_FREEZE, struct.pack("=I", fd))
     except OSError:
         os.close(fd)
         raise
@@ -63,7 +64,7 @@ def hash_map(entries: Mapping[bytes, bytes], *, key_bytes: int, value_bytes: int
 def _update(fd: int, key: bytes, value: bytes) -> None:
     key_buffer = ctypes.create_string_buffer(key, len(key))
     value_buffer = ctypes.create_string_buffer(value, len(value))
-    _bpf(_MAP_UPDATE, struct.pack("=IxxxxQQQ", fd, _pointer(key_buffer), _pointer(value_buffer), 0))
+    call(_MAP_UPDATE, struct.pack("=IxxxxQQQ", fd, _pointer(key_buffer), _pointer(value_buffer), 0))
 
 
 def value_map(size_bytes: int) -> int:
@@ -73,7 +74,7 @@ def value_map(size_bytes: int) -> int:
 
 def _new_map(kind: int, key_bytes: int, value_bytes: int, entries: int) -> int:
     try:
-        return _bpf(_MAP_CREATE, struct.pack("=IIIII", kind, key_bytes, value_bytes, entries, 0))[0]
+        return call(_MAP_CREATE, struct.pack("=IIIII", kind, key_bytes, value_bytes, entries, 0))[0]
     except PermissionError as refused:
         raise OSError(refused.errno, _PRIVILEGE) from None
 
@@ -82,7 +83,7 @@ def value_of(fd: int, size_bytes: int, key: bytes = bytes(4)) -> bytes:
     """What a map holds at the key; without one, in a map of one value. Raises OSError."""
     key_buffer = ctypes.create_string_buffer(key, len(key))
     value = ctypes.create_string_buffer(size_bytes)
-    _bpf(_MAP_LOOKUP, struct.pack("=IxxxxQQQ", fd, _pointer(key_buffer), _pointer(value), 0))
+    call(_MAP_LOOKUP, struct.pack("=IxxxxQQQ", fd, _pointer(key_buffer), _pointer(value), 0))
     return value.raw
 
 
@@ -93,7 +94,7 @@ def keys(fd: int, *, key_bytes: int) -> Iterator[bytes]:
     previous = 0  # no key: begin with the first
     while True:
         try:
-            _bpf(_MAP_NEXT_KEY, struct.pack("=IxxxxQQ", fd, previous, _pointer(following)))
+            call(_MAP_NEXT_KEY, struct.pack("=IxxxxQQ", fd, previous, _pointer(following)))
         except FileNotFoundError:
             return
         yield following.raw
@@ -142,7 +143,7 @@ def _load(
         0,
         name.encode()[:15],
     )
-    return _bpf(_PROG_LOAD, attributes)[0]
+    return call(_PROG_LOAD, attributes)[0]
 
 
 def run(fd: int, packet: bytes) -> tuple[int, bytes]:
@@ -150,14 +151,24 @@ def run(fd: int, packet: bytes) -> tuple[int, bytes]:
     data = ctypes.create_string_buffer(packet, len(packet))
     out = ctypes.create_string_buffer(len(packet) + 256)
     request = struct.pack("=IIIIQQII", fd, 0, len(packet), len(out), _pointer(data), _pointer(out), 1, 0)
-    _, answer = _bpf(_PROG_TEST_RUN, request)
+    _, answer = call(_PROG_TEST_RUN, request)
     _, result, _, length = struct.unpack_from("=IIII", answer)
     return result, out.raw[:length]
 
 
 def id_of(program: int) -> int:
     """The number by which filter dumps name the program that is open as this descriptor. Raises OSError."""
-    return _program_info(program)[0]
+    return _program_info(program).number
+
+
+def name_of(program_id: int) -> str:
+    """
+    What a loaded program is called, cut off behind fifteen bytes.
+
+    Raises:
+        OSError: EPERM without CAP_SYS_ADMIN, ENOENT if the program is gone.
+    """
+    return _info_of(program_id).name
 
 
 def map_of(program_id: int, kind: int) -> int:
@@ -167,26 +178,36 @@ def map_of(program_id: int, kind: int) -> int:
     Raises:
         OSError: EPERM without CAP_SYS_ADMIN, ENOENT if the program is gone or has no such map.
     """
-    program, _ = _bpf(_PROG_FD_BY_ID, struct.pack("=II", program_id, 0))
-    try:
-        _, map_ids = _program_info(program)
-    finally:
-        os.close(program)
-    for map_id in map_ids:
-        found, _ = _bpf(_MAP_FD_BY_ID, struct.pack("=II", map_id, 0))
+    for map_id in _info_of(program_id).maps:
+        found, _ = call(_MAP_FD_BY_ID, struct.pack("=II", map_id, 0))
         if _map_kind(found) == kind:
             return found
         os.close(found)
     raise OSError(errno.ENOENT, f"BPF program {program_id} has no map of type {kind}")
 
 
-def _program_info(program: int) -> tuple[int, tuple[int, ...]]:
-    """Of a program: its id, and those of its maps."""
+class _ProgramInfo(NamedTuple):
+    number: int
+    maps: tuple[int, ...]
+    name: str
+
+
+def _info_of(program_id: int) -> _ProgramInfo:
+    program, _ = call(_PROG_FD_BY_ID, struct.pack("=II", program_id, 0))
+    try:
+        return _program_info(program)
+    finally:
+        os.close(program)
+
+
+def _program_info(program: int) -> _ProgramInfo:
     map_ids = ctypes.create_string_buffer(4 * _MAPS)
-    # struct bpf_prog_info: id stands at 4, nr_map_ids (the room for them, then their number) at 52, map_ids at 56.
-    info = _info(program, struct.pack("=52xIQ", _MAPS, _pointer(map_ids)))
-    (count,) = struct.unpack_from("=I", info, 52)
-    return struct.unpack_from("=I", info, 4)[0], struct.unpack_from(f"={min(count, _MAPS)}I", map_ids.raw)
+    # struct bpf_prog_info: id stands at 4, nr_map_ids (the room for them, then their number) at 52, map_ids at 56,
+    # the name at 64.
+    info = _info(program, struct.pack("=52xIQ16x", _MAPS, _pointer(map_ids)))
+    number, count, name = struct.unpack_from("=4xI44xI8x16s", info)
+    maps = struct.unpack_from(f"={min(count, _MAPS)}I", map_ids.raw)
+    return _ProgramInfo(number, maps, name.rstrip(b"\0").decode(errors="replace"))
 
 
 def _map_kind(fd: int) -> int:
@@ -196,5 +217,5 @@ def _map_kind(fd: int) -> int:
 
 def _info(fd: int, info: bytes) -> bytes:
     buffer = ctypes.create_string_buffer(info, len(info))
-    _bpf(_INFO_BY_FD, struct.pack("=IIQ", fd, len(info), _pointer(buffer)))
+    call(_INFO_BY_FD, struct.pack("=IIQ", fd, len(info), _pointer(buffer)))
     return buffer.raw

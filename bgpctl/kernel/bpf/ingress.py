@@ -1,0 +1,87 @@
+"""
+Where a program of ours takes in what a link receives: on the tcx hook, or before Linux 6.6 on a clsact.
+
+A filter of clsact says by its name what it is, tcx says nothing to those without CAP_SYS_ADMIN. So a program on tcx has
+a label: the same program as a filter where no packet comes by, on a device of ours. With it, what an earlier agent left
+is known for what it is; without (the device is gone, or the agent ended halfway), only with CAP_SYS_ADMIN. What stays
+unknown does no harm: the program put last is the first to run, and lets nothing of its kind pass to others.
+
+Refuses to know: what the programs do.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from bgpctl.kernel.bpf import syscalls, tc, tcx
+from bgpctl.kernel.netlink import Netlink
+
+PROGRAM: Final = "bgpctl_decap"
+"""What programs that take packets in are loaded as."""
+
+
+class Receiver(NamedTuple):
+    """
+    A program, the link whose packets it takes in, and the name by which it was attached, where that is known.
+
+    Attributes:
+        label: the link on which it is labelled.
+    """
+
+    link: int
+    program_id: int
+    name: str = ""
+    on_tcx: bool = False
+    label: int | None = None
+
+
+def attach(netlink: Netlink, link: int, label: int, fd: int, name: str) -> None:
+    """
+    Have the program, loaded as PROGRAM, take in what the link receives, before our earlier ones there. The link
+    `label` is ours, and receives nothing.
+
+    Raises:
+        OSError: EEXIST where somebody else's filter has our priority and handle.
+    """
+    try:
+        tcx.attach(link, fd)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        tc.attach(netlink, link, tc.INGRESS, fd, name)
+    else:
+        tc.attach(netlink, label, tc.INGRESS, fd, name)
+
+
+def detach(netlink: Netlink, receiver: Receiver) -> None:
+    """Take this one program away; absent is no error. Raises OSError."""
+    if receiver.on_tcx:
+        tcx.detach(receiver.link, receiver.program_id)
+    filter_on = receiver.label if receiver.on_tcx else receiver.link
+    if filter_on is not None:
+        found = tc.attached(netlink, filter_on, tc.INGRESS)
+        if found and found.program_id == receiver.program_id:
+            tc.detach(netlink, filter_on, tc.INGRESS)
+
+
+def receivers(netlink: Netlink, links: Iterable[int], label: int | None) -> Iterator[Receiver]:
+    """Our programs, of whatever version, on these links. Raises OSError."""
+    with_clsact = tc.hooked(netlink)
+    labelled = tc.attached(netlink, label, tc.INGRESS) if label is not None and label in with_clsact else None
+    for link in links:
+        for number in tcx.attached(link):
+            if labelled and labelled.program_id == number:
+                yield Receiver(link, number, labelled.name, on_tcx=True, label=label)
+            elif _is_called_ours(number):
+                yield Receiver(link, number, on_tcx=True)
+        if link != label and link in with_clsact and (found := tc.attached(netlink, link, tc.INGRESS)):
+            yield Receiver(link, found.program_id, found.name)
+
+
+def _is_called_ours(program_id: int) -> bool:
+    with suppress(PermissionError, FileNotFoundError):
+        return syscalls.name_of(program_id) == PROGRAM
+    return False
