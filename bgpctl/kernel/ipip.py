@@ -1,5 +1,6 @@
 """
-The door to whoever does IP in IP here, and the choice: the kernel's module if it works, BPF otherwise.
+The door to whoever does IP in IP here, and the choice: who does it already, else the kernel's module if it works, else
+BPF.
 
 Refuses to know: how either does it.
 """
@@ -7,10 +8,9 @@ Refuses to know: how either does it.
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 from typing import Final, Protocol
 
-from bgpctl.core.model import IPIP_LINK, Decap, Link
+from bgpctl.core.model import ALIAS, IPIP_LINK, Decap, Link
 from bgpctl.kernel.decode import LinkFacts
 from bgpctl.kernel.ipip_kernel import KernelIpip
 from bgpctl.kernel.links import Links, list_links
@@ -21,10 +21,6 @@ DRIVERS: Final = (AUTO, "kernel", "bpf")
 """What may be wished for."""
 KINDS: Final = frozenset({"ipip", "veth"})
 """IFLA_INFO_KIND of the devices that the drivers make."""
-
-
-_TRIAL: Final = "bgpctl-trial"
-_MODULE: Final = Path("/sys/module/ipip")
 
 
 class IpipDriver(Protocol):
@@ -59,37 +55,33 @@ class IpipDriver(Protocol):
         """Let go; what is in the kernel works on."""
 
 
-def module_is_loaded() -> bool:
-    """Whether the kernel has the ipip module now; asking does not load it."""
-    return _MODULE.exists()
-
-
 def choose_driver(links: Links, wanted: str = AUTO) -> IpipDriver:
     """
-    `kernel` if the ipip module works in this namespace, else `bpf`; `wanted`, one of DRIVERS, may name one of them.
-    To find out, `links` may make a tunl0 and remove it again.
+    `kernel` if the ipip module works in this namespace, else `bpf`; `wanted`, one of DRIVERS, may name one of them. A
+    tunnel that BPF has made stays BPF's unless `kernel` is wanted: another driver has to make it anew, which loses
+    packets. To find out, `links` may make a tunl0 and remove it again.
 
     Raises:
         OSError: no driver can be had here; the text says what is missing.
         Unavailable: no netlink here.
     """
-    if wanted == "kernel" or (wanted == AUTO and _module_works(links)):
+    present = _link(IPIP_LINK)
+    by_bpf = present is not None and (present.kind, present.alias) == ("veth", ALIAS)
+    if wanted == "kernel" or (wanted == AUTO and not by_bpf and _module_works(links, present)):
         return KernelIpip()
     from bgpctl.kernel.ipip_bpf import BpfIpip  # noqa: PLC0415  hosts with the module never load it
 
     return BpfIpip()
 
 
-def _module_works(links: Links) -> bool:
+def _module_works(links: Links, present: LinkFacts | None) -> bool:
     """
     A tunl0 of kind ipip is there or can be had. Asking for one loads the module, and a module that is loaded brings
-    a tunl0 into every namespace by itself (EEXIST), unless net.core.fb_tunnels_only_for_init_net is set. Where BPF's
-    tunl0 stands, another name is tried.
+    a tunl0 into every namespace by itself (EEXIST), unless net.core.fb_tunnels_only_for_init_net is set.
     """
-    present = _link(IPIP_LINK)
-    if present is not None and present.kind != "veth":
+    if present is not None:
         return present.kind == "ipip"
-    if _can_be_made(links, IPIP_LINK if present is None else _TRIAL):
+    if _can_be_made(links, IPIP_LINK):
         return True
     brought = _link(IPIP_LINK)
     return brought is not None and brought.kind == "ipip"

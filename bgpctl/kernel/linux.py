@@ -112,7 +112,6 @@ class LinuxKernel(Kernel):
         self._links = Links()
         self._wanted_driver = ipip_driver
         self._driver: IpipDriver | None = None
-        self._had_module = False
         self._watch: Watch | None = None
         self._masquerading = set(encode.FAMILY)
         self._may_be_left_behind = True
@@ -249,12 +248,10 @@ class LinuxKernel(Kernel):
         found = map(sysctl.read, self._named_sysctls | per_link | heeding)
         return (value for value in found if value)
 
-    def _chosen_driver(self) -> IpipDriver:
-        """The IPIP driver, chosen at the first call, and anew once there is a module. Raises OSError if none works."""
-        appeared = self._wanted_driver == ipip.AUTO and not self._had_module and ipip.module_is_loaded()
-        if self._driver is None or appeared:
+    def _chosen_driver(self, *, anew: bool = False) -> IpipDriver:
+        """The IPIP driver, chosen at the first call and whenever it is asked for `anew`. Raises OSError: none works."""
+        if self._driver is None or anew:
             former, self._driver = self._driver, ipip.choose_driver(self._links, self._wanted_driver)
-            self._had_module = ipip.module_is_loaded()
             if former:
                 former.close()
         return self._driver
@@ -333,7 +330,8 @@ class LinuxKernel(Kernel):
             case Link(kind=Vxlan() as kind):
                 self._put_vxlan(thing, kind, scene)
             case Link(kind=Ipip()):
-                self._chosen_driver().put_link(thing)
+                # The module may have come since the last tunnel was made, and without one, nothing goes through it.
+                self._chosen_driver(anew=thing.name not in scene.links).put_link(thing)
             case Link():
                 raise OSError(errno.EOPNOTSUPP, "bgpctl makes VXLAN and IPIP devices only")
             case LinkAddress():

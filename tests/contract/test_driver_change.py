@@ -1,6 +1,6 @@
 """
-Who does IP in IP changes while packets flow: from BPF to the ipip module and back, by option or because the module has
-come. Needs the module, which not every kernel has: `make vm` brings one.
+Who does IP in IP changes while packets flow: from BPF to the ipip module and back, when it is asked for. Needs the
+module, which not every kernel has: `make vm` brings one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -147,7 +147,7 @@ def late() -> Iterator[Callable[[], None]]:
         helper.write_text(usual)
 
 
-def test_a_module_that_comes_later_is_used_from_the_next_look_on(late: Callable[[], None]) -> None:
+def test_a_module_that_comes_later_does_not_disturb_and_makes_the_next_tunnel(late: Callable[[], None]) -> None:
     with own_namespace():
         subprocess.run(["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "far"], check=True)
         kernel = LinuxKernel(ipip.AUTO)
@@ -155,6 +155,10 @@ def test_a_module_that_comes_later_is_used_from_the_next_look_on(late: Callable[
             settle(kernel, 1)
             assert driver_of(kernel) == "bpf"
             late()
+            assert plan(desired(1), kernel.observe()).ops == ()
+            with closing(LinuxKernel(ipip.AUTO)) as restarted:
+                assert plan(desired(1), restarted.observe()).ops == ()
+            subprocess.run(["ip", "link", "del", "tunl0"], check=True)
             settle(kernel, 1)
             assert driver_of(kernel) == "kernel"
         finally:
