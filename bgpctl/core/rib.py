@@ -50,7 +50,9 @@ class PeerTable:
         restart_time_s: what the peer's OPEN offered for graceful restart (RFC 4724), None if nothing.
         last_error, down: why the session is not up, in the speaker's words and as far as they can be understood.
         asn, router_id: of the peer's OPEN, None where that was before our time.
-        asked: a session from before our time was asked for its table: only the end of the answer ends that.
+        tells_the_end: the peer says when a table that it was asked for is through (RFC 7313).
+        asked: it was asked for its table, and only the end of the answer ends that: of its own accord, or because
+            somebody else asked, it may tell all of another one meanwhile.
         flooded_since_s: since when the peer tells more prefixes than it may. Nothing of it is used or kept until
             it has told a whole table that fits; `expires_s` is when it is asked for that, unless it is SYNCING.
     """
@@ -66,6 +68,7 @@ class PeerTable:
     down: DownKind | None = None
     asn: Asn | None = None
     router_id: Address | None = None
+    tells_the_end: bool = False
     asked: bool = False
     flooded_since_s: float | None = None
 
@@ -124,17 +127,28 @@ def opened(rib: Rib, event: SessionOpened) -> Rib:
         return rib
     if table.heard in _KEPT and not (event.restart_time_s and event.forwarding_preserved):
         table = replace(table, paths={}, stale=frozenset())
-    asked = table.asked or (table.established and event.tells_the_end)
-    known = replace(table, restart_time_s=event.restart_time_s, router_id=event.router_id, asn=event.asn, asked=asked)
+    known = replace(
+        table,
+        restart_time_s=event.restart_time_s,
+        router_id=event.router_id,
+        asn=event.asn,
+        tells_the_end=event.tells_the_end,
+        asked=table.asked or (table.established and event.tells_the_end),
+    )
     return {**rib, event.peer: known}
 
 
 def found_up(rib: Rib, peer: Address, at_s: float, *, uptime_s: float, restart_time_s: int | None) -> Rib:
-    """A session that was there before us. Its OPEN was too: `restart_time_s` is what it must have offered."""
+    """
+    A session that was there before, and whose table is asked for. Where its OPEN came before our time, `restart_time_s`
+    is what it must have offered.
+    """
+    if peer not in rib:
+        return rib
     up = session_up(rib, peer, at_s, uptime_s=uptime_s)
-    if peer not in up or up[peer].restart_time_s is not None:
-        return up
-    return {**up, peer: replace(up[peer], restart_time_s=restart_time_s)}
+    offered_s = up[peer].restart_time_s
+    known = restart_time_s if offered_s is None else offered_s
+    return {**up, peer: replace(up[peer], restart_time_s=known, asked=up[peer].tells_the_end)}
 
 
 def session_up(rib: Rib, peer: Address, at_s: float, *, uptime_s: float = 0.0) -> Rib:
@@ -251,7 +265,9 @@ def to_ask_again(rib: Rib, at_s: float) -> tuple[Address, ...]:
 
 def refresh_begun(rib: Rib, peer: Address, at_s: float) -> Rib:
     """The peer repeats its whole table (RFC 7313); what it does not repeat will be swept."""
-    return {**rib, peer: _syncing(rib[peer], at_s)} if peer in rib else rib
+    if peer not in rib:
+        return rib
+    return {**rib, peer: replace(_syncing(rib[peer], at_s), asked=rib[peer].tells_the_end)}
 
 
 def end_of_rib(rib: Rib, peer: Address, at_s: float) -> Rib:

@@ -1,6 +1,7 @@
 """Adj-RIB-In: what a peer's silence, death and return do to what it told."""
 
 from dataclasses import replace
+from functools import partial
 
 from bgpctl.core import rib
 from bgpctl.core.bgp import DownKind, SessionDown, SessionOpened, Update
@@ -244,6 +245,20 @@ def test_the_end_of_a_first_table_that_we_half_missed_sweeps_nothing() -> None:
     tables = rib.complete(tables, PEER, 11.5)
     assert prefixes(tables) == {ONE}
     assert tables[PEER].certain
+
+
+def test_what_a_peer_tells_anew_by_itself_does_not_end_what_it_was_asked_for() -> None:
+    """Its speaker was given another configuration, as ours was: it tells everything, and End-of-RIB, to everyone."""
+    tables = rib.opened(told(ONE), replace(offer(120, preserved=True), tells_the_end=True))
+    tables = rib.complete(tables, PEER, 10.0)
+    for begin in (
+        partial(rib.found_up, peer=PEER, at_s=11.0, uptime_s=5.0, restart_time_s=120),
+        partial(rib.refresh_begun, peer=PEER, at_s=11.0),
+    ):
+        begun = rib.end_of_rib(begin(tables), PEER, 11.1)
+        assert prefixes(begun) == {ONE}
+        assert not begun[PEER].certain
+        assert rib.complete(begun, PEER, 11.2)[PEER].certain
 
 
 def test_one_that_cannot_tell_the_end_of_an_answer_ends_it_by_end_of_rib() -> None:
