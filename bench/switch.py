@@ -1,8 +1,8 @@
 """
 What a change of the encapsulation costs under load.
 
-Every tunnelled mode to every other on the cross-subnet lab, PPS packets a second (1000) in each of twelve directions;
-whatever else can change (tests/lab/changes.py), there and back; then IPIP to VXLAN as plain `ip` batches would do it:
+Every encapsulation to every other, PPS packets a second (1000) in each of twelve directions; whatever else can change
+(tests/lab/changes.py), there and back; then IPIP to VXLAN as plain `ip` batches would do it:
 
 - delete and add: every node, one right after the other, removes its tunnel and its routes, then makes the new ones;
 - strict rp_filter: every node has both tunnels first, then they replace their routes, PAUSE_S apart;
@@ -29,15 +29,23 @@ from typing import Any, Final
 
 from bgpctl.core.cluster import Node
 from bgpctl.core.model import IPIP_LINK, METRIC
-from bgpctl.kernel.ipip import module_is_loaded
 from bgpctl.lab import lab as labs
 from bgpctl.lab import space
 from bgpctl.lab.lab import Lab, comes_true
 from bgpctl.lab.labfile import load
 from bgpctl.lab.load import Flow, Load, both_ways
-from bgpctl.lab.switch import switch, tour
+from bgpctl.lab.switch import switch
 from bgpctl.lab.topology import Topology
-from tests.lab.changes import CHANGES, changed, nothing_left_to_do, prepared
+from tests.lab.changes import (
+    CHANGES,
+    REFLECTORS,
+    TOURS,
+    changed,
+    nothing_left_to_do,
+    prepared,
+    reflected,
+    sessions_are,
+)
 
 PPS: Final = int(os.environ.get("PPS", "1000"))
 PAUSE_S: Final = 0.5
@@ -45,9 +53,9 @@ PAUSE_S: Final = 0.5
 WITHIN_S: Final = 60.0 * int(os.environ.get("SLOWNESS", "1"))
 AROUND_S: Final = 1.0
 """Of traffic before the change and after it."""
-WORDS: Final = ("IPIP", "IPIPCrossSubnet", "VXLAN", "VXLANCrossSubnet")
 START: Final = "IPIPCrossSubnet"
-TOPOLOGY: Final = Path(__file__).parents[1] / "topologies" / "cross-subnet.yaml"
+TOPOLOGIES: Final = Path(__file__).parents[1] / "topologies"
+TOPOLOGY: Final = TOPOLOGIES / "cross-subnet.yaml"
 DEVICE: Final = "vxlan9"
 PORT: Final = 4789
 
@@ -93,36 +101,51 @@ def figures(flows: Sequence[Flow]) -> dict[str, Any]:
 
 def ours() -> Iterator[dict[str, Any]]:
     """Every ordered pair of modes once."""
-    with lab_of("ours") as lab:
-        _, *stops = tour(WORDS, START)
-        for word in stops:
-            report = switch(lab, "blue", word, PPS, Printed(), within_s=WITHIN_S)
-            row = {"from": report.before, "to": report.after, "took_s": report.took_s, **figures(report.flows)}
-            row["driver"] = next(
-                (item["driver"] for item in lab.read("a1", "tunnels")["tunnels"] if item["name"] == IPIP_LINK), ""
-            )
-            print(f"{row}", flush=True)
-            yield row
+    for topology, stops in TOURS.items():
+        with lab_of("ours", TOPOLOGIES / f"{topology}.yaml") as lab:
+            for word in stops:
+                report = switch(lab, "blue", word, PPS, Printed(), within_s=WITHIN_S)
+                row = {"from": report.before, "to": report.after, "took_s": report.took_s, **figures(report.flows)}
+                row |= {"topology": topology, "driver": driver(lab)}
+                print(f"{row}", flush=True)
+                yield row
+
+
+def driver(lab: Lab) -> str:
+    """Who does IP in IP on node a1; empty where there is none."""
+    tunnels = lab.read("a1", "tunnels")["tunnels"]
+    return next((item["driver"] for item in tunnels if item["name"] == IPIP_LINK), "")
 
 
 def others() -> Iterator[dict[str, Any]]:
     """Every other change, there and back."""
     for what, change in CHANGES.items():
-        if what == "address with IPIP" and module_is_loaded():
-            continue  # the kernel sends from the former address until somebody removes that
-        with lab_of("others", TOPOLOGY.with_name(f"{change.topology}.yaml")) as lab:
+        with lab_of("others", TOPOLOGIES / f"{change.topology}.yaml") as lab:
+            if what == "address with IPIP" and driver(lab) == "kernel":
+                continue  # the kernel sends from the former address until somebody removes that
             prepared(lab, change)
             before = lab.topology.file.read_text()
             for text in (changed(before, change.edits), before):
-                took_s, flows = under_load(lab, partial(follows, lab, text))
-                row = {"what": what, "topology": change.topology, "took_s": took_s, **figures(flows)}
-                print(f"{row}", flush=True)
-                yield row
+                yield other(lab, (what, change.topology), text, partial(nothing_left_to_do, lab))
+    with lab_of("others") as lab:
+        mesh = lab.topology.file.read_text()
+        nodes = {node.name for node in lab.topology.intent.nodes}
+        for text, sessions in ((reflected(mesh), REFLECTORS), (mesh, nodes)):
+            wanted = {node: sessions - {node} for node in nodes - REFLECTORS}
+            yield other(lab, ("mesh, reflectors", TOPOLOGY.stem), text, partial(sessions_are, lab, wanted))
 
 
-def follows(lab: Lab, text: str) -> None:
-    lab.topology.file.write_text(text)
-    assert comes_true(partial(nothing_left_to_do, lab), WITHIN_S), lab.summaries()
+def other(lab: Lab, what: tuple[str, str], text: str, done: Callable[[], bool]) -> dict[str, Any]:
+    """Have the file say so, and wait until it is so. `what` is the change and the topology."""
+
+    def follow() -> None:
+        lab.topology.file.write_text(text)
+        assert comes_true(done, WITHIN_S), lab.summaries()
+
+    took_s, flows = under_load(lab, follow)
+    row = {**dict(zip(("what", "topology"), what, strict=True)), "took_s": took_s, **figures(flows)}
+    print(f"{row}", flush=True)
+    return row
 
 
 def under_load(lab: Lab, act: Callable[[], None]) -> tuple[float, Sequence[Flow]]:

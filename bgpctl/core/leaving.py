@@ -6,17 +6,22 @@ drops the one to the former. Dropped at once, routes would be missing until othe
 until that has happened, and a little longer, because the other end may not be there yet. Only sessions between members
 of the cluster are kept: nobody else can tell the same.
 
+When reflectors give way to a mesh, the sessions of the mesh are new, and who is no reflector any more cannot see
+whether its clients have theirs. So it reflects on for as long as sessions would stay at most; who is told twice takes
+the shorter way.
+
 Refuses to know: who decided what is owed, how sessions are opened and closed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgpctl.core.bgp import Session, SpeakerConfig
-from bgpctl.core.cluster import Intent
+from bgpctl.core.cluster import Intent, Node
 from bgpctl.core.model import Address
 from bgpctl.core.rib import Rib
 
@@ -26,10 +31,17 @@ PATIENCE_S: Final = 300.0
 """After this long the sessions go all the same: what is owed was decided by the operator."""
 
 
+class Role(NamedTuple):
+    """A route reflector's, which the node does not have any more, and until when it plays it."""
+
+    cluster_id: Address
+    until_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class Leaving:
     """
-    Sessions on their way out.
+    Sessions on their way out, and a role.
 
     Attributes:
         sessions: sorted by peer.
@@ -40,14 +52,20 @@ class Leaving:
     sessions: tuple[Session, ...] = ()
     until_s: float = 0.0
     covered_since_s: float | None = None
+    role: Role | None = None
 
     @property
-    def due_s(self) -> float | None:
-        """When they go, as far as can be said; None if there are none."""
+    def sessions_due_s(self) -> float:
+        """When the sessions go, as far as can be said."""
         if not self.sessions:
-            return None
+            return math.inf
         covered_s = self.until_s if self.covered_since_s is None else self.covered_since_s + SETTLE_S
         return min(self.until_s, covered_s)
+
+    @property
+    def due_s(self) -> float:
+        """When the first of it goes, as far as can be said."""
+        return min(self.sessions_due_s, self.role.until_s if self.role else math.inf)
 
 
 def without(config: SpeakerConfig | None, shut: Collection[Address]) -> SpeakerConfig | None:
@@ -78,11 +96,26 @@ def begun(
     return Leaving(sessions, leaving.until_s if leaving.sessions else at_s + PATIENCE_S)
 
 
+def played(leaving: Leaving, former: Address | None, node: Node | None, at_s: float) -> Role | None:
+    """The role that the node plays on: it had the cluster id `former` until now."""
+    if former is None or node is None or node.cluster_id is not None:
+        return None
+    role = leaving.role or Role(former, at_s + PATIENCE_S)
+    return role if at_s < role.until_s else None
+
+
+def in_role(node: Node, leaving: Leaving) -> Node:
+    """The node as it acts."""
+    return replace(node, cluster_id=leaving.role.cluster_id) if leaving.role else node
+
+
 def together(owed: SpeakerConfig | None, leaving: Leaving) -> SpeakerConfig | None:
-    """The configuration with those that are leaving."""
-    if owed is None or not leaving.sessions:
-        return owed
+    """The configuration with the sessions that are leaving; of one who reflects on, every internal peer is a client."""
+    if owed is None:
+        return None
     sessions = {session.peer: session for session in (*owed.sessions, *leaving.sessions)}
+    if leaving.role:
+        sessions = {peer: replace(session, client=session.internal) for peer, session in sessions.items()}
     return replace(owed, sessions=tuple(sessions[peer] for peer in sorted(sessions)))
 
 
@@ -96,8 +129,3 @@ def watched(leaving: Leaving, rib: Rib, at_s: float) -> Leaving:
     if not staying or not told.issubset(prefix for table in staying for prefix in table.usable):
         return replace(leaving, covered_since_s=None)
     return leaving if leaving.covered_since_s is not None else replace(leaving, covered_since_s=at_s)
-
-
-def over(leaving: Leaving, at_s: float) -> bool:
-    """Whether it is time to let them go."""
-    return leaving.due_s is not None and leaving.due_s <= at_s

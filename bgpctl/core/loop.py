@@ -281,14 +281,16 @@ def _owing(state: State, at_s: float, *, first: bool = False, going: bool = True
     node = state.intent.node(state.node)
     owed = leaving.without(speaker_config(state.intent, state.node), state.shut)
     before = leaving.without(state.config, state.shut) if going else None
-    stays = leaving.begun(before, owed, state.leaving, state.intent, at_s)
+    former = state.policy.registry.node.cluster_id if state.policy else None
+    role = leaving.played(state.leaving, former, node, at_s)
+    stays = replace(leaving.begun(before, owed, state.leaving, state.intent, at_s), role=role)
     config = leaving.together(owed, stays)
     peers = [session.peer for session in config.sessions] if config else []
     after = replace(
         state,
         config=config,
         leaving=stays,
-        policy=Policy.of(state.intent, node, config) if node and config else None,
+        policy=Policy.of(state.intent, leaving.in_role(node, stays), config) if node and config else None,
         rib=rib.expect(state.rib, peers, at_s, RESTART_TIME_S),
     )
     if config and (first or config != state.config):
@@ -297,9 +299,11 @@ def _owing(state: State, at_s: float, *, first: bool = False, going: bool = True
 
 
 def _let_go(state: State, at_s: float) -> Step:
-    """Sessions that are leaving go once the rest tells all that they told."""
+    """Sessions that are leaving go once the rest tells all that they told, and a role after its time."""
     state = replace(state, leaving=leaving.watched(state.leaving, state.rib, at_s))
-    return _owing(state, at_s, going=False) if leaving.over(state.leaving, at_s) else (state, ())
+    if at_s < state.leaving.due_s:
+        return state, ()
+    return _owing(state, at_s, going=at_s < state.leaving.sessions_due_s)
 
 
 def _attached(state: State, event: bgp.SpeakerAttached, at_s: float) -> Step:
@@ -460,7 +464,7 @@ def _next_attempt_s(state: State, stuck: Collection[Op], resting: Iterable[Op], 
 
 
 def _next_wake_s(state: State, at_s: float) -> float:
-    waits_s = [state.leaving.due_s]
+    waits_s: list[float | None] = [state.leaving.due_s]
     if _can_hear(state):
         waits_s += [rib.next_expiry_s(state.rib), telling.next_due_s(state.told)]
     if (state.flips or state.drains) and not state.trying:

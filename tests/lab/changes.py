@@ -1,15 +1,17 @@
-"""What else can change about a running cluster, beside the encapsulation of a pool: edits of its file."""
+"""What can change about a running cluster: the encapsulation of a pool, and other edits of its file."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 
 from bgpctl import client
 from bgpctl.lab import space
 from bgpctl.lab.lab import Lab
+from bgpctl.lab.switch import tour
 
 _ADDRESS: Final = (("a1: {address: 10.0.0.1/24", "a1: {address: 10.0.0.11/24"),)
 
@@ -29,6 +31,10 @@ CHANGES: Final = {
         "vxlan-cross-subnet", (("^calico_backend", "vxlanVNI: 1\nvxlanPort: 8472\ncalico_backend"),)
     ),
     "backend": Change("cross-subnet", (("backend: bird", "backend: vxlan"), ("IPIPCrossSubnet", "VXLANCrossSubnet"))),
+    # The first IP in IP of these nodes, and their first BGP.
+    "backend to BGP": Change(
+        "vxlan-cross-subnet", (("backend: vxlan", "backend: bird"), ("VXLANCrossSubnet", "IPIPCrossSubnet"))
+    ),
     "masks": Change("one-rack", (("IPIP}", "IPIPCrossSubnet}"), (r"(address: 10\.0\.0\.\d)/24", r"\1/31"))),
     "IPIP tunnel addresses": Change(
         "cross-subnet", ((r"blocks: \[10.244.(\d)", r"ipipTunnelAddress: 10.244.\1.9, blocks: [10.244.\1"),)
@@ -42,6 +48,41 @@ CHANGES: Final = {
     "address with both": Change("vxlan-cross-subnet", _ADDRESS, "address add 10.0.0.11/24 dev eth0"),
     "address with IPIP": Change("ipip-always", _ADDRESS, "address add 10.0.0.11/24 dev eth0"),
 }
+
+
+REFLECTORS: Final = frozenset({"a2", "b2"})
+_REFLECTED: Final = """
+mesh: false
+peers:
+  reflectors: {nodes: all(), peerSelector: has(reflector)}
+"""
+
+
+def reflected(text: str) -> str:
+    """The file of a mesh, with REFLECTORS instead; such a change leaves the kernel as it is."""
+    for number, node in enumerate(sorted(REFLECTORS), start=1):
+        text, count = re.subn(
+            f"  {node}: {{", f"  {node}: {{clusterID: 10.255.0.{number}, labels: {{reflector: x}}, ", text
+        )
+        assert count, node
+    return text + _REFLECTED
+
+
+def sessions_are(lab: Lab, wanted: Mapping[str, AbstractSet[str]]) -> bool:
+    """Whether these nodes have sessions with just these, all of them up, and every node has what it wants."""
+    rows = {node: lab.read(node, "peers")["peers"] for node in wanted}
+    established = {node: {row["name"] for row in rows[node] if row["established"]} for node in wanted}
+    return all({row["name"] for row in rows[node]} == established[node] == wanted[node] for node in wanted) and all(
+        summary["converged"] for summary in lab.summaries()
+    )
+
+
+TUNNELLED: Final = ("IPIP", "IPIPCrossSubnet", "VXLAN", "VXLANCrossSubnet")
+TOURS: Final = {
+    "cross-subnet": tuple(tour(TUNNELLED, start="IPIPCrossSubnet"))[1:],
+    "one-rack": ("None", "IPIPCrossSubnet", "None", "VXLAN", "None", "VXLANCrossSubnet", "None", "IPIP"),
+}
+"""Together they make every ordered pair, and end with IP in IP; None needs an underlay that knows the way."""
 
 
 def changed(text: str, edits: Sequence[tuple[str, str]]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from bgpctl.lab import probe
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.load import Load
+from tests.lab.changes import REFLECTORS, reflected, sessions_are
 from tests.lab.conftest import CONVERGE_S, peers
 from tests.waiting import SLOWNESS, wait_until
 
@@ -59,14 +60,12 @@ def test_a_refreshed_peer_repeats_its_table_and_loses_no_route(lab_of: Callable[
     assert routed(lab, "a1") == whole
 
 
-REFLECTED = """
-mesh: false
-peers:
-  reflectors: {nodes: all(), peerSelector: has(reflector)}
-"""
+def tellers(lab: Lab) -> set[str]:
+    """Who tells a1 of the block of b1."""
+    return {row["peer"] for row in lab.read("a1", "rib")["paths"] if row["prefix"] == "10.244.3.0/26"}
 
 
-def test_from_a_mesh_to_reflectors_no_packet_is_lost(lab_of: Callable[[str], Lab]) -> None:
+def test_from_a_mesh_to_reflectors_and_back_no_packet_is_lost(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("cross-subnet")
     workloads = {workload.name: workload for workload in lab.topology.workloads}
     pairs = (("web-a1", "web-b1"), ("web-b2", "web-a1"))
@@ -74,15 +73,13 @@ def test_from_a_mesh_to_reflectors_no_packet_is_lost(lab_of: Callable[[str], Lab
     load.start()
     wait_until(lambda: all(flow.sent > PPS for flow in load.flows))
     file = lab.topology.file
-    text = file.read_text()
-    for node, number in (("a2", 1), ("b2", 2)):
-        text = text.replace(
-            f"  {node}: {{", f"  {node}: {{clusterID: 10.255.0.{number}, labels: {{reflector: 'yes'}}, "
-        )
-    file.write_text(text + REFLECTED)
-    wait_until(lambda: set(peers(lab, "a1")) == set(peers(lab, "b1")) == {"a2", "b2"}, within_s=CONVERGE_S)
-    assert lab.wait(CONVERGE_S)
+    mesh = file.read_text()
+    file.write_text(reflected(mesh))
+    wait_until(lambda: sessions_are(lab, {"a1": REFLECTORS, "b1": REFLECTORS}), within_s=CONVERGE_S)
+    wait_until(lambda: tellers(lab) == REFLECTORS)
+    file.write_text(mesh)
+    wait_until(lambda: sessions_are(lab, {"a1": {"a2", "b1", "b2"}, "b1": {"a1", "a2", "b2"}}), within_s=CONVERGE_S)
     sent = max(flow.sent for flow in load.flows)
     wait_until(lambda: all(flow.sent > sent + PPS for flow in load.flows))
     assert [flow.lost for flow in load.stop()] == [0, 0]
-    assert {row["peer"] for row in lab.read("a1", "rib")["paths"] if row["prefix"] == "10.244.3.0/26"} == {"a2", "b2"}
+    assert "b1" in tellers(lab)

@@ -17,13 +17,13 @@ from bgpctl.lab import space
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.load import Load, both_ways
 from bgpctl.lab.rewrite import with_encapsulation
-from bgpctl.lab.switch import switch, tour
+from bgpctl.lab.switch import switch
+from tests.lab.changes import TOURS
 from tests.lab.test_resilience import kill
 from tests.waiting import SLOWNESS, wait_until
 
 PPS = int(os.environ.get("BGPCTL_TEST_PPS", "100"))
 """Packets a second in each of twelve directions."""
-TUNNELLED = ("IPIP", "IPIPCrossSubnet", "VXLAN", "VXLANCrossSubnet")
 
 
 class Silent:
@@ -32,13 +32,6 @@ class Silent:
 
     def count(self, done: int, total: int) -> None:
         pass
-
-
-TOURS = {
-    "cross-subnet": tuple(tour(TUNNELLED, start="IPIPCrossSubnet"))[1:],
-    "one-rack": ("None", "IPIPCrossSubnet", "None", "VXLAN", "None", "VXLANCrossSubnet", "None", "IPIP"),
-}
-"""Together they make every ordered pair, and end with IP in IP; None needs an underlay that knows the way."""
 
 
 @pytest.mark.parametrize(("topology", "stops"), TOURS.items(), ids=TOURS)

@@ -114,6 +114,34 @@ def test_what_no_reflector_ever_tells_is_given_up_in_the_end() -> None:
     assert peers(play.state) == {A2}
 
 
+def told_to_b1(play: Play) -> set[str]:
+    """What the reflector, as which this node plays, tells b1."""
+    return {str(prefix) for prefix in play.state.told.sent[B1]}
+
+
+def test_a_former_reflector_reflects_on_until_its_clients_have_had_time_for_sessions_of_their_own() -> None:
+    intent = reflected(INTENT)
+    swapped = {"a1": "a2", "a2": "a1"}
+    nodes = tuple(
+        replace(node, cluster_id=CLUSTER if swapped.get(node.name) == "a2" else None) for node in intent.nodes
+    )
+    play = Play()
+    wanted = replace(intent, nodes=nodes, peers=(replace(intent.peers[0], remotes=("a1",)),))
+    play.tell(IntentLoaded(wanted), SpeakerAttached(1, ()))
+    for peer, block in ((A2, "10.244.2.0/26"), (B1, "10.244.3.0/26"), (B2, "10.244.4.0/26")):
+        play.tell(SessionUp(peer), Update(peer, (path(block, peer),)), EndOfRib(peer, 4))
+    play.rest()
+    reflects = told_to_b1(play)
+    assert "10.244.4.0/26" in reflects
+    play.tell(IntentLoaded(INTENT))
+    play.rest()
+    assert peers(play.state) == {A2, B1, B2}
+    later(play, PATIENCE_S - 1)
+    assert told_to_b1(play) == reflects
+    later(play, 2)
+    assert told_to_b1(play) == {"10.244.1.0/26"}
+
+
 @pytest.mark.parametrize(
     "intent",
     [
