@@ -21,10 +21,10 @@ EVERYBODY = ("a1", "a2", "b1", "b2")
 BLOCKS = {"10.244.2.0/26", "10.244.3.0/26", "10.244.4.0/26"}
 
 
-def reflected(intent: Intent) -> Intent:
-    """a2 becomes the reflector of all others."""
-    nodes = tuple(replace(node, cluster_id=CLUSTER) if node.name == "a2" else node for node in intent.nodes)
-    peer = Peer("reflectors", None, None, EVERYBODY, remotes=("a2",), peer_selector="reflector == 'yes'")
+def reflected(intent: Intent, reflector: str = "a2") -> Intent:
+    """One node becomes the reflector of all others."""
+    nodes = tuple(replace(node, cluster_id=CLUSTER) if node.name == reflector else node for node in intent.nodes)
+    peer = Peer("reflectors", None, None, EVERYBODY, remotes=(reflector,), peer_selector="reflector == 'yes'")
     return replace(intent, mesh=False, nodes=nodes, peers=(peer,))
 
 
@@ -120,14 +120,8 @@ def told_to_b1(play: Play) -> set[str]:
 
 
 def test_a_former_reflector_reflects_on_until_its_clients_have_had_time_for_sessions_of_their_own() -> None:
-    intent = reflected(INTENT)
-    swapped = {"a1": "a2", "a2": "a1"}
-    nodes = tuple(
-        replace(node, cluster_id=CLUSTER if swapped.get(node.name) == "a2" else None) for node in intent.nodes
-    )
     play = Play()
-    wanted = replace(intent, nodes=nodes, peers=(replace(intent.peers[0], remotes=("a1",)),))
-    play.tell(IntentLoaded(wanted), SpeakerAttached(1, ()))
+    play.tell(IntentLoaded(reflected(INTENT, "a1")), SpeakerAttached(1, ()))
     for peer, block in ((A2, "10.244.2.0/26"), (B1, "10.244.3.0/26"), (B2, "10.244.4.0/26")):
         play.tell(SessionUp(peer), Update(peer, (path(block, peer),)), EndOfRib(peer, 4))
     play.rest()
