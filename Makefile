@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CODE := bgpctl tests bench docs/conf.py tools/reference.py
 
-.PHONY: setup lab test interop vm check docs reference bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean
+.PHONY: setup lab test test-labs test-others interop vm check docs reference bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean
 
 setup: .venv/ready
 
@@ -32,7 +32,14 @@ test: check                     ## everything: contracts on fakes and the real k
 	@tools/system-packages docker || true
 	@$(BIN)/python -m compileall -q bgpctl  # labs start hundreds of processes
 	@$(BIN)/pytest --quiet -n 2 tests/contract
-	@$(BIN)/pytest --quiet --durations=10 tests/lab tests/interop tests/docker tests/docs tests/vm
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-labs test-others
+	@$(BIN)/pytest --quiet tests/vm
+
+test-labs test-others: setup
+test-labs:
+	@$(BIN)/pytest --quiet --durations=5 tests/lab
+test-others:                    # beside the labs, because both wait most of the time
+	@$(BIN)/pytest --quiet --durations=5 tests/interop tests/docker tests/docs
 
 docs: setup                     ## the pages of docs/, in build/docs; broken links and references are errors
 	@$(BIN)/pip install -qq --disable-pip-version-check --editable '.[docs]'

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgpctl.core.cluster import Node
-from bgpctl.core.model import IPIP_LINK, METRIC
+from bgpctl.core.model import METRIC
 from bgpctl.lab import lab as labs
 from bgpctl.lab import space
 from bgpctl.lab.lab import Lab, comes_true
@@ -41,6 +41,9 @@ from tests.lab.changes import (
     REFLECTORS,
     TOURS,
     changed,
+    driver,
+    finished,
+    may_be_finished,
     nothing_left_to_do,
     prepared,
     reflected,
@@ -111,22 +114,20 @@ def ours() -> Iterator[dict[str, Any]]:
                 yield row
 
 
-def driver(lab: Lab) -> str:
-    """Who does IP in IP on node a1; empty where there is none."""
-    tunnels = lab.read("a1", "tunnels")["tunnels"]
-    return next((item["driver"] for item in tunnels if item["name"] == IPIP_LINK), "")
-
-
 def others() -> Iterator[dict[str, Any]]:
     """Every other change, there and back."""
     for what, change in CHANGES.items():
         with lab_of("others", TOPOLOGIES / f"{change.topology}.yaml") as lab:
-            if what == "address with IPIP" and driver(lab) == "kernel":
-                continue  # the kernel sends from the former address until somebody removes that
-            prepared(lab, change)
             before = lab.topology.file.read_text()
-            for text in (changed(before, change.edits), before):
-                yield other(lab, (what, change.topology), text, partial(nothing_left_to_do, lab))
+            for text, back in ((changed(before, change.edits), False), (before, True)):
+                prepared(lab, change, back=back)
+                yield other(
+                    lab,
+                    (what, change.topology),
+                    text,
+                    partial(may_be_finished, lab, change, back=back),
+                    partial(finished, lab, change, back=back),
+                )
     with lab_of("others") as lab:
         mesh = lab.topology.file.read_text()
         nodes = {node.name for node in lab.topology.intent.nodes}
@@ -135,12 +136,16 @@ def others() -> Iterator[dict[str, Any]]:
             yield other(lab, ("mesh, reflectors", TOPOLOGY.stem), text, partial(sessions_are, lab, wanted))
 
 
-def other(lab: Lab, what: tuple[str, str], text: str, done: Callable[[], bool]) -> dict[str, Any]:
-    """Have the file say so, and wait until it is so. `what` is the change and the topology."""
+def other(
+    lab: Lab, what: tuple[str, str], text: str, done: Callable[[], bool], last: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """Have the file say so, wait until it is so, and do what comes last. `what` is the change and the topology."""
 
     def follow() -> None:
         lab.topology.file.write_text(text)
         assert comes_true(done, WITHIN_S), lab.summaries()
+        last()
+        assert comes_true(partial(nothing_left_to_do, lab), WITHIN_S), lab.summaries()
 
     took_s, flows = under_load(lab, follow)
     row = {**dict(zip(("what", "topology"), what, strict=True)), "took_s": took_s, **figures(flows)}

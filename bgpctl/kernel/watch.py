@@ -31,7 +31,7 @@ from bgpctl.kernel.netlink import (
 )
 
 _GROUPS: Final = (1, 3, 4, 5, 7, 9, 11, 32)
-"""RTNLGRP_ LINK, NEIGH, TC (someone may delete the BPF driver's clsact), IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR,
+"""RTNLGRP_ LINK, NEIGH, TC (someone may delete what the BPF driver has there), IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR,
 IPV6_ROUTE, NEXTHOP."""
 _RECEIVE_BUFFER_BYTES: Final = 64 << 20
 """Holds the echo of 100,000 routes of our own. The kernel takes the memory only while it is filled."""

@@ -100,6 +100,7 @@ def _entries(listing: str) -> Iterator[tuple[Prefix, Entry]]:
                 local_pref=int(found["BGP.local_pref"]) if "BGP.local_pref" in found else None,
                 originator=found.get("BGP.originator_id"),
                 cluster_list=tuple(found.get("BGP.cluster_list", "").split()),
+                extended=found.get("BGP.ext_community", ""),
             ),
         )
 

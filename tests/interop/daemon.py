@@ -26,6 +26,8 @@ class Entry(NamedTuple):
     local_pref: int | None = None
     originator: str | None = None
     cluster_list: tuple[str, ...] = ()
+    extended: str = ""
+    """Extended communities in the router's own words."""
 
 
 class Updates(NamedTuple):

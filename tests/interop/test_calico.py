@@ -70,6 +70,16 @@ def test_nodes_of_calicos_are_full_citizens(rig: Rig) -> None:
     wait_until(world.converged)
 
 
+def test_a_node_of_calicos_is_told_from_which_tunnels_we_take_packets(rig: Rig) -> None:
+    """RFC 9012's community of IP in IP, type 0x030c, tunnel type 7: BIRD has no word for it, and shows its halves."""
+    world, us = rig.world, ADDRESS["us"]
+    world.agree(MESH.replace("encapsulation: None", "encapsulation: IPIP", 1))
+    rig.start("one", meshed("one"))
+    rig.up("one")
+    wait_until(lambda: BLOCK["us"] in rig.running("one").table(us))
+    wait_until(lambda: rig.running("one").table(us)[BLOCK["us"]].extended == "(generic, 0x30c0000, 0x7)")
+
+
 def _agreed(rig: Rig, part: Part) -> None:
     """Wait until both kernels know the way to the other's block."""
     wait_until(lambda: rig.world.gateways(BLOCK[part]) == {str(ADDRESS[part])}, within_s=UP_WITHIN_S)

@@ -9,19 +9,21 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 
 from bgpctl import client
+from bgpctl.core.model import IPIP_LINK
 from bgpctl.lab import space
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.switch import tour
 
-_ADDRESS: Final = (("a1: {address: 10.0.0.1/24", "a1: {address: 10.0.0.11/24"),)
+_FORMER, _NEW, _NETWORK = "10.0.0.1", "10.0.0.11", "10.0.0.0/24"
+_ADDRESS: Final = ((f"a1: {{address: {_FORMER}/24", f"a1: {{address: {_NEW}/24"),)
 
 
 class Change(NamedTuple):
-    """What to replace by what in a topology's file: regular expressions. `beforehand` is for ip(8) on node a1."""
+    """What to replace by what in a topology's file: regular expressions. Node a1 may have its address to change too."""
 
     topology: str
     edits: Sequence[tuple[str, str]]
-    beforehand: str = ""
+    addressed: bool = False
 
 
 CHANGES: Final = {
@@ -43,10 +45,9 @@ CHANGES: Final = {
         "vxlan", ((r"blocks: \[10.244.(\d)", r"vxlanTunnelAddress: 10.244.\1.9, blocks: [10.244.\1"),)
     ),
     "MTU": Change("vxlan", (("^calico_backend", "mtu: 1400\ncalico_backend"),)),
-    # The node has both addresses while the others change.
-    "address with VXLAN": Change("vxlan", _ADDRESS, "address add 10.0.0.11/24 dev eth0"),
-    "address with both": Change("vxlan-cross-subnet", _ADDRESS, "address add 10.0.0.11/24 dev eth0"),
-    "address with IPIP": Change("ipip-always", _ADDRESS, "address add 10.0.0.11/24 dev eth0"),
+    "address with VXLAN": Change("vxlan", _ADDRESS, addressed=True),
+    "address with both": Change("vxlan-cross-subnet", _ADDRESS, addressed=True),
+    "address with IPIP": Change("ipip-always", _ADDRESS, addressed=True),
 }
 
 
@@ -93,10 +94,45 @@ def changed(text: str, edits: Sequence[tuple[str, str]]) -> str:
     return text
 
 
-def prepared(lab: Lab, change: Change) -> None:
-    """Do what has to be done by hand first."""
-    if change.beforehand:
-        space.ip([change.beforehand], lab.names.of("a1"))
+def prepared(lab: Lab, change: Change, *, back: bool = False) -> None:
+    """
+    What is done by hand first: the node has both addresses for as long as others use either. The new one is no
+    secondary address of the former, or the kernel would remove it, or take it away for a moment, together with that.
+    """
+    if change.addressed:
+        space.ip([f"address add {_FORMER if back else _NEW}/32 dev eth0"], lab.names.of("a1"))
+
+
+def may_be_finished(lab: Lab, change: Change, *, back: bool = False) -> bool:
+    """
+    Whether it is time for `finished`. With the ipip module the kernel sends from the former address until then, and
+    that is what the others wait for, and for nothing else.
+    """
+    if nothing_left_to_do(lab):
+        return True
+    if not change.addressed or driver(lab) != "kernel":
+        return False
+    waited = f"source {_NEW if back else _FORMER} of tunl0 stays until a1 is seen to send by another way"
+    return {problem for summary in lab.summaries() for problem in summary["problems"]} == {waited}
+
+
+def finished(lab: Lab, change: Change, *, back: bool = False) -> None:
+    """What is done by hand last: nothing is sent from the former address any more, and it goes."""
+    if change.addressed:
+        former, new = (_NEW, _FORMER) if back else (_FORMER, _NEW)
+        commands = (
+            f"route change {_NETWORK} dev eth0 proto kernel scope link src {new}",
+            f"address del {former}/24 dev eth0",
+            f"address add {new}/24 dev eth0",
+            f"address del {new}/32 dev eth0",
+        )
+        space.ip(commands, lab.names.of("a1"))
+
+
+def driver(lab: Lab) -> str:
+    """Who does IP in IP on node a1; empty where there is none."""
+    tunnels = lab.read("a1", "tunnels")["tunnels"]
+    return next((item["driver"] for item in tunnels if item["name"] == IPIP_LINK), "")
 
 
 def left_to_do(lab: Lab, node: str, text: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from bgpctl.lab.lab import Lab
-from tests.lab.changes import CHANGES, changed, concerned, left_to_do, nothing_left_to_do, prepared
+from tests.lab.changes import CHANGES, changed, concerned, finished, left_to_do, nothing_left_to_do, prepared
 from tests.lab.conftest import CONVERGE_S
 from tests.lab.test_resilience import kill
 from tests.lab.test_switch import nothing_lost, problems
@@ -55,10 +55,13 @@ def follow_one_killed(lab: Lab, text: str) -> None:
 @pytest.mark.parametrize("what", CHANGES)
 def test_it_changes_there_and_back_without_loss(lab_of: Callable[[str], Lab], what: str) -> None:
     """There with one that hears of it late, back with one whose agent is killed meanwhile."""
-    lab = lab_of(CHANGES[what].topology)
-    prepared(lab, CHANGES[what])
+    change = CHANGES[what]
+    lab = lab_of(change.topology)
     before = lab.topology.file.read_text()
-    after = changed(before, CHANGES[what].edits)
+    after = changed(before, change.edits)
     with nothing_lost(lab):
-        follow_one_late(lab, after)
-        follow_one_killed(lab, before)
+        for follow, text, back in ((follow_one_late, after, False), (follow_one_killed, before, True)):
+            prepared(lab, change, back=back)
+            follow(lab, text)
+            finished(lab, change, back=back)
+        wait_until(lambda: nothing_left_to_do(lab))
