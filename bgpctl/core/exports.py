@@ -74,7 +74,7 @@ def sources(policy: Policy, terms: Terms) -> Iterator[Address]:
     the cluster have sessions of their own; a circle of nodes that wait for each other helps nobody.
     """
     for source in policy.terms.values():
-        if source.peer != terms.peer and (source.member is None or _reflects(policy.registry, source, terms)):
+        if source.peer != terms.peer and (source.member is None or _reflects(policy, source, terms)):
             yield source.peer
 
 
@@ -89,19 +89,18 @@ def _own(offer: Offer, terms: Terms) -> Iterator[Subject]:
 
 
 def _learned(offer: Offer, terms: Terms) -> Iterator[Subject]:
-    registry = offer.policy.registry
-    for candidate in offer.external if terms.internal and registry.node.cluster_id is None else offer.best:
+    for candidate in offer.external if terms.internal and offer.policy.cluster_id is None else offer.best:
         prefix = candidate.path.prefix
         source = offer.policy.terms.get(candidate.peer)
         if source is None or source == terms or prefix.version != terms.session.version:
             continue
-        attributes = _passed_on(registry, source, terms, candidate)
+        attributes = _passed_on(offer.policy, source, terms, candidate)
         if attributes is not None:
             link = offer.link_of(prefix) if terms.filters else None
             yield Subject(prefix, attributes, learned=True, external=not terms.internal, link=link)
 
 
-def _passed_on(registry: Registry, source: Terms, terms: Terms, candidate: Candidate) -> Attributes | None:
+def _passed_on(policy: Policy, source: Terms, terms: Terms, candidate: Candidate) -> Attributes | None:
     """The attributes towards the peer before policy, None where BGP itself forbids to tell it."""
     path = candidate.path
     communities = set(path.communities)
@@ -117,24 +116,24 @@ def _passed_on(registry: Registry, source: Terms, terms: Terms, candidate: Candi
     attributes = Attributes(
         hop, path.as_path, path.local_pref, path.med, path.communities, origin=path.origin, extended=path.extended
     )
-    return _reflected(registry, source, terms, candidate, attributes) if source.internal else attributes
+    return _reflected(policy, source, terms, candidate, attributes) if source.internal else attributes
 
 
 def _reflected(
-    registry: Registry, source: Terms, terms: Terms, candidate: Candidate, attributes: Attributes
+    policy: Policy, source: Terms, terms: Terms, candidate: Candidate, attributes: Attributes
 ) -> Attributes | None:
-    cluster_id = registry.node.cluster_id
+    cluster_id = policy.cluster_id
     originator = candidate.path.originator or candidate.router_id or candidate.peer
     theirs = router_id(terms.member) if terms.member else None
-    if cluster_id is None or not _reflects(registry, source, terms) or originator == theirs:
+    if cluster_id is None or not _reflects(policy, source, terms) or originator == theirs:
         return None
     return replace(attributes, originator=originator, cluster_list=(cluster_id, *candidate.path.cluster_list))
 
 
-def _reflects(registry: Registry, source: Terms, terms: Terms) -> bool:
+def _reflects(policy: Policy, source: Terms, terms: Terms) -> bool:
     """RFC 4456, section 6: from a client to everyone, from anyone else to clients."""
     clients = source.session.client or terms.session.client
-    return registry.node.cluster_id is not None and source.internal and terms.internal and clients
+    return policy.cluster_id is not None and source.internal and terms.internal and clients
 
 
 def _let_out(registry: Registry, terms: Terms, subject: Subject) -> Attributes | None:

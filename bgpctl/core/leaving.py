@@ -104,11 +104,6 @@ def played(leaving: Leaving, former: Address | None, node: Node | None, at_s: fl
     return role if at_s < role.until_s else None
 
 
-def in_role(node: Node, leaving: Leaving) -> Node:
-    """The node as it acts."""
-    return replace(node, cluster_id=leaving.role.cluster_id) if leaving.role else node
-
-
 def together(owed: SpeakerConfig | None, leaving: Leaving) -> SpeakerConfig | None:
     """The configuration with the sessions that are leaving; of one who reflects on, every internal peer is a client."""
     if owed is None:

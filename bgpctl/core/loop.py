@@ -281,8 +281,7 @@ def _owing(state: State, at_s: float, *, first: bool = False, going: bool = True
     node = state.intent.node(state.node)
     owed = leaving.without(speaker_config(state.intent, state.node), state.shut)
     before = leaving.without(state.config, state.shut) if going else None
-    former = state.policy.registry.node.cluster_id if state.policy else None
-    role = leaving.played(state.leaving, former, node, at_s)
+    role = leaving.played(state.leaving, state.policy.cluster_id if state.policy else None, node, at_s)
     stays = replace(leaving.begun(before, owed, state.leaving, state.intent, at_s), role=role)
     config = leaving.together(owed, stays)
     peers = [session.peer for session in config.sessions] if config else []
@@ -290,7 +289,7 @@ def _owing(state: State, at_s: float, *, first: bool = False, going: bool = True
         state,
         config=config,
         leaving=stays,
-        policy=Policy.of(state.intent, leaving.in_role(node, stays), config) if node and config else None,
+        policy=Policy.of(state.intent, node, config, role.cluster_id if role else None) if node and config else None,
         rib=rib.expect(state.rib, peers, at_s, RESTART_TIME_S),
     )
     if config and (first or config != state.config):

@@ -39,15 +39,23 @@ _MARTIANS: Final = LongestMatch(
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything that is agreed about the routes of one node: who owns what, and the terms by the peer's address."""
+    """
+    Everything that is agreed about the routes of one node: who owns what, and the terms by the peer's address.
+
+    Attributes:
+        cluster_id: as which the node reflects (RFC 4456): its own, or one that it has given up and plays on. Only its
+            own makes a path one that has been here before.
+    """
 
     registry: Registry
     terms: Mapping[Address, Terms]
+    cluster_id: Address | None
 
     @classmethod
-    def of(cls, intent: Intent, node: Node, config: SpeakerConfig) -> Policy:
+    def of(cls, intent: Intent, node: Node, config: SpeakerConfig, played: Address | None = None) -> Policy:
         """Indexed once for each change of the cluster file."""
-        return cls(Registry(intent, node), {terms.peer: terms for terms in all_terms(intent, config)})
+        terms = {terms.peer: terms for terms in all_terms(intent, config)}
+        return cls(Registry(intent, node), terms, node.cluster_id or played)
 
     @property
     def limit(self) -> int:

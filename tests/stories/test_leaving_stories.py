@@ -136,6 +136,16 @@ def test_a_former_reflector_reflects_on_until_its_clients_have_had_time_for_sess
     assert told_to_b1(play) == {"10.244.1.0/26"}
 
 
+def test_a_former_reflector_hears_what_its_successor_reflects_under_the_same_cluster_id() -> None:
+    play = Play()
+    play.tell(IntentLoaded(reflected(INTENT, "a1")), SpeakerAttached(1, ()))
+    play.tell(SessionUp(A2), EndOfRib(A2, 4), IntentLoaded(reflected(INTENT, "a2")))
+    told = replace(path("10.244.3.0/26", B1), originator=B1, cluster_list=(CLUSTER,))
+    play.tell(Update(A2, (told,)))
+    play.rest()
+    assert "10.244.3.0/26" in play.unicast()
+
+
 @pytest.mark.parametrize(
     "intent",
     [
