@@ -12,12 +12,16 @@ import socket
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 from bgpctl.core.model import Address, Decap, Ipip, Link
+from bgpctl.kernel import ipip_bpf
+from bgpctl.kernel.bpf.ingress import Receiver
 from bgpctl.kernel.ipip_bpf import BpfIpip
+from bgpctl.kernel.links import list_links
+from bgpctl.kernel.netlink import Netlink
 from bgpctl.lab import space
 
 T = TypeVar("T")
@@ -74,6 +78,12 @@ class Site:
             ],
             self.namespace,
         )
+
+
+def receivers() -> tuple[Receiver, ...]:
+    """Our programs that take packets in, in the calling thread's namespace."""
+    with closing(Netlink()) as netlink:
+        return tuple(ipip_bpf.receivers(netlink, list_links(netlink)))
 
 
 def output(command: str) -> str:

@@ -8,21 +8,20 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from bgpctl.kernel import ipip_bpf
-from bgpctl.kernel.bpf.ingress import Receiver
-from bgpctl.kernel.links import list_links
 from bgpctl.kernel.netlink import Netlink
 from bgpctl.lab import lab as labs
 from bgpctl.lab import probe, space
 from bgpctl.lab.build import Names
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.load import Load, both_ways
+from tests.contract.ipip_rig import receivers
 from tests.lab.conftest import CONVERGE_S, TOPOLOGIES, topology
 from tests.waiting import SLOWNESS, wait_until
 
@@ -173,16 +172,8 @@ def test_decapsulation_taken_away_by_hand_is_back_at_the_next_look(lab_of: Calla
 
 
 def stop_receiving() -> None:
-    netlink = Netlink()
-    ipip_bpf.stop_receiving(netlink)
-    netlink.close()
-
-
-def receivers() -> Sequence[Receiver]:
-    netlink = Netlink()
-    found = tuple(ipip_bpf.receivers(netlink, list_links(netlink)))
-    netlink.close()
-    return found
+    with closing(Netlink()) as netlink:
+        ipip_bpf.stop_receiving(netlink)
 
 
 FIVE_MISTAKES = {
