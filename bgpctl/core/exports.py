@@ -71,10 +71,12 @@ def exports(offer: Offer, terms: Terms) -> Mapping[Prefix, Attributes]:
 def sources(policy: Policy, terms: Terms) -> Iterator[Address]:
     """
     Those whose routes the peer may know through us alone: what they tell comes before our End-of-RIB. Other nodes of
-    the cluster have sessions of their own; a circle of nodes that wait for each other helps nobody.
+    the cluster have sessions of their own; a circle of nodes that wait for each other helps nobody. What a former
+    reflector still passes on is known from others by and by.
     """
     for source in policy.terms.values():
-        if source.peer != terms.peer and (source.member is None or _reflects(policy, source, terms)):
+        passed_on = _reflects(policy.registry.node.cluster_id, source, terms)
+        if source.peer != terms.peer and (source.member is None or passed_on):
             yield source.peer
 
 
@@ -125,15 +127,15 @@ def _reflected(
     cluster_id = policy.cluster_id
     originator = candidate.path.originator or candidate.router_id or candidate.peer
     theirs = router_id(terms.member) if terms.member else None
-    if cluster_id is None or not _reflects(policy, source, terms) or originator == theirs:
+    if cluster_id is None or not _reflects(cluster_id, source, terms) or originator == theirs:
         return None
     return replace(attributes, originator=originator, cluster_list=(cluster_id, *candidate.path.cluster_list))
 
 
-def _reflects(policy: Policy, source: Terms, terms: Terms) -> bool:
+def _reflects(cluster_id: Address | None, source: Terms, terms: Terms) -> bool:
     """RFC 4456, section 6: from a client to everyone, from anyone else to clients."""
     clients = source.session.client or terms.session.client
-    return policy.cluster_id is not None and source.internal and terms.internal and clients
+    return cluster_id is not None and source.internal and terms.internal and clients
 
 
 def _let_out(registry: Registry, terms: Terms, subject: Subject) -> Attributes | None:

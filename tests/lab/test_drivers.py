@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -18,6 +19,7 @@ from bgpctl.lab.lab import Lab
 from tests.contract.kernel_rig import own_namespace
 from tests.lab.test_ipip import ping
 from tests.lab.test_resilience import ip, kill
+from tests.lab.test_switch import change, nothing_lost, over
 from tests.waiting import SLOWNESS, wait_until
 
 SMALL_BYTES = 84
@@ -111,6 +113,22 @@ def test_the_modules_device_is_used_mended_and_given_back_as_it_came(lab_of: Cal
     device, routes, tables = everything(lab)
     assert ("UP" in device["flags"], device.get("ifalias"), device["addr_info"], tables) == (False, None, [], "")
     assert "179" not in routes + ip(lab, "a1", "nexthop")
+
+
+@pytest.mark.usefixtures("on_request")
+def test_by_way_of_vxlan_another_driver_takes_over_without_loss(lab_of: Callable[[str, str], Lab]) -> None:
+    lab = lab_of("cross-subnet", f"ipip-drivers: {dict.fromkeys(MIXED, 'bpf')}")
+    assert drivers(lab) == dict.fromkeys(MIXED, "bpf")
+    with nothing_lost(lab):
+        change(lab, "VXLANCrossSubnet")
+        wait_until(lambda: over(lab, "vxlan.bgpctl"), within_s=30 * SLOWNESS)
+        lab.topology = replace(lab.topology, ipip_drivers=dict.fromkeys(MIXED, "kernel"))
+        for node in MIXED:
+            kill(lab, node, signal.SIGTERM)
+            lab.start_agent(node)
+        change(lab, "IPIPCrossSubnet")
+        wait_until(lambda: over(lab, "tunl0"), within_s=60 * SLOWNESS)
+    assert drivers(lab) == dict.fromkeys(MIXED, "kernel")
 
 
 @pytest.mark.usefixtures("on_request")

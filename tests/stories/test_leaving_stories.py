@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.bgp import EndOfRib, SessionDown, SessionUp, SpeakerAttached, Update
+from bgpctl.core.bgp import EndOfRib, SendEndOfRib, SessionDown, SessionUp, SpeakerAttached, Update
 from bgpctl.core.cluster import Intent, Mode, Peer
-from bgpctl.core.events import Configure, IntentLoaded, PeerAsked, Woken
+from bgpctl.core.events import Configure, IntentLoaded, PeerAsked, Speak, Woken
 from bgpctl.core.leaving import PATIENCE_S, SETTLE_S
 from bgpctl.core.loop import State
 from bgpctl.core.model import Address, InterfaceAddress
@@ -139,7 +139,9 @@ def test_a_former_reflector_reflects_on_until_its_clients_have_had_time_for_sess
 def test_a_former_reflector_hears_what_its_successor_reflects_under_the_same_cluster_id() -> None:
     play = Play()
     play.tell(IntentLoaded(reflected(INTENT, "a1")), SpeakerAttached(1, ()))
-    play.tell(SessionUp(A2), EndOfRib(A2, 4), IntentLoaded(reflected(INTENT, "a2")))
+    play.tell(IntentLoaded(reflected(INTENT, "a2")))
+    (spoken,) = (command for command in play.tell(SessionUp(A2)) if isinstance(command, Speak))
+    assert SendEndOfRib(A2, 4) in spoken.commands, "without waiting for its former clients"
     told = replace(path("10.244.3.0/26", B1), originator=B1, cluster_list=(CLUSTER,))
     play.tell(Update(A2, (told,)))
     play.rest()
