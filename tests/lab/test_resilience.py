@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.kernel import ipip_bpf
+from bgpctl.kernel.bpf import ingress
 from bgpctl.kernel.netlink import Netlink
 from bgpctl.lab import lab as labs
 from bgpctl.lab import probe, space
@@ -164,16 +164,17 @@ def normal(lab: Lab) -> list[str]:
 def test_decapsulation_taken_away_by_hand_is_back_at_the_next_look(lab_of: Callable[[str], Lab]) -> None:
     """A clsact's end the kernel tells of, that of a program on tcx it does not: an event of any kind does."""
     lab = lab_of("cross-subnet")
-    space.inside(lab.names.of("a1"), stop_receiving)
-    assert not space.inside(lab.names.of("a1"), receivers)
+    (before,) = space.inside(lab.names.of("a1"), receivers)
+
+    def take_away() -> None:
+        with closing(Netlink()) as netlink:
+            ingress.detach(netlink, before._replace(label=None))
+
+    space.inside(lab.names.of("a1"), take_away)
     ip(lab, "a1", "address", "add", "192.0.2.1/32", "dev", "lo")
+    wait_until(lambda: before not in space.inside(lab.names.of("a1"), receivers))
     wait_until(lambda: bool(space.inside(lab.names.of("a1"), receivers)))
     assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=5))
-
-
-def stop_receiving() -> None:
-    with closing(Netlink()) as netlink:
-        ipip_bpf.stop_receiving(netlink)
 
 
 FIVE_MISTAKES = {
