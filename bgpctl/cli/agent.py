@@ -50,7 +50,7 @@ def agent() -> None:
     type=click.Choice(ipip.DRIVERS),
     default=ipip.AUTO,
     show_default=True,
-    help="Who does IP in IP: the ipip module, BPF programs, or the module where there is one.",
+    help="Who does IP in IP: the ipip module, BPF programs, or who does it now, else the module where there is one.",
 )
 @click.option(
     "--nexthop-objects/--no-nexthop-objects",
