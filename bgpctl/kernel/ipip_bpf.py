@@ -140,10 +140,9 @@ class BpfIpip:
             self._send_from(tunnel, decap.local)
         before = tuple(receivers(self._netlink, links.values()))
         if self._decaps(links, before) != (decap,):
-            program_id = self._receive(tunnel, links[_FAR_END], underlay, decap)
+            self._receive(tunnel, links[_FAR_END], underlay, decap)
             for receiver in before:
-                if receiver.program_id != program_id:
-                    ingress.detach(self._netlink, receiver)
+                ingress.detach(self._netlink, receiver)
 
     def remove_decap(self, link: str) -> None:
         if link == IPIP_LINK:
@@ -158,8 +157,7 @@ class BpfIpip:
             case _:  # two are left where a driver was killed before it had taken away the former: to be put again
                 return frozenset()
 
-    def _receive(self, tunnel: LinkFacts, far_end: LinkFacts, underlay: LinkFacts, decap: Decap) -> int:
-        """The number of the program that takes in what is said."""
+    def _receive(self, tunnel: LinkFacts, far_end: LinkFacts, underlay: LinkFacts, decap: Decap) -> None:
         roles = dict.fromkeys(decap.sources, programs.SOURCE) | dict.fromkeys(decap.own, programs.OWN)
         entries = {address.packed: bytes([role]) for address, role in roles.items()}
         with _open(syscalls.hash_map(entries, key_bytes=_ADDRESS_BYTES, value_bytes=1)) as map_fd:
@@ -168,7 +166,6 @@ class BpfIpip:
             with _open(syscalls.load(code, ingress.PROGRAM)) as program:
                 ingress.attach(self._netlink, underlay.number, far_end.number, program, name)
                 self._known = _Read(syscalls.id_of(program), decap.sources, decap.own)
-        return self._known.program_id
 
     def _counters_fd(self) -> int:
         """The counters that the present programs count in, where they may be had, or else new ones."""
