@@ -148,7 +148,8 @@ def other(
         assert comes_true(partial(nothing_left_to_do, lab), WITHIN_S), lab.summaries()
 
     took_s, flows = under_load(lab, follow)
-    row = {**dict(zip(("what", "topology"), what, strict=True)), "took_s": took_s, **figures(flows)}
+    name, topology = what
+    row = {"what": name, "topology": topology, "took_s": took_s, **figures(flows)}
     print(f"{row}", flush=True)
     return row
 

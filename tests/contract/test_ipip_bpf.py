@@ -494,9 +494,10 @@ def test_programs_of_others_on_the_same_hook_stay_as_they_are(driver: BpfIpip, o
     eth0 = driver._all()["eth0"].number
     programs_by_number: dict[int, int] = {}
     for number in range(3):
-        with opened(syscalls.load(programs.discard(), f"theirs{number}")) as program:
-            programs_by_number[number] = syscalls.id_of(program)
-            tcx.attach(eth0, program)
+        program = syscalls.load(programs.discard(), f"theirs{number}")
+        programs_by_number[number] = syscalls.id_of(program)
+        tcx.attach(eth0, program)
+        os.close(program)
     everybody = list(tcx.attached(eth0))
     for number in order:
         tcx.detach(eth0, programs_by_number[number])
@@ -507,14 +508,6 @@ def test_programs_of_others_on_the_same_hook_stay_as_they_are(driver: BpfIpip, o
         driver.put_decap(DECAP)
         driver.remove_decap("tunl0")
         assert list(tcx.attached(eth0)) == everybody
-
-
-@contextmanager
-def opened(fd: int) -> Iterator[int]:
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 @pytest.mark.parametrize("place", ["clsact"], indirect=True)
