@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, Protocol
 
 import yaml
@@ -61,6 +62,10 @@ def documents(text: str, file: str) -> tuple[Tree, ...]:
         found = tuple(_Converter(file).convert(node).tree for node in yaml.compose_all(text, Loader=_LOADER))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if mark:
+            # libyaml has a limit of its own since PyYAML 6.0.4, which its look-ahead meets before we see any event.
+            with suppress(yaml.MarkedYAMLError):
+                _refuse_depth(_before(text, mark), file)
         said = " ".join(part for part in (error.context, error.problem) if part)
         raise _bad(file, mark, f"not YAML: {said}") from error
     if all(isinstance(tree, Scalar) and tree.value is None for tree in found):
@@ -84,7 +89,7 @@ def _refuse_characters(text: str, file: str) -> None:
 
 
 def _refuse_depth(text: str, file: str) -> None:
-    """Composing recurses, in C, where nothing stops it; the parser below it does not."""
+    """Composing recurses, in C, where older versions have no limit; the parser below it does not."""
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
         if isinstance(event, CollectionStartEvent):
@@ -93,6 +98,11 @@ def _refuse_depth(text: str, file: str) -> None:
             depth -= 1
         if depth > _MAX_DEPTH:
             raise _bad(file, event.start_mark, f"nested more than {_MAX_DEPTH} deep")
+
+
+def _before(text: str, mark: _Mark) -> str:
+    lines = text.splitlines(keepends=True)  # all that ends a line here does in YAML 1.1; the rest was refused
+    return "".join((*lines[: mark.line], *(line[: mark.column] for line in lines[mark.line : mark.line + 1])))
 
 
 class _Grown(NamedTuple):

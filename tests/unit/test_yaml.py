@@ -3,11 +3,19 @@
 import time
 
 import pytest
+import yaml
 
 from bgpctl.core.cluster import Place
 from bgpctl.core.intent.tree import Mapping, Scalar, Sequence
+from bgpctl.store import yaml as store
 from bgpctl.store.yaml import BadYaml, documents
 from tests.documents import plain
+
+
+@pytest.fixture(params=["SafeLoader", "CSafeLoader"])
+def either_parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyYAML has two parsers, with limits of their own; an installation may have the slow one only."""
+    monkeypatch.setattr(store, "_LOADER", getattr(yaml, request.param))
 
 
 def place(line: int, column: int) -> Place:
@@ -76,13 +84,14 @@ def test_a_stream_holds_several_documents() -> None:
     assert [plain(tree) for tree in documents("a: 1\n---\n---\nb: 2\n...\n", "c.yaml")] == [{"a": 1}, None, {"b": 2}]
 
 
+@pytest.mark.usefixtures("either_parser")
 @pytest.mark.parametrize(
     ("text", "line", "column", "rule"),
     [
         ("", 1, 1, "empty"),
         ("# nothing\n---\n", 1, 1, "empty"),
         ("a:\n\tb: 1", 2, 1, "yaml"),
-        ("a: [1,\n2", 3, 1, "yaml"),
+        ("a: [1,\n2\n", 3, 1, "yaml"),
         ("a: 'x", 1, 6, "yaml"),
         ("a: *b", 1, 4, "yaml"),
         ("ä: 1\nb: x\x00y", 2, 5, "yaml"),
@@ -93,6 +102,9 @@ def test_a_stream_holds_several_documents() -> None:
         ("a: &a {<<: *a}", 1, 4, "yaml"),
         ("a: {<<: 5}", 1, 9, "yaml"),
         ("[" * 100_000, 1, 65, "yaml"),
+        ("a: [1]\n\u2028b: " + "[" * 100_000, 3, 67, "yaml"),
+        ("- " * 5_000, 1, 129, "yaml"),
+        ("? " * 5_000, 1, 129, "yaml"),
     ],
 )
 def test_what_cannot_be_read_has_a_place(text: str, line: int, column: int, rule: str) -> None:
