@@ -1,16 +1,26 @@
 """Profiles and fixtures shared by all tests."""
 
 import os
+import textwrap
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import machine
 from tests.docs.blocks import EXECUTED
 
 settings.register_profile("default", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("nightly", max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Say what the tests run on; a report header would be hidden by --quiet."""
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal and not hasattr(session.config, "workerinput"):
+        terminal.write_line(textwrap.fill(machine.description(), 100, subsequent_indent="  ", break_on_hyphens=False))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
