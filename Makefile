@@ -1,18 +1,30 @@
 # The one list of verbs. `make lab` and `make test` work as the first command on a fresh machine.
 PYTHON ?= python3
-BIN := .venv/bin
-CODE := bgpctl tests bench docs/conf.py tools/reference.py
+VENV := .venv
+BIN := $(VENV)/bin
+CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/install
 
-.PHONY: setup lab test test-labs test-others interop vm check docs reference bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean
+.PHONY: always setup lock lab test test-labs test-others test-newest interop vm check docs reference bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean
 
-setup: .venv/ready
+setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt says
 
-.venv/ready: setup.cfg pyproject.toml tools/system-packages
+.venv/ready: locks/all.txt setup.cfg pyproject.toml tools/install tools/system-packages
 	@tools/system-packages
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bgpctl needs Python 3.11 or newer; set PYTHON=")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/pip install -qq --disable-pip-version-check --editable '.[dev]'
+	@$(PYTHON) tools/install .venv locks/all.txt
 	@touch $@
+
+UV := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock'
+
+lock:                           ## locks/ with the newest versions in setup.cfg's ranges, and .venv with them
+	@tools/system-packages
+	@$(PYTHON) tools/install --bare .venv-lock locks/uv.txt
+	@echo 'uv >=0.13,<0.14' | $(UV) --upgrade - --output-file locks/uv.txt >/dev/null
+	@$(UV) --upgrade --all-extras setup.cfg --output-file locks/all.txt >/dev/null
+	@printf 'pip\nsetuptools\n' | $(UV) --constraints locks/all.txt setup.cfg - --output-file locks/image.txt >/dev/null
+	@printf 'hypothesis\npytest\npytest-xdist\n' | \
+		$(UV) --constraints locks/all.txt setup.cfg - --output-file locks/guest.txt >/dev/null
+	@$(MAKE) --no-print-directory setup
 
 lab: setup                      ## the main job: IPIP over BGP, then VXLAN without BGP, real packets
 	@$(BIN)/bgpctl lab run topologies/cross-subnet.yaml
@@ -35,6 +47,15 @@ test: check                     ## everything: contracts on fakes and the real k
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-labs test-others
 	@$(BIN)/pytest --quiet tests/vm
 
+test-newest:                    ## `make check` with the newest versions in range instead of the locked ones
+	@$(MAKE) --no-print-directory VENV=.venv-newest check
+
+.venv-newest/ready: always
+	@tools/system-packages
+	@$(PYTHON) tools/install --newest .venv-newest
+	@touch $@
+always:
+
 test-labs test-others: setup
 test-labs:
 	@$(BIN)/pytest --quiet --durations=5 tests/lab
@@ -42,7 +63,6 @@ test-others:                    # beside the labs, because both wait most of the
 	@$(BIN)/pytest --quiet --durations=5 tests/interop tests/docker tests/docs
 
 docs: setup                     ## the pages of docs/, in build/docs; broken links and references are errors
-	@$(BIN)/pip install -qq --disable-pip-version-check --editable '.[docs]'
 	@$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
 	@echo build/docs/index.html
 
@@ -58,7 +78,6 @@ vm: setup                       ## IP in IP with the real ipip module, on a stoc
 
 bench-fib: setup                ## routing table costs beside BIRD and ip -batch; ROUTES= and GATEWAYS= narrow it
 	@tools/system-packages test
-	@$(BIN)/pip install -qq --disable-pip-version-check --editable '.[bench]'
 	@$(BIN)/python bench/fib.py bench/results/fib.json
 	@$(BIN)/python bench/picture.py bench/results/fib.json bench/results/fib.svg
 
@@ -82,4 +101,4 @@ format: setup
 	@$(BIN)/ruff check --fix --quiet $(CODE)
 
 clean:
-	@rm -rf .venv build .vm dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-lock .venv-newest build .vm dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
