@@ -15,7 +15,8 @@ COPY . .
 # Wheels that tools/image put there are enough: no index is asked then.
 RUN test -d wheels || { apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-pip \
-    && pip wheel --quiet --wheel-dir wheels . pip; }
+    && pip download --quiet --require-hashes --no-deps --only-binary :all: --dest wheels --requirement locks/image.txt \
+    && pip wheel --quiet --no-index --find-links wheels --no-deps --wheel-dir wheels .; }
 # pip runs out of its own wheel. The last stage takes no part of it along.
 RUN PYTHONPATH="$(echo wheels/pip-*.whl)" python3 -m pip install --quiet --no-index --find-links wheels \
     --root-user-action ignore --break-system-packages bgpctl
