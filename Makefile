@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/install
 
-.PHONY: always setup lock lab test test-labs test-others test-newest interop vm check docs reference bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean
+.PHONY: always setup lock lab test test-labs test-others test-newest interop vm check docs reference bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean bare
 
 setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt says
 
@@ -45,7 +45,7 @@ test: check                     ## everything: contracts on fakes and the real k
 	@$(BIN)/python -m compileall -q bgpctl  # labs start hundreds of processes
 	@$(BIN)/pytest --quiet -n 2 tests/contract
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-labs test-others
-	@$(BIN)/pytest --quiet tests/vm
+	@$(BIN)/pytest --quiet tests/vm tests/bare
 
 test-newest:                    ## `make check` with the newest versions in range instead of the locked ones
 	@$(MAKE) --no-print-directory VENV=.venv-newest check
@@ -61,6 +61,9 @@ test-labs:
 	@$(BIN)/pytest --quiet --durations=5 tests/lab
 test-others:                    # beside the labs, because both wait most of the time
 	@$(BIN)/pytest --quiet --durations=5 tests/interop tests/docker tests/docs
+
+bare: setup                     ## make lab and make check on a bare Debian, where packages are missing
+	@$(BIN)/pytest --quiet tests/bare
 
 docs: setup                     ## the pages of docs/, in build/docs; broken links and references are errors
 	@$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
