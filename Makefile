@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/install
+CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/install tools/nightly.py
 
-.PHONY: always setup lock lab test test-labs test-others test-newest interop vm check docs reference bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean bare
+.PHONY: always setup lock lab test test-labs test-others test-newest nightly interop vm check docs reference bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean bare
 
 setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt says
 
@@ -61,6 +61,9 @@ test-labs:
 	@$(BIN)/pytest --quiet --durations=5 tests/lab
 test-others:                    # beside the labs, because both wait most of the time
 	@$(BIN)/pytest --quiet --durations=5 tests/interop tests/docker tests/docs
+
+nightly: setup                  ## what takes longer than `make test` may: up to four hours; build/nightly.md tells of it
+	@$(BIN)/python tools/nightly.py
 
 bare: setup                     ## make lab and make check on a bare Debian, where packages are missing
 	@$(BIN)/pytest --quiet tests/bare
