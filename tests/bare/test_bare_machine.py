@@ -25,13 +25,15 @@ test -z "$(git status --porcelain)"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def possible() -> None:
+def possible(tmp_path_factory: pytest.TempPathFactory) -> None:
     if os.geteuid() != 0:
         pytest.skip("root: a file system is mounted")
     if subprocess.run([PROJECT / "tools" / "system-packages", "bare"], check=False).returncode:
         pytest.skip("mmdebstrap: see tools/system-packages bare")
-    # The root file system may be in the cache; what is missing in it is always fetched.
-    if subprocess.run(("apt-get", "update", "-qq", "--error-on=any"), capture_output=True, check=False).returncode:
+    # Lists of its own: another test's apt-get may hold the lock of this machine's.
+    lists = tmp_path_factory.mktemp("lists")
+    update = ("apt-get", "update", "-qq", "--error-on=any", "-o", f"Dir::State::Lists={lists}")
+    if subprocess.run((*update, "-o", "APT::Sandbox::User=root"), capture_output=True, check=False).returncode:
         pytest.skip("network: Debian packages cannot be fetched")
 
 
