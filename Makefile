@@ -44,7 +44,7 @@ test: check                     ## everything: contracts on fakes and the real k
 	@tools/system-packages docker || true
 	@tools/system-packages bare || true
 	@$(BIN)/python -m compileall -q bgpctl  # labs start hundreds of processes
-	@$(BIN)/pytest --quiet -n 2 tests/contract
+	@$(BIN)/pytest --quiet -n 4 tests/contract  # more than cores: they wait for ExaBGP most of the time
 	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target test-labs test-others test-bare
 	@$(BIN)/pytest --quiet tests/vm  # alone: an emulated node that has to wait for its processor proves no tunnel in time
 
