@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/install tools/nightly.py
 
-.PHONY: always setup lock lab test test-labs test-others test-newest nightly interop vm check docs reference bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean bare test-bare
+.PHONY: always setup lock lab test test-labs test-others test-newest nightly interop vm check docs reference bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean bare
 
 setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt says
 
@@ -45,7 +45,8 @@ test: check                     ## everything: contracts on fakes and the real k
 	@tools/system-packages bare || true
 	@$(BIN)/python -m compileall -q bgpctl  # labs start hundreds of processes
 	@$(BIN)/pytest --quiet -n 4 tests/contract  # more than cores: they wait for ExaBGP most of the time
-	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target test-labs test-others test-bare
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-labs test-others
+	@$(BIN)/pytest --quiet tests/bare
 	@$(BIN)/pytest --quiet tests/vm  # alone: an emulated node that has to wait for its processor proves no tunnel in time
 
 test-newest:                    ## `make check` with the newest versions in range instead of the locked ones
@@ -57,13 +58,11 @@ test-newest:                    ## `make check` with the newest versions in rang
 	@touch $@
 always:
 
-test-labs test-others test-bare: setup
+test-labs test-others: setup
 test-labs:
 	@$(BIN)/pytest --quiet --durations=5 tests/lab
 test-others:                    # beside the labs, because both wait most of the time
 	@$(BIN)/pytest --quiet --durations=5 tests/interop tests/docker tests/docs
-test-bare:                      # beside what is left of these
-	@$(BIN)/pytest --quiet --durations=5 tests/bare
 
 nightly: setup                  ## what takes longer than `make test` may: up to four hours; build/nightly.md tells of it
 	@$(BIN)/python tools/nightly.py

@@ -128,10 +128,10 @@ def bomb(item: str) -> str:
     ],
 )
 def test_aliases_that_grow_without_end_are_refused_at_once(text: str) -> None:
-    start_s = time.monotonic()
+    start_s = time.process_time()
     with pytest.raises(BadYaml, match="aliases expanded"):
         documents(text, "c.yaml")
-    assert time.monotonic() - start_s < 2
+    assert time.process_time() - start_s < 2
 
 
 def test_a_scalar_of_a_megabyte_is_read() -> None:
