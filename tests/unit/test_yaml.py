@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from bgpctl.core.cluster import Place
+from bgpctl.core.cluster.problems import Place
 from bgpctl.core.intent.tree import Mapping, Scalar, Sequence
 from bgpctl.store.yaml import BadYaml, documents
 from tests.documents import plain
