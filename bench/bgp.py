@@ -19,9 +19,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bgpctl.core.model import Prefix
-from bgpctl.lab import space
-from bgpctl.lab.daemons.terms import Neighbor, Origin, Router
+from bgpctl.core.net.addresses import Prefix
+from bgpctl.lab import netns
+from bgpctl.lab.daemons.session_options import Neighbor, Origin, Router
 from tests.interop.bird import Bird
 from tests.interop.daemon import Daemon
 from tests.interop.frr import Frr
@@ -51,7 +51,7 @@ def in_kernel(world: World) -> int:
         table = Path("/proc/thread-self/net/fib_triestat").read_text()
         return max(int(line.split()[-1]) for line in table.splitlines() if "Prefixes:" in line)
 
-    return space.inside(world.names.of("us"), count)
+    return netns.inside(world.names.of("us"), count)
 
 
 def cost(pids: list[int]) -> tuple[float, float]:
@@ -91,12 +91,12 @@ def measure(name: str, start: Callable[[World], Callable[[], bool]]) -> dict[str
             feeder.hold_back()
             up = start(world)
             wait_until(up, within_s=30)
-            before, (idle_s, _) = in_kernel(world), cost(space.processes(world.names.of("us")))
+            before, (idle_s, _) = in_kernel(world), cost(netns.processes(world.names.of("us")))
             began_s = time.monotonic()
             feeder.let_go()
             wait_until(lambda: in_kernel(world) >= before + ROUTES, within_s=WITHIN_S)
             took_s = time.monotonic() - began_s
-            cpu_s, peak_mb = cost(space.processes(world.names.of("us")))
+            cpu_s, peak_mb = cost(netns.processes(world.names.of("us")))
             return {"seconds": took_s, "cpu_seconds": cpu_s - idle_s, "peak_mb": peak_mb}
         finally:
             world.tear_down()

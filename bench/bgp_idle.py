@@ -19,8 +19,8 @@ import threading
 import time
 from pathlib import Path
 
-from bgpctl.core.bgp import Session, SessionUp, SpeakerAttached, SpeakerConfig, SpeakerEvent
-from bgpctl.core.model import Address, Asn
+from bgpctl.core.bgp.speaker import Session, SessionUp, SpeakerAttached, SpeakerConfig, SpeakerEvent
+from bgpctl.core.net.addresses import Address, Asn
 from bgpctl.speaker.exabgp import ExabgpSpeaker
 
 PEERS = int(os.environ.get("PEERS", "100"))

@@ -23,10 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bgpctl.agent.wiring import collect_seldom
-from bgpctl.core.effects import Op, Put, Remove
+from bgpctl.core.dataplane.effects import Op, Put, Remove
+from bgpctl.core.dataplane.plan import NOT_WANTED, cleanup, plan
 from bgpctl.core.fabric import Desired
-from bgpctl.core.model import Address, Dataplane, NextHop, Prefix, Route, key_of
-from bgpctl.core.plan import NOT_WANTED, cleanup, plan
+from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.objects import Dataplane, NextHop, Route, key_of
 from bgpctl.kernel import encode
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.netlink import pack

@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bgpctl import client
-from bgpctl.core.model import PROTOCOL, Prefix, Route
+from bgpctl.core.net.addresses import Prefix
+from bgpctl.core.net.objects import PROTOCOL, Route
 from bgpctl.kernel import decode, encode
 from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, Netlink, messages, open_socket
 

@@ -27,10 +27,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from bgpctl.core.cluster import Node
-from bgpctl.core.model import METRIC
+from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.net.objects import METRIC
 from bgpctl.lab import lab as labs
-from bgpctl.lab import space
+from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab, comes_true
 from bgpctl.lab.labfile import load
 from bgpctl.lab.load import Flow, Load, both_ways
@@ -199,7 +199,7 @@ def strict(lab: Lab) -> None:
     for node in lab.topology.intent.nodes:
         make_tunnel(lab, node)
         for link in ("all", "eth0", "tunl0", DEVICE):
-            space.set_sysctls(lab.names.of(node.name), {f"net/ipv4/conf/{link}/rp_filter": "1"})
+            netns.set_sysctls(lab.names.of(node.name), {f"net/ipv4/conf/{link}/rp_filter": "1"})
     for node in lab.topology.intent.nodes:
         batch(lab, node, routes(lab, node))
         time.sleep(PAUSE_S)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
-from bgpctl.core.bgp import SpeakerCommand, SpeakerConfig, SpeakerEvent
-from bgpctl.core.cluster import Intent, Problem
-from bgpctl.core.effects import Failure, Op
-from bgpctl.core.model import Dataplane
-from bgpctl.core.switch import Answer, Trial
+from bgpctl.core.bgp.speaker import SpeakerCommand, SpeakerConfig, SpeakerEvent
+from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.cluster.problems import Problem
+from bgpctl.core.dataplane.effects import Failure, Op
+from bgpctl.core.migration.cutover import Probe, ProbeReply
+from bgpctl.core.net.objects import Dataplane
 
 
 class Unavailable(Exception):
@@ -93,7 +94,7 @@ class Store(Protocol):
 class Prober(Protocol):
     """Packets that try a way before traffic takes it."""
 
-    def try_ways(self, trials: Sequence[Trial]) -> tuple[Answer, ...]:
+    def probe(self, trials: Sequence[Probe]) -> tuple[ProbeReply, ...]:
         """
         Send each request once and wait for the answers, for well under a second.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bgpctl.core.bgp import Path
-from bgpctl.core.cluster import Backend, Intent, Mode, Node, Pool
-from bgpctl.core.decision import Candidate, Choice
-from bgpctl.core.model import Address, Asn, Dataplane, InterfaceAddress, Link, LinkAddress, Plain, Prefix, Route
-from bgpctl.core.rib import Received
+from bgpctl.core.bgp.adj_rib_in import Received
+from bgpctl.core.bgp.decision import Candidate, Choice
+from bgpctl.core.bgp.path import Path
+from bgpctl.core.cluster.configuration import Backend, Intent, Mode, Node, Pool
+from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Prefix
+from bgpctl.core.net.objects import Dataplane, Link, LinkAddress, Plain, Route
 
 KERNEL_PROTOCOL = 2
 STATIC_PROTOCOL = 4

@@ -18,7 +18,7 @@ from typing import Final
 
 from packaging.requirements import Requirement
 
-from bgpctl.lab import space
+from bgpctl.lab import netns
 
 ROOT: Final = Path(__file__).parents[1]
 UNIT: Final = ROOT / "packaging" / "bgpctl-agent.service"
@@ -128,7 +128,7 @@ class Service:
 
     def start(self, within_s: float) -> None:
         variables = {**self.unit.environment("nobody"), **self.settings}
-        spawn = partial(space.spawn, self.namespace)
+        spawn = partial(netns.spawn, self.namespace)
         self.running = start(self.unit, self.prefix, self.run_dir, variables, spawn, within_s)
 
     def stop(self) -> None:

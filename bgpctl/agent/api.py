@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from bgpctl.agent.errors import Nonsense, Unknown
+from bgpctl.agent.errors import BadRequest, Unknown
 from bgpctl.agent.pages import Handler, Page, Pages, Server, json_page
 from bgpctl.ports import Unavailable
 
@@ -71,7 +71,7 @@ class _Handler(Handler):
             return json_page(HTTPStatus.FORBIDDEN, {"error": "only root and the agent's own user may ask this"})
         except Unknown:
             return json_page(HTTPStatus.NOT_FOUND, {"error": f"nothing at {url.path}"})
-        except Nonsense as error:
+        except BadRequest as error:
             return json_page(HTTPStatus.BAD_REQUEST, {"error": str(error)})
 
     def _content(self) -> str:
@@ -79,11 +79,11 @@ class _Handler(Handler):
         length = self.headers.get("Content-Length", "0")
         if not length.isdigit() or int(length) > _LONGEST_CONTENT_BYTES:
             self.close_connection = True
-            raise Nonsense(f"a request has {_LONGEST_CONTENT_BYTES} bytes of content at most")
+            raise BadRequest(f"a request has {_LONGEST_CONTENT_BYTES} bytes of content at most")
         try:
             return self.rfile.read(int(length)).decode()
         except UnicodeDecodeError as error:
-            raise Nonsense(f"the content is not UTF-8 text: {error.reason}") from error
+            raise BadRequest(f"the content is not UTF-8 text: {error.reason}") from error
 
     def address_string(self) -> str:
         return "unix"

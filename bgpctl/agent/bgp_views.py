@@ -11,11 +11,12 @@ from typing import TypeAlias
 
 from bgpctl.agent import bgp_words
 from bgpctl.agent.snapshot import Json, Snapshot
-from bgpctl.core.bgp import Attributes, Path, Session
-from bgpctl.core.loop import peers_down
-from bgpctl.core.model import Address, Prefix
-from bgpctl.core.rib import Heard, PeerTable
-from bgpctl.core.selection import Selection
+from bgpctl.core.agent.loop import peers_down
+from bgpctl.core.bgp.adj_rib_in import PeerTable, TableState
+from bgpctl.core.bgp.loc_rib import LocRib
+from bgpctl.core.bgp.path import Attributes, Path
+from bgpctl.core.bgp.speaker import Session
+from bgpctl.core.net.addresses import Address, Prefix
 
 Fate: TypeAlias = tuple[str, str, str]
 """What became of a path: best, equal, lost or rejected; the rule's slug; the rule in words."""
@@ -24,9 +25,9 @@ Fate: TypeAlias = tuple[str, str, str]
 def peers(snapshot: Snapshot) -> Json:
     """The BGP sessions this node owes."""
     rejected: dict[Address, int] = {}
-    for item in snapshot.state.selected.rejected:
+    for item in snapshot.state.loc_rib.rejected:
         rejected[item.peer] = rejected.get(item.peer, 0) + 1
-    tables = snapshot.state.rib
+    tables = snapshot.state.adj_rib_in
     return {
         "peers": [
             _peer(snapshot, session, tables[session.peer], rejected.get(session.peer, 0))
@@ -37,7 +38,7 @@ def peers(snapshot: Snapshot) -> Json:
 
 
 def _peer(snapshot: Snapshot, session: Session, table: PeerTable, rejected: int) -> Json:
-    trouble = bgp_words.trouble(session, table)
+    trouble = bgp_words.session_error(session, table)
     return {
         "name": session.name,
         "address": str(session.peer),
@@ -46,13 +47,13 @@ def _peer(snapshot: Snapshot, session: Session, table: PeerTable, rejected: int)
         "passive": session.passive,
         "established": table.established,
         "uptime_s": None if table.up_since_s is None else snapshot.age_s(table.up_since_s),
-        "table": table.heard.value,
+        "table": table.state.value,
         "age_s": snapshot.age_s(table.since_s),
         "received": len(table.paths),
         "rejected": rejected,
-        "sent": len(snapshot.state.told.sent.get(session.peer, ())),
+        "sent": len(snapshot.state.adj_rib_out.sent.get(session.peer, ())),
         "stale": len(table.stale),
-        "flooded": table.flooded_since_s is not None,
+        "flooded": table.over_limit_since_s is not None,
         "last_error": table.last_error,
         "down": table.down.value if table.down else None,
         "trouble": trouble.text if trouble else None,
@@ -70,11 +71,11 @@ def neighbor(snapshot: Snapshot) -> Json:
 
 
 def _details(snapshot: Snapshot, session: Session) -> Json:
-    table = snapshot.state.rib[session.peer]
-    reasons = [item.refusal.reason.value for item in snapshot.state.selected.rejected if item.peer == session.peer]
+    table = snapshot.state.adj_rib_in[session.peer]
+    reasons = [item.rejection.reason.value for item in snapshot.state.loc_rib.rejected if item.peer == session.peer]
     policy = snapshot.state.policy
-    terms = policy.terms.get(session.peer) if policy else None
-    told = snapshot.state.told.sent.get(session.peer, {})
+    terms = policy.session_policies.get(session.peer) if policy else None
+    told = snapshot.state.adj_rib_out.sent.get(session.peer, {})
     return {
         "local_address": str(session.local),
         "local_asn": session.local_asn,
@@ -114,9 +115,9 @@ def rib(snapshot: Snapshot) -> Json:
     """
     only = snapshot.prefix
     which = snapshot.query.get("which", "in")
-    fates = _fates(snapshot.state.selected)
+    fates = _fates(snapshot.state.loc_rib)
     rows: list[Json] = []
-    for peer, table in sorted(snapshot.state.rib.items()):
+    for peer, table in sorted(snapshot.state.adj_rib_in.items()):
         for prefix, received in sorted(table.paths.items()):
             fate = _fate(table, fates.get((peer, prefix)))
             if _wanted(which, fate) and (only is None or only.overlaps(prefix)):
@@ -162,25 +163,25 @@ def _extended(communities: tuple[int, ...]) -> list[str]:
     return [f"{community:#018x}" for community in communities]
 
 
-def _fates(selection: Selection) -> Mapping[tuple[Address, Prefix], Fate]:
+def _fates(selection: LocRib) -> Mapping[tuple[Address, Prefix], Fate]:
     """What became of each path, by peer and prefix."""
     return dict(_each_fate(selection))
 
 
-def _each_fate(selection: Selection) -> Iterator[tuple[tuple[Address, Prefix], Fate]]:
-    for prefix, choice in selection.chosen.items():
+def _each_fate(selection: LocRib) -> Iterator[tuple[tuple[Address, Prefix], Fate]]:
+    for prefix, choice in selection.best.items():
         yield (choice.best.peer, prefix), ("best", "", "")
         for other in choice.also:
             yield (other.peer, prefix), ("equal", "", "")
         for loser, step in choice.lost:
             yield (loser.peer, prefix), ("lost", step.value, bgp_words.lost(step))
     for item in selection.rejected:
-        yield (item.peer, item.prefix), ("rejected", item.refusal.reason.value, bgp_words.refusal(item.refusal))
+        yield (item.peer, item.prefix), ("rejected", item.rejection.reason.value, bgp_words.refusal(item.rejection))
 
 
 def _fate(table: PeerTable, fate: Fate | None) -> Fate:
-    if table.flooded_since_s is not None:
-        return "rejected", "prefix-limit", bgp_words.FLOODED
+    if table.over_limit_since_s is not None:
+        return "rejected", "prefix-limit", bgp_words.PREFIX_LIMIT_EXCEEDED
     return fate or ("waiting", "", "received since the last decision")
 
 
@@ -188,10 +189,10 @@ def problems(snapshot: Snapshot) -> Iterator[str]:
     """Every session that is not well, with what to do."""
     down = peers_down(snapshot.state)
     for session in snapshot.sessions:
-        table = snapshot.state.rib.get(session.peer)
-        trouble = bgp_words.trouble(session, table) if table else None
+        table = snapshot.state.adj_rib_in.get(session.peer)
+        trouble = bgp_words.session_error(session, table) if table else None
         if table is None or trouble is None:
             continue
-        kept = f", keeping {len(table.paths)} stale routes" if table.heard is Heard.STALE and table.paths else ""
+        kept = f", keeping {len(table.paths)} stale routes" if table.state is TableState.STALE and table.paths else ""
         state = f"is not established{kept}: " if session.peer in down else ""
         yield f"peer {session.name} {state}{trouble.text}; see: {trouble.command}"

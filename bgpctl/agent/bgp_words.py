@@ -9,25 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from bgpctl.core.bgp import DownKind, Session
-from bgpctl.core.decision import Lost
-from bgpctl.core.rib import PeerTable
-from bgpctl.core.why import Refusal, Reject
+from bgpctl.core.bgp.adj_rib_in import PeerTable
+from bgpctl.core.bgp.decision import Lost
+from bgpctl.core.bgp.speaker import DownKind, Session
+from bgpctl.core.cluster.reasons import RejectCode, Rejection
 
-FLOODED: Final = "the peer tells more prefixes than it may: nothing of it is used"
+PREFIX_LIMIT_EXCEEDED: Final = "the peer tells more prefixes than it may: nothing of it is used"
 
 
-class Trouble(NamedTuple):
+class SessionError(NamedTuple):
     """What is wrong with a session, and the next command to run."""
 
     text: str
     command: str
 
 
-def trouble(session: Session, table: PeerTable) -> Trouble | None:
+def session_error(session: Session, table: PeerTable) -> SessionError | None:
     """None for a session that is up and within its limit."""
-    if table.flooded_since_s is not None:
-        return Trouble(FLOODED, f"bgpctl show neighbor {session.name}")
+    if table.over_limit_since_s is not None:
+        return SessionError(PREFIX_LIMIT_EXCEEDED, f"bgpctl show neighbor {session.name}")
     if table.established:
         return None
     if table.down is None:
@@ -35,13 +35,13 @@ def trouble(session: Session, table: PeerTable) -> Trouble | None:
     return _down(session, table, table.down)
 
 
-def _waiting(session: Session) -> Trouble:
+def _waiting(session: Session) -> SessionError:
     if session.passive:
-        return Trouble(f"waiting for {session.peer} to connect", f"ss -tln sport = :{session.port}")
-    return Trouble(f"connecting to {session.peer} port {session.port}", f"ping -c 3 {session.peer}")
+        return SessionError(f"waiting for {session.peer} to connect", f"ss -tln sport = :{session.port}")
+    return SessionError(f"connecting to {session.peer} port {session.port}", f"ping -c 3 {session.peer}")
 
 
-def _down(session: Session, table: PeerTable, down: DownKind) -> Trouble:
+def _down(session: Session, table: PeerTable, down: DownKind) -> SessionError:
     match down:
         case DownKind.NO_ANSWER:
             said = _dropped(session)
@@ -57,7 +57,7 @@ def _down(session: Session, table: PeerTable, down: DownKind) -> Trouble:
         "hold": session.hold_time_s,
         "error": table.last_error or "no reason given",
     }
-    return Trouble(said.format(**facts), _NEXT.get(down, _LISTING).format(**facts))
+    return SessionError(said.format(**facts), _NEXT.get(down, _LISTING).format(**facts))
 
 
 _SAID: Final[Mapping[DownKind, str]] = {
@@ -111,25 +111,25 @@ _LOST: Final[Mapping[Lost, str]] = {
     Lost.PEER_ADDRESS: "higher peer address",
 }
 
-_REFUSED: Final[Mapping[Reject, str]] = {
-    Reject.BAD_ORIGIN: "malformed ORIGIN {}",
-    Reject.NO_NEXT_HOP: "no next hop",
-    Reject.BAD_NEXT_HOP: "impossible next hop {}",
-    Reject.OWN_NEXT_HOP: "the next hop {} is this node",
-    Reject.FIRST_AS: "the AS path does not begin with the peer's AS ({})",
-    Reject.OWN_AS: "own AS in the AS path {}",
-    Reject.OWN_ORIGINATOR: "this node originated it",
-    Reject.OWN_CLUSTER: "own cluster id {} in the cluster list",
-    Reject.MARTIAN: "no packet may go there",
-    Reject.OWN_BLOCK: "covers or lies in a block of this node",
-    Reject.OTHERS_BLOCK: "belongs to node {}, and the path does not lead there",
-    Reject.COVERS_NODE: "covers a node's address",
-    Reject.ON_UNDERLAY: "part of the underlay",
-    Reject.NOT_BY_BGP: "pool {} is not routed by BGP",
-    Reject.FILTER: "filter {}",
-    Reject.DEFAULT_ROUTE: "a default route, and no filter accepts it",
-    Reject.OUTSIDE_POOLS: "outside every pool, and no filter accepts it",
-    Reject.NO_POLICY: "no node owns it, and no filter accepts it from outside (RFC 8212)",
+_REFUSED: Final[Mapping[RejectCode, str]] = {
+    RejectCode.BAD_ORIGIN: "malformed ORIGIN {}",
+    RejectCode.NO_NEXT_HOP: "no next hop",
+    RejectCode.BAD_NEXT_HOP: "impossible next hop {}",
+    RejectCode.OWN_NEXT_HOP: "the next hop {} is this node",
+    RejectCode.FIRST_AS: "the AS path does not begin with the peer's AS ({})",
+    RejectCode.OWN_AS: "own AS in the AS path {}",
+    RejectCode.OWN_ORIGINATOR: "this node originated it",
+    RejectCode.OWN_CLUSTER: "own cluster id {} in the cluster list",
+    RejectCode.MARTIAN: "no packet may go there",
+    RejectCode.OWN_BLOCK: "covers or lies in a block of this node",
+    RejectCode.OTHERS_BLOCK: "belongs to node {}, and the path does not lead there",
+    RejectCode.COVERS_NODE: "covers a node's address",
+    RejectCode.ON_UNDERLAY: "part of the underlay",
+    RejectCode.NOT_BY_BGP: "pool {} is not routed by BGP",
+    RejectCode.FILTER: "filter {}",
+    RejectCode.DEFAULT_ROUTE: "a default route, and no filter accepts it",
+    RejectCode.OUTSIDE_POOLS: "outside every pool, and no filter accepts it",
+    RejectCode.NO_POLICY: "no node owns it, and no filter accepts it from outside (RFC 8212)",
 }
 
 
@@ -138,6 +138,6 @@ def lost(step: Lost) -> str:
     return _LOST[step]
 
 
-def refusal(item: Refusal) -> str:
+def refusal(item: Rejection) -> str:
     """Why a path is not used."""
     return _REFUSED[item.reason].format(item.detail)

@@ -11,5 +11,5 @@ class Unknown(Exception):
     """There is no such view or verb."""
 
 
-class Nonsense(Exception):
+class BadRequest(Exception):
     """It cannot be asked so; the message says why, in words for the operator."""

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from typing import Final, TypeAlias, assert_never
 
 from bgpctl.agent import words
-from bgpctl.core import bgp
-from bgpctl.core.events import (
+from bgpctl.core.agent.events import (
     Applied,
     Apply,
     Command,
     Configure,
-    DrainAsked,
+    DrainRequested,
     Event,
     IntentLoaded,
     IntentRejected,
@@ -23,27 +22,29 @@ from bgpctl.core.events import (
     KernelLost,
     Observe,
     Observed,
-    PeerAsked,
-    RefreshAsked,
+    PeerRequested,
+    Probed,
+    RefreshRequested,
+    SendProbes,
     Speak,
-    Tried,
-    Try,
     WakeAt,
     Woken,
 )
-from bgpctl.core.model import DATAPLANE_FIELDS, Address
+from bgpctl.core.bgp import speaker
+from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.objects import DATAPLANE_FIELDS
 
 _SHOWN: Final = 3
 
-_FromOperator: TypeAlias = IntentLoaded | IntentRejected | DrainAsked | PeerAsked | RefreshAsked
+_FromOperator: TypeAlias = IntentLoaded | IntentRejected | DrainRequested | PeerRequested | RefreshRequested
 Names: TypeAlias = Mapping[Address, str]
 
 
 def event(item: Event, names: Names) -> str:
     """What the loop was told. `names` has the peers'."""
-    if isinstance(item, bgp.PeerEvent):
+    if isinstance(item, speaker.PeerEvent):
         return f"{names.get(item.peer, str(item.peer))}: {_from_peer(item)}"
-    if isinstance(item, bgp.SpeakerAttached | bgp.SpeakerDetached | bgp.SpeakerRefused):
+    if isinstance(item, speaker.SpeakerAttached | speaker.SpeakerDetached | speaker.SpeakerConfigRejected):
         return _from_speaker(item)
     if isinstance(item, _FromOperator):
         return _from_operator(item, names)
@@ -56,17 +57,17 @@ def _from_operator(item: _FromOperator, names: Names) -> str:
             return f"cluster file loaded: {len(item.intent.nodes)} nodes, {len(item.intent.pools)} pools"
         case IntentRejected():
             return f"cluster file refused: {', '.join(map(str, item.problems[:_SHOWN]))}"
-        case DrainAsked():
+        case DrainRequested():
             return "asked to drain" if item.on else "asked to undrain"
-        case PeerAsked():
+        case PeerRequested():
             return f"asked to bring {names.get(item.peer, str(item.peer))} {'up' if item.up else 'down'}"
-        case RefreshAsked():
+        case RefreshRequested():
             return f"asked to refresh {names.get(item.peer, str(item.peer))}"
         case _:
             assert_never(item)
 
 
-def _from_kernel(item: KernelChanged | KernelLost | Observed | Applied | Tried | Woken) -> str:
+def _from_kernel(item: KernelChanged | KernelLost | Observed | Applied | Probed | Woken) -> str:
     match item:
         case KernelChanged():
             return "somebody changed the kernel"
@@ -76,7 +77,7 @@ def _from_kernel(item: KernelChanged | KernelLost | Observed | Applied | Tried |
             return f"kernel seen: {sum(len(getattr(item.dataplane, kind)) for kind in DATAPLANE_FIELDS)} objects"
         case Applied():
             return "operations done" + _failed(item)
-        case Tried():
+        case Probed():
             return f"ways tried: {len(item.answers)} answers"
         case Woken():
             return "it is time"
@@ -84,13 +85,13 @@ def _from_kernel(item: KernelChanged | KernelLost | Observed | Applied | Tried |
             assert_never(item)
 
 
-def _from_speaker(item: bgp.SpeakerAttached | bgp.SpeakerDetached | bgp.SpeakerRefused) -> str:
+def _from_speaker(item: speaker.SpeakerAttached | speaker.SpeakerDetached | speaker.SpeakerConfigRejected) -> str:
     match item:
-        case bgp.SpeakerAttached():
+        case speaker.SpeakerAttached():
             return f"ExaBGP answers: {len(item.established)} sessions are up"
-        case bgp.SpeakerDetached():
+        case speaker.SpeakerDetached():
             return f"ExaBGP is away: {item.reason}"
-        case bgp.SpeakerRefused():
+        case speaker.SpeakerConfigRejected():
             return f"ExaBGP refuses its configuration: {item.reason}"
         case _:
             assert_never(item)
@@ -100,15 +101,15 @@ def _failed(item: Applied) -> str:
     return "".join(f"; {words.failure(failure)}" for failure in item.failures[:_SHOWN])
 
 
-def _from_peer(item: bgp.PeerEvent) -> str:
+def _from_peer(item: speaker.PeerEvent) -> str:
     match item:
-        case bgp.SessionOpened():
+        case speaker.SessionOpened():
             return f"OPEN from AS {item.asn}"
-        case bgp.SessionUp():
+        case speaker.SessionUp():
             return "session up"
-        case bgp.SessionDown():
+        case speaker.SessionDown():
             return f"session down: {item.reason}"
-        case bgp.Update():
+        case speaker.Update():
             announced = ", ".join(str(path.prefix) for path in item.announced[:_SHOWN])
             withdrawn = ", ".join(map(str, item.withdrawn[:_SHOWN]))
             parts = [
@@ -116,11 +117,11 @@ def _from_peer(item: bgp.PeerEvent) -> str:
                 f"takes back {len(item.withdrawn)} ({withdrawn})" if withdrawn else "",
             ]
             return ", ".join(filter(None, parts)) or "an empty UPDATE"
-        case bgp.EndOfRib():
+        case speaker.EndOfRib():
             return "has told all"
-        case bgp.RefreshBegun():
+        case speaker.RefreshBegun():
             return "begins to repeat all"
-        case bgp.RefreshEnded():
+        case speaker.RefreshEnded():
             return "has repeated all"
         case _:
             assert_never(item)
@@ -139,8 +140,8 @@ def command(item: Command, at_s: float) -> str:
             return f"have {len(item.config.sessions)} sessions" if item.config else "end BGP"
         case Speak():
             return f"tell peers {len(item.commands)} things"
-        case Try():
-            return f"try {len(item.trials)} ways"
+        case SendProbes():
+            return f"try {len(item.probes)} ways"
         case WakeAt():
             return f"wake in {item.at_s - at_s:.1f} s"
         case _:

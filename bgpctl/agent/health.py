@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bgpctl.agent import words
-from bgpctl.core.loop import State, missing
-from bgpctl.core.rib import Heard
+from bgpctl.core.agent.loop import State, unmet
+from bgpctl.core.bgp.adj_rib_in import TableState
 
-_WAITED_FOR = frozenset({Heard.UNHEARD, Heard.SYNCING})
+_WAITED_FOR = frozenset({TableState.AWAITING_SESSION, TableState.AWAITING_END_OF_RIB})
 """A peer that was there and is gone is explained, and forwarding goes on: one dead node does not unready the others."""
 
 
@@ -27,7 +27,7 @@ def unready(state: State) -> Iterator[str]:
         yield "the kernel has not been looked at yet"
     if state.pending.ops:
         yield f"{len(state.pending.ops)} kernel objects are still to be changed"
-    yield from map(words.missing, missing(state))
+    yield from map(words.unmet, unmet(state))
     yield from _bgp(state)
 
 
@@ -37,6 +37,6 @@ def _bgp(state: State) -> Iterator[str]:
     if not state.attached:
         yield "the BGP speaker does not answer yet"
     for session in state.config.sessions:
-        table = state.rib.get(session.peer)
-        if table and table.heard in _WAITED_FOR:
+        table = state.adj_rib_in.get(session.peer)
+        if table and table.state in _WAITED_FOR:
             yield f"peer {session.name} has not told all its routes yet"

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bgpctl.core.bgp import Update
-from bgpctl.core.events import Apply, Command, Event, Observed
-from bgpctl.core.loop import State, step
-from bgpctl.core.model import DATAPLANE_FIELDS
+from bgpctl.core.agent.events import Apply, Command, Event, Observed
+from bgpctl.core.agent.loop import State, step
+from bgpctl.core.bgp.speaker import Update
+from bgpctl.core.net.objects import DATAPLANE_FIELDS
 
 _HALF: Final = 500
 """Events in each of two halves, of which the older one is dropped when the younger one is full."""

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from bgpctl.agent import health, views
 from bgpctl.agent.snapshot import Snapshot
-from bgpctl.core.loop import Phase
+from bgpctl.core.agent.loop import Phase
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 

@@ -1,7 +1,7 @@
 """
 The only loop: a queue of events in, commands out to the doors, one state after the other.
 
-Refuses to know: what an event means (core/loop.py) and how a door works (ports.py).
+Refuses to know: what an event means (core/agent/loop.py) and how a door works (ports.py).
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from typing import assert_never
 
 from bgpctl.agent import words
 from bgpctl.agent.journal import Entry, Journal
-from bgpctl.agent.pace import Pace
-from bgpctl.core import bgp
-from bgpctl.core.cluster import Place, Problem, Severity
-from bgpctl.core.events import (
+from bgpctl.agent.observe_throttle import ObserveThrottle
+from bgpctl.core.agent.events import (
     Applied,
     Apply,
     Command,
@@ -30,20 +28,22 @@ from bgpctl.core.events import (
     KernelLost,
     Observe,
     Observed,
+    Probed,
+    SendProbes,
     Speak,
-    Tried,
-    Try,
     WakeAt,
     Woken,
 )
-from bgpctl.core.loop import State, begin, step
+from bgpctl.core.agent.loop import State, begin, step
+from bgpctl.core.bgp import speaker
+from bgpctl.core.cluster.problems import Place, Problem, Severity
 from bgpctl.ports import Clock, Kernel, Loaded, Prober, Speaker, Store, Unavailable
 
 log = logging.getLogger("bgpctl.agent")
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class Ports:
     """The agent's doors. The kernel is opened by the runner, and again whenever its socket is gone."""
 
     open_kernel: Callable[[], Kernel]
@@ -69,7 +69,7 @@ class Runner:
     """
 
     def __init__(
-        self, node: str, doors: Doors, beat: Callable[[State], None] = lambda _: None, beat_every_s: float = 5.0
+        self, node: str, doors: Ports, beat: Callable[[State], None] = lambda _: None, beat_every_s: float = 5.0
     ) -> None:
         self.beat_s = doors.clock.now_s()
         self._beat = beat
@@ -79,7 +79,7 @@ class Runner:
         self._kernel: Kernel | None = None
         self._queue: queue.SimpleQueue[Event | _Stop] = queue.SimpleQueue()
         self.journal = Journal(self.state)
-        self._pace = Pace()
+        self._pace = ObserveThrottle()
         self._look = False
         self._look_began_s = 0.0
         self._told = False  # KernelChanged is in the queue, or was and has to wait
@@ -216,26 +216,26 @@ class Runner:
                 self._configure(command.config)
             case Speak():
                 self._doors.speaker.send(command.commands)
-            case Try():
+            case SendProbes():
                 threading.Thread(target=self._try, args=(command,), name="trials", daemon=True).start()
             case WakeAt():
                 self._wake_at_s = command.at_s
             case _:
                 assert_never(command)
 
-    def _configure(self, config: bgp.SpeakerConfig | None) -> None:
+    def _configure(self, config: speaker.SpeakerConfig | None) -> None:
         if config is None:
             self._doors.speaker.shutdown()
         else:
             self._doors.speaker.configure(config)
 
-    def _try(self, command: Try) -> None:
+    def _try(self, command: SendProbes) -> None:
         try:
-            answers = self._doors.prober.try_ways(command.trials)
+            answers = self._doors.prober.probe(command.probes)
         except Unavailable as error:
             log.warning("no way can be tried", extra={"facts": {"error": str(error)}})
             answers = ()
-        self.post(Tried(answers))
+        self.post(Probed(answers))
 
     def _apply(self, command: Apply) -> None:
         try:
@@ -267,7 +267,7 @@ def _report(before: State, after: State, event: Event) -> None:
         case Applied():
             for failure in event.failures:
                 log.error("%s", words.failure(failure))
-        case bgp.SessionUp() | bgp.SessionDown():
+        case speaker.SessionUp() | speaker.SessionDown():
             _report_session(event)
         case _:
             pass
@@ -275,11 +275,11 @@ def _report(before: State, after: State, event: Event) -> None:
         log.info(after.phase.value, extra={"facts": {"was": before.phase.value}})
 
 
-def _report_session(event: bgp.SessionUp | bgp.SessionDown) -> None:
+def _report_session(event: speaker.SessionUp | speaker.SessionDown) -> None:
     match event:
-        case bgp.SessionUp():
+        case speaker.SessionUp():
             log.info("session up", extra={"facts": {"peer": event.peer}})
-        case bgp.SessionDown():
+        case speaker.SessionDown():
             log.warning("session down", extra={"facts": {"peer": event.peer, "reason": event.reason}})
         case _:
             assert_never(event)

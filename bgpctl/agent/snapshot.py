@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from bgpctl.agent.errors import Nonsense
+from bgpctl.agent.errors import BadRequest
 from bgpctl.agent.journal import Entry
-from bgpctl.core.bgp import Session
-from bgpctl.core.cluster import Node
-from bgpctl.core.loop import State
-from bgpctl.core.model import Address, Dataplane, Prefix, Traffic
+from bgpctl.core.agent.loop import State
+from bgpctl.core.bgp.speaker import Session
+from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.objects import Dataplane, Traffic
 
 Json: TypeAlias = dict[str, Any]
 
@@ -53,7 +54,7 @@ class Snapshot:
         try:
             return Prefix.parse(text) if text else None
         except ValueError as error:
-            raise Nonsense(str(error)) from error
+            raise BadRequest(str(error)) from error
 
     @property
     def sessions(self) -> tuple[Session, ...]:

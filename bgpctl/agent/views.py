@@ -10,29 +10,32 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Final, TypeAlias
 
-from bgpctl.agent import asks, bgp_views, event_words, health, words
+from bgpctl.agent import bgp_views, event_words, health, operator_commands, words
 from bgpctl.agent.errors import Unknown
 from bgpctl.agent.snapshot import Json, Snapshot
-from bgpctl.core import repairs
-from bgpctl.core.cluster import Encapsulation, Node
+from bgpctl.core.agent.loop import Phase, State, peers_down, unmet
+from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.tunnel_addresses import addresses as tunnel_addresses
+from bgpctl.core.cluster.tunnel_addresses import borrowed
+from bgpctl.core.dataplane import drift
 from bgpctl.core.fabric import encapsulation_to, same_subnet
 from bgpctl.core.fabric.facts import underlay_of
-from bgpctl.core.loop import Phase, State, missing, peers_down
-from bgpctl.core.model import (
+from bgpctl.core.net.addresses import (
+    Prefix,
+)
+from bgpctl.core.net.objects import (
     PROTOCOL,
     VXLAN_LINKS,
     Dataplane,
     Ipip,
     Link,
     NextHop,
-    Prefix,
     Route,
     RouteType,
     Vxlan,
     key_of,
 )
-from bgpctl.core.tunnels import addresses as tunnel_addresses
-from bgpctl.core.tunnels import borrowed
 
 View: TypeAlias = Callable[[Snapshot], Json]
 
@@ -48,10 +51,10 @@ def summary(snapshot: Snapshot) -> Json:
         "node": state.node,
         "backend": ("bgp" if state.config else intent.backend.value) if intent else None,
         "pools": len(intent.pools) if intent else 0,
-        "peers": {"wanted": len(state.rib), "established": len(state.rib) - len(peers_down(state))},
+        "peers": {"wanted": len(state.adj_rib_in), "established": len(state.adj_rib_in) - len(peers_down(state))},
         "routes": {
-            "received": sum(len(table.paths) for table in state.rib.values()),
-            "best": len(state.selected.chosen),
+            "received": sum(len(table.paths) for table in state.adj_rib_in.values()),
+            "best": len(state.loc_rib.best),
             "wanted": sum(1 for route in wanted if route.next_hop),
             "installed": sum(1 for route in wanted & snapshot.observed.routes if route.next_hop),
         },
@@ -67,7 +70,7 @@ def summary(snapshot: Snapshot) -> Json:
         "problems": _problems(snapshot),
         "waiting": [
             {"member": item.member, "reason": reason(item), "age_s": snapshot.age_s(state.waiting[item])}
-            for reason, found in ((words.flip, state.flips), (words.drain, state.drains))
+            for reason, found in ((words.cutover, state.cutovers), (words.drain, state.drains))
             for item in found
         ],
     }
@@ -80,31 +83,31 @@ def _problems(snapshot: Snapshot) -> list[str]:
         *([words.kernel_lost(state.kernel_error)] if state.kernel_error else []),
         *(f"edit refused: {problem}" for problem in state.problems),
         *([] if snapshot.unconfirmed_s is None else [words.unconfirmed(snapshot.unconfirmed_s)]),
-        *([words.refused(state.refused)] if state.refused else []),
+        *([words.config_rejected(state.refused)] if state.refused else []),
         *map(words.failure, state.failures),
         *_fought(snapshot),
-        *map(words.missing, missing(state)),
+        *map(words.unmet, unmet(state)),
         *bgp_views.problems(snapshot),
         *_asked(state),
-        *(map(words.withheld, state.desired.withheld) if state.desired else ()),
-        *map(words.flip, state.flips),
+        *(map(words.prune_hold, state.desired.prune_holds) if state.desired else ()),
+        *map(words.cutover, state.cutovers),
         *map(words.drain, state.drains),
     ]
 
 
 def _fought(snapshot: Snapshot) -> list[str]:
-    found = repairs.fought(snapshot.state.contests)
-    shown = [words.fought(op, contest, snapshot.now_s) for op, contest in islice(found.items(), _SHOWN_CONTESTS)]
+    found = drift.persistent(snapshot.state.conflicts)
+    shown = [words.conflict(op, contest, snapshot.now_s) for op, contest in islice(found.items(), _SHOWN_CONTESTS)]
     return [*shown, *([f"… and {len(found) - len(shown)} more like it"] if len(found) > len(shown) else [])]
 
 
 def _asked(state: State) -> list[str]:
     """What the operator asked for, or did by an edit, that is not how it stays."""
-    known = asks.names(state)
+    known = operator_commands.names(state)
     return [
         *([words.draining()] if state.draining else []),
-        *(words.shut(known[peer]) for peer in sorted(state.shut) if peer in known),
-        *(words.leaving(session.name) for session in state.leaving.sessions),
+        *(words.shut(known[peer]) for peer in sorted(state.shut_down_peers) if peer in known),
+        *(words.handover(session.name) for session in state.handover.sessions),
     ]
 
 
@@ -122,14 +125,14 @@ def routes(snapshot: Snapshot) -> Json:
         return {"routes": []}
     only = snapshot.prefix
     hops = _hops_by_id(state.desired.dataplane)
-    reasons = state.desired.why
+    reasons = state.desired.reasons
     rows = sorted(state.desired.dataplane.routes, key=lambda route: route.prefix)
     return {
         "routes": [
             {
                 **_route(route, hops.get(route.next_hop, ())),
                 "installed": _installed(route, hops.get(route.next_hop, ()), snapshot.observed),
-                "why": words.why(reasons[key_of(route)], node),
+                "why": words.reason(reasons[key_of(route)], node),
                 "age_s": _age_s(snapshot, route.prefix),
             }
             for route in rows
@@ -140,7 +143,7 @@ def routes(snapshot: Snapshot) -> Json:
 
 def _age_s(snapshot: Snapshot, prefix: Prefix) -> float | None:
     """Since when the best path has been what it is; None for what was not learned."""
-    choice = snapshot.state.selected.chosen.get(prefix)
+    choice = snapshot.state.loc_rib.best.get(prefix)
     return snapshot.age_s(choice.best.received.at_s) if choice else None
 
 
@@ -194,7 +197,7 @@ def _tunnel(snapshot: Snapshot, link: Link) -> Json:
         through = {hop.id for hop in observed.next_hops if hop.link == link.name}
         through |= {group.id for group in observed.groups if through.intersection(group.members)}
         used = (route for route in state.desired.dataplane.routes if route.next_hop in through)
-        remotes = {state.desired.why[key_of(route)].remote for route in used}
+        remotes = {state.desired.reasons[key_of(route)].remote for route in used}
     kind = link.kind
     return {
         "name": link.name,
@@ -236,7 +239,7 @@ def nodes(snapshot: Snapshot) -> Json:
 
 
 def _session_state(state: State, node: Node) -> str | None:
-    table = state.rib.get(node.address.address)
+    table = state.adj_rib_in.get(node.address.address)
     if table is None:
         return None
     return "established" if table.established else "down"
@@ -299,7 +302,7 @@ def _block_state(route: Route | None) -> str:
 
 def events(snapshot: Snapshot) -> Json:
     """What has happened last, oldest first, and what followed from it."""
-    names = asks.names(snapshot.state)
+    names = operator_commands.names(snapshot.state)
     return {
         "events": [
             {

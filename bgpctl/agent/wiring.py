@@ -18,22 +18,22 @@ from pathlib import Path
 from typing import Any
 
 from bgpctl import client
-from bgpctl.agent import asks, duty, edits, journal, views
-from bgpctl.agent.alone import alone
+from bgpctl.agent import config_changes, health_http, journal, operator_commands, views
 from bgpctl.agent.api import CONTENT, Answer, Api
 from bgpctl.agent.journal import Entry
 from bgpctl.agent.notify import Notifier
 from bgpctl.agent.pages import TcpPages
-from bgpctl.agent.runner import Doors, Runner
+from bgpctl.agent.runner import Ports, Runner
+from bgpctl.agent.singleton_lock import alone
 from bgpctl.agent.snapshot import Snapshot
-from bgpctl.core.effects import Failure, Op, Remove
-from bgpctl.core.loop import State
-from bgpctl.core.model import Traffic
-from bgpctl.core.plan import NOT_WANTED
-from bgpctl.core.plan import cleanup as removal_of_ours
+from bgpctl.core.agent.loop import State
+from bgpctl.core.dataplane.effects import Failure, Op, Remove
+from bgpctl.core.dataplane.plan import NOT_WANTED
+from bgpctl.core.dataplane.plan import cleanup as removal_of_ours
+from bgpctl.core.net.objects import Traffic
 from bgpctl.kernel import sockets, traffic
 from bgpctl.kernel.linux import LinuxKernel
-from bgpctl.kernel.trials import PacketProber
+from bgpctl.kernel.probes import PacketProber
 from bgpctl.ports import Unavailable
 from bgpctl.speaker.exabgp import ExabgpSpeaker
 from bgpctl.store.changes import Changes
@@ -95,7 +95,7 @@ def run(
             protocol=protocol,
         )
         changes = Changes(files)
-        doors = Doors(open_kernel, ExabgpSpeaker(run_dir), FileStore(files, changes), clock, PacketProber())
+        doors = Ports(open_kernel, ExabgpSpeaker(run_dir), FileStore(files, changes), clock, PacketProber())
         notifier = Notifier(os.environ)
         runner = Runner(node, doors, partial(_beat, notifier, clock), notifier.beat_s)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -118,7 +118,7 @@ def _serving(
     def look() -> Snapshot:
         return Snapshot(runner.state, clock.now_s(), {}, _traffic)
 
-    pages = duty.pages(look, lambda: clock.now_s() - runner.beat_s)
+    pages = health_http.pages(look, lambda: clock.now_s() - runner.beat_s)
     with ExitStack() as stack:
         api = Api(run_dir / client.SOCKET, _answer(runner, changes, clock), _act(runner, changes, run_dir), pages)
         stack.callback(api.close)
@@ -133,7 +133,7 @@ def _answer(runner: Runner, changes: Changes, clock: MonotonicClock) -> Answer:
 
     def answer(view: str, query: Mapping[str, str]) -> dict[str, Any]:
         if view == "plan":
-            return edits.plan(runner.state, changes, query, sockets.talking())
+            return config_changes.plan(runner.state, changes, query, sockets.talking())
         state, now_s = runner.state, clock.now_s()
         return views.answer(view, Snapshot(state, now_s, query, _traffic, happened, changes.left_s()))
 
@@ -145,9 +145,9 @@ def _act(runner: Runner, changes: Changes, run_dir: Path) -> Answer:
         if verb == "journal":
             return _save_journal(runner, run_dir / _JOURNAL)
         log.info("asked by the operator", extra={"facts": {"verb": verb, **_without_content(query)}})
-        if verb in edits.EDITS:
-            return edits.edit(verb, runner.state, changes, query)
-        asked = asks.events(verb, runner.state, query)
+        if verb in config_changes.EDITS:
+            return config_changes.edit(verb, runner.state, changes, query)
+        asked = operator_commands.events(verb, runner.state, query)
         for event in asked:
             runner.post(event)
         return {"schema": "bgpctl/asked/v1", "verb": verb, "events": len(asked)}

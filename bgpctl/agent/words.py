@@ -8,12 +8,16 @@ from __future__ import annotations
 import errno
 from typing import Any, Final, assert_never
 
-from bgpctl.core.cluster import Encapsulation, Node
-from bgpctl.core.effects import Failure, Op, Put, Remove
-from bgpctl.core.foresight import Effect, Foresight
-from bgpctl.core.model import (
+from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
+from bgpctl.core.dataplane.drift import Conflict
+from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
+from bgpctl.core.migration.cutover import PendingMember
+from bgpctl.core.net.objects import (
     Decap,
     FdbEntry,
+    KernelObject,
     Link,
     LinkAddress,
     Masquerade,
@@ -23,37 +27,34 @@ from bgpctl.core.model import (
     Route,
     RouteType,
     Sysctl,
-    Thing,
 )
-from bgpctl.core.repairs import Contest
-from bgpctl.core.switch import Waiting
-from bgpctl.core.why import Because, Hold, Lack, Missing, Why, Withheld
+from bgpctl.core.simulate.preview import Effect, Preview
 
 
-def why(reason: Why, node: Node) -> str:
+def reason(reason: Reason, node: Node) -> str:
     """Why an object is wanted on `node`."""
-    match reason.because:
-        case Because.OWN_BLOCK:
+    match reason.code:
+        case ReasonCode.OWN_BLOCK:
             return "own block: unassigned addresses stop here"
-        case Because.FORWARDING:
+        case ReasonCode.FORWARDING:
             return "workload packets are forwarded"
-        case Because.NAT_OUTGOING:
+        case ReasonCode.NAT_OUTGOING:
             return "a pool has natOutgoing"
-        case Because.HELD:
+        case ReasonCode.KEPT:
             return "kept as it is until the new way is proven, or until nobody uses it any more"
-        case Because.NOT_WANTED:
+        case ReasonCode.NOT_WANTED:
             return "nothing wants it any more"
-        case Because.TUNNEL:
+        case ReasonCode.TUNNEL:
             return f"a pool uses {_name(reason.encapsulation)}"
-        case Because.BEST_PATH:
+        case ReasonCode.BEST_PATH:
             return f"best path, from {reason.source}; {_way(reason, node)}"
-        case Because.MEMBER:
+        case ReasonCode.MEMBER:
             return f"member {reason.source}; {_way(reason, node)}" if reason.pool else f"member {reason.source}"
         case _:
-            assert_never(reason.because)
+            assert_never(reason.code)
 
 
-def _way(reason: Why, node: Node) -> str:
+def _way(reason: Reason, node: Node) -> str:
     inside = "inside" if reason.same_subnet else "not in"
     way = "direct" if reason.encapsulation is Encapsulation.DIRECT else f"through {_name(reason.encapsulation)}"
     own = node.underlay(reason.remote.version) if reason.remote else None
@@ -72,28 +73,28 @@ def _name(encapsulation: Encapsulation | None) -> str:
             assert_never(encapsulation)
 
 
-def missing(item: Missing) -> str:
+def unmet(item: Unmet) -> str:
     """Why something wanted cannot be had, and who can change that."""
-    match item.lack:
-        case Lack.UNDERLAY_UNKNOWN:
+    match item.code:
+        case UnmetCode.UNDERLAY_UNKNOWN:
             where = f"no link that is up carries this node's address {item.subject}"
             return f"{where}, or it is on lo and no default route has a link: check `ip address` and `ip route`"
-        case Lack.NEXT_HOP_UNRESOLVED:
+        case UnmetCode.NEXT_HOP_UNRESOLVED:
             return f"no route leads to next hop {item.subject} ({item.detail}): check `ip route get {item.subject}`"
-        case Lack.NO_TUNNEL_ADDRESS:
+        case UnmetCode.NO_TUNNEL_ADDRESS:
             return (
                 f"{item.subject} is unreachable: node {item.detail} has no tunnel address and no block to take it from"
             )
-        case Lack.NO_ADDRESS:
+        case UnmetCode.NO_ADDRESS:
             return f"{item.subject} is unreachable: node {item.detail} has no underlay address of its IP version"
-        case Lack.KEY_TAKEN:
+        case UnmetCode.KEY_TAKEN:
             where = "see `ip link`, `ip nexthop` and `ip route`"
             return f"{item.subject} is taken by somebody else's object ({item.detail}): {where}"
         case _:
-            assert_never(item.lack)
+            assert_never(item.code)
 
 
-def flip(waiting: Waiting) -> str:
+def cutover(waiting: PendingMember) -> str:
     """Who still gets its packets by the way that is to go."""
     if waiting.accepts is not None:
         tunnels = " and ".join(sorted(item.value for item in waiting.accepts.tunnels)) or "no tunnel"
@@ -103,22 +104,22 @@ def flip(waiting: Waiting) -> str:
     return f"traffic to {waiting.member} stays on {waiting.link} {way}: is it prepared, does the underlay let it pass?"
 
 
-def drain(waiting: Waiting) -> str:
+def drain(waiting: PendingMember) -> str:
     """For whose sake a link stays."""
     return f"{waiting.link} stays until {waiting.member} is seen to send by another way"
 
 
-def withheld(item: Withheld) -> str:
+def prune_hold(item: PruneHold) -> str:
     """Why what is not wanted is not removed for now."""
-    match item.hold:
-        case Hold.FACTS_UNKNOWN:
+    match item.code:
+        case PruneHoldCode.FACTS_UNKNOWN:
             return f"routes stay until a link carries {item.subject}"
-        case Hold.SPEAKER_AWAY:
+        case PruneHoldCode.SPEAKER_AWAY:
             return f"routes stay until {item.subject} answers"
-        case Hold.PEER_UNHEARD:
+        case PruneHoldCode.PEER_TABLE_INCOMPLETE:
             return f"routes that nobody has told stay until {item.subject} has told all its own"
         case _:
-            assert_never(item.hold)
+            assert_never(item.code)
 
 
 def draining() -> str:
@@ -136,12 +137,12 @@ def shut(peer: str) -> str:
     return f"peer {peer} is shut down; bring it back with: bgpctl peer up {peer}"
 
 
-def leaving(peer: str) -> str:
+def handover(peer: str) -> str:
     """The cluster file asks for no session with the peer any more."""
     return f"the session with {peer} stays until what it tells is known from others"
 
 
-def refused(reason: str) -> str:
+def config_rejected(reason: str) -> str:
     """The BGP speaker does not take its configuration."""
     return f"BGP configuration refused, the one before stays in force: {reason}"
 
@@ -151,12 +152,15 @@ def kernel_lost(reason: str) -> str:
     return f"the kernel cannot be seen or changed, what is shown is how it was last: {reason}"
 
 
-def fought(op: Op, contest: Contest, at_s: float) -> str:
+def conflict(op: Op, contest: Conflict, at_s: float) -> str:
     """Somebody else wants the opposite."""
     done = "put back" if isinstance(op, Put) else "removed"
     next_s = max(0.0, contest.due_s - at_s)
     again = f"not again before {next_s:.1f} s from now" if next_s else "again at once if need be"
-    return f"somebody keeps undoing this: {thing(op.thing)} was {done} {contest.times} times, {again}: who else runs?"
+    return (
+        f"somebody keeps undoing this: {kernel_object(op.thing)} was {done} "
+        f"{contest.times} times, {again}: who else runs?"
+    )
 
 
 def failure(item: Failure) -> str:
@@ -165,15 +169,15 @@ def failure(item: Failure) -> str:
     name = errno.errorcode.get(item.errno, str(item.errno))
     said = f" ({item.text})" if item.text else ""
     hint = f": {item.hint}" if item.hint else ""
-    return f"cannot {verb} {thing(item.op.thing)}: {name}{said}{hint}"
+    return f"cannot {verb} {kernel_object(item.op.thing)}: {name}{said}{hint}"
 
 
 def operation(op: Op) -> str:
     """What is done, as a line of a plan."""
-    return f"{'+' if isinstance(op, Put) else '-'} {thing(op.thing)}"
+    return f"{'+' if isinstance(op, Put) else '-'} {kernel_object(op.thing)}"
 
 
-def thing(item: Thing) -> str:
+def kernel_object(item: KernelObject) -> str:
     """A kernel object as `ip` would name it."""
     match item:
         case Link():
@@ -205,7 +209,7 @@ EFFECTS: Final = ("no effect on traffic", "changed in place", "atomic replace", 
 """By core.foresight.Effect."""
 
 
-def foresight(item: Foresight) -> dict[str, Any]:
+def preview(item: Preview) -> dict[str, Any]:
     """A plan for one node, as JSON."""
     return {
         "node": item.node,
@@ -215,8 +219,8 @@ def foresight(item: Foresight) -> dict[str, Any]:
         ],
         "unreachable": [str(prefix) for prefix in item.unreachable],
         "cut": [str(peer) for peer in item.cut],
-        "missing": [missing(lack) for lack in item.missing],
-        "blocked": [*map(flip, item.blocked), *map(drain, item.kept)],
+        "missing": [unmet(lack) for lack in item.unmet],
+        "blocked": [*map(cutover, item.blocked), *map(drain, item.kept)],
         "worst": EFFECTS[item.worst],
     }
 
@@ -224,4 +228,4 @@ def foresight(item: Foresight) -> dict[str, Any]:
 def _op(op: Op, effect: Effect) -> dict[str, str]:
     changes = effect in {Effect.ATOMIC, Effect.IN_PLACE}
     verb = "remove" if isinstance(op, Remove) else "change" if changes else "put"
-    return {"verb": verb, "object": thing(op.thing), "effect": EFFECTS[effect]}
+    return {"verb": verb, "object": kernel_object(op.thing), "effect": EFFECTS[effect]}

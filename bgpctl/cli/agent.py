@@ -12,15 +12,15 @@ from pathlib import Path
 import click
 
 from bgpctl.agent import logs, wiring
-from bgpctl.agent.alone import AlreadyRunning
+from bgpctl.agent.singleton_lock import AlreadyRunning
 from bgpctl.agent.words import failure as failure_words
-from bgpctl.agent.words import thing as thing_words
+from bgpctl.agent.words import kernel_object as thing_words
 from bgpctl.cli import values
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.operate import journal
 from bgpctl.cli.show import run_dir_option
 from bgpctl.cli.validate import files_option, valid
-from bgpctl.core.model import PROTOCOL
+from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.kernel import ipip
 from bgpctl.ports import Unavailable
 from bgpctl.store.changes import Changes

@@ -16,7 +16,7 @@ from bgpctl import client
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import Column, emit, output_option
 from bgpctl.cli.show import run_dir_option
-from bgpctl.core.doctor import Needs, Verdict, examine, needs_of
+from bgpctl.core.trace.doctor import Needs, Verdict, examine, needs_of
 from bgpctl.kernel.survey import survey
 from bgpctl.ports import Unavailable
 from bgpctl.store.file import FileStore

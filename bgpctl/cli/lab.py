@@ -22,7 +22,7 @@ from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import Column, console, emit, output_option, table
 from bgpctl.cli.show import SUMMARY
 from bgpctl.core.intent.pools import ENCAPSULATIONS
-from bgpctl.lab import cells, compose, foreign, probe, space
+from bgpctl.lab import compose, foreign, netns, probe, runtime
 from bgpctl.lab import lab as labs
 from bgpctl.lab.build import Names
 from bgpctl.lab.labfile import load
@@ -69,11 +69,11 @@ name_option = click.option(
 
 
 def _cells(function: Callable[..., None]) -> Callable[..., None]:
-    image = click.option("--image", default=cells.IMAGE, show_default=True, help="What containers are made of.")
+    image = click.option("--image", default=runtime.IMAGE, show_default=True, help="What containers are made of.")
     backend = click.option(
         "--backend",
-        type=click.Choice(cells.WORDS),
-        default=cells.NETNS,
+        type=click.Choice(runtime.WORDS),
+        default=runtime.NETNS,
         show_default=True,
         help="Parts are network namespaces, or containers of the Docker engine on this machine.",
     )
@@ -155,7 +155,7 @@ def run_command(file: Path, within_s: float, output: str, backend: str, image: s
     progress = _Progress(topology.name)
     with _interruptible():
         try:
-            report = run(topology, progress, within_s=within_s, cells=cells.of(backend, image))
+            report = run(topology, progress, within_s=within_s, cells=runtime.of(backend, image))
         except RuntimeError as error:
             raise click.ClickException(str(error)) from error
         finally:
@@ -252,7 +252,7 @@ def up_command(file: Path, name: str | None, within_s: float, backend: str, imag
     labs.sweep()
     with _interruptible():
         try:
-            place = cells.of(backend, image)
+            place = runtime.of(backend, image)
             made = labs.up(topology, name or Names.of_file(file).lab, keep=True, cells=place)
         except (labs.Exists, RuntimeError) as error:
             raise click.ClickException(str(error)) from error
@@ -317,13 +317,13 @@ def exec_command(name: str | None, where: str, command: tuple[str, ...]) -> None
     """
     found = _find(name)
     namespace = found.names.of(where)
-    if namespace not in space.names(namespace):
+    if namespace not in netns.names(namespace):
         raise click.UsageError(f"{where} is no part of lab {found.names.lab}")
     variables = {
         "BGPCTL_RUN_DIR": str(found.run_dir(where)),
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
     }
-    space.enter(namespace)
+    netns.enter(namespace)
     try:
         result = subprocess.run(("/usr/bin/env", *command), env={**os.environ, **variables}, check=False)
     except OSError as error:

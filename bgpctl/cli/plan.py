@@ -20,8 +20,8 @@ from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import emit, output_option
 from bgpctl.cli.show import run_dir_option
 from bgpctl.cli.validate import valid
-from bgpctl.core.cluster import Intent
-from bgpctl.core.foresight import of_cluster
+from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.simulate.preview import of_cluster
 from bgpctl.store.file import FileStore
 
 _SIGNS: Final = {"put": "+", "change": "~", "remove": "-"}
@@ -76,7 +76,7 @@ def plan(
 def _of_files(before: Path | None, after: Path | None) -> dict[str, Any]:
     wanted = _intent(after) if after else Intent()
     foreseen = of_cluster(_intent(before) if before else None, wanted)
-    return {"schema": "bgpctl/plan/v1", "nodes": [words.foresight(item) for item in foreseen]}
+    return {"schema": "bgpctl/plan/v1", "nodes": [words.preview(item) for item in foreseen]}
 
 
 def _intent(file: Path) -> Intent:

@@ -13,8 +13,8 @@ from typing import Final
 import click
 
 from bgpctl.cli.validate import files_option, valid
-from bgpctl.core.cluster import Intent
-from bgpctl.core.sessions import speaker_config
+from bgpctl.core.bgp.sessions import speaker_config
+from bgpctl.core.cluster.configuration import Intent
 from bgpctl.speaker import conf
 from bgpctl.store.file import FileStore
 

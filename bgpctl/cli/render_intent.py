@@ -18,8 +18,9 @@ import yaml
 
 from bgpctl.cli.render_exabgp import exabgp
 from bgpctl.cli.validate import files_option, valid
-from bgpctl.core import tunnels
-from bgpctl.core.cluster import Encapsulation, Intent, Node, Peer
+from bgpctl.core.cluster import tunnel_addresses
+from bgpctl.core.cluster.configuration import Intent, Node, Peer
+from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.intent import render_calico, render_short
 from bgpctl.core.intent.render_shared import Written
 from bgpctl.lab import labfile
@@ -133,7 +134,7 @@ def _password_files(intent: Intent) -> list[str]:
 
 def _derived(intent: Intent, node: Node) -> str:
     """`a1: ipip 10.244.1.0, vxlan 10.245.1.0, mac 66:f9:37:c3:7e:94`, as far as it is not given."""
-    found = [("ipip", node.ipip_address, tunnels.ipip_address(intent, node)), *_vxlan(intent, node)]
+    found = [("ipip", node.ipip_address, tunnel_addresses.ipip_address(intent, node)), *_vxlan(intent, node)]
     words = [f"{word} {value}" for word, is_given, value in found if value and not is_given]
     return f"{node.name}: {', '.join(words)}" if words else ""
 
@@ -145,5 +146,5 @@ def _vxlan(intent: Intent, node: Node) -> Iterator[tuple[str, object, object]]:
         word = "" if version == 4 else "6"
         kinds = [(pool.encapsulation, pool.cidr.version) for pool in intent.pools]
         if (Encapsulation.VXLAN, version) in kinds:
-            yield f"vxlan{word}", address, tunnels.vxlan_address(intent, node, version)
-            yield f"mac{word}", mac, tunnels.vxlan_mac(node, version)
+            yield f"vxlan{word}", address, tunnel_addresses.vxlan_address(intent, node, version)
+            yield f"mac{word}", mac, tunnel_addresses.vxlan_mac(node, version)

@@ -11,24 +11,26 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
-from bgpctl.core.model import (
+from bgpctl.core.net.addresses import (
+    Address,
+    InterfaceAddress,
+    Mac,
+    Prefix,
+    Vni,
+)
+from bgpctl.core.net.objects import (
     ALIAS,
     PROTOCOL,
-    Address,
     FdbEntry,
-    InterfaceAddress,
     Link,
     LinkAddress,
     LinkKind,
-    Mac,
     Neighbour,
     NextHop,
     NextHopGroup,
     Plain,
-    Prefix,
     Route,
     RouteType,
-    Vni,
     Vxlan,
 )
 from bgpctl.kernel.encode import (
@@ -100,7 +102,7 @@ _SHOWN: Final = {
 }
 """Local, broadcast, anycast and multicast routes are the kernel's own."""
 
-Way: TypeAlias = tuple[str | None, Address | None]
+RouteNextHop: TypeAlias = tuple[str | None, Address | None]
 """A link and a gateway."""
 
 Names = Mapping[int, str]
@@ -278,7 +280,7 @@ def _any_route(body: bytes, names: Names) -> Route | None:
     number = _u32(found[RTA_NH_ID]) if RTA_NH_ID in found else 0
     # A next-hop object's expansion is not repeated, and IPv6 hangs blackholes on the loopback link.
     led = not number and kind == RouteType.UNICAST
-    gateway, link_name = _way(found, names) if led else (None, None)
+    gateway, link_name = _route_next_hop(found, names) if led else (None, None)
     return Route(prefix, _SHOWN[kind], number, gateway, link_name, metric, table, protocol)
 
 
@@ -288,18 +290,18 @@ def owned_next_hop(body: bytes, _: Names) -> int | None:
     return _u32(attributes(body, NHMSG.size)[NHA_ID]) if protocol == PROTOCOL else None
 
 
-def ways(body: bytes, names: Names) -> frozenset[Way]:
+def route_next_hops(body: bytes, names: Names) -> frozenset[RouteNextHop]:
     """All that a route without a next-hop object leads by, without what is dead."""
     found = attributes(body, RTMSG.size)
     if RTA_NH_ID in found:
         return frozenset()
     if RTA_MULTIPATH in found:
-        return frozenset(_living_ways(found[RTA_MULTIPATH], names))
-    gateway, link_name = _way(found, names)
+        return frozenset(_live_next_hops(found[RTA_MULTIPATH], names))
+    gateway, link_name = _route_next_hop(found, names)
     return frozenset({(link_name, gateway)})
 
 
-def _living_ways(packed: bytes, names: Names) -> Iterator[Way]:
+def _live_next_hops(packed: bytes, names: Names) -> Iterator[RouteNextHop]:
     at = 0
     while at < len(packed):
         length, flags, _, index = RTNEXTHOP.unpack_from(packed, at)
@@ -314,16 +316,16 @@ def owner(body: bytes) -> tuple[int, int]:
     return table, protocol
 
 
-def _way(found: Mapping[int, bytes], names: Names) -> tuple[Address | None, str | None]:
+def _route_next_hop(found: Mapping[int, bytes], names: Names) -> tuple[Address | None, str | None]:
     if RTA_MULTIPATH in found:
-        return _first_way(found[RTA_MULTIPATH], names)
+        return _first_next_hop(found[RTA_MULTIPATH], names)
     index = _u32(found[RTA_OIF]) if RTA_OIF in found else 0
     return _gateway(found), names.get(index)
 
 
-def _first_way(ways: bytes, names: Names) -> tuple[Address | None, str | None]:
-    length, _, _, index = RTNEXTHOP.unpack_from(ways)
-    return _gateway(attributes(ways[:length], RTNEXTHOP.size)), names.get(index)
+def _first_next_hop(hops: bytes, names: Names) -> tuple[Address | None, str | None]:
+    length, _, _, index = RTNEXTHOP.unpack_from(hops)
+    return _gateway(attributes(hops[:length], RTNEXTHOP.size)), names.get(index)
 
 
 def _gateway(found: Mapping[int, bytes]) -> Address | None:

@@ -11,18 +11,8 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias, assert_never
 
-from bgpctl.core.model import (
-    PROTOCOL,
-    Address,
-    FdbEntry,
-    Mac,
-    Neighbour,
-    NextHop,
-    NextHopGroup,
-    Prefix,
-    Route,
-    RouteType,
-)
+from bgpctl.core.net.addresses import Address, Mac, Prefix
+from bgpctl.core.net.objects import PROTOCOL, FdbEntry, Neighbour, NextHop, NextHopGroup, Route, RouteType
 from bgpctl.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, Request, attribute
 
 Batched: TypeAlias = FdbEntry | Neighbour | NextHop | NextHopGroup | Route

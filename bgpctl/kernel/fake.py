@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from bgpctl.core.effects import Failure, Op, Refused, after
-from bgpctl.core.model import Dataplane
+from bgpctl.core.dataplane.effects import Failure, KernelError, Op, after
+from bgpctl.core.net.objects import Dataplane
 from bgpctl.ports import Kernel
 
 _EMPTY: Final = Dataplane()
@@ -32,7 +32,7 @@ class FakeKernel(Kernel):
     def _try(self, op: Op) -> Failure | None:
         try:
             self._dataplane = after(self._dataplane, op)
-        except Refused as refused:
+        except KernelError as refused:
             return Failure(op, refused.errno)
         return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from bgpctl.core.model import Decap, Ipip, Link, NextHop, NextHopGroup, Route, Thing, Vxlan
+from bgpctl.core.net.objects import Decap, Ipip, KernelObject, Link, NextHop, NextHopGroup, Route, Vxlan
 
 _PRIVILEGE: Final = "run as root or with CAP_NET_ADMIN"
 _GENERAL: Final = {
@@ -19,7 +19,7 @@ _GENERAL: Final = {
 }
 
 
-def hint(thing: Thing, code: int) -> str:
+def hint(thing: KernelObject, code: int) -> str:
     """Who must act, and how; empty where the kernel's own words are all there is."""
     match thing, code:
         case _, errno.ENODEV:
@@ -46,7 +46,7 @@ def hint(thing: Thing, code: int) -> str:
             return _GENERAL.get(code, "")
 
 
-def _link_of(thing: Thing) -> str | None:
+def _link_of(thing: KernelObject) -> str | None:
     match thing:
         case Link(name=name, kind=kind):
             return kind.underlay if isinstance(kind, Vxlan) else name

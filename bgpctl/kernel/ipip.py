@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from typing import Final, Protocol
 
-from bgpctl.core.model import ALIAS, IPIP_LINK, Decap, Link
+from bgpctl.core.net.objects import ALIAS, IPIP_LINK, Decap, Link
 from bgpctl.kernel.decode import LinkFacts
 from bgpctl.kernel.ipip_kernel import KernelIpip
 from bgpctl.kernel.links import Links, list_links

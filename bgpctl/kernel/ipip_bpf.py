@@ -21,7 +21,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
-from bgpctl.core.model import ALIAS, IPIP_LINK, Address, Decap, Link, Mac, Traffic
+from bgpctl.core.net.addresses import Address, Mac
+from bgpctl.core.net.objects import ALIAS, IPIP_LINK, Decap, Link, Traffic
 from bgpctl.kernel import decode, nft
 from bgpctl.kernel.bpf import ingress, programs, syscalls, tc
 from bgpctl.kernel.bpf.ingress import Receiver

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from bgpctl.core.model import IPIP_LINK, Address, Decap, Link, Plain
+from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.objects import IPIP_LINK, Decap, Link, Plain
 from bgpctl.kernel import decode, nft
 from bgpctl.kernel.links import Links, list_links, mending
 from bgpctl.kernel.netlink import Netlink

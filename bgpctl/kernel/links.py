@@ -15,7 +15,8 @@ from typing import Any, Final, TypeAlias
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from bgpctl.core.model import ALIAS, InterfaceAddress, Link, Sysctl, Vxlan
+from bgpctl.core.net.addresses import InterfaceAddress
+from bgpctl.core.net.objects import ALIAS, Link, Sysctl, Vxlan
 from bgpctl.kernel import sysctl
 from bgpctl.kernel.decode import LinkFacts, link_facts
 from bgpctl.kernel.encode import IFINFOMSG, RTM_GETLINK

@@ -15,15 +15,18 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final, TypeVar, assert_never
 
-from bgpctl.core.effects import Failure, Op, Put, Remove, becomes
-from bgpctl.core.model import (
-    IPIP_LINK,
+from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove, becomes
+from bgpctl.core.net.addresses import (
     LINK_LOCAL,
+)
+from bgpctl.core.net.objects import (
+    IPIP_LINK,
     PROTOCOL,
     Dataplane,
     Decap,
     FdbEntry,
     Ipip,
+    KernelObject,
     Link,
     LinkAddress,
     LinkKind,
@@ -34,16 +37,15 @@ from bgpctl.core.model import (
     Plain,
     Route,
     Sysctl,
-    Thing,
     Vxlan,
 )
 from bgpctl.kernel import decode, encode, ipip, ipip_bpf, masquerade, sysctl
 from bgpctl.kernel.encode import Batched
-from bgpctl.kernel.gateways import Gateways
 from bgpctl.kernel.hints import hint
 from bgpctl.kernel.ipip import IpipDriver
 from bgpctl.kernel.links import Links, keep_link_local_away, list_links, mending, vxlan_creation, vxlan_move
 from bgpctl.kernel.netlink import Netlink, Request, Unanswered
+from bgpctl.kernel.nexthop_emulation import NextHopEmulation
 from bgpctl.kernel.watch import Watch
 from bgpctl.ports import Kernel, Unavailable
 
@@ -108,7 +110,7 @@ class LinuxKernel(Kernel):
     ) -> None:
         self._netlink = Netlink(None if protocol == PROTOCOL else encode.exchanging(protocol))
         self.has_next_hop_objects = self._knows_next_hop_objects()
-        self._gateways = None if next_hop_objects and self.has_next_hop_objects else Gateways()
+        self._gateways = None if next_hop_objects and self.has_next_hop_objects else NextHopEmulation()
         self._links = Links()
         self._wanted_driver = ipip_driver
         self._driver: IpipDriver | None = None
@@ -296,7 +298,7 @@ class LinuxKernel(Kernel):
                 yield _failure(op, refusal.errno, refusal.text)
 
     @staticmethod
-    def _requests(gateways: Gateways, op: Op, scene: _Scene) -> Iterable[Request]:
+    def _requests(gateways: NextHopEmulation, op: Op, scene: _Scene) -> Iterable[Request]:
         thing = op.thing
         if not isinstance(thing, NextHop | NextHopGroup | Route):
             return (_request(op, scene),)
@@ -325,7 +327,7 @@ class LinuxKernel(Kernel):
         except OSError as error:
             yield from _failures(op, error)
 
-    def _put(self, thing: Thing, scene: _Scene) -> None:
+    def _put(self, thing: KernelObject, scene: _Scene) -> None:
         match thing:
             case Link(kind=Vxlan() as kind):
                 self._put_vxlan(thing, kind, scene)
@@ -349,7 +351,7 @@ class LinuxKernel(Kernel):
             case _:
                 assert_never(thing)
 
-    def _remove(self, thing: Thing, scene: _Scene) -> None:
+    def _remove(self, thing: KernelObject, scene: _Scene) -> None:
         match thing:
             case Link(kind=Ipip()):
                 self._chosen_driver().remove_link(thing.name)

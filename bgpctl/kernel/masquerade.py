@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from bgpctl.core.model import Masquerade, Prefix
+from bgpctl.core.net.addresses import Prefix
+from bgpctl.core.net.objects import Masquerade
 from bgpctl.kernel import nft
 
 _TABLE: Final = "bgpctl_nat"

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from bgpctl.core.model import Address
+from bgpctl.core.net.addresses import Address
 
 LISTENING: Final = "0A"
 BOUND: Final = "07"

@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from bgpctl.core.doctor import Chain, Facts
-from bgpctl.core.model import Dataplane
+from bgpctl.core.net.objects import Dataplane
+from bgpctl.core.trace.doctor import Chain, Facts
 from bgpctl.kernel import nft, sockets, sysctl
 from bgpctl.kernel.bpf import tcx
 from bgpctl.kernel.ipip_bpf import BpfIpip

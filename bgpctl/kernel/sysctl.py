@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from bgpctl.core.model import Sysctl
+from bgpctl.core.net.objects import Sysctl
 
 _ROOT: Final = Path("/proc/sys")
 

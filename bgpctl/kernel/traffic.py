@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
-from bgpctl.core.model import IPIP_LINK, Traffic
+from bgpctl.core.net.objects import IPIP_LINK, Traffic
 from bgpctl.kernel import decode, ipip_bpf, ipip_kernel
 from bgpctl.kernel.encode import IFINFOMSG, RTM_GETLINK
 from bgpctl.kernel.netlink import Netlink, attributes
@@ -45,7 +45,7 @@ def _of(netlink: Netlink, name: str, kind: str, body: bytes) -> Traffic | None:
     if kind == "vxlan":
         return _counted_by_link(body)
     if name == IPIP_LINK and kind == "ipip":
-        return _counted_by_link(body)._replace(refused_packets=ipip_kernel.refused_packets())
+        return _counted_by_link(body)._replace(dropped_packets=ipip_kernel.refused_packets())
     if name == IPIP_LINK and kind == "veth":
         return ipip_bpf.traffic(netlink)  # packets never reach the device itself
     return None

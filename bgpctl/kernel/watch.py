@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from bgpctl.core.model import ALIAS
+from bgpctl.core.net.objects import ALIAS
 from bgpctl.kernel import decode, encode, nft
 from bgpctl.kernel.decode import LinkFacts
 from bgpctl.kernel.netlink import (

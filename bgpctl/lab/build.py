@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bgpctl.core.model import Address, InterfaceAddress, Mac, link_local
-from bgpctl.lab import space
-from bgpctl.lab.cells import Cells, Namespaces
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac, link_local
+from bgpctl.lab import netns
+from bgpctl.lab.runtime import Namespaces, Runtime
 from bgpctl.lab.topology import FABRIC, Topology, Workload
 
 _NAMESPACES: Final = Namespaces()
@@ -112,7 +112,7 @@ class _Plan:
         self.within(part, f"link set {device} up")
 
 
-def build(topology: Topology, names: Names, cells: Cells = _NAMESPACES) -> dict[str, Port]:
+def build(topology: Topology, names: Names, cells: Runtime = _NAMESPACES) -> dict[str, Port]:
     """
     Make all parts, links, addresses and routes. Returns who is behind each port in the fabric's namespace.
 
@@ -129,7 +129,7 @@ def build(topology: Topology, names: Names, cells: Cells = _NAMESPACES) -> dict[
     cells.make(topology, names.prefix, parts)
     with_ipv6 = _with_ipv6(topology)
     for part in parts:
-        space.set_sysctls(names.of(part), _QUIET | _WITH_IPV6 if part in with_ipv6 else _QUIET)
+        netns.set_sysctls(names.of(part), _QUIET | _WITH_IPV6 if part in with_ipv6 else _QUIET)
     plan = _Plan(names)
     for part in parts:
         plan.within(part, "link set lo up")
@@ -143,12 +143,12 @@ def build(topology: Topology, names: Names, cells: Cells = _NAMESPACES) -> dict[
         _station(topology, plan, bridges, host.name, host.addresses)
     for workload in topology.workloads:
         _workload(topology, plan, workload)
-    space.ip(plan.root)
+    netns.ip(plan.root)
     for part, lines in plan.per.items():
-        space.ip(lines, names.of(part))
+        netns.ip(lines, names.of(part))
     # An agent sees to that for itself.
     for name in {*topology.runs, *(router.name for router in topology.routers)}:
-        space.set_sysctls(names.of(name), _FORWARDING)
+        netns.set_sysctls(names.of(name), _FORWARDING)
     return plan.ports
 
 
@@ -224,13 +224,13 @@ def host_device(workload: str) -> str:
 
 def tear_down(names: Names) -> None:
     """Delete every namespace of the lab and end what runs inside, however far it was built."""
-    for name in space.names(names.prefix):
-        space.delete(name)
+    for name in netns.names(names.prefix):
+        netns.delete(name)
 
 
 def dropped(names: Names, router: str) -> int:
     """How many packets of either IP version the router had no route for (InNoRoutes of IpExt, Ip6InNoRoutes)."""
-    return space.inside(names.of(router), lambda: _dropped4() + _dropped6())
+    return netns.inside(names.of(router), lambda: _dropped4() + _dropped6())
 
 
 def _dropped4() -> int:

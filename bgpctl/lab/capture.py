@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from bgpctl.core.model import Address
-from bgpctl.lab import space
+from bgpctl.core.net.addresses import Address
+from bgpctl.lab import netns
 from bgpctl.lab.build import Names, Port
 
 _ETH_P_ALL: Final = 3
@@ -80,7 +80,7 @@ class Capture:
         self._ports = ports
         self._vxlan_port = vxlan_port
         # One socket for the whole fabric; the port of arrival tells the segment.
-        self._socket = space.inside(names.fabric, _packet_socket)
+        self._socket = netns.inside(names.fabric, _packet_socket)
         self._end = os.eventfd(0)
         self._thread = threading.Thread(target=self._collect, name="capture", daemon=True)
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from bgpctl.core.cluster import Node
-from bgpctl.core.model import Address, Prefix
+from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.lab.topology import Host, Program, Router, Topology, Workload
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

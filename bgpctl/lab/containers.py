@@ -21,8 +21,7 @@ import docker
 from docker.errors import DockerException, ImageNotFound
 from docker.models.containers import Container
 
-from bgpctl.lab import space
-from bgpctl.lab.cells import COMPOSE
+from bgpctl.lab import netns
 from bgpctl.lab.topology import FABRIC, Topology
 
 CAPABILITIES: Final = ("NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW", "SYS_ADMIN")
@@ -42,11 +41,10 @@ _PROJECT: Final = "com.docker.compose.project"
 
 
 class Containers:
-    """Containers of one engine. Raises RuntimeError if none answers."""
+    """Containers of one engine, which go by `word`. Raises RuntimeError if none answers."""
 
-    word = COMPOSE
-
-    def __init__(self, image: str) -> None:
+    def __init__(self, image: str, word: str) -> None:
+        self.word = word
         self._image = image
         with _told():
             self._engine = docker.from_env()
@@ -60,7 +58,7 @@ class Containers:
         with _told(), ThreadPoolExecutor(_AT_ONCE) as pool:
             made = list(pool.map(lambda part: self._run(prefix, part, directory if part in nodes else None), own))
         attached = [f"netns attach {prefix}{part} {pid}" for part, pid in zip(own, made, strict=True)]
-        space.ip([f"netns add {prefix}{FABRIC}", *attached])
+        netns.ip([f"netns add {prefix}{FABRIC}", *attached])
 
     def _run(self, prefix: str, part: str, directory: str | None) -> int:
         """Run a part; one with a directory is a node. Returns the process whose network is the container's."""
@@ -86,7 +84,7 @@ class Containers:
         return int(container.attrs["State"]["Pid"])
 
     def start(self, namespace: str, arguments: Sequence[str], log: Path) -> Popen[bytes] | None:
-        space.set_sysctls(namespace, SYSCTLS | _FORWARDING6)
+        netns.set_sysctls(namespace, SYSCTLS | _FORWARDING6)
         command = ["/bin/sh", "-c", f"exec bgpctl {shlex.join(arguments)} >>{shlex.quote(str(log))} 2>&1"]
         with _told():
             self._engine.containers.get(namespace).exec_run(command, detach=True)

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import assert_never
 
-from bgpctl.core.bgp import Session
-from bgpctl.core.model import Asn
-from bgpctl.core.sessions import router_id, speaker_config
-from bgpctl.lab import space
-from bgpctl.lab.daemons import bird, frr, terms
-from bgpctl.lab.daemons.terms import Neighbor, Origin, Place
+from bgpctl.core.bgp.sessions import router_id, speaker_config
+from bgpctl.core.bgp.speaker import Session
+from bgpctl.core.net.addresses import Asn
+from bgpctl.lab import netns
+from bgpctl.lab.daemons import bird, frr, session_options
+from bgpctl.lab.daemons.session_options import Neighbor, Origin, Place
 from bgpctl.lab.topology import Program, Router, Topology
 
 _FILES = {Program.BIRD: (bird.PACKAGE, bird.PROGRAMS), Program.FRR: (frr.PACKAGE, frr.PROGRAMS)}
@@ -27,7 +27,9 @@ _FILES = {Program.BIRD: (bird.PACKAGE, bird.PROGRAMS), Program.FRR: (frr.PACKAGE
 def lacking(programs: Iterable[Program]) -> list[str]:
     """Which of them are not installed, each with what Debian calls its package."""
     found = ((program, *_FILES[program]) for program in sorted(set(programs), key=lambda program: program.value))
-    return [f"{program.value} (Debian's {package})" for program, package, files in found if terms.missing(files)]
+    return [
+        f"{program.value} (Debian's {package})" for program, package, files in found if session_options.missing(files)
+    ]
 
 
 def start(topology: Topology, name: str, place: Place) -> None:
@@ -52,12 +54,12 @@ def bird_configuration(topology: Topology, name: str) -> str:
 
 def knows(topology: Topology, name: str, namespace: str) -> bool:
     """Whether the kernel of the node or router has a route to every block of the others."""
-    known = {line.split()[0] for line in space.routes(namespace).splitlines() if line.strip()}
+    known = {line.split()[0] for line in netns.routes(namespace).splitlines() if line.strip()}
     others = (node for node in topology.intent.nodes if node.name != name)
     return known >= {str(block) for node in others for block in node.blocks}
 
 
-def told(topology: Topology, name: str) -> terms.Router:
+def told(topology: Topology, name: str) -> session_options.Router:
     """What the daemon of a node or router is configured with."""
     node = topology.intent.node(name)
     if node is None:
@@ -65,7 +67,7 @@ def told(topology: Topology, name: str) -> terms.Router:
     config = speaker_config(topology.intent, name)
     neighbors = tuple(_neighbor(session) for session in (config.sessions if config else ()))
     own = {prefix: Origin() for prefix in (*node.blocks, *node.borrowed)}
-    return terms.Router(router_id(node), neighbors, own, topology.intent.asn_of(node), node.cluster_id)
+    return session_options.Router(router_id(node), neighbors, own, topology.intent.asn_of(node), node.cluster_id)
 
 
 def _neighbor(session: Session) -> Neighbor:
@@ -80,7 +82,7 @@ def _neighbor(session: Session) -> Neighbor:
     )
 
 
-def _router(topology: Topology, router: Router) -> terms.Router:
+def _router(topology: Topology, router: Router) -> session_options.Router:
     sessions = tuple(sessions_with(topology, router))
     neighbors = tuple(
         Neighbor(
@@ -93,7 +95,7 @@ def _router(topology: Topology, router: Router) -> terms.Router:
         for session in sessions
     )
     nearby = tuple(_between(topology, router, sessions[0].peer_asn))
-    return terms.Router(router.addresses[0].address, neighbors + nearby, asn=sessions[0].peer_asn)
+    return session_options.Router(router.addresses[0].address, neighbors + nearby, asn=sessions[0].peer_asn)
 
 
 def sessions_with(topology: Topology, router: Router) -> Iterator[Session]:

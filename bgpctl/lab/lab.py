@@ -18,14 +18,14 @@ from subprocess import Popen
 from typing import Any, Final, Protocol
 
 from bgpctl import client
-from bgpctl.core.cluster import Problem
+from bgpctl.core.cluster.problems import Problem
 from bgpctl.kernel import ipip
 from bgpctl.lab import build, foreign
 from bgpctl.lab.build import Names, Port
-from bgpctl.lab.cells import NETNS, Cells, Namespaces
-from bgpctl.lab.cells import of as cells_of
-from bgpctl.lab.daemons.terms import Place
+from bgpctl.lab.daemons.session_options import Place
 from bgpctl.lab.labfile import load
+from bgpctl.lab.runtime import NETNS, Namespaces, Runtime
+from bgpctl.lab.runtime import of as cells_of
 from bgpctl.lab.topology import Topology
 
 STATE: Final = Path("/run/bgpctl/lab")
@@ -42,7 +42,7 @@ class Unknown(Exception):
     """There is no lab of this name."""
 
 
-class Told(Protocol):
+class Progress(Protocol):
     """Hears how a long piece of work goes on."""
 
     def stage(self, text: str) -> None:
@@ -59,7 +59,7 @@ class Lab:
     topology: Topology
     names: Names
     ports: Mapping[str, Port]
-    cells: Cells = _NAMESPACES
+    cells: Runtime = _NAMESPACES
     agents: dict[str, Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -149,7 +149,7 @@ _SILENT: Final[Mapping[str, Any]] = {
 }
 
 
-def up(topology: Topology, name: str, *, keep: bool, cells: Cells = _NAMESPACES) -> Lab:
+def up(topology: Topology, name: str, *, keep: bool, cells: Runtime = _NAMESPACES) -> Lab:
     """
     Build the lab and start its agents. One that is not kept ends, at the latest, when the next lab begins after the
     end of this process.
@@ -226,7 +226,7 @@ def down(name: str) -> None:
         RuntimeError: its containers cannot be removed.
     """
     names = Names(name)
-    _cells_of(name).remove(names.prefix)
+    _runtime_of(name).remove(names.prefix)
     build.tear_down(names)
     shutil.rmtree(STATE / names.lab, ignore_errors=True)
     for directory in (STATE, STATE.parent):
@@ -250,10 +250,10 @@ def find(name: str) -> Lab:
     if not isinstance(topology, Topology):
         raise Unknown(_listed(topology))
     ports = {port: Port(*owner) for port, owner in record["ports"].items()}
-    return Lab(topology, Names(name), ports, _cells_of(name))
+    return Lab(topology, Names(name), ports, _runtime_of(name))
 
 
-def _cells_of(name: str) -> Cells:
+def _runtime_of(name: str) -> Runtime:
     """Where it lives; in namespaces, if a crash left no record of it. Raises RuntimeError."""
     try:
         record = json.loads((STATE / name / "lab.json").read_text())

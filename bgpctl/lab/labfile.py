@@ -2,7 +2,7 @@
 Lab files: a cluster file with `segments`, `routers`, `hosts`, `workloads`, `checks`, `ipip-drivers` and `runs`
 beside it.
 
-Refuses to know: whether what it says makes sense together (sense.py).
+Refuses to know: whether what it says makes sense together (validate.py).
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bgpctl.core import tunnels
-from bgpctl.core.cluster import Intent, Node, Place, Pool, Problem, Use
+from bgpctl.core.cluster import tunnel_addresses
+from bgpctl.core.cluster.configuration import Intent, Node, Pool, Use
+from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.intent import read
 from bgpctl.core.intent.fields import Fields, Problems, parse_interface, parse_prefix, scalar
 from bgpctl.core.intent.pools import ENCAPSULATIONS
 from bgpctl.core.intent.tree import Mapping, Tree
 from bgpctl.core.intent.tree import Sequence as Listed
-from bgpctl.core.model import Address, InterfaceAddress, Prefix
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 from bgpctl.kernel.ipip import DRIVERS
-from bgpctl.lab import sense
+from bgpctl.lab import validate
 from bgpctl.lab.topology import (
     AbsenceCheck,
     Check,
@@ -113,7 +114,7 @@ class _Reader:
         intent = self._intent or Intent()
         stations = (segments, routers, hosts, workloads)
         topology = Topology(self._path.stem, self._path, intent, *stations, checks, drivers, runs)
-        self._problems.found += sense.problems(topology, all_segments_known=len(segments) == len(segment_names))
+        self._problems.found += validate.problems(topology, all_segments_known=len(segments) == len(segment_names))
         return topology
 
     def _is_no_node(self, name: str | None) -> bool:
@@ -229,7 +230,7 @@ def _allot(intent: Intent, claims: Sequence[_Claim], problems: Problems) -> Iter
 
 
 def _free(intent: Intent, node: Node, version: int, taken: set[Address]) -> Address | None:
-    kept = tunnels.addresses(intent, node)
+    kept = tunnel_addresses.addresses(intent, node)
     # Never the first: it becomes the tunnel's as soon as the pool is given an encapsulation.
     blocks = [block for block in node.blocks if block.version == version and _is_for_workloads(intent.pool_of(block))]
     candidates = (block.nth(index) for block in blocks for index in range(1, min(block.size, _MOST_CANDIDATES)))

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Final
 
-from bgpctl.lab import space
+from bgpctl.lab import netns
 from bgpctl.lab.build import Names
 from bgpctl.lab.topology import Workload
 
@@ -106,7 +106,7 @@ class Load:
     def start(self) -> None:
         """Begin to send."""
         for (name, version), address in self._addresses.items():
-            made = space.open_socket(self._names.of(name), _FAMILIES[version], socket.SOCK_DGRAM)
+            made = netns.open_socket(self._names.of(name), _FAMILIES[version], socket.SOCK_DGRAM)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
             made.bind((address, _PORT))
             if self._packet_bytes is not None:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Final, NamedTuple
 
-from bgpctl.core.model import Address
-from bgpctl.lab import space
+from bgpctl.core.net.addresses import Address
+from bgpctl.lab import netns
 from bgpctl.lab.build import Names
 from bgpctl.lab.topology import Workload
 
@@ -95,7 +95,7 @@ def _matrix(
 
 
 def _ping_socket(namespace: str, ping: _Ping, *, undivided: bool) -> socket.socket:
-    made = space.open_socket(namespace, ping.family, socket.SOCK_RAW, ping.protocol)
+    made = netns.open_socket(namespace, ping.family, socket.SOCK_RAW, ping.protocol)
     if undivided:
         made.setsockopt(*ping.undivided, _IP_PMTUDISC_DO)
     return made
@@ -168,6 +168,6 @@ def seen_source(
 
 def _bound(namespace: str, address: Address) -> socket.socket:
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    made = space.open_socket(namespace, family, socket.SOCK_DGRAM)
+    made = netns.open_socket(namespace, family, socket.SOCK_DGRAM)
     made.bind((str(address), _SOURCE_PORT))
     return made

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bgpctl.core.cluster import Mode
+from bgpctl.core.cluster.configuration import Mode
 from bgpctl.core.intent.pools import ENCAPSULATIONS
 from bgpctl.core.intent.tree import Mapping, Scalar, Tree
 from bgpctl.store.yaml import documents

@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, assert_never
 
-from bgpctl.core.cluster import Node
-from bgpctl.core.model import PROTOCOL, Address
-from bgpctl.lab import build, probe, space
+from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.objects import PROTOCOL
+from bgpctl.lab import build, netns, probe
 from bgpctl.lab.build import Names
 from bgpctl.lab.capture import Capture, Packet
-from bgpctl.lab.cells import Cells
-from bgpctl.lab.lab import Lab, Told, down, sweep, up
+from bgpctl.lab.lab import Lab, Progress, down, sweep, up
 from bgpctl.lab.probe import Pair
+from bgpctl.lab.runtime import Runtime
 from bgpctl.lab.switch import SwitchReport, switch
 from bgpctl.lab.topology import (
     AbsenceCheck,
@@ -87,7 +88,7 @@ class Report:
         return self.converged_s is not None and all(pair.ok for pair in self.pairs) and all(c.ok for c in self.checks)
 
 
-def run(topology: Topology, told: Told, *, within_s: float, cells: Cells) -> Report:
+def run(topology: Topology, told: Progress, *, within_s: float, cells: Runtime) -> Report:
     """
     The whole of it; the lab is gone afterwards, whatever happened.
 
@@ -103,7 +104,7 @@ def run(topology: Topology, told: Told, *, within_s: float, cells: Cells) -> Rep
         down(name)
 
 
-def _run(topology: Topology, name: str, told: Told, within_s: float, cells: Cells) -> Report:
+def _run(topology: Topology, name: str, told: Progress, within_s: float, cells: Runtime) -> Report:
     told.stage("build")
     lab = up(topology, name, keep=False, cells=cells)
     began_s = time.monotonic()
@@ -126,14 +127,14 @@ def _run(topology: Topology, name: str, told: Told, within_s: float, cells: Cell
     told.stage("check")
     evidence = Evidence(lab, tuple(capture.packets), capture.missed, before, sources, switches)
     checks = tuple(evidence.judge(check) for check in topology.checks)
-    routes = {node.name: space.routes(lab.names.of(node.name), PROTOCOL) for node in topology.agents}
+    routes = {node.name: netns.routes(lab.names.of(node.name), PROTOCOL) for node in topology.agents}
     backend = topology.intent.backend.value
     return Report(topology.name, backend, converged_s, lab.summaries(), pairs, checks, routes=routes)
 
 
 def _not_converged(lab: Lab) -> Report:
     ends = [
-        End(node.name, space.routes(lab.names.of(node.name)), _tail(lab.log(node.name)))
+        End(node.name, netns.routes(lab.names.of(node.name)), _tail(lab.log(node.name)))
         for node in lab.topology.intent.nodes
     ]
     return Report(lab.topology.name, lab.topology.intent.backend.value, None, lab.summaries(), (), (), ends)
@@ -281,7 +282,7 @@ def _shown(packet: Packet) -> str:
 
 
 def _runs_exabgp(namespace: str) -> bool:
-    return any(b"exabgp" in _command(pid) for pid in space.processes(namespace))
+    return any(b"exabgp" in _command(pid) for pid in netns.processes(namespace))
 
 
 def _command(pid: int) -> bytes:

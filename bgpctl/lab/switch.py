@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgpctl import client
-from bgpctl.core.cluster import Pool, Severity
+from bgpctl.core.cluster.configuration import Pool
+from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.pools import ENCAPSULATIONS
-from bgpctl.lab.lab import Lab, Told, comes_true
+from bgpctl.lab.lab import Lab, Progress, comes_true
 from bgpctl.lab.labfile import load
 from bgpctl.lab.load import Flow, Load, both_ways
 from bgpctl.lab.rewrite import with_encapsulation
@@ -45,7 +46,7 @@ class SwitchReport:
         return self.took_s is not None and not self.lost
 
 
-def switch(lab: Lab, pool: str, encapsulation: str, pps: int, told: Told, *, within_s: float) -> SwitchReport:
+def switch(lab: Lab, pool: str, encapsulation: str, pps: int, told: Progress, *, within_s: float) -> SwitchReport:
     """
     Change the lab's own copy of the cluster file while every pair of workloads talks.
 
@@ -96,7 +97,7 @@ def word_of(pool: Pool) -> str:
     return next(word for word, modes in ENCAPSULATIONS.items() if modes == (pool.ipip_mode, pool.vxlan_mode))
 
 
-def _has_switched(lab: Lab, wanted: Pool, told: Told) -> bool:
+def _has_switched(lab: Lab, wanted: Pool, told: Progress) -> bool:
     nodes = [node.name for node in lab.topology.agents]
     done = sum(_is_done(lab, node, wanted) for node in nodes)
     told.count(done, len(nodes))

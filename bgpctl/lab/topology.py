@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bgpctl.core.cluster import Encapsulation, Intent, Node, Place
+from bgpctl.core.cluster.configuration import Intent, Node
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.problems import Place
 from bgpctl.core.fabric import ipip, vxlan
-from bgpctl.core.model import Address, InterfaceAddress, Prefix
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 
 FABRIC: Final = "fabric"
 """What the namespace of all bridges is called; no node, router or workload can be."""

@@ -13,8 +13,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from bgpctl.core.bgp import Session, SpeakerConfig
-from bgpctl.core.model import Address
+from bgpctl.core.bgp.speaker import Session, SpeakerConfig
+from bgpctl.core.net.addresses import Address
 
 BRIDGE: Final = "bridge"
 """Name of ExaBGP's one API process."""

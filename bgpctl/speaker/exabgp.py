@@ -1,7 +1,7 @@
 """
 The Speaker door, opened with ExaBGP as a process of its own that outlives the agent.
 
-Refuses to know: how ExaBGP is kept (keeper.py), what it says (wire.py) and how it is configured (conf.py).
+Refuses to know: how ExaBGP is kept (supervisor.py), what it says (decode.py) and how it is configured (conf.py).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from bgpctl.core.bgp import SpeakerCommand, SpeakerConfig, SpeakerEvent
+from bgpctl.core.bgp.speaker import SpeakerCommand, SpeakerConfig, SpeakerEvent
 from bgpctl.ports import Speaker
-from bgpctl.speaker.keeper import Keeper
 from bgpctl.speaker.launch import RunDir
+from bgpctl.speaker.supervisor import Supervisor
 
 
 class _Close:
@@ -49,7 +49,7 @@ class ExabgpSpeaker(Speaker):
 
     def start(self, deliver: Callable[[SpeakerEvent], None]) -> None:
         self._run_dir.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        keeper = Keeper(self._run_dir, self._prefix, deliver, patched=self._patched)
+        keeper = Supervisor(self._run_dir, self._prefix, deliver, patched=self._patched)
         self._thread = threading.Thread(target=self._run, args=(keeper,), name="speaker", daemon=True)
         self._thread.start()
 
@@ -71,7 +71,7 @@ class ExabgpSpeaker(Speaker):
         removed, its log stays. A later configuration starts it again.
         """
         if self._thread is None:
-            Keeper(self._run_dir, self._prefix, lambda _: None).end()
+            Supervisor(self._run_dir, self._prefix, lambda _: None).end()
             return
         ended = threading.Event()
         self._order(ended)
@@ -91,12 +91,12 @@ class ExabgpSpeaker(Speaker):
         self._orders.append(order)
         os.eventfd_write(self._wake, 1)
 
-    def _run(self, keeper: Keeper) -> None:
+    def _run(self, keeper: Supervisor) -> None:
         while self._obey(keeper):
             keeper.turn(self._wake)
         keeper.release()
 
-    def _obey(self, keeper: Keeper) -> bool:
+    def _obey(self, keeper: Supervisor) -> bool:
         """Take all orders there are; False when told to end."""
         try:
             os.eventfd_read(self._wake)

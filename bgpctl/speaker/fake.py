@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bgpctl.core.bgp import (
+from bgpctl.core.bgp.speaker import (
     SessionDown,
     SessionUp,
     SpeakerAttached,
@@ -17,7 +17,7 @@ from bgpctl.core.bgp import (
     SpeakerDetached,
     SpeakerEvent,
 )
-from bgpctl.core.model import Address
+from bgpctl.core.net.addresses import Address
 from bgpctl.ports import Speaker
 
 

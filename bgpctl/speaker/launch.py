@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bgpctl.core.bgp import SpeakerConfig
-from bgpctl.core.model import Address
+from bgpctl.core.bgp.speaker import SpeakerConfig
+from bgpctl.core.net.addresses import Address
 from bgpctl.speaker import bridge, conf, patches
 
 _VALIDATE_WITHIN_S: Final = 30.0
@@ -25,7 +25,7 @@ _TAIL_BYTES: Final = 600
 _LOG_BYTES: Final = 4 << 20
 
 
-class Refused(Exception):
+class ConfigRejected(Exception):
     """The configuration cannot be put in force; the message says what the operator has to mend."""
 
 
@@ -141,7 +141,7 @@ def install(rendered: Rendered, run_dir: RunDir) -> None:
         candidate.replace(run_dir.conf)
         _sync(run_dir.path)
     except OSError as error:
-        raise Refused(f"cannot write {run_dir.conf}: {error.strerror}") from error
+        raise ConfigRejected(f"cannot write {run_dir.conf}: {error.strerror}") from error
     finally:
         candidate.unlink(missing_ok=True)
 
@@ -150,7 +150,7 @@ def _secret(name: str, path: Path) -> str:
     try:
         return path.read_text().rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"the password of peer {name} cannot be read from {path}: {error}") from error
+        raise ConfigRejected(f"the password of peer {name} cannot be read from {path}: {error}") from error
 
 
 def _content(path: Path) -> str | None:
@@ -192,12 +192,12 @@ def _validate(path: Path, rendered: Rendered) -> None:
             check=False,
         )
     except OSError as error:
-        raise Refused(f"ExaBGP cannot be run: {command[0]}: {error.strerror}") from error
+        raise ConfigRejected(f"ExaBGP cannot be run: {command[0]}: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
-        raise Refused(f"ExaBGP did not validate the configuration within {_VALIDATE_WITHIN_S:g} s") from error
+        raise ConfigRejected(f"ExaBGP did not validate the configuration within {_VALIDATE_WITHIN_S:g} s") from error
     if result.returncode:
         output = conf.redacted(result.stdout, rendered.secrets)[-_TAIL_BYTES:].strip()
-        raise Refused(f"ExaBGP rejects the configuration: {output}")
+        raise ConfigRejected(f"ExaBGP rejects the configuration: {output}")
 
 
 def _exabgp() -> tuple[str, ...]:

@@ -5,7 +5,7 @@ What was there before is on disk before anything is changed, beside the files, s
 reboot forgets it; a change that was cut short is taken back. Time is counted by CLOCK_BOOTTIME, which runs while a host
 sleeps and which nobody can set; a change that was not confirmed before a reboot is taken back after it.
 
-Refuses to know: what the files mean, what becomes of a change (core/undoing.py).
+Refuses to know: what the files mean, what becomes of a change (store/change.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from bgpctl.core.undoing import Change, Contents, Standing, Verdict, judge, left_s, taken_back, written
+from bgpctl.store.change import Change, Contents, Standing, Verdict, judge, left_s, taken_back, written
 
 log = logging.getLogger("bgpctl.store")
 
@@ -35,7 +35,7 @@ _WHY_NOT: Final = {
 _Identity: TypeAlias = tuple[int, ...]
 
 
-class Impossible(Exception):
+class NotPossibleNow(Exception):
     """It cannot be done; the message says why, in words for the operator."""
 
 
@@ -81,14 +81,14 @@ class Changes:
         with self._alone():
             self._refuse_second()
             if len(contents) != len(self.paths):
-                raise Impossible(f"this agent reads {len(self.paths)} files: {', '.join(map(str, self.paths))}")
+                raise NotPossibleNow(f"this agent reads {len(self.paths)} files: {', '.join(map(str, self.paths))}")
             confirm_by_s = None if within_s is None else self._now_s() + within_s
             change = Change(read(self.paths), contents, self._boot(), confirm_by_s)
             self._remember(change)
             try:
                 self._write(contents)
-            except Impossible:
-                with suppress(Impossible):  # as far as it can be: of several files some may have been written
+            except NotPossibleNow:
+                with suppress(NotPossibleNow):  # as far as it can be: of several files some may have been written
                     self._take_back(change, Standing.RETURNED)
                 raise
             self._remember(written(change))
@@ -98,7 +98,9 @@ class Changes:
         with self._alone():
             change = self._last()
             if change is None or change.standing is not Standing.WAITS:
-                raise Impossible(f"nothing waits to be confirmed{_WHY_NOT.get(change.standing, '') if change else ''}")
+                raise NotPossibleNow(
+                    f"nothing waits to be confirmed{_WHY_NOT.get(change.standing, '') if change else ''}"
+                )
             self._remember(replace(change, standing=Standing.STAYS))
 
     def undo(self) -> None:
@@ -111,11 +113,11 @@ class Changes:
         with self._alone():
             change = self._last()
             if change is None:
-                raise Impossible("nothing was applied yet")
+                raise NotPossibleNow("nothing was applied yet")
             if change.standing is Standing.RETURNED:
-                raise Impossible(f"nothing to take back{_WHY_NOT[Standing.RETURNED]}")
+                raise NotPossibleNow(f"nothing to take back{_WHY_NOT[Standing.RETURNED]}")
             if read(self.paths) != change.after:
-                raise Impossible(
+                raise NotPossibleNow(
                     f"{', '.join(map(str, self.paths))} was edited since; what was applied is not in force"
                 )
             self._take_back(change, Standing.STAYS)
@@ -129,7 +131,7 @@ class Changes:
             with self._alone():
                 if change := self._last():
                     self._settle(change)
-        except Impossible as error:
+        except NotPossibleNow as error:
             log.warning("what was not confirmed cannot be taken back: %s", error)
         else:
             self._at_rest = record if self.left_s() is None else None
@@ -149,7 +151,7 @@ class Changes:
         if change := self._last():
             self._settle(change)  # it may have been cut short, or it is over
         if self.left_s() is not None:
-            raise Impossible("another change waits to be confirmed: bgpctl confirm, or bgpctl undo")
+            raise NotPossibleNow("another change waits to be confirmed: bgpctl confirm, or bgpctl undo")
 
     def _take_back(self, change: Change, standing: Standing) -> None:
         """Whoever is killed in between leaves a change that is being written, and that is taken back for good."""
@@ -163,7 +165,7 @@ class Changes:
         try:
             directory = os.open(self._record.parent, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
-            raise Impossible(f"{self._record.parent} cannot be opened: {error.strerror}") from error
+            raise NotPossibleNow(f"{self._record.parent} cannot be opened: {error.strerror}") from error
         try:
             fcntl.flock(directory, fcntl.LOCK_EX)
             yield
@@ -205,7 +207,7 @@ def read(paths: Iterable[Path]) -> Contents:
     try:
         return tuple(path.read_bytes().decode("utf-8", "surrogateescape") for path in paths)
     except OSError as error:
-        raise Impossible(f"{error.filename} cannot be read: {error.strerror}") from error
+        raise NotPossibleNow(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
 def _replace(path: Path, content: str) -> None:
@@ -230,4 +232,4 @@ def _replace(path: Path, content: str) -> None:
             os.close(directory)
     except OSError as error:
         draft.unlink(missing_ok=True)
-        raise Impossible(f"{path} cannot be written: {error.strerror}") from error
+        raise NotPossibleNow(f"{path} cannot be written: {error.strerror}") from error

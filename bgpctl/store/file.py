@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from bgpctl.core.cluster import Place, Problem
+from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.intent import read
 from bgpctl.core.intent.tree import Tree
 from bgpctl.ports import Loaded, Store

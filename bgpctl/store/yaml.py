@@ -17,7 +17,7 @@ from yaml.events import CollectionEndEvent, CollectionStartEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import Reader
 
-from bgpctl.core.cluster import Place, Problem
+from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree, shown
 
 _MAX_VALUES: Final = 500_000

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from bgpctl.lab import space
+from bgpctl.lab import netns
 from tests.contract.speaker_rig import ExabgpRig, FakeRig, Rig, facing_exabgp
 
 OPERATIONS: Final = "operations"
@@ -69,12 +69,12 @@ def hosts() -> Iterator[tuple[str, str]]:
     if os.geteuid() != 0:
         pytest.skip("root: network namespaces")
     names = (f"h{os.getpid()}-here", f"h{os.getpid()}-there")
-    space.ip([f"netns add {name}" for name in names])
+    netns.ip([f"netns add {name}" for name in names])
     try:
-        space.ip([f"link add eth0 netns {names[0]} type veth peer name eth0 netns {names[1]}"])
+        netns.ip([f"link add eth0 netns {names[0]} type veth peer name eth0 netns {names[1]}"])
         for name, four, six in zip(names, ENDS[4], ENDS[6], strict=True):
             addresses = (f"address add {four}/24 dev eth0", f"address add {six}/64 dev eth0 nodad")
-            space.ip([*addresses, "link set lo up", "link set eth0 up"], name)
+            netns.ip([*addresses, "link set lo up", "link set eth0 up"], name)
         yield names
     finally:
         for name in names:

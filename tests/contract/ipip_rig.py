@@ -16,13 +16,14 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bgpctl.core.model import Address, Decap, Ipip, Link
+from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.objects import Decap, Ipip, Link
 from bgpctl.kernel import ipip_bpf
 from bgpctl.kernel.bpf.ingress import Receiver
 from bgpctl.kernel.ipip_bpf import BpfIpip
 from bgpctl.kernel.links import list_links
 from bgpctl.kernel.netlink import Netlink
-from bgpctl.lab import space
+from bgpctl.lab import netns
 
 T = TypeVar("T")
 
@@ -56,7 +57,7 @@ class Site:
         return Decap("tunl0", "eth0", Address.parse(self.address), others)
 
     def inside(self, act: Callable[[], T]) -> T:
-        return space.inside(self.namespace, act)
+        return netns.inside(self.namespace, act)
 
     def put(self) -> None:
         self.inside(lambda: self.driver.put_link(TUNNEL))
@@ -71,7 +72,7 @@ class Site:
     def via(self, remote: int, destination: int, hop: int = 0) -> None:
         """Route the destination's workload through the tunnel to the remote node."""
         hop = hop or remote
-        space.ip(
+        netns.ip(
             [
                 f"nexthop replace id {hop} via 10.0.0.{remote} dev tunl0 onlink",
                 f"route replace 10.244.{destination}.0/26 nhid {hop}",
@@ -95,7 +96,7 @@ def three_sites() -> Iterator[list[Site]]:
     with wired() as namespace, ExitStack() as stack:
         sites: list[Site] = []
         for number in NODES:
-            driver = space.inside(namespace(f"n{number}"), BpfIpip)
+            driver = netns.inside(namespace(f"n{number}"), BpfIpip)
             stack.callback(driver.close)
             sites.append(Site(number, driver))
         for site in sites:
@@ -110,14 +111,14 @@ def wired() -> Iterator[Callable[[str], str]]:
     parts = [_namespace(part) for part in ("bridge", "n1", "n2", "n3", "w1", "w2", "w3")]
     try:
         for part in parts:
-            space.ip([f"netns add {part}"])
-        space.ip(["link add br0 type bridge", "link set br0 up", f"addr add {STRANGER}/24 dev br0"], parts[0])
+            netns.ip([f"netns add {part}"])
+        netns.ip(["link add br0 type bridge", "link set br0 up", f"addr add {STRANGER}/24 dev br0"], parts[0])
         for number in NODES:
             _wire(number)
         yield _namespace
     finally:
         for part in parts:
-            space.delete(part)
+            netns.delete(part)
 
 
 def _namespace(part: str) -> str:
@@ -127,7 +128,7 @@ def _namespace(part: str) -> str:
 def _wire(number: int) -> None:
     node, workload = _namespace(f"n{number}"), _namespace(f"w{number}")
     port, bridge = f"port{number}", _namespace("bridge")
-    space.ip(
+    netns.ip(
         [
             f"link add eth0 type veth peer name {port} netns {bridge}",
             f"link add workload type veth peer name eth0 netns {workload}",
@@ -137,14 +138,14 @@ def _wire(number: int) -> None:
         ],
         node,
     )
-    space.ip([f"link set {port} master br0 up"], bridge)
+    netns.ip([f"link set {port} master br0 up"], bridge)
     setup = [f"addr add 10.244.{number}.2/26 dev eth0", "link set eth0 mtu 1480 up", "link set lo up"]
-    space.ip([*setup, f"route add default via 10.244.{number}.1"], workload)
+    netns.ip([*setup, f"route add default via 10.244.{number}.1"], workload)
 
 
 def _route(site: Site) -> None:
-    space.set_sysctls(site.namespace, {"net/ipv4/ip_forward": "1", "net/ipv4/conf/tunl0/forwarding": "1"})
-    space.ip([f"addr add 10.244.{site.number}.3/32 dev tunl0"], site.namespace)
+    netns.set_sysctls(site.namespace, {"net/ipv4/ip_forward": "1", "net/ipv4/conf/tunl0/forwarding": "1"})
+    netns.ip([f"addr add 10.244.{site.number}.3/32 dev tunl0"], site.namespace)
     for number in NODES:
         if number != site.number:
             site.via(number, number)
@@ -185,7 +186,7 @@ def udp(port: int, payload: bytes) -> bytes:
 
 
 def udp_socket(namespace: str, address: str = "", port: int = 0) -> socket.socket:
-    opened = space.open_socket(namespace, socket.AF_INET, socket.SOCK_DGRAM)
+    opened = netns.open_socket(namespace, socket.AF_INET, socket.SOCK_DGRAM)
     if address:
         opened.bind((address, port))
         opened.settimeout(5)
@@ -194,4 +195,4 @@ def udp_socket(namespace: str, address: str = "", port: int = 0) -> socket.socke
 
 def raw_socket(namespace: str) -> socket.socket:
     """Sends whole IPv4 packets."""
-    return space.open_socket(namespace, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    return netns.open_socket(namespace, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)

@@ -15,29 +15,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
-from bgpctl.core.effects import Failure, Op, Put, Remove
-from bgpctl.core.model import (
+from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
+from bgpctl.core.dataplane.plan import NOT_WANTED
+from bgpctl.core.net.addresses import (
     Address,
+    InterfaceAddress,
+    Mac,
+    Prefix,
+    Vni,
+    link_local,
+)
+from bgpctl.core.net.objects import (
     Dataplane,
     Decap,
     FdbEntry,
-    InterfaceAddress,
     Ipip,
+    KernelObject,
     Link,
     LinkAddress,
-    Mac,
     Neighbour,
     NextHop,
     NextHopGroup,
     Plain,
-    Prefix,
     Route,
-    Thing,
-    Vni,
     Vxlan,
-    link_local,
 )
-from bgpctl.core.plan import NOT_WANTED
 from bgpctl.kernel.fake import FakeKernel
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.ports import Kernel
@@ -153,27 +155,27 @@ def _checked(result: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def puts(*things: Thing) -> tuple[Op, ...]:
+def puts(*things: KernelObject) -> tuple[Op, ...]:
     return tuple(Put(thing, NOT_WANTED) for thing in things)
 
 
-def removals(*things: Thing) -> tuple[Op, ...]:
+def removals(*things: KernelObject) -> tuple[Op, ...]:
     return tuple(Remove(thing, NOT_WANTED) for thing in things)
 
 
-def put(kernel: Kernel, *things: Thing) -> None:
+def put(kernel: Kernel, *things: KernelObject) -> None:
     assert kernel.apply(puts(*things)) == ()
 
 
-def remove(kernel: Kernel, *things: Thing) -> None:
+def remove(kernel: Kernel, *things: KernelObject) -> None:
     assert kernel.apply(removals(*things)) == ()
 
 
-def refusals(failures: tuple[Failure, ...]) -> list[tuple[Thing, int]]:
+def refusals(failures: tuple[Failure, ...]) -> list[tuple[KernelObject, int]]:
     return [(failure.op.thing, failure.errno) for failure in failures]
 
 
-def missing(kernel: Kernel, *things: Thing) -> set[Thing]:
+def missing(kernel: Kernel, *things: KernelObject) -> set[KernelObject]:
     return set(things) - set(kernel.observe())
 
 

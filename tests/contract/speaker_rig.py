@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from bgpctl.core.bgp import (
+from bgpctl.core.bgp.path import Path as BgpPath
+from bgpctl.core.bgp.speaker import (
     Announce,
     Session,
     SessionDown,
@@ -24,10 +25,7 @@ from bgpctl.core.bgp import (
     Update,
     Withdraw,
 )
-from bgpctl.core.bgp import (
-    Path as BgpPath,
-)
-from bgpctl.core.model import Address, Asn, Prefix
+from bgpctl.core.net.addresses import Address, Asn, Prefix
 from bgpctl.ports import Speaker
 from bgpctl.speaker.exabgp import ExabgpSpeaker
 from bgpctl.speaker.fake import FakeSpeaker

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from bgpctl.agent import wiring
-from bgpctl.core.model import PROTOCOL, Masquerade, Prefix
+from bgpctl.core.net.addresses import Prefix
+from bgpctl.core.net.objects import PROTOCOL, Masquerade
 from bgpctl.kernel import nft
 from bgpctl.kernel.linux import LinuxKernel
 from tests.contract.ipip_rig import receivers

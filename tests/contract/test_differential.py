@@ -16,25 +16,27 @@ from typing import Final, TypeAlias
 import pytest
 
 from bgpctl.agent import words
-from bgpctl.core.effects import Op, Put, Remove
-from bgpctl.core.model import (
+from bgpctl.core.dataplane.effects import Op, Put, Remove
+from bgpctl.core.dataplane.plan import NOT_WANTED, owned
+from bgpctl.core.net.addresses import (
     Address,
+    InterfaceAddress,
+    Mac,
+    Prefix,
+    Vni,
+)
+from bgpctl.core.net.objects import (
     Dataplane,
     FdbEntry,
-    InterfaceAddress,
+    KernelObject,
     LinkAddress,
-    Mac,
     Neighbour,
     NextHop,
     NextHopGroup,
-    Prefix,
     Route,
     RouteType,
     Sysctl,
-    Thing,
-    Vni,
 )
-from bgpctl.core.plan import NOT_WANTED, owned
 from bgpctl.kernel.fake import FakeKernel
 from bgpctl.ports import Kernel
 from tests.contract.conftest import OPERATIONS
@@ -68,37 +70,37 @@ BLOCKS6: Final = tuple(map(Prefix.parse, ("fd00:247:2::/64", "fd00:247:3::/122")
 Choose = random.Random
 
 
-def link(choose: Choose) -> Thing:
+def link(choose: Choose) -> KernelObject:
     return choose.choice(LINKS)
 
 
-def address(choose: Choose) -> Thing:
+def address(choose: Choose) -> KernelObject:
     return LinkAddress(choose.choice(TUNNELS), choose.choice(ADDRESSES + ADDRESSES6))
 
 
-def decap(choose: Choose) -> Thing:
+def decap(choose: Choose) -> KernelObject:
     sources = tuple(sorted(choose.sample(REMOTES, choose.randint(0, 3))))
     return DECAP._replace(sources=sources, underlay=choose.choice(("eth0", "eth0", "eth0", "nowhere")))
 
 
-def fdb(choose: Choose) -> Thing:
+def fdb(choose: Choose) -> KernelObject:
     return FdbEntry(choose.choice((*TUNNELS, "eth0")), choose.choice(MACS), choose.choice(REMOTES + REMOTES6))
 
 
-def neighbour(choose: Choose) -> Thing:
+def neighbour(choose: Choose) -> KernelObject:
     return Neighbour(
         choose.choice(("vxlan.test", "vxlan6.test")), choose.choice(GATEWAYS + GATEWAYS6), choose.choice(MACS)
     )
 
 
-def next_hop(choose: Choose) -> Thing:
+def next_hop(choose: Choose) -> KernelObject:
     number = choose.choice((*HOPS * 5, GROUPS[0]))
     if choose.random() < 0.3:
         return NextHop(number, "eth0", choose.choice(REMOTES + REMOTES6), onlink=choose.random() < 0.5)
     return NextHop(number, choose.choice(TUNNELS), choose.choice(GATEWAYS + GATEWAYS6), onlink=True)
 
 
-def next_hop_outside(choose: Choose) -> Thing:
+def next_hop_outside(choose: Choose) -> KernelObject:
     """Whose gateway is in no block: a pretended next hop is refused for that only with its first route."""
     hop = next_hop(choose)
     assert isinstance(hop, NextHop)
@@ -106,7 +108,7 @@ def next_hop_outside(choose: Choose) -> Thing:
     return hop._replace(gateway=GATEWAYS6[0]) if inside else hop
 
 
-def group(choose: Choose) -> Thing:
+def group(choose: Choose) -> KernelObject:
     members = choose.choices(HOPS, k=choose.choice((0, 1, 2, 2, 3))) if choose.random() < 0.2 else _some(choose, HOPS)
     return NextHopGroup(choose.choice((*GROUPS * 5, HOPS[0])), tuple(sorted(members)))
 
@@ -115,7 +117,7 @@ def _some(choose: Choose, numbers: Sequence[int]) -> list[int]:
     return choose.sample(numbers, choose.randint(1, len(numbers)))
 
 
-def route(choose: Choose) -> Thing:
+def route(choose: Choose) -> KernelObject:
     prefix = choose.choice(BLOCKS + BLOCKS6)
     bare = Route(prefix, metric=choose.choice((1024, 1024, 7)), table=choose.choice((254, 254, 254, 1000)))
     kind = choose.random()
@@ -128,7 +130,7 @@ def route(choose: Choose) -> Thing:
     return bare._replace(prefix=choose.choice(BLOCKS), link="eth0", gateway=choose.choice(REMOTES))
 
 
-Kinds: TypeAlias = Sequence[tuple[Callable[[Choose], Thing], int]]
+Kinds: TypeAlias = Sequence[tuple[Callable[[Choose], KernelObject], int]]
 
 KINDS: Final[Kinds] = (
     *((link, 3), (address, 3), (decap, 2), (fdb, 3), (neighbour, 3)),
@@ -191,11 +193,11 @@ def walk(linux: Kernel, ops: Iterable[Op]) -> None:
         assert compared(fake.observe()) == compared(linux.observe()), told(history)
 
 
-def compared(dataplane: Dataplane) -> set[Thing]:
+def compared(dataplane: Dataplane) -> set[KernelObject]:
     """What is ours. Sysctls are left out: the kernel changes many when one changes, and has more for each link."""
     return {thing for thing in owned(dataplane) if not isinstance(thing, Sysctl)}
 
 
 def told(history: Sequence[Op]) -> str:
     """The walk so far, one line an operation."""
-    return "\n".join(f"{type(op).__name__} {words.thing(op.thing)}" for op in history)
+    return "\n".join(f"{type(op).__name__} {words.kernel_object(op.thing)}" for op in history)

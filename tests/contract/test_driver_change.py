@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from bgpctl.core.dataplane.plan import NOT_WANTED, plan
 from bgpctl.core.fabric.desired import Desired, gather
-from bgpctl.core.model import Ipip, Prefix, Route, Thing
-from bgpctl.core.plan import NOT_WANTED, plan
+from bgpctl.core.net.addresses import Prefix
+from bgpctl.core.net.objects import Ipip, KernelObject, Route
 from bgpctl.kernel import ipip
 from bgpctl.kernel.linux import LinuxKernel
-from bgpctl.lab import space
+from bgpctl.lab import netns
 from tests.contract.ipip_rig import NODES, wired
 from tests.contract.kernel_rig import own_namespace
 from tests.contract.test_ecmp import IPIP, hop, wanted
@@ -35,7 +36,7 @@ EVERY_S = 0.02
 def desired(number: int) -> Desired:
     """The tunnel of one node, and the way to the others' workloads."""
     others = [other for other in NODES if other != number]
-    things: list[Thing] = [thing for thing in wanted(number) if "vxlan.test" not in str(thing)]
+    things: list[KernelObject] = [thing for thing in wanted(number) if "vxlan.test" not in str(thing)]
     things += [hop(other, IPIP) for other in others]
     things += [Route(Prefix.parse(f"10.244.{other}.0/26"), next_hop=hop(other, IPIP).id) for other in others]
     return gather([(thing, NOT_WANTED) for thing in things], (), ())
@@ -75,7 +76,7 @@ class Nodes:
             finally:
                 kernel.close()
 
-        return space.inside(self.namespace(f"n{number}"), act)
+        return netns.inside(self.namespace(f"n{number}"), act)
 
     @contextmanager
     def stream(self) -> Iterator[list[int]]:

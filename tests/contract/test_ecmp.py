@@ -15,30 +15,32 @@ from dataclasses import dataclass
 
 import pytest
 
-from bgpctl.core.effects import Put
-from bgpctl.core.model import (
+from bgpctl.core.dataplane.effects import Put
+from bgpctl.core.dataplane.plan import NOT_WANTED
+from bgpctl.core.net.addresses import (
     Address,
+    InterfaceAddress,
+    Prefix,
+    Vni,
+    vtep_mac,
+)
+from bgpctl.core.net.objects import (
     Decap,
     FdbEntry,
-    InterfaceAddress,
     Ipip,
+    KernelObject,
     Link,
     LinkAddress,
     Neighbour,
     NextHop,
     NextHopGroup,
-    Prefix,
     Route,
     Sysctl,
-    Thing,
-    Vni,
     Vxlan,
-    vtep_mac,
 )
-from bgpctl.core.plan import NOT_WANTED
 from bgpctl.kernel import traffic
 from bgpctl.kernel.linux import LinuxKernel
-from bgpctl.lab import space
+from bgpctl.lab import netns
 from tests.contract.ipip_rig import NODES, wired
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces, bpf(2)")]
@@ -67,7 +69,7 @@ def tunnel_address(number: int) -> Address:
     return Address.parse(f"10.244.{number}.3")
 
 
-def wanted(number: int) -> list[Thing]:
+def wanted(number: int) -> list[KernelObject]:
     """The tunnels of one node, which it receives by, and its own part of what all reach."""
     others = [other for other in NODES if other != number]
     kind = Vxlan(Vni(4096), 4789, node_address(number), "eth0")
@@ -95,19 +97,19 @@ def three_kernels() -> Iterator[tuple[Callable[[str], str], list[LinuxKernel]]]:
     with wired() as namespace, ExitStack() as stack:
         kernels: list[LinuxKernel] = []
         for number in NODES:
-            kernel = space.inside(namespace(f"n{number}"), LinuxKernel)
+            kernel = netns.inside(namespace(f"n{number}"), LinuxKernel)
             stack.callback(kernel.close)
             put(namespace, number, kernel, *wanted(number))
             kernels.append(kernel)
         for number in (2, 3):
-            space.ip([f"route add {ANYCAST} via 10.244.{number}.2"], namespace(f"n{number}"))
-            space.ip(["link set lo up", f"route add local {ANYCAST} dev lo"], namespace(f"w{number}"))
+            netns.ip([f"route add {ANYCAST} via 10.244.{number}.2"], namespace(f"n{number}"))
+            netns.ip(["link set lo up", f"route add local {ANYCAST} dev lo"], namespace(f"w{number}"))
         yield namespace, kernels
 
 
-def put(namespace: Callable[[str], str], number: int, kernel: LinuxKernel, *things: Thing) -> None:
+def put(namespace: Callable[[str], str], number: int, kernel: LinuxKernel, *things: KernelObject) -> None:
     ops = [Put(thing, NOT_WANTED) for thing in things]
-    assert space.inside(namespace(f"n{number}"), lambda: kernel.apply(ops)) == ()
+    assert netns.inside(namespace(f"n{number}"), lambda: kernel.apply(ops)) == ()
 
 
 def received(socket_: socket.socket, count: int) -> int:
@@ -143,12 +145,12 @@ def test_flows_use_every_member_of_a_group_and_all_are_encapsulated(ways: tuple[
         hops = [hop(number, way) for number, way in zip((2, 3), ways, strict=True)]
         group = NextHopGroup(0x43000001, tuple(item.id for item in hops))
         put(namespace, 1, kernels[0], *hops, group, Route(ANYCAST, next_hop=group.id))
-        space.set_sysctls(namespace("n1"), {"net/ipv4/fib_multipath_hash_policy": policy})
+        netns.set_sysctls(namespace("n1"), {"net/ipv4/fib_multipath_hash_policy": policy})
 
         sockets, taps = [], []
         for number in (2, 3):
-            receiver = space.open_socket(namespace(f"w{number}"), socket.AF_INET, socket.SOCK_DGRAM)
-            tap = space.open_socket(namespace(f"n{number}"), socket.AF_PACKET, socket.SOCK_DGRAM)
+            receiver = netns.open_socket(namespace(f"w{number}"), socket.AF_INET, socket.SOCK_DGRAM)
+            tap = netns.open_socket(namespace(f"n{number}"), socket.AF_PACKET, socket.SOCK_DGRAM)
             stack.callback(receiver.close)
             stack.callback(tap.close)
             receiver.bind(("0.0.0.0", PORT))
@@ -164,7 +166,7 @@ def test_flows_use_every_member_of_a_group_and_all_are_encapsulated(ways: tuple[
             seen = outer_protocols(tap)
             assert seen[way.protocol] == count
             assert set(seen) <= {way.protocol, socket.IPPROTO_ICMP}
-        counted = space.inside(namespace("n1"), traffic.read)
+        counted = netns.inside(namespace("n1"), traffic.read)
         for link in {way.link for way in ways}:
             through = sum(count for way, count in zip(ways, arrived, strict=True) if way.link == link)
             assert counted[link].sent_packets == through
@@ -173,6 +175,6 @@ def test_flows_use_every_member_of_a_group_and_all_are_encapsulated(ways: tuple[
 def send_flows(workload: str, *, by_ports: bool) -> None:
     """As many flows: to different addresses, or from different ports to one."""
     for number in range(FLOWS):
-        with space.open_socket(workload, socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        with netns.open_socket(workload, socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.bind(("10.244.1.2", 20000 + number * 7))
             sender.sendto(b"flow", (str(ANYCAST.nth(1 if by_ports else number + 1)), PORT))

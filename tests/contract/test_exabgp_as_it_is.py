@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.core.bgp import (
+from bgpctl.core.bgp.path import (
+    Attributes,
+)
+from bgpctl.core.bgp.speaker import (
     Announce,
     AskRefresh,
-    Attributes,
     RefreshEnded,
     SessionDown,
     SpeakerAttached,
@@ -26,8 +28,8 @@ from bgpctl.core.bgp import (
     SpeakerDetached,
     Withdraw,
 )
-from bgpctl.core.model import Asn, Prefix
-from bgpctl.speaker import keeper, patches
+from bgpctl.core.net.addresses import Asn, Prefix
+from bgpctl.speaker import patches, supervisor
 from tests.contract.speaker_rig import NOBODY, OURS, PEERS, ExabgpRig, config, config_of, session
 
 pytestmark = pytest.mark.kernel
@@ -162,7 +164,7 @@ def test_after_a_file_with_an_error_the_next_one_is_loaded_and_no_session_lost(p
 def test_a_stock_exabgp_that_loads_nothing_any_more_is_replaced(
     stock: ExabgpRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "_RELOAD_WITHIN_S", 3.0)
+    monkeypatch.setattr(supervisor, "_RELOAD_WITHIN_S", 3.0)
     stock.both_up()
     poisoned(stock)
     seen, instance = len(stock.heard.events), stock.exabgp_pid()

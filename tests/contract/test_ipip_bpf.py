@@ -16,12 +16,13 @@ from itertools import permutations
 
 import pytest
 
-from bgpctl.core.model import Address, Decap, Traffic
+from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.objects import Decap, Traffic
 from bgpctl.kernel import ipip_bpf, traffic
 from bgpctl.kernel.bpf import ingress, programs, syscalls, tcx
 from bgpctl.kernel.bpf import tc as hook
 from bgpctl.kernel.ipip_bpf import BpfIpip
-from bgpctl.lab import space
+from bgpctl.lab import netns
 from tests.contract.ipip_rig import (
     STRANGER,
     TUNNEL,
@@ -118,11 +119,11 @@ def test_a_packet_may_leave_by_another_tunnel_than_it_came(sites: list[Site]) ->
 def test_a_full_packet_passes_undivided_and_a_larger_one_is_answered(sites: list[Site]) -> None:
     one = sites[0]
     assert answers(one, "10.244.2.2", "-M", "do", "-s", str(1480 - 28))
-    space.ip(["link set eth0 mtu 1500"], one.workload)
+    netns.ip(["link set eth0 mtu 1500"], one.workload)
     try:
         refused = ping(one, "10.244.2.2", "-c", "1", "-M", "do", "-s", str(1481 - 28))
     finally:
-        space.ip(["link set eth0 mtu 1480"], one.workload)
+        netns.ip(["link set eth0 mtu 1480"], one.workload)
     assert "Frag needed" in refused.stdout
     assert "mtu = 1480" in refused.stdout
 
@@ -132,7 +133,7 @@ def test_a_divided_packet_arrives_whole(sites: list[Site]) -> None:
 
 
 def test_the_first_packet_is_not_lost_while_the_neighbour_is_asked_for(sites: list[Site]) -> None:
-    space.ip(["neigh flush dev eth0"], sites[0].namespace)
+    netns.ip(["neigh flush dev eth0"], sites[0].namespace)
     assert answers(sites[0], "10.244.2.2")
 
 
@@ -171,7 +172,7 @@ def test_the_outer_checksum_is_right_whatever_the_packet_says(sites: list[Site])
 @contextmanager
 def _on_the_wire(site: Site) -> Iterator[Iterator[bytes]]:
     """The IPIP packets that arrive at the node."""
-    with space.open_socket(site.namespace, socket.AF_PACKET, socket.SOCK_DGRAM) as tap:
+    with netns.open_socket(site.namespace, socket.AF_PACKET, socket.SOCK_DGRAM) as tap:
         yield _ipip_packets(tap, "eth0")
 
 
@@ -196,7 +197,7 @@ def test_only_sources_that_are_named_get_in(sites: list[Site]) -> None:
 
 def test_what_is_sent_to_another_address_of_the_node_gets_in_by_the_same_rule(sites: list[Site]) -> None:
     one, *_ = sites
-    space.ip(["address add 10.0.0.21/24 dev eth0"], one.namespace)
+    netns.ip(["address add 10.0.0.21/24 dev eth0"], one.namespace)
     one.put_decap(one.decap._replace(also=(Address.parse("10.0.0.21"),)))
     with udp_socket(one.workload, "10.244.1.2", PORT) as receiver, raw_socket(_bridge(sites)) as sender:
         for source, word in ((STRANGER, b"stranger"), ("10.0.0.3", b"node")):
@@ -353,7 +354,7 @@ def test_nobody_can_change_whom_a_program_lets_in() -> None:
 def test_nothing_is_sent_before_it_is_known_from_where_nor_without_a_gateway(driver: BpfIpip) -> None:
     driver.put_link(TUNNEL)
     output("sysctl -qw net.ipv4.conf.tunl0.forwarding=1")
-    space.ip(
+    netns.ip(
         [
             "addr add 10.0.0.1/24 dev eth0",
             "addr add 10.245.1.0/32 dev tunl0",

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.core.model import Address, Decap, Ipip, Link
+from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.objects import Decap, Ipip, Link
 from bgpctl.kernel import nft as tables
 from bgpctl.kernel.ipip_kernel import KernelIpip, refused_packets
 from bgpctl.kernel.linux import LinuxKernel

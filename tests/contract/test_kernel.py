@@ -12,24 +12,26 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.effects import Remove
-from bgpctl.core.model import (
+from bgpctl.core.dataplane.effects import Remove
+from bgpctl.core.dataplane.plan import NOT_WANTED, owned
+from bgpctl.core.net.addresses import (
     Address,
-    FdbEntry,
     InterfaceAddress,
+    Mac,
+    Prefix,
+    Vni,
+)
+from bgpctl.core.net.objects import (
+    FdbEntry,
+    KernelObject,
     Link,
     LinkAddress,
-    Mac,
     NextHop,
-    Prefix,
     Route,
     RouteType,
     Sysctl,
-    Thing,
-    Vni,
     key_of,
 )
-from bgpctl.core.plan import NOT_WANTED, owned
 from bgpctl.kernel import sysctl
 from bgpctl.kernel.encode import RTM_DELROUTE
 from bgpctl.kernel.linux import LinuxKernel
@@ -151,7 +153,7 @@ def test_every_object_is_observed_as_it_was_put(rig: Rig) -> None:
         (TUNNEL_ROUTE6, TUNNEL_ROUTE6._replace(next_hop=DIRECT6.id)),
     ],
 )
-def test_a_put_replaces_what_has_the_same_key(rig: Rig, before: Thing, now: Thing) -> None:
+def test_a_put_replaces_what_has_the_same_key(rig: Rig, before: KernelObject, now: KernelObject) -> None:
     put(rig.kernel, *STACK, *STACK6, *TUNNEL_STACK, DIRECT, DIRECT6, BLOCK)
     assert missing(rig.kernel, before, now) == {now}
     put(rig.kernel, now)
@@ -206,7 +208,7 @@ def test_each_refusal_names_its_operation_and_the_others_are_done(rig: Rig) -> N
         (FDB._replace(link="vxlan6.test"), errno.EAFNOSUPPORT),
     ],
 )
-def test_what_cannot_be_is_refused(rig: Rig, thing: Thing, code: int) -> None:
+def test_what_cannot_be_is_refused(rig: Rig, thing: KernelObject, code: int) -> None:
     put(rig.kernel, *STACK, *STACK6)
     assert refusals(rig.kernel.apply(puts(thing))) == [(thing, code)]
     assert missing(rig.kernel, *STACK, *STACK6) == set()
@@ -260,7 +262,7 @@ def test_another_metric_is_a_second_route(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("stack", [STACK, STACK6, TUNNEL_STACK])
-def test_a_removed_link_takes_everything_on_it_along(rig: Rig, stack: tuple[Thing, ...]) -> None:
+def test_a_removed_link_takes_everything_on_it_along(rig: Rig, stack: tuple[KernelObject, ...]) -> None:
     put(rig.kernel, *stack)
     remove(rig.kernel, stack[0])
     assert missing(rig.kernel, *stack) == set(stack)
@@ -369,7 +371,7 @@ def test_a_removed_group_takes_its_routes_along_and_leaves_its_members(rig: Rig)
         DIRECT._replace(id=HOP6.id),
     ],
 )
-def test_impossible_groups_and_next_hops_of_the_wrong_family_are_refused(rig: Rig, thing: Thing) -> None:
+def test_impossible_groups_and_next_hops_of_the_wrong_family_are_refused(rig: Rig, thing: KernelObject) -> None:
     put(rig.kernel, *STACK, DIRECT, GROUP, GROUP_ROUTE)
     assert refusals(rig.kernel.apply(puts(thing))) == [(thing, errno.EINVAL)]
     assert missing(rig.kernel, *STACK, GROUP, GROUP_ROUTE) == set()
@@ -399,7 +401,7 @@ def test_the_watch_tells_of_others_and_not_of_ourselves(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("thing", [*STACK[1:], VXLAN, *TUNNEL_STACK[1:], TUNNEL])
-def test_the_watch_tells_of_everything_of_ours_that_somebody_removes(rig: Rig, thing: Thing) -> None:
+def test_the_watch_tells_of_everything_of_ours_that_somebody_removes(rig: Rig, thing: KernelObject) -> None:
     if rig.pretends and isinstance(thing, NextHop):
         pytest.skip("next-hop objects: they are pretended here, and nobody else can remove them")
     put(rig.kernel, *STACK, *TUNNEL_STACK)

@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from bgpctl.core.model import Masquerade, Prefix
+from bgpctl.core.net.addresses import Prefix
+from bgpctl.core.net.objects import Masquerade
 from bgpctl.kernel import masquerade, nft
 from tests.contract.kernel_rig import own_namespace
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 
-from bgpctl.core.effects import Put, Remove
-from bgpctl.core.model import PROTOCOL, Prefix, Route, RouteType
-from bgpctl.core.plan import NOT_WANTED as WHY
+from bgpctl.core.dataplane.effects import Put, Remove
+from bgpctl.core.dataplane.plan import NOT_WANTED as WHY
+from bgpctl.core.net.addresses import Prefix
+from bgpctl.core.net.objects import PROTOCOL, Route, RouteType
 from bgpctl.kernel.linux import LinuxKernel
 from tests.contract.kernel_rig import own_namespace
 

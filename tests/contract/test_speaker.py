@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.core.bgp import (
+from bgpctl.core.bgp.speaker import (
     Announce,
     AskRefresh,
     EndOfRib,
@@ -24,11 +24,11 @@ from bgpctl.core.bgp import (
     SpeakerAttached,
     SpeakerCommand,
     SpeakerConfig,
+    SpeakerConfigRejected,
     SpeakerDetached,
-    SpeakerRefused,
     Withdraw,
 )
-from bgpctl.core.model import Prefix
+from bgpctl.core.net.addresses import Prefix
 from bgpctl.speaker.exabgp import ExabgpSpeaker
 from tests.contract.speaker_rig import (
     HOLD_TIME_S,
@@ -243,7 +243,7 @@ class TestExabgp:
         conf = (pair.run_dir / "exabgp.conf").read_text()
         impossible = session(OURS, PEERS, hold_time_s=2)
         pair.speaker.configure(replace(config(OURS), sessions=(impossible,)))
-        assert "hold-time" in pair.heard.wait_for(SpeakerRefused).reason
+        assert "hold-time" in pair.heard.wait_for(SpeakerConfigRejected).reason
         pair.speaker.send([Announce(BLUE)])
         pair.peer_has({BLUE})
         assert (pair.run_dir / "exabgp.conf").read_text() == conf
@@ -252,7 +252,7 @@ class TestExabgp:
     def test_a_refused_edit_taken_back_leaves_no_peer_unheard(self, pair: ExabgpRig) -> None:
         absent = replace(session(OURS, NOBODY), password_file=str(pair.run_dir / "absent"))
         pair.speaker.configure(replace(config(OURS), sessions=(absent,)))
-        pair.heard.wait_for(SpeakerRefused)
+        pair.heard.wait_for(SpeakerConfigRejected)
         seen = len(pair.heard.events)
         pair.speaker.configure(config(OURS, PEERS))
         attached = pair.heard.wait_for(SpeakerAttached, after=seen)
@@ -262,7 +262,7 @@ class TestExabgp:
         password = tmp_path / "password"
         secret = replace(session(OURS, PEERS), password_file=str(password))
         exabgp.speaker.configure(replace(config(OURS), sessions=(secret,)))
-        assert str(password) in exabgp.heard.wait_for(SpeakerRefused).reason
+        assert str(password) in exabgp.heard.wait_for(SpeakerConfigRejected).reason
         password.write_text("first")
         first = exabgp.heard.wait_for(SpeakerAttached).instance
         seen = len(exabgp.heard.events)

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.core.bgp import (
-    Announce,
+from bgpctl.core.bgp.path import (
     Attributes,
+)
+from bgpctl.core.bgp.path import Path as BgpPath
+from bgpctl.core.bgp.speaker import (
+    Announce,
     DownKind,
     Session,
     SessionDown,
@@ -23,8 +26,7 @@ from bgpctl.core.bgp import (
     SpeakerEvent,
     Update,
 )
-from bgpctl.core.bgp import Path as BgpPath
-from bgpctl.core.model import Address, Asn, Prefix
+from bgpctl.core.net.addresses import Address, Asn, Prefix
 from tests.contract.speaker_rig import (
     NOBODY,
     OURS,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.core.effects import Remove
-from bgpctl.core.model import Sysctl
-from bgpctl.core.plan import NOT_WANTED
+from bgpctl.core.dataplane.effects import Remove
+from bgpctl.core.dataplane.plan import NOT_WANTED
+from bgpctl.core.net.objects import Sysctl
 from bgpctl.kernel import sysctl
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.sysctl import Memory

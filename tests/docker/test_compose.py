@@ -12,7 +12,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from bgpctl.lab import space
+from bgpctl.lab import netns
 from bgpctl.lab.build import Names
 from bgpctl.lab.load import Load
 from bgpctl.lab.topology import Topology
@@ -113,7 +113,7 @@ def test_a_killed_node_comes_back_and_nothing_is_lost_elsewhere(project: Project
     try:
         for workload in others:
             pid = project.part(workload.name).attrs["State"]["Pid"]
-            space.ip([f"netns attach {names.of(workload.name)} {pid}"])
+            netns.ip([f"netns attach {names.of(workload.name)} {pid}"])
         load = Load(names, list(permutations(others, 2)), pps=50)
         load.start()
         project.part("b2").kill()
@@ -123,7 +123,7 @@ def test_a_killed_node_comes_back_and_nothing_is_lost_elsewhere(project: Project
         project.do("web-a1", "ping", "-c1", "-W5", "10.244.4.10")
         flows = load.stop()
     finally:
-        for name in space.names(names.prefix):
+        for name in netns.names(names.prefix):
             subprocess.run(("ip", "netns", "delete", name), check=True)
     assert sum(flow.sent for flow in flows) > 0
     assert [(flow.source, flow.destination, flow.lost) for flow in flows if flow.lost] == []

@@ -11,9 +11,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import ClassVar, Final
 
-from bgpctl.core.model import Address, Prefix
+from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.lab.daemons import bird
-from bgpctl.lab.daemons.terms import Origin, Place, Router
+from bgpctl.lab.daemons.session_options import Origin, Place, Router
 from tests.interop.daemon import Daemon, Entry, Updates, ended
 from tests.waiting import wait_until
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from bgpctl.lab.daemons.terms import missing
+from bgpctl.lab.daemons.session_options import missing
 from tests.interop.bird import Bird
 from tests.interop.daemon import Daemon
 from tests.interop.frr import Frr

@@ -11,8 +11,8 @@ import subprocess
 from collections.abc import Mapping
 from typing import ClassVar, Final, NamedTuple, Protocol
 
-from bgpctl.core.model import Address, Prefix
-from bgpctl.lab.daemons.terms import Origin, Place, Router
+from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.lab.daemons.session_options import Origin, Place, Router
 
 _END_WITHIN_S: Final = 10.0
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from bgpctl.core.model import Address, Prefix
+from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.lab.daemons import frr
-from bgpctl.lab.daemons.terms import Origin, Place, Router
+from bgpctl.lab.daemons.session_options import Origin, Place, Router
 from tests.interop.daemon import Daemon, Entry, Updates, ended
 from tests.waiting import wait_until
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from bgpctl.core.model import Address, Prefix
-from bgpctl.lab.daemons.terms import HOLD_TIME_S, RESTART_TIME_S, Neighbor, Origin, Place, Router
+from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.lab.daemons.session_options import HOLD_TIME_S, RESTART_TIME_S, Neighbor, Origin, Place, Router
 from tests.interop.daemon import Daemon, Entry, Updates, ended
 from tests.waiting import wait_until
 

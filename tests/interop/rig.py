@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from bgpctl.core.model import Address, Asn, Prefix
-from bgpctl.lab.daemons.terms import CLUSTER_AS, Neighbor, Origin, Place, Router
+from bgpctl.core.net.addresses import Address, Asn, Prefix
+from bgpctl.lab.daemons.session_options import CLUSTER_AS, Neighbor, Origin, Place, Router
 from tests.interop.daemon import Daemon
 from tests.interop.world import ADDRESS, BLOCK, Part, World
 from tests.waiting import wait_until

@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from bgpctl.lab.daemons.bird import CALICO
-from bgpctl.lab.daemons.terms import Neighbor, Router
+from bgpctl.lab.daemons.session_options import Neighbor, Router
 from tests.interop.bird import Bird
 from tests.interop.conftest import installed, made
 from tests.interop.rig import UP_WITHIN_S, Rig, router

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from bgpctl.core.model import Address, Asn, Prefix
+from bgpctl.core.net.addresses import Address, Asn, Prefix
 from tests.interop import wire
 from tests.interop.conftest import made
 from tests.interop.world import ADDRESS, POOL, US, World

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from bgpctl.core.model import Prefix
-from bgpctl.lab.daemons.terms import Origin
+from bgpctl.core.net.addresses import Prefix
+from bgpctl.lab.daemons.session_options import Origin
 from tests.interop.rig import Rig, has_block, router
 from tests.interop.world import ADDRESS, BLOCK, MEMBERS
 from tests.waiting import wait_until

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bgpctl.core.model import Address
-from bgpctl.lab.daemons.terms import Neighbor
+from bgpctl.core.net.addresses import Address
+from bgpctl.lab.daemons.session_options import Neighbor
 from tests.interop.rig import UP_WITHIN_S, Rig, router
 from tests.interop.world import ADDRESS, BLOCK, ONE, POOLS, TWO, US, Part
 from tests.waiting import wait_until

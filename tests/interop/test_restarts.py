@@ -9,7 +9,7 @@ from signal import SIGKILL
 
 import pytest
 
-from bgpctl.lab.daemons.terms import Router
+from bgpctl.lab.daemons.session_options import Router
 from bgpctl.lab.load import Flow
 from tests.interop.rig import UP_WITHIN_S, Rig, has_block, router
 from tests.interop.world import ADDRESS, BLOCK, MEMBERS, Part

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bgpctl.core.model import Asn, Prefix
-from bgpctl.lab.daemons.terms import Origin
+from bgpctl.core.net.addresses import Asn, Prefix
+from bgpctl.lab.daemons.session_options import Origin
 from tests.interop.daemon import Daemon
 from tests.interop.rig import Rig, router
 from tests.interop.world import ADDRESS, BLOCK, POOLS, TWO, US

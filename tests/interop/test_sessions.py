@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bgpctl.lab.daemons.terms import Neighbor, Origin
+from bgpctl.lab.daemons.session_options import Neighbor, Origin
 from tests.interop.rig import UP_WITHIN_S, Rig, has_block, router
 from tests.interop.world import ADDRESS, ADDRESS6, BLOCK, BLOCK6, MEMBERS, POOLS
 from tests.waiting import wait_until

@@ -13,8 +13,8 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from bgpctl.core.model import Address, Asn, Prefix
-from bgpctl.lab import space
+from bgpctl.core.net.addresses import Address, Asn, Prefix
+from bgpctl.lab import netns
 
 _MARKER: Final = b"\xff" * 16
 _OPEN, _UPDATE, _NOTIFICATION, _KEEPALIVE = 1, 2, 3, 4
@@ -88,7 +88,7 @@ class Speaker:
 
     def __init__(self, namespace: str, address: Address, asn: Asn) -> None:
         self._asn, self._address = asn, address
-        self._listener = space.open_socket(namespace, socket.AF_INET, socket.SOCK_STREAM)
+        self._listener = netns.open_socket(namespace, socket.AF_INET, socket.SOCK_STREAM)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind((str(address), 179))
         self._listener.listen()

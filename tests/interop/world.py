@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from bgpctl import client
-from bgpctl.core.model import Address, Prefix
-from bgpctl.lab import build, space
+from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.lab import build, netns
 from bgpctl.lab.build import Names
-from bgpctl.lab.daemons.terms import Place
+from bgpctl.lab.daemons.session_options import Place
 from bgpctl.lab.load import Load, both_ways
 from bgpctl.lab.topology import Topology
 from tests.lab.conftest import topology
@@ -89,7 +89,7 @@ class World:
         self.topology: Topology = topology(directory / "network.yaml")
         build.build(self.topology, self.names)
         for part in ("one", "two"):
-            space.set_sysctls(self.names.of(part), _FORWARDING)
+            netns.set_sysctls(self.names.of(part), _FORWARDING)
 
     def tear_down(self) -> None:
         """End everything inside and delete it."""
@@ -120,7 +120,7 @@ class World:
         self._run_dir.mkdir(exist_ok=True)
         command = (sys.executable, "-m", "bgpctl", "agent", "run", "--node", "us", "-f", str(self._file))
         where = ("--run-dir", str(self._run_dir))
-        self._agent = space.spawn(self.names.of("us"), (*command, *where), self.directory / "agent.log")
+        self._agent = netns.spawn(self.names.of("us"), (*command, *where), self.directory / "agent.log")
 
     def kill_agent(self) -> None:
         """Without a word, and wait until it is gone."""
@@ -135,14 +135,14 @@ class World:
             self._agent.wait()
             command = (sys.executable, "-m", "bgpctl", "cleanup", "--run-dir", str(self._run_dir))
             subprocess.run(("ip", "netns", "exec", self.names.of("us"), *command), check=True, capture_output=True)
-            space.set_sysctls(self.names.of("us"), _FORWARDING)
+            netns.set_sysctls(self.names.of("us"), _FORWARDING)
 
     def kill_exabgp(self) -> None:
         """Without a word."""
         pid = int((self._run_dir / "exabgp.pid").read_text().split()[0])
         handle = os.pidfd_open(pid)
         try:
-            assert pid in space.processes(self.names.of("us"))
+            assert pid in netns.processes(self.names.of("us"))
             signal.pidfd_send_signal(handle, signal.SIGKILL)
         finally:
             os.close(handle)
@@ -188,7 +188,7 @@ class World:
 
     def flush(self, protocol: str) -> None:
         """Delete what another routing daemon left on our node."""
-        space.ip([f"route flush proto {protocol}"], self.names.of("us"))
+        netns.ip([f"route flush proto {protocol}"], self.names.of("us"))
 
     def _routes(self, part: Part, prefix: str, version: int) -> list[dict[str, Any]]:
         exactly = ("exact", prefix) if prefix else ()
@@ -211,7 +211,7 @@ class World:
         for part in ("us", "one", "two"):
             command = ("ip", "netns", "exec", self.names.of(part), "ss", "-tnpo")
             connections = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-            parts.append(f"--- {part}\n{space.routes(self.names.of(part))}\n{connections}")
+            parts.append(f"--- {part}\n{netns.routes(self.names.of(part))}\n{connections}")
         return "\n".join(parts)
 
 

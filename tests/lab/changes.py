@@ -9,8 +9,8 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 
 from bgpctl import client
-from bgpctl.core.model import IPIP_LINK
-from bgpctl.lab import space
+from bgpctl.core.net.objects import IPIP_LINK
+from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.switch import tour
 
@@ -100,7 +100,7 @@ def prepared(lab: Lab, change: Change, *, back: bool = False) -> None:
     secondary address of the former, or the kernel would remove it, or take it away for a moment, together with that.
     """
     if change.addressed:
-        space.ip([f"address add {_FORMER if back else _NEW}/32 dev eth0"], lab.names.of("a1"))
+        netns.ip([f"address add {_FORMER if back else _NEW}/32 dev eth0"], lab.names.of("a1"))
 
 
 def may_be_finished(lab: Lab, change: Change, *, back: bool = False) -> bool:
@@ -126,7 +126,7 @@ def finished(lab: Lab, change: Change, *, back: bool = False) -> None:
             f"address add {new}/24 dev eth0",
             f"address del {new}/32 dev eth0",
         )
-        space.ip(commands, lab.names.of("a1"))
+        netns.ip(commands, lab.names.of("a1"))
 
 
 def driver(lab: Lab) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bgpctl.lab import build, foreign, space
+from bgpctl.lab import build, foreign, netns
 from bgpctl.lab import lab as labs
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.labfile import load
@@ -63,7 +63,7 @@ def lab_of(tmp_path: Path) -> Iterator[Callable[[str], Lab]]:
     yield make
     for name in names:
         labs.down(name)
-        assert space.names(build.Names(name).prefix) == []
+        assert netns.names(build.Names(name).prefix) == []
 
 
 def told(lab: Lab) -> str:

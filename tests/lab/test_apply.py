@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from bgpctl.agent import journal, words
-from bgpctl.core.effects import Remove
-from bgpctl.core.events import Apply
+from bgpctl.core.agent.events import Apply
+from bgpctl.core.dataplane.effects import Remove
 from bgpctl.lab import probe
 from bgpctl.lab.lab import Lab
 from tests.lab.conftest import CONVERGE_S, TOPOLOGIES
@@ -86,7 +86,7 @@ def done(lab: Lab, node: str, since_s: float) -> list[Done]:
     record = journal.load(Path(lab.ask(node, "journal")["file"]))
     commands = [command for entry in record.entries if entry.at_s > since_s for command in entry.commands]
     ops = [op for command in commands if isinstance(command, Apply) for op in command.ops]
-    return [("remove" if isinstance(op, Remove) else "put", words.thing(op.thing)) for op in ops]
+    return [("remove" if isinstance(op, Remove) else "put", words.kernel_object(op.thing)) for op in ops]
 
 
 CHANGES = {

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bgpctl.lab import probe, space
+from bgpctl.lab import netns, probe
 from bgpctl.lab.lab import Lab
 from tests.contract.kernel_rig import own_namespace
 from tests.lab.test_ipip import ping
@@ -108,7 +108,7 @@ def test_the_modules_device_is_used_mended_and_given_back_as_it_came(lab_of: Cal
     assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=10))
     kill(lab, "a1", signal.SIGTERM)
     command = (sys.executable, "-m", "bgpctl", "cleanup", "--run-dir", str(lab.run_dir("a1")))
-    process = space.spawn(lab.names.of("a1"), command, lab.directory / "cleanup.log")
+    process = netns.spawn(lab.names.of("a1"), command, lab.directory / "cleanup.log")
     assert process.wait(timeout=60) == 0, (lab.directory / "cleanup.log").read_text()
     device, routes, tables = everything(lab)
     assert ("UP" in device["flags"], device.get("ifalias"), device["addr_info"], tables) == (False, None, [], "")

@@ -10,8 +10,8 @@ import subprocess
 import threading
 from collections.abc import Callable
 
-from bgpctl.core.model import Address
-from bgpctl.lab import space
+from bgpctl.core.net.addresses import Address
+from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
 from tests.waiting import wait_until
 
@@ -78,9 +78,9 @@ def _header(length: int, protocol: int, source: str, destination: str) -> bytes:
 
 def test_only_nodes_get_through_the_tunnel(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("ipip-always")
-    receiver = space.open_socket(lab.names.of("web-a1"), socket.AF_INET, socket.SOCK_DGRAM)
+    receiver = netns.open_socket(lab.names.of("web-a1"), socket.AF_INET, socket.SOCK_DGRAM)
     receiver.bind(("10.244.1.10", PORT))
-    sender = space.open_socket(lab.names.of("core"), socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    sender = netns.open_socket(lab.names.of("core"), socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
     with receiver, sender:
         # The router is no node; then the same as if from node b1, which shows that the first was heard at all.
         sender.sendto(ipip_packet("10.0.0.254", "10.0.0.1", "10.244.1.10", b"stranger"), ("10.0.0.1", 0))
@@ -115,11 +115,11 @@ def _block() -> bytes:
 
 def transfer(lab: Lab, source: str, destination: str, address: str) -> str:
     """Send BULK_BYTES by TCP, in segments as large as the devices offload, and return the digest of what arrived."""
-    listener = space.open_socket(lab.names.of(destination), socket.AF_INET, socket.SOCK_STREAM)
+    listener = netns.open_socket(lab.names.of(destination), socket.AF_INET, socket.SOCK_STREAM)
     listener.bind((address, PORT))
     listener.listen(1)
     listener.settimeout(30)
-    sender = space.open_socket(lab.names.of(source), socket.AF_INET, socket.SOCK_STREAM)
+    sender = netns.open_socket(lab.names.of(source), socket.AF_INET, socket.SOCK_STREAM)
     sender.settimeout(30)
     sender.connect((address, PORT))
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from bgpctl.core.cluster import Place
-from bgpctl.core.model import Address
-from bgpctl.lab import build, probe, space
+from bgpctl.core.cluster.problems import Place
+from bgpctl.core.net.addresses import Address
+from bgpctl.lab import build, netns, probe
 from bgpctl.lab import lab as labs
 from bgpctl.lab.build import Names
 from bgpctl.lab.capture import Capture
@@ -39,7 +39,7 @@ def built(racks: Topology, suffix: str = "") -> Iterator[Names]:
     try:
         build.build(racks, names)
         for node in racks.intent.nodes:
-            space.set_sysctls(names.of(node.name), {"net/ipv4/ip_forward": "1"})
+            netns.set_sysctls(names.of(node.name), {"net/ipv4/ip_forward": "1"})
         yield names
     finally:
         build.tear_down(names)
@@ -53,8 +53,8 @@ def shown(names: Names, part: str, *words: str) -> list[dict[str, Any]]:
 
 def join(names: Names) -> None:
     """Routes by hand between a1 and a2, which share a segment."""
-    space.ip(["route add 10.244.2.0/26 via 10.0.0.2"], names.of("a1"))
-    space.ip(["route add 10.244.1.0/26 via 10.0.0.1"], names.of("a2"))
+    netns.ip(["route add 10.244.2.0/26 via 10.0.0.2"], names.of("a1"))
+    netns.ip(["route add 10.244.1.0/26 via 10.0.0.1"], names.of("a2"))
 
 
 def named(racks: Topology, name: str) -> Workload:
@@ -63,15 +63,15 @@ def named(racks: Topology, name: str) -> Workload:
 
 def test_every_cable_ends_inside_the_lab_and_nothing_is_left_of_it(racks: Topology) -> None:
     with built(racks) as names:
-        parts = space.names(names.prefix)
+        parts = netns.names(names.prefix)
         assert len(parts) == 1 + 1 + 4 + 4
         cables = [link for link in shown(names, "fabric", "link") if "link_netnsid" in link]
         known = {item["nsid"]: item.get("name") for item in shown(names, "fabric", "netns", "list-id")}
         assert {known[link["link_netnsid"]] for link in cables} <= set(parts)
         assert len(cables) == 6
         inside = subprocess.Popen(("ip", "netns", "exec", names.of("a1"), "sleep", "600"))
-        wait_until(lambda: inside.pid in space.processes(names.of("a1")))
-    assert space.names(names.prefix) == []
+        wait_until(lambda: inside.pid in netns.processes(names.of("a1")))
+    assert netns.names(names.prefix) == []
     assert not Path(f"/proc/{inside.pid}").exists()
     inside.wait(timeout=5)
 
@@ -93,7 +93,7 @@ def test_a_workload_reaches_its_own_node_through_the_link_local_gateway_and_no_o
 def test_the_router_drops_and_counts_what_it_does_not_know(racks: Topology) -> None:
     with built(racks) as names:
         assert build.dropped(names, "core") == 0
-        space.ip([f"route add 10.244.3.0/26 via {CORE}"], names.of("a1"))
+        netns.ip([f"route add 10.244.3.0/26 via {CORE}"], names.of("a1"))
         flow = run_until(Load(names, [(named(racks, "web-a1"), named(racks, "web-b1"))], pps=200), sent=50)
         assert flow.lost == flow.sent
         assert build.dropped(names, "core") == flow.sent
@@ -139,10 +139,10 @@ def test_a_capture_sees_each_packet_once_on_each_segment_and_tells_who_sent_it(r
 
 def test_taking_one_lab_down_leaves_another_whose_name_begins_so(racks: Topology) -> None:
     with built(racks) as one, built(racks, "-2") as other:
-        before = space.names(other.prefix)
+        before = netns.names(other.prefix)
         build.tear_down(one)
-        assert space.names(one.prefix) == []
-        assert space.names(other.prefix) == before
+        assert netns.names(one.prefix) == []
+        assert netns.names(other.prefix) == before
 
 
 @pytest.mark.parametrize("name", ["/etc", "../x", "", ".", "a.b", "a b"])
@@ -158,7 +158,7 @@ def test_a_lab_that_cannot_be_built_leaves_nothing(racks: Topology) -> None:
     unbuildable = Workload("second", "a1", racks.workloads[0].addresses, Place("x", 1, 1))
     with pytest.raises(RuntimeError, match="File exists"):
         labs.up(replace(racks, workloads=(*racks.workloads, unbuildable)), name, keep=False)
-    assert space.names(Names(name).prefix) == []
+    assert netns.names(Names(name).prefix) == []
     assert name not in labs.lab_names()
 
 
@@ -171,4 +171,4 @@ def test_a_lab_of_which_a_crash_left_only_the_beginning_can_be_taken_down(racks:
     assert name in labs.lab_names()
     labs.down(name)
     assert name not in labs.lab_names()
-    assert space.names(Names(name).prefix) == []
+    assert netns.names(Names(name).prefix) == []

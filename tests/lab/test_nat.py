@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 
-from bgpctl.core.model import Address
+from bgpctl.core.net.addresses import Address
 from bgpctl.lab import probe
 from bgpctl.lab.capture import Capture
 from bgpctl.lab.lab import Lab

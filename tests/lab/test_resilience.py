@@ -17,7 +17,7 @@ import pytest
 from bgpctl.kernel.bpf import ingress
 from bgpctl.kernel.netlink import Netlink
 from bgpctl.lab import lab as labs
-from bgpctl.lab import probe, space
+from bgpctl.lab import netns, probe
 from bgpctl.lab.build import Names
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.load import Load, both_ways
@@ -164,16 +164,16 @@ def normal(lab: Lab) -> list[str]:
 def test_decapsulation_taken_away_by_hand_is_back_at_the_next_look(lab_of: Callable[[str], Lab]) -> None:
     """A clsact's end the kernel tells of, that of a program on tcx it does not: an event of any kind does."""
     lab = lab_of("cross-subnet")
-    (before,) = space.inside(lab.names.of("a1"), receivers)
+    (before,) = netns.inside(lab.names.of("a1"), receivers)
 
     def take_away() -> None:
         with closing(Netlink()) as netlink:
             ingress.detach(netlink, before._replace(label=None))
 
-    space.inside(lab.names.of("a1"), take_away)
+    netns.inside(lab.names.of("a1"), take_away)
     ip(lab, "a1", "address", "add", "192.0.2.1/32", "dev", "lo")
-    wait_until(lambda: before not in space.inside(lab.names.of("a1"), receivers))
-    wait_until(lambda: bool(space.inside(lab.names.of("a1"), receivers)))
+    wait_until(lambda: before not in netns.inside(lab.names.of("a1"), receivers))
+    wait_until(lambda: bool(netns.inside(lab.names.of("a1"), receivers)))
     assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=5))
 
 
@@ -224,7 +224,7 @@ def test_cleanup_removes_everything_of_ours_and_nothing_of_others(lab_of: Callab
     ip(lab, "a1", "nexthop", "add", "id", "7", "via", "10.0.0.254", "dev", "eth0")
     kill(lab, "a1", signal.SIGTERM)
     command = (sys.executable, "-m", "bgpctl", "cleanup", "--run-dir", str(lab.run_dir("a1")))
-    process = space.spawn(lab.names.of("a1"), command, lab.directory / "cleanup.log")
+    process = netns.spawn(lab.names.of("a1"), command, lab.directory / "cleanup.log")
     assert process.wait(timeout=30) == 0, (lab.directory / "cleanup.log").read_text()
     left = kernel_of(lab, "a1")
     assert "179" not in "".join(line for line in left.splitlines() if "proto" in line)
@@ -233,8 +233,8 @@ def test_cleanup_removes_everything_of_ours_and_nothing_of_others(lab_of: Callab
     assert "blackhole 192.0.2.0/24" in left
     assert "id 7 via 10.0.0.254" in left
     assert "default via 10.0.0.254" in left
-    assert not space.inside(lab.names.of("a1"), receivers)
-    assert space.processes(lab.names.of("a1")) == []
+    assert not netns.inside(lab.names.of("a1"), receivers)
+    assert netns.processes(lab.names.of("a1")) == []
 
 
 def test_two_labs_of_one_file_do_not_collide() -> None:
@@ -255,13 +255,13 @@ def test_an_interrupted_run_leaves_nothing_and_a_killed_one_is_swept_by_the_next
     command = (sys.executable, "-m", "bgpctl", "lab", "run", str(file))
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
         names = Names(f"vxlan-{run.pid}")
-        wait_until(lambda: len(space.names(names.prefix)) >= 5)
+        wait_until(lambda: len(netns.names(names.prefix)) >= 5)
         run.send_signal(number)
         run.wait(timeout=30)
     if number is signal.SIGKILL:
-        assert space.names(names.prefix)
+        assert netns.names(names.prefix)
         assert names.lab in labs.sweep()
-    assert space.names(names.prefix) == []
+    assert netns.names(names.prefix) == []
     assert names.lab not in labs.lab_names()
 
 

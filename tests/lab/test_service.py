@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.lab import probe, space
+from bgpctl.lab import netns, probe
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.load import Load, both_ways
 from bgpctl.lab.switch import switch
@@ -79,7 +79,7 @@ def held(pid: int) -> set[int]:
 
 def processes(lab: Lab) -> dict[str, int]:
     found = {}
-    for pid in space.processes(lab.names.of("a1")):
+    for pid in netns.processes(lab.names.of("a1")):
         words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
         for name in ("bgpctl", "patches.py", "bridge.py"):
             if any(Path(word).name == name for word in words):

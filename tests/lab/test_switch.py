@@ -12,8 +12,8 @@ from functools import partial
 
 import pytest
 
-from bgpctl.core.model import IPIP_LINK
-from bgpctl.lab import space
+from bgpctl.core.net.objects import IPIP_LINK
+from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.load import Load, both_ways
 from bgpctl.lab.rewrite import with_encapsulation
@@ -185,4 +185,4 @@ def test_a_change_of_mind_halfway_leads_back_without_loss(lab_of: Callable[[str]
 
 
 def inside(lab: Lab, part: str, command: str) -> None:
-    space.inside(lab.names.of(part), lambda: subprocess.run(command, shell=True, check=True))  # noqa: S602
+    netns.inside(lab.names.of(part), lambda: subprocess.run(command, shell=True, check=True))  # noqa: S602

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from bgpctl.lab import space
+from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.load import Load, both_ways
 from tests.lab.test_switch import PPS, change, inside, nothing_lost, over, problems
@@ -28,10 +28,10 @@ class Transfer:
         self.sent, self.received = hashlib.sha256(), hashlib.sha256()
         self.sent_bytes = 0
         self._stopping = threading.Event()
-        self._listener = space.open_socket(lab.names.of(destination.name), socket.AF_INET, socket.SOCK_STREAM)
+        self._listener = netns.open_socket(lab.names.of(destination.name), socket.AF_INET, socket.SOCK_STREAM)
         self._listener.bind((address, _PORT))
         self._listener.listen()
-        self._client = space.open_socket(lab.names.of(source.name), socket.AF_INET, socket.SOCK_STREAM)
+        self._client = netns.open_socket(lab.names.of(source.name), socket.AF_INET, socket.SOCK_STREAM)
         self._client.settimeout(30 * SLOWNESS)
         self._client.connect((address, _PORT))
         self.errors: list[OSError] = []

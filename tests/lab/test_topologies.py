@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.core.cluster import Encapsulation
-from bgpctl.lab import build, probe, space
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.lab import build, netns, probe
 from bgpctl.lab.capture import Capture, Packet
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.topology import Workload
@@ -94,7 +94,7 @@ def test_an_ipv6_pool_changes_its_mode_and_the_kernel_refuses_no_step(lab_of: Ca
 
 
 def _goes_by(lab: Lab, prefix: str, device: str) -> bool:
-    shown = next(line for line in space.routes(lab.names.of("a1")).splitlines() if line.startswith(prefix))
+    shown = next(line for line in netns.routes(lab.names.of("a1")).splitlines() if line.startswith(prefix))
     return f" dev {device} " in shown
 
 

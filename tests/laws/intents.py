@@ -6,11 +6,10 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from bgpctl.core.cluster import (
+from bgpctl.core.cluster.configuration import (
     Advertisement,
     Backend,
     Community,
-    Encapsulation,
     Filter,
     FilterRule,
     Intent,
@@ -22,9 +21,12 @@ from bgpctl.core.cluster import (
     Pool,
     Use,
 )
-from bgpctl.core.model import Address, Asn, InterfaceAddress, Mac, Prefix, Vni
-from bgpctl.core.selector import parse
-from bgpctl.core.tunnels import HOSTNAME, is_eligible, labels_of
+from bgpctl.core.cluster.encapsulation import (
+    Encapsulation,
+)
+from bgpctl.core.cluster.selector import parse
+from bgpctl.core.cluster.tunnel_addresses import HOSTNAME, is_eligible, labels_of
+from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Mac, Prefix, Vni
 
 NAMES = ["a", "a1", "b-2", "no", "null", "1", "1e3", "0x1f", "node.example.com", "x" * 63, "true", "y.1", "07"]
 SELECTORS = ["all()", "has(rack)", "rack == 'a'", "!has(rack)", "rack in {'a', 'b'} || has(yes)", 'rack != "a: #"']

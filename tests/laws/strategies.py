@@ -7,28 +7,30 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from bgpctl.core.cluster import Backend, Intent, Mode, Node, Pool
-from bgpctl.core.decision import Choice
+from bgpctl.core.bgp.adj_rib_in import Received
+from bgpctl.core.bgp.decision import Choice
+from bgpctl.core.cluster.configuration import Backend, Intent, Mode, Node, Pool
+from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode
 from bgpctl.core.fabric import Desired, derive
-from bgpctl.core.model import (
+from bgpctl.core.net.addresses import (
     Address,
+    InterfaceAddress,
+    Mac,
+    Prefix,
+)
+from bgpctl.core.net.objects import (
     Dataplane,
     FdbEntry,
-    InterfaceAddress,
     Link,
     LinkAddress,
-    Mac,
     Neighbour,
     NextHop,
     NextHopGroup,
     Plain,
-    Prefix,
     Route,
     RouteType,
     Vxlan,
 )
-from bgpctl.core.rib import Received
-from bgpctl.core.why import Hold, Withheld
 from tests.cluster import STATIC_PROTOCOL, bare_kernel, learned_from_all, path
 
 MODES = [(mode, Mode.NEVER) for mode in Mode] + [(Mode.NEVER, mode) for mode in (Mode.CROSS_SUBNET, Mode.ALWAYS)]
@@ -196,4 +198,4 @@ def led_directly(draw: st.DrawFn, kernel: Dataplane) -> Dataplane:
     return replace(kernel, next_hops=kernel.next_hops | {hop}, routes=kernel.routes | routes)
 
 
-UNHEARD = (Withheld(Hold.PEER_UNHEARD, "somebody"),)
+UNHEARD = (PruneHold(PruneHoldCode.PEER_TABLE_INCOMPLETE, "somebody"),)

@@ -10,9 +10,9 @@ from typing import Final
 
 import pytest
 
-from bgpctl.core.decision import Candidate, Choice, Lost, choose
-from bgpctl.core.model import Address, Asn
-from bgpctl.core.rib import Received
+from bgpctl.core.bgp.adj_rib_in import Received
+from bgpctl.core.bgp.decision import Candidate, Choice, Lost, choose
+from bgpctl.core.net.addresses import Address, Asn
 from tests.cluster import path
 
 CASES: Final = 10_000

@@ -9,11 +9,7 @@ from dataclasses import replace
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bgpctl.core import bgp
-from bgpctl.core.bgp import EndOfRib, RefreshBegun, RefreshEnded, SessionDown, SessionOpened, SessionUp, Update
-from bgpctl.core.cluster import Mode, Place, Problem
-from bgpctl.core.effects import Refused, Remove, after
-from bgpctl.core.events import (
+from bgpctl.core.agent.events import (
     Applied,
     Apply,
     Command,
@@ -25,10 +21,24 @@ from bgpctl.core.events import (
     Observed,
     Woken,
 )
-from bgpctl.core.loop import State, begin, step
-from bgpctl.core.model import Asn, Dataplane, Prefix, Route
-from bgpctl.core.nexthops import Distances
-from bgpctl.core.selection import Selection, select
+from bgpctl.core.agent.loop import State, begin, step
+from bgpctl.core.bgp import speaker
+from bgpctl.core.bgp.loc_rib import LocRib, select
+from bgpctl.core.bgp.next_hop_cost import NextHopCosts
+from bgpctl.core.bgp.speaker import (
+    EndOfRib,
+    RefreshBegun,
+    RefreshEnded,
+    SessionDown,
+    SessionOpened,
+    SessionUp,
+    Update,
+)
+from bgpctl.core.cluster.configuration import Mode
+from bgpctl.core.cluster.problems import Place, Problem
+from bgpctl.core.dataplane.effects import KernelError, Remove, after
+from bgpctl.core.net.addresses import Asn, Prefix
+from bgpctl.core.net.objects import Dataplane, Route
 from tests.cluster import bare_kernel, member, path, two_racks
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
@@ -67,9 +77,9 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.sampled_from(
         [KernelChanged(), Observed(KERNEL), Observed(Dataplane()), Applied(()), Woken(), KernelLost("gone")]
     ),
-    st.builds(bgp.SpeakerAttached, st.integers(1, 2), st.just(((PEERS["a2"], 5.0),))),
-    st.just(bgp.SpeakerDetached("end of file")),
-    st.just(bgp.SpeakerRefused("no password")),
+    st.builds(speaker.SpeakerAttached, st.integers(1, 2), st.just(((PEERS["a2"], 5.0),))),
+    st.just(speaker.SpeakerDetached("end of file")),
+    st.just(speaker.SpeakerConfigRejected("no password")),
 )
 
 
@@ -82,7 +92,7 @@ def play(state: State, events_: Sequence[Event], *, start_s: float = 1.0) -> tup
 
 
 def started() -> State:
-    return play(begin("a1", 0.0), [IntentLoaded(INTENT), bgp.SpeakerAttached(1, ())])[0]
+    return play(begin("a1", 0.0), [IntentLoaded(INTENT), speaker.SpeakerAttached(1, ())])[0]
 
 
 def settle(state: State, kernel: Dataplane, at_s: float) -> tuple[State, Dataplane]:
@@ -124,7 +134,7 @@ def test_before_all_sources_have_spoken_only_routes_that_were_taken_back_are_rem
     for number, event in enumerate(story):
         told |= _told(state)
         state, commands = step(state, event, float(number))
-        if state.desired and state.desired.withheld:
+        if state.desired and state.desired.prune_holds:
             removed = [op.thing for c in commands if isinstance(c, Apply) for op in c.ops if isinstance(op, Remove)]
             routes = [thing for thing in removed if isinstance(thing, Route)]
             assert routes == removed
@@ -132,7 +142,7 @@ def test_before_all_sources_have_spoken_only_routes_that_were_taken_back_are_rem
 
 
 def _told(state: State) -> set[Prefix]:
-    return {prefix for table in state.rib.values() for prefix in table.paths}
+    return {prefix for table in state.adj_rib_in.values() for prefix in table.paths}
 
 
 def test_a_littered_kernel_is_cleared_once_all_have_spoken() -> None:
@@ -151,8 +161,8 @@ def test_events_of_different_peers_commute(one: list[Event], two: list[Event]) -
     assert straight == interleaved
 
 
-def selected(state: State) -> Selection:
-    return select(state.policy, state.rib, Distances(state.observed)) if state.policy else Selection()
+def selected(state: State) -> LocRib:
+    return select(state.policy, state.adj_rib_in, NextHopCosts(state.observed)) if state.policy else LocRib()
 
 
 def _take_all(story: Sequence[Event]) -> State:
@@ -166,7 +176,7 @@ def _take_all(story: Sequence[Event]) -> State:
 def test_verdicts_taken_over_from_before_are_those_that_a_fresh_look_gives(story: list[Event]) -> None:
     state, _ = play(begin("a1", 0.0), story)
     state, _ = play(state, [IntentLoaded(INTENT), Observed(KERNEL)], start_s=100.0)
-    assert state.selected == selected(state)
+    assert state.loc_rib == selected(state)
 
 
 @given(st.lists(updates, max_size=10))
@@ -191,7 +201,7 @@ def test_after_any_story_the_loop_comes_to_rest_with_what_is_wanted(story: list[
     state, _ = play(state, [IntentLoaded(INTENT)], start_s=100.0)
     try:
         state, kernel = settle(state, KERNEL, 1000.0)
-    except Refused as refused:
+    except KernelError as refused:
         raise AssertionError(f"planned what the kernel refuses: {refused}") from refused
     assert state.desired is not None
     assert set(state.desired.dataplane) <= set(kernel)

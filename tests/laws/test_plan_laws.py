@@ -9,10 +9,23 @@ from functools import reduce
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgpctl.core.effects import Op, Put, Remove, after
+from bgpctl.core.dataplane.effects import Op, Put, Remove, after
+from bgpctl.core.dataplane.plan import NOT_WANTED, cleanup, owned, plan
 from bgpctl.core.fabric import Desired
-from bgpctl.core.model import PROTOCOL, Dataplane, Ipip, Key, Link, Prefix, RouteType, Thing, Vxlan, key_of
-from bgpctl.core.plan import NOT_WANTED, cleanup, owned, plan
+from bgpctl.core.net.addresses import (
+    Prefix,
+)
+from bgpctl.core.net.objects import (
+    PROTOCOL,
+    Dataplane,
+    Ipip,
+    KernelObject,
+    Key,
+    Link,
+    RouteType,
+    Vxlan,
+    key_of,
+)
 from tests.laws.strategies import UNHEARD, litter, situations, wants
 
 _OLD = 1 << 25
@@ -30,7 +43,7 @@ def transitions(draw: st.DrawFn) -> tuple[Desired, Dataplane]:
     """What is wanted, and a kernel in which an earlier wish has come true."""
     later, observed = draw(moments())
     wish = _some_of(draw, later.dataplane)
-    earlier = replace(later, dataplane=wish, why={key_of(thing): NOT_WANTED for thing in wish})
+    earlier = replace(later, dataplane=wish, reasons={key_of(thing): NOT_WANTED for thing in wish})
     return later, fold(observed, plan(earlier, observed).ops)
 
 
@@ -52,7 +65,7 @@ def fold(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
     return reduce(after, ops, dataplane)
 
 
-def strangers(dataplane: Dataplane) -> set[Thing]:
+def strangers(dataplane: Dataplane) -> set[KernelObject]:
     ours = set(owned(dataplane))
     return {thing for thing in dataplane if thing not in ours} - set(dataplane.sysctls)
 
@@ -117,7 +130,7 @@ def test_a_prefix_wanted_before_and_after_is_never_missing_in_between(
 @given(moments())
 def test_silence_deletes_nothing(moment: tuple[Desired, Dataplane]) -> None:
     desired, observed = moment
-    ops = plan(replace(desired, withheld=UNHEARD), observed).ops
+    ops = plan(replace(desired, prune_holds=UNHEARD), observed).ops
     assert not [op for op in ops if isinstance(op, Remove)]
 
 
@@ -129,7 +142,7 @@ def test_while_a_source_is_silent_routes_that_another_took_back_are_removed_and_
     extra = {route.prefix for route in owned(observed).routes - desired.dataplane.routes}
     extra -= {route.prefix for route in desired.dataplane.routes}
     released = frozenset(data.draw(st.sets(st.sampled_from(sorted(extra))))) if extra else frozenset()
-    ops = plan(replace(desired, withheld=UNHEARD, released=released), observed).ops
+    ops = plan(replace(desired, prune_holds=UNHEARD, withdrawn=released), observed).ops
     removed = {op.thing for op in ops if isinstance(op, Remove)}
     assert removed == {route for route in owned(observed).routes if route.prefix in released}
 
@@ -152,7 +165,7 @@ def test_every_operation_has_a_reason_and_only_touches_what_is_wanted_or_ours(
         match op:
             case Put():
                 assert op.thing in set(desired.dataplane)
-                assert op.why == desired.why[key_of(op.thing)]
+                assert op.reason == desired.reasons[key_of(op.thing)]
             case Remove():
                 assert op.thing in ours or isinstance(op.thing, Link)
 
@@ -164,7 +177,7 @@ def test_routes_through_a_tunnel_name_a_device_of_their_encapsulation(moment: tu
     hops = {hop.id: hop for hop in desired.dataplane.next_hops}
     for route in desired.dataplane.routes:
         if route.type is RouteType.UNICAST:
-            why = desired.why[key_of(route)]
+            why = desired.reasons[key_of(route)]
             hop = hops.get(route.next_hop)
             if hop is None:
                 continue  # a group, of which each member may have its own

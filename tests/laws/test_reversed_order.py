@@ -12,10 +12,10 @@ from itertools import islice
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
-from bgpctl.core.effects import Op, Refused, Remove, after
+from bgpctl.core.dataplane.effects import KernelError, Op, Remove, after
+from bgpctl.core.dataplane.plan import cleanup, owned, plan
 from bgpctl.core.fabric import Desired
-from bgpctl.core.model import Dataplane, key_of
-from bgpctl.core.plan import cleanup, owned, plan
+from bgpctl.core.net.objects import Dataplane, key_of
 from tests.laws.strategies import UNHEARD
 from tests.laws.test_plan_laws import moments, reachable, strangers, transitions, unblocked
 
@@ -31,7 +31,7 @@ def backwards(dataplane: Dataplane, ops: tuple[Op, ...]) -> Iterator[Dataplane]:
         for op in left:
             try:
                 dataplane = after(dataplane, op)
-            except Refused:
+            except KernelError:
                 refused.append(op)
             else:
                 yield dataplane
@@ -83,7 +83,7 @@ def test_backwards_cleanup_still_leaves_exactly_the_strangers(moment: tuple[Desi
 @given(moments())
 def test_backwards_silence_still_deletes_nothing(moment: tuple[Desired, Dataplane]) -> None:
     desired, observed = moment
-    deaf = replace(desired, withheld=UNHEARD)
+    deaf = replace(desired, prune_holds=UNHEARD)
     for dataplane in [observed, *rounds(deaf, observed)]:
         assert not [op for op in plan(deaf, dataplane).ops if isinstance(op, Remove)]
 

@@ -18,24 +18,23 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from bgpctl.core.accepting import received_now
-from bgpctl.core.cluster import Backend, Encapsulation, Intent, Mode, Node, Pool
-from bgpctl.core.effects import after
+from bgpctl.core.bgp.encap_community import accepted_by_kernel
+from bgpctl.core.cluster.configuration import Backend, Intent, Mode, Node, Pool
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.dataplane.effects import after
+from bgpctl.core.dataplane.plan import owned, plan
 from bgpctl.core.fabric import Desired, derive
-from bgpctl.core.model import (
-    IPIP_LINK,
-    Address,
-    Dataplane,
-    InterfaceAddress,
-    Ipip,
-    LinkAddress,
-    LinkKind,
-    Prefix,
-    Vni,
-    Vxlan,
+from bgpctl.core.migration.cutover import (
+    NO_RESULTS,
+    MigrationStep,
+    Probe,
+    ProbeReply,
+    ProbeResults,
+    next_step,
+    with_replies,
 )
-from bgpctl.core.plan import owned, plan
-from bgpctl.core.switch import NO_EVIDENCE, Answer, Evidence, Switch, Trial, hold, learned
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix, Vni
+from bgpctl.core.net.objects import IPIP_LINK, Dataplane, Ipip, LinkAddress, LinkKind, Vxlan
 from tests.cluster import bare_kernel, learned_from_all, member, node
 
 TUNNELLED = [
@@ -92,7 +91,7 @@ class Family:
 
     def __init__(self, intents: Sequence[Intent]) -> None:
         self.names = [here.name for here in intents[0].nodes]
-        self.told = [{name: Told(intent, name) for name in self.names} for intent in intents]
+        self.adj_rib_out = [{name: Told(intent, name) for name in self.names} for intent in intents]
 
     @classmethod
     def by_encapsulation(cls, racks: str, version: int) -> Family:
@@ -136,27 +135,29 @@ class Host:
     """One node: its kernel, what it was told, what its trials have shown."""
 
     def __init__(self, told: Told) -> None:
-        self.told = told
+        self.adj_rib_out = told
         own = (told.here.address, other_address(told.here))
         bare = bare_kernel(told.here)
         self.kernel: Dataplane = replace(bare, addresses=frozenset(LinkAddress("eth0", address) for address in own))
-        self.evidence: Evidence = NO_EVIDENCE
-        self.heard: defaultdict[str, frozenset[Encapsulation]] = defaultdict(frozenset)
+        self.probe_results: ProbeResults = NO_RESULTS
+        self.state: defaultdict[str, frozenset[Encapsulation]] = defaultdict(frozenset)
         self.addresses = {address.address for address in own}
         (self.block,) = told.here.blocks
 
     @property
     def wanted(self) -> Desired:
-        return self.told.derived(self.kernel)
+        return self.adj_rib_out.derived(self.kernel)
 
-    def switch(self, at_s: float) -> Switch:
-        here, intent = self.told.here, self.told.intent
-        return hold(self.wanted, self.kernel, intent, here, self.evidence, at_s, lambda node, _: self.heard[node.name])
+    def switch(self, at_s: float) -> MigrationStep:
+        here, intent = self.adj_rib_out.here, self.adj_rib_out.intent
+        return next_step(
+            self.wanted, self.kernel, intent, here, self.probe_results, at_s, lambda node, _: self.state[node.name]
+        )
 
     def hears(self, other: Host) -> None:
         """What the other one says at this moment that it accepts."""
-        version = other.told.here.address.address.version
-        self.heard[other.told.here.name] = received_now(other.kernel)[version]
+        version = other.adj_rib_out.here.address.address.version
+        self.state[other.adj_rib_out.here.name] = accepted_by_kernel(other.kernel)[version]
 
     def link_of(self, way: Way) -> str:
         """By which link it takes what comes so; hosts may have other names for the same VNI and port."""
@@ -169,7 +170,7 @@ class Host:
             return False
         match sent.way.encapsulation:
             case Encapsulation.DIRECT:
-                return self.told.here.address.network.holds(sent.source)
+                return self.adj_rib_out.here.address.network.holds(sent.source)
             case Encapsulation.IPIP:
                 return any(sent.source in decap.sources and sent.target in decap.own for decap in self.kernel.decaps)
             case Encapsulation.VXLAN:
@@ -181,10 +182,12 @@ class Host:
         if way is None:
             return None
         decap = next(iter(self.kernel.decaps), None)
-        own = self.told.here.address.address
+        own = self.adj_rib_out.here.address.address
         if way.encapsulation is Encapsulation.IPIP and decap and gateway:
             return Sent(way, decap.local, gateway)
-        return Sent(way, own, next(other.address.address for other in self.told.intent.nodes if block in other.blocks))
+        return Sent(
+            way, own, next(other.address.address for other in self.adj_rib_out.intent.nodes if block in other.blocks)
+        )
 
 
 def way_by(kind: LinkKind) -> Way:
@@ -197,7 +200,7 @@ def way_by(kind: LinkKind) -> Way:
             return Way(Encapsulation.DIRECT)
 
 
-def tried(trial: Trial) -> Sent:
+def tried(trial: Probe) -> Sent:
     frame = trial.frame
     way = Way(trial.encapsulation, frame.vni, frame.port) if frame else Way(trial.encapsulation)
     return Sent(way, trial.local, trial.remote)
@@ -231,7 +234,7 @@ class ChangingCluster(RuleBasedStateMachine):
 
     @initialize(family=st.sampled_from(FAMILIES), data=st.data())
     def converge(self, family: Family, data: st.DataObject) -> None:
-        first = data.draw(st.sampled_from(family.told))
+        first = data.draw(st.sampled_from(family.adj_rib_out))
         self.family = family
         self.hosts = {name: Host(first[name]) for name in family.names}
         for host in self.hosts.values():
@@ -249,14 +252,14 @@ class ChangingCluster(RuleBasedStateMachine):
     @rule(data=st.data())
     def tell(self, data: st.DataObject) -> None:
         host = self.one_of_them(data)
-        host.told = data.draw(st.sampled_from(self.family.told))[host.told.here.name]
-        host.evidence = NO_EVIDENCE
+        host.adj_rib_out = data.draw(st.sampled_from(self.family.adj_rib_out))[host.adj_rib_out.here.name]
+        host.probe_results = NO_RESULTS
 
     @rule(data=st.data(), ops=st.integers(1, 9))
     def stop_halfway(self, data: st.DataObject, ops: int) -> None:
         host = self.one_of_them(data)
         self.act(host, ops)
-        host.evidence = NO_EVIDENCE
+        host.probe_results = NO_RESULTS
 
     @rule(data=st.data())
     def work(self, data: st.DataObject) -> None:
@@ -268,30 +271,30 @@ class ChangingCluster(RuleBasedStateMachine):
         host.hears(other)
 
     @rule(data=st.data())
-    def try_ways(self, data: st.DataObject) -> None:
+    def probe(self, data: st.DataObject) -> None:
         host = self.one_of_them(data)
-        trials = host.switch(self.now_s).trials
+        trials = host.switch(self.now_s).probes
         answers = [answer for trial in trials if (answer := self.answer(host, trial))]
         quiet = data.draw(st.booleans())
         heard = [answer for answer in answers if quiet or data.draw(st.booleans())]
-        host.evidence = learned(host.evidence, heard, host.kernel, self.now_s)
+        host.probe_results = with_replies(host.probe_results, heard, host.kernel, self.now_s)
         self.act(host)
 
     @rule(seconds=st.floats(0.1, 9))
     def wait(self, seconds: float) -> None:
         self.now_s += seconds
 
-    def answer(self, host: Host, trial: Trial) -> Answer | None:
+    def answer(self, host: Host, trial: Probe) -> ProbeReply | None:
         remote = next(other for other in self.hosts.values() if trial.remote in other.addresses)
         if not remote.takes(tried(trial)):
             return None
         if trial.source == trial.local:
-            return Answer(trial, "eth0")
+            return ProbeReply(trial, "eth0")
         back = remote.sends(host.block)
         if back is None or not host.takes(back):
             return None
         outer = back.source if back.way.encapsulation is Encapsulation.IPIP else None
-        return Answer(trial, host.link_of(back.way), outer)
+        return ProbeReply(trial, host.link_of(back.way), outer)
 
     @invariant()
     def everyone_reaches_everyone(self) -> None:
@@ -299,16 +302,18 @@ class ChangingCluster(RuleBasedStateMachine):
             for other in self.hosts.values():
                 if other is not host:
                     sent = host.sends(other.block)
-                    assert sent, f"{host.told.here.name} has no way to {other.told.here.name}"
-                    assert other.takes(sent), f"{other.told.here.name} does not take {sent}"
+                    assert sent, f"{host.adj_rib_out.here.name} has no way to {other.adj_rib_out.here.name}"
+                    assert other.takes(sent), f"{other.adj_rib_out.here.name} does not take {sent}"
 
     def teardown(self) -> None:
         """Once all have heard of the last one and messages arrive, the switch comes to its end by itself."""
         if not self.hosts:
             return
-        last = next(told for told in self.family.told if self.hosts[self.family.names[0]].told in told.values())
+        last = next(
+            told for told in self.family.adj_rib_out if self.hosts[self.family.names[0]].adj_rib_out in told.values()
+        )
         for name, host in self.hosts.items():
-            host.told, host.evidence = last[name], NO_EVIDENCE
+            host.adj_rib_out, host.probe_results = last[name], NO_RESULTS
         for _ in range(_ROUNDS):
             if all(self.is_over(host) for host in self.hosts.values()):
                 break
@@ -316,8 +321,8 @@ class ChangingCluster(RuleBasedStateMachine):
                 for other in self.hosts.values():
                     host.hears(other)
                 self.act(host)
-                heard = [a for trial in host.switch(self.now_s).trials if (a := self.answer(host, trial))]
-                host.evidence = learned(host.evidence, heard, host.kernel, self.now_s)
+                heard = [a for trial in host.switch(self.now_s).probes if (a := self.answer(host, trial))]
+                host.probe_results = with_replies(host.probe_results, heard, host.kernel, self.now_s)
             self.now_s += 0.5
         assert all(self.is_over(host) for host in self.hosts.values())
         ChangingCluster.runs += 1

@@ -9,14 +9,11 @@ from typing import Final, get_args
 
 import pytest
 
-from bgpctl.core import bgp
-from bgpctl.core.cluster import Backend, Mode, Place, Problem
-from bgpctl.core.effects import Failure, Put
-from bgpctl.core.events import (
+from bgpctl.core.agent.events import (
     Applied,
     Apply,
     Command,
-    DrainAsked,
+    DrainRequested,
     Event,
     IntentLoaded,
     IntentRejected,
@@ -24,14 +21,19 @@ from bgpctl.core.events import (
     KernelLost,
     Observe,
     Observed,
-    PeerAsked,
-    RefreshAsked,
-    Tried,
+    PeerRequested,
+    Probed,
+    RefreshRequested,
     Woken,
 )
-from bgpctl.core.loop import Phase, step
-from bgpctl.core.model import Asn, Dataplane, NextHop, Prefix
-from bgpctl.core.plan import NOT_WANTED
+from bgpctl.core.agent.loop import Phase, step
+from bgpctl.core.bgp import speaker
+from bgpctl.core.cluster.configuration import Backend, Mode
+from bgpctl.core.cluster.problems import Place, Problem
+from bgpctl.core.dataplane.effects import Failure, Put
+from bgpctl.core.dataplane.plan import NOT_WANTED
+from bgpctl.core.net.addresses import Asn, Prefix
+from bgpctl.core.net.objects import Dataplane, NextHop
 from tests.cluster import bare_kernel, member, path, two_racks
 from tests.stories.test_agent_stories import B1, INTENT, Play, converged, undo
 
@@ -70,8 +72,8 @@ STATES: Final[dict[str, tuple[Phase, Callable[[], Play]]]] = {
         lambda: _told(IntentLoaded(WITHOUT_BGP), Observed(bare_kernel(member(INTENT, "a1")))),
     ),
     "a new encapsulation": (Phase.SWITCHING, _switching),
-    "a dead peer": (Phase.DEGRADED, lambda: _told(bgp.SessionDown(B1, "closed", notified=False), to=converged)),
-    "no speaker": (Phase.DEGRADED, lambda: _told(bgp.SpeakerDetached("end of file"), to=converged)),
+    "a dead peer": (Phase.DEGRADED, lambda: _told(speaker.SessionDown(B1, "closed", notified=False), to=converged)),
+    "no speaker": (Phase.DEGRADED, lambda: _told(speaker.SpeakerDetached("end of file"), to=converged)),
     "no kernel": (Phase.DEGRADED, lambda: _told(KernelLost("gone"), to=converged)),
     "no link": (Phase.DEGRADED, lambda: _told(Observed(Dataplane()), to=converged)),
     "a contest": (Phase.DEGRADED, _fought),
@@ -90,26 +92,26 @@ EVENTS: Final[tuple[Event, ...]] = (
     Observed(bare_kernel(member(INTENT, "a1"))),
     Applied(()),
     Applied((Failure(Put(HOP, NOT_WANTED), errno.EPERM),)),
-    Tried(()),
+    Probed(()),
     Woken(),
-    DrainAsked(on=True),
-    DrainAsked(on=False),
-    PeerAsked(B1, up=False),
-    PeerAsked(B1, up=True),
-    PeerAsked(HOP.gateway or B1, up=False),
-    RefreshAsked(B1),
-    bgp.SpeakerAttached(1, ()),
-    bgp.SpeakerAttached(2, ((B1, 7.0),)),
-    bgp.SpeakerDetached("end of file"),
-    bgp.SpeakerRefused("no password"),
-    bgp.SessionOpened(B1, Asn(64512), B1, 30, None, forwarding_preserved=False),
-    bgp.SessionUp(B1),
-    bgp.SessionDown(B1, "notification", notified=True),
-    bgp.Update(B1, (path(BLOCK, B1),)),
-    bgp.Update(B1, withdrawn=(BLOCK,)),
-    bgp.EndOfRib(B1, 4),
-    bgp.RefreshBegun(B1, 4),
-    bgp.RefreshEnded(B1, 4),
+    DrainRequested(on=True),
+    DrainRequested(on=False),
+    PeerRequested(B1, up=False),
+    PeerRequested(B1, up=True),
+    PeerRequested(HOP.gateway or B1, up=False),
+    RefreshRequested(B1),
+    speaker.SpeakerAttached(1, ()),
+    speaker.SpeakerAttached(2, ((B1, 7.0),)),
+    speaker.SpeakerDetached("end of file"),
+    speaker.SpeakerConfigRejected("no password"),
+    speaker.SessionOpened(B1, Asn(64512), B1, 30, None, forwarding_preserved=False),
+    speaker.SessionUp(B1),
+    speaker.SessionDown(B1, "notification", notified=True),
+    speaker.Update(B1, (path(BLOCK, B1),)),
+    speaker.Update(B1, withdrawn=(BLOCK,)),
+    speaker.EndOfRib(B1, 4),
+    speaker.RefreshBegun(B1, 4),
+    speaker.RefreshEnded(B1, 4),
 )
 
 
@@ -124,7 +126,7 @@ def test_every_event_is_answered_in_every_phase(state: str, event: Event) -> Non
     assert sum(isinstance(command, Observe | Apply) for command in commands) <= 1
     # Whatever it was, the loop is still alive: once what is under way is answered, time makes it look.
     play.now_s += 100
-    looking = play.state.looking
+    looking = play.state.observing
     after, woken = step(play.state, Woken(), play.now_s)
     assert after.intent is None or looking or Observe() in woken
 

@@ -8,10 +8,33 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.bgp import (
+from bgpctl.core.agent.events import (
+    Applied,
+    Apply,
+    Command,
+    Configure,
+    Event,
+    IntentLoaded,
+    IntentRejected,
+    KernelChanged,
+    KernelLost,
+    Observe,
+    Observed,
+    Probed,
+    SendProbes,
+    Speak,
+    WakeAt,
+    Woken,
+)
+from bgpctl.core.agent.loop import Phase, State, begin, step
+from bgpctl.core.bgp.filters import NORMAL_LOCAL_PREF
+from bgpctl.core.bgp.path import (
+    Attributes,
+)
+from bgpctl.core.bgp.sessions import speaker_config
+from bgpctl.core.bgp.speaker import (
     Announce,
     AskRefresh,
-    Attributes,
     EndOfRib,
     RefreshBegun,
     RefreshEnded,
@@ -24,31 +47,12 @@ from bgpctl.core.bgp import (
     Update,
     Withdraw,
 )
-from bgpctl.core.cluster import Backend, Intent, Mode, Peer, Place, Problem
-from bgpctl.core.effects import Failure, after
-from bgpctl.core.events import (
-    Applied,
-    Apply,
-    Command,
-    Configure,
-    Event,
-    IntentLoaded,
-    IntentRejected,
-    KernelChanged,
-    KernelLost,
-    Observe,
-    Observed,
-    Speak,
-    Tried,
-    Try,
-    WakeAt,
-    Woken,
-)
-from bgpctl.core.filters import NORMAL_LOCAL_PREF
-from bgpctl.core.loop import Phase, State, begin, step
-from bgpctl.core.model import Address, Asn, Dataplane, Prefix, Route
-from bgpctl.core.sessions import speaker_config
-from bgpctl.core.switch import DRAIN_S, Answer
+from bgpctl.core.cluster.configuration import Backend, Intent, Mode, Peer
+from bgpctl.core.cluster.problems import Place, Problem
+from bgpctl.core.dataplane.effects import Failure, after
+from bgpctl.core.migration.cutover import DRAIN_S, ProbeReply
+from bgpctl.core.net.addresses import Address, Asn, Prefix
+from bgpctl.core.net.objects import Dataplane, Route
 from tests.cluster import bare_kernel, member, node, path, two_racks
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
@@ -80,7 +84,7 @@ class Play:
 
     def rest(self) -> None:
         """Answer Observe and Apply until there is nothing more to do."""
-        commands = self.tell(KernelChanged()) if not self.state.looking else (Observe(),)
+        commands = self.tell(KernelChanged()) if not self.state.observing else (Observe(),)
         while command := next((c for c in commands if isinstance(c, Observe | Apply)), None):
             match command:
                 case Observe():
@@ -161,9 +165,9 @@ def test_bgp_ends_once_every_member_has_left_the_tunnel_that_it_served() -> None
     for link in ("tunl0", "vxlan.bgpctl", "vxlan.bgpctl"):
         assert Configure(None) not in play.said
         assert play.kernel.link("tunl0")
-        trials = next(command.trials for command in reversed(play.said) if isinstance(command, Try))
+        trials = next(command.probes for command in reversed(play.said) if isinstance(command, SendProbes))
         play.now_s += DRAIN_S
-        play.tell(Tried(tuple(Answer(trial, link) for trial in trials)))
+        play.tell(Probed(tuple(ProbeReply(trial, link) for trial in trials)))
         play.rest()
         assert {hop.link for hop in play.kernel.next_hops} == {"vxlan.bgpctl"}
     assert play.kernel.link("tunl0") is None

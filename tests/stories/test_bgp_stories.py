@@ -5,12 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from bgpctl.core.bgp import (
+from bgpctl.core.agent.events import (
+    Command,
+    DrainRequested,
+    IntentLoaded,
+    Observed,
+    RefreshRequested,
+    Speak,
+    Woken,
+)
+from bgpctl.core.agent.loop import Phase
+from bgpctl.core.bgp.adj_rib_in import TableState
+from bgpctl.core.bgp.adj_rib_out import EOR_DEFERRAL_S
+from bgpctl.core.bgp.import_policy import GRACEFUL_SHUTDOWN
+from bgpctl.core.bgp.path import (
+    Attributes,
+    Path,
+)
+from bgpctl.core.bgp.speaker import (
     Announce,
     AskRefresh,
-    Attributes,
     EndOfRib,
-    Path,
     SendEndOfRib,
     SessionDown,
     SessionOpened,
@@ -21,14 +36,9 @@ from bgpctl.core.bgp import (
     Update,
     Withdraw,
 )
-from bgpctl.core.cluster import Filter, FilterRule, Intent, Mode, Peer
-from bgpctl.core.events import Command, DrainAsked, IntentLoaded, Observed, RefreshAsked, Speak, Woken
-from bgpctl.core.loop import Phase
-from bgpctl.core.model import Address, Asn, Prefix
-from bgpctl.core.policy import GRACEFUL_SHUTDOWN
-from bgpctl.core.rib import Heard
-from bgpctl.core.telling import PATIENCE_S
-from bgpctl.core.why import Reject
+from bgpctl.core.cluster.configuration import Filter, FilterRule, Intent, Mode, Peer
+from bgpctl.core.cluster.reasons import RejectCode
+from bgpctl.core.net.addresses import Address, Asn, Prefix
 from tests.cluster import node, path, two_racks
 from tests.stories.test_agent_stories import A2, B1, B2, OURS, OWN, READY, Play, converged, hears
 
@@ -71,16 +81,16 @@ def test_a_hostile_router_changes_nothing_and_every_path_of_it_has_its_reason() 
     play.tell(Update(TOR, (replace(path("10.244.9.0/26", TOR, 65001), next_hop=None),)))
     play.rest()
     assert play.kernel == before
-    reasons = {str(item.prefix): item.refusal.reason for item in play.state.selected.rejected}
+    reasons = {str(item.prefix): item.rejection.reason for item in play.state.loc_rib.rejected}
     assert reasons == {
-        "0.0.0.0/0": Reject.DEFAULT_ROUTE,
-        "0.0.0.0/1": Reject.OWN_BLOCK,
-        "10.244.1.0/26": Reject.OWN_BLOCK,
-        "10.244.2.0/26": Reject.OTHERS_BLOCK,
-        "10.244.2.9/32": Reject.OTHERS_BLOCK,
-        "10.0.0.0/24": Reject.COVERS_NODE,
-        "10.1.0.4/32": Reject.COVERS_NODE,
-        "10.244.9.0/26": Reject.NO_NEXT_HOP,
+        "0.0.0.0/0": RejectCode.DEFAULT_ROUTE,
+        "0.0.0.0/1": RejectCode.OWN_BLOCK,
+        "10.244.1.0/26": RejectCode.OWN_BLOCK,
+        "10.244.2.0/26": RejectCode.OTHERS_BLOCK,
+        "10.244.2.9/32": RejectCode.OTHERS_BLOCK,
+        "10.0.0.0/24": RejectCode.COVERS_NODE,
+        "10.1.0.4/32": RejectCode.COVERS_NODE,
+        "10.244.9.0/26": RejectCode.NO_NEXT_HOP,
     }
 
 
@@ -92,14 +102,14 @@ def test_a_flood_is_shut_out_as_a_whole_and_let_in_again_once_it_fits() -> None:
     play.tell(Update(TOR, flood))
     play.rest()
     assert play.kernel == before
-    assert not play.state.rib[TOR].paths
+    assert not play.state.adj_rib_in[TOR].paths
     play.now_s += 60
     play.tell(Woken())
     assert AskRefresh(TOR, 4) in speech(play.tell(Observed(play.kernel)))
     play.tell(Update(TOR, flood[:3]), EndOfRib(TOR, 4))
     play.rest()
-    assert len(play.state.rib[TOR].usable) == 3
-    assert {item.refusal.reason for item in play.state.selected.rejected} == {Reject.OUTSIDE_POOLS}
+    assert len(play.state.adj_rib_in[TOR].usable) == 3
+    assert {item.rejection.reason for item in play.state.loc_rib.rejected} == {RejectCode.OUTSIDE_POOLS}
 
 
 def test_what_a_filter_lets_in_from_outside_the_pools_is_routed_without_a_tunnel() -> None:
@@ -125,16 +135,16 @@ def test_a_path_whose_next_hop_becomes_unreachable_gives_way_to_one_that_resolve
     greets(play, Address.parse("10.0.0.253"), 65002, path(wanted, far, 65002))
     greets(play, TOR, 65001, path(wanted, TOR, 65001, 65009))
     play.rest()
-    assert play.state.selected.chosen[wanted].best.path.next_hop == far
+    assert play.state.loc_rib.best[wanted].best.path.next_hop == far
     default = next(route for route in play.kernel.routes if route.prefix.length == 0)
     play.kernel = replace(play.kernel, routes=play.kernel.routes - {default})
     play.rest()
-    assert play.state.selected.chosen[wanted].best.path.next_hop == TOR
+    assert play.state.loc_rib.best[wanted].best.path.next_hop == TOR
 
 
 def test_a_router_outside_is_told_the_blocks_of_all_nodes_and_only_what_changed() -> None:
     play = at_the_edge()
-    assert {str(prefix) for prefix in play.state.told.sent[TOR]} == {
+    assert {str(prefix) for prefix in play.state.adj_rib_out.sent[TOR]} == {
         "10.244.1.0/26",
         "10.244.2.0/26",
         "10.244.3.0/26",
@@ -171,8 +181,8 @@ def test_a_reflector_tells_each_client_what_the_others_told_and_forgets_with_the
         hears(play, pair)
     play.rest()
     block = Prefix.parse("10.244.3.0/26")
-    assert play.state.told.sent[A2][block] == Attributes(next_hop=B1, originator=B1, cluster_list=(CLUSTER_ID,))
-    assert block not in play.state.told.sent[B1]
+    assert play.state.adj_rib_out.sent[A2][block] == Attributes(next_hop=B1, originator=B1, cluster_list=(CLUSTER_ID,))
+    assert block not in play.state.adj_rib_out.sent[B1]
     play.tell(SessionDown(B1, "notification received (6,2)", notified=True))
     assert speech(play.tell(Observed(play.kernel))) == [Withdraw(block, A2), Withdraw(block, B2)]
 
@@ -199,7 +209,7 @@ def test_a_client_that_never_comes_holds_nobodys_end_of_table_up_for_long() -> N
     play.tell(IntentLoaded(reflecting()), SpeakerAttached(1, ()))
     play.tell(SessionUp(A2), EndOfRib(A2, 4))
     play.rest()
-    play.now_s += PATIENCE_S
+    play.now_s += EOR_DEFERRAL_S
     play.tell(Woken())
     assert SendEndOfRib(A2, 4) in speech(play.tell(Observed(play.kernel)))
 
@@ -219,19 +229,19 @@ def test_after_the_speaker_was_away_everything_is_told_again() -> None:
 
 def test_draining_says_goodbye_to_every_peer_and_coming_back_takes_it_back() -> None:
     play = converged()
-    play.tell(DrainAsked(on=True))
+    play.tell(DrainRequested(on=True))
     goodbye = replace(READY, local_pref=0, communities=(GRACEFUL_SHUTDOWN,))
     assert speech(play.tell(Observed(play.kernel))) == [Announce(OWN, peer, goodbye) for peer in (A2, B1, B2)]
-    play.tell(DrainAsked(on=False))
+    play.tell(DrainRequested(on=False))
     assert speech(play.tell(Observed(play.kernel))) == [Announce(OWN, peer, READY) for peer in (A2, B1, B2)]
 
 
 def test_a_refresh_asked_for_keeps_every_route_until_the_table_is_through() -> None:
     play = converged()
-    assert speech(play.tell(RefreshAsked(B1))) == [AskRefresh(B1, 4)]
+    assert speech(play.tell(RefreshRequested(B1))) == [AskRefresh(B1, 4)]
     play.rest()
     assert "10.244.3.0/26" in play.unicast()
-    assert play.state.rib[B1].heard is Heard.SYNCING
+    assert play.state.adj_rib_in[B1].state is TableState.AWAITING_END_OF_RIB
     play.tell(EndOfRib(B1, 4))
     play.rest()
     assert "10.244.3.0/26" not in play.unicast()

@@ -14,12 +14,12 @@ from bgpctl.agent.api import Api
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.agent.views import answer
 from bgpctl.cli.main import main
-from bgpctl.core.bgp import DownKind, Session, SessionDown, SessionOpened, Update
-from bgpctl.core.decision import Lost
-from bgpctl.core.events import IntentLoaded
-from bgpctl.core.model import Address, Asn, Prefix
-from bgpctl.core.rib import PeerTable
-from bgpctl.core.why import Refusal, Reject
+from bgpctl.core.agent.events import IntentLoaded
+from bgpctl.core.bgp.adj_rib_in import PeerTable
+from bgpctl.core.bgp.decision import Lost
+from bgpctl.core.bgp.speaker import DownKind, Session, SessionDown, SessionOpened, Update
+from bgpctl.core.cluster.reasons import RejectCode, Rejection
+from bgpctl.core.net.addresses import Address, Asn, Prefix
 from tests.cluster import path
 from tests.stories.test_agent_stories import A2, B1, Play, converged
 from tests.stories.test_bgp_stories import EDGE, TOR, at_the_edge
@@ -41,22 +41,22 @@ def test_every_step_of_the_decision_has_words(step: Lost) -> None:
     assert bgp_words.lost(step)
 
 
-@pytest.mark.parametrize("reason", Reject)
-def test_every_refusal_has_words_and_names_what_it_speaks_of(reason: Reject) -> None:
-    words = bgp_words.refusal(Refusal(reason, "10.9.9.9"))
+@pytest.mark.parametrize("reason", RejectCode)
+def test_every_refusal_has_words_and_names_what_it_speaks_of(reason: RejectCode) -> None:
+    words = bgp_words.refusal(Rejection(reason, "10.9.9.9"))
     assert words
     assert "{" not in words
 
 
 def test_each_way_in_which_a_session_is_down_has_words_of_its_own_and_a_next_command() -> None:
-    said = [bgp_words.trouble(SESSION, PeerTable(down=kind, last_error="(2,7)")) for kind in DownKind]
+    said = [bgp_words.session_error(SESSION, PeerTable(down=kind, last_error="(2,7)")) for kind in DownKind]
     assert len({trouble.text for trouble in said if trouble}) == len(DownKind)
     assert all(trouble and trouble.command and "{" not in trouble.text + trouble.command for trouble in said)
 
 
 def test_a_password_a_port_a_silence_and_an_as_number_are_told_apart() -> None:
     def words(kind: DownKind, secret: str | None = None) -> str:
-        trouble = bgp_words.trouble(replace(SESSION, password_file=secret), PeerTable(down=kind, asn=Asn(65009)))
+        trouble = bgp_words.session_error(replace(SESSION, password_file=secret), PeerTable(down=kind, asn=Asn(65009)))
         assert trouble is not None
         return trouble.text
 
@@ -68,10 +68,10 @@ def test_a_password_a_port_a_silence_and_an_as_number_are_told_apart() -> None:
 
 
 def test_a_session_that_was_never_up_says_who_has_to_connect() -> None:
-    waiting = bgp_words.trouble(replace(SESSION, passive=True), PeerTable())
+    waiting = bgp_words.session_error(replace(SESSION, passive=True), PeerTable())
     assert waiting is not None
     assert waiting.text == "waiting for 10.0.0.254 to connect"
-    connecting = bgp_words.trouble(SESSION, PeerTable())
+    connecting = bgp_words.session_error(SESSION, PeerTable())
     assert connecting is not None
     assert connecting.text == "connecting to 10.0.0.254 port 179"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bgpctl.core.model import Address
+from bgpctl.core.net.addresses import Address
 from bgpctl.kernel.bpf import programs
 from bgpctl.kernel.bpf.asm import DW, FP, R0, R1, R2, R3, B, H, Program, W
 

@@ -7,7 +7,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as some
 
-from bgpctl.core.model import Address
+from bgpctl.core.net.addresses import Address
 from bgpctl.lab.build import Port
 from bgpctl.lab.capture import Inner, Packet, decode
 

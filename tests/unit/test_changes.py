@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from bgpctl.cli.main import main
-from bgpctl.core.undoing import Contents
 from bgpctl.store import changes
-from bgpctl.store.changes import Changes, Impossible
+from bgpctl.store.change import Contents
+from bgpctl.store.changes import Changes, NotPossibleNow
 
 WITHIN_S = 60.0
 
@@ -74,9 +74,9 @@ def test_an_unconfirmed_change_returns_when_its_time_is_over_and_not_before(host
     host.now_s += 1
     host.changes.settle()
     assert (host.file.read_text(), host.changes.left_s()) == ("old", None)
-    with pytest.raises(Impossible, match="nobody confirmed the last change in time"):
+    with pytest.raises(NotPossibleNow, match="nobody confirmed the last change in time"):
         host.changes.confirm()
-    with pytest.raises(Impossible, match="nothing to take back"):
+    with pytest.raises(NotPossibleNow, match="nothing to take back"):
         host.changes.undo()
     assert host.file.read_text() == "old"
 
@@ -109,15 +109,15 @@ def test_an_edit_in_between_holds_and_nothing_is_taken_back(host: Host) -> None:
     host.now_s += WITHIN_S
     host.changes.settle()
     assert (host.file.read_text(), host.changes.left_s()) == ("edited", None)
-    with pytest.raises(Impossible, match="was edited since"):
+    with pytest.raises(NotPossibleNow, match="was edited since"):
         host.changes.undo()
-    with pytest.raises(Impossible, match="somebody edited the files since, and that holds"):
+    with pytest.raises(NotPossibleNow, match="somebody edited the files since, and that holds"):
         host.changes.confirm()
 
 
 def test_a_second_change_has_to_wait_for_the_first_ones_confirmation(host: Host) -> None:
     host.changes.make(("new",), WITHIN_S)
-    with pytest.raises(Impossible, match="another change waits to be confirmed"):
+    with pytest.raises(NotPossibleNow, match="another change waits to be confirmed"):
         host.changes.make(("newer",), None)
     assert host.file.read_text() == "new"
 
@@ -150,9 +150,9 @@ def test_what_is_not_utf_8_comes_back_byte_for_byte(host: Host) -> None:
 
 
 def test_nothing_to_confirm_or_undo_is_said(host: Host) -> None:
-    with pytest.raises(Impossible, match="nothing waits"):
+    with pytest.raises(NotPossibleNow, match="nothing waits"):
         host.changes.confirm()
-    with pytest.raises(Impossible, match="nothing was applied yet"):
+    with pytest.raises(NotPossibleNow, match="nothing was applied yet"):
         host.changes.undo()
 
 
@@ -163,7 +163,7 @@ def test_a_file_that_cannot_be_replaced_is_named_and_nothing_is_left(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(Impossible, match=r"cluster\.yaml.* cannot be written: No space left on device"):
+    with pytest.raises(NotPossibleNow, match=r"cluster\.yaml.* cannot be written: No space left on device"):
         host.changes.make(("new",), WITHIN_S)
     assert [path.name for path in host.file.parent.iterdir()] == ["cluster.yaml"]
 
@@ -222,7 +222,7 @@ class Operators(RuleBasedStateMachine):
     def apply(self, within_s: float | None, writes: int) -> None:
         text = self.named()
         if self.waits:
-            with pytest.raises(Impossible, match="waits to be confirmed"):
+            with pytest.raises(NotPossibleNow, match="waits to be confirmed"):
                 self.host.changes.make(self.host.both(text), within_s)
         elif self.is_done(lambda: self.host.changes.make(self.host.both(text), within_s), writes):
             if within_s is None:
@@ -271,7 +271,7 @@ class Operators(RuleBasedStateMachine):
             elif writes:
                 self.back, self.waits = None, None
         elif self.back is None:
-            with pytest.raises(Impossible):
+            with pytest.raises(NotPossibleNow):
                 self.host.changes.undo()
         elif self.is_done(self.host.changes.undo, writes):
             self.holds, self.back = self.back, self.holds

@@ -14,15 +14,22 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from bgpctl.agent import asks
+from bgpctl.agent import operator_commands
 from bgpctl.agent.api import Api
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.agent.views import VIEWS, answer
 from bgpctl.cli.completion import SHELLS
 from bgpctl.cli.main import main
 from bgpctl.cli.render import age
-from bgpctl.core.cluster import Place, Problem
-from bgpctl.core.events import DrainAsked, Event, IntentRejected, KernelLost, PeerAsked, RefreshAsked
+from bgpctl.core.agent.events import (
+    DrainRequested,
+    Event,
+    IntentRejected,
+    KernelLost,
+    PeerRequested,
+    RefreshRequested,
+)
+from bgpctl.core.cluster.problems import Place, Problem
 from tests.stories.test_agent_stories import B1, converged
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +112,7 @@ def asked(tmp_path: Path) -> Iterator[list[Event]]:
     play = converged()
 
     def act(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
-        taken.extend(asks.events(verb, play.state, query))
+        taken.extend(operator_commands.events(verb, play.state, query))
         return {}
 
     api = Api(tmp_path / "agent.sock", lambda name, query: answer(name, Snapshot(play.state, play.now_s, query)), act)
@@ -116,12 +123,12 @@ def asked(tmp_path: Path) -> Iterator[list[Event]]:
 @pytest.mark.parametrize(
     ("words", "event"),
     [
-        (("peer", "down", "b1"), PeerAsked(B1, up=False)),
-        (("peer", "down", str(B1)), PeerAsked(B1, up=False)),
-        (("peer", "up", "b1"), PeerAsked(B1, up=True)),
-        (("peer", "refresh", "b1"), RefreshAsked(B1)),
-        (("drain",), DrainAsked(on=True)),
-        (("undrain",), DrainAsked(on=False)),
+        (("peer", "down", "b1"), PeerRequested(B1, up=False)),
+        (("peer", "down", str(B1)), PeerRequested(B1, up=False)),
+        (("peer", "up", "b1"), PeerRequested(B1, up=True)),
+        (("peer", "refresh", "b1"), RefreshRequested(B1)),
+        (("drain",), DrainRequested(on=True)),
+        (("undrain",), DrainRequested(on=False)),
     ],
 )
 def test_what_the_operator_asks_reaches_the_agent(

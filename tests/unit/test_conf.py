@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.core.bgp import Session, SpeakerConfig
-from bgpctl.core.model import Address, Asn
+from bgpctl.core.bgp.speaker import Session, SpeakerConfig
+from bgpctl.core.net.addresses import Address, Asn
 from bgpctl.speaker import conf
 
 LOCAL, FIRST, SECOND = (Address.parse(f"10.0.0.{host}") for host in (1, 2, 3))

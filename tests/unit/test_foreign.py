@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.model import Address
+from bgpctl.core.net.addresses import Address
 from bgpctl.lab import foreign, lab
-from bgpctl.lab.daemons import terms
+from bgpctl.lab.daemons import session_options
 from bgpctl.lab.topology import Program, Topology
 from tests.unit.test_topology import TOPOLOGIES, good
 
@@ -42,7 +42,7 @@ def test_a_node_announces_its_block_and_waits_for_whom_calico_s_rule_says() -> N
 def test_a_lab_whose_program_is_missing_is_refused_by_its_name_before_anything_is_built(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(terms, "found", lambda _: None)
+    monkeypatch.setattr(session_options, "found", lambda _: None)
     topology = replace(shipped("calico-neighbours"), runs={"c1": Program.BIRD, "c2": Program.FRR})
     with pytest.raises(RuntimeError, match=r"needs what is not installed here: bird \(Debian's bird2\), frr"):
         lab.up(topology, "x1-never", keep=False)

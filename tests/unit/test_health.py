@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.agent import duty, health
+from bgpctl.agent import health, health_http
 from bgpctl.agent.metrics import Metrics
 from bgpctl.agent.notify import Notifier
 from bgpctl.agent.pages import TcpPages
 from bgpctl.agent.snapshot import Snapshot
-from bgpctl.core.bgp import SessionDown, SessionUp, SpeakerAttached
-from bgpctl.core.cluster import Backend, Mode
-from bgpctl.core.effects import after
-from bgpctl.core.events import Applied, Apply, IntentLoaded, KernelLost, Observed, PeerAsked, Woken
+from bgpctl.core.agent.events import Applied, Apply, IntentLoaded, KernelLost, Observed, PeerRequested, Woken
+from bgpctl.core.bgp.speaker import SessionDown, SessionUp, SpeakerAttached
+from bgpctl.core.cluster.configuration import Backend, Mode
+from bgpctl.core.dataplane.effects import after
 from bgpctl.ports import Unavailable
 from tests.cluster import two_racks
 from tests.stories.test_agent_stories import A2, B1, B2, INTENT, Play, converged, hears
@@ -87,7 +87,7 @@ def test_a_dead_peer_and_one_that_is_shut_leave_the_others_ready() -> None:
     play.tell(SessionDown(B1, "closing connection", notified=False))
     play.rest()
     assert reasons(play) == []
-    play.tell(PeerAsked(A2, up=False))
+    play.tell(PeerRequested(A2, up=False))
     play.rest()
     assert reasons(play) == []
 
@@ -114,7 +114,9 @@ def test_without_bgp_nothing_says_anything_about_it() -> None:
 @pytest.fixture
 def served() -> Iterator[tuple[Play, list[float], int]]:
     play, silent_s = converged(), [1.0]
-    pages = TcpPages("127.0.0.1", 0, duty.pages(lambda: Snapshot(play.state, play.now_s, {}), lambda: silent_s[0]))
+    pages = TcpPages(
+        "127.0.0.1", 0, health_http.pages(lambda: Snapshot(play.state, play.now_s, {}), lambda: silent_s[0])
+    )
     yield play, silent_s, pages.port
     pages.close()
 

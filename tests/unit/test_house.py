@@ -25,9 +25,9 @@ def copy(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("file", "planted", "broken"),
     [
-        ("core/plan.py", "import time", "the core does no I/O"),
-        ("kernel/fake.py", "import bgpctl.speaker.wire", "shells stand on ports"),
-        ("core/model.py", "import bgpctl.core.plan", "inside the core"),
+        ("core/dataplane/plan.py", "import time", "the core does no I/O"),
+        ("kernel/fake.py", "import bgpctl.speaker.decode", "shells stand on ports"),
+        ("core/net/objects.py", "import bgpctl.core.dataplane.plan", "the wings of the core"),
         ("agent/api.py", "import pyroute2", "only the kernel room"),
     ],
 )

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from bgpctl.agent import event_words, journal
 from bgpctl.agent.journal import Entry, Journal, Record
-from bgpctl.core.bgp import SessionDown, Update
-from bgpctl.core.events import Applied, Event, KernelChanged, Observed, Woken
-from bgpctl.core.loop import State, begin, step
-from bgpctl.core.model import Dataplane, Prefix, Route
+from bgpctl.core.agent.events import Applied, Event, KernelChanged, Observed, Woken
+from bgpctl.core.agent.loop import State, begin, step
+from bgpctl.core.bgp.speaker import SessionDown, Update
+from bgpctl.core.net.addresses import Prefix
+from bgpctl.core.net.objects import Dataplane, Route
 from tests.cluster import path
 from tests.laws.test_loop_laws import events
 from tests.laws.test_total_step import EVENTS

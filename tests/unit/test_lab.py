@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from bgpctl import client
 from bgpctl.cli.main import main
-from bgpctl.lab import build, cells
+from bgpctl.lab import build, runtime
 from bgpctl.lab import lab as labs
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.labfile import load
@@ -128,8 +128,8 @@ def test_down_all_ends_all_labs(tmp_path: Path) -> None:
 def test_without_the_docker_sdk_a_lab_of_containers_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bgpctl.lab.containers", None)
     with pytest.raises(RuntimeError, match=r"pip install 'bgpctl\[compose\]'"):
-        cells.of(cells.COMPOSE)
-    assert cells.of(cells.NETNS).word == cells.NETNS
+        runtime.of(runtime.COMPOSE)
+    assert runtime.of(runtime.NETNS).word == runtime.NETNS
 
 
 def test_a_lab_whose_engine_is_away_stays_until_it_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +137,7 @@ def test_a_lab_whose_engine_is_away_stays_until_it_is_back(tmp_path: Path, monke
     record = made.directory / "lab.json"
     found = json.loads(record.read_text())
     found["owner"]["started"] = -1
-    record.write_text(json.dumps({**found, "cells": cells.COMPOSE}))
+    record.write_text(json.dumps({**found, "cells": runtime.COMPOSE}))
     monkeypatch.setitem(sys.modules, "bgpctl.lab.containers", None)
     assert labs.sweep() == []
     assert labs.lab_names() == ["mine"]

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from bgpctl.core.model import Address, FdbEntry, Mac, Neighbour, NextHop, Prefix, Route, RouteType
+from bgpctl.core.net.addresses import Address, Mac, Prefix
+from bgpctl.core.net.objects import FdbEntry, Neighbour, NextHop, Route, RouteType
 from bgpctl.kernel import decode, encode
 from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.netlink import Message, Refusal, Request, attribute, attributes, messages, pack, refusal

@@ -9,15 +9,15 @@ from contextlib import contextmanager
 
 import pytest
 
-from bgpctl.agent.pace import Pace
-from bgpctl.agent.runner import Doors, Runner
-from bgpctl.core.cluster import Backend, Mode
-from bgpctl.core.effects import Failure, Op, Remove
-from bgpctl.core.events import KernelChanged
-from bgpctl.core.loop import Phase
-from bgpctl.core.model import Dataplane
-from bgpctl.core.plan import NOT_WANTED
-from bgpctl.core.switch import Answer, Trial
+from bgpctl.agent.observe_throttle import ObserveThrottle
+from bgpctl.agent.runner import Ports, Runner
+from bgpctl.core.agent.events import KernelChanged
+from bgpctl.core.agent.loop import Phase
+from bgpctl.core.cluster.configuration import Backend, Mode
+from bgpctl.core.dataplane.effects import Failure, Op, Remove
+from bgpctl.core.dataplane.plan import NOT_WANTED
+from bgpctl.core.migration.cutover import Probe, ProbeReply
+from bgpctl.core.net.objects import Dataplane
 from bgpctl.kernel.fake import FakeKernel
 from bgpctl.ports import Unavailable
 from bgpctl.speaker.fake import FakeSpeaker
@@ -34,7 +34,7 @@ class Clock:
 
 
 class NoProber:
-    def try_ways(self, _trials: Sequence[Trial]) -> tuple[Answer, ...]:
+    def probe(self, _trials: Sequence[Probe]) -> tuple[ProbeReply, ...]:
         return ()
 
 
@@ -68,7 +68,7 @@ class Kernel(FakeKernel):
 
 @contextmanager
 def running(kernel: Kernel) -> Iterator[Runner]:
-    runner = Runner("a1", Doors(lambda: kernel, FakeSpeaker(), MemoryStore(INTENT), Clock(), NoProber()))
+    runner = Runner("a1", Ports(lambda: kernel, FakeSpeaker(), MemoryStore(INTENT), Clock(), NoProber()))
     thread = threading.Thread(target=runner.run)
     thread.start()
     try:
@@ -144,7 +144,7 @@ def test_damage_is_looked_at_at_once_each_time() -> None:
 
 
 def test_the_pace_is_a_twentieth_of_the_time_and_two_seconds_at_most() -> None:
-    pace = Pace()
+    pace = ObserveThrottle()
     assert pace.wait_s(5.0) == 0
     pace.looked_in_vain(10.0, 10.01)
     assert pace.wait_s(10.01) == pytest.approx(0.2)

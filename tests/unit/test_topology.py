@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.core.cluster import Problem
-from bgpctl.core.model import Address
+from bgpctl.core.cluster.problems import Problem
+from bgpctl.core.net.addresses import Address
 from bgpctl.lab.labfile import load
 from bgpctl.lab.topology import AbsenceCheck, DropCheck, PacketCheck, Scope, SeenAs, Shape, SourceCheck, Topology
 

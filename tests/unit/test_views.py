@@ -11,11 +11,11 @@ from bgpctl import client
 from bgpctl.agent.api import Api
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.agent.views import VIEWS, answer
-from bgpctl.core.bgp import SessionDown, SpeakerAttached, SpeakerRefused
-from bgpctl.core.cluster import Place, Problem
-from bgpctl.core.events import IntentRejected, KernelLost, Woken
-from bgpctl.core.loop import begin
-from bgpctl.core.model import Traffic
+from bgpctl.core.agent.events import IntentRejected, KernelLost, Woken
+from bgpctl.core.agent.loop import begin
+from bgpctl.core.bgp.speaker import SessionDown, SpeakerAttached, SpeakerConfigRejected
+from bgpctl.core.cluster.problems import Place, Problem
+from bgpctl.core.net.objects import Traffic
 from tests.stories.test_agent_stories import B1, Play, converged, undo
 from tests.waiting import wait_until
 
@@ -84,7 +84,7 @@ def test_somebody_who_undoes_our_work_is_told_of_with_what_is_undone_and_when_it
 
 def test_a_configuration_that_the_speaker_refuses_is_shown_until_it_is_in_force() -> None:
     play = converged()
-    play.tell(SpeakerRefused("the password of peer tor-a cannot be read"))
+    play.tell(SpeakerConfigRejected("the password of peer tor-a cannot be read"))
     body = told(play, "summary")
     assert body["converged"] is False
     assert "the password of peer tor-a cannot be read" in body["problems"][0]
@@ -101,7 +101,7 @@ def test_a_route_says_its_way_and_the_reason() -> None:
 
 def test_a_tunnel_says_what_has_gone_through_where_it_is_known() -> None:
     play = converged()
-    counted = {"tunl0": Traffic(5, 500, 7, 700, refused_packets=2), "eth0": Traffic(1, 1, 1, 1)}
+    counted = {"tunl0": Traffic(5, 500, 7, 700, dropped_packets=2), "eth0": Traffic(1, 1, 1, 1)}
     for traffic, expected in ((lambda: counted, counted["tunl0"]._asdict()), (dict, None)):
         (row,) = answer("tunnels", Snapshot(play.state, play.now_s, {}, traffic))["tunnels"]
         assert row["traffic"] == expected

@@ -5,7 +5,7 @@ import time
 import pytest
 import yaml
 
-from bgpctl.core.cluster import Place
+from bgpctl.core.cluster.problems import Place
 from bgpctl.core.intent.tree import Mapping, Scalar, Sequence
 from bgpctl.store import yaml as store
 from bgpctl.store.yaml import BadYaml, documents

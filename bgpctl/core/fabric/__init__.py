@@ -13,28 +13,28 @@ from dataclasses import replace
 from itertools import chain
 from typing import Final
 
-from bgpctl.core.cluster import Encapsulation, Intent, Mode, Node, Pool
-from bgpctl.core.decision import Choice
+from bgpctl.core.bgp.decision import Choice
+from bgpctl.core.cluster.configuration import Intent, Mode, Node, Pool
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.fabric import direct, ipip, nat, vxlan
-from bgpctl.core.fabric.desired import Desired, Reach, Reasoned, Slot, gather, group_ids, next_hop_ids
-from bgpctl.core.fabric.facts import Underlay, outer_mtu_bytes, underlay_of
-from bgpctl.core.model import (
-    Address,
-    Dataplane,
-    InterfaceAddress,
-    NextHop,
-    NextHopGroup,
-    Prefix,
-    Route,
-    RouteType,
-    Sysctl,
+from bgpctl.core.fabric.desired import (
+    Desired,
+    NextHopKey,
+    Reasoned,
+    RemotePrefix,
+    gather,
+    group_ids,
+    next_hop_ids,
 )
-from bgpctl.core.why import Because, Hold, Lack, Missing, Why, Withheld
+from bgpctl.core.fabric.facts import Underlay, outer_mtu_bytes, underlay_of
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
+from bgpctl.core.net.objects import Dataplane, NextHop, NextHopGroup, Route, RouteType, Sysctl
 
 __all__ = ["Desired", "derive", "encapsulation_to", "same_subnet"]
 
 _FORWARDING: Final = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
-_FORWARDED: Final = Why(Because.FORWARDING)
+_FORWARDED: Final = Reason(ReasonCode.FORWARDING)
 
 _OUTSIDE: Final = {4: Pool("", Prefix.parse("0.0.0.0/0")), 6: Pool("", Prefix.parse("::/0"))}
 """Stands for no pool at all."""
@@ -46,7 +46,7 @@ def derive(
     names: Mapping[Address, str],
     choices: Iterable[Choice],
     observed: Dataplane,
-    withheld: Iterable[Withheld] = (),
+    withheld: Iterable[PruneHold] = (),
 ) -> Desired:
     """
     What should be in the kernel of `node`.
@@ -59,8 +59,8 @@ def derive(
     unknown = [str(address.address) for address in own if address.address.version not in underlays]
     by_bgp = (reach for reach in _by_bgp(intent, names, choices) if reach.remote.version in underlays)
     found = [*by_bgp, *(item for version in underlays for item in vxlan.reaches(intent, node, version))]
-    reaches = [item for item in found if isinstance(item, Reach)]
-    missing = [item for item in found if isinstance(item, Missing)]
+    reaches = [item for item in found if isinstance(item, RemotePrefix)]
+    missing = [item for item in found if isinstance(item, Unmet)]
     vteps = {version: vxlan.link_name(intent, version, observed) for version in underlays}
     hops, unresolved = _hops(intent, node, reaches, underlays, vteps, observed)
     wanted = chain(
@@ -70,8 +70,10 @@ def derive(
         _tunnels(intent, node, underlays, vteps, observed),
         _remote(node, reaches, hops),
     )
-    missing += [*unresolved, *(Missing(Lack.UNDERLAY_UNKNOWN, subject) for subject in unknown)]
-    return gather(wanted, missing, [*withheld, *(Withheld(Hold.FACTS_UNKNOWN, subject) for subject in unknown)])
+    missing += [*unresolved, *(Unmet(UnmetCode.UNDERLAY_UNKNOWN, subject) for subject in unknown)]
+    return gather(
+        wanted, missing, [*withheld, *(PruneHold(PruneHoldCode.FACTS_UNKNOWN, subject) for subject in unknown)]
+    )
 
 
 def encapsulation_to(pool: Pool, node: Node, remote: Address) -> Encapsulation:
@@ -98,7 +100,7 @@ def _local(node: Node, own: Iterable[InterfaceAddress]) -> Iterator[Reasoned]:
     for block in node.blocks:
         # Unassigned addresses of an own block must not follow the default route. A host prefix is the workload itself.
         if block.size > 1:
-            yield Route(block, RouteType.BLACKHOLE), Why(Because.OWN_BLOCK, source=node.name)
+            yield Route(block, RouteType.BLACKHOLE), Reason(ReasonCode.OWN_BLOCK, source=node.name)
 
 
 def _heeding_routers(underlays: Mapping[int, Underlay], observed: Dataplane) -> Iterator[Reasoned]:
@@ -124,7 +126,7 @@ def _tunnels(
             yield from vxlan.devices(intent, node, vteps[version], carrier)
 
 
-def _by_bgp(intent: Intent, names: Mapping[Address, str], choices: Iterable[Choice]) -> Iterator[Reach]:
+def _by_bgp(intent: Intent, names: Mapping[Address, str], choices: Iterable[Choice]) -> Iterator[RemotePrefix]:
     for choice in choices:
         path = choice.best.path
         # A filter let it in from outside the pools: no pool asks for a tunnel.
@@ -133,24 +135,24 @@ def _by_bgp(intent: Intent, names: Mapping[Address, str], choices: Iterable[Choi
             peer = choice.best.peer
             others = {also.path.next_hop for also in choice.also} - {None, path.next_hop}
             also = tuple(sorted(remote for remote in others if remote and remote.version == path.next_hop.version))
-            yield Reach(path.prefix, pool, path.next_hop, names.get(peer, str(peer)), also)
+            yield RemotePrefix(path.prefix, pool, path.next_hop, names.get(peer, str(peer)), also)
 
 
 def _hops(
     intent: Intent,
     node: Node,
-    reaches: Iterable[Reach],
+    reaches: Iterable[RemotePrefix],
     underlays: Mapping[int, Underlay],
     vteps: Mapping[int, str],
     observed: Dataplane,
-) -> tuple[Mapping[Slot, NextHop], list[Missing]]:
+) -> tuple[Mapping[NextHopKey, NextHop], list[Unmet]]:
     """The next hop of each slot, and the slots that have none."""
     pools = {slot: reach.pool for reach in reaches for slot in reach.slots}
     members = {
         own.address: member for member in intent.nodes for version in (4, 6) if (own := member.underlay(version))
     }
-    hops: dict[Slot, NextHop] = {}
-    missing: list[Missing] = []
+    hops: dict[NextHopKey, NextHop] = {}
+    missing: list[Unmet] = []
     for slot, number in next_hop_ids(pools).items():
         remote = slot.remote
         match encapsulation_to(pools[slot], node, remote):
@@ -165,12 +167,12 @@ def _hops(
         if hop:
             hops[slot] = hop
         else:
-            missing.append(Missing(Lack.NEXT_HOP_UNRESOLVED, str(remote), f"pool {pools[slot].name or 'none'}"))
+            missing.append(Unmet(UnmetCode.NEXT_HOP_UNRESOLVED, str(remote), f"pool {pools[slot].name or 'none'}"))
     return hops, missing
 
 
-def _remote(node: Node, reaches: Iterable[Reach], hops: Mapping[Slot, NextHop]) -> Iterator[Reasoned]:
-    together: dict[tuple[tuple[Slot, ...], str], list[Reach]] = {}
+def _remote(node: Node, reaches: Iterable[RemotePrefix], hops: Mapping[NextHopKey, NextHop]) -> Iterator[Reasoned]:
+    together: dict[tuple[tuple[NextHopKey, ...], str], list[RemotePrefix]] = {}
     for reach in reaches:
         together.setdefault((reach.slots, reach.source), []).append(reach)
     usable = {key: [hops[slot] for slot in key[0] if slot in hops] for key in together}
@@ -187,9 +189,9 @@ def _remote(node: Node, reaches: Iterable[Reach], hops: Mapping[Slot, NextHop]) 
         yield from ((Route(reach.prefix, next_hop=number), why) for reach in together[key])
 
 
-def _why(node: Node, reach: Reach) -> Why:
-    return Why(
-        Because.BEST_PATH if reach.pool.by_bgp else Because.MEMBER,
+def _why(node: Node, reach: RemotePrefix) -> Reason:
+    return Reason(
+        ReasonCode.BEST_PATH if reach.pool.by_bgp else ReasonCode.MEMBER,
         pool=reach.pool.name or None,
         source=reach.source,
         remote=reach.remote,

@@ -7,16 +7,22 @@ Refuses to know: how it differs from what is there.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
-from bgpctl.core.cluster import Pool
-from bgpctl.core.model import (
+from bgpctl.core.cluster.configuration import Pool
+from bgpctl.core.cluster.reasons import PruneHold, Reason, Unmet
+from bgpctl.core.net.addresses import (
     Address,
+    Prefix,
+)
+from bgpctl.core.net.objects import (
     Dataplane,
     Decap,
     FdbEntry,
+    KernelObject,
     Key,
     Link,
     LinkAddress,
@@ -24,17 +30,14 @@ from bgpctl.core.model import (
     Neighbour,
     NextHop,
     NextHopGroup,
-    Prefix,
     Route,
     Sysctl,
-    Thing,
     key_of,
 )
-from bgpctl.core.why import Missing, Why, Withheld
 
 N = TypeVar("N")
 
-Reasoned: TypeAlias = tuple[Thing, Why]
+Reasoned: TypeAlias = tuple[KernelObject, Reason]
 """An object with the reason why it is wanted."""
 
 KIND_OF: Final[Mapping[type, str]] = {
@@ -65,16 +68,16 @@ class Desired:
     """
 
     dataplane: Dataplane
-    why: Mapping[Key, Why]
-    missing: tuple[Missing, ...] = ()
-    withheld: tuple[Withheld, ...] = ()
-    released: frozenset[Prefix] = frozenset()
+    reasons: Mapping[Key, Reason]
+    unmet: tuple[Unmet, ...] = ()
+    prune_holds: tuple[PruneHold, ...] = ()
+    withdrawn: frozenset[Prefix] = frozenset()
 
 
-def gather(wanted: Iterable[Reasoned], missing: Iterable[Missing], withheld: Iterable[Withheld]) -> Desired:
+def gather(wanted: Iterable[Reasoned], missing: Iterable[Unmet], withheld: Iterable[PruneHold]) -> Desired:
     """One value out of everything the encapsulations asked for; equal objects asked for twice count once."""
-    kinds: dict[str, set[Thing]] = {kind: set() for kind in KIND_OF.values()}
-    why: dict[Key, Why] = {}
+    kinds: dict[str, set[KernelObject]] = {kind: set() for kind in KIND_OF.values()}
+    why: dict[Key, Reason] = {}
     for thing, reason in wanted:
         kinds[KIND_OF[type(thing)]].add(thing)
         why.setdefault(key_of(thing), reason)
@@ -82,7 +85,19 @@ def gather(wanted: Iterable[Reasoned], missing: Iterable[Missing], withheld: Ite
     return Desired(dataplane, why, tuple(missing), tuple(withheld))
 
 
-class Reach(NamedTuple):
+def link_of(desired: Desired | None) -> Callable[[Prefix], str | None]:
+    """The link that a wanted route leaves by; looked up only if anybody asks."""
+
+    @cache
+    def links() -> Mapping[Prefix, str]:
+        plane = desired.dataplane if desired else None
+        hops = {hop.id: hop.link for hop in plane.next_hops} if plane else {}
+        return {route.prefix: hops[route.next_hop] for route in plane.routes if route.next_hop in hops} if plane else {}
+
+    return lambda prefix: links().get(prefix)
+
+
+class RemotePrefix(NamedTuple):
     """
     A prefix that lives behind `remote`: a BGP next hop or a node's underlay address. `source` names who said so.
 
@@ -96,12 +111,12 @@ class Reach(NamedTuple):
     also: tuple[Address, ...] = ()
 
     @property
-    def slots(self) -> tuple[Slot, ...]:
+    def slots(self) -> tuple[NextHopKey, ...]:
         """The next-hop objects that it may use."""
-        return tuple(Slot(self.pool.cidr, remote) for remote in (self.remote, *self.also))
+        return tuple(NextHopKey(self.pool.cidr, remote) for remote in (self.remote, *self.also))
 
 
-class Slot(NamedTuple):
+class NextHopKey(NamedTuple):
     """What one next-hop object stands for: all prefixes of a pool behind one remote."""
 
     pool: Prefix
@@ -113,7 +128,7 @@ _GROUP_ID_BASE: Final = 0x43000000
 _ID_SPACE: Final = 1 << 24
 
 
-def next_hop_ids(slots: Iterable[Slot]) -> Mapping[Slot, int]:
+def next_hop_ids(slots: Iterable[NextHopKey]) -> Mapping[NextHopKey, int]:
     """
     An id per slot, in a high range of our own because ids are shared by everyone in the namespace.
 

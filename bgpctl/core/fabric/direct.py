@@ -6,8 +6,9 @@ Refuses to know: tunnels.
 
 from __future__ import annotations
 
-from bgpctl.core.fabric.facts import Underlay, way_to
-from bgpctl.core.model import Address, Dataplane, NextHop
+from bgpctl.core.fabric.facts import Underlay, resolve
+from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.objects import Dataplane, NextHop
 
 
 def same_subnet_hop(number: int, remote: Address, underlay: Underlay) -> NextHop:
@@ -17,5 +18,5 @@ def same_subnet_hop(number: int, remote: Address, underlay: Underlay) -> NextHop
 
 def routed_hop(number: int, remote: Address, dataplane: Dataplane) -> NextHop | None:
     """The remote is resolved through the node's own routes, as BGP resolves a next hop; None if none leads there."""
-    way = way_to(dataplane, remote)
+    way = resolve(dataplane, remote)
     return NextHop(number, way.link, way.gateway, onlink=True) if way else None

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from bgpctl.core.model import MAIN_TABLE, PROTOCOL, Address, Dataplane, InterfaceAddress, Route, RouteType
+from bgpctl.core.net.addresses import Address, InterfaceAddress
+from bgpctl.core.net.objects import MAIN_TABLE, PROTOCOL, Dataplane, Route, RouteType
 
 _LOOPBACK: Final = "lo"
 """The kernel's name for it in every network namespace."""
@@ -31,7 +32,7 @@ class Underlay:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class ResolvedNextHop:
     """How a packet to an underlay address leaves: on `link`, to `gateway`."""
 
     link: str
@@ -98,14 +99,14 @@ def _metric(route: Route) -> int:
     return route.metric
 
 
-def way_to(dataplane: Dataplane, remote: Address) -> Way | None:
+def resolve(dataplane: Dataplane, remote: Address) -> ResolvedNextHop | None:
     """The longest match for `remote` among the main table's routes that are not ours, the lowest metric first."""
     matches = [route for route in dataplane.routes if _leads(route) and route.prefix.holds(remote)]
     best = max(matches, key=lambda route: (route.prefix.length, -route.metric), default=None)
     # Others use next-hop objects too: FRR does for every route.
     hop = next((hop for hop in dataplane.next_hops if best and hop.id == best.next_hop), None)
     link, gateway = (hop.link, hop.gateway) if hop else (best.link, best.gateway) if best else (None, None)
-    return Way(link, gateway or remote) if link else None
+    return ResolvedNextHop(link, gateway or remote) if link else None
 
 
 def _leads(route: Route) -> bool:

@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from bgpctl.core import tunnels
-from bgpctl.core.cluster import Encapsulation, Intent, Node
+from bgpctl.core.cluster import tunnel_addresses
+from bgpctl.core.cluster.configuration import Intent, Node
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.facts import Underlay
-from bgpctl.core.model import IPIP_LINK, Address, Decap, InterfaceAddress, Ipip, Link, LinkAddress, NextHop, Sysctl
-from bgpctl.core.why import Because, Why
+from bgpctl.core.net.addresses import Address, InterfaceAddress
+from bgpctl.core.net.objects import IPIP_LINK, Decap, Ipip, Link, LinkAddress, NextHop, Sysctl
 
 OVERHEAD_BYTES: Final = 20
 
-_WHY: Final = Why(Because.TUNNEL, encapsulation=Encapsulation.IPIP)
+_WHY: Final = Reason(ReasonCode.TUNNEL, encapsulation=Encapsulation.IPIP)
 
 
 def wanted(intent: Intent) -> bool:
@@ -42,7 +44,7 @@ def devices(intent: Intent, node: Node, underlay: Underlay) -> Iterator[Reasoned
     yield Sysctl(f"net/ipv4/conf/{IPIP_LINK}/forwarding", "1"), _WHY
     # The way back may differ while encapsulations change; loose mode (2) beats a strict `all` since the larger wins.
     yield Sysctl(f"net/ipv4/conf/{IPIP_LINK}/rp_filter", "2"), _WHY
-    address = tunnels.ipip_address(intent, node)
+    address = tunnel_addresses.ipip_address(intent, node)
     if address:
         yield LinkAddress(IPIP_LINK, InterfaceAddress(address, 32)), _WHY
     others = (other.underlay(4) for other in intent.nodes if other != node)

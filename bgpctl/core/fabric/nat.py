@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bgpctl.core.cluster import Intent
+from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric.desired import Reasoned
-from bgpctl.core.model import Masquerade
-from bgpctl.core.why import Because, Why
+from bgpctl.core.net.objects import Masquerade
 
 
 def masquerade(intent: Intent) -> Iterator[Reasoned]:
@@ -21,4 +21,4 @@ def masquerade(intent: Intent) -> Iterator[Reasoned]:
         sources = tuple(sorted(pool.cidr for pool in pools if pool.nat_outgoing))
         if sources:
             inside = tuple(sorted(pool.cidr for pool in pools))
-            yield Masquerade(sources, inside, intent.vxlan_port), Why(Because.NAT_OUTGOING)
+            yield Masquerade(sources, inside, intent.vxlan_port), Reason(ReasonCode.NAT_OUTGOING)

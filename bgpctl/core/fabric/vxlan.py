@@ -11,31 +11,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from bgpctl.core import tunnels
-from bgpctl.core.cluster import Encapsulation, Intent, Node
-from bgpctl.core.fabric.desired import Reach, Reasoned
+from bgpctl.core.cluster import tunnel_addresses
+from bgpctl.core.cluster.configuration import Intent, Node
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.reasons import Reason, ReasonCode, Unmet, UnmetCode
+from bgpctl.core.fabric.desired import Reasoned, RemotePrefix
 from bgpctl.core.fabric.facts import Underlay
-from bgpctl.core.model import (
-    VXLAN_LINKS,
+from bgpctl.core.net.addresses import (
     Address,
+    InterfaceAddress,
+    Prefix,
+    link_local,
+)
+from bgpctl.core.net.objects import (
+    VXLAN_LINKS,
     Dataplane,
     FdbEntry,
-    InterfaceAddress,
     Link,
     LinkAddress,
     Neighbour,
     NextHop,
-    Prefix,
     Sysctl,
     Vxlan,
-    link_local,
 )
-from bgpctl.core.why import Because, Lack, Missing, Why
 
 OVERHEAD_BYTES: Final = {4: 50, 6: 70}
 """IPv4 20 or IPv6 40, UDP 8, VXLAN 8, inner Ethernet 14."""
 
-_WHY: Final = Why(Because.TUNNEL, encapsulation=Encapsulation.VXLAN)
+_WHY: Final = Reason(ReasonCode.TUNNEL, encapsulation=Encapsulation.VXLAN)
 
 
 def wanted(intent: Intent, version: int) -> bool:
@@ -79,8 +82,8 @@ def _gateway(intent: Intent, member: Node, version: int) -> Address | None:
     by another link (ip6_route_check_nh_onlink): as any aggregate does, and the member's own block while it is reached
     directly. Link-local gateways are not looked up.
     """
-    address = tunnels.vxlan_address(intent, member, version)
-    return link_local(tunnels.vxlan_mac(member, version)) if address and version == 6 else address
+    address = tunnel_addresses.vxlan_address(intent, member, version)
+    return link_local(tunnel_addresses.vxlan_mac(member, version)) if address and version == 6 else address
 
 
 def devices(intent: Intent, node: Node, name: str, underlay: Underlay) -> Iterator[Reasoned]:
@@ -88,12 +91,15 @@ def devices(intent: Intent, node: Node, name: str, underlay: Underlay) -> Iterat
     local = underlay.address.address
     version = local.version
     kind = Vxlan(intent.vxlan_vni, intent.vxlan_port, local, underlay.link)
-    yield Link(name, kind, mtu_bytes(intent, version, underlay.mtu_bytes), tunnels.vxlan_mac(node, version)), _WHY
+    yield (
+        Link(name, kind, mtu_bytes(intent, version, underlay.mtu_bytes), tunnel_addresses.vxlan_mac(node, version)),
+        _WHY,
+    )
     if version == 4:
         yield Sysctl(f"net/ipv4/conf/{name}/forwarding", "1"), _WHY
         # The way back may differ while encapsulations change; loose mode (2) beats a strict `all`: the larger wins.
         yield Sysctl(f"net/ipv4/conf/{name}/rp_filter", "2"), _WHY
-    address = tunnels.vxlan_address(intent, node, version)
+    address = tunnel_addresses.vxlan_address(intent, node, version)
     if address:
         yield LinkAddress(name, InterfaceAddress(address, address.host_prefix.length)), _WHY
     for other in intent.nodes:
@@ -105,28 +111,28 @@ def _member_entries(intent: Intent, member: Node, link: str, version: int) -> It
     gateway, remote = _gateway(intent, member, version), member.underlay(version)
     if gateway is None or remote is None:
         return
-    mac = tunnels.vxlan_mac(member, version)
-    why = Why(Because.MEMBER, source=member.name, remote=remote.address, encapsulation=Encapsulation.VXLAN)
+    mac = tunnel_addresses.vxlan_mac(member, version)
+    why = Reason(ReasonCode.MEMBER, source=member.name, remote=remote.address, encapsulation=Encapsulation.VXLAN)
     yield FdbEntry(link, mac, remote.address), why
     yield Neighbour(link, gateway, mac), why
 
 
-def reaches(intent: Intent, node: Node, version: int) -> Iterator[Reach | Missing]:
+def reaches(intent: Intent, node: Node, version: int) -> Iterator[RemotePrefix | Unmet]:
     """Every block of another member in a VXLAN pool, and every address that it has in others' blocks."""
     for member in intent.nodes:
-        for prefix in (*member.blocks, *tunnels.borrowed(intent, member)) if member != node else ():
+        for prefix in (*member.blocks, *tunnel_addresses.borrowed(intent, member)) if member != node else ():
             if prefix.version == version:
                 yield from _reach(intent, member, prefix)
 
 
-def _reach(intent: Intent, member: Node, prefix: Prefix) -> Iterator[Reach | Missing]:
+def _reach(intent: Intent, member: Node, prefix: Prefix) -> Iterator[RemotePrefix | Unmet]:
     pool = intent.pool_of(prefix)
     if pool is None or pool.encapsulation is not Encapsulation.VXLAN:
         return
     remote = member.underlay(prefix.version)
     if remote is None:
-        yield Missing(Lack.NO_ADDRESS, str(prefix), member.name)
-    elif tunnels.vxlan_address(intent, member, prefix.version) is None:
-        yield Missing(Lack.NO_TUNNEL_ADDRESS, str(prefix), member.name)
+        yield Unmet(UnmetCode.NO_ADDRESS, str(prefix), member.name)
+    elif tunnel_addresses.vxlan_address(intent, member, prefix.version) is None:
+        yield Unmet(UnmetCode.NO_TUNNEL_ADDRESS, str(prefix), member.name)
     else:
-        yield Reach(prefix, pool, remote.address, member.name)
+        yield RemotePrefix(prefix, pool, remote.address, member.name)

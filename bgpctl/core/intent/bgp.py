@@ -15,7 +15,7 @@ from bgpctl.core.intent.nodes import Keys, Rest, Underlay, read_accepts, read_tu
 from bgpctl.core.intent.peers import Remote, read_mesh, read_peer
 from bgpctl.core.intent.tree import shown
 from bgpctl.core.intent.values import of_version
-from bgpctl.core.model import Address
+from bgpctl.core.net.addresses import Address
 
 NODE_KEYS: Final = Keys(
     ipip="ipv4IPIPTunnelAddr",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
-from bgpctl.core.cluster import Severity
+from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.draft import Draft, Stated
 from bgpctl.core.intent.tree import shown
 

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
-from bgpctl.core.cluster import Place, Severity
+from bgpctl.core.cluster.problems import Place, Severity
 from bgpctl.core.intent import bgp, felix, installation, ipam, kubernetes, legacy, tree
 from bgpctl.core.intent.draft import Draft, located, spec_of
 from bgpctl.core.intent.fields import Fields, is_name

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from bgpctl.core.cluster import Backend, Encapsulation, Intent, Mode, Pool, Severity, Use
+from bgpctl.core.cluster.configuration import Backend, Intent, Mode, Pool, Use
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.breach import Breach, note, some
 from bgpctl.core.intent.check_blocks import by_place, check_blocks, nested
 from bgpctl.core.intent.check_nodes import check_nodes
 from bgpctl.core.intent.check_peers import check_peers
 from bgpctl.core.intent.draft import Draft, Setting
-from bgpctl.core.model import Prefix
+from bgpctl.core.net.addresses import Prefix
 
 _LINK_LOCAL: Final = tuple(map(Prefix.parse, ("169.254.0.0/16", "fe80::/10")))
 _BLOCK_SIZES: Final = {4: (20, 32), 6: (116, 128)}

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from bgpctl.core.cluster import Intent, Pool, Severity, Use
+from bgpctl.core.cluster.configuration import Intent, Pool, Use
+from bgpctl.core.cluster.problems import Severity
+from bgpctl.core.cluster.tunnel_addresses import selects
 from bgpctl.core.intent.breach import Breach, note, some
 from bgpctl.core.intent.draft import BlockDraft, Draft, Stated
-from bgpctl.core.model import Prefix
-from bgpctl.core.tunnels import selects
+from bgpctl.core.net.addresses import Prefix
 
 T = TypeVar("T")
 

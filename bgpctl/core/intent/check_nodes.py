@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from bgpctl.core import tunnels
-from bgpctl.core.cluster import Encapsulation, Intent, Mode, Node, Severity
+from bgpctl.core.cluster import tunnel_addresses
+from bgpctl.core.cluster.configuration import Intent, Mode, Node
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.breach import Breach, note, some
 from bgpctl.core.intent.draft import Draft, Located, Stated
-from bgpctl.core.model import Address, InterfaceAddress, Prefix
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 
 _HOST_LENGTH: Final = {4: 32, 6: 128}
 _LINK_LOCAL6: Final = Prefix.parse("fe80::/10")
@@ -89,10 +91,10 @@ def _tunnel_rules(
     if address is None or not draft.knows_all("pool"):
         return
     pool = intent.pool_of(address.host_prefix)
-    if pool and tunnels.is_eligible(pool, node, encapsulation, address.version):
+    if pool and tunnel_addresses.is_eligible(pool, node, encapsulation, address.version):
         return
     word = encapsulation.value.upper()
-    eligible = [p for p in intent.pools if tunnels.is_eligible(p, node, encapsulation, address.version)]
+    eligible = [p for p in intent.pools if tunnel_addresses.is_eligible(p, node, encapsulation, address.version)]
     known = some([f"{p.name} {p.cidr}" for p in eligible])
     if pool and pool.encapsulation is encapsulation:
         message = f"tunnel address {address} is in pool {pool.name}, which gives node {node.name} none (its allowedUses"
@@ -132,11 +134,23 @@ def _holdings(intent: Intent, stated: Stated[Node], node: Node) -> Iterator[_Hol
     found: tuple[tuple[str, str, object, object, str], ...] = (
         ("address", "address", node.address.address, node.address, "the address"),
         ("address6", "address", node.address6.address if node.address6 else None, node.address6, "the address"),
-        ("ipip", "address", tunnels.ipip_address(intent, node), node.ipip_address, "the IPIP tunnel address"),
-        ("vxlan", "address", tunnels.vxlan_address(intent, node, 4), node.vxlan_address, "the VXLAN tunnel address"),
-        ("vxlan6", "address", tunnels.vxlan_address(intent, node, 6), node.vxlan_address6, "the VXLAN tunnel address"),
-        ("mac", "mac", tunnels.vxlan_mac(node, 4), node.vxlan_mac, "the VTEP MAC"),
-        ("mac6", "mac6", tunnels.vxlan_mac(node, 6), node.vxlan_mac6, "the IPv6 VTEP MAC"),
+        ("ipip", "address", tunnel_addresses.ipip_address(intent, node), node.ipip_address, "the IPIP tunnel address"),
+        (
+            "vxlan",
+            "address",
+            tunnel_addresses.vxlan_address(intent, node, 4),
+            node.vxlan_address,
+            "the VXLAN tunnel address",
+        ),
+        (
+            "vxlan6",
+            "address",
+            tunnel_addresses.vxlan_address(intent, node, 6),
+            node.vxlan_address6,
+            "the VXLAN tunnel address",
+        ),
+        ("mac", "mac", tunnel_addresses.vxlan_mac(node, 4), node.vxlan_mac, "the VTEP MAC"),
+        ("mac6", "mac6", tunnel_addresses.vxlan_mac(node, 6), node.vxlan_mac6, "the IPv6 VTEP MAC"),
     )
     for part, kind, value, given, what in found:
         if value is not None:
@@ -156,9 +170,9 @@ def _reserved(intent: Intent, draft: Draft) -> None:
 
 def _derived_addresses(intent: Intent, node: Node) -> Iterator[Address]:
     for given, address in (
-        (node.ipip_address, tunnels.ipip_address(intent, node)),
-        (node.vxlan_address, tunnels.vxlan_address(intent, node, 4)),
-        (node.vxlan_address6, tunnels.vxlan_address(intent, node, 6)),
+        (node.ipip_address, tunnel_addresses.ipip_address(intent, node)),
+        (node.vxlan_address, tunnel_addresses.vxlan_address(intent, node, 4)),
+        (node.vxlan_address6, tunnel_addresses.vxlan_address(intent, node, 6)),
     ):
         if given is None and address is not None:
             yield address

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bgpctl.core.cluster import Backend, Intent, Node, Peer, Severity
+from bgpctl.core.cluster.configuration import Backend, Intent, Node, Peer
+from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.breach import Breach, note, some
 from bgpctl.core.intent.draft import Draft, Setting
-from bgpctl.core.model import Address
+from bgpctl.core.net.addresses import Address
 
 
 def check_peers(intent: Intent, draft: Draft) -> None:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Generic, Literal, TypeAlias, TypeVar
 
-from bgpctl.core.cluster import Advertisement, Backend, Filter, Node, Peer, Place, Pool, Severity
+from bgpctl.core.cluster.configuration import Advertisement, Backend, Filter, Node, Peer, Pool
+from bgpctl.core.cluster.problems import Place, Severity
+from bgpctl.core.cluster.selector import Selector, SelectorError, names_global, parse
 from bgpctl.core.intent import tree
 from bgpctl.core.intent.fields import Fields, Problems
-from bgpctl.core.model import Asn, Prefix, Vni
-from bgpctl.core.selector import Selector, SelectorError, names_global, parse
+from bgpctl.core.net.addresses import Asn, Prefix, Vni
 
 T = TypeVar("T")
 Kind: TypeAlias = Literal["pool", "node", "peer", "filter"]

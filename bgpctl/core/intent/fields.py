@@ -14,9 +14,9 @@ from typing import Final, TypeVar
 
 from netaddr import EUI, mac_unix_expanded, valid_mac
 
-from bgpctl.core.cluster import Place, Problem, Severity
+from bgpctl.core.cluster.problems import Place, Problem, Severity
 from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree, kind_of, shown
-from bgpctl.core.model import Address, Asn, InterfaceAddress, Mac, Prefix
+from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Mac, Prefix
 
 T = TypeVar("T")
 E = TypeVar("E", bound=enum.Enum)

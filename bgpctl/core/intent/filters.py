@@ -1,7 +1,7 @@
 """
 BGP filters and advertised communities: the same keys in both forms.
 
-Refuses to know: what a filter does to a path (core/policy.py).
+Refuses to know: what a filter does to a path (core/bgp/import_policy.py).
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from bgpctl.core.cluster import Advertisement, Community, Filter, FilterRule, MatchOperator
+from bgpctl.core.cluster.configuration import Advertisement, Community, Filter, FilterRule, MatchOperator
 from bgpctl.core.intent.draft import Draft, Located, Stated, located
 from bgpctl.core.intent.fields import Fields, asn, parse_prefix
 from bgpctl.core.intent.tree import shown
 from bgpctl.core.intent.values import community
-from bgpctl.core.model import Asn, Prefix
+from bgpctl.core.net.addresses import Asn, Prefix
 
 _BITS: Final = {4: 32, 6: 128}
 _LONGEST_LINK_NAME: Final = 15

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from bgpctl.core.cluster import Backend, Pool
+from bgpctl.core.cluster.configuration import Backend, Pool
 from bgpctl.core.intent.draft import Draft, Stated, located, read_selector, spec_of
 from bgpctl.core.intent.fields import Fields, is_name, not_a_name
 from bgpctl.core.intent.pools import DEFAULT_BLOCK_SIZE, ENCAPSULATIONS, pool_parts, read_uses
 from bgpctl.core.intent.settings import MAX_MTU_BYTES
-from bgpctl.core.model import Prefix, Vni
+from bgpctl.core.net.addresses import Prefix, Vni
 
 _MOST_POOLS: Final = 25
 _DOCKER_VNI: Final = Vni(10000)

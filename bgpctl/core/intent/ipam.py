@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from bgpctl.core.cluster import Severity
+from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.draft import BlockDraft, Draft, Located, located, spec_of
 from bgpctl.core.intent.fields import Fields, dns_name, is_name, parse_address, parse_prefix, scalar
 from bgpctl.core.intent.nodes import take_block, take_borrowed
 from bgpctl.core.intent.tree import Scalar, shown
-from bgpctl.core.model import Prefix
+from bgpctl.core.net.addresses import Prefix
 
 _VIRTUAL: Final = "a virtual affinity belongs to no node"
 

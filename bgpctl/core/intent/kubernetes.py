@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bgpctl.core.cluster import Backend
+from bgpctl.core.cluster.configuration import Backend
 from bgpctl.core.intent.bgp import underlay_among
 from bgpctl.core.intent.draft import Draft, located, read_labels, spec_of
 from bgpctl.core.intent.fields import Fields, parse_interface

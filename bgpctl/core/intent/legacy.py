@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from bgpctl.core.cluster import Severity
+from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent import bgp, tree
 from bgpctl.core.intent.draft import Draft, located, spec_of
 from bgpctl.core.intent.fields import Fields, is_name, not_a_name

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from bgpctl.core.cluster import Intent, Node, Peer, Problem, Severity
+from bgpctl.core.cluster.configuration import Intent, Node, Peer
+from bgpctl.core.cluster.problems import Problem, Severity
+from bgpctl.core.cluster.tunnel_addresses import HOSTNAME, labels_of
 from bgpctl.core.intent.calico import read_resource
 from bgpctl.core.intent.check import check
 from bgpctl.core.intent.draft import BlockDraft, Draft, PeerDraft, Stated
@@ -18,8 +20,7 @@ from bgpctl.core.intent.installation import adopt_operator_pools
 from bgpctl.core.intent.short import read_short
 from bgpctl.core.intent.tree import Mapping as Document
 from bgpctl.core.intent.tree import Scalar, Tree, kind_of
-from bgpctl.core.model import Prefix
-from bgpctl.core.tunnels import HOSTNAME, labels_of
+from bgpctl.core.net.addresses import Prefix
 
 
 def read(documents: Iterable[Tree]) -> Intent | tuple[Problem, ...]:

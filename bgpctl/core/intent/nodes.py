@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from bgpctl.core.cluster import Encapsulation, Node
+from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.intent.draft import BlockDraft, Draft, Located, Stated, located
 from bgpctl.core.intent.fields import Fields
 from bgpctl.core.intent.values import interface_of_version, of_version
-from bgpctl.core.model import Address, Asn, InterfaceAddress, Mac
+from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Mac
 
 
 @dataclass(frozen=True, slots=True)

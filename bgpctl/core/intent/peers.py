@@ -1,7 +1,7 @@
 """
 BGP peers: what both forms say alike, by the keys of Calico's BGPPeer.
 
-Refuses to know: which sessions follow (core/sessions.py).
+Refuses to know: which sessions follow (core/bgp/sessions.py).
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import enum
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from bgpctl.core.cluster import NextHopMode, Peer, Severity
+from bgpctl.core.cluster.configuration import NextHopMode, Peer
+from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.draft import Draft, Located, PeerDraft, Stated, beside, located, read_selector
 from bgpctl.core.intent.fields import Fields, dns_name
 from bgpctl.core.intent.values import seconds
-from bgpctl.core.model import Address
+from bgpctl.core.net.addresses import Address
 
 MAX_RESTART_TIME_S: Final = 4095
 """RFC 4724, section 3: 12 bits."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
-from bgpctl.core.cluster import Mode, Pool, Severity, Use
+from bgpctl.core.cluster.configuration import Mode, Pool, Use
+from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.draft import Draft, Located, Stated, located, read_selector
 from bgpctl.core.intent.fields import Fields, choice
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from bgpctl.core.cluster import Intent, Node, Peer, Pool
+from bgpctl.core.cluster.configuration import Intent, Node, Peer, Pool
 from bgpctl.core.intent.fields import is_name
 from bgpctl.core.intent.nodes import ACCEPTS
 from bgpctl.core.intent.pools import DEFAULT_USES
@@ -27,7 +27,7 @@ from bgpctl.core.intent.render_shared import (
     written_speaking,
     written_tunnels,
 )
-from bgpctl.core.model import Address, Prefix
+from bgpctl.core.net.addresses import Address, Prefix
 
 _API: Final = "projectcalico.org/v3"
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Final, TypeAlias
 
-from bgpctl.core.cluster import Community, Filter, FilterRule, Intent, NextHopMode, Node, Peer
-from bgpctl.core.model import Asn
-from bgpctl.core.tunnels import HOSTNAME, labels_of
+from bgpctl.core.cluster.configuration import Community, Filter, FilterRule, Intent, NextHopMode, Node, Peer
+from bgpctl.core.cluster.tunnel_addresses import HOSTNAME, labels_of
+from bgpctl.core.net.addresses import Asn
 
 Written: TypeAlias = dict[str, object]
 """A document or a part of one, of texts, numbers, booleans, lists and dicts."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bgpctl.core.cluster import Intent, Node, Peer, Pool
+from bgpctl.core.cluster.configuration import Intent, Node, Peer, Pool
 from bgpctl.core.intent.pools import DEFAULT_BLOCK_SIZE, DEFAULT_USES, ENCAPSULATIONS
 from bgpctl.core.intent.render_shared import (
     Written,

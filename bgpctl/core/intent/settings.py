@@ -10,7 +10,7 @@ from typing import Final
 
 from bgpctl.core.intent.draft import Draft, Setting, located
 from bgpctl.core.intent.fields import Fields
-from bgpctl.core.model import Vni
+from bgpctl.core.net.addresses import Vni
 
 MAX_MTU_BYTES: Final = 65535
 _MTUS: Final[tuple[tuple[str, Setting], ...]] = (

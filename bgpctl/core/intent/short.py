@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from bgpctl.core.cluster import Backend, Encapsulation
+from bgpctl.core.cluster.configuration import Backend
+from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.intent.draft import BlockDraft, Draft, Kind, Located, located, read_labels
 from bgpctl.core.intent.fields import Fields, is_name, not_a_name, parse_prefix, scalar
 from bgpctl.core.intent.filters import read_advertisements, read_filter

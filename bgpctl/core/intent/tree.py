@@ -10,7 +10,7 @@ from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from bgpctl.core.cluster import Place
+from bgpctl.core.cluster.problems import Place
 
 _LONGEST_SHOWN: Final = 60
 

@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from bgpctl.core.cluster import Community
+from bgpctl.core.cluster.configuration import Community
 from bgpctl.core.intent.fields import Wrong, parse_address, parse_interface
 from bgpctl.core.intent.tree import Scalar, shown
-from bgpctl.core.model import Address, InterfaceAddress, Prefix
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 
 _COMMUNITY: Final = re.compile(r"[0-9]{1,10}(:[0-9]{1,10}){1,2}")
 _DURATION: Final = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")

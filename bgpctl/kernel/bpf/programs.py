@@ -11,7 +11,7 @@ from __future__ import annotations
 import socket
 from typing import Final
 
-from bgpctl.core.model import Address
+from bgpctl.core.net.addresses import Address
 from bgpctl.kernel.bpf.asm import DW, FP, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, B, H, Program, W
 
 HEADER_BYTES: Final = 20

@@ -12,8 +12,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from bgpctl.core.model import Address
-from bgpctl.lab.daemons.terms import HOLD_TIME_S, RESTART_TIME_S, Neighbor, Origin, Place, Router, by_version
+from bgpctl.core.net.addresses import Address
+from bgpctl.lab.daemons.session_options import (
+    HOLD_TIME_S,
+    RESTART_TIME_S,
+    Neighbor,
+    Origin,
+    Place,
+    Router,
+    by_version,
+)
 
 PROGRAMS: Final = ("bird", "birdc")
 PACKAGE: Final = "bird2"
@@ -105,7 +113,7 @@ def _session(router: Router, neighbor: Neighbor, style: Style) -> str:
         own_asn=router.asn,
         address=neighbor.address,
         asn=neighbor.asn,
-        hold=HOLD_TIME_S,
+        code=HOLD_TIME_S,
         restarts="on" if neighbor.restarts else "off",
         restart=RESTART_TIME_S,
         options=" ".join(_options(router, neighbor)),

@@ -11,8 +11,16 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from bgpctl.core.model import Prefix
-from bgpctl.lab.daemons.terms import HOLD_TIME_S, RESTART_TIME_S, Neighbor, Origin, Place, Router, by_version
+from bgpctl.core.net.addresses import Prefix
+from bgpctl.lab.daemons.session_options import (
+    HOLD_TIME_S,
+    RESTART_TIME_S,
+    Neighbor,
+    Origin,
+    Place,
+    Router,
+    by_version,
+)
 
 PROGRAMS: Final = ("bgpd", "zebra", "vtysh")
 PACKAGE: Final = "frr"

@@ -1,0 +1,67 @@
+"""
+What the operator can ask of a running agent, as events: pure functions from a verb to what it means now.
+
+Refuses to know: who may ask, and how the question got here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
+from bgpctl.agent.errors import BadRequest, Unknown
+from bgpctl.core.agent.events import DrainRequested, Event, PeerRequested, RefreshRequested
+from bgpctl.core.agent.loop import State
+from bgpctl.core.bgp.sessions import speaker_config
+from bgpctl.core.net.addresses import Address
+
+OperatorCommand: TypeAlias = Callable[[State, Mapping[str, str]], tuple[Event, ...]]
+"""Raises Nonsense."""
+
+
+def names(state: State) -> Mapping[Address, str]:
+    """Every peer by its address: those with a session, leaving ones too, and those that are shut."""
+    owed = speaker_config(state.intent, state.node) if state.intent else None
+    configs = (config for config in (owed, state.config) if config)
+    return {session.peer: session.name for config in configs for session in config.sessions}
+
+
+def _peers(state: State, query: Mapping[str, str]) -> tuple[Address, ...]:
+    """Those of one name or address; a node has two when it speaks both IP versions."""
+    wanted = query.get("peer", "")
+    found = tuple(peer for peer, name in sorted(names(state).items()) if wanted in (name, str(peer)))
+    if not found:
+        raise BadRequest(f"no peer {wanted}; see: bgpctl show peers")
+    return found
+
+
+def _up(state: State, query: Mapping[str, str]) -> tuple[Event, ...]:
+    return tuple(PeerRequested(peer, up=True) for peer in _peers(state, query))
+
+
+def _down(state: State, query: Mapping[str, str]) -> tuple[Event, ...]:
+    return tuple(PeerRequested(peer, up=False) for peer in _peers(state, query))
+
+
+def _refresh(state: State, query: Mapping[str, str]) -> tuple[Event, ...]:
+    peers = _peers(state, query)
+    down = [str(peer) for peer in peers if peer not in state.adj_rib_in or not state.adj_rib_in[peer].established]
+    if len(down) == len(peers):
+        raise BadRequest(f"no session with {', '.join(down)}; see: bgpctl show peers")
+    return tuple(RefreshRequested(peer) for peer in peers)
+
+
+COMMANDS: Final[Mapping[str, OperatorCommand]] = {
+    "peer-up": _up,
+    "peer-down": _down,
+    "peer-refresh": _refresh,
+    "drain": lambda _state, _query: (DrainRequested(on=True),),
+    "undrain": lambda _state, _query: (DrainRequested(on=False),),
+}
+
+
+def events(verb: str, state: State, query: Mapping[str, str]) -> tuple[Event, ...]:
+    """What `verb` means. Raises Unknown, Nonsense."""
+    if verb not in COMMANDS:
+        raise Unknown(verb)
+    return COMMANDS[verb](state, query)

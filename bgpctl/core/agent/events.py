@@ -1,0 +1,156 @@
+"""
+What the agent's loop is told and what it commands. Values only.
+
+Refuses to know: what follows from an event, and how a command is carried out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from bgpctl.core.bgp import speaker
+from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.cluster.problems import Problem
+from bgpctl.core.dataplane.effects import Failure, Op
+from bgpctl.core.migration.cutover import Probe, ProbeReply
+from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.objects import Dataplane
+
+# Events --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class IntentLoaded:
+    """The operator's files are good."""
+
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True)
+class IntentRejected:
+    """The operator's files are bad; the last good intent stays in force."""
+
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KernelChanged:
+    """Somebody else changed the dataplane, or events were lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A whole observation of the dataplane."""
+
+    dataplane: Dataplane
+
+
+@dataclass(frozen=True, slots=True)
+class KernelLost:
+    """The dataplane can neither be seen nor changed now; of operations under way anything may have been done."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The operations were tried; these failed."""
+
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """The time asked for by WakeAt has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """The trials were made; these were answered."""
+
+    answers: tuple[ProbeReply, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DrainRequested:
+    """The operator wants traffic to leave this node before it goes (RFC 8326), or to come back."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRequested:
+    """The operator wants the session with a peer down, or up again."""
+
+    peer: Address
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshRequested:
+    """The operator wants the whole table of a peer again."""
+
+    peer: Address
+
+
+Event: TypeAlias = (
+    IntentLoaded
+    | IntentRejected
+    | KernelChanged
+    | Observed
+    | KernelLost
+    | Applied
+    | Probed
+    | Woken
+    | DrainRequested
+    | PeerRequested
+    | RefreshRequested
+    | speaker.SpeakerEvent
+)
+
+
+# Commands ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Look at the kernel once all events at hand are taken in; Observed or KernelLost answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Carry the operations out in order; Applied or KernelLost answers."""
+
+    ops: tuple[Op, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """Run the BGP speaker with this configuration; None: no BGP speaker at all."""
+
+    config: speaker.SpeakerConfig | None
+
+
+@dataclass(frozen=True, slots=True)
+class Speak:
+    """Hand these to the BGP speaker in order."""
+
+    commands: tuple[speaker.SpeakerCommand, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SendProbes:
+    """Send these requests and wait a little for their answers; Tried answers, and nothing waits for it."""
+
+    probes: tuple[Probe, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Send Woken at this time; a later WakeAt replaces an earlier one."""
+
+    at_s: float
+
+
+Command: TypeAlias = Observe | Apply | Configure | Speak | SendProbes | WakeAt

@@ -1,0 +1,103 @@
+"""
+What each peer has been told, as a value, and the commands that lead from there to what it should be told.
+
+Refuses to know: why a route is told (core/bgp/export_policy.py), how a command is worded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from bgpctl.core.bgp.adj_rib_in import AdjRibIn
+from bgpctl.core.bgp.export_policy import ExportInput, routes_for, sources
+from bgpctl.core.bgp.path import Attributes
+from bgpctl.core.bgp.session_policy import SessionPolicy
+from bgpctl.core.bgp.speaker import Announce, SendEndOfRib, SpeakerCommand, Withdraw
+from bgpctl.core.net.addresses import Address, Prefix
+
+SpeakerCommands: TypeAlias = tuple[SpeakerCommand, ...]
+
+EOR_DEFERRAL_S: Final = 20.0
+"""How long an End-of-RIB waits for those whose routes we pass on (RFC 4724, section 4.1: Selection_Deferral_Timer).
+Less than rib.SYNC_S, after which a peer that waits for it stops waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdjRibOut:
+    """
+    The speaker's Adj-RIB-Out.
+
+    Attributes:
+        sent: per peer what the speaker announces to it, or will when the session is up again.
+        owed: peers that were told everything anew, and until when their End-of-RIB may wait for others.
+    """
+
+    sent: Mapping[Address, Mapping[Prefix, Attributes]] = field(default_factory=dict)
+    end_of_rib_due: Mapping[Address, float] = field(default_factory=dict)
+
+
+def update(told: AdjRibOut, offer: ExportInput, rib: AdjRibIn, at_s: float) -> tuple[AdjRibOut, SpeakerCommands]:
+    """What is new for each peer, and the End-of-RIBs that are due."""
+    sent: dict[Address, Mapping[Prefix, Attributes]] = {}
+    commands: list[SpeakerCommand] = []
+    for terms in offer.policy.session_policies.values():
+        wanted, before = routes_for(offer, terms), told.sent.get(terms.peer, {})
+        if not _established(rib, terms.peer):
+            # Nothing new is queued for a peer that is away: ExaBGP drops a reload while it has something unsent.
+            wanted = {prefix: attributes for prefix, attributes in before.items() if prefix in wanted}
+        if wanted != before:
+            commands += _changes(terms.peer, before, wanted)
+        sent[terms.peer] = wanted
+    return _with_end_of_ribs(AdjRibOut(sent, told.end_of_rib_due), commands, offer, rib, at_s)
+
+
+def full_table(
+    told: AdjRibOut, offer: ExportInput, rib: AdjRibIn, anew: Iterable[Address], at_s: float
+) -> tuple[AdjRibOut, SpeakerCommands]:
+    """The whole table for the peers in `anew`, each with its End-of-RIB: at once if all that it may hold is known."""
+    sent, owed = dict(told.sent), dict(told.end_of_rib_due)
+    commands: list[SpeakerCommand] = []
+    for peer in anew:
+        wanted = routes_for(offer, offer.policy.session_policies[peer])
+        commands += (Withdraw(prefix, peer) for prefix in sorted(sent.get(peer, {}).keys() - wanted.keys()))
+        commands += (Announce(prefix, peer, wanted[prefix]) for prefix in sorted(wanted))
+        sent[peer] = wanted
+        owed[peer] = at_s + EOR_DEFERRAL_S
+    return _with_end_of_ribs(AdjRibOut(sent, owed), commands, offer, rib, at_s)
+
+
+def next_due_s(told: AdjRibOut) -> float | None:
+    """When an End-of-RIB stops waiting."""
+    return min(told.end_of_rib_due.values(), default=None)
+
+
+def _changes(
+    peer: Address, before: Mapping[Prefix, Attributes], wanted: Mapping[Prefix, Attributes]
+) -> Iterator[SpeakerCommand]:
+    yield from (Withdraw(prefix, peer) for prefix in sorted(before.keys() - wanted.keys()))
+    changed = sorted(prefix for prefix, attributes in wanted.items() if before.get(prefix) != attributes)
+    yield from (Announce(prefix, peer, wanted[prefix]) for prefix in changed)
+
+
+def _with_end_of_ribs(
+    told: AdjRibOut, commands: list[SpeakerCommand], offer: ExportInput, rib: AdjRibIn, at_s: float
+) -> tuple[AdjRibOut, SpeakerCommands]:
+    """A peer that kept our routes drops at End-of-RIB what we have not repeated: it comes when all is repeated."""
+    terms = offer.policy.session_policies
+    waiting = {
+        peer: until_s for peer, until_s in told.end_of_rib_due.items() if peer in terms and _established(rib, peer)
+    }
+    due = [peer for peer, until_s in waiting.items() if at_s >= until_s or _sources_complete(offer, terms[peer], rib)]
+    ends = (SendEndOfRib(peer, peer.version) for peer in sorted(due))
+    owed = {peer: until_s for peer, until_s in waiting.items() if peer not in due}
+    return AdjRibOut(told.sent, owed), (*commands, *ends)
+
+
+def _sources_complete(offer: ExportInput, terms: SessionPolicy, rib: AdjRibIn) -> bool:
+    return all(rib[peer].certain for peer in sources(offer.policy, terms) if peer in rib)
+
+
+def _established(rib: AdjRibIn, peer: Address) -> bool:
+    return peer in rib and rib[peer].established

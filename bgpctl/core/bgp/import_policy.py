@@ -1,0 +1,189 @@
+"""
+Which received paths may be used: what no filter can allow first, then the filters, then what holds without one.
+
+Refuses to know: which of several acceptable paths is best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from bgpctl.core.bgp import filters
+from bgpctl.core.bgp.adj_rib_in import PREFIX_LIMIT
+from bgpctl.core.bgp.filters import Subject
+from bgpctl.core.bgp.path import Attributes, Path
+from bgpctl.core.bgp.session_policy import SessionPolicy, session_policies
+from bgpctl.core.bgp.sessions import router_id
+from bgpctl.core.bgp.speaker import SpeakerConfig
+from bgpctl.core.cluster.configuration import FilterRule, Intent, Node
+from bgpctl.core.cluster.ownership import BlockOwnership
+from bgpctl.core.cluster.reasons import RejectCode, Rejection
+from bgpctl.core.net.addresses import Address, Asn, Prefix
+from bgpctl.core.net.longest_match import LongestMatch
+
+GRACEFUL_SHUTDOWN: Final = (65535, 0)
+"""RFC 8326: whoever receives it prefers any other path."""
+
+_ORIGINS: Final = frozenset({"igp", "egp", "incomplete"})
+
+_MOST_PREFIXES: Final = 1_000_000
+"""Pools of IPv6 have room for more than any memory."""
+
+# Nowhere to send a packet to (RFC 6890): "this network", loopback, multicast and reserved, link-local.
+_MARTIANS: Final = LongestMatch(
+    (Prefix.parse(text), text)
+    for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """
+    Everything that is agreed about the routes of one node: who owns what, and the terms by the peer's address.
+
+    Attributes:
+        cluster_id: as which the node reflects (RFC 4456): its own, or one that it has given up and plays on. Only its
+            own makes a path one that has been here before.
+    """
+
+    ownership: BlockOwnership
+    session_policies: Mapping[Address, SessionPolicy]
+    cluster_id: Address | None
+
+    @classmethod
+    def of(cls, intent: Intent, node: Node, config: SpeakerConfig, played: Address | None = None) -> Policy:
+        """Indexed once for each change of the cluster file."""
+        terms = {terms.peer: terms for terms in session_policies(intent, config)}
+        return cls(BlockOwnership(intent, node), terms, node.cluster_id or played)
+
+    @property
+    def limit(self) -> int:
+        """How many prefixes one peer may tell: more than the pools have room for is a flood, or a full table."""
+        return min(PREFIX_LIMIT + self.ownership.room, _MOST_PREFIXES)
+
+
+def verdict(registry: BlockOwnership, terms: SessionPolicy, path: Path) -> Path | Rejection:
+    """
+    `path`, received on these terms, as it may be used; or the first rule that forbids it.
+
+    ExaBGP passes malformed and looping paths through: RFC 4271 section 6.3, RFC 4456 section 8, RFC 7606.
+    """
+    refusal = next(_never(registry, terms, path), None)
+    if refusal:
+        return refusal
+    seen = _without_foreign_claims(terms, path)
+    match = _match(terms, seen)
+    if match and not match.rule.accept:
+        return Rejection(RejectCode.FILTER, match.filter)
+    refusal = None if match else _default_policy(registry, terms, path)
+    return refusal or _least_preferred_if_draining(_operated(seen, match.rule) if match else seen)
+
+
+def _match(terms: SessionPolicy, path: Path) -> filters.Match | None:
+    if not terms.filters:
+        return None
+    return filters.on_import(
+        terms.filters, Subject(path.prefix, _attributes(path), learned=True, external=not terms.internal)
+    )
+
+
+def _never(registry: BlockOwnership, terms: SessionPolicy, path: Path) -> Iterator[Rejection]:
+    """What no filter can allow, for the attributes first."""
+    if path.origin not in _ORIGINS:
+        yield Rejection(RejectCode.BAD_ORIGIN, path.origin)
+    yield from _next_hop(registry, path)
+    yield from _loops(registry, terms, path)
+    yield from _ownership(registry, terms, path)
+
+
+def _next_hop(registry: BlockOwnership, path: Path) -> Iterator[Rejection]:
+    hop = path.next_hop
+    if hop is None:
+        yield Rejection(RejectCode.NO_NEXT_HOP)
+    elif hop.version != path.prefix.version or _MARTIANS.holding(hop):
+        yield Rejection(RejectCode.BAD_NEXT_HOP, str(hop))
+    elif registry.is_own(hop):
+        yield Rejection(RejectCode.OWN_NEXT_HOP, str(hop))
+
+
+def _loops(registry: BlockOwnership, terms: SessionPolicy, path: Path) -> Iterator[Rejection]:
+    session, node = terms.session, registry.node
+    if not terms.internal and path.as_path[:1] != (session.peer_asn,):
+        yield Rejection(RejectCode.FIRST_AS, " ".join(map(str, path.as_path)) or "empty")
+    if path.as_path and sum(asn in _own_asns(registry, terms) for asn in path.as_path) > terms.allowed_own_as:
+        yield Rejection(RejectCode.OWN_AS, " ".join(map(str, path.as_path)))
+    if terms.internal and path.originator == router_id(node):
+        yield Rejection(RejectCode.OWN_ORIGINATOR)
+    if terms.internal and node.cluster_id in path.cluster_list:
+        yield Rejection(RejectCode.OWN_CLUSTER, str(node.cluster_id))
+
+
+def _own_asns(registry: BlockOwnership, terms: SessionPolicy) -> set[Asn]:
+    """A local AS for the session does not hide the node's own one, unless that is what the external peer has too."""
+    own = {terms.session.local_asn, registry.intent.asn_of(registry.node)}
+    return own if terms.internal else own - {terms.session.peer_asn}
+
+
+def _ownership(registry: BlockOwnership, terms: SessionPolicy, path: Path) -> Iterator[Rejection]:
+    prefix = path.prefix
+    if prefix.length == 0:
+        return
+    if _MARTIANS.covering(prefix):
+        yield Rejection(RejectCode.MARTIAN)
+    owner = registry.owner(prefix)
+    if owner == registry.node or registry.covers_own_block(prefix):
+        yield Rejection(RejectCode.OWN_BLOCK)
+    if registry.covers_node(prefix):
+        yield Rejection(RejectCode.COVERS_NODE)
+    pool = registry.pool(prefix)
+    if pool is None and registry.on_underlay(prefix):
+        yield Rejection(RejectCode.ON_UNDERLAY)
+    if pool and not pool.by_bgp:
+        yield Rejection(RejectCode.NOT_BY_BGP, pool.name)
+    if owner and not _leads_to(registry, terms, path, owner):
+        yield Rejection(RejectCode.OTHERS_BLOCK, owner.name)
+
+
+def _leads_to(registry: BlockOwnership, terms: SessionPolicy, path: Path, owner: Node) -> bool:
+    """
+    Whether the path ends at the owner of the block: by its next hop, by the originator that a reflector names, or,
+    from a router outside the cluster, by the AS that the path began in (as RFC 6811 asks it of a registry).
+    """
+    if path.next_hop in owner.addresses:
+        return True
+    if terms.internal:
+        return path.originator == router_id(owner)
+    return terms.member is None and path.as_path[-1] == registry.intent.asn_of(owner)
+
+
+def _default_policy(registry: BlockOwnership, terms: SessionPolicy, path: Path) -> Rejection | None:
+    """What holds where no filter has decided: RFC 8212's default for routers outside, pools for everyone else."""
+    if path.prefix.length == 0:
+        return Rejection(RejectCode.DEFAULT_ROUTE)
+    if registry.pool(path.prefix) is None:
+        return Rejection(RejectCode.OUTSIDE_POOLS)
+    known = terms.internal or terms.member is not None or registry.owner(path.prefix) is not None
+    return None if known else Rejection(RejectCode.NO_POLICY)
+
+
+def _without_foreign_claims(terms: SessionPolicy, path: Path) -> Path:
+    """Without what an external peer has no say in (RFC 4271 section 5.1.5, RFC 7606 sections 7.9 and 7.10)."""
+    claims = (path.local_pref, path.originator, path.cluster_list)
+    if terms.internal or claims == (None, None, ()):
+        return path
+    return replace(path, local_pref=None, originator=None, cluster_list=())
+
+
+def _least_preferred_if_draining(path: Path) -> Path:
+    return replace(path, local_pref=0) if GRACEFUL_SHUTDOWN in path.communities else path
+
+
+def _attributes(path: Path) -> Attributes:
+    return Attributes(path.next_hop, path.as_path, path.local_pref, path.med, path.communities)
+
+
+def _operated(path: Path, rule: FilterRule) -> Path:
+    after = filters.operated(rule, _attributes(path))
+    return replace(path, as_path=after.as_path, local_pref=after.local_pref, communities=after.communities)

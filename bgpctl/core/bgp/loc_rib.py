@@ -1,0 +1,92 @@
+"""
+From everything received to what is used: policy's verdict on each path, then the choice for each prefix.
+
+Refuses to know: when this is done, and what follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from bgpctl.core.bgp.adj_rib_in import AdjRibIn, Received
+from bgpctl.core.bgp.decision import Candidate, Choice, choose
+from bgpctl.core.bgp.import_policy import Policy, verdict
+from bgpctl.core.bgp.next_hop_cost import NextHopCosts
+from bgpctl.core.bgp.path import Path
+from bgpctl.core.bgp.session_policy import SessionPolicy
+from bgpctl.core.bgp.sessions import router_id
+from bgpctl.core.cluster.reasons import RejectedPath, Rejection
+from bgpctl.core.net.addresses import Address, Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class LocRib:
+    """
+    What was made of the received paths.
+
+    Attributes:
+        chosen: what is used for each prefix that anything acceptable was received for.
+        rejected: what policy forbids, sorted by peer.
+        judged: the verdicts behind it, and the policy that gave them; only to be spared the same work next time.
+    """
+
+    best: Mapping[Prefix, Choice] = field(default_factory=dict)
+    rejected: tuple[RejectedPath, ...] = ()
+    policy_cache: PolicyCache = field(default_factory=lambda: PolicyCache(None, {}), compare=False, repr=False)
+
+
+class PolicyCache(NamedTuple):
+    """What `policy` said about each path, by peer and prefix."""
+
+    policy: Policy | None
+    verdicts: Mapping[Address, Verdicts]
+
+
+Verdicts: TypeAlias = Mapping[Prefix, tuple[Received, Path | Rejection]]
+
+
+def select(policy: Policy, rib: AdjRibIn, distances: NextHopCosts, before: LocRib | None = None) -> LocRib:
+    """
+    The choice among the paths of all sessions.
+
+    A verdict needs nothing but policy and path, so those `before` had are taken over: of 50,000 paths few are new.
+    """
+    known = before.policy_cache.verdicts if before and before.policy_cache.policy is policy else {}
+    verdicts = {
+        peer: _verdicts(policy, terms, rib[peer].usable, known.get(peer, {}))
+        for peer, terms in policy.session_policies.items()
+        if peer in rib
+    }
+    candidates: dict[Prefix, list[Candidate]] = {}
+    rejected: list[RejectedPath] = []
+    for peer, judged in verdicts.items():
+        terms = policy.session_policies[peer]
+        identifier = rib[peer].router_id or (router_id(terms.member) if terms.member else None)
+        for prefix, (received, outcome) in judged.items():
+            if isinstance(outcome, Rejection):
+                rejected.append(RejectedPath(prefix, peer, outcome))
+            else:
+                candidate = _candidate(terms, received, outcome, identifier, distances)
+                candidates.setdefault(prefix, []).append(candidate)
+    chosen = {prefix: choose(paths) for prefix, paths in candidates.items()}
+    return LocRib(chosen, tuple(rejected), PolicyCache(policy, verdicts))
+
+
+def _verdicts(policy: Policy, terms: SessionPolicy, paths: Mapping[Prefix, Received], known: Verdicts) -> Verdicts:
+    found: dict[Prefix, tuple[Received, Path | Rejection]] = {}
+    for prefix, received in paths.items():
+        old = known.get(prefix)
+        if old is None or old[0] is not received:
+            old = received, verdict(policy.ownership, terms, received.path)
+        found[prefix] = old
+    return found
+
+
+def _candidate(
+    terms: SessionPolicy, received: Received, path: Path, router_id: Address | None, distances: NextHopCosts
+) -> Candidate:
+    as_used = received if path is received.path else Received(path, received.at_s)
+    cost = distances.cost(path.next_hop) if path.next_hop else None
+    return Candidate(terms.peer, terms.session.peer_asn, terms.internal, as_used, router_id, cost)

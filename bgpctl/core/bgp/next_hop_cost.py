@@ -1,0 +1,43 @@
+"""
+How far a BGP next hop is, by this node's own routes.
+
+Refuses to know: encapsulations. Reads only objects that are not ours: a route of ours that resolved its own next hop
+would hold itself up.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.longest_match import LongestMatch
+from bgpctl.core.net.objects import MAIN_TABLE, PROTOCOL, Dataplane, Route, RouteType
+
+_CACHED: Final = 1 << 16
+
+
+class NextHopCosts:
+    """
+    The interior cost of next hops (RFC 4271, section 9.1.2.2 e): 0 on a connected network, otherwise one more than
+    the metric of the route that leads there. Before the first observation nothing is known to be unreachable.
+    """
+
+    def __init__(self, dataplane: Dataplane | None) -> None:
+        leading = sorted(filter(_leads, dataplane.routes), key=lambda route: route.metric) if dataplane else []
+        self._known = dataplane is not None
+        self._routes = LongestMatch((route.prefix, route) for route in leading)
+        self.cost = lru_cache(_CACHED)(self._cost)
+
+    def _cost(self, next_hop: Address) -> int | None:
+        if not self._known:
+            return 0
+        route = self._routes.holding(next_hop)
+        if route is None or route.type is not RouteType.UNICAST:
+            return None
+        connected = route.gateway is None and not route.next_hop
+        return 0 if connected else 1 + route.metric
+
+
+def _leads(route: Route) -> bool:
+    return route.table == MAIN_TABLE and route.protocol != PROTOCOL

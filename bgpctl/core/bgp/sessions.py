@@ -1,0 +1,159 @@
+"""
+Which BGP sessions a node owes: the mesh, the configured peers and their mirror images.
+
+Refuses to know: how a speaker is configured with them, which routes cross them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from bgpctl.core.bgp.speaker import Session, SpeakerConfig
+from bgpctl.core.cluster.configuration import Backend, Intent, Node, Peer
+from bgpctl.core.net.addresses import Address, Asn
+
+HOLD_TIME_S: Final = 30
+RESTART_TIME_S: Final = 120
+_KEEPALIVES_PER_HOLD: Final = 3
+"""RFC 4271, section 10: the keepalive interval is a third of the hold time; a speaker is told the hold time."""
+_BGP_PORT: Final = 179
+_EVERY_NODE: Final = "all()"
+
+
+def speaker_config(intent: Intent, name: str) -> SpeakerConfig | None:
+    """What the speaker of node `name` is configured with; None where there is no BGP at all."""
+    node = intent.node(name)
+    if node is None or intent.backend is not Backend.BIRD:
+        return None
+    sessions = {session.peer: session for session in _by_precedence(intent, node)}
+    return SpeakerConfig(
+        router_id(node),
+        node.address.address,
+        intent.listen_port,
+        tuple(sessions[peer] for peer in sorted(sessions)),
+        listen6=node.address6.address if node.address6 else None,
+    )
+
+
+def router_id(node: Node) -> Address:
+    """The node's IPv4 address; four bytes that its name gives where it has none (RFC 6286 asks for no more)."""
+    own = node.underlay(4)
+    return own.address if own else Address(4, int.from_bytes(hashlib.sha256(node.name.encode()).digest()[:4]))
+
+
+def waits_for(local: Address, peer: Address) -> bool:
+    """
+    Whether `local` is the passive side: when the peer's address is the greater one *as a string*, Calico's rule,
+    so that a mesh mixed with Calico nodes agrees. Two active sides collide and can abort a graceful restart.
+    """
+    return str(peer) > str(local)
+
+
+def _by_precedence(intent: Intent, node: Node) -> Iterator[Session]:
+    """All that ask for a session; of those with one address the last one counts, as in Calico."""
+    yield from _mesh(intent, node)
+    yield from (session for peer in intent.peers for session in _mirrored(intent, node, peer))
+    explicit = [peer for peer in intent.peers if node.name in peer.nodes]
+    for peer in sorted(explicit, key=lambda peer: peer.node_selector == _EVERY_NODE):
+        yield from _configured(intent, node, peer)
+
+
+def _mesh(intent: Intent, node: Node) -> Iterator[Session]:
+    """A reflector is in no mesh: its clients would learn everything twice."""
+    if not intent.mesh or node.cluster_id is not None:
+        return
+    restart_time_s = RESTART_TIME_S if intent.mesh_restart_time_s is None else intent.mesh_restart_time_s
+    for other in intent.nodes:
+        if other.cluster_id is None:
+            for session in _between(intent, node, other):
+                yield replace(session, restart_time_s=restart_time_s, password_file=intent.mesh_password_file)
+
+
+def _configured(intent: Intent, node: Node, peer: Peer) -> Iterator[Session]:
+    """The sessions that `peer` asks of a node that it names."""
+    yield from _to_address(intent, node, peer)
+    for other in _named(intent, peer.remotes):
+        yield from (_as_wanted(peer, node, session) for session in _between(intent, node, other, ours=peer.local_asn))
+
+
+def _mirrored(intent: Intent, node: Node, peer: Peer) -> Iterator[Session]:
+    """The other ends, at the nodes that `peer` selects as remotes."""
+    if not peer.reverse or node.name not in peer.remotes:
+        return
+    for other in _named(intent, peer.nodes):
+        yield from (_as_wanted(peer, node, session) for session in _between(intent, node, other, theirs=peer.local_asn))
+
+
+def _to_address(intent: Intent, node: Node, peer: Peer) -> Iterator[Session]:
+    own = node.underlay(peer.address.version) if peer.address else None
+    if peer.address is None or own is None or peer.address == own.address:
+        return
+    member = next((other for other in intent.nodes if _has(other, peer.address)), None)
+    asn = peer.asn or (intent.asn_of(member) if member else None)
+    if asn is None:
+        return
+    session = Session(
+        peer=peer.address,
+        name=peer.name,
+        local=own.address,
+        local_asn=peer.local_asn or intent.asn_of(node),
+        peer_asn=asn,
+        passive=member is not None and waits_for(own.address, peer.address),
+        port=intent.listen_port if member and peer.port == _BGP_PORT else peer.port,
+        hold_time_s=HOLD_TIME_S,
+        restart_time_s=RESTART_TIME_S,
+    )
+    yield replace(_as_wanted(peer, node, session), client=_is_client(node, member, session))
+
+
+def _between(
+    intent: Intent, node: Node, other: Node, *, ours: Asn | None = None, theirs: Asn | None = None
+) -> Iterator[Session]:
+    """One session for each IP version that two different nodes have; `ours` and `theirs` override their AS numbers."""
+    for version in (4, 6):
+        own, others = node.underlay(version), other.underlay(version)
+        if own is None or others is None or own == others:
+            continue
+        session = Session(
+            peer=others.address,
+            name=other.name,
+            local=own.address,
+            local_asn=ours or intent.asn_of(node),
+            peer_asn=theirs or intent.asn_of(other),
+            passive=waits_for(own.address, others.address),
+            port=intent.listen_port,
+            hold_time_s=HOLD_TIME_S,
+            restart_time_s=RESTART_TIME_S,
+        )
+        yield replace(session, client=_is_client(node, other, session))
+
+
+def _as_wanted(peer: Peer, node: Node, session: Session) -> Session:
+    """The session with everything that `peer` says of both ends alike; where we connect from is said of its nodes."""
+    return replace(
+        session,
+        by=peer.name,
+        hold_time_s=HOLD_TIME_S if peer.keepalive_s is None else _KEEPALIVES_PER_HOLD * peer.keepalive_s,
+        restart_time_s=RESTART_TIME_S if peer.restart_time_s is None else peer.restart_time_s,
+        password_file=peer.password_file,
+        bound=peer.from_node_address or node.name not in peer.nodes,
+        ttl_security=peer.ttl_security,
+    )
+
+
+def _is_client(node: Node, other: Node | None, session: Session) -> bool:
+    """Of a reflector, every internal peer is a client unless it is a reflector of the same cluster."""
+    theirs = other.cluster_id if other else None
+    return node.cluster_id is not None and session.internal and theirs != node.cluster_id
+
+
+def _named(intent: Intent, names: Iterable[str]) -> Iterator[Node]:
+    return (node for node in map(intent.node, names) if node is not None)
+
+
+def _has(node: Node, address: Address) -> bool:
+    own = node.underlay(address.version)
+    return own is not None and own.address == address

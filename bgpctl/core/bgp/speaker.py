@@ -1,0 +1,241 @@
+"""BGP nouns: sessions wanted, what a speaker reports, what it is asked to do.
+
+Refuses to know: ExaBGP, its text and its JSON.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from bgpctl.core.bgp.path import Attributes, Path
+from bgpctl.core.net.addresses import Address, Asn, Prefix
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Session:
+    """
+    One BGP session this node owes. Times in seconds.
+
+    Attributes:
+        name: that of the node or of the Peer at the other end; a node may be there twice, once per IP version.
+        local: our address in it.
+        passive: we wait for the peer to connect.
+        port: where the peer listens.
+        by: name of the cluster.Peer that asked for it, whose policy it follows; None for the mesh.
+        client: the peer is our route reflector client (RFC 4456).
+        bound: connections come from `local`; otherwise from any address that the kernel picks.
+        ttl_security: GTSM (RFC 5082), the number of hops the peer may be away; None without.
+    """
+
+    peer: Address
+    name: str
+    local: Address
+    local_asn: Asn
+    peer_asn: Asn
+    passive: bool
+    port: int = 179
+    hold_time_s: int = 90
+    restart_time_s: int = 120
+    password_file: str | None = None
+    by: str | None = None
+    client: bool = False
+    bound: bool = True
+    ttl_security: int | None = None
+
+    @property
+    def internal(self) -> bool:
+        """Whether both ends are in one AS."""
+        return self.local_asn == self.peer_asn
+
+    @property
+    def version(self) -> int:
+        """The one IP version that is spoken and spoken about: a node with both has a session for each, as in Calico."""
+        return self.peer.version
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerConfig:
+    """
+    Everything the BGP speaker of one node is configured with. `sessions` is sorted by peer address; `listen6` is the
+    IPv6 address of a node that has both.
+    """
+
+    router_id: Address
+    listen: Address
+    listen_port: int
+    sessions: tuple[Session, ...]
+    listen6: Address | None = None
+
+
+# What the speaker reports --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerAttached:
+    """
+    The channel to the BGP speaker is open.
+
+    `instance` changes when the speaker itself was restarted. `established` has each peer whose session is up now,
+    with its uptime in seconds; whatever such a peer announced earlier has to be asked for again.
+    """
+
+    instance: int
+    established: tuple[tuple[Address, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerDetached:
+    """The channel to the BGP speaker is closed. Sessions may well be up; we cannot know."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerConfigRejected:
+    """
+    The configuration that was asked for last cannot be put in force; the one before stays. It is tried again, and
+    SpeakerAttached tells when it is in force.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened:
+    """
+    The peer's OPEN. `restart_time_s` is None when it did not offer graceful restart (RFC 4724); `tells_the_end`: it
+    will say when a table that it was asked for is through (RFC 7313).
+    """
+
+    peer: Address
+    asn: Asn
+    router_id: Address
+    hold_time_s: int
+    restart_time_s: int | None
+    forwarding_preserved: bool
+    enhanced_refresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SessionUp:
+    """The session is Established."""
+
+    peer: Address
+
+
+class DownKind(enum.Enum):
+    """Why a session is not up, as far as it shows at our end."""
+
+    OTHER = "other"
+    REFUSED = "refused"
+    """Nobody listens at the peer's port."""
+    UNREACHABLE = "unreachable"
+    """No route to the peer, or its host does not answer ARP or NDP."""
+    NO_ANSWER = "no-answer"
+    """What we send is dropped without a word: a wrong or missing TCP MD5 password, GTSM, a firewall."""
+    SILENT = "silent"
+    """The peer took the connection and sent no OPEN."""
+    CLOSED = "closed"
+    """The connection ended without a NOTIFICATION."""
+    WRONG_AS = "wrong-as"
+    """One end expected another AS number (NOTIFICATION 2/2)."""
+    BAD_OPEN = "bad-open"
+    """One end did not like another thing in the OPEN (NOTIFICATION 2)."""
+    HOLD_EXPIRED = "hold-expired"
+    """One end did not hear the other for the hold time (NOTIFICATION 4)."""
+    PREFIX_LIMIT = "prefix-limit"
+    """Too many prefixes (NOTIFICATION 6/1)."""
+    SHUT_DOWN = "shut-down"
+    """An operator did it (NOTIFICATION 6/2, 6/4)."""
+    NOT_CONFIGURED = "not-configured"
+    """The peer does not know us, or no longer (NOTIFICATION 6/3, 6/5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDown:
+    """The session ended, or a try to open it failed. `notified`: by a NOTIFICATION, so nothing may be retained."""
+
+    peer: Address
+    reason: str
+    notified: bool
+    kind: DownKind = DownKind.OTHER
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One UPDATE, or several of one peer in their order joined: `withdrawn` and `announced` never share a prefix."""
+
+    peer: Address
+    announced: tuple[Path, ...] = ()
+    withdrawn: tuple[Prefix, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfRib:
+    """The peer has sent all it has for one address family (RFC 4724), `version` 4 or 6."""
+
+    peer: Address
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshBegun:
+    """What follows, until RefreshEnded, is the peer's whole table (RFC 7313)."""
+
+    peer: Address
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshEnded:
+    """The peer's whole table has been sent (RFC 7313)."""
+
+    peer: Address
+    version: int
+
+
+PeerEvent: TypeAlias = SessionOpened | SessionUp | SessionDown | Update | EndOfRib | RefreshBegun | RefreshEnded
+"""What one peer says or does."""
+
+SpeakerEvent: TypeAlias = SpeakerAttached | SpeakerDetached | SpeakerConfigRejected | PeerEvent
+
+
+# What the speaker is asked to do -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Announce `prefix` with these attributes to all peers or to one, in place of what was announced before."""
+
+    prefix: Prefix
+    peer: Address | None = None
+    attributes: Attributes = Attributes()
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Withdraw `prefix` from all peers or from one; harmless where it was never announced."""
+
+    prefix: Prefix
+    peer: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendEndOfRib:
+    """Tell one peer that it has all our routes of the family."""
+
+    peer: Address
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskRefresh:
+    """Ask one peer for its whole table again (RFC 2918)."""
+
+    peer: Address
+    version: int
+
+
+SpeakerCommand: TypeAlias = Announce | Withdraw | SendEndOfRib | AskRefresh

@@ -1,0 +1,263 @@
+"""The nouns of what the operator wants: pools, nodes, peers, filters. Values only.
+
+Refuses to know: how it was written (core/intent), what follows from it (core/fabric, core/sessions).
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.problems import Place, Problem
+from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Mac, Prefix, Vni
+
+
+class Mode(enum.Enum):
+    """Calico's ipipMode and vxlanMode."""
+
+    NEVER = "Never"
+    CROSS_SUBNET = "CrossSubnet"
+    ALWAYS = "Always"
+
+
+class Backend(enum.Enum):
+    """Calico's `calico_backend`: `bird` means BGP (here spoken by ExaBGP), the others mean no BGP at all."""
+
+    BIRD = "bird"
+    VXLAN = "vxlan"
+    NONE = "none"
+
+
+class Use(enum.Enum):
+    """What addresses of a pool may be given to (Calico's allowedUses)."""
+
+    WORKLOAD = "Workload"
+    TUNNEL = "Tunnel"
+    LOAD_BALANCER = "LoadBalancer"
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """An IP pool. At most one of the two modes is not NEVER."""
+
+    name: str
+    cidr: Prefix
+    ipip_mode: Mode = Mode.NEVER
+    vxlan_mode: Mode = Mode.NEVER
+    block_size: int = 26
+    nat_outgoing: bool = False
+    disabled: bool = False
+    disable_bgp_export: bool = False
+    node_selector: str = "all()"
+    allowed_uses: tuple[Use, ...] = (Use.WORKLOAD, Use.TUNNEL)
+    place: Place | None = field(default=None, compare=False)
+
+    @property
+    def encapsulation(self) -> Encapsulation:
+        """What leaves this node for a node in another subnet."""
+        if self.ipip_mode is not Mode.NEVER:
+            return Encapsulation.IPIP
+        return Encapsulation.VXLAN if self.vxlan_mode is not Mode.NEVER else Encapsulation.DIRECT
+
+    @property
+    def by_bgp(self) -> bool:
+        """Whether the blocks of this pool are learned by BGP; VXLAN learns them from the registry."""
+        return self.encapsulation is not Encapsulation.VXLAN
+
+    @property
+    def mode(self) -> Mode:
+        return self.ipip_mode if self.ipip_mode is not Mode.NEVER else self.vxlan_mode
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """
+    A member of the cluster.
+
+    Attributes:
+        address: on the underlay; IPv4 where the node has both, and what others know it by.
+        address6: the IPv6 one of a node that has both.
+        blocks: affine to this node, sorted.
+        borrowed: host prefixes of this node's workloads inside other nodes' blocks, sorted.
+        cluster_id: makes the node a route reflector (RFC 4456).
+        accepts: the tunnels that the operator says it takes packets from; None where nothing is said.
+        ipip_address, vxlan_address, vxlan_mac, vxlan_address6, vxlan_mac6: override the derived ones.
+    """
+
+    name: str
+    address: InterfaceAddress
+    blocks: tuple[Prefix, ...] = ()
+    asn: Asn | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    ipip_address: Address | None = None
+    vxlan_address: Address | None = None
+    vxlan_mac: Mac | None = None
+    address6: InterfaceAddress | None = None
+    borrowed: tuple[Prefix, ...] = ()
+    cluster_id: Address | None = None
+    vxlan_address6: Address | None = None
+    vxlan_mac6: Mac | None = None
+    accepts: frozenset[Encapsulation] | None = None
+    place: Place | None = field(default=None, compare=False)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The node's own addresses on the underlay."""
+        return tuple(own.address for own in (self.address, self.address6) if own)
+
+    def underlay(self, version: int) -> InterfaceAddress | None:
+        """Its address of one IP version on the underlay."""
+        return next((own for own in (self.address, self.address6) if own and own.address.version == version), None)
+
+
+class NextHopMode(enum.Enum):
+    """Calico's nextHopMode: what next hop a peer is told. AUTO: ourselves to external peers, else what was received."""
+
+    AUTO = "Auto"
+    SELF = "Self"
+    KEEP = "Keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """
+    BGP sessions beside the mesh, as Calico's BGPPeer states them.
+
+    Attributes:
+        address: the remote speaker; None where `remotes` says it.
+        asn: the remote AS; None where it is that of each of the `remotes`.
+        nodes: names of the nodes that peer with it, sorted; `node_selector` is what chose them.
+        remotes: names of the nodes that are peered with, sorted; `peer_selector` is what chose them.
+        local_asn: overrides the node's AS on these sessions.
+        restart_time_s, keepalive_s: None for the default.
+        allowed_own_as: how often our own AS may stand in a received AS path.
+        ttl_security: GTSM (RFC 5082), the number of hops the peer may be away; None without.
+        reachable_by: the gateway to a peer that is on no connected network.
+        filters: names of Filters, in the order in which they are tried.
+        from_node_address: sessions come from the node's own address.
+        reverse: the `remotes` get the mirrored sessions without being told.
+    """
+
+    name: str
+    address: Address | None
+    asn: Asn | None
+    nodes: tuple[str, ...]
+    port: int = 179
+    password_file: str | None = None
+    node_selector: str = "all()"
+    remotes: tuple[str, ...] = ()
+    peer_selector: str | None = None
+    local_asn: Asn | None = None
+    next_hop_mode: NextHopMode = NextHopMode.AUTO
+    restart_time_s: int | None = None
+    keepalive_s: int | None = None
+    allowed_own_as: int = 0
+    ttl_security: int | None = None
+    reachable_by: Address | None = None
+    filters: tuple[str, ...] = ()
+    from_node_address: bool = True
+    reverse: bool = True
+    place: Place | None = field(default=None, compare=False)
+
+
+Community: TypeAlias = tuple[int, ...]
+"""Two numbers (RFC 1997) or three (RFC 8092)."""
+
+
+class MatchOperator(enum.Enum):
+    """How a filter rule compares a prefix with its own."""
+
+    EQUAL = "Equal"
+    NOT_EQUAL = "NotEqual"
+    IN = "In"
+    NOT_IN = "NotIn"
+
+
+@dataclass(frozen=True, slots=True)
+class FilterRule:
+    """
+    One rule of Calico's BGPFilter: every condition that is given must hold. The operations are those of an accept.
+
+    Attributes:
+        length: least and greatest prefix length, with `cidr`.
+        from_peers: the path was learned by BGP, not made here.
+        interface: a glob over the name of the link that the route leaves by.
+        external: True for eBGP peers, False for iBGP peers, None for both.
+        as_path: what the AS path starts with.
+        priority, set_priority: route metrics, as Calico maps them to LOCAL_PREF.
+    """
+
+    accept: bool
+    cidr: Prefix | None = None
+    operator: MatchOperator = MatchOperator.IN
+    length: tuple[int, int] | None = None
+    from_peers: bool = False
+    interface: str | None = None
+    external: bool | None = None
+    community: Community | None = None
+    as_path: tuple[Asn, ...] = ()
+    priority: int | None = None
+    add_communities: tuple[Community, ...] = ()
+    prepend: tuple[Asn, ...] = ()
+    set_priority: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Calico's BGPFilter: per direction and IP version rules of which the first that matches decides."""
+
+    name: str
+    import4: tuple[FilterRule, ...] = ()
+    export4: tuple[FilterRule, ...] = ()
+    import6: tuple[FilterRule, ...] = ()
+    export6: tuple[FilterRule, ...] = ()
+    place: Place | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Advertisement:
+    """Communities on what is announced inside `cidr` (prefixAdvertisements); names of communities are resolved."""
+
+    cidr: Prefix
+    communities: tuple[Community, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """
+    What the operator wants of the whole cluster. Nodes, pools, peers and filters are sorted by name.
+
+    `ipip_mtu`, `vxlan_mtu`, `vxlan_mtu6` and `workload_mtu` are in bytes; 0 derives them from the underlay.
+    `remarks` are the warnings and notes of the reader; they are no part of what is wanted.
+    """
+
+    backend: Backend = Backend.BIRD
+    asn: Asn = Asn(64512)
+    mesh: bool = True
+    listen_port: int = 179
+    pools: tuple[Pool, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    peers: tuple[Peer, ...] = ()
+    vxlan_vni: Vni = Vni(4096)
+    vxlan_port: int = 4789
+    filters: tuple[Filter, ...] = ()
+    advertisements: tuple[Advertisement, ...] = ()
+    mesh_password_file: str | None = None
+    mesh_restart_time_s: int | None = None
+    ipip_mtu: int = 0
+    vxlan_mtu: int = 0
+    vxlan_mtu6: int = 0
+    workload_mtu: int = 0
+    remarks: tuple[Problem, ...] = field(default=(), compare=False, repr=False)
+
+    def node(self, name: str) -> Node | None:
+        return next((node for node in self.nodes if node.name == name), None)
+
+    def pool_of(self, prefix: Prefix) -> Pool | None:
+        """The pool that holds the whole of `prefix`; pools never overlap."""
+        return next((pool for pool in self.pools if pool.cidr.covers(prefix)), None)
+
+    def asn_of(self, node: Node) -> Asn:
+        return self.asn if node.asn is None else node.asn

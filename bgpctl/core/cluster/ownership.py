@@ -1,0 +1,76 @@
+"""
+Who owns which prefix, as the cluster file says it: indexed, because it is asked for every path.
+
+Refuses to know: what follows for a path.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+
+from bgpctl.core.cluster import tunnel_addresses
+from bgpctl.core.cluster.configuration import Intent, Node, Pool
+from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.longest_match import LongestMatch
+
+
+class BlockOwnership:
+    """The cluster file seen from `node`. `own`: its blocks and the addresses it has from others' blocks, sorted."""
+
+    def __init__(self, intent: Intent, node: Node) -> None:
+        self.intent = intent
+        self.node = node
+        self.own = tuple(sorted({*node.blocks, *tunnel_addresses.borrowed(intent, node)}))
+        self._here = frozenset(node.addresses)
+        self._pools = LongestMatch((pool.cidr, pool) for pool in intent.pools)
+        owned = ((n, (*tunnel_addresses.borrowed(intent, n), *n.blocks)) for n in intent.nodes)
+        self._owners = LongestMatch((prefix, n) for n, prefixes in owned for prefix in prefixes)
+        self._blocks = _by_version(block.first for block in node.blocks)
+        self._nodes = _by_version(address for n in intent.nodes for address in n.addresses)
+        networks = (own.network for n in intent.nodes for own in (n.address, n.address6) if own)
+        self._underlays = LongestMatch((network, network) for network in networks)
+
+    def pool(self, prefix: Prefix) -> Pool | None:
+        """The pool that holds the whole of `prefix`."""
+        return self._pools.covering(prefix)
+
+    def owner(self, prefix: Prefix) -> Node | None:
+        """The node whose block or borrowed address `prefix` is, or lies in."""
+        return self._owners.covering(prefix)
+
+    def on_underlay(self, prefix: Prefix) -> bool:
+        """Whether `prefix` lies in the network of a node."""
+        return self._underlays.covering(prefix) is not None
+
+    def covers_node(self, prefix: Prefix) -> bool:
+        """Whether the address of a node lies in `prefix`."""
+        return _any_inside(self._nodes[prefix.version], prefix)
+
+    def covers_own_block(self, prefix: Prefix) -> bool:
+        """Whether a block of this node lies in `prefix`, or is it. An address that it borrowed may."""
+        near = _any_inside(self._blocks[prefix.version], prefix)
+        return near and any(prefix.covers(block) for block in self.node.blocks)
+
+    def is_own(self, address: Address) -> bool:
+        """Whether it is one of this node's own on the underlay."""
+        return address in self._here
+
+    @property
+    def room(self) -> int:
+        """How many blocks the pools have room for."""
+        bits = {4: 32, 6: 128}
+        pools = self.intent.pools
+        return sum(pool.cidr.size >> max(0, bits[pool.cidr.version] - pool.block_size) for pool in pools)
+
+
+def _by_version(found: Iterable[Address]) -> dict[int, list[int]]:
+    values: dict[int, list[int]] = {4: [], 6: []}
+    for version, value in sorted(found):
+        values[version].append(value)
+    return values
+
+
+def _any_inside(values: list[int], prefix: Prefix) -> bool:
+    place = bisect_left(values, prefix.network)
+    return place < len(values) and values[place] < prefix.network + prefix.size

@@ -1,0 +1,120 @@
+"""Reasons as data: why an object is wanted, kept, or cannot be had. The words for them live in `agent/words.py`.
+
+Refuses to know: how a reason is worded.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.net.addresses import Address, Prefix
+
+
+class ReasonCode(enum.Enum):
+    """Why a kernel object is wanted."""
+
+    OWN_BLOCK = "own-block"
+    BEST_PATH = "best-path"
+    MEMBER = "member"
+    TUNNEL = "tunnel"
+    FORWARDING = "forwarding"
+    NAT_OUTGOING = "nat-outgoing"
+    KEPT = "held"
+    NOT_WANTED = "not-wanted"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """
+    The reason of one wanted object, with its facts.
+
+    Attributes:
+        pool: name of the pool that decided the encapsulation.
+        source: the node or peer that the knowledge came from.
+        remote: the BGP next hop or the remote node's underlay address.
+        same_subnet: whether `remote` lies inside this node's own network; None where it was not asked.
+    """
+
+    code: ReasonCode
+    pool: str | None = None
+    source: str | None = None
+    remote: Address | None = None
+    encapsulation: Encapsulation | None = None
+    same_subnet: bool | None = None
+
+
+class UnmetCode(enum.Enum):
+    """Why something wanted cannot be had now."""
+
+    UNDERLAY_UNKNOWN = "underlay-unknown"
+    NEXT_HOP_UNRESOLVED = "next-hop-unresolved"
+    NO_TUNNEL_ADDRESS = "no-tunnel-address"
+    KEY_TAKEN = "key-taken"
+    NO_ADDRESS = "no-address"
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """Something wanted that cannot be had: `subject` is a prefix or a name."""
+
+    code: UnmetCode
+    subject: str
+    detail: str = ""
+
+
+class PruneHoldCode(enum.Enum):
+    """Why nothing may be removed now."""
+
+    FACTS_UNKNOWN = "facts-unknown"
+    SPEAKER_AWAY = "speaker-away"
+    PEER_TABLE_INCOMPLETE = "peer-unheard"
+
+
+@dataclass(frozen=True, slots=True)
+class PruneHold:
+    """A removal that waits until we know more: `subject` names the source that has not spoken yet."""
+
+    code: PruneHoldCode
+    subject: str
+
+
+class RejectCode(enum.Enum):
+    """Why a received path is not used."""
+
+    BAD_ORIGIN = "bad-origin"
+    NO_NEXT_HOP = "no-next-hop"
+    BAD_NEXT_HOP = "bad-next-hop"
+    OWN_NEXT_HOP = "own-next-hop"
+    FIRST_AS = "first-as"
+    OWN_AS = "own-as"
+    OWN_ORIGINATOR = "own-originator"
+    OWN_CLUSTER = "own-cluster"
+    MARTIAN = "martian"
+    OWN_BLOCK = "own-block"
+    OTHERS_BLOCK = "others-block"
+    COVERS_NODE = "covers-node"
+    ON_UNDERLAY = "on-underlay"
+    NOT_BY_BGP = "not-by-bgp"
+    FILTER = "filter"
+    DEFAULT_ROUTE = "default-route"
+    OUTSIDE_POOLS = "outside-pools"
+    NO_POLICY = "no-policy"
+
+
+class Rejection(NamedTuple):
+    """A rule that forbids a path. `detail` names what it speaks of: an address, an AS, a node, a filter."""
+
+    reason: RejectCode
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedPath:
+    """A path that was received and not used. It stays visible with its reason."""
+
+    prefix: Prefix
+    peer: Address
+    rejection: Rejection

@@ -1,0 +1,276 @@
+"""Kernel objects of one network namespace. Values only.
+
+Everything here is frozen, hashable and ordered. Objects that come by the hundred thousand (Prefix, Route,
+NextHop, Neighbour, FdbEntry) are NamedTuples: they hash and compare in C. The others are frozen dataclasses.
+
+Refuses to know: where a value came from, how it is written to a kernel, what time it is.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, TypeAlias
+
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac, Prefix, Vni
+
+PROTOCOL: Final = 179
+"""Route and next-hop protocol number of everything bgpctl installs (the BGP port; unnamed in iproute2's rt_protos)."""
+METRIC: Final = 1024
+"""Explicit, because IPv6 turns an omitted metric into 1024 and another metric would be a second route."""
+MAIN_TABLE: Final = 254
+ALIAS: Final = "bgpctl"
+"""IFLA_IFALIAS of the links bgpctl made or adopted."""
+IPIP_LINK: Final = "tunl0"
+VXLAN_LINKS: Final = {
+    4: ("vxlan.bgpctl", "vxlan2.bgpctl", "vxlan3.bgpctl"),
+    6: ("vxlan-v6.bgpctl", "vxlan2-6.bgpctl", "vxlan3-6.bgpctl"),
+}
+"""By IP version: the usual name, and those of a device that stands beside it while VNI or port change."""
+
+
+# Kernel objects ------------------------------------------------------------------------------------------------
+
+
+class Sysctl(NamedTuple):
+    """A value below /proc/sys. `name` is the path there, with slashes because link names have dots."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Vxlan:
+    """
+    A point-to-multipoint VXLAN device, learning off, over the IP version of `local`.
+
+    VNI, port and underlay cannot change in place; `local` can, within its IP version.
+    """
+
+    vni: Vni
+    port: int
+    local: Address
+    underlay: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Ipip:
+    """
+    The any-remote IPIP device: each route's gateway is the remote tunnel end.
+
+    `driver` says who does it, `kernel` or `bpf`, where that was observed; it makes no difference to anything else.
+    """
+
+    driver: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Plain:
+    """Any other kind of link; never ours. `kind` is IFLA_INFO_KIND, `""` for hardware."""
+
+    kind: str
+
+
+LinkKind: TypeAlias = Vxlan | Ipip | Plain
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network device. MTU in bytes; `up` is the administrative state; `owned` says that it carries our alias."""
+
+    name: str
+    kind: LinkKind
+    mtu_bytes: int
+    mac: Mac | None = None
+    up: bool = True
+    owned: bool = True
+
+
+class LinkAddress(NamedTuple):
+    """An address on a link."""
+
+    link: str
+    address: InterfaceAddress
+
+
+class Decap(NamedTuple):
+    """
+    IPIP packets to `local` that arrive on `underlay` come out of `link`, but only those sent by `sources`.
+
+    So do those to `also`, other addresses of the node; what is sent comes from `local`. `sources` and `also` are
+    sorted. One per link.
+    """
+
+    link: str
+    underlay: str
+    local: Address
+    sources: tuple[Address, ...]
+    also: tuple[Address, ...] = ()
+
+    @property
+    def own(self) -> tuple[Address, ...]:
+        """Where packets may be sent to."""
+        return tuple(sorted((self.local, *self.also)))
+
+
+class Traffic(NamedTuple):
+    """
+    What has gone through a tunnel device, inner packets, since it or its programs were made; no object of the kernel.
+
+    `refused_packets` came from sources that are not known; None where nobody is refused or it cannot be counted.
+    """
+
+    received_packets: int
+    received_bytes: int
+    sent_packets: int
+    sent_bytes: int
+    dropped_packets: int | None = None
+
+
+class Masquerade(NamedTuple):
+    """
+    Packets from `sources` to anywhere outside `inside` leave with this node's own address (natOutgoing).
+
+    Both are sorted and of one IP version, and there is a source. UDP packets never leave from `avoided_port`: they
+    would be taken for VXLAN. One per IP version.
+    """
+
+    sources: tuple[Prefix, ...]
+    inside: tuple[Prefix, ...]
+    avoided_port: int
+
+    @property
+    def version(self) -> int:
+        return self.sources[0].version
+
+
+class Neighbour(NamedTuple):
+    """A permanent ARP or NDP entry."""
+
+    link: str
+    address: Address
+    mac: Mac
+
+
+class FdbEntry(NamedTuple):
+    """A permanent forwarding entry of a VXLAN device: frames to `mac` go to the VTEP at `remote`."""
+
+    link: str
+    mac: Mac
+    remote: Address
+
+
+class NextHop(NamedTuple):
+    """A next-hop object (RTM_NEWNEXTHOP). `gateway` None means on-link delivery."""
+
+    id: int
+    link: str
+    gateway: Address | None
+    onlink: bool
+    protocol: int = PROTOCOL
+
+
+class NextHopGroup(NamedTuple):
+    """
+    A next-hop object among whose `members`, ids of next hops in ascending order, flows are spread evenly.
+
+    It has its id in common with next hops: the kernel numbers both alike.
+    """
+
+    id: int
+    members: tuple[int, ...]
+    protocol: int = PROTOCOL
+
+
+class RouteType(enum.IntEnum):
+    """The RTN_ values of rtnetlink(7) that a routing table can hold."""
+
+    UNICAST = 1
+    LOCAL = 2
+    BROADCAST = 3
+    ANYCAST = 4
+    MULTICAST = 5
+    BLACKHOLE = 6
+    UNREACHABLE = 7
+    PROHIBIT = 8
+    THROW = 9
+
+
+class Route(NamedTuple):
+    """
+    A route. The kernel's key is (table, prefix, metric); a lower metric wins.
+
+    Ours name a next-hop object or group in `next_hop` (0: none) and leave `gateway` and `link` empty;
+    for a route by next-hop object the kernel's expansion of it is not repeated here.
+    """
+
+    prefix: Prefix
+    type: RouteType = RouteType.UNICAST
+    next_hop: int = 0
+    gateway: Address | None = None
+    link: str | None = None
+    metric: int = METRIC
+    table: int = MAIN_TABLE
+    protocol: int = PROTOCOL
+
+
+KernelObject: TypeAlias = (
+    Sysctl | Link | LinkAddress | Decap | Masquerade | FdbEntry | Neighbour | NextHop | NextHopGroup | Route
+)
+"""One kernel object."""
+
+Key: TypeAlias = tuple[object, ...]
+
+
+def key_of(thing: KernelObject) -> Key:
+    """What the kernel tells two objects of one kind apart by; the first item names the kind."""
+    match thing:
+        case Route():  # first, because there are most of them
+            return ("route", thing.table, thing.prefix, thing.metric)
+        case Sysctl():
+            return ("sysctl", thing.name)
+        case Link():
+            return ("link", thing.name)
+        case LinkAddress():
+            return ("address", thing.link, thing.address)
+        case Decap():
+            return ("decap", thing.link)
+        case Masquerade():
+            return ("masquerade", thing.version)
+        case FdbEntry():
+            return ("fdb", thing.link, thing.mac)
+        case Neighbour():
+            return ("neighbour", thing.link, thing.address)
+        case NextHop() | NextHopGroup():
+            return ("next-hop", thing.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataplane:
+    """
+    Kernel objects of one network namespace: what is (everyone's objects) or what should be (ours).
+
+    The field order is the order in which objects are added; they are removed in the reverse order.
+    """
+
+    links: frozenset[Link] = frozenset()
+    sysctls: frozenset[Sysctl] = frozenset()
+    addresses: frozenset[LinkAddress] = frozenset()
+    decaps: frozenset[Decap] = frozenset()
+    masquerades: frozenset[Masquerade] = frozenset()
+    fdb: frozenset[FdbEntry] = frozenset()
+    neighbours: frozenset[Neighbour] = frozenset()
+    next_hops: frozenset[NextHop] = frozenset()
+    groups: frozenset[NextHopGroup] = frozenset()
+    routes: frozenset[Route] = frozenset()
+
+    def __iter__(self) -> Iterator[KernelObject]:
+        for kind in DATAPLANE_FIELDS:
+            yield from getattr(self, kind)
+
+    def link(self, name: str) -> Link | None:
+        return next((link for link in self.links if link.name == name), None)
+
+
+DATAPLANE_FIELDS: Final[tuple[str, ...]] = tuple(Dataplane.__slots__)

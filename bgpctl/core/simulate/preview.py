@@ -1,0 +1,267 @@
+"""
+What a change would do to the kernel, before anything is touched: the operations of each step, in their order, as the
+agent will decide them. The same functions decide; only the answers of the other nodes are assumed.
+
+Refuses to know: files, the running agent, how an operation is shown.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Final, assert_never
+
+from bgpctl.core.bgp.adj_rib_in import Received
+from bgpctl.core.bgp.decision import Candidate, Choice
+from bgpctl.core.bgp.path import Path
+from bgpctl.core.cluster.configuration import Intent, Node
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.reasons import Unmet
+from bgpctl.core.cluster.tunnel_addresses import borrowed
+from bgpctl.core.dataplane.effects import Op, Put, Remove, after
+from bgpctl.core.dataplane.plan import plan
+from bgpctl.core.fabric import Desired, derive
+from bgpctl.core.migration.cutover import (
+    DRAIN_S,
+    NO_RESULTS,
+    MigrationStep,
+    PendingMember,
+    Probe,
+    ProbeResults,
+    ReturnPath,
+    kind_of,
+    next_step,
+)
+from bgpctl.core.net.addresses import (
+    Address,
+    Prefix,
+)
+from bgpctl.core.net.longest_match import LongestMatch
+from bgpctl.core.net.objects import (
+    MAIN_TABLE,
+    PROTOCOL,
+    Dataplane,
+    Ipip,
+    KernelObject,
+    Key,
+    Link,
+    LinkAddress,
+    NextHop,
+    NextHopGroup,
+    Plain,
+    Route,
+    RouteType,
+    key_of,
+)
+
+_UNDERLAY: Final = "eth0"
+_UNDERLAY_MTU_BYTES: Final = 1500
+_KERNEL_PROTOCOL: Final = 2
+_OURS: Final = True
+
+
+class Effect(enum.IntEnum):
+    """What an operation does to traffic, the least first."""
+
+    NONE = 0
+    """Nothing uses it yet, or any more."""
+    IN_PLACE = 1
+    """The object changes under traffic, without loss."""
+    ATOMIC = 2
+    """Traffic takes another way from one packet to the next."""
+    GAP = 3
+    """The kernel cannot have the old and the new at once: what goes through is lost in between."""
+
+
+class Stage(enum.Enum):
+    """The steps of a switch; each waits for an answer of the others."""
+
+    PREPARE = "prepare"
+    CUTOVER = "flip"
+    RETIRE = "retire"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: its operations, each with what it does to traffic, and for whom the next one waits."""
+
+    stage: Stage
+    ops: tuple[tuple[Op, Effect], ...]
+    waits_for: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """
+    What a change means for one node.
+
+    Attributes:
+        unreachable: prefixes that are routed now, that members still have, and that no route will lead to.
+        cut: who talks to this node now, by a route that is not ours, and would have to by one of ours.
+        missing: what is wanted and cannot be had.
+        blocked: who keeps the last step from being the end: they say that they do not accept what is wanted.
+        kept: for whose sake a device stays after it: they say so, or it is said of this node.
+    """
+
+    node: str
+    steps: tuple[Step, ...] = ()
+    unreachable: tuple[Prefix, ...] = ()
+    cut: tuple[Address, ...] = ()
+    unmet: tuple[Unmet, ...] = ()
+    blocked: tuple[PendingMember, ...] = ()
+    kept: tuple[PendingMember, ...] = ()
+
+    @property
+    def worst(self) -> Effect:
+        return max((effect for step in self.steps for _, effect in step.ops), default=Effect.NONE)
+
+
+def preview(
+    intent: Intent,
+    node: Node,
+    observed: Dataplane,
+    others: Iterable[Choice] = (),
+    talking: Iterable[Address] = (),
+) -> Preview:
+    """
+    What leads from `observed`, the kernel of `node`, to what `intent` wants of it.
+
+    Every member is assumed to tell its blocks and to answer; `others` is what others than members tell, `talking` who
+    has connections with this node, as the operator may have.
+    """
+    told = {choice.best.path.prefix: choice for choice in (*others, *_expected_paths(intent, node))}
+    names = {member.address.address: member.name for member in intent.nodes}
+    steps: list[Step] = []
+    missing: tuple[Unmet, ...] = ()
+    last = MigrationStep(Desired(observed, {}))
+    now = observed
+    for stage in Stage:
+        wanted = derive(intent, node, names, told.values(), now)
+        trials = next_step(wanted, now, intent, node, NO_RESULTS, 0.0).probes
+        switch = next_step(
+            wanted, now, intent, node, _expected_replies(stage, trials, _sent_back(wanted, node), now), 0.0
+        )
+        last = switch
+        made = plan(switch.desired, now)
+        ops = tuple((op, effect) for op, effect in _with_effects(made.ops, now))
+        now = reduce(after, made.ops, now)
+        missing = (*switch.desired.unmet, *made.blocked)
+        waits_for = sorted({waiting.member for waiting in (*switch.cutovers, *switch.drains)})
+        if ops:
+            steps.append(Step(stage, ops, tuple(waits_for)))
+    gone = _routed(observed) - _routed(now)
+    kept = {prefix for member in intent.nodes for prefix in (*member.blocks, *borrowed(intent, member))}
+    before, afterwards = _owners(observed), _owners(now)
+    cut = (peer for peer in sorted(talking) if afterwards.holding(peer) is _OURS and before.holding(peer) is not _OURS)
+    return Preview(node.name, tuple(steps), tuple(sorted(gone & kept)), tuple(cut), missing, last.cutovers, last.drains)
+
+
+def _sent_back(wanted: Desired, node: Node) -> Iterator[NextHop]:
+    """Next hops by whose links members will send to us: not where it is said that this node does not accept that."""
+    for hop in wanted.dataplane.next_hops:
+        encapsulation = wanted.reasons[key_of(hop)].encapsulation
+        if encapsulation in {None, Encapsulation.DIRECT} or node.accepts is None or encapsulation in node.accepts:
+            yield hop
+
+
+def with_other_driver(observed: Dataplane, driver: str) -> Dataplane:
+    """The kernel as it looks to another IPIP driver, which has to make the device anew."""
+    links = (
+        replace(link, kind=Plain("")) if isinstance(link.kind, Ipip) and link.kind.driver != driver else link
+        for link in observed.links
+    )
+    return replace(observed, links=frozenset(links))
+
+
+def _owners(dataplane: Dataplane) -> LongestMatch[bool]:
+    """Whether the route that packets take is ours."""
+    main = (route for route in dataplane.routes if route.table == MAIN_TABLE)
+    return LongestMatch((route.prefix, route.protocol == PROTOCOL) for route in sorted(main, key=_metric))
+
+
+def _metric(route: Route) -> int:
+    return route.metric
+
+
+def assumed_kernel(node: Node) -> Dataplane:
+    """A node as a distribution leaves it: one link with the node's address, and a default route. For want of facts."""
+    owns = [own for own in (node.address, node.address6) if own]
+    gateways = [Address(own.address.version, own.network.network + own.network.size - 2) for own in owns]
+    return Dataplane(
+        links=frozenset({Link(_UNDERLAY, Plain(""), _UNDERLAY_MTU_BYTES, owned=False)}),
+        addresses=frozenset(LinkAddress(_UNDERLAY, own) for own in owns),
+        routes=frozenset(
+            route
+            for own, gateway in zip(owns, gateways, strict=True)
+            for route in (
+                Route(own.network, link=_UNDERLAY, metric=0, protocol=_KERNEL_PROTOCOL),
+                Route(Prefix(gateway.version, 0, 0), gateway=gateway, link=_UNDERLAY, metric=0, protocol=3),
+            )
+        ),
+    )
+
+
+def converged(intent: Intent, node: Node, kernel: Dataplane) -> Dataplane:
+    """The node's kernel once everything that `intent` wants is there."""
+    steps = preview(intent, node, kernel).steps
+    return reduce(after, (op for step in steps for op, _ in step.ops), kernel)
+
+
+def _expected_paths(intent: Intent, node: Node) -> Iterator[Choice]:
+    """What the node would hear if every member told all it has."""
+    for member in intent.nodes:
+        for prefix in (*member.blocks, *borrowed(intent, member)) if member.name != node.name else ():
+            own = member.underlay(prefix.version)
+            if own:
+                received = Received(Path(prefix, own.address), 0.0)
+                yield Choice(Candidate(own.address, intent.asn_of(member), internal=True, received=received))
+
+
+def _expected_replies(stage: Stage, trials: Iterable[Probe], hops: Iterable[NextHop], now: Dataplane) -> ProbeResults:
+    """What trials will have shown: nothing, that every way leads there, that everyone uses the new ones."""
+    match stage:
+        case Stage.PREPARE:
+            return NO_RESULTS
+        case Stage.CUTOVER:
+            return ProbeResults({trial.way: 0.0 for trial in trials}, {})
+        case Stage.RETIRE:
+            seen = {hop.id: ReturnPath(hop.link, kind_of(now, hop.link), -DRAIN_S, 0.0) for hop in hops}
+            return ProbeResults({}, seen)
+        case _:
+            assert_never(stage)
+
+
+def _with_effects(ops: Iterable[Op], observed: Dataplane) -> Iterator[tuple[Op, Effect]]:
+    present = {key_of(thing): thing for thing in observed}
+    removed: set[Key] = set()
+    for op in ops:
+        key = key_of(op.thing)
+        yield op, _effect(op, present.get(key), removed=key in removed)
+        if isinstance(op, Remove):
+            removed.add(key)
+
+
+def _effect(op: Op, present: KernelObject | None, *, removed: bool) -> Effect:
+    if removed or (isinstance(present, Link) and present.owned and isinstance(present.kind, Plain)):
+        return Effect.GAP
+    if isinstance(op, Put) and present is not None:
+        return Effect.ATOMIC if isinstance(op.thing, NextHop | NextHopGroup | Route) else Effect.IN_PLACE
+    return Effect.NONE
+
+
+def _routed(dataplane: Dataplane) -> set[Prefix]:
+    return {route.prefix for route in dataplane.routes if route.type is RouteType.UNICAST and route.next_hop}
+
+
+def of_cluster(before: Intent | None, wanted: Intent) -> tuple[Preview, ...]:
+    """What the change means for every node, on kernels with nothing beside us."""
+    found = []
+    for node in wanted.nodes:
+        kernel = assumed_kernel(node)
+        was = before.node(node.name) if before else None
+        if before and was:
+            kernel = converged(before, was, assumed_kernel(was))
+        found.append(preview(wanted, node, kernel))
+    return tuple(found)

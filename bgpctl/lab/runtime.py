@@ -1,0 +1,71 @@
+"""
+Where the parts of a lab live: bare network namespaces, or containers whose namespaces go by the same names.
+
+Refuses to know: how parts are cabled, what runs in them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from subprocess import Popen
+from typing import Final, Protocol
+
+from bgpctl.lab import netns
+from bgpctl.lab.topology import Topology
+
+NETNS: Final = "netns"
+COMPOSE: Final = "compose"
+WORDS: Final = (NETNS, COMPOSE)
+IMAGE: Final = "bgpctl"
+"""What `tools/image` calls the image."""
+
+
+class Runtime(Protocol):
+    """A place for the parts of one lab. Every method raises RuntimeError if it cannot, with what was said."""
+
+    @property
+    def word(self) -> str:
+        """One of WORDS."""
+
+    def make(self, topology: Topology, prefix: str, parts: Sequence[str]) -> None:
+        """Make all parts; the network namespace of each can be entered by its name with the prefix before it."""
+
+    def start(self, namespace: str, arguments: Sequence[str], log: Path) -> Popen[bytes] | None:
+        """Start bgpctl in a part, its output in `log`. Returns its process, if it is a child of ours."""
+
+    def remove(self, prefix: str) -> None:
+        """Remove all there is of the lab, except for namespaces; absent is no error."""
+
+
+class Namespaces:
+    """Nothing but namespaces."""
+
+    word = NETNS
+
+    def make(self, topology: Topology, prefix: str, parts: Sequence[str]) -> None:
+        del topology
+        netns.ip([f"netns add {prefix}{part}" for part in parts])
+
+    def start(self, namespace: str, arguments: Sequence[str], log: Path) -> Popen[bytes] | None:
+        return netns.spawn(namespace, (sys.executable, "-m", "bgpctl", *arguments), log)
+
+    def remove(self, prefix: str) -> None:
+        """Namespaces are all there is."""
+
+
+def of(word: str, image: str = IMAGE) -> Runtime:
+    """
+    The cells that go by the word; `image` is what containers are made of.
+
+    Raises:
+        RuntimeError: what they need is not installed, or no engine answers.
+    """
+    if word == NETNS:
+        return Namespaces()
+    try:
+        from bgpctl.lab.containers import Containers  # noqa: PLC0415 (an extra: nodes do without it)
+    except ImportError:
+        raise RuntimeError("labs of containers need the docker SDK: pip install 'bgpctl[compose]'") from None
+    return Containers(image, word)

@@ -1,0 +1,80 @@
+"""
+Our commands as the text of ExaBGP's API.
+
+Refuses to know: how the text gets there, and what is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, assert_never
+
+from bgpctl.core.bgp.path import Attributes
+from bgpctl.core.bgp.speaker import Announce, AskRefresh, SendEndOfRib, SpeakerCommand, Withdraw
+from bgpctl.core.net.addresses import Address
+
+ASK_STATE: Final = "show neighbor configuration\nshow adj-rib out json\nshow neighbor json\n"
+"""Answered by Description lines, Advertised lines and one Neighbors (decode.py): ExaBGP takes them one by one."""
+PING: Final = "version\n"
+RELOAD: Final = "reload\n"
+
+_FAMILIES: Final = {4: "ipv4 unicast", 6: "ipv6 unicast"}
+_NONE: Final = Attributes()
+
+
+def encode(command: SpeakerCommand, withdrawn: Attributes = _NONE) -> str:
+    """
+    The command as one line of ExaBGP's API, newline included.
+
+    ExaBGP queues changes by attribute set and sends the sets in the order of their creation, so that of two changes of
+    one prefix the earlier can come last. A withdrawal therefore carries the attributes that were announced, in
+    `withdrawn`, which BGP does not need: in one set the later change takes the place of the earlier. Changes of the
+    attributes themselves are put right in patches.py.
+
+    An AS path is sent as it is, without one ExaBGP sends our own AS to external peers and nothing to internal ones.
+    """
+    match command:
+        case Announce(prefix, peer, attributes):
+            return f"{_to(peer)}announce route {prefix} {_written(attributes)}\n"
+        case Withdraw(prefix, peer):
+            return f"{_to(peer)}withdraw route {prefix} {_written(withdrawn)}\n"
+        case SendEndOfRib(peer, version):
+            return f"{_to(peer)}announce eor {_FAMILIES[version]}\n"
+        case AskRefresh(peer, version):
+            return f"{_to(peer)}announce route-refresh {_FAMILIES[version]}\n"
+        case _:
+            assert_never(command)
+
+
+def _written(attributes: Attributes) -> str:
+    values: tuple[tuple[str, object], ...] = (
+        ("next-hop", attributes.next_hop or "self"),
+        ("origin", None if attributes.origin == "igp" else attributes.origin),
+        ("as-path", _listed(attributes.as_path)),
+        ("local-preference", attributes.local_pref),
+        ("med", attributes.med),
+        ("community", _listed(_colons(c) for c in attributes.communities if len(c) == 2)),
+        ("large-community", _listed(_colons(c) for c in attributes.communities if len(c) == 3)),
+        ("extended-community", _listed(f"{community:#018x}" for community in attributes.extended)),
+        ("originator-id", attributes.originator),
+        ("cluster-list", _listed(attributes.cluster_list)),
+    )
+    return " ".join(f"{name} {value}" for name, value in values if value is not None)
+
+
+def _listed(values: Iterable[object]) -> str | None:
+    text = " ".join(map(str, values))
+    return f"[ {text} ]" if text else None
+
+
+def _colons(community: tuple[int, ...]) -> str:
+    return ":".join(map(str, community))
+
+
+def withdraw_all(peer: Address) -> str:
+    """Withdraw everything from one peer, before it is removed: under graceful restart it would keep our routes."""
+    return f"{_to(peer)}clear adj-rib out\n"
+
+
+def _to(peer: Address | None) -> str:
+    return "" if peer is None else f"neighbor {peer} "

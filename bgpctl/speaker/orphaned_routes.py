@@ -1,0 +1,58 @@
+"""
+What ExaBGP announces for an agent that is gone, and what becomes of it.
+
+Refuses to know: how lines get to ExaBGP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import assert_never
+
+from bgpctl.core.bgp.path import Attributes
+from bgpctl.core.bgp.speaker import Announce, AskRefresh, SendEndOfRib, SpeakerCommand, Withdraw
+from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.speaker import encode
+
+
+class OrphanedRoutes:
+    """
+    Turns commands into lines, and withdraws what nobody stands for any more.
+
+    ExaBGP keeps announcing what a killed agent told it. An End-of-RIB says that the peer has all our routes: what
+    ExaBGP listed for that peer, and this agent has not announced by then, is withdrawn before it.
+
+    A withdrawal is written with the attributes of the announcement that it ends.
+
+    Args:
+        listed: each peer's prefixes, as ExaBGP listed them when we attached.
+    """
+
+    def __init__(self, listed: Mapping[Address, Iterable[Prefix]]) -> None:
+        self._unclaimed = {peer: set(prefixes) for peer, prefixes in listed.items()}
+        self._said: dict[tuple[Prefix, Address | None], Attributes] = {}
+
+    def lines(self, command: SpeakerCommand) -> Iterator[str]:
+        """The command's lines, each with its newline."""
+        match command:
+            case Announce(prefix, peer, attributes):
+                self._claim(prefix, peer)
+                self._said[prefix, peer] = attributes
+            case Withdraw(prefix, peer):
+                self._claim(prefix, peer)
+                everyones = self._said.get((prefix, None), Attributes())
+                yield encode.encode(command, self._said.pop((prefix, peer), everyones))
+                return
+            case SendEndOfRib(peer):
+                for prefix in sorted(self._unclaimed.pop(peer, ())):
+                    yield encode.encode(Withdraw(prefix, peer))
+            case AskRefresh():
+                pass
+            case _:
+                assert_never(command)
+        yield encode.encode(command)
+
+    def _claim(self, prefix: Prefix, peer: Address | None) -> None:
+        for other, prefixes in self._unclaimed.items():
+            if peer in (None, other):
+                prefixes.discard(prefix)

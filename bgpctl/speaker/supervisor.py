@@ -1,0 +1,428 @@
+"""
+Keeps one ExaBGP running with the wanted configuration, attached to us, and alive. One thread, one poll.
+
+What runs is never remembered, it is asked for: the process by its pid file, its settings by its own environment, the
+configuration in force and the established sessions by its own listing. So it makes no difference whether this
+program was killed a second ago or has been here all the time.
+
+Refuses to know: what events mean for routing, who queues configurations and commands.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, assert_never
+
+from bgpctl.core.bgp.speaker import (
+    SessionDown,
+    SessionOpened,
+    SpeakerAttached,
+    SpeakerCommand,
+    SpeakerConfig,
+    SpeakerConfigRejected,
+    SpeakerDetached,
+    SpeakerEvent,
+)
+from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.speaker import conf, decode, encode, launch, process
+from bgpctl.speaker.channel import Channel, Lost
+from bgpctl.speaker.launch import ConfigRejected, Rendered, RunDir
+from bgpctl.speaker.orphaned_routes import OrphanedRoutes
+from bgpctl.speaker.pending_config import PendingConfig
+from bgpctl.speaker.process import Process
+
+_log = logging.getLogger("bgpctl.speaker")
+
+_CONNECT_EVERY_S: Final = 0.05
+_CONNECT_WITHIN_S: Final = 10.0
+_CONNECT_DOUBLINGS: Final = 3
+_RELIST_AFTER_S: Final = 0.25
+_LISTED_WITHIN_S: Final = 30.0
+"""A listing takes seconds with hundreds of neighbours; it is lost if one of them is removed in its middle."""
+_RELOAD_WITHIN_S: Final = 75.0
+"""ExaBGP drops a reload while any peer has unsent changes; a peer that is down keeps them up to its next try to
+connect, which comes within 60 s."""
+_ANSWER_WITHIN_S: Final = 3.0
+_QUOTED: Final = 300
+"""At most so many characters of a foreign line are logged."""
+_RESTART_AFTER_S: Final = (0.1, 0.5, 2.0, 10.0, 30.0)
+
+
+@dataclass(slots=True)
+class _Listing:
+    """ExaBGP's answer to ASK_STATE as far as it has come."""
+
+    tags: set[str] = field(default_factory=set)
+    advertised: dict[Address, list[Prefix]] = field(default_factory=dict)
+
+
+class Supervisor:
+    """
+    Args:
+        run_dir: the files of this ExaBGP.
+        prefix: put before ExaBGP's command: `ip netns exec NAME` or nothing. It must exec, not fork.
+        deliver: called with every event.
+        patched: run ExaBGP with patches.py.
+    """
+
+    def __init__(
+        self, run_dir: RunDir, prefix: Sequence[str], deliver: Callable[[SpeakerEvent], None], *, patched: bool = True
+    ) -> None:
+        self._run_dir = run_dir
+        self._command = (*prefix, *launch.server(run_dir, patched=patched))
+        self._deliver = deliver
+        self._wish = PendingConfig(run_dir)
+        self._process: Process | None = None
+        self._channel: Channel | None = None
+        self._attached = False
+        self._deaths = 0
+        self._act_at_s = 0.0
+        self._connect_by_s = 0.0
+        self._begin_talk()
+
+    @property
+    def _wanted(self) -> Rendered | None:
+        return self._wish.in_place
+
+    @property
+    def _connect_within_s(self) -> float:
+        """Longer after each vain start: on a slow or busy host ExaBGP may need more than the usual time to begin."""
+        return _CONNECT_WITHIN_S * 2.0 ** min(self._deaths, _CONNECT_DOUBLINGS)
+
+    def _begin_talk(self) -> None:
+        """Forget what was said on an earlier channel."""
+        self._met = False
+        self._listing: _Listing | None = None
+        self._relist_at_s: float | None = None
+        self._reload_by_s: float | None = None
+        self._drained: frozenset[Address] = frozenset()
+        self._sweep = OrphanedRoutes({})
+        self._counters: dict[Address, int] = {}
+        self._early_opens: dict[Address, SessionOpened] = {}
+        self._heard_at_s = time.monotonic()
+        self._pinged_at_s: float | None = None
+        self._ping_at_s = self._heard_at_s
+
+    # What the owner asks for -----------------------------------------------------------------------------------
+
+    def configure(self, config: SpeakerConfig) -> None:
+        """Make ExaBGP run with `config`; what cannot be put in force is tried again, and nothing changes until then."""
+        self._wish.ask(config, time.monotonic())
+        self._settle()
+
+    def _settle(self) -> None:
+        match self._wish.settle(time.monotonic()):
+            case ConfigRejected() as refused:
+                _log.error("configuration refused, the one before stays", extra=_facts(reason=refused))
+                self._deliver(SpeakerConfigRejected(str(refused)))
+            case Rendered() as rendered if self._process is not None and not rendered.is_of(
+                self._process.environment()
+            ):
+                self._restart("a changed listen address or port needs a restart of ExaBGP")
+            case Rendered():
+                # An answer under way will be found wanting; without one, ask at the next turn.
+                self._reload_by_s = None
+                self._relist_at_s = self._relist_at_s or time.monotonic()
+            case None:
+                pass
+
+    def speak(self, commands: Iterable[SpeakerCommand]) -> None:
+        """Send the commands in order; dropped while detached."""
+        if self._channel is None or not self._attached:
+            return
+        try:
+            self._channel.write("".join(line for command in commands for line in self._sweep.lines(command)))
+        except Lost as lost:
+            self._detach(str(lost))
+
+    def end(self) -> None:
+        """End ExaBGP and remove its files, until the next configuration."""
+        self._wish.drop()
+        running = self._process or process.find(self._run_dir.pid)
+        if running is not None:
+            running.end()
+            _log.info("ExaBGP ended", extra=_facts(exabgp_pid=running.pid))
+            self._forget(running, "ExaBGP was ended")
+        self._run_dir.clean()
+
+    def release(self) -> None:
+        """Let go of everything; ExaBGP runs on."""
+        if self._channel is not None:
+            self._channel.close()
+        if self._process is not None:
+            self._process.close()
+
+    def turn(self, wake: int) -> None:
+        """Wait until something happens, `wake` becomes readable or a timer is due; then do what is to be done."""
+        ready = self._wait(wake)
+        try:
+            if self._process is not None and self._process.fileno() in ready:
+                self._bury(self._process)
+            if self._channel is not None and self._channel.fileno() in ready:
+                self._channel.flush()
+                self._hear(self._channel)
+            self._settle()
+            if self._wanted is not None:
+                self._keep(self._wanted, time.monotonic())
+        except Lost as lost:
+            self._detach(str(lost))
+
+    # Waiting ---------------------------------------------------------------------------------------------------
+
+    def _wait(self, wake: int) -> frozenset[int]:
+        poll = select.poll()
+        poll.register(wake, select.POLLIN)
+        if self._process is not None:
+            poll.register(self._process, select.POLLIN)
+        if self._channel is not None:
+            poll.register(self._channel, self._channel.interest())
+        due_s = self._due_s()
+        wait_ms = None if due_s is None else max(0.0, due_s - time.monotonic()) * 1000 + 1
+        return frozenset(fd for fd, _ in poll.poll(wait_ms))
+
+    def _due_s(self) -> float | None:
+        """When the next timer is due, on the monotonic clock."""
+        timers = (self._wish.due_s, *self._exabgp_timers(self._wanted))
+        return min((at_s for at_s in timers if at_s is not None), default=None)
+
+    def _exabgp_timers(self, wanted: Rendered | None) -> tuple[float | None, ...]:
+        if wanted is None:
+            return ()
+        if self._channel is None:
+            return (self._act_at_s,)
+        silence_s = self._ping_at_s if self._pinged_at_s is None else self._hung_at_s(wanted, self._pinged_at_s)
+        return (silence_s, self._relist_at_s)
+
+    # Process and channel ---------------------------------------------------------------------------------------
+
+    def _keep(self, wanted: Rendered, now_s: float) -> None:
+        if self._channel is not None:
+            self._ask(self._channel, wanted, now_s)
+        elif now_s >= self._act_at_s:
+            if self._process is None:
+                self._acquire(wanted, now_s)
+            elif now_s >= self._connect_by_s:
+                self._restart(f"ExaBGP's bridge did not answer within {self._connect_within_s:g} s")
+                self._deaths += 1
+            else:
+                self._connect(now_s)
+
+    def _acquire(self, wanted: Rendered, now_s: float) -> None:
+        found = process.find(self._run_dir.pid)
+        if found is not None and not wanted.is_of(found.environment()):
+            _log.warning("restarting ExaBGP, it runs with other settings", extra=_facts(exabgp_pid=found.pid))
+            found.end()
+            found.close()
+            found = None
+        self._process = found or self._start(wanted)
+        self._connect_by_s = now_s + self._connect_within_s
+
+    def _start(self, wanted: Rendered) -> Process | None:
+        try:
+            started = process.start(self._command, wanted.environment, self._run_dir.pid, self._run_dir.log)
+        except OSError as error:
+            _log.error("ExaBGP cannot be started", extra=_facts(program=self._command[0], reason=error.strerror))
+            self._postpone()
+            return None
+        _log.info("ExaBGP started", extra=_facts(exabgp_pid=started.pid))
+        return started
+
+    def _connect(self, now_s: float) -> None:
+        self._act_at_s = now_s + _CONNECT_EVERY_S
+        try:
+            self._channel = Channel(self._run_dir.socket)
+        except OSError:
+            return  # not there yet; the deadline is in _keep
+        self._begin_talk()
+
+    def _detach(self, reason: str) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+            if self._met:
+                self._connect_by_s = time.monotonic() + self._connect_within_s
+        if self._attached:
+            _log.warning("detached from ExaBGP", extra=_facts(reason=reason))
+            self._attached = False
+            self._deliver(SpeakerDetached(reason))
+
+    def _bury(self, ended: Process) -> None:
+        """ExaBGP has ended: forget it, and start another after a while."""
+        if ended.ended():
+            _log.error("ExaBGP has ended", extra=_facts(exabgp_pid=ended.pid, last_words=self._last_words()))
+            self._forget(ended, "ExaBGP has ended")
+            self._postpone()
+
+    def _restart(self, reason: str, *, hung: bool = False) -> None:
+        if self._process is None:
+            return
+        _log.warning("restarting ExaBGP", extra=_facts(exabgp_pid=self._process.pid, reason=reason))
+        if hung:
+            self._process.kill()
+        self._process.end()
+        self._forget(self._process, reason)
+
+    def _forget(self, ended: Process, reason: str) -> None:
+        ended.close()
+        self._process = None
+        self._detach(reason)
+
+    def _postpone(self) -> None:
+        self._act_at_s = time.monotonic() + _RESTART_AFTER_S[min(self._deaths, len(_RESTART_AFTER_S) - 1)]
+        self._deaths += 1
+
+    def _last_words(self) -> str:
+        return conf.redacted(self._run_dir.log_tail(), self._wanted.secrets if self._wanted else {})
+
+    # Questions to ExaBGP ---------------------------------------------------------------------------------------
+
+    def _ask(self, channel: Channel, wanted: Rendered, now_s: float) -> None:
+        if self._relist_at_s is not None and now_s >= self._relist_at_s:
+            self._listing = None
+            self._list()
+        if self._pinged_at_s is not None:
+            if now_s >= self._hung_at_s(wanted, self._pinged_at_s):
+                self._restart("ExaBGP does not answer", hung=True)
+        elif now_s >= self._ping_at_s:
+            self._run_dir.turn_log()
+            self._pinged_at_s = now_s
+            channel.write(encode.PING)
+
+    def _hung_at_s(self, wanted: Rendered, pinged_at_s: float) -> float:
+        """When silence is taken for a hang. Any line is a sign of life: the answer may wait behind many."""
+        return max(pinged_at_s, self._heard_at_s) + _patience_s(wanted)
+
+    def _list(self) -> None:
+        """Ask for the state unless an answer is under way, which will do."""
+        if self._listing is None and self._channel is not None:
+            self._listing = _Listing()
+            self._relist_at_s = time.monotonic() + _LISTED_WITHIN_S
+            self._channel.write(encode.ASK_STATE)
+
+    # What ExaBGP says ------------------------------------------------------------------------------------------
+
+    def _hear(self, channel: Channel) -> None:
+        heard: list[SpeakerEvent] = []
+        for line in channel.read():
+            match decode.decode(line):
+                case decode.Received() as report:
+                    heard += self._noted(report)
+                case decode.Neighbors(states):
+                    self._pass_on(heard)
+                    heard = []
+                    self._listed(states)
+                case decode.Hello() as hello:
+                    self._greeted(hello)
+                case decode.Description(text):
+                    self._take_tag(text)
+                case decode.Advertised(peer, prefixes):
+                    self._take_advertised(peer, prefixes)
+                case decode.Pong():
+                    self._answered()
+                case decode.Unrecognised(text):
+                    _log.warning("ExaBGP wrote what bgpctl cannot read", extra=_facts(line=text[:_QUOTED]))
+                case decode.Noise():
+                    pass
+                case other:
+                    assert_never(other)
+            self._heard_at_s = time.monotonic()
+        self._pass_on(heard)
+
+    def _greeted(self, hello: decode.Hello) -> None:
+        if self._process is None or hello.exabgp_pid != self._process.pid:
+            raise Lost(f"the bridge belongs to another ExaBGP, pid {hello.exabgp_pid}")
+        self._met = True
+        self._list()
+
+    def _answered(self) -> None:
+        self._pinged_at_s = None
+        if self._wanted is not None:
+            self._ping_at_s = time.monotonic() + _patience_s(self._wanted)
+
+    def _noted(self, report: decode.Received) -> Sequence[SpeakerEvent]:
+        before = self._counters.get(report.peer)
+        self._counters[report.peer] = report.counter
+        # A smaller number: ExaBGP counts anew for a neighbour that was configured again.
+        if before is not None and report.counter > before + 1:
+            raise Lost(f"{report.counter - before - 1} lines about {report.peer} were lost")
+        return () if report.event is None else (report.event,)
+
+    def _pass_on(self, events: Iterable[SpeakerEvent]) -> None:
+        """
+        Deliver. What comes before SpeakerAttached is dropped, because everything is asked for again after it, but for
+        what a peer's OPEN says, for which nobody can be asked.
+        """
+        if self._attached:
+            for event in decode.joined(events):
+                self._deliver(event)
+            return
+        for event in events:
+            match event:
+                case SessionOpened():
+                    self._early_opens[event.peer] = event
+                case SessionDown():
+                    self._early_opens.pop(event.peer, None)
+                case _:
+                    pass
+
+    def _take_tag(self, text: str) -> None:
+        if self._listing is not None and conf.is_tag(text):
+            self._listing.tags.add(text)
+
+    def _take_advertised(self, peer: Address, prefixes: tuple[Prefix, ...]) -> None:
+        if self._listing is not None:
+            self._listing.advertised.setdefault(peer, []).extend(prefixes)
+
+    def _listed(self, states: tuple[decode.NeighborState, ...]) -> None:
+        """The whole answer is here: attach if the wanted configuration is in force, else work towards that."""
+        listing, self._listing = self._listing, None
+        if listing is None or self._wanted is None or self._process is None:
+            return
+        peers = {state.peer for state in states}
+        if listing.tags != self._wanted.tags or not self._wanted.peers <= peers:
+            self._reload(frozenset(peers - self._wanted.peers))
+            return
+        self._reload_by_s = None
+        self._relist_at_s = None
+        self._sweep = OrphanedRoutes(listing.advertised)
+        up = ((state.peer, float(state.up_s)) for state in states if state.up_s is not None)
+        self._attach(self._process, tuple(sorted(up)))
+
+    def _attach(self, exabgp: Process, established: tuple[tuple[Address, float], ...]) -> None:
+        self._attached = True
+        self._deaths = 0
+        _log.info("attached to ExaBGP", extra=_facts(exabgp_pid=exabgp.pid, established=len(established)))
+        self._deliver(SpeakerAttached(exabgp.pid, established))
+        for opened in self._early_opens.values():
+            self._deliver(opened)
+        self._early_opens.clear()
+
+    def _reload(self, surplus: frozenset[Address]) -> None:
+        """Have the file loaded, and look again: a reload can be dropped without a word."""
+        if self._channel is None:
+            return
+        now_s = time.monotonic()
+        self._reload_by_s = self._reload_by_s or now_s + _RELOAD_WITHIN_S
+        if now_s > self._reload_by_s:
+            self._restart(f"it did not take its configuration within {_RELOAD_WITHIN_S:g} s")
+            return
+        self._relist_at_s = now_s + _RELIST_AFTER_S
+        if surplus <= self._drained:
+            self._channel.write(encode.RELOAD)
+        else:
+            self._drained |= surplus
+            self._channel.write("".join(encode.withdraw_all(peer) for peer in sorted(surplus)))
+
+
+def _facts(**facts: object) -> dict[str, object]:
+    """For `extra`: a log line's facts, beside its words."""
+    return {"facts": facts}
+
+
+def _patience_s(wanted: Rendered) -> float:
+    """A hang must be found before the peers' hold timers run out, and load must not be taken for one."""
+    return max(_ANSWER_WITHIN_S, wanted.hold_time_s / 3)

@@ -1,0 +1,67 @@
+"""Packets that try a way, between two hosts."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+
+import pytest
+
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.migration.cutover import Probe, ProbeReply
+from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.objects import NextHop
+from bgpctl.kernel.probes import PacketProber
+from bgpctl.lab import netns
+from tests.contract.conftest import ENDS
+from tests.contract.ipip_rig import three_sites
+from tests.waiting import wait_until
+
+ECHO = struct.Struct("!BBHHH")
+
+
+def bare(version: int) -> Probe:
+    own, other = map(Address.parse, ENDS[version])
+    hop = NextHop(0x42000001, "eth0", other, onlink=True)
+    return Probe(hop, Encapsulation.DIRECT, own, other, own, other)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_way_that_leads_there_is_answered(hosts: tuple[str, str], version: int) -> None:
+    """Not always the first one: a link that has just come up has neighbours to find."""
+    trial, prober = bare(version), PacketProber()
+    wait_until(lambda: netns.inside(hosts[0], lambda: prober.probe([trial])) == (ProbeReply(trial, "eth0"),))
+
+
+def test_an_answer_by_ip_in_ip_tells_where_it_comes_from() -> None:
+    with three_sites() as (one, two, _):
+        own, other = (Address.parse(site.address) for site in (one, two))
+        hop = NextHop(0x42000001, "tunl0", other, onlink=True)
+        trial = Probe(hop, Encapsulation.IPIP, own, other, Address.parse("10.244.1.0"), other)
+        wait_until(lambda: one.inside(lambda: PacketProber().probe([trial])) == (ProbeReply(trial, "tunl0", other),))
+
+
+def test_an_answer_that_comes_late_is_none_to_what_is_asked_next(hosts: tuple[str, str]) -> None:
+    here, there = hosts
+    netns.set_sysctls(there, {"net/ipv4/icmp_echo_ignore_all": "1"})
+    with netns.open_socket(there, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as other:
+        other.settimeout(5)
+        answered = threading.Event()
+
+        def answer_late() -> None:
+            """The first request, once the second is there."""
+            first, _ = other.recvfrom(2048)
+            other.recvfrom(2048)
+            _, _, checksum, ident, number = ECHO.unpack_from(first, 20)
+            # Type 0 in place of 8 (RFC 792): the sum is less by so much, its complement more.
+            reply = ECHO.pack(0, 0, (checksum + 0x0800) % 0xFFFF, ident, number)
+            other.sendto(reply, (ENDS[4][0], 0))
+            answered.set()
+
+        thread = threading.Thread(target=answer_late)
+        thread.start()
+        rounds = [netns.inside(here, lambda: PacketProber().probe([bare(4)])) for _ in range(2)]
+        thread.join()
+    assert answered.is_set()
+    assert rounds == [(), ()]

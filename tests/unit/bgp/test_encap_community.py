@@ -1,0 +1,77 @@
+"""What members say that they accept, and who may say it for them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bgpctl.core.bgp import adj_rib_in
+from bgpctl.core.bgp.adj_rib_in import AdjRibIn
+from bgpctl.core.bgp.encap_community import (
+    AcceptedTunnels,
+    accepted,
+    accepted_by_kernel,
+    advertised_tunnels,
+    communities,
+    objection,
+    transitive,
+)
+from bgpctl.core.bgp.speaker import SessionDown, Update
+from bgpctl.core.cluster.configuration import Mode
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.simulate.preview import assumed_kernel, converged
+from tests.cluster import member, path, two_racks, with_ipv6
+
+IPIP, VXLAN = Encapsulation.IPIP, Encapsulation.VXLAN
+CLUSTER = two_racks(vxlan=Mode.ALWAYS)
+B1 = member(CLUSTER, "b1")
+ITSELF, REFLECTOR, OTHER, TOR = map(Address.parse, ("10.1.0.3", "10.0.0.2", "10.1.0.4", "10.0.0.254"))
+INSIDE = {ITSELF, REFLECTOR, OTHER}
+
+
+def told(**by: frozenset[Encapsulation]) -> AdjRibIn:
+    """Up sessions with whoever tells b1's block, with its next hop and this statement."""
+    peers = {"itself": ITSELF, "reflector": REFLECTOR, "other": OTHER, "tor": TOR}
+    tables = adj_rib_in.expect({}, [peers[name] for name in by], 0.0, 120.0)
+    for name, tunnels in by.items():
+        block = replace(path("10.244.3.0/26", ITSELF), extended=communities(tunnels))
+        tables = adj_rib_in.session_up(tables, peers[name], 1.0)
+        tables = adj_rib_in.updated(tables, Update(peers[name], (block,)), 2.0)
+    return tables
+
+
+def test_numbers_are_those_of_rfc_9012_and_reserved_octets_say_nothing() -> None:
+    assert communities([VXLAN, IPIP]) == (0x030C_0000_0000_0007, 0x030C_0000_0000_0008)
+    assert accepted([0x030C_FFFF_FFFF_0007, 0x0002_0000_0000_0008]) == {IPIP}
+    assert transitive([0x030C_0000_0000_0007, 0x0002_0000_0000_0008]) == (0x0002_0000_0000_0008,)
+
+
+def test_a_member_speaks_for_itself_and_else_the_slowest_reflector_does() -> None:
+    both, one = frozenset({IPIP, VXLAN}), frozenset({IPIP})
+    assert advertised_tunnels(told(itself=both, reflector=one), INSIDE)(B1, 4) == both
+    assert advertised_tunnels(told(reflector=both, other=one), INSIDE)(B1, 4) == one
+    assert advertised_tunnels(told(itself=both), INSIDE)(B1, 6) == frozenset()
+
+
+def test_nobody_outside_speaks_for_a_member_and_a_dead_session_says_nothing() -> None:
+    tables = told(itself=frozenset({IPIP}), tor=frozenset({VXLAN}))
+    down = adj_rib_in.session_down(tables, SessionDown(ITSELF, "closing connection", notified=False), 3.0)
+    assert advertised_tunnels(down, INSIDE)(B1, 4) == frozenset()
+
+
+def test_a_statement_can_only_forbid_and_both_that_of_the_file_and_that_of_bgp_do() -> None:
+    def said(tunnels: frozenset[Encapsulation]) -> AcceptedTunnels | None:
+        return objection(B1, VXLAN, lambda _, __: tunnels, 4)
+
+    assert said(frozenset()) is None
+    assert said(frozenset({VXLAN})) is None
+    assert said(frozenset({IPIP})) == AcceptedTunnels(frozenset({IPIP}), in_file=False)
+    filed = replace(B1, accepts=frozenset[Encapsulation]())
+    assert objection(filed, VXLAN, lambda _, __: frozenset({VXLAN}), 4) == AcceptedTunnels(frozenset(), in_file=True)
+
+
+def test_what_a_kernel_receives_is_told_by_ip_version() -> None:
+    cluster = with_ipv6(two_racks(ipip=Mode.ALWAYS), vxlan=Mode.ALWAYS)
+    here = member(cluster, "a1")
+    assert accepted_by_kernel(converged(cluster, here, assumed_kernel(here))) == {4: {IPIP}, 6: {VXLAN}}
+    assert any(block == Prefix.parse("fd00:10:244::140/122") for block in here.blocks)

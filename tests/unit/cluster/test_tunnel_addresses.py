@@ -1,0 +1,77 @@
+"""Whose which tunnel address is: Calico's rules as tables."""
+
+from dataclasses import replace
+
+import pytest
+
+from bgpctl.core.cluster.configuration import Intent, Mode, Node, Pool, Use
+from bgpctl.core.cluster.tunnel_addresses import borrowed, ipip_address, vxlan_address, vxlan_mac
+from bgpctl.core.net.addresses import Address, Prefix
+from tests.cluster import node
+
+IPIP = Pool("ipip", Prefix.parse("10.251.0.0/16"), ipip_mode=Mode.ALWAYS)
+VXLAN = Pool("vxlan", Prefix.parse("10.252.0.0/16"), vxlan_mode=Mode.CROSS_SUBNET)
+VXLAN6 = Pool("vxlan6", Prefix.parse("fd99::/48"), vxlan_mode=Mode.ALWAYS, block_size=122)
+BARE = Pool("bare", Prefix.parse("10.250.0.0/16"))
+TUNNELS = Pool(
+    "tunnels", Prefix.parse("10.253.0.0/24"), vxlan_mode=Mode.ALWAYS, block_size=32, allowed_uses=(Use.TUNNEL,)
+)
+HERE = node("a", "10.0.0.1/24", "10.250.1.0/26", "10.251.1.0/26", "10.251.2.0/26", "10.252.1.0/26", "fd99::40/122")
+
+
+def having(*pools: Pool, here: Node = HERE) -> tuple[str, str, str]:
+    """The addresses on the IPIP, the VXLAN and the IPv6 VXLAN tunnel."""
+    intent = Intent(pools=pools, nodes=(here,))
+    found = (ipip_address(intent, here), vxlan_address(intent, here, 4), vxlan_address(intent, here, 6))
+    ipip, vxlan, vxlan6 = (str(address) if address else "-" for address in found)
+    return ipip, vxlan, vxlan6
+
+
+@pytest.mark.parametrize(
+    ("pools", "expected"),
+    [
+        ((BARE, IPIP, VXLAN, VXLAN6), ("10.251.1.0", "10.252.1.0", "fd99::40")),
+        ((BARE,), ("-", "-", "-")),
+        ((IPIP,), ("10.251.1.0", "-", "-")),
+        ((replace(IPIP, allowed_uses=(Use.WORKLOAD,)),), ("-", "-", "-")),
+        ((replace(IPIP, allowed_uses=(Use.TUNNEL,)),), ("10.251.1.0", "-", "-")),
+        ((replace(IPIP, node_selector="rack == 'b'"),), ("-", "-", "-")),
+        ((replace(IPIP, node_selector="kubernetes.io/hostname == 'a'"),), ("10.251.1.0", "-", "-")),
+        ((replace(IPIP, disabled=True),), ("10.251.1.0", "-", "-")),
+        ((replace(VXLAN, allowed_uses=(Use.WORKLOAD,)), TUNNELS), ("-", "10.253.0.7", "-")),
+    ],
+)
+def test_a_tunnel_address_is_the_first_of_the_first_block_in_an_eligible_pool(
+    pools: tuple[Pool, ...], expected: tuple[str, str, str]
+) -> None:
+    blocks = tuple(sorted((*HERE.blocks, Prefix.parse("10.253.0.7/32"))))
+    assert having(*pools, here=replace(HERE, blocks=blocks)) == expected
+
+
+def test_a_given_tunnel_address_is_taken() -> None:
+    given = replace(HERE, ipip_address=Address.parse("10.251.9.9"), vxlan_address6=Address.parse("fd99::9"))
+    assert having(IPIP, VXLAN, VXLAN6, here=given) == ("10.251.9.9", "10.252.1.0", "fd99::9")
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "mac"),
+    [
+        ("remotehostname", 4, "66:3e:ca:a4:db:65"),
+        ("remotehostname2", 4, "66:40:18:59:1f:16"),
+        ("remotehostname", 6, "66:a0:68:c9:4c:79"),
+        ("node1", 4, "66:f9:37:c3:7e:94"),
+    ],
+)
+def test_a_vtep_mac_is_derived_from_the_name_as_calico_does(name: str, version: int, mac: str) -> None:
+    assert vxlan_mac(node(name, "10.0.0.1/24"), version) == mac
+
+
+def test_a_tunnel_address_from_elsewhere_counts_as_borrowed_and_one_of_an_own_block_does_not() -> None:
+    intent = Intent(pools=(IPIP, VXLAN), nodes=(HERE,))
+    given = replace(
+        HERE,
+        borrowed=(Prefix.parse("10.252.5.5/32"),),
+        ipip_address=Address.parse("10.251.9.9"),
+        vxlan_address=Address.parse("10.252.1.7"),
+    )
+    assert list(map(str, borrowed(intent, given))) == ["10.251.9.9/32", "10.252.5.5/32"]

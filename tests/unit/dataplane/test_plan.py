@@ -1,0 +1,40 @@
+"""Strangers in our way: what is theirs stays as it is, and the operator is told."""
+
+from dataclasses import replace
+
+import pytest
+
+from bgpctl.core.cluster.configuration import Mode
+from bgpctl.core.cluster.reasons import UnmetCode
+from bgpctl.core.dataplane.plan import plan
+from bgpctl.core.net.addresses import InterfaceAddress
+from bgpctl.core.net.objects import Dataplane, Ipip, Link, LinkAddress, LinkKind, Plain, Route
+from tests.cluster import bare_kernel, member, two_racks
+from tests.unit.fabric.test_fabric import derived
+
+INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
+KERNEL = bare_kernel(member(INTENT, "a1"))
+THEIRS = LinkAddress("tunl0", InterfaceAddress.parse("192.168.99.1/24"))
+
+
+def with_tunl0(kind: LinkKind, *addresses: LinkAddress, up: bool = True) -> Dataplane:
+    tunl0 = Link("tunl0", kind, 1480, up=up, owned=False)
+    return replace(KERNEL, links=KERNEL.links | {tunl0}, addresses=KERNEL.addresses | set(addresses))
+
+
+@pytest.mark.parametrize("kernel", [with_tunl0(Plain("bridge"), THEIRS), with_tunl0(Ipip(), THEIRS)])
+def test_a_strangers_tunl0_is_not_touched_and_carries_none_of_our_traffic(kernel: Dataplane) -> None:
+    made = plan(derived(INTENT, observed=kernel), kernel)
+    assert not [op for op in made.ops if "tunl0" in str(op.thing)]
+    assert (UnmetCode.KEY_TAKEN, "link tunl0") in {(item.code, item.subject) for item in made.blocked}
+    assert {str(op.thing.prefix) for op in made.ops if isinstance(op.thing, Route)} == {
+        "10.244.1.0/26",
+        "10.244.2.0/26",
+    }
+
+
+def test_the_bare_tunl0_that_the_ipip_module_brings_is_taken_over() -> None:
+    kernel = with_tunl0(Ipip(), up=False)
+    made = plan(derived(INTENT, observed=kernel), kernel)
+    assert made.blocked == ()
+    assert Link("tunl0", Ipip(), 1480) in [op.thing for op in made.ops]

@@ -1,0 +1,343 @@
+"""The short form, Calico's resources, and both together."""
+
+import pytest
+
+from bgpctl.core.cluster.configuration import (
+    Advertisement,
+    Backend,
+    FilterRule,
+    Intent,
+    MatchOperator,
+    Mode,
+    NextHopMode,
+    Node,
+    Peer,
+    Pool,
+    Use,
+)
+from bgpctl.core.cluster.problems import (
+    Problem,
+)
+from bgpctl.core.intent import read
+from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Mac, Prefix, Vni
+from bgpctl.store.yaml import documents
+from tests.documents import SAMPLE, good
+
+SHORT = """\
+calico_backend: bird
+asNumber: 1.10
+mesh: false
+listenPort: 1179
+vxlanVNI: 4097
+vxlanPort: 8472
+pools:
+  blue: {cidr: 10.244.0.0/16, encapsulation: IPIPCrossSubnet, natOutgoing: true, disableBGPExport: true}
+  tunnels: {cidr: 10.250.0.0/24, encapsulation: VXLAN, blockSize: 32, disabled: true, allowedUses: [Tunnel],
+    nodeSelector: rack == 'a'}
+  six: {cidr: 'fd00:244::/48', vxlanMode: Always}
+nodes:
+  b1:
+    address: 10.1.0.4/24
+    address6: fd01::4/64
+    labels: {reflector: ""}
+    blocks: [10.244.4.64/26, 10.244.4.0/26, 'fd00:244::/122']
+  a1:
+    address: 10.0.0.1/24
+    asNumber: 65010
+    labels: {rack: a}
+    blocks: [10.244.1.0/26]
+    ipipTunnelAddress: 10.244.1.1
+    vxlanTunnelAddress: 10.250.0.1
+    vxlanTunnelMACAddress: 66:F9:37:C3:7E:94
+    address6: fd00::1/64
+    clusterID: 224.0.0.1
+    borrowed: [10.244.4.7, 10.244.4.9/32]
+    vxlanTunnelAddressV6: fd00:244::ff
+    vxlanTunnelMACAddressV6: 66:f9:37:c3:7e:95
+peers:
+  tor: {ip: 10.0.0.254, asNumber: 65001, port: 1790, nodes: "rack == 'a'"}
+  all: {ip: 'fd00::99', asNumber: 65002, filters: [own], nextHopMode: Self, maxRestartTime: 2m, keepaliveTime: 10s,
+    numAllowedLocalASNumbers: 2, ttlSecurity: 1, reachableBy: 'fd00::98', localASNumber: 65009, sourceAddress: None}
+  reflectors: {peerSelector: has(reflector), nodes: "!has(reflector)", reversePeering: Manual}
+filters:
+  own:
+    importV4:
+      - {action: Reject, cidr: 10.0.0.0/8, matchOperator: In, prefixLength: {min: 16, max: 24}, source: RemotePeers}
+      - {action: Accept, interface: "eth*", peerType: eBGP, communities: {values: ["65000:1"]}, asPathPrefix: [65001],
+         priority: 512, operations: [{addCommunity: {value: "65000:1:2"}}, {prependASPath: {prefix: [65003, 65004]}},
+           {prependASPath: {prefix: [65005]}}, {setPriority: {value: 100}}]}
+    exportV6: [{action: Accept, cidr: 'fd00::/8', matchOperator: NotIn}]
+communities: [{name: blue, value: "65000:7"}]
+prefixAdvertisements: [{cidr: 10.244.0.0/16, communities: [blue, "65000:8"]}]
+ipipMTU: 1400
+vxlanMTU: 1380
+vxlanMTUV6: 1360
+mtu: 1350
+"""
+
+CALICO = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: calico-config, namespace: kube-system}
+data: {calico_backend: bird, veth_mtu: "1350"}
+---
+apiVersion: projectcalico.org/v3
+kind: BGPConfiguration
+metadata: {name: default}
+spec:
+  {asNumber: 65546, nodeToNodeMeshEnabled: false, listenPort: 1179, logSeverityScreen: Info,
+   communities: [{name: blue, value: "65000:7"}],
+   prefixAdvertisements: [{cidr: 10.244.0.0/16, communities: [blue, "65000:8"]}]}
+---
+apiVersion: crd.projectcalico.org/v1
+kind: FelixConfiguration
+metadata: {name: default}
+spec: {vxlanVNI: 4097, vxlanPort: 8472, ipipMTU: 1400, vxlanMTU: 1380, vxlanMTUV6: 1360}
+---
+apiVersion: projectcalico.org/v3
+kind: IPPoolList
+metadata: {resourceVersion: "12"}
+items:
+- apiVersion: projectcalico.org/v3
+  kind: IPPool
+  metadata: {name: blue, creationTimestamp: 2026-01-01T00:00:00Z, uid: 6b1c}
+  spec:
+    cidr: 10.244.0.0/16
+    ipipMode: CrossSubnet
+    vxlanMode: Never
+    natOutgoing: true
+    disableBGPExport: true
+    nodeSelector: all()
+    allowedUses: [Workload, Tunnel]
+    assignmentMode: Automatic
+  status: {conditions: []}
+- kind: IPPool
+  metadata: {name: tunnels}
+  spec: {cidr: 10.250.0.0/24, vxlanMode: Always, blockSize: 32, disabled: true, allowedUses: [Tunnel],
+    nodeSelector: rack == 'a'}
+- {kind: IPPool, metadata: {name: six}, spec: {cidr: 'fd00:244::/48', vxlanMode: Always, blockSize: 0}}
+---
+kind: List
+apiVersion: v1
+items:
+- apiVersion: projectcalico.org/v3
+  kind: Node
+  metadata: {name: a1, labels: {rack: a}}
+  spec:
+    addresses: [{address: 10.0.0.1/24}]
+    bgp: {ipv4Address: 10.0.0.1/24, asNumber: 65010, ipv4IPIPTunnelAddr: 10.244.1.1, ipv6Address: fd00::1/64,
+      routeReflectorClusterID: 224.0.0.1}
+    ipv4VXLANTunnelAddr: 10.250.0.1
+    vxlanTunnelMACAddr: 66:f9:37:c3:7e:94
+    ipv6VXLANTunnelAddr: fd00:244::ff
+    vxlanTunnelMACAddrV6: 66:f9:37:c3:7e:95
+- kind: Node
+  metadata: {name: b1, labels: {reflector: ""}}
+  spec: {bgp: {ipv4Address: 10.1.0.4/24, ipv6Address: fd01::4/64}}
+- kind: IPAMBlock
+  metadata: {name: 10-244-4-0-26}
+  spec:
+    cidr: 10.244.4.0/26
+    affinity: host:b1
+    allocations: [0, null, null, null, null, null, null, 1, null, 1]
+    attributes: [{handle_id: x, secondary: {node: b1}}, {handle_id: y, secondary: {node: a1, pod: p}}]
+    unallocated: [1, 2]
+    strictAffinity: false
+- {kind: BlockAffinity, metadata: {name: b1-10-244-4-64-26}, spec: {node: b1, cidr: 10.244.4.64/26, deleted: "false"}}
+- {kind: BlockAffinity, metadata: {name: b1-10-244-4-0-26}, spec: {node: b1, cidr: 10.244.4.0/26, state: confirmed}}
+- {kind: BlockAffinity, metadata: {name: b1-six}, spec: {node: b1, cidr: 'fd00:244::/122', type: host}}
+- {kind: BlockAffinity, metadata: {name: a1-10-244-1-0-26}, spec: {node: a1, cidr: 10.244.1.0/26}}
+- {kind: BlockAffinity, metadata: {name: a1-going}, spec: {node: a1, cidr: 10.244.9.0/26, state: pendingDeletion}}
+---
+apiVersion: projectcalico.org/v3
+kind: BGPPeer
+metadata: {name: tor}
+spec: {peerIP: "10.0.0.254:1790", asNumber: 65001, nodeSelector: rack == 'a', sourceAddress: UseNodeIP}
+---
+apiVersion: projectcalico.org/v3
+kind: BGPPeer
+metadata: {name: all}
+spec:
+  {peerIP: fd00::99, asNumber: 65002, filters: [own], nextHopMode: Self, maxRestartTime: 120s, keepaliveTime: 10s,
+   numAllowedLocalASNumbers: 2, ttlSecurity: 1, reachableBy: fd00::98, localASNumber: 65009, sourceAddress: None}
+---
+apiVersion: projectcalico.org/v3
+kind: BGPPeer
+metadata: {name: reflectors}
+spec: {peerSelector: has(reflector), nodeSelector: "!has(reflector)", reversePeering: Manual}
+---
+apiVersion: projectcalico.org/v3
+kind: BGPFilter
+metadata: {name: own}
+spec:
+  importV4:
+    - {action: Reject, cidr: 10.0.0.0/8, matchOperator: In, prefixLength: {min: 16, max: 24}, source: RemotePeers}
+    - {action: Accept, interface: "eth*", peerType: eBGP, communities: {values: ["65000:1"]}, asPathPrefix: [65001],
+       priority: 512, operations: [{addCommunity: {value: "65000:1:2"}}, {prependASPath: {prefix: [65003, 65004]}},
+         {prependASPath: {prefix: [65005]}}, {setPriority: {value: 100}}]}
+  exportV6: [{action: Accept, cidr: fd00::/8, matchOperator: NotIn}]
+"""
+
+
+def test_the_sample_loads() -> None:
+    intent = good(SAMPLE)
+    assert intent == Intent(
+        backend=Backend.BIRD,
+        asn=Asn(64512),
+        pools=(Pool("blue", Prefix.parse("10.244.0.0/16"), ipip_mode=Mode.CROSS_SUBNET, nat_outgoing=True),),
+        nodes=(
+            Node(
+                "a1",
+                InterfaceAddress.parse("10.0.0.1/24"),
+                (Prefix.parse("10.244.1.0/26"),),
+                labels=(("rack", "a"),),
+            ),
+            Node(
+                "b1",
+                InterfaceAddress.parse("10.1.0.4/24"),
+                (Prefix.parse("10.244.4.0/26"),),
+                labels=(("rack", "b"),),
+            ),
+        ),
+        peers=(
+            Peer(
+                "tor-a",
+                Address.parse("10.0.0.254"),
+                Asn(65001),
+                ("a1",),
+                179,
+                "secrets/tor-a",
+                node_selector="rack == 'a'",
+            ),
+        ),
+    )
+    places = [*(p.place for p in intent.pools), *(n.place for n in intent.nodes), *(p.place for p in intent.peers)]
+    assert list(map(str, places)) == ["c.yaml:4:3", "c.yaml:6:3", "c.yaml:7:3", "c.yaml:10:3"]
+
+
+def test_the_short_form_and_calicos_form_of_one_cluster_give_equal_intents() -> None:
+    assert good(SHORT) == good(CALICO)
+
+
+def test_every_value_of_the_short_form_arrives() -> None:
+    intent = good(SHORT)
+    assert (intent.asn, intent.mesh, intent.listen_port) == (Asn(65546), False, 1179)
+    assert (intent.vxlan_vni, intent.vxlan_port) == (Vni(4097), 8472)
+    blue, six, tunnels = intent.pools
+    assert (blue.block_size, six.block_size, tunnels.block_size) == (26, 122, 32)
+    assert (blue.disable_bgp_export, tunnels.disabled, six.vxlan_mode) == (True, True, Mode.ALWAYS)
+    a1, b1 = intent.nodes
+    assert (a1.asn, a1.vxlan_mac) == (65010, Mac("66:f9:37:c3:7e:94"))
+    assert (str(a1.ipip_address), str(a1.vxlan_address)) == ("10.244.1.1", "10.250.0.1")
+    assert list(map(str, b1.blocks)) == ["10.244.4.0/26", "10.244.4.64/26", "fd00:244::/122"]
+    assert (str(a1.address6), str(a1.cluster_id)) == ("fd00::1/64", "224.0.0.1")
+    assert list(map(str, a1.borrowed)) == ["10.244.4.7/32", "10.244.4.9/32"]
+    assert (str(a1.vxlan_address6), a1.vxlan_mac6) == ("fd00:244::ff", Mac("66:f9:37:c3:7e:95"))
+    assert (tunnels.allowed_uses, tunnels.node_selector) == ((Use.TUNNEL,), "rack == 'a'")
+    assert (intent.ipip_mtu, intent.vxlan_mtu, intent.vxlan_mtu6, intent.workload_mtu) == (1400, 1380, 1360, 1350)
+    assert intent.advertisements == (Advertisement(Prefix.parse("10.244.0.0/16"), ((65000, 7), (65000, 8))),)
+
+
+def test_every_value_of_a_peer_arrives() -> None:
+    every, reflectors, tor = good(SHORT).peers
+    assert every == Peer(
+        "all",
+        Address.parse("fd00::99"),
+        Asn(65002),
+        ("a1", "b1"),
+        local_asn=Asn(65009),
+        next_hop_mode=NextHopMode.SELF,
+        restart_time_s=120,
+        keepalive_s=10,
+        allowed_own_as=2,
+        ttl_security=1,
+        reachable_by=Address.parse("fd00::98"),
+        filters=("own",),
+        from_node_address=False,
+    )
+    assert reflectors == Peer(
+        "reflectors",
+        None,
+        None,
+        ("a1",),
+        port=1179,
+        node_selector="!has(reflector)",
+        remotes=("b1",),
+        peer_selector="has(reflector)",
+        reverse=False,
+    )
+    assert (tor.nodes, tor.port) == (("a1",), 1790)
+
+
+def test_every_value_of_a_filter_arrives() -> None:
+    (own,) = good(SHORT).filters
+    assert own.import4 == (
+        FilterRule(False, Prefix.parse("10.0.0.0/8"), MatchOperator.IN, (16, 24), from_peers=True),
+        FilterRule(
+            accept=True,
+            interface="eth*",
+            external=True,
+            community=(65000, 1),
+            as_path=(Asn(65001),),
+            priority=512,
+            add_communities=((65000, 1, 2),),
+            prepend=(Asn(65005), Asn(65003), Asn(65004)),
+            set_priority=100,
+        ),
+    )
+    assert own.export6 == (FilterRule(True, Prefix.parse("fd00::/8"), MatchOperator.NOT_IN),)
+
+
+@pytest.mark.parametrize(
+    ("encapsulation", "ipip", "vxlan"),
+    [
+        ("IPIP", Mode.ALWAYS, Mode.NEVER),
+        ("IPIPCrossSubnet", Mode.CROSS_SUBNET, Mode.NEVER),
+        ("VXLAN", Mode.NEVER, Mode.ALWAYS),
+        ("VXLANCrossSubnet", Mode.NEVER, Mode.CROSS_SUBNET),
+        ("None", Mode.NEVER, Mode.NEVER),
+    ],
+)
+def test_an_encapsulation_is_a_pair_of_modes(encapsulation: str, ipip: Mode, vxlan: Mode) -> None:
+    (pool,) = good(f"pools: {{p: {{cidr: 10.244.0.0/16, encapsulation: {encapsulation}}}}}").pools
+    assert (pool.ipip_mode, pool.vxlan_mode) == (ipip, vxlan)
+
+
+def test_both_forms_in_several_files_make_one_cluster() -> None:
+    pool = "{kind: IPPool, metadata: {name: p}, spec: {cidr: 10.244.0.0/16}}"
+    block = "{kind: BlockAffinity, metadata: {name: x}, spec: {node: a, cidr: 10.244.0.0/26}}"
+    one = documents(f"nodes: {{a: {{address: 10.0.0.1/24}}}}\n---\n{pool}", "one.yaml")
+    two = documents(block, "two.yaml")
+    intent = read([*two, *one])
+    assert isinstance(intent, Intent)
+    assert intent.nodes[0].blocks == (Prefix.parse("10.244.0.0/26"),)
+
+
+def test_a_lab_file_is_a_cluster_file() -> None:
+    lab = "name: x\ndescription: y\nsegments: {s: 10.0.0.0/24}\nrouters: {}\nworkloads: {w: {node: a1}}\nchecks: {}\n"
+    assert good(SAMPLE + lab) == good(SAMPLE)
+
+
+@pytest.mark.parametrize(
+    ("given", "path"), [("secrets/tor-a", "/etc/bgpctl/secrets/tor-a"), ("/run/tor-a", "/run/tor-a")]
+)
+def test_a_password_file_is_looked_for_beside_the_file_that_names_it(given: str, path: str) -> None:
+    intent = read(documents(SAMPLE.replace("secrets/tor-a", given), "/etc/bgpctl/cluster.yaml"))
+    assert isinstance(intent, Intent)
+    assert [peer.password_file for peer in intent.peers] == [path]
+
+
+def test_a_peer_can_be_given_to_one_node_by_its_host_name_label() -> None:
+    selector = "kubernetes.io/hostname == 'b1'"
+    assert good(SAMPLE.replace("rack == 'a'", selector)).peers[0].nodes == ("b1",)
+
+
+def test_a_cluster_without_pools_and_peers_is_legal() -> None:
+    assert good("nodes: {a: {address: 10.0.0.1/24}}").pools == ()
+
+
+def test_problems_are_values_that_equal_those_of_the_same_text() -> None:
+    first, second = (read(documents("mesh: 5\npool: 1", "c.yaml")) for _ in range(2))
+    assert isinstance(first, tuple)
+    assert first == second
+    assert all(isinstance(problem, Problem) for problem in first)

@@ -1,0 +1,316 @@
+"""What is right in Calico is right here: each text loads, with exactly these warnings and notes, by line and rule."""
+
+from pathlib import Path
+
+import pytest
+
+from bgpctl.core.cluster.configuration import Backend, Intent, Mode, NextHopMode, Use
+from bgpctl.core.cluster.problems import Severity
+from bgpctl.store.file import FileStore
+from tests.documents import good
+
+POOL = "pools: {p: {cidr: 10.244.0.0/16}}\n"
+VXLAN = "pools: {p: {cidr: 10.244.0.0/16, vxlanMode: Always}}\n"
+VXLAN6 = "pools: {p: {cidr: 'fd99::/48', vxlanMode: Always}}\n"
+MEMBERS = "nodes: {a: {address: 10.0.0.1/24}, b: {address: 10.0.0.2/24}}\n"
+META = "metadata: {name: x}\n"
+DEFAULT = "metadata: {name: default}\n"
+INSTALLATION = f"apiVersion: operator.tigera.io/v1\nkind: Installation\n{DEFAULT}spec: "
+PEER = f"---\nkind: BGPPeer\n{META}spec: "
+KUBERNETES = (
+    "apiVersion: v1\nkind: Node\nmetadata: {name: a, annotations: {projectcalico.org/IPv4Address: 10.0.0.1/24, "
+)
+
+QUIET = [
+    POOL,
+    "pools: {p: {cidr: 10.244.0.0/16, ipipMode: Never, vxlanMode: Never}}",
+    "pools: {p: {cidr: 10.244.0.0/16, ipipMode: CrossSubnet, blockSize: 20}}",
+    "pools: {p: {cidr: 10.244.0.0/16, vxlanMode: Always, blockSize: 32}}",
+    "pools: {p: {cidr: 10.244.0.0/30, blockSize: 26, disabled: true}}",
+    "pools: {p: {cidr: 'fd00:244::/48', vxlanMode: CrossSubnet, blockSize: 116, natOutgoing: true}}",
+    "pools: {p: {cidr: 'fd00:244::/48', ipipMode: Never}}",
+    "pools: {p: {cidr: 'fd00:244::/48', blockSize: 128}}",
+    "pools: {p: {cidr: 10.244.0.0/16, allowedUses: [LoadBalancer]}}",
+    "calico_backend: vxlan\npools: {p: {cidr: 10.244.0.0/16, allowedUses: [LoadBalancer]}}",
+    "pools: {p: {cidr: 10.244.0.0/16, nodeSelector: \"rack == 'a' && !has(gpu) || zone in {'x', 'y'}\"}}",
+    "pools: {p: {cidr: 10.244.0.0/16, ipipMode: Always}, q: {cidr: 10.245.0.0/16, vxlanMode: CrossSubnet}}",
+    "calico_backend: none\npools: {p: {cidr: 10.244.0.0/16, encapsulation: VXLAN}}",
+    "asNumber: 65000.1\nlistenPort: 1790",
+    "nodes: {a: {address: 'fd00::1/64'}}",
+    "nodes: {a: {address: 10.0.0.1/31}, b: {address: 10.0.0.0/31}}",
+    "nodes: {a: {address: 10.0.0.1}}",
+    "nodes: {a: {address: 10.0.0.1/24, address6: 'fd00::1/64', clusterID: 224.0.0.1}}",
+    POOL + "nodes: {a: {address: 10.0.0.1/24, borrowed: [10.244.9.9/32]}}",
+    VXLAN + "nodes: {a: {address: 10.0.0.1/24, vxlanTunnelAddress: 10.244.0.1}}",
+    VXLAN + "nodes: {a: {address: 10.0.0.1/24, blocks: [10.244.0.0/26], vxlanTunnelMACAddress: 66f9.37c3.7e94}}",
+    VXLAN6 + "nodes: {a: {address: 10.0.0.1/24, address6: 'fd00::1/64', blocks: ['fd99::/122']}}",
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 65001, ttlSecurity: 1, keepaliveTime: 1m10s}}",
+    "nodes: {a: {address: 'fd00::1/64'}}\npeers: {t: {ip: 'fd00::9', asNumber: 1}}",
+    "mesh: false\n" + MEMBERS + "peers: {t: {peerSelector: all()}}",
+    "mesh: false\n" + MEMBERS + "peers: {t: {ip: 10.0.0.2, asNumber: 64512}}",
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, filters: [f]}}\nfilters: {f: {exportV4: [{action: Reject}]}}",
+    "filters: {f: {importV6: [{action: Accept, cidr: 'fd00::/8', matchOperator: In, prefixLength: {max: 64}}]}}",
+    "communities: [{name: c, value: '65000:1'}]\nprefixAdvertisements: [{cidr: 10.0.0.0/8, communities: [c, '1:2:3']}]",
+    "nodeMeshPasswordFile: secrets/mesh\nnodeMeshMaxRestartTime: 2m",
+    "ipipMTU: 1480\nvxlanMTU: 1450\nvxlanMTUV6: 1430\nmtu: 1430",
+    MEMBERS + PEER + "{peerIP: '[fd00::9]:1790', asNumber: 1, nodeSelector: has(none)}\n---\n"
+    "nodes: {c: {address: 'fd00::1/64', labels: {none: ''}}}",
+    MEMBERS + PEER + "{peerIP: '10.0.0.9:1790', asNumber: 1, node: a, passwordFile: secrets/t}",
+    f"kind: BGPFilter\n{META}spec: {{exportV4: [{{action: Accept, priority: 512, peerType: eBGP}}]}}",
+    f"kind: BGPConfiguration\n{DEFAULT}spec: {{nodeToNodeMeshEnabled: false, asNumber: 65000}}",
+    f"kind: BGPConfigurationList\nitems: [{{kind: BGPConfiguration, {DEFAULT.strip()}}}]",
+    f"kind: FelixConfiguration\n{DEFAULT}spec: {{vxlanVNI: 10000, vxlanPort: 8472, ipipMTU: 0}}",
+    f"kind: FelixConfiguration\n{DEFAULT}",
+    "kind: ConfigMap\nmetadata: {name: calico-config}\ndata: {calico_backend: vxlan, veth_mtu: '0'}",
+    INSTALLATION
+    + "{calicoNetwork: {bgp: Disabled, ipPools: [{cidr: 10.244.0.0/16, encapsulation: VXLANCrossSubnet}]}}",
+    INSTALLATION + "{calicoNetwork: {ipPools: []}}",
+    "kind: List\nitems: []",
+    f"kind: IPReservation\n{META}spec: {{reservedCIDRs: [10.244.0.0/24, 10.244.9.9]}}",
+    KUBERNETES + "projectcalico.org/IPv4IPIPTunnelAddr: 10.244.0.1}}\n---\n"
+    "pools: {p: {cidr: 10.244.0.0/16, ipipMode: Always}}",
+    "kind: Node\nmetadata: {name: a}\nspec: {addresses: [{address: 10.0.0.1, type: InternalIP}]}",
+]
+
+REMARKED = {
+    "nodes: {a: {address: 10.0.0.1/24}, b: {address: 'fd00::1/64'}}\npeers: {t: {ip: 'fd00::9', asNumber: 1}}": {
+        2: "warning no-underlay"
+    },
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, nodes: has(rack)}}": {2: "warning no-node"},
+    MEMBERS + "peers: {t: {peerSelector: has(x)}}": {2: "warning no-node"},
+    "apiVersion: apps/v1\nkind: DaemonSet\nspec: {}": {2: "warning no-effect"},
+    "apiVersion: v1\nkind: ServiceAccount": {2: "info no-effect"},
+    "pools: {p: {cidr: 10.244.0.0/16, ipipMode: always}}": {1: "info old-spelling"},
+    "pools: {p: {cidr: 10.244.0.0/16, ipipMode: ''}}": {1: "info old-spelling"},
+    "pools: {p: {cidr: 10.244.0.0/16, vxlanMode: cross-subnet}}": {1: "info old-spelling"},
+    "pools:\n  p:\n    cidr: 10.244.0.0/16\n    ipip: {enabled: true, mode: cross-subnet}\n    nat-outgoing: true": {
+        4: "info old-spelling",
+        5: "info old-spelling",
+    },
+    "pools: {p: {cidr: 10.244.0.0/16, assignmentMode: Manual}}": {1: "info no-effect"},
+    "pools: {p: {cidr: 10.244.0.0/16, allowedUses: [Workload], namespaceSelector: has(x)}}": {1: "info no-effect"},
+    "nodes: {a: {address: 10.0.0.1/16}, b: {address: 10.0.1.1/24}}": {1: "warning asymmetric-masks"},
+    MEMBERS + "peers: {t: {ip: 10.0.0.2, asNumber: 64512}}": {2: "warning peer-is-node"},
+    "mesh: false\n" + POOL + MEMBERS: {2: "warning no-sessions"},
+    "mesh: false\n" + MEMBERS + "peers: {t: {ip: 10.0.0.2, asNumber: 1}}": {3: "warning peer-asn"},
+    MEMBERS + "peers:\n  every: {ip: 10.0.0.9, asNumber: 1}\n  one: {ip: 10.0.0.9, asNumber: 1, nodes: has(x)}": {
+        4: "warning global-peer"
+    },
+    "pools: {p: {cidr: 10.244.0.0/16, nodeSelector: has(x)}}\n"
+    "nodes: {a: {address: 10.0.0.1/24, blocks: [10.244.0.0/26]}}": {2: "warning not-selected"},
+    VXLAN + "nodes: {a: {address: 10.0.0.1/24, accepts: [ipip], blocks: [10.244.0.0/26]}}": {2: "warning not-accepted"},
+    VXLAN + "nodes: {a: {address: 10.0.0.1/24, accepts: [ipip]}}": {},
+    "vxlanPort: 53": {1: "warning port-clash"},
+    VXLAN
+    + "nodes: {a: {address: 10.0.0.1/24, blocks: [10.244.0.0/26]}}\n"
+    + f"---\nkind: IPReservation\n{META}spec: {{reservedCIDRs: [10.244.0.0]}}": {6: "warning reserved"},
+    POOL
+    + "nodes: {a: {address: 10.0.0.1/24, blocks: [10.244.0.0/26, 10.244.1.0/26]}}\n"
+    + f"---\nkind: IPAMConfig\n{DEFAULT}spec: {{maxBlocksPerHost: 1}}": {6: "warning too-many-blocks"},
+    f"kind: IPAMConfig\n{DEFAULT}spec: {{autoAllocateBlocks: true}}": {3: "info no-effect"},
+    f"kind: BGPConfiguration\n{DEFAULT}spec: {{serviceClusterIPs: [{{cidr: 10.96.0.0/12}}]}}": {3: "warning no-effect"},
+    f"kind: BGPConfiguration\n{DEFAULT}spec: {{bindMode: NodeIP}}": {3: "info no-effect"},
+    "kind: BGPConfiguration\nmetadata: {name: node.a}\nspec: {logSeverityScreen: Debug}": {3: "info no-effect"},
+    f"kind: FelixConfiguration\n{DEFAULT}spec: {{bpfEnabled: true}}": {3: "info no-effect"},
+    f"kind: FelixConfiguration\n{DEFAULT}spec: {{wireguardEnabled: true}}": {3: "warning no-effect"},
+    f"kind: FelixConfiguration\n{DEFAULT}spec: {{wireguardEnabled: false}}": {3: "info no-effect"},
+    f"kind: FelixConfiguration\n{DEFAULT}spec: {{ipipEnabled: false}}": {3: "warning no-effect"},
+    f"kind: FelixConfiguration\n{DEFAULT}spec: {{externalNodesList: [10.9.0.0/16]}}": {3: "warning no-effect"},
+    f"kind: FelixConfiguration\n{DEFAULT}spec: {{routeSource: WorkloadIPs}}": {3: "warning no-effect"},
+    "kind: ConfigMap\nmetadata: {name: other}\ndata: {x: y}": {3: "info no-effect"},
+    f"kind: GlobalNetworkPolicy\n{META}spec: {{selector: all()}}": {1: "info no-effect"},
+    INSTALLATION + "{variant: Calico}": {4: "info no-effect"},
+    "kind: IPPool\nmetadata: {name: p, uid: x, generation: 3}\nspec: {cidr: 10.244.0.0/16}\nstatus: {conditions: []}": {
+        2: "info no-effect",
+        4: "info no-effect",
+    },
+    "kind: Node\nmetadata: {name: a}\nspec: {bgp: {ipv4Address: 10.0.0.1/24},\n  wireguard: {x: y}}": {
+        4: "warning no-effect"
+    },
+    KUBERNETES + "kubeadm: x}}\nstatus: {phase: Running}": {3: "info no-effect", 4: "info no-effect"},
+    "kind: BlockAffinity\nmetadata: {name: x}\nspec: {node: a, cidr: 10.244.0.0/26, state: pending}": {
+        3: "info no-effect"
+    },
+    "kind: BlockAffinity\nmetadata: {name: x}\nspec: {node: lb, type: virtual, cidr: 10.244.0.0/26}": {
+        3: "info no-effect"
+    },
+    "apiVersion: v1\nkind: ipPool\nmetadata: {cidr: 10.244.0.0/16}\nspec: {ipip: {enabled: true, mode: always}}": {
+        2: "info old-spelling",
+        4: "info old-spelling",
+    },
+    MEMBERS
+    + "---\napiVersion: v1\nkind: bgpPeer\nmetadata: {scope: node, node: a, peerIP: 10.0.0.9}\nspec: {asNumber: 1}": {
+        4: "info old-spelling"
+    },
+    "apiVersion: v1\nkind: node\nmetadata: {name: a}\nspec: {bgp: {ipv4Address: 10.0.0.1/24}}": {
+        2: "info old-spelling"
+    },
+}
+
+
+@pytest.mark.parametrize("text", QUIET)
+def test_what_is_right_loads_without_a_word(text: str) -> None:
+    assert list(map(str, good(text).remarks)) == []
+
+
+@pytest.mark.parametrize(("text", "remarks"), REMARKED.items())
+def test_what_works_and_surprises_loads_with_a_remark_at_its_line(text: str, remarks: dict[int, str]) -> None:
+    found = good(text).remarks
+    assert {remark.place.line: f"{remark.severity.value} {remark.rule}" for remark in found} == remarks
+
+
+def test_there_are_enough_valid_documents_to_tell_strictness_from_correctness() -> None:
+    assert len(QUIET) + len(REMARKED) >= 40
+
+
+def test_remarks_are_no_part_of_what_is_wanted() -> None:
+    loud, quiet = (
+        good("pools: {p: {cidr: 10.244.0.0/16, ipipMode: always}}"),
+        good("pools: {p: {cidr: 10.244.0.0/16, ipipMode: Always}}"),
+    )
+    assert loud == quiet
+    assert loud.remarks != quiet.remarks
+
+
+def test_an_installation_with_bgp_disabled_is_the_vxlan_backend() -> None:
+    intent = good(INSTALLATION + "{calicoNetwork: {bgp: Disabled, mtu: 1400, ipPools: []}}")
+    assert (intent.backend, intent.workload_mtu, intent.pools) == (Backend.VXLAN, 1400, ())
+
+
+def test_an_installation_without_pools_has_the_operators_default_pool() -> None:
+    (pool,) = good(INSTALLATION + "{}").pools
+    assert (pool.name, str(pool.cidr), pool.ipip_mode) == ("default-ipv4-ippool", "192.168.0.0/16", Mode.ALWAYS)
+    assert pool.nat_outgoing
+
+
+def test_an_installation_leaves_pools_alone_that_are_given_otherwise() -> None:
+    assert [pool.name for pool in good(INSTALLATION + "{}\n---\n" + POOL).pools] == ["p"]
+
+
+def test_an_installation_on_eks_and_one_on_docker_have_their_own_defaults() -> None:
+    eks, docker = (good(INSTALLATION + f"{{kubernetesProvider: {name}}}") for name in ("EKS", "DockerEnterprise"))
+    assert (eks.backend, str(eks.pools[0].cidr), eks.pools[0].vxlan_mode) == (
+        Backend.VXLAN,
+        "172.16.0.0/16",
+        Mode.ALWAYS,
+    )
+    assert docker.vxlan_vni == 10000
+
+
+def test_a_pool_of_the_operator_and_the_same_ippool_are_one() -> None:
+    text = INSTALLATION + "{calicoNetwork: {ipPools: [{name: p, cidr: 10.244.0.0/16, encapsulation: VXLAN}]}}\n---\n"
+    ippool = "kind: IPPool\nmetadata: {name: p}\nspec: {cidr: 10.244.0.0/16, vxlanMode: Always, natOutgoing: true}"
+    assert len(good(text + ippool).pools) == 1
+
+
+def test_a_kubernetes_node_is_known_by_calicos_annotations() -> None:
+    (node,) = good(
+        KUBERNETES + "projectcalico.org/IPv6Address: fd00::1/64, projectcalico.org/ASNumber: 65001, "
+        "projectcalico.org/RouteReflectorClusterID: 224.0.0.1}, labels: {rack: a}}\n"
+        "status: {addresses: [{type: InternalIP, address: 192.0.2.1}]}"
+    ).nodes
+    assert (str(node.address), str(node.address6), node.asn) == ("10.0.0.1/24", "fd00::1/64", 65001)
+    assert (str(node.cluster_id), node.labels) == ("224.0.0.1", (("rack", "a"),))
+
+
+def test_a_kubernetes_node_without_annotations_is_known_by_its_internal_addresses() -> None:
+    (node,) = good(
+        "apiVersion: v1\nkind: Node\nmetadata: {name: a}\nstatus:\n  addresses:\n"
+        "  - {type: ExternalIP, address: 192.0.2.1}\n  - {type: InternalIP, address: 'fd00::1'}\n"
+        "  - {type: InternalIP, address: 10.0.0.1}\n  - {type: Hostname, address: a}"
+    ).nodes
+    assert (str(node.address), str(node.address6)) == ("10.0.0.1/32", "fd00::1/128")
+
+
+def test_addresses_of_other_nodes_in_a_block_are_borrowed_by_them() -> None:
+    a, b = good(
+        POOL + MEMBERS + "---\nkind: IPAMBlock\nmetadata: {name: x}\nspec:\n  cidr: 10.244.0.0/26\n"
+        "  affinity: host:a\n  allocations: [0, null, 1, 2]\n"
+        "  attributes: [{secondary: {node: a}}, {secondary: {node: b}}, {handle_id: windows-reserved}]"
+    ).nodes
+    assert (list(map(str, a.blocks)), list(map(str, a.borrowed))) == (["10.244.0.0/26"], [])
+    assert (list(map(str, b.blocks)), list(map(str, b.borrowed))) == ([], ["10.244.0.2/32"])
+
+
+def test_a_peer_that_is_given_a_node_by_name_finds_it_although_its_host_name_label_differs() -> None:
+    intent = good(
+        "nodes: {a: {address: 10.0.0.1/24, labels: {kubernetes.io/hostname: ip-10-0-0-1}}, b: {address: 10.0.0.2/24}}\n"
+        + PEER
+        + "{peerIP: 10.0.0.9, asNumber: 1, node: a}"
+    )
+    (peer,) = intent.peers
+    assert (peer.nodes, peer.node_selector) == (("a",), "kubernetes.io/hostname == 'ip-10-0-0-1'")
+
+
+def test_a_peer_at_a_nodes_address_is_not_that_nodes_and_uses_the_port_of_the_cluster() -> None:
+    (peer,) = good("mesh: false\nlistenPort: 1179\n" + MEMBERS + "peers: {t: {ip: 10.0.0.2, asNumber: 64512}}").peers
+    assert (peer.nodes, peer.port) == (("a",), 1179)
+
+
+def test_a_peer_of_all_nodes_takes_the_place_of_one_of_some_at_the_same_address() -> None:
+    every, one = good(
+        MEMBERS + "peers: {every: {ip: 10.0.0.9, asNumber: 1}, one: {ip: 10.0.0.9, asNumber: 2, nodes: has(x)}}"
+    ).peers
+    assert (every.nodes, one.nodes) == (("a", "b"), ())
+
+
+def test_a_node_without_an_address_of_a_peers_ip_version_does_not_peer() -> None:
+    (peer,) = good(
+        "nodes: {a: {address: 10.0.0.1/24}, b: {address: 'fd00::1/64'}}\npeers: {t: {ip: 'fd00::9', asNumber: 1}}"
+    ).peers
+    assert peer.nodes == ("b",)
+
+
+def test_a_peer_whose_place_is_taken_may_be_one_that_some_node_cannot_reach() -> None:
+    every, one = good(
+        "nodes: {a: {address: 10.0.0.1/24, labels: {x: ''}}, b: {address: 'fd00::1/64'}}\n"
+        "peers: {every: {ip: 'fd00::9', asNumber: 1}, one: {ip: 'fd00::9', asNumber: 2, nodes: has(x)}}"
+    ).peers
+    assert (every.nodes, one.nodes) == (("b",), ())
+
+
+def test_the_old_form_of_next_hop_keep_is_understood() -> None:
+    (peer,) = good(MEMBERS + PEER + "{peerIP: 10.0.0.9, asNumber: 1, keepOriginalNextHop: true}").peers
+    assert peer.next_hop_mode is NextHopMode.KEEP
+    assert [remark.rule for remark in good(MEMBERS).remarks] == []
+
+
+def test_allowed_uses_are_a_set() -> None:
+    pool, other = (
+        good(f"pools: {{p: {{cidr: 10.244.0.0/16, allowedUses: [{uses}]}}}}").pools[0]
+        for uses in ("Tunnel, Workload", "Workload, Tunnel, Tunnel")
+    )
+    assert pool.allowed_uses == other.allowed_uses == (Use.WORKLOAD, Use.TUNNEL)
+
+
+def test_every_key_of_felix_that_is_known_has_its_reason() -> None:
+    keys = [
+        "mtuIfacePattern",
+        "deviceRouteProtocol",
+        "removeExternalRoutes",
+        "healthPort",
+        "bpfLogLevel",
+        "floatingIPs",
+    ]
+    spec = ", ".join(f"{key}: 1" for key in keys)
+    remarks = good(f"kind: FelixConfiguration\n{DEFAULT}spec: {{{spec}}}").remarks
+    assert len(remarks) == len(keys)
+    assert all(remark.severity is Severity.INFO for remark in remarks)
+    assert all(remark.message.startswith("understood, no effect here: ") for remark in remarks)
+
+
+def test_a_dump_of_a_cluster_is_understood_as_it_is() -> None:
+    intent = FileStore([Path(__file__).parents[2] / "data" / "calico-dump.yaml"]).load()
+    assert isinstance(intent, Intent), "\n".join(map(str, intent))
+    assert {remark.severity for remark in intent.remarks} == {Severity.INFO}
+    (pool,), (control, worker) = intent.pools, intent.nodes
+    assert (intent.backend, pool.vxlan_mode, pool.nat_outgoing) == (Backend.VXLAN, Mode.CROSS_SUBNET, True)
+    assert (str(worker.address), str(worker.vxlan_address)) == ("172.18.0.3/16", "192.168.110.128")
+    assert list(map(str, worker.blocks)) == ["192.168.110.128/26"]
+    assert list(map(str, control.borrowed)) == ["192.168.110.131/32"]
+
+
+def test_the_example_in_the_documents_is_valid() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "cluster-file.md").read_text().split("```yaml\n")[2].split("```")[0]
+    rest = "nodes: {b4: {address: 10.1.0.4/24, blocks: [10.244.4.0/26], labels: {reflector: x}}}"
+    good(f"{text}---\n{rest}\n")

@@ -1,0 +1,139 @@
+"""What an agent answers to plan, apply, confirm and undo over its socket, and to whom."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from bgpctl import client
+from bgpctl.agent import config_changes
+from bgpctl.agent.api import Api
+from bgpctl.store.changes import Changes
+from tests.stories.test_agent_stories import converged
+
+NOW = (Path(__file__).parents[2] / "topologies" / "cross-subnet.yaml").read_text()
+NEXT = NOW.replace("IPIPCrossSubnet", "VXLANCrossSubnet")
+PRIVATE = "root:$6$salt$hash:20228:0:99999:7:::"
+NOBODY = 65534
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """One that everybody can look into, as the run directory is."""
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def socket(directory: Path) -> Iterator[Path]:
+    """Of an agent of node a1."""
+    state = converged().state
+    file = directory / "cluster.yaml"
+    file.write_text(NOW)
+    changes = Changes([file])
+
+    def answer(_view: str, query: Mapping[str, str]) -> dict[str, Any]:
+        return config_changes.plan(state, changes, query, ())
+
+    def act(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
+        return config_changes.edit(verb, state, changes, query)
+
+    api = Api(directory / client.SOCKET, answer, act)
+    yield directory / client.SOCKET
+    api.close()
+
+
+def content(*texts: str) -> str:
+    return json.dumps(texts)
+
+
+def test_what_is_planned_is_what_is_applied_and_goes_and_comes_back(socket: Path) -> None:
+    file = socket.with_name("cluster.yaml")
+    plan = client.read(socket, "plan", content=content(NEXT))
+    assert {op["verb"] for step in plan["nodes"][0]["steps"] for op in step["ops"]} == {"put", "change", "remove"}
+    assert file.read_text() == NOW
+    client.ask(socket, "apply", {"within_s": "60"}, content=content(NEXT))
+    assert file.read_text() == NEXT
+    client.ask(socket, "confirm")
+    client.ask(socket, "undo")
+    assert file.read_text() == NOW
+
+
+def test_the_agent_opens_no_file_that_somebody_names(socket: Path) -> None:
+    secret = socket.with_name("shadow")
+    secret.write_text(PRIVATE)
+    for query, text in (({"files": str(secret)}, ""), ({}, content(str(secret)))):
+        with pytest.raises(client.Nonsense) as refused:
+            client.read(socket, "plan", query, content=text)
+        assert PRIVATE[:8] not in str(refused.value)
+
+
+_TO_SOCKET = """
+import socket, sys
+path, request = sys.argv[1:]
+with socket.socket(socket.AF_UNIX) as asking:
+    asking.connect(path)
+    asking.sendall(request.encode())
+    print(asking.makefile().readline())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root: only root can be somebody else")
+def test_everybody_may_plan_and_only_root_may_apply(socket: Path) -> None:
+    answers = []
+    for line in ("GET /v1/plan", "POST /v1/apply", "POST /v1/undo"):
+        text = content(NEXT)
+        request = f"{line} HTTP/1.1\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}"
+        command = ("python3", "-I", "-c", _TO_SOCKET, str(socket), request)  # nobody else may use this one of ours
+        answered = subprocess.run(
+            command, capture_output=True, text=True, check=True, user=NOBODY, group=NOBODY, cwd="/"
+        )
+        answers.append(answered.stdout.split()[1])
+    assert answers == ["200", "403", "403"]
+    assert socket.with_name("cluster.yaml").read_text() == NOW
+
+
+def test_without_a_way_back_nothing_is_applied_that_has_to_be_confirmed(socket: Path) -> None:
+    file = socket.with_name("cluster.yaml")
+    file.write_text("pools: what?")
+    with pytest.raises(client.Nonsense, match="nothing to go back to"):
+        client.ask(socket, "apply", {"within_s": "60"}, content=content(NEXT))
+    assert file.read_text() == "pools: what?"
+    client.ask(socket, "apply", content=content(NEXT))
+    assert file.read_text() == NEXT
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "said"),
+    [
+        ({}, "", "a JSON list of texts"),
+        ({}, "[1]", "a JSON list of texts"),
+        ({}, content(NEXT, NEXT), "this agent reads 1 files"),
+        ({}, content("pools: what?"), "cluster.yaml:1:8"),
+        ({}, content(NEXT.replace("a1:", "z1:")), "node a1 is not among the nodes"),
+        ({"within_s": "nan"}, content(NEXT), "no time to confirm a change in"),
+        ({"within_s": "-1"}, content(NEXT), "no time to confirm a change in"),
+        ({"within_s": "soon"}, content(NEXT), "no time to confirm a change in"),
+    ],
+)
+def test_what_makes_no_sense_is_not_applied_and_said(
+    socket: Path, query: Mapping[str, str], text: str, said: str
+) -> None:
+    with pytest.raises(client.Nonsense, match=said):
+        client.ask(socket, "apply", query, content=text)
+    assert socket.with_name("cluster.yaml").read_text() == NOW
+
+
+def test_a_request_that_is_too_long_is_refused_before_it_is_read(socket: Path) -> None:
+    request = "GET /v1/plan HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n"
+    command = (sys.executable, "-I", "-c", _TO_SOCKET, str(socket), request)
+    assert " 400 " in subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout

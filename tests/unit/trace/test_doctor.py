@@ -1,0 +1,117 @@
+"""Each check of the doctor over facts that make it pass, warn or fail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bgpctl.core.cluster.configuration import Backend, Mode
+from bgpctl.core.net.addresses import Address, Prefix, Vni
+from bgpctl.core.net.objects import Ipip, Link, Plain, Route, Vxlan
+from bgpctl.core.trace.doctor import CHECKS, Chain, Facts, Needs, Verdict, examine, needs_of
+from tests.cluster import bare_kernel, member, two_racks
+
+INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
+NODE = member(INTENT, "a1")
+REMOTES = tuple(node.address.address for node in INTENT.nodes if node != NODE)
+NEEDS = Needs(node=NODE, remotes=REMOTES)
+KERNEL = bare_kernel(NODE)
+FINE = Facts("6.1", sysctls={"net/ipv4/ip_forward": "1"}, dataplane=KERNEL)
+PASS, WARN, FAIL = Verdict.PASS, Verdict.WARN, Verdict.FAIL
+
+
+def with_links(*links: Link, routes: frozenset[Route] = frozenset()) -> Facts:
+    plane = replace(KERNEL, links=KERNEL.links | set(links), routes=KERNEL.routes | routes)
+    return replace(FINE, dataplane=plane)
+
+
+def sysctls(**values: str) -> Facts:
+    names = {"all": "net/ipv4/conf/all/rp_filter", "eth0": "net/ipv4/conf/eth0/rp_filter"}
+    names |= {"tunl0": "net/ipv4/conf/tunl0/rp_filter", "forward": "net/ipv4/ip_forward"}
+    tunnel = with_links(Link("tunl0", Ipip("bpf"), 1480)).dataplane
+    return replace(FINE, dataplane=tunnel, sysctls={names[name]: value for name, value in values.items()})
+
+
+def foreign_vxlan(vni: int, port: int) -> Link:
+    return Link("flannel.1", Vxlan(Vni(vni), port, NODE.address.address, "eth0"), 1450, owned=False)
+
+
+BY_BPF = with_links(Link("tunl0", Ipip("bpf"), 1480))
+NARROW = frozenset({Route(Prefix.parse("10.1.0.0/24"), link="eth1", protocol=4)})
+ETH1 = Link("eth1", Plain(""), 1400, owned=False)
+
+
+@pytest.mark.parametrize(
+    ("check", "facts", "verdicts"),
+    [
+        ("privilege", FINE, [PASS]),
+        ("privilege", replace(FINE, privileged=False), [FAIL]),
+        ("next-hop objects", FINE, [PASS]),
+        ("next-hop objects", replace(FINE, next_hop_objects=False), [WARN]),
+        ("vxlan", FINE, [PASS]),
+        ("vxlan", replace(FINE, vxlan=False), [FAIL]),
+        ("ipip", FINE, [PASS]),
+        ("ipip", replace(FINE, ipip_module=False), [PASS]),
+        ("ipip", replace(FINE, ipip_module=False, bpf_lacks="CAP_BPF"), [FAIL]),
+        ("ipip", replace(FINE, ipip_module=False, tcx=False), [WARN]),
+        ("ipip", replace(BY_BPF, ipip_module=False, tcx=False), [PASS]),
+        ("ipip", replace(FINE, nftables_lacks="no nft"), [FAIL]),
+        ("ipip", replace(FINE, ipip_module=False, nftables_lacks="no nft"), [PASS]),
+        ("nftables", FINE, [PASS]),
+        ("nftables", replace(FINE, nftables_lacks="no nft"), [FAIL]),
+        ("namespaces", FINE, [PASS]),
+        ("namespaces", replace(FINE, namespaces=False), [WARN]),
+        ("ip_forward", FINE, [PASS]),
+        ("ip_forward", sysctls(forward="0"), [WARN]),
+        ("ip_forward", replace(sysctls(forward="0"), agent=True), [FAIL]),
+        ("rp_filter", sysctls(all="0", eth0="2", tunl0="2"), [PASS]),
+        ("rp_filter", sysctls(all="0", eth0="1", tunl0="2"), [WARN]),
+        ("rp_filter", sysctls(all="1", eth0="2", tunl0="2"), [PASS]),
+        ("rp_filter", sysctls(all="1", eth0="0", tunl0="2"), [WARN]),
+        ("rp_filter", sysctls(all="1", eth0="0", tunl0="0"), [WARN, FAIL]),
+        ("underlay", FINE, [PASS]),
+        ("underlay", Facts("6.1"), [FAIL]),
+        ("mtu", FINE, [PASS]),
+        ("mtu", with_links(Link("tunl0", Ipip(), 1480)), [PASS]),
+        ("mtu", with_links(Link("tunl0", Ipip(), 1490)), [FAIL]),
+        ("mtu", with_links(Link("tunl0", Ipip(), 1480), ETH1, routes=NARROW), [FAIL]),
+        ("mtu", with_links(Link("tunl0", Ipip(), 1380), ETH1, routes=NARROW), [PASS]),
+        ("bgp port", FINE, [PASS]),
+        ("bgp port", replace(FINE, listening=frozenset({179})), [FAIL]),
+        ("bgp port", replace(FINE, listening=frozenset({179}), agent=True), [PASS]),
+        ("vxlan port", FINE, [PASS]),
+        ("vxlan port", with_links(foreign_vxlan(4096, 4789)), [FAIL]),
+        ("vxlan port", with_links(foreign_vxlan(1, 4789)), [PASS]),
+        ("vxlan port", replace(FINE, bound=frozenset({4789})), [FAIL]),
+        ("vxlan port", replace(with_links(foreign_vxlan(1, 4789)), bound=frozenset({4789})), [PASS]),
+        ("firewall", FINE, [PASS]),
+        ("firewall", replace(FINE, firewall=(Chain("ip", "filter", "INPUT", "input"),)), [WARN]),
+        ("firewall", replace(FINE, firewall=(Chain("inet", "f", "fwd", "forward"),)), [WARN]),
+    ],
+)
+def test_a_check_says_what_the_facts_mean(check: str, facts: Facts, verdicts: list[Verdict]) -> None:
+    found = [finding for finding in examine(facts, NEEDS) if finding.check == check]
+    assert [finding.verdict for finding in found] == verdicts
+    assert all(bool(finding.next) is (finding.verdict is not PASS) for finding in found)
+
+
+def test_every_check_has_something_to_say_of_a_node() -> None:
+    assert {finding.check for finding in examine(FINE, NEEDS)} == set(CHECKS)
+
+
+def test_only_what_the_cluster_file_asks_for_is_needed() -> None:
+    needs = needs_of(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN), NODE)
+    worse = replace(FINE, ipip_module=False, bpf_lacks="CAP_BPF", nftables_lacks="nft", listening=frozenset({179}))
+    assert FAIL not in {finding.verdict for finding in examine(worse, needs)}
+    assert Address.parse("10.1.0.3") in needs.remotes
+
+
+def test_a_module_that_has_come_is_not_used_unasked() -> None:
+    (found,) = (finding for finding in examine(BY_BPF, NEEDS) if finding.check == "ipip")
+    assert "--ipip-driver kernel" in found.message
+
+
+def test_without_a_cluster_file_the_underlay_is_not_judged() -> None:
+    checks = {finding.check for finding in examine(FINE, Needs())}
+    assert checks == set(CHECKS) - {"underlay", "mtu", "rp_filter"}
