@@ -1,9 +1,9 @@
 # The one list of verbs. `make lab` and `make test` work as the first command on a fresh machine.
 PYTHON ?= python3
 BIN := .venv/bin
-CODE := bgpctl tests bench docs/conf.py tools/reference.py
+CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/wings.py
 
-.PHONY: setup lab test test-labs test-others interop vm check docs reference bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean
+.PHONY: setup lab lint test test-labs test-others interop vm check docs reference bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean
 
 setup: .venv/ready
 
@@ -18,12 +18,15 @@ lab: setup                      ## the main job: IPIP over BGP, then VXLAN witho
 	@$(BIN)/bgpctl lab run topologies/cross-subnet.yaml
 	@$(BIN)/bgpctl lab run topologies/vxlan.yaml
 
-check: setup                    ## the fast loop: style, types, layers, unit tests, laws
+lint: setup                     ## style, types, spelling, and the layers, shown as they stand
 	@$(BIN)/ruff format --check --quiet $(CODE)
 	@$(BIN)/ruff check --quiet $(CODE)
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
 	@$(BIN)/codespell bgpctl tests docs topologies *.md
+	@$(BIN)/python tools/wings.py
+
+check: lint                     ## the fast loop: style, types, layers, unit tests, laws
 	@$(BIN)/pytest --quiet -n 2 tests/unit tests/laws tests/stories
 
 test: export HYPOTHESIS_PROFILE = ci
