@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/install tools/nightly.py
+CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/install tools/nightly.py tools/wings.py
 
-.PHONY: always setup lock lab test test-labs test-others test-newest nightly interop vm check docs reference bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean bare
+.PHONY: always setup lock lab lint check test test-labs test-others test-newest nightly bare interop vm docs reference \
+	bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean
 
 setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt says
 
@@ -30,12 +31,15 @@ lab: setup                      ## the main job: IPIP over BGP, then VXLAN witho
 	@$(BIN)/bgpctl lab run topologies/cross-subnet.yaml
 	@$(BIN)/bgpctl lab run topologies/vxlan.yaml
 
-check: setup                    ## the fast loop: style, types, layers, unit tests, laws
+lint: setup                     ## style, types, spelling, and the layers, shown as they stand
 	@$(BIN)/ruff format --check --quiet $(CODE)
 	@$(BIN)/ruff check --quiet $(CODE)
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
 	@$(BIN)/codespell bgpctl tests docs topologies *.md
+	@$(BIN)/python tools/wings.py
+
+check: lint                     ## the fast loop: style, types, layers, unit tests, laws
 	@$(BIN)/pytest --quiet -n 2 tests/unit tests/laws tests/stories
 
 test: export HYPOTHESIS_PROFILE = ci
