@@ -52,15 +52,9 @@ from bgpctl.core.dataplane.effects import Failure, Op
 from bgpctl.core.dataplane.plan import Plan, plan
 from bgpctl.core.fabric import Desired, derive
 from bgpctl.core.fabric.desired import link_of
-from bgpctl.core.migration.cutover import (
-    NO_RESULTS,
-    PROBE_EVERY_S,
-    PendingMember,
-    Probe,
-    ProbeResults,
-    next_step,
-    with_replies,
-)
+from bgpctl.core.migration.next_step import next_step
+from bgpctl.core.migration.probes import NO_RESULTS, PROBE_EVERY_S, Probe, ProbeResults, with_replies
+from bgpctl.core.migration.situation import PendingMember
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.objects import Dataplane
 

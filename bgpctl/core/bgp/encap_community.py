@@ -71,7 +71,7 @@ def accepted_by_kernel(observed: Dataplane) -> Mapping[int, frozenset[Encapsulat
     return {version: frozenset(item for item, versions in found if version in versions) for version in (4, 6)}
 
 
-def objection(member: Node, wanted: Encapsulation, said: AdvertisedTunnels, version: int) -> AcceptedTunnels | None:
+def refusal(member: Node, wanted: Encapsulation, said: AdvertisedTunnels, version: int) -> AcceptedTunnels | None:
     """The statement about the member that does not have what is wanted in it."""
     told = said(member, version)
     if member.accepts is not None and wanted not in member.accepts:

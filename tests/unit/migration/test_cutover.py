@@ -12,7 +12,8 @@ from bgpctl.core.cluster.reasons import ReasonCode
 from bgpctl.core.dataplane.effects import Remove, after
 from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import derive
-from bgpctl.core.migration.cutover import NO_RESULTS, MigrationStep, ProbeResults, next_step
+from bgpctl.core.migration.next_step import MigrationStep, next_step
+from bgpctl.core.migration.probes import NO_RESULTS, ProbeResults
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.objects import Dataplane, Link, key_of
 from bgpctl.core.simulate.preview import assumed_kernel, converged, preview
@@ -38,7 +39,7 @@ def first_step(before: Intent, wanted: Intent, *, unheard: tuple[str, ...] = ())
 
 def answered(switch: MigrationStep) -> ProbeResults:
     """Every request has been."""
-    return ProbeResults({trial.way: 0.0 for trial in switch.probes}, {})
+    return ProbeResults({trial.path: 0.0 for trial in switch.probes}, {})
 
 
 def test_a_member_that_says_it_accepts_another_tunnel_keeps_the_old_way_whatever_is_answered() -> None:
