@@ -75,3 +75,10 @@ def test_what_a_kernel_receives_is_told_by_ip_version() -> None:
     here = member(cluster, "a1")
     assert accepted_by_kernel(converged(cluster, here, assumed_kernel(here))) == {4: {IPIP}, 6: {VXLAN}}
     assert any(block == Prefix.parse("fd00:10:244::140/122") for block in here.blocks)
+
+
+def test_what_a_node_receives_is_what_it_says() -> None:
+    ipip, vxlan = two_racks(ipip=Mode.ALWAYS), two_racks(vxlan=Mode.ALWAYS)
+    here = member(ipip, "a1")
+    both = (kernel := converged(ipip, here, assumed_kernel(here)), converged(vxlan, here, kernel))
+    assert [set(accepted_by_kernel(item)[4]) for item in (assumed_kernel(here), *both)] == [set(), {IPIP}, {VXLAN}]
