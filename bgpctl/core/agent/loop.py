@@ -41,6 +41,7 @@ from bgpctl.core.bgp.export_policy import ExportInput
 from bgpctl.core.bgp.import_policy import Policy
 from bgpctl.core.bgp.loc_rib import LocRib, select
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
+from bgpctl.core.bgp.peer_table import TableState
 from bgpctl.core.bgp.session_handover import Handover
 from bgpctl.core.bgp.sessions import RESTART_TIME_S, speaker_config
 from bgpctl.core.cluster.configuration import Intent
@@ -169,7 +170,7 @@ _PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
 def _is_lost(state: State) -> bool:
     """Whether somebody who had spoken is gone, or the link with our address: that is more than not to know yet."""
     withheld = state.desired.prune_holds if state.desired else ()
-    stale = any(table.state is adj_rib_in.TableState.STALE for table in state.adj_rib_in.values())
+    stale = any(table.state is TableState.STALE for table in state.adj_rib_in.values())
     return stale or any(item.code is PruneHoldCode.FACTS_UNKNOWN for item in withheld)
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Final, assert_never
 
-from bgpctl.core.bgp.adj_rib_in import Received
 from bgpctl.core.bgp.decision import Candidate, Choice
 from bgpctl.core.bgp.path import Path
+from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.cluster.configuration import Intent, Node
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.reasons import Unmet
