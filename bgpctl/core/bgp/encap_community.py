@@ -10,10 +10,10 @@ encapsulation (migration/probes.py proves it). Without any statement, as from Ca
 accepted. The cluster file can forbid as well, for a member whose kernel accepts by chance what its operator does
 not want; both count.
 
-The community goes to members of the cluster alone, and is believed from them alone: a tunnel endpoint is nobody
-else's business (RFC 9012, section 11), and a peer outside could divert or blackhole traffic by a false one. A
-member's own session is believed before any reflector; of several reflectors the tunnels that all of them report
-count, because one that is late still reports the tunnels that the member had before.
+The community stays within the cluster (RFC 9012, section 11, wants a scope): it is sent to members alone, and
+believed from peers in our AS alone, as a router outside could hold up a migration by a false one. A member's own
+session is believed before any reflector; of several reflectors the tunnels that all of them report count, because
+one that is late still reports the tunnels that the member had before.
 
 Refuses to know: when a statement is needed, and what follows from it.
 """

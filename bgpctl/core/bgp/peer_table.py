@@ -13,7 +13,8 @@ path is confirmed by its announcement, and those left unconfirmed at the end are
 withdrawn and announced again in between, which would be a gap for the traffic.
 
 A peer that announces more prefixes than the limit loses its whole table: which of the prefixes came first is an
-accident, and any part of them would be an arbitrary routing table. It is asked again after a pause that grows.
+accident, and any part of them would be an arbitrary routing table. A route refresh is requested after a pause,
+which grows.
 
 Refuses to know: other peers, which path is best, which paths policy lets in.
 """
@@ -247,7 +248,7 @@ def with_update(table: PeerTable, update: Update, at_s: float, limit: int) -> Pe
     paths = _updated_paths(table.paths, update, at_s)
     if len(paths) > limit:
         return _over_limit(table, at_s)
-    # A large table takes long to arrive, so it is silence that ends the wait for End-of-RIB.
+    # A large table takes long to arrive, so the time without an UPDATE ends the wait for End-of-RIB.
     expires_s = at_s + SYNC_S if table.state is TableState.AWAITING_END_OF_RIB else table.expires_s
     unconfirmed = table.stale.difference(update.withdrawn, (path.prefix for path in update.announced))
     return replace(table, paths=paths, stale=unconfirmed, expires_s=expires_s)

@@ -10,9 +10,9 @@ again. Graceful restart does not help, as the peer does not come back.
 So the former sessions stay beside the new ones. They are covered once every prefix in their tables is in the table
 of an established session that stays; they go SETTLE_S after that, because the peer at the other end makes the same
 change at its own pace and may need them still. HANDOVER_MAX_S bounds the wait: the operator's configuration is the
-rule, the handover the exception. Only sessions with members of the cluster are handed over, as no one else
-announces the prefixes of a router outside, and not where the speaker itself changes (another AS number, another
-router id): its sessions restart anyway.
+rule, the handover the exception. Only sessions with members of the cluster are handed over, as no other peer
+announces the prefixes of a router outside; and none where the speaker itself changes (another router id, listening
+address or port). A session that the operator shuts down is not handed over either.
 
 The reverse needs a role instead of sessions. When reflectors give way to a mesh, the sessions of the mesh are new,
 and a former reflector cannot see whether its clients have theirs. It goes on reflecting for HANDOVER_MAX_S; a
@@ -108,7 +108,7 @@ def _is_same_speaker(before: SpeakerConfig, wanted: SpeakerConfig) -> bool:
 def _is_with_member(session: Session, members: Collection[Address], names: Collection[str]) -> bool:
     """
     Whether the peer is a member of the cluster, by its address, or by its name if it has another address now. A Peer
-    of the configuration may have the same name as a node; then the session was asked for by it.
+    of the configuration may have the same name as a node; then the session's name is the Peer's.
     """
     return session.peer in members or (session.name in names and session.by != session.name)
 

@@ -2,8 +2,7 @@
 The facts that one step of a migration is decided from, and the questions about them that its parts share.
 
 Members are found by their underlay addresses, because that is what a next hop leads to. Only members are waited
-for: a router outside the cluster is configured by someone else, cannot be expected to answer probes, and is never
-asked.
+for: a router outside the cluster is configured by someone else, cannot be expected to answer probes, and gets none.
 
 Refuses to know: what is decided from the facts.
 """
