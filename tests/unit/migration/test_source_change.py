@@ -82,6 +82,17 @@ def test_a_next_hop_does_not_move_to_ipip_while_the_former_address_is_sent_from(
     assert "b1" in names(step)[0]
 
 
+def test_the_former_address_is_sent_from_until_next_hops_that_go_are_gone() -> None:
+    migrating = replace(readdressed(), unheard=("b2",))
+    results = answered(migrating.step())
+    step = migrating.step(results)
+    assert decap(step.desired.dataplane).local == FORMER
+    assert [pending.member for pending in step.cutovers] == ["b2"]
+    staying = frozenset(hop for hop in migrating.kernel.next_hops if hop.gateway != Address.parse("10.1.0.4"))
+    gone = migrating.on(replace(migrating.kernel, next_hops=staying)).step(results)
+    assert decap(gone.desired.dataplane).local == NEW
+
+
 def seen_from(migrating: Migrating, source: Address, seconds: float) -> ProbeResults:
     """Return probes were answered by IPIP from the wanted addresses, and by b1 from `source`."""
     results = NO_RESULTS
