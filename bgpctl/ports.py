@@ -9,7 +9,7 @@ from bgpctl.core.bgp.speaker import SpeakerCommand, SpeakerConfig, SpeakerEvent
 from bgpctl.core.cluster.configuration import Intent
 from bgpctl.core.cluster.problems import Problem
 from bgpctl.core.dataplane.effects import Failure, Op
-from bgpctl.core.migration.cutover import Probe, ProbeReply
+from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.objects import Dataplane
 
 

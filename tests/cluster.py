@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bgpctl.core.bgp.adj_rib_in import Received
 from bgpctl.core.bgp.decision import Candidate, Choice
 from bgpctl.core.bgp.path import Path
+from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.cluster.configuration import Backend, Intent, Mode, Node, Pool
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Prefix
 from bgpctl.core.net.objects import Dataplane, Link, LinkAddress, Plain, Route

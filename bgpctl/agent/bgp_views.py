@@ -12,9 +12,9 @@ from typing import TypeAlias
 from bgpctl.agent import bgp_words
 from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core.agent.loop import peers_down
-from bgpctl.core.bgp.adj_rib_in import PeerTable, TableState
 from bgpctl.core.bgp.loc_rib import LocRib
 from bgpctl.core.bgp.path import Attributes, Path
+from bgpctl.core.bgp.peer_table import PeerTable, TableState
 from bgpctl.core.bgp.speaker import Session
 from bgpctl.core.net.addresses import Address, Prefix
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from bgpctl.core.bgp.adj_rib_in import PeerTable
 from bgpctl.core.bgp.decision import Lost
+from bgpctl.core.bgp.peer_table import PeerTable
 from bgpctl.core.bgp.speaker import DownKind, Session
 from bgpctl.core.cluster.reasons import RejectCode, Rejection
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from bgpctl.agent import words
 from bgpctl.core.agent.loop import State, unmet
-from bgpctl.core.bgp.adj_rib_in import TableState
+from bgpctl.core.bgp.peer_table import TableState
 
 _WAITED_FOR = frozenset({TableState.AWAITING_SESSION, TableState.AWAITING_END_OF_RIB})
 """A peer that was there and is gone is explained, and forwarding goes on: one dead node does not unready the others."""

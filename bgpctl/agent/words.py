@@ -13,7 +13,7 @@ from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.dataplane.drift import Conflict
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
-from bgpctl.core.migration.cutover import PendingMember
+from bgpctl.core.migration.situation import PendingMember
 from bgpctl.core.net.objects import (
     Decap,
     FdbEntry,

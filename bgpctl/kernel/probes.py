@@ -18,7 +18,7 @@ from contextlib import ExitStack, closing, suppress
 from typing import Final, assert_never
 
 from bgpctl.core.cluster.encapsulation import Encapsulation
-from bgpctl.core.migration.cutover import Probe, ProbeReply
+from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import NextHop
 from bgpctl.kernel import encode, probe_packets

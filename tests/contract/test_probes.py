@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from bgpctl.core.cluster.encapsulation import Encapsulation
-from bgpctl.core.migration.cutover import Probe, ProbeReply
+from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import NextHop
 from bgpctl.kernel.probes import PacketProber

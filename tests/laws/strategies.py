@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from bgpctl.core.bgp.adj_rib_in import Received
 from bgpctl.core.bgp.decision import Choice
+from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.cluster.configuration import Backend, Intent, Mode, Node, Pool
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode
 from bgpctl.core.fabric import Desired, derive

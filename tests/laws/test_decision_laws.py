@@ -10,8 +10,8 @@ from typing import Final
 
 import pytest
 
-from bgpctl.core.bgp.adj_rib_in import Received
 from bgpctl.core.bgp.decision import Candidate, Choice, Lost, choose
+from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.net.addresses import Address, Asn
 from tests.cluster import path
 

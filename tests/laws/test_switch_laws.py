@@ -24,15 +24,8 @@ from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.dataplane.effects import after
 from bgpctl.core.dataplane.plan import owned, plan
 from bgpctl.core.fabric import Desired, derive
-from bgpctl.core.migration.cutover import (
-    NO_RESULTS,
-    MigrationStep,
-    Probe,
-    ProbeReply,
-    ProbeResults,
-    next_step,
-    with_replies,
-)
+from bgpctl.core.migration.next_step import MigrationStep, next_step
+from bgpctl.core.migration.probes import NO_RESULTS, Probe, ProbeReply, ProbeResults, with_replies
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix, Vni
 from bgpctl.core.net.objects import IPIP_LINK, Dataplane, Ipip, LinkAddress, LinkKind, Vxlan
 from tests.cluster import bare_kernel, learned_from_all, member, node

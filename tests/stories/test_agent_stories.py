@@ -50,7 +50,8 @@ from bgpctl.core.bgp.speaker import (
 from bgpctl.core.cluster.configuration import Backend, Intent, Mode, Peer
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.dataplane.effects import Failure, after
-from bgpctl.core.migration.cutover import DRAIN_S, ProbeReply
+from bgpctl.core.migration.drain import DRAIN_S
+from bgpctl.core.migration.probes import ProbeReply
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from bgpctl.core.net.objects import Dataplane, Route
 from tests.cluster import bare_kernel, member, node, path, two_racks

@@ -15,13 +15,13 @@ from bgpctl.core.agent.events import (
     Woken,
 )
 from bgpctl.core.agent.loop import Phase
-from bgpctl.core.bgp.adj_rib_in import TableState
 from bgpctl.core.bgp.adj_rib_out import EOR_DEFERRAL_S
 from bgpctl.core.bgp.import_policy import GRACEFUL_SHUTDOWN
 from bgpctl.core.bgp.path import (
     Attributes,
     Path,
 )
+from bgpctl.core.bgp.peer_table import TableState
 from bgpctl.core.bgp.speaker import (
     Announce,
     AskRefresh,

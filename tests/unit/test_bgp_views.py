@@ -15,8 +15,8 @@ from bgpctl.agent.snapshot import Snapshot
 from bgpctl.agent.views import answer
 from bgpctl.cli.main import main
 from bgpctl.core.agent.events import IntentLoaded
-from bgpctl.core.bgp.adj_rib_in import PeerTable
 from bgpctl.core.bgp.decision import Lost
+from bgpctl.core.bgp.peer_table import PeerTable
 from bgpctl.core.bgp.speaker import DownKind, Session, SessionDown, SessionOpened, Update
 from bgpctl.core.cluster.reasons import RejectCode, Rejection
 from bgpctl.core.net.addresses import Address, Asn, Prefix

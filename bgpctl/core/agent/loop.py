@@ -41,6 +41,7 @@ from bgpctl.core.bgp.export_policy import ExportInput
 from bgpctl.core.bgp.import_policy import Policy
 from bgpctl.core.bgp.loc_rib import LocRib, select
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
+from bgpctl.core.bgp.peer_table import TableState
 from bgpctl.core.bgp.session_handover import Handover
 from bgpctl.core.bgp.sessions import RESTART_TIME_S, speaker_config
 from bgpctl.core.cluster.configuration import Intent
@@ -52,15 +53,9 @@ from bgpctl.core.dataplane.effects import Failure, Op
 from bgpctl.core.dataplane.plan import Plan, plan
 from bgpctl.core.fabric import Desired, derive
 from bgpctl.core.fabric.desired import link_of
-from bgpctl.core.migration.cutover import (
-    NO_RESULTS,
-    PROBE_EVERY_S,
-    PendingMember,
-    Probe,
-    ProbeResults,
-    next_step,
-    with_replies,
-)
+from bgpctl.core.migration.next_step import next_step
+from bgpctl.core.migration.probes import NO_RESULTS, PROBE_EVERY_S, Probe, ProbeResults, with_replies
+from bgpctl.core.migration.situation import PendingMember
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.objects import Dataplane
 
@@ -175,7 +170,7 @@ _PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
 def _is_lost(state: State) -> bool:
     """Whether somebody who had spoken is gone, or the link with our address: that is more than not to know yet."""
     withheld = state.desired.prune_holds if state.desired else ()
-    stale = any(table.state is adj_rib_in.TableState.STALE for table in state.adj_rib_in.values())
+    stale = any(table.state is TableState.STALE for table in state.adj_rib_in.values())
     return stale or any(item.code is PruneHoldCode.FACTS_UNKNOWN for item in withheld)
 
 

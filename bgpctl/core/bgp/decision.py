@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from bgpctl.core.bgp.adj_rib_in import Received
 from bgpctl.core.bgp.path import Path
+from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.net.addresses import Address, Asn
 
 DEFAULT_LOCAL_PREF: Final = 100

@@ -1,30 +1,42 @@
 """
-What a node says it accepts, beside its blocks in BGP: the Encapsulation extended community of RFC 9012, section 4.1.
+The tunnels that a node accepts packets from, announced with its blocks: the Encapsulation extended community (RFC
+9012, section 4.1).
 
-Only members of the cluster are told; there it says which tunnels a node takes packets from at this moment. A member
-that says nothing, as Calico's, may accept anything.
+A node derives its own statement from the kernel it observes, not from the cluster file: it announces a tunnel once
+the device is there to receive by, and as long as it is. So the statement follows a migration step by step.
 
-Refuses to know: when a statement is needed.
+A statement of a member can only forbid. What it contains proves nothing, since the underlay may drop the
+encapsulation (migration/probes.py proves it). Without any statement, as from Calico's nodes, every tunnel may be
+accepted. The cluster file can forbid as well, for a member whose kernel accepts by chance what its operator does
+not want; both count.
+
+The community stays within the cluster (RFC 9012, section 11, wants a scope): it is sent to members alone, and
+believed from peers in our AS alone, as a router outside could hold up a migration by a false one. A member's own
+session is believed before any reflector; of several reflectors the tunnels that all of them report count, because
+one that is late still reports the tunnels that the member had before.
+
+Refuses to know: when a statement is needed, and what follows from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import reduce
 from typing import Final, NamedTuple, TypeAlias
 
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
+from bgpctl.core.bgp.peer_table import PeerTable
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import Dataplane, Vxlan
+from bgpctl.core.net.objects import Dataplane, Link, Vxlan
 
 AdvertisedTunnels: TypeAlias = Callable[[Node, int], frozenset[Encapsulation]]
-"""What a member says of one IP version in BGP; nothing at all if it says nothing."""
+"""The tunnels that a member announces for one IP version; empty without a statement."""
 
 
 class AcceptedTunnels(NamedTuple):
-    """The tunnels that a member accepts, as the cluster file says for it, or as it says itself."""
+    """The tunnels that a member accepts: by the cluster file, or by its own statement in BGP."""
 
     tunnels: frozenset[Encapsulation]
     in_file: bool
@@ -41,61 +53,71 @@ _NON_TRANSITIVE: Final = 0x4000
 
 
 def nothing_advertised(_: Node, __: int) -> frozenset[Encapsulation]:
-    """For want of BGP."""
+    """No member has made a statement: there is no BGP."""
     return frozenset()
 
 
 def communities(accepted: Iterable[Encapsulation]) -> tuple[int, ...]:
-    """As extended communities."""
+    """The tunnels as extended communities."""
     return tuple(sorted(_ENCAPSULATION << _TYPE_SHIFT | _TUNNEL_TYPES[item] for item in accepted))
 
 
 def accepted(extended: Collection[int]) -> frozenset[Encapsulation]:
-    """What extended communities say; the four octets in the middle are reserved."""
-    told = {community & _TUNNEL_TYPE for community in extended if community >> _TYPE_SHIFT == _ENCAPSULATION}
-    return frozenset(item for item, number in _TUNNEL_TYPES.items() if number in told)
+    """The tunnels among extended communities; the four octets in the middle are reserved (RFC 9012, section 4.1)."""
+    types = {community & _TUNNEL_TYPE for community in extended if community >> _TYPE_SHIFT == _ENCAPSULATION}
+    return frozenset(item for item, number in _TUNNEL_TYPES.items() if number in types)
 
 
 def transitive(extended: Iterable[int]) -> tuple[int, ...]:
-    """Those that another AS may be told: what our tunnels accept is nobody else's business (RFC 9012, section 11)."""
+    """Extended communities that may be sent to another AS: no non-transitive ones, no Encapsulation (section 11)."""
     kinds = ((community, community >> _TYPE_SHIFT) for community in extended)
     return tuple(community for community, kind in kinds if kind != _ENCAPSULATION and not kind & _NON_TRANSITIVE)
 
 
 def accepted_by_kernel(observed: Dataplane) -> Mapping[int, frozenset[Encapsulation]]:
-    """What a node with this kernel takes packets from, by their IP version."""
-    kinds = [link.kind for link in observed.links if link.owned]
-    vxlan = {kind.local.version for kind in kinds if isinstance(kind, Vxlan) and kind.local}
-    ipip = {4} if observed.decaps else set[int]()
-    found = ((Encapsulation.IPIP, ipip), (Encapsulation.VXLAN, vxlan))
-    return {version: frozenset(item for item, versions in found if version in versions) for version in (4, 6)}
+    """The tunnels that a node with this kernel accepts packets from, by IP version of the underlay."""
+    return {version: frozenset(_accepted_over(observed, version)) for version in (4, 6)}
 
 
-def objection(member: Node, wanted: Encapsulation, said: AdvertisedTunnels, version: int) -> AcceptedTunnels | None:
-    """The statement about the member that does not have what is wanted in it."""
-    told = said(member, version)
+def _accepted_over(observed: Dataplane, version: int) -> Iterator[Encapsulation]:
+    # IPIP (RFC 2003) is IPv4 only, and a Decap is there once its sources are accepted.
+    if version == 4 and observed.decaps:
+        yield Encapsulation.IPIP
+    if any(_is_vxlan_over(link, version) for link in observed.links):
+        yield Encapsulation.VXLAN
+
+
+def _is_vxlan_over(link: Link, version: int) -> bool:
+    kind = link.kind
+    return link.owned and isinstance(kind, Vxlan) and kind.local.version == version
+
+
+def refusal(member: Node, wanted: Encapsulation, advertised: AdvertisedTunnels, version: int) -> AcceptedTunnels | None:
+    """The statement that forbids to send the member what is wanted; that of the cluster file comes first."""
     if member.accepts is not None and wanted not in member.accepts:
         return AcceptedTunnels(member.accepts, in_file=True)
-    return AcceptedTunnels(told, in_file=False) if told and wanted not in told else None
+    tunnels = advertised(member, version)
+    return AcceptedTunnels(tunnels, in_file=False) if tunnels and wanted not in tunnels else None
 
 
 def advertised_tunnels(rib: AdjRibIn, inside: Collection[Address]) -> AdvertisedTunnels:
     """
-    What members say of their own blocks: in their own sessions, or else by reflectors, of whom the slowest counts.
-    Sessions that are down tell what was; peers that are not `inside` our AS cannot speak for a member.
+    The statements in established sessions with the peers in `inside`, those in our AS: a session that is down has
+    statements of the past.
     """
     tables = {peer: table for peer, table in rib.items() if table.established and peer in inside}
 
-    def said(member: Node, version: int) -> frozenset[Encapsulation]:
-        own = member.addresses
-        direct = [tables[address] for address in own if address in tables]
-        received = (
-            table.paths.get(block)
-            for table in direct or tables.values()
-            for block in member.blocks
-            if block.version == version
-        )
-        statements = [accepted(item.path.extended) for item in received if item and item.path.next_hop in own]
-        return reduce(frozenset.intersection, filter(None, statements)) if any(statements) else frozenset()
+    def advertised(member: Node, version: int) -> frozenset[Encapsulation]:
+        own_sessions = [tables[address] for address in member.addresses if address in tables]
+        statements = _statements(own_sessions or tables.values(), member, version)
+        return reduce(frozenset.intersection, statements) if statements else frozenset()
 
-    return said
+    return advertised
+
+
+def _statements(tables: Iterable[PeerTable], member: Node, version: int) -> list[frozenset[Encapsulation]]:
+    """The statements beside paths to the member's blocks by its own address; a path without any is none."""
+    blocks = [block for block in member.blocks if block.version == version]
+    received = (table.paths.get(block) for table in tables for block in blocks)
+    found = (accepted(item.path.extended) for item in received if item and item.path.next_hop in member.addresses)
+    return [tunnels for tunnels in found if tunnels]

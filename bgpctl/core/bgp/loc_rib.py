@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from bgpctl.core.bgp.adj_rib_in import AdjRibIn, Received
+from bgpctl.core.bgp.adj_rib_in import AdjRibIn
 from bgpctl.core.bgp.decision import Candidate, Choice, choose
 from bgpctl.core.bgp.import_policy import Policy, verdict
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
 from bgpctl.core.bgp.path import Path
+from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.bgp.session_policy import SessionPolicy
 from bgpctl.core.bgp.sessions import router_id
 from bgpctl.core.cluster.reasons import RejectedPath, Rejection

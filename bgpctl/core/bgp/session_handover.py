@@ -1,16 +1,25 @@
 """
-Make before break: sessions that are owed no more and stay until what they told is known from others.
+Make before break for BGP sessions: a session that is not configured any more stays until others announce its
+prefixes.
 
-When a mesh gives way to reflectors every node drops most of its sessions; when a node gets another address, everyone
-drops the one to the former. Dropped at once, routes would be missing until others have told them again; so they stay
-until that has happened, and a little longer, because the other end may not be there yet. Only sessions between members
-of the cluster are kept: nobody else can tell the same.
+When a full mesh gives way to route reflectors (RFC 4456), every node drops most of its sessions; when a node gets
+another address, every node drops the session with the former one. Dropped at once, each session would take its
+routes along, and they would be missing until the reflectors, or the node at its new address, have announced them
+again. Graceful restart does not help, as the peer does not come back.
 
-When reflectors give way to a mesh, the sessions of the mesh are new, and who is no reflector any more cannot see
-whether its clients have theirs. So it reflects on for as long as sessions would stay at most; who is told twice takes
-the shorter way.
+So the former sessions stay beside the new ones. They are covered once every prefix in their tables is in the table
+of an established session that stays; they go SETTLE_S after that, because the peer at the other end makes the same
+change at its own pace and may need them still. HANDOVER_MAX_S bounds the wait: the operator's configuration is the
+rule, the handover the exception. Only sessions with members of the cluster are handed over, as no other peer
+announces the prefixes of a router outside; and none where the speaker itself changes (another router id, listening
+address or port). A session that the operator shuts down is not handed over either.
 
-Refuses to know: who decided what is owed, how sessions are opened and closed.
+The reverse needs a role instead of sessions. When reflectors give way to a mesh, the sessions of the mesh are new,
+and a former reflector cannot see whether its clients have theirs. It goes on reflecting for HANDOVER_MAX_S; a
+client that receives a path twice prefers the one that was not reflected (shorter cluster list, RFC 4456, section
+9).
+
+Refuses to know: which sessions are configured, and why; how they are opened and closed.
 """
 
 from __future__ import annotations
@@ -23,16 +32,16 @@ from typing import Final, NamedTuple
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
 from bgpctl.core.bgp.speaker import Session, SpeakerConfig
 from bgpctl.core.cluster.configuration import Intent, Node
-from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.addresses import Address, Prefix
 
 SETTLE_S: Final = 10.0
-"""How long everything must be known from others before the sessions go."""
+"""How long all prefixes must be announced by others before the former sessions go."""
 HANDOVER_MAX_S: Final = 300.0
-"""After this long the sessions go all the same: what is owed was decided by the operator."""
+"""After this long the former sessions go all the same."""
 
 
 class FormerReflector(NamedTuple):
-    """A route reflector's, which the node does not have any more, and until when it plays it."""
+    """The cluster id by which a node goes on reflecting, although it is no route reflector any more, and until when."""
 
     cluster_id: Address
     until_s: float
@@ -41,12 +50,12 @@ class FormerReflector(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Handover:
     """
-    Sessions on their way out, and a role.
+    Former sessions that stay for a while, and the role of a former reflector.
 
     Attributes:
         sessions: sorted by peer.
         until_s: when they go in any case.
-        covered_since_s: since when others tell everything that they tell; None while they do not.
+        covered_since_s: when others began to announce all their prefixes; None while they do not.
     """
 
     sessions: tuple[Session, ...] = ()
@@ -56,7 +65,7 @@ class Handover:
 
     @property
     def sessions_due_s(self) -> float:
-        """When the sessions go, as far as can be said."""
+        """When the sessions go, as far as it is known now."""
         if not self.sessions:
             return math.inf
         covered_s = self.until_s if self.covered_since_s is None else self.covered_since_s + SETTLE_S
@@ -64,7 +73,7 @@ class Handover:
 
     @property
     def due_s(self) -> float:
-        """When the first of it goes, as far as can be said."""
+        """When the sessions or the role go, whichever is first, as far as it is known now."""
         return min(self.sessions_due_s, self.role.until_s if self.role else math.inf)
 
 
@@ -76,53 +85,69 @@ def without_peers(config: SpeakerConfig | None, shut: Collection[Address]) -> Sp
 
 
 def begin(
-    before: SpeakerConfig | None, owed: SpeakerConfig | None, leaving: Handover, intent: Intent, at_s: float
+    before: SpeakerConfig | None, wanted: SpeakerConfig | None, handover: Handover, intent: Intent, at_s: float
 ) -> Handover:
-    """What of `before` stays a while although it is not in `owed`; `leaving` is what stayed already."""
+    """The handover from `before` to `wanted`; `handover` is the one in progress, whose time goes on."""
+    if before is None or wanted is None or not _is_same_speaker(before, wanted):
+        return Handover()
     members = {own.address for node in intent.nodes for own in map(node.underlay, (4, 6)) if own}
-    if before is None or owed is None or replace(before, sessions=()) != replace(owed, sessions=()):
-        return Handover()
-    peers = {session.peer for session in owed.sessions}
+    peers = {session.peer for session in wanted.sessions}
     if members.isdisjoint(peers):
+        # No member is left to announce what the others did.
         return Handover()
-    # Of a member that has another address now only the name is left; a Peer may have the same one.
     names = {node.name for node in intent.nodes}
-    sessions = tuple(
-        session
-        for session in before.sessions
-        if session.peer not in peers
-        and (session.peer in members or (session.name in names and session.by != session.name))
-    )
-    return Handover(sessions, leaving.until_s if leaving.sessions else at_s + HANDOVER_MAX_S)
+    former = (session for session in before.sessions if session.peer not in peers)
+    sessions = tuple(session for session in former if _is_with_member(session, members, names))
+    return Handover(sessions, handover.until_s if handover.sessions else at_s + HANDOVER_MAX_S)
+
+
+def _is_same_speaker(before: SpeakerConfig, wanted: SpeakerConfig) -> bool:
+    return replace(before, sessions=()) == replace(wanted, sessions=())
+
+
+def _is_with_member(session: Session, members: Collection[Address], names: Collection[str]) -> bool:
+    """
+    Whether the peer is a member of the cluster, by its address, or by its name if it has another address now. A Peer
+    of the configuration may have the same name as a node; then the session's name is the Peer's.
+    """
+    return session.peer in members or (session.name in names and session.by != session.name)
 
 
 def former_reflector(
-    leaving: Handover, former: Address | None, node: Node | None, at_s: float
+    handover: Handover, cluster_id: Address | None, node: Node | None, at_s: float
 ) -> FormerReflector | None:
-    """The role that the node plays on: it had the cluster id `former` until now."""
-    if former is None or node is None or node.cluster_id is not None:
+    """The role that the node keeps: it reflected by `cluster_id` until now."""
+    if cluster_id is None or node is None or node.cluster_id is not None:
         return None
-    role = leaving.role or FormerReflector(former, at_s + HANDOVER_MAX_S)
+    role = handover.role or FormerReflector(cluster_id, at_s + HANDOVER_MAX_S)
     return role if at_s < role.until_s else None
 
 
-def merged(owed: SpeakerConfig | None, leaving: Handover) -> SpeakerConfig | None:
-    """The configuration with the sessions that are leaving; of one who reflects on, every internal peer is a client."""
-    if owed is None:
+def merged(wanted: SpeakerConfig | None, handover: Handover) -> SpeakerConfig | None:
+    """The configuration with the former sessions; all internal peers of a former reflector are its clients."""
+    if wanted is None:
         return None
-    sessions = {session.peer: session for session in (*owed.sessions, *leaving.sessions)}
-    if leaving.role:
+    sessions = {session.peer: session for session in (*wanted.sessions, *handover.sessions)}
+    if handover.role:
         sessions = {peer: replace(session, client=session.internal) for peer, session in sessions.items()}
-    return replace(owed, sessions=tuple(sessions[peer] for peer in sorted(sessions)))
+    return replace(wanted, sessions=tuple(sessions[peer] for peer in sorted(sessions)))
 
 
-def with_coverage(leaving: Handover, rib: AdjRibIn, at_s: float) -> Handover:
-    """With what the tables show now of who tells what."""
-    if not leaving.sessions:
-        return leaving
-    gone = {session.peer for session in leaving.sessions}
-    told = {prefix for peer in gone & rib.keys() for prefix in rib[peer].paths}
-    staying = [table for peer, table in rib.items() if peer not in gone and table.established]
-    if not staying or not told.issubset(prefix for table in staying for prefix in table.usable):
-        return replace(leaving, covered_since_s=None)
-    return leaving if leaving.covered_since_s is not None else replace(leaving, covered_since_s=at_s)
+def with_coverage(handover: Handover, rib: AdjRibIn, at_s: float) -> Handover:
+    """The handover with the time since which others announce every prefix of the former sessions."""
+    if not handover.sessions:
+        return handover
+    former = {session.peer for session in handover.sessions}
+    if not _is_covered(rib, former):
+        return replace(handover, covered_since_s=None)
+    return handover if handover.covered_since_s is not None else replace(handover, covered_since_s=at_s)
+
+
+def _is_covered(rib: AdjRibIn, former: Collection[Address]) -> bool:
+    """Whether established sessions that stay have a path to every prefix of the former ones; with none they do not."""
+    staying = [table for peer, table in rib.items() if peer not in former and table.established]
+    return bool(staying) and _prefixes(rib, former).issubset(prefix for table in staying for prefix in table.usable)
+
+
+def _prefixes(rib: AdjRibIn, peers: Collection[Address]) -> set[Prefix]:
+    return {prefix for peer in peers if peer in rib for prefix in rib[peer].paths}

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Final, assert_never
 
-from bgpctl.core.bgp.adj_rib_in import Received
 from bgpctl.core.bgp.decision import Candidate, Choice
 from bgpctl.core.bgp.path import Path
+from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.cluster.configuration import Intent, Node
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.reasons import Unmet
@@ -23,17 +23,10 @@ from bgpctl.core.cluster.tunnel_addresses import borrowed
 from bgpctl.core.dataplane.effects import Op, Put, Remove, after
 from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import Desired, derive
-from bgpctl.core.migration.cutover import (
-    DRAIN_S,
-    NO_RESULTS,
-    MigrationStep,
-    PendingMember,
-    Probe,
-    ProbeResults,
-    ReturnPath,
-    kind_of,
-    next_step,
-)
+from bgpctl.core.migration.drain import DRAIN_S
+from bgpctl.core.migration.next_step import MigrationStep, next_step
+from bgpctl.core.migration.probes import NO_RESULTS, Probe, ProbeResults, ReturnPath, kind_of
+from bgpctl.core.migration.situation import PendingMember
 from bgpctl.core.net.addresses import (
     Address,
     Prefix,
@@ -225,7 +218,7 @@ def _expected_replies(stage: Stage, trials: Iterable[Probe], hops: Iterable[Next
         case Stage.PREPARE:
             return NO_RESULTS
         case Stage.CUTOVER:
-            return ProbeResults({trial.way: 0.0 for trial in trials}, {})
+            return ProbeResults({trial.path: 0.0 for trial in trials}, {})
         case Stage.RETIRE:
             seen = {hop.id: ReturnPath(hop.link, kind_of(now, hop.link), -DRAIN_S, 0.0) for hop in hops}
             return ProbeResults({}, seen)

@@ -4,7 +4,8 @@ from dataclasses import replace
 from functools import partial
 
 from bgpctl.core.bgp import adj_rib_in
-from bgpctl.core.bgp.adj_rib_in import AdjRibIn, TableState
+from bgpctl.core.bgp.adj_rib_in import AdjRibIn
+from bgpctl.core.bgp.peer_table import SYNC_S, TableState
 from bgpctl.core.bgp.speaker import DownKind, SessionDown, SessionOpened, Update
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from tests.cluster import path
@@ -89,7 +90,7 @@ def test_a_peer_that_returns_without_its_forwarding_state_loses_what_was_retaine
 def test_a_peer_that_never_says_end_of_rib_counts_as_complete_after_a_while() -> None:
     tables = adj_rib_in.session_up(adj_rib_in.expect({}, [PEER], 0.0, 120.0), PEER, 1.0)
     tables = adj_rib_in.updated(tables, Update(PEER, (path(ONE, PEER),)), 2.0)
-    tables = adj_rib_in.expired(tables, 2.0 + adj_rib_in.SYNC_S)
+    tables = adj_rib_in.expired(tables, 2.0 + SYNC_S)
     assert tables[PEER].state is TableState.SYNCED
     assert prefixes(tables) == {ONE}
 
@@ -98,7 +99,7 @@ def test_a_table_that_is_still_coming_is_not_swept() -> None:
     tables = adj_rib_in.session_up(told(ONE), PEER, 10.0)
     tables = adj_rib_in.updated(tables, Update(PEER, (path(TWO, PEER),)), 35.0)
     assert prefixes(adj_rib_in.expired(tables, 41.0)) == {ONE, TWO}
-    assert prefixes(adj_rib_in.expired(tables, 35.0 + adj_rib_in.SYNC_S)) == {TWO}
+    assert prefixes(adj_rib_in.expired(tables, 35.0 + SYNC_S)) == {TWO}
 
 
 def test_a_repeated_path_keeps_its_age_and_a_changed_one_does_not() -> None:

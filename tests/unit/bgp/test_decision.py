@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from bgpctl.core.bgp.adj_rib_in import Received
 from bgpctl.core.bgp.decision import Candidate, Lost, choose
+from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.net.addresses import Address, Asn
 from tests.cluster import path
 

@@ -12,7 +12,7 @@ from bgpctl.core.bgp.encap_community import (
     accepted_by_kernel,
     advertised_tunnels,
     communities,
-    objection,
+    refusal,
     transitive,
 )
 from bgpctl.core.bgp.speaker import SessionDown, Update
@@ -61,13 +61,13 @@ def test_nobody_outside_speaks_for_a_member_and_a_dead_session_says_nothing() ->
 
 def test_a_statement_can_only_forbid_and_both_that_of_the_file_and_that_of_bgp_do() -> None:
     def said(tunnels: frozenset[Encapsulation]) -> AcceptedTunnels | None:
-        return objection(B1, VXLAN, lambda _, __: tunnels, 4)
+        return refusal(B1, VXLAN, lambda _, __: tunnels, 4)
 
     assert said(frozenset()) is None
     assert said(frozenset({VXLAN})) is None
     assert said(frozenset({IPIP})) == AcceptedTunnels(frozenset({IPIP}), in_file=False)
     filed = replace(B1, accepts=frozenset[Encapsulation]())
-    assert objection(filed, VXLAN, lambda _, __: frozenset({VXLAN}), 4) == AcceptedTunnels(frozenset(), in_file=True)
+    assert refusal(filed, VXLAN, lambda _, __: frozenset({VXLAN}), 4) == AcceptedTunnels(frozenset(), in_file=True)
 
 
 def test_what_a_kernel_receives_is_told_by_ip_version() -> None:
@@ -75,3 +75,10 @@ def test_what_a_kernel_receives_is_told_by_ip_version() -> None:
     here = member(cluster, "a1")
     assert accepted_by_kernel(converged(cluster, here, assumed_kernel(here))) == {4: {IPIP}, 6: {VXLAN}}
     assert any(block == Prefix.parse("fd00:10:244::140/122") for block in here.blocks)
+
+
+def test_what_a_node_receives_is_what_it_says() -> None:
+    ipip, vxlan = two_racks(ipip=Mode.ALWAYS), two_racks(vxlan=Mode.ALWAYS)
+    here = member(ipip, "a1")
+    both = (kernel := converged(ipip, here, assumed_kernel(here)), converged(vxlan, here, kernel))
+    assert [set(accepted_by_kernel(item)[4]) for item in (assumed_kernel(here), *both)] == [set(), {IPIP}, {VXLAN}]

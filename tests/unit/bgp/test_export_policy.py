@@ -8,12 +8,12 @@ from typing import TypeAlias
 
 import pytest
 
-from bgpctl.core.bgp.adj_rib_in import Received
 from bgpctl.core.bgp.decision import Candidate, Choice
 from bgpctl.core.bgp.export_policy import ExportInput, routes_for, sources
 from bgpctl.core.bgp.filters import NORMAL_LOCAL_PREF, local_pref
 from bgpctl.core.bgp.import_policy import GRACEFUL_SHUTDOWN, Policy
 from bgpctl.core.bgp.path import Attributes, Path
+from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.cluster.configuration import (
     Advertisement,

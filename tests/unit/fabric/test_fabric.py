@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.bgp.adj_rib_in import Received
 from bgpctl.core.bgp.decision import Candidate, Choice
+from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.cluster.configuration import Backend, Intent, Mode, Pool
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.reasons import PruneHoldCode, UnmetCode

@@ -1,0 +1,280 @@
+"""
+The table of one peer in Adj-RIB-In (RFC 4271, section 3.2): its paths, and how far they can be trusted.
+
+UPDATEs alone do not tell two different things apart: "the peer has no path to this prefix" and "the peer has not
+announced it yet". End-of-RIB (RFC 4724, section 2) and the end of an enhanced route refresh (RFC 7313) mark the
+moment from which a missing path means a missing path; before, a table knows what it has and nothing of what it
+lacks. The state of a table says so, and everything that would remove routes asks for it.
+
+Paths outlive their session. A session that ends without a NOTIFICATION, by a peer that offered graceful restart,
+leaves its paths as stale ones for the restart time (RFC 4724, section 4.2), because the peer is likely to forward
+still. When the session comes back, or the table is requested again, the peer announces everything once more: each
+path is confirmed by its announcement, and those left unconfirmed at the end are removed. So paths are never
+withdrawn and announced again in between, which would be a gap for the traffic.
+
+A peer that announces more prefixes than the limit loses its whole table: which of the prefixes came first is an
+accident, and any part of them would be an arbitrary routing table. A route refresh is requested after a pause,
+which grows.
+
+Refuses to know: other peers, which path is best, which paths policy lets in.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
+
+from bgpctl.core.bgp.path import Path
+from bgpctl.core.bgp.speaker import DownKind, SessionDown, SessionOpened, Update
+from bgpctl.core.net.addresses import Address, Asn, Prefix
+
+
+class TableState(enum.Enum):
+    """
+    How far a table can be trusted. SYNCED and DOWN are knowledge; AWAITING_SESSION, AWAITING_END_OF_RIB and STALE are
+    degrees of ignorance, each for a bounded time. LONG_LIVED_STALE (RFC 9494) is what a STALE table becomes if its time
+    is over while no session at all is established.
+    """
+
+    AWAITING_SESSION = "unheard"
+    AWAITING_END_OF_RIB = "syncing"
+    SYNCED = "synced"
+    STALE = "stale"
+    LONG_LIVED_STALE = "retained"
+    DOWN = "down"
+
+
+class Received(NamedTuple):
+    """A path with the time it was first received unchanged, in seconds of the agent's clock."""
+
+    path: Path
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PeerTable:
+    """
+    Adj-RIB-In of one peer.
+
+    Attributes:
+        stale: prefixes not announced again since the session or a route refresh began; removed when it is complete.
+        since_s: when `state` last changed.
+        expires_s: when waiting ends: a table without a session goes down, one that awaits End-of-RIB is complete. Over
+            the limit, the time of the next route refresh.
+        up_since_s: when the session was established, None while it is not.
+        restart_time_s: the restart time in the peer's OPEN (RFC 4724), None without graceful restart.
+        last_error, down: why the session is not up: the speaker's text, and its kind as far as it is understood.
+        asn, router_id: from the peer's OPEN, None if that came before this agent started.
+        enhanced_refresh: the peer marks the end of a route refresh (RFC 7313).
+        refresh_pending: a route refresh was requested of the peer, and its end (RFC 7313) is awaited. Until then
+            End-of-RIB does not complete the table: it may belong to an initial table that was on its way before.
+        over_limit_since_s: when the peer exceeded the prefix limit. Nothing of it is used or kept until a whole table
+            is below the limit.
+    """
+
+    state: TableState = TableState.AWAITING_SESSION
+    paths: Mapping[Prefix, Received] = field(default_factory=dict)
+    stale: frozenset[Prefix] = frozenset()
+    since_s: float = 0.0
+    expires_s: float | None = None
+    up_since_s: float | None = None
+    restart_time_s: int | None = None
+    last_error: str = ""
+    down: DownKind | None = None
+    asn: Asn | None = None
+    router_id: Address | None = None
+    enhanced_refresh: bool = False
+    refresh_pending: bool = False
+    over_limit_since_s: float | None = None
+
+    @property
+    def usable(self) -> Mapping[Prefix, Received]:
+        """The paths that take part in the decision process."""
+        return self.paths if self.over_limit_since_s is None else {}
+
+    @property
+    def prefix_limit_exceeded(self) -> bool:
+        """Whether the peer exceeded the limit and no route refresh has begun since."""
+        return self.over_limit_since_s is not None and self.state is TableState.SYNCED
+
+    @property
+    def established(self) -> bool:
+        """Whether the session is up."""
+        return self.up_since_s is not None
+
+    @property
+    def certain(self) -> bool:
+        """Whether a path that is not in the table does not exist."""
+        return self.state in {TableState.SYNCED, TableState.LONG_LIVED_STALE, TableState.DOWN}
+
+    @property
+    def is_retained(self) -> bool:
+        """Whether there may be paths without a session."""
+        return self.state in {TableState.STALE, TableState.LONG_LIVED_STALE}
+
+
+SYNC_S: Final = 30.0
+"""
+Without End-of-RIB and enhanced route refresh a peer never marks its table complete: so long without an UPDATE does.
+"""
+_REFRESH_PAUSE_S: Final = (60.0, 3600.0)
+"""
+The pause before a route refresh of a peer over the limit, least and most: as long as it has been over the limit.
+"""
+
+
+# The session ---------------------------------------------------------------------------------------------------
+
+
+def opened(table: PeerTable, event: SessionOpened) -> PeerTable:
+    """
+    The table after the peer's OPEN.
+
+    A cleared Forwarding State bit concerns the restart that the peer has just made: it has lost its forwarding state,
+    so its stale paths are removed at once. Its next restart may be graceful all the same (RFC 4724, sections 3, 4.2).
+
+    The OPEN of a session that was up before this agent started is reported after the session. The initial table of such
+    a session was partly missed, and its End-of-RIB may be still to come; with RFC 7313 it is not mistaken for the end
+    of the refresh that was requested.
+    """
+    if table.is_retained and not (event.restart_time_s and event.forwarding_preserved):
+        table = replace(table, paths={}, stale=frozenset())
+    return replace(
+        table,
+        restart_time_s=event.restart_time_s,
+        router_id=event.router_id,
+        asn=event.asn,
+        enhanced_refresh=event.enhanced_refresh,
+        refresh_pending=table.refresh_pending or (table.established and event.enhanced_refresh),
+    )
+
+
+def established(table: PeerTable, at_s: float, uptime_s: float) -> PeerTable:
+    """The table once the session is Established: the peer announces everything it has, up to End-of-RIB."""
+    begun = awaiting_end_of_rib(table, at_s)
+    return replace(begun, up_since_s=at_s - uptime_s, last_error="", down=None, refresh_pending=False)
+
+
+def ended(table: PeerTable, event: SessionDown, at_s: float) -> PeerTable:
+    """
+    The table after the end of its session. The paths stay as stale ones if the peer offered graceful restart and sent
+    no NOTIFICATION (RFC 4724, section 4.2); a peer whose first session is awaited is awaited until its time is over.
+    """
+    return replace(_without_session(table, event, at_s), last_error=event.reason, down=event.kind)
+
+
+def _without_session(table: PeerTable, event: SessionDown, at_s: float) -> PeerTable:
+    stays_retained = table.is_retained and not event.notified
+    if stays_retained or table.state in {TableState.AWAITING_SESSION, TableState.DOWN}:
+        return table
+    is_graceful = table.established and not event.notified and table.over_limit_since_s is None
+    return stale(table, at_s, table.restart_time_s) if is_graceful and table.restart_time_s else emptied(table, at_s)
+
+
+# States --------------------------------------------------------------------------------------------------------
+
+
+def awaiting_end_of_rib(table: PeerTable, at_s: float) -> PeerTable:
+    """The table at the beginning of a whole one: what is there is stale until it is announced again."""
+    return replace(
+        table,
+        state=TableState.AWAITING_END_OF_RIB,
+        stale=frozenset(table.paths),
+        since_s=at_s,
+        expires_s=at_s + SYNC_S,
+    )
+
+
+def stale(table: PeerTable, at_s: float, retention_s: float) -> PeerTable:
+    """The table without its session: all its paths are used on for `retention_s`."""
+    return replace(
+        table,
+        state=TableState.STALE,
+        up_since_s=None,
+        stale=frozenset(table.paths),
+        since_s=at_s,
+        expires_s=at_s + retention_s,
+    )
+
+
+def long_lived_stale(table: PeerTable, at_s: float, retention_s: float) -> PeerTable:
+    """The stale table whose paths are used on because no other peer could have better ones."""
+    return replace(table, state=TableState.LONG_LIVED_STALE, since_s=at_s, expires_s=at_s + retention_s)
+
+
+def stale_again(table: PeerTable, at_s: float) -> PeerTable:
+    """A long-lived stale table once any peer is back: its own peer has its restart time to return as well."""
+    if table.state is not TableState.LONG_LIVED_STALE:
+        return table
+    return replace(table, state=TableState.STALE, since_s=at_s, expires_s=at_s + (table.restart_time_s or 0))
+
+
+def emptied(table: PeerTable, at_s: float) -> PeerTable:
+    """The table of a peer that is down, as if no path had ever been received."""
+    return replace(
+        table,
+        state=TableState.DOWN,
+        paths={},
+        stale=frozenset(),
+        since_s=at_s,
+        expires_s=None,
+        up_since_s=None,
+        over_limit_since_s=None,
+    )
+
+
+def completed(table: PeerTable, at_s: float) -> PeerTable:
+    """The table at End-of-RIB or at the end of a route refresh: paths that were not announced again are removed."""
+    paths = {prefix: received for prefix, received in table.paths.items() if prefix not in table.stale}
+    return replace(
+        table,
+        state=TableState.SYNCED,
+        paths=paths,
+        stale=frozenset(),
+        since_s=table.since_s if table.state is TableState.SYNCED else at_s,
+        expires_s=None,
+        over_limit_since_s=None,
+        refresh_pending=False,
+    )
+
+
+# Updates -------------------------------------------------------------------------------------------------------
+
+
+def with_update(table: PeerTable, update: Update, at_s: float, limit: int) -> PeerTable:
+    """The table after one UPDATE; a path that is announced unchanged keeps its age."""
+    paths = _updated_paths(table.paths, update, at_s)
+    if len(paths) > limit:
+        return _over_limit(table, at_s)
+    # A large table takes long to arrive, so the time without an UPDATE ends the wait for End-of-RIB.
+    expires_s = at_s + SYNC_S if table.state is TableState.AWAITING_END_OF_RIB else table.expires_s
+    unconfirmed = table.stale.difference(update.withdrawn, (path.prefix for path in update.announced))
+    return replace(table, paths=paths, stale=unconfirmed, expires_s=expires_s)
+
+
+def _updated_paths(before: Mapping[Prefix, Received], update: Update, at_s: float) -> Mapping[Prefix, Received]:
+    paths = dict(before)
+    for prefix in update.withdrawn:
+        paths.pop(prefix, None)
+    for path in update.announced:
+        known = paths.get(path.prefix)
+        if known is None or known.path != path:
+            paths[path.prefix] = Received(path, at_s)
+    return paths
+
+
+def _over_limit(table: PeerTable, at_s: float) -> PeerTable:
+    since_s = at_s if table.over_limit_since_s is None else table.over_limit_since_s
+    least_s, most_s = _REFRESH_PAUSE_S
+    pause_s = min(max(at_s - since_s, least_s), most_s)
+    return replace(
+        table,
+        state=TableState.SYNCED,
+        paths={},
+        stale=frozenset(),
+        since_s=at_s,
+        expires_s=at_s + pause_s,
+        over_limit_since_s=since_s,
+    )

@@ -1,0 +1,88 @@
+"""Devices that are not wanted any more, and for whose sake they stay."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import reduce
+
+from bgpctl.core.cluster.configuration import Intent, Mode
+from bgpctl.core.dataplane.effects import after
+from bgpctl.core.dataplane.plan import plan
+from bgpctl.core.migration.drain import DRAIN_S
+from bgpctl.core.migration.probes import NO_RESULTS, ProbeResults, with_replies
+from bgpctl.core.net.addresses import Prefix
+from bgpctl.core.net.objects import Dataplane, Vxlan
+from tests.cluster import two_racks
+from tests.migration import Migrating, answered, names, replies
+
+IPIP, VXLAN = two_racks(ipip=Mode.ALWAYS), two_racks(vxlan=Mode.ALWAYS)
+
+
+def borrowing(intent: Intent) -> Intent:
+    """b2 has an address of b1's block."""
+    address = (Prefix.parse("10.244.3.9/32"),)
+    nodes = tuple(replace(node, borrowed=address) if node.name == "b2" else node for node in intent.nodes)
+    return replace(intent, nodes=nodes)
+
+
+def test_what_nobody_tells_yet_stays_while_a_device_is_to_go_borrowed_addresses_too() -> None:
+    migrating = Migrating.between(borrowing(VXLAN), borrowing(IPIP), unheard=("b2",))
+    switch = migrating.step()
+    reached = reduce(after, plan(switch.desired, migrating.kernel).ops, migrating.kernel)
+    kept = {str(route.prefix) for route in reached.routes if route.next_hop}
+    assert {"10.244.4.0/26", "10.244.3.9/32"} <= kept
+    assert "b2" in names(switch)[1]
+
+
+def moved() -> Migrating:
+    """All next hops of a1 have moved to VXLAN; the IPIP device is still there."""
+    migrating = Migrating.between(IPIP, VXLAN)
+    for results in (NO_RESULTS, answered(migrating.step())):
+        ops = plan(migrating.step(results).desired, migrating.kernel).ops
+        migrating = migrating.on(reduce(after, ops, migrating.kernel))
+    return migrating
+
+
+def seen_twice(migrating: Migrating, link: str, seconds: float, kernel: Dataplane | None = None) -> ProbeResults:
+    """All return probes were answered by `link`, as it was in `kernel`, twice, so many seconds apart."""
+    asked, seen_in = migrating.step(), kernel or migrating.kernel
+    once = with_replies(NO_RESULTS, replies(asked, link), seen_in, 0.0)
+    return with_replies(once, replies(asked, link), seen_in, seconds)
+
+
+def test_a_device_goes_once_every_member_was_seen_to_send_by_another_one_for_long_enough() -> None:
+    migrating = moved()
+    everyone = {"a2", "b1", "b2"}
+    assert names(migrating.step()) == (set(), everyone)
+    too_short = migrating.step(seen_twice(migrating, "vxlan.bgpctl", DRAIN_S - 0.1), DRAIN_S - 0.1)
+    assert names(too_short) == (set(), everyone)
+    assert too_short.desired.dataplane.link("tunl0")
+    enough = migrating.step(seen_twice(migrating, "vxlan.bgpctl", DRAIN_S), DRAIN_S)
+    assert enough.settled
+    assert enough.desired.dataplane.link("tunl0") is None
+
+
+def test_a_member_that_is_seen_to_send_by_the_device_keeps_it() -> None:
+    migrating = moved()
+    assert names(migrating.step(seen_twice(migrating, "tunl0", DRAIN_S), DRAIN_S))[1] == {"a2", "b1", "b2"}
+
+
+def test_a_member_seen_by_a_device_that_has_another_port_by_now_has_not_been_seen() -> None:
+    migrating = moved()
+    links = frozenset(
+        replace(link, kind=replace(link.kind, port=link.kind.port + 1)) if isinstance(link.kind, Vxlan) else link
+        for link in migrating.kernel.links
+    )
+    before = replace(migrating.kernel, links=links)
+    results = seen_twice(migrating, "vxlan.bgpctl", DRAIN_S, before)
+    assert names(migrating.step(results, DRAIN_S))[1] == {"a2", "b1", "b2"}
+
+
+def test_a_node_without_a_block_is_sent_nothing_and_waits_for_no_sender() -> None:
+    empty = [
+        replace(intent, nodes=tuple(replace(node, blocks=()) if node.name == "a1" else node for node in intent.nodes))
+        for intent in (IPIP, VXLAN)
+    ]
+    migrating = Migrating.between(*empty)
+    step = migrating.step(answered(migrating.step()))
+    assert step.settled
