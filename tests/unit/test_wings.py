@@ -11,7 +11,8 @@ PROGRAM = Path(__file__).parents[2] / "tools" / "wings.py"
 
 def test_an_arrow_to_the_same_layer_or_a_higher_one_leads_up() -> None:
     order = (("top",), ("left", "right"), ("low",))
-    arrows = {"top": {"left", "low"}, "left": {"right"}, "right": {"low"}, "low": {"top"}}
+    ends = {"top": {"left", "low"}, "left": {"right"}, "right": {"low"}, "low": {"top"}}
+    arrows = {name: frozenset(known) for name, known in ends.items()}
     assert wings.upward(arrows, order) == ["left -> right", "low -> top"]
 
 
