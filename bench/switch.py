@@ -189,7 +189,7 @@ def naively(name: str, act: Callable[[Lab], None]) -> dict[str, Any]:
 
 def delete_and_add(lab: Lab) -> None:
     for node in lab.topology.intent.nodes:
-        gone = [f"route del {block}" for other in across(lab, node) for block in other.blocks]
+        gone = [f"route del {block}" for other in across(lab, node) for block in lab.topology.intent.blocks_of(other)]
         batch(lab, node, [*gone, "link set tunl0 down"])
         make_tunnel(lab, node)
         batch(lab, node, routes(lab, node))
@@ -218,7 +218,7 @@ def tunnel(lab: Lab, node: Node) -> Iterator[str]:
     yield f"link add {DEVICE} address {mac(node)} type vxlan id 99 dstport {PORT} local {local} nolearning"
     yield f"link set {DEVICE} up"
     for other in across(lab, node):
-        yield f"neigh replace {tunnel_address(other)} lladdr {mac(other)} dev {DEVICE} nud permanent"
+        yield f"neigh replace {tunnel_address(lab, other)} lladdr {mac(other)} dev {DEVICE} nud permanent"
 
 
 def make_tunnel(lab: Lab, node: Node) -> None:
@@ -239,8 +239,8 @@ def run(lab: Lab, node: Node, tool: str, lines: Iterable[str]) -> None:
 
 def routes(lab: Lab, node: Node) -> Iterator[str]:
     for other in across(lab, node):
-        for block in other.blocks:
-            yield f"route replace {block} via {tunnel_address(other)} dev {DEVICE} onlink metric {METRIC}"
+        for block in lab.topology.intent.blocks_of(other):
+            yield f"route replace {block} via {tunnel_address(lab, other)} dev {DEVICE} onlink metric {METRIC}"
 
 
 def across(lab: Lab, node: Node) -> list[Node]:
@@ -248,8 +248,8 @@ def across(lab: Lab, node: Node) -> list[Node]:
     return [other for other in lab.topology.intent.nodes if not node.address.network.holds(other.address.address)]
 
 
-def tunnel_address(node: Node) -> str:
-    return str(node.blocks[0].first)
+def tunnel_address(lab: Lab, node: Node) -> str:
+    return str(lab.topology.intent.blocks_of(node)[0].first)
 
 
 def mac(node: Node) -> str:

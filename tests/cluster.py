@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from bgpctl.core.bgp.decision import Candidate, Choice
 from bgpctl.core.bgp.path import Path
 from bgpctl.core.bgp.peer_table import Received
-from bgpctl.core.cluster.configuration import Backend, Intent, Mode, Node, Pool
+from bgpctl.core.cluster.allocations import Allocations, NodeAllocations
+from bgpctl.core.cluster.configuration import Backend, Mode, Node, Pool
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Prefix
 from bgpctl.core.net.objects import Dataplane, Link, LinkAddress, Plain, Route
 
@@ -16,9 +19,24 @@ KERNEL_PROTOCOL = 2
 STATIC_PROTOCOL = 4
 
 
-def node(name: str, address: str, *blocks: str, address6: str | None = None) -> Node:
-    own6 = InterfaceAddress.parse(address6) if address6 else None
-    return Node(name, InterfaceAddress.parse(address), tuple(sorted(map(Prefix.parse, blocks))), address6=own6)
+def node(name: str, address: str) -> Node:
+    return Node(name, InterfaceAddress.parse(address))
+
+
+def prefixes(*texts: str) -> tuple[Prefix, ...]:
+    return tuple(sorted(map(Prefix.parse, texts)))
+
+
+def blocks(**of: Sequence[str]) -> Allocations:
+    """Of each node the blocks that are given under its name."""
+    return Allocations({name: NodeAllocations(prefixes(*texts)) for name, texts in of.items()})
+
+
+def allocated(intent: Intent, name: str, **changes: Any) -> Intent:
+    """The same cluster, in which one node has been given something else."""
+    by_node = intent.allocations.by_node
+    given = replace(intent.allocations.of(name), **changes)
+    return replace(intent, allocations=Allocations({**by_node, name: given}))
 
 
 def two_racks(
@@ -29,35 +47,33 @@ def two_racks(
         backend=backend,
         pools=(Pool("blue", Prefix.parse(cidr), ipip_mode=ipip, vxlan_mode=vxlan),),
         nodes=(
-            node("a1", "10.0.0.1/24", "10.244.1.0/26"),
-            node("a2", "10.0.0.2/24", "10.244.2.0/26"),
-            node("b1", "10.1.0.3/24", "10.244.3.0/26"),
-            node("b2", "10.1.0.4/24", "10.244.4.0/26"),
+            node("a1", "10.0.0.1/24"),
+            node("a2", "10.0.0.2/24"),
+            node("b1", "10.1.0.3/24"),
+            node("b2", "10.1.0.4/24"),
         ),
+        allocations=blocks(a1=["10.244.1.0/26"], a2=["10.244.2.0/26"], b1=["10.244.3.0/26"], b2=["10.244.4.0/26"]),
     )
 
 
 def with_ipv6(intent: Intent, *, vxlan: Mode = Mode.NEVER) -> Intent:
     """The same nodes with an address in fd00:10:a::/64 or fd00:10:b::/64 too, and a block each of a pool named six."""
     nodes = tuple(
-        replace(
-            here,
-            address6=InterfaceAddress.parse(f"fd00:10:{here.name[0]}::{number}/64"),
-            blocks=(*here.blocks, Prefix.parse(f"fd00:10:244::{number:x}40/122")),
-        )
+        replace(here, address6=InterfaceAddress.parse(f"fd00:10:{here.name[0]}::{number}/64"))
         for number, here in enumerate(intent.nodes, 1)
     )
+    for number, here in enumerate(intent.nodes, 1):
+        block = Prefix.parse(f"fd00:10:244::{number:x}40/122")
+        intent = allocated(intent, here.name, blocks=(*intent.blocks_of(here), block))
     six = Pool("six", Prefix.parse("fd00:10:244::/64"), vxlan_mode=vxlan, block_size=122)
     return replace(intent, pools=(*intent.pools, six), nodes=nodes)
 
 
 def only_ipv6(intent: Intent) -> Intent:
     """A cluster that `with_ipv6` made, without its IPv4 side."""
-    nodes = tuple(
-        replace(here, address=here.address6, address6=None, blocks=tuple(b for b in here.blocks if b.version == 6))
-        for here in intent.nodes
-        if here.address6
-    )
+    nodes = tuple(replace(here, address=here.address6, address6=None) for here in intent.nodes if here.address6)
+    for here in nodes:
+        intent = allocated(intent, here.name, blocks=tuple(b for b in intent.blocks_of(here) if b.version == 6))
     return replace(intent, pools=tuple(pool for pool in intent.pools if pool.cidr.version == 6), nodes=nodes)
 
 
@@ -103,7 +119,7 @@ def learned_from_all(intent: Intent, here: Node, *, without: Sequence[str] = ())
     paths = [
         (own.address, path(block, own.address))
         for other in others
-        for block in (*other.blocks, *other.borrowed)
+        for block in (*intent.blocks_of(other), *intent.allocations.of(other.name).borrowed)
         if (own := other.underlay(block.version))
     ]
     return tuple(Choice(Candidate(peer, intent.asn, internal=True, received=Received(p, 0.0))) for peer, p in paths)

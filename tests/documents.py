@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textwrap import dedent
 
-from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Problem, Severity
 from bgpctl.core.intent import read
 from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree

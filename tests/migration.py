@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from bgpctl.core.bgp.encap_community import AdvertisedTunnels, nothing_advertised
-from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.fabric import derive
 from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import NO_RESULTS, ProbeReply, ProbeResults

@@ -18,7 +18,7 @@ from bgpctl.agent import words
 from bgpctl.agent.api import CONTENT
 from bgpctl.agent.errors import BadRequest
 from bgpctl.core.agent.loop import State
-from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.simulate.preview import preview, with_other_driver
 from bgpctl.ports import Loaded

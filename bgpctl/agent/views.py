@@ -16,8 +16,6 @@ from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core.agent.loop import Phase, State, peers_down, unmet
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.encapsulation import Encapsulation
-from bgpctl.core.cluster.tunnel_addresses import addresses as tunnel_addresses
-from bgpctl.core.cluster.tunnel_addresses import borrowed
 from bgpctl.core.dataplane import drift
 from bgpctl.core.fabric import encapsulation_to, same_subnet
 from bgpctl.core.fabric.facts import underlay_of
@@ -227,10 +225,10 @@ def nodes(snapshot: Snapshot) -> Json:
                 "address6": str(node.address6) if node.address6 else None,
                 "this": node == here,
                 "same_subnet": same_subnet(here, node.address.address),
-                "blocks": [str(block) for block in node.blocks],
-                "borrowed": [str(prefix) for prefix in borrowed(intent, node)],
+                "blocks": [str(block) for block in intent.blocks_of(node)],
+                "borrowed": [str(prefix) for prefix in intent.borrowed_by(node)],
                 "asn": intent.asn_of(node),
-                "tunnel_addresses": [str(address) for address in tunnel_addresses(intent, node)],
+                "tunnel_addresses": [str(address) for address in intent.tunnel_addresses(node)],
                 "session": _session_state(snapshot.state, node) if node != here else None,
             }
             for node in intent.nodes
@@ -261,7 +259,9 @@ def pools(snapshot: Snapshot) -> Json:
                 "block_size": pool.block_size,
                 "nat_outgoing": pool.nat_outgoing,
                 "disabled": pool.disabled,
-                "blocks": sum(1 for node in intent.nodes for block in node.blocks if pool.cidr.covers(block)),
+                "blocks": sum(
+                    1 for node in intent.nodes for block in intent.blocks_of(node) if pool.cidr.covers(block)
+                ),
                 "encapsulated_to": sorted(
                     node.name
                     for node in others
@@ -280,7 +280,7 @@ def blocks(snapshot: Snapshot) -> Json:
     if intent is None:
         return {"blocks": []}
     installed = {route.prefix: route for route in snapshot.observed.routes if route.protocol == PROTOCOL}
-    owners = [(block, node) for node in intent.nodes for block in node.blocks]
+    owners = [(block, node) for node in intent.nodes for block in intent.blocks_of(node)]
     return {
         "blocks": [
             {

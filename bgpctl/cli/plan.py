@@ -20,7 +20,7 @@ from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import emit, output_option
 from bgpctl.cli.show import run_dir_option
 from bgpctl.cli.validate import valid
-from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.simulate.preview import of_cluster
 from bgpctl.store.file import FileStore
 

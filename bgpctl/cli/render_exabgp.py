@@ -14,7 +14,7 @@ import click
 
 from bgpctl.cli.validate import files_option, valid
 from bgpctl.core.bgp.sessions import speaker_config
-from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.speaker import conf
 from bgpctl.store.file import FileStore
 

@@ -18,9 +18,9 @@ import yaml
 
 from bgpctl.cli.render_exabgp import exabgp
 from bgpctl.cli.validate import files_option, valid
-from bgpctl.core.cluster import tunnel_addresses
-from bgpctl.core.cluster.configuration import Intent, Node, Peer
+from bgpctl.core.cluster.configuration import Node, Peer
 from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.intent import render_calico, render_short
 from bgpctl.core.intent.render_shared import Written
 from bgpctl.lab import labfile
@@ -124,7 +124,7 @@ def _common_notes(intent: Intent, files: Sequence[Path]) -> Iterator[str]:
 def _calico_notes(intent: Intent) -> Iterator[str]:
     if _password_files(intent):
         yield "Calico itself does not read passwordFile and nodeMeshPasswordFile: it wants Secrets of Kubernetes."
-    if any(node.borrowed for node in intent.nodes):
+    if any(allocated.borrowed for allocated in intent.allocations.by_node.values()):
         yield "An IPAMBlock tells only who borrows: which addresses its owner has in use is not known here."
 
 
@@ -134,17 +134,21 @@ def _password_files(intent: Intent) -> list[str]:
 
 def _derived(intent: Intent, node: Node) -> str:
     """`a1: ipip 10.244.1.0, vxlan 10.245.1.0, mac 66:f9:37:c3:7e:94`, as far as it is not given."""
-    found = [("ipip", node.ipip_address, tunnel_addresses.ipip_address(intent, node)), *_vxlan(intent, node)]
-    words = [f"{word} {value}" for word, is_given, value in found if value and not is_given]
+    ipip = intent.tunnel_address(node, Encapsulation.IPIP, 4)
+    given = intent.allocations.of(node.name).tunnel_address(Encapsulation.IPIP, 4)
+    words = [
+        f"{word} {value}"
+        for word, is_given, value in (("ipip", given, ipip), *_vxlan(intent, node))
+        if value and not is_given
+    ]
     return f"{node.name}: {', '.join(words)}" if words else ""
 
 
 def _vxlan(intent: Intent, node: Node) -> Iterator[tuple[str, object, object]]:
     """(what it is, what is given, what is in force) of each IP version that some pool needs VXLAN for."""
-    given = {4: (node.vxlan_address, node.vxlan_mac), 6: (node.vxlan_address6, node.vxlan_mac6)}
-    for version, (address, mac) in given.items():
-        word = "" if version == 4 else "6"
-        kinds = [(pool.encapsulation, pool.cidr.version) for pool in intent.pools]
+    given, kinds = intent.allocations.of(node.name), [(pool.encapsulation, pool.cidr.version) for pool in intent.pools]
+    for version, word in ((4, ""), (6, "6")):
         if (Encapsulation.VXLAN, version) in kinds:
-            yield f"vxlan{word}", address, tunnel_addresses.vxlan_address(intent, node, version)
-            yield f"mac{word}", mac, tunnel_addresses.vxlan_mac(node, version)
+            address = intent.tunnel_address(node, Encapsulation.VXLAN, version)
+            yield f"vxlan{word}", given.tunnel_address(Encapsulation.VXLAN, version), address
+            yield f"mac{word}", given.vtep_mac(version), intent.vtep_mac(node, version)

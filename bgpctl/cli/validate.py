@@ -16,7 +16,7 @@ import click
 
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import emit, output_option
-from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Problem, Severity
 from bgpctl.lab import labfile
 from bgpctl.ports import Loaded

@@ -185,7 +185,7 @@ def _node(file: _File, topology: Topology, node: Node, profile: str) -> None:
     workloads = [workload for workload in topology.workloads if workload.node == node.name]
     links = {_segment(topology, node.address.address): node.address.address}
     commands = list(_way_out(topology, node.address.address))
-    for block in sorted({_block(node, workload) for workload in workloads}):
+    for block in sorted({_block(topology, node, workload) for workload in workloads}):
         network = f"{node.name}-pods-{block.first}"
         held = [workload for workload in workloads if block.holds(workload.address)]
         commands += _pods(file, topology, network, block, held, links)
@@ -200,8 +200,8 @@ def _node(file: _File, topology: Topology, node: Node, profile: str) -> None:
 _WORKLOAD: Final = ("entrypoint: [sleep, infinity]",)
 
 
-def _block(node: Node, workload: Workload) -> Prefix:
-    block = next((block for block in node.blocks if block.holds(workload.address)), None)
+def _block(topology: Topology, node: Node, workload: Workload) -> Prefix:
+    block = next((block for block in topology.intent.blocks_of(node) if block.holds(workload.address)), None)
     if block is None or workload.address_of(6):
         raise Inexpressible(f"workload {workload.name}: one IPv4 address in a block of {node.name}")
     return block

@@ -56,7 +56,7 @@ def knows(topology: Topology, name: str, namespace: str) -> bool:
     """Whether the kernel of the node or router has a route to every block of the others."""
     known = {line.split()[0] for line in netns.routes(namespace).splitlines() if line.strip()}
     others = (node for node in topology.intent.nodes if node.name != name)
-    return known >= {str(block) for node in others for block in node.blocks}
+    return known >= {str(block) for node in others for block in topology.intent.blocks_of(node)}
 
 
 def told(topology: Topology, name: str) -> session_options.Router:
@@ -66,7 +66,8 @@ def told(topology: Topology, name: str) -> session_options.Router:
         return _router(topology, next(router for router in topology.routers if router.name == name))
     config = speaker_config(topology.intent, name)
     neighbors = tuple(_neighbor(session) for session in (config.sessions if config else ()))
-    own = {prefix: Origin() for prefix in (*node.blocks, *node.borrowed)}
+    allocated = topology.intent.allocations.of(name)
+    own = {prefix: Origin() for prefix in (*allocated.blocks, *allocated.borrowed)}
     return session_options.Router(router_id(node), neighbors, own, topology.intent.asn_of(node), node.cluster_id)
 
 

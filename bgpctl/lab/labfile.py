@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bgpctl.core.cluster import tunnel_addresses
-from bgpctl.core.cluster.configuration import Intent, Node, Pool, Use
+from bgpctl.core.cluster.configuration import Node, Pool, Use
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.intent import read
 from bgpctl.core.intent.fields import Fields, Problems, parse_interface, parse_prefix, scalar
@@ -230,9 +230,13 @@ def _allot(intent: Intent, claims: Sequence[_Claim], problems: Problems) -> Iter
 
 
 def _free(intent: Intent, node: Node, version: int, taken: set[Address]) -> Address | None:
-    kept = tunnel_addresses.addresses(intent, node)
+    kept = intent.tunnel_addresses(node)
     # Never the first: it becomes the tunnel's as soon as the pool is given an encapsulation.
-    blocks = [block for block in node.blocks if block.version == version and _is_for_workloads(intent.pool_of(block))]
+    blocks = [
+        block
+        for block in intent.blocks_of(node)
+        if block.version == version and _is_for_workloads(intent.pool_of(block))
+    ]
     candidates = (block.nth(index) for block in blocks for index in range(1, min(block.size, _MOST_CANDIDATES)))
     return next((address for address in candidates if address not in taken and address not in kept), None)
 

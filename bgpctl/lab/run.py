@@ -245,8 +245,8 @@ class Evidence:
         return pool.name if pool else None
 
     def _node_of(self, address: Address) -> Node | None:
-        nodes = self.lab.topology.intent.nodes
-        return next((node for node in nodes if any(block.holds(address) for block in node.blocks)), None)
+        intent = self.lab.topology.intent
+        return next((node for node in intent.nodes if any(b.holds(address) for b in intent.blocks_of(node))), None)
 
     def _traces(self, word: str) -> list[str]:
         if word == "tcp-179":

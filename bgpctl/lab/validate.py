@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Final
 
-from bgpctl.core.cluster import tunnel_addresses
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.intent.fields import is_name, not_a_name
 from bgpctl.core.net.addresses import Address, InterfaceAddress
@@ -150,10 +149,11 @@ def _workload(topology: Topology, workload: Workload) -> Iterator[Problem]:
     if node is None:
         return
     path = f"workloads.{workload.name}.address"
+    allocated = topology.intent.allocations.of(node.name)
     for address in workload.addresses:
-        if not any(prefix.holds(address) for prefix in (*node.blocks, *node.borrowed)):
+        if not any(prefix.holds(address) for prefix in (*allocated.blocks, *allocated.borrowed)):
             message = f"{address} is in no block of node {node.name}"
             yield Problem(workload.place, path, message, "not-in-block")
-        if address in tunnel_addresses.addresses(topology.intent, node):
+        if address in topology.intent.tunnel_addresses(node):
             message = f"{address} is the tunnel address of node {node.name}"
             yield Problem(workload.place, path, message, "duplicate-address")

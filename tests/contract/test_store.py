@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.ports import Loaded, Store
 from bgpctl.store.file import FileStore
 from bgpctl.store.memory import MemoryStore

@@ -136,7 +136,8 @@ def test_an_ipv6_node_reaches_workloads_and_tunnel_ends_of_other_racks(lab_of: C
 
 def workload_packets(lab: Lab) -> list[Packet]:
     """What was seen of the workloads while every pair was pinged."""
-    blocks = [block for node in lab.topology.intent.nodes for block in node.blocks]
+    intent = lab.topology.intent
+    blocks = [block for node in intent.nodes for block in intent.blocks_of(node)]
     with Capture(lab.names, lab.ports, lab.topology.intent.vxlan_port) as capture:
         pairs = probe.matrix(lab.names, lab.topology.workloads, within_s=5)
     assert all(pair.ok for pair in pairs)
@@ -157,8 +158,9 @@ def test_workload_packets_are_on_the_wire_as_the_mode_says_and_in_no_other_way(
     lab_of: Callable[[str], Lab], file: str, across: Encapsulation, inside: Encapsulation
 ) -> None:
     lab = lab_of(file)
-    racks = {address: node.name[0] for node in lab.topology.intent.nodes for address in (node.address.address,)}
-    blocks = {block: node for node in lab.topology.intent.nodes for block in node.blocks}
+    intent = lab.topology.intent
+    racks = {address: node.name[0] for node in intent.nodes for address in (node.address.address,)}
+    blocks = {block: node for node in intent.nodes for block in intent.blocks_of(node)}
     seen = set()
     for packet in workload_packets(lab):
         end = packet.inner or packet

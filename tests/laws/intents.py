@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
+from bgpctl.core.cluster.allocations import Allocations, NodeAllocations, TunnelAddress, VtepMac
 from bgpctl.core.cluster.configuration import (
     Advertisement,
     Backend,
     Community,
     Filter,
     FilterRule,
-    Intent,
     MatchOperator,
     Mode,
     NextHopMode,
@@ -24,8 +24,9 @@ from bgpctl.core.cluster.configuration import (
 from bgpctl.core.cluster.encapsulation import (
     Encapsulation,
 )
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.selector import parse
-from bgpctl.core.cluster.tunnel_addresses import HOSTNAME, is_eligible, labels_of
+from bgpctl.core.cluster.tunnel_addresses import HOSTNAME, TUNNELS, is_eligible, labels_of
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Mac, Prefix, Vni
 
 NAMES = ["a", "a1", "b-2", "no", "null", "1", "1e3", "0x1f", "node.example.com", "x" * 63, "true", "y.1", "07"]
@@ -52,7 +53,8 @@ def intents(draw: st.DrawFn) -> Intent:
     """Up to four pools of either version and any kind, five nodes, three peers and two filters."""
     backend = draw(st.sampled_from([*[Backend.BIRD] * 4, Backend.VXLAN, Backend.NONE]))
     pools = draw(_pools(backend))
-    intent = Intent(backend=backend, pools=pools, nodes=draw(_nodes(pools)))
+    nodes = draw(_nodes(pools))
+    intent = Intent(backend=backend, pools=pools, nodes=nodes, allocations=draw(_allocations(nodes, pools)))
     mesh = draw(flags)
     intent = replace(
         intent,
@@ -121,12 +123,7 @@ def _sizes(version: int) -> st.SearchStrategy[int]:
 @st.composite
 def _nodes(draw: st.DrawFn, pools: tuple[Pool, ...]) -> tuple[Node, ...]:
     masks = {version: draw(st.sampled_from(_masks(version, pools))) for version in (4, 6)}
-    # Each number is a block of each pool, of which one node at most has one, and an address at most one node.
-    numbers, hosts = (iter(draw(st.permutations(range(60)))) for _ in "ab")
-    nodes = tuple(draw(_bare_node(name, number, masks)) for number, name in enumerate(_named(draw, 5)))
-    return tuple(
-        draw(_full_node(node, pools, [next(numbers), next(numbers)], [next(hosts) for _ in range(5)])) for node in nodes
-    )
+    return tuple(draw(_node(name, number, masks)) for number, name in enumerate(_named(draw, 5)))
 
 
 def _masks(version: int, pools: tuple[Pool, ...]) -> list[int]:
@@ -136,7 +133,7 @@ def _masks(version: int, pools: tuple[Pool, ...]) -> list[int]:
 
 
 @st.composite
-def _bare_node(draw: st.DrawFn, name: str, number: int, masks: dict[int, int]) -> Node:
+def _node(draw: st.DrawFn, name: str, number: int, masks: dict[int, int]) -> Node:
     rack = draw(st.integers(0, 2))
     v4 = InterfaceAddress(Address.parse(f"10.0.{rack}.{number + 1}"), masks[4])
     v6 = InterfaceAddress(Address.parse(f"fd01:{rack}::{number + 1}"), masks[6])
@@ -154,31 +151,48 @@ def _bare_node(draw: st.DrawFn, name: str, number: int, masks: dict[int, int]) -
         labels=tuple(sorted(labels.items())),
         accepts=draw(st.none() | st.frozensets(st.sampled_from((Encapsulation.IPIP, Encapsulation.VXLAN)))),
         cluster_id=draw(st.none() | st.integers(1, 2**32 - 1).map(lambda value: Address(4, value))),
-        vxlan_mac=draw(st.none() | st.just(Mac(f"02:00:00:00:00:{number:02x}"))),
-        vxlan_mac6=draw(st.none() | st.just(Mac(f"02:00:00:00:06:{number:02x}"))),
+    )
+
+
+# Allocations ---------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def _allocations(draw: st.DrawFn, nodes: tuple[Node, ...], pools: tuple[Pool, ...]) -> Allocations:
+    # Each number is a block of each pool, of which one node at most has one, and an address at most one node.
+    numbers, hosts = (iter(draw(st.permutations(range(60)))) for _ in "ab")
+    found = {
+        node.name: replace(
+            draw(_allocated(node, pools, [next(numbers), next(numbers)], [next(hosts) for _ in range(5)])),
+            vtep_macs=draw(_macs(number)),
+        )
+        for number, node in enumerate(nodes)
+    }
+    return Allocations({name: given for name, given in found.items() if given != NodeAllocations()})
+
+
+def _macs(number: int) -> st.SearchStrategy[frozenset[VtepMac]]:
+    return st.frozensets(
+        st.sampled_from([VtepMac(version, Mac(f"02:00:00:00:0{version}:{number:02x}")) for version in (4, 6)])
     )
 
 
 @st.composite
-def _full_node(draw: st.DrawFn, node: Node, pools: tuple[Pool, ...], blocks: list[int], hosts: list[int]) -> Node:
-    """With blocks, borrowed addresses and tunnel ends in pools of the versions that it speaks."""
+def _allocated(
+    draw: st.DrawFn, node: Node, pools: tuple[Pool, ...], blocks: list[int], hosts: list[int]
+) -> NodeAllocations:
+    """Blocks, borrowed addresses and tunnel ends in pools of the versions that the node speaks."""
     reachable = [
         pool for pool in pools if Use.LOAD_BALANCER not in pool.allowed_uses and node.underlay(pool.cidr.version)
     ]
     if not reachable:
-        return node
+        return NodeAllocations()
     pick = st.sampled_from(reachable)
     own = tuple(sorted(_block(draw(pick), number) for number in draw(_some(blocks))))
     candidates = [_host(draw(pick), number) for number in draw(_some(hosts[:2]))]
     borrowed = tuple(sorted({host for host in candidates if not any(block.covers(host) for block in own)}))
-    return replace(
-        node,
-        blocks=own,
-        borrowed=borrowed,
-        ipip_address=draw(_tunnel(node, pools, Encapsulation.IPIP, 4, hosts[2])),
-        vxlan_address=draw(_tunnel(node, pools, Encapsulation.VXLAN, 4, hosts[3])),
-        vxlan_address6=draw(_tunnel(node, pools, Encapsulation.VXLAN, 6, hosts[4])),
-    )
+    ends = (draw(_tunnel(node, pools, *tunnel, host)) for tunnel, host in zip(TUNNELS, hosts[2:], strict=True))
+    return NodeAllocations(own, borrowed, frozenset(end for end in ends if end))
 
 
 def _some(numbers: list[int]) -> st.SearchStrategy[list[int]]:
@@ -199,11 +213,11 @@ def _host(pool: Pool, number: int) -> Prefix:
 @st.composite
 def _tunnel(
     draw: st.DrawFn, node: Node, pools: tuple[Pool, ...], kind: Encapsulation, version: int, number: int
-) -> Address | None:
+) -> TunnelAddress | None:
     eligible = [pool for pool in pools if is_eligible(pool, node, kind, version)]
     if not eligible or not draw(flags):
         return None
-    return _host(draw(st.sampled_from(eligible)), number).first
+    return TunnelAddress(kind, _host(draw(st.sampled_from(eligible)), number).first)
 
 
 # Filters and peers ---------------------------------------------------------------------------------------------

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from hypothesis import strategies as st
 
 from bgpctl.core.bgp.decision import Choice
 from bgpctl.core.bgp.peer_table import Received
-from bgpctl.core.cluster.configuration import Backend, Intent, Mode, Node, Pool
+from bgpctl.core.cluster.allocations import Allocations, NodeAllocations
+from bgpctl.core.cluster.configuration import Backend, Mode, Node, Pool
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode
 from bgpctl.core.fabric import Desired, derive
 from bgpctl.core.net.addresses import (
@@ -31,7 +33,7 @@ from bgpctl.core.net.objects import (
     RouteType,
     Vxlan,
 )
-from tests.cluster import STATIC_PROTOCOL, bare_kernel, learned_from_all, path
+from tests.cluster import STATIC_PROTOCOL, allocated, bare_kernel, learned_from_all, path
 
 MODES = [(mode, Mode.NEVER) for mode in Mode] + [(Mode.NEVER, mode) for mode in (Mode.CROSS_SUBNET, Mode.ALWAYS)]
 
@@ -51,16 +53,17 @@ def intents(draw: st.DrawFn) -> Intent:
         Node(
             f"n{index}",
             InterfaceAddress(Address(4, (10 << 24) + (draw(st.integers(0, 2)) << 16) + index + 1), 24),
-            tuple(
-                sorted(
-                    Prefix(4, draw(st.sampled_from(pools)).cidr.network + next(numbers) * 64, 26)
-                    for _ in range(draw(st.integers(0, 3)))
-                )
-            ),
         )
         for index in range(count)
     )
-    intent = Intent(backend=backend, pools=pools, nodes=tuple(draw(borrowing(nodes))))
+    blocks = {
+        node.name: sorted(
+            Prefix(4, draw(st.sampled_from(pools)).cidr.network + next(numbers) * 64, 26)
+            for _ in range(draw(st.integers(0, 3)))
+        )
+        for node in nodes
+    }
+    intent = Intent(backend=backend, pools=pools, nodes=nodes, allocations=draw(borrowing(blocks)))
     modes = [*Mode] if backend is Backend.BIRD else [Mode.ALWAYS, Mode.CROSS_SUBNET]
     return draw(ipv6_too(intent, draw(st.sampled_from(modes)))) if draw(st.booleans()) else intent
 
@@ -72,22 +75,23 @@ def ipv6_too(draw: st.DrawFn, intent: Intent, mode: Mode) -> Intent:
     for number, node in enumerate(intent.nodes):
         own = InterfaceAddress.parse(f"fd00:10:{draw(st.integers(0, 1))}::{number + 1:x}/64")
         block = Prefix.parse(f"fd00:10:244::{number + 1:x}40/122")
-        blocks = (*node.blocks, block) if draw(st.integers(0, 4)) else node.blocks
-        nodes.append(replace(node, address6=own if draw(st.integers(0, 4)) else None, blocks=blocks))
+        if draw(st.integers(0, 4)):
+            intent = allocated(intent, node.name, blocks=(*intent.blocks_of(node), block))
+        nodes.append(replace(node, address6=own if draw(st.integers(0, 4)) else None))
     pool = Pool("six", Prefix.parse("fd00:10:244::/64"), vxlan_mode=mode, block_size=122, nat_outgoing=True)
     return replace(intent, pools=(*intent.pools, pool), nodes=tuple(nodes))
 
 
 @st.composite
-def borrowing(draw: st.DrawFn, nodes: tuple[Node, ...]) -> list[Node]:
-    """Some nodes use an address of another one's block."""
-    borrowers = []
-    for index, node in enumerate(nodes):
-        others = [block for other in nodes if other != node for block in other.blocks]
+def borrowing(draw: st.DrawFn, blocks: Mapping[str, Sequence[Prefix]]) -> Allocations:
+    """These blocks; some nodes use an address of another one's."""
+    found = {}
+    for index, (name, own) in enumerate(blocks.items()):
+        others = [block for other, theirs in blocks.items() if other != name for block in theirs]
         block = draw(st.sampled_from([None, *others]))
         borrowed = (block.nth(10 + index).host_prefix,) if block else ()
-        borrowers.append(replace(node, borrowed=borrowed))
-    return borrowers
+        found[name] = NodeAllocations(tuple(own), borrowed)
+    return Allocations(found)
 
 
 @st.composite

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Problem
 from bgpctl.lab import labfile
 from bgpctl.lab.topology import Topology

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 
 from bgpctl.cli.render_intent import as_yaml
-from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.intent import read
 from bgpctl.core.intent.render_calico import calico
 from bgpctl.core.intent.render_short import short

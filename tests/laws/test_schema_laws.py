@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from bgpctl.cli.render_intent import as_yaml
-from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.intent.render_calico import calico
 from bgpctl.core.intent.render_short import short
 from bgpctl.lab import labfile

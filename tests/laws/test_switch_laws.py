@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from bgpctl.core.bgp.encap_community import accepted_by_kernel
-from bgpctl.core.cluster.configuration import Backend, Intent, Mode, Node, Pool
+from bgpctl.core.cluster.configuration import Backend, Mode, Node, Pool
 from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.dataplane.effects import after
 from bgpctl.core.dataplane.plan import owned, plan
 from bgpctl.core.fabric import Desired, derive
@@ -28,7 +29,7 @@ from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import NO_RESULTS, Probe, ProbeReply, ProbeResults, with_replies
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix, Vni
 from bgpctl.core.net.objects import IPIP_LINK, Dataplane, Ipip, LinkAddress, LinkKind, Vxlan
-from tests.cluster import bare_kernel, learned_from_all, member, node
+from tests.cluster import bare_kernel, blocks, learned_from_all, member, node
 
 TUNNELLED = [
     (Mode.ALWAYS, Mode.NEVER),
@@ -44,15 +45,17 @@ _ROUNDS = 20
 
 def cluster(racks: str, version: int, ipip: Mode, vxlan: Mode) -> Intent:
     """A node for each letter, in the subnet of that letter, with one block of the only pool."""
-    nodes = []
+    nodes, own = [], {}
     for number, rack in enumerate(racks, 1):
-        subnet = "abc".index(rack)
+        subnet, name = "abc".index(rack), f"{rack}{number}"
         four = (f"10.{subnet}.0.{number}/24", f"10.244.{number}.0/26")
         six = (f"fd00:10:{rack}::{number}/64", f"fd00:10:244::{number:x}40/122")
-        nodes.append(node(f"{rack}{number}", *(four if version == 4 else six)))
+        address, block = four if version == 4 else six
+        nodes.append(node(name, address))
+        own[name] = [block]
     cidr, block_size = ("10.244.0.0/16", 26) if version == 4 else ("fd00:10:244::/64", 122)
     pool = Pool("blue", Prefix.parse(cidr), ipip_mode=ipip, vxlan_mode=vxlan, block_size=block_size)
-    return Intent(backend=Backend.BIRD, pools=(pool,), nodes=tuple(nodes))
+    return Intent(backend=Backend.BIRD, pools=(pool,), nodes=tuple(nodes), allocations=blocks(**own))
 
 
 def moved(intent: Intent) -> Intent:
@@ -135,7 +138,7 @@ class Host:
         self.probe_results: ProbeResults = NO_RESULTS
         self.state: defaultdict[str, frozenset[Encapsulation]] = defaultdict(frozenset)
         self.addresses = {address.address for address in own}
-        (self.block,) = told.here.blocks
+        (self.block,) = told.intent.blocks_of(told.here)
 
     @property
     def wanted(self) -> Desired:
@@ -178,9 +181,8 @@ class Host:
         own = self.adj_rib_out.here.address.address
         if way.encapsulation is Encapsulation.IPIP and decap and gateway:
             return Sent(way, decap.local, gateway)
-        return Sent(
-            way, own, next(other.address.address for other in self.adj_rib_out.intent.nodes if block in other.blocks)
-        )
+        intent = self.adj_rib_out.intent
+        return Sent(way, own, next(other.address.address for other in intent.nodes if block in intent.blocks_of(other)))
 
 
 def way_by(kind: LinkKind) -> Way:

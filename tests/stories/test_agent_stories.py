@@ -47,14 +47,15 @@ from bgpctl.core.bgp.speaker import (
     Update,
     Withdraw,
 )
-from bgpctl.core.cluster.configuration import Backend, Intent, Mode, Peer
+from bgpctl.core.cluster.configuration import Backend, Mode, Peer
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.dataplane.effects import Failure, after
 from bgpctl.core.migration.drain import DRAIN_S
 from bgpctl.core.migration.probes import ProbeReply
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from bgpctl.core.net.objects import Dataplane, Route
-from tests.cluster import bare_kernel, member, node, path, two_racks
+from tests.cluster import allocated, bare_kernel, member, path, prefixes, two_racks
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
 A2, B1, B2 = (member(INTENT, name).address.address for name in ("a2", "b1", "b2"))
@@ -120,10 +121,9 @@ def converged(kernel: Dataplane | None = None) -> Play:
 
 
 def test_a_borrowed_address_is_announced_by_the_node_that_has_it() -> None:
-    a1, *others = INTENT.nodes
     borrowed = Prefix.parse("10.244.2.9/32")
     play = converged()
-    edited = replace(INTENT, nodes=(replace(a1, borrowed=(borrowed,)), *others))
+    edited = allocated(INTENT, "a1", borrowed=(borrowed,))
     said = play.tell(IntentLoaded(edited), Observed(play.kernel))
     assert Speak(tuple(Announce(borrowed, peer, READY) for peer in (A2, B1, B2))) in said
     said = play.tell(IntentLoaded(INTENT), Observed(play.kernel))
@@ -333,8 +333,7 @@ def test_a_bad_edit_changes_nothing_and_is_remembered() -> None:
 
 def test_an_edited_block_is_withdrawn_and_announced() -> None:
     play = converged()
-    others = tuple(item for item in INTENT.nodes if item.name != "a1")
-    edited = replace(INTENT, nodes=(node("a1", "10.0.0.1/24", "10.244.9.0/26"), *others))
+    edited = allocated(INTENT, "a1", blocks=prefixes("10.244.9.0/26"))
     said = play.tell(IntentLoaded(edited), Observed(play.kernel))
     new = Prefix.parse("10.244.9.0/26")
     changes = [change for peer in (A2, B1, B2) for change in (Withdraw(OWN, peer), Announce(new, peer, READY))]

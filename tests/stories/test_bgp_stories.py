@@ -36,10 +36,11 @@ from bgpctl.core.bgp.speaker import (
     Update,
     Withdraw,
 )
-from bgpctl.core.cluster.configuration import Filter, FilterRule, Intent, Mode, Peer
+from bgpctl.core.cluster.configuration import Filter, FilterRule, Mode, Peer
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import RejectCode
 from bgpctl.core.net.addresses import Address, Asn, Prefix
-from tests.cluster import node, path, two_racks
+from tests.cluster import allocated, path, two_racks
 from tests.stories.test_agent_stories import A2, B1, B2, OURS, OWN, READY, Play, converged, hears
 
 TOR = Address.parse("10.0.0.254")
@@ -256,8 +257,7 @@ def test_when_every_peer_is_gone_all_routes_stay_and_edits_are_still_carried_out
     play.rest()
     assert len(play.unicast()) == 3
     assert play.state.phase is Phase.DEGRADED
-    others = tuple(item for item in MESH.nodes if item.name != "a1")
-    play.tell(IntentLoaded(replace(MESH, nodes=(node("a1", "10.0.0.1/24"), *others))))
+    play.tell(IntentLoaded(allocated(MESH, "a1", blocks=())))
     play.rest()
     assert OWN not in {route.prefix for route in play.kernel.routes}
 

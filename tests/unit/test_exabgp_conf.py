@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bgpctl.cli.render_exabgp import rendered
-from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.store.file import FileStore
 
 ROOT = Path(__file__).parents[2]

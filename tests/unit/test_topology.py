@@ -53,7 +53,8 @@ def test_each_shipped_topology_opens_with_its_picture_and_has_workloads_on_its_n
     """On every node with a block; where nodes are many, on some in each segment."""
     topology = good(file)
     assert file.read_text().startswith("#")
-    owners = {node.name: topology.segment_of(node.address.address) for node in topology.intent.nodes if node.blocks}
+    intent = topology.intent
+    owners = {n.name: topology.segment_of(n.address.address) for n in intent.nodes if intent.blocks_of(n)}
     used = {workload.node for workload in topology.workloads}
     assert used <= set(owners)
     assert used == set(owners) or len(owners) >= MANY

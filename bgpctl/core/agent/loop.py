@@ -44,7 +44,7 @@ from bgpctl.core.bgp.next_hop_cost import NextHopCosts
 from bgpctl.core.bgp.peer_table import TableState
 from bgpctl.core.bgp.session_handover import Handover
 from bgpctl.core.bgp.sessions import RESTART_TIME_S, speaker_config
-from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Problem
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Unmet
 from bgpctl.core.dataplane import drift
@@ -401,7 +401,9 @@ def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
     selected = select(state.policy, state.adj_rib_in, distances, state.loc_rib) if state.policy else LocRib()
     wanted = derive(state.intent, node, _names(state), selected.best.values(), dataplane, _prune_holds(state))
     wanted = replace(wanted, withdrawn=state.withdrawn)
-    switch = next_step(wanted, dataplane, state.intent, node, state.probe_results, at_s, _advertised(state))
+    switch = next_step(
+        wanted, dataplane, state.intent, node, state.probe_results, at_s, _advertised(state, state.intent)
+    )
     waiting = {item: state.waiting.get(item, at_s) for item in (*switch.cutovers, *switch.drains)}
     state = replace(state, loc_rib=selected, cutovers=switch.cutovers, drains=switch.drains, waiting=waiting)
     state = _with_plan(state, switch.desired, plan(switch.desired, dataplane), at_s)
@@ -413,9 +415,10 @@ def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
     return state, (*trials, *closing, *_speak((*asked, *told)), *configure, *silence)
 
 
-def _advertised(state: State) -> encap_community.AdvertisedTunnels:
+def _advertised(state: State, intent: Intent) -> encap_community.AdvertisedTunnels:
     terms = state.policy.session_policies if state.policy else {}
-    return encap_community.advertised_tunnels(state.adj_rib_in, {peer for peer, item in terms.items() if item.internal})
+    internal = {peer for peer, item in terms.items() if item.internal}
+    return encap_community.advertised_tunnels(state.adj_rib_in, internal, intent)
 
 
 def _with_withdrawals(state: State) -> State:

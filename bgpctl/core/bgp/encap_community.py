@@ -28,7 +28,8 @@ from bgpctl.core.bgp.adj_rib_in import AdjRibIn
 from bgpctl.core.bgp.peer_table import PeerTable
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.encapsulation import Encapsulation
-from bgpctl.core.net.addresses import Address
+from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.objects import Dataplane, Link, Vxlan
 
 AdvertisedTunnels: TypeAlias = Callable[[Node, int], frozenset[Encapsulation]]
@@ -100,7 +101,7 @@ def refusal(member: Node, wanted: Encapsulation, advertised: AdvertisedTunnels, 
     return AcceptedTunnels(tunnels, in_file=False) if tunnels and wanted not in tunnels else None
 
 
-def advertised_tunnels(rib: AdjRibIn, inside: Collection[Address]) -> AdvertisedTunnels:
+def advertised_tunnels(rib: AdjRibIn, inside: Collection[Address], intent: Intent) -> AdvertisedTunnels:
     """
     The statements in established sessions with the peers in `inside`, those in our AS: a session that is down has
     statements of the past.
@@ -109,15 +110,17 @@ def advertised_tunnels(rib: AdjRibIn, inside: Collection[Address]) -> Advertised
 
     def advertised(member: Node, version: int) -> frozenset[Encapsulation]:
         own_sessions = [tables[address] for address in member.addresses if address in tables]
-        statements = _statements(own_sessions or tables.values(), member, version)
+        blocks = [block for block in intent.blocks_of(member) if block.version == version]
+        statements = _statements(own_sessions or tables.values(), member, blocks)
         return reduce(frozenset.intersection, statements) if statements else frozenset()
 
     return advertised
 
 
-def _statements(tables: Iterable[PeerTable], member: Node, version: int) -> list[frozenset[Encapsulation]]:
+def _statements(
+    tables: Iterable[PeerTable], member: Node, blocks: Collection[Prefix]
+) -> list[frozenset[Encapsulation]]:
     """The statements beside paths to the member's blocks by its own address; a path without any is none."""
-    blocks = [block for block in member.blocks if block.version == version]
     received = (table.paths.get(block) for table in tables for block in blocks)
     found = (accepted(item.path.extended) for item in received if item and item.path.next_hop in member.addresses)
     return [tunnels for tunnels in found if tunnels]

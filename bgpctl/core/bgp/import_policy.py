@@ -17,7 +17,8 @@ from bgpctl.core.bgp.path import Attributes, Path
 from bgpctl.core.bgp.session_policy import SessionPolicy, session_policies
 from bgpctl.core.bgp.sessions import router_id
 from bgpctl.core.bgp.speaker import SpeakerConfig
-from bgpctl.core.cluster.configuration import FilterRule, Intent, Node
+from bgpctl.core.cluster.configuration import FilterRule, Node
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.ownership import BlockOwnership
 from bgpctl.core.cluster.reasons import RejectCode, Rejection
 from bgpctl.core.net.addresses import Address, Asn, Prefix

@@ -31,7 +31,7 @@ from typing import Final, NamedTuple
 
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
 from bgpctl.core.bgp.speaker import Session, SpeakerConfig
-from bgpctl.core.cluster.configuration import Intent, Node
+from bgpctl.core.cluster.configuration import Configuration, Node
 from bgpctl.core.net.addresses import Address, Prefix
 
 SETTLE_S: Final = 10.0
@@ -85,17 +85,21 @@ def without_peers(config: SpeakerConfig | None, shut: Collection[Address]) -> Sp
 
 
 def begin(
-    before: SpeakerConfig | None, wanted: SpeakerConfig | None, handover: Handover, intent: Intent, at_s: float
+    before: SpeakerConfig | None,
+    wanted: SpeakerConfig | None,
+    handover: Handover,
+    configuration: Configuration,
+    at_s: float,
 ) -> Handover:
     """The handover from `before` to `wanted`; `handover` is the one in progress, whose time goes on."""
     if before is None or wanted is None or not _is_same_speaker(before, wanted):
         return Handover()
-    members = {own.address for node in intent.nodes for own in map(node.underlay, (4, 6)) if own}
+    members = {own.address for node in configuration.nodes for own in map(node.underlay, (4, 6)) if own}
     peers = {session.peer for session in wanted.sessions}
     if members.isdisjoint(peers):
         # No member is left to announce what the others did.
         return Handover()
-    names = {node.name for node in intent.nodes}
+    names = {node.name for node in configuration.nodes}
     former = (session for session in before.sessions if session.peer not in peers)
     sessions = tuple(session for session in former if _is_with_member(session, members, names))
     return Handover(sessions, handover.until_s if handover.sessions else at_s + HANDOVER_MAX_S)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bgpctl.core.bgp.speaker import Session, SpeakerConfig
-from bgpctl.core.cluster.configuration import Filter, Intent, NextHopMode, Node, Peer
+from bgpctl.core.cluster.configuration import Configuration, Filter, NextHopMode, Node, Peer
 from bgpctl.core.net.addresses import Address
 
 
@@ -40,11 +40,11 @@ class SessionPolicy:
         return self.session.internal
 
 
-def session_policies(intent: Intent, config: SpeakerConfig) -> tuple[SessionPolicy, ...]:
+def session_policies(configuration: Configuration, config: SpeakerConfig) -> tuple[SessionPolicy, ...]:
     """The terms of every session of a node, in the order of the sessions."""
-    members = {address: node for node in intent.nodes for address in node.addresses}
-    peers = {peer.name: peer for peer in intent.peers}
-    filters = {item.name: item for item in intent.filters}
+    members = {address: node for node in configuration.nodes for address in node.addresses}
+    peers = {peer.name: peer for peer in configuration.peers}
+    filters = {item.name: item for item in configuration.filters}
     return tuple(
         _session_policy(session, members.get(session.peer), peers.get(session.by or ""), filters)
         for session in config.sessions

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from bgpctl.core.bgp.speaker import Session, SpeakerConfig
-from bgpctl.core.cluster.configuration import Backend, Intent, Node, Peer
+from bgpctl.core.cluster.configuration import Backend, Configuration, Node, Peer
 from bgpctl.core.net.addresses import Address, Asn
 
 HOLD_TIME_S: Final = 30
@@ -23,16 +23,16 @@ _BGP_PORT: Final = 179
 _EVERY_NODE: Final = "all()"
 
 
-def speaker_config(intent: Intent, name: str) -> SpeakerConfig | None:
+def speaker_config(configuration: Configuration, name: str) -> SpeakerConfig | None:
     """What the speaker of node `name` is configured with; None where there is no BGP at all."""
-    node = intent.node(name)
-    if node is None or intent.backend is not Backend.BIRD:
+    node = configuration.node(name)
+    if node is None or configuration.backend is not Backend.BIRD:
         return None
-    sessions = {session.peer: session for session in _by_precedence(intent, node)}
+    sessions = {session.peer: session for session in _by_precedence(configuration, node)}
     return SpeakerConfig(
         router_id(node),
         node.address.address,
-        intent.listen_port,
+        configuration.listen_port,
         tuple(sessions[peer] for peer in sorted(sessions)),
         listen6=node.address6.address if node.address6 else None,
     )
@@ -52,57 +52,61 @@ def waits_for(local: Address, peer: Address) -> bool:
     return str(peer) > str(local)
 
 
-def _by_precedence(intent: Intent, node: Node) -> Iterator[Session]:
+def _by_precedence(configuration: Configuration, node: Node) -> Iterator[Session]:
     """All that ask for a session; of those with one address the last one counts, as in Calico."""
-    yield from _mesh(intent, node)
-    yield from (session for peer in intent.peers for session in _mirrored(intent, node, peer))
-    explicit = [peer for peer in intent.peers if node.name in peer.nodes]
+    yield from _mesh(configuration, node)
+    yield from (session for peer in configuration.peers for session in _mirrored(configuration, node, peer))
+    explicit = [peer for peer in configuration.peers if node.name in peer.nodes]
     for peer in sorted(explicit, key=lambda peer: peer.node_selector == _EVERY_NODE):
-        yield from _configured(intent, node, peer)
+        yield from _configured(configuration, node, peer)
 
 
-def _mesh(intent: Intent, node: Node) -> Iterator[Session]:
+def _mesh(configuration: Configuration, node: Node) -> Iterator[Session]:
     """A reflector is in no mesh: its clients would learn everything twice."""
-    if not intent.mesh or node.cluster_id is not None:
+    if not configuration.mesh or node.cluster_id is not None:
         return
-    restart_time_s = RESTART_TIME_S if intent.mesh_restart_time_s is None else intent.mesh_restart_time_s
-    for other in intent.nodes:
+    restart_time_s = RESTART_TIME_S if configuration.mesh_restart_time_s is None else configuration.mesh_restart_time_s
+    for other in configuration.nodes:
         if other.cluster_id is None:
-            for session in _between(intent, node, other):
-                yield replace(session, restart_time_s=restart_time_s, password_file=intent.mesh_password_file)
+            for session in _between(configuration, node, other):
+                yield replace(session, restart_time_s=restart_time_s, password_file=configuration.mesh_password_file)
 
 
-def _configured(intent: Intent, node: Node, peer: Peer) -> Iterator[Session]:
+def _configured(configuration: Configuration, node: Node, peer: Peer) -> Iterator[Session]:
     """The sessions that `peer` asks of a node that it names."""
-    yield from _to_address(intent, node, peer)
-    for other in _named(intent, peer.remotes):
-        yield from (_as_wanted(peer, node, session) for session in _between(intent, node, other, ours=peer.local_asn))
+    yield from _to_address(configuration, node, peer)
+    for other in _named(configuration, peer.remotes):
+        yield from (
+            _as_wanted(peer, node, session) for session in _between(configuration, node, other, ours=peer.local_asn)
+        )
 
 
-def _mirrored(intent: Intent, node: Node, peer: Peer) -> Iterator[Session]:
+def _mirrored(configuration: Configuration, node: Node, peer: Peer) -> Iterator[Session]:
     """The other ends, at the nodes that `peer` selects as remotes."""
     if not peer.reverse or node.name not in peer.remotes:
         return
-    for other in _named(intent, peer.nodes):
-        yield from (_as_wanted(peer, node, session) for session in _between(intent, node, other, theirs=peer.local_asn))
+    for other in _named(configuration, peer.nodes):
+        yield from (
+            _as_wanted(peer, node, session) for session in _between(configuration, node, other, theirs=peer.local_asn)
+        )
 
 
-def _to_address(intent: Intent, node: Node, peer: Peer) -> Iterator[Session]:
+def _to_address(configuration: Configuration, node: Node, peer: Peer) -> Iterator[Session]:
     own = node.underlay(peer.address.version) if peer.address else None
     if peer.address is None or own is None or peer.address == own.address:
         return
-    member = next((other for other in intent.nodes if _has(other, peer.address)), None)
-    asn = peer.asn or (intent.asn_of(member) if member else None)
+    member = next((other for other in configuration.nodes if _has(other, peer.address)), None)
+    asn = peer.asn or (configuration.asn_of(member) if member else None)
     if asn is None:
         return
     session = Session(
         peer=peer.address,
         name=peer.name,
         local=own.address,
-        local_asn=peer.local_asn or intent.asn_of(node),
+        local_asn=peer.local_asn or configuration.asn_of(node),
         peer_asn=asn,
         passive=member is not None and waits_for(own.address, peer.address),
-        port=intent.listen_port if member and peer.port == _BGP_PORT else peer.port,
+        port=configuration.listen_port if member and peer.port == _BGP_PORT else peer.port,
         hold_time_s=HOLD_TIME_S,
         restart_time_s=RESTART_TIME_S,
     )
@@ -110,7 +114,7 @@ def _to_address(intent: Intent, node: Node, peer: Peer) -> Iterator[Session]:
 
 
 def _between(
-    intent: Intent, node: Node, other: Node, *, ours: Asn | None = None, theirs: Asn | None = None
+    configuration: Configuration, node: Node, other: Node, *, ours: Asn | None = None, theirs: Asn | None = None
 ) -> Iterator[Session]:
     """One session for each IP version that two different nodes have; `ours` and `theirs` override their AS numbers."""
     for version in (4, 6):
@@ -121,10 +125,10 @@ def _between(
             peer=others.address,
             name=other.name,
             local=own.address,
-            local_asn=ours or intent.asn_of(node),
-            peer_asn=theirs or intent.asn_of(other),
+            local_asn=ours or configuration.asn_of(node),
+            peer_asn=theirs or configuration.asn_of(other),
             passive=waits_for(own.address, others.address),
-            port=intent.listen_port,
+            port=configuration.listen_port,
             hold_time_s=HOLD_TIME_S,
             restart_time_s=RESTART_TIME_S,
         )
@@ -150,8 +154,8 @@ def _is_client(node: Node, other: Node | None, session: Session) -> bool:
     return node.cluster_id is not None and session.internal and theirs != node.cluster_id
 
 
-def _named(intent: Intent, names: Iterable[str]) -> Iterator[Node]:
-    return (node for node in map(intent.node, names) if node is not None)
+def _named(configuration: Configuration, names: Iterable[str]) -> Iterator[Node]:
+    return (node for node in map(configuration.node, names) if node is not None)
 
 
 def _has(node: Node, address: Address) -> bool:

@@ -1,6 +1,8 @@
-"""The nouns of what the operator wants: pools, nodes, peers, filters. Values only.
+"""
+The nouns of what the operator writes: pools, nodes, peers, filters, settings of BGP and of tunnels. Values only.
 
-Refuses to know: how it was written (core/intent), what follows from it (core/fabric, core/sessions).
+Refuses to know: how it was written (core/intent), what nodes were allocated (core/cluster/allocations.py), what follows
+from it (core/fabric, core/bgp/sessions.py).
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from bgpctl.core.cluster.encapsulation import Encapsulation
-from bgpctl.core.cluster.problems import Place, Problem
-from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Mac, Prefix, Vni
+from bgpctl.core.cluster.problems import Place
+from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Prefix, Vni
 
 
 class Mode(enum.Enum):
@@ -79,26 +81,16 @@ class Node:
     Attributes:
         address: on the underlay; IPv4 where the node has both, and what others know it by.
         address6: the IPv6 one of a node that has both.
-        blocks: affine to this node, sorted.
-        borrowed: host prefixes of this node's workloads inside other nodes' blocks, sorted.
         cluster_id: makes the node a route reflector (RFC 4456).
         accepts: the tunnels that the operator says it takes packets from; None where nothing is said.
-        ipip_address, vxlan_address, vxlan_mac, vxlan_address6, vxlan_mac6: override the derived ones.
     """
 
     name: str
     address: InterfaceAddress
-    blocks: tuple[Prefix, ...] = ()
+    address6: InterfaceAddress | None = None
     asn: Asn | None = None
     labels: tuple[tuple[str, str], ...] = ()
-    ipip_address: Address | None = None
-    vxlan_address: Address | None = None
-    vxlan_mac: Mac | None = None
-    address6: InterfaceAddress | None = None
-    borrowed: tuple[Prefix, ...] = ()
     cluster_id: Address | None = None
-    vxlan_address6: Address | None = None
-    vxlan_mac6: Mac | None = None
     accepts: frozenset[Encapsulation] | None = None
     place: Place | None = field(default=None, compare=False)
 
@@ -225,12 +217,11 @@ class Advertisement:
 
 
 @dataclass(frozen=True, slots=True)
-class Intent:
+class Configuration:
     """
-    What the operator wants of the whole cluster. Nodes, pools, peers and filters are sorted by name.
+    What the operator writes about the whole cluster. Nodes, pools, peers and filters are sorted by name.
 
     `ipip_mtu`, `vxlan_mtu`, `vxlan_mtu6` and `workload_mtu` are in bytes; 0 derives them from the underlay.
-    `remarks` are the warnings and notes of the reader; they are no part of what is wanted.
     """
 
     backend: Backend = Backend.BIRD
@@ -250,7 +241,6 @@ class Intent:
     vxlan_mtu: int = 0
     vxlan_mtu6: int = 0
     workload_mtu: int = 0
-    remarks: tuple[Problem, ...] = field(default=(), compare=False, repr=False)
 
     def node(self, name: str) -> Node | None:
         return next((node for node in self.nodes if node.name == name), None)

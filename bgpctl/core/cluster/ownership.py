@@ -1,5 +1,5 @@
 """
-Who owns which prefix, as the cluster file says it: indexed, because it is asked for every path.
+Who owns which prefix, by the allocations: indexed, because it is asked for every path.
 
 Refuses to know: what follows for a path.
 """
@@ -9,8 +9,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 
-from bgpctl.core.cluster import tunnel_addresses
-from bgpctl.core.cluster.configuration import Intent, Node, Pool
+from bgpctl.core.cluster.configuration import Node, Pool
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.longest_match import LongestMatch
 
@@ -21,12 +21,12 @@ class BlockOwnership:
     def __init__(self, intent: Intent, node: Node) -> None:
         self.intent = intent
         self.node = node
-        self.own = tuple(sorted({*node.blocks, *tunnel_addresses.borrowed(intent, node)}))
+        self.own = tuple(sorted({*intent.prefixes_of(node)}))
         self._here = frozenset(node.addresses)
         self._pools = LongestMatch((pool.cidr, pool) for pool in intent.pools)
-        owned = ((n, (*tunnel_addresses.borrowed(intent, n), *n.blocks)) for n in intent.nodes)
-        self._owners = LongestMatch((prefix, n) for n, prefixes in owned for prefix in prefixes)
-        self._blocks = _by_version(block.first for block in node.blocks)
+        self._owners = LongestMatch((prefix, n) for n in intent.nodes for prefix in intent.prefixes_of(n))
+        self._own_blocks = intent.blocks_of(node)
+        self._blocks = _by_version(block.first for block in self._own_blocks)
         self._nodes = _by_version(address for n in intent.nodes for address in n.addresses)
         networks = (own.network for n in intent.nodes for own in (n.address, n.address6) if own)
         self._underlays = LongestMatch((network, network) for network in networks)
@@ -50,7 +50,7 @@ class BlockOwnership:
     def covers_own_block(self, prefix: Prefix) -> bool:
         """Whether a block of this node lies in `prefix`, or is it. An address that it borrowed may."""
         near = _any_inside(self._blocks[prefix.version], prefix)
-        return near and any(prefix.covers(block) for block in self.node.blocks)
+        return near and any(prefix.covers(block) for block in self._own_blocks)
 
     def is_own(self, address: Address) -> bool:
         """Whether it is one of this node's own on the underlay."""

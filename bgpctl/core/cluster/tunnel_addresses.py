@@ -1,20 +1,26 @@
 """
-Which address a node has on each tunnel, and which it has in others' blocks: given, or taken from a pool.
+The address and the MAC of a node's end of each tunnel where none was given: taken from a pool, derived from the name.
+
+Every node derives them for every other, so nothing but the configuration and the allocations may decide.
 
 Refuses to know: devices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from bgpctl.core.cluster.configuration import Intent, Node, Pool, Use
+from bgpctl.core.cluster.allocations import NodeAllocations
+from bgpctl.core.cluster.configuration import Configuration, Node, Pool, Use
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.selector import parse
 from bgpctl.core.net.addresses import Address, Mac, Prefix, vtep_mac
 
 HOSTNAME: Final = "kubernetes.io/hostname"
+
+TUNNELS: Final = ((Encapsulation.IPIP, 4), (Encapsulation.VXLAN, 4), (Encapsulation.VXLAN, 6))
+"""Every tunnel that a node may have an end of, by what it carries."""
 
 
 def labels_of(node: Node) -> Mapping[str, str]:
@@ -37,47 +43,22 @@ def is_eligible(pool: Pool, node: Node, encapsulation: Encapsulation, version: i
     return fits and Use.TUNNEL in pool.allowed_uses and selects(pool, node)
 
 
-def taken(intent: Intent, node: Node, encapsulation: Encapsulation, version: int) -> Address | None:
+def taken(
+    configuration: Configuration, node: Node, blocks: Iterable[Prefix], encapsulation: Encapsulation, version: int
+) -> Address | None:
     """The first address of the node's first block in an eligible pool: the same on every node that derives it."""
-    pools = [pool for pool in intent.pools if is_eligible(pool, node, encapsulation, version)]
-    return next((block.first for block in node.blocks if any(pool.cidr.covers(block) for pool in pools)), None)
+    pools = [pool for pool in configuration.pools if is_eligible(pool, node, encapsulation, version)]
+    return next((block.first for block in blocks if any(pool.cidr.covers(block) for pool in pools)), None)
 
 
-def ipip_address(intent: Intent, node: Node) -> Address | None:
-    """On the IPIP tunnel: the given one, or one taken from a pool."""
-    return node.ipip_address or taken(intent, node, Encapsulation.IPIP, 4)
+def derived_mac(node: Node, version: int) -> Mac:
+    """The VTEP's MAC as Calico derives it from the name; for IPv6 from the name with -v6."""
+    return vtep_mac(node.name if version == 4 else f"{node.name}-v6")
 
 
-def vxlan_address(intent: Intent, node: Node, version: int) -> Address | None:
-    """On the VXLAN of one IP version: the given one, or one taken from a pool."""
-    given = node.vxlan_address if version == 4 else node.vxlan_address6
-    return given or taken(intent, node, Encapsulation.VXLAN, version)
-
-
-def addresses(intent: Intent, node: Node) -> tuple[Address, ...]:
-    """Those that it has, on all tunnels."""
-    found = (ipip_address(intent, node), vxlan_address(intent, node, 4), vxlan_address(intent, node, 6))
-    return tuple(address for address in found if address)
-
-
-def vxlan_mac(node: Node, version: int) -> Mac:
-    """The VTEP's MAC: the given one, or as Calico derives it, that of IPv6 from the name with -v6."""
-    if version == 4:
-        return node.vxlan_mac or vtep_mac(node.name)
-    return node.vxlan_mac6 or vtep_mac(f"{node.name}-v6")
-
-
-def borrowed(intent: Intent, node: Node) -> tuple[Prefix, ...]:
-    """
-    Host prefixes that are the node's although their block, if there is one, is not: sorted.
-
-    A tunnel address that was given from elsewhere is one of them: answers to it must find the node.
-    """
-    return tuple(sorted({*node.borrowed, *_tunnel_prefixes(intent, node)}))
-
-
-def _tunnel_prefixes(intent: Intent, node: Node) -> Iterator[Prefix]:
-    for address in (node.ipip_address, node.vxlan_address, node.vxlan_address6):
-        host = address.host_prefix if address else None
-        if host and intent.pool_of(host) and not any(block.covers(host) for block in node.blocks):
+def outside_blocks(configuration: Configuration, given: NodeAllocations) -> Iterator[Prefix]:
+    """The given tunnel addresses that are in a pool, but in no block of the node itself."""
+    for _, address in given.tunnel_addresses:
+        host = address.host_prefix
+        if configuration.pool_of(host) and not any(block.covers(host) for block in given.blocks):
             yield host

@@ -14,8 +14,9 @@ from itertools import chain
 from typing import Final
 
 from bgpctl.core.bgp.decision import Choice
-from bgpctl.core.cluster.configuration import Intent, Mode, Node, Pool
+from bgpctl.core.cluster.configuration import Mode, Node, Pool
 from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.fabric import direct, ipip, nat, vxlan
 from bgpctl.core.fabric.desired import (
@@ -64,7 +65,7 @@ def derive(
     vteps = {version: vxlan.link_name(intent, version, observed) for version in underlays}
     hops, unresolved = _hops(intent, node, reaches, underlays, vteps, observed)
     wanted = chain(
-        _local(node, own),
+        _local(intent, node, own),
         _heeding_routers(underlays, observed),
         nat.masquerade(intent),
         _tunnels(intent, node, underlays, vteps, observed),
@@ -94,10 +95,10 @@ def _versions(intent: Intent, node: Node) -> list[int]:
     return sorted({node.address.address.version, *(pool.cidr.version for pool in intent.pools)})
 
 
-def _local(node: Node, own: Iterable[InterfaceAddress]) -> Iterator[Reasoned]:
+def _local(intent: Intent, node: Node, own: Iterable[InterfaceAddress]) -> Iterator[Reasoned]:
     for address in own:
         yield Sysctl(_FORWARDING[address.address.version], "1"), _FORWARDED
-    for block in node.blocks:
+    for block in intent.blocks_of(node):
         # Unassigned addresses of an own block must not follow the default route. A host prefix is the workload itself.
         if block.size > 1:
             yield Route(block, RouteType.BLACKHOLE), Reason(ReasonCode.OWN_BLOCK, source=node.name)

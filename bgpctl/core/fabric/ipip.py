@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from bgpctl.core.cluster import tunnel_addresses
-from bgpctl.core.cluster.configuration import Intent, Node
+from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.facts import Underlay
@@ -44,7 +44,7 @@ def devices(intent: Intent, node: Node, underlay: Underlay) -> Iterator[Reasoned
     yield Sysctl(f"net/ipv4/conf/{IPIP_LINK}/forwarding", "1"), _WHY
     # The way back may differ while encapsulations change; loose mode (2) beats a strict `all` since the larger wins.
     yield Sysctl(f"net/ipv4/conf/{IPIP_LINK}/rp_filter", "2"), _WHY
-    address = tunnel_addresses.ipip_address(intent, node)
+    address = intent.tunnel_address(node, Encapsulation.IPIP, 4)
     if address:
         yield LinkAddress(IPIP_LINK, InterfaceAddress(address, 32)), _WHY
     others = (other.underlay(4) for other in intent.nodes if other != node)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.cluster.configuration import Configuration
 from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.net.objects import Masquerade
 
 
-def masquerade(intent: Intent) -> Iterator[Reasoned]:
+def masquerade(configuration: Configuration) -> Iterator[Reasoned]:
     """Nothing for an IP version in which no pool has natOutgoing. Packets between pools keep their addresses."""
     for version in (4, 6):
-        pools = [pool for pool in intent.pools if pool.cidr.version == version]
+        pools = [pool for pool in configuration.pools if pool.cidr.version == version]
         sources = tuple(sorted(pool.cidr for pool in pools if pool.nat_outgoing))
         if sources:
             inside = tuple(sorted(pool.cidr for pool in pools))
-            yield Masquerade(sources, inside, intent.vxlan_port), Reason(ReasonCode.NAT_OUTGOING)
+            yield Masquerade(sources, inside, configuration.vxlan_port), Reason(ReasonCode.NAT_OUTGOING)

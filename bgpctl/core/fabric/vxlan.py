@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from bgpctl.core.cluster import tunnel_addresses
-from bgpctl.core.cluster.configuration import Intent, Node
+from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.fabric.desired import Reasoned, RemotePrefix
 from bgpctl.core.fabric.facts import Underlay
@@ -82,8 +82,8 @@ def _gateway(intent: Intent, member: Node, version: int) -> Address | None:
     by another link (ip6_route_check_nh_onlink): as any aggregate does, and the member's own block while it is reached
     directly. Link-local gateways are not looked up.
     """
-    address = tunnel_addresses.vxlan_address(intent, member, version)
-    return link_local(tunnel_addresses.vxlan_mac(member, version)) if address and version == 6 else address
+    address = intent.tunnel_address(member, Encapsulation.VXLAN, version)
+    return link_local(intent.vtep_mac(member, version)) if address and version == 6 else address
 
 
 def devices(intent: Intent, node: Node, name: str, underlay: Underlay) -> Iterator[Reasoned]:
@@ -92,14 +92,14 @@ def devices(intent: Intent, node: Node, name: str, underlay: Underlay) -> Iterat
     version = local.version
     kind = Vxlan(intent.vxlan_vni, intent.vxlan_port, local, underlay.link)
     yield (
-        Link(name, kind, mtu_bytes(intent, version, underlay.mtu_bytes), tunnel_addresses.vxlan_mac(node, version)),
+        Link(name, kind, mtu_bytes(intent, version, underlay.mtu_bytes), intent.vtep_mac(node, version)),
         _WHY,
     )
     if version == 4:
         yield Sysctl(f"net/ipv4/conf/{name}/forwarding", "1"), _WHY
         # The way back may differ while encapsulations change; loose mode (2) beats a strict `all`: the larger wins.
         yield Sysctl(f"net/ipv4/conf/{name}/rp_filter", "2"), _WHY
-    address = tunnel_addresses.vxlan_address(intent, node, version)
+    address = intent.tunnel_address(node, Encapsulation.VXLAN, version)
     if address:
         yield LinkAddress(name, InterfaceAddress(address, address.host_prefix.length)), _WHY
     for other in intent.nodes:
@@ -111,7 +111,7 @@ def _member_entries(intent: Intent, member: Node, link: str, version: int) -> It
     gateway, remote = _gateway(intent, member, version), member.underlay(version)
     if gateway is None or remote is None:
         return
-    mac = tunnel_addresses.vxlan_mac(member, version)
+    mac = intent.vtep_mac(member, version)
     why = Reason(ReasonCode.MEMBER, source=member.name, remote=remote.address, encapsulation=Encapsulation.VXLAN)
     yield FdbEntry(link, mac, remote.address), why
     yield Neighbour(link, gateway, mac), why
@@ -120,7 +120,7 @@ def _member_entries(intent: Intent, member: Node, link: str, version: int) -> It
 def reaches(intent: Intent, node: Node, version: int) -> Iterator[RemotePrefix | Unmet]:
     """Every block of another member in a VXLAN pool, and every address that it has in others' blocks."""
     for member in intent.nodes:
-        for prefix in (*member.blocks, *tunnel_addresses.borrowed(intent, member)) if member != node else ():
+        for prefix in intent.prefixes_of(member) if member != node else ():
             if prefix.version == version:
                 yield from _reach(intent, member, prefix)
 
@@ -132,7 +132,7 @@ def _reach(intent: Intent, member: Node, prefix: Prefix) -> Iterator[RemotePrefi
     remote = member.underlay(prefix.version)
     if remote is None:
         yield Unmet(UnmetCode.NO_ADDRESS, str(prefix), member.name)
-    elif tunnel_addresses.vxlan_address(intent, member, prefix.version) is None:
+    elif intent.tunnel_address(member, Encapsulation.VXLAN, prefix.version) is None:
         yield Unmet(UnmetCode.NO_TUNNEL_ADDRESS, str(prefix), member.name)
     else:
         yield RemotePrefix(prefix, pool, remote.address, member.name)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from bgpctl.core.cluster.configuration import Backend, Intent, Mode, Pool, Use
+from bgpctl.core.cluster.configuration import Backend, Mode, Pool, Use
 from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.breach import Breach, note, some
 from bgpctl.core.intent.check_blocks import by_place, check_blocks, nested

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from bgpctl.core.cluster.configuration import Intent, Pool, Use
+from bgpctl.core.cluster.configuration import Pool, Use
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.cluster.tunnel_addresses import selects
 from bgpctl.core.intent.breach import Breach, note, some
@@ -73,7 +74,7 @@ def _borrowed_rules(intent: Intent, draft: Draft, borrowed: BlockDraft) -> Itera
         yield from _outside(intent, draft, borrowed.prefix)
     elif node and not node.underlay(borrowed.prefix.version):
         yield from _pool_rules(intent, pool, borrowed)
-    own = next((block for block in node.blocks if block.covers(borrowed.prefix)), None) if node else None
+    own = next((block for block in intent.blocks_of(node) if block.covers(borrowed.prefix)), None) if node else None
     if own:
         yield Breach("", f"{borrowed.prefix} is in {own}, the node's own block: it is not borrowed", "borrowed-own")
     if draft.limits.strict_at:
@@ -117,6 +118,7 @@ def by_place(one: Stated[T], two: Stated[T]) -> tuple[Stated[T], Stated[T]]:
 def _limits(intent: Intent, draft: Draft) -> None:
     most, at = draft.limits.most_blocks, draft.limits.most_blocks_at
     for node in intent.nodes:
-        if most and at and len(node.blocks) > most:
-            message = f"node {node.name} has {len(node.blocks)} blocks, and maxBlocksPerHost is {most}"
+        has = len(intent.blocks_of(node))
+        if most and at and has > most:
+            message = f"node {node.name} has {has} blocks, and maxBlocksPerHost is {most}"
             draft.wrong(at, message, "too-many-blocks", Severity.WARNING)

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from bgpctl.core.cluster import tunnel_addresses
-from bgpctl.core.cluster.configuration import Intent, Mode, Node
+from bgpctl.core.cluster.allocations import TunnelAddress
+from bgpctl.core.cluster.configuration import Mode, Node
 from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.breach import Breach, note, some
-from bgpctl.core.intent.draft import Draft, Located, Stated
+from bgpctl.core.intent.draft import Draft, Located
+from bgpctl.core.intent.nodes import tunnel_part
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 
 _HOST_LENGTH: Final = {4: 32, 6: 128}
@@ -26,34 +29,28 @@ _LOOPBACK: Final = (Prefix.parse("127.0.0.0/8"), Prefix.parse("::1/128"))
 def check_nodes(intent: Intent, draft: Draft) -> None:
     """Note every rule about nodes that `intent` breaks."""
     for node in draft.nodes.values():
-        note(draft, node, _node_rules(intent, draft, node.value))
+        note(draft, node, _node_rules(intent, node.value))
+    for name, ends in draft.tunnel_ends.items():
+        note(draft, ends, _tunnel_rules(intent, draft, draft.nodes[name].value))
     _same_addresses(intent, draft)
     _reserved(intent, draft)
     for version in (4, 6):
         _asymmetric_masks(intent, draft, version)
 
 
-def _node_rules(intent: Intent, draft: Draft, node: Node) -> Iterator[Breach]:
+def _node_rules(intent: Intent, node: Node) -> Iterator[Breach]:
     for part, own in (("address", node.address), ("address6", node.address6)):
         if own:
             yield from _underlay_rules(intent, part, own)
-    for part, address, encapsulation in (
-        ("ipip", node.ipip_address, Encapsulation.IPIP),
-        ("vxlan", node.vxlan_address, Encapsulation.VXLAN),
-        ("vxlan6", node.vxlan_address6, Encapsulation.VXLAN),
-    ):
-        if address:
-            yield from _tunnel_rules(intent, draft, node, part, encapsulation)
     yield from _accepts_rules(intent, node)
 
 
 def _accepts_rules(intent: Intent, node: Node) -> Iterator[Breach]:
-    whole = intent.node(node.name)
-    if whole is None or whole.accepts is None:
+    if node.accepts is None:
         return
     for pool in intent.pools:
-        tunnel, has_block = pool.encapsulation, any(pool.cidr.covers(block) for block in whole.blocks)
-        if has_block and tunnel is not Encapsulation.DIRECT and tunnel not in whole.accepts:
+        tunnel, has_block = pool.encapsulation, any(pool.cidr.covers(block) for block in intent.blocks_of(node))
+        if has_block and tunnel is not Encapsulation.DIRECT and tunnel not in node.accepts:
             message = f"accepts has no {tunnel.value}, which pool {pool.name} wants: no member will change over to it"
             yield Breach("accepts", message, "not-accepted", Severity.WARNING)
 
@@ -83,13 +80,18 @@ def _is_unusable(own: InterfaceAddress) -> bool:
     return is_edge or address.value == 0 or any(prefix.holds(address) for prefix in special)
 
 
-def _tunnel_rules(
-    intent: Intent, draft: Draft, node: Node, part: str, encapsulation: Encapsulation
-) -> Iterator[Breach]:
+def _tunnel_rules(intent: Intent, draft: Draft, node: Node) -> Iterator[Breach]:
     """A given tunnel address comes from a pool that could have given it."""
-    address = {"ipip": node.ipip_address, "vxlan": node.vxlan_address, "vxlan6": node.vxlan_address6}[part]
-    if address is None or not draft.knows_all("pool"):
-        return
+    given = intent.allocations.of(node.name)
+    for encapsulation, version in tunnel_addresses.TUNNELS if draft.knows_all("pool") else ():
+        address = given.tunnel_address(encapsulation, version)
+        if address:
+            yield from _origin_rules(intent, node, TunnelAddress(encapsulation, address))
+
+
+def _origin_rules(intent: Intent, node: Node, given: TunnelAddress) -> Iterator[Breach]:
+    encapsulation, address = given
+    part = tunnel_part(encapsulation, address.version)
     pool = intent.pool_of(address.host_prefix)
     if pool and tunnel_addresses.is_eligible(pool, node, encapsulation, address.version):
         return
@@ -119,7 +121,7 @@ class _Holding(NamedTuple):
 
 def _same_addresses(intent: Intent, draft: Draft) -> None:
     owners: dict[tuple[str, object], _Holding] = {}
-    holdings = [held for node in intent.nodes for held in _holdings(intent, draft.nodes[node.name], node)]
+    holdings = [held for node in intent.nodes for held in _holdings(intent, draft, node)]
     for borrowed in draft.borrowed:
         address, node = borrowed.value.prefix.first, borrowed.value.node
         holdings.append(_Holding(True, "address", address, "a borrowed address", node, borrowed.at))
@@ -130,31 +132,23 @@ def _same_addresses(intent: Intent, draft: Draft) -> None:
             draft.wrong(held.at, message, "duplicate-address")
 
 
-def _holdings(intent: Intent, stated: Stated[Node], node: Node) -> Iterator[_Holding]:
-    found: tuple[tuple[str, str, object, object, str], ...] = (
-        ("address", "address", node.address.address, node.address, "the address"),
-        ("address6", "address", node.address6.address if node.address6 else None, node.address6, "the address"),
-        ("ipip", "address", tunnel_addresses.ipip_address(intent, node), node.ipip_address, "the IPIP tunnel address"),
-        (
-            "vxlan",
-            "address",
-            tunnel_addresses.vxlan_address(intent, node, 4),
-            node.vxlan_address,
-            "the VXLAN tunnel address",
-        ),
-        (
-            "vxlan6",
-            "address",
-            tunnel_addresses.vxlan_address(intent, node, 6),
-            node.vxlan_address6,
-            "the VXLAN tunnel address",
-        ),
-        ("mac", "mac", tunnel_addresses.vxlan_mac(node, 4), node.vxlan_mac, "the VTEP MAC"),
-        ("mac6", "mac6", tunnel_addresses.vxlan_mac(node, 6), node.vxlan_mac6, "the IPv6 VTEP MAC"),
-    )
-    for part, kind, value, given, what in found:
-        if value is not None:
-            yield _Holding(given is not None, kind, value, what, node.name, stated.part(part))
+def _holdings(intent: Intent, draft: Draft, node: Node) -> Iterator[_Holding]:
+    stated, ends = draft.nodes[node.name], draft.tunnel_ends[node.name]
+    given = intent.allocations.of(node.name)
+    for part, own in (("address", node.address), ("address6", node.address6)):
+        if own:
+            yield _Holding(True, "address", own.address, "the address", node.name, stated.part(part))
+    for encapsulation, version in tunnel_addresses.TUNNELS:
+        address = intent.tunnel_address(node, encapsulation, version)
+        is_given = given.tunnel_address(encapsulation, version) is not None
+        if address:
+            what = f"the {encapsulation.value.upper()} tunnel address"
+            yield _Holding(
+                is_given, "address", address, what, node.name, ends.part(tunnel_part(encapsulation, version))
+            )
+    for version, part, what in ((4, "mac", "the VTEP MAC"), (6, "mac6", "the IPv6 VTEP MAC")):
+        mac, is_given = intent.vtep_mac(node, version), given.vtep_mac(version) is not None
+        yield _Holding(is_given, part, mac, what, node.name, ends.part(part))
 
 
 def _reserved(intent: Intent, draft: Draft) -> None:
@@ -169,12 +163,10 @@ def _reserved(intent: Intent, draft: Draft) -> None:
 
 
 def _derived_addresses(intent: Intent, node: Node) -> Iterator[Address]:
-    for given, address in (
-        (node.ipip_address, tunnel_addresses.ipip_address(intent, node)),
-        (node.vxlan_address, tunnel_addresses.vxlan_address(intent, node, 4)),
-        (node.vxlan_address6, tunnel_addresses.vxlan_address(intent, node, 6)),
-    ):
-        if given is None and address is not None:
+    given = intent.allocations.of(node.name)
+    for tunnel in tunnel_addresses.TUNNELS:
+        address = intent.tunnel_address(node, *tunnel)
+        if address and given.tunnel_address(*tunnel) is None:
             yield address
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bgpctl.core.cluster.configuration import Backend, Intent, Node, Peer
+from bgpctl.core.cluster.configuration import Backend, Node, Peer
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.breach import Breach, note, some
 from bgpctl.core.intent.draft import Draft, Setting

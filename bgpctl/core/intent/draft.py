@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Generic, Literal, TypeAlias, TypeVar
 
+from bgpctl.core.cluster.allocations import NodeAllocations
 from bgpctl.core.cluster.configuration import Advertisement, Backend, Filter, Node, Peer, Pool
 from bgpctl.core.cluster.problems import Place, Severity
 from bgpctl.core.cluster.selector import Selector, SelectorError, names_global, parse
@@ -98,6 +99,7 @@ class Draft:
     Grows while documents are read. What cannot be read is a problem, and is declared all the same.
 
     Attributes:
+        tunnel_ends: the addresses and MACs that were given to the tunnel ends of each of the `nodes`.
         udp_ports: ports that something else is to use, with its name.
         suppressed: peers that a global peer with the same address takes the place of.
         unable: per peer, the nodes that are selected and have no address of its IP version.
@@ -108,6 +110,7 @@ class Draft:
     nodes: dict[str, Stated[Node]] = field(default_factory=dict)
     peers: dict[str, Stated[PeerDraft]] = field(default_factory=dict)
     filters: dict[str, Stated[Filter]] = field(default_factory=dict)
+    tunnel_ends: dict[str, Stated[NodeAllocations]] = field(default_factory=dict)
     blocks: list[Stated[BlockDraft]] = field(default_factory=list)
     borrowed: list[Stated[BlockDraft]] = field(default_factory=list)
     limits: Limits = Limits()

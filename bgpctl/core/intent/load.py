@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from bgpctl.core.cluster.configuration import Intent, Node, Peer
+from bgpctl.core.cluster.allocations import Allocations, NodeAllocations
+from bgpctl.core.cluster.configuration import Configuration, Node, Peer
+from bgpctl.core.cluster.intent import Intent, joined
 from bgpctl.core.cluster.problems import Problem, Severity
 from bgpctl.core.cluster.tunnel_addresses import HOSTNAME, labels_of
 from bgpctl.core.intent.calico import read_resource
@@ -57,17 +59,27 @@ def _read_document(draft: Draft, document: Tree) -> None:
 
 def _assemble(draft: Draft) -> Intent:
     adopt_operator_pools(draft)
-    blocks, borrowed = _by_node(draft.blocks), _by_node(draft.borrowed)
-    nodes = tuple(
-        replace(node.value, blocks=blocks.get(name, ()), borrowed=borrowed.get(name, ()))
-        for name, node in sorted(draft.nodes.items())
-    )
+    return joined(_configuration(draft), _allocations(draft))
+
+
+def _configuration(draft: Draft) -> Configuration:
+    nodes = tuple(node.value for _, node in sorted(draft.nodes.items()))
     pools = tuple(pool.value for _, pool in sorted(draft.pools.items()))
     filters = tuple(stated.value for _, stated in sorted(draft.filters.items()))
     settings: dict[str, Any] = {name: stated.value for name, stated in draft.settings.items()}
-    intent = Intent(pools=pools, nodes=nodes, filters=filters, **settings)
-    peers = tuple(_peer(intent, draft, peer.value) for _, peer in sorted(draft.peers.items()))
-    return replace(intent, peers=_without_suppressed(draft, peers))
+    without_peers = Configuration(pools=pools, nodes=nodes, filters=filters, **settings)
+    peers = tuple(_peer(without_peers, draft, peer.value) for _, peer in sorted(draft.peers.items()))
+    return replace(without_peers, peers=_without_suppressed(draft, peers))
+
+
+def _allocations(draft: Draft) -> Allocations:
+    """Of the nodes that are known; a block of another one is a problem."""
+    blocks, borrowed = _by_node(draft.blocks), _by_node(draft.borrowed)
+    found = {
+        name: replace(given.value, blocks=blocks.get(name, ()), borrowed=borrowed.get(name, ()))
+        for name, given in sorted(draft.tunnel_ends.items())
+    }
+    return Allocations({name: allocated for name, allocated in found.items() if allocated != NodeAllocations()})
 
 
 def _without_suppressed(draft: Draft, peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
@@ -93,31 +105,31 @@ def _by_node(stated: Iterable[Stated[BlockDraft]]) -> Mapping[str, tuple[Prefix,
     return {node: tuple(sorted(prefixes)) for node, prefixes in found.items()}
 
 
-def _peer(intent: Intent, draft: Draft, stated: PeerDraft) -> Peer:
+def _peer(configuration: Configuration, draft: Draft, stated: PeerDraft) -> Peer:
     """
     The peer with its nodes and remotes chosen, as Calico chooses: not the node whose own address it is, and no node
     that has no address of its IP version.
     """
     peer = stated.peer
-    addresses = {own.address: node.name for node in intent.nodes for own in (node.address, node.address6) if own}
+    addresses = {own.address: node.name for node in configuration.nodes for own in (node.address, node.address6) if own}
     remote = addresses.get(peer.address) if peer.address else None
-    selected = [node for node in intent.nodes if _selects(stated, node) and node.name != remote]
+    selected = [node for node in configuration.nodes if _selects(stated, node) and node.name != remote]
     chosen = tuple(node.name for node in selected if not peer.address or node.underlay(peer.address.version))
     draft.unable[peer.name] = tuple(node.name for node in selected if node.name not in chosen)
     selector = stated.peer_selector
-    remotes = tuple(node.name for node in intent.nodes if selector and selector(labels_of(node)))
+    remotes = tuple(node.name for node in configuration.nodes if selector and selector(labels_of(node)))
     # Another node listens where all nodes do, as in Calico.
-    port = stated.port or (intent.listen_port if remote or remotes else peer.port)
-    return replace(peer, nodes=chosen, remotes=remotes, port=port, node_selector=_selector(intent, stated))
+    port = stated.port or (configuration.listen_port if remote or remotes else peer.port)
+    return replace(peer, nodes=chosen, remotes=remotes, port=port, node_selector=_selector(configuration, stated))
 
 
 def _selects(draft: PeerDraft, node: Node) -> bool:
     return draft.node in (None, node.name) and draft.selector(labels_of(node))
 
 
-def _selector(intent: Intent, draft: PeerDraft) -> str:
+def _selector(configuration: Configuration, draft: PeerDraft) -> str:
     """One that chooses the node that was named, where one was."""
-    node = intent.node(draft.node) if draft.node else None
+    node = configuration.node(draft.node) if draft.node else None
     if draft.node is None:
         return draft.peer.node_selector
     name = labels_of(node)[HOSTNAME] if node else draft.node

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from bgpctl.core.cluster.allocations import NodeAllocations, TunnelAddress, VtepMac
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.intent.draft import BlockDraft, Draft, Located, Stated, located
 from bgpctl.core.intent.fields import Fields
 from bgpctl.core.intent.values import interface_of_version, of_version
-from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Mac
+from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +32,25 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Tunnels:
-    """What a node says about its tunnel ends, and where."""
+    """The tunnel ends that were given to a node, and where each of them stands."""
 
-    ipip: Address | None
-    vxlan: Address | None
-    mac: Mac | None
-    vxlan6: Address | None
-    mac6: Mac | None
+    given: NodeAllocations
     parts: Mapping[str, Located]
 
 
 def read_tunnels(ipip: Fields, rest: Fields, keys: Keys) -> Tunnels:
     """The tunnel ends; Calico has the IPIP one in another mapping than the rest."""
+    addresses = (
+        (Encapsulation.IPIP, ipip.value(keys.ipip, of_version(4), "address")),
+        (Encapsulation.VXLAN, rest.value(keys.vxlan, of_version(4), "address")),
+        (Encapsulation.VXLAN, rest.value(keys.vxlan6, of_version(6), "address")),
+    )
+    macs = ((4, rest.mac(keys.mac)), (6, rest.mac(keys.mac6)))
     return Tunnels(
-        ipip=ipip.value(keys.ipip, of_version(4), "address"),
-        vxlan=rest.value(keys.vxlan, of_version(4), "address"),
-        mac=rest.mac(keys.mac),
-        vxlan6=rest.value(keys.vxlan6, of_version(6), "address"),
-        mac6=rest.mac(keys.mac6),
+        NodeAllocations(
+            tunnel_addresses=frozenset(TunnelAddress(tunnel, address) for tunnel, address in addresses if address),
+            vtep_macs=frozenset(VtepMac(version, mac) for version, mac in macs if mac),
+        ),
         parts={
             "ipip": located(ipip, keys.ipip),
             "vxlan": located(rest, keys.vxlan),
@@ -57,6 +59,11 @@ def read_tunnels(ipip: Fields, rest: Fields, keys: Keys) -> Tunnels:
             "mac6": located(rest, keys.mac6),
         },
     )
+
+
+def tunnel_part(encapsulation: Encapsulation, version: int) -> str:
+    """The name of the part that says the address of a tunnel end."""
+    return encapsulation.value if version == 4 else f"{encapsulation.value}{version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +122,16 @@ def take_node(draft: Draft, name: str, at: Located, underlay: Underlay | None, t
     node = Node(
         name=name,
         address=underlay.main,
+        address6=underlay.other,
         asn=rest.asn,
         labels=rest.labels,
-        ipip_address=tunnels.ipip,
-        vxlan_address=tunnels.vxlan,
-        vxlan_mac=tunnels.mac,
-        address6=underlay.other,
         cluster_id=rest.cluster_id,
         accepts=rest.accepts,
-        vxlan_address6=tunnels.vxlan6,
-        vxlan_mac6=tunnels.mac6,
         place=at.place,
     )
     if is_new:
-        parts = {"address": underlay.main_at, "address6": underlay.other_at or at, **tunnels.parts}
-        draft.nodes[name] = Stated(node, at, parts)
+        draft.nodes[name] = Stated(node, at, {"address": underlay.main_at, "address6": underlay.other_at or at})
+        draft.tunnel_ends[name] = Stated(tunnels.given, at, tunnels.parts)
 
 
 def take_block(draft: Draft, block: BlockDraft, at: Located, node_at: Located | None = None) -> None:

@@ -11,7 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from bgpctl.core.cluster.configuration import Intent, Node, Peer, Pool
+from bgpctl.core.cluster.allocations import NodeAllocations
+from bgpctl.core.cluster.configuration import Node, Peer, Pool
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.intent.fields import is_name
 from bgpctl.core.intent.nodes import ACCEPTS
 from bgpctl.core.intent.pools import DEFAULT_USES
@@ -42,9 +45,9 @@ def calico(intent: Intent) -> Iterator[Written]:
     for pool in intent.pools:
         yield _resource("IPPool", pool.name, _pool(pool))
     for node in intent.nodes:
-        yield _node(node)
+        yield _node(node, intent.allocations.of(node.name))
     for node in intent.nodes:
-        yield from (_affinity(node, block) for block in node.blocks)
+        yield from (_affinity(node, block) for block in intent.blocks_of(node))
     yield from _borrowed(intent)
     for item in intent.filters:
         yield _resource("BGPFilter", item.name, written_filter(item))
@@ -86,22 +89,22 @@ def _pool(pool: Pool) -> Written:
     )
 
 
-def _node(node: Node) -> Written:
+def _node(node: Node, allocated: NodeAllocations) -> Written:
     bgp = given(
         {
             "ipv4Address": text(node.underlay(4)),
             "ipv6Address": text(node.underlay(6)),
             "asNumber": node.asn,
             "routeReflectorClusterID": text(node.cluster_id),
-            "ipv4IPIPTunnelAddr": text(node.ipip_address),
+            "ipv4IPIPTunnelAddr": text(allocated.tunnel_address(Encapsulation.IPIP, 4)),
         }
     )
     tunnels = given(
         {
-            "ipv4VXLANTunnelAddr": text(node.vxlan_address),
-            "vxlanTunnelMACAddr": node.vxlan_mac,
-            "ipv6VXLANTunnelAddr": text(node.vxlan_address6),
-            "vxlanTunnelMACAddrV6": node.vxlan_mac6,
+            "ipv4VXLANTunnelAddr": text(allocated.tunnel_address(Encapsulation.VXLAN, 4)),
+            "vxlanTunnelMACAddr": allocated.vtep_mac(4),
+            "ipv6VXLANTunnelAddr": text(allocated.tunnel_address(Encapsulation.VXLAN, 6)),
+            "vxlanTunnelMACAddrV6": allocated.vtep_mac(6),
         }
     )
     labels = {"labels": dict(node.labels)} if node.labels else {}
@@ -148,10 +151,10 @@ def _borrowed(intent: Intent) -> Iterator[Written]:
     """The blocks, whosever they are, in which some node has an address without having the block."""
     holders: dict[Prefix, dict[int, str]] = defaultdict(dict)
     for node in intent.nodes:
-        for host in node.borrowed:
+        for host in intent.allocations.of(node.name).borrowed:
             block = _block_of(intent, host)
             holders[block][host.network - block.network] = node.name
-    owners = {block: node.name for node in intent.nodes for block in node.blocks}
+    owners = {block: node.name for node in intent.nodes for block in intent.blocks_of(node)}
     for block in sorted(holders):
         yield _resource("IPAMBlock", _dashed(block), _allocations(block, owners.get(block), holders[block]))
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Final, TypeAlias
 
-from bgpctl.core.cluster.configuration import Community, Filter, FilterRule, Intent, NextHopMode, Node, Peer
+from bgpctl.core.cluster.configuration import Community, Filter, FilterRule, NextHopMode, Node, Peer
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.tunnel_addresses import HOSTNAME, labels_of
 from bgpctl.core.net.addresses import Asn
 

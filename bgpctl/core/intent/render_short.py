@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from bgpctl.core.cluster.configuration import Intent, Node, Peer, Pool
+from bgpctl.core.cluster.allocations import NodeAllocations
+from bgpctl.core.cluster.configuration import Node, Peer, Pool
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.intent.pools import DEFAULT_BLOCK_SIZE, DEFAULT_USES, ENCAPSULATIONS
 from bgpctl.core.intent.render_shared import (
     Written,
@@ -38,7 +41,7 @@ def short(intent: Intent) -> Written:
             **written_tunnels(intent),
             "mtu": intent.workload_mtu or None,
             "pools": {pool.name: _pool(pool) for pool in intent.pools} or None,
-            "nodes": {node.name: _node(node) for node in intent.nodes} or None,
+            "nodes": {node.name: _node(node, intent.allocations.of(node.name)) for node in intent.nodes} or None,
             "peers": {peer.name: _peer(intent, peer) for peer in intent.peers} or None,
             "filters": {item.name: written_filter(item) for item in intent.filters} or None,
         }
@@ -60,7 +63,7 @@ def _pool(pool: Pool) -> Written:
     )
 
 
-def _node(node: Node) -> Written:
+def _node(node: Node, allocated: NodeAllocations) -> Written:
     return given(
         {
             "address": str(node.address),
@@ -69,13 +72,13 @@ def _node(node: Node) -> Written:
             "clusterID": text(node.cluster_id),
             "accepts": None if node.accepts is None else sorted(item.value for item in node.accepts),
             "labels": dict(node.labels) or None,
-            "blocks": texts(node.blocks),
-            "borrowed": texts(node.borrowed),
-            "ipipTunnelAddress": text(node.ipip_address),
-            "vxlanTunnelAddress": text(node.vxlan_address),
-            "vxlanTunnelMACAddress": node.vxlan_mac,
-            "vxlanTunnelAddressV6": text(node.vxlan_address6),
-            "vxlanTunnelMACAddressV6": node.vxlan_mac6,
+            "blocks": texts(allocated.blocks),
+            "borrowed": texts(allocated.borrowed),
+            "ipipTunnelAddress": text(allocated.tunnel_address(Encapsulation.IPIP, 4)),
+            "vxlanTunnelAddress": text(allocated.tunnel_address(Encapsulation.VXLAN, 4)),
+            "vxlanTunnelMACAddress": allocated.vtep_mac(4),
+            "vxlanTunnelAddressV6": text(allocated.tunnel_address(Encapsulation.VXLAN, 6)),
+            "vxlanTunnelMACAddressV6": allocated.vtep_mac(6),
         }
     )
 

@@ -45,7 +45,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bgpctl.core.bgp.encap_community import AdvertisedTunnels, nothing_advertised
-from bgpctl.core.cluster.configuration import Intent, Node
+from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric import Desired
 from bgpctl.core.fabric.desired import KIND_OF

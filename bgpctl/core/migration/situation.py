@@ -15,9 +15,9 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from bgpctl.core.bgp.encap_community import AcceptedTunnels, AdvertisedTunnels
-from bgpctl.core.cluster import tunnel_addresses
-from bgpctl.core.cluster.configuration import Intent, Node
+from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.fabric import Desired
 from bgpctl.core.migration.probes import ProbeResults
 from bgpctl.core.net.addresses import Address, Mac, Prefix
@@ -74,11 +74,7 @@ class Situation:
     @cached_property
     def member_of_prefix(self) -> Mapping[Prefix, str]:
         """The names of members by their blocks and by the addresses that they borrow from others' blocks."""
-        return {
-            prefix: other.name
-            for other in self.other_nodes
-            for prefix in (*other.blocks, *tunnel_addresses.borrowed(self.intent, other))
-        }
+        return {prefix: other.name for other in self.other_nodes for prefix in self.intent.prefixes_of(other)}
 
     @cached_property
     def member_next_hops(self) -> frozenset[NextHop]:
@@ -103,7 +99,7 @@ class Situation:
         """The first address of the node's first block in the pool of a wanted next hop."""
         name = self.desired.reasons[key_of(hop)].pool
         pool = next((pool for pool in self.intent.pools if pool.name == name), None)
-        return next((block.first for block in node.blocks if pool and pool.cidr.covers(block)), None)
+        return next((block.first for block in self.intent.blocks_of(node) if pool and pool.cidr.covers(block)), None)
 
     @cached_property
     def neighbour_macs(self) -> Mapping[tuple[str, Address | None], Mac]:

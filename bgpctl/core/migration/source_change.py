@@ -138,7 +138,8 @@ def _senders_from(situation: Situation, source: Address, link: str) -> Iterator[
 
 def _members_without_next_hop(situation: Situation) -> set[str]:
     """Members that no probe can reach, because no source announces their blocks now; they may send all the same."""
-    if not situation.node.blocks:
+    blocks_of = situation.intent.blocks_of
+    if not blocks_of(situation.node):
         return set()
     reached = {situation.member_name(hop) for hop in situation.member_next_hops}
-    return {node.name for node in situation.members.values() if node.blocks} - reached
+    return {node.name for node in situation.members.values() if blocks_of(node)} - reached

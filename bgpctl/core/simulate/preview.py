@@ -16,10 +16,10 @@ from typing import Final, assert_never
 from bgpctl.core.bgp.decision import Candidate, Choice
 from bgpctl.core.bgp.path import Path
 from bgpctl.core.bgp.peer_table import Received
-from bgpctl.core.cluster.configuration import Intent, Node
+from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import Unmet
-from bgpctl.core.cluster.tunnel_addresses import borrowed
 from bgpctl.core.dataplane.effects import Op, Put, Remove, after
 from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import Desired, derive
@@ -145,7 +145,7 @@ def preview(
         if ops:
             steps.append(Step(stage, ops, tuple(waits_for)))
     gone = _routed(observed) - _routed(now)
-    kept = {prefix for member in intent.nodes for prefix in (*member.blocks, *borrowed(intent, member))}
+    kept = {prefix for member in intent.nodes for prefix in intent.prefixes_of(member)}
     before, afterwards = _owners(observed), _owners(now)
     cut = (peer for peer in sorted(talking) if afterwards.holding(peer) is _OURS and before.holding(peer) is not _OURS)
     return Preview(node.name, tuple(steps), tuple(sorted(gone & kept)), tuple(cut), missing, last.cutovers, last.drains)
@@ -205,7 +205,7 @@ def converged(intent: Intent, node: Node, kernel: Dataplane) -> Dataplane:
 def _expected_paths(intent: Intent, node: Node) -> Iterator[Choice]:
     """What the node would hear if every member told all it has."""
     for member in intent.nodes:
-        for prefix in (*member.blocks, *borrowed(intent, member)) if member.name != node.name else ():
+        for prefix in intent.prefixes_of(member) if member.name != node.name else ():
             own = member.underlay(prefix.version)
             if own:
                 received = Received(Path(prefix, own.address), 0.0)

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
-from bgpctl.core.cluster.configuration import Backend, Intent, Node
+from bgpctl.core.cluster.configuration import Backend, Node
 from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.fabric import ipip, vxlan
 from bgpctl.core.fabric.facts import outer_mtu_bytes, underlay_of
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Vni

@@ -48,15 +48,15 @@ def test_numbers_are_those_of_rfc_9012_and_reserved_octets_say_nothing() -> None
 
 def test_a_member_speaks_for_itself_and_else_the_slowest_reflector_does() -> None:
     both, one = frozenset({IPIP, VXLAN}), frozenset({IPIP})
-    assert advertised_tunnels(told(itself=both, reflector=one), INSIDE)(B1, 4) == both
-    assert advertised_tunnels(told(reflector=both, other=one), INSIDE)(B1, 4) == one
-    assert advertised_tunnels(told(itself=both), INSIDE)(B1, 6) == frozenset()
+    assert advertised_tunnels(told(itself=both, reflector=one), INSIDE, CLUSTER)(B1, 4) == both
+    assert advertised_tunnels(told(reflector=both, other=one), INSIDE, CLUSTER)(B1, 4) == one
+    assert advertised_tunnels(told(itself=both), INSIDE, CLUSTER)(B1, 6) == frozenset()
 
 
 def test_nobody_outside_speaks_for_a_member_and_a_dead_session_says_nothing() -> None:
     tables = told(itself=frozenset({IPIP}), tor=frozenset({VXLAN}))
     down = adj_rib_in.session_down(tables, SessionDown(ITSELF, "closing connection", notified=False), 3.0)
-    assert advertised_tunnels(down, INSIDE)(B1, 4) == frozenset()
+    assert advertised_tunnels(down, INSIDE, CLUSTER)(B1, 4) == frozenset()
 
 
 def test_a_statement_can_only_forbid_and_both_that_of_the_file_and_that_of_bgp_do() -> None:
@@ -74,7 +74,7 @@ def test_what_a_kernel_receives_is_told_by_ip_version() -> None:
     cluster = with_ipv6(two_racks(ipip=Mode.ALWAYS), vxlan=Mode.ALWAYS)
     here = member(cluster, "a1")
     assert accepted_by_kernel(converged(cluster, here, assumed_kernel(here))) == {4: {IPIP}, 6: {VXLAN}}
-    assert any(block == Prefix.parse("fd00:10:244::140/122") for block in here.blocks)
+    assert any(block == Prefix.parse("fd00:10:244::140/122") for block in cluster.blocks_of(here))
 
 
 def test_what_a_node_receives_is_what_it_says() -> None:

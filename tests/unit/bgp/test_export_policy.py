@@ -19,7 +19,6 @@ from bgpctl.core.cluster.configuration import (
     Advertisement,
     Filter,
     FilterRule,
-    Intent,
     Mode,
     NextHopMode,
     Peer,
@@ -27,8 +26,9 @@ from bgpctl.core.cluster.configuration import (
 from bgpctl.core.cluster.encapsulation import (
     Encapsulation,
 )
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Asn, Prefix
-from tests.cluster import member, path, two_racks
+from tests.cluster import allocated, member, path, two_racks
 
 OWN = Prefix.parse("10.244.1.0/26")
 A2, B1, TOR, TOR2 = map(Address.parse, ("10.0.0.2", "10.1.0.3", "10.0.0.254", "10.0.0.253"))
@@ -107,8 +107,7 @@ def test_a_pool_that_is_not_exported_stays_in() -> None:
 
 def test_a_borrowed_address_is_told_beside_the_blocks() -> None:
     lent = Prefix.parse("10.244.3.7/32")
-    borrower = replace(member(EDGE, "a1"), borrowed=(lent,))
-    assert set(told(replace(EDGE, nodes=(borrower, *EDGE.nodes[1:])), A2)) == {OWN, lent}
+    assert set(told(allocated(EDGE, "a1", borrowed=(lent,)), A2)) == {OWN, lent}
 
 
 def test_without_a_reflector_what_nodes_told_goes_only_outside() -> None:
@@ -225,8 +224,7 @@ def test_a_draining_node_says_goodbye_with_everything() -> None:
 
 def test_a_session_carries_its_own_ip_version_only() -> None:
     six = Prefix.parse("fd00:1::/122")
-    here = replace(member(EDGE, "a1"), blocks=(OWN, six))
-    assert set(told(replace(EDGE, nodes=(here, *EDGE.nodes[1:])), A2)) == {OWN}
+    assert set(told(allocated(EDGE, "a1", blocks=(OWN, six)), A2)) == {OWN}
 
 
 def test_our_last_word_waits_for_routers_outside_and_a_reflectors_for_its_clients_too() -> None:

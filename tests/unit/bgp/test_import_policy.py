@@ -10,11 +10,14 @@ from bgpctl.core.bgp.path import Path
 from bgpctl.core.bgp.session_policy import SessionPolicy
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.bgp.speaker import Session
-from bgpctl.core.cluster.configuration import Filter, FilterRule, Intent, MatchOperator, Mode
+from bgpctl.core.cluster.allocations import TunnelAddress
+from bgpctl.core.cluster.configuration import Filter, FilterRule, MatchOperator, Mode
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.ownership import BlockOwnership
 from bgpctl.core.cluster.reasons import RejectCode, Rejection
 from bgpctl.core.net.addresses import Address, Asn, Prefix
-from tests.cluster import member, path, two_racks
+from tests.cluster import allocated, member, path, prefixes, two_racks
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
 GOOD = path("10.244.2.0/26", "10.0.0.2")
@@ -75,8 +78,7 @@ def test_each_path_of_a_node_gets_its_verdict(received: Path, expected: RejectCo
 
 
 def test_a_borrowed_address_inside_our_block_is_used() -> None:
-    a2 = replace(member(INTENT, "a2"), borrowed=(Prefix.parse("10.244.1.5/32"),))
-    intent = replace(INTENT, nodes=tuple(a2 if node.name == "a2" else node for node in INTENT.nodes))
+    intent = allocated(INTENT, "a2", borrowed=prefixes("10.244.1.5/32"))
     assert reason(from_member(path("10.244.1.5/32", "10.0.0.2"), intent)) is None
 
 
@@ -93,15 +95,14 @@ def test_a_prefix_that_covers_a_node_is_never_used_even_inside_a_pool() -> None:
 
 
 def test_an_address_that_this_node_borrowed_is_not_taken_from_others_but_the_block_around_it_is() -> None:
-    here = replace(member(INTENT, "a1"), borrowed=(Prefix.parse("10.244.2.9/32"),))
-    intent = replace(INTENT, nodes=(here, *INTENT.nodes[1:]))
+    intent = allocated(INTENT, "a1", borrowed=prefixes("10.244.2.9/32"))
     received = [path(prefix, "10.0.0.2") for prefix in ("10.244.2.9/32", "10.244.2.8/32", "10.244.2.0/26")]
     assert [reason(from_member(one, intent)) for one in received] == [RejectCode.OWN_BLOCK, None, None]
 
 
 def test_a_tunnel_address_from_elsewhere_belongs_to_its_node() -> None:
-    a2 = replace(member(INTENT, "a2"), ipip_address=Address.parse("10.244.3.9"))
-    intent = replace(INTENT, nodes=tuple(a2 if node.name == "a2" else node for node in INTENT.nodes))
+    end = TunnelAddress(Encapsulation.IPIP, Address.parse("10.244.3.9"))
+    intent = allocated(INTENT, "a2", tunnel_addresses=frozenset({end}))
     assert reason(from_member(path("10.244.3.9/32", "10.0.0.2"), intent)) is None
     assert reason(from_member(path("10.244.3.9/32", "10.1.0.3"), intent)) is RejectCode.OTHERS_BLOCK
 

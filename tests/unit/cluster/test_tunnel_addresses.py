@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.cluster.configuration import Intent, Mode, Node, Pool, Use
-from bgpctl.core.cluster.tunnel_addresses import borrowed, ipip_address, vxlan_address, vxlan_mac
-from bgpctl.core.net.addresses import Address, Prefix
-from tests.cluster import node
+from bgpctl.core.cluster import tunnel_addresses
+from bgpctl.core.cluster.allocations import Allocations, NodeAllocations, TunnelAddress, VtepMac
+from bgpctl.core.cluster.configuration import Mode, Pool, Use
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.net.addresses import Address, Mac, Prefix, vtep_mac
+from tests.cluster import node, prefixes
 
 IPIP = Pool("ipip", Prefix.parse("10.251.0.0/16"), ipip_mode=Mode.ALWAYS)
 VXLAN = Pool("vxlan", Prefix.parse("10.252.0.0/16"), vxlan_mode=Mode.CROSS_SUBNET)
@@ -16,15 +19,29 @@ BARE = Pool("bare", Prefix.parse("10.250.0.0/16"))
 TUNNELS = Pool(
     "tunnels", Prefix.parse("10.253.0.0/24"), vxlan_mode=Mode.ALWAYS, block_size=32, allowed_uses=(Use.TUNNEL,)
 )
-HERE = node("a", "10.0.0.1/24", "10.250.1.0/26", "10.251.1.0/26", "10.251.2.0/26", "10.252.1.0/26", "fd99::40/122")
+HERE = node("a", "10.0.0.1/24")
+BLOCKS = prefixes("10.250.1.0/26", "10.251.1.0/26", "10.251.2.0/26", "10.252.1.0/26", "fd99::40/122")
+OWN = NodeAllocations(BLOCKS)
 
 
-def having(*pools: Pool, here: Node = HERE) -> tuple[str, str, str]:
+def cluster(*pools: Pool, own: NodeAllocations = OWN) -> Intent:
+    return Intent(pools=pools, nodes=(HERE,), allocations=Allocations({HERE.name: own}))
+
+
+def having(*pools: Pool, own: NodeAllocations = OWN) -> tuple[str, str, str]:
     """The addresses on the IPIP, the VXLAN and the IPv6 VXLAN tunnel."""
-    intent = Intent(pools=pools, nodes=(here,))
-    found = (ipip_address(intent, here), vxlan_address(intent, here, 4), vxlan_address(intent, here, 6))
+    intent = cluster(*pools, own=own)
+    found = (intent.tunnel_address(HERE, *tunnel) for tunnel in tunnel_addresses.TUNNELS)
     ipip, vxlan, vxlan6 = (str(address) if address else "-" for address in found)
     return ipip, vxlan, vxlan6
+
+
+def ends(**addresses: str) -> frozenset[TunnelAddress]:
+    """Tunnel ends by the name of the encapsulation; that of IPv6 ends in 6."""
+    return frozenset(
+        TunnelAddress(Encapsulation(name.removesuffix("6")), Address.parse(address))
+        for name, address in addresses.items()
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,13 +61,13 @@ def having(*pools: Pool, here: Node = HERE) -> tuple[str, str, str]:
 def test_a_tunnel_address_is_the_first_of_the_first_block_in_an_eligible_pool(
     pools: tuple[Pool, ...], expected: tuple[str, str, str]
 ) -> None:
-    blocks = tuple(sorted((*HERE.blocks, Prefix.parse("10.253.0.7/32"))))
-    assert having(*pools, here=replace(HERE, blocks=blocks)) == expected
+    blocks = tuple(sorted((*BLOCKS, Prefix.parse("10.253.0.7/32"))))
+    assert having(*pools, own=NodeAllocations(blocks)) == expected
 
 
 def test_a_given_tunnel_address_is_taken() -> None:
-    given = replace(HERE, ipip_address=Address.parse("10.251.9.9"), vxlan_address6=Address.parse("fd99::9"))
-    assert having(IPIP, VXLAN, VXLAN6, here=given) == ("10.251.9.9", "10.252.1.0", "fd99::9")
+    given = NodeAllocations(BLOCKS, tunnel_addresses=ends(ipip="10.251.9.9", vxlan6="fd99::9"))
+    assert having(IPIP, VXLAN, VXLAN6, own=given) == ("10.251.9.9", "10.252.1.0", "fd99::9")
 
 
 @pytest.mark.parametrize(
@@ -63,15 +80,15 @@ def test_a_given_tunnel_address_is_taken() -> None:
     ],
 )
 def test_a_vtep_mac_is_derived_from_the_name_as_calico_does(name: str, version: int, mac: str) -> None:
-    assert vxlan_mac(node(name, "10.0.0.1/24"), version) == mac
+    assert Intent().vtep_mac(node(name, "10.0.0.1/24"), version) == mac
+
+
+def test_a_given_vtep_mac_is_taken_for_its_ip_version_alone() -> None:
+    given = Mac("02:00:00:00:00:01")
+    intent = cluster(own=NodeAllocations(vtep_macs=frozenset({VtepMac(6, given)})))
+    assert (intent.vtep_mac(HERE, 4), intent.vtep_mac(HERE, 6)) == (vtep_mac("a"), given)
 
 
 def test_a_tunnel_address_from_elsewhere_counts_as_borrowed_and_one_of_an_own_block_does_not() -> None:
-    intent = Intent(pools=(IPIP, VXLAN), nodes=(HERE,))
-    given = replace(
-        HERE,
-        borrowed=(Prefix.parse("10.252.5.5/32"),),
-        ipip_address=Address.parse("10.251.9.9"),
-        vxlan_address=Address.parse("10.252.1.7"),
-    )
-    assert list(map(str, borrowed(intent, given))) == ["10.251.9.9/32", "10.252.5.5/32"]
+    given = NodeAllocations(BLOCKS, prefixes("10.252.5.5/32"), ends(ipip="10.251.9.9", vxlan="10.252.1.7"))
+    assert list(map(str, cluster(IPIP, VXLAN, own=given).borrowed_by(HERE))) == ["10.251.9.9/32", "10.252.5.5/32"]

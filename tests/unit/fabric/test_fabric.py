@@ -6,8 +6,10 @@ import pytest
 
 from bgpctl.core.bgp.decision import Candidate, Choice
 from bgpctl.core.bgp.peer_table import Received
-from bgpctl.core.cluster.configuration import Backend, Intent, Mode, Pool
+from bgpctl.core.cluster.allocations import TunnelAddress
+from bgpctl.core.cluster.configuration import Backend, Mode, Pool
 from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import PruneHoldCode, UnmetCode
 from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import derive, encapsulation_to
@@ -31,7 +33,7 @@ from bgpctl.core.net.objects import (
     RouteType,
     Vxlan,
 )
-from tests.cluster import bare_kernel, learned_from_all, member, node, path, two_racks
+from tests.cluster import allocated, bare_kernel, blocks, learned_from_all, member, node, path, prefixes, two_racks
 
 
 def derived(intent: Intent, name: str = "a1", observed: Dataplane | None = None) -> Desired:
@@ -174,8 +176,7 @@ def test_same_subnet_is_asked_of_the_local_mask_alone(local: str, remote: str, *
 
 def borrowing(intent: Intent) -> Intent:
     """b1 uses an address of a2's block."""
-    a1, a2, b1, b2 = intent.nodes
-    return replace(intent, nodes=(a1, a2, replace(b1, borrowed=(Prefix.parse("10.244.2.9/32"),)), b2))
+    return allocated(intent, "b1", borrowed=prefixes("10.244.2.9/32"))
 
 
 @pytest.mark.parametrize(
@@ -206,8 +207,8 @@ def test_the_owner_can_reach_a_borrowed_address_before_the_rest_of_its_block_is_
 
 def test_a_tunnel_address_from_another_nodes_block_leads_to_the_node_that_has_it() -> None:
     intent = two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)
-    a1, a2, b1, b2 = intent.nodes
-    given = replace(intent, nodes=(a1, a2, replace(b1, vxlan_address=Address.parse("10.244.2.1")), b2))
+    end = TunnelAddress(Encapsulation.VXLAN, Address.parse("10.244.2.1"))
+    given = allocated(intent, "b1", tunnel_addresses=frozenset({end}))
     found = ways(derived(given, "a2"))
     assert (found["10.244.2.1/32"], found["10.244.3.0/26"]) == (("10.244.2.1", VXLAN),) * 2
 
@@ -226,9 +227,10 @@ def test_pools_of_three_kinds_stand_side_by_side() -> None:
     )
     intent = Intent(
         pools=pools,
-        nodes=(
-            node("a1", "10.0.0.1/24", "10.250.1.0/26", "10.251.1.0/26", "10.252.1.0/26"),
-            node("b1", "10.1.0.3/24", "10.250.3.0/26", "10.251.3.0/26", "10.252.3.0/26"),
+        nodes=(node("a1", "10.0.0.1/24"), node("b1", "10.1.0.3/24")),
+        allocations=blocks(
+            a1=["10.250.1.0/26", "10.251.1.0/26", "10.252.1.0/26"],
+            b1=["10.250.3.0/26", "10.251.3.0/26", "10.252.3.0/26"],
         ),
     )
     assert ways(derived(intent)) == {

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.cluster.configuration import Backend, Intent, Mode
+from bgpctl.core.cluster.configuration import Backend, Mode
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import PruneHoldCode, UnmetCode
-from bgpctl.core.cluster.tunnel_addresses import vxlan_mac
 from bgpctl.core.dataplane.effects import after
 from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import derive
 from bgpctl.core.fabric.desired import Desired
-from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix, Vni, link_local
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix, Vni, link_local, vtep_mac
 from bgpctl.core.net.objects import Dataplane, Link, LinkAddress, Masquerade, Route, RouteType, Sysctl, Vxlan
-from tests.cluster import bare_kernel, learned_from_all, member, only_ipv6, two_racks, with_ipv6
+from tests.cluster import allocated, bare_kernel, learned_from_all, member, only_ipv6, prefixes, two_racks, with_ipv6
 
 IPIP, VXLAN, VXLAN6, DIRECT = "tunl0", "vxlan.bgpctl", "vxlan-v6.bgpctl", "eth0"
 
@@ -32,7 +32,7 @@ def ways(desired: Desired, version: int = 6) -> dict[str, tuple[str, str]]:
 
 
 def vtep(name: str) -> str:
-    return str(link_local(vxlan_mac(member(two_racks(), name), 6)))
+    return str(link_local(vtep_mac(f"{name}-v6")))
 
 
 BLOCKS = {"a2": "fd00:10:244::240/122", "b1": "fd00:10:244::340/122", "b2": "fd00:10:244::440/122"}
@@ -67,7 +67,7 @@ def test_the_ipv6_device_has_the_vni_and_port_of_the_ipv4_one_and_a_mac_of_its_o
     intent = with_ipv6(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN), vxlan=Mode.ALWAYS)
     links = {link.name: link for link in derived(intent).dataplane.links}
     kind = Vxlan(Vni(4096), 4789, Address.parse("fd00:10:a::1"), "eth0")
-    assert links[VXLAN6] == Link(VXLAN6, kind, 1430, vxlan_mac(member(intent, "a1"), 6))
+    assert links[VXLAN6] == Link(VXLAN6, kind, 1430, intent.vtep_mac(member(intent, "a1"), 6))
     assert links[VXLAN].mtu_bytes == 1450
     assert links[VXLAN].mac != links[VXLAN6].mac
 
@@ -78,10 +78,10 @@ def test_the_ipv6_device_has_an_address_of_the_pool_and_knows_every_member() -> 
     assert dataplane.addresses == {LinkAddress(VXLAN6, InterfaceAddress.parse("fd00:10:244::140/128"))}
     others = [node for node in intent.nodes if node.name != "a1"]
     assert {(entry.mac, entry.remote) for entry in dataplane.fdb} == {
-        (vxlan_mac(node, 6), node.address6.address) for node in others if node.address6
+        (intent.vtep_mac(node, 6), node.address6.address) for node in others if node.address6
     }
     assert {(str(entry.address), entry.mac) for entry in dataplane.neighbours} == {
-        (vtep(node.name), vxlan_mac(node, 6)) for node in others
+        (vtep(node.name), intent.vtep_mac(node, 6)) for node in others
     }
 
 
@@ -99,9 +99,8 @@ def test_the_mtu_leaves_room_for_the_larger_header_or_is_as_given(
 
 def test_an_own_ipv6_block_is_a_blackhole_with_an_explicit_metric_and_a_host_prefix_is_none() -> None:
     intent = with_ipv6(two_racks(), vxlan=Mode.ALWAYS)
-    a1, *others = intent.nodes
-    a1 = replace(a1, blocks=(*a1.blocks, Prefix.parse("fd00:10:244::9/128")))
-    routes = derived(replace(intent, nodes=(a1, *others))).dataplane.routes
+    own = (*intent.blocks_of(member(intent, "a1")), Prefix.parse("fd00:10:244::9/128"))
+    routes = derived(allocated(intent, "a1", blocks=own)).dataplane.routes
     holes = {route for route in routes if route.type is RouteType.BLACKHOLE and route.prefix.version == 6}
     assert holes == {Route(Prefix.parse("fd00:10:244::140/122"), RouteType.BLACKHOLE, metric=1024)}
 
@@ -150,17 +149,17 @@ def test_a_member_without_an_ipv6_address_is_missing_with_its_ipv6_block_only() 
 def test_a_node_without_an_ipv6_address_leaves_ipv6_alone() -> None:
     intent = with_ipv6(two_racks(ipip=Mode.ALWAYS), vxlan=Mode.ALWAYS)
     a1, *others = intent.nodes
-    a1 = replace(a1, address6=None, blocks=tuple(block for block in a1.blocks if block.version == 4))
-    desired = derived(replace(intent, nodes=(a1, *others)))
+    own = tuple(block for block in intent.blocks_of(a1) if block.version == 4)
+    without = replace(intent, nodes=(replace(a1, address6=None), *others))
+    desired = derived(allocated(without, "a1", blocks=own))
     assert (ways(desired), desired.unmet, desired.prune_holds) == ({}, (), ())
     assert not [sysctl for sysctl in desired.dataplane.sysctls if "ipv6" in sysctl.name]
 
 
 def test_a_borrowed_ipv6_address_is_led_to_its_borrower_on_the_node_that_has_the_block() -> None:
     intent = with_ipv6(two_racks(), vxlan=Mode.ALWAYS)
-    b1 = replace(member(intent, "b1"), borrowed=(Prefix.parse("fd00:10:244::14a/128"),))
-    nodes = tuple(b1 if node.name == "b1" else node for node in intent.nodes)
-    assert ways(derived(replace(intent, nodes=nodes)))["fd00:10:244::14a/128"] == (vtep("b1"), VXLAN6)
+    borrowing = allocated(intent, "b1", borrowed=prefixes("fd00:10:244::14a/128"))
+    assert ways(derived(borrowing))["fd00:10:244::14a/128"] == (vtep("b1"), VXLAN6)
 
 
 @pytest.mark.parametrize(

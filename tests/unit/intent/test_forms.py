@@ -6,7 +6,6 @@ from bgpctl.core.cluster.configuration import (
     Advertisement,
     Backend,
     FilterRule,
-    Intent,
     MatchOperator,
     Mode,
     NextHopMode,
@@ -15,12 +14,15 @@ from bgpctl.core.cluster.configuration import (
     Pool,
     Use,
 )
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import (
     Problem,
 )
 from bgpctl.core.intent import read
-from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Mac, Prefix, Vni
+from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Prefix, Vni
 from bgpctl.store.yaml import documents
+from tests.cluster import blocks
 from tests.documents import SAMPLE, good
 
 SHORT = """\
@@ -189,13 +191,11 @@ def test_the_sample_loads() -> None:
             Node(
                 "a1",
                 InterfaceAddress.parse("10.0.0.1/24"),
-                (Prefix.parse("10.244.1.0/26"),),
                 labels=(("rack", "a"),),
             ),
             Node(
                 "b1",
                 InterfaceAddress.parse("10.1.0.4/24"),
-                (Prefix.parse("10.244.4.0/26"),),
                 labels=(("rack", "b"),),
             ),
         ),
@@ -210,6 +210,7 @@ def test_the_sample_loads() -> None:
                 node_selector="rack == 'a'",
             ),
         ),
+        allocations=blocks(a1=["10.244.1.0/26"], b1=["10.244.4.0/26"]),
     )
     places = [*(p.place for p in intent.pools), *(n.place for n in intent.nodes), *(p.place for p in intent.peers)]
     assert list(map(str, places)) == ["c.yaml:4:3", "c.yaml:6:3", "c.yaml:7:3", "c.yaml:10:3"]
@@ -227,12 +228,17 @@ def test_every_value_of_the_short_form_arrives() -> None:
     assert (blue.block_size, six.block_size, tunnels.block_size) == (26, 122, 32)
     assert (blue.disable_bgp_export, tunnels.disabled, six.vxlan_mode) == (True, True, Mode.ALWAYS)
     a1, b1 = intent.nodes
-    assert (a1.asn, a1.vxlan_mac) == (65010, Mac("66:f9:37:c3:7e:94"))
-    assert (str(a1.ipip_address), str(a1.vxlan_address)) == ("10.244.1.1", "10.250.0.1")
-    assert list(map(str, b1.blocks)) == ["10.244.4.0/26", "10.244.4.64/26", "fd00:244::/122"]
+    assert a1.asn == 65010
+    given = intent.allocations.of("a1")
+    assert {(end.encapsulation, str(end.address)) for end in given.tunnel_addresses} == {
+        (Encapsulation.IPIP, "10.244.1.1"),
+        (Encapsulation.VXLAN, "10.250.0.1"),
+        (Encapsulation.VXLAN, "fd00:244::ff"),
+    }
+    assert given.vtep_macs == {(4, "66:f9:37:c3:7e:94"), (6, "66:f9:37:c3:7e:95")}
+    assert list(map(str, intent.blocks_of(b1))) == ["10.244.4.0/26", "10.244.4.64/26", "fd00:244::/122"]
     assert (str(a1.address6), str(a1.cluster_id)) == ("fd00::1/64", "224.0.0.1")
-    assert list(map(str, a1.borrowed)) == ["10.244.4.7/32", "10.244.4.9/32"]
-    assert (str(a1.vxlan_address6), a1.vxlan_mac6) == ("fd00:244::ff", Mac("66:f9:37:c3:7e:95"))
+    assert list(map(str, given.borrowed)) == ["10.244.4.7/32", "10.244.4.9/32"]
     assert (tunnels.allowed_uses, tunnels.node_selector) == ((Use.TUNNEL,), "rack == 'a'")
     assert (intent.ipip_mtu, intent.vxlan_mtu, intent.vxlan_mtu6, intent.workload_mtu) == (1400, 1380, 1360, 1350)
     assert intent.advertisements == (Advertisement(Prefix.parse("10.244.0.0/16"), ((65000, 7), (65000, 8))),)
@@ -310,7 +316,7 @@ def test_both_forms_in_several_files_make_one_cluster() -> None:
     two = documents(block, "two.yaml")
     intent = read([*two, *one])
     assert isinstance(intent, Intent)
-    assert intent.nodes[0].blocks == (Prefix.parse("10.244.0.0/26"),)
+    assert intent.allocations.of("a").blocks == (Prefix.parse("10.244.0.0/26"),)
 
 
 def test_a_lab_file_is_a_cluster_file() -> None:

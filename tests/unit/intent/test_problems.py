@@ -384,7 +384,7 @@ def test_an_address_borrowed_from_another_nodes_block_is_no_problem() -> None:
           b: {address: 10.0.0.2/24, borrowed: [10.244.0.5]}
         """)
     )
-    assert [list(map(str, node.borrowed)) for node in intent.nodes] == [[], ["10.244.0.5/32"]]
+    assert [list(map(str, intent.borrowed_by(node))) for node in intent.nodes] == [[], ["10.244.0.5/32"]]
 
 
 def test_nested_networks_are_no_problem_where_both_masks_give_the_same_answer() -> None:

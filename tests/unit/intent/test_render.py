@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bgpctl.cli.main import main
-from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.store.file import FileStore
 from tests.documents import SAMPLE
 from tests.unit.intent.test_forms import CALICO, SHORT

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bgpctl.core.cluster.configuration import Intent
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place
 from bgpctl.core.intent import read
 from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree

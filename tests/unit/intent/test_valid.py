@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.core.cluster.configuration import Backend, Intent, Mode, NextHopMode, Use
+from bgpctl.core.cluster.configuration import Backend, Mode, NextHopMode, Use
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Severity
 from bgpctl.store.file import FileStore
 from tests.documents import good
@@ -223,11 +225,12 @@ def test_a_kubernetes_node_without_annotations_is_known_by_its_internal_addresse
 
 
 def test_addresses_of_other_nodes_in_a_block_are_borrowed_by_them() -> None:
-    a, b = good(
+    allocations = good(
         POOL + MEMBERS + "---\nkind: IPAMBlock\nmetadata: {name: x}\nspec:\n  cidr: 10.244.0.0/26\n"
         "  affinity: host:a\n  allocations: [0, null, 1, 2]\n"
         "  attributes: [{secondary: {node: a}}, {secondary: {node: b}}, {handle_id: windows-reserved}]"
-    ).nodes
+    ).allocations
+    a, b = allocations.of("a"), allocations.of("b")
     assert (list(map(str, a.blocks)), list(map(str, a.borrowed))) == (["10.244.0.0/26"], [])
     assert (list(map(str, b.blocks)), list(map(str, b.borrowed))) == ([], ["10.244.0.2/32"])
 
@@ -305,9 +308,12 @@ def test_a_dump_of_a_cluster_is_understood_as_it_is() -> None:
     assert {remark.severity for remark in intent.remarks} == {Severity.INFO}
     (pool,), (control, worker) = intent.pools, intent.nodes
     assert (intent.backend, pool.vxlan_mode, pool.nat_outgoing) == (Backend.VXLAN, Mode.CROSS_SUBNET, True)
-    assert (str(worker.address), str(worker.vxlan_address)) == ("172.18.0.3/16", "192.168.110.128")
-    assert list(map(str, worker.blocks)) == ["192.168.110.128/26"]
-    assert list(map(str, control.borrowed)) == ["192.168.110.131/32"]
+    assert (str(worker.address), str(intent.tunnel_address(worker, Encapsulation.VXLAN, 4))) == (
+        "172.18.0.3/16",
+        "192.168.110.128",
+    )
+    assert list(map(str, intent.blocks_of(worker))) == ["192.168.110.128/26"]
+    assert list(map(str, intent.allocations.of(control.name).borrowed)) == ["192.168.110.131/32"]
 
 
 def test_the_example_in_the_documents_is_valid() -> None:

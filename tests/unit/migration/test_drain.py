@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import reduce
 
-from bgpctl.core.cluster.configuration import Intent, Mode
+from bgpctl.core.cluster.configuration import Mode
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.dataplane.effects import after
 from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.migration.drain import DRAIN_S
 from bgpctl.core.migration.probes import NO_RESULTS, ProbeResults, with_replies
-from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.objects import Dataplane, Vxlan
-from tests.cluster import two_racks
+from tests.cluster import allocated, prefixes, two_racks
 from tests.migration import Migrating, answered, names, replies
 
 IPIP, VXLAN = two_racks(ipip=Mode.ALWAYS), two_racks(vxlan=Mode.ALWAYS)
@@ -20,9 +20,7 @@ IPIP, VXLAN = two_racks(ipip=Mode.ALWAYS), two_racks(vxlan=Mode.ALWAYS)
 
 def borrowing(intent: Intent) -> Intent:
     """b2 has an address of b1's block."""
-    address = (Prefix.parse("10.244.3.9/32"),)
-    nodes = tuple(replace(node, borrowed=address) if node.name == "b2" else node for node in intent.nodes)
-    return replace(intent, nodes=nodes)
+    return allocated(intent, "b2", borrowed=prefixes("10.244.3.9/32"))
 
 
 def test_what_nobody_tells_yet_stays_while_a_device_is_to_go_borrowed_addresses_too() -> None:
@@ -79,10 +77,7 @@ def test_a_member_seen_by_a_device_that_has_another_port_by_now_has_not_been_see
 
 
 def test_a_node_without_a_block_is_sent_nothing_and_waits_for_no_sender() -> None:
-    empty = [
-        replace(intent, nodes=tuple(replace(node, blocks=()) if node.name == "a1" else node for node in intent.nodes))
-        for intent in (IPIP, VXLAN)
-    ]
+    empty = [allocated(intent, "a1", blocks=()) for intent in (IPIP, VXLAN)]
     migrating = Migrating.between(*empty)
     step = migrating.step(answered(migrating.step()))
     assert step.settled

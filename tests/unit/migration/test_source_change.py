@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.cluster.configuration import Intent, Mode
+from bgpctl.core.cluster.configuration import Mode
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.migration.drain import DRAIN_S
 from bgpctl.core.migration.probes import NO_RESULTS, ProbeReply, ProbeResults, with_replies
 from bgpctl.core.net.addresses import Address, InterfaceAddress

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import reduce
 
-from bgpctl.core.cluster.configuration import Intent, Mode
+from bgpctl.core.cluster.configuration import Mode
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.dataplane.effects import after
 from bgpctl.core.dataplane.plan import owned
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Vni
