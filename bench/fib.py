@@ -22,7 +22,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from bgpctl.agent.wiring import collect_seldom
+from bgpctl.agent.service import collect_seldom
 from bgpctl.core.dataplane.effects import Op, Put, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED, cleanup, plan
 from bgpctl.core.fabric import Desired

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +15,6 @@ from urllib.parse import quote, urlencode
 
 SOCKET: Final = "agent.sock"
 """The agent's, in its run directory."""
-LONGEST_RUN_DIR_BYTES: Final = 107 - len("/bridge.sock")
-"""The address of a unix socket has 107 bytes at most (unix(7)); this is the speaker's, the longest in there."""
 
 
 class AgentAway(Exception):
@@ -45,11 +42,6 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
-
-
-def fits(run_dir: Path) -> bool:
-    """Whether sockets can have addresses in there."""
-    return len(os.fsencode(run_dir)) <= LONGEST_RUN_DIR_BYTES
 
 
 def read(

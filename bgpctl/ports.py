@@ -1,20 +1,54 @@
-"""Every door to the world, on one page. If it is not here, it does not happen."""
+"""
+Every way in which the program reaches the world, on one page. What is not here does not happen.
+
+Core and agent are written against these protocols and against nothing else outside:
+
+    cluster files ── Store ──┐                              ┌── Kernel, Prober, Host ── Linux network namespace
+          ExaBGP ── Speaker ─┤ agent/ (queue, timers, API)  ├── Clock ───────────────── clock_gettime(2)
+                             │   core/ (decides, acts not)  ├── ServiceManager ──────── systemd
+                             └──────────────────────────────┴── RunDirectory ────────── /run/bgpctl
+
+The servers by which others ask the agent (agent/api.py, agent/pages.py) are no ports: they answer, and never ask.
+
+Each protocol has an implementation for a running host (kernel/, speaker/, store/, process/), and a fake where a test or
+a lab in memory needs one; tests/contract runs the same tests on both, so that a fake cannot do more than the real one.
+agent/wiring.py alone chooses implementations, and import-linter refuses every other import of them in agent/.
+
+Three rules hold for all ports. Times are seconds, and time itself comes in by `Clock`. An implementation calls back
+from a thread of its own, and the agent puts the call into its queue. A failure that ends by itself is `Unavailable`,
+and a request that an operator has to change is `NotPossibleNow`; anything else that is raised is a defect.
+
+Refuses to know: what a message means, and when to send one (core/agent).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import NewType, Protocol, TypeAlias
 
 from bgpctl.core.bgp.speaker import SpeakerCommand, SpeakerConfig, SpeakerEvent
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Problem
 from bgpctl.core.dataplane.effects import Failure, Op
 from bgpctl.core.migration.probes import Probe, ProbeReply
-from bgpctl.core.net.objects import Dataplane
+from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.objects import Dataplane, Sysctl, Traffic
 
 
 class Unavailable(Exception):
-    """A door cannot be used now: the other side is gone or not there yet. Try again later."""
+    """The other side of a port is gone or not there yet. Try again later."""
+
+
+class AlreadyRunning(Exception):
+    """Another agent holds the network namespace or the run directory."""
+
+
+class NotPossibleNow(Exception):
+    """An operator's request that cannot be carried out as things stand; the message says why, in words for him."""
+
+
+# The node's network --------------------------------------------------------------------------------------------
 
 
 class Kernel(Protocol):
@@ -41,21 +75,54 @@ class Kernel(Protocol):
             Unavailable: the netlink socket is gone; anything may have been applied.
         """
 
+    def changed_sysctls(self) -> tuple[Sysctl, ...]:
+        """Sysctls that were changed, by earlier processes too, with their former values; removing one restores it."""
+
     def watch(self, changed: Callable[[], None]) -> None:
         """
-        Call `changed`, from a thread of the door's own, whenever somebody else changed the dataplane or events
-        were lost. Own changes do not count. The first call may come at once.
+        Call `changed` whenever another program changed the dataplane or events were lost. Own changes do not count.
+        The first call may come at once.
         """
 
     def close(self) -> None:
         """Release sockets and end the watching thread. What is in the kernel stays."""
 
 
+class Prober(Protocol):
+    """Packets that try a way before traffic takes it."""
+
+    def probe(self, trials: Sequence[Probe]) -> tuple[ProbeReply, ...]:
+        """
+        Send each request once and wait for the answers, for well under a second.
+
+        Raises:
+            Unavailable: no such socket can be had.
+        """
+
+
+class Host(Protocol):
+    """What the node's network is used for now. Any thread may ask."""
+
+    def connected(self) -> frozenset[Address]:
+        """The other ends of established TCP connections, without those that are on this host themselves."""
+
+    def traffic(self) -> Mapping[str, Traffic]:
+        """
+        Counters of the tunnel devices, by their names; a device that cannot be counted is absent.
+
+        Raises:
+            Unavailable: nothing can be counted now.
+        """
+
+
+# BGP -----------------------------------------------------------------------------------------------------------
+
+
 class Speaker(Protocol):
     """The BGP speaker of one node. It outlives this process."""
 
     def start(self, deliver: Callable[[SpeakerEvent], None]) -> None:
-        """Deliver events, from a thread of the door's own, until closed. Reconnects by itself."""
+        """Deliver events until closed. Reconnects by itself."""
 
     def configure(self, config: SpeakerConfig) -> None:
         """
@@ -74,37 +141,121 @@ class Speaker(Protocol):
         """Let go of the speaker, which keeps its sessions."""
 
 
+# The cluster ---------------------------------------------------------------------------------------------------
+
+
 Loaded: TypeAlias = Intent | tuple[Problem, ...]
-"""A good cluster file, with warnings in its `remarks`, or everything there is to say about a bad one."""
+"""A good configuration with its allocations and with warnings in its `remarks`, or all the problems of a bad one."""
+
+Proposal = NewType("Proposal", str)
+"""Another configuration, as an operator sends it; only the store knows its form."""
 
 
 class Store(Protocol):
-    """Where the intent comes from."""
+    """
+    Where configuration and allocations come from, and where an operator's next configuration goes.
+
+    Each half has a source: a store that reads both from the same files has one, a store that reads allocations from
+    IP address management has two. Both halves are loaded and told together, since neither can be checked alone.
+
+    Attributes:
+        names: of the sources that a proposal replaces, for the operator.
+    """
+
+    names: tuple[str, ...]
 
     def load(self) -> Loaded:
         """The intent as it stands now, or all its problems."""
 
     def watch(self, changed: Callable[[Loaded], None]) -> None:
-        """Call `changed`, from a thread of the store's own, after every change of the content."""
+        """Call `changed` after every change of the content, by a proposal or by anything else."""
 
     def close(self) -> None:
         """Stop watching."""
 
+    def preview(self, proposal: Proposal) -> Loaded:
+        """The intent or the problems that the proposal would load as. Raises NotPossibleNow if it is none at all."""
 
-class Prober(Protocol):
-    """Packets that try a way before traffic takes it."""
-
-    def probe(self, trials: Sequence[Probe]) -> tuple[ProbeReply, ...]:
+    def propose(self, proposal: Proposal, confirm_within_s: float | None = None) -> None:
         """
-        Send each request once and wait for the answers, for well under a second.
+        Put a proposal in force; the watch does the rest. Unless confirmed in time it is taken back, also if the agent
+        is killed or the host is booted meanwhile.
 
         Raises:
-            Unavailable: no such socket can be had.
+            NotPossibleNow: it has problems, another one waits to be confirmed, there is nothing good to return to, or
+                it cannot be written.
         """
+
+    def confirm(self) -> None:
+        """Let the last proposal stay. Raises NotPossibleNow if none waits."""
+
+    def undo(self) -> None:
+        """
+        Put back what was in force before the last proposal; a second time takes that back.
+
+        Raises:
+            NotPossibleNow: there is none, it was taken back by itself, or the content was edited since.
+        """
+
+    def unconfirmed_s(self) -> float | None:
+        """How long the last proposal still waits to be confirmed; None if it does not."""
+
+
+# The process ---------------------------------------------------------------------------------------------------
 
 
 class Clock(Protocol):
-    """Monotonic time."""
+    """Time that only goes forward. Wall-clock time is for log lines alone."""
 
     def now_s(self) -> float:
-        """Seconds since an arbitrary start; never goes back."""
+        """Seconds since an arbitrary start that all processes of the host share (CLOCK_MONOTONIC)."""
+
+    def since_boot_s(self) -> float:
+        """Seconds since the host was booted, those it slept included (CLOCK_BOOTTIME)."""
+
+    def boot_id(self) -> str:
+        """Names the boot that `since_boot_s` counts from."""
+
+
+class ServiceManager(Protocol):
+    """
+    The program that runs this process, as systemd does.
+
+    Attributes:
+        pid: the process.
+        beat_s: how often at least it expects a beat.
+    """
+
+    pid: int
+    beat_s: float
+
+    def beat(self, status: str, at_s: float, *, started: bool) -> None:
+        """The process lives, and is busy with `status`. `started`: units that depend on it may start."""
+
+    def stopping(self) -> None:
+        """The process is about to end, as it was asked to."""
+
+    def on_stop(self, stop: Callable[[], None]) -> None:
+        """Call `stop`, from a signal handler, whenever the process is asked to end (SIGTERM, SIGINT)."""
+
+
+class RunDirectory(Protocol):
+    """The directory of the agent's own files, which outlive it until the next boot."""
+
+    def hold(self) -> AbstractContextManager[None]:
+        """
+        Be the only agent of this directory and of the calling thread's network namespace, until the context or the
+        process ends.
+
+        Raises:
+            AlreadyRunning: another agent holds one of them.
+            Unavailable: the directory cannot be used.
+        """
+
+    def write(self, name: str, content: bytes) -> str:
+        """
+        Replace a file that only the owner may read, and return where it is, for the operator.
+
+        Raises:
+            Unavailable: it cannot be written.
+        """

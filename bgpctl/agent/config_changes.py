@@ -1,15 +1,13 @@
 """
-What the operator asks about other contents of the cluster files, and the wish to have them: plan, apply, confirm, undo.
+An operator's next configuration: plan it, apply it, confirm it, undo it.
 
-Contents come by themselves, never as names of files: the agent may read what whoever asks may not, and under systemd
-it does not see his home.
+A proposal passes through here unread, from the command line to the store.
 
-Refuses to know: how a change is kept and taken back (store/changes.py), who may ask.
+Refuses to know: what a proposal contains and how it is kept and taken back (the store), who may ask.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
@@ -21,69 +19,57 @@ from bgpctl.core.agent.loop import State
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.simulate.preview import preview, with_other_driver
-from bgpctl.ports import Loaded
-from bgpctl.store.change import Contents
-from bgpctl.store.changes import Changes, NotPossibleNow, read
-from bgpctl.store.file import FileStore
+from bgpctl.ports import NotPossibleNow, Proposal, Store
 
-Edit: TypeAlias = Callable[[State, Changes, Mapping[str, str]], None]
-"""Raises Nonsense, Impossible."""
+Edit: TypeAlias = Callable[[State, Store, Mapping[str, str]], None]
+"""Raises BadRequest, NotPossibleNow."""
 
 
-def plan(state: State, changes: Changes, query: Mapping[str, str], talking: Iterable[Address]) -> dict[str, Any]:
+def plan(state: State, store: Store, query: Mapping[str, str], connected: Iterable[Address]) -> dict[str, Any]:
     """
-    What these contents would change here; `talking` has connections with this node, `ipip_driver` is another driver
-    that the agent would be started with.
+    The changes that a proposal would make here; `connected` has connections with this node, `ipip_driver` is another
+    driver that the agent would be started with.
 
     Raises:
-        Nonsense: they are not valid, or the kernel was not seen yet.
+        BadRequest: it is not valid, or the kernel was not seen yet.
     """
-    wanted = _good(state, _understood(changes, _contents(query)))
+    try:
+        wanted = _good(state, store, _proposal(query))
+    except NotPossibleNow as error:
+        raise BadRequest(str(error)) from error
     node = wanted.node(state.node)
     if node is None or state.observed is None:
         raise BadRequest("no plan: the kernel was not seen yet")
     driver = query.get("ipip_driver")
     observed = with_other_driver(state.observed, driver) if driver else state.observed
-    foreseen = preview(wanted, node, observed, state.loc_rib.best.values(), talking)
+    foreseen = preview(wanted, node, observed, state.loc_rib.best.values(), connected)
     return {"schema": "bgpctl/plan/v1", "nodes": [words.preview(foreseen)]}
 
 
-def edit(verb: str, state: State, changes: Changes, query: Mapping[str, str]) -> dict[str, Any]:
-    """Do one of EDITS to the cluster files, whose watch does the rest. Raises Nonsense."""
+def edit(verb: str, state: State, store: Store, query: Mapping[str, str]) -> dict[str, Any]:
+    """Do one of EDITS to the store, whose watch does the rest. Raises BadRequest."""
     try:
-        EDITS[verb](state, changes, query)
+        EDITS[verb](state, store, query)
     except NotPossibleNow as error:
         raise BadRequest(str(error)) from error
-    return {"schema": "bgpctl/change/v1", "verb": verb, "files": list(map(str, changes.paths))}
+    return {"schema": "bgpctl/change/v1", "verb": verb, "files": list(store.names)}
 
 
-def _apply(state: State, changes: Changes, query: Mapping[str, str]) -> None:
-    contents = _contents(query)
-    _good(state, _understood(changes, contents))
-    within_s = _within_s(query)
-    if within_s is not None and isinstance(_understood(changes, read(changes.paths)), tuple):
-        raise BadRequest(
-            "what the cluster file says now is refused, so there would be nothing to go back to: mend it first, or"
-            " apply without --confirm-within"
-        )
-    changes.make(contents, within_s)
+def _apply(state: State, store: Store, query: Mapping[str, str]) -> None:
+    proposal = _proposal(query)
+    _good(state, store, proposal)
+    store.propose(proposal, _within_s(query))
 
 
 EDITS: Final[Mapping[str, Edit]] = {
     "apply": _apply,
-    "confirm": lambda _state, changes, _query: changes.confirm(),
-    "undo": lambda _state, changes, _query: changes.undo(),
+    "confirm": lambda _state, store, _query: store.confirm(),
+    "undo": lambda _state, store, _query: store.undo(),
 }
 
 
-def _contents(query: Mapping[str, str]) -> Contents:
-    try:
-        found = json.loads(query.get(CONTENT, ""))
-    except ValueError:
-        found = None
-    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
-        raise BadRequest("the content is the new cluster files, as a JSON list of texts")
-    return tuple(found)
+def _proposal(query: Mapping[str, str]) -> Proposal:
+    return Proposal(query.get(CONTENT, ""))
 
 
 def _within_s(query: Mapping[str, str]) -> float | None:
@@ -97,15 +83,9 @@ def _within_s(query: Mapping[str, str]) -> float | None:
     return within_s
 
 
-def _understood(changes: Changes, contents: Contents) -> Loaded:
-    """What they would mean in the place of the files: those that they name are looked for beside them."""
-    if len(contents) != len(changes.paths):
-        raise BadRequest(f"this agent reads {len(changes.paths)} files: {', '.join(map(str, changes.paths))}")
-    return FileStore(changes.paths).understand(contents)
-
-
-def _good(state: State, loaded: Loaded) -> Intent:
-    """Raises Nonsense unless this agent could live with it."""
+def _good(state: State, store: Store, proposal: Proposal) -> Intent:
+    """The intent that a proposal makes. Raises BadRequest unless this agent could work by it."""
+    loaded = store.preview(proposal)
     if isinstance(loaded, tuple):
         raise BadRequest(f"nothing was done: {loaded[0]}")
     if loaded.node(state.node) is None:

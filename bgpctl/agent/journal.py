@@ -22,7 +22,7 @@ _HALF: Final = 500
 """Events in each of two halves, of which the older one is dropped when the younger one is full."""
 _HALF_WEIGHT: Final = 20_000
 """
-Objects in them. Whatever is kept makes Python look for cycles more often (see wiring.collect_seldom): with 100,000 one
+Objects in them. Whatever is kept makes Python look for cycles more often (see service.collect_seldom): with 100,000 one
 repair in a hundred, of one route of 1000, took 65 ms instead of 36 ms.
 """
 
@@ -95,14 +95,13 @@ def _weight(entry: Entry) -> int:
             return done
 
 
-def save(record: Record, path: Path) -> None:
-    """For `load` of the same version; readable by the owner only. Raises OSError."""
-    path.touch(mode=0o600)
-    path.write_bytes(pickle.dumps(record))
+def dump(record: Record) -> bytes:
+    """For `load` of the same version."""
+    return pickle.dumps(record)
 
 
 def load(path: Path) -> Record:
-    """What `save` wrote, by somebody you trust: a pickle can do anything. Raises OSError, ValueError."""
+    """What `dump` made, by somebody you trust: a pickle can do anything. Raises OSError, ValueError."""
     record = pickle.loads(path.read_bytes())  # noqa: S301 (the docstring says it)
     if not isinstance(record, Record):
         raise ValueError(f"{path} is no journal")  # noqa: TRY004 (the file is wrong, not the caller)

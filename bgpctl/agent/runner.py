@@ -44,7 +44,7 @@ log = logging.getLogger("bgpctl.agent")
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The agent's doors. The kernel is opened by the runner, and again whenever its socket is gone."""
+    """The ports of the loop. The kernel is opened by the runner, and again whenever its socket is gone."""
 
     open_kernel: Callable[[], Kernel]
     speaker: Speaker

@@ -12,7 +12,6 @@ from pathlib import Path
 import click
 
 from bgpctl.agent import logs, wiring
-from bgpctl.agent.singleton_lock import AlreadyRunning
 from bgpctl.agent.words import failure as failure_words
 from bgpctl.agent.words import kernel_object as thing_words
 from bgpctl.cli import values
@@ -22,8 +21,8 @@ from bgpctl.cli.show import run_dir_option
 from bgpctl.cli.validate import files_option, valid
 from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.kernel import ipip
-from bgpctl.ports import Unavailable
-from bgpctl.store.changes import Changes
+from bgpctl.ports import AlreadyRunning, Unavailable
+from bgpctl.process.clock import LinuxClock
 from bgpctl.store.file import FileStore
 
 protocol_option = click.option(
@@ -86,7 +85,7 @@ def run(
     SIGTERM and Ctrl-C end it and leave forwarding and BGP sessions in place; `bgpctl cleanup` removes them.
     """
     logs.set_up(log["log_format"], log["log_level"])
-    intent = valid(FileStore(files, Changes(files)).load())  # a change that was cut short may have left them invalid
+    intent = valid(FileStore(files, LinuxClock()).load())  # a change that was cut short may have left them invalid
     if intent.node(node) is None:
         names = ", ".join(member.name for member in intent.nodes) or "none"
         raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")

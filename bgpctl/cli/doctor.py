@@ -19,7 +19,7 @@ from bgpctl.cli.show import run_dir_option
 from bgpctl.core.trace.doctor import Needs, Verdict, examine, needs_of
 from bgpctl.kernel.survey import survey
 from bgpctl.ports import Unavailable
-from bgpctl.store.file import FileStore
+from bgpctl.store import texts
 
 _FINDINGS: Final[Sequence[Column]] = (
     ("CHECK", lambda row: row["check"]),
@@ -64,7 +64,7 @@ def _needs(files: tuple[Path, ...], name: str | None) -> Needs:
         return Needs()
     if not files or name is None:
         raise click.UsageError("--file and --node go together")
-    loaded = FileStore(files).load()
+    loaded = texts.load(files)
     if isinstance(loaded, tuple):
         for problem in loaded:
             click.echo(str(problem), err=True)

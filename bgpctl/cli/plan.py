@@ -6,7 +6,6 @@ Refuses to know: how that is found out.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from bgpctl.cli.show import run_dir_option
 from bgpctl.cli.validate import valid
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.simulate.preview import of_cluster
-from bgpctl.store.file import FileStore
+from bgpctl.store import texts
 
 _SIGNS: Final = {"put": "+", "change": "~", "remove": "-"}
 
@@ -80,14 +79,14 @@ def _of_files(before: Path | None, after: Path | None) -> dict[str, Any]:
 
 
 def _intent(file: Path) -> Intent:
-    return valid(FileStore([file]).load())
+    return valid(texts.load([file]))
 
 
 def contents(files: Sequence[Path]) -> str:
     """What valid files say, as an agent is told. Exits 2 if they are not."""
-    store = FileStore(files)
-    valid(store.load())
-    return json.dumps(store.texts)
+    found = texts.read_texts(files)
+    valid(texts.understand(files, found))
+    return texts.proposal_of(found)
 
 
 def of_agent(run_dir: Path, content: str, **query: str) -> dict[str, Any]:

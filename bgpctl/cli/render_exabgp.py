@@ -16,7 +16,7 @@ from bgpctl.cli.validate import files_option, valid
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.speaker import conf
-from bgpctl.store.file import FileStore
+from bgpctl.store import texts
 
 BRIDGE_COMMAND: Final = "/usr/bin/env python3 -m bgpctl.speaker.bridge /run/bgpctl/bridge.sock"
 _PLACEHOLDER: Final = "the-password"
@@ -51,7 +51,7 @@ def write(intent: Intent, node: str | None, directory: Path | None) -> None:
 @click.option("--to", "directory", type=click.Path(path_type=Path, file_okay=False), help="Write NODE.conf there.")
 def exabgp(files: tuple[Path, ...], node: str | None, directory: Path | None) -> None:
     """What ExaBGP is configured with on each node."""
-    intent = valid(FileStore(files).load())
+    intent = valid(texts.load(files))
     if node is not None and intent.node(node) is None:
         raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))}")
     write(intent, node, directory)

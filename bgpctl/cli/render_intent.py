@@ -24,7 +24,7 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.intent import render_calico, render_short
 from bgpctl.core.intent.render_shared import Written
 from bgpctl.lab import labfile
-from bgpctl.store.file import FileStore
+from bgpctl.store import texts
 
 _WIDTH: Final = 100
 # libyaml is some ten times faster; PyYAML built without it has the slow twin only.
@@ -86,7 +86,7 @@ def _dumped(document: Written) -> str:
 
 def _load(files: tuple[Path, ...]) -> Intent:
     """The intent, with its password files as seen from the first file: the result is meant to stand beside it."""
-    intent = valid(FileStore(files).load())
+    intent = valid(texts.load(files))
     base = files[0].parent
     peers = tuple(_moved(peer, base) for peer in intent.peers)
     return replace(intent, peers=peers, mesh_password_file=_seen_from(base, intent.mesh_password_file))

@@ -20,7 +20,7 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Problem, Severity
 from bgpctl.lab import labfile
 from bgpctl.ports import Loaded
-from bgpctl.store.file import FileStore
+from bgpctl.store import texts
 
 _SCHEMA: Final = "bgpctl/validate/v1"
 
@@ -40,7 +40,7 @@ files_option = click.option(
 @output_option
 def validate(files: tuple[Path, ...], output: str) -> None:
     """Check cluster and lab files: schema and meaning. Needs no root and no kernel."""
-    loaded = FileStore(files).load()
+    loaded = texts.load(files)
     problems = _all_problems(loaded, files)
     if output == "table":
         _print(loaded, problems)

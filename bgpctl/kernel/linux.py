@@ -150,7 +150,6 @@ class LinuxKernel(Kernel):
         return drivers | {self._netlink.port_id, self._links.port_id}
 
     def changed_sysctls(self) -> tuple[Sysctl, ...]:
-        """What we changed, with the values from before; removing such a sysctl puts the value back."""
         return self._sysctls_before.changed()
 
     # Looking ---------------------------------------------------------------------------------------------------

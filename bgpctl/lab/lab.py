@@ -27,6 +27,7 @@ from bgpctl.lab.labfile import load
 from bgpctl.lab.runtime import NETNS, Namespaces, Runtime
 from bgpctl.lab.runtime import of as cells_of
 from bgpctl.lab.topology import Topology
+from bgpctl.process import run_directory
 
 STATE: Final = Path("/run/bgpctl/lab")
 _NAMESPACES: Final = Namespaces()
@@ -190,9 +191,10 @@ def up(topology: Topology, name: str, *, keep: bool, cells: Runtime = _NAMESPACE
 
 def _check_lengths(lab: Lab) -> None:
     for node in lab.topology.intent.nodes:
-        if not client.fits(lab.run_dir(node.name)):
+        if not run_directory.fits(lab.run_dir(node.name)):
+            most = run_directory.LONGEST_PATH_BYTES
             raise RuntimeError(
-                f"names are too long: {lab.run_dir(node.name)} has more than the {client.LONGEST_RUN_DIR_BYTES} bytes"
+                f"names are too long: {lab.run_dir(node.name)} has more than the {most} bytes"
                 " that the run directory of an agent may have; choose a shorter one with --name"
             )
 

@@ -1,7 +1,9 @@
 """
-Cluster files on disk, watched.
+Cluster files on disk as a store: watched, and changed where a change can be taken back.
 
-Refuses to know: what the files mean; the intent room tells.
+Configuration and allocations come from the same files here.
+
+Refuses to know: what the files mean (store/texts.py), what becomes of a change (store/changes.py).
 """
 
 from __future__ import annotations
@@ -11,12 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from bgpctl.core.cluster.problems import Place, Problem
-from bgpctl.core.intent import read
-from bgpctl.core.intent.tree import Tree
-from bgpctl.ports import Loaded, Store
+from bgpctl.ports import Clock, Loaded, Proposal, Store
 from bgpctl.store.changes import Changes
-from bgpctl.store.yaml import BadYaml, documents
+from bgpctl.store.files import Files
+from bgpctl.store.texts import Texts, contents_of, read_texts, understand
 
 _LOOK_EVERY_S: Final = 0.25
 
@@ -24,40 +24,48 @@ _Identity: TypeAlias = tuple[int, ...]
 
 
 class FileStore(Store):
-    """
-    One or more files that make one cluster together.
+    """One or more files that make one cluster together. A change that was cut short is taken back by `load`."""
 
-    Args:
-        changes: of these files; the store sees to it that they are taken back in time.
-    """
-
-    def __init__(self, paths: Sequence[Path], changes: Changes | None = None) -> None:
+    def __init__(self, paths: Sequence[Path], clock: Clock) -> None:
         self._paths = tuple(paths)
-        self._changes = changes
+        files = Files(paths)
+        self._changes = Changes(files, clock, self._understand)
+        self.names = files.names
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
-        self._texts: tuple[str | Problem, ...] = ()
+        self._texts: Texts = ()
+        self._understood: tuple[Texts, Loaded] | None = None
 
     def load(self) -> Loaded:
-        self._settle()
-        self._texts = self._read()
-        return self.understand(self._texts)
+        self._changes.settle()
+        self._texts = read_texts(self._paths)
+        return self._understand(self._texts)
 
     def watch(self, changed: Callable[[Loaded], None]) -> None:
         """What the last `load` saw is no change, if there was one; otherwise what is there now."""
-        self._texts = self._texts or self._read()
+        self._texts = self._texts or read_texts(self._paths)
         self._thread = threading.Thread(target=self._poll, args=(changed,), name="store", daemon=True)
         self._thread.start()
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """What the files said when they were last read; nothing of those that could not be."""
-        return tuple(text for text in self._texts if isinstance(text, str))
 
     def close(self) -> None:
         self._closed.set()
         if self._thread:
             self._thread.join()
+
+    def preview(self, proposal: Proposal) -> Loaded:
+        return self._understand(contents_of(proposal, self.names))
+
+    def propose(self, proposal: Proposal, confirm_within_s: float | None = None) -> None:
+        self._changes.propose(contents_of(proposal, self.names), confirm_within_s)
+
+    def confirm(self) -> None:
+        self._changes.confirm()
+
+    def undo(self) -> None:
+        self._changes.undo()
+
+    def unconfirmed_s(self) -> float | None:
+        return self._changes.left_s()
 
     def _poll(self, changed: Callable[[Loaded], None]) -> None:
         """
@@ -68,43 +76,28 @@ class FileStore(Store):
         read_at: tuple[_Identity, ...] | None = None
         before = self._identities()
         while not self._closed.wait(_LOOK_EVERY_S):
-            self._settle()
+            self._changes.settle()
             now = self._identities()
             if now == before and now != read_at:
                 read_at = now
-                self._tell(changed)
+                self._report(changed)
             before = now
 
-    def _tell(self, changed: Callable[[Loaded], None]) -> None:
-        texts = self._read()
+    def _report(self, changed: Callable[[Loaded], None]) -> None:
+        texts = read_texts(self._paths)
         if texts != self._texts:
             self._texts = texts
-            changed(self.understand(texts))
+            changed(self._understand(texts))
 
     def _identities(self) -> tuple[_Identity, ...]:
         return tuple(map(_identity, self._paths))
 
-    def _read(self) -> tuple[str | Problem, ...]:
-        return tuple(map(_text, self._paths))
-
-    def _settle(self) -> None:
-        if self._changes:
-            self._changes.settle()
-
-    def understand(self, texts: Sequence[str | Problem]) -> Loaded:
-        """What it would mean if the files had these contents."""
-        trees: list[Tree] = []
-        problems: list[Problem] = []
-        for path, text in zip(self._paths, texts, strict=True):
-            if isinstance(text, Problem):
-                problems.append(text)
-                continue
-            try:
-                trees += documents(text, str(path))
-            except BadYaml as bad:
-                problems.append(bad.problem)
-        # With a file that cannot be read, the rest would only look wrong.
-        return tuple(sorted(problems)) or read(trees)
+    def _understand(self, texts: Texts) -> Loaded:
+        """The last answer is kept: a proposal is previewed, put in force and noticed as a change right after."""
+        last = self._understood
+        if last is None or last[0] != texts:
+            last = self._understood = (texts, understand(self._paths, texts))
+        return last[1]
 
 
 def _identity(path: Path) -> _Identity:
@@ -114,15 +107,3 @@ def _identity(path: Path) -> _Identity:
     except OSError as error:
         return (error.errno or 0,)
     return stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_dev
-
-
-def _text(path: Path) -> str | Problem:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        return Problem(Place(str(path), 1, 1), "", f"cannot be read: {error.strerror}", "unreadable")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line, column = content.count(b"\n", 0, error.start) + 1, error.start - content.rfind(b"\n", 0, error.start)
-        return Problem(Place(str(path), line, column), "", f"is not UTF-8 text: {error.reason}", "unreadable")

@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from bgpctl.agent.singleton_lock import AlreadyRunning, alone
+from bgpctl.ports import AlreadyRunning
+from bgpctl.process.run_directory import DiskRunDirectory
 from tests.contract.kernel_rig import own_namespace
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces")]
@@ -24,6 +26,10 @@ def _namespace() -> Iterator[None]:
         yield
 
 
+def held(path: Path) -> AbstractContextManager[None]:
+    return DiskRunDirectory(path).hold()
+
+
 def bgpctl(*words: object) -> subprocess.CompletedProcess[str]:
     command = (sys.executable, "-m", "bgpctl", *map(str, words))
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -31,31 +37,36 @@ def bgpctl(*words: object) -> subprocess.CompletedProcess[str]:
 
 def test_the_second_one_in_a_namespace_is_told_who_the_first_one_is(tmp_path: Path) -> None:
     with (
-        alone(tmp_path / "one"),
+        held(tmp_path / "one"),
         pytest.raises(AlreadyRunning, match=f"process {os.getpid()}"),
-        alone(tmp_path / "two"),
+        held(tmp_path / "two"),
     ):
         raise AssertionError("both run")
 
 
 def test_a_run_directory_belongs_to_one_namespace(tmp_path: Path) -> None:
-    with alone(tmp_path), own_namespace(), pytest.raises(AlreadyRunning, match=str(tmp_path)), alone(tmp_path):
+    with (
+        held(tmp_path),
+        own_namespace(),
+        pytest.raises(AlreadyRunning, match=str(tmp_path)),
+        held(tmp_path),
+    ):
         raise AssertionError("both run")
 
 
 def test_agents_of_two_namespaces_do_not_disturb_each_other(tmp_path: Path) -> None:
-    with alone(tmp_path / "one"), own_namespace(), alone(tmp_path / "two"):
+    with held(tmp_path / "one"), own_namespace(), held(tmp_path / "two"):
         pass
 
 
 def test_what_was_held_is_free_afterwards(tmp_path: Path) -> None:
     for _ in range(2):
-        with alone(tmp_path):
+        with held(tmp_path):
             pass
 
 
 def test_neither_an_agent_nor_a_cleanup_starts_beside_an_agent(tmp_path: Path) -> None:
-    with alone(tmp_path / "one"):
+    with held(tmp_path / "one"):
         second = bgpctl("agent", "run", "--node", "a1", "-f", TOPOLOGY, "--run-dir", tmp_path / "two")
         cleanup = bgpctl("cleanup", "--run-dir", tmp_path / "two")
     for refused in (second, cleanup):

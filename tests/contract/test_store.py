@@ -4,31 +4,70 @@ from __future__ import annotations
 
 import os
 import queue
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.ports import Loaded, Store
+from bgpctl.ports import Loaded, NotPossibleNow, Proposal, Store
+from bgpctl.process.fake import FakeClock
+from bgpctl.store.changes import Medium
 from bgpctl.store.file import FileStore
-from bgpctl.store.memory import MemoryStore
+from bgpctl.store.files import Files
+from bgpctl.store.memory import Memory, MemoryStore
+from bgpctl.store.texts import proposal_of
 from tests.documents import SAMPLE
 from tests.documents import load as understood
 
 DEADLINE_S = 5.0
+WITHIN_S = 60.0
 LATER = SAMPLE.replace("natOutgoing: true", "natOutgoing: false")
+OTHER = SAMPLE.replace("65001", "65002")
 WRONG = SAMPLE.replace("encapsulation", "encapsulatoin")
 
 
-class Rig:
-    """A store with something that can edit its content."""
+class Killed(BaseException):
+    """The agent dies here."""
 
-    def __init__(self, store: Store, edit: Callable[[str], object], path: Path) -> None:
-        self.store = store
-        self.edit = edit
+
+class Rig(ABC):
+    """A store, its clock, and something that can edit its content. `medium` keeps the content."""
+
+    medium: type[Medium]
+    store: Store
+
+    def __init__(self, path: Path) -> None:
         self.path = path
+        self.clock = FakeClock()
         self.told: queue.Queue[Loaded] = queue.Queue()
+        self.restart()
+
+    @abstractmethod
+    def restart(self) -> None:
+        """Another agent, with the content and the record beside it as they are."""
+
+    @abstractmethod
+    def edit(self, text: str) -> None:
+        """Replace the content as an editor does."""
+
+    @abstractmethod
+    def content(self) -> str:
+        """The content as it is."""
+
+    @abstractmethod
+    def proposal(self, text: str) -> Proposal:
+        """As the command line sends it."""
+
+    @abstractmethod
+    def look(self) -> None:
+        """Have a store that is watched look at its clock."""
+
+    def pass_s(self, passed_s: float) -> None:
+        self.clock.advance(passed_s)
+        self.store.load()
 
     def watch(self) -> None:
         self.store.watch(self.told.put)
@@ -37,17 +76,54 @@ class Rig:
         return self.told.get(timeout=DEADLINE_S)
 
 
-def in_memory(path: Path) -> Rig:
-    store = MemoryStore(understood(SAMPLE, str(path)))
-    return Rig(store, lambda text: store.put(understood(text, str(path))), path)
+class InMemory(Rig):
+    medium = Memory
+
+    def __init__(self, path: Path) -> None:
+        self.memory = Memory(SAMPLE)
+        super().__init__(path)
+
+    def restart(self) -> None:
+        self.store = self._store = MemoryStore(self.memory, self.clock, lambda text: understood(text, str(self.path)))
+
+    def edit(self, text: str) -> None:
+        self._store.edit(text)
+
+    def content(self) -> str:
+        (text,) = self.memory.read()
+        return text
+
+    def proposal(self, text: str) -> Proposal:
+        return Proposal(text)
+
+    def look(self) -> None:
+        self._store.settle()
 
 
-def on_disk(path: Path) -> Rig:
-    path.write_text(SAMPLE)
-    return Rig(FileStore([path]), path.write_text, path)
+class OnDisk(Rig):
+    medium = Files
+
+    def __init__(self, path: Path) -> None:
+        path.write_text(SAMPLE)
+        super().__init__(path)
+
+    def restart(self) -> None:
+        self.store = FileStore([self.path], self.clock)
+
+    def edit(self, text: str) -> None:
+        self.path.write_text(text)
+
+    def content(self) -> str:
+        return self.path.read_text()
+
+    def proposal(self, text: str) -> Proposal:
+        return proposal_of((text,))
+
+    def look(self) -> None:
+        """It does so by itself, several times a second."""
 
 
-@pytest.fixture(params=[in_memory, on_disk], ids=["memory", "file"])
+@pytest.fixture(params=[InMemory, OnDisk], ids=["memory", "file"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     made: Rig = request.param(tmp_path / "c.yaml")
     yield made
@@ -56,7 +132,7 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Rig]:
-    made = on_disk(tmp_path / "c.yaml")
+    made = OnDisk(tmp_path / "c.yaml")
     yield made
     made.store.close()
 
@@ -103,6 +179,147 @@ def test_after_close_nothing_is_told(rig: Rig) -> None:
     assert rig.told.empty()
 
 
+# Proposals -----------------------------------------------------------------------------------------------------
+
+
+def test_a_preview_tells_what_a_proposal_means_and_changes_nothing(rig: Rig) -> None:
+    assert rig.store.preview(rig.proposal(LATER)) == expected(rig, LATER)
+    assert rig.store.preview(rig.proposal(WRONG)) == expected(rig, WRONG)
+    assert (rig.content(), rig.store.unconfirmed_s()) == (SAMPLE, None)
+
+
+def test_a_proposal_is_in_force_is_told_and_stays(rig: Rig) -> None:
+    rig.store.load()
+    rig.watch()
+    rig.store.propose(rig.proposal(LATER))
+    assert rig.next() == expected(rig, LATER)
+    rig.pass_s(1e6)
+    assert (rig.content(), rig.store.unconfirmed_s()) == (LATER, None)
+
+
+def test_a_proposal_with_problems_is_refused_with_the_first_of_them(rig: Rig) -> None:
+    with pytest.raises(NotPossibleNow, match=f"nothing was done: {rig.path}:4:31"):
+        rig.store.propose(rig.proposal(WRONG))
+    assert rig.content() == SAMPLE
+
+
+def test_a_proposal_that_is_confirmed_in_time_stays(rig: Rig) -> None:
+    rig.store.propose(rig.proposal(LATER), WITHIN_S)
+    assert rig.store.unconfirmed_s() == WITHIN_S
+    rig.pass_s(WITHIN_S - 1)
+    assert rig.store.unconfirmed_s() == 1
+    rig.store.confirm()
+    rig.pass_s(WITHIN_S)
+    assert (rig.content(), rig.store.unconfirmed_s()) == (LATER, None)
+    with pytest.raises(NotPossibleNow, match="nothing waits to be confirmed"):
+        rig.store.confirm()
+
+
+def test_a_proposal_that_nobody_confirms_is_taken_back_in_time_and_that_is_told(rig: Rig) -> None:
+    rig.store.load()
+    rig.watch()
+    rig.store.propose(rig.proposal(LATER), WITHIN_S)
+    assert rig.next() == expected(rig, LATER)
+    rig.clock.advance(WITHIN_S)
+    rig.look()
+    assert rig.next() == expected(rig, SAMPLE)
+    assert rig.store.unconfirmed_s() is None
+    for late in (rig.store.confirm, rig.store.undo):
+        with pytest.raises(NotPossibleNow, match="nobody confirmed the last change in time"):
+            late()
+
+
+def test_another_boot_takes_back_what_nobody_confirmed(rig: Rig) -> None:
+    rig.store.propose(rig.proposal(LATER), WITHIN_S)
+    rig.clock.boot()
+    rig.restart()
+    assert rig.store.load() == expected(rig, SAMPLE)
+
+
+def test_an_edit_meanwhile_holds(rig: Rig) -> None:
+    rig.store.propose(rig.proposal(LATER), WITHIN_S)
+    rig.edit(OTHER)
+    rig.pass_s(WITHIN_S)
+    assert rig.content() == OTHER
+    with pytest.raises(NotPossibleNow, match="somebody edited the files since"):
+        rig.store.confirm()
+    with pytest.raises(NotPossibleNow, match="was edited since"):
+        rig.store.undo()
+
+
+def test_a_second_proposal_waits_for_the_first_ones_confirmation(rig: Rig) -> None:
+    rig.store.propose(rig.proposal(LATER), WITHIN_S)
+    with pytest.raises(NotPossibleNow, match="another change waits to be confirmed"):
+        rig.store.propose(rig.proposal(OTHER))
+    rig.store.confirm()
+    rig.store.propose(rig.proposal(OTHER))
+    assert rig.content() == OTHER
+
+
+def test_with_bad_content_there_is_nothing_to_return_to(rig: Rig) -> None:
+    rig.edit(WRONG)
+    with pytest.raises(NotPossibleNow, match="nothing to go back to"):
+        rig.store.propose(rig.proposal(LATER), WITHIN_S)
+    assert rig.content() == WRONG
+    rig.store.propose(rig.proposal(LATER))
+    assert rig.content() == LATER
+
+
+def test_an_undo_is_undone_by_another_one(rig: Rig) -> None:
+    with pytest.raises(NotPossibleNow, match="nothing was applied yet"):
+        rig.store.undo()
+    rig.store.propose(rig.proposal(LATER))
+    rig.store.undo()
+    assert rig.content() == SAMPLE
+    rig.store.undo()
+    assert rig.content() == LATER
+
+
+def test_an_undo_is_told(rig: Rig) -> None:
+    rig.store.propose(rig.proposal(LATER))
+    assert rig.store.load() == expected(rig, LATER)
+    rig.watch()
+    rig.store.undo()
+    assert rig.next() == expected(rig, SAMPLE)
+
+
+@pytest.mark.parametrize(
+    ("writes", "holds"), [(1, SAMPLE), (2, SAMPLE), (3, LATER)], ids=["the record", "the content", "both records"]
+)
+def test_a_proposal_that_a_crash_cut_short_is_taken_back_when_the_next_agent_loads(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, writes: int, holds: str
+) -> None:
+    """`writes` of record, content and record again were done."""
+    done: list[object] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.medium, "remember", killed_after(writes, rig.medium.remember, done))
+        patch.setattr(rig.medium, "write", killed_after(writes, rig.medium.write, done))
+        with suppress(Killed):
+            rig.store.propose(rig.proposal(LATER))
+    rig.restart()
+    assert rig.store.load() == expected(rig, holds)
+
+
+def killed_after(writes: int, whole: Callable[..., None], done: list[object]) -> Callable[..., None]:
+    def step(medium: Medium, value: object) -> None:
+        if len(done) == writes:
+            raise Killed
+        done.append(value)
+        whole(medium, value)
+
+    return step
+
+
+# On disk -------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_no_proposal_for_these_files_is_refused(disk: Rig) -> None:
+    for proposal, why in (("", "a JSON list of texts"), ("[1]", "a JSON list of texts"), ("[]", "reads 1 files")):
+        for ask in (disk.store.preview, disk.store.propose):
+            with pytest.raises(NotPossibleNow, match=why):
+                ask(Proposal(proposal))
+
+
 def test_what_was_edited_between_load_and_watch_is_told(disk: Rig) -> None:
     disk.store.load()
     disk.edit(LATER)
@@ -126,7 +343,7 @@ def test_a_swapped_symbolic_link_is_noticed(tmp_path: Path) -> None:
     old.write_text(SAMPLE)
     new.write_text(LATER)
     link.symlink_to(old)
-    rig = Rig(FileStore([link]), new.write_text, link)
+    rig = OnDisk(link)
     try:
         rig.store.load()
         rig.watch()
@@ -160,13 +377,13 @@ def test_a_file_that_cannot_be_read_leaves_the_others_without_false_problems(dis
     block = tmp_path / "block.yaml"
     block.write_text("kind: BlockAffinity\nmetadata: {name: x}\nspec: {node: c1, cidr: 10.99.0.0/26}\n")
     nodes = tmp_path / "nodes.yaml"
-    store = FileStore([disk.path, block, nodes])
+    store = FileStore([disk.path, block, nodes], disk.clock)
     loaded = store.load()
     assert not isinstance(loaded, Intent)
     assert [(problem.place.file, problem.rule) for problem in loaded] == [(str(nodes), "unreadable")]
 
 
 def test_a_directory_is_a_problem(tmp_path: Path) -> None:
-    loaded = FileStore([tmp_path]).load()
+    loaded = FileStore([tmp_path], FakeClock()).load()
     assert not isinstance(loaded, Intent)
     assert [problem.rule for problem in loaded] == ["unreadable"]

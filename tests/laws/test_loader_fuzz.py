@@ -18,7 +18,7 @@ from bgpctl.core.cluster.problems import Problem
 from bgpctl.lab import labfile
 from bgpctl.lab.topology import Topology
 from bgpctl.ports import Loaded
-from bgpctl.store.file import FileStore
+from bgpctl.store.texts import load as load_files
 from tests.documents import FILE, load
 from tests.laws.mutants import contents, texts, trees, written
 
@@ -75,7 +75,7 @@ def test_a_file_changed_as_text_gives_an_intent_or_problems_with_places(text: st
 def test_a_file_changed_as_bytes_gives_an_intent_or_problems_with_places(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     lines = lines_of(content.decode("utf-8", errors="replace"))
-    judge(FileStore([file]).load(), str(file), lines)
+    judge(load_files([file]), str(file), lines)
     judge(labfile.load(file), str(file), lines)
 
 
@@ -86,5 +86,5 @@ def test_a_file_changed_as_a_tree_gives_an_intent_or_problems_with_places(
 ) -> None:
     text = written(found, flow=flow)
     file.write_text(text, encoding="utf-8")
-    judge(FileStore([file]).load(), str(file), lines_of(text))
+    judge(load_files([file]), str(file), lines_of(text))
     judge(labfile.load(file), str(file), lines_of(text))

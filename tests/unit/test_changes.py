@@ -13,21 +13,28 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from bgpctl.cli.main import main
-from bgpctl.store import changes
+from bgpctl.core.cluster.intent import Intent
+from bgpctl.ports import Clock, NotPossibleNow
+from bgpctl.store import files
 from bgpctl.store.change import Contents
-from bgpctl.store.changes import Changes, NotPossibleNow
+from bgpctl.store.changes import Changes
+from bgpctl.store.files import Files
 
 WITHIN_S = 60.0
 
 
-class Host:
+def good(_contents: Contents) -> Intent:
+    return Intent()
+
+
+class Host(Clock):
     """Files, and a clock that the test moves."""
 
     def __init__(self, directory: Path, *names: str) -> None:
         self.files = [directory / name for name in names]
         self.write(self.both("old"))
         self.boot = "first"
-        self.now_s = 100.0
+        self.passed_s = 100.0
         self.changes = self.started()
 
     @property
@@ -36,7 +43,16 @@ class Host:
 
     def started(self) -> Changes:
         """The changes as an agent sees them that has just been started."""
-        return Changes(self.files, lambda: self.boot, lambda: self.now_s)
+        return Changes(Files(self.files), self, good)
+
+    def now_s(self) -> float:
+        return self.passed_s
+
+    def since_boot_s(self) -> float:
+        return self.passed_s
+
+    def boot_id(self) -> str:
+        return self.boot
 
     def both(self, text: str) -> Contents:
         """Different in each file, but for the first one."""
@@ -56,8 +72,8 @@ def host(tmp_path: Path) -> Host:
 
 
 def test_a_change_without_a_deadline_stays_and_can_be_undone_and_done_again(host: Host) -> None:
-    host.changes.make(("new",), None)
-    host.now_s += 1e6
+    host.changes.propose(("new",), None)
+    host.passed_s += 1e6
     host.changes.settle()
     assert (host.file.read_text(), host.changes.left_s()) == ("new", None)
     host.changes.undo()
@@ -67,11 +83,11 @@ def test_a_change_without_a_deadline_stays_and_can_be_undone_and_done_again(host
 
 
 def test_an_unconfirmed_change_returns_when_its_time_is_over_and_not_before(host: Host) -> None:
-    host.changes.make(("new",), WITHIN_S)
-    host.now_s += WITHIN_S - 1
+    host.changes.propose(("new",), WITHIN_S)
+    host.passed_s += WITHIN_S - 1
     host.changes.settle()
     assert (host.file.read_text(), host.changes.left_s()) == ("new", 1.0)
-    host.now_s += 1
+    host.passed_s += 1
     host.changes.settle()
     assert (host.file.read_text(), host.changes.left_s()) == ("old", None)
     with pytest.raises(NotPossibleNow, match="nobody confirmed the last change in time"):
@@ -82,9 +98,9 @@ def test_an_unconfirmed_change_returns_when_its_time_is_over_and_not_before(host
 
 
 def test_a_confirmed_change_stays(host: Host) -> None:
-    host.changes.make(("new",), WITHIN_S)
+    host.changes.propose(("new",), WITHIN_S)
     host.changes.confirm()
-    host.now_s += WITHIN_S
+    host.passed_s += WITHIN_S
     host.changes.settle()
     assert host.file.read_text() == "new"
     host.changes.undo()
@@ -93,20 +109,20 @@ def test_a_confirmed_change_stays(host: Host) -> None:
 
 @pytest.mark.parametrize("what", ["the time passes while no agent runs", "the host is booted again"])
 def test_an_agent_that_starts_later_takes_back_what_was_not_confirmed(host: Host, what: str) -> None:
-    host.changes.make(("new",), WITHIN_S)
+    host.changes.propose(("new",), WITHIN_S)
     if what == "the host is booted again":
-        host.boot, host.now_s = "second", 5.0
+        host.boot, host.passed_s = "second", 5.0
     else:
-        host.now_s += WITHIN_S
+        host.passed_s += WITHIN_S
     host.started().settle()
     assert host.file.read_text() == "old"
 
 
 def test_an_edit_in_between_holds_and_nothing_is_taken_back(host: Host) -> None:
-    host.changes.make(("new",), WITHIN_S)
+    host.changes.propose(("new",), WITHIN_S)
     host.file.write_text("edited")
     host.changes.settle()
-    host.now_s += WITHIN_S
+    host.passed_s += WITHIN_S
     host.changes.settle()
     assert (host.file.read_text(), host.changes.left_s()) == ("edited", None)
     with pytest.raises(NotPossibleNow, match="was edited since"):
@@ -116,18 +132,18 @@ def test_an_edit_in_between_holds_and_nothing_is_taken_back(host: Host) -> None:
 
 
 def test_a_second_change_has_to_wait_for_the_first_ones_confirmation(host: Host) -> None:
-    host.changes.make(("new",), WITHIN_S)
+    host.changes.propose(("new",), WITHIN_S)
     with pytest.raises(NotPossibleNow, match="another change waits to be confirmed"):
-        host.changes.make(("newer",), None)
+        host.changes.propose(("newer",), None)
     assert host.file.read_text() == "new"
 
 
 def test_what_one_agent_of_a_lab_confirms_no_other_one_takes_back(host: Host) -> None:
     other = host.started()
-    host.changes.make(("new",), WITHIN_S)
+    host.changes.propose(("new",), WITHIN_S)
     other.settle()
     host.changes.confirm()
-    host.now_s += WITHIN_S
+    host.passed_s += WITHIN_S
     other.settle()
     assert host.file.read_text() == "new"
 
@@ -136,7 +152,7 @@ def test_mode_owner_and_symbolic_link_of_the_file_stay(host: Host, tmp_path: Pat
     link = tmp_path / "link.yaml"
     link.symlink_to(host.file)
     host.file.chmod(0o640)
-    Changes([link]).make(("new",), None)
+    Changes(Files([link]), host, good).propose(("new",), None)
     assert link.is_symlink()
     assert host.file.read_text() == "new"
     assert host.file.stat().st_mode & 0o777 == 0o640
@@ -144,7 +160,7 @@ def test_mode_owner_and_symbolic_link_of_the_file_stay(host: Host, tmp_path: Pat
 
 def test_what_is_not_utf_8_comes_back_byte_for_byte(host: Host) -> None:
     host.file.write_bytes(b"\xff old \n\r\n")
-    host.changes.make(("new",), None)
+    host.changes.propose(("new",), None)
     host.changes.undo()
     assert host.file.read_bytes() == b"\xff old \n\r\n"
 
@@ -164,7 +180,7 @@ def test_a_file_that_cannot_be_replaced_is_named_and_nothing_is_left(
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(NotPossibleNow, match=r"cluster\.yaml.* cannot be written: No space left on device"):
-        host.changes.make(("new",), WITHIN_S)
+        host.changes.propose(("new",), WITHIN_S)
     assert [path.name for path in host.file.parent.iterdir()] == ["cluster.yaml"]
 
 
@@ -176,7 +192,7 @@ def test_a_change_that_was_cut_short_between_two_files_is_taken_back_before_they
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = Host(tmp_path, "pools.yaml", "nodes.yaml")
-    whole = changes._replace
+    whole = files.replace_file
 
     def replace(path: Path, content: str) -> None:
         if path.name == "nodes.yaml":
@@ -184,12 +200,12 @@ def test_a_change_that_was_cut_short_between_two_files_is_taken_back_before_they
         whole(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(changes, "_replace", replace)
+        patch.setattr(files, "replace_file", replace)
         with pytest.raises(Killed):
-            host.changes.make(host.both("new"), None)
+            host.changes.propose(host.both("new"), None)
     assert host.contents() == ("new", "old1")
-    files = [word for file in host.files for word in ("-f", str(file))]
-    CliRunner().invoke(main, ["agent", "run", "--node", "a1", *files])
+    options = [word for file in host.files for word in ("-f", str(file))]
+    CliRunner().invoke(main, ["agent", "run", "--node", "a1", *options])
     assert host.contents() == ("old", "old1")
 
 
@@ -223,19 +239,19 @@ class Operators(RuleBasedStateMachine):
         text = self.named()
         if self.waits:
             with pytest.raises(NotPossibleNow, match="waits to be confirmed"):
-                self.host.changes.make(self.host.both(text), within_s)
-        elif self.is_done(lambda: self.host.changes.make(self.host.both(text), within_s), writes):
+                self.host.changes.propose(self.host.both(text), within_s)
+        elif self.is_done(lambda: self.host.changes.propose(self.host.both(text), within_s), writes):
             if within_s is None:
                 self.holds, self.back = text, self.holds
             else:
-                self.waits = text, self.host.now_s + within_s
+                self.waits = text, self.host.passed_s + within_s
         elif writes:  # otherwise not even the record of the change is there
             self.back = None
 
     def is_done(self, act: Callable[[], None], writes: int) -> bool:
         """Whether that was done before it was killed at a write; then the agent is started again."""
         done = 0
-        whole = changes._replace
+        whole = files.replace_file
 
         def replace(path: Path, content: str) -> None:
             nonlocal done
@@ -245,7 +261,7 @@ class Operators(RuleBasedStateMachine):
             whole(path, content)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(changes, "_replace", replace)
+            patch.setattr(files, "replace_file", replace)
             try:
                 act()
             except Killed:
@@ -291,14 +307,14 @@ class Operators(RuleBasedStateMachine):
 
     @rule(passed_s=st.sampled_from([1.0, 9.0, 30.0, 100.0]), writes=st.integers(0, 8))
     def wait(self, passed_s: float, writes: int) -> None:
-        self.host.now_s += passed_s
+        self.host.passed_s += passed_s
         self.is_done(self.host.changes.settle, writes)
-        if self.waits and self.host.now_s >= self.waits[1]:
+        if self.waits and self.host.passed_s >= self.waits[1]:
             self.back, self.waits = None, None
 
     @rule(writes=st.integers(0, 8))
     def boot(self, writes: int) -> None:
-        self.host.boot, self.host.now_s = f"{self.host.boot}'", 1.0
+        self.host.boot, self.host.passed_s = f"{self.host.boot}'", 1.0
         self.host.changes = self.host.started()
         self.is_done(self.host.changes.settle, writes)
         if self.waits:

@@ -16,7 +16,8 @@ import pytest
 from bgpctl import client
 from bgpctl.agent import config_changes
 from bgpctl.agent.api import Api
-from bgpctl.store.changes import Changes
+from bgpctl.process.clock import LinuxClock
+from bgpctl.store.file import FileStore
 from tests.stories.test_agent_stories import converged
 
 NOW = (Path(__file__).parents[2] / "topologies" / "cross-subnet.yaml").read_text()
@@ -39,13 +40,13 @@ def socket(directory: Path) -> Iterator[Path]:
     state = converged().state
     file = directory / "cluster.yaml"
     file.write_text(NOW)
-    changes = Changes([file])
+    store = FileStore([file], LinuxClock())
 
     def answer(_view: str, query: Mapping[str, str]) -> dict[str, Any]:
-        return config_changes.plan(state, changes, query, ())
+        return config_changes.plan(state, store, query, ())
 
     def act(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
-        return config_changes.edit(verb, state, changes, query)
+        return config_changes.edit(verb, state, store, query)
 
     api = Api(directory / client.SOCKET, answer, act)
     yield directory / client.SOCKET

@@ -8,10 +8,10 @@ import pytest
 
 from bgpctl.cli.render_exabgp import rendered
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.store.file import FileStore
+from bgpctl.store import texts
 
 ROOT = Path(__file__).parents[2]
-TOPOLOGIES = {path.stem: FileStore([path]).load() for path in sorted((ROOT / "topologies").glob("*.yaml"))}
+TOPOLOGIES = {path.stem: texts.load([path]) for path in sorted((ROOT / "topologies").glob("*.yaml"))}
 CASES = [
     (name, node.name, text)
     for name, intent in TOPOLOGIES.items()

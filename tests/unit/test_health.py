@@ -12,7 +12,6 @@ import pytest
 
 from bgpctl.agent import health, health_http
 from bgpctl.agent.metrics import Metrics
-from bgpctl.agent.notify import Notifier
 from bgpctl.agent.pages import TcpPages
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.agent.events import Applied, Apply, IntentLoaded, KernelLost, Observed, PeerRequested, Woken
@@ -20,6 +19,7 @@ from bgpctl.core.bgp.speaker import SessionDown, SessionUp, SpeakerAttached
 from bgpctl.core.cluster.configuration import Backend, Mode
 from bgpctl.core.dataplane.effects import after
 from bgpctl.ports import Unavailable
+from bgpctl.process.service_manager import Systemd
 from tests.cluster import two_racks
 from tests.stories.test_agent_stories import A2, B1, B2, INTENT, Play, converged, hears
 
@@ -197,7 +197,7 @@ def heard(systemd: socket.socket) -> list[str]:
 
 
 def test_systemd_hears_of_changes_and_that_we_live(systemd: socket.socket, tmp_path: Path) -> None:
-    notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000"})
+    notifier = Systemd({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000"})
     assert notifier.beat_s == 2.0
     for at_s, status, started in ((0.0, "starting", False), (0.1, "starting", False), (0.2, "learning", True)):
         notifier.beat(status, at_s, started=started)
@@ -211,11 +211,11 @@ def test_systemd_hears_of_changes_and_that_we_live(systemd: socket.socket, tmp_p
 
 def test_the_watchdog_of_another_process_is_not_ours(systemd: socket.socket, tmp_path: Path) -> None:
     variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000", "WATCHDOG_PID": "1"}
-    Notifier(variables).beat("converged", 0.0, started=True)
+    Systemd(variables).beat("converged", 0.0, started=True)
     assert heard(systemd) == ["STATUS=converged\nREADY=1"]
 
 
 @pytest.mark.parametrize("variables", [{}, {"NOTIFY_SOCKET": "/nonexistent/notify"}])
 def test_without_systemd_nothing_is_said_and_nothing_fails(variables: dict[str, str]) -> None:
-    Notifier(variables).beat("converged", 0.0, started=True)
-    Notifier(variables).stopping()
+    Systemd(variables).beat("converged", 0.0, started=True)
+    Systemd(variables).stopping()

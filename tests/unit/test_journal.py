@@ -16,6 +16,7 @@ from bgpctl.core.agent.loop import State, begin, step
 from bgpctl.core.bgp.speaker import SessionDown, Update
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.objects import Dataplane, Route
+from bgpctl.process.run_directory import DiskRunDirectory
 from tests.cluster import path
 from tests.laws.test_loop_laws import events
 from tests.laws.test_total_step import EVENTS
@@ -47,7 +48,7 @@ def test_the_same_events_from_the_same_start_give_the_same_commands(story: list[
 def test_a_journal_from_a_file_can_be_played_too(tmp_path: Path) -> None:
     start = converged().state
     kept = lived(SessionDown(B1, "closed", notified=True), Observed(converged().kernel), Applied(()), start=start)
-    journal.save(kept.record(), tmp_path / "journal.pickle")
+    DiskRunDirectory(tmp_path).write("journal.pickle", journal.dump(kept.record()))
     found = journal.load(tmp_path / "journal.pickle")
     assert found.entries == kept.record().entries
     assert is_faithful(found)

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from bgpctl import client
 from bgpctl.cli.main import main
 from bgpctl.lab import build, runtime
 from bgpctl.lab import lab as labs
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.labfile import load
 from bgpctl.lab.topology import Topology
+from bgpctl.process import run_directory
 
 TOPOLOGY = Path(__file__).parents[2] / "topologies" / "cross-subnet.yaml"
 
@@ -82,7 +82,7 @@ def test_no_name_of_a_node_collides_with_a_file_of_the_lab(tmp_path: Path) -> No
 def test_names_too_long_for_the_agents_sockets_are_refused_before_anything_is_made(tmp_path: Path) -> None:
     long = "n" * 63
     file = edited(tmp_path, lambda text: text.replace("  a1:", f"  {long}:").replace("node: a1", f"node: {long}"))
-    with pytest.raises(RuntimeError, match=f"nodes/{long} has more than the {client.LONGEST_RUN_DIR_BYTES} bytes"):
+    with pytest.raises(RuntimeError, match=f"nodes/{long} has more than the {run_directory.LONGEST_PATH_BYTES} bytes"):
         labs.up(topology(file), "l" * 40, keep=True)
     assert labs.lab_names() == []
 

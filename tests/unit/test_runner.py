@@ -20,17 +20,13 @@ from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.objects import Dataplane
 from bgpctl.kernel.fake import FakeKernel
 from bgpctl.ports import Unavailable
+from bgpctl.process.clock import LinuxClock
 from bgpctl.speaker.fake import FakeSpeaker
-from bgpctl.store.memory import MemoryStore
+from bgpctl.store.memory import Memory, MemoryStore
 from tests.cluster import bare_kernel, member, two_racks
 from tests.waiting import wait_until
 
 INTENT = two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)
-
-
-class Clock:
-    def now_s(self) -> float:
-        return time.monotonic()
 
 
 class NoProber:
@@ -68,7 +64,9 @@ class Kernel(FakeKernel):
 
 @contextmanager
 def running(kernel: Kernel) -> Iterator[Runner]:
-    runner = Runner("a1", Ports(lambda: kernel, FakeSpeaker(), MemoryStore(INTENT), Clock(), NoProber()))
+    clock = LinuxClock()
+    store = MemoryStore(Memory(), clock, lambda _: INTENT)
+    runner = Runner("a1", Ports(lambda: kernel, FakeSpeaker(), store, clock, NoProber()))
     thread = threading.Thread(target=runner.run)
     thread.start()
     try:

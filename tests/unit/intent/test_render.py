@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from bgpctl.cli.main import main
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.store.file import FileStore
+from bgpctl.store import texts
 from tests.documents import SAMPLE
 from tests.unit.intent.test_forms import CALICO, SHORT
 
@@ -22,7 +22,7 @@ def render(form: str, *files: Path) -> Result:
 
 
 def intent_of(*files: Path) -> Intent:
-    loaded = FileStore(files).load()
+    loaded = texts.load(files)
     assert isinstance(loaded, Intent), loaded
     return loaded
 

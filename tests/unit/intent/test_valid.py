@@ -8,7 +8,7 @@ from bgpctl.core.cluster.configuration import Backend, Mode, NextHopMode, Use
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Severity
-from bgpctl.store.file import FileStore
+from bgpctl.store import texts
 from tests.documents import good
 
 POOL = "pools: {p: {cidr: 10.244.0.0/16}}\n"
@@ -303,7 +303,7 @@ def test_every_key_of_felix_that_is_known_has_its_reason() -> None:
 
 
 def test_a_dump_of_a_cluster_is_understood_as_it_is() -> None:
-    intent = FileStore([Path(__file__).parents[2] / "data" / "calico-dump.yaml"]).load()
+    intent = texts.load([Path(__file__).parents[2] / "data" / "calico-dump.yaml"])
     assert isinstance(intent, Intent), "\n".join(map(str, intent))
     assert {remark.severity for remark in intent.remarks} == {Severity.INFO}
     (pool,), (control, worker) = intent.pools, intent.nodes

@@ -1,0 +1,146 @@
+"""
+One node's agent as a service: its loop, and the servers that answer about it.
+
+Refuses to know: implementations of ports (wiring.py), what a view contains and what a verb does.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from bgpctl.agent import config_changes, health_http, journal, operator_commands, views
+from bgpctl.agent.api import CONTENT, Answer, Api
+from bgpctl.agent.errors import BadRequest
+from bgpctl.agent.journal import Entry
+from bgpctl.agent.pages import TcpPages
+from bgpctl.agent.runner import Ports, Runner
+from bgpctl.agent.snapshot import Snapshot
+from bgpctl.core.agent.loop import State
+from bgpctl.core.net.objects import Traffic
+from bgpctl.ports import Clock, Host, RunDirectory, ServiceManager, Store, Unavailable
+
+log = logging.getLogger("bgpctl.agent")
+
+_YOUNG_OBJECTS: Final = 100_000
+_JOURNAL: Final = "journal.pickle"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The ports beside those of the loop: the node's host, and what keeps this process."""
+
+    host: Host
+    service_manager: ServiceManager
+    run_directory: RunDirectory
+
+
+def collect_seldom() -> None:
+    """
+    Have Python look for cycles after 100,000 new objects instead of 700.
+
+    A table of routes is many tuples that live long and have no cycles: at 100,000 routes more than half of the CPU
+    time of a round went into going through them again and again.
+    """
+    gc.set_threshold(_YOUNG_OBJECTS)
+
+
+def run(node: str, ports: Ports, process: Process, socket: Path, health: tuple[str, int] | None) -> None:
+    """
+    Run the agent of `node` in the foreground until it is asked to stop, then leave forwarding and sessions in place.
+    The API listens at `socket`; `health` is where the pages are served by TCP too.
+
+    Raises:
+        AlreadyRunning: another agent holds this network namespace or the run directory.
+        Unavailable: the run directory, the API socket or the port cannot be used. A kernel that cannot be opened is
+            no error: it is asked for again and again, and the summary says so.
+    """
+    collect_seldom()
+    manager = process.service_manager
+    with process.run_directory.hold():
+        runner = Runner(node, ports, partial(_beat, manager, ports.clock), manager.beat_s)
+        manager.on_stop(runner.stop)
+        log.info("started", extra={"facts": {"node": node, "pid": manager.pid, "run_dir": socket.parent}})
+        with _serving(runner, ports, process, socket, health):
+            runner.run()
+            manager.stopping()
+        log.info("stopped, forwarding and BGP sessions stay", extra={"facts": {"node": node}})
+
+
+def _beat(manager: ServiceManager, clock: Clock, state: State) -> None:
+    manager.beat(state.phase.value, clock.now_s(), started=state.desired is not None)
+
+
+@contextmanager
+def _serving(
+    runner: Runner, ports: Ports, process: Process, socket: Path, health: tuple[str, int] | None
+) -> Iterator[None]:
+    traffic, clock = partial(_traffic, process.host), ports.clock
+
+    def look() -> Snapshot:
+        return Snapshot(runner.state, clock.now_s(), {}, traffic)
+
+    pages = health_http.pages(look, lambda: clock.now_s() - runner.beat_s)
+    with ExitStack() as stack:
+        answer, act = _answer(runner, ports, process.host), _act(runner, ports.store, process.run_directory)
+        stack.callback(Api(socket, answer, act, pages).close)
+        if health:
+            stack.callback(TcpPages(*health, pages).close)
+        yield
+
+
+def _answer(runner: Runner, ports: Ports, host: Host) -> Answer:
+    def happened() -> tuple[Entry, ...]:
+        return runner.journal.record().entries
+
+    def answer(view: str, query: Mapping[str, str]) -> dict[str, Any]:
+        store = ports.store
+        if view == "plan":
+            return config_changes.plan(runner.state, store, query, host.connected())
+        traffic = partial(_traffic, host)
+        snapshot = Snapshot(runner.state, ports.clock.now_s(), query, traffic, happened, store.unconfirmed_s())
+        return views.answer(view, snapshot)
+
+    return answer
+
+
+def _act(runner: Runner, store: Store, run_directory: RunDirectory) -> Answer:
+    def act(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
+        if verb == "journal":
+            return _save_journal(runner, run_directory)
+        log.info("asked by the operator", extra={"facts": {"verb": verb, **_without_content(query)}})
+        if verb in config_changes.EDITS:
+            return config_changes.edit(verb, runner.state, store, query)
+        asked = operator_commands.events(verb, runner.state, query)
+        for event in asked:
+            runner.post(event)
+        return {"schema": "bgpctl/asked/v1", "verb": verb, "events": len(asked)}
+
+    return act
+
+
+def _without_content(query: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in query.items() if name != CONTENT}
+
+
+def _save_journal(runner: Runner, run_directory: RunDirectory) -> dict[str, Any]:
+    record = runner.journal.record()
+    try:
+        file = run_directory.write(_JOURNAL, journal.dump(record))
+    except Unavailable as error:
+        raise BadRequest(str(error)) from error
+    return {"schema": "bgpctl/journal/v1", "file": file, "events": len(record.entries)}
+
+
+def _traffic(host: Host) -> Mapping[str, Traffic]:
+    try:
+        return host.traffic()
+    except Unavailable as error:
+        log.warning("traffic cannot be counted", extra={"facts": {"error": str(error)}})
+        return {}

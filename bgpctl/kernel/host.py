@@ -1,0 +1,27 @@
+"""
+What a Linux host's network is used for: connections from /proc/net, counters by netlink.
+
+Refuses to know: who asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.objects import Traffic
+from bgpctl.kernel import sockets, traffic
+from bgpctl.ports import Host, Unavailable
+
+
+class LinuxHost(Host):
+    """The network namespace of the calling thread."""
+
+    def connected(self) -> frozenset[Address]:
+        return sockets.talking()
+
+    def traffic(self) -> Mapping[str, Traffic]:
+        try:
+            return traffic.read()
+        except OSError as error:
+            raise Unavailable(str(error)) from error

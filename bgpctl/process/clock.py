@@ -1,0 +1,28 @@
+"""
+The clocks of a Linux host, see clock_gettime(2).
+
+Refuses to know: the date.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final
+
+from bgpctl.ports import Clock
+
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class LinuxClock(Clock):
+    """CLOCK_MONOTONIC and CLOCK_BOOTTIME, which no clock adjustment moves."""
+
+    def now_s(self) -> float:
+        return time.monotonic()
+
+    def since_boot_s(self) -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def boot_id(self) -> str:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
