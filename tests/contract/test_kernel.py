@@ -520,6 +520,18 @@ def test_without_privilege_every_change_is_refused_with_a_hint(linux: LinuxRig) 
 
 @pytest.mark.kernel
 @needs_root
+def test_a_changed_sysctl_is_remembered_with_its_former_value_until_that_is_restored(rig: Rig) -> None:
+    before = FORWARDING._replace(value="0")
+    rig.stranger(*puts(before))
+    put(rig.kernel, before)
+    assert rig.kernel.changed_sysctls() == ()
+    for _ in range(2):
+        put(rig.kernel, FORWARDING)
+    assert rig.kernel.changed_sysctls() == (before,)
+    remove(rig.kernel, before)
+    assert rig.kernel.changed_sysctls() == ()
+
+
 def test_a_sysctl_outside_net_is_refused(linux: LinuxRig) -> None:
     outside = [Sysctl("kernel/panic", "0"), Sysctl("net/../kernel/panic", "0")]
     assert refusals(linux.kernel.apply(puts(*outside))) == [(name, errno.EINVAL) for name in outside]

@@ -29,6 +29,9 @@ def copy(tmp_path: Path) -> Path:
         ("kernel/fake.py", "import bgpctl.speaker.decode", "shells stand on ports"),
         ("core/net/objects.py", "import bgpctl.core.dataplane.plan", "the wings of the core"),
         ("agent/api.py", "import pyroute2", "only the kernel room"),
+        ("agent/service.py", "import bgpctl.kernel.sockets", "in the agent, only wiring chooses"),
+        ("agent/config_changes.py", "import bgpctl.store.file", "in the agent, only wiring chooses"),
+        ("agent/runner.py", "import time", "in the agent, only wiring and the servers"),
     ],
 )
 def test_a_planted_import_breaks_the_contract_that_forbids_it(copy: Path, file: str, planted: str, broken: str) -> None:
@@ -36,7 +39,7 @@ def test_a_planted_import_breaks_the_contract_that_forbids_it(copy: Path, file: 
     path.write_text(f"{path.read_text()}\n{planted}  # noqa\n")
     result = contracts(copy)
     assert result.returncode != 0
-    assert any(line.startswith(broken) and line.endswith("BROKEN") for line in result.stdout.splitlines())
+    assert any(line.startswith(broken) and " BROKEN" in line for line in result.stdout.splitlines())
 
 
 def test_the_contracts_hold(copy: Path) -> None:
