@@ -83,7 +83,7 @@ def _tunnels(rows: list[dict[str, Any]]) -> Iterator[Metric]:
         what: CounterMetricFamily(
             f"bgpctl_tunnel_{what}", f"Tunnel traffic: {what.replace('_', ' ')}.", labels=["tunnel"]
         )
-        for what in ("received_packets", "received_bytes", "sent_packets", "sent_bytes", "refused_packets")
+        for what in ("received_packets", "received_bytes", "sent_packets", "sent_bytes", "dropped_packets")
     }
     for row in rows:
         for what, counter in counters.items():

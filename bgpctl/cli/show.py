@@ -117,7 +117,7 @@ _TUNNELS: Final[Sequence[Column]] = (
     ("PORT", lambda row: row["port"]),
     ("RX PACKETS", lambda row: _counted(row, "received_packets")),
     ("TX PACKETS", lambda row: _counted(row, "sent_packets")),
-    ("REFUSED", lambda row: _counted(row, "refused_packets")),
+    ("REFUSED", lambda row: _counted(row, "dropped_packets")),
     ("SENDS TO", lambda row: ", ".join(row["remotes"])),
 )
 

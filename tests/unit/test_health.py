@@ -18,6 +18,7 @@ from bgpctl.core.agent.events import Applied, Apply, IntentLoaded, KernelLost, O
 from bgpctl.core.bgp.speaker import SessionDown, SessionUp, SpeakerAttached
 from bgpctl.core.cluster.configuration import Backend, Mode
 from bgpctl.core.dataplane.effects import after
+from bgpctl.core.net.objects import Traffic
 from bgpctl.ports import Unavailable
 from bgpctl.process.service_manager import Systemd
 from tests.cluster import two_racks
@@ -173,6 +174,14 @@ def test_metrics_say_what_the_summary_says() -> None:
         "process_resident_memory_bytes",
     ):
         assert line in page
+
+
+def test_metrics_count_what_has_gone_through_each_tunnel() -> None:
+    play = converged()
+    counted = {"tunl0": Traffic(5, 500, 7, 700, dropped_packets=2)}
+    page = Metrics(lambda: Snapshot(play.state, play.now_s, {}, lambda: counted)).page().decode()
+    assert 'bgpctl_tunnel_sent_packets_total{tunnel="tunl0"} 7.0' in page
+    assert 'bgpctl_tunnel_dropped_packets_total{tunnel="tunl0"} 2.0' in page
 
 
 # systemd -------------------------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ class Traffic(NamedTuple):
     """
     What has gone through a tunnel device, inner packets, since it or its programs were made; no object of the kernel.
 
-    `refused_packets` came from sources that are not known; None where nobody is refused or it cannot be counted.
+    `dropped_packets` came from sources that are not known; None where none are dropped or it cannot be counted.
     """
 
     received_packets: int
