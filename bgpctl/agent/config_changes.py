@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 from bgpctl.agent import words
 from bgpctl.agent.api import CONTENT
 from bgpctl.agent.errors import BadRequest
-from bgpctl.core.agent.loop import State
+from bgpctl.core.agent.state import State
 from bgpctl.core.cluster.configuration import Intent
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.simulate.preview import preview, with_other_driver
@@ -40,11 +40,12 @@ def plan(state: State, changes: Changes, query: Mapping[str, str], talking: Iter
     """
     wanted = _good(state, _understood(changes, _contents(query)))
     node = wanted.node(state.node)
-    if node is None or state.observed is None:
+    observed, driver = state.kernel.observed, query.get("ipip_driver")
+    if node is None or observed is None:
         raise BadRequest("no plan: the kernel was not seen yet")
-    driver = query.get("ipip_driver")
-    observed = with_other_driver(state.observed, driver) if driver else state.observed
-    foreseen = preview(wanted, node, observed, state.loc_rib.best.values(), talking)
+    if driver:
+        observed = with_other_driver(observed, driver)
+    foreseen = preview(wanted, node, observed, state.bgp.loc_rib.best.values(), talking)
     return {"schema": "bgpctl/plan/v1", "nodes": [words.preview(foreseen)]}
 
 

@@ -26,7 +26,7 @@ from bgpctl.agent.pages import TcpPages
 from bgpctl.agent.runner import Ports, Runner
 from bgpctl.agent.singleton_lock import alone
 from bgpctl.agent.snapshot import Snapshot
-from bgpctl.core.agent.loop import State
+from bgpctl.core.agent.state import State
 from bgpctl.core.dataplane.effects import Failure, Op, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.dataplane.plan import cleanup as removal_of_ours
@@ -108,7 +108,7 @@ def run(
 
 
 def _beat(notifier: Notifier, clock: MonotonicClock, state: State) -> None:
-    notifier.beat(state.phase.value, clock.now_s(), started=state.desired is not None)
+    notifier.beat(state.phase.value, clock.now_s(), started=state.kernel.desired is not None)
 
 
 @contextmanager

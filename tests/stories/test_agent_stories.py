@@ -26,7 +26,8 @@ from bgpctl.core.agent.events import (
     WakeAt,
     Woken,
 )
-from bgpctl.core.agent.loop import Phase, State, begin, step
+from bgpctl.core.agent.state import Phase, State, begin
+from bgpctl.core.agent.step import step
 from bgpctl.core.bgp.filters import NORMAL_LOCAL_PREF
 from bgpctl.core.bgp.path import (
     Attributes,
@@ -85,7 +86,7 @@ class Play:
 
     def rest(self) -> None:
         """Answer Observe and Apply until there is nothing more to do."""
-        commands = self.tell(KernelChanged()) if not self.state.observing else (Observe(),)
+        commands = self.tell(KernelChanged()) if not self.state.kernel.observing else (Observe(),)
         while command := next((c for c in commands if isinstance(c, Observe | Apply)), None):
             match command:
                 case Observe():
@@ -317,18 +318,18 @@ def test_a_failure_is_not_forgotten_while_other_things_go_on() -> None:
     assert isinstance(apply, Apply)
     assert refused not in apply.ops
     play.tell(Applied(()))
-    assert [failure.op for failure in play.state.failures] == [refused]
+    assert [failure.op for failure in play.state.attempts.failures] == [refused]
 
 
 def test_a_bad_edit_changes_nothing_and_is_remembered() -> None:
     play = converged()
     problem = Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both-modes")
-    before = play.state.desired
+    before = play.state.kernel.desired
     assert play.tell(IntentRejected((problem,))) == ()
     play.rest()
     assert play.applied > 0
-    assert play.state.desired == before
-    assert play.state.problems == (problem,)
+    assert play.state.kernel.desired == before
+    assert play.state.intent.problems == (problem,)
 
 
 def test_an_edited_block_is_withdrawn_and_announced() -> None:
@@ -353,7 +354,7 @@ def test_damage_is_mended_and_counted() -> None:
     play.kernel = replace(healthy, routes=frozenset(r for r in healthy.routes if not r.next_hop))
     play.rest()
     assert play.kernel == healthy
-    assert len(play.state.repairs) == 1
+    assert len(play.state.attempts.repairs) == 1
 
 
 def test_what_the_kernel_refuses_is_tried_again_ever_more_slowly_and_holds_up_nothing_else() -> None:
@@ -466,5 +467,5 @@ def test_a_peer_that_changes_its_mind_all_the_time_is_no_contest() -> None:
         play.tell(Update(B1, (path("10.244.3.0/26", B1),)))
         play.rest()
         assert len(play.unicast()) == 3
-    assert play.state.repairs == ()
+    assert play.state.attempts.repairs == ()
     assert play.state.phase is Phase.CONVERGED
