@@ -177,6 +177,20 @@ def test_bgp_ends_once_every_member_has_left_the_tunnel_that_it_served() -> None
     assert play.state.phase is Phase.CONVERGED
 
 
+def test_an_agent_that_waits_for_members_and_has_nothing_to_probe_sleeps() -> None:
+    play = Play()
+    play.tell(IntentLoaded(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)))
+    play.rest()
+    play.tell(IntentLoaded(INTENT), SpeakerAttached(1, ()))
+    play.now_s += 130
+    play.tell(Woken())
+    play.rest()
+    assert play.state.phase is Phase.SWITCHING
+    (wake,) = (command for command in play.tell(KernelChanged(), Observed(play.kernel)) if isinstance(command, WakeAt))
+    assert wake.at_s > play.now_s
+    assert play.unicast() == {"10.244.2.0/26", "10.244.3.0/26", "10.244.4.0/26"}
+
+
 def test_a_restarted_agent_adopts_everything_and_touches_nothing() -> None:
     old = converged()
     new = Play(old.kernel)
@@ -382,6 +396,28 @@ def test_what_the_kernel_refuses_is_tried_again_ever_more_slowly_and_holds_up_no
     (urgent,) = play.tell(Observed(play.kernel))
     assert isinstance(urgent, Apply)
     assert [str(op.thing.prefix) for op in urgent.ops if isinstance(op.thing, Route)] == ["10.244.3.0/26"]
+
+
+def test_a_new_failure_begins_with_the_shortest_pause_once_those_before_are_over() -> None:
+    play = Play()
+    play.tell(IntentLoaded(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)))
+    (apply,) = play.tell(Observed(play.kernel))
+    assert isinstance(apply, Apply)
+    *others, refused = apply.ops
+    for op in others:
+        play.kernel = after(play.kernel, op)
+    for _ in range(4):
+        play.tell(Applied((Failure(refused, errno.EPERM),)))
+        play.now_s += 60
+        assert Apply((refused,)) in play.tell(Observed(play.kernel))
+    play.kernel = after(play.kernel, refused)
+    undo(play, "10.244.3.0/26")
+    (apply,) = play.tell(Applied(()), Observed(play.kernel))[1:]
+    assert isinstance(apply, Apply)
+    play.tell(Applied((Failure(apply.ops[0], errno.EPERM),)))
+    (wake,) = play.tell(Observed(play.kernel))
+    assert isinstance(wake, WakeAt)
+    assert wake.at_s - play.now_s == pytest.approx(0.1, abs=0.01)
 
 
 def test_a_lost_kernel_is_no_convergence_until_it_is_seen_again() -> None:

@@ -114,8 +114,7 @@ class Attempts:
             conflicts={**self.conflicts, **again} if again else self.conflicts,
         )
 
-    def next_due_s(self, ops: Iterable[Op], at_s: float) -> float | None:
-        """When the first of `ops`, all of which wait, need not wait any more."""
-        due_s = [self.conflicts[op].due_s for op in ops if op in self.conflicts]
-        due_s += [self.retry.due_s] if self.tried else []
-        return min((due for due in due_s if due > at_s), default=None)
+    def timers_s(self, ops: Iterable[Op]) -> tuple[float, ...]:
+        """When the back-off of each of `ops` ends."""
+        conflicts_s = (self.conflicts[op].due_s for op in ops if op in self.conflicts) if self.conflicts else ()
+        return (*conflicts_s, *([self.retry.due_s] if self.tried else []))

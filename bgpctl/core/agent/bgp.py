@@ -90,13 +90,12 @@ class Bgp:
         )
 
     @property
-    def next_due_s(self) -> float:
-        """When time alone changes something next; infinite if never."""
-        due_s = [self.handover.due_s]
-        if self._times_run:
-            timers_s = (adj_rib_in.next_expiry_s(self.adj_rib_in), adj_rib_out.next_due_s(self.adj_rib_out))
-            due_s += [timer_s for timer_s in timers_s if timer_s is not None]
-        return min(due_s)
+    def timers_s(self) -> tuple[float, ...]:
+        """When time alone changes something: a handover, a table, an End-of-RIB that waits. Infinite means never."""
+        if not self._times_run:
+            return (self.handover.due_s,)
+        waits_s = (adj_rib_in.next_expiry_s(self.adj_rib_in), adj_rib_out.next_due_s(self.adj_rib_out))
+        return (self.handover.due_s, *(wait_s for wait_s in waits_s if wait_s is not None))
 
     @property
     def _times_run(self) -> bool:

@@ -40,9 +40,9 @@ class Migration:
         return bool(self.cutovers or self.drains)
 
     @property
-    def next_due_s(self) -> float | None:
-        """When probes are due; None if none are, or replies are awaited."""
-        return self.next_probe_s if self.in_progress and not self.probing else None
+    def timers_s(self) -> tuple[float, ...]:
+        """When the next probes are due, unless replies are awaited."""
+        return (self.next_probe_s,) if self.in_progress and not self.probing else ()
 
     def without_results(self) -> Migration:
         """Probe results count for one intent: another node may have a newer one already."""

@@ -110,12 +110,10 @@ def _close_difference(state: State, at_s: float) -> tuple[State, tuple[Command, 
 
 
 def _next_due_s(state: State, at_s: float) -> float:
-    timers_s = (at_s + SWEEP_S, state.bgp.next_due_s, state.migration.next_due_s)
-    wake_s = min(timer_s for timer_s in timers_s if timer_s is not None)
-    retry_s = state.attempts.next_due_s(state.kernel.pending.ops, at_s)
-    if retry_s is None:
-        return wake_s
-    return min(retry_s, wake_s) if wake_s > at_s else retry_s
+    """The first timer ahead. Those that are over were handled just now, and to observe again would handle no more."""
+    retries_s = state.attempts.timers_s(state.kernel.pending.ops)
+    timers_s = (at_s + SWEEP_S, *state.bgp.timers_s, *state.migration.timers_s, *retries_s)
+    return min(timer_s for timer_s in timers_s if timer_s > at_s)
 
 
 def _stop_speaker(state: State) -> tuple[State, tuple[Command, ...]]:
