@@ -11,7 +11,6 @@ from typing import TypeAlias
 
 from bgpctl.agent import bgp_words
 from bgpctl.agent.snapshot import Json, Snapshot
-from bgpctl.core.agent.loop import peers_down
 from bgpctl.core.bgp.loc_rib import LocRib
 from bgpctl.core.bgp.path import Attributes, Path
 from bgpctl.core.bgp.peer_table import PeerTable, TableState
@@ -24,10 +23,11 @@ Fate: TypeAlias = tuple[str, str, str]
 
 def peers(snapshot: Snapshot) -> Json:
     """The BGP sessions this node owes."""
+    bgp = snapshot.state.bgp
     rejected: dict[Address, int] = {}
-    for item in snapshot.state.loc_rib.rejected:
+    for item in bgp.loc_rib.rejected:
         rejected[item.peer] = rejected.get(item.peer, 0) + 1
-    tables = snapshot.state.adj_rib_in
+    tables = bgp.adj_rib_in
     return {
         "peers": [
             _peer(snapshot, session, tables[session.peer], rejected.get(session.peer, 0))
@@ -51,7 +51,7 @@ def _peer(snapshot: Snapshot, session: Session, table: PeerTable, rejected: int)
         "age_s": snapshot.age_s(table.since_s),
         "received": len(table.paths),
         "rejected": rejected,
-        "sent": len(snapshot.state.adj_rib_out.sent.get(session.peer, ())),
+        "sent": len(snapshot.state.bgp.adj_rib_out.sent.get(session.peer, ())),
         "stale": len(table.stale),
         "flooded": table.over_limit_since_s is not None,
         "last_error": table.last_error,
@@ -71,11 +71,12 @@ def neighbor(snapshot: Snapshot) -> Json:
 
 
 def _details(snapshot: Snapshot, session: Session) -> Json:
-    table = snapshot.state.adj_rib_in[session.peer]
-    reasons = [item.rejection.reason.value for item in snapshot.state.loc_rib.rejected if item.peer == session.peer]
-    policy = snapshot.state.policy
+    bgp = snapshot.state.bgp
+    table = bgp.adj_rib_in[session.peer]
+    reasons = [item.rejection.reason.value for item in bgp.loc_rib.rejected if item.peer == session.peer]
+    policy = snapshot.state.intent.policy
     terms = policy.session_policies.get(session.peer) if policy else None
-    told = snapshot.state.adj_rib_out.sent.get(session.peer, {})
+    told = bgp.adj_rib_out.sent.get(session.peer, {})
     return {
         "local_address": str(session.local),
         "local_asn": session.local_asn,
@@ -115,9 +116,9 @@ def rib(snapshot: Snapshot) -> Json:
     """
     only = snapshot.prefix
     which = snapshot.query.get("which", "in")
-    fates = _fates(snapshot.state.loc_rib)
+    fates = _fates(snapshot.state.bgp.loc_rib)
     rows: list[Json] = []
-    for peer, table in sorted(snapshot.state.adj_rib_in.items()):
+    for peer, table in sorted(snapshot.state.bgp.adj_rib_in.items()):
         for prefix, received in sorted(table.paths.items()):
             fate = _fate(table, fates.get((peer, prefix)))
             if _wanted(which, fate) and (only is None or only.overlaps(prefix)):
@@ -187,9 +188,10 @@ def _fate(table: PeerTable, fate: Fate | None) -> Fate:
 
 def problems(snapshot: Snapshot) -> Iterator[str]:
     """Every session that is not well, with what to do."""
-    down = peers_down(snapshot.state)
+    bgp = snapshot.state.bgp
+    down = bgp.peers_down
     for session in snapshot.sessions:
-        table = snapshot.state.adj_rib_in.get(session.peer)
+        table = bgp.adj_rib_in.get(session.peer)
         trouble = bgp_words.session_error(session, table) if table else None
         if table is None or trouble is None:
             continue

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from bgpctl.agent import words
 from bgpctl.agent.api import CONTENT
 from bgpctl.agent.errors import BadRequest
-from bgpctl.core.agent.loop import State
+from bgpctl.core.agent.state import State
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.simulate.preview import preview, with_other_driver
@@ -38,11 +38,12 @@ def plan(state: State, store: Store, query: Mapping[str, str], connected: Iterab
     except NotPossibleNow as error:
         raise BadRequest(str(error)) from error
     node = wanted.node(state.node)
-    if node is None or state.observed is None:
+    observed, driver = state.kernel.observed, query.get("ipip_driver")
+    if node is None or observed is None:
         raise BadRequest("no plan: the kernel was not seen yet")
-    driver = query.get("ipip_driver")
-    observed = with_other_driver(state.observed, driver) if driver else state.observed
-    foreseen = preview(wanted, node, observed, state.loc_rib.best.values(), connected)
+    if driver:
+        observed = with_other_driver(observed, driver)
+    foreseen = preview(wanted, node, observed, state.bgp.loc_rib.best.values(), connected)
     return {"schema": "bgpctl/plan/v1", "nodes": [words.preview(foreseen)]}
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bgpctl.core.agent.events import Apply, Command, Event, Observed
-from bgpctl.core.agent.loop import State, step
+from bgpctl.core.agent.state import State
+from bgpctl.core.agent.step import step
 from bgpctl.core.bgp.speaker import Update
 from bgpctl.core.net.objects import DATAPLANE_FIELDS
 

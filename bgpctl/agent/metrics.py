@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from bgpctl.agent import health, views
 from bgpctl.agent.snapshot import Snapshot
-from bgpctl.core.agent.loop import Phase
+from bgpctl.core.agent.state import Phase
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -43,7 +43,7 @@ class _States(Collector):
         snapshot = self._look()
         yield from _node(snapshot)
         yield from _tunnels(views.tunnels(snapshot)["tunnels"])
-        if snapshot.state.config:
+        if snapshot.state.bgp.config:
             yield from _bgp(views.VIEWS["peers"](snapshot)["peers"])
 
     def describe(self) -> Iterator[Metric]:
@@ -68,8 +68,8 @@ def _node(snapshot: Snapshot) -> Iterator[Metric]:
         routes.add_metric([stage], number)
     yield routes
     yield _value("problems", "Lines that bgpctl show summary has about what is not well.", len(summary["problems"]))
-    yield _value("pending_operations", "Kernel objects still to be changed.", len(snapshot.state.pending.ops))
-    yield _value("refused_operations", "Changes that the kernel refuses.", len(snapshot.state.failures))
+    yield _value("pending_operations", "Kernel objects still to be changed.", len(snapshot.state.kernel.pending.ops))
+    yield _value("refused_operations", "Changes that the kernel refuses.", len(snapshot.state.attempts.failures))
     yield _value("repairs_last_hour", "How often somebody else's damage was mended.", summary["repaired_1h"])
     yield _value("edit_refused", "Whether the last edit of the cluster file was refused.", summary["edit_refused"])
 

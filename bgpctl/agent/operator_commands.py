@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from bgpctl.agent.errors import BadRequest, Unknown
 from bgpctl.core.agent.events import DrainRequested, Event, PeerRequested, RefreshRequested
-from bgpctl.core.agent.loop import State
+from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.net.addresses import Address
 
@@ -20,9 +20,10 @@ OperatorCommand: TypeAlias = Callable[[State, Mapping[str, str]], tuple[Event, .
 
 
 def names(state: State) -> Mapping[Address, str]:
-    """Every peer by its address: those with a session, leaving ones too, and those that are shut."""
-    owed = speaker_config(state.intent, state.node) if state.intent else None
-    configs = (config for config in (owed, state.config) if config)
+    """Every peer by its address: those with a session, former ones too, and those that are shut down."""
+    intent = state.intent.in_force
+    wanted = speaker_config(intent, state.node) if intent else None
+    configs = (config for config in (wanted, state.bgp.config) if config)
     return {session.peer: session.name for config in configs for session in config.sessions}
 
 
@@ -45,7 +46,8 @@ def _down(state: State, query: Mapping[str, str]) -> tuple[Event, ...]:
 
 def _refresh(state: State, query: Mapping[str, str]) -> tuple[Event, ...]:
     peers = _peers(state, query)
-    down = [str(peer) for peer in peers if peer not in state.adj_rib_in or not state.adj_rib_in[peer].established]
+    tables = state.bgp.adj_rib_in
+    down = [str(peer) for peer in peers if peer not in tables or not tables[peer].established]
     if len(down) == len(peers):
         raise BadRequest(f"no session with {', '.join(down)}; see: bgpctl show peers")
     return tuple(RefreshRequested(peer) for peer in peers)

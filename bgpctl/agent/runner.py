@@ -1,7 +1,7 @@
 """
 The only loop: a queue of events in, commands out to the doors, one state after the other.
 
-Refuses to know: what an event means (core/agent/loop.py) and how a door works (ports.py).
+Refuses to know: what an event means (core/agent/step.py) and how a door works (ports.py).
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from bgpctl.core.agent.events import (
     WakeAt,
     Woken,
 )
-from bgpctl.core.agent.loop import State, begin, step
+from bgpctl.core.agent.state import State, begin
+from bgpctl.core.agent.step import step
 from bgpctl.core.bgp import speaker
 from bgpctl.core.cluster.problems import Place, Problem, Severity
 from bgpctl.ports import Clock, Kernel, Loaded, Prober, Speaker, Store, Unavailable
@@ -260,9 +261,9 @@ def _report(before: State, after: State, event: Event) -> None:
         case IntentRejected():
             for problem in event.problems:
                 log.error("edit refused, the last good state stays: %s", problem)
-        case KernelLost() if not before.kernel_error:
+        case KernelLost() if not before.kernel.error:
             log.error("%s", words.kernel_lost(event.reason))
-        case Observed() if before.kernel_error:
+        case Observed() if before.kernel.error:
             log.info("the kernel can be seen again")
         case Applied():
             for failure in event.failures:

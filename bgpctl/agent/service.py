@@ -22,7 +22,7 @@ from bgpctl.agent.journal import Entry
 from bgpctl.agent.pages import TcpPages
 from bgpctl.agent.runner import Ports, Runner
 from bgpctl.agent.snapshot import Snapshot
-from bgpctl.core.agent.loop import State
+from bgpctl.core.agent.state import State
 from bgpctl.core.net.objects import Traffic
 from bgpctl.ports import Clock, Host, RunDirectory, ServiceManager, Store, Unavailable
 
@@ -74,7 +74,7 @@ def run(node: str, ports: Ports, process: Process, socket: Path, health: tuple[s
 
 
 def _beat(manager: ServiceManager, clock: Clock, state: State) -> None:
-    manager.beat(state.phase.value, clock.now_s(), started=state.desired is not None)
+    manager.beat(state.phase.value, clock.now_s(), started=state.kernel.desired is not None)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from bgpctl.agent.errors import BadRequest
 from bgpctl.agent.journal import Entry
-from bgpctl.core.agent.loop import State
+from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.speaker import Session
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.net.addresses import Address, Prefix
@@ -41,8 +41,9 @@ class Snapshot:
         self.traffic = traffic
         self.happened = happened
         self.unconfirmed_s = unconfirmed_s
-        self.observed = state.observed or Dataplane()
-        self.node: Node | None = state.intent.node(state.node) if state.intent else None
+        self.observed = state.kernel.observed or Dataplane()
+        intent = state.intent.in_force
+        self.node: Node | None = intent.node(state.node) if intent else None
 
     def age_s(self, since_s: float) -> float:
         return round(self.now_s - since_s, 1)
@@ -58,7 +59,7 @@ class Snapshot:
 
     @property
     def sessions(self) -> tuple[Session, ...]:
-        return self.state.config.sessions if self.state.config else ()
+        return self.state.bgp.config.sessions if self.state.bgp.config else ()
 
     def session(self, peer: Address) -> Session | None:
         return next((session for session in self.sessions if session.peer == peer), None)

@@ -6,17 +6,16 @@ Refuses to know: sockets, tables, colours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, TypeAlias
 
 from bgpctl.agent import bgp_views, event_words, health, operator_commands, words
 from bgpctl.agent.errors import Unknown
 from bgpctl.agent.snapshot import Json, Snapshot
-from bgpctl.core.agent.loop import Phase, State, peers_down, unmet
+from bgpctl.core.agent.state import Phase, State
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.encapsulation import Encapsulation
-from bgpctl.core.dataplane import drift
 from bgpctl.core.fabric import encapsulation_to, same_subnet
 from bgpctl.core.fabric.facts import underlay_of
 from bgpctl.core.net.addresses import (
@@ -37,65 +36,70 @@ from bgpctl.core.net.objects import (
 
 View: TypeAlias = Callable[[Snapshot], Json]
 
-_SHOWN_CONTESTS: Final = 5
+_SHOWN_CONFLICTS: Final = 5
 
 
 def summary(snapshot: Snapshot) -> Json:
     """One line for the whole node, and everything that is not well."""
     state = snapshot.state
-    intent = state.intent
-    wanted = state.desired.dataplane.routes if state.desired else frozenset()
+    intent, bgp = state.intent.in_force, state.bgp
+    wanted = state.kernel.desired.dataplane.routes if state.kernel.desired else frozenset()
     return {
         "node": state.node,
-        "backend": ("bgp" if state.config else intent.backend.value) if intent else None,
+        "backend": ("bgp" if bgp.config else intent.backend.value) if intent else None,
         "pools": len(intent.pools) if intent else 0,
-        "peers": {"wanted": len(state.adj_rib_in), "established": len(state.adj_rib_in) - len(peers_down(state))},
+        "peers": {"wanted": len(bgp.adj_rib_in), "established": len(bgp.adj_rib_in) - len(bgp.peers_down)},
         "routes": {
-            "received": sum(len(table.paths) for table in state.adj_rib_in.values()),
-            "best": len(state.loc_rib.best),
+            "received": sum(len(table.paths) for table in bgp.adj_rib_in.values()),
+            "best": len(bgp.loc_rib.best),
             "wanted": sum(1 for route in wanted if route.next_hop),
             "installed": sum(1 for route in wanted & snapshot.observed.routes if route.next_hop),
         },
         "tunnels": [f"{_short(row)} {len(row['remotes'])}" for row in _tunnels(snapshot)],
         "mtu_bytes": _workload_mtu_bytes(snapshot),
-        "repaired_1h": sum(1 for at_s in state.repairs if at_s > snapshot.now_s - 3600),
+        "repaired_1h": sum(1 for at_s in state.attempts.repairs if at_s > snapshot.now_s - 3600),
         "state": state.phase.value,
         "converged": state.phase is Phase.CONVERGED,
-        "edit_refused": bool(state.problems),
+        "edit_refused": bool(state.intent.problems),
         "unconfirmed_s": snapshot.unconfirmed_s,
         "unready": list(health.unready(state)),
         "state_age_s": snapshot.age_s(state.since_s),
         "problems": _problems(snapshot),
-        "waiting": [
-            {"member": item.member, "reason": reason(item), "age_s": snapshot.age_s(state.waiting[item])}
-            for reason, found in ((words.cutover, state.cutovers), (words.drain, state.drains))
-            for item in found
-        ],
+        "waiting": list(_waiting(snapshot)),
     }
+
+
+def _waiting(snapshot: Snapshot) -> Iterator[Json]:
+    """The members that a change of encapsulation waits for."""
+    migration = snapshot.state.migration
+    for reason, found in ((words.cutover, migration.cutovers), (words.drain, migration.drains)):
+        for item in found:
+            since_s = migration.waiting_since[item]
+            yield {"member": item.member, "reason": reason(item), "age_s": snapshot.age_s(since_s)}
 
 
 def _problems(snapshot: Snapshot) -> list[str]:
     """Everything not well, in words; what the operator must mend first."""
     state = snapshot.state
     return [
-        *([words.kernel_lost(state.kernel_error)] if state.kernel_error else []),
-        *(f"edit refused: {problem}" for problem in state.problems),
+        *([words.kernel_lost(state.kernel.error)] if state.kernel.error else []),
+        *(f"edit refused: {problem}" for problem in state.intent.problems),
         *([] if snapshot.unconfirmed_s is None else [words.unconfirmed(snapshot.unconfirmed_s)]),
-        *([words.config_rejected(state.refused)] if state.refused else []),
-        *map(words.failure, state.failures),
-        *_fought(snapshot),
-        *map(words.unmet, unmet(state)),
+        *([words.config_rejected(state.bgp.rejection)] if state.bgp.rejection else []),
+        *map(words.failure, state.attempts.failures),
+        *_conflicts(snapshot),
+        *map(words.unmet, state.kernel.unmet),
         *bgp_views.problems(snapshot),
         *_asked(state),
-        *(map(words.prune_hold, state.desired.prune_holds) if state.desired else ()),
-        *map(words.cutover, state.cutovers),
-        *map(words.drain, state.drains),
+        *(map(words.prune_hold, state.kernel.desired.prune_holds) if state.kernel.desired else ()),
+        *map(words.cutover, state.migration.cutovers),
+        *map(words.drain, state.migration.drains),
     ]
 
 
-def _fought(snapshot: Snapshot) -> list[str]:
-    found = drift.persistent(snapshot.state.conflicts)
-    shown = [words.conflict(op, contest, snapshot.now_s) for op, contest in islice(found.items(), _SHOWN_CONTESTS)]
+def _conflicts(snapshot: Snapshot) -> list[str]:
+    found = snapshot.state.attempts.persistent_conflicts
+    shown = [words.conflict(op, conflict, snapshot.now_s) for op, conflict in islice(found.items(), _SHOWN_CONFLICTS)]
     return [*shown, *([f"… and {len(found) - len(shown)} more like it"] if len(found) > len(shown) else [])]
 
 
@@ -103,9 +107,9 @@ def _asked(state: State) -> list[str]:
     """What the operator asked for, or did by an edit, that is not how it stays."""
     known = operator_commands.names(state)
     return [
-        *([words.draining()] if state.draining else []),
-        *(words.shut(known[peer]) for peer in sorted(state.shut_down_peers) if peer in known),
-        *(words.handover(session.name) for session in state.handover.sessions),
+        *([words.draining()] if state.bgp.draining else []),
+        *(words.shut(known[peer]) for peer in sorted(state.bgp.shut_down_peers) if peer in known),
+        *(words.handover(session.name) for session in state.bgp.handover.sessions),
     ]
 
 
@@ -118,13 +122,13 @@ def _workload_mtu_bytes(snapshot: Snapshot) -> int | None:
 
 def routes(snapshot: Snapshot) -> Json:
     """What should be in the routing table, why, and whether it is."""
-    state, node = snapshot.state, snapshot.node
-    if state.desired is None or node is None:
+    desired, node = snapshot.state.kernel.desired, snapshot.node
+    if desired is None or node is None:
         return {"routes": []}
     only = snapshot.prefix
-    hops = _hops_by_id(state.desired.dataplane)
-    reasons = state.desired.reasons
-    rows = sorted(state.desired.dataplane.routes, key=lambda route: route.prefix)
+    hops = _hops_by_id(desired.dataplane)
+    reasons = desired.reasons
+    rows = sorted(desired.dataplane.routes, key=lambda route: route.prefix)
     return {
         "routes": [
             {
@@ -141,7 +145,7 @@ def routes(snapshot: Snapshot) -> Json:
 
 def _age_s(snapshot: Snapshot, prefix: Prefix) -> float | None:
     """Since when the best path has been what it is; None for what was not learned."""
-    choice = snapshot.state.loc_rib.best.get(prefix)
+    choice = snapshot.state.bgp.loc_rib.best.get(prefix)
     return snapshot.age_s(choice.best.received.at_s) if choice else None
 
 
@@ -189,13 +193,13 @@ def _short(tunnel: Json) -> str:
 
 
 def _tunnel(snapshot: Snapshot, link: Link) -> Json:
-    observed, state = snapshot.observed, snapshot.state
+    observed, desired = snapshot.observed, snapshot.state.kernel.desired
     remotes = set()
-    if state.desired:
+    if desired:
         through = {hop.id for hop in observed.next_hops if hop.link == link.name}
         through |= {group.id for group in observed.groups if through.intersection(group.members)}
-        used = (route for route in state.desired.dataplane.routes if route.next_hop in through)
-        remotes = {state.desired.reasons[key_of(route)].remote for route in used}
+        used = (route for route in desired.dataplane.routes if route.next_hop in through)
+        remotes = {desired.reasons[key_of(route)].remote for route in used}
     kind = link.kind
     return {
         "name": link.name,
@@ -214,7 +218,7 @@ def _tunnel(snapshot: Snapshot, link: Link) -> Json:
 
 def nodes(snapshot: Snapshot) -> Json:
     """The members of the cluster as this node sees them."""
-    intent, here = snapshot.state.intent, snapshot.node
+    intent, here = snapshot.state.intent.in_force, snapshot.node
     if intent is None or here is None:
         return {"nodes": []}
     return {
@@ -237,7 +241,7 @@ def nodes(snapshot: Snapshot) -> Json:
 
 
 def _session_state(state: State, node: Node) -> str | None:
-    table = state.adj_rib_in.get(node.address.address)
+    table = state.bgp.adj_rib_in.get(node.address.address)
     if table is None:
         return None
     return "established" if table.established else "down"
@@ -245,7 +249,7 @@ def _session_state(state: State, node: Node) -> str | None:
 
 def pools(snapshot: Snapshot) -> Json:
     """The pools and how this node sends to each other node of each."""
-    intent, here = snapshot.state.intent, snapshot.node
+    intent, here = snapshot.state.intent.in_force, snapshot.node
     if intent is None or here is None:
         return {"pools": []}
     others = [node for node in intent.nodes if node != here]
@@ -276,7 +280,7 @@ def pools(snapshot: Snapshot) -> Json:
 
 def blocks(snapshot: Snapshot) -> Json:
     """Every block with its owner, and whether this node routes it."""
-    intent = snapshot.state.intent
+    intent = snapshot.state.intent.in_force
     if intent is None:
         return {"blocks": []}
     installed = {route.prefix: route for route in snapshot.observed.routes if route.protocol == PROTOCOL}

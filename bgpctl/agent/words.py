@@ -8,10 +8,10 @@ from __future__ import annotations
 import errno
 from typing import Any, Final, assert_never
 
+from bgpctl.core.agent.backoff import Backoff
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
-from bgpctl.core.dataplane.drift import Conflict
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
 from bgpctl.core.migration.situation import PendingMember
 from bgpctl.core.net.objects import (
@@ -152,14 +152,14 @@ def kernel_lost(reason: str) -> str:
     return f"the kernel cannot be seen or changed, what is shown is how it was last: {reason}"
 
 
-def conflict(op: Op, contest: Conflict, at_s: float) -> str:
-    """Somebody else wants the opposite."""
+def conflict(op: Op, repairs: Backoff, at_s: float) -> str:
+    """Another program wants the opposite."""
     done = "put back" if isinstance(op, Put) else "removed"
-    next_s = max(0.0, contest.due_s - at_s)
+    next_s = max(0.0, repairs.due_s - at_s)
     again = f"not again before {next_s:.1f} s from now" if next_s else "again at once if need be"
     return (
         f"somebody keeps undoing this: {kernel_object(op.thing)} was {done} "
-        f"{contest.times} times, {again}: who else runs?"
+        f"{repairs.attempts} times, {again}: who else runs?"
     )
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
+from bgpctl.core.agent.backoff import Backoff, Cause
 from bgpctl.core.bgp.speaker import (
     SessionDown,
     SessionOpened,
@@ -49,7 +50,6 @@ connect, which comes within 60 s."""
 _ANSWER_WITHIN_S: Final = 3.0
 _QUOTED: Final = 300
 """At most so many characters of a foreign line are logged."""
-_RESTART_AFTER_S: Final = (0.1, 0.5, 2.0, 10.0, 30.0)
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class Supervisor:
         self._process: Process | None = None
         self._channel: Channel | None = None
         self._attached = False
-        self._deaths = 0
+        self._restarts = Backoff(Cause.SPEAKER_ENDED)
         self._act_at_s = 0.0
         self._connect_by_s = 0.0
         self._begin_talk()
@@ -91,7 +91,7 @@ class Supervisor:
     @property
     def _connect_within_s(self) -> float:
         """Longer after each vain start: on a slow or busy host ExaBGP may need more than the usual time to begin."""
-        return _CONNECT_WITHIN_S * 2.0 ** min(self._deaths, _CONNECT_DOUBLINGS)
+        return _CONNECT_WITHIN_S * 2.0 ** min(self._restarts.attempts, _CONNECT_DOUBLINGS)
 
     def _begin_talk(self) -> None:
         """Forget what was said on an earlier channel."""
@@ -207,7 +207,7 @@ class Supervisor:
                 self._acquire(wanted, now_s)
             elif now_s >= self._connect_by_s:
                 self._restart(f"ExaBGP's bridge did not answer within {self._connect_within_s:g} s")
-                self._deaths += 1
+                self._restarts = self._restarts.after_attempt(now_s)
             else:
                 self._connect(now_s)
 
@@ -272,8 +272,8 @@ class Supervisor:
         self._detach(reason)
 
     def _postpone(self) -> None:
-        self._act_at_s = time.monotonic() + _RESTART_AFTER_S[min(self._deaths, len(_RESTART_AFTER_S) - 1)]
-        self._deaths += 1
+        self._restarts = self._restarts.after_attempt(time.monotonic())
+        self._act_at_s = self._restarts.due_s
 
     def _last_words(self) -> str:
         return conf.redacted(self._run_dir.log_tail(), self._wanted.secrets if self._wanted else {})
@@ -394,7 +394,7 @@ class Supervisor:
 
     def _attach(self, exabgp: Process, established: tuple[tuple[Address, float], ...]) -> None:
         self._attached = True
-        self._deaths = 0
+        self._restarts = Backoff(Cause.SPEAKER_ENDED)
         _log.info("attached to ExaBGP", extra=_facts(exabgp_pid=exabgp.pid, established=len(established)))
         self._deliver(SpeakerAttached(exabgp.pid, established))
         for opened in self._early_opens.values():

@@ -21,7 +21,8 @@ from bgpctl.core.agent.events import (
     Observed,
     Woken,
 )
-from bgpctl.core.agent.loop import State, begin, step
+from bgpctl.core.agent.state import State, begin
+from bgpctl.core.agent.step import step
 from bgpctl.core.bgp import speaker
 from bgpctl.core.bgp.loc_rib import LocRib, select
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
@@ -134,7 +135,7 @@ def test_before_all_sources_have_spoken_only_routes_that_were_taken_back_are_rem
     for number, event in enumerate(story):
         told |= _told(state)
         state, commands = step(state, event, float(number))
-        if state.desired and state.desired.prune_holds:
+        if state.kernel.desired and state.kernel.desired.prune_holds:
             removed = [op.thing for c in commands if isinstance(c, Apply) for op in c.ops if isinstance(op, Remove)]
             routes = [thing for thing in removed if isinstance(thing, Route)]
             assert routes == removed
@@ -142,7 +143,7 @@ def test_before_all_sources_have_spoken_only_routes_that_were_taken_back_are_rem
 
 
 def _told(state: State) -> set[Prefix]:
-    return {prefix for table in state.adj_rib_in.values() for prefix in table.paths}
+    return {prefix for table in state.bgp.adj_rib_in.values() for prefix in table.paths}
 
 
 def test_a_littered_kernel_is_cleared_once_all_have_spoken() -> None:
@@ -162,7 +163,11 @@ def test_events_of_different_peers_commute(one: list[Event], two: list[Event]) -
 
 
 def selected(state: State) -> LocRib:
-    return select(state.policy, state.adj_rib_in, NextHopCosts(state.observed)) if state.policy else LocRib()
+    return (
+        select(state.intent.policy, state.bgp.adj_rib_in, NextHopCosts(state.kernel.observed))
+        if state.intent.policy
+        else LocRib()
+    )
 
 
 def _take_all(story: Sequence[Event]) -> State:
@@ -176,7 +181,7 @@ def _take_all(story: Sequence[Event]) -> State:
 def test_verdicts_taken_over_from_before_are_those_that_a_fresh_look_gives(story: list[Event]) -> None:
     state, _ = play(begin("a1", 0.0), story)
     state, _ = play(state, [IntentLoaded(INTENT), Observed(KERNEL)], start_s=100.0)
-    assert state.loc_rib == selected(state)
+    assert state.bgp.loc_rib == selected(state)
 
 
 @given(st.lists(updates, max_size=10))
@@ -192,7 +197,7 @@ def test_a_peer_that_said_goodbye_is_as_if_never_heard(story: list[Update]) -> N
     assert selected(with_it) == selected(never)
     one, _ = settle(with_it, KERNEL, 200.0)
     other, _ = settle(never, KERNEL, 200.0)
-    assert one.desired == other.desired
+    assert one.kernel.desired == other.kernel.desired
 
 
 @given(st.lists(events, max_size=25))
@@ -203,6 +208,6 @@ def test_after_any_story_the_loop_comes_to_rest_with_what_is_wanted(story: list[
         state, kernel = settle(state, KERNEL, 1000.0)
     except KernelError as refused:
         raise AssertionError(f"planned what the kernel refuses: {refused}") from refused
-    assert state.desired is not None
-    assert set(state.desired.dataplane) <= set(kernel)
-    assert state.pending.ops == ()
+    assert state.kernel.desired is not None
+    assert set(state.kernel.desired.dataplane) <= set(kernel)
+    assert state.kernel.pending.ops == ()

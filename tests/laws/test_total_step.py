@@ -26,7 +26,8 @@ from bgpctl.core.agent.events import (
     RefreshRequested,
     Woken,
 )
-from bgpctl.core.agent.loop import Phase, step
+from bgpctl.core.agent.state import Phase
+from bgpctl.core.agent.step import step
 from bgpctl.core.bgp import speaker
 from bgpctl.core.cluster.configuration import Backend, Mode
 from bgpctl.core.cluster.problems import Place, Problem
@@ -126,9 +127,9 @@ def test_every_event_is_answered_in_every_phase(state: str, event: Event) -> Non
     assert sum(isinstance(command, Observe | Apply) for command in commands) <= 1
     # Whatever it was, the loop is still alive: once what is under way is answered, time makes it look.
     play.now_s += 100
-    looking = play.state.observing
+    looking = play.state.kernel.observing
     after, woken = step(play.state, Woken(), play.now_s)
-    assert after.intent is None or looking or Observe() in woken
+    assert after.intent.in_force is None or looking or Observe() in woken
 
 
 def test_no_kind_of_event_and_no_phase_is_left_out() -> None:

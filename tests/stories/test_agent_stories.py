@@ -26,7 +26,8 @@ from bgpctl.core.agent.events import (
     WakeAt,
     Woken,
 )
-from bgpctl.core.agent.loop import Phase, State, begin, step
+from bgpctl.core.agent.state import Phase, State, begin
+from bgpctl.core.agent.step import step
 from bgpctl.core.bgp.filters import NORMAL_LOCAL_PREF
 from bgpctl.core.bgp.path import (
     Attributes,
@@ -86,7 +87,7 @@ class Play:
 
     def rest(self) -> None:
         """Answer Observe and Apply until there is nothing more to do."""
-        commands = self.tell(KernelChanged()) if not self.state.observing else (Observe(),)
+        commands = self.tell(KernelChanged()) if not self.state.kernel.observing else (Observe(),)
         while command := next((c for c in commands if isinstance(c, Observe | Apply)), None):
             match command:
                 case Observe():
@@ -174,6 +175,20 @@ def test_bgp_ends_once_every_member_has_left_the_tunnel_that_it_served() -> None
     assert play.kernel.link("tunl0") is None
     assert Configure(None) in play.said
     assert play.state.phase is Phase.CONVERGED
+
+
+def test_an_agent_that_waits_for_members_and_has_nothing_to_probe_sleeps() -> None:
+    play = Play()
+    play.tell(IntentLoaded(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)))
+    play.rest()
+    play.tell(IntentLoaded(INTENT), SpeakerAttached(1, ()))
+    play.now_s += 130
+    play.tell(Woken())
+    play.rest()
+    assert play.state.phase is Phase.SWITCHING
+    (wake,) = (command for command in play.tell(KernelChanged(), Observed(play.kernel)) if isinstance(command, WakeAt))
+    assert wake.at_s > play.now_s
+    assert play.unicast() == {"10.244.2.0/26", "10.244.3.0/26", "10.244.4.0/26"}
 
 
 def test_a_restarted_agent_adopts_everything_and_touches_nothing() -> None:
@@ -317,18 +332,18 @@ def test_a_failure_is_not_forgotten_while_other_things_go_on() -> None:
     assert isinstance(apply, Apply)
     assert refused not in apply.ops
     play.tell(Applied(()))
-    assert [failure.op for failure in play.state.failures] == [refused]
+    assert [failure.op for failure in play.state.attempts.failures] == [refused]
 
 
 def test_a_bad_edit_changes_nothing_and_is_remembered() -> None:
     play = converged()
     problem = Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both-modes")
-    before = play.state.desired
+    before = play.state.kernel.desired
     assert play.tell(IntentRejected((problem,))) == ()
     play.rest()
     assert play.applied > 0
-    assert play.state.desired == before
-    assert play.state.problems == (problem,)
+    assert play.state.kernel.desired == before
+    assert play.state.intent.problems == (problem,)
 
 
 def test_an_edited_block_is_withdrawn_and_announced() -> None:
@@ -352,7 +367,7 @@ def test_damage_is_mended_and_counted() -> None:
     play.kernel = replace(healthy, routes=frozenset(r for r in healthy.routes if not r.next_hop))
     play.rest()
     assert play.kernel == healthy
-    assert len(play.state.repairs) == 1
+    assert len(play.state.attempts.repairs) == 1
 
 
 def test_what_the_kernel_refuses_is_tried_again_ever_more_slowly_and_holds_up_nothing_else() -> None:
@@ -380,6 +395,28 @@ def test_what_the_kernel_refuses_is_tried_again_ever_more_slowly_and_holds_up_no
     (urgent,) = play.tell(Observed(play.kernel))
     assert isinstance(urgent, Apply)
     assert [str(op.thing.prefix) for op in urgent.ops if isinstance(op.thing, Route)] == ["10.244.3.0/26"]
+
+
+def test_a_new_failure_begins_with_the_shortest_pause_once_those_before_are_over() -> None:
+    play = Play()
+    play.tell(IntentLoaded(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)))
+    (apply,) = play.tell(Observed(play.kernel))
+    assert isinstance(apply, Apply)
+    *others, refused = apply.ops
+    for op in others:
+        play.kernel = after(play.kernel, op)
+    for _ in range(4):
+        play.tell(Applied((Failure(refused, errno.EPERM),)))
+        play.now_s += 60
+        assert Apply((refused,)) in play.tell(Observed(play.kernel))
+    play.kernel = after(play.kernel, refused)
+    undo(play, "10.244.3.0/26")
+    (apply,) = play.tell(Applied(()), Observed(play.kernel))[1:]
+    assert isinstance(apply, Apply)
+    play.tell(Applied((Failure(apply.ops[0], errno.EPERM),)))
+    (wake,) = play.tell(Observed(play.kernel))
+    assert isinstance(wake, WakeAt)
+    assert wake.at_s - play.now_s == pytest.approx(0.1, abs=0.01)
 
 
 def test_a_lost_kernel_is_no_convergence_until_it_is_seen_again() -> None:
@@ -465,5 +502,5 @@ def test_a_peer_that_changes_its_mind_all_the_time_is_no_contest() -> None:
         play.tell(Update(B1, (path("10.244.3.0/26", B1),)))
         play.rest()
         assert len(play.unicast()) == 3
-    assert play.state.repairs == ()
+    assert play.state.attempts.repairs == ()
     assert play.state.phase is Phase.CONVERGED

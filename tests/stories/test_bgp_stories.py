@@ -14,7 +14,7 @@ from bgpctl.core.agent.events import (
     Speak,
     Woken,
 )
-from bgpctl.core.agent.loop import Phase
+from bgpctl.core.agent.state import Phase
 from bgpctl.core.bgp.adj_rib_out import EOR_DEFERRAL_S
 from bgpctl.core.bgp.import_policy import GRACEFUL_SHUTDOWN
 from bgpctl.core.bgp.path import (
@@ -82,7 +82,7 @@ def test_a_hostile_router_changes_nothing_and_every_path_of_it_has_its_reason() 
     play.tell(Update(TOR, (replace(path("10.244.9.0/26", TOR, 65001), next_hop=None),)))
     play.rest()
     assert play.kernel == before
-    reasons = {str(item.prefix): item.rejection.reason for item in play.state.loc_rib.rejected}
+    reasons = {str(item.prefix): item.rejection.reason for item in play.state.bgp.loc_rib.rejected}
     assert reasons == {
         "0.0.0.0/0": RejectCode.DEFAULT_ROUTE,
         "0.0.0.0/1": RejectCode.OWN_BLOCK,
@@ -98,19 +98,19 @@ def test_a_hostile_router_changes_nothing_and_every_path_of_it_has_its_reason() 
 def test_a_flood_is_shut_out_as_a_whole_and_let_in_again_once_it_fits() -> None:
     play = at_the_edge()
     before = play.kernel
-    limit = play.state.policy.limit if play.state.policy else 0
+    limit = play.state.intent.policy.limit if play.state.intent.policy else 0
     flood = tuple(path(Prefix(4, (192 << 24) + number, 32), TOR, 65001) for number in range(limit + 1))
     play.tell(Update(TOR, flood))
     play.rest()
     assert play.kernel == before
-    assert not play.state.adj_rib_in[TOR].paths
+    assert not play.state.bgp.adj_rib_in[TOR].paths
     play.now_s += 60
     play.tell(Woken())
     assert AskRefresh(TOR, 4) in speech(play.tell(Observed(play.kernel)))
     play.tell(Update(TOR, flood[:3]), EndOfRib(TOR, 4))
     play.rest()
-    assert len(play.state.adj_rib_in[TOR].usable) == 3
-    assert {item.rejection.reason for item in play.state.loc_rib.rejected} == {RejectCode.OUTSIDE_POOLS}
+    assert len(play.state.bgp.adj_rib_in[TOR].usable) == 3
+    assert {item.rejection.reason for item in play.state.bgp.loc_rib.rejected} == {RejectCode.OUTSIDE_POOLS}
 
 
 def test_what_a_filter_lets_in_from_outside_the_pools_is_routed_without_a_tunnel() -> None:
@@ -136,16 +136,16 @@ def test_a_path_whose_next_hop_becomes_unreachable_gives_way_to_one_that_resolve
     greets(play, Address.parse("10.0.0.253"), 65002, path(wanted, far, 65002))
     greets(play, TOR, 65001, path(wanted, TOR, 65001, 65009))
     play.rest()
-    assert play.state.loc_rib.best[wanted].best.path.next_hop == far
+    assert play.state.bgp.loc_rib.best[wanted].best.path.next_hop == far
     default = next(route for route in play.kernel.routes if route.prefix.length == 0)
     play.kernel = replace(play.kernel, routes=play.kernel.routes - {default})
     play.rest()
-    assert play.state.loc_rib.best[wanted].best.path.next_hop == TOR
+    assert play.state.bgp.loc_rib.best[wanted].best.path.next_hop == TOR
 
 
 def test_a_router_outside_is_told_the_blocks_of_all_nodes_and_only_what_changed() -> None:
     play = at_the_edge()
-    assert {str(prefix) for prefix in play.state.adj_rib_out.sent[TOR]} == {
+    assert {str(prefix) for prefix in play.state.bgp.adj_rib_out.sent[TOR]} == {
         "10.244.1.0/26",
         "10.244.2.0/26",
         "10.244.3.0/26",
@@ -182,8 +182,10 @@ def test_a_reflector_tells_each_client_what_the_others_told_and_forgets_with_the
         hears(play, pair)
     play.rest()
     block = Prefix.parse("10.244.3.0/26")
-    assert play.state.adj_rib_out.sent[A2][block] == Attributes(next_hop=B1, originator=B1, cluster_list=(CLUSTER_ID,))
-    assert block not in play.state.adj_rib_out.sent[B1]
+    assert play.state.bgp.adj_rib_out.sent[A2][block] == Attributes(
+        next_hop=B1, originator=B1, cluster_list=(CLUSTER_ID,)
+    )
+    assert block not in play.state.bgp.adj_rib_out.sent[B1]
     play.tell(SessionDown(B1, "notification received (6,2)", notified=True))
     assert speech(play.tell(Observed(play.kernel))) == [Withdraw(block, A2), Withdraw(block, B2)]
 
@@ -242,7 +244,7 @@ def test_a_refresh_asked_for_keeps_every_route_until_the_table_is_through() -> N
     assert speech(play.tell(RefreshRequested(B1))) == [AskRefresh(B1, 4)]
     play.rest()
     assert "10.244.3.0/26" in play.unicast()
-    assert play.state.adj_rib_in[B1].state is TableState.AWAITING_END_OF_RIB
+    assert play.state.bgp.adj_rib_in[B1].state is TableState.AWAITING_END_OF_RIB
     play.tell(EndOfRib(B1, 4))
     play.rest()
     assert "10.244.3.0/26" not in play.unicast()

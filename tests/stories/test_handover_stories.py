@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bgpctl.core.agent.events import Configure, IntentLoaded, PeerRequested, Speak, Woken
-from bgpctl.core.agent.loop import State
+from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.session_handover import HANDOVER_MAX_S, SETTLE_S
 from bgpctl.core.bgp.speaker import EndOfRib, SendEndOfRib, SessionDown, SessionUp, SpeakerAttached, Update
 from bgpctl.core.cluster.configuration import Mode, Peer
@@ -30,8 +30,8 @@ def reflected(intent: Intent, reflector: str = "a2") -> Intent:
 
 
 def peers(state: State) -> set[Address]:
-    assert state.config is not None
-    return {session.peer for session in state.config.sessions}
+    assert state.bgp.config is not None
+    return {session.peer for session in state.bgp.config.sessions}
 
 
 ORIGINS = {"10.244.2.0/26": A2, "10.244.3.0/26": B1, "10.244.4.0/26": B2}
@@ -117,7 +117,7 @@ def test_what_no_reflector_ever_tells_is_given_up_in_the_end() -> None:
 
 def told_to_b1(play: Play) -> set[str]:
     """What the reflector, as which this node plays, tells b1."""
-    return {str(prefix) for prefix in play.state.adj_rib_out.sent[B1]}
+    return {str(prefix) for prefix in play.state.bgp.adj_rib_out.sent[B1]}
 
 
 def test_a_former_reflector_reflects_on_until_its_clients_have_had_time_for_sessions_of_their_own() -> None:
@@ -161,15 +161,15 @@ def test_a_former_reflector_hears_what_its_successor_reflects_under_the_same_clu
 def test_nothing_stays_that_nobody_could_replace(intent: Intent) -> None:
     play = converged()
     play.tell(IntentLoaded(intent))
-    assert not play.state.handover.sessions
+    assert not play.state.bgp.handover.sessions
 
 
 def test_an_edit_taken_back_in_between_changes_nothing() -> None:
     play = converged()
-    before = play.state.config
+    before = play.state.bgp.config
     play.tell(IntentLoaded(reflected(INTENT)), IntentLoaded(INTENT))
-    assert play.state.config == before
-    assert not play.state.handover.sessions
+    assert play.state.bgp.config == before
+    assert not play.state.bgp.handover.sessions
 
 
 # What the operator asks ----------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def test_an_edit_taken_back_in_between_changes_nothing() -> None:
 
 def test_a_peer_that_is_shut_has_no_session_until_it_is_wanted_up_again() -> None:
     play = converged()
-    whole = play.state.config
+    whole = play.state.bgp.config
     (configure, *_) = play.tell(PeerRequested(B1, up=False))
     assert isinstance(configure, Configure)
     play.rest()
@@ -186,7 +186,7 @@ def test_a_peer_that_is_shut_has_no_session_until_it_is_wanted_up_again() -> Non
     play.tell(IntentLoaded(INTENT))
     assert peers(play.state) == {A2, B2}
     play.tell(PeerRequested(B1, up=True))
-    assert play.state.config == whole
+    assert play.state.bgp.config == whole
 
 
 def test_a_session_that_is_leaving_can_be_shut_at_once() -> None:

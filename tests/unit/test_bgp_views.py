@@ -97,7 +97,7 @@ def test_a_peer_whose_as_number_is_another_is_told_with_both_numbers() -> None:
 
 def test_a_peer_that_floods_says_so_though_its_session_is_up() -> None:
     play = at_the_edge()
-    limit = play.state.policy.limit if play.state.policy else 0
+    limit = play.state.intent.policy.limit if play.state.intent.policy else 0
     flood = tuple(path(Prefix(4, (192 << 24) + number, 32), TOR, 65001) for number in range(limit + 1))
     play.tell(Update(TOR, flood))
     play.rest()

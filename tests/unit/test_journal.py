@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bgpctl.agent import event_words, journal
 from bgpctl.agent.journal import Entry, Journal, Record
 from bgpctl.core.agent.events import Applied, Event, KernelChanged, Observed, Woken
-from bgpctl.core.agent.loop import State, begin, step
+from bgpctl.core.agent.state import State, begin
+from bgpctl.core.agent.step import step
 from bgpctl.core.bgp.speaker import SessionDown, Update
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.objects import Dataplane, Route

@@ -12,7 +12,7 @@ import pytest
 from bgpctl.agent.observe_throttle import ObserveThrottle
 from bgpctl.agent.runner import Ports, Runner
 from bgpctl.core.agent.events import KernelChanged
-from bgpctl.core.agent.loop import Phase
+from bgpctl.core.agent.state import Phase
 from bgpctl.core.cluster.configuration import Backend, Mode
 from bgpctl.core.dataplane.effects import Failure, Op, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
@@ -83,31 +83,31 @@ def test_a_kernel_that_is_lost_is_told_and_looked_at_again_until_it_is_back() ->
         kernel.lost = True
         runner.post(KernelChanged())
         wait_until(lambda: runner.state.phase is Phase.DEGRADED)
-        assert runner.state.kernel_error == "the netlink socket is gone"
+        assert runner.state.kernel.error == "the netlink socket is gone"
         looks = kernel.looks
         wait_until(lambda: kernel.looks > looks)
         kernel.lost = False
         wait_until(lambda: runner.state.phase is Phase.CONVERGED)
-        assert not runner.state.kernel_error
+        assert not runner.state.kernel.error
 
 
 def test_a_kernel_that_is_lost_while_it_is_changed_is_changed_once_it_is_back() -> None:
     kernel = Kernel()
     kernel.lost_while_applying = True
     with running(kernel) as runner:
-        wait_until(lambda: bool(runner.state.kernel_error))
+        wait_until(lambda: bool(runner.state.kernel.error))
         assert runner.state.phase is Phase.DEGRADED
         kernel.lost = kernel.lost_while_applying = False
         wait_until(lambda: runner.state.phase is Phase.CONVERGED)
-        assert runner.state.desired
-        assert set(runner.state.desired.dataplane) <= set(kernel.observe())
+        assert runner.state.kernel.desired
+        assert set(runner.state.kernel.desired.dataplane) <= set(kernel.observe())
 
 
 def test_a_lost_kernel_is_not_asked_for_at_every_event() -> None:
     kernel = Kernel()
     kernel.lost = True
     with running(kernel) as runner:
-        wait_until(lambda: bool(runner.state.kernel_error))
+        wait_until(lambda: bool(runner.state.kernel.error))
         looks, began_s = kernel.looks, time.monotonic()
         while time.monotonic() - began_s < 0.2:
             runner.post(KernelChanged())

@@ -12,7 +12,7 @@ from bgpctl.agent.api import Api
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.agent.views import VIEWS, answer
 from bgpctl.core.agent.events import IntentRejected, KernelLost, Woken
-from bgpctl.core.agent.loop import begin
+from bgpctl.core.agent.state import begin
 from bgpctl.core.bgp.speaker import SessionDown, SpeakerAttached, SpeakerConfigRejected
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.net.objects import Traffic
@@ -109,8 +109,10 @@ def test_a_tunnel_says_what_has_gone_through_where_it_is_known() -> None:
 
 def test_a_route_that_is_not_in_the_kernel_is_shown_as_absent() -> None:
     play = converged()
-    assert play.state.observed is not None
-    play.state = replace(play.state, observed=replace(play.state.observed, routes=frozenset()))
+    kernel = play.state.kernel
+    assert kernel.observed is not None
+    without_routes = kernel.seen(replace(kernel.observed, routes=frozenset()))
+    play.state = replace(play.state, kernel=without_routes)
     assert not any(route["installed"] for route in told(play, "routes")["routes"])
 
 

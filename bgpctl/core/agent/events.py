@@ -1,5 +1,5 @@
 """
-What the agent's loop is told and what it commands. Values only.
+The agent's inputs, events, and its outputs, commands. Values only.
 
 Refuses to know: what follows from an event, and how a command is carried out.
 """
@@ -36,7 +36,7 @@ class IntentRejected:
 
 @dataclass(frozen=True, slots=True)
 class KernelChanged:
-    """Somebody else changed the dataplane, or events were lost."""
+    """Another program changed the dataplane, or notifications were lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +48,26 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class KernelLost:
-    """The dataplane can neither be seen nor changed now; of operations under way anything may have been done."""
+    """The kernel can neither be read nor changed now; of operations under way any may have been done."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The operations were tried; these failed."""
+    """The operations were attempted; these failed."""
 
     failures: tuple[Failure, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Woken:
-    """The time asked for by WakeAt has come."""
+    """The time that WakeAt named has come."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """The trials were made; these were answered."""
+    """The probes were sent; these were answered."""
 
     answers: tuple[ProbeReply, ...]
 
@@ -89,25 +89,18 @@ class PeerRequested:
 
 @dataclass(frozen=True, slots=True)
 class RefreshRequested:
-    """The operator wants the whole table of a peer again."""
+    """The operator wants a route refresh from a peer (RFC 2918)."""
 
     peer: Address
 
 
-Event: TypeAlias = (
-    IntentLoaded
-    | IntentRejected
-    | KernelChanged
-    | Observed
-    | KernelLost
-    | Applied
-    | Probed
-    | Woken
-    | DrainRequested
-    | PeerRequested
-    | RefreshRequested
-    | speaker.SpeakerEvent
-)
+OperatorEvent: TypeAlias = IntentLoaded | IntentRejected | DrainRequested | PeerRequested | RefreshRequested
+"""From the cluster files and the command line."""
+
+KernelEvent: TypeAlias = KernelChanged | Observed | KernelLost | Applied | Probed
+"""From the kernel, and the packets sent by it."""
+
+Event: TypeAlias = OperatorEvent | KernelEvent | speaker.SpeakerEvent | Woken
 
 
 # Commands ------------------------------------------------------------------------------------------------------
@@ -115,7 +108,7 @@ Event: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Observe:
-    """Look at the kernel once all events at hand are taken in; Observed or KernelLost answers."""
+    """Read the whole kernel state once all events at hand are handled; Observed or KernelLost answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +127,14 @@ class Configure:
 
 @dataclass(frozen=True, slots=True)
 class Speak:
-    """Hand these to the BGP speaker in order."""
+    """Pass these to the BGP speaker in order."""
 
     commands: tuple[speaker.SpeakerCommand, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SendProbes:
-    """Send these requests and wait a little for their answers; Tried answers, and nothing waits for it."""
+    """Send these probes and wait a moment for their replies; Probed answers, and nothing waits for it."""
 
     probes: tuple[Probe, ...]
 

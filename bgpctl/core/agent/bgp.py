@@ -1,0 +1,235 @@
+"""
+BGP as one part of the agent's state: the speaker, the RIBs of RFC 4271 section 3.2, and what the operator asked of it.
+
+While the channel to the speaker is closed no peer's time runs: it is we who cannot hear, and the peer may be well.
+
+Refuses to know: how the speaker is reached, what the paths lead to, what the intent is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from bgpctl.core.bgp import adj_rib_in, adj_rib_out, session_handover, speaker
+from bgpctl.core.bgp.adj_rib_in import AdjRibIn
+from bgpctl.core.bgp.adj_rib_out import AdjRibOut, SpeakerCommands
+from bgpctl.core.bgp.export_policy import ExportInput
+from bgpctl.core.bgp.import_policy import Policy
+from bgpctl.core.bgp.loc_rib import LocRib, select
+from bgpctl.core.bgp.next_hop_cost import NextHopCosts
+from bgpctl.core.bgp.peer_table import TableState
+from bgpctl.core.bgp.session_handover import Handover
+from bgpctl.core.bgp.sessions import RESTART_TIME_S, speaker_config
+from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode
+from bgpctl.core.net.addresses import Address, Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Bgp:
+    """
+    Attributes:
+        config: the configuration requested from the speaker; None where there is no BGP.
+        attached: the channel to the speaker is open.
+        rejection: why the speaker does not accept `config`; empty when it does.
+        stopped: the speaker was requested to end, as there is no BGP any more.
+        adj_rib_in: the paths received, per peer.
+        adj_rib_in_before: `adj_rib_in` at the last observation.
+        loc_rib: the best paths at the last observation.
+        adj_rib_out: the paths advertised, per peer.
+        withdrawn: prefixes that their source withdrew while another peer's table is incomplete.
+        handover: sessions in `config` that the intent does not ask for any more, and a former reflector's role.
+        draining: the operator wants traffic to leave this node (GSHUT, RFC 8326).
+        shut_down_peers: peers whose session the operator wants down.
+    """
+
+    config: speaker.SpeakerConfig | None = None
+    attached: bool = False
+    rejection: str = ""
+    stopped: bool = False
+    adj_rib_in: AdjRibIn = field(default_factory=dict)
+    adj_rib_in_before: AdjRibIn = field(default_factory=dict)
+    loc_rib: LocRib = field(default_factory=LocRib)
+    adj_rib_out: AdjRibOut = field(default_factory=AdjRibOut)
+    withdrawn: frozenset[Prefix] = frozenset()
+    handover: Handover = field(default_factory=Handover)
+    draining: bool = False
+    shut_down_peers: frozenset[Address] = frozenset()
+
+    # Derived ---------------------------------------------------------------------------------------------------
+
+    @property
+    def session_names(self) -> Mapping[Address, str]:
+        """The name of each configured session's peer."""
+        return {session.peer: session.name for session in self.config.sessions} if self.config else {}
+
+    @property
+    def peers_down(self) -> tuple[Address, ...]:
+        """Peers whose session is configured and not established."""
+        return tuple(peer for peer, table in sorted(self.adj_rib_in.items()) if not table.established)
+
+    @property
+    def lost_a_peer(self) -> bool:
+        """Whether a peer that had a session is gone: more than not to know its table yet."""
+        return any(table.state is TableState.STALE for table in self.adj_rib_in.values())
+
+    @property
+    def prune_holds(self) -> tuple[PruneHold, ...]:
+        """Why routes may be wanted that no path leads to: each source whose table is not complete."""
+        if self.config is None:
+            return ()
+        if not self.attached:
+            return (PruneHold(PruneHoldCode.SPEAKER_AWAY, "exabgp"),)
+        names = self.session_names
+        return tuple(
+            PruneHold(PruneHoldCode.PEER_TABLE_INCOMPLETE, names[peer])
+            for peer, table in sorted(self.adj_rib_in.items())
+            if not table.certain and peer in names
+        )
+
+    @property
+    def timers_s(self) -> tuple[float, ...]:
+        """When time alone changes something: a handover, a table, an End-of-RIB that waits. Infinite means never."""
+        if not self._times_run:
+            return (self.handover.due_s,)
+        waits_s = (adj_rib_in.next_expiry_s(self.adj_rib_in), adj_rib_out.next_due_s(self.adj_rib_out))
+        return (self.handover.due_s, *(wait_s for wait_s in waits_s if wait_s is not None))
+
+    @property
+    def _times_run(self) -> bool:
+        return self.attached or self.config is None
+
+    # The speaker -----------------------------------------------------------------------------------------------
+
+    def speaker_attached(
+        self, established: Iterable[tuple[Address, float]], members: Collection[Address], at_s: float
+    ) -> Bgp:
+        """
+        The speaker, perhaps another instance of it, with the peers whose session was up already and their uptime.
+        Nothing is known of what it received and advertised before; `members` always offer graceful restart.
+        """
+        tables = adj_rib_in.restart_waits(self.adj_rib_in, at_s, RESTART_TIME_S)
+        for peer, uptime_s in established:
+            offered_s = RESTART_TIME_S if peer in members else None
+            tables = adj_rib_in.session_found_up(tables, peer, at_s, uptime_s=uptime_s, restart_time_s=offered_s)
+        return replace(self, attached=True, rejection="", adj_rib_in=tables, adj_rib_out=AdjRibOut())
+
+    def speaker_detached(self, at_s: float) -> Bgp:
+        """Sessions may well be up; what was received stays, as stale."""
+        return replace(self, attached=False, adj_rib_in=adj_rib_in.all_stale(self.adj_rib_in, at_s, RESTART_TIME_S))
+
+    def config_rejected(self, reason: str) -> Bgp:
+        """The speaker keeps the configuration before."""
+        return replace(self, rejection=reason)
+
+    def config_requested(self) -> Bgp:
+        """`config` is on its way to the speaker."""
+        return replace(self, rejection="", stopped=False)
+
+    def speaker_stopped(self) -> Bgp:
+        """The speaker ends."""
+        return replace(self, stopped=True)
+
+    # Sessions --------------------------------------------------------------------------------------------------
+
+    def with_sessions(
+        self, intent: Intent, node_name: str, cluster_id: Address | None, at_s: float, *, keep_former: bool
+    ) -> Bgp:
+        """
+        The sessions that follow from the intent, and for a while the former ones (`keep_former`). `cluster_id` is that
+        of the reflector that this node was until now.
+        """
+        wanted = session_handover.without_peers(speaker_config(intent, node_name), self.shut_down_peers)
+        former = session_handover.without_peers(self.config, self.shut_down_peers) if keep_former else None
+        role = session_handover.former_reflector(self.handover, cluster_id, intent.node(node_name), at_s)
+        handover = replace(session_handover.begin(former, wanted, self.handover, intent, at_s), role=role)
+        config = session_handover.merged(wanted, handover)
+        peers = [session.peer for session in config.sessions] if config else []
+        tables = adj_rib_in.expect(self.adj_rib_in, peers, at_s, RESTART_TIME_S)
+        return replace(self, config=config, handover=handover, adj_rib_in=tables)
+
+    def handover_observed(self, at_s: float) -> Bgp:
+        """The time since which other peers announce all that the former sessions announced."""
+        handover = session_handover.with_coverage(self.handover, self.adj_rib_in, at_s)
+        return self if handover is self.handover else replace(self, handover=handover)
+
+    def with_draining(self, *, on: bool) -> Bgp:
+        """The operator drains the node, or ends that."""
+        return replace(self, draining=on)
+
+    def with_peer_shut_down(self, peer: Address, *, up: bool) -> Bgp:
+        """The operator shuts a peer down, or wants it `up` again."""
+        peers = self.shut_down_peers - {peer} if up else self.shut_down_peers | {peer}
+        return replace(self, shut_down_peers=peers)
+
+    # What peers send -------------------------------------------------------------------------------------------
+
+    def received(self, event: speaker.PeerEvent, prefix_limit: int, at_s: float) -> Bgp:
+        """One event of a peer."""
+        tables, peer = self.adj_rib_in, event.peer
+        match event:
+            case speaker.SessionOpened():
+                return self._with_tables(adj_rib_in.open_received(tables, event))
+            case speaker.SessionUp():
+                return self._with_tables(adj_rib_in.session_up(tables, peer, at_s))
+            case speaker.SessionDown():
+                return self._with_tables(adj_rib_in.session_down(tables, event, at_s))
+            case speaker.Update():
+                return self._with_tables(adj_rib_in.updated(tables, event, at_s, prefix_limit))
+            case speaker.RefreshBegun():
+                return self._with_tables(adj_rib_in.refresh_begun(tables, peer, at_s))
+            case speaker.EndOfRib():
+                return self._with_tables(adj_rib_in.end_of_rib(tables, peer, at_s))
+            case speaker.RefreshEnded():
+                return self._with_tables(adj_rib_in.complete(tables, peer, at_s))
+            case _:
+                assert_never(event)
+
+    def _with_tables(self, tables: AdjRibIn) -> Bgp:
+        return self if tables is self.adj_rib_in else replace(self, adj_rib_in=tables)
+
+    def expired(self, at_s: float) -> Bgp:
+        """Waits that are over end."""
+        return self._with_tables(adj_rib_in.expired(self.adj_rib_in, at_s)) if self._times_run else self
+
+    def refreshes_due(self, at_s: float) -> tuple[Address, ...]:
+        """Peers beyond their prefix limit whose table may be requested again."""
+        return adj_rib_in.refresh_due(self.adj_rib_in, at_s) if self.attached else ()
+
+    def refresh_requested(self, peers: Iterable[Address], at_s: float) -> tuple[Bgp, SpeakerCommands]:
+        """
+        Request the whole table of each peer with a session (RFC 2918). Without enhanced refresh (RFC 7313) its end
+        is not announced, and silence has to do.
+        """
+        tables = self.adj_rib_in
+        established = [peer for peer in peers if peer in tables and tables[peer].established]
+        for peer in established:
+            tables = adj_rib_in.refresh_begun(tables, peer, at_s)
+        return self._with_tables(tables), tuple(speaker.AskRefresh(peer, peer.version) for peer in established)
+
+    def with_withdrawals(self) -> Bgp:
+        """The prefixes withdrawn since the last observation. While every table is complete none need be remembered."""
+        tables = self.adj_rib_in
+        still = adj_rib_in.without_path(tables, self.withdrawn)
+        withdrawn = still | adj_rib_in.withdrawn(self.adj_rib_in_before, tables)
+        return replace(self, adj_rib_in_before=tables, withdrawn=withdrawn if self.prune_holds else frozenset())
+
+    # What follows from it --------------------------------------------------------------------------------------
+
+    def with_best_paths(self, policy: Policy | None, costs: NextHopCosts) -> Bgp:
+        """The decision process over all tables."""
+        return replace(self, loc_rib=select(policy, self.adj_rib_in, costs, self.loc_rib) if policy else LocRib())
+
+    def advertised(
+        self, export_input: ExportInput, at_s: float, full_tables_to: Iterable[Address] | None
+    ) -> tuple[Bgp, SpeakerCommands]:
+        """Bring Adj-RIB-Out up to date: of all peers what changed, or of `full_tables_to` alone everything."""
+        if full_tables_to is None:
+            out, commands = adj_rib_out.update(self.adj_rib_out, export_input, self.adj_rib_in, at_s)
+        else:
+            out, commands = adj_rib_out.full_table(
+                self.adj_rib_out, export_input, self.adj_rib_in, full_tables_to, at_s
+            )
+        return replace(self, adj_rib_out=out), commands

@@ -1,0 +1,66 @@
+"""
+The kernel as the agent knows it, one part of its state: the last observation, and what it still lacks.
+
+Refuses to know: how the kernel is read and changed, and how often an operation was attempted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from bgpctl.core.cluster.reasons import PruneHoldCode, Unmet
+from bgpctl.core.dataplane.plan import Plan
+from bgpctl.core.fabric import Desired
+from bgpctl.core.net.objects import Dataplane
+
+_NOTHING_TO_DO = Plan(())
+
+
+@dataclass(frozen=True, slots=True)
+class KernelView:
+    """
+    Attributes:
+        observed: the last observation; None before the first.
+        error: why the kernel cannot be read or changed now; empty when it can.
+        observing: an observation was requested and is not here yet.
+        desired: derived at the last observation.
+        pending: the operations that the last observation still called for.
+    """
+
+    observed: Dataplane | None = None
+    error: str = ""
+    observing: bool = False
+    desired: Desired | None = None
+    pending: Plan = _NOTHING_TO_DO
+
+    @property
+    def unmet(self) -> tuple[Unmet, ...]:
+        """What is wanted and cannot be had."""
+        return (*(self.desired.unmet if self.desired else ()), *self.pending.blocked)
+
+    @property
+    def is_pruning_held(self) -> bool:
+        """Whether something is unknown, so that nothing is removed only because it is not wanted."""
+        return bool(self.desired and self.desired.prune_holds)
+
+    @property
+    def lacks_own_address(self) -> bool:
+        """Whether the node's address is on no link: more than ignorance, since the link was there before."""
+        holds = self.desired.prune_holds if self.desired else ()
+        return any(hold.code is PruneHoldCode.FACTS_UNKNOWN for hold in holds)
+
+    def observation_requested(self) -> KernelView:
+        """An observation is on its way; until it is here no second one is requested."""
+        return replace(self, observing=True)
+
+    def lost(self, reason: str) -> KernelView:
+        """The last observation stays, and may be wrong by now."""
+        return replace(self, error=reason, observing=False)
+
+    def seen(self, observed: Dataplane) -> KernelView:
+        """A whole observation replaces the one before."""
+        return replace(self, observed=observed, error="", observing=False)
+
+    def planned(self, desired: Desired, pending: Plan) -> KernelView:
+        """What the observation was compared with, and the difference."""
+        return replace(self, desired=desired, pending=pending)

@@ -1,0 +1,125 @@
+"""
+The one decision: from a whole observation, and all else that is known, to what is done next.
+
+Announcements follow the operations, because a peer may use a route as soon as it is announced. Sessions that are not
+needed any more, and the speaker itself, go last.
+
+Refuses to know: why the observation was requested.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from bgpctl.core.agent.events import Apply, Command, Configure, SendProbes, WakeAt
+from bgpctl.core.agent.sessions import advertise, end_handover, speak
+from bgpctl.core.agent.state import State
+from bgpctl.core.bgp import encap_community
+from bgpctl.core.bgp.adj_rib_out import SpeakerCommands
+from bgpctl.core.bgp.next_hop_cost import NextHopCosts
+from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.dataplane import drift
+from bgpctl.core.dataplane.plan import plan
+from bgpctl.core.fabric import Desired, derive
+from bgpctl.core.migration.next_step import MigrationStep, next_step
+from bgpctl.core.migration.probes import Probe
+from bgpctl.core.net.objects import Dataplane
+
+SWEEP_S: Final = 60.0
+"""The kernel is observed this often even if nothing reports a change: a notification may be lost."""
+
+
+def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tuple[Command, ...]]:
+    """Derive all that should be, close the difference to `observed`, and advertise it."""
+    state, refreshes = _with_observation(state, observed, at_s)
+    state, configure = end_handover(state, at_s)
+    state = replace(state, bgp=state.bgp.with_withdrawals())
+    intent = state.intent.in_force
+    node = intent.node(state.node) if intent else None
+    if intent is None or node is None:
+        return state, speak(refreshes)
+    state = _with_best_paths(state, observed)
+    migration_step = _migration_step(state, intent, node, observed, at_s)
+    state = _with_plan(state, migration_step, observed, at_s)
+    state, announcements = advertise(state, at_s)
+    state, send_probes = _send_probes(state, migration_step.probes, at_s)
+    state, apply = _close_difference(state, at_s)
+    state, stop = _stop_speaker(state)
+    return state, (*send_probes, *apply, *speak((*refreshes, *announcements)), *configure, *stop)
+
+
+# What is known -------------------------------------------------------------------------------------------------
+
+
+def _with_observation(state: State, observed: Dataplane, at_s: float) -> tuple[State, SpeakerCommands]:
+    due = state.bgp.refreshes_due(at_s)
+    bgp, refreshes = state.bgp.expired(at_s).refresh_requested(due, at_s)
+    return replace(state, kernel=state.kernel.seen(observed), bgp=bgp), refreshes
+
+
+def _with_best_paths(state: State, observed: Dataplane) -> State:
+    return replace(state, bgp=state.bgp.with_best_paths(state.intent.policy, NextHopCosts(observed)))
+
+
+# What should be ------------------------------------------------------------------------------------------------
+
+
+def _desired(state: State, intent: Intent, node: Node, observed: Dataplane) -> Desired:
+    """The end of the way, without regard to who still uses what is there."""
+    bgp = state.bgp
+    desired = derive(intent, node, bgp.session_names, bgp.loc_rib.best.values(), observed, bgp.prune_holds)
+    return replace(desired, withdrawn=bgp.withdrawn)
+
+
+def _migration_step(state: State, intent: Intent, node: Node, observed: Dataplane, at_s: float) -> MigrationStep:
+    """What should be next, on the way there."""
+    desired = _desired(state, intent, node, observed)
+    advertised = encap_community.advertised_tunnels(state.bgp.adj_rib_in, state.intent.internal_peers, intent)
+    return next_step(desired, observed, intent, node, state.migration.probe_results, at_s, advertised)
+
+
+def _with_plan(state: State, step: MigrationStep, observed: Dataplane, at_s: float) -> State:
+    """What is wanted next and what it calls for; a difference that no event explains is a repair."""
+    pending = plan(step.desired, observed)
+    repairs = drift.repairs_in(state.kernel.desired, state.kernel.pending.ops, pending.ops)
+    return replace(
+        state,
+        kernel=state.kernel.planned(step.desired, pending),
+        migration=state.migration.waiting_for(step, at_s),
+        attempts=state.attempts.called_for(pending.ops).repaired(repairs, step.desired, at_s),
+    )
+
+
+# What is done --------------------------------------------------------------------------------------------------
+
+
+def _send_probes(state: State, probes: tuple[Probe, ...], at_s: float) -> tuple[State, tuple[Command, ...]]:
+    due = state.migration.due_probes(probes, at_s)
+    if not due:
+        return state, ()
+    return replace(state, migration=state.migration.probes_sent()), (SendProbes(due),)
+
+
+def _close_difference(state: State, at_s: float) -> tuple[State, tuple[Command, ...]]:
+    """Apply what need not wait; with nothing to apply, sleep until something is due."""
+    ready = state.attempts.ready(state.kernel.pending.ops, at_s)
+    if not ready:
+        return state, (WakeAt(_next_due_s(state, at_s)),)
+    return replace(state, attempts=state.attempts.begun(ready, at_s)), (Apply(ready),)
+
+
+def _next_due_s(state: State, at_s: float) -> float:
+    """The first timer ahead. Those that are over were handled just now, and to observe again would handle no more."""
+    retries_s = state.attempts.timers_s(state.kernel.pending.ops)
+    timers_s = (at_s + SWEEP_S, *state.bgp.timers_s, *state.migration.timers_s, *retries_s)
+    return min(timer_s for timer_s in timers_s if timer_s > at_s)
+
+
+def _stop_speaker(state: State) -> tuple[State, tuple[Command, ...]]:
+    """Without BGP the speaker ends, but only once no member needs its announcements: until then others use them."""
+    unneeded = state.bgp.config is None and not state.kernel.pending.ops and not state.migration.in_progress
+    if not unneeded or state.bgp.stopped:
+        return state, ()
+    return replace(state, bgp=state.bgp.speaker_stopped()), (Configure(None),)

@@ -1,0 +1,78 @@
+"""
+BGP sessions and what is announced by them: the steps that need the intent and the kernel view beside BGP itself.
+
+Refuses to know: which event a step answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from bgpctl.core.agent.events import Command, Configure, Speak
+from bgpctl.core.agent.state import State
+from bgpctl.core.bgp import encap_community
+from bgpctl.core.bgp.adj_rib_out import SpeakerCommands
+from bgpctl.core.bgp.export_policy import ExportInput
+from bgpctl.core.bgp.import_policy import Policy
+from bgpctl.core.fabric.desired import link_of
+from bgpctl.core.net.addresses import Address
+
+
+def with_sessions(
+    state: State, at_s: float, *, first: bool = False, keep_former: bool = True
+) -> tuple[State, tuple[Command, ...]]:
+    """
+    Configure the sessions that follow from the intent, and for a while those that did before (`keep_former`). For the
+    `first` intent the speaker is configured in any case: nothing is known of what it has.
+    """
+    intent = state.intent.in_force
+    if intent is None:
+        return state, ()
+    bgp = state.bgp.with_sessions(intent, state.node, state.intent.cluster_id, at_s, keep_former=keep_former)
+    after = _with_policy(replace(state, bgp=bgp))
+    if bgp.config is None or (bgp.config == state.bgp.config and not first):
+        return after, ()
+    return replace(after, bgp=bgp.config_requested()), (Configure(bgp.config),)
+
+
+def _with_policy(state: State) -> State:
+    """The policy of the configured sessions; none without BGP, or for a node that the intent does not have."""
+    intent, config, role = state.intent.in_force, state.bgp.config, state.bgp.handover.role
+    node = intent.node(state.node) if intent else None
+    if intent is None or node is None or config is None:
+        return replace(state, intent=state.intent.with_policy(None))
+    policy = Policy.of(intent, node, config, role.cluster_id if role else None)
+    return replace(state, intent=state.intent.with_policy(policy))
+
+
+def end_handover(state: State, at_s: float) -> tuple[State, tuple[Command, ...]]:
+    """Former sessions end once other peers announce all that they announced, a former role after its time."""
+    state = replace(state, bgp=state.bgp.handover_observed(at_s))
+    handover = state.bgp.handover
+    if at_s < handover.due_s:
+        return state, ()
+    return with_sessions(state, at_s, keep_former=at_s < handover.sessions_due_s)
+
+
+def advertise(
+    state: State, at_s: float, *, full_tables_to: Iterable[Address] | None = None
+) -> tuple[State, SpeakerCommands]:
+    """Bring Adj-RIB-Out up to date; with `full_tables_to` these peers get everything, and the others nothing now."""
+    policy, observed = state.intent.policy, state.kernel.observed
+    if policy is None or not state.bgp.attached:
+        return state, ()
+    export_input = ExportInput(
+        policy,
+        state.bgp.loc_rib.best.values(),
+        link_of(state.kernel.desired),
+        draining=state.bgp.draining,
+        accepts=encap_community.accepted_by_kernel(observed) if observed else {},
+    )
+    bgp, commands = state.bgp.advertised(export_input, at_s, full_tables_to)
+    return replace(state, bgp=bgp), commands
+
+
+def speak(commands: SpeakerCommands) -> tuple[Command, ...]:
+    """One command for all that the speaker is to do, or none."""
+    return (Speak(commands),) if commands else ()

@@ -1,0 +1,80 @@
+"""
+Everything that one agent knows, as one value made of parts, and the phase that follows from it.
+
+Each part is replaced by its own named transitions (intent.py, bgp.py, kernel_view.py, migration.py, attempts.py). An
+event leaves the parts that it does not concern the very same objects, so `is` says that nothing in them has changed.
+
+Refuses to know: which event brought the state about, and what is done next.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from bgpctl.core.agent.attempts import Attempts
+from bgpctl.core.agent.bgp import Bgp
+from bgpctl.core.agent.intent import OperatorIntent
+from bgpctl.core.agent.kernel_view import KernelView
+from bgpctl.core.agent.migration import Migration
+
+
+class Phase(enum.Enum):
+    """The agent's own word for how it is doing."""
+
+    STARTING = "starting"
+    LEARNING = "learning"
+    CONVERGING = "converging"
+    SWITCHING = "switching"
+    DEGRADED = "degraded"
+    CONVERGED = "converged"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """
+    Attributes:
+        node: the name of this agent's node.
+        intent: what the operator wants.
+        bgp: what peers announced, and what was announced to them.
+        kernel: what the kernel has, and should have.
+        migration: how far a change of encapsulation is.
+        attempts: what was done to the kernel, and what has to wait.
+        since_s: when `phase` last changed.
+    """
+
+    node: str
+    intent: OperatorIntent = field(default_factory=OperatorIntent)
+    bgp: Bgp = field(default_factory=Bgp)
+    kernel: KernelView = field(default_factory=KernelView)
+    migration: Migration = field(default_factory=Migration)
+    attempts: Attempts = field(default_factory=Attempts)
+    phase: Phase = Phase.STARTING
+    since_s: float = 0.0
+
+
+def begin(node: str, at_s: float) -> State:
+    """Nothing is known yet."""
+    return State(node, since_s=at_s)
+
+
+_PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
+    (Phase.DEGRADED, lambda state: bool(state.kernel.error)),
+    (Phase.STARTING, lambda state: state.intent.in_force is None or state.kernel.desired is None),
+    (Phase.DEGRADED, lambda state: bool(state.attempts.failures or state.attempts.persistent_conflicts)),
+    (Phase.DEGRADED, lambda state: state.bgp.lost_a_peer or state.kernel.lacks_own_address),
+    (Phase.LEARNING, lambda state: state.kernel.is_pruning_held),
+    (Phase.CONVERGING, lambda state: bool(state.kernel.pending.ops)),
+    (Phase.SWITCHING, lambda state: state.migration.in_progress),
+    (Phase.DEGRADED, lambda state: bool(state.kernel.unmet or state.bgp.peers_down or state.bgp.rejection)),
+    (Phase.CONVERGED, lambda _: True),
+)
+"""The first rule that holds decides. What is lost counts for more than what is not known yet."""
+
+
+def with_phase(state: State, at_s: float) -> State:
+    """The state with the phase that follows from it."""
+    phase = next(phase for phase, holds in _PHASES if holds(state))
+    return state if phase is state.phase else replace(state, phase=phase, since_s=at_s)
