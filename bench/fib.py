@@ -27,7 +27,8 @@ from bgpctl.core.dataplane.effects import Op, Put, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED, cleanup, plan
 from bgpctl.core.fabric import Desired
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.core.net.objects import Dataplane, NextHop, Route, key_of
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import NextHop, Route, key_of
 from bgpctl.kernel import encode
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.netlink import pack

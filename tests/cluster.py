@@ -13,7 +13,8 @@ from bgpctl.core.cluster.allocations import Allocations, NodeAllocations
 from bgpctl.core.cluster.configuration import Backend, Mode, Node, Pool
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Prefix
-from bgpctl.core.net.objects import Dataplane, Link, LinkAddress, Plain, Route
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Link, LinkAddress, Plain, Route
 
 KERNEL_PROTOCOL = 2
 STATIC_PROTOCOL = 4

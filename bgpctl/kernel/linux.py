@@ -15,14 +15,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final, TypeVar, assert_never
 
-from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove, becomes
+from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
+from bgpctl.core.dataplane.refusals import becomes
 from bgpctl.core.net.addresses import (
     LINK_LOCAL,
 )
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
     IPIP_LINK,
     PROTOCOL,
-    Dataplane,
     Decap,
     FdbEntry,
     Ipip,

@@ -25,8 +25,8 @@ from bgpctl.core.net.addresses import (
     Vni,
     link_local,
 )
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
-    Dataplane,
     Decap,
     FdbEntry,
     Ipip,

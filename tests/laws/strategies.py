@@ -20,8 +20,8 @@ from bgpctl.core.net.addresses import (
     Mac,
     Prefix,
 )
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
-    Dataplane,
     FdbEntry,
     Link,
     LinkAddress,

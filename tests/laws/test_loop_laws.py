@@ -38,7 +38,8 @@ from bgpctl.core.cluster.configuration import Mode
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.dataplane.effects import KernelError, Remove, after
 from bgpctl.core.net.addresses import Asn, Prefix
-from bgpctl.core.net.objects import Dataplane, Route
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Route
 from tests.cluster import bare_kernel, member, path, two_racks
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)

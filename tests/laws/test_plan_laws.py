@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgpctl.core.dataplane.effects import Op, Put, Remove, after
-from bgpctl.core.dataplane.plan import NOT_WANTED, cleanup, owned, plan
+from bgpctl.core.dataplane.plan import NOT_WANTED, cleanup, plan
 from bgpctl.core.fabric import Desired
 from bgpctl.core.net.addresses import (
     Prefix,
 )
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
     PROTOCOL,
-    Dataplane,
     Ipip,
     KernelObject,
     Key,
@@ -66,7 +66,7 @@ def fold(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
 
 
 def strangers(dataplane: Dataplane) -> set[KernelObject]:
-    ours = set(owned(dataplane))
+    ours = set(dataplane.owned())
     return {thing for thing in dataplane if thing not in ours} - set(dataplane.sysctls)
 
 
@@ -89,7 +89,7 @@ def test_one_clean_round_reaches_what_is_wanted(moment: tuple[Desired, Dataplane
     reached = fold(observed, plan(desired, observed).ops)
     wanted = {thing for thing in desired.dataplane if key_of(thing) in unblocked(desired, observed)}
     assert wanted <= set(reached)
-    assert set(owned(reached)) <= set(desired.dataplane)
+    assert set(reached.owned()) <= set(desired.dataplane)
 
 
 @given(moments())
@@ -112,7 +112,7 @@ def test_strangers_survive_every_step(moment: tuple[Desired, Dataplane]) -> None
 def test_cleanup_leaves_exactly_the_strangers(moment: tuple[Desired, Dataplane]) -> None:
     _, observed = moment
     left = fold(observed, cleanup(observed))
-    assert set(owned(left)) == set()
+    assert set(left.owned()) == set()
     assert strangers(left) == strangers(observed)
 
 
@@ -139,12 +139,12 @@ def test_while_a_source_is_silent_routes_that_another_took_back_are_removed_and_
     moment: tuple[Desired, Dataplane], data: st.DataObject
 ) -> None:
     desired, observed = moment
-    extra = {route.prefix for route in owned(observed).routes - desired.dataplane.routes}
+    extra = {route.prefix for route in observed.owned().routes - desired.dataplane.routes}
     extra -= {route.prefix for route in desired.dataplane.routes}
     released = frozenset(data.draw(st.sets(st.sampled_from(sorted(extra))))) if extra else frozenset()
     ops = plan(replace(desired, prune_holds=UNHEARD, withdrawn=released), observed).ops
     removed = {op.thing for op in ops if isinstance(op, Remove)}
-    assert removed == {route for route in owned(observed).routes if route.prefix in released}
+    assert removed == {route for route in observed.owned().routes if route.prefix in released}
 
 
 @given(moments(), st.integers(0, 200))
@@ -160,7 +160,7 @@ def test_every_operation_has_a_reason_and_only_touches_what_is_wanted_or_ours(
     moment: tuple[Desired, Dataplane],
 ) -> None:
     desired, observed = moment
-    ours = set(owned(observed))
+    ours = set(observed.owned())
     for op in plan(desired, observed).ops:
         match op:
             case Put():

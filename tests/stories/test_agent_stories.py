@@ -54,7 +54,8 @@ from bgpctl.core.dataplane.effects import Failure, after
 from bgpctl.core.migration.drain import DRAIN_S
 from bgpctl.core.migration.probes import ProbeReply
 from bgpctl.core.net.addresses import Address, Asn, Prefix
-from bgpctl.core.net.objects import Dataplane, Route
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Route
 from tests.cluster import allocated, bare_kernel, member, path, prefixes, two_racks
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)

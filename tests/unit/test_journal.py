@@ -15,7 +15,8 @@ from bgpctl.core.agent.events import Applied, Event, KernelChanged, Observed, Wo
 from bgpctl.core.agent.loop import State, begin, step
 from bgpctl.core.bgp.speaker import SessionDown, Update
 from bgpctl.core.net.addresses import Prefix
-from bgpctl.core.net.objects import Dataplane, Route
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Route
 from bgpctl.process.run_directory import DiskRunDirectory
 from tests.cluster import path
 from tests.laws.test_loop_laws import events

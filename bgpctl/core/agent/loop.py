@@ -57,7 +57,7 @@ from bgpctl.core.migration.next_step import next_step
 from bgpctl.core.migration.probes import NO_RESULTS, PROBE_EVERY_S, Probe, ProbeResults, with_replies
 from bgpctl.core.migration.situation import PendingMember
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.core.net.objects import Dataplane
+from bgpctl.core.net.dataplane import Dataplane
 
 SWEEP_S: Final = 60.0
 """Look at the kernel this often even if nobody says that it changed."""

@@ -14,7 +14,6 @@ from typing import Final, NamedTuple, TypeAlias
 
 from bgpctl.core.dataplane.effects import Op, Put
 from bgpctl.core.fabric import Desired
-from bgpctl.core.fabric.desired import KIND_OF
 from bgpctl.core.net.objects import key_of
 
 _BACKOFF_S: Final = (0.0, 0.0, 0.0, 0.5, 2.0, 10.0, 30.0)
@@ -49,7 +48,7 @@ def repairs_in(before: Desired | None, pending: Collection[Op], ops: Iterable[Op
 
 def _was_in_place(op: Op, before: Desired) -> bool:
     if isinstance(op, Put):
-        return op.thing in getattr(before.dataplane, KIND_OF[type(op.thing)])
+        return op.thing in before.dataplane
     return not before.prune_holds and key_of(op.thing) not in before.reasons
 
 
@@ -65,7 +64,7 @@ def tracked(contests: Conflicts, new: Iterable[Op], desired: Desired, at_s: floa
 
 def _is_wanted(op: Op, desired: Desired) -> bool:
     if isinstance(op, Put):
-        return op.thing in getattr(desired.dataplane, KIND_OF[type(op.thing)])
+        return op.thing in desired.dataplane
     return key_of(op.thing) not in desired.reasons
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
 from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.longest_match import LongestMatch
-from bgpctl.core.net.objects import PROTOCOL, Dataplane, Route, RouteType
+from bgpctl.core.net.objects import PROTOCOL, Route, RouteType
 from tests.cluster import bare_kernel, member, two_racks
 
 KERNEL = bare_kernel(member(two_racks(), "a1"))

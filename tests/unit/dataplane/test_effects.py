@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.dataplane.effects import KernelError, Put, Remove, after, link_of_sysctl
+from bgpctl.core.dataplane.effects import KernelError, Put, Remove, after
 from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.net.addresses import (
     Address,
@@ -14,8 +14,8 @@ from bgpctl.core.net.addresses import (
     Prefix,
     Vni,
 )
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
-    Dataplane,
     FdbEntry,
     Link,
     LinkAddress,
@@ -26,6 +26,7 @@ from bgpctl.core.net.objects import (
     Route,
     Sysctl,
     Vxlan,
+    link_of_sysctl,
 )
 
 ETH0 = Link("eth0", Plain("veth"), 1500, owned=False)

@@ -21,8 +21,8 @@ from bgpctl.core.net.addresses import (
     Vni,
     vtep_mac,
 )
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
-    Dataplane,
     Decap,
     Ipip,
     Link,

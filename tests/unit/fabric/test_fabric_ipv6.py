@@ -12,7 +12,8 @@ from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import derive
 from bgpctl.core.fabric.desired import Desired
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix, Vni, link_local, vtep_mac
-from bgpctl.core.net.objects import Dataplane, Link, LinkAddress, Masquerade, Route, RouteType, Sysctl, Vxlan
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Link, LinkAddress, Masquerade, Route, RouteType, Sysctl, Vxlan
 from tests.cluster import allocated, bare_kernel, learned_from_all, member, only_ipv6, prefixes, two_racks, with_ipv6
 
 IPIP, VXLAN, VXLAN6, DIRECT = "tunl0", "vxlan.bgpctl", "vxlan-v6.bgpctl", "eth0"

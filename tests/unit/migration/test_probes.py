@@ -5,7 +5,8 @@ from __future__ import annotations
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.migration.probes import NO_RESULTS, REPLY_VALID_S, Probe, ProbeReply, with_replies
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import IPIP_LINK, Dataplane, Ipip, Link, NextHop, Plain
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import IPIP_LINK, Ipip, Link, NextHop, Plain
 
 OWN, BLOCK, REMOTE, FORMER = map(Address.parse, ("10.0.0.1", "10.244.1.0", "10.1.0.3", "10.1.0.9"))
 HOP = NextHop(7, IPIP_LINK, REMOTE, onlink=True)

@@ -11,7 +11,8 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.migration.drain import DRAIN_S
 from bgpctl.core.migration.probes import NO_RESULTS, ProbeReply, ProbeResults, with_replies
 from bgpctl.core.net.addresses import Address, InterfaceAddress
-from bgpctl.core.net.objects import IPIP_LINK, Dataplane, Decap, LinkAddress
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import IPIP_LINK, Decap, LinkAddress
 from tests.cluster import two_racks
 from tests.migration import Migrating, answered, names
 

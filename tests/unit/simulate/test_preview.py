@@ -8,7 +8,6 @@ from functools import reduce
 from bgpctl.core.cluster.configuration import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.dataplane.effects import after
-from bgpctl.core.dataplane.plan import owned
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Vni
 from bgpctl.core.net.objects import VXLAN_LINKS, Ipip, Vxlan
 from bgpctl.core.simulate.preview import (
@@ -89,7 +88,7 @@ def test_after_all_steps_the_kernel_has_what_is_wanted_and_nothing_else_of_ours(
     here = member(VXLAN, "a1")
     kernel = converged(IPIP, here, assumed_kernel(here))
     ops = [op for step in preview(VXLAN, here, kernel).steps for op, _ in step.ops]
-    assert owned(reduce(after, ops, kernel)) == owned(converged(VXLAN, here, assumed_kernel(here)))
+    assert reduce(after, ops, kernel).owned() == converged(VXLAN, here, assumed_kernel(here)).owned()
 
 
 def test_what_can_be_reached_now_and_not_then_is_named() -> None:
