@@ -116,8 +116,8 @@ class Samples:
 
 def wanted(load: Load, shift: int = 0) -> Desired:
     hops = {load.gateway(i): NextHop(0x42000000 + i, LINK, load.gateway(i), onlink=True) for i in range(load.gateways)}
-    routes = frozenset(Route(prefix, next_hop=hops[gateway].id) for prefix, gateway in load.table(shift))
-    dataplane = Dataplane(next_hops=frozenset(hops.values()), routes=routes)
+    routes = (Route(prefix, next_hop=hops[gateway].id) for prefix, gateway in load.table(shift))
+    dataplane = Dataplane.of((*hops.values(), *routes))
     return Desired(dataplane, {key_of(thing): NOT_WANTED for thing in dataplane})
 
 

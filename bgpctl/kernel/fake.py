@@ -32,7 +32,8 @@ class FakeKernel(Kernel):
 
     def apply(self, ops: Sequence[Op]) -> tuple[Failure, ...]:
         failures: list[Failure] = []
-        for kind, run in groupby(ops, key=lambda op: type(op.thing)):
+        for kind, group in groupby(ops, key=lambda op: type(op.thing)):
+            run = tuple(group)
             failures += chain.from_iterable(map(self._apply_sysctl, run)) if kind is Sysctl else self._do(run)
         return tuple(failures)
 

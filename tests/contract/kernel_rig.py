@@ -111,7 +111,7 @@ class FakeRig:
     pretends = False
 
     def __init__(self) -> None:
-        self.kernel = FakeKernel(Dataplane(links=frozenset({ETH0}), addresses=frozenset({NODE, NODE6})))
+        self.kernel = FakeKernel(Dataplane.of((ETH0, NODE, NODE6)))
 
     def stranger(self, *ops: Op) -> None:
         self.kernel.tamper(*ops)

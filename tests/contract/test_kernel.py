@@ -33,9 +33,17 @@ from bgpctl.core.net.objects import (
     key_of,
 )
 from bgpctl.kernel import sysctl
-from bgpctl.kernel.encode import RTM_DELROUTE
+from bgpctl.kernel.encode import NHMSG, RTM_DELROUTE
 from bgpctl.kernel.linux import LinuxKernel
-from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, Message, messages, open_socket
+from bgpctl.kernel.netlink import (
+    NETLINK_ADD_MEMBERSHIP,
+    SOL_NETLINK,
+    Message,
+    Netlink,
+    Unanswered,
+    messages,
+    open_socket,
+)
 from tests.contract.ipip_rig import output
 from tests.contract.kernel_rig import (
     ADDRESS,
@@ -606,3 +614,12 @@ def advertise(link: str, source: str) -> None:
 
 def default_route(linux: LinuxRig) -> set[Route]:
     return {route for route in linux.kernel.observe().routes if route.prefix == Prefix.parse("::/0")}
+
+
+@pytest.mark.kernel
+@needs_root
+def test_a_kind_of_object_that_the_kernel_does_not_list_is_unanswered() -> None:
+    netlink = Netlink()
+    with pytest.raises(Unanswered):
+        netlink.dump(0x1000, NHMSG.pack(0, 0, 0, 0))
+    netlink.close()

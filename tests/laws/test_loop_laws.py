@@ -123,7 +123,7 @@ def _left_by_an_agent_before() -> Dataplane:
     told = [Update(peer, (path(block, peer),)) for peer, block in zip(PEERS.values(), BLOCKS, strict=False)]
     _, kernel = settle(play(state, told)[0], KERNEL, 60.0)
     hop = min(kernel.next_hops)
-    return replace(kernel, routes=kernel.routes | {Route(block, next_hop=hop.id) for block in OLD_BLOCKS})
+    return kernel.put(Route(block, next_hop=hop.id) for block in OLD_BLOCKS)
 
 
 LITTERED = _left_by_an_agent_before()

@@ -1,15 +1,16 @@
-"""What holds of every plan, whatever the cluster, the node, its kernel and the strangers in it."""
+"""What holds of every plan, whatever the cluster, the node, its kernel and the foreign objects in it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import reduce
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgpctl.core.dataplane.effects import Op, Put, Remove, after
+from bgpctl.core.dataplane.effects import KernelError, Op, Put, Remove, after, after_all, after_each
 from bgpctl.core.dataplane.plan import NOT_WANTED, cleanup, plan
 from bgpctl.core.fabric import Desired
 from bgpctl.core.net.addresses import (
@@ -33,7 +34,7 @@ _OLD = 1 << 25
 
 @st.composite
 def moments(draw: st.DrawFn) -> tuple[Desired, Dataplane]:
-    """What is wanted, and a kernel that somebody left behind."""
+    """What is wanted, and a kernel that another program or agent left behind."""
     situation = draw(situations())
     return draw(wants(situation)), draw(litter(situation[2]))
 
@@ -58,20 +59,40 @@ def _some_of(draw: st.DrawFn, dataplane: Dataplane) -> Dataplane:
     used = named.union(*(group.members for group in groups))
     hops = {hop for hop in (*dataplane.next_hops, *old.values()) if hop.id in used}
     hops = {hop._replace(onlink=draw(st.booleans())) for hop in hops}
-    return replace(dataplane, routes=frozenset(routes), groups=frozenset(groups), next_hops=frozenset(hops))
+    kept = dataplane.drop((*dataplane.routes, *dataplane.groups, *dataplane.next_hops))
+    return kept.put((*hops, *groups, *routes))
+
+
+@given(moments(), st.randoms(use_true_random=False))
+def test_many_operations_at_once_do_what_they_do_one_by_one(moment: tuple[Desired, Dataplane], choose: Random) -> None:
+    desired, observed = moment
+    ops = [*plan(desired, observed).ops, *cleanup(observed)]
+    choose.shuffle(ops)
+    done: list[Op] = []
+    reached = observed
+    for op in ops:
+        try:
+            reached = after(reached, op)
+            done.append(op)
+        except KernelError:
+            continue
+    assert after_all(observed, done) == reached
+    at_once, refused = after_each(observed, ops)
+    assert at_once == reached
+    assert len(refused) == len(ops) - len(done)
 
 
 def fold(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
     return reduce(after, ops, dataplane)
 
 
-def strangers(dataplane: Dataplane) -> set[KernelObject]:
+def foreign(dataplane: Dataplane) -> set[KernelObject]:
     ours = set(dataplane.owned())
     return {thing for thing in dataplane if thing not in ours} - set(dataplane.sysctls)
 
 
 def unblocked(desired: Desired, observed: Dataplane) -> set[Key]:
-    """The wanted keys that no stranger holds."""
+    """The wanted keys that no foreign route holds."""
     taken = {key_of(route) for route in observed.routes if route.protocol != PROTOCOL}
     return {key_of(thing) for thing in desired.dataplane} - taken
 
@@ -99,9 +120,9 @@ def test_planning_twice_plans_nothing(moment: tuple[Desired, Dataplane]) -> None
 
 
 @given(moments())
-def test_strangers_survive_every_step(moment: tuple[Desired, Dataplane]) -> None:
+def test_foreign_objects_survive_every_step(moment: tuple[Desired, Dataplane]) -> None:
     desired, observed = moment
-    before = strangers(observed)
+    before = foreign(observed)
     for op in plan(desired, observed).ops:
         assert op.thing not in before
         observed = after(observed, op)
@@ -109,11 +130,11 @@ def test_strangers_survive_every_step(moment: tuple[Desired, Dataplane]) -> None
 
 
 @given(moments())
-def test_cleanup_leaves_exactly_the_strangers(moment: tuple[Desired, Dataplane]) -> None:
+def test_cleanup_leaves_exactly_the_foreign_objects(moment: tuple[Desired, Dataplane]) -> None:
     _, observed = moment
     left = fold(observed, cleanup(observed))
     assert set(left.owned()) == set()
-    assert strangers(left) == strangers(observed)
+    assert foreign(left) == foreign(observed)
 
 
 @given(transitions())

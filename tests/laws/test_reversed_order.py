@@ -18,7 +18,7 @@ from bgpctl.core.fabric import Desired
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import key_of
 from tests.laws.strategies import UNHEARD
-from tests.laws.test_plan_laws import moments, reachable, strangers, transitions, unblocked
+from tests.laws.test_plan_laws import foreign, moments, reachable, transitions, unblocked
 
 ROUNDS = 10
 """Look, plan and act at most so often: in the wrong order, operations undo what others have just done."""
@@ -67,18 +67,18 @@ def test_backwards_it_still_converges_and_comes_to_rest(moment: tuple[Desired, D
 
 
 @given(moments())
-def test_backwards_strangers_still_survive_every_step(moment: tuple[Desired, Dataplane]) -> None:
+def test_backwards_foreign_objects_still_survive_every_step(moment: tuple[Desired, Dataplane]) -> None:
     desired, observed = moment
-    before = strangers(observed)
+    before = foreign(observed)
     assert all(before <= set(dataplane) for dataplane in rounds(desired, observed))
 
 
 @given(moments())
-def test_backwards_cleanup_still_leaves_exactly_the_strangers(moment: tuple[Desired, Dataplane]) -> None:
+def test_backwards_cleanup_still_leaves_exactly_the_foreign_objects(moment: tuple[Desired, Dataplane]) -> None:
     _, observed = moment
     left = [observed, *backwards(observed, cleanup(observed))][-1]
     assert set(left.owned()) == set()
-    assert strangers(left) == strangers(observed)
+    assert foreign(left) == foreign(observed)
 
 
 @given(moments())

@@ -135,7 +135,7 @@ class Host:
         self.adj_rib_out = told
         own = (told.here.address, other_address(told.here))
         bare = bare_kernel(told.here)
-        self.kernel: Dataplane = replace(bare, addresses=frozenset(LinkAddress("eth0", address) for address in own))
+        self.kernel: Dataplane = bare.put(LinkAddress("eth0", address) for address in own)
         self.probe_results: ProbeResults = NO_RESULTS
         self.state: defaultdict[str, frozenset[Encapsulation]] = defaultdict(frozenset)
         self.addresses = {address.address for address in own}

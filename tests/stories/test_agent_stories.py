@@ -350,7 +350,7 @@ def test_an_edit_that_leaves_the_sessions_alone_does_not_configure_the_speaker()
 def test_damage_is_mended_and_counted() -> None:
     play = converged()
     healthy = play.kernel
-    play.kernel = replace(healthy, routes=frozenset(r for r in healthy.routes if not r.next_hop))
+    play.kernel = healthy.drop(route for route in healthy.routes if route.next_hop)
     play.rest()
     assert play.kernel == healthy
     assert len(play.state.repairs) == 1
@@ -409,8 +409,8 @@ def test_operations_under_way_when_the_kernel_is_lost_are_done_once_it_is_back()
 
 
 def undo(play: Play, prefix: str) -> None:
-    """Somebody else removes the route."""
-    play.kernel = replace(play.kernel, routes=frozenset(r for r in play.kernel.routes if str(r.prefix) != prefix))
+    """Another program removes the route."""
+    play.kernel = play.kernel.drop(route for route in play.kernel.routes if str(route.prefix) == prefix)
 
 
 def test_what_somebody_keeps_undoing_is_put_back_ever_more_slowly_and_told() -> None:

@@ -70,7 +70,7 @@ def test_of_many_events_the_last_ones_are_kept_and_can_be_played() -> None:
 
 
 def test_large_observations_are_not_kept_for_long() -> None:
-    large = Dataplane(routes=frozenset(Route(Prefix(4, (10 << 24) + number, 32)) for number in range(60_000)))
+    large = Dataplane.of(Route(Prefix(4, (10 << 24) + number, 32)) for number in range(60_000))
     record = lived(*[Observed(large)] * 10, KernelChanged()).record()
     assert len(record.entries) <= 4
     assert record.entries[-1].event == KernelChanged()

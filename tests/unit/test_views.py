@@ -110,7 +110,7 @@ def test_a_tunnel_says_what_has_gone_through_where_it_is_known() -> None:
 def test_a_route_that_is_not_in_the_kernel_is_shown_as_absent() -> None:
     play = converged()
     assert play.state.observed is not None
-    play.state = replace(play.state, observed=replace(play.state.observed, routes=frozenset()))
+    play.state = replace(play.state, observed=play.state.observed.drop(play.state.observed.routes))
     assert not any(route["installed"] for route in told(play, "routes")["routes"])
 
 

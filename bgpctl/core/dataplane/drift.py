@@ -1,8 +1,9 @@
 """
-Repairs: what has to be put back although nobody's wish has changed, and patience with whoever keeps undoing it.
+Drift: objects that have to be put back although what is wanted has not changed, and back-off where another program
+keeps reverting them.
 
-Damage is mended at once. But another program that wants the opposite never tires: so what was mended again and again
-is mended ever more slowly, and told.
+Damage is repaired at once. But another program that wants the opposite reverts each repair, and the two would go on at
+full speed for ever. So what was repaired again and again is repaired ever more slowly, and reported.
 
 Refuses to know: how something is put back, and whether that succeeded.
 """
@@ -20,18 +21,18 @@ _BACKOFF_S: Final = (0.0, 0.0, 0.0, 0.5, 2.0, 10.0, 30.0)
 """How long to wait after so many repairs of the same."""
 _PERSISTENT: Final = 3
 _FORGOTTEN_S: Final = 60.0
-"""What stayed as it should for so long was not fought about."""
+"""After so long without another repair there is no conflict any more."""
 
 
 class Conflict(NamedTuple):
-    """How often an operation had to be done again, and before when it is not done once more."""
+    """The number of times an operation had to be repeated, and the time before which it is not repeated."""
 
     times: int
     due_s: float
 
     @property
     def persistent(self) -> bool:
-        """Whether somebody seems to want the opposite."""
+        """Whether another program seems to want the opposite."""
         return self.times >= _PERSISTENT
 
 
@@ -39,7 +40,7 @@ Conflicts: TypeAlias = Mapping[Op, Conflict]
 
 
 def repairs_in(before: Desired | None, pending: Collection[Op], ops: Iterable[Op]) -> tuple[Op, ...]:
-    """Those of `ops` that put right what was right when `before` was wanted and `pending` was called for."""
+    """The repairs among `ops`: they restore what was in place when `before` was wanted and `pending` was planned."""
     if before is None:
         return ()
     known = frozenset(pending)
@@ -52,12 +53,12 @@ def _was_in_place(op: Op, before: Desired) -> bool:
     return not before.prune_holds and key_of(op.thing) not in before.reasons
 
 
-def tracked(contests: Conflicts, new: Iterable[Op], desired: Desired, at_s: float) -> Conflicts:
-    """The contests that still matter, and those that begin with the repairs in `new`."""
+def tracked(conflicts: Conflicts, new: Iterable[Op], desired: Desired, at_s: float) -> Conflicts:
+    """The conflicts that still matter, and those that begin with the repairs in `new`."""
     kept = {
-        op: contest
-        for op, contest in contests.items()
-        if at_s <= contest.due_s + _FORGOTTEN_S and _is_wanted(op, desired)
+        op: conflict
+        for op, conflict in conflicts.items()
+        if at_s <= conflict.due_s + _FORGOTTEN_S and _is_wanted(op, desired)
     }
     return {**{op: Conflict(0, at_s) for op in new}, **kept}
 
@@ -68,26 +69,26 @@ def _is_wanted(op: Op, desired: Desired) -> bool:
     return key_of(op.thing) not in desired.reasons
 
 
-def backing_off(contests: Conflicts, ops: Iterable[Op], at_s: float) -> frozenset[Op]:
-    """Those of `ops` that have to wait."""
-    return frozenset(op for op in ops if op in contests and contests[op].due_s > at_s) if contests else frozenset()
+def backing_off(conflicts: Conflicts, ops: Iterable[Op], at_s: float) -> frozenset[Op]:
+    """The operations among `ops` that have to wait."""
+    return frozenset(op for op in ops if op in conflicts and conflicts[op].due_s > at_s) if conflicts else frozenset()
 
 
-def applied(contests: Conflicts, ops: Iterable[Op], at_s: float) -> Conflicts:
-    """The contests once `ops` are done."""
-    again = {op: contests[op].times + 1 for op in ops if op in contests}
-    return {**contests, **{op: Conflict(times, at_s + _pause_s(times)) for op, times in again.items()}}
+def applied(conflicts: Conflicts, ops: Iterable[Op], at_s: float) -> Conflicts:
+    """The conflicts once `ops` are done."""
+    again = {op: conflicts[op].times + 1 for op in ops if op in conflicts}
+    return {**conflicts, **{op: Conflict(times, at_s + _pause_s(times)) for op, times in again.items()}}
 
 
 def _pause_s(times: int) -> float:
     return _BACKOFF_S[min(times, len(_BACKOFF_S) - 1)]
 
 
-def next_due_s(contests: Conflicts, ops: Iterable[Op]) -> float | None:
-    """When the first of `ops` that wait is done; None if none of them is contested."""
-    return min((contests[op].due_s for op in ops if op in contests), default=None)
+def next_due_s(conflicts: Conflicts, ops: Iterable[Op]) -> float | None:
+    """When the first of `ops` that wait is due; None if none of them is in conflict."""
+    return min((conflicts[op].due_s for op in ops if op in conflicts), default=None)
 
 
-def persistent(contests: Conflicts) -> Conflicts:
-    """Those about which somebody seems to disagree."""
-    return {op: contest for op, contest in contests.items() if contest.persistent}
+def persistent(conflicts: Conflicts) -> Conflicts:
+    """The conflicts with a program that seems to want the opposite."""
+    return {op: conflict for op, conflict in conflicts.items() if conflict.persistent}

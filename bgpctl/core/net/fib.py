@@ -10,7 +10,8 @@ prefix behind it is not asked. Where nobody made rules there are those of a fres
 default (fib4_default_rules_init, fib6_rules_net_init).
 
 The routes of the local table are not observed: the kernel makes them from addresses (fib_add_ifaddr), and so does this
-file. A link that is down answers for none of its IPv4 addresses.
+file. IPv4 addresses stay local on a link that is down (fib_sync_down_dev spares their
+routes), those of its network do not.
 
 A rule may choose packets by more than their destination: fwmark, iif, from, uidrange. A look-up here is about a packet
 of which only the destination is known, unmarked: such a rule does not match it (inverted, it does). But the answer
@@ -200,10 +201,9 @@ def _place_of(priority: int, rules: Sequence[Rule], *, otherwise: int) -> int:
 def _local_routes(dataplane: Dataplane) -> Iterator[Route]:
     down = {link.name for link in dataplane.links if not link.up}
     for item in dataplane.addresses:
-        if item.link not in down:
-            yield _local_route(item, item.address.address.host_prefix, RouteType.LOCAL)
-            if item.address.address.version == 4:
-                yield from _network_routes(item)
+        yield _local_route(item, item.address.address.host_prefix, RouteType.LOCAL)
+        if item.address.address.version == 4 and item.link not in down:
+            yield from _network_routes(item)
 
 
 def _network_routes(item: LinkAddress) -> Iterator[Route]:

@@ -1,7 +1,5 @@
 """Strangers in our way: what is theirs stays as it is, and the operator is told."""
 
-from dataclasses import replace
-
 import pytest
 
 from bgpctl.core.cluster.configuration import Mode
@@ -20,7 +18,7 @@ THEIRS = LinkAddress("tunl0", InterfaceAddress.parse("192.168.99.1/24"))
 
 def with_tunl0(kind: LinkKind, *addresses: LinkAddress, up: bool = True) -> Dataplane:
     tunl0 = Link("tunl0", kind, 1480, up=up, owned=False)
-    return replace(KERNEL, links=KERNEL.links | {tunl0}, addresses=KERNEL.addresses | set(addresses))
+    return KERNEL.put((tunl0, *addresses))
 
 
 @pytest.mark.parametrize("kernel", [with_tunl0(Plain("bridge"), THEIRS), with_tunl0(Ipip(), THEIRS)])

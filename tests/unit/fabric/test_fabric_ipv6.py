@@ -110,7 +110,7 @@ def test_an_own_ipv6_block_is_a_blackhole_with_an_explicit_metric_and_a_host_pre
 def test_router_advertisements_are_heeded_on_by_a_router_that_heeded_them_as_a_host(seen: str, wanted: bool) -> None:
     intent = only_ipv6(with_ipv6(two_racks(), vxlan=Mode.ALWAYS))
     name = "net/ipv6/conf/eth0/accept_ra"
-    kernel = replace(bare_kernel(member(intent, "a1")), sysctls=frozenset({Sysctl(name, seen)}))
+    kernel = bare_kernel(member(intent, "a1")).put((Sysctl(name, seen),))
     desired = derived(intent, observed=kernel)
     forwarding = Sysctl("net/ipv6/conf/all/forwarding", "1")
     assert (Sysctl(name, "2") in desired.dataplane.sysctls, forwarding in desired.dataplane.sysctls) == (wanted, True)

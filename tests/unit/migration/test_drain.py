@@ -67,11 +67,11 @@ def test_a_member_that_is_seen_to_send_by_the_device_keeps_it() -> None:
 
 def test_a_member_seen_by_a_device_that_has_another_port_by_now_has_not_been_seen() -> None:
     migrating = moved()
-    links = frozenset(
-        replace(link, kind=replace(link.kind, port=link.kind.port + 1)) if isinstance(link.kind, Vxlan) else link
+    before = migrating.kernel.put(
+        replace(link, kind=replace(link.kind, port=link.kind.port + 1))
         for link in migrating.kernel.links
+        if isinstance(link.kind, Vxlan)
     )
-    before = replace(migrating.kernel, links=links)
     results = seen_twice(migrating, "vxlan.bgpctl", DRAIN_S, before)
     assert names(migrating.step(results, DRAIN_S))[1] == {"a2", "b1", "b2"}
 

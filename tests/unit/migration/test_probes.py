@@ -12,7 +12,7 @@ OWN, BLOCK, REMOTE, FORMER = map(Address.parse, ("10.0.0.1", "10.244.1.0", "10.1
 HOP = NextHop(7, IPIP_LINK, REMOTE, onlink=True)
 THERE = Probe(HOP, Encapsulation.IPIP, OWN, REMOTE, OWN, REMOTE)
 BACK = Probe(HOP, Encapsulation.IPIP, OWN, REMOTE, BLOCK, REMOTE)
-KERNEL = Dataplane(links=frozenset({Link(IPIP_LINK, Ipip(), 1480), Link("eth0", Plain(""), 1500, owned=False)}))
+KERNEL = Dataplane.of((Link(IPIP_LINK, Ipip(), 1480), Link("eth0", Plain(""), 1500, owned=False)))
 
 
 def test_a_reply_counts_for_a_while_and_is_then_forgotten() -> None:
