@@ -180,7 +180,7 @@ def _take_down(plane: DataplaneBuilder, name: str) -> None:
     addresses = plane.all(LinkAddress)
     plane.discard([item for item in addresses if item.link == name and item.address.address.version == 6])
     _drop_neighbours(plane, name)
-    _drop_ways_over(plane, name)
+    _drop_paths_over(plane, name)
 
 
 def _remove(plane: DataplaneBuilder, thing: KernelObject) -> None:
@@ -203,7 +203,7 @@ def _remove_link(plane: DataplaneBuilder, name: str) -> None:
         if link.name != name and isinstance(link.kind, Vxlan) and link.kind.underlay == name:
             _remove_link(plane, link.name)
     _drop_neighbours(plane, name)
-    _drop_ways_over(plane, name)
+    _drop_paths_over(plane, name)
     plane.discard([link for link in plane.all(Link) if link.name == name])
     plane.discard([sysctl for sysctl in plane.all(Sysctl) if link_of_sysctl(sysctl.name) == name])
     plane.discard([address for address in plane.all(LinkAddress) if address.link == name])
@@ -228,7 +228,7 @@ def _drop_neighbours(plane: DataplaneBuilder, link: str, *, versions: tuple[int,
     plane.discard([item for item in neighbours if item.link == link and item.address.version in versions])
 
 
-def _drop_ways_over(plane: DataplaneBuilder, link: str) -> None:
+def _drop_paths_over(plane: DataplaneBuilder, link: str) -> None:
     """The next-hop objects over a link go with it, with the routes that name them, and its own routes."""
     _drop_next_hops(plane, {hop.id for hop in plane.all(NextHop) if hop.link == link})
     _drop_routes(plane, link, versions=(4, 6))

@@ -152,7 +152,7 @@ class Fib:
         """
         Where a packet goes by this route; None for a route that leads nowhere, or by a next hop that is not there.
 
-        Of a group the first member stands for all, as the first path does for a multipath route: each is one way.
+        Of a group the first member stands for all, as the first path does for a multipath route.
         """
         group = self._groups.get(route.next_hop)
         number = group.members[0] if group else route.next_hop
