@@ -27,7 +27,8 @@ from bgpctl.core.dataplane.effects import Op, Put, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED, cleanup, plan
 from bgpctl.core.fabric import Desired
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.core.net.objects import Dataplane, NextHop, Route, key_of
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import NextHop, Route, key_of
 from bgpctl.kernel import encode
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.netlink import pack
@@ -115,8 +116,8 @@ class Samples:
 
 def wanted(load: Load, shift: int = 0) -> Desired:
     hops = {load.gateway(i): NextHop(0x42000000 + i, LINK, load.gateway(i), onlink=True) for i in range(load.gateways)}
-    routes = frozenset(Route(prefix, next_hop=hops[gateway].id) for prefix, gateway in load.table(shift))
-    dataplane = Dataplane(next_hops=frozenset(hops.values()), routes=routes)
+    routes = (Route(prefix, next_hop=hops[gateway].id) for prefix, gateway in load.table(shift))
+    dataplane = Dataplane.of((*hops.values(), *routes))
     return Desired(dataplane, {key_of(thing): NOT_WANTED for thing in dataplane})
 
 

@@ -33,7 +33,8 @@ from bgpctl.core.cluster.problems import Problem
 from bgpctl.core.dataplane.effects import Failure, Op
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import Dataplane, Sysctl, Traffic
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Sysctl, Traffic
 
 
 class Unavailable(Exception):

@@ -13,7 +13,8 @@ from bgpctl.core.cluster.allocations import Allocations, NodeAllocations
 from bgpctl.core.cluster.configuration import Backend, Mode, Node, Pool
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Prefix
-from bgpctl.core.net.objects import Dataplane, Link, LinkAddress, Plain, Route
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Link, LinkAddress, Plain, Route
 
 KERNEL_PROTOCOL = 2
 STATIC_PROTOCOL = 4
@@ -86,11 +87,9 @@ def member(intent: Intent, name: str) -> Node:
 def bare_kernel(here: Node, *, mtu_bytes: int = 1500) -> Dataplane:
     """A node as the operator made it: eth0 with the node's addresses and, of each IP version, a default route."""
     own = [address for address in (here.address, here.address6) if address]
-    return Dataplane(
-        links=frozenset({Link("eth0", Plain("veth"), mtu_bytes, owned=False)}),
-        addresses=frozenset(LinkAddress("eth0", address) for address in own),
-        routes=frozenset(route for address in own for route in _ways_out(address)),
-    )
+    link = Link("eth0", Plain("veth"), mtu_bytes, owned=False)
+    routes = (route for address in own for route in _ways_out(address))
+    return Dataplane.of((link, *(LinkAddress("eth0", address) for address in own), *routes))
 
 
 def _ways_out(own: InterfaceAddress) -> tuple[Route, Route]:

@@ -32,7 +32,6 @@ from bgpctl.core.agent.events import (
 )
 from bgpctl.core.bgp import speaker
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import DATAPLANE_FIELDS
 
 _SHOWN: Final = 3
 
@@ -74,7 +73,7 @@ def _from_kernel(item: KernelChanged | KernelLost | Observed | Applied | Probed 
         case KernelLost():
             return f"kernel lost: {item.reason}"
         case Observed():
-            return f"kernel seen: {sum(len(getattr(item.dataplane, kind)) for kind in DATAPLANE_FIELDS)} objects"
+            return f"kernel seen: {item.dataplane.size} objects"
         case Applied():
             return "operations done" + _failed(item)
         case Probed():

@@ -17,7 +17,6 @@ from bgpctl.core.agent.events import Apply, Command, Event, Observed
 from bgpctl.core.agent.state import State
 from bgpctl.core.agent.step import step
 from bgpctl.core.bgp.speaker import Update
-from bgpctl.core.net.objects import DATAPLANE_FIELDS
 
 _HALF: Final = 500
 """Events in each of two halves, of which the older one is dropped when the younger one is full."""
@@ -89,7 +88,7 @@ def _weight(entry: Entry) -> int:
     done = sum(len(command.ops) for command in entry.commands if isinstance(command, Apply))
     match entry.event:
         case Observed(dataplane):
-            return done + sum(len(getattr(dataplane, kind)) for kind in DATAPLANE_FIELDS)
+            return done + dataplane.size
         case Update(announced=announced, withdrawn=withdrawn):
             return done + len(announced) + len(withdrawn)
         case _:

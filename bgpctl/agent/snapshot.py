@@ -15,7 +15,8 @@ from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.speaker import Session
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.core.net.objects import Dataplane, Traffic
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Traffic
 
 Json: TypeAlias = dict[str, Any]
 

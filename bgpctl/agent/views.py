@@ -21,10 +21,10 @@ from bgpctl.core.fabric.facts import underlay_of
 from bgpctl.core.net.addresses import (
     Prefix,
 )
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
     PROTOCOL,
     VXLAN_LINKS,
-    Dataplane,
     Ipip,
     Link,
     NextHop,
@@ -169,7 +169,7 @@ def _route(route: Route, hops: Sequence[NextHop]) -> Json:
 
 
 def _installed(route: Route, hops: Sequence[NextHop], observed: Dataplane) -> bool:
-    return route in observed.routes and observed.next_hops.issuperset(hops)
+    return route in observed.routes and all(hop in observed.next_hops for hop in hops)
 
 
 def tunnels(snapshot: Snapshot) -> Json:

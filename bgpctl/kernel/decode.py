@@ -20,6 +20,7 @@ from bgpctl.core.net.addresses import (
 )
 from bgpctl.core.net.objects import (
     ALIAS,
+    LOCAL_TABLE,
     PROTOCOL,
     FdbEntry,
     Link,
@@ -39,7 +40,6 @@ from bgpctl.kernel.encode import (
     GROUP_ENTRY,
     IFADDRMSG,
     IFINFOMSG,
-    LOCAL_TABLE,
     NDA_DST,
     NDA_LLADDR,
     NDMSG,

@@ -15,14 +15,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final, TypeVar, assert_never
 
-from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove, becomes
+from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
+from bgpctl.core.dataplane.refusals import becomes
 from bgpctl.core.net.addresses import (
     LINK_LOCAL,
 )
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
     IPIP_LINK,
     PROTOCOL,
-    Dataplane,
     Decap,
     FdbEntry,
     Ipip,
@@ -36,10 +37,11 @@ from bgpctl.core.net.objects import (
     NextHopGroup,
     Plain,
     Route,
+    Rule,
     Sysctl,
     Vxlan,
 )
-from bgpctl.kernel import decode, encode, ipip, ipip_bpf, masquerade, sysctl
+from bgpctl.kernel import decode, encode, ipip, ipip_bpf, masquerade, rules, sysctl
 from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.hints import hint
 from bgpctl.kernel.ipip import IpipDriver
@@ -180,6 +182,7 @@ class LinuxKernel(Kernel):
             next_hops=next_hops,
             groups=groups,
             routes=self._routes(names),
+            rules=self._rules(),
         )
 
     def _next_hop_objects(self) -> tuple[bytes, ...]:
@@ -195,6 +198,14 @@ class LinuxKernel(Kernel):
         now = {body: known[body] if body in known else decode.route(body, names) for body in dumped}
         self._last_routes = now, names
         return frozenset(route for route in now.values() if route)
+
+    def _rules(self) -> frozenset[Rule]:
+        try:
+            # One dump of all families: a kernel without IPv6 refuses that one alone.
+            dumped = self._netlink.dump(encode.RTM_GETRULE, encode.RTMSG.pack(0, 0, 0, 0, 0, 0, 0, 0, 0))
+        except Unanswered:
+            return frozenset()  # without CONFIG_IP_MULTIPLE_TABLES
+        return frozenset(rules.rules(dumped))
 
     def _dump_routes(self) -> Iterator[bytes]:
         # One family at a time: AF_UNSPEC would add MPLS labels and multicast forwarding entries.

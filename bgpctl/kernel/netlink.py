@@ -263,7 +263,7 @@ class Netlink:
             raise Unavailable(f"netlink: {lost}") from error
 
 
-def _unanswered(kind: int, datagram: bytes) -> Unavailable:
+def _unanswered(kind: int, datagram: bytes) -> Unanswered:
     told = refusal(next(messages(datagram)), 0)
     why = told.text or os.strerror(told.errno)
-    return Unavailable(f"the kernel does not answer message type {kind}: {why}")
+    return Unanswered(f"the kernel does not answer message type {kind}: {why}")

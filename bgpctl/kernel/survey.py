@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from bgpctl.core.net.objects import Dataplane
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.trace.doctor import Chain, Facts
 from bgpctl.kernel import nft, sockets, sysctl
 from bgpctl.kernel.bpf import tcx

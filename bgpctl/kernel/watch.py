@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from bgpctl.core.net.objects import ALIAS
+from bgpctl.core.net.objects import ALIAS, LOCAL_TABLE
 from bgpctl.kernel import decode, encode, nft
 from bgpctl.kernel.decode import LinkFacts
 from bgpctl.kernel.netlink import (
@@ -30,9 +30,9 @@ from bgpctl.kernel.netlink import (
     widen,
 )
 
-_GROUPS: Final = (1, 3, 4, 5, 7, 9, 11, 32)
-"""RTNLGRP_ LINK, NEIGH, TC (someone may delete what the BPF driver has there), IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR,
-IPV6_ROUTE, NEXTHOP."""
+_GROUPS: Final = (1, 3, 4, 5, 7, 8, 9, 11, 19, 32)
+"""RTNLGRP_ LINK, NEIGH, TC (someone may delete what the BPF driver has there), IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE,
+IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE, NEXTHOP."""
 _RECEIVE_BUFFER_BYTES: Final = 64 << 20
 """Holds the echo of 100,000 routes of our own. The kernel takes the memory only while it is filled."""
 _EVENT_BYTES: Final = 1 << 15
@@ -181,7 +181,7 @@ class Watch:
 def _route_matters(message: Message) -> bool:
     """The kernel's own routes follow from links and addresses, which have events of their own."""
     table, protocol = decode.owner(message.body)
-    return table != encode.LOCAL_TABLE and not (message.port_id == _KERNEL and protocol == _RTPROT_KERNEL)
+    return table != LOCAL_TABLE and not (message.port_id == _KERNEL and protocol == _RTPROT_KERNEL)
 
 
 def _address_identity(message: Message) -> bytes:

@@ -25,8 +25,8 @@ from bgpctl.core.net.addresses import (
     Vni,
     link_local,
 )
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
-    Dataplane,
     Decap,
     FdbEntry,
     Ipip,
@@ -111,7 +111,7 @@ class FakeRig:
     pretends = False
 
     def __init__(self) -> None:
-        self.kernel = FakeKernel(Dataplane(links=frozenset({ETH0}), addresses=frozenset({NODE, NODE6})))
+        self.kernel = FakeKernel(Dataplane.of((ETH0, NODE, NODE6)))
 
     def stranger(self, *ops: Op) -> None:
         self.kernel.tamper(*ops)

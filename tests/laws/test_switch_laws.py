@@ -23,12 +23,13 @@ from bgpctl.core.cluster.configuration import Backend, Mode, Node, Pool
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.dataplane.effects import after
-from bgpctl.core.dataplane.plan import owned, plan
+from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import Desired, derive
 from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import NO_RESULTS, Probe, ProbeReply, ProbeResults, with_replies
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix, Vni
-from bgpctl.core.net.objects import IPIP_LINK, Dataplane, Ipip, LinkAddress, LinkKind, Vxlan
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import IPIP_LINK, Ipip, LinkAddress, LinkKind, Vxlan
 from tests.cluster import bare_kernel, blocks, learned_from_all, member, node
 
 TUNNELLED = [
@@ -134,7 +135,7 @@ class Host:
         self.adj_rib_out = told
         own = (told.here.address, other_address(told.here))
         bare = bare_kernel(told.here)
-        self.kernel: Dataplane = replace(bare, addresses=frozenset(LinkAddress("eth0", address) for address in own))
+        self.kernel: Dataplane = bare.put(LinkAddress("eth0", address) for address in own)
         self.probe_results: ProbeResults = NO_RESULTS
         self.state: defaultdict[str, frozenset[Encapsulation]] = defaultdict(frozenset)
         self.addresses = {address.address for address in own}
@@ -323,7 +324,7 @@ class ChangingCluster(RuleBasedStateMachine):
         ChangingCluster.runs += 1
 
     def is_over(self, host: Host) -> bool:
-        return host.switch(self.now_s).settled and set(owned(host.kernel)) == set(owned(host.wanted.dataplane))
+        return host.switch(self.now_s).settled and set(host.kernel.owned()) == set(host.wanted.dataplane.owned())
 
 
 def test_whatever_changes_in_whatever_order_everyone_reaches_everyone(

@@ -34,7 +34,8 @@ from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.dataplane.effects import Failure, Put
 from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.net.addresses import Asn, Prefix
-from bgpctl.core.net.objects import Dataplane, NextHop
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import NextHop
 from tests.cluster import bare_kernel, member, path, two_racks
 from tests.stories.test_agent_stories import B1, INTENT, Play, converged, undo
 

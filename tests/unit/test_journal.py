@@ -16,7 +16,8 @@ from bgpctl.core.agent.state import State, begin
 from bgpctl.core.agent.step import step
 from bgpctl.core.bgp.speaker import SessionDown, Update
 from bgpctl.core.net.addresses import Prefix
-from bgpctl.core.net.objects import Dataplane, Route
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Route
 from bgpctl.process.run_directory import DiskRunDirectory
 from tests.cluster import path
 from tests.laws.test_loop_laws import events
@@ -70,7 +71,7 @@ def test_of_many_events_the_last_ones_are_kept_and_can_be_played() -> None:
 
 
 def test_large_observations_are_not_kept_for_long() -> None:
-    large = Dataplane(routes=frozenset(Route(Prefix(4, (10 << 24) + number, 32)) for number in range(60_000)))
+    large = Dataplane.of(Route(Prefix(4, (10 << 24) + number, 32)) for number in range(60_000))
     record = lived(*[Observed(large)] * 10, KernelChanged()).record()
     assert len(record.entries) <= 4
     assert record.entries[-1].event == KernelChanged()

@@ -17,7 +17,7 @@ from bgpctl.core.cluster.configuration import Backend, Mode
 from bgpctl.core.dataplane.effects import Failure, Op, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.migration.probes import Probe, ProbeReply
-from bgpctl.core.net.objects import Dataplane
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.kernel.fake import FakeKernel
 from bgpctl.ports import Unavailable
 from bgpctl.process.clock import LinuxClock

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from bgpctl.core.cluster.reasons import PruneHoldCode, Unmet
 from bgpctl.core.dataplane.plan import Plan
 from bgpctl.core.fabric import Desired
-from bgpctl.core.net.objects import Dataplane
+from bgpctl.core.net.dataplane import Dataplane
 
 _NOTHING_TO_DO = Plan(())
 

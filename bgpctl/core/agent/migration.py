@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from bgpctl.core.migration.next_step import MigrationStep
 from bgpctl.core.migration.probes import NO_RESULTS, PROBE_EVERY_S, Probe, ProbeReply, ProbeResults, with_replies
 from bgpctl.core.migration.situation import PendingMember
-from bgpctl.core.net.objects import Dataplane
+from bgpctl.core.net.dataplane import Dataplane
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import Desired, derive
 from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import Probe
-from bgpctl.core.net.objects import Dataplane
+from bgpctl.core.net.dataplane import Dataplane
 
 SWEEP_S: Final = 60.0
 """The kernel is observed this often even if nothing reports a change: a notification may be lost."""

@@ -30,7 +30,8 @@ from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.core.net.objects import Dataplane, Link, Vxlan
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Link, Vxlan
 
 AdvertisedTunnels: TypeAlias = Callable[[Node, int], frozenset[Encapsulation]]
 """The tunnels that a member announces for one IP version; empty without a statement."""

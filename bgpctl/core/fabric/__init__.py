@@ -30,7 +30,8 @@ from bgpctl.core.fabric.desired import (
 )
 from bgpctl.core.fabric.facts import Underlay, outer_mtu_bytes, underlay_of
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
-from bgpctl.core.net.objects import Dataplane, NextHop, NextHopGroup, Route, RouteType, Sysctl
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import NextHop, NextHopGroup, Route, RouteType, Sysctl
 
 __all__ = ["Desired", "derive", "encapsulation_to", "same_subnet"]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from bgpctl.core.fabric.facts import Underlay, resolve
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import Dataplane, NextHop
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import NextHop
 
 
 def same_subnet_hop(number: int, remote: Address, underlay: Underlay) -> NextHop:

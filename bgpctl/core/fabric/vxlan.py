@@ -23,9 +23,9 @@ from bgpctl.core.net.addresses import (
     Prefix,
     link_local,
 )
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
     VXLAN_LINKS,
-    Dataplane,
     FdbEntry,
     Link,
     LinkAddress,

@@ -26,7 +26,8 @@ from typing import Final, NamedTuple
 
 from bgpctl.core.migration.probes import ReturnPath, kind_of
 from bgpctl.core.migration.situation import PendingMember, Situation
-from bgpctl.core.net.objects import PROTOCOL, Dataplane, KernelObject, Link, NextHop, NextHopGroup, Route, key_of
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import PROTOCOL, KernelObject, Link, NextHop, NextHopGroup, Route, key_of
 
 DRAIN_S: Final = 2.0
 """How long a member must be seen to send by another link before the old one is removed."""

@@ -28,7 +28,8 @@ from typing import Final, NamedTuple
 
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.net.addresses import Address, Mac, Vni
-from bgpctl.core.net.objects import Dataplane, LinkKind, NextHop
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import LinkKind, NextHop
 
 REPLY_VALID_S: Final = 5.0
 """How long a reply counts."""

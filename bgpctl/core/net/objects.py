@@ -9,7 +9,6 @@ Refuses to know: where a value came from, how it is written to a kernel, what ti
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
@@ -19,7 +18,10 @@ PROTOCOL: Final = 179
 """Route and next-hop protocol number of everything bgpctl installs (the BGP port; unnamed in iproute2's rt_protos)."""
 METRIC: Final = 1024
 """Explicit, because IPv6 turns an omitted metric into 1024 and another metric would be a second route."""
+DEFAULT_TABLE: Final = 253
 MAIN_TABLE: Final = 254
+LOCAL_TABLE: Final = 255
+"""The RT_TABLE_ numbers of rtnetlink(7)."""
 ALIAS: Final = "bgpctl"
 """IFLA_IFALIAS of the links bgpctl made or adopted."""
 IPIP_LINK: Final = "tunl0"
@@ -215,10 +217,44 @@ class Route(NamedTuple):
     protocol: int = PROTOCOL
 
 
+class RuleAction(enum.IntEnum):
+    """The FR_ACT_ values of linux/fib_rules.h."""
+
+    TABLE = 1
+    GOTO = 2
+    NOP = 3
+    BLACKHOLE = 6
+    UNREACHABLE = 7
+    PROHIBIT = 8
+
+
+class Rule(NamedTuple):
+    """
+    A policy rule (ip-rule(8)), which sends a look-up to a table. Never ours: no operation names one.
+
+    The kernel consults the rules of an IP version by ascending `priority`, those of equal priority in the order of
+    their addition (`place`). `destination` None is every destination. `selector` is empty, or says by what else than
+    the destination packets are chosen (fwmark, iif, from, uidrange, …), in ip-rule's words. An `inverted` rule holds
+    for the packets that its selectors do not match. `suppress_prefixlength`: routes with a prefix of at most that
+    length do not count; -1 for none. `goto` is the priority of the rule to go on with.
+    """
+
+    version: int
+    priority: int
+    table: int = MAIN_TABLE
+    action: RuleAction = RuleAction.TABLE
+    destination: Prefix | None = None
+    selector: str = ""
+    inverted: bool = False
+    suppress_prefixlength: int = -1
+    goto: int = 0
+    place: int = 0
+
+
 KernelObject: TypeAlias = (
     Sysctl | Link | LinkAddress | Decap | Masquerade | FdbEntry | Neighbour | NextHop | NextHopGroup | Route
 )
-"""One kernel object."""
+"""A kernel object that an operation can be about."""
 
 Key: TypeAlias = tuple[object, ...]
 
@@ -246,31 +282,10 @@ def key_of(thing: KernelObject) -> Key:
             return ("next-hop", thing.id)
 
 
-@dataclass(frozen=True, slots=True)
-class Dataplane:
-    """
-    Kernel objects of one network namespace: what is (everyone's objects) or what should be (ours).
-
-    The field order is the order in which objects are added; they are removed in the reverse order.
-    """
-
-    links: frozenset[Link] = frozenset()
-    sysctls: frozenset[Sysctl] = frozenset()
-    addresses: frozenset[LinkAddress] = frozenset()
-    decaps: frozenset[Decap] = frozenset()
-    masquerades: frozenset[Masquerade] = frozenset()
-    fdb: frozenset[FdbEntry] = frozenset()
-    neighbours: frozenset[Neighbour] = frozenset()
-    next_hops: frozenset[NextHop] = frozenset()
-    groups: frozenset[NextHopGroup] = frozenset()
-    routes: frozenset[Route] = frozenset()
-
-    def __iter__(self) -> Iterator[KernelObject]:
-        for kind in DATAPLANE_FIELDS:
-            yield from getattr(self, kind)
-
-    def link(self, name: str) -> Link | None:
-        return next((link for link in self.links if link.name == name), None)
-
-
-DATAPLANE_FIELDS: Final[tuple[str, ...]] = tuple(Dataplane.__slots__)
+def link_of_sysctl(name: str) -> str | None:
+    """The link that a per-link sysctl belongs to; None for the others, `all` and `default` included."""
+    match name.split("/"):
+        case ["net", _, "conf" | "neigh", link, _] if link not in {"all", "default"}:
+            return link
+        case _:
+            return None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import Final, assert_never
 
 from bgpctl.core.bgp.decision import Candidate, Choice
@@ -20,7 +19,7 @@ from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import Unmet
-from bgpctl.core.dataplane.effects import Op, Put, Remove, after
+from bgpctl.core.dataplane.effects import Op, Put, Remove, after_all
 from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import Desired, derive
 from bgpctl.core.migration.drain import DRAIN_S
@@ -31,11 +30,11 @@ from bgpctl.core.net.addresses import (
     Address,
     Prefix,
 )
-from bgpctl.core.net.longest_match import LongestMatch
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.fib import Fib
 from bgpctl.core.net.objects import (
     MAIN_TABLE,
     PROTOCOL,
-    Dataplane,
     Ipip,
     KernelObject,
     Key,
@@ -52,7 +51,6 @@ from bgpctl.core.net.objects import (
 _UNDERLAY: Final = "eth0"
 _UNDERLAY_MTU_BYTES: Final = 1500
 _KERNEL_PROTOCOL: Final = 2
-_OURS: Final = True
 
 
 class Effect(enum.IntEnum):
@@ -139,15 +137,15 @@ def preview(
         last = switch
         made = plan(switch.desired, now)
         ops = tuple((op, effect) for op, effect in _with_effects(made.ops, now))
-        now = reduce(after, made.ops, now)
+        now = after_all(now, made.ops)
         missing = (*switch.desired.unmet, *made.blocked)
         waits_for = sorted({waiting.member for waiting in (*switch.cutovers, *switch.drains)})
         if ops:
             steps.append(Step(stage, ops, tuple(waits_for)))
     gone = _routed(observed) - _routed(now)
     kept = {prefix for member in intent.nodes for prefix in intent.prefixes_of(member)}
-    before, afterwards = _owners(observed), _owners(now)
-    cut = (peer for peer in sorted(talking) if afterwards.holding(peer) is _OURS and before.holding(peer) is not _OURS)
+    before, afterwards = Fib(observed), Fib(now)
+    cut = (peer for peer in sorted(talking) if _is_ours(afterwards, peer) and not _is_ours(before, peer))
     return Preview(node.name, tuple(steps), tuple(sorted(gone & kept)), tuple(cut), missing, last.cutovers, last.drains)
 
 
@@ -161,45 +159,41 @@ def _sent_back(wanted: Desired, node: Node) -> Iterator[NextHop]:
 
 def with_other_driver(observed: Dataplane, driver: str) -> Dataplane:
     """The kernel as it looks to another IPIP driver, which has to make the device anew."""
-    links = (
-        replace(link, kind=Plain("")) if isinstance(link.kind, Ipip) and link.kind.driver != driver else link
+    made_anew = (
+        replace(link, kind=Plain(""))
         for link in observed.links
+        if isinstance(link.kind, Ipip) and link.kind.driver != driver
     )
-    return replace(observed, links=frozenset(links))
+    return observed.put(made_anew)
 
 
-def _owners(dataplane: Dataplane) -> LongestMatch[bool]:
-    """Whether the route that packets take is ours."""
-    main = (route for route in dataplane.routes if route.table == MAIN_TABLE)
-    return LongestMatch((route.prefix, route.protocol == PROTOCOL) for route in sorted(main, key=_metric))
-
-
-def _metric(route: Route) -> int:
-    return route.metric
+def _is_ours(fib: Fib, destination: Address) -> bool:
+    """Whether the main table leads packets to the destination by a route of ours."""
+    route = fib.in_table(MAIN_TABLE, destination)
+    return route is not None and route.protocol == PROTOCOL
 
 
 def assumed_kernel(node: Node) -> Dataplane:
     """A node as a distribution leaves it: one link with the node's address, and a default route. For want of facts."""
     owns = [own for own in (node.address, node.address6) if own]
     gateways = [Address(own.address.version, own.network.network + own.network.size - 2) for own in owns]
-    return Dataplane(
-        links=frozenset({Link(_UNDERLAY, Plain(""), _UNDERLAY_MTU_BYTES, owned=False)}),
-        addresses=frozenset(LinkAddress(_UNDERLAY, own) for own in owns),
-        routes=frozenset(
-            route
-            for own, gateway in zip(owns, gateways, strict=True)
-            for route in (
-                Route(own.network, link=_UNDERLAY, metric=0, protocol=_KERNEL_PROTOCOL),
-                Route(Prefix(gateway.version, 0, 0), gateway=gateway, link=_UNDERLAY, metric=0, protocol=3),
-            )
-        ),
+    return Dataplane.of(
+        (
+            Link(_UNDERLAY, Plain(""), _UNDERLAY_MTU_BYTES, owned=False),
+            *(LinkAddress(_UNDERLAY, own) for own in owns),
+            *(Route(own.network, link=_UNDERLAY, metric=0, protocol=_KERNEL_PROTOCOL) for own in owns),
+            *(
+                Route(Prefix(gateway.version, 0, 0), gateway=gateway, link=_UNDERLAY, metric=0, protocol=3)
+                for gateway in gateways
+            ),
+        )
     )
 
 
 def converged(intent: Intent, node: Node, kernel: Dataplane) -> Dataplane:
     """The node's kernel once everything that `intent` wants is there."""
     steps = preview(intent, node, kernel).steps
-    return reduce(after, (op for step in steps for op, _ in step.ops), kernel)
+    return after_all(kernel, (op for step in steps for op, _ in step.ops))
 
 
 def _expected_paths(intent: Intent, node: Node) -> Iterator[Choice]:

@@ -17,7 +17,8 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.fabric import ipip, vxlan
 from bgpctl.core.fabric.facts import outer_mtu_bytes, underlay_of
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Vni
-from bgpctl.core.net.objects import IPIP_LINK, VXLAN_LINKS, Dataplane, Ipip, Vxlan
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import IPIP_LINK, VXLAN_LINKS, Ipip, Vxlan
 
 
 class Verdict(enum.Enum):

@@ -21,13 +21,14 @@ from bgpctl.core.net.addresses import (
     Vni,
     vtep_mac,
 )
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
-    Dataplane,
     Decap,
     Ipip,
     Link,
     LinkAddress,
     NextHop,
+    NextHopGroup,
     Plain,
     Route,
     RouteType,
@@ -250,7 +251,7 @@ def test_a_remote_that_no_route_leads_to_is_missing_with_its_pool() -> None:
     intent = two_racks()
     here = member(intent, "a1")
     kernel = bare_kernel(here)
-    cut_off = Dataplane(links=kernel.links, addresses=kernel.addresses)
+    cut_off = kernel.drop(kernel.routes)
     desired = derive(intent, here, {}, learned_from_all(intent, here), cut_off)
     assert [(item.code, item.subject, item.detail) for item in desired.unmet] == [
         (UnmetCode.NEXT_HOP_UNRESOLVED, "10.1.0.3", "pool blue"),
@@ -264,8 +265,18 @@ def test_the_way_to_a_remote_is_found_through_another_programs_next_hop_object()
     kernel = bare_kernel(here)
     by_frr = NextHop(12, "eth0", Address.parse("10.0.0.253"), onlink=False, protocol=11)
     route = Route(Prefix.parse("10.1.0.0/24"), next_hop=12, metric=20, protocol=11)
-    routed = replace(kernel, next_hops=frozenset({by_frr}), routes=kernel.routes | {route})
+    routed = kernel.put((by_frr, route))
     assert ways(derived(intent, observed=routed))["10.244.4.0/26"] == ("10.0.0.253", DIRECT)
+
+
+def test_the_way_to_a_remote_is_found_through_the_first_member_of_another_programs_group() -> None:
+    intent = two_racks()
+    by_frr = [
+        NextHop(number, "eth0", Address.parse(f"10.0.0.{number}"), onlink=False, protocol=11) for number in (52, 53)
+    ]
+    route = Route(Prefix.parse("10.1.0.0/24"), next_hop=54, metric=20, protocol=11)
+    routed = bare_kernel(member(intent, "a1")).put((*by_frr, NextHopGroup(54, (52, 53), protocol=11), route))
+    assert ways(derived(intent, observed=routed))["10.244.4.0/26"] == ("10.0.0.52", DIRECT)
 
 
 def test_every_wanted_object_has_a_reason() -> None:
@@ -292,8 +303,8 @@ def test_the_mtu_of_tunnels_is_that_of_the_links_by_which_outer_packets_leave(wa
     intent = two_racks(ipip=Mode.CROSS_SUBNET)
     kernel = bare_kernel(member(intent, "a1"))
     eth1 = Link("eth1", Plain("veth"), 1400, owned=False)
-    hops = frozenset({NextHop(7, "eth1", Address.parse("10.9.0.254"), onlink=False, protocol=4)})
-    kernel = replace(kernel, links=kernel.links | {eth1}, next_hops=hops, routes=kernel.routes | {way})
+    hop = NextHop(7, "eth1", Address.parse("10.9.0.254"), onlink=False, protocol=4)
+    kernel = kernel.put((eth1, hop, way))
     tunnel = derived(intent, observed=kernel).dataplane.link("tunl0")
     assert tunnel is not None
     assert tunnel.mtu_bytes == expected - 20
@@ -344,11 +355,8 @@ def test_an_encapsulation_change_keeps_the_next_hop_ids() -> None:
 def on_loopback(intent: Intent) -> Dataplane:
     """Node a1 with its address on lo, as nodes with several uplinks have it."""
     kernel = bare_kernel(member(intent, "a1"))
-    return replace(
-        kernel,
-        links=kernel.links | {Link("lo", Plain(""), 65536, owned=False)},
-        addresses=frozenset({LinkAddress("lo", member(intent, "a1").address)}),
-    )
+    moved = (Link("lo", Plain(""), 65536, owned=False), LinkAddress("lo", member(intent, "a1").address))
+    return kernel.drop(kernel.addresses).put(moved)
 
 
 @pytest.mark.parametrize("mode", [{"ipip": Mode.ALWAYS}, {"vxlan": Mode.ALWAYS, "backend": Backend.VXLAN}])
@@ -362,6 +370,6 @@ def test_an_address_on_the_loopback_device_uses_the_link_of_the_default_route(mo
 
 def test_an_address_on_the_loopback_device_without_a_default_route_is_told() -> None:
     intent = two_racks(ipip=Mode.ALWAYS)
-    desired = derived(intent, observed=replace(on_loopback(intent), routes=frozenset()))
+    desired = derived(intent, observed=on_loopback(intent).drop(on_loopback(intent).routes))
     assert [item.code for item in desired.unmet] == [UnmetCode.UNDERLAY_UNKNOWN]
     assert [item.code for item in desired.prune_holds] == [PruneHoldCode.FACTS_UNKNOWN]

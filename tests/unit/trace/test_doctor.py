@@ -22,7 +22,7 @@ PASS, WARN, FAIL = Verdict.PASS, Verdict.WARN, Verdict.FAIL
 
 
 def with_links(*links: Link, routes: frozenset[Route] = frozenset()) -> Facts:
-    plane = replace(KERNEL, links=KERNEL.links | set(links), routes=KERNEL.routes | routes)
+    plane = KERNEL.put((*links, *routes))
     return replace(FINE, dataplane=plane)
 
 
