@@ -112,7 +112,7 @@ def reload_with_absent_peers() -> None:
 
 
 def _unsent_changes(peer: Any) -> bool:
-    return bool(peer.established() and peer.neighbor.adj_rib_in.outgoing.pending())
+    return bool(peer.established() and peer.neighbor.rib.outgoing.pending())
 
 
 def gtsm_of_accepted() -> None:
@@ -221,7 +221,7 @@ def _pause_ms(reactor: Any) -> int:
 
 def _unsent(peer: Any) -> bool:
     neighbor = peer.neighbor
-    return bool(peer.established() and (neighbor.adj_rib_in.outgoing.pending() or neighbor.eor or neighbor.refresh))
+    return bool(peer.established() and (neighbor.rib.outgoing.pending() or neighbor.eor or neighbor.refresh))
 
 
 if __name__ == "__main__":
