@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import NewType, Protocol, TypeAlias
 
 from bgpctl.core.bgp.speaker import SpeakerCommand, SpeakerConfig, SpeakerEvent
@@ -205,10 +206,13 @@ class Store(Protocol):
 
 
 class Clock(Protocol):
-    """Time that only goes forward. Wall-clock time is for log lines alone."""
+    """Time that only goes forward, and the date, which is for readers of logs and journals alone."""
 
     def now_s(self) -> float:
         """Seconds since an arbitrary start that all processes of the host share (CLOCK_MONOTONIC)."""
+
+    def date(self) -> datetime:
+        """The host's date and time, in UTC; an operator may set it."""
 
     def since_boot_s(self) -> float:
         """Seconds since the host was booted, those it slept included (CLOCK_BOOTTIME)."""

@@ -1,5 +1,5 @@
 """
-`bgpctl agent run`, `bgpctl agent journal` and `bgpctl cleanup`: what acts on this node by itself.
+`bgpctl agent run|journal|replay` and `bgpctl cleanup`: the daemon of this node, and what is done without it.
 
 Refuses to know: a running agent, which client/ talks to.
 """
@@ -17,6 +17,7 @@ from bgpctl.agent.words import kernel_object as thing_words
 from bgpctl.cli import values
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.operate import journal
+from bgpctl.cli.replay import replay
 from bgpctl.cli.show import run_dir_option
 from bgpctl.cli.validate import files_option, valid
 from bgpctl.core.net.objects import PROTOCOL
@@ -105,6 +106,7 @@ def run(
 
 
 agent.add_command(journal)
+agent.add_command(replay)
 
 
 @click.command()

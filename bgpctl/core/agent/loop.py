@@ -44,6 +44,7 @@ from bgpctl.core.bgp.next_hop_cost import NextHopCosts
 from bgpctl.core.bgp.peer_table import TableState
 from bgpctl.core.bgp.session_handover import Handover
 from bgpctl.core.bgp.sessions import RESTART_TIME_S, speaker_config
+from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Problem
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Unmet
@@ -300,12 +301,26 @@ def _with_sessions(state: State, at_s: float, *, first: bool = False, going: boo
         state,
         config=config,
         handover=stays,
-        policy=Policy.of(state.intent, node, config, role.cluster_id if role else None) if node and config else None,
+        policy=_policy(state.intent, node, config, stays),
         adj_rib_in=adj_rib_in.expect(state.adj_rib_in, peers, at_s, RESTART_TIME_S),
     )
     if config and (first or config != state.config):
         return replace(after, refused="", speaker_stopped=False), (Configure(config),)
     return after, ()
+
+
+def _policy(
+    intent: Intent, node: Node | None, config: speaker.SpeakerConfig | None, handover: Handover
+) -> Policy | None:
+    former = handover.role.cluster_id if handover.role else None
+    return Policy.of(intent, node, config, former) if node and config else None
+
+
+def with_policy(state: State) -> State:
+    """The state with the policy that follows from the rest of it."""
+    node = state.intent.node(state.node) if state.intent else None
+    policy = _policy(state.intent, node, state.config, state.handover) if state.intent else None
+    return replace(state, policy=policy)
 
 
 def _end_handover(state: State, at_s: float) -> Step:

@@ -220,7 +220,7 @@ KernelObject: TypeAlias = (
 )
 """One kernel object."""
 
-Key: TypeAlias = tuple[object, ...]
+Key: TypeAlias = tuple[str | int | Address | Prefix | InterfaceAddress, ...]
 
 
 def key_of(thing: KernelObject) -> Key:
