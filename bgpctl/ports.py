@@ -1,5 +1,5 @@
 """
-Every way in which the program reaches the world, on one page. What is not here does not happen.
+Every way in which the agent learns of its node and cluster and acts on them, on one page.
 
 Core and agent are written against these protocols and against nothing else outside:
 
@@ -129,7 +129,7 @@ class Speaker(Protocol):
         """
         Make the speaker run with exactly this configuration, starting it if need be; sessions that stay the same
         are not disturbed. Returns at once; SpeakerAttached follows when the configuration is in force, even if it was
-        before, and SpeakerRefused if it cannot be.
+        before, and SpeakerConfigRejected if it cannot be.
         """
 
     def send(self, commands: Sequence[SpeakerCommand]) -> None:

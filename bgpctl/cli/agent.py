@@ -1,7 +1,7 @@
 """
 `bgpctl agent run|journal|replay` and `bgpctl cleanup`: the daemon of this node, and what is done without it.
 
-Refuses to know: a running agent, which client/ talks to.
+Refuses to know: how a node is run and cleaned up (agent/wiring.py).
 """
 
 from __future__ import annotations
@@ -113,7 +113,10 @@ agent.add_command(replay)
 @run_dir_option
 @protocol_option
 def cleanup(run_dir: Path, route_protocol: int) -> None:
-    """End this node's BGP speaker and remove everything that is bgpctl's from the kernel, and nothing else."""
+    """
+    End this node's BGP speaker, remove everything that is bgpctl's from the kernel, and put back the sysctls that it
+    changed. Nothing else is touched.
+    """
     try:
         ops, failures = wiring.clean_up(run_dir, route_protocol)
     except (AlreadyRunning, Unavailable) as error:

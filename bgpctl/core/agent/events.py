@@ -141,7 +141,7 @@ class Speak:
 
 @dataclass(frozen=True, slots=True)
 class SendProbes:
-    """Send these requests and wait a little for their answers; Tried answers, and nothing waits for it."""
+    """Send these requests and wait a little for their answers; Probed answers, and nothing waits for it."""
 
     probes: tuple[Probe, ...]
 

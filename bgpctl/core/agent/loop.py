@@ -93,13 +93,13 @@ class State:
         attached: whether the BGP speaker can hear and be heard.
         policy: what `intent` says about the routes of `config`; None where there is no BGP.
         refused: why the BGP speaker does not take `config`; empty when it does.
-        selected: what was made of the received paths at the last observation.
-        told: what each peer has been told.
+        loc_rib: what was made of the received paths at the last observation.
+        adj_rib_out: what each peer has been told.
         draining: whether peers are told that this node is about to go.
-        shut: peers whose session the operator wants down.
-        leaving: sessions in `config` that the intent does not ask for any more.
-        counted: `rib` at the last observation.
-        released: prefixes that were taken back while somebody has not spoken.
+        shut_down_peers: peers whose session the operator wants down.
+        handover: sessions in `config` that the intent does not ask for any more.
+        adj_rib_in_before: `adj_rib_in` at the last observation.
+        withdrawn: prefixes that were taken back while somebody has not spoken.
         observed: the last observation; None before the first.
         kernel_error: why the kernel cannot be seen now; empty when it can.
         desired: derived from `observed` and the rest.
@@ -108,13 +108,13 @@ class State:
         applying: operations whose outcome is not known yet.
         tried: operations already tried and still called for; they wait until `retry_at_s`.
         retries: how often in a row such operations were tried again.
-        evidence: what trials of new ways have shown.
-        flips, drains: members that a change of encapsulation waits for.
+        probe_results: what probes of new ways have shown.
+        cutovers, drains: members that a change of encapsulation waits for.
         waiting: since when each of these is waited for.
-        trying: a trial is on its way; the next one is due at `next_try_s`.
-        silenced: the speaker was told that there is no BGP any more.
+        probing: probes are on their way; the next ones are due at `next_probe_s`.
+        speaker_stopped: the speaker was told that there is no BGP any more.
         repairs: times at which objects had to be put back although nobody had changed what is wanted.
-        contests: repairs that had to be repeated, or may have to be.
+        conflicts: repairs that had to be repeated, or may have to be.
         since_s: when `phase` last changed.
     """
 
@@ -403,7 +403,7 @@ def _from_peer(state: State, event: speaker.PeerEvent, at_s: float) -> Step:
 
 
 def _observed(state: State, dataplane: Dataplane, at_s: float) -> Step:
-    """The one place where we decide: derive everything, close the difference, and tell it."""
+    """Derive everything from an observation, close the difference, and advertise what is installed."""
     again = adj_rib_in.refresh_due(state.adj_rib_in, at_s) if state.attached else ()
     state = replace(state, observed=dataplane, kernel_error="", observing=False, adj_rib_in=_expired(state, at_s))
     state, asked = _ask_refresh(state, again, at_s)

@@ -89,7 +89,7 @@ def after(dataplane: Dataplane, op: Op) -> Dataplane:
     The dataplane once `op` was done, the kernel's silent side effects included.
 
     Raises:
-        Refused: the kernel would refuse; nothing has changed then.
+        KernelError: the kernel would refuse; nothing has changed then.
     """
     code = _objection(dataplane, op)
     if code:

@@ -48,9 +48,9 @@ def plan(desired: Desired, observed: Dataplane) -> Plan:
     """
     What leads from `observed` to `desired` without touching anything that is not ours.
 
-    While a source has not spoken (`desired.withheld`) nothing is removed but what another one took back. A device that
-    must be made anew is removed first, since the kernel refuses a second one with the same VNI and port: the one gap
-    there is.
+    While a source has not spoken (`desired.prune_holds`) nothing is removed but what another one took back. A device
+    that must be made anew is removed first, since the kernel refuses a second one with the same VNI and port: the one
+    gap there is.
     """
     extra = _beyond(observed, desired.dataplane)
     wanted, blocked = _without_blocked(desired, observed, extra)
