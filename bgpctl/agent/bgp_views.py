@@ -112,7 +112,7 @@ def rib(snapshot: Snapshot) -> Json:
     Every path received and what became of it. `which` narrows to best or rejected, `prefix` to what overlaps it.
 
     Raises:
-        Nonsense: `prefix` is none.
+        BadRequest: `prefix` is none.
     """
     only = snapshot.prefix
     which = snapshot.query.get("which", "in")

@@ -16,7 +16,7 @@ from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.net.addresses import Address
 
 OperatorCommand: TypeAlias = Callable[[State, Mapping[str, str]], tuple[Event, ...]]
-"""Raises Nonsense."""
+"""Raises BadRequest."""
 
 
 def names(state: State) -> Mapping[Address, str]:
@@ -63,7 +63,7 @@ COMMANDS: Final[Mapping[str, OperatorCommand]] = {
 
 
 def events(verb: str, state: State, query: Mapping[str, str]) -> tuple[Event, ...]:
-    """What `verb` means. Raises Unknown, Nonsense."""
+    """What `verb` means. Raises Unknown, BadRequest."""
     if verb not in COMMANDS:
         raise Unknown(verb)
     return COMMANDS[verb](state, query)

@@ -51,7 +51,7 @@ class Snapshot:
 
     @property
     def prefix(self) -> Prefix | None:
-        """The one that the query names, None without. Raises Nonsense."""
+        """The one that the query names, None without. Raises BadRequest."""
         text = self.query.get("prefix")
         try:
             return Prefix.parse(text) if text else None

@@ -334,7 +334,7 @@ VIEWS: Final[Mapping[str, View]] = {
 
 
 def answer(name: str, snapshot: Snapshot) -> Json:
-    """The view `name` with its schema. Raises Unknown, Nonsense."""
+    """The view `name` with its schema. Raises Unknown, BadRequest."""
     if name not in VIEWS:
         raise Unknown(name)
     return {"schema": f"bgpctl/{name}/v1", **VIEWS[name](snapshot)}

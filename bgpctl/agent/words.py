@@ -1,4 +1,4 @@
-"""The words for reasons: the one file where decisions become sentences.
+"""The words for reasons, operations and problems: sentences for an operator. BGP has its own in bgp_words.py.
 
 Refuses to know: how a decision was made.
 """

@@ -1,7 +1,7 @@
 """
-`bgpctl agent run`, `bgpctl agent journal` and `bgpctl cleanup`: what acts on this node by itself.
+`bgpctl agent run|journal|replay` and `bgpctl cleanup`: the daemon of this node, and what is done without it.
 
-Refuses to know: a running agent, which client/ talks to.
+Refuses to know: how a node is run and cleaned up (agent/wiring.py).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from bgpctl.agent.words import kernel_object as thing_words
 from bgpctl.cli import values
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.operate import journal
+from bgpctl.cli.replay import replay
 from bgpctl.cli.show import run_dir_option
 from bgpctl.cli.validate import files_option, valid
 from bgpctl.core.net.objects import PROTOCOL
@@ -105,13 +106,17 @@ def run(
 
 
 agent.add_command(journal)
+agent.add_command(replay)
 
 
 @click.command()
 @run_dir_option
 @protocol_option
 def cleanup(run_dir: Path, route_protocol: int) -> None:
-    """End this node's BGP speaker and remove everything that is bgpctl's from the kernel, and nothing else."""
+    """
+    End this node's BGP speaker, remove everything that is bgpctl's from the kernel, and put back the sysctls that it
+    changed. Nothing else is touched.
+    """
     try:
         ops, failures = wiring.clean_up(run_dir, route_protocol)
     except (AlreadyRunning, Unavailable) as error:

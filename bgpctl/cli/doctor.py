@@ -45,7 +45,8 @@ def doctor(files: tuple[Path, ...], node: str | None, run_dir: Path, output: str
     """
     Check kernel features, modules, sysctls, ports, firewall and MTU, and say what to do next.
 
-    Exits 1 if a check failed; a warning is no failure. Changes nothing.
+    Exits 1 if a check failed; a warning is no failure. Changes nothing in this network namespace; the kernel
+    may load its modules of VXLAN and nftables.
     """
     needs = _needs(files, node)
     try:

@@ -1,6 +1,7 @@
 """
-Facts about this host for `bgpctl doctor`, of the calling thread's network namespace. Changes nothing: what has to be
-tried out is tried in a network namespace that nobody else sees.
+Facts about this host for `bgpctl doctor`, of the calling thread's network namespace, in which it changes nothing: what
+has to be tried out is tried in a namespace that nobody else sees. The kernel may load its modules of VXLAN and nftables
+for that.
 
 Refuses to know: which facts are good ones.
 """

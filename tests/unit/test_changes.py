@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -47,6 +48,9 @@ class Host(Clock):
 
     def now_s(self) -> float:
         return self.passed_s
+
+    def date(self) -> datetime:
+        return datetime.fromtimestamp(self.passed_s, UTC)
 
     def since_boot_s(self) -> float:
         return self.passed_s

@@ -188,7 +188,7 @@ def test_a_good_file_is_valid_and_a_bad_one_exits_2(tmp_path: Path) -> None:
     result = bgpctl("validate", "-f", bad)
     assert result.exit_code == 2
     assert f"{bad}:1:17: calico_backend:" in result.output
-    assert "2 problems; nothing was applied" in result.output
+    assert "2 problems" in result.output
 
 
 def test_problems_as_json_have_their_place_rule_and_severity_and_the_exit_code_stays(tmp_path: Path) -> None:

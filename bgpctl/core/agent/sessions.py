@@ -30,14 +30,14 @@ def with_sessions(
     if intent is None:
         return state, ()
     bgp = state.bgp.with_sessions(intent, state.node, state.intent.cluster_id, at_s, keep_former=keep_former)
-    after = _with_policy(replace(state, bgp=bgp))
+    after = with_policy(replace(state, bgp=bgp))
     if bgp.config is None or (bgp.config == state.bgp.config and not first):
         return after, ()
     return replace(after, bgp=bgp.config_requested()), (Configure(bgp.config),)
 
 
-def _with_policy(state: State) -> State:
-    """The policy of the configured sessions; none without BGP, or for a node that the intent does not have."""
+def with_policy(state: State) -> State:
+    """The state with the policy of the configured sessions; none without BGP, or for a node outside the intent."""
     intent, config, role = state.intent.in_force, state.bgp.config, state.bgp.handover.role
     node = intent.node(state.node) if intent else None
     if intent is None or node is None or config is None:

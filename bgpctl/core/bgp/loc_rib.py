@@ -28,9 +28,9 @@ class LocRib:
     What was made of the received paths.
 
     Attributes:
-        chosen: what is used for each prefix that anything acceptable was received for.
+        best: what is used for each prefix that anything acceptable was received for.
         rejected: what policy forbids, sorted by peer.
-        judged: the verdicts behind it, and the policy that gave them; only to be spared the same work next time.
+        policy_cache: the verdicts behind it, and the policy that gave them; only to be spared the same work next time.
     """
 
     best: Mapping[Prefix, Choice] = field(default_factory=dict)

@@ -105,8 +105,8 @@ class SpeakerConfigRejected:
 @dataclass(frozen=True, slots=True)
 class SessionOpened:
     """
-    The peer's OPEN. `restart_time_s` is None when it did not offer graceful restart (RFC 4724); `tells_the_end`: it
-    will say when a table that it was asked for is through (RFC 7313).
+    The peer's OPEN. `restart_time_s` is None when it did not offer graceful restart (RFC 4724); `enhanced_refresh`:
+    it will say when a table that it was asked for is through (RFC 7313).
     """
 
     peer: Address

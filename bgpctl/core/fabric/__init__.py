@@ -54,7 +54,7 @@ def derive(
     What should be in the kernel of `node`.
 
     `names` has the name of each BGP peer, for the reasons; `choices` the best path of each prefix that policy let
-    in. Of `observed`, this node's kernel, only objects that are not ours are looked at, and the names of our tunnels.
+    in. Of `observed`, this node's kernel, only objects that are not ours are looked at, and our tunnel devices.
     """
     own = [address for version in _versions(intent, node) if (address := node.underlay(version))]
     underlays = {item.version: item for address in own if (item := underlay_of(observed, address))}

@@ -37,10 +37,10 @@ class Desired:
     What should be.
 
     Attributes:
-        why: the reason of each object in `dataplane`, by its key.
-        missing: what is wanted and cannot be had.
-        withheld: sources that have not spoken; while there is one, nothing may be removed but routes to `released`.
-        released: prefixes whose source has taken them back, so that nobody else can be it.
+        reasons: the reason of each object in `dataplane`, by its key.
+        unmet: what is wanted and cannot be had.
+        prune_holds: sources that have not spoken; while there is one, only routes to `withdrawn` may be removed.
+        withdrawn: prefixes whose source has taken them back, so that nobody else can be it.
     """
 
     dataplane: Dataplane

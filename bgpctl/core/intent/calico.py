@@ -185,6 +185,6 @@ _OTHER_KINDS: Final = {
     "Tier": _POLICY,
     "TigeraStatus": _CONTROL,
     "Whisker": _CONTROL,
-    "WorkloadEndpoint": "workloads are attached by bgpctl workload",
+    "WorkloadEndpoint": "bgpctl attaches no workloads: it routes their blocks",
 }
 """Kinds that a dump of a cluster may hold and that say nothing about routing."""

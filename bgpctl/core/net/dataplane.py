@@ -143,6 +143,19 @@ class Dataplane:
             }
         )
 
+    def minus_all(self, other: Dataplane) -> Dataplane:
+        """The objects and the rules that `other` does not have exactly so; tables of which nothing goes are shared."""
+        pairs = zip(self._all_tables(), other._all_tables(), strict=True)
+        return Dataplane(*(mine - theirs if theirs else mine for mine, theirs in pairs))  # type: ignore[arg-type]
+
+    def plus_all(self, other: Dataplane) -> Dataplane:
+        """These objects and rules and those of `other`, by value; tables to which nothing comes are shared."""
+        pairs = zip(self._all_tables(), other._all_tables(), strict=True)
+        return Dataplane(*(mine | theirs if theirs else mine for mine, theirs in pairs))  # type: ignore[arg-type]
+
+    def _all_tables(self) -> tuple[AbstractSet[KernelObject | Rule], ...]:
+        return (*self.tables(), self.rules)
+
     def without_keys_of(self, other: Dataplane) -> Dataplane:
         """The objects whose key no object of `other` has."""
         return Dataplane(

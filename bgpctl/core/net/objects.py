@@ -1,7 +1,7 @@
 """Kernel objects of one network namespace. Values only.
 
-Everything here is frozen, hashable and ordered. Objects that come by the hundred thousand (Prefix, Route,
-NextHop, Neighbour, FdbEntry) are NamedTuples: they hash and compare in C. The others are frozen dataclasses.
+Everything here is frozen and hashable. Objects that come by the hundred thousand (Route, NextHop, Neighbour,
+FdbEntry) are NamedTuples: they hash and compare in C. Links and whole dataplanes are frozen dataclasses.
 
 Refuses to know: where a value came from, how it is written to a kernel, what time it is.
 """
@@ -256,7 +256,7 @@ KernelObject: TypeAlias = (
 )
 """A kernel object that an operation can be about."""
 
-Key: TypeAlias = tuple[object, ...]
+Key: TypeAlias = tuple[str | int | Address | Prefix | InterfaceAddress, ...]
 
 
 def key_of(thing: KernelObject) -> Key:

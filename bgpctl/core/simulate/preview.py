@@ -91,7 +91,7 @@ class Preview:
     Attributes:
         unreachable: prefixes that are routed now, that members still have, and that no route will lead to.
         cut: who talks to this node now, by a route that is not ours, and would have to by one of ours.
-        missing: what is wanted and cannot be had.
+        unmet: what is wanted and cannot be had.
         blocked: who keeps the last step from being the end: they say that they do not accept what is wanted.
         kept: for whose sake a device stays after it: they say so, or it is said of this node.
     """
