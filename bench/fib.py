@@ -1,5 +1,5 @@
 """
-What it costs to keep a routing table: bgpctl beside BIRD's kernel protocol, `ip -batch` and the kernel's own limit.
+Cost of keeping a routing table: bgpctl beside BIRD's kernel protocol, `ip -batch` and the kernel's own limit.
 
 Every subject works in the same fresh network namespace, in interleaved rounds; the result is the median of the rounds.
 CPU seconds are those of the subject's process, the kernel's work on its behalf included, from /proc and rusage.

@@ -103,7 +103,7 @@ class Prober(Protocol):
 
 
 class Host(Protocol):
-    """What the node's network is used for now. Any thread may ask."""
+    """Uses of the node's network at this moment. Any thread may ask."""
 
     def connected(self) -> frozenset[Address]:
         """The other ends of established TCP connections, without those that are on this host themselves."""

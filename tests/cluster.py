@@ -113,7 +113,7 @@ def path(prefix: str | Prefix, next_hop: str | Address, *as_path: int) -> Path:
 
 
 def learned_from_all(intent: Intent, here: Node, *, without: Sequence[str] = ()) -> tuple[Choice, ...]:
-    """What `here` chooses when every other node announced its blocks and borrowed addresses over the mesh."""
+    """The choices of `here` when every other node announced its blocks and borrowed addresses over the mesh."""
     others = [other for other in intent.nodes if other != here and other.name not in without]
     paths = [
         (own.address, path(block, own.address))

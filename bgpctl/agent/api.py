@@ -36,7 +36,7 @@ Answer = Callable[[str, Mapping[str, str]], dict[str, Any]]
 
 
 class _Denied(Exception):
-    """Whoever asks may not."""
+    """The asking user has no permission."""
 
 
 class _Server(Server, socketserver.UnixStreamServer):

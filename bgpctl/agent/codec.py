@@ -22,7 +22,7 @@ from typing import Any, Final, Generic, NamedTuple, NewType, TypeAlias, TypeVar
 T = TypeVar("T")
 
 Tree: TypeAlias = Any
-"""What `json` reads and writes: objects, arrays, text, numbers, true, false and null."""
+"""A JSON value: objects, arrays, text, numbers, true, false and null."""
 
 
 class Undecodable(ValueError):

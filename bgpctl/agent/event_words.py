@@ -40,7 +40,7 @@ Names: TypeAlias = Mapping[Address, str]
 
 
 def event(item: Event, names: Names) -> str:
-    """What the loop was told. `names` has the peers'."""
+    """An event in words. `names` has the peers'."""
     if isinstance(item, speaker.PeerEvent):
         return f"{names.get(item.peer, str(item.peer))}: {_from_peer(item)}"
     if isinstance(item, speaker.SpeakerAttached | speaker.SpeakerDetached | speaker.SpeakerConfigRejected):
@@ -127,7 +127,7 @@ def _from_peer(item: speaker.PeerEvent) -> str:
 
 
 def command(item: Command, at_s: float) -> str:
-    """What the loop said at `at_s`."""
+    """A command in words, given at `at_s`."""
     match item:
         case Observe():
             return "look"

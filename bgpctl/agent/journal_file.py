@@ -65,7 +65,7 @@ class _Line:
 
 
 class _Codecs:
-    """Those of one file."""
+    """The codecs of one file."""
 
     def __init__(self) -> None:
         self.header: Codec[Header] = Codec(Header)

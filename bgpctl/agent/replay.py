@@ -58,7 +58,7 @@ def _equal_start(left: list[str], right: list[str]) -> int:
 
 
 def objects(command: Command | None) -> Iterator[str]:
-    """What a command names, exactly and one object a line: each operation, each announcement, or the command itself."""
+    """The objects of a command, exactly and one a line: each operation, each announcement, or the command itself."""
     if command is None:
         return
     codec: Codec[Command] = Codec(Command)

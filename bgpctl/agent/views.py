@@ -1,5 +1,5 @@
 """
-What the agent tells: pure functions from its state to JSON. Each answer names its schema, `bgpctl/<view>/v1`.
+Views of the agent: pure functions from its state to JSON. Each answer names its schema, `bgpctl/<view>/v1`.
 
 Refuses to know: sockets, tables, colours.
 """
@@ -104,7 +104,7 @@ def _conflicts(snapshot: Snapshot) -> list[str]:
 
 
 def _asked(state: State) -> list[str]:
-    """What the operator asked for, or did by an edit, that is not how it stays."""
+    """States that the operator asked for, or made by an edit, and that do not last."""
     known = operator_commands.names(state)
     return [
         *([words.draining()] if state.bgp.draining else []),
@@ -121,7 +121,7 @@ def _workload_mtu_bytes(snapshot: Snapshot) -> int | None:
 
 
 def routes(snapshot: Snapshot) -> Json:
-    """What should be in the routing table, why, and whether it is."""
+    """The wanted routes, each with its reason, and whether it is installed."""
     desired, node = snapshot.state.kernel.desired, snapshot.node
     if desired is None or node is None:
         return {"routes": []}
@@ -305,7 +305,7 @@ def _block_state(route: Route | None) -> str:
 
 
 def events(snapshot: Snapshot) -> Json:
-    """What has happened last, oldest first, and what followed from it."""
+    """The last events, oldest first, and the commands that answered them."""
     names = operator_commands.names(snapshot.state)
     return {
         "events": [

@@ -128,7 +128,7 @@ def draining() -> str:
 
 
 def unconfirmed(left_s: float) -> str:
-    """What was applied goes unless somebody says that it may stay."""
+    """A change is taken back unless it is confirmed."""
     return f"what was applied is taken back in {left_s:.0f} s; let it stay with: bgpctl confirm"
 
 
@@ -164,7 +164,7 @@ def conflict(op: Op, repairs: Backoff, at_s: float) -> str:
 
 
 def failure(item: Failure) -> str:
-    """What the kernel refused."""
+    """An operation that the kernel refused."""
     verb = "put" if isinstance(item.op, Put) else "remove"
     name = errno.errorcode.get(item.errno, str(item.errno))
     said = f" ({item.text})" if item.text else ""
@@ -173,7 +173,7 @@ def failure(item: Failure) -> str:
 
 
 def operation(op: Op) -> str:
-    """What is done, as a line of a plan."""
+    """An operation, as a line of a plan."""
     return f"{'+' if isinstance(op, Put) else '-'} {kernel_object(op.thing)}"
 
 

@@ -439,7 +439,7 @@ def compose_command(file: Path, profiles: Mapping[str, Path]) -> None:
 @click.argument("name")
 @click.option("-f", "--file", "file", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Lab file.")
 def bird_command(name: str, file: Path) -> None:
-    """What BIRD is configured with on the router or node NAME that runs it."""
+    """Print the BIRD configuration of the router or node NAME that runs it."""
     topology = _topology(file)
     if topology.runs.get(name) is not Program.BIRD:
         raise click.UsageError(f"{name} does not run bird in {file}")

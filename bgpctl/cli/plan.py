@@ -83,14 +83,14 @@ def _intent(file: Path) -> Intent:
 
 
 def contents(files: Sequence[Path]) -> str:
-    """What valid files say, as an agent is told. Exits 2 if they are not."""
+    """The contents of valid files, as an agent takes them. Exits 2 if they are not."""
     found = texts.read_texts(files)
     valid(texts.understand(files, found))
     return texts.proposal_of(found)
 
 
 def of_agent(run_dir: Path, content: str, **query: str) -> dict[str, Any]:
-    """What the agent of this node would do. Exits 2 if it could not, 3 if no agent answers."""
+    """The plan of this node's agent. Exits 2 if it could not, 3 if no agent answers."""
     try:
         return client.read(run_dir / client.SOCKET, "plan", query, content=content)
     except client.AgentAway as error:
@@ -101,7 +101,7 @@ def of_agent(run_dir: Path, content: str, **query: str) -> dict[str, Any]:
 
 
 def dangerous(nodes: Sequence[dict[str, Any]]) -> bool:
-    """Whether something that is reachable now would not be, or somebody who talks to the node would be cut off."""
+    """True if something that is reachable now would not be, or somebody who talks to the node would be cut off."""
     return any(item["unreachable"] or item["cut"] for item in nodes)
 
 

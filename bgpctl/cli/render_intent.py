@@ -33,7 +33,7 @@ _DUMPER: Final[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 @click.group()
 def render() -> None:
-    """What a cluster file becomes in other words."""
+    """Print a cluster file in the other form."""
 
 
 render.add_command(exabgp)

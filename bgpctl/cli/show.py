@@ -174,7 +174,7 @@ def ask(run_dir: Path, view: str, **query: str) -> dict[str, Any]:
 @run_dir_option
 @click.pass_context
 def show(context: click.Context, run_dir: Path) -> None:
-    """What the agent on this node knows."""
+    """Show the knowledge of the agent on this node."""
     context.obj = run_dir
 
 

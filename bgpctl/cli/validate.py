@@ -50,7 +50,7 @@ def validate(files: tuple[Path, ...], output: str) -> None:
 
 
 def is_ok(problems: Iterable[Problem]) -> bool:
-    """Whether nothing among them keeps a file out."""
+    """True if nothing among them keeps a file out."""
     return all(problem.severity is not Severity.ERROR for problem in problems)
 
 

@@ -110,7 +110,7 @@ Names = Mapping[int, str]
 
 
 class VxlanFacts(NamedTuple):
-    """What a VXLAN device was made with; `underlay` is an interface index, 0 for none."""
+    """The attributes that a VXLAN device was made with; `underlay` is an interface index, 0 for none."""
 
     vni: int
     port: int
@@ -137,7 +137,7 @@ class LinkFacts(NamedTuple):
 
 
 def link_facts(body: bytes) -> LinkFacts:
-    """What an RTM_NEWLINK or RTM_DELLINK says."""
+    """The link of an RTM_NEWLINK or RTM_DELLINK."""
     _, _, index, flags, _ = IFINFOMSG.unpack_from(body)
     found = attributes(body, IFINFOMSG.size)
     info = attributes(found.get(_IFLA_LINKINFO, b""))
@@ -179,7 +179,7 @@ def _kind(facts: LinkFacts, names: Names) -> LinkKind:
 
 
 def link_address(body: bytes, names: Names) -> LinkAddress | None:
-    """What an RTM_NEWADDR or RTM_DELADDR says."""
+    """The address of an RTM_NEWADDR or RTM_DELADDR."""
     family, length, _, _, index = IFADDRMSG.unpack_from(body)
     if family not in _VERSION or index not in names:
         return None
@@ -193,13 +193,13 @@ def own_address(body: bytes) -> bytes:
 
 
 def is_link_local(body: bytes) -> bool:
-    """Whether an RTM_NEWADDR is of an IPv6 link-local address."""
+    """True if an RTM_NEWADDR is of an IPv6 link-local address."""
     family, _, _, scope, _ = IFADDRMSG.unpack_from(body)
     return bool(family == FAMILY[6] and scope == RT_SCOPE_LINK)
 
 
 def neighbour(body: bytes, names: Names) -> Neighbour | None:
-    """What an RTM_NEWNEIGH says of a permanent ARP or NDP entry."""
+    """The permanent ARP or NDP entry of an RTM_NEWNEIGH."""
     family, index, state, _, _ = NDMSG.unpack_from(body)
     found = attributes(body, NDMSG.size)
     mac = _mac(found.get(NDA_LLADDR, b""))

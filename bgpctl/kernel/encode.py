@@ -89,8 +89,8 @@ AF_BRIDGE: Final = int(socket.AF_BRIDGE)
 
 def exchanging(number: int) -> Callable[[int, bytes], bytes]:
     """
-    What makes `number` of our protocol number on the way to the kernel, and the other way round on the way back, so
-    that objects marked with ours are foreign. For hosts where another program claims it.
+    The exchange of our protocol number for `number` on the way to the kernel, and the other way round on the way back,
+    so that objects marked with ours are foreign. For hosts where another program claims it.
     """
     exchanged = {PROTOCOL: number, number: PROTOCOL}
 

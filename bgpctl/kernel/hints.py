@@ -1,5 +1,5 @@
 """
-What an operator can do about a refusal.
+Hints for an operator about a refusal.
 
 Refuses to know: how the operation was attempted.
 """

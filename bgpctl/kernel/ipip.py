@@ -18,7 +18,7 @@ from bgpctl.kernel.netlink import Netlink
 
 AUTO: Final = "auto"
 DRIVERS: Final = (AUTO, "kernel", "bpf")
-"""What may be wished for."""
+"""The choices of a driver."""
 KINDS: Final = frozenset({"ipip", "veth"})
 """IFLA_INFO_KIND of the devices that the drivers make."""
 
@@ -31,7 +31,7 @@ class IpipDriver(Protocol):
         """`kernel` or `bpf`."""
 
     def recognises(self, name: str, kind: str) -> bool:
-        """Whether an observed link (`kind` is IFLA_INFO_KIND) is a whole, working tunnel device of this driver."""
+        """True if an observed link (`kind` is IFLA_INFO_KIND) is a whole, working tunnel device of this driver."""
 
     def put_link(self, link: Link) -> None:
         """Create or mend the device; nothing changes where it is as wanted."""
@@ -46,7 +46,7 @@ class IpipDriver(Protocol):
         """Decapsulate nothing any more; absent is no error."""
 
     def observe_decaps(self) -> frozenset[Decap]:
-        """What is accepted now, asked of the kernel."""
+        """The decapsulation that is in force, asked of the kernel."""
 
     def port_ids(self) -> frozenset[int]:
         """The netlink sockets through which the driver changes things."""

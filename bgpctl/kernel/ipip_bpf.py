@@ -175,7 +175,7 @@ class BpfIpip:
         return self._counters
 
     def _decaps(self, links: Mapping[str, LinkFacts], found: Iterable[Receiver]) -> tuple[Decap | None, ...]:
-        """What each of these programs does; None for one that is not as this version would make it now."""
+        """The decapsulation of each of these programs; None for one that is not as this version would make it now."""
         tunnel = links.get(IPIP_LINK)
         local = self._sends_from(tunnel) if tunnel else None
         names = {facts.number: facts.name for facts in links.values()}
@@ -194,7 +194,7 @@ class BpfIpip:
 
     def _read(self, program_id: int) -> _Read | None:
         """
-        What the program lets in. Its map is frozen, so what was put or read once stays true.
+        The addresses that the program lets in. Its map is frozen, so what was put or read once stays true.
 
         None if it may not be read, which takes CAP_SYS_ADMIN: an earlier driver's program is then not seen, and
         putting the same again does no harm.
@@ -246,7 +246,7 @@ def stop_receiving(netlink: Netlink) -> None:
 
 
 def traffic(netlink: Netlink) -> Traffic | None:
-    """What the programs have counted; None where there are none, or without CAP_SYS_ADMIN. Raises OSError."""
+    """The programs' counters; None where there are none, or without CAP_SYS_ADMIN. Raises OSError."""
     counters = _open_counters(netlink)
     if counters is None:
         return None
@@ -285,7 +285,7 @@ def _prove() -> None:
 
 
 def _read_addresses(program_id: int) -> tuple[tuple[Address, ...], tuple[Address, ...]]:
-    """Those that may send, and our own; each sorted."""
+    """The addresses that may send, and our own; each sorted."""
     found: dict[int, list[Address]] = {programs.SOURCE: [], programs.OWN: []}
     with _open(syscalls.map_of(program_id, syscalls.HASH)) as entries:
         for key in syscalls.keys(entries, key_bytes=_ADDRESS_BYTES):

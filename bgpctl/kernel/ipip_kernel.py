@@ -134,7 +134,7 @@ def _set(name: str, addresses: Iterable[Address]) -> str:
 
 
 def parse(listed: list[dict[str, Any]]) -> Decap | None:
-    """What our table allows, from `nft -j list`; None if it is not there or somebody changed its rules."""
+    """The senders that our table allows, from `nft -j list`; None if it is not there or somebody changed its rules."""
     sets = {item["set"]["name"]: item["set"].get("elem", []) for item in listed if _is_ours(item, "set")}
     rules = [item["rule"]["expr"] for item in listed if _is_ours(item, "rule")]
     if [_verdict(rule) for rule in rules] != ["accept", "accept", "drop"]:
@@ -156,7 +156,7 @@ def _is_ours(item: Mapping[str, Any], kind: str) -> bool:
 
 
 def _matches(expressions: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """What each match of a rule looks at (`iifname`, `daddr`, …), with the value that it wants."""
+    """The field of each match of a rule (`iifname`, `daddr`, …), with the value that it wants."""
     for expression in expressions:
         match expression:
             case {"match": {"left": {"meta": {"key": field}} | {"payload": {"field": field}}, "right": wanted}}:

@@ -31,7 +31,7 @@ _DF_INHERIT: Final = 2  # VXLAN_DF_INHERIT: the outer DF bit follows the inner p
 
 
 def vxlan_creation(link: Link, kind: Vxlan, underlay_index: int) -> Arguments:
-    """What makes the device, down and without an alias: RTM_NEWLINK takes no IFLA_IFALIAS for a new link."""
+    """The attributes of a new device, down and without an alias: RTM_NEWLINK takes no IFLA_IFALIAS for a new link."""
     return {
         "ifname": link.name,
         "kind": "vxlan",
@@ -47,13 +47,16 @@ def vxlan_creation(link: Link, kind: Vxlan, underlay_index: int) -> Arguments:
 
 
 def vxlan_move(wanted: Vxlan, present: Vxlan) -> Arguments:
-    """What changes the local address in place. Empty if nothing does; the VNI tells the kernel that it stays."""
+    """
+    The attributes that change the local address in place. Empty if nothing does; the VNI tells the kernel that it
+    stays.
+    """
     return {} if wanted == present else {"kind": "vxlan", "vxlan_id": wanted.vni, **_local(wanted)}
 
 
 def mending(wanted: Link, present: Link) -> Arguments:
     """
-    What must be set on a link, and only that: setting an equal MAC again drops the link's neighbours.
+    The attributes that must be set on a link, and only those: setting an equal MAC again drops the link's neighbours.
 
     The kernel does these in the order MTU, MAC, alias, state; none of the first three takes the link down.
     """

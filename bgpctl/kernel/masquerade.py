@@ -33,7 +33,7 @@ def remove(version: int) -> None:
 
 
 def observe(version: int) -> Masquerade | None:
-    """What is rewritten now, CHANGED if that is not what was put; None if nothing is. Raises OSError."""
+    """The rewriting that is in force, CHANGED if that is not what was put; None if nothing is. Raises OSError."""
     listed = nft.listed(_TABLE, _FAMILY[version])
     return (parse(listed) or CHANGED[version]) if listed else None
 

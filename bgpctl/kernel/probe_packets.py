@@ -24,7 +24,7 @@ _LOAD_BYTE, _LOAD_HALF, _JUMP_IF_EQUAL, _RETURN = 0x30, 0x28, 0x15, 0x06
 
 
 class Family(NamedTuple):
-    """What differs between the two IP versions; `protocol_at` is where the header says what follows it."""
+    """Differences between the two IP versions; `protocol_at` is where the header says what follows it."""
 
     family: socket.AddressFamily
     ethertype: int
@@ -69,7 +69,7 @@ class Reply(NamedTuple):
 
 
 def reply(version: int, packet: bytes) -> Reply:
-    """What a packet says that `program` has passed."""
+    """The reply in a packet that `program` has passed."""
     family = FAMILIES[version]
     carried = version == 4 and packet[family.protocol_at] == socket.IPPROTO_IPIP
     fields = _ECHO.unpack_from(packet, family.header_bytes + (_IPV4.size if carried else 0))

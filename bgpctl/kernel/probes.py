@@ -76,7 +76,7 @@ def _answers(
 
 
 def _sent(trial: Probe, ident: int, number: int) -> bool:
-    """Whether it went out. One that the kernel refuses counts as sent: it stays unanswered."""
+    """True if it went out. One that the kernel refuses counts as sent: it stays unanswered."""
     request = probe_packets.request(trial.source, trial.target, ident, number)
     with suppress(OSError):
         match trial.encapsulation:

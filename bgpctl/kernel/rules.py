@@ -52,7 +52,7 @@ _NO_SELECTOR: Final = frozenset(
         *(_FRA_PROTOCOL, _FRA_FWMARK, _FRA_FWMASK, _FRA_SPORT_MASK, _FRA_DPORT_MASK),
     }
 )
-"""What a rule does, who made it, and what is read elsewhere or belongs to another selector."""
+"""Attributes for the action of a rule, for its maker, and those read elsewhere or that belong to another selector."""
 
 
 def rules(bodies: Iterable[bytes]) -> Iterator[Rule]:

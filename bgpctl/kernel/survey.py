@@ -87,7 +87,7 @@ def _has_module(name: str) -> bool:
 
 
 def _tried() -> tuple[bool, str | None, bool]:
-    """Whether VXLAN devices can be made, what BPF lacks, and whether namespaces can be made."""
+    """Results of trying: whether VXLAN devices can be made, what BPF lacks, and whether namespaces can be made."""
     found: list[tuple[bool, str | None]] = []
     thread = threading.Thread(target=_try_in_a_namespace, args=(found.append,))
     thread.start()

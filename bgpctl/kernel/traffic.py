@@ -1,5 +1,5 @@
 """
-What has gone through the tunnel devices of the calling thread's namespace. Safe in any thread.
+Counters of the tunnel devices of the calling thread's namespace. Safe in any thread.
 
 Refuses to know: which devices are ours.
 """

@@ -134,7 +134,7 @@ class Watch:
                     news = news or (shown and not ours)
 
     def _shows_change(self, message: Message) -> bool:
-        """Whether the dataplane may now look different. Remembers links and addresses, which repeat themselves."""
+        """True if the dataplane may now look different. Remembers links and addresses, which repeat themselves."""
         match message.type:
             case encode.RTM_NEWLINK:
                 return self._link_changed(message)

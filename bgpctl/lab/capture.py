@@ -37,7 +37,7 @@ _MORE_FRAGMENTS_OR_OFFSET, _DONT_FRAGMENT = 0x3FFF, 0x4000
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """What a tunnel packet carries; `vni` None for IPIP."""
+    """The content of a tunnel packet; `vni` None for IPIP."""
 
     source: Address
     destination: Address
@@ -144,7 +144,7 @@ def decode(data: bytes, port: Port, vxlan_port: int) -> Packet | None:
 
 
 class _Header(NamedTuple):
-    """What IPv4 and IPv6 have in common. Of a fragment the payload is left out: it may begin anywhere."""
+    """The fields that IPv4 and IPv6 have in common. Of a fragment the payload is left out: it may begin anywhere."""
 
     source: Address
     destination: Address

@@ -16,7 +16,7 @@ from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.lab.topology import Host, Program, Router, Topology, Workload
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-"""What Compose takes as the name of a service."""
+"""A name that Compose takes for a service."""
 _HEAD: Final = """\
 x-part: &part
   image: ${BGPCTL_IMAGE:-bgpctl}
@@ -142,7 +142,7 @@ def _router(file: _File, topology: Topology, router: Router, profile: str) -> No
 
 
 def _daemon(topology: Topology, router: Router) -> tuple[list[str], list[str]]:
-    """What a router needs beside others, and runs."""
+    """The needs of a router beside others', and its program."""
     if topology.runs[router.name] is not Program.BIRD:
         raise Inexpressible(f"router {router.name}: of other daemons only BIRD is in the image")
     configure = f"bgpctl lab export bird -f /etc/bgpctl/{topology.file.name} {router.name} >/run/bird.conf"

@@ -72,7 +72,7 @@ class Lab:
         return self.directory / "nodes" / node
 
     def log(self, node: str) -> Path:
-        """What a node's agent, or other daemon, logged."""
+        """The log of a node's agent or other daemon."""
         return self.place(node).file("log") if node in self.topology.runs else self.run_dir(node) / "agent.log"
 
     def place(self, name: str) -> Place:

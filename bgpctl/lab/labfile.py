@@ -66,7 +66,7 @@ def load(path: Path) -> Topology | tuple[Problem, ...]:
 
 
 def is_lab(path: Path) -> bool:
-    """Whether the file can be read and describes more than a cluster."""
+    """True if the file can be read and describes more than a cluster."""
     try:
         trees = documents(path.read_text(encoding="utf-8"), str(path))
     except (BadYaml, OSError, UnicodeDecodeError):
@@ -242,7 +242,7 @@ def _free(intent: Intent, node: Node, version: int, taken: set[Address]) -> Addr
 
 
 def _is_for_workloads(pool: Pool | None) -> bool:
-    """Whether the pool still gives addresses to workloads."""
+    """True if the pool still gives addresses to workloads."""
     return pool is not None and not pool.disabled and Use.WORKLOAD in pool.allowed_uses
 
 

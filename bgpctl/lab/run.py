@@ -49,7 +49,7 @@ _SHOWN_PACKETS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What became of one check; `example` is a packet that bears it out."""
+    """The outcome of one check; `example` is a packet that bears it out."""
 
     name: str
     ok: bool
@@ -69,7 +69,7 @@ class End:
 @dataclass(frozen=True, slots=True)
 class Report:
     """
-    What a run showed. `converged_s` is from the start of the agents until all had converged, None if they did not;
+    The results of a run. `converged_s` is from the start of the agents until all had converged, None if they did not;
     `ends` has each node's routes and the end of its agent's log in that case. `routes` are each node's own ones, as
     ip(8) shows them.
     """
@@ -177,7 +177,7 @@ def _sources(lab: Lab, check: SourceCheck) -> tuple[Seen, ...]:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """
-    What was seen while the matrix ran, and how many packets were not; `dropped_before` per router, `sources`
+    The packets seen while the matrix ran, and the number of those that were not; `dropped_before` per router, `sources`
     and `switches` per check.
     """
 
@@ -189,7 +189,7 @@ class Evidence:
     switches: Mapping[str, SwitchReport]
 
     def judge(self, check: Check) -> CheckResult:
-        """Whether the evidence bears the check out."""
+        """The result of a check by the evidence."""
         match check:
             case PacketCheck() | AbsenceCheck() if self.missed:
                 return CheckResult(check.name, ok=False, detail=f"the capture missed {self.missed} packets: run again")
@@ -231,7 +231,7 @@ class Evidence:
         return CheckResult(check.name, ok=True, detail=f"{what}, all {check.shape.value}", example=_shown(seen[0][0]))
 
     def _scope(self, packet: Packet) -> Scope | None:
-        """Whether the two nodes of a workload packet share a segment; None if it is no workload packet."""
+        """True if the two nodes of a workload packet share a segment; None if it is no workload packet."""
         ends = packet.inner or packet
         nodes = [self._node_of(address) for address in (ends.source, ends.destination)]
         if None in nodes:

@@ -19,7 +19,7 @@ NETNS: Final = "netns"
 COMPOSE: Final = "compose"
 WORDS: Final = (NETNS, COMPOSE)
 IMAGE: Final = "bgpctl"
-"""What `tools/image` calls the image."""
+"""The name that `tools/image` gives the image."""
 
 
 class Runtime(Protocol):

@@ -1,5 +1,5 @@
 """
-What a lab consists of: segments, routers, hosts, workloads and checks, around a cluster.
+The parts of a lab: segments, routers, hosts, workloads and checks, around a cluster.
 
 Refuses to know: files, and how a topology is built.
 """
@@ -20,7 +20,7 @@ from bgpctl.core.fabric import ipip, vxlan
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 
 FABRIC: Final = "fabric"
-"""What the namespace of all bridges is called; no node, router or workload can be."""
+"""The name of the namespace of all bridges; no node, router or workload can be."""
 UNDERLAY_MTU_BYTES: Final = 1500
 
 
@@ -86,7 +86,7 @@ class Program(enum.Enum):
 
 
 class Shape(enum.Enum):
-    """What a workload packet looks like on the wire."""
+    """The shape of a workload packet on the wire."""
 
     BARE = "bare"
     IPIP = "ipip"
@@ -140,7 +140,7 @@ class AbsenceCheck:
 
 @dataclass(frozen=True, slots=True)
 class SourceCheck:
-    """What a workload sends to another or to a host arrives as from its node or from itself, and is answered."""
+    """Packets of a workload to another or to a host arrive as from its node or from itself, and are answered."""
 
     name: str
     source: str
@@ -200,7 +200,7 @@ class Topology:
         return next((router for router in nearby if router.version == address.version), None)
 
     def mtu_bytes(self, workload: Workload) -> int:
-        """What the file says, or what fits the encapsulation of each of its addresses' pools."""
+        """The addresses in the file, or those that fit the encapsulation of each of its addresses' pools."""
         return min(map(self._mtu_bytes, workload.addresses))
 
     def _mtu_bytes(self, address: Address) -> int:

@@ -51,7 +51,7 @@ class Rendered:
     secrets: Mapping[Address, str]
 
     def is_of(self, actual: Mapping[str, str]) -> bool:
-        """Whether a process with this environment has the settings that a reload cannot change."""
+        """True if a process with this environment has the settings that a reload cannot change."""
         wanted = (item for item in self.environment.items() if item[0].startswith("exabgp_"))
         return all(actual.get(name) == value for name, value in wanted)
 

@@ -180,7 +180,7 @@ def missing(kernel: Kernel, *things: KernelObject) -> set[KernelObject]:
 
 
 class Bell:
-    """What `watch` calls."""
+    """The callback of `watch`."""
 
     def __init__(self) -> None:
         self._rung = threading.Event()
@@ -189,7 +189,7 @@ class Bell:
         self._rung.set()
 
     def rang_within(self, limit_s: float) -> bool:
-        """Whether it rang since the last time this was asked; waits for it."""
+        """True if it rang since the last time this was asked; waits for it."""
         rang = self._rung.wait(limit_s)
         self._rung.clear()
         return rang

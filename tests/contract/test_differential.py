@@ -194,7 +194,7 @@ def walk(linux: Kernel, ops: Iterable[Op]) -> None:
 
 
 def compared(dataplane: Dataplane) -> set[KernelObject]:
-    """What is ours. Sysctls are left out: the kernel changes many when one changes, and has more for each link."""
+    """Our objects. Sysctls are left out: the kernel changes many when one changes, and has more for each link."""
     return {thing for thing in dataplane.owned() if not isinstance(thing, Sysctl)}
 
 

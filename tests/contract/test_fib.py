@@ -32,7 +32,7 @@ LOOKUPS: Final = 50
 
 
 class Answer(NamedTuple):
-    """What becomes of a packet; by which route and link, where a route decides and delivers."""
+    """The fate of a packet; by which route and link, where a route decides and delivers."""
 
     type: RouteType
     prefix: Prefix | None = None
@@ -115,8 +115,9 @@ def scatter_rules(choose: random.Random, world: World) -> None:
 
 def asked_kernel(destination: Address) -> Answer:
     """
-    What the kernel's own look-up matches. It caches an IPv6 result with the next-hop object (fib6_nh.rt6i_pcpu), so
-    of a route by such an object it may name another one that uses the same: there only the way counts.
+    The route that the kernel's own look-up matches. It caches an IPv6 result with the next-hop object
+    (fib6_nh.rt6i_pcpu), so of a route by such an object it may name another one that uses the same: there only link
+    and gateway count.
     """
     family = f"-{destination.version}"
     command = ("ip", family, "-j", "-d", "route", "get", "fibmatch", str(destination))

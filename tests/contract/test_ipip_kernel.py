@@ -163,7 +163,7 @@ def _send_ipip(source: str, destination: str) -> None:
 
 @pytest.fixture
 def tunnel(driver: KernelIpip) -> Link:  # noqa: ARG001 (asked in the namespace that the driver is in)
-    """What is wanted of the module's device."""
+    """The wanted device of the module."""
     if '"ipip"' not in subprocess.run(["ip", "-j", "-d", "link"], check=True, capture_output=True, text=True).stdout:
         pytest.skip("ipip: the module")
     return Link("tunl0", Ipip(), 1480)

@@ -1,4 +1,4 @@
-"""What every Kernel promises, asked of the fake one and of the running one."""
+"""Promises of every Kernel, asked of the fake one and of the running one."""
 
 from __future__ import annotations
 
@@ -466,7 +466,7 @@ def test_a_successor_of_the_other_kind_takes_over_without_a_gap(*, before: bool)
 
 
 def heard(listener: socket.socket) -> Iterator[Message]:
-    """What has been told until now."""
+    """The events until now."""
     while True:
         try:
             yield from messages(listener.recv(1 << 16, socket.MSG_DONTWAIT))

@@ -82,7 +82,9 @@ def planned(lab: Lab, node: str, file: Path) -> list[tuple[str, list[Done]]]:
 
 
 def done(lab: Lab, node: str, since_s: float) -> list[Done]:
-    """What the agent has done since a time of the clock that all agents share; a peer may tell before the file does."""
+    """
+    The operations of the agent since a time of the clock that all agents share; a peer may tell before the file does.
+    """
     _, record = journal_file.load(Path(lab.ask(node, "journal")["file"]))
     commands = [command for entry in record.entries if entry.at_s > since_s for command in entry.commands]
     ops = [op for command in commands if isinstance(command, Apply) for op in command.ops]

@@ -30,7 +30,7 @@ MIXED = {"a1": "kernel", "a2": "bpf", "b1": "kernel", "b2": "bpf"}
 
 
 def _module_brings() -> tuple[bool, bool]:
-    """Whether the module works here, and whether it puts a tunl0 into every new namespace."""
+    """Two answers: the module works here, and it puts a tunl0 into every new namespace."""
     with own_namespace():
         by_itself = _kind_of_tunl0() == "ipip"
         made = subprocess.run(("ip", "link", "add", "probe", "type", "ipip"), capture_output=True, check=False)
@@ -75,7 +75,7 @@ def inside(lab: Lab, *words: str) -> str:
 
 
 def bulk(lab: Lab, source: str, destination: str, address: str) -> str:
-    """What iperf3 says that arrived in a second; a failure says why."""
+    """The amount that iperf3 says arrived in a second; a failure says why."""
     prefix = ("ip", "netns", "exec")
     server = ("iperf3", "--server", "--one-off", "--bind", address)
     client = ("iperf3", "--json", "--time", "1", "--client", address)

@@ -135,7 +135,7 @@ def test_an_ipv6_node_reaches_workloads_and_tunnel_ends_of_other_racks(lab_of: C
 
 
 def workload_packets(lab: Lab) -> list[Packet]:
-    """What was seen of the workloads while every pair was pinged."""
+    """The workloads' packets while every pair was pinged."""
     intent = lab.topology.intent
     blocks = [block for node in intent.nodes for block in intent.blocks_of(node)]
     with Capture(lab.names, lab.ports, lab.topology.intent.vxlan_port) as capture:

@@ -1,4 +1,4 @@
-"""What holds of the loop and the RIB, whatever is heard and in whatever order."""
+"""Invariants of the loop and the RIB, whatever is received and in whatever order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds of every plan, whatever the cluster, the node, its kernel and the foreign objects in it."""
+"""Laws of every plan, whatever the cluster, the node, its kernel and the foreign objects in it."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _OLD = 1 << 25
 
 @st.composite
 def moments(draw: st.DrawFn) -> tuple[Desired, Dataplane]:
-    """What is wanted, and a kernel that another program or agent left behind."""
+    """Wanted objects, and a kernel that another program or agent left behind."""
     situation = draw(situations())
     return draw(wants(situation)), draw(litter(situation[2]))
 
 
 @st.composite
 def transitions(draw: st.DrawFn) -> tuple[Desired, Dataplane]:
-    """What is wanted, and a kernel in which an earlier wish has come true."""
+    """A wanted state, and a kernel in which an earlier one has come true."""
     later, observed = draw(moments())
     wish = _some_of(draw, later.dataplane)
     earlier = replace(later, dataplane=wish, reasons={key_of(thing): NOT_WANTED for thing in wish})

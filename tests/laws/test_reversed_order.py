@@ -1,5 +1,5 @@
 """
-What the order of a plan is for: with it reversed, and an executor that tries again what the kernel refuses, every
+The purpose of the order of a plan: with it reversed, and an executor that tries again what the kernel refuses, every
 law of the plan still holds but one. That one is the reason for the order: this file guards the guard.
 """
 

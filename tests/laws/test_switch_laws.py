@@ -72,7 +72,7 @@ def other_address(here: Node) -> InterfaceAddress:
 
 
 class Told:
-    """What a node makes of one intent when it has heard all others; equal kernels give equal answers."""
+    """A node's plan for one intent when it has received all others' blocks; equal kernels give equal answers."""
 
     def __init__(self, intent: Intent, name: str) -> None:
         self.intent, self.here = intent, member(intent, name)
@@ -152,7 +152,7 @@ class Host:
         )
 
     def hears(self, other: Host) -> None:
-        """What the other one says at this moment that it accepts."""
+        """Take in the other node's statement at this moment."""
         version = other.adj_rib_out.here.address.address.version
         self.state[other.adj_rib_out.here.name] = accepted_by_kernel(other.kernel)[version]
 
@@ -162,7 +162,7 @@ class Host:
         return others.get(way.encapsulation) or vteps(self.kernel)[way]
 
     def takes(self, sent: Sent) -> bool:
-        """Whether it takes such a packet. A VXLAN device does so at every address of its host."""
+        """True if it takes such a packet. A VXLAN device does so at every address of its host."""
         if sent.target not in self.addresses:
             return False
         match sent.way.encapsulation:
@@ -174,7 +174,7 @@ class Host:
                 return sent.way in vteps(self.kernel)
 
     def sends(self, block: Prefix) -> Sent | None:
-        """What becomes of a packet to a block."""
+        """The fate of a packet to a block."""
         way, gateway = ways(self.kernel).get(block, (None, None))
         if way is None:
             return None

@@ -116,7 +116,7 @@ def test_what_no_reflector_ever_tells_is_given_up_in_the_end() -> None:
 
 
 def told_to_b1(play: Play) -> set[str]:
-    """What the reflector, as which this node plays, tells b1."""
+    """The routes that this node announces to b1 as a former reflector."""
     return {str(prefix) for prefix in play.state.bgp.adj_rib_out.sent[B1]}
 
 

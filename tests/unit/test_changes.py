@@ -225,11 +225,11 @@ class Operators(RuleBasedStateMachine):
         self.host = Host(Path(self.directory.name), "cluster.yaml", "secrets.yaml")
         self.number = 0
         self.holds = "old"
-        """What is in force for good."""
+        """The content in force for good."""
         self.back: str | None = None
-        """What that can be undone to, while nothing waits."""
+        """The content that an undo leads to, while nothing waits."""
         self.waits: tuple[str, float] | None = None
-        """What waits to be confirmed, and until when."""
+        """The content that waits to be confirmed, and until when."""
 
     def teardown(self) -> None:
         self.directory.cleanup()
@@ -253,7 +253,7 @@ class Operators(RuleBasedStateMachine):
             self.back = None
 
     def is_done(self, act: Callable[[], None], writes: int) -> bool:
-        """Whether that was done before it was killed at a write; then the agent is started again."""
+        """True if that was done before it was killed at a write; then the agent is started again."""
         done = 0
         whole = files.replace_file
 

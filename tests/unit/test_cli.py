@@ -1,4 +1,4 @@
-"""What the command line answers, and with which exit code."""
+"""Answers of the command line, and their exit codes."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_waiting_for_convergence_ends_with_it_or_with_the_time(tmp_path: Path) -
 
 @pytest.fixture
 def asked(tmp_path: Path) -> Iterator[list[Event]]:
-    """What reached the agent of a converged node that listens in `tmp_path`."""
+    """The events that reached the agent of a converged node that listens in `tmp_path`."""
     taken: list[Event] = []
     play = converged()
 

@@ -1,4 +1,4 @@
-"""Docstrings and documents name what there is: files, exceptions, attributes."""
+"""Docstrings and documents name what there is: files, exceptions, attributes. None begins with a question word."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 ROOT: Final = Path(__file__).parents[2]
 CODE: Final = ("bgpctl", "tests", "bench", "tools")
+LEADS: Final = re.compile(r"(What|Whether|Whoever|Those)\b")
 FILE: Final = re.compile(r"`((?:[\w-]+/)*[\w-]+\.py)(?:: \w+)?`")
 ATTRIBUTES: Final = re.compile(r"Attributes:\n((?:    .*\n?|\n)+)")
 
@@ -63,6 +64,10 @@ def _text(node: ast.stmt) -> str | None:
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
         return node.value.value.strip()
     return None
+
+
+def test_no_docstring_begins_with_a_question_word() -> None:
+    assert [f"{doc.place}: {doc.text[:60]}" for doc in docstrings() if LEADS.match(doc.text)] == []
 
 
 def test_every_file_that_is_named_exists() -> None:

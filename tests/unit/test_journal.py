@@ -1,4 +1,4 @@
-"""What the agent remembers of what happened, and that it can be played again."""
+"""The agent's memory of events, and that it can be replayed."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ PROSE: Final = frozenset(
 
 
 class Mention(NamedTuple):
-    """What follows the program's name at one place; `quoted`: it is code, so the first word is a command."""
+    """The words after the program's name at one place; `quoted`: it is code, so the first word is a command."""
 
     place: str
     words: tuple[str, ...]
@@ -107,7 +107,7 @@ def files() -> Iterator[Path]:
 
 
 def wrong(mention: Mention) -> str | None:
-    """What is wrong with a mention, None if it is a command with its options, or a sentence."""
+    """The fault of a mention, None if it is a command with its options, or a sentence."""
     here: click.Command = main
     known = _options(main)
     words = iter(mention.words)

@@ -23,7 +23,7 @@ VALIDATORS = {name: Draft202012Validator(bundled(name)) for name in NAMES}
 
 
 def faults(name: str, text: str) -> list[str]:
-    """What the schema has against a file, each of its documents taken by itself, as editors do."""
+    """The schema's objections to a file, each of its documents taken by itself, as editors do."""
     trees = [plain(tree) for tree in documents(text, "x.yaml")]
     return [f"{error.json_path}: {error.message}" for tree in trees for error in VALIDATORS[name].iter_errors(tree)]
 

@@ -1,4 +1,4 @@
-"""What the agent tells, from states made by plays."""
+"""Views of the agent, from states made by plays."""
 
 from collections.abc import Mapping
 from dataclasses import replace

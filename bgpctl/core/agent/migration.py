@@ -36,7 +36,7 @@ class Migration:
 
     @property
     def in_progress(self) -> bool:
-        """Whether a member is waited for."""
+        """True while a member is waited for."""
         return bool(self.cutovers or self.drains)
 
     @property

@@ -1,5 +1,5 @@
 """
-What each peer has been told, as a value, and the commands that lead from there to what it should be told.
+Adj-RIB-Out per peer, as a value, and the commands that lead from there to the one that should be.
 
 Refuses to know: why a route is told (core/bgp/export_policy.py), how a command is worded.
 """
@@ -39,7 +39,7 @@ class AdjRibOut:
 
 
 def update(told: AdjRibOut, offer: ExportInput, rib: AdjRibIn, at_s: float) -> tuple[AdjRibOut, SpeakerCommands]:
-    """What is new for each peer, and the End-of-RIBs that are due."""
+    """The changes for each peer, and the End-of-RIBs that are due."""
     sent: dict[Address, Mapping[Prefix, Attributes]] = {}
     commands: list[SpeakerCommand] = []
     for terms in offer.policy.session_policies.values():

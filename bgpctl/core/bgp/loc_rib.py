@@ -25,7 +25,7 @@ from bgpctl.core.net.addresses import Address, Prefix
 @dataclass(frozen=True, slots=True)
 class LocRib:
     """
-    What was made of the received paths.
+    The outcome for the received paths.
 
     Attributes:
         best: what is used for each prefix that anything acceptable was received for.
@@ -39,7 +39,7 @@ class LocRib:
 
 
 class PolicyCache(NamedTuple):
-    """What `policy` said about each path, by peer and prefix."""
+    """The verdicts of `policy` on each path, by peer and prefix."""
 
     policy: Policy | None
     verdicts: Mapping[Address, Verdicts]

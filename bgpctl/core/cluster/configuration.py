@@ -33,7 +33,7 @@ class Backend(enum.Enum):
 
 
 class Use(enum.Enum):
-    """What addresses of a pool may be given to (Calico's allowedUses)."""
+    """Uses of a pool's addresses (Calico's allowedUses)."""
 
     WORKLOAD = "Workload"
     TUNNEL = "Tunnel"
@@ -58,14 +58,14 @@ class Pool:
 
     @property
     def encapsulation(self) -> Encapsulation:
-        """What leaves this node for a node in another subnet."""
+        """The encapsulation of packets for a node in another subnet."""
         if self.ipip_mode is not Mode.NEVER:
             return Encapsulation.IPIP
         return Encapsulation.VXLAN if self.vxlan_mode is not Mode.NEVER else Encapsulation.DIRECT
 
     @property
     def by_bgp(self) -> bool:
-        """Whether the blocks of this pool are learned by BGP; VXLAN learns them from the registry."""
+        """True if the blocks of this pool are learned by BGP; VXLAN learns them from the registry."""
         return self.encapsulation is not Encapsulation.VXLAN
 
     @property
@@ -219,7 +219,7 @@ class Advertisement:
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """
-    What the operator writes about the whole cluster. Nodes, pools, peers and filters are sorted by name.
+    The operator's configuration of the whole cluster. Nodes, pools, peers and filters are sorted by name.
 
     `ipip_mtu`, `vxlan_mtu`, `vxlan_mtu6` and `workload_mtu` are in bytes; 0 derives them from the underlay.
     """

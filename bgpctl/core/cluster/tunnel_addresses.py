@@ -29,13 +29,13 @@ def labels_of(node: Node) -> Mapping[str, str]:
 
 
 def selects(pool: Pool, node: Node) -> bool:
-    """Whether the pool's nodeSelector chooses the node."""
+    """True if the pool's nodeSelector chooses the node."""
     return pool.node_selector == "all()" or parse(pool.node_selector)(labels_of(node))
 
 
 def is_eligible(pool: Pool, node: Node, encapsulation: Encapsulation, version: int) -> bool:
     """
-    Whether the node's tunnel address may come from the pool.
+    True if the node's tunnel address may come from the pool.
 
     A disabled pool stays eligible: it gives no new addresses, and this one was derived from it all along.
     """

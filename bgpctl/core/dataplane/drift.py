@@ -29,7 +29,7 @@ def _was_in_place(op: Op, before: Desired) -> bool:
 
 
 def is_wanted(op: Op, desired: Desired) -> bool:
-    """Whether `op` leads to what is desired: it puts a wanted object, or removes one that is not wanted."""
+    """True if `op` leads to what is desired: it puts a wanted object, or removes one that is not wanted."""
     if isinstance(op, Put):
         return op.thing in desired.dataplane
     return key_of(op.thing) not in desired.reasons

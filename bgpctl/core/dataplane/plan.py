@@ -64,7 +64,7 @@ class Plan:
 
 
 def plan(desired: Desired, observed: Dataplane) -> Plan:
-    """What leads from `observed` to `desired` without touching anything that is not ours."""
+    """The operations that lead from `observed` to `desired` without touching anything that is not ours."""
     extra = observed.minus(desired.dataplane)
     wanted, blocked = _without_blocked(desired, observed, extra)
     devices = _device_ops(desired, wanted, observed)
@@ -93,7 +93,7 @@ class _Taken(NamedTuple):
 
 
 def _without_blocked(desired: Desired, observed: Dataplane, extra: Dataplane) -> tuple[Dataplane, tuple[Unmet, ...]]:
-    """What is wanted and can be had: routes and next hops can be replaced by anyone who knows their key."""
+    """The wanted objects that can be had: routes and next hops can be replaced by anyone who knows their key."""
     wanted = desired.dataplane
     taken = _taken(desired, observed, extra)
     if not taken.links and not taken.keys:
@@ -119,7 +119,7 @@ def _taken(desired: Desired, observed: Dataplane, extra: Dataplane) -> _Taken:
 
 def _is_foreign(wanted: Link, plane: Dataplane, observed: Dataplane) -> bool:
     """
-    Whether another program uses a link with this name. One without our alias is taken over only if it is what we
+    True if another program uses a link with this name. One without our alias is taken over only if it is what we
     would make ourselves, or the bare tunl0 that the ipip module brings, and carries no address that we do not want.
     """
     present = observed.link(wanted.name)
@@ -240,7 +240,7 @@ _ORDER_WITHIN: Final[Mapping[type, Callable[[Any], Any]]] = {Sysctl: _link_first
 
 
 def _removable(desired: Desired, wanted: Dataplane, extra: Dataplane, settled: Dataplane) -> Iterator[KernelObject]:
-    """What is ours and no wanted object replaces; while a source is incomplete, only what another one withdrew."""
+    """Our objects that no wanted object replaces; while a source is incomplete, only what another one withdrew."""
     if desired.prune_holds:
         withdrawn = (route for route in extra.routes if route.prefix in desired.withdrawn)
         ours = Dataplane.of(withdrawn).owned() if desired.withdrawn else Dataplane()

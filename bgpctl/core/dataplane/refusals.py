@@ -81,7 +81,7 @@ def _refusal_of_link(plane: DataplaneBuilder, wanted: Link) -> int:
 
 def becomes(present: LinkKind, wanted: Vxlan) -> bool:
     """
-    Whether a device can be made into `wanted` in place: VNI, port and underlay are fixed at its creation (EOPNOTSUPP
+    True if a device can be made into `wanted` in place: VNI, port and underlay are fixed at its creation (EOPNOTSUPP
     from vxlan_changelink), the local address is not, but its IP version is.
     """
     if not isinstance(present, Vxlan) or present.local.version != wanted.local.version:
@@ -125,7 +125,7 @@ def _refusal_of_next_hop(plane: DataplaneBuilder, wanted: NextHop) -> int:
 
 def _is_reached_by_another_link(plane: DataplaneBuilder, wanted: NextHop) -> bool:
     """
-    Whether an on-link IPv6 gateway is reached by another link: the kernel looks it up in the main table
+    True if an on-link IPv6 gateway is reached by another link: the kernel looks it up in the main table
     (ip6_route_check_nh_onlink), accepts the default route and a blackhole as an answer, and does not ask about
     link-local gateways.
     """
@@ -165,7 +165,7 @@ def _is_ipv4(hop: NextHop) -> bool:
 
 
 def _carries_ipv6(plane: DataplaneBuilder, ids: Iterable[int]) -> bool:
-    """Whether an IPv6 route names one of these; it cannot use an IPv4 next hop."""
+    """True if an IPv6 route names one of these; it cannot use an IPv4 next hop."""
     named = plane.derived(Route, routes_by_next_hop)
     return any(route.prefix.version == 6 for number in ids for route in named.get(number, ()))
 

@@ -51,7 +51,7 @@ def derive(
     withheld: Iterable[PruneHold] = (),
 ) -> Desired:
     """
-    What should be in the kernel of `node`.
+    The objects that should be in the kernel of `node`.
 
     `names` has the name of each BGP peer, for the reasons; `choices` the best path of each prefix that policy let
     in. Of `observed`, this node's kernel, only objects that are not ours are looked at, and our tunnel devices.
@@ -86,7 +86,7 @@ def encapsulation_to(pool: Pool, node: Node, remote: Address) -> Encapsulation:
 
 
 def same_subnet(node: Node, remote: Address) -> bool:
-    """Whether `remote` lies inside the *local* node's own network."""
+    """True if `remote` lies inside the *local* node's own network."""
     own = node.underlay(remote.version)
     return own is not None and own.network.holds(remote)
 

@@ -34,7 +34,7 @@ Reasoned: TypeAlias = tuple[KernelObject, Reason]
 @dataclass(frozen=True, slots=True)
 class Desired:
     """
-    What should be.
+    The objects that should be in the kernel.
 
     Attributes:
         reasons: the reason of each object in `dataplane`, by its key.
@@ -92,7 +92,7 @@ class RemotePrefix(NamedTuple):
 
 
 class NextHopKey(NamedTuple):
-    """What one next-hop object stands for: all prefixes of a pool behind one remote."""
+    """The key of one next-hop object: all prefixes of a pool behind one remote."""
 
     pool: Prefix
     remote: Address

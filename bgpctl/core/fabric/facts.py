@@ -1,5 +1,5 @@
 """
-What this node's own kernel tells about the underlay: where the node's address lives, how another is reached.
+Facts of this node's own kernel about the underlay: where the node's address lives, how another is reached.
 
 Refuses to know: pools, blocks, BGP. Reads only objects that are not ours.
 """

@@ -24,12 +24,12 @@ _WHY: Final = Reason(ReasonCode.TUNNEL, encapsulation=Encapsulation.IPIP)
 
 
 def wanted(intent: Intent) -> bool:
-    """Whether any pool uses IPIP; then every node receives it."""
+    """True if any pool uses IPIP; then every node receives it."""
     return any(pool.encapsulation is Encapsulation.IPIP for pool in intent.pools)
 
 
 def mtu_bytes(intent: Intent, carrier_bytes: int) -> int:
-    """What fits into a packet that leaves by a link with this MTU, unless the operator says otherwise."""
+    """The MTU that fits into packets that leave by a link with this MTU, unless the operator says otherwise."""
     return intent.ipip_mtu or intent.workload_mtu or carrier_bytes - OVERHEAD_BYTES
 
 

@@ -42,7 +42,7 @@ _WHY: Final = Reason(ReasonCode.TUNNEL, encapsulation=Encapsulation.VXLAN)
 
 
 def wanted(intent: Intent, version: int) -> bool:
-    """Whether any pool of the IP version uses VXLAN; then every node receives it."""
+    """True if any pool of the IP version uses VXLAN; then every node receives it."""
     return any(pool.encapsulation is Encapsulation.VXLAN and pool.cidr.version == version for pool in intent.pools)
 
 
@@ -63,7 +63,7 @@ def _fits(kind: Vxlan, intent: Intent) -> bool:
 
 
 def mtu_bytes(intent: Intent, version: int, carrier_bytes: int) -> int:
-    """What fits into a packet that leaves by a link with this MTU, unless the operator says otherwise."""
+    """The MTU that fits into packets that leave by a link with this MTU, unless the operator says otherwise."""
     given = intent.vxlan_mtu if version == 4 else intent.vxlan_mtu6
     return given or intent.workload_mtu or carrier_bytes - OVERHEAD_BYTES[version]
 

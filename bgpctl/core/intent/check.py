@@ -1,5 +1,5 @@
 """
-What the whole must obey: rules that need more than one value. Here those of pools and of the cluster as such.
+Rules of the whole cluster: rules that need more than one value. Here those of pools and of the cluster as such.
 
 Refuses to know: which form a value was written in.
 """
@@ -24,7 +24,7 @@ _LINK_LOCAL: Final = tuple(map(Prefix.parse, ("169.254.0.0/16", "fe80::/10")))
 _BLOCK_SIZES: Final = {4: (20, 32), 6: (116, 128)}
 """Calico's limits: a block is allocated by one node as a whole, and has a bitmap of at most 4096 addresses."""
 _LEAST_MTU_BYTES: Final = {4: 68, 6: 1280}
-"""What every link must carry: RFC 791, section 3.2; RFC 8200, section 5."""
+"""The MTU that every link must carry: RFC 791, section 3.2; RFC 8200, section 5."""
 
 
 def check(intent: Intent, draft: Draft) -> None:
@@ -113,7 +113,7 @@ _TUNNEL_MTUS: Final[tuple[tuple[Setting, Encapsulation, int], ...]] = (
 
 
 def _mtus(intent: Intent, draft: Draft) -> None:
-    """What is given must carry the packets of its IP version, and what workloads send must fit."""
+    """MTUs that are given must carry the packets of their IP version, and what workloads send must fit."""
     has_v6 = any(pool.cidr.version == 6 for pool in intent.pools)
     _least_mtu(draft, "workload_mtu", intent.workload_mtu, 6 if has_v6 else 4)
     for setting, encapsulation, version in _TUNNEL_MTUS:

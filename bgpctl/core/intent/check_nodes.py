@@ -69,7 +69,7 @@ def _underlay_rules(intent: Intent, part: str, own: InterfaceAddress) -> Iterato
 
 def _is_unusable(own: InterfaceAddress) -> bool:
     """
-    Whether it is the first or the last of its network, unspecified, loopback, multicast and above, or link-local.
+    True if it is the first or the last of its network, unspecified, loopback, multicast and above, or link-local.
 
     RFC 1122, 3.2.1.3, for IPv4; RFC 4291, 2.6.1: the first IPv6 address is that of all routers.
     """

@@ -95,7 +95,7 @@ def _peers_of_one_node(intent: Intent, draft: Draft) -> None:
 
 
 def _mesh_off(intent: Intent, draft: Draft) -> None:
-    """What is said of a mesh that another document may have switched off."""
+    """The statements about a mesh that another document may have switched off."""
     settings: tuple[Setting, ...] = ("mesh_password_file", "mesh_restart_time_s")
     for setting in settings if not intent.mesh else ():
         if setting in draft.settings:

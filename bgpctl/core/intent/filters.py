@@ -74,7 +74,7 @@ def _rule(fields: Fields, version: int) -> FilterRule:
 
 
 def _length(fields: Fields, cidr: Prefix | None, version: int) -> tuple[int, int] | None:
-    """What is not said is the length of the cidr, and that of a host."""
+    """An absent length is that of the cidr, and that of a host."""
     length = fields.fields("prefixLength")
     if length is None:
         return None

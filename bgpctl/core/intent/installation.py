@@ -27,7 +27,7 @@ _PLUGINS: Final = ("Calico", "AmazonVPC", "AzureVNET", "GKE")
 
 @dataclass(frozen=True, slots=True)
 class _Defaults:
-    """What the operator takes where nothing is said; `refused` are encapsulations that it cannot do, with reasons."""
+    """The operator's defaults; `refused` are encapsulations that it cannot do, with reasons."""
 
     encapsulation: str
     cidr: Prefix

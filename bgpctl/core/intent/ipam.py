@@ -119,7 +119,7 @@ def _holders(spec: Fields) -> Iterator[str | None]:
 
 
 def read_config(draft: Draft, fields: Fields, _: str) -> None:
-    """What IPAM may do; what it did is checked against it."""
+    """The limits of address management; what it did is checked against it."""
     spec = spec_of(fields)
     strict, most = spec.boolean("strictAffinity"), spec.integer("maxBlocksPerHost", 0, 1 << 31)
     draft.limits = replace(

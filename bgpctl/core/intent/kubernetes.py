@@ -50,7 +50,7 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
 
 
 def _finish_annotations(notes: Fields) -> None:
-    """Whoever misspells one of Calico's annotations loses it; those of others are none of ours."""
+    """A misspelt annotation of Calico's has no effect; those of others are none of ours."""
     notes.no_effect("the node's address alone counts", f"{_PREFIX}Interfaces")
     encrypted = [key for key in notes.names() if key.startswith(f"{_PREFIX}") and "Wireguard" in key]
     notes.risky("packets between nodes are not encrypted", *encrypted)

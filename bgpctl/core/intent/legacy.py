@@ -30,7 +30,7 @@ def read(draft: Draft, document: tree.Mapping, kind: str) -> None:
 
 
 def _dashed(*parts: object) -> str:
-    """What Calico's own upgrade calls a resource that had no name."""
+    """The name that Calico's own upgrade gives to a resource that had none."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(map(str, parts)).lower()).strip("-")
 
 

@@ -105,7 +105,7 @@ def _tunnels(text: str) -> frozenset[Encapsulation]:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What else a node says."""
+    """The other keys of a node."""
 
     asn: Asn | None = None
     labels: tuple[tuple[str, str], ...] = ()

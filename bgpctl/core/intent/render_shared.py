@@ -1,5 +1,5 @@
 """
-What both forms say by the same keys: tunnels, mesh, communities, the options of peers, filters.
+Keys that both forms share: tunnels, mesh, communities, the options of peers, filters.
 
 Refuses to know: YAML, and which form it becomes part of.
 """
@@ -68,7 +68,7 @@ def written_tunnels(intent: Intent) -> Written:
 
 
 def written_speaking(intent: Intent) -> Written:
-    """What else BGPConfiguration says of the whole cluster, as far as it differs from the default."""
+    """The other settings of BGPConfiguration for the whole cluster, as far as they differ from the default."""
     adverts = [
         {"cidr": str(advert.cidr), "communities": list(map(written_community, advert.communities))}
         for advert in intent.advertisements
@@ -102,7 +102,7 @@ def only_node(intent: Intent, peer: Peer) -> str | None:
 
 
 def _can_peer(node: Node, peer: Peer) -> bool:
-    """Whether the node has an address of the peer's IP version, and is not the peer itself."""
+    """True if the node has an address of the peer's IP version, and is not the peer itself."""
     own = node.underlay(peer.address.version) if peer.address else node.address
     return own is not None and own.address != peer.address
 

@@ -1,5 +1,5 @@
 """
-What holds for the whole cluster and is said by the same keys in several places.
+Settings of the whole cluster that stand under the same keys in several places.
 
 Refuses to know: pools, nodes and peers.
 """

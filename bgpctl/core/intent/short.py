@@ -24,7 +24,7 @@ from bgpctl.core.intent.values import host, interface_of_version, of_version
 LAB_KEYS: Final = frozenset(
     {"name", "description", "segments", "routers", "hosts", "workloads", "checks", "ipip-drivers", "runs"}
 )
-"""What a lab file has beside the cluster: accepted, and of no effect on the intent."""
+"""The parts of a lab file beside the cluster: accepted, and of no effect on the intent."""
 
 
 def read_short(draft: Draft, document: Mapping) -> None:

@@ -83,7 +83,7 @@ def _users(
 
 
 def may_still_send(situation: Situation, hop: NextHop, is_former: Callable[[ReturnPath], bool]) -> bool:
-    """Whether the member may still send to our block in this pool by its former path: unless seen otherwise it may."""
+    """True if the member may still send to our block in this pool by its former path: unless seen otherwise it may."""
     if situation.address_in_pool(situation.node, hop) is None:
         return False
     path = situation.probe_results.return_path(hop.id, situation.at_s)

@@ -85,7 +85,7 @@ class MigrationStep:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is held back: what should be now is what is wanted in the end."""
+        """True if nothing is held back: what should be now is what is wanted in the end."""
         return not self.cutovers and not self.drains
 
 
@@ -98,7 +98,7 @@ def next_step(
     at_s: float,
     advertised: AdvertisedTunnels = nothing_advertised,
 ) -> MigrationStep:
-    """What should be in the kernel now, between `observed` and `desired`."""
+    """The state that the kernel should have now, between `observed` and `desired`."""
     situation = Situation(desired, observed, intent, node, probe_results, at_s, advertised)
     source = source_change(situation)
     held = held_next_hops(situation, source.waiting_links)

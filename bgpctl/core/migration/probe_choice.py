@@ -27,13 +27,13 @@ def return_probe(situation: Situation, hop: NextHop) -> Probe | None:
 
 
 def is_proven(situation: Situation, hop: NextHop) -> bool:
-    """Whether packets sent by this next hop arrive."""
+    """True if packets sent by this next hop arrive."""
     probe = forward_probe(situation, hop)
     return probe is not None and situation.probe_results.proves(probe.path, situation.at_s)
 
 
 def is_proven_with_all(situation: Situation, hop: NextHop) -> bool:
-    """Whether packets sent by this next hop arrived in the same round as those sent by the others."""
+    """True if packets sent by this next hop arrived in the same round as those sent by the others."""
     probe = forward_probe(situation, hop)
     return probe is not None and situation.probe_results.proves_with_all(probe.path, situation.at_s)
 

@@ -84,7 +84,7 @@ class Probe:
 
     @property
     def shows_return_path(self) -> bool:
-        """Whether the reply takes the path of the member's traffic to us, instead of the bare underlay."""
+        """True if the reply takes the path of the member's traffic to us, instead of the bare underlay."""
         return self.source != self.local
 
 
@@ -125,12 +125,12 @@ class ProbeResults:
     round_s: float = 0.0
 
     def proves(self, path: ProbedPath, at_s: float) -> bool:
-        """Whether a packet over this path arrived lately."""
+        """True if a packet over this path arrived lately."""
         answered_s = self.answered.get(path)
         return answered_s is not None and _is_valid(answered_s, at_s)
 
     def proves_with_all(self, path: ProbedPath, at_s: float) -> bool:
-        """Whether a packet over this path arrived in the last round, as those over others did."""
+        """True if a packet over this path arrived in the last round, as those over others did."""
         return self.proves(path, at_s) and self.answered[path] == self.round_s
 
     def return_path(self, next_hop_id: int, at_s: float) -> ReturnPath | None:

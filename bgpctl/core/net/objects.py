@@ -118,7 +118,7 @@ class Decap(NamedTuple):
 
 class Traffic(NamedTuple):
     """
-    What has gone through a tunnel device, inner packets, since it or its programs were made; no object of the kernel.
+    Counters of a tunnel device, inner packets, since it or its programs were made; no object of the kernel.
 
     `dropped_packets` came from sources that are not known; None where none are dropped or it cannot be counted.
     """
@@ -260,7 +260,7 @@ Key: TypeAlias = tuple[str | int | Address | Prefix | InterfaceAddress, ...]
 
 
 def key_of(thing: KernelObject) -> Key:
-    """What the kernel tells two objects of one kind apart by; the first item names the kind."""
+    """The kernel's key of an object among those of its kind; the first item names the kind."""
     match thing:
         case Route():  # first, because there are most of them
             return ("route", thing.table, thing.prefix, thing.metric)

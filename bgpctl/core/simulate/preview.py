@@ -1,6 +1,6 @@
 """
-What a change would do to the kernel, before anything is touched: the operations of each step, in their order, as the
-agent will decide them. The same functions decide; only the answers of the other nodes are assumed.
+Effects of a change on the kernel, before anything is touched: the operations of each step, in their order, as the agent
+will decide them. The same functions decide; only the answers of the other nodes are assumed.
 
 Refuses to know: files, the running agent, how an operation is shown.
 """
@@ -54,7 +54,7 @@ _KERNEL_PROTOCOL: Final = 2
 
 
 class Effect(enum.IntEnum):
-    """What an operation does to traffic, the least first."""
+    """The effect of an operation on traffic, the least first."""
 
     NONE = 0
     """Nothing uses it yet, or any more."""
@@ -86,7 +86,7 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Preview:
     """
-    What a change means for one node.
+    The effects of a change on one node.
 
     Attributes:
         unreachable: prefixes that are routed now, that members still have, and that no route will lead to.
@@ -117,7 +117,7 @@ def preview(
     talking: Iterable[Address] = (),
 ) -> Preview:
     """
-    What leads from `observed`, the kernel of `node`, to what `intent` wants of it.
+    The steps from `observed`, the kernel of `node`, to what `intent` wants of it.
 
     Every member is assumed to tell its blocks and to answer; `others` is what others than members tell, `talking` who
     has connections with this node, as the operator may have.
@@ -168,7 +168,7 @@ def with_other_driver(observed: Dataplane, driver: str) -> Dataplane:
 
 
 def _is_ours(fib: Fib, destination: Address) -> bool:
-    """Whether the main table leads packets to the destination by a route of ours."""
+    """True if the main table leads packets to the destination by a route of ours."""
     route = fib.in_table(MAIN_TABLE, destination)
     return route is not None and route.protocol == PROTOCOL
 
@@ -197,7 +197,7 @@ def converged(intent: Intent, node: Node, kernel: Dataplane) -> Dataplane:
 
 
 def _expected_paths(intent: Intent, node: Node) -> Iterator[Choice]:
-    """What the node would hear if every member told all it has."""
+    """The paths that the node would receive if every member told all it has."""
     for member in intent.nodes:
         for prefix in intent.prefixes_of(member) if member.name != node.name else ():
             own = member.underlay(prefix.version)
@@ -207,7 +207,7 @@ def _expected_paths(intent: Intent, node: Node) -> Iterator[Choice]:
 
 
 def _expected_replies(stage: Stage, trials: Iterable[Probe], hops: Iterable[NextHop], now: Dataplane) -> ProbeResults:
-    """What trials will have shown: nothing, that every way leads there, that everyone uses the new ones."""
+    """The results that probes will have: nothing, that every way leads there, that everyone uses the new ones."""
     match stage:
         case Stage.PREPARE:
             return NO_RESULTS
@@ -243,7 +243,7 @@ def _routed(dataplane: Dataplane) -> set[Prefix]:
 
 
 def of_cluster(before: Intent | None, wanted: Intent) -> tuple[Preview, ...]:
-    """What the change means for every node, on kernels with nothing beside us."""
+    """The effects of the change on every node, with kernels that have nothing beside us."""
     found = []
     for node in wanted.nodes:
         kernel = assumed_kernel(node)

@@ -1,5 +1,5 @@
 """
-What stands in the way of a node: checks over facts about its kernel and host, each with what to do next.
+Obstacles to a node: checks over facts about its kernel and host, each with what to do next.
 
 Refuses to know: how facts are found out.
 """
@@ -50,7 +50,7 @@ class Chain(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Facts:
     """
-    What was found out.
+    The facts about a host.
 
     Attributes:
         release: the kernel's, as uname(1) tells.
@@ -82,7 +82,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a node has to be able to do. Without a cluster file: everything, for a node whose address is unknown."""
+    """The abilities that a node needs. Without a cluster file: everything, for a node whose address is unknown."""
 
     ipip: bool = True
     vxlan: bool = True
@@ -96,7 +96,7 @@ class Needs:
 
 
 def needs_of(intent: Intent, node: Node) -> Needs:
-    """What the operator's files ask of `node`."""
+    """The needs of `node` according to the operator's files."""
     kinds = {pool.encapsulation for pool in intent.pools}
     return Needs(
         ipip=Encapsulation.IPIP in kinds,
@@ -238,7 +238,7 @@ def _mtu(facts: Facts, needs: Needs) -> Iterator[_Answer]:
 
 
 def _fitting(facts: Facts, version: int, outer: int) -> Iterator[_Answer]:
-    """Whether what tunnels over one IP version make fits links with an MTU of `outer` bytes."""
+    """True if what tunnels over one IP version make fits links with an MTU of `outer` bytes."""
     tunnels = dict.fromkeys(VXLAN_LINKS[version], vxlan.OVERHEAD_BYTES[version])
     tunnels |= {IPIP_LINK: ipip.OVERHEAD_BYTES} if version == 4 else {}
     for name, overhead in sorted(tunnels.items()):
@@ -278,7 +278,7 @@ def _vxlan_port(facts: Facts, needs: Needs) -> Iterator[_Answer]:
 
 
 def _firewall(facts: Facts, needs: Needs) -> Iterator[_Answer]:
-    """What its rules let through is not looked at: they may well do."""
+    """The rules of a chain are not read: they may well do."""
     wanted = {"input": _incoming(needs), "forward": ["workload packets"]}
     for chain in facts.firewall:
         if wanted.get(chain.hook):

@@ -47,7 +47,7 @@ SENT, RECEIVED, REFUSED = 0, 16, 32
 COUNTERS_BYTES: Final = 48
 
 SOURCE, OWN = 1, 2
-"""What an address in the decapsulating program's map is."""
+"""The role of an address in the decapsulating program's map."""
 
 # Fields of an IPv4 header
 _TOS, _LENGTH, _ID, _FRAGMENT, _TTL, _PROTOCOL, _CHECKSUM, _SOURCE, _DESTINATION = 1, 2, 4, 6, 8, 9, 10, 12, 16
@@ -80,7 +80,7 @@ def encapsulate(local: Address, tunnel_index: int, counters_fd: int) -> bytes:
     """
     For the egress of the tunnel device, whose index is given. The gateway of the inner packet's route is the remote
     tunnel end; a second look-up says which underlay link leads there. The kernel resolves the neighbour itself.
-    What leaves is counted in the map of one value, COUNTERS_BYTES long, that is open as `counters_fd`.
+    Packets that leave are counted in the map of one value, COUNTERS_BYTES long, that is open as `counters_fd`.
     """
     p = Program()
     p.op_reg("mov", R6, R1)
@@ -165,7 +165,8 @@ def decapsulate(tunnel_index: int, tunnel_mac: bytes, addresses_fd: int, counter
     For the ingress of the underlay: IPIP from a SOURCE to an OWN address comes out of the tunnel device. Which address
     is what, one byte says in the map that is open as `addresses_fd`.
 
-    What is not IPIP for us goes on to the next filter; IPIP for us from anybody else is dropped. Both are counted.
+    Packets that are not IPIP for us go on to the next filter; IPIP for us from other sources is dropped. Both are
+    counted.
     """
     p = Program()
     p.op_reg("mov", R6, R1)

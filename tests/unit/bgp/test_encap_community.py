@@ -1,4 +1,4 @@
-"""What members say that they accept, and who may say it for them."""
+"""Statements of members about the tunnels that they accept, and who may make them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each peer is told: own blocks, what others told us, and the marks on both."""
+"""Routes for each peer: own blocks, what others told us, and the marks on both."""
 
 from __future__ import annotations
 

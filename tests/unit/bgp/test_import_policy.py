@@ -26,7 +26,7 @@ ELSEWHERE = "192.0.2.0/24"
 
 
 def from_member(received: Path, intent: Intent = INTENT) -> Path | Rejection:
-    """What a1 makes of a path that a2 sent."""
+    """The verdict of a1 on a path that a2 sent."""
     config = speaker_config(intent, "a1")
     assert config is not None
     policy = Policy.of(intent, member(intent, "a1"), config)
@@ -34,7 +34,7 @@ def from_member(received: Path, intent: Intent = INTENT) -> Path | Rejection:
 
 
 def from_outside(received: Path, *rules: FilterRule, allowed_own_as: int = 0) -> Path | Rejection:
-    """What a1 makes of a path from a router in AS 65001, with these import rules."""
+    """The verdict of a1 on a path from a router in AS 65001, with these import rules."""
     session = Session(TOR, "tor", Address.parse("10.0.0.1"), Asn(64512), Asn(65001), passive=False)
     filters = (Filter("edge", import4=rules),) if rules else ()
     terms = SessionPolicy(session, filters=filters, allowed_own_as=allowed_own_as)

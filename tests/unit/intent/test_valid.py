@@ -1,4 +1,6 @@
-"""What is right in Calico is right here: each text loads, with exactly these warnings and notes, by line and rule."""
+"""
+Files that are right in Calico are right here: each text loads, with exactly these warnings and notes, by line and rule.
+"""
 
 from pathlib import Path
 

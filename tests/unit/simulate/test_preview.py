@@ -1,4 +1,4 @@
-"""What a change means for a kernel, before anything is touched."""
+"""Effects of a change on a kernel, before anything is touched."""
 
 from __future__ import annotations
 
