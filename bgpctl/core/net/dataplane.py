@@ -10,8 +10,9 @@ The kernel tells two objects of one kind apart by a key (`key_of`), and a put re
 set all the same, because an observation may hold several objects with one key: `ip route append` adds a second IPv4
 route with equal table, prefix and metric. `put` and `drop` go by key, as the kernel does; `minus` goes by value.
 
-An agent compares 100,000 routes several times a second. As sets their difference is 5 ms, object by object 50 ms. So
-the comparisons are methods here, and whoever uses a dataplane never takes its tables apart by name. Callers read the
+An agent compares 100,000 routes several times a second. As sets that takes a sixth of what it takes key by key (60 and
+400 ms of CPU for equal routes that share nothing, 13 ms where they share their prefixes). So the comparisons are
+methods here, and whoever uses a dataplane never takes its tables apart by name. Callers read the
 tables, as iterables and with `in`, and make other dataplanes with `of`, `put`, `drop`, `minus`, `on_links` and
 `owned`. That also leaves open what a table is. Today it is a frozenset, which is copied by each change. A persistent
 table in shards by prefix, whose versions share the shards that did not change, makes the cost of a change the size of
