@@ -10,7 +10,8 @@ from bgpctl.core.bgp.decision import Candidate, Choice
 from bgpctl.core.bgp.path import Path
 from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.cluster.allocations import Allocations, NodeAllocations
-from bgpctl.core.cluster.configuration import Backend, Mode, Node, Pool
+from bgpctl.core.cluster.configuration import Backend, Node, Pool
+from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, VXLAN, Encapsulation, Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Prefix
 from bgpctl.core.net.dataplane import Dataplane
@@ -40,13 +41,20 @@ def allocated(intent: Intent, name: str, **changes: Any) -> Intent:
     return replace(intent, allocations=Allocations({**by_node, name: given}))
 
 
+def crossed(ipip: Mode, vxlan: Mode) -> tuple[Encapsulation, Mode]:
+    """How a pool's packets cross the underlay, by Calico's two modes."""
+    if ipip is not Mode.NEVER:
+        return IPIP, ipip
+    return (VXLAN, vxlan) if vxlan is not Mode.NEVER else (DIRECT, Mode.NEVER)
+
+
 def two_racks(
     *, ipip: Mode = Mode.NEVER, vxlan: Mode = Mode.NEVER, backend: Backend = Backend.BIRD, cidr: str = "10.244.0.0/16"
 ) -> Intent:
     """a1 and a2 in 10.0.0.0/24, b1 and b2 in 10.1.0.0/24, one block each, one pool named blue."""
     return Intent(
         backend=backend,
-        pools=(Pool("blue", Prefix.parse(cidr), ipip_mode=ipip, vxlan_mode=vxlan),),
+        pools=(Pool("blue", Prefix.parse(cidr), *crossed(ipip, vxlan)),),
         nodes=(
             node("a1", "10.0.0.1/24"),
             node("a2", "10.0.0.2/24"),
@@ -66,7 +74,9 @@ def with_ipv6(intent: Intent, *, vxlan: Mode = Mode.NEVER) -> Intent:
     for number, here in enumerate(intent.nodes, 1):
         block = Prefix.parse(f"fd00:10:244::{number:x}40/122")
         intent = allocated(intent, here.name, blocks=(*intent.blocks_of(here), block))
-    six = Pool("six", Prefix.parse("fd00:10:244::/64"), vxlan_mode=vxlan, block_size=122)
+    six = Pool(
+        "six", Prefix.parse("fd00:10:244::/64"), VXLAN if vxlan is not Mode.NEVER else DIRECT, vxlan, block_size=122
+    )
     return replace(intent, pools=(*intent.pools, six), nodes=nodes)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, assert_never
 
 from bgpctl.core.agent.backoff import Backoff
 from bgpctl.core.cluster.configuration import Node
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.encapsulation import DIRECT, Encapsulation
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
 from bgpctl.core.migration.situation import PendingMember
@@ -56,21 +56,13 @@ def reason(reason: Reason, node: Node) -> str:
 
 def _way(reason: Reason, node: Node) -> str:
     inside = "inside" if reason.same_subnet else "not in"
-    way = "direct" if reason.encapsulation is Encapsulation.DIRECT else f"through {_name(reason.encapsulation)}"
+    way = "direct" if reason.encapsulation == DIRECT else f"through {_name(reason.encapsulation)}"
     own = node.underlay(reason.remote.version) if reason.remote else None
     return f"pool {reason.pool}: {way}, {reason.remote} is {inside} {own.network if own else 'any subnet of ours'}"
 
 
 def _name(encapsulation: Encapsulation | None) -> str:
-    match encapsulation:
-        case Encapsulation.IPIP:
-            return "IPIP"
-        case Encapsulation.VXLAN:
-            return "VXLAN"
-        case Encapsulation.DIRECT | None:
-            return "no encapsulation"
-        case _:
-            assert_never(encapsulation)
+    return "no encapsulation" if encapsulation is None or encapsulation == DIRECT else encapsulation.title
 
 
 def unmet(item: Unmet) -> str:
@@ -97,7 +89,7 @@ def unmet(item: Unmet) -> str:
 def cutover(waiting: PendingMember) -> str:
     """Who still gets its packets by the way that is to go."""
     if waiting.accepts is not None:
-        tunnels = " and ".join(sorted(item.value for item in waiting.accepts.tunnels)) or "no tunnel"
+        tunnels = " and ".join(sorted(item.name for item in waiting.accepts.tunnels)) or "no tunnel"
         who = "the cluster file says" if waiting.accepts.in_file else "it says"
         return f"traffic to {waiting.member} stays on {waiting.link}: {who} that it accepts {tunnels}"
     way = f"until it answers a request by {waiting.wanted}"

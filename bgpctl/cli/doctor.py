@@ -16,7 +16,8 @@ from bgpctl import client
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import Column, emit, output_option
 from bgpctl.cli.show import run_dir_option
-from bgpctl.core.trace.doctor import Needs, Verdict, examine, needs_of
+from bgpctl.core.fabric.host import Needs, Verdict
+from bgpctl.core.trace.doctor import examine, needs_of
 from bgpctl.kernel.survey import survey
 from bgpctl.ports import Unavailable
 from bgpctl.store import texts

@@ -15,6 +15,7 @@ import click
 
 from bgpctl import client
 from bgpctl.agent import words
+from bgpctl.cli.drivers import chosen, other_drivers_option
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import emit, output_option
 from bgpctl.cli.show import run_dir_option
@@ -31,11 +32,7 @@ _SIGNS: Final = {"put": "+", "change": "~", "remove": "-"}
 @click.option("--from", "before", type=click.Path(path_type=Path), help="Plan for a whole cluster: what it has now.")
 @click.option("--to", "after", type=click.Path(path_type=Path), help="Plan for a whole cluster: what it shall have.")
 @click.option("--node", help="Only this node.")
-@click.option(
-    "--ipip-driver",
-    type=click.Choice(["kernel", "bpf"]),
-    help="With -f: as if the agent were started with this driver.",
-)
+@other_drivers_option
 @run_dir_option
 @output_option
 def plan(
@@ -43,7 +40,6 @@ def plan(
     before: Path | None,
     after: Path | None,
     node: str | None,
-    ipip_driver: str | None,
     run_dir: Path,
     output: str,
 ) -> None:
@@ -57,7 +53,7 @@ def plan(
     """
     if bool(files) == bool(after):
         raise click.UsageError("say either -f FILE, for this node, or --to FILE, for a whole cluster")
-    more = {"ipip_driver": ipip_driver} if ipip_driver else {}
+    more = {f"{name}_driver": driver for name, driver in chosen().items()}
     body = of_agent(run_dir, contents(files), **more) if files else _of_files(before, after)
     nodes = [item for item in body["nodes"] if node in (None, item["node"])]
     if node and not nodes:

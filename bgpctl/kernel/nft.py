@@ -17,7 +17,6 @@ from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, attribute
 
 OURS: Final = "bgpctl"
 """How the names of our tables begin."""
-IPIP_TABLE: Final = f"{OURS}_ipip"
 _TOLD: Final = (errno.EPERM, errno.ENOENT, errno.EPROTONOSUPPORT)
 """Errnos of nft's complaints, told apart by their words."""
 _ANSWER_S: Final = 10.0

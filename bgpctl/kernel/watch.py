@@ -21,6 +21,7 @@ from typing import Final
 from bgpctl.core.net.objects import ALIAS, LOCAL_TABLE
 from bgpctl.kernel import decode, encode, nft
 from bgpctl.kernel.decode import LinkFacts
+from bgpctl.kernel.encapsulations import link
 from bgpctl.kernel.netlink import (
     NETLINK_ADD_MEMBERSHIP,
     SOL_NETLINK,
@@ -173,9 +174,15 @@ class Watch:
 
     def _neighbour_matters(self, message: Message) -> bool:
         _, index, state, _, _ = encode.NDMSG.unpack_from(message.body)
-        link = self._links.get(index)
-        ours = link is not None and link.vxlan is not None and link.alias == ALIAS
-        return ours or bool(state & encode.NUD_PERMANENT)
+        return bool(state & encode.NUD_PERMANENT) or self._takes_entries(index)
+
+    def _takes_entries(self, index: int) -> bool:
+        """Whether it is a link of ours with forwarding entries."""
+        facts = self._links.get(index)
+        if facts is None or facts.alias != ALIAS:
+            return False
+        names = {other.number: other.name for other in self._links.values()}
+        return link(facts, names).kind.entries_version() is not None
 
 
 def _route_matters(message: Message) -> bool:

@@ -191,8 +191,7 @@ def _node(file: _File, topology: Topology, node: Node, profile: str) -> None:
         commands += _pods(file, topology, network, block, held, links)
         for workload in held:
             file.service(workload.name, profile, "part", {network: workload.address}, _WORKLOAD)
-    driver = topology.ipip_drivers.get(node.name)
-    more = f" --ipip-driver {driver}" if driver else ""
+    more = "".join(f" {word}" for word in topology.driver_options(node.name))
     commands.append(f"exec bgpctl agent run --node {node.name} -f /etc/bgpctl/{topology.file.name}{more}")
     file.service(node.name, profile, "node", links, [_volumes(topology), *_script(*commands)])
 

@@ -1,6 +1,6 @@
 """
-Lab files: a cluster file with `segments`, `routers`, `hosts`, `workloads`, `checks`, `ipip-drivers` and `runs`
-beside it.
+Lab files: a cluster file with `segments`, `routers`, `hosts`, `workloads`, `checks`, drivers of
+encapsulations and `runs` beside it.
 
 Refuses to know: whether what it says makes sense together (validate.py).
 """
@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bgpctl.core.cluster.configuration import Node, Pool, Use
+from bgpctl.core.cluster.encapsulation import words
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.intent import read
 from bgpctl.core.intent.fields import Fields, Problems, parse_interface, parse_prefix, scalar
-from bgpctl.core.intent.pools import ENCAPSULATIONS
 from bgpctl.core.intent.tree import Mapping, Tree
 from bgpctl.core.intent.tree import Sequence as Listed
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
-from bgpctl.kernel.ipip import DRIVERS
+from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
+from bgpctl.kernel.protocol import Implementation
 from bgpctl.lab import validate
 from bgpctl.lab.topology import (
     AbsenceCheck,
@@ -34,12 +35,12 @@ from bgpctl.lab.topology import (
     Scope,
     SeenAs,
     Segment,
-    Shape,
     SourceCheck,
     SwitchCheck,
     Topology,
     Workload,
 )
+from bgpctl.lab.wire import shapes
 from bgpctl.store.yaml import BadYaml, documents
 
 _TRACES: Final = ("tcp-179", "exabgp")
@@ -108,7 +109,7 @@ class _Reader:
             [pool.name for pool in self._intent.pools] if self._intent else None,
         )
         checks = tuple(check for fields in parts for check in self._checks(fields, known))
-        drivers = dict(driver for fields in parts for driver in self._ipip_drivers(fields))
+        drivers = self._drivers(parts)
         runs = dict(program for fields in parts for program in self._runs(fields, router_names))
         workloads = tuple(_allot(self._intent, claims, self._problems)) if self._intent else ()
         intent = self._intent or Intent()
@@ -157,10 +158,18 @@ class _Reader:
             if found:
                 yield found
 
-    def _ipip_drivers(self, fields: Fields) -> Iterator[tuple[str, str]]:
-        group = fields.fields("ipip-drivers")
+    def _drivers(self, parts: Sequence[Fields]) -> dict[str, dict[str, str]]:
+        """By node, and by the name of the encapsulation."""
+        found: dict[str, dict[str, str]] = {}
+        for name, item in IMPLEMENTATIONS.items():
+            for node, driver in (said for fields in parts for said in self._drivers_of(fields, item)):
+                found.setdefault(node, {})[name] = driver
+        return found
+
+    def _drivers_of(self, fields: Fields, item: Implementation) -> Iterator[tuple[str, str]]:
+        group = fields.fields(f"{item.encapsulation.name}-drivers")
         for node in group.names() if group else ():
-            driver = group.one_of(node, DRIVERS) if group else None
+            driver = group.one_of(node, item.drivers) if group else None
             if group and self._is_no_node(node):
                 group.wrong(node, f"{node} is not a node of this file", "unknown-node")
             elif driver:
@@ -272,7 +281,11 @@ def _check(name: str, fields: Fields, known: _Known) -> Check | None:
         fields.problems.add(fields.place, fields.path, message, "missing")
         return None
     fields.need("a check of packets", "at", "packets", "are")
-    at, scope, shape = fields.one_of("at", known.places), fields.choice("packets", Scope), fields.choice("are", Shape)
+    at, scope, shape = (
+        fields.one_of("at", known.places),
+        fields.choice("packets", Scope),
+        fields.one_of("are", shapes()),
+    )
     pool = fields.text("pool") if known.pools is None else fields.one_of("pool", known.pools)
     return PacketCheck(name, at, scope, shape, pool) if at and scope and shape else None
 
@@ -287,7 +300,7 @@ def _source(name: str, fields: Fields, known: _Known) -> SourceCheck | None:
 def _switch(name: str, fields: Fields, known: _Known) -> SwitchCheck | None:
     fields.need("a check of a switch", "to", "lost")
     pool = fields.text("switch") if known.pools is None else fields.one_of("switch", known.pools)
-    encapsulation, lost = fields.one_of("to", ENCAPSULATIONS), fields.integer("lost", 0, _MOST_DROPS)
+    encapsulation, lost = fields.one_of("to", words()), fields.integer("lost", 0, _MOST_DROPS)
     return SwitchCheck(name, pool, encapsulation, lost) if pool and encapsulation and lost is not None else None
 
 

@@ -31,12 +31,12 @@ from bgpctl.lab.topology import (
     PacketCheck,
     Scope,
     SeenAs,
-    Shape,
     SourceCheck,
     SwitchCheck,
     Topology,
     Workload,
 )
+from bgpctl.lab.wire import BARE
 
 PING_WITHIN_S: Final = 5.0
 """How long a workload is tried to be reached."""
@@ -108,7 +108,7 @@ def _run(topology: Topology, name: str, told: Progress, within_s: float, cells: 
     told.stage("build")
     lab = up(topology, name, keep=False, cells=cells)
     began_s = time.monotonic()
-    with Capture(lab.names, lab.ports, topology.intent.vxlan_port) as capture:
+    with Capture(lab.names, lab.ports, topology.intent) as capture:
         told.stage("converge")
         total = len(topology.agents)
         if not lab.wait(within_s, lambda done: told.count(done, total)):
@@ -213,22 +213,22 @@ class Evidence:
 
     def _packets(self, check: PacketCheck) -> CheckResult:
         seen = [
-            (packet, shape_of(packet, self.lab.topology))
+            (packet, shape_of(packet))
             for packet in self.packets
             if check.at in (packet.port.segment, packet.port.owner)
             and self._scope(packet) is check.scope
             and check.pool in (None, self._pool_of(packet))
         ]
-        wrong = [_shown(packet) for packet, shape in seen if shape is not check.shape]
+        wrong = [_shown(packet) for packet, shape in seen if shape != check.shape]
         to_pool = f" to pool {check.pool}" if check.pool else ""
         what = f"{len(seen)} workload packets{to_pool} {check.scope.value} at {check.at}"
         if wrong:
             more = f" and {len(wrong) - _SHOWN_PACKETS} more" if len(wrong) > _SHOWN_PACKETS else ""
-            detail = f"{what}, {len(wrong)} not {check.shape.value}: {', '.join(wrong[:_SHOWN_PACKETS])}{more}"
+            detail = f"{what}, {len(wrong)} not {check.shape}: {', '.join(wrong[:_SHOWN_PACKETS])}{more}"
             return CheckResult(check.name, ok=False, detail=detail)
         if not seen:
             return CheckResult(check.name, ok=False, detail=f"no {what}")
-        return CheckResult(check.name, ok=True, detail=f"{what}, all {check.shape.value}", example=_shown(seen[0][0]))
+        return CheckResult(check.name, ok=True, detail=f"{what}, all {check.shape}", example=_shown(seen[0][0]))
 
     def _scope(self, packet: Packet) -> Scope | None:
         """True if the two nodes of a workload packet share a segment; None if it is no workload packet."""
@@ -263,13 +263,9 @@ def _switched(check: SwitchCheck, report: SwitchReport) -> CheckResult:
     return CheckResult(check.name, report.took_s is not None and report.lost == check.lost, detail)
 
 
-def shape_of(packet: Packet, topology: Topology) -> Shape | None:
-    """How a packet is encapsulated; None for a VXLAN packet with a VNI that is not ours."""
-    if packet.inner is None:
-        return Shape.BARE
-    if packet.inner.vni is None:
-        return Shape.IPIP
-    return Shape.VXLAN if packet.inner.vni == topology.intent.vxlan_vni else None
+def shape_of(packet: Packet) -> str | None:
+    """How a packet is encapsulated; None if by a tunnel that is none of ours."""
+    return packet.inner.shape if packet.inner else BARE
 
 
 def _shown(packet: Packet) -> str:

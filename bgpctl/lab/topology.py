@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from bgpctl.core.cluster.configuration import Node
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.encapsulation import DIRECT
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place
-from bgpctl.core.fabric import ipip, vxlan
+from bgpctl.core.fabric.encapsulations import behaviour_of
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 
 FABRIC: Final = "fabric"
@@ -85,14 +85,6 @@ class Program(enum.Enum):
     FRR = "frr"
 
 
-class Shape(enum.Enum):
-    """The shape of a workload packet on the wire."""
-
-    BARE = "bare"
-    IPIP = "ipip"
-    VXLAN = "vxlan"
-
-
 class SeenAs(enum.Enum):
     """Whose address a workload's packets come from, where they arrive."""
 
@@ -110,14 +102,14 @@ class Scope(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class PacketCheck:
     """
-    All workload packets of `scope` seen at a segment or router have this shape, and there is at least one. With a
-    `pool` only those to its addresses count.
+    All workload packets of `scope` seen at a segment or router have this shape, a word of `wire.shapes`, and there is
+    at least one. With a `pool` only those to its addresses count.
     """
 
     name: str
     at: str
     scope: Scope
-    shape: Shape
+    shape: str
     pool: str | None = None
 
 
@@ -167,8 +159,8 @@ Check = PacketCheck | DropCheck | AbsenceCheck | SourceCheck | SwitchCheck
 @dataclass(frozen=True, slots=True)
 class Topology:
     """
-    A lab as it is described. `ipip_drivers`: what a node's agent is told to do IP in IP with, where not `auto`; `runs`:
-    the nodes that have another BGP daemon instead of an agent, and the routers that have one.
+    A lab as it is described. `drivers`: by node, and by the name of an encapsulation, the driver that its agent is
+    started with; `runs`: the nodes that have another BGP daemon instead of an agent, and the routers that have one.
     """
 
     name: str
@@ -179,13 +171,18 @@ class Topology:
     hosts: tuple[Host, ...]
     workloads: tuple[Workload, ...]
     checks: tuple[Check, ...]
-    ipip_drivers: Mapping[str, str]
+    drivers: Mapping[str, Mapping[str, str]]
     runs: Mapping[str, Program] = field(default_factory=dict)
 
     @property
     def agents(self) -> tuple[Node, ...]:
         """The nodes that are ours to run."""
         return tuple(node for node in self.intent.nodes if node.name not in self.runs)
+
+    def driver_options(self, node: str) -> tuple[str, ...]:
+        """What its agent is started with: `--NAME-driver`, `DRIVER`."""
+        drivers = self.drivers.get(node, {}).items()
+        return tuple(word for name, driver in drivers for word in (f"--{name}-driver", driver))
 
     def segment_of(self, address: Address) -> Segment | None:
         """The segment that the address is on."""
@@ -205,10 +202,5 @@ class Topology:
 
     def _mtu_bytes(self, address: Address) -> int:
         pool = self.intent.pool_of(address.host_prefix)
-        match pool.encapsulation if pool else Encapsulation.DIRECT:
-            case Encapsulation.IPIP:
-                return ipip.mtu_bytes(self.intent, UNDERLAY_MTU_BYTES)
-            case Encapsulation.VXLAN:
-                return vxlan.mtu_bytes(self.intent, address.version, UNDERLAY_MTU_BYTES)
-            case Encapsulation.DIRECT:
-                return self.intent.workload_mtu or UNDERLAY_MTU_BYTES
+        behaviour = behaviour_of(pool.encapsulation if pool else DIRECT)
+        return behaviour.mtu_bytes(self.intent, address.version, UNDERLAY_MTU_BYTES)

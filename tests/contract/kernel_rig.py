@@ -17,6 +17,8 @@ from typing import Final, Protocol
 
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
+from bgpctl.core.fabric.ipip import Ipip
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import (
     Address,
     InterfaceAddress,
@@ -29,7 +31,6 @@ from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
     Decap,
     FdbEntry,
-    Ipip,
     KernelObject,
     Link,
     LinkAddress,
@@ -38,7 +39,6 @@ from bgpctl.core.net.objects import (
     NextHopGroup,
     Plain,
     Route,
-    Vxlan,
 )
 from bgpctl.kernel.fake import FakeKernel
 from bgpctl.kernel.linux import LinuxKernel

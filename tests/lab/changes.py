@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 
 from bgpctl import client
-from bgpctl.core.net.objects import IPIP_LINK
+from bgpctl.core.fabric.ipip import LINK as IPIP_LINK
 from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.switch import tour

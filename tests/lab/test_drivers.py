@@ -122,7 +122,7 @@ def test_by_way_of_vxlan_the_module_takes_over_from_bpf_without_loss(lab_of: Cal
     with nothing_lost(lab):
         change(lab, "VXLANCrossSubnet")
         wait_until(lambda: over(lab, "vxlan.bgpctl"), within_s=30 * SLOWNESS)
-        lab.topology = replace(lab.topology, ipip_drivers=dict.fromkeys(MIXED, "kernel"))
+        lab.topology = replace(lab.topology, drivers={node: {"ipip": "kernel"} for node in MIXED})
         for node in MIXED:
             kill(lab, node, signal.SIGTERM)
             lab.start_agent(node)

@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from bgpctl.core.net.objects import IPIP_LINK
+from bgpctl.core.fabric.ipip import LINK as IPIP_LINK
 from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.load import Load, both_ways

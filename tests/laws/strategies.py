@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from bgpctl.core.bgp.decision import Choice
 from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.cluster.allocations import Allocations, NodeAllocations
-from bgpctl.core.cluster.configuration import Backend, Mode, Node, Pool
+from bgpctl.core.cluster.configuration import Backend, Node, Pool
+from bgpctl.core.cluster.encapsulation import DIRECT, VXLAN, Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode
 from bgpctl.core.fabric import Desired, derive
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import (
     Address,
     InterfaceAddress,
@@ -31,9 +33,8 @@ from bgpctl.core.net.objects import (
     Plain,
     Route,
     RouteType,
-    Vxlan,
 )
-from tests.cluster import STATIC_PROTOCOL, allocated, bare_kernel, learned_from_all, path
+from tests.cluster import STATIC_PROTOCOL, allocated, bare_kernel, crossed, learned_from_all, path
 
 MODES = [(mode, Mode.NEVER) for mode in Mode] + [(Mode.NEVER, mode) for mode in (Mode.CROSS_SUBNET, Mode.ALWAYS)]
 
@@ -44,7 +45,7 @@ def intents(draw: st.DrawFn) -> Intent:
     backend = draw(st.sampled_from([Backend.BIRD, Backend.VXLAN]))
     kinds = [pair for pair in MODES if backend is Backend.BIRD or pair[1] is not Mode.NEVER]
     pools = tuple(
-        Pool(f"pool{index}", Prefix.parse(f"10.{244 + index}.0.0/16"), *draw(st.sampled_from(kinds)))
+        Pool(f"pool{index}", Prefix.parse(f"10.{244 + index}.0.0/16"), *crossed(*draw(st.sampled_from(kinds))))
         for index in range(draw(st.integers(1, 2)))
     )
     count = draw(st.integers(1, 6))
@@ -78,7 +79,14 @@ def ipv6_too(draw: st.DrawFn, intent: Intent, mode: Mode) -> Intent:
         if draw(st.integers(0, 4)):
             intent = allocated(intent, node.name, blocks=(*intent.blocks_of(node), block))
         nodes.append(replace(node, address6=own if draw(st.integers(0, 4)) else None))
-    pool = Pool("six", Prefix.parse("fd00:10:244::/64"), vxlan_mode=mode, block_size=122, nat_outgoing=True)
+    pool = Pool(
+        "six",
+        Prefix.parse("fd00:10:244::/64"),
+        VXLAN if mode is not Mode.NEVER else DIRECT,
+        mode,
+        block_size=122,
+        nat_outgoing=True,
+    )
     return replace(intent, pools=(*intent.pools, pool), nodes=tuple(nodes))
 
 

@@ -35,7 +35,7 @@ from bgpctl.core.bgp.speaker import (
     SessionUp,
     Update,
 )
-from bgpctl.core.cluster.configuration import Mode
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.dataplane.effects import KernelError, Remove, after
 from bgpctl.core.net.addresses import Asn, Prefix

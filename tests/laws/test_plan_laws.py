@@ -13,20 +13,13 @@ from hypothesis import strategies as st
 from bgpctl.core.dataplane.effects import KernelError, Op, Put, Remove, after, after_all, after_each
 from bgpctl.core.dataplane.plan import NOT_WANTED, cleanup, plan
 from bgpctl.core.fabric import Desired
+from bgpctl.core.fabric.ipip import Ipip
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import (
     Prefix,
 )
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import (
-    PROTOCOL,
-    Ipip,
-    KernelObject,
-    Key,
-    Link,
-    RouteType,
-    Vxlan,
-    key_of,
-)
+from bgpctl.core.net.objects import PROTOCOL, KernelObject, Key, Link, RouteType, key_of
 from tests.laws.strategies import UNHEARD, litter, situations, wants
 
 _OLD = 1 << 25
@@ -204,4 +197,4 @@ def test_routes_through_a_tunnel_name_a_device_of_their_encapsulation(moment: tu
                 continue  # a group, of which each member may have its own
             kind = kinds.get(hop.link)
             assert why.encapsulation is not None
-            assert {"ipip": Ipip, "vxlan": Vxlan, "direct": type(None)}[why.encapsulation.value] is type(kind)
+            assert {"ipip": Ipip, "vxlan": Vxlan, "direct": type(None)}[why.encapsulation.name] is type(kind)

@@ -29,7 +29,8 @@ from bgpctl.core.agent.events import (
 from bgpctl.core.agent.state import Phase
 from bgpctl.core.agent.step import step
 from bgpctl.core.bgp import speaker
-from bgpctl.core.cluster.configuration import Backend, Mode
+from bgpctl.core.cluster.configuration import Backend
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.dataplane.effects import Failure, Put
 from bgpctl.core.dataplane.plan import NOT_WANTED

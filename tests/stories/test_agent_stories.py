@@ -48,7 +48,8 @@ from bgpctl.core.bgp.speaker import (
     Update,
     Withdraw,
 )
-from bgpctl.core.cluster.configuration import Backend, Mode, Peer
+from bgpctl.core.cluster.configuration import Backend, Peer
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.dataplane.effects import Failure, after

@@ -36,7 +36,8 @@ from bgpctl.core.bgp.speaker import (
     Update,
     Withdraw,
 )
-from bgpctl.core.cluster.configuration import Filter, FilterRule, Mode, Peer
+from bgpctl.core.cluster.configuration import Filter, FilterRule, Peer
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import RejectCode
 from bgpctl.core.net.addresses import Address, Asn, Prefix

@@ -10,7 +10,8 @@ from bgpctl.core.agent.events import Configure, IntentLoaded, PeerRequested, Spe
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.session_handover import HANDOVER_MAX_S, SETTLE_S
 from bgpctl.core.bgp.speaker import EndOfRib, SendEndOfRib, SessionDown, SessionUp, SpeakerAttached, Update
-from bgpctl.core.cluster.configuration import Mode, Peer
+from bgpctl.core.cluster.configuration import Peer
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, InterfaceAddress
 from tests.cluster import path, two_racks

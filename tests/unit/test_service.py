@@ -14,7 +14,8 @@ import pytest
 from bgpctl import client
 from bgpctl.agent import cleanup, service
 from bgpctl.agent.runner import Ports
-from bgpctl.core.cluster.configuration import Backend, Mode
+from bgpctl.core.cluster.configuration import Backend
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import Traffic

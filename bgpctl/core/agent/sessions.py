@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from bgpctl.core.agent.events import Command, Configure, Speak
 from bgpctl.core.agent.state import State
-from bgpctl.core.bgp import encap_community
 from bgpctl.core.bgp.adj_rib_out import SpeakerCommands
 from bgpctl.core.bgp.export_policy import ExportInput
 from bgpctl.core.bgp.import_policy import Policy
 from bgpctl.core.fabric.desired import link_of
+from bgpctl.core.fabric.encapsulations import accepted_by_kernel
 from bgpctl.core.net.addresses import Address
 
 
@@ -67,7 +67,7 @@ def advertise(
         state.bgp.loc_rib.best.values(),
         link_of(state.kernel.desired),
         draining=state.bgp.draining,
-        accepts=encap_community.accepted_by_kernel(observed) if observed else {},
+        accepts=accepted_by_kernel(observed) if observed else {},
     )
     bgp, commands = state.bgp.advertised(export_input, at_s, full_tables_to)
     return replace(state, bgp=bgp), commands

@@ -43,7 +43,6 @@ from bgpctl.core.net.dataplane import Dataplane, DataplaneBuilder
 from bgpctl.core.net.objects import (
     Decap,
     FdbEntry,
-    Ipip,
     KernelObject,
     Link,
     LinkAddress,
@@ -51,10 +50,8 @@ from bgpctl.core.net.objects import (
     Neighbour,
     NextHop,
     NextHopGroup,
-    Plain,
     Route,
     Sysctl,
-    Vxlan,
     link_of_sysctl,
 )
 
@@ -158,8 +155,7 @@ def _put(plane: DataplaneBuilder, thing: KernelObject) -> None:
 
 def _put_link(plane: DataplaneBuilder, link: Link) -> None:
     before = plane.link(link.name)
-    if before and isinstance(link.kind, Ipip) and isinstance(before.kind, Plain):
-        # Another driver's device, to be made anew, or this one's in disrepair, which keeps more than is said here.
+    if before and link.kind.is_made_in_place_of(before.kind):
         _remove_link(plane, link.name)
         before = None
     plane.put(link)
@@ -198,9 +194,9 @@ def _remove(plane: DataplaneBuilder, thing: KernelObject) -> None:
 
 
 def _remove_link(plane: DataplaneBuilder, name: str) -> None:
-    """A VXLAN device goes with its underlay (vxlan_handle_lowerdev_unregister); what stands on a link goes with it."""
+    """A link goes with the link that it stands on, and what stands on a link goes with that."""
     for link in plane.all(Link):
-        if link.name != name and isinstance(link.kind, Vxlan) and link.kind.underlay == name:
+        if link.name != name and link.kind.stands_on() == name:
             _remove_link(plane, link.name)
     _drop_neighbours(plane, name)
     _drop_paths_over(plane, name)

@@ -34,7 +34,6 @@ from typing import Any, Final, NamedTuple
 
 from bgpctl.core.cluster.reasons import Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.dataplane.effects import Op, Put, Remove, after_each
-from bgpctl.core.dataplane.refusals import becomes
 from bgpctl.core.fabric import Desired
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
@@ -47,7 +46,6 @@ from bgpctl.core.net.objects import (
     NextHopGroup,
     Route,
     Sysctl,
-    Vxlan,
     key_of,
     link_of_sysctl,
 )
@@ -119,8 +117,8 @@ def _taken(desired: Desired, observed: Dataplane, extra: Dataplane) -> _Taken:
 
 def _is_foreign(wanted: Link, plane: Dataplane, observed: Dataplane) -> bool:
     """
-    True if another program uses a link with this name. One without our alias is taken over only if it is what we
-    would make ourselves, or the bare tunl0 that the ipip module brings, and carries no address that we do not want.
+    Whether another program uses a link with this name. One without our alias is taken over only if it is what we
+    would make ourselves, or a bare device that a kernel module brings, and carries no address that we do not want.
     """
     present = observed.link(wanted.name)
     if present is None or present.owned:
@@ -174,9 +172,7 @@ def _link_ops(desired: Desired, wanted: Dataplane, observed: Dataplane) -> Itera
 
 def _must_be_made_anew(wanted: Link, observed: Dataplane) -> bool:
     present = observed.link(wanted.name)
-    if present is None or not present.owned or not isinstance(wanted.kind, Vxlan):
-        return False
-    return not becomes(present.kind, wanted.kind)
+    return present is not None and present.owned and wanted.kind.refusal(present) != 0
 
 
 def _own_addresses(dataplane: Dataplane) -> frozenset[LinkAddress]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import assert_never
 
 from bgpctl.core.net.addresses import LINK_LOCAL
@@ -18,20 +17,16 @@ from bgpctl.core.net.objects import (
     MAIN_TABLE,
     Decap,
     FdbEntry,
-    Ipip,
     KernelObject,
     Link,
     LinkAddress,
-    LinkKind,
     Masquerade,
     Neighbour,
     NextHop,
     NextHopGroup,
-    Plain,
     Route,
     RouteType,
     Sysctl,
-    Vxlan,
     link_of_sysctl,
 )
 
@@ -67,44 +62,25 @@ def refusal_of(plane: DataplaneBuilder, thing: KernelObject) -> int:
 
 def _refusal_of_link(plane: DataplaneBuilder, wanted: Link) -> int:
     present = plane.link(wanted.name)
-    match wanted.kind:
-        case Vxlan() as vxlan:
-            if present is None:
-                return _refusal_of_new_vxlan(plane, wanted.name, vxlan)
-            return 0 if becomes(present.kind, vxlan) else errno.EOPNOTSUPP
-        case Ipip() | Plain():
-            mendable = present is None or present.owned or present.kind == wanted.kind
-            return 0 if mendable else errno.EEXIST
-        case _:
-            assert_never(wanted.kind)
+    return wanted.kind.refusal(present) if present else _refusal_of_new_link(plane, wanted)
 
 
-def becomes(present: LinkKind, wanted: Vxlan) -> bool:
-    """
-    True if a device can be made into `wanted` in place: VNI, port and underlay are fixed at its creation (EOPNOTSUPP
-    from vxlan_changelink), the local address is not, but its IP version is.
-    """
-    if not isinstance(present, Vxlan) or present.local.version != wanted.local.version:
-        return False
-    return replace(present, local=wanted.local) == wanted
-
-
-def _refusal_of_new_vxlan(plane: DataplaneBuilder, name: str, vxlan: Vxlan) -> int:
-    """Two devices cannot receive the same VNI on one port (vxlan_vni_in_use), by IP version of the underlay."""
-    if plane.link(vxlan.underlay) is None:
+def _refusal_of_new_link(plane: DataplaneBuilder, wanted: Link) -> int:
+    under, alone = wanted.kind.stands_on(), wanted.kind.excludes()
+    if under is not None and plane.link(under) is None:
         return errno.ENODEV
-    others = (link.kind for link in plane.all(Link) if link.name != name and isinstance(link.kind, Vxlan))
-    taken = {(other.vni, other.port, other.local.version) for other in others}
-    return errno.EEXIST if (vxlan.vni, vxlan.port, vxlan.local.version) in taken else 0
+    others = (link.kind.excludes() for link in plane.all(Link) if link.name != wanted.name)
+    return errno.EEXIST if alone is not None and alone in others else 0
 
 
 def _refusal_of_fdb_entry(plane: DataplaneBuilder, entry: FdbEntry) -> int:
     link = plane.link(entry.link)
     if link is None:
         return errno.ENODEV
-    if not isinstance(link.kind, Vxlan):
+    version = link.kind.entries_version()
+    if version is None:
         return errno.EOPNOTSUPP
-    return 0 if entry.remote.version == link.kind.local.version else errno.EAFNOSUPPORT
+    return 0 if entry.remote.version == version else errno.EAFNOSUPPORT
 
 
 # Next hops ----------------------------------------------------------------------------------------------------

@@ -11,20 +11,12 @@ from typing import Final
 from bgpctl.core.intent.draft import Draft, located, read_labels, spec_of
 from bgpctl.core.intent.fields import Fields, parse_address, parse_interface
 from bgpctl.core.intent.filters import read_advertisements
-from bgpctl.core.intent.nodes import Keys, Rest, Underlay, read_accepts, read_tunnels, read_underlay, take_node
+from bgpctl.core.intent.nodes import Rest, Underlay, read_accepts, read_tunnels, read_underlay, take_node
 from bgpctl.core.intent.peers import Remote, read_mesh, read_peer
 from bgpctl.core.intent.tree import shown
+from bgpctl.core.intent.tunnel_keys import BGP_END_KEYS, SPEC_END_KEYS
 from bgpctl.core.intent.values import of_version
 from bgpctl.core.net.addresses import Address
-
-NODE_KEYS: Final = Keys(
-    ipip="ipv4IPIPTunnelAddr",
-    vxlan="ipv4VXLANTunnelAddr",
-    mac="vxlanTunnelMACAddr",
-    vxlan6="ipv6VXLANTunnelAddr",
-    mac6="vxlanTunnelMACAddrV6",
-)
-
 
 # BGPConfiguration ----------------------------------------------------------------------------------------------
 
@@ -144,7 +136,7 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
         metadata.bookkeeping("annotations")
     cluster_id = bgp.value("routeReflectorClusterID", of_version(4), "address")
     rest = Rest(bgp.asn("asNumber"), labels, cluster_id, accepts)
-    tunnels = read_tunnels(bgp, spec, NODE_KEYS)
+    ends = read_tunnels((bgp, BGP_END_KEYS), (spec, SPEC_END_KEYS))
     underlay = read_underlay(bgp, "ipv4Address", "ipv6Address")
     if spec.has("bgp") or not listed:
         _need_address(bgp)
@@ -156,7 +148,7 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
     spec.no_effect("the node is known by its name", "orchRefs")
     spec.risky("packets between nodes are not encrypted", "wireguard")
     spec.finish()
-    take_node(draft, name, located(fields), underlay or listed, tunnels, rest)
+    take_node(draft, name, located(fields), underlay or listed, ends, rest)
 
 
 def _need_address(bgp: Fields) -> None:

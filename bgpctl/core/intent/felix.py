@@ -10,7 +10,7 @@ from typing import Final
 
 from bgpctl.core.intent.draft import Draft, located, spec_of
 from bgpctl.core.intent.fields import Fields
-from bgpctl.core.intent.settings import read_mtus, read_vxlan
+from bgpctl.core.intent.settings import read_mtus, read_vni_and_port
 from bgpctl.core.intent.tree import shown
 
 _HONOURED: Final = ("vxlanVNI", "vxlanPort", "ipipMTU", "vxlanMTU", "vxlanMTUV6")
@@ -22,7 +22,7 @@ def read_felix(draft: Draft, fields: Fields, name: str) -> None:
     if name.startswith("node."):
         spec.unsupported("it is the same on every node here; say it in the one named default", *_HONOURED)
     elif name == "default":
-        read_vxlan(draft, spec)
+        read_vni_and_port(draft, spec)
         read_mtus(draft, spec)
     else:
         message = f"{shown(name)} is neither default nor node.NAME"

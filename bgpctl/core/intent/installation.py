@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from bgpctl.core.cluster.configuration import Backend, Pool
+from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, VXLAN, Mode, words
 from bgpctl.core.intent.draft import Draft, Stated, located, read_selector, spec_of
 from bgpctl.core.intent.fields import Fields, is_name, not_a_name
-from bgpctl.core.intent.pools import DEFAULT_BLOCK_SIZE, ENCAPSULATIONS, pool_parts, read_uses
+from bgpctl.core.intent.pools import DEFAULT_BLOCK_SIZE, pool_parts, read_uses
 from bgpctl.core.intent.settings import MAX_MTU_BYTES
 from bgpctl.core.net.addresses import Prefix, Vni
 
@@ -61,10 +62,11 @@ def _defaults(spec: Fields, provider: str) -> _Defaults:
     cni.finish()
     calico = plugin == "Calico"
     on_eks = provider == "EKS" and calico
-    vxlan_refused = dict.fromkeys(("VXLAN", "VXLANCrossSubnet"), "VXLAN needs Calico's IPAM, and cni.ipam is HostLocal")
-    all_refused = dict.fromkeys(ENCAPSULATIONS.keys() - {"None"}, f"encapsulation is Calico's, and cni is {plugin}")
+    both = (VXLAN.word(Mode.ALWAYS), VXLAN.word(Mode.CROSS_SUBNET))
+    vxlan_refused = dict.fromkeys(both, "VXLAN needs Calico's IPAM, and cni.ipam is HostLocal")
+    all_refused = dict.fromkeys(words().keys() - {DIRECT.title}, f"encapsulation is Calico's, and cni is {plugin}")
     return _Defaults(
-        encapsulation="VXLAN" if on_eks else "IPIP" if calico else "None",
+        encapsulation=(VXLAN if on_eks else IPIP if calico else DIRECT).title,
         cidr=Prefix.parse("172.16.0.0/16" if on_eks else "192.168.0.0/16"),
         bgp=calico and not on_eks,
         backend_off=Backend.NONE if host_local or not calico else Backend.VXLAN,
@@ -79,16 +81,17 @@ def _read_pools(draft: Draft, network: Fields, defaults: _Defaults) -> None:
     for pool in pools:
         _read_pool(draft, pool, defaults)
     if not network.listed("ipPools"):
-        ipip, vxlan = ENCAPSULATIONS[defaults.encapsulation]
         at = located(network)
-        made = Pool("default-ipv4-ippool", defaults.cidr, ipip, vxlan, nat_outgoing=True, place=at.place)
+        made = Pool(
+            "default-ipv4-ippool", defaults.cidr, *words()[defaults.encapsulation], nat_outgoing=True, place=at.place
+        )
         draft.default_pool = Stated(made, at)
 
 
 def _read_pool(draft: Draft, fields: Fields, defaults: _Defaults) -> None:
     fields.need("a pool", "cidr")
     cidr = fields.prefix("cidr")
-    word = fields.one_of("encapsulation", ENCAPSULATIONS)
+    word = fields.one_of("encapsulation", words())
     if word and word in defaults.refused:
         fields.wrong("encapsulation", defaults.refused[word], "cni-encapsulation")
     nat = fields.one_of("natOutgoing", _SWITCH)
@@ -105,12 +108,12 @@ def _read_pool(draft: Draft, fields: Fields, defaults: _Defaults) -> None:
         draft.miss("pool")
         return
     is_v4 = cidr.version == 4
-    ipip, vxlan = ENCAPSULATIONS[word or (defaults.encapsulation if is_v4 else "None")]
+    encapsulation, mode = words()[word or (defaults.encapsulation if is_v4 else DIRECT.title)]
     pool = Pool(
         name=name or _default_name(draft, cidr),
         cidr=cidr,
-        ipip_mode=ipip,
-        vxlan_mode=vxlan,
+        encapsulation=encapsulation,
+        mode=mode,
         block_size=size or DEFAULT_BLOCK_SIZE[cidr.version],
         nat_outgoing=is_v4 if nat is None else nat == "Enabled",
         disabled=bool(disabled),
@@ -119,7 +122,7 @@ def _read_pool(draft: Draft, fields: Fields, defaults: _Defaults) -> None:
         allowed_uses=uses,
         place=fields.place,
     )
-    draft.operator_pools.append(Stated(pool, located(fields), pool_parts(fields)))
+    draft.operator_pools.append(Stated(pool, located(fields), pool_parts(fields, encapsulation)))
 
 
 def _default_name(draft: Draft, cidr: Prefix) -> str:

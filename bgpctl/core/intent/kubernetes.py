@@ -12,19 +12,13 @@ from bgpctl.core.cluster.configuration import Backend
 from bgpctl.core.intent.bgp import underlay_among
 from bgpctl.core.intent.draft import Draft, located, read_labels, spec_of
 from bgpctl.core.intent.fields import Fields, parse_interface
-from bgpctl.core.intent.nodes import ACCEPTS, Keys, Rest, Underlay, read_accepts, read_tunnels, read_underlay, take_node
+from bgpctl.core.intent.nodes import ACCEPTS, Rest, Underlay, read_accepts, read_tunnels, read_underlay, take_node
 from bgpctl.core.intent.settings import MAX_MTU_BYTES
 from bgpctl.core.intent.tree import Scalar
+from bgpctl.core.intent.tunnel_keys import ANNOTATED_END_KEYS
 from bgpctl.core.intent.values import of_version
 
 _PREFIX: Final = "projectcalico.org/"
-_KEYS: Final = Keys(
-    ipip=f"{_PREFIX}IPv4IPIPTunnelAddr",
-    vxlan=f"{_PREFIX}IPv4VXLANTunnelAddr",
-    mac=f"{_PREFIX}VXLANTunnelMACAddr",
-    vxlan6=f"{_PREFIX}IPv6VXLANTunnelAddr",
-    mac6=f"{_PREFIX}VXLANTunnelMACAddrV6",
-)
 _RANKS: Final = ("InternalIP", "ExternalIP")
 
 
@@ -35,7 +29,7 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
     notes = spec_of(metadata, "annotations")
     asn = notes.asn(f"{_PREFIX}ASNumber")
     cluster_id = notes.value(f"{_PREFIX}RouteReflectorClusterID", of_version(4), "address")
-    tunnels = read_tunnels(notes, notes, _KEYS)
+    ends = read_tunnels((notes, ANNOTATED_END_KEYS))
     underlay = read_underlay(notes, f"{_PREFIX}IPv4Address", f"{_PREFIX}IPv6Address")
     accepts = read_accepts(notes)
     _finish_annotations(notes)
@@ -46,7 +40,7 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
     spec.bookkeeping(*spec.names())
     if not underlay and not listed:
         fields.problems.add(fields.place, fields.path, f"a node needs {_PREFIX}IPv4Address or an InternalIP", "missing")
-    take_node(draft, name, located(fields), underlay or listed, tunnels, Rest(asn, labels, cluster_id, accepts))
+    take_node(draft, name, located(fields), underlay or listed, ends, Rest(asn, labels, cluster_id, accepts))
 
 
 def _finish_annotations(notes: Fields) -> None:

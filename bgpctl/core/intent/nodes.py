@@ -6,28 +6,18 @@ Refuses to know: which keys a form says it by.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from bgpctl.core.cluster.allocations import NodeAllocations, TunnelAddress, VtepMac
 from bgpctl.core.cluster.configuration import Node
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.encapsulation import Encapsulation, tunnels
 from bgpctl.core.intent.draft import BlockDraft, Draft, Located, Stated, located
 from bgpctl.core.intent.fields import Fields
+from bgpctl.core.intent.tunnel_keys import EndKeys
 from bgpctl.core.intent.values import interface_of_version, of_version
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """By which keys a form says the parts of a node's tunnels."""
-
-    ipip: str
-    vxlan: str
-    mac: str
-    vxlan6: str
-    mac6: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +28,40 @@ class Tunnels:
     parts: Mapping[str, Located]
 
 
-def read_tunnels(ipip: Fields, rest: Fields, keys: Keys) -> Tunnels:
-    """The tunnel ends; Calico has the IPIP one in another mapping than the rest."""
-    addresses = (
-        (Encapsulation.IPIP, ipip.value(keys.ipip, of_version(4), "address")),
-        (Encapsulation.VXLAN, rest.value(keys.vxlan, of_version(4), "address")),
-        (Encapsulation.VXLAN, rest.value(keys.vxlan6, of_version(6), "address")),
-    )
-    macs = ((4, rest.mac(keys.mac)), (6, rest.mac(keys.mac6)))
-    return Tunnels(
-        NodeAllocations(
-            tunnel_addresses=frozenset(TunnelAddress(tunnel, address) for tunnel, address in addresses if address),
-            vtep_macs=frozenset(VtepMac(version, mac) for version, mac in macs if mac),
-        ),
-        parts={
-            "ipip": located(ipip, keys.ipip),
-            "vxlan": located(rest, keys.vxlan),
-            "mac": located(rest, keys.mac),
-            "vxlan6": located(rest, keys.vxlan6),
-            "mac6": located(rest, keys.mac6),
-        },
-    )
+def read_tunnels(*places: tuple[Fields, Iterable[EndKeys]]) -> Tunnels:
+    """The tunnel ends, which Calico has in two mappings."""
+    addresses, macs, parts = set[TunnelAddress](), set[VtepMac](), dict[str, Located]()
+    for fields, keys in places:
+        for encapsulation, version, address_key, mac_key in keys:
+            address = fields.value(address_key, of_version(version), "address")
+            mac = fields.mac(mac_key) if mac_key else None
+            parts[tunnel_part(encapsulation, version)] = located(fields, address_key)
+            if mac_key:
+                parts[mac_part(version)] = located(fields, mac_key)
+            addresses |= {TunnelAddress(encapsulation, address)} if address else set()
+            macs |= {VtepMac(version, mac)} if mac else set()
+    return Tunnels(NodeAllocations(tunnel_addresses=frozenset(addresses), vtep_macs=frozenset(macs)), parts)
+
+
+def written_ends(allocated: NodeAllocations, keys: Iterable[EndKeys]) -> dict[str, object]:
+    """The reverse, of the ends that these keys are for."""
+    written: dict[str, object] = {}
+    for encapsulation, version, address_key, mac_key in keys:
+        address = allocated.tunnel_address(encapsulation, version)
+        written[address_key] = None if address is None else str(address)
+        if mac_key:
+            written[mac_key] = allocated.vtep_mac(version)
+    return written
 
 
 def tunnel_part(encapsulation: Encapsulation, version: int) -> str:
     """The name of the part that says the address of a tunnel end."""
-    return encapsulation.value if version == 4 else f"{encapsulation.value}{version}"
+    return f"{encapsulation.label(version)} address"
+
+
+def mac_part(version: int) -> str:
+    """The name of the part that says the MAC of tunnel ends."""
+    return f"MAC over IPv{version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +83,22 @@ def read_underlay(fields: Fields, key4: str, key6: str) -> Underlay | None:
     return Underlay(v6, located(fields, key6)) if v6 else None
 
 
-TUNNELS: Final = {item.value: item for item in Encapsulation if item is not Encapsulation.DIRECT}
 ACCEPTS: Final = "bgpctl/accepts"
 """The annotation of a Node by which Calico's form says what the short one says by `accepts`."""
 
 
 def read_accepts(annotations: Fields | None) -> frozenset[Encapsulation] | None:
     """Words with commas between them; an empty text says that the node accepts no tunnel."""
-    return annotations.value(ACCEPTS, lambda leaf: _tunnels(leaf.text), "choice") if annotations else None
+    return annotations.value(ACCEPTS, lambda leaf: _accepted(leaf.text), "choice") if annotations else None
 
 
-def _tunnels(text: str) -> frozenset[Encapsulation]:
+def _accepted(text: str) -> frozenset[Encapsulation]:
+    known = tunnels()
     words = [word.strip() for word in text.split(",") if word.strip()]
-    unknown = next((word for word in words if word not in TUNNELS), None)
+    unknown = next((word for word in words if word not in known), None)
     if unknown is not None:
-        raise ValueError(f"{unknown!r} is none of {', '.join(TUNNELS)}")
-    return frozenset(TUNNELS[word] for word in words)
+        raise ValueError(f"{unknown!r} is none of {', '.join(known)}")
+    return frozenset(known[word] for word in words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,22 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
-from bgpctl.core.cluster.configuration import Mode, Pool, Use
+from bgpctl.core.cluster.configuration import Pool, Use
+from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, Encapsulation, Mode, tunnels
 from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.draft import Draft, Located, Stated, located, read_selector
 from bgpctl.core.intent.fields import Fields, choice
+from bgpctl.core.intent.tunnel_keys import mode_key
 
-Modes: TypeAlias = tuple[Mode, Mode]
-"""ipipMode and vxlanMode."""
-
-ENCAPSULATIONS: Final = {
-    "IPIP": (Mode.ALWAYS, Mode.NEVER),
-    "IPIPCrossSubnet": (Mode.CROSS_SUBNET, Mode.NEVER),
-    "VXLAN": (Mode.NEVER, Mode.ALWAYS),
-    "VXLANCrossSubnet": (Mode.NEVER, Mode.CROSS_SUBNET),
-    "None": (Mode.NEVER, Mode.NEVER),
-}
-"""The operator's `encapsulation` as (ipipMode, vxlanMode)."""
+Crossing: TypeAlias = tuple[Encapsulation, Mode]
+"""How packets of a pool cross the underlay."""
 
 DEFAULT_BLOCK_SIZE: Final = {4: 26, 6: 122}
 DEFAULT_USES: Final = (Use.WORKLOAD, Use.TUNNEL)
@@ -39,11 +32,11 @@ _OLD_MODES: Final = {
 """Calico's first releases, its etcd, and the variables of its manifests."""
 
 
-def read_pool(draft: Draft, fields: Fields, name: str, at: Located, modes: Modes | None = None) -> None:
-    """Take a pool in by the keys that both forms share; `modes` are those of `encapsulation`, if that was given."""
+def read_pool(draft: Draft, fields: Fields, name: str, at: Located, given: Crossing | None = None) -> None:
+    """Take a pool in by the keys that both forms share; `given` is what `encapsulation` says, if it is there."""
     cidr = fields.prefix("cidr")
     fields.need("a pool", "cidr")
-    ipip_mode, vxlan_mode = _modes(fields, modes)
+    encapsulation, mode = _crossing(fields, given)
     size = fields.integer("blockSize", 0, 128)
     nat, disabled, no_export = _nat(fields), fields.boolean("disabled"), fields.boolean("disableBGPExport")
     uses = read_uses(fields)
@@ -56,8 +49,8 @@ def read_pool(draft: Draft, fields: Fields, name: str, at: Located, modes: Modes
     pool = Pool(
         name=name,
         cidr=cidr,
-        ipip_mode=ipip_mode,
-        vxlan_mode=vxlan_mode,
+        encapsulation=encapsulation,
+        mode=mode,
         block_size=size or DEFAULT_BLOCK_SIZE[cidr.version],
         nat_outgoing=bool(nat),
         disabled=bool(disabled),
@@ -72,7 +65,7 @@ def read_pool(draft: Draft, fields: Fields, name: str, at: Located, modes: Modes
 def take_pool(draft: Draft, pool: Pool, at: Located, fields: Fields) -> None:
     """Take a pool in that was read from `fields`."""
     if draft.declare("pool", pool.name, at):
-        draft.pools[pool.name] = Stated(pool, at, pool_parts(fields))
+        draft.pools[pool.name] = Stated(pool, at, pool_parts(fields, pool.encapsulation))
 
 
 def read_uses(fields: Fields) -> tuple[Use, ...]:
@@ -92,14 +85,25 @@ def _namespaces(fields: Fields, uses: tuple[Use, ...]) -> None:
     fields.no_effect("a block is given to a node by the cluster file, never automatically", "assignmentMode")
 
 
-def _modes(fields: Fields, modes: Modes | None) -> Modes:
-    ipip, vxlan = _mode(fields, "ipipMode"), _mode(fields, "vxlanMode")
+def _crossing(fields: Fields, given: Crossing | None) -> Crossing:
+    said = {item: _mode(fields, mode_key(item)) for item in tunnels().values()}
     old = _old_ipip(fields)
-    if modes and (ipip or vxlan):
-        fields.wrong("encapsulation", "encapsulation and ipipMode or vxlanMode cannot both be given", "both-forms")
-    if old and ipip:
+    if given and any(said.values()):
+        keys = " or ".join(map(mode_key, said))
+        fields.wrong("encapsulation", f"encapsulation and {keys} cannot both be given", "both-forms")
+    if old and said[IPIP]:
         fields.wrong("ipip", "ipip is the old form of ipipMode; they cannot both be given", "both-forms")
-    return modes or (ipip or old or Mode.NEVER, vxlan or Mode.NEVER)
+    said[IPIP] = said[IPIP] or old
+    return given or _only(fields, {item: mode for item, mode in said.items() if mode and mode is not Mode.NEVER})
+
+
+def _only(fields: Fields, modes: Mapping[Encapsulation, Mode]) -> Crossing:
+    """The one that is not Never; of several the first, and a problem."""
+    if len(modes) > 1:
+        keys = [mode_key(item) for item in modes]
+        said = ", ".join(f"{key}: {mode.value}" for key, mode in zip(keys, modes.values(), strict=True))
+        fields.wrong(keys[-1], f"{' and '.join(keys)} cannot both be set ({said})", "both-modes")
+    return next(iter(modes.items()), (DIRECT, Mode.NEVER))
 
 
 def _nat(fields: Fields) -> bool | None:
@@ -129,16 +133,21 @@ def _old_ipip(fields: Fields) -> Mode | None:
     return (mode or Mode.ALWAYS) if enabled else Mode.NEVER
 
 
-def pool_parts(fields: Fields) -> Mapping[str, Located]:
+def pool_parts(fields: Fields, encapsulation: Encapsulation) -> Mapping[str, Located]:
     """Where the parts of a pool stand that a rule may be about."""
-    old = "ipip" if fields.has("ipip") else "ipipMode"
-    ipip, vxlan = ("encapsulation",) * 2 if fields.has("encapsulation") else (old, "vxlanMode")
     return {
         "cidr": located(fields, "cidr"),
-        "ipip": located(fields, ipip),
-        "vxlan": located(fields, vxlan),
+        "encapsulation": located(fields, _crossing_key(fields, encapsulation)),
         "block_size": located(fields, "blockSize"),
         "uses": located(fields, "allowedUses"),
         "no_export": located(fields, "disableBGPExport"),
         "node_selector": located(fields, "nodeSelector"),
     }
+
+
+def _crossing_key(fields: Fields, encapsulation: Encapsulation) -> str:
+    """The key that says how the pool is crossed; one that is not there, if none does."""
+    chosen = [encapsulation] if encapsulation != DIRECT else list(tunnels().values())
+    old = ["ipip"] if IPIP in chosen else []
+    keys = ["encapsulation", *old, *map(mode_key, chosen)]
+    return next((key for key in keys if fields.has(key)), keys[0])

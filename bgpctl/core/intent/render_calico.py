@@ -13,10 +13,9 @@ from typing import Final
 
 from bgpctl.core.cluster.allocations import NodeAllocations
 from bgpctl.core.cluster.configuration import Node, Peer, Pool
-from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.intent.fields import is_name
-from bgpctl.core.intent.nodes import ACCEPTS
+from bgpctl.core.intent.nodes import ACCEPTS, written_ends
 from bgpctl.core.intent.pools import DEFAULT_USES
 from bgpctl.core.intent.render_shared import (
     Written,
@@ -30,6 +29,7 @@ from bgpctl.core.intent.render_shared import (
     written_speaking,
     written_tunnels,
 )
+from bgpctl.core.intent.tunnel_keys import BGP_END_KEYS, SPEC_END_KEYS, mode_keys
 from bgpctl.core.net.addresses import Address, Prefix
 
 _API: Final = "projectcalico.org/v3"
@@ -77,8 +77,7 @@ def _pool(pool: Pool) -> Written:
     return given(
         {
             "cidr": str(pool.cidr),
-            "ipipMode": pool.ipip_mode.value,
-            "vxlanMode": pool.vxlan_mode.value,
+            **{key: mode.value for key, mode in mode_keys(pool.encapsulation, pool.mode).items()},
             "natOutgoing": pool.nat_outgoing,
             "blockSize": pool.block_size,
             "disabled": pool.disabled or None,
@@ -96,19 +95,12 @@ def _node(node: Node, allocated: NodeAllocations) -> Written:
             "ipv6Address": text(node.underlay(6)),
             "asNumber": node.asn,
             "routeReflectorClusterID": text(node.cluster_id),
-            "ipv4IPIPTunnelAddr": text(allocated.tunnel_address(Encapsulation.IPIP, 4)),
+            **written_ends(allocated, BGP_END_KEYS),
         }
     )
-    tunnels = given(
-        {
-            "ipv4VXLANTunnelAddr": text(allocated.tunnel_address(Encapsulation.VXLAN, 4)),
-            "vxlanTunnelMACAddr": allocated.vtep_mac(4),
-            "ipv6VXLANTunnelAddr": text(allocated.tunnel_address(Encapsulation.VXLAN, 6)),
-            "vxlanTunnelMACAddrV6": allocated.vtep_mac(6),
-        }
-    )
+    tunnels = given(written_ends(allocated, SPEC_END_KEYS))
     labels = {"labels": dict(node.labels)} if node.labels else {}
-    accepts = None if node.accepts is None else ", ".join(sorted(item.value for item in node.accepts))
+    accepts = None if node.accepts is None else ", ".join(sorted(item.name for item in node.accepts))
     notes = {} if accepts is None else {"annotations": {ACCEPTS: accepts}}
     metadata: Written = {"name": node.name, **labels, **notes}
     return {"apiVersion": _API, "kind": "Node", "metadata": metadata, "spec": {"bgp": bgp, **tunnels}}

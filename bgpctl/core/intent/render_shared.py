@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 from bgpctl.core.cluster.configuration import Community, Filter, FilterRule, NextHopMode, Node, Peer
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.tunnel_addresses import HOSTNAME, labels_of
+from bgpctl.core.intent.tunnel_keys import MTU_KEYS
 from bgpctl.core.net.addresses import Asn
 
 Written: TypeAlias = dict[str, object]
@@ -60,9 +61,7 @@ def written_tunnels(intent: Intent) -> Written:
         {
             "vxlanVNI": unless(intent.vxlan_vni, _DEFAULT.vxlan_vni),
             "vxlanPort": unless(intent.vxlan_port, _DEFAULT.vxlan_port),
-            "ipipMTU": unless(intent.ipip_mtu, _DEFAULT.ipip_mtu),
-            "vxlanMTU": unless(intent.vxlan_mtu, _DEFAULT.vxlan_mtu),
-            "vxlanMTUV6": unless(intent.vxlan_mtu6, _DEFAULT.vxlan_mtu6),
+            **{item.key: unless(getattr(intent, item.setting), 0) for item in MTU_KEYS},
         }
     )
 

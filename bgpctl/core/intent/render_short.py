@@ -6,13 +6,11 @@ Refuses to know: YAML, and Calico's resources.
 
 from __future__ import annotations
 
-from typing import Final
-
 from bgpctl.core.cluster.allocations import NodeAllocations
 from bgpctl.core.cluster.configuration import Node, Peer, Pool
-from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.intent.pools import DEFAULT_BLOCK_SIZE, DEFAULT_USES, ENCAPSULATIONS
+from bgpctl.core.intent.nodes import written_ends
+from bgpctl.core.intent.pools import DEFAULT_BLOCK_SIZE, DEFAULT_USES
 from bgpctl.core.intent.render_shared import (
     Written,
     given,
@@ -26,8 +24,7 @@ from bgpctl.core.intent.render_shared import (
     written_speaking,
     written_tunnels,
 )
-
-_WORDS: Final = {modes: word for word, modes in ENCAPSULATIONS.items()}
+from bgpctl.core.intent.tunnel_keys import short_end_keys
 
 
 def short(intent: Intent) -> Written:
@@ -52,7 +49,7 @@ def _pool(pool: Pool) -> Written:
     return given(
         {
             "cidr": str(pool.cidr),
-            "encapsulation": _WORDS[pool.ipip_mode, pool.vxlan_mode],
+            "encapsulation": pool.encapsulation.word(pool.mode),
             "natOutgoing": pool.nat_outgoing or None,
             "blockSize": unless(pool.block_size, DEFAULT_BLOCK_SIZE[pool.cidr.version]),
             "disabled": pool.disabled or None,
@@ -70,15 +67,11 @@ def _node(node: Node, allocated: NodeAllocations) -> Written:
             "address6": text(node.address6),
             "asNumber": node.asn,
             "clusterID": text(node.cluster_id),
-            "accepts": None if node.accepts is None else sorted(item.value for item in node.accepts),
+            "accepts": None if node.accepts is None else sorted(item.name for item in node.accepts),
             "labels": dict(node.labels) or None,
             "blocks": texts(allocated.blocks),
             "borrowed": texts(allocated.borrowed),
-            "ipipTunnelAddress": text(allocated.tunnel_address(Encapsulation.IPIP, 4)),
-            "vxlanTunnelAddress": text(allocated.tunnel_address(Encapsulation.VXLAN, 4)),
-            "vxlanTunnelMACAddress": allocated.vtep_mac(4),
-            "vxlanTunnelAddressV6": text(allocated.tunnel_address(Encapsulation.VXLAN, 6)),
-            "vxlanTunnelMACAddressV6": allocated.vtep_mac(6),
+            **written_ends(allocated, short_end_keys()),
         }
     )
 

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from bgpctl.core.intent.draft import Draft, Setting, located
+from bgpctl.core.intent.draft import Draft, located
 from bgpctl.core.intent.fields import Fields
+from bgpctl.core.intent.tunnel_keys import MTU_KEYS
 from bgpctl.core.net.addresses import Vni
 
 MAX_MTU_BYTES: Final = 65535
-_MTUS: Final[tuple[tuple[str, Setting], ...]] = (
-    ("ipipMTU", "ipip_mtu"),
-    ("vxlanMTU", "vxlan_mtu"),
-    ("vxlanMTUV6", "vxlan_mtu6"),
-)
 
 
-def read_vxlan(draft: Draft, fields: Fields) -> None:
+def read_vni_and_port(draft: Draft, fields: Fields) -> None:
     """VNI and UDP port, by the names of FelixConfiguration."""
     vni = fields.integer("vxlanVNI", 1, 16777215)
     draft.set("vxlan_vni", None if vni is None else Vni(vni), located(fields, "vxlanVNI"))
@@ -29,5 +25,5 @@ def read_vxlan(draft: Draft, fields: Fields) -> None:
 
 def read_mtus(draft: Draft, fields: Fields) -> None:
     """MTUs of tunnel devices, by the names of FelixConfiguration; 0 derives them from the underlay."""
-    for key, setting in _MTUS:
-        draft.set(setting, fields.integer(key, 0, MAX_MTU_BYTES), located(fields, key))
+    for item in MTU_KEYS:
+        draft.set(item.setting, fields.integer(item.key, 0, MAX_MTU_BYTES), located(fields, item.key))

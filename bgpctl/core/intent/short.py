@@ -10,32 +10,31 @@ from collections.abc import Callable
 from typing import Final
 
 from bgpctl.core.cluster.configuration import Backend
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.encapsulation import Encapsulation, tunnels, words
 from bgpctl.core.intent.draft import BlockDraft, Draft, Kind, Located, located, read_labels
 from bgpctl.core.intent.fields import Fields, is_name, not_a_name, parse_prefix, scalar
 from bgpctl.core.intent.filters import read_advertisements, read_filter
-from bgpctl.core.intent.nodes import TUNNELS, Keys, Rest, Underlay, read_tunnels, take_block, take_borrowed, take_node
+from bgpctl.core.intent.nodes import Rest, Underlay, read_tunnels, take_block, take_borrowed, take_node
 from bgpctl.core.intent.peers import Remote, read_mesh, read_peer
-from bgpctl.core.intent.pools import ENCAPSULATIONS, read_pool
-from bgpctl.core.intent.settings import read_mtus, read_vxlan
+from bgpctl.core.intent.pools import read_pool
+from bgpctl.core.intent.settings import read_mtus, read_vni_and_port
 from bgpctl.core.intent.tree import Mapping
+from bgpctl.core.intent.tunnel_keys import short_end_keys
 from bgpctl.core.intent.values import host, interface_of_version, of_version
 
-LAB_KEYS: Final = frozenset(
-    {"name", "description", "segments", "routers", "hosts", "workloads", "checks", "ipip-drivers", "runs"}
-)
-"""The parts of a lab file beside the cluster: accepted, and of no effect on the intent."""
+LAB_KEYS: Final = frozenset({"name", "description", "segments", "routers", "hosts", "workloads", "checks", "runs"})
+"""What a lab file has beside the cluster, and drivers of encapsulations: accepted, and of no effect on the intent."""
 
 
 def read_short(draft: Draft, document: Mapping) -> None:
     """Take one document of the short form in."""
     fields = Fields(document, "", draft.problems)
-    fields.ignore(*LAB_KEYS)
+    fields.ignore(*LAB_KEYS, *(f"{name}-drivers" for name in tunnels()))
     draft.set("backend", fields.choice("calico_backend", Backend), located(fields, "calico_backend"))
     draft.set("asn", fields.asn("asNumber"), located(fields, "asNumber"))
     draft.set("listen_port", fields.integer("listenPort", 1, 65535), located(fields, "listenPort"))
     draft.set("workload_mtu", fields.integer("mtu", 0, 65535), located(fields, "mtu"))
-    read_vxlan(draft, fields)
+    read_vni_and_port(draft, fields)
     read_mtus(draft, fields)
     read_mesh(draft, fields, "mesh")
     read_advertisements(draft, fields)
@@ -57,17 +56,9 @@ def _each(draft: Draft, fields: Fields, key: str, kind: Kind, read: Callable[[Dr
 
 
 def _read_pool(draft: Draft, fields: Fields, name: str) -> None:
-    word = fields.one_of("encapsulation", ENCAPSULATIONS)
-    read_pool(draft, fields, name, located(fields), ENCAPSULATIONS[word] if word else None)
-
-
-_KEYS: Final = Keys(
-    ipip="ipipTunnelAddress",
-    vxlan="vxlanTunnelAddress",
-    mac="vxlanTunnelMACAddress",
-    vxlan6="vxlanTunnelAddressV6",
-    mac6="vxlanTunnelMACAddressV6",
-)
+    known = words()
+    word = fields.one_of("encapsulation", known)
+    read_pool(draft, fields, name, located(fields), known[word] if word else None)
 
 
 def _read_node(draft: Draft, fields: Fields, name: str) -> None:
@@ -83,14 +74,15 @@ def _read_node(draft: Draft, fields: Fields, name: str) -> None:
         prefix = scalar(item, path, draft.problems, host, "address")
         if prefix:
             take_borrowed(draft, BlockDraft(name, prefix), Located(item.place, path))
-    tunnels = read_tunnels(fields, fields, _KEYS)
-    take_node(draft, name, at, _underlay(fields), tunnels, Rest(asn, labels, cluster_id, _accepts(fields)))
+    ends = read_tunnels((fields, short_end_keys()))
+    take_node(draft, name, at, _underlay(fields), ends, Rest(asn, labels, cluster_id, _accepts(fields)))
 
 
 def _accepts(fields: Fields) -> frozenset[Encapsulation] | None:
     """A list of tunnels; an empty one says that it accepts none."""
-    words = fields.words("accepts", TUNNELS)
-    return frozenset(TUNNELS[word] for word in words) if fields.has("accepts") else None
+    known = tunnels()
+    given = fields.words("accepts", known)
+    return frozenset(known[word] for word in given) if fields.has("accepts") else None
 
 
 def _underlay(fields: Fields) -> Underlay | None:

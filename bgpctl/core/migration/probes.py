@@ -22,12 +22,12 @@ Refuses to know: which path needs a probe, how the packets are built and sent (k
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from bgpctl.core.cluster.encapsulation import Encapsulation
-from bgpctl.core.net.addresses import Address, Mac, Vni
+from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import LinkKind, NextHop
 
@@ -36,28 +36,19 @@ REPLY_VALID_S: Final = 5.0
 PROBE_EVERY_S: Final = 0.5
 
 
-class Frame(NamedTuple):
-    """A VXLAN packet's VNI, UDP port and inner Ethernet addresses (RFC 7348, section 5)."""
-
-    vni: Vni
-    port: int
-    source: Mac
-    destination: Mac
-
-
 class ProbedPath(NamedTuple):
     """
     Everything that decides whether a packet arrives.
 
     The name of a device is not enough: after a change of VNI the same name stands for another one. Nor is the remote
-    address: an IPIP receiver drops packets from an outer source that it does not know.
+    address: a receiver of IP in IP drops packets from an outer source that it does not know.
     """
 
     hop: NextHop
     encapsulation: Encapsulation
     local: Address
     remote: Address
-    frame: Frame | None
+    frame: Hashable
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +57,8 @@ class Probe:
     An echo request sent as the next hop `hop` would send it, before any traffic uses that next hop.
 
     The outer packet goes from `local` to `remote`, the inner one from `source` to `target`. Without encapsulation there
-    is only the inner one, and it goes to the gateway of `hop`.
+    is only the inner one, and it goes to the gateway of `hop`. `frame` is what else a packet of this encapsulation
+    consists of: only the encapsulation knows it.
     """
 
     hop: NextHop
@@ -75,7 +67,7 @@ class Probe:
     remote: Address
     source: Address
     target: Address
-    frame: Frame | None = None
+    frame: Hashable = ()
 
     @property
     def path(self) -> ProbedPath:
@@ -89,7 +81,7 @@ class Probe:
 
 
 class ProbeReply(NamedTuple):
-    """The reply to `probe` came in by `link`; with IPIP the outer header had the address `source`."""
+    """The reply to `probe` came in by `link`; the outer header, where it was seen, had the address `source`."""
 
     probe: Probe
     link: str

@@ -9,10 +9,12 @@ Refuses to know: where a value came from, how it is written to a kernel, what ti
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+import errno
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
-from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac, Prefix, Vni
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac, Prefix
 
 PROTOCOL: Final = 179
 """Route and next-hop protocol number of everything bgpctl installs (the BGP port; unnamed in iproute2's rt_protos)."""
@@ -24,12 +26,6 @@ LOCAL_TABLE: Final = 255
 """The RT_TABLE_ numbers of rtnetlink(7)."""
 ALIAS: Final = "bgpctl"
 """IFLA_IFALIAS of the links bgpctl made or adopted."""
-IPIP_LINK: Final = "tunl0"
-VXLAN_LINKS: Final = {
-    4: ("vxlan.bgpctl", "vxlan2.bgpctl", "vxlan3.bgpctl"),
-    6: ("vxlan-v6.bgpctl", "vxlan2-6.bgpctl", "vxlan3-6.bgpctl"),
-}
-"""By IP version: the usual name, and those of a device that stands beside it while VNI or port change."""
 
 
 # Kernel objects ------------------------------------------------------------------------------------------------
@@ -42,39 +38,55 @@ class Sysctl(NamedTuple):
     value: str
 
 
+class LinkKind:
+    """
+    What a link is, and what the kernel makes of links of that kind: here the answers for most.
+
+    Each encapsulation has a kind of its own. Kinds are values: two that are equal need nothing done.
+    """
+
+    __slots__ = ()
+
+    def stands_on(self) -> str | None:
+        """The link without which such a link cannot be made (ENODEV), and with which it goes."""
+        return None
+
+    def excludes(self) -> Hashable | None:
+        """Of all links with this in common there can be one in a network namespace (EEXIST)."""
+        return None
+
+    def entries_version(self) -> int | None:
+        """The IP version of the remotes in its forwarding entries; None if it takes no entries (EOPNOTSUPP)."""
+        return None
+
+    def refusal(self, present: Link) -> int:
+        """The errno with which a link of the same name refuses to become such a link in place; 0 if it does not."""
+        return 0 if present.owned or present.kind == self else errno.EEXIST
+
+    def is_made_in_place_of(self, present: LinkKind) -> bool:
+        """Whether putting it removes such a link of the same name first, with all that stands on that."""
+        del present
+        return False
+
+    def driver(self) -> str:
+        """The part of the kernel that moves the packets."""
+        return "kernel"
+
+    def with_driver(self, driver: str) -> LinkKind:
+        """The kind of link that another driver sees in it."""
+        del driver
+        return self
+
+    def wire(self) -> Mapping[str, int]:
+        """The numbers that its packets carry, by their names."""
+        return {}
+
+
 @dataclass(frozen=True, slots=True, order=True)
-class Vxlan:
-    """
-    A point-to-multipoint VXLAN device, learning off, over the IP version of `local`.
-
-    VNI, port and underlay cannot change in place; `local` can, within its IP version.
-    """
-
-    vni: Vni
-    port: int
-    local: Address
-    underlay: str
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Ipip:
-    """
-    The any-remote IPIP device: each route's gateway is the remote tunnel end.
-
-    `driver` says who does it, `kernel` or `bpf`, where that was observed; it makes no difference to anything else.
-    """
-
-    driver: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Plain:
-    """Any other kind of link; never ours. `kind` is IFLA_INFO_KIND, `""` for hardware."""
+class Plain(LinkKind):
+    """A link of no encapsulation; never ours. `kind` is IFLA_INFO_KIND, `""` for hardware."""
 
     kind: str
-
-
-LinkKind: TypeAlias = Vxlan | Ipip | Plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +110,7 @@ class LinkAddress(NamedTuple):
 
 class Decap(NamedTuple):
     """
-    IPIP packets to `local` that arrive on `underlay` come out of `link`, but only those sent by `sources`.
+    Tunnel packets to `local` that arrive on `underlay` come out of `link`, but only those sent by `sources`.
 
     So do those to `also`, other addresses of the node; what is sent comes from `local`. `sources` and `also` are
     sorted. One per link.
@@ -134,13 +146,13 @@ class Masquerade(NamedTuple):
     """
     Packets from `sources` to anywhere outside `inside` leave with this node's own address (natOutgoing).
 
-    Both are sorted and of one IP version, and there is a source. UDP packets never leave from `avoided_port`: they
-    would be taken for VXLAN. One per IP version.
+    Both are sorted and of one IP version, and there is a source. UDP packets leave from `udp_ports`, the first to the
+    last: from others they would be taken for packets of a tunnel. One per IP version.
     """
 
     sources: tuple[Prefix, ...]
     inside: tuple[Prefix, ...]
-    avoided_port: int
+    udp_ports: tuple[int, int]
 
     @property
     def version(self) -> int:
@@ -156,7 +168,7 @@ class Neighbour(NamedTuple):
 
 
 class FdbEntry(NamedTuple):
-    """A permanent forwarding entry of a VXLAN device: frames to `mac` go to the VTEP at `remote`."""
+    """A permanent forwarding entry of a tunnel device: frames to `mac` go to the tunnel end at `remote`."""
 
     link: str
     mac: Mac

@@ -16,12 +16,13 @@ from bgpctl.core.bgp.decision import Candidate, Choice
 from bgpctl.core.bgp.path import Path
 from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.cluster.configuration import Node
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.encapsulation import DIRECT
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import Unmet
 from bgpctl.core.dataplane.effects import Op, Put, Remove, after_all
 from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import Desired, derive
+from bgpctl.core.fabric.encapsulations import BEHAVIOURS
 from bgpctl.core.migration.drain import DRAIN_S
 from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import NO_RESULTS, Probe, ProbeResults, ReturnPath, kind_of
@@ -35,7 +36,6 @@ from bgpctl.core.net.fib import Fib
 from bgpctl.core.net.objects import (
     MAIN_TABLE,
     PROTOCOL,
-    Ipip,
     KernelObject,
     Key,
     Link,
@@ -153,18 +153,15 @@ def _sent_back(wanted: Desired, node: Node) -> Iterator[NextHop]:
     """Next hops by whose links members will send to us: not where it is said that this node does not accept that."""
     for hop in wanted.dataplane.next_hops:
         encapsulation = wanted.reasons[key_of(hop)].encapsulation
-        if encapsulation in {None, Encapsulation.DIRECT} or node.accepts is None or encapsulation in node.accepts:
+        if encapsulation in {None, DIRECT} or node.accepts is None or encapsulation in node.accepts:
             yield hop
 
 
-def with_other_driver(observed: Dataplane, driver: str) -> Dataplane:
-    """The kernel as it looks to another IPIP driver, which has to make the device anew."""
-    made_anew = (
-        replace(link, kind=Plain(""))
-        for link in observed.links
-        if isinstance(link.kind, Ipip) and link.kind.driver != driver
-    )
-    return observed.put(made_anew)
+def with_other_driver(observed: Dataplane, encapsulation: str, driver: str) -> Dataplane:
+    """The kernel as it looks to another driver of the encapsulation, which has to make its devices anew."""
+    recognises = BEHAVIOURS[encapsulation].recognises
+    links = (link for link in observed.links if recognises(link.kind))
+    return observed.put(replace(link, kind=link.kind.with_driver(driver)) for link in links)
 
 
 def _is_ours(fib: Fib, destination: Address) -> bool:

@@ -11,8 +11,8 @@ from bgpctl.core.bgp.session_policy import SessionPolicy
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.bgp.speaker import Session
 from bgpctl.core.cluster.allocations import TunnelAddress
-from bgpctl.core.cluster.configuration import Filter, FilterRule, MatchOperator, Mode
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.configuration import Filter, FilterRule, MatchOperator
+from bgpctl.core.cluster.encapsulation import IPIP, Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.ownership import BlockOwnership
 from bgpctl.core.cluster.reasons import RejectCode, Rejection
@@ -101,7 +101,7 @@ def test_an_address_that_this_node_borrowed_is_not_taken_from_others_but_the_blo
 
 
 def test_a_tunnel_address_from_elsewhere_belongs_to_its_node() -> None:
-    end = TunnelAddress(Encapsulation.IPIP, Address.parse("10.244.3.9"))
+    end = TunnelAddress(IPIP, Address.parse("10.244.3.9"))
     intent = allocated(INTENT, "a2", tunnel_addresses=frozenset({end}))
     assert reason(from_member(path("10.244.3.9/32", "10.0.0.2"), intent)) is None
     assert reason(from_member(path("10.244.3.9/32", "10.1.0.3"), intent)) is RejectCode.OTHERS_BLOCK

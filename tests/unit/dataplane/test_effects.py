@@ -7,6 +7,7 @@ import pytest
 
 from bgpctl.core.dataplane.effects import KernelError, Put, Remove, after
 from bgpctl.core.dataplane.plan import NOT_WANTED
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import (
     Address,
     InterfaceAddress,
@@ -25,7 +26,6 @@ from bgpctl.core.net.objects import (
     Plain,
     Route,
     Sysctl,
-    Vxlan,
     link_of_sysctl,
 )
 

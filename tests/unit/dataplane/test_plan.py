@@ -2,12 +2,13 @@
 
 import pytest
 
-from bgpctl.core.cluster.configuration import Mode
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.reasons import UnmetCode
 from bgpctl.core.dataplane.plan import plan
+from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.net.addresses import InterfaceAddress
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import Ipip, Link, LinkAddress, LinkKind, Plain, Route
+from bgpctl.core.net.objects import Link, LinkAddress, LinkKind, Plain, Route
 from tests.cluster import bare_kernel, member, two_racks
 from tests.unit.fabric.test_fabric import derived
 

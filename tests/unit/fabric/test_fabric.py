@@ -6,14 +6,17 @@ import pytest
 
 from bgpctl.core.bgp.decision import Candidate, Choice
 from bgpctl.core.bgp.peer_table import Received
+from bgpctl.core.cluster import encapsulation
 from bgpctl.core.cluster.allocations import TunnelAddress
-from bgpctl.core.cluster.configuration import Backend, Mode, Pool
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.configuration import Backend, Pool
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import PruneHoldCode, UnmetCode
 from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import derive, encapsulation_to
 from bgpctl.core.fabric.desired import Desired, NextHopKey, next_hop_ids
+from bgpctl.core.fabric.ipip import Ipip
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import (
     Address,
     InterfaceAddress,
@@ -22,18 +25,7 @@ from bgpctl.core.net.addresses import (
     vtep_mac,
 )
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import (
-    Decap,
-    Ipip,
-    Link,
-    LinkAddress,
-    NextHop,
-    NextHopGroup,
-    Plain,
-    Route,
-    RouteType,
-    Vxlan,
-)
+from bgpctl.core.net.objects import Decap, Link, LinkAddress, NextHop, NextHopGroup, Plain, Route, RouteType
 from tests.cluster import allocated, bare_kernel, blocks, learned_from_all, member, node, path, prefixes, two_racks
 
 
@@ -170,9 +162,9 @@ def test_a_given_mtu_is_taken_and_that_of_a_tunnel_before_that_of_workloads() ->
     ],
 )
 def test_same_subnet_is_asked_of_the_local_mask_alone(local: str, remote: str, *, same: bool) -> None:
-    pool = Pool("p", Prefix.parse("10.244.0.0/16"), ipip_mode=Mode.CROSS_SUBNET)
+    pool = Pool("p", Prefix.parse("10.244.0.0/16"), encapsulation.IPIP, Mode.CROSS_SUBNET)
     here, there = node("a", local), InterfaceAddress.parse(remote).address
-    assert encapsulation_to(pool, here, there) is (Encapsulation.DIRECT if same else Encapsulation.IPIP)
+    assert encapsulation_to(pool, here, there) == (encapsulation.DIRECT if same else encapsulation.IPIP)
 
 
 def borrowing(intent: Intent) -> Intent:
@@ -208,7 +200,7 @@ def test_the_owner_can_reach_a_borrowed_address_before_the_rest_of_its_block_is_
 
 def test_a_tunnel_address_from_another_nodes_block_leads_to_the_node_that_has_it() -> None:
     intent = two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)
-    end = TunnelAddress(Encapsulation.VXLAN, Address.parse("10.244.2.1"))
+    end = TunnelAddress(encapsulation.VXLAN, Address.parse("10.244.2.1"))
     given = allocated(intent, "b1", tunnel_addresses=frozenset({end}))
     found = ways(derived(given, "a2"))
     assert (found["10.244.2.1/32"], found["10.244.3.0/26"]) == (("10.244.2.1", VXLAN),) * 2
@@ -223,8 +215,8 @@ def test_a_disabled_pool_is_routed_like_any_other() -> None:
 def test_pools_of_three_kinds_stand_side_by_side() -> None:
     pools = (
         Pool("bare", Prefix.parse("10.250.0.0/16")),
-        Pool("ipip", Prefix.parse("10.251.0.0/16"), ipip_mode=Mode.ALWAYS),
-        Pool("vxlan", Prefix.parse("10.252.0.0/16"), vxlan_mode=Mode.ALWAYS),
+        Pool("ipip", Prefix.parse("10.251.0.0/16"), encapsulation.IPIP, Mode.ALWAYS),
+        Pool("vxlan", Prefix.parse("10.252.0.0/16"), encapsulation.VXLAN, Mode.ALWAYS),
     )
     intent = Intent(
         pools=pools,
@@ -365,7 +357,7 @@ def test_an_address_on_the_loopback_device_uses_the_link_of_the_default_route(mo
     (tunnel,) = (link for link in derived(intent, observed=on_loopback(intent)).dataplane.links)
     assert tunnel.mtu_bytes < 1500
     decaps = derived(intent, observed=on_loopback(intent)).dataplane.decaps
-    assert {item.underlay for item in (*decaps, tunnel.kind) if not isinstance(item, Ipip | Plain)} == {"eth0"}
+    assert {*(item.underlay for item in decaps), tunnel.kind.stands_on()} - {None} == {"eth0"}
 
 
 def test_an_address_on_the_loopback_device_without_a_default_route_is_told() -> None:

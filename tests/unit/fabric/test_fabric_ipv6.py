@@ -4,16 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.cluster.configuration import Backend, Mode
+from bgpctl.core.cluster.configuration import Backend
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import PruneHoldCode, UnmetCode
 from bgpctl.core.dataplane.effects import after
 from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import derive
 from bgpctl.core.fabric.desired import Desired
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix, Vni, link_local, vtep_mac
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import Link, LinkAddress, Masquerade, Route, RouteType, Sysctl, Vxlan
+from bgpctl.core.net.objects import Link, LinkAddress, Masquerade, Route, RouteType, Sysctl
 from tests.cluster import allocated, bare_kernel, learned_from_all, member, only_ipv6, prefixes, two_racks, with_ipv6
 
 IPIP, VXLAN, VXLAN6, DIRECT = "tunl0", "vxlan.bgpctl", "vxlan-v6.bgpctl", "eth0"
@@ -122,7 +124,7 @@ def test_each_ip_version_is_masqueraded_by_itself() -> None:
     intent = with_ipv6(two_racks(ipip=Mode.ALWAYS), vxlan=Mode.ALWAYS)
     pools = tuple(replace(pool, nat_outgoing=True) for pool in intent.pools)
     blue, six = Prefix.parse("10.244.0.0/16"), Prefix.parse("fd00:10:244::/64")
-    expected = {Masquerade((blue,), (blue,), 4789), Masquerade((six,), (six,), 4789)}
+    expected = {Masquerade((blue,), (blue,), (4790, 65535)), Masquerade((six,), (six,), (4790, 65535))}
     assert derived(replace(intent, pools=pools)).dataplane.masquerades == expected
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bgpctl.core.cluster.configuration import Mode
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.dataplane.effects import after_all
 from bgpctl.core.dataplane.plan import plan
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.migration.drain import DRAIN_S
 from bgpctl.core.migration.probes import NO_RESULTS, ProbeResults, with_replies
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import Vxlan
 from tests.cluster import allocated, prefixes, two_racks
 from tests.migration import Migrating, answered, names, replies
 

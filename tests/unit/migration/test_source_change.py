@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.cluster.configuration import Mode
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.fabric.ipip import LINK as IPIP_LINK
 from bgpctl.core.migration.drain import DRAIN_S
 from bgpctl.core.migration.probes import NO_RESULTS, ProbeReply, ProbeResults, with_replies
 from bgpctl.core.net.addresses import Address, InterfaceAddress
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import IPIP_LINK, Decap, LinkAddress
+from bgpctl.core.net.objects import Decap, LinkAddress
 from tests.cluster import two_racks
 from tests.migration import Migrating, answered, names
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac, Prefix, Vni
 from bgpctl.core.net.dataplane import Dataplane, DataplaneBuilder
 from bgpctl.core.net.objects import (
@@ -22,7 +23,6 @@ from bgpctl.core.net.objects import (
     Route,
     Rule,
     Sysctl,
-    Vxlan,
 )
 
 FOREIGN = 4
@@ -31,7 +31,7 @@ VXLAN = Link("vx", Vxlan(Vni(4096), 4789, Address.parse("10.0.0.1"), "eth0"), 14
 SYSCTL = Sysctl("net/ipv4/conf/vx/rp_filter", "2")
 ADDRESS = LinkAddress("vx", InterfaceAddress.parse("10.244.1.0/32"))
 DECAP = Decap("tunl0", "eth0", Address.parse("10.0.0.1"), ())
-MASQUERADE = Masquerade((Prefix.parse("10.244.0.0/16"),), (), 4789)
+MASQUERADE = Masquerade((Prefix.parse("10.244.0.0/16"),), (), (4790, 65535))
 FDB = FdbEntry("vx", Mac("66:00:00:00:00:02"), Address.parse("10.0.0.2"))
 NEIGHBOUR = Neighbour("vx", Address.parse("10.244.2.0"), Mac("66:00:00:00:00:02"))
 HOP = NextHop(1, "vx", Address.parse("10.244.2.0"), onlink=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bgpctl.core.cluster.configuration import Mode
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.dataplane.effects import after_all
+from bgpctl.core.fabric.ipip import Ipip
+from bgpctl.core.fabric.vxlan import LINKS as VXLAN_LINKS
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Vni
-from bgpctl.core.net.objects import VXLAN_LINKS, Ipip, Vxlan
 from bgpctl.core.simulate.preview import (
     Effect,
     Stage,
@@ -57,8 +59,8 @@ def test_another_ipip_driver_is_told_as_a_gap_after_which_everything_is_as_befor
     here = member(IPIP, "a1")
     kernel = converged(IPIP, here, assumed_kernel(here))
     by_bpf = kernel.put(replace(link, kind=Ipip("bpf")) for link in kernel.links if isinstance(link.kind, Ipip))
-    assert preview(IPIP, here, with_other_driver(by_bpf, "bpf")).steps == ()
-    found = preview(IPIP, here, seen := with_other_driver(by_bpf, "kernel"))
+    assert preview(IPIP, here, with_other_driver(by_bpf, "ipip", "bpf")).steps == ()
+    found = preview(IPIP, here, seen := with_other_driver(by_bpf, "ipip", "kernel"))
     assert found.worst is Effect.GAP
     assert after_all(seen, (op for step in found.steps for op, _ in step.ops)) == kernel
 
