@@ -3,8 +3,8 @@ Values as JSON trees and back, driven by type annotations.
 
 A dataclass is an object by field name, without the fields that hold a simple default; a NamedTuple is an array; a class
 that parses its own text, such as a prefix, is that text; a mapping is an array of pairs. Where an annotation allows
-several classes the value is an object with one key, the name of its class. A tree can become only what the annotations
-lead to, so a tree from anywhere is harmless.
+several classes, or one that others derive from, the value is an object with one key, the name of its class. A tree can
+become only what the annotations lead to, so a tree from anywhere is harmless.
 
 Refuses to know: what the values mean, and where the trees are kept.
 """
@@ -121,6 +121,8 @@ class Codec(Generic[T]):
             return _enum(cls)
         if hasattr(cls, "parse"):
             return _text(cls)
+        if kinds := _kinds(cls):
+            return _one_of({kind: _object(kind, list(self._fields(kind))) for kind in kinds})
         if dataclasses.is_dataclass(cls):
             return _object(cls, list(self._fields(cls)))
         if issubclass(cls, tuple):
@@ -145,6 +147,16 @@ class Codec(Generic[T]):
             return _optional(form) if is_optional else form
         form = _one_of(known)
         return _optional(form) if is_optional else form
+
+
+def _kinds(base: type) -> list[type]:
+    """
+    The dataclasses that stand for a base class: all that derive from it and, if it is one, the base. Empty for a class
+    that nothing derives from. A dataclass with slots is made anew by its decorator, and the first one, without slots,
+    may still be among the subclasses.
+    """
+    derived: list[type] = [cls for cls in base.__subclasses__() if "__slots__" in vars(cls)]
+    return [cls for cls in (base, *derived) if dataclasses.is_dataclass(cls)] if derived else []
 
 
 def _simple(default: object) -> object:

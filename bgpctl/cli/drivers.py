@@ -46,7 +46,7 @@ def _option(item: Implementation, kind: click.Choice[str], **how: Any) -> Callab
 
 
 def chosen_in(context: click.Context) -> dict[str, str | None]:
-    """What was given, by the name of the encapsulation."""
+    """The drivers given, by the name of the encapsulation."""
     found: dict[str, str | None] = context.meta.setdefault(_CHOSEN, {})
     return found
 

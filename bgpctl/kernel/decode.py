@@ -153,7 +153,7 @@ def link(facts: LinkFacts, kind: LinkKind | None = None) -> Link:
 
 
 def link_traffic(body: bytes) -> Traffic:
-    """What the link has counted, as an RTM_NEWLINK says."""
+    """The counters of the link, from an RTM_NEWLINK."""
     stats = attributes(body, IFINFOMSG.size).get(_IFLA_STATS64, bytes(_STATS.size))
     received_packets, sent_packets, received_bytes, sent_bytes = _STATS.unpack_from(stats)
     return Traffic(received_packets, received_bytes, sent_packets, sent_bytes)

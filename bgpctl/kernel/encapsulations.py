@@ -33,5 +33,5 @@ def link(facts: LinkFacts, names: Names) -> Link:
 
 
 def with_drivers() -> tuple[Implementation, ...]:
-    """Those that leave a choice to the operator."""
+    """The encapsulations that leave a choice to the operator."""
     return tuple(item for item in IMPLEMENTATIONS.values() if item.drivers)

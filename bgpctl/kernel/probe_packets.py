@@ -82,7 +82,7 @@ class Reply(NamedTuple):
 
 
 def reply(version: int, packet: bytes, wrappings: Sequence[Wrapping]) -> Reply:
-    """What a packet says that `program` has passed."""
+    """The reply in a packet that `program` has passed."""
     family = FAMILIES[version]
     around = next((item for item in wrappings if packet[item.at] == item.value), None)
     fields = _ECHO.unpack_from(packet, family.header_bytes + (around.header_bytes if around else 0))

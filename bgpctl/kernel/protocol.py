@@ -38,7 +38,7 @@ class Devices(Protocol):
         """Remove the device and what belongs to it."""
 
     def decaps(self, links: Iterable[Link]) -> frozenset[Decap]:
-        """What is let in now. Raises Unavailable where that cannot be seen."""
+        """The packets let in now. Raises Unavailable where that cannot be seen."""
 
     def put_decap(self, decap: Decap) -> None:
         """Let in what `decap` says, instead of what an earlier one of the same link said, without a gap."""
@@ -66,7 +66,7 @@ class Implementation(Protocol):
 
     @property
     def drivers_help(self) -> str:
-        """What an operator is told about them."""
+        """Their description for an operator."""
 
     @property
     def wrappings(self) -> Collection[Wrapping]:
@@ -82,13 +82,13 @@ class Implementation(Protocol):
         """Send a probe's request, a whole IP packet; whether it went out. Raises OSError if the kernel refuses."""
 
     def traffic(self, netlink: Netlink, facts: LinkFacts, message: bytes) -> Traffic | None:
-        """What has gone through a link, if that is its device. Raises OSError."""
+        """The traffic through a link, if that is its device. Raises OSError."""
 
     def survey(self, *, tried: bool) -> object:
         """
-        What the host has for it, for the checks of its behaviour in the core. `tried`: in a network namespace that
+        The abilities of the host, for the checks of its behaviour in the core. `tried`: in a network namespace that
         nobody else sees, in which links may be made.
         """
 
     def hint(self, link: Link, code: int) -> str | None:
-        """What an operator can do where putting the link was refused with this errno."""
+        """A hint for the operator where putting the link was refused with this errno."""

@@ -68,7 +68,7 @@ def _holds(capability: int) -> bool:
 
 
 def _surveyed() -> tuple[Mapping[str, object], bool]:
-    """What each encapsulation finds out, and whether it had a network namespace of its own to try things in."""
+    """The facts of each encapsulation, and whether it had a network namespace of its own to try things in."""
     found: list[Mapping[str, object]] = []
     thread = threading.Thread(target=_try_in_a_namespace, args=(found.append,))
     thread.start()

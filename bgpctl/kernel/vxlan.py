@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from bgpctl.core.cluster.encapsulation import VXLAN
-from bgpctl.core.fabric.vxlan import Frame, HostFacts, Vxlan
+from bgpctl.core.fabric.vxlan import HostFacts, Vxlan, VxlanFrame
 from bgpctl.core.migration.probes import Probe
 from bgpctl.core.net.addresses import Address, Vni
 from bgpctl.core.net.objects import Decap, Link, LinkKind, Traffic
@@ -52,7 +52,7 @@ class VxlanImplementation:
         return VxlanDevices(netlink, links)
 
     def send(self, probe: Probe, request: bytes) -> bool:
-        if isinstance(probe.frame, Frame):
+        if isinstance(probe.frame, VxlanFrame):
             send(probe.local, probe.remote, probe.frame, request)
         return True
 
@@ -74,7 +74,7 @@ class VxlanImplementation:
 
 
 def device_kind(facts: LinkFacts, names: Names) -> Vxlan | None:
-    """What a VXLAN device was made with; None for other links, and for one without an underlay or a local address."""
+    """The parameters of a VXLAN device; None for other links, and for one without an underlay or a local address."""
     if facts.kind != _KIND:
         return None
     found = attributes(facts.details)
@@ -140,7 +140,7 @@ class VxlanDevices:
 
 
 def _creation(link: Link, kind: Vxlan, underlay_index: int) -> Arguments:
-    """What makes the device, down and without an alias: RTM_NEWLINK takes no IFLA_IFALIAS for a new link."""
+    """The request for the device, down and without an alias: RTM_NEWLINK takes no IFLA_IFALIAS for a new link."""
     return {
         "ifname": link.name,
         "kind": _KIND,
@@ -156,7 +156,7 @@ def _creation(link: Link, kind: Vxlan, underlay_index: int) -> Arguments:
 
 
 def _move(wanted: Vxlan, present: Vxlan) -> Arguments:
-    """What changes the local address in place. Empty if nothing does; the VNI tells the kernel that it stays."""
+    """The attributes that change the local address in place, empty if none; the VNI is repeated, since it stays."""
     return {} if wanted == present else {"kind": _KIND, "vxlan_id": wanted.vni, **_local(wanted)}
 
 
@@ -164,7 +164,7 @@ def _local(kind: Vxlan) -> Mapping[str, object]:
     return {"vxlan_local" if kind.local.version == 4 else "vxlan_local6": str(kind.local)}
 
 
-def send(local: Address, remote: Address, frame: Frame, packet: bytes) -> None:
+def send(local: Address, remote: Address, frame: VxlanFrame, packet: bytes) -> None:
     """Send an IP packet in a VXLAN packet of our own making (RFC 7348, section 5). Raises OSError."""
     ethertype = probe_packets.FAMILIES[packet[0] >> 4].ethertype
     ethernet = probe_packets.mac(frame.destination) + probe_packets.mac(frame.source) + struct.pack("!H", ethertype)

@@ -177,7 +177,7 @@ class Watch:
         return bool(state & encode.NUD_PERMANENT) or self._takes_entries(index)
 
     def _takes_entries(self, index: int) -> bool:
-        """Whether it is a link of ours with forwarding entries."""
+        """True if it is a link of ours with forwarding entries."""
         facts = self._links.get(index)
         if facts is None or facts.alias != ALIAS:
             return False

@@ -39,7 +39,7 @@ _MORE_FRAGMENTS_OR_OFFSET, _DONT_FRAGMENT = 0x3FFF, 0x4000
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """What a tunnel packet carries; `vni` where there is one, `shape` None if the tunnel is none of ours."""
+    """The contents of a tunnel packet; `vni` where there is one, `shape` None if the tunnel is none of ours."""
 
     source: Address
     destination: Address

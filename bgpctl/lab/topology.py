@@ -180,7 +180,7 @@ class Topology:
         return tuple(node for node in self.intent.nodes if node.name not in self.runs)
 
     def driver_options(self, node: str) -> tuple[str, ...]:
-        """What its agent is started with: `--NAME-driver`, `DRIVER`."""
+        """The options of its agent: `--NAME-driver`, `DRIVER`."""
         drivers = self.drivers.get(node, {}).items()
         return tuple(word for name, driver in drivers for word in (f"--{name}-driver", driver))
 

@@ -27,11 +27,11 @@ class Carried(NamedTuple):
 
 
 Format: TypeAlias = Callable[[int, int | None, bytes, Intent], Carried | None]
-"""What a packet carries, by its IP protocol, its destination port and what follows the IP header."""
+"""The contents of a packet, by its IP protocol, its destination port and the bytes after the IP header."""
 
 
 def carried(protocol: int, port: int | None, payload: bytes, intent: Intent) -> Carried | None:
-    """What a packet carries by any of the formats."""
+    """The contents of a packet by any of the formats."""
     return next((found for item in FORMATS.values() if (found := item(protocol, port, payload, intent))), None)
 
 

@@ -27,7 +27,7 @@ from bgpctl.core.fabric import Desired, derive
 from bgpctl.core.fabric.encapsulations import accepted_by_kernel
 from bgpctl.core.fabric.ipip import LINK as IPIP_LINK
 from bgpctl.core.fabric.ipip import Ipip
-from bgpctl.core.fabric.vxlan import Frame, Vxlan
+from bgpctl.core.fabric.vxlan import Vxlan, VxlanFrame
 from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import NO_RESULTS, Probe, ProbeReply, ProbeResults, with_replies
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix, Vni
@@ -201,7 +201,7 @@ def way_by(kind: LinkKind) -> Way:
 
 def tried(trial: Probe) -> Sent:
     frame = trial.frame
-    way = Way(trial.encapsulation, frame.vni, frame.port) if isinstance(frame, Frame) else Way(trial.encapsulation)
+    way = Way(trial.encapsulation, frame.vni, frame.port) if isinstance(frame, VxlanFrame) else Way(trial.encapsulation)
     return Sent(way, trial.local, trial.remote)
 
 

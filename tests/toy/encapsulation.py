@@ -21,8 +21,8 @@ from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS
 from bgpctl.core.fabric.facts import Underlay
 from bgpctl.core.fabric.host import Answer, Check, Facts, Needs, good
-from bgpctl.core.fabric.protocol import Site
-from bgpctl.core.fabric.vxlan import Frame
+from bgpctl.core.fabric.protocol import ProbeFrame, Site
+from bgpctl.core.fabric.vxlan import VxlanFrame
 from bgpctl.core.migration.probes import Probe
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac, Vni
 from bgpctl.core.net.dataplane import Dataplane
@@ -129,8 +129,8 @@ class ToyBehaviour:
         gateway = site.intent.tunnel_address(member, TOY, 4) if member else None
         return NextHop(number, LINK, gateway, onlink=True) if gateway else None
 
-    def frame(self, link: Link | None, destination: Mac | None) -> Hashable | None:
-        return Frame(VNI, PORT, link.mac, destination) if link and link.mac and destination else None
+    def frame(self, link: Link | None, destination: Mac | None) -> ProbeFrame | None:
+        return VxlanFrame(VNI, PORT, link.mac, destination) if link and link.mac and destination else None
 
 
 def _check(facts: Facts, _: Needs) -> Iterator[Answer]:
@@ -152,7 +152,7 @@ class ToyImplementation:
         return ToyDevices(netlink, links)
 
     def send(self, probe: Probe, request: bytes) -> bool:
-        assert isinstance(probe.frame, Frame)
+        assert isinstance(probe.frame, VxlanFrame)
         vxlan.send(probe.local, probe.remote, probe.frame, request)
         return True
 

@@ -50,7 +50,7 @@ class Pool:
 
     @property
     def by_bgp(self) -> bool:
-        """Whether the blocks of this pool are learned by BGP, otherwise from the list of members."""
+        """True if the blocks of this pool are learned by BGP, otherwise from the list of members."""
         return self.encapsulation.by_bgp
 
 

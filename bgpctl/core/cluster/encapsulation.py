@@ -47,6 +47,16 @@ class Encapsulation:
     versions: tuple[int, ...] = field(compare=False)
     ethernet: bool = field(compare=False)
 
+    @classmethod
+    def parse(cls, text: str) -> Encapsulation:
+        """The encapsulation of this name. Raises ValueError with the reason."""
+        if text not in ENCAPSULATIONS:
+            raise ValueError(f"no encapsulation {text}; there are {', '.join(ENCAPSULATIONS)}")
+        return ENCAPSULATIONS[text]
+
+    def __str__(self) -> str:
+        return self.name
+
     def word(self, mode: Mode) -> str:
         """The operator's word for it in this mode, as in a pool's `encapsulation`."""
         return f"{self.title}{mode.value}" if mode is Mode.CROSS_SUBNET else self.title
@@ -102,7 +112,7 @@ def tunnels() -> Mapping[str, Encapsulation]:
 
 
 def words() -> Mapping[str, tuple[Encapsulation, Mode]]:
-    """What each of the operator's words means."""
+    """The meaning of each of the operator's words."""
     return {
         item.word(mode): (item, mode)
         for item in ENCAPSULATIONS.values()

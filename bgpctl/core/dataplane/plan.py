@@ -117,7 +117,7 @@ def _taken(desired: Desired, observed: Dataplane, extra: Dataplane) -> _Taken:
 
 def _is_foreign(wanted: Link, plane: Dataplane, observed: Dataplane) -> bool:
     """
-    Whether another program uses a link with this name. One without our alias is taken over only if it is what we
+    True if another program uses a link with this name. One without our alias is taken over only if it is what we
     would make ourselves, or a bare device that a kernel module brings, and carries no address that we do not want.
     """
     present = observed.link(wanted.name)

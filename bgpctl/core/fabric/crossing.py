@@ -19,6 +19,6 @@ def encapsulation_to(pool: Pool, node: Node, remote: Address) -> Encapsulation:
 
 
 def same_subnet(node: Node, remote: Address) -> bool:
-    """Whether `remote` lies inside the *local* node's own network."""
+    """True if `remote` lies inside the *local* node's own network."""
     own = node.underlay(remote.version)
     return own is not None and own.network.holds(remote)

@@ -43,7 +43,7 @@ def derive(
     withheld: Iterable[PruneHold] = (),
 ) -> Desired:
     """
-    What should be in the kernel of `node`.
+    The objects that should be in the kernel of `node`.
 
     `names` has the name of each BGP peer, for the reasons; `choices` the best path of each prefix that policy let
     in. Of `observed`, this node's kernel, only objects that are not ours are looked at, and the names of our tunnels.

@@ -6,7 +6,7 @@ Refuses to know: tunnels.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from bgpctl.core.cluster.configuration import Configuration, Node
@@ -16,7 +16,7 @@ from bgpctl.core.fabric.crossing import same_subnet
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.facts import Underlay, resolve
 from bgpctl.core.fabric.host import Check
-from bgpctl.core.fabric.protocol import Site
+from bgpctl.core.fabric.protocol import ProbeFrame, Site
 from bgpctl.core.net.addresses import Address, Mac
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Link, LinkKind, NextHop
@@ -79,6 +79,6 @@ class DirectBehaviour:
         way = resolve(site.observed, remote)
         return NextHop(number, way.link, way.gateway, onlink=True) if way else None
 
-    def frame(self, link: Link | None, destination: Mac | None) -> Hashable | None:
+    def frame(self, link: Link | None, destination: Mac | None) -> ProbeFrame | None:
         del link, destination
-        return ()
+        return ProbeFrame()

@@ -38,6 +38,6 @@ def named(link: str) -> Behaviour | None:
 
 
 def accepted_by_kernel(observed: Dataplane) -> Mapping[int, frozenset[Encapsulation]]:
-    """What a node with this kernel takes packets from, by their IP version."""
+    """The encapsulations that a node with this kernel takes packets from, by their IP version."""
     found = {item.encapsulation: item.accepts(observed) for item in BEHAVIOURS.values()}
     return {version: frozenset(item for item, versions in found.items() if version in versions) for version in (4, 6)}

@@ -40,7 +40,7 @@ class Chain(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Facts:
     """
-    What was found out.
+    The facts about a host.
 
     Attributes:
         release: the kernel's, as uname(1) prints it.
@@ -66,14 +66,14 @@ class Facts:
     agent: bool = False
 
     def of(self, encapsulation: Encapsulation, unknown: T) -> T:
-        """What the encapsulation has found out; `unknown` if it has not tried."""
+        """The facts of the encapsulation; `unknown` if it has not tried."""
         found = self.tunnels.get(encapsulation.name)
         return found if isinstance(found, type(unknown)) else unknown
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a node has to be able to do. Without a cluster file: everything, for a node whose address is unknown."""
+    """The abilities that a node needs. Without a cluster file: everything, for a node whose address is unknown."""
 
     tunnels: frozenset[Encapsulation] = field(default_factory=lambda: frozenset(tunnels().values()))
     bgp: bool = True

@@ -6,7 +6,7 @@ Refuses to know: how the device is made (the kernel's ipip module or a BPF progr
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,7 +17,7 @@ from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.facts import Underlay
 from bgpctl.core.fabric.host import Answer, Check, Facts, Needs, Verdict, good
-from bgpctl.core.fabric.protocol import Site
+from bgpctl.core.fabric.protocol import ProbeFrame, Site
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Decap, Link, LinkAddress, LinkKind, NextHop, Plain, Sysctl
@@ -56,7 +56,7 @@ class Ipip(LinkKind):
 @dataclass(frozen=True, slots=True)
 class HostFacts:
     """
-    What a host has for it.
+    The abilities of a host for it.
 
     Attributes:
         module: the ipip module is loaded, or there to be loaded.
@@ -125,9 +125,9 @@ class IpipBehaviour:
         del site, member
         return NextHop(number, LINK, remote, onlink=True) if remote.version in IPIP.versions else None
 
-    def frame(self, link: Link | None, destination: Mac | None) -> Hashable | None:
+    def frame(self, link: Link | None, destination: Mac | None) -> ProbeFrame | None:
         del link, destination
-        return ()
+        return ProbeFrame()
 
     @property
     def checks(self) -> Mapping[str, Check]:

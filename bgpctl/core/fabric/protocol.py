@@ -6,7 +6,7 @@ Refuses to know: which encapsulations there are.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +19,11 @@ from bgpctl.core.fabric.host import Check
 from bgpctl.core.net.addresses import Address, Mac
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Link, LinkKind, NextHop
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeFrame:
+    """The fields of a probe's packet beside its addresses: here none. An encapsulation that needs some has its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +60,21 @@ class Behaviour(Protocol):
 
     @property
     def checks(self) -> Mapping[str, Check]:
-        """What the doctor examines where a pool uses it, by the words for it."""
+        """The doctor's checks where a pool uses it, by the words for it."""
 
     # Packets ---------------------------------------------------------------------------------------------------
 
     def overhead_bytes(self, version: int) -> int:
-        """What each packet grows by, the outer IP header included."""
+        """The bytes that each packet grows by, the outer IP header included."""
 
     def mtu_bytes(self, configuration: Configuration, version: int, carrier_bytes: int) -> int:
-        """What fits into a packet that leaves by a link with this MTU, unless the operator says otherwise."""
+        """The MTU inside a packet that leaves by a link with this MTU, unless the operator gives another one."""
 
     def udp_port(self, configuration: Configuration) -> int | None:
         """The port that its packets are received at; None if they are not UDP."""
 
     def incoming(self, configuration: Configuration) -> str:
-        """What a firewall has to let in, in words; empty if nothing."""
+        """The packets that a firewall has to let in, in words; empty if none."""
 
     # Its device ------------------------------------------------------------------------------------------------
 
@@ -80,7 +85,7 @@ class Behaviour(Protocol):
         """The name of the device that is wanted."""
 
     def recognises(self, kind: LinkKind) -> bool:
-        """Whether a link of this kind is a device of this encapsulation."""
+        """True if a link of this kind is a device of this encapsulation."""
 
     def objects(self, site: Site, underlay: Underlay) -> Iterator[Reasoned]:
         """
@@ -94,13 +99,13 @@ class Behaviour(Protocol):
     # To one remote ---------------------------------------------------------------------------------------------
 
     def is_reachable(self, intent: Intent, member: Node, version: int) -> bool:
-        """Whether the member has all that packets to it need."""
+        """True if the member has all that packets to it need."""
 
     def next_hop(self, site: Site, number: int, remote: Address, member: Node | None) -> NextHop | None:
         """The next hop, with the id `number`, to the node at `remote`, a member or not; None if nothing leads there."""
 
-    def frame(self, link: Link | None, destination: Mac | None) -> Hashable | None:
+    def frame(self, link: Link | None, destination: Mac | None) -> ProbeFrame | None:
         """
-        What a probe's packet needs beside the addresses, for the prober of this encapsulation: `destination` is the
-        permanent neighbour entry of the next hop's gateway. None if nothing can be sent yet; () if nothing is needed.
+        The fields of a probe's packet beside its addresses, for the prober of this encapsulation: `destination` is the
+        permanent neighbour entry of the next hop's gateway. None if nothing can be sent yet.
         """

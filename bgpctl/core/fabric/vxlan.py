@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Final
 
 from bgpctl.core.cluster.configuration import Configuration, Node
 from bgpctl.core.cluster.encapsulation import VXLAN
@@ -20,7 +20,7 @@ from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.facts import Underlay
 from bgpctl.core.fabric.host import Answer, Check, Facts, Needs, Verdict, good
-from bgpctl.core.fabric.protocol import Site
+from bgpctl.core.fabric.protocol import ProbeFrame, Site
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac, Vni, link_local
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import FdbEntry, Link, LinkAddress, LinkKind, Neighbour, NextHop, Sysctl
@@ -65,7 +65,7 @@ class Vxlan(LinkKind):
 
     def comes_from(self, present: LinkKind) -> bool:
         """
-        Whether a device can be made into this one in place: VNI, port and underlay are fixed at its creation
+        True if a device can be made into this one in place: VNI, port and underlay are fixed at its creation
         (EOPNOTSUPP from vxlan_changelink), the local address is not, but its IP version is.
         """
         if not isinstance(present, Vxlan) or present.local.version != self.local.version:
@@ -76,8 +76,9 @@ class Vxlan(LinkKind):
         return {"vni": self.vni, "port": self.port}
 
 
-class Frame(NamedTuple):
-    """What a packet needs beside the addresses."""
+@dataclass(frozen=True, slots=True)
+class VxlanFrame(ProbeFrame):
+    """The fields of a packet beside its addresses."""
 
     vni: Vni
     port: int
@@ -87,7 +88,7 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What a host has for it: `devices` of this kind can be made."""
+    """The abilities of a host for it: `devices` of this kind can be made."""
 
     devices: bool = True
 
@@ -157,10 +158,10 @@ class VxlanBehaviour:
         gateway = _gateway(site.intent, member, remote.version) if member else None
         return NextHop(number, site.link(VXLAN, remote.version), gateway, onlink=True) if gateway else None
 
-    def frame(self, link: Link | None, destination: Mac | None) -> Hashable | None:
+    def frame(self, link: Link | None, destination: Mac | None) -> ProbeFrame | None:
         if link is None or link.mac is None or destination is None or not isinstance(link.kind, Vxlan):
             return None
-        return Frame(link.kind.vni, link.kind.port, link.mac, destination)
+        return VxlanFrame(link.kind.vni, link.kind.port, link.mac, destination)
 
     @property
     def checks(self) -> Mapping[str, Check]:

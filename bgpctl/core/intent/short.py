@@ -23,7 +23,7 @@ from bgpctl.core.intent.tunnel_keys import short_end_keys
 from bgpctl.core.intent.values import host, interface_of_version, of_version
 
 LAB_KEYS: Final = frozenset({"name", "description", "segments", "routers", "hosts", "workloads", "checks", "runs"})
-"""What a lab file has beside the cluster, and drivers of encapsulations: accepted, and of no effect on the intent."""
+"""Keys of a lab file beside the cluster, and drivers of encapsulations: accepted, and of no effect on the intent."""
 
 
 def read_short(draft: Draft, document: Mapping) -> None:

@@ -51,7 +51,7 @@ ANNOTATED_END_KEYS: Final = (
 
 
 def short_end_keys() -> tuple[EndKeys, ...]:
-    """Those of the short form: vxlanTunnelAddress, vxlanTunnelMACAddressV6."""
+    """The keys of the short form: vxlanTunnelAddress, vxlanTunnelMACAddressV6."""
     return tuple(_short_end_keys(encapsulation, version) for encapsulation, version in every_tunnel())
 
 

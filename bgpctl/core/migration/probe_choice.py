@@ -9,10 +9,9 @@ Refuses to know: what follows once a path is proven.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
 from bgpctl.core.cluster.encapsulation import DIRECT, Encapsulation
 from bgpctl.core.fabric.encapsulations import behaviour_of
+from bgpctl.core.fabric.protocol import ProbeFrame
 from bgpctl.core.migration.probes import Probe
 from bgpctl.core.migration.situation import Situation
 from bgpctl.core.net.addresses import Address
@@ -69,6 +68,6 @@ def _target(situation: Situation, hop: NextHop, remote: Address, encapsulation: 
     return situation.address_in_pool(situation.members[remote], hop)
 
 
-def _frame(situation: Situation, hop: NextHop, encapsulation: Encapsulation) -> Hashable | None:
+def _frame(situation: Situation, hop: NextHop, encapsulation: Encapsulation) -> ProbeFrame | None:
     link = situation.desired.dataplane.link(hop.link)
     return behaviour_of(encapsulation).frame(link, situation.neighbour_macs.get((hop.link, hop.gateway)))

@@ -22,11 +22,12 @@ Refuses to know: which path needs a probe, how the packets are built and sent (k
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.fabric.protocol import ProbeFrame
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import LinkKind, NextHop
@@ -48,7 +49,7 @@ class ProbedPath(NamedTuple):
     encapsulation: Encapsulation
     local: Address
     remote: Address
-    frame: Hashable
+    frame: ProbeFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Probe:
     remote: Address
     source: Address
     target: Address
-    frame: Hashable = ()
+    frame: ProbeFrame = ProbeFrame()
 
     @property
     def path(self) -> ProbedPath:

@@ -40,7 +40,7 @@ class Sysctl(NamedTuple):
 
 class LinkKind:
     """
-    What a link is, and what the kernel makes of links of that kind: here the answers for most.
+    The kind of a link, and what the kernel makes of links of that kind: here the answers for most.
 
     Each encapsulation has a kind of its own. Kinds are values: two that are equal need nothing done.
     """
@@ -64,7 +64,7 @@ class LinkKind:
         return 0 if present.owned or present.kind == self else errno.EEXIST
 
     def is_made_in_place_of(self, present: LinkKind) -> bool:
-        """Whether putting it removes such a link of the same name first, with all that stands on that."""
+        """True if putting it removes such a link of the same name first, with all that stands on that."""
         del present
         return False
 

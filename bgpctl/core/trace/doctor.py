@@ -28,7 +28,7 @@ class Finding(NamedTuple):
 
 
 def needs_of(intent: Intent, node: Node) -> Needs:
-    """What the operator's files ask of `node`."""
+    """The needs of `node` by the operator's files."""
     return Needs(
         tunnels=frozenset(pool.encapsulation for pool in intent.pools),
         bgp=intent.backend is Backend.BIRD,
@@ -140,7 +140,7 @@ def _mtu(facts: Facts, needs: Needs) -> Iterator[Answer]:
 
 
 def _fitting(facts: Facts, version: int, outer: int) -> Iterator[Answer]:
-    """Whether what tunnels over one IP version make fits links with an MTU of `outer` bytes."""
+    """True if what tunnels over one IP version make fits links with an MTU of `outer` bytes."""
     tunnels = {name: item.overhead_bytes(version) for item in BEHAVIOURS.values() for name in item.link_names(version)}
     for name, overhead in sorted(tunnels.items()):
         link = facts.dataplane.link(name)
@@ -164,7 +164,7 @@ def _bgp_port(facts: Facts, needs: Needs) -> Iterator[Answer]:
 
 
 def _firewall(facts: Facts, needs: Needs) -> Iterator[Answer]:
-    """What its rules let through is not looked at: they may well do."""
+    """Its rules are not read: they may well let the packets pass."""
     wanted = {"input": _incoming(needs), "forward": ["workload packets"]}
     for chain in facts.firewall:
         if wanted.get(chain.hook):

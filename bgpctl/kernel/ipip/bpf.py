@@ -198,7 +198,7 @@ class BpfIpip:
         return self._counters
 
     def _decaps(self, links: Mapping[str, LinkFacts], found: Iterable[Receiver]) -> tuple[Decap | None, ...]:
-        """What each of these programs does; None for one that is not as this version would make it now."""
+        """The purpose of each of these programs; None for one that is not as this version would make it now."""
         tunnel = links.get(LINK)
         local = self._sends_from(tunnel) if tunnel else None
         names = {facts.number: facts.name for facts in links.values()}

@@ -19,7 +19,7 @@ from bgpctl.kernel.netlink import Netlink
 from bgpctl.kernel.protocol import AUTO
 
 DRIVERS: Final = (AUTO, "kernel", "bpf")
-"""What an operator may ask for."""
+"""The choices of an operator."""
 KINDS: Final = frozenset({"ipip", "veth"})
 """IFLA_INFO_KIND of the devices that the drivers make."""
 
