@@ -155,7 +155,8 @@ def _kinds(base: type) -> list[type]:
     that nothing derives from. A dataclass with slots is made anew by its decorator, and the first one, without slots,
     may still be among the subclasses.
     """
-    derived: list[type] = [cls for cls in base.__subclasses__() if "__slots__" in vars(cls)]
+    subclasses: list[type] = type.__subclasses__(base)
+    derived = [cls for cls in subclasses if "__slots__" in vars(cls)]
     return [cls for cls in (base, *derived) if dataclasses.is_dataclass(cls)] if derived else []
 
 
