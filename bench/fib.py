@@ -136,7 +136,7 @@ def run_bgpctl(load: Load, samples: Samples) -> None:
     first, second = wanted(load), wanted(load, shift=1)
     with samples.take("install", "bgpctl", own_cpu_s):
         apply(kernel, plan(first, kernel.observe()).ops)
-    with samples.take("look after an installation", "bgpctl", own_cpu_s):
+    with samples.take("first observation after an installation", "bgpctl", own_cpu_s):
         assert plan(first, kernel.observe()).ops == ()
     with samples.take("no-op reconcile", "bgpctl", own_cpu_s):
         assert plan(first, kernel.observe()).ops == ()
