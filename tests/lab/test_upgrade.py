@@ -15,10 +15,10 @@ from bgpctl.lab import build, netns, probe
 from bgpctl.lab import lab as labs
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.load import Load, both_ways
-from tests.lab.conftest import CONVERGE_S, TOPOLOGIES, told, topology
+from tests.lab.changes import change, encapsulations
 from tests.lab.former import FORMER, NoHistory, Versions, extract
-from tests.lab.test_resilience import kernel_of, kill
-from tests.lab.test_switch import change, encapsulations
+from tests.lab.rig import CONVERGE_S, kernel_of, kill, told
+from tests.topologies import TOPOLOGIES, read_topology
 from tests.waiting import SLOWNESS, wait_until
 
 PPS = int(1000 / SLOWNESS)
@@ -38,7 +38,7 @@ def lab_of_old(tmp_path: Path) -> Iterator[Old]:
             tree = extract(tmp_path / "former")
         except NoHistory:
             pytest.skip(f"this checkout has no history: commit {FORMER} is missing")
-        shape = topology(TOPOLOGIES / f"{file}.yaml")
+        shape = read_topology(TOPOLOGIES / f"{file}.yaml")
         cells = Versions(tree, [node.name for node in shape.intent.nodes])
         name = f"u{os.getpid()}-{len(names)}-{file}"
         names.append(name)

@@ -2,58 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
-from functools import reduce
 from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bgpctl.core.dataplane.effects import KernelError, Op, Put, Remove, after, after_all, after_each
-from bgpctl.core.dataplane.plan import NOT_WANTED, cleanup, plan
+from bgpctl.core.dataplane.plan import cleanup, plan
 from bgpctl.core.fabric import Desired
 from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.fabric.vxlan import Vxlan
-from bgpctl.core.net.addresses import (
-    Prefix,
-)
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import PROTOCOL, KernelObject, Key, Link, RouteType, key_of
-from tests.laws.strategies import UNHEARD, litter, situations, wants
-
-_OLD = 1 << 25
-
-
-@st.composite
-def moments(draw: st.DrawFn) -> tuple[Desired, Dataplane]:
-    """Wanted objects, and a kernel that another program or agent left behind."""
-    situation = draw(situations())
-    return draw(wants(situation)), draw(litter(situation[2]))
-
-
-@st.composite
-def transitions(draw: st.DrawFn) -> tuple[Desired, Dataplane]:
-    """A wanted state, and a kernel in which an earlier one has come true."""
-    later, observed = draw(moments())
-    wish = _some_of(draw, later.dataplane)
-    earlier = replace(later, dataplane=wish, reasons={key_of(thing): NOT_WANTED for thing in wish})
-    return later, fold(observed, plan(earlier, observed).ops)
-
-
-def _some_of(draw: st.DrawFn, dataplane: Dataplane) -> Dataplane:
-    """An earlier wish: some routes fewer, others by next hops that are no longer wanted or that lead elsewhere."""
-    routes = draw(st.sets(st.sampled_from(sorted(dataplane.routes)))) if dataplane.routes else set()
-    old = {hop.id: hop._replace(id=hop.id + _OLD) for hop in dataplane.next_hops}
-    moved = {route for route in routes if route.next_hop in old and draw(st.booleans())}
-    routes = routes - moved | {route._replace(next_hop=old[route.next_hop].id) for route in moved}
-    named = {route.next_hop for route in routes}
-    groups = {group for group in dataplane.groups if group.id in named}
-    used = named.union(*(group.members for group in groups))
-    hops = {hop for hop in (*dataplane.next_hops, *old.values()) if hop.id in used}
-    hops = {hop._replace(onlink=draw(st.booleans())) for hop in hops}
-    kept = dataplane.drop((*dataplane.routes, *dataplane.groups, *dataplane.next_hops))
-    return kept.put((*hops, *groups, *routes))
+from bgpctl.core.net.objects import Link, RouteType, key_of
+from tests.laws.dataplanes import fold, foreign, reachable, unblocked
+from tests.laws.strategies import UNHEARD, moments, transitions
 
 
 @given(moments(), st.randoms(use_true_random=False))
@@ -73,28 +36,6 @@ def test_many_operations_at_once_do_what_they_do_one_by_one(moment: tuple[Desire
     at_once, refused = after_each(observed, ops)
     assert at_once == reached
     assert len(refused) == len(ops) - len(done)
-
-
-def fold(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
-    return reduce(after, ops, dataplane)
-
-
-def foreign(dataplane: Dataplane) -> set[KernelObject]:
-    ours = set(dataplane.owned())
-    return {thing for thing in dataplane if thing not in ours} - set(dataplane.sysctls)
-
-
-def unblocked(desired: Desired, observed: Dataplane) -> set[Key]:
-    """The wanted keys that no foreign route holds."""
-    taken = {key_of(route) for route in observed.routes if route.protocol != PROTOCOL}
-    return {key_of(thing) for thing in desired.dataplane} - taken
-
-
-def reachable(dataplane: Dataplane) -> set[Prefix]:
-    """The prefixes that our routes lead to."""
-    hops = {hop.id for hop in dataplane.next_hops}
-    hops |= {group.id for group in dataplane.groups if hops.intersection(group.members)}
-    return {r.prefix for r in dataplane.routes if r.protocol == PROTOCOL and (not r.next_hop or r.next_hop in hops)}
 
 
 @given(moments())

@@ -17,8 +17,8 @@ from bgpctl.core.dataplane.plan import cleanup, plan
 from bgpctl.core.fabric import Desired
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import key_of
-from tests.laws.strategies import UNHEARD
-from tests.laws.test_plan_laws import foreign, moments, reachable, transitions, unblocked
+from tests.laws.dataplanes import foreign, reachable, unblocked
+from tests.laws.strategies import UNHEARD, moments, transitions
 
 ROUNDS = 10
 """Look, plan and act at most so often: in the wrong order, operations undo what others have just done."""

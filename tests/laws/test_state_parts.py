@@ -15,9 +15,9 @@ from bgpctl.core.agent.state import State, begin
 from bgpctl.core.agent.step import step
 from bgpctl.core.bgp import speaker
 from bgpctl.core.net.addresses import Address
-from tests.laws.test_loop_laws import events
-from tests.laws.test_total_step import EVENTS, STATES
-from tests.stories.test_agent_stories import converged
+from tests.laws.events import EVENTS, events
+from tests.laws.states import STATES
+from tests.stories.mesh import converged
 
 PARTS: Final = frozenset(field.name for field in fields(State)) - {"node", "phase", "since_s"}
 ALL: Final = PARTS

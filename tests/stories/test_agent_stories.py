@@ -11,9 +11,7 @@ import pytest
 from bgpctl.core.agent.events import (
     Applied,
     Apply,
-    Command,
     Configure,
-    Event,
     IntentLoaded,
     IntentRejected,
     KernelChanged,
@@ -26,22 +24,15 @@ from bgpctl.core.agent.events import (
     WakeAt,
     Woken,
 )
-from bgpctl.core.agent.state import Phase, State, begin
-from bgpctl.core.agent.step import step
-from bgpctl.core.bgp.filters import NORMAL_LOCAL_PREF
-from bgpctl.core.bgp.path import (
-    Attributes,
-)
+from bgpctl.core.agent.state import Phase
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.bgp.speaker import (
     Announce,
     AskRefresh,
-    EndOfRib,
     RefreshBegun,
     RefreshEnded,
     SendEndOfRib,
     SessionDown,
-    SessionOpened,
     SessionUp,
     SpeakerAttached,
     SpeakerDetached,
@@ -56,71 +47,10 @@ from bgpctl.core.dataplane.effects import Failure, after
 from bgpctl.core.migration.drain import DRAIN_S
 from bgpctl.core.migration.probes import ProbeReply
 from bgpctl.core.net.addresses import Address, Asn, Prefix
-from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Route
-from tests.cluster import allocated, bare_kernel, member, path, prefixes, two_racks
-
-INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
-A2, B1, B2 = (member(INTENT, name).address.address for name in ("a2", "b1", "b2"))
-OWN = Prefix.parse("10.244.1.0/26")
-OURS = Attributes(local_pref=NORMAL_LOCAL_PREF)
-READY = replace(OURS, extended=(0x030C000000000007,))
-"""Once IP in IP can be received, members are told so."""
-
-
-class Play:
-    """One agent on node a1 with a pretended kernel that does what it is told."""
-
-    def __init__(self, kernel: Dataplane | None = None) -> None:
-        self.state: State = begin("a1", 0.0)
-        self.kernel = kernel or bare_kernel(member(INTENT, "a1"))
-        self.now_s = 0.0
-        self.applied = 0
-        self.said: list[Command] = []
-
-    def tell(self, *events: Event) -> tuple[Command, ...]:
-        said: tuple[Command, ...] = ()
-        for event in events:
-            self.now_s += 0.001
-            self.state, commands = step(self.state, event, self.now_s)
-            said += commands
-        self.said += said
-        return said
-
-    def rest(self) -> None:
-        """Answer Observe and Apply until there is nothing more to do."""
-        commands = self.tell(KernelChanged()) if not self.state.kernel.observing else (Observe(),)
-        while command := next((c for c in commands if isinstance(c, Observe | Apply)), None):
-            match command:
-                case Observe():
-                    commands = self.tell(Observed(self.kernel))
-                case Apply():
-                    for op in command.ops:
-                        self.kernel = after(self.kernel, op)
-                        self.applied += 1
-                    commands = self.tell(Applied(()))
-
-    def unicast(self) -> set[str]:
-        return {str(route.prefix) for route in self.kernel.routes if route.next_hop}
-
-
-def hears(play: Play, peer_block: tuple[object, str]) -> None:
-    peer, block = peer_block
-    play.tell(
-        SessionOpened(peer, Asn(64512), peer, 30, 120, forwarding_preserved=True),  # type: ignore[arg-type]
-        SessionUp(peer),  # type: ignore[arg-type]
-        Update(peer, (path(block, peer),)),  # type: ignore[arg-type]
-        EndOfRib(peer, 4),  # type: ignore[arg-type]
-    )
-
-
-def converged(kernel: Dataplane | None = None) -> Play:
-    play = Play(kernel)
-    play.tell(IntentLoaded(INTENT), SpeakerAttached(1, ()))
-    for pair in ((A2, "10.244.2.0/26"), (B1, "10.244.3.0/26"), (B2, "10.244.4.0/26")):
-        hears(play, pair)
-    play.rest()
-    return play
+from tests.cluster import allocated, path, prefixes, two_racks
+from tests.stories.mesh import A2, B1, B2, INTENT, OURS, OWN, READY, converged, hears, undo
+from tests.stories.play import Play
 
 
 def test_a_borrowed_address_is_announced_by_the_node_that_has_it() -> None:
@@ -444,11 +374,6 @@ def test_operations_under_way_when_the_kernel_is_lost_are_done_once_it_is_back()
     play.now_s += 1
     assert play.tell(Woken()) == (Observe(),)
     assert apply in play.tell(Observed(play.kernel))
-
-
-def undo(play: Play, prefix: str) -> None:
-    """Another program removes the route."""
-    play.kernel = play.kernel.drop(route for route in play.kernel.routes if str(route.prefix) == prefix)
 
 
 def test_what_somebody_keeps_undoing_is_put_back_ever_more_slowly_and_told() -> None:

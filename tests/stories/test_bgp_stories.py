@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from bgpctl.core.agent.events import (
-    Command,
     DrainRequested,
     IntentLoaded,
     Observed,
     RefreshRequested,
-    Speak,
     Woken,
 )
 from bgpctl.core.agent.state import Phase
@@ -19,7 +16,6 @@ from bgpctl.core.bgp.adj_rib_out import EOR_DEFERRAL_S
 from bgpctl.core.bgp.import_policy import GRACEFUL_SHUTDOWN
 from bgpctl.core.bgp.path import (
     Attributes,
-    Path,
 )
 from bgpctl.core.bgp.peer_table import TableState
 from bgpctl.core.bgp.speaker import (
@@ -31,48 +27,34 @@ from bgpctl.core.bgp.speaker import (
     SessionOpened,
     SessionUp,
     SpeakerAttached,
-    SpeakerCommand,
     SpeakerDetached,
     Update,
     Withdraw,
 )
 from bgpctl.core.cluster.configuration import Filter, FilterRule, Peer
-from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import RejectCode
 from bgpctl.core.net.addresses import Address, Asn, Prefix
-from tests.cluster import allocated, path, two_racks
-from tests.stories.test_agent_stories import A2, B1, B2, OURS, OWN, READY, Play, converged, hears
+from tests.cluster import allocated, path
+from tests.stories.mesh import (
+    A2,
+    B1,
+    B2,
+    EDGE,
+    MESH,
+    OURS,
+    OWN,
+    READY,
+    TOR,
+    at_the_edge,
+    converged,
+    greets,
+    hears,
+    speech,
+)
+from tests.stories.play import Play
 
-TOR = Address.parse("10.0.0.254")
-MESH = two_racks(ipip=Mode.CROSS_SUBNET)
-EDGE = replace(MESH, peers=(Peer("tor", TOR, Asn(65001), ("a1",)),))
 CLUSTER_ID = Address.parse("1.1.1.1")
-
-
-def speech(said: Iterable[Command]) -> list[SpeakerCommand]:
-    return [command for item in said if isinstance(item, Speak) for command in item.commands]
-
-
-def greets(play: Play, peer: Address, asn: int, *paths: Path) -> None:
-    play.tell(
-        SessionOpened(peer, Asn(asn), peer, 30, 120, forwarding_preserved=True),
-        SessionUp(peer),
-        Update(peer, tuple(paths)),
-        EndOfRib(peer, 4),
-    )
-
-
-def at_the_edge(intent: Intent = EDGE) -> Play:
-    """a1 in the mesh, everyone heard, and a session with a router in AS 65001."""
-    play = Play()
-    play.tell(IntentLoaded(intent), SpeakerAttached(1, ()))
-    for pair in ((A2, "10.244.2.0/26"), (B1, "10.244.3.0/26"), (B2, "10.244.4.0/26")):
-        hears(play, pair)
-    greets(play, TOR, 65001)
-    play.rest()
-    assert play.state.phase is Phase.CONVERGED
-    return play
 
 
 def test_a_hostile_router_changes_nothing_and_every_path_of_it_has_its_reason() -> None:

@@ -15,7 +15,8 @@ from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, InterfaceAddress
 from tests.cluster import path, two_racks
-from tests.stories.test_agent_stories import A2, B1, B2, Play, converged
+from tests.stories.mesh import A2, B1, B2, converged
+from tests.stories.play import Play
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
 CLUSTER = Address.parse("10.255.0.1")

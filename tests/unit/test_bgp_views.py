@@ -21,8 +21,8 @@ from bgpctl.core.bgp.speaker import DownKind, Session, SessionDown, SessionOpene
 from bgpctl.core.cluster.reasons import RejectCode, Rejection
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from tests.cluster import path
-from tests.stories.test_agent_stories import A2, B1, Play, converged
-from tests.stories.test_bgp_stories import EDGE, TOR, at_the_edge
+from tests.stories.mesh import A2, B1, EDGE, TOR, at_the_edge, converged
+from tests.stories.play import Play
 
 SESSION = Session(TOR, "tor", Address.parse("10.0.0.1"), Asn(64512), Asn(65001), passive=False)
 

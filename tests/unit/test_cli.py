@@ -30,7 +30,7 @@ from bgpctl.core.agent.events import (
     RefreshRequested,
 )
 from bgpctl.core.cluster.problems import Place, Problem
-from tests.stories.test_agent_stories import B1, converged
+from tests.stories.mesh import B1, converged
 
 ROOT = Path(__file__).parents[2]
 

@@ -23,7 +23,8 @@ from bgpctl.core.net.objects import Traffic
 from bgpctl.ports import Unavailable
 from bgpctl.process.service_manager import Systemd
 from tests.cluster import two_racks
-from tests.stories.test_agent_stories import A2, B1, B2, INTENT, Play, converged, hears
+from tests.stories.mesh import A2, B1, B2, INTENT, converged, hears
+from tests.stories.play import Play
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 

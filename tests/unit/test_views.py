@@ -16,7 +16,8 @@ from bgpctl.core.agent.state import begin
 from bgpctl.core.bgp.speaker import SessionDown, SpeakerAttached, SpeakerConfigRejected
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.net.objects import Traffic
-from tests.stories.test_agent_stories import B1, Play, converged, undo
+from tests.stories.mesh import B1, converged, undo
+from tests.stories.play import Play
 from tests.waiting import wait_until
 
 

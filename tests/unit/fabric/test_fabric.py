@@ -26,13 +26,18 @@ from bgpctl.core.net.addresses import (
 )
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Decap, Link, LinkAddress, NextHop, NextHopGroup, Plain, Route, RouteType
-from tests.cluster import allocated, bare_kernel, blocks, learned_from_all, member, node, path, prefixes, two_racks
-
-
-def derived(intent: Intent, name: str = "a1", observed: Dataplane | None = None) -> Desired:
-    here = member(intent, name)
-    choices = () if intent.backend is Backend.VXLAN else learned_from_all(intent, here)
-    return derive(intent, here, {}, choices, observed or bare_kernel(here))
+from tests.cluster import (
+    allocated,
+    bare_kernel,
+    blocks,
+    derived,
+    learned_from_all,
+    member,
+    node,
+    path,
+    prefixes,
+    two_racks,
+)
 
 
 def ways(desired: Desired) -> dict[str, tuple[str, str]]:
