@@ -25,14 +25,12 @@ def test_every_event_is_answered_in_every_phase(state: str, event: Event) -> Non
     phase, make = STATES[state]
     play = make()
     assert play.state.phase is phase
-    commands = play.tell(event)
+    reached, commands = step(play.state, event, play.now_s)
     assert all(isinstance(command, get_args(Command)) for command in commands)
     assert sum(isinstance(command, Observe | Apply) for command in commands) <= 1
     # Whatever it was, the loop is still alive: once what is under way is answered, time makes it look.
-    play.now_s += 100
-    looking = play.state.kernel.observing
-    after, woken = step(play.state, Woken(), play.now_s)
-    assert after.intent.in_force is None or looking or Observe() in woken
+    after, woken = step(reached, Woken(), play.now_s + 100)
+    assert after.intent.in_force is None or reached.kernel.observing or Observe() in woken
 
 
 def test_no_kind_of_event_and_no_phase_is_left_out() -> None:

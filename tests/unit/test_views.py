@@ -11,12 +11,12 @@ from bgpctl import client
 from bgpctl.agent.api import Api
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.agent.views import VIEWS, answer
-from bgpctl.core.agent.events import IntentRejected, KernelLost, Woken
+from bgpctl.core.agent.events import IntentRejected, KernelLost, Observe, WakeAt, Woken
 from bgpctl.core.agent.state import begin
 from bgpctl.core.bgp.speaker import SessionDown, SpeakerAttached, SpeakerConfigRejected
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.net.objects import Traffic
-from tests.stories.mesh import B1, converged, undo
+from tests.stories.mesh import B1, NEXT_HOP, ROUTE, converged, undo
 from tests.stories.play import Play
 from tests.waiting import wait_until
 
@@ -43,8 +43,8 @@ def test_the_summary_of_a_converged_node_has_no_problems() -> None:
 
 def test_a_dead_peer_is_a_problem_that_names_it() -> None:
     play = converged()
-    play.tell(SessionDown(B1, "closing connection", notified=False))
-    play.rest()
+    play.give(SessionDown(B1, "closing connection", notified=False)).expect(Observe())
+    play.settle()
     body = told(play, "summary")
     assert body["converged"] is False
     assert (
@@ -52,21 +52,24 @@ def test_a_dead_peer_is_a_problem_that_names_it() -> None:
         in str(body["problems"])
     )
     play.now_s += 121
-    play.tell(Woken())
-    play.rest()
+    play.give(Woken()).expect(Observe())
+    play.settle(
+        f"- {ROUTE[B1]}",
+        f"- {NEXT_HOP[B1]}",
+    )
     assert told(play, "summary")["state"] == "degraded"
 
 
 def test_a_refused_edit_is_shown_with_its_place() -> None:
     play = converged()
-    play.tell(IntentRejected((Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both"),)))
+    play.give(IntentRejected((Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both"),)))
     assert told(play, "summary")["edit_refused"] is True
     assert told(play, "summary")["problems"] == ["edit refused: cluster.yaml:12:15: pools.blue: both modes set"]
 
 
 def test_a_kernel_that_cannot_be_seen_is_the_first_problem() -> None:
     play = converged()
-    play.tell(KernelLost("the netlink socket is gone"))
+    play.give(KernelLost("the netlink socket is gone")).expect(WakeAt(play.in_s(1)))
     body = told(play, "summary")
     assert (body["state"], body["converged"]) == ("degraded", False)
     assert body["problems"][0].startswith("the kernel cannot be seen or changed")
@@ -75,9 +78,11 @@ def test_a_kernel_that_cannot_be_seen_is_the_first_problem() -> None:
 
 def test_somebody_who_undoes_our_work_is_told_of_with_what_is_undone_and_when_it_is_put_back() -> None:
     play = converged()
-    for _ in range(4):
+    for _ in range(3):
         undo(play, "10.244.3.0/26")
-        play.rest()
+        play.settle(f"+ {ROUTE[B1]}")
+    undo(play, "10.244.3.0/26")
+    play.settle(WakeAt(play.in_s(0.5)))
     (problem,) = answer("summary", Snapshot(play.state, play.now_s, {}))["problems"]
     assert "route 10.244.3.0/26" in problem
     assert "was put back 3 times, not again before 0.5 s from now" in problem
@@ -85,11 +90,11 @@ def test_somebody_who_undoes_our_work_is_told_of_with_what_is_undone_and_when_it
 
 def test_a_configuration_that_the_speaker_refuses_is_shown_until_it_is_in_force() -> None:
     play = converged()
-    play.tell(SpeakerConfigRejected("the password of peer tor-a cannot be read"))
+    play.give(SpeakerConfigRejected("the password of peer tor-a cannot be read"))
     body = told(play, "summary")
     assert body["converged"] is False
     assert "the password of peer tor-a cannot be read" in body["problems"][0]
-    play.tell(SpeakerAttached(1, ()))
+    play.give(SpeakerAttached(1, ())).expect(Observe())
     assert "refused" not in str(told(play, "summary")["problems"])
 
 
