@@ -15,6 +15,7 @@ from typing import assert_never
 
 from bgpctl.core.dataplane.effects import Op, Put
 from bgpctl.core.net.addresses import Mac
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
     Decap,
     FdbEntry,
@@ -29,13 +30,15 @@ from bgpctl.core.net.objects import (
     Plain,
     Route,
     RouteType,
+    Rule,
     Sysctl,
 )
 
 
 def kernel_text(things: Iterable[KernelObject]) -> str:
-    """A dataplane, or some of its objects: a line each, sorted."""
-    return "".join(f"{line}\n" for line in sorted(map(object_line, things)))
+    """A dataplane with its rules, or some objects: a line each, sorted."""
+    rules = things.rules if isinstance(things, Dataplane) else ()
+    return "".join(f"{line}\n" for line in sorted((*map(object_line, things), *map(_rule, rules))))
 
 
 def op_line(op: Op) -> str:
@@ -45,7 +48,16 @@ def op_line(op: Op) -> str:
 
 def assert_same(actual: Iterable[KernelObject], expected: Iterable[KernelObject]) -> None:
     """Fails with a unified diff of the two texts."""
+    __tracebackhide__ = True
     assert_same_text(kernel_text(actual), kernel_text(expected))
+
+
+def assert_has(actual: Iterable[KernelObject], part: Iterable[KernelObject]) -> None:
+    """Fails with a unified diff that shows which objects of `part` are missing."""
+    __tracebackhide__ = True
+    wanted, present = set(part), set(actual)
+    if not wanted <= present:
+        assert_same(wanted & present, wanted)
 
 
 def assert_same_text(actual: str, expected: str) -> None:
@@ -100,6 +112,11 @@ def _route(route: Route) -> str:
     dev = f"dev {route.link}" if route.link else ""
     key = f"proto {route.protocol} metric {route.metric} table {route.table}"
     return _words("route", kind, str(route.prefix), hop, via, dev, key)
+
+
+def _rule(rule: Rule) -> str:
+    values = (f"{name} {value}" for name, value in rule._asdict().items())
+    return _words("rule", *values)
 
 
 def _kind(kind: LinkKind) -> str:

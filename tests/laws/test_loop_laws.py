@@ -32,6 +32,7 @@ from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Route
 from tests.cluster import path
+from tests.kernel_text import assert_has
 from tests.laws.events import BLOCKS, INTENT, KERNEL, PEERS, events, from_peers, updates
 
 
@@ -160,5 +161,5 @@ def test_after_any_story_the_loop_comes_to_rest_with_what_is_wanted(story: list[
     except KernelError as refused:
         raise AssertionError(f"planned what the kernel refuses: {refused}") from refused
     assert state.kernel.desired is not None
-    assert set(state.kernel.desired.dataplane) <= set(kernel)
+    assert_has(kernel, state.kernel.desired.dataplane)
     assert state.kernel.pending.ops == ()

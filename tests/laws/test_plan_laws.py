@@ -15,6 +15,7 @@ from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Link, RouteType, key_of
+from tests.kernel_text import assert_has, assert_same
 from tests.laws.dataplanes import fold, foreign, reachable, unblocked
 from tests.laws.strategies import UNHEARD, moments, transitions
 
@@ -32,9 +33,9 @@ def test_many_operations_at_once_do_what_they_do_one_by_one(moment: tuple[Desire
             done.append(op)
         except KernelError:
             continue
-    assert after_all(observed, done) == reached
+    assert_same(after_all(observed, done), reached)
     at_once, refused = after_each(observed, ops)
-    assert at_once == reached
+    assert_same(at_once, reached)
     assert len(refused) == len(ops) - len(done)
 
 
@@ -43,8 +44,8 @@ def test_one_clean_round_reaches_what_is_wanted(moment: tuple[Desired, Dataplane
     desired, observed = moment
     reached = fold(observed, plan(desired, observed).ops)
     wanted = {thing for thing in desired.dataplane if key_of(thing) in unblocked(desired, observed)}
-    assert wanted <= set(reached)
-    assert set(reached.owned()) <= set(desired.dataplane)
+    assert_has(reached, wanted)
+    assert_has(desired.dataplane, reached.owned())
 
 
 @given(moments())
@@ -60,15 +61,15 @@ def test_foreign_objects_survive_every_step(moment: tuple[Desired, Dataplane]) -
     for op in plan(desired, observed).ops:
         assert op.thing not in before
         observed = after(observed, op)
-        assert before <= set(observed)
+        assert_has(observed, before)
 
 
 @given(moments())
 def test_cleanup_leaves_exactly_the_foreign_objects(moment: tuple[Desired, Dataplane]) -> None:
     _, observed = moment
     left = fold(observed, cleanup(observed))
-    assert set(left.owned()) == set()
-    assert foreign(left) == foreign(observed)
+    assert_same(left.owned(), ())
+    assert_same(foreign(left), foreign(observed))
 
 
 @given(transitions())
@@ -99,7 +100,7 @@ def test_while_a_source_is_silent_routes_that_another_took_back_are_removed_and_
     released = frozenset(data.draw(st.sets(st.sampled_from(sorted(extra))))) if extra else frozenset()
     ops = plan(replace(desired, prune_holds=UNHEARD, withdrawn=released), observed).ops
     removed = {op.thing for op in ops if isinstance(op, Remove)}
-    assert removed == {route for route in observed.owned().routes if route.prefix in released}
+    assert_same(removed, (route for route in observed.owned().routes if route.prefix in released))
 
 
 @given(moments(), st.integers(0, 200))
@@ -107,7 +108,7 @@ def test_a_crash_after_any_operation_is_mended_by_the_next_round(moment: tuple[D
     desired, observed = moment
     broken_off = fold(observed, plan(desired, observed).ops[:cut])
     in_one_go = fold(observed, plan(desired, observed).ops)
-    assert fold(broken_off, plan(desired, broken_off).ops) == in_one_go
+    assert_same(fold(broken_off, plan(desired, broken_off).ops), in_one_go)
 
 
 @given(moments())

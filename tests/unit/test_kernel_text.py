@@ -24,10 +24,11 @@ from bgpctl.core.net.objects import (
     Plain,
     Route,
     RouteType,
+    Rule,
     Sysctl,
 )
 from tests.cluster import bare_kernel, member, two_racks
-from tests.kernel_text import assert_same, kernel_text, object_line
+from tests.kernel_text import assert_has, assert_same, kernel_text, object_line
 
 ONE, TWO = Address.parse("10.0.0.1"), Address.parse("10.0.0.2")
 MAC, OTHER_MAC = Mac("66:00:00:00:00:01"), Mac("66:00:00:00:00:02")
@@ -118,3 +119,17 @@ def test_a_difference_is_shown_as_a_unified_diff() -> None:
         "@@ -1,2 +1 @@",
         "-address 10.0.0.1/24 dev eth0",
     ]
+
+
+def test_rules_count_where_whole_dataplanes_are_compared() -> None:
+    expected = bare_kernel(member(two_racks(), "a1"))
+    with pytest.raises(AssertionError, match="priority 100"):
+        assert_same(replace(expected, rules=frozenset({Rule(4, 100)})), expected)
+
+
+def test_what_is_missing_is_shown_and_what_is_there_besides_is_not() -> None:
+    kernel = bare_kernel(member(two_racks(), "a1"))
+    assert_has(kernel, kernel.links)
+    with pytest.raises(AssertionError) as failed:
+        assert_has(kernel.links, kernel.addresses)
+    assert str(failed.value).splitlines()[3:] == ["-address 10.0.0.1/24 dev eth0"]
