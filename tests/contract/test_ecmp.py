@@ -28,7 +28,7 @@ from bgpctl.kernel import traffic
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.lab import netns
 from tests.contract.ipip_rig import NODES, wired
-from tests.contract.tunnel_rig import IPIP, VXLAN, Way, hop, node_address, wanted
+from tests.contract.tunnel_rig import IPIP, VXLAN, Tunnel, hop, node_address, wanted
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces, bpf(2)")]
 
@@ -86,7 +86,7 @@ def outer_protocols(tap: socket.socket) -> Counter[int]:
     "ways", [(IPIP, IPIP), (VXLAN, VXLAN), (IPIP, VXLAN)], ids=["two through tunl0", "two through vxlan", "one each"]
 )
 @pytest.mark.parametrize("policy", ["0", "1"], ids=["by addresses", "by ports"])
-def test_flows_use_every_member_of_a_group_and_all_are_encapsulated(ways: tuple[Way, Way], policy: str) -> None:
+def test_flows_use_every_member_of_a_group_and_all_are_encapsulated(ways: tuple[Tunnel, Tunnel], policy: str) -> None:
     with three_kernels() as (namespace, kernels), ExitStack() as stack:
         hops = [hop(number, way) for number, way in zip((2, 3), ways, strict=True)]
         group = NextHopGroup(0x43000001, tuple(item.id for item in hops))

@@ -26,14 +26,14 @@ from tests.contract.ipip_rig import NODES
 
 
 @dataclass(frozen=True)
-class Way:
+class Tunnel:
     """How n1 sends to a node, and what that looks like on the wire: the IP protocol number of the outer header."""
 
     link: str
     protocol: int
 
 
-IPIP, VXLAN = Way("tunl0", 4), Way("vxlan.test", 17)
+IPIP, VXLAN = Tunnel("tunl0", 4), Tunnel("vxlan.test", 17)
 
 
 def node_address(number: int) -> Address:
@@ -61,6 +61,6 @@ def wanted(number: int) -> list[KernelObject]:
     ]
 
 
-def hop(number: int, way: Way) -> NextHop:
-    gateway = node_address(number) if way is IPIP else tunnel_address(number)
-    return NextHop(0x42000000 + number, way.link, gateway, onlink=True)
+def hop(number: int, tunnel: Tunnel) -> NextHop:
+    gateway = node_address(number) if tunnel is IPIP else tunnel_address(number)
+    return NextHop(0x42000000 + number, tunnel.link, gateway, onlink=True)

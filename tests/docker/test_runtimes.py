@@ -20,7 +20,7 @@ from bgpctl.lab import lab as labs
 from bgpctl.lab import netns, probe, runtime
 from bgpctl.lab.build import Names
 from bgpctl.lab.topology import Topology
-from tests.lab.rig import CONVERGE_S, told
+from tests.lab.rig import CONVERGE_S, lab_report
 from tests.topologies import TOPOLOGIES, read_topology
 
 FILES = ("cross-subnet", "vxlan", "dual-stack")
@@ -41,7 +41,7 @@ def built(racks: Topology, place: runtime.Runtime) -> Mapping[str, Ways]:
     name = f"d{os.getpid()}-{place.word}-{racks.name}"
     try:
         lab = labs.up(racks, name, keep=False, cells=place)
-        assert lab.wait(CONVERGE_S), told(lab)
+        assert lab.wait(CONVERGE_S), lab_report(lab)
         assert all(pair.ok for pair in probe.matrix(lab.names, racks.workloads, within_s=5, undivided=True))
         return {node.name: netns.inside(lab.names.of(node.name), observed) for node in racks.intent.nodes}
     finally:

@@ -12,7 +12,7 @@ import pytest
 from bgpctl.lab import build, netns
 from bgpctl.lab import lab as labs
 from bgpctl.lab.lab import Lab
-from tests.lab.rig import CONVERGE_S, needs, told
+from tests.lab.rig import CONVERGE_S, lab_report, needs
 from tests.topologies import TOPOLOGIES, read_topology
 
 
@@ -35,7 +35,7 @@ def lab_of(tmp_path: Path) -> Iterator[Callable[[str], Lab]]:
         name = f"t{os.getpid()}-{len(names)}-{file}"
         names.append(name)
         lab = labs.up(read_topology(copy), name, keep=False)
-        assert lab.wait(CONVERGE_S), told(lab)
+        assert lab.wait(CONVERGE_S), lab_report(lab)
         return lab
 
     yield make

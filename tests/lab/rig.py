@@ -28,7 +28,7 @@ def needs(file: Path) -> None:
         pytest.skip(f"not installed: {', '.join(lacking)} (tools/system-packages test)")
 
 
-def told(lab: Lab) -> str:
+def lab_report(lab: Lab) -> str:
     """Everything that helps to understand why a lab did not converge."""
     parts = []
     for summary in lab.summaries():

@@ -19,7 +19,7 @@ from bgpctl.lab.lab import Lab
 from bgpctl.lab.run import run
 from bgpctl.lab.runtime import Namespaces
 from bgpctl.lab.switch import switch
-from tests.lab.rig import CONVERGE_S, told
+from tests.lab.rig import CONVERGE_S, lab_report
 from tests.topologies import read_topology
 from tests.toy.encapsulation import LINK, OVERHEAD_BYTES, registered
 from tests.waiting import SLOWNESS
@@ -56,7 +56,7 @@ def vxlan_lab(tmp_path: Path) -> Iterator[Lab]:
     file.write_text(TOY_LAB.read_text().replace("ToyCrossSubnet", "VXLAN"))
     lab = labs.up(read_topology(file), f"t{os.getpid()}-toy", keep=False, cells=CELLS)
     try:
-        assert lab.wait(CONVERGE_S), told(lab)
+        assert lab.wait(CONVERGE_S), lab_report(lab)
         yield lab
     finally:
         labs.down(lab.names.lab)

@@ -28,12 +28,12 @@ from tests.stories.play import Play
 SESSION = Session(TOR, "tor", Address.parse("10.0.0.1"), Asn(64512), Asn(65001), passive=False)
 
 
-def told(play: Play, view: str, **query: str) -> dict[str, Any]:
+def view_of(play: Play, view: str, **query: str) -> dict[str, Any]:
     return answer(view, Snapshot(play.state, play.now_s + 41, query))
 
 
 def row(play: Play, peer: str) -> dict[str, Any]:
-    (found,) = [row for row in told(play, "peers")["peers"] if row["name"] == peer]
+    (found,) = [row for row in view_of(play, "peers")["peers"] if row["name"] == peer]
     return found  # type: ignore[no-any-return]
 
 
@@ -103,45 +103,45 @@ def test_a_peer_that_floods_says_so_though_its_session_is_up() -> None:
     play.give(Update(TOR, flood)).expect(Observe())
     play.settle()
     assert row(play, "tor")["flooded"] is True
-    assert any("more prefixes than it may" in problem for problem in told(play, "summary")["problems"])
+    assert any("more prefixes than it may" in problem for problem in view_of(play, "summary")["problems"])
 
 
 def test_a_neighbor_is_found_by_name_or_address_with_what_it_was_told() -> None:
     play = at_the_edge()
     play.give(Update(TOR, (path("0.0.0.0/0", TOR, 65001), path("0.0.0.0/1", TOR, 65001)))).expect(Observe())
     play.settle()
-    (tor,) = told(play, "neighbor", peer="tor")["neighbors"]
-    assert told(play, "neighbor", peer=str(TOR))["neighbors"] == [tor]
+    (tor,) = view_of(play, "neighbor", peer="tor")["neighbors"]
+    assert view_of(play, "neighbor", peer=str(TOR))["neighbors"] == [tor]
     assert tor["rejected_by_rule"] == {"default-route": 1, "own-block": 1}
     assert tor["prefix_limit"] == 11024
     assert {item["prefix"] for item in tor["told"]} >= {"10.244.1.0/26", "10.244.4.0/26"}
-    assert told(play, "neighbor", peer="nobody")["neighbors"] == []
+    assert view_of(play, "neighbor", peer="nobody")["neighbors"] == []
 
 
 def test_the_rib_says_what_became_of_each_path() -> None:
     play = at_the_edge()
     play.give(Update(TOR, (path("0.0.0.0/0", TOR, 65001), path("10.244.2.0/26", A2, 65001)))).expect(Observe())
     play.settle()
-    fates = {(item["peer"], item["prefix"]): item for item in told(play, "rib")["paths"]}
+    fates = {(item["peer"], item["prefix"]): item for item in view_of(play, "rib")["paths"]}
     assert fates["tor", "10.244.2.0/26"]["reason"] == "longer AS path"
     assert fates["a2", "10.244.2.0/26"]["status"] == "best"
     assert fates["tor", "0.0.0.0/0"]["reason"] == "a default route, and no filter accepts it"
-    assert [item["prefix"] for item in told(play, "rib", which="rejected")["paths"]] == ["0.0.0.0/0"]
-    assert len(told(play, "rib", which="best")["paths"]) == 3
-    assert {item["peer"] for item in told(play, "rib", prefix="10.244.2.0/26")["paths"]} == {"a2", "tor"}
+    assert [item["prefix"] for item in view_of(play, "rib", which="rejected")["paths"]] == ["0.0.0.0/0"]
+    assert len(view_of(play, "rib", which="best")["paths"]) == 3
+    assert {item["peer"] for item in view_of(play, "rib", prefix="10.244.2.0/26")["paths"]} == {"a2", "tor"}
 
 
 def test_a_path_received_since_the_last_decision_is_waiting() -> None:
     play = converged()
     play.give(Update(B1, (path("10.244.8.0/26", B1),))).expect(Observe())
-    (new,) = told(play, "rib", prefix="10.244.8.0/26")["paths"]
+    (new,) = view_of(play, "rib", prefix="10.244.8.0/26")["paths"]
     assert new["status"] == "waiting"
 
 
 def test_a_route_has_the_age_of_its_path_and_an_own_block_has_none() -> None:
     play = converged()
-    (learned,) = told(play, "routes", prefix="10.244.3.0/26")["routes"]
-    (own,) = told(play, "routes", prefix="10.244.1.0/26")["routes"]
+    (learned,) = view_of(play, "routes", prefix="10.244.3.0/26")["routes"]
+    (own,) = view_of(play, "routes", prefix="10.244.1.0/26")["routes"]
     assert 41 <= learned["age_s"] < 42
     assert own["age_s"] is None
 

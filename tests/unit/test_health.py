@@ -244,7 +244,7 @@ def systemd(tmp_path: Path) -> Iterator[socket.socket]:
         yield channel
 
 
-def heard(systemd: socket.socket) -> list[str]:
+def notifications(systemd: socket.socket) -> list[str]:
     messages = []
     while True:
         try:
@@ -258,18 +258,18 @@ def test_systemd_hears_of_changes_and_that_we_live(systemd: socket.socket, tmp_p
     assert notifier.beat_s == 2.0
     for at_s, status, started in ((0.0, "starting", False), (0.1, "starting", False), (0.2, "learning", True)):
         notifier.beat(status, at_s, started=started)
-    assert heard(systemd) == ["STATUS=starting\nWATCHDOG=1", "STATUS=learning\nREADY=1\nWATCHDOG=1"]
+    assert notifications(systemd) == ["STATUS=starting\nWATCHDOG=1", "STATUS=learning\nREADY=1\nWATCHDOG=1"]
     notifier.beat("learning", 1.1, started=True)
-    assert heard(systemd) == []
+    assert notifications(systemd) == []
     notifier.beat("learning", 1.3, started=True)
     notifier.stopping()
-    assert heard(systemd) == ["WATCHDOG=1", "STOPPING=1"]
+    assert notifications(systemd) == ["WATCHDOG=1", "STOPPING=1"]
 
 
 def test_the_watchdog_of_another_process_is_not_ours(systemd: socket.socket, tmp_path: Path) -> None:
     variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000", "WATCHDOG_PID": "1"}
     Systemd(variables).beat("converged", 0.0, started=True)
-    assert heard(systemd) == ["STATUS=converged\nREADY=1"]
+    assert notifications(systemd) == ["STATUS=converged\nREADY=1"]
 
 
 @pytest.mark.parametrize("variables", [{}, {"NOTIFY_SOCKET": "/nonexistent/notify"}])
