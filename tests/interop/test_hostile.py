@@ -11,8 +11,7 @@ import pytest
 
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from tests.interop import wire
-from tests.interop.conftest import made
-from tests.interop.world import ADDRESS, POOL, US, World
+from tests.interop.world import ADDRESS, POOL, US, World, made
 from tests.waiting import wait_until
 
 EVIL, GOOD = Asn(65001), Asn(65002)

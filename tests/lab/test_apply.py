@@ -18,8 +18,8 @@ from bgpctl.core.agent.events import Apply
 from bgpctl.core.dataplane.effects import Remove
 from bgpctl.lab import probe
 from bgpctl.lab.lab import Lab
-from tests.lab.conftest import CONVERGE_S, TOPOLOGIES
-from tests.lab.test_resilience import kill
+from tests.lab.rig import CONVERGE_S, kill
+from tests.topologies import TOPOLOGIES
 from tests.waiting import SLOWNESS, wait_until
 
 CONFIRM_WITHIN_S = 5

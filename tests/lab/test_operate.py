@@ -14,8 +14,8 @@ import pytest
 from bgpctl.lab import probe
 from bgpctl.lab.lab import Lab
 from tests.lab.changes import REFLECTORS, reflected, sessions_are
-from tests.lab.conftest import CONVERGE_S, peers
-from tests.lab.test_switch import nothing_lost
+from tests.lab.rig import CONVERGE_S, peers
+from tests.lab.traffic import nothing_lost
 from tests.waiting import wait_until
 
 GSHUT = "65535:0"

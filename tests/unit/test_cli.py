@@ -28,9 +28,10 @@ from bgpctl.core.agent.events import (
     KernelLost,
     PeerRequested,
     RefreshRequested,
+    WakeAt,
 )
 from bgpctl.core.cluster.problems import Place, Problem
-from tests.stories.test_agent_stories import B1, converged
+from tests.stories.mesh import B1, converged
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,7 +66,7 @@ def test_without_an_agent_show_exits_3_and_says_how_to_start_one(tmp_path: Path)
 
 def test_a_refused_edit_stands_beside_the_state(tmp_path: Path) -> None:
     play = converged()
-    play.tell(IntentRejected((Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both"),)))
+    play.give(IntentRejected((Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both"),)))
     api = Api(tmp_path / "agent.sock", lambda name, query: answer(name, Snapshot(play.state, play.now_s, query)))
     try:
         lines = bgpctl("show", "--run-dir", tmp_path, "summary").output.splitlines()
@@ -92,7 +93,7 @@ def test_waiting_for_convergence_ends_with_it_or_with_the_time(tmp_path: Path) -
     api = Api(tmp_path / "agent.sock", lambda name, query: answer(name, Snapshot(play.state, play.now_s, query)))
     try:
         assert bgpctl("show", "--run-dir", tmp_path, "summary", "--wait", "60s").exit_code == 0
-        play.tell(KernelLost("gone"))
+        play.give(KernelLost("gone")).expect(WakeAt(play.in_s(1)))
         late = bgpctl("show", "--run-dir", tmp_path, "summary", "--wait", "300ms")
         assert bgpctl("show", "--run-dir", tmp_path, "summary", "--wait", "soon").exit_code == 2
     finally:

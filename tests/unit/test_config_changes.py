@@ -18,7 +18,7 @@ from bgpctl.agent import config_changes
 from bgpctl.agent.api import Api
 from bgpctl.process.clock import LinuxClock
 from bgpctl.store.file import FileStore
-from tests.stories.test_agent_stories import converged
+from tests.stories.mesh import converged
 
 NOW = (Path(__file__).parents[2] / "topologies" / "cross-subnet.yaml").read_text()
 NEXT = NOW.replace("IPIPCrossSubnet", "VXLANCrossSubnet")

@@ -10,11 +10,11 @@ from bgpctl.core.net.addresses import Address
 from bgpctl.lab import foreign, lab
 from bgpctl.lab.daemons import session_options
 from bgpctl.lab.topology import Program, Topology
-from tests.unit.test_topology import TOPOLOGIES, good
+from tests.topologies import TOPOLOGIES, read_topology
 
 
 def shipped(name: str) -> Topology:
-    return good(TOPOLOGIES / f"{name}.yaml")
+    return read_topology(TOPOLOGIES / f"{name}.yaml")
 
 
 def test_a_router_has_the_other_end_of_each_session_and_one_with_the_router_of_another_as_beside_it() -> None:

@@ -25,6 +25,7 @@ from bgpctl.process.clock import LinuxClock
 from bgpctl.speaker.fake import FakeSpeaker
 from bgpctl.store.memory import Memory, MemoryStore
 from tests.cluster import bare_kernel, member, two_racks
+from tests.kernel_text import assert_has
 from tests.waiting import wait_until
 
 INTENT = two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)
@@ -101,7 +102,7 @@ def test_a_kernel_that_is_lost_while_it_is_changed_is_changed_once_it_is_back() 
         kernel.lost = kernel.lost_while_applying = False
         wait_until(lambda: runner.state.phase is Phase.CONVERGED)
         assert runner.state.kernel.desired
-        assert set(runner.state.kernel.desired.dataplane) <= set(kernel.observe())
+        assert_has(kernel.observe(), runner.state.kernel.desired.dataplane)
 
 
 def test_a_lost_kernel_is_not_asked_for_at_every_event() -> None:
