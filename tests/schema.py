@@ -1,4 +1,4 @@
-"""What the schemas that ship find wrong with a file."""
+"""The faults that the shipped schemas find in a file."""
 
 from __future__ import annotations
 

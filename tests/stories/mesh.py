@@ -41,7 +41,7 @@ INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
 A2, B1, B2 = (member(INTENT, name).address.address for name in ("a2", "b1", "b2"))
 MEMBERS = (A2, B1, B2)
 BLOCKS = {A2: "10.244.2.0/26", B1: "10.244.3.0/26", B2: "10.244.4.0/26"}
-"""What each other node announces."""
+"""The prefixes that each other node announces."""
 OWN = Prefix.parse("10.244.1.0/26")
 OURS = Attributes(local_pref=NORMAL_LOCAL_PREF)
 READY = replace(OURS, extended=(0x030C000000000007,))
@@ -120,7 +120,7 @@ def resumed(*peers: Address) -> Speak:
 
 
 def reflected_from(origin: Address, cluster: Address) -> Attributes:
-    """Those that a reflector sends with a path of one client (RFC 4456)."""
+    """The updates that a reflector sends with a path of one client (RFC 4456)."""
     return Attributes(next_hop=origin, originator=origin, cluster_list=(cluster,))
 
 

@@ -13,7 +13,7 @@ from tests.stories.play import Play, placeholder
 
 
 def failure(play: Play) -> str:
-    """What the end of the story says; the play has no command left afterwards."""
+    """The failure at the end of the story; the play has no command left afterwards."""
     with pytest.raises(pytest.fail.Exception) as failed:
         play.end()
     return str(failed.value)
