@@ -86,7 +86,7 @@ def _survey(*, tried: bool) -> Mapping[str, object]:
     return {name: item.survey(tried=tried) for name, item in IMPLEMENTATIONS.items()}
 
 
-def _nftables_lacks() -> str | None:
+def _nftables_missing() -> str | None:
     try:
         nft.ruleset()
     except OSError as error:

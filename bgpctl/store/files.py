@@ -65,7 +65,7 @@ class Files(Medium):
         return stat.st_mtime_ns, stat.st_ino, stat.st_size
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Agents of one host wait for each other; the kernel frees the lock of one that is killed."""
         try:
             directory = os.open(self._record.parent, os.O_RDONLY | os.O_DIRECTORY)

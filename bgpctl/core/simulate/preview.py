@@ -61,22 +61,22 @@ class Effect(enum.IntEnum):
     IN_PLACE = 1
     """The object changes under traffic, without loss."""
     ATOMIC = 2
-    """Traffic takes another way from one packet to the next."""
+    """Traffic takes another path from one packet to the next."""
     GAP = 3
-    """The kernel cannot have the old and the new at once: what goes through is lost in between."""
+    """The kernel cannot have the old and the new at once: packets are lost in between."""
 
 
 class Stage(enum.Enum):
-    """The steps of a switch; each waits for an answer of the others."""
+    """The steps of a migration; each waits for the other nodes."""
 
     PREPARE = "prepare"
-    CUTOVER = "flip"
+    CUTOVER = "cutover"
     RETIRE = "retire"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: its operations, each with what it does to traffic, and for whom the next one waits."""
+    """One step: its operations, each with its effect on traffic, and the nodes that the next step waits for."""
 
     stage: Stage
     ops: tuple[tuple[Op, Effect], ...]

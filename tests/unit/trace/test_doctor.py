@@ -68,7 +68,7 @@ ETH1 = Link("eth1", Plain(""), 1400, owned=False)
         ("ipip", replace(FINE, nftables_lacks="no nft"), [FAIL]),
         ("ipip", replace(FINE, tunnels=without_module(), nftables_lacks="no nft"), [PASS]),
         ("nftables", FINE, [PASS]),
-        ("nftables", replace(FINE, nftables_lacks="no nft"), [FAIL]),
+        ("nftables", replace(FINE, nftables_missing="no nft"), [FAIL]),
         ("namespaces", FINE, [PASS]),
         ("namespaces", replace(FINE, namespaces=False), [WARN]),
         ("ip_forward", FINE, [PASS]),
