@@ -91,9 +91,9 @@ class Kernel(Protocol):
 
 
 class Prober(Protocol):
-    """Packets that try a way before traffic takes it."""
+    """Packets that probe a path before traffic takes it."""
 
-    def probe(self, trials: Sequence[Probe]) -> tuple[ProbeReply, ...]:
+    def probe(self, probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
         """
         Send each request once and wait for the answers, for well under a second.
 

@@ -130,9 +130,9 @@ def preview(
     now = observed
     for stage in Stage:
         wanted = derive(intent, node, names, told.values(), now)
-        trials = next_step(wanted, now, intent, node, NO_RESULTS, 0.0).probes
+        probes = next_step(wanted, now, intent, node, NO_RESULTS, 0.0).probes
         switch = next_step(
-            wanted, now, intent, node, _expected_replies(stage, trials, _sent_back(wanted, node), now), 0.0
+            wanted, now, intent, node, _expected_replies(stage, probes, _sent_back(wanted, node), now), 0.0
         )
         last = switch
         made = plan(switch.desired, now)
@@ -209,7 +209,7 @@ def _expected_replies(stage: Stage, trials: Iterable[Probe], hops: Iterable[Next
         case Stage.PREPARE:
             return NO_RESULTS
         case Stage.CUTOVER:
-            return ProbeResults({trial.path: 0.0 for trial in trials}, {})
+            return ProbeResults({probe.path: 0.0 for probe in probes}, {})
         case Stage.RETIRE:
             seen = {hop.id: ReturnPath(hop.link, kind_of(now, hop.link), -DRAIN_S, 0.0) for hop in hops}
             return ProbeResults({}, seen)
