@@ -158,10 +158,8 @@ def test_the_command_line_shows_a_neighbor_and_the_next_command(tmp_path: Path) 
         nobody = runner.invoke(main, [*at, "neighbor", "nobody"])
     finally:
         api.close()
-    assert (
-        "! tor: 10.0.0.254 refuses connections to port 179: no daemon listens there, or a firewall rejects them; see: nc -vz"
-        in peers.output
-    )
+    assert "! tor: 10.0.0.254 refuses connections to port 179: no daemon listens there" in peers.output
+    assert "; see: nc -vz" in peers.output
     assert "prefix limit" in tor.output
     assert "10.244.1.0/26" in tor.output
     assert (nobody.exit_code, "no session with nobody" in nobody.output) == (2, True)
