@@ -50,7 +50,7 @@ class Files(Medium):
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:
-            log.warning("%s cannot be read, so no change can be taken back: %s", self._record, error)
+            log.warning("%s cannot be read, so no change can be undone: %s", self._record, error)
             return None
 
     def remember(self, change: Change) -> None:

@@ -51,9 +51,9 @@ def attach(netlink: Netlink, index: int, hook: int, fd: int, name: str) -> None:
     Put the program on the hook, atomically in place of our earlier one. `name` starts with NAME_PREFIX.
 
     Raises:
-        OSError: EEXIST where somebody else's filter has our priority and handle.
+        OSError: EEXIST where a filter of another program has our priority and handle.
     """
-    # EEXIST: the qdisc is there, ours or somebody else's; filters of both stand beside each other.
+    # EEXIST: the qdisc is there, ours or another program's; filters of both stand beside each other.
     _do(netlink, Request(_RTM_NEWQDISC, NLM_F_CREATE | _NLM_F_EXCL, _clsact(index)), fine=(errno.EEXIST,))
     for found in _in_our_place(netlink, index, hook):
         if not found.name.startswith(NAME_PREFIX):
