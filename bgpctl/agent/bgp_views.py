@@ -165,9 +165,9 @@ def _extended(communities: tuple[int, ...]) -> list[str]:
     return [f"{community:#018x}" for community in communities]
 
 
-def _fates(selection: LocRib) -> Mapping[tuple[Address, Prefix], Fate]:
+def _fates(loc_rib: LocRib) -> Mapping[tuple[Address, Prefix], Fate]:
     """The outcome for each path, by peer and prefix."""
-    return dict(_each_fate(selection))
+    return dict(_each_fate(loc_rib))
 
 
 def _each_fate(loc_rib: LocRib) -> Iterator[tuple[tuple[Address, Prefix], Fate]]:

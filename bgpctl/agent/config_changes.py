@@ -41,12 +41,12 @@ def plan(state: State, store: Store, query: Mapping[str, str], connected: Iterab
     node = wanted.node(state.node)
     observed = state.kernel.observed
     if node is None or observed is None:
-        raise BadRequest("no plan: the kernel was not seen yet")
+        raise BadRequest("no plan: kernel state was not read yet")
     for name in tunnels():
         driver = query.get(f"{name}_driver")
         observed = with_other_driver(observed, name, driver) if driver else observed
-    foreseen = preview(wanted, node, observed, state.bgp.loc_rib.best.values(), connected)
-    return {"schema": "bgpctl/plan/v1", "nodes": [words.preview(foreseen)]}
+    planned = preview(wanted, node, observed, state.bgp.loc_rib.best.values(), connected)
+    return {"schema": "bgpctl/plan/v2", "nodes": [words.preview(planned)]}
 
 
 def edit(verb: str, state: State, store: Store, query: Mapping[str, str]) -> dict[str, Any]:

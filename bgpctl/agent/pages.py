@@ -85,7 +85,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def ask(self) -> Page:
         """The answer to a POST."""
-        return json_page(HTTPStatus.METHOD_NOT_ALLOWED, {"error": "nothing can be asked here"})
+        return json_page(HTTPStatus.METHOD_NOT_ALLOWED, {"error": "no requests are accepted here"})
 
     def send(self, page: Page) -> None:
         """Answer."""

@@ -115,11 +115,11 @@ def _act(runner: Runner, ports: Ports, run_directory: RunDirectory) -> Answer:
     def act(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
         if verb == "journal":
             return _save_journal(runner, ports.clock, run_directory)
-        log.info("asked by the operator", extra={"facts": {"verb": verb, **_without_content(query)}})
+        log.info("request of an operator", extra={"facts": {"verb": verb, **_without_content(query)}})
         if verb in config_changes.EDITS:
             return config_changes.edit(verb, runner.state, ports.store, query)
-        asked = operator_commands.events(verb, runner.state, query)
-        for event in asked:
+        events = operator_commands.events(verb, runner.state, query)
+        for event in events:
             runner.post(event)
         return {"schema": "bgpctl/asked/v1", "verb": verb, "events": len(events)}
 

@@ -95,7 +95,7 @@ def _conflicts(snapshot: Snapshot) -> list[str]:
     return [*shown, *([f"… and {len(found) - len(shown)} more like it"] if len(found) > len(shown) else [])]
 
 
-def _asked(state: State) -> list[str]:
+def _requested(state: State) -> list[str]:
     """States that the operator asked for, or made by an edit, and that do not last."""
     known = operator_commands.names(state)
     return [

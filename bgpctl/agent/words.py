@@ -10,13 +10,12 @@ from typing import Any, Final, assert_never
 
 from bgpctl.core.agent.backoff import Backoff
 from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.encapsulation import DIRECT, Encapsulation
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
 from bgpctl.core.migration.situation import PendingMember
 from bgpctl.core.net.objects import (
-    IPIP_LINK,
-    VXLAN_LINKS,
     Decap,
     FdbEntry,
     KernelObject,
@@ -60,7 +59,7 @@ def reason(reason: Reason, node: Node) -> str:
 
 def _encapsulated(reason: Reason, node: Node) -> str:
     inside = "inside" if reason.same_subnet else "not in"
-    way = "direct" if reason.encapsulation == DIRECT else f"through {_name(reason.encapsulation)}"
+    how = "unencapsulated" if reason.encapsulation == DIRECT else _name(reason.encapsulation)
     own = node.underlay(reason.remote.version) if reason.remote else None
     return f"pool {reason.pool}: {how}, {reason.remote} is {inside} {own.network if own else 'any subnet of this node'}"
 
@@ -94,10 +93,11 @@ def cutover(waiting: PendingMember) -> str:
     """The member whose traffic still uses the former link, and what its change waits for."""
     if waiting.accepts is not None:
         tunnels = " and ".join(sorted(item.name for item in waiting.accepts.tunnels)) or "no tunnel"
-        who = "the cluster file says" if waiting.accepts.in_file else "it says"
-        return f"traffic to {waiting.member} stays on {waiting.link}: {who} that it accepts {tunnels}"
-    way = f"until it answers a request by {waiting.wanted}"
-    return f"traffic to {waiting.member} stays on {waiting.link} {way}: is it prepared, does the underlay let it pass?"
+        source = "the cluster file" if waiting.accepts.in_file else "its encapsulation community"
+        return f"traffic to {waiting.member} stays on {waiting.link}: it accepts {tunnels}, according to {source}"
+    probed = f"no probe reply by {waiting.wanted} yet"
+    check = f"check the configuration of {waiting.member}, and that the underlay passes this encapsulation"
+    return f"traffic to {waiting.member} stays on {waiting.link}: {probed}; {check}"
 
 
 def drain(waiting: PendingMember) -> str:

@@ -46,7 +46,7 @@ def doctor(files: tuple[Path, ...], node: str | None, run_dir: Path, output: str
     """
     Check kernel features, modules, sysctls, ports, firewall and MTU, and show the next command for each finding.
 
-    Exits 1 if a check failed; a warning is no failure. Changes nothing in this network namespace; the kernel
+    Exits 1 if a check failed; a warning is not a failure. Changes nothing in this network namespace; the kernel
     may load its modules of VXLAN and nftables.
     """
     needs = _needs(files, node)

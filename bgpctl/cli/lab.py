@@ -21,6 +21,7 @@ from rich.status import Status
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import Column, console, emit, output_option, table
 from bgpctl.cli.show import SUMMARY
+from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.encapsulation import words
 from bgpctl.lab import compose, foreign, netns, probe, runtime
 from bgpctl.lab import lab as labs

@@ -55,7 +55,7 @@ def plan(
     cut off.
     """
     if bool(files) == bool(after):
-        raise click.UsageError("say either -f FILE, for this node, or --to FILE, for a whole cluster")
+        raise click.UsageError("either -f FILE, for this node, or --to FILE, for a whole cluster, is required")
     more = {f"{name}_driver": driver for name, driver in chosen().items()}
     body = of_agent(run_dir, contents(files), **more) if files else _of_files(before, after)
     nodes = [item for item in body["nodes"] if node in (None, item["node"])]

@@ -1,5 +1,5 @@
 """
-Echo requests by ways that no route leads yet. Each encapsulation makes the outer headers itself, so that neither a
+Echo requests by paths that no route takes yet. Each encapsulation makes the outer headers itself, so that neither a
 route nor a next hop has to exist for it.
 
 Refuses to know: what an answer is good for, how a request is worded (probe_packets.py).
@@ -70,11 +70,11 @@ def _answers(
                 yield ProbeReply(waiting.pop(number), link, outer.get(number))
 
 
-def _sent(trial: Probe, ident: int, number: int) -> bool:
+def _sent(probe: Probe, ident: int, number: int) -> bool:
     """True if it went out. One that the kernel refuses counts as sent: it stays unanswered."""
-    request = probe_packets.request(trial.source, trial.target, ident, number)
+    request = probe_packets.request(probe.source, probe.target, ident, number)
     with suppress(OSError):
-        return implementation_of(trial.encapsulation).send(trial, request)
+        return implementation_of(probe.encapsulation).send(probe, request)
     return True
 
 

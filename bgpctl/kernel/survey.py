@@ -42,7 +42,7 @@ def survey(*, agent: bool) -> Facts:
         privileged=_holds(_CAP_NET_ADMIN),
         next_hop_objects=next_hop_objects,
         tunnels=tunnels,
-        nftables_lacks=_nftables_lacks(),
+        nftables_missing=_nftables_missing(),
         namespaces=namespaces,
         sysctls=_sysctls(dataplane),
         dataplane=dataplane,

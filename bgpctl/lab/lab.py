@@ -84,7 +84,7 @@ class Lab:
         where = ("-f", str(self.topology.file.resolve()), "--run-dir", str(self.run_dir(node)))
         self.run_dir(node).mkdir(parents=True, exist_ok=True)
         how = self.topology.driver_options(node)
-        started = self.cells.start(self.names.of(node), (*command, *where, *how), self.log(node))
+        started = self.runtime.start(self.names.of(node), (*command, *where, *how), self.log(node))
         if started:
             self.agents[node] = started
 

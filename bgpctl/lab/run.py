@@ -110,7 +110,7 @@ def _run(topology: Topology, name: str, progress: Progress, within_s: float, run
     lab = up(topology, name, keep=False, runtime=runtime)
     began_s = time.monotonic()
     with Capture(lab.names, lab.ports, topology.intent) as capture:
-        told.stage("converge")
+        progress.stage("converge")
         total = len(topology.agents)
         if not lab.wait(within_s, lambda done: progress.count(done, total)):
             return _not_converged(lab)
@@ -231,7 +231,7 @@ class Evidence:
             detail = f"{what}, {len(wrong)} not {check.shape}: {', '.join(wrong[:_SHOWN_PACKETS])}{more}"
             return CheckResult(check.name, ok=False, detail=detail)
         if not seen:
-            return CheckResult(check.name, ok=False, detail=f"no {what}")
+            return CheckResult(check.name, ok=False, detail=f"no workload packets{where}")
         return CheckResult(check.name, ok=True, detail=f"{what}, all {check.shape}", example=_shown(seen[0][0]))
 
     def _scope(self, packet: Packet) -> Scope | None:

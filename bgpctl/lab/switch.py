@@ -109,8 +109,8 @@ def _is_done(lab: Lab, node: str, wanted: Pool) -> bool:
         pools, summary = lab.read(node, "pools")["pools"], lab.read(node, "summary")
     except client.AgentAway:
         return False
-    said = {pool["name"]: (pool["encapsulation"], pool["mode"]) for pool in pools}
-    return said[wanted.name] == (wanted.encapsulation.name, wanted.mode.value) and bool(summary["converged"])
+    current = {pool["name"]: (pool["encapsulation"], pool["mode"]) for pool in pools}
+    return current[wanted.name] == (wanted.encapsulation.name, wanted.mode.value) and bool(summary["converged"])
 
 
 def tour(words: Sequence[str], start: str) -> Iterator[str]:

@@ -102,8 +102,8 @@ def test_a_peer_that_floods_says_so_though_its_session_is_up() -> None:
     flood = tuple(path(Prefix(4, (192 << 24) + number, 32), TOR, 65001) for number in range(limit + 1))
     play.give(Update(TOR, flood)).expect(Observe())
     play.settle()
-    assert row(play, "tor")["flooded"] is True
-    assert any("more prefixes than it may" in problem for problem in view_of(play, "summary")["problems"])
+    assert row(play, "tor")["prefix_limit_exceeded"] is True
+    assert any("exceeds the prefix limit" in problem for problem in view_of(play, "summary")["problems"])
 
 
 def test_a_neighbor_is_found_by_name_or_address_with_what_it_was_told() -> None:
@@ -114,7 +114,7 @@ def test_a_neighbor_is_found_by_name_or_address_with_what_it_was_told() -> None:
     assert view_of(play, "neighbor", peer=str(TOR))["neighbors"] == [tor]
     assert tor["rejected_by_rule"] == {"default-route": 1, "own-block": 1}
     assert tor["prefix_limit"] == 11024
-    assert {item["prefix"] for item in tor["told"]} >= {"10.244.1.0/26", "10.244.4.0/26"}
+    assert {item["prefix"] for item in tor["advertised_routes"]} >= {"10.244.1.0/26", "10.244.4.0/26"}
     assert view_of(play, "neighbor", peer="nobody")["neighbors"] == []
 
 
@@ -135,7 +135,7 @@ def test_a_path_received_since_the_last_decision_is_pending() -> None:
     play = converged()
     play.give(Update(B1, (path("10.244.8.0/26", B1),))).expect(Observe())
     (new,) = view_of(play, "rib", prefix="10.244.8.0/26")["paths"]
-    assert new["status"] == "waiting"
+    assert new["status"] == "pending"
 
 
 def test_a_route_has_the_age_of_its_path_and_an_own_block_has_none() -> None:

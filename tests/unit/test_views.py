@@ -10,7 +10,7 @@ import pytest
 from bgpctl import client
 from bgpctl.agent.api import Api
 from bgpctl.agent.snapshot import Snapshot
-from bgpctl.agent.views import VIEWS, answer
+from bgpctl.agent.views import VERSIONS, VIEWS, answer
 from bgpctl.core.agent.events import IntentRejected, KernelLost, Observe, WakeAt, Woken
 from bgpctl.core.agent.state import begin
 from bgpctl.core.bgp.speaker import SessionDown, SpeakerAttached, SpeakerConfigRejected
@@ -64,8 +64,8 @@ def test_a_dead_peer_is_a_problem_that_names_it() -> None:
 def test_a_refused_edit_is_shown_with_its_place() -> None:
     play = converged()
     play.give(IntentRejected((Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both"),)))
-    assert view_of(play, "summary")["edit_refused"] is True
-    assert view_of(play, "summary")["problems"] == ["edit refused: cluster.yaml:12:15: pools.blue: both modes set"]
+    assert view_of(play, "summary")["config_rejected"] is True
+    assert view_of(play, "summary")["problems"] == [f"{REJECTED}: cluster.yaml:12:15: pools.blue: both modes set"]
 
 
 def test_a_kernel_that_cannot_be_seen_is_the_first_problem() -> None:

@@ -20,7 +20,7 @@ from bgpctl.core.net.addresses import Address, Prefix
 SpeakerCommands: TypeAlias = tuple[SpeakerCommand, ...]
 
 EOR_DEFERRAL_S: Final = 20.0
-"""How long an End-of-RIB waits for those whose routes we pass on (RFC 4724, section 4.1: Selection_Deferral_Timer).
+"""How long an End-of-RIB waits for the peers whose routes we pass on (RFC 4724, section 4.1: Selection_Deferral_Timer).
 Less than adj_rib_in.SYNC_S, after which a peer that waits for it stops waiting."""
 
 
@@ -38,7 +38,9 @@ class AdjRibOut:
     end_of_rib_due: Mapping[Address, float] = field(default_factory=dict)
 
 
-def update(told: AdjRibOut, offer: ExportInput, rib: AdjRibIn, at_s: float) -> tuple[AdjRibOut, SpeakerCommands]:
+def update(
+    adj_rib_out: AdjRibOut, export_input: ExportInput, adj_rib_in: AdjRibIn, at_s: float
+) -> tuple[AdjRibOut, SpeakerCommands]:
     """The changes for each peer, and the End-of-RIBs that are due."""
     sent: dict[Address, Mapping[Prefix, Attributes]] = {}
     commands: list[SpeakerCommand] = []

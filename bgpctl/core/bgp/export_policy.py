@@ -59,11 +59,11 @@ class ExportInput:
         self.accepts = {version: encap_community.communities(tunnels) for version, tunnels in accepts.items()}
 
 
-def routes_for(offer: ExportInput, terms: SessionPolicy) -> Mapping[Prefix, Attributes]:
+def routes_for(export_input: ExportInput, session_policy: SessionPolicy) -> Mapping[Prefix, Attributes]:
     """The peer's routes: each prefix of its IP version with its attributes."""
-    told: dict[Prefix, Attributes] = {}
-    for subject in (*_learned(offer, terms), *_own(offer, terms)):
-        attributes = _filtered(offer.policy.ownership, terms, subject)
+    advertised: dict[Prefix, Attributes] = {}
+    for subject in (*_learned(export_input, session_policy), *_own(export_input, session_policy)):
+        attributes = _filtered(export_input.policy.ownership, session_policy, subject)
         if attributes is not None:
             advertised[subject.prefix] = _for_peer(export_input, session_policy, attributes)
     return advertised
@@ -72,7 +72,7 @@ def routes_for(offer: ExportInput, terms: SessionPolicy) -> Mapping[Prefix, Attr
 def sources(policy: Policy, session_policy: SessionPolicy) -> Iterator[Address]:
     """
     Peers whose routes this one may know through us alone: what they tell comes before our End-of-RIB. Other nodes of
-    the cluster have sessions of their own; a circle of nodes that wait for each other helps nobody. What a former
+    the cluster have sessions of their own; nodes that wait for each other in a circle would wait in vain. What a former
     reflector still passes on is known from others by and by.
     """
     for source in policy.session_policies.values():

@@ -91,7 +91,7 @@ def _match(session_policy: SessionPolicy, path: Path) -> filters.Match | None:
     )
 
 
-def _never(registry: BlockOwnership, terms: SessionPolicy, path: Path) -> Iterator[Rejection]:
+def _never(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path) -> Iterator[Rejection]:
     """Rules that no filter can override, those on attributes first."""
     if path.origin not in _ORIGINS:
         yield Rejection(RejectCode.BAD_ORIGIN, path.origin)
@@ -163,7 +163,7 @@ def _leads_to(ownership: BlockOwnership, session_policy: SessionPolicy, path: Pa
     return session_policy.member is None and path.as_path[-1] == ownership.intent.asn_of(owner)
 
 
-def _default_policy(registry: BlockOwnership, terms: SessionPolicy, path: Path) -> Rejection | None:
+def _default_policy(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path) -> Rejection | None:
     """The rule where no filter has decided: RFC 8212's default for routers outside, pools for everyone else."""
     if path.prefix.length == 0:
         return Rejection(RejectCode.DEFAULT_ROUTE)

@@ -29,7 +29,7 @@ class LocRib:
 
     Attributes:
         best: what is used for each prefix that anything acceptable was received for.
-        rejected: what policy forbids, sorted by peer.
+        rejected: paths that the import policy rejects, sorted by peer.
         policy_cache: the verdicts behind it, and the policy that gave them; only to be spared the same work next time.
     """
 

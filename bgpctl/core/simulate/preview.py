@@ -90,10 +90,10 @@ class Preview:
 
     Attributes:
         unreachable: prefixes that are routed now, that members still have, and that no route will lead to.
-        cut: who talks to this node now, by a route that is not ours, and would have to by one of ours.
+        cut: hosts with a connection to this node over a foreign route, whose packets one of our routes would take.
         unmet: what is wanted and cannot be had.
-        blocked: who keeps the last step from being the end: they say that they do not accept what is wanted.
-        kept: for whose sake a device stays after it: they say so, or it is said of this node.
+        blocked: members that do not accept the wanted encapsulation, according to their announcement or the file.
+        kept: members for which a device stays after the last step.
     """
 
     node: str
@@ -203,7 +203,7 @@ def _expected_paths(intent: Intent, node: Node) -> Iterator[Choice]:
                 yield Choice(Candidate(own.address, intent.asn_of(member), internal=True, received=received))
 
 
-def _expected_replies(stage: Stage, trials: Iterable[Probe], hops: Iterable[NextHop], now: Dataplane) -> ProbeResults:
+def _expected_replies(stage: Stage, probes: Iterable[Probe], hops: Iterable[NextHop], now: Dataplane) -> ProbeResults:
     """The results that probes will have: nothing, that every way leads there, that everyone uses the new ones."""
     match stage:
         case Stage.PREPARE:

@@ -64,7 +64,7 @@ def _privilege(facts: Facts, _: Needs) -> Iterator[Answer]:
 
 def _next_hops(facts: Facts, _: Needs) -> Iterator[Answer]:
     if facts.next_hop_objects:
-        yield good(f"Linux {facts.release} has them")
+        yield good(f"Linux {facts.release} has next-hop objects")
     else:
         text = f"Linux {facts.release} has no next-hop objects: routes carry their gateways, and change one by one"
         yield Verdict.WARN, text, "upgrade to Linux 5.3 or later"
@@ -73,7 +73,7 @@ def _next_hops(facts: Facts, _: Needs) -> Iterator[Answer]:
 def _nftables(facts: Facts, needs: Needs) -> Iterator[Answer]:
     if not needs.masquerade:
         return
-    if facts.nftables_lacks is None:
+    if facts.nftables_missing is None:
         yield good("nft works: natOutgoing can have its table")
     else:
         yield Verdict.FAIL, f"natOutgoing needs it: {facts.nftables_missing}", "apt-get install nftables"
