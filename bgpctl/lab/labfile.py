@@ -311,7 +311,7 @@ def _absence(name: str, fields: Fields) -> AbsenceCheck:
     known = ", ".join(_TRACES)
     for word in found:
         if word and word not in _TRACES:
-            fields.wrong("absent", f"{word} cannot be looked for; known: {known}", "choice")
+            fields.wrong("absent", f"{word} is unknown; known: {known}", "choice")
     if not found:
-        fields.wrong("absent", f"say what is to be absent; known: {known}", "missing")
+        fields.wrong("absent", f"names what is to be absent; known: {known}", "missing")
     return AbsenceCheck(name, tuple(word for word in found if word))

@@ -40,7 +40,7 @@ def built(racks: Topology, place: runtime.Runtime) -> Mapping[str, Ways]:
     """The ways of each node, once every pair of workloads has answered."""
     name = f"d{os.getpid()}-{place.word}-{racks.name}"
     try:
-        lab = labs.up(racks, name, keep=False, cells=place)
+        lab = labs.up(racks, name, keep=False, runtime=place)
         assert lab.wait(CONVERGE_S), lab_report(lab)
         assert all(pair.ok for pair in probe.matrix(lab.names, racks.workloads, within_s=5, undivided=True))
         return {node.name: netns.inside(lab.names.of(node.name), observed) for node in racks.intent.nodes}
@@ -82,7 +82,7 @@ def test_an_image_that_is_not_there_is_told_with_who_makes_it(engine: docker.Doc
     name = f"d{os.getpid()}-none"
     with pytest.raises(RuntimeError, match="tools/image makes it"):
         labs.up(
-            read_topology(TOPOLOGIES / "vxlan.yaml"), name, keep=False, cells=runtime.of(runtime.COMPOSE, "no-such:1")
+            read_topology(TOPOLOGIES / "vxlan.yaml"), name, keep=False, runtime=runtime.of(runtime.COMPOSE, "no-such:1")
         )
     assert netns.names(Names(name).prefix) == []
     assert name not in labs.lab_names()

@@ -24,8 +24,8 @@ def peers(lab: Lab, node: str) -> dict[str, dict[str, Any]]:
 
 def needs(file: Path) -> None:
     """Skip the test if a daemon that the topology runs is not installed."""
-    if lacking := foreign.lacking(read_topology(file).runs.values()):
-        pytest.skip(f"not installed: {', '.join(lacking)} (tools/system-packages test)")
+    if missing := foreign.missing(read_topology(file).runs.values()):
+        pytest.skip(f"not installed: {', '.join(missing)} (tools/system-packages test)")
 
 
 def lab_report(lab: Lab) -> str:

@@ -121,7 +121,7 @@ def test_what_is_done_is_what_was_planned_and_then_nothing_is_left_to_do(
         for stage, step in plans[node]:
             now, happened = happened[: len(step)], happened[len(step) :]
             # A member is flipped when its own answer comes: that order is theirs.
-            order = sorted if stage == "flip" else list
+            order = sorted if stage == "cutover" else list
             assert order(now) == order(step), (node, stage)
         assert happened == []
 

@@ -194,7 +194,7 @@ def replace(file: Path, text: str) -> None:
 
 
 def problems(lab: Lab) -> list[str]:
-    return [problem for problem in lab.read("a1", "summary")["problems"] if problem.startswith("edit refused")]
+    return [problem for problem in lab.read("a1", "summary")["problems"] if problem.startswith("cluster file rejected")]
 
 
 def test_cleanup_removes_everything_of_ours_and_nothing_of_others(lab_of: Callable[[str], Lab]) -> None:
@@ -239,7 +239,7 @@ def test_an_interrupted_run_leaves_nothing_and_a_killed_one_is_swept_by_the_next
         run.wait(timeout=30)
     if number is signal.SIGKILL:
         assert netns.names(names.prefix)
-        assert names.lab in labs.sweep()
+        assert names.lab in labs.remove_orphans()
     assert netns.names(names.prefix) == []
     assert names.lab not in labs.lab_names()
 

@@ -54,7 +54,7 @@ def toys() -> Iterator[None]:
 def vxlan_lab(tmp_path: Path) -> Iterator[Lab]:
     file = tmp_path / "toy.yaml"
     file.write_text(TOY_LAB.read_text().replace("ToyCrossSubnet", "VXLAN"))
-    lab = labs.up(read_topology(file), f"t{os.getpid()}-toy", keep=False, cells=CELLS)
+    lab = labs.up(read_topology(file), f"t{os.getpid()}-toy", keep=False, runtime=CELLS)
     try:
         assert lab.wait(CONVERGE_S), lab_report(lab)
         yield lab
@@ -65,7 +65,7 @@ def vxlan_lab(tmp_path: Path) -> Iterator[Lab]:
 def test_workload_packets_cross_the_underlay_as_toys_where_the_pool_says_so(tmp_path: Path) -> None:
     file = tmp_path / "toys.yaml"
     shutil.copy(TOY_LAB, file)
-    report = run(read_topology(file), Silent(), within_s=CONVERGE_S, cells=CELLS)
+    report = run(read_topology(file), Silent(), within_s=CONVERGE_S, runtime=CELLS)
     assert [(check.name, check.detail) for check in report.checks if not check.ok] == []
     assert report.ok, report
 

@@ -43,7 +43,7 @@ def lab_of_old(tmp_path: Path) -> Iterator[Old]:
         cells = Versions(tree, [node.name for node in shape.intent.nodes])
         name = f"u{os.getpid()}-{len(names)}-{file}"
         names.append(name)
-        lab = labs.up(shape, name, keep=False, cells=cells)
+        lab = labs.up(shape, name, keep=False, runtime=cells)
         assert lab.wait(CONVERGE_S), lab_report(lab)
         return lab, cells
 

@@ -60,7 +60,7 @@ STATES: Final[dict[str, tuple[Phase, Callable[[], Play]]]] = {
         Phase.CONVERGING,
         lambda: _after(IntentLoaded(WITHOUT_BGP), Observed(bare_kernel(member(INTENT, "a1")))),
     ),
-    "a new encapsulation": (Phase.SWITCHING, _switching),
+    "a new encapsulation": (Phase.MIGRATING, _switching),
     "a dead peer": (Phase.DEGRADED, lambda: _after(speaker.SessionDown(B1, "closed", notified=False), to=converged)),
     "no speaker": (Phase.DEGRADED, lambda: _after(speaker.SpeakerDetached("end of file"), to=converged)),
     "no kernel": (Phase.DEGRADED, lambda: _after(KernelLost("gone"), to=converged)),

@@ -125,7 +125,7 @@ def test_bgp_ends_once_every_member_has_left_the_tunnel_that_it_served() -> None
 
     play.give(IntentLoaded(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN))).expect(Observe())
     play.settle(SendProbes(probes), *VXLAN_DEVICE, *VXLAN_MEMBERS)
-    assert play.state.phase.value == "switching"
+    assert play.state.phase.value == "migrating"
     assert {hop.link for hop in play.kernel.next_hops} == {"tunl0", "eth0"}
     answered_by("tunl0")
     play.settle(*VXLAN_NEXT_HOPS, WakeAt(play.in_s(0.5)))
@@ -160,7 +160,7 @@ def test_an_agent_that_waits_for_members_and_has_nothing_to_probe_sleeps() -> No
         "+ sysctl net/ipv4/conf/tunl0/rp_filter=2",
         "+ decapsulation dev tunl0 underlay eth0 local 10.0.0.1 sources 10.0.0.2,10.1.0.3,10.1.0.4",
     )
-    assert play.state.phase is Phase.SWITCHING
+    assert play.state.phase is Phase.MIGRATING
     wake_s = placeholder()
     play.give(KernelChanged()).expect(Observe())
     play.give(Observed(play.kernel)).expect(WakeAt(wake_s))

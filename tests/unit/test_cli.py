@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from bgpctl.agent import operator_commands
 from bgpctl.agent.api import Api
 from bgpctl.agent.snapshot import Snapshot
-from bgpctl.agent.views import VIEWS, answer
+from bgpctl.agent.views import VERSIONS, VIEWS, answer
 from bgpctl.cli.completion import SHELLS
 from bgpctl.cli.main import main
 from bgpctl.cli.render import age
@@ -51,8 +51,8 @@ def test_every_view_is_shown_as_a_table_as_json_and_as_yaml(tmp_path: Path, view
     finally:
         api.close()
     assert (table.exit_code, as_json.exit_code, as_yaml.exit_code) == (0, 0, 0)
-    assert json.loads(as_json.output)["schema"] == f"bgpctl/{view}/v1"
-    assert as_yaml.output.startswith(f"schema: bgpctl/{view}/v1")
+    assert json.loads(as_json.output)["schema"] == f"bgpctl/{view}/v{VERSIONS[view]}"
+    assert as_yaml.output.startswith(f"schema: bgpctl/{view}/v{VERSIONS[view]}")
     header = table.output.splitlines()[0].replace("rx/best/fib", "").replace("(1h)", "")
     assert header.strip()
     assert header == header.upper()
@@ -72,8 +72,11 @@ def test_a_refused_edit_stands_beside_the_state(tmp_path: Path) -> None:
         lines = bgpctl("show", "--run-dir", tmp_path, "summary").output.splitlines()
     finally:
         api.close()
-    assert lines[1].endswith("converged 0s, edit refused")
-    assert lines[2] == "! edit refused: cluster.yaml:12:15: pools.blue: both modes set"
+    assert lines[1].endswith("converged 0s, cluster file rejected")
+    assert (
+        lines[2]
+        == "! cluster file rejected, the previous one stays in force: cluster.yaml:12:15: pools.blue: both modes set"
+    )
 
 
 @pytest.mark.parametrize("words", [("routes", "10.244.1.1/24"), ("rib", "in", "10.244.1.1/24"), ("routes", "blue")])

@@ -44,6 +44,6 @@ def test_a_lab_whose_program_is_missing_is_refused_by_its_name_before_anything_i
 ) -> None:
     monkeypatch.setattr(session_options, "found", lambda _: None)
     topology = replace(shipped("calico-neighbours"), runs={"c1": Program.BIRD, "c2": Program.FRR})
-    with pytest.raises(RuntimeError, match=r"needs what is not installed here: bird \(Debian's bird2\), frr"):
+    with pytest.raises(RuntimeError, match=r"needs programs that are not installed here: bird \(Debian's bird2\), frr"):
         lab.up(topology, "x1-never", keep=False)
     assert "x1-never" not in lab.lab_names()

@@ -30,6 +30,7 @@ from bgpctl.core.agent.events import (
 from bgpctl.core.agent.reconcile import SWEEP_S
 from bgpctl.core.bgp.speaker import Announce, SessionDown, SessionUp, SpeakerAttached
 from bgpctl.core.cluster.configuration import Backend
+from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.dataplane.effects import after
 from bgpctl.core.net.objects import Traffic
@@ -77,11 +78,11 @@ def without_bgp() -> Play:
 
 def test_a_node_is_not_ready_before_the_last_wanted_object_is_in_the_kernel() -> None:
     play = without_bgp()
-    assert reasons(play) == ["the kernel has not been looked at yet"]
+    assert reasons(play) == ["kernel state was not read yet"]
     ops = placeholder()
     play.give(Observed(play.kernel)).expect(Apply(ops))
     for left, op in zip(range(len(ops()), 0, -1), ops(), strict=True):
-        assert reasons(play) == [f"{left} kernel objects are still to be changed"]
+        assert reasons(play) == [f"{count(left, 'kernel object')} still to be changed"]
         play.kernel = after(play.kernel, op)
         play.give(Applied(())).expect(Observe())
         left_over = [WakeAt(placeholder())] if left > 1 else [WakeAt(play.in_s(SWEEP_S)), Configure(None)]
@@ -93,15 +94,15 @@ def test_a_node_is_not_ready_before_every_peer_has_told_its_routes() -> None:
     play = Play()
     play.give(IntentLoaded(INTENT)).expect(CONFIGURATION, Observe())
     play.settle(*TUNNEL, f"+ {OWN_ROUTE}")
-    assert "the BGP speaker does not answer yet" in reasons(play)
+    assert "ExaBGP does not answer yet" in reasons(play)
     play.give(SpeakerAttached(1, ())).expect(Observe())
     play.settle()
     for peer, block in ((A2, "10.244.2.0/26"), (B1, "10.244.3.0/26")):
         session_up(play, peer, path(block, peer), then=[Observe(), greeting(peer, READY)])
         play.settle(f"+ {NEXT_HOP[peer]}", f"+ {ROUTE[peer]}")
-    assert reasons(play) == ["peer b2 has not told all its routes yet"]
+    assert reasons(play) == ["no End-of-RIB from peer b2 yet"]
     play.give(SessionUp(B2)).expect(greeting(B2, READY), Observe())
-    assert reasons(play) == ["peer b2 has not told all its routes yet"]
+    assert reasons(play) == ["no End-of-RIB from peer b2 yet"]
     session_up(play, B2, path("10.244.4.0/26", B2), then=[greeting(B2, READY)])
     play.settle(f"+ {NEXT_HOP[B2]}", f"+ {ROUTE[B2]}")
     assert reasons(play) == []
@@ -122,7 +123,7 @@ def test_a_peer_that_never_comes_is_waited_for_until_its_time_is_over() -> None:
         f"+ {ROUTE[B1]}",
         Speak((Announce(OWN, A2, READY), Announce(OWN, B1, READY))),
     )
-    assert reasons(play) == ["peer b2 has not told all its routes yet"]
+    assert reasons(play) == ["no End-of-RIB from peer b2 yet"]
     play.now_s += 121
     play.give(Woken()).expect(Observe())
     play.settle()

@@ -185,11 +185,11 @@ REFUSED = {
     "a check of nothing": (("{at: core, drops: 0}", "{}"), "a check is {at, packets, are}, {at, drops}, {from"),
     "absence of nothing": (
         ("{at: core, drops: 0}", "{absent: []}"),
-        "say what is to be absent; known: tcp-179, exabgp",
+        "names what is to be absent; known: tcp-179, exabgp",
     ),
     "absence of something unknown": (
         ("{at: core, drops: 0}", "{absent: [udp]}"),
-        "udp cannot be looked for; known: tcp-179, exabgp",
+        "udp is unknown; known: tcp-179, exabgp",
     ),
     "an IPIP driver for nobody": (("checks:", "ipip-drivers: {z9: bpf}\nchecks:"), "ipip-drivers.z9: z9 is not a node"),
     "an IPIP driver that is none": (("checks:", "ipip-drivers: {a1: tun}\nchecks:"), "ipip-drivers.a1: tun is none of"),
