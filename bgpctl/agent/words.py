@@ -124,8 +124,8 @@ def draining() -> str:
 
 
 def unconfirmed(left_s: float) -> str:
-    """A change is taken back unless it is confirmed."""
-    return f"what was applied is taken back in {left_s:.0f} s; let it stay with: bgpctl confirm"
+    """A change is undone unless it is confirmed."""
+    return f"the last change is undone in {left_s:.0f} s; keep it with: bgpctl confirm"
 
 
 def shut(peer: str) -> str:

@@ -73,7 +73,7 @@ def sources(policy: Policy, session_policy: SessionPolicy) -> Iterator[Address]:
     """
     Peers whose routes this one may know through us alone: what they tell comes before our End-of-RIB. Other nodes of
     the cluster have sessions of their own; nodes that wait for each other in a circle would wait in vain. What a former
-    reflector still passes on is known from others by and by.
+    reflector still passes on is announced by others after a while.
     """
     for source in policy.session_policies.values():
         passed_on = _reflects(policy.ownership.node.cluster_id, source, session_policy)

@@ -40,7 +40,7 @@ def derive(
     names: Mapping[Address, str],
     choices: Iterable[Choice],
     observed: Dataplane,
-    withheld: Iterable[PruneHold] = (),
+    prune_holds: Iterable[PruneHold] = (),
 ) -> Desired:
     """
     The objects that should be in the kernel of `node`.
@@ -66,7 +66,7 @@ def derive(
     )
     missing += [*unresolved, *(Unmet(UnmetCode.UNDERLAY_UNKNOWN, subject) for subject in unknown)]
     return gather(
-        wanted, missing, [*withheld, *(PruneHold(PruneHoldCode.FACTS_UNKNOWN, subject) for subject in unknown)]
+        wanted, missing, [*prune_holds, *(PruneHold(PruneHoldCode.FACTS_UNKNOWN, subject) for subject in unknown)]
     )
 
 
