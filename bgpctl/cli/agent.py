@@ -13,7 +13,7 @@ import click
 
 from bgpctl.agent import logs, wiring
 from bgpctl.agent.words import failure as failure_words
-from bgpctl.agent.words import kernel_object as thing_words
+from bgpctl.agent.words import kernel_object as object_words
 from bgpctl.cli import values
 from bgpctl.cli.drivers import chosen, drivers_option
 from bgpctl.cli.exits import Exit
@@ -21,6 +21,7 @@ from bgpctl.cli.operate import journal
 from bgpctl.cli.replay import replay
 from bgpctl.cli.show import run_dir_option
 from bgpctl.cli.validate import files_option, valid
+from bgpctl.core.cluster.count import count
 from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.ports import AlreadyRunning, Unavailable
 from bgpctl.process.clock import LinuxClock
@@ -116,8 +117,8 @@ def cleanup(run_dir: Path, route_protocol: int) -> None:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
     for op in ops:
-        click.echo(f"- {thing_words(op.thing)}")
+        click.echo(f"- {object_words(op.thing)}")
     for failure in failures:
         click.echo(failure_words(failure), err=True)
-    click.echo(f"removed {len(ops) - len(failures)} objects")
+    click.echo(f"removed {count(len(ops) - len(failures), 'object')}")
     sys.exit(Exit.PARTLY if failures else Exit.OK)

@@ -16,6 +16,7 @@ import click
 
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import emit, output_option
+from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Problem, Severity
 from bgpctl.lab import labfile
@@ -90,7 +91,8 @@ def _print(loaded: Loaded, problems: tuple[Problem, ...]) -> None:
     if not is_ok(problems):
         click.echo(_count(problems), err=True)
     elif isinstance(loaded, Intent):
-        size = f"{len(loaded.nodes)} nodes, {len(loaded.pools)} pools, {len(loaded.peers)} peers"
+        sizes = {"node": loaded.nodes, "pool": loaded.pools, "peer": loaded.peers}
+        size = ", ".join(count(len(found), noun) for noun, found in sizes.items())
         click.echo(f"valid: {size}" + (f"; {_count(problems)}" if problems else ""))
 
 
@@ -107,4 +109,4 @@ def _tell(problems: Iterable[Problem]) -> None:
 
 def _count(problems: Iterable[Problem]) -> str:
     numbers = Counter(problem.severity for problem in problems)
-    return ", ".join(f"{numbers[kind]} {_WORDS[kind]}{'s'[: numbers[kind] != 1]}" for kind in Severity if numbers[kind])
+    return ", ".join(count(numbers[kind], _WORDS[kind]) for kind in Severity if numbers[kind])

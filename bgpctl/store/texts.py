@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.intent import read
 from bgpctl.core.intent.tree import Tree
@@ -77,5 +78,5 @@ def contents_of(proposal: Proposal, names: Sequence[str]) -> Contents:
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
         raise NotPossibleNow("the content is the new cluster files, as a JSON list of texts")
     if len(found) != len(names):
-        raise NotPossibleNow(f"this agent reads {len(names)} files: {', '.join(names)}")
+        raise NotPossibleNow(f"this agent reads {count(len(names), 'file')}: {', '.join(names)}")
     return tuple(found)

@@ -123,7 +123,7 @@ def test_systemd_is_told_when_it_is_ready_that_it_lives_and_that_it_ends(
 def test_its_journal_is_played_again_with_the_same_result(agent: subprocess.Popen[bytes], tmp_path: Path) -> None:
     assert bgpctl("show", "--run-dir", tmp_path, "summary", "--wait", "60s").returncode == 0
     assert agent.poll() is None
-    assert "cluster file loaded: 2 nodes, 1 pools" in bgpctl("show", "--run-dir", tmp_path, "events").stdout
+    assert "cluster file loaded: 2 nodes, 1 pool" in bgpctl("show", "--run-dir", tmp_path, "events").stdout
     written = bgpctl("agent", "journal", "--run-dir", tmp_path)
     assert written.returncode == 0
     _, record = journal_file.load(tmp_path / "journal.jsonl")

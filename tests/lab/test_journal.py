@@ -56,7 +56,9 @@ def _names_what_was_altered(lines: Sequence[str], altered: Path) -> None:
     done = bgpctl("agent", "replay", str(altered))
     assert done.returncode == 1, done.stderr
     first, second, *objects = done.stdout.splitlines()
-    assert first.startswith(f"{altered}:{number}: entry {number - 2} at {entry['at_s']:.3f} s: kernel seen: 0 objects")
+    assert first.startswith(
+        f"{altered}:{number}: entry {number - 2} at {entry['at_s']:.3f} s: kernel state read: 0 objects"
+    )
     assert second.startswith(f"command {_first_apply(entry)} differs (- recorded by ")
     assert objects
     assert {line[:2] for line in objects} <= {"- ", "+ "}

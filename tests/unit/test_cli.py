@@ -236,7 +236,7 @@ def test_warnings_and_notes_are_printed_with_their_place_and_the_file_is_valid(t
     assert result.exit_code == 0
     assert f"{file}:2:9: warning: pools.p: blocks of pool p travel by BGP" in result.output
     assert f"{file}:2:44: note: pools.p.ipipMode: an old spelling of Always" in result.output
-    assert "valid: 2 nodes, 1 pools, 0 peers; 1 warning, 1 note" in result.output
+    assert "valid: 2 nodes, 1 pool, 0 peers; 1 warning, 1 note" in result.output
     as_json = json.loads(bgpctl("validate", "-f", file, "-o", "json").output)
     assert (as_json["ok"], [problem["severity"] for problem in as_json["problems"]]) == (True, ["warning", "info"])
 

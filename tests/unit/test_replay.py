@@ -47,7 +47,7 @@ def test_the_first_entry_with_another_command_is_shown_and_1(file: Path) -> None
     code, text = replayed(file, Record(STORY.start, tuple(entries)))
     assert code == 1
     first, second, *objects = text.splitlines()
-    assert first == f"{file}:5: entry 3 at 1002.000 s: kernel seen: 0 objects"
+    assert first == f"{file}:5: entry 3 at 1002.000 s: kernel state read: 0 objects"
     assert second.startswith("command 1 differs (- recorded by bgpctl 1.2, + replayed by ")
     assert any(line.startswith('- Apply {"Put": ') for line in objects)
     assert {line[:2] for line in objects} <= {"- ", "+ "}
