@@ -16,7 +16,7 @@ from tests.docs.world import World, world
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces")
 
-_LINKED = ("bgpctl", "packaging", "tools", "Makefile", "setup.cfg", "pyproject.toml", "tests", ".venv")
+_LINKED = ("bgpctl", "packaging", "tools", "locks", "Makefile", "setup.cfg", "pyproject.toml", "tests", ".venv")
 
 
 @pytest.fixture(scope="module")
