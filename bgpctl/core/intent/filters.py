@@ -197,6 +197,10 @@ OPERATION_SHAPE: Final[Shape] = {
 _ACTION: Final = coded({"Accept": True, "Reject": False})
 
 
+def _no_operator(_: FilterRule) -> None:
+    """It is never left out beside a cidr, and is nothing without one."""
+
+
 def _rule_table(version: int) -> Table:
     """The rules of one IP version."""
     operations = FieldKind(_read_operations, many(ref("filterOperation"), maxItems=_MOST_OPERATIONS), list)
@@ -209,7 +213,7 @@ def _rule_table(version: int) -> Table:
                 enumeration(MatchOperator),
                 "operator",
                 "How a prefix is compared with cidr.",
-                always=True,
+                implied=_no_operator,
             ),
             Row("prefixLength", _length(version), "length", "Least and greatest length; with cidr."),
             Row("source", coded({"RemotePeers": True}), "from_peers", "Only paths that were learned by BGP."),
