@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/schema.py tools/install tools/nightly.py tools/wings.py
 
-.PHONY: always setup lock lab lint check test test-labs test-others test-newest nightly bare interop vm docs reference schema \
-	bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean
+.PHONY: always setup lock lab lint check test test-labs test-others test-newest nightly bare interop vm docs reference \
+	schema bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean
 
 setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt says
 

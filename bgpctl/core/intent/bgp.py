@@ -48,6 +48,27 @@ _PRIORITY: Final = integer(1, 2147483646)
 _SERVICES: Final = "Kubernetes services have no addresses here"
 _WORKLOADS: Final = "workloads do not peer with their node"
 
+_WITHOUT_EFFECT: Final = Table(
+    rows_for(
+        {
+            "logSeverityScreen": no_effect("logs of the agent follow bgpctl agent run --log-level"),
+            "bindMode": no_effect("BGP always listens on the node's own address alone", word("None", "NodeIP")),
+            "serviceClusterIPs": risky(f"{_SERVICES}, so none are announced"),
+            "serviceExternalIPs": risky(f"{_SERVICES}, so none are announced"),
+            "serviceLoadBalancerIPs": risky(f"{_SERVICES}, so none are announced"),
+            "serviceLoadBalancerAggregation": no_effect(_SERVICES, word("Enabled", "Disabled")),
+            "ignoredInterfaces": no_effect("only blocks are announced, whatever interfaces there are"),
+            "localWorkloadPeeringIPV4": no_effect(_WORKLOADS, address_of(4)),
+            "localWorkloadPeeringIPV6": no_effect(_WORKLOADS, address_of(6)),
+            "programClusterRoutes": no_effect("bgpctl alone writes every route of an encapsulation"),
+            **{
+                f"ipv{version}{kind}RoutePriority": no_effect("routes of bgpctl have one metric, 1024", _PRIORITY)
+                for kind in ("Normal", "Elevated")
+                for version in (4, 6)
+            },
+        }
+    )
+)
 BGP_CONFIGURATION: Final = Table(
     (
         ASN_ROW,
@@ -55,29 +76,10 @@ BGP_CONFIGURATION: Final = Table(
         LISTEN_PORT,
         *MESH_OPTIONS,
         *ADVERTISEMENTS,
-        *rows_for(
-            {
-                "logSeverityScreen": no_effect("logs of the agent follow bgpctl agent run --log-level"),
-                "bindMode": no_effect("BGP always listens on the node's own address alone", word("None", "NodeIP")),
-                "serviceClusterIPs": risky(f"{_SERVICES}, so none are announced"),
-                "serviceExternalIPs": risky(f"{_SERVICES}, so none are announced"),
-                "serviceLoadBalancerIPs": risky(f"{_SERVICES}, so none are announced"),
-                "serviceLoadBalancerAggregation": no_effect(_SERVICES, word("Enabled", "Disabled")),
-                "ignoredInterfaces": no_effect("only blocks are announced, whatever interfaces there are"),
-                "localWorkloadPeeringIPV4": no_effect(_WORKLOADS, address_of(4)),
-                "localWorkloadPeeringIPV6": no_effect(_WORKLOADS, address_of(6)),
-                "programClusterRoutes": no_effect("bgpctl alone writes every route of an encapsulation"),
-                **{
-                    f"ipv{version}{kind}RoutePriority": no_effect("routes of bgpctl have one metric, 1024", _PRIORITY)
-                    for kind in ("Normal", "Elevated")
-                    for version in (4, 6)
-                },
-            }
-        ),
+        *_WITHOUT_EFFECT.rows,
     ),
     Configuration,
 )
-_WITHOUT_EFFECT: Final = Table(tuple(row for row in BGP_CONFIGURATION.rows if row.kind.about))
 
 
 def read_configuration(draft: Draft, fields: Fields, name: str) -> None:

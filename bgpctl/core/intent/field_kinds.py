@@ -1,9 +1,8 @@
 """
 Kinds of fields: how a value is read out of a document, how it is written into one, and its JSON Schema.
 
-A kind is three functions' worth of knowledge in one value, so that a row of a table (tables.py) says everything about
-its key. The regular kinds stand here; a field that is like no other brings a kind of its own, beside the nouns that it
-is about.
+The three stand together in one value, so that a row of a table (tables.py) is complete with the name of its kind. The
+regular kinds are here; an irregular field has a kind of its own, in the file of the nouns that it is about.
 
 Refuses to know: which key a value stands under, and which noun it becomes part of.
 """
@@ -55,8 +54,9 @@ class FieldKind(Generic[T]):
 # Single values -------------------------------------------------------------------------------------------------
 
 ANYTHING: Final[FieldKind[Any]] = FieldKind(lambda _fields, _key: None, {}, None)
+"""A field that its table leaves to another reader."""
 UNREAD: Final[FieldKind[Any]] = FieldKind(lambda fields, key: fields.ignore(key), {}, None)
-"""Without any meaning here."""
+"""A field of which any value is right, and none has a meaning here."""
 BOOLEAN: Final = FieldKind(Fields.boolean, {"type": ["boolean", "null"]})
 TEXT: Final = FieldKind(Fields.text, ref("text"))
 NAME: Final = FieldKind(Fields.name, ref("name"))
@@ -177,17 +177,12 @@ def placed(read: Callable[[Scalar], T], rule: str, item: Shape) -> FieldKind[tup
     return FieldKind(read_all, many(item), lambda values: [str(value) for value in values])
 
 
-def records(
-    read: Callable[[Fields], T | None], item: Shape, write: Callable[[Any], object] | None = None, **limits: int
-) -> FieldKind[tuple[T, ...]]:
+def records(read: Callable[[Fields], T], item: Shape, write: Callable[[T], object]) -> FieldKind[tuple[T, ...]]:
     """A list of mappings, of each of which `read` makes a value."""
-
-    def read_all(fields: Fields, key: str) -> tuple[T, ...]:
-        found = [read(entry) for entry in fields.each(key)]
-        return tuple(value for value in found if value is not None)
-
     return FieldKind(
-        read_all, many(item, **limits), None if write is None else lambda values: [write(value) for value in values]
+        lambda fields, key: tuple(map(read, fields.each(key))),
+        many(item),
+        lambda values: [write(value) for value in values],
     )
 
 
@@ -202,7 +197,7 @@ def no_effect(because: str, kind: FieldKind[T] = ANYTHING) -> FieldKind[T]:
 def risky(
     because: str, kind: FieldKind[T] = ANYTHING, when: Callable[[T | None], bool] = lambda _: True
 ) -> FieldKind[T]:
-    """A field without effect here whose writer may count on its effect, `when` the value is one of those."""
+    """A field without effect here, and a warning where `when` holds for its value: the effect may be counted on."""
 
     def read(fields: Fields, key: str) -> T | None:
         value = kind.read(fields, key)

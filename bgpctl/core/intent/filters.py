@@ -136,7 +136,7 @@ def _read_operations(fields: Fields, key: str) -> _Operations:
     operations = list(fields.each(key))
     for operation in operations:
         _read_operation(operation, found)
-    if operations and fields.has("action") and _ACTION.read(fields, "action") is False:
+    if operations and _ACTION.read(fields, "action") is False:
         fields.wrong(key, "what is rejected cannot be changed: operations need action Accept", "reject-operation")
     if len(operations) > _MOST_OPERATIONS:
         fields.wrong(key, f"{len(operations)} operations; at most {_MOST_OPERATIONS}", "too-many")

@@ -36,107 +36,7 @@ _SWITCH: Final = coded({"Enabled": True, "Disabled": False})
 _PLUGINS: Final = ("Calico", "AmazonVPC", "AzureVNET", "GKE")
 
 
-@dataclass(frozen=True, slots=True)
-class _Defaults:
-    """What the operator takes where nothing is said; `refused` are encapsulations that it cannot do, with reasons."""
-
-    encapsulation: str
-    cidr: Prefix
-    bgp: bool
-    backend_off: Backend
-    refused: Mapping[str, str]
-
-
-def read_installation(draft: Draft, fields: Fields, _: str) -> None:
-    """`bgp: Disabled` is calico_backend vxlan; without `ipPools` the operator makes one pool, if there is none."""
-    spec = spec_of(fields)
-    network = spec_of(spec, "calicoNetwork")
-    provider = INSTALLATION.read(spec).get("provider", "")
-    said = NETWORK.read(network)
-    defaults = _defaults(spec, provider)
-    backend = Backend.BIRD if said.get("bgp", defaults.bgp) else defaults.backend_off
-    draft.set("backend", backend, located(network, "bgp"))
-    draft.set("workload_mtu", said.get("workload_mtu"), located(network, "mtu"))
-    if provider == "DockerEnterprise":
-        draft.set("vxlan_vni", _DOCKER_VNI, located(spec, "kubernetesProvider"))
-    _read_pools(draft, network, defaults)
-    network.finish()
-    spec.finish()
-
-
-def _defaults(spec: Fields, provider: str) -> _Defaults:
-    cni = spec_of(spec, "cni")
-    ipam = spec_of(cni, "ipam")
-    plugin = CNI.read(cni).get("type", "Calico")
-    host_local = IPAM.read(ipam).get("type") == "HostLocal"
-    ipam.finish()
-    cni.finish()
-    calico = plugin == "Calico"
-    on_eks = provider == "EKS" and calico
-    vxlan_refused = dict.fromkeys(("VXLAN", "VXLANCrossSubnet"), "VXLAN needs Calico's IPAM, and cni.ipam is HostLocal")
-    all_refused = dict.fromkeys(ENCAPSULATIONS.keys() - {"None"}, f"encapsulation is Calico's, and cni is {plugin}")
-    return _Defaults(
-        encapsulation="VXLAN" if on_eks else "IPIP" if calico else "None",
-        cidr=Prefix.parse("172.16.0.0/16" if on_eks else "192.168.0.0/16"),
-        bgp=calico and not on_eks,
-        backend_off=Backend.NONE if host_local or not calico else Backend.VXLAN,
-        refused=(vxlan_refused if host_local else {}) if calico else all_refused,
-    )
-
-
-def _read_pools(draft: Draft, network: Fields, defaults: _Defaults) -> None:
-    pools = list(network.each("ipPools"))
-    if len(pools) > _MOST_POOLS:
-        network.wrong("ipPools", f"{len(pools)} pools; the operator takes at most {_MOST_POOLS}", "too-many")
-    for pool in pools:
-        _read_pool(draft, pool, defaults)
-    if not network.listed("ipPools"):
-        ipip, vxlan = ENCAPSULATIONS[defaults.encapsulation]
-        at = located(network)
-        made = Pool("default-ipv4-ippool", defaults.cidr, ipip, vxlan, nat_outgoing=True, place=at.place)
-        draft.default_pool = Stated(made, at)
-
-
-def _read_pool(draft: Draft, fields: Fields, defaults: _Defaults) -> None:
-    found = OPERATOR_POOL.read(fields)
-    word, cidr, size = (found.pop(key, None) for key in ("encapsulation", "cidr", "block_size"))
-    if word and word in defaults.refused:
-        fields.wrong("encapsulation", defaults.refused[word], "cni-encapsulation")
-    fields.finish()
-    if cidr is None:
-        draft.miss("pool")
-        return
-    is_v4 = cidr.version == 4
-    ipip, vxlan = ENCAPSULATIONS[word or (defaults.encapsulation if is_v4 else "None")]
-    name, nat = found.pop("name", None) or _default_name(draft, cidr), found.pop("nat_outgoing", is_v4)
-    size = size or DEFAULT_BLOCK_SIZE[cidr.version]
-    pool = Pool(name, cidr, ipip, vxlan, size, nat, **found, place=fields.place)
-    draft.operator_pools.append(Stated(pool, located(fields), pool_parts(fields)))
-
-
-def _default_name(draft: Draft, cidr: Prefix) -> str:
-    """As the operator names them: the first of a version, and the rest by their cidr."""
-    first = f"default-ipv{cidr.version}-ippool"
-    taken = any(stated.value.name == first for stated in draft.operator_pools)
-    return str(cidr).replace(".", "-").replace(":", "-").replace("/", "-") if taken else first
-
-
-def adopt_operator_pools(draft: Draft) -> None:
-    """After all documents: the operator adopts a pool that is as it wants it, and reverts one that is not."""
-    for stated in draft.operator_pools:
-        known = draft.pools.get(stated.value.name)
-        if known is None and draft.declare("pool", stated.value.name, stated.at):
-            draft.pools[stated.value.name] = stated
-        elif known is not None and known.value != stated.value:
-            message = (
-                f"pool {stated.value.name} differs from the IPPool at {known.at.place}; the operator would revert that"
-            )
-            draft.wrong(stated.at, message, "contradiction")
-    made = draft.default_pool
-    if made and not draft.pools and draft.knows_all("pool"):
-        draft.declare("pool", made.value.name, made.at)
-        draft.pools[made.value.name] = made
-
+# The tables ----------------------------------------------------------------------------------------------------
 
 _DEPLOYMENT: Final = (
     "azure",
@@ -243,3 +143,108 @@ INSTALLATION: Final = Table(
         *rows_for(dict.fromkeys(_DEPLOYMENT, no_effect("the operator installs Kubernetes objects; there are none"))),
     )
 )
+
+
+# Reading -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Defaults:
+    """What the operator takes where nothing is said; `refused` are encapsulations that it cannot do, with reasons."""
+
+    encapsulation: str
+    cidr: Prefix
+    bgp: bool
+    backend_off: Backend
+    refused: Mapping[str, str]
+
+
+def read_installation(draft: Draft, fields: Fields, _: str) -> None:
+    """`bgp: Disabled` is calico_backend vxlan; without `ipPools` the operator makes one pool, if there is none."""
+    spec = spec_of(fields)
+    network = spec_of(spec, "calicoNetwork")
+    provider = INSTALLATION.read(spec).get("provider", "")
+    given = NETWORK.read(network)
+    defaults = _defaults(spec, provider)
+    backend = Backend.BIRD if given.get("bgp", defaults.bgp) else defaults.backend_off
+    draft.set("backend", backend, located(network, "bgp"))
+    draft.set("workload_mtu", given.get("workload_mtu"), located(network, "mtu"))
+    if provider == "DockerEnterprise":
+        draft.set("vxlan_vni", _DOCKER_VNI, located(spec, "kubernetesProvider"))
+    _read_pools(draft, network, defaults)
+    network.finish()
+    spec.finish()
+
+
+def _defaults(spec: Fields, provider: str) -> _Defaults:
+    cni = spec_of(spec, "cni")
+    ipam = spec_of(cni, "ipam")
+    plugin = CNI.read(cni).get("type", "Calico")
+    host_local = IPAM.read(ipam).get("type") == "HostLocal"
+    ipam.finish()
+    cni.finish()
+    calico = plugin == "Calico"
+    on_eks = provider == "EKS" and calico
+    vxlan_refused = dict.fromkeys(("VXLAN", "VXLANCrossSubnet"), "VXLAN needs Calico's IPAM, and cni.ipam is HostLocal")
+    all_refused = dict.fromkeys(ENCAPSULATIONS.keys() - {"None"}, f"encapsulation is Calico's, and cni is {plugin}")
+    return _Defaults(
+        encapsulation="VXLAN" if on_eks else "IPIP" if calico else "None",
+        cidr=Prefix.parse("172.16.0.0/16" if on_eks else "192.168.0.0/16"),
+        bgp=calico and not on_eks,
+        backend_off=Backend.NONE if host_local or not calico else Backend.VXLAN,
+        refused=(vxlan_refused if host_local else {}) if calico else all_refused,
+    )
+
+
+def _read_pools(draft: Draft, network: Fields, defaults: _Defaults) -> None:
+    pools = list(network.each("ipPools"))
+    if len(pools) > _MOST_POOLS:
+        network.wrong("ipPools", f"{len(pools)} pools; the operator takes at most {_MOST_POOLS}", "too-many")
+    for pool in pools:
+        _read_pool(draft, pool, defaults)
+    if not network.listed("ipPools"):
+        ipip, vxlan = ENCAPSULATIONS[defaults.encapsulation]
+        at = located(network)
+        made = Pool("default-ipv4-ippool", defaults.cidr, ipip, vxlan, nat_outgoing=True, place=at.place)
+        draft.default_pool = Stated(made, at)
+
+
+def _read_pool(draft: Draft, fields: Fields, defaults: _Defaults) -> None:
+    found = OPERATOR_POOL.read(fields)
+    word, cidr, size = (found.pop(key, None) for key in ("encapsulation", "cidr", "block_size"))
+    if word and word in defaults.refused:
+        fields.wrong("encapsulation", defaults.refused[word], "cni-encapsulation")
+    fields.finish()
+    if cidr is None:
+        draft.miss("pool")
+        return
+    is_v4 = cidr.version == 4
+    ipip, vxlan = ENCAPSULATIONS[word or (defaults.encapsulation if is_v4 else "None")]
+    name, nat = found.pop("name", None) or _default_name(draft, cidr), found.pop("nat_outgoing", is_v4)
+    size = size or DEFAULT_BLOCK_SIZE[cidr.version]
+    pool = Pool(name, cidr, ipip, vxlan, size, nat, **found, place=fields.place)
+    draft.operator_pools.append(Stated(pool, located(fields), pool_parts(fields)))
+
+
+def _default_name(draft: Draft, cidr: Prefix) -> str:
+    """As the operator names them: the first of a version, and the rest by their cidr."""
+    first = f"default-ipv{cidr.version}-ippool"
+    taken = any(stated.value.name == first for stated in draft.operator_pools)
+    return str(cidr).replace(".", "-").replace(":", "-").replace("/", "-") if taken else first
+
+
+def adopt_operator_pools(draft: Draft) -> None:
+    """After all documents: the operator adopts a pool that is as it wants it, and reverts one that is not."""
+    for stated in draft.operator_pools:
+        known = draft.pools.get(stated.value.name)
+        if known is None and draft.declare("pool", stated.value.name, stated.at):
+            draft.pools[stated.value.name] = stated
+        elif known is not None and known.value != stated.value:
+            message = (
+                f"pool {stated.value.name} differs from the IPPool at {known.at.place}; the operator would revert that"
+            )
+            draft.wrong(stated.at, message, "contradiction")
+    made = draft.default_pool
+    if made and not draft.pools and draft.knows_all("pool"):
+        draft.declare("pool", made.value.name, made.at)
+        draft.pools[made.value.name] = made

@@ -20,6 +20,7 @@ from bgpctl.core.intent.field_kinds import (
     UNREAD,
     FieldKind,
     bookkeeping,
+    coded,
     integer,
     no_effect,
     placed,
@@ -35,15 +36,16 @@ from bgpctl.core.net.addresses import Prefix
 _VIRTUAL: Final = "a virtual affinity belongs to no node"
 
 
-def _read_deleted(fields: Fields, key: str) -> bool:
-    """Calico writes it as a text, and once wrote a boolean."""
+_FLAG: Final = replace(coded({"false": False, "true": True}), shape={"enum": ["true", "false", True, False, None]})
+"""Calico writes a BlockAffinity's as a text."""
+
+
+def _read_flag(fields: Fields, key: str) -> bool | None:
+    """A boolean, or the text of one."""
     tree = fields.tree(key)
-    if isinstance(tree, Scalar) and isinstance(tree.value, bool):
-        return bool(fields.boolean(key))
-    return fields.one_of(key, ("false", "true")) == "true"
+    is_boolean = isinstance(tree, Scalar) and isinstance(tree.value, bool)
+    return fields.boolean(key) if is_boolean else _FLAG.read(fields, key)
 
-
-_DELETED: Final = FieldKind(_read_deleted, {"enum": ["true", "false", True, False, None]})
 
 # BlockAffinity -------------------------------------------------------------------------------------------------
 
@@ -53,7 +55,7 @@ AFFINITY: Final = Table(
         Row("cidr", PREFIX, "cidr", needed=True),
         Row("type", word("host", "virtual"), "type"),
         Row("state", word("confirmed", "pending", "pendingDeletion"), "state"),
-        Row("deleted", _DELETED, "deleted"),
+        Row("deleted", _FLAG, "deleted"),
     ),
     what="a block affinity",
 )
@@ -63,8 +65,7 @@ def read_affinity(draft: Draft, fields: Fields, _: str) -> None:
     """A node's claim to a block."""
     spec = spec_of(fields)
     found = AFFINITY.read(spec)
-    node, cidr, kind, state = map(found.get, ("node", "cidr", "type", "state"))
-    deleted = found["deleted"]
+    node, cidr, kind, state, deleted = map(found.get, ("node", "cidr", "type", "state", "deleted"))
     if kind == "virtual":
         spec.no_effect(_VIRTUAL, "node", "type")
     spec.finish()
@@ -132,7 +133,7 @@ BLOCK: Final = Table(
         ),
         Row("allocations", _NUMBERS, about="Per address, the number of its attributes."),
         Row("attributes", no_effect("of the attributes of an address, the node matters", _HOLDERS), "holders"),
-        Row("deleted", _DELETED, "deleted"),
+        Row("deleted", replace(_FLAG, read=_read_flag), "deleted"),
         *rows_for(dict.fromkeys(("unallocated", "strictAffinity"), no_effect(_WHO))),
         *rows_for(dict.fromkeys(_WRITTEN_BY_IPAM, bookkeeping(*_WRITTEN_BY_IPAM))),
     ),
@@ -144,7 +145,7 @@ def read_block(draft: Draft, fields: Fields, _: str) -> None:
     """A block, who has it, and which of its addresses other nodes have."""
     spec = spec_of(fields)
     found = BLOCK.read(spec)
-    cidr, owner, deleted, nodes = found.get("cidr"), found.get("owner"), found["deleted"], found["holders"]
+    cidr, owner, deleted, nodes = found.get("cidr"), found.get("owner"), found.get("deleted"), found["holders"]
     indexes = [*_indexes(spec, len(nodes))]
     spec.finish()
     if cidr is None or deleted:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from bgpctl.core.cluster.problems import Severity
@@ -49,6 +50,15 @@ PEER_METADATA: Final = Table(
     what="a bgpPeer",
 )
 
+PEER_SPEC: Final = replace(
+    bgp.BGP_PEER,
+    rows=tuple(
+        replace(row, kind=replace(row.kind, read=UNREAD.read)) if row.key == "peerIP" else row
+        for row in bgp.BGP_PEER.rows
+    ),
+)
+"""Today's, but that the address stands in the metadata, and is read there."""
+
 
 def _dashed(*parts: object) -> str:
     """What Calico's own upgrade calls a resource that had no name."""
@@ -87,8 +97,7 @@ def _read_peer(draft: Draft, fields: Fields) -> None:
     joined = spec.joined(metadata, "peerIP", *(["node"] if metadata.has("node") else []))
     metadata.finish()
     name = _dashed(*([metadata.text("node")] if metadata.has("node") else []), address or "peer")
-    read_peer(draft, joined, bgp.BGP_PEER, name, located(fields), Remote("peerIP", address, None))
-    joined.ignore("peerIP")
+    read_peer(draft, joined, PEER_SPEC, name, located(fields), Remote("peerIP", address, None))
     joined.finish()
 
 

@@ -32,7 +32,7 @@ from bgpctl.core.intent.field_kinds import (
 from bgpctl.core.intent.fields import Fields, dns_name
 from bgpctl.core.intent.shapes import Shape, numbers, ref
 from bgpctl.core.intent.tables import Row, Table, Values, read_only
-from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.addresses import Address, Asn
 
 _RESTART_TIME: Final = duration(0, 4095)
 """RFC 4724, section 3: 12 bits."""
@@ -71,7 +71,7 @@ def _read_keep(fields: Fields, key: str) -> NextHopMode | None:
 
 
 def _read_nodes(fields: Fields, key: str) -> str | None:
-    """The short form's nodeSelector, which nobody has to know of who writes Calico's."""
+    """The short form's nodeSelector; where it is absent, hints for misspelt keys do not offer it."""
     return SELECTOR.read(fields, key) if fields.has(key) else None
 
 
@@ -80,9 +80,10 @@ def _read_node_selector(fields: Fields, key: str) -> str | None:
 
 
 def _read_peer_selector(fields: Fields, key: str) -> str | None:
-    """Also an empty one selects nodes."""
-    text = fields.text(key)
-    return None if text is None or read_selector(fields, key) is None else text
+    """The text as it is written, because an empty one selects nodes, and a wrong one still stands for a choice."""
+    if fields.has(key):
+        read_selector(fields, key)
+    return fields.text(key)
 
 
 _KEEP: Final = FieldKind(_read_keep, BOOLEAN.shape, None)
@@ -167,13 +168,13 @@ def read_peer(draft: Draft, fields: Fields, table: Table, name: str, at: Located
     """Take a peer in, by the keys of its form."""
     _remote_rules(fields, remote.key)
     found = table.read(fields)
-    peer = _peer(name, found, remote, at)
+    peer_selector = read_selector(fields, "peerSelector") if fields.has("peerSelector") else None
+    peer = _peer(name, found, remote, at, None if peer_selector else found.get("asn"))
     _gateway_rules(fields, peer)
     if fields.has("node") and fields.has("nodeSelector"):
         fields.wrong("nodeSelector", "node and nodeSelector cannot both be given", "both-forms")
     node_key = "nodes" if fields.has("nodes") else "nodeSelector"
     selector = read_selector(fields, node_key)
-    peer_selector = read_selector(fields, "peerSelector") if fields.has("peerSelector") else None
     if not draft.declare("peer", name, at):
         return
     if selector and (peer_selector or (remote.address and "asn" in found)):
@@ -181,9 +182,8 @@ def read_peer(draft: Draft, fields: Fields, table: Table, name: str, at: Located
         draft.peers[name] = Stated(stated, at, _parts(fields, remote.key, node_key))
 
 
-def _peer(name: str, found: Values, remote: Remote, at: Located) -> Peer:
+def _peer(name: str, found: Values, remote: Remote, at: Located, asn: Asn | None) -> Peer:
     others = {key: value for key, value in found.items() if key not in {"address", "port", "endpoint", "node", "asn"}}
-    asn = None if "peer_selector" in found else found.get("asn")
     return Peer(name, remote.address, asn, (), remote.port or 179, **others, place=at.place)
 
 

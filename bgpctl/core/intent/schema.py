@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from bgpctl.core.intent import kubernetes, legacy, short
-from bgpctl.core.intent.bgp import BGP_PEER, NODE_SPEC
+from bgpctl.core.intent.bgp import NODE_SPEC
 from bgpctl.core.intent.calico import BOOKKEEPING, CALICO, KINDS, OTHER_KINDS
 from bgpctl.core.intent.filters import FILTER, OPERATION_SHAPE, RULES
 from bgpctl.core.intent.installation import OPERATOR_POOL
@@ -181,7 +181,7 @@ def _old_resources() -> Mapping[str, Shape]:
     return {
         "ipPool": _old("ipPool", legacy.POOL_METADATA.shape(nullable=True), _optional(IP_POOL)),
         "node": _old("node", legacy.NODE_METADATA.shape(), ref("calicoNode")),
-        "bgpPeer": _old("bgpPeer", legacy.PEER_METADATA.shape(), _optional(BGP_PEER)),
+        "bgpPeer": _old("bgpPeer", legacy.PEER_METADATA.shape(), _optional(legacy.PEER_SPEC)),
     }
 
 

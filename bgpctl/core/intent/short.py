@@ -79,7 +79,7 @@ def _read_filter(draft: Draft, fields: Fields, name: str) -> None:
 
 
 def _read_peer(draft: Draft, fields: Fields, name: str) -> None:
-    remote = Remote("ip", fields.address("ip"), fields.integer("port", 1, 65535))
+    remote = Remote("ip", ADDRESS.read(fields, "ip"), PORT.read(fields, "port"))
     if fields.has("port") and fields.has("peerSelector"):
         fields.wrong("port", "nodes are peered with where all nodes listen: say listenPort", "port-with-selector")
     read_peer(draft, fields, SHORT_PEER, name, located(fields), remote)

@@ -27,35 +27,35 @@ from bgpctl.store.yaml import documents
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Cable:
     """A noun with a required attribute and three others."""
 
     name: str
-    width: int = 80
-    is_open: bool = False
+    length: int = 80
+    is_shielded: bool = False
     keys: tuple[str, ...] = ()
     side: str = "left"
 
 
-DOOR = Table(
+CABLE = Table(
     (
         Row("name", NAME, "name", "What it is called.", needed=True),
-        Row("width", integer(10, 200), "width", "In centimetres."),
-        Row("open", BOOLEAN, "is_open"),
+        Row("length", integer(10, 200), "length", "In metres."),
+        Row("shielded", BOOLEAN, "is_shielded"),
         Row("keys", several(dns_name, "name", ref("name")), "keys"),
-        Row("hinges", coded({"Left": "left", "Right": "right"}), "side"),
+        Row("plug", coded({"Left": "left", "Right": "right"}), "side"),
         Row(
             "left", FieldKind(lambda fields, key: "left" if fields.boolean(key) else None, BOOLEAN.shape, None), "side"
         ),
-        Row("colour", no_effect("doors are not painted", TEXT)),
+        Row("colour", no_effect("colours are for people", TEXT)),
     ),
-    Door,
-    "a door",
-    "A way through a wall.",
+    Cable,
+    "a cable",
+    "A wire between two ports.",
 )
 
 
-def read(text: str, table: Table = DOOR) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
+def read(text: str, table: Table = CABLE) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
     """The values of the one document, and (path, rule, message) of what there is to say of it."""
     draft = Draft()
     (tree,) = documents(text, "x.yaml")
@@ -66,24 +66,24 @@ def read(text: str, table: Table = DOOR) -> tuple[dict[str, Any], list[tuple[str
 
 
 def test_values_stand_under_their_attributes_and_what_is_not_given_is_left_out() -> None:
-    found, problems = read("{name: a, width: 90}")
-    assert (found, problems) == ({"name": "a", "width": 90}, [])
-    assert Door(**found) == Door("a", 90)
+    found, problems = read("{name: a, length: 90}")
+    assert (found, problems) == ({"name": "a", "length": 90}, [])
+    assert Cable(**found) == Cable("a", 90)
 
 
 def test_a_wrong_value_an_absent_key_and_an_unknown_one_are_problems_where_they_stand() -> None:
-    found, problems = read("{width: 5, hight: 3}")
+    found, problems = read("{length: 5, depth: 3}")
     assert found == {}
     assert [(path, rule) for path, rule, _ in problems] == [
         ("", "missing"),
-        ("width", "range"),
-        ("hight", "unknown-key"),
+        ("length", "range"),
+        ("depth", "unknown-key"),
     ]
-    assert problems[0][2] == "a door needs name"
+    assert problems[0][2] == "a cable needs name"
 
 
 def test_of_two_keys_for_one_attribute_the_first_row_counts() -> None:
-    assert read("{name: a, left: true, hinges: Right}")[0]["side"] == "right"
+    assert read("{name: a, left: true, plug: Right}")[0]["side"] == "right"
     assert read("{name: a, left: true}")[0]["side"] == "left"
 
 
@@ -93,44 +93,44 @@ def test_a_field_without_effect_is_checked_and_mentioned() -> None:
 
 
 def test_what_has_its_default_is_not_written_unless_its_row_wants_it() -> None:
-    assert DOOR.write(Door("a")) == {"name": "a"}
-    assert DOOR.write(Door("a", 90, is_open=True, keys=("k",), side="right")) == {
+    assert CABLE.write(Cable("a")) == {"name": "a"}
+    assert CABLE.write(Cable("a", 90, is_shielded=True, keys=("k",), side="right")) == {
         "name": "a",
-        "width": 90,
-        "open": True,
+        "length": 90,
+        "shielded": True,
         "keys": ["k"],
-        "hinges": "Right",
+        "plug": "Right",
     }
-    assert Table(always(DOOR.rows, "open"), Door).write(Door("a")) == {"name": "a", "open": False}
+    assert Table(always(CABLE.rows, "shielded"), Cable).write(Cable("a")) == {"name": "a", "shielded": False}
 
 
 def test_a_value_that_the_noun_has_not_is_given_beside_it() -> None:
-    assert DOOR.write(Door("a"), width=100, side=None) == {"name": "a", "width": 100}
+    assert CABLE.write(Cable("a"), length=100, side=None) == {"name": "a", "length": 100}
 
 
 def test_a_row_that_is_only_read_is_never_written() -> None:
-    assert Table(tuple(map(read_only, DOOR.rows)), Door).write(Door("a", 90)) == {}
+    assert Table(tuple(map(read_only, CABLE.rows)), Cable).write(Cable("a", 90)) == {}
 
 
 def test_a_table_is_a_schema_with_descriptions_and_defaults() -> None:
-    assert DOOR.shape() == {
-        "description": "A way through a wall.",
+    assert CABLE.shape() == {
+        "description": "A wire between two ports.",
         "type": "object",
         "required": ["name"],
         "properties": {
             "name": {"description": "What it is called.", "$ref": "#/$defs/name"},
-            "width": {
-                "description": "In centimetres.",
+            "length": {
+                "description": "In metres.",
                 "type": ["integer", "null"],
                 "minimum": 10,
                 "maximum": 200,
                 "default": 80,
             },
-            "open": {"type": ["boolean", "null"], "default": False},
+            "shielded": {"type": ["boolean", "null"], "default": False},
             "keys": {"type": ["array", "null"], "items": {"$ref": "#/$defs/name"}},
-            "hinges": {"enum": ["Left", "Right", None], "default": "Left"},
+            "plug": {"enum": ["Left", "Right", None], "default": "Left"},
             "left": {"type": ["boolean", "null"]},
-            "colour": {"description": "No effect here: doors are not painted.", "$ref": "#/$defs/text"},
+            "colour": {"description": "No effect here: colours are for people.", "$ref": "#/$defs/text"},
         },
         "additionalProperties": False,
     }
