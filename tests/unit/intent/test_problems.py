@@ -204,6 +204,9 @@ CALICO = {
     INSTALLATION.replace("{calico", "{kubernetesProvider: ESK, calico") + "{ipPools: []}}": (4, 28, "choice"),
     "kind: BGPConfiguration\nmetadata: {name: other}\nspec: {asNumber: 1}": (2, 18, "configuration-name"),
     "kind: BGPConfiguration\nmetadata: {name: node.a}\nspec: {asNumber: 1}": (3, 18, "global-only"),
+    "kind: BGPConfiguration\nmetadata: {name: node.a}\nspec: {nodeMeshPassword: {secretKeyRef: {}}}": (
+        (3, 26, "global-only")
+    ),
     "kind: BGPConfiguration\nmetadata: {name: node.a}\nspec: {listenPort: 1}": (3, 8, "unsupported"),
     "kind: BGPConfiguration\nmetadata: {name: default}\nspec: {nodeMeshPassword: {secretKeyRef: {name: s}}}": (
         (3, 8, "unsupported")
@@ -267,6 +270,9 @@ CALICO = {
     "kind: Node\nmetadata: {name: a}\nspec: {bgp: {}}": (3, 13, "missing"),
     "apiVersion: v1\nkind: Node\nmetadata: {name: a}": (3, 18, "missing"),
     "kind: BlockAffinity\nmetadata: {name: x}\nspec: {cidr: 10.244.0.0/26}": (3, 7, "missing"),
+    POOL + MEMBERS + "---\nkind: BlockAffinity\nmetadata: {name: x}\n"
+    "spec: {cidr: 10.244.0.0/26, node: b, deleted: yes}": (6, 47, "choice"),
+    "apiVersion: v1\nkind: bgpPeer\nmetadata: {scope: global, peerIP: tor}\nspec: {asNumber: 1}": (3, 35, "address"),
     "kind: List\nitems: [5]": (2, 9, "type"),
     MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: 10.0.0.9}": (5, 7, "missing"),
     MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: '10.0.0.9:0', asNumber: 1}": (5, 16, "range"),
