@@ -37,6 +37,7 @@ _ADDRESSES: Final = (
     ("vxlan6", Encapsulation.VXLAN, 6, "Instead of the one derived from its first IPv6 block."),
 )
 _MACS: Final = (("mac", 4), ("mac6", 6))
+_ENDS: Final = frozenset(part for part, *_ in (*_ADDRESSES, *_MACS))
 
 
 def tunnel_rows(**keys: str) -> tuple[Row, ...]:
@@ -57,8 +58,7 @@ def tunnels_of(*read: tuple[Fields, Table, Values]) -> Tunnels:
     found: Values = {part: value for _, _, values in read for part, value in values.items()}
     ends = frozenset(TunnelAddress(kind, found[part]) for part, kind, _, _ in _ADDRESSES if part in found)
     macs = frozenset(VtepMac(version, found[part]) for part, version in _MACS if part in found)
-    known = {part for part, *_ in (*_ADDRESSES, *_MACS)}
-    parts = {part: at for fields, table, _ in read for part, at in table.parts(fields).items() if part in known}
+    parts = {part: at for fields, table, _ in read for part, at in table.parts(fields, _ENDS).items()}
     return Tunnels(NodeAllocations(tunnel_addresses=ends, vtep_macs=macs), parts)
 
 
@@ -85,7 +85,7 @@ class Underlay:
 
 def underlay_of(fields: Fields, table: Table, found: Values) -> Underlay | None:
     """The addresses of a form that has a key per IP version; None if neither can be read."""
-    at = table.parts(fields)
+    at = table.parts(fields, ("ipv4", "ipv6"))
     v4, v6 = found.get("ipv4"), found.get("ipv6")
     if v4:
         return Underlay(v4, at["ipv4"], v6, at["ipv6"])

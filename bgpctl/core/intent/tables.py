@@ -12,7 +12,7 @@ Refuses to know: which kinds of documents there are (short.py, calico.py), and w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, TypeAlias
@@ -84,6 +84,11 @@ class Table:
     what: str = ""
     about: str = ""
     also: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    _defaults: Mapping[str, object] = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Look the defaults up once: tables are written for every object of a cluster."""
+        object.__setattr__(self, "_defaults", _defaults(self.noun))
 
     def read(self, fields: Fields) -> Values:
         """The values of the mapping, by attribute."""
@@ -100,12 +105,11 @@ class Table:
         return dict(self._written(noun, instead))
 
     def _written(self, noun: object, instead: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-        defaults = _defaults(self.noun)
         for row in self.rows:
             if row.kind.write is None or not row.attribute:
                 continue
             value = instead[row.attribute] if row.attribute in instead else getattr(noun, row.attribute)
-            default = row.implied(noun) if row.implied else defaults.get(row.attribute)
+            default = row.implied(noun) if row.implied else self._defaults.get(row.attribute)
             if value is not None and (row.always or value != default):
                 yield row.key, row.kind.write(value)
 
@@ -113,19 +117,20 @@ class Table:
         """The keys of all rows."""
         return tuple(row.key for row in self.rows)
 
-    def parts(self, fields: Fields) -> Mapping[str, Located]:
-        """Where each attribute stands; the whole mapping, where it is not given."""
-        return {row.attribute: located(fields, row.key) for row in self.rows if row.attribute}
+    def parts(self, fields: Fields, attributes: Container[str]) -> Mapping[str, Located]:
+        """Where each of some attributes stands; the whole mapping, where it is not given."""
+        return {row.attribute: located(fields, row.key) for row in self.rows if row.attribute in attributes}
 
     def shape(self, *, nullable: bool = False, more: Iterable[tuple[str, object]] = ()) -> Shape:
         """The JSON Schema of the mapping, with `more` properties than those of the rows."""
-        defaults = _defaults(self.noun)
         needed = [row.key for row in self.rows if row.needed]
         return {
             **({"description": self.about} if self.about else {}),
             "type": ["object", "null"] if nullable else "object",
             **({"required": needed} if needed else {}),
-            "properties": dict(chain(((row.key, row.shape(defaults.get(row.attribute))) for row in self.rows), more)),
+            "properties": dict(
+                chain(((row.key, row.shape(self._defaults.get(row.attribute))) for row in self.rows), more)
+            ),
             "additionalProperties": False,
             **self.also,
         }
