@@ -1,5 +1,5 @@
 """
-What a node with many quiet BGP peers costs: ExaBGP as bgpctl runs it beside ExaBGP as it is.
+Costs of a node with many quiet BGP peers: ExaBGP as bgpctl runs it beside ExaBGP as it is.
 
 All peers are played by one BIRD. The two take turns in the same fresh network namespace; the result is the median of
 the rounds. CPU is that of ExaBGP's process alone, from /proc, with every session established and no route.

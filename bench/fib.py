@@ -1,5 +1,5 @@
 """
-What it costs to keep a routing table: bgpctl beside BIRD's kernel protocol, `ip -batch` and the kernel's own limit.
+Cost of keeping a routing table: bgpctl beside BIRD's kernel protocol, `ip -batch` and the kernel's own limit.
 
 Every subject works in the same fresh network namespace, in interleaved rounds; the result is the median of the rounds.
 CPU seconds are those of the subject's process, the kernel's work on its behalf included, from /proc and rusage.
@@ -27,7 +27,8 @@ from bgpctl.core.dataplane.effects import Op, Put, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED, cleanup, plan
 from bgpctl.core.fabric import Desired
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.core.net.objects import Dataplane, NextHop, Route, key_of
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import NextHop, Route, key_of
 from bgpctl.kernel import encode
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.netlink import pack
@@ -115,8 +116,8 @@ class Samples:
 
 def wanted(load: Load, shift: int = 0) -> Desired:
     hops = {load.gateway(i): NextHop(0x42000000 + i, LINK, load.gateway(i), onlink=True) for i in range(load.gateways)}
-    routes = frozenset(Route(prefix, next_hop=hops[gateway].id) for prefix, gateway in load.table(shift))
-    dataplane = Dataplane(next_hops=frozenset(hops.values()), routes=routes)
+    routes = (Route(prefix, next_hop=hops[gateway].id) for prefix, gateway in load.table(shift))
+    dataplane = Dataplane.of((*hops.values(), *routes))
     return Desired(dataplane, {key_of(thing): NOT_WANTED for thing in dataplane})
 
 
@@ -135,7 +136,7 @@ def run_bgpctl(load: Load, samples: Samples) -> None:
     first, second = wanted(load), wanted(load, shift=1)
     with samples.take("install", "bgpctl", own_cpu_s):
         apply(kernel, plan(first, kernel.observe()).ops)
-    with samples.take("look after an installation", "bgpctl", own_cpu_s):
+    with samples.take("first observation after an installation", "bgpctl", own_cpu_s):
         assert plan(first, kernel.observe()).ops == ()
     with samples.take("no-op reconcile", "bgpctl", own_cpu_s):
         assert plan(first, kernel.observe()).ops == ()

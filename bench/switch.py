@@ -1,5 +1,5 @@
 """
-What a change of the encapsulation costs under load.
+Losses by changes of the encapsulation under load.
 
 Every encapsulation to every other, PPS packets a second (1000) in each of twelve directions; whatever else can change
 (tests/lab/changes.py), there and back; then IPIP to VXLAN as plain `ip` batches would do it:
@@ -176,7 +176,7 @@ def under_load(lab: Lab, act: Callable[[], None]) -> tuple[float, Sequence[Flow]
 
 
 def naively(name: str, act: Callable[[Lab], None]) -> dict[str, Any]:
-    """What was lost while `act` changed a lab whose agents are gone, so that nobody repairs what it does."""
+    """The packets lost while `act` changed a lab whose agents are gone, so that nobody repairs what it does."""
     with lab_of("naive") as lab:
         for agent in lab.agents.values():
             agent.send_signal(signal.SIGKILL)

@@ -1,5 +1,5 @@
 """
-Every way in which the program reaches the world, on one page. What is not here does not happen.
+Every way in which the agent learns of its node and cluster and acts on them, on one page.
 
 Core and agent are written against these protocols and against nothing else outside:
 
@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import NewType, Protocol, TypeAlias
 
 from bgpctl.core.bgp.speaker import SpeakerCommand, SpeakerConfig, SpeakerEvent
@@ -33,7 +34,8 @@ from bgpctl.core.cluster.problems import Problem
 from bgpctl.core.dataplane.effects import Failure, Op
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import Dataplane, Sysctl, Traffic
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Sysctl, Traffic
 
 
 class Unavailable(Exception):
@@ -101,7 +103,7 @@ class Prober(Protocol):
 
 
 class Host(Protocol):
-    """What the node's network is used for now. Any thread may ask."""
+    """Uses of the node's network at this moment. Any thread may ask."""
 
     def connected(self) -> frozenset[Address]:
         """The other ends of established TCP connections, without those that are on this host themselves."""
@@ -128,7 +130,7 @@ class Speaker(Protocol):
         """
         Make the speaker run with exactly this configuration, starting it if need be; sessions that stay the same
         are not disturbed. Returns at once; SpeakerAttached follows when the configuration is in force, even if it was
-        before, and SpeakerRefused if it cannot be.
+        before, and SpeakerConfigRejected if it cannot be.
         """
 
     def send(self, commands: Sequence[SpeakerCommand]) -> None:
@@ -205,10 +207,13 @@ class Store(Protocol):
 
 
 class Clock(Protocol):
-    """Time that only goes forward. Wall-clock time is for log lines alone."""
+    """Time that only goes forward, and the date, which is for readers of logs and journals alone."""
 
     def now_s(self) -> float:
         """Seconds since an arbitrary start that all processes of the host share (CLOCK_MONOTONIC)."""
+
+    def date(self) -> datetime:
+        """The host's date and time, in UTC; an operator may set it."""
 
     def since_boot_s(self) -> float:
         """Seconds since the host was booted, those it slept included (CLOCK_BOOTTIME)."""

@@ -10,10 +10,12 @@ from bgpctl.core.bgp.decision import Candidate, Choice
 from bgpctl.core.bgp.path import Path
 from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.cluster.allocations import Allocations, NodeAllocations
-from bgpctl.core.cluster.configuration import Backend, Mode, Node, Pool
+from bgpctl.core.cluster.configuration import Backend, Node, Pool
+from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, VXLAN, Encapsulation, Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Prefix
-from bgpctl.core.net.objects import Dataplane, Link, LinkAddress, Plain, Route
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Link, LinkAddress, Plain, Route
 
 KERNEL_PROTOCOL = 2
 STATIC_PROTOCOL = 4
@@ -39,13 +41,20 @@ def allocated(intent: Intent, name: str, **changes: Any) -> Intent:
     return replace(intent, allocations=Allocations({**by_node, name: given}))
 
 
+def crossed(ipip: Mode, vxlan: Mode) -> tuple[Encapsulation, Mode]:
+    """How a pool's packets cross the underlay, by Calico's two modes."""
+    if ipip is not Mode.NEVER:
+        return IPIP, ipip
+    return (VXLAN, vxlan) if vxlan is not Mode.NEVER else (DIRECT, Mode.NEVER)
+
+
 def two_racks(
     *, ipip: Mode = Mode.NEVER, vxlan: Mode = Mode.NEVER, backend: Backend = Backend.BIRD, cidr: str = "10.244.0.0/16"
 ) -> Intent:
     """a1 and a2 in 10.0.0.0/24, b1 and b2 in 10.1.0.0/24, one block each, one pool named blue."""
     return Intent(
         backend=backend,
-        pools=(Pool("blue", Prefix.parse(cidr), ipip_mode=ipip, vxlan_mode=vxlan),),
+        pools=(Pool("blue", Prefix.parse(cidr), *crossed(ipip, vxlan)),),
         nodes=(
             node("a1", "10.0.0.1/24"),
             node("a2", "10.0.0.2/24"),
@@ -65,7 +74,9 @@ def with_ipv6(intent: Intent, *, vxlan: Mode = Mode.NEVER) -> Intent:
     for number, here in enumerate(intent.nodes, 1):
         block = Prefix.parse(f"fd00:10:244::{number:x}40/122")
         intent = allocated(intent, here.name, blocks=(*intent.blocks_of(here), block))
-    six = Pool("six", Prefix.parse("fd00:10:244::/64"), vxlan_mode=vxlan, block_size=122)
+    six = Pool(
+        "six", Prefix.parse("fd00:10:244::/64"), VXLAN if vxlan is not Mode.NEVER else DIRECT, vxlan, block_size=122
+    )
     return replace(intent, pools=(*intent.pools, six), nodes=nodes)
 
 
@@ -86,11 +97,9 @@ def member(intent: Intent, name: str) -> Node:
 def bare_kernel(here: Node, *, mtu_bytes: int = 1500) -> Dataplane:
     """A node as the operator made it: eth0 with the node's addresses and, of each IP version, a default route."""
     own = [address for address in (here.address, here.address6) if address]
-    return Dataplane(
-        links=frozenset({Link("eth0", Plain("veth"), mtu_bytes, owned=False)}),
-        addresses=frozenset(LinkAddress("eth0", address) for address in own),
-        routes=frozenset(route for address in own for route in _ways_out(address)),
-    )
+    link = Link("eth0", Plain("veth"), mtu_bytes, owned=False)
+    routes = (route for address in own for route in _ways_out(address))
+    return Dataplane.of((link, *(LinkAddress("eth0", address) for address in own), *routes))
 
 
 def _ways_out(own: InterfaceAddress) -> tuple[Route, Route]:
@@ -114,7 +123,7 @@ def path(prefix: str | Prefix, next_hop: str | Address, *as_path: int) -> Path:
 
 
 def learned_from_all(intent: Intent, here: Node, *, without: Sequence[str] = ()) -> tuple[Choice, ...]:
-    """What `here` chooses when every other node announced its blocks and borrowed addresses over the mesh."""
+    """The choices of `here` when every other node announced its blocks and borrowed addresses over the mesh."""
     others = [other for other in intent.nodes if other != here and other.name not in without]
     paths = [
         (own.address, path(block, own.address))

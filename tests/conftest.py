@@ -25,8 +25,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """
-    What tests `record_property("told", …)` is printed at the end, from whatever process they ran in, and how many
-    command blocks of documents were executed.
+    Properties that tests record as `record_property("told", …)` are printed at the end, from whatever process they ran
+    in, and how many command blocks of documents were executed.
     """
     blocks = 0
     for report in terminalreporter.getreports("passed"):

@@ -51,7 +51,7 @@ def seen(problems: tuple[Problem, ...], severity: Severity = Severity.ERROR) -> 
 
 
 def plain(tree: Tree) -> object:
-    """What another reader of YAML would make of it."""
+    """The document as another reader of YAML sees it."""
     match tree:
         case Mapping(items=items):
             return {key: plain(item) for key, item in items.items()}

@@ -1,4 +1,4 @@
-"""What of this machine is not pinned: kernel, Python and Debian packages."""
+"""The parts of this machine that are not pinned: kernel, Python and Debian packages."""
 
 from __future__ import annotations
 

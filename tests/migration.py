@@ -10,7 +10,7 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.fabric import derive
 from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import NO_RESULTS, ProbeReply, ProbeResults
-from bgpctl.core.net.objects import Dataplane
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.simulate.preview import assumed_kernel, converged
 from tests.cluster import learned_from_all, member
 

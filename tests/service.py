@@ -28,7 +28,7 @@ ETC: Final = "/etc/bgpctl"
 """Where it looks for the cluster file; likewise."""
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""What systemd gives (systemd.exec(5))."""
+"""The PATH that systemd gives (systemd.exec(5))."""
 
 # What ProtectSystem=strict does: nothing can be written but ReadWritePaths, RuntimeDirectory and the kernel's own file
 # systems.
@@ -152,7 +152,7 @@ def wheel(tree: Path, version: str) -> Path:
 
 
 def wheelhouse(house: Path) -> None:
-    """What bgpctl requires, as wheels made of what is installed here, so that pip needs no network."""
+    """The requirements of bgpctl, as wheels made of what is installed here, so that pip needs no network."""
     for name in dict.fromkeys(_required("bgpctl")):
         found = distribution(name)
         tag = re.search(r"^Tag: (\S+)$", found.read_text("WHEEL") or "", re.MULTILINE)

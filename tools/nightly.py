@@ -57,7 +57,7 @@ PARTS: Final = (
 
 
 class Result(NamedTuple):
-    """What came of a part: its exit code, None if it was stopped at its limit; what it printed; how long it took."""
+    """The result of a part: its exit code, None if it was stopped at its limit; what it printed; how long it took."""
 
     part: Part
     code: int | None
@@ -141,7 +141,7 @@ def counts(output: str) -> Counter[str]:
 
 
 def failures(result: Result) -> list[str]:
-    """What failed, as pytest names it; the end of the output where no test did."""
+    """The failed tests, as pytest names them; the end of the output where no test did."""
     return _FAILURE.findall(result.output) or result.output.splitlines()[-LAST_LINES:]
 
 
@@ -152,7 +152,7 @@ def duration(seconds: float) -> str:
 
 
 def facts() -> dict[str, str]:
-    """What ran where, and when."""
+    """The runs, their machine and their time."""
     return {
         "date": dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": told("git", "describe", "--always", "--dirty=, with changes", "--exclude=*"),

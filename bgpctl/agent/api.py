@@ -32,11 +32,11 @@ _LONGEST_CONTENT_BYTES: Final = 16 << 20
 """Cluster files of some 100,000 nodes."""
 
 Answer = Callable[[str, Mapping[str, str]], dict[str, Any]]
-"""(view or verb, arguments) -> JSON. Raises Unknown, Nonsense."""
+"""(view or verb, arguments) -> JSON. Raises Unknown, BadRequest."""
 
 
 class _Denied(Exception):
-    """Whoever asks may not."""
+    """The asking user has no permission."""
 
 
 class _Server(Server, socketserver.UnixStreamServer):

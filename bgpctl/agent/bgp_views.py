@@ -1,5 +1,5 @@
 """
-What the agent tells of BGP: its sessions, what was received and what was made of it. Pure functions to JSON.
+Views of BGP: its sessions, what was received and what was made of it. Pure functions to JSON.
 
 Refuses to know: sockets, tables, colours.
 """
@@ -18,7 +18,7 @@ from bgpctl.core.bgp.speaker import Session
 from bgpctl.core.net.addresses import Address, Prefix
 
 Fate: TypeAlias = tuple[str, str, str]
-"""What became of a path: best, equal, lost or rejected; the rule's slug; the rule in words."""
+"""The outcome for a path: best, equal, lost or rejected; the rule's slug; the rule in words."""
 
 
 def peers(snapshot: Snapshot) -> Json:
@@ -112,7 +112,7 @@ def rib(snapshot: Snapshot) -> Json:
     Every path received and what became of it. `which` narrows to best or rejected, `prefix` to what overlaps it.
 
     Raises:
-        Nonsense: `prefix` is none.
+        BadRequest: `prefix` is none.
     """
     only = snapshot.prefix
     which = snapshot.query.get("which", "in")
@@ -165,7 +165,7 @@ def _extended(communities: tuple[int, ...]) -> list[str]:
 
 
 def _fates(selection: LocRib) -> Mapping[tuple[Address, Prefix], Fate]:
-    """What became of each path, by peer and prefix."""
+    """The outcome for each path, by peer and prefix."""
     return dict(_each_fate(selection))
 
 

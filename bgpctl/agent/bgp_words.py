@@ -18,7 +18,7 @@ PREFIX_LIMIT_EXCEEDED: Final = "the peer tells more prefixes than it may: nothin
 
 
 class SessionError(NamedTuple):
-    """What is wrong with a session, and the next command to run."""
+    """The fault of a session, and the next command to run."""
 
     text: str
     command: str

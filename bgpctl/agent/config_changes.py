@@ -16,6 +16,7 @@ from bgpctl.agent import words
 from bgpctl.agent.api import CONTENT
 from bgpctl.agent.errors import BadRequest
 from bgpctl.core.agent.state import State
+from bgpctl.core.cluster.encapsulation import tunnels
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.simulate.preview import preview, with_other_driver
@@ -27,8 +28,8 @@ Edit: TypeAlias = Callable[[State, Store, Mapping[str, str]], None]
 
 def plan(state: State, store: Store, query: Mapping[str, str], connected: Iterable[Address]) -> dict[str, Any]:
     """
-    The changes that a proposal would make here; `connected` has connections with this node, `ipip_driver` is another
-    driver that the agent would be started with.
+    The changes that a proposal would make here; `connected` has connections with this node. A query for
+    another driver of an encapsulation, by `NAME_driver`, is for one that the agent would be started with.
 
     Raises:
         BadRequest: it is not valid, or the kernel was not seen yet.
@@ -38,11 +39,12 @@ def plan(state: State, store: Store, query: Mapping[str, str], connected: Iterab
     except NotPossibleNow as error:
         raise BadRequest(str(error)) from error
     node = wanted.node(state.node)
-    observed, driver = state.kernel.observed, query.get("ipip_driver")
+    observed = state.kernel.observed
     if node is None or observed is None:
         raise BadRequest("no plan: the kernel was not seen yet")
-    if driver:
-        observed = with_other_driver(observed, driver)
+    for name in tunnels():
+        driver = query.get(f"{name}_driver")
+        observed = with_other_driver(observed, name, driver) if driver else observed
     foreseen = preview(wanted, node, observed, state.bgp.loc_rib.best.values(), connected)
     return {"schema": "bgpctl/plan/v1", "nodes": [words.preview(foreseen)]}
 

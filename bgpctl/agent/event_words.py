@@ -32,7 +32,6 @@ from bgpctl.core.agent.events import (
 )
 from bgpctl.core.bgp import speaker
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import DATAPLANE_FIELDS
 
 _SHOWN: Final = 3
 
@@ -41,7 +40,7 @@ Names: TypeAlias = Mapping[Address, str]
 
 
 def event(item: Event, names: Names) -> str:
-    """What the loop was told. `names` has the peers'."""
+    """An event in words. `names` has the peers'."""
     if isinstance(item, speaker.PeerEvent):
         return f"{names.get(item.peer, str(item.peer))}: {_from_peer(item)}"
     if isinstance(item, speaker.SpeakerAttached | speaker.SpeakerDetached | speaker.SpeakerConfigRejected):
@@ -74,7 +73,7 @@ def _from_kernel(item: KernelChanged | KernelLost | Observed | Applied | Probed 
         case KernelLost():
             return f"kernel lost: {item.reason}"
         case Observed():
-            return f"kernel seen: {sum(len(getattr(item.dataplane, kind)) for kind in DATAPLANE_FIELDS)} objects"
+            return f"kernel seen: {item.dataplane.size} objects"
         case Applied():
             return "operations done" + _failed(item)
         case Probed():
@@ -128,7 +127,7 @@ def _from_peer(item: speaker.PeerEvent) -> str:
 
 
 def command(item: Command, at_s: float) -> str:
-    """What the loop said at `at_s`."""
+    """A command in words, given at `at_s`."""
     match item:
         case Observe():
             return "look"

@@ -1,6 +1,6 @@
 """
-Whether this node is ready to be used, and if not, why: everything that is wanted is in the kernel, and nobody is
-waited for.
+Readiness of this node, with the reasons against it: everything that is wanted is in the kernel, and nobody is waited
+for.
 
 Refuses to know: who asks.
 """

@@ -1,5 +1,5 @@
 """
-What the operator can ask of a running agent, as events: pure functions from a verb to what it means now.
+Requests of the operator to a running agent, as events: pure functions from a verb to what it means now.
 
 Refuses to know: who may ask, and how the question got here.
 """
@@ -16,7 +16,7 @@ from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.net.addresses import Address
 
 OperatorCommand: TypeAlias = Callable[[State, Mapping[str, str]], tuple[Event, ...]]
-"""Raises Nonsense."""
+"""Raises BadRequest."""
 
 
 def names(state: State) -> Mapping[Address, str]:
@@ -28,7 +28,7 @@ def names(state: State) -> Mapping[Address, str]:
 
 
 def _peers(state: State, query: Mapping[str, str]) -> tuple[Address, ...]:
-    """Those of one name or address; a node has two when it speaks both IP versions."""
+    """The peers of one name or address; a node has two when it speaks both IP versions."""
     wanted = query.get("peer", "")
     found = tuple(peer for peer, name in sorted(names(state).items()) if wanted in (name, str(peer)))
     if not found:
@@ -63,7 +63,7 @@ COMMANDS: Final[Mapping[str, OperatorCommand]] = {
 
 
 def events(verb: str, state: State, query: Mapping[str, str]) -> tuple[Event, ...]:
-    """What `verb` means. Raises Unknown, Nonsense."""
+    """The events that `verb` stands for now. Raises Unknown, BadRequest."""
     if verb not in COMMANDS:
         raise Unknown(verb)
     return COMMANDS[verb](state, query)

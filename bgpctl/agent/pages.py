@@ -24,7 +24,7 @@ log = logging.getLogger("bgpctl.agent")
 
 
 class Page(NamedTuple):
-    """What is answered."""
+    """An answer."""
 
     status: HTTPStatus
     content_type: str
@@ -52,7 +52,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
     pages: Pages
 
     def handle_error(self, *_: object) -> None:  # the name is the standard library's
-        """Whoever asked may have gone; anything else is a bug, to be found in the log."""
+        """The client may have gone; anything else is a bug, to be found in the log."""
         gone = isinstance(sys.exception(), ConnectionError)
         log.log(logging.DEBUG if gone else logging.ERROR, "a question was not answered", exc_info=True)
 
@@ -80,11 +80,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send(page)
 
     def read(self) -> Page:
-        """What is read where no page is."""
+        """The answer to a GET of no page."""
         return json_page(HTTPStatus.NOT_FOUND, {"error": f"nothing at {self.path}"})
 
     def ask(self) -> Page:
-        """What becomes of what is asked."""
+        """The answer to a POST."""
         return json_page(HTTPStatus.METHOD_NOT_ALLOWED, {"error": "nothing can be asked here"})
 
     def send(self, page: Page) -> None:

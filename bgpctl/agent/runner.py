@@ -1,5 +1,5 @@
 """
-The only loop: a queue of events in, commands out to the doors, one state after the other.
+The agent's loop: a queue of events in, commands out to the ports, one state after the other.
 
 Refuses to know: what an event means (core/agent/step.py) and how a door works (ports.py).
 """

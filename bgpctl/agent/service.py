@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from bgpctl.agent import config_changes, health_http, journal, operator_commands, views
+from bgpctl.agent import config_changes, health_http, journal_file, operator_commands, views
 from bgpctl.agent.api import CONTENT, Answer, Api
 from bgpctl.agent.errors import BadRequest
 from bgpctl.agent.journal import Entry
@@ -24,12 +25,12 @@ from bgpctl.agent.runner import Ports, Runner
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.agent.state import State
 from bgpctl.core.net.objects import Traffic
-from bgpctl.ports import Clock, Host, RunDirectory, ServiceManager, Store, Unavailable
+from bgpctl.ports import Clock, Host, RunDirectory, ServiceManager, Unavailable
 
 log = logging.getLogger("bgpctl.agent")
 
 _YOUNG_OBJECTS: Final = 100_000
-_JOURNAL: Final = "journal.pickle"
+_JOURNAL: Final = "journal.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def _serving(
 
     pages = health_http.pages(look, lambda: clock.now_s() - runner.beat_s)
     with ExitStack() as stack:
-        answer, act = _answer(runner, ports, process.host), _act(runner, ports.store, process.run_directory)
+        answer, act = _answer(runner, ports, process.host), _act(runner, ports, process.run_directory)
         stack.callback(Api(socket, answer, act, pages).close)
         if health:
             stack.callback(TcpPages(*health, pages).close)
@@ -110,13 +111,13 @@ def _answer(runner: Runner, ports: Ports, host: Host) -> Answer:
     return answer
 
 
-def _act(runner: Runner, store: Store, run_directory: RunDirectory) -> Answer:
+def _act(runner: Runner, ports: Ports, run_directory: RunDirectory) -> Answer:
     def act(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
         if verb == "journal":
-            return _save_journal(runner, run_directory)
+            return _save_journal(runner, ports.clock, run_directory)
         log.info("asked by the operator", extra={"facts": {"verb": verb, **_without_content(query)}})
         if verb in config_changes.EDITS:
-            return config_changes.edit(verb, runner.state, store, query)
+            return config_changes.edit(verb, runner.state, ports.store, query)
         asked = operator_commands.events(verb, runner.state, query)
         for event in asked:
             runner.post(event)
@@ -129,13 +130,14 @@ def _without_content(query: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in query.items() if name != CONTENT}
 
 
-def _save_journal(runner: Runner, run_directory: RunDirectory) -> dict[str, Any]:
+def _save_journal(runner: Runner, clock: Clock, run_directory: RunDirectory) -> dict[str, Any]:
     record = runner.journal.record()
+    content = journal_file.dump(record, version("bgpctl"), clock.date().isoformat(timespec="seconds"))
     try:
-        file = run_directory.write(_JOURNAL, journal.dump(record))
+        file = run_directory.write(_JOURNAL, content)
     except Unavailable as error:
         raise BadRequest(str(error)) from error
-    return {"schema": "bgpctl/journal/v1", "file": file, "events": len(record.entries)}
+    return {"schema": "bgpctl/journal-file/v1", "file": file, "events": len(record.entries)}
 
 
 def _traffic(host: Host) -> Mapping[str, Traffic]:

@@ -15,7 +15,8 @@ from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.speaker import Session
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.core.net.objects import Dataplane, Traffic
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Traffic
 
 Json: TypeAlias = dict[str, Any]
 
@@ -50,7 +51,7 @@ class Snapshot:
 
     @property
     def prefix(self) -> Prefix | None:
-        """The one that the query names, None without. Raises Nonsense."""
+        """The one that the query names, None without. Raises BadRequest."""
         text = self.query.get("prefix")
         try:
             return Prefix.parse(text) if text else None

@@ -1,5 +1,5 @@
 """
-What the agent tells: pure functions from its state to JSON. Each answer names its schema, `bgpctl/<view>/v1`.
+Views of the agent: pure functions from its state to JSON. Each answer names its schema, `bgpctl/<view>/v1`.
 
 Refuses to know: sockets, tables, colours.
 """
@@ -15,24 +15,16 @@ from bgpctl.agent.errors import Unknown
 from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core.agent.state import Phase, State
 from bgpctl.core.cluster.configuration import Node
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.encapsulation import DIRECT, ENCAPSULATIONS
 from bgpctl.core.fabric import encapsulation_to, same_subnet
+from bgpctl.core.fabric.encapsulations import BEHAVIOURS, behind
 from bgpctl.core.fabric.facts import underlay_of
+from bgpctl.core.fabric.protocol import Behaviour
 from bgpctl.core.net.addresses import (
     Prefix,
 )
-from bgpctl.core.net.objects import (
-    PROTOCOL,
-    VXLAN_LINKS,
-    Dataplane,
-    Ipip,
-    Link,
-    NextHop,
-    Route,
-    RouteType,
-    Vxlan,
-    key_of,
-)
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import PROTOCOL, Link, NextHop, Route, RouteType, key_of
 
 View: TypeAlias = Callable[[Snapshot], Json]
 
@@ -104,7 +96,7 @@ def _conflicts(snapshot: Snapshot) -> list[str]:
 
 
 def _asked(state: State) -> list[str]:
-    """What the operator asked for, or did by an edit, that is not how it stays."""
+    """States that the operator asked for, or made by an edit, and that do not last."""
     known = operator_commands.names(state)
     return [
         *([words.draining()] if state.bgp.draining else []),
@@ -121,7 +113,7 @@ def _workload_mtu_bytes(snapshot: Snapshot) -> int | None:
 
 
 def routes(snapshot: Snapshot) -> Json:
-    """What should be in the routing table, why, and whether it is."""
+    """The wanted routes, each with its reason, and whether it is installed."""
     desired, node = snapshot.state.kernel.desired, snapshot.node
     if desired is None or node is None:
         return {"routes": []}
@@ -169,7 +161,7 @@ def _route(route: Route, hops: Sequence[NextHop]) -> Json:
 
 
 def _installed(route: Route, hops: Sequence[NextHop], observed: Dataplane) -> bool:
-    return route in observed.routes and observed.next_hops.issuperset(hops)
+    return route in observed.routes and all(hop in observed.next_hops for hop in hops)
 
 
 def tunnels(snapshot: Snapshot) -> Json:
@@ -185,14 +177,17 @@ def tunnels(snapshot: Snapshot) -> Json:
 
 def _tunnels(snapshot: Snapshot) -> list[Json]:
     links = sorted((link for link in snapshot.observed.links if link.owned), key=lambda link: link.name)
-    return [_tunnel(snapshot, link) for link in links if isinstance(link.kind, Ipip | Vxlan)]
+    found = ((link, behind(link.kind)) for link in links)
+    return [_tunnel(snapshot, link, tunnel) for link, tunnel in found if tunnel]
 
 
 def _short(tunnel: Json) -> str:
-    return "vxlan6" if tunnel["name"] in VXLAN_LINKS[6] else str(tunnel["kind"])
+    encapsulation = ENCAPSULATIONS[tunnel["kind"]]
+    of_ipv6 = tunnel["name"] in BEHAVIOURS[encapsulation.name].link_names(6)
+    return encapsulation.label(6 if of_ipv6 else 4)
 
 
-def _tunnel(snapshot: Snapshot, link: Link) -> Json:
+def _tunnel(snapshot: Snapshot, link: Link, tunnel: Behaviour) -> Json:
     observed, desired = snapshot.observed, snapshot.state.kernel.desired
     remotes = set()
     if desired:
@@ -200,16 +195,16 @@ def _tunnel(snapshot: Snapshot, link: Link) -> Json:
         through |= {group.id for group in observed.groups if through.intersection(group.members)}
         used = (route for route in desired.dataplane.routes if route.next_hop in through)
         remotes = {desired.reasons[key_of(route)].remote for route in used}
-    kind = link.kind
+    wire = link.kind.wire()
     return {
         "name": link.name,
-        "kind": "vxlan" if isinstance(kind, Vxlan) else "ipip",
-        "driver": kind.driver if isinstance(kind, Ipip) else "kernel",
+        "kind": tunnel.encapsulation.name,
+        "driver": link.kind.driver(),
         "up": link.up,
         "mtu_bytes": link.mtu_bytes,
         "addresses": sorted(str(item.address) for item in observed.addresses if item.link == link.name),
-        "vni": kind.vni if isinstance(kind, Vxlan) else None,
-        "port": kind.port if isinstance(kind, Vxlan) else None,
+        "vni": wire.get("vni"),
+        "port": wire.get("port"),
         "mac": link.mac,
         "accepts_from": sorted(str(a) for decap in observed.decaps if decap.link == link.name for a in decap.sources),
         "remotes": sorted(str(remote) for remote in remotes if remote),
@@ -258,7 +253,7 @@ def pools(snapshot: Snapshot) -> Json:
             {
                 "name": pool.name,
                 "cidr": str(pool.cidr),
-                "encapsulation": pool.encapsulation.value,
+                "encapsulation": pool.encapsulation.name,
                 "mode": pool.mode.value,
                 "block_size": pool.block_size,
                 "nat_outgoing": pool.nat_outgoing,
@@ -270,7 +265,7 @@ def pools(snapshot: Snapshot) -> Json:
                     node.name
                     for node in others
                     if (remote := node.underlay(pool.cidr.version))
-                    and encapsulation_to(pool, here, remote.address) is not Encapsulation.DIRECT
+                    and encapsulation_to(pool, here, remote.address) != DIRECT
                 ),
             }
             for pool in intent.pools
@@ -305,7 +300,7 @@ def _block_state(route: Route | None) -> str:
 
 
 def events(snapshot: Snapshot) -> Json:
-    """What has happened last, oldest first, and what followed from it."""
+    """The last events, oldest first, and the commands that answered them."""
     names = operator_commands.names(snapshot.state)
     return {
         "events": [
@@ -334,7 +329,7 @@ VIEWS: Final[Mapping[str, View]] = {
 
 
 def answer(name: str, snapshot: Snapshot) -> Json:
-    """The view `name` with its schema. Raises Unknown, Nonsense."""
+    """The view `name` with its schema. Raises Unknown, BadRequest."""
     if name not in VIEWS:
         raise Unknown(name)
     return {"schema": f"bgpctl/{name}/v1", **VIEWS[name](snapshot)}

@@ -7,7 +7,7 @@ Refuses to know: what is done with them.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -32,7 +32,7 @@ def run(
     node: str,
     files: Sequence[Path],
     run_dir: Path,
-    ipip_driver: str,
+    drivers: Mapping[str, str],
     *,
     next_hop_objects: bool,
     protocol: int,
@@ -46,7 +46,7 @@ def run(
     clock = LinuxClock()
     open_kernel = partial(
         LinuxKernel,
-        ipip_driver,
+        drivers,
         next_hop_objects=next_hop_objects,
         memory=run_dir / _SYSCTLS_BEFORE,
         protocol=protocol,

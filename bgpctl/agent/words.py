@@ -1,4 +1,4 @@
-"""The words for reasons: the one file where decisions become sentences.
+"""The words for reasons, operations and problems: sentences for an operator. BGP has its own in bgp_words.py.
 
 Refuses to know: how a decision was made.
 """
@@ -10,7 +10,7 @@ from typing import Any, Final, assert_never
 
 from bgpctl.core.agent.backoff import Backoff
 from bgpctl.core.cluster.configuration import Node
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.encapsulation import DIRECT, Encapsulation
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
 from bgpctl.core.migration.situation import PendingMember
@@ -56,21 +56,13 @@ def reason(reason: Reason, node: Node) -> str:
 
 def _way(reason: Reason, node: Node) -> str:
     inside = "inside" if reason.same_subnet else "not in"
-    way = "direct" if reason.encapsulation is Encapsulation.DIRECT else f"through {_name(reason.encapsulation)}"
+    way = "direct" if reason.encapsulation == DIRECT else f"through {_name(reason.encapsulation)}"
     own = node.underlay(reason.remote.version) if reason.remote else None
     return f"pool {reason.pool}: {way}, {reason.remote} is {inside} {own.network if own else 'any subnet of ours'}"
 
 
 def _name(encapsulation: Encapsulation | None) -> str:
-    match encapsulation:
-        case Encapsulation.IPIP:
-            return "IPIP"
-        case Encapsulation.VXLAN:
-            return "VXLAN"
-        case Encapsulation.DIRECT | None:
-            return "no encapsulation"
-        case _:
-            assert_never(encapsulation)
+    return "no encapsulation" if encapsulation is None or encapsulation == DIRECT else encapsulation.title
 
 
 def unmet(item: Unmet) -> str:
@@ -97,7 +89,7 @@ def unmet(item: Unmet) -> str:
 def cutover(waiting: PendingMember) -> str:
     """Who still gets its packets by the way that is to go."""
     if waiting.accepts is not None:
-        tunnels = " and ".join(sorted(item.value for item in waiting.accepts.tunnels)) or "no tunnel"
+        tunnels = " and ".join(sorted(item.name for item in waiting.accepts.tunnels)) or "no tunnel"
         who = "the cluster file says" if waiting.accepts.in_file else "it says"
         return f"traffic to {waiting.member} stays on {waiting.link}: {who} that it accepts {tunnels}"
     way = f"until it answers a request by {waiting.wanted}"
@@ -128,7 +120,7 @@ def draining() -> str:
 
 
 def unconfirmed(left_s: float) -> str:
-    """What was applied goes unless somebody says that it may stay."""
+    """A change is taken back unless it is confirmed."""
     return f"what was applied is taken back in {left_s:.0f} s; let it stay with: bgpctl confirm"
 
 
@@ -164,7 +156,7 @@ def conflict(op: Op, repairs: Backoff, at_s: float) -> str:
 
 
 def failure(item: Failure) -> str:
-    """What the kernel refused."""
+    """An operation that the kernel refused."""
     verb = "put" if isinstance(item.op, Put) else "remove"
     name = errno.errorcode.get(item.errno, str(item.errno))
     said = f" ({item.text})" if item.text else ""
@@ -173,7 +165,7 @@ def failure(item: Failure) -> str:
 
 
 def operation(op: Op) -> str:
-    """What is done, as a line of a plan."""
+    """An operation, as a line of a plan."""
     return f"{'+' if isinstance(op, Put) else '-'} {kernel_object(op.thing)}"
 
 

@@ -1,7 +1,7 @@
 """
-`bgpctl agent run`, `bgpctl agent journal` and `bgpctl cleanup`: what acts on this node by itself.
+`bgpctl agent run|journal|replay` and `bgpctl cleanup`: the daemon of this node, and what is done without it.
 
-Refuses to know: a running agent, which client/ talks to.
+Refuses to know: how a node is run and cleaned up (agent/wiring.py).
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from bgpctl.agent import logs, wiring
 from bgpctl.agent.words import failure as failure_words
 from bgpctl.agent.words import kernel_object as thing_words
 from bgpctl.cli import values
+from bgpctl.cli.drivers import chosen, drivers_option
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.operate import journal
+from bgpctl.cli.replay import replay
 from bgpctl.cli.show import run_dir_option
 from bgpctl.cli.validate import files_option, valid
 from bgpctl.core.net.objects import PROTOCOL
-from bgpctl.kernel import ipip
 from bgpctl.ports import AlreadyRunning, Unavailable
 from bgpctl.process.clock import LinuxClock
 from bgpctl.store.file import FileStore
@@ -44,13 +45,7 @@ def agent() -> None:
 @click.option("--node", required=True, help="Name of this node in the cluster file.")
 @files_option
 @run_dir_option
-@click.option(
-    "--ipip-driver",
-    type=click.Choice(ipip.DRIVERS),
-    default=ipip.AUTO,
-    show_default=True,
-    help="Who does IP in IP: the ipip module, BPF programs, or who does it now, else the module where there is one.",
-)
+@drivers_option
 @click.option(
     "--nexthop-objects/--no-nexthop-objects",
     default=True,
@@ -72,7 +67,6 @@ def run(
     node: str,
     files: tuple[Path, ...],
     run_dir: Path,
-    ipip_driver: str,
     route_protocol: int,
     health: tuple[str, int] | None,
     *,
@@ -94,7 +88,7 @@ def run(
             node,
             files,
             run_dir,
-            ipip_driver,
+            chosen(),
             next_hop_objects=nexthop_objects,
             protocol=route_protocol,
             health=health,
@@ -105,13 +99,17 @@ def run(
 
 
 agent.add_command(journal)
+agent.add_command(replay)
 
 
 @click.command()
 @run_dir_option
 @protocol_option
 def cleanup(run_dir: Path, route_protocol: int) -> None:
-    """End this node's BGP speaker and remove everything that is bgpctl's from the kernel, and nothing else."""
+    """
+    End this node's BGP speaker, remove everything that is bgpctl's from the kernel, and put back the sysctls that it
+    changed. Nothing else is touched.
+    """
     try:
         ops, failures = wiring.clean_up(run_dir, route_protocol)
     except (AlreadyRunning, Unavailable) as error:

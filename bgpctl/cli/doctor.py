@@ -16,7 +16,8 @@ from bgpctl import client
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import Column, emit, output_option
 from bgpctl.cli.show import run_dir_option
-from bgpctl.core.trace.doctor import Needs, Verdict, examine, needs_of
+from bgpctl.core.fabric.host import Needs, Verdict
+from bgpctl.core.trace.doctor import examine, needs_of
 from bgpctl.kernel.survey import survey
 from bgpctl.ports import Unavailable
 from bgpctl.store import texts
@@ -45,7 +46,8 @@ def doctor(files: tuple[Path, ...], node: str | None, run_dir: Path, output: str
     """
     Check kernel features, modules, sysctls, ports, firewall and MTU, and say what to do next.
 
-    Exits 1 if a check failed; a warning is no failure. Changes nothing.
+    Exits 1 if a check failed; a warning is no failure. Changes nothing in this network namespace; the kernel
+    may load its modules of VXLAN and nftables.
     """
     needs = _needs(files, node)
     try:

@@ -6,7 +6,7 @@ import enum
 
 
 class Exit(enum.IntEnum):
-    """What a command's exit code means."""
+    """The meaning of a command's exit code."""
 
     OK = 0
     DIFFERENT = 1

@@ -21,7 +21,7 @@ from rich.status import Status
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import Column, console, emit, output_option, table
 from bgpctl.cli.show import SUMMARY
-from bgpctl.core.intent.pools import ENCAPSULATIONS
+from bgpctl.core.cluster.encapsulation import words
 from bgpctl.lab import compose, foreign, netns, probe, runtime
 from bgpctl.lab import lab as labs
 from bgpctl.lab.build import Names
@@ -347,7 +347,7 @@ def ping_command(name: str | None, output: str) -> None:
 
 @lab.command("switch")
 @click.argument("pool")
-@click.argument("encapsulation", type=click.Choice(list(ENCAPSULATIONS)))
+@click.argument("encapsulation", type=click.Choice(list(words())))
 @click.option("--pps", default=100, show_default=True, help="Packets a second in each direction of each pair.")
 @name_option
 @timeout_option
@@ -439,7 +439,7 @@ def compose_command(file: Path, profiles: Mapping[str, Path]) -> None:
 @click.argument("name")
 @click.option("-f", "--file", "file", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Lab file.")
 def bird_command(name: str, file: Path) -> None:
-    """What BIRD is configured with on the router or node NAME that runs it."""
+    """Print the BIRD configuration of the router or node NAME that runs it."""
     topology = _topology(file)
     if topology.runs.get(name) is not Program.BIRD:
         raise click.UsageError(f"{name} does not run bird in {file}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -16,11 +16,14 @@ from bgpctl import client
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.show import run_dir_option
 
+_TIMEOUT_S: Final = {"journal": 120.0}
+"""A journal with 100,000 paths takes the agent some ten seconds, beside its work."""
+
 
 def ask(run_dir: Path, verb: str, content: str = "", **query: str) -> dict[str, Any]:
     """Exits 3 if no agent answers, 6 if we may not ask, 2 if the question makes no sense."""
     try:
-        return client.ask(run_dir / client.SOCKET, verb, query, content=content)
+        return client.ask(run_dir / client.SOCKET, verb, query, content=content, timeout_s=_TIMEOUT_S.get(verb, 5.0))
     except client.AgentAway as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.UNREACHABLE)
@@ -90,9 +93,10 @@ def undrain(run_dir: Path) -> None:
 @run_dir_option
 def journal(run_dir: Path) -> None:
     """
-    Have the agent write down what has happened last, so that it can be played again on any machine.
+    Write the agent's last events to a file, with the commands that answered them: journal.jsonl in its run directory.
 
-    It has addresses and names of the cluster in it, and no password. `bgpctl show events` tells the same in words.
+    `bgpctl agent replay` replays them on any machine. The file has addresses and names of the cluster in it, and no
+    password. `bgpctl show events` prints the same in words.
     """
     body = ask(run_dir, "journal")
     click.echo(f"{body['events']} events in {body['file']}")

@@ -15,6 +15,7 @@ import click
 
 from bgpctl import client
 from bgpctl.agent import words
+from bgpctl.cli.drivers import chosen, other_drivers_option
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import emit, output_option
 from bgpctl.cli.show import run_dir_option
@@ -31,11 +32,7 @@ _SIGNS: Final = {"put": "+", "change": "~", "remove": "-"}
 @click.option("--from", "before", type=click.Path(path_type=Path), help="Plan for a whole cluster: what it has now.")
 @click.option("--to", "after", type=click.Path(path_type=Path), help="Plan for a whole cluster: what it shall have.")
 @click.option("--node", help="Only this node.")
-@click.option(
-    "--ipip-driver",
-    type=click.Choice(["kernel", "bpf"]),
-    help="With -f: as if the agent were started with this driver.",
-)
+@other_drivers_option
 @run_dir_option
 @output_option
 def plan(
@@ -43,7 +40,6 @@ def plan(
     before: Path | None,
     after: Path | None,
     node: str | None,
-    ipip_driver: str | None,
     run_dir: Path,
     output: str,
 ) -> None:
@@ -57,7 +53,7 @@ def plan(
     """
     if bool(files) == bool(after):
         raise click.UsageError("say either -f FILE, for this node, or --to FILE, for a whole cluster")
-    more = {"ipip_driver": ipip_driver} if ipip_driver else {}
+    more = {f"{name}_driver": driver for name, driver in chosen().items()}
     body = of_agent(run_dir, contents(files), **more) if files else _of_files(before, after)
     nodes = [item for item in body["nodes"] if node in (None, item["node"])]
     if node and not nodes:
@@ -83,14 +79,14 @@ def _intent(file: Path) -> Intent:
 
 
 def contents(files: Sequence[Path]) -> str:
-    """What valid files say, as an agent is told. Exits 2 if they are not."""
+    """The contents of valid files, as an agent takes them. Exits 2 if they are not."""
     found = texts.read_texts(files)
     valid(texts.understand(files, found))
     return texts.proposal_of(found)
 
 
 def of_agent(run_dir: Path, content: str, **query: str) -> dict[str, Any]:
-    """What the agent of this node would do. Exits 2 if it could not, 3 if no agent answers."""
+    """The plan of this node's agent. Exits 2 if it could not, 3 if no agent answers."""
     try:
         return client.read(run_dir / client.SOCKET, "plan", query, content=content)
     except client.AgentAway as error:
@@ -101,7 +97,7 @@ def of_agent(run_dir: Path, content: str, **query: str) -> dict[str, Any]:
 
 
 def dangerous(nodes: Sequence[dict[str, Any]]) -> bool:
-    """Whether something that is reachable now would not be, or somebody who talks to the node would be cut off."""
+    """True if something that is reachable now would not be, or somebody who talks to the node would be cut off."""
     return any(item["unreachable"] or item["cut"] for item in nodes)
 
 

@@ -50,7 +50,7 @@ def write(intent: Intent, node: str | None, directory: Path | None) -> None:
 @click.option("--node", help="Only this node.")
 @click.option("--to", "directory", type=click.Path(path_type=Path, file_okay=False), help="Write NODE.conf there.")
 def exabgp(files: tuple[Path, ...], node: str | None, directory: Path | None) -> None:
-    """What ExaBGP is configured with on each node."""
+    """Print the ExaBGP configuration of each node."""
     intent = valid(texts.load(files))
     if node is not None and intent.node(node) is None:
         raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))}")

@@ -18,6 +18,7 @@ import yaml
 
 from bgpctl.cli.render_exabgp import exabgp
 from bgpctl.cli.validate import files_option, valid
+from bgpctl.core.cluster import tunnel_addresses
 from bgpctl.core.cluster.configuration import Node, Peer
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.intent import Intent
@@ -33,7 +34,7 @@ _DUMPER: Final[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 @click.group()
 def render() -> None:
-    """What a cluster file becomes in other words."""
+    """Print a cluster file in the other form."""
 
 
 render.add_command(exabgp)
@@ -134,21 +135,21 @@ def _password_files(intent: Intent) -> list[str]:
 
 def _derived(intent: Intent, node: Node) -> str:
     """`a1: ipip 10.244.1.0, vxlan 10.245.1.0, mac 66:f9:37:c3:7e:94`, as far as it is not given."""
-    ipip = intent.tunnel_address(node, Encapsulation.IPIP, 4)
-    given = intent.allocations.of(node.name).tunnel_address(Encapsulation.IPIP, 4)
-    words = [
-        f"{word} {value}"
-        for word, is_given, value in (("ipip", given, ipip), *_vxlan(intent, node))
-        if value and not is_given
-    ]
+    found = chain.from_iterable(_end(intent, node, *tunnel) for tunnel in _tunnels_in_use(intent))
+    words = [f"{word} {value}" for word, is_given, value in found if value and not is_given]
     return f"{node.name}: {', '.join(words)}" if words else ""
 
 
-def _vxlan(intent: Intent, node: Node) -> Iterator[tuple[str, object, object]]:
-    """(what it is, what is given, what is in force) of each IP version that some pool needs VXLAN for."""
-    given, kinds = intent.allocations.of(node.name), [(pool.encapsulation, pool.cidr.version) for pool in intent.pools]
-    for version, word in ((4, ""), (6, "6")):
-        if (Encapsulation.VXLAN, version) in kinds:
-            address = intent.tunnel_address(node, Encapsulation.VXLAN, version)
-            yield f"vxlan{word}", given.tunnel_address(Encapsulation.VXLAN, version), address
-            yield f"mac{word}", given.vtep_mac(version), intent.vtep_mac(node, version)
+def _tunnels_in_use(intent: Intent) -> list[tuple[Encapsulation, int]]:
+    used = {(pool.encapsulation, pool.cidr.version) for pool in intent.pools}
+    return [tunnel for tunnel in tunnel_addresses.every_tunnel() if tunnel in used]
+
+
+def _end(
+    intent: Intent, node: Node, encapsulation: Encapsulation, version: int
+) -> Iterator[tuple[str, object, object]]:
+    """(what it is, what is given, what is in force) of a node's end of one tunnel."""
+    given, address = intent.allocations.of(node.name), intent.tunnel_address(node, encapsulation, version)
+    yield encapsulation.label(version), given.tunnel_address(encapsulation, version), address
+    if encapsulation.ethernet:
+        yield "mac" if version == 4 else f"mac{version}", given.vtep_mac(version), intent.vtep_mac(node, version)

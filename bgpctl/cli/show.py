@@ -174,7 +174,7 @@ def ask(run_dir: Path, view: str, **query: str) -> dict[str, Any]:
 @run_dir_option
 @click.pass_context
 def show(context: click.Context, run_dir: Path) -> None:
-    """What the agent on this node knows."""
+    """Show the knowledge of the agent on this node."""
     context.obj = run_dir
 
 
@@ -299,7 +299,10 @@ def rib(run_dir: Path, which: str, prefix: str, output: str) -> None:
 @output_option
 @click.pass_obj
 def events(run_dir: Path, last: int, output: str) -> None:
-    """What has happened last, and what followed from it. `bgpctl agent journal` writes it down to be played again."""
+    """
+    The last events, and the commands that answered them. `bgpctl agent journal` writes them to a file, and
+    `bgpctl agent replay` replays that.
+    """
     body = ask(run_dir, "events")
     body["events"] = body["events"][-last:]
     emit(body, output, body["events"], _EVENTS)

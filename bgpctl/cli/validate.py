@@ -50,7 +50,7 @@ def validate(files: tuple[Path, ...], output: str) -> None:
 
 
 def is_ok(problems: Iterable[Problem]) -> bool:
-    """Whether nothing among them keeps a file out."""
+    """True if nothing among them keeps a file out."""
     return all(problem.severity is not Severity.ERROR for problem in problems)
 
 
@@ -60,7 +60,7 @@ def valid(loaded: Loaded) -> Intent:
         _tell(problem for problem in loaded.remarks if problem.severity is Severity.WARNING)
         return loaded
     _tell(loaded)
-    click.echo(f"{_count(loaded)}; nothing was applied", err=True)
+    click.echo(_count(loaded), err=True)
     sys.exit(Exit.INVALID)
 
 
@@ -88,7 +88,7 @@ def _row(problem: Problem) -> dict[str, Any]:
 def _print(loaded: Loaded, problems: tuple[Problem, ...]) -> None:
     _tell(problems)
     if not is_ok(problems):
-        click.echo(f"{_count(problems)}; nothing was applied", err=True)
+        click.echo(_count(problems), err=True)
     elif isinstance(loaded, Intent):
         size = f"{len(loaded.nodes)} nodes, {len(loaded.pools)} pools, {len(loaded.peers)} peers"
         click.echo(f"valid: {size}" + (f"; {_count(problems)}" if problems else ""))

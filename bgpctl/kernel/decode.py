@@ -1,7 +1,7 @@
 """
 rtnetlink messages → nouns; None for what bgpctl does not understand. Pure. Attributes may come in any order.
 
-Refuses to know: sockets, which links are ours beyond their alias, whether an IPIP device works.
+Refuses to know: sockets, which links are ours beyond their alias, which encapsulation a link is of.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from bgpctl.core.net.addresses import (
     InterfaceAddress,
     Mac,
     Prefix,
-    Vni,
 )
 from bgpctl.core.net.objects import (
     ALIAS,
+    LOCAL_TABLE,
     PROTOCOL,
     FdbEntry,
     Link,
@@ -31,7 +31,7 @@ from bgpctl.core.net.objects import (
     Plain,
     Route,
     RouteType,
-    Vxlan,
+    Traffic,
 )
 from bgpctl.kernel.encode import (
     AF_BRIDGE,
@@ -39,7 +39,6 @@ from bgpctl.kernel.encode import (
     GROUP_ENTRY,
     IFADDRMSG,
     IFINFOMSG,
-    LOCAL_TABLE,
     NDA_DST,
     NDA_LLADDR,
     NDMSG,
@@ -71,11 +70,11 @@ _IFLA_LINKINFO: Final = 18
 _IFLA_IFALIAS: Final = 20
 _IFLA_INFO_KIND: Final = 1
 _IFLA_INFO_DATA: Final = 2
-_IFLA_VXLAN_ID: Final = 1
-_IFLA_VXLAN_LINK: Final = 3
-_IFLA_VXLAN_LOCAL: Final = 4
-_IFLA_VXLAN_PORT: Final = 15
-_IFLA_VXLAN_LOCAL6: Final = 17
+_RESTLESS: Final = frozenset({"bridge", "bond", "hsr"})
+"""Kinds with timers and counters among their details: a message of theirs need not tell of a change."""
+_IFLA_STATS64: Final = 23
+_STATS: Final = struct.Struct("=4Q")
+"""struct rtnl_link_stats64 begins with packets received and sent, and the bytes of both."""
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
 
@@ -109,20 +108,12 @@ Names = Mapping[int, str]
 """Interface index → link name."""
 
 
-class VxlanFacts(NamedTuple):
-    """What a VXLAN device was made with; `underlay` is an interface index, 0 for none."""
-
-    vni: int
-    port: int
-    local: Address | None
-    underlay: int
-
-
 class LinkFacts(NamedTuple):
     """
     A link as one message shows it, other links by number. `number` is its interface index.
 
-    `kind` is IFLA_INFO_KIND, `""` for hardware. `running` falls with the carrier, and takes next-hop objects along.
+    `kind` is IFLA_INFO_KIND, `""` for hardware, and `details` are the attributes of that kind, for the encapsulation
+    that has made it. `running` falls with the carrier, and takes next-hop objects along.
     """
 
     number: int
@@ -133,11 +124,11 @@ class LinkFacts(NamedTuple):
     up: bool
     running: bool
     alias: str
-    vxlan: VxlanFacts | None
+    details: bytes
 
 
 def link_facts(body: bytes) -> LinkFacts:
-    """What an RTM_NEWLINK or RTM_DELLINK says."""
+    """The link of an RTM_NEWLINK or RTM_DELLINK."""
     _, _, index, flags, _ = IFINFOMSG.unpack_from(body)
     found = attributes(body, IFINFOMSG.size)
     info = attributes(found.get(_IFLA_LINKINFO, b""))
@@ -146,44 +137,34 @@ def link_facts(body: bytes) -> LinkFacts:
         index,
         _text(found.get(_IFLA_IFNAME, b"")),
         kind,
-        _u32(found.get(_IFLA_MTU, bytes(4))),
+        u32(found.get(_IFLA_MTU, bytes(4))),
         _mac(found.get(_IFLA_ADDRESS, b"")),
         up=bool(flags & _IFF_UP),
         running=bool(flags & _IFF_RUNNING),
         alias=_text(found.get(_IFLA_IFALIAS, b"")),
-        vxlan=_vxlan_facts(attributes(info.get(_IFLA_INFO_DATA, b""))) if kind == "vxlan" else None,
+        details=b"" if kind in _RESTLESS else info.get(_IFLA_INFO_DATA, b""),
     )
 
 
-def _vxlan_facts(data: Mapping[int, bytes]) -> VxlanFacts:
-    local = data.get(_IFLA_VXLAN_LOCAL) or data.get(_IFLA_VXLAN_LOCAL6)
-    return VxlanFacts(
-        _u32(data.get(_IFLA_VXLAN_ID, bytes(4))),
-        int.from_bytes(data.get(_IFLA_VXLAN_PORT, b""), "big"),
-        _address(local) if local else None,
-        _u32(data.get(_IFLA_VXLAN_LINK, bytes(4))),
-    )
+def link(facts: LinkFacts, kind: LinkKind | None = None) -> Link:
+    """The link, of no encapsulation unless its kind is given."""
+    known = kind or Plain(facts.kind)
+    return Link(facts.name, known, facts.mtu_bytes, facts.mac, facts.up, owned=facts.alias == ALIAS)
 
 
-def link(facts: LinkFacts, names: Names) -> Link:
-    """The link; an IPIP device is `Plain` here, because whether it is whole only its driver knows."""
-    return Link(facts.name, _kind(facts, names), facts.mtu_bytes, facts.mac, facts.up, owned=facts.alias == ALIAS)
-
-
-def _kind(facts: LinkFacts, names: Names) -> LinkKind:
-    vxlan = facts.vxlan
-    underlay = names.get(vxlan.underlay) if vxlan else None
-    if vxlan is None or vxlan.local is None or underlay is None:
-        return Plain(facts.kind)
-    return Vxlan(Vni(vxlan.vni), vxlan.port, vxlan.local, underlay)
+def link_traffic(body: bytes) -> Traffic:
+    """The counters of the link, from an RTM_NEWLINK."""
+    stats = attributes(body, IFINFOMSG.size).get(_IFLA_STATS64, bytes(_STATS.size))
+    received_packets, sent_packets, received_bytes, sent_bytes = _STATS.unpack_from(stats)
+    return Traffic(received_packets, received_bytes, sent_packets, sent_bytes)
 
 
 def link_address(body: bytes, names: Names) -> LinkAddress | None:
-    """What an RTM_NEWADDR or RTM_DELADDR says."""
+    """The address of an RTM_NEWADDR or RTM_DELADDR."""
     family, length, _, _, index = IFADDRMSG.unpack_from(body)
     if family not in _VERSION or index not in names:
         return None
-    return LinkAddress(names[index], InterfaceAddress(_address(own_address(body)), length))
+    return LinkAddress(names[index], InterfaceAddress(address(own_address(body)), length))
 
 
 def own_address(body: bytes) -> bytes:
@@ -193,42 +174,42 @@ def own_address(body: bytes) -> bytes:
 
 
 def is_link_local(body: bytes) -> bool:
-    """Whether an RTM_NEWADDR is of an IPv6 link-local address."""
+    """True if an RTM_NEWADDR is of an IPv6 link-local address."""
     family, _, _, scope, _ = IFADDRMSG.unpack_from(body)
     return bool(family == FAMILY[6] and scope == RT_SCOPE_LINK)
 
 
 def neighbour(body: bytes, names: Names) -> Neighbour | None:
-    """What an RTM_NEWNEIGH says of a permanent ARP or NDP entry."""
+    """The permanent ARP or NDP entry of an RTM_NEWNEIGH."""
     family, index, state, _, _ = NDMSG.unpack_from(body)
     found = attributes(body, NDMSG.size)
     mac = _mac(found.get(NDA_LLADDR, b""))
     if family not in _VERSION or not state & NUD_PERMANENT or mac is None or index not in names:
         return None
-    return Neighbour(names[index], _address(found[NDA_DST]), mac)
+    return Neighbour(names[index], address(found[NDA_DST]), mac)
 
 
 def fdb_entry(body: bytes, names: Names) -> FdbEntry | None:
-    """A permanent forwarding entry with a remote, which only VXLAN devices have."""
+    """A permanent forwarding entry with a remote, which only tunnel devices have."""
     family, index, state, _, _ = NDMSG.unpack_from(body)
     found = attributes(body, NDMSG.size)
     mac = _mac(found.get(NDA_LLADDR, b""))
     remote = found.get(NDA_DST)
     if family != AF_BRIDGE or not state & NUD_PERMANENT or mac is None or remote is None or index not in names:
         return None
-    return FdbEntry(names[index], mac, _address(remote))
+    return FdbEntry(names[index], mac, address(remote))
 
 
 def next_hop(body: bytes, names: Names) -> NextHop | None:
     """A next-hop object with a link: neither a group nor a blackhole."""
     _, _, protocol, flags = NHMSG.unpack_from(body)
     found = attributes(body, NHMSG.size)
-    index = _u32(found[NHA_OIF]) if NHA_OIF in found else 0
+    index = u32(found[NHA_OIF]) if NHA_OIF in found else 0
     if index not in names:
         return None
     gateway = found.get(NHA_GATEWAY)
     onlink = bool(flags & RTNH_F_ONLINK)
-    return NextHop(_u32(found[NHA_ID]), names[index], _address(gateway) if gateway else None, onlink, protocol)
+    return NextHop(u32(found[NHA_ID]), names[index], address(gateway) if gateway else None, onlink, protocol)
 
 
 def group(body: bytes, _: Names) -> NextHopGroup | None:
@@ -238,7 +219,7 @@ def group(body: bytes, _: Names) -> NextHopGroup | None:
     if NHA_GROUP not in found:
         return None
     members = (entry[0] for entry in GROUP_ENTRY.iter_unpack(found[NHA_GROUP]))
-    return NextHopGroup(_u32(found[NHA_ID]), tuple(sorted(members)), protocol)
+    return NextHopGroup(u32(found[NHA_ID]), tuple(sorted(members)), protocol)
 
 
 def route(body: bytes, names: Names) -> Route | None:
@@ -271,13 +252,13 @@ def _any_route(body: bytes, names: Names) -> Route | None:
     if kind not in _SHOWN or family not in _VERSION or source_length or tos or flags & _RTM_F_CLONED:
         return None
     found = attributes(body, RTMSG.size)
-    table = _u32(found[RTA_TABLE]) if RTA_TABLE in found else table
+    table = u32(found[RTA_TABLE]) if RTA_TABLE in found else table
     if table == LOCAL_TABLE:
         return None
     version = _VERSION[family]
     prefix = Prefix(version, int.from_bytes(found.get(RTA_DST, b""), "big"), length)
-    metric = _u32(found[RTA_PRIORITY]) if RTA_PRIORITY in found else 0
-    number = _u32(found[RTA_NH_ID]) if RTA_NH_ID in found else 0
+    metric = u32(found[RTA_PRIORITY]) if RTA_PRIORITY in found else 0
+    number = u32(found[RTA_NH_ID]) if RTA_NH_ID in found else 0
     # A next-hop object's expansion is not repeated, and IPv6 hangs blackholes on the loopback link.
     led = not number and kind == RouteType.UNICAST
     gateway, link_name = _route_next_hop(found, names) if led else (None, None)
@@ -287,7 +268,7 @@ def _any_route(body: bytes, names: Names) -> Route | None:
 def owned_next_hop(body: bytes, _: Names) -> int | None:
     """The id of a next hop or group that is ours."""
     _, _, protocol, _ = NHMSG.unpack_from(body)
-    return _u32(attributes(body, NHMSG.size)[NHA_ID]) if protocol == PROTOCOL else None
+    return u32(attributes(body, NHMSG.size)[NHA_ID]) if protocol == PROTOCOL else None
 
 
 def route_next_hops(body: bytes, names: Names) -> frozenset[RouteNextHop]:
@@ -319,7 +300,7 @@ def owner(body: bytes) -> tuple[int, int]:
 def _route_next_hop(found: Mapping[int, bytes], names: Names) -> tuple[Address | None, str | None]:
     if RTA_MULTIPATH in found:
         return _first_next_hop(found[RTA_MULTIPATH], names)
-    index = _u32(found[RTA_OIF]) if RTA_OIF in found else 0
+    index = u32(found[RTA_OIF]) if RTA_OIF in found else 0
     return _gateway(found), names.get(index)
 
 
@@ -330,11 +311,12 @@ def _first_next_hop(hops: bytes, names: Names) -> tuple[Address | None, str | No
 
 def _gateway(found: Mapping[int, bytes]) -> Address | None:
     if RTA_VIA in found:
-        return _address(found[RTA_VIA][2:])
-    return _address(found[RTA_GATEWAY]) if RTA_GATEWAY in found else None
+        return address(found[RTA_VIA][2:])
+    return address(found[RTA_GATEWAY]) if RTA_GATEWAY in found else None
 
 
-def _address(packed: bytes) -> Address:
+def address(packed: bytes) -> Address:
+    """Four bytes or sixteen."""
     return Address(4 if len(packed) == 4 else 6, int.from_bytes(packed, "big"))
 
 
@@ -343,7 +325,8 @@ def _mac(packed: bytes) -> Mac | None:
     return Mac(packed.hex(":")) if len(packed) == _MAC_BYTES else None
 
 
-def _u32(packed: bytes) -> int:
+def u32(packed: bytes) -> int:
+    """In the host's byte order."""
     return int.from_bytes(packed, sys.byteorder)
 
 

@@ -30,6 +30,7 @@ RTM_GETROUTE: Final = 26
 RTM_NEWNEIGH: Final = 28
 RTM_DELNEIGH: Final = 29
 RTM_GETNEIGH: Final = 30
+RTM_GETRULE: Final = 34
 RTM_NEWNEXTHOP: Final = 104
 RTM_DELNEXTHOP: Final = 105
 RTM_GETNEXTHOP: Final = 106
@@ -49,7 +50,6 @@ NHA_GROUP: Final = 2
 NHA_OIF: Final = 5
 NHA_GATEWAY: Final = 6
 
-LOCAL_TABLE: Final = 255
 RTNH_F_ONLINK: Final = 4
 NUD_PERMANENT: Final = 0x80
 _NUD_NOARP: Final = 0x40
@@ -89,8 +89,8 @@ AF_BRIDGE: Final = int(socket.AF_BRIDGE)
 
 def exchanging(number: int) -> Callable[[int, bytes], bytes]:
     """
-    What makes `number` of our protocol number on the way to the kernel, and the other way round on the way back, so
-    that whoever has ours is a stranger. For hosts where another program claims it.
+    The exchange of our protocol number for `number` on the way to the kernel, and the other way round on the way back,
+    so that objects marked with ours are foreign. For hosts where another program claims it.
     """
     exchanged = {PROTOCOL: number, number: PROTOCOL}
 

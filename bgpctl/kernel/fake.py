@@ -1,17 +1,19 @@
 """
-A kernel in memory: the law book with a door in front.
+A kernel in memory: the kernel model (core/dataplane/effects.py) behind the Kernel port.
 
-Refuses to know: anything that the law book does not.
+Refuses to know: anything that the model does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, groupby
 from typing import Final
 
-from bgpctl.core.dataplane.effects import Failure, KernelError, Op, Remove, after
+from bgpctl.core.dataplane.effects import Failure, Op, Remove, after_each
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import Dataplane, Sysctl, Traffic
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Key, Sysctl, Traffic, key_of
 from bgpctl.ports import Host, Kernel
 
 _EMPTY: Final = Dataplane()
@@ -23,40 +25,37 @@ class FakeKernel(Kernel):
     def __init__(self, start: Dataplane = _EMPTY) -> None:
         self._dataplane = start
         self._watchers: list[Callable[[], None]] = []
-        self._sysctls_before: dict[str, Sysctl] = {}
+        self._sysctls_before: dict[Key, Sysctl] = {}
 
     def observe(self) -> Dataplane:
         return self._dataplane
 
     def apply(self, ops: Sequence[Op]) -> tuple[Failure, ...]:
-        return tuple(failure for op in ops if (failure := self._apply(op)))
+        failures: list[Failure] = []
+        for kind, group in groupby(ops, key=lambda op: type(op.thing)):
+            run = tuple(group)
+            failures += chain.from_iterable(map(self._apply_sysctl, run)) if kind is Sysctl else self._do(run)
+        return tuple(failures)
 
     def changed_sysctls(self) -> tuple[Sysctl, ...]:
         return tuple(before for _, before in sorted(self._sysctls_before.items()))
 
-    def _apply(self, op: Op) -> Failure | None:
-        if not isinstance(op.thing, Sysctl):
-            return self._try(op)
-        name = op.thing.name
-        present = next((item for item in self._dataplane.sysctls if item.name == name), None)
-        failure = self._try(op)
-        if not failure and isinstance(op, Remove):
-            self._sysctls_before.pop(name, None)
-        elif not failure and present and present != op.thing:
-            self._sysctls_before.setdefault(name, present)
-        return failure
+    def _apply_sysctl(self, op: Op) -> tuple[Failure, ...]:
+        present = next((item for item in self._dataplane.sysctls if key_of(item) == key_of(op.thing)), None)
+        failures = self._do((op,))
+        if not failures and isinstance(op, Remove):
+            self._sysctls_before.pop(key_of(op.thing), None)
+        elif not failures and present and present != op.thing:
+            self._sysctls_before.setdefault(key_of(op.thing), present)
+        return failures
 
-    def _try(self, op: Op) -> Failure | None:
-        try:
-            self._dataplane = after(self._dataplane, op)
-        except KernelError as refused:
-            return Failure(op, refused.errno)
-        return None
+    def _do(self, ops: Iterable[Op]) -> tuple[Failure, ...]:
+        self._dataplane, refused = after_each(self._dataplane, ops)
+        return tuple(Failure(refusal.op, refusal.errno) for refusal in refused)
 
     def tamper(self, *ops: Op) -> None:
-        """Change the dataplane as somebody else would."""
-        for op in ops:
-            self._try(op)
+        """Change the dataplane as another program would."""
+        self._do(ops)
         for changed in self._watchers:
             changed()
 

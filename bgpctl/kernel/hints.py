@@ -1,5 +1,5 @@
 """
-What an operator can do about a refusal.
+Hints for an operator about a refusal.
 
 Refuses to know: how the operation was attempted.
 """
@@ -9,13 +9,14 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from bgpctl.core.net.objects import Decap, Ipip, KernelObject, Link, NextHop, NextHopGroup, Route, Vxlan
+from bgpctl.core.net.objects import Decap, KernelObject, Link, NextHop, NextHopGroup, Route
+from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
 
 _PRIVILEGE: Final = "run as root or with CAP_NET_ADMIN"
 _GENERAL: Final = {
     errno.EPERM: _PRIVILEGE,
     errno.EACCES: _PRIVILEGE,
-    errno.ENOPKG: "install nftables: it guards what the kernel's ipip module decapsulates",
+    errno.ENOPKG: "install nftables: it guards what the kernel decapsulates, and does natOutgoing",
 }
 
 
@@ -26,12 +27,8 @@ def hint(thing: KernelObject, code: int) -> str:
             return f"there is no link {_link_of(thing)} here"
         case _, errno.ENETDOWN:
             return f"set link {_link_of(thing)} up"
-        case Link(name=name, kind=Vxlan()), errno.EOPNOTSUPP:
-            return f"remove link {name}; it will be made anew"
-        case Link(kind=Vxlan(vni=vni, port=port)), errno.EEXIST:
-            return f"another VXLAN device here has VNI {vni} on port {port}: remove it, or choose others"
-        case Link(name=name, kind=Ipip()), errno.EEXIST:
-            return f"{name} is somebody else's, or the ipip module's: --ipip-driver kernel can use the latter"
+        case Link() as link, _ if said := _of_its_encapsulation(link, code):
+            return said
         case Link() | Decap(), errno.EOPNOTSUPP:
             return "this kernel lacks the device type: load its module, or install a kernel that has it"
         case NextHop(), errno.EOPNOTSUPP:
@@ -46,10 +43,14 @@ def hint(thing: KernelObject, code: int) -> str:
             return _GENERAL.get(code, "")
 
 
+def _of_its_encapsulation(link: Link, code: int) -> str | None:
+    return next((said for item in IMPLEMENTATIONS.values() if (said := item.hint(link, code))), None)
+
+
 def _link_of(thing: KernelObject) -> str | None:
     match thing:
         case Link(name=name, kind=kind):
-            return kind.underlay if isinstance(kind, Vxlan) else name
+            return kind.stands_on() or name
         case Decap(underlay=underlay):
             return underlay
         case _:

@@ -1,5 +1,5 @@
 """
-What a Linux host's network is used for: connections from /proc/net, counters by netlink.
+Uses of a Linux host's network: connections from /proc/net, counters by netlink.
 
 Refuses to know: who asks.
 """

@@ -16,7 +16,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from bgpctl.core.net.addresses import InterfaceAddress
-from bgpctl.core.net.objects import ALIAS, Link, Sysctl, Vxlan
+from bgpctl.core.net.objects import ALIAS, Link, Sysctl
 from bgpctl.kernel import sysctl
 from bgpctl.kernel.decode import LinkFacts, link_facts
 from bgpctl.kernel.encode import IFINFOMSG, RTM_GETLINK
@@ -27,33 +27,11 @@ Arguments: TypeAlias = Mapping[str, object]
 
 _ADDR_GEN_NONE: Final = "1"  # IN6_ADDR_GEN_MODE_NONE
 _IFA_F_NODAD: Final = 2
-_DF_INHERIT: Final = 2  # VXLAN_DF_INHERIT: the outer DF bit follows the inner packet's
-
-
-def vxlan_creation(link: Link, kind: Vxlan, underlay_index: int) -> Arguments:
-    """What makes the device, down and without an alias: RTM_NEWLINK takes no IFLA_IFALIAS for a new link."""
-    return {
-        "ifname": link.name,
-        "kind": "vxlan",
-        "vxlan_id": kind.vni,
-        "vxlan_port": kind.port,
-        "vxlan_link": underlay_index,
-        "vxlan_learning": 0,
-        "vxlan_df": _DF_INHERIT,
-        "mtu": link.mtu_bytes,
-        **_local(kind),
-        **({"address": link.mac} if link.mac else {}),
-    }
-
-
-def vxlan_move(wanted: Vxlan, present: Vxlan) -> Arguments:
-    """What changes the local address in place. Empty if nothing does; the VNI tells the kernel that it stays."""
-    return {} if wanted == present else {"kind": "vxlan", "vxlan_id": wanted.vni, **_local(wanted)}
 
 
 def mending(wanted: Link, present: Link) -> Arguments:
     """
-    What must be set on a link, and only that: setting an equal MAC again drops the link's neighbours.
+    The attributes that must be set on a link, and only those: setting an equal MAC again drops the link's neighbours.
 
     The kernel does these in the order MTU, MAC, alias, state; none of the first three takes the link down.
     """
@@ -76,10 +54,6 @@ def keep_link_local_away(name: str) -> None:
     """
     with suppress(FileNotFoundError):  # IPv6 may be switched off
         sysctl.write(Sysctl(f"net/ipv6/conf/{name}/addr_gen_mode", _ADDR_GEN_NONE))
-
-
-def _local(kind: Vxlan) -> Arguments:
-    return {"vxlan_local" if kind.local.version == 4 else "vxlan_local6": str(kind.local)}
 
 
 def list_links(netlink: Netlink) -> tuple[LinkFacts, ...]:

@@ -1,31 +1,29 @@
 """
 The Kernel door on the running kernel, for the network namespace in which it was opened.
 
-Refuses to know: why an operation is wanted, and how IP in IP is done (ipip.py holds that door).
+Refuses to know: why an operation is wanted, how an encapsulation is done (protocol.py).
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Final, TypeVar, assert_never
 
-from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove, becomes
+from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
+from bgpctl.core.fabric.encapsulations import behind, named
 from bgpctl.core.net.addresses import (
     LINK_LOCAL,
 )
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
-    IPIP_LINK,
     PROTOCOL,
-    Dataplane,
     Decap,
     FdbEntry,
-    Ipip,
     KernelObject,
     Link,
     LinkAddress,
@@ -36,16 +34,18 @@ from bgpctl.core.net.objects import (
     NextHopGroup,
     Plain,
     Route,
+    Rule,
     Sysctl,
-    Vxlan,
 )
-from bgpctl.kernel import decode, encode, ipip, ipip_bpf, masquerade, sysctl
+from bgpctl.kernel import decode, encode, masquerade, rules, sysctl
+from bgpctl.kernel.encapsulations import IMPLEMENTATIONS, link
 from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.hints import hint
-from bgpctl.kernel.ipip import IpipDriver
-from bgpctl.kernel.links import Links, keep_link_local_away, list_links, mending, vxlan_creation, vxlan_move
+from bgpctl.kernel.links import Links, list_links
 from bgpctl.kernel.netlink import Netlink, Request, Unanswered
 from bgpctl.kernel.nexthop_emulation import NextHopEmulation
+from bgpctl.kernel.protocol import AUTO, Devices
+from bgpctl.kernel.scene import Scene
 from bgpctl.kernel.watch import Watch
 from bgpctl.ports import Kernel, Unavailable
 
@@ -56,42 +56,15 @@ _WATCHED_SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
 _WATCHED_LINK_SYSCTLS: Final = ("forwarding", "rp_filter")
 
 
-@dataclass(frozen=True, slots=True)
-class _Scene:
-    """The links as they were seen last."""
-
-    indexes: Mapping[str, int]
-    links: Mapping[str, Link]
-
-    def index(self, name: str) -> int:
-        """Raises OSError ENODEV if there is no such link."""
-        if name not in self.indexes:
-            raise OSError(errno.ENODEV, f"no link {name}")
-        return self.indexes[name]
-
-    def kind(self, name: str) -> LinkKind:
-        """Raises OSError ENODEV if there is no such link."""
-        self.index(name)
-        return self.links[name].kind
-
-    def index_or_0(self, name: str | None) -> int:
-        """0 stands for no link at all. Raises OSError ENODEV if there is no such link."""
-        return self.index(name) if name is not None else 0
-
-    @property
-    def names(self) -> Mapping[int, str]:
-        return {index: name for name, index in self.indexes.items()}
-
-
 class LinuxKernel(Kernel):
     """
     The dataplane of the network namespace that the calling thread is in.
 
-    Sockets stay in that namespace; sysctls and the IPIP driver's programs belong to the calling thread's, so call
+    Sockets stay in that namespace; sysctls and the programs of drivers belong to the calling thread's, so call
     from threads that never leave it.
 
     Args:
-        ipip_driver: who is to do IP in IP, as `ipip.choose_driver` takes it; chosen when it is first needed.
+        drivers: by the name of an encapsulation, which of its drivers is to do it; AUTO where nothing is said.
         next_hop_objects: whether routes name next-hop objects, where the kernel has these.
         memory: the file in which sysctls are remembered as they were before we changed them.
         protocol: the number that marks our routes and next hops in the kernel.
@@ -102,7 +75,7 @@ class LinuxKernel(Kernel):
 
     def __init__(
         self,
-        ipip_driver: str = ipip.AUTO,
+        drivers: Mapping[str, str] | None = None,
         *,
         next_hop_objects: bool = True,
         memory: Path | None = None,
@@ -112,19 +85,17 @@ class LinuxKernel(Kernel):
         self.has_next_hop_objects = self._knows_next_hop_objects()
         self._gateways = None if next_hop_objects and self.has_next_hop_objects else NextHopEmulation()
         self._links = Links()
-        self._wanted_driver = ipip_driver
-        self._driver: IpipDriver | None = None
+        self._devices = self._opened(drivers or {})
         self._watch: Watch | None = None
         self._masquerading = set(encode.FAMILY)
-        self._may_be_left_behind = True
         self._last_routes: tuple[dict[bytes, Route | None], Mapping[int, str]] = {}, {}
         self._named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
         self._sysctls_before = sysctl.Memory(memory)
 
     def close(self) -> None:
         self._unwatch()
-        if self._driver:
-            self._driver.close()
+        for devices in self._devices.values():
+            devices.close()
         self._links.close()
         self._netlink.close()
 
@@ -132,6 +103,14 @@ class LinuxKernel(Kernel):
         self._unwatch()
         self._watch = Watch(changed, self._own_ports)
         self._scene()
+
+    def _opened(self, drivers: Mapping[str, str]) -> Mapping[str, Devices]:
+        """By the name of the encapsulation."""
+        every = {
+            name: item.devices(self._netlink, self._links, drivers.get(name, AUTO))
+            for name, item in IMPLEMENTATIONS.items()
+        }
+        return {name: devices for name, devices in every.items() if devices}
 
     def _knows_next_hop_objects(self) -> bool:
         try:
@@ -146,8 +125,8 @@ class LinuxKernel(Kernel):
         self._watch = None
 
     def _own_ports(self) -> frozenset[int]:
-        drivers = self._driver.port_ids() if self._driver else frozenset[int]()
-        return drivers | {self._netlink.port_id, self._links.port_id}
+        drivers = (devices.port_ids() for devices in self._devices.values())
+        return frozenset({self._netlink.port_id, self._links.port_id}).union(*drivers)
 
     def changed_sysctls(self) -> tuple[Sysctl, ...]:
         return self._sysctls_before.changed()
@@ -180,6 +159,7 @@ class LinuxKernel(Kernel):
             next_hops=next_hops,
             groups=groups,
             routes=self._routes(names),
+            rules=self._rules(),
         )
 
     def _next_hop_objects(self) -> tuple[bytes, ...]:
@@ -196,40 +176,33 @@ class LinuxKernel(Kernel):
         self._last_routes = now, names
         return frozenset(route for route in now.values() if route)
 
+    def _rules(self) -> frozenset[Rule]:
+        try:
+            # One dump of all families: a kernel without IPv6 refuses that one alone.
+            dumped = self._netlink.dump(encode.RTM_GETRULE, encode.RTMSG.pack(0, 0, 0, 0, 0, 0, 0, 0, 0))
+        except Unanswered:
+            return frozenset()  # without CONFIG_IP_MULTIPLE_TABLES
+        return frozenset(rules.rules(dumped))
+
     def _dump_routes(self) -> Iterator[bytes]:
         # One family at a time: AF_UNSPEC would add MPLS labels and multicast forwarding entries.
         for family in encode.FAMILY.values():
             yield from self._netlink.dump(encode.RTM_GETROUTE, encode.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
 
-    def _scene(self) -> _Scene:
+    def _scene(self) -> Scene:
         look = partial(list_links, self._netlink)
         seen = self._watch.look(look) if self._watch else look()
         names = {facts.number: facts.name for facts in seen}
-        links = {facts.name: self._recognised(decode.link(facts, names)) for facts in seen}
-        return _Scene({facts.name: facts.number for facts in seen}, links)
+        links = {facts.name: self._recognised(link(facts, names)) for facts in seen}
+        return Scene({facts.name: facts.number for facts in seen}, links)
 
-    def _recognised(self, link: Link) -> Link:
-        """The tunnel device as such where a driver vouches for it: without its program a device carries nothing."""
-        if link.name != IPIP_LINK or not isinstance(link.kind, Plain) or link.kind.kind not in ipip.KINDS:
-            return link
-        try:
-            driver = self._chosen_driver()
-            whole = driver.recognises(link.name, link.kind.kind)
-        except OSError:
-            return link  # a driver that cannot be had here vouches for nothing
-        return replace(link, kind=Ipip(driver.name), mac=None) if whole else link
-
-    def _decaps(self, links: Iterable[Link]) -> frozenset[Decap]:
-        has_tunnel = any(isinstance(link.kind, Ipip) for link in links)
-        # Without a tunnel, looking is worth while at first, and for as long as there may be something to see.
-        if not has_tunnel and not self._may_be_left_behind:
-            return frozenset()
-        try:
-            found = self._chosen_driver().observe_decaps() if has_tunnel else ipip_bpf.left_behind(self._netlink)
-        except OSError as error:
-            raise Unavailable(f"what is decapsulated cannot be seen: {error}") from error
-        self._may_be_left_behind = has_tunnel or bool(found)
+    def _recognised(self, found: Link) -> Link:
+        for devices in self._devices.values():
+            found = devices.recognised(found)
         return found
+
+    def _decaps(self, links: Collection[Link]) -> frozenset[Decap]:
+        return frozenset(decap for devices in self._devices.values() for decap in devices.decaps(links))
 
     def _masquerades(self) -> frozenset[Masquerade]:
         # Listing a table takes a process: done at the first look, and for as long as there is something to see.
@@ -249,13 +222,19 @@ class LinuxKernel(Kernel):
         found = map(sysctl.read, self._named_sysctls | per_link | heeding)
         return (value for value in found if value)
 
-    def _chosen_driver(self, *, anew: bool = False) -> IpipDriver:
-        """The IPIP driver, chosen at the first call and whenever it is asked for `anew`. Raises OSError: none works."""
-        if self._driver is None or anew:
-            former, self._driver = self._driver, ipip.choose_driver(self._links, self._wanted_driver)
-            if former:
-                former.close()
-        return self._driver
+    def _making(self, kind: LinkKind) -> Devices:
+        """Raises OSError EOPNOTSUPP: no encapsulation has such links."""
+        behaviour = behind(kind)
+        if behaviour is None:
+            raise OSError(errno.EOPNOTSUPP, "bgpctl makes devices of encapsulations only")
+        return self._devices[behaviour.encapsulation.name]
+
+    def _letting_in(self, decap: Decap) -> Devices:
+        """Raises OSError EOPNOTSUPP: no encapsulation has a device of that name."""
+        behaviour = named(decap.link)
+        if behaviour is None:
+            raise OSError(errno.EOPNOTSUPP, f"{decap.link} is no device of an encapsulation")
+        return self._devices[behaviour.encapsulation.name]
 
     # Doing -----------------------------------------------------------------------------------------------------
 
@@ -279,7 +258,7 @@ class LinuxKernel(Kernel):
     def _acting(self) -> AbstractContextManager[None]:
         return self._watch.acting() if self._watch else nullcontext()
 
-    def _batch(self, ops: Sequence[Op], scene: _Scene) -> Iterator[Failure]:
+    def _batch(self, ops: Sequence[Op], scene: Scene) -> Iterator[Failure]:
         sent: list[tuple[Op, Request]] = []
         for op in ops:
             try:
@@ -297,7 +276,7 @@ class LinuxKernel(Kernel):
                 yield _failure(op, refusal.errno, refusal.text)
 
     @staticmethod
-    def _requests(gateways: NextHopEmulation, op: Op, scene: _Scene) -> Iterable[Request]:
+    def _requests(gateways: NextHopEmulation, op: Op, scene: Scene) -> Iterable[Request]:
         thing = op.thing
         if not isinstance(thing, NextHop | NextHopGroup | Route):
             return (_request(op, scene),)
@@ -317,7 +296,7 @@ class LinuxKernel(Kernel):
         unused = [NextHop(number, "", None, onlink=False) for number in sorted(ours - used, reverse=True)]
         self._netlink.request([encode.remove(hop, 0) for hop in unused])
 
-    def _single(self, op: Op, scene: _Scene) -> Iterator[Failure]:
+    def _single(self, op: Op, scene: Scene) -> Iterator[Failure]:
         try:
             if isinstance(op, Put):
                 self._put(op.thing, scene)
@@ -326,19 +305,14 @@ class LinuxKernel(Kernel):
         except OSError as error:
             yield from _failures(op, error)
 
-    def _put(self, thing: KernelObject, scene: _Scene) -> None:
+    def _put(self, thing: KernelObject, scene: Scene) -> None:
         match thing:
-            case Link(kind=Vxlan() as kind):
-                self._put_vxlan(thing, kind, scene)
-            case Link(kind=Ipip()):
-                # The module may have come since the last tunnel was made, and without one, nothing goes through it.
-                self._chosen_driver(anew=thing.name not in scene.links).put_link(thing)
             case Link():
-                raise OSError(errno.EOPNOTSUPP, "bgpctl makes VXLAN and IPIP devices only")
+                self._making(thing.kind).put(thing, scene)
             case LinkAddress():
                 self._put_address(thing, scene)
             case Decap():
-                self._chosen_driver().put_decap(thing)
+                self._letting_in(thing).put_decap(thing)
             case Masquerade():
                 masquerade.put(thing)
                 self._masquerading.add(thing.version)
@@ -350,18 +324,16 @@ class LinuxKernel(Kernel):
             case _:
                 assert_never(thing)
 
-    def _remove(self, thing: KernelObject, scene: _Scene) -> None:
+    def _remove(self, thing: KernelObject, scene: Scene) -> None:
         match thing:
-            case Link(kind=Ipip()):
-                self._chosen_driver().remove_link(thing.name)
-            case Link():
+            case Link(kind=Plain()):
                 self._links.remove(scene.index(thing.name))
+            case Link():
+                self._making(thing.kind).remove(thing.name, scene)
             case LinkAddress():
                 self._links.remove_address(scene.index(thing.link), thing.address)
-            case Decap() if thing.link not in scene.indexes:
-                ipip_bpf.stop_receiving(self._netlink)
             case Decap():
-                self._chosen_driver().remove_decap(thing.link)
+                self._letting_in(thing).remove_decap(thing.link, scene)
             case Masquerade():
                 masquerade.remove(thing.version)
             case Sysctl():
@@ -372,20 +344,7 @@ class LinuxKernel(Kernel):
             case _:
                 assert_never(thing)
 
-    def _put_vxlan(self, wanted: Link, kind: Vxlan, scene: _Scene) -> None:
-        present = scene.links.get(wanted.name)
-        if present is None:
-            with self._links.creating(vxlan_creation(wanted, kind, scene.index(kind.underlay))):
-                keep_link_local_away(wanted.name)
-            scene = self._scene()
-            present = scene.links[wanted.name]
-        if not isinstance(present.kind, Vxlan) or not becomes(present.kind, kind):
-            raise OSError(errno.EOPNOTSUPP, "of a device only the local address, MAC, MTU and state change in place")
-        index = scene.index(wanted.name)
-        self._links.change(index, vxlan_move(kind, present.kind))
-        self._links.change(index, mending(wanted, present))
-
-    def _put_address(self, wanted: LinkAddress, scene: _Scene) -> None:
+    def _put_address(self, wanted: LinkAddress, scene: Scene) -> None:
         with suppress(FileExistsError):
             self._links.add_address(scene.index(wanted.link), wanted.address)
 
@@ -396,17 +355,17 @@ def _read(
     return frozenset(thing for body in dumped if (thing := decoded(body, names)) is not None)
 
 
-def _request(op: Op, scene: _Scene) -> Request:
+def _request(op: Op, scene: Scene) -> Request:
     """Raises OSError where the kernel need not be asked: no such link, or one where the object means another thing."""
     thing = op.thing
     if isinstance(thing, Route):  # first, because there are most of them
         return encode.remove(thing, 0) if isinstance(op, Remove) else encode.put(thing, scene.index_or_0(thing.link))
     if not isinstance(thing, Batched):
         raise TypeError(thing)
-    if isinstance(thing, FdbEntry) and not isinstance(scene.kind(thing.link), Vxlan):
+    if isinstance(thing, FdbEntry) and scene.kind(thing.link).entries_version() is None:
         # Any other device would take the MAC for one of its own to receive.
         code = errno.EOPNOTSUPP if isinstance(op, Put) else errno.ENOENT
-        raise OSError(code, f"{thing.link} is no VXLAN device")
+        raise OSError(code, f"{thing.link} takes no forwarding entries")
     if isinstance(op, Remove):
         # A next-hop object is removed by number, as a route is by its key: no link is needed for either.
         return encode.remove(thing, scene.index(thing.link) if isinstance(thing, FdbEntry | Neighbour) else 0)

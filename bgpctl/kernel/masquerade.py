@@ -15,11 +15,10 @@ from bgpctl.kernel import nft
 _TABLE: Final = "bgpctl_nat"
 _FAMILY: Final = {4: "ip", 6: "ip6"}
 CHANGED: Final = {
-    version: Masquerade((Prefix.parse(everything),), (), 0) for version, everything in ((4, "0.0.0.0/0"), (6, "::/0"))
+    version: Masquerade((Prefix.parse(everything),), (), (0, 0))
+    for version, everything in ((4, "0.0.0.0/0"), (6, "::/0"))
 }
 """By IP version what a table of ours may do that somebody changed: anything, and nothing that anybody wants."""
-_LAST_PORT: Final = 65535
-_FIRST_PORT: Final = 1024
 
 
 def put(wanted: Masquerade) -> None:
@@ -33,18 +32,18 @@ def remove(version: int) -> None:
 
 
 def observe(version: int) -> Masquerade | None:
-    """What is rewritten now, CHANGED if that is not what was put; None if nothing is. Raises OSError."""
+    """The rewriting that is in force, CHANGED if that is not what was put; None if nothing is. Raises OSError."""
     listed = nft.listed(_TABLE, _FAMILY[version])
     return (parse(listed) or CHANGED[version]) if listed else None
 
 
 def body(wanted: Masquerade) -> str:
-    """The table's content: UDP keeps clear of the VXLAN port, everything else may leave from any."""
+    """The table's content: UDP keeps clear of the ports of tunnels, everything else may leave from any."""
     # 17 is UDP: its name would need /etc/protocols, which a minimal host lacks.
     family = _FAMILY[wanted.version]
     leaving = f"{family} saddr @sources {family} daddr != @inside"
     kind = f"type ipv{wanted.version}_addr; flags interval"
-    low, high = _udp_ports(wanted.avoided_port)
+    low, high = wanted.udp_ports
     return f"""\
     set sources {{ {kind}; elements = {{ {_elements(wanted.sources)} }}; }}
     set inside {{ {kind}; elements = {{ {_elements(wanted.inside)} }}; }}
@@ -61,16 +60,10 @@ def parse(listed: list[dict[str, Any]]) -> Masquerade | None:
     rules = [item["rule"]["expr"] for item in listed if "rule" in item]
     match rules:
         case [[_, _, _, {"masquerade": {"port": {"range": [low, high]}}}], [_, _, {"masquerade": _}]]:
-            port = low - 1 if high == _LAST_PORT else high + 1
             sources = _prefixes(sets.get("sources", []))
-            return Masquerade(sources, _prefixes(sets.get("inside", [])), port) if sources else None
+            return Masquerade(sources, _prefixes(sets.get("inside", [])), (low, high)) if sources else None
         case _:
             return None
-
-
-def _udp_ports(avoided: int) -> tuple[int, int]:
-    """The larger side of the port to avoid: nft takes one range."""
-    return (avoided + 1, _LAST_PORT) if avoided < _LAST_PORT // 2 else (_FIRST_PORT, avoided - 1)
 
 
 def _elements(prefixes: tuple[Prefix, ...]) -> str:

@@ -51,7 +51,7 @@ _DUMP_TRIES: Final = 5
 
 
 class Request(NamedTuple):
-    """What is asked: `flags` beside NLM_F_REQUEST; `body` is the family's fixed header and the attributes."""
+    """A request: `flags` beside NLM_F_REQUEST; `body` is the family's fixed header and the attributes."""
 
     type: int
     flags: int
@@ -71,7 +71,7 @@ class Refusal(NamedTuple):
 
 
 class Message(NamedTuple):
-    """What the kernel says. `port_id` is the socket whose request caused an event, 0 for the kernel itself."""
+    """A message of the kernel. `port_id` is the socket whose request caused an event, 0 for the kernel itself."""
 
     type: int
     flags: int
@@ -113,7 +113,7 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 
 def refusal(message: Message, place: int) -> Refusal:
-    """What an NLMSG_ERROR says; `errno` 0 means that the request was done."""
+    """The error of an NLMSG_ERROR; `errno` 0 means that the request was done."""
     (code,) = _ERRNO.unpack_from(message.body)
     at = _ERRNO.size + _HEADER.size
     if not message.flags & _NLM_F_CAPPED:
@@ -263,7 +263,7 @@ class Netlink:
             raise Unavailable(f"netlink: {lost}") from error
 
 
-def _unanswered(kind: int, datagram: bytes) -> Unavailable:
+def _unanswered(kind: int, datagram: bytes) -> Unanswered:
     told = refusal(next(messages(datagram)), 0)
     why = told.text or os.strerror(told.errno)
-    return Unavailable(f"the kernel does not answer message type {kind}: {why}")
+    return Unanswered(f"the kernel does not answer message type {kind}: {why}")

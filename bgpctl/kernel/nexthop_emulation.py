@@ -38,11 +38,11 @@ class NextHopEmulation:
     # Looking ---------------------------------------------------------------------------------------------------
 
     def next_hops(self) -> frozenset[NextHop]:
-        """Those that are kept here."""
+        """The groups that are kept here."""
         return frozenset(self._hops.values())
 
     def groups(self) -> frozenset[NextHopGroup]:
-        """Those that are kept here."""
+        """The groups that are kept here."""
         return frozenset(self._groups.values())
 
     def routes(self, dumped: Iterable[bytes], names: Names) -> Iterator[Route]:
@@ -82,7 +82,7 @@ class NextHopEmulation:
     def put(
         self, thing: NextHop | NextHopGroup | Route, links: Mapping[str, Link], indexes: Mapping[str, int]
     ) -> Iterator[Request]:
-        """What makes `thing` true. A route that names none of ours goes as it is."""
+        """The requests that make `thing` true. A route that names none of ours goes as it is."""
         match thing:
             case NextHop():
                 self._check_next_hop(thing, links)
@@ -103,7 +103,7 @@ class NextHopEmulation:
                     self._users[thing.next_hop].add(key_of(thing))
 
     def remove(self, thing: NextHop | NextHopGroup | Route, indexes: Mapping[str, int]) -> Iterator[Request]:
-        """What makes `thing` untrue, and its routes with it."""
+        """The requests that remove `thing`, and its routes with it."""
         match thing:
             case NextHop() | NextHopGroup():
                 yield from self._remove_next_hop(thing.id, indexes)

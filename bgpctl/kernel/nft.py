@@ -17,9 +17,8 @@ from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, attribute
 
 OURS: Final = "bgpctl"
 """How the names of our tables begin."""
-IPIP_TABLE: Final = f"{OURS}_ipip"
 _TOLD: Final = (errno.EPERM, errno.ENOENT, errno.EPROTONOSUPPORT)
-"""What nft's complaints are about, told apart by their words."""
+"""Errnos of nft's complaints, told apart by their words."""
 _ANSWER_S: Final = 10.0
 _NETLINK_NETFILTER: Final = 12
 _NFNLGRP_NFTABLES: Final = 7
@@ -63,8 +62,8 @@ def ruleset() -> list[dict[str, Any]]:
 
 class Events:
     """
-    What happens to our tables, to be asked for with `drain` when `fileno` is readable. Nothing ever does where the
-    kernel has no nftables or does not let us listen.
+    Events of our tables, to be asked for with `drain` when `fileno` is readable. Nothing ever does where the kernel has
+    no nftables or does not let us listen.
     """
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.addresses import Address, Mac
 
 _HOPS: Final = 64
 _IPV4: Final = struct.Struct("!BBHHHBBH4s4s")
@@ -24,7 +24,7 @@ _LOAD_BYTE, _LOAD_HALF, _JUMP_IF_EQUAL, _RETURN = 0x30, 0x28, 0x15, 0x06
 
 
 class Family(NamedTuple):
-    """What differs between the two IP versions; `protocol_at` is where the header says what follows it."""
+    """Differences between the two IP versions; `protocol_at` is where the header says what follows it."""
 
     family: socket.AddressFamily
     ethertype: int
@@ -61,6 +61,19 @@ def header(length: int, protocol: int, source: Address, target: Address) -> byte
     return _IPV4.pack(*fields, _checksum(bare), source.packed, target.packed)
 
 
+class Wrapping(NamedTuple):
+    """
+    How an outer header of an IP version is told from all others: the byte at `at` has this value. The inner packet
+    begins after `header_bytes`; the outer source address stands at `source_at`.
+    """
+
+    version: int
+    at: int
+    value: int
+    header_bytes: int
+    source_at: int
+
+
 class Reply(NamedTuple):
     """The number in the answer to a request; `outer`: the source of the IP header around it, where there is one."""
 
@@ -68,25 +81,31 @@ class Reply(NamedTuple):
     outer: Address | None
 
 
-def reply(version: int, packet: bytes) -> Reply:
-    """What a packet says that `program` has passed."""
+def reply(version: int, packet: bytes, wrappings: Sequence[Wrapping]) -> Reply:
+    """The reply in a packet that `program` has passed."""
     family = FAMILIES[version]
-    carried = version == 4 and packet[family.protocol_at] == socket.IPPROTO_IPIP
-    fields = _ECHO.unpack_from(packet, family.header_bytes + (_IPV4.size if carried else 0))
-    return Reply(fields[4], Address(4, int.from_bytes(packet[12:16], "big")) if carried else None)
+    around = next((item for item in wrappings if packet[item.at] == item.value), None)
+    fields = _ECHO.unpack_from(packet, family.header_bytes + (around.header_bytes if around else 0))
+    return Reply(fields[4], _outer_source(packet, around) if around else None)
 
 
-def program(version: int, ident: int) -> bytes:
+def _outer_source(packet: bytes, around: Wrapping) -> Address:
+    length = 4 if around.version == 4 else 16
+    return Address(around.version, int.from_bytes(packet[around.source_at : around.source_at + length], "big"))
+
+
+def program(version: int, ident: int, wrappings: Sequence[Wrapping]) -> bytes:
     """
-    A classic BPF program that passes echo replies with this identifier, in packets without options, and the packets
-    that carry one by IP in IP: these it hears where they come in, before the tunnel's header is gone.
+    A classic BPF program that passes echo replies with this identifier, in packets without options, and packets that
+    carry one in one of these `wrappings`, which it sees where they come in, before the outer header is gone.
     """
     family = FAMILIES[version]
     of_family = (_LOAD_HALF, _ETHERTYPE, family.ethertype)
-    bare = (of_family, *_reply(family, ident, 0))
-    around = (_LOAD_BYTE, family.protocol_at, socket.IPPROTO_IPIP)
-    carried = (of_family, around, *_reply(family, ident, _IPV4.size))
-    return _passing(bare) + (_passing(carried) if version == 4 else b"") + _INSTRUCTION.pack(_RETURN, 0, 0, 0)
+    code = _passing((of_family, *_reply(family, ident, 0)))
+    for around in wrappings:
+        inside = _reply(family, ident, around.header_bytes)
+        code += _passing((of_family, (_LOAD_BYTE, around.at, around.value), *inside))
+    return code + _INSTRUCTION.pack(_RETURN, 0, 0, 0)
 
 
 def _reply(family: Family, ident: int, at: int) -> tuple[tuple[int, int, int], ...]:
@@ -116,3 +135,8 @@ def _checksum(data: bytes) -> int:
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     total = (total >> 16) + (total & 0xFFFF)
     return ~((total >> 16) + total) & 0xFFFF
+
+
+def mac(text: Mac) -> bytes:
+    """Six bytes."""
+    return bytes.fromhex(text.replace(":", ""))

@@ -1,6 +1,7 @@
 """
-Facts about this host for `bgpctl doctor`, of the calling thread's network namespace. Changes nothing: what has to be
-tried out is tried in a network namespace that nobody else sees.
+Facts about this host for `bgpctl doctor`, of the calling thread's network namespace, in which it changes nothing: what
+has to be tried out is tried in a namespace that nobody else sees. The kernel may load its modules of VXLAN and nftables
+for that.
 
 Refuses to know: which facts are good ones.
 """
@@ -9,28 +10,21 @@ from __future__ import annotations
 
 import ctypes
 import platform
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from bgpctl.core.net.objects import Dataplane
-from bgpctl.core.trace.doctor import Chain, Facts
+from bgpctl.core.fabric.host import Chain, Facts
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.kernel import nft, sockets, sysctl
-from bgpctl.kernel.bpf import tcx
-from bgpctl.kernel.ipip_bpf import BpfIpip
-from bgpctl.kernel.links import Links
+from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
 from bgpctl.kernel.linux import LinuxKernel
 
 _CLONE_NEWNET: Final = 0x40000000
 _CAP_NET_ADMIN: Final = 12
 _SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv4/conf/all/rp_filter")
-_TRIAL_LINKS: Final = (
-    {"ifname": "trial0", "kind": "veth", "peer": "trial1"},
-    {"ifname": "trial", "kind": "vxlan", "vxlan_id": 1, "vxlan_port": 4789, "vxlan_local": "192.0.2.1"},
-)
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -42,15 +36,12 @@ def survey(*, agent: bool) -> Facts:
         Unavailable: no netlink here.
     """
     dataplane, next_hop_objects = _seen()
-    vxlan, bpf_lacks, namespaces = _tried()
+    tunnels, namespaces = _surveyed()
     return Facts(
         platform.release(),
         privileged=_holds(_CAP_NET_ADMIN),
         next_hop_objects=next_hop_objects,
-        vxlan=vxlan,
-        ipip_module=_has_module("ipip"),
-        bpf_lacks=bpf_lacks,
-        tcx=tcx.is_known(),
+        tunnels=tunnels,
         nftables_lacks=_nftables_lacks(),
         namespaces=namespaces,
         sysctls=_sysctls(dataplane),
@@ -76,49 +67,23 @@ def _holds(capability: int) -> bool:
     return bool(int(mask, 16) >> capability & 1)
 
 
-def _has_module(name: str) -> bool:
-    """Loaded, built in, or there to be loaded; asking does not load it."""
-    if Path("/sys/module", name).exists():
-        return True
-    with suppress(FileNotFoundError):
-        return subprocess.run(("modprobe", "-n", "-q", name), capture_output=True, check=False).returncode == 0
-    return False
-
-
-def _tried() -> tuple[bool, str | None, bool]:
-    """Whether VXLAN devices can be made, what BPF lacks, and whether namespaces can be made."""
-    found: list[tuple[bool, str | None]] = []
+def _surveyed() -> tuple[Mapping[str, object], bool]:
+    """The facts of each encapsulation, and whether it had a network namespace of its own to try things in."""
+    found: list[Mapping[str, object]] = []
     thread = threading.Thread(target=_try_in_a_namespace, args=(found.append,))
     thread.start()
     thread.join()
-    return (*found[0], True) if found else (_has_module("vxlan"), "not tried: no network namespace", False)
+    return (found[0], True) if found else (_survey(tried=False), False)
 
 
-def _try_in_a_namespace(told: Callable[[tuple[bool, str | None]], None]) -> None:
+def _try_in_a_namespace(told: Callable[[Mapping[str, object]], None]) -> None:
     """The thread's namespace ends with it."""
     if _libc.unshare(_CLONE_NEWNET) == 0:
-        told((_makes_links(), _bpf_lacks()))
+        told(_survey(tried=True))
 
 
-def _makes_links() -> bool:
-    links = Links()
-    try:
-        for arguments in _TRIAL_LINKS:
-            links.create(arguments)
-    except OSError:
-        return False
-    else:
-        return True
-    finally:
-        links.close()
-
-
-def _bpf_lacks() -> str | None:
-    try:
-        BpfIpip().close()
-    except OSError as error:
-        return error.strerror
-    return None
+def _survey(*, tried: bool) -> Mapping[str, object]:
+    return {name: item.survey(tried=tried) for name, item in IMPLEMENTATIONS.items()}
 
 
 def _nftables_lacks() -> str | None:

@@ -49,7 +49,7 @@ class Memory:
         self._before = _load(file) if file else {}
 
     def changed(self) -> tuple[Sysctl, ...]:
-        """What was changed, with the values from before."""
+        """The sysctls that were changed, with the values from before."""
         return tuple(Sysctl(name, value) for name, value in sorted(self._before.items()))
 
     def write(self, wanted: Sysctl) -> None:

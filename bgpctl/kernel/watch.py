@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from bgpctl.core.net.objects import ALIAS
+from bgpctl.core.net.objects import ALIAS, LOCAL_TABLE
 from bgpctl.kernel import decode, encode, nft
 from bgpctl.kernel.decode import LinkFacts
+from bgpctl.kernel.encapsulations import link
 from bgpctl.kernel.netlink import (
     NETLINK_ADD_MEMBERSHIP,
     SOL_NETLINK,
@@ -30,9 +31,9 @@ from bgpctl.kernel.netlink import (
     widen,
 )
 
-_GROUPS: Final = (1, 3, 4, 5, 7, 9, 11, 32)
-"""RTNLGRP_ LINK, NEIGH, TC (someone may delete what the BPF driver has there), IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR,
-IPV6_ROUTE, NEXTHOP."""
+_GROUPS: Final = (1, 3, 4, 5, 7, 8, 9, 11, 19, 32)
+"""RTNLGRP_ LINK, NEIGH, TC (someone may delete what the BPF driver has there), IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE,
+IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE, NEXTHOP."""
 _RECEIVE_BUFFER_BYTES: Final = 64 << 20
 """Holds the echo of 100,000 routes of our own. The kernel takes the memory only while it is filled."""
 _EVENT_BYTES: Final = 1 << 15
@@ -134,7 +135,7 @@ class Watch:
                     news = news or (shown and not ours)
 
     def _shows_change(self, message: Message) -> bool:
-        """Whether the dataplane may now look different. Remembers links and addresses, which repeat themselves."""
+        """True if the dataplane may now look different. Remembers links and addresses, which repeat themselves."""
         match message.type:
             case encode.RTM_NEWLINK:
                 return self._link_changed(message)
@@ -173,15 +174,21 @@ class Watch:
 
     def _neighbour_matters(self, message: Message) -> bool:
         _, index, state, _, _ = encode.NDMSG.unpack_from(message.body)
-        link = self._links.get(index)
-        ours = link is not None and link.vxlan is not None and link.alias == ALIAS
-        return ours or bool(state & encode.NUD_PERMANENT)
+        return bool(state & encode.NUD_PERMANENT) or self._takes_entries(index)
+
+    def _takes_entries(self, index: int) -> bool:
+        """True if it is a link of ours with forwarding entries."""
+        facts = self._links.get(index)
+        if facts is None or facts.alias != ALIAS:
+            return False
+        names = {other.number: other.name for other in self._links.values()}
+        return link(facts, names).kind.entries_version() is not None
 
 
 def _route_matters(message: Message) -> bool:
     """The kernel's own routes follow from links and addresses, which have events of their own."""
     table, protocol = decode.owner(message.body)
-    return table != encode.LOCAL_TABLE and not (message.port_id == _KERNEL and protocol == _RTPROT_KERNEL)
+    return table != LOCAL_TABLE and not (message.port_id == _KERNEL and protocol == _RTPROT_KERNEL)
 
 
 def _address_identity(message: Message) -> bytes:

@@ -57,7 +57,7 @@ class Port:
 @dataclass(frozen=True, slots=True)
 class Names:
     """
-    What the namespaces of one lab are called: `bgpctl-LAB.PART`.
+    Names of the namespaces of one lab: `bgpctl-LAB.PART`.
 
     The name of a lab has no dot, so that `bgpctl-LAB.` begins those of this lab and of no other, such as LAB-2.
 

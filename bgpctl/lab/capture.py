@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
-from bgpctl.lab import netns
+from bgpctl.lab import netns, wire
 from bgpctl.lab.build import Names, Port
+from bgpctl.lab.wire import Carried
 
 _ETH_P_ALL: Final = 3
 _ETH_P_IP, _ETH_P_IPV6 = 0x0800, 0x86DD
@@ -29,7 +31,7 @@ _BUFFER_BYTES: Final = 16 << 20
 # packet(7): struct tpacket_stats, received and dropped since it was last read.
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6
 _STATISTICS: Final = struct.Struct("=II")
-_IPIP, _TCP, _UDP = 4, 6, 17
+_TCP, _UDP = 6, 17
 _IPV4: Final = struct.Struct("!BBHHHBBH4s4s")
 _IPV6: Final = struct.Struct("!4sHBB16s16s")
 _MORE_FRAGMENTS_OR_OFFSET, _DONT_FRAGMENT = 0x3FFF, 0x4000
@@ -37,13 +39,14 @@ _MORE_FRAGMENTS_OR_OFFSET, _DONT_FRAGMENT = 0x3FFF, 0x4000
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """What a tunnel packet carries; `vni` None for IPIP."""
+    """The contents of a tunnel packet; `vni` where there is one, `shape` None if the tunnel is none of ours."""
 
     source: Address
     destination: Address
     protocol: int
     ttl: int
     vni: int | None
+    shape: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +77,11 @@ class Capture:
     `missed` is known when it is left: packets that the kernel had no room to keep for us.
     """
 
-    def __init__(self, names: Names, ports: Mapping[str, Port], vxlan_port: int) -> None:
+    def __init__(self, names: Names, ports: Mapping[str, Port], intent: Intent) -> None:
         self.packets: list[Packet] = []
         self.missed = 0
         self._ports = ports
-        self._vxlan_port = vxlan_port
+        self._intent = intent
         # One socket for the whole fabric; the port of arrival tells the segment.
         self._socket = netns.inside(names.fabric, _packet_socket)
         self._end = os.eventfd(0)
@@ -111,7 +114,7 @@ class Capture:
         port = self._ports.get(name)
         if port is None or kind == _PACKET_OUTGOING or protocol not in {_ETH_P_IP, _ETH_P_IPV6}:
             return
-        packet = decode(frame[14:], port, self._vxlan_port)
+        packet = decode(frame[14:], port, self._intent)
         if packet:
             self.packets.append(packet)
 
@@ -122,7 +125,7 @@ def _packet_socket() -> socket.socket:
     return made
 
 
-def decode(data: bytes, port: Port, vxlan_port: int) -> Packet | None:
+def decode(data: bytes, port: Port, intent: Intent) -> Packet | None:
     """An IP packet, with what a tunnel header of ours says is inside; None if it is neither IPv4 nor IPv6."""
     header = _header(data)
     if header is None:
@@ -139,12 +142,12 @@ def decode(data: bytes, port: Port, vxlan_port: int) -> Packet | None:
         length=header.length,
         source_port=ports[0] if ports else None,
         destination_port=ports[1] if ports else None,
-        inner=_inner(protocol, ports, payload, vxlan_port),
+        inner=_inner(wire.carried(protocol, ports[1] if ports else None, payload, intent)),
     )
 
 
 class _Header(NamedTuple):
-    """What IPv4 and IPv6 have in common. Of a fragment the payload is left out: it may begin anywhere."""
+    """The fields that IPv4 and IPv6 have in common. Of a fragment the payload is left out: it may begin anywhere."""
 
     source: Address
     destination: Address
@@ -168,18 +171,11 @@ def _header(data: bytes) -> _Header | None:
     return None
 
 
-def _inner(protocol: int, ports: tuple[int, ...] | None, payload: bytes, vxlan_port: int) -> Inner | None:
-    if protocol == _IPIP:
-        return _inner_ip(payload, None)
-    if protocol == _UDP and ports and ports[1] == vxlan_port and len(payload) >= 16 + 14:
-        # UDP 8, VXLAN 8 with the VNI in octets 4 to 6 (RFC 7348), inner Ethernet 14.
-        return _inner_ip(payload[16 + 14 :], int.from_bytes(payload[12:15], "big"))
-    return None
-
-
-def _inner_ip(data: bytes, vni: int | None) -> Inner | None:
-    header = _header(data)
-    return Inner(header.source, header.destination, header.protocol, header.ttl, vni) if header else None
+def _inner(found: Carried | None) -> Inner | None:
+    header = _header(found.data) if found else None
+    if found is None or header is None:
+        return None
+    return Inner(header.source, header.destination, header.protocol, header.ttl, found.vni, found.shape)
 
 
 def _address(data: bytes) -> Address:

@@ -16,7 +16,7 @@ from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.lab.topology import Host, Program, Router, Topology, Workload
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-"""What Compose takes as the name of a service."""
+"""A name that Compose takes for a service."""
 _HEAD: Final = """\
 x-part: &part
   image: ${BGPCTL_IMAGE:-bgpctl}
@@ -142,7 +142,7 @@ def _router(file: _File, topology: Topology, router: Router, profile: str) -> No
 
 
 def _daemon(topology: Topology, router: Router) -> tuple[list[str], list[str]]:
-    """What a router needs beside others, and runs."""
+    """The needs of a router beside others', and its program."""
     if topology.runs[router.name] is not Program.BIRD:
         raise Inexpressible(f"router {router.name}: of other daemons only BIRD is in the image")
     configure = f"bgpctl lab export bird -f /etc/bgpctl/{topology.file.name} {router.name} >/run/bird.conf"
@@ -191,8 +191,7 @@ def _node(file: _File, topology: Topology, node: Node, profile: str) -> None:
         commands += _pods(file, topology, network, block, held, links)
         for workload in held:
             file.service(workload.name, profile, "part", {network: workload.address}, _WORKLOAD)
-    driver = topology.ipip_drivers.get(node.name)
-    more = f" --ipip-driver {driver}" if driver else ""
+    more = "".join(f" {word}" for word in topology.driver_options(node.name))
     commands.append(f"exec bgpctl agent run --node {node.name} -f /etc/bgpctl/{topology.file.name}{more}")
     file.service(node.name, profile, "node", links, [_volumes(topology), *_script(*commands)])
 

@@ -53,14 +53,14 @@ def bird_configuration(topology: Topology, name: str) -> str:
 
 
 def knows(topology: Topology, name: str, namespace: str) -> bool:
-    """Whether the kernel of the node or router has a route to every block of the others."""
+    """True if the kernel of the node or router has a route to every block of the others."""
     known = {line.split()[0] for line in netns.routes(namespace).splitlines() if line.strip()}
     others = (node for node in topology.intent.nodes if node.name != name)
     return known >= {str(block) for node in others for block in topology.intent.blocks_of(node)}
 
 
 def told(topology: Topology, name: str) -> session_options.Router:
-    """What the daemon of a node or router is configured with."""
+    """The configuration of the daemon of a node or router."""
     node = topology.intent.node(name)
     if node is None:
         return _router(topology, next(router for router in topology.routers if router.name == name))

@@ -19,7 +19,6 @@ from typing import Any, Final, Protocol
 
 from bgpctl import client
 from bgpctl.core.cluster.problems import Problem
-from bgpctl.kernel import ipip
 from bgpctl.lab import build, foreign
 from bgpctl.lab.build import Names, Port
 from bgpctl.lab.daemons.session_options import Place
@@ -72,7 +71,7 @@ class Lab:
         return self.directory / "nodes" / node
 
     def log(self, node: str) -> Path:
-        """What a node's agent, or other daemon, logged."""
+        """The log of a node's agent or other daemon."""
         return self.place(node).file("log") if node in self.topology.runs else self.run_dir(node) / "agent.log"
 
     def place(self, name: str) -> Place:
@@ -84,7 +83,7 @@ class Lab:
         command = ("agent", "run", "--node", node)
         where = ("-f", str(self.topology.file.resolve()), "--run-dir", str(self.run_dir(node)))
         self.run_dir(node).mkdir(parents=True, exist_ok=True)
-        how = ("--ipip-driver", self.topology.ipip_drivers.get(node, ipip.AUTO))
+        how = self.topology.driver_options(node)
         started = self.cells.start(self.names.of(node), (*command, *where, *how), self.log(node))
         if started:
             self.agents[node] = started

@@ -1,6 +1,6 @@
 """
-Lab files: a cluster file with `segments`, `routers`, `hosts`, `workloads`, `checks`, `ipip-drivers` and `runs`
-beside it.
+Lab files: a cluster file with `segments`, `routers`, `hosts`, `workloads`, `checks`, drivers of
+encapsulations and `runs` beside it.
 
 Refuses to know: whether what it says makes sense together (validate.py).
 """
@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Final
 
 from bgpctl.core.cluster.configuration import Node, Pool, Use
+from bgpctl.core.cluster.encapsulation import Encapsulation, tunnels
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.intent import read
 from bgpctl.core.intent.fields import Fields, Problems, parse_prefix
+from bgpctl.core.intent.short import driver_key
 from bgpctl.core.intent.tree import Mapping, Tree
 from bgpctl.core.intent.tree import Sequence as Listed
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.lab import validate
-from bgpctl.lab.tables import HOST, IPIP_DRIVER, PROGRAM, ROUTER, WORKLOAD, Known, check_tables
+from bgpctl.lab.tables import HOST, PROGRAM, ROUTER, WORKLOAD, Known, check_tables, driver_of
 from bgpctl.lab.topology import (
     AbsenceCheck,
     Check,
@@ -60,7 +62,7 @@ def load(path: Path) -> Topology | tuple[Problem, ...]:
 
 
 def is_lab(path: Path) -> bool:
-    """Whether the file can be read and describes more than a cluster."""
+    """True if the file can be read and describes more than a cluster."""
     try:
         trees = documents(path.read_text(encoding="utf-8"), str(path))
     except (BadYaml, OSError, UnicodeDecodeError):
@@ -102,7 +104,7 @@ class _Reader:
             [pool.name for pool in self._intent.pools] if self._intent else None,
         )
         checks = tuple(check for fields in parts for check in self._checks(fields, known))
-        drivers = dict(driver for fields in parts for driver in self._ipip_drivers(fields))
+        drivers = self._drivers(parts)
         runs = dict(program for fields in parts for program in self._runs(fields, router_names))
         workloads = tuple(_allot(self._intent, claims, self._problems)) if self._intent else ()
         intent = self._intent or Intent()
@@ -153,10 +155,18 @@ class _Reader:
             if found:
                 yield found
 
-    def _ipip_drivers(self, fields: Fields) -> Iterator[tuple[str, str]]:
-        group = fields.fields("ipip-drivers")
+    def _drivers(self, parts: Sequence[Fields]) -> dict[str, dict[str, str]]:
+        """By node, and by the name of the encapsulation."""
+        found: dict[str, dict[str, str]] = {}
+        for name, item in tunnels().items():
+            for node, driver in (said for fields in parts for said in self._drivers_of(fields, item)):
+                found.setdefault(node, {})[name] = driver
+        return found
+
+    def _drivers_of(self, fields: Fields, encapsulation: Encapsulation) -> Iterator[tuple[str, str]]:
+        group = fields.fields(driver_key(encapsulation))
         for node in group.names() if group else ():
-            driver = IPIP_DRIVER.read(group, node) if group else None
+            driver = driver_of(encapsulation).read(group, node) if group else None
             if group and self._is_no_node(node):
                 group.wrong(node, f"{node} is not a node of this file", "unknown-node")
             elif driver:
@@ -213,7 +223,7 @@ def _free(intent: Intent, node: Node, version: int, taken: set[Address]) -> Addr
 
 
 def _is_for_workloads(pool: Pool | None) -> bool:
-    """Whether the pool still gives addresses to workloads."""
+    """True if the pool still gives addresses to workloads."""
     return pool is not None and not pool.disabled and Use.WORKLOAD in pool.allowed_uses
 
 

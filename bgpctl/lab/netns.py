@@ -38,7 +38,7 @@ def enter(name: str) -> None:
 
 
 def inside(name: str, act: Callable[[], T]) -> T:
-    """What `act` returns when it runs in the namespace, in a thread of its own: sockets made there stay there."""
+    """The result of `act`, run in the namespace, in a thread of its own: sockets made there stay there."""
     results: list[T] = []
     errors: list[BaseException] = []
 

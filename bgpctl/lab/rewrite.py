@@ -7,19 +7,16 @@ Refuses to know: what an encapsulation means.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
 
-from bgpctl.core.cluster.configuration import Mode
-from bgpctl.core.intent.pools import ENCAPSULATIONS
+from bgpctl.core.cluster.encapsulation import Mode, words
 from bgpctl.core.intent.tree import Mapping, Scalar, Tree
+from bgpctl.core.intent.tunnel_keys import mode_keys
 from bgpctl.store.yaml import documents
-
-_MODE_KEYS: Final = ("ipipMode", "vxlanMode")
 
 
 def with_encapsulation(text: str, file: str, pool: str, encapsulation: str) -> str:
     """
-    The text with the pool's `encapsulation`, or its `ipipMode` and `vxlanMode`, changed where they stand.
+    The text with the pool's `encapsulation`, or its modes, changed where they stand.
 
     Raises:
         ValueError: there is no such pool, or it does not say how it is encapsulated in a way that can be changed.
@@ -30,8 +27,8 @@ def with_encapsulation(text: str, file: str, pool: str, encapsulation: str) -> s
     named = fields.items.get("encapsulation")
     if isinstance(named, Scalar):
         return _replaced(text, [(named, encapsulation)])
-    modes = dict(zip(_MODE_KEYS, ENCAPSULATIONS[encapsulation], strict=True))
-    given = {key: leaf for key in _MODE_KEYS if isinstance(leaf := fields.items.get(key), Scalar)}
+    modes = mode_keys(*words()[encapsulation])
+    given = {key: leaf for key in modes if isinstance(leaf := fields.items.get(key), Scalar)}
     unsaid = [key for key, mode in modes.items() if key not in given and mode is not Mode.NEVER]
     if unsaid:
         raise ValueError(f"{fields.place}: pool {pool} does not say {unsaid[0]}; write it down, Never for now")

@@ -31,12 +31,12 @@ from bgpctl.lab.topology import (
     PacketCheck,
     Scope,
     SeenAs,
-    Shape,
     SourceCheck,
     SwitchCheck,
     Topology,
     Workload,
 )
+from bgpctl.lab.wire import BARE
 
 PING_WITHIN_S: Final = 5.0
 """How long a workload is tried to be reached."""
@@ -49,7 +49,7 @@ _SHOWN_PACKETS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What became of one check; `example` is a packet that bears it out."""
+    """The outcome of one check; `example` is a packet that bears it out."""
 
     name: str
     ok: bool
@@ -69,7 +69,7 @@ class End:
 @dataclass(frozen=True, slots=True)
 class Report:
     """
-    What a run showed. `converged_s` is from the start of the agents until all had converged, None if they did not;
+    The results of a run. `converged_s` is from the start of the agents until all had converged, None if they did not;
     `ends` has each node's routes and the end of its agent's log in that case. `routes` are each node's own ones, as
     ip(8) shows them.
     """
@@ -108,7 +108,7 @@ def _run(topology: Topology, name: str, told: Progress, within_s: float, cells: 
     told.stage("build")
     lab = up(topology, name, keep=False, cells=cells)
     began_s = time.monotonic()
-    with Capture(lab.names, lab.ports, topology.intent.vxlan_port) as capture:
+    with Capture(lab.names, lab.ports, topology.intent) as capture:
         told.stage("converge")
         total = len(topology.agents)
         if not lab.wait(within_s, lambda done: told.count(done, total)):
@@ -177,7 +177,7 @@ def _sources(lab: Lab, check: SourceCheck) -> tuple[Seen, ...]:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """
-    What was seen while the matrix ran, and how many packets were not; `dropped_before` per router, `sources`
+    The packets seen while the matrix ran, and the number of those that were not; `dropped_before` per router, `sources`
     and `switches` per check.
     """
 
@@ -189,7 +189,7 @@ class Evidence:
     switches: Mapping[str, SwitchReport]
 
     def judge(self, check: Check) -> CheckResult:
-        """Whether the evidence bears the check out."""
+        """The result of a check by the evidence."""
         match check:
             case PacketCheck() | AbsenceCheck() if self.missed:
                 return CheckResult(check.name, ok=False, detail=f"the capture missed {self.missed} packets: run again")
@@ -213,25 +213,25 @@ class Evidence:
 
     def _packets(self, check: PacketCheck) -> CheckResult:
         seen = [
-            (packet, shape_of(packet, self.lab.topology))
+            (packet, shape_of(packet))
             for packet in self.packets
             if check.at in (packet.port.segment, packet.port.owner)
             and self._scope(packet) is check.scope
             and check.pool in (None, self._pool_of(packet))
         ]
-        wrong = [_shown(packet) for packet, shape in seen if shape is not check.shape]
+        wrong = [_shown(packet) for packet, shape in seen if shape != check.shape]
         to_pool = f" to pool {check.pool}" if check.pool else ""
         what = f"{len(seen)} workload packets{to_pool} {check.scope.value} at {check.at}"
         if wrong:
             more = f" and {len(wrong) - _SHOWN_PACKETS} more" if len(wrong) > _SHOWN_PACKETS else ""
-            detail = f"{what}, {len(wrong)} not {check.shape.value}: {', '.join(wrong[:_SHOWN_PACKETS])}{more}"
+            detail = f"{what}, {len(wrong)} not {check.shape}: {', '.join(wrong[:_SHOWN_PACKETS])}{more}"
             return CheckResult(check.name, ok=False, detail=detail)
         if not seen:
             return CheckResult(check.name, ok=False, detail=f"no {what}")
-        return CheckResult(check.name, ok=True, detail=f"{what}, all {check.shape.value}", example=_shown(seen[0][0]))
+        return CheckResult(check.name, ok=True, detail=f"{what}, all {check.shape}", example=_shown(seen[0][0]))
 
     def _scope(self, packet: Packet) -> Scope | None:
-        """Whether the two nodes of a workload packet share a segment; None if it is no workload packet."""
+        """True if the two nodes of a workload packet share a segment; None if it is no workload packet."""
         ends = packet.inner or packet
         nodes = [self._node_of(address) for address in (ends.source, ends.destination)]
         if None in nodes:
@@ -263,13 +263,9 @@ def _switched(check: SwitchCheck, report: SwitchReport) -> CheckResult:
     return CheckResult(check.name, report.took_s is not None and report.lost == check.lost, detail)
 
 
-def shape_of(packet: Packet, topology: Topology) -> Shape | None:
-    """How a packet is encapsulated; None for a VXLAN packet with a VNI that is not ours."""
-    if packet.inner is None:
-        return Shape.BARE
-    if packet.inner.vni is None:
-        return Shape.IPIP
-    return Shape.VXLAN if packet.inner.vni == topology.intent.vxlan_vni else None
+def shape_of(packet: Packet) -> str | None:
+    """How a packet is encapsulated; None if by a tunnel that is none of ours."""
+    return packet.inner.shape if packet.inner else BARE
 
 
 def _shown(packet: Packet) -> str:

@@ -19,7 +19,7 @@ NETNS: Final = "netns"
 COMPOSE: Final = "compose"
 WORDS: Final = (NETNS, COMPOSE)
 IMAGE: Final = "bgpctl"
-"""What `tools/image` calls the image."""
+"""The name that `tools/image` gives the image."""
 
 
 class Runtime(Protocol):
@@ -40,16 +40,17 @@ class Runtime(Protocol):
 
 
 class Namespaces:
-    """Nothing but namespaces."""
+    """Nothing but namespaces; `module` is the program in them, which takes the arguments of bgpctl."""
 
     word = NETNS
+    module = "bgpctl"
 
     def make(self, topology: Topology, prefix: str, parts: Sequence[str]) -> None:
         del topology
         netns.ip([f"netns add {prefix}{part}" for part in parts])
 
     def start(self, namespace: str, arguments: Sequence[str], log: Path) -> Popen[bytes] | None:
-        return netns.spawn(namespace, (sys.executable, "-m", "bgpctl", *arguments), log)
+        return netns.spawn(namespace, (sys.executable, "-m", self.module, *arguments), log)
 
     def remove(self, prefix: str) -> None:
         """Namespaces are all there is."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from bgpctl.core.intent.schema import DRAFT
 from bgpctl.core.intent.shapes import Shape, ref
-from bgpctl.lab.tables import LAB
+from bgpctl.lab.tables import lab_table
 
 
 def lab_schema() -> Shape:
@@ -19,7 +19,10 @@ def lab_schema() -> Shape:
         "$schema": DRAFT,
         "title": "bgpctl lab file",
         "description": "A cluster file with the network around it.",
-        "allOf": [_in_cluster_file(ref("document")), {"properties": _in_cluster_file(LAB.shape()["properties"])}],
+        "allOf": [
+            _in_cluster_file(ref("document")),
+            {"properties": _in_cluster_file(lab_table().shape()["properties"])},
+        ],
         "$defs": {},
     }
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from bgpctl import client
 from bgpctl.core.cluster.configuration import Pool
+from bgpctl.core.cluster.encapsulation import words
 from bgpctl.core.cluster.problems import Severity
-from bgpctl.core.intent.pools import ENCAPSULATIONS
 from bgpctl.lab.lab import Lab, Progress, comes_true
 from bgpctl.lab.labfile import load
 from bgpctl.lab.load import Flow, Load, both_ways
@@ -59,8 +59,8 @@ def switch(lab: Lab, pool: str, encapsulation: str, pps: int, told: Progress, *,
     _refuse_bad(changed, file)
     now = load(file)
     was = next(item for item in (now if isinstance(now, Topology) else lab.topology).intent.pools if item.name == pool)
-    ipip_mode, vxlan_mode = ENCAPSULATIONS[encapsulation]
-    wanted = replace(was, ipip_mode=ipip_mode, vxlan_mode=vxlan_mode)
+    kind, mode = words()[encapsulation]
+    wanted = replace(was, encapsulation=kind, mode=mode)
     traffic = Load(lab.names, both_ways(lab.topology.workloads), pps)
     told.stage("load")
     traffic.start()
@@ -93,8 +93,8 @@ def _refuse_bad(text: str, file: Path) -> None:
 
 
 def word_of(pool: Pool) -> str:
-    """The operator's word for the pool's modes."""
-    return next(word for word, modes in ENCAPSULATIONS.items() if modes == (pool.ipip_mode, pool.vxlan_mode))
+    """The operator's word for the pool's encapsulation."""
+    return pool.encapsulation.word(pool.mode)
 
 
 def _has_switched(lab: Lab, wanted: Pool, told: Progress) -> bool:
@@ -110,7 +110,7 @@ def _is_done(lab: Lab, node: str, wanted: Pool) -> bool:
     except client.AgentAway:
         return False
     said = {pool["name"]: (pool["encapsulation"], pool["mode"]) for pool in pools}
-    return said[wanted.name] == (wanted.encapsulation.value, wanted.mode.value) and bool(summary["converged"])
+    return said[wanted.name] == (wanted.encapsulation.name, wanted.mode.value) and bool(summary["converged"])
 
 
 def tour(words: Sequence[str], start: str) -> Iterator[str]:

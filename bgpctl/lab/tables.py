@@ -1,5 +1,5 @@
 """
-The keys of a lab file: what stands in it beside the cluster.
+The keys of a lab file beside those of the cluster.
 
 Refuses to know: the cluster's own keys (core/intent), whether what is said makes sense together (validate.py).
 """
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
+from bgpctl.core.cluster.encapsulation import Encapsulation, tunnels, words
 from bgpctl.core.intent.field_kinds import (
     ADDRESS,
     ANYTHING,
@@ -21,13 +22,13 @@ from bgpctl.core.intent.field_kinds import (
     word,
 )
 from bgpctl.core.intent.fields import Fields, parse_interface, parse_prefix, scalar
-from bgpctl.core.intent.pools import ENCAPSULATIONS
 from bgpctl.core.intent.shapes import Shape, ref
+from bgpctl.core.intent.short import driver_key
 from bgpctl.core.intent.tables import Row, Table
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.kernel.ipip import DRIVERS
+from bgpctl.kernel.encapsulations import implementation_of
 from bgpctl.lab.topology import Program, Scope, SeenAs
-from bgpctl.lab.topology import Shape as PacketShape
+from bgpctl.lab.wire import shapes
 
 _TRACES: Final = ("tcp-179", "exabgp")
 _MOST_PACKETS: Final = 1 << 31
@@ -78,8 +79,12 @@ WORKLOAD: Final = Table(
     ),
     what="a workload",
 )
-IPIP_DRIVER: Final = word(*DRIVERS)
 PROGRAM: Final = enumeration(Program)
+
+
+def driver_of(encapsulation: Encapsulation) -> FieldKind[str]:
+    """The drivers that a node's agent may be started with."""
+    return word(*implementation_of(encapsulation).drivers)
 
 
 # Checks --------------------------------------------------------------------------------------------------------
@@ -136,7 +141,7 @@ def check_tables(known: Known) -> Mapping[str, Table]:
         "switch": Table(
             (
                 Row("switch", pool, "pool", needed=True),
-                Row("to", word(*ENCAPSULATIONS), "encapsulation", needed=True),
+                Row("to", word(*words()), "encapsulation", needed=True),
                 Row("lost", _COUNT, "lost", needed=True),
             ),
             what="a check of a switch",
@@ -155,7 +160,7 @@ def check_tables(known: Known) -> Mapping[str, Table]:
                 Row("at", _named(known.places), "at", needed=True),
                 Row("packets", enumeration(Scope), "scope", needed=True),
                 Row("pool", pool, "pool"),
-                Row("are", enumeration(PacketShape), "shape", needed=True),
+                Row("are", word(*shapes()), "shape", needed=True),
             ),
             what="a check of packets",
             about="Packets of workloads, and what they look like at a segment or router.",
@@ -171,36 +176,46 @@ def _shown(shape: Shape) -> FieldKind[Any]:
     return FieldKind(ANYTHING.read, _mapping(shape), None)
 
 
-_CHECK: Final[Shape] = {
-    "type": "object",
-    "anyOf": [
-        {key: part for key, part in table.shape().items() if key != "type"} for table in check_tables(Known()).values()
-    ],
-}
-LAB: Final = Table(
-    (
-        Row(
-            "segments",
-            _shown({"anyOf": [ref("prefix"), {"type": "array", "items": ref("prefix")}]}),
-            about="Subnets of layer-2 segments by name: nodes, routers and hosts join by their address.",
-        ),
-        Row(
-            "routers",
-            _shown(ROUTER.shape()),
-            about="Routers by name: they forward between segments, and know nothing else but their routes.",
-        ),
-        Row(
-            "hosts",
-            _shown(HOST.shape()),
-            about="Hosts outside the cluster by name; a router is their way to everywhere.",
-        ),
-        Row(
-            "workloads",
-            _shown(WORKLOAD.shape()),
-            about="Workloads by name; without an address the next free one of the node's blocks.",
-        ),
-        Row("checks", _shown(_CHECK), about="What has to be true, by name."),
-        Row("ipip-drivers", _shown(IPIP_DRIVER.shape), about="Who does IP in IP on a node."),
-        Row("runs", _shown(PROGRAM.shape), about="The BGP daemon of a router, or of a node instead of an agent."),
+def _check_shape() -> Shape:
+    shapes_of_kinds = (table.shape() for table in check_tables(Known()).values())
+    return {
+        "type": "object",
+        "anyOf": [{key: part for key, part in shape.items() if key != "type"} for shape in shapes_of_kinds],
+    }
+
+
+def _driver_row(encapsulation: Encapsulation) -> Row:
+    title, has_choice = encapsulation.title, bool(implementation_of(encapsulation).drivers)
+    about = f"The driver of {title} on a node." if has_choice else f"Nothing: {title} has one driver."
+    return Row(driver_key(encapsulation), _shown(driver_of(encapsulation).shape), about=about)
+
+
+def lab_table() -> Table:
+    """The keys of the file."""
+    return Table(
+        (
+            Row(
+                "segments",
+                _shown({"anyOf": [ref("prefix"), {"type": "array", "items": ref("prefix")}]}),
+                about="Subnets of layer-2 segments by name: nodes, routers and hosts join by their address.",
+            ),
+            Row(
+                "routers",
+                _shown(ROUTER.shape()),
+                about="Routers by name: they forward between segments, and know nothing else but their routes.",
+            ),
+            Row(
+                "hosts",
+                _shown(HOST.shape()),
+                about="Hosts outside the cluster by name; a router is their way to everywhere.",
+            ),
+            Row(
+                "workloads",
+                _shown(WORKLOAD.shape()),
+                about="Workloads by name; without an address the next free one of the node's blocks.",
+            ),
+            Row("checks", _shown(_check_shape()), about="What has to be true, by name."),
+            *map(_driver_row, tunnels().values()),
+            Row("runs", _shown(PROGRAM.shape), about="The BGP daemon of a router, or of a node instead of an agent."),
+        )
     )
-)

@@ -1,5 +1,5 @@
 """
-What a lab consists of: segments, routers, hosts, workloads and checks, around a cluster.
+The parts of a lab: segments, routers, hosts, workloads and checks, around a cluster.
 
 Refuses to know: files, and how a topology is built.
 """
@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Final
 
 from bgpctl.core.cluster.configuration import Node
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.encapsulation import DIRECT
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place
-from bgpctl.core.fabric import ipip, vxlan
+from bgpctl.core.fabric.encapsulations import behaviour_of
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 
 FABRIC: Final = "fabric"
-"""What the namespace of all bridges is called; no node, router or workload can be."""
+"""The name of the namespace of all bridges; no node, router or workload can be."""
 UNDERLAY_MTU_BYTES: Final = 1500
 
 
@@ -85,14 +85,6 @@ class Program(enum.Enum):
     FRR = "frr"
 
 
-class Shape(enum.Enum):
-    """What a workload packet looks like on the wire."""
-
-    BARE = "bare"
-    IPIP = "ipip"
-    VXLAN = "vxlan"
-
-
 class SeenAs(enum.Enum):
     """Whose address a workload's packets come from, where they arrive."""
 
@@ -110,14 +102,14 @@ class Scope(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class PacketCheck:
     """
-    All workload packets of `scope` seen at a segment or router have this shape, and there is at least one. With a
-    `pool` only those to its addresses count.
+    All workload packets of `scope` seen at a segment or router have this shape, a word of `wire.shapes`, and there is
+    at least one. With a `pool` only those to its addresses count.
     """
 
     name: str
     at: str
     scope: Scope
-    shape: Shape
+    shape: str
     pool: str | None = None
 
 
@@ -140,7 +132,7 @@ class AbsenceCheck:
 
 @dataclass(frozen=True, slots=True)
 class SourceCheck:
-    """What a workload sends to another or to a host arrives as from its node or from itself, and is answered."""
+    """Packets of a workload to another or to a host arrive as from its node or from itself, and are answered."""
 
     name: str
     source: str
@@ -167,8 +159,8 @@ Check = PacketCheck | DropCheck | AbsenceCheck | SourceCheck | SwitchCheck
 @dataclass(frozen=True, slots=True)
 class Topology:
     """
-    A lab as it is described. `ipip_drivers`: what a node's agent is told to do IP in IP with, where not `auto`; `runs`:
-    the nodes that have another BGP daemon instead of an agent, and the routers that have one.
+    A lab as it is described. `drivers`: by node, and by the name of an encapsulation, the driver that its agent is
+    started with; `runs`: the nodes that have another BGP daemon instead of an agent, and the routers that have one.
     """
 
     name: str
@@ -179,13 +171,18 @@ class Topology:
     hosts: tuple[Host, ...]
     workloads: tuple[Workload, ...]
     checks: tuple[Check, ...]
-    ipip_drivers: Mapping[str, str]
+    drivers: Mapping[str, Mapping[str, str]]
     runs: Mapping[str, Program] = field(default_factory=dict)
 
     @property
     def agents(self) -> tuple[Node, ...]:
         """The nodes that are ours to run."""
         return tuple(node for node in self.intent.nodes if node.name not in self.runs)
+
+    def driver_options(self, node: str) -> tuple[str, ...]:
+        """The options of its agent: `--NAME-driver`, `DRIVER`."""
+        drivers = self.drivers.get(node, {}).items()
+        return tuple(word for name, driver in drivers for word in (f"--{name}-driver", driver))
 
     def segment_of(self, address: Address) -> Segment | None:
         """The segment that the address is on."""
@@ -200,15 +197,10 @@ class Topology:
         return next((router for router in nearby if router.version == address.version), None)
 
     def mtu_bytes(self, workload: Workload) -> int:
-        """What the file says, or what fits the encapsulation of each of its addresses' pools."""
+        """The addresses in the file, or those that fit the encapsulation of each of its addresses' pools."""
         return min(map(self._mtu_bytes, workload.addresses))
 
     def _mtu_bytes(self, address: Address) -> int:
         pool = self.intent.pool_of(address.host_prefix)
-        match pool.encapsulation if pool else Encapsulation.DIRECT:
-            case Encapsulation.IPIP:
-                return ipip.mtu_bytes(self.intent, UNDERLAY_MTU_BYTES)
-            case Encapsulation.VXLAN:
-                return vxlan.mtu_bytes(self.intent, address.version, UNDERLAY_MTU_BYTES)
-            case Encapsulation.DIRECT:
-                return self.intent.workload_mtu or UNDERLAY_MTU_BYTES
+        behaviour = behaviour_of(pool.encapsulation if pool else DIRECT)
+        return behaviour.mtu_bytes(self.intent, address.version, UNDERLAY_MTU_BYTES)

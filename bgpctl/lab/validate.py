@@ -1,5 +1,5 @@
 """
-Whether the parts of a topology make sense together.
+Rules by which the parts of a topology make sense together.
 
 What is not found here is found much later: as a name that ip(8) refuses, or as packets that take a strange way.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from bgpctl.ports import AlreadyRunning, Clock, RunDirectory, ServiceManager
 
@@ -22,6 +23,9 @@ class FakeClock(Clock):
 
     def now_s(self) -> float:
         return self._now_s
+
+    def date(self) -> datetime:
+        return datetime.fromtimestamp(self._since_boot_s, UTC)
 
     def since_boot_s(self) -> float:
         return self._since_boot_s

@@ -29,7 +29,7 @@ _CREDENTIALS: Final = struct.Struct("iII")
 
 
 def fits(path: Path) -> bool:
-    """Whether sockets can have addresses in there."""
+    """True if sockets can have addresses in there."""
     return len(os.fsencode(path)) <= LONGEST_PATH_BYTES
 
 

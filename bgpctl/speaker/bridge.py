@@ -26,7 +26,7 @@ _CHUNK_BYTES: Final = 1 << 16
 _UNREAD_CAP_BYTES: Final = 256 << 20
 """An agent that leaves this much unread is cut off; it comes back and asks for everything again."""
 _EARLY_CAP_BYTES: Final = 1 << 20
-"""What is kept for the first agent."""
+"""The lines kept for the first agent."""
 _COMMANDS_CAP_BYTES: Final = 1 << 20
 """While so many bytes of commands wait for ExaBGP no more are read from the agent; also ExaBGP's longest line."""
 

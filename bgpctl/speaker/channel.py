@@ -42,7 +42,7 @@ class Channel:
         return self._socket.fileno()
 
     def interest(self) -> int:
-        """What to poll for."""
+        """The poll events to wait for."""
         return select.POLLIN | (select.POLLOUT if self._unsent else 0)
 
     def read(self) -> list[str]:

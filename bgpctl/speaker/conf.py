@@ -75,7 +75,7 @@ def render(config: SpeakerConfig, bridge_command: str, secrets: Mapping[Address,
 
 def tags(config: SpeakerConfig, secrets: Mapping[Address, str]) -> frozenset[str]:
     """
-    What names each neighbour block and its content, as `description` in the file.
+    A tag of each neighbour block and its content, as `description` in the file.
 
     ExaBGP drops a reload silently now and then; its own listing of these tells which configuration is in force.
     """
@@ -83,7 +83,7 @@ def tags(config: SpeakerConfig, secrets: Mapping[Address, str]) -> frozenset[str
 
 
 def is_tag(text: str) -> bool:
-    """Whether `text` can be one of `tags`."""
+    """True if `text` can be one of `tags`."""
     return text.startswith(_TAG)
 
 

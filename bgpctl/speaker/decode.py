@@ -38,7 +38,7 @@ _GRACEFUL_RESTART: Final = "64"
 _ENHANCED_ROUTE_REFRESH: Final = "70"
 _NOTIFICATION: Final = re.compile(r"notification (sent|received) \((\d+),(\d+)\)")
 _WAITED_FOR_OPEN: Final = ("sent", 1, 1)
-"""What ExaBGP says to a peer that keeps silent."""
+"""ExaBGP's message to a peer that keeps silent."""
 _NOTIFIED: Final[Mapping[tuple[int, int | None], DownKind]] = {
     (2, 2): DownKind.WRONG_AS,
     (2, None): DownKind.BAD_OPEN,
@@ -121,7 +121,7 @@ Line: TypeAlias = Hello | Received | Neighbors | Description | Advertised | Pong
 
 
 def decode(line: str) -> Line:
-    """What one line from the bridge, without its newline, says. Never raises."""
+    """The value of one line from the bridge, without its newline. Never raises."""
     try:
         match line[:1]:
             case "{":

@@ -58,7 +58,7 @@ class ExabgpSpeaker(Speaker):
         As the door says: the configuration in force, asked for again, is answered by another SpeakerAttached.
 
         One that cannot be put in force (ExaBGP rejects it, a password file cannot be read) changes nothing and is
-        answered by SpeakerRefused. It is tried again every few seconds, and so are the password files read.
+        answered by SpeakerConfigRejected. It is tried again every few seconds, and so are the password files read.
         """
         self._order(config)
 

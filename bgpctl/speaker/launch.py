@@ -51,7 +51,7 @@ class Rendered:
     secrets: Mapping[Address, str]
 
     def is_of(self, actual: Mapping[str, str]) -> bool:
-        """Whether a process with this environment has the settings that a reload cannot change."""
+        """True if a process with this environment has the settings that a reload cannot change."""
         wanted = (item for item in self.environment.items() if item[0].startswith("exabgp_"))
         return all(actual.get(name) == value for name, value in wanted)
 
@@ -109,7 +109,7 @@ def prepare(config: SpeakerConfig, run_dir: RunDir) -> Rendered:
     Read the passwords and render.
 
     Raises:
-        Refused: a password file cannot be read.
+        ConfigRejected: a password file cannot be read.
     """
     secrets = {s.peer: _secret(s.name, Path(s.password_file)) for s in config.sessions if s.password_file is not None}
     command = " ".join((sys.executable, "-I", str(Path(bridge.__file__).resolve()), str(run_dir.socket)))
@@ -130,7 +130,7 @@ def install(rendered: Rendered, run_dir: RunDir) -> None:
     ExaBGP must never see a file that it cannot read: after one it fails to load every later one (5.0.15).
 
     Raises:
-        Refused: ExaBGP rejects the file, or it cannot be written; the one in place stays.
+        ConfigRejected: ExaBGP rejects the file, or it cannot be written; the one in place stays.
     """
     if _content(run_dir.conf) == rendered.text:
         return

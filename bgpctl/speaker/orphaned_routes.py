@@ -1,5 +1,5 @@
 """
-What ExaBGP announces for an agent that is gone, and what becomes of it.
+Routes that ExaBGP announces for an agent that is gone, and their end.
 
 Refuses to know: how lines get to ExaBGP.
 """

@@ -42,7 +42,7 @@ class Process:
         return self._pidfd
 
     def ended(self, *, within_s: float = 0) -> bool:
-        """Whether the process ends within so many seconds. Reaps it if it is our child."""
+        """True if the process ends within so many seconds. Reaps it if it is our child."""
         poll = select.poll()
         poll.register(self._pidfd, select.POLLIN)
         if not poll.poll(within_s * 1000):
@@ -64,7 +64,7 @@ class Process:
             self.ended(within_s=_TERMINATE_WITHIN_S)
 
     def environment(self) -> dict[str, str]:
-        """What it was started with; empty if it has ended."""
+        """The environment that it was started with; empty if it has ended."""
         try:
             entries = Path(f"/proc/{self.pid}/environ").read_text(errors="replace").split("\0")
         except OSError:

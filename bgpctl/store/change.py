@@ -47,7 +47,7 @@ class Change:
 
 
 class Verdict(enum.Enum):
-    """What has to become of a change."""
+    """The verdict on a change."""
 
     NOTHING = "nothing"
     RETURN = "return"
@@ -56,7 +56,7 @@ class Verdict(enum.Enum):
 
 
 def judge(change: Change, contents: Contents, boot: str, now_s: float) -> Verdict:
-    """What has to become of `change` when the files have `contents` and nobody writes them, `now_s` after `boot`."""
+    """The verdict on `change` when the files have `contents` and nobody writes them, `now_s` after `boot`."""
     match change.standing:
         case Standing.WRITING:
             return Verdict.RETURN if _is_between(change, contents) else Verdict.GIVE_UP
@@ -71,7 +71,7 @@ def judge(change: Change, contents: Contents, boot: str, now_s: float) -> Verdic
 
 
 def _is_between(change: Change, contents: Contents) -> bool:
-    """Whether each file is as it was or as it was to be; an agent may be started again with other files."""
+    """True if each file is as it was or as it was to be; an agent may be started again with other files."""
     states = zip(contents, change.before, change.after, strict=False)
     return len(contents) == len(change.after) and all(content in ends for content, *ends in states)
 

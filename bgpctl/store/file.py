@@ -42,7 +42,7 @@ class FileStore(Store):
         return self._understand(self._texts)
 
     def watch(self, changed: Callable[[Loaded], None]) -> None:
-        """What the last `load` saw is no change, if there was one; otherwise what is there now."""
+        """Content that the last `load` saw is no change, if there was one; otherwise what is there now."""
         self._texts = self._texts or read_texts(self._paths)
         self._thread = threading.Thread(target=self._poll, args=(changed,), name="store", daemon=True)
         self._thread.start()

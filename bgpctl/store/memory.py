@@ -1,5 +1,5 @@
 """
-One text in memory as a store, for tests and for labs without files.
+One text in memory as a store, for tests.
 
 Refuses to know: files, and what the text means.
 """

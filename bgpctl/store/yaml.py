@@ -33,7 +33,7 @@ _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Mark(Protocol):
-    """What both of PyYAML's parsers have; counted from 0."""
+    """The common part of PyYAML's two parsers; counted from 0."""
 
     line: int
     column: int

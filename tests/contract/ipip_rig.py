@@ -16,11 +16,12 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import Decap, Ipip, Link
-from bgpctl.kernel import ipip_bpf
+from bgpctl.core.net.objects import Decap, Link
 from bgpctl.kernel.bpf.ingress import Receiver
-from bgpctl.kernel.ipip_bpf import BpfIpip
+from bgpctl.kernel.ipip import bpf as ipip_bpf
+from bgpctl.kernel.ipip.bpf import BpfIpip
 from bgpctl.kernel.links import list_links
 from bgpctl.kernel.netlink import Netlink
 from bgpctl.lab import netns

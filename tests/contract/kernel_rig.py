@@ -17,6 +17,8 @@ from typing import Final, Protocol
 
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
+from bgpctl.core.fabric.ipip import Ipip
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import (
     Address,
     InterfaceAddress,
@@ -25,11 +27,10 @@ from bgpctl.core.net.addresses import (
     Vni,
     link_local,
 )
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
-    Dataplane,
     Decap,
     FdbEntry,
-    Ipip,
     KernelObject,
     Link,
     LinkAddress,
@@ -38,7 +39,6 @@ from bgpctl.core.net.objects import (
     NextHopGroup,
     Plain,
     Route,
-    Vxlan,
 )
 from bgpctl.kernel.fake import FakeKernel
 from bgpctl.kernel.linux import LinuxKernel
@@ -111,7 +111,7 @@ class FakeRig:
     pretends = False
 
     def __init__(self) -> None:
-        self.kernel = FakeKernel(Dataplane(links=frozenset({ETH0}), addresses=frozenset({NODE, NODE6})))
+        self.kernel = FakeKernel(Dataplane.of((ETH0, NODE, NODE6)))
 
     def stranger(self, *ops: Op) -> None:
         self.kernel.tamper(*ops)
@@ -180,7 +180,7 @@ def missing(kernel: Kernel, *things: KernelObject) -> set[KernelObject]:
 
 
 class Bell:
-    """What `watch` calls."""
+    """The callback of `watch`."""
 
     def __init__(self) -> None:
         self._rung = threading.Event()
@@ -189,7 +189,7 @@ class Bell:
         self._rung.set()
 
     def rang_within(self, limit_s: float) -> bool:
-        """Whether it rang since the last time this was asked; waits for it."""
+        """True if it rang since the last time this was asked; waits for it."""
         rang = self._rung.wait(limit_s)
         self._rung.clear()
         return rang

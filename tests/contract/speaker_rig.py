@@ -53,7 +53,7 @@ class Diary:
             self._more.notify_all()
 
     def wait(self, answer: Callable[[list[SpeakerEvent]], T | None], *, within_s: float = _WITHIN_S) -> T:
-        """What `answer` finds in the events as soon as it finds something."""
+        """The first thing that `answer` finds in the events."""
         with self._more:
             found = self._more.wait_for(lambda: answer(self.events), timeout=within_s)
             assert found, f"not within {within_s} s; heard: {self.events}"
@@ -72,7 +72,7 @@ class Diary:
         self.wait(lambda events: table(events) == wanted)
 
     def lacks(self, kind: type[SpeakerEvent], *, for_s: float) -> bool:
-        """Whether no event of this kind comes for so long."""
+        """True if no event of this kind comes for so long."""
         with self._more:
             before = len(self.events)
             return not self._more.wait_for(

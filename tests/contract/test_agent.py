@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.agent import journal
+from bgpctl.agent import journal_file
 from tests.contract.kernel_rig import own_namespace, shell
 from tests.waiting import wait_until
 
@@ -126,6 +126,6 @@ def test_its_journal_is_played_again_with_the_same_result(agent: subprocess.Pope
     assert "cluster file loaded: 2 nodes, 1 pools" in bgpctl("show", "--run-dir", tmp_path, "events").stdout
     written = bgpctl("agent", "journal", "--run-dir", tmp_path)
     assert written.returncode == 0
-    record = journal.load(tmp_path / "journal.pickle")
-    assert f"{len(record.entries)} events in {tmp_path}/journal.pickle" in written.stdout
+    _, record = journal_file.load(tmp_path / "journal.jsonl")
+    assert f"{len(record.entries)} events in {tmp_path}/journal.jsonl" in written.stdout
     assert list(record.replayed()) == [entry.commands for entry in record.entries]

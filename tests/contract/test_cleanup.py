@@ -19,7 +19,7 @@ from tests.contract.kernel_rig import TUNNEL_STACK, own_namespace, put, shell
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces, bpf(2)")]
 
-NAT = Masquerade((Prefix.parse("10.244.0.0/16"),), (Prefix.parse("10.244.0.0/16"),), 4789)
+NAT = Masquerade((Prefix.parse("10.244.0.0/16"),), (Prefix.parse("10.244.0.0/16"),), (4790, 65535))
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def kernel() -> Iterator[LinuxKernel]:
     with own_namespace():
         shell("link add eth0 type veth peer name far", "link set eth0 up", "link set far up")
         shell("addr add 10.0.0.1/24 dev eth0")
-        made = LinuxKernel("bpf")
+        made = LinuxKernel({"ipip": "bpf"})
         yield made
         made.close()
 

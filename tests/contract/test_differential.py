@@ -17,7 +17,7 @@ import pytest
 
 from bgpctl.agent import words
 from bgpctl.core.dataplane.effects import Op, Put, Remove
-from bgpctl.core.dataplane.plan import NOT_WANTED, owned
+from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.net.addresses import (
     Address,
     InterfaceAddress,
@@ -25,8 +25,8 @@ from bgpctl.core.net.addresses import (
     Prefix,
     Vni,
 )
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
-    Dataplane,
     FdbEntry,
     KernelObject,
     LinkAddress,
@@ -194,8 +194,8 @@ def walk(linux: Kernel, ops: Iterable[Op]) -> None:
 
 
 def compared(dataplane: Dataplane) -> set[KernelObject]:
-    """What is ours. Sysctls are left out: the kernel changes many when one changes, and has more for each link."""
-    return {thing for thing in owned(dataplane) if not isinstance(thing, Sysctl)}
+    """Our objects. Sysctls are left out: the kernel changes many when one changes, and has more for each link."""
+    return {thing for thing in dataplane.owned() if not isinstance(thing, Sysctl)}
 
 
 def told(history: Sequence[Op]) -> str:

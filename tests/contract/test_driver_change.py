@@ -18,10 +18,11 @@ import pytest
 
 from bgpctl.core.dataplane.plan import NOT_WANTED, plan
 from bgpctl.core.fabric.desired import Desired, gather
+from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.net.addresses import Prefix
-from bgpctl.core.net.objects import Ipip, KernelObject, Route
-from bgpctl.kernel import ipip
+from bgpctl.core.net.objects import KernelObject, Route
 from bgpctl.kernel.linux import LinuxKernel
+from bgpctl.kernel.protocol import AUTO
 from bgpctl.lab import netns
 from tests.contract.ipip_rig import NODES, wired
 from tests.contract.kernel_rig import own_namespace
@@ -56,7 +57,7 @@ def driver_of(kernel: LinuxKernel) -> str:
     link = kernel.observe().link("tunl0")
     assert link is not None
     assert isinstance(link.kind, Ipip)
-    return link.kind.driver
+    return link.kind.driver()
 
 
 class Nodes:
@@ -69,7 +70,7 @@ class Nodes:
         """Have a new process's kernel door make everything as wanted; who does IP in IP then."""
 
         def act() -> str:
-            kernel = LinuxKernel(driver)
+            kernel = LinuxKernel({"ipip": driver})
             try:
                 settle(kernel, number)
                 return driver_of(kernel)
@@ -151,13 +152,13 @@ def late() -> Iterator[Callable[[], None]]:
 def test_a_module_that_comes_later_does_not_disturb_and_makes_the_next_tunnel(late: Callable[[], None]) -> None:
     with own_namespace():
         subprocess.run(["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "far"], check=True)
-        kernel = LinuxKernel(ipip.AUTO)
+        kernel = LinuxKernel({"ipip": AUTO})
         try:
             settle(kernel, 1)
             assert driver_of(kernel) == "bpf"
             late()
             assert plan(desired(1), kernel.observe()).ops == ()
-            with closing(LinuxKernel(ipip.AUTO)) as restarted:
+            with closing(LinuxKernel({"ipip": AUTO})) as restarted:
                 assert plan(desired(1), restarted.observe()).ops == ()
             subprocess.run(["ip", "link", "del", "tunl0"], check=True)
             settle(kernel, 1)

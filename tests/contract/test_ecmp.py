@@ -17,6 +17,8 @@ import pytest
 
 from bgpctl.core.dataplane.effects import Put
 from bgpctl.core.dataplane.plan import NOT_WANTED
+from bgpctl.core.fabric.ipip import Ipip
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import (
     Address,
     InterfaceAddress,
@@ -27,7 +29,6 @@ from bgpctl.core.net.addresses import (
 from bgpctl.core.net.objects import (
     Decap,
     FdbEntry,
-    Ipip,
     KernelObject,
     Link,
     LinkAddress,
@@ -36,7 +37,6 @@ from bgpctl.core.net.objects import (
     NextHopGroup,
     Route,
     Sysctl,
-    Vxlan,
 )
 from bgpctl.kernel import traffic
 from bgpctl.kernel.linux import LinuxKernel

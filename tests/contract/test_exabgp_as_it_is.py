@@ -1,4 +1,4 @@
-"""What ExaBGP 5.0.15 does wrong, and that it does no harm here. BIRD judges what reaches a peer."""
+"""Faults of ExaBGP 5.0.15, and that they do no harm here. BIRD judges what reaches a peer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node's host tells of its network, read from the running kernel, and from one in memory."""
+"""Facts of a node's host about its network, read from the running kernel, and from one in memory."""
 
 from __future__ import annotations
 

@@ -18,10 +18,11 @@ import pytest
 
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import Decap, Traffic
-from bgpctl.kernel import ipip_bpf, traffic
+from bgpctl.kernel import traffic
 from bgpctl.kernel.bpf import ingress, programs, syscalls, tcx
 from bgpctl.kernel.bpf import tc as hook
-from bgpctl.kernel.ipip_bpf import BpfIpip
+from bgpctl.kernel.ipip import bpf as ipip_bpf
+from bgpctl.kernel.ipip.bpf import BpfIpip
 from bgpctl.lab import netns
 from tests.contract.ipip_rig import (
     STRANGER,
@@ -248,10 +249,10 @@ def test_udp_in_one_large_piece_arrives_in_its_segments(sites: list[Site]) -> No
 
 _MAKER = """
 import sys
-from bgpctl.core.model import (Address)
+from bgpctl.core.net.addresses import Address
 from tests.contract.ipip_rig import TUNNEL
-from bgpctl.kernel.ipip_bpf import BpfIpip
-from bgpctl.core.model import (Decap)
+from bgpctl.kernel.ipip.bpf import BpfIpip
+from bgpctl.core.net.objects import Decap
 wanted = Decap("tunl0", "eth0", Address.parse("10.0.0.1"), tuple(map(Address.parse, sys.argv[1:])))
 driver = BpfIpip()
 driver.put_link(TUNNEL)

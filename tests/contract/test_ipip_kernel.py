@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import Decap, Ipip, Link
+from bgpctl.core.net.objects import Decap, Link
 from bgpctl.kernel import nft as tables
-from bgpctl.kernel.ipip_kernel import KernelIpip, refused_packets
+from bgpctl.kernel.ipip.module import KernelIpip, refused_packets
 from bgpctl.kernel.linux import LinuxKernel
 from tests.contract.kernel_rig import Bell, own_namespace
 
@@ -94,7 +95,7 @@ def test_a_rule_that_somebody_deleted_is_not_taken_for_protection(driver: Kernel
 
 def test_the_watch_tells_when_somebody_takes_the_allow_list_away(driver: KernelIpip) -> None:
     driver.put_decap(DECAP)
-    kernel, bell = LinuxKernel("kernel"), Bell()
+    kernel, bell = LinuxKernel({"ipip": "kernel"}), Bell()
     kernel.watch(bell.ring)
     try:
         bell.rang_within(0.1)
@@ -163,7 +164,7 @@ def _send_ipip(source: str, destination: str) -> None:
 
 @pytest.fixture
 def tunnel(driver: KernelIpip) -> Link:  # noqa: ARG001 (asked in the namespace that the driver is in)
-    """What is wanted of the module's device."""
+    """The wanted device of the module."""
     if '"ipip"' not in subprocess.run(["ip", "-j", "-d", "link"], check=True, capture_output=True, text=True).stdout:
         pytest.skip("ipip: the module")
     return Link("tunl0", Ipip(), 1480)

@@ -1,4 +1,4 @@
-"""What every Kernel promises, asked of the fake one and of the running one."""
+"""Promises of every Kernel, asked of the fake one and of the running one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 
 from bgpctl.core.dataplane.effects import Remove
-from bgpctl.core.dataplane.plan import NOT_WANTED, owned
+from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.net.addresses import (
     Address,
     InterfaceAddress,
@@ -33,9 +33,17 @@ from bgpctl.core.net.objects import (
     key_of,
 )
 from bgpctl.kernel import sysctl
-from bgpctl.kernel.encode import RTM_DELROUTE
+from bgpctl.kernel.encode import NHMSG, RTM_DELROUTE
 from bgpctl.kernel.linux import LinuxKernel
-from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, Message, messages, open_socket
+from bgpctl.kernel.netlink import (
+    NETLINK_ADD_MEMBERSHIP,
+    SOL_NETLINK,
+    Message,
+    Netlink,
+    Unanswered,
+    messages,
+    open_socket,
+)
 from tests.contract.ipip_rig import output
 from tests.contract.kernel_rig import (
     ADDRESS,
@@ -163,7 +171,7 @@ def test_a_put_replaces_what_has_the_same_key(rig: Rig, before: KernelObject, no
 def test_a_put_never_leaves_two_objects_with_one_key(rig: Rig) -> None:
     put(rig.kernel, *STACK)
     put(rig.kernel, *STACK, FDB._replace(remote=Address.parse("10.0.0.99")))
-    keys = [key_of(thing) for thing in owned(rig.kernel.observe())]
+    keys = [key_of(thing) for thing in rig.kernel.observe().owned()]
     assert len(keys) == len(set(keys))
 
 
@@ -445,7 +453,7 @@ def test_a_successor_of_the_other_kind_takes_over_without_a_gap(*, before: bool)
     put(first, *STACK, DIRECT, GROUP, GROUP_ROUTE)
     first.close()
     seen = second.observe()
-    assert {route.prefix for route in routes} <= {route.prefix for route in owned(seen).routes}
+    assert {route.prefix for route in routes} <= {route.prefix for route in seen.owned().routes}
     assert missing(second, *routes) == set(routes)
     with open_socket() as listener:
         for group in (7, 11):  # RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE
@@ -458,7 +466,7 @@ def test_a_successor_of_the_other_kind_takes_over_without_a_gap(*, before: bool)
 
 
 def heard(listener: socket.socket) -> Iterator[Message]:
-    """What has been told until now."""
+    """The events until now."""
     while True:
         try:
             yield from messages(listener.recv(1 << 16, socket.MSG_DONTWAIT))
@@ -606,3 +614,12 @@ def advertise(link: str, source: str) -> None:
 
 def default_route(linux: LinuxRig) -> set[Route]:
     return {route for route in linux.kernel.observe().routes if route.prefix == Prefix.parse("::/0")}
+
+
+@pytest.mark.kernel
+@needs_root
+def test_a_kind_of_object_that_the_kernel_does_not_list_is_unanswered() -> None:
+    netlink = Netlink()
+    with pytest.raises(Unanswered):
+        netlink.dump(0x1000, NHMSG.pack(0, 0, 0, 0))
+    netlink.close()

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from bgpctl.core.fabric.nat import free_udp_ports
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.objects import Masquerade
 from bgpctl.kernel import masquerade, nft
@@ -14,13 +15,19 @@ from tests.contract.kernel_rig import own_namespace
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces")]
 
-ONE = Masquerade((Prefix.parse("10.244.0.0/16"),), (Prefix.parse("10.244.0.0/16"), Prefix.parse("10.250.0.0/24")), 4789)
+ONE = Masquerade(
+    (Prefix.parse("10.244.0.0/16"),), (Prefix.parse("10.244.0.0/16"), Prefix.parse("10.250.0.0/24")), (4790, 65535)
+)
 CASES = [
     ONE,
-    ONE._replace(avoided_port=60000),
-    ONE._replace(avoided_port=65535),
-    Masquerade((Prefix.parse("fd00:244::/64"),), (Prefix.parse("fd00:244::/64"), Prefix.parse("fd00:245::/64")), 4789),
-    Masquerade((Prefix.parse("10.244.1.1/32"), Prefix.parse("10.245.0.0/16")), (Prefix.parse("10.244.0.0/15"),), 1),
+    ONE._replace(udp_ports=(1024, 59999)),
+    ONE._replace(udp_ports=(1024, 65534)),
+    Masquerade(
+        (Prefix.parse("fd00:244::/64"),), (Prefix.parse("fd00:244::/64"), Prefix.parse("fd00:245::/64")), (4790, 65535)
+    ),
+    Masquerade(
+        (Prefix.parse("10.244.1.1/32"), Prefix.parse("10.245.0.0/16")), (Prefix.parse("10.244.0.0/15"),), (2, 65535)
+    ),
 ]
 
 
@@ -69,8 +76,8 @@ def test_strangers_tables_survive() -> None:
         assert [item["table"]["name"] for item in nft.listed("strangers") if "table" in item] == ["strangers"]
 
 
-@pytest.mark.parametrize("wanted", CASES)
-def test_the_vxlan_port_is_never_a_source_port(wanted: Masquerade) -> None:
-    low, high = masquerade._udp_ports(wanted.avoided_port)
-    assert not low <= wanted.avoided_port <= high
+@pytest.mark.parametrize("taken", [(4789,), (60000,), (65535,), (1,), (4789, 5000, 40000), ()])
+def test_the_port_of_a_tunnel_is_never_a_source_port(taken: tuple[int, ...]) -> None:
+    low, high = free_udp_ports(taken)
+    assert not any(low <= port <= high for port in taken)
     assert 0 < low < high <= 65535

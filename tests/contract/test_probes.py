@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.encapsulation import DIRECT, IPIP
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import NextHop
@@ -24,7 +24,7 @@ ECHO = struct.Struct("!BBHHH")
 def bare(version: int) -> Probe:
     own, other = map(Address.parse, ENDS[version])
     hop = NextHop(0x42000001, "eth0", other, onlink=True)
-    return Probe(hop, Encapsulation.DIRECT, own, other, own, other)
+    return Probe(hop, DIRECT, own, other, own, other)
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -38,7 +38,7 @@ def test_an_answer_by_ip_in_ip_tells_where_it_comes_from() -> None:
     with three_sites() as (one, two, _):
         own, other = (Address.parse(site.address) for site in (one, two))
         hop = NextHop(0x42000001, "tunl0", other, onlink=True)
-        trial = Probe(hop, Encapsulation.IPIP, own, other, Address.parse("10.244.1.0"), other)
+        trial = Probe(hop, IPIP, own, other, Address.parse("10.244.1.0"), other)
         wait_until(lambda: one.inside(lambda: PacketProber().probe([trial])) == (ProbeReply(trial, "tunl0", other),))
 
 

@@ -1,4 +1,4 @@
-"""What clock, run directory and service manager must do: those of the running host, and those in memory."""
+"""Promises of clock, run directory and service manager: those of the running host, and those in memory."""
 
 from __future__ import annotations
 

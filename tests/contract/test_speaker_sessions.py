@@ -55,7 +55,7 @@ def waiting(local: Address = PEERS, peer: Address = OURS) -> Session:
 
 
 def paths(events: list[SpeakerEvent]) -> dict[Prefix, BgpPath]:
-    """What the peer has told."""
+    """The peer's announcements."""
     known: dict[Prefix, BgpPath] = {}
     for event in events:
         if isinstance(event, Update):

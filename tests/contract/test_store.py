@@ -1,4 +1,4 @@
-"""What every store must do, and what the one on disk must do besides."""
+"""Promises of every store, and those of the one on disk besides."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ import docker
 import pytest
 
 from bgpctl.core.net.addresses import Prefix
-from bgpctl.core.net.objects import PROTOCOL, Dataplane, NextHop, Route
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import PROTOCOL, NextHop, Route
 from bgpctl.core.simulate.preview import assumed_kernel, converged
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.lab import lab as labs

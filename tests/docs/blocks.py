@@ -1,5 +1,5 @@
 """
-What documents show: files and command lines with what they print.
+Blocks of documents: files and command lines with what they print.
 
 A block `console` has commands after `$ ` and below each what it prints; a line `…` stands for any lines. A block `yaml`
 or `ini` whose first line is a comment with a path is that file.
@@ -20,7 +20,7 @@ DOCUMENTS: Final = (
 )
 COMMANDS: Final = "console"
 CONTAINERS: Final = "sh"
-"""What needs a container engine: tests/docker executes it."""
+"""Commands that need a container engine: tests/docker executes it."""
 FILES: Final = frozenset({"yaml", "ini"})
 KINDS: Final = frozenset({COMMANDS, CONTAINERS, *FILES, "json", "text", "{toctree}", "{include} ../../ARCHITECTURE.md"})
 EXECUTED: Final = "command blocks"
@@ -67,7 +67,7 @@ def blocks(document: Path) -> list[Block]:
 
 
 def commands(block: Block) -> Iterator[Command]:
-    """Those of a block of commands."""
+    """The commands of a block."""
     for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         lines = part.rstrip("\n").split("\n")
         length = next(index for index, line in enumerate(lines, 1) if not line.endswith("\\"))
@@ -97,6 +97,6 @@ def same(lines: Sequence[str]) -> list[str]:
 
 
 def shows(expected: Sequence[str], printed: Sequence[str]) -> bool:
-    """Whether what a document shows was printed: the same lines in the same order, with gaps where it has `…`."""
+    """True if what a document shows was printed: the same lines in the same order, with gaps where it has `…`."""
     pattern = "".join(r"(.*\n)*?" if line == ANY_LINES else re.escape(f"{line}\n") for line in same(expected))
     return re.fullmatch(pattern, "\n".join([*same(printed), ""]).rstrip("\n") + "\n") is not None

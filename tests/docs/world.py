@@ -51,7 +51,7 @@ class Result:
 
     @property
     def shown(self) -> list[str]:
-        """What is looked at: errors where nothing else was printed. Progress on standard error is not."""
+        """The output that is compared: errors where nothing else was printed. Progress on standard error is not."""
         return (self.output or self.errors).splitlines()
 
 
@@ -81,7 +81,7 @@ class World:
 
 
 def _outside_make() -> dict[str, str]:
-    """What `make test` tells its children would have another make say in which directory it is."""
+    """The environment, without the variables of `make` that would have another one say in which directory it is."""
     return {name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")}
 
 

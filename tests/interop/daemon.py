@@ -1,5 +1,5 @@
 """
-What a router of somebody else's can be asked and told; a class per daemon does it.
+The questions and orders that a router of somebody else's takes; a class per daemon does it.
 
 Refuses to know: any daemon's configuration, commands and output.
 """
@@ -42,9 +42,9 @@ class Daemon(Protocol):
 
     name: ClassVar[str]
     programs: ClassVar[tuple[str, ...]]
-    """What has to be installed."""
+    """Programs that have to be installed."""
     asks: ClassVar[bool]
-    """Whether it can be made to send a ROUTE-REFRESH (RFC 2918)."""
+    """True if it can be made to send a ROUTE-REFRESH (RFC 2918)."""
 
     def __init__(self, place: Place) -> None: ...
 
@@ -57,7 +57,7 @@ class Daemon(Protocol):
     def established(self, neighbor: Address) -> bool: ...
 
     def table(self, neighbor: Address) -> Mapping[Prefix, Entry]:
-        """What the neighbour has told, of the neighbour's IP version."""
+        """The neighbour's announcements, of the neighbour's IP version."""
 
     def updates(self, neighbor: Address) -> Updates:
         """How many were exchanged in this session."""

@@ -49,7 +49,7 @@ REJECTED: Final[dict[str, tuple[bytes, str]]] = {
     "empty AS path": (right(_ORIGIN, wire.attribute(2, b""), _HOP), "first-as"),
     "multicast": (right(_ORIGIN, _PATH, _HOP, prefix=wire.nlri(Prefix.parse("239.0.0.0/8"))), "martian"),
 }
-"""What ExaBGP lets through: the session stays, and the table says why it is not used."""
+"""Malformed input that ExaBGP lets through: the session stays, and the table says why it is not used."""
 
 WITHDRAWN: Final[dict[str, bytes]] = {
     "AS path cut short": right(_ORIGIN, wire.attribute(2, bytes([2, 3, 0, 0])), _HOP),
@@ -58,7 +58,7 @@ WITHDRAWN: Final[dict[str, bytes]] = {
     "communities of three bytes": right(_ORIGIN, _PATH, _HOP, wire.attribute(8, b"abc", flags=0xC0)),
     "attribute longer than all": right(_ORIGIN, _PATH, _HOP, wire.attribute(8, b"abcd", flags=0xC0, length=200)),
 }
-"""What RFC 7606 treats as a withdrawal: the session may stay, the route goes."""
+"""Errors that RFC 7606 treats as a withdrawal: the session may stay, the route goes."""
 
 BROKEN: Final[dict[str, bytes]] = {
     "prefix of 33 bits": right(_ORIGIN, _PATH, _HOP, prefix=bytes([33, 172, 20, 1, 0, 0])),

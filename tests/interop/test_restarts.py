@@ -1,4 +1,4 @@
-"""Whoever restarts: packets that cross the two routers meanwhile, and how many are lost."""
+"""Restarts of either side: packets that cross the two routers meanwhile, and how many are lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AFTERWARDS = PPS // 4
 
 @dataclass(slots=True)
 class Traffic:
-    """What became of the packets between the workloads of two nodes."""
+    """The fate of the packets between the workloads of two nodes."""
 
     flows: Sequence[Flow]
 
@@ -69,7 +69,7 @@ BOTH = pytest.mark.parametrize("graceful", [True, False], ids=["graceful", "not 
 
 @pytest.fixture
 def graceful() -> bool:
-    """Whether the router does graceful restart."""
+    """True if the router does graceful restart."""
     return True
 
 

@@ -45,7 +45,7 @@ def test_two_routers_share_the_traffic(rig: Rig) -> None:
 
 
 def told(daemon: Daemon) -> bool:
-    """Whether a router outside has our block, from our AS, and without what is said inside the cluster alone."""
+    """True if a router outside has our block, from our AS, and without what is said inside the cluster alone."""
     entry = daemon.table(ADDRESS["us"]).get(OURS)
     return entry is not None and (entry.next_hop, entry.as_path) == (ADDRESS["us"], (64512,))
 
@@ -81,7 +81,7 @@ nodes:
   evil: {{ip: {ADDRESS["one"]}, asNumber: {TOR}"""
 """Not closed, so that a filter can be put in."""
 LIFTED = {"0.0.0.0/0", "10.244.9.0/26", "192.0.2.0/24"}
-"""What a filter can allow."""
+"""Routes that a filter can allow."""
 
 
 def test_a_hostile_router_changes_nothing_and_the_table_says_why(rig: Rig) -> None:
@@ -109,5 +109,5 @@ def test_a_filter_that_lets_everything_in_does_not_let_in_what_is_ours(rig: Rig)
 
 
 def rules(rig: Rig) -> dict[str, str]:
-    """What is rejected of what the router tells, and by which rule."""
+    """The rejected paths of the router, and the rule of each."""
     return {prefix: row["rule"] for (prefix, _), row in rig.world.received(which="rejected").items()}

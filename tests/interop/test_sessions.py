@@ -1,4 +1,4 @@
-"""What a session can be protected with, and both IP versions."""
+"""Protections of a session, and both IP versions."""
 
 from __future__ import annotations
 

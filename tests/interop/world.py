@@ -148,7 +148,7 @@ class World:
             os.close(handle)
 
     def show(self, view: str, **query: str) -> dict[str, Any]:
-        """What our agent answers."""
+        """An answer of our agent."""
         return client.read(self._run_dir / "agent.sock", view, query)
 
     def ask(self, verb: str, **query: str) -> None:
@@ -156,7 +156,7 @@ class World:
         client.ask(self._run_dir / "agent.sock", verb, query)
 
     def peer(self, address: Address) -> Mapping[str, Any]:
-        """What our agent says of one session; empty while it knows none or does not answer."""
+        """Our agent's view of one session; empty while it knows none or does not answer."""
         try:
             rows = self.show("peers")["peers"]
         except client.AgentAway:

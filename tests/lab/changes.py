@@ -1,4 +1,4 @@
-"""What can change about a running cluster: the encapsulation of a pool, and other edits of its file."""
+"""Changes of a running cluster: the encapsulation of a pool, and other edits of its file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 
 from bgpctl import client
-from bgpctl.core.net.objects import IPIP_LINK
+from bgpctl.core.fabric.ipip import LINK as IPIP_LINK
 from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.switch import tour
@@ -19,7 +19,7 @@ _ADDRESS: Final = ((f"a1: {{address: {_FORMER}/24", f"a1: {{address: {_NEW}/24")
 
 
 class Change(NamedTuple):
-    """What to replace by what in a topology's file: regular expressions. Node a1 may have its address to change too."""
+    """Replacements in a topology's file: regular expressions. Node a1 may have its address to change too."""
 
     topology: str
     edits: Sequence[tuple[str, str]]
@@ -70,7 +70,7 @@ def reflected(text: str) -> str:
 
 
 def sessions_are(lab: Lab, wanted: Mapping[str, AbstractSet[str]]) -> bool:
-    """Whether these nodes have sessions with just these, all of them up, and every node has what it wants."""
+    """True if these nodes have sessions with just these, all of them up, and every node has what it wants."""
     rows = {node: lab.read(node, "peers")["peers"] for node in wanted}
     established = {node: {row["name"] for row in rows[node] if row["established"]} for node in wanted}
     return all({row["name"] for row in rows[node]} == established[node] == wanted[node] for node in wanted) and all(
@@ -96,8 +96,8 @@ def changed(text: str, edits: Sequence[tuple[str, str]]) -> str:
 
 def prepared(lab: Lab, change: Change, *, back: bool = False) -> None:
     """
-    What is done by hand first: the node has both addresses for as long as others use either. The new one is no
-    secondary address of the former, or the kernel would remove it, or take it away for a moment, together with that.
+    The steps by hand before: the node has both addresses for as long as others use either. The new one is no secondary
+    address of the former, or the kernel would remove it, or take it away for a moment, together with that.
     """
     if change.addressed:
         netns.ip([f"address add {_FORMER if back else _NEW}/32 dev eth0"], lab.names.of("a1"))
@@ -105,7 +105,7 @@ def prepared(lab: Lab, change: Change, *, back: bool = False) -> None:
 
 def may_be_finished(lab: Lab, change: Change, *, back: bool = False) -> bool:
     """
-    Whether it is time for `finished`. With the ipip module the kernel sends from the former address until then, and
+    True if it is time for `finished`. With the ipip module the kernel sends from the former address until then, and
     that is what the others wait for, and for nothing else.
     """
     if nothing_left_to_do(lab):
@@ -117,7 +117,7 @@ def may_be_finished(lab: Lab, change: Change, *, back: bool = False) -> bool:
 
 
 def finished(lab: Lab, change: Change, *, back: bool = False) -> None:
-    """What is done by hand last: nothing is sent from the former address any more, and it goes."""
+    """The steps by hand after: nothing is sent from the former address any more, and it goes."""
     if change.addressed:
         former, new = (_NEW, _FORMER) if back else (_FORMER, _NEW)
         commands = (
@@ -147,5 +147,5 @@ def concerned(lab: Lab, text: str) -> list[str]:
 
 
 def nothing_left_to_do(lab: Lab) -> bool:
-    """Whether every node has what the lab's file says, and waits for nobody."""
+    """True if every node has what the lab's file says, and waits for nobody."""
     return not concerned(lab, lab.topology.file.read_text()) and all(s["converged"] for s in lab.summaries())

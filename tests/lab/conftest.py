@@ -34,7 +34,7 @@ def topology(path: Path) -> Topology:
 
 
 def peers(lab: Lab, node: str) -> dict[str, dict[str, Any]]:
-    """What a node's agent says of its BGP sessions, by name."""
+    """The agent's view of its BGP sessions, by name."""
     return {row["name"]: row for row in lab.read(node, "peers")["peers"]}
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.agent import journal, words
+from bgpctl.agent import journal_file, words
 from bgpctl.core.agent.events import Apply
 from bgpctl.core.dataplane.effects import Remove
 from bgpctl.lab import probe
@@ -82,8 +82,10 @@ def planned(lab: Lab, node: str, file: Path) -> list[tuple[str, list[Done]]]:
 
 
 def done(lab: Lab, node: str, since_s: float) -> list[Done]:
-    """What the agent has done since a time of the clock that all agents share; a peer may tell before the file does."""
-    record = journal.load(Path(lab.ask(node, "journal")["file"]))
+    """
+    The operations of the agent since a time of the clock that all agents share; a peer may tell before the file does.
+    """
+    _, record = journal_file.load(Path(lab.ask(node, "journal")["file"]))
     commands = [command for entry in record.entries if entry.at_s > since_s for command in entry.commands]
     ops = [op for command in commands if isinstance(command, Apply) for op in command.ops]
     return [("remove" if isinstance(op, Remove) else "put", words.kernel_object(op.thing)) for op in ops]

@@ -30,7 +30,7 @@ MIXED = {"a1": "kernel", "a2": "bpf", "b1": "kernel", "b2": "bpf"}
 
 
 def _module_brings() -> tuple[bool, bool]:
-    """Whether the module works here, and whether it puts a tunl0 into every new namespace."""
+    """Two answers: the module works here, and it puts a tunl0 into every new namespace."""
     with own_namespace():
         by_itself = _kind_of_tunl0() == "ipip"
         made = subprocess.run(("ip", "link", "add", "probe", "type", "ipip"), capture_output=True, check=False)
@@ -75,7 +75,7 @@ def inside(lab: Lab, *words: str) -> str:
 
 
 def bulk(lab: Lab, source: str, destination: str, address: str) -> str:
-    """What iperf3 says that arrived in a second; a failure says why."""
+    """The amount that iperf3 says arrived in a second; a failure says why."""
     prefix = ("ip", "netns", "exec")
     server = ("iperf3", "--server", "--one-off", "--bind", address)
     client = ("iperf3", "--json", "--time", "1", "--client", address)
@@ -122,7 +122,7 @@ def test_by_way_of_vxlan_the_module_takes_over_from_bpf_without_loss(lab_of: Cal
     with nothing_lost(lab):
         change(lab, "VXLANCrossSubnet")
         wait_until(lambda: over(lab, "vxlan.bgpctl"), within_s=30 * SLOWNESS)
-        lab.topology = replace(lab.topology, ipip_drivers=dict.fromkeys(MIXED, "kernel"))
+        lab.topology = replace(lab.topology, drivers={node: {"ipip": "kernel"} for node in MIXED})
         for node in MIXED:
             kill(lab, node, signal.SIGTERM)
             lab.start_agent(node)

@@ -1,4 +1,4 @@
-"""What others have made on a node survives the agent: its start, its run, its crash and its cleanup."""
+"""Objects of others on a node survive the agent: its start, its run, its crash and its cleanup."""
 
 from __future__ import annotations
 

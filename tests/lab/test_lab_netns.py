@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place
 from bgpctl.core.net.addresses import Address
 from bgpctl.lab import build, netns, probe
@@ -119,7 +120,7 @@ def test_a_capture_sees_each_packet_once_on_each_segment_and_tells_who_sent_it(r
     try:
         ports = build.build(racks, names)
         sender = Address.parse("10.0.0.1")
-        with Capture(names, ports, 4789) as capture:
+        with Capture(names, ports, Intent()) as capture:
             subprocess.run(
                 ("ip", "netns", "exec", names.of("a1"), "ping", "-q", "-c1", "-W5", "10.1.0.3"),
                 check=True,

@@ -28,7 +28,7 @@ def test_workloads_leave_the_pools_with_their_nodes_address_and_only_then(lab_of
         file.read_text().replace("encapsulation: IPIPCrossSubnet", "encapsulation: IPIPCrossSubnet, natOutgoing: true")
     )
     wait_until(lambda: reaches_router(lab), within_s=15)
-    with Capture(lab.names, lab.ports, 4789) as capture:
+    with Capture(lab.names, lab.ports, lab.topology.intent) as capture:
         assert reaches_router(lab)
         assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=5))
     seen = [packet for packet in capture.packets if packet.destination == ROUTER and packet.protocol == ICMP]

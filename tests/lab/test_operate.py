@@ -1,4 +1,6 @@
-"""What an operator does to sessions: a peer down and up, a node drained, a mesh given up; and nobody else notices."""
+"""
+Orders of an operator about sessions: a peer down and up, a node drained, a mesh given up; and nobody else notices.
+"""
 
 from __future__ import annotations
 

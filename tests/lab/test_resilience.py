@@ -1,4 +1,4 @@
-"""What an operator fears: a killed agent, objects deleted by hand, a bad edit, two labs at once, a crash of a lab."""
+"""Fears of an operator: a killed agent, objects deleted by hand, a bad edit, two labs at once, a crash of a lab."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_what_is_deleted_by_hand_is_back_without_help(
 
 
 def normal(lab: Lab) -> list[str]:
-    """What must come back, without what may differ afterwards (interface numbers)."""
+    """The state that must come back, without what may differ afterwards (interface numbers)."""
     routes = ip(lab, "a1", "route").splitlines()
     hops = [" ".join(line.split()) for line in ip(lab, "a1", "nexthop").splitlines()]
     neighbours = ip(lab, "a1", "neighbour", "show", "nud", "permanent").splitlines()

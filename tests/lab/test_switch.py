@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from bgpctl.core.net.objects import IPIP_LINK
+from bgpctl.core.fabric.ipip import LINK as IPIP_LINK
 from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.load import Load, both_ways
@@ -156,7 +156,7 @@ def test_a_way_that_the_underlay_does_not_let_pass_is_not_taken(lab_of: Callable
 
 
 def stays_on(lab: Lab, member: str, link: str) -> bool:
-    """Whether a1 waits for the member."""
+    """True if a1 waits for the member."""
     return any(problem.startswith(f"traffic to {member} stays on {link}") for problem in problems(lab, "a1"))
 
 

@@ -1,4 +1,4 @@
-"""What lives long or fills its packets survives a change of the encapsulation, and IPv6 does too."""
+"""Long-lived streams and full packets survive a change of the encapsulation, and IPv6 does too."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_ipv6_takes_a_new_way_once_it_is_proven_and_loses_nothing(lab_of: Callab
 
 
 def all_by(lab: Lab, links: set[str]) -> bool:
-    """Whether all is done and every node's routes leave by these links."""
+    """True if all is done and every node's routes leave by these links."""
     rows = {node.name: lab.read(node.name, "routes")["routes"] for node in lab.topology.intent.nodes}
     used = [{row["dev"] for row in routes if row["dev"]} for routes in rows.values()]
     return all(summary["converged"] for summary in lab.summaries()) and all(devs == links for devs in used)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, VXLAN, Encapsulation
 from bgpctl.lab import build, netns, probe
 from bgpctl.lab.capture import Capture, Packet
 from bgpctl.lab.lab import Lab
@@ -22,7 +22,7 @@ from bgpctl.lab.topology import Workload
 from tests.lab.conftest import TOPOLOGIES, needs, topology
 from tests.waiting import wait_until
 
-IPIP, TCP, UDP = 4, 6, 17
+PROTOCOL_IPIP, TCP, UDP = 4, 6, 17
 FILES = sorted(TOPOLOGIES.rglob("*.yaml"))
 
 
@@ -135,10 +135,10 @@ def test_an_ipv6_node_reaches_workloads_and_tunnel_ends_of_other_racks(lab_of: C
 
 
 def workload_packets(lab: Lab) -> list[Packet]:
-    """What was seen of the workloads while every pair was pinged."""
+    """The workloads' packets while every pair was pinged."""
     intent = lab.topology.intent
     blocks = [block for node in intent.nodes for block in intent.blocks_of(node)]
-    with Capture(lab.names, lab.ports, lab.topology.intent.vxlan_port) as capture:
+    with Capture(lab.names, lab.ports, lab.topology.intent) as capture:
         pairs = probe.matrix(lab.names, lab.topology.workloads, within_s=5)
     assert all(pair.ok for pair in pairs)
     ends = [(packet, packet.inner or packet) for packet in capture.packets]
@@ -148,10 +148,10 @@ def workload_packets(lab: Lab) -> list[Packet]:
 @pytest.mark.parametrize(
     ("file", "across", "inside"),
     [
-        ("cross-subnet", Encapsulation.IPIP, Encapsulation.DIRECT),
-        ("ipip-always", Encapsulation.IPIP, Encapsulation.IPIP),
-        ("vxlan", Encapsulation.VXLAN, Encapsulation.VXLAN),
-        ("vxlan-cross-subnet", Encapsulation.VXLAN, Encapsulation.DIRECT),
+        ("cross-subnet", IPIP, DIRECT),
+        ("ipip-always", IPIP, IPIP),
+        ("vxlan", VXLAN, VXLAN),
+        ("vxlan-cross-subnet", VXLAN, DIRECT),
     ],
 )
 def test_workload_packets_are_on_the_wire_as_the_mode_says_and_in_no_other_way(
@@ -179,18 +179,18 @@ def test_workload_packets_are_on_the_wire_as_the_mode_says_and_in_no_other_way(
 
 def wire(packet: Packet) -> Encapsulation | None:
     """How a packet is encapsulated, by its outer header alone."""
-    if packet.protocol == IPIP:
-        return Encapsulation.IPIP
+    if packet.protocol == PROTOCOL_IPIP:
+        return IPIP
     if packet.protocol == UDP and packet.destination_port == 4789:
         assert packet.inner is not None
         assert packet.inner.vni == 4096
-        return Encapsulation.VXLAN
-    return Encapsulation.DIRECT if packet.inner is None else None
+        return VXLAN
+    return DIRECT if packet.inner is None else None
 
 
 def test_without_bgp_nobody_speaks_it(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("vxlan")
-    with Capture(lab.names, lab.ports, 4789) as capture:
+    with Capture(lab.names, lab.ports, lab.topology.intent) as capture:
         lab.start_agent("a1")
         probe.matrix(lab.names, lab.topology.workloads, within_s=5)
     assert capture.packets

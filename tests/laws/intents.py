@@ -14,19 +14,16 @@ from bgpctl.core.cluster.configuration import (
     Filter,
     FilterRule,
     MatchOperator,
-    Mode,
     NextHopMode,
     Node,
     Peer,
     Pool,
     Use,
 )
-from bgpctl.core.cluster.encapsulation import (
-    Encapsulation,
-)
+from bgpctl.core.cluster.encapsulation import DIRECT, ENCAPSULATIONS, IPIP, VXLAN, Encapsulation, Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.selector import parse
-from bgpctl.core.cluster.tunnel_addresses import HOSTNAME, TUNNELS, is_eligible, labels_of
+from bgpctl.core.cluster.tunnel_addresses import HOSTNAME, every_tunnel, is_eligible, labels_of
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Mac, Prefix, Vni
 
 NAMES = ["a", "a1", "b-2", "no", "null", "1", "1e3", "0x1f", "node.example.com", "x" * 63, "true", "y.1", "07"]
@@ -95,15 +92,15 @@ def _pool(draw: st.DrawFn, name: str, index: int, backend: Backend) -> Pool:
     cidr = Prefix.parse(f"10.{240 + index}.0.0/16" if version == 4 else f"fd00:{index}::/48")
     if draw(st.integers(0, 5)) == 0:
         return Pool(name, cidr, block_size=draw(_sizes(version)), allowed_uses=(Use.LOAD_BALANCER,))
-    kinds = [Encapsulation.VXLAN]
+    kinds = [VXLAN]
     if backend is Backend.BIRD:
-        kinds = [kind for kind in Encapsulation if version == 4 or kind is not Encapsulation.IPIP]
+        kinds = [kind for kind in ENCAPSULATIONS.values() if version in kind.versions]
     kind, mode = draw(st.sampled_from(kinds)), draw(st.sampled_from(CROSSING))
     return Pool(
         name=name,
         cidr=cidr,
-        ipip_mode=mode if kind is Encapsulation.IPIP else Mode.NEVER,
-        vxlan_mode=mode if kind is Encapsulation.VXLAN else Mode.NEVER,
+        encapsulation=kind,
+        mode=Mode.NEVER if kind == DIRECT else mode,
         block_size=draw(_sizes(version)),
         nat_outgoing=draw(flags),
         disabled=draw(flags),
@@ -149,7 +146,7 @@ def _node(draw: st.DrawFn, name: str, number: int, masks: dict[int, int]) -> Nod
         address6=other,
         asn=draw(maybe_asns),
         labels=tuple(sorted(labels.items())),
-        accepts=draw(st.none() | st.frozensets(st.sampled_from((Encapsulation.IPIP, Encapsulation.VXLAN)))),
+        accepts=draw(st.none() | st.frozensets(st.sampled_from((IPIP, VXLAN)))),
         cluster_id=draw(st.none() | st.integers(1, 2**32 - 1).map(lambda value: Address(4, value))),
     )
 
@@ -191,7 +188,7 @@ def _allocated(
     own = tuple(sorted(_block(draw(pick), number) for number in draw(_some(blocks))))
     candidates = [_host(draw(pick), number) for number in draw(_some(hosts[:2]))]
     borrowed = tuple(sorted({host for host in candidates if not any(block.covers(host) for block in own)}))
-    ends = (draw(_tunnel(node, pools, *tunnel, host)) for tunnel, host in zip(TUNNELS, hosts[2:], strict=True))
+    ends = (draw(_tunnel(node, pools, *tunnel, host)) for tunnel, host in zip(every_tunnel(), hosts[2:], strict=True))
     return NodeAllocations(own, borrowed, frozenset(end for end in ends if end))
 
 

@@ -10,18 +10,20 @@ from hypothesis import strategies as st
 from bgpctl.core.bgp.decision import Choice
 from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.cluster.allocations import Allocations, NodeAllocations
-from bgpctl.core.cluster.configuration import Backend, Mode, Node, Pool
+from bgpctl.core.cluster.configuration import Backend, Node, Pool
+from bgpctl.core.cluster.encapsulation import DIRECT, VXLAN, Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode
 from bgpctl.core.fabric import Desired, derive
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import (
     Address,
     InterfaceAddress,
     Mac,
     Prefix,
 )
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
-    Dataplane,
     FdbEntry,
     Link,
     LinkAddress,
@@ -31,9 +33,8 @@ from bgpctl.core.net.objects import (
     Plain,
     Route,
     RouteType,
-    Vxlan,
 )
-from tests.cluster import STATIC_PROTOCOL, allocated, bare_kernel, learned_from_all, path
+from tests.cluster import STATIC_PROTOCOL, allocated, bare_kernel, crossed, learned_from_all, path
 
 MODES = [(mode, Mode.NEVER) for mode in Mode] + [(Mode.NEVER, mode) for mode in (Mode.CROSS_SUBNET, Mode.ALWAYS)]
 
@@ -44,7 +45,7 @@ def intents(draw: st.DrawFn) -> Intent:
     backend = draw(st.sampled_from([Backend.BIRD, Backend.VXLAN]))
     kinds = [pair for pair in MODES if backend is Backend.BIRD or pair[1] is not Mode.NEVER]
     pools = tuple(
-        Pool(f"pool{index}", Prefix.parse(f"10.{244 + index}.0.0/16"), *draw(st.sampled_from(kinds)))
+        Pool(f"pool{index}", Prefix.parse(f"10.{244 + index}.0.0/16"), *crossed(*draw(st.sampled_from(kinds))))
         for index in range(draw(st.integers(1, 2)))
     )
     count = draw(st.integers(1, 6))
@@ -78,7 +79,14 @@ def ipv6_too(draw: st.DrawFn, intent: Intent, mode: Mode) -> Intent:
         if draw(st.integers(0, 4)):
             intent = allocated(intent, node.name, blocks=(*intent.blocks_of(node), block))
         nodes.append(replace(node, address6=own if draw(st.integers(0, 4)) else None))
-    pool = Pool("six", Prefix.parse("fd00:10:244::/64"), vxlan_mode=mode, block_size=122, nat_outgoing=True)
+    pool = Pool(
+        "six",
+        Prefix.parse("fd00:10:244::/64"),
+        VXLAN if mode is not Mode.NEVER else DIRECT,
+        mode,
+        block_size=122,
+        nat_outgoing=True,
+    )
     return replace(intent, pools=(*intent.pools, pool), nodes=tuple(nodes))
 
 
@@ -123,14 +131,9 @@ def kernels(draw: st.DrawFn, here: Node) -> Dataplane:
         )
     )
     keyed = {(route.prefix, route.metric): route for route in routes}
-    return replace(
-        kernel,
-        links=kernel.links | {bridge},
-        addresses=kernel.addresses | {LinkAddress("br0", InterfaceAddress.parse("192.168.7.1/24"))},
-        next_hops=kernel.next_hops
-        | {NextHop(7, "br0", Address.parse("192.168.7.2"), onlink=False, protocol=STATIC_PROTOCOL)},
-        routes=kernel.routes | frozenset(keyed.values()),
-    )
+    address = LinkAddress("br0", InterfaceAddress.parse("192.168.7.1/24"))
+    hop = NextHop(7, "br0", Address.parse("192.168.7.2"), onlink=False, protocol=STATIC_PROTOCOL)
+    return kernel.put((bridge, address, hop, *keyed.values()))
 
 
 @st.composite
@@ -174,17 +177,16 @@ def litter(draw: st.DrawFn, kernel: Dataplane) -> Dataplane:
     taken = {(route.prefix, route.metric) for route in kernel.routes}
     blackhole = Route(Prefix.parse("10.244.255.0/26"), RouteType.BLACKHOLE)
     if not old_link.up:
-        return replace(kernel, links=kernel.links | {old_link}, routes=kernel.routes | {blackhole})
-    return replace(
-        kernel,
-        links=kernel.links | {old_link},
-        addresses=kernel.addresses | {LinkAddress("vxlan.bgpctl", InterfaceAddress.parse("10.244.77.0/32"))},
-        fdb=frozenset({FdbEntry("vxlan.bgpctl", Mac("66:00:00:00:00:02"), Address.parse("10.9.9.9"))}),
-        neighbours=frozenset({Neighbour("vxlan.bgpctl", Address.parse("10.244.9.0"), Mac("66:00:00:00:00:02"))}),
-        next_hops=kernel.next_hops | {hop},
-        groups=kernel.groups | {NextHopGroup(0x43000001, (hop.id,))},
-        routes=kernel.routes | {blackhole} | {r for r in routes if (r.prefix, r.metric) not in taken},
+        return kernel.put((old_link, blackhole))
+    standing = (
+        LinkAddress("vxlan.bgpctl", InterfaceAddress.parse("10.244.77.0/32")),
+        FdbEntry("vxlan.bgpctl", Mac("66:00:00:00:00:02"), Address.parse("10.9.9.9")),
+        Neighbour("vxlan.bgpctl", Address.parse("10.244.9.0"), Mac("66:00:00:00:00:02")),
+        hop,
+        NextHopGroup(0x43000001, (hop.id,)),
     )
+    free = (route for route in routes if (route.prefix, route.metric) not in taken)
+    return kernel.put((old_link, *standing, blackhole, *free))
 
 
 def is_ipv4(item: LinkAddress) -> bool:
@@ -199,7 +201,7 @@ def led_directly(draw: st.DrawFn, kernel: Dataplane) -> Dataplane:
     hop = NextHop(0x42000002, "eth0", Address.parse("fd00:10:0::fe"), onlink=True)
     numbers = draw(st.frozensets(st.integers(1, 6), max_size=3))
     routes = {Route(Prefix.parse(f"fd00:10:244::{number:x}40/122"), next_hop=hop.id) for number in numbers}
-    return replace(kernel, next_hops=kernel.next_hops | {hop}, routes=kernel.routes | routes)
+    return kernel.put((hop, *routes))
 
 
 UNHEARD = (PruneHold(PruneHoldCode.PEER_TABLE_INCOMPLETE, "somebody"),)

@@ -54,7 +54,7 @@ def candidate(chance: random.Random, version: int, peer: int) -> Candidate:
 
 
 def beaten_on(step: Lost, mine: Candidate, theirs: Candidate) -> bool:
-    """Whether `mine` has to leave at `step` because `theirs` is there."""
+    """True if `mine` has to leave at `step` because `theirs` is there."""
     me, they = mine.path, theirs.path
     if step is Lost.UNRESOLVED:  # RFC 4271, 9.1.2: an unresolvable route is not considered beside a resolvable one
         return mine.cost is None and theirs.cost is not None

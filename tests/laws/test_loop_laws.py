@@ -1,4 +1,4 @@
-"""What holds of the loop and the RIB, whatever is heard and in whatever order."""
+"""Invariants of the loop and the RIB, whatever is received and in whatever order."""
 
 from __future__ import annotations
 
@@ -35,11 +35,12 @@ from bgpctl.core.bgp.speaker import (
     SessionUp,
     Update,
 )
-from bgpctl.core.cluster.configuration import Mode
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.dataplane.effects import KernelError, Remove, after
 from bgpctl.core.net.addresses import Asn, Prefix
-from bgpctl.core.net.objects import Dataplane, Route
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Route
 from tests.cluster import bare_kernel, member, path, two_racks
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
@@ -123,7 +124,7 @@ def _left_by_an_agent_before() -> Dataplane:
     told = [Update(peer, (path(block, peer),)) for peer, block in zip(PEERS.values(), BLOCKS, strict=False)]
     _, kernel = settle(play(state, told)[0], KERNEL, 60.0)
     hop = min(kernel.next_hops)
-    return replace(kernel, routes=kernel.routes | {Route(block, next_hop=hop.id) for block in OLD_BLOCKS})
+    return kernel.put(Route(block, next_hop=hop.id) for block in OLD_BLOCKS)
 
 
 LITTERED = _left_by_an_agent_before()

@@ -1,31 +1,25 @@
-"""What holds of every plan, whatever the cluster, the node, its kernel and the strangers in it."""
+"""Laws of every plan, whatever the cluster, the node, its kernel and the foreign objects in it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import reduce
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgpctl.core.dataplane.effects import Op, Put, Remove, after
-from bgpctl.core.dataplane.plan import NOT_WANTED, cleanup, owned, plan
+from bgpctl.core.dataplane.effects import KernelError, Op, Put, Remove, after, after_all, after_each
+from bgpctl.core.dataplane.plan import NOT_WANTED, cleanup, plan
 from bgpctl.core.fabric import Desired
+from bgpctl.core.fabric.ipip import Ipip
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import (
     Prefix,
 )
-from bgpctl.core.net.objects import (
-    PROTOCOL,
-    Dataplane,
-    Ipip,
-    KernelObject,
-    Key,
-    Link,
-    RouteType,
-    Vxlan,
-    key_of,
-)
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import PROTOCOL, KernelObject, Key, Link, RouteType, key_of
 from tests.laws.strategies import UNHEARD, litter, situations, wants
 
 _OLD = 1 << 25
@@ -33,14 +27,14 @@ _OLD = 1 << 25
 
 @st.composite
 def moments(draw: st.DrawFn) -> tuple[Desired, Dataplane]:
-    """What is wanted, and a kernel that somebody left behind."""
+    """Wanted objects, and a kernel that another program or agent left behind."""
     situation = draw(situations())
     return draw(wants(situation)), draw(litter(situation[2]))
 
 
 @st.composite
 def transitions(draw: st.DrawFn) -> tuple[Desired, Dataplane]:
-    """What is wanted, and a kernel in which an earlier wish has come true."""
+    """A wanted state, and a kernel in which an earlier one has come true."""
     later, observed = draw(moments())
     wish = _some_of(draw, later.dataplane)
     earlier = replace(later, dataplane=wish, reasons={key_of(thing): NOT_WANTED for thing in wish})
@@ -58,20 +52,40 @@ def _some_of(draw: st.DrawFn, dataplane: Dataplane) -> Dataplane:
     used = named.union(*(group.members for group in groups))
     hops = {hop for hop in (*dataplane.next_hops, *old.values()) if hop.id in used}
     hops = {hop._replace(onlink=draw(st.booleans())) for hop in hops}
-    return replace(dataplane, routes=frozenset(routes), groups=frozenset(groups), next_hops=frozenset(hops))
+    kept = dataplane.drop((*dataplane.routes, *dataplane.groups, *dataplane.next_hops))
+    return kept.put((*hops, *groups, *routes))
+
+
+@given(moments(), st.randoms(use_true_random=False))
+def test_many_operations_at_once_do_what_they_do_one_by_one(moment: tuple[Desired, Dataplane], choose: Random) -> None:
+    desired, observed = moment
+    ops = [*plan(desired, observed).ops, *cleanup(observed)]
+    choose.shuffle(ops)
+    done: list[Op] = []
+    reached = observed
+    for op in ops:
+        try:
+            reached = after(reached, op)
+            done.append(op)
+        except KernelError:
+            continue
+    assert after_all(observed, done) == reached
+    at_once, refused = after_each(observed, ops)
+    assert at_once == reached
+    assert len(refused) == len(ops) - len(done)
 
 
 def fold(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
     return reduce(after, ops, dataplane)
 
 
-def strangers(dataplane: Dataplane) -> set[KernelObject]:
-    ours = set(owned(dataplane))
+def foreign(dataplane: Dataplane) -> set[KernelObject]:
+    ours = set(dataplane.owned())
     return {thing for thing in dataplane if thing not in ours} - set(dataplane.sysctls)
 
 
 def unblocked(desired: Desired, observed: Dataplane) -> set[Key]:
-    """The wanted keys that no stranger holds."""
+    """The wanted keys that no foreign route holds."""
     taken = {key_of(route) for route in observed.routes if route.protocol != PROTOCOL}
     return {key_of(thing) for thing in desired.dataplane} - taken
 
@@ -89,7 +103,7 @@ def test_one_clean_round_reaches_what_is_wanted(moment: tuple[Desired, Dataplane
     reached = fold(observed, plan(desired, observed).ops)
     wanted = {thing for thing in desired.dataplane if key_of(thing) in unblocked(desired, observed)}
     assert wanted <= set(reached)
-    assert set(owned(reached)) <= set(desired.dataplane)
+    assert set(reached.owned()) <= set(desired.dataplane)
 
 
 @given(moments())
@@ -99,9 +113,9 @@ def test_planning_twice_plans_nothing(moment: tuple[Desired, Dataplane]) -> None
 
 
 @given(moments())
-def test_strangers_survive_every_step(moment: tuple[Desired, Dataplane]) -> None:
+def test_foreign_objects_survive_every_step(moment: tuple[Desired, Dataplane]) -> None:
     desired, observed = moment
-    before = strangers(observed)
+    before = foreign(observed)
     for op in plan(desired, observed).ops:
         assert op.thing not in before
         observed = after(observed, op)
@@ -109,11 +123,11 @@ def test_strangers_survive_every_step(moment: tuple[Desired, Dataplane]) -> None
 
 
 @given(moments())
-def test_cleanup_leaves_exactly_the_strangers(moment: tuple[Desired, Dataplane]) -> None:
+def test_cleanup_leaves_exactly_the_foreign_objects(moment: tuple[Desired, Dataplane]) -> None:
     _, observed = moment
     left = fold(observed, cleanup(observed))
-    assert set(owned(left)) == set()
-    assert strangers(left) == strangers(observed)
+    assert set(left.owned()) == set()
+    assert foreign(left) == foreign(observed)
 
 
 @given(transitions())
@@ -139,12 +153,12 @@ def test_while_a_source_is_silent_routes_that_another_took_back_are_removed_and_
     moment: tuple[Desired, Dataplane], data: st.DataObject
 ) -> None:
     desired, observed = moment
-    extra = {route.prefix for route in owned(observed).routes - desired.dataplane.routes}
+    extra = {route.prefix for route in observed.owned().routes - desired.dataplane.routes}
     extra -= {route.prefix for route in desired.dataplane.routes}
     released = frozenset(data.draw(st.sets(st.sampled_from(sorted(extra))))) if extra else frozenset()
     ops = plan(replace(desired, prune_holds=UNHEARD, withdrawn=released), observed).ops
     removed = {op.thing for op in ops if isinstance(op, Remove)}
-    assert removed == {route for route in owned(observed).routes if route.prefix in released}
+    assert removed == {route for route in observed.owned().routes if route.prefix in released}
 
 
 @given(moments(), st.integers(0, 200))
@@ -160,7 +174,7 @@ def test_every_operation_has_a_reason_and_only_touches_what_is_wanted_or_ours(
     moment: tuple[Desired, Dataplane],
 ) -> None:
     desired, observed = moment
-    ours = set(owned(observed))
+    ours = set(observed.owned())
     for op in plan(desired, observed).ops:
         match op:
             case Put():
@@ -183,4 +197,4 @@ def test_routes_through_a_tunnel_name_a_device_of_their_encapsulation(moment: tu
                 continue  # a group, of which each member may have its own
             kind = kinds.get(hop.link)
             assert why.encapsulation is not None
-            assert {"ipip": Ipip, "vxlan": Vxlan, "direct": type(None)}[why.encapsulation.value] is type(kind)
+            assert {"ipip": Ipip, "vxlan": Vxlan, "direct": type(None)}[why.encapsulation.name] is type(kind)

@@ -1,5 +1,5 @@
 """
-What the order of a plan is for: with it reversed, and an executor that tries again what the kernel refuses, every
+The purpose of the order of a plan: with it reversed, and an executor that tries again what the kernel refuses, every
 law of the plan still holds but one. That one is the reason for the order: this file guards the guard.
 """
 
@@ -13,11 +13,12 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from bgpctl.core.dataplane.effects import KernelError, Op, Remove, after
-from bgpctl.core.dataplane.plan import cleanup, owned, plan
+from bgpctl.core.dataplane.plan import cleanup, plan
 from bgpctl.core.fabric import Desired
-from bgpctl.core.net.objects import Dataplane, key_of
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import key_of
 from tests.laws.strategies import UNHEARD
-from tests.laws.test_plan_laws import moments, reachable, strangers, transitions, unblocked
+from tests.laws.test_plan_laws import foreign, moments, reachable, transitions, unblocked
 
 ROUNDS = 10
 """Look, plan and act at most so often: in the wrong order, operations undo what others have just done."""
@@ -61,23 +62,23 @@ def test_backwards_it_still_converges_and_comes_to_rest(moment: tuple[Desired, D
     reached = rest(desired, observed)
     wanted = {thing for thing in desired.dataplane if key_of(thing) in unblocked(desired, observed)}
     assert wanted <= set(reached)
-    assert set(owned(reached)) <= set(desired.dataplane)
+    assert set(reached.owned()) <= set(desired.dataplane)
     assert plan(desired, reached).ops == ()
 
 
 @given(moments())
-def test_backwards_strangers_still_survive_every_step(moment: tuple[Desired, Dataplane]) -> None:
+def test_backwards_foreign_objects_still_survive_every_step(moment: tuple[Desired, Dataplane]) -> None:
     desired, observed = moment
-    before = strangers(observed)
+    before = foreign(observed)
     assert all(before <= set(dataplane) for dataplane in rounds(desired, observed))
 
 
 @given(moments())
-def test_backwards_cleanup_still_leaves_exactly_the_strangers(moment: tuple[Desired, Dataplane]) -> None:
+def test_backwards_cleanup_still_leaves_exactly_the_foreign_objects(moment: tuple[Desired, Dataplane]) -> None:
     _, observed = moment
     left = [observed, *backwards(observed, cleanup(observed))][-1]
-    assert set(owned(left)) == set()
-    assert strangers(left) == strangers(observed)
+    assert set(left.owned()) == set()
+    assert foreign(left) == foreign(observed)
 
 
 @given(moments())

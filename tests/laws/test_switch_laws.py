@@ -18,18 +18,22 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from bgpctl.core.bgp.encap_community import accepted_by_kernel
-from bgpctl.core.cluster.configuration import Backend, Mode, Node, Pool
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.configuration import Backend, Node, Pool
+from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, VXLAN, Encapsulation, Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.dataplane.effects import after
-from bgpctl.core.dataplane.plan import owned, plan
+from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import Desired, derive
+from bgpctl.core.fabric.encapsulations import accepted_by_kernel
+from bgpctl.core.fabric.ipip import LINK as IPIP_LINK
+from bgpctl.core.fabric.ipip import Ipip
+from bgpctl.core.fabric.vxlan import Vxlan, VxlanFrame
 from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import NO_RESULTS, Probe, ProbeReply, ProbeResults, with_replies
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix, Vni
-from bgpctl.core.net.objects import IPIP_LINK, Dataplane, Ipip, LinkAddress, LinkKind, Vxlan
-from tests.cluster import bare_kernel, blocks, learned_from_all, member, node
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import LinkAddress, LinkKind
+from tests.cluster import bare_kernel, blocks, crossed, learned_from_all, member, node
 
 TUNNELLED = [
     (Mode.ALWAYS, Mode.NEVER),
@@ -54,7 +58,7 @@ def cluster(racks: str, version: int, ipip: Mode, vxlan: Mode) -> Intent:
         nodes.append(node(name, address))
         own[name] = [block]
     cidr, block_size = ("10.244.0.0/16", 26) if version == 4 else ("fd00:10:244::/64", 122)
-    pool = Pool("blue", Prefix.parse(cidr), ipip_mode=ipip, vxlan_mode=vxlan, block_size=block_size)
+    pool = Pool("blue", Prefix.parse(cidr), *crossed(ipip, vxlan), block_size=block_size)
     return Intent(backend=Backend.BIRD, pools=(pool,), nodes=tuple(nodes), allocations=blocks(**own))
 
 
@@ -71,7 +75,7 @@ def other_address(here: Node) -> InterfaceAddress:
 
 
 class Told:
-    """What a node makes of one intent when it has heard all others; equal kernels give equal answers."""
+    """A node's plan for one intent when it has received all others' blocks; equal kernels give equal answers."""
 
     def __init__(self, intent: Intent, name: str) -> None:
         self.intent, self.here = intent, member(intent, name)
@@ -134,7 +138,7 @@ class Host:
         self.adj_rib_out = told
         own = (told.here.address, other_address(told.here))
         bare = bare_kernel(told.here)
-        self.kernel: Dataplane = replace(bare, addresses=frozenset(LinkAddress("eth0", address) for address in own))
+        self.kernel: Dataplane = bare.put(LinkAddress("eth0", address) for address in own)
         self.probe_results: ProbeResults = NO_RESULTS
         self.state: defaultdict[str, frozenset[Encapsulation]] = defaultdict(frozenset)
         self.addresses = {address.address for address in own}
@@ -151,35 +155,35 @@ class Host:
         )
 
     def hears(self, other: Host) -> None:
-        """What the other one says at this moment that it accepts."""
+        """Take in the other node's statement at this moment."""
         version = other.adj_rib_out.here.address.address.version
         self.state[other.adj_rib_out.here.name] = accepted_by_kernel(other.kernel)[version]
 
     def link_of(self, way: Way) -> str:
         """By which link it takes what comes so; hosts may have other names for the same VNI and port."""
-        others = {Encapsulation.DIRECT: "eth0", Encapsulation.IPIP: IPIP_LINK}
+        others = {DIRECT: "eth0", IPIP: IPIP_LINK}
         return others.get(way.encapsulation) or vteps(self.kernel)[way]
 
     def takes(self, sent: Sent) -> bool:
-        """Whether it takes such a packet. A VXLAN device does so at every address of its host."""
+        """True if it takes such a packet. A VXLAN device does so at every address of its host."""
         if sent.target not in self.addresses:
             return False
         match sent.way.encapsulation:
-            case Encapsulation.DIRECT:
+            case _ if sent.way.encapsulation == DIRECT:
                 return self.adj_rib_out.here.address.network.holds(sent.source)
-            case Encapsulation.IPIP:
+            case _ if sent.way.encapsulation == IPIP:
                 return any(sent.source in decap.sources and sent.target in decap.own for decap in self.kernel.decaps)
-            case Encapsulation.VXLAN:
+            case _:
                 return sent.way in vteps(self.kernel)
 
     def sends(self, block: Prefix) -> Sent | None:
-        """What becomes of a packet to a block."""
+        """The fate of a packet to a block."""
         way, gateway = ways(self.kernel).get(block, (None, None))
         if way is None:
             return None
         decap = next(iter(self.kernel.decaps), None)
         own = self.adj_rib_out.here.address.address
-        if way.encapsulation is Encapsulation.IPIP and decap and gateway:
+        if way.encapsulation == IPIP and decap and gateway:
             return Sent(way, decap.local, gateway)
         intent = self.adj_rib_out.intent
         return Sent(way, own, next(other.address.address for other in intent.nodes if block in intent.blocks_of(other)))
@@ -188,16 +192,16 @@ class Host:
 def way_by(kind: LinkKind) -> Way:
     match kind:
         case Vxlan(vni=vni, port=port):
-            return Way(Encapsulation.VXLAN, vni, port)
+            return Way(VXLAN, vni, port)
         case Ipip():
-            return Way(Encapsulation.IPIP)
+            return Way(IPIP)
         case _:
-            return Way(Encapsulation.DIRECT)
+            return Way(DIRECT)
 
 
 def tried(trial: Probe) -> Sent:
     frame = trial.frame
-    way = Way(trial.encapsulation, frame.vni, frame.port) if frame else Way(trial.encapsulation)
+    way = Way(trial.encapsulation, frame.vni, frame.port) if isinstance(frame, VxlanFrame) else Way(trial.encapsulation)
     return Sent(way, trial.local, trial.remote)
 
 
@@ -288,7 +292,7 @@ class ChangingCluster(RuleBasedStateMachine):
         back = remote.sends(host.block)
         if back is None or not host.takes(back):
             return None
-        outer = back.source if back.way.encapsulation is Encapsulation.IPIP else None
+        outer = back.source if back.way.encapsulation == IPIP else None
         return ProbeReply(trial, host.link_of(back.way), outer)
 
     @invariant()
@@ -323,7 +327,7 @@ class ChangingCluster(RuleBasedStateMachine):
         ChangingCluster.runs += 1
 
     def is_over(self, host: Host) -> bool:
-        return host.switch(self.now_s).settled and set(owned(host.kernel)) == set(owned(host.wanted.dataplane))
+        return host.switch(self.now_s).settled and set(host.kernel.owned()) == set(host.wanted.dataplane.owned())
 
 
 def test_whatever_changes_in_whatever_order_everyone_reaches_everyone(

@@ -29,12 +29,14 @@ from bgpctl.core.agent.events import (
 from bgpctl.core.agent.state import Phase
 from bgpctl.core.agent.step import step
 from bgpctl.core.bgp import speaker
-from bgpctl.core.cluster.configuration import Backend, Mode
+from bgpctl.core.cluster.configuration import Backend
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.dataplane.effects import Failure, Put
 from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.net.addresses import Asn, Prefix
-from bgpctl.core.net.objects import Dataplane, NextHop
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import NextHop
 from tests.cluster import bare_kernel, member, path, two_racks
 from tests.stories.test_agent_stories import B1, INTENT, Play, converged, undo
 

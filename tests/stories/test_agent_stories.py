@@ -48,14 +48,16 @@ from bgpctl.core.bgp.speaker import (
     Update,
     Withdraw,
 )
-from bgpctl.core.cluster.configuration import Backend, Mode, Peer
+from bgpctl.core.cluster.configuration import Backend, Peer
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.dataplane.effects import Failure, after
 from bgpctl.core.migration.drain import DRAIN_S
 from bgpctl.core.migration.probes import ProbeReply
 from bgpctl.core.net.addresses import Address, Asn, Prefix
-from bgpctl.core.net.objects import Dataplane, Route
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Route
 from tests.cluster import allocated, bare_kernel, member, path, prefixes, two_racks
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
@@ -364,7 +366,7 @@ def test_an_edit_that_leaves_the_sessions_alone_does_not_configure_the_speaker()
 def test_damage_is_mended_and_counted() -> None:
     play = converged()
     healthy = play.kernel
-    play.kernel = replace(healthy, routes=frozenset(r for r in healthy.routes if not r.next_hop))
+    play.kernel = healthy.drop(route for route in healthy.routes if route.next_hop)
     play.rest()
     assert play.kernel == healthy
     assert len(play.state.attempts.repairs) == 1
@@ -445,8 +447,8 @@ def test_operations_under_way_when_the_kernel_is_lost_are_done_once_it_is_back()
 
 
 def undo(play: Play, prefix: str) -> None:
-    """Somebody else removes the route."""
-    play.kernel = replace(play.kernel, routes=frozenset(r for r in play.kernel.routes if str(r.prefix) != prefix))
+    """Another program removes the route."""
+    play.kernel = play.kernel.drop(route for route in play.kernel.routes if str(route.prefix) == prefix)
 
 
 def test_what_somebody_keeps_undoing_is_put_back_ever_more_slowly_and_told() -> None:

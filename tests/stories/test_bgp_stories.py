@@ -36,7 +36,8 @@ from bgpctl.core.bgp.speaker import (
     Update,
     Withdraw,
 )
-from bgpctl.core.cluster.configuration import Filter, FilterRule, Mode, Peer
+from bgpctl.core.cluster.configuration import Filter, FilterRule, Peer
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import RejectCode
 from bgpctl.core.net.addresses import Address, Asn, Prefix
@@ -138,7 +139,7 @@ def test_a_path_whose_next_hop_becomes_unreachable_gives_way_to_one_that_resolve
     play.rest()
     assert play.state.bgp.loc_rib.best[wanted].best.path.next_hop == far
     default = next(route for route in play.kernel.routes if route.prefix.length == 0)
-    play.kernel = replace(play.kernel, routes=play.kernel.routes - {default})
+    play.kernel = play.kernel.drop((default,))
     play.rest()
     assert play.state.bgp.loc_rib.best[wanted].best.path.next_hop == TOR
 

@@ -10,7 +10,8 @@ from bgpctl.core.agent.events import Configure, IntentLoaded, PeerRequested, Spe
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.session_handover import HANDOVER_MAX_S, SETTLE_S
 from bgpctl.core.bgp.speaker import EndOfRib, SendEndOfRib, SessionDown, SessionUp, SpeakerAttached, Update
-from bgpctl.core.cluster.configuration import Mode, Peer
+from bgpctl.core.cluster.configuration import Peer
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, InterfaceAddress
 from tests.cluster import path, two_racks
@@ -116,7 +117,7 @@ def test_what_no_reflector_ever_tells_is_given_up_in_the_end() -> None:
 
 
 def told_to_b1(play: Play) -> set[str]:
-    """What the reflector, as which this node plays, tells b1."""
+    """The routes that this node announces to b1 as a former reflector."""
     return {str(prefix) for prefix in play.state.bgp.adj_rib_out.sent[B1]}
 
 

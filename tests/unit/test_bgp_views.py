@@ -1,4 +1,4 @@
-"""What `show peers`, `show neighbor` and `show rib` tell, from states made by plays."""
+"""Views of `show peers`, `show neighbor` and `show rib`, from states made by plays."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as some
 
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
 from bgpctl.lab.build import Port
 from bgpctl.lab.capture import Inner, Packet, decode
@@ -32,7 +33,7 @@ def udp(port: int, payload: bytes) -> bytes:
 
 
 def seen(data: bytes) -> Packet:
-    packet = decode(data, PORT, VXLAN_PORT)
+    packet = decode(data, PORT, Intent())
     assert packet is not None
     return packet
 
@@ -42,7 +43,7 @@ INSIDE = ipv4(WORKLOADS, ICMP, b"echo", ttl=63)
 
 def inner(vni: int | None) -> Inner:
     source, destination = map(Address.parse, WORKLOADS)
-    return Inner(source, destination, ICMP, 63, vni)
+    return Inner(source, destination, ICMP, 63, vni, "vxlan" if vni else "ipip")
 
 
 def test_ip_in_ip_shows_both_headers() -> None:
@@ -95,14 +96,14 @@ def test_a_bare_ipv6_packet_carries_nothing_and_is_never_divided() -> None:
 
 
 def test_what_is_neither_ipv4_nor_ipv6_is_no_packet() -> None:
-    assert decode(bytes([0x50]) + bytes(39), PORT, VXLAN_PORT) is None
-    assert decode(bytes([0x60]) + bytes(38), PORT, VXLAN_PORT) is None
-    assert decode(b"", PORT, VXLAN_PORT) is None
+    assert decode(bytes([0x50]) + bytes(39), PORT, Intent()) is None
+    assert decode(bytes([0x60]) + bytes(38), PORT, Intent()) is None
+    assert decode(b"", PORT, Intent()) is None
 
 
 @given(some.binary(max_size=120), some.integers(0, 120))
 def test_no_frame_however_damaged_breaks_the_capture(noise: bytes, cut: int) -> None:
     frames = [noise, b"\x45" + noise, b"\x60" + noise, (ipv4(NODES, IPIP, noise) + noise)[:cut]]
     for frame in [*frames, ipv4(NODES, UDP, noise)[:cut], ipv6(NODES6, UDP, noise)[:cut]]:
-        packet = decode(frame, PORT, VXLAN_PORT)
+        packet = decode(frame, PORT, Intent())
         assert packet is None or packet.source.version == packet.destination.version == frame[0] >> 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -47,6 +48,9 @@ class Host(Clock):
 
     def now_s(self) -> float:
         return self.passed_s
+
+    def date(self) -> datetime:
+        return datetime.fromtimestamp(self.passed_s, UTC)
 
     def since_boot_s(self) -> float:
         return self.passed_s
@@ -221,11 +225,11 @@ class Operators(RuleBasedStateMachine):
         self.host = Host(Path(self.directory.name), "cluster.yaml", "secrets.yaml")
         self.number = 0
         self.holds = "old"
-        """What is in force for good."""
+        """The content in force for good."""
         self.back: str | None = None
-        """What that can be undone to, while nothing waits."""
+        """The content that an undo leads to, while nothing waits."""
         self.waits: tuple[str, float] | None = None
-        """What waits to be confirmed, and until when."""
+        """The content that waits to be confirmed, and until when."""
 
     def teardown(self) -> None:
         self.directory.cleanup()
@@ -249,7 +253,7 @@ class Operators(RuleBasedStateMachine):
             self.back = None
 
     def is_done(self, act: Callable[[], None], writes: int) -> bool:
-        """Whether that was done before it was killed at a write; then the agent is started again."""
+        """True if that was done before it was killed at a write; then the agent is started again."""
         done = 0
         whole = files.replace_file
 

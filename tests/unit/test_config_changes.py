@@ -1,4 +1,4 @@
-"""What an agent answers to plan, apply, confirm and undo over its socket, and to whom."""
+"""Answers of an agent to plan, apply, confirm and undo over its socket, and to whom."""
 
 from __future__ import annotations
 

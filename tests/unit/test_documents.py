@@ -1,4 +1,4 @@
-"""What documents show is either tried by a test or no command; the reference is what the program says."""
+"""Blocks of documents are tried by a test or are no command; the reference is what the program says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is shipped in exabgp-conf/ is what ExaBGP is given."""
+"""The configurations in exabgp-conf/ are what ExaBGP is given."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What the routers and nodes of a lab that run another daemon are told."""
+"""Configurations of the routers and nodes of a lab that run another daemon."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ from bgpctl.agent.pages import TcpPages
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.agent.events import Applied, Apply, IntentLoaded, KernelLost, Observed, PeerRequested, Woken
 from bgpctl.core.bgp.speaker import SessionDown, SessionUp, SpeakerAttached
-from bgpctl.core.cluster.configuration import Backend, Mode
+from bgpctl.core.cluster.configuration import Backend
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.dataplane.effects import after
 from bgpctl.core.net.objects import Traffic
 from bgpctl.ports import Unavailable

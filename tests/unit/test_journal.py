@@ -1,23 +1,22 @@
-"""What the agent remembers of what happened, and that it can be played again."""
+"""The agent's memory of events, and that it can be replayed."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgpctl.agent import event_words, journal
+from bgpctl.agent import event_words
 from bgpctl.agent.journal import Entry, Journal, Record
-from bgpctl.core.agent.events import Applied, Event, KernelChanged, Observed, Woken
+from bgpctl.core.agent.events import Event, KernelChanged, Observed, Woken
 from bgpctl.core.agent.state import State, begin
 from bgpctl.core.agent.step import step
-from bgpctl.core.bgp.speaker import SessionDown, Update
+from bgpctl.core.bgp.speaker import Update
 from bgpctl.core.net.addresses import Prefix
-from bgpctl.core.net.objects import Dataplane, Route
-from bgpctl.process.run_directory import DiskRunDirectory
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Route
 from tests.cluster import path
 from tests.laws.test_loop_laws import events
 from tests.laws.test_total_step import EVENTS
@@ -46,16 +45,6 @@ def test_the_same_events_from_the_same_start_give_the_same_commands(story: list[
     assert is_faithful(record)
 
 
-def test_a_journal_from_a_file_can_be_played_too(tmp_path: Path) -> None:
-    start = converged().state
-    kept = lived(SessionDown(B1, "closed", notified=True), Observed(converged().kernel), Applied(()), start=start)
-    DiskRunDirectory(tmp_path).write("journal.pickle", journal.dump(kept.record()))
-    found = journal.load(tmp_path / "journal.pickle")
-    assert found.entries == kept.record().entries
-    assert is_faithful(found)
-    assert (tmp_path / "journal.pickle").stat().st_mode & 0o777 == 0o600
-
-
 def test_a_changed_loop_shows_in_the_commands() -> None:
     record = lived(*EVENTS, start=converged().state).record()
     assert not is_faithful(replace(record, start=begin("a1", 0.0)))
@@ -70,16 +59,10 @@ def test_of_many_events_the_last_ones_are_kept_and_can_be_played() -> None:
 
 
 def test_large_observations_are_not_kept_for_long() -> None:
-    large = Dataplane(routes=frozenset(Route(Prefix(4, (10 << 24) + number, 32)) for number in range(60_000)))
+    large = Dataplane.of(Route(Prefix(4, (10 << 24) + number, 32)) for number in range(60_000))
     record = lived(*[Observed(large)] * 10, KernelChanged()).record()
     assert len(record.entries) <= 4
     assert record.entries[-1].event == KernelChanged()
-
-
-def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "other").write_bytes(b"\x80\x04N.")
-    with pytest.raises(ValueError, match="no journal"):
-        journal.load(tmp_path / "other")
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)

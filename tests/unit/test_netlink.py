@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from bgpctl.core.net.addresses import Address, Mac, Prefix
-from bgpctl.core.net.objects import FdbEntry, Neighbour, NextHop, Route, RouteType
-from bgpctl.kernel import decode, encode
+from bgpctl.core.net.objects import FdbEntry, Neighbour, NextHop, Route, RouteType, Rule, RuleAction
+from bgpctl.kernel import decode, encode, rules
 from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.netlink import Message, Refusal, Request, attribute, attributes, messages, pack, refusal
 
@@ -136,3 +136,27 @@ def test_a_datagram_holds_many_messages() -> None:
     bodies = [bytes([size]) * size for size in (4, 5, 8)]
     datagram = b"".join(pack(Request(24, 0, body), sequence) for sequence, body in enumerate(bodies))
     assert [(message.sequence, message.body) for message in messages(datagram)] == list(enumerate(bodies))
+
+
+def rule(family: int, action: int, *found: bytes, destination_bits: int = 0, flags: int = 0) -> bytes:
+    return struct.pack("=BBBBBBBBI", family, destination_bits, 0, 0, 0, 0, 0, action, flags) + b"".join(found)
+
+
+def u32(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack("=I", value))
+
+
+def test_rules_are_read_in_order_with_what_they_choose_packets_by() -> None:
+    to = attribute(1, bytes([10, 0, 0, 0]))
+    listed = [
+        rule(2, 1, u32(6, 10), u32(15, 1000), u32(14, 8), to, destination_bits=8),  # to 10.0.0.0/8, suppressing /8
+        rule(2, 1, u32(6, 10), u32(15, 77), u32(14, (1 << 32) - 1), u32(10, 7), u32(16, (1 << 32) - 1), flags=2),
+        rule(10, 3, u32(6, 20), u32(99, 1)),  # an attribute of a later kernel
+        rule(128, 1, u32(6, 0)),  # multicast forwarding
+        rule(2, 4, u32(6, 30)),  # an action that does not exist
+    ]
+    assert list(rules.rules(listed)) == [
+        Rule(4, 10, 1000, destination=Prefix.parse("10.0.0.0/8"), suppress_prefixlength=8),
+        Rule(4, 10, 77, selector="fwmark 0x7", inverted=True, place=1),
+        Rule(6, 20, 0, RuleAction.NOP, selector="attribute 99"),
+    ]

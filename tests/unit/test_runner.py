@@ -13,11 +13,12 @@ from bgpctl.agent.observe_throttle import ObserveThrottle
 from bgpctl.agent.runner import Ports, Runner
 from bgpctl.core.agent.events import KernelChanged
 from bgpctl.core.agent.state import Phase
-from bgpctl.core.cluster.configuration import Backend, Mode
+from bgpctl.core.cluster.configuration import Backend
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.dataplane.effects import Failure, Op, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.migration.probes import Probe, ProbeReply
-from bgpctl.core.net.objects import Dataplane
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.kernel.fake import FakeKernel
 from bgpctl.ports import Unavailable
 from bgpctl.process.clock import LinuxClock

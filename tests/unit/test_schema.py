@@ -16,8 +16,8 @@ from referencing import Registry, Resource
 import bgpctl
 from bgpctl.cli.main import main
 from bgpctl.cli.schema import NAMES, bundled
-from bgpctl.core.intent.short import LAB_KEYS
-from bgpctl.lab.tables import LAB
+from bgpctl.core.intent.short import lab_keys
+from bgpctl.lab.tables import lab_table
 from bgpctl.store.yaml import documents
 from tests.documents import plain
 from tests.laws.mutants import CORPUS, LABS
@@ -28,7 +28,7 @@ VALIDATORS = {name: Draft202012Validator(bundled(name)) for name in NAMES}
 
 
 def faults(name: str, text: str) -> list[str]:
-    """What the schema has against a file, each of its documents taken by itself, as editors do."""
+    """The schema's objections to a file, each of its documents taken by itself, as editors do."""
     trees = [plain(tree) for tree in documents(text, "x.yaml")]
     return [f"{error.json_path}: {error.message}" for tree in trees for error in VALIDATORS[name].iter_errors(tree)]
 
@@ -49,7 +49,7 @@ def test_the_schemas_that_ship_are_what_the_tables_say(tmp_path: Path) -> None:
 
 
 def test_a_cluster_file_may_have_every_key_of_a_lab_file() -> None:
-    assert set(LAB.keys()) == set(LAB_KEYS) - {"name", "description"}
+    assert set(lab_table().keys()) == set(lab_keys()) - {"name", "description"}
 
 
 @pytest.mark.parametrize("text", CORPUS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ import pytest
 from bgpctl import client
 from bgpctl.agent import cleanup, service
 from bgpctl.agent.runner import Ports
-from bgpctl.core.cluster.configuration import Backend, Mode
+from bgpctl.core.cluster.configuration import Backend
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import Traffic
@@ -99,7 +101,9 @@ def test_the_journal_is_written_into_the_run_directory_and_traffic_is_the_hosts(
         (tunnel,) = client.read(agent.socket, "tunnels")["tunnels"]
         assert tunnel["traffic"]["sent_bytes"] == 4
         answer = client.ask(agent.socket, "journal")
-    assert list(agent.directory.files) == [answer["file"]]
+    assert list(agent.directory.files) == [answer["file"]] == ["journal.jsonl"]
+    header = json.loads(agent.directory.files["journal.jsonl"].splitlines()[0])
+    assert (header["schema"], header["node"], header["entries"]) == ("bgpctl/journal/v1", "a1", answer["events"])
 
 
 def test_a_cleanup_leaves_the_kernel_as_it_was(agent: Agent) -> None:

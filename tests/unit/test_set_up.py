@@ -1,4 +1,7 @@
-"""What `make` installs is what the lock files and tools/system-packages say, and a failure is told in one sentence."""
+"""
+Packages that `make` installs are those of the lock files and tools/system-packages, and a failure is told in one
+sentence.
+"""
 
 from __future__ import annotations
 

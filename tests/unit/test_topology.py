@@ -10,7 +10,7 @@ import pytest
 from bgpctl.core.cluster.problems import Problem
 from bgpctl.core.net.addresses import Address
 from bgpctl.lab.labfile import load
-from bgpctl.lab.topology import AbsenceCheck, DropCheck, PacketCheck, Scope, SeenAs, Shape, SourceCheck, Topology
+from bgpctl.lab.topology import AbsenceCheck, DropCheck, PacketCheck, Scope, SeenAs, SourceCheck, Topology
 
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 LAB = (TOPOLOGIES / "cross-subnet.yaml").read_text()
@@ -92,11 +92,11 @@ def test_an_omitted_address_is_the_next_free_one_whatever_comes_later_in_the_fil
 
 def test_the_kinds_of_checks_are_read() -> None:
     checks = {check.name: check for check in good(TOPOLOGIES / "vxlan.yaml").checks}
-    assert checks["between-racks-vxlan"] == PacketCheck("between-racks-vxlan", "core", Scope.ACROSS, Shape.VXLAN)
+    assert checks["between-racks-vxlan"] == PacketCheck("between-racks-vxlan", "core", Scope.ACROSS, "vxlan")
     assert checks["nothing-leaks"] == DropCheck("nothing-leaks", "core", 0)
     assert checks["no-bgp"] == AbsenceCheck("no-bgp", ("tcp-179", "exabgp"))
     checks = {check.name: check for check in good(TOPOLOGIES / "mixed-pools.yaml").checks}
-    assert checks["bare-ipv6"] == PacketCheck("bare-ipv6", "core", Scope.ACROSS, Shape.BARE, "bare6")
+    assert checks["bare-ipv6"] == PacketCheck("bare-ipv6", "core", Scope.ACROSS, "bare", "bare6")
     assert checks["the-world-sees-the-node"] == SourceCheck("the-world-sees-the-node", "vxlan-a1", "world", SeenAs.NODE)
 
 
@@ -242,7 +242,7 @@ REFUSED = {
 
 
 def test_a_node_s_ipip_driver_is_read(write: Callable[..., Path]) -> None:
-    assert good(write(("checks:", "ipip-drivers: {a1: bpf}\nchecks:"))).ipip_drivers == {"a1": "bpf"}
+    assert good(write(("checks:", "ipip-drivers: {a1: bpf}\nchecks:"))).drivers == {"a1": {"ipip": "bpf"}}
 
 
 @pytest.mark.parametrize("what", REFUSED)

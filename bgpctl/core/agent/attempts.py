@@ -68,7 +68,7 @@ class Attempts:
     # What the observation calls for ----------------------------------------------------------------------------
 
     def called_for(self, ops: Iterable[Op]) -> Attempts:
-        """What is not in `ops` any more held; once all of it did, the next failure begins with the shortest pause."""
+        """Operations that are not in `ops` any more held; once all do, the next failure begins with a first pause."""
         if not self.tried and not self.failures:
             return self
         pending = frozenset(ops)
@@ -94,7 +94,7 @@ class Attempts:
     # What is attempted now -------------------------------------------------------------------------------------
 
     def ready(self, ops: tuple[Op, ...], at_s: float) -> tuple[Op, ...]:
-        """Those of `ops` that need not wait: new ones at once, the others as their back-off has it."""
+        """The `ops` that need not wait: new ones at once, the others as their back-off has it."""
         waiting = self._waiting(at_s)
         return tuple(op for op in ops if op not in waiting) if waiting else ops
 

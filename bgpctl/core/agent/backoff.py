@@ -58,7 +58,7 @@ class Backoff(NamedTuple):
     due_s: float = -math.inf
 
     def is_due(self, at_s: float) -> bool:
-        """Whether the next attempt need not wait."""
+        """True if the next attempt need not wait."""
         return at_s >= self.due_s
 
     def after_attempt(self, at_s: float) -> Backoff:

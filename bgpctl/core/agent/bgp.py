@@ -72,7 +72,7 @@ class Bgp:
 
     @property
     def lost_a_peer(self) -> bool:
-        """Whether a peer that had a session is gone: more than not to know its table yet."""
+        """True if a peer that had a session is gone: more than not to know its table yet."""
         return any(table.state is TableState.STALE for table in self.adj_rib_in.values())
 
     @property

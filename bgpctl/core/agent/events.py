@@ -15,7 +15,7 @@ from bgpctl.core.cluster.problems import Problem
 from bgpctl.core.dataplane.effects import Failure, Op
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import Dataplane
+from bgpctl.core.net.dataplane import Dataplane
 
 # Events --------------------------------------------------------------------------------------------------------
 

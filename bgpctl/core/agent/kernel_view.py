@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from bgpctl.core.cluster.reasons import PruneHoldCode, Unmet
 from bgpctl.core.dataplane.plan import Plan
 from bgpctl.core.fabric import Desired
-from bgpctl.core.net.objects import Dataplane
+from bgpctl.core.net.dataplane import Dataplane
 
 _NOTHING_TO_DO = Plan(())
 
@@ -35,17 +35,17 @@ class KernelView:
 
     @property
     def unmet(self) -> tuple[Unmet, ...]:
-        """What is wanted and cannot be had."""
+        """The wanted objects that cannot be had."""
         return (*(self.desired.unmet if self.desired else ()), *self.pending.blocked)
 
     @property
     def is_pruning_held(self) -> bool:
-        """Whether something is unknown, so that nothing is removed only because it is not wanted."""
+        """True if something is unknown, so that nothing is removed only because it is not wanted."""
         return bool(self.desired and self.desired.prune_holds)
 
     @property
     def lacks_own_address(self) -> bool:
-        """Whether the node's address is on no link: more than ignorance, since the link was there before."""
+        """True if the node's address is on no link: more than ignorance, since the link was there before."""
         holds = self.desired.prune_holds if self.desired else ()
         return any(hold.code is PruneHoldCode.FACTS_UNKNOWN for hold in holds)
 
@@ -62,5 +62,5 @@ class KernelView:
         return replace(self, observed=observed, error="", observing=False)
 
     def planned(self, desired: Desired, pending: Plan) -> KernelView:
-        """What the observation was compared with, and the difference."""
+        """The wanted objects that the observation was compared with, and the difference."""
         return replace(self, desired=desired, pending=pending)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from bgpctl.core.migration.next_step import MigrationStep
 from bgpctl.core.migration.probes import NO_RESULTS, PROBE_EVERY_S, Probe, ProbeReply, ProbeResults, with_replies
 from bgpctl.core.migration.situation import PendingMember
-from bgpctl.core.net.objects import Dataplane
+from bgpctl.core.net.dataplane import Dataplane
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Migration:
 
     @property
     def in_progress(self) -> bool:
-        """Whether a member is waited for."""
+        """True while a member is waited for."""
         return bool(self.cutovers or self.drains)
 
     @property

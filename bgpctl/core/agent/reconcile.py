@@ -25,7 +25,7 @@ from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import Desired, derive
 from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import Probe
-from bgpctl.core.net.objects import Dataplane
+from bgpctl.core.net.dataplane import Dataplane
 
 SWEEP_S: Final = 60.0
 """The kernel is observed this often even if nothing reports a change: a notification may be lost."""
@@ -74,14 +74,14 @@ def _desired(state: State, intent: Intent, node: Node, observed: Dataplane) -> D
 
 
 def _migration_step(state: State, intent: Intent, node: Node, observed: Dataplane, at_s: float) -> MigrationStep:
-    """What should be next, on the way there."""
+    """The next step on the way to what is desired."""
     desired = _desired(state, intent, node, observed)
     advertised = encap_community.advertised_tunnels(state.bgp.adj_rib_in, state.intent.internal_peers, intent)
     return next_step(desired, observed, intent, node, state.migration.probe_results, at_s, advertised)
 
 
 def _with_plan(state: State, step: MigrationStep, observed: Dataplane, at_s: float) -> State:
-    """What is wanted next and what it calls for; a difference that no event explains is a repair."""
+    """The state with what is wanted next and the plan for it; a difference that no event explains is a repair."""
     pending = plan(step.desired, observed)
     repairs = drift.repairs_in(state.kernel.desired, state.kernel.pending.ops, pending.ops)
     return replace(

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from bgpctl.core.agent.events import Command, Configure, Speak
 from bgpctl.core.agent.state import State
-from bgpctl.core.bgp import encap_community
 from bgpctl.core.bgp.adj_rib_out import SpeakerCommands
 from bgpctl.core.bgp.export_policy import ExportInput
 from bgpctl.core.bgp.import_policy import Policy
 from bgpctl.core.fabric.desired import link_of
+from bgpctl.core.fabric.encapsulations import accepted_by_kernel
 from bgpctl.core.net.addresses import Address
 
 
@@ -30,14 +30,14 @@ def with_sessions(
     if intent is None:
         return state, ()
     bgp = state.bgp.with_sessions(intent, state.node, state.intent.cluster_id, at_s, keep_former=keep_former)
-    after = _with_policy(replace(state, bgp=bgp))
+    after = with_policy(replace(state, bgp=bgp))
     if bgp.config is None or (bgp.config == state.bgp.config and not first):
         return after, ()
     return replace(after, bgp=bgp.config_requested()), (Configure(bgp.config),)
 
 
-def _with_policy(state: State) -> State:
-    """The policy of the configured sessions; none without BGP, or for a node that the intent does not have."""
+def with_policy(state: State) -> State:
+    """The state with the policy of the configured sessions; none without BGP, or for a node outside the intent."""
     intent, config, role = state.intent.in_force, state.bgp.config, state.bgp.handover.role
     node = intent.node(state.node) if intent else None
     if intent is None or node is None or config is None:
@@ -67,7 +67,7 @@ def advertise(
         state.bgp.loc_rib.best.values(),
         link_of(state.kernel.desired),
         draining=state.bgp.draining,
-        accepts=encap_community.accepted_by_kernel(observed) if observed else {},
+        accepts=accepted_by_kernel(observed) if observed else {},
     )
     bgp, commands = state.bgp.advertised(export_input, at_s, full_tables_to)
     return replace(state, bgp=bgp), commands

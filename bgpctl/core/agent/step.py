@@ -64,7 +64,7 @@ from bgpctl.core.agent.state import State, with_phase
 from bgpctl.core.bgp import speaker
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import Dataplane
+from bgpctl.core.net.dataplane import Dataplane
 
 Step: TypeAlias = tuple[State, tuple[Command, ...]]
 

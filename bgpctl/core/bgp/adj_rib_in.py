@@ -135,7 +135,7 @@ def withdrawn(before: AdjRibIn, now: AdjRibIn) -> frozenset[Prefix]:
 
 
 def without_path(rib: AdjRibIn, prefixes: Iterable[Prefix]) -> frozenset[Prefix]:
-    """Those of `prefixes` that no peer announces."""
+    """The `prefixes` that no peer announces."""
     return frozenset(prefix for prefix in prefixes if not any(prefix in table.paths for table in rib.values()))
 
 

@@ -1,5 +1,5 @@
 """
-What each peer has been told, as a value, and the commands that lead from there to what it should be told.
+Adj-RIB-Out per peer, as a value, and the commands that lead from there to the one that should be.
 
 Refuses to know: why a route is told (core/bgp/export_policy.py), how a command is worded.
 """
@@ -21,7 +21,7 @@ SpeakerCommands: TypeAlias = tuple[SpeakerCommand, ...]
 
 EOR_DEFERRAL_S: Final = 20.0
 """How long an End-of-RIB waits for those whose routes we pass on (RFC 4724, section 4.1: Selection_Deferral_Timer).
-Less than rib.SYNC_S, after which a peer that waits for it stops waiting."""
+Less than adj_rib_in.SYNC_S, after which a peer that waits for it stops waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class AdjRibOut:
 
     Attributes:
         sent: per peer what the speaker announces to it, or will when the session is up again.
-        owed: peers that were told everything anew, and until when their End-of-RIB may wait for others.
+        end_of_rib_due: peers that were told everything anew, and until when their End-of-RIB may wait for others.
     """
 
     sent: Mapping[Address, Mapping[Prefix, Attributes]] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class AdjRibOut:
 
 
 def update(told: AdjRibOut, offer: ExportInput, rib: AdjRibIn, at_s: float) -> tuple[AdjRibOut, SpeakerCommands]:
-    """What is new for each peer, and the End-of-RIBs that are due."""
+    """The changes for each peer, and the End-of-RIBs that are due."""
     sent: dict[Address, Mapping[Prefix, Attributes]] = {}
     commands: list[SpeakerCommand] = []
     for terms in offer.policy.session_policies.values():

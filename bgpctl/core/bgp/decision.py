@@ -64,7 +64,7 @@ class Candidate:
 @dataclass(frozen=True, slots=True)
 class Choice:
     """
-    What is used for one prefix.
+    The choice for one prefix.
 
     Attributes:
         best: the one path that is told to others.
@@ -110,7 +110,7 @@ def neighbour_as(candidate: Candidate) -> Asn:
 
 
 def _worse(step: Lost, rank: Callable[[Candidate], int], candidates: list[Candidate]) -> list[Candidate]:
-    """Those that `step` removes. MED says nothing about paths of different neighbours."""
+    """The candidates that `step` removes. MED says nothing about paths of different neighbours."""
 
     def group(candidate: Candidate) -> Asn | None:
         return neighbour_as(candidate) if step is Lost.MED else None

@@ -20,17 +20,16 @@ Refuses to know: when a statement is needed, and what follows from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable
 from functools import reduce
 from typing import Final, NamedTuple, TypeAlias
 
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
 from bgpctl.core.bgp.peer_table import PeerTable
 from bgpctl.core.cluster.configuration import Node
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.encapsulation import ENCAPSULATIONS, Encapsulation
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.core.net.objects import Dataplane, Link, Vxlan
 
 AdvertisedTunnels: TypeAlias = Callable[[Node, int], frozenset[Encapsulation]]
 """The tunnels that a member announces for one IP version; empty without a statement."""
@@ -43,8 +42,6 @@ class AcceptedTunnels(NamedTuple):
     in_file: bool
 
 
-_TUNNEL_TYPES: Final = {Encapsulation.IPIP: 7, Encapsulation.VXLAN: 8}
-"""IANA's BGP Tunnel Encapsulation Attribute Tunnel Types."""
 _ENCAPSULATION: Final = 0x030C
 """Type and sub-type, the first two octets of eight; the last two have the tunnel type."""
 _TYPE_SHIFT: Final = 48
@@ -60,37 +57,19 @@ def nothing_advertised(_: Node, __: int) -> frozenset[Encapsulation]:
 
 def communities(accepted: Iterable[Encapsulation]) -> tuple[int, ...]:
     """The tunnels as extended communities."""
-    return tuple(sorted(_ENCAPSULATION << _TYPE_SHIFT | _TUNNEL_TYPES[item] for item in accepted))
+    return tuple(sorted(_ENCAPSULATION << _TYPE_SHIFT | item.tunnel_type for item in accepted if item.tunnel_type))
 
 
 def accepted(extended: Collection[int]) -> frozenset[Encapsulation]:
     """The tunnels among extended communities; the four octets in the middle are reserved (RFC 9012, section 4.1)."""
     types = {community & _TUNNEL_TYPE for community in extended if community >> _TYPE_SHIFT == _ENCAPSULATION}
-    return frozenset(item for item, number in _TUNNEL_TYPES.items() if number in types)
+    return frozenset(item for item in ENCAPSULATIONS.values() if item.tunnel_type in types)
 
 
 def transitive(extended: Iterable[int]) -> tuple[int, ...]:
     """Extended communities that may be sent to another AS: no non-transitive ones, no Encapsulation (section 11)."""
     kinds = ((community, community >> _TYPE_SHIFT) for community in extended)
     return tuple(community for community, kind in kinds if kind != _ENCAPSULATION and not kind & _NON_TRANSITIVE)
-
-
-def accepted_by_kernel(observed: Dataplane) -> Mapping[int, frozenset[Encapsulation]]:
-    """The tunnels that a node with this kernel accepts packets from, by IP version of the underlay."""
-    return {version: frozenset(_accepted_over(observed, version)) for version in (4, 6)}
-
-
-def _accepted_over(observed: Dataplane, version: int) -> Iterator[Encapsulation]:
-    # IPIP (RFC 2003) is IPv4 only, and a Decap is there once its sources are accepted.
-    if version == 4 and observed.decaps:
-        yield Encapsulation.IPIP
-    if any(_is_vxlan_over(link, version) for link in observed.links):
-        yield Encapsulation.VXLAN
-
-
-def _is_vxlan_over(link: Link, version: int) -> bool:
-    kind = link.kind
-    return link.owned and isinstance(kind, Vxlan) and kind.local.version == version
 
 
 def refusal(member: Node, wanted: Encapsulation, advertised: AdvertisedTunnels, version: int) -> AcceptedTunnels | None:

@@ -1,5 +1,5 @@
 """
-What each peer is told, as a value: the Adj-RIB-Out that should be.
+Routes for each peer, as a value: the Adj-RIB-Out that should be.
 
 The order is Calico's: what BGP itself forbids, the export filters, then whatever lies in a pool that is exported.
 
@@ -32,7 +32,7 @@ _NO_EXPORT_SUBCONFED: Final = (65535, 65283)
 
 class ExportInput:
     """
-    What there is to tell.
+    The input of the export policy.
 
     Args:
         chosen: what is used for each prefix learned.
@@ -60,7 +60,7 @@ class ExportInput:
 
 
 def routes_for(offer: ExportInput, terms: SessionPolicy) -> Mapping[Prefix, Attributes]:
-    """What the peer is to be told: each prefix of its IP version with its attributes."""
+    """The peer's routes: each prefix of its IP version with its attributes."""
     told: dict[Prefix, Attributes] = {}
     for subject in (*_learned(offer, terms), *_own(offer, terms)):
         attributes = _filtered(offer.policy.ownership, terms, subject)
@@ -71,7 +71,7 @@ def routes_for(offer: ExportInput, terms: SessionPolicy) -> Mapping[Prefix, Attr
 
 def sources(policy: Policy, terms: SessionPolicy) -> Iterator[Address]:
     """
-    Those whose routes the peer may know through us alone: what they tell comes before our End-of-RIB. Other nodes of
+    Peers whose routes this one may know through us alone: what they tell comes before our End-of-RIB. Other nodes of
     the cluster have sessions of their own; a circle of nodes that wait for each other helps nobody. What a former
     reflector still passes on is known from others by and by.
     """

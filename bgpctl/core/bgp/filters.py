@@ -71,7 +71,7 @@ def _first(lists: Iterator[tuple[str, tuple[FilterRule, ...]]], subject: Subject
 
 
 def matches(rule: FilterRule, subject: Subject) -> bool:
-    """Whether every condition of the rule holds."""
+    """True if every condition of the rule holds."""
     attributes = subject.attributes
     return (
         _prefix_matches(rule, subject.prefix)

@@ -91,7 +91,7 @@ def _match(terms: SessionPolicy, path: Path) -> filters.Match | None:
 
 
 def _never(registry: BlockOwnership, terms: SessionPolicy, path: Path) -> Iterator[Rejection]:
-    """What no filter can allow, for the attributes first."""
+    """Rules that no filter can override, those on attributes first."""
     if path.origin not in _ORIGINS:
         yield Rejection(RejectCode.BAD_ORIGIN, path.origin)
     yield from _next_hop(registry, path)
@@ -149,8 +149,8 @@ def _ownership(registry: BlockOwnership, terms: SessionPolicy, path: Path) -> It
 
 def _leads_to(registry: BlockOwnership, terms: SessionPolicy, path: Path, owner: Node) -> bool:
     """
-    Whether the path ends at the owner of the block: by its next hop, by the originator that a reflector names, or,
-    from a router outside the cluster, by the AS that the path began in (as RFC 6811 asks it of a registry).
+    True if the path ends at the owner of the block: by its next hop, by the originator that a reflector names, or, from
+    a router outside the cluster, by the AS that the path began in (as RFC 6811 asks it of a registry).
     """
     if path.next_hop in owner.addresses:
         return True
@@ -160,7 +160,7 @@ def _leads_to(registry: BlockOwnership, terms: SessionPolicy, path: Path, owner:
 
 
 def _default_policy(registry: BlockOwnership, terms: SessionPolicy, path: Path) -> Rejection | None:
-    """What holds where no filter has decided: RFC 8212's default for routers outside, pools for everyone else."""
+    """The rule where no filter has decided: RFC 8212's default for routers outside, pools for everyone else."""
     if path.prefix.length == 0:
         return Rejection(RejectCode.DEFAULT_ROUTE)
     if registry.pool(path.prefix) is None:

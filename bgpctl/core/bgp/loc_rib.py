@@ -25,12 +25,12 @@ from bgpctl.core.net.addresses import Address, Prefix
 @dataclass(frozen=True, slots=True)
 class LocRib:
     """
-    What was made of the received paths.
+    The outcome for the received paths.
 
     Attributes:
-        chosen: what is used for each prefix that anything acceptable was received for.
+        best: what is used for each prefix that anything acceptable was received for.
         rejected: what policy forbids, sorted by peer.
-        judged: the verdicts behind it, and the policy that gave them; only to be spared the same work next time.
+        policy_cache: the verdicts behind it, and the policy that gave them; only to be spared the same work next time.
     """
 
     best: Mapping[Prefix, Choice] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class LocRib:
 
 
 class PolicyCache(NamedTuple):
-    """What `policy` said about each path, by peer and prefix."""
+    """The verdicts of `policy` on each path, by peer and prefix."""
 
     policy: Policy | None
     verdicts: Mapping[Address, Verdicts]

@@ -11,8 +11,9 @@ from functools import lru_cache
 from typing import Final
 
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.longest_match import LongestMatch
-from bgpctl.core.net.objects import MAIN_TABLE, PROTOCOL, Dataplane, Route, RouteType
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.fib import foreign_fib
+from bgpctl.core.net.objects import MAIN_TABLE, RouteType
 
 _CACHED: Final = 1 << 16
 
@@ -24,20 +25,14 @@ class NextHopCosts:
     """
 
     def __init__(self, dataplane: Dataplane | None) -> None:
-        leading = sorted(filter(_leads, dataplane.routes), key=lambda route: route.metric) if dataplane else []
-        self._known = dataplane is not None
-        self._routes = LongestMatch((route.prefix, route) for route in leading)
+        self._fib = foreign_fib(dataplane) if dataplane is not None else None
         self.cost = lru_cache(_CACHED)(self._cost)
 
     def _cost(self, next_hop: Address) -> int | None:
-        if not self._known:
+        if self._fib is None:
             return 0
-        route = self._routes.holding(next_hop)
+        route = self._fib.in_table(MAIN_TABLE, next_hop)
         if route is None or route.type is not RouteType.UNICAST:
             return None
         connected = route.gateway is None and not route.next_hop
         return 0 if connected else 1 + route.metric
-
-
-def _leads(route: Route) -> bool:
-    return route.table == MAIN_TABLE and route.protocol != PROTOCOL

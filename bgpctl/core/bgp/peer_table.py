@@ -96,22 +96,22 @@ class PeerTable:
 
     @property
     def prefix_limit_exceeded(self) -> bool:
-        """Whether the peer exceeded the limit and no route refresh has begun since."""
+        """True if the peer exceeded the limit and no route refresh has begun since."""
         return self.over_limit_since_s is not None and self.state is TableState.SYNCED
 
     @property
     def established(self) -> bool:
-        """Whether the session is up."""
+        """True if the session is up."""
         return self.up_since_s is not None
 
     @property
     def certain(self) -> bool:
-        """Whether a path that is not in the table does not exist."""
+        """True if a path that is not in the table does not exist."""
         return self.state in {TableState.SYNCED, TableState.LONG_LIVED_STALE, TableState.DOWN}
 
     @property
     def is_retained(self) -> bool:
-        """Whether there may be paths without a session."""
+        """True if there may be paths without a session."""
         return self.state in {TableState.STALE, TableState.LONG_LIVED_STALE}
 
 

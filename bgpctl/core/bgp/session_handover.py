@@ -111,8 +111,8 @@ def _is_same_speaker(before: SpeakerConfig, wanted: SpeakerConfig) -> bool:
 
 def _is_with_member(session: Session, members: Collection[Address], names: Collection[str]) -> bool:
     """
-    Whether the peer is a member of the cluster, by its address, or by its name if it has another address now. A Peer
-    of the configuration may have the same name as a node; then the session's name is the Peer's.
+    True if the peer is a member of the cluster, by its address, or by its name if it has another address now. A Peer of
+    the configuration may have the same name as a node; then the session's name is the Peer's.
     """
     return session.peer in members or (session.name in names and session.by != session.name)
 
@@ -148,7 +148,7 @@ def with_coverage(handover: Handover, rib: AdjRibIn, at_s: float) -> Handover:
 
 
 def _is_covered(rib: AdjRibIn, former: Collection[Address]) -> bool:
-    """Whether established sessions that stay have a path to every prefix of the former ones; with none they do not."""
+    """True if established sessions that stay have a path to every prefix of the former ones; with none they do not."""
     staying = [table for peer, table in rib.items() if peer not in former and table.established]
     return bool(staying) and _prefixes(rib, former).issubset(prefix for table in staying for prefix in table.usable)
 

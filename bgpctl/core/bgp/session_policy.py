@@ -1,5 +1,5 @@
 """
-What the operator agreed with the other end of one BGP session, beyond its transport.
+The operator's agreement with the other end of one BGP session, beyond its transport.
 
 Refuses to know: what is told or received there.
 """

@@ -24,7 +24,7 @@ _EVERY_NODE: Final = "all()"
 
 
 def speaker_config(configuration: Configuration, name: str) -> SpeakerConfig | None:
-    """What the speaker of node `name` is configured with; None where there is no BGP at all."""
+    """The configuration of the speaker of node `name`; None where there is no BGP at all."""
     node = configuration.node(name)
     if node is None or configuration.backend is not Backend.BIRD:
         return None
@@ -46,8 +46,8 @@ def router_id(node: Node) -> Address:
 
 def waits_for(local: Address, peer: Address) -> bool:
     """
-    Whether `local` is the passive side: when the peer's address is the greater one *as a string*, Calico's rule,
-    so that a mesh mixed with Calico nodes agrees. Two active sides collide and can abort a graceful restart.
+    True if `local` is the passive side: when the peer's address is the greater one *as a string*, Calico's rule, so
+    that a mesh mixed with Calico nodes agrees. Two active sides collide and can abort a graceful restart.
     """
     return str(peer) > str(local)
 

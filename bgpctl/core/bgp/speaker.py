@@ -46,7 +46,7 @@ class Session:
 
     @property
     def internal(self) -> bool:
-        """Whether both ends are in one AS."""
+        """True if both ends are in one AS."""
         return self.local_asn == self.peer_asn
 
     @property
@@ -105,8 +105,8 @@ class SpeakerConfigRejected:
 @dataclass(frozen=True, slots=True)
 class SessionOpened:
     """
-    The peer's OPEN. `restart_time_s` is None when it did not offer graceful restart (RFC 4724); `tells_the_end`: it
-    will say when a table that it was asked for is through (RFC 7313).
+    The peer's OPEN. `restart_time_s` is None when it did not offer graceful restart (RFC 4724); `enhanced_refresh`:
+    it will say when a table that it was asked for is through (RFC 7313).
     """
 
     peer: Address
@@ -134,7 +134,7 @@ class DownKind(enum.Enum):
     UNREACHABLE = "unreachable"
     """No route to the peer, or its host does not answer ARP or NDP."""
     NO_ANSWER = "no-answer"
-    """What we send is dropped without a word: a wrong or missing TCP MD5 password, GTSM, a firewall."""
+    """Packets that we send are dropped without a word: a wrong or missing TCP MD5 password, GTSM, a firewall."""
     SILENT = "silent"
     """The peer took the connection and sent no OPEN."""
     CLOSED = "closed"
@@ -182,7 +182,7 @@ class EndOfRib:
 
 @dataclass(frozen=True, slots=True)
 class RefreshBegun:
-    """What follows, until RefreshEnded, is the peer's whole table (RFC 7313)."""
+    """The peer's whole table follows, until RefreshEnded (RFC 7313)."""
 
     peer: Address
     version: int
@@ -197,7 +197,7 @@ class RefreshEnded:
 
 
 PeerEvent: TypeAlias = SessionOpened | SessionUp | SessionDown | Update | EndOfRib | RefreshBegun | RefreshEnded
-"""What one peer says or does."""
+"""An event of one peer."""
 
 SpeakerEvent: TypeAlias = SpeakerAttached | SpeakerDetached | SpeakerConfigRejected | PeerEvent
 

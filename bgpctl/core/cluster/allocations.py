@@ -26,7 +26,7 @@ class TunnelAddress(NamedTuple):
 
 
 class VtepMac(NamedTuple):
-    """The MAC address of a node's VXLAN device over one IP version."""
+    """The MAC address of a node's ends of tunnels that carry Ethernet, over one IP version."""
 
     version: int
     mac: Mac
@@ -50,11 +50,11 @@ class NodeAllocations:
 
     def tunnel_address(self, encapsulation: Encapsulation, version: int) -> Address | None:
         """The address that was given to one end of a tunnel; None where none was."""
-        ends = (end.address for end in self.tunnel_addresses if end.encapsulation is encapsulation)
+        ends = (end.address for end in self.tunnel_addresses if end.encapsulation == encapsulation)
         return next((address for address in ends if address.version == version), None)
 
     def vtep_mac(self, version: int) -> Mac | None:
-        """The MAC that was given to a VXLAN device; None where none was."""
+        """The MAC that was given to the tunnel devices; None where none was."""
         return next((given.mac for given in self.vtep_macs if given.version == version), None)
 
 

@@ -11,17 +11,9 @@ import enum
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.encapsulation import DIRECT, Encapsulation, Mode
 from bgpctl.core.cluster.problems import Place
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Prefix, Vni
-
-
-class Mode(enum.Enum):
-    """Calico's ipipMode and vxlanMode."""
-
-    NEVER = "Never"
-    CROSS_SUBNET = "CrossSubnet"
-    ALWAYS = "Always"
 
 
 class Backend(enum.Enum):
@@ -33,7 +25,7 @@ class Backend(enum.Enum):
 
 
 class Use(enum.Enum):
-    """What addresses of a pool may be given to (Calico's allowedUses)."""
+    """Uses of a pool's addresses (Calico's allowedUses)."""
 
     WORKLOAD = "Workload"
     TUNNEL = "Tunnel"
@@ -42,12 +34,12 @@ class Use(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """An IP pool. At most one of the two modes is not NEVER."""
+    """An IP pool. `encapsulation` is for nodes in other subnets, and as `mode` says for those in the own one too."""
 
     name: str
     cidr: Prefix
-    ipip_mode: Mode = Mode.NEVER
-    vxlan_mode: Mode = Mode.NEVER
+    encapsulation: Encapsulation = DIRECT
+    mode: Mode = Mode.NEVER
     block_size: int = 26
     nat_outgoing: bool = False
     disabled: bool = False
@@ -57,20 +49,9 @@ class Pool:
     place: Place | None = field(default=None, compare=False)
 
     @property
-    def encapsulation(self) -> Encapsulation:
-        """What leaves this node for a node in another subnet."""
-        if self.ipip_mode is not Mode.NEVER:
-            return Encapsulation.IPIP
-        return Encapsulation.VXLAN if self.vxlan_mode is not Mode.NEVER else Encapsulation.DIRECT
-
-    @property
     def by_bgp(self) -> bool:
-        """Whether the blocks of this pool are learned by BGP; VXLAN learns them from the registry."""
-        return self.encapsulation is not Encapsulation.VXLAN
-
-    @property
-    def mode(self) -> Mode:
-        return self.ipip_mode if self.ipip_mode is not Mode.NEVER else self.vxlan_mode
+        """True if the blocks of this pool are learned by BGP, otherwise from the list of members."""
+        return self.encapsulation.by_bgp
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +200,7 @@ class Advertisement:
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """
-    What the operator writes about the whole cluster. Nodes, pools, peers and filters are sorted by name.
+    The operator's configuration of the whole cluster. Nodes, pools, peers and filters are sorted by name.
 
     `ipip_mtu`, `vxlan_mtu`, `vxlan_mtu6` and `workload_mtu` are in bytes; 0 derives them from the underlay.
     """

@@ -57,11 +57,11 @@ class Intent(Configuration):
 
     def tunnel_addresses(self, node: Node) -> tuple[Address, ...]:
         """The addresses that the node has, on all tunnels."""
-        found = (self.tunnel_address(node, *tunnel) for tunnel in tunnel_addresses.TUNNELS)
+        found = (self.tunnel_address(node, *tunnel) for tunnel in tunnel_addresses.every_tunnel())
         return tuple(address for address in found if address)
 
     def vtep_mac(self, node: Node, version: int) -> Mac:
-        """The MAC of the node's VXLAN device over one IP version: the given one, or one derived from its name."""
+        """The MAC of the node's Ethernet tunnels over one IP version: the given one, or one derived from its name."""
         return self.allocations.of(node.name).vtep_mac(version) or tunnel_addresses.derived_mac(node, version)
 
 

@@ -40,20 +40,20 @@ class BlockOwnership:
         return self._owners.covering(prefix)
 
     def on_underlay(self, prefix: Prefix) -> bool:
-        """Whether `prefix` lies in the network of a node."""
+        """True if `prefix` lies in the network of a node."""
         return self._underlays.covering(prefix) is not None
 
     def covers_node(self, prefix: Prefix) -> bool:
-        """Whether the address of a node lies in `prefix`."""
+        """True if the address of a node lies in `prefix`."""
         return _any_inside(self._nodes[prefix.version], prefix)
 
     def covers_own_block(self, prefix: Prefix) -> bool:
-        """Whether a block of this node lies in `prefix`, or is it. An address that it borrowed may."""
+        """True if a block of this node lies in `prefix`, or is it. An address that it borrowed may."""
         near = _any_inside(self._blocks[prefix.version], prefix)
         return near and any(prefix.covers(block) for block in self._own_blocks)
 
     def is_own(self, address: Address) -> bool:
-        """Whether it is one of this node's own on the underlay."""
+        """True if it is one of this node's own on the underlay."""
         return address in self._here
 
     @property

@@ -23,7 +23,7 @@ class Place:
 
 
 class Severity(enum.Enum):
-    """What a problem does: an error keeps the whole file out; a warning or a remark does not."""
+    """The effect of a problem: an error keeps the whole file out; a warning or a remark does not."""
 
     ERROR = "error"
     WARNING = "warning"

@@ -1,4 +1,6 @@
-"""Reasons as data: why an object is wanted, kept, or cannot be had. The words for them live in `agent/words.py`.
+"""
+Reasons as data: why an object is wanted, kept, or cannot be had. The words for them are in `agent/words.py`, those for
+rejected paths in `agent/bgp_words.py`.
 
 Refuses to know: how a reason is worded.
 """

@@ -56,7 +56,7 @@ def parse(text: str) -> Selector:
 
 
 def names_global(text: str) -> bool:
-    """Whether a selector that parses says `global()`, which Calico takes in policies and not for nodes."""
+    """True if a selector that parses says `global()`, which Calico takes in policies and not for nodes."""
     tokens = _tokens(text)
     return any(token[:2] == ("word", "global") and after[:2] == ("op", "(") for token, after in pairwise(tokens))
 

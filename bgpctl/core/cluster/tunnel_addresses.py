@@ -13,14 +13,16 @@ from typing import Final
 
 from bgpctl.core.cluster.allocations import NodeAllocations
 from bgpctl.core.cluster.configuration import Configuration, Node, Pool, Use
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.encapsulation import Encapsulation, tunnels
 from bgpctl.core.cluster.selector import parse
 from bgpctl.core.net.addresses import Address, Mac, Prefix, vtep_mac
 
 HOSTNAME: Final = "kubernetes.io/hostname"
 
-TUNNELS: Final = ((Encapsulation.IPIP, 4), (Encapsulation.VXLAN, 4), (Encapsulation.VXLAN, 6))
-"""Every tunnel that a node may have an end of, by what it carries."""
+
+def every_tunnel() -> Iterator[tuple[Encapsulation, int]]:
+    """Every tunnel that a node may have an end of: each encapsulation with each IP version that it carries."""
+    return ((item, version) for item in tunnels().values() for version in item.versions)
 
 
 def labels_of(node: Node) -> Mapping[str, str]:
@@ -29,17 +31,17 @@ def labels_of(node: Node) -> Mapping[str, str]:
 
 
 def selects(pool: Pool, node: Node) -> bool:
-    """Whether the pool's nodeSelector chooses the node."""
+    """True if the pool's nodeSelector chooses the node."""
     return pool.node_selector == "all()" or parse(pool.node_selector)(labels_of(node))
 
 
 def is_eligible(pool: Pool, node: Node, encapsulation: Encapsulation, version: int) -> bool:
     """
-    Whether the node's tunnel address may come from the pool.
+    True if the node's tunnel address may come from the pool.
 
     A disabled pool stays eligible: it gives no new addresses, and this one was derived from it all along.
     """
-    fits = pool.encapsulation is encapsulation and pool.cidr.version == version
+    fits = pool.encapsulation == encapsulation and pool.cidr.version == version
     return fits and Use.TUNNEL in pool.allowed_uses and selects(pool, node)
 
 

@@ -11,12 +11,11 @@ from collections.abc import Collection, Iterable
 
 from bgpctl.core.dataplane.effects import Op, Put
 from bgpctl.core.fabric import Desired
-from bgpctl.core.fabric.desired import KIND_OF
 from bgpctl.core.net.objects import key_of
 
 
 def repairs_in(before: Desired | None, pending: Collection[Op], ops: Iterable[Op]) -> tuple[Op, ...]:
-    """Those of `ops` that restore what was in place when `before` was wanted and `pending` was called for."""
+    """The repairs among `ops`: they restore what was in place when `before` was wanted and `pending` was called for."""
     if before is None:
         return ()
     known = frozenset(pending)
@@ -30,7 +29,7 @@ def _was_in_place(op: Op, before: Desired) -> bool:
 
 
 def is_wanted(op: Op, desired: Desired) -> bool:
-    """Whether `op` leads to what is desired: it puts a wanted object, or removes one that is not wanted."""
+    """True if `op` leads to what is desired: it puts a wanted object, or removes one that is not wanted."""
     if isinstance(op, Put):
-        return op.thing in getattr(desired.dataplane, KIND_OF[type(op.thing)])
+        return op.thing in desired.dataplane
     return key_of(op.thing) not in desired.reasons

@@ -18,20 +18,10 @@ from bgpctl.core.net.addresses import (
     Address,
     Prefix,
 )
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
-    Dataplane,
-    Decap,
-    FdbEntry,
     KernelObject,
     Key,
-    Link,
-    LinkAddress,
-    Masquerade,
-    Neighbour,
-    NextHop,
-    NextHopGroup,
-    Route,
-    Sysctl,
     key_of,
 )
 
@@ -40,31 +30,17 @@ N = TypeVar("N")
 Reasoned: TypeAlias = tuple[KernelObject, Reason]
 """An object with the reason why it is wanted."""
 
-KIND_OF: Final[Mapping[type, str]] = {
-    Link: "links",
-    Sysctl: "sysctls",
-    LinkAddress: "addresses",
-    Decap: "decaps",
-    Masquerade: "masquerades",
-    FdbEntry: "fdb",
-    Neighbour: "neighbours",
-    NextHop: "next_hops",
-    NextHopGroup: "groups",
-    Route: "routes",
-}
-"""Which field of a Dataplane holds objects of a type."""
-
 
 @dataclass(frozen=True, slots=True)
 class Desired:
     """
-    What should be.
+    The objects that should be in the kernel.
 
     Attributes:
-        why: the reason of each object in `dataplane`, by its key.
-        missing: what is wanted and cannot be had.
-        withheld: sources that have not spoken; while there is one, nothing may be removed but routes to `released`.
-        released: prefixes whose source has taken them back, so that nobody else can be it.
+        reasons: the reason of each object in `dataplane`, by its key.
+        unmet: what is wanted and cannot be had.
+        prune_holds: sources that have not spoken; while there is one, only routes to `withdrawn` may be removed.
+        withdrawn: prefixes whose source has taken them back, so that nobody else can be it.
     """
 
     dataplane: Dataplane
@@ -76,13 +52,12 @@ class Desired:
 
 def gather(wanted: Iterable[Reasoned], missing: Iterable[Unmet], withheld: Iterable[PruneHold]) -> Desired:
     """One value out of everything the encapsulations asked for; equal objects asked for twice count once."""
-    kinds: dict[str, set[KernelObject]] = {kind: set() for kind in KIND_OF.values()}
-    why: dict[Key, Reason] = {}
+    reasons: dict[Key, Reason] = {}
+    things: list[KernelObject] = []
     for thing, reason in wanted:
-        kinds[KIND_OF[type(thing)]].add(thing)
-        why.setdefault(key_of(thing), reason)
-    dataplane = Dataplane(**{kind: frozenset(things) for kind, things in kinds.items()})  # type: ignore[arg-type]
-    return Desired(dataplane, why, tuple(missing), tuple(withheld))
+        things.append(thing)
+        reasons.setdefault(key_of(thing), reason)
+    return Desired(Dataplane.of(things), reasons, tuple(missing), tuple(withheld))
 
 
 def link_of(desired: Desired | None) -> Callable[[Prefix], str | None]:
@@ -117,7 +92,7 @@ class RemotePrefix(NamedTuple):
 
 
 class NextHopKey(NamedTuple):
-    """What one next-hop object stands for: all prefixes of a pool behind one remote."""
+    """The key of one next-hop object: all prefixes of a pool behind one remote."""
 
     pool: Prefix
     remote: Address

@@ -6,48 +6,149 @@ Refuses to know: how the device is made (the kernel's ipip module or a BPF progr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from bgpctl.core.cluster.configuration import Node
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.configuration import Configuration, Node
+from bgpctl.core.cluster.encapsulation import IPIP
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.facts import Underlay
-from bgpctl.core.net.addresses import Address, InterfaceAddress
-from bgpctl.core.net.objects import IPIP_LINK, Decap, Ipip, Link, LinkAddress, NextHop, Sysctl
+from bgpctl.core.fabric.host import Answer, Check, Facts, Needs, Verdict, good
+from bgpctl.core.fabric.protocol import ProbeFrame, Site
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Decap, Link, LinkAddress, LinkKind, NextHop, Plain, Sysctl
 
+LINK: Final = "tunl0"
+"""The name of the device that the ipip module brings into every network namespace."""
 OVERHEAD_BYTES: Final = 20
+"""An IPv4 header without options."""
 
-_WHY: Final = Reason(ReasonCode.TUNNEL, encapsulation=Encapsulation.IPIP)
-
-
-def wanted(intent: Intent) -> bool:
-    """Whether any pool uses IPIP; then every node receives it."""
-    return any(pool.encapsulation is Encapsulation.IPIP for pool in intent.pools)
+_WHY: Final = Reason(ReasonCode.TUNNEL, encapsulation=IPIP)
 
 
-def mtu_bytes(intent: Intent, carrier_bytes: int) -> int:
-    """What fits into a packet that leaves by a link with this MTU, unless the operator says otherwise."""
-    return intent.ipip_mtu or intent.workload_mtu or carrier_bytes - OVERHEAD_BYTES
+@dataclass(frozen=True, slots=True, order=True)
+class Ipip(LinkKind):
+    """
+    The any-remote IPIP device: each route's gateway is the remote tunnel end.
+
+    `by` is the driver that does it, `kernel` or `bpf`, where that was observed; it makes no difference to anything
+    else.
+    """
+
+    by: str = field(default="", compare=False)
+
+    def is_made_in_place_of(self, present: LinkKind) -> bool:
+        """Of another driver's device, or of this one's in disrepair, which keeps more than is said here."""
+        return isinstance(present, Plain)
+
+    def driver(self) -> str:
+        return self.by
+
+    def with_driver(self, driver: str) -> LinkKind:
+        """Each driver has to make anew what another has made."""
+        return self if driver == self.by else Plain("")
 
 
-def hop(number: int, remote: Address) -> NextHop | None:
-    """The next hop through the tunnel to the node at `remote`; None if that is no IPv4 address."""
-    return NextHop(number, IPIP_LINK, remote, onlink=True) if remote.version == 4 else None
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """
+    The abilities of a host for it.
+
+    Attributes:
+        module: the ipip module is loaded, or there to be loaded.
+        bpf_lacks: what keeps us from using BPF; None if nothing does.
+        tcx: a link can be given its first BPF program without stopping.
+    """
+
+    module: bool = True
+    bpf_lacks: str | None = None
+    tcx: bool = True
 
 
-def devices(intent: Intent, node: Node, underlay: Underlay) -> Iterator[Reasoned]:
-    """The tunnel device and all it needs to receive from every other node."""
-    yield Link(IPIP_LINK, Ipip(), mtu_bytes(intent, underlay.mtu_bytes)), _WHY
-    yield Sysctl(f"net/ipv4/conf/{IPIP_LINK}/forwarding", "1"), _WHY
-    # The way back may differ while encapsulations change; loose mode (2) beats a strict `all` since the larger wins.
-    yield Sysctl(f"net/ipv4/conf/{IPIP_LINK}/rp_filter", "2"), _WHY
-    address = intent.tunnel_address(node, Encapsulation.IPIP, 4)
-    if address:
-        yield LinkAddress(IPIP_LINK, InterfaceAddress(address, 32)), _WHY
-    others = (other.underlay(4) for other in intent.nodes if other != node)
-    sources = tuple(sorted(other.address for other in others if other))
-    # At every address of the link: others may know us by a former one still, or by a coming one already.
-    yield Decap(IPIP_LINK, underlay.link, underlay.address.address, sources, underlay.also), _WHY
+class IpipBehaviour:
+    """Packets come out of `tunl0` only if members sent them."""
+
+    encapsulation: Final = IPIP
+
+    def overhead_bytes(self, version: int) -> int:
+        del version
+        return OVERHEAD_BYTES
+
+    def mtu_bytes(self, configuration: Configuration, version: int, carrier_bytes: int) -> int:
+        del version
+        return configuration.ipip_mtu or configuration.workload_mtu or carrier_bytes - OVERHEAD_BYTES
+
+    def udp_port(self, configuration: Configuration) -> None:
+        del configuration
+
+    def incoming(self, configuration: Configuration) -> str:
+        del configuration
+        return "IP protocol 4"
+
+    def link_names(self, version: int) -> tuple[str, ...]:
+        return (LINK,) if version in IPIP.versions else ()
+
+    def link_name(self, configuration: Configuration, version: int, observed: Dataplane) -> str:
+        del configuration, version, observed
+        return LINK
+
+    def recognises(self, kind: LinkKind) -> bool:
+        return isinstance(kind, Ipip)
+
+    def objects(self, site: Site, underlay: Underlay) -> Iterator[Reasoned]:
+        intent, node = site.intent, site.node
+        yield Link(LINK, Ipip(), self.mtu_bytes(intent, underlay.version, underlay.mtu_bytes)), _WHY
+        yield Sysctl(f"net/ipv4/conf/{LINK}/forwarding", "1"), _WHY
+        # The way back may differ while encapsulations change; loose mode (2) beats a strict `all`: the larger wins.
+        yield Sysctl(f"net/ipv4/conf/{LINK}/rp_filter", "2"), _WHY
+        address = intent.tunnel_address(node, IPIP, 4)
+        if address:
+            yield LinkAddress(LINK, InterfaceAddress(address, 32)), _WHY
+        others = (other.underlay(4) for other in intent.nodes if other != node)
+        sources = tuple(sorted(other.address for other in others if other))
+        # At every address of the link: others may know us by a former one still, or by a coming one already.
+        yield Decap(LINK, underlay.link, underlay.address.address, sources, underlay.also), _WHY
+
+    def accepts(self, observed: Dataplane) -> frozenset[int]:
+        return frozenset({4}) if any(decap.link == LINK for decap in observed.decaps) else frozenset()
+
+    def is_reachable(self, intent: Intent, member: Node, version: int) -> bool:
+        del intent
+        return version in IPIP.versions and member.underlay(version) is not None
+
+    def next_hop(self, site: Site, number: int, remote: Address, member: Node | None) -> NextHop | None:
+        """The remote is the gateway; none if it is no IPv4 address."""
+        del site, member
+        return NextHop(number, LINK, remote, onlink=True) if remote.version in IPIP.versions else None
+
+    def frame(self, link: Link | None, destination: Mac | None) -> ProbeFrame | None:
+        del link, destination
+        return ProbeFrame()
+
+    @property
+    def checks(self) -> Mapping[str, Check]:
+        return {"ipip": _driver}
+
+
+def _driver(facts: Facts, _: Needs) -> Iterator[Answer]:
+    host = facts.of(IPIP, HostFacts())
+    tunnel = facts.dataplane.link(LINK)
+    by_bpf = tunnel is not None and isinstance(tunnel.kind, Ipip) and tunnel.kind.by == "bpf"
+    if host.module and by_bpf:
+        yield good("by BPF; another driver, which would be a gap: bgpctl agent run --ipip-driver kernel")
+    elif host.module and not facts.nftables_lacks:
+        yield good("by the ipip module")
+    elif host.bpf_lacks is None and not host.module and (host.tcx or by_bpf):
+        yield good("by BPF, since there is no ipip module")
+    elif host.bpf_lacks is None and not host.module:
+        text = "by BPF; before Linux 6.6, a node's first IPIP device stops its underlay link for some milliseconds"
+        yield Verdict.WARN, text, "modprobe ipip, or have an IPIP pool before there is traffic"
+    elif host.module:
+        text = "the ipip module decapsulates for anyone unless nftables guards it"
+        yield Verdict.FAIL, text, "apt-get install nftables"
+    else:
+        yield Verdict.FAIL, f"there is no ipip module, and no BPF: {host.bpf_lacks}", "modprobe ipip"

@@ -3,75 +3,173 @@ VXLAN (RFC 7348) with learning off: neighbour and forwarding entries are derived
 
 IPv4 and IPv6 pools have a device each, over the underlay of their own IP version, with the same VNI and port.
 
-Refuses to know: where the members came from.
+Refuses to know: where the members came from, how a device is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
-from bgpctl.core.cluster.configuration import Node
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.configuration import Configuration, Node
+from bgpctl.core.cluster.encapsulation import VXLAN
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.cluster.reasons import Reason, ReasonCode, Unmet, UnmetCode
-from bgpctl.core.fabric.desired import Reasoned, RemotePrefix
+from bgpctl.core.cluster.reasons import Reason, ReasonCode
+from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.facts import Underlay
-from bgpctl.core.net.addresses import (
-    Address,
-    InterfaceAddress,
-    Prefix,
-    link_local,
-)
-from bgpctl.core.net.objects import (
-    VXLAN_LINKS,
-    Dataplane,
-    FdbEntry,
-    Link,
-    LinkAddress,
-    Neighbour,
-    NextHop,
-    Sysctl,
-    Vxlan,
-)
+from bgpctl.core.fabric.host import Answer, Check, Facts, Needs, Verdict, good
+from bgpctl.core.fabric.protocol import ProbeFrame, Site
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac, Vni, link_local
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import FdbEntry, Link, LinkAddress, LinkKind, Neighbour, NextHop, Sysctl
 
+LINKS: Final = {
+    4: ("vxlan.bgpctl", "vxlan2.bgpctl", "vxlan3.bgpctl"),
+    6: ("vxlan-v6.bgpctl", "vxlan2-6.bgpctl", "vxlan3-6.bgpctl"),
+}
+"""By IP version: the usual name, and those of a device that stands beside it while VNI or port change."""
 OVERHEAD_BYTES: Final = {4: 50, 6: 70}
 """IPv4 20 or IPv6 40, UDP 8, VXLAN 8, inner Ethernet 14."""
 
-_WHY: Final = Reason(ReasonCode.TUNNEL, encapsulation=Encapsulation.VXLAN)
+_WHY: Final = Reason(ReasonCode.TUNNEL, encapsulation=VXLAN)
 
 
-def wanted(intent: Intent, version: int) -> bool:
-    """Whether any pool of the IP version uses VXLAN; then every node receives it."""
-    return any(pool.encapsulation is Encapsulation.VXLAN and pool.cidr.version == version for pool in intent.pools)
-
-
-def link_name(intent: Intent, version: int, observed: Dataplane) -> str:
+@dataclass(frozen=True, slots=True, order=True)
+class Vxlan(LinkKind):
     """
-    The name of our device: of the one that has the VNI and the port already, or one that none of ours has. They
-    cannot be changed, so that a change takes a second device, which stands beside the first until nobody sends to that.
+    A point-to-multipoint VXLAN device, learning off, over the IP version of `local`.
+
+    VNI, port and underlay cannot change in place; `local` can, within its IP version.
     """
-    ours = {link.name: link.kind for link in observed.links if link.owned and isinstance(link.kind, Vxlan)}
-    names = VXLAN_LINKS[version]
-    fitting = (name for name in names if name in ours and _fits(ours[name], intent))
-    free = (name for name in names if name not in ours)
-    return next(fitting, next(free, names[0]))
+
+    vni: Vni
+    port: int
+    local: Address
+    underlay: str
+
+    def stands_on(self) -> str | None:
+        """It goes with its underlay (vxlan_handle_lowerdev_unregister)."""
+        return self.underlay
+
+    def excludes(self) -> Hashable | None:
+        """Two devices cannot receive the same VNI on one port (vxlan_vni_in_use), by IP version of the underlay."""
+        return "vxlan", self.vni, self.port, self.local.version
+
+    def entries_version(self) -> int | None:
+        return self.local.version
+
+    def refusal(self, present: Link) -> int:
+        return 0 if self.comes_from(present.kind) else errno.EOPNOTSUPP
+
+    def comes_from(self, present: LinkKind) -> bool:
+        """
+        True if a device can be made into this one in place: VNI, port and underlay are fixed at its creation
+        (EOPNOTSUPP from vxlan_changelink), the local address is not, but its IP version is.
+        """
+        if not isinstance(present, Vxlan) or present.local.version != self.local.version:
+            return False
+        return replace(present, local=self.local) == self
+
+    def wire(self) -> Mapping[str, int]:
+        return {"vni": self.vni, "port": self.port}
 
 
-def _fits(kind: Vxlan, intent: Intent) -> bool:
-    return (kind.vni, kind.port) == (intent.vxlan_vni, intent.vxlan_port)
+@dataclass(frozen=True, slots=True)
+class VxlanFrame(ProbeFrame):
+    """The fields of a packet beside its addresses."""
+
+    vni: Vni
+    port: int
+    source: Mac
+    destination: Mac
 
 
-def mtu_bytes(intent: Intent, version: int, carrier_bytes: int) -> int:
-    """What fits into a packet that leaves by a link with this MTU, unless the operator says otherwise."""
-    given = intent.vxlan_mtu if version == 4 else intent.vxlan_mtu6
-    return given or intent.workload_mtu or carrier_bytes - OVERHEAD_BYTES[version]
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """The abilities of a host for it: `devices` of this kind can be made."""
+
+    devices: bool = True
 
 
-def hop(number: int, link: str, member: Node, intent: Intent, version: int) -> NextHop | None:
-    """The next hop through the tunnel device to `member`; None if it has no tunnel address."""
-    gateway = _gateway(intent, member, version)
-    return NextHop(number, link, gateway, onlink=True) if gateway else None
+class VxlanBehaviour:
+    """Every member has forwarding entries for every other."""
+
+    encapsulation: Final = VXLAN
+
+    def overhead_bytes(self, version: int) -> int:
+        return OVERHEAD_BYTES[version]
+
+    def mtu_bytes(self, configuration: Configuration, version: int, carrier_bytes: int) -> int:
+        given = configuration.vxlan_mtu if version == 4 else configuration.vxlan_mtu6
+        return given or configuration.workload_mtu or carrier_bytes - OVERHEAD_BYTES[version]
+
+    def udp_port(self, configuration: Configuration) -> int | None:
+        return configuration.vxlan_port
+
+    def incoming(self, configuration: Configuration) -> str:
+        return f"UDP port {configuration.vxlan_port}"
+
+    def link_names(self, version: int) -> tuple[str, ...]:
+        return LINKS[version]
+
+    def link_name(self, configuration: Configuration, version: int, observed: Dataplane) -> str:
+        """
+        Of the device that has the VNI and the port already, or a name that none of ours has. They cannot be changed,
+        so that a change takes a second device, which stands beside the first until nobody sends to that.
+        """
+        ours = {link.name: link.kind for link in observed.links if link.owned and isinstance(link.kind, Vxlan)}
+        names = LINKS[version]
+        fitting = (name for name in names if name in ours and _fits(ours[name], configuration))
+        free = (name for name in names if name not in ours)
+        return next(fitting, next(free, names[0]))
+
+    def recognises(self, kind: LinkKind) -> bool:
+        return isinstance(kind, Vxlan)
+
+    def objects(self, site: Site, underlay: Underlay) -> Iterator[Reasoned]:
+        """The VTEP of this node over an underlay and its entries for every other member there."""
+        intent, node, version = site.intent, site.node, underlay.version
+        name = site.link(VXLAN, version)
+        kind = Vxlan(intent.vxlan_vni, intent.vxlan_port, underlay.address.address, underlay.link)
+        mtu_bytes = self.mtu_bytes(intent, version, underlay.mtu_bytes)
+        yield Link(name, kind, mtu_bytes, intent.vtep_mac(node, version)), _WHY
+        if version == 4:
+            yield Sysctl(f"net/ipv4/conf/{name}/forwarding", "1"), _WHY
+            # The way back may differ while encapsulations change; loose mode (2) beats a strict `all`: the larger wins.
+            yield Sysctl(f"net/ipv4/conf/{name}/rp_filter", "2"), _WHY
+        address = intent.tunnel_address(node, VXLAN, version)
+        if address:
+            yield LinkAddress(name, InterfaceAddress(address, address.host_prefix.length)), _WHY
+        for other in intent.nodes:
+            if other != node:
+                yield from _member_entries(intent, other, name, version)
+
+    def accepts(self, observed: Dataplane) -> frozenset[int]:
+        kinds = (link.kind for link in observed.links if link.owned)
+        return frozenset(kind.local.version for kind in kinds if isinstance(kind, Vxlan))
+
+    def is_reachable(self, intent: Intent, member: Node, version: int) -> bool:
+        return _gateway(intent, member, version) is not None
+
+    def next_hop(self, site: Site, number: int, remote: Address, member: Node | None) -> NextHop | None:
+        """Through the tunnel device; none to a node that is no member, or has no tunnel address."""
+        gateway = _gateway(site.intent, member, remote.version) if member else None
+        return NextHop(number, site.link(VXLAN, remote.version), gateway, onlink=True) if gateway else None
+
+    def frame(self, link: Link | None, destination: Mac | None) -> ProbeFrame | None:
+        if link is None or link.mac is None or destination is None or not isinstance(link.kind, Vxlan):
+            return None
+        return VxlanFrame(link.kind.vni, link.kind.port, link.mac, destination)
+
+    @property
+    def checks(self) -> Mapping[str, Check]:
+        return {"vxlan": _devices, "vxlan port": _port}
+
+
+def _fits(kind: Vxlan, configuration: Configuration) -> bool:
+    return (kind.vni, kind.port) == (configuration.vxlan_vni, configuration.vxlan_port)
 
 
 def _gateway(intent: Intent, member: Node, version: int) -> Address | None:
@@ -82,29 +180,8 @@ def _gateway(intent: Intent, member: Node, version: int) -> Address | None:
     by another link (ip6_route_check_nh_onlink): as any aggregate does, and the member's own block while it is reached
     directly. Link-local gateways are not looked up.
     """
-    address = intent.tunnel_address(member, Encapsulation.VXLAN, version)
+    address = intent.tunnel_address(member, VXLAN, version)
     return link_local(intent.vtep_mac(member, version)) if address and version == 6 else address
-
-
-def devices(intent: Intent, node: Node, name: str, underlay: Underlay) -> Iterator[Reasoned]:
-    """The VTEP of this node over an underlay and its entries for every other member there."""
-    local = underlay.address.address
-    version = local.version
-    kind = Vxlan(intent.vxlan_vni, intent.vxlan_port, local, underlay.link)
-    yield (
-        Link(name, kind, mtu_bytes(intent, version, underlay.mtu_bytes), intent.vtep_mac(node, version)),
-        _WHY,
-    )
-    if version == 4:
-        yield Sysctl(f"net/ipv4/conf/{name}/forwarding", "1"), _WHY
-        # The way back may differ while encapsulations change; loose mode (2) beats a strict `all`: the larger wins.
-        yield Sysctl(f"net/ipv4/conf/{name}/rp_filter", "2"), _WHY
-    address = intent.tunnel_address(node, Encapsulation.VXLAN, version)
-    if address:
-        yield LinkAddress(name, InterfaceAddress(address, address.host_prefix.length)), _WHY
-    for other in intent.nodes:
-        if other != node:
-            yield from _member_entries(intent, other, name, version)
 
 
 def _member_entries(intent: Intent, member: Node, link: str, version: int) -> Iterator[Reasoned]:
@@ -112,27 +189,29 @@ def _member_entries(intent: Intent, member: Node, link: str, version: int) -> It
     if gateway is None or remote is None:
         return
     mac = intent.vtep_mac(member, version)
-    why = Reason(ReasonCode.MEMBER, source=member.name, remote=remote.address, encapsulation=Encapsulation.VXLAN)
+    why = Reason(ReasonCode.MEMBER, source=member.name, remote=remote.address, encapsulation=VXLAN)
     yield FdbEntry(link, mac, remote.address), why
     yield Neighbour(link, gateway, mac), why
 
 
-def reaches(intent: Intent, node: Node, version: int) -> Iterator[RemotePrefix | Unmet]:
-    """Every block of another member in a VXLAN pool, and every address that it has in others' blocks."""
-    for member in intent.nodes:
-        for prefix in intent.prefixes_of(member) if member != node else ():
-            if prefix.version == version:
-                yield from _reach(intent, member, prefix)
+# The doctor's checks -------------------------------------------------------------------------------------------
 
 
-def _reach(intent: Intent, member: Node, prefix: Prefix) -> Iterator[RemotePrefix | Unmet]:
-    pool = intent.pool_of(prefix)
-    if pool is None or pool.encapsulation is not Encapsulation.VXLAN:
-        return
-    remote = member.underlay(prefix.version)
-    if remote is None:
-        yield Unmet(UnmetCode.NO_ADDRESS, str(prefix), member.name)
-    elif intent.tunnel_address(member, Encapsulation.VXLAN, prefix.version) is None:
-        yield Unmet(UnmetCode.NO_TUNNEL_ADDRESS, str(prefix), member.name)
+def _devices(facts: Facts, _: Needs) -> Iterator[Answer]:
+    if facts.of(VXLAN, HostFacts()).devices:
+        yield good("the kernel makes VXLAN devices")
     else:
-        yield RemotePrefix(prefix, pool, remote.address, member.name)
+        yield Verdict.FAIL, "the kernel makes no VXLAN devices", "modprobe vxlan"
+
+
+def _port(facts: Facts, needs: Needs) -> Iterator[Answer]:
+    port, vni = needs.intent.vxlan_port, needs.intent.vxlan_vni
+    foreign = (link for link in facts.dataplane.links if not link.owned)
+    others = [(link.name, link.kind) for link in foreign if isinstance(link.kind, Vxlan)]
+    same = sorted(name for name, kind in others if (kind.port, kind.vni) == (port, vni))
+    if same:
+        yield Verdict.FAIL, f"{same[0]} has VNI {vni} on port {port} already", f"ip -details link show {same[0]}"
+    elif port in facts.bound and not facts.agent and not any(kind.port == port for _, kind in others):
+        yield Verdict.FAIL, f"somebody has UDP port {port}", f"ss -lunp sport = :{port}"
+    else:
+        yield good(f"VNI {vni} on UDP port {port} is free")

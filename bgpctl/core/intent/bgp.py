@@ -40,6 +40,7 @@ from bgpctl.core.intent.settings import ASN_ROW, LISTEN_PORT
 from bgpctl.core.intent.shapes import many
 from bgpctl.core.intent.tables import Row, Table, Values, Written, rows_for, set_all
 from bgpctl.core.intent.tree import shown
+from bgpctl.core.intent.tunnel_keys import BGP_END_KEYS, SPEC_END_KEYS
 from bgpctl.core.net.addresses import Address
 
 # BGPConfiguration ----------------------------------------------------------------------------------------------
@@ -184,7 +185,7 @@ NODE_BGP: Final = Table(
         Row("ipv6Address", interface_of(6), "ipv6"),
         Row("asNumber", ASN, "asn"),
         Row("routeReflectorClusterID", address_of(4), "cluster_id"),
-        *tunnel_rows(ipip="ipv4IPIPTunnelAddr"),
+        *tunnel_rows(BGP_END_KEYS),
         *rows_for(
             dict.fromkeys(
                 ("ipv4Interface", "ipv6Interface"), no_effect("an interface with the node's address is the one")
@@ -198,12 +199,7 @@ NODE_SPEC: Final = Table(
     (
         Row("bgp", _BGP),
         Row("addresses", FieldKind(ANYTHING.read, many(_LISTED.shape(nullable=True)), None)),
-        *tunnel_rows(
-            vxlan="ipv4VXLANTunnelAddr",
-            mac="vxlanTunnelMACAddr",
-            vxlan6="ipv6VXLANTunnelAddr",
-            mac6="vxlanTunnelMACAddrV6",
-        ),
+        *tunnel_rows(SPEC_END_KEYS),
         Row("interfaces", no_effect("the node's address alone counts")),
         Row("orchRefs", no_effect("the node is known by its name")),
         Row("wireguard", risky("packets between nodes are not encrypted")),
@@ -227,7 +223,7 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
     if underlay:
         spec.no_effect("spec.bgp says the node's address", "addresses")
     spec.finish()
-    tunnels = tunnels_of((bgp, NODE_BGP, found), (spec, NODE_SPEC, ends))
+    tunnels = tunnels_of((bgp, BGP_END_KEYS, found), (spec, SPEC_END_KEYS, ends))
     take_node(draft, name, located(fields), underlay or listed, tunnels, found)
 
 

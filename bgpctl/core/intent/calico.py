@@ -15,7 +15,7 @@ from bgpctl.core.intent import bgp, felix, installation, ipam, kubernetes, legac
 from bgpctl.core.intent.draft import Draft, located, spec_of
 from bgpctl.core.intent.fields import Fields, is_name
 from bgpctl.core.intent.filters import FILTER, read_filter
-from bgpctl.core.intent.pools import IP_POOL, read_pool
+from bgpctl.core.intent.pools import calico_pool, read_pool
 from bgpctl.core.intent.tables import Table
 from bgpctl.core.intent.tree import shown
 
@@ -23,11 +23,16 @@ _Reader: TypeAlias = Callable[[Draft, Fields, str], None]
 
 
 class _Kind(NamedTuple):
-    """How a kind is read, the API versions that it comes in, and the table of its spec (of a ConfigMap, its data)."""
+    """How a kind is read, the API versions that it comes in, and its table, or how that is made."""
 
     read: _Reader
     versions: tuple[str, ...]
-    spec: Table
+    table: Table | Callable[[], Table]
+
+    @property
+    def spec(self) -> Table:
+        """The table of its spec; of a ConfigMap, of its data."""
+        return self.table if isinstance(self.table, Table) else self.table()
 
 
 def read_resource(draft: Draft, document: tree.Mapping) -> None:
@@ -125,7 +130,7 @@ def _read_list(draft: Draft, document: tree.Mapping) -> None:
 
 def _read_pool(draft: Draft, fields: Fields, name: str) -> None:
     spec = spec_of(fields)
-    read_pool(draft, spec, IP_POOL, name, located(fields))
+    read_pool(draft, spec, calico_pool(), name, located(fields))
     spec.finish()
 
 
@@ -148,7 +153,7 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "IPAMBlock": _Kind(ipam.read_block, CALICO, ipam.BLOCK),
     "IPAMConfig": _Kind(ipam.read_config, CALICO, ipam.CONFIG),
     "IPAMConfiguration": _Kind(ipam.read_config, CALICO, ipam.CONFIG),
-    "IPPool": _Kind(_read_pool, CALICO, IP_POOL),
+    "IPPool": _Kind(_read_pool, CALICO, calico_pool),
     "IPReservation": _Kind(ipam.read_reservation, CALICO, ipam.RESERVATION),
     "Installation": _Kind(installation.read_installation, ("operator.tigera.io/v1",), installation.INSTALLATION),
     "Node": _Kind(bgp.read_node, CALICO, bgp.NODE_SPEC),
@@ -187,6 +192,6 @@ OTHER_KINDS: Final = {
     "Tier": _POLICY,
     "TigeraStatus": _CONTROL,
     "Whisker": _CONTROL,
-    "WorkloadEndpoint": "workloads are attached by bgpctl workload",
+    "WorkloadEndpoint": "bgpctl attaches no workloads: it routes their blocks",
 }
 """Kinds that a dump of a cluster may hold and that say nothing about routing."""

@@ -1,16 +1,16 @@
 """
-What the whole must obey: rules that need more than one value. Here those of pools and of the cluster as such.
+Rules of the whole cluster: rules that need more than one value. Here those of pools and of the cluster as such.
 
 Refuses to know: which form a value was written in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from bgpctl.core.cluster.configuration import Backend, Mode, Pool, Use
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.configuration import Backend, Pool, Use
+from bgpctl.core.cluster.encapsulation import DIRECT, tunnels
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.breach import Breach, note, some
@@ -18,13 +18,14 @@ from bgpctl.core.intent.check_blocks import by_place, check_blocks, nested
 from bgpctl.core.intent.check_nodes import check_nodes
 from bgpctl.core.intent.check_peers import check_peers
 from bgpctl.core.intent.draft import Draft, Setting
+from bgpctl.core.intent.tunnel_keys import MTU_KEYS, mode_key
 from bgpctl.core.net.addresses import Prefix
 
 _LINK_LOCAL: Final = tuple(map(Prefix.parse, ("169.254.0.0/16", "fe80::/10")))
 _BLOCK_SIZES: Final = {4: (20, 32), 6: (116, 128)}
 """Calico's limits: a block is allocated by one node as a whole, and has a bitmap of at most 4096 addresses."""
 _LEAST_MTU_BYTES: Final = {4: 68, 6: 1280}
-"""What every link must carry: RFC 791, section 3.2; RFC 8200, section 5."""
+"""The MTU that every link must carry: RFC 791, section 3.2; RFC 8200, section 5."""
 
 
 def check(intent: Intent, draft: Draft) -> None:
@@ -68,17 +69,23 @@ def _block_size_rules(pool: Pool) -> Iterator[Breach]:
 
 
 def _mode_rules(intent: Intent, pool: Pool) -> Iterator[Breach]:
-    ipip, vxlan = pool.ipip_mode, pool.vxlan_mode
-    if Mode.NEVER not in (ipip, vxlan):
-        message = f"ipipMode and vxlanMode cannot both be set (ipipMode: {ipip.value}, vxlanMode: {vxlan.value})"
-        yield Breach("vxlan", message, "both-modes")
-    if pool.cidr.version == 6 and ipip is not Mode.NEVER:
-        message = f"IPIP carries IPv4 only (ipipMode: {ipip.value}, cidr: {pool.cidr}); use VXLAN"
-        yield Breach("ipip", message, "ipip-ipv6")
+    used, version = pool.encapsulation, pool.cidr.version
+    if version not in used.versions:
+        said = f"{mode_key(used)}: {pool.mode.value}, cidr: {pool.cidr}"
+        others = " or ".join(item.title for item in tunnels().values() if version in item.versions)
+        message = f"{used.title} carries {_versions(used.versions)} only ({said}); use {others}"
+        yield Breach("encapsulation", message, f"{used.name}-ipv{version}")
     if intent.backend is not Backend.BIRD and pool.by_bgp and Use.LOAD_BALANCER not in pool.allowed_uses:
-        what = "IPIP" if pool.encapsulation is Encapsulation.IPIP else "a pool without encapsulation"
-        message = f"{what} needs BGP, and calico_backend is {intent.backend.value}; use VXLAN, or calico_backend bird"
-        yield Breach("ipip", message, "needs-bgp")
+        what = "a pool without encapsulation" if used == DIRECT else used.title
+        others = " or ".join(item.title for item in tunnels().values() if not item.by_bgp)
+        message = (
+            f"{what} needs BGP, and calico_backend is {intent.backend.value}; use {others}, or calico_backend bird"
+        )
+        yield Breach("encapsulation", message, "needs-bgp")
+
+
+def _versions(versions: Iterable[int]) -> str:
+    return " and ".join(f"IPv{version}" for version in versions)
 
 
 def _load_balancer_rules(pool: Pool) -> Iterator[Breach]:
@@ -86,9 +93,9 @@ def _load_balancer_rules(pool: Pool) -> Iterator[Breach]:
     if pool.allowed_uses != (Use.LOAD_BALANCER,):
         words = ", ".join(use.value for use in pool.allowed_uses)
         yield Breach("uses", f"LoadBalancer stands alone in allowedUses (given: {words})", "load-balancer-use")
-    if pool.encapsulation is not Encapsulation.DIRECT:
-        message = f"a pool for LoadBalancer has no encapsulation (given: {pool.encapsulation.value} {pool.mode.value})"
-        yield Breach("ipip" if pool.ipip_mode is not Mode.NEVER else "vxlan", message, "load-balancer-mode")
+    if pool.encapsulation != DIRECT:
+        message = f"a pool for LoadBalancer has no encapsulation (given: {pool.encapsulation.name} {pool.mode.value})"
+        yield Breach("encapsulation", message, "load-balancer-mode")
     if pool.disable_bgp_export:
         yield Breach("no_export", "a pool for LoadBalancer is there to be announced", "load-balancer-export")
     if pool.node_selector != "all()":
@@ -105,23 +112,17 @@ def _pool_overlaps(draft: Draft) -> None:
 
 # The cluster ---------------------------------------------------------------------------------------------------
 
-_TUNNEL_MTUS: Final[tuple[tuple[Setting, Encapsulation, int], ...]] = (
-    ("ipip_mtu", Encapsulation.IPIP, 4),
-    ("vxlan_mtu", Encapsulation.VXLAN, 4),
-    ("vxlan_mtu6", Encapsulation.VXLAN, 6),
-)
-
 
 def _mtus(intent: Intent, draft: Draft) -> None:
-    """What is given must carry the packets of its IP version, and what workloads send must fit."""
+    """MTUs that are given must carry the packets of their IP version, and what workloads send must fit."""
     has_v6 = any(pool.cidr.version == 6 for pool in intent.pools)
     _least_mtu(draft, "workload_mtu", intent.workload_mtu, 6 if has_v6 else 4)
-    for setting, encapsulation, version in _TUNNEL_MTUS:
+    for _, setting, encapsulation, version in MTU_KEYS:
         tunnel = getattr(intent, setting)
         _least_mtu(draft, setting, tunnel, version)
         in_use = any((pool.encapsulation, pool.cidr.version) == (encapsulation, version) for pool in intent.pools)
         if in_use and 0 < tunnel < intent.workload_mtu:
-            message = f"workloads send {intent.workload_mtu} bytes, and the {encapsulation.value} tunnel takes {tunnel}"
+            message = f"workloads send {intent.workload_mtu} bytes, and the {encapsulation.name} tunnel takes {tunnel}"
             draft.wrong(draft.settings[setting].at, message, "mtu-too-small")
 
 

@@ -11,13 +11,13 @@ from typing import Final, NamedTuple
 
 from bgpctl.core.cluster import tunnel_addresses
 from bgpctl.core.cluster.allocations import TunnelAddress
-from bgpctl.core.cluster.configuration import Mode, Node
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.encapsulation import DIRECT, Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.breach import Breach, note, some
 from bgpctl.core.intent.draft import Draft, Located
-from bgpctl.core.intent.nodes import tunnel_part
+from bgpctl.core.intent.nodes import mac_part, tunnel_part
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 
 _HOST_LENGTH: Final = {4: 32, 6: 128}
@@ -50,8 +50,8 @@ def _accepts_rules(intent: Intent, node: Node) -> Iterator[Breach]:
         return
     for pool in intent.pools:
         tunnel, has_block = pool.encapsulation, any(pool.cidr.covers(block) for block in intent.blocks_of(node))
-        if has_block and tunnel is not Encapsulation.DIRECT and tunnel not in node.accepts:
-            message = f"accepts has no {tunnel.value}, which pool {pool.name} wants: no member will change over to it"
+        if has_block and tunnel != DIRECT and tunnel not in node.accepts:
+            message = f"accepts has no {tunnel.name}, which pool {pool.name} wants: no member will change over to it"
             yield Breach("accepts", message, "not-accepted", Severity.WARNING)
 
 
@@ -69,7 +69,7 @@ def _underlay_rules(intent: Intent, part: str, own: InterfaceAddress) -> Iterato
 
 def _is_unusable(own: InterfaceAddress) -> bool:
     """
-    Whether it is the first or the last of its network, unspecified, loopback, multicast and above, or link-local.
+    True if it is the first or the last of its network, unspecified, loopback, multicast and above, or link-local.
 
     RFC 1122, 3.2.1.3, for IPv4; RFC 4291, 2.6.1: the first IPv6 address is that of all routers.
     """
@@ -83,7 +83,7 @@ def _is_unusable(own: InterfaceAddress) -> bool:
 def _tunnel_rules(intent: Intent, draft: Draft, node: Node) -> Iterator[Breach]:
     """A given tunnel address comes from a pool that could have given it."""
     given = intent.allocations.of(node.name)
-    for encapsulation, version in tunnel_addresses.TUNNELS if draft.knows_all("pool") else ():
+    for encapsulation, version in tunnel_addresses.every_tunnel() if draft.knows_all("pool") else ():
         address = given.tunnel_address(encapsulation, version)
         if address:
             yield from _origin_rules(intent, node, TunnelAddress(encapsulation, address))
@@ -95,10 +95,10 @@ def _origin_rules(intent: Intent, node: Node, given: TunnelAddress) -> Iterator[
     pool = intent.pool_of(address.host_prefix)
     if pool and tunnel_addresses.is_eligible(pool, node, encapsulation, address.version):
         return
-    word = encapsulation.value.upper()
+    word = encapsulation.title
     eligible = [p for p in intent.pools if tunnel_addresses.is_eligible(p, node, encapsulation, address.version)]
     known = some([f"{p.name} {p.cidr}" for p in eligible])
-    if pool and pool.encapsulation is encapsulation:
+    if pool and pool.encapsulation == encapsulation:
         message = f"tunnel address {address} is in pool {pool.name}, which gives node {node.name} none (its allowedUses"
         yield Breach(part, f"{message} and nodeSelector); eligible: {known}", "tunnel-outside")
     else:
@@ -138,16 +138,16 @@ def _holdings(intent: Intent, draft: Draft, node: Node) -> Iterator[_Holding]:
     for part, own in (("address", node.address), ("address6", node.address6)):
         if own:
             yield _Holding(True, "address", own.address, "the address", node.name, stated.part(part))
-    for encapsulation, version in tunnel_addresses.TUNNELS:
+    for encapsulation, version in tunnel_addresses.every_tunnel():
         address = intent.tunnel_address(node, encapsulation, version)
         is_given = given.tunnel_address(encapsulation, version) is not None
         if address:
-            what = f"the {encapsulation.value.upper()} tunnel address"
+            what = f"the {encapsulation.title} tunnel address"
             yield _Holding(
                 is_given, "address", address, what, node.name, ends.part(tunnel_part(encapsulation, version))
             )
-    for version, part, what in ((4, "mac", "the VTEP MAC"), (6, "mac6", "the IPv6 VTEP MAC")):
-        mac, is_given = intent.vtep_mac(node, version), given.vtep_mac(version) is not None
+    for version, what in ((4, "the VTEP MAC"), (6, "the IPv6 VTEP MAC")):
+        mac, is_given, part = intent.vtep_mac(node, version), given.vtep_mac(version) is not None, mac_part(version)
         yield _Holding(is_given, part, mac, what, node.name, ends.part(part))
 
 
@@ -164,7 +164,7 @@ def _reserved(intent: Intent, draft: Draft) -> None:
 
 def _derived_addresses(intent: Intent, node: Node) -> Iterator[Address]:
     given = intent.allocations.of(node.name)
-    for tunnel in tunnel_addresses.TUNNELS:
+    for tunnel in tunnel_addresses.every_tunnel():
         address = intent.tunnel_address(node, *tunnel)
         if address and given.tunnel_address(*tunnel) is None:
             yield address

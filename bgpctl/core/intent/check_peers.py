@@ -42,12 +42,13 @@ def _peer_rules(intent: Intent, draft: Draft, peer: Peer) -> Iterator[Breach]:
 
 def _selection_rules(intent: Intent, draft: Draft, peer: Peer) -> Iterator[Breach]:
     """A selector may be waiting for its nodes; a name may not."""
-    named, names = draft.peers[peer.name].value.node, some([node.name for node in intent.nodes])
+    stated, names = draft.peers[peer.name].value, some([node.name for node in intent.nodes])
+    named = stated.node
     if named and not draft.declared("node", named):
         yield Breach("nodes", f"node {named} is not given (nodes: {names})", "unknown-node")
     elif not peer.nodes and not draft.unable[peer.name]:
         yield Breach("nodes", f"no node is selected (nodes: {names})", "no-node", Severity.WARNING)
-    if peer.peer_selector and not peer.remotes:
+    if peer.peer_selector and stated.peer_selector and not peer.remotes:
         yield Breach("remotes", f"no node to peer with is selected (nodes: {names})", "no-node", Severity.WARNING)
 
 
@@ -95,7 +96,7 @@ def _peers_of_one_node(intent: Intent, draft: Draft) -> None:
 
 
 def _mesh_off(intent: Intent, draft: Draft) -> None:
-    """What is said of a mesh that another document may have switched off."""
+    """The statements about a mesh that another document may have switched off."""
     settings: tuple[Setting, ...] = ("mesh_password_file", "mesh_restart_time_s")
     for setting in settings if not intent.mesh else ():
         if setting in draft.settings:

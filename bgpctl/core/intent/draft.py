@@ -1,5 +1,5 @@
 """
-What the documents say, gathered from both forms before it is checked as a whole.
+The content of the documents, gathered from both forms before it is checked as a whole.
 
 Refuses to know: which form said it.
 """
@@ -71,7 +71,7 @@ class BlockDraft:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What Calico's address management may do; `strict_at` is where borrowing was forbidden."""
+    """The limits of Calico's address management; `strict_at` is where borrowing was forbidden."""
 
     strict_at: Located | None = None
     most_blocks: int | None = None
@@ -137,14 +137,14 @@ class Draft:
             self.wrong(at, f"{_word(value)} contradicts {_word(earlier.value)} at {earlier.at.place}", "contradiction")
 
     def declare(self, kind: Kind, name: str, at: Located) -> bool:
-        """Whether nothing of this kind has this name yet; otherwise a problem that names both places."""
+        """True if nothing of this kind has this name yet; otherwise a problem that names both places."""
         earlier = self._declared.setdefault((kind, name), at)
         if earlier is not at:
             self.wrong(at, f"{kind} {name} is already given at {earlier.place}", "duplicate")
         return earlier is at
 
     def declared(self, kind: Kind, name: str) -> bool:
-        """Whether it was named, readable or not."""
+        """True if it was named, readable or not."""
         return (kind, name) in self._declared
 
     def miss(self, *kinds: Kind) -> None:
@@ -152,7 +152,7 @@ class Draft:
         self._incomplete.update(kinds)
 
     def knows_all(self, kind: Kind) -> bool:
-        """Whether everything of the kind was readable, so that absence means absence."""
+        """True if everything of the kind was readable, so that absence means absence."""
         return kind not in self._incomplete
 
 

@@ -104,7 +104,7 @@ _WITHOUT_EFFECT: Final = {
     "there are no services of Kubernetes or OpenStack": """
         floatingIPs kubeNodePortRanges metadataAddr metadataPort natOutgoingServices openstackRegion
         serviceLoopPrevention""",
-    "workloads are attached by bgpctl workload": """
+    "bgpctl attaches no workloads: it routes their blocks": """
         awsSrcDstCheck endpointReportingDelay endpointReportingEnabled endpointStatusPathPrefix interfaceExclude
         interfacePrefix workloadSourceSpoofing""",
     "it is about Felix's eBPF dataplane": """

@@ -92,12 +92,12 @@ class Fields:
         self.problems.add(self.at(key), self.under(key), message, rule, severity)
 
     def has(self, key: str) -> bool:
-        """Whether the key is there with a value."""
+        """True if the key is there with a value."""
         tree = self._tree.items.get(key)
         return tree is not None and not _is_nothing(tree)
 
     def listed(self, key: str) -> bool:
-        """Whether the key is there, be it with nothing."""
+        """True if the key is there, be it with nothing."""
         return key in self._tree.items
 
     def names(self) -> list[str]:
@@ -197,7 +197,7 @@ class Fields:
             yield Fields(item, path, self.problems)
 
     def values(self, key: str, read: Callable[[Scalar], T], rule: str) -> tuple[T, ...]:
-        """What `read` makes of each item of a list of scalars, without those that it refuses."""
+        """The items of a list of scalars, made by `read`, without those that it refuses."""
         found = (scalar(item, path, self.problems, read, rule) for path, item in self.items(key))
         return tuple(value for value in found if value is not None)
 
@@ -254,7 +254,7 @@ class Fields:
         return self.value(key, _mac, "mac")
 
     def value(self, key: str, read: Callable[[Scalar], T], rule: str) -> T | None:
-        """What `read` makes of a scalar; it raises ValueError in words."""
+        """The value that `read` makes of a scalar; it raises ValueError in words."""
         tree = self.tree(key)
         if tree is None:
             return None
@@ -262,7 +262,7 @@ class Fields:
 
 
 def scalar(tree: Tree, path: str, problems: Problems, read: Callable[[Scalar], T], rule: str) -> T | None:
-    """What `read` makes of a scalar; a ValueError of it becomes a problem."""
+    """The value that `read` makes of a scalar; a ValueError of it becomes a problem."""
     if not isinstance(tree, Scalar):
         problems.add(tree.place, path, f"a single value is needed here, not {kind_of(tree)}", "type")
         return None
@@ -309,12 +309,12 @@ def _plain(text: str) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Whether it is a DNS-1123 name, as Kubernetes and Calico want for objects."""
+    """True if it is a DNS-1123 name, as Kubernetes and Calico want for objects."""
     return len(text) <= _LONGEST_NAME and _NAME.fullmatch(text) is not None
 
 
 def not_a_name(text: str) -> str:
-    """What to say of it."""
+    """The problem's words."""
     return f"{shown(text)} is not a DNS name (RFC 1123: lower-case letters, digits, '-' and '.', up to 253)"
 
 

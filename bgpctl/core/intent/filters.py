@@ -45,7 +45,7 @@ _PRIORITY: Final = integer(1, 2147483646)
 
 
 def _read_length(version: int, fields: Fields, key: str) -> tuple[int, int] | None:
-    """What is not said is the length of the cidr, and that of a host."""
+    """An absent length is that of the cidr, and that of a host."""
     length = fields.fields(key)
     if length is None:
         return None

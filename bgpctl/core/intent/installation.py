@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bgpctl.core.cluster.configuration import Backend, Pool
+from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, VXLAN, Mode, words
 from bgpctl.core.intent.draft import Draft, Stated, located, spec_of
 from bgpctl.core.intent.field_kinds import ANYTHING, BOOLEAN, MTU, UNREAD, FieldKind, coded, no_effect, word
 from bgpctl.core.intent.fields import Fields, is_name, not_a_name
@@ -20,13 +21,15 @@ from bgpctl.core.intent.pools import (
     BLOCK_SIZE,
     CIDR,
     DEFAULT_BLOCK_SIZE,
-    ENCAPSULATIONS,
     NO_EXPORT,
     NODE_SELECTOR,
+    Crossing,
+    crossing_row,
     pool_parts,
 )
 from bgpctl.core.intent.shapes import many, ref
 from bgpctl.core.intent.tables import Row, Table, rows_for
+from bgpctl.core.intent.tunnel_keys import per_encapsulations
 from bgpctl.core.net.addresses import Prefix, Vni
 
 _MOST_POOLS: Final = 25
@@ -34,6 +37,7 @@ _DOCKER_VNI: Final = Vni(10000)
 """Docker Enterprise's own overlay has 4096 already."""
 _SWITCH: Final = coded({"Enabled": True, "Disabled": False})
 _PLUGINS: Final = ("Calico", "AmazonVPC", "AzureVNET", "GKE")
+_NO_TUNNEL: Final[Crossing] = (DIRECT, Mode.NEVER)
 
 
 # The tables ----------------------------------------------------------------------------------------------------
@@ -84,21 +88,26 @@ def _read_name(fields: Fields, key: str) -> str | None:
     return name
 
 
-OPERATOR_POOL: Final = Table(
-    (
-        Row("name", FieldKind(_read_name, ref("name")), "name"),
-        CIDR,
-        Row("encapsulation", word(*ENCAPSULATIONS), "encapsulation", "ipipMode and vxlanMode in one word."),
-        Row("natOutgoing", _SWITCH, "nat_outgoing", "Enabled for IPv4 and Disabled for IPv6 without it."),
-        BLOCK_SIZE,
-        NODE_SELECTOR,
-        ALLOWED_USES,
-        NO_EXPORT,
-        ASSIGNMENT,
-        Row("disableNewAllocations", BOOLEAN, "disabled"),
-    ),
-    what="a pool",
-)
+@per_encapsulations
+def operator_pool() -> Table:
+    """A pool of the Installation."""
+    return Table(
+        (
+            Row("name", FieldKind(_read_name, ref("name")), "name"),
+            CIDR,
+            crossing_row(),
+            Row("natOutgoing", _SWITCH, "nat_outgoing", "Enabled for IPv4 and Disabled for IPv6 without it."),
+            BLOCK_SIZE,
+            NODE_SELECTOR,
+            ALLOWED_USES,
+            NO_EXPORT,
+            ASSIGNMENT,
+            Row("disableNewAllocations", BOOLEAN, "disabled"),
+        ),
+        what="a pool",
+    )
+
+
 NETWORK: Final = Table(
     (
         Row("bgp", _SWITCH, "bgp", "Disabled is calico_backend: vxlan."),
@@ -150,13 +159,13 @@ INSTALLATION: Final = Table(
 
 @dataclass(frozen=True, slots=True)
 class _Defaults:
-    """What the operator takes where nothing is said; `refused` are encapsulations that it cannot do, with reasons."""
+    """The operator's defaults; `refused` are encapsulations that it cannot do, with reasons."""
 
-    encapsulation: str
+    crossing: Crossing
     cidr: Prefix
     bgp: bool
     backend_off: Backend
-    refused: Mapping[str, str]
+    refused: Mapping[Crossing, str]
 
 
 def read_installation(draft: Draft, fields: Fields, _: str) -> None:
@@ -185,10 +194,12 @@ def _defaults(spec: Fields, provider: str) -> _Defaults:
     cni.finish()
     calico = plugin == "Calico"
     on_eks = provider == "EKS" and calico
-    vxlan_refused = dict.fromkeys(("VXLAN", "VXLANCrossSubnet"), "VXLAN needs Calico's IPAM, and cni.ipam is HostLocal")
-    all_refused = dict.fromkeys(ENCAPSULATIONS.keys() - {"None"}, f"encapsulation is Calico's, and cni is {plugin}")
+    tunnelled = [crossing for crossing in words().values() if crossing != _NO_TUNNEL]
+    vxlan = [crossing for crossing in tunnelled if crossing[0] == VXLAN]
+    vxlan_refused = dict.fromkeys(vxlan, "VXLAN needs Calico's IPAM, and cni.ipam is HostLocal")
+    all_refused = dict.fromkeys(tunnelled, f"encapsulation is Calico's, and cni is {plugin}")
     return _Defaults(
-        encapsulation="VXLAN" if on_eks else "IPIP" if calico else "None",
+        crossing=(VXLAN if on_eks else IPIP, Mode.ALWAYS) if calico else _NO_TUNNEL,
         cidr=Prefix.parse("172.16.0.0/16" if on_eks else "192.168.0.0/16"),
         bgp=calico and not on_eks,
         backend_off=Backend.NONE if host_local or not calico else Backend.VXLAN,
@@ -203,27 +214,26 @@ def _read_pools(draft: Draft, network: Fields, defaults: _Defaults) -> None:
     for pool in pools:
         _read_pool(draft, pool, defaults)
     if not network.listed("ipPools"):
-        ipip, vxlan = ENCAPSULATIONS[defaults.encapsulation]
         at = located(network)
-        made = Pool("default-ipv4-ippool", defaults.cidr, ipip, vxlan, nat_outgoing=True, place=at.place)
+        made = Pool("default-ipv4-ippool", defaults.cidr, *defaults.crossing, nat_outgoing=True, place=at.place)
         draft.default_pool = Stated(made, at)
 
 
 def _read_pool(draft: Draft, fields: Fields, defaults: _Defaults) -> None:
-    found = OPERATOR_POOL.read(fields)
-    word, cidr, size = (found.pop(key, None) for key in ("encapsulation", "cidr", "block_size"))
-    if word and word in defaults.refused:
-        fields.wrong("encapsulation", defaults.refused[word], "cni-encapsulation")
+    found = operator_pool().read(fields)
+    crossing, cidr, size = (found.pop(key, None) for key in ("crossing", "cidr", "block_size"))
+    if crossing in defaults.refused:
+        fields.wrong("encapsulation", defaults.refused[crossing], "cni-encapsulation")
     fields.finish()
     if cidr is None:
         draft.miss("pool")
         return
     is_v4 = cidr.version == 4
-    ipip, vxlan = ENCAPSULATIONS[word or (defaults.encapsulation if is_v4 else "None")]
+    encapsulation, mode = crossing or (defaults.crossing if is_v4 else _NO_TUNNEL)
     name, nat = found.pop("name", None) or _default_name(draft, cidr), found.pop("nat_outgoing", is_v4)
     size = size or DEFAULT_BLOCK_SIZE[cidr.version]
-    pool = Pool(name, cidr, ipip, vxlan, size, nat, **found, place=fields.place)
-    draft.operator_pools.append(Stated(pool, located(fields), pool_parts(fields)))
+    pool = Pool(name, cidr, encapsulation, mode, size, nat, **found, place=fields.place)
+    draft.operator_pools.append(Stated(pool, located(fields), pool_parts(fields, encapsulation)))
 
 
 def _default_name(draft: Draft, cidr: Prefix) -> str:

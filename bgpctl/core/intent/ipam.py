@@ -194,7 +194,7 @@ CONFIG: Final = Table(
 
 
 def read_config(draft: Draft, fields: Fields, _: str) -> None:
-    """What IPAM may do; what it did is checked against it."""
+    """The limits of address management; what it did is checked against it."""
     spec = spec_of(fields)
     found = CONFIG.read(spec)
     strict, most = found.get("strict"), found.get("most_blocks")

@@ -16,6 +16,7 @@ from bgpctl.core.intent.fields import Fields, parse_interface
 from bgpctl.core.intent.nodes import ACCEPTS, ACCEPTS_ROW, Underlay, take_node, tunnel_rows, tunnels_of, underlay_of
 from bgpctl.core.intent.tables import Row, Table, set_all
 from bgpctl.core.intent.tree import Scalar
+from bgpctl.core.intent.tunnel_keys import ANNOTATED_END_KEYS
 
 _PREFIX: Final = "projectcalico.org/"
 ANNOTATIONS: Final = Table(
@@ -24,13 +25,7 @@ ANNOTATIONS: Final = Table(
         Row(f"{_PREFIX}IPv4Address", interface_of(4), "ipv4"),
         Row(f"{_PREFIX}IPv6Address", interface_of(6), "ipv6"),
         Row(f"{_PREFIX}RouteReflectorClusterID", address_of(4), "cluster_id"),
-        *tunnel_rows(
-            ipip=f"{_PREFIX}IPv4IPIPTunnelAddr",
-            vxlan=f"{_PREFIX}IPv4VXLANTunnelAddr",
-            mac=f"{_PREFIX}VXLANTunnelMACAddr",
-            vxlan6=f"{_PREFIX}IPv6VXLANTunnelAddr",
-            mac6=f"{_PREFIX}VXLANTunnelMACAddrV6",
-        ),
+        *tunnel_rows(ANNOTATED_END_KEYS),
         Row(f"{_PREFIX}Interfaces", no_effect("the node's address alone counts")),
     ),
     also={"patternProperties": {r"^(?!projectcalico\.org/)": True, r"^projectcalico\.org/.*Wireguard": True}},
@@ -45,7 +40,7 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
     labels = read_labels(metadata.fields("labels"))
     notes = spec_of(metadata, "annotations")
     found = ANNOTATIONS.read(notes) | Table((ACCEPTS_ROW,)).read(notes)
-    tunnels, underlay = tunnels_of((notes, ANNOTATIONS, found)), underlay_of(notes, ANNOTATIONS, found)
+    tunnels, underlay = tunnels_of((notes, ANNOTATED_END_KEYS, found)), underlay_of(notes, ANNOTATIONS, found)
     _finish_annotations(notes)
     status = spec_of(fields, "status")
     listed = _internal(status)
@@ -58,7 +53,7 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
 
 
 def _finish_annotations(notes: Fields) -> None:
-    """Whoever misspells one of Calico's annotations loses it; those of others are none of ours."""
+    """A misspelt annotation of Calico's has no effect; those of others are none of ours."""
     encrypted = [key for key in notes.names() if key.startswith(f"{_PREFIX}") and "Wireguard" in key]
     notes.risky("packets between nodes are not encrypted", *encrypted)
     notes.bookkeeping(*(key for key in notes.names() if not key.startswith((_PREFIX, ACCEPTS))))

@@ -17,7 +17,7 @@ from bgpctl.core.intent.draft import Draft, located, spec_of
 from bgpctl.core.intent.field_kinds import ADDRESS, PREFIX, UNREAD, FieldKind, word
 from bgpctl.core.intent.fields import Fields, is_name, not_a_name
 from bgpctl.core.intent.peers import Remote, read_peer
-from bgpctl.core.intent.pools import IP_POOL, read_pool
+from bgpctl.core.intent.pools import calico_pool, read_pool
 from bgpctl.core.intent.shapes import ref
 from bgpctl.core.intent.tables import Row, Table
 
@@ -61,7 +61,7 @@ PEER_SPEC: Final = replace(
 
 
 def _dashed(*parts: object) -> str:
-    """What Calico's own upgrade calls a resource that had no name."""
+    """The name that Calico's own upgrade gives to a resource that had none."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(map(str, parts)).lower()).strip("-")
 
 
@@ -71,7 +71,7 @@ def _read_pool(draft: Draft, fields: Fields) -> None:
     merged = spec.joined(metadata, *POOL_METADATA.keys())
     metadata.finish()
     cidr = merged.prefix("cidr")
-    read_pool(draft, merged, IP_POOL, _dashed(cidr) if cidr else "pool", located(fields))
+    read_pool(draft, merged, calico_pool(), _dashed(cidr) if cidr else "pool", located(fields))
     merged.finish()
 
 

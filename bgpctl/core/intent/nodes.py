@@ -6,19 +6,21 @@ Refuses to know: which keys a form says it by.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from bgpctl.core.cluster.allocations import NodeAllocations, TunnelAddress, VtepMac
 from bgpctl.core.cluster.configuration import Node
-from bgpctl.core.cluster.encapsulation import Encapsulation
-from bgpctl.core.intent.draft import BlockDraft, Draft, Located, Stated
+from bgpctl.core.cluster.encapsulation import Encapsulation, tunnels
+from bgpctl.core.cluster.tunnel_addresses import every_tunnel
+from bgpctl.core.intent.draft import BlockDraft, Draft, Located, Stated, located
 from bgpctl.core.intent.field_kinds import ASN, INTERFACE, LABELS, MAC, FieldKind, address_of, interface_of, placed
 from bgpctl.core.intent.fields import Fields, parse_prefix
 from bgpctl.core.intent.shapes import many, ref
 from bgpctl.core.intent.tables import Row, Table, Values, Written
 from bgpctl.core.intent.tree import Scalar
+from bgpctl.core.intent.tunnel_keys import EndKeys, per_encapsulations, short_end_keys
 from bgpctl.core.intent.values import host
 from bgpctl.core.net.addresses import InterfaceAddress
 
@@ -31,46 +33,47 @@ class Tunnels:
     parts: Mapping[str, Located]
 
 
-_ADDRESSES: Final = (
-    ("ipip", Encapsulation.IPIP, 4, "Instead of the one derived from its first block."),
-    ("vxlan", Encapsulation.VXLAN, 4, "Instead of the one derived from its first block."),
-    ("vxlan6", Encapsulation.VXLAN, 6, "Instead of the one derived from its first IPv6 block."),
-)
-_MACS: Final = (("mac", 4), ("mac6", 6))
-_ENDS: Final = frozenset(part for part, *_ in (*_ADDRESSES, *_MACS))
+def tunnel_part(encapsulation: Encapsulation, version: int) -> str:
+    """The name of the part that says the address of a tunnel end."""
+    return f"{encapsulation.label(version)} address"
 
 
-def tunnel_rows(**keys: str) -> tuple[Row, ...]:
-    """The ends of tunnels that a form says in one mapping, by their keys there."""
-    addresses = {
-        part: Row(keys[part], address_of(version), part, about)
-        for part, _, version, about in _ADDRESSES
-        if part in keys
-    }
-    mac = "Instead of the one derived from its name."
-    macs = {part: Row(keys[part], MAC, part, mac) for part, _ in _MACS if part in keys}
-    rows = {**addresses, **macs}
-    return tuple(rows[part] for part in keys)
+def mac_part(version: int) -> str:
+    """The name of the part that says the MAC of tunnel ends."""
+    return f"MAC over IPv{version}"
 
 
-def tunnels_of(*read: tuple[Fields, Table, Values]) -> Tunnels:
+def tunnel_rows(ends: Iterable[EndKeys]) -> tuple[Row, ...]:
+    """The ends of tunnels that a form says in one mapping."""
+    return tuple(row for keys in ends for row in _end_rows(keys))
+
+
+def _end_rows(keys: EndKeys) -> Iterator[Row]:
+    block = "block" if keys.version == 4 else f"IPv{keys.version} block"
+    about = f"Instead of the one derived from its first {block}."
+    yield Row(keys.address, address_of(keys.version), tunnel_part(keys.encapsulation, keys.version), about)
+    if keys.mac:
+        yield Row(keys.mac, MAC, mac_part(keys.version), "Instead of the one derived from its name.")
+
+
+def tunnels_of(*read: tuple[Fields, Iterable[EndKeys], Values]) -> Tunnels:
     """The tunnel ends among the values of one or two mappings: Calico has the IPIP one in another than the rest."""
-    found: Values = {part: value for _, _, values in read for part, value in values.items()}
-    ends = frozenset(TunnelAddress(kind, found[part]) for part, kind, _, _ in _ADDRESSES if part in found)
-    macs = frozenset(VtepMac(version, found[part]) for part, version in _MACS if part in found)
-    parts = {part: at for fields, table, _ in read for part, at in table.parts(fields, _ENDS).items()}
-    return Tunnels(NodeAllocations(tunnel_addresses=ends, vtep_macs=macs), parts)
+    addresses, macs, parts = set[TunnelAddress](), set[VtepMac](), dict[str, Located]()
+    for fields, ends, found in read:
+        for encapsulation, version, address_key, mac_key in ends:
+            address, mac = tunnel_part(encapsulation, version), mac_part(version)
+            parts[address] = located(fields, address_key)
+            addresses |= {TunnelAddress(encapsulation, found[address])} if address in found else set()
+            if mac_key:
+                parts[mac] = located(fields, mac_key)
+                macs |= {VtepMac(version, found[mac])} if mac in found else set()
+    return Tunnels(NodeAllocations(tunnel_addresses=frozenset(addresses), vtep_macs=frozenset(macs)), parts)
 
 
 def written_ends(allocated: NodeAllocations) -> Values:
     """The tunnel ends by the attributes of their rows."""
-    addresses = {part: allocated.tunnel_address(kind, version) for part, kind, version, _ in _ADDRESSES}
-    return {**addresses, **{part: allocated.vtep_mac(version) for part, version in _MACS}}
-
-
-def tunnel_part(encapsulation: Encapsulation, version: int) -> str:
-    """The name of the part that says the address of a tunnel end."""
-    return encapsulation.value if version == 4 else f"{encapsulation.value}{version}"
+    addresses = {tunnel_part(*tunnel): allocated.tunnel_address(*tunnel) for tunnel in every_tunnel()}
+    return {**addresses, **{mac_part(version): allocated.vtep_mac(version) for version in (4, 6)}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,30 +95,30 @@ def underlay_of(fields: Fields, table: Table, found: Values) -> Underlay | None:
     return Underlay(v6, at["ipv6"]) if v6 else None
 
 
-TUNNELS: Final = {item.value: item for item in Encapsulation if item is not Encapsulation.DIRECT}
 ACCEPTS: Final = "bgpctl/accepts"
 """The annotation of a Node by which Calico's form says what the short one says by `accepts`."""
 
 
-def _tunnels(leaf: Scalar) -> frozenset[Encapsulation]:
+def _accepted(leaf: Scalar) -> frozenset[Encapsulation]:
     """Words with commas between them; an empty text says that the node accepts no tunnel."""
+    known = tunnels()
     words = [word.strip() for word in leaf.text.split(",") if word.strip()]
-    unknown = next((word for word in words if word not in TUNNELS), None)
+    unknown = next((word for word in words if word not in known), None)
     if unknown is not None:
-        raise ValueError(f"{unknown!r} is none of {', '.join(TUNNELS)}")
-    return frozenset(TUNNELS[word] for word in words)
+        raise ValueError(f"{unknown!r} is none of {', '.join(known)}")
+    return frozenset(known[word] for word in words)
 
 
-def _words(tunnels: Iterable[Encapsulation]) -> list[str]:
-    return sorted(item.value for item in tunnels)
+def _names(accepted: Iterable[Encapsulation]) -> list[str]:
+    return sorted(item.name for item in accepted)
 
 
 ACCEPTS_ROW: Final = Row(
     ACCEPTS,
     FieldKind(
-        lambda fields, key: fields.value(key, _tunnels, "choice"),
+        lambda fields, key: fields.value(key, _accepted, "choice"),
         {},
-        lambda tunnels: ", ".join(_words(tunnels)),
+        lambda accepted: ", ".join(_names(accepted)),
     ),
     "accepts",
 )
@@ -123,60 +126,62 @@ ACCEPTS_ROW: Final = Row(
 
 def _read_accepts(fields: Fields, key: str) -> frozenset[Encapsulation] | None:
     """A list of tunnels; an empty one says that it accepts none."""
-    words = fields.words(key, TUNNELS)
-    return frozenset(TUNNELS[word] for word in words) if fields.has(key) else None
+    known = tunnels()
+    words = fields.words(key, known)
+    return frozenset(known[word] for word in words) if fields.has(key) else None
 
 
-_ACCEPTED: Final = FieldKind(_read_accepts, many({"enum": list(TUNNELS)}), _words)
-
-SHORT_NODE: Final = Table(
-    (
-        Row("address", INTERFACE, "address", "On the underlay, with its mask; IPv4 if the node has both.", needed=True),
-        Row("address6", interface_of(6), "address6", "The IPv6 address of a node that has both."),
-        Row("asNumber", ASN, "asn", "Its AS, if not that of the cluster."),
-        Row(
-            "clusterID",
-            address_of(4),
-            "cluster_id",
-            "Makes it a route reflector (RFC 4456); looks like an IPv4 address.",
+@per_encapsulations
+def short_node() -> Table:
+    """A node of the short form."""
+    return Table(
+        (
+            Row(
+                "address",
+                INTERFACE,
+                "address",
+                "On the underlay, with its mask; IPv4 if the node has both.",
+                needed=True,
+            ),
+            Row("address6", interface_of(6), "address6", "The IPv6 address of a node that has both."),
+            Row("asNumber", ASN, "asn", "Its AS, if not that of the cluster."),
+            Row(
+                "clusterID",
+                address_of(4),
+                "cluster_id",
+                "Makes it a route reflector (RFC 4456); looks like an IPv4 address.",
+            ),
+            Row(
+                "accepts",
+                FieldKind(_read_accepts, many({"enum": list(tunnels())}), _names),
+                "accepts",
+                "The tunnels it takes packets from, where others have to be told: nobody changes over to another.",
+            ),
+            Row("labels", LABELS, "labels"),
+            Row(
+                "blocks",
+                placed(lambda leaf: parse_prefix(leaf.text), "cidr", ref("prefix")),
+                "blocks",
+                "Blocks of pools that are this node's.",
+            ),
+            Row(
+                "borrowed",
+                placed(host, "address", ref("interface")),
+                "borrowed",
+                "Addresses of this node's workloads in blocks of other nodes.",
+            ),
+            *tunnel_rows(short_end_keys()),
         ),
-        Row(
-            "accepts",
-            _ACCEPTED,
-            "accepts",
-            "The tunnels it takes packets from, where others have to be told: nobody changes over to another.",
-        ),
-        Row("labels", LABELS, "labels"),
-        Row(
-            "blocks",
-            placed(lambda leaf: parse_prefix(leaf.text), "cidr", ref("prefix")),
-            "blocks",
-            "Blocks of pools that are this node's.",
-        ),
-        Row(
-            "borrowed",
-            placed(host, "address", ref("interface")),
-            "borrowed",
-            "Addresses of this node's workloads in blocks of other nodes.",
-        ),
-        *tunnel_rows(
-            ipip="ipipTunnelAddress",
-            vxlan="vxlanTunnelAddress",
-            mac="vxlanTunnelMACAddress",
-            vxlan6="vxlanTunnelAddressV6",
-            mac6="vxlanTunnelMACAddressV6",
-        ),
-    ),
-    Node,
-    "a node",
-    "A member of the cluster.",
-)
+        Node,
+        "a node",
+        "A member of the cluster.",
+    )
 
 
 def written_short_node(node: Node, allocated: NodeAllocations) -> Written:
     """The node in the short form, with what it was allocated."""
     owned = {"blocks": allocated.blocks or None, "borrowed": allocated.borrowed or None}
-    return SHORT_NODE.write(node, **owned, **written_ends(allocated))
+    return short_node().write(node, **owned, **written_ends(allocated))
 
 
 _REST: Final = ("asn", "labels", "cluster_id", "accepts")

@@ -76,7 +76,12 @@ def _read_nodes(fields: Fields, key: str) -> str | None:
 
 
 def _read_node_selector(fields: Fields, key: str) -> str | None:
-    return None if fields.has("nodes") else SELECTOR.read(fields, key)
+    if not fields.has("nodes"):
+        return SELECTOR.read(fields, key)
+    if fields.has(key):
+        fields.ignore(key)
+        fields.wrong(key, "nodes is short for nodeSelector; they cannot both be given", "both-forms")
+    return None
 
 
 def _read_peer_selector(fields: Fields, key: str) -> str | None:
@@ -105,7 +110,7 @@ _OPTIONS: Final = (
         "nextHopMode",
         enumeration(NextHopMode),
         "next_hop_mode",
-        "The next hop that the peer is told. Auto: ourselves if it is external.",
+        "The next hop that is announced to the peer. Auto: ourselves if it is external.",
     ),
     Row("keepOriginalNextHop", _KEEP, "next_hop_mode", "Old form of nextHopMode: Keep."),
     Row(
@@ -134,7 +139,7 @@ _OPTIONS: Final = (
         "reversePeering",
         coded({"Auto": True, "Manual": False}),
         "reverse",
-        "Auto: nodes chosen by peerSelector peer back without being told.",
+        "Auto: nodes chosen by peerSelector peer back by themselves.",
     ),
     Row(
         "localWorkloadSelector",

@@ -7,27 +7,21 @@ Refuses to know: what a pool's mode leads to.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, TypeAlias
 
-from bgpctl.core.cluster.configuration import Mode, Pool, Use
+from bgpctl.core.cluster.configuration import Pool, Use
+from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, Encapsulation, Mode, tunnels, words
 from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.draft import Draft, Located, Stated, located, read_selector
 from bgpctl.core.intent.field_kinds import BOOLEAN, PREFIX, SELECTOR, FieldKind, coded, integer, no_effect, word
 from bgpctl.core.intent.fields import Fields, choice
 from bgpctl.core.intent.shapes import Shape, many, ref
 from bgpctl.core.intent.tables import Row, Table, Values, Written, always, read_only
+from bgpctl.core.intent.tunnel_keys import mode_key, mode_keys, per_encapsulations
 
-Modes: TypeAlias = tuple[Mode, Mode]
-"""ipipMode and vxlanMode."""
-
-ENCAPSULATIONS: Final = {
-    "IPIP": (Mode.ALWAYS, Mode.NEVER),
-    "IPIPCrossSubnet": (Mode.CROSS_SUBNET, Mode.NEVER),
-    "VXLAN": (Mode.NEVER, Mode.ALWAYS),
-    "VXLANCrossSubnet": (Mode.NEVER, Mode.CROSS_SUBNET),
-    "None": (Mode.NEVER, Mode.NEVER),
-}
-"""The operator's `encapsulation` as (ipipMode, vxlanMode)."""
+Crossing: TypeAlias = tuple[Encapsulation, Mode]
+"""How packets of a pool cross the underlay."""
 
 DEFAULT_BLOCK_SIZE: Final = {4: 26, 6: 122}
 DEFAULT_USES: Final = (Use.WORKLOAD, Use.TUNNEL)
@@ -47,10 +41,9 @@ _OLD_MODES: Final = {
 
 def _read_nat(fields: Fields, key: str) -> bool | None:
     """The old spelling of natOutgoing."""
-    if not fields.has(key):
-        return None
-    nat = fields.boolean(key) if fields.boolean("natOutgoing") is None else None
-    fields.wrong(key, "an old spelling of natOutgoing", "old-spelling", Severity.INFO)
+    nat = fields.boolean(key) if fields.has(key) else None
+    if fields.has(key):
+        fields.wrong(key, "an old spelling of natOutgoing", "old-spelling", Severity.INFO)
     return nat
 
 
@@ -99,6 +92,7 @@ _MODE_SHAPE: Final[Shape] = {
     ]
 }
 _MODE: Final = FieldKind(_read_mode, _MODE_SHAPE, lambda mode: mode.value)
+_GIVEN_MODE: Final = replace(_MODE, shape={**_MODE_SHAPE, "default": Mode.NEVER.value})
 _OLD_IPIP: Final = Table(
     (Row("enabled", BOOLEAN, "enabled"), Row("mode", FieldKind(_spelt, _MODE_SHAPE, None), "mode")),
 )
@@ -133,16 +127,20 @@ ASSIGNMENT: Final = Row(
     no_effect("a block is given to a node by the cluster file, never automatically", word("Automatic", "Manual")),
     about="No effect here: a node's blocks are given.",
 )
-_MODES: Final = (
-    Row(
-        "ipipMode",
-        _MODE,
-        "ipip_mode",
-        "IP in IP to nodes: never, in other subnets, always. IPv4 only.",
-        always=True,
-    ),
-    Row("vxlanMode", _MODE, "vxlan_mode", "VXLAN to nodes: never, in other subnets, always.", always=True),
-)
+
+
+def _mode_rows(kind: FieldKind[Mode]) -> tuple[Row, ...]:
+    return tuple(
+        Row(mode_key(item), kind, mode_key(item), _about_mode(item), always=True) for item in tunnels().values()
+    )
+
+
+def _about_mode(encapsulation: Encapsulation) -> str:
+    only = " and ".join(f"IPv{version}" for version in encapsulation.versions)
+    limit = f" {only} only." if len(encapsulation.versions) == 1 else ""
+    return f"{encapsulation.title} to nodes: never, in other subnets, always.{limit}"
+
+
 _REST: Final = (
     Row(
         "natOutgoing",
@@ -164,14 +162,25 @@ _REST: Final = (
     Row("nat-outgoing", FieldKind(_read_nat, BOOLEAN.shape, None), "nat_outgoing", "Old spelling of natOutgoing."),
     Row("ipip", FieldKind(_read_old_ipip, _OLD_IPIP.shape(nullable=True), None), "old_ipip", "Old form of ipipMode."),
 )
-_ENCAPSULATION: Final = Row(
-    "encapsulation", coded(ENCAPSULATIONS), "modes", "ipipMode and vxlanMode in one word.", always=True
-)
-IP_POOL: Final = Table((CIDR, *_MODES, *always(_REST, "natOutgoing", "blockSize")), Pool, "a pool")
-"""Calico's IPPool."""
-SHORT_POOL: Final = Table(
-    (CIDR, _ENCAPSULATION, *map(read_only, _MODES), *_REST), Pool, "a pool", "A pool of addresses for workloads."
-)
+
+
+def crossing_row() -> Row:
+    """The operator's word for encapsulation and mode."""
+    about = f"{' and '.join(map(mode_key, tunnels().values()))} in one word."
+    return Row("encapsulation", coded(words()), "crossing", about, always=True)
+
+
+@per_encapsulations
+def calico_pool() -> Table:
+    """Calico's IPPool."""
+    return Table((CIDR, *_mode_rows(_GIVEN_MODE), *always(_REST, "natOutgoing", "blockSize")), Pool, "a pool")
+
+
+@per_encapsulations
+def short_pool() -> Table:
+    """A pool of the short form."""
+    rows = (CIDR, crossing_row(), *map(read_only, _mode_rows(_MODE)), *_REST)
+    return Table(rows, Pool, "a pool", "A pool of addresses for workloads.")
 
 
 # Reading and writing -------------------------------------------------------------------------------------------
@@ -180,49 +189,70 @@ SHORT_POOL: Final = Table(
 def read_pool(draft: Draft, fields: Fields, table: Table, name: str, at: Located) -> None:
     """Take a pool in, by the keys of its form."""
     found = table.read(fields)
-    ipip_mode, vxlan_mode = _modes(fields, found)
+    encapsulation, mode = _crossing(fields, found)
     cidr, size = found.pop("cidr", None), found.pop("block_size", 0)
     if cidr is None:
         draft.declare("pool", name, at)
         draft.miss("pool")
         return
     size = size or DEFAULT_BLOCK_SIZE[cidr.version]
-    pool = Pool(name, cidr, ipip_mode, vxlan_mode, size, **found, place=at.place)
+    pool = Pool(name, cidr, encapsulation, mode, size, **found, place=at.place)
     take_pool(draft, pool, at, fields)
 
 
 def take_pool(draft: Draft, pool: Pool, at: Located, fields: Fields) -> None:
     """Take a pool in that was read from `fields`."""
     if draft.declare("pool", pool.name, at):
-        draft.pools[pool.name] = Stated(pool, at, pool_parts(fields))
+        draft.pools[pool.name] = Stated(pool, at, pool_parts(fields, pool.encapsulation))
 
 
-def _modes(fields: Fields, found: Values) -> Modes:
-    """Takes what says the modes out of the values."""
-    modes, old = found.pop("modes", None), found.pop("old_ipip", None)
-    ipip, vxlan = found.pop("ipip_mode", None), found.pop("vxlan_mode", None)
-    if modes and (ipip or vxlan):
-        fields.wrong("encapsulation", "encapsulation and ipipMode or vxlanMode cannot both be given", "both-forms")
-    if old and ipip:
+def _crossing(fields: Fields, found: Values) -> Crossing:
+    """Take encapsulation and modes out of the values."""
+    given, old = found.pop("crossing", None), found.pop("old_ipip", None)
+    modes = {item: found.pop(mode_key(item), None) for item in tunnels().values()}
+    if given and any(modes.values()):
+        keys = " or ".join(map(mode_key, modes))
+        fields.wrong("encapsulation", f"encapsulation and {keys} cannot both be given", "both-forms")
+    if old and modes[IPIP]:
         fields.wrong("ipip", "ipip is the old form of ipipMode; they cannot both be given", "both-forms")
-    return modes or (ipip or old or Mode.NEVER, vxlan or Mode.NEVER)
+    modes[IPIP] = modes[IPIP] or old
+    return given or _only(fields, {item: mode for item, mode in modes.items() if mode and mode is not Mode.NEVER})
+
+
+def _only(fields: Fields, modes: Mapping[Encapsulation, Mode]) -> Crossing:
+    """The one that is not Never; of several the first, and a problem."""
+    if len(modes) > 1:
+        keys = [mode_key(item) for item in modes]
+        said = ", ".join(f"{key}: {mode.value}" for key, mode in zip(keys, modes.values(), strict=True))
+        fields.wrong(keys[-1], f"{' and '.join(keys)} cannot both be set ({said})", "both-modes")
+    return next(iter(modes.items()), (DIRECT, Mode.NEVER))
+
+
+def written_pool(pool: Pool) -> Written:
+    """The spec of Calico's IPPool."""
+    return calico_pool().write(pool, **mode_keys(pool.encapsulation, pool.mode))
 
 
 def written_short_pool(pool: Pool) -> Written:
     """The pool in the short form."""
-    return SHORT_POOL.write(pool, modes=(pool.ipip_mode, pool.vxlan_mode))
+    return short_pool().write(pool, crossing=(pool.encapsulation, pool.mode))
 
 
-def pool_parts(fields: Fields) -> Mapping[str, Located]:
+def pool_parts(fields: Fields, encapsulation: Encapsulation) -> Mapping[str, Located]:
     """Where the parts of a pool stand that a rule may be about."""
-    old = "ipip" if fields.has("ipip") else "ipipMode"
-    ipip, vxlan = ("encapsulation",) * 2 if fields.has("encapsulation") else (old, "vxlanMode")
     return {
         "cidr": located(fields, "cidr"),
-        "ipip": located(fields, ipip),
-        "vxlan": located(fields, vxlan),
+        "encapsulation": located(fields, _crossing_key(fields, encapsulation)),
         "block_size": located(fields, "blockSize"),
         "uses": located(fields, "allowedUses"),
         "no_export": located(fields, "disableBGPExport"),
         "node_selector": located(fields, "nodeSelector"),
     }
+
+
+def _crossing_key(fields: Fields, encapsulation: Encapsulation) -> str:
+    """The key that says how the pool is crossed; one that is not there, if none does."""
+    chosen = [encapsulation] if encapsulation != DIRECT else list(tunnels().values())
+    old = ["ipip"] if IPIP in chosen else []
+    keys = ["encapsulation", *old, *map(mode_key, chosen)]
+    return next((key for key in keys if fields.has(key)), keys[0])

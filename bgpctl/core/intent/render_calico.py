@@ -19,7 +19,7 @@ from bgpctl.core.intent.felix import FELIX
 from bgpctl.core.intent.fields import is_name
 from bgpctl.core.intent.filters import FILTER
 from bgpctl.core.intent.kubernetes import CONFIG_DATA
-from bgpctl.core.intent.pools import IP_POOL
+from bgpctl.core.intent.pools import written_pool
 from bgpctl.core.intent.render_shared import port_of, who_peers
 from bgpctl.core.intent.tables import Written
 from bgpctl.core.net.addresses import Prefix
@@ -35,7 +35,7 @@ def calico(intent: Intent) -> Iterator[Written]:
     if felix:
         yield _resource("FelixConfiguration", "default", felix)
     for pool in intent.pools:
-        yield _resource("IPPool", pool.name, IP_POOL.write(pool))
+        yield _resource("IPPool", pool.name, written_pool(pool))
     for node in intent.nodes:
         yield _node(node, intent.allocations.of(node.name))
     for node in intent.nodes:

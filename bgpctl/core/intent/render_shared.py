@@ -1,5 +1,5 @@
 """
-What rendering peers has to find out in both forms: what follows from the rest of the cluster, and need not be said.
+Peers in both forms: the keys that follow from the rest of the cluster, and are left out.
 
 Refuses to know: YAML, and which form it becomes part of.
 """
@@ -38,6 +38,6 @@ def only_node(intent: Intent, peer: Peer) -> str | None:
 
 
 def _can_peer(node: Node, peer: Peer) -> bool:
-    """Whether the node has an address of the peer's IP version, and is not the peer itself."""
+    """True if the node has an address of the peer's IP version, and is not the peer itself."""
     own = node.underlay(peer.address.version) if peer.address else node.address
     return own is not None and own.address != peer.address

@@ -16,9 +16,9 @@ from bgpctl.core.intent import kubernetes, legacy, short
 from bgpctl.core.intent.bgp import NODE_SPEC
 from bgpctl.core.intent.calico import BOOKKEEPING, CALICO, KINDS, OTHER_KINDS
 from bgpctl.core.intent.filters import FILTER, OPERATION_SHAPE, RULES
-from bgpctl.core.intent.installation import OPERATOR_POOL
-from bgpctl.core.intent.nodes import SHORT_NODE
-from bgpctl.core.intent.pools import IP_POOL, SHORT_POOL
+from bgpctl.core.intent.installation import operator_pool
+from bgpctl.core.intent.nodes import short_node
+from bgpctl.core.intent.pools import calico_pool, short_pool
 from bgpctl.core.intent.shapes import DEFINITIONS, Shape, many, one_among, ref
 from bgpctl.core.intent.tables import Table
 
@@ -46,8 +46,8 @@ def _short_form() -> Mapping[str, Shape]:
             "else": {"if": {"type": "object"}, "then": ref("cluster")},
         },
         "cluster": short.shape(),
-        "shortPool": SHORT_POOL.shape(),
-        "shortNode": SHORT_NODE.shape(),
+        "shortPool": short_pool().shape(),
+        "shortNode": short_node().shape(),
         "shortPeer": short.SHORT_PEER.shape(),
         "filter": FILTER.shape(nullable=True),
         "filterRule": RULES[4].shape(),
@@ -70,7 +70,7 @@ def _resources() -> Mapping[str, Shape]:
         **{kind: _resource(kind) for kind in KINDS if kind not in _SPECIAL},
         "Node": _node(),
         "ConfigMap": _config_map(),
-        "operatorPool": OPERATOR_POOL.shape(),
+        "operatorPool": operator_pool().shape(),
         "calicoNode": NODE_SPEC.shape(nullable=True),
         **_old_resources(),
     }
@@ -89,7 +89,7 @@ def _kinds() -> Iterator[str]:
 
 
 def _by_kind() -> Iterator[Shape]:
-    """What a resource is like, by its kind."""
+    """The shape of a resource, by its kind."""
     for kind in (*KINDS, *legacy.READERS):
         yield {"if": {"properties": {"kind": {"const": kind}}}, "then": ref(kind)}
     yield {"if": {"properties": {"kind": {"pattern": "List$"}}}, "then": ref("list")}
@@ -177,9 +177,9 @@ def _kubernetes_node() -> Shape:
 
 
 def _old_resources() -> Mapping[str, Shape]:
-    """What a resource of today must have in its spec may stand in the metadata of an old one."""
+    """The keys that a resource of today needs in its spec may stand in the metadata of an old one."""
     return {
-        "ipPool": _old("ipPool", legacy.POOL_METADATA.shape(nullable=True), _optional(IP_POOL)),
+        "ipPool": _old("ipPool", legacy.POOL_METADATA.shape(nullable=True), _optional(calico_pool())),
         "node": _old("node", legacy.NODE_METADATA.shape(), ref("calicoNode")),
         "bgpPeer": _old("bgpPeer", legacy.PEER_METADATA.shape(), _optional(legacy.PEER_SPEC)),
     }

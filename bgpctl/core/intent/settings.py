@@ -1,5 +1,5 @@
 """
-What holds for the whole cluster and is said by the same keys in several places.
+Settings of the whole cluster that stand under the same keys in several places.
 
 Refuses to know: pools, nodes and peers.
 """
@@ -10,6 +10,7 @@ from typing import Final
 
 from bgpctl.core.intent.field_kinds import ASN, MTU, PORT, integer
 from bgpctl.core.intent.tables import Row
+from bgpctl.core.intent.tunnel_keys import MTU_KEYS
 
 ASN_ROW: Final = Row(
     "asNumber", ASN, "asn", "AS of every node that does not say otherwise; 64512 without it.", always=True
@@ -18,8 +19,6 @@ LISTEN_PORT: Final = Row("listenPort", PORT, "listen_port", "TCP port that every
 TUNNELS: Final = (
     Row("vxlanVNI", integer(1, 16777215), "vxlan_vni", "VXLAN network identifier."),
     Row("vxlanPort", PORT, "vxlan_port", "UDP port of VXLAN."),
-    Row("ipipMTU", MTU, "ipip_mtu"),
-    Row("vxlanMTU", MTU, "vxlan_mtu"),
-    Row("vxlanMTUV6", MTU, "vxlan_mtu6"),
+    *(Row(item.key, MTU, item.setting) for item in MTU_KEYS),
 )
 """VNI, UDP port and the MTUs of tunnel devices, by the names of FelixConfiguration."""

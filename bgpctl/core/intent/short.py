@@ -1,7 +1,7 @@
 """
 The short form: one document with `calico_backend`, `asNumber`, `pools`, `nodes`, `mesh`, `peers`.
 
-Refuses to know: Calico's resources, and the keys of a lab file that are somebody else's.
+Refuses to know: Calico's resources, and the other keys of a lab file.
 """
 
 from __future__ import annotations
@@ -10,20 +10,32 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 from bgpctl.core.cluster.configuration import Configuration
+from bgpctl.core.cluster.encapsulation import Encapsulation, tunnels
 from bgpctl.core.intent.draft import BlockDraft, Draft, Kind, located
 from bgpctl.core.intent.field_kinds import ADDRESS, BACKEND, MTU, PORT
 from bgpctl.core.intent.fields import Fields, is_name, not_a_name
 from bgpctl.core.intent.filters import ADVERTISEMENTS, read_filter
-from bgpctl.core.intent.nodes import SHORT_NODE, Underlay, take_block, take_borrowed, take_node, tunnels_of
+from bgpctl.core.intent.nodes import Underlay, short_node, take_block, take_borrowed, take_node, tunnels_of
 from bgpctl.core.intent.peers import MESH_OPTIONS, Remote, mesh_row, peer_table, read_peer
-from bgpctl.core.intent.pools import SHORT_POOL, read_pool
+from bgpctl.core.intent.pools import read_pool, short_pool
 from bgpctl.core.intent.settings import ASN_ROW, LISTEN_PORT, TUNNELS
 from bgpctl.core.intent.shapes import Shape, by_name, ref
 from bgpctl.core.intent.tables import Row, Table, Values, set_all
 from bgpctl.core.intent.tree import Mapping as Document
+from bgpctl.core.intent.tunnel_keys import short_end_keys
 
-LAB_KEYS: Final = ("name", "description", "segments", "hosts", "routers", "workloads", "checks", "ipip-drivers", "runs")
-"""What a lab file has beside the cluster: accepted, and of no effect on the intent."""
+_LAB_KEYS: Final = ("name", "description", "segments", "hosts", "routers", "workloads", "checks")
+
+
+def driver_key(encapsulation: Encapsulation) -> str:
+    """The key of a lab file for the drivers of one encapsulation."""
+    return f"{encapsulation.name}-drivers"
+
+
+def lab_keys() -> tuple[str, ...]:
+    """The keys of a lab file beside the cluster: accepted, and of no effect on the intent."""
+    return (*_LAB_KEYS, *map(driver_key, tunnels().values()), "runs")
+
 
 SHORT_PEER: Final = peer_table(
     "ip",
@@ -48,21 +60,21 @@ SETTINGS: Final = Table(
     Configuration,
     about="The short form.",
 )
-"""What holds for the whole cluster."""
+"""Settings of the whole cluster."""
 
 
 def _read_pool(draft: Draft, fields: Fields, name: str) -> None:
-    read_pool(draft, fields, SHORT_POOL, name, located(fields))
+    read_pool(draft, fields, short_pool(), name, located(fields))
 
 
 def _read_node(draft: Draft, fields: Fields, name: str) -> None:
-    found = SHORT_NODE.read(fields)
+    found = short_node().read(fields)
     for block, at in found.get("blocks", ()):
         take_block(draft, BlockDraft(name, block), at)
     for address, at in found.get("borrowed", ()):
         take_borrowed(draft, BlockDraft(name, address), at)
-    tunnels = tunnels_of((fields, SHORT_NODE, found))
-    take_node(draft, name, located(fields), _underlay(fields, found), tunnels, found)
+    ends = tunnels_of((fields, short_end_keys(), found))
+    take_node(draft, name, located(fields), _underlay(fields, found), ends, found)
 
 
 def _underlay(fields: Fields, found: Values) -> Underlay | None:
@@ -98,7 +110,7 @@ _NAMED: Final[Mapping[str, tuple[Kind, _Reader, str]]] = {
 def read_short(draft: Draft, document: Document) -> None:
     """Take one document of the short form in."""
     fields = Fields(document, "", draft.problems)
-    fields.ignore(*LAB_KEYS)
+    fields.ignore(*lab_keys())
     set_all(draft, SETTINGS, fields)
     for key, (kind, read, _) in _NAMED.items():
         _read_each(draft, fields, key, kind, read)
@@ -121,4 +133,4 @@ def shape() -> Shape:
         (key, {"description": f"{key.capitalize()} by name.", **by_name(ref(name))})
         for key, (*_, name) in _NAMED.items()
     )
-    return SETTINGS.shape(more=[*named, *((key, True) for key in LAB_KEYS)])
+    return SETTINGS.shape(more=[*named, *((key, True) for key in lab_keys())])

@@ -137,7 +137,7 @@ class Table:
 
 
 def _defaults(noun: type[Any] | None) -> Mapping[str, object]:
-    """What absent attributes of a dataclass are."""
+    """The values of absent attributes of a dataclass."""
     found = dataclasses.fields(noun) if noun else ()
     return {item.name: item.default for item in found if item.default is not dataclasses.MISSING}
 

@@ -50,7 +50,7 @@ Tree: TypeAlias = Scalar | Sequence | Mapping
 
 
 def kind_of(tree: Tree) -> str:
-    """What a person would call it."""
+    """The name that a person would use."""
     match tree:
         case Mapping():
             return "a mapping"

@@ -24,7 +24,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from bgpctl.core.bgp.encap_community import AcceptedTunnels, refusal
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.encapsulation import DIRECT
 from bgpctl.core.migration.probe_choice import is_proven
 from bgpctl.core.migration.situation import PendingMember, Situation
 from bgpctl.core.net.objects import PROTOCOL, NextHop
@@ -61,7 +61,7 @@ def _is_held(situation: Situation, wanted: NextHop, waiting_links: Collection[st
 def _refusal(situation: Situation, wanted: NextHop) -> AcceptedTunnels | None:
     """The statement that forbids the encapsulation of the next hop; packets without one cannot be refused."""
     encapsulation, remote = situation.encapsulation_of(wanted), situation.remote_of(wanted)
-    if remote is None or encapsulation is None or encapsulation is Encapsulation.DIRECT:
+    if remote is None or encapsulation is None or encapsulation == DIRECT:
         return None
     return refusal(situation.members[remote], encapsulation, situation.advertised, remote.version)
 

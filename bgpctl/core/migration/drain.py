@@ -26,7 +26,8 @@ from typing import Final, NamedTuple
 
 from bgpctl.core.migration.probes import ReturnPath, kind_of
 from bgpctl.core.migration.situation import PendingMember, Situation
-from bgpctl.core.net.objects import PROTOCOL, Dataplane, KernelObject, Link, NextHop, NextHopGroup, Route, key_of
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import PROTOCOL, KernelObject, Link, NextHop, NextHopGroup, Route, key_of
 
 DRAIN_S: Final = 2.0
 """How long a member must be seen to send by another link before the old one is removed."""
@@ -82,7 +83,7 @@ def _users(
 
 
 def may_still_send(situation: Situation, hop: NextHop, is_former: Callable[[ReturnPath], bool]) -> bool:
-    """Whether the member may still send to our block in this pool by its former path: unless seen otherwise it may."""
+    """True if the member may still send to our block in this pool by its former path: unless seen otherwise it may."""
     if situation.address_in_pool(situation.node, hop) is None:
         return False
     path = situation.probe_results.return_path(hop.id, situation.at_s)

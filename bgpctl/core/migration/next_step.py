@@ -49,18 +49,15 @@ from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric import Desired
-from bgpctl.core.fabric.desired import KIND_OF
 from bgpctl.core.migration.cutover import HeldNextHop, held_next_hops, pending_cutover
 from bgpctl.core.migration.drain import Drain, drain
 from bgpctl.core.migration.probe_choice import forward_probe, return_probe
 from bgpctl.core.migration.probes import Probe, ProbeResults
 from bgpctl.core.migration.situation import PendingMember, Situation
 from bgpctl.core.migration.source_change import SourceChange, source_change
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
-    DATAPLANE_FIELDS,
-    Dataplane,
     KernelObject,
-    Key,
     NextHop,
     NextHopGroup,
     key_of,
@@ -88,7 +85,7 @@ class MigrationStep:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is held back: what should be now is what is wanted in the end."""
+        """True if nothing is held back: what should be now is what is wanted in the end."""
         return not self.cutovers and not self.drains
 
 
@@ -101,7 +98,7 @@ def next_step(
     at_s: float,
     advertised: AdvertisedTunnels = nothing_advertised,
 ) -> MigrationStep:
-    """What should be in the kernel now, between `observed` and `desired`."""
+    """The state that the kernel should have now, between `observed` and `desired`."""
     situation = Situation(desired, observed, intent, node, probe_results, at_s, advertised)
     source = source_change(situation)
     held = held_next_hops(situation, source.waiting_links)
@@ -130,21 +127,17 @@ def _probes(
 def _with_kept(desired: Desired, kept: Iterable[KernelObject]) -> Desired:
     """`desired` with the kept objects: of two with one key the kept one stays, and its reason says that it is kept."""
     reasons = dict(desired.reasons)
-    kinds: dict[str, dict[Key, KernelObject]] = {
-        kind: {key_of(thing): thing for thing in getattr(desired.dataplane, kind)} for kind in DATAPLANE_FIELDS
-    }
+    things = tuple(kept)
     held_ids: set[int] = set()
-    for thing in kept:
+    for thing in things:
         key = key_of(thing)
-        kinds[KIND_OF[type(thing)]][key] = thing
         reasons[key] = _kept(reasons.get(key, _KEPT_REASON))
         held_ids |= {thing.id} if isinstance(thing, NextHop | NextHopGroup) else set()
     for route in desired.dataplane.routes:
         # A route leads where its next hop leads, so its new reason does not hold yet.
         if route.next_hop in held_ids:
             reasons[key_of(route)] = _kept(reasons[key_of(route)])
-    plane = Dataplane(**{kind: frozenset(things.values()) for kind, things in kinds.items()})  # type: ignore[arg-type]
-    return replace(desired, dataplane=plane, reasons=reasons)
+    return replace(desired, dataplane=desired.dataplane.put(things), reasons=reasons)
 
 
 def _kept(reason: Reason) -> Reason:

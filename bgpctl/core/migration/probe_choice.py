@@ -9,11 +9,13 @@ Refuses to know: what follows once a path is proven.
 
 from __future__ import annotations
 
-from bgpctl.core.cluster.encapsulation import Encapsulation
-from bgpctl.core.migration.probes import Frame, Probe
+from bgpctl.core.cluster.encapsulation import DIRECT, Encapsulation
+from bgpctl.core.fabric.encapsulations import behaviour_of
+from bgpctl.core.fabric.protocol import ProbeFrame
+from bgpctl.core.migration.probes import Probe
 from bgpctl.core.migration.situation import Situation
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import NextHop, Vxlan
+from bgpctl.core.net.objects import NextHop
 
 
 def forward_probe(situation: Situation, hop: NextHop) -> Probe | None:
@@ -27,13 +29,13 @@ def return_probe(situation: Situation, hop: NextHop) -> Probe | None:
 
 
 def is_proven(situation: Situation, hop: NextHop) -> bool:
-    """Whether packets sent by this next hop arrive."""
+    """True if packets sent by this next hop arrive."""
     probe = forward_probe(situation, hop)
     return probe is not None and situation.probe_results.proves(probe.path, situation.at_s)
 
 
 def is_proven_with_all(situation: Situation, hop: NextHop) -> bool:
-    """Whether packets sent by this next hop arrived in the same round as those sent by the others."""
+    """True if packets sent by this next hop arrived in the same round as those sent by the others."""
     probe = forward_probe(situation, hop)
     return probe is not None and situation.probe_results.proves_with_all(probe.path, situation.at_s)
 
@@ -44,8 +46,8 @@ def _probe(situation: Situation, hop: NextHop, source: Address | None) -> Probe 
     if remote is None or encapsulation is None or local is None or source is None:
         return None
     target = _target(situation, hop, remote, encapsulation)
-    frame = _frame(situation, hop) if encapsulation is Encapsulation.VXLAN else None
-    if target is None or (encapsulation is Encapsulation.VXLAN and frame is None):
+    frame = _frame(situation, hop, encapsulation)
+    if target is None or frame is None:
         return None
     return Probe(hop, encapsulation, local, remote, source, target, frame)
 
@@ -61,14 +63,11 @@ def _target(situation: Situation, hop: NextHop, remote: Address, encapsulation: 
     An address that the member answers for: its underlay address. Without encapsulation a router on the way forwards by
     the pool's addresses, and may know the node but not the pool; so there it is an address of the member's block.
     """
-    if encapsulation is not Encapsulation.DIRECT or hop.gateway == remote:
+    if encapsulation != DIRECT or hop.gateway == remote:
         return remote
     return situation.address_in_pool(situation.members[remote], hop)
 
 
-def _frame(situation: Situation, hop: NextHop) -> Frame | None:
+def _frame(situation: Situation, hop: NextHop, encapsulation: Encapsulation) -> ProbeFrame | None:
     link = situation.desired.dataplane.link(hop.link)
-    destination = situation.neighbour_macs.get((hop.link, hop.gateway))
-    if link is None or link.mac is None or destination is None or not isinstance(link.kind, Vxlan):
-        return None
-    return Frame(link.kind.vni, link.kind.port, link.mac, destination)
+    return behaviour_of(encapsulation).frame(link, situation.neighbour_macs.get((hop.link, hop.gateway)))

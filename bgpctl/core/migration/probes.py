@@ -27,21 +27,14 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from bgpctl.core.cluster.encapsulation import Encapsulation
-from bgpctl.core.net.addresses import Address, Mac, Vni
-from bgpctl.core.net.objects import Dataplane, LinkKind, NextHop
+from bgpctl.core.fabric.protocol import ProbeFrame
+from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import LinkKind, NextHop
 
 REPLY_VALID_S: Final = 5.0
 """How long a reply counts."""
 PROBE_EVERY_S: Final = 0.5
-
-
-class Frame(NamedTuple):
-    """A VXLAN packet's VNI, UDP port and inner Ethernet addresses (RFC 7348, section 5)."""
-
-    vni: Vni
-    port: int
-    source: Mac
-    destination: Mac
 
 
 class ProbedPath(NamedTuple):
@@ -49,14 +42,14 @@ class ProbedPath(NamedTuple):
     Everything that decides whether a packet arrives.
 
     The name of a device is not enough: after a change of VNI the same name stands for another one. Nor is the remote
-    address: an IPIP receiver drops packets from an outer source that it does not know.
+    address: a receiver of IP in IP drops packets from an outer source that it does not know.
     """
 
     hop: NextHop
     encapsulation: Encapsulation
     local: Address
     remote: Address
-    frame: Frame | None
+    frame: ProbeFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +58,8 @@ class Probe:
     An echo request sent as the next hop `hop` would send it, before any traffic uses that next hop.
 
     The outer packet goes from `local` to `remote`, the inner one from `source` to `target`. Without encapsulation there
-    is only the inner one, and it goes to the gateway of `hop`.
+    is only the inner one, and it goes to the gateway of `hop`. `frame` is what else a packet of this encapsulation
+    consists of: only the encapsulation knows it.
     """
 
     hop: NextHop
@@ -74,7 +68,7 @@ class Probe:
     remote: Address
     source: Address
     target: Address
-    frame: Frame | None = None
+    frame: ProbeFrame = ProbeFrame()
 
     @property
     def path(self) -> ProbedPath:
@@ -83,12 +77,12 @@ class Probe:
 
     @property
     def shows_return_path(self) -> bool:
-        """Whether the reply takes the path of the member's traffic to us, instead of the bare underlay."""
+        """True if the reply takes the path of the member's traffic to us, instead of the bare underlay."""
         return self.source != self.local
 
 
 class ProbeReply(NamedTuple):
-    """The reply to `probe` came in by `link`; with IPIP the outer header had the address `source`."""
+    """The reply to `probe` came in by `link`; the outer header, where it was seen, had the address `source`."""
 
     probe: Probe
     link: str
@@ -124,12 +118,12 @@ class ProbeResults:
     round_s: float = 0.0
 
     def proves(self, path: ProbedPath, at_s: float) -> bool:
-        """Whether a packet over this path arrived lately."""
+        """True if a packet over this path arrived lately."""
         answered_s = self.answered.get(path)
         return answered_s is not None and _is_valid(answered_s, at_s)
 
     def proves_with_all(self, path: ProbedPath, at_s: float) -> bool:
-        """Whether a packet over this path arrived in the last round, as those over others did."""
+        """True if a packet over this path arrived in the last round, as those over others did."""
         return self.proves(path, at_s) and self.answered[path] == self.round_s
 
     def return_path(self, next_hop_id: int, at_s: float) -> ReturnPath | None:

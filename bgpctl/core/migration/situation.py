@@ -21,7 +21,8 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.fabric import Desired
 from bgpctl.core.migration.probes import ProbeResults
 from bgpctl.core.net.addresses import Address, Mac, Prefix
-from bgpctl.core.net.objects import Dataplane, NextHop, key_of
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import NextHop, key_of
 
 _VERSIONS: Final = (4, 6)
 

@@ -66,7 +66,7 @@ class _Acceptance(NamedTuple):
 
 
 def source_change(situation: Situation) -> SourceChange:
-    """What IPIP accepts now, and the source that it sends from."""
+    """The sources that IPIP accepts now, and the one that it sends from."""
     wanted, present = _only(situation.desired.dataplane.decaps), _only(situation.observed.decaps)
     if wanted is None or present is None or not _is_same_device(wanted, present):
         return SourceChange()

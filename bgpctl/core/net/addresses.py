@@ -74,7 +74,7 @@ class Prefix(NamedTuple):
         return 1 << (_BITS[self.version] - self.length)
 
     def covers(self, other: Prefix) -> bool:
-        """Whether `other` is this prefix or a more specific one."""
+        """True if `other` is this prefix or a more specific one."""
         return (
             self.version == other.version
             and self.length <= other.length

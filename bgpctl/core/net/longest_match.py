@@ -6,7 +6,7 @@ Refuses to know: what hangs on a prefix.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
 from bgpctl.core.net.addresses import Address, Prefix
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class LongestMatch(Generic[T]):
-    """What was given for each prefix, found by a dictionary look-up per length in use; the first one given stays."""
+    """A value per prefix, found by one dictionary look-up per prefix length in use; of two for a prefix the first."""
 
     def __init__(self, entries: Iterable[tuple[Prefix, T]]) -> None:
         self._entries: dict[Prefix, T] = {}
@@ -26,8 +26,8 @@ class LongestMatch(Generic[T]):
             for version in (4, 6)
         }
 
-    def covering(self, prefix: Prefix) -> T | None:
-        """What belongs to the most specific entry that is `prefix` or covers it."""
+    def matches(self, prefix: Prefix) -> Iterator[T]:
+        """The values of all entries that are `prefix` or cover it, the most specific first."""
         version, network, length = prefix
         bits = 32 if version == 4 else 128
         for candidate in self._lengths[version]:
@@ -35,9 +35,12 @@ class LongestMatch(Generic[T]):
                 shift = bits - candidate
                 found = self._entries.get(Prefix(version, network >> shift << shift, candidate))
                 if found is not None:
-                    return found
-        return None
+                    yield found
+
+    def covering(self, prefix: Prefix) -> T | None:
+        """The value of the most specific entry that is `prefix` or covers it."""
+        return next(self.matches(prefix), None)
 
     def holding(self, address: Address) -> T | None:
-        """What belongs to the most specific entry that holds `address`."""
+        """The value of the most specific entry that holds `address`."""
         return self.covering(address.host_prefix)

@@ -1,7 +1,7 @@
 """Kernel objects of one network namespace. Values only.
 
-Everything here is frozen, hashable and ordered. Objects that come by the hundred thousand (Prefix, Route,
-NextHop, Neighbour, FdbEntry) are NamedTuples: they hash and compare in C. The others are frozen dataclasses.
+Everything here is frozen and hashable. Objects that come by the hundred thousand (Route, NextHop, Neighbour,
+FdbEntry) are NamedTuples: they hash and compare in C. Links and whole dataplanes are frozen dataclasses.
 
 Refuses to know: where a value came from, how it is written to a kernel, what time it is.
 """
@@ -9,25 +9,23 @@ Refuses to know: where a value came from, how it is written to a kernel, what ti
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import errno
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
-from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac, Prefix, Vni
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac, Prefix
 
 PROTOCOL: Final = 179
 """Route and next-hop protocol number of everything bgpctl installs (the BGP port; unnamed in iproute2's rt_protos)."""
 METRIC: Final = 1024
 """Explicit, because IPv6 turns an omitted metric into 1024 and another metric would be a second route."""
+DEFAULT_TABLE: Final = 253
 MAIN_TABLE: Final = 254
+LOCAL_TABLE: Final = 255
+"""The RT_TABLE_ numbers of rtnetlink(7)."""
 ALIAS: Final = "bgpctl"
 """IFLA_IFALIAS of the links bgpctl made or adopted."""
-IPIP_LINK: Final = "tunl0"
-VXLAN_LINKS: Final = {
-    4: ("vxlan.bgpctl", "vxlan2.bgpctl", "vxlan3.bgpctl"),
-    6: ("vxlan-v6.bgpctl", "vxlan2-6.bgpctl", "vxlan3-6.bgpctl"),
-}
-"""By IP version: the usual name, and those of a device that stands beside it while VNI or port change."""
 
 
 # Kernel objects ------------------------------------------------------------------------------------------------
@@ -40,39 +38,55 @@ class Sysctl(NamedTuple):
     value: str
 
 
+class LinkKind:
+    """
+    The kind of a link, and what the kernel makes of links of that kind: here the answers for most.
+
+    Each encapsulation has a kind of its own. Kinds are values: two that are equal need nothing done.
+    """
+
+    __slots__ = ()
+
+    def stands_on(self) -> str | None:
+        """The link without which such a link cannot be made (ENODEV), and with which it goes."""
+        return None
+
+    def excludes(self) -> Hashable | None:
+        """Of all links with this in common there can be one in a network namespace (EEXIST)."""
+        return None
+
+    def entries_version(self) -> int | None:
+        """The IP version of the remotes in its forwarding entries; None if it takes no entries (EOPNOTSUPP)."""
+        return None
+
+    def refusal(self, present: Link) -> int:
+        """The errno with which a link of the same name refuses to become such a link in place; 0 if it does not."""
+        return 0 if present.owned or present.kind == self else errno.EEXIST
+
+    def is_made_in_place_of(self, present: LinkKind) -> bool:
+        """True if putting it removes such a link of the same name first, with all that stands on that."""
+        del present
+        return False
+
+    def driver(self) -> str:
+        """The part of the kernel that moves the packets."""
+        return "kernel"
+
+    def with_driver(self, driver: str) -> LinkKind:
+        """The kind of link that another driver sees in it."""
+        del driver
+        return self
+
+    def wire(self) -> Mapping[str, int]:
+        """The numbers that its packets carry, by their names."""
+        return {}
+
+
 @dataclass(frozen=True, slots=True, order=True)
-class Vxlan:
-    """
-    A point-to-multipoint VXLAN device, learning off, over the IP version of `local`.
-
-    VNI, port and underlay cannot change in place; `local` can, within its IP version.
-    """
-
-    vni: Vni
-    port: int
-    local: Address
-    underlay: str
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Ipip:
-    """
-    The any-remote IPIP device: each route's gateway is the remote tunnel end.
-
-    `driver` says who does it, `kernel` or `bpf`, where that was observed; it makes no difference to anything else.
-    """
-
-    driver: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Plain:
-    """Any other kind of link; never ours. `kind` is IFLA_INFO_KIND, `""` for hardware."""
+class Plain(LinkKind):
+    """A link of no encapsulation; never ours. `kind` is IFLA_INFO_KIND, `""` for hardware."""
 
     kind: str
-
-
-LinkKind: TypeAlias = Vxlan | Ipip | Plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +110,7 @@ class LinkAddress(NamedTuple):
 
 class Decap(NamedTuple):
     """
-    IPIP packets to `local` that arrive on `underlay` come out of `link`, but only those sent by `sources`.
+    Tunnel packets to `local` that arrive on `underlay` come out of `link`, but only those sent by `sources`.
 
     So do those to `also`, other addresses of the node; what is sent comes from `local`. `sources` and `also` are
     sorted. One per link.
@@ -116,7 +130,7 @@ class Decap(NamedTuple):
 
 class Traffic(NamedTuple):
     """
-    What has gone through a tunnel device, inner packets, since it or its programs were made; no object of the kernel.
+    Counters of a tunnel device, inner packets, since it or its programs were made; no object of the kernel.
 
     `dropped_packets` came from sources that are not known; None where none are dropped or it cannot be counted.
     """
@@ -132,13 +146,13 @@ class Masquerade(NamedTuple):
     """
     Packets from `sources` to anywhere outside `inside` leave with this node's own address (natOutgoing).
 
-    Both are sorted and of one IP version, and there is a source. UDP packets never leave from `avoided_port`: they
-    would be taken for VXLAN. One per IP version.
+    Both are sorted and of one IP version, and there is a source. UDP packets leave from `udp_ports`, the first to the
+    last: from others they would be taken for packets of a tunnel. One per IP version.
     """
 
     sources: tuple[Prefix, ...]
     inside: tuple[Prefix, ...]
-    avoided_port: int
+    udp_ports: tuple[int, int]
 
     @property
     def version(self) -> int:
@@ -154,7 +168,7 @@ class Neighbour(NamedTuple):
 
 
 class FdbEntry(NamedTuple):
-    """A permanent forwarding entry of a VXLAN device: frames to `mac` go to the VTEP at `remote`."""
+    """A permanent forwarding entry of a tunnel device: frames to `mac` go to the tunnel end at `remote`."""
 
     link: str
     mac: Mac
@@ -215,16 +229,50 @@ class Route(NamedTuple):
     protocol: int = PROTOCOL
 
 
+class RuleAction(enum.IntEnum):
+    """The FR_ACT_ values of linux/fib_rules.h."""
+
+    TABLE = 1
+    GOTO = 2
+    NOP = 3
+    BLACKHOLE = 6
+    UNREACHABLE = 7
+    PROHIBIT = 8
+
+
+class Rule(NamedTuple):
+    """
+    A policy rule (ip-rule(8)), which sends a look-up to a table. Never ours: no operation names one.
+
+    The kernel consults the rules of an IP version by ascending `priority`, those of equal priority in the order of
+    their addition (`place`). `destination` None is every destination. `selector` is empty, or says by what else than
+    the destination packets are chosen (fwmark, iif, from, uidrange, …), in ip-rule's words. An `inverted` rule holds
+    for the packets that its selectors do not match. `suppress_prefixlength`: routes with a prefix of at most that
+    length do not count; -1 for none. `goto` is the priority of the rule to go on with.
+    """
+
+    version: int
+    priority: int
+    table: int = MAIN_TABLE
+    action: RuleAction = RuleAction.TABLE
+    destination: Prefix | None = None
+    selector: str = ""
+    inverted: bool = False
+    suppress_prefixlength: int = -1
+    goto: int = 0
+    place: int = 0
+
+
 KernelObject: TypeAlias = (
     Sysctl | Link | LinkAddress | Decap | Masquerade | FdbEntry | Neighbour | NextHop | NextHopGroup | Route
 )
-"""One kernel object."""
+"""A kernel object that an operation can be about."""
 
-Key: TypeAlias = tuple[object, ...]
+Key: TypeAlias = tuple[str | int | Address | Prefix | InterfaceAddress, ...]
 
 
 def key_of(thing: KernelObject) -> Key:
-    """What the kernel tells two objects of one kind apart by; the first item names the kind."""
+    """The kernel's key of an object among those of its kind; the first item names the kind."""
     match thing:
         case Route():  # first, because there are most of them
             return ("route", thing.table, thing.prefix, thing.metric)
@@ -246,31 +294,10 @@ def key_of(thing: KernelObject) -> Key:
             return ("next-hop", thing.id)
 
 
-@dataclass(frozen=True, slots=True)
-class Dataplane:
-    """
-    Kernel objects of one network namespace: what is (everyone's objects) or what should be (ours).
-
-    The field order is the order in which objects are added; they are removed in the reverse order.
-    """
-
-    links: frozenset[Link] = frozenset()
-    sysctls: frozenset[Sysctl] = frozenset()
-    addresses: frozenset[LinkAddress] = frozenset()
-    decaps: frozenset[Decap] = frozenset()
-    masquerades: frozenset[Masquerade] = frozenset()
-    fdb: frozenset[FdbEntry] = frozenset()
-    neighbours: frozenset[Neighbour] = frozenset()
-    next_hops: frozenset[NextHop] = frozenset()
-    groups: frozenset[NextHopGroup] = frozenset()
-    routes: frozenset[Route] = frozenset()
-
-    def __iter__(self) -> Iterator[KernelObject]:
-        for kind in DATAPLANE_FIELDS:
-            yield from getattr(self, kind)
-
-    def link(self, name: str) -> Link | None:
-        return next((link for link in self.links if link.name == name), None)
-
-
-DATAPLANE_FIELDS: Final[tuple[str, ...]] = tuple(Dataplane.__slots__)
+def link_of_sysctl(name: str) -> str | None:
+    """The link that a per-link sysctl belongs to; None for the others, `all` and `default` included."""
+    match name.split("/"):
+        case ["net", _, "conf" | "neigh", link, _] if link not in {"all", "default"}:
+            return link
+        case _:
+            return None

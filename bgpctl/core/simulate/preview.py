@@ -1,6 +1,6 @@
 """
-What a change would do to the kernel, before anything is touched: the operations of each step, in their order, as the
-agent will decide them. The same functions decide; only the answers of the other nodes are assumed.
+Effects of a change on the kernel, before anything is touched: the operations of each step, in their order, as the agent
+will decide them. The same functions decide; only the answers of the other nodes are assumed.
 
 Refuses to know: files, the running agent, how an operation is shown.
 """
@@ -10,19 +10,19 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import Final, assert_never
 
 from bgpctl.core.bgp.decision import Candidate, Choice
 from bgpctl.core.bgp.path import Path
 from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.cluster.configuration import Node
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.encapsulation import DIRECT
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import Unmet
-from bgpctl.core.dataplane.effects import Op, Put, Remove, after
+from bgpctl.core.dataplane.effects import Op, Put, Remove, after_all
 from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import Desired, derive
+from bgpctl.core.fabric.encapsulations import BEHAVIOURS
 from bgpctl.core.migration.drain import DRAIN_S
 from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import NO_RESULTS, Probe, ProbeResults, ReturnPath, kind_of
@@ -31,12 +31,11 @@ from bgpctl.core.net.addresses import (
     Address,
     Prefix,
 )
-from bgpctl.core.net.longest_match import LongestMatch
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.fib import Fib
 from bgpctl.core.net.objects import (
     MAIN_TABLE,
     PROTOCOL,
-    Dataplane,
-    Ipip,
     KernelObject,
     Key,
     Link,
@@ -52,11 +51,10 @@ from bgpctl.core.net.objects import (
 _UNDERLAY: Final = "eth0"
 _UNDERLAY_MTU_BYTES: Final = 1500
 _KERNEL_PROTOCOL: Final = 2
-_OURS: Final = True
 
 
 class Effect(enum.IntEnum):
-    """What an operation does to traffic, the least first."""
+    """The effect of an operation on traffic, the least first."""
 
     NONE = 0
     """Nothing uses it yet, or any more."""
@@ -88,12 +86,12 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Preview:
     """
-    What a change means for one node.
+    The effects of a change on one node.
 
     Attributes:
         unreachable: prefixes that are routed now, that members still have, and that no route will lead to.
         cut: who talks to this node now, by a route that is not ours, and would have to by one of ours.
-        missing: what is wanted and cannot be had.
+        unmet: what is wanted and cannot be had.
         blocked: who keeps the last step from being the end: they say that they do not accept what is wanted.
         kept: for whose sake a device stays after it: they say so, or it is said of this node.
     """
@@ -119,7 +117,7 @@ def preview(
     talking: Iterable[Address] = (),
 ) -> Preview:
     """
-    What leads from `observed`, the kernel of `node`, to what `intent` wants of it.
+    The steps from `observed`, the kernel of `node`, to what `intent` wants of it.
 
     Every member is assumed to tell its blocks and to answer; `others` is what others than members tell, `talking` who
     has connections with this node, as the operator may have.
@@ -139,15 +137,15 @@ def preview(
         last = switch
         made = plan(switch.desired, now)
         ops = tuple((op, effect) for op, effect in _with_effects(made.ops, now))
-        now = reduce(after, made.ops, now)
+        now = after_all(now, made.ops)
         missing = (*switch.desired.unmet, *made.blocked)
         waits_for = sorted({waiting.member for waiting in (*switch.cutovers, *switch.drains)})
         if ops:
             steps.append(Step(stage, ops, tuple(waits_for)))
     gone = _routed(observed) - _routed(now)
     kept = {prefix for member in intent.nodes for prefix in intent.prefixes_of(member)}
-    before, afterwards = _owners(observed), _owners(now)
-    cut = (peer for peer in sorted(talking) if afterwards.holding(peer) is _OURS and before.holding(peer) is not _OURS)
+    before, afterwards = Fib(observed), Fib(now)
+    cut = (peer for peer in sorted(talking) if _is_ours(afterwards, peer) and not _is_ours(before, peer))
     return Preview(node.name, tuple(steps), tuple(sorted(gone & kept)), tuple(cut), missing, last.cutovers, last.drains)
 
 
@@ -155,55 +153,48 @@ def _sent_back(wanted: Desired, node: Node) -> Iterator[NextHop]:
     """Next hops by whose links members will send to us: not where it is said that this node does not accept that."""
     for hop in wanted.dataplane.next_hops:
         encapsulation = wanted.reasons[key_of(hop)].encapsulation
-        if encapsulation in {None, Encapsulation.DIRECT} or node.accepts is None or encapsulation in node.accepts:
+        if encapsulation in {None, DIRECT} or node.accepts is None or encapsulation in node.accepts:
             yield hop
 
 
-def with_other_driver(observed: Dataplane, driver: str) -> Dataplane:
-    """The kernel as it looks to another IPIP driver, which has to make the device anew."""
-    links = (
-        replace(link, kind=Plain("")) if isinstance(link.kind, Ipip) and link.kind.driver != driver else link
-        for link in observed.links
-    )
-    return replace(observed, links=frozenset(links))
+def with_other_driver(observed: Dataplane, encapsulation: str, driver: str) -> Dataplane:
+    """The kernel as it looks to another driver of the encapsulation, which has to make its devices anew."""
+    recognises = BEHAVIOURS[encapsulation].recognises
+    links = (link for link in observed.links if recognises(link.kind))
+    return observed.put(replace(link, kind=link.kind.with_driver(driver)) for link in links)
 
 
-def _owners(dataplane: Dataplane) -> LongestMatch[bool]:
-    """Whether the route that packets take is ours."""
-    main = (route for route in dataplane.routes if route.table == MAIN_TABLE)
-    return LongestMatch((route.prefix, route.protocol == PROTOCOL) for route in sorted(main, key=_metric))
-
-
-def _metric(route: Route) -> int:
-    return route.metric
+def _is_ours(fib: Fib, destination: Address) -> bool:
+    """True if the main table leads packets to the destination by a route of ours."""
+    route = fib.in_table(MAIN_TABLE, destination)
+    return route is not None and route.protocol == PROTOCOL
 
 
 def assumed_kernel(node: Node) -> Dataplane:
     """A node as a distribution leaves it: one link with the node's address, and a default route. For want of facts."""
     owns = [own for own in (node.address, node.address6) if own]
     gateways = [Address(own.address.version, own.network.network + own.network.size - 2) for own in owns]
-    return Dataplane(
-        links=frozenset({Link(_UNDERLAY, Plain(""), _UNDERLAY_MTU_BYTES, owned=False)}),
-        addresses=frozenset(LinkAddress(_UNDERLAY, own) for own in owns),
-        routes=frozenset(
-            route
-            for own, gateway in zip(owns, gateways, strict=True)
-            for route in (
-                Route(own.network, link=_UNDERLAY, metric=0, protocol=_KERNEL_PROTOCOL),
-                Route(Prefix(gateway.version, 0, 0), gateway=gateway, link=_UNDERLAY, metric=0, protocol=3),
-            )
-        ),
+    return Dataplane.of(
+        (
+            Link(_UNDERLAY, Plain(""), _UNDERLAY_MTU_BYTES, owned=False),
+            *(LinkAddress(_UNDERLAY, own) for own in owns),
+            *(Route(own.network, link=_UNDERLAY, metric=0, protocol=_KERNEL_PROTOCOL) for own in owns),
+            *(
+                Route(Prefix(gateway.version, 0, 0), gateway=gateway, link=_UNDERLAY, metric=0, protocol=3)
+                for gateway in gateways
+            ),
+        )
     )
 
 
 def converged(intent: Intent, node: Node, kernel: Dataplane) -> Dataplane:
     """The node's kernel once everything that `intent` wants is there."""
     steps = preview(intent, node, kernel).steps
-    return reduce(after, (op for step in steps for op, _ in step.ops), kernel)
+    return after_all(kernel, (op for step in steps for op, _ in step.ops))
 
 
 def _expected_paths(intent: Intent, node: Node) -> Iterator[Choice]:
-    """What the node would hear if every member told all it has."""
+    """The paths that the node would receive if every member told all it has."""
     for member in intent.nodes:
         for prefix in intent.prefixes_of(member) if member.name != node.name else ():
             own = member.underlay(prefix.version)
@@ -213,7 +204,7 @@ def _expected_paths(intent: Intent, node: Node) -> Iterator[Choice]:
 
 
 def _expected_replies(stage: Stage, trials: Iterable[Probe], hops: Iterable[NextHop], now: Dataplane) -> ProbeResults:
-    """What trials will have shown: nothing, that every way leads there, that everyone uses the new ones."""
+    """The results that probes will have: nothing, that every way leads there, that everyone uses the new ones."""
     match stage:
         case Stage.PREPARE:
             return NO_RESULTS
@@ -249,7 +240,7 @@ def _routed(dataplane: Dataplane) -> set[Prefix]:
 
 
 def of_cluster(before: Intent | None, wanted: Intent) -> tuple[Preview, ...]:
-    """What the change means for every node, on kernels with nothing beside us."""
+    """The effects of the change on every node, with kernels that have nothing beside us."""
     found = []
     for node in wanted.nodes:
         kernel = assumed_kernel(node)

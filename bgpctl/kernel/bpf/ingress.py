@@ -20,7 +20,7 @@ from bgpctl.kernel.bpf import syscalls, tc, tcx
 from bgpctl.kernel.netlink import Netlink
 
 PROGRAM: Final = "bgpctl_decap"
-"""What programs that take packets in are loaded as."""
+"""The name under which programs that take packets in are loaded."""
 
 
 class Receiver(NamedTuple):

@@ -1,9 +1,37 @@
 """
 The two programs of the BPF driver: IP in IP (RFC 2003) out of a device's egress, and back in at the underlay's ingress.
 
-They do what the kernel's ipip device does in its default mode: TTL and DF inherited, DSCP zero, ECN as RFC 6040 has it.
+They do what the kernel's ipip device does in its default mode, to the bit: TTL and DF inherited, DSCP zero, ECN as RFC
+6040 has it, the identification of the inner packet. Nodes with the module and nodes without exchange packets.
 
-Refuses to know: how they are attached.
+Out: the gateway of the inner packet's route is the remote tunnel end, so the program looks the inner destination up
+(bpf_fib_lookup), then the gateway, which gives the underlay link; makes room, writes the outer header and redirects.
+In: a packet of IP protocol 4 from a member to one of our addresses loses its outer header and is redirected into the
+tunnel device. Everything else passes on untouched, for about 45 ns.
+
+Each of these was wrong first, and is there for a packet that was lost:
+
+- Redirecting with an explicit next hop sends what waits for ARP with the tunnel neighbour's MAC: the first packet to a
+  remote is lost. Without one the kernel routes the outer packet itself, and holds it until the neighbour is known.
+- A look-up that names the device (BPF_FIB_LOOKUP_OUTPUT) takes the first of several next hops. As for a forwarded
+  packet, with the same addresses and ports, the kernel takes the one that it took when it chose the tunnel
+  (docs/decisions/0011); only if that answers with another link is the device named.
+- A route without a gateway has the inner destination as its remote end, whose route leads to the tunnel again: the
+  packet would be wrapped without end. The underlay must be another link.
+- bpf_skb_adjust_room without FIXED_GSO shrinks the segments of UDP GSO by the header: all are lost. On a packet that
+  was unwrapped here before it answers EALREADY, as no helper clears that mark: node to node to node through two tunnels
+  loses all, unless the room is asked for again without the type of encapsulation.
+- Congestion that was met on the way is told to the inner packet (RFC 6040, section 4.2), and drops one that cannot be
+  told. Congestion inside becomes "capable" outside, not "experienced" (RFC 3168, section 9.1.1).
+- A frame with a VLAN tag belongs to a VLAN device above the link, a fragment to the stack that can put it together, and
+  a packet for another host was only seen by a promiscuous device: all three pass.
+- A packet is unwrapped into the tunnel device, not in place: a strict reverse-path filter and rules on `-i tunl0` see
+  it where the module would have delivered it.
+
+Constants (the local address, the index and the MAC of the device, file descriptors of maps) are arguments of the
+assembler. So a program is a function of them, and its digest says what it was made for (kernel/ipip/bpf.py).
+
+Refuses to know: how they are attached (docs/decisions/0015), which addresses are in the maps.
 """
 
 from __future__ import annotations
@@ -47,7 +75,7 @@ SENT, RECEIVED, REFUSED = 0, 16, 32
 COUNTERS_BYTES: Final = 48
 
 SOURCE, OWN = 1, 2
-"""What an address in the decapsulating program's map is."""
+"""The role of an address in the decapsulating program's map."""
 
 # Fields of an IPv4 header
 _TOS, _LENGTH, _ID, _FRAGMENT, _TTL, _PROTOCOL, _CHECKSUM, _SOURCE, _DESTINATION = 1, 2, 4, 6, 8, 9, 10, 12, 16
@@ -80,7 +108,7 @@ def encapsulate(local: Address, tunnel_index: int, counters_fd: int) -> bytes:
     """
     For the egress of the tunnel device, whose index is given. The gateway of the inner packet's route is the remote
     tunnel end; a second look-up says which underlay link leads there. The kernel resolves the neighbour itself.
-    What leaves is counted in the map of one value, COUNTERS_BYTES long, that is open as `counters_fd`.
+    Packets that leave are counted in the map of one value, COUNTERS_BYTES long, that is open as `counters_fd`.
     """
     p = Program()
     p.op_reg("mov", R6, R1)
@@ -165,7 +193,8 @@ def decapsulate(tunnel_index: int, tunnel_mac: bytes, addresses_fd: int, counter
     For the ingress of the underlay: IPIP from a SOURCE to an OWN address comes out of the tunnel device. Which address
     is what, one byte says in the map that is open as `addresses_fd`.
 
-    What is not IPIP for us goes on to the next filter; IPIP for us from anybody else is dropped. Both are counted.
+    Packets that are not IPIP for us go on to the next filter; IPIP for us from other sources is dropped. Both are
+    counted.
     """
     p = Program()
     p.op_reg("mov", R6, R1)

@@ -80,7 +80,7 @@ def _new_map(kind: int, key_bytes: int, value_bytes: int, entries: int) -> int:
 
 
 def value_of(fd: int, size_bytes: int, key: bytes = bytes(4)) -> bytes:
-    """What a map holds at the key; without one, in a map of one value. Raises OSError."""
+    """The value of a map at the key; without one, in a map of one value. Raises OSError."""
     key_buffer = ctypes.create_string_buffer(key, len(key))
     value = ctypes.create_string_buffer(size_bytes)
     call(_MAP_LOOKUP, struct.pack("=IxxxxQQQ", fd, _pointer(key_buffer), _pointer(value), 0))
@@ -163,7 +163,7 @@ def id_of(program: int) -> int:
 
 def name_of(program_id: int) -> str:
     """
-    What a loaded program is called, cut off behind fifteen bytes.
+    The name of a loaded program, cut off behind fifteen bytes.
 
     Raises:
         OSError: EPERM without CAP_SYS_ADMIN, ENOENT if the program is gone.

@@ -30,7 +30,7 @@ _ATTRIBUTES: Final = struct.Struct("=IIIIIIQ")
 
 
 def is_known() -> bool:
-    """Whether this kernel has the hook, asked of the loopback device, which every namespace has. Raises OSError."""
+    """True if this kernel has the hook, asked of the loopback device, which every namespace has. Raises OSError."""
     try:
         _query(_LOOPBACK)
     except OSError as error:

@@ -145,5 +145,5 @@ def _marks(origin: Origin) -> str:
 
 
 def session_name(neighbor: Address) -> str:
-    """What the protocol of a session is called."""
+    """The name of a session's protocol."""
     return "to_" + re.sub(r"[.:]", "_", str(neighbor))

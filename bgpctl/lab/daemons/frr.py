@@ -112,7 +112,7 @@ def _map(origin: Origin) -> str:
 
 
 def changes(before: Mapping[Prefix, Origin], after: Mapping[Prefix, Origin]) -> Iterator[str]:
-    """What makes it announce `after` instead of `before`."""
+    """The lines that make it announce `after` instead of `before`."""
     withdrawn = {prefix: origin for prefix, origin in before.items() if prefix not in after}
     announced = {prefix: origin for prefix, origin in after.items() if before.get(prefix) != origin}
     for (version, fewer), (_, more) in zip(by_version(withdrawn), by_version(announced), strict=True):

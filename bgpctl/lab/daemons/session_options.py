@@ -1,5 +1,5 @@
 """
-What a router of somebody else's is configured with, and where it lives.
+The configuration of a router of somebody else's, and where it lives.
 
 Refuses to know: any daemon's configuration, commands and output.
 """
@@ -84,7 +84,7 @@ class Place:
         return netns.spawn(self.namespace, [found(words[0]) or words[0], *words[1:]], self.file("log"))
 
     def run(self, *command: str | Path, stdin: str | None = None) -> str:
-        """What a program says, inside the namespace. Raises RuntimeError if it fails."""
+        """The output of a program inside the namespace. Raises RuntimeError if it fails."""
         words = ("ip", "netns", "exec", self.namespace, *map(str, command))
         done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -98,7 +98,7 @@ def found(program: str) -> str | None:
 
 
 def missing(programs: Iterable[str]) -> list[str]:
-    """Those that are not installed."""
+    """The programs that are not installed."""
     return [program for program in programs if not found(program)]
 
 

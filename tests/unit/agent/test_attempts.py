@@ -9,7 +9,8 @@ from bgpctl.core.dataplane.effects import Failure, Put
 from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.fabric import Desired
 from bgpctl.core.net.addresses import Prefix
-from bgpctl.core.net.objects import Dataplane, Route, RouteType
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Route, RouteType
 
 ROUTES = [Route(Prefix.parse(f"10.244.{index}.0/26"), type=RouteType.BLACKHOLE) for index in range(3)]
 ONE, TWO, THREE = (Put(route, NOT_WANTED) for route in ROUTES)

@@ -1,4 +1,4 @@
-"""What members say that they accept, and who may say it for them."""
+"""Statements of members about the tunnels that they accept, and who may make them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from bgpctl.core.bgp.adj_rib_in import AdjRibIn
 from bgpctl.core.bgp.encap_community import (
     AcceptedTunnels,
     accepted,
-    accepted_by_kernel,
     advertised_tunnels,
     communities,
     refusal,
     transitive,
 )
 from bgpctl.core.bgp.speaker import SessionDown, Update
-from bgpctl.core.cluster.configuration import Mode
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.encapsulation import IPIP, VXLAN, Encapsulation, Mode
+from bgpctl.core.fabric.encapsulations import accepted_by_kernel
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.simulate.preview import assumed_kernel, converged
 from tests.cluster import member, path, two_racks, with_ipv6
 
-IPIP, VXLAN = Encapsulation.IPIP, Encapsulation.VXLAN
 CLUSTER = two_racks(vxlan=Mode.ALWAYS)
 B1 = member(CLUSTER, "b1")
 ITSELF, REFLECTOR, OTHER, TOR = map(Address.parse, ("10.1.0.3", "10.0.0.2", "10.1.0.4", "10.0.0.254"))

@@ -1,4 +1,4 @@
-"""What each peer is told: own blocks, what others told us, and the marks on both."""
+"""Routes for each peer: own blocks, what others told us, and the marks on both."""
 
 from __future__ import annotations
 
@@ -15,17 +15,8 @@ from bgpctl.core.bgp.import_policy import GRACEFUL_SHUTDOWN, Policy
 from bgpctl.core.bgp.path import Attributes, Path
 from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.bgp.sessions import speaker_config
-from bgpctl.core.cluster.configuration import (
-    Advertisement,
-    Filter,
-    FilterRule,
-    Mode,
-    NextHopMode,
-    Peer,
-)
-from bgpctl.core.cluster.encapsulation import (
-    Encapsulation,
-)
+from bgpctl.core.cluster.configuration import Advertisement, Filter, FilterRule, NextHopMode, Peer
+from bgpctl.core.cluster.encapsulation import IPIP, VXLAN, Encapsulation, Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from tests.cluster import allocated, member, path, two_racks
@@ -86,7 +77,7 @@ def test_own_blocks_go_to_everyone_with_calicos_preference_inside() -> None:
 
 
 def test_members_alone_are_told_which_tunnels_are_accepted() -> None:
-    both: Accepts = {4: frozenset({Encapsulation.IPIP, Encapsulation.VXLAN}), 6: frozenset()}
+    both: Accepts = {4: frozenset({IPIP, VXLAN}), 6: frozenset()}
     marks = (0x030C_0000_0000_0007, 0x030C_0000_0000_0008)
     assert told(EDGE, A2, accepts=both) == {OWN: Attributes(local_pref=NORMAL_LOCAL_PREF, extended=marks)}
     assert told(EDGE, TOR, accepts=both) == {OWN: Attributes()}

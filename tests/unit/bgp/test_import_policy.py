@@ -11,8 +11,8 @@ from bgpctl.core.bgp.session_policy import SessionPolicy
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.bgp.speaker import Session
 from bgpctl.core.cluster.allocations import TunnelAddress
-from bgpctl.core.cluster.configuration import Filter, FilterRule, MatchOperator, Mode
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.configuration import Filter, FilterRule, MatchOperator
+from bgpctl.core.cluster.encapsulation import IPIP, Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.ownership import BlockOwnership
 from bgpctl.core.cluster.reasons import RejectCode, Rejection
@@ -26,7 +26,7 @@ ELSEWHERE = "192.0.2.0/24"
 
 
 def from_member(received: Path, intent: Intent = INTENT) -> Path | Rejection:
-    """What a1 makes of a path that a2 sent."""
+    """The verdict of a1 on a path that a2 sent."""
     config = speaker_config(intent, "a1")
     assert config is not None
     policy = Policy.of(intent, member(intent, "a1"), config)
@@ -34,7 +34,7 @@ def from_member(received: Path, intent: Intent = INTENT) -> Path | Rejection:
 
 
 def from_outside(received: Path, *rules: FilterRule, allowed_own_as: int = 0) -> Path | Rejection:
-    """What a1 makes of a path from a router in AS 65001, with these import rules."""
+    """The verdict of a1 on a path from a router in AS 65001, with these import rules."""
     session = Session(TOR, "tor", Address.parse("10.0.0.1"), Asn(64512), Asn(65001), passive=False)
     filters = (Filter("edge", import4=rules),) if rules else ()
     terms = SessionPolicy(session, filters=filters, allowed_own_as=allowed_own_as)
@@ -101,7 +101,7 @@ def test_an_address_that_this_node_borrowed_is_not_taken_from_others_but_the_blo
 
 
 def test_a_tunnel_address_from_elsewhere_belongs_to_its_node() -> None:
-    end = TunnelAddress(Encapsulation.IPIP, Address.parse("10.244.3.9"))
+    end = TunnelAddress(IPIP, Address.parse("10.244.3.9"))
     intent = allocated(INTENT, "a2", tunnel_addresses=frozenset({end}))
     assert reason(from_member(path("10.244.3.9/32", "10.0.0.2"), intent)) is None
     assert reason(from_member(path("10.244.3.9/32", "10.1.0.3"), intent)) is RejectCode.OTHERS_BLOCK

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
 from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.longest_match import LongestMatch
-from bgpctl.core.net.objects import PROTOCOL, Dataplane, Route, RouteType
+from bgpctl.core.net.objects import PROTOCOL, Route, RouteType
 from tests.cluster import bare_kernel, member, two_racks
 
 KERNEL = bare_kernel(member(two_racks(), "a1"))
@@ -39,7 +38,7 @@ def test_a_connected_next_hop_is_nearer_than_a_routed_one(next_hop: str, cost: i
 
 
 def with_route(route: Route) -> Dataplane:
-    return replace(KERNEL, routes=KERNEL.routes | {route})
+    return KERNEL.put((route,))
 
 
 def test_our_own_routes_resolve_nothing_and_an_unreachable_route_resolves_to_nothing() -> None:
@@ -52,7 +51,7 @@ def test_our_own_routes_resolve_nothing_and_an_unreachable_route_resolves_to_not
 def test_the_lower_metric_of_two_equal_routes_counts() -> None:
     gateway = Address.parse("10.0.0.254")
     low = Route(Prefix.parse("10.1.0.0/24"), gateway=gateway, link="eth0", metric=10, protocol=4)
-    plane = replace(KERNEL, routes=KERNEL.routes | {low, low._replace(metric=20)})
+    plane = KERNEL.put((low, low._replace(metric=20)))
     assert NextHopCosts(plane).cost(Address.parse("10.1.0.4")) == 11
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from bgpctl.core.bgp.sessions import HOLD_TIME_S, router_id, speaker_config, waits_for
 from bgpctl.core.bgp.speaker import Session, SpeakerConfig
-from bgpctl.core.cluster.configuration import Backend, Mode, Node, Peer
+from bgpctl.core.cluster.configuration import Backend, Node, Peer
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress
 from tests.cluster import member, node, two_racks

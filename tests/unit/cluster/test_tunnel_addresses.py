@@ -4,20 +4,25 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.cluster import tunnel_addresses
+from bgpctl.core.cluster import encapsulation, tunnel_addresses
 from bgpctl.core.cluster.allocations import Allocations, NodeAllocations, TunnelAddress, VtepMac
-from bgpctl.core.cluster.configuration import Mode, Pool, Use
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.configuration import Pool, Use
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Mac, Prefix, vtep_mac
 from tests.cluster import node, prefixes
 
-IPIP = Pool("ipip", Prefix.parse("10.251.0.0/16"), ipip_mode=Mode.ALWAYS)
-VXLAN = Pool("vxlan", Prefix.parse("10.252.0.0/16"), vxlan_mode=Mode.CROSS_SUBNET)
-VXLAN6 = Pool("vxlan6", Prefix.parse("fd99::/48"), vxlan_mode=Mode.ALWAYS, block_size=122)
+IPIP = Pool("ipip", Prefix.parse("10.251.0.0/16"), encapsulation.IPIP, Mode.ALWAYS)
+VXLAN = Pool("vxlan", Prefix.parse("10.252.0.0/16"), encapsulation.VXLAN, Mode.CROSS_SUBNET)
+VXLAN6 = Pool("vxlan6", Prefix.parse("fd99::/48"), encapsulation.VXLAN, Mode.ALWAYS, block_size=122)
 BARE = Pool("bare", Prefix.parse("10.250.0.0/16"))
 TUNNELS = Pool(
-    "tunnels", Prefix.parse("10.253.0.0/24"), vxlan_mode=Mode.ALWAYS, block_size=32, allowed_uses=(Use.TUNNEL,)
+    "tunnels",
+    Prefix.parse("10.253.0.0/24"),
+    encapsulation.VXLAN,
+    Mode.ALWAYS,
+    block_size=32,
+    allowed_uses=(Use.TUNNEL,),
 )
 HERE = node("a", "10.0.0.1/24")
 BLOCKS = prefixes("10.250.1.0/26", "10.251.1.0/26", "10.251.2.0/26", "10.252.1.0/26", "fd99::40/122")
@@ -31,7 +36,7 @@ def cluster(*pools: Pool, own: NodeAllocations = OWN) -> Intent:
 def having(*pools: Pool, own: NodeAllocations = OWN) -> tuple[str, str, str]:
     """The addresses on the IPIP, the VXLAN and the IPv6 VXLAN tunnel."""
     intent = cluster(*pools, own=own)
-    found = (intent.tunnel_address(HERE, *tunnel) for tunnel in tunnel_addresses.TUNNELS)
+    found = (intent.tunnel_address(HERE, *tunnel) for tunnel in tunnel_addresses.every_tunnel())
     ipip, vxlan, vxlan6 = (str(address) if address else "-" for address in found)
     return ipip, vxlan, vxlan6
 
@@ -39,7 +44,7 @@ def having(*pools: Pool, own: NodeAllocations = OWN) -> tuple[str, str, str]:
 def ends(**addresses: str) -> frozenset[TunnelAddress]:
     """Tunnel ends by the name of the encapsulation; that of IPv6 ends in 6."""
     return frozenset(
-        TunnelAddress(Encapsulation(name.removesuffix("6")), Address.parse(address))
+        TunnelAddress(encapsulation.ENCAPSULATIONS[name.removesuffix("6")], Address.parse(address))
         for name, address in addresses.items()
     )
 

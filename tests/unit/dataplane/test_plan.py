@@ -1,14 +1,14 @@
 """Strangers in our way: what is theirs stays as it is, and the operator is told."""
 
-from dataclasses import replace
-
 import pytest
 
-from bgpctl.core.cluster.configuration import Mode
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.reasons import UnmetCode
 from bgpctl.core.dataplane.plan import plan
+from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.net.addresses import InterfaceAddress
-from bgpctl.core.net.objects import Dataplane, Ipip, Link, LinkAddress, LinkKind, Plain, Route
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Link, LinkAddress, LinkKind, Plain, Route
 from tests.cluster import bare_kernel, member, two_racks
 from tests.unit.fabric.test_fabric import derived
 
@@ -19,7 +19,7 @@ THEIRS = LinkAddress("tunl0", InterfaceAddress.parse("192.168.99.1/24"))
 
 def with_tunl0(kind: LinkKind, *addresses: LinkAddress, up: bool = True) -> Dataplane:
     tunl0 = Link("tunl0", kind, 1480, up=up, owned=False)
-    return replace(KERNEL, links=KERNEL.links | {tunl0}, addresses=KERNEL.addresses | set(addresses))
+    return KERNEL.put((tunl0, *addresses))
 
 
 @pytest.mark.parametrize("kernel", [with_tunl0(Plain("bridge"), THEIRS), with_tunl0(Ipip(), THEIRS)])

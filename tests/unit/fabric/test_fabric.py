@@ -6,14 +6,17 @@ import pytest
 
 from bgpctl.core.bgp.decision import Candidate, Choice
 from bgpctl.core.bgp.peer_table import Received
+from bgpctl.core.cluster import encapsulation
 from bgpctl.core.cluster.allocations import TunnelAddress
-from bgpctl.core.cluster.configuration import Backend, Mode, Pool
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.configuration import Backend, Pool
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import PruneHoldCode, UnmetCode
 from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import derive, encapsulation_to
 from bgpctl.core.fabric.desired import Desired, NextHopKey, next_hop_ids
+from bgpctl.core.fabric.ipip import Ipip
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import (
     Address,
     InterfaceAddress,
@@ -21,18 +24,8 @@ from bgpctl.core.net.addresses import (
     Vni,
     vtep_mac,
 )
-from bgpctl.core.net.objects import (
-    Dataplane,
-    Decap,
-    Ipip,
-    Link,
-    LinkAddress,
-    NextHop,
-    Plain,
-    Route,
-    RouteType,
-    Vxlan,
-)
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Decap, Link, LinkAddress, NextHop, NextHopGroup, Plain, Route, RouteType
 from tests.cluster import allocated, bare_kernel, blocks, learned_from_all, member, node, path, prefixes, two_racks
 
 
@@ -169,9 +162,9 @@ def test_a_given_mtu_is_taken_and_that_of_a_tunnel_before_that_of_workloads() ->
     ],
 )
 def test_same_subnet_is_asked_of_the_local_mask_alone(local: str, remote: str, *, same: bool) -> None:
-    pool = Pool("p", Prefix.parse("10.244.0.0/16"), ipip_mode=Mode.CROSS_SUBNET)
+    pool = Pool("p", Prefix.parse("10.244.0.0/16"), encapsulation.IPIP, Mode.CROSS_SUBNET)
     here, there = node("a", local), InterfaceAddress.parse(remote).address
-    assert encapsulation_to(pool, here, there) is (Encapsulation.DIRECT if same else Encapsulation.IPIP)
+    assert encapsulation_to(pool, here, there) == (encapsulation.DIRECT if same else encapsulation.IPIP)
 
 
 def borrowing(intent: Intent) -> Intent:
@@ -207,7 +200,7 @@ def test_the_owner_can_reach_a_borrowed_address_before_the_rest_of_its_block_is_
 
 def test_a_tunnel_address_from_another_nodes_block_leads_to_the_node_that_has_it() -> None:
     intent = two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)
-    end = TunnelAddress(Encapsulation.VXLAN, Address.parse("10.244.2.1"))
+    end = TunnelAddress(encapsulation.VXLAN, Address.parse("10.244.2.1"))
     given = allocated(intent, "b1", tunnel_addresses=frozenset({end}))
     found = ways(derived(given, "a2"))
     assert (found["10.244.2.1/32"], found["10.244.3.0/26"]) == (("10.244.2.1", VXLAN),) * 2
@@ -222,8 +215,8 @@ def test_a_disabled_pool_is_routed_like_any_other() -> None:
 def test_pools_of_three_kinds_stand_side_by_side() -> None:
     pools = (
         Pool("bare", Prefix.parse("10.250.0.0/16")),
-        Pool("ipip", Prefix.parse("10.251.0.0/16"), ipip_mode=Mode.ALWAYS),
-        Pool("vxlan", Prefix.parse("10.252.0.0/16"), vxlan_mode=Mode.ALWAYS),
+        Pool("ipip", Prefix.parse("10.251.0.0/16"), encapsulation.IPIP, Mode.ALWAYS),
+        Pool("vxlan", Prefix.parse("10.252.0.0/16"), encapsulation.VXLAN, Mode.ALWAYS),
     )
     intent = Intent(
         pools=pools,
@@ -250,7 +243,7 @@ def test_a_remote_that_no_route_leads_to_is_missing_with_its_pool() -> None:
     intent = two_racks()
     here = member(intent, "a1")
     kernel = bare_kernel(here)
-    cut_off = Dataplane(links=kernel.links, addresses=kernel.addresses)
+    cut_off = kernel.drop(kernel.routes)
     desired = derive(intent, here, {}, learned_from_all(intent, here), cut_off)
     assert [(item.code, item.subject, item.detail) for item in desired.unmet] == [
         (UnmetCode.NEXT_HOP_UNRESOLVED, "10.1.0.3", "pool blue"),
@@ -264,8 +257,18 @@ def test_the_way_to_a_remote_is_found_through_another_programs_next_hop_object()
     kernel = bare_kernel(here)
     by_frr = NextHop(12, "eth0", Address.parse("10.0.0.253"), onlink=False, protocol=11)
     route = Route(Prefix.parse("10.1.0.0/24"), next_hop=12, metric=20, protocol=11)
-    routed = replace(kernel, next_hops=frozenset({by_frr}), routes=kernel.routes | {route})
+    routed = kernel.put((by_frr, route))
     assert ways(derived(intent, observed=routed))["10.244.4.0/26"] == ("10.0.0.253", DIRECT)
+
+
+def test_the_way_to_a_remote_is_found_through_the_first_member_of_another_programs_group() -> None:
+    intent = two_racks()
+    by_frr = [
+        NextHop(number, "eth0", Address.parse(f"10.0.0.{number}"), onlink=False, protocol=11) for number in (52, 53)
+    ]
+    route = Route(Prefix.parse("10.1.0.0/24"), next_hop=54, metric=20, protocol=11)
+    routed = bare_kernel(member(intent, "a1")).put((*by_frr, NextHopGroup(54, (52, 53), protocol=11), route))
+    assert ways(derived(intent, observed=routed))["10.244.4.0/26"] == ("10.0.0.52", DIRECT)
 
 
 def test_every_wanted_object_has_a_reason() -> None:
@@ -292,8 +295,8 @@ def test_the_mtu_of_tunnels_is_that_of_the_links_by_which_outer_packets_leave(wa
     intent = two_racks(ipip=Mode.CROSS_SUBNET)
     kernel = bare_kernel(member(intent, "a1"))
     eth1 = Link("eth1", Plain("veth"), 1400, owned=False)
-    hops = frozenset({NextHop(7, "eth1", Address.parse("10.9.0.254"), onlink=False, protocol=4)})
-    kernel = replace(kernel, links=kernel.links | {eth1}, next_hops=hops, routes=kernel.routes | {way})
+    hop = NextHop(7, "eth1", Address.parse("10.9.0.254"), onlink=False, protocol=4)
+    kernel = kernel.put((eth1, hop, way))
     tunnel = derived(intent, observed=kernel).dataplane.link("tunl0")
     assert tunnel is not None
     assert tunnel.mtu_bytes == expected - 20
@@ -344,11 +347,8 @@ def test_an_encapsulation_change_keeps_the_next_hop_ids() -> None:
 def on_loopback(intent: Intent) -> Dataplane:
     """Node a1 with its address on lo, as nodes with several uplinks have it."""
     kernel = bare_kernel(member(intent, "a1"))
-    return replace(
-        kernel,
-        links=kernel.links | {Link("lo", Plain(""), 65536, owned=False)},
-        addresses=frozenset({LinkAddress("lo", member(intent, "a1").address)}),
-    )
+    moved = (Link("lo", Plain(""), 65536, owned=False), LinkAddress("lo", member(intent, "a1").address))
+    return kernel.drop(kernel.addresses).put(moved)
 
 
 @pytest.mark.parametrize("mode", [{"ipip": Mode.ALWAYS}, {"vxlan": Mode.ALWAYS, "backend": Backend.VXLAN}])
@@ -357,11 +357,11 @@ def test_an_address_on_the_loopback_device_uses_the_link_of_the_default_route(mo
     (tunnel,) = (link for link in derived(intent, observed=on_loopback(intent)).dataplane.links)
     assert tunnel.mtu_bytes < 1500
     decaps = derived(intent, observed=on_loopback(intent)).dataplane.decaps
-    assert {item.underlay for item in (*decaps, tunnel.kind) if not isinstance(item, Ipip | Plain)} == {"eth0"}
+    assert {*(item.underlay for item in decaps), tunnel.kind.stands_on()} - {None} == {"eth0"}
 
 
 def test_an_address_on_the_loopback_device_without_a_default_route_is_told() -> None:
     intent = two_racks(ipip=Mode.ALWAYS)
-    desired = derived(intent, observed=replace(on_loopback(intent), routes=frozenset()))
+    desired = derived(intent, observed=on_loopback(intent).drop(on_loopback(intent).routes))
     assert [item.code for item in desired.unmet] == [UnmetCode.UNDERLAY_UNKNOWN]
     assert [item.code for item in desired.prune_holds] == [PruneHoldCode.FACTS_UNKNOWN]

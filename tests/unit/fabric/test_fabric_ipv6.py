@@ -4,15 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.cluster.configuration import Backend, Mode
+from bgpctl.core.cluster.configuration import Backend
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import PruneHoldCode, UnmetCode
 from bgpctl.core.dataplane.effects import after
 from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import derive
 from bgpctl.core.fabric.desired import Desired
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix, Vni, link_local, vtep_mac
-from bgpctl.core.net.objects import Dataplane, Link, LinkAddress, Masquerade, Route, RouteType, Sysctl, Vxlan
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Link, LinkAddress, Masquerade, Route, RouteType, Sysctl
 from tests.cluster import allocated, bare_kernel, learned_from_all, member, only_ipv6, prefixes, two_racks, with_ipv6
 
 IPIP, VXLAN, VXLAN6, DIRECT = "tunl0", "vxlan.bgpctl", "vxlan-v6.bgpctl", "eth0"
@@ -109,7 +112,7 @@ def test_an_own_ipv6_block_is_a_blackhole_with_an_explicit_metric_and_a_host_pre
 def test_router_advertisements_are_heeded_on_by_a_router_that_heeded_them_as_a_host(seen: str, wanted: bool) -> None:
     intent = only_ipv6(with_ipv6(two_racks(), vxlan=Mode.ALWAYS))
     name = "net/ipv6/conf/eth0/accept_ra"
-    kernel = replace(bare_kernel(member(intent, "a1")), sysctls=frozenset({Sysctl(name, seen)}))
+    kernel = bare_kernel(member(intent, "a1")).put((Sysctl(name, seen),))
     desired = derived(intent, observed=kernel)
     forwarding = Sysctl("net/ipv6/conf/all/forwarding", "1")
     assert (Sysctl(name, "2") in desired.dataplane.sysctls, forwarding in desired.dataplane.sysctls) == (wanted, True)
@@ -121,7 +124,7 @@ def test_each_ip_version_is_masqueraded_by_itself() -> None:
     intent = with_ipv6(two_racks(ipip=Mode.ALWAYS), vxlan=Mode.ALWAYS)
     pools = tuple(replace(pool, nat_outgoing=True) for pool in intent.pools)
     blue, six = Prefix.parse("10.244.0.0/16"), Prefix.parse("fd00:10:244::/64")
-    expected = {Masquerade((blue,), (blue,), 4789), Masquerade((six,), (six,), 4789)}
+    expected = {Masquerade((blue,), (blue,), (4790, 65535)), Masquerade((six,), (six,), (4790, 65535))}
     assert derived(replace(intent, pools=pools)).dataplane.masquerades == expected
 
 

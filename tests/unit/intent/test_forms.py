@@ -7,14 +7,13 @@ from bgpctl.core.cluster.configuration import (
     Backend,
     FilterRule,
     MatchOperator,
-    Mode,
     NextHopMode,
     Node,
     Peer,
     Pool,
     Use,
 )
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, VXLAN, Encapsulation, Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import (
     Problem,
@@ -186,7 +185,7 @@ def test_the_sample_loads() -> None:
     assert intent == Intent(
         backend=Backend.BIRD,
         asn=Asn(64512),
-        pools=(Pool("blue", Prefix.parse("10.244.0.0/16"), ipip_mode=Mode.CROSS_SUBNET, nat_outgoing=True),),
+        pools=(Pool("blue", Prefix.parse("10.244.0.0/16"), IPIP, Mode.CROSS_SUBNET, nat_outgoing=True),),
         nodes=(
             Node(
                 "a1",
@@ -226,14 +225,14 @@ def test_every_value_of_the_short_form_arrives() -> None:
     assert (intent.vxlan_vni, intent.vxlan_port) == (Vni(4097), 8472)
     blue, six, tunnels = intent.pools
     assert (blue.block_size, six.block_size, tunnels.block_size) == (26, 122, 32)
-    assert (blue.disable_bgp_export, tunnels.disabled, six.vxlan_mode) == (True, True, Mode.ALWAYS)
+    assert (blue.disable_bgp_export, tunnels.disabled, six.encapsulation, six.mode) == (True, True, VXLAN, Mode.ALWAYS)
     a1, b1 = intent.nodes
     assert a1.asn == 65010
     given = intent.allocations.of("a1")
     assert {(end.encapsulation, str(end.address)) for end in given.tunnel_addresses} == {
-        (Encapsulation.IPIP, "10.244.1.1"),
-        (Encapsulation.VXLAN, "10.250.0.1"),
-        (Encapsulation.VXLAN, "fd00:244::ff"),
+        (IPIP, "10.244.1.1"),
+        (VXLAN, "10.250.0.1"),
+        (VXLAN, "fd00:244::ff"),
     }
     assert given.vtep_macs == {(4, "66:f9:37:c3:7e:94"), (6, "66:f9:37:c3:7e:95")}
     assert list(map(str, intent.blocks_of(b1))) == ["10.244.4.0/26", "10.244.4.64/26", "fd00:244::/122"]
@@ -295,18 +294,23 @@ def test_every_value_of_a_filter_arrives() -> None:
 
 
 @pytest.mark.parametrize(
-    ("encapsulation", "ipip", "vxlan"),
+    ("word", "encapsulation", "mode"),
     [
-        ("IPIP", Mode.ALWAYS, Mode.NEVER),
-        ("IPIPCrossSubnet", Mode.CROSS_SUBNET, Mode.NEVER),
-        ("VXLAN", Mode.NEVER, Mode.ALWAYS),
-        ("VXLANCrossSubnet", Mode.NEVER, Mode.CROSS_SUBNET),
-        ("None", Mode.NEVER, Mode.NEVER),
+        ("IPIP", IPIP, Mode.ALWAYS),
+        ("IPIPCrossSubnet", IPIP, Mode.CROSS_SUBNET),
+        ("VXLAN", VXLAN, Mode.ALWAYS),
+        ("VXLANCrossSubnet", VXLAN, Mode.CROSS_SUBNET),
+        ("None", DIRECT, Mode.NEVER),
     ],
 )
-def test_an_encapsulation_is_a_pair_of_modes(encapsulation: str, ipip: Mode, vxlan: Mode) -> None:
-    (pool,) = good(f"pools: {{p: {{cidr: 10.244.0.0/16, encapsulation: {encapsulation}}}}}").pools
-    assert (pool.ipip_mode, pool.vxlan_mode) == (ipip, vxlan)
+def test_an_encapsulation_is_said_by_one_word_or_by_a_pair_of_modes(
+    word: str, encapsulation: Encapsulation, mode: Mode
+) -> None:
+    ipip, vxlan = (mode if encapsulation == item else Mode.NEVER for item in (IPIP, VXLAN))
+    pair = f"ipipMode: {ipip.value}, vxlanMode: {vxlan.value}"
+    for said in (f"encapsulation: {word}", pair):
+        (pool,) = good(f"pools: {{p: {{cidr: 10.244.0.0/16, {said}}}}}").pools
+        assert (pool.encapsulation, pool.mode) == (encapsulation, mode)
 
 
 def test_both_forms_in_several_files_make_one_cluster() -> None:

@@ -157,6 +157,7 @@ TOGETHER = {
     MEMBERS + "peers: {t: {ip: 'fd00::1', asNumber: 1}}": (2, 17, "no-underlay"),
     MEMBERS + "peers: {t: {peerSelector: all(), asNumber: 1}}": (2, 44, "as-with-selector"),
     MEMBERS + "peers: {t: {peerSelector: all(), ip: 10.0.0.9}}": (2, 27, "both-forms"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, nodes: all(), nodeSelector: all()}}": (2, 68, "both-forms"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, filters: [f]}}": (2, 49, "unknown-filter"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, maxRestartTime: 4096s}}": (2, 56, "duration"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, keepaliveTime: 10}}": (2, 55, "duration"),
@@ -361,6 +362,11 @@ def test_five_different_mistakes_in_one_file_give_five_located_problems() -> Non
 )
 def test_what_could_not_be_read_is_not_called_absent(text: str) -> None:
     assert len(bad(text)) == 1
+
+
+def test_a_peer_selector_that_cannot_be_read_is_not_said_to_select_no_node() -> None:
+    found = bad(MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, peerSelector: 'has('}}")
+    assert [problem.rule for problem in found] == ["selector", "both-forms"]
 
 
 def test_the_same_object_in_two_files_is_a_problem_that_names_both_places() -> None:

@@ -18,8 +18,8 @@ from bgpctl.core.intent.field_kinds import BOOLEAN, NAME, TEXT, FieldKind, coded
 from bgpctl.core.intent.fields import Fields, dns_name
 from bgpctl.core.intent.filters import FILTER, RULES
 from bgpctl.core.intent.kubernetes import CONFIG_DATA
-from bgpctl.core.intent.nodes import SHORT_NODE
-from bgpctl.core.intent.pools import IP_POOL, SHORT_POOL
+from bgpctl.core.intent.nodes import short_node
+from bgpctl.core.intent.pools import calico_pool, short_pool
 from bgpctl.core.intent.shapes import ref
 from bgpctl.core.intent.short import SETTINGS, SHORT_PEER
 from bgpctl.core.intent.tables import Row, Table, always, read_only
@@ -138,22 +138,22 @@ def test_a_table_is_a_schema_with_descriptions_and_defaults() -> None:
 
 FORMS: dict[str, list[tuple[type[Any], tuple[Table, ...]]]] = {
     "the short form": [
-        (Pool, (SHORT_POOL,)),
-        (Node, (SHORT_NODE,)),
+        (Pool, (short_pool(),)),
+        (Node, (short_node(),)),
         (Peer, (SHORT_PEER,)),
         (Configuration, (SETTINGS,)),
     ],
     "Calico's resources": [
-        (Pool, (IP_POOL,)),
+        (Pool, (calico_pool(),)),
         (Node, (NODE_BGP, NODE_SPEC)),
         (Peer, (BGP_PEER,)),
         (Configuration, (CONFIG_DATA, BGP_CONFIGURATION, FELIX)),
     ],
-    "both forms": [(Filter, (FILTER,)), (FilterRule, (RULES[4],)), (NodeAllocations, (SHORT_NODE,))],
+    "both forms": [(Filter, (FILTER,)), (FilterRule, (RULES[4],)), (NodeAllocations, (short_node(),))],
 }
 ELSEWHERE = {
     # The name is the key above, or stands in the metadata as labels and annotations do; so do what these are said by.
-    Pool: {"name", "ipip_mode", "vxlan_mode"},
+    Pool: {"name", "encapsulation", "mode"},
     Node: {"name", "address", "address6", "labels", "accepts"},
     Peer: {"name", "nodes", "remotes", "address", "port"},
     Filter: {"name"},

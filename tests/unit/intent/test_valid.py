@@ -1,11 +1,14 @@
-"""What is right in Calico is right here: each text loads, with exactly these warnings and notes, by line and rule."""
+"""
+Files that are right in Calico are right here: each text loads, with exactly these warnings and notes, by line and rule.
+"""
 
 from pathlib import Path
 
 import pytest
 
-from bgpctl.core.cluster.configuration import Backend, Mode, NextHopMode, Use
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster import encapsulation
+from bgpctl.core.cluster.configuration import Backend, NextHopMode, Use
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Severity
 from bgpctl.store import texts
@@ -82,6 +85,7 @@ REMARKED = {
     MEMBERS + "peers: {t: {peerSelector: has(x)}}": {2: "warning no-node"},
     "apiVersion: apps/v1\nkind: DaemonSet\nspec: {}": {2: "warning no-effect"},
     "apiVersion: v1\nkind: ServiceAccount": {2: "info no-effect"},
+    "pools:\n  p:\n    cidr: 10.244.0.0/16\n    natOutgoing: false\n    nat-outgoing: true": {5: "info old-spelling"},
     "pools: {p: {cidr: 10.244.0.0/16, ipipMode: always}}": {1: "info old-spelling"},
     "pools: {p: {cidr: 10.244.0.0/16, ipipMode: ''}}": {1: "info old-spelling"},
     "pools: {p: {cidr: 10.244.0.0/16, vxlanMode: cross-subnet}}": {1: "info old-spelling"},
@@ -181,7 +185,8 @@ def test_an_installation_with_bgp_disabled_is_the_vxlan_backend() -> None:
 
 def test_an_installation_without_pools_has_the_operators_default_pool() -> None:
     (pool,) = good(INSTALLATION + "{}").pools
-    assert (pool.name, str(pool.cidr), pool.ipip_mode) == ("default-ipv4-ippool", "192.168.0.0/16", Mode.ALWAYS)
+    assert (pool.name, str(pool.cidr)) == ("default-ipv4-ippool", "192.168.0.0/16")
+    assert (pool.encapsulation, pool.mode) == (encapsulation.IPIP, Mode.ALWAYS)
     assert pool.nat_outgoing
 
 
@@ -191,9 +196,10 @@ def test_an_installation_leaves_pools_alone_that_are_given_otherwise() -> None:
 
 def test_an_installation_on_eks_and_one_on_docker_have_their_own_defaults() -> None:
     eks, docker = (good(INSTALLATION + f"{{kubernetesProvider: {name}}}") for name in ("EKS", "DockerEnterprise"))
-    assert (eks.backend, str(eks.pools[0].cidr), eks.pools[0].vxlan_mode) == (
+    assert (eks.backend, str(eks.pools[0].cidr), eks.pools[0].encapsulation, eks.pools[0].mode) == (
         Backend.VXLAN,
         "172.16.0.0/16",
+        encapsulation.VXLAN,
         Mode.ALWAYS,
     )
     assert docker.vxlan_vni == 10000
@@ -307,8 +313,9 @@ def test_a_dump_of_a_cluster_is_understood_as_it_is() -> None:
     assert isinstance(intent, Intent), "\n".join(map(str, intent))
     assert {remark.severity for remark in intent.remarks} == {Severity.INFO}
     (pool,), (control, worker) = intent.pools, intent.nodes
-    assert (intent.backend, pool.vxlan_mode, pool.nat_outgoing) == (Backend.VXLAN, Mode.CROSS_SUBNET, True)
-    assert (str(worker.address), str(intent.tunnel_address(worker, Encapsulation.VXLAN, 4))) == (
+    assert (intent.backend, pool.nat_outgoing) == (Backend.VXLAN, True)
+    assert (pool.encapsulation, pool.mode) == (encapsulation.VXLAN, Mode.CROSS_SUBNET)
+    assert (str(worker.address), str(intent.tunnel_address(worker, encapsulation.VXLAN, 4))) == (
         "172.18.0.3/16",
         "192.168.110.128",
     )

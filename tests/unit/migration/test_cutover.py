@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bgpctl.core.bgp.encap_community import AcceptedTunnels
-from bgpctl.core.cluster.configuration import Mode
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster import encapsulation
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.dataplane.effects import Remove
 from bgpctl.core.migration.probes import REPLY_VALID_S
 from bgpctl.core.net.addresses import Vni
@@ -20,16 +20,16 @@ IPIP, VXLAN = two_racks(ipip=Mode.ALWAYS), two_racks(vxlan=Mode.ALWAYS)
 
 def test_a_member_that_says_it_accepts_another_tunnel_keeps_the_old_way_whatever_is_answered() -> None:
     migrating = Migrating.between(IPIP, VXLAN)
-    said = {"a2": {Encapsulation.IPIP, Encapsulation.VXLAN}, "b1": {Encapsulation.IPIP}}
+    said = {"a2": {encapsulation.IPIP, encapsulation.VXLAN}, "b1": {encapsulation.IPIP}}
     then = migrating.step(answered(migrating.step()), advertised=lambda node, _: frozenset(said.get(node.name, ())))
     assert [(waiting.member, waiting.accepts) for waiting in then.cutovers] == [
-        ("b1", AcceptedTunnels(frozenset({Encapsulation.IPIP}), in_file=False))
+        ("b1", AcceptedTunnels(frozenset({encapsulation.IPIP}), in_file=False))
     ]
 
 
 def test_what_the_file_says_that_a_member_accepts_counts_too_and_blocks_the_plan() -> None:
     nodes = tuple(
-        replace(node, accepts=frozenset({Encapsulation.IPIP})) if node.name == "b1" else node for node in VXLAN.nodes
+        replace(node, accepts=frozenset({encapsulation.IPIP})) if node.name == "b1" else node for node in VXLAN.nodes
     )
     wanted, here = replace(VXLAN, nodes=nodes), member(VXLAN, "a1")
     found = preview(wanted, here, converged(IPIP, here, assumed_kernel(here)))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import reduce
 
-from bgpctl.core.cluster.configuration import Mode
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.dataplane.effects import after
+from bgpctl.core.dataplane.effects import after_all
 from bgpctl.core.dataplane.plan import plan
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.migration.drain import DRAIN_S
 from bgpctl.core.migration.probes import NO_RESULTS, ProbeResults, with_replies
-from bgpctl.core.net.objects import Dataplane, Vxlan
+from bgpctl.core.net.dataplane import Dataplane
 from tests.cluster import allocated, prefixes, two_racks
 from tests.migration import Migrating, answered, names, replies
 
@@ -26,7 +26,7 @@ def borrowing(intent: Intent) -> Intent:
 def test_what_nobody_tells_yet_stays_while_a_device_is_to_go_borrowed_addresses_too() -> None:
     migrating = Migrating.between(borrowing(VXLAN), borrowing(IPIP), unheard=("b2",))
     switch = migrating.step()
-    reached = reduce(after, plan(switch.desired, migrating.kernel).ops, migrating.kernel)
+    reached = after_all(migrating.kernel, plan(switch.desired, migrating.kernel).ops)
     kept = {str(route.prefix) for route in reached.routes if route.next_hop}
     assert {"10.244.4.0/26", "10.244.3.9/32"} <= kept
     assert "b2" in names(switch)[1]
@@ -37,7 +37,7 @@ def moved() -> Migrating:
     migrating = Migrating.between(IPIP, VXLAN)
     for results in (NO_RESULTS, answered(migrating.step())):
         ops = plan(migrating.step(results).desired, migrating.kernel).ops
-        migrating = migrating.on(reduce(after, ops, migrating.kernel))
+        migrating = migrating.on(after_all(migrating.kernel, ops))
     return migrating
 
 
@@ -67,11 +67,11 @@ def test_a_member_that_is_seen_to_send_by_the_device_keeps_it() -> None:
 
 def test_a_member_seen_by_a_device_that_has_another_port_by_now_has_not_been_seen() -> None:
     migrating = moved()
-    links = frozenset(
-        replace(link, kind=replace(link.kind, port=link.kind.port + 1)) if isinstance(link.kind, Vxlan) else link
+    before = migrating.kernel.put(
+        replace(link, kind=replace(link.kind, port=link.kind.port + 1))
         for link in migrating.kernel.links
+        if isinstance(link.kind, Vxlan)
     )
-    before = replace(migrating.kernel, links=links)
     results = seen_twice(migrating, "vxlan.bgpctl", DRAIN_S, before)
     assert names(migrating.step(results, DRAIN_S))[1] == {"a2", "b1", "b2"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bgpctl.core.cluster.configuration import Mode
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.reasons import ReasonCode
 from bgpctl.core.net.objects import key_of
 from tests.cluster import two_racks

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.cluster.encapsulation import IPIP
+from bgpctl.core.fabric.ipip import LINK as IPIP_LINK
+from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.migration.probes import NO_RESULTS, REPLY_VALID_S, Probe, ProbeReply, with_replies
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import IPIP_LINK, Dataplane, Ipip, Link, NextHop, Plain
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Link, NextHop, Plain
 
 OWN, BLOCK, REMOTE, FORMER = map(Address.parse, ("10.0.0.1", "10.244.1.0", "10.1.0.3", "10.1.0.9"))
 HOP = NextHop(7, IPIP_LINK, REMOTE, onlink=True)
-THERE = Probe(HOP, Encapsulation.IPIP, OWN, REMOTE, OWN, REMOTE)
-BACK = Probe(HOP, Encapsulation.IPIP, OWN, REMOTE, BLOCK, REMOTE)
-KERNEL = Dataplane(links=frozenset({Link(IPIP_LINK, Ipip(), 1480), Link("eth0", Plain(""), 1500, owned=False)}))
+THERE = Probe(HOP, IPIP, OWN, REMOTE, OWN, REMOTE)
+BACK = Probe(HOP, IPIP, OWN, REMOTE, BLOCK, REMOTE)
+KERNEL = Dataplane.of((Link(IPIP_LINK, Ipip(), 1480), Link("eth0", Plain(""), 1500, owned=False)))
 
 
 def test_a_reply_counts_for_a_while_and_is_then_forgotten() -> None:

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.cluster.configuration import Mode
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.fabric.ipip import LINK as IPIP_LINK
 from bgpctl.core.migration.drain import DRAIN_S
 from bgpctl.core.migration.probes import NO_RESULTS, ProbeReply, ProbeResults, with_replies
 from bgpctl.core.net.addresses import Address, InterfaceAddress
-from bgpctl.core.net.objects import IPIP_LINK, Dataplane, Decap, LinkAddress
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Decap, LinkAddress
 from tests.cluster import two_racks
 from tests.migration import Migrating, answered, names
 
@@ -29,7 +31,7 @@ def readdressed() -> Migrating:
     """a1 is to have another address, which is on its link beside the former one."""
     migrating = Migrating.between(IPIP, moved("a1", NEW))
     own = LinkAddress("eth0", InterfaceAddress(NEW, 24))
-    return migrating.on(replace(migrating.kernel, addresses=migrating.kernel.addresses | {own}))
+    return migrating.on(migrating.kernel.put((own,)))
 
 
 def decap(dataplane: Dataplane) -> Decap:
@@ -64,8 +66,8 @@ def test_one_member_that_did_not_answer_in_the_last_round_keeps_the_former_addre
 
 def test_a_former_address_that_is_on_no_link_any_more_is_not_sent_from() -> None:
     migrating = readdressed()
-    left = frozenset(item for item in migrating.kernel.addresses if item.address.address != FORMER)
-    step = migrating.on(replace(migrating.kernel, addresses=left)).step()
+    gone = (item for item in migrating.kernel.addresses if item.address.address == FORMER)
+    step = migrating.on(migrating.kernel.drop(gone)).step()
     assert decap(step.desired.dataplane).local == NEW
     assert step.cutovers == ()
 
@@ -73,8 +75,7 @@ def test_a_former_address_that_is_on_no_link_any_more_is_not_sent_from() -> None
 def test_a_next_hop_does_not_move_to_ipip_while_the_former_address_is_sent_from() -> None:
     migrating = readdressed()
     (hop,) = (hop for hop in migrating.kernel.next_hops if hop.gateway == B1)
-    elsewhere = migrating.kernel.next_hops - {hop} | {hop._replace(link="eth0")}
-    migrating = migrating.on(replace(migrating.kernel, next_hops=elsewhere))
+    migrating = migrating.on(migrating.kernel.put((hop._replace(link="eth0"),)))
     first = migrating.step()
     to_b1 = {probe.path: 0.0 for probe in first.probes if probe.remote == B1}
     step = migrating.step(ProbeResults(to_b1, {}))
@@ -89,8 +90,8 @@ def test_the_former_address_is_sent_from_until_next_hops_that_go_are_gone() -> N
     step = migrating.step(results)
     assert decap(step.desired.dataplane).local == FORMER
     assert [pending.member for pending in step.cutovers] == ["b2"]
-    staying = frozenset(hop for hop in migrating.kernel.next_hops if hop.gateway != Address.parse("10.1.0.4"))
-    gone = migrating.on(replace(migrating.kernel, next_hops=staying)).step(results)
+    going = (hop for hop in migrating.kernel.next_hops if hop.gateway == Address.parse("10.1.0.4"))
+    gone = migrating.on(migrating.kernel.drop(going)).step(results)
     assert decap(gone.desired.dataplane).local == NEW
 
 

@@ -1,16 +1,16 @@
-"""What a change means for a kernel, before anything is touched."""
+"""Effects of a change on a kernel, before anything is touched."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import reduce
 
-from bgpctl.core.cluster.configuration import Mode
+from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.dataplane.effects import after
-from bgpctl.core.dataplane.plan import owned
+from bgpctl.core.dataplane.effects import after_all
+from bgpctl.core.fabric.ipip import Ipip
+from bgpctl.core.fabric.vxlan import LINKS as VXLAN_LINKS
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Vni
-from bgpctl.core.net.objects import VXLAN_LINKS, Ipip, Vxlan
 from bgpctl.core.simulate.preview import (
     Effect,
     Stage,
@@ -58,16 +58,11 @@ def test_another_vni_is_a_second_device_that_traffic_moves_to() -> None:
 def test_another_ipip_driver_is_told_as_a_gap_after_which_everything_is_as_before() -> None:
     here = member(IPIP, "a1")
     kernel = converged(IPIP, here, assumed_kernel(here))
-    by_bpf = replace(
-        kernel,
-        links=frozenset(
-            replace(link, kind=Ipip("bpf")) if isinstance(link.kind, Ipip) else link for link in kernel.links
-        ),
-    )
-    assert preview(IPIP, here, with_other_driver(by_bpf, "bpf")).steps == ()
-    found = preview(IPIP, here, seen := with_other_driver(by_bpf, "kernel"))
+    by_bpf = kernel.put(replace(link, kind=Ipip("bpf")) for link in kernel.links if isinstance(link.kind, Ipip))
+    assert preview(IPIP, here, with_other_driver(by_bpf, "ipip", "bpf")).steps == ()
+    found = preview(IPIP, here, seen := with_other_driver(by_bpf, "ipip", "kernel"))
     assert found.worst is Effect.GAP
-    assert reduce(after, (op for step in found.steps for op, _ in step.ops), seen) == kernel
+    assert after_all(seen, (op for step in found.steps for op, _ in step.ops)) == kernel
 
 
 def test_a_device_that_has_to_be_made_anew_is_told_as_a_gap() -> None:
@@ -77,7 +72,7 @@ def test_a_device_that_has_to_be_made_anew_is_told_as_a_gap() -> None:
     ((link, kind),) = ((link, link.kind) for link in kernel.links if isinstance(link.kind, Vxlan))
     others = enumerate(VXLAN_LINKS[4][1:], start=5)
     more = {replace(link, name=name, kind=replace(kind, vni=Vni(vni))) for vni, name in others}
-    crowded = replace(kernel, links=kernel.links | more)
+    crowded = kernel.put(more)
     assert preview(replace(VXLAN, vxlan_vni=Vni(4097)), here, crowded).worst is Effect.GAP
 
 
@@ -89,14 +84,14 @@ def test_after_all_steps_the_kernel_has_what_is_wanted_and_nothing_else_of_ours(
     here = member(VXLAN, "a1")
     kernel = converged(IPIP, here, assumed_kernel(here))
     ops = [op for step in preview(VXLAN, here, kernel).steps for op, _ in step.ops]
-    assert owned(reduce(after, ops, kernel)) == owned(converged(VXLAN, here, assumed_kernel(here)))
+    assert after_all(kernel, ops).owned() == converged(VXLAN, here, assumed_kernel(here)).owned()
 
 
 def test_what_can_be_reached_now_and_not_then_is_named() -> None:
     bare = two_racks()
     here = member(bare, "a1")
     kernel = converged(bare, here, assumed_kernel(here))
-    without_default = replace(kernel, routes=frozenset(r for r in kernel.routes if r.prefix.length))
+    without_default = kernel.drop(route for route in kernel.routes if not route.prefix.length)
     moved = replace(member(bare, "a2"), address=InterfaceAddress.parse("192.0.2.2/24"))
     nodes = tuple(moved if node.name == "a2" else node for node in bare.nodes)
     foreseen = preview(replace(bare, nodes=nodes), here, without_default)

@@ -6,10 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.cluster.configuration import Backend, Mode
+from bgpctl.core.cluster.configuration import Backend
+from bgpctl.core.cluster.encapsulation import Mode
+from bgpctl.core.fabric import ipip, vxlan
+from bgpctl.core.fabric.host import Chain, Facts, Needs, Verdict
+from bgpctl.core.fabric.ipip import Ipip
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import Address, Prefix, Vni
-from bgpctl.core.net.objects import Ipip, Link, Plain, Route, Vxlan
-from bgpctl.core.trace.doctor import CHECKS, Chain, Facts, Needs, Verdict, examine, needs_of
+from bgpctl.core.net.objects import Link, Plain, Route
+from bgpctl.core.trace.doctor import checks, examine, needs_of
 from tests.cluster import bare_kernel, member, two_racks
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
@@ -22,8 +27,12 @@ PASS, WARN, FAIL = Verdict.PASS, Verdict.WARN, Verdict.FAIL
 
 
 def with_links(*links: Link, routes: frozenset[Route] = frozenset()) -> Facts:
-    plane = replace(KERNEL, links=KERNEL.links | set(links), routes=KERNEL.routes | routes)
+    plane = KERNEL.put((*links, *routes))
     return replace(FINE, dataplane=plane)
+
+
+def without_module(*, bpf_lacks: str | None = None, tcx: bool = True) -> dict[str, object]:
+    return {"ipip": ipip.HostFacts(module=False, bpf_lacks=bpf_lacks, tcx=tcx)}
 
 
 def sysctls(**values: str) -> Facts:
@@ -50,14 +59,14 @@ ETH1 = Link("eth1", Plain(""), 1400, owned=False)
         ("next-hop objects", FINE, [PASS]),
         ("next-hop objects", replace(FINE, next_hop_objects=False), [WARN]),
         ("vxlan", FINE, [PASS]),
-        ("vxlan", replace(FINE, vxlan=False), [FAIL]),
+        ("vxlan", replace(FINE, tunnels={"vxlan": vxlan.HostFacts(devices=False)}), [FAIL]),
         ("ipip", FINE, [PASS]),
-        ("ipip", replace(FINE, ipip_module=False), [PASS]),
-        ("ipip", replace(FINE, ipip_module=False, bpf_lacks="CAP_BPF"), [FAIL]),
-        ("ipip", replace(FINE, ipip_module=False, tcx=False), [WARN]),
-        ("ipip", replace(BY_BPF, ipip_module=False, tcx=False), [PASS]),
+        ("ipip", replace(FINE, tunnels=without_module()), [PASS]),
+        ("ipip", replace(FINE, tunnels=without_module(bpf_lacks="CAP_BPF")), [FAIL]),
+        ("ipip", replace(FINE, tunnels=without_module(tcx=False)), [WARN]),
+        ("ipip", replace(BY_BPF, tunnels=without_module(tcx=False)), [PASS]),
         ("ipip", replace(FINE, nftables_lacks="no nft"), [FAIL]),
-        ("ipip", replace(FINE, ipip_module=False, nftables_lacks="no nft"), [PASS]),
+        ("ipip", replace(FINE, tunnels=without_module(), nftables_lacks="no nft"), [PASS]),
         ("nftables", FINE, [PASS]),
         ("nftables", replace(FINE, nftables_lacks="no nft"), [FAIL]),
         ("namespaces", FINE, [PASS]),
@@ -97,12 +106,12 @@ def test_a_check_says_what_the_facts_mean(check: str, facts: Facts, verdicts: li
 
 
 def test_every_check_has_something_to_say_of_a_node() -> None:
-    assert {finding.check for finding in examine(FINE, NEEDS)} == set(CHECKS)
+    assert {finding.check for finding in examine(FINE, NEEDS)} == set(checks(NEEDS))
 
 
 def test_only_what_the_cluster_file_asks_for_is_needed() -> None:
     needs = needs_of(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN), NODE)
-    worse = replace(FINE, ipip_module=False, bpf_lacks="CAP_BPF", nftables_lacks="nft", listening=frozenset({179}))
+    worse = replace(FINE, tunnels=without_module(bpf_lacks="CAP_BPF"), nftables_lacks="nft", listening=frozenset({179}))
     assert FAIL not in {finding.verdict for finding in examine(worse, needs)}
     assert Address.parse("10.1.0.3") in needs.remotes
 
@@ -113,5 +122,5 @@ def test_a_module_that_has_come_is_not_used_unasked() -> None:
 
 
 def test_without_a_cluster_file_the_underlay_is_not_judged() -> None:
-    checks = {finding.check for finding in examine(FINE, Needs())}
-    assert checks == set(CHECKS) - {"underlay", "mtu", "rp_filter"}
+    found = {finding.check for finding in examine(FINE, Needs())}
+    assert found == set(checks(Needs())) - {"underlay", "mtu", "rp_filter"}

@@ -1,14 +1,35 @@
 """
 IP in IP where the kernel has no ipip module: a veth end named tunl0 and two BPF programs, one for each direction.
 
-Routes look the same as with the module, and nothing has to stay alive for packets to flow: the hooks hold the
-programs, a program holds its map. A TUN device would do as well, but has a carrier only while a process keeps it
-open, and the kernel flushes next-hop objects when a carrier goes (nexthop.c, NETDEV_CHANGE).
+The problem: routes through tunl0, next hops with many gateways behind one device, and packets that leave and arrive as
+the module's do, so that neither the rest of bgpctl nor a node with the module can tell the difference; on a kernel that
+has no device of the kind, and without a process that has to stay alive for packets to flow.
 
-What is on a hook says in its name which address it stands for, and has the digest of its code in it. So whatever the
-code was made for (this version, the tunnel's index and MAC) can be compared with how things are now.
+The idea: `tunl0` is an ordinary device, so addresses, routes, next hops and firewall rules name it as ever. A program
+at its egress wraps what the kernel has routed there, asking the routing table for the gateway, which is the
+remote tunnel end: there is no second table of remotes to keep up to date. A program at the ingress of the underlay's
+link unwraps what members send to this node and hands it to tunl0, so that it really arrives there. The hooks hold the
+programs, and a program holds its map.
 
-Refuses to know: who may send here, and why.
+Simpler ways, and where they break:
+
+- A TUN device would do as well as a veth, but has a carrier only while a process keeps it open, and the kernel flushes
+  next-hop objects when a carrier goes (nexthop.c, NETDEV_CHANGE). The veth's other end stays up and receives nothing.
+- Unwrapping without a list of senders, as the module does, lets anyone who can reach the node send into the workloads'
+  network. netfilter does not see the packet before the program, so the list is the program's own map, and what comes
+  from others is counted and dropped.
+- Changing that map entry by entry lets half a list act. A change is a new program with a new, frozen map, attached
+  beside the former one, which goes afterwards. What was put once stays true, and may be remembered (`_known`).
+- A filter on a clsact qdisc is seen by everybody, but the first clsact on a link stops the link for milliseconds. So
+  the receiver stands on tcx where Linux has it, and a label elsewhere says what it is (ingress.py,
+  docs/decisions/0015).
+- A program's presence does not say that it fits: a device that was made anew has another index and another MAC. What is
+  on a hook says in its name which address it stands for, and has the digest of its code in it, so that whatever the
+  code was made for (this version, the tunnel's index and MAC) can be compared with how things are now.
+- A next hop of several is chosen twice, by the kernel on the way to tunl0 and by the program: programs.py asks as the
+  kernel did (docs/decisions/0011).
+
+Refuses to know: which senders may send here, and why.
 """
 
 from __future__ import annotations
@@ -21,12 +42,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
+from bgpctl.core.fabric.ipip import LINK
 from bgpctl.core.net.addresses import Address, Mac
-from bgpctl.core.net.objects import ALIAS, IPIP_LINK, Decap, Link, Traffic
+from bgpctl.core.net.objects import ALIAS, Decap, Link, Traffic
 from bgpctl.kernel import decode, nft
 from bgpctl.kernel.bpf import ingress, programs, syscalls, tc
 from bgpctl.kernel.bpf.ingress import Receiver
 from bgpctl.kernel.decode import LinkFacts
+from bgpctl.kernel.ipip import TABLE
 from bgpctl.kernel.links import Links, keep_link_local_away, list_links, mending
 from bgpctl.kernel.netlink import Netlink
 
@@ -78,7 +101,7 @@ class BpfIpip:
 
     def recognises(self, name: str, kind: str) -> bool:
         """A veth that sends through our program, with its other end up: no next hop can use it without a carrier."""
-        if name != IPIP_LINK or kind != "veth":
+        if name != LINK or kind != "veth":
             return False
         links = self._all()
         if name not in links or _FAR_END not in links:
@@ -95,7 +118,7 @@ class BpfIpip:
         tunnel = _ours(links, link.name)
         self._links.change(links[_FAR_END].number, {"state": "up"})
         self._links.change(tunnel.number, {"flags": _NOARP, "mask": _NOARP})
-        self._links.change(tunnel.number, mending(link, decode.link(tunnel, {})))
+        self._links.change(tunnel.number, mending(link, decode.link(tunnel)))
         if self._sends_from(tunnel) is None:
             self._send_from(tunnel, _NOWHERE)
 
@@ -107,7 +130,7 @@ class BpfIpip:
         self._links.remove(links[name].number)
         left = self._all()
         if name not in left:
-            nft.remove(nft.IPIP_TABLE)
+            nft.remove(TABLE)
         return left
 
     def remove_link(self, name: str) -> None:
@@ -146,7 +169,7 @@ class BpfIpip:
                 ingress.detach(self._netlink, receiver)
 
     def remove_decap(self, link: str) -> None:
-        if link == IPIP_LINK:
+        if link == LINK:
             stop_receiving(self._netlink)
 
     def observe_decaps(self) -> frozenset[Decap]:
@@ -175,8 +198,8 @@ class BpfIpip:
         return self._counters
 
     def _decaps(self, links: Mapping[str, LinkFacts], found: Iterable[Receiver]) -> tuple[Decap | None, ...]:
-        """What each of these programs does; None for one that is not as this version would make it now."""
-        tunnel = links.get(IPIP_LINK)
+        """The purpose of each of these programs; None for one that is not as this version would make it now."""
+        tunnel = links.get(LINK)
         local = self._sends_from(tunnel) if tunnel else None
         names = {facts.number: facts.name for facts in links.values()}
         return tuple(self._decap(receiver, names[receiver.link], tunnel, local) for receiver in found)
@@ -190,11 +213,11 @@ class BpfIpip:
         if read is None or local not in read.own:
             return None
         also = tuple(address for address in read.own if address != local)
-        return Decap(IPIP_LINK, underlay, local, read.sources, also)
+        return Decap(LINK, underlay, local, read.sources, also)
 
     def _read(self, program_id: int) -> _Read | None:
         """
-        What the program lets in. Its map is frozen, so what was put or read once stays true.
+        The addresses that the program lets in. Its map is frozen, so what was put or read once stays true.
 
         None if it may not be read, which takes CAP_SYS_ADMIN: an earlier driver's program is then not seen, and
         putting the same again does no harm.
@@ -218,7 +241,7 @@ def clear_away() -> None:
         for receiver in tuple(receivers(netlink, found)):
             ingress.detach(netlink, receiver)
         for facts in found:
-            if facts.name == IPIP_LINK and facts.kind == "veth":
+            if facts.name == LINK and facts.kind == "veth":
                 links.remove(facts.number)
     finally:
         links.close()
@@ -236,7 +259,7 @@ def left_behind(netlink: Netlink) -> frozenset[Decap]:
     links = list_links(netlink)
     names = {facts.number: facts.name for facts in links}
     found = receivers(netlink, links)
-    return frozenset(Decap(IPIP_LINK, names[item.link], _local(item.name) or _NOWHERE, ()) for item in found)
+    return frozenset(Decap(LINK, names[item.link], _local(item.name) or _NOWHERE, ()) for item in found)
 
 
 def stop_receiving(netlink: Netlink) -> None:
@@ -246,7 +269,7 @@ def stop_receiving(netlink: Netlink) -> None:
 
 
 def traffic(netlink: Netlink) -> Traffic | None:
-    """What the programs have counted; None where there are none, or without CAP_SYS_ADMIN. Raises OSError."""
+    """The programs' counters; None where there are none, or without CAP_SYS_ADMIN. Raises OSError."""
     counters = _open_counters(netlink)
     if counters is None:
         return None
@@ -268,7 +291,7 @@ def _open_counters(netlink: Netlink) -> int | None:
 
 def _program_ids(netlink: Netlink) -> Iterator[int]:
     links = list_links(netlink)
-    tunnel = next((facts for facts in links if facts.name == IPIP_LINK), None)
+    tunnel = next((facts for facts in links if facts.name == LINK), None)
     sender = tc.attached(netlink, tunnel.number, tc.EGRESS) if tunnel else None
     if sender:
         yield sender.program_id
@@ -285,7 +308,7 @@ def _prove() -> None:
 
 
 def _read_addresses(program_id: int) -> tuple[tuple[Address, ...], tuple[Address, ...]]:
-    """Those that may send, and our own; each sorted."""
+    """The addresses that may send, and our own; each sorted."""
     found: dict[int, list[Address]] = {programs.SOURCE: [], programs.OWN: []}
     with _open(syscalls.map_of(program_id, syscalls.HASH)) as entries:
         for key in syscalls.keys(entries, key_bytes=_ADDRESS_BYTES):

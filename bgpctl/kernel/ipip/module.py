@@ -13,13 +13,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from bgpctl.core.fabric.ipip import LINK
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import IPIP_LINK, Decap, Link, Plain
+from bgpctl.core.net.objects import Decap, Link, Plain
 from bgpctl.kernel import decode, nft
+from bgpctl.kernel.ipip import TABLE
+from bgpctl.kernel.ipip.bpf import clear_away
 from bgpctl.kernel.links import Links, list_links, mending
 from bgpctl.kernel.netlink import Netlink
 
 _IPIP: Final = "ip protocol 4"  # by number: names come from /etc/protocols, which a small system has not
+
 _HOOK: Final = "type filter hook input priority filter; policy accept;"
 _NOBODY: Final = f"    chain input {{ {_HOOK} {_IPIP} drop; }}"
 
@@ -46,7 +50,7 @@ class KernelIpip:
         return frozenset({self._links.port_id})
 
     def recognises(self, name: str, kind: str) -> bool:
-        return name == IPIP_LINK and kind == "ipip"
+        return name == LINK and kind == "ipip"
 
     def put_link(self, link: Link) -> None:
         present = self._find(link.name)
@@ -59,8 +63,8 @@ class KernelIpip:
         if present is None:
             raise OSError(errno.ENODEV, f"no link {link.name}")
         index, found = present
-        if link.up and not found.up and parse(nft.listed(nft.IPIP_TABLE)) is None:
-            nft.replace(nft.IPIP_TABLE, _NOBODY)  # from the moment it is up the module decapsulates
+        if link.up and not found.up and parse(nft.listed(TABLE)) is None:
+            nft.replace(TABLE, _NOBODY)  # from the moment it is up the module decapsulates
         self._links.change(index, mending(link, found))
 
     def _take_over(self) -> None:
@@ -68,9 +72,7 @@ class KernelIpip:
         Remove what the BPF driver has made. All that stands on the device goes with it and has to be put again; a
         device that is up cannot be renamed out of the way before Linux 6.2.
         """
-        from bgpctl.kernel.ipip_bpf import clear_away  # noqa: PLC0415  hosts with the module rarely need it
-
-        nft.replace(nft.IPIP_TABLE, _NOBODY)  # first, because without nft nothing could replace what is removed
+        nft.replace(TABLE, _NOBODY)  # first, because without nft nothing could replace what is removed
         clear_away()
 
     def remove_link(self, name: str) -> None:
@@ -86,25 +88,25 @@ class KernelIpip:
         for name in (decap.link, decap.underlay):
             if self._find(name) is None:
                 raise OSError(errno.ENODEV, f"no link {name}")
-        nft.replace(nft.IPIP_TABLE, ruleset(decap, refused_packets() or 0))
+        nft.replace(TABLE, ruleset(decap, refused_packets() or 0))
 
     def remove_decap(self, link: str) -> None:
-        if link == IPIP_LINK:
-            nft.remove(nft.IPIP_TABLE)
+        if link == LINK:
+            nft.remove(TABLE)
 
     def observe_decaps(self) -> frozenset[Decap]:
         """Empty also where nft is not installed: then nothing was ever allowed."""
-        found = parse(nft.listed(nft.IPIP_TABLE))
+        found = parse(nft.listed(TABLE))
         return frozenset({found}) if found else frozenset()
 
     def _find(self, name: str) -> tuple[int, Link] | None:
         found = next((facts for facts in list_links(self._netlink) if facts.name == name), None)
-        return (found.number, decode.link(found, {})) if found else None
+        return (found.number, decode.link(found)) if found else None
 
 
 def refused_packets() -> int | None:
     """How many packets the table of the calling thread's namespace has dropped; None without one. Raises OSError."""
-    rules = [item["rule"]["expr"] for item in nft.listed(nft.IPIP_TABLE) if _is_ours(item, "rule")]
+    rules = [item["rule"]["expr"] for item in nft.listed(TABLE) if _is_ours(item, "rule")]
     counted = (
         expression["counter"]["packets"] for expression in (rules[-1] if rules else ()) if "counter" in expression
     )
@@ -134,7 +136,7 @@ def _set(name: str, addresses: Iterable[Address]) -> str:
 
 
 def parse(listed: list[dict[str, Any]]) -> Decap | None:
-    """What our table allows, from `nft -j list`; None if it is not there or somebody changed its rules."""
+    """The senders that our table allows, from `nft -j list`; None if it is not there or somebody changed its rules."""
     sets = {item["set"]["name"]: item["set"].get("elem", []) for item in listed if _is_ours(item, "set")}
     rules = [item["rule"]["expr"] for item in listed if _is_ours(item, "rule")]
     if [_verdict(rule) for rule in rules] != ["accept", "accept", "drop"]:
@@ -144,7 +146,7 @@ def parse(listed: list[dict[str, Any]]) -> Decap | None:
         return None
     sources, own = (tuple(sorted(map(Address.parse, sets[name]))) for name in ("sources", "own"))
     local = Address.parse(met["daddr"])
-    return Decap(IPIP_LINK, met["iifname"], local, sources, tuple(address for address in own if address != local))
+    return Decap(LINK, met["iifname"], local, sources, tuple(address for address in own if address != local))
 
 
 def _verdict(rule: list[dict[str, Any]]) -> str | None:
@@ -152,11 +154,11 @@ def _verdict(rule: list[dict[str, Any]]) -> str | None:
 
 
 def _is_ours(item: Mapping[str, Any], kind: str) -> bool:
-    return kind in item and item[kind]["table"] == nft.IPIP_TABLE
+    return kind in item and item[kind]["table"] == TABLE
 
 
 def _matches(expressions: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """What each match of a rule looks at (`iifname`, `daddr`, …), with the value that it wants."""
+    """The field of each match of a rule (`iifname`, `daddr`, …), with the value that it wants."""
     for expression in expressions:
         match expression:
             case {"match": {"left": {"meta": {"key": field}} | {"payload": {"field": field}}, "right": wanted}}:

@@ -1,6 +1,5 @@
 """
-The door to whoever does IP in IP here, and the choice: who does it already, else the kernel's module if it works, else
-BPF.
+The drivers of IP in IP, and the choice: who does it already, else the kernel's module if it works, else BPF.
 
 Refuses to know: how either does it.
 """
@@ -10,15 +9,17 @@ from __future__ import annotations
 import errno
 from typing import Final, Protocol
 
-from bgpctl.core.net.objects import ALIAS, IPIP_LINK, Decap, Link
+from bgpctl.core.fabric.ipip import LINK
+from bgpctl.core.net.objects import ALIAS, Decap, Link
 from bgpctl.kernel.decode import LinkFacts
-from bgpctl.kernel.ipip_kernel import KernelIpip
+from bgpctl.kernel.ipip.bpf import BpfIpip
+from bgpctl.kernel.ipip.module import KernelIpip
 from bgpctl.kernel.links import Links, list_links
 from bgpctl.kernel.netlink import Netlink
+from bgpctl.kernel.protocol import AUTO
 
-AUTO: Final = "auto"
 DRIVERS: Final = (AUTO, "kernel", "bpf")
-"""What may be wished for."""
+"""The choices of an operator."""
 KINDS: Final = frozenset({"ipip", "veth"})
 """IFLA_INFO_KIND of the devices that the drivers make."""
 
@@ -31,7 +32,7 @@ class IpipDriver(Protocol):
         """`kernel` or `bpf`."""
 
     def recognises(self, name: str, kind: str) -> bool:
-        """Whether an observed link (`kind` is IFLA_INFO_KIND) is a whole, working tunnel device of this driver."""
+        """True if an observed link (`kind` is IFLA_INFO_KIND) is a whole, working tunnel device of this driver."""
 
     def put_link(self, link: Link) -> None:
         """Create or mend the device; nothing changes where it is as wanted."""
@@ -46,7 +47,7 @@ class IpipDriver(Protocol):
         """Decapsulate nothing any more; absent is no error."""
 
     def observe_decaps(self) -> frozenset[Decap]:
-        """What is accepted now, asked of the kernel."""
+        """The decapsulation that is in force, asked of the kernel."""
 
     def port_ids(self) -> frozenset[int]:
         """The netlink sockets through which the driver changes things."""
@@ -65,12 +66,10 @@ def choose_driver(links: Links, wanted: str = AUTO) -> IpipDriver:
         OSError: no driver can be had here; the text says what is missing.
         Unavailable: no netlink here.
     """
-    present = _link(IPIP_LINK)
+    present = _link(LINK)
     by_bpf = present is not None and (present.kind, present.alias) == ("veth", ALIAS)
     if wanted == "kernel" or (wanted == AUTO and not by_bpf and _module_works(links, present)):
         return KernelIpip()
-    from bgpctl.kernel.ipip_bpf import BpfIpip  # noqa: PLC0415  hosts with the module never load it
-
     return BpfIpip()
 
 
@@ -81,9 +80,9 @@ def _module_works(links: Links, present: LinkFacts | None) -> bool:
     """
     if present is not None:
         return present.kind == "ipip"
-    if _can_be_made(links, IPIP_LINK):
+    if _can_be_made(links, LINK):
         return True
-    brought = _link(IPIP_LINK)
+    brought = _link(LINK)
     return brought is not None and brought.kind == "ipip"
 
 

@@ -1,0 +1,94 @@
+"""
+The host that a node is to run on: facts about it, what a cluster asks of it, and checks that compare both.
+
+Refuses to know: how facts are found out, which checks there are (core/trace/doctor and each encapsulation).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias, TypeVar
+
+from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.encapsulation import Encapsulation, tunnels
+from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.dataplane import Dataplane
+
+T = TypeVar("T")
+
+
+class Verdict(enum.Enum):
+    """WARN: it works, but not always or not well. FAIL: it does not work."""
+
+    PASS = "PASS"  # noqa: S105 (no password)
+    WARN = "WARN"
+    FAIL = "FAIL"
+
+
+class Chain(NamedTuple):
+    """A base chain of a firewall that drops what no rule accepts."""
+
+    family: str
+    table: str
+    name: str
+    hook: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """
+    The facts about a host.
+
+    Attributes:
+        release: the kernel's, as uname(1) prints it.
+        privileged: CAP_NET_ADMIN is held.
+        tunnels: what each encapsulation has found out for itself, by its name.
+        nftables_lacks: what keeps us from using nftables; None if nothing does.
+        sysctls: values by name, with slashes.
+        listening: TCP ports on which a program listens; `bound` the UDP ports that a program has.
+        agent: an agent of ours answers, so that what it uses is in use by us.
+    """
+
+    release: str
+    privileged: bool = True
+    next_hop_objects: bool = True
+    tunnels: Mapping[str, object] = field(default_factory=dict)
+    nftables_lacks: str | None = None
+    namespaces: bool = True
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    dataplane: Dataplane = field(default_factory=Dataplane)
+    listening: frozenset[int] = frozenset()
+    bound: frozenset[int] = frozenset()
+    firewall: tuple[Chain, ...] = ()
+    agent: bool = False
+
+    def of(self, encapsulation: Encapsulation, unknown: T) -> T:
+        """The facts of the encapsulation; `unknown` if it has not tried."""
+        found = self.tunnels.get(encapsulation.name)
+        return found if isinstance(found, type(unknown)) else unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The abilities that a node needs. Without a cluster file: everything, for a node whose address is unknown."""
+
+    tunnels: frozenset[Encapsulation] = field(default_factory=lambda: frozenset(tunnels().values()))
+    bgp: bool = True
+    masquerade: bool = True
+    node: Node | None = None
+    remotes: tuple[Address, ...] = ()
+    intent: Intent = field(default_factory=Intent)
+
+
+Answer: TypeAlias = tuple[Verdict, str, str]
+"""The verdict, what was found, and the command to run, empty where nothing has to be done."""
+
+Check: TypeAlias = Callable[[Facts, Needs], Iterator[Answer]]
+
+
+def good(message: str) -> Answer:
+    """Nothing has to be done."""
+    return Verdict.PASS, message, ""

@@ -1,0 +1,94 @@
+"""
+All that Linux is asked for one encapsulation: one file or package each beside this one answers.
+
+Refuses to know: which encapsulations there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Final, Protocol
+
+from bgpctl.core.cluster.encapsulation import Encapsulation
+from bgpctl.core.migration.probes import Probe
+from bgpctl.core.net.objects import Decap, Link, LinkKind, Traffic
+from bgpctl.kernel.decode import LinkFacts, Names
+from bgpctl.kernel.links import Links
+from bgpctl.kernel.netlink import Netlink
+from bgpctl.kernel.probe_packets import Wrapping
+from bgpctl.kernel.scene import Scene
+
+AUTO: Final = "auto"
+"""The driver is chosen by what works on the host."""
+
+
+class Devices(Protocol):
+    """
+    The devices of one encapsulation in the network namespace in which it was opened. What changes or reads the kernel
+    raises OSError with errno and text.
+    """
+
+    def recognised(self, link: Link) -> Link:
+        """The link with its kind as this encapsulation has it, where only its driver knows that it is whole."""
+
+    def put(self, wanted: Link, scene: Scene) -> None:
+        """Create or mend the device; nothing changes where it is as wanted."""
+
+    def remove(self, name: str, scene: Scene) -> None:
+        """Remove the device and what belongs to it."""
+
+    def decaps(self, links: Iterable[Link]) -> frozenset[Decap]:
+        """The packets let in now. Raises Unavailable where that cannot be seen."""
+
+    def put_decap(self, decap: Decap) -> None:
+        """Let in what `decap` says, instead of what an earlier one of the same link said, without a gap."""
+
+    def remove_decap(self, link: str, scene: Scene) -> None:
+        """Let nothing in any more; absent is no error."""
+
+    def port_ids(self) -> frozenset[int]:
+        """The netlink sockets through which it changes things, beside those that it was opened with."""
+
+    def close(self) -> None:
+        """Let go; what is in the kernel works on."""
+
+
+class Implementation(Protocol):
+    """One encapsulation on Linux. Safe in any thread, and about the network namespace that this is in."""
+
+    @property
+    def encapsulation(self) -> Encapsulation:
+        """Its identity."""
+
+    @property
+    def drivers(self) -> tuple[str, ...]:
+        """Who may be asked to do it, AUTO first; none where there is no choice."""
+
+    @property
+    def drivers_help(self) -> str:
+        """Their description for an operator."""
+
+    @property
+    def wrappings(self) -> Collection[Wrapping]:
+        """How a prober sees its packets, where it sees them before their outer header is gone."""
+
+    def kind_of(self, facts: LinkFacts, names: Names) -> LinkKind | None:
+        """The kind of an observed link, if it is one of this encapsulation and its message alone says so."""
+
+    def devices(self, netlink: Netlink, links: Links, driver: str) -> Devices | None:
+        """Its devices, as one of the drivers makes them; None where it needs none."""
+
+    def send(self, probe: Probe, request: bytes) -> bool:
+        """Send a probe's request, a whole IP packet; whether it went out. Raises OSError if the kernel refuses."""
+
+    def traffic(self, netlink: Netlink, facts: LinkFacts, message: bytes) -> Traffic | None:
+        """The traffic through a link, if that is its device. Raises OSError."""
+
+    def survey(self, *, tried: bool) -> object:
+        """
+        The abilities of the host, for the checks of its behaviour in the core. `tried`: in a network namespace that
+        nobody else sees, in which links may be made.
+        """
+
+    def hint(self, link: Link, code: int) -> str | None:
+        """A hint for the operator where putting the link was refused with this errno."""

@@ -1,0 +1,187 @@
+"""
+VXLAN by the kernel's own devices.
+
+Refuses to know: which devices are wanted, whose entries they get.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from bgpctl.core.cluster.encapsulation import VXLAN
+from bgpctl.core.fabric.vxlan import HostFacts, Vxlan, VxlanFrame
+from bgpctl.core.migration.probes import Probe
+from bgpctl.core.net.addresses import Address, Vni
+from bgpctl.core.net.objects import Decap, Link, LinkKind, Traffic
+from bgpctl.kernel import decode, modules, probe_packets
+from bgpctl.kernel.decode import LinkFacts, Names
+from bgpctl.kernel.links import Arguments, Links, keep_link_local_away, list_links, mending
+from bgpctl.kernel.netlink import Netlink, attributes
+from bgpctl.kernel.probe_packets import Wrapping
+from bgpctl.kernel.scene import Scene
+
+_KIND: Final = "vxlan"
+# linux/if_link.h
+_IFLA_VXLAN_ID, _IFLA_VXLAN_LINK, _IFLA_VXLAN_LOCAL = 1, 3, 4
+_IFLA_VXLAN_PORT, _IFLA_VXLAN_LOCAL6 = 15, 17
+_DF_INHERIT: Final = 2  # VXLAN_DF_INHERIT: the outer DF bit follows the inner packet's
+_VNI_VALID: Final = 0x08000000
+_TRIAL_LINKS: Final = (
+    {"ifname": "trial0", "kind": "veth", "peer": "trial1"},
+    {"ifname": "trial", "kind": _KIND, "vxlan_id": 1, "vxlan_port": 4789, "vxlan_local": "192.0.2.1"},
+)
+
+
+class VxlanImplementation:
+    """Every kernel that we know has it, built in or as a module that loads itself."""
+
+    encapsulation: Final = VXLAN
+    drivers: Final[tuple[str, ...]] = ()
+    drivers_help: Final = ""
+    wrappings: Final[tuple[Wrapping, ...]] = ()
+
+    def kind_of(self, facts: LinkFacts, names: Names) -> LinkKind | None:
+        return device_kind(facts, names)
+
+    def devices(self, netlink: Netlink, links: Links, driver: str) -> VxlanDevices:
+        del driver
+        return VxlanDevices(netlink, links)
+
+    def send(self, probe: Probe, request: bytes) -> bool:
+        if isinstance(probe.frame, VxlanFrame):
+            send(probe.local, probe.remote, probe.frame, request)
+        return True
+
+    def traffic(self, netlink: Netlink, facts: LinkFacts, message: bytes) -> Traffic | None:
+        del netlink
+        return decode.link_traffic(message) if facts.kind == _KIND else None
+
+    def survey(self, *, tried: bool) -> HostFacts:
+        return HostFacts(_can_be_made() if tried else modules.is_there(_KIND))
+
+    def hint(self, link: Link, code: int) -> str | None:
+        match link.kind, code:
+            case Vxlan(), errno.EOPNOTSUPP:
+                return f"remove link {link.name}; it will be made anew"
+            case Vxlan(vni=vni, port=port), errno.EEXIST:
+                return f"another VXLAN device here has VNI {vni} on port {port}: remove it, or choose others"
+            case _:
+                return None
+
+
+def device_kind(facts: LinkFacts, names: Names) -> Vxlan | None:
+    """The parameters of a VXLAN device; None for other links, and for one without an underlay or a local address."""
+    if facts.kind != _KIND:
+        return None
+    found = attributes(facts.details)
+    local = found.get(_IFLA_VXLAN_LOCAL) or found.get(_IFLA_VXLAN_LOCAL6)
+    underlay = names.get(decode.u32(found.get(_IFLA_VXLAN_LINK, bytes(4))))
+    if local is None or underlay is None:
+        return None
+    vni, port = found.get(_IFLA_VXLAN_ID, bytes(4)), found.get(_IFLA_VXLAN_PORT, b"")
+    return Vxlan(Vni(decode.u32(vni)), int.from_bytes(port, "big"), decode.address(local), underlay)
+
+
+class VxlanDevices:
+    """
+    VXLAN devices of the namespace in which the sockets were opened, each told by its kind's `vni`, `port`, `local` and
+    `underlay`.
+    """
+
+    def __init__(self, netlink: Netlink, links: Links) -> None:
+        self._netlink = netlink
+        self._links = links
+
+    def recognised(self, link: Link) -> Link:
+        return link
+
+    def put(self, wanted: Link, scene: Scene) -> None:
+        if not isinstance(wanted.kind, Vxlan):
+            raise TypeError(wanted)
+        if wanted.name in scene.links:
+            self._change(wanted, wanted.kind, scene.index(wanted.name), scene.links[wanted.name])
+            return
+        with self._links.creating(_creation(wanted, wanted.kind, scene.index(wanted.kind.underlay))):
+            keep_link_local_away(wanted.name)
+        seen = list_links(self._netlink)
+        made = next(facts for facts in seen if facts.name == wanted.name)
+        kind = device_kind(made, {facts.number: facts.name for facts in seen})
+        self._change(wanted, wanted.kind, made.number, decode.link(made, kind))
+
+    def _change(self, wanted: Link, kind: Vxlan, index: int, present: Link) -> None:
+        if not isinstance(present.kind, Vxlan) or not kind.comes_from(present.kind):
+            raise OSError(errno.EOPNOTSUPP, "of a device only the local address, MAC, MTU and state change in place")
+        self._links.change(index, _move(kind, present.kind))
+        self._links.change(index, mending(wanted, present))
+
+    def remove(self, name: str, scene: Scene) -> None:
+        self._links.remove(scene.index(name))
+
+    def decaps(self, links: Iterable[Link]) -> frozenset[Decap]:
+        """None: a device takes packets from any sender."""
+        del links
+        return frozenset()
+
+    def put_decap(self, decap: Decap) -> None:
+        raise OSError(errno.EOPNOTSUPP, f"{decap.link} takes packets from any sender")
+
+    def remove_decap(self, link: str, scene: Scene) -> None:
+        """There is none."""
+
+    def port_ids(self) -> frozenset[int]:
+        return frozenset()
+
+    def close(self) -> None:
+        """The sockets are not ours."""
+
+
+def _creation(link: Link, kind: Vxlan, underlay_index: int) -> Arguments:
+    """The request for the device, down and without an alias: RTM_NEWLINK takes no IFLA_IFALIAS for a new link."""
+    return {
+        "ifname": link.name,
+        "kind": _KIND,
+        "vxlan_id": kind.vni,
+        "vxlan_port": kind.port,
+        "vxlan_link": underlay_index,
+        "vxlan_learning": 0,
+        "vxlan_df": _DF_INHERIT,
+        "mtu": link.mtu_bytes,
+        **_local(kind),
+        **({"address": link.mac} if link.mac else {}),
+    }
+
+
+def _move(wanted: Vxlan, present: Vxlan) -> Arguments:
+    """The attributes that change the local address in place, empty if none; the VNI is repeated, since it stays."""
+    return {} if wanted == present else {"kind": _KIND, "vxlan_id": wanted.vni, **_local(wanted)}
+
+
+def _local(kind: Vxlan) -> Mapping[str, object]:
+    return {"vxlan_local" if kind.local.version == 4 else "vxlan_local6": str(kind.local)}
+
+
+def send(local: Address, remote: Address, frame: VxlanFrame, packet: bytes) -> None:
+    """Send an IP packet in a VXLAN packet of our own making (RFC 7348, section 5). Raises OSError."""
+    ethertype = probe_packets.FAMILIES[packet[0] >> 4].ethertype
+    ethernet = probe_packets.mac(frame.destination) + probe_packets.mac(frame.source) + struct.pack("!H", ethertype)
+    header = struct.pack("!II", _VNI_VALID, frame.vni << 8)
+    with socket.socket(probe_packets.FAMILIES[local.version].family, socket.SOCK_DGRAM) as out:
+        out.bind((str(local), 0))
+        out.sendto(header + ethernet + packet, (str(remote), frame.port))
+
+
+def _can_be_made() -> bool:
+    links = Links()
+    try:
+        for arguments in _TRIAL_LINKS:
+            links.create(arguments)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        links.close()
