@@ -1,4 +1,4 @@
-"""Reading from a running agent over its unix socket, and asking things of it. Used by the command line and by the lab.
+"""A client of the agent: reads views and sends requests over its unix socket, for the command line and the lab.
 
 Refuses to know: how an answer is shown.
 """
@@ -22,15 +22,15 @@ class AgentAway(Exception):
 
 
 class Faulty(AgentAway):
-    """One answers, but not what it should; its log says more."""
+    """An agent answers, but with an error of its own; its log has more."""
 
 
 class Denied(Exception):
-    """Only root and the agent's own user may ask this."""
+    """Only root and the agent's own user may request this."""
 
 
-class Nonsense(Exception):
-    """The agent cannot do that; the message says why."""
+class BadRequest(Exception):
+    """The request is not valid, or not possible now; the message has the reason."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -52,11 +52,11 @@ def read(
     is about, where that is too long for its query.
 
     Returns:
-        The decoded JSON object; its `schema` is `bgpctl/<view>/v1`.
+        The decoded JSON object; its `schema` is `bgpctl/<view>/v<version>`.
 
     Raises:
         AgentAway: nothing listens, or it did not answer in time; Faulty, if it could not.
-        Nonsense: there is no such view, or it cannot be asked so.
+        BadRequest: there is no such view, or its arguments are not valid.
     """
     return _understood(path, *_exchange(path, "GET", view, query or {}, content, timeout_s))
 
@@ -65,12 +65,12 @@ def ask(
     path: Path, verb: str, query: Mapping[str, str] | None = None, *, content: str = "", timeout_s: float = 5.0
 ) -> dict[str, Any]:
     """
-    Ask something of the agent that listens at `path`: `peer-down`, `drain` and so on. Returns once it is taken on.
+    Send a request to the agent that listens at `path`: `peer-down`, `drain` and so on. Returns once it is accepted.
 
     Raises:
         AgentAway: nothing listens, or it did not answer in time; Faulty, if it could not.
         Denied: we are neither root nor the agent's user.
-        Nonsense: there is no such verb, peer or session.
+        BadRequest: there is no such verb, peer or session.
     """
     return _understood(path, *_exchange(path, "POST", verb, query or {}, content, timeout_s))
 
@@ -82,7 +82,7 @@ def _understood(path: Path, status: int, body: dict[str, Any]) -> dict[str, Any]
         case http.client.FORBIDDEN:
             raise Denied(str(body.get("error")))
         case http.client.BAD_REQUEST | http.client.NOT_FOUND:
-            raise Nonsense(str(body.get("error")))
+            raise BadRequest(str(body.get("error")))
         case _:
             raise Faulty(f"the agent at {path} answered {status}: {body.get('error')}")
 

@@ -91,9 +91,9 @@ class Kernel(Protocol):
 
 
 class Prober(Protocol):
-    """Packets that try a way before traffic takes it."""
+    """Packets that probe a path before traffic takes it."""
 
-    def probe(self, trials: Sequence[Probe]) -> tuple[ProbeReply, ...]:
+    def probe(self, probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
         """
         Send each request once and wait for the answers, for well under a second.
 
@@ -180,7 +180,7 @@ class Store(Protocol):
 
     def propose(self, proposal: Proposal, confirm_within_s: float | None = None) -> None:
         """
-        Put a proposal in force; the watch does the rest. Unless confirmed in time it is taken back, also if the agent
+        Put a proposal in force; the watch does the rest. Unless confirmed in time it is undone, also if the agent
         is killed or the host is booted meanwhile.
 
         Raises:
@@ -196,7 +196,7 @@ class Store(Protocol):
         Put back what was in force before the last proposal; a second time takes that back.
 
         Raises:
-            NotPossibleNow: there is none, it was taken back by itself, or the content was edited since.
+            NotPossibleNow: there is none, it was undone already, or the content was edited since.
         """
 
     def unconfirmed_s(self) -> float | None:

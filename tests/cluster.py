@@ -13,7 +13,14 @@ from bgpctl.core.cluster.allocations import Allocations, NodeAllocations
 from bgpctl.core.cluster.configuration import Backend, Node, Pool
 from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, VXLAN, Encapsulation, Mode
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Prefix
+from bgpctl.core.fabric import derive
+from bgpctl.core.fabric.desired import Desired
+from bgpctl.core.net.addresses import (
+    Address,
+    Asn,
+    InterfaceAddress,
+    Prefix,
+)
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Link, LinkAddress, Plain, Route
 
@@ -132,3 +139,9 @@ def learned_from_all(intent: Intent, here: Node, *, without: Sequence[str] = ())
         if (own := other.underlay(block.version))
     ]
     return tuple(Choice(Candidate(peer, intent.asn, internal=True, received=Received(p, 0.0))) for peer, p in paths)
+
+
+def derived(intent: Intent, name: str = "a1", observed: Dataplane | None = None) -> Desired:
+    here = member(intent, name)
+    choices = () if intent.backend is Backend.VXLAN else learned_from_all(intent, here)
+    return derive(intent, here, {}, choices, observed or bare_kernel(here))

@@ -2,12 +2,14 @@
 
 import os
 import textwrap
+from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import machine
 from tests.docs.blocks import EXECUTED
+from tests.stories.play import Play
 
 settings.register_profile("default", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,6 +23,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     terminal = session.config.pluginmanager.get_plugin("terminalreporter")
     if terminal and not hasattr(session.config, "workerinput"):
         terminal.write_line(textwrap.fill(machine.description(), 100, subsequent_indent="  ", break_on_hyphens=False))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None]:
+    """At the end of a test no play has a command left that its story did not expect."""
+    Play.unfinished.clear()
+    yield
+    for play in list(Play.unfinished):
+        play.end()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

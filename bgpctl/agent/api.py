@@ -1,9 +1,9 @@
 """
-The API: HTTP/1.1 on a unix socket. GET reads, one path per view (`/v1/summary`); POST asks, one path per verb
-(`/v1/drain`), and only root and the agent's own user may. Arguments are in the query; a long one is the content, for
-reads too. Pages for other programs stand beside them (pages.py).
+The API: HTTP/1.1 on a unix socket. GET reads, one path per view (`/v1/summary`); POST sends requests, one path per
+verb (`/v1/drain`), and only root and the agent's own user may. Arguments are in the query; a long one is the content,
+for reads too. Pages for other programs stand beside them (pages.py).
 
-Refuses to know: what a view contains, what a verb does.
+Refuses to know: the contents of a view, the effect of a verb.
 """
 
 from __future__ import annotations
@@ -68,14 +68,14 @@ class _Handler(Handler):
             arguments = {**dict(parse_qsl(url.query)), CONTENT: self._content()}
             return json_page(HTTPStatus.OK, answer(url.path.removeprefix("/v1/"), arguments))
         except _Denied:
-            return json_page(HTTPStatus.FORBIDDEN, {"error": "only root and the agent's own user may ask this"})
+            return json_page(HTTPStatus.FORBIDDEN, {"error": "only root and the agent's own user may request this"})
         except Unknown:
             return json_page(HTTPStatus.NOT_FOUND, {"error": f"nothing at {url.path}"})
         except BadRequest as error:
             return json_page(HTTPStatus.BAD_REQUEST, {"error": str(error)})
 
     def _content(self) -> str:
-        """Read whatever is answered: nobody gets to read an answer while its question does not fit the socket."""
+        """Read in every case: a client cannot read an answer while its request does not fit the socket."""
         length = self.headers.get("Content-Length", "0")
         if not length.isdigit() or int(length) > _LONGEST_CONTENT_BYTES:
             self.close_connection = True
@@ -95,13 +95,13 @@ def _nothing(verb: str, _query: Mapping[str, str]) -> dict[str, Any]:
 
 class Api:
     """
-    Serves until closed. The socket is readable and writable by everyone: reading never needs root.
+    Serves until closed. The socket is readable and writable by all users: reading never needs root.
 
     Args:
         path: of the socket.
         answer: reads.
-        act: takes on what is asked; without it nothing can be.
-        pages: what else is read, by path.
+        act: accepts requests; without it none is.
+        pages: other pages, by path.
     """
 
     def __init__(self, path: Path, answer: Answer, act: Answer = _nothing, pages: Pages = _NO_PAGES) -> None:

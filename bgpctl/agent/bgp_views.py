@@ -15,6 +15,7 @@ from bgpctl.core.bgp.loc_rib import LocRib
 from bgpctl.core.bgp.path import Attributes, Path
 from bgpctl.core.bgp.peer_table import PeerTable, TableState
 from bgpctl.core.bgp.speaker import Session
+from bgpctl.core.cluster.count import count
 from bgpctl.core.net.addresses import Address, Prefix
 
 Fate: TypeAlias = tuple[str, str, str]
@@ -22,7 +23,7 @@ Fate: TypeAlias = tuple[str, str, str]
 
 
 def peers(snapshot: Snapshot) -> Json:
-    """The BGP sessions this node owes."""
+    """The BGP sessions of this node."""
     bgp = snapshot.state.bgp
     rejected: dict[Address, int] = {}
     for item in bgp.loc_rib.rejected:
@@ -38,7 +39,7 @@ def peers(snapshot: Snapshot) -> Json:
 
 
 def _peer(snapshot: Snapshot, session: Session, table: PeerTable, rejected: int) -> Json:
-    trouble = bgp_words.session_error(session, table)
+    error = bgp_words.session_error(session, table)
     return {
         "name": session.name,
         "address": str(session.peer),
@@ -51,13 +52,13 @@ def _peer(snapshot: Snapshot, session: Session, table: PeerTable, rejected: int)
         "age_s": snapshot.age_s(table.since_s),
         "received": len(table.paths),
         "rejected": rejected,
-        "sent": len(snapshot.state.bgp.adj_rib_out.sent.get(session.peer, ())),
+        "advertised": len(snapshot.state.bgp.adj_rib_out.sent.get(session.peer, ())),
         "stale": len(table.stale),
-        "flooded": table.over_limit_since_s is not None,
+        "prefix_limit_exceeded": table.over_limit_since_s is not None,
         "last_error": table.last_error,
         "down": table.down.value if table.down else None,
-        "trouble": trouble.text if trouble else None,
-        "next": trouble.command if trouble else None,
+        "error": error.text if error else None,
+        "next": error.command if error else None,
     }
 
 
@@ -75,28 +76,28 @@ def _details(snapshot: Snapshot, session: Session) -> Json:
     table = bgp.adj_rib_in[session.peer]
     reasons = [item.rejection.reason.value for item in bgp.loc_rib.rejected if item.peer == session.peer]
     policy = snapshot.state.intent.policy
-    terms = policy.session_policies.get(session.peer) if policy else None
-    told = bgp.adj_rib_out.sent.get(session.peer, {})
+    session_policy = policy.session_policies.get(session.peer) if policy else None
+    advertised = bgp.adj_rib_out.sent.get(session.peer, {})
     return {
         "local_address": str(session.local),
         "local_asn": session.local_asn,
-        "asked_for_by": session.by,
+        "configured_by": session.by,
         "port": session.port,
         "password": session.password_file is not None,
         "ttl_security": session.ttl_security,
         "hold_time_s": session.hold_time_s,
         "reflector_client": session.client,
-        "filters": [item.name for item in terms.filters] if terms else [],
+        "filters": [item.name for item in session_policy.filters] if session_policy else [],
         "prefix_limit": policy.limit if policy else None,
-        "peer_asn_told": table.asn,
+        "peer_asn_in_open": table.asn,
         "peer_router_id": str(table.router_id) if table.router_id else None,
         "peer_restart_time_s": table.restart_time_s,
         "rejected_by_rule": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
-        "told": [_told(prefix, told[prefix]) for prefix in sorted(told)],
+        "advertised_routes": [_advertised(prefix, advertised[prefix]) for prefix in sorted(advertised)],
     }
 
 
-def _told(prefix: Prefix, attributes: Attributes) -> Json:
+def _advertised(prefix: Prefix, attributes: Attributes) -> Json:
     return {
         "prefix": str(prefix),
         "next_hop": str(attributes.next_hop) if attributes.next_hop else "self",
@@ -109,7 +110,7 @@ def _told(prefix: Prefix, attributes: Attributes) -> Json:
 
 def rib(snapshot: Snapshot) -> Json:
     """
-    Every path received and what became of it. `which` narrows to best or rejected, `prefix` to what overlaps it.
+    Every received path with its fate. `which` narrows to best or rejected, `prefix` to what overlaps it.
 
     Raises:
         BadRequest: `prefix` is none.
@@ -160,41 +161,45 @@ def _communities(communities: tuple[tuple[int, ...], ...]) -> list[str]:
 
 
 def _extended(communities: tuple[int, ...]) -> list[str]:
-    """The eight octets of each; RFC 9012's, by which a member says what it accepts, begin with 0x030c."""
+    """The eight octets of each; RFC 9012's, which name the encapsulations that a member accepts, begin with 0x030c."""
     return [f"{community:#018x}" for community in communities]
 
 
-def _fates(selection: LocRib) -> Mapping[tuple[Address, Prefix], Fate]:
+def _fates(loc_rib: LocRib) -> Mapping[tuple[Address, Prefix], Fate]:
     """The outcome for each path, by peer and prefix."""
-    return dict(_each_fate(selection))
+    return dict(_each_fate(loc_rib))
 
 
-def _each_fate(selection: LocRib) -> Iterator[tuple[tuple[Address, Prefix], Fate]]:
-    for prefix, choice in selection.best.items():
+def _each_fate(loc_rib: LocRib) -> Iterator[tuple[tuple[Address, Prefix], Fate]]:
+    for prefix, choice in loc_rib.best.items():
         yield (choice.best.peer, prefix), ("best", "", "")
         for other in choice.also:
             yield (other.peer, prefix), ("equal", "", "")
         for loser, step in choice.lost:
-            yield (loser.peer, prefix), ("lost", step.value, bgp_words.lost(step))
-    for item in selection.rejected:
-        yield (item.peer, item.prefix), ("rejected", item.rejection.reason.value, bgp_words.refusal(item.rejection))
+            yield (loser.peer, prefix), ("not used", step.value, bgp_words.lost(step))
+    for item in loc_rib.rejected:
+        yield (item.peer, item.prefix), ("rejected", item.rejection.reason.value, bgp_words.rejection(item.rejection))
 
 
 def _fate(table: PeerTable, fate: Fate | None) -> Fate:
     if table.over_limit_since_s is not None:
-        return "rejected", "prefix-limit", bgp_words.PREFIX_LIMIT_EXCEEDED
-    return fate or ("waiting", "", "received since the last decision")
+        return "not used", "prefix-limit", bgp_words.PREFIX_LIMIT_EXCEEDED
+    return fate or ("pending", "", "received since the last run of the decision process")
 
 
 def problems(snapshot: Snapshot) -> Iterator[str]:
-    """Every session that is not well, with what to do."""
+    """Every session with an error, and the next command."""
     bgp = snapshot.state.bgp
     down = bgp.peers_down
     for session in snapshot.sessions:
         table = bgp.adj_rib_in.get(session.peer)
-        trouble = bgp_words.session_error(session, table) if table else None
-        if table is None or trouble is None:
+        error = bgp_words.session_error(session, table) if table else None
+        if table is None or error is None:
             continue
-        kept = f", keeping {len(table.paths)} stale routes" if table.state is TableState.STALE and table.paths else ""
+        kept = (
+            f", {count(len(table.paths), 'stale route')} kept"
+            if table.state is TableState.STALE and table.paths
+            else ""
+        )
         state = f"is not established{kept}: " if session.peer in down else ""
-        yield f"peer {session.name} {state}{trouble.text}; see: {trouble.command}"
+        yield f"peer {session.name} {state}{error.text}; see: {error.command}"

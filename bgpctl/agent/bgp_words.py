@@ -1,5 +1,5 @@
 """
-The words for what happens in BGP: rejected paths, lost comparisons, sessions that are not up.
+BGP in words: rejected paths, lost comparisons, sessions that are not up.
 
 Refuses to know: how any of it was decided.
 """
@@ -14,7 +14,7 @@ from bgpctl.core.bgp.peer_table import PeerTable
 from bgpctl.core.bgp.speaker import DownKind, Session
 from bgpctl.core.cluster.reasons import RejectCode, Rejection
 
-PREFIX_LIMIT_EXCEEDED: Final = "the peer tells more prefixes than it may: nothing of it is used"
+PREFIX_LIMIT_EXCEEDED: Final = "the peer exceeds the prefix limit: none of its paths is used"
 
 
 class SessionError(NamedTuple):
@@ -44,11 +44,11 @@ def _waiting(session: Session) -> SessionError:
 def _down(session: Session, table: PeerTable, down: DownKind) -> SessionError:
     match down:
         case DownKind.NO_ANSWER:
-            said = _dropped(session)
+            text = _dropped(session)
         case DownKind.WRONG_AS:
-            said = _as_numbers(session, table)
+            text = _as_numbers(session, table)
         case _:
-            said = _SAID[down]
+            text = _TEXT[down]
     facts = {
         "peer": session.peer,
         "port": session.port,
@@ -57,19 +57,19 @@ def _down(session: Session, table: PeerTable, down: DownKind) -> SessionError:
         "hold": session.hold_time_s,
         "error": table.last_error or "no reason given",
     }
-    return SessionError(said.format(**facts), _NEXT.get(down, _LISTING).format(**facts))
+    return SessionError(text.format(**facts), _NEXT.get(down, _LISTING).format(**facts))
 
 
-_SAID: Final[Mapping[DownKind, str]] = {
-    DownKind.REFUSED: "{peer} refuses connections to port {port}: nobody listens there",
+_TEXT: Final[Mapping[DownKind, str]] = {
+    DownKind.REFUSED: "{peer} refuses connections to port {port}: no daemon listens there, or a firewall rejects them",
     DownKind.UNREACHABLE: "{peer} cannot be reached: no route, or its host is down",
-    DownKind.SILENT: "{peer} takes the connection and sends no OPEN",
-    DownKind.CLOSED: "{peer} closed the connection without a word",
-    DownKind.BAD_OPEN: "the OPEN was refused ({error}): router id, hold time or capabilities",
-    DownKind.HOLD_EXPIRED: "nothing was heard for the hold time of {hold} s",
-    DownKind.PREFIX_LIMIT: "{peer} ended it: we tell it more prefixes than it takes",
-    DownKind.SHUT_DOWN: "an operator shut it down ({error})",
-    DownKind.NOT_CONFIGURED: "{peer} does not know {local} as a peer",
+    DownKind.SILENT: "{peer} accepts the connection and sends no OPEN",
+    DownKind.CLOSED: "{peer} closed the connection without a NOTIFICATION",
+    DownKind.BAD_OPEN: "the OPEN was rejected ({error}): check router id, hold time and capabilities",
+    DownKind.HOLD_EXPIRED: "hold timer expired: no KEEPALIVE or UPDATE for {hold} s",
+    DownKind.PREFIX_LIMIT: "{peer} ended the session: this node announces more prefixes than its limit",
+    DownKind.SHUT_DOWN: "an operator shut the session down ({error})",
+    DownKind.NOT_CONFIGURED: "{peer} has no peer {local} configured",
     DownKind.OTHER: "{error}",
 }
 
@@ -85,17 +85,18 @@ _NEXT: Final[Mapping[DownKind, str]] = {
 
 
 def _dropped(session: Session) -> str:
-    said = f"{session.peer} answers nothing at port {session.port}"
-    password = "the TCP MD5 password differs" if session.password_file else "it wants a TCP MD5 password"
-    hops = "the TTL security hops differ" if session.ttl_security else "it wants TTL security"
-    return f"{said}: {password}, {hops}, or a firewall drops it"
+    text = f"no answer from {session.peer} port {session.port}"
+    password = "the TCP MD5 password differs" if session.password_file else "it requires a TCP MD5 password"
+    hops = "the TTL security hops differ" if session.ttl_security else "it requires TTL security"
+    return f"{text}: either {password}, or {hops}, or a firewall drops the packets"
 
 
 def _as_numbers(session: Session, table: PeerTable) -> str:
-    """Both ends' view of the AS numbers; which one is wrong only the operators can know."""
+    """Both ends' AS numbers; which one is wrong is known to the operators only."""
     if table.asn is not None and table.asn != session.peer_asn:
-        return f"{session.peer} says AS {table.asn}, the cluster file says AS {session.peer_asn}"
-    return f"one end expects another AS: here {session.local_asn} for us and {session.peer_asn} for {session.peer}"
+        return f"the OPEN of {session.peer} has AS {table.asn}, the cluster file has AS {session.peer_asn}"
+    configured = f"the cluster file has {session.local_asn} for this node and {session.peer_asn} for {session.peer}"
+    return f"the ends expect different AS numbers: {configured}"
 
 
 _LOST: Final[Mapping[Lost, str]] = {
@@ -104,23 +105,23 @@ _LOST: Final[Mapping[Lost, str]] = {
     Lost.AS_PATH: "longer AS path",
     Lost.ORIGIN: "worse origin",
     Lost.MED: "higher MED from the same neighbour AS",
-    Lost.INTERNAL: "internal, and an external path exists",
-    Lost.COST: "its next hop is farther",
+    Lost.INTERNAL: "internal (iBGP), and an external (eBGP) path exists",
+    Lost.COST: "higher cost to its next hop",
     Lost.ROUTER_ID: "higher router id",
     Lost.CLUSTER_LIST: "longer cluster list",
     Lost.PEER_ADDRESS: "higher peer address",
 }
 
-_REFUSED: Final[Mapping[RejectCode, str]] = {
+_REJECTED: Final[Mapping[RejectCode, str]] = {
     RejectCode.BAD_ORIGIN: "malformed ORIGIN {}",
     RejectCode.NO_NEXT_HOP: "no next hop",
-    RejectCode.BAD_NEXT_HOP: "impossible next hop {}",
+    RejectCode.BAD_NEXT_HOP: "invalid next hop {}",
     RejectCode.OWN_NEXT_HOP: "the next hop {} is this node",
     RejectCode.FIRST_AS: "the AS path does not begin with the peer's AS ({})",
     RejectCode.OWN_AS: "own AS in the AS path {}",
     RejectCode.OWN_ORIGINATOR: "this node originated it",
     RejectCode.OWN_CLUSTER: "own cluster id {} in the cluster list",
-    RejectCode.MARTIAN: "no packet may go there",
+    RejectCode.MARTIAN: "a martian prefix: not to be routed",
     RejectCode.OWN_BLOCK: "covers or lies in a block of this node",
     RejectCode.OTHERS_BLOCK: "belongs to node {}, and the path does not lead there",
     RejectCode.COVERS_NODE: "covers a node's address",
@@ -134,10 +135,10 @@ _REFUSED: Final[Mapping[RejectCode, str]] = {
 
 
 def lost(step: Lost) -> str:
-    """Where a path lost against the best one."""
+    """The step of the decision process in which a path lost against the best one."""
     return _LOST[step]
 
 
-def refusal(item: Rejection) -> str:
-    """Why a path is not used."""
-    return _REFUSED[item.reason].format(item.detail)
+def rejection(item: Rejection) -> str:
+    """The reason why a path is rejected."""
+    return _REJECTED[item.reason].format(item.detail)

@@ -3,7 +3,7 @@ An operator's next configuration: plan it, apply it, confirm it, undo it.
 
 A proposal passes through here unread, from the command line to the store.
 
-Refuses to know: what a proposal contains and how it is kept and taken back (the store), who may ask.
+Refuses to know: the contents of a proposal and how it is kept and undone (the store), who may request it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def plan(state: State, store: Store, query: Mapping[str, str], connected: Iterab
     another driver of an encapsulation, by `NAME_driver`, is for one that the agent would be started with.
 
     Raises:
-        BadRequest: it is not valid, or the kernel was not seen yet.
+        BadRequest: it is not valid, or kernel state was not read yet.
     """
     try:
         wanted = _good(state, store, _proposal(query))
@@ -41,12 +41,12 @@ def plan(state: State, store: Store, query: Mapping[str, str], connected: Iterab
     node = wanted.node(state.node)
     observed = state.kernel.observed
     if node is None or observed is None:
-        raise BadRequest("no plan: the kernel was not seen yet")
+        raise BadRequest("no plan: kernel state was not read yet")
     for name in tunnels():
         driver = query.get(f"{name}_driver")
         observed = with_other_driver(observed, name, driver) if driver else observed
-    foreseen = preview(wanted, node, observed, state.bgp.loc_rib.best.values(), connected)
-    return {"schema": "bgpctl/plan/v1", "nodes": [words.preview(foreseen)]}
+    planned = preview(wanted, node, observed, state.bgp.loc_rib.best.values(), connected)
+    return {"schema": "bgpctl/plan/v2", "nodes": [words.preview(planned)]}
 
 
 def edit(verb: str, state: State, store: Store, query: Mapping[str, str]) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _within_s(query: Mapping[str, str]) -> float | None:
     except ValueError:
         within_s = math.nan
     if within_s is not None and not 0 < within_s < math.inf:
-        raise BadRequest(f"{text} s is no time to confirm a change in")
+        raise BadRequest(f"{text} s is not a time within which a change can be confirmed")
     return within_s
 
 
@@ -90,7 +90,7 @@ def _good(state: State, store: Store, proposal: Proposal) -> Intent:
     """The intent that a proposal makes. Raises BadRequest unless this agent could work by it."""
     loaded = store.preview(proposal)
     if isinstance(loaded, tuple):
-        raise BadRequest(f"nothing was done: {loaded[0]}")
+        raise BadRequest(f"nothing was applied: {loaded[0]}")
     if loaded.node(state.node) is None:
-        raise BadRequest(f"nothing was done: this agent's node {state.node} is not among the nodes")
+        raise BadRequest(f"nothing was applied: this agent's node {state.node} is not among the nodes")
     return loaded

@@ -1,6 +1,6 @@
-"""The words for what happens: events and commands, one line each.
+"""Events and commands in words, one line each.
 
-Refuses to know: when it happened, and why.
+Refuses to know: when an event happened, and why.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from bgpctl.core.agent.events import (
     Woken,
 )
 from bgpctl.core.bgp import speaker
+from bgpctl.core.cluster.count import count
 from bgpctl.core.net.addresses import Address
 
 _SHOWN: Final = 3
@@ -53,15 +54,17 @@ def event(item: Event, names: Names) -> str:
 def _from_operator(item: _FromOperator, names: Names) -> str:
     match item:
         case IntentLoaded():
-            return f"cluster file loaded: {len(item.intent.nodes)} nodes, {len(item.intent.pools)} pools"
+            return (
+                f"cluster file loaded: {count(len(item.intent.nodes), 'node')}, {count(len(item.intent.pools), 'pool')}"
+            )
         case IntentRejected():
-            return f"cluster file refused: {', '.join(map(str, item.problems[:_SHOWN]))}"
+            return f"cluster file rejected: {', '.join(map(str, item.problems[:_SHOWN]))}"
         case DrainRequested():
-            return "asked to drain" if item.on else "asked to undrain"
+            return "drain requested" if item.on else "undrain requested"
         case PeerRequested():
-            return f"asked to bring {names.get(item.peer, str(item.peer))} {'up' if item.up else 'down'}"
+            return f"peer {'up' if item.up else 'down'} requested: {names.get(item.peer, str(item.peer))}"
         case RefreshRequested():
-            return f"asked to refresh {names.get(item.peer, str(item.peer))}"
+            return f"route refresh requested: {names.get(item.peer, str(item.peer))}"
         case _:
             assert_never(item)
 
@@ -69,17 +72,17 @@ def _from_operator(item: _FromOperator, names: Names) -> str:
 def _from_kernel(item: KernelChanged | KernelLost | Observed | Applied | Probed | Woken) -> str:
     match item:
         case KernelChanged():
-            return "somebody changed the kernel"
+            return "another program changed kernel state"
         case KernelLost():
-            return f"kernel lost: {item.reason}"
+            return f"kernel state unavailable: {item.reason}"
         case Observed():
-            return f"kernel seen: {item.dataplane.size} objects"
+            return f"kernel state read: {count(item.dataplane.size, 'object')}"
         case Applied():
-            return "operations done" + _failed(item)
+            return "operations applied" + _failed(item)
         case Probed():
-            return f"ways tried: {len(item.answers)} answers"
+            return f"probes sent: {count(len(item.answers), 'reply', 'replies')}"
         case Woken():
-            return "it is time"
+            return "timer expired"
         case _:
             assert_never(item)
 
@@ -87,11 +90,11 @@ def _from_kernel(item: KernelChanged | KernelLost | Observed | Applied | Probed 
 def _from_speaker(item: speaker.SpeakerAttached | speaker.SpeakerDetached | speaker.SpeakerConfigRejected) -> str:
     match item:
         case speaker.SpeakerAttached():
-            return f"ExaBGP answers: {len(item.established)} sessions are up"
+            return f"ExaBGP attached: {count(len(item.established), 'session')} established"
         case speaker.SpeakerDetached():
-            return f"ExaBGP is away: {item.reason}"
+            return f"ExaBGP detached: {item.reason}"
         case speaker.SpeakerConfigRejected():
-            return f"ExaBGP refuses its configuration: {item.reason}"
+            return f"ExaBGP rejected its configuration: {item.reason}"
         case _:
             assert_never(item)
 
@@ -105,23 +108,23 @@ def _from_peer(item: speaker.PeerEvent) -> str:
         case speaker.SessionOpened():
             return f"OPEN from AS {item.asn}"
         case speaker.SessionUp():
-            return "session up"
+            return "session established"
         case speaker.SessionDown():
             return f"session down: {item.reason}"
         case speaker.Update():
             announced = ", ".join(str(path.prefix) for path in item.announced[:_SHOWN])
             withdrawn = ", ".join(map(str, item.withdrawn[:_SHOWN]))
             parts = [
-                f"tells {len(item.announced)} ({announced})" if announced else "",
-                f"takes back {len(item.withdrawn)} ({withdrawn})" if withdrawn else "",
+                f"announces {count(len(item.announced), 'prefix', 'prefixes')} ({announced})" if announced else "",
+                f"withdraws {count(len(item.withdrawn), 'prefix', 'prefixes')} ({withdrawn})" if withdrawn else "",
             ]
-            return ", ".join(filter(None, parts)) or "an empty UPDATE"
+            return ", ".join(filter(None, parts)) or "empty UPDATE"
         case speaker.EndOfRib():
-            return "has told all"
+            return "End-of-RIB received"
         case speaker.RefreshBegun():
-            return "begins to repeat all"
+            return "route refresh started (BoRR)"
         case speaker.RefreshEnded():
-            return "has repeated all"
+            return "route refresh complete (EoRR)"
         case _:
             assert_never(item)
 
@@ -130,17 +133,17 @@ def command(item: Command, at_s: float) -> str:
     """A command in words, given at `at_s`."""
     match item:
         case Observe():
-            return "look"
+            return "read kernel state"
         case Apply():
             first = ", ".join(words.operation(op) for op in item.ops[:_SHOWN])
             more = f" and {len(item.ops) - _SHOWN} more" if len(item.ops) > _SHOWN else ""
-            return f"do {first}{more}"
+            return f"apply {first}{more}"
         case Configure():
-            return f"have {len(item.config.sessions)} sessions" if item.config else "end BGP"
+            return f"configure {count(len(item.config.sessions), 'session')}" if item.config else "stop ExaBGP"
         case Speak():
-            return f"tell peers {len(item.commands)} things"
+            return f"send {count(len(item.commands), 'command')} to ExaBGP"
         case SendProbes():
-            return f"try {len(item.probes)} ways"
+            return f"send {count(len(item.probes), 'probe')}"
         case WakeAt():
             return f"wake in {item.at_s - at_s:.1f} s"
         case _:

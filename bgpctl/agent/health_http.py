@@ -1,5 +1,5 @@
 """
-The pages by which other programs judge the agent: alive, ready, and in numbers.
+Pages for other programs: liveness, readiness and metrics of the agent.
 
 Refuses to know: how pages are served.
 """
@@ -16,28 +16,28 @@ from bgpctl.agent.metrics import CONTENT_TYPE, Metrics
 from bgpctl.agent.pages import Page, Pages, json_page
 from bgpctl.agent.snapshot import Snapshot
 
-LIVELY_S: Final = 60.0
-"""A loop that was not seen for so long hangs: a change of 100,000 routes takes a few seconds."""
+HANGS_AFTER_S: Final = 60.0
+"""A loop without a beat for so long hangs: a change of 100,000 routes takes a few seconds."""
 
 
-def pages(look: Callable[[], Snapshot], silent_s: Callable[[], float]) -> Pages:
-    """`look` gives the state as it is; `silent_s` for how long the loop was not seen."""
-    metrics = Metrics(look)
+def pages(snapshot: Callable[[], Snapshot], silent_s: Callable[[], float]) -> Pages:
+    """`snapshot` returns the current state, `silent_s` the time since the loop's last beat."""
+    metrics = Metrics(snapshot)
     return {
         "/liveness": lambda: _liveness(silent_s()),
-        "/readiness": partial(_readiness, look),
+        "/readiness": partial(_readiness, snapshot),
         "/metrics": lambda: Page(HTTPStatus.OK, CONTENT_TYPE, metrics.page()),
     }
 
 
 def _liveness(silent_s: float) -> Page:
-    alive = silent_s < LIVELY_S
+    alive = silent_s < HANGS_AFTER_S
     body = {"schema": "bgpctl/liveness/v1", "alive": alive, "silent_s": round(silent_s, 1)}
     return json_page(_status(well=alive), body)
 
 
-def _readiness(look: Callable[[], Snapshot]) -> Page:
-    reasons = list(health.unready(look().state))
+def _readiness(snapshot: Callable[[], Snapshot]) -> Page:
+    reasons = list(health.unready(snapshot().state))
     body = {"schema": "bgpctl/readiness/v1", "ready": not reasons, "reasons": reasons}
     return json_page(_status(well=not reasons), body)
 

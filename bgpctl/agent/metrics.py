@@ -25,10 +25,10 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 class Metrics:
     """Made once per agent; `page` asks for a snapshot each time."""
 
-    def __init__(self, look: Callable[[], Snapshot]) -> None:
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        self._registry.register(_States(look))
+        self._registry.register(_States(snapshot))
 
     def page(self) -> bytes:
         """In Prometheus' text format."""
@@ -36,18 +36,18 @@ class Metrics:
 
 
 class _States(Collector):
-    def __init__(self, look: Callable[[], Snapshot]) -> None:
-        self._look = look
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
 
     def collect(self) -> Iterator[Metric]:
-        snapshot = self._look()
+        snapshot = self._snapshot()
         yield from _node(snapshot)
         yield from _tunnels(views.tunnels(snapshot)["tunnels"])
         if snapshot.state.bgp.config:
             yield from _bgp(views.VIEWS["peers"](snapshot)["peers"])
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing beforehand: what there is depends on the state."""
+        """Nothing beforehand: the metrics depend on the state."""
         return iter(())
 
 
@@ -57,21 +57,27 @@ def _node(snapshot: Snapshot) -> Iterator[Metric]:
     about.add_metric([summary["node"], summary["backend"] or "", version("bgpctl")], 1)
     yield about
     yield _value(
-        "ready", "Whether everything wanted is in the kernel and nobody is waited for.", not _unready(snapshot)
+        "ready",
+        "1 if every wanted object is in the kernel and no source is incomplete.",
+        not _unready(snapshot),
     )
-    phases = _gauge("phase", "1 for what the agent is busy with.", ("phase",))
+    phases = _gauge("phase", "1 for the phase that the agent is in.", ("phase",))
     for phase in Phase:
         phases.add_metric([phase.value], snapshot.state.phase is phase)
     yield phases
-    routes = _gauge("routes", "Routes to other nodes: received, chosen, wanted here, and installed.", ("stage",))
+    routes = _gauge("routes", "Routes to other nodes: received, best, wanted on this node, and installed.", ("stage",))
     for stage, number in summary["routes"].items():
         routes.add_metric([stage], number)
     yield routes
-    yield _value("problems", "Lines that bgpctl show summary has about what is not well.", len(summary["problems"]))
+    yield _value("problems", "Problems that bgpctl show summary lists.", len(summary["problems"]))
     yield _value("pending_operations", "Kernel objects still to be changed.", len(snapshot.state.kernel.pending.ops))
-    yield _value("refused_operations", "Changes that the kernel refuses.", len(snapshot.state.attempts.failures))
-    yield _value("repairs_last_hour", "How often somebody else's damage was mended.", summary["repaired_1h"])
-    yield _value("edit_refused", "Whether the last edit of the cluster file was refused.", summary["edit_refused"])
+    yield _value("failed_operations", "Changes that the kernel rejects.", len(snapshot.state.attempts.failures))
+    yield _value(
+        "repairs_last_hour",
+        "Repairs within the last hour: changes by other programs that were reverted.",
+        summary["repaired_1h"],
+    )
+    yield _value("config_rejected", "1 if the last edit of the cluster file was rejected.", summary["config_rejected"])
 
 
 def _unready(snapshot: Snapshot) -> bool:
@@ -95,9 +101,9 @@ def _tunnels(rows: list[dict[str, Any]]) -> Iterator[Metric]:
 
 def _bgp(peers: list[dict[str, Any]]) -> Iterator[Metric]:
     labels = ("peer", "address")
-    up = _gauge("peer_established", "Whether the session is up.", labels)
-    received = _gauge("peer_received_routes", "Paths that the peer tells.", labels)
-    rejected = _gauge("peer_rejected_routes", "Of these, those that policy rejects.", labels)
+    up = _gauge("peer_established", "1 if the session is established.", labels)
+    received = _gauge("peer_received_routes", "Paths that the peer announced.", labels)
+    rejected = _gauge("peer_rejected_routes", "Of these, the paths that the import policy rejects.", labels)
     for row in peers:
         place = [row["name"], row["address"]]
         up.add_metric(place, row["established"])

@@ -1,20 +1,21 @@
 """
-How often somebody else's changes may make us look at the kernel.
+The rate at which changes by other programs lead to observations of the kernel.
 
-The first one is looked at at once, and so is the next one after damage. But a look that found nothing for us to do is
-followed by a rest: a look at a large table is dear, and whoever rewrites other routes all day must not cost a CPU.
+The first change is observed at once, and so is the next one after a repair. An observation that called for nothing is
+followed by a pause: dumping a large table is expensive, and a program that rewrites foreign routes all day must not
+cost a CPU.
 
-Refuses to know: what was changed, and what the clock is.
+Refuses to know: the changes, and the clock.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-_REST: Final = 20
-"""Rest so many times as long as it took: five percent of one CPU."""
-_LONGEST_REST_S: Final = 2.0
-"""At 100,000 routes a look takes 0.3 s; damage is not to wait longer than this for it."""
+_PAUSE: Final = 20
+"""A pause is so many times as long as the observation took: five percent of one CPU."""
+_LONGEST_PAUSE_S: Final = 2.0
+"""At 100,000 routes an observation takes 0.3 s; no repair waits longer than this for it."""
 
 
 class ObserveThrottle:
@@ -23,10 +24,10 @@ class ObserveThrottle:
     def __init__(self) -> None:
         self._free_s = 0.0
 
-    def looked_in_vain(self, began_s: float, ended_s: float) -> None:
-        """A look, and whatever followed from it, took from `began_s` to `ended_s`, and there was nothing to do."""
-        self._free_s = ended_s + min(_REST * (ended_s - began_s), _LONGEST_REST_S)
+    def observed_in_vain(self, began_s: float, ended_s: float) -> None:
+        """An observation and its step took from `began_s` to `ended_s` and called for no operation."""
+        self._free_s = ended_s + min(_PAUSE * (ended_s - began_s), _LONGEST_PAUSE_S)
 
     def wait_s(self, now_s: float) -> float:
-        """How long a change that is told now has to wait; 0 if it need not."""
+        """The time that a change reported now has to wait; 0 if it need not."""
         return max(0.0, self._free_s - now_s)

@@ -1,7 +1,7 @@
 """
 Requests of the operator to a running agent, as events: pure functions from a verb to what it means now.
 
-Refuses to know: who may ask, and how the question got here.
+Refuses to know: who may send a request, and how it arrived.
 """
 
 from __future__ import annotations

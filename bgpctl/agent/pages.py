@@ -2,7 +2,7 @@
 Pages for other programs, at fixed paths: `/liveness`, `/readiness`, `/metrics`. Served on the agent's unix socket and,
 if asked for, on a TCP port.
 
-Refuses to know: what stands on a page.
+Refuses to know: the contents of a page.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def json_page(status: HTTPStatus, body: Mapping[str, Any]) -> Page:
 
 
 _OUR_BUG: Final = json_page(
-    HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "the agent could not make an answer; its log says why"}
+    HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "the agent could not make an answer; its log has the reason"}
 )
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
-    """A thread for each connection. `pages` is set by who makes it."""
+    """A thread for each connection. `pages` is set by its creator."""
 
     daemon_threads = True
     pages: Pages
@@ -54,11 +54,11 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
     def handle_error(self, *_: object) -> None:  # the name is the standard library's
         """The client may have gone; anything else is a bug, to be found in the log."""
         gone = isinstance(sys.exception(), ConnectionError)
-        log.log(logging.DEBUG if gone else logging.ERROR, "a question was not answered", exc_info=True)
+        log.log(logging.DEBUG if gone else logging.ERROR, "a request was not answered", exc_info=True)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Pages, and nothing else, unless `read` and `ask` say more."""
+    """Serves pages, and nothing else, unless `read` and `ask` are overridden."""
 
     server: Server
     protocol_version = "HTTP/1.1"
@@ -68,7 +68,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._answer(self.server.pages.get(urlsplit(self.path).path, self.read))
 
     def do_POST(self) -> None:  # likewise
-        """Take on what is asked."""
+        """Accept a request."""
         self._answer(self.ask)
 
     def _answer(self, make: Callable[[], Page]) -> None:
@@ -76,7 +76,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             page = make()
         finally:
-            # What went wrong is told, and goes on to handle_error.
+            # An exception is answered as an error of ours, and goes on to handle_error.
             self.send(page)
 
     def read(self) -> Page:
@@ -85,7 +85,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def ask(self) -> Page:
         """The answer to a POST."""
-        return json_page(HTTPStatus.METHOD_NOT_ALLOWED, {"error": "nothing can be asked here"})
+        return json_page(HTTPStatus.METHOD_NOT_ALLOWED, {"error": "no requests are accepted here"})
 
     def send(self, page: Page) -> None:
         """Answer."""
@@ -96,7 +96,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(page.body)
 
     def log_message(self, *_: object) -> None:
-        """Reads are not worth a log line."""
+        """Reads are not logged."""
 
 
 class _TcpServer(Server, socketserver.TCPServer):
@@ -104,7 +104,7 @@ class _TcpServer(Server, socketserver.TCPServer):
 
 
 class TcpPages:
-    """Serves pages on a TCP port until closed, to everyone who can reach it: choose a local address."""
+    """Serves pages on a TCP port until closed, to all hosts that can reach it: choose a local address."""
 
     def __init__(self, host: str, port: int, pages: Pages) -> None:
         try:

@@ -1,7 +1,7 @@
 """
 The agent's loop: a queue of events in, commands out to the ports, one state after the other.
 
-Refuses to know: what an event means (core/agent/step.py) and how a door works (ports.py).
+Refuses to know: the meaning of an event (core/agent/step.py), the implementation of a port (ports.py).
 """
 
 from __future__ import annotations
@@ -70,22 +70,22 @@ class Runner:
     """
 
     def __init__(
-        self, node: str, doors: Ports, beat: Callable[[State], None] = lambda _: None, beat_every_s: float = 5.0
+        self, node: str, ports: Ports, beat: Callable[[State], None] = lambda _: None, beat_every_s: float = 5.0
     ) -> None:
-        self.beat_s = doors.clock.now_s()
+        self.beat_s = ports.clock.now_s()
         self._beat = beat
         self._beat_every_s = beat_every_s
-        self.state: State = begin(node, doors.clock.now_s())
-        self._doors = doors
+        self.state: State = begin(node, ports.clock.now_s())
+        self._ports = ports
         self._kernel: Kernel | None = None
         self._queue: queue.SimpleQueue[Event | _Stop] = queue.SimpleQueue()
         self.journal = Journal(self.state)
-        self._pace = ObserveThrottle()
-        self._look = False
-        self._look_began_s = 0.0
-        self._told = False  # KernelChanged is in the queue, or was and has to wait
-        self._waits = False
-        self._foreign = False  # the next look is due to somebody else's change
+        self._throttle = ObserveThrottle()
+        self._observe_next = False
+        self._observation_began_s = 0.0
+        self._change_queued = False  # KernelChanged is in the queue, or was and has to wait
+        self._change_waits = False
+        self._by_another = False  # the next observation is due to a change by another program
         self._wake_at_s: float | None = None
 
     def post(self, event: Event) -> None:
@@ -98,16 +98,16 @@ class Runner:
 
     def run(self) -> None:
         """Serve until stopped. The kernel and the BGP speaker keep what they have."""
-        doors = self._doors
-        doors.speaker.start(self.post)
-        self.post(self._read(doors.store.load()))
-        doors.store.watch(lambda loaded: self.post(self._read(loaded)))
+        ports = self._ports
+        ports.speaker.start(self.post)
+        self.post(self._read(ports.store.load()))
+        ports.store.watch(lambda loaded: self.post(self._read(loaded)))
         try:
             while not isinstance(event := self._next(), _Stop):
                 self._advance(event)
         finally:
-            doors.store.close()
-            doors.speaker.close()
+            ports.store.close()
+            ports.speaker.close()
             if self._kernel:
                 self._kernel.close()
 
@@ -122,15 +122,15 @@ class Runner:
         return IntentLoaded(loaded)
 
     def _next(self) -> Event | _Stop:
-        """The next event; an observation only when no event waits, so that a burst is taken in before deciding."""
+        """The next event; an observation only when no event waits, so that a whole burst comes before a decision."""
         while True:
             self._live()
             try:
                 event: Event | _Stop | None = self._queue.get_nowait()
             except queue.Empty:
-                event = self._observe() if self._look else self._wait()
-            if isinstance(event, KernelChanged) and self._pace.wait_s(self._now_s()):
-                self._waits = True
+                event = self._observe() if self._observe_next else self._wait()
+            if isinstance(event, KernelChanged) and self._throttle.wait_s(self._now_s()):
+                self._change_waits = True
             elif event:
                 return event
 
@@ -139,11 +139,11 @@ class Runner:
         self._beat(self.state)
 
     def _wait(self) -> Event | _Stop | None:
-        """The next event; None if none came before it was time to show that we live."""
+        """The next event; None if none came before the next beat is due."""
         now_s = self._now_s()
         waits_s = [self._beat_every_s]
         waits_s += [] if self._wake_at_s is None else [self._wake_at_s - now_s]
-        waits_s += [self._pace.wait_s(now_s)] if self._waits else []
+        waits_s += [self._throttle.wait_s(now_s)] if self._change_waits else []
         try:
             return self._queue.get(timeout=max(0.0, min(waits_s)))
         except queue.Empty:
@@ -151,8 +151,8 @@ class Runner:
 
     def _awaited(self) -> Event | None:
         now_s = self._now_s()
-        if self._waits and not self._pace.wait_s(now_s):
-            self._waits = False
+        if self._change_waits and not self._throttle.wait_s(now_s):
+            self._change_waits = False
             return KernelChanged()
         if self._wake_at_s is not None and now_s >= self._wake_at_s:
             self._wake_at_s = None
@@ -160,30 +160,30 @@ class Runner:
         return None
 
     def _now_s(self) -> float:
-        return self._doors.clock.now_s()
+        return self._ports.clock.now_s()
 
     def _observe(self) -> Event:
-        self._look = self._waits = self._told = False
-        self._look_began_s = self._now_s()
+        self._observe_next = self._change_waits = self._change_queued = False
+        self._observation_began_s = self._now_s()
         try:
             return Observed(self._open_kernel().observe())
         except Unavailable as error:
             return self._lost_kernel(error)
 
-    def _tell_changed(self) -> None:
-        """Called by the kernel's thread: one event until the next look, or a flood would keep us from looking."""
-        if not self._told:
-            self._told = True
+    def _kernel_changed(self) -> None:
+        """Called by the kernel's thread: one event until the next observation, however many changes there are."""
+        if not self._change_queued:
+            self._change_queued = True
             self.post(KernelChanged())
 
     def _open_kernel(self) -> Kernel:
         if self._kernel is None:
-            self._kernel = self._doors.open_kernel()
-            self._kernel.watch(self._tell_changed)
+            self._kernel = self._ports.open_kernel()
+            self._kernel.watch(self._kernel_changed)
         return self._kernel
 
     def _lost_kernel(self, error: Unavailable) -> KernelLost:
-        """Let go of the kernel; the next look opens it again."""
+        """Close the kernel; the next observation opens it again."""
         if self._kernel:
             self._kernel.close()
         self._kernel = None
@@ -191,7 +191,7 @@ class Runner:
 
     def _advance(self, event: Event) -> None:
         before = self.state
-        self._foreign = self._foreign or isinstance(event, KernelChanged)
+        self._by_another = self._by_another or isinstance(event, KernelChanged)
         at_s = self._now_s()
         self.state, commands = step(before, event, at_s)
         self.journal.write(before, Entry(at_s, event, commands))
@@ -202,23 +202,23 @@ class Runner:
             self._rest(commands)
 
     def _rest(self, commands: Iterable[Command]) -> None:
-        """Pace what was looked at because of somebody else's change to no avail."""
-        if self._foreign and not any(isinstance(command, Apply) for command in commands):
-            self._pace.looked_in_vain(self._look_began_s, self._now_s())
-        self._foreign = False
+        """Throttle observations after changes by other programs that called for no operation."""
+        if self._by_another and not any(isinstance(command, Apply) for command in commands):
+            self._throttle.observed_in_vain(self._observation_began_s, self._now_s())
+        self._by_another = False
 
     def _do(self, command: Command) -> None:
         match command:
             case Observe():
-                self._look = True
+                self._observe_next = True
             case Apply():
                 self._apply(command)
             case Configure():
                 self._configure(command.config)
             case Speak():
-                self._doors.speaker.send(command.commands)
+                self._ports.speaker.send(command.commands)
             case SendProbes():
-                threading.Thread(target=self._try, args=(command,), name="trials", daemon=True).start()
+                threading.Thread(target=self._probe, args=(command,), name="probes", daemon=True).start()
             case WakeAt():
                 self._wake_at_s = command.at_s
             case _:
@@ -226,17 +226,17 @@ class Runner:
 
     def _configure(self, config: speaker.SpeakerConfig | None) -> None:
         if config is None:
-            self._doors.speaker.shutdown()
+            self._ports.speaker.shutdown()
         else:
-            self._doors.speaker.configure(config)
+            self._ports.speaker.configure(config)
 
-    def _try(self, command: SendProbes) -> None:
+    def _probe(self, command: SendProbes) -> None:
         try:
-            answers = self._doors.prober.probe(command.probes)
+            replies = self._ports.prober.probe(command.probes)
         except Unavailable as error:
-            log.warning("no way can be tried", extra={"facts": {"error": str(error)}})
-            answers = ()
-        self.post(Probed(answers))
+            log.warning("probes cannot be sent", extra={"facts": {"error": str(error)}})
+            replies = ()
+        self.post(Probed(replies))
 
     def _apply(self, command: Apply) -> None:
         try:
@@ -249,7 +249,7 @@ class Runner:
 
 
 def _report(before: State, after: State, event: Event) -> None:
-    """Log what an operator wants to read later: edits, sessions, phases, refusals."""
+    """Log for operators: edits, sessions, phases, errors."""
     match event:
         case IntentLoaded():
             log.info(
@@ -260,11 +260,11 @@ def _report(before: State, after: State, event: Event) -> None:
                     log.warning("%s", problem)
         case IntentRejected():
             for problem in event.problems:
-                log.error("edit refused, the last good state stays: %s", problem)
+                log.error("cluster file rejected, the previous one stays in force: %s", problem)
         case KernelLost() if not before.kernel.error:
             log.error("%s", words.kernel_lost(event.reason))
         case Observed() if before.kernel.error:
-            log.info("the kernel can be seen again")
+            log.info("kernel state can be read again")
         case Applied():
             for failure in event.failures:
                 log.error("%s", words.failure(failure))

@@ -1,7 +1,7 @@
 """
-One node's agent as a service: its loop, and the servers that answer about it.
+One node's agent as a service: its loop, and the servers of its views.
 
-Refuses to know: implementations of ports (wiring.py), what a view contains and what a verb does.
+Refuses to know: implementations of ports (wiring.py), the contents of a view, the effect of a verb.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _JOURNAL: Final = "journal.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The ports beside those of the loop: the node's host, and what keeps this process."""
+    """The ports beside those of the loop: the node's host, the service manager and the run directory."""
 
     host: Host
     service_manager: ServiceManager
@@ -60,7 +60,7 @@ def run(node: str, ports: Ports, process: Process, socket: Path, health: tuple[s
     Raises:
         AlreadyRunning: another agent holds this network namespace or the run directory.
         Unavailable: the run directory, the API socket or the port cannot be used. A kernel that cannot be opened is
-            no error: it is asked for again and again, and the summary says so.
+            no error: it is opened again and again, and the summary has the error.
     """
     collect_seldom()
     manager = process.service_manager
@@ -84,10 +84,10 @@ def _serving(
 ) -> Iterator[None]:
     traffic, clock = partial(_traffic, process.host), ports.clock
 
-    def look() -> Snapshot:
+    def snapshot() -> Snapshot:
         return Snapshot(runner.state, clock.now_s(), {}, traffic)
 
-    pages = health_http.pages(look, lambda: clock.now_s() - runner.beat_s)
+    pages = health_http.pages(snapshot, lambda: clock.now_s() - runner.beat_s)
     with ExitStack() as stack:
         answer, act = _answer(runner, ports, process.host), _act(runner, ports, process.run_directory)
         stack.callback(Api(socket, answer, act, pages).close)
@@ -115,13 +115,13 @@ def _act(runner: Runner, ports: Ports, run_directory: RunDirectory) -> Answer:
     def act(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
         if verb == "journal":
             return _save_journal(runner, ports.clock, run_directory)
-        log.info("asked by the operator", extra={"facts": {"verb": verb, **_without_content(query)}})
+        log.info("request of an operator", extra={"facts": {"verb": verb, **_without_content(query)}})
         if verb in config_changes.EDITS:
             return config_changes.edit(verb, runner.state, ports.store, query)
-        asked = operator_commands.events(verb, runner.state, query)
-        for event in asked:
+        events = operator_commands.events(verb, runner.state, query)
+        for event in events:
             runner.post(event)
-        return {"schema": "bgpctl/asked/v1", "verb": verb, "events": len(asked)}
+        return {"schema": "bgpctl/asked/v1", "verb": verb, "events": len(events)}
 
     return act
 

@@ -1,7 +1,7 @@
 """
 One state as the views see it.
 
-Refuses to know: what a view tells.
+Refuses to know: the contents of a view.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Json: TypeAlias = dict[str, Any]
 
 class Snapshot:
     """
-    One state with what a view needs beside it: the time, of the state's own clock, the query, and ways to ask what
-    has gone through each link and what has happened last. `unconfirmed_s`: when a change is taken back.
+    One state with what a view needs beside it: the time, of the state's own clock, the query, and functions that
+    return the traffic of each link and the last events. `unconfirmed_s`: when a change is undone.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ _SHOWN_CONFLICTS: Final = 5
 
 
 def summary(snapshot: Snapshot) -> Json:
-    """One line for the whole node, and everything that is not well."""
+    """One line for the whole node, and every problem."""
     state = snapshot.state
     intent, bgp = state.intent.in_force, state.bgp
     wanted = state.kernel.desired.dataplane.routes if state.kernel.desired else frozenset()
@@ -52,7 +52,7 @@ def summary(snapshot: Snapshot) -> Json:
         "repaired_1h": sum(1 for at_s in state.attempts.repairs if at_s > snapshot.now_s - 3600),
         "state": state.phase.value,
         "converged": state.phase is Phase.CONVERGED,
-        "edit_refused": bool(state.intent.problems),
+        "config_rejected": bool(state.intent.problems),
         "unconfirmed_s": snapshot.unconfirmed_s,
         "unready": list(health.unready(state)),
         "state_age_s": snapshot.age_s(state.since_s),
@@ -71,18 +71,18 @@ def _waiting(snapshot: Snapshot) -> Iterator[Json]:
 
 
 def _problems(snapshot: Snapshot) -> list[str]:
-    """Everything not well, in words; what the operator must mend first."""
+    """Every problem in words, in the order in which an operator solves them."""
     state = snapshot.state
     return [
         *([words.kernel_lost(state.kernel.error)] if state.kernel.error else []),
-        *(f"edit refused: {problem}" for problem in state.intent.problems),
+        *(f"cluster file rejected, the previous one stays in force: {problem}" for problem in state.intent.problems),
         *([] if snapshot.unconfirmed_s is None else [words.unconfirmed(snapshot.unconfirmed_s)]),
         *([words.config_rejected(state.bgp.rejection)] if state.bgp.rejection else []),
         *map(words.failure, state.attempts.failures),
         *_conflicts(snapshot),
         *map(words.unmet, state.kernel.unmet),
         *bgp_views.problems(snapshot),
-        *_asked(state),
+        *_requested(state),
         *(map(words.prune_hold, state.kernel.desired.prune_holds) if state.kernel.desired else ()),
         *map(words.cutover, state.migration.cutovers),
         *map(words.drain, state.migration.drains),
@@ -95,7 +95,7 @@ def _conflicts(snapshot: Snapshot) -> list[str]:
     return [*shown, *([f"… and {len(found) - len(shown)} more like it"] if len(found) > len(shown) else [])]
 
 
-def _asked(state: State) -> list[str]:
+def _requested(state: State) -> list[str]:
     """States that the operator asked for, or made by an edit, and that do not last."""
     known = operator_commands.names(state)
     return [
@@ -126,7 +126,7 @@ def routes(snapshot: Snapshot) -> Json:
             {
                 **_route(route, hops.get(route.next_hop, ())),
                 "installed": _installed(route, hops.get(route.next_hop, ()), snapshot.observed),
-                "why": words.reason(reasons[key_of(route)], node),
+                "reason": words.reason(reasons[key_of(route)], node),
                 "age_s": _age_s(snapshot, route.prefix),
             }
             for route in rows
@@ -165,7 +165,7 @@ def _installed(route: Route, hops: Sequence[NextHop], observed: Dataplane) -> bo
 
 
 def tunnels(snapshot: Snapshot) -> Json:
-    """The tunnel devices, the remotes reached through them, and what has gone through."""
+    """The tunnel devices, the remotes reached through them, and their traffic."""
     counted = snapshot.traffic()
     return {
         "tunnels": [
@@ -327,9 +327,15 @@ VIEWS: Final[Mapping[str, View]] = {
     "events": events,
 }
 
+VERSIONS: Final[Mapping[str, int]] = {
+    **dict.fromkeys(VIEWS, 1),
+    **dict.fromkeys(("summary", "peers", "neighbor", "rib", "routes"), 2),
+}
+"""The version of each view's schema; a new one changes or removes keys or values."""
+
 
 def answer(name: str, snapshot: Snapshot) -> Json:
     """The view `name` with its schema. Raises Unknown, BadRequest."""
     if name not in VIEWS:
         raise Unknown(name)
-    return {"schema": f"bgpctl/{name}/v1", **VIEWS[name](snapshot)}
+    return {"schema": f"bgpctl/{name}/v{VERSIONS[name]}", **VIEWS[name](snapshot)}

@@ -10,6 +10,7 @@ from typing import Any, Final, assert_never
 
 from bgpctl.core.agent.backoff import Backoff
 from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.encapsulation import DIRECT, Encapsulation
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
@@ -32,33 +33,35 @@ from bgpctl.core.simulate.preview import Effect, Preview
 
 
 def reason(reason: Reason, node: Node) -> str:
-    """Why an object is wanted on `node`."""
+    """The reason why an object is wanted on `node`."""
     match reason.code:
         case ReasonCode.OWN_BLOCK:
-            return "own block: unassigned addresses stop here"
+            return "own block: packets to its unassigned addresses are dropped"
         case ReasonCode.FORWARDING:
             return "workload packets are forwarded"
         case ReasonCode.NAT_OUTGOING:
             return "a pool has natOutgoing"
         case ReasonCode.KEPT:
-            return "kept as it is until the new way is proven, or until nobody uses it any more"
+            return "kept until probes confirm its replacement, or until no member uses it"
         case ReasonCode.NOT_WANTED:
-            return "nothing wants it any more"
+            return "obsolete: no pool or path requires it"
         case ReasonCode.TUNNEL:
             return f"a pool uses {_name(reason.encapsulation)}"
         case ReasonCode.BEST_PATH:
-            return f"best path, from {reason.source}; {_way(reason, node)}"
+            return f"best path, from {reason.source}; {_encapsulated(reason, node)}"
         case ReasonCode.MEMBER:
-            return f"member {reason.source}; {_way(reason, node)}" if reason.pool else f"member {reason.source}"
+            return (
+                f"member {reason.source}; {_encapsulated(reason, node)}" if reason.pool else f"member {reason.source}"
+            )
         case _:
             assert_never(reason.code)
 
 
-def _way(reason: Reason, node: Node) -> str:
+def _encapsulated(reason: Reason, node: Node) -> str:
     inside = "inside" if reason.same_subnet else "not in"
-    way = "direct" if reason.encapsulation == DIRECT else f"through {_name(reason.encapsulation)}"
+    how = "unencapsulated" if reason.encapsulation == DIRECT else _name(reason.encapsulation)
     own = node.underlay(reason.remote.version) if reason.remote else None
-    return f"pool {reason.pool}: {way}, {reason.remote} is {inside} {own.network if own else 'any subnet of ours'}"
+    return f"pool {reason.pool}: {how}, {reason.remote} is {inside} {own.network if own else 'any subnet of this node'}"
 
 
 def _name(encapsulation: Encapsulation | None) -> str:
@@ -66,7 +69,7 @@ def _name(encapsulation: Encapsulation | None) -> str:
 
 
 def unmet(item: Unmet) -> str:
-    """Why something wanted cannot be had, and who can change that."""
+    """The reason why something wanted cannot be had, and the command that shows more."""
     match item.code:
         case UnmetCode.UNDERLAY_UNKNOWN:
             where = f"no link that is up carries this node's address {item.subject}"
@@ -81,42 +84,43 @@ def unmet(item: Unmet) -> str:
             return f"{item.subject} is unreachable: node {item.detail} has no underlay address of its IP version"
         case UnmetCode.KEY_TAKEN:
             where = "see `ip link`, `ip nexthop` and `ip route`"
-            return f"{item.subject} is taken by somebody else's object ({item.detail}): {where}"
+            return f"{item.subject} is taken by an object of another program ({item.detail}): {where}"
         case _:
             assert_never(item.code)
 
 
 def cutover(waiting: PendingMember) -> str:
-    """Who still gets its packets by the way that is to go."""
+    """The member whose traffic still uses the former link, and what its change waits for."""
     if waiting.accepts is not None:
         tunnels = " and ".join(sorted(item.name for item in waiting.accepts.tunnels)) or "no tunnel"
-        who = "the cluster file says" if waiting.accepts.in_file else "it says"
-        return f"traffic to {waiting.member} stays on {waiting.link}: {who} that it accepts {tunnels}"
-    way = f"until it answers a request by {waiting.wanted}"
-    return f"traffic to {waiting.member} stays on {waiting.link} {way}: is it prepared, does the underlay let it pass?"
+        source = "the cluster file" if waiting.accepts.in_file else "its encapsulation community"
+        return f"traffic to {waiting.member} stays on {waiting.link}: it accepts {tunnels}, according to {source}"
+    probed = f"no probe reply by {waiting.wanted} yet"
+    check = f"check the configuration of {waiting.member}, and that the underlay passes this encapsulation"
+    return f"traffic to {waiting.member} stays on {waiting.link}: {probed}; {check}"
 
 
 def drain(waiting: PendingMember) -> str:
-    """For whose sake a link stays."""
-    return f"{waiting.link} stays until {waiting.member} is seen to send by another way"
+    """The member for which a link is kept."""
+    return f"{waiting.link} is kept until packets from {waiting.member} arrive by its replacement"
 
 
 def prune_hold(item: PruneHold) -> str:
-    """Why what is not wanted is not removed for now."""
+    """The reason why obsolete objects are kept."""
     match item.code:
         case PruneHoldCode.FACTS_UNKNOWN:
-            return f"routes stay until a link carries {item.subject}"
+            return f"stale routes are kept until a link that is up has this node's address {item.subject}"
         case PruneHoldCode.SPEAKER_AWAY:
-            return f"routes stay until {item.subject} answers"
+            return f"stale routes are kept until {item.subject} answers"
         case PruneHoldCode.PEER_TABLE_INCOMPLETE:
-            return f"routes that nobody has told stay until {item.subject} has told all its own"
+            return f"stale routes are kept until End-of-RIB from {item.subject}"
         case _:
             assert_never(item.code)
 
 
 def draining() -> str:
-    """The node is about to go."""
-    return "draining: peers prefer others' routes; take it back with: bgpctl undrain"
+    """The node is in graceful shutdown (RFC 8326)."""
+    return "draining: peers prefer routes of other nodes; end it with: bgpctl undrain"
 
 
 def unconfirmed(left_s: float) -> str:
@@ -126,32 +130,33 @@ def unconfirmed(left_s: float) -> str:
 
 def shut(peer: str) -> str:
     """The operator wants no session with the peer."""
-    return f"peer {peer} is shut down; bring it back with: bgpctl peer up {peer}"
+    return f"peer {peer} is shut down by an operator; end it with: bgpctl peer up {peer}"
 
 
 def handover(peer: str) -> str:
-    """The cluster file asks for no session with the peer any more."""
-    return f"the session with {peer} stays until what it tells is known from others"
+    """A session that the cluster file no longer has."""
+    return f"the session with {peer} is kept until other peers announce its routes"
 
 
 def config_rejected(reason: str) -> str:
-    """The BGP speaker does not take its configuration."""
-    return f"BGP configuration refused, the one before stays in force: {reason}"
+    """ExaBGP rejected its configuration."""
+    return f"ExaBGP rejected its configuration, the previous one stays in force: {reason}"
 
 
 def kernel_lost(reason: str) -> str:
-    """The dataplane cannot be seen."""
-    return f"the kernel cannot be seen or changed, what is shown is how it was last: {reason}"
+    """The kernel state cannot be read."""
+    return f"kernel state cannot be read or changed, the last one read is shown: {reason}"
 
 
-def conflict(op: Op, repairs: Backoff, at_s: float) -> str:
-    """Another program wants the opposite."""
-    done = "put back" if isinstance(op, Put) else "removed"
-    next_s = max(0.0, repairs.due_s - at_s)
-    again = f"not again before {next_s:.1f} s from now" if next_s else "again at once if need be"
+def conflict(op: Op, backoff: Backoff, at_s: float) -> str:
+    """A repair that another program keeps reverting."""
+    done = "restored" if isinstance(op, Put) else "removed"
+    next_s = max(0.0, backoff.due_s - at_s)
+    again = f"next repair in {next_s:.1f} s" if next_s else "next repair at once"
+    times = count(backoff.attempts, "time")
     return (
-        f"somebody keeps undoing this: {kernel_object(op.thing)} was {done} "
-        f"{repairs.attempts} times, {again}: who else runs?"
+        f"another program keeps reverting this: {kernel_object(op.thing)} was {done} {times}, {again}; "
+        "look for a second routing agent"
     )
 
 
@@ -159,9 +164,9 @@ def failure(item: Failure) -> str:
     """An operation that the kernel refused."""
     verb = "put" if isinstance(item.op, Put) else "remove"
     name = errno.errorcode.get(item.errno, str(item.errno))
-    said = f" ({item.text})" if item.text else ""
+    detail = f" ({item.text})" if item.text else ""
     hint = f": {item.hint}" if item.hint else ""
-    return f"cannot {verb} {kernel_object(item.op.thing)}: {name}{said}{hint}"
+    return f"cannot {verb} {kernel_object(item.op.thing)}: {name}{detail}{hint}"
 
 
 def operation(op: Op) -> str:
@@ -179,7 +184,7 @@ def kernel_object(item: KernelObject) -> str:
         case LinkAddress():
             return f"address {item.address} dev {item.link}"
         case Decap():
-            return f"decapsulation on {item.underlay} into {item.link} for {len(item.sources)} sources"
+            return f"decapsulation on {item.underlay} into {item.link} for {count(len(item.sources), 'source')}"
         case Masquerade():
             return f"masquerade from {', '.join(map(str, item.sources))}"
         case FdbEntry():
@@ -198,7 +203,7 @@ def kernel_object(item: KernelObject) -> str:
 
 
 EFFECTS: Final = ("no effect on traffic", "changed in place", "atomic replace", "a gap of milliseconds")
-"""By core.foresight.Effect."""
+"""By core.simulate.preview.Effect."""
 
 
 def preview(item: Preview) -> dict[str, Any]:
@@ -211,7 +216,7 @@ def preview(item: Preview) -> dict[str, Any]:
         ],
         "unreachable": [str(prefix) for prefix in item.unreachable],
         "cut": [str(peer) for peer in item.cut],
-        "missing": [unmet(lack) for lack in item.unmet],
+        "unmet": [unmet(entry) for entry in item.unmet],
         "blocked": [*map(cutover, item.blocked), *map(drain, item.kept)],
         "worst": EFFECTS[item.worst],
     }

@@ -1,5 +1,5 @@
 """
-`bgpctl apply|confirm|undo`: another cluster file for a running agent, and the way back.
+`bgpctl apply|confirm|undo`: another cluster file for a running agent, and its undoing.
 
 Refuses to know: how the agent changes its files.
 """
@@ -26,54 +26,54 @@ from bgpctl.cli.values import duration_s
     "within_s",
     callback=duration_s,
     metavar="TIME",
-    help="Take it back after TIME (60s) unless it is confirmed: even if you are cut off, or the agent is killed.",
+    help="Undo the change after TIME (60s) unless it is confirmed: even if you are cut off, or the agent is killed.",
 )
 @click.option(
     "--force",
     is_flag=True,
-    help="Also if something that is reachable now would not be, or somebody who talks to this node.",
+    help="Apply even if something would become unreachable, or a host connected to this node would be cut off.",
 )
 @run_dir_option
 def apply(files: tuple[Path, ...], within_s: float | None, run_dir: Path, *, force: bool) -> None:
     """
-    Put the contents of FILE into the cluster file that this node's agent reads, and show what that changes.
+    Put the contents of FILE into the cluster file that this node's agent reads, and show the changes.
 
     A node that has a cluster file of its own needs an apply of its own; nodes may follow in any order. Agents that read
     the same file, as those of a lab do, follow together. An agent that reads several files needs a FILE for each, in
     the same order.
 
-    While a change waits to be confirmed no other is applied, and whoever edits the file by hand meanwhile has the last
-    word: his edit stays. Exits 6, and changes nothing, if something that is reachable now would not be, or somebody who
-    talks to this node would be cut off.
+    While a change waits to be confirmed no other is applied, and an edit of the file by hand is not undone. Exits 6,
+    and changes nothing, if something that is reachable now would not be, or a host connected to this node would be cut
+    off.
     """
     wanted = contents(files)
     nodes = of_agent(run_dir, wanted)["nodes"]
     show_plan(nodes)
     if dangerous(nodes) and not force:
-        click.echo("nothing was applied; if this is meant: --force", err=True)
+        click.echo("nothing was applied; to apply it all the same: --force", err=True)
         sys.exit(Exit.REFUSED)
     within = {} if within_s is None else {"within_s": str(within_s)}
     body = ask(run_dir, "apply", wanted, **within)
-    click.echo(f"applied to {', '.join(body['files'])}; take it back with: bgpctl undo")
+    click.echo(f"applied to {', '.join(body['files'])}; undo it with: bgpctl undo")
     if within_s is not None:
-        click.echo(f"it is taken back in {within_s:g} s unless you say: bgpctl confirm")
+        click.echo(f"it is undone in {within_s:g} s unless confirmed with: bgpctl confirm")
 
 
 @click.command()
 @run_dir_option
 def confirm(run_dir: Path) -> None:
-    """Let what was applied with --confirm-within stay."""
+    """Keep a change that was applied with --confirm-within."""
     ask(run_dir, "confirm")
-    click.echo("it stays; take it back with: bgpctl undo")
+    click.echo("the change is kept; undo it with: bgpctl undo")
 
 
 @click.command()
 @run_dir_option
 def undo(run_dir: Path) -> None:
     """
-    Take back what was applied last, confirmed or not; a second time takes that back.
+    Undo the last applied change, confirmed or not; a second time restores it.
 
-    Refused if there is nothing to take back any more: it went by itself, or somebody has edited the file since.
+    Rejected if there is nothing to undo: the change was undone already, or the file was edited since.
     """
     body = ask(run_dir, "undo")
-    click.echo(f"{', '.join(body['files'])}: back to what was before")
+    click.echo(f"{', '.join(body['files'])}: previous contents restored")

@@ -1,6 +1,6 @@
-"""`bgpctl doctor`: what stands in the way of a node on this host.
+"""`bgpctl doctor`: checks of this host.
 
-Refuses to know: how a verdict was reached.
+Refuses to know: how a check is decided.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ _FINDINGS: Final[Sequence[Column]] = (
     "files",
     type=click.Path(path_type=Path, dir_okay=False),
     multiple=True,
-    help="Cluster file, with --node: check what it asks of the node. Without, everything bgpctl can do is checked.",
+    help="Cluster file, with --node: check the requirements of that node. Without: of everything bgpctl can do.",
 )
 @click.option("--node", help="Name of this node in the cluster file.")
 @run_dir_option
 @output_option
 def doctor(files: tuple[Path, ...], node: str | None, run_dir: Path, output: str) -> None:
     """
-    Check kernel features, modules, sysctls, ports, firewall and MTU, and say what to do next.
+    Check kernel features, modules, sysctls, ports, firewall and MTU, and show the next command for each finding.
 
-    Exits 1 if a check failed; a warning is no failure. Changes nothing in this network namespace; the kernel
+    Exits 1 if a check failed; a warning is not a failure. Changes nothing in this network namespace; the kernel
     may load its modules of VXLAN and nftables.
     """
     needs = _needs(files, node)

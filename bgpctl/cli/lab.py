@@ -21,6 +21,7 @@ from rich.status import Status
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import Column, console, emit, output_option, table
 from bgpctl.cli.show import SUMMARY
+from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.encapsulation import words
 from bgpctl.lab import compose, foreign, netns, probe, runtime
 from bgpctl.lab import lab as labs
@@ -68,8 +69,8 @@ name_option = click.option(
 )
 
 
-def _cells(function: Callable[..., None]) -> Callable[..., None]:
-    image = click.option("--image", default=runtime.IMAGE, show_default=True, help="What containers are made of.")
+def _runtime_options(function: Callable[..., None]) -> Callable[..., None]:
+    image = click.option("--image", default=runtime.IMAGE, show_default=True, help="Image of the containers.")
     backend = click.option(
         "--backend",
         type=click.Choice(runtime.WORDS),
@@ -87,7 +88,7 @@ def _named_files(context: click.Context, option: click.Parameter, values: tuple[
     del context, option
     pairs = [value.partition("=") for value in values]
     if not all(name and path for name, _, path in pairs):
-        raise click.BadParameter("NAME=FILE is wanted")
+        raise click.BadParameter("expected NAME=FILE")
     return {name: Path(path) for name, _, path in pairs}
 
 
@@ -147,7 +148,7 @@ class _Progress:
 @file_argument
 @timeout_option
 @click.option("--evidence", is_flag=True, help="Show each node's routes, and a packet for each check of packets.")
-@_cells
+@_runtime_options
 @output_option
 def run_command(file: Path, within_s: float, output: str, backend: str, image: str, *, evidence: bool) -> None:
     """Build FILE, wait until it has converged, ping every pair, check, and tear everything down."""
@@ -155,7 +156,7 @@ def run_command(file: Path, within_s: float, output: str, backend: str, image: s
     progress = _Progress(topology.name)
     with _interruptible():
         try:
-            report = run(topology, progress, within_s=within_s, cells=runtime.of(backend, image))
+            report = run(topology, progress, within_s=within_s, runtime=runtime.of(backend, image))
         except RuntimeError as error:
             raise click.ClickException(str(error)) from error
         finally:
@@ -165,7 +166,7 @@ def run_command(file: Path, within_s: float, output: str, backend: str, image: s
         _print_evidence(report if evidence else None)
     else:
         emit({**_json(report), **(_evidence(report) if evidence else {})}, output, (), ())
-    _tell_ends(report)
+    _print_ends(report)
     sys.exit(_exit_of(report))
 
 
@@ -215,8 +216,8 @@ def _print_evidence(report: Report | None) -> None:
     console().print(table(_evidence(report)["packets"], _PACKETS))
 
 
-def _tell_ends(report: Report) -> None:
-    """Why it did not converge; on standard error, so that -o json has it too."""
+def _print_ends(report: Report) -> None:
+    """Problems, routes and logs of a lab that did not converge; on standard error, so that -o json has them too."""
     for summary in report.summaries if report.ends else ():
         for problem in summary["problems"]:
             click.echo(f"! {summary['node']}: {problem}", err=True)
@@ -237,7 +238,7 @@ def _print_matrix(pairs: Sequence[Pair]) -> None:
 
     columns: list[Column] = [("PING", lambda row: row["from"]), *map(cell, names)]
     console().print(table([{"from": name} for name in names], columns))
-    click.echo(f"{sum(pair.ok for pair in pairs)} of {len(pairs)} pairs")
+    click.echo(f"{sum(pair.ok for pair in pairs)} of {count(len(pairs), 'pair')}")
 
 
 @lab.command("up")
@@ -245,20 +246,20 @@ def _print_matrix(pairs: Sequence[Pair]) -> None:
 @name_option
 @timeout_option
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until it has converged.")
-@_cells
+@_runtime_options
 def up_command(file: Path, name: str | None, within_s: float, backend: str, image: str, *, wait: bool) -> None:
     """Build FILE and leave it running."""
     topology = _topology(file)
-    labs.sweep()
+    labs.remove_orphans()
     with _interruptible():
         try:
             place = runtime.of(backend, image)
-            made = labs.up(topology, name or Names.of_file(file).lab, keep=True, cells=place)
+            made = labs.up(topology, name or Names.of_file(file).lab, keep=True, runtime=place)
         except (labs.Exists, RuntimeError) as error:
             raise click.ClickException(str(error)) from error
     converged = not wait or made.wait(within_s)
     console().print(table(made.summaries(), SUMMARY))
-    click.echo(f"look inside: bgpctl lab exec --name {made.names.lab} NODE -- COMMAND")
+    click.echo(f"run commands in it with: bgpctl lab exec --name {made.names.lab} NODE -- COMMAND")
     sys.exit(Exit.OK if converged else Exit.TIMED_OUT)
 
 
@@ -275,14 +276,14 @@ def down_command(name: str | None, *, every: bool) -> None:
             labs.down(each)
         except RuntimeError as error:
             raise click.ClickException(str(error)) from error
-        click.echo(f"{each} is gone" if known else f"there is no lab {each}")
+        click.echo(f"lab {each} is removed" if known else f"there is no lab {each}")
 
 
 def _which(name: str | None) -> str:
     """That name, or that of the only lab there is."""
     known = labs.lab_names()
     if name is None and len(known) != 1:
-        raise click.UsageError(f"say which lab with --name (up: {', '.join(known) or 'none'})")
+        raise click.UsageError(f"choose a lab with --name (up: {', '.join(known) or 'none'})")
     return name or known[0]
 
 
@@ -318,7 +319,7 @@ def exec_command(name: str | None, where: str, command: tuple[str, ...]) -> None
     found = _find(name)
     namespace = found.names.of(where)
     if namespace not in netns.names(namespace):
-        raise click.UsageError(f"{where} is no part of lab {found.names.lab}")
+        raise click.UsageError(f"{where} is not a part of lab {found.names.lab}")
     variables = {
         "BGPCTL_RUN_DIR": str(found.run_dir(where)),
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
@@ -368,7 +369,9 @@ def switch_command(pool: str, encapsulation: str, pps: int, name: str | None, wi
         console().print(f"{pool}: {report.before} > {report.after}: {took}", style="bold")
     emit(body, output, body["pairs"], _FLOWS)
     if output == "table":
-        click.echo(f"{body['sent']} packets sent, {body['lost']} lost, longest gap {body['longest_gap_ms']} ms")
+        click.echo(
+            f"{count(body['sent'], 'packet')} sent, {body['lost']} lost, longest gap {body['longest_gap_ms']} ms"
+        )
     for summary in report.summaries:
         for problem in summary["problems"]:
             click.echo(f"! {summary['node']}: {problem}", err=True)
@@ -410,7 +413,7 @@ def _pairs(name: str, pairs: Sequence[Pair]) -> Mapping[str, Any]:
 
 @lab.group()
 def export() -> None:
-    """A lab file in the words of other tools."""
+    """Write a lab file in the formats of other tools."""
 
 
 @export.command("compose")
@@ -421,10 +424,10 @@ def export() -> None:
     multiple=True,
     metavar="NAME=FILE",
     callback=_named_files,
-    help="What else there is with `docker compose --profile NAME`; may be given several times.",
+    help="Lab file of the services of `docker compose --profile NAME`; can be repeated.",
 )
 def compose_command(file: Path, profiles: Mapping[str, Path]) -> None:
-    """A compose file, for where the image can be built; paths in it are as FILE is given."""
+    """Write a compose file, for hosts where the image can be built; paths in it are relative as that of FILE."""
     more = {name: _topology(path) for name, path in profiles.items()}
     options = "".join(f" --profile {name}={path}" for name, path in profiles.items())
     try:

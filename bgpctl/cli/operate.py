@@ -1,5 +1,5 @@
 """
-`bgpctl peer up|down|refresh`, `bgpctl drain|undrain`, `bgpctl agent journal`: what an operator asks of a running agent.
+`bgpctl peer up|down|refresh`, `bgpctl drain|undrain`, `bgpctl agent journal`: requests to a running agent.
 
 Refuses to know: how the agent does it.
 """
@@ -15,13 +15,14 @@ import click
 from bgpctl import client
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.show import run_dir_option
+from bgpctl.core.cluster.count import count
 
 _TIMEOUT_S: Final = {"journal": 120.0}
 """A journal with 100,000 paths takes the agent some ten seconds, beside its work."""
 
 
 def ask(run_dir: Path, verb: str, content: str = "", **query: str) -> dict[str, Any]:
-    """Exits 3 if no agent answers, 6 if we may not ask, 2 if the question makes no sense."""
+    """Exits 3 if no agent answers, 6 if the user may not request this, 2 if the request is not valid."""
     try:
         return client.ask(run_dir / client.SOCKET, verb, query, content=content, timeout_s=_TIMEOUT_S.get(verb, 5.0))
     except client.AgentAway as error:
@@ -30,7 +31,7 @@ def ask(run_dir: Path, verb: str, content: str = "", **query: str) -> dict[str, 
     except client.Denied as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
-    except client.Nonsense as error:
+    except client.BadRequest as error:
         raise click.UsageError(str(error)) from error
 
 
@@ -52,39 +53,39 @@ def down(run_dir: Path, name: str) -> None:
     Our routes are withdrawn from the peer first.
     """
     ask(run_dir, "peer-down", peer=name)
-    click.echo(f"{name} is being shut down; bring it back with: bgpctl peer up {name}")
+    click.echo(f"the session with {name} is being shut down; end this with: bgpctl peer up {name}")
 
 
 @peer.command()
 @click.argument("name")
 @click.pass_obj
 def up(run_dir: Path, name: str) -> None:
-    """Have a session again with the peer NAME (or address)."""
+    """Allow the session with the peer NAME (or address) again."""
     ask(run_dir, "peer-up", peer=name)
-    click.echo(f"{name} may come up; watch it with: bgpctl show neighbor {name}")
+    click.echo(f"the session with {name} is allowed again; watch it with: bgpctl show neighbor {name}")
 
 
 @peer.command()
 @click.argument("name")
 @click.pass_obj
 def refresh(run_dir: Path, name: str) -> None:
-    """Ask the peer NAME (or address) for its whole table again; what it does not repeat is dropped."""
+    """Request a route refresh from the peer NAME (or address); paths that it does not announce again are removed."""
     ask(run_dir, "peer-refresh", peer=name)
-    click.echo(f"{name} is asked for its whole table")
+    click.echo(f"route refresh requested from {name}; watch it with: bgpctl show events")
 
 
 @click.command()
 @run_dir_option
 def drain(run_dir: Path) -> None:
-    """Tell all peers that this node is about to go, so that they use others' routes where there are any (RFC 8326)."""
+    """Announce graceful shutdown (RFC 8326) to all peers: they prefer routes of other nodes where there are any."""
     ask(run_dir, "drain")
-    click.echo("draining: peers prefer others' routes from now on; take it back with: bgpctl undrain")
+    click.echo("draining: peers prefer routes of other nodes; end it with: bgpctl undrain")
 
 
 @click.command()
 @run_dir_option
 def undrain(run_dir: Path) -> None:
-    """Take `bgpctl drain` back."""
+    """End `bgpctl drain`."""
     ask(run_dir, "undrain")
     click.echo("not draining")
 
@@ -99,4 +100,4 @@ def journal(run_dir: Path) -> None:
     password. `bgpctl show events` prints the same in words.
     """
     body = ask(run_dir, "journal")
-    click.echo(f"{body['events']} events in {body['file']}")
+    click.echo(f"{count(body['events'], 'event')} in {body['file']}")

@@ -1,7 +1,7 @@
 """
-`bgpctl plan`: what a change of the cluster file does to each node's kernel, before anything is touched.
+`bgpctl plan`: the effect of a change of the cluster file on each node's kernel, before anything is changed.
 
-Refuses to know: how that is found out.
+Refuses to know: how the effects are computed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import emit, output_option
 from bgpctl.cli.show import run_dir_option
 from bgpctl.cli.validate import valid
+from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.simulate.preview import of_cluster
 from bgpctl.store import texts
@@ -29,8 +30,10 @@ _SIGNS: Final = {"put": "+", "change": "~", "remove": "-"}
 
 @click.command()
 @click.option("-f", "--file", "files", type=click.Path(path_type=Path), multiple=True, help="The new cluster file.")
-@click.option("--from", "before", type=click.Path(path_type=Path), help="Plan for a whole cluster: what it has now.")
-@click.option("--to", "after", type=click.Path(path_type=Path), help="Plan for a whole cluster: what it shall have.")
+@click.option(
+    "--from", "before", type=click.Path(path_type=Path), help="Plan for a whole cluster: the cluster file in force."
+)
+@click.option("--to", "after", type=click.Path(path_type=Path), help="Plan for a whole cluster: the new cluster file.")
 @click.option("--node", help="Only this node.")
 @other_drivers_option
 @run_dir_option
@@ -44,20 +47,20 @@ def plan(
     output: str,
 ) -> None:
     """
-    Show what would change in the kernel, and what that does to traffic. Nothing is touched.
+    Show the changes to the kernel and their effect on traffic. Changes nothing.
 
     With -f, this node's agent plans from its own kernel. With --to, and --from unless the cluster is new, every node
     is planned from the files alone, on kernels with nothing beside bgpctl. Exits 0 if nothing would change, 1 if
-    something would, 6 if something that is reachable now would not be, or if somebody who talks to this node would be
+    something would, 6 if something that is reachable now would not be, or if a host connected to this node would be
     cut off.
     """
     if bool(files) == bool(after):
-        raise click.UsageError("say either -f FILE, for this node, or --to FILE, for a whole cluster")
+        raise click.UsageError("either -f FILE, for this node, or --to FILE, for a whole cluster, is required")
     more = {f"{name}_driver": driver for name, driver in chosen().items()}
     body = of_agent(run_dir, contents(files), **more) if files else _of_files(before, after)
     nodes = [item for item in body["nodes"] if node in (None, item["node"])]
     if node and not nodes:
-        raise click.UsageError(f"there is no node {node} in the plan")
+        raise click.UsageError(f"the plan has no node {node}")
     body = {**body, "nodes": nodes}
     if output == "table":
         show_plan(nodes)
@@ -70,8 +73,8 @@ def plan(
 
 def _of_files(before: Path | None, after: Path | None) -> dict[str, Any]:
     wanted = _intent(after) if after else Intent()
-    foreseen = of_cluster(_intent(before) if before else None, wanted)
-    return {"schema": "bgpctl/plan/v1", "nodes": [words.preview(item) for item in foreseen]}
+    previews = of_cluster(_intent(before) if before else None, wanted)
+    return {"schema": "bgpctl/plan/v2", "nodes": [words.preview(item) for item in previews]}
 
 
 def _intent(file: Path) -> Intent:
@@ -92,7 +95,7 @@ def of_agent(run_dir: Path, content: str, **query: str) -> dict[str, Any]:
     except client.AgentAway as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.UNREACHABLE)
-    except client.Nonsense as error:
+    except client.BadRequest as error:
         raise click.UsageError(str(error)) from error
 
 
@@ -102,18 +105,20 @@ def dangerous(nodes: Sequence[dict[str, Any]]) -> bool:
 
 
 def show_plan(nodes: Sequence[dict[str, Any]]) -> None:
-    """Step by step, as a text."""
+    """Print a plan step by step."""
     for item in nodes:
         for step in item["steps"]:
             wait = f"; then waits for {', '.join(step['waits_for'])}" if step["waits_for"] else ""
             click.echo(f"{item['node']}  {step['stage']}{wait}")
             for op in step["ops"]:
                 click.echo(f"  {_SIGNS[op['verb']]} {op['object']:<64} {op['effect']}")
-        lost = (f"{prefix} would not be reachable" for prefix in item["unreachable"])
-        cut = (f"{peer} talks to this node, and would be sent where a pool says" for peer in item["cut"])
-        for text in (*item["missing"], *item["blocked"], *lost, *cut):
+        lost = (f"{prefix} would become unreachable" for prefix in item["unreachable"])
+        cut = (
+            f"{peer} has a connection with this node, and its packets would be routed by a pool" for peer in item["cut"]
+        )
+        for text in (*item["unmet"], *item["blocked"], *lost, *cut):
             click.echo(f"  ! {item['node']}: {text}")
     ops = [op for item in nodes for step in item["steps"] for op in step["ops"]]
     counts = [f"{sum(op['verb'] == verb for op in ops)} to {verb}" for verb in _SIGNS]
     worst = max((item["worst"] for item in nodes), key=words.EFFECTS.index, default=words.EFFECTS[0])
-    click.echo(f"{', '.join(counts)} on {len(nodes)} nodes. Worst: {worst}." if ops else "Nothing to change.")
+    click.echo(f"{', '.join(counts)} on {count(len(nodes), 'node')}. Worst: {worst}." if ops else "Nothing to change.")

@@ -1,6 +1,6 @@
-"""`bgpctl show`: what a running agent knows, one command per noun.
+"""`bgpctl show`: the views of a running agent, one command per noun.
 
-Refuses to know: how the agent came to know it.
+Refuses to know: how the agent learned it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,12 @@ def _counted(row: Row, what: str) -> int | None:
 
 
 def _state(row: Row) -> str:
-    return f"{row['state']} {age(row['state_age_s'])}" + (", edit refused" if row["edit_refused"] else "")
+    return f"{row['state']} {age(row['state_age_s'])}" + (", cluster file rejected" if row["config_rejected"] else "")
+
+
+def _fate(row: Row) -> str:
+    status = row["status"].replace("-", " ")
+    return f"{status}: {row['reason']}" if row["reason"] else status
 
 
 SUMMARY: Final[Sequence[Column]] = (
@@ -72,8 +77,8 @@ _PEERS: Final[Sequence[Column]] = (
     ("TABLE", lambda row: row["table"]),
     ("RECEIVED", lambda row: row["received"]),
     ("REJECTED", lambda row: row["rejected"]),
-    ("SENT", lambda row: row["sent"]),
-    ("TROUBLE", lambda row: row["trouble"]),
+    ("ADVERTISED", lambda row: row["advertised"]),
+    ("ERROR", lambda row: row["error"]),
 )
 
 _ROUTES: Final[Sequence[Column]] = (
@@ -82,7 +87,7 @@ _ROUTES: Final[Sequence[Column]] = (
     ("DEV", lambda row: row["dev"]),
     ("FIB", lambda row: "installed" if row["installed"] else "absent"),
     ("AGE", lambda row: None if row["age_s"] is None else age(row["age_s"])),
-    ("WHY", lambda row: row["why"]),
+    ("REASON", lambda row: row["reason"]),
 )
 
 _RIB: Final[Sequence[Column]] = (
@@ -93,13 +98,14 @@ _RIB: Final[Sequence[Column]] = (
     ("LOCAL PREF", lambda row: row["local_pref"]),
     ("MED", lambda row: row["med"]),
     ("AGE", lambda row: age(row["age_s"]) + (" stale" if row["stale"] else "")),
-    ("STATUS", lambda row: row["status"] + (f": {row['reason']}" if row["reason"] else "")),
+    ("STATUS", _fate),
 )
 
 _FACTS: Final[Sequence[Column]] = (("FACT", lambda row: row["fact"]), ("VALUE", lambda row: row["value"]))
 
-_TOLD: Final[Sequence[Column]] = (
-    ("TOLD", lambda row: row["prefix"]),
+_LISTED: Final = "advertised_routes"
+_ADVERTISED: Final[Sequence[Column]] = (
+    ("ADVERTISED", lambda row: row["prefix"]),
     ("NEXT HOP", lambda row: row["next_hop"]),
     ("AS PATH", lambda row: " ".join(map(str, row["as_path"]))),
     ("LOCAL PREF", lambda row: row["local_pref"]),
@@ -117,7 +123,7 @@ _TUNNELS: Final[Sequence[Column]] = (
     ("PORT", lambda row: row["port"]),
     ("RX PACKETS", lambda row: _counted(row, "received_packets")),
     ("TX PACKETS", lambda row: _counted(row, "sent_packets")),
-    ("REFUSED", lambda row: _counted(row, "dropped_packets")),
+    ("DROPPED", lambda row: _counted(row, "dropped_packets")),
     ("SENDS TO", lambda row: ", ".join(row["remotes"])),
 )
 
@@ -152,15 +158,15 @@ _BLOCKS: Final[Sequence[Column]] = (
 _EVENTS: Final[Sequence[Column]] = (
     ("AGE", lambda row: age(row["age_s"])),
     ("EVENT", lambda row: row["event"]),
-    ("THEN", lambda row: "; ".join(row["commands"])),
+    ("ACTION", lambda row: "; ".join(row["commands"])),
 )
 
 
 def ask(run_dir: Path, view: str, **query: str) -> dict[str, Any]:
-    """One view of the agent at `run_dir`; exits 3 if none answers, 2 if it cannot be asked so."""
+    """One view of the agent at `run_dir`; exits 3 if none answers, 2 if the question is not valid."""
     try:
         return client.read(run_dir / client.SOCKET, view, query)
-    except client.Nonsense as error:
+    except client.BadRequest as error:
         raise click.UsageError(str(error)) from error
     except client.Faulty as error:
         click.echo(str(error), err=True)
@@ -185,7 +191,7 @@ def show(context: click.Context, run_dir: Path) -> None:
 @output_option
 @click.pass_obj
 def summary(run_dir: Path, within_s: float | None, output: str) -> None:
-    """The node in one line, and what is not well. With --wait exits 4 if it has not converged in time."""
+    """The node in one line, and its problems. With --wait exits 4 if it has not converged in time."""
     if within_s is not None:
         _await_convergence(run_dir, within_s)
     body = ask(run_dir, "summary")
@@ -199,7 +205,7 @@ def summary(run_dir: Path, within_s: float | None, output: str) -> None:
 
 
 def _await_convergence(run_dir: Path, within_s: float) -> None:
-    """An agent that does not answer yet is waited for too."""
+    """Also waits for an agent that does not answer yet."""
     deadline_s = time.monotonic() + within_s
     while time.monotonic() < deadline_s:
         try:
@@ -223,13 +229,13 @@ def _listing(name: str, columns: Sequence[Column], text: str, *, key: str = "") 
 @output_option
 @click.pass_obj
 def peers(run_dir: Path, output: str) -> None:
-    """BGP sessions, and what to do about those that are not well."""
+    """BGP sessions; for those with an error the next command to run."""
     body = ask(run_dir, "peers")
     emit(body, output, body["peers"], _PEERS)
     if output == "table":
         for row in body["peers"]:
             if row["next"]:
-                click.echo(f"! {row['name']}: {row['trouble']}; see: {row['next']}")
+                click.echo(f"! {row['name']}: {row['error']}; see: {row['next']}")
 
 
 @show.command()
@@ -237,7 +243,7 @@ def peers(run_dir: Path, output: str) -> None:
 @output_option
 @click.pass_obj
 def neighbor(run_dir: Path, peer: str, output: str) -> None:
-    """BGP sessions, by the PEER's name or address: what was agreed, received, rejected and told."""
+    """BGP sessions, by the PEER's name or address: capabilities and timers, paths received, rejected and advertised."""
     body = ask(run_dir, "neighbor", peer=peer)
     if peer and not body["neighbors"]:
         raise click.UsageError(f"no session with {peer}; see: bgpctl show peers")
@@ -247,12 +253,12 @@ def neighbor(run_dir: Path, peer: str, output: str) -> None:
     for row in body["neighbors"]:
         emit(body, output, _facts(row), _FACTS)
         click.echo()
-        emit(body, output, row["told"], _TOLD)
+        emit(body, output, row[_LISTED], _ADVERTISED)
 
 
 def _facts(row: Row) -> list[Row]:
-    """Everything of a neighbour that is one value, as rows."""
-    return [{"fact": name.replace("_", " "), "value": _plain(value)} for name, value in row.items() if name != "told"]
+    """The single values of a neighbour, as rows."""
+    return [{"fact": name.replace("_", " "), "value": _plain(value)} for name, value in row.items() if name != _LISTED]
 
 
 def _plain(value: object) -> object:
@@ -278,7 +284,7 @@ _listing("blocks", _BLOCKS, "Blocks and their owners.")
 @output_option
 @click.pass_obj
 def routes(run_dir: Path, prefix: str, output: str) -> None:
-    """Routes wanted here, each with its reason; with PREFIX only those that overlap it."""
+    """Routes of this node, each with its reason; with PREFIX only those that overlap it."""
     body = ask(run_dir, "routes", prefix=prefix)
     emit(body, output, body["routes"], _ROUTES)
 
@@ -289,13 +295,13 @@ def routes(run_dir: Path, prefix: str, output: str) -> None:
 @output_option
 @click.pass_obj
 def rib(run_dir: Path, which: str, prefix: str, output: str) -> None:
-    """Paths received by BGP: all, the used ones, or those that policy rejects; with PREFIX what overlaps it."""
+    """Paths received by BGP: all, the best ones, or those that the import policy rejects; PREFIX: what overlaps it."""
     body = ask(run_dir, "rib", which=which, prefix=prefix)
     emit(body, output, body["paths"], _RIB)
 
 
 @show.command()
-@click.option("--last", default=50, show_default=True, help="How many of them.")
+@click.option("--last", default=50, show_default=True, help="The number of events.")
 @output_option
 @click.pass_obj
 def events(run_dir: Path, last: int, output: str) -> None:

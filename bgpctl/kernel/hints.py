@@ -21,7 +21,7 @@ _GENERAL: Final = {
 
 
 def hint(thing: KernelObject, code: int) -> str:
-    """Who must act, and how; empty where the kernel's own words are all there is."""
+    """The remedy for an error; empty where only the kernel's message is known."""
     match thing, code:
         case _, errno.ENODEV:
             return f"there is no link {_link_of(thing)} here"

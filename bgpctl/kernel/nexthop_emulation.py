@@ -60,7 +60,9 @@ class NextHopEmulation:
                     seen[key_of(known)] = shown = known
             if shown:
                 yield shown
-        for key in self._routes.keys() - seen.keys():  # somebody removed or changed them, or the kernel flushed them
+        for key in (
+            self._routes.keys() - seen.keys()
+        ):  # another program removed or changed them, or the kernel flushed them
             self._forget_route(key)
 
     def settle(self, links: Mapping[str, Link]) -> None:

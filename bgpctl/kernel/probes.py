@@ -1,5 +1,5 @@
 """
-Echo requests by ways that no route leads yet. Each encapsulation makes the outer headers itself, so that neither a
+Echo requests by paths that no route takes yet. Each encapsulation makes the outer headers itself, so that neither a
 route nor a next hop has to exist for it.
 
 Refuses to know: what an answer is good for, how a request is worded (probe_packets.py).
@@ -33,31 +33,31 @@ _INSTRUCTION_BYTES: Final = 8
 class PacketProber(Prober):
     """In the network namespace of the calling thread."""
 
-    def probe(self, trials: Sequence[Probe]) -> tuple[ProbeReply, ...]:
+    def probe(self, probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
         # Anew each time, so that an answer that comes late is none to what is asked next.
         ident = secrets.randbits(16)
         try:
             with ExitStack() as stack, select.epoll() as poll:
                 ears: dict[int, tuple[int, socket.socket]] = {}
-                for version in {trial.local.version for trial in trials}:
+                for version in {probe.local.version for probe in probes}:
                     ear = stack.enter_context(_listen(version, ident))
                     poll.register(ear, select.EPOLLIN)
                     ears[ear.fileno()] = version, ear
-                return tuple(_answers(trials, poll, ears, ident))
+                return tuple(_answers(probes, poll, ears, ident))
         except PermissionError as error:
             raise Unavailable(f"packets cannot be made here: {error.strerror}") from error
 
 
 def _answers(
-    trials: Sequence[Probe], poll: select.epoll, ears: Mapping[int, tuple[int, socket.socket]], ident: int
+    probes: Sequence[Probe], poll: select.epoll, ears: Mapping[int, tuple[int, socket.socket]], ident: int
 ) -> Iterator[ProbeReply]:
     deadline_s = time.monotonic() + _WITHIN_S
-    waiting = dict(enumerate(trials))
+    waiting = dict(enumerate(probes))
     outer: dict[int, Address] = {}
     unsent = dict(waiting)
     while waiting and (left_s := deadline_s - time.monotonic()) > 0:
         # A neighbour's hardware address may take a moment to be found.
-        unsent = {number: trial for number, trial in unsent.items() if not _sent(trial, ident, number)}
+        unsent = {number: probe for number, probe in unsent.items() if not _sent(probe, ident, number)}
         for ear, _ in poll.poll(min(left_s, 0.02) if unsent else left_s):
             version, listener = ears[ear]
             packet, (link, _, direction, *_) = listener.recvfrom(2048)
@@ -70,11 +70,11 @@ def _answers(
                 yield ProbeReply(waiting.pop(number), link, outer.get(number))
 
 
-def _sent(trial: Probe, ident: int, number: int) -> bool:
+def _sent(probe: Probe, ident: int, number: int) -> bool:
     """True if it went out. One that the kernel refuses counts as sent: it stays unanswered."""
-    request = probe_packets.request(trial.source, trial.target, ident, number)
+    request = probe_packets.request(probe.source, probe.target, ident, number)
     with suppress(OSError):
-        return implementation_of(trial.encapsulation).send(trial, request)
+        return implementation_of(probe.encapsulation).send(probe, request)
     return True
 
 

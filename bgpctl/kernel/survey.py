@@ -42,7 +42,7 @@ def survey(*, agent: bool) -> Facts:
         privileged=_holds(_CAP_NET_ADMIN),
         next_hop_objects=next_hop_objects,
         tunnels=tunnels,
-        nftables_lacks=_nftables_lacks(),
+        nftables_missing=_nftables_missing(),
         namespaces=namespaces,
         sysctls=_sysctls(dataplane),
         dataplane=dataplane,
@@ -86,7 +86,7 @@ def _survey(*, tried: bool) -> Mapping[str, object]:
     return {name: item.survey(tried=tried) for name, item in IMPLEMENTATIONS.items()}
 
 
-def _nftables_lacks() -> str | None:
+def _nftables_missing() -> str | None:
     try:
         nft.ruleset()
     except OSError as error:

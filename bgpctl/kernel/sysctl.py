@@ -81,7 +81,7 @@ def _load(file: Path) -> dict[str, str]:
     try:
         return {str(name): str(value) for name, value in json.loads(file.read_text()).items()}
     except (FileNotFoundError, ValueError):
-        return {}  # nothing was changed yet, or somebody edited the file: then nothing is known
+        return {}  # nothing was changed yet, or the file was edited by hand
 
 
 def _path(name: str) -> Path:

@@ -1,5 +1,5 @@
 """
-Tells when somebody else changed the dataplane, or when events were lost.
+Reports that another program changed the dataplane, or that events were lost.
 
 An event carries the port id of the socket that asked for the change, but the kernel sends most link events, and
 whatever follows from a change, in its own name (0). So while we act (`acting`), what the kernel says is our own doing.

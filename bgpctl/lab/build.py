@@ -112,12 +112,12 @@ class _Plan:
         self.within(part, f"link set {device} up")
 
 
-def build(topology: Topology, names: Names, cells: Runtime = _NAMESPACES) -> dict[str, Port]:
+def build(topology: Topology, names: Names, runtime: Runtime = _NAMESPACES) -> dict[str, Port]:
     """
     Make all parts, links, addresses and routes. Returns who is behind each port in the fabric's namespace.
 
     Raises:
-        RuntimeError: ip(8) or the cells refused; what was made so far stays for `tear_down`.
+        RuntimeError: ip(8) or the runtime failed; what was made so far stays for `tear_down`.
     """
     parts = [
         FABRIC,
@@ -126,7 +126,7 @@ def build(topology: Topology, names: Names, cells: Runtime = _NAMESPACES) -> dic
         *(host.name for host in topology.hosts),
         *(workload.name for workload in topology.workloads),
     ]
-    cells.make(topology, names.prefix, parts)
+    runtime.make(topology, names.prefix, parts)
     with_ipv6 = _with_ipv6(topology)
     for part in parts:
         netns.set_sysctls(names.of(part), _QUIET | _WITH_IPV6 if part in with_ipv6 else _QUIET)

@@ -1,7 +1,7 @@
 """
 Packets seen on the lab's segments, as values.
 
-Every packet is seen once: where it enters a bridge, from the port of whoever sent or forwarded it.
+Every packet is seen once: where it enters a bridge, from the port of its sender or forwarder.
 
 Refuses to know: what packets ought to look like.
 """

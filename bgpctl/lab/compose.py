@@ -80,7 +80,7 @@ class _File:
 
 def _put(texts: dict[str, str], name: str, text: str) -> None:
     if texts.setdefault(name, text) != text:
-        raise Inexpressible(f"{name} is described in two ways")
+        raise Inexpressible(f"{name} has two different descriptions")
 
 
 def export(topology: Topology, profiles: Mapping[str, Topology], made_by: str) -> str:

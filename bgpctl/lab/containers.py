@@ -26,7 +26,7 @@ from bgpctl.lab.topology import FABRIC, Topology
 
 CAPABILITIES: Final = ("NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW", "SYS_ADMIN")
 """
-Of a node: links and routes, TCP port 179, trial packets before a switch, BPF programs. CAP_BPF would be enough for
+Of a node: links and routes, TCP port 179, probes before a migration, BPF programs. CAP_BPF would be enough for
 the last, but Docker knows it only since 20.10.11 and lets bpf(2) through with it only since 25.
 """
 SYSCTLS: Final = {
@@ -41,21 +41,21 @@ _PROJECT: Final = "com.docker.compose.project"
 
 
 class Containers:
-    """Containers of one engine, which go by `word`. Raises RuntimeError if none answers."""
+    """Containers of one engine, which have the name `word`. Raises RuntimeError if none answers."""
 
     def __init__(self, image: str, word: str) -> None:
         self.word = word
         self._image = image
-        with _told():
+        with _engine_errors():
             self._engine = docker.from_env()
 
     def make(self, topology: Topology, prefix: str, parts: Sequence[str]) -> None:
         nodes = {node.name for node in topology.intent.nodes}
         own = [part for part in parts if part != FABRIC]
         directory = str(topology.file.parent)
-        with _told():
+        with _engine_errors():
             self._engine.images.get(self._image)  # run() would fetch one of that name from wherever
-        with _told(), ThreadPoolExecutor(_AT_ONCE) as pool:
+        with _engine_errors(), ThreadPoolExecutor(_AT_ONCE) as pool:
             made = list(pool.map(lambda part: self._run(prefix, part, directory if part in nodes else None), own))
         attached = [f"netns attach {prefix}{part} {pid}" for part, pid in zip(own, made, strict=True)]
         netns.ip([f"netns add {prefix}{FABRIC}", *attached])
@@ -86,12 +86,12 @@ class Containers:
     def start(self, namespace: str, arguments: Sequence[str], log: Path) -> Popen[bytes] | None:
         netns.set_sysctls(namespace, SYSCTLS | _FORWARDING6)
         command = ["/bin/sh", "-c", f"exec bgpctl {shlex.join(arguments)} >>{shlex.quote(str(log))} 2>&1"]
-        with _told():
+        with _engine_errors():
             self._engine.containers.get(namespace).exec_run(command, detach=True)
         return None
 
     def remove(self, prefix: str) -> None:
-        with _told(), ThreadPoolExecutor(_AT_ONCE) as pool:
+        with _engine_errors(), ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(_remove, self._of_lab(prefix)))
 
     def _of_lab(self, prefix: str) -> list[Container]:
@@ -113,7 +113,7 @@ def _labels(prefix: str, part: str) -> dict[str, str]:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _engine_errors() -> Iterator[None]:
     try:
         yield
     except ImageNotFound as error:

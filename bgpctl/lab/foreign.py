@@ -24,7 +24,7 @@ from bgpctl.lab.topology import Program, Router, Topology
 _FILES = {Program.BIRD: (bird.PACKAGE, bird.PROGRAMS), Program.FRR: (frr.PACKAGE, frr.PROGRAMS)}
 
 
-def lacking(programs: Iterable[Program]) -> list[str]:
+def missing(programs: Iterable[Program]) -> list[str]:
     """Which of them are not installed, each with what Debian calls its package."""
     found = ((program, *_FILES[program]) for program in sorted(set(programs), key=lambda program: program.value))
     return [

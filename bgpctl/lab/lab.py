@@ -24,7 +24,7 @@ from bgpctl.lab.build import Names, Port
 from bgpctl.lab.daemons.session_options import Place
 from bgpctl.lab.labfile import load
 from bgpctl.lab.runtime import NETNS, Namespaces, Runtime
-from bgpctl.lab.runtime import of as cells_of
+from bgpctl.lab.runtime import of as runtime_of
 from bgpctl.lab.topology import Topology
 from bgpctl.process import run_directory
 
@@ -43,13 +43,13 @@ class Unknown(Exception):
 
 
 class Progress(Protocol):
-    """Hears how a long piece of work goes on."""
+    """The display of the progress of long work."""
 
     def stage(self, text: str) -> None:
         """A new stage has begun."""
 
     def count(self, done: int, total: int) -> None:
-        """How far the stage has come."""
+        """`done` of `total` within the stage."""
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class Lab:
     topology: Topology
     names: Names
     ports: Mapping[str, Port]
-    cells: Runtime = _NAMESPACES
+    runtime: Runtime = _NAMESPACES
     agents: dict[str, Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -84,7 +84,7 @@ class Lab:
         where = ("-f", str(self.topology.file.resolve()), "--run-dir", str(self.run_dir(node)))
         self.run_dir(node).mkdir(parents=True, exist_ok=True)
         how = self.topology.driver_options(node)
-        started = self.cells.start(self.names.of(node), (*command, *where, *how), self.log(node))
+        started = self.runtime.start(self.names.of(node), (*command, *where, *how), self.log(node))
         if started:
             self.agents[node] = started
 
@@ -97,7 +97,7 @@ class Lab:
         return client.ask(self.run_dir(node) / client.SOCKET, verb, query)
 
     def summaries(self) -> list[dict[str, Any]]:
-        """Each agent's summary; of one that does not answer, why."""
+        """Each agent's summary; of one that does not answer, the reason."""
         return [self._summary(node.name) for node in self.topology.agents]
 
     def _summary(self, node: str) -> dict[str, Any]:
@@ -106,15 +106,15 @@ class Lab:
         except client.AgentAway as away:
             return {**_SILENT, "node": node, "problems": [str(away)]}
 
-    def wait(self, within_s: float, told: Callable[[int], None] = lambda _: None) -> bool:
+    def wait(self, within_s: float, progress: Callable[[int], None] = lambda _: None) -> bool:
         """
-        Wait until every agent says that it has converged, `told` hears how many have, and every other daemon has put
-        the way to all blocks into its kernel.
+        Wait until every agent has converged and every other daemon has routes to all blocks in its kernel; `progress`
+        is called with the number of agents that have.
         """
 
         def converged() -> bool:
             count = sum(1 for summary in self.summaries() if summary["converged"])
-            told(count)
+            progress(count)
             others = (foreign.knows(self.topology, name, self.names.of(name)) for name in self.topology.runs)
             return count == len(self.topology.agents) and all(others)
 
@@ -141,7 +141,7 @@ _SILENT: Final[Mapping[str, Any]] = {
     "repaired_1h": 0,
     "state": "silent",
     "converged": False,
-    "edit_refused": False,
+    "config_rejected": False,
     "unconfirmed_s": None,
     "waiting": [],
     "unready": [],
@@ -149,7 +149,7 @@ _SILENT: Final[Mapping[str, Any]] = {
 }
 
 
-def up(topology: Topology, name: str, *, keep: bool, cells: Runtime = _NAMESPACES) -> Lab:
+def up(topology: Topology, name: str, *, keep: bool, runtime: Runtime = _NAMESPACES) -> Lab:
     """
     Build the lab and start its agents. One that is not kept ends, at the latest, when the next lab begins after the
     end of this process.
@@ -160,13 +160,13 @@ def up(topology: Topology, name: str, *, keep: bool, cells: Runtime = _NAMESPACE
         RuntimeError: the parts or the network could not be built, names are too long, or a program is missing; nothing
             is left of it.
     """
-    if lacking := foreign.lacking(topology.runs.values()):
-        raise RuntimeError(f"{topology.name} needs what is not installed here: {', '.join(lacking)}")
-    if topology.runs and cells.word != NETNS:
-        raise RuntimeError(f"{topology.name} has parts that run another daemon: only --backend {NETNS} can do that")
+    if missing := foreign.missing(topology.runs.values()):
+        raise RuntimeError(f"{topology.name} needs programs that are not installed here: {', '.join(missing)}")
+    if topology.runs and runtime.word != NETNS:
+        raise RuntimeError(f"{topology.name} has parts that run another daemon: use --backend {NETNS}")
     names = Names(name)
     directory = STATE / name
-    lab = Lab(topology, names, {}, cells)
+    lab = Lab(topology, names, {}, runtime)
     _check_lengths(lab)
     try:
         directory.mkdir(parents=True)
@@ -176,7 +176,7 @@ def up(topology: Topology, name: str, *, keep: bool, cells: Runtime = _NAMESPACE
         topology = _own_copy(topology, directory)
         lab = replace(lab, topology=topology)
         _record(lab, keep=keep)
-        lab = replace(lab, ports=build.build(topology, names, cells))
+        lab = replace(lab, ports=build.build(topology, names, runtime))
         _record(lab, keep=keep)
         for other in topology.runs:
             foreign.start(topology, other, lab.place(other))
@@ -205,7 +205,7 @@ def _own_copy(topology: Topology, directory: Path) -> Topology:
     for secret in _secrets(topology):
         place = directory / secret.relative_to(topology.file.parent)
         if ".." in place.parts:
-            raise RuntimeError(f"a lab takes password files along, and {secret} is not below its file")
+            raise RuntimeError(f"a lab copies password files, and {secret} is not below its file")
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(secret, place)
     return replace(topology, file=copy)
@@ -237,7 +237,7 @@ def down(name: str) -> None:
 
 def find(name: str) -> Lab:
     """
-    A lab that somebody has up.
+    A running lab.
 
     Raises:
         Unknown: there is none of that name, or its file is no longer valid.
@@ -260,7 +260,7 @@ def _runtime_of(name: str) -> Runtime:
         record = json.loads((STATE / name / "lab.json").read_text())
     except (OSError, ValueError):
         return _NAMESPACES
-    return cells_of(record["cells"])
+    return runtime_of(record.get("runtime", NETNS))
 
 
 def _listed(problems: Sequence[Problem]) -> str:
@@ -275,8 +275,8 @@ def lab_names() -> list[str]:
         return []
 
 
-def sweep() -> list[str]:
-    """Tear down labs that were not to be kept and whose owner is gone, and say which."""
+def remove_orphans() -> list[str]:
+    """Tear down labs that were not to be kept and whose owner is gone; returns their names."""
     swept = []
     for name in lab_names():
         try:
@@ -293,7 +293,7 @@ def sweep() -> list[str]:
 def _record(lab: Lab, *, keep: bool) -> None:
     record = {
         "file": str(lab.topology.file.resolve()),
-        "cells": lab.cells.word,
+        "runtime": lab.runtime.word,
         "keep": keep,
         "owner": {"pid": os.getpid(), "started": _started(os.getpid())},
         "ports": {name: [port.owner, port.segment] for name, port in lab.ports.items()},

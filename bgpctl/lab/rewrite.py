@@ -29,9 +29,9 @@ def with_encapsulation(text: str, file: str, pool: str, encapsulation: str) -> s
         return _replaced(text, [(named, encapsulation)])
     modes = mode_keys(*words()[encapsulation])
     given = {key: leaf for key in modes if isinstance(leaf := fields.items.get(key), Scalar)}
-    unsaid = [key for key, mode in modes.items() if key not in given and mode is not Mode.NEVER]
-    if unsaid:
-        raise ValueError(f"{fields.place}: pool {pool} does not say {unsaid[0]}; write it down, Never for now")
+    absent = [key for key, mode in modes.items() if key not in given and mode is not Mode.NEVER]
+    if absent:
+        raise ValueError(f"{fields.place}: pool {pool} has no {absent[0]}; write it into the file, as Never")
     return _replaced(text, [(leaf, modes[key].value) for key, leaf in given.items()])
 
 

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, Final, assert_never
 
 from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.count import count
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.lab import build, netns, probe
 from bgpctl.lab.build import Names
 from bgpctl.lab.capture import Capture, Packet
-from bgpctl.lab.lab import Lab, Progress, down, sweep, up
+from bgpctl.lab.lab import Lab, Progress, down, remove_orphans, up
 from bgpctl.lab.probe import Pair
 from bgpctl.lab.runtime import Runtime
 from bgpctl.lab.switch import SwitchReport, switch
@@ -39,7 +40,7 @@ from bgpctl.lab.topology import (
 from bgpctl.lab.wire import BARE
 
 PING_WITHIN_S: Final = 5.0
-"""How long a workload is tried to be reached."""
+"""The time in which a workload has to answer."""
 SWITCH_PPS: Final = 100
 """Of each pair of workloads, in each direction, while a pool changes its encapsulation."""
 _BGP_PORT: Final = 179
@@ -88,43 +89,43 @@ class Report:
         return self.converged_s is not None and all(pair.ok for pair in self.pairs) and all(c.ok for c in self.checks)
 
 
-def run(topology: Topology, told: Progress, *, within_s: float, cells: Runtime) -> Report:
+def run(topology: Topology, progress: Progress, *, within_s: float, runtime: Runtime) -> Report:
     """
-    The whole of it; the lab is gone afterwards, whatever happened.
+    Run the lab; afterwards it is gone, also after an error.
 
     Raises:
         RuntimeError: the parts or the network could not be built.
     """
-    sweep()
+    remove_orphans()
     name = Names.of_file(topology.file, f"-{os.getpid()}").lab
     try:
-        return _run(topology, name, told, within_s, cells)
+        return _run(topology, name, progress, within_s, runtime)
     finally:
-        told.stage("tear down")
+        progress.stage("tear down")
         down(name)
 
 
-def _run(topology: Topology, name: str, told: Progress, within_s: float, cells: Runtime) -> Report:
-    told.stage("build")
-    lab = up(topology, name, keep=False, cells=cells)
+def _run(topology: Topology, name: str, progress: Progress, within_s: float, runtime: Runtime) -> Report:
+    progress.stage("build")
+    lab = up(topology, name, keep=False, runtime=runtime)
     began_s = time.monotonic()
     with Capture(lab.names, lab.ports, topology.intent) as capture:
-        told.stage("converge")
+        progress.stage("converge")
         total = len(topology.agents)
-        if not lab.wait(within_s, lambda done: told.count(done, total)):
+        if not lab.wait(within_s, lambda done: progress.count(done, total)):
             return _not_converged(lab)
         converged_s = round(time.monotonic() - began_s, 2)
         before = {router.name: build.dropped(lab.names, router.name) for router in topology.routers}
-        told.stage("ping")
+        progress.stage("ping")
         pairs = probe.matrix(lab.names, topology.workloads, within_s=PING_WITHIN_S, undivided=True)
         sources = {c.name: _sources(lab, c) for c in topology.checks if isinstance(c, SourceCheck)}
     # Afterwards: packets are judged by the encapsulation that the file begins with.
     switches = {
-        c.name: switch(lab, c.pool, c.encapsulation, SWITCH_PPS, told, within_s=within_s)
+        c.name: switch(lab, c.pool, c.encapsulation, SWITCH_PPS, progress, within_s=within_s)
         for c in topology.checks
         if isinstance(c, SwitchCheck)
     }
-    told.stage("check")
+    progress.stage("check")
     evidence = Evidence(lab, tuple(capture.packets), capture.missed, before, sources, switches)
     checks = tuple(evidence.judge(check) for check in topology.checks)
     routes = {node.name: netns.routes(lab.names.of(node.name), PROTOCOL) for node in topology.agents}
@@ -169,8 +170,8 @@ def _sources(lab: Lab, check: SourceCheck) -> tuple[Seen, ...]:
             continue
         own = node.underlay(sent_by.version) if node else None
         expected = sent_by if check.seen_as is SeenAs.ITSELF else own.address if own else None
-        ways = (source.name, sent_by), (destination.name, to)
-        found.append(Seen(sent_by, expected, probe.seen_source(lab.names, *ways, within_s=PING_WITHIN_S)))
+        ends_of_packet = (source.name, sent_by), (destination.name, to)
+        found.append(Seen(sent_by, expected, probe.seen_source(lab.names, *ends_of_packet, within_s=PING_WITHIN_S)))
     return tuple(found)
 
 
@@ -192,20 +193,22 @@ class Evidence:
         """The result of a check by the evidence."""
         match check:
             case PacketCheck() | AbsenceCheck() if self.missed:
-                return CheckResult(check.name, ok=False, detail=f"the capture missed {self.missed} packets: run again")
+                return CheckResult(
+                    check.name, ok=False, detail=f"{count(self.missed, 'packet')} not captured: run again"
+                )
             case PacketCheck():
                 return self._packets(check)
             case DropCheck():
                 now = build.dropped(self.lab.names, check.router) - self.dropped_before[check.router]
-                return CheckResult(check.name, now == check.drops, f"{check.router} dropped {now} packets")
+                return CheckResult(check.name, now == check.drops, f"{check.router} dropped {count(now, 'packet')}")
             case AbsenceCheck():
                 found = [trace for word in check.absent for trace in self._traces(word)]
                 return CheckResult(check.name, not found, "; ".join(found) or f"no {' and no '.join(check.absent)}")
             case SourceCheck():
                 seen = self.sources[check.name]
-                told = ", ".join(f"{item.sent_by} arrives as {item.seen or 'nothing'}" for item in seen)
+                detail = ", ".join(f"{item.sent_by} arrives as {item.seen or 'nothing'}" for item in seen)
                 ok = bool(seen) and all(item.seen == item.expected for item in seen)
-                return CheckResult(check.name, ok, told or "they have no IP version in common")
+                return CheckResult(check.name, ok, detail or "they have no IP version in common")
             case SwitchCheck():
                 return _switched(check, self.switches[check.name])
             case _:
@@ -221,13 +224,14 @@ class Evidence:
         ]
         wrong = [_shown(packet) for packet, shape in seen if shape != check.shape]
         to_pool = f" to pool {check.pool}" if check.pool else ""
-        what = f"{len(seen)} workload packets{to_pool} {check.scope.value} at {check.at}"
+        where = f"{to_pool} {check.scope.value} at {check.at}"
+        what = f"{count(len(seen), 'workload packet')}{where}"
         if wrong:
             more = f" and {len(wrong) - _SHOWN_PACKETS} more" if len(wrong) > _SHOWN_PACKETS else ""
             detail = f"{what}, {len(wrong)} not {check.shape}: {', '.join(wrong[:_SHOWN_PACKETS])}{more}"
             return CheckResult(check.name, ok=False, detail=detail)
         if not seen:
-            return CheckResult(check.name, ok=False, detail=f"no {what}")
+            return CheckResult(check.name, ok=False, detail=f"no workload packets{where}")
         return CheckResult(check.name, ok=True, detail=f"{what}, all {check.shape}", example=_shown(seen[0][0]))
 
     def _scope(self, packet: Packet) -> Scope | None:
@@ -259,7 +263,7 @@ class Evidence:
 def _switched(check: SwitchCheck, report: SwitchReport) -> CheckResult:
     sent = sum(flow.sent for flow in report.flows)
     when = f"in {report.took_s} s" if report.took_s is not None else "not done in time"
-    detail = f"{report.before} > {report.after} {when}, {report.lost} of {sent} packets lost"
+    detail = f"{report.before} > {report.after} {when}, {report.lost} of {count(sent, 'packet')} lost"
     return CheckResult(check.name, report.took_s is not None and report.lost == check.lost, detail)
 
 

@@ -23,7 +23,7 @@ IMAGE: Final = "bgpctl"
 
 
 class Runtime(Protocol):
-    """A place for the parts of one lab. Every method raises RuntimeError if it cannot, with what was said."""
+    """A place for the parts of one lab. Every method raises RuntimeError with the error message if it fails."""
 
     @property
     def word(self) -> str:
@@ -58,10 +58,10 @@ class Namespaces:
 
 def of(word: str, image: str = IMAGE) -> Runtime:
     """
-    The cells that go by the word; `image` is what containers are made of.
+    The runtime of this name; `image` is that of containers.
 
     Raises:
-        RuntimeError: what they need is not installed, or no engine answers.
+        RuntimeError: a requirement is not installed, or no engine answers.
     """
     if word == NETNS:
         return Namespaces()

@@ -1,5 +1,5 @@
 """
-`lab switch`: another encapsulation for a pool of a running lab, under load, and what that cost.
+`lab switch`: another encapsulation for a pool of a running lab, under load, and the packets that it costs.
 
 Refuses to know: how the agents do it.
 """
@@ -46,30 +46,30 @@ class SwitchReport:
         return self.took_s is not None and not self.lost
 
 
-def switch(lab: Lab, pool: str, encapsulation: str, pps: int, told: Progress, *, within_s: float) -> SwitchReport:
+def switch(lab: Lab, pool: str, encapsulation: str, pps: int, progress: Progress, *, within_s: float) -> SwitchReport:
     """
     Change the lab's own copy of the cluster file while every pair of workloads talks.
 
     Raises:
-        ValueError: the lab has no such pool, its encapsulation cannot be written, or the agents would refuse it.
+        ValueError: the lab has no such pool, its encapsulation cannot be written, or the agents would reject it.
     """
     file = lab.topology.file
     text = file.read_text()
     changed = with_encapsulation(text, str(file), pool, encapsulation)
-    _refuse_bad(changed, file)
+    _check(changed, file)
     now = load(file)
     was = next(item for item in (now if isinstance(now, Topology) else lab.topology).intent.pools if item.name == pool)
     kind, mode = words()[encapsulation]
     wanted = replace(was, encapsulation=kind, mode=mode)
     traffic = Load(lab.names, both_ways(lab.topology.workloads), pps)
-    told.stage("load")
+    progress.stage("load")
     traffic.start()
     try:
         comes_true(lambda: all(flow.arrived >= _BEFORE_S * pps for flow in traffic.flows), _STARTS_WITHIN_S)
-        told.stage(f"{word_of(was)} > {encapsulation}")
+        progress.stage(f"{word_of(was)} > {encapsulation}")
         file.write_text(changed)
         began_s = time.monotonic()
-        done = comes_true(lambda: _has_switched(lab, wanted, told), within_s)
+        done = comes_true(lambda: _has_switched(lab, wanted, progress), within_s)
         took_s = round(time.monotonic() - began_s, 2) if done else None
         sent = [flow.sent for flow in traffic.flows]
         comes_true(
@@ -80,7 +80,7 @@ def switch(lab: Lab, pool: str, encapsulation: str, pps: int, told: Progress, *,
     return SwitchReport(word_of(was), encapsulation, took_s, flows, lab.summaries())
 
 
-def _refuse_bad(text: str, file: Path) -> None:
+def _check(text: str, file: Path) -> None:
     draft = file.with_name(f"{file.stem}-changed{file.suffix}")
     draft.write_text(text)
     try:
@@ -97,10 +97,10 @@ def word_of(pool: Pool) -> str:
     return pool.encapsulation.word(pool.mode)
 
 
-def _has_switched(lab: Lab, wanted: Pool, told: Progress) -> bool:
+def _has_switched(lab: Lab, wanted: Pool, progress: Progress) -> bool:
     nodes = [node.name for node in lab.topology.agents]
     done = sum(_is_done(lab, node, wanted) for node in nodes)
-    told.count(done, len(nodes))
+    progress.count(done, len(nodes))
     return done == len(nodes)
 
 
@@ -109,8 +109,8 @@ def _is_done(lab: Lab, node: str, wanted: Pool) -> bool:
         pools, summary = lab.read(node, "pools")["pools"], lab.read(node, "summary")
     except client.AgentAway:
         return False
-    said = {pool["name"]: (pool["encapsulation"], pool["mode"]) for pool in pools}
-    return said[wanted.name] == (wanted.encapsulation.name, wanted.mode.value) and bool(summary["converged"])
+    current = {pool["name"]: (pool["encapsulation"], pool["mode"]) for pool in pools}
+    return current[wanted.name] == (wanted.encapsulation.name, wanted.mode.value) and bool(summary["converged"])
 
 
 def tour(words: Sequence[str], start: str) -> Iterator[str]:

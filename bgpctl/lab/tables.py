@@ -110,9 +110,9 @@ def _read_absent(fields: Fields, key: str) -> tuple[str, ...]:
     known = ", ".join(_TRACES)
     for trace in found:
         if trace and trace not in _TRACES:
-            fields.wrong(key, f"{trace} cannot be looked for; known: {known}", "choice")
+            fields.wrong(key, f"{trace} is unknown; known: {known}", "choice")
     if not found:
-        fields.wrong(key, f"say what is to be absent; known: {known}", "missing")
+        fields.wrong(key, f"names what is to be absent; known: {known}", "missing")
     return tuple(trace for trace in found if trace)
 
 

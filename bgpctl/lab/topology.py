@@ -26,7 +26,7 @@ UNDERLAY_MTU_BYTES: Final = 1500
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """An L2 segment: whoever has an address inside one of the `subnets` is on it."""
+    """An L2 segment: every address inside one of the `subnets` is on it."""
 
     name: str
     subnets: tuple[Prefix, ...]
@@ -79,7 +79,7 @@ class Workload:
 
 
 class Program(enum.Enum):
-    """A BGP daemon of somebody else's."""
+    """Another BGP daemon."""
 
     BIRD = "bird"
     FRR = "frr"

@@ -1,7 +1,7 @@
 """
 Rules by which the parts of a topology make sense together.
 
-What is not found here is found much later: as a name that ip(8) refuses, or as packets that take a strange way.
+An error missed here shows much later: as a name that ip(8) rejects, or as packets that take an unexpected path.
 
 Refuses to know: files.
 """
@@ -24,9 +24,9 @@ _LONGEST_PART: Final = 63
 
 def problems(topology: Topology, *, all_segments_known: bool) -> Iterator[Problem]:
     """
-    Everything that would not build, or would build something else than what was meant.
+    Everything that would not build, or would not build as meant.
 
-    While a segment could not be read, nobody is blamed for standing on none.
+    While a segment could not be read, an address on none is not reported.
     """
     yield from _names(topology)
     yield from _segments(topology, all_segments_known=all_segments_known)
@@ -77,7 +77,7 @@ def _segments(topology: Topology, *, all_segments_known: bool) -> Iterator[Probl
 
 
 def _underlay(topology: Topology, *, all_segments_known: bool) -> Iterator[Problem]:
-    """Everyone stands on a segment, with an address of their own."""
+    """Nodes, routers and hosts are on segments, each with addresses of its own."""
     first: dict[Address, str] = {}
     for path, address, place in _stations(topology):
         if all_segments_known and topology.segment_of(address.address) is None:
@@ -124,13 +124,13 @@ def _router(topology: Topology, router: Router) -> Iterator[Problem]:
 
 
 def _speaker(topology: Topology, router: Router) -> Iterator[Problem]:
-    """The AS of a router that runs a daemon is what nodes say of it in their sessions."""
+    """The AS of a router that runs a daemon is that of the sessions that nodes have with it."""
     if router.name not in topology.runs:
         return
     asns = {session.peer_asn for session in foreign.sessions_with(topology, router)}
     if len(asns) != 1:
-        said = ", ".join(map(str, sorted(asns)))
-        message = f"nodes say different things of its AS: {said}" if asns else "no node has a BGP session with it"
+        found = ", ".join(map(str, sorted(asns)))
+        message = f"sessions with it differ in its AS: {found}" if asns else "no node has a BGP session with it"
         yield Problem(router.place, f"runs.{router.name}", message, "no-session")
 
 

@@ -1,5 +1,5 @@
 """
-A Speaker without a process: whoever has it plays the peers.
+A Speaker without a process: its user plays the peers.
 
 Refuses to know: time, and what a real peer would answer.
 """

@@ -27,7 +27,7 @@ _RECORD_AND_BECOME: Final = (
 
 class Process:
     """
-    A process held by pidfd (pidfd_open(2)): what is signalled is never a stranger that got its pid later.
+    A process held by pidfd (pidfd_open(2)): a signal never reaches a later process with the same pid.
 
     Attributes:
         pid: its process id.

@@ -306,14 +306,14 @@ class Supervisor:
     # What ExaBGP says ------------------------------------------------------------------------------------------
 
     def _hear(self, channel: Channel) -> None:
-        heard: list[SpeakerEvent] = []
+        events: list[SpeakerEvent] = []
         for line in channel.read():
             match decode.decode(line):
                 case decode.Received() as report:
-                    heard += self._noted(report)
+                    events += self._noted(report)
                 case decode.Neighbors(states):
-                    self._pass_on(heard)
-                    heard = []
+                    self._pass_on(events)
+                    events = []
                     self._listed(states)
                 case decode.Hello() as hello:
                     self._greeted(hello)
@@ -330,7 +330,7 @@ class Supervisor:
                 case other:
                     assert_never(other)
             self._heard_at_s = time.monotonic()
-        self._pass_on(heard)
+        self._pass_on(events)
 
     def _greeted(self, hello: decode.Hello) -> None:
         if self._process is None or hello.exabgp_pid != self._process.pid:

@@ -1,7 +1,7 @@
 """
-A change of the cluster files as a value: how it stands, and what has to become of it.
+A change of the cluster files as a value: its standing, and its next step.
 
-Refuses to know: files, clocks, what the contents mean.
+Refuses to know: files, clocks, the meaning of contents.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ Contents: TypeAlias = tuple[str, ...]
 
 
 class Standing(enum.StrEnum):
-    """How a change stands."""
+    """The standing of a change."""
 
     WRITING = "writing"
-    """The files are being written, forth or back: if nobody does so any more, it was cut short."""
+    """The files are being written, forth or back: if their lock is free, it was interrupted."""
     WAITS = "waits"
     """To be confirmed."""
     STAYS = "stays"
     RETURNED = "returned"
-    """Not confirmed in time, or cut short: the files have again what they had."""
+    """Not confirmed in time, or interrupted: the files have their former contents."""
     OVERTAKEN = "overtaken"
-    """Somebody edited the files before it was confirmed."""
+    """The files were edited before it was confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Verdict(enum.Enum):
     NOTHING = "nothing"
     RETURN = "return"
     GIVE_UP = "give up"
-    """The files are not what the change made of them: somebody edited them since, and that holds."""
+    """The files differ from the change: they were edited since, and the edit is kept."""
 
 
 def judge(change: Change, contents: Contents, boot: str, now_s: float) -> Verdict:
@@ -82,10 +82,10 @@ def left_s(change: Change, now_s: float) -> float:
 
 
 def written(change: Change) -> Change:
-    """The files have what it made of them."""
+    """The change after its contents were written."""
     return replace(change, standing=Standing.STAYS if change.confirm_by_s is None else Standing.WAITS)
 
 
-def taken_back(change: Change, boot: str, standing: Standing) -> Change:
-    """The files have what they had before, which is a change too."""
+def undone(change: Change, boot: str, standing: Standing) -> Change:
+    """The change that restored the former contents."""
     return Change(change.after, change.before, boot, standing=standing)

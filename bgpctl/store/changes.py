@@ -1,23 +1,23 @@
 """
 Changes of what a store holds: proposed, confirmed in time, undone.
 
-An operator who is cut off by his own change cannot take it back. So a change may carry a time by which it has to be
+An operator who is cut off by his own change cannot undo it. So a change may carry a time by which it has to be
 confirmed, and it returns by itself if it was not. The contents from before are kept before anything is written, and
 neither a killed agent nor a reboot of the host loses them. The last change is a value (store/change.py) whose record
 stands beside the contents; every arrow below is one write that happens as a whole or not at all:
 
     → record "writing" → contents → record "waits" → record "stays"                      confirmed in time
-                                                   → record "writing" → contents → …     not confirmed: taken back
+                                                   → record "writing" → contents → …     not confirmed: undone
                                   → record "stays" → record "writing" → contents → …     undone, which is a change too
 
-A record that says "writing" while its lock is free is that of an agent that was killed in between: the change is taken
-back, whichever way it went. Contents that are not those of the record were edited by hand: the edit holds, and the
-change is given up. Time is CLOCK_BOOTTIME, which runs while a host sleeps and which nobody can set; after a reboot an
-unconfirmed change is taken back at once.
+A record "writing" whose lock is free is that of an agent that was killed in between: the change is undone, whichever
+direction it had. Contents other than those of the record were edited by hand: the edit is kept, and the change is given
+up. Time is CLOCK_BOOTTIME, which runs while a host sleeps and cannot be set; after a reboot an unconfirmed change is
+undone at once.
 
 Agents that read the same files, as those of a lab do, share one record, and wait for each other at its lock.
 
-Refuses to know: what the contents mean, and where they are kept (store/files.py, store/memory.py).
+Refuses to know: the meaning of the contents, and where they are kept (store/files.py, store/memory.py).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from bgpctl.ports import Clock, Loaded, NotPossibleNow
-from bgpctl.store.change import Change, Contents, Standing, Verdict, judge, left_s, taken_back, written
+from bgpctl.store.change import Change, Contents, Standing, Verdict, judge, left_s, undone, written
 
 log = logging.getLogger("bgpctl.store")
 
-_WHY_NOT: Final = {
-    Standing.RETURNED: ": nobody confirmed the last change in time, or it was cut short, and it was taken back",
-    Standing.OVERTAKEN: ": somebody edited the files since, and that holds",
+_ENDED: Final = {
+    Standing.RETURNED: ": the last change was not confirmed in time, or interrupted, and is undone",
+    Standing.OVERTAKEN: ": the files were edited since, and the edit is kept",
 }
 
 
@@ -62,9 +62,9 @@ class Medium(Protocol):
         """Replace the record."""
 
     def record_identity(self) -> Hashable:
-        """Equal as long as nobody replaced the record. Cheap."""
+        """Equal as long as the record was not replaced. Cheap."""
 
-    def alone(self) -> AbstractContextManager[object]:
+    def locked(self) -> AbstractContextManager[object]:
         """The lock of contents and record."""
 
 
@@ -90,7 +90,7 @@ class Changes:
 
     def propose(self, contents: Contents, within_s: float | None) -> None:
         """
-        Put `contents` in force; unless confirmed within `within_s` seconds they are taken back.
+        Put `contents` in force; unless confirmed within `within_s` seconds they are undone.
 
         Raises:
             NotPossibleNow: they are bad, or there is nothing good to return to; a change waits for its confirmation;
@@ -98,13 +98,13 @@ class Changes:
         """
         problems = self._understand(contents)
         if isinstance(problems, tuple):
-            raise NotPossibleNow(f"nothing was done: {problems[0]}")
-        with self._medium.alone():
+            raise NotPossibleNow(f"nothing was applied: {problems[0]}")
+        with self._medium.locked():
             self._refuse_second()
             before = self._medium.read()
             if within_s is not None and isinstance(self._understand(before), tuple):
                 raise NotPossibleNow(
-                    "what the cluster file says now is refused, so there would be nothing to go back to: mend it first,"
+                    "the cluster file is not valid now, so there would be nothing to return to: correct it first,"
                     " or apply without --confirm-within"
                 )
             self._make(before, contents, within_s)
@@ -117,58 +117,58 @@ class Changes:
             self._medium.write(contents)
         except NotPossibleNow:
             with suppress(NotPossibleNow):  # as far as it can be: of several files some may have been written
-                self._take_back(change, Standing.RETURNED)
+                self._restore(change, Standing.RETURNED)
             raise
         self._medium.remember(written(change))
 
     def confirm(self) -> None:
         """Let the last change stay. Raises NotPossibleNow if none waits."""
-        with self._medium.alone():
+        with self._medium.locked():
             change = self._medium.last()
             if change is None or change.standing is not Standing.WAITS:
-                why = _WHY_NOT.get(change.standing, "") if change else ""
-                raise NotPossibleNow(f"nothing waits to be confirmed{why}")
+                why = _ENDED.get(change.standing, "") if change else ""
+                raise NotPossibleNow(f"no change waits to be confirmed{why}")
             self._medium.remember(replace(change, standing=Standing.STAYS))
 
     def undo(self) -> None:
         """
-        Put back what was there before the last change; a second time takes that back.
+        Restore the contents from before the last change; a second time restores it.
 
         Raises:
-            NotPossibleNow: there was no change, it was taken back by itself, or the contents were edited since.
+            NotPossibleNow: there was no change, it was undone already, or the contents were edited since.
         """
-        with self._medium.alone():
+        with self._medium.locked():
             change = self._medium.last()
             if change is None:
                 raise NotPossibleNow("nothing was applied yet")
             if change.standing is Standing.RETURNED:
-                raise NotPossibleNow(f"nothing to take back{_WHY_NOT[Standing.RETURNED]}")
+                raise NotPossibleNow(f"nothing to undo{_ENDED[Standing.RETURNED]}")
             if self._medium.read() != change.after:
                 names = ", ".join(self._medium.names)
                 raise NotPossibleNow(f"{names} was edited since; what was applied is not in force")
-            self._take_back(change, Standing.STAYS)
+            self._restore(change, Standing.STAYS)
 
     def settle(self) -> None:
-        """Take the last change back if it is time to. Cheap while nothing waits."""
+        """Undo the last change if its time is over. Cheap while nothing waits."""
         record = self._medium.record_identity()
         if record == self._at_rest:
             return
         try:
-            with self._medium.alone():
+            with self._medium.locked():
                 if change := self._medium.last():
                     self._settle(change)
         except NotPossibleNow as error:
-            log.warning("what was not confirmed cannot be taken back: %s", error)
+            log.warning("an unconfirmed change cannot be undone: %s", error)
         else:
             self._at_rest = record if self.left_s() is None else None
 
     def _settle(self, change: Change) -> None:
         match judge(change, self._medium.read(), self._clock.boot_id(), self._clock.since_boot_s()):
             case Verdict.RETURN:
-                log.warning("a change was not confirmed in time, or cut short: back to what was before")
-                self._take_back(change, Standing.RETURNED)
+                log.warning("a change was not confirmed in time, or interrupted: previous contents restored")
+                self._restore(change, Standing.RETURNED)
             case Verdict.GIVE_UP:
-                log.warning("somebody edited the files: the change that waited to be confirmed is not taken back")
+                log.warning("the files were edited: the unconfirmed change is not undone")
                 self._medium.remember(replace(change, standing=Standing.OVERTAKEN))
             case Verdict.NOTHING:
                 pass
@@ -179,8 +179,8 @@ class Changes:
         if self.left_s() is not None:
             raise NotPossibleNow("another change waits to be confirmed: bgpctl confirm, or bgpctl undo")
 
-    def _take_back(self, change: Change, standing: Standing) -> None:
-        """An agent that is killed in between leaves a change that is being written, and that is taken back for good."""
+    def _restore(self, change: Change, standing: Standing) -> None:
+        """An agent that is killed in between leaves a change that is being written, and that is undone afterwards."""
         self._medium.remember(replace(change, standing=Standing.WRITING))
         self._medium.write(change.before)
-        self._medium.remember(taken_back(change, self._clock.boot_id(), standing))
+        self._medium.remember(undone(change, self._clock.boot_id(), standing))

@@ -1,5 +1,5 @@
 """
-Cluster files on disk as a store: watched, and changed where a change can be taken back.
+Cluster files on disk as a store: watched, and with changes that can be undone.
 
 Configuration and allocations come from the same files here.
 
@@ -24,7 +24,7 @@ _Identity: TypeAlias = tuple[int, ...]
 
 
 class FileStore(Store):
-    """One or more files that make one cluster together. A change that was cut short is taken back by `load`."""
+    """One or more files that make one cluster together. `load` undoes a change that was interrupted."""
 
     def __init__(self, paths: Sequence[Path], clock: Clock) -> None:
         self._paths = tuple(paths)

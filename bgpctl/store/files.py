@@ -50,7 +50,7 @@ class Files(Medium):
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:
-            log.warning("%s cannot be read, so no change can be taken back: %s", self._record, error)
+            log.warning("%s cannot be read, so no change can be undone: %s", self._record, error)
             return None
 
     def remember(self, change: Change) -> None:
@@ -65,7 +65,7 @@ class Files(Medium):
         return stat.st_mtime_ns, stat.st_ino, stat.st_size
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Agents of one host wait for each other; the kernel frees the lock of one that is killed."""
         try:
             directory = os.open(self._record.parent, os.O_RDONLY | os.O_DIRECTORY)

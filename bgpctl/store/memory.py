@@ -40,7 +40,7 @@ class Memory(Medium):
     def record_identity(self) -> Hashable:
         return self._last
 
-    def alone(self) -> AbstractContextManager[object]:
+    def locked(self) -> AbstractContextManager[object]:
         return self._lock
 
 

@@ -6,15 +6,13 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import pytest
 
 from bgpctl.lab import netns
+from tests.contract.hosts import ENDS
+from tests.contract.kernel_rig import OPERATIONS
 from tests.contract.speaker_rig import ExabgpRig, FakeRig, Rig, facing_exabgp
-
-OPERATIONS: Final = "operations"
-"""A test records so how many were done on the fake and on the running kernel with the same result."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -57,10 +55,6 @@ def rig(request: pytest.FixtureRequest) -> Rig:
         return FakeRig()
     real: ExabgpRig = request.getfixturevalue(request.param)
     return real
-
-
-ENDS: Final = {4: ("10.9.0.1", "10.9.0.2"), 6: ("fd00:9::1", "fd00:9::2")}
-"""Addresses of two hosts side by side."""
 
 
 @pytest.fixture

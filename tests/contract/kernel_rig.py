@@ -44,6 +44,8 @@ from bgpctl.kernel.fake import FakeKernel
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.ports import Kernel
 
+OPERATIONS: Final = "operations"
+"""A test records so how many were done on the fake and on the running kernel with the same result."""
 DEADLINE_S: Final = 5.0
 _CLONE_NEWNET: Final = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -39,8 +39,18 @@ from bgpctl.core.net.objects import (
 )
 from bgpctl.kernel.fake import FakeKernel
 from bgpctl.ports import Kernel
-from tests.contract.conftest import OPERATIONS
-from tests.contract.kernel_rig import DECAP, KIND, OVER6, TUNNEL, VXLAN, VXLAN6, LinuxRig, own_namespace, puts
+from tests.contract.kernel_rig import (
+    DECAP,
+    KIND,
+    OPERATIONS,
+    OVER6,
+    TUNNEL,
+    VXLAN,
+    VXLAN6,
+    LinuxRig,
+    own_namespace,
+    puts,
+)
 
 SLOWNESS: Final = float(os.environ.get("BGPCTL_TEST_SLOWNESS", "1"))
 WALKS: Final = int(max(6, 40 / SLOWNESS))

@@ -26,7 +26,7 @@ from bgpctl.kernel.protocol import AUTO
 from bgpctl.lab import netns
 from tests.contract.ipip_rig import NODES, wired
 from tests.contract.kernel_rig import own_namespace
-from tests.contract.test_ecmp import IPIP, hop, wanted
+from tests.contract.tunnel_rig import IPIP, hop, wanted
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces, bpf(2)")]
 

@@ -11,84 +11,30 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 import pytest
 
 from bgpctl.core.dataplane.effects import Put
 from bgpctl.core.dataplane.plan import NOT_WANTED
-from bgpctl.core.fabric.ipip import Ipip
-from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import (
-    Address,
-    InterfaceAddress,
     Prefix,
-    Vni,
-    vtep_mac,
 )
 from bgpctl.core.net.objects import (
-    Decap,
-    FdbEntry,
     KernelObject,
-    Link,
-    LinkAddress,
-    Neighbour,
-    NextHop,
     NextHopGroup,
     Route,
-    Sysctl,
 )
 from bgpctl.kernel import traffic
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.lab import netns
 from tests.contract.ipip_rig import NODES, wired
+from tests.contract.tunnel_rig import IPIP, VXLAN, Tunnel, hop, node_address, wanted
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces, bpf(2)")]
 
 ANYCAST = Prefix.parse("10.250.0.0/24")
 PORT = 7000
 FLOWS = 64
-
-
-@dataclass(frozen=True)
-class Way:
-    """How n1 sends to a node, and what that looks like on the wire: the IP protocol number of the outer header."""
-
-    link: str
-    protocol: int
-
-
-IPIP, VXLAN = Way("tunl0", 4), Way("vxlan.test", 17)
-
-
-def node_address(number: int) -> Address:
-    return Address.parse(f"10.0.0.{number}")
-
-
-def tunnel_address(number: int) -> Address:
-    return Address.parse(f"10.244.{number}.3")
-
-
-def wanted(number: int) -> list[KernelObject]:
-    """The tunnels of one node, which it receives by, and its own part of what all reach."""
-    others = [other for other in NODES if other != number]
-    kind = Vxlan(Vni(4096), 4789, node_address(number), "eth0")
-    return [
-        Sysctl("net/ipv4/ip_forward", "1"),
-        Link("vxlan.test", kind, 1450, vtep_mac(f"n{number}")),
-        Link("tunl0", Ipip(), 1480),
-        Sysctl("net/ipv4/conf/tunl0/forwarding", "1"),
-        LinkAddress("vxlan.test", InterfaceAddress(tunnel_address(number), 32)),
-        LinkAddress("tunl0", InterfaceAddress(tunnel_address(number), 32)),
-        Decap("tunl0", "eth0", node_address(number), tuple(map(node_address, others))),
-        *(FdbEntry("vxlan.test", vtep_mac(f"n{other}"), node_address(other)) for other in others),
-        *(Neighbour("vxlan.test", tunnel_address(other), vtep_mac(f"n{other}")) for other in others),
-    ]
-
-
-def hop(number: int, way: Way) -> NextHop:
-    gateway = node_address(number) if way is IPIP else tunnel_address(number)
-    return NextHop(0x42000000 + number, way.link, gateway, onlink=True)
 
 
 @contextmanager
@@ -140,7 +86,7 @@ def outer_protocols(tap: socket.socket) -> Counter[int]:
     "ways", [(IPIP, IPIP), (VXLAN, VXLAN), (IPIP, VXLAN)], ids=["two through tunl0", "two through vxlan", "one each"]
 )
 @pytest.mark.parametrize("policy", ["0", "1"], ids=["by addresses", "by ports"])
-def test_flows_use_every_member_of_a_group_and_all_are_encapsulated(ways: tuple[Way, Way], policy: str) -> None:
+def test_flows_use_every_member_of_a_group_and_all_are_encapsulated(ways: tuple[Tunnel, Tunnel], policy: str) -> None:
     with three_kernels() as (namespace, kernels), ExitStack() as stack:
         hops = [hop(number, way) for number, way in zip((2, 3), ways, strict=True)]
         group = NextHopGroup(0x43000001, tuple(item.id for item in hops))

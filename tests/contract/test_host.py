@@ -16,7 +16,7 @@ from bgpctl.kernel import sockets
 from bgpctl.kernel.fake import FakeHost
 from bgpctl.kernel.host import LinuxHost
 from bgpctl.lab import netns
-from tests.contract.conftest import ENDS
+from tests.contract.hosts import ENDS
 
 PORT = 4711
 DEVICE = "vxlan.test"

@@ -14,7 +14,7 @@ from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import NextHop
 from bgpctl.kernel.probes import PacketProber
 from bgpctl.lab import netns
-from tests.contract.conftest import ENDS
+from tests.contract.hosts import ENDS
 from tests.contract.ipip_rig import three_sites
 from tests.waiting import wait_until
 

@@ -198,7 +198,7 @@ def test_a_proposal_is_in_force_is_told_and_stays(rig: Rig) -> None:
 
 
 def test_a_proposal_with_problems_is_refused_with_the_first_of_them(rig: Rig) -> None:
-    with pytest.raises(NotPossibleNow, match=f"nothing was done: {rig.path}:4:31"):
+    with pytest.raises(NotPossibleNow, match=f"nothing was applied: {rig.path}:4:31"):
         rig.store.propose(rig.proposal(WRONG))
     assert rig.content() == SAMPLE
 
@@ -211,7 +211,7 @@ def test_a_proposal_that_is_confirmed_in_time_stays(rig: Rig) -> None:
     rig.store.confirm()
     rig.pass_s(WITHIN_S)
     assert (rig.content(), rig.store.unconfirmed_s()) == (LATER, None)
-    with pytest.raises(NotPossibleNow, match="nothing waits to be confirmed"):
+    with pytest.raises(NotPossibleNow, match="no change waits to be confirmed"):
         rig.store.confirm()
 
 
@@ -225,7 +225,7 @@ def test_a_proposal_that_nobody_confirms_is_taken_back_in_time_and_that_is_told(
     assert rig.next() == expected(rig, SAMPLE)
     assert rig.store.unconfirmed_s() is None
     for late in (rig.store.confirm, rig.store.undo):
-        with pytest.raises(NotPossibleNow, match="nobody confirmed the last change in time"):
+        with pytest.raises(NotPossibleNow, match="the last change was not confirmed in time"):
             late()
 
 
@@ -241,7 +241,7 @@ def test_an_edit_meanwhile_holds(rig: Rig) -> None:
     rig.edit(OTHER)
     rig.pass_s(WITHIN_S)
     assert rig.content() == OTHER
-    with pytest.raises(NotPossibleNow, match="somebody edited the files since"):
+    with pytest.raises(NotPossibleNow, match="the files were edited since"):
         rig.store.confirm()
     with pytest.raises(NotPossibleNow, match="was edited since"):
         rig.store.undo()

@@ -18,10 +18,9 @@ import docker
 import pytest
 from docker.errors import DockerException
 
+from tests.docker.rig import BASE, PROJECT
 from tests.waiting import wait_until
 
-PROJECT = Path(__file__).parents[2]
-BASE = "bgpctl-base"
 IMAGE = f"bgpctl-test-{os.getpid()}"
 
 

@@ -16,8 +16,8 @@ from bgpctl.lab import netns
 from bgpctl.lab.build import Names
 from bgpctl.lab.load import Load
 from bgpctl.lab.topology import Topology
-from tests.docker.conftest import PROJECT
-from tests.lab.conftest import TOPOLOGIES, topology
+from tests.docker.rig import PROJECT
+from tests.topologies import TOPOLOGIES, read_topology
 from tests.waiting import wait_until
 
 NAME = f"c{os.getpid()}"
@@ -80,7 +80,7 @@ def project(engine: docker.DockerClient, compose: tuple[str, ...], image: str) -
 
 def test_compose_brings_up_both_backends_and_every_pair_answers_the_largest_ping_undivided(project: Project) -> None:
     for file in PROFILES.values():
-        racks = topology(file)
+        racks = read_topology(file)
         project.converge(racks)
         for one, other in permutations(racks.workloads, 2):
             size = str(racks.mtu_bytes(one) - 28)
@@ -92,7 +92,7 @@ def test_compose_brings_up_both_backends_and_every_pair_answers_the_largest_ping
 def test_a_node_is_healthy_while_its_agent_lives_and_what_it_costs_is_printed(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for node in topology(PROFILES[""]).intent.nodes:
+    for node in read_topology(PROFILES[""]).intent.nodes:
         part = project.part(node.name)
         wait_until(partial(_is_healthy, project, node.name), within_s=30)
         used = part.stats(stream=False)["memory_stats"]["usage"]  # type: ignore[index]
@@ -106,7 +106,7 @@ def _is_healthy(project: Project, service: str) -> bool:
 
 
 def test_a_killed_node_comes_back_and_nothing_is_lost_elsewhere(project: Project) -> None:
-    racks = topology(PROFILES[""])
+    racks = read_topology(PROFILES[""])
     project.converge(racks)
     names = Names(NAME)
     others = [workload for workload in racks.workloads if workload.node != "b2"]

@@ -12,9 +12,9 @@ from pathlib import Path
 import docker
 import pytest
 
-from tests.docker.conftest import BASE, PROJECT
+from tests.docker.rig import BASE, PROJECT
 from tests.docs.blocks import CONTAINERS, EXECUTED, Block, blocks
-from tests.lab.conftest import TOPOLOGIES
+from tests.topologies import TOPOLOGIES
 from tests.waiting import wait_until
 
 DOCUMENT = PROJECT / "docs" / "containers.md"

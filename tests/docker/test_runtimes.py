@@ -20,7 +20,8 @@ from bgpctl.lab import lab as labs
 from bgpctl.lab import netns, probe, runtime
 from bgpctl.lab.build import Names
 from bgpctl.lab.topology import Topology
-from tests.lab.conftest import CONVERGE_S, TOPOLOGIES, told, topology
+from tests.lab.rig import CONVERGE_S, lab_report
+from tests.topologies import TOPOLOGIES, read_topology
 
 FILES = ("cross-subnet", "vxlan", "dual-stack")
 Ways = Mapping[Prefix, tuple[Route, NextHop | None]]
@@ -28,7 +29,7 @@ Ways = Mapping[Prefix, tuple[Route, NextHop | None]]
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_same_file_gives_the_same_routes_in_memory_in_namespaces_and_in_containers(image: str, file: str) -> None:
-    racks = topology(TOPOLOGIES / f"{file}.yaml")
+    racks = read_topology(TOPOLOGIES / f"{file}.yaml")
     memory = {node.name: ways(converged(racks.intent, node, assumed_kernel(node))) for node in racks.intent.nodes}
     assert all(len(found) >= len(racks.intent.nodes) for found in memory.values())
     for place in (runtime.of(runtime.NETNS), runtime.of(runtime.COMPOSE, image)):
@@ -39,8 +40,8 @@ def built(racks: Topology, place: runtime.Runtime) -> Mapping[str, Ways]:
     """The ways of each node, once every pair of workloads has answered."""
     name = f"d{os.getpid()}-{place.word}-{racks.name}"
     try:
-        lab = labs.up(racks, name, keep=False, cells=place)
-        assert lab.wait(CONVERGE_S), told(lab)
+        lab = labs.up(racks, name, keep=False, runtime=place)
+        assert lab.wait(CONVERGE_S), lab_report(lab)
         assert all(pair.ok for pair in probe.matrix(lab.names, racks.workloads, within_s=5, undivided=True))
         return {node.name: netns.inside(lab.names.of(node.name), observed) for node in racks.intent.nodes}
     finally:
@@ -80,7 +81,9 @@ def test_an_image_that_is_not_there_is_told_with_who_makes_it(engine: docker.Doc
     del engine
     name = f"d{os.getpid()}-none"
     with pytest.raises(RuntimeError, match="tools/image makes it"):
-        labs.up(topology(TOPOLOGIES / "vxlan.yaml"), name, keep=False, cells=runtime.of(runtime.COMPOSE, "no-such:1"))
+        labs.up(
+            read_topology(TOPOLOGIES / "vxlan.yaml"), name, keep=False, runtime=runtime.of(runtime.COMPOSE, "no-such:1")
+        )
     assert netns.names(Names(name).prefix) == []
     assert name not in labs.lab_names()
 

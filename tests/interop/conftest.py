@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from bgpctl.lab.daemons.session_options import missing
 from tests.interop.bird import Bird
-from tests.interop.daemon import Daemon
+from tests.interop.daemon import Daemon, installed
 from tests.interop.frr import Frr
 from tests.interop.gobgp import Gobgp
 from tests.interop.rig import Rig
-from tests.interop.world import World
+from tests.interop.world import World, made
 
 _KINDS: Final[tuple[type[Bird | Frr | Gobgp], ...]] = (Bird, Frr, Gobgp)
 _BY_HAND: Final = "by hand"
@@ -40,31 +36,11 @@ def kind(request: pytest.FixtureRequest) -> type[Daemon]:
     return wanted
 
 
-def installed(kind: type[Daemon]) -> None:
-    """Skip the test if it cannot run here."""
-    if os.geteuid() != 0:
-        pytest.skip("root: network namespaces and port 179")
-    if lacking := missing(kind.programs):
-        pytest.skip(f"{kind.name}: no {', '.join(lacking)} (tools/system-packages test)")
-
-
 @pytest.fixture(scope="module")
 def world(request: pytest.FixtureRequest, kind: type[Daemon]) -> Iterator[World]:
     """One network and one agent for all scenarios of a file with one kind of router."""
     with made(f"{request.module.__name__.rpartition('_')[2]}-{kind.name}") as world:
         yield world
-
-
-@contextmanager
-def made(tag: str) -> Iterator[World]:
-    """A world, and its end."""
-    # Short, because a unix socket's path has 107 characters at most; FRR's user has to get there.
-    with tempfile.TemporaryDirectory(prefix="io") as directory:
-        world = World(Path(directory), tag)
-        try:
-            yield world
-        finally:
-            world.tear_down()
 
 
 @pytest.fixture

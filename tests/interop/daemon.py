@@ -6,13 +6,16 @@ Refuses to know: any daemon's configuration, commands and output.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Mapping
 from typing import ClassVar, Final, NamedTuple, Protocol
 
+import pytest
+
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.lab.daemons.session_options import Origin, Place, Router
+from bgpctl.lab.daemons.session_options import Origin, Place, Router, missing
 
 _END_WITHIN_S: Final = 10.0
 
@@ -74,3 +77,11 @@ def ended(process: subprocess.Popen[bytes] | None, number: signal.Signals) -> No
     if process and process.poll() is None:
         process.send_signal(number)
         process.wait(_END_WITHIN_S)
+
+
+def installed(kind: type[Daemon]) -> None:
+    """Skip the test if it cannot run here."""
+    if os.geteuid() != 0:
+        pytest.skip("root: network namespaces and port 179")
+    if lacking := missing(kind.programs):
+        pytest.skip(f"{kind.name}: no {', '.join(lacking)} (tools/system-packages test)")

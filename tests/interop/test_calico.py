@@ -16,10 +16,10 @@ import pytest
 from bgpctl.lab.daemons.bird import CALICO
 from bgpctl.lab.daemons.session_options import Neighbor, Router
 from tests.interop.bird import Bird
-from tests.interop.conftest import installed, made
+from tests.interop.daemon import installed
 from tests.interop.rig import UP_WITHIN_S, Rig, router
-from tests.interop.test_restarts import settled, traffic
-from tests.interop.world import ADDRESS, BLOCK, ONE, POOLS, TWO, US, Part, World
+from tests.interop.traffic import settled, traffic
+from tests.interop.world import ADDRESS, BLOCK, ONE, POOLS, TWO, US, Part, World, made
 from tests.waiting import wait_until
 
 NORMAL_LOCAL_PREF: Final = 2147482623

@@ -11,8 +11,7 @@ import pytest
 
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from tests.interop import wire
-from tests.interop.conftest import made
-from tests.interop.world import ADDRESS, POOL, US, World
+from tests.interop.world import ADDRESS, POOL, US, World, made
 from tests.waiting import wait_until
 
 EVIL, GOOD = Asn(65001), Asn(65002)
@@ -151,9 +150,9 @@ def test_a_flood_is_shut_out_and_the_table_says_so(world: World, attacker: wire.
     # On a busy host the session may be over before all is said.
     with contextlib.suppress(ConnectionError):
         attacker.send(*wire.packed(_ORIGIN + _PATH + _HOP, prefixes), LAST)
-    wait_until(lambda: bool(world.peer(ONE).get("flooded")), within_s=60)
+    wait_until(lambda: bool(world.peer(ONE).get("prefix_limit_exceeded")), within_s=60)
     wait_until(lambda: world.kernel() == before, within_s=60)
-    assert "more prefixes than it may" in world.peer(ONE)["trouble"]
+    assert "exceeds the prefix limit" in world.peer(ONE)["error"]
     # What is said last in the flood is heard last: then it is over.
     wait_until(lambda: not world.established(ONE), within_s=60)
     assert world.kernel() == before

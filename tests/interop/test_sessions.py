@@ -19,7 +19,7 @@ def test_md5_a_wrong_password_is_told_and_the_right_one_mends_it(rig: Rig) -> No
     world.agree(f"{MEMBERS}nodeMeshPasswordFile: {secret}\n")
     rig.start("one", router("one", password=RIGHT))
     wait_until(lambda: world.peer(ONE).get("down") == "no-answer", within_s=UP_WITHIN_S)
-    assert "password" in world.peer(ONE)["trouble"]
+    assert "password" in world.peer(ONE)["error"]
     assert not rig.running("one").established(US)
     secret.write_text(RIGHT)
     rig.up("one")

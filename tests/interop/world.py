@@ -14,7 +14,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -25,7 +27,7 @@ from bgpctl.lab.build import Names
 from bgpctl.lab.daemons.session_options import Place
 from bgpctl.lab.load import Load, both_ways
 from bgpctl.lab.topology import Topology
-from tests.lab.conftest import topology
+from tests.topologies import read_topology
 
 Part: TypeAlias = str
 """us, one or two."""
@@ -86,7 +88,7 @@ class World:
         self._file = directory / "cluster.yaml"
         self._agent: subprocess.Popen[bytes] | None = None
         (directory / "network.yaml").write_text(_NETWORK)
-        self.topology: Topology = topology(directory / "network.yaml")
+        self.topology: Topology = read_topology(directory / "network.yaml")
         build.build(self.topology, self.names)
         for part in ("one", "two"):
             netns.set_sysctls(self.names.of(part), _FORWARDING)
@@ -218,3 +220,15 @@ class World:
 def _gateways(rows: list[dict[str, Any]]) -> set[str]:
     hops = [hop for row in rows for hop in row.get("nexthops", [row])]
     return {hop["gateway"] for hop in hops if "gateway" in hop}
+
+
+@contextmanager
+def made(tag: str) -> Iterator[World]:
+    """A world, and its end."""
+    # Short, because a unix socket's path has 107 characters at most; FRR's user has to get there.
+    with tempfile.TemporaryDirectory(prefix="io") as directory:
+        world = World(Path(directory), tag)
+        try:
+            yield world
+        finally:
+            world.tear_down()

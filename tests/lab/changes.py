@@ -12,6 +12,7 @@ from bgpctl import client
 from bgpctl.core.fabric.ipip import LINK as IPIP_LINK
 from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
+from bgpctl.lab.rewrite import with_encapsulation
 from bgpctl.lab.switch import tour
 
 _FORMER, _NEW, _NETWORK = "10.0.0.1", "10.0.0.11", "10.0.0.0/24"
@@ -149,3 +150,22 @@ def concerned(lab: Lab, text: str) -> list[str]:
 def nothing_left_to_do(lab: Lab) -> bool:
     """True if every node has what the lab's file says, and waits for nobody."""
     return not concerned(lab, lab.topology.file.read_text()) and all(s["converged"] for s in lab.summaries())
+
+
+def change(lab: Lab, encapsulation: str, pool: str = "blue") -> None:
+    file = lab.topology.file
+    file.write_text(with_encapsulation(file.read_text(), str(file), pool, encapsulation))
+
+
+def problems(lab: Lab, node: str) -> list[str]:
+    return list(lab.read(node, "summary")["problems"])
+
+
+def encapsulations(lab: Lab, *nodes: str) -> set[str]:
+    """Of the routes between the racks, as they are installed."""
+    rows = [row for node in nodes for row in lab.read(node, "routes")["routes"] if row["dev"]]
+    return {row["dev"] for row in rows if row["dev"] != "eth0"}
+
+
+def over(lab: Lab, link: str) -> bool:
+    return all(s["converged"] for s in lab.summaries()) and encapsulations(lab, "a1", "b2") == {link}

@@ -6,42 +6,20 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bgpctl.lab import build, foreign, netns
+from bgpctl.lab import build, netns
 from bgpctl.lab import lab as labs
 from bgpctl.lab.lab import Lab
-from bgpctl.lab.labfile import load
-from bgpctl.lab.topology import Topology
-from tests.waiting import SLOWNESS
-
-TOPOLOGIES = Path(__file__).parents[2] / "topologies"
-CONVERGE_S = 60.0 * SLOWNESS
+from tests.lab.rig import CONVERGE_S, lab_report, needs
+from tests.topologies import TOPOLOGIES, read_topology
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("lab")
-
-
-def topology(path: Path) -> Topology:
-    loaded = load(path)
-    assert isinstance(loaded, Topology), loaded
-    return loaded
-
-
-def peers(lab: Lab, node: str) -> dict[str, dict[str, Any]]:
-    """The agent's view of its BGP sessions, by name."""
-    return {row["name"]: row for row in lab.read(node, "peers")["peers"]}
-
-
-def needs(file: Path) -> None:
-    """Skip the test if a daemon that the topology runs is not installed."""
-    if lacking := foreign.lacking(topology(file).runs.values()):
-        pytest.skip(f"not installed: {', '.join(lacking)} (tools/system-packages test)")
 
 
 @pytest.fixture
@@ -56,21 +34,11 @@ def lab_of(tmp_path: Path) -> Iterator[Callable[[str], Lab]]:
         needs(copy)
         name = f"t{os.getpid()}-{len(names)}-{file}"
         names.append(name)
-        lab = labs.up(topology(copy), name, keep=False)
-        assert lab.wait(CONVERGE_S), told(lab)
+        lab = labs.up(read_topology(copy), name, keep=False)
+        assert lab.wait(CONVERGE_S), lab_report(lab)
         return lab
 
     yield make
     for name in names:
         labs.down(name)
         assert netns.names(build.Names(name).prefix) == []
-
-
-def told(lab: Lab) -> str:
-    """Everything that helps to understand why a lab did not converge."""
-    parts = []
-    for summary in lab.summaries():
-        node = summary["node"]
-        log = lab.log(node).read_text(errors="replace") if lab.log(node).exists() else ""
-        parts.append(f"--- {node}: {summary['state']} {summary['problems']}\n{log[-3000:]}")
-    return "\n".join(parts)

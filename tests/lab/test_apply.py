@@ -18,8 +18,8 @@ from bgpctl.core.agent.events import Apply
 from bgpctl.core.dataplane.effects import Remove
 from bgpctl.lab import probe
 from bgpctl.lab.lab import Lab
-from tests.lab.conftest import CONVERGE_S, TOPOLOGIES
-from tests.lab.test_resilience import kill
+from tests.lab.rig import CONVERGE_S, kill
+from tests.topologies import TOPOLOGIES
 from tests.waiting import SLOWNESS, wait_until
 
 CONFIRM_WITHIN_S = 5
@@ -121,7 +121,7 @@ def test_what_is_done_is_what_was_planned_and_then_nothing_is_left_to_do(
         for stage, step in plans[node]:
             now, happened = happened[: len(step)], happened[len(step) :]
             # A member is flipped when its own answer comes: that order is theirs.
-            order = sorted if stage == "flip" else list
+            order = sorted if stage == "cutover" else list
             assert order(now) == order(step), (node, stage)
         assert happened == []
 

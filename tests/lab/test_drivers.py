@@ -17,9 +17,9 @@ import pytest
 from bgpctl.lab import netns, probe
 from bgpctl.lab.lab import Lab
 from tests.contract.kernel_rig import own_namespace
-from tests.lab.test_ipip import ping
-from tests.lab.test_resilience import ip, kill
-from tests.lab.test_switch import change, nothing_lost, over
+from tests.lab.changes import change, over
+from tests.lab.rig import ip, kill, ping
+from tests.lab.traffic import nothing_lost
 from tests.waiting import SLOWNESS, wait_until
 
 SMALL_BYTES = 84

@@ -11,8 +11,7 @@ import pytest
 
 from bgpctl.lab import netns, probe
 from bgpctl.lab.lab import Lab
-from tests.lab.conftest import CONVERGE_S
-from tests.lab.test_resilience import ip, kill
+from tests.lab.rig import CONVERGE_S, ip, kill
 from tests.waiting import wait_until
 
 STRANGERS = (

@@ -13,17 +13,11 @@ from collections.abc import Callable
 from bgpctl.core.net.addresses import Address
 from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
+from tests.lab.rig import ping
 from tests.waiting import wait_until
 
 PORT = 7000
 BULK_BYTES = 64 << 20
-
-
-def ping(lab: Lab, source: str, destination: str, size_bytes: int) -> subprocess.CompletedProcess[str]:
-    """One DF-marked packet of this size, IP header included; a second try, since the first may learn the path MTU."""
-    payload = str(size_bytes - 28)
-    command = ("ip", "netns", "exec", lab.names.of(source), "ping", "-c", "1", "-W", "1", "-M", "do", "-s", payload)
-    return subprocess.run((*command, destination), capture_output=True, text=True, check=False)
 
 
 def test_a_full_packet_passes_undivided_and_a_larger_one_is_refused(lab_of: Callable[[str], Lab]) -> None:

@@ -22,7 +22,7 @@ from bgpctl.lab.build import Names
 from bgpctl.lab.capture import Capture
 from bgpctl.lab.load import Flow, Load
 from bgpctl.lab.topology import Topology, Workload
-from tests.lab.conftest import TOPOLOGIES, topology
+from tests.topologies import TOPOLOGIES, read_topology
 from tests.waiting import wait_until
 
 CORE = "10.0.0.254"
@@ -30,7 +30,7 @@ CORE = "10.0.0.254"
 
 @pytest.fixture(scope="module")
 def racks() -> Topology:
-    return topology(TOPOLOGIES / "cross-subnet.yaml")
+    return read_topology(TOPOLOGIES / "cross-subnet.yaml")
 
 
 @contextmanager

@@ -14,8 +14,8 @@ import pytest
 from bgpctl.lab import probe
 from bgpctl.lab.lab import Lab
 from tests.lab.changes import REFLECTORS, reflected, sessions_are
-from tests.lab.conftest import CONVERGE_S, peers
-from tests.lab.test_switch import nothing_lost
+from tests.lab.rig import CONVERGE_S, peers
+from tests.lab.traffic import nothing_lost
 from tests.waiting import wait_until
 
 GSHUT = "65535:0"
@@ -49,7 +49,7 @@ def test_a_drained_node_is_avoided_and_still_reached(lab_of: Callable[[str], Lab
     lab = lab_of("cross-subnet")
     lab.ask("a1", "drain")
     wait_until(lambda: bool(from_a1(lab)) and all(row["local_pref"] == 0 for row in from_a1(lab)))
-    (told,) = (row["told"] for row in lab.read("a1", "neighbor")["neighbors"] if row["name"] == "b1")
+    (told,) = (row["advertised_routes"] for row in lab.read("a1", "neighbor")["neighbors"] if row["name"] == "b1")
     assert all(GSHUT in row["communities"] for row in told)
     assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=5))
     lab.ask("a1", "undrain")

@@ -8,10 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from bgpctl.lab.lab import Lab
-from tests.lab.changes import CHANGES, changed, concerned, finished, left_to_do, nothing_left_to_do, prepared
-from tests.lab.conftest import CONVERGE_S
-from tests.lab.test_resilience import kill
-from tests.lab.test_switch import nothing_lost, problems
+from tests.lab.changes import CHANGES, changed, concerned, finished, left_to_do, nothing_left_to_do, prepared, problems
+from tests.lab.rig import CONVERGE_S, kill
+from tests.lab.traffic import nothing_lost
 from tests.waiting import SLOWNESS, wait_until
 
 

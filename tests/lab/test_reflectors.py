@@ -10,7 +10,7 @@ import pytest
 
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.load import Load
-from tests.lab.conftest import CONVERGE_S, peers
+from tests.lab.rig import CONVERGE_S, peers
 from tests.waiting import SLOWNESS, wait_until
 
 PPS = int(500 / SLOWNESS)

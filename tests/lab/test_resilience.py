@@ -22,29 +22,14 @@ from bgpctl.lab.build import Names
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.load import Load, both_ways
 from tests.contract.ipip_rig import receivers
-from tests.lab.conftest import CONVERGE_S, TOPOLOGIES, topology
+from tests.kernel_text import assert_same_text
+from tests.lab.rig import CONVERGE_S, ip, kernel_of, kill
+from tests.topologies import TOPOLOGIES, read_topology
 from tests.waiting import SLOWNESS, wait_until
 
 PPS = int(1000 / SLOWNESS)
 ENOUGH = PPS
 """Packets: a second of a stream."""
-
-
-def ip(lab: Lab, part: str, *words: str) -> str:
-    command = ("ip", "-n", lab.names.of(part), *words)
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-def kernel_of(lab: Lab, node: str) -> str:
-    """All that bgpctl may touch, as iproute2 shows it."""
-    shows = (
-        ("route", "show", "table", "all"),
-        ("nexthop",),
-        ("neighbour", "show", "nud", "permanent"),
-        ("-d", "link"),
-        ("address",),
-    )
-    return "\n".join(ip(lab, node, *words) for words in shows)
 
 
 @contextmanager
@@ -72,12 +57,6 @@ def _provoke(lab: Lab, node: str, lines: list[str]) -> bool:
     return any("Deleted blackhole 192.0.2.0/24" in line for line in lines)
 
 
-def kill(lab: Lab, node: str, number: signal.Signals = signal.SIGKILL) -> None:
-    agent = lab.agents[node]
-    agent.send_signal(number)
-    agent.wait(timeout=20)
-
-
 def test_a_killed_agent_loses_no_packet_no_session_and_its_successor_touches_nothing(
     lab_of: Callable[[str], Lab],
 ) -> None:
@@ -97,7 +76,7 @@ def test_a_killed_agent_loses_no_packet_no_session_and_its_successor_touches_not
         flows = load.stop()
     assert [flow.lost for flow in flows] == [0, 0]
     assert events == []
-    assert kernel_of(lab, "a1") == before
+    assert_same_text(kernel_of(lab, "a1"), before)
     for peer in lab.read("b1", "peers")["peers"]:
         assert peer["uptime_s"] > uptimes[peer["name"]]
     assert all(peer["uptime_s"] > uptimes["a1"] for peer in lab.read("a1", "peers")["peers"])
@@ -108,7 +87,7 @@ def test_an_agent_told_to_stop_leaves_forwarding_and_sessions_in_place(lab_of: C
     before = kernel_of(lab, "a1")
     kill(lab, "a1", signal.SIGTERM)
     assert lab.agents["a1"].returncode == 0
-    assert kernel_of(lab, "a1") == before
+    assert_same_text(kernel_of(lab, "a1"), before)
     assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=5))
     assert all(peer["established"] for peer in lab.read("b1", "peers")["peers"])
 
@@ -197,7 +176,7 @@ def test_a_bad_edit_changes_nothing_in_the_kernel_and_a_good_one_does(lab_of: Ca
     replace(file, bad)
     wait_until(lambda: len(problems(lab)) >= 5)
     assert all(str(file) in problem for problem in problems(lab))
-    assert kernel_of(lab, "a1") == before
+    assert_same_text(kernel_of(lab, "a1"), before)
     result = subprocess.run(
         (sys.executable, "-m", "bgpctl", "validate", "-f", str(file)), capture_output=True, text=True, check=False
     )
@@ -215,7 +194,7 @@ def replace(file: Path, text: str) -> None:
 
 
 def problems(lab: Lab) -> list[str]:
-    return [problem for problem in lab.read("a1", "summary")["problems"] if problem.startswith("edit refused")]
+    return [problem for problem in lab.read("a1", "summary")["problems"] if problem.startswith("cluster file rejected")]
 
 
 def test_cleanup_removes_everything_of_ours_and_nothing_of_others(lab_of: Callable[[str], Lab]) -> None:
@@ -240,7 +219,7 @@ def test_cleanup_removes_everything_of_ours_and_nothing_of_others(lab_of: Callab
 def test_two_labs_of_one_file_do_not_collide() -> None:
     one, two = (f"t{os.getpid()}-{side}" for side in ("left", "right"))
     try:
-        pair = [labs.up(topology(TOPOLOGIES / "vxlan.yaml"), name, keep=False) for name in (one, two)]
+        pair = [labs.up(read_topology(TOPOLOGIES / "vxlan.yaml"), name, keep=False) for name in (one, two)]
         assert all(lab.wait(CONVERGE_S) for lab in pair)
         for lab in pair:
             assert all(p.ok for p in probe.matrix(lab.names, lab.topology.workloads, within_s=5))
@@ -260,7 +239,7 @@ def test_an_interrupted_run_leaves_nothing_and_a_killed_one_is_swept_by_the_next
         run.wait(timeout=30)
     if number is signal.SIGKILL:
         assert netns.names(names.prefix)
-        assert names.lab in labs.sweep()
+        assert names.lab in labs.remove_orphans()
     assert netns.names(names.prefix) == []
     assert names.lab not in labs.lab_names()
 

@@ -15,8 +15,8 @@ from bgpctl.lab.lab import Lab
 from bgpctl.lab.load import Load, both_ways
 from bgpctl.lab.switch import switch
 from tests import service
-from tests.lab.conftest import CONVERGE_S
-from tests.lab.test_switch import Silent
+from tests.lab.rig import CONVERGE_S
+from tests.lab.traffic import Silent
 from tests.service import Service, Unit
 from tests.waiting import SLOWNESS, wait_until
 

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytest
 
 from bgpctl.core.fabric.ipip import LINK as IPIP_LINK
-from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
-from bgpctl.lab.load import Load, both_ways
-from bgpctl.lab.rewrite import with_encapsulation
 from bgpctl.lab.switch import switch
-from tests.lab.changes import TOURS
-from tests.lab.test_resilience import kill
+from tests.lab.changes import TOURS, change, encapsulations, over, problems
+from tests.lab.rig import inside, kill
+from tests.lab.traffic import PPS, Silent, nothing_lost
 from tests.waiting import SLOWNESS, wait_until
-
-PPS = int(os.environ.get("BGPCTL_TEST_PPS", "100"))
-"""Packets a second in each of twelve directions."""
-
-
-class Silent:
-    def stage(self, text: str) -> None:
-        pass
-
-    def count(self, done: int, total: int) -> None:
-        pass
 
 
 @pytest.mark.parametrize(("topology", "stops"), TOURS.items(), ids=TOURS)
@@ -58,43 +42,11 @@ def test_an_encapsulation_that_the_cluster_cannot_have_is_refused_at_once(lab_of
     assert lab.topology.file.read_text() == before
 
 
-@contextmanager
-def nothing_lost(lab: Lab) -> Iterator[None]:
-    """Traffic in all directions, from before to after."""
-    load = Load(lab.names, both_ways(lab.topology.workloads), PPS)
-    load.start()
-    try:
-        wait_until(lambda: all(flow.arrived for flow in load.flows))
-        yield
-    finally:
-        flows = load.stop()
-    assert [flow for flow in flows if flow.lost] == []
-
-
-def change(lab: Lab, encapsulation: str, pool: str = "blue") -> None:
-    file = lab.topology.file
-    file.write_text(with_encapsulation(file.read_text(), str(file), pool, encapsulation))
-
-
-def problems(lab: Lab, node: str) -> list[str]:
-    return list(lab.read(node, "summary")["problems"])
-
-
 def waits_for_s(lab: Lab, node: str, reason: str) -> float:
     """How long it has waited for this reason."""
     return max(
         (item["age_s"] for item in lab.read(node, "summary")["waiting"] if item["reason"] == reason), default=0.0
     )
-
-
-def encapsulations(lab: Lab, *nodes: str) -> set[str]:
-    """Of the routes between the racks, as they are installed."""
-    rows = [row for node in nodes for row in lab.read(node, "routes")["routes"] if row["dev"]]
-    return {row["dev"] for row in rows if row["dev"] != "eth0"}
-
-
-def over(lab: Lab, link: str) -> bool:
-    return all(s["converged"] for s in lab.summaries()) and encapsulations(lab, "a1", "b2") == {link}
 
 
 def test_nobody_loses_a_packet_to_a_node_that_does_not_follow(lab_of: Callable[[str], Lab]) -> None:
@@ -182,7 +134,3 @@ def test_a_change_of_mind_halfway_leads_back_without_loss(lab_of: Callable[[str]
         change(lab, "IPIPCrossSubnet")
         lab.agents["b2"].send_signal(signal.SIGCONT)
         wait_until(lambda: over(lab, "tunl0"), within_s=30)
-
-
-def inside(lab: Lab, part: str, command: str) -> None:
-    netns.inside(lab.names.of(part), lambda: subprocess.run(command, shell=True, check=True))  # noqa: S602

@@ -11,7 +11,9 @@ from functools import partial
 from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.load import Load, both_ways
-from tests.lab.test_switch import PPS, change, inside, nothing_lost, over, problems
+from tests.lab.changes import change, over, problems
+from tests.lab.rig import inside
+from tests.lab.traffic import PPS, nothing_lost
 from tests.waiting import SLOWNESS, wait_until
 
 _VXLAN_MTU_BYTES = 1450

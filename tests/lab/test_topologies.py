@@ -19,7 +19,8 @@ from bgpctl.lab import build, netns, probe
 from bgpctl.lab.capture import Capture, Packet
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.topology import Workload
-from tests.lab.conftest import TOPOLOGIES, needs, topology
+from tests.lab.rig import needs
+from tests.topologies import TOPOLOGIES, read_topology
 from tests.waiting import wait_until
 
 PROTOCOL_IPIP, TCP, UDP = 4, 6, 17
@@ -44,12 +45,12 @@ def test_each_topology_runs_with_every_pair_and_check_ok_and_leaves_nothing(
     assert list(report) == ["schema", "topology", "backend", "converged_s", "pairs", "checks"]
     assert report["schema"] == "bgpctl/lab-run/v1"
     assert report["topology"] == file.stem
-    workloads = topology(file).workloads
+    workloads = read_topology(file).workloads
     pairs = sum(1 for a, b in permutations(workloads, 2) for version in (4, 6) if reach(a, b, version))
     assert report["pairs"] == {"total": pairs, "ok": pairs}
     assert report["checks"]
     assert all(check["ok"] for check in report["checks"])
-    nodes = len(topology(file).intent.nodes)
+    nodes = len(read_topology(file).intent.nodes)
     told = (
         f"{file.relative_to(TOPOLOGIES)}: {nodes} nodes, converged in {report['converged_s']} s, {took_s:.1f} s in all"
     )

@@ -19,7 +19,8 @@ from bgpctl.lab.lab import Lab
 from bgpctl.lab.run import run
 from bgpctl.lab.runtime import Namespaces
 from bgpctl.lab.switch import switch
-from tests.lab.conftest import CONVERGE_S, told, topology
+from tests.lab.rig import CONVERGE_S, lab_report
+from tests.topologies import read_topology
 from tests.toy.encapsulation import LINK, OVERHEAD_BYTES, registered
 from tests.waiting import SLOWNESS
 
@@ -53,9 +54,9 @@ def toys() -> Iterator[None]:
 def vxlan_lab(tmp_path: Path) -> Iterator[Lab]:
     file = tmp_path / "toy.yaml"
     file.write_text(TOY_LAB.read_text().replace("ToyCrossSubnet", "VXLAN"))
-    lab = labs.up(topology(file), f"t{os.getpid()}-toy", keep=False, cells=CELLS)
+    lab = labs.up(read_topology(file), f"t{os.getpid()}-toy", keep=False, runtime=CELLS)
     try:
-        assert lab.wait(CONVERGE_S), told(lab)
+        assert lab.wait(CONVERGE_S), lab_report(lab)
         yield lab
     finally:
         labs.down(lab.names.lab)
@@ -64,7 +65,7 @@ def vxlan_lab(tmp_path: Path) -> Iterator[Lab]:
 def test_workload_packets_cross_the_underlay_as_toys_where_the_pool_says_so(tmp_path: Path) -> None:
     file = tmp_path / "toys.yaml"
     shutil.copy(TOY_LAB, file)
-    report = run(topology(file), Silent(), within_s=CONVERGE_S, cells=CELLS)
+    report = run(read_topology(file), Silent(), within_s=CONVERGE_S, runtime=CELLS)
     assert [(check.name, check.detail) for check in report.checks if not check.ok] == []
     assert report.ok, report
 

@@ -15,10 +15,11 @@ from bgpctl.lab import build, netns, probe
 from bgpctl.lab import lab as labs
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.load import Load, both_ways
-from tests.lab.conftest import CONVERGE_S, TOPOLOGIES, told, topology
+from tests.kernel_text import assert_same_text
+from tests.lab.changes import change, encapsulations
 from tests.lab.former import FORMER, NoHistory, Versions, extract
-from tests.lab.test_resilience import kernel_of, kill
-from tests.lab.test_switch import change, encapsulations
+from tests.lab.rig import CONVERGE_S, kernel_of, kill, lab_report
+from tests.topologies import TOPOLOGIES, read_topology
 from tests.waiting import SLOWNESS, wait_until
 
 PPS = int(1000 / SLOWNESS)
@@ -38,12 +39,12 @@ def lab_of_old(tmp_path: Path) -> Iterator[Old]:
             tree = extract(tmp_path / "former")
         except NoHistory:
             pytest.skip(f"this checkout has no history: commit {FORMER} is missing")
-        shape = topology(TOPOLOGIES / f"{file}.yaml")
+        shape = read_topology(TOPOLOGIES / f"{file}.yaml")
         cells = Versions(tree, [node.name for node in shape.intent.nodes])
         name = f"u{os.getpid()}-{len(names)}-{file}"
         names.append(name)
-        lab = labs.up(shape, name, keep=False, cells=cells)
-        assert lab.wait(CONVERGE_S), told(lab)
+        lab = labs.up(shape, name, keep=False, runtime=cells)
+        assert lab.wait(CONVERGE_S), lab_report(lab)
         return lab, cells
 
     yield make
@@ -79,15 +80,16 @@ def test_agents_are_replaced_one_by_one_and_change_the_encapsulation_together_wi
     try:
         wait_until(lambda: all(flow.arrived for flow in load.flows))
         replace_agent(lab, versions, "a1", signal.SIGTERM)
-        assert lab.wait(CONVERGE_S), told(lab)
+        assert lab.wait(CONVERGE_S), lab_report(lab)
         replace_agent(lab, versions, "b1", signal.SIGKILL)
-        assert lab.wait(CONVERGE_S), told(lab)
-        assert {node: kernel_of(lab, node) for node in nodes} == before
+        assert lab.wait(CONVERGE_S), lab_report(lab)
+        for node in nodes:
+            assert_same_text(kernel_of(lab, node), before[node])
         change(lab, other)
         wait_until(lambda: follows(lab, other) and encapsulations(lab, "a1", "b2") == {link}, within_s=30)
         for node in ("a2", "b2"):
             replace_agent(lab, versions, node, signal.SIGTERM)
-        assert lab.wait(CONVERGE_S), told(lab)
+        assert lab.wait(CONVERGE_S), lab_report(lab)
         assert versions.former == set()
         assert follows(lab, other)
     finally:
@@ -115,7 +117,7 @@ def test_a_change_that_the_last_version_applied_is_confirmed_in_this_one(lab_of_
     wanted.write_text(changed)
     run(versions.python(), lab, "a1", "apply", "-f", str(wanted), "--confirm-within", "600s")
     replace_agent(lab, versions, "a1", signal.SIGTERM)
-    assert lab.wait(CONVERGE_S), told(lab)
+    assert lab.wait(CONVERGE_S), lab_report(lab)
     assert lab.read("a1", "summary")["unconfirmed_s"] > 0
     run(HERE, lab, "a1", "confirm")
     assert lab.topology.file.read_text() == changed

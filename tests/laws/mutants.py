@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from bgpctl.store.yaml import documents
 from tests.documents import SAMPLE, plain
-from tests.unit.intent.test_forms import CALICO, SHORT
-from tests.unit.intent.test_valid import QUIET, REMARKED
+from tests.samples import CALICO, QUIET, REMARKED, SHORT
 
 TOPOLOGIES: Final = Path(__file__).parents[2] / "topologies"
 LABS: Final = tuple(file.read_text(encoding="utf-8") for file in sorted(TOPOLOGIES.rglob("*.yaml")))

@@ -14,6 +14,7 @@ from bgpctl.core.cluster.configuration import Backend, Node, Pool
 from bgpctl.core.cluster.encapsulation import DIRECT, VXLAN, Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode
+from bgpctl.core.dataplane.plan import NOT_WANTED, plan
 from bgpctl.core.fabric import Desired, derive
 from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import (
@@ -33,8 +34,10 @@ from bgpctl.core.net.objects import (
     Plain,
     Route,
     RouteType,
+    key_of,
 )
 from tests.cluster import STATIC_PROTOCOL, allocated, bare_kernel, crossed, learned_from_all, path
+from tests.laws.dataplanes import fold
 
 MODES = [(mode, Mode.NEVER) for mode in Mode] + [(Mode.NEVER, mode) for mode in (Mode.CROSS_SUBNET, Mode.ALWAYS)]
 
@@ -205,3 +208,37 @@ def led_directly(draw: st.DrawFn, kernel: Dataplane) -> Dataplane:
 
 
 UNHEARD = (PruneHold(PruneHoldCode.PEER_TABLE_INCOMPLETE, "somebody"),)
+
+
+_OLD = 1 << 25
+
+
+@st.composite
+def moments(draw: st.DrawFn) -> tuple[Desired, Dataplane]:
+    """Wanted objects, and a kernel that another program or agent left behind."""
+    situation = draw(situations())
+    return draw(wants(situation)), draw(litter(situation[2]))
+
+
+@st.composite
+def transitions(draw: st.DrawFn) -> tuple[Desired, Dataplane]:
+    """A wanted state, and a kernel in which an earlier one has come true."""
+    later, observed = draw(moments())
+    wish = _some_of(draw, later.dataplane)
+    earlier = replace(later, dataplane=wish, reasons={key_of(thing): NOT_WANTED for thing in wish})
+    return later, fold(observed, plan(earlier, observed).ops)
+
+
+def _some_of(draw: st.DrawFn, dataplane: Dataplane) -> Dataplane:
+    """An earlier wish: some routes fewer, others by next hops that are no longer wanted or that lead elsewhere."""
+    routes = draw(st.sets(st.sampled_from(sorted(dataplane.routes)))) if dataplane.routes else set()
+    old = {hop.id: hop._replace(id=hop.id + _OLD) for hop in dataplane.next_hops}
+    moved = {route for route in routes if route.next_hop in old and draw(st.booleans())}
+    routes = routes - moved | {route._replace(next_hop=old[route.next_hop].id) for route in moved}
+    named = {route.next_hop for route in routes}
+    groups = {group for group in dataplane.groups if group.id in named}
+    used = named.union(*(group.members for group in groups))
+    hops = {hop for hop in (*dataplane.next_hops, *old.values()) if hop.id in used}
+    hops = {hop._replace(onlink=draw(st.booleans())) for hop in hops}
+    kept = dataplane.drop((*dataplane.routes, *dataplane.groups, *dataplane.next_hops))
+    return kept.put((*hops, *groups, *routes))

@@ -17,9 +17,9 @@ from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.import_policy import Policy
 from bgpctl.core.bgp.loc_rib import PolicyCache
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
-from tests.laws.test_loop_laws import events
-from tests.stories.test_agent_stories import converged
-from tests.unit.test_journal import lived
+from tests.journals import lived
+from tests.laws.events import events
+from tests.stories.mesh import converged
 
 addresses = st.one_of(
     st.builds(Address, st.just(4), st.integers(0, 2**32 - 1)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -15,11 +14,7 @@ from bgpctl.core.agent.events import (
     Command,
     Event,
     IntentLoaded,
-    IntentRejected,
-    KernelChanged,
-    KernelLost,
     Observed,
-    Woken,
 )
 from bgpctl.core.agent.state import State, begin
 from bgpctl.core.agent.step import step
@@ -28,61 +23,17 @@ from bgpctl.core.bgp.loc_rib import LocRib, select
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
 from bgpctl.core.bgp.speaker import (
     EndOfRib,
-    RefreshBegun,
-    RefreshEnded,
     SessionDown,
-    SessionOpened,
     SessionUp,
     Update,
 )
-from bgpctl.core.cluster.encapsulation import Mode
-from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.dataplane.effects import KernelError, Remove, after
-from bgpctl.core.net.addresses import Asn, Prefix
+from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Route
-from tests.cluster import bare_kernel, member, path, two_racks
-
-INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
-PEERS = {name: member(INTENT, name).address.address for name in ("a2", "b1", "b2")}
-BLOCKS = [Prefix.parse(f"10.244.{index}.0/26") for index in range(2, 8)]
-
-peers = st.sampled_from(sorted(PEERS.values()))
-updates = st.builds(
-    lambda peer, blocks, gone: Update(
-        peer,
-        announced=tuple(path(block, peer) for block in sorted(blocks)),
-        withdrawn=tuple(sorted(gone - blocks)),
-    ),
-    peers,
-    st.sets(st.sampled_from(BLOCKS), max_size=3),
-    st.sets(st.sampled_from(BLOCKS), max_size=3),
-)
-from_peers: st.SearchStrategy[Event] = st.one_of(
-    updates,
-    st.builds(SessionUp, peers),
-    st.builds(SessionDown, peers, st.just("closing connection"), st.booleans()),
-    st.builds(
-        lambda peer, time: SessionOpened(peer, Asn(64512), peer, 30, time, forwarding_preserved=True),
-        peers,
-        st.sampled_from([None, 120]),
-    ),
-    st.builds(EndOfRib, peers, st.just(4)),
-    st.builds(RefreshBegun, peers, st.just(4)),
-    st.builds(RefreshEnded, peers, st.just(4)),
-)
-KERNEL = bare_kernel(member(INTENT, "a1"))
-PROBLEM = Problem(Place("cluster.yaml", 1, 1), "pools", "wrong", "rule")
-events: st.SearchStrategy[Event] = st.one_of(
-    from_peers,
-    st.sampled_from([IntentLoaded(INTENT), IntentLoaded(replace(INTENT, mesh=False)), IntentRejected((PROBLEM,))]),
-    st.sampled_from(
-        [KernelChanged(), Observed(KERNEL), Observed(Dataplane()), Applied(()), Woken(), KernelLost("gone")]
-    ),
-    st.builds(speaker.SpeakerAttached, st.integers(1, 2), st.just(((PEERS["a2"], 5.0),))),
-    st.just(speaker.SpeakerDetached("end of file")),
-    st.just(speaker.SpeakerConfigRejected("no password")),
-)
+from tests.cluster import path
+from tests.kernel_text import assert_has
+from tests.laws.events import BLOCKS, INTENT, KERNEL, PEERS, events, from_peers, updates
 
 
 def play(state: State, events_: Sequence[Event], *, start_s: float = 1.0) -> tuple[State, list[tuple[Command, ...]]]:
@@ -210,5 +161,5 @@ def test_after_any_story_the_loop_comes_to_rest_with_what_is_wanted(story: list[
     except KernelError as refused:
         raise AssertionError(f"planned what the kernel refuses: {refused}") from refused
     assert state.kernel.desired is not None
-    assert set(state.kernel.desired.dataplane) <= set(kernel)
+    assert_has(kernel, state.kernel.desired.dataplane)
     assert state.kernel.pending.ops == ()

@@ -2,58 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
-from functools import reduce
 from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bgpctl.core.dataplane.effects import KernelError, Op, Put, Remove, after, after_all, after_each
-from bgpctl.core.dataplane.plan import NOT_WANTED, cleanup, plan
+from bgpctl.core.dataplane.plan import cleanup, plan
 from bgpctl.core.fabric import Desired
 from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.fabric.vxlan import Vxlan
-from bgpctl.core.net.addresses import (
-    Prefix,
-)
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import PROTOCOL, KernelObject, Key, Link, RouteType, key_of
-from tests.laws.strategies import UNHEARD, litter, situations, wants
-
-_OLD = 1 << 25
-
-
-@st.composite
-def moments(draw: st.DrawFn) -> tuple[Desired, Dataplane]:
-    """Wanted objects, and a kernel that another program or agent left behind."""
-    situation = draw(situations())
-    return draw(wants(situation)), draw(litter(situation[2]))
-
-
-@st.composite
-def transitions(draw: st.DrawFn) -> tuple[Desired, Dataplane]:
-    """A wanted state, and a kernel in which an earlier one has come true."""
-    later, observed = draw(moments())
-    wish = _some_of(draw, later.dataplane)
-    earlier = replace(later, dataplane=wish, reasons={key_of(thing): NOT_WANTED for thing in wish})
-    return later, fold(observed, plan(earlier, observed).ops)
-
-
-def _some_of(draw: st.DrawFn, dataplane: Dataplane) -> Dataplane:
-    """An earlier wish: some routes fewer, others by next hops that are no longer wanted or that lead elsewhere."""
-    routes = draw(st.sets(st.sampled_from(sorted(dataplane.routes)))) if dataplane.routes else set()
-    old = {hop.id: hop._replace(id=hop.id + _OLD) for hop in dataplane.next_hops}
-    moved = {route for route in routes if route.next_hop in old and draw(st.booleans())}
-    routes = routes - moved | {route._replace(next_hop=old[route.next_hop].id) for route in moved}
-    named = {route.next_hop for route in routes}
-    groups = {group for group in dataplane.groups if group.id in named}
-    used = named.union(*(group.members for group in groups))
-    hops = {hop for hop in (*dataplane.next_hops, *old.values()) if hop.id in used}
-    hops = {hop._replace(onlink=draw(st.booleans())) for hop in hops}
-    kept = dataplane.drop((*dataplane.routes, *dataplane.groups, *dataplane.next_hops))
-    return kept.put((*hops, *groups, *routes))
+from bgpctl.core.net.objects import Link, RouteType, key_of
+from tests.kernel_text import assert_has, assert_same
+from tests.laws.dataplanes import fold, foreign, reachable, unblocked
+from tests.laws.strategies import UNHEARD, moments, transitions
 
 
 @given(moments(), st.randoms(use_true_random=False))
@@ -69,32 +33,10 @@ def test_many_operations_at_once_do_what_they_do_one_by_one(moment: tuple[Desire
             done.append(op)
         except KernelError:
             continue
-    assert after_all(observed, done) == reached
+    assert_same(after_all(observed, done), reached)
     at_once, refused = after_each(observed, ops)
-    assert at_once == reached
+    assert_same(at_once, reached)
     assert len(refused) == len(ops) - len(done)
-
-
-def fold(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
-    return reduce(after, ops, dataplane)
-
-
-def foreign(dataplane: Dataplane) -> set[KernelObject]:
-    ours = set(dataplane.owned())
-    return {thing for thing in dataplane if thing not in ours} - set(dataplane.sysctls)
-
-
-def unblocked(desired: Desired, observed: Dataplane) -> set[Key]:
-    """The wanted keys that no foreign route holds."""
-    taken = {key_of(route) for route in observed.routes if route.protocol != PROTOCOL}
-    return {key_of(thing) for thing in desired.dataplane} - taken
-
-
-def reachable(dataplane: Dataplane) -> set[Prefix]:
-    """The prefixes that our routes lead to."""
-    hops = {hop.id for hop in dataplane.next_hops}
-    hops |= {group.id for group in dataplane.groups if hops.intersection(group.members)}
-    return {r.prefix for r in dataplane.routes if r.protocol == PROTOCOL and (not r.next_hop or r.next_hop in hops)}
 
 
 @given(moments())
@@ -102,8 +44,8 @@ def test_one_clean_round_reaches_what_is_wanted(moment: tuple[Desired, Dataplane
     desired, observed = moment
     reached = fold(observed, plan(desired, observed).ops)
     wanted = {thing for thing in desired.dataplane if key_of(thing) in unblocked(desired, observed)}
-    assert wanted <= set(reached)
-    assert set(reached.owned()) <= set(desired.dataplane)
+    assert_has(reached, wanted)
+    assert_has(desired.dataplane, reached.owned())
 
 
 @given(moments())
@@ -119,15 +61,15 @@ def test_foreign_objects_survive_every_step(moment: tuple[Desired, Dataplane]) -
     for op in plan(desired, observed).ops:
         assert op.thing not in before
         observed = after(observed, op)
-        assert before <= set(observed)
+        assert_has(observed, before)
 
 
 @given(moments())
 def test_cleanup_leaves_exactly_the_foreign_objects(moment: tuple[Desired, Dataplane]) -> None:
     _, observed = moment
     left = fold(observed, cleanup(observed))
-    assert set(left.owned()) == set()
-    assert foreign(left) == foreign(observed)
+    assert_same(left.owned(), ())
+    assert_same(foreign(left), foreign(observed))
 
 
 @given(transitions())
@@ -158,7 +100,7 @@ def test_while_a_source_is_silent_routes_that_another_took_back_are_removed_and_
     released = frozenset(data.draw(st.sets(st.sampled_from(sorted(extra))))) if extra else frozenset()
     ops = plan(replace(desired, prune_holds=UNHEARD, withdrawn=released), observed).ops
     removed = {op.thing for op in ops if isinstance(op, Remove)}
-    assert removed == {route for route in observed.owned().routes if route.prefix in released}
+    assert_same(removed, (route for route in observed.owned().routes if route.prefix in released))
 
 
 @given(moments(), st.integers(0, 200))
@@ -166,7 +108,7 @@ def test_a_crash_after_any_operation_is_mended_by_the_next_round(moment: tuple[D
     desired, observed = moment
     broken_off = fold(observed, plan(desired, observed).ops[:cut])
     in_one_go = fold(observed, plan(desired, observed).ops)
-    assert fold(broken_off, plan(desired, broken_off).ops) == in_one_go
+    assert_same(fold(broken_off, plan(desired, broken_off).ops), in_one_go)
 
 
 @given(moments())

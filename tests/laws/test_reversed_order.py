@@ -17,8 +17,9 @@ from bgpctl.core.dataplane.plan import cleanup, plan
 from bgpctl.core.fabric import Desired
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import key_of
-from tests.laws.strategies import UNHEARD
-from tests.laws.test_plan_laws import foreign, moments, reachable, transitions, unblocked
+from tests.kernel_text import assert_has, assert_same
+from tests.laws.dataplanes import foreign, reachable, unblocked
+from tests.laws.strategies import UNHEARD, moments, transitions
 
 ROUNDS = 10
 """Look, plan and act at most so often: in the wrong order, operations undo what others have just done."""
@@ -61,8 +62,8 @@ def test_backwards_it_still_converges_and_comes_to_rest(moment: tuple[Desired, D
     desired, observed = moment
     reached = rest(desired, observed)
     wanted = {thing for thing in desired.dataplane if key_of(thing) in unblocked(desired, observed)}
-    assert wanted <= set(reached)
-    assert set(reached.owned()) <= set(desired.dataplane)
+    assert_has(reached, wanted)
+    assert_has(desired.dataplane, reached.owned())
     assert plan(desired, reached).ops == ()
 
 
@@ -70,15 +71,16 @@ def test_backwards_it_still_converges_and_comes_to_rest(moment: tuple[Desired, D
 def test_backwards_foreign_objects_still_survive_every_step(moment: tuple[Desired, Dataplane]) -> None:
     desired, observed = moment
     before = foreign(observed)
-    assert all(before <= set(dataplane) for dataplane in rounds(desired, observed))
+    for dataplane in rounds(desired, observed):
+        assert_has(dataplane, before)
 
 
 @given(moments())
 def test_backwards_cleanup_still_leaves_exactly_the_foreign_objects(moment: tuple[Desired, Dataplane]) -> None:
     _, observed = moment
     left = [observed, *backwards(observed, cleanup(observed))][-1]
-    assert set(left.owned()) == set()
-    assert foreign(left) == foreign(observed)
+    assert_same(left.owned(), ())
+    assert_same(foreign(left), foreign(observed))
 
 
 @given(moments())
@@ -93,7 +95,7 @@ def test_backwards_silence_still_deletes_nothing(moment: tuple[Desired, Dataplan
 def test_backwards_a_crash_after_any_operation_is_still_mended(moment: tuple[Desired, Dataplane], cut: int) -> None:
     desired, observed = moment
     broken_off = [observed, *islice(rounds(desired, observed), cut)][-1]
-    assert rest(desired, broken_off) == rest(desired, observed)
+    assert_same(rest(desired, broken_off), rest(desired, observed))
 
 
 def test_backwards_a_prefix_wanted_before_and_after_does_go_missing_in_between() -> None:

@@ -17,7 +17,7 @@ from bgpctl.lab.topology import Topology
 from tests.documents import load
 from tests.laws.intents import intents
 from tests.laws.mutants import trees, written
-from tests.unit.test_schema import faults
+from tests.schema import faults
 
 SOME = settings().max_examples // 2
 

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgpctl.core.agent import events as agent
+from bgpctl.core.agent.reconcile import SWEEP_S
 from bgpctl.core.agent.state import State, begin
 from bgpctl.core.agent.step import step
 from bgpctl.core.bgp import speaker
 from bgpctl.core.net.addresses import Address
-from tests.laws.test_loop_laws import events
-from tests.laws.test_total_step import EVENTS, STATES
-from tests.stories.test_agent_stories import converged
+from tests.laws.events import EVENTS, events
+from tests.laws.states import STATES
+from tests.stories.mesh import converged
 
 PARTS: Final = frozenset(field.name for field in fields(State)) - {"node", "phase", "since_s"}
 ALL: Final = PARTS
@@ -69,9 +70,9 @@ def test_in_every_story_an_event_replaces_only_the_parts_that_it_concerns(story:
 
 def test_an_observation_that_shows_nothing_new_replaces_bgp_and_kernel_alone() -> None:
     play = converged()
-    play.tell(agent.Observed(play.kernel))
+    play.give(agent.Observed(play.kernel)).expect(agent.WakeAt(play.in_s(SWEEP_S)))
     before = play.state
-    play.tell(agent.Observed(play.kernel))
+    play.give(agent.Observed(play.kernel)).expect(agent.WakeAt(play.in_s(SWEEP_S)))
     assert changed(before, play.state) <= {"bgp", "kernel"}
 
 
@@ -79,20 +80,20 @@ def test_an_edit_that_changes_nothing_leaves_a_migration_alone() -> None:
     play = converged()
     before = play.state
     assert before.intent.in_force is not None
-    play.tell(agent.IntentLoaded(before.intent.in_force))
+    play.give(agent.IntentLoaded(before.intent.in_force)).expect(agent.Observe())
     assert changed(before, play.state) == {"intent", "kernel", "bgp"}
 
 
 def test_an_event_of_a_peer_without_a_session_replaces_nothing() -> None:
     play = converged()
     before = play.state
-    assert play.tell(speaker.SessionUp(Address.parse("192.0.2.1"))) == ()
+    play.give(speaker.SessionUp(Address.parse("192.0.2.1"))).expect()
     assert changed(before, play.state) == set()
 
 
 def test_while_an_observation_is_under_way_a_second_notification_replaces_nothing() -> None:
     play = converged()
-    play.tell(agent.KernelChanged())
+    play.give(agent.KernelChanged()).expect(agent.Observe())
     before = play.state
-    assert play.tell(agent.KernelChanged()) == ()
+    play.give(agent.KernelChanged()).expect()
     assert changed(before, play.state) == set()

@@ -2,25 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.agent.events import Configure, IntentLoaded, PeerRequested, Speak, Woken
+from bgpctl.core.agent.events import Configure, IntentLoaded, Observe, PeerRequested, SendProbes, Speak, WakeAt, Woken
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.session_handover import HANDOVER_MAX_S, SETTLE_S
-from bgpctl.core.bgp.speaker import EndOfRib, SendEndOfRib, SessionDown, SessionUp, SpeakerAttached, Update
+from bgpctl.core.bgp.sessions import speaker_config
+from bgpctl.core.bgp.speaker import (
+    Announce,
+    AskRefresh,
+    EndOfRib,
+    SendEndOfRib,
+    SessionDown,
+    SessionUp,
+    SpeakerAttached,
+    Update,
+    Withdraw,
+)
 from bgpctl.core.cluster.configuration import Peer
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.net.addresses import Address, InterfaceAddress
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 from tests.cluster import path, two_racks
-from tests.stories.test_agent_stories import A2, B1, B2, Play, converged
+from tests.kernel_text import assert_same
+from tests.stories.mesh import (
+    A2,
+    B1,
+    B2,
+    BLOCKS,
+    CONFIGURATION,
+    NEXT_HOP,
+    NEXT_HOPS,
+    OURS,
+    OWN,
+    OWN_ROUTE,
+    READVERTISED,
+    READY,
+    ROUTE,
+    ROUTES,
+    TUNNEL,
+    converged,
+    greeting,
+    reflected_from,
+    sessions_with,
+)
+from tests.stories.play import Expected, Play, placeholder
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
 CLUSTER = Address.parse("10.255.0.1")
 EVERYBODY = ("a1", "a2", "b1", "b2")
-BLOCKS = {"10.244.2.0/26", "10.244.3.0/26", "10.244.4.0/26"}
+ORIGINS = {block: peer for peer, block in BLOCKS.items()}
 
 
 def reflected(intent: Intent, reflector: str = "a2") -> Intent:
@@ -35,38 +69,52 @@ def peers(state: State) -> set[Address]:
     return {session.peer for session in state.bgp.config.sessions}
 
 
-ORIGINS = {"10.244.2.0/26": A2, "10.244.3.0/26": B1, "10.244.4.0/26": B2}
+def reflects(play: Play, *blocks: str, then: Sequence[Expected] = ()) -> None:
+    """The reflector announces its own block and these of others."""
+    announced = (BLOCKS[A2], *blocks)
+    play.give(Update(A2, tuple(path(block, ORIGINS[block]) for block in announced)), EndOfRib(A2, 4)).expect(Observe())
+    play.settle(*then)
 
 
-def reflects(play: Play, *blocks: str) -> None:
-    """The reflector tells its own block and passes on these."""
-    told = ("10.244.2.0/26", *blocks)
-    play.tell(Update(A2, tuple(path(block, ORIGINS[block]) for block in told)), EndOfRib(A2, 4))
-    play.rest()
-
-
-def later(play: Play, seconds: float) -> None:
+def later(play: Play, seconds: float, then: Sequence[Expected] = ()) -> None:
+    """The agent wakes after this time."""
     play.now_s += seconds
-    play.tell(Woken())
-    play.rest()
+    play.give(Woken()).expect(Observe())
+    play.settle(*then)
 
 
 def test_mesh_sessions_stay_until_the_reflector_tells_what_they_told() -> None:
     play = converged()
-    play.tell(IntentLoaded(reflected(INTENT)), SpeakerAttached(1, ((A2, 60.0), (B1, 60.0), (B2, 60.0))))
-    play.rest()
+    play.give(IntentLoaded(reflected(INTENT)), SpeakerAttached(1, ((A2, 60.0), (B1, 60.0), (B2, 60.0)))).expect(
+        Configure(sessions_with(A2, B1, B2)),
+        Observe(),
+        Speak(
+            (
+                AskRefresh(A2, 4),
+                AskRefresh(B1, 4),
+                AskRefresh(B2, 4),
+                Announce(OWN, A2, READY),
+                Announce(OWN, B1, READY),
+                Announce(OWN, B2, READY),
+                SendEndOfRib(A2, 4),
+                SendEndOfRib(B1, 4),
+                SendEndOfRib(B2, 4),
+            )
+        ),
+    )
+    play.settle(WakeAt(play.in_s(30)))
     assert peers(play.state) == {A2, B1, B2}
-    reflects(play, "10.244.3.0/26")
-    later(play, 2 * SETTLE_S)
+    reflects(play, "10.244.3.0/26", then=[WakeAt(play.in_s(30))])
+    later(play, 2 * SETTLE_S, then=[WakeAt(play.in_s(9.99))])
     assert peers(play.state) == {A2, B1, B2}
-    reflects(play, "10.244.4.0/26")
-    later(play, SETTLE_S / 2)
+    reflects(play, "10.244.4.0/26", then=[WakeAt(play.in_s(9.99))])
+    later(play, SETTLE_S / 2, then=[WakeAt(play.in_s(4.99))])
     assert peers(play.state) == {A2, B1, B2}
     before = play.kernel
-    later(play, SETTLE_S)
+    later(play, SETTLE_S, then=[Configure(sessions_with(A2))])
     assert peers(play.state) == {A2}
-    assert play.kernel == before
-    assert play.unicast() == BLOCKS
+    assert_same(play.kernel, before)
+    assert play.unicast() == set(ORIGINS)
 
 
 def test_the_session_with_a_nodes_former_address_stays_until_the_new_one_tells_the_same() -> None:
@@ -74,45 +122,88 @@ def test_the_session_with_a_nodes_former_address_stays_until_the_new_one_tells_t
     nodes = tuple(
         replace(node, address=InterfaceAddress(new, 24)) if node.name == "b2" else node for node in INTENT.nodes
     )
-    play.tell(IntentLoaded(replace(INTENT, nodes=nodes)))
-    play.rest()
+    play.give(IntentLoaded(replace(INTENT, nodes=nodes))).expect(Configure(sessions_with(A2, B1, B2, new)), Observe())
+    play.settle(
+        SendProbes(placeholder()),
+        "+ decapsulation dev tunl0 underlay eth0 local 10.0.0.1 sources 10.0.0.2,10.1.0.3,10.1.0.4,10.1.0.104",
+        Speak((Announce(OWN, B2, OURS),)),
+    )
     assert peers(play.state) == {A2, B1, B2, new}
-    play.tell(SessionDown(B2, "closing connection", notified=False))
+    play.give(SessionDown(B2, "closing connection", notified=False)).expect(Observe())
+    play.settle()
     later(play, 2 * SETTLE_S)
     assert peers(play.state) == {A2, B1, B2, new}
-    assert play.unicast() == BLOCKS
-    play.tell(SessionUp(new), Update(new, (path("10.244.4.0/26", new),)), EndOfRib(new, 4))
-    play.rest()
-    later(play, 2 * SETTLE_S)
+    assert play.unicast() == set(ORIGINS)
+    play.give(SessionUp(new), Update(new, (path("10.244.4.0/26", new),)), EndOfRib(new, 4)).expect(
+        Speak((Announce(OWN, new, READY),)), Observe()
+    )
+    play.settle(
+        "+ nexthop id 0x424b3c39 via 10.1.0.104 dev tunl0 onlink proto 179",
+        "+ route 10.244.4.0/26 nhid 0x424b3c39 proto 179 metric 1024 table 254",
+        WakeAt(play.in_s(10)),
+    )
+    later(
+        play,
+        2 * SETTLE_S,
+        then=[f"- {NEXT_HOP[B2]}", Speak((SendEndOfRib(new, 4),)), Configure(sessions_with(A2, B1, new))],
+    )
     assert peers(play.state) == {A2, B1, new}
-    assert play.unicast() == BLOCKS
+    assert play.unicast() == set(ORIGINS)
 
 
 def test_the_session_with_a_reflectors_former_address_stays_too() -> None:
     play, new, wanted = Play(), Address.parse("10.0.0.102"), reflected(INTENT)
-    play.tell(IntentLoaded(wanted), SpeakerAttached(1, ()))
+    play.give(IntentLoaded(wanted), SpeakerAttached(1, ())).expect(Configure(sessions_with(A2)), Observe())
     nodes = tuple(
         replace(node, address=InterfaceAddress(new, 24)) if node.name == "a2" else node for node in wanted.nodes
     )
-    play.tell(IntentLoaded(replace(wanted, nodes=nodes)))
+    play.give(IntentLoaded(replace(wanted, nodes=nodes))).expect(Configure(sessions_with(A2, new)))
     assert peers(play.state) == {A2, new}
 
 
 def test_what_the_reflector_takes_back_is_waited_for_anew() -> None:
     play = converged()
-    play.tell(IntentLoaded(reflected(INTENT)), SpeakerAttached(1, ((A2, 60.0), (B1, 60.0), (B2, 60.0))))
-    reflects(play, "10.244.3.0/26", "10.244.4.0/26")
-    later(play, SETTLE_S / 2)
-    play.tell(Update(A2, withdrawn=(path("10.244.4.0/26", B2).prefix,)))
-    play.rest()
-    later(play, SETTLE_S)
+    play.give(IntentLoaded(reflected(INTENT)), SpeakerAttached(1, ((A2, 60.0), (B1, 60.0), (B2, 60.0)))).expect(
+        Configure(sessions_with(A2, B1, B2)),
+        Observe(),
+        Speak(
+            (
+                AskRefresh(A2, 4),
+                AskRefresh(B1, 4),
+                AskRefresh(B2, 4),
+                Announce(OWN, A2, READY),
+                Announce(OWN, B1, READY),
+                Announce(OWN, B2, READY),
+                SendEndOfRib(A2, 4),
+                SendEndOfRib(B1, 4),
+                SendEndOfRib(B2, 4),
+            )
+        ),
+    )
+    play.settle(WakeAt(play.in_s(30)))
+    reflects(play, "10.244.3.0/26", "10.244.4.0/26", then=[WakeAt(play.in_s(10))])
+    later(play, SETTLE_S / 2, then=[WakeAt(play.in_s(5))])
+    play.give(Update(A2, withdrawn=(path("10.244.4.0/26", B2).prefix,))).expect(Observe())
+    play.settle(WakeAt(play.in_s(24.99)))
+    later(play, SETTLE_S, then=[WakeAt(play.in_s(14.99))])
     assert peers(play.state) == {A2, B1, B2}
 
 
 def test_what_no_reflector_ever_tells_is_given_up_in_the_end() -> None:
     play = converged()
-    play.tell(IntentLoaded(reflected(INTENT)))
-    later(play, HANDOVER_MAX_S + 1)
+    play.give(IntentLoaded(reflected(INTENT))).expect(Configure(sessions_with(A2, B1, B2)), Observe())
+    play.settle()
+    later(
+        play,
+        HANDOVER_MAX_S + 1,
+        then=[
+            f"- {ROUTE[B1]}",
+            f"- {ROUTE[B2]}",
+            f"- {NEXT_HOP[B2]}",
+            f"- {NEXT_HOP[B1]}",
+            Configure(sessions_with(A2)),
+        ],
+    )
     assert peers(play.state) == {A2}
 
 
@@ -123,30 +214,75 @@ def told_to_b1(play: Play) -> set[str]:
 
 def test_a_former_reflector_reflects_on_until_its_clients_have_had_time_for_sessions_of_their_own() -> None:
     play = Play()
-    play.tell(IntentLoaded(reflected(INTENT, "a1")), SpeakerAttached(1, ()))
-    for peer, block in ((A2, "10.244.2.0/26"), (B1, "10.244.3.0/26"), (B2, "10.244.4.0/26")):
-        play.tell(SessionUp(peer), Update(peer, (path(block, peer),)), EndOfRib(peer, 4))
-    play.rest()
+    play.give(IntentLoaded(reflected(INTENT, "a1")), SpeakerAttached(1, ())).expect(
+        Configure(sessions_with(A2, B1, B2)), Observe()
+    )
+    for peer, block in BLOCKS.items():
+        said = greeting(peer) if peer == B2 else Speak((Announce(OWN, peer, OURS),))
+        play.give(SessionUp(peer), Update(peer, (path(block, peer),)), EndOfRib(peer, 4)).expect(said)
+    play.settle(
+        *TUNNEL,
+        *NEXT_HOPS,
+        *ROUTES,
+        Speak(
+            (
+                Announce(Prefix.parse("10.244.3.0/26"), A2, reflected_from(B1, CLUSTER)),
+                Announce(Prefix.parse("10.244.4.0/26"), A2, reflected_from(B2, CLUSTER)),
+                Announce(Prefix.parse("10.244.2.0/26"), B1, reflected_from(A2, CLUSTER)),
+                Announce(Prefix.parse("10.244.4.0/26"), B1, reflected_from(B2, CLUSTER)),
+                Announce(Prefix.parse("10.244.2.0/26"), B2, reflected_from(A2, CLUSTER)),
+                Announce(Prefix.parse("10.244.3.0/26"), B2, reflected_from(B1, CLUSTER)),
+                SendEndOfRib(A2, 4),
+                SendEndOfRib(B1, 4),
+            )
+        ),
+        READVERTISED,
+    )
     reflects = told_to_b1(play)
     assert "10.244.4.0/26" in reflects
-    play.tell(IntentLoaded(INTENT))
-    play.rest()
+    play.give(IntentLoaded(INTENT)).expect(Configure(sessions_with(A2, B1, B2)), Observe())
+    play.settle()
     assert peers(play.state) == {A2, B1, B2}
-    later(play, HANDOVER_MAX_S - 1)
+    later(play, HANDOVER_MAX_S - 1, then=[WakeAt(play.in_s(1))])
     assert told_to_b1(play) == reflects
-    later(play, 2)
+    later(
+        play,
+        2,
+        then=[
+            Speak(
+                (
+                    Withdraw(Prefix.parse("10.244.3.0/26"), A2),
+                    Withdraw(Prefix.parse("10.244.4.0/26"), A2),
+                    Withdraw(Prefix.parse("10.244.2.0/26"), B1),
+                    Withdraw(Prefix.parse("10.244.4.0/26"), B1),
+                    Withdraw(Prefix.parse("10.244.2.0/26"), B2),
+                    Withdraw(Prefix.parse("10.244.3.0/26"), B2),
+                )
+            ),
+            CONFIGURATION,
+        ],
+    )
     assert told_to_b1(play) == {"10.244.1.0/26"}
 
 
 def test_a_former_reflector_hears_what_its_successor_reflects_under_the_same_cluster_id() -> None:
     play = Play()
-    play.tell(IntentLoaded(reflected(INTENT, "a1")), SpeakerAttached(1, ()))
-    play.tell(IntentLoaded(reflected(INTENT, "a2")))
-    (spoken,) = (command for command in play.tell(SessionUp(A2)) if isinstance(command, Speak))
-    assert SendEndOfRib(A2, 4) in spoken.commands, "without waiting for its former clients"
+    play.give(IntentLoaded(reflected(INTENT, "a1")), SpeakerAttached(1, ())).expect(
+        Configure(sessions_with(A2, B1, B2)), Observe()
+    )
+    play.give(IntentLoaded(reflected(INTENT, "a2")))
+    # The End-of-RIB does not wait for its former clients.
+    play.give(SessionUp(A2)).expect(greeting(A2))
     told = replace(path("10.244.3.0/26", B1), originator=B1, cluster_list=(CLUSTER,))
-    play.tell(Update(A2, (told,)))
-    play.rest()
+    play.give(Update(A2, (told,)))
+    play.settle(
+        *TUNNEL,
+        f"+ {NEXT_HOP[B1]}",
+        f"+ {OWN_ROUTE}",
+        f"+ {ROUTE[B1]}",
+        WakeAt(play.in_s(10)),
+        Speak((Announce(OWN, A2, READY),)),
+    )
     assert "10.244.3.0/26" in play.unicast()
 
 
@@ -161,14 +297,16 @@ def test_a_former_reflector_hears_what_its_successor_reflects_under_the_same_clu
 )
 def test_nothing_stays_that_nobody_could_replace(intent: Intent) -> None:
     play = converged()
-    play.tell(IntentLoaded(intent))
+    play.give(IntentLoaded(intent)).expect(Configure(speaker_config(intent, "a1")), Observe())
     assert not play.state.bgp.handover.sessions
 
 
 def test_an_edit_taken_back_in_between_changes_nothing() -> None:
     play = converged()
     before = play.state.bgp.config
-    play.tell(IntentLoaded(reflected(INTENT)), IntentLoaded(INTENT))
+    play.give(IntentLoaded(reflected(INTENT)), IntentLoaded(INTENT)).expect(
+        Configure(sessions_with(A2, B1, B2)), Observe(), CONFIGURATION
+    )
     assert play.state.bgp.config == before
     assert not play.state.bgp.handover.sessions
 
@@ -179,20 +317,21 @@ def test_an_edit_taken_back_in_between_changes_nothing() -> None:
 def test_a_peer_that_is_shut_has_no_session_until_it_is_wanted_up_again() -> None:
     play = converged()
     whole = play.state.bgp.config
-    (configure, *_) = play.tell(PeerRequested(B1, up=False))
-    assert isinstance(configure, Configure)
-    play.rest()
+    play.give(PeerRequested(B1, up=False)).expect(Configure(sessions_with(A2, B2)), Observe())
+    play.settle(f"- {ROUTE[B1]}", f"- {NEXT_HOP[B1]}")
     assert peers(play.state) == {A2, B2}
-    assert play.unicast() == BLOCKS - {"10.244.3.0/26"}
-    play.tell(IntentLoaded(INTENT))
+    assert play.unicast() == set(ORIGINS) - {"10.244.3.0/26"}
+    play.give(IntentLoaded(INTENT)).expect(Observe())
     assert peers(play.state) == {A2, B2}
-    play.tell(PeerRequested(B1, up=True))
+    play.give(PeerRequested(B1, up=True)).expect(CONFIGURATION)
     assert play.state.bgp.config == whole
 
 
 def test_a_session_that_is_leaving_can_be_shut_at_once() -> None:
     play = converged()
-    play.tell(IntentLoaded(reflected(INTENT)), PeerRequested(B1, up=False))
+    play.give(IntentLoaded(reflected(INTENT)), PeerRequested(B1, up=False)).expect(
+        Configure(sessions_with(A2, B1, B2)), Observe(), Configure(sessions_with(A2, B2))
+    )
     assert peers(play.state) == {A2, B2}
-    play.tell(SessionDown(B2, "closing connection", notified=True))
+    play.give(SessionDown(B2, "closing connection", notified=True))
     assert peers(play.state) == {A2, B2}

@@ -14,25 +14,26 @@ from bgpctl.agent.api import Api
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.agent.views import answer
 from bgpctl.cli.main import main
-from bgpctl.core.agent.events import IntentLoaded
+from bgpctl.core.agent.events import Configure, IntentLoaded, Observe
 from bgpctl.core.bgp.decision import Lost
 from bgpctl.core.bgp.peer_table import PeerTable
+from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.bgp.speaker import DownKind, Session, SessionDown, SessionOpened, Update
 from bgpctl.core.cluster.reasons import RejectCode, Rejection
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from tests.cluster import path
-from tests.stories.test_agent_stories import A2, B1, Play, converged
-from tests.stories.test_bgp_stories import EDGE, TOR, at_the_edge
+from tests.stories.mesh import A2, B1, EDGE, TOR, at_the_edge, converged
+from tests.stories.play import Play
 
 SESSION = Session(TOR, "tor", Address.parse("10.0.0.1"), Asn(64512), Asn(65001), passive=False)
 
 
-def told(play: Play, view: str, **query: str) -> dict[str, Any]:
+def view_of(play: Play, view: str, **query: str) -> dict[str, Any]:
     return answer(view, Snapshot(play.state, play.now_s + 41, query))
 
 
 def row(play: Play, peer: str) -> dict[str, Any]:
-    (found,) = [row for row in told(play, "peers")["peers"] if row["name"] == peer]
+    (found,) = [row for row in view_of(play, "peers")["peers"] if row["name"] == peer]
     return found  # type: ignore[no-any-return]
 
 
@@ -43,7 +44,7 @@ def test_every_step_of_the_decision_has_words(step: Lost) -> None:
 
 @pytest.mark.parametrize("reason", RejectCode)
 def test_every_refusal_has_words_and_names_what_it_speaks_of(reason: RejectCode) -> None:
-    words = bgp_words.refusal(Rejection(reason, "10.9.9.9"))
+    words = bgp_words.rejection(Rejection(reason, "10.9.9.9"))
     assert words
     assert "{" not in words
 
@@ -61,10 +62,10 @@ def test_a_password_a_port_a_silence_and_an_as_number_are_told_apart() -> None:
         return trouble.text
 
     assert "password differs" in words(DownKind.NO_ANSWER, "secrets/tor")
-    assert "wants a TCP MD5 password" in words(DownKind.NO_ANSWER)
-    assert "nobody listens" in words(DownKind.REFUSED)
+    assert "requires a TCP MD5 password" in words(DownKind.NO_ANSWER)
+    assert "no daemon listens" in words(DownKind.REFUSED)
     assert "sends no OPEN" in words(DownKind.SILENT)
-    assert words(DownKind.WRONG_AS) == "10.0.0.254 says AS 65009, the cluster file says AS 65001"
+    assert words(DownKind.WRONG_AS) == "the OPEN of 10.0.0.254 has AS 65009, the cluster file has AS 65001"
 
 
 def test_a_session_that_was_never_up_says_who_has_to_connect() -> None:
@@ -78,20 +79,20 @@ def test_a_session_that_was_never_up_says_who_has_to_connect() -> None:
 
 def test_peers_count_what_is_received_rejected_and_told() -> None:
     play = at_the_edge()
-    play.tell(Update(TOR, (path("0.0.0.0/0", TOR, 65001), path("192.0.2.0/24", TOR, 65001))))
-    play.rest()
+    play.give(Update(TOR, (path("0.0.0.0/0", TOR, 65001), path("192.0.2.0/24", TOR, 65001)))).expect(Observe())
+    play.settle()
     tor = row(play, "tor")
-    assert (tor["received"], tor["rejected"], tor["sent"]) == (2, 2, 4)
-    assert (tor["type"], tor["trouble"]) == ("external", None)
+    assert (tor["received"], tor["rejected"], tor["advertised"]) == (2, 2, 4)
+    assert (tor["type"], tor["error"]) == ("external", None)
 
 
 def test_a_peer_whose_as_number_is_another_is_told_with_both_numbers() -> None:
     play = Play()
-    play.tell(IntentLoaded(EDGE))
-    play.tell(SessionOpened(TOR, Asn(65009), TOR, 30, None, forwarding_preserved=False))
-    play.tell(SessionDown(TOR, "notification sent (2,2)", notified=True, kind=DownKind.WRONG_AS))
+    play.give(IntentLoaded(EDGE)).expect(Configure(speaker_config(EDGE, "a1")), Observe())
+    play.give(SessionOpened(TOR, Asn(65009), TOR, 30, None, forwarding_preserved=False))
+    play.give(SessionDown(TOR, "notification sent (2,2)", notified=True, kind=DownKind.WRONG_AS))
     tor = row(play, "tor")
-    assert tor["trouble"] == "10.0.0.254 says AS 65009, the cluster file says AS 65001"
+    assert tor["error"] == "the OPEN of 10.0.0.254 has AS 65009, the cluster file has AS 65001"
     assert tor["next"] == "bgpctl show neighbor tor"
 
 
@@ -99,56 +100,56 @@ def test_a_peer_that_floods_says_so_though_its_session_is_up() -> None:
     play = at_the_edge()
     limit = play.state.intent.policy.limit if play.state.intent.policy else 0
     flood = tuple(path(Prefix(4, (192 << 24) + number, 32), TOR, 65001) for number in range(limit + 1))
-    play.tell(Update(TOR, flood))
-    play.rest()
-    assert row(play, "tor")["flooded"] is True
-    assert any("more prefixes than it may" in problem for problem in told(play, "summary")["problems"])
+    play.give(Update(TOR, flood)).expect(Observe())
+    play.settle()
+    assert row(play, "tor")["prefix_limit_exceeded"] is True
+    assert any("exceeds the prefix limit" in problem for problem in view_of(play, "summary")["problems"])
 
 
 def test_a_neighbor_is_found_by_name_or_address_with_what_it_was_told() -> None:
     play = at_the_edge()
-    play.tell(Update(TOR, (path("0.0.0.0/0", TOR, 65001), path("0.0.0.0/1", TOR, 65001))))
-    play.rest()
-    (tor,) = told(play, "neighbor", peer="tor")["neighbors"]
-    assert told(play, "neighbor", peer=str(TOR))["neighbors"] == [tor]
+    play.give(Update(TOR, (path("0.0.0.0/0", TOR, 65001), path("0.0.0.0/1", TOR, 65001)))).expect(Observe())
+    play.settle()
+    (tor,) = view_of(play, "neighbor", peer="tor")["neighbors"]
+    assert view_of(play, "neighbor", peer=str(TOR))["neighbors"] == [tor]
     assert tor["rejected_by_rule"] == {"default-route": 1, "own-block": 1}
     assert tor["prefix_limit"] == 11024
-    assert {item["prefix"] for item in tor["told"]} >= {"10.244.1.0/26", "10.244.4.0/26"}
-    assert told(play, "neighbor", peer="nobody")["neighbors"] == []
+    assert {item["prefix"] for item in tor["advertised_routes"]} >= {"10.244.1.0/26", "10.244.4.0/26"}
+    assert view_of(play, "neighbor", peer="nobody")["neighbors"] == []
 
 
 def test_the_rib_says_what_became_of_each_path() -> None:
     play = at_the_edge()
-    play.tell(Update(TOR, (path("0.0.0.0/0", TOR, 65001), path("10.244.2.0/26", A2, 65001))))
-    play.rest()
-    fates = {(item["peer"], item["prefix"]): item for item in told(play, "rib")["paths"]}
+    play.give(Update(TOR, (path("0.0.0.0/0", TOR, 65001), path("10.244.2.0/26", A2, 65001)))).expect(Observe())
+    play.settle()
+    fates = {(item["peer"], item["prefix"]): item for item in view_of(play, "rib")["paths"]}
     assert fates["tor", "10.244.2.0/26"]["reason"] == "longer AS path"
     assert fates["a2", "10.244.2.0/26"]["status"] == "best"
     assert fates["tor", "0.0.0.0/0"]["reason"] == "a default route, and no filter accepts it"
-    assert [item["prefix"] for item in told(play, "rib", which="rejected")["paths"]] == ["0.0.0.0/0"]
-    assert len(told(play, "rib", which="best")["paths"]) == 3
-    assert {item["peer"] for item in told(play, "rib", prefix="10.244.2.0/26")["paths"]} == {"a2", "tor"}
+    assert [item["prefix"] for item in view_of(play, "rib", which="rejected")["paths"]] == ["0.0.0.0/0"]
+    assert len(view_of(play, "rib", which="best")["paths"]) == 3
+    assert {item["peer"] for item in view_of(play, "rib", prefix="10.244.2.0/26")["paths"]} == {"a2", "tor"}
 
 
-def test_a_path_received_since_the_last_decision_is_waiting() -> None:
+def test_a_path_received_since_the_last_decision_is_pending() -> None:
     play = converged()
-    play.tell(Update(B1, (path("10.244.8.0/26", B1),)))
-    (new,) = told(play, "rib", prefix="10.244.8.0/26")["paths"]
-    assert new["status"] == "waiting"
+    play.give(Update(B1, (path("10.244.8.0/26", B1),))).expect(Observe())
+    (new,) = view_of(play, "rib", prefix="10.244.8.0/26")["paths"]
+    assert new["status"] == "pending"
 
 
 def test_a_route_has_the_age_of_its_path_and_an_own_block_has_none() -> None:
     play = converged()
-    (learned,) = told(play, "routes", prefix="10.244.3.0/26")["routes"]
-    (own,) = told(play, "routes", prefix="10.244.1.0/26")["routes"]
+    (learned,) = view_of(play, "routes", prefix="10.244.3.0/26")["routes"]
+    (own,) = view_of(play, "routes", prefix="10.244.1.0/26")["routes"]
     assert 41 <= learned["age_s"] < 42
     assert own["age_s"] is None
 
 
 def test_the_command_line_shows_a_neighbor_and_the_next_command(tmp_path: Path) -> None:
     play = at_the_edge()
-    play.tell(SessionDown(TOR, "connection refused", notified=False, kind=DownKind.REFUSED))
-    play.rest()
+    play.give(SessionDown(TOR, "connection refused", notified=False, kind=DownKind.REFUSED)).expect(Observe())
+    play.settle()
     api = Api(tmp_path / "agent.sock", lambda name, query: answer(name, Snapshot(play.state, play.now_s, query)))
     runner, at = CliRunner(), ["show", "--run-dir", str(tmp_path)]
     try:
@@ -157,7 +158,8 @@ def test_the_command_line_shows_a_neighbor_and_the_next_command(tmp_path: Path) 
         nobody = runner.invoke(main, [*at, "neighbor", "nobody"])
     finally:
         api.close()
-    assert "! tor: 10.0.0.254 refuses connections to port 179: nobody listens there; see: nc -vz" in peers.output
+    assert "! tor: 10.0.0.254 refuses connections to port 179: no daemon listens there" in peers.output
+    assert "; see: nc -vz" in peers.output
     assert "prefix limit" in tor.output
     assert "10.244.1.0/26" in tor.output
     assert (nobody.exit_code, "no session with nobody" in nobody.output) == (2, True)

@@ -94,9 +94,9 @@ def test_an_unconfirmed_change_returns_when_its_time_is_over_and_not_before(host
     host.passed_s += 1
     host.changes.settle()
     assert (host.file.read_text(), host.changes.left_s()) == ("old", None)
-    with pytest.raises(NotPossibleNow, match="nobody confirmed the last change in time"):
+    with pytest.raises(NotPossibleNow, match="the last change was not confirmed in time"):
         host.changes.confirm()
-    with pytest.raises(NotPossibleNow, match="nothing to take back"):
+    with pytest.raises(NotPossibleNow, match="nothing to undo"):
         host.changes.undo()
     assert host.file.read_text() == "old"
 
@@ -131,7 +131,7 @@ def test_an_edit_in_between_holds_and_nothing_is_taken_back(host: Host) -> None:
     assert (host.file.read_text(), host.changes.left_s()) == ("edited", None)
     with pytest.raises(NotPossibleNow, match="was edited since"):
         host.changes.undo()
-    with pytest.raises(NotPossibleNow, match="somebody edited the files since, and that holds"):
+    with pytest.raises(NotPossibleNow, match="the files were edited since, and the edit is kept"):
         host.changes.confirm()
 
 
@@ -170,7 +170,7 @@ def test_what_is_not_utf_8_comes_back_byte_for_byte(host: Host) -> None:
 
 
 def test_nothing_to_confirm_or_undo_is_said(host: Host) -> None:
-    with pytest.raises(NotPossibleNow, match="nothing waits"):
+    with pytest.raises(NotPossibleNow, match="no change waits"):
         host.changes.confirm()
     with pytest.raises(NotPossibleNow, match="nothing was applied yet"):
         host.changes.undo()

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from bgpctl.agent import operator_commands
 from bgpctl.agent.api import Api
 from bgpctl.agent.snapshot import Snapshot
-from bgpctl.agent.views import VIEWS, answer
+from bgpctl.agent.views import VERSIONS, VIEWS, answer
 from bgpctl.cli.completion import SHELLS
 from bgpctl.cli.main import main
 from bgpctl.cli.render import age
@@ -28,9 +28,10 @@ from bgpctl.core.agent.events import (
     KernelLost,
     PeerRequested,
     RefreshRequested,
+    WakeAt,
 )
 from bgpctl.core.cluster.problems import Place, Problem
-from tests.stories.test_agent_stories import B1, converged
+from tests.stories.mesh import B1, converged
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,8 +51,8 @@ def test_every_view_is_shown_as_a_table_as_json_and_as_yaml(tmp_path: Path, view
     finally:
         api.close()
     assert (table.exit_code, as_json.exit_code, as_yaml.exit_code) == (0, 0, 0)
-    assert json.loads(as_json.output)["schema"] == f"bgpctl/{view}/v1"
-    assert as_yaml.output.startswith(f"schema: bgpctl/{view}/v1")
+    assert json.loads(as_json.output)["schema"] == f"bgpctl/{view}/v{VERSIONS[view]}"
+    assert as_yaml.output.startswith(f"schema: bgpctl/{view}/v{VERSIONS[view]}")
     header = table.output.splitlines()[0].replace("rx/best/fib", "").replace("(1h)", "")
     assert header.strip()
     assert header == header.upper()
@@ -65,14 +66,17 @@ def test_without_an_agent_show_exits_3_and_says_how_to_start_one(tmp_path: Path)
 
 def test_a_refused_edit_stands_beside_the_state(tmp_path: Path) -> None:
     play = converged()
-    play.tell(IntentRejected((Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both"),)))
+    play.give(IntentRejected((Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both"),)))
     api = Api(tmp_path / "agent.sock", lambda name, query: answer(name, Snapshot(play.state, play.now_s, query)))
     try:
         lines = bgpctl("show", "--run-dir", tmp_path, "summary").output.splitlines()
     finally:
         api.close()
-    assert lines[1].endswith("converged 0s, edit refused")
-    assert lines[2] == "! edit refused: cluster.yaml:12:15: pools.blue: both modes set"
+    assert lines[1].endswith("converged 0s, cluster file rejected")
+    assert (
+        lines[2]
+        == "! cluster file rejected, the previous one stays in force: cluster.yaml:12:15: pools.blue: both modes set"
+    )
 
 
 @pytest.mark.parametrize("words", [("routes", "10.244.1.1/24"), ("rib", "in", "10.244.1.1/24"), ("routes", "blue")])
@@ -92,7 +96,7 @@ def test_waiting_for_convergence_ends_with_it_or_with_the_time(tmp_path: Path) -
     api = Api(tmp_path / "agent.sock", lambda name, query: answer(name, Snapshot(play.state, play.now_s, query)))
     try:
         assert bgpctl("show", "--run-dir", tmp_path, "summary", "--wait", "60s").exit_code == 0
-        play.tell(KernelLost("gone"))
+        play.give(KernelLost("gone")).expect(WakeAt(play.in_s(1)))
         late = bgpctl("show", "--run-dir", tmp_path, "summary", "--wait", "300ms")
         assert bgpctl("show", "--run-dir", tmp_path, "summary", "--wait", "soon").exit_code == 2
     finally:

@@ -18,7 +18,7 @@ from bgpctl.agent import config_changes
 from bgpctl.agent.api import Api
 from bgpctl.process.clock import LinuxClock
 from bgpctl.store.file import FileStore
-from tests.stories.test_agent_stories import converged
+from tests.stories.mesh import converged
 
 NOW = (Path(__file__).parents[2] / "topologies" / "cross-subnet.yaml").read_text()
 NEXT = NOW.replace("IPIPCrossSubnet", "VXLANCrossSubnet")
@@ -73,7 +73,7 @@ def test_the_agent_opens_no_file_that_somebody_names(socket: Path) -> None:
     secret = socket.with_name("shadow")
     secret.write_text(PRIVATE)
     for query, text in (({"files": str(secret)}, ""), ({}, content(str(secret)))):
-        with pytest.raises(client.Nonsense) as refused:
+        with pytest.raises(client.BadRequest) as refused:
             client.read(socket, "plan", query, content=text)
         assert PRIVATE[:8] not in str(refused.value)
 
@@ -106,7 +106,7 @@ def test_everybody_may_plan_and_only_root_may_apply(socket: Path) -> None:
 def test_without_a_way_back_nothing_is_applied_that_has_to_be_confirmed(socket: Path) -> None:
     file = socket.with_name("cluster.yaml")
     file.write_text("pools: what?")
-    with pytest.raises(client.Nonsense, match="nothing to go back to"):
+    with pytest.raises(client.BadRequest, match="nothing to return to"):
         client.ask(socket, "apply", {"within_s": "60"}, content=content(NEXT))
     assert file.read_text() == "pools: what?"
     client.ask(socket, "apply", content=content(NEXT))
@@ -121,15 +121,15 @@ def test_without_a_way_back_nothing_is_applied_that_has_to_be_confirmed(socket: 
         ({}, content(NEXT, NEXT), "this agent reads 1 files"),
         ({}, content("pools: what?"), "cluster.yaml:1:8"),
         ({}, content(NEXT.replace("a1:", "z1:")), "node a1 is not among the nodes"),
-        ({"within_s": "nan"}, content(NEXT), "no time to confirm a change in"),
-        ({"within_s": "-1"}, content(NEXT), "no time to confirm a change in"),
-        ({"within_s": "soon"}, content(NEXT), "no time to confirm a change in"),
+        ({"within_s": "nan"}, content(NEXT), "not a time within which a change can be confirmed"),
+        ({"within_s": "-1"}, content(NEXT), "not a time within which a change can be confirmed"),
+        ({"within_s": "soon"}, content(NEXT), "not a time within which a change can be confirmed"),
     ],
 )
 def test_what_makes_no_sense_is_not_applied_and_said(
     socket: Path, query: Mapping[str, str], text: str, said: str
 ) -> None:
-    with pytest.raises(client.Nonsense, match=said):
+    with pytest.raises(client.BadRequest, match=said):
         client.ask(socket, "apply", query, content=text)
     assert socket.with_name("cluster.yaml").read_text() == NOW
 

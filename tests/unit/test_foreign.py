@@ -10,11 +10,11 @@ from bgpctl.core.net.addresses import Address
 from bgpctl.lab import foreign, lab
 from bgpctl.lab.daemons import session_options
 from bgpctl.lab.topology import Program, Topology
-from tests.unit.test_topology import TOPOLOGIES, good
+from tests.topologies import TOPOLOGIES, read_topology
 
 
 def shipped(name: str) -> Topology:
-    return good(TOPOLOGIES / f"{name}.yaml")
+    return read_topology(TOPOLOGIES / f"{name}.yaml")
 
 
 def test_a_router_has_the_other_end_of_each_session_and_one_with_the_router_of_another_as_beside_it() -> None:
@@ -44,6 +44,6 @@ def test_a_lab_whose_program_is_missing_is_refused_by_its_name_before_anything_i
 ) -> None:
     monkeypatch.setattr(session_options, "found", lambda _: None)
     topology = replace(shipped("calico-neighbours"), runs={"c1": Program.BIRD, "c2": Program.FRR})
-    with pytest.raises(RuntimeError, match=r"needs what is not installed here: bird \(Debian's bird2\), frr"):
+    with pytest.raises(RuntimeError, match=r"needs programs that are not installed here: bird \(Debian's bird2\), frr"):
         lab.up(topology, "x1-never", keep=False)
     assert "x1-never" not in lab.lab_names()

@@ -14,16 +14,51 @@ from bgpctl.agent import health, health_http
 from bgpctl.agent.metrics import Metrics
 from bgpctl.agent.pages import TcpPages
 from bgpctl.agent.snapshot import Snapshot
-from bgpctl.core.agent.events import Applied, Apply, IntentLoaded, KernelLost, Observed, PeerRequested, Woken
-from bgpctl.core.bgp.speaker import SessionDown, SessionUp, SpeakerAttached
+from bgpctl.core.agent.events import (
+    Applied,
+    Apply,
+    Configure,
+    IntentLoaded,
+    KernelLost,
+    Observe,
+    Observed,
+    PeerRequested,
+    Speak,
+    WakeAt,
+    Woken,
+)
+from bgpctl.core.agent.reconcile import SWEEP_S
+from bgpctl.core.bgp.speaker import Announce, SessionDown, SessionUp, SpeakerAttached
 from bgpctl.core.cluster.configuration import Backend
+from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.dataplane.effects import after
 from bgpctl.core.net.objects import Traffic
 from bgpctl.ports import Unavailable
 from bgpctl.process.service_manager import Systemd
-from tests.cluster import two_racks
-from tests.stories.test_agent_stories import A2, B1, B2, INTENT, Play, converged, hears
+from tests.cluster import path, two_racks
+from tests.stories.mesh import (
+    A2,
+    B1,
+    B2,
+    CONFIGURATION,
+    INTENT,
+    NEXT_HOP,
+    OWN,
+    OWN_ROUTE,
+    READY,
+    ROUTE,
+    ROUTES,
+    TUNNEL,
+    VXLAN_DEVICE,
+    VXLAN_MEMBERS,
+    VXLAN_NEXT_HOPS,
+    converged,
+    greeting,
+    session_up,
+    sessions_with,
+)
+from tests.stories.play import Play, placeholder
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -34,7 +69,7 @@ def reasons(play: Play) -> list[str]:
 
 def without_bgp() -> Play:
     play = Play()
-    play.tell(IntentLoaded(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)))
+    play.give(IntentLoaded(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN))).expect(Observe())
     return play
 
 
@@ -43,60 +78,71 @@ def without_bgp() -> Play:
 
 def test_a_node_is_not_ready_before_the_last_wanted_object_is_in_the_kernel() -> None:
     play = without_bgp()
-    assert reasons(play) == ["the kernel has not been looked at yet"]
-    (apply, *_) = play.tell(Observed(play.kernel))
-    assert isinstance(apply, Apply)
-    for left in range(len(apply.ops), 0, -1):
-        assert reasons(play) == [f"{left} kernel objects are still to be changed"]
-        play.kernel = after(play.kernel, apply.ops[len(apply.ops) - left])
-        play.tell(Applied(()), Observed(play.kernel))
+    assert reasons(play) == ["kernel state was not read yet"]
+    ops = placeholder()
+    play.give(Observed(play.kernel)).expect(Apply(ops))
+    for left, op in zip(range(len(ops()), 0, -1), ops(), strict=True):
+        assert reasons(play) == [f"{count(left, 'kernel object')} still to be changed"]
+        play.kernel = after(play.kernel, op)
+        play.give(Applied(())).expect(Observe())
+        left_over = [WakeAt(placeholder())] if left > 1 else [WakeAt(play.in_s(SWEEP_S)), Configure(None)]
+        play.give(Observed(play.kernel)).expect(*left_over)
     assert reasons(play) == []
 
 
 def test_a_node_is_not_ready_before_every_peer_has_told_its_routes() -> None:
     play = Play()
-    play.tell(IntentLoaded(INTENT))
-    play.rest()
-    assert "the BGP speaker does not answer yet" in reasons(play)
-    play.tell(SpeakerAttached(1, ()))
+    play.give(IntentLoaded(INTENT)).expect(CONFIGURATION, Observe())
+    play.settle(*TUNNEL, f"+ {OWN_ROUTE}")
+    assert "ExaBGP does not answer yet" in reasons(play)
+    play.give(SpeakerAttached(1, ())).expect(Observe())
+    play.settle()
     for peer, block in ((A2, "10.244.2.0/26"), (B1, "10.244.3.0/26")):
-        hears(play, (peer, block))
-        play.rest()
-    assert reasons(play) == ["peer b2 has not told all its routes yet"]
-    play.tell(SessionUp(B2))
-    assert reasons(play) == ["peer b2 has not told all its routes yet"]
-    hears(play, (B2, "10.244.4.0/26"))
-    play.rest()
+        session_up(play, peer, path(block, peer), then=[Observe(), greeting(peer, READY)])
+        play.settle(f"+ {NEXT_HOP[peer]}", f"+ {ROUTE[peer]}")
+    assert reasons(play) == ["no End-of-RIB from peer b2 yet"]
+    play.give(SessionUp(B2)).expect(greeting(B2, READY), Observe())
+    assert reasons(play) == ["no End-of-RIB from peer b2 yet"]
+    session_up(play, B2, path("10.244.4.0/26", B2), then=[greeting(B2, READY)])
+    play.settle(f"+ {NEXT_HOP[B2]}", f"+ {ROUTE[B2]}")
     assert reasons(play) == []
 
 
 def test_a_peer_that_never_comes_is_waited_for_until_its_time_is_over() -> None:
     play = Play()
-    play.tell(IntentLoaded(INTENT), SpeakerAttached(1, ()))
+    play.give(IntentLoaded(INTENT), SpeakerAttached(1, ())).expect(CONFIGURATION, Observe())
     for peer, block in ((A2, "10.244.2.0/26"), (B1, "10.244.3.0/26")):
-        hears(play, (peer, block))
-    play.tell(SessionDown(B2, "connection refused", notified=False))
-    play.rest()
-    assert reasons(play) == ["peer b2 has not told all its routes yet"]
+        session_up(play, peer, path(block, peer), then=[greeting(peer)])
+    play.give(SessionDown(B2, "connection refused", notified=False))
+    play.settle(
+        *TUNNEL,
+        f"+ {NEXT_HOP[B1]}",
+        f"+ {NEXT_HOP[A2]}",
+        f"+ {OWN_ROUTE}",
+        f"+ {ROUTE[A2]}",
+        f"+ {ROUTE[B1]}",
+        Speak((Announce(OWN, A2, READY), Announce(OWN, B1, READY))),
+    )
+    assert reasons(play) == ["no End-of-RIB from peer b2 yet"]
     play.now_s += 121
-    play.tell(Woken())
-    play.rest()
+    play.give(Woken()).expect(Observe())
+    play.settle()
     assert reasons(play) == []
 
 
 def test_a_dead_peer_and_one_that_is_shut_leave_the_others_ready() -> None:
     play = converged()
-    play.tell(SessionDown(B1, "closing connection", notified=False))
-    play.rest()
+    play.give(SessionDown(B1, "closing connection", notified=False)).expect(Observe())
+    play.settle()
     assert reasons(play) == []
-    play.tell(PeerRequested(A2, up=False))
-    play.rest()
+    play.give(PeerRequested(A2, up=False)).expect(Configure(sessions_with(B1, B2)), Observe())
+    play.settle()
     assert reasons(play) == []
 
 
 def test_without_a_kernel_nobody_is_ready() -> None:
     play = converged()
-    play.tell(KernelLost("the netlink socket is gone"))
+    play.give(KernelLost("the netlink socket is gone")).expect(WakeAt(play.in_s(1)))
     assert len(reasons(play)) == 1
     assert "the netlink socket is gone" in reasons(play)[0]
 
@@ -104,7 +150,9 @@ def test_without_a_kernel_nobody_is_ready() -> None:
 def test_without_bgp_nothing_says_anything_about_it() -> None:
     play = without_bgp()
     said = [Metrics(lambda: Snapshot(play.state, 1.0, {})).page().decode(), *reasons(play)]
-    play.rest()
+    play.settle(
+        *VXLAN_DEVICE, "+ sysctl net/ipv4/ip_forward=1", *VXLAN_MEMBERS, *VXLAN_NEXT_HOPS, *ROUTES, Configure(None)
+    )
     said += [Metrics(lambda: Snapshot(play.state, 1.0, {})).page().decode(), *reasons(play)]
     about_us = re.sub(r"bgpctl\w*|Lines that bgpctl show summary", "", "\n".join(said))
     assert not re.search(r"bgp|peer|session", about_us, re.IGNORECASE)
@@ -135,7 +183,7 @@ def get(port: int, path: str, method: str = "GET") -> tuple[int, str]:
 def test_the_pages_tell_by_their_status_what_is_well(served: tuple[Play, list[float], int]) -> None:
     play, silent_s, port = served
     assert get(port, "/readiness")[0] == get(port, "/liveness")[0] == get(port, "/metrics")[0] == 200
-    play.tell(KernelLost("gone"))
+    play.give(KernelLost("gone")).expect(WakeAt(play.in_s(1)))
     silent_s[0] = 61.0
     status, text = get(port, "/readiness")
     assert (status, "gone" in text) == (503, True)
@@ -197,7 +245,7 @@ def systemd(tmp_path: Path) -> Iterator[socket.socket]:
         yield channel
 
 
-def heard(systemd: socket.socket) -> list[str]:
+def notifications(systemd: socket.socket) -> list[str]:
     messages = []
     while True:
         try:
@@ -211,18 +259,18 @@ def test_systemd_hears_of_changes_and_that_we_live(systemd: socket.socket, tmp_p
     assert notifier.beat_s == 2.0
     for at_s, status, started in ((0.0, "starting", False), (0.1, "starting", False), (0.2, "learning", True)):
         notifier.beat(status, at_s, started=started)
-    assert heard(systemd) == ["STATUS=starting\nWATCHDOG=1", "STATUS=learning\nREADY=1\nWATCHDOG=1"]
+    assert notifications(systemd) == ["STATUS=starting\nWATCHDOG=1", "STATUS=learning\nREADY=1\nWATCHDOG=1"]
     notifier.beat("learning", 1.1, started=True)
-    assert heard(systemd) == []
+    assert notifications(systemd) == []
     notifier.beat("learning", 1.3, started=True)
     notifier.stopping()
-    assert heard(systemd) == ["WATCHDOG=1", "STOPPING=1"]
+    assert notifications(systemd) == ["WATCHDOG=1", "STOPPING=1"]
 
 
 def test_the_watchdog_of_another_process_is_not_ours(systemd: socket.socket, tmp_path: Path) -> None:
     variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000", "WATCHDOG_PID": "1"}
     Systemd(variables).beat("converged", 0.0, started=True)
-    assert heard(systemd) == ["STATUS=converged\nREADY=1"]
+    assert notifications(systemd) == ["STATUS=converged\nREADY=1"]
 
 
 @pytest.mark.parametrize("variables", [{}, {"NOTIFY_SOCKET": "/nonexistent/notify"}])

@@ -1,8 +1,10 @@
 """The rules of the house are kept by machine, and the machine works."""
 
+import ast
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,3 +46,43 @@ def test_a_planted_import_breaks_the_contract_that_forbids_it(copy: Path, file: 
 
 def test_the_contracts_hold(copy: Path) -> None:
     assert contracts(copy).returncode == 0
+
+
+def imported(source: str) -> Iterator[str]:
+    """Every module, and every name of a module, that a file imports anywhere."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                yield from (name.name for name in names)
+            case ast.ImportFrom(module=module, names=names):
+                yield from (f"{module or ''}.{name.name}" for name in names)
+            case _:
+                pass
+
+
+def of_a_test_file(source: str) -> list[str]:
+    """The imports that lead to a test file or a conftest."""
+    return [
+        name
+        for name in imported(source)
+        if any(part == "conftest" or part.startswith("test_") for part in name.split("."))
+    ]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "tests").rglob("*.py")), ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_file_imports_a_test_file(file: Path) -> None:
+    assert of_a_test_file(file.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import tests.unit.test_house",
+        "from tests.lab.conftest import lab_of",
+        "from tests.lab import conftest",
+        "from . import test_house",
+        "def f():\n    from tests.unit import test_house as other",
+    ],
+)
+def test_an_import_of_a_test_file_is_found_however_it_is_written(line: str) -> None:
+    assert of_a_test_file(line)

@@ -9,33 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgpctl.agent import event_words
-from bgpctl.agent.journal import Entry, Journal, Record
 from bgpctl.core.agent.events import Event, KernelChanged, Observed, Woken
-from bgpctl.core.agent.state import State, begin
-from bgpctl.core.agent.step import step
+from bgpctl.core.agent.state import begin
 from bgpctl.core.bgp.speaker import Update
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Route
 from tests.cluster import path
-from tests.laws.test_loop_laws import events
-from tests.laws.test_total_step import EVENTS
-from tests.stories.test_agent_stories import A2, B1, converged
-
-
-def lived(*story: Event, start: State | None = None) -> Journal:
-    """The journal of an agent to which all this happened, a second apart."""
-    state = start or begin("a1", 0.0)
-    kept = Journal(state)
-    for number, event in enumerate(story):
-        after, commands = step(state, event, 1000.0 + number)
-        kept.write(state, Entry(1000.0 + number, event, commands))
-        state = after
-    return kept
-
-
-def is_faithful(record: Record) -> bool:
-    return list(record.replayed()) == [entry.commands for entry in record.entries]
+from tests.journals import is_faithful, lived
+from tests.laws.events import EVENTS, events
+from tests.stories.mesh import A2, B1, converged
 
 
 @given(st.lists(events, max_size=30))

@@ -17,9 +17,9 @@ from bgpctl.core.bgp.speaker import SessionDown
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Route
-from tests.laws.test_total_step import EVENTS
-from tests.stories.test_agent_stories import B1, converged
-from tests.unit.test_journal import is_faithful, lived
+from tests.journals import is_faithful, lived
+from tests.laws.events import EVENTS
+from tests.stories.mesh import B1, converged
 
 
 @pytest.fixture

@@ -110,10 +110,10 @@ def test_down_without_a_name_ends_the_only_lab_and_never_one_of_several(tmp_path
         labs.up(topology(edited(tmp_path)), name, keep=True)
     refused = bgpctl("lab", "down")
     assert refused.exit_code == 2
-    assert "say which lab with --name (up: one, two)" in refused.output
+    assert "choose a lab with --name (up: one, two)" in refused.output
     assert labs.lab_names() == ["one", "two"]
-    assert bgpctl("lab", "down", "--name", "one").output == "one is gone\n"
-    assert bgpctl("lab", "down").output == "two is gone\n"
+    assert bgpctl("lab", "down", "--name", "one").output == "lab one is removed\n"
+    assert bgpctl("lab", "down").output == "lab two is removed\n"
     assert bgpctl("lab", "down").exit_code == 2
 
 
@@ -137,9 +137,9 @@ def test_a_lab_whose_engine_is_away_stays_until_it_is_back(tmp_path: Path, monke
     record = made.directory / "lab.json"
     found = json.loads(record.read_text())
     found["owner"]["started"] = -1
-    record.write_text(json.dumps({**found, "cells": runtime.COMPOSE}))
+    record.write_text(json.dumps({**found, "runtime": runtime.COMPOSE}))
     monkeypatch.setitem(sys.modules, "bgpctl.lab.containers", None)
-    assert labs.sweep() == []
+    assert labs.remove_orphans() == []
     assert labs.lab_names() == ["mine"]
     record.write_text(json.dumps(found))
-    assert labs.sweep() == ["mine"]
+    assert labs.remove_orphans() == ["mine"]

@@ -15,8 +15,8 @@ from bgpctl.core.agent.events import Apply, IntentLoaded, KernelChanged, Observe
 from bgpctl.core.agent.state import begin
 from bgpctl.core.bgp.speaker import SessionDown
 from tests.cluster import bare_kernel, member
-from tests.stories.test_agent_stories import B1, INTENT, converged
-from tests.unit.test_journal import lived
+from tests.journals import lived
+from tests.stories.mesh import B1, INTENT, converged
 
 PLANE = bare_kernel(member(INTENT, "a1"))
 STORY = lived(KernelChanged(), IntentLoaded(INTENT), Observed(PLANE), SessionDown(B1, "closed", notified=True)).record()

@@ -25,6 +25,7 @@ from bgpctl.process.clock import LinuxClock
 from bgpctl.speaker.fake import FakeSpeaker
 from bgpctl.store.memory import Memory, MemoryStore
 from tests.cluster import bare_kernel, member, two_racks
+from tests.kernel_text import assert_has
 from tests.waiting import wait_until
 
 INTENT = two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)
@@ -101,7 +102,7 @@ def test_a_kernel_that_is_lost_while_it_is_changed_is_changed_once_it_is_back() 
         kernel.lost = kernel.lost_while_applying = False
         wait_until(lambda: runner.state.phase is Phase.CONVERGED)
         assert runner.state.kernel.desired
-        assert set(runner.state.kernel.desired.dataplane) <= set(kernel.observe())
+        assert_has(kernel.observe(), runner.state.kernel.desired.dataplane)
 
 
 def test_a_lost_kernel_is_not_asked_for_at_every_event() -> None:
@@ -145,8 +146,8 @@ def test_damage_is_looked_at_at_once_each_time() -> None:
 def test_the_pace_is_a_twentieth_of_the_time_and_two_seconds_at_most() -> None:
     pace = ObserveThrottle()
     assert pace.wait_s(5.0) == 0
-    pace.looked_in_vain(10.0, 10.01)
+    pace.observed_in_vain(10.0, 10.01)
     assert pace.wait_s(10.01) == pytest.approx(0.2)
     assert pace.wait_s(10.3) == 0
-    pace.looked_in_vain(20.0, 23.0)
+    pace.observed_in_vain(20.0, 23.0)
     assert pace.wait_s(23.5) == pytest.approx(1.5)

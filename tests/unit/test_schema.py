@@ -15,22 +15,16 @@ from referencing import Registry, Resource
 
 import bgpctl
 from bgpctl.cli.main import main
-from bgpctl.cli.schema import NAMES, bundled
+from bgpctl.cli.schema import NAMES
 from bgpctl.core.intent.short import lab_keys
 from bgpctl.lab.tables import lab_table
 from bgpctl.store.yaml import documents
 from tests.documents import plain
 from tests.laws.mutants import CORPUS, LABS
+from tests.schema import faults
 
 ROOT = Path(bgpctl.__file__).parent.parent
 SHIPPED = {name: json.loads((Path(bgpctl.__file__).parent / "schema" / f"{name}.json").read_text()) for name in NAMES}
-VALIDATORS = {name: Draft202012Validator(bundled(name)) for name in NAMES}
-
-
-def faults(name: str, text: str) -> list[str]:
-    """The schema's objections to a file, each of its documents taken by itself, as editors do."""
-    trees = [plain(tree) for tree in documents(text, "x.yaml")]
-    return [f"{error.json_path}: {error.message}" for tree in trees for error in VALIDATORS[name].iter_errors(tree)]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,8 +11,8 @@ from bgpctl.core.cluster.problems import Problem
 from bgpctl.core.net.addresses import Address
 from bgpctl.lab.labfile import load
 from bgpctl.lab.topology import AbsenceCheck, DropCheck, PacketCheck, Scope, SeenAs, SourceCheck, Topology
+from tests.topologies import TOPOLOGIES, read_topology
 
-TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 LAB = (TOPOLOGIES / "cross-subnet.yaml").read_text()
 
 
@@ -36,12 +36,6 @@ MANY = 20
 """Nodes: every pair of workloads is pinged."""
 
 
-def good(file: Path) -> Topology:
-    loaded = load(file)
-    assert isinstance(loaded, Topology), loaded
-    return loaded
-
-
 def bad(file: Path) -> tuple[Problem, ...]:
     loaded = load(file)
     assert not isinstance(loaded, Topology)
@@ -51,7 +45,7 @@ def bad(file: Path) -> tuple[Problem, ...]:
 @pytest.mark.parametrize("file", sorted(TOPOLOGIES.rglob("*.yaml")), ids=lambda file: file.stem)
 def test_each_shipped_topology_opens_with_its_picture_and_has_workloads_on_its_nodes(file: Path) -> None:
     """On every node with a block; where nodes are many, on some in each segment."""
-    topology = good(file)
+    topology = read_topology(file)
     assert file.read_text().startswith("#")
     intent = topology.intent
     owners = {n.name: topology.segment_of(n.address.address) for n in intent.nodes if intent.blocks_of(n)}
@@ -63,7 +57,7 @@ def test_each_shipped_topology_opens_with_its_picture_and_has_workloads_on_its_n
 
 
 def test_nodes_join_the_segment_of_their_address_and_use_its_router() -> None:
-    topology = good(TOPOLOGIES / "cross-subnet.yaml")
+    topology = read_topology(TOPOLOGIES / "cross-subnet.yaml")
     places = {
         node.name: (segment.name, str(topology.gateway_of(node.address.address)))
         for node in topology.intent.nodes
@@ -75,7 +69,7 @@ def test_nodes_join_the_segment_of_their_address_and_use_its_router() -> None:
 
 @pytest.mark.parametrize(("file", "mtu_bytes"), [("cross-subnet", 1480), ("vxlan", 1450)])
 def test_a_workload_s_mtu_leaves_room_for_the_encapsulation_of_its_pool(file: str, mtu_bytes: int) -> None:
-    topology = good(TOPOLOGIES / f"{file}.yaml")
+    topology = read_topology(TOPOLOGIES / f"{file}.yaml")
     assert {topology.mtu_bytes(workload) for workload in topology.workloads} == {mtu_bytes}
 
 
@@ -84,27 +78,28 @@ def test_an_omitted_address_is_the_next_free_one_whatever_comes_later_in_the_fil
         ("web-a1: {node: a1, address: 10.244.1.10}", "web-a1: {node: a1}\n  api-a1: {node: a1}"),
         ("web-a2: {node: a2, address: 10.244.2.10}", "web-a2: {node: a1, address: 10.244.1.1}"),
     )
-    addresses = {workload.name: str(workload.address) for workload in good(file).workloads}
+    addresses = {workload.name: str(workload.address) for workload in read_topology(file).workloads}
     assert addresses["web-a2"] == "10.244.1.1"
     assert addresses["web-a1"] == "10.244.1.2"
     assert addresses["api-a1"] == "10.244.1.3"
 
 
 def test_the_kinds_of_checks_are_read() -> None:
-    checks = {check.name: check for check in good(TOPOLOGIES / "vxlan.yaml").checks}
+    checks = {check.name: check for check in read_topology(TOPOLOGIES / "vxlan.yaml").checks}
     assert checks["between-racks-vxlan"] == PacketCheck("between-racks-vxlan", "core", Scope.ACROSS, "vxlan")
     assert checks["nothing-leaks"] == DropCheck("nothing-leaks", "core", 0)
     assert checks["no-bgp"] == AbsenceCheck("no-bgp", ("tcp-179", "exabgp"))
-    checks = {check.name: check for check in good(TOPOLOGIES / "mixed-pools.yaml").checks}
+    checks = {check.name: check for check in read_topology(TOPOLOGIES / "mixed-pools.yaml").checks}
     assert checks["bare-ipv6"] == PacketCheck("bare-ipv6", "core", Scope.ACROSS, "bare", "bare6")
     assert checks["the-world-sees-the-node"] == SourceCheck("the-world-sees-the-node", "vxlan-a1", "world", SeenAs.NODE)
 
 
 def test_a_workload_s_mtu_leaves_room_for_the_largest_header_of_its_pools() -> None:
     assert {
-        good(TOPOLOGIES / "dual-stack.yaml").mtu_bytes(w) for w in good(TOPOLOGIES / "dual-stack.yaml").workloads
+        read_topology(TOPOLOGIES / "dual-stack.yaml").mtu_bytes(w)
+        for w in read_topology(TOPOLOGIES / "dual-stack.yaml").workloads
     } == {1430}
-    mixed = good(TOPOLOGIES / "mixed-pools.yaml")
+    mixed = read_topology(TOPOLOGIES / "mixed-pools.yaml")
     assert {workload.name[:4]: mixed.mtu_bytes(workload) for workload in mixed.workloads} == {
         "ipip": 1480,
         "vxla": 1450,
@@ -113,12 +108,12 @@ def test_a_workload_s_mtu_leaves_room_for_the_largest_header_of_its_pools() -> N
 
 
 def test_a_workload_without_an_address_gets_one_of_each_ip_version_that_its_node_has_blocks_of() -> None:
-    addresses = {w.name: tuple(map(str, w.addresses)) for w in good(TOPOLOGIES / "dual-stack.yaml").workloads}
+    addresses = {w.name: tuple(map(str, w.addresses)) for w in read_topology(TOPOLOGIES / "dual-stack.yaml").workloads}
     assert addresses["web-a1"] == ("10.244.1.1", "fd00:10:244::41")
 
 
 def test_routers_may_know_routes_and_lead_each_ip_version() -> None:
-    mixed = good(TOPOLOGIES / "mixed-pools.yaml")
+    mixed = read_topology(TOPOLOGIES / "mixed-pools.yaml")
     (core,) = mixed.routers
     assert {str(prefix): str(gateway) for prefix, gateway in core.routes} == {
         "10.246.2.0/26": "10.0.0.2",
@@ -190,11 +185,11 @@ REFUSED = {
     "a check of nothing": (("{at: core, drops: 0}", "{}"), "a check is {at, packets, are}, {at, drops}, {from"),
     "absence of nothing": (
         ("{at: core, drops: 0}", "{absent: []}"),
-        "say what is to be absent; known: tcp-179, exabgp",
+        "names what is to be absent; known: tcp-179, exabgp",
     ),
     "absence of something unknown": (
         ("{at: core, drops: 0}", "{absent: [udp]}"),
-        "udp cannot be looked for; known: tcp-179, exabgp",
+        "udp is unknown; known: tcp-179, exabgp",
     ),
     "an IPIP driver for nobody": (("checks:", "ipip-drivers: {z9: bpf}\nchecks:"), "ipip-drivers.z9: z9 is not a node"),
     "an IPIP driver that is none": (("checks:", "ipip-drivers: {a1: tun}\nchecks:"), "ipip-drivers.a1: tun is none of"),
@@ -242,7 +237,7 @@ REFUSED = {
 
 
 def test_a_node_s_ipip_driver_is_read(write: Callable[..., Path]) -> None:
-    assert good(write(("checks:", "ipip-drivers: {a1: bpf}\nchecks:"))).drivers == {"a1": {"ipip": "bpf"}}
+    assert read_topology(write(("checks:", "ipip-drivers: {a1: bpf}\nchecks:"))).drivers == {"a1": {"ipip": "bpf"}}
 
 
 @pytest.mark.parametrize("what", REFUSED)

@@ -10,28 +10,31 @@ import pytest
 from bgpctl import client
 from bgpctl.agent.api import Api
 from bgpctl.agent.snapshot import Snapshot
-from bgpctl.agent.views import VIEWS, answer
-from bgpctl.core.agent.events import IntentRejected, KernelLost, Woken
+from bgpctl.agent.views import VERSIONS, VIEWS, answer
+from bgpctl.core.agent.events import IntentRejected, KernelLost, Observe, WakeAt, Woken
 from bgpctl.core.agent.state import begin
 from bgpctl.core.bgp.speaker import SessionDown, SpeakerAttached, SpeakerConfigRejected
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.net.objects import Traffic
-from tests.stories.test_agent_stories import B1, Play, converged, undo
+from tests.stories.mesh import B1, NEXT_HOP, ROUTE, converged, undo
+from tests.stories.play import Play
 from tests.waiting import wait_until
 
+REJECTED = "cluster file rejected, the previous one stays in force"
 
-def told(play: Play, view: str, **query: str) -> dict[str, Any]:
+
+def view_of(play: Play, view: str, **query: str) -> dict[str, Any]:
     return answer(view, Snapshot(play.state, play.now_s + 41, query))
 
 
 @pytest.mark.parametrize("view", sorted(VIEWS))
 def test_every_view_answers_before_anything_is_known(view: str) -> None:
     body = answer(view, Snapshot(begin("a1", 0.0), 1.0, {}))
-    assert body["schema"] == f"bgpctl/{view}/v1"
+    assert body["schema"] == f"bgpctl/{view}/v{VERSIONS[view]}"
 
 
 def test_the_summary_of_a_converged_node_has_no_problems() -> None:
-    body = told(converged(), "summary")
+    body = view_of(converged(), "summary")
     assert body["converged"] is True
     assert body["problems"] == []
     assert body["peers"] == {"wanted": 3, "established": 3}
@@ -42,61 +45,65 @@ def test_the_summary_of_a_converged_node_has_no_problems() -> None:
 
 def test_a_dead_peer_is_a_problem_that_names_it() -> None:
     play = converged()
-    play.tell(SessionDown(B1, "closing connection", notified=False))
-    play.rest()
-    body = told(play, "summary")
+    play.give(SessionDown(B1, "closing connection", notified=False)).expect(Observe())
+    play.settle()
+    body = view_of(play, "summary")
     assert body["converged"] is False
-    assert (
-        "peer b1 is not established, keeping 1 stale routes: closing connection; see: bgpctl show neighbor b1"
-        in str(body["problems"])
+    assert "peer b1 is not established, 1 stale route kept: closing connection; see: bgpctl show neighbor b1" in str(
+        body["problems"]
     )
     play.now_s += 121
-    play.tell(Woken())
-    play.rest()
-    assert told(play, "summary")["state"] == "degraded"
+    play.give(Woken()).expect(Observe())
+    play.settle(
+        f"- {ROUTE[B1]}",
+        f"- {NEXT_HOP[B1]}",
+    )
+    assert view_of(play, "summary")["state"] == "degraded"
 
 
 def test_a_refused_edit_is_shown_with_its_place() -> None:
     play = converged()
-    play.tell(IntentRejected((Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both"),)))
-    assert told(play, "summary")["edit_refused"] is True
-    assert told(play, "summary")["problems"] == ["edit refused: cluster.yaml:12:15: pools.blue: both modes set"]
+    play.give(IntentRejected((Problem(Place("cluster.yaml", 12, 15), "pools.blue", "both modes set", "both"),)))
+    assert view_of(play, "summary")["config_rejected"] is True
+    assert view_of(play, "summary")["problems"] == [f"{REJECTED}: cluster.yaml:12:15: pools.blue: both modes set"]
 
 
 def test_a_kernel_that_cannot_be_seen_is_the_first_problem() -> None:
     play = converged()
-    play.tell(KernelLost("the netlink socket is gone"))
-    body = told(play, "summary")
+    play.give(KernelLost("the netlink socket is gone")).expect(WakeAt(play.in_s(1)))
+    body = view_of(play, "summary")
     assert (body["state"], body["converged"]) == ("degraded", False)
-    assert body["problems"][0].startswith("the kernel cannot be seen or changed")
+    assert body["problems"][0].startswith("kernel state cannot be read or changed")
     assert body["problems"][0].endswith("the netlink socket is gone")
 
 
 def test_somebody_who_undoes_our_work_is_told_of_with_what_is_undone_and_when_it_is_put_back() -> None:
     play = converged()
-    for _ in range(4):
+    for _ in range(3):
         undo(play, "10.244.3.0/26")
-        play.rest()
+        play.settle(f"+ {ROUTE[B1]}")
+    undo(play, "10.244.3.0/26")
+    play.settle(WakeAt(play.in_s(0.5)))
     (problem,) = answer("summary", Snapshot(play.state, play.now_s, {}))["problems"]
     assert "route 10.244.3.0/26" in problem
-    assert "was put back 3 times, not again before 0.5 s from now" in problem
+    assert "was restored 3 times, next repair in 0.5 s" in problem
 
 
 def test_a_configuration_that_the_speaker_refuses_is_shown_until_it_is_in_force() -> None:
     play = converged()
-    play.tell(SpeakerConfigRejected("the password of peer tor-a cannot be read"))
-    body = told(play, "summary")
+    play.give(SpeakerConfigRejected("the password of peer tor-a cannot be read"))
+    body = view_of(play, "summary")
     assert body["converged"] is False
     assert "the password of peer tor-a cannot be read" in body["problems"][0]
-    play.tell(SpeakerAttached(1, ()))
-    assert "refused" not in str(told(play, "summary")["problems"])
+    play.give(SpeakerAttached(1, ())).expect(Observe())
+    assert "refused" not in str(view_of(play, "summary")["problems"])
 
 
 def test_a_route_says_its_way_and_the_reason() -> None:
-    body = told(converged(), "routes", prefix="10.244.4.0/26")
+    body = view_of(converged(), "routes", prefix="10.244.4.0/26")
     (route,) = body["routes"]
     assert (route["via"], route["dev"], route["onlink"], route["installed"]) == ("10.1.0.4", "tunl0", True, True)
-    assert route["why"] == "best path, from b2; pool blue: through IPIP, 10.1.0.4 is not in 10.0.0.0/24"
+    assert route["reason"] == "best path, from b2; pool blue: IPIP, 10.1.0.4 is not in 10.0.0.0/24"
 
 
 def test_a_tunnel_says_what_has_gone_through_where_it_is_known() -> None:
@@ -113,7 +120,7 @@ def test_a_route_that_is_not_in_the_kernel_is_shown_as_absent() -> None:
     assert kernel.observed is not None
     without_routes = kernel.seen(kernel.observed.drop(kernel.observed.routes))
     play.state = replace(play.state, kernel=without_routes)
-    assert not any(route["installed"] for route in told(play, "routes")["routes"])
+    assert not any(route["installed"] for route in view_of(play, "routes")["routes"])
 
 
 def test_the_api_answers_over_a_unix_socket_and_refuses_what_it_does_not_know(tmp_path: Path) -> None:
@@ -121,10 +128,10 @@ def test_the_api_answers_over_a_unix_socket_and_refuses_what_it_does_not_know(tm
     path = tmp_path / "agent.sock"
     api = Api(path, lambda view, query: answer(view, Snapshot(play.state, play.now_s, query)))
     try:
-        assert client.read(path, "peers")["schema"] == "bgpctl/peers/v1"
-        with pytest.raises(client.Nonsense, match="nothing at /v1/weather"):
+        assert client.read(path, "peers")["schema"] == "bgpctl/peers/v2"
+        with pytest.raises(client.BadRequest, match="nothing at /v1/weather"):
             client.read(path, "weather")
-        with pytest.raises(client.Nonsense, match="host bits"):
+        with pytest.raises(client.BadRequest, match="host bits"):
             client.read(path, "routes", {"prefix": "10.244.4.1/26"})
     finally:
         api.close()
@@ -142,7 +149,7 @@ def test_a_bug_in_a_view_is_neither_an_unknown_view_nor_a_bad_question(
     path = tmp_path / "agent.sock"
     api = Api(path, broken)
     try:
-        with pytest.raises(client.Faulty, match="500: the agent could not make an answer; its log says why"):
+        with pytest.raises(client.Faulty, match="500: the agent could not make an answer; its log has the reason"):
             client.read(path, "peers")
     finally:
         api.close()

@@ -22,12 +22,12 @@ from bgpctl.core.agent.migration import Migration
 
 
 class Phase(enum.Enum):
-    """The agent's own word for how it is doing."""
+    """The condition of the agent as a whole."""
 
     STARTING = "starting"
     LEARNING = "learning"
     CONVERGING = "converging"
-    SWITCHING = "switching"
+    MIGRATING = "migrating"
     DEGRADED = "degraded"
     CONVERGED = "converged"
 
@@ -67,7 +67,7 @@ _PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
     (Phase.DEGRADED, lambda state: state.bgp.lost_a_peer or state.kernel.lacks_own_address),
     (Phase.LEARNING, lambda state: state.kernel.is_pruning_held),
     (Phase.CONVERGING, lambda state: bool(state.kernel.pending.ops)),
-    (Phase.SWITCHING, lambda state: state.migration.in_progress),
+    (Phase.MIGRATING, lambda state: state.migration.in_progress),
     (Phase.DEGRADED, lambda state: bool(state.kernel.unmet or state.bgp.peers_down or state.bgp.rejection)),
     (Phase.CONVERGED, lambda _: True),
 )

@@ -1,7 +1,7 @@
 """
 Adj-RIB-Out per peer, as a value, and the commands that lead from there to the one that should be.
 
-Refuses to know: why a route is told (core/bgp/export_policy.py), how a command is worded.
+Refuses to know: why a route is announced (core/bgp/export_policy.py), how a command is encoded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bgpctl.core.net.addresses import Address, Prefix
 SpeakerCommands: TypeAlias = tuple[SpeakerCommand, ...]
 
 EOR_DEFERRAL_S: Final = 20.0
-"""How long an End-of-RIB waits for those whose routes we pass on (RFC 4724, section 4.1: Selection_Deferral_Timer).
+"""How long an End-of-RIB waits for the peers whose routes we pass on (RFC 4724, section 4.1: Selection_Deferral_Timer).
 Less than adj_rib_in.SYNC_S, after which a peer that waits for it stops waiting."""
 
 
@@ -38,39 +38,41 @@ class AdjRibOut:
     end_of_rib_due: Mapping[Address, float] = field(default_factory=dict)
 
 
-def update(told: AdjRibOut, offer: ExportInput, rib: AdjRibIn, at_s: float) -> tuple[AdjRibOut, SpeakerCommands]:
+def update(
+    adj_rib_out: AdjRibOut, export_input: ExportInput, adj_rib_in: AdjRibIn, at_s: float
+) -> tuple[AdjRibOut, SpeakerCommands]:
     """The changes for each peer, and the End-of-RIBs that are due."""
     sent: dict[Address, Mapping[Prefix, Attributes]] = {}
     commands: list[SpeakerCommand] = []
-    for terms in offer.policy.session_policies.values():
-        wanted, before = routes_for(offer, terms), told.sent.get(terms.peer, {})
-        if not _established(rib, terms.peer):
+    for session_policy in export_input.policy.session_policies.values():
+        wanted, before = routes_for(export_input, session_policy), adj_rib_out.sent.get(session_policy.peer, {})
+        if not _established(adj_rib_in, session_policy.peer):
             # Nothing new is queued for a peer that is away: ExaBGP drops a reload while it has something unsent.
             wanted = {prefix: attributes for prefix, attributes in before.items() if prefix in wanted}
         if wanted != before:
-            commands += _changes(terms.peer, before, wanted)
-        sent[terms.peer] = wanted
-    return _with_end_of_ribs(AdjRibOut(sent, told.end_of_rib_due), commands, offer, rib, at_s)
+            commands += _changes(session_policy.peer, before, wanted)
+        sent[session_policy.peer] = wanted
+    return _with_end_of_ribs(AdjRibOut(sent, adj_rib_out.end_of_rib_due), commands, export_input, adj_rib_in, at_s)
 
 
 def full_table(
-    told: AdjRibOut, offer: ExportInput, rib: AdjRibIn, anew: Iterable[Address], at_s: float
+    adj_rib_out: AdjRibOut, export_input: ExportInput, adj_rib_in: AdjRibIn, anew: Iterable[Address], at_s: float
 ) -> tuple[AdjRibOut, SpeakerCommands]:
     """The whole table for the peers in `anew`, each with its End-of-RIB: at once if all that it may hold is known."""
-    sent, owed = dict(told.sent), dict(told.end_of_rib_due)
+    sent, end_of_rib_due = dict(adj_rib_out.sent), dict(adj_rib_out.end_of_rib_due)
     commands: list[SpeakerCommand] = []
     for peer in anew:
-        wanted = routes_for(offer, offer.policy.session_policies[peer])
+        wanted = routes_for(export_input, export_input.policy.session_policies[peer])
         commands += (Withdraw(prefix, peer) for prefix in sorted(sent.get(peer, {}).keys() - wanted.keys()))
         commands += (Announce(prefix, peer, wanted[prefix]) for prefix in sorted(wanted))
         sent[peer] = wanted
-        owed[peer] = at_s + EOR_DEFERRAL_S
-    return _with_end_of_ribs(AdjRibOut(sent, owed), commands, offer, rib, at_s)
+        end_of_rib_due[peer] = at_s + EOR_DEFERRAL_S
+    return _with_end_of_ribs(AdjRibOut(sent, end_of_rib_due), commands, export_input, adj_rib_in, at_s)
 
 
-def next_due_s(told: AdjRibOut) -> float | None:
+def next_due_s(adj_rib_out: AdjRibOut) -> float | None:
     """When an End-of-RIB stops waiting."""
-    return min(told.end_of_rib_due.values(), default=None)
+    return min(adj_rib_out.end_of_rib_due.values(), default=None)
 
 
 def _changes(
@@ -82,22 +84,28 @@ def _changes(
 
 
 def _with_end_of_ribs(
-    told: AdjRibOut, commands: list[SpeakerCommand], offer: ExportInput, rib: AdjRibIn, at_s: float
+    adj_rib_out: AdjRibOut, commands: list[SpeakerCommand], export_input: ExportInput, adj_rib_in: AdjRibIn, at_s: float
 ) -> tuple[AdjRibOut, SpeakerCommands]:
     """A peer that kept our routes drops at End-of-RIB what we have not repeated: it comes when all is repeated."""
-    terms = offer.policy.session_policies
+    policies = export_input.policy.session_policies
     waiting = {
-        peer: until_s for peer, until_s in told.end_of_rib_due.items() if peer in terms and _established(rib, peer)
+        peer: until_s
+        for peer, until_s in adj_rib_out.end_of_rib_due.items()
+        if peer in policies and _established(adj_rib_in, peer)
     }
-    due = [peer for peer, until_s in waiting.items() if at_s >= until_s or _sources_complete(offer, terms[peer], rib)]
+    due = [
+        peer
+        for peer, until_s in waiting.items()
+        if at_s >= until_s or _sources_complete(export_input, policies[peer], adj_rib_in)
+    ]
     ends = (SendEndOfRib(peer, peer.version) for peer in sorted(due))
-    owed = {peer: until_s for peer, until_s in waiting.items() if peer not in due}
-    return AdjRibOut(told.sent, owed), (*commands, *ends)
+    end_of_rib_due = {peer: until_s for peer, until_s in waiting.items() if peer not in due}
+    return AdjRibOut(adj_rib_out.sent, end_of_rib_due), (*commands, *ends)
 
 
-def _sources_complete(offer: ExportInput, terms: SessionPolicy, rib: AdjRibIn) -> bool:
-    return all(rib[peer].certain for peer in sources(offer.policy, terms) if peer in rib)
+def _sources_complete(export_input: ExportInput, session_policy: SessionPolicy, adj_rib_in: AdjRibIn) -> bool:
+    return all(adj_rib_in[peer].certain for peer in sources(export_input.policy, session_policy) if peer in adj_rib_in)
 
 
-def _established(rib: AdjRibIn, peer: Address) -> bool:
-    return peer in rib and rib[peer].established
+def _established(adj_rib_in: AdjRibIn, peer: Address) -> bool:
+    return peer in adj_rib_in and adj_rib_in[peer].established

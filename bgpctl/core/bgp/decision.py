@@ -67,7 +67,7 @@ class Choice:
     The choice for one prefix.
 
     Attributes:
-        best: the one path that is told to others.
+        best: the one path that is announced to others.
         lost: the paths that are not used, each with the step at which it lost.
         also: the paths that are used beside `best` (ECMP): only a tie-break sets them apart, and each has a next hop
             of its own.

@@ -3,7 +3,7 @@ Routes for each peer, as a value: the Adj-RIB-Out that should be.
 
 The order is Calico's: what BGP itself forbids, the export filters, then whatever lies in a pool that is exported.
 
-Refuses to know: what the peer has been told already, how the speaker words it.
+Refuses to know: the routes announced already (adj_rib_out.py), how a command is encoded.
 """
 
 from __future__ import annotations
@@ -35,131 +35,137 @@ class ExportInput:
     The input of the export policy.
 
     Args:
-        chosen: what is used for each prefix learned.
-        link_of: the link that a learned prefix leaves by, for filters that ask.
-        draining: this node is about to go, and says so (RFC 8326).
-        accepts: the tunnels that this node takes packets from now, by IP version.
+        choices: the best paths of each learned prefix.
+        link_of: the link that a learned prefix leaves by, for filters that match it.
+        draining: this node is in graceful shutdown (RFC 8326).
+        accepts: the tunnels that this node accepts packets from now, by IP version.
     """
 
     def __init__(
         self,
         policy: Policy,
-        chosen: Iterable[Choice],
+        choices: Iterable[Choice],
         link_of: Callable[[Prefix], str | None],
         *,
         draining: bool,
         accepts: Mapping[int, Iterable[Encapsulation]],
     ) -> None:
         self.policy = policy
-        # RFC 4271, section 9.1.2: a path whose next hop does not resolve is no route, so it is not told.
-        self.best = tuple(choice.best for choice in chosen if choice.best.cost is not None)
+        # RFC 4271, section 9.1.2: a path whose next hop does not resolve is not a route, so it is not announced.
+        self.best = tuple(choice.best for choice in choices if choice.best.cost is not None)
         self.external = tuple(candidate for candidate in self.best if not candidate.internal)
         self.link_of = link_of
         self.draining = draining
         self.accepts = {version: encap_community.communities(tunnels) for version, tunnels in accepts.items()}
 
 
-def routes_for(offer: ExportInput, terms: SessionPolicy) -> Mapping[Prefix, Attributes]:
+def routes_for(export_input: ExportInput, session_policy: SessionPolicy) -> Mapping[Prefix, Attributes]:
     """The peer's routes: each prefix of its IP version with its attributes."""
-    told: dict[Prefix, Attributes] = {}
-    for subject in (*_learned(offer, terms), *_own(offer, terms)):
-        attributes = _filtered(offer.policy.ownership, terms, subject)
+    advertised: dict[Prefix, Attributes] = {}
+    for subject in (*_learned(export_input, session_policy), *_own(export_input, session_policy)):
+        attributes = _filtered(export_input.policy.ownership, session_policy, subject)
         if attributes is not None:
-            told[subject.prefix] = _for_peer(offer, terms, attributes)
-    return told
+            advertised[subject.prefix] = _for_peer(export_input, session_policy, attributes)
+    return advertised
 
 
-def sources(policy: Policy, terms: SessionPolicy) -> Iterator[Address]:
+def sources(policy: Policy, session_policy: SessionPolicy) -> Iterator[Address]:
     """
     Peers whose routes this one may know through us alone: what they tell comes before our End-of-RIB. Other nodes of
-    the cluster have sessions of their own; a circle of nodes that wait for each other helps nobody. What a former
+    the cluster have sessions of their own; nodes that wait for each other in a circle would wait in vain. What a former
     reflector still passes on is known from others by and by.
     """
     for source in policy.session_policies.values():
-        passed_on = _reflects(policy.ownership.node.cluster_id, source, terms)
-        if source.peer != terms.peer and (source.member is None or passed_on):
+        passed_on = _reflects(policy.ownership.node.cluster_id, source, session_policy)
+        if source.peer != session_policy.peer and (source.member is None or passed_on):
             yield source.peer
 
 
-def _own(offer: ExportInput, terms: SessionPolicy) -> Iterator[Subject]:
-    version = terms.session.version
-    extended = offer.accepts.get(version, ()) if terms.member else ()
+def _own(export_input: ExportInput, session_policy: SessionPolicy) -> Iterator[Subject]:
+    version = session_policy.session.version
+    extended = export_input.accepts.get(version, ()) if session_policy.member else ()
     # Calico's scale: a filter's priority would say nothing beside BGP's default of 100.
-    attributes = Attributes(local_pref=NORMAL_LOCAL_PREF if terms.internal else None, extended=extended)
-    for prefix in offer.policy.ownership.own:
+    attributes = Attributes(local_pref=NORMAL_LOCAL_PREF if session_policy.internal else None, extended=extended)
+    for prefix in export_input.policy.ownership.own:
         if prefix.version == version:
-            yield Subject(prefix, attributes, learned=False, external=not terms.internal)
+            yield Subject(prefix, attributes, learned=False, external=not session_policy.internal)
 
 
-def _learned(offer: ExportInput, terms: SessionPolicy) -> Iterator[Subject]:
-    for candidate in offer.external if terms.internal and offer.policy.cluster_id is None else offer.best:
+def _learned(export_input: ExportInput, session_policy: SessionPolicy) -> Iterator[Subject]:
+    for candidate in (
+        export_input.external
+        if session_policy.internal and export_input.policy.cluster_id is None
+        else export_input.best
+    ):
         prefix = candidate.path.prefix
-        source = offer.policy.session_policies.get(candidate.peer)
-        if source is None or source == terms or prefix.version != terms.session.version:
+        source = export_input.policy.session_policies.get(candidate.peer)
+        if source is None or source == session_policy or prefix.version != session_policy.session.version:
             continue
-        attributes = _passed_on(offer.policy, source, terms, candidate)
+        attributes = _passed_on(export_input.policy, source, session_policy, candidate)
         if attributes is not None:
-            link = offer.link_of(prefix) if terms.filters else None
-            yield Subject(prefix, attributes, learned=True, external=not terms.internal, link=link)
+            link = export_input.link_of(prefix) if session_policy.filters else None
+            yield Subject(prefix, attributes, learned=True, external=not session_policy.internal, link=link)
 
 
-def _passed_on(policy: Policy, source: SessionPolicy, terms: SessionPolicy, candidate: Candidate) -> Attributes | None:
+def _passed_on(
+    policy: Policy, source: SessionPolicy, session_policy: SessionPolicy, candidate: Candidate
+) -> Attributes | None:
     """The attributes towards the peer before policy, None where BGP itself forbids to tell it."""
     path = candidate.path
     communities = set(path.communities)
     if _NO_ADVERTISE in communities:
         return None
-    if not terms.internal:
+    if not session_policy.internal:
         if {_NO_EXPORT, _NO_EXPORT_SUBCONFED} & communities:
             return None
-        hop = path.next_hop if terms.next_hop_mode is NextHopMode.KEEP else None
+        hop = path.next_hop if session_policy.next_hop_mode is NextHopMode.KEEP else None
         extended = encap_community.transitive(path.extended)
         return Attributes(hop, path.as_path, communities=path.communities, origin=path.origin, extended=extended)
-    hop = None if terms.next_hop_mode is NextHopMode.SELF else path.next_hop
+    hop = None if session_policy.next_hop_mode is NextHopMode.SELF else path.next_hop
     attributes = Attributes(
         hop, path.as_path, path.local_pref, path.med, path.communities, origin=path.origin, extended=path.extended
     )
-    return _reflected(policy, source, terms, candidate, attributes) if source.internal else attributes
+    return _reflected(policy, source, session_policy, candidate, attributes) if source.internal else attributes
 
 
 def _reflected(
-    policy: Policy, source: SessionPolicy, terms: SessionPolicy, candidate: Candidate, attributes: Attributes
+    policy: Policy, source: SessionPolicy, session_policy: SessionPolicy, candidate: Candidate, attributes: Attributes
 ) -> Attributes | None:
     cluster_id = policy.cluster_id
     originator = candidate.path.originator or candidate.router_id or candidate.peer
-    theirs = router_id(terms.member) if terms.member else None
-    if cluster_id is None or not _reflects(cluster_id, source, terms) or originator == theirs:
+    theirs = router_id(session_policy.member) if session_policy.member else None
+    if cluster_id is None or not _reflects(cluster_id, source, session_policy) or originator == theirs:
         return None
     return replace(attributes, originator=originator, cluster_list=(cluster_id, *candidate.path.cluster_list))
 
 
-def _reflects(cluster_id: Address | None, source: SessionPolicy, terms: SessionPolicy) -> bool:
+def _reflects(cluster_id: Address | None, source: SessionPolicy, session_policy: SessionPolicy) -> bool:
     """RFC 4456, section 6: from a client to everyone, from anyone else to clients."""
-    clients = source.session.client or terms.session.client
-    return cluster_id is not None and source.internal and terms.internal and clients
+    clients = source.session.client or session_policy.session.client
+    return cluster_id is not None and source.internal and session_policy.internal and clients
 
 
-def _filtered(registry: BlockOwnership, terms: SessionPolicy, subject: Subject) -> Attributes | None:
+def _filtered(ownership: BlockOwnership, session_policy: SessionPolicy, subject: Subject) -> Attributes | None:
     """The attributes after policy, None where it keeps the route in."""
-    match = filters.on_export(terms.filters, subject)
+    match = filters.on_export(session_policy.filters, subject)
     if match:
         return filters.operated(match.rule, subject.attributes) if match.rule.accept else None
-    pool = registry.pool(subject.prefix)
+    pool = ownership.pool(subject.prefix)
     if pool is None or pool.disable_bgp_export:
         return None
-    covering = (item for item in registry.intent.advertisements if item.cidr.covers(subject.prefix))
+    covering = (item for item in ownership.intent.advertisements if item.cidr.covers(subject.prefix))
     return _with_communities(subject.attributes, (community for item in covering for community in item.communities))
 
 
-def _for_peer(offer: ExportInput, terms: SessionPolicy, attributes: Attributes) -> Attributes:
+def _for_peer(export_input: ExportInput, session_policy: SessionPolicy, attributes: Attributes) -> Attributes:
     """As the peer reads it: our own AS in front for an external one, and a goodbye while draining."""
-    if not terms.internal:
-        as_path = (terms.session.local_asn, *attributes.as_path) if attributes.as_path else ()
+    if not session_policy.internal:
+        as_path = (session_policy.session.local_asn, *attributes.as_path) if attributes.as_path else ()
         attributes = replace(attributes, as_path=as_path, local_pref=None)
-    if not offer.draining:
+    if not export_input.draining:
         return attributes
-    leaving = _with_communities(attributes, [GRACEFUL_SHUTDOWN])
-    return replace(leaving, local_pref=0) if terms.internal else leaving
+    graceful_shutdown = _with_communities(attributes, [GRACEFUL_SHUTDOWN])
+    return replace(graceful_shutdown, local_pref=0) if session_policy.internal else graceful_shutdown
 
 
 def _with_communities(attributes: Attributes, communities: Iterable[Community]) -> Attributes:

@@ -1,7 +1,7 @@
 """
-Which received paths may be used: what no filter can allow first, then the filters, then what holds without one.
+Import policy: rules that no filter can lift, then the filters, then the default where no filter matches.
 
-Refuses to know: which of several acceptable paths is best.
+Refuses to know: the best of several accepted paths.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from bgpctl.core.net.addresses import Address, Asn, Prefix
 from bgpctl.core.net.longest_match import LongestMatch
 
 GRACEFUL_SHUTDOWN: Final = (65535, 0)
-"""RFC 8326: whoever receives it prefers any other path."""
+"""GRACEFUL_SHUTDOWN (RFC 8326): the receiver prefers any other path."""
 
 _ORIGINS: Final = frozenset({"igp", "egp", "incomplete"})
 
 _MOST_PREFIXES: Final = 1_000_000
-"""Pools of IPv6 have room for more than any memory."""
+"""IPv6 pools hold more prefixes than any memory."""
 
 # Nowhere to send a packet to (RFC 6890): "this network", loopback, multicast and reserved, link-local.
 _MARTIANS: Final = LongestMatch(
@@ -42,11 +42,11 @@ _MARTIANS: Final = LongestMatch(
 @dataclass(frozen=True, slots=True)
 class Policy:
     """
-    Everything that is agreed about the routes of one node: who owns what, and the terms by the peer's address.
+    The import and export policy of one node: block ownership, and session policies by the peer's address.
 
     Attributes:
-        cluster_id: as which the node reflects (RFC 4456): its own, or one that it has given up and plays on. Only its
-            own makes a path one that has been here before.
+        cluster_id: as which the node reflects (RFC 4456): its own, or a former one during handover. Only its own in a
+            path shows a loop.
     """
 
     ownership: BlockOwnership
@@ -54,125 +54,129 @@ class Policy:
     cluster_id: Address | None
 
     @classmethod
-    def of(cls, intent: Intent, node: Node, config: SpeakerConfig, played: Address | None = None) -> Policy:
+    def of(cls, intent: Intent, node: Node, config: SpeakerConfig, former_cluster_id: Address | None = None) -> Policy:
         """Indexed once for each change of the cluster file."""
-        terms = {terms.peer: terms for terms in session_policies(intent, config)}
-        return cls(BlockOwnership(intent, node), terms, node.cluster_id or played)
+        policies = {item.peer: item for item in session_policies(intent, config)}
+        return cls(BlockOwnership(intent, node), policies, node.cluster_id or former_cluster_id)
 
     @property
     def limit(self) -> int:
-        """How many prefixes one peer may tell: more than the pools have room for is a flood, or a full table."""
-        return min(PREFIX_LIMIT + self.ownership.room, _MOST_PREFIXES)
+        """The prefix limit of one peer: more than the pools can hold is an error, or a full table."""
+        return min(PREFIX_LIMIT + self.ownership.capacity, _MOST_PREFIXES)
 
 
-def verdict(registry: BlockOwnership, terms: SessionPolicy, path: Path) -> Path | Rejection:
+def verdict(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path) -> Path | Rejection:
     """
-    `path`, received on these terms, as it may be used; or the first rule that forbids it.
+    `path` as accepted from this session, or the first rule that rejects it.
 
     ExaBGP passes malformed and looping paths through: RFC 4271 section 6.3, RFC 4456 section 8, RFC 7606.
     """
-    refusal = next(_never(registry, terms, path), None)
-    if refusal:
-        return refusal
-    seen = _without_foreign_claims(terms, path)
-    match = _match(terms, seen)
+    rejection = next(_never(ownership, session_policy, path), None)
+    if rejection:
+        return rejection
+    seen = _without_foreign_claims(session_policy, path)
+    match = _match(session_policy, seen)
     if match and not match.rule.accept:
         return Rejection(RejectCode.FILTER, match.filter)
-    refusal = None if match else _default_policy(registry, terms, path)
-    return refusal or _least_preferred_if_draining(_operated(seen, match.rule) if match else seen)
+    rejection = None if match else _default_policy(ownership, session_policy, path)
+    return rejection or _least_preferred_if_draining(_operated(seen, match.rule) if match else seen)
 
 
-def _match(terms: SessionPolicy, path: Path) -> filters.Match | None:
-    if not terms.filters:
+def _match(session_policy: SessionPolicy, path: Path) -> filters.Match | None:
+    if not session_policy.filters:
         return None
     return filters.on_import(
-        terms.filters, Subject(path.prefix, _attributes(path), learned=True, external=not terms.internal)
+        session_policy.filters,
+        Subject(path.prefix, _attributes(path), learned=True, external=not session_policy.internal),
     )
 
 
-def _never(registry: BlockOwnership, terms: SessionPolicy, path: Path) -> Iterator[Rejection]:
+def _never(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path) -> Iterator[Rejection]:
     """Rules that no filter can override, those on attributes first."""
     if path.origin not in _ORIGINS:
         yield Rejection(RejectCode.BAD_ORIGIN, path.origin)
-    yield from _next_hop(registry, path)
-    yield from _loops(registry, terms, path)
-    yield from _ownership(registry, terms, path)
+    yield from _next_hop(ownership, path)
+    yield from _loops(ownership, session_policy, path)
+    yield from _ownership(ownership, session_policy, path)
 
 
-def _next_hop(registry: BlockOwnership, path: Path) -> Iterator[Rejection]:
+def _next_hop(ownership: BlockOwnership, path: Path) -> Iterator[Rejection]:
     hop = path.next_hop
     if hop is None:
         yield Rejection(RejectCode.NO_NEXT_HOP)
     elif hop.version != path.prefix.version or _MARTIANS.holding(hop):
         yield Rejection(RejectCode.BAD_NEXT_HOP, str(hop))
-    elif registry.is_own(hop):
+    elif ownership.is_own(hop):
         yield Rejection(RejectCode.OWN_NEXT_HOP, str(hop))
 
 
-def _loops(registry: BlockOwnership, terms: SessionPolicy, path: Path) -> Iterator[Rejection]:
-    session, node = terms.session, registry.node
-    if not terms.internal and path.as_path[:1] != (session.peer_asn,):
+def _loops(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path) -> Iterator[Rejection]:
+    session, node = session_policy.session, ownership.node
+    if not session_policy.internal and path.as_path[:1] != (session.peer_asn,):
         yield Rejection(RejectCode.FIRST_AS, " ".join(map(str, path.as_path)) or "empty")
-    if path.as_path and sum(asn in _own_asns(registry, terms) for asn in path.as_path) > terms.allowed_own_as:
+    if (
+        path.as_path
+        and sum(asn in _own_asns(ownership, session_policy) for asn in path.as_path) > session_policy.allowed_own_as
+    ):
         yield Rejection(RejectCode.OWN_AS, " ".join(map(str, path.as_path)))
-    if terms.internal and path.originator == router_id(node):
+    if session_policy.internal and path.originator == router_id(node):
         yield Rejection(RejectCode.OWN_ORIGINATOR)
-    if terms.internal and node.cluster_id in path.cluster_list:
+    if session_policy.internal and node.cluster_id in path.cluster_list:
         yield Rejection(RejectCode.OWN_CLUSTER, str(node.cluster_id))
 
 
-def _own_asns(registry: BlockOwnership, terms: SessionPolicy) -> set[Asn]:
+def _own_asns(ownership: BlockOwnership, session_policy: SessionPolicy) -> set[Asn]:
     """A local AS for the session does not hide the node's own one, unless that is what the external peer has too."""
-    own = {terms.session.local_asn, registry.intent.asn_of(registry.node)}
-    return own if terms.internal else own - {terms.session.peer_asn}
+    own = {session_policy.session.local_asn, ownership.intent.asn_of(ownership.node)}
+    return own if session_policy.internal else own - {session_policy.session.peer_asn}
 
 
-def _ownership(registry: BlockOwnership, terms: SessionPolicy, path: Path) -> Iterator[Rejection]:
+def _ownership(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path) -> Iterator[Rejection]:
     prefix = path.prefix
     if prefix.length == 0:
         return
     if _MARTIANS.covering(prefix):
         yield Rejection(RejectCode.MARTIAN)
-    owner = registry.owner(prefix)
-    if owner == registry.node or registry.covers_own_block(prefix):
+    owner = ownership.owner(prefix)
+    if owner == ownership.node or ownership.covers_own_block(prefix):
         yield Rejection(RejectCode.OWN_BLOCK)
-    if registry.covers_node(prefix):
+    if ownership.covers_node(prefix):
         yield Rejection(RejectCode.COVERS_NODE)
-    pool = registry.pool(prefix)
-    if pool is None and registry.on_underlay(prefix):
+    pool = ownership.pool(prefix)
+    if pool is None and ownership.on_underlay(prefix):
         yield Rejection(RejectCode.ON_UNDERLAY)
     if pool and not pool.by_bgp:
         yield Rejection(RejectCode.NOT_BY_BGP, pool.name)
-    if owner and not _leads_to(registry, terms, path, owner):
+    if owner and not _leads_to(ownership, session_policy, path, owner):
         yield Rejection(RejectCode.OTHERS_BLOCK, owner.name)
 
 
-def _leads_to(registry: BlockOwnership, terms: SessionPolicy, path: Path, owner: Node) -> bool:
+def _leads_to(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path, owner: Node) -> bool:
     """
     True if the path ends at the owner of the block: by its next hop, by the originator that a reflector names, or, from
     a router outside the cluster, by the AS that the path began in (as RFC 6811 asks it of a registry).
     """
     if path.next_hop in owner.addresses:
         return True
-    if terms.internal:
+    if session_policy.internal:
         return path.originator == router_id(owner)
-    return terms.member is None and path.as_path[-1] == registry.intent.asn_of(owner)
+    return session_policy.member is None and path.as_path[-1] == ownership.intent.asn_of(owner)
 
 
-def _default_policy(registry: BlockOwnership, terms: SessionPolicy, path: Path) -> Rejection | None:
+def _default_policy(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path) -> Rejection | None:
     """The rule where no filter has decided: RFC 8212's default for routers outside, pools for everyone else."""
     if path.prefix.length == 0:
         return Rejection(RejectCode.DEFAULT_ROUTE)
-    if registry.pool(path.prefix) is None:
+    if ownership.pool(path.prefix) is None:
         return Rejection(RejectCode.OUTSIDE_POOLS)
-    known = terms.internal or terms.member is not None or registry.owner(path.prefix) is not None
+    known = session_policy.internal or session_policy.member is not None or ownership.owner(path.prefix) is not None
     return None if known else Rejection(RejectCode.NO_POLICY)
 
 
-def _without_foreign_claims(terms: SessionPolicy, path: Path) -> Path:
+def _without_foreign_claims(session_policy: SessionPolicy, path: Path) -> Path:
     """Without what an external peer has no say in (RFC 4271 section 5.1.5, RFC 7606 sections 7.9 and 7.10)."""
     claims = (path.local_pref, path.originator, path.cluster_list)
-    if terms.internal or claims == (None, None, ()):
+    if session_policy.internal or claims == (None, None, ()):
         return path
     return replace(path, local_pref=None, originator=None, cluster_list=())
 

@@ -1,5 +1,5 @@
 """
-From everything received to what is used: policy's verdict on each path, then the choice for each prefix.
+Loc-RIB (RFC 4271, section 3.2): the import policy's verdict on each path, then the best path for each prefix.
 
 Refuses to know: when this is done, and what follows from it.
 """
@@ -29,7 +29,7 @@ class LocRib:
 
     Attributes:
         best: what is used for each prefix that anything acceptable was received for.
-        rejected: what policy forbids, sorted by peer.
+        rejected: paths that the import policy rejects, sorted by peer.
         policy_cache: the verdicts behind it, and the policy that gave them; only to be spared the same work next time.
     """
 
@@ -48,7 +48,7 @@ class PolicyCache(NamedTuple):
 Verdicts: TypeAlias = Mapping[Prefix, tuple[Received, Path | Rejection]]
 
 
-def select(policy: Policy, rib: AdjRibIn, distances: NextHopCosts, before: LocRib | None = None) -> LocRib:
+def select(policy: Policy, adj_rib_in: AdjRibIn, distances: NextHopCosts, before: LocRib | None = None) -> LocRib:
     """
     The choice among the paths of all sessions.
 
@@ -56,38 +56,42 @@ def select(policy: Policy, rib: AdjRibIn, distances: NextHopCosts, before: LocRi
     """
     known = before.policy_cache.verdicts if before and before.policy_cache.policy is policy else {}
     verdicts = {
-        peer: _verdicts(policy, terms, rib[peer].usable, known.get(peer, {}))
-        for peer, terms in policy.session_policies.items()
-        if peer in rib
+        peer: _verdicts(policy, session_policy, adj_rib_in[peer].usable, known.get(peer, {}))
+        for peer, session_policy in policy.session_policies.items()
+        if peer in adj_rib_in
     }
     candidates: dict[Prefix, list[Candidate]] = {}
     rejected: list[RejectedPath] = []
-    for peer, judged in verdicts.items():
-        terms = policy.session_policies[peer]
-        identifier = rib[peer].router_id or (router_id(terms.member) if terms.member else None)
-        for prefix, (received, outcome) in judged.items():
+    for peer, outcomes in verdicts.items():
+        session_policy = policy.session_policies[peer]
+        identifier = adj_rib_in[peer].router_id or (router_id(session_policy.member) if session_policy.member else None)
+        for prefix, (received, outcome) in outcomes.items():
             if isinstance(outcome, Rejection):
                 rejected.append(RejectedPath(prefix, peer, outcome))
             else:
-                candidate = _candidate(terms, received, outcome, identifier, distances)
+                candidate = _candidate(session_policy, received, outcome, identifier, distances)
                 candidates.setdefault(prefix, []).append(candidate)
-    chosen = {prefix: choose(paths) for prefix, paths in candidates.items()}
-    return LocRib(chosen, tuple(rejected), PolicyCache(policy, verdicts))
+    best = {prefix: choose(paths) for prefix, paths in candidates.items()}
+    return LocRib(best, tuple(rejected), PolicyCache(policy, verdicts))
 
 
-def _verdicts(policy: Policy, terms: SessionPolicy, paths: Mapping[Prefix, Received], known: Verdicts) -> Verdicts:
+def _verdicts(
+    policy: Policy, session_policy: SessionPolicy, paths: Mapping[Prefix, Received], known: Verdicts
+) -> Verdicts:
     found: dict[Prefix, tuple[Received, Path | Rejection]] = {}
     for prefix, received in paths.items():
         old = known.get(prefix)
         if old is None or old[0] is not received:
-            old = received, verdict(policy.ownership, terms, received.path)
+            old = received, verdict(policy.ownership, session_policy, received.path)
         found[prefix] = old
     return found
 
 
 def _candidate(
-    terms: SessionPolicy, received: Received, path: Path, router_id: Address | None, distances: NextHopCosts
+    session_policy: SessionPolicy, received: Received, path: Path, router_id: Address | None, distances: NextHopCosts
 ) -> Candidate:
     as_used = received if path is received.path else Received(path, received.at_s)
     cost = distances.cost(path.next_hop) if path.next_hop else None
-    return Candidate(terms.peer, terms.session.peer_asn, terms.internal, as_used, router_id, cost)
+    return Candidate(
+        session_policy.peer, session_policy.session.peer_asn, session_policy.internal, as_used, router_id, cost
+    )

@@ -38,11 +38,11 @@ class TableState(enum.Enum):
     is over while no session at all is established.
     """
 
-    AWAITING_SESSION = "unheard"
-    AWAITING_END_OF_RIB = "syncing"
+    AWAITING_SESSION = "awaiting session"
+    AWAITING_END_OF_RIB = "awaiting End-of-RIB"
     SYNCED = "synced"
     STALE = "stale"
-    LONG_LIVED_STALE = "retained"
+    LONG_LIVED_STALE = "long-lived stale"
     DOWN = "down"
 
 

@@ -17,7 +17,7 @@ from bgpctl.core.net.addresses import Address
 @dataclass(frozen=True, slots=True)
 class SessionPolicy:
     """
-    The terms of one session.
+    The policy of one session.
 
     Attributes:
         member: the node at the other end; None for a router outside the cluster.
@@ -41,7 +41,7 @@ class SessionPolicy:
 
 
 def session_policies(configuration: Configuration, config: SpeakerConfig) -> tuple[SessionPolicy, ...]:
-    """The terms of every session of a node, in the order of the sessions."""
+    """The policies of all sessions of a node, in the order of the sessions."""
     members = {address: node for node in configuration.nodes for address in node.addresses}
     peers = {peer.name: peer for peer in configuration.peers}
     filters = {item.name: item for item in configuration.filters}

@@ -1,5 +1,5 @@
 """
-Which BGP sessions a node owes: the mesh, the configured peers and their mirror images.
+The BGP sessions of a node: the mesh, the configured peers and their mirror images.
 
 Refuses to know: how a speaker is configured with them, which routes cross them.
 """

@@ -16,7 +16,7 @@ from bgpctl.core.net.addresses import Address, Asn, Prefix
 @dataclass(frozen=True, slots=True, order=True)
 class Session:
     """
-    One BGP session this node owes. Times in seconds.
+    One BGP session of this node. Times in seconds.
 
     Attributes:
         name: that of the node or of the Peer at the other end; a node may be there twice, once per IP version.

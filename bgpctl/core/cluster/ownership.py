@@ -57,7 +57,7 @@ class BlockOwnership:
         return address in self._here
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """How many blocks the pools have room for."""
         bits = {4: 32, 6: 128}
         pools = self.intent.pools

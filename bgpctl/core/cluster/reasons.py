@@ -16,7 +16,7 @@ from bgpctl.core.net.addresses import Address, Prefix
 
 
 class ReasonCode(enum.Enum):
-    """Why a kernel object is wanted."""
+    """The reasons why a kernel object is wanted."""
 
     OWN_BLOCK = "own-block"
     BEST_PATH = "best-path"
@@ -24,7 +24,7 @@ class ReasonCode(enum.Enum):
     TUNNEL = "tunnel"
     FORWARDING = "forwarding"
     NAT_OUTGOING = "nat-outgoing"
-    KEPT = "held"
+    KEPT = "kept"
     NOT_WANTED = "not-wanted"
 
 
@@ -49,7 +49,7 @@ class Reason:
 
 
 class UnmetCode(enum.Enum):
-    """Why something wanted cannot be had now."""
+    """The reasons why something wanted cannot be had now."""
 
     UNDERLAY_UNKNOWN = "underlay-unknown"
     NEXT_HOP_UNRESOLVED = "next-hop-unresolved"
@@ -68,23 +68,23 @@ class Unmet:
 
 
 class PruneHoldCode(enum.Enum):
-    """Why nothing may be removed now."""
+    """The reasons why nothing may be removed now."""
 
     FACTS_UNKNOWN = "facts-unknown"
-    SPEAKER_AWAY = "speaker-away"
-    PEER_TABLE_INCOMPLETE = "peer-unheard"
+    SPEAKER_AWAY = "speaker-detached"
+    PEER_TABLE_INCOMPLETE = "awaiting-end-of-rib"
 
 
 @dataclass(frozen=True, slots=True)
 class PruneHold:
-    """A removal that waits until we know more: `subject` names the source that has not spoken yet."""
+    """A removal that is deferred: `subject` names the source whose information is missing."""
 
     code: PruneHoldCode
     subject: str
 
 
 class RejectCode(enum.Enum):
-    """Why a received path is not used."""
+    """The reasons why the import policy rejects a received path."""
 
     BAD_ORIGIN = "bad-origin"
     NO_NEXT_HOP = "no-next-hop"

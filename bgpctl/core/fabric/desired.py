@@ -50,18 +50,18 @@ class Desired:
     withdrawn: frozenset[Prefix] = frozenset()
 
 
-def gather(wanted: Iterable[Reasoned], missing: Iterable[Unmet], withheld: Iterable[PruneHold]) -> Desired:
+def gather(wanted: Iterable[Reasoned], unmet: Iterable[Unmet], prune_holds: Iterable[PruneHold]) -> Desired:
     """One value out of everything the encapsulations asked for; equal objects asked for twice count once."""
     reasons: dict[Key, Reason] = {}
     things: list[KernelObject] = []
     for thing, reason in wanted:
         things.append(thing)
         reasons.setdefault(key_of(thing), reason)
-    return Desired(Dataplane.of(things), reasons, tuple(missing), tuple(withheld))
+    return Desired(Dataplane.of(things), reasons, tuple(unmet), tuple(prune_holds))
 
 
 def link_of(desired: Desired | None) -> Callable[[Prefix], str | None]:
-    """The link that a wanted route leaves by; looked up only if anybody asks."""
+    """The link that a wanted route leaves by; looked up only when it is called."""
 
     @cache
     def links() -> Mapping[Prefix, str]:

@@ -46,7 +46,7 @@ class Facts:
         release: the kernel's, as uname(1) prints it.
         privileged: CAP_NET_ADMIN is held.
         tunnels: what each encapsulation has found out for itself, by its name.
-        nftables_lacks: what keeps us from using nftables; None if nothing does.
+        nftables_missing: the reason against using nftables; None if there is none.
         sysctls: values by name, with slashes.
         listening: TCP ports on which a program listens; `bound` the UDP ports that a program has.
         agent: an agent of ours answers, so that what it uses is in use by us.
@@ -56,7 +56,7 @@ class Facts:
     privileged: bool = True
     next_hop_objects: bool = True
     tunnels: Mapping[str, object] = field(default_factory=dict)
-    nftables_lacks: str | None = None
+    nftables_missing: str | None = None
     namespaces: bool = True
     sysctls: Mapping[str, str] = field(default_factory=dict)
     dataplane: Dataplane = field(default_factory=Dataplane)

@@ -61,22 +61,22 @@ class Effect(enum.IntEnum):
     IN_PLACE = 1
     """The object changes under traffic, without loss."""
     ATOMIC = 2
-    """Traffic takes another way from one packet to the next."""
+    """Traffic takes another path from one packet to the next."""
     GAP = 3
-    """The kernel cannot have the old and the new at once: what goes through is lost in between."""
+    """The kernel cannot have the old and the new at once: packets are lost in between."""
 
 
 class Stage(enum.Enum):
-    """The steps of a switch; each waits for an answer of the others."""
+    """The steps of a migration; each waits for the other nodes."""
 
     PREPARE = "prepare"
-    CUTOVER = "flip"
+    CUTOVER = "cutover"
     RETIRE = "retire"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: its operations, each with what it does to traffic, and for whom the next one waits."""
+    """One step: its operations, each with its effect on traffic, and the nodes that the next step waits for."""
 
     stage: Stage
     ops: tuple[tuple[Op, Effect], ...]
@@ -90,10 +90,10 @@ class Preview:
 
     Attributes:
         unreachable: prefixes that are routed now, that members still have, and that no route will lead to.
-        cut: who talks to this node now, by a route that is not ours, and would have to by one of ours.
+        cut: hosts with a connection to this node over a foreign route, whose packets one of our routes would take.
         unmet: what is wanted and cannot be had.
-        blocked: who keeps the last step from being the end: they say that they do not accept what is wanted.
-        kept: for whose sake a device stays after it: they say so, or it is said of this node.
+        blocked: members that do not accept the wanted encapsulation, according to their announcement or the file.
+        kept: members for which a device stays after the last step.
     """
 
     node: str
@@ -130,9 +130,9 @@ def preview(
     now = observed
     for stage in Stage:
         wanted = derive(intent, node, names, told.values(), now)
-        trials = next_step(wanted, now, intent, node, NO_RESULTS, 0.0).probes
+        probes = next_step(wanted, now, intent, node, NO_RESULTS, 0.0).probes
         switch = next_step(
-            wanted, now, intent, node, _expected_replies(stage, trials, _sent_back(wanted, node), now), 0.0
+            wanted, now, intent, node, _expected_replies(stage, probes, _sent_back(wanted, node), now), 0.0
         )
         last = switch
         made = plan(switch.desired, now)
@@ -203,13 +203,13 @@ def _expected_paths(intent: Intent, node: Node) -> Iterator[Choice]:
                 yield Choice(Candidate(own.address, intent.asn_of(member), internal=True, received=received))
 
 
-def _expected_replies(stage: Stage, trials: Iterable[Probe], hops: Iterable[NextHop], now: Dataplane) -> ProbeResults:
+def _expected_replies(stage: Stage, probes: Iterable[Probe], hops: Iterable[NextHop], now: Dataplane) -> ProbeResults:
     """The results that probes will have: nothing, that every way leads there, that everyone uses the new ones."""
     match stage:
         case Stage.PREPARE:
             return NO_RESULTS
         case Stage.CUTOVER:
-            return ProbeResults({trial.path: 0.0 for trial in trials}, {})
+            return ProbeResults({probe.path: 0.0 for probe in probes}, {})
         case Stage.RETIRE:
             seen = {hop.id: ReturnPath(hop.link, kind_of(now, hop.link), -DRAIN_S, 0.0) for hop in hops}
             return ProbeResults({}, seen)

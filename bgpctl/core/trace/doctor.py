@@ -1,7 +1,7 @@
 """
 Obstacles to a node: checks over facts about its kernel and host, each with what to do next.
 
-Refuses to know: how facts are found out.
+Refuses to know: how facts are collected.
 """
 
 from __future__ import annotations
@@ -64,19 +64,19 @@ def _privilege(facts: Facts, _: Needs) -> Iterator[Answer]:
 
 def _next_hops(facts: Facts, _: Needs) -> Iterator[Answer]:
     if facts.next_hop_objects:
-        yield good(f"Linux {facts.release} has them")
+        yield good(f"Linux {facts.release} has next-hop objects")
     else:
-        text = f"Linux {facts.release} has none: routes carry their gateways, and change one by one"
+        text = f"Linux {facts.release} has no next-hop objects: routes carry their gateways, and change one by one"
         yield Verdict.WARN, text, "upgrade to Linux 5.3 or later"
 
 
 def _nftables(facts: Facts, needs: Needs) -> Iterator[Answer]:
     if not needs.masquerade:
         return
-    if facts.nftables_lacks is None:
+    if facts.nftables_missing is None:
         yield good("nft works: natOutgoing can have its table")
     else:
-        yield Verdict.FAIL, f"natOutgoing needs it: {facts.nftables_lacks}", "apt-get install nftables"
+        yield Verdict.FAIL, f"natOutgoing needs it: {facts.nftables_missing}", "apt-get install nftables"
 
 
 def _namespaces(facts: Facts, _: Needs) -> Iterator[Answer]:
@@ -90,7 +90,7 @@ def _forwarding(facts: Facts, _: Needs) -> Iterator[Answer]:
     if facts.sysctls.get("net/ipv4/ip_forward") == "1":
         yield good("on")
     elif facts.agent:
-        yield Verdict.FAIL, "off, although an agent runs: somebody switches it off", "sysctl net.ipv4.ip_forward=1"
+        yield Verdict.FAIL, "off, although an agent runs: another program cleared it", "sysctl net.ipv4.ip_forward=1"
     else:
         yield Verdict.WARN, "off: the agent switches it on, and cleanup off again", "sysctl net.ipv4.ip_forward=1"
 
@@ -104,7 +104,7 @@ def _reverse_path(facts: Facts, needs: Needs) -> Iterator[Answer]:
     names += [link.name for link in facts.dataplane.links if link.name in tunnels and link.owned]
     strict = [name for name in sorted(names) if _rp_filter(facts.sysctls, name) == 1]
     for name in strict:
-        text = f"strict on {name}: packets whose way back is another are dropped, as while an encapsulation changes"
+        text = f"strict on {name}: packets are dropped while an encapsulation changes, when replies take another path"
         verdict = Verdict.WARN if underlay and name == underlay.link else Verdict.FAIL
         yield verdict, text, f"sysctl net.ipv4.conf.{name.replace('.', '/')}.rp_filter=2"
     if names and not strict:
@@ -160,7 +160,7 @@ def _bgp_port(facts: Facts, needs: Needs) -> Iterator[Answer]:
     elif facts.agent:
         yield good(f"TCP port {port} is in use, and an agent runs")
     else:
-        yield Verdict.FAIL, f"somebody listens at TCP port {port}: another BGP daemon?", f"ss -ltnp sport = :{port}"
+        yield Verdict.FAIL, f"another program listens at TCP port {port}", f"ss -ltnp sport = :{port}"
 
 
 def _firewall(facts: Facts, needs: Needs) -> Iterator[Answer]:
@@ -168,7 +168,8 @@ def _firewall(facts: Facts, needs: Needs) -> Iterator[Answer]:
     wanted = {"input": _incoming(needs), "forward": ["workload packets"]}
     for chain in facts.firewall:
         if wanted.get(chain.hook):
-            text = f"chain {chain.table} {chain.name} drops what it does not accept: {', '.join(wanted[chain.hook])}?"
+            packets = ", ".join(wanted[chain.hook])
+            text = f"chain {chain.table} {chain.name} drops by default; its rules have to accept {packets}"
             yield Verdict.WARN, text, f"nft list chain {chain.family} {chain.table} {chain.name}"
     if not facts.firewall:
         yield good("no chain drops by default")

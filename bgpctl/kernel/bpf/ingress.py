@@ -44,7 +44,7 @@ def attach(netlink: Netlink, link: int, label: int, fd: int, name: str) -> None:
     `label` is ours, and receives nothing.
 
     Raises:
-        OSError: EEXIST where somebody else's filter has our priority and handle.
+        OSError: EEXIST where a filter of another program has our priority and handle.
     """
     try:
         tcx.attach(link, fd)

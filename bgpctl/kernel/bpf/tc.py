@@ -51,13 +51,13 @@ def attach(netlink: Netlink, index: int, hook: int, fd: int, name: str) -> None:
     Put the program on the hook, atomically in place of our earlier one. `name` starts with NAME_PREFIX.
 
     Raises:
-        OSError: EEXIST where somebody else's filter has our priority and handle.
+        OSError: EEXIST where a filter of another program has our priority and handle.
     """
-    # EEXIST: the qdisc is there, ours or somebody else's; filters of both stand beside each other.
+    # EEXIST: the qdisc is there, ours or another program's; filters of both stand beside each other.
     _do(netlink, Request(_RTM_NEWQDISC, NLM_F_CREATE | _NLM_F_EXCL, _clsact(index)), fine=(errno.EEXIST,))
     for found in _in_our_place(netlink, index, hook):
         if not found.name.startswith(NAME_PREFIX):
-            raise OSError(errno.EEXIST, f"priority {_PRIORITY} is taken by somebody's filter {found.name}: move it")
+            raise OSError(errno.EEXIST, f"priority {_PRIORITY} has the filter {found.name} of another program: move it")
     options = attribute(_BPF_FD, _U32.pack(fd)) + attribute(_BPF_NAME, name.encode() + b"\0")
     options += attribute(_BPF_FLAGS, _U32.pack(_DIRECT_ACTION))
     _do(netlink, Request(_RTM_NEWTFILTER, NLM_F_CREATE, _filter(index, hook) + attribute(_TCA_OPTIONS, options)))

@@ -61,7 +61,7 @@ def detach(index: int, program_id: int) -> None:
         try:
             syscalls.call(_DETACH, _ATTRIBUTES.pack(index, 0, _INGRESS, flags, 0, neighbour, revision))
         except OSError as error:
-            if error.errno not in (errno.ESTALE, errno.ENOENT):  # somebody else was quicker: look again
+            if error.errno not in (errno.ESTALE, errno.ENOENT):  # another program was quicker: read again
                 raise
     raise OSError(errno.EBUSY, "the programs of the link change all the time")
 

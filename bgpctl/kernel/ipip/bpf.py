@@ -346,7 +346,7 @@ def _mac(link: LinkFacts) -> bytes:
 def _ours(links: Mapping[str, LinkFacts], name: str) -> LinkFacts:
     """The device, if it is one that this driver could have made."""
     if links[name].kind != "veth" or _FAR_END not in links:
-        raise OSError(errno.EEXIST, f"{name} is somebody else's device: remove or rename it")
+        raise OSError(errno.EEXIST, f"{name} is a device of another program: remove or rename it")
     return links[name]
 
 

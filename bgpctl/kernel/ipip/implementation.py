@@ -67,7 +67,7 @@ class IpipImplementation:
                 return None
 
     def survey(self, *, tried: bool) -> HostFacts:
-        lacks = _bpf_lacks() if tried else "not tried: no network namespace"
+        lacks = _bpf_missing() if tried else "not tried: no network namespace"
         return HostFacts(modules.is_there("ipip"), lacks, tcx.is_known())
 
     def hint(self, link: Link, code: int) -> str | None:
@@ -76,7 +76,7 @@ class IpipImplementation:
         return None
 
 
-def _bpf_lacks() -> str | None:
+def _bpf_missing() -> str | None:
     try:
         bpf.BpfIpip().close()
     except OSError as error:

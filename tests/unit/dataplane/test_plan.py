@@ -9,8 +9,7 @@ from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.net.addresses import InterfaceAddress
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Link, LinkAddress, LinkKind, Plain, Route
-from tests.cluster import bare_kernel, member, two_racks
-from tests.unit.fabric.test_fabric import derived
+from tests.cluster import bare_kernel, derived, member, two_racks
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
 KERNEL = bare_kernel(member(INTENT, "a1"))

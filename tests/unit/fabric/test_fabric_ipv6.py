@@ -27,7 +27,7 @@ def derived(intent: Intent, name: str = "a1", observed: Dataplane | None = None)
     return derive(intent, here, {}, choices, observed or bare_kernel(here))
 
 
-def ways(desired: Desired, version: int = 6) -> dict[str, tuple[str, str]]:
+def next_hops_of(desired: Desired, version: int = 6) -> dict[str, tuple[str, str]]:
     """prefix -> (via, dev) of every unicast route of the IP version."""
     hops = {hop.id: hop for hop in desired.dataplane.next_hops}
     used = {route.prefix: hops[route.next_hop] for route in desired.dataplane.routes if route.next_hop}
@@ -56,7 +56,7 @@ def test_each_mode_sends_each_ipv6_block_its_way(
 ) -> None:
     assert callable(stack)
     intent = stack(with_ipv6(two_racks(ipip=Mode.ALWAYS), vxlan=mode))
-    assert ways(derived(intent)) == {BLOCKS[name]: way for name, way in expected.items()}
+    assert next_hops_of(derived(intent)) == {BLOCKS[name]: way for name, way in expected.items()}
 
 
 def test_the_ipv4_side_is_the_same_with_ipv6_and_without() -> None:
@@ -132,7 +132,7 @@ def test_while_no_link_has_the_ipv6_address_ipv4_goes_on_and_nothing_is_removed(
     intent = with_ipv6(two_racks(ipip=Mode.ALWAYS), vxlan=Mode.ALWAYS)
     here = member(intent, "a1")
     desired = derived(intent, observed=bare_kernel(replace(here, address6=None)))
-    assert (ways(desired, 4), ways(desired, 6)) == (ways(derived(intent), 4), {})
+    assert (next_hops_of(desired, 4), next_hops_of(desired, 6)) == (next_hops_of(derived(intent), 4), {})
     assert [(item.code, item.subject) for item in desired.prune_holds] == [
         (PruneHoldCode.FACTS_UNKNOWN, "fd00:10:a::1")
     ]
@@ -146,7 +146,7 @@ def test_a_member_without_an_ipv6_address_is_missing_with_its_ipv6_block_only() 
     assert [(item.code, item.subject, item.detail) for item in desired.unmet] == [
         (UnmetCode.NO_ADDRESS, BLOCKS["b1"], "b1")
     ]
-    assert set(ways(desired)) == {BLOCKS["a2"], BLOCKS["b2"]}
+    assert set(next_hops_of(desired)) == {BLOCKS["a2"], BLOCKS["b2"]}
 
 
 def test_a_node_without_an_ipv6_address_leaves_ipv6_alone() -> None:
@@ -155,14 +155,14 @@ def test_a_node_without_an_ipv6_address_leaves_ipv6_alone() -> None:
     own = tuple(block for block in intent.blocks_of(a1) if block.version == 4)
     without = replace(intent, nodes=(replace(a1, address6=None), *others))
     desired = derived(allocated(without, "a1", blocks=own))
-    assert (ways(desired), desired.unmet, desired.prune_holds) == ({}, (), ())
+    assert (next_hops_of(desired), desired.unmet, desired.prune_holds) == ({}, (), ())
     assert not [sysctl for sysctl in desired.dataplane.sysctls if "ipv6" in sysctl.name]
 
 
 def test_a_borrowed_ipv6_address_is_led_to_its_borrower_on_the_node_that_has_the_block() -> None:
     intent = with_ipv6(two_racks(), vxlan=Mode.ALWAYS)
     borrowing = allocated(intent, "b1", borrowed=prefixes("fd00:10:244::14a/128"))
-    assert ways(derived(borrowing))["fd00:10:244::14a/128"] == (vtep("b1"), VXLAN6)
+    assert next_hops_of(derived(borrowing))["fd00:10:244::14a/128"] == (vtep("b1"), VXLAN6)
 
 
 @pytest.mark.parametrize(

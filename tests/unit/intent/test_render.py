@@ -11,7 +11,7 @@ from bgpctl.cli.main import main
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.store import texts
 from tests.documents import SAMPLE
-from tests.unit.intent.test_forms import CALICO, SHORT
+from tests.samples import CALICO, SHORT
 
 TOPOLOGIES = Path(__file__).parents[3] / "topologies"
 FORMS = ("calico", "short")

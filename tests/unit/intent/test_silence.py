@@ -11,8 +11,7 @@ from bgpctl.core.cluster.problems import Place
 from bgpctl.core.intent import read
 from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree
 from bgpctl.store.yaml import documents
-from tests.unit.intent.test_forms import CALICO, SHORT
-from tests.unit.intent.test_valid import QUIET, REMARKED
+from tests.samples import CALICO, QUIET, REMARKED, SHORT
 
 STRAY = Place("stray.yaml", 7, 7)
 MEANT_FOR_ANY_KEY = ("labels", "secondary", "annotations", "metadata", "status")

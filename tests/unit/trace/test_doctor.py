@@ -31,8 +31,8 @@ def with_links(*links: Link, routes: frozenset[Route] = frozenset()) -> Facts:
     return replace(FINE, dataplane=plane)
 
 
-def without_module(*, bpf_lacks: str | None = None, tcx: bool = True) -> dict[str, object]:
-    return {"ipip": ipip.HostFacts(module=False, bpf_lacks=bpf_lacks, tcx=tcx)}
+def without_module(*, bpf_missing: str | None = None, tcx: bool = True) -> dict[str, object]:
+    return {"ipip": ipip.HostFacts(module=False, bpf_missing=bpf_missing, tcx=tcx)}
 
 
 def sysctls(**values: str) -> Facts:
@@ -62,13 +62,13 @@ ETH1 = Link("eth1", Plain(""), 1400, owned=False)
         ("vxlan", replace(FINE, tunnels={"vxlan": vxlan.HostFacts(devices=False)}), [FAIL]),
         ("ipip", FINE, [PASS]),
         ("ipip", replace(FINE, tunnels=without_module()), [PASS]),
-        ("ipip", replace(FINE, tunnels=without_module(bpf_lacks="CAP_BPF")), [FAIL]),
+        ("ipip", replace(FINE, tunnels=without_module(bpf_missing="CAP_BPF")), [FAIL]),
         ("ipip", replace(FINE, tunnels=without_module(tcx=False)), [WARN]),
         ("ipip", replace(BY_BPF, tunnels=without_module(tcx=False)), [PASS]),
-        ("ipip", replace(FINE, nftables_lacks="no nft"), [FAIL]),
-        ("ipip", replace(FINE, tunnels=without_module(), nftables_lacks="no nft"), [PASS]),
+        ("ipip", replace(FINE, nftables_missing="no nft"), [FAIL]),
+        ("ipip", replace(FINE, tunnels=without_module(), nftables_missing="no nft"), [PASS]),
         ("nftables", FINE, [PASS]),
-        ("nftables", replace(FINE, nftables_lacks="no nft"), [FAIL]),
+        ("nftables", replace(FINE, nftables_missing="no nft"), [FAIL]),
         ("namespaces", FINE, [PASS]),
         ("namespaces", replace(FINE, namespaces=False), [WARN]),
         ("ip_forward", FINE, [PASS]),
@@ -111,7 +111,9 @@ def test_every_check_has_something_to_say_of_a_node() -> None:
 
 def test_only_what_the_cluster_file_asks_for_is_needed() -> None:
     needs = needs_of(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN), NODE)
-    worse = replace(FINE, tunnels=without_module(bpf_lacks="CAP_BPF"), nftables_lacks="nft", listening=frozenset({179}))
+    worse = replace(
+        FINE, tunnels=without_module(bpf_missing="CAP_BPF"), nftables_missing="nft", listening=frozenset({179})
+    )
     assert FAIL not in {finding.verdict for finding in examine(worse, needs)}
     assert Address.parse("10.1.0.3") in needs.remotes
 

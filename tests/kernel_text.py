@@ -1,0 +1,141 @@
+"""
+Kernel state as text, one object a line, for comparisons whose failure shows what differs.
+
+Every field that makes two objects differ is in the line, in the words of `ip`, `bridge` and `sysctl`.
+
+Refuses to know: which objects are whose, and what they are for.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
+from typing import assert_never
+
+from bgpctl.core.dataplane.effects import Op, Put
+from bgpctl.core.net.addresses import Mac
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import (
+    Decap,
+    FdbEntry,
+    KernelObject,
+    Link,
+    LinkAddress,
+    LinkKind,
+    Masquerade,
+    Neighbour,
+    NextHop,
+    NextHopGroup,
+    Plain,
+    Route,
+    RouteType,
+    Rule,
+    Sysctl,
+)
+
+
+def kernel_text(things: Iterable[KernelObject]) -> str:
+    """A dataplane with its rules, or some objects: a line each, sorted."""
+    rules = things.rules if isinstance(things, Dataplane) else ()
+    return "".join(f"{line}\n" for line in sorted((*map(object_line, things), *map(_rule, rules))))
+
+
+def op_line(op: Op) -> str:
+    """An operation: + for what is put, - for what is removed."""
+    return f"{'+' if isinstance(op, Put) else '-'} {object_line(op.thing)}"
+
+
+def assert_same(actual: Iterable[KernelObject], expected: Iterable[KernelObject]) -> None:
+    """Fails with a unified diff of the two texts."""
+    __tracebackhide__ = True
+    assert_same_text(kernel_text(actual), kernel_text(expected))
+
+
+def assert_has(actual: Iterable[KernelObject], part: Iterable[KernelObject]) -> None:
+    """Fails with a unified diff that shows which objects of `part` are missing."""
+    __tracebackhide__ = True
+    wanted, present = set(part), set(actual)
+    if not wanted <= present:
+        assert_same(wanted & present, wanted)
+
+
+def assert_same_text(actual: str, expected: str) -> None:
+    """Fails with a unified diff."""
+    __tracebackhide__ = True
+    if difference := unified_diff(actual.splitlines(), expected.splitlines()):
+        raise AssertionError(difference)
+
+
+def unified_diff(actual: Iterable[str], expected: Iterable[str]) -> str:
+    """Empty where the lines are the same."""
+    return "\n".join(difflib.unified_diff([*expected], [*actual], "expected", "actual", lineterm="", n=1))
+
+
+def object_line(thing: KernelObject) -> str:
+    """A kernel object with all its fields."""
+    match thing:
+        case Link():
+            return _words("link", thing.name, _kind(thing.kind), f"mtu {thing.mtu_bytes}", *_link_options(thing))
+        case Sysctl():
+            return f"sysctl {thing.name}={thing.value}"
+        case LinkAddress():
+            return f"address {thing.address} dev {thing.link}"
+        case Decap():
+            also = f"also {_list(thing.also)}" if thing.also else ""
+            ends = f"local {thing.local} sources {_list(thing.sources)}"
+            return _words(f"decapsulation dev {thing.link} underlay {thing.underlay}", ends, also)
+        case Masquerade():
+            outside = f"outside {_list(thing.inside)} ports {_list(thing.udp_ports)}"
+            return f"masquerade from {_list(thing.sources)} {outside}"
+        case FdbEntry():
+            return f"fdb {thing.mac} dst {thing.remote} dev {thing.link}"
+        case Neighbour():
+            return f"neighbour {thing.address} lladdr {thing.mac} dev {thing.link}"
+        case NextHop():
+            via = f"via {thing.gateway}" if thing.gateway else ""
+            onlink = "onlink" if thing.onlink else ""
+            return _words(f"nexthop id {thing.id:#x}", via, f"dev {thing.link}", onlink, f"proto {thing.protocol}")
+        case NextHopGroup():
+            members = "/".join(f"{member:#x}" for member in thing.members)
+            return f"nexthop id {thing.id:#x} group {members} proto {thing.protocol}"
+        case Route():
+            return _route(thing)
+        case _:
+            assert_never(thing)
+
+
+def _route(route: Route) -> str:
+    kind = "" if route.type is RouteType.UNICAST else route.type.name.lower()
+    hop = f"nhid {route.next_hop:#x}" if route.next_hop else ""
+    via = f"via {route.gateway}" if route.gateway else ""
+    dev = f"dev {route.link}" if route.link else ""
+    key = f"proto {route.protocol} metric {route.metric} table {route.table}"
+    return _words("route", kind, str(route.prefix), hop, via, dev, key)
+
+
+def _rule(rule: Rule) -> str:
+    values = (f"{name} {value}" for name, value in rule._asdict().items())
+    return _words("rule", *values)
+
+
+def _kind(kind: LinkKind) -> str:
+    """Every field that counts when two are compared."""
+    if isinstance(kind, Plain):
+        return f"type {kind.kind} (plain)"
+    assert is_dataclass(kind)
+    parameters = (f"{field.name} {getattr(kind, field.name)}" for field in fields(kind) if field.compare)
+    return _words(f"type {type(kind).__name__.lower()}", *parameters)
+
+
+def _link_options(link: Link) -> tuple[str, ...]:
+    mac: Mac | None = link.mac
+    return (f"address {mac}" if mac else "", "up" if link.up else "down", "" if link.owned else "foreign")
+
+
+def _list(items: Iterable[object]) -> str:
+    return ",".join(map(str, items))
+
+
+def _words(*parts: str) -> str:
+    return " ".join(filter(None, parts))

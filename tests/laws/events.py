@@ -1,0 +1,122 @@
+"""Generated events of one agent, and one event of every kind."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+from typing import Final
+
+from hypothesis import strategies as st
+
+from bgpctl.core.agent.events import (
+    Applied,
+    DrainRequested,
+    Event,
+    IntentLoaded,
+    IntentRejected,
+    KernelChanged,
+    KernelLost,
+    Observed,
+    PeerRequested,
+    Probed,
+    RefreshRequested,
+    Woken,
+)
+from bgpctl.core.bgp import speaker
+from bgpctl.core.bgp.speaker import (
+    EndOfRib,
+    RefreshBegun,
+    RefreshEnded,
+    SessionDown,
+    SessionOpened,
+    SessionUp,
+    Update,
+)
+from bgpctl.core.cluster.configuration import Backend
+from bgpctl.core.cluster.encapsulation import Mode
+from bgpctl.core.cluster.problems import Place, Problem
+from bgpctl.core.dataplane.effects import Failure, Put
+from bgpctl.core.dataplane.plan import NOT_WANTED
+from bgpctl.core.net.addresses import Asn, Prefix
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import NextHop
+from tests.cluster import bare_kernel, member, path, two_racks
+from tests.stories.mesh import B1
+
+INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
+PEERS = {name: member(INTENT, name).address.address for name in ("a2", "b1", "b2")}
+BLOCKS = [Prefix.parse(f"10.244.{index}.0/26") for index in range(2, 8)]
+peers = st.sampled_from(sorted(PEERS.values()))
+updates = st.builds(
+    lambda peer, blocks, gone: Update(
+        peer,
+        announced=tuple(path(block, peer) for block in sorted(blocks)),
+        withdrawn=tuple(sorted(gone - blocks)),
+    ),
+    peers,
+    st.sets(st.sampled_from(BLOCKS), max_size=3),
+    st.sets(st.sampled_from(BLOCKS), max_size=3),
+)
+from_peers: st.SearchStrategy[Event] = st.one_of(
+    updates,
+    st.builds(SessionUp, peers),
+    st.builds(SessionDown, peers, st.just("closing connection"), st.booleans()),
+    st.builds(
+        lambda peer, time: SessionOpened(peer, Asn(64512), peer, 30, time, forwarding_preserved=True),
+        peers,
+        st.sampled_from([None, 120]),
+    ),
+    st.builds(EndOfRib, peers, st.just(4)),
+    st.builds(RefreshBegun, peers, st.just(4)),
+    st.builds(RefreshEnded, peers, st.just(4)),
+)
+KERNEL = bare_kernel(member(INTENT, "a1"))
+PROBLEM = Problem(Place("cluster.yaml", 1, 1), "pools", "wrong", "rule")
+events: st.SearchStrategy[Event] = st.one_of(
+    from_peers,
+    st.sampled_from([IntentLoaded(INTENT), IntentLoaded(replace(INTENT, mesh=False)), IntentRejected((PROBLEM,))]),
+    st.sampled_from(
+        [KernelChanged(), Observed(KERNEL), Observed(Dataplane()), Applied(()), Woken(), KernelLost("gone")]
+    ),
+    st.builds(speaker.SpeakerAttached, st.integers(1, 2), st.just(((PEERS["a2"], 5.0),))),
+    st.just(speaker.SpeakerDetached("end of file")),
+    st.just(speaker.SpeakerConfigRejected("no password")),
+)
+
+
+WITHOUT_BGP: Final = two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)
+HOP: Final = NextHop(0x42000009, "eth0", B1, onlink=True)
+BLOCK: Final = Prefix.parse("10.244.3.0/26")
+EVENTS: Final[tuple[Event, ...]] = (
+    IntentLoaded(INTENT),
+    IntentLoaded(WITHOUT_BGP),
+    IntentLoaded(replace(INTENT, mesh=False)),
+    IntentLoaded(replace(INTENT, nodes=INTENT.nodes[1:])),
+    IntentRejected((Problem(Place("cluster.yaml", 1, 1), "pools", "wrong", "rule"),)),
+    KernelChanged(),
+    KernelLost("the netlink socket is gone"),
+    Observed(Dataplane()),
+    Observed(bare_kernel(member(INTENT, "a1"))),
+    Applied(()),
+    Applied((Failure(Put(HOP, NOT_WANTED), errno.EPERM),)),
+    Probed(()),
+    Woken(),
+    DrainRequested(on=True),
+    DrainRequested(on=False),
+    PeerRequested(B1, up=False),
+    PeerRequested(B1, up=True),
+    PeerRequested(HOP.gateway or B1, up=False),
+    RefreshRequested(B1),
+    speaker.SpeakerAttached(1, ()),
+    speaker.SpeakerAttached(2, ((B1, 7.0),)),
+    speaker.SpeakerDetached("end of file"),
+    speaker.SpeakerConfigRejected("no password"),
+    speaker.SessionOpened(B1, Asn(64512), B1, 30, None, forwarding_preserved=False),
+    speaker.SessionUp(B1),
+    speaker.SessionDown(B1, "notification", notified=True),
+    speaker.Update(B1, (path(BLOCK, B1),)),
+    speaker.Update(B1, withdrawn=(BLOCK,)),
+    speaker.EndOfRib(B1, 4),
+    speaker.RefreshBegun(B1, 4),
+    speaker.RefreshEnded(B1, 4),
+)

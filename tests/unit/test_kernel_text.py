@@ -1,0 +1,135 @@
+"""Kernel state as text loses nothing, and a difference shows as one."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+
+from bgpctl.core.cluster.encapsulation import Mode
+from bgpctl.core.fabric.ipip import Ipip
+from bgpctl.core.fabric.vxlan import Vxlan
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac, Prefix, Vni
+from bgpctl.core.net.objects import (
+    Decap,
+    FdbEntry,
+    KernelObject,
+    Link,
+    LinkAddress,
+    Masquerade,
+    Neighbour,
+    NextHop,
+    NextHopGroup,
+    Plain,
+    Route,
+    RouteType,
+    Rule,
+    Sysctl,
+)
+from tests.cluster import bare_kernel, member, two_racks
+from tests.kernel_text import assert_has, assert_same, kernel_text, object_line
+
+ONE, TWO = Address.parse("10.0.0.1"), Address.parse("10.0.0.2")
+MAC, OTHER_MAC = Mac("66:00:00:00:00:01"), Mac("66:00:00:00:00:02")
+BLOCK, OTHER_BLOCK = Prefix.parse("10.244.1.0/26"), Prefix.parse("10.244.2.0/26")
+VXLAN = Vxlan(Vni(4096), 4789, ONE, "eth0")
+
+OBJECTS: list[tuple[KernelObject, dict[str, Any]]] = [
+    (Sysctl("net/ipv4/ip_forward", "1"), {"name": "net/ipv6/x", "value": "0"}),
+    (
+        Link("a", Ipip(), 1480),
+        {"name": "b", "kind": Plain("ipip"), "mtu_bytes": 1450, "mac": MAC, "up": False, "owned": False},
+    ),
+    (LinkAddress("a", InterfaceAddress(ONE, 32)), {"link": "b", "address": InterfaceAddress(ONE, 24)}),
+    (
+        Decap("a", "eth0", ONE, (TWO,)),
+        {"link": "b", "underlay": "eth1", "local": TWO, "sources": (ONE, TWO), "also": (TWO,)},
+    ),
+    (
+        Masquerade((BLOCK,), (OTHER_BLOCK,), (1, 2)),
+        {"sources": (OTHER_BLOCK,), "inside": (BLOCK,), "udp_ports": (1, 3)},
+    ),
+    (FdbEntry("a", MAC, ONE), {"link": "b", "mac": OTHER_MAC, "remote": TWO}),
+    (Neighbour("a", ONE, MAC), {"link": "b", "address": TWO, "mac": OTHER_MAC}),
+    (
+        NextHop(1, "a", ONE, onlink=True),
+        {"id": 2, "link": "b", "gateway": None, "onlink": False, "protocol": 4},
+    ),
+    (NextHopGroup(1, (2, 3)), {"id": 4, "members": (2,), "protocol": 4}),
+    (
+        Route(BLOCK),
+        {
+            "prefix": OTHER_BLOCK,
+            "type": RouteType.BLACKHOLE,
+            "next_hop": 7,
+            "gateway": ONE,
+            "link": "a",
+            "metric": 0,
+            "table": 100,
+            "protocol": 4,
+        },
+    ),
+]
+CASES = [(thing, name, value) for thing, others in OBJECTS for name, value in others.items()]
+
+
+def names(thing: KernelObject) -> set[str]:
+    return {field.name for field in fields(thing)} if isinstance(thing, Link) else set(thing._fields)
+
+
+def changed(thing: KernelObject, name: str, value: Any) -> KernelObject:
+    return replace(thing, **{name: value}) if isinstance(thing, Link) else thing._replace(**{name: value})
+
+
+@pytest.mark.parametrize(("thing", "name", "value"), CASES, ids=[f"{type(t).__name__}.{name}" for t, name, _ in CASES])
+def test_another_value_of_any_field_makes_another_line(thing: KernelObject, name: str, value: object) -> None:
+    assert object_line(changed(thing, name, value)) != object_line(thing)
+
+
+@pytest.mark.parametrize(("thing", "others"), OBJECTS, ids=[type(thing).__name__ for thing, _ in OBJECTS])
+def test_every_field_is_changed_above(thing: KernelObject, others: dict[str, Any]) -> None:
+    assert set(others) == names(thing)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [replace(VXLAN, vni=Vni(1)), replace(VXLAN, port=1), replace(VXLAN, local=TWO), replace(VXLAN, underlay="b")],
+)
+def test_every_field_of_a_vxlan_device_is_in_its_line(other: Vxlan) -> None:
+    assert object_line(Link("a", other, 1450)) != object_line(Link("a", VXLAN, 1450))
+
+
+def test_kernel_text_has_a_line_for_each_object_as_ip_would_name_it() -> None:
+    assert kernel_text(bare_kernel(member(two_racks(ipip=Mode.ALWAYS), "a1"))) == (
+        "address 10.0.0.1/24 dev eth0\n"
+        "link eth0 type veth (plain) mtu 1500 up foreign\n"
+        "route 0.0.0.0/0 via 10.0.0.254 dev eth0 proto 4 metric 0 table 254\n"
+        "route 10.0.0.0/24 dev eth0 proto 2 metric 0 table 254\n"
+    )
+
+
+def test_a_difference_is_shown_as_a_unified_diff() -> None:
+    expected = bare_kernel(member(two_racks(), "a1"))
+    with pytest.raises(AssertionError) as failed:
+        assert_same(expected.drop(expected.addresses), expected)
+    assert str(failed.value).splitlines()[:4] == [
+        "--- expected",
+        "+++ actual",
+        "@@ -1,2 +1 @@",
+        "-address 10.0.0.1/24 dev eth0",
+    ]
+
+
+def test_rules_count_where_whole_dataplanes_are_compared() -> None:
+    expected = bare_kernel(member(two_racks(), "a1"))
+    with pytest.raises(AssertionError, match="priority 100"):
+        assert_same(replace(expected, rules=frozenset({Rule(4, 100)})), expected)
+
+
+def test_what_is_missing_is_shown_and_what_is_there_besides_is_not() -> None:
+    kernel = bare_kernel(member(two_racks(), "a1"))
+    assert_has(kernel, kernel.links)
+    with pytest.raises(AssertionError) as failed:
+        assert_has(kernel.links, kernel.addresses)
+    assert str(failed.value).splitlines()[3:] == ["-address 10.0.0.1/24 dev eth0"]
