@@ -2,10 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/install tools/nightly.py tools/wings.py
+CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/schema.py tools/install tools/nightly.py tools/wings.py
 
 .PHONY: always setup lock lab lint check test test-labs test-others test-newest nightly bare interop vm docs reference \
-	bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean
+	schema bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean
 
 setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt says
 
@@ -80,6 +80,9 @@ docs: setup                     ## the pages of docs/, in build/docs; broken lin
 
 reference: setup                ## docs/reference, made anew from the program
 	@$(BIN)/python tools/reference.py docs/reference
+
+schema: setup                   ## bgpctl/schema for editors, made anew from the tables of keys
+	@$(BIN)/python tools/schema.py bgpctl/schema
 
 interop: setup                  ## BGP with BIRD, FRR and GoBGP, alone: a table of scenarios
 	@tools/system-packages test

@@ -227,6 +227,7 @@ REMARKED = {
     MEMBERS + "peers: {t: {peerSelector: has(x)}}": {2: "warning no-node"},
     "apiVersion: apps/v1\nkind: DaemonSet\nspec: {}": {2: "warning no-effect"},
     "apiVersion: v1\nkind: ServiceAccount": {2: "info no-effect"},
+    "pools:\n  p:\n    cidr: 10.244.0.0/16\n    natOutgoing: false\n    nat-outgoing: true": {5: "info old-spelling"},
     "pools: {p: {cidr: 10.244.0.0/16, ipipMode: always}}": {1: "info old-spelling"},
     "pools: {p: {cidr: 10.244.0.0/16, ipipMode: ''}}": {1: "info old-spelling"},
     "pools: {p: {cidr: 10.244.0.0/16, vxlanMode: cross-subnet}}": {1: "info old-spelling"},

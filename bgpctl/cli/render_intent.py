@@ -23,7 +23,7 @@ from bgpctl.core.cluster.configuration import Node, Peer
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.intent import render_calico, render_short
-from bgpctl.core.intent.render_shared import Written
+from bgpctl.core.intent.tables import Written
 from bgpctl.lab import labfile
 from bgpctl.store import texts
 

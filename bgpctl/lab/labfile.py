@@ -7,23 +7,23 @@ Refuses to know: whether what it says makes sense together (validate.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from bgpctl.core.cluster.configuration import Node, Pool, Use
-from bgpctl.core.cluster.encapsulation import words
+from bgpctl.core.cluster.encapsulation import Encapsulation, tunnels
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.intent import read
-from bgpctl.core.intent.fields import Fields, Problems, parse_interface, parse_prefix, scalar
+from bgpctl.core.intent.fields import Fields, Problems, parse_prefix
+from bgpctl.core.intent.short import driver_key
 from bgpctl.core.intent.tree import Mapping, Tree
 from bgpctl.core.intent.tree import Sequence as Listed
-from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
-from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
-from bgpctl.kernel.protocol import Implementation
+from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.lab import validate
+from bgpctl.lab.tables import HOST, PROGRAM, ROUTER, WORKLOAD, Known, check_tables, driver_of
 from bgpctl.lab.topology import (
     AbsenceCheck,
     Check,
@@ -32,20 +32,15 @@ from bgpctl.lab.topology import (
     PacketCheck,
     Program,
     Router,
-    Scope,
-    SeenAs,
     Segment,
     SourceCheck,
     SwitchCheck,
     Topology,
     Workload,
 )
-from bgpctl.lab.wire import shapes
 from bgpctl.store.yaml import BadYaml, documents
 
-_TRACES: Final = ("tcp-179", "exabgp")
 _MOST_CANDIDATES: Final = 256
-_MOST_DROPS: Final = 1 << 31
 
 
 def load(path: Path) -> Topology | tuple[Problem, ...]:
@@ -101,7 +96,7 @@ class _Reader:
         claims = [claim for fields in parts for claim in self._claims(fields)]
         segment_names = [name for fields in parts for name in _names(fields, "segments")]
         router_names = [router.name for router in routers]
-        known = _Known(
+        known = Known(
             [*segment_names, *router_names],
             router_names,
             [claim.name for claim in claims],
@@ -130,19 +125,21 @@ class _Reader:
 
     def _routers(self, fields: Fields) -> Iterator[Router]:
         for name, router in fields.entries("routers"):
-            routes = tuple(_routes(router))
-            yield Router(name, _stations("a router", router), routes, router.place)
+            found = ROUTER.read(router)
+            router.finish()
+            yield Router(name, found.get("addresses", ()), found["routes"], router.place)
 
     def _hosts(self, fields: Fields) -> Iterator[Host]:
         for name, host in fields.entries("hosts"):
-            yield Host(name, _stations("a host", host), host.place)
+            found = HOST.read(host)
+            host.finish()
+            yield Host(name, found.get("addresses", ()), host.place)
 
     def _claims(self, fields: Fields) -> Iterator[_Claim]:
         for name, workload in fields.entries("workloads"):
-            workload.need("a workload", "node")
-            node = workload.text("node")
-            given = [workload.address(key) for key in ("address", "address6")]
-            addresses = tuple(sorted(address for address in given if address))
+            found = WORKLOAD.read(workload)
+            node = found.get("node")
+            addresses = tuple(sorted(found[key] for key in ("address", "address6") if key in found))
             workload.finish()
             if len(addresses) > 1 and [address.version for address in addresses] != [4, 6]:
                 workload.wrong("address6", "address6 is the IPv6 address beside an IPv4 one in address", "family")
@@ -151,7 +148,7 @@ class _Reader:
             elif node:
                 yield _Claim(name, node, addresses, workload.place)
 
-    def _checks(self, fields: Fields, known: _Known) -> Iterator[Check]:
+    def _checks(self, fields: Fields, known: Known) -> Iterator[Check]:
         for name, check in fields.entries("checks"):
             found = _check(name, check, known)
             check.finish()
@@ -161,15 +158,15 @@ class _Reader:
     def _drivers(self, parts: Sequence[Fields]) -> dict[str, dict[str, str]]:
         """By node, and by the name of the encapsulation."""
         found: dict[str, dict[str, str]] = {}
-        for name, item in IMPLEMENTATIONS.items():
+        for name, item in tunnels().items():
             for node, driver in (said for fields in parts for said in self._drivers_of(fields, item)):
                 found.setdefault(node, {})[name] = driver
         return found
 
-    def _drivers_of(self, fields: Fields, item: Implementation) -> Iterator[tuple[str, str]]:
-        group = fields.fields(f"{item.encapsulation.name}-drivers")
+    def _drivers_of(self, fields: Fields, encapsulation: Encapsulation) -> Iterator[tuple[str, str]]:
+        group = fields.fields(driver_key(encapsulation))
         for node in group.names() if group else ():
-            driver = group.one_of(node, item.drivers) if group else None
+            driver = driver_of(encapsulation).read(group, node) if group else None
             if group and self._is_no_node(node):
                 group.wrong(node, f"{node} is not a node of this file", "unknown-node")
             elif driver:
@@ -178,7 +175,7 @@ class _Reader:
     def _runs(self, fields: Fields, routers: Sequence[str]) -> Iterator[tuple[str, Program]]:
         group = fields.fields("runs")
         for name in group.names() if group else ():
-            program = group.choice(name, Program) if group else None
+            program = PROGRAM.read(group, name) if group else None
             if group and name not in routers and self._is_no_node(name):
                 group.wrong(name, f"{name} is neither a node nor a router of this file", "unknown-node")
             elif program:
@@ -196,31 +193,6 @@ def _subnets(group: Fields, name: str) -> tuple[Prefix, ...]:
         return group.values(name, lambda leaf: parse_prefix(leaf.text), "cidr")
     subnet = group.prefix(name)
     return (subnet,) if subnet else ()
-
-
-def _routes(router: Fields) -> Iterator[tuple[Prefix, Address]]:
-    """`routes` of a router: network to gateway."""
-    group = router.fields("routes")
-    if group is None:
-        return
-    for name in group.names():
-        gateway = group.address(name)
-        try:
-            prefix = parse_prefix(name)
-        except ValueError as error:
-            group.wrong(name, str(error), "cidr")
-            continue
-        if gateway and gateway.version == prefix.version:
-            yield prefix, gateway
-        elif gateway:
-            group.wrong(name, f"{gateway} is of another IP version than {prefix}", "family")
-
-
-def _stations(what: str, fields: Fields) -> tuple[InterfaceAddress, ...]:
-    fields.need(what, "addresses")
-    found = fields.values("addresses", lambda leaf: parse_interface(leaf.text), "address")
-    fields.finish()
-    return found
 
 
 def _allot(intent: Intent, claims: Sequence[_Claim], problems: Problems) -> Iterator[Workload]:
@@ -255,63 +227,22 @@ def _is_for_workloads(pool: Pool | None) -> bool:
     return pool is not None and not pool.disabled and Use.WORKLOAD in pool.allowed_uses
 
 
-class _Known(NamedTuple):
-    """The names that checks can speak of; `places` are segments and routers, `pools` None if they are not known."""
-
-    places: Sequence[str]
-    routers: Sequence[str]
-    workloads: Sequence[str]
-    hosts: Sequence[str]
-    pools: Sequence[str] | None
-
-
-def _check(name: str, fields: Fields, known: _Known) -> Check | None:
-    if fields.has("absent"):
-        return _absence(name, fields)
-    if fields.has("seen-as"):
-        return _source(name, fields, known)
-    if fields.has("switch"):
-        return _switch(name, fields, known)
-    if fields.has("drops"):
-        fields.need("a check of drops", "at")
-        drops, router = fields.integer("drops", 0, _MOST_DROPS), fields.one_of("at", known.routers)
-        return DropCheck(name, router, drops) if router and drops is not None else None
-    if not any(map(fields.has, ("at", "packets", "are"))):
+def _check(name: str, fields: Fields, known: Known) -> Check | None:
+    tables = check_tables(known)
+    kind = next((key for key in ("absent", "seen-as", "switch", "drops") if fields.has(key)), "packets")
+    if kind == "packets" and not any(map(fields.has, ("at", "packets", "are"))):
         message = "a check is {at, packets, are}, {at, drops}, {from, to, seen-as}, {switch, to, lost} or {absent}"
         fields.problems.add(fields.place, fields.path, message, "missing")
         return None
-    fields.need("a check of packets", "at", "packets", "are")
-    at, scope, shape = (
-        fields.one_of("at", known.places),
-        fields.choice("packets", Scope),
-        fields.one_of("are", shapes()),
-    )
-    pool = fields.text("pool") if known.pools is None else fields.one_of("pool", known.pools)
-    return PacketCheck(name, at, scope, shape, pool) if at and scope and shape else None
+    found = tables[kind].read(fields)
+    needed = [row.attribute for row in tables[kind].rows if row.needed]
+    return _CHECKS[kind](name, **found) if all(key in found for key in needed) else None
 
 
-def _source(name: str, fields: Fields, known: _Known) -> SourceCheck | None:
-    fields.need("a check of a source", "from", "to")
-    source, seen_as = fields.one_of("from", known.workloads), fields.choice("seen-as", SeenAs)
-    destination = fields.one_of("to", [*known.workloads, *known.hosts])
-    return SourceCheck(name, source, destination, seen_as) if source and destination and seen_as else None
-
-
-def _switch(name: str, fields: Fields, known: _Known) -> SwitchCheck | None:
-    fields.need("a check of a switch", "to", "lost")
-    pool = fields.text("switch") if known.pools is None else fields.one_of("switch", known.pools)
-    encapsulation, lost = fields.one_of("to", words()), fields.integer("lost", 0, _MOST_DROPS)
-    return SwitchCheck(name, pool, encapsulation, lost) if pool and encapsulation and lost is not None else None
-
-
-def _absence(name: str, fields: Fields) -> AbsenceCheck:
-    found = [
-        scalar(item, path, fields.problems, lambda leaf: leaf.text, "type") for path, item in fields.items("absent")
-    ]
-    known = ", ".join(_TRACES)
-    for word in found:
-        if word and word not in _TRACES:
-            fields.wrong("absent", f"{word} is unknown; known: {known}", "choice")
-    if not found:
-        fields.wrong("absent", f"names what is to be absent; known: {known}", "missing")
-    return AbsenceCheck(name, tuple(word for word in found if word))
+_CHECKS: Final[dict[str, Callable[..., Check]]] = {
+    "absent": AbsenceCheck,
+    "seen-as": SourceCheck,
+    "switch": SwitchCheck,
+    "drops": DropCheck,
+    "packets": PacketCheck,
+}

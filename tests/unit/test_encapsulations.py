@@ -18,12 +18,19 @@ from bgpctl.core.fabric import derive
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS, accepted_by_kernel
 from bgpctl.core.fabric.host import Facts
 from bgpctl.core.fabric.nat import free_udp_ports
+from bgpctl.core.intent.nodes import short_node
+from bgpctl.core.intent.pools import calico_pool, short_pool
 from bgpctl.core.intent.render_calico import calico
 from bgpctl.core.intent.render_short import short
+from bgpctl.core.intent.schema import cluster_schema
+from bgpctl.core.intent.short import lab_keys
 from bgpctl.core.net.objects import Link
 from bgpctl.core.simulate.preview import assumed_kernel, converged
 from bgpctl.core.trace.doctor import examine, needs_of
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
+from bgpctl.lab import labfile
+from bgpctl.lab.schema import lab_schema
+from bgpctl.lab.topology import Topology
 from bgpctl.lab.wire import FORMATS
 from tests.cluster import learned_from_all, member, two_racks
 from tests.documents import good
@@ -55,8 +62,8 @@ EXCEPTIONS = {
     "kernel/ipip/bpf.py": "the inside of one",
     "kernel/bpf/programs.py": "the programs of the BPF driver of one",
     "core/intent/pools.py": "reads Calico v1's `ipip`, the old form of a mode",
-    "core/intent/settings.py": "reads VNI and port, which of Calico's only VXLAN has",
-    "core/intent/render_shared.py": "writes VNI and port",
+    "core/intent/field_kinds.py": "describes the values of calico_backend, one of which is vxlan",
+    "core/intent/settings.py": "reads and writes VNI and port, which of Calico's only VXLAN has",
     "core/intent/check.py": "the port that is VXLAN's in Calico against the ports of other programs",
     "core/intent/felix.py": "reads Calico's FelixConfiguration",
     "core/intent/installation.py": "reads the operator's Installation: its defaults, and calico_backend vxlan",
@@ -124,6 +131,16 @@ def test_a_registered_encapsulation_brings_its_words_and_keys(said: str) -> None
         modes = next(item["spec"] for item in calico(intent) if item["kind"] == "IPPool")
         assert isinstance(modes, dict)
         assert [modes[key] for key in ("ipipMode", "vxlanMode", "toyMode")] == ["Never", "Never", "CrossSubnet"]
+
+
+def test_lab_files_and_schemas_have_a_registered_encapsulation() -> None:
+    path = Path(__file__).parents[1] / "toy" / "lab.yaml"
+    assert not isinstance(labfile.load(path), Topology)
+    with registered():
+        assert isinstance(labfile.load(path), Topology)
+        there = [str(cluster_schema()), str(lab_schema())]
+    assert [[word in text for word in ("ToyCrossSubnet", "toy")] for text in there] == [[True, True]] * 2
+    assert "oy" not in " ".join(calico_pool().keys() + short_pool().keys() + short_node().keys() + lab_keys())
 
 
 def test_a_registered_encapsulation_is_derived_planned_checked_and_worded() -> None:

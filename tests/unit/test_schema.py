@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,14 @@ from referencing import Registry, Resource
 import bgpctl
 from bgpctl.cli.main import main
 from bgpctl.cli.schema import NAMES
+from bgpctl.core.intent.short import lab_keys
+from bgpctl.lab.tables import lab_table
 from bgpctl.store.yaml import documents
 from tests.documents import plain
 from tests.laws.mutants import CORPUS, LABS
 from tests.schema import faults
 
+ROOT = Path(bgpctl.__file__).parent.parent
 SHIPPED = {name: json.loads((Path(bgpctl.__file__).parent / "schema" / f"{name}.json").read_text()) for name in NAMES}
 
 
@@ -28,6 +33,17 @@ def test_the_command_prints_a_schema_of_the_draft_that_it_names_with_all_it_refe
     assert result.exit_code == 0
     Draft202012Validator.check_schema(json.loads(result.output))
     assert f"{NAMES[0]}.json" not in result.output
+
+
+def test_the_schemas_that_ship_are_what_the_tables_say(tmp_path: Path) -> None:
+    subprocess.run((sys.executable, ROOT / "tools" / "schema.py", tmp_path), check=True)
+    for name in NAMES:
+        shipped = (ROOT / "bgpctl" / "schema" / f"{name}.json").read_text()
+        assert (tmp_path / f"{name}.json").read_text() == shipped, "make schema"
+
+
+def test_a_cluster_file_may_have_every_key_of_a_lab_file() -> None:
+    assert set(lab_table().keys()) == set(lab_keys()) - {"name", "description"}
 
 
 @pytest.mark.parametrize("text", CORPUS)

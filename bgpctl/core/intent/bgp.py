@@ -8,17 +8,79 @@ from __future__ import annotations
 
 from typing import Final
 
+from bgpctl.core.cluster.allocations import NodeAllocations
+from bgpctl.core.cluster.configuration import Configuration, Node
 from bgpctl.core.intent.draft import Draft, located, read_labels, spec_of
-from bgpctl.core.intent.fields import Fields, parse_address, parse_interface
-from bgpctl.core.intent.filters import read_advertisements
-from bgpctl.core.intent.nodes import Rest, Underlay, read_accepts, read_tunnels, read_underlay, take_node
-from bgpctl.core.intent.peers import Remote, read_mesh, read_peer
+from bgpctl.core.intent.field_kinds import (
+    ANYTHING,
+    ASN,
+    INTERFACE,
+    TEXT,
+    FieldKind,
+    address_of,
+    integer,
+    interface_of,
+    no_effect,
+    risky,
+    word,
+)
+from bgpctl.core.intent.fields import Fields, parse_address
+from bgpctl.core.intent.filters import ADVERTISEMENTS
+from bgpctl.core.intent.nodes import (
+    ACCEPTS_ROW,
+    Underlay,
+    take_node,
+    tunnel_rows,
+    tunnels_of,
+    underlay_of,
+    written_ends,
+)
+from bgpctl.core.intent.peers import MESH_OPTIONS, Remote, mesh_row, peer_table, read_peer
+from bgpctl.core.intent.settings import ASN_ROW, LISTEN_PORT
+from bgpctl.core.intent.shapes import many
+from bgpctl.core.intent.tables import Row, Table, Values, Written, rows_for, set_all
 from bgpctl.core.intent.tree import shown
 from bgpctl.core.intent.tunnel_keys import BGP_END_KEYS, SPEC_END_KEYS
-from bgpctl.core.intent.values import of_version
 from bgpctl.core.net.addresses import Address
 
 # BGPConfiguration ----------------------------------------------------------------------------------------------
+
+_PRIORITY: Final = integer(1, 2147483646)
+_SERVICES: Final = "Kubernetes services have no addresses here"
+_WORKLOADS: Final = "workloads do not peer with their node"
+
+_WITHOUT_EFFECT: Final = Table(
+    rows_for(
+        {
+            "logSeverityScreen": no_effect("logs of the agent follow bgpctl agent run --log-level"),
+            "bindMode": no_effect("BGP always listens on the node's own address alone", word("None", "NodeIP")),
+            "serviceClusterIPs": risky(f"{_SERVICES}, so none are announced"),
+            "serviceExternalIPs": risky(f"{_SERVICES}, so none are announced"),
+            "serviceLoadBalancerIPs": risky(f"{_SERVICES}, so none are announced"),
+            "serviceLoadBalancerAggregation": no_effect(_SERVICES, word("Enabled", "Disabled")),
+            "ignoredInterfaces": no_effect("only blocks are announced, whatever interfaces there are"),
+            "localWorkloadPeeringIPV4": no_effect(_WORKLOADS, address_of(4)),
+            "localWorkloadPeeringIPV6": no_effect(_WORKLOADS, address_of(6)),
+            "programClusterRoutes": no_effect("bgpctl alone writes every route of an encapsulation"),
+            **{
+                f"ipv{version}{kind}RoutePriority": no_effect("routes of bgpctl have one metric, 1024", _PRIORITY)
+                for kind in ("Normal", "Elevated")
+                for version in (4, 6)
+            },
+        }
+    )
+)
+BGP_CONFIGURATION: Final = Table(
+    (
+        ASN_ROW,
+        mesh_row("nodeToNodeMeshEnabled"),
+        LISTEN_PORT,
+        *MESH_OPTIONS,
+        *ADVERTISEMENTS,
+        *_WITHOUT_EFFECT.rows,
+    ),
+    Configuration,
+)
 
 
 def read_configuration(draft: Draft, fields: Fields, name: str) -> None:
@@ -27,11 +89,7 @@ def read_configuration(draft: Draft, fields: Fields, name: str) -> None:
     if name.startswith("node."):
         _read_node_configuration(spec)
     elif name == "default":
-        draft.set("asn", spec.asn("asNumber"), located(spec, "asNumber"))
-        draft.set("listen_port", spec.integer("listenPort", 1, 65535), located(spec, "listenPort"))
-        read_mesh(draft, spec, "nodeToNodeMeshEnabled")
-        read_advertisements(draft, spec)
-        _without_effect(spec)
+        set_all(draft, BGP_CONFIGURATION, spec)
     else:
         message = f"{shown(name)} is neither default nor node.NAME"
         fields.problems.add(fields.place, fields.path, message, "configuration-name")
@@ -58,33 +116,7 @@ def _read_node_configuration(spec: Fields) -> None:
     spec.ignore(*_GLOBAL_ONLY)
     instead = "it is the same on every node here; say it in the one named default"
     spec.unsupported(instead, "listenPort", "communities", "prefixAdvertisements")
-    _without_effect(spec)
-
-
-_MAX_PRIORITY: Final = 2147483646
-_PRIORITIES: Final = tuple(f"ipv{version}{kind}RoutePriority" for version in (4, 6) for kind in ("Normal", "Elevated"))
-
-
-def _without_effect(spec: Fields) -> None:
-    """Also what has no effect must be right."""
-    spec.one_of("bindMode", ("None", "NodeIP"))
-    spec.one_of("serviceLoadBalancerAggregation", ("Enabled", "Disabled"))
-    for key in _PRIORITIES:
-        spec.integer(key, 1, _MAX_PRIORITY)
-    spec.value("localWorkloadPeeringIPV4", of_version(4), "address")
-    spec.value("localWorkloadPeeringIPV6", of_version(6), "address")
-    spec.no_effect("logs of the agent follow bgpctl agent run --log-level", "logSeverityScreen")
-    spec.no_effect("BGP always listens on the node's own address alone", "bindMode")
-    services = "Kubernetes services have no addresses here"
-    spec.risky(
-        f"{services}, so none are announced", "serviceClusterIPs", "serviceExternalIPs", "serviceLoadBalancerIPs"
-    )
-    spec.no_effect(services, "serviceLoadBalancerAggregation")
-    spec.no_effect("only blocks are announced, whatever interfaces there are", "ignoredInterfaces")
-    workloads = "workloads do not peer with their node"
-    spec.no_effect(workloads, "localWorkloadPeeringIPV4", "localWorkloadPeeringIPV6")
-    spec.no_effect("bgpctl alone writes every route of an encapsulation", "programClusterRoutes")
-    spec.no_effect("routes of bgpctl have one metric, 1024", *_PRIORITIES)
+    _WITHOUT_EFFECT.read(spec)
 
 
 # BGPPeer -------------------------------------------------------------------------------------------------------
@@ -93,16 +125,16 @@ def _without_effect(spec: Fields) -> None:
 def read_bgp_peer(draft: Draft, fields: Fields, name: str) -> None:
     """PeerIP may carry a port."""
     spec = spec_of(fields)
-    address, port = _endpoint(spec)
-    read_peer(draft, spec, name, located(fields), Remote("peerIP", address, port))
+    address, port = _read_endpoint(spec, "peerIP") or (None, None)
+    read_peer(draft, spec, BGP_PEER, name, located(fields), Remote("peerIP", address, port))
     spec.finish()
 
 
-def _endpoint(spec: Fields) -> tuple[Address | None, int | None]:
+def _read_endpoint(fields: Fields, key: str) -> tuple[Address, int | None] | None:
     """Calico's peerIP: an address, IPv4:port or [IPv6]:port."""
-    text = spec.text("peerIP")
+    text = fields.text(key)
     if text is None:
-        return None, None
+        return None
     host, port = text, ""
     if text.startswith("[") and "]:" in text:
         host, port = text[1:].split("]:", 1)
@@ -112,43 +144,106 @@ def _endpoint(spec: Fields) -> tuple[Address | None, int | None]:
         address = parse_address(host)
     except ValueError:
         message = f"{shown(text)} is not an address, or an address and a port such as 10.0.0.254:1790"
-        spec.wrong("peerIP", message, "address")
-        return None, None
+        fields.wrong(key, message, "address")
+        return None
     if host == text:
         return address, None
     number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else 0
     if not 1 <= number <= 65535:
-        spec.wrong("peerIP", f"port {shown(port)} is not a whole number from 1 to 65535", "range")
+        fields.wrong(key, f"port {shown(port)} is not a whole number from 1 to 65535", "range")
     return address, number
 
 
+def _written_endpoint(endpoint: tuple[Address, int | None]) -> str:
+    address, port = endpoint
+    if port is None:
+        return str(address)
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
+_ENDPOINT: Final = FieldKind(
+    _read_endpoint,
+    {"type": ["string", "null"], "pattern": r"^[0-9a-fA-F.:]+$|^\[[0-9a-fA-F.:]+\]:[0-9]{1,5}$"},
+    _written_endpoint,
+)
+_PEER_IP: Final = Row(
+    "peerIP",
+    _ENDPOINT,
+    "endpoint",
+    "The speaker's address, with a port as in 10.0.0.254:1790 or [fd00::1]:1790.",
+)
+BGP_PEER: Final = peer_table("peerIP", (_PEER_IP,), is_short=False)
+
+
 # Node ----------------------------------------------------------------------------------------------------------
+
+
+_LISTED: Final = Table((Row("type", TEXT, "type"), Row("address", INTERFACE, "address")))
+NODE_BGP: Final = Table(
+    (
+        Row("ipv4Address", interface_of(4), "ipv4"),
+        Row("ipv6Address", interface_of(6), "ipv6"),
+        Row("asNumber", ASN, "asn"),
+        Row("routeReflectorClusterID", address_of(4), "cluster_id"),
+        *tunnel_rows(BGP_END_KEYS),
+        *rows_for(
+            dict.fromkeys(
+                ("ipv4Interface", "ipv6Interface"), no_effect("an interface with the node's address is the one")
+            )
+        ),
+    )
+)
+"""spec.bgp of Calico's Node."""
+_BGP: Final = FieldKind(lambda fields, key: fields.fields(key), NODE_BGP.shape(nullable=True))
+NODE_SPEC: Final = Table(
+    (
+        Row("bgp", _BGP),
+        Row("addresses", FieldKind(ANYTHING.read, many(_LISTED.shape(nullable=True)), None)),
+        *tunnel_rows(SPEC_END_KEYS),
+        Row("interfaces", no_effect("the node's address alone counts")),
+        Row("orchRefs", no_effect("the node is known by its name")),
+        Row("wireguard", risky("packets between nodes are not encrypted")),
+    )
+)
+"""spec of Calico's Node."""
 
 
 def read_node(draft: Draft, fields: Fields, name: str) -> None:
     """Without spec.bgp the node is known by an address of spec.addresses alone, as in Calico."""
     spec, metadata = spec_of(fields), fields.fields("metadata")
     bgp = spec_of(spec, "bgp")
-    labels = read_labels(metadata.fields("labels")) if metadata else ()
-    listed = _listed(spec)
-    accepts = read_accepts(metadata.fields("annotations")) if metadata else None
-    if metadata and accepts is None:
-        metadata.bookkeeping("annotations")
-    cluster_id = bgp.value("routeReflectorClusterID", of_version(4), "address")
-    rest = Rest(bgp.asn("asNumber"), labels, cluster_id, accepts)
-    ends = read_tunnels((bgp, BGP_END_KEYS), (spec, SPEC_END_KEYS))
-    underlay = read_underlay(bgp, "ipv4Address", "ipv6Address")
+    found, ends, listed = NODE_BGP.read(bgp), NODE_SPEC.read(spec), _listed(spec)
+    if metadata:
+        found["labels"] = read_labels(metadata.fields("labels"))
+        found |= _read_annotations(metadata)
+    underlay = underlay_of(bgp, NODE_BGP, found)
     if spec.has("bgp") or not listed:
         _need_address(bgp)
-    bgp.no_effect("an interface with the node's address is the one", "ipv4Interface", "ipv6Interface")
     bgp.finish()
     if underlay:
         spec.no_effect("spec.bgp says the node's address", "addresses")
-    spec.no_effect("the node's address alone counts", "interfaces")
-    spec.no_effect("the node is known by its name", "orchRefs")
-    spec.risky("packets between nodes are not encrypted", "wireguard")
     spec.finish()
-    take_node(draft, name, located(fields), underlay or listed, ends, rest)
+    tunnels = tunnels_of((bgp, BGP_END_KEYS, found), (spec, SPEC_END_KEYS, ends))
+    take_node(draft, name, located(fields), underlay or listed, tunnels, found)
+
+
+def _read_annotations(metadata: Fields) -> Values:
+    """Ours; those of others are bookkeeping, and a remark where ours says nothing."""
+    annotations = metadata.fields("annotations")
+    found = Table((ACCEPTS_ROW,)).read(annotations) if annotations else {}
+    if not found:
+        metadata.bookkeeping("annotations")
+    return found
+
+
+def written_node(node: Node, allocated: NodeAllocations) -> tuple[Written, Written]:
+    """The metadata and the spec of Calico's Node."""
+    ends = written_ends(allocated)
+    bgp = NODE_BGP.write(node, ipv4=node.underlay(4), ipv6=node.underlay(6), **ends)
+    labels: Written = {"labels": dict(node.labels)} if node.labels else {}
+    notes = Table((ACCEPTS_ROW,)).write(node)
+    metadata: Written = {"name": node.name, **labels, **({"annotations": notes} if notes else {})}
+    return metadata, {"bgp": bgp, **NODE_SPEC.write(node, **ends)}
 
 
 def _need_address(bgp: Fields) -> None:
@@ -163,9 +258,9 @@ _BY_TYPE: Final = ("CalicoNodeIP", "InternalIP", "ExternalIP", "")
 def _listed(spec: Fields) -> Underlay | None:
     found: list[tuple[int, Underlay]] = []
     for item in spec.each("addresses"):
-        kind = item.text("type") or ""
-        address = item.value("address", lambda leaf: parse_interface(leaf.text), "address")
+        values = _LISTED.read(item)
         item.finish()
+        kind, address = values.get("type", ""), values.get("address")
         if address and kind in _BY_TYPE:
             found.append((_BY_TYPE.index(kind), Underlay(address, located(item, "address"))))
     return underlay_among(found)

@@ -14,35 +14,42 @@ from bgpctl.core.cluster.problems import Place, Severity
 from bgpctl.core.intent import bgp, felix, installation, ipam, kubernetes, legacy, tree
 from bgpctl.core.intent.draft import Draft, located, spec_of
 from bgpctl.core.intent.fields import Fields, is_name
-from bgpctl.core.intent.filters import read_filter
-from bgpctl.core.intent.pools import read_pool
+from bgpctl.core.intent.filters import FILTER, read_filter
+from bgpctl.core.intent.pools import calico_pool, read_pool
+from bgpctl.core.intent.tables import Table
 from bgpctl.core.intent.tree import shown
 
 _Reader: TypeAlias = Callable[[Draft, Fields, str], None]
 
 
 class _Kind(NamedTuple):
-    """How a kind is read, and the API versions that it comes in."""
+    """How a kind is read, the API versions that it comes in, and its table, or how that is made."""
 
     read: _Reader
     versions: tuple[str, ...]
+    table: Table | Callable[[], Table]
+
+    @property
+    def spec(self) -> Table:
+        """The table of its spec; of a ConfigMap, of its data."""
+        return self.table if isinstance(self.table, Table) else self.table()
 
 
 def read_resource(draft: Draft, document: tree.Mapping) -> None:
     """Take one resource in, or the items of a list of them."""
     kind_tree = document.items["kind"]
     kind = kind_tree.text if isinstance(kind_tree, tree.Scalar) else ""
-    if kind == "List" or (kind.endswith("List") and kind.removesuffix("List") in {*_KINDS, *_OTHER_KINDS}):
+    if kind == "List" or (kind.endswith("List") and kind.removesuffix("List") in {*KINDS, *OTHER_KINDS}):
         _read_list(draft, document)
-    elif kind in _KINDS:
+    elif kind in KINDS:
         _read_known(draft, document, kind)
     elif kind in legacy.READERS:
         legacy.read(draft, document, kind)
     elif kind == "DaemonSet":
         message = "no effect here: its variables (CALICO_IPV4POOL_CIDR and others) are not read; give IPPools"
         draft.problems.add(kind_tree.place, "kind", message, "no-effect", Severity.WARNING)
-    elif kind in _OTHER_KINDS:
-        message = f"understood, no effect here: {_OTHER_KINDS[kind]}"
+    elif kind in OTHER_KINDS:
+        message = f"understood, no effect here: {OTHER_KINDS[kind]}"
         draft.problems.add(kind_tree.place, "kind", message, "no-effect", Severity.INFO)
     else:
         draft.miss("pool", "node", "filter")
@@ -52,13 +59,13 @@ def read_resource(draft: Draft, document: tree.Mapping) -> None:
 def _read_known(draft: Draft, document: tree.Mapping, kind: str) -> None:
     name, place = _name(document)
     fields = Fields(document, f"{kind}/{name}" if name else kind, draft.problems, place)
-    versions = _NODE_VERSIONS if kind == "Node" else _KINDS[kind].versions
+    versions = _NODE_VERSIONS if kind == "Node" else KINDS[kind].versions
     version = fields.one_of("apiVersion", versions)
     fields.ignore("kind")
     fields.no_effect("a report of Calico's, not a wish", *(["status"] if version != "v1" else []))
     _check_metadata(fields, kind)
     if is_name(name) and (version or not fields.has("apiVersion")):
-        read = kubernetes.read_node if (kind, version) == ("Node", "v1") else _KINDS[kind].read
+        read = kubernetes.read_node if (kind, version) == ("Node", "v1") else KINDS[kind].read
         read(draft, fields, name)
         fields.finish()
     else:
@@ -78,7 +85,7 @@ def _check_metadata(fields: Fields, kind: str) -> None:
     if metadata:
         metadata.name("name")
         metadata.need("a resource", "name")
-        metadata.bookkeeping(*_BOOKKEEPING)
+        metadata.bookkeeping(*BOOKKEEPING)
         if kind == "Node":
             metadata.ignore("labels", "annotations")
         else:
@@ -86,7 +93,7 @@ def _check_metadata(fields: Fields, kind: str) -> None:
         metadata.finish()
 
 
-_BOOKKEEPING: Final = (
+BOOKKEEPING: Final = (
     "creationTimestamp",
     "deletionGracePeriodSeconds",
     "deletionTimestamp",
@@ -103,8 +110,8 @@ _BOOKKEEPING: Final = (
 
 
 def _unknown_kind(kind: str) -> str:
-    near = difflib.get_close_matches(kind[:60], [*_KINDS, *_OTHER_KINDS], n=1, cutoff=0.8)
-    hint = f"did you mean {near[0]}?" if near else f"known kinds: {', '.join(sorted(_KINDS))}, List"
+    near = difflib.get_close_matches(kind[:60], [*KINDS, *OTHER_KINDS], n=1, cutoff=0.8)
+    hint = f"did you mean {near[0]}?" if near else f"known kinds: {', '.join(sorted(KINDS))}, List"
     return f"{shown(kind)} is not understood; {hint}"
 
 
@@ -123,7 +130,7 @@ def _read_list(draft: Draft, document: tree.Mapping) -> None:
 
 def _read_pool(draft: Draft, fields: Fields, name: str) -> None:
     spec = spec_of(fields)
-    read_pool(draft, spec, name, located(fields))
+    read_pool(draft, spec, calico_pool(), name, located(fields))
     spec.finish()
 
 
@@ -133,29 +140,29 @@ def _read_filter(draft: Draft, fields: Fields, name: str) -> None:
     spec.finish()
 
 
-_CALICO: Final = ("projectcalico.org/v3", "crd.projectcalico.org/v1")
-_NODE_VERSIONS: Final = (*_CALICO, "v1")
+CALICO: Final = ("projectcalico.org/v3", "crd.projectcalico.org/v1")
+_NODE_VERSIONS: Final = (*CALICO, "v1")
 
-_KINDS: Final[Mapping[str, _Kind]] = {
-    "BGPConfiguration": _Kind(bgp.read_configuration, _CALICO),
-    "BGPFilter": _Kind(_read_filter, _CALICO),
-    "BGPPeer": _Kind(bgp.read_bgp_peer, _CALICO),
-    "BlockAffinity": _Kind(ipam.read_affinity, _CALICO),
-    "ConfigMap": _Kind(kubernetes.read_config_map, ("v1",)),
-    "FelixConfiguration": _Kind(felix.read_felix, _CALICO),
-    "IPAMBlock": _Kind(ipam.read_block, _CALICO),
-    "IPAMConfig": _Kind(ipam.read_config, _CALICO),
-    "IPAMConfiguration": _Kind(ipam.read_config, _CALICO),
-    "IPPool": _Kind(_read_pool, _CALICO),
-    "IPReservation": _Kind(ipam.read_reservation, _CALICO),
-    "Installation": _Kind(installation.read_installation, ("operator.tigera.io/v1",)),
-    "Node": _Kind(bgp.read_node, _CALICO),
+KINDS: Final[Mapping[str, _Kind]] = {
+    "BGPConfiguration": _Kind(bgp.read_configuration, CALICO, bgp.BGP_CONFIGURATION),
+    "BGPFilter": _Kind(_read_filter, CALICO, FILTER),
+    "BGPPeer": _Kind(bgp.read_bgp_peer, CALICO, bgp.BGP_PEER),
+    "BlockAffinity": _Kind(ipam.read_affinity, CALICO, ipam.AFFINITY),
+    "ConfigMap": _Kind(kubernetes.read_config_map, ("v1",), kubernetes.CONFIG_DATA),
+    "FelixConfiguration": _Kind(felix.read_felix, CALICO, felix.FELIX),
+    "IPAMBlock": _Kind(ipam.read_block, CALICO, ipam.BLOCK),
+    "IPAMConfig": _Kind(ipam.read_config, CALICO, ipam.CONFIG),
+    "IPAMConfiguration": _Kind(ipam.read_config, CALICO, ipam.CONFIG),
+    "IPPool": _Kind(_read_pool, CALICO, calico_pool),
+    "IPReservation": _Kind(ipam.read_reservation, CALICO, ipam.RESERVATION),
+    "Installation": _Kind(installation.read_installation, ("operator.tigera.io/v1",), installation.INSTALLATION),
+    "Node": _Kind(bgp.read_node, CALICO, bgp.NODE_SPEC),
 }
 
 _POLICY: Final = "it is about policy, and bgpctl filters no packets"
 _CONTROL: Final = "it is about Calico's own control plane"
 _RUNNING: Final = "it is about running Calico in Kubernetes"
-_OTHER_KINDS: Final = {
+OTHER_KINDS: Final = {
     "APIServer": _CONTROL,
     "CalicoNodeStatus": "bgpctl show tells the state of a node",
     "ClusterInformation": _CONTROL,

@@ -42,12 +42,13 @@ def _peer_rules(intent: Intent, draft: Draft, peer: Peer) -> Iterator[Breach]:
 
 def _selection_rules(intent: Intent, draft: Draft, peer: Peer) -> Iterator[Breach]:
     """A selector may be waiting for its nodes; a name may not."""
-    named, names = draft.peers[peer.name].value.node, some([node.name for node in intent.nodes])
+    stated, names = draft.peers[peer.name].value, some([node.name for node in intent.nodes])
+    named = stated.node
     if named and not draft.declared("node", named):
         yield Breach("nodes", f"node {named} is not given (nodes: {names})", "unknown-node")
     elif not peer.nodes and not draft.unable[peer.name]:
         yield Breach("nodes", f"no node is selected (nodes: {names})", "no-node", Severity.WARNING)
-    if peer.peer_selector and not peer.remotes:
+    if peer.peer_selector and stated.peer_selector and not peer.remotes:
         yield Breach("remotes", f"no node to peer with is selected (nodes: {names})", "no-node", Severity.WARNING)
 
 

@@ -6,77 +6,81 @@ Refuses to know: policy, and how Felix does anything.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
+from bgpctl.core.cluster.configuration import Configuration
 from bgpctl.core.intent.draft import Draft, located, spec_of
+from bgpctl.core.intent.field_kinds import BOOLEAN, PORT, FieldKind, no_effect, risky, word
 from bgpctl.core.intent.fields import Fields
-from bgpctl.core.intent.settings import read_mtus, read_vni_and_port
+from bgpctl.core.intent.settings import TUNNELS
+from bgpctl.core.intent.tables import Table, rows_for, set_all
 from bgpctl.core.intent.tree import shown
 
-_HONOURED: Final = ("vxlanVNI", "vxlanPort", "ipipMTU", "vxlanMTU", "vxlanMTUV6")
+_POOLS: Final = "the pools decide which tunnels there are"
+_ENCRYPTION: Final = "packets between nodes are not encrypted"
+_NO_WIREGUARD: Final = "there is no WireGuard"
+_NO_SOURCE: Final = "routes have no preferred source"
 
 
-def read_felix(draft: Draft, fields: Fields, name: str) -> None:
-    """The global one is named default; node.NAME overrides, which is only possible for what has no effect."""
-    spec = spec_of(fields)
-    if name.startswith("node."):
-        spec.unsupported("it is the same on every node here; say it in the one named default", *_HONOURED)
-    elif name == "default":
-        read_vni_and_port(draft, spec)
-        read_mtus(draft, spec)
-    else:
-        message = f"{shown(name)} is neither default nor node.NAME"
-        fields.problems.add(fields.place, fields.path, message, "configuration-name")
-        spec.ignore(*_HONOURED)
-    _tunnels(spec)
-    _routes(spec)
-    _nat(spec)
-    _wireguard(draft, spec)
-    for because, keys in _WITHOUT_EFFECT.items():
-        spec.no_effect(because, *keys.split())
-    spec.finish()
+def _switched(because: str, kind: FieldKind[Any], *, risky_at: object) -> FieldKind[Any]:
+    """A field without effect, of which one value asks for what is not done here."""
+    return risky(because, kind, when=lambda value: value == risky_at)
 
 
-def _tunnels(spec: Fields) -> None:
-    for key in ("ipipEnabled", "vxlanEnabled"):
-        because = "the pools decide which tunnels there are"
-        (spec.risky if spec.boolean(key) is False else spec.no_effect)(because, key)
-    spec.risky("only nodes of the cluster may send into a tunnel; give them as nodes", "externalNodesList")
-    spec.risky("checksum offload of tunnel devices stays as the kernel has it", "featureDetectOverride")
-
-
-def _routes(spec: Fields) -> None:
-    blocks = "blocks and borrowed addresses are routed, not every workload"
-    is_other = spec.one_of("routeSource", ("CalicoIPAM", "WorkloadIPs")) == "WorkloadIPs"
-    (spec.risky if is_other else spec.no_effect)(blocks, "routeSource")
-    is_off = spec.one_of("ipForwarding", ("Enabled", "Disabled")) == "Disabled"
-    (spec.risky if is_off else spec.no_effect)("a node always forwards", "ipForwarding")
-    (spec.risky if spec.boolean("routeSyncDisabled") else spec.no_effect)(
-        "routes are what bgpctl is for", "routeSyncDisabled"
-    )
-    spec.risky("routes have no preferred source", "deviceRouteSourceAddress", "deviceRouteSourceAddressIPv6")
-
-
-def _nat(spec: Fields) -> None:
-    spec.risky("natOutgoing uses the address of the link that a packet leaves by", "natOutgoingAddress")
-    spec.risky("natOutgoing uses any port but the one of VXLAN", "natPortRange")
-    spec.risky("natOutgoing does not ask for the link", "iptablesNATOutgoingInterfaceFilter")
-    exclusions = spec.one_of("natOutgoingExclusions", ("IPPoolsOnly", "IPPoolsAndHostIPs"))
-    because = "natOutgoing spares destinations inside the pools, and no others"
-    (spec.risky if exclusions == "IPPoolsAndHostIPs" else spec.no_effect)(because, "natOutgoingExclusions")
-
-
-def _wireguard(draft: Draft, spec: Fields) -> None:
-    because = "packets between nodes are not encrypted"
-    for key in ("wireguardEnabled", "wireguardEnabledV6", "wireguardHostEncryptionEnabled"):
-        (spec.risky if spec.boolean(key) else spec.no_effect)(because, key)
-    for key in ("wireguardListeningPort", "wireguardListeningPortV6"):
-        port = spec.integer(key, 1, 65535)
-        if port is not None:
-            draft.udp_ports.append((port, "WireGuard", located(spec, key)))
-    rest = "wireguardInterfaceName wireguardInterfaceNameV6 wireguardKeepAlive wireguardListeningPort"
-    spec.no_effect("there is no WireGuard", *rest.split(), "wireguardListeningPortV6", "wireguardMTU", "wireguardMTUV6")
-    spec.no_effect("there is no WireGuard", "wireguardRoutingRulePriority", "wireguardThreadingEnabled")
+_TUNNELS: Final = rows_for(
+    {
+        "ipipEnabled": _switched(_POOLS, BOOLEAN, risky_at=False),
+        "vxlanEnabled": _switched(_POOLS, BOOLEAN, risky_at=False),
+        "externalNodesList": risky("only nodes of the cluster may send into a tunnel; give them as nodes"),
+        "featureDetectOverride": risky("checksum offload of tunnel devices stays as the kernel has it"),
+    }
+)
+_ROUTES: Final = rows_for(
+    {
+        "routeSource": _switched(
+            "blocks and borrowed addresses are routed, not every workload",
+            word("CalicoIPAM", "WorkloadIPs"),
+            risky_at="WorkloadIPs",
+        ),
+        "ipForwarding": _switched("a node always forwards", word("Enabled", "Disabled"), risky_at="Disabled"),
+        "routeSyncDisabled": _switched("routes are what bgpctl is for", BOOLEAN, risky_at=True),
+        "deviceRouteSourceAddress": risky(_NO_SOURCE),
+        "deviceRouteSourceAddressIPv6": risky(_NO_SOURCE),
+    }
+)
+_NAT: Final = rows_for(
+    {
+        "natOutgoingAddress": risky("natOutgoing uses the address of the link that a packet leaves by"),
+        "natPortRange": risky("natOutgoing uses any port but the one of VXLAN"),
+        "iptablesNATOutgoingInterfaceFilter": risky("natOutgoing does not ask for the link"),
+        "natOutgoingExclusions": _switched(
+            "natOutgoing spares destinations inside the pools, and no others",
+            word("IPPoolsOnly", "IPPoolsAndHostIPs"),
+            risky_at="IPPoolsAndHostIPs",
+        ),
+    }
+)
+_WIREGUARD_PORTS: Final = ("wireguardListeningPort", "wireguardListeningPortV6")
+_WIREGUARD: Final = rows_for(
+    {
+        "wireguardEnabled": _switched(_ENCRYPTION, BOOLEAN, risky_at=True),
+        "wireguardEnabledV6": _switched(_ENCRYPTION, BOOLEAN, risky_at=True),
+        "wireguardHostEncryptionEnabled": _switched(_ENCRYPTION, BOOLEAN, risky_at=True),
+        **dict.fromkeys(_WIREGUARD_PORTS, no_effect(_NO_WIREGUARD, PORT)),
+        **dict.fromkeys(
+            (
+                "wireguardInterfaceName",
+                "wireguardInterfaceNameV6",
+                "wireguardKeepAlive",
+                "wireguardMTU",
+                "wireguardMTUV6",
+                "wireguardRoutingRulePriority",
+                "wireguardThreadingEnabled",
+            ),
+            no_effect(_NO_WIREGUARD),
+        ),
+    }
+)
 
 
 _WITHOUT_EFFECT: Final = {
@@ -128,3 +132,37 @@ _WITHOUT_EFFECT: Final = {
         usageReportingInitialDelay usageReportingInterval useInternalDataplaneDriver""",
 }
 """Why each group of Felix's other keys changes nothing here."""
+
+FELIX: Final = Table(
+    (
+        *TUNNELS,
+        *_TUNNELS,
+        *_ROUTES,
+        *_NAT,
+        *_WIREGUARD,
+        *rows_for({key: no_effect(because) for because, keys in _WITHOUT_EFFECT.items() for key in keys.split()}),
+    ),
+    Configuration,
+)
+_OTHERS: Final = Table(FELIX.rows[len(TUNNELS) :])
+_HONOURED: Final = tuple(row.key for row in TUNNELS)
+
+
+def read_felix(draft: Draft, fields: Fields, name: str) -> None:
+    """The global one is named default; node.NAME overrides, which is only possible for what has no effect."""
+    spec = spec_of(fields)
+    if name.startswith("node."):
+        spec.unsupported("it is the same on every node here; say it in the one named default", *_HONOURED)
+        _OTHERS.read(spec)
+    elif name == "default":
+        set_all(draft, FELIX, spec)
+    else:
+        message = f"{shown(name)} is neither default nor node.NAME"
+        fields.problems.add(fields.place, fields.path, message, "configuration-name")
+        spec.ignore(*_HONOURED)
+        _OTHERS.read(spec)
+    for key in _WIREGUARD_PORTS:
+        port = PORT.read(spec, key)
+        if port is not None:
+            draft.udp_ports.append((port, "WireGuard", located(spec, key)))
+    spec.finish()

@@ -12,22 +12,60 @@ from typing import Final
 
 from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.draft import BlockDraft, Draft, Located, located, spec_of
+from bgpctl.core.intent.field_kinds import (
+    ANYTHING,
+    BOOLEAN,
+    NAME,
+    PREFIX,
+    UNREAD,
+    FieldKind,
+    bookkeeping,
+    coded,
+    integer,
+    no_effect,
+    placed,
+    word,
+)
 from bgpctl.core.intent.fields import Fields, dns_name, is_name, parse_address, parse_prefix, scalar
 from bgpctl.core.intent.nodes import take_block, take_borrowed
+from bgpctl.core.intent.shapes import Shape, many, ref
+from bgpctl.core.intent.tables import Row, Table, rows_for
 from bgpctl.core.intent.tree import Scalar, shown
 from bgpctl.core.net.addresses import Prefix
 
 _VIRTUAL: Final = "a virtual affinity belongs to no node"
 
 
+_FLAG: Final = replace(coded({"false": False, "true": True}), shape={"enum": ["true", "false", True, False, None]})
+"""Calico writes a BlockAffinity's as a text."""
+
+
+def _read_flag(fields: Fields, key: str) -> bool | None:
+    """A boolean, or the text of one."""
+    tree = fields.tree(key)
+    is_boolean = isinstance(tree, Scalar) and isinstance(tree.value, bool)
+    return fields.boolean(key) if is_boolean else _FLAG.read(fields, key)
+
+
+# BlockAffinity -------------------------------------------------------------------------------------------------
+
+AFFINITY: Final = Table(
+    (
+        Row("node", NAME, "node", needed=True),
+        Row("cidr", PREFIX, "cidr", needed=True),
+        Row("type", word("host", "virtual"), "type"),
+        Row("state", word("confirmed", "pending", "pendingDeletion"), "state"),
+        Row("deleted", _FLAG, "deleted"),
+    ),
+    what="a block affinity",
+)
+
+
 def read_affinity(draft: Draft, fields: Fields, _: str) -> None:
     """A node's claim to a block."""
     spec = spec_of(fields)
-    kind = spec.one_of("type", ("host", "virtual"))
-    node, cidr = spec.name("node"), spec.prefix("cidr")
-    spec.need("a block affinity", "node", "cidr")
-    state = spec.one_of("state", ("confirmed", "pending", "pendingDeletion"))
-    deleted = _flag(spec, "deleted")
+    found = AFFINITY.read(spec)
+    node, cidr, kind, state, deleted = map(found.get, ("node", "cidr", "type", "state", "deleted"))
     if kind == "virtual":
         spec.no_effect(_VIRTUAL, "node", "type")
     spec.finish()
@@ -38,24 +76,77 @@ def read_affinity(draft: Draft, fields: Fields, _: str) -> None:
         take_block(draft, BlockDraft(node, cidr, "affinity"), located(spec, "cidr"), located(spec, "node"))
 
 
-def _flag(spec: Fields, key: str) -> bool:
-    """Calico writes this one as a text."""
-    return spec.one_of(key, ("false", "true")) == "true"
+# IPAMBlock -----------------------------------------------------------------------------------------------------
+
+_WHO: Final = "only who has an address matters"
+_WRITTEN_BY_IPAM: Final = ("affinityClaimTime", "sequenceNumber", "sequenceNumberForAllocation")
+
+
+def _read_owner(fields: Fields, key: str) -> str | None:
+    text = fields.text(key)
+    if text is None:
+        return None
+    kind, _, name = text.partition(":")
+    if kind == "virtual" and name:
+        fields.wrong(key, f"no effect here: {_VIRTUAL}", "no-effect", Severity.INFO)
+        return None
+    if kind != "host" or not is_name(name):
+        fields.wrong(key, f"{shown(text)} is neither host:NODE nor virtual:NAME", "affinity")
+        return None
+    return name
+
+
+def _read_node(fields: Fields, key: str) -> str | None:
+    """The node that has what carries the attributes; None where they do not say it."""
+    secondary = fields.fields(key)
+    node = secondary.value("node", dns_name, "name") if secondary else None
+    if secondary:
+        secondary.ignore(*secondary.names())
+    return node
+
+
+def _read_holders(fields: Fields, key: str) -> list[str | None]:
+    found: list[str | None] = []
+    for item in fields.each(key):
+        found.append(_HOLDER.read(item).get("node"))
+        item.finish()
+    return found
+
+
+_SECONDARY: Final[Shape] = {"type": ["object", "null"], "properties": {"node": ref("name")}}
+_HOLDER: Final = Table(
+    (
+        *rows_for(dict.fromkeys(("handle_id", "releasedAt", "alternateOwnerAttrs"), UNREAD)),
+        Row("secondary", FieldKind(_read_node, _SECONDARY), "node"),
+    )
+)
+_HOLDERS: Final = FieldKind(_read_holders, many(_HOLDER.shape(nullable=True)))
+_NUMBERS: Final = FieldKind(ANYTHING.read, many({"type": ["integer", "null"], "minimum": 0}), None)
+BLOCK: Final = Table(
+    (
+        Row("cidr", PREFIX, "cidr", needed=True),
+        Row(
+            "affinity",
+            FieldKind(_read_owner, {"type": ["string", "null"], "pattern": "^(host|virtual):."}),
+            "owner",
+            "Whose it is: host:NODE or virtual:NAME.",
+        ),
+        Row("allocations", _NUMBERS, about="Per address, the number of its attributes."),
+        Row("attributes", no_effect("of the attributes of an address, the node matters", _HOLDERS), "holders"),
+        Row("deleted", replace(_FLAG, read=_read_flag), "deleted"),
+        *rows_for(dict.fromkeys(("unallocated", "strictAffinity"), no_effect(_WHO))),
+        *rows_for(dict.fromkeys(_WRITTEN_BY_IPAM, bookkeeping(*_WRITTEN_BY_IPAM))),
+    ),
+    what="an IPAM block",
+)
 
 
 def read_block(draft: Draft, fields: Fields, _: str) -> None:
     """A block, who has it, and which of its addresses other nodes have."""
     spec = spec_of(fields)
-    cidr = spec.prefix("cidr")
-    spec.need("an IPAM block", "cidr")
-    owner = _owner(spec)
-    deleted = _flag(spec, "deleted") if not _is_boolean(spec, "deleted") else bool(spec.boolean("deleted"))
-    nodes = list(_holders(spec))
+    found = BLOCK.read(spec)
+    cidr, owner, deleted, nodes = found.get("cidr"), found.get("owner"), found.get("deleted"), found["holders"]
     indexes = [*_indexes(spec, len(nodes))]
-    what_for = "only who has an address matters"
-    spec.no_effect(what_for, "unallocated", "strictAffinity")
-    spec.no_effect("of the attributes of an address, the node matters", "attributes")
-    spec.bookkeeping("affinityClaimTime", "sequenceNumber", "sequenceNumberForAllocation")
     spec.finish()
     if cidr is None or deleted:
         return
@@ -67,25 +158,6 @@ def read_block(draft: Draft, fields: Fields, _: str) -> None:
             draft.wrong(at, f"{cidr} has no address number {index}", "allocation")
         elif node and node != owner:
             take_borrowed(draft, BlockDraft(node, cidr.nth(index).host_prefix), at)
-
-
-def _is_boolean(spec: Fields, key: str) -> bool:
-    tree = spec.tree(key)
-    return isinstance(tree, Scalar) and isinstance(tree.value, bool)
-
-
-def _owner(spec: Fields) -> str | None:
-    text = spec.text("affinity")
-    if text is None:
-        return None
-    kind, _, name = text.partition(":")
-    if kind == "virtual" and name:
-        spec.wrong("affinity", f"no effect here: {_VIRTUAL}", "no-effect", Severity.INFO)
-        return None
-    if kind != "host" or not is_name(name):
-        spec.wrong("affinity", f"{shown(text)} is neither host:NODE nor virtual:NAME", "affinity")
-        return None
-    return name
 
 
 def _indexes(spec: Fields, attributes: int) -> Iterator[tuple[Located, int, int]]:
@@ -106,46 +178,45 @@ def _count(leaf: Scalar) -> int:
     return leaf.value
 
 
-def _holders(spec: Fields) -> Iterator[str | None]:
-    """The node that has what carries the attributes; None where they do not say it."""
-    for item in spec.each("attributes"):
-        item.ignore("handle_id", "releasedAt", "alternateOwnerAttrs")
-        secondary = item.fields("secondary")
-        node = secondary.value("node", dns_name, "name") if secondary else None
-        if secondary:
-            secondary.ignore(*secondary.names())
-        item.finish()
-        yield node
+# IPAMConfig and IPReservation ----------------------------------------------------------------------------------
+
+_GIVEN: Final = "blocks are given by the cluster file"
+CONFIG: Final = Table(
+    (
+        Row("strictAffinity", BOOLEAN, "strict", "Forbids borrowing."),
+        Row("maxBlocksPerHost", integer(0, 1 << 31), "most_blocks"),
+        Row("autoAllocateBlocks", no_effect(_GIVEN, BOOLEAN)),
+        Row("ipCooldownSeconds", no_effect("addresses are not handed out from here", integer(0, 1200))),
+        Row("autoAllocateBlocksForVMs", no_effect(_GIVEN)),
+        Row("kubeVirtVMAddressPersistence", no_effect(_GIVEN)),
+    )
+)
 
 
 def read_config(draft: Draft, fields: Fields, _: str) -> None:
     """The limits of address management; what it did is checked against it."""
     spec = spec_of(fields)
-    strict, most = spec.boolean("strictAffinity"), spec.integer("maxBlocksPerHost", 0, 1 << 31)
+    found = CONFIG.read(spec)
+    strict, most = found.get("strict"), found.get("most_blocks")
     draft.limits = replace(
         draft.limits,
         strict_at=located(spec, "strictAffinity") if strict else draft.limits.strict_at,
         most_blocks=most or draft.limits.most_blocks,
         most_blocks_at=located(spec, "maxBlocksPerHost") if most else draft.limits.most_blocks_at,
     )
-    spec.integer("ipCooldownSeconds", 0, 1200)
-    spec.boolean("autoAllocateBlocks")
-    given = "blocks are given by the cluster file"
-    spec.no_effect(given, "autoAllocateBlocks", "autoAllocateBlocksForVMs", "kubeVirtVMAddressPersistence")
-    spec.no_effect("addresses are not handed out from here", "ipCooldownSeconds")
-    spec.finish()
-
-
-def read_reservation(draft: Draft, fields: Fields, _: str) -> None:
-    """Addresses that nobody may be given automatically."""
-    spec = spec_of(fields)
-    for path, item in spec.items("reservedCIDRs"):
-        prefix = scalar(item, path, spec.problems, _reserved, "cidr")
-        if prefix:
-            draft.reserved.append((prefix, Located(item.place, path)))
     spec.finish()
 
 
 def _reserved(leaf: Scalar) -> Prefix:
     """A network, or one address."""
     return parse_prefix(leaf.text if "/" in leaf.text else str(parse_address(leaf.text).host_prefix))
+
+
+RESERVATION: Final = Table((Row("reservedCIDRs", placed(_reserved, "cidr", ref("interface")), "reserved"),))
+
+
+def read_reservation(draft: Draft, fields: Fields, _: str) -> None:
+    """Addresses that nobody may be given automatically."""
+    spec = spec_of(fields)
+    draft.reserved += RESERVATION.read(spec)["reserved"]
+    spec.finish()

@@ -8,17 +8,29 @@ from __future__ import annotations
 
 from typing import Final
 
-from bgpctl.core.cluster.configuration import Backend
+from bgpctl.core.cluster.configuration import Configuration
 from bgpctl.core.intent.bgp import underlay_among
 from bgpctl.core.intent.draft import Draft, located, read_labels, spec_of
+from bgpctl.core.intent.field_kinds import ASN, BACKEND, MAX_MTU_BYTES, FieldKind, address_of, interface_of, no_effect
 from bgpctl.core.intent.fields import Fields, parse_interface
-from bgpctl.core.intent.nodes import ACCEPTS, Rest, Underlay, read_accepts, read_tunnels, read_underlay, take_node
-from bgpctl.core.intent.settings import MAX_MTU_BYTES
+from bgpctl.core.intent.nodes import ACCEPTS, ACCEPTS_ROW, Underlay, take_node, tunnel_rows, tunnels_of, underlay_of
+from bgpctl.core.intent.tables import Row, Table, set_all
 from bgpctl.core.intent.tree import Scalar
 from bgpctl.core.intent.tunnel_keys import ANNOTATED_END_KEYS
-from bgpctl.core.intent.values import of_version
 
 _PREFIX: Final = "projectcalico.org/"
+ANNOTATIONS: Final = Table(
+    (
+        Row(f"{_PREFIX}ASNumber", ASN, "asn"),
+        Row(f"{_PREFIX}IPv4Address", interface_of(4), "ipv4"),
+        Row(f"{_PREFIX}IPv6Address", interface_of(6), "ipv6"),
+        Row(f"{_PREFIX}RouteReflectorClusterID", address_of(4), "cluster_id"),
+        *tunnel_rows(ANNOTATED_END_KEYS),
+        Row(f"{_PREFIX}Interfaces", no_effect("the node's address alone counts")),
+    ),
+    also={"patternProperties": {r"^(?!projectcalico\.org/)": True, r"^projectcalico\.org/.*Wireguard": True}},
+)
+"""Calico's annotations on a Node of Kubernetes, beside which there may be any others."""
 _RANKS: Final = ("InternalIP", "ExternalIP")
 
 
@@ -27,11 +39,8 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
     metadata = spec_of(fields, "metadata")
     labels = read_labels(metadata.fields("labels"))
     notes = spec_of(metadata, "annotations")
-    asn = notes.asn(f"{_PREFIX}ASNumber")
-    cluster_id = notes.value(f"{_PREFIX}RouteReflectorClusterID", of_version(4), "address")
-    ends = read_tunnels((notes, ANNOTATED_END_KEYS))
-    underlay = read_underlay(notes, f"{_PREFIX}IPv4Address", f"{_PREFIX}IPv6Address")
-    accepts = read_accepts(notes)
+    found = ANNOTATIONS.read(notes) | Table((ACCEPTS_ROW,)).read(notes)
+    tunnels, underlay = tunnels_of((notes, ANNOTATED_END_KEYS, found)), underlay_of(notes, ANNOTATIONS, found)
     _finish_annotations(notes)
     status = spec_of(fields, "status")
     listed = _internal(status)
@@ -40,12 +49,11 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
     spec.bookkeeping(*spec.names())
     if not underlay and not listed:
         fields.problems.add(fields.place, fields.path, f"a node needs {_PREFIX}IPv4Address or an InternalIP", "missing")
-    take_node(draft, name, located(fields), underlay or listed, ends, Rest(asn, labels, cluster_id, accepts))
+    take_node(draft, name, located(fields), underlay or listed, tunnels, {**found, "labels": labels})
 
 
 def _finish_annotations(notes: Fields) -> None:
     """A misspelt annotation of Calico's has no effect; those of others are none of ours."""
-    notes.no_effect("the node's address alone counts", f"{_PREFIX}Interfaces")
     encrypted = [key for key in notes.names() if key.startswith(f"{_PREFIX}") and "Wireguard" in key]
     notes.risky("packets between nodes are not encrypted", *encrypted)
     notes.bookkeeping(*(key for key in notes.names() if not key.startswith((_PREFIX, ACCEPTS))))
@@ -63,22 +71,39 @@ def _internal(status: Fields) -> Underlay | None:
     return underlay_among(found)
 
 
-def read_config_map(draft: Draft, fields: Fields, name: str) -> None:
-    """calico_backend and veth_mtu; other ConfigMaps say nothing about the network."""
-    data = spec_of(fields, "data")
-    if name != "calico-config":
-        because = "of ConfigMaps, only the one named calico-config is about the network"
-        fields.no_effect(because, "data", "binaryData", "immutable")
-        return
-    draft.set("backend", data.choice("calico_backend", Backend), located(data, "calico_backend"))
-    draft.set("workload_mtu", data.value("veth_mtu", _mtu, "range"), located(data, "veth_mtu"))
-    data.no_effect("no CNI plugin is configured", "cni_network_config", "cni_network_config_flannel")
-    data.no_effect("there is no Typha", "typha_service_name")
-    data.finish()
-
-
-def _mtu(leaf: Scalar) -> int:
+def _read_mtu(leaf: Scalar) -> int:
     """A ConfigMap holds texts."""
     if not leaf.text.isascii() or not leaf.text.isdigit() or len(leaf.text) > 5 or int(leaf.text) > MAX_MTU_BYTES:
         raise ValueError(f"{leaf.text[:20]!r} is not a whole number from 0 to {MAX_MTU_BYTES}")
     return int(leaf.text)
+
+
+_MTU: Final = FieldKind(
+    lambda fields, key: fields.value(key, _read_mtu, "range"),
+    {"type": ["string", "integer", "null"], "pattern": "^[0-9]{1,5}$"},
+    str,
+    "Bytes; 0 derives it from the underlay.",
+)
+CONFIG_DATA: Final = Table(
+    (
+        Row("calico_backend", BACKEND, "backend", always=True),
+        Row("veth_mtu", _MTU, "workload_mtu"),
+        Row("cni_network_config", no_effect("no CNI plugin is configured")),
+        Row("cni_network_config_flannel", no_effect("no CNI plugin is configured")),
+        Row("typha_service_name", no_effect("there is no Typha")),
+    ),
+    Configuration,
+)
+"""The data of the ConfigMap calico-config."""
+CONFIG_MAP_NAME: Final = "calico-config"
+
+
+def read_config_map(draft: Draft, fields: Fields, name: str) -> None:
+    """calico_backend and veth_mtu; other ConfigMaps say nothing about the network."""
+    data = spec_of(fields, "data")
+    if name != CONFIG_MAP_NAME:
+        because = "of ConfigMaps, only the one named calico-config is about the network"
+        fields.no_effect(because, "data", "binaryData", "immutable")
+        return
+    set_all(draft, CONFIG_DATA, data)
+    data.finish()

@@ -6,33 +6,41 @@ Refuses to know: which sessions follow (core/bgp/sessions.py).
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from bgpctl.core.cluster.configuration import NextHopMode, Peer
 from bgpctl.core.cluster.problems import Severity
-from bgpctl.core.intent.draft import Draft, Located, PeerDraft, Stated, beside, located, read_selector
+from bgpctl.core.intent.draft import Draft, Located, PeerDraft, Stated, located, read_selector
+from bgpctl.core.intent.field_kinds import (
+    ADDRESS,
+    ASN,
+    BOOLEAN,
+    FILE,
+    NAME,
+    SELECTOR,
+    TEXT,
+    FieldKind,
+    coded,
+    duration,
+    enumeration,
+    integer,
+    several,
+    unsupported,
+)
 from bgpctl.core.intent.fields import Fields, dns_name
-from bgpctl.core.intent.values import seconds
-from bgpctl.core.net.addresses import Address
+from bgpctl.core.intent.shapes import Shape, numbers, ref
+from bgpctl.core.intent.tables import Row, Table, Values, read_only
+from bgpctl.core.net.addresses import Address, Asn
 
-MAX_RESTART_TIME_S: Final = 4095
+_RESTART_TIME: Final = duration(0, 4095)
 """RFC 4724, section 3: 12 bits."""
-_MAX_KEEPALIVE_S: Final = 65535 // 3
+_KEEPALIVE: Final = duration(1, 65535 // 3)
 """RFC 4271, section 4.2: the hold time has 16 bits, and three keepalives fit into it."""
 _MAX_HOPS: Final = 255
 _MAX_OWN_AS: Final = (1 << 31) - 1
-
-
-class _Reverse(enum.Enum):
-    AUTO = "Auto"
-    MANUAL = "Manual"
-
-
-class _Source(enum.Enum):
-    NODE = "UseNodeIP"
-    NONE = "None"
+_NO_SECRETS: Final = "Not supported here: Secrets of Kubernetes cannot be read. See {}."
 
 
 class Remote(NamedTuple):
@@ -43,45 +51,145 @@ class Remote(NamedTuple):
     port: int | None
 
 
-def read_peer(draft: Draft, fields: Fields, name: str, at: Located, remote: Remote) -> None:
-    """Take a peer in, by the keys of Calico's BGPPeer; `nodes` is the short form's nodeSelector."""
-    peer_selector = read_selector(fields, "peerSelector") if fields.has("peerSelector") else None
+# Fields that are like no others --------------------------------------------------------------------------------
+
+
+def _secret(instead: str) -> FieldKind[object]:
+    """A Kubernetes Secret cannot be read here; a file beside the resource can."""
+    return unsupported(f"Secrets of Kubernetes cannot be read here: put it into a file and name that by {instead}")
+
+
+def _read_keep(fields: Fields, key: str) -> NextHopMode | None:
+    """The old form of nextHopMode: Keep."""
+    keep = fields.boolean(key)
+    if fields.has("nextHopMode") and fields.has(key):
+        message = "keepOriginalNextHop is the old form of nextHopMode: Keep; they cannot both be given"
+        fields.wrong(key, message, "both-forms")
+    elif fields.has(key):
+        fields.wrong(key, "an old form of nextHopMode: Keep", "old-spelling", Severity.INFO)
+    return NextHopMode.KEEP if keep else None
+
+
+def _read_nodes(fields: Fields, key: str) -> str | None:
+    """The short form's nodeSelector; where it is absent, hints for misspelt keys do not offer it."""
+    return SELECTOR.read(fields, key) if fields.has(key) else None
+
+
+def _read_node_selector(fields: Fields, key: str) -> str | None:
+    if not fields.has("nodes"):
+        return SELECTOR.read(fields, key)
+    if fields.has(key):
+        fields.ignore(key)
+        fields.wrong(key, "nodes is short for nodeSelector; they cannot both be given", "both-forms")
+    return None
+
+
+def _read_peer_selector(fields: Fields, key: str) -> str | None:
+    """The text as it is written, because an empty one selects nodes, and a wrong one still stands for a choice."""
+    if fields.has(key):
+        read_selector(fields, key)
+    return fields.text(key)
+
+
+_KEEP: Final = FieldKind(_read_keep, BOOLEAN.shape, None)
+_HOPS: Final = FieldKind(lambda fields, key: fields.integer(key, 0, _MAX_HOPS) or None, numbers(0, _MAX_HOPS))
+
+
+# The table -----------------------------------------------------------------------------------------------------
+
+_NODES: Final = Row("nodes", replace(SELECTOR, read=_read_nodes), "node_selector", "Short for nodeSelector.")
+_NODE_SELECTOR: Final = Row(
+    "nodeSelector", replace(SELECTOR, read=_read_node_selector), "node_selector", "The nodes that peer with it."
+)
+_OPTIONS: Final = (
+    Row("asNumber", ASN, "asn", "The remote AS; not with peerSelector."),
+    Row("localASNumber", ASN, "local_asn", "Our AS on these sessions."),
+    Row("passwordFile", FILE, "password_file", "Holds the TCP-MD5 password (RFC 2385); beside this file."),
+    Row("password", _secret("passwordFile"), about=_NO_SECRETS.format("passwordFile")),
+    Row(
+        "nextHopMode",
+        enumeration(NextHopMode),
+        "next_hop_mode",
+        "The next hop that is announced to the peer. Auto: ourselves if it is external.",
+    ),
+    Row("keepOriginalNextHop", _KEEP, "next_hop_mode", "Old form of nextHopMode: Keep."),
+    Row(
+        "sourceAddress",
+        coded({"UseNodeIP": True, "None": False}),
+        "from_node_address",
+        "Whether sessions come from the node's own address.",
+    ),
+    Row("maxRestartTime", _RESTART_TIME, "restart_time_s", "How long a restart may take (RFC 4724)."),
+    Row("keepaliveTime", _KEEPALIVE, "keepalive_s"),
+    Row(
+        "numAllowedLocalASNumbers",
+        integer(0, _MAX_OWN_AS),
+        "allowed_own_as",
+        "How often our own AS may stand in a received AS path.",
+    ),
+    Row("ttlSecurity", _HOPS, "ttl_security", "Hops that the peer may be away (RFC 5082); 0 for no check."),
+    Row("reachableBy", ADDRESS, "reachable_by", "The gateway to a peer that is on no connected network."),
+    Row(
+        "filters",
+        several(dns_name, "name", ref("name")),
+        "filters",
+        "Filters by name, in the order in which they are tried.",
+    ),
+    Row(
+        "reversePeering",
+        coded({"Auto": True, "Manual": False}),
+        "reverse",
+        "Auto: nodes chosen by peerSelector peer back by themselves.",
+    ),
+    Row(
+        "localWorkloadSelector",
+        unsupported("workloads cannot peer with their node; name the speaker by its address", TEXT),
+        about="Not supported here: workloads cannot peer with their node.",
+    ),
+)
+"""Everything but which node peers with whom."""
+
+
+def peer_table(address: str, remote: tuple[Row, ...], *, is_short: bool) -> Table:
+    """The keys of a peer in one form, where `remote` says whom to peer with, by the key `address` or beside it."""
+    node = "The only node that peers with it; without node and nodeSelector all do."
+    selector = replace(SELECTOR, read=_read_peer_selector)
+    peer_selector = Row(
+        "peerSelector", selector, "peer_selector", "The nodes that are peered with, instead of an address."
+    )
+    which = Row("node", NAME, "node", node)
+    whom = (*remote, peer_selector)
+    choices = (_NODES, read_only(_NODE_SELECTOR)) if is_short else (read_only(_NODES), _NODE_SELECTOR)
+    rows = (*whom, which, *choices) if is_short else (which, *choices, *whom)
+    also: Shape = {"anyOf": [{"required": [address, "asNumber"]}, {"required": ["peerSelector"]}]}
+    about = "BGP sessions beside the mesh."
+    return Table((*rows, *_OPTIONS), Peer, "a peer", about, also)
+
+
+# Reading -------------------------------------------------------------------------------------------------------
+
+
+def read_peer(draft: Draft, fields: Fields, table: Table, name: str, at: Located, remote: Remote) -> None:
+    """Take a peer in, by the keys of its form."""
     _remote_rules(fields, remote.key)
-    asn = fields.asn("asNumber")
-    node_key = "nodes" if fields.has("nodes") else "nodeSelector"
-    node, selector = fields.name("node"), read_selector(fields, node_key)
+    found = table.read(fields)
+    peer_selector = read_selector(fields, "peerSelector") if fields.has("peerSelector") else None
+    peer = _peer(name, found, remote, at, None if peer_selector else found.get("asn"))
+    _gateway_rules(fields, peer)
     if fields.has("node") and fields.has("nodeSelector"):
         fields.wrong("nodeSelector", "node and nodeSelector cannot both be given", "both-forms")
-    _secret(fields, "password", "passwordFile")
-    peer = Peer(
-        name=name,
-        address=remote.address,
-        asn=None if peer_selector else asn,
-        nodes=(),
-        port=remote.port or 179,
-        password_file=beside(fields.place, fields.text("passwordFile")),
-        node_selector=fields.text(node_key) or "all()",
-        peer_selector=fields.text("peerSelector"),
-        local_asn=fields.asn("localASNumber"),
-        next_hop_mode=_next_hop_mode(fields),
-        restart_time_s=fields.value("maxRestartTime", seconds(0, MAX_RESTART_TIME_S), "duration"),
-        keepalive_s=fields.value("keepaliveTime", seconds(1, _MAX_KEEPALIVE_S), "duration"),
-        allowed_own_as=fields.integer("numAllowedLocalASNumbers", 0, _MAX_OWN_AS) or 0,
-        ttl_security=fields.integer("ttlSecurity", 0, _MAX_HOPS) or None,
-        reachable_by=_reachable_by(fields, remote.address),
-        filters=fields.values("filters", dns_name, "name"),
-        from_node_address=fields.choice("sourceAddress", _Source) is not _Source.NONE,
-        reverse=fields.choice("reversePeering", _Reverse) is not _Reverse.MANUAL,
-        place=at.place,
-    )
-    instead = "workloads cannot peer with their node; name the speaker by its address"
-    fields.text("localWorkloadSelector")
-    fields.unsupported(instead, "localWorkloadSelector")
+    node_key = "nodes" if fields.has("nodes") else "nodeSelector"
+    selector = read_selector(fields, node_key)
     if not draft.declare("peer", name, at):
         return
-    if selector and (peer_selector or (remote.address and asn)):
-        found = PeerDraft(peer, node, selector, peer_selector, remote.port)
-        draft.peers[name] = Stated(found, at, _parts(fields, remote.key, node_key))
+    if selector and (peer_selector or (remote.address and "asn" in found)):
+        stated = PeerDraft(peer, found.get("node"), selector, peer_selector, remote.port)
+        draft.peers[name] = Stated(stated, at, _parts(fields, remote.key, node_key))
+
+
+def _peer(name: str, found: Values, remote: Remote, at: Located, asn: Asn | None) -> Peer:
+    others = {key: value for key, value in found.items() if key not in {"address", "port", "endpoint", "node", "asn"}}
+    return Peer(name, remote.address, asn, (), remote.port or 179, **others, place=at.place)
 
 
 def _parts(fields: Fields, address_key: str, node_key: str) -> Mapping[str, Located]:
@@ -108,36 +216,29 @@ def _remote_rules(fields: Fields, address: str) -> None:
         fields.need("a peer", "asNumber")
 
 
-def _secret(fields: Fields, key: str, instead: str) -> None:
-    """A Kubernetes Secret cannot be read here; a file beside the resource can."""
-    fields.unsupported(f"Secrets of Kubernetes cannot be read here: put it into a file and name that by {instead}", key)
-
-
-def read_mesh(draft: Draft, fields: Fields, mesh_key: str) -> None:
-    """The mesh and what goes with it."""
-    draft.set("mesh", fields.boolean(mesh_key), located(fields, mesh_key))
-    _secret(fields, "nodeMeshPassword", "nodeMeshPasswordFile")
-    file = beside(fields.place, fields.text("nodeMeshPasswordFile"))
-    draft.set("mesh_password_file", file, located(fields, "nodeMeshPasswordFile"))
-    restart_s = fields.value("nodeMeshMaxRestartTime", seconds(0, MAX_RESTART_TIME_S), "duration")
-    draft.set("mesh_restart_time_s", restart_s, located(fields, "nodeMeshMaxRestartTime"))
-
-
-def _next_hop_mode(fields: Fields) -> NextHopMode:
-    mode, keep = fields.choice("nextHopMode", NextHopMode), fields.boolean("keepOriginalNextHop")
-    if fields.has("nextHopMode") and fields.has("keepOriginalNextHop"):
-        message = "keepOriginalNextHop is the old form of nextHopMode: Keep; they cannot both be given"
-        fields.wrong("keepOriginalNextHop", message, "both-forms")
-    elif fields.has("keepOriginalNextHop"):
-        message = "an old form of nextHopMode: Keep"
-        fields.wrong("keepOriginalNextHop", message, "old-spelling", Severity.INFO)
-    return mode or (NextHopMode.KEEP if keep else NextHopMode.AUTO)
-
-
-def _reachable_by(fields: Fields, address: Address | None) -> Address | None:
-    gateway = fields.address("reachableBy")
+def _gateway_rules(fields: Fields, peer: Peer) -> None:
+    gateway, address = peer.reachable_by, peer.address
     if gateway and address is None:
         fields.wrong("reachableBy", "reachableBy is the way to the peer's address, which is not given", "missing")
     elif gateway and address and gateway.version != address.version:
         fields.wrong("reachableBy", f"{gateway} is no gateway to {address}: another IP version", "family")
-    return gateway
+
+
+# The mesh ------------------------------------------------------------------------------------------------------
+
+
+def mesh_row(key: str) -> Row:
+    """The mesh, by its key in one form."""
+    return Row(key, BOOLEAN, "mesh", "Whether every node peers with every other.", always=True)
+
+
+MESH_OPTIONS: Final = (
+    Row(
+        "nodeMeshPasswordFile",
+        FILE,
+        "mesh_password_file",
+        "Holds the TCP-MD5 password of the mesh; beside this file.",
+    ),
+    Row("nodeMeshPassword", _secret("nodeMeshPasswordFile"), about=_NO_SECRETS.format("nodeMeshPasswordFile")),
+    Row("nodeMeshMaxRestartTime", _RESTART_TIME, "mesh_restart_time_s"),
+)

@@ -12,25 +12,17 @@ from collections.abc import Iterator
 from typing import Final
 
 from bgpctl.core.cluster.allocations import NodeAllocations
-from bgpctl.core.cluster.configuration import Node, Peer, Pool
+from bgpctl.core.cluster.configuration import Node, Peer
 from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.intent.bgp import BGP_CONFIGURATION, BGP_PEER, written_node
+from bgpctl.core.intent.felix import FELIX
 from bgpctl.core.intent.fields import is_name
-from bgpctl.core.intent.nodes import ACCEPTS, written_ends
-from bgpctl.core.intent.pools import DEFAULT_USES
-from bgpctl.core.intent.render_shared import (
-    Written,
-    given,
-    only_node,
-    peer_options,
-    port_of,
-    text,
-    unless,
-    written_filter,
-    written_speaking,
-    written_tunnels,
-)
-from bgpctl.core.intent.tunnel_keys import BGP_END_KEYS, SPEC_END_KEYS, mode_keys
-from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.intent.filters import FILTER
+from bgpctl.core.intent.kubernetes import CONFIG_DATA
+from bgpctl.core.intent.pools import written_pool
+from bgpctl.core.intent.render_shared import port_of, who_peers
+from bgpctl.core.intent.tables import Written
+from bgpctl.core.net.addresses import Prefix
 
 _API: Final = "projectcalico.org/v3"
 
@@ -38,19 +30,19 @@ _API: Final = "projectcalico.org/v3"
 def calico(intent: Intent) -> Iterator[Written]:
     """The resources that read as `intent`, by kind and name."""
     yield _config_map(intent)
-    yield _resource("BGPConfiguration", "default", _bgp_configuration(intent))
-    felix = written_tunnels(intent)
+    yield _resource("BGPConfiguration", "default", BGP_CONFIGURATION.write(intent))
+    felix = FELIX.write(intent)
     if felix:
         yield _resource("FelixConfiguration", "default", felix)
     for pool in intent.pools:
-        yield _resource("IPPool", pool.name, _pool(pool))
+        yield _resource("IPPool", pool.name, written_pool(pool))
     for node in intent.nodes:
         yield _node(node, intent.allocations.of(node.name))
     for node in intent.nodes:
         yield from (_affinity(node, block) for block in intent.blocks_of(node))
     yield from _borrowed(intent)
     for item in intent.filters:
-        yield _resource("BGPFilter", item.name, written_filter(item))
+        yield _resource("BGPFilter", item.name, FILTER.write(item))
     for peer in intent.peers:
         yield _resource("BGPPeer", peer.name, _peer(intent, peer))
 
@@ -60,69 +52,22 @@ def _resource(kind: str, name: str, spec: Written) -> Written:
 
 
 def _config_map(intent: Intent) -> Written:
-    mtu = str(intent.workload_mtu) if intent.workload_mtu else None
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "calico-config", "namespace": "kube-system"},
-        "data": given({"calico_backend": intent.backend.value, "veth_mtu": mtu}),
+        "data": CONFIG_DATA.write(intent),
     }
 
 
-def _bgp_configuration(intent: Intent) -> Written:
-    return {"asNumber": intent.asn, "nodeToNodeMeshEnabled": intent.mesh, **written_speaking(intent)}
-
-
-def _pool(pool: Pool) -> Written:
-    return given(
-        {
-            "cidr": str(pool.cidr),
-            **{key: mode.value for key, mode in mode_keys(pool.encapsulation, pool.mode).items()},
-            "natOutgoing": pool.nat_outgoing,
-            "blockSize": pool.block_size,
-            "disabled": pool.disabled or None,
-            "disableBGPExport": pool.disable_bgp_export or None,
-            "nodeSelector": unless(pool.node_selector, "all()"),
-            "allowedUses": None if pool.allowed_uses == DEFAULT_USES else [use.value for use in pool.allowed_uses],
-        }
-    )
-
-
 def _node(node: Node, allocated: NodeAllocations) -> Written:
-    bgp = given(
-        {
-            "ipv4Address": text(node.underlay(4)),
-            "ipv6Address": text(node.underlay(6)),
-            "asNumber": node.asn,
-            "routeReflectorClusterID": text(node.cluster_id),
-            **written_ends(allocated, BGP_END_KEYS),
-        }
-    )
-    tunnels = given(written_ends(allocated, SPEC_END_KEYS))
-    labels = {"labels": dict(node.labels)} if node.labels else {}
-    accepts = None if node.accepts is None else ", ".join(sorted(item.name for item in node.accepts))
-    notes = {} if accepts is None else {"annotations": {ACCEPTS: accepts}}
-    metadata: Written = {"name": node.name, **labels, **notes}
-    return {"apiVersion": _API, "kind": "Node", "metadata": metadata, "spec": {"bgp": bgp, **tunnels}}
+    metadata, spec = written_node(node, allocated)
+    return {"apiVersion": _API, "kind": "Node", "metadata": metadata, "spec": spec}
 
 
 def _peer(intent: Intent, peer: Peer) -> Written:
-    node, port = only_node(intent, peer), port_of(intent, peer)
-    return given(
-        {
-            "node": node,
-            "nodeSelector": None if node else unless(peer.node_selector, "all()"),
-            "peerIP": _endpoint(peer.address, port) if peer.address else None,
-            "peerSelector": peer.peer_selector,
-            **peer_options(peer),
-        }
-    )
-
-
-def _endpoint(address: Address, port: int | None) -> str:
-    if port is None:
-        return str(address)
-    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+    endpoint = (peer.address, port_of(intent, peer)) if peer.address else None
+    return BGP_PEER.write(peer, endpoint=endpoint, **who_peers(intent, peer))
 
 
 # Address management --------------------------------------------------------------------------------------------
@@ -162,13 +107,12 @@ def _allocations(block: Prefix, owner: str | None, holders: dict[int, str]) -> W
     """The addresses of the owner's own workloads are not known here, and left free."""
     nodes = sorted(set(holders.values()))
     numbers = [nodes.index(holders[index]) if index in holders else None for index in range(block.size)]
-    return given(
-        {
-            "cidr": str(block),
-            "affinity": f"host:{owner}" if owner else None,
-            "allocations": numbers,
-            "attributes": [{"secondary": {"node": name}} for name in nodes],
-            "strictAffinity": False,
-            "unallocated": [index for index, number in enumerate(numbers) if number is None],
-        }
-    )
+    affinity = {"affinity": f"host:{owner}"} if owner else {}
+    return {
+        "cidr": str(block),
+        **affinity,
+        "allocations": numbers,
+        "attributes": [{"secondary": {"node": name}} for name in nodes],
+        "strictAffinity": False,
+        "unallocated": [index for index, number in enumerate(numbers) if number is None],
+    }

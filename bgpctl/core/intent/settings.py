@@ -8,22 +8,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from bgpctl.core.intent.draft import Draft, located
-from bgpctl.core.intent.fields import Fields
+from bgpctl.core.intent.field_kinds import ASN, MTU, PORT, integer
+from bgpctl.core.intent.tables import Row
 from bgpctl.core.intent.tunnel_keys import MTU_KEYS
-from bgpctl.core.net.addresses import Vni
 
-MAX_MTU_BYTES: Final = 65535
-
-
-def read_vni_and_port(draft: Draft, fields: Fields) -> None:
-    """VNI and UDP port, by the names of FelixConfiguration."""
-    vni = fields.integer("vxlanVNI", 1, 16777215)
-    draft.set("vxlan_vni", None if vni is None else Vni(vni), located(fields, "vxlanVNI"))
-    draft.set("vxlan_port", fields.integer("vxlanPort", 1, 65535), located(fields, "vxlanPort"))
-
-
-def read_mtus(draft: Draft, fields: Fields) -> None:
-    """MTUs of tunnel devices, by the names of FelixConfiguration; 0 derives them from the underlay."""
-    for item in MTU_KEYS:
-        draft.set(item.setting, fields.integer(item.key, 0, MAX_MTU_BYTES), located(fields, item.key))
+ASN_ROW: Final = Row(
+    "asNumber", ASN, "asn", "AS of every node that does not say otherwise; 64512 without it.", always=True
+)
+LISTEN_PORT: Final = Row("listenPort", PORT, "listen_port", "TCP port that every node listens at.")
+TUNNELS: Final = (
+    Row("vxlanVNI", integer(1, 16777215), "vxlan_vni", "VXLAN network identifier."),
+    Row("vxlanPort", PORT, "vxlan_port", "UDP port of VXLAN."),
+    *(Row(item.key, MTU, item.setting) for item in MTU_KEYS),
+)
+"""VNI, UDP port and the MTUs of tunnel devices, by the names of FelixConfiguration."""

@@ -1,93 +1,85 @@
 """
 The short form: one document with `calico_backend`, `asNumber`, `pools`, `nodes`, `mesh`, `peers`.
 
-Refuses to know: Calico's resources, and the keys of a lab file that are somebody else's.
+Refuses to know: Calico's resources, and the other keys of a lab file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
 
-from bgpctl.core.cluster.configuration import Backend
-from bgpctl.core.cluster.encapsulation import Encapsulation, tunnels, words
-from bgpctl.core.intent.draft import BlockDraft, Draft, Kind, Located, located, read_labels
-from bgpctl.core.intent.fields import Fields, is_name, not_a_name, parse_prefix, scalar
-from bgpctl.core.intent.filters import read_advertisements, read_filter
-from bgpctl.core.intent.nodes import Rest, Underlay, read_tunnels, take_block, take_borrowed, take_node
-from bgpctl.core.intent.peers import Remote, read_mesh, read_peer
-from bgpctl.core.intent.pools import read_pool
-from bgpctl.core.intent.settings import read_mtus, read_vni_and_port
-from bgpctl.core.intent.tree import Mapping
+from bgpctl.core.cluster.configuration import Configuration
+from bgpctl.core.cluster.encapsulation import Encapsulation, tunnels
+from bgpctl.core.intent.draft import BlockDraft, Draft, Kind, located
+from bgpctl.core.intent.field_kinds import ADDRESS, BACKEND, MTU, PORT
+from bgpctl.core.intent.fields import Fields, is_name, not_a_name
+from bgpctl.core.intent.filters import ADVERTISEMENTS, read_filter
+from bgpctl.core.intent.nodes import Underlay, short_node, take_block, take_borrowed, take_node, tunnels_of
+from bgpctl.core.intent.peers import MESH_OPTIONS, Remote, mesh_row, peer_table, read_peer
+from bgpctl.core.intent.pools import read_pool, short_pool
+from bgpctl.core.intent.settings import ASN_ROW, LISTEN_PORT, TUNNELS
+from bgpctl.core.intent.shapes import Shape, by_name, ref
+from bgpctl.core.intent.tables import Row, Table, Values, set_all
+from bgpctl.core.intent.tree import Mapping as Document
 from bgpctl.core.intent.tunnel_keys import short_end_keys
-from bgpctl.core.intent.values import host, interface_of_version, of_version
 
-LAB_KEYS: Final = frozenset({"name", "description", "segments", "routers", "hosts", "workloads", "checks", "runs"})
-"""Keys of a lab file beside the cluster, and drivers of encapsulations: accepted, and of no effect on the intent."""
+_LAB_KEYS: Final = ("name", "description", "segments", "hosts", "routers", "workloads", "checks")
 
 
-def read_short(draft: Draft, document: Mapping) -> None:
-    """Take one document of the short form in."""
-    fields = Fields(document, "", draft.problems)
-    fields.ignore(*LAB_KEYS, *(f"{name}-drivers" for name in tunnels()))
-    draft.set("backend", fields.choice("calico_backend", Backend), located(fields, "calico_backend"))
-    draft.set("asn", fields.asn("asNumber"), located(fields, "asNumber"))
-    draft.set("listen_port", fields.integer("listenPort", 1, 65535), located(fields, "listenPort"))
-    draft.set("workload_mtu", fields.integer("mtu", 0, 65535), located(fields, "mtu"))
-    read_vni_and_port(draft, fields)
-    read_mtus(draft, fields)
-    read_mesh(draft, fields, "mesh")
-    read_advertisements(draft, fields)
-    _each(draft, fields, "pools", "pool", _read_pool)
-    _each(draft, fields, "nodes", "node", _read_node)
-    _each(draft, fields, "filters", "filter", _read_filter)
-    _each(draft, fields, "peers", "peer", _read_peer)
-    fields.finish()
+def driver_key(encapsulation: Encapsulation) -> str:
+    """The key of a lab file for the drivers of one encapsulation."""
+    return f"{encapsulation.name}-drivers"
 
 
-def _each(draft: Draft, fields: Fields, key: str, kind: Kind, read: Callable[[Draft, Fields, str], None]) -> None:
-    if fields.has(key) and not isinstance(fields.tree(key), Mapping):
-        draft.miss(kind)
-    for name, entry in fields.entries(key):
-        if not is_name(name):
-            draft.wrong(located(entry), not_a_name(name), "name")
-        read(draft, entry, name)
-        entry.finish()
+def lab_keys() -> tuple[str, ...]:
+    """The keys of a lab file beside the cluster: accepted, and of no effect on the intent."""
+    return (*_LAB_KEYS, *map(driver_key, tunnels().values()), "runs")
+
+
+SHORT_PEER: Final = peer_table(
+    "ip",
+    (
+        Row("ip", ADDRESS, "address", "The speaker's address."),
+        Row("port", PORT, "port", "Where it listens.", always=True),
+    ),
+    is_short=True,
+)
+
+SETTINGS: Final = Table(
+    (
+        Row("calico_backend", BACKEND, "backend", always=True),
+        ASN_ROW,
+        mesh_row("mesh"),
+        LISTEN_PORT,
+        *MESH_OPTIONS,
+        *ADVERTISEMENTS,
+        *TUNNELS,
+        Row("mtu", MTU, "workload_mtu", "Bytes; what workloads are given. 0 derives it from the underlay."),
+    ),
+    Configuration,
+    about="The short form.",
+)
+"""Settings of the whole cluster."""
 
 
 def _read_pool(draft: Draft, fields: Fields, name: str) -> None:
-    known = words()
-    word = fields.one_of("encapsulation", known)
-    read_pool(draft, fields, name, located(fields), known[word] if word else None)
+    read_pool(draft, fields, short_pool(), name, located(fields))
 
 
 def _read_node(draft: Draft, fields: Fields, name: str) -> None:
-    at = located(fields)
-    fields.need("a node", "address")
-    asn, labels = fields.asn("asNumber"), read_labels(fields.fields("labels"))
-    cluster_id = fields.value("clusterID", of_version(4), "address")
-    for path, item in fields.items("blocks"):
-        prefix = scalar(item, path, draft.problems, lambda leaf: parse_prefix(leaf.text), "cidr")
-        if prefix:
-            take_block(draft, BlockDraft(name, prefix), Located(item.place, path))
-    for path, item in fields.items("borrowed"):
-        prefix = scalar(item, path, draft.problems, host, "address")
-        if prefix:
-            take_borrowed(draft, BlockDraft(name, prefix), Located(item.place, path))
-    ends = read_tunnels((fields, short_end_keys()))
-    take_node(draft, name, at, _underlay(fields), ends, Rest(asn, labels, cluster_id, _accepts(fields)))
+    found = short_node().read(fields)
+    for block, at in found.get("blocks", ()):
+        take_block(draft, BlockDraft(name, block), at)
+    for address, at in found.get("borrowed", ()):
+        take_borrowed(draft, BlockDraft(name, address), at)
+    ends = tunnels_of((fields, short_end_keys(), found))
+    take_node(draft, name, located(fields), _underlay(fields, found), ends, found)
 
 
-def _accepts(fields: Fields) -> frozenset[Encapsulation] | None:
-    """A list of tunnels; an empty one says that it accepts none."""
-    known = tunnels()
-    given = fields.words("accepts", known)
-    return frozenset(known[word] for word in given) if fields.has("accepts") else None
-
-
-def _underlay(fields: Fields) -> Underlay | None:
+def _underlay(fields: Fields, found: Values) -> Underlay | None:
     """`address` has either version; a node that has both says the IPv6 one by `address6`."""
-    main, other = fields.interface("address"), fields.value("address6", interface_of_version(6), "address")
+    main, other = found.get("address"), found.get("address6")
     if main and other and main.address.version == 6:
         fields.wrong("address6", f"{main} is the node's IPv6 address already; address6 stands beside IPv4", "family")
         other = None
@@ -99,7 +91,46 @@ def _read_filter(draft: Draft, fields: Fields, name: str) -> None:
 
 
 def _read_peer(draft: Draft, fields: Fields, name: str) -> None:
-    remote = Remote("ip", fields.address("ip"), fields.integer("port", 1, 65535))
+    remote = Remote("ip", ADDRESS.read(fields, "ip"), PORT.read(fields, "port"))
     if fields.has("port") and fields.has("peerSelector"):
         fields.wrong("port", "nodes are peered with where all nodes listen: say listenPort", "port-with-selector")
-    read_peer(draft, fields, name, located(fields), remote)
+    read_peer(draft, fields, SHORT_PEER, name, located(fields), remote)
+
+
+_Reader: TypeAlias = Callable[[Draft, Fields, str], None]
+_NAMED: Final[Mapping[str, tuple[Kind, _Reader, str]]] = {
+    "pools": ("pool", _read_pool, "shortPool"),
+    "nodes": ("node", _read_node, "shortNode"),
+    "peers": ("peer", _read_peer, "shortPeer"),
+    "filters": ("filter", _read_filter, "filter"),
+}
+"""Mappings of named objects: their kind, their reader, their definition in the schema."""
+
+
+def read_short(draft: Draft, document: Document) -> None:
+    """Take one document of the short form in."""
+    fields = Fields(document, "", draft.problems)
+    fields.ignore(*lab_keys())
+    set_all(draft, SETTINGS, fields)
+    for key, (kind, read, _) in _NAMED.items():
+        _read_each(draft, fields, key, kind, read)
+    fields.finish()
+
+
+def _read_each(draft: Draft, fields: Fields, key: str, kind: Kind, read: _Reader) -> None:
+    if fields.has(key) and not isinstance(fields.tree(key), Document):
+        draft.miss(kind)
+    for name, entry in fields.entries(key):
+        if not is_name(name):
+            draft.wrong(located(entry), not_a_name(name), "name")
+        read(draft, entry, name)
+        entry.finish()
+
+
+def shape() -> Shape:
+    """The JSON Schema of a document of the short form."""
+    named = (
+        (key, {"description": f"{key.capitalize()} by name.", **by_name(ref(name))})
+        for key, (*_, name) in _NAMED.items()
+    )
+    return SETTINGS.shape(more=[*named, *((key, True) for key in lab_keys())])

@@ -8,12 +8,21 @@ Refuses to know: documents, what a key leads to.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple, TypeVar
 
-from bgpctl.core.cluster.encapsulation import IPIP, VXLAN, Encapsulation, Mode, tunnels
+from bgpctl.core.cluster.encapsulation import ENCAPSULATIONS, IPIP, VXLAN, Encapsulation, Mode, tunnels
 from bgpctl.core.cluster.tunnel_addresses import every_tunnel
 from bgpctl.core.intent.draft import Setting
+
+T = TypeVar("T")
+
+
+def per_encapsulations(make: Callable[[], T]) -> Callable[[], T]:
+    """Make a value once for each set of encapsulations: it is read for every object of a cluster."""
+    made = lru_cache(maxsize=4)(lambda _: make())
+    return lambda: made(tuple(ENCAPSULATIONS))
 
 
 def mode_key(encapsulation: Encapsulation) -> str:

@@ -157,6 +157,7 @@ TOGETHER = {
     MEMBERS + "peers: {t: {ip: 'fd00::1', asNumber: 1}}": (2, 17, "no-underlay"),
     MEMBERS + "peers: {t: {peerSelector: all(), asNumber: 1}}": (2, 44, "as-with-selector"),
     MEMBERS + "peers: {t: {peerSelector: all(), ip: 10.0.0.9}}": (2, 27, "both-forms"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, nodes: all(), nodeSelector: all()}}": (2, 68, "both-forms"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, filters: [f]}}": (2, 49, "unknown-filter"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, maxRestartTime: 4096s}}": (2, 56, "duration"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, keepaliveTime: 10}}": (2, 55, "duration"),
@@ -204,6 +205,9 @@ CALICO = {
     INSTALLATION.replace("{calico", "{kubernetesProvider: ESK, calico") + "{ipPools: []}}": (4, 28, "choice"),
     "kind: BGPConfiguration\nmetadata: {name: other}\nspec: {asNumber: 1}": (2, 18, "configuration-name"),
     "kind: BGPConfiguration\nmetadata: {name: node.a}\nspec: {asNumber: 1}": (3, 18, "global-only"),
+    "kind: BGPConfiguration\nmetadata: {name: node.a}\nspec: {nodeMeshPassword: {secretKeyRef: {}}}": (
+        (3, 26, "global-only")
+    ),
     "kind: BGPConfiguration\nmetadata: {name: node.a}\nspec: {listenPort: 1}": (3, 8, "unsupported"),
     "kind: BGPConfiguration\nmetadata: {name: default}\nspec: {nodeMeshPassword: {secretKeyRef: {name: s}}}": (
         (3, 8, "unsupported")
@@ -267,6 +271,9 @@ CALICO = {
     "kind: Node\nmetadata: {name: a}\nspec: {bgp: {}}": (3, 13, "missing"),
     "apiVersion: v1\nkind: Node\nmetadata: {name: a}": (3, 18, "missing"),
     "kind: BlockAffinity\nmetadata: {name: x}\nspec: {cidr: 10.244.0.0/26}": (3, 7, "missing"),
+    POOL + MEMBERS + "---\nkind: BlockAffinity\nmetadata: {name: x}\n"
+    "spec: {cidr: 10.244.0.0/26, node: b, deleted: yes}": (6, 47, "choice"),
+    "apiVersion: v1\nkind: bgpPeer\nmetadata: {scope: global, peerIP: tor}\nspec: {asNumber: 1}": (3, 35, "address"),
     "kind: List\nitems: [5]": (2, 9, "type"),
     MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: 10.0.0.9}": (5, 7, "missing"),
     MEMBERS + "---\nkind: BGPPeer\nmetadata: {name: t}\nspec: {peerIP: '10.0.0.9:0', asNumber: 1}": (5, 16, "range"),
@@ -355,6 +362,11 @@ def test_five_different_mistakes_in_one_file_give_five_located_problems() -> Non
 )
 def test_what_could_not_be_read_is_not_called_absent(text: str) -> None:
     assert len(bad(text)) == 1
+
+
+def test_a_peer_selector_that_cannot_be_read_is_not_said_to_select_no_node() -> None:
+    found = bad(MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, peerSelector: 'has('}}")
+    assert [problem.rule for problem in found] == ["selector", "both-forms"]
 
 
 def test_the_same_object_in_two_files_is_a_problem_that_names_both_places() -> None:
