@@ -16,7 +16,12 @@ from bgpctl.core.agent.events import Command, Event
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.import_policy import Policy
 from bgpctl.core.bgp.loc_rib import PolicyCache
+from bgpctl.core.cluster.encapsulation import ENCAPSULATIONS, Encapsulation
+from bgpctl.core.fabric.ipip import Ipip
+from bgpctl.core.fabric.protocol import ProbeFrame
+from bgpctl.core.fabric.vxlan import Vxlan, VxlanFrame
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
+from bgpctl.core.net.objects import LinkKind, Plain
 from tests.journals import lived
 from tests.laws.events import events
 from tests.stories.mesh import converged
@@ -35,6 +40,10 @@ st.register_type_strategy(Address, addresses)
 st.register_type_strategy(InterfaceAddress, interfaces)
 st.register_type_strategy(Prefix, prefixes)
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
+# Of a class that others derive from there are values of these alone.
+st.register_type_strategy(Encapsulation, st.sampled_from([*ENCAPSULATIONS.values()]))
+st.register_type_strategy(LinkKind, st.one_of(st.from_type(Ipip), st.from_type(Vxlan), st.from_type(Plain)))
+st.register_type_strategy(ProbeFrame, st.one_of(st.just(ProbeFrame()), st.from_type(VxlanFrame)))
 st.register_type_strategy(Policy, st.none())
 st.register_type_strategy(PolicyCache, st.just(PolicyCache(None, {})))
 
