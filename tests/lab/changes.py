@@ -113,7 +113,7 @@ def may_be_finished(lab: Lab, change: Change, *, back: bool = False) -> bool:
         return True
     if not change.addressed or driver(lab) != "kernel":
         return False
-    waited = f"source {_NEW if back else _FORMER} of tunl0 stays until a1 is seen to send by another way"
+    waited = f"source {_NEW if back else _FORMER} of tunl0 is kept until packets from a1 arrive by its replacement"
     return {problem for summary in lab.summaries() for problem in summary["problems"]} == {waited}
 
 

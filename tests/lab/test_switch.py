@@ -56,7 +56,7 @@ def test_nobody_loses_a_packet_to_a_node_that_does_not_follow(lab_of: Callable[[
         change(lab, "VXLANCrossSubnet")
         wait_until(lambda: any(p.startswith("traffic to b2 stays on tunl0") for p in problems(lab, "a1")))
         wait_until(lambda: not any("traffic to b1" in problem for problem in problems(lab, "a1")))
-        assert "tunl0 stays until b2 is seen to send by another way" in problems(lab, "a1")
+        assert "tunl0 is kept until packets from b2 arrive by its replacement" in problems(lab, "a1")
         lab.agents["b2"].send_signal(signal.SIGCONT)
         wait_until(lambda: over(lab, "vxlan.bgpctl"), within_s=30)
 
@@ -68,7 +68,7 @@ def test_a_node_that_says_that_it_accepts_no_vxlan_is_sent_none(lab_of: Callable
     with nothing_lost(lab):
         lab.topology.file.write_text(before.replace("  b2: {", "  b2: {accepts: [ipip], "))
         change(lab, "VXLANCrossSubnet")
-        stays = "traffic to b2 stays on tunl0: the cluster file says that it accepts ipip"
+        stays = "traffic to b2 stays on tunl0: it accepts ipip, according to the cluster file"
         wait_until(lambda: stays in problems(lab, "a1"))
         waiting = {item["reason"]: item for item in lab.read("a1", "summary")["waiting"]}
         assert waiting[stays]["member"] == "b2"
