@@ -34,7 +34,7 @@ def test_a_switch_replays_equal_and_an_altered_event_is_named(lab_of: Callable[[
     nodes = [node.name for node in lab.topology.intent.nodes]
     command = (sys.executable, "-m", "bgpctl", "lab", "switch", "--name", lab.names.lab, "blue", "VXLANCrossSubnet")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as switching:
-        wait_until(lambda: any(lab.read(node, "summary")["state"] == "switching" for node in nodes))
+        wait_until(lambda: any(lab.read(node, "summary")["state"] == "migrating" for node in nodes))
         for node in nodes:
             replays_equal(written(lab, node))
         output, _ = switching.communicate(timeout=120)
