@@ -258,7 +258,7 @@ def test_a_second_proposal_waits_for_the_first_ones_confirmation(rig: Rig) -> No
 
 def test_with_bad_content_there_is_nothing_to_return_to(rig: Rig) -> None:
     rig.edit(WRONG)
-    with pytest.raises(NotPossibleNow, match="nothing to go back to"):
+    with pytest.raises(NotPossibleNow, match="nothing to return to"):
         rig.store.propose(rig.proposal(LATER), WITHIN_S)
     assert rig.content() == WRONG
     rig.store.propose(rig.proposal(LATER))
