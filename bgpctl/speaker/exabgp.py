@@ -49,8 +49,8 @@ class ExabgpSpeaker(Speaker):
 
     def start(self, deliver: Callable[[SpeakerEvent], None]) -> None:
         self._run_dir.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        keeper = Supervisor(self._run_dir, self._prefix, deliver, patched=self._patched)
-        self._thread = threading.Thread(target=self._run, args=(keeper,), name="speaker", daemon=True)
+        supervisor = Supervisor(self._run_dir, self._prefix, deliver, patched=self._patched)
+        self._thread = threading.Thread(target=self._run, args=(supervisor,), name="speaker", daemon=True)
         self._thread.start()
 
     def configure(self, config: SpeakerConfig) -> None:
@@ -91,12 +91,12 @@ class ExabgpSpeaker(Speaker):
         self._orders.append(order)
         os.eventfd_write(self._wake, 1)
 
-    def _run(self, keeper: Supervisor) -> None:
-        while self._obey(keeper):
-            keeper.turn(self._wake)
-        keeper.release()
+    def _run(self, supervisor: Supervisor) -> None:
+        while self._obey(supervisor):
+            supervisor.turn(self._wake)
+        supervisor.release()
 
-    def _obey(self, keeper: Supervisor) -> bool:
+    def _obey(self, supervisor: Supervisor) -> bool:
         """Take all orders there are; False when told to end."""
         try:
             os.eventfd_read(self._wake)
@@ -107,10 +107,10 @@ class ExabgpSpeaker(Speaker):
                 case _Close():
                     return False
                 case threading.Event() as ended:
-                    keeper.end()
+                    supervisor.end()
                     ended.set()
                 case SpeakerConfig() as config:
-                    keeper.configure(config)
+                    supervisor.configure(config)
                 case commands:
-                    keeper.speak(commands)
+                    supervisor.speak(commands)
         return True
