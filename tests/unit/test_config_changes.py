@@ -118,7 +118,7 @@ def test_without_a_way_back_nothing_is_applied_that_has_to_be_confirmed(socket: 
     [
         ({}, "", "a JSON list of texts"),
         ({}, "[1]", "a JSON list of texts"),
-        ({}, content(NEXT, NEXT), "this agent reads 1 files"),
+        ({}, content(NEXT, NEXT), "this agent reads 1 file: "),
         ({}, content("pools: what?"), "cluster.yaml:1:8"),
         ({}, content(NEXT.replace("a1:", "z1:")), "node a1 is not among the nodes"),
         ({"within_s": "nan"}, content(NEXT), "not a time within which a change can be confirmed"),

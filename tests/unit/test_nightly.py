@@ -46,7 +46,7 @@ def test_a_part_gets_its_variables_and_its_output_is_kept(tmp_path: Path) -> Non
 
 def test_a_part_is_interrupted_at_its_limit_and_may_tidy_up(tmp_path: Path) -> None:
     tidies = "trap 'echo tidied; exit 0' INT; echo begun; while :; do sleep 0.05; done"
-    result = nightly.run(Part("slow", tidies, 0.02), tmp_path / "log")
+    result = nightly.run(Part("slow", tidies, 0.08), tmp_path / "log")
     assert (result.code, result.output) == (None, "begun\ntidied\n")
 
 
