@@ -314,7 +314,7 @@ def killed_after(writes: int, whole: Callable[..., None], done: list[object]) ->
 
 
 def test_what_is_no_proposal_for_these_files_is_refused(disk: Rig) -> None:
-    for proposal, why in (("", "a JSON list of texts"), ("[1]", "a JSON list of texts"), ("[]", "reads 1 files")):
+    for proposal, why in (("", "a JSON list of texts"), ("[1]", "a JSON list of texts"), ("[]", "reads 1 file: ")):
         for ask in (disk.store.preview, disk.store.propose):
             with pytest.raises(NotPossibleNow, match=why):
                 ask(Proposal(proposal))
