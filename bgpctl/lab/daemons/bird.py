@@ -113,7 +113,7 @@ def _session(router: Router, neighbor: Neighbor, style: Style) -> str:
         own_asn=router.asn,
         address=neighbor.address,
         asn=neighbor.asn,
-        code=HOLD_TIME_S,
+        hold=HOLD_TIME_S,
         restarts="on" if neighbor.restarts else "off",
         restart=RESTART_TIME_S,
         options=" ".join(_options(router, neighbor)),
