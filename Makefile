@@ -39,7 +39,7 @@ lint: setup                     ## style, types, spelling, and the layers, shown
 	@$(BIN)/codespell bgpctl tests docs topologies *.md
 	@$(BIN)/python tools/wings.py
 
-check: lint                     ## the fast loop: style, types, layers, unit tests, laws
+check: lint                     ## the fast loop: style, types, layers, unit tests, invariants
 	@$(BIN)/pytest --quiet -n 2 tests/unit tests/laws tests/stories
 
 test: export HYPOTHESIS_PROFILE = ci
@@ -68,7 +68,7 @@ test-labs:
 test-others:                    # beside the labs, because both wait most of the time
 	@$(BIN)/pytest --quiet --durations=5 tests/interop tests/docker tests/docs
 
-nightly: setup                  ## what takes longer than `make test` may: up to four hours; build/nightly.md tells of it
+nightly: setup                  ## what takes longer than `make test` may: up to four hours; build/nightly.md has the results
 	@$(BIN)/python tools/nightly.py
 
 bare: setup                     ## make lab and make check on a bare Debian, where packages are missing

@@ -42,10 +42,10 @@ BGP: Final = (
         _renamed("told"),
     ),
     Gone(
-        r"(?i:\b(peers?|neighbou?rs?|speakers?|reflectors?|clients?|members?|BGP) (has |have )?(says?|said)\b)",
+        r"(?i:\b(peers?|neighbou?rs?|speakers?|reflectors?|clients?|members?) (has |have )?(says?|said)\b)",
         "announces, advertises, reports",
     ),
-    Gone(r"(?i:\bhas (told|repeated) all\b|\btells? (\d|\{|three|all)|\bbegins to repeat\b)", "End-of-RIB, BoRR"),
+    Gone(r"(?i:\bhas (told|repeated) all\b|\btells? (\d|\{)|\bbegins to repeat\b)", "End-of-RIB, BoRR"),
     Gone(r"\bTOLD\b", "ADVERTISED", _renamed("the column TOLD")),
     Gone(r"\btold: Progress\b|\btells_the_end\b", "progress; enhanced_refresh"),
     Gone(r"\bpeer_asn_told\b", "peer_asn_in_open", _renamed("peer_asn_told")),
@@ -85,7 +85,7 @@ KERNEL: Final = (
     ),
     Gone(r"\bdear(er|est)?\b", "expensive"),
     Gone(r"\b[Tt]rials?\b", "probe", (Kept("bgpctl/kernel/vxlan.py", "the name of a device that lives for a moment"),)),
-    Gone(r"\bEvidence\b", "ProbeResults"),
+    Gone(r"\bEvidence\b", "ProbeResults", (Kept("bgpctl/lab/run.py", "what `bgpctl lab run --evidence` prints"),)),
     Gone(r"\bwhy\.[A-Z]|\bHold\b(?! time)|\bcore import why\b", "PruneHold; next_step"),
     Gone(r"(?i:\bforesight\b|\bforesee[ns]?\b)", "preview"),
     Gone(r"(?i:\bcontests?\b)", "Conflict, conflict"),
@@ -161,7 +161,11 @@ FILES: Final = (
     _file("daemons", "terms", "lab/daemons/session_options.py"),
 )
 SENTENCES: Final = (
-    Gone(r"(?i:\b(some|any|every|no)body('s)?\b|\bsomeone('s)?\b)", "a noun: another program, a node, no host"),
+    Gone(
+        r"(?i:\b(some|any|every|no)body('s)?\b|\bsomeone('s)?\b)",
+        "a noun: another program, a node, no host",
+        (Kept("bgpctl/speaker/conf.py", "the user nobody"),),
+    ),
     Gone(r"(?i:\bwhoever\b)", "a noun: the caller, a program that"),
     Gone(r"(?i:\bby and by\b)", "after a while, at intervals"),
     Gone(r"(?i:(?<!stands )\bfor now\b)", "until, meanwhile"),

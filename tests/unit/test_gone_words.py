@@ -14,7 +14,7 @@ from tests.unit.gone_words import GONE, Gone
 
 READ: Final = (
     "bgpctl",
-    "docs",
+    "docs/*.md",
     "topologies",
     "packaging",
     "exabgp-conf/README.md",
@@ -24,7 +24,7 @@ READ: Final = (
     "Makefile",
     "Dockerfile",
 )
-TEXTS: Final = re.compile(r"\.(py|json|md|yaml|cfg|toml|env|service)$|(Makefile|Dockerfile)$|py\.typed$|\.svg$")
+TEXTS: Final = re.compile(r"\.(py|json|md|yaml|cfg|toml|env|service)$|(Makefile|Dockerfile)$|py\.typed$")
 
 
 @cache
