@@ -43,7 +43,7 @@ def kernel_text(things: Iterable[KernelObject]) -> str:
 
 def op_line(op: Op) -> str:
     """An operation: + for what is put, - for what is removed."""
-    return f"{'+' if isinstance(op, Put) else '-'} {object_line(op.thing)}"
+    return f"{'+' if isinstance(op, Put) else '-'} {object_line(op.object)}"
 
 
 def assert_same(actual: Iterable[KernelObject], expected: Iterable[KernelObject]) -> None:

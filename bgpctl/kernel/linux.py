@@ -242,7 +242,7 @@ class LinuxKernel(Kernel):
         failures: list[Failure] = []
         with self._acting():
             scene = self._scene()
-            for kind, group in groupby(ops, key=lambda op: type(op.thing)):
+            for kind, group in groupby(ops, key=lambda op: type(op.object)):
                 if issubclass(kind, Batched):
                     failures += self._batch(list(group), scene)
                     continue
@@ -277,7 +277,7 @@ class LinuxKernel(Kernel):
 
     @staticmethod
     def _requests(gateways: NextHopEmulation, op: Op, scene: Scene) -> Iterable[Request]:
-        thing = op.thing
+        thing = op.object
         if not isinstance(thing, NextHop | NextHopGroup | Route):
             return (_request(op, scene),)
         if isinstance(op, Put):
@@ -299,9 +299,9 @@ class LinuxKernel(Kernel):
     def _single(self, op: Op, scene: Scene) -> Iterator[Failure]:
         try:
             if isinstance(op, Put):
-                self._put(op.thing, scene)
+                self._put(op.object, scene)
             else:
-                self._remove(op.thing, scene)
+                self._remove(op.object, scene)
         except OSError as error:
             yield from _failures(op, error)
 
@@ -357,7 +357,7 @@ def _read(
 
 def _request(op: Op, scene: Scene) -> Request:
     """Raises OSError where the kernel need not be asked: no such link, or one where the object means another thing."""
-    thing = op.thing
+    thing = op.object
     if isinstance(thing, Route):  # first, because there are most of them
         return encode.remove(thing, 0) if isinstance(op, Remove) else encode.put(thing, scene.index_or_0(thing.link))
     if not isinstance(thing, Batched):
@@ -388,4 +388,4 @@ def _was_absent(op: Op, code: int) -> bool:
 
 
 def _failure(op: Op, code: int, text: str = "") -> Failure:
-    return Failure(op, code, text, hint(op.thing, code))
+    return Failure(op, code, text, hint(op.object, code))

@@ -174,7 +174,7 @@ def remove(kernel: Kernel, *things: KernelObject) -> None:
 
 
 def refusals(failures: tuple[Failure, ...]) -> list[tuple[KernelObject, int]]:
-    return [(failure.op.thing, failure.errno) for failure in failures]
+    return [(failure.op.object, failure.errno) for failure in failures]
 
 
 def missing(kernel: Kernel, *things: KernelObject) -> set[KernelObject]:

@@ -210,4 +210,4 @@ def compared(dataplane: Dataplane) -> set[KernelObject]:
 
 def told(history: Sequence[Op]) -> str:
     """The walk so far, one line an operation."""
-    return "\n".join(f"{type(op).__name__} {words.kernel_object(op.thing)}" for op in history)
+    return "\n".join(f"{type(op).__name__} {words.kernel_object(op.object)}" for op in history)

@@ -88,7 +88,7 @@ def done(lab: Lab, node: str, since_s: float) -> list[Done]:
     _, record = journal_file.load(Path(lab.ask(node, "journal")["file"]))
     commands = [command for entry in record.entries if entry.at_s > since_s for command in entry.commands]
     ops = [op for command in commands if isinstance(command, Apply) for op in command.ops]
-    return [("remove" if isinstance(op, Remove) else "put", words.kernel_object(op.thing)) for op in ops]
+    return [("remove" if isinstance(op, Remove) else "put", words.kernel_object(op.object)) for op in ops]
 
 
 CHANGES = {
