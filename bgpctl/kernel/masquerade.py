@@ -18,21 +18,21 @@ CHANGED: Final = {
     version: Masquerade((Prefix.parse(everything),), (), (0, 0))
     for version, everything in ((4, "0.0.0.0/0"), (6, "::/0"))
 }
-"""By IP version what a table of ours may do that somebody changed: anything, and nothing that anybody wants."""
+"""By IP version: stands for a table of ours that another program changed, and equals no wanted one."""
 
 
 def put(wanted: Masquerade) -> None:
-    """Rewrite as `wanted` says, instead of what an earlier one said, in one transaction. Raises OSError."""
+    """Masquerade as `wanted` describes, in place of an earlier one, in one transaction. Raises OSError."""
     nft.replace(_TABLE, body(wanted), _FAMILY[wanted.version])
 
 
 def remove(version: int) -> None:
-    """Rewrite nothing of this IP version any more. Raises OSError."""
+    """Stop masquerading for this IP version. Raises OSError."""
     nft.remove(_TABLE, _FAMILY[version])
 
 
 def observe(version: int) -> Masquerade | None:
-    """The rewriting that is in force, CHANGED if that is not what was put; None if nothing is. Raises OSError."""
+    """The masquerading in force, CHANGED if another program changed it; None if there is none. Raises OSError."""
     listed = nft.listed(_TABLE, _FAMILY[version])
     return (parse(listed) or CHANGED[version]) if listed else None
 

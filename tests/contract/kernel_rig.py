@@ -157,28 +157,28 @@ def _checked(result: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def puts(*things: KernelObject) -> tuple[Op, ...]:
-    return tuple(Put(thing, NOT_WANTED) for thing in things)
+def puts(*objects: KernelObject) -> tuple[Op, ...]:
+    return tuple(Put(obj, NOT_WANTED) for obj in objects)
 
 
-def removals(*things: KernelObject) -> tuple[Op, ...]:
-    return tuple(Remove(thing, NOT_WANTED) for thing in things)
+def removals(*objects: KernelObject) -> tuple[Op, ...]:
+    return tuple(Remove(obj, NOT_WANTED) for obj in objects)
 
 
-def put(kernel: Kernel, *things: KernelObject) -> None:
-    assert kernel.apply(puts(*things)) == ()
+def put(kernel: Kernel, *objects: KernelObject) -> None:
+    assert kernel.apply(puts(*objects)) == ()
 
 
-def remove(kernel: Kernel, *things: KernelObject) -> None:
-    assert kernel.apply(removals(*things)) == ()
+def remove(kernel: Kernel, *objects: KernelObject) -> None:
+    assert kernel.apply(removals(*objects)) == ()
 
 
 def refusals(failures: tuple[Failure, ...]) -> list[tuple[KernelObject, int]]:
     return [(failure.op.object, failure.errno) for failure in failures]
 
 
-def missing(kernel: Kernel, *things: KernelObject) -> set[KernelObject]:
-    return set(things) - set(kernel.observe())
+def missing(kernel: Kernel, *objects: KernelObject) -> set[KernelObject]:
+    return set(objects) - set(kernel.observe())
 
 
 class Bell:

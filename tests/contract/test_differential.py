@@ -205,7 +205,7 @@ def walk(linux: Kernel, ops: Iterable[Op]) -> None:
 
 def compared(dataplane: Dataplane) -> set[KernelObject]:
     """Our objects. Sysctls are left out: the kernel changes many when one changes, and has more for each link."""
-    return {thing for thing in dataplane.owned() if not isinstance(thing, Sysctl)}
+    return {obj for obj in dataplane.owned() if not isinstance(obj, Sysctl)}
 
 
 def told(history: Sequence[Op]) -> str:

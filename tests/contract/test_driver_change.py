@@ -37,10 +37,10 @@ EVERY_S = 0.02
 def desired(number: int) -> Desired:
     """The tunnel of one node, and the way to the others' workloads."""
     others = [other for other in NODES if other != number]
-    things: list[KernelObject] = [thing for thing in wanted(number) if "vxlan.test" not in str(thing)]
-    things += [hop(other, IPIP) for other in others]
-    things += [Route(Prefix.parse(f"10.244.{other}.0/26"), next_hop=hop(other, IPIP).id) for other in others]
-    return gather([(thing, NOT_WANTED) for thing in things], (), ())
+    objects: list[KernelObject] = [obj for obj in wanted(number) if "vxlan.test" not in str(obj)]
+    objects += [hop(other, IPIP) for other in others]
+    objects += [Route(Prefix.parse(f"10.244.{other}.0/26"), next_hop=hop(other, IPIP).id) for other in others]
+    return gather([(obj, NOT_WANTED) for obj in objects], (), ())
 
 
 def settle(kernel: LinuxKernel, number: int) -> None:

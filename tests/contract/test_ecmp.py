@@ -53,8 +53,8 @@ def three_kernels() -> Iterator[tuple[Callable[[str], str], list[LinuxKernel]]]:
         yield namespace, kernels
 
 
-def put(namespace: Callable[[str], str], number: int, kernel: LinuxKernel, *things: KernelObject) -> None:
-    ops = [Put(thing, NOT_WANTED) for thing in things]
+def put(namespace: Callable[[str], str], number: int, kernel: LinuxKernel, *objects: KernelObject) -> None:
+    ops = [Put(obj, NOT_WANTED) for obj in objects]
     assert netns.inside(namespace(f"n{number}"), lambda: kernel.apply(ops)) == ()
 
 

@@ -17,7 +17,7 @@ from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import Decap, Link
 from bgpctl.kernel import nft as tables
-from bgpctl.kernel.ipip.module import KernelIpip, refused_packets
+from bgpctl.kernel.ipip.module import KernelIpip, dropped_packets
 from bgpctl.kernel.linux import LinuxKernel
 from tests.contract.kernel_rig import Bell, own_namespace
 
@@ -146,14 +146,14 @@ def test_only_packets_from_the_named_sources_pass(driver: KernelIpip) -> None:
     assert passed == {"allowed": True, "denied": False}
 
 
-def test_refused_packets_are_counted_and_the_count_outlives_a_change(driver: KernelIpip) -> None:
+def test_dropped_packets_are_counted_and_the_count_outlives_a_change(driver: KernelIpip) -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    assert refused_packets() is None
+    assert dropped_packets() is None
     for count, sources in enumerate([(), (Address.parse("127.0.0.2"),), ()]):
         driver.put_decap(Decap("tunl0", "lo", Address.parse("127.0.0.1"), sources))
-        assert refused_packets() == count
+        assert dropped_packets() == count
         _send_ipip("127.0.0.3", "127.0.0.1")
-    assert refused_packets() == 3
+    assert dropped_packets() == 3
 
 
 def _send_ipip(source: str, destination: str) -> None:

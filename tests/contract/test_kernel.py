@@ -171,16 +171,16 @@ def test_a_put_replaces_what_has_the_same_key(rig: Rig, before: KernelObject, no
 def test_a_put_never_leaves_two_objects_with_one_key(rig: Rig) -> None:
     put(rig.kernel, *STACK)
     put(rig.kernel, *STACK, FDB._replace(remote=Address.parse("10.0.0.99")))
-    keys = [key_of(thing) for thing in rig.kernel.observe().owned()]
+    keys = [key_of(obj) for obj in rig.kernel.observe().owned()]
     assert len(keys) == len(set(keys))
 
 
 def test_removed_objects_are_gone(rig: Rig) -> None:
     everything = (*STACK, *STACK6, *TUNNEL_STACK, BLOCK, BLOCK6)
     put(rig.kernel, *everything)
-    for thing in reversed(everything):
-        remove(rig.kernel, thing)
-        assert missing(rig.kernel, thing) == {thing}
+    for obj in reversed(everything):
+        remove(rig.kernel, obj)
+        assert missing(rig.kernel, obj) == {obj}
 
 
 def test_removing_what_is_absent_is_no_failure(rig: Rig) -> None:
@@ -199,7 +199,7 @@ def test_each_refusal_names_its_operation_and_the_others_are_done(rig: Rig) -> N
 
 
 @pytest.mark.parametrize(
-    ("thing", "code"),
+    ("obj", "code"),
     [
         (replace(VXLAN, kind=replace(KIND, vni=Vni(4097))), errno.EOPNOTSUPP),
         (replace(VXLAN, kind=replace(KIND, port=8472)), errno.EOPNOTSUPP),
@@ -216,9 +216,9 @@ def test_each_refusal_names_its_operation_and_the_others_are_done(rig: Rig) -> N
         (FDB._replace(link="vxlan6.test"), errno.EAFNOSUPPORT),
     ],
 )
-def test_what_cannot_be_is_refused(rig: Rig, thing: KernelObject, code: int) -> None:
+def test_what_cannot_be_is_refused(rig: Rig, obj: KernelObject, code: int) -> None:
     put(rig.kernel, *STACK, *STACK6)
-    assert refusals(rig.kernel.apply(puts(thing))) == [(thing, code)]
+    assert refusals(rig.kernel.apply(puts(obj))) == [(obj, code)]
     assert missing(rig.kernel, *STACK, *STACK6) == set()
 
 
@@ -366,7 +366,7 @@ def test_a_removed_group_takes_its_routes_along_and_leaves_its_members(rig: Rig)
 
 
 @pytest.mark.parametrize(
-    "thing",
+    "obj",
     [
         GROUP._replace(members=()),
         GROUP._replace(members=(HOP.id, HOP.id)),
@@ -379,9 +379,9 @@ def test_a_removed_group_takes_its_routes_along_and_leaves_its_members(rig: Rig)
         DIRECT._replace(id=HOP6.id),
     ],
 )
-def test_impossible_groups_and_next_hops_of_the_wrong_family_are_refused(rig: Rig, thing: KernelObject) -> None:
+def test_impossible_groups_and_next_hops_of_the_wrong_family_are_refused(rig: Rig, obj: KernelObject) -> None:
     put(rig.kernel, *STACK, DIRECT, GROUP, GROUP_ROUTE)
-    assert refusals(rig.kernel.apply(puts(thing))) == [(thing, errno.EINVAL)]
+    assert refusals(rig.kernel.apply(puts(obj))) == [(obj, errno.EINVAL)]
     assert missing(rig.kernel, *STACK, GROUP, GROUP_ROUTE) == set()
 
 
@@ -408,15 +408,15 @@ def test_the_watch_tells_of_others_and_not_of_ourselves(rig: Rig) -> None:
         assert bell.rang_within(1.0), op
 
 
-@pytest.mark.parametrize("thing", [*STACK[1:], VXLAN, *TUNNEL_STACK[1:], TUNNEL])
-def test_the_watch_tells_of_everything_of_ours_that_somebody_removes(rig: Rig, thing: KernelObject) -> None:
-    if rig.pretends and isinstance(thing, NextHop):
+@pytest.mark.parametrize("obj", [*STACK[1:], VXLAN, *TUNNEL_STACK[1:], TUNNEL])
+def test_the_watch_tells_of_everything_of_ours_that_somebody_removes(rig: Rig, obj: KernelObject) -> None:
+    if rig.pretends and isinstance(obj, NextHop):
         pytest.skip("next-hop objects: they are pretended here, and nobody else can remove them")
     put(rig.kernel, *STACK, *TUNNEL_STACK)
     bell = Bell()
     rig.kernel.watch(bell.ring)
     bell.rang_within(0.1)
-    rig.stranger(Remove(thing, NOT_WANTED))
+    rig.stranger(Remove(obj, NOT_WANTED))
     assert bell.rang_within(1.0)
 
 

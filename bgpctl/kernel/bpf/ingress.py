@@ -1,10 +1,10 @@
 """
 Where a program of ours takes in what a link receives: on the tcx hook, or before Linux 6.6 on a clsact.
 
-A filter of clsact says by its name what it is, tcx says nothing to those without CAP_SYS_ADMIN. So a program on tcx has
-a label: the same program as a filter where no packet comes by, on a device of ours. With it, what an earlier agent left
-is known for what it is; without (the device is gone, or the agent ended halfway), only with CAP_SYS_ADMIN. What stays
-unknown does no harm: the program put last is the first to run, and lets nothing of its kind pass to others.
+A filter of clsact has a readable name; tcx shows names only with CAP_SYS_ADMIN. So a program on tcx has a label: the
+same program as a filter on a device of ours that receives no packet. The label identifies a program that an earlier
+agent left; without it (the device is gone, or the agent ended halfway) identifying one takes CAP_SYS_ADMIN. An
+unidentified program does no harm: the program put last runs first, and passes no packet of its kind to others.
 
 Refuses to know: what the programs do.
 """

@@ -26,7 +26,7 @@ _PRIVILEGE: Final = "loading BPF programs takes CAP_BPF and CAP_NET_ADMIN"
 _MAPS: Final = 4
 """No program of ours uses more maps."""
 _LICENSE: Final = b"Dual MIT/GPL"
-"""The helpers used may only be called by programs that say they are compatible with the GPL."""
+"""The helpers used are reserved for programs with a GPL-compatible license."""
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -75,8 +75,8 @@ def value_map(size_bytes: int) -> int:
 def _new_map(kind: int, key_bytes: int, value_bytes: int, entries: int) -> int:
     try:
         return call(_MAP_CREATE, struct.pack("=IIIII", kind, key_bytes, value_bytes, entries, 0))[0]
-    except PermissionError as refused:
-        raise OSError(refused.errno, _PRIVILEGE) from None
+    except PermissionError as error:
+        raise OSError(error.errno, _PRIVILEGE) from None
 
 
 def value_of(fd: int, size_bytes: int, key: bytes = bytes(4)) -> bytes:
@@ -107,21 +107,21 @@ def load(code: bytes, name: str) -> int:
     A verified traffic-control program; returns its file descriptor.
 
     Raises:
-        OSError: with the end of what the verifier said.
+        OSError: with the end of the verifier's log.
     """
     instructions = ctypes.create_string_buffer(code, len(code))
     license_text = ctypes.create_string_buffer(_LICENSE)
     try:
         return _load(instructions, license_text, name, None)
-    except OSError as refused:
-        if refused.errno == errno.EPERM:  # EACCES is the verifier's
-            raise OSError(refused.errno, _PRIVILEGE) from None
+    except OSError as error:
+        if error.errno == errno.EPERM:  # EACCES is the verifier's
+            raise OSError(error.errno, _PRIVILEGE) from None
         log = ctypes.create_string_buffer(_LOG_BYTES)
         try:
             return _load(instructions, license_text, name, log)
         except OSError:
-            said = log.value.decode(errors="replace").strip().splitlines()[-3:]
-            raise OSError(refused.errno, f"BPF program {name}: {refused.strerror}: {' | '.join(said)}") from None
+            complaint = log.value.decode(errors="replace").strip().splitlines()[-3:]
+            raise OSError(error.errno, f"BPF program {name}: {error.strerror}: {' | '.join(complaint)}") from None
 
 
 def _load(
@@ -202,8 +202,8 @@ def _info_of(program_id: int) -> _ProgramInfo:
 
 def _program_info(program: int) -> _ProgramInfo:
     map_ids = ctypes.create_string_buffer(4 * _MAPS)
-    # struct bpf_prog_info: id stands at 4, nr_map_ids (the room for them, then their number) at 52, map_ids at 56,
-    # the name at 64.
+    # struct bpf_prog_info: id at 4, nr_map_ids (the size of the buffer, then the number of maps) at 52, map_ids at
+    # 56, the name at 64.
     info = _info(program, struct.pack("=52xIQ16x", _MAPS, _pointer(map_ids)))
     number, count, name = struct.unpack_from("=4xI44xI8x16s", info)
     maps = struct.unpack_from(f"={min(count, _MAPS)}I", map_ids.raw)

@@ -65,8 +65,8 @@ def attach(netlink: Netlink, index: int, hook: int, fd: int, name: str) -> None:
 
 def detach(netlink: Netlink, index: int, hook: int) -> None:
     """
-    Take our program off the hook; absent is no error. The qdisc stays: it costs nothing, and whether somebody else
-    counts on it cannot be known. Raises OSError.
+    Take our program off the hook; absent is no error. The qdisc stays: it costs nothing, and another program may
+    depend on it. Raises OSError.
     """
     if attached(netlink, index, hook):
         # Without the qdisc the kernel answers EINVAL, without the filter ENOENT.
