@@ -128,8 +128,8 @@ def apply(kernel: LinuxKernel, ops: Sequence[Op]) -> None:
 
 def run_bgpctl(load: Load, samples: Samples) -> None:
     """
-    Observation, plan and application: all that the agent does beside waiting. It looks again after each application,
-    which is measured by itself: nobody else does.
+    Observation, plan and application: all that the agent does beside waiting. It observes again after each application,
+    which is measured by itself: no other program does that.
     """
     fresh()
     kernel = LinuxKernel()

@@ -305,7 +305,7 @@ def _record(lab: Lab, *, keep: bool) -> None:
 
 
 def _started(pid: int) -> int | None:
-    """When a process was started, in ticks since boot (proc(5)); tells it from a later one with its pid."""
+    """The start time of a process, in ticks since boot (proc(5)); a later one with its pid has another."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -65,8 +65,8 @@ def matrix(
 ) -> tuple[Pair, ...]:
     """
     Ping every ordered pair of workloads over each IP version, repeating until each was answered once or the time is
-    over. Packets are as large as both workloads' links allow. If they are to be `undivided`, one that does not fit its
-    way is lost; otherwise its sender divides it, once it has been told.
+    over. Packets are as large as both workloads' links allow. If they are to be `undivided`, one larger than the path
+    MTU is lost; otherwise its sender fragments it, once it knows the path MTU.
     """
     return tuple(pair for ping in _PINGS for pair in _matrix(names, workloads, ping, within_s, undivided=undivided))
 

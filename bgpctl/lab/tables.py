@@ -1,7 +1,7 @@
 """
 The keys of a lab file beside those of the cluster.
 
-Refuses to know: the cluster's own keys (core/intent), whether what is said makes sense together (validate.py).
+Refuses to know: the cluster's own keys (core/intent), whether the values are consistent (validate.py).
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ _COUNT: Final = replace(integer(0, _MOST_PACKETS), shape={"type": "integer", "mi
 
 
 def check_tables(known: Known) -> Mapping[str, Table]:
-    """The kinds of checks, each by the key that tells it from the others."""
+    """The kinds of checks, each by the key that identifies it."""
     pool = TEXT if known.pools is None else _named(known.pools)
     return {
         "absent": Table(
@@ -163,7 +163,7 @@ def check_tables(known: Known) -> Mapping[str, Table]:
                 Row("are", word(*shapes()), "shape", needed=True),
             ),
             what="a check of packets",
-            about="Packets of workloads, and what they look like at a segment or router.",
+            about="Packets of workloads, and their encapsulation at a segment or router.",
         ),
     }
 
@@ -207,7 +207,7 @@ def lab_table() -> Table:
             Row(
                 "hosts",
                 _shown(HOST.shape()),
-                about="Hosts outside the cluster by name; a router is their way to everywhere.",
+                about="Hosts outside the cluster by name; their default gateway is a router.",
             ),
             Row(
                 "workloads",

@@ -36,7 +36,7 @@ GONE = (
     Gone(r"\"REFUSED\"", "DROPPED"),
     Gone(r"\btold: Progress\b", "progress"),
     # Kernel, plan, migration
-    Gone(r"\btrials?\b", "probe", ("bgpctl/kernel/vxlan.py",)),  # the name of a device that lives for a moment
+    Gone(r"\btrials?\b", "probe"),
     Gone(r"\bTrial\b", "Probe"),
     Gone(r"\bforesight\b|\bforeseen\b", "preview"),
     Gone(r"\bContest\b", "Conflict"),
