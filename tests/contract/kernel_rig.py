@@ -105,7 +105,7 @@ class Rig(Protocol):
     @property
     def kernel(self) -> Kernel: ...
 
-    def stranger(self, *ops: Op) -> None:
+    def other_program(self, *ops: Op) -> None:
         """Somebody else does this."""
 
 
@@ -115,7 +115,7 @@ class FakeRig:
     def __init__(self) -> None:
         self.kernel = FakeKernel(Dataplane.of((ETH0, NODE, NODE6)))
 
-    def stranger(self, *ops: Op) -> None:
+    def other_program(self, *ops: Op) -> None:
         self.kernel.tamper(*ops)
 
 
@@ -128,7 +128,7 @@ class LinuxRig:
         self.pretends = not next_hop_objects
         self.kernel = LinuxKernel(next_hop_objects=next_hop_objects)
 
-    def stranger(self, *ops: Op) -> None:
+    def other_program(self, *ops: Op) -> None:
         other = LinuxKernel()
         try:
             assert other.apply(ops) == ()

@@ -33,7 +33,7 @@ from tests.waiting import wait_until
 
 OURS, PEERS = Address.parse("10.99.0.1"), Address.parse("10.99.0.2")
 OURS6, PEERS6 = Address.parse("fd99::1"), Address.parse("fd99::2")
-NOBODY = Address.parse("10.99.0.3")
+NO_PEER = Address.parse("10.99.0.3")
 HOLD_TIME_S: Final = 3
 _WITHIN_S: Final = 15.0
 

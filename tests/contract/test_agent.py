@@ -108,15 +108,15 @@ def test_it_is_ready_only_while_the_last_wanted_route_is_in_the_kernel(
 def test_systemd_is_told_when_it_is_ready_that_it_lives_and_that_it_ends(
     agent: subprocess.Popen[bytes], systemd: socket.socket
 ) -> None:
-    told = systemd.recv(4096).decode()
-    while "READY=1" not in told:
-        told = systemd.recv(4096).decode()
-    while "STATUS" in told:
-        told = systemd.recv(4096).decode()
-    assert told == "WATCHDOG=1"
+    message = systemd.recv(4096).decode()
+    while "READY=1" not in message:
+        message = systemd.recv(4096).decode()
+    while "STATUS" in message:
+        message = systemd.recv(4096).decode()
+    assert message == "WATCHDOG=1"
     agent.send_signal(signal.SIGTERM)
-    while told != "STOPPING=1":
-        told = systemd.recv(4096).decode()
+    while message != "STOPPING=1":
+        message = systemd.recv(4096).decode()
     assert agent.wait(timeout=30) == 0
 
 

@@ -199,8 +199,8 @@ def walk(linux: Kernel, ops: Iterable[Op]) -> None:
     for op in ops:
         history.append(op)
         answers = [[failure.errno for failure in kernel.apply((op,))] for kernel in (fake, linux)]
-        assert answers[0] == answers[1], told(history)
-        assert compared(fake.observe()) == compared(linux.observe()), told(history)
+        assert answers[0] == answers[1], listed(history)
+        assert compared(fake.observe()) == compared(linux.observe()), listed(history)
 
 
 def compared(dataplane: Dataplane) -> set[KernelObject]:
@@ -208,6 +208,6 @@ def compared(dataplane: Dataplane) -> set[KernelObject]:
     return {obj for obj in dataplane.owned() if not isinstance(obj, Sysctl)}
 
 
-def told(history: Sequence[Op]) -> str:
+def listed(history: Sequence[Op]) -> str:
     """The walk so far, one line an operation."""
     return "\n".join(f"{type(op).__name__} {words.kernel_object(op.object)}" for op in history)

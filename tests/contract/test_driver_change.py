@@ -93,9 +93,9 @@ class Nodes:
             yield lost
             assert all(next(answered) for _ in range(10)), "packets flow again"
             pings.send_signal(signal.SIGINT)
-            told = pings.stdout.read()
-            counted = re.search(r"(\d+) packets transmitted, (\d+) received", told)
-            assert counted, told
+            output = pings.stdout.read()
+            counted = re.search(r"(\d+) packets transmitted, (\d+) received", output)
+            assert counted, output
             lost.append(int(counted[1]) - int(counted[2]))
 
 

@@ -30,7 +30,7 @@ from bgpctl.core.bgp.speaker import (
 )
 from bgpctl.core.net.addresses import Asn, Prefix
 from bgpctl.speaker import patches, supervisor
-from tests.contract.speaker_rig import NOBODY, OURS, PEERS, ExabgpRig, config, config_of, session
+from tests.contract.speaker_rig import NO_PEER, OURS, PEERS, ExabgpRig, config, config_of, session
 
 pytestmark = pytest.mark.kernel
 
@@ -126,15 +126,15 @@ def outcome(changes: list[SpeakerCommand]) -> dict[Prefix, int]:
 @needs_bird
 def test_a_burst_of_changes_ends_in_what_was_said_last_twenty_times_of_twenty(exabgp: ExabgpRig, bird: Bird) -> None:
     chance = random.Random(20)
-    said: list[SpeakerCommand] = []
+    sent: list[SpeakerCommand] = []
     for mark in MARKS[:20]:
-        said += (changes := burst(chance))
+        sent += (changes := burst(chance))
         exabgp.speaker.send(changes)
-        bird.wait_for(outcome(said))
-        # What is said now comes after all that was under way: nothing may change behind our back.
-        said.append(Announce(mark, None, Attributes(med=9)))
-        exabgp.speaker.send([said[-1]])
-        bird.wait_for(outcome(said))
+        bird.wait_for(outcome(sent))
+        # What is sent now comes after all that was under way: nothing may change behind our back.
+        sent.append(Announce(mark, None, Attributes(med=9)))
+        exabgp.speaker.send([sent[-1]])
+        bird.wait_for(outcome(sent))
 
 
 # Reloading -----------------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def poisoned(rig: ExabgpRig) -> None:
 def test_after_a_file_with_an_error_the_next_one_is_loaded_and_no_session_lost(pair: ExabgpRig) -> None:
     poisoned(pair)
     seen, instance = len(pair.heard.events), pair.exabgp_pid()
-    pair.speaker.configure(config(OURS, PEERS, NOBODY))
+    pair.speaker.configure(config(OURS, PEERS, NO_PEER))
     attached = pair.heard.wait_for(SpeakerAttached, after=seen)
     assert attached.instance == instance
     assert [peer for peer, _ in attached.established] == [PEERS]
@@ -168,7 +168,7 @@ def test_a_stock_exabgp_that_loads_nothing_any_more_is_replaced(
     stock.both_up()
     poisoned(stock)
     seen, instance = len(stock.heard.events), stock.exabgp_pid()
-    stock.speaker.configure(config(OURS, PEERS, NOBODY))
+    stock.speaker.configure(config(OURS, PEERS, NO_PEER))
     assert stock.heard.wait_for(SpeakerAttached, after=seen).instance != instance
     stock.heard.wait_until_up(PEERS)
 
@@ -178,7 +178,7 @@ def test_changes_kept_for_an_absent_peer_hold_up_no_reload(exabgp: ExabgpRig) ->
     exabgp.heard.wait_for(SpeakerAttached)
     exabgp.speaker.send([Announce(BLOCKS[0])])
     seen = len(exabgp.heard.events)
-    exabgp.speaker.configure(config(OURS, PEERS, NOBODY))
+    exabgp.speaker.configure(config(OURS, PEERS, NO_PEER))
     exabgp.heard.wait_for(SpeakerAttached, after=seen, within_s=5)
 
 

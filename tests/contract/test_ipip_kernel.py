@@ -79,10 +79,10 @@ def test_removing_it_twice_leaves_nothing(driver: KernelIpip) -> None:
 
 
 def test_tables_of_others_stay(driver: KernelIpip) -> None:
-    nft("add table ip strangers")
+    nft("add table ip foreign")
     driver.put_decap(DECAP)
     driver.remove_decap("tunl0")
-    assert nft("list ruleset").split() == ["table", "ip", "strangers", "{", "}"]
+    assert nft("list ruleset").split() == ["table", "ip", "foreign", "{", "}"]
 
 
 def test_a_rule_that_somebody_deleted_is_not_taken_for_protection(driver: KernelIpip) -> None:
@@ -99,7 +99,7 @@ def test_the_watch_tells_when_somebody_takes_the_allow_list_away(driver: KernelI
     kernel.watch(bell.ring)
     try:
         bell.rang_within(0.1)
-        nft("add table ip strangers")
+        nft("add table ip foreign")
         assert not bell.rang_within(0.2)
         nft("flush ruleset")
         assert bell.rang_within(1.0)
@@ -112,9 +112,9 @@ def test_without_nft_nothing_is_observed_and_a_put_says_what_is_missing(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert driver.observe_decaps() == frozenset()
-    with pytest.raises(OSError, match="nft is not installed") as refused:
+    with pytest.raises(OSError, match="nft is not installed") as error:
         driver.put_decap(DECAP)
-    assert refused.value.errno == errno.ENOPKG
+    assert error.value.errno == errno.ENOPKG
 
 
 def test_a_kernel_without_nftables_has_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

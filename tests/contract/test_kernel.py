@@ -96,7 +96,7 @@ BLOCK6 = Route(Prefix.parse("fd00:244:1::/64"), RouteType.BLACKHOLE)
 FORWARDING = Sysctl("net/ipv4/ip_forward", "1")
 FORWARDING6 = Sysctl("net/ipv6/conf/all/forwarding", "1")
 LOOSE = Sysctl("net/ipv4/conf/vxlan.test/rp_filter", "2")
-STRANGER = Route(Prefix.parse("192.0.2.0/24"), gateway=Address.parse("10.0.0.9"), link="eth0", protocol=4)
+FOREIGN = Route(Prefix.parse("192.0.2.0/24"), gateway=Address.parse("10.0.0.9"), link="eth0", protocol=4)
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces")
 
@@ -239,7 +239,7 @@ def test_a_next_hop_needs_a_link_that_is_up(rig: Rig) -> None:
 
 
 def test_an_equal_link_of_a_stranger_is_adopted(rig: Rig) -> None:
-    rig.stranger(*puts(replace(VXLAN, owned=False), *STACK[1:]))
+    rig.other_program(*puts(replace(VXLAN, owned=False), *STACK[1:]))
     assert missing(rig.kernel, VXLAN) == {VXLAN}
     put(rig.kernel, VXLAN)
     assert missing(rig.kernel, *STACK) == ({HOP, HOP6, ROUTE, ROUTE6} if rig.pretends else set())
@@ -278,7 +278,7 @@ def test_a_removed_link_takes_everything_on_it_along(rig: Rig, stack: tuple[Kern
 
 def test_a_removed_underlay_takes_the_vxlan_devices_along(rig: Rig) -> None:
     put(rig.kernel, *STACK, *STACK6)
-    rig.stranger(Remove(ETH0, NOT_WANTED))
+    rig.other_program(Remove(ETH0, NOT_WANTED))
     assert missing(rig.kernel, ETH0, *STACK, *STACK6) == {ETH0, *STACK, *STACK6}
 
 
@@ -388,11 +388,11 @@ def test_impossible_groups_and_next_hops_of_the_wrong_family_are_refused(rig: Ri
 def test_strangers_are_seen_and_survive(rig: Rig) -> None:
     neighbour = NEIGHBOUR._replace(link="eth0", address=Address.parse("10.0.0.7"))
     hop = DIRECT._replace(id=7, protocol=4)
-    strangers = (ETH0, NODE, neighbour, hop, STRANGER, STRANGER._replace(table=1000))
-    rig.stranger(*puts(*strangers[2:]))
+    foreign = (ETH0, NODE, neighbour, hop, FOREIGN, FOREIGN._replace(table=1000))
+    rig.other_program(*puts(*foreign[2:]))
     put(rig.kernel, *STACK)
     remove(rig.kernel, *reversed(STACK))
-    assert missing(rig.kernel, *strangers) == set()
+    assert missing(rig.kernel, *foreign) == set()
 
 
 def test_the_watch_tells_of_others_and_not_of_ourselves(rig: Rig) -> None:
@@ -403,8 +403,8 @@ def test_the_watch_tells_of_others_and_not_of_ourselves(rig: Rig) -> None:
     put(rig.kernel, replace(VXLAN, mtu_bytes=1400, mac=Mac("66:00:00:00:00:99")))
     remove(rig.kernel, *reversed((*STACK, *TUNNEL_STACK)))
     assert not bell.rang_within(0.3)
-    for op in (*puts(STRANGER), *removals(STRANGER)):
-        rig.stranger(op)
+    for op in (*puts(FOREIGN), *removals(FOREIGN)):
+        rig.other_program(op)
         assert bell.rang_within(1.0), op
 
 
@@ -416,7 +416,7 @@ def test_the_watch_tells_of_everything_of_ours_that_somebody_removes(rig: Rig, o
     bell = Bell()
     rig.kernel.watch(bell.ring)
     bell.rang_within(0.1)
-    rig.stranger(Remove(obj, NOT_WANTED))
+    rig.other_program(Remove(obj, NOT_WANTED))
     assert bell.rang_within(1.0)
 
 
@@ -425,7 +425,7 @@ def test_after_close_the_watch_is_silent(rig: Rig) -> None:
     rig.kernel.watch(bell.ring)
     rig.kernel.close()
     bell.rang_within(0.0)
-    rig.stranger(*puts(BLOCK))
+    rig.other_program(*puts(BLOCK))
     assert not bell.rang_within(0.2)
 
 
@@ -530,7 +530,7 @@ def test_without_privilege_every_change_is_refused_with_a_hint(linux: LinuxRig) 
 @needs_root
 def test_a_changed_sysctl_is_remembered_with_its_former_value_until_that_is_restored(rig: Rig) -> None:
     before = FORWARDING._replace(value="0")
-    rig.stranger(*puts(before))
+    rig.other_program(*puts(before))
     put(rig.kernel, before)
     assert rig.kernel.changed_sysctls() == ()
     for _ in range(2):

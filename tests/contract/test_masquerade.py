@@ -70,10 +70,10 @@ def test_a_table_that_somebody_changed_counts_as_another_one_and_is_put_right() 
 
 def test_strangers_tables_survive() -> None:
     with own_namespace():
-        subprocess.run(("nft", "add", "table", "ip", "strangers"), check=True)
+        subprocess.run(("nft", "add", "table", "ip", "foreign"), check=True)
         masquerade.put(ONE)
         masquerade.remove(4)
-        assert [item["table"]["name"] for item in nft.listed("strangers") if "table" in item] == ["strangers"]
+        assert [item["table"]["name"] for item in nft.listed("foreign") if "table" in item] == ["foreign"]
 
 
 @pytest.mark.parametrize("taken", [(4789,), (60000,), (65535,), (1,), (4789, 5000, 40000), ()])

@@ -69,6 +69,6 @@ def test_neither_an_agent_nor_a_cleanup_starts_beside_an_agent(tmp_path: Path) -
     with held(tmp_path / "one"):
         second = bgpctl("agent", "run", "--node", "a1", "-f", TOPOLOGY, "--run-dir", tmp_path / "two")
         cleanup = bgpctl("cleanup", "--run-dir", tmp_path / "two")
-    for refused in (second, cleanup):
-        assert refused.returncode == 6
-        assert f"an agent is running in this network namespace (process {os.getpid()})" in refused.stderr
+    for process in (second, cleanup):
+        assert process.returncode == 6
+        assert f"an agent is running in this network namespace (process {os.getpid()})" in process.stderr

@@ -32,7 +32,7 @@ from bgpctl.core.net.addresses import Prefix
 from bgpctl.speaker.exabgp import ExabgpSpeaker
 from tests.contract.speaker_rig import (
     HOLD_TIME_S,
-    NOBODY,
+    NO_PEER,
     OURS,
     PEERS,
     Diary,
@@ -110,7 +110,7 @@ def agent(
     run_dir: Path,
     prefix: Sequence[str],
     wanted: SpeakerConfig,
-    said: Sequence[SpeakerCommand],
+    commands: Sequence[SpeakerCommand],
     routes: int,
     ready: Connection,
 ) -> None:
@@ -120,18 +120,18 @@ def agent(
     speaker.start(heard.write)
     speaker.configure(wanted)
     heard.wait_until_up(PEERS)
-    speaker.send(said)
+    speaker.send(commands)
     heard.wait(lambda events: len(table(events)) >= routes)
     ready.send("up")
     signal.pause()
 
 
 @contextlib.contextmanager
-def agent_process(rig: ExabgpRig, *said: SpeakerCommand, routes: int = 0) -> Iterator[int]:
-    """The pid of a running agent that has said its commands and has heard so many routes."""
+def agent_process(rig: ExabgpRig, *commands: SpeakerCommand, routes: int = 0) -> Iterator[int]:
+    """The pid of a running agent that has commands its commands and has heard so many routes."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
-    child = spawn.Process(target=agent, args=(rig.run_dir, rig.prefix, config(OURS, PEERS), said, routes, theirs))
+    child = spawn.Process(target=agent, args=(rig.run_dir, rig.prefix, config(OURS, PEERS), commands, routes, theirs))
     child.start()
     try:
         assert ours.poll(20), "the agent did not come up"
@@ -218,7 +218,7 @@ class TestExabgp:
 
     def test_another_neighbour_leaves_the_sessions_alone(self, pair: ExabgpRig) -> None:
         seen, peers_seen = len(pair.heard.events), len(pair.peer_heard.events)
-        pair.speaker.configure(config(OURS, PEERS, NOBODY))
+        pair.speaker.configure(config(OURS, PEERS, NO_PEER))
         grown = pair.heard.wait_for(SpeakerAttached, after=seen)
         seen = len(pair.heard.events)
         pair.speaker.configure(config(OURS, PEERS))
@@ -229,7 +229,7 @@ class TestExabgp:
     def test_a_removed_neighbour_keeps_none_of_our_routes(self, pair: ExabgpRig) -> None:
         pair.speaker.send([Announce(BLUE)])
         pair.peer_has({BLUE})
-        pair.speaker.configure(config(OURS, NOBODY))
+        pair.speaker.configure(config(OURS, NO_PEER))
         pair.peer_has(set())
         pair.peer_heard.wait_for(SessionDown)
 
@@ -250,7 +250,7 @@ class TestExabgp:
         assert not [event for event in pair.heard.events if isinstance(event, SessionDown)]
 
     def test_a_refused_edit_taken_back_leaves_no_peer_unheard(self, pair: ExabgpRig) -> None:
-        absent = replace(session(OURS, NOBODY), password_file=str(pair.run_dir / "absent"))
+        absent = replace(session(OURS, NO_PEER), password_file=str(pair.run_dir / "absent"))
         pair.speaker.configure(replace(config(OURS), sessions=(absent,)))
         pair.heard.wait_for(SpeakerConfigRejected)
         seen = len(pair.heard.events)

@@ -28,7 +28,7 @@ from bgpctl.core.bgp.speaker import (
 )
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from tests.contract.speaker_rig import (
-    NOBODY,
+    NO_PEER,
     OURS,
     OURS6,
     PEERS,
@@ -75,30 +75,30 @@ def with_password(wanted: Session, directory: Path, password: str) -> Session:
 
 
 def test_every_attribute_arrives_as_it_was_sent(pair: ExabgpRig) -> None:
-    said = Attributes(
+    sent = Attributes(
         as_path=(Asn(65001), Asn(4200000001)),
         local_pref=300,
         med=7,
         communities=((64512, 7), (65535, 0), (64512, 1, 2)),
         extended=(0x0002FDE900000001, 0x030C000000000007, 0x4304000000000001),
-        originator=NOBODY,
+        originator=NO_PEER,
         cluster_list=(Address.parse("10.255.0.1"), Address.parse("10.255.0.2")),
         origin="incomplete",
     )
-    pair.speaker.send([Announce(BLUE, PEERS, said)])
+    pair.speaker.send([Announce(BLUE, PEERS, sent)])
     pair.peer_has({BLUE})
     heard = paths(pair.peer_heard.events)[BLUE]
-    assert (heard.next_hop, heard.as_path, heard.local_pref, heard.med) == (OURS, said.as_path, 300, 7)
-    assert (heard.communities, heard.extended, heard.origin) == (said.communities, said.extended, "incomplete")
-    assert (heard.originator, heard.cluster_list) == (said.originator, said.cluster_list)
+    assert (heard.next_hop, heard.as_path, heard.local_pref, heard.med) == (OURS, sent.as_path, 300, 7)
+    assert (heard.communities, heard.extended, heard.origin) == (sent.communities, sent.extended, "incomplete")
+    assert (heard.originator, heard.cluster_list) == (sent.originator, sent.cluster_list)
 
 
 def test_another_next_hop_and_other_attributes_for_one_peer_take_the_place_of_the_first(pair: ExabgpRig) -> None:
     pair.speaker.send([Announce(BLUE, None, Attributes(med=1))])
     pair.peer_has({BLUE})
-    pair.speaker.send([Announce(BLUE, PEERS, Attributes(next_hop=NOBODY, med=2))])
+    pair.speaker.send([Announce(BLUE, PEERS, Attributes(next_hop=NO_PEER, med=2))])
     pair.peer_heard.wait(lambda events: paths(events)[BLUE].med == 2)
-    assert paths(pair.peer_heard.events)[BLUE].next_hop == NOBODY
+    assert paths(pair.peer_heard.events)[BLUE].next_hop == NO_PEER
 
 
 def test_an_ipv6_session_carries_ipv6_routes(exabgp: ExabgpRig) -> None:
@@ -196,7 +196,7 @@ def test_a_peer_that_is_cut_off_expires(pair: ExabgpRig) -> None:
 
 
 def test_a_peer_that_has_forgotten_us_says_so(exabgp: ExabgpRig) -> None:
-    exabgp.peer.configure(config_of(waiting(PEERS, NOBODY)))
+    exabgp.peer.configure(config_of(waiting(PEERS, NO_PEER)))
     exabgp.peer_heard.wait_for(SpeakerAttached)
     exabgp.speaker.configure(config_of(active()))
     assert down(exabgp, PEERS).kind is DownKind.NOT_CONFIGURED
@@ -238,7 +238,7 @@ def listening(rig: ExabgpRig, manner: str) -> Iterator[None]:
 
 
 # One speaker knows a remote address once, so each of the two sessions has an address of its own at both ends.
-OTHERS, OURS_TOO = NOBODY, Address.parse("10.99.0.4")
+OTHERS, OURS_TOO = NO_PEER, Address.parse("10.99.0.4")
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ class Rig(ABC):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.clock = FakeClock()
-        self.told: queue.Queue[Loaded] = queue.Queue()
+        self.notified: queue.Queue[Loaded] = queue.Queue()
         self.restart()
 
     @abstractmethod
@@ -62,7 +62,7 @@ class Rig(ABC):
         """As the command line sends it."""
 
     @abstractmethod
-    def look(self) -> None:
+    def check_clock(self) -> None:
         """Have a store that is watched look at its clock."""
 
     def pass_s(self, passed_s: float) -> None:
@@ -70,10 +70,10 @@ class Rig(ABC):
         self.store.load()
 
     def watch(self) -> None:
-        self.store.watch(self.told.put)
+        self.store.watch(self.notified.put)
 
     def next(self) -> Loaded:
-        return self.told.get(timeout=DEADLINE_S)
+        return self.notified.get(timeout=DEADLINE_S)
 
 
 class InMemory(Rig):
@@ -96,7 +96,7 @@ class InMemory(Rig):
     def proposal(self, text: str) -> Proposal:
         return Proposal(text)
 
-    def look(self) -> None:
+    def check_clock(self) -> None:
         self._store.settle()
 
 
@@ -119,7 +119,7 @@ class OnDisk(Rig):
     def proposal(self, text: str) -> Proposal:
         return proposal_of((text,))
 
-    def look(self) -> None:
+    def check_clock(self) -> None:
         """It does so by itself, several times a second."""
 
 
@@ -169,14 +169,14 @@ def test_a_change_is_told_once_and_an_edit_without_a_change_never(rig: Rig) -> N
     rig.edit(LATER)
     rig.edit(WRONG)
     assert rig.next() == expected(rig, WRONG)
-    assert rig.told.empty()
+    assert rig.notified.empty()
 
 
 def test_after_close_nothing_is_told(rig: Rig) -> None:
     rig.watch()
     rig.store.close()
     rig.edit(LATER)
-    assert rig.told.empty()
+    assert rig.notified.empty()
 
 
 # Proposals -----------------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def test_a_proposal_that_nobody_confirms_is_taken_back_in_time_and_that_is_told(
     rig.store.propose(rig.proposal(LATER), WITHIN_S)
     assert rig.next() == expected(rig, LATER)
     rig.clock.advance(WITHIN_S)
-    rig.look()
+    rig.check_clock()
     assert rig.next() == expected(rig, SAMPLE)
     assert rig.store.unconfirmed_s() is None
     for late in (rig.store.confirm, rig.store.undo):

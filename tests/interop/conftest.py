@@ -51,15 +51,15 @@ def rig(world: World, kind: type[Daemon]) -> Iterator[Rig]:
     made.end()
 
 
-# What is told at the end ---------------------------------------------------------------------------------------
+# What is world at the end ---------------------------------------------------------------------------------------
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    told = getattr(item, "funcargs", {}).get("world")
-    if report.failed and isinstance(told, World):
-        report.sections.append(("everybody's logs and routes", told.told()))
+    world = getattr(item, "funcargs", {}).get("world")
+    if report.failed and isinstance(world, World):
+        report.sections.append(("everybody's logs and routes", world.report()))
     return report
 
 

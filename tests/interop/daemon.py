@@ -54,7 +54,7 @@ class Daemon(Protocol):
     def start(self, router: Router) -> None:
         """Start, and answer questions from then on."""
 
-    def tell(self, *tables: Mapping[Prefix, Origin]) -> None:
+    def announce(self, *tables: Mapping[Prefix, Origin]) -> None:
         """Announce just these routes from now on; of several tables one after the other, as fast as it can."""
 
     def established(self, neighbor: Address) -> bool: ...
@@ -83,5 +83,5 @@ def installed(kind: type[Daemon]) -> None:
     """Skip the test if it cannot run here."""
     if os.geteuid() != 0:
         pytest.skip("root: network namespaces and port 179")
-    if lacking := missing(kind.programs):
-        pytest.skip(f"{kind.name}: no {', '.join(lacking)} (tools/system-packages test)")
+    if missing_programs := missing(kind.programs):
+        pytest.skip(f"{kind.name}: no {', '.join(missing_programs)} (tools/system-packages test)")

@@ -68,12 +68,12 @@ class Gobgp:
             monitor = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             threading.Thread(target=self._forward, args=(monitor,), daemon=True).start()
             self._monitors.append(monitor)
-        self.tell(router.routes)
+        self.announce(router.routes)
         # Only now, because an End-of-RIB without them would be the end of what others keep of them.
         for neighbor in router.neighbors:
             self._ask("neighbor", str(neighbor.address), "enable")
 
-    def tell(self, *tables: Mapping[Prefix, Origin]) -> None:
+    def announce(self, *tables: Mapping[Prefix, Origin]) -> None:
         assert self._router
         script: list[str] = []
         for routes in tables:

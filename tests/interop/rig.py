@@ -21,8 +21,8 @@ def router(
     member = asn == CLUSTER_AS
     passive = member and str(ADDRESS["us"]) > str(ADDRESS[part])
     neighbor = dataclasses.replace(Neighbor(ADDRESS["us"], ADDRESS[part], passive=passive), **terms)  # type: ignore[arg-type]
-    told = {BLOCK[part]: Origin()} if routes is None else routes
-    return Router(ADDRESS[part], (neighbor,), told, asn)
+    announced = {BLOCK[part]: Origin()} if routes is None else routes
+    return Router(ADDRESS[part], (neighbor,), announced, asn)
 
 
 class Rig:

@@ -37,14 +37,14 @@ def test_two_routers_share_the_traffic(rig: Rig) -> None:
     world.agree(TORS)
     one, two = tors(rig, {OUTSIDE: Origin()})
     wait_until(lambda: world.gateways(OUTSIDE) == gateways)
-    wait_until(lambda: all(told(daemon) for daemon in (one, two)))
-    one.tell({})
+    wait_until(lambda: all(has_our_block(daemon) for daemon in (one, two)))
+    one.announce({})
     wait_until(lambda: world.gateways(OUTSIDE) == {str(ADDRESS["two"])})
-    one.tell({OUTSIDE: Origin()})
+    one.announce({OUTSIDE: Origin()})
     wait_until(lambda: world.gateways(OUTSIDE) == gateways)
 
 
-def told(daemon: Daemon) -> bool:
+def has_our_block(daemon: Daemon) -> bool:
     """True if a router outside has our block, from our AS, and without what is said inside the cluster alone."""
     entry = daemon.table(ADDRESS["us"]).get(OURS)
     return entry is not None and (entry.next_hop, entry.as_path) == (ADDRESS["us"], (64512,))

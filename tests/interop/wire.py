@@ -67,10 +67,10 @@ def update(attributes: bytes, announced: bytes, *, length: int | None = None) ->
 
 def packed(attributes: bytes, prefixes: Iterable[Prefix]) -> Iterator[bytes]:
     """As few UPDATEs as possible."""
-    room, ready = _GREATEST_MESSAGE - 23 - len(attributes), b""
+    free_bytes, ready = _GREATEST_MESSAGE - 23 - len(attributes), b""
     for prefix in prefixes:
         more = nlri(prefix)
-        if len(ready) + len(more) > room:
+        if len(ready) + len(more) > free_bytes:
             yield update(attributes, ready)
             ready = b""
         ready += more

@@ -205,7 +205,7 @@ class World:
         """Numbered packets between the workloads of these nodes, in all directions."""
         return Load(self.names, both_ways([found for found in self.topology.workloads if found.node in parts]), pps)
 
-    def told(self) -> str:
+    def report(self) -> str:
         """Everything that helps to understand a failure."""
         parts = [f"--- {log}\n{log.read_text(errors='replace')[-4000:]}" for log in self.directory.glob("**/*log")]
         with contextlib.suppress(client.AgentAway):

@@ -85,13 +85,13 @@ def bulk(lab: Lab, source: str, destination: str, address: str) -> str:
             deadline = time.monotonic() + 30
             while True:
                 run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60 * SLOWNESS)
-                said = json.loads(run.stdout)
-                if "Connection refused" not in said.get("error", "") or time.monotonic() > deadline:
+                report = json.loads(run.stdout)
+                if "Connection refused" not in report.get("error", "") or time.monotonic() > deadline:
                     break
         finally:
             listening.terminate()
-    assert run.returncode == 0, said
-    return f"{said['end']['sum_received']['bits_per_second'] / 1e6:.0f} Mbit/s"
+    assert run.returncode == 0, report
+    return f"{report['end']['sum_received']['bits_per_second'] / 1e6:.0f} Mbit/s"
 
 
 DAMAGE = ("ip link set tunl0 down", "ip address flush dev tunl0", "nft flush ruleset")

@@ -49,8 +49,8 @@ def test_a_drained_node_is_avoided_and_still_reached(lab_of: Callable[[str], Lab
     lab = lab_of("cross-subnet")
     lab.ask("a1", "drain")
     wait_until(lambda: bool(from_a1(lab)) and all(row["local_pref"] == 0 for row in from_a1(lab)))
-    (told,) = (row["advertised_routes"] for row in lab.read("a1", "neighbor")["neighbors"] if row["name"] == "b1")
-    assert all(GSHUT in row["communities"] for row in told)
+    (advertised,) = (row["advertised_routes"] for row in lab.read("a1", "neighbor")["neighbors"] if row["name"] == "b1")
+    assert all(GSHUT in row["communities"] for row in advertised)
     assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=5))
     lab.ask("a1", "undrain")
     wait_until(lambda: all(row["local_pref"] != 0 for row in from_a1(lab)))
@@ -64,7 +64,7 @@ def test_a_refreshed_peer_repeats_its_table_and_loses_no_route(lab_of: Callable[
     assert routed(lab, "a1") == whole
 
 
-def tellers(lab: Lab) -> set[str]:
+def announcers(lab: Lab) -> set[str]:
     """Who tells a1 of the block of b1."""
     return {row["peer"] for row in lab.read("a1", "rib")["paths"] if row["prefix"] == "10.244.3.0/26"}
 
@@ -86,6 +86,6 @@ def test_from_a_mesh_to_reflectors_and_back_no_packet_is_lost(lab_of: Callable[[
     others = {"a1": {"a2", "b1", "b2"}, "b1": {"a1", "a2", "b2"}}
     with nothing_lost(lab):
         follow(lab, reflected(mesh), dict.fromkeys(others, REFLECTORS), late=late)
-        wait_until(lambda: tellers(lab) == REFLECTORS)
+        wait_until(lambda: announcers(lab) == REFLECTORS)
         follow(lab, mesh, others, late=late)
-        wait_until(lambda: "b1" in tellers(lab))
+        wait_until(lambda: "b1" in announcers(lab))

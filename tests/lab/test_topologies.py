@@ -51,10 +51,10 @@ def test_each_topology_runs_with_every_pair_and_check_ok_and_leaves_nothing(
     assert report["checks"]
     assert all(check["ok"] for check in report["checks"])
     nodes = len(read_topology(file).intent.nodes)
-    told = (
+    summary = (
         f"{file.relative_to(TOPOLOGIES)}: {nodes} nodes, converged in {report['converged_s']} s, {took_s:.1f} s in all"
     )
-    record_property("told", told)
+    record_property("summary", summary)
 
 
 def reach(a: Workload, b: Workload, version: int) -> bool:
