@@ -105,7 +105,7 @@ def test_it_is_ready_only_while_the_last_wanted_route_is_in_the_kernel(
     assert "vxlan.bgpctl" in shown("route", "show", "10.244.2.0/26")
 
 
-def test_systemd_is_told_when_it_is_ready_that_it_lives_and_that_it_ends(
+def test_systemd_is_notified_of_readiness_liveness_and_the_end(
     agent: subprocess.Popen[bytes], systemd: socket.socket
 ) -> None:
     message = systemd.recv(4096).decode()
@@ -120,7 +120,7 @@ def test_systemd_is_told_when_it_is_ready_that_it_lives_and_that_it_ends(
     assert agent.wait(timeout=30) == 0
 
 
-def test_its_journal_is_played_again_with_the_same_result(agent: subprocess.Popen[bytes], tmp_path: Path) -> None:
+def test_its_journal_replays_to_the_same_result(agent: subprocess.Popen[bytes], tmp_path: Path) -> None:
     assert bgpctl("show", "--run-dir", tmp_path, "summary", "--wait", "60s").returncode == 0
     assert agent.poll() is None
     assert "cluster file loaded: 2 nodes, 1 pool" in bgpctl("show", "--run-dir", tmp_path, "events").stdout

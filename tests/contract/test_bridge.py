@@ -95,14 +95,14 @@ def meet(exabgp: Exabgp) -> Agent:
                 pytest.fail(f"the bridge ended with {exabgp.process.wait(timeout=0.02)}")
 
 
-def test_lines_go_both_ways_unchanged(exabgp: Exabgp, agent: Agent) -> None:
+def test_lines_pass_unchanged_in_both_directions(exabgp: Exabgp, agent: Agent) -> None:
     exabgp.writes(b'{"a": 1}\ntext\n')
     assert (agent.hears(), agent.hears()) == (b'{"a": 1}\n', b"text\n")
     agent.socket.sendall(b"one\ntwo\n")
     assert exabgp.hears(2) == b"one\ntwo\n"
 
 
-def test_an_agent_that_does_not_read_holds_nobody_up_and_misses_nothing(exabgp: Exabgp, agent: Agent) -> None:
+def test_an_agent_that_does_not_read_blocks_no_one_and_misses_nothing(exabgp: Exabgp, agent: Agent) -> None:
     lines = [b"%d %s\n" % (number, b"x" * 1000) for number in range(3000)]
     exabgp.writes(b"".join(lines))
     assert [agent.hears() for _ in lines] == lines
@@ -124,7 +124,7 @@ def test_a_newer_agent_replaces_the_older_and_starts_at_a_line(exabgp: Exabgp, a
         pass  # what the older one was sent, up to the end of its channel
 
 
-def test_what_exabgp_says_before_the_first_agent_comes_is_kept_for_it(exabgp: Exabgp) -> None:
+def test_output_of_exabgp_before_the_first_agent_connects_is_kept_for_it(exabgp: Exabgp) -> None:
     """A session may be opened before an agent has found the bridge, and is so but once."""
     exabgp.writes(b"open\nhalf a ")
     deadline = time.monotonic() + WITHIN_S
@@ -136,7 +136,7 @@ def test_what_exabgp_says_before_the_first_agent_comes_is_kept_for_it(exabgp: Ex
     assert (first.hears(), first.hears()) == (b"open\n", b"half a line\n")
 
 
-def test_too_much_before_the_first_agent_is_lost_and_said_to_be(exabgp: Exabgp) -> None:
+def test_too_much_before_the_first_agent_is_lost_and_reported_as_lost(exabgp: Exabgp) -> None:
     exabgp.writes((b"x" * 999 + b"\n") * 3000)
     late = meet(exabgp)
     assert late.hello["lost"] is True
@@ -150,7 +150,7 @@ def unread(exabgp: Exabgp) -> int:
     return int(found[0])
 
 
-def test_what_is_said_to_nobody_is_lost_and_said_to_be(exabgp: Exabgp, agent: Agent) -> None:
+def test_output_without_an_agent_is_lost_and_reported_as_lost(exabgp: Exabgp, agent: Agent) -> None:
     assert agent.hello == {"bridge": "hello", "exabgp": agent.hello["exabgp"], "lost": False, "version": 1}
     agent.dies()
     assert meet(exabgp).hello["lost"] is False

@@ -53,7 +53,7 @@ def test_a_receiving_program_without_its_tunnel_is_seen_and_put_right(kernel: Li
     assert kernel.observe().decaps == before
 
 
-def test_the_nat_table_goes_although_somebody_changed_it(kernel: LinuxKernel, tmp_path: Path) -> None:
+def test_the_nat_table_goes_although_it_was_changed(kernel: LinuxKernel, tmp_path: Path) -> None:
     put(kernel, NAT)
     subprocess.run(("nft", "insert", "rule", "ip", "bgpctl_nat", "postrouting", "accept"), check=True)
     ops, failures = wiring.clean_up(tmp_path, PROTOCOL)

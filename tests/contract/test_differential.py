@@ -174,7 +174,7 @@ def running(*, next_hop_objects: bool) -> Iterator[Kernel]:
 
 
 @pytest.mark.parametrize("seed", range(WALKS))
-def test_the_running_kernel_and_the_law_book_never_disagree(
+def test_the_running_kernel_and_the_kernel_model_never_disagree(
     seed: int, record_property: Callable[[str, object], None]
 ) -> None:
     choose = random.Random(seed)
@@ -185,7 +185,7 @@ def test_the_running_kernel_and_the_law_book_never_disagree(
 
 
 @pytest.mark.parametrize("seed", range(WALKS // 3))
-def test_pretended_next_hops_and_the_law_book_never_disagree(seed: int) -> None:
+def test_emulated_next_hops_and_the_kernel_model_never_disagree(seed: int) -> None:
     choose = random.Random(seed)
     addresses = [LinkAddress(name, ADDRESSES[0]) for name in ("vxlan.test", "vxlan6.test", "tunl0")]
     with running(next_hop_objects=False) as linux:

@@ -124,7 +124,7 @@ def outcome(changes: list[SpeakerCommand]) -> dict[Prefix, int]:
 
 
 @needs_bird
-def test_a_burst_of_changes_ends_in_what_was_said_last_twenty_times_of_twenty(exabgp: ExabgpRig, bird: Bird) -> None:
+def test_a_burst_of_changes_ends_in_the_last_one_twenty_times_of_twenty(exabgp: ExabgpRig, bird: Bird) -> None:
     chance = random.Random(20)
     sent: list[SpeakerCommand] = []
     for mark in MARKS[:20]:
@@ -182,7 +182,7 @@ def test_changes_kept_for_an_absent_peer_hold_up_no_reload(exabgp: ExabgpRig) ->
     exabgp.heard.wait_for(SpeakerAttached, after=seen, within_s=5)
 
 
-def test_the_end_of_a_table_without_routes_is_told_too(pair: ExabgpRig) -> None:
+def test_the_end_of_rib_of_an_empty_table_is_reported_too(pair: ExabgpRig) -> None:
     pair.peer_heard.wait_until_up(OURS)
     seen = len(pair.heard.events)
     pair.speaker.send([AskRefresh(PEERS, 4)])
@@ -214,7 +214,7 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_another_version_runs_unpatched_and_says_so(tmp_path: Path) -> None:
+def test_another_version_runs_unpatched_and_reports_it(tmp_path: Path) -> None:
     """Its number is all that is pretended."""
     exabgp = tmp_path / "exabgp"
     (exabgp / "application").mkdir(parents=True)

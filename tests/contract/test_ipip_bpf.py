@@ -159,7 +159,7 @@ def test_the_outer_header_is_that_of_the_kernels_own_ipip(
     assert packet[20:][12:] == inner[12:], "all behind TTL and checksum"
 
 
-def test_the_outer_checksum_is_right_whatever_the_packet_says(sites: list[Site]) -> None:
+def test_the_outer_checksum_is_right_for_any_packet(sites: list[Site]) -> None:
     one, two, _ = sites
     numbers = range(1, 0x10000, 0x0801)
     with _on_the_wire(two) as wire, raw_socket(one.workload) as sender:
@@ -343,7 +343,7 @@ def test_a_driver_sees_what_another_put_since(driver: BpfIpip) -> None:
     assert driver.observe_decaps() == {changed}
 
 
-def test_nobody_can_change_whom_a_program_lets_in() -> None:
+def test_the_allow_list_of_a_program_cannot_be_changed() -> None:
     allowed = syscalls.hash_map({b"\0\0\0\1": b"\1"}, key_bytes=4, value_bytes=1)
     try:
         with pytest.raises(PermissionError):
@@ -513,7 +513,7 @@ def test_programs_of_others_on_the_same_hook_stay_as_they_are(driver: BpfIpip, o
 
 
 @pytest.mark.parametrize("place", ["clsact"], indirect=True)
-def test_a_filter_of_somebody_else_in_our_place_is_left_alone(driver: BpfIpip) -> None:
+def test_a_foreign_filter_in_our_place_is_left_alone(driver: BpfIpip) -> None:
     eth0 = driver._all()["eth0"]
     program = syscalls.load(programs.discard(), "foreign")
     hook.attach(driver._netlink, eth0.number, hook.INGRESS, program, "foreign")
@@ -525,7 +525,7 @@ def test_a_filter_of_somebody_else_in_our_place_is_left_alone(driver: BpfIpip) -
     assert "foreign" in tc("filter show dev eth0 ingress")
 
 
-def test_a_device_of_somebody_else_is_left_alone(driver: BpfIpip) -> None:
+def test_a_foreign_device_is_left_alone(driver: BpfIpip) -> None:
     output("ip tuntap add tunl0 mode tun")
     with pytest.raises(OSError, match="a device of another program") as error:
         driver.put_link(TUNNEL)
@@ -556,7 +556,7 @@ def test_an_underlay_without_ethernet_is_refused(driver: BpfIpip) -> None:
         driver.put_decap(DECAP._replace(underlay="wg0"))
 
 
-def test_without_privilege_it_says_what_is_missing() -> None:
+def test_without_privilege_the_error_names_what_is_missing() -> None:
     os.seteuid(65534)
     try:
         with pytest.raises(OSError, match="CAP_BPF and CAP_NET_ADMIN"):
@@ -635,7 +635,7 @@ def test_what_gets_in_is_the_inner_packet_in_a_frame_for_the_tunnel_device(decap
     assert left == frame(INNER, to=TUNNEL_MAC)
 
 
-def test_congestion_on_the_way_is_told_to_the_inner_packet(decapsulate: int) -> None:
+def test_congestion_on_the_path_is_copied_to_the_inner_packet(decapsulate: int) -> None:
     inner = ipv4("10.244.2.2", "10.244.1.2", udp(PORT, b"inner"), tos=CAPABLE)
     _, left = syscalls.run(decapsulate, frame(outer(inner, tos=CONGESTED)))
     assert left == frame(ipv4("10.244.2.2", "10.244.1.2", udp(PORT, b"inner"), tos=CONGESTED), to=TUNNEL_MAC)

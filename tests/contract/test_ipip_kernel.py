@@ -85,7 +85,7 @@ def test_tables_of_others_stay(driver: KernelIpip) -> None:
     assert nft("list ruleset").split() == ["table", "ip", "foreign", "{", "}"]
 
 
-def test_a_rule_that_somebody_deleted_is_not_taken_for_protection(driver: KernelIpip) -> None:
+def test_a_flushed_chain_is_not_taken_for_protection(driver: KernelIpip) -> None:
     driver.put_decap(DECAP)
     nft("flush chain ip bgpctl_ipip input")
     assert driver.observe_decaps() == frozenset()
@@ -93,7 +93,7 @@ def test_a_rule_that_somebody_deleted_is_not_taken_for_protection(driver: Kernel
     assert driver.observe_decaps() == {DECAP}
 
 
-def test_the_watch_tells_when_somebody_takes_the_allow_list_away(driver: KernelIpip) -> None:
+def test_the_watch_reports_the_removal_of_the_allow_list(driver: KernelIpip) -> None:
     driver.put_decap(DECAP)
     kernel, bell = LinuxKernel({"ipip": "kernel"}), Bell()
     kernel.watch(bell.ring)
@@ -107,7 +107,7 @@ def test_the_watch_tells_when_somebody_takes_the_allow_list_away(driver: KernelI
         kernel.close()
 
 
-def test_without_nft_nothing_is_observed_and_a_put_says_what_is_missing(
+def test_without_nft_nothing_is_observed_and_a_put_names_what_is_missing(
     driver: KernelIpip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
@@ -170,7 +170,7 @@ def tunnel(driver: KernelIpip) -> Link:  # noqa: ARG001 (asked in the namespace 
     return Link("tunl0", Ipip(), 1480)
 
 
-def test_nobody_gets_in_before_it_is_said_who_may(driver: KernelIpip, tunnel: Link) -> None:
+def test_no_sender_is_accepted_before_the_allow_list_is_put(driver: KernelIpip, tunnel: Link) -> None:
     driver.put_link(tunnel)
     assert "ip protocol" in nft("list table ip bgpctl_ipip")
     assert driver.observe_decaps() == frozenset()

@@ -238,7 +238,7 @@ def test_a_next_hop_needs_a_link_that_is_up(rig: Rig) -> None:
     assert refusals(rig.kernel.apply(puts(HOP))) == [(HOP, errno.ENETDOWN)]
 
 
-def test_an_equal_link_of_a_stranger_is_adopted(rig: Rig) -> None:
+def test_an_equal_foreign_link_is_adopted(rig: Rig) -> None:
     rig.other_program(*puts(replace(VXLAN, owned=False), *STACK[1:]))
     assert missing(rig.kernel, VXLAN) == {VXLAN}
     put(rig.kernel, VXLAN)
@@ -385,17 +385,17 @@ def test_impossible_groups_and_next_hops_of_the_wrong_family_are_refused(rig: Ri
     assert missing(rig.kernel, *STACK, GROUP, GROUP_ROUTE) == set()
 
 
-def test_strangers_are_seen_and_survive(rig: Rig) -> None:
+def test_foreign_objects_are_seen_and_survive(rig: Rig) -> None:
     neighbour = NEIGHBOUR._replace(link="eth0", address=Address.parse("10.0.0.7"))
     hop = DIRECT._replace(id=7, protocol=4)
-    foreign = (ETH0, NODE, neighbour, hop, FOREIGN, FOREIGN._replace(table=1000))
-    rig.other_program(*puts(*foreign[2:]))
+    foreign_objects = (ETH0, NODE, neighbour, hop, FOREIGN, FOREIGN._replace(table=1000))
+    rig.other_program(*puts(*foreign_objects[2:]))
     put(rig.kernel, *STACK)
     remove(rig.kernel, *reversed(STACK))
-    assert missing(rig.kernel, *foreign) == set()
+    assert missing(rig.kernel, *foreign_objects) == set()
 
 
-def test_the_watch_tells_of_others_and_not_of_ourselves(rig: Rig) -> None:
+def test_the_watch_reports_changes_of_others_and_not_ours(rig: Rig) -> None:
     bell = Bell()
     rig.kernel.watch(bell.ring)
     bell.rang_within(0.1)  # the first call may come at once
@@ -409,7 +409,7 @@ def test_the_watch_tells_of_others_and_not_of_ourselves(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("obj", [*STACK[1:], VXLAN, *TUNNEL_STACK[1:], TUNNEL])
-def test_the_watch_tells_of_everything_of_ours_that_somebody_removes(rig: Rig, obj: KernelObject) -> None:
+def test_the_watch_reports_every_object_of_ours_that_another_program_removes(rig: Rig, obj: KernelObject) -> None:
     if rig.pretends and isinstance(obj, NextHop):
         pytest.skip("next-hop objects: they are pretended here, and nobody else can remove them")
     put(rig.kernel, *STACK, *TUNNEL_STACK)
@@ -476,7 +476,7 @@ def heard(listener: socket.socket) -> Iterator[Message]:
 
 @pytest.mark.kernel
 @needs_root
-def test_a_lost_carrier_takes_next_hops_along_without_a_word_and_the_watch_tells(linux: LinuxRig) -> None:
+def test_a_lost_carrier_silently_takes_next_hops_along_and_the_watch_reports_it(linux: LinuxRig) -> None:
     route = ROUTE._replace(next_hop=DIRECT.id)
     put(linux.kernel, DIRECT, route)
     bell = Bell()
@@ -500,7 +500,7 @@ def test_lost_events_count_as_a_change(linux: LinuxRig, monkeypatch: pytest.Monk
 
 @pytest.mark.kernel
 @needs_root
-def test_a_refusal_says_in_words_what_is_wrong_and_what_to_do(linux: LinuxRig) -> None:
+def test_a_refusal_explains_what_is_wrong_and_what_to_do(linux: LinuxRig) -> None:
     orphan = Route(Prefix.parse("10.244.9.0/26"), next_hop=99)
     failures = linux.kernel.apply(puts(VXLAN, replace(VXLAN, name="vxlan.two"), orphan))
     assert [(failure.text, failure.hint) for failure in failures] == [

@@ -58,7 +58,7 @@ def test_nothing_is_observed_before_and_after() -> None:
         assert masquerade.observe(4) is None
 
 
-def test_a_table_that_somebody_changed_counts_as_another_one_and_is_put_right() -> None:
+def test_a_changed_table_counts_as_another_one_and_is_put_right() -> None:
     with own_namespace():
         masquerade.put(ONE)
         rule = ("nft", "insert", "rule", "ip", "bgpctl_nat", "postrouting", "accept")
@@ -68,7 +68,7 @@ def test_a_table_that_somebody_changed_counts_as_another_one_and_is_put_right() 
         assert masquerade.observe(4) == ONE
 
 
-def test_strangers_tables_survive() -> None:
+def test_foreign_tables_survive() -> None:
     with own_namespace():
         subprocess.run(("nft", "add", "table", "ip", "foreign"), check=True)
         masquerade.put(ONE)

@@ -28,13 +28,13 @@ def bare(version: int) -> Probe:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_a_way_that_leads_there_is_answered(hosts: tuple[str, str], version: int) -> None:
+def test_a_probe_of_a_working_path_is_answered(hosts: tuple[str, str], version: int) -> None:
     """Not always the first one: a link that has just come up has neighbours to find."""
     probe, prober = bare(version), PacketProber()
     wait_until(lambda: netns.inside(hosts[0], lambda: prober.probe([probe])) == (ProbeReply(probe, "eth0"),))
 
 
-def test_an_answer_by_ip_in_ip_tells_where_it_comes_from() -> None:
+def test_a_reply_by_ip_in_ip_has_its_outer_source() -> None:
     with three_sites() as (one, two, _):
         own, other = (Address.parse(site.address) for site in (one, two))
         hop = NextHop(0x42000001, "tunl0", other, onlink=True)

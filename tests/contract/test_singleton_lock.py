@@ -35,7 +35,7 @@ def bgpctl(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_the_second_one_in_a_namespace_is_told_who_the_first_one_is(tmp_path: Path) -> None:
+def test_the_second_one_in_a_namespace_names_the_first_one(tmp_path: Path) -> None:
     with (
         held(tmp_path / "one"),
         pytest.raises(AlreadyRunning, match=f"process {os.getpid()}"),

@@ -50,7 +50,7 @@ BLUE_BLOCKS = [Prefix.parse(f"10.4.{i}.0/26") for i in range(50)]
 # Promises of every Speaker -------------------------------------------------------------------------------------
 
 
-def test_a_session_carries_routes_both_ways(rig: Rig) -> None:
+def test_a_session_carries_routes_in_both_directions(rig: Rig) -> None:
     rig.speaker.configure(config(OURS, PEERS))
     rig.heard.wait_for(SpeakerAttached)
     rig.peer_up()
@@ -83,7 +83,7 @@ def test_the_configuration_in_force_asked_for_again_is_answered_and_disturbs_not
     assert not [event for event in rig.heard.events if isinstance(event, SessionDown)]
 
 
-def test_a_speaker_that_dies_is_replaced_and_says_so(rig: Rig) -> None:
+def test_a_speaker_that_dies_is_reported_and_replaced(rig: Rig) -> None:
     rig.speaker.configure(config(OURS, PEERS))
     first = rig.heard.wait_for(SpeakerAttached)
     seen = len(rig.heard.events)
@@ -249,7 +249,7 @@ class TestExabgp:
         assert (pair.run_dir / "exabgp.conf").read_text() == conf
         assert not [event for event in pair.heard.events if isinstance(event, SessionDown)]
 
-    def test_a_refused_edit_taken_back_leaves_no_peer_unheard(self, pair: ExabgpRig) -> None:
+    def test_a_rejected_edit_that_is_undone_leaves_no_peer_unheard(self, pair: ExabgpRig) -> None:
         absent = replace(session(OURS, NO_PEER), password_file=str(pair.run_dir / "absent"))
         pair.speaker.configure(replace(config(OURS), sessions=(absent,)))
         pair.heard.wait_for(SpeakerConfigRejected)
@@ -299,7 +299,7 @@ class TestExabgp:
         pair.speaker.configure(config(OURS, PEERS))
         pair.heard.wait_until_up(PEERS)
 
-    def test_a_reused_pid_is_nobodys_exabgp(self, exabgp: ExabgpRig) -> None:
+    def test_a_reused_pid_is_not_taken_for_exabgp(self, exabgp: ExabgpRig) -> None:
         exabgp.run_dir.mkdir(exist_ok=True)
         (exabgp.run_dir / "exabgp.pid").write_text(f"{os.getpid()} 1\n")
         exabgp.speaker.shutdown()

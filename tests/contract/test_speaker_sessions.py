@@ -140,7 +140,7 @@ def test_a_session_from_any_address_comes_up(exabgp: ExabgpRig) -> None:
 
 
 @pytest.mark.parametrize("ours_connects", [True, False])
-def test_gtsm_sessions_come_up_whoever_connects(exabgp: ExabgpRig, *, ours_connects: bool) -> None:
+def test_gtsm_sessions_come_up_from_either_end(exabgp: ExabgpRig, *, ours_connects: bool) -> None:
     ours, theirs = (active(), waiting()) if ours_connects else (waiting(OURS, PEERS), active(PEERS, OURS))
     exabgp.peer.configure(config_of(replace(theirs, ttl_security=1)))
     exabgp.speaker.configure(config_of(replace(ours, ttl_security=1)))
@@ -157,7 +157,7 @@ def test_a_peer_that_may_be_far_away_is_not_heard_under_gtsm(exabgp: ExabgpRig) 
 # Why a session is not up ---------------------------------------------------------------------------------------
 
 
-def test_a_closed_port_and_an_absent_host_are_told_apart(exabgp: ExabgpRig) -> None:
+def test_a_closed_port_and_an_absent_host_are_distinguished(exabgp: ExabgpRig) -> None:
     exabgp.speaker.configure(config_of(active(), active(OURS, ABSENT)))
     assert down(exabgp, PEERS).kind is DownKind.REFUSED
     assert down(exabgp, ABSENT).kind is DownKind.UNREACHABLE
@@ -171,14 +171,14 @@ def test_a_wrong_password_is_no_answer_and_the_right_one_mends_it(exabgp: Exabgp
     exabgp.heard.wait_until_up(PEERS)
 
 
-def test_another_as_than_expected_is_told_at_both_ends(exabgp: ExabgpRig) -> None:
+def test_another_as_than_expected_is_reported_at_both_ends(exabgp: ExabgpRig) -> None:
     exabgp.peer.configure(config_of(waiting()))
     exabgp.speaker.configure(config_of(replace(active(), local_asn=Asn(65001))))
     assert down(exabgp, PEERS).kind is DownKind.WRONG_AS
     assert exabgp.peer_heard.wait_for(SessionDown).kind is DownKind.WRONG_AS
 
 
-def test_a_peer_that_takes_the_connection_and_says_nothing_is_silent(exabgp: ExabgpRig) -> None:
+def test_a_peer_that_accepts_the_connection_and_sends_nothing_is_silent(exabgp: ExabgpRig) -> None:
     with listening(exabgp, "hold"):
         exabgp.speaker.configure(config_of(active()))
         assert down(exabgp, PEERS, within_s=30).kind is DownKind.SILENT
@@ -195,7 +195,7 @@ def test_a_peer_that_is_cut_off_expires(pair: ExabgpRig) -> None:
     assert down(pair, PEERS).kind is DownKind.HOLD_EXPIRED
 
 
-def test_a_peer_that_has_forgotten_us_says_so(exabgp: ExabgpRig) -> None:
+def test_a_peer_without_a_session_for_us_is_reported(exabgp: ExabgpRig) -> None:
     exabgp.peer.configure(config_of(waiting(PEERS, NO_PEER)))
     exabgp.peer_heard.wait_for(SpeakerAttached)
     exabgp.speaker.configure(config_of(active()))

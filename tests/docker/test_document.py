@@ -63,7 +63,7 @@ def terminal(
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_the_commands_do_what_the_document_says(
+def test_the_commands_do_what_the_document_shows(
     block: Block,
     terminal: Callable[[str], subprocess.CompletedProcess[str]],
     image: str,

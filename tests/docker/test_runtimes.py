@@ -77,7 +77,7 @@ def test_a_lab_of_containers_runs_by_the_same_command_and_leaves_nothing(
     assert engine.containers.list(all=True, filters={"name": "bgpctl-cross-subnet"}) == []
 
 
-def test_an_image_that_is_not_there_is_told_with_who_makes_it(engine: docker.DockerClient) -> None:
+def test_a_missing_image_is_reported_with_the_tool_that_makes_it(engine: docker.DockerClient) -> None:
     del engine
     name = f"d{os.getpid()}-none"
     with pytest.raises(RuntimeError, match="tools/image makes it"):

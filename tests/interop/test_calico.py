@@ -70,7 +70,7 @@ def test_nodes_of_calicos_are_full_citizens(rig: Rig) -> None:
     wait_until(world.converged)
 
 
-def test_a_node_of_calicos_is_told_from_which_tunnels_we_take_packets(rig: Rig) -> None:
+def test_a_calico_node_learns_which_tunnels_we_accept(rig: Rig) -> None:
     """RFC 9012's community of IP in IP, type 0x030c, tunnel type 7: BIRD has no word for it, and shows its halves."""
     world, us = rig.world, ADDRESS["us"]
     world.agree(MESH.replace("encapsulation: None", "encapsulation: IPIP", 1))

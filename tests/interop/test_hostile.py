@@ -120,7 +120,7 @@ def attacker(world: World, evil: wire.Speaker) -> Iterator[wire.Speaker]:
 
 
 @pytest.mark.parametrize("case", REJECTED)
-def test_what_cannot_be_used_is_not_and_the_table_says_why(world: World, attacker: wire.Speaker, case: str) -> None:
+def test_an_unusable_route_is_not_used_and_the_table_shows_why(world: World, attacker: wire.Speaker, case: str) -> None:
     message, rule = REJECTED[case]
     attacker.send(message)
     wait_until(lambda: [row["rule"] for row in world.received(which="rejected").values()] == [rule])
@@ -143,7 +143,7 @@ def test_what_breaks_a_session_breaks_that_one_alone(world: World, attacker: wir
     wait_until(lambda: not world.gateways(BAIT))
 
 
-def test_a_flood_is_shut_out_and_the_table_says_so(world: World, attacker: wire.Speaker) -> None:
+def test_a_peer_above_the_prefix_limit_is_ended_and_the_table_shows_it(world: World, attacker: wire.Speaker) -> None:
     before = world.kernel() - {str(BAIT)}
     first = Prefix.parse("172.16.0.0/12").network
     prefixes = (Prefix(4, first + number, 32) for number in range(FLOOD))

@@ -26,7 +26,7 @@ def member(rig: Rig) -> Rig:
     return rig
 
 
-def test_blocks_go_both_ways_with_the_right_next_hops(member: Rig) -> None:
+def test_blocks_are_announced_in_both_directions_with_the_right_next_hops(member: Rig) -> None:
     one, world = member.running("one"), member.world
     wait_until(lambda: world.gateways(THEIRS) == {str(ONE)})
     wait_until(lambda: has_block(one, OURS, US))

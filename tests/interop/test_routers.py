@@ -84,7 +84,7 @@ LIFTED = {"0.0.0.0/0", "10.244.9.0/26", "192.0.2.0/24"}
 """Routes that a filter can allow."""
 
 
-def test_a_hostile_router_changes_nothing_and_the_table_says_why(rig: Rig) -> None:
+def test_a_hostile_router_changes_nothing_and_the_table_shows_why(rig: Rig) -> None:
     world = rig.world
     world.agree(f"{EVIL_CLUSTER}}}\n")
     wait_until(lambda: bool(world.peer(ADDRESS["one"])))

@@ -116,7 +116,7 @@ def test_the_modules_device_is_used_mended_and_given_back_as_it_came(lab_of: Cal
 
 
 @pytest.mark.usefixtures("on_request")
-def test_by_way_of_vxlan_the_module_takes_over_from_bpf_without_loss(lab_of: Callable[[str, str], Lab]) -> None:
+def test_through_vxlan_the_module_takes_over_from_bpf_without_loss(lab_of: Callable[[str, str], Lab]) -> None:
     lab = lab_of("cross-subnet", f"ipip-drivers: {dict.fromkeys(MIXED, 'bpf')}")
     assert drivers(lab) == dict.fromkeys(MIXED, "bpf")
     with nothing_lost(lab):

@@ -29,7 +29,7 @@ def test_a_full_packet_passes_undivided_and_a_larger_one_is_refused(lab_of: Call
     assert "mtu=1480" in answer.stdout + answer.stderr
 
 
-def test_a_workload_with_a_larger_mtu_is_told_the_right_one(lab_of: Callable[[str], Lab]) -> None:
+def test_a_workload_with_a_larger_mtu_learns_the_path_mtu(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("ipip-always")
     for part, device in (("web-a1", "eth0"), ("a1", _host_end(lab, "a1"))):
         subprocess.run(("ip", "-n", lab.names.of(part), "link", "set", device, "mtu", "1500"), check=True)
@@ -97,7 +97,7 @@ def accepted_by(lab: Lab, node: str) -> list[str]:
     return list(tunnel["accepts_from"])
 
 
-def test_bulk_data_arrives_whole_both_ways(lab_of: Callable[[str], Lab]) -> None:
+def test_bulk_data_arrives_whole_in_both_directions(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("ipip-always")
     for source, destination, address in (("web-a1", "web-b1", "10.244.3.10"), ("web-b1", "web-a1", "10.244.1.10")):
         assert transfer(lab, source, destination, address) == hashlib.sha256(_block() * (BULK_BYTES >> 20)).hexdigest()

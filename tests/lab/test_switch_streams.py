@@ -93,7 +93,7 @@ def test_a_long_transfer_and_undivided_full_packets_survive_there_and_back(lab_o
     assert transfer.sent.digest() == transfer.received.digest()
 
 
-def test_ipv6_takes_a_new_way_once_it_is_proven_and_loses_nothing(lab_of: Callable[[str], Lab]) -> None:
+def test_ipv6_takes_a_new_path_once_it_is_proven_and_loses_nothing(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("vxlan-ipv6")
     rule = (
         "table ip6 filtered { chain input { type filter hook input priority 0;"
