@@ -95,9 +95,9 @@ TUNNEL_STACK: Final = (TUNNEL, TUNNEL_ADDRESS, DECAP, TUNNEL_HOP, TUNNEL_ROUTE)
 
 class Rig(Protocol):
     """
-    A kernel with a link `eth0` that is not ours, and a stranger who can change things too.
+    A kernel with a link `eth0` that is not ours, and another program that changes it too.
 
-    Where next-hop objects are pretended, nobody else sees them, and their routes are plain ones with gateways.
+    Emulated next-hop objects are invisible to other programs, and their routes are plain ones with gateways.
     """
 
     pretends: bool
@@ -106,7 +106,7 @@ class Rig(Protocol):
     def kernel(self) -> Kernel: ...
 
     def other_program(self, *ops: Op) -> None:
-        """Somebody else does this."""
+        """Apply as another program."""
 
 
 class FakeRig:
@@ -120,7 +120,7 @@ class FakeRig:
 
 
 class LinuxRig:
-    """To be made inside a namespace of its own. Without next-hop objects they are pretended."""
+    """To be made inside a namespace of its own. Without next-hop objects they are emulated."""
 
     def __init__(self, *, next_hop_objects: bool = True) -> None:
         shell(f"link add eth0 address {ETH0.mac} type veth peer name far", "link set eth0 up", "link set far up")

@@ -93,7 +93,7 @@ def test_it_is_ready_only_while_the_last_wanted_route_is_in_the_kernel(
 ) -> None:
     assert bgpctl("show", "--run-dir", tmp_path, "summary", "--wait", "60s").returncode == 0
     assert agent.poll() is None
-    # A stranger's route with the key of ours is left alone.
+    # A foreign route with the key of ours is left alone.
     shell("route replace 10.244.2.0/26 dev lo metric 1024")
     wait_until(lambda: get("/readiness")[0] == 503)
     reasons = get("/readiness")[1]

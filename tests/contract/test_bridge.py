@@ -84,7 +84,7 @@ def agent(exabgp: Exabgp) -> Agent:
 
 
 def meet(exabgp: Exabgp) -> Agent:
-    """A new agent, once the bridge listens; the bridge has taken in all that ExaBGP said before."""
+    """A new agent, once the bridge listens; the bridge has read all that ExaBGP wrote before."""
     deadline = time.monotonic() + WITHIN_S
     while True:
         try:

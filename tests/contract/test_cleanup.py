@@ -1,4 +1,4 @@
-"""`bgpctl cleanup` on the running kernel: what somebody else left of our objects goes too."""
+"""`bgpctl cleanup` on the running kernel: objects of ours that another program changed go too."""
 
 from __future__ import annotations
 

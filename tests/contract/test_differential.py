@@ -1,7 +1,7 @@
 """
-The law book against the running kernel: random walks, taken on the fake and on the real one in step.
+The kernel model against the running kernel: random walks, taken on the fake and on the real one in step.
 
-After every operation both must have given the same answer (done, or refused with the same errno) and look the same.
+After every operation both must have given the same answer (done, or refused with the same errno) and have equal state.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def next_hop(choose: Choose) -> KernelObject:
 
 
 def next_hop_outside(choose: Choose) -> KernelObject:
-    """Whose gateway is in no block: a pretended next hop is refused for that only with its first route."""
+    """A next hop whose gateway is in no block: an emulated one is refused for that only with its first route."""
     hop = next_hop(choose)
     assert isinstance(hop, NextHop)
     inside = hop.gateway is not None and any(block.holds(hop.gateway) for block in BLOCKS6)

@@ -109,7 +109,7 @@ def test_flows_use_every_member_of_a_group_and_all_are_encapsulated(
 
         arrived = [received(item, FLOWS) for item in sockets]
         assert sum(arrived) == FLOWS
-        assert min(arrived) > FLOWS // 8, "each tunnel has its share"
+        assert min(arrived) > FLOWS // 8, "each path has its share"
         for tunnel, tap, count in zip(tunnels, taps, arrived, strict=True):
             seen = outer_protocols(tap)
             assert seen[tunnel.protocol] == count

@@ -131,7 +131,7 @@ def test_a_burst_of_changes_ends_in_the_last_one_twenty_times_of_twenty(exabgp: 
         sent += (changes := burst(chance))
         exabgp.speaker.send(changes)
         bird.wait_for(outcome(sent))
-        # What is sent now comes after all that was under way: nothing may change behind our back.
+        # The mark is sent after all changes under way: nothing may change after it.
         sent.append(Announce(mark, None, Attributes(med=9)))
         exabgp.speaker.send([sent[-1]])
         bird.wait_for(outcome(sent))
@@ -141,7 +141,7 @@ def test_a_burst_of_changes_ends_in_the_last_one_twenty_times_of_twenty(exabgp: 
 
 
 def poisoned(rig: ExabgpRig) -> None:
-    """Somebody makes ExaBGP load a file with an error in it; bgpctl itself never does."""
+    """Make ExaBGP load a file with an error in it; bgpctl itself never does."""
     conf = rig.run_dir / "exabgp.conf"
     good = conf.read_text()
     conf.write_text(good.replace("hold-time", "hold-tme"))

@@ -224,7 +224,7 @@ def test_what_cannot_be_is_refused(rig: Rig, obj: KernelObject, code: int) -> No
 
 def test_an_ipv6_gateway_that_another_link_leads_to_is_refused_and_a_link_local_one_is_not(rig: Rig) -> None:
     if rig.pretends:
-        pytest.skip("next-hop objects: pretended ones are refused with their first route")
+        pytest.skip("next-hop objects: emulated ones are refused with their first route")
     inside = TUNNEL_HOP6._replace(gateway=Address.parse("fd00:246:2::"))
     put(rig.kernel, *STACK6, DIRECT6, inside, TUNNEL_ROUTE6)
     put(rig.kernel, TUNNEL_ROUTE6._replace(next_hop=DIRECT6.id))
@@ -411,7 +411,7 @@ def test_the_watch_reports_changes_of_others_and_not_ours(rig: Rig) -> None:
 @pytest.mark.parametrize("obj", [*STACK[1:], VXLAN, *TUNNEL_STACK[1:], TUNNEL])
 def test_the_watch_reports_every_object_of_ours_that_another_program_removes(rig: Rig, obj: KernelObject) -> None:
     if rig.pretends and isinstance(obj, NextHop):
-        pytest.skip("next-hop objects: they are pretended here, and nobody else can remove them")
+        pytest.skip("next-hop objects: they are emulated here, and no other program can remove them")
     put(rig.kernel, *STACK, *TUNNEL_STACK)
     bell = Bell()
     rig.kernel.watch(bell.ring)
@@ -484,7 +484,7 @@ def test_a_lost_carrier_silently_takes_next_hops_along_and_the_watch_reports_it(
     bell.rang_within(0.1)
     shell("link set far down")
     assert bell.rang_within(1.0)
-    # The kernel tells of the carrier from a work queue, by and by.
+    # The kernel reports the carrier from a work queue, after a delay.
     wait_until(lambda: missing(linux.kernel, DIRECT, route) == {DIRECT, route})
 
 
@@ -548,7 +548,7 @@ def test_a_sysctl_outside_net_is_refused(linux: LinuxRig) -> None:
 @pytest.mark.kernel
 @needs_root
 def test_doing_it_again_makes_no_event_but_for_next_hops_ipv6_routes_and_fdb_entries(linux: LinuxRig) -> None:
-    # Linux 6.1 tells of a forwarding entry that is replaced by an equal one; 6.18 does not.
+    # Linux 6.1 sends an event for a forwarding entry that is replaced by an equal one; 6.18 does not.
     everything = (VXLAN, ADDRESS, ADDRESS6, NEIGHBOUR, NEIGHBOUR6, BLOCK, FORWARDING, LOOSE)
     put(linux.kernel, *everything)
     with open_socket() as listener:

@@ -1,4 +1,4 @@
-"""Packets that try a way, between two hosts."""
+"""Probes of a path, between two hosts."""
 
 from __future__ import annotations
 

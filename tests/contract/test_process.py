@@ -80,7 +80,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 class Rig(ABC):
-    """A service manager, what it was told, and a way to end the process."""
+    """A service manager, the states it was sent, and a method to end the process."""
 
     manager: ServiceManager
 
@@ -90,7 +90,7 @@ class Rig(ABC):
 
     @abstractmethod
     def is_stopping(self) -> bool:
-        """The end was told."""
+        """True if it was notified of the end."""
 
     @abstractmethod
     def terminate(self) -> None:

@@ -128,7 +128,7 @@ def agent(
 
 @contextlib.contextmanager
 def agent_process(rig: ExabgpRig, *commands: SpeakerCommand, routes: int = 0) -> Iterator[int]:
-    """The pid of a running agent that has commands its commands and has heard so many routes."""
+    """The pid of a running agent that has sent its commands and has received so many routes."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     child = spawn.Process(target=agent, args=(rig.run_dir, rig.prefix, config(OURS, PEERS), commands, routes, theirs))
@@ -154,7 +154,7 @@ class TestExabgp:
         assert (opened.hold_time_s, opened.restart_time_s) == (HOLD_TIME_S, 120)
 
     def test_the_peers_open_is_reported_of_every_session_of_a_new_exabgp(self, pair: ExabgpRig) -> None:
-        """However soon the session is up, and how late the agent has found its way to ExaBGP."""
+        """However soon the session is up, and however late the agent has connected to ExaBGP."""
         for _ in range(6):
             seen = len(pair.heard.events)
             pair.speaker_dies()

@@ -1,4 +1,4 @@
-"""Sessions of every kind between real speakers, and what is told of those that do not come up."""
+"""Sessions of every kind between real speakers, and the reports of those that do not come up."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ while True:
 
 @contextlib.contextmanager
 def listening(rig: ExabgpRig, manner: str) -> Iterator[None]:
-    """Somebody listens at the peer's address who speaks no BGP: `hold` keeps connections, `close` ends them at once."""
+    """A program without BGP listens at the peer's address: `hold` keeps connections, `close` ends them at once."""
     command = (*rig.peer_prefix, sys.executable, "-c", _LISTENER, str(PEERS), manner)
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:

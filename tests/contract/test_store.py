@@ -63,7 +63,7 @@ class Rig(ABC):
 
     @abstractmethod
     def check_clock(self) -> None:
-        """Have a store that is watched look at its clock."""
+        """Have a store that is watched read its clock."""
 
     def pass_s(self, passed_s: float) -> None:
         self.clock.advance(passed_s)

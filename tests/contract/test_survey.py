@@ -1,4 +1,4 @@
-"""The doctor on a real host, once well and once for each way in which a namespace can be made ill."""
+"""The doctor on a real host, once well and once for each fault that a namespace can be given."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ VXLAN = "link add flannel.1 type vxlan id 4096 dstport 4789 local 10.0.0.1 dev e
 
 @pytest.fixture
 def host() -> Iterator[ExitStack]:
-    """A well node in a namespace of its own, with room for what has to be closed again."""
+    """A well node in a namespace of its own, with a stack for the resources to close."""
     with own_namespace(), ExitStack() as stack:
         shell("link add eth0 type veth peer name far", "link set eth0 up", "link set far up")
         shell("addr add 10.0.0.1/24 dev eth0")

@@ -37,7 +37,7 @@ def test_the_same_file_gives_the_same_routes_in_memory_in_namespaces_and_in_cont
 
 
 def built(racks: Topology, place: runtime.Runtime) -> Mapping[str, Paths]:
-    """The paths of each node, once every pair of workloads has answered."""
+    """The routes and next hops of each node, once every pair of workloads has answered."""
     name = f"d{os.getpid()}-{place.word}-{racks.name}"
     try:
         lab = labs.up(racks, name, keep=False, runtime=place)

@@ -51,7 +51,7 @@ def rig(world: World, kind: type[Daemon]) -> Iterator[Rig]:
     made.end()
 
 
-# What is world at the end ---------------------------------------------------------------------------------------
+# Reports at the end --------------------------------------------------------------------------------------------
 
 
 @pytest.hookimpl(wrapper=True)
@@ -59,7 +59,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     world = getattr(item, "funcargs", {}).get("world")
     if report.failed and isinstance(world, World):
-        report.sections.append(("everybody's logs and routes", world.report()))
+        report.sections.append(("logs and routes of all parts", world.report()))
     return report
 
 

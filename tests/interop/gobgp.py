@@ -23,7 +23,7 @@ _ORIGINATOR, _CLUSTER_LIST, _MP_REACH, _LARGE_COMMUNITIES = 9, 10, 14, 32
 class Gobgp:
     """
     One process, asked through gobgp, and one that listens to it: GoBGP itself writes nothing into the kernel, so
-    what it says of its best paths is put there, as its users do with another daemon's help.
+    its best paths are put there, as its users do with another daemon's help.
     """
 
     name: ClassVar = "GoBGP"
@@ -96,7 +96,7 @@ class Gobgp:
         return Updates(counted["received"].get("update", 0), counted["sent"].get("update", 0))
 
     def ask_again(self, neighbor: Address) -> None:
-        raise NotImplementedError("gobgp softresetin looks at the table again that GoBGP has")
+        raise NotImplementedError("gobgp softresetin re-reads GoBGP's own table and sends no ROUTE-REFRESH")
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         ended(self._process, number)

@@ -55,6 +55,6 @@ class Rig:
 
 
 def has_block(daemon: Daemon, prefix: Prefix, neighbor: Address) -> bool:
-    """True if the neighbour told the router of the prefix, with itself as the next hop."""
+    """True if the neighbour announced the prefix to the router, with itself as the next hop."""
     entry = daemon.table(neighbor).get(prefix)
     return entry is not None and entry.next_hop == neighbor

@@ -1,5 +1,5 @@
 """
-BIRD configured the way Calico's nodes are: a full citizen of our cluster, and a node that moves to us under traffic.
+BIRD configured as Calico's nodes are: a full member of our cluster, and a node that moves to us under traffic.
 
 Calico's own BIRD is 1.6; here its settings are put into BIRD 2's words.
 """
@@ -81,7 +81,7 @@ def test_a_calico_node_learns_which_tunnels_we_accept(rig: Rig) -> None:
 
 
 def _agreed(rig: Rig, part: Part) -> None:
-    """Wait until both kernels know the way to the other's block."""
+    """Wait until both kernels have a route to the other's block."""
     wait_until(lambda: rig.world.gateways(BLOCK[part]) == {str(ADDRESS[part])}, within_s=UP_WITHIN_S)
     wait_until(lambda: rig.world.gateways(BLOCK["us"], part) == {str(ADDRESS["us"])})
 

@@ -1,4 +1,4 @@
-"""Somebody else's router as a node of the cluster: what a node of Calico's is to us."""
+"""Another BGP daemon as a node of the cluster, as a node of Calico's is."""
 
 from __future__ import annotations
 

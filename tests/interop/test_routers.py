@@ -1,4 +1,4 @@
-"""Somebody else's routers outside the cluster: the top of the rack, and one that means no good."""
+"""Other BGP daemons as routers outside the cluster: the top of the rack, and a hostile one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_two_routers_share_the_traffic(rig: Rig) -> None:
 
 
 def has_our_block(daemon: Daemon) -> bool:
-    """True if a router outside has our block, from our AS, and without what is said inside the cluster alone."""
+    """True if a router outside has our block, from our AS, without the attributes that are for iBGP only."""
     entry = daemon.table(ADDRESS["us"]).get(OURS)
     return entry is not None and (entry.next_hop, entry.as_path) == (ADDRESS["us"], (64512,))
 
@@ -56,7 +56,7 @@ def test_communities_cross_in_both_directions(rig: Rig) -> None:
     one, _ = tors(rig, {OUTSIDE: Origin(("65001:9", "65001:3:4"))})
     wait_until(lambda: one.table(ADDRESS["us"])[OURS].communities == marks)
     path = (str(OUTSIDE), "tor-one")
-    # FRR may tell the route before it has read what belongs to it.
+    # FRR may announce the route before it has read the route's attributes.
     wait_until(lambda: set(world.received().get(path, {}).get("communities", ())) == {"65001:9", "65001:3:4"})
 
 

@@ -1,4 +1,4 @@
-"""`bgpctl apply`, `confirm` and `undo` on running nodes: the change that was planned, and the way back."""
+"""`bgpctl apply`, `confirm` and `undo` on running nodes: the change that was planned, and its undo."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def planned(lab: Lab, node: str, file: Path) -> list[tuple[str, list[Done]]]:
 
 def done(lab: Lab, node: str, since_s: float) -> list[Done]:
     """
-    The operations of the agent since a time of the clock that all agents share; a peer may tell before the file does.
+    The operations of the agent since a time of the clock that all agents share; a peer may announce before the file
+    changes.
     """
     _, record = journal_file.load(Path(lab.ask(node, "journal")["file"]))
     commands = [command for entry in record.entries if entry.at_s > since_s for command in entry.commands]

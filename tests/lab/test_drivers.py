@@ -75,7 +75,7 @@ def inside(lab: Lab, *words: str) -> str:
 
 
 def bulk(lab: Lab, source: str, destination: str, address: str) -> str:
-    """The amount that iperf3 says arrived in a second; a failure says why."""
+    """The rate that iperf3 measures in a second; a failure shows its report."""
     prefix = ("ip", "netns", "exec")
     server = ("iperf3", "--server", "--one-off", "--bind", address)
     client = ("iperf3", "--json", "--time", "1", "--client", address)

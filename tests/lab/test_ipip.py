@@ -1,4 +1,4 @@
-"""IP in IP as this kernel does it (the ipip module or the BPF driver): sizes, strangers, bulk data."""
+"""IP in IP as this kernel does it (the ipip module or the BPF driver): sizes, unknown senders, bulk data."""
 
 from __future__ import annotations
 

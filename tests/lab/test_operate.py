@@ -1,5 +1,5 @@
 """
-Orders of an operator about sessions: a peer down and up, a node drained, a mesh given up; and nobody else notices.
+Commands of an operator about sessions: a peer down and up, a node drained, a mesh given up; no other node notices.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def from_a1(lab: Lab) -> list[dict[str, Any]]:
 
 def test_a_peer_goes_down_and_comes_back_and_no_other_session_is_touched(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("cross-subnet")
-    # ExaBGP counts whole seconds: only an older session can be told from a new one.
+    # ExaBGP counts whole seconds: only an older session can be distinguished from a new one.
     wait_until(lambda: all(peer["uptime_s"] > 3 for peer in peers(lab, "a1").values()))
     whole = routed(lab, "a1")
     lab.ask("a1", "peer-down", peer="b1")
@@ -65,12 +65,12 @@ def test_a_refreshed_peer_repeats_its_table_and_loses_no_route(lab_of: Callable[
 
 
 def announcers(lab: Lab) -> set[str]:
-    """Who tells a1 of the block of b1."""
+    """The peers that announce the block of b1 to a1."""
     return {row["peer"] for row in lab.read("a1", "rib")["paths"] if row["prefix"] == "10.244.3.0/26"}
 
 
 def follow(lab: Lab, text: str, sessions: Mapping[str, AbstractSet[str]], *, late: bool) -> None:
-    """Have the file say so, and wait for these sessions; where b1 is `late`, others have theirs before it hears."""
+    """Write the file, and wait for these sessions; where b1 is `late`, others have theirs before it reads the file."""
     if late:
         lab.agents["b1"].send_signal(signal.SIGSTOP)
     lab.topology.file.write_text(text)
@@ -79,7 +79,7 @@ def follow(lab: Lab, text: str, sessions: Mapping[str, AbstractSet[str]], *, lat
     wait_until(lambda: sessions_are(lab, sessions), within_s=CONVERGE_S)
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["all at once", "one hears of it late"])
+@pytest.mark.parametrize("late", [False, True], ids=["all at once", "one reads it late"])
 def test_from_a_mesh_to_reflectors_and_back_no_packet_is_lost(lab_of: Callable[[str], Lab], *, late: bool) -> None:
     lab = lab_of("cross-subnet")
     mesh = lab.topology.file.read_text()

@@ -15,7 +15,7 @@ from tests.waiting import SLOWNESS, wait_until
 
 
 def follows(lab: Lab, text: str) -> None:
-    """Have the file say so, and wait until every node does."""
+    """Write the file, and wait until every node has applied it."""
     lab.topology.file.write_text(text)
     wait_until(lambda: nothing_left_to_do(lab), within_s=30 * SLOWNESS)
 

@@ -47,7 +47,7 @@ def monitored(lab: Lab, node: str, *objects: str) -> Iterator[list[str]]:
         yield lines
         monitor.terminate()
         reader.join(timeout=5)
-        # One that was provoked more than once may still have been on its way.
+        # An event that was provoked more than once may have arrived late.
         lines[:] = [line for line in lines if "192.0.2.0/24" not in line]
 
 
@@ -141,7 +141,7 @@ def normal(lab: Lab) -> list[str]:
 
 
 def test_decapsulation_removed_by_hand_is_back_after_the_next_observation(lab_of: Callable[[str], Lab]) -> None:
-    """A clsact's end the kernel tells of, that of a program on tcx it does not: an event of any kind does."""
+    """The kernel sends an event for a deleted clsact, none for a program on tcx: then any event leads to the repair."""
     lab = lab_of("cross-subnet")
     (before,) = netns.inside(lab.names.of("a1"), receivers)
 

@@ -62,7 +62,7 @@ def test_no_packet_is_lost_to_a_node_that_does_not_follow(lab_of: Callable[[str]
 
 
 def test_a_node_that_accepts_no_vxlan_is_sent_none(lab_of: Callable[[str], Lab]) -> None:
-    """By the file; in BGP a node says so itself as soon as it has the device, and others wait for that unseen."""
+    """By the file; in BGP a node announces it as soon as it has the device, and others wait for that."""
     lab = lab_of("cross-subnet")
     before = lab.topology.file.read_text()
     with nothing_lost(lab):
@@ -79,7 +79,7 @@ def test_a_node_that_accepts_no_vxlan_is_sent_none(lab_of: Callable[[str], Lab])
 
 
 def test_a_bird_of_calicos_that_cannot_follow_is_reached_as_before(lab_of: Callable[[str], Lab]) -> None:
-    """It answers no packet that comes by a tunnel, and nobody else waits for it."""
+    """It answers no packet that comes by a tunnel, and no other node waits for it."""
     lab = lab_of("calico-neighbours")
     with nothing_lost(lab):
         change(lab, "IPIP")

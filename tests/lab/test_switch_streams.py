@@ -42,7 +42,7 @@ class Transfer:
             thread.start()
 
     def goes_on(self) -> None:
-        """Wait until more was sent than the buffers on the way hold back."""
+        """Wait until more was sent than the buffers on the path hold."""
         before = self.sent_bytes
         wait_until(lambda: self.sent_bytes > before + (1 << 16))
 
