@@ -52,7 +52,7 @@ from tests.lab.changes import (
 
 PPS: Final = int(os.environ.get("PPS", "1000"))
 PAUSE_S: Final = 0.5
-"""Between nodes that hear of a change one after the other."""
+"""Between nodes that read a change one after the other."""
 WITHIN_S: Final = 60.0 * int(os.environ.get("SLOWNESS", "1"))
 AROUND_S: Final = 1.0
 """Of traffic before the change and after it."""
@@ -213,7 +213,7 @@ def without_proof(lab: Lab) -> None:
 
 
 def tunnel(lab: Lab, node: Node) -> Iterator[str]:
-    """The device and what it needs to reach all others."""
+    """The device, and its entries for all others."""
     local = node.address.address
     yield f"link add {DEVICE} address {mac(node)} type vxlan id 99 dstport {PORT} local {local} nolearning"
     yield f"link set {DEVICE} up"

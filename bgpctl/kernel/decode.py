@@ -272,7 +272,7 @@ def owned_next_hop(body: bytes, _: Names) -> int | None:
 
 
 def route_next_hops(body: bytes, names: Names) -> frozenset[RouteNextHop]:
-    """All that a route without a next-hop object leads by, without what is dead."""
+    """The live next hops of a route without a next-hop object (no RTNH_F_DEAD)."""
     found = attributes(body, RTMSG.size)
     if RTA_NH_ID in found:
         return frozenset()

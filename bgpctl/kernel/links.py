@@ -2,7 +2,7 @@
 Links and addresses. They are changed through pyroute2: in few calls, because it silently drops arguments that it does
 not know.
 
-Refuses to know: what is there already, and what is wanted.
+Refuses to know: the present and the wanted state.
 """
 
 from __future__ import annotations

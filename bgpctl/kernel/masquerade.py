@@ -41,7 +41,7 @@ def body(wanted: Masquerade) -> str:
     """The table's content: UDP keeps clear of the ports of tunnels, everything else may leave from any."""
     # 17 is UDP: its name would need /etc/protocols, which a minimal host lacks.
     family = _FAMILY[wanted.version]
-    leaving = f"{family} saddr @sources {family} daddr != @inside"
+    outbound = f"{family} saddr @sources {family} daddr != @inside"
     kind = f"type ipv{wanted.version}_addr; flags interval"
     low, high = wanted.udp_ports
     return f"""\
@@ -49,8 +49,8 @@ def body(wanted: Masquerade) -> str:
     set inside {{ {kind}; elements = {{ {_elements(wanted.inside)} }}; }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
-        {leaving} meta l4proto 17 masquerade to :{low}-{high} fully-random
-        {leaving} masquerade fully-random
+        {outbound} meta l4proto 17 masquerade to :{low}-{high} fully-random
+        {outbound} masquerade fully-random
     }}"""
 
 

@@ -1,6 +1,6 @@
 """
 Netlink: framing, attributes, batches of requests, dumps. One `sendto` carries hundreds of requests, because building
-and sending them singly through a general library costs a hundred times what the kernel needs to install a route.
+and sending them singly through a general library costs a hundred times the kernel's time to install a route.
 
 Refuses to know: the content of a message; encode.py and decode.py do.
 """

@@ -1,7 +1,7 @@
 """
 Our nftables tables: each replaced whole in one transaction, listed as JSON, and watched.
 
-Refuses to know: what the tables are for.
+Refuses to know: the purpose of the tables.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def _answers(
             if direction == socket.PACKET_OUTGOING or number not in waiting:
                 continue
             if source:
-                outer[number] = source  # and what is inside comes next, by the tunnel's device
+                outer[number] = source  # the inner packet comes next, by the tunnel's device
             else:
                 yield ProbeReply(waiting.pop(number), link, outer.get(number))
 

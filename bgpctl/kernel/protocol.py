@@ -1,5 +1,5 @@
 """
-All that Linux is asked for one encapsulation: one file or package each beside this one answers.
+The operations of one encapsulation on Linux: one file or package each beside this one implements them.
 
 Refuses to know: which encapsulations there are.
 """
@@ -24,8 +24,8 @@ AUTO: Final = "auto"
 
 class Devices(Protocol):
     """
-    The devices of one encapsulation in the network namespace in which it was opened. What changes or reads the kernel
-    raises OSError with errno and text.
+    The devices of one encapsulation in the network namespace in which it was opened. Methods that change or read the
+    kernel raise OSError with errno and text.
     """
 
     def recognised(self, link: Link) -> Link:

@@ -5,7 +5,7 @@ A rule can select packets by more than their destination. Selectors that `Rule` 
 (`selector`), so that a lookup can report that it depends on them. An unknown attribute counts as such a selector too:
 a rule that is understood in part must not be taken for one that matches every packet.
 
-Refuses to know: what a rule leads to (core/net/fib.py).
+Refuses to know: the result of a rule (core/net/fib.py).
 """
 
 from __future__ import annotations

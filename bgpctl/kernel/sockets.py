@@ -1,7 +1,7 @@
 """
 Sockets in use: the tables of /proc/net/tcp and udp, of the calling thread's network namespace.
 
-Refuses to know: what the answers are for.
+Refuses to know: the callers.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class Watch:
 
     @contextmanager
     def acting(self) -> Iterator[None]:
-        """The kernel's own events inside this block follow from what the block does."""
+        """The kernel's own events inside this block are consequences of the block."""
         with self._lock:
             news = self._news()
             yield

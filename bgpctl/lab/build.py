@@ -48,7 +48,7 @@ _FORWARDING: Final = {"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding"
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port of a bridge: who is behind it, on which segment."""
+    """A port of a bridge: the part behind it, and its segment."""
 
     owner: str
     segment: str
@@ -114,10 +114,10 @@ class _Plan:
 
 def build(topology: Topology, names: Names, runtime: Runtime = _NAMESPACES) -> dict[str, Port]:
     """
-    Make all parts, links, addresses and routes. Returns who is behind each port in the fabric's namespace.
+    Make all parts, links, addresses and routes. Returns the part behind each port in the fabric's namespace.
 
     Raises:
-        RuntimeError: ip(8) or the runtime failed; what was made so far stays for `tear_down`.
+        RuntimeError: ip(8) or the runtime failed; the parts made so far stay for `tear_down`.
     """
     parts = [
         FABRIC,

@@ -85,8 +85,8 @@ def _put(texts: dict[str, str], name: str, text: str) -> None:
 
 def export(topology: Topology, profiles: Mapping[str, Topology], made_by: str) -> str:
     """
-    The compose file. What only `profiles` have is in their profile; segments, routers and hosts of one name are the
-    same for all. `made_by`: the command that made it.
+    The compose file. Parts that only `profiles` have are in their profile; segments, routers and hosts of one name are
+    the same for all. `made_by`: the command that made it.
 
     Raises:
         Inexpressible: IPv6, several subnets or addresses on a segment, borrowed addresses, odd names, other daemons.
@@ -215,7 +215,7 @@ def _pods(
     links: dict[str, Address],
 ) -> Iterator[str]:
     """
-    The network of workloads, and what the node does in it: it takes the gateway's address, which Docker assigns to no
+    The network of workloads, and the node's commands in it: it takes the gateway's address, which Docker assigns to no
     container, and leaves the block's route to the agent.
     """
     free = _free(block, [workload.address for workload in workloads])

@@ -33,7 +33,7 @@ def missing(programs: Iterable[Program]) -> list[str]:
 
 
 def start(topology: Topology, name: str, place: Place) -> None:
-    """Start what the node or router runs; it ends with its namespace."""
+    """Start the daemon of the node or router; it ends with its namespace."""
     place.directory.mkdir(parents=True, exist_ok=True)
     match topology.runs[name]:
         case Program.BIRD:

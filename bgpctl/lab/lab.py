@@ -1,7 +1,7 @@
 """
 A running lab: built, with one agent per node, found again by its state directory, torn down from any half-built state.
 
-Refuses to know: what is checked in it.
+Refuses to know: the checks.
 """
 
 from __future__ import annotations

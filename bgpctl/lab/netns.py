@@ -63,7 +63,7 @@ def open_socket(name: str, family: int, kind: int, protocol: int = 0) -> socket.
 
 
 def set_sysctls(name: str, values: dict[str, str]) -> None:
-    """Write values below /proc/sys of the namespace; names with slashes. What does not exist there is left out."""
+    """Write values below /proc/sys of the namespace; names with slashes. Names that do not exist are left out."""
 
     def write() -> None:
         for key, value in values.items():

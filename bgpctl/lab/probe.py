@@ -124,7 +124,7 @@ def _echo(ping: _Ping, sequence: int, size_bytes: int) -> bytes:
 
 
 def _replies(sockets: dict[str, socket.socket], names: dict[int, str], ping: _Ping) -> set[tuple[str, str]]:
-    """Who answered whom within one resend interval."""
+    """Pairs (source, destination) with an answer within one resend interval."""
     owners = {made.fileno(): name for name, made in sockets.items()}
     answered: set[tuple[str, str]] = set()
     until = time.monotonic() + _RESEND_S

@@ -112,7 +112,7 @@ def _read_absent(fields: Fields, key: str) -> tuple[str, ...]:
         if trace and trace not in _TRACES:
             fields.wrong(key, f"{trace} is unknown; known: {known}", "choice")
     if not found:
-        fields.wrong(key, f"names what is to be absent; known: {known}", "missing")
+        fields.wrong(key, f"names the traces that must be absent; known: {known}", "missing")
     return tuple(trace for trace in found if trace)
 
 
@@ -127,7 +127,7 @@ def check_tables(known: Known) -> Mapping[str, Table]:
         "absent": Table(
             (Row("absent", _ABSENT, "absent", needed=True),),
             what="a check of absence",
-            about="What is to be seen nowhere.",
+            about="Processes and packets that must be absent.",
         ),
         "seen-as": Table(
             (
@@ -214,7 +214,7 @@ def lab_table() -> Table:
                 _shown(WORKLOAD.shape()),
                 about="Workloads by name; without an address the next free one of the node's blocks.",
             ),
-            Row("checks", _shown(_check_shape()), about="What has to be true, by name."),
+            Row("checks", _shown(_check_shape()), about="Assertions about the running lab, by name."),
             *map(_driver_row, tunnels().values()),
             Row("runs", _shown(PROGRAM.shape), about="The BGP daemon of a router, or of a node instead of an agent."),
         )

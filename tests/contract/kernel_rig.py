@@ -100,7 +100,7 @@ class Rig(Protocol):
     Emulated next-hop objects are invisible to other programs, and their routes are plain ones with gateways.
     """
 
-    pretends: bool
+    emulates: bool
 
     @property
     def kernel(self) -> Kernel: ...
@@ -110,7 +110,7 @@ class Rig(Protocol):
 
 
 class FakeRig:
-    pretends = False
+    emulates = False
 
     def __init__(self) -> None:
         self.kernel = FakeKernel(Dataplane.of((ETH0, NODE, NODE6)))
@@ -125,7 +125,7 @@ class LinuxRig:
     def __init__(self, *, next_hop_objects: bool = True) -> None:
         shell(f"link add eth0 address {ETH0.mac} type veth peer name far", "link set eth0 up", "link set far up")
         shell("addr add 10.0.0.1/24 dev eth0", "addr add fd00:10::1/64 dev eth0 nodad")
-        self.pretends = not next_hop_objects
+        self.emulates = not next_hop_objects
         self.kernel = LinuxKernel(next_hop_objects=next_hop_objects)
 
     def other_program(self, *ops: Op) -> None:

@@ -148,7 +148,7 @@ KINDS: Final[Kinds] = (
 )
 
 
-PRETENDED: Final[Kinds] = ((fdb, 1), (neighbour, 1), (decap, 1), (next_hop_outside, 12), (group, 6), (route, 12))
+EMULATED: Final[Kinds] = ((fdb, 1), (neighbour, 1), (decap, 1), (next_hop_outside, 12), (group, 6), (route, 12))
 """
 Without links and addresses: a plain route falls with the last IPv4 address of its link, one by a next-hop object does
 not.
@@ -189,7 +189,7 @@ def test_emulated_next_hops_and_the_kernel_model_never_disagree(seed: int) -> No
     choose = random.Random(seed)
     addresses = [LinkAddress(name, ADDRESSES[0]) for name in ("vxlan.test", "vxlan6.test", "tunl0")]
     with running(next_hop_objects=False) as linux:
-        walk(linux, (*puts(VXLAN, VXLAN6, TUNNEL, *addresses), *(operation(choose, PRETENDED) for _ in range(STEPS))))
+        walk(linux, (*puts(VXLAN, VXLAN6, TUNNEL, *addresses), *(operation(choose, EMULATED) for _ in range(STEPS))))
 
 
 def walk(linux: Kernel, ops: Iterable[Op]) -> None:

@@ -53,7 +53,7 @@ protocol bgp exabgp {{
 
 
 class Bird:
-    """The peer, played by BIRD."""
+    """BIRD as the peer."""
 
     def __init__(self, prefix: tuple[str, ...], directory: Path) -> None:
         self._control = directory / "bird.ctl"
@@ -215,7 +215,7 @@ def children(pid: int) -> list[int]:
 
 
 def test_another_version_runs_unpatched_and_reports_it(tmp_path: Path) -> None:
-    """Its number is all that is pretended."""
+    """A copy with another version number."""
     exabgp = tmp_path / "exabgp"
     (exabgp / "application").mkdir(parents=True)
     for package in (exabgp, exabgp / "application"):

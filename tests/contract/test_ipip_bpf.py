@@ -51,7 +51,7 @@ FOREIGN_FILTER = "filter add dev eth0 ingress prio 7 protocol ip u32 match ip pr
 
 @pytest.fixture(scope="module", params=["tcx", "clsact"])
 def place(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Where programs take packets in: as this kernel has it, and as one before Linux 6.6."""
+    """The hook of the decapsulating programs: this kernel's, and that of a kernel before Linux 6.6."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "clsact":
             patch.setattr(tcx, "attach", _not_yet)
@@ -245,7 +245,7 @@ def test_udp_in_one_large_piece_arrives_in_its_segments(sites: list[Site]) -> No
             assert [len(receiver.recv(2000)) for _ in range(count)] == [segment_bytes] * count
 
 
-# What outlives what --------------------------------------------------------------------------------------------
+# Lifetimes -----------------------------------------------------------------------------------------------------
 
 _MAKER = """
 import sys
@@ -321,7 +321,7 @@ def test_without_cap_sys_admin_it_works_and_knows_what_it_put(sites: list[Site])
     one.put()
 
 
-# What is observed ----------------------------------------------------------------------------------------------
+# Observation ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sources", [(), DECAP.sources, tuple(Address(4, 0xAC100000 + n) for n in range(3000))])

@@ -223,7 +223,7 @@ def test_what_cannot_be_is_refused(rig: Rig, obj: KernelObject, code: int) -> No
 
 
 def test_an_ipv6_gateway_that_another_link_leads_to_is_refused_and_a_link_local_one_is_not(rig: Rig) -> None:
-    if rig.pretends:
+    if rig.emulates:
         pytest.skip("next-hop objects: emulated ones are refused with their first route")
     inside = TUNNEL_HOP6._replace(gateway=Address.parse("fd00:246:2::"))
     put(rig.kernel, *STACK6, DIRECT6, inside, TUNNEL_ROUTE6)
@@ -242,7 +242,7 @@ def test_an_equal_foreign_link_is_adopted(rig: Rig) -> None:
     rig.other_program(*puts(replace(VXLAN, owned=False), *STACK[1:]))
     assert missing(rig.kernel, VXLAN) == {VXLAN}
     put(rig.kernel, VXLAN)
-    assert missing(rig.kernel, *STACK) == ({HOP, HOP6, ROUTE, ROUTE6} if rig.pretends else set())
+    assert missing(rig.kernel, *STACK) == ({HOP, HOP6, ROUTE, ROUTE6} if rig.emulates else set())
 
 
 @pytest.mark.parametrize("link", [VXLAN, TUNNEL], ids=["vxlan", "IP in IP"])
@@ -318,7 +318,7 @@ def test_the_last_ipv4_address_takes_neighbours_and_plain_routes_along(rig: Rig)
     plain = Route(Prefix.parse("10.244.3.0/26"), link="vxlan.test")
     put(rig.kernel, *STACK, plain)
     remove(rig.kernel, ADDRESS)
-    also_plain = {ROUTE} if rig.pretends else set()
+    also_plain = {ROUTE} if rig.emulates else set()
     assert missing(rig.kernel, *STACK, plain) == {ADDRESS, NEIGHBOUR, plain, *also_plain}
 
 
@@ -410,7 +410,7 @@ def test_the_watch_reports_changes_of_others_and_not_ours(rig: Rig) -> None:
 
 @pytest.mark.parametrize("obj", [*STACK[1:], VXLAN, *TUNNEL_STACK[1:], TUNNEL])
 def test_the_watch_reports_every_object_of_ours_that_another_program_removes(rig: Rig, obj: KernelObject) -> None:
-    if rig.pretends and isinstance(obj, NextHop):
+    if rig.emulates and isinstance(obj, NextHop):
         pytest.skip("next-hop objects: they are emulated here, and no other program can remove them")
     put(rig.kernel, *STACK, *TUNNEL_STACK)
     bell = Bell()

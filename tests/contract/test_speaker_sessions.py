@@ -71,7 +71,7 @@ def with_password(wanted: Session, directory: Path, password: str) -> Session:
     return replace(wanted, password_file=str(file))
 
 
-# What sessions can be ------------------------------------------------------------------------------------------
+# Options of sessions -------------------------------------------------------------------------------------------
 
 
 def test_every_attribute_arrives_as_it_was_sent(pair: ExabgpRig) -> None:
@@ -243,7 +243,7 @@ OTHERS, OURS_TOO = NO_PEER, Address.parse("10.99.0.4")
 
 @pytest.fixture
 def three(exabgp: ExabgpRig) -> ExabgpRig:
-    """Established sessions with two peers, both played by the other speaker."""
+    """Established sessions with two peers, both run by the other speaker."""
     ip("-n", exabgp.prefix[-1], "address", "add", f"{OURS_TOO}/24", "dev", "peer")
     ip("-n", exabgp.peer_prefix[-1], "address", "add", f"{OTHERS}/24", "dev", "peer")
     theirs = config_of(waiting(PEERS, OURS), waiting(OTHERS, OURS_TOO))

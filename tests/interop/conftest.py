@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module", params=_KINDS, ids=lambda kind: kind.name)
 def kind(request: pytest.FixtureRequest) -> type[Daemon]:
-    """Whose router the other one is."""
+    """The daemon of the other router."""
     wanted: type[Daemon] = request.param
     installed(wanted)
     return wanted

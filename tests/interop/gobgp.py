@@ -112,7 +112,7 @@ class Gobgp:
             paths = [path for path in json.loads(line) if "neighbor-ip" in path and path["neighbor-ip"] != "<nil>"]
             lines = "\n".join(_kernel_route(path) for path in paths)
             command = ("ip", "-n", self._place.namespace, "-force", "-batch", "-")
-            # What is withdrawn need not have been the best, and then is not there.
+            # A withdrawn path need not have been the best; then the route is absent.
             subprocess.run(command, input=lines, text=True, stderr=subprocess.DEVNULL, check=False)
 
     def _ask(self, *words: str) -> str:

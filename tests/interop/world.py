@@ -181,7 +181,7 @@ class World:
     # The kernel --------------------------------------------------------------------------------------------------
 
     def gateways(self, prefix: Prefix, part: Part = "us") -> set[str]:
-        """Where the kernel sends what is for exactly this prefix."""
+        """The kernel's gateways of the route for exactly this prefix."""
         return _gateways(self._routes(part, str(prefix), prefix.version))
 
     def kernel(self, part: Part = "us") -> set[str]:

@@ -74,10 +74,10 @@ Done = tuple[str, str]
 def planned(lab: Lab, node: str, file: Path) -> list[tuple[str, list[Done]]]:
     """The stages, each with its operations."""
     answer = json.loads(bgpctl(lab, node, "plan", "-f", str(file), "-o", "json").stdout)
-    (foreseen,) = answer["nodes"]
+    (previewed,) = answer["nodes"]
     return [
         (step["stage"], [("remove" if op["verb"] == "remove" else "put", op["object"]) for op in step["ops"]])
-        for step in foreseen["steps"]
+        for step in previewed["steps"]
     ]
 
 

@@ -76,7 +76,7 @@ def test_only_nodes_get_through_the_tunnel(lab_of: Callable[[str], Lab]) -> None
     receiver.bind(("10.244.1.10", PORT))
     sender = netns.open_socket(lab.names.of("core"), socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
     with receiver, sender:
-        # The router is no node; then the same as if from node b1, which shows that the first was heard at all.
+        # The router is no node; then the same as if from node b1, which shows that such a packet can arrive.
         sender.sendto(ipip_packet("10.0.0.254", "10.0.0.1", "10.244.1.10", b"no member"), ("10.0.0.1", 0))
         sender.sendto(ipip_packet("10.1.0.3", "10.0.0.1", "10.244.1.10", b"node"), ("10.0.0.1", 0))
         ready, _, _ = select.select([receiver], [], [], 5)

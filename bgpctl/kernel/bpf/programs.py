@@ -51,7 +51,7 @@ _SKB_LENGTH, _SKB_PACKET_TYPE, _SKB_PROTOCOL, _SKB_VLAN_PRESENT = 0, 4, 16, 20
 _PACKET_HOST: Final = 0
 _ETH_P_IP: Final = socket.htons(0x0800)
 
-# What a traffic-control program returns, linux/pkt_cls.h
+# Return values of a traffic-control program, linux/pkt_cls.h
 NEXT_FILTER, DROP, REDIRECT = -1, 2, 7
 
 # Helpers, by their number in linux/bpf.h
@@ -70,7 +70,7 @@ _FIB_NO_NEIGHBOUR: Final = 7
 
 _FIB_PROTOCOL, _FIB_PORTS = 1, 2
 
-# What is counted: 64-bit numbers, one after the other
+# Counters: 64-bit numbers, one after the other
 SENT, RECEIVED, DROPPED = 0, 16, 32
 """Where in the counters' value: packets, and bytes behind them."""
 COUNTERS_BYTES: Final = 48
@@ -123,7 +123,7 @@ def encapsulate(local: Address, tunnel_index: int, counters_fd: int) -> bytes:
     _extend(p)
     _store_packet(p, _ETHERNET_BYTES, _OUTER, HEADER_BYTES)
     # No next hop given: the kernel routes the outer packet itself and holds it while it asks for the neighbour. With
-    # a next hop, what was held would go out with the MAC header that the tunnel device's neighbour has, garbage.
+    # a next hop, the held packets would go out with the MAC header of the tunnel device's neighbour, garbage.
     p.op_reg("mov", R1, R7)
     p.op("mov", R2, 0)
     p.op("mov", R3, 0)
@@ -202,7 +202,7 @@ def decapsulate(tunnel_index: int, tunnel_mac: bytes, addresses_fd: int, counter
     _if_for_us(p, addresses_fd)
     _if_known_as(p, SOURCE, _SOURCE, addresses_fd, "unknown-source")
 
-    # RFC 2003, 3.1: what is inside is IPv4 too.
+    # RFC 2003, 3.1: the inner packet is IPv4 too.
     _load_packet(p, _ETHERNET_BYTES + HEADER_BYTES, _OUTER, 1, "drop")
     p.load(B, R1, FP, _OUTER)
     p.op("rsh", R1, 4)
@@ -233,7 +233,7 @@ def decapsulate(tunnel_index: int, tunnel_mac: bytes, addresses_fd: int, counter
 
 
 def _if_for_us(p: Program, addresses_fd: int) -> None:
-    """Leave the outer header on the stack, in the place of the inner one. What the stack must see goes there."""
+    """Leave the outer header on the stack, in the place of the inner one. Packets for the kernel's stack go there."""
     p.load(W, R0, R6, _SKB_PROTOCOL)
     p.jump("jne", R0, _ETH_P_IP, "next")
     # The kernel has taken the tag out of a tagged frame, which still belongs to a VLAN device on top of this one.
@@ -254,7 +254,7 @@ def _if_for_us(p: Program, addresses_fd: int) -> None:
 
 
 def _if_known_as(p: Program, what: int, field: int, addresses_fd: int, otherwise: str) -> None:
-    """Anyone but known nodes could otherwise send into the workloads' network."""
+    """Any host could otherwise send into the workloads' network."""
     p.load(W, R1, FP, _INNER + field)
     p.store(W, FP, _OUTER, R1)
     p.map_fd(R1, addresses_fd)

@@ -1,7 +1,7 @@
 """
-bpf(2), as far as it is needed: maps, loading, test runs, finding what is attached.
+bpf(2), as far as it is needed: maps, loading, test runs, finding attached programs.
 
-Refuses to know: what a program does.
+Refuses to know: the purpose of a program.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def call(command: int, attributes: bytes) -> tuple[int, bytes]:
-    """One bpf(2): what it returned, and the attributes as it left them. Raises OSError."""
+    """One bpf(2): (its return value, the attributes after it). Raises OSError."""
     number = _NUMBERS.get(platform.machine())
     if number is None:
         raise OSError(errno.ENOSYS, f"bpf(2) is not known on {platform.machine()}")
@@ -147,7 +147,7 @@ def _load(
 
 
 def run(fd: int, packet: bytes) -> tuple[int, bytes]:
-    """Run a program on a packet without any network: (what it returned, the packet as it left it)."""
+    """Run a program on a packet without any network: (its return value, the packet after it)."""
     data = ctypes.create_string_buffer(packet, len(packet))
     out = ctypes.create_string_buffer(len(packet) + 256)
     request = struct.pack("=IIIIQQII", fd, 0, len(packet), len(out), _pointer(data), _pointer(out), 1, 0)

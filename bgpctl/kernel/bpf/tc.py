@@ -3,7 +3,7 @@ Traffic-control hooks (clsact): attaching a BPF program to a device's ingress or
 
 Layouts: linux/pkt_sched.h, linux/pkt_cls.h.
 
-Refuses to know: what the programs do.
+Refuses to know: the purpose of the programs.
 """
 
 from __future__ import annotations

@@ -6,20 +6,20 @@ the module's do, so that neither the rest of bgpctl nor a node with the module s
 such a device, and without a process that has to stay alive for packets to flow.
 
 The idea: `tunl0` is an ordinary device, so addresses, routes, next hops and firewall rules name it as ever. A program
-at its egress wraps what the kernel has routed there, asking the routing table for the gateway, which is the
-remote tunnel end: there is no second table of remotes to keep up to date. A program at the ingress of the underlay's
-link unwraps what members send to this node and hands it to tunl0, so that it really arrives there. The hooks hold the
-programs, and a program holds its map.
+at its egress encapsulates the packets that the kernel has routed there, and looks up the gateway, which is the remote
+tunnel end, in the routing table: there is no second table of remotes to keep up to date. A program at the ingress of
+the underlay's link decapsulates the packets of members and redirects them to tunl0, so that they arrive there. The
+hooks hold the programs, and a program holds its map.
 
 Simpler designs, and where they break:
 
 - A TUN device would do as well as a veth, but has a carrier only while a process keeps it open, and the kernel flushes
   next-hop objects when a carrier goes (nexthop.c, NETDEV_CHANGE). The veth's other end stays up and receives nothing.
-- Unwrapping without a list of senders, as the module does, lets anyone who can reach the node send into the workloads'
-  network. netfilter does not see the packet before the program, so the list is the program's own map, and what comes
-  from others is counted and dropped.
+- Decapsulation without a list of senders, as the module does it, lets any host that reaches the node send into the
+  workloads' network. netfilter does not see the packet before the program, so the list is the program's own map, and
+  packets from others are counted and dropped.
 - Changing that map entry by entry lets half a list act. A change is a new program with a new, frozen map, attached
-  beside the former one, which goes afterwards. What was put once stays true, and may be remembered (`_known`).
+  beside the former one, which goes afterwards. So the content of a map never changes, and is cached (`_known`).
 - A filter on a clsact qdisc is visible without privileges, but the first clsact on a link stops the link for
   milliseconds. So the receiver is on tcx where Linux has it, and a label elsewhere identifies it (ingress.py,
   docs/decisions/0015).
@@ -140,7 +140,7 @@ class BpfIpip:
             self._links.remove(found.number)
 
     def _sends_from(self, tunnel: LinkFacts) -> Address | None:
-        """The outer source address of what the device sends; None if our program is not there or was made otherwise."""
+        """The outer source address of the device's packets; None without our program or with another version of it."""
         program = tc.attached(self._netlink, tunnel.number, tc.EGRESS)
         local = _local(program.name if program else "")
         expected = _named("encap", local, _sender(local, tunnel)) if local else None
@@ -152,7 +152,7 @@ class BpfIpip:
             name = _named("encap", local, _sender(local, tunnel))
             tc.attach(self._netlink, tunnel.number, tc.EGRESS, program, name)
 
-    # What comes in ---------------------------------------------------------------------------------------------
+    # Decapsulation ---------------------------------------------------------------------------------------------
 
     def put_decap(self, decap: Decap) -> None:
         links = self._all()
@@ -217,7 +217,7 @@ class BpfIpip:
 
     def _read(self, program_id: int) -> _Read | None:
         """
-        The addresses that the program lets in. Its map is frozen, so what was put or read once stays true.
+        The addresses that the program accepts. Its map is frozen, so the cached content stays true.
 
         None if it may not be read, which takes CAP_SYS_ADMIN: an earlier driver's program is then not seen, and
         putting the same again does no harm.

@@ -25,7 +25,7 @@ KINDS: Final = frozenset({"ipip", "veth"})
 
 
 class IpipDriver(Protocol):
-    """Makes tunl0 and what it decapsulates. Every method may raise OSError with errno and text."""
+    """Makes tunl0 and its decapsulation. Every method may raise OSError with errno and text."""
 
     @property
     def name(self) -> str:

@@ -87,7 +87,7 @@ def _bpf_missing() -> str | None:
 
 
 class IpipDevices:
-    """`tunl0` and what it lets in; `wanted` is one of DRIVERS."""
+    """`tunl0` and its decapsulation; `wanted` is one of DRIVERS."""
 
     def __init__(self, netlink: Netlink, links: Links, wanted: str) -> None:
         self._netlink = netlink

@@ -1,5 +1,5 @@
 """
-IP in IP by the kernel's ipip module. It decapsulates for anyone, so an nftables table of ours names the senders.
+IP in IP by the kernel's ipip module. It decapsulates from any sender, so an nftables table of ours limits the senders.
 
 Loading the module puts a tunl0 into every network namespace; it cannot be deleted or configured, only set up or down.
 
@@ -69,10 +69,10 @@ class KernelIpip:
 
     def _take_over(self) -> None:
         """
-        Remove what the BPF driver has made. All that stands on the device goes with it and has to be put again; a
+        Remove the objects of the BPF driver. All that stands on the device goes with it and has to be put again; a
         device that is up cannot be renamed before Linux 6.2.
         """
-        nft.replace(TABLE, _DROP_ALL)  # first, because without nft nothing could replace what is removed
+        nft.replace(TABLE, _DROP_ALL)  # first, because without nft nothing could replace the removed program
         clear_away()
 
     def remove_link(self, name: str) -> None:

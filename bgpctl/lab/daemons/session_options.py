@@ -56,7 +56,7 @@ class Router:
     Everything a router is configured with.
 
     Attributes:
-        routes: what it announces to everyone; it has no such networks itself.
+        routes: announced to every neighbor; it has no such networks itself.
         recovering: it comes back from a restart, and sets the Restart State bit (RFC 4724).
     """
 
