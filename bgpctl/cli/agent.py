@@ -117,7 +117,7 @@ def cleanup(run_dir: Path, route_protocol: int) -> None:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
     for op in ops:
-        click.echo(f"- {object_words(op.thing)}")
+        click.echo(f"- {object_words(op.object)}")
     for failure in failures:
         click.echo(failure_words(failure), err=True)
     click.echo(f"removed {count(len(ops) - len(failures), 'object')}")

@@ -1,7 +1,7 @@
 """
 A running lab: built, with one agent per node, found again by its state directory, torn down from any half-built state.
 
-Refuses to know: what is checked in it.
+Refuses to know: the checks.
 """
 
 from __future__ import annotations
@@ -305,7 +305,7 @@ def _record(lab: Lab, *, keep: bool) -> None:
 
 
 def _started(pid: int) -> int | None:
-    """When a process was started, in ticks since boot (proc(5)); tells it from a later one with its pid."""
+    """The start time of a process, in ticks since boot (proc(5)); a later one with its pid has another."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

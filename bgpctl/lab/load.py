@@ -74,7 +74,7 @@ class Load:
     `pps` packets a second from the first to the second of each pair, over every IP version that both have.
 
     Args:
-        packet_bytes: the size of each packet, which may not be divided on its way; None: small ones, which may.
+        packet_bytes: the size of each packet, which must not be fragmented; None: small ones, which may be.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The wheel, installed and run as the systemd unit says: what it may do, and that an upgrade is not felt."""
+"""The wheel, installed and run as in the systemd unit: its privileges, and an upgrade without loss."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_host_with_only_the_wheel_runs_a_node_by_the_units_command_line_with_e
     assert not can_write(a1, a1.prefix)
     assert can_write(a1, a1.run_dir)
     assert not can_write(a1, a1.run_dir.parents[2])
-    # Packets that try a way take a capability of their own.
+    # Probes take a capability of their own.
     report = switch(lab, "blue", "VXLANCrossSubnet", PPS, Silent(), within_s=CONVERGE_S)
     assert report.ok, report
     # The file can be anywhere, also where the service sees nothing.

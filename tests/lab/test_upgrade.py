@@ -1,4 +1,4 @@
-"""The last version gives way to this one under traffic, node by node, and nothing is lost."""
+"""This version replaces the last one under traffic, node by node, and nothing is lost."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_before_all_sources_have_spoken_only_routes_that_were_taken_back_are_rem
         told |= _told(state)
         state, commands = step(state, event, float(number))
         if state.kernel.desired and state.kernel.desired.prune_holds:
-            removed = [op.thing for c in commands if isinstance(c, Apply) for op in c.ops if isinstance(op, Remove)]
+            removed = [op.object for c in commands if isinstance(c, Apply) for op in c.ops if isinstance(op, Remove)]
             routes = [thing for thing in removed if isinstance(thing, Route)]
             assert routes == removed
             assert {route.prefix for route in routes} <= told - _told(state)

@@ -59,7 +59,7 @@ def test_foreign_objects_survive_every_step(moment: tuple[Desired, Dataplane]) -
     desired, observed = moment
     before = foreign(observed)
     for op in plan(desired, observed).ops:
-        assert op.thing not in before
+        assert op.object not in before
         observed = after(observed, op)
         assert_has(observed, before)
 
@@ -99,7 +99,7 @@ def test_while_a_source_is_silent_routes_that_another_took_back_are_removed_and_
     extra -= {route.prefix for route in desired.dataplane.routes}
     released = frozenset(data.draw(st.sets(st.sampled_from(sorted(extra))))) if extra else frozenset()
     ops = plan(replace(desired, prune_holds=UNHEARD, withdrawn=released), observed).ops
-    removed = {op.thing for op in ops if isinstance(op, Remove)}
+    removed = {op.object for op in ops if isinstance(op, Remove)}
     assert_same(removed, (route for route in observed.owned().routes if route.prefix in released))
 
 
@@ -120,10 +120,10 @@ def test_every_operation_has_a_reason_and_only_touches_what_is_wanted_or_ours(
     for op in plan(desired, observed).ops:
         match op:
             case Put():
-                assert op.thing in set(desired.dataplane)
-                assert op.reason == desired.reasons[key_of(op.thing)]
+                assert op.object in set(desired.dataplane)
+                assert op.reason == desired.reasons[key_of(op.object)]
             case Remove():
-                assert op.thing in ours or isinstance(op.thing, Link)
+                assert op.object in ours or isinstance(op.object, Link)
 
 
 @given(moments())

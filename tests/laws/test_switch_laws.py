@@ -335,5 +335,5 @@ def test_whatever_changes_in_whatever_order_everyone_reaches_everyone(
 ) -> None:
     ChangingCluster.runs = 0
     run_state_machine_as_test(ChangingCluster, settings=settings(max_examples=RUNS))
-    record_property("told", f"switch: {ChangingCluster.runs} runs, nobody out of reach at any operation")
+    record_property("summary", f"switch: {ChangingCluster.runs} runs, nobody out of reach at any operation")
     assert ChangingCluster.runs >= RUNS

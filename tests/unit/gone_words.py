@@ -26,7 +26,7 @@ class Gone(NamedTuple):
 
 def _file(folder: str, stem: str, use: str) -> Gone:
     """A module that is gone: its path, its import, and its bare name unless a module elsewhere has that name now."""
-    bare = "" if stem in {"switch"} else rf"|(?<![\w/]){stem}\.py\b"
+    bare = "" if stem == "switch" else rf"|(?<![\w/]){stem}\.py\b"
     return Gone(rf"\b{folder}[./]{stem}(\.py)?\b(?![./\w])|\b{folder} import {stem}\b{bare}", use)
 
 
@@ -84,7 +84,7 @@ KERNEL: Final = (
         "observe, read kernel state",
     ),
     Gone(r"\bdear(er|est)?\b", "expensive"),
-    Gone(r"\b[Tt]rials?\b", "probe", (Kept("bgpctl/kernel/vxlan.py", "the name of a device that lives for a moment"),)),
+    Gone(r"\b[Tt]rials?\b", "probe"),
     Gone(r"\bEvidence\b", "ProbeResults", (Kept("bgpctl/lab/run.py", "what `bgpctl lab run --evidence` prints"),)),
     Gone(r"\bwhy\.[A-Z]|\bHold\b(?! time)|\bcore import why\b", "PruneHold; next_step"),
     Gone(r"(?i:\bforesight\b|\bforesee[ns]?\b)", "preview"),

@@ -151,7 +151,7 @@ def test_a_registered_encapsulation_is_derived_planned_checked_and_worded() -> N
         desired = derive(intent, here, {}, learned_from_all(intent, here), kernel)
         (masquerade,) = desired.dataplane.masquerades
         assert masquerade.udp_ports == free_udp_ports((4789, PORT))
-        assert {op.thing.name for op in plan(desired, kernel).ops if isinstance(op.thing, Link)} == {LINK}
+        assert {op.object.name for op in plan(desired, kernel).ops if isinstance(op.object, Link)} == {LINK}
         after = converged(intent, here, kernel)
         assert accepted_by_kernel(after) == {4: {TOY}, 6: set()}
         findings = {item.check: item.message for item in examine(Facts("6.1", dataplane=after), needs_of(intent, here))}

@@ -185,7 +185,7 @@ REFUSED = {
     "a check of nothing": (("{at: core, drops: 0}", "{}"), "a check is {at, packets, are}, {at, drops}, {from"),
     "absence of nothing": (
         ("{at: core, drops: 0}", "{absent: []}"),
-        "names what is to be absent; known: tcp-179, exabgp",
+        "names the traces that must be absent; known: tcp-179, exabgp",
     ),
     "absence of something unknown": (
         ("{at: core, drops: 0}", "{absent: [udp]}"),

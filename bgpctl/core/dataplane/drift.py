@@ -31,5 +31,5 @@ def _was_in_place(op: Op, before: Desired) -> bool:
 def is_wanted(op: Op, desired: Desired) -> bool:
     """True if `op` leads to what is desired: it puts a wanted object, or removes one that is not wanted."""
     if isinstance(op, Put):
-        return op.thing in desired.dataplane
-    return key_of(op.thing) not in desired.reasons
+        return op.object in desired.dataplane
+    return key_of(op.object) not in desired.reasons

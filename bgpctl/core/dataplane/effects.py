@@ -60,7 +60,7 @@ from bgpctl.core.net.objects import (
 class Put:
     """Create the object, or change the one with the same key in place, atomically for traffic."""
 
-    thing: KernelObject
+    object: KernelObject
     reason: Reason
 
 
@@ -68,7 +68,7 @@ class Put:
 class Remove:
     """Remove the object; removing what is absent is no error."""
 
-    thing: KernelObject
+    object: KernelObject
     reason: Reason
 
 
@@ -93,7 +93,7 @@ class KernelError(Exception):
     """The kernel would answer `op` with `errno` (as in errno(3))."""
 
     def __init__(self, op: Op, code: int) -> None:
-        super().__init__(f"{errno.errorcode.get(code, code)}: {op.thing}")
+        super().__init__(f"{errno.errorcode.get(code, code)}: {op.object}")
         self.op = op
         self.errno = code
 
@@ -136,12 +136,12 @@ def after_each(dataplane: Dataplane, ops: Iterable[Op]) -> tuple[Dataplane, tupl
 def _do(plane: DataplaneBuilder, op: Op) -> None:
     match op:
         case Put():
-            code = refusal_of(plane, op.thing)
+            code = refusal_of(plane, op.object)
             if code:
                 raise KernelError(op, code)
-            _put(plane, op.thing)
+            _put(plane, op.object)
         case Remove():
-            _remove(plane, op.thing)
+            _remove(plane, op.object)
         case _:
             assert_never(op)
 

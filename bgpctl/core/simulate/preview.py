@@ -221,7 +221,7 @@ def _with_effects(ops: Iterable[Op], observed: Dataplane) -> Iterator[tuple[Op, 
     present = {key_of(thing): thing for thing in observed}
     removed: set[Key] = set()
     for op in ops:
-        key = key_of(op.thing)
+        key = key_of(op.object)
         yield op, _effect(op, present.get(key), removed=key in removed)
         if isinstance(op, Remove):
             removed.add(key)
@@ -231,7 +231,7 @@ def _effect(op: Op, present: KernelObject | None, *, removed: bool) -> Effect:
     if removed or (isinstance(present, Link) and present.owned and isinstance(present.kind, Plain)):
         return Effect.GAP
     if isinstance(op, Put) and present is not None:
-        return Effect.ATOMIC if isinstance(op.thing, NextHop | NextHopGroup | Route) else Effect.IN_PLACE
+        return Effect.ATOMIC if isinstance(op.object, NextHop | NextHopGroup | Route) else Effect.IN_PLACE
     return Effect.NONE
 
 

@@ -1,7 +1,7 @@
 """
 BIRD 2, configured and started.
 
-Refuses to know: what it answers.
+Refuses to know: its answers.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ def test_the_owner_can_reach_a_borrowed_address_before_the_rest_of_its_block_is_
     intent = borrowing(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN))
     desired = derived(intent, "a2")
     routes = [
-        op.thing.prefix for op in plan(desired, bare_kernel(member(intent, "a2"))).ops if isinstance(op.thing, Route)
+        op.object.prefix for op in plan(desired, bare_kernel(member(intent, "a2"))).ops if isinstance(op.object, Route)
     ]
     assert routes.index(Prefix.parse("10.244.2.9/32")) < routes.index(Prefix.parse("10.244.2.0/26"))
 

@@ -40,7 +40,7 @@ def test_what_the_file_says_that_a_member_accepts_counts_too_and_blocks_the_plan
     assert its_own.blocked == ()
     assert {(waiting.member, waiting.link) for waiting in its_own.kept} == {(n, "tunl0") for n in ("a1", "a2", "b2")}
     for steps in (found.steps, its_own.steps):
-        assert not any(isinstance(op, Remove) and isinstance(op.thing, Link) for step in steps for op, _ in step.ops)
+        assert not any(isinstance(op, Remove) and isinstance(op.object, Link) for step in steps for op, _ in step.ops)
 
 
 def test_each_next_hop_moves_by_itself_and_no_longer_once_its_reply_is_too_old() -> None:
