@@ -129,7 +129,7 @@ def by_groups(contest: list[Candidate]) -> Candidate:
 
 
 @pytest.mark.parametrize("seed", range(BATCHES))
-def test_the_choice_is_what_the_rfc_says(seed: int) -> None:
+def test_the_choice_is_that_of_the_rfc(seed: int) -> None:
     for contest in contests(seed):
         choice = choose(contest)
         best, reasons, hops = by_the_rfc(contest)

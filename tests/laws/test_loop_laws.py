@@ -82,7 +82,7 @@ LITTERED = _left_by_an_agent_before()
 
 
 @given(st.lists(st.one_of(events, st.just(Observed(LITTERED))), max_size=30))
-def test_before_all_sources_have_spoken_only_routes_that_were_taken_back_are_removed(story: list[Event]) -> None:
+def test_before_every_end_of_rib_only_withdrawn_routes_are_removed(story: list[Event]) -> None:
     state, told = begin("a1", 0.0), set[Prefix]()
     for number, event in enumerate(story):
         told |= _told(state)
@@ -98,7 +98,7 @@ def _told(state: State) -> set[Prefix]:
     return {prefix for table in state.bgp.adj_rib_in.values() for prefix in table.paths}
 
 
-def test_a_littered_kernel_is_cleared_once_all_have_spoken() -> None:
+def test_a_littered_kernel_is_cleared_after_the_last_end_of_rib() -> None:
     """The law above would hold of a loop that never removes anything."""
     state, _ = play(started(), [e for peer in PEERS.values() for e in (SessionUp(peer), EndOfRib(peer, 4))])
     _, kernel = settle(state, LITTERED, 60.0)
@@ -130,14 +130,14 @@ def _take_all(story: Sequence[Event]) -> State:
 
 
 @given(st.lists(events, max_size=25))
-def test_verdicts_taken_over_from_before_are_those_that_a_fresh_look_gives(story: list[Event]) -> None:
+def test_cached_verdicts_are_those_of_a_fresh_evaluation(story: list[Event]) -> None:
     state, _ = play(begin("a1", 0.0), story)
     state, _ = play(state, [IntentLoaded(INTENT), Observed(KERNEL)], start_s=100.0)
     assert state.bgp.loc_rib == selected(state)
 
 
 @given(st.lists(updates, max_size=10))
-def test_a_peer_that_said_goodbye_is_as_if_never_heard(story: list[Update]) -> None:
+def test_a_peer_that_closed_its_session_is_as_if_never_known(story: list[Update]) -> None:
     peer = PEERS["b1"]
     others = [SessionUp(other) for other in PEERS.values()] + [
         EndOfRib(other, 4) for other in PEERS.values() if other != peer

@@ -91,7 +91,7 @@ def test_silence_deletes_nothing(moment: tuple[Desired, Dataplane]) -> None:
 
 
 @given(moments(), st.data())
-def test_while_a_source_is_silent_routes_that_another_took_back_are_removed_and_nothing_else(
+def test_while_a_source_is_silent_only_routes_that_another_withdrew_are_removed(
     moment: tuple[Desired, Dataplane], data: st.DataObject
 ) -> None:
     desired, observed = moment

@@ -330,7 +330,7 @@ class ChangingCluster(RuleBasedStateMachine):
         return host.switch(self.now_s).settled and set(host.kernel.owned()) == set(host.wanted.dataplane.owned())
 
 
-def test_whatever_changes_in_whatever_order_everyone_reaches_everyone(
+def test_through_any_sequence_of_changes_every_node_reaches_every_other(
     record_property: Callable[[str, object], None],
 ) -> None:
     ChangingCluster.runs = 0

@@ -83,7 +83,7 @@ def later(play: Play, seconds: float, then: Sequence[Expected] = ()) -> None:
     play.settle(*then)
 
 
-def test_mesh_sessions_stay_until_the_reflector_tells_what_they_told() -> None:
+def test_mesh_sessions_stay_until_the_reflector_announces_their_routes() -> None:
     play = converged()
     play.give(IntentLoaded(reflected(INTENT)), SpeakerAttached(1, ((A2, 60.0), (B1, 60.0), (B2, 60.0)))).expect(
         Configure(sessions_with(A2, B1, B2)),
@@ -117,7 +117,7 @@ def test_mesh_sessions_stay_until_the_reflector_tells_what_they_told() -> None:
     assert play.unicast() == set(ORIGINS)
 
 
-def test_the_session_with_a_nodes_former_address_stays_until_the_new_one_tells_the_same() -> None:
+def test_the_session_with_a_nodes_former_address_stays_until_the_new_one_announces_the_same() -> None:
     play, new = converged(), Address.parse("10.1.0.104")
     nodes = tuple(
         replace(node, address=InterfaceAddress(new, 24)) if node.name == "b2" else node for node in INTENT.nodes
@@ -161,7 +161,7 @@ def test_the_session_with_a_reflectors_former_address_stays_too() -> None:
     assert peers(play.state) == {A2, new}
 
 
-def test_what_the_reflector_takes_back_is_waited_for_anew() -> None:
+def test_a_prefix_that_the_reflector_withdraws_is_waited_for_anew() -> None:
     play = converged()
     play.give(IntentLoaded(reflected(INTENT)), SpeakerAttached(1, ((A2, 60.0), (B1, 60.0), (B2, 60.0)))).expect(
         Configure(sessions_with(A2, B1, B2)),
@@ -189,7 +189,7 @@ def test_what_the_reflector_takes_back_is_waited_for_anew() -> None:
     assert peers(play.state) == {A2, B1, B2}
 
 
-def test_what_no_reflector_ever_tells_is_given_up_in_the_end() -> None:
+def test_a_prefix_that_no_reflector_announces_is_given_up_in_the_end() -> None:
     play = converged()
     play.give(IntentLoaded(reflected(INTENT))).expect(Configure(sessions_with(A2, B1, B2)), Observe())
     play.settle()
@@ -265,7 +265,7 @@ def test_a_former_reflector_reflects_on_until_its_clients_have_had_time_for_sess
     assert told_to_b1(play) == {"10.244.1.0/26"}
 
 
-def test_a_former_reflector_hears_what_its_successor_reflects_under_the_same_cluster_id() -> None:
+def test_a_former_reflector_accepts_its_successors_routes_under_the_same_cluster_id() -> None:
     play = Play()
     play.give(IntentLoaded(reflected(INTENT, "a1")), SpeakerAttached(1, ())).expect(
         Configure(sessions_with(A2, B1, B2)), Observe()
@@ -295,13 +295,13 @@ def test_a_former_reflector_hears_what_its_successor_reflects_under_the_same_clu
     ],
     ids=["no BGP sessions at all", "a member is gone", "another port"],
 )
-def test_nothing_stays_that_nobody_could_replace(intent: Intent) -> None:
+def test_a_session_without_a_possible_successor_does_not_stay(intent: Intent) -> None:
     play = converged()
     play.give(IntentLoaded(intent)).expect(Configure(speaker_config(intent, "a1")), Observe())
     assert not play.state.bgp.handover.sessions
 
 
-def test_an_edit_taken_back_in_between_changes_nothing() -> None:
+def test_an_edit_undone_in_between_changes_nothing() -> None:
     play = converged()
     before = play.state.bgp.config
     play.give(IntentLoaded(reflected(INTENT)), IntentLoaded(INTENT)).expect(

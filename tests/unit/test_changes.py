@@ -112,7 +112,7 @@ def test_a_confirmed_change_stays(host: Host) -> None:
 
 
 @pytest.mark.parametrize("what", ["the time passes while no agent runs", "the host is booted again"])
-def test_an_agent_that_starts_later_takes_back_what_was_not_confirmed(host: Host, what: str) -> None:
+def test_an_agent_that_starts_later_undoes_an_unconfirmed_change(host: Host, what: str) -> None:
     host.changes.propose(("new",), WITHIN_S)
     if what == "the host is booted again":
         host.boot, host.passed_s = "second", 5.0
@@ -122,7 +122,7 @@ def test_an_agent_that_starts_later_takes_back_what_was_not_confirmed(host: Host
     assert host.file.read_text() == "old"
 
 
-def test_an_edit_in_between_holds_and_nothing_is_taken_back(host: Host) -> None:
+def test_an_edit_in_between_stays_and_nothing_is_undone(host: Host) -> None:
     host.changes.propose(("new",), WITHIN_S)
     host.file.write_text("edited")
     host.changes.settle()
@@ -142,7 +142,7 @@ def test_a_second_change_has_to_wait_for_the_first_ones_confirmation(host: Host)
     assert host.file.read_text() == "new"
 
 
-def test_what_one_agent_of_a_lab_confirms_no_other_one_takes_back(host: Host) -> None:
+def test_a_change_confirmed_by_one_agent_of_a_lab_is_undone_by_no_other(host: Host) -> None:
     other = host.started()
     host.changes.propose(("new",), WITHIN_S)
     other.settle()
@@ -169,7 +169,7 @@ def test_what_is_not_utf_8_comes_back_byte_for_byte(host: Host) -> None:
     assert host.file.read_bytes() == b"\xff old \n\r\n"
 
 
-def test_nothing_to_confirm_or_undo_is_said(host: Host) -> None:
+def test_nothing_to_confirm_or_undo_is_reported(host: Host) -> None:
     with pytest.raises(NotPossibleNow, match="no change waits"):
         host.changes.confirm()
     with pytest.raises(NotPossibleNow, match="nothing was applied yet"):

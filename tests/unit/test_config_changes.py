@@ -69,7 +69,7 @@ def test_what_is_planned_is_what_is_applied_and_goes_and_comes_back(socket: Path
     assert file.read_text() == NOW
 
 
-def test_the_agent_opens_no_file_that_somebody_names(socket: Path) -> None:
+def test_the_agent_opens_no_file_named_in_a_request(socket: Path) -> None:
     secret = socket.with_name("shadow")
     secret.write_text(PRIVATE)
     for query, text in (({"files": str(secret)}, ""), ({}, content(str(secret)))):
@@ -126,7 +126,7 @@ def test_without_a_way_back_nothing_is_applied_that_has_to_be_confirmed(socket: 
         ({"within_s": "soon"}, content(NEXT), "not a time within which a change can be confirmed"),
     ],
 )
-def test_what_makes_no_sense_is_not_applied_and_said(
+def test_a_bad_request_is_not_applied_and_is_reported(
     socket: Path, query: Mapping[str, str], text: str, said: str
 ) -> None:
     with pytest.raises(client.BadRequest, match=said):

@@ -78,7 +78,7 @@ def test_every_file_that_is_named_exists() -> None:
     assert missing == []
 
 
-def test_every_exception_that_is_said_to_be_raised_exists() -> None:
+def test_every_exception_that_a_docstring_raises_exists() -> None:
     known = {node.name for tree in trees().values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
     known |= set(dir(builtins)) | {"BadParameter"}
     said = [(doc.place, name) for doc in docstrings() for name in _raised(doc.text)]

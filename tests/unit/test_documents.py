@@ -17,7 +17,7 @@ BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
-def test_every_block_says_what_it_is(document: Path) -> None:
+def test_every_block_names_its_kind(document: Path) -> None:
     found = blocks(document)
     assert 2 * len(found) == len(re.findall(r"^ *```", document.read_text(), re.MULTILINE))
     assert [str(block) for block in found if block.kind not in KINDS] == []
@@ -41,7 +41,7 @@ def test_what_is_shown_was_printed_up_to_what_varies() -> None:
     assert not shows(["x: done in 12.85 s", "c 7", ANY_LINES], printed)
 
 
-def test_the_reference_is_what_the_program_says(tmp_path: Path) -> None:
+def test_the_reference_is_what_the_program_prints(tmp_path: Path) -> None:
     subprocess.run((sys.executable, ROOT / "tools" / "reference.py", tmp_path), check=True)
     for page in ("cli.md", "keys.md"):
         shipped = (ROOT / "docs" / "reference" / page).read_text()

@@ -119,7 +119,7 @@ nodes:
 
 
 @pytest.mark.parametrize("said", ["encapsulation: ToyCrossSubnet", "toyMode: CrossSubnet"])
-def test_a_registered_encapsulation_brings_its_words_and_keys(said: str) -> None:
+def test_a_registered_encapsulation_brings_its_values_and_keys(said: str) -> None:
     with registered():
         intent = good(CLUSTER.replace("SAID", said))
         (pool,), (a, b) = intent.pools, intent.nodes

@@ -78,7 +78,7 @@ def running(kernel: Kernel) -> Iterator[Runner]:
         thread.join()
 
 
-def test_a_kernel_that_is_lost_is_told_and_looked_at_again_until_it_is_back() -> None:
+def test_a_lost_kernel_is_reported_and_observed_again_until_it_is_back() -> None:
     kernel = Kernel()
     with running(kernel) as runner:
         wait_until(lambda: runner.state.phase is Phase.CONVERGED)
@@ -116,9 +116,7 @@ def test_a_lost_kernel_is_not_asked_for_at_every_event() -> None:
         assert kernel.looks - looks <= 1
 
 
-def test_while_somebody_else_changes_the_kernel_all_the_time_looking_to_no_avail_looking_takes_a_small_part_of_it() -> (
-    None
-):
+def test_while_another_program_changes_the_kernel_all_the_time_observing_in_vain_takes_a_small_part_of_it() -> None:
     kernel = Kernel()
     with running(kernel) as runner:
         wait_until(lambda: runner.state.phase is Phase.CONVERGED)
@@ -131,7 +129,7 @@ def test_while_somebody_else_changes_the_kernel_all_the_time_looking_to_no_avail
         assert kernel.looks - looks <= 6
 
 
-def test_damage_is_looked_at_at_once_each_time() -> None:
+def test_damage_is_observed_at_once_each_time() -> None:
     kernel = Kernel()
     with running(kernel) as runner:
         wait_until(lambda: runner.state.phase is Phase.CONVERGED)

@@ -221,5 +221,5 @@ def test_every_program_that_is_started_is_installed_by_system_packages_or_always
     assert {f"{place}: {word}" for word, place in found if word not in known} == set()
 
 
-def test_what_is_not_pinned_is_told() -> None:
+def test_an_unpinned_package_is_reported() -> None:
     assert re.search(r"Linux \S+, Python 3\.\d+\.\d+", description())

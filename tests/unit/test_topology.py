@@ -249,7 +249,7 @@ def test_what_would_build_something_else_is_refused(write: Callable[..., Path], 
     assert message in "\n".join(map(str, bad(file)))
 
 
-def test_all_problems_of_the_cluster_and_of_the_lab_are_told_at_once_where_they_stand(
+def test_all_problems_of_the_cluster_and_of_the_lab_are_reported_at_once_with_their_places(
     write: Callable[..., Path],
 ) -> None:
     file = write(

@@ -34,14 +34,14 @@ def prefixes(tables: AdjRibIn) -> set[Prefix]:
     return set(tables[PEER].paths)
 
 
-def test_a_wanted_peer_is_unheard_until_its_time_is_over() -> None:
+def test_a_wanted_peer_awaits_its_session_until_its_time_is_over() -> None:
     tables = adj_rib_in.expect({}, [PEER], 0.0, 120.0)
     assert tables[PEER].state is TableState.AWAITING_SESSION
     assert adj_rib_in.expired(tables, 119.9)[PEER].state is TableState.AWAITING_SESSION
     assert adj_rib_in.expired(tables, 120.0)[PEER].state is TableState.DOWN
 
 
-def test_a_refused_connection_does_not_make_an_unheard_peer_known() -> None:
+def test_a_refused_connection_does_not_end_the_wait_for_a_session() -> None:
     tables = adj_rib_in.session_down(
         adj_rib_in.expect({}, [PEER], 0.0, 120.0), SessionDown(PEER, "refused", notified=False), 1.0
     )
@@ -57,7 +57,7 @@ def test_a_peer_that_dies_keeps_its_paths_as_stale_ones_until_its_restart_time()
     assert prefixes(adj_rib_in.expired(tables, 130.0)) == set()
 
 
-def test_a_peer_that_says_goodbye_loses_its_paths_at_once() -> None:
+def test_a_peer_that_sends_a_notification_loses_its_paths_at_once() -> None:
     tables = adj_rib_in.session_down(told(ONE), SessionDown(PEER, "notification received (6,2)", notified=True), 10.0)
     assert tables[PEER].state is TableState.DOWN
     assert prefixes(tables) == set()
@@ -80,14 +80,14 @@ def test_a_peer_that_returns_confirms_what_it_repeats_and_loses_the_rest_at_end_
     assert tables[PEER].state is TableState.SYNCED
 
 
-def test_a_peer_that_returns_without_its_forwarding_state_loses_what_was_retained() -> None:
+def test_a_peer_that_returns_without_its_forwarding_state_loses_its_stale_paths() -> None:
     tables = adj_rib_in.session_down(told(ONE), SessionDown(PEER, "closing connection", notified=False), 10.0)
     assert prefixes(adj_rib_in.open_received(tables, offer(None, preserved=False))) == set()
     assert prefixes(adj_rib_in.open_received(tables, offer(120, preserved=False))) == set()
     assert prefixes(adj_rib_in.open_received(tables, offer(120, preserved=True))) == {ONE}
 
 
-def test_a_peer_that_never_says_end_of_rib_counts_as_complete_after_a_while() -> None:
+def test_a_peer_that_never_sends_end_of_rib_counts_as_complete_after_a_while() -> None:
     tables = adj_rib_in.session_up(adj_rib_in.expect({}, [PEER], 0.0, 120.0), PEER, 1.0)
     tables = adj_rib_in.updated(tables, Update(PEER, (path(ONE, PEER),)), 2.0)
     tables = adj_rib_in.expired(tables, 2.0 + SYNC_S)
@@ -189,7 +189,7 @@ def alone_again() -> AdjRibIn:
     return adj_rib_in.expired(tables, 130.0)
 
 
-def test_when_every_peer_is_gone_what_they_told_is_retained_for_an_hour_and_nothing_waits_for_it() -> None:
+def test_when_every_peer_is_gone_their_paths_are_stale_for_an_hour_and_nothing_waits_for_them() -> None:
     tables = alone_again()
     assert (tables[PEER].state, prefixes(tables)) == (TableState.LONG_LIVED_STALE, {ONE, TWO})
     assert tables[PEER].certain
@@ -197,19 +197,19 @@ def test_when_every_peer_is_gone_what_they_told_is_retained_for_an_hour_and_noth
     assert prefixes(adj_rib_in.expired(tables, 130.0 + adj_rib_in.RETENTION_S)) == set()
 
 
-def test_once_somebody_is_back_the_retained_have_their_restart_time_to_return() -> None:
+def test_once_a_peer_is_back_the_others_have_their_restart_time_to_return() -> None:
     tables = adj_rib_in.session_up(alone_again(), OTHER, 500.0)
     assert (tables[PEER].state, prefixes(adj_rib_in.expired(tables, 619.0))) == (TableState.STALE, {ONE, TWO})
     assert prefixes(adj_rib_in.expired(tables, 620.0)) == set()
 
 
-def test_a_retained_peer_that_returns_confirms_what_it_repeats() -> None:
+def test_a_long_lived_stale_peer_that_returns_confirms_what_it_repeats() -> None:
     tables = adj_rib_in.session_up(adj_rib_in.open_received(alone_again(), offer(120, preserved=True)), PEER, 500.0)
     tables = adj_rib_in.complete(adj_rib_in.updated(tables, Update(PEER, (path(ONE, PEER),)), 501.0), PEER, 502.0)
     assert prefixes(tables) == {ONE}
 
 
-def test_what_a_known_peer_tells_no_more_is_taken_back_unless_somebody_else_tells_it() -> None:
+def test_a_prefix_that_a_known_peer_announces_no_more_is_withdrawn_unless_another_peer_announces_it() -> None:
     before = told(ONE, TWO)
     now = adj_rib_in.updated(before, Update(PEER, withdrawn=(ONE, TWO)), 5.0)
     assert adj_rib_in.withdrawn(before, now) == {ONE, TWO}
@@ -218,7 +218,7 @@ def test_what_a_known_peer_tells_no_more_is_taken_back_unless_somebody_else_tell
     assert adj_rib_in.without_path(now, [ONE, TWO]) == {ONE}
 
 
-def test_what_a_peer_lost_in_a_restart_is_not_taken_back_before_it_has_told_all_again() -> None:
+def test_a_prefix_lost_in_a_restart_is_not_withdrawn_before_end_of_rib() -> None:
     before = adj_rib_in.session_down(told(ONE), SessionDown(PEER, "closing connection", notified=False), 10.0)
     now = adj_rib_in.session_up(adj_rib_in.open_received(before, offer(120, preserved=False)), PEER, 11.0)
     assert prefixes(now) == set()
@@ -226,7 +226,7 @@ def test_what_a_peer_lost_in_a_restart_is_not_taken_back_before_it_has_told_all_
     assert adj_rib_in.withdrawn(before, adj_rib_in.complete(now, PEER, 12.0)) == {ONE}
 
 
-def test_a_peer_that_says_goodbye_or_tells_too_much_has_taken_nothing_back() -> None:
+def test_a_peer_that_closes_or_exceeds_its_limit_has_withdrawn_nothing() -> None:
     before = told(ONE)
     goodbye = SessionDown(PEER, "notification received (6,3)", notified=True)
     assert adj_rib_in.withdrawn(before, adj_rib_in.session_down(before, goodbye, 5.0)) == set()
@@ -235,12 +235,12 @@ def test_a_peer_that_says_goodbye_or_tells_too_much_has_taken_nothing_back() -> 
     assert adj_rib_in.withdrawn(before, flooded) == set()
 
 
-def test_a_peer_that_is_wanted_no_more_has_taken_nothing_back() -> None:
+def test_a_peer_that_is_wanted_no_more_has_withdrawn_nothing() -> None:
     before = told(ONE)
     assert adj_rib_in.withdrawn(before, adj_rib_in.expect(before, [OTHER], 5.0, 120.0)) == set()
 
 
-def test_the_end_of_a_first_table_that_we_half_missed_sweeps_nothing() -> None:
+def test_the_end_of_a_first_table_that_we_half_missed_removes_nothing() -> None:
     """An agent that comes to a session just begun asks for the table; the peer may be in the middle of its first."""
     tables = adj_rib_in.session_found_up(
         adj_rib_in.all_stale(told(ONE), 10.0, 120.0), PEER, 11.0, uptime_s=0.0, restart_time_s=120
@@ -256,7 +256,7 @@ def test_the_end_of_a_first_table_that_we_half_missed_sweeps_nothing() -> None:
     assert tables[PEER].certain
 
 
-def test_what_a_peer_tells_anew_by_itself_does_not_end_what_it_was_asked_for() -> None:
+def test_a_table_that_a_peer_repeats_by_itself_does_not_end_a_route_refresh() -> None:
     """Its speaker was given another configuration, as ours was: it tells everything, and End-of-RIB, to everyone."""
     tables = adj_rib_in.open_received(told(ONE), replace(offer(120, preserved=True), enhanced_refresh=True))
     tables = adj_rib_in.complete(tables, PEER, 10.0)
@@ -270,7 +270,7 @@ def test_what_a_peer_tells_anew_by_itself_does_not_end_what_it_was_asked_for() -
         assert adj_rib_in.complete(begun, PEER, 11.2)[PEER].certain
 
 
-def test_one_that_cannot_tell_the_end_of_an_answer_ends_it_by_end_of_rib() -> None:
+def test_without_enhanced_route_refresh_end_of_rib_ends_the_answer() -> None:
     tables = adj_rib_in.session_found_up(told(ONE), PEER, 11.0, uptime_s=0.0, restart_time_s=120)
     tables = adj_rib_in.open_received(tables, offer(120, preserved=True))
     assert adj_rib_in.end_of_rib(tables, PEER, 11.1)[PEER].certain

@@ -76,7 +76,7 @@ def test_own_blocks_go_to_everyone_with_calicos_preference_inside() -> None:
     assert told(EDGE, TOR) == {OWN: Attributes()}
 
 
-def test_members_alone_are_told_which_tunnels_are_accepted() -> None:
+def test_accepted_tunnels_are_advertised_to_members_only() -> None:
     both: Accepts = {4: frozenset({IPIP, VXLAN}), 6: frozenset()}
     marks = (0x030C_0000_0000_0007, 0x030C_0000_0000_0008)
     assert told(EDGE, A2, accepts=both) == {OWN: Attributes(local_pref=NORMAL_LOCAL_PREF, extended=marks)}
@@ -96,17 +96,17 @@ def test_a_pool_that_is_not_exported_stays_in() -> None:
     assert told(replace(EDGE, pools=()), A2) == {}
 
 
-def test_a_borrowed_address_is_told_beside_the_blocks() -> None:
+def test_a_borrowed_address_is_announced_beside_the_blocks() -> None:
     lent = Prefix.parse("10.244.3.7/32")
     assert set(told(allocated(EDGE, "a1", borrowed=(lent,)), A2)) == {OWN, lent}
 
 
-def test_without_a_reflector_what_nodes_told_goes_only_outside() -> None:
+def test_without_a_reflector_routes_of_nodes_are_advertised_only_to_external_peers() -> None:
     assert FROM_A2.path.prefix not in told(EDGE, B1, FROM_A2)
     assert told(EDGE, TOR, FROM_A2)[FROM_A2.path.prefix] == Attributes()
 
 
-def test_what_came_from_outside_goes_inside_with_its_next_hop_and_never_back() -> None:
+def test_an_external_route_goes_inside_with_its_next_hop_and_never_back() -> None:
     block = FROM_TOR.path.prefix
     assert told(EDGE, A2, FROM_TOR)[block] == Attributes(next_hop=TOR, as_path=(Asn(65001),))
     assert told(EDGE, TOR2, FROM_TOR)[block] == Attributes(as_path=(Asn(64512), Asn(65001)))
@@ -118,11 +118,11 @@ def test_the_origin_of_a_path_is_passed_on_as_it_was() -> None:
     assert {told(EDGE, peer, begun)[begun.path.prefix].origin for peer in (A2, TOR2)} == {"incomplete"}
 
 
-def test_a_path_without_a_way_to_its_next_hop_is_not_told() -> None:
+def test_a_path_with_an_unreachable_next_hop_is_not_advertised() -> None:
     assert FROM_A2.path.prefix not in told(EDGE, TOR, replace(FROM_A2, cost=None))
 
 
-def test_what_lies_outside_the_pools_is_not_passed_on_unless_a_filter_says_so() -> None:
+def test_a_route_outside_the_pools_is_not_passed_on_without_a_filter() -> None:
     abroad = outside(path("192.0.2.0/24", TOR, 65001))
     assert abroad.path.prefix not in told(EDGE, TOR2, abroad)
     wide = Filter("wide", export4=(FilterRule(accept=True, cidr=abroad.path.prefix),))
@@ -131,7 +131,7 @@ def test_what_lies_outside_the_pools_is_not_passed_on_unless_a_filter_says_so() 
     assert set(told(widened, TOR2, abroad)) == {OWN, abroad.path.prefix}
 
 
-def test_an_export_filter_narrows_marks_and_looks_at_the_link() -> None:
+def test_an_export_filter_narrows_marks_and_matches_the_link() -> None:
     rules = (
         FilterRule(accept=False, from_peers=True, interface="tunl*"),
         FilterRule(accept=True, cidr=OWN, add_communities=((65001, 7),), prepend=(Asn(64512),), set_priority=9),
@@ -172,7 +172,7 @@ def test_well_known_communities_keep_a_path_in(community: tuple[int, int], liste
     ("mode", "towards_a2", "towards_tor"),
     [(NextHopMode.AUTO, TOR2, None), (NextHopMode.SELF, None, None), (NextHopMode.KEEP, TOR2, TOR2)],
 )
-def test_the_next_hop_mode_decides_whose_address_is_told(
+def test_the_next_hop_mode_decides_the_advertised_next_hop(
     mode: NextHopMode, towards_a2: Address | None, towards_tor: Address | None
 ) -> None:
     peers = (tor("tor", TOR, 65001, next_hop_mode=mode), tor("a2", A2, 64512, next_hop_mode=mode), EDGE.peers[1])
@@ -206,7 +206,7 @@ def test_between_two_that_are_no_clients_nothing_is_reflected() -> None:
     assert FROM_A2.path.prefix in told(three, B1, inside(b2, FROM_A2.path))
 
 
-def test_a_draining_node_says_goodbye_with_everything() -> None:
+def test_a_draining_node_advertises_everything_with_gshut() -> None:
     inner, outer = told(EDGE, A2, FROM_TOR, draining=True), told(EDGE, TOR, FROM_A2, draining=True)
     assert {a.communities for a in (*inner.values(), *outer.values())} == {(GRACEFUL_SHUTDOWN,)}
     assert {a.local_pref for a in inner.values()} == {0}
@@ -218,7 +218,7 @@ def test_a_session_carries_its_own_ip_version_only() -> None:
     assert set(told(allocated(EDGE, "a1", blocks=(OWN, six)), A2)) == {OWN}
 
 
-def test_our_last_word_waits_for_routers_outside_and_a_reflectors_for_its_clients_too() -> None:
+def test_our_end_of_rib_waits_for_external_routers_and_a_reflectors_for_its_clients_too() -> None:
     edge, reflecting = offer(EDGE).policy, offer(REFLECTING).policy
     assert set(sources(edge, edge.session_policies[A2])) == {TOR, TOR2}
     assert set(sources(edge, edge.session_policies[TOR])) == {TOR2}

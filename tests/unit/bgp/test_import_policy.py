@@ -174,7 +174,7 @@ def test_a_filter_changes_what_it_accepts() -> None:
     assert (seen.communities, seen.as_path, seen.local_pref) == (((65001, 7),), (64999, 65001), local_pref(512))
 
 
-def test_an_external_peer_has_no_say_in_what_is_internal() -> None:
+def test_an_external_peer_sets_no_internal_attribute() -> None:
     claims = replace(path(ELSEWHERE, "10.0.0.254", 65001), local_pref=999, originator=TOR, cluster_list=(TOR,))
     seen = from_outside(claims, ACCEPT_ALL)
     assert isinstance(seen, Path)

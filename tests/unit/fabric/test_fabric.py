@@ -97,7 +97,7 @@ IPIP, VXLAN, DIRECT = "tunl0", "vxlan.bgpctl", "eth0"
     ],
     ids=["ipip-cross-subnet", "ipip-always", "vxlan-cross-subnet", "vxlan-always", "no-encapsulation"],
 )
-def test_each_mode_sends_each_block_its_way(intent: Intent, expected: dict[str, tuple[str, str]]) -> None:
+def test_each_mode_sends_each_block_by_its_link(intent: Intent, expected: dict[str, tuple[str, str]]) -> None:
     assert next_hops_of(derived(intent)) == expected
 
 
@@ -239,7 +239,7 @@ def test_pools_of_three_kinds_stand_side_by_side() -> None:
     }
 
 
-def test_without_an_underlay_link_nothing_is_removed_and_the_reason_is_told() -> None:
+def test_without_an_underlay_link_nothing_is_removed_and_the_reason_is_reported() -> None:
     desired = derived(two_racks(ipip=Mode.ALWAYS), observed=Dataplane())
     assert [item.code for item in desired.prune_holds] == [PruneHoldCode.FACTS_UNKNOWN]
     assert [item.code for item in desired.unmet] == [UnmetCode.UNDERLAY_UNKNOWN]
@@ -257,7 +257,7 @@ def test_a_remote_that_no_route_leads_to_is_missing_with_its_pool() -> None:
     ]
 
 
-def test_the_way_to_a_remote_is_found_through_another_programs_next_hop_object() -> None:
+def test_a_remote_is_resolved_through_another_programs_next_hop_object() -> None:
     intent = two_racks()
     here = member(intent, "a1")
     kernel = bare_kernel(here)
@@ -267,7 +267,7 @@ def test_the_way_to_a_remote_is_found_through_another_programs_next_hop_object()
     assert next_hops_of(derived(intent, observed=routed))["10.244.4.0/26"] == ("10.0.0.253", DIRECT)
 
 
-def test_the_way_to_a_remote_is_found_through_the_first_member_of_another_programs_group() -> None:
+def test_a_remote_is_resolved_through_the_first_member_of_another_programs_group() -> None:
     intent = two_racks()
     by_frr = [
         NextHop(number, "eth0", Address.parse(f"10.0.0.{number}"), onlink=False, protocol=11) for number in (52, 53)
@@ -366,7 +366,7 @@ def test_an_address_on_the_loopback_device_uses_the_link_of_the_default_route(mo
     assert {*(item.underlay for item in decaps), tunnel.kind.stands_on()} - {None} == {"eth0"}
 
 
-def test_an_address_on_the_loopback_device_without_a_default_route_is_told() -> None:
+def test_an_address_on_the_loopback_device_without_a_default_route_is_reported() -> None:
     intent = two_racks(ipip=Mode.ALWAYS)
     desired = derived(intent, observed=on_loopback(intent).drop(on_loopback(intent).routes))
     assert [item.code for item in desired.unmet] == [UnmetCode.UNDERLAY_UNKNOWN]

@@ -51,7 +51,7 @@ NEAR = ("fd00:10:a::2", DIRECT)
         (Mode.NEVER, {"a2": NEAR, "b1": ("fd00:10:a::fe", DIRECT), "b2": ("fd00:10:a::fe", DIRECT)}),
     ],
 )
-def test_each_mode_sends_each_ipv6_block_its_way(
+def test_each_mode_sends_each_ipv6_block_by_its_link(
     stack: object, mode: Mode, expected: dict[str, tuple[str, str]]
 ) -> None:
     assert callable(stack)

@@ -149,7 +149,7 @@ def test_every_value_of_a_filter_arrives() -> None:
         ("None", DIRECT, Mode.NEVER),
     ],
 )
-def test_an_encapsulation_is_said_by_one_word_or_by_a_pair_of_modes(
+def test_an_encapsulation_is_given_by_one_value_or_by_a_pair_of_modes(
     word: str, encapsulation: Encapsulation, mode: Mode
 ) -> None:
     ipip, vxlan = (mode if encapsulation == item else Mode.NEVER for item in (IPIP, VXLAN))
@@ -177,7 +177,7 @@ def test_a_lab_file_is_a_cluster_file() -> None:
 @pytest.mark.parametrize(
     ("given", "path"), [("secrets/tor-a", "/etc/bgpctl/secrets/tor-a"), ("/run/tor-a", "/run/tor-a")]
 )
-def test_a_password_file_is_looked_for_beside_the_file_that_names_it(given: str, path: str) -> None:
+def test_a_password_file_is_relative_to_the_file_that_names_it(given: str, path: str) -> None:
     intent = read(documents(SAMPLE.replace("secrets/tor-a", given), "/etc/bgpctl/cluster.yaml"))
     assert isinstance(intent, Intent)
     assert [peer.password_file for peer in intent.peers] == [path]

@@ -37,7 +37,7 @@ def with_stray_keys(tree: Tree) -> Iterator[Tree]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=range(len(DOCUMENTS)))
-def test_a_stray_key_is_told_wherever_it_is(document: Tree) -> None:
+def test_a_stray_key_is_reported_wherever_it_is(document: Tree) -> None:
     plain = read([document])
     before = set(plain.remarks if isinstance(plain, Intent) else plain)
     for changed in with_stray_keys(document):

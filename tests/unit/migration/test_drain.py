@@ -23,7 +23,7 @@ def borrowing(intent: Intent) -> Intent:
     return allocated(intent, "b2", borrowed=prefixes("10.244.3.9/32"))
 
 
-def test_what_nobody_tells_yet_stays_while_a_device_is_to_go_borrowed_addresses_too() -> None:
+def test_an_unannounced_prefix_stays_while_a_device_is_to_go_borrowed_addresses_too() -> None:
     migrating = Migrating.between(borrowing(VXLAN), borrowing(IPIP), unheard=("b2",))
     switch = migrating.step()
     reached = after_all(migrating.kernel, plan(switch.desired, migrating.kernel).ops)

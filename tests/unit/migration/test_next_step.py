@@ -19,7 +19,7 @@ def test_a_next_hop_stays_and_so_does_every_reason_that_rests_on_it() -> None:
     assert names(switch)[0] == {"a2", "b1", "b2"}
 
 
-def test_a_node_with_nothing_to_change_waits_for_nobody() -> None:
+def test_a_node_with_nothing_to_change_waits_for_no_member() -> None:
     switch = Migrating.between(IPIP, IPIP).step()
     assert switch.settled
     assert switch.probes == ()
