@@ -107,7 +107,7 @@ def by_the_rfc(contest: list[Candidate]) -> tuple[Candidate, dict[Candidate, Los
 
 
 def better(mine: Candidate, theirs: Candidate) -> bool:
-    """One path against another, with nobody else there."""
+    """One path against another, without a third."""
     for step in STEPS:
         if beaten_on(step, mine, theirs) or beaten_on(step, theirs, mine):
             return beaten_on(step, theirs, mine)

@@ -1,4 +1,4 @@
-"""Plays about BGP: hostile peers, reflectors, draining, what is told when."""
+"""Plays about BGP: hostile peers, reflectors, draining, the time of announcements."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ def test_a_prefix_that_no_reflector_announces_is_given_up_in_the_end() -> None:
     assert peers(play.state) == {A2}
 
 
-def told_to_b1(play: Play) -> set[str]:
+def advertised_to_b1(play: Play) -> set[str]:
     """The routes that this node announces to b1 as a former reflector."""
     return {str(prefix) for prefix in play.state.bgp.adj_rib_out.sent[B1]}
 
@@ -218,8 +218,8 @@ def test_a_former_reflector_reflects_on_until_its_clients_have_had_time_for_sess
         Configure(sessions_with(A2, B1, B2)), Observe()
     )
     for peer, block in BLOCKS.items():
-        said = greeting(peer) if peer == B2 else Speak((Announce(OWN, peer, OURS),))
-        play.give(SessionUp(peer), Update(peer, (path(block, peer),)), EndOfRib(peer, 4)).expect(said)
+        reply = greeting(peer) if peer == B2 else Speak((Announce(OWN, peer, OURS),))
+        play.give(SessionUp(peer), Update(peer, (path(block, peer),)), EndOfRib(peer, 4)).expect(reply)
     play.settle(
         *TUNNEL,
         *NEXT_HOPS,
@@ -238,13 +238,13 @@ def test_a_former_reflector_reflects_on_until_its_clients_have_had_time_for_sess
         ),
         READVERTISED,
     )
-    reflects = told_to_b1(play)
+    reflects = advertised_to_b1(play)
     assert "10.244.4.0/26" in reflects
     play.give(IntentLoaded(INTENT)).expect(Configure(sessions_with(A2, B1, B2)), Observe())
     play.settle()
     assert peers(play.state) == {A2, B1, B2}
     later(play, HANDOVER_MAX_S - 1, then=[WakeAt(play.in_s(1))])
-    assert told_to_b1(play) == reflects
+    assert advertised_to_b1(play) == reflects
     later(
         play,
         2,
@@ -262,7 +262,7 @@ def test_a_former_reflector_reflects_on_until_its_clients_have_had_time_for_sess
             CONFIGURATION,
         ],
     )
-    assert told_to_b1(play) == {"10.244.1.0/26"}
+    assert advertised_to_b1(play) == {"10.244.1.0/26"}
 
 
 def test_a_former_reflector_accepts_its_successors_routes_under_the_same_cluster_id() -> None:
@@ -273,8 +273,8 @@ def test_a_former_reflector_accepts_its_successors_routes_under_the_same_cluster
     play.give(IntentLoaded(reflected(INTENT, "a2")))
     # The End-of-RIB does not wait for its former clients.
     play.give(SessionUp(A2)).expect(greeting(A2))
-    told = replace(path("10.244.3.0/26", B1), originator=B1, cluster_list=(CLUSTER,))
-    play.give(Update(A2, (told,)))
+    reflected_path = replace(path("10.244.3.0/26", B1), originator=B1, cluster_list=(CLUSTER,))
+    play.give(Update(A2, (reflected_path,)))
     play.settle(
         *TUNNEL,
         f"+ {NEXT_HOP[B1]}",

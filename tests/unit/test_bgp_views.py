@@ -50,9 +50,9 @@ def test_every_refusal_has_a_text_that_names_its_subject(reason: RejectCode) -> 
 
 
 def test_each_kind_of_session_failure_has_its_own_text_and_a_next_command() -> None:
-    said = [bgp_words.session_error(SESSION, PeerTable(down=kind, last_error="(2,7)")) for kind in DownKind]
-    assert len({trouble.text for trouble in said if trouble}) == len(DownKind)
-    assert all(trouble and trouble.command and "{" not in trouble.text + trouble.command for trouble in said)
+    errors = [bgp_words.session_error(SESSION, PeerTable(down=kind, last_error="(2,7)")) for kind in DownKind]
+    assert len({trouble.text for trouble in errors if trouble}) == len(DownKind)
+    assert all(trouble and trouble.command and "{" not in trouble.text + trouble.command for trouble in errors)
 
 
 def test_wrong_password_port_and_as_number_and_a_silent_peer_are_distinguished() -> None:
@@ -115,7 +115,7 @@ def test_a_neighbor_is_found_by_name_or_address_with_its_adj_rib_out() -> None:
     assert tor["rejected_by_rule"] == {"default-route": 1, "own-block": 1}
     assert tor["prefix_limit"] == 11024
     assert {item["prefix"] for item in tor["advertised_routes"]} >= {"10.244.1.0/26", "10.244.4.0/26"}
-    assert view_of(play, "neighbor", peer="nobody")["neighbors"] == []
+    assert view_of(play, "neighbor", peer="unknown")["neighbors"] == []
 
 
 def test_the_rib_shows_the_fate_of_each_path() -> None:
@@ -155,11 +155,11 @@ def test_the_command_line_shows_a_neighbor_and_the_next_command(tmp_path: Path) 
     try:
         peers = runner.invoke(main, [*at, "peers"])
         tor = runner.invoke(main, [*at, "neighbor", "tor"])
-        nobody = runner.invoke(main, [*at, "neighbor", "nobody"])
+        unknown = runner.invoke(main, [*at, "neighbor", "unknown"])
     finally:
         api.close()
     assert "! tor: 10.0.0.254 refuses connections to port 179: no daemon listens there" in peers.output
     assert "; see: nc -vz" in peers.output
     assert "prefix limit" in tor.output
     assert "10.244.1.0/26" in tor.output
-    assert (nobody.exit_code, "no session with nobody" in nobody.output) == (2, True)
+    assert (unknown.exit_code, "no session with unknown" in unknown.output) == (2, True)

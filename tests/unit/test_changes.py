@@ -215,8 +215,8 @@ def test_a_change_that_was_cut_short_between_two_files_is_taken_back_before_they
 
 class Operators(RuleBasedStateMachine):
     """
-    Whatever is applied, confirmed, undone, edited and killed, the two files are what the last word wants: what was cut
-    short while it was applied is as if nobody had said it, what was cut short while it was taken back is taken back.
+    Whatever is applied, confirmed, undone, edited and killed, the two files are what the last command wants: an apply
+    that is cut short changes nothing, an undo that is cut short is completed.
     """
 
     def __init__(self) -> None:
@@ -224,7 +224,7 @@ class Operators(RuleBasedStateMachine):
         self.directory = TemporaryDirectory()
         self.host = Host(Path(self.directory.name), "cluster.yaml", "secrets.yaml")
         self.number = 0
-        self.holds = "old"
+        self.current = "old"
         """The content in force for good."""
         self.back: str | None = None
         """The content that an undo leads to, while nothing waits."""
@@ -246,7 +246,7 @@ class Operators(RuleBasedStateMachine):
                 self.host.changes.propose(self.host.both(text), within_s)
         elif self.is_done(lambda: self.host.changes.propose(self.host.both(text), within_s), writes):
             if within_s is None:
-                self.holds, self.back = text, self.holds
+                self.current, self.back = text, self.current
             else:
                 self.waits = text, self.host.passed_s + within_s
         elif writes:  # otherwise not even the record of the change is there
@@ -281,7 +281,7 @@ class Operators(RuleBasedStateMachine):
     def confirm(self) -> None:
         assert self.waits
         self.host.changes.confirm()
-        self.holds, self.back, self.waits = self.waits[0], self.holds, None
+        self.current, self.back, self.waits = self.waits[0], self.current, None
 
     @rule(writes=st.integers(0, 8))
     def undo(self, writes: int) -> None:
@@ -294,9 +294,9 @@ class Operators(RuleBasedStateMachine):
             with pytest.raises(NotPossibleNow):
                 self.host.changes.undo()
         elif self.is_done(self.host.changes.undo, writes):
-            self.holds, self.back = self.back, self.holds
+            self.current, self.back = self.back, self.current
         elif writes:
-            self.holds, self.back = self.back, None
+            self.current, self.back = self.back, None
 
     @rule(second=st.booleans())
     def edit(self, second: bool) -> None:
@@ -306,8 +306,8 @@ class Operators(RuleBasedStateMachine):
         now[second] = text
         self.host.write(now)
         self.host.changes.settle()
-        self.holds, self.back, self.waits = "\n".join(now), None, None
-        self.host.write(self.host.both(self.holds))
+        self.current, self.back, self.waits = "\n".join(now), None, None
+        self.host.write(self.host.both(self.current))
 
     @rule(passed_s=st.sampled_from([1.0, 9.0, 30.0, 100.0]), writes=st.integers(0, 8))
     def wait(self, passed_s: float, writes: int) -> None:
@@ -325,8 +325,8 @@ class Operators(RuleBasedStateMachine):
             self.back, self.waits = None, None
 
     @invariant()
-    def the_last_word_holds(self) -> None:
-        assert self.host.contents() == self.host.both(self.waits[0] if self.waits else self.holds)
+    def the_last_change_counts(self) -> None:
+        assert self.host.contents() == self.host.both(self.waits[0] if self.waits else self.current)
 
 
 Operators.TestCase.settings = settings(stateful_step_count=20)

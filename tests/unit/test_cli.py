@@ -153,7 +153,7 @@ def test_an_agent_that_is_away_is_asked_nothing(tmp_path: Path) -> None:
     assert bgpctl("drain", "--run-dir", tmp_path).exit_code == 3
 
 
-_STRANGER = """
+_OTHER_USER = """
 import socket, sys
 connection = socket.socket(socket.AF_UNIX)
 connection.connect(sys.argv[1])
@@ -162,12 +162,12 @@ print(connection.recv(100).split()[1].decode())
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root: to become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="root: to become another user")
 def test_only_root_and_the_agents_user_may_ask(asked: list[Event], tmp_path: Path) -> None:
     for directory in (tmp_path, *tmp_path.parents):
         if directory.is_relative_to(tempfile.gettempdir()) and str(directory) != tempfile.gettempdir():
             directory.chmod(0o755)
-    command = ("python3", "-I", "-c", _STRANGER, str(tmp_path / "agent.sock"))
+    command = ("python3", "-I", "-c", _OTHER_USER, str(tmp_path / "agent.sock"))
     result = subprocess.run(command, user=65534, capture_output=True, text=True, check=True, cwd="/")
     assert (result.stdout, asked) == ("403\n", [])
 

@@ -1,4 +1,4 @@
-"""Blocks of documents are tried by a test or are no command; the reference is what the program says."""
+"""Blocks of documents are tried by a test or are no command; the reference is what the program prints."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def test_every_block_names_its_kind(document: Path) -> None:
 
 
 def test_commands_are_shown_where_they_are_executed() -> None:
-    def looks(block: Block) -> bool:
+    def is_command(block: Block) -> bool:
         return (
             re.search(r"^ *(\$ |bgpctl |make |systemctl |sudo |docker |podman )", block.text, re.MULTILINE) is not None
         )
 
-    assert [str(block) for block in BLOCKS if looks(block) and block.kind not in (COMMANDS, CONTAINERS)] == []
+    assert [str(block) for block in BLOCKS if is_command(block) and block.kind not in (COMMANDS, CONTAINERS)] == []
     assert [str(block) for block in BLOCKS if block.kind == COMMANDS and not list(commands(block))] == []
 
 
@@ -49,15 +49,15 @@ def test_the_reference_is_what_the_program_prints(tmp_path: Path) -> None:
 
 
 def test_the_reference_has_every_exit_code() -> None:
-    told = re.findall(r"^\| (\d) \|", (ROOT / "docs" / "reference" / "cli.md").read_text(), re.MULTILINE)
-    assert told == [str(code.value) for code in Exit]
+    listed = re.findall(r"^\| (\d) \|", (ROOT / "docs" / "reference" / "cli.md").read_text(), re.MULTILINE)
+    assert listed == [str(code.value) for code in Exit]
 
 
 def test_the_capabilities_in_documents_are_those_of_the_unit() -> None:
     needed = {f"CAP_{name.upper()}" for name in Unit.read(UNIT).capabilities}
     guide = (ROOT / "docs" / "how-to" / "systemd.md").read_text()
     assert set(re.findall(r"^\| (CAP_\w+) \|", guide, re.MULTILINE)) == needed
-    told = (ROOT / "README.md").read_text().rpartition("Capabilities: ")[2]
-    assert set(re.findall(r"CAP_\w+", told)) == {*needed, "CAP_SYS_ADMIN"}
+    listed = (ROOT / "README.md").read_text().rpartition("Capabilities: ")[2]
+    assert set(re.findall(r"CAP_\w+", listed)) == {*needed, "CAP_SYS_ADMIN"}
     container = (ROOT / "docs" / "how-to" / "container.md").read_text()
     assert {f"CAP_{name}" for name in re.findall(r"--cap-add ([A-Z_]+)", container)} == needed

@@ -1,4 +1,4 @@
-"""Ready, alive, in numbers, and what systemd is told."""
+"""Readiness, liveness, metrics, and the notifications to systemd."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from bgpctl.core.agent.events import (
     WakeAt,
     Woken,
 )
-from bgpctl.core.agent.reconcile import SWEEP_S
+from bgpctl.core.agent.reconcile import RESYNC_S
 from bgpctl.core.bgp.speaker import Announce, SessionDown, SessionUp, SpeakerAttached
 from bgpctl.core.cluster.configuration import Backend
 from bgpctl.core.cluster.count import count
@@ -85,7 +85,7 @@ def test_a_node_is_not_ready_before_the_last_wanted_object_is_in_the_kernel() ->
         assert reasons(play) == [f"{count(left, 'kernel object')} still to be changed"]
         play.kernel = after(play.kernel, op)
         play.give(Applied(())).expect(Observe())
-        left_over = [WakeAt(placeholder())] if left > 1 else [WakeAt(play.in_s(SWEEP_S)), Configure(None)]
+        left_over = [WakeAt(placeholder())] if left > 1 else [WakeAt(play.in_s(RESYNC_S)), Configure(None)]
         play.give(Observed(play.kernel)).expect(*left_over)
     assert reasons(play) == []
 
@@ -149,12 +149,12 @@ def test_without_a_kernel_no_node_is_ready() -> None:
 
 def test_without_bgp_no_page_mentions_it() -> None:
     play = without_bgp()
-    said = [Metrics(lambda: Snapshot(play.state, 1.0, {})).page().decode(), *reasons(play)]
+    texts = [Metrics(lambda: Snapshot(play.state, 1.0, {})).page().decode(), *reasons(play)]
     play.settle(
         *VXLAN_DEVICE, "+ sysctl net/ipv4/ip_forward=1", *VXLAN_MEMBERS, *VXLAN_NEXT_HOPS, *ROUTES, Configure(None)
     )
-    said += [Metrics(lambda: Snapshot(play.state, 1.0, {})).page().decode(), *reasons(play)]
-    about_us = re.sub(r"bgpctl\w*|Lines that bgpctl show summary", "", "\n".join(said))
+    texts += [Metrics(lambda: Snapshot(play.state, 1.0, {})).page().decode(), *reasons(play)]
+    about_us = re.sub(r"bgpctl\w*|Lines that bgpctl show summary", "", "\n".join(texts))
     assert not re.search(r"bgp|peer|session", about_us, re.IGNORECASE)
 
 
@@ -206,8 +206,8 @@ def test_a_port_that_is_taken_is_named(served: tuple[Play, list[float], int]) ->
 def test_the_metrics_are_those_in_the_document_and_no_others() -> None:
     play = converged()
     page = Metrics(lambda: Snapshot(play.state, play.now_s, {})).page().decode()
-    told = set(re.findall(r"^# TYPE (bgpctl_\w+) ", page, re.MULTILINE))
-    assert told == set(re.findall(r"^\| `(bgpctl_\w+)", DOCUMENT.read_text(), re.MULTILINE))
+    listed = set(re.findall(r"^# TYPE (bgpctl_\w+) ", page, re.MULTILINE))
+    assert listed == set(re.findall(r"^\| `(bgpctl_\w+)", DOCUMENT.read_text(), re.MULTILINE))
 
 
 def test_metrics_agree_with_the_summary() -> None:

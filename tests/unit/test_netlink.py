@@ -103,8 +103,8 @@ def test_what_is_encoded_is_decoded_alike_in_any_order_of_attributes(thing: Batc
 
 
 def test_a_multipath_route_is_known_by_its_first_next_hop() -> None:
-    ways = [attribute(encode.RTA_GATEWAY, bytes([10, 0, 0, last])) for last in (7, 8)]
-    hops = b"".join(struct.pack("=HBBi", 8 + len(way), 0, 0, 5) + way for way in ways)
+    gateways = [attribute(encode.RTA_GATEWAY, bytes([10, 0, 0, last])) for last in (7, 8)]
+    hops = b"".join(struct.pack("=HBBi", 8 + len(gateway), 0, 0, 5) + gateway for gateway in gateways)
     header = encode.RTMSG.pack(encode.FAMILY[4], 0, 0, 0, 254, 4, 0, 1, 0)
     route = decode.route(header + attribute(9, hops), NAMES)
     assert route == Route(Prefix.parse("0.0.0.0/0"), gateway=Address.parse("10.0.0.7"), link="vx", metric=0, protocol=4)

@@ -1,4 +1,4 @@
-"""The program of the nightly run: what it writes, and that a part which fails or hangs stops nobody."""
+"""The program of the nightly run: its output; a part that fails or hangs stops no other."""
 
 from __future__ import annotations
 

@@ -90,5 +90,5 @@ def test_every_operation_is_expected_whether_the_kernel_settles_or_is_observed()
 def test_an_agent_that_asks_for_another_sweep_than_the_next_does_not_settle_unnoticed() -> None:
     play = converged()
     play.give(KernelLost("gone")).expect(WakeAt(play.in_s(1)))
-    with pytest.raises(pytest.fail.Exception, match="next sweep"):
+    with pytest.raises(pytest.fail.Exception, match="next resync"):
         play.settle()

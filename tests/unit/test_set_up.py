@@ -1,5 +1,5 @@
 """
-Packages that `make` installs are those of the lock files and tools/system-packages, and a failure is told in one
+Packages that `make` installs are those of the lock files and tools/system-packages, and a failure is reported in one
 sentence.
 """
 
@@ -181,10 +181,10 @@ COMMANDS = {"client", "command", "confined", "enter", "few", "machine", "query",
 def started() -> Iterator[tuple[str, str]]:
     """
     Programs that our Python files start, each with its place: the first word of what is given to a function that starts
-    or looks for a program, and of what a variable has whose name says that it is a command.
+    or looks for a program, and of what a variable has whose name marks it as a command.
     """
     scripts = [ROOT / "tools" / "vm", INSTALL]
-    modules = (file for room in ("bgpctl", "tests", "bench", "tools") for file in (ROOT / room).rglob("*.py"))
+    modules = (file for package in ("bgpctl", "tests", "bench", "tools") for file in (ROOT / package).rglob("*.py"))
     for file in (*scripts, *modules):
         for node in ast.walk(ast.parse(file.read_text())):
             match node:

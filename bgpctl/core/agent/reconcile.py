@@ -27,7 +27,7 @@ from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import Probe
 from bgpctl.core.net.dataplane import Dataplane
 
-SWEEP_S: Final = 60.0
+RESYNC_S: Final = 60.0
 """The kernel is observed this often even if nothing reports a change: a notification may be lost."""
 
 
@@ -113,7 +113,7 @@ def _close_difference(state: State, at_s: float) -> tuple[State, tuple[Command, 
 def _next_due_s(state: State, at_s: float) -> float:
     """The first timer ahead. Those that are over were handled just now, and to observe again would handle no more."""
     retries_s = state.attempts.timers_s(state.kernel.pending.ops)
-    timers_s = (at_s + SWEEP_S, *state.bgp.timers_s, *state.migration.timers_s, *retries_s)
+    timers_s = (at_s + RESYNC_S, *state.bgp.timers_s, *state.migration.timers_s, *retries_s)
     return min(timer_s for timer_s in timers_s if timer_s > at_s)
 
 

@@ -32,7 +32,7 @@ Cases that break simpler ways:
 - The file changes back in between. Probe results count for one intent only; the agent drops them with each new one.
 
 Decision record: docs/decisions/0013-the-kernel-remembers-the-switch.md. The property test
-tests/laws/test_switch_laws.py changes encapsulation, VNI, port and node address of whole clusters in any order,
+tests/laws/test_migration_laws.py changes encapsulation, VNI, port and node address of whole clusters in any order,
 with late readers, lost replies and killed agents, and finds every member reachable after every single operation.
 
 Refuses to know: which encapsulations there are, why one is wanted, how a probe is sent.

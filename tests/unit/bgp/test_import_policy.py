@@ -37,8 +37,8 @@ def from_outside(received: Path, *rules: FilterRule, allowed_own_as: int = 0) ->
     """The verdict of a1 on a path from a router in AS 65001, with these import rules."""
     session = Session(TOR, "tor", Address.parse("10.0.0.1"), Asn(64512), Asn(65001), passive=False)
     filters = (Filter("edge", import4=rules),) if rules else ()
-    terms = SessionPolicy(session, filters=filters, allowed_own_as=allowed_own_as)
-    return verdict(BlockOwnership(INTENT, member(INTENT, "a1")), terms, received)
+    policy = SessionPolicy(session, filters=filters, allowed_own_as=allowed_own_as)
+    return verdict(BlockOwnership(INTENT, member(INTENT, "a1")), policy, received)
 
 
 def reason(of: Path | Rejection) -> RejectCode | None:

@@ -1,4 +1,4 @@
-"""Strangers in our way: what is theirs stays as it is, and the operator is told."""
+"""Foreign objects that conflict with ours stay as they are, and the operator is informed."""
 
 import pytest
 

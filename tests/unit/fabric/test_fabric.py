@@ -179,7 +179,7 @@ def borrowing(intent: Intent) -> Intent:
 
 
 @pytest.mark.parametrize(
-    ("intent", "way"),
+    ("intent", "expected"),
     [
         (two_racks(ipip=Mode.CROSS_SUBNET), ("10.1.0.3", IPIP)),
         (two_racks(vxlan=Mode.CROSS_SUBNET, backend=Backend.VXLAN), ("10.244.3.0", VXLAN)),
@@ -187,11 +187,11 @@ def borrowing(intent: Intent) -> Intent:
     ids=["ipip", "vxlan"],
 )
 def test_a_borrowed_address_leads_to_the_borrower_also_from_the_owner_of_its_block(
-    intent: Intent, way: tuple[str, str]
+    intent: Intent, expected: tuple[str, str]
 ) -> None:
     borrowed = borrowing(intent)
     for name in ("a1", "a2"):
-        assert next_hops_of(derived(borrowed, name))["10.244.2.9/32"] == way
+        assert next_hops_of(derived(borrowed, name))["10.244.2.9/32"] == expected
     assert "10.244.2.9/32" not in next_hops_of(derived(borrowed, "b1"))
 
 
@@ -283,7 +283,7 @@ def test_every_wanted_object_has_a_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("way", "expected"),
+    ("underlay_route", "expected"),
     [
         (
             Route(Prefix.parse("10.1.0.0/24"), gateway=Address.parse("10.9.0.254"), link="eth1", metric=0, protocol=4),
@@ -297,19 +297,21 @@ def test_every_wanted_object_has_a_reason() -> None:
     ],
     ids=["by a gateway", "on link", "by next-hop object", "elsewhere", "in another table", "ours"],
 )
-def test_the_mtu_of_tunnels_is_that_of_the_links_by_which_outer_packets_leave(way: Route, expected: int) -> None:
+def test_the_mtu_of_tunnels_is_that_of_the_links_by_which_outer_packets_leave(
+    underlay_route: Route, expected: int
+) -> None:
     intent = two_racks(ipip=Mode.CROSS_SUBNET)
     kernel = bare_kernel(member(intent, "a1"))
     eth1 = Link("eth1", Plain("veth"), 1400, owned=False)
     hop = NextHop(7, "eth1", Address.parse("10.9.0.254"), onlink=False, protocol=4)
-    kernel = kernel.put((eth1, hop, way))
+    kernel = kernel.put((eth1, hop, underlay_route))
     tunnel = derived(intent, observed=kernel).dataplane.link("tunl0")
     assert tunnel is not None
     assert tunnel.mtu_bytes == expected - 20
 
 
 def ecmp(intent: Intent, prefix: str, *owners: str) -> Desired:
-    """a1's wishes when all `owners` announce the prefix and the paths are equally good."""
+    """The desired state of a1 when all `owners` announce the prefix and the paths are equally good."""
     here = member(intent, "a1")
     remotes = [member(intent, name).address.address for name in owners]
     best, *also = (

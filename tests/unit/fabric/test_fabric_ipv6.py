@@ -56,7 +56,7 @@ def test_each_mode_sends_each_ipv6_block_by_its_link(
 ) -> None:
     assert callable(stack)
     intent = stack(with_ipv6(two_racks(ipip=Mode.ALWAYS), vxlan=mode))
-    assert next_hops_of(derived(intent)) == {BLOCKS[name]: way for name, way in expected.items()}
+    assert next_hops_of(derived(intent)) == {BLOCKS[name]: next_hop for name, next_hop in expected.items()}
 
 
 def test_the_ipv4_side_is_the_same_with_ipv6_and_without() -> None:

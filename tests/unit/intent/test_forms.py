@@ -154,8 +154,8 @@ def test_an_encapsulation_is_given_by_one_value_or_by_a_pair_of_modes(
 ) -> None:
     ipip, vxlan = (mode if encapsulation == item else Mode.NEVER for item in (IPIP, VXLAN))
     pair = f"ipipMode: {ipip.value}, vxlanMode: {vxlan.value}"
-    for said in (f"encapsulation: {word}", pair):
-        (pool,) = good(f"pools: {{p: {{cidr: 10.244.0.0/16, {said}}}}}").pools
+    for given in (f"encapsulation: {word}", pair):
+        (pool,) = good(f"pools: {{p: {{cidr: 10.244.0.0/16, {given}}}}}").pools
         assert (pool.encapsulation, pool.mode) == (encapsulation, mode)
 
 

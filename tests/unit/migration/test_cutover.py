@@ -20,8 +20,8 @@ IPIP, VXLAN = two_racks(ipip=Mode.ALWAYS), two_racks(vxlan=Mode.ALWAYS)
 
 def test_a_member_that_accepts_only_another_tunnel_keeps_the_old_path_whatever_is_answered() -> None:
     migrating = Migrating.between(IPIP, VXLAN)
-    said = {"a2": {encapsulation.IPIP, encapsulation.VXLAN}, "b1": {encapsulation.IPIP}}
-    then = migrating.step(answered(migrating.step()), advertised=lambda node, _: frozenset(said.get(node.name, ())))
+    tunnels = {"a2": {encapsulation.IPIP, encapsulation.VXLAN}, "b1": {encapsulation.IPIP}}
+    then = migrating.step(answered(migrating.step()), advertised=lambda node, _: frozenset(tunnels.get(node.name, ())))
     assert [(waiting.member, waiting.accepts) for waiting in then.cutovers] == [
         ("b1", AcceptedTunnels(frozenset({encapsulation.IPIP}), in_file=False))
     ]
