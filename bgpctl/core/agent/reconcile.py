@@ -67,14 +67,14 @@ def _with_best_paths(state: State, observed: Dataplane) -> State:
 
 
 def _desired(state: State, intent: Intent, node: Node, observed: Dataplane) -> Desired:
-    """The end of the way, without regard to who still uses what is there."""
+    """The state after the migration, regardless of the members that still use the present one."""
     bgp = state.bgp
     desired = derive(intent, node, bgp.session_names, bgp.loc_rib.best.values(), observed, bgp.prune_holds)
     return replace(desired, withdrawn=bgp.withdrawn)
 
 
 def _migration_step(state: State, intent: Intent, node: Node, observed: Dataplane, at_s: float) -> MigrationStep:
-    """The next step on the way to what is desired."""
+    """The next step towards the desired state."""
     desired = _desired(state, intent, node, observed)
     advertised = encap_community.advertised_tunnels(state.bgp.adj_rib_in, state.intent.internal_peers, intent)
     return next_step(desired, observed, intent, node, state.migration.probe_results, at_s, advertised)

@@ -1,5 +1,5 @@
 """
-From what we know to what should be: (intent, chosen paths, kernel facts) -> Desired, whole, every time.
+From what we know to what should be: (intent, selected paths, kernel facts) -> Desired, whole, every time.
 
 One file per encapsulation, behind `protocol.py` and the table in `encapsulations.py`: no other file knows a difference
 between them.

@@ -58,8 +58,8 @@ def routes(node: Node, prefixes: Iterable[RemotePrefix], hops: Mapping[NextHopKe
 
 
 def _routes(node: Node, hops: Sequence[NextHop], number: int, alike: Sequence[RemotePrefix]) -> Iterator[Reasoned]:
-    """Of prefixes that lead the same way; `number` is the next hop's id, or of several, their group's."""
-    # The reason is made once for all: tables have many times more prefixes than ways.
+    """Of prefixes with the same next hops; `number` is the next hop's id, or of several, their group's."""
+    # The reason is made once for all: tables have many times more prefixes than next hops.
     why = _why(node, alike[0])
     yield from ((hop, why) for hop in hops)
     if len(hops) > 1:

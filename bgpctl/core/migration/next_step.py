@@ -17,7 +17,7 @@ happened; a link of ours that is not wanted is a drain that has not ended. Nothi
 can be stopped, restarted, reversed, or cut off by a killed agent after any operation: the next step follows from
 what is observed.
 
-Cases that break simpler ways:
+Cases that break simpler designs:
 
 - The reverse path differs. A member may send by its old encapsulation still, so a reply through a tunnel would
   depend on both directions. Forward probes are answered over the bare underlay (probes.py).
@@ -125,7 +125,7 @@ def _probes(
 
 
 def _with_kept(desired: Desired, kept: Iterable[KernelObject]) -> Desired:
-    """`desired` with the kept objects: of two with one key the kept one stays, and its reason says that it is kept."""
+    """`desired` with the kept objects: of two with one key the kept one stays, and its reason is that it is kept."""
     reasons = dict(desired.reasons)
     things = tuple(kept)
     held_ids: set[int] = set()
@@ -134,7 +134,7 @@ def _with_kept(desired: Desired, kept: Iterable[KernelObject]) -> Desired:
         reasons[key] = _kept(reasons.get(key, _KEPT_REASON))
         held_ids |= {thing.id} if isinstance(thing, NextHop | NextHopGroup) else set()
     for route in desired.dataplane.routes:
-        # A route leads where its next hop leads, so its new reason does not hold yet.
+        # A route leads where its next hop leads, so its new reason does not apply yet.
         if route.next_hop in held_ids:
             reasons[key_of(route)] = _kept(reasons[key_of(route)])
     return replace(desired, dataplane=desired.dataplane.put(things), reasons=reasons)

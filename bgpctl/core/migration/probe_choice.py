@@ -60,7 +60,7 @@ def _underlay_address(situation: Situation, hop: NextHop) -> Address | None:
 
 def _target(situation: Situation, hop: NextHop, remote: Address, encapsulation: Encapsulation) -> Address | None:
     """
-    An address that the member answers for: its underlay address. Without encapsulation a router on the way forwards by
+    An address that the member answers for: its underlay address. Without encapsulation a router in between forwards by
     the pool's addresses, and may know the node but not the pool; so there it is an address of the member's block.
     """
     if encapsulation != DIRECT or hop.gateway == remote:

@@ -1,7 +1,7 @@
 """
 Probes: echo requests that show whether packets sent over a path arrive, and by which link the answers come back.
 
-An announcement says what a node intends. A reply shows what its kernel and the underlay really do: that the node
+An announcement states an intention. A reply shows what its kernel and the underlay really do: that the node
 accepts the encapsulation and this sender, and that no firewall on the underlay drops IP protocol 4 or the UDP port.
 It needs no agent, no BGP and no bgpctl at the other end, only an IP stack that answers ICMP.
 

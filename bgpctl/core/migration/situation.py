@@ -34,7 +34,7 @@ class PendingMember(NamedTuple):
     Attributes:
         link: still used towards the member, or by it.
         wanted: the link that our traffic to it is to use; empty where that does not matter.
-        accepts: the tunnels that it, or the file, says it accepts, where the wanted one is not among them.
+        accepts: the tunnels that it accepts by its announcement or by the file, where the wanted one is not among them.
     """
 
     member: str
