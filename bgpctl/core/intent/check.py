@@ -71,9 +71,9 @@ def _block_size_rules(pool: Pool) -> Iterator[Breach]:
 def _mode_rules(intent: Intent, pool: Pool) -> Iterator[Breach]:
     used, version = pool.encapsulation, pool.cidr.version
     if version not in used.versions:
-        said = f"{mode_key(used)}: {pool.mode.value}, cidr: {pool.cidr}"
+        given = f"{mode_key(used)}: {pool.mode.value}, cidr: {pool.cidr}"
         others = " or ".join(item.title for item in tunnels().values() if version in item.versions)
-        message = f"{used.title} carries {_versions(used.versions)} only ({said}); use {others}"
+        message = f"{used.title} carries {_versions(used.versions)} only ({given}); use {others}"
         yield Breach("encapsulation", message, f"{used.name}-ipv{version}")
     if intent.backend is not Backend.BIRD and pool.by_bgp and Use.LOAD_BALANCER not in pool.allowed_uses:
         what = "a pool without encapsulation" if used == DIRECT else used.title

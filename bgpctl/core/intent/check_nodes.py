@@ -1,5 +1,5 @@
 """
-Rules of nodes: their addresses on the underlay and on the tunnels, and that nobody else has them.
+Rules of nodes: their addresses on the underlay and on the tunnels, and that no other node has them.
 
 Refuses to know: what is on any host.
 """
@@ -172,7 +172,7 @@ def _derived_addresses(intent: Intent, node: Node) -> Iterator[Address]:
 
 def _asymmetric_masks(intent: Intent, draft: Draft, version: int) -> None:
     """
-    Same-subnet is asked of the local mask, so two nodes can disagree, and then encapsulate one way only.
+    Same-subnet is asked of the local mask, so two nodes can disagree, and then encapsulate in one direction only.
 
     If so, the network of one lies inside that of the other; a node is compared with the networks around its own.
     """

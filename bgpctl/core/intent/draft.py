@@ -1,7 +1,7 @@
 """
 The content of the documents, gathered from both forms before it is checked as a whole.
 
-Refuses to know: which form said it.
+Refuses to know: the form of the document.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Setting: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Where a value was said, for messages."""
+    """The place of a value, for messages."""
 
     place: Place
     path: str
@@ -49,7 +49,7 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class Stated(Generic[T]):
-    """Something that was said; `parts` tells where those of its parts stand that a rule may be about."""
+    """A value with its place; `parts` has the places of those of its parts that a rule may be about."""
 
     value: T
     at: Located
@@ -62,7 +62,7 @@ class Stated(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class BlockDraft:
-    """A block said to be a node's, or an address said to be borrowed by it; `by` is the kind of thing that says so."""
+    """A block of a node, or an address borrowed by it, by one kind of resource (`by`)."""
 
     node: str
     prefix: Prefix
@@ -81,7 +81,7 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class PeerDraft:
     """
-    A peer whose `nodes` and `remotes` are still to be chosen.
+    A peer whose `nodes` and `remotes` are not selected yet.
 
     `node` names the only node; `port` is None where the remote's usual one is meant.
     """

@@ -90,7 +90,7 @@ _WITHOUT_EFFECT: Final = {
         ipv6ElevatedRoutePriority routeTableRange routeTableRanges""",
     "bgpctl alone writes every route of an encapsulation": "programClusterRoutes localSubnetL2Reachability",
     "others' routes are never removed": "removeExternalRoutes",
-    "the kernel is watched, and looked at every 60 s": "routeRefreshInterval interfaceRefreshInterval netlinkTimeout",
+    "the kernel is watched, and observed every 60 s": "routeRefreshInterval interfaceRefreshInterval netlinkTimeout",
     "IPv6 is on where there are IPv6 pools": "ipv6Support",
     "it is about policy, and bgpctl filters no packets": """
         allowIPIPPacketsFromWorkloads allowVXLANPacketsFromWorkloads chainInsertMode defaultEndpointToHostAction
@@ -152,7 +152,7 @@ def read_felix(draft: Draft, fields: Fields, name: str) -> None:
     """The global one is named default; node.NAME overrides, which is only possible for what has no effect."""
     spec = spec_of(fields)
     if name.startswith("node."):
-        spec.unsupported("it is the same on every node here; say it in the one named default", *_HONOURED)
+        spec.unsupported("it is the same on every node here; set it in the one named default", *_HONOURED)
         _OTHERS.read(spec)
     elif name == "default":
         set_all(draft, FELIX, spec)

@@ -197,7 +197,7 @@ def no_effect(because: str, kind: FieldKind[T] = ANYTHING) -> FieldKind[T]:
 def risky(
     because: str, kind: FieldKind[T] = ANYTHING, when: Callable[[T | None], bool] = lambda _: True
 ) -> FieldKind[T]:
-    """A field without effect here, and a warning where `when` holds for its value: the effect may be counted on."""
+    """A field without effect here, and a warning where `when` is true for its value: the effect may be counted on."""
 
     def read(fields: Fields, key: str) -> T | None:
         value = kind.read(fields, key)

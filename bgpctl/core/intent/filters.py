@@ -53,7 +53,7 @@ def _read_length(version: int, fields: Fields, key: str) -> tuple[int, int] | No
     low, high = length.integer("min", 0, _BITS[version]), length.integer("max", 0, _BITS[version])
     length.finish()
     if not fields.has("cidr"):
-        fields.wrong(key, "prefixLength says more about cidr, which is not given", "half-a-match")
+        fields.wrong(key, "prefixLength restricts cidr, which is not given", "half-a-match")
     least = (cidr.length if cidr else 0) if low is None else low
     most = _BITS[version] if high is None else high
     if least > most:
@@ -212,7 +212,7 @@ def _rule_table(version: int) -> Table:
                 "matchOperator",
                 enumeration(MatchOperator),
                 "operator",
-                "How a prefix is compared with cidr.",
+                "The comparison of a prefix with cidr.",
                 implied=_no_operator,
             ),
             Row("prefixLength", _length(version), "length", "Least and greatest length; with cidr."),
@@ -220,9 +220,9 @@ def _rule_table(version: int) -> Table:
             Row("interface", _INTERFACE, "interface", "A glob over the name of the link that the route leaves by."),
             Row("peerType", coded({"eBGP": True, "iBGP": False}), "external"),
             Row("communities", _COMMUNITIES, "community"),
-            Row("asPathPrefix", several(asn, "asn", ref("asn")), "as_path", "What the AS path starts with."),
+            Row("asPathPrefix", several(asn, "asn", ref("asn")), "as_path", "The first AS numbers of the AS path."),
             Row("priority", _PRIORITY, "priority", "The metric of the route."),
-            Row("operations", operations, "operations", "What is done to a path that is accepted."),
+            Row("operations", operations, "operations", "Changes to a path that is accepted."),
         ),
         FilterRule,
         "a filter rule",

@@ -69,7 +69,7 @@ def read_affinity(draft: Draft, fields: Fields, _: str) -> None:
     if kind == "virtual":
         spec.no_effect(_VIRTUAL, "node", "type")
     spec.finish()
-    # Calico routes to a block once the claim is confirmed; before and after that it is nobody's.
+    # Calico routes to a block once the claim is confirmed; before and after that it is no node's.
     if state in ("pending", "pendingDeletion"):
         spec.wrong("state", f"no effect here: a claim that is {state} is not routed", "no-effect", Severity.INFO)
     elif node and cidr and not deleted and kind != "virtual":
@@ -97,7 +97,7 @@ def _read_owner(fields: Fields, key: str) -> str | None:
 
 
 def _read_node(fields: Fields, key: str) -> str | None:
-    """The node that has what carries the attributes; None where they do not say it."""
+    """The node in the attributes of an address; None where they name none."""
     secondary = fields.fields(key)
     node = secondary.value("node", dns_name, "name") if secondary else None
     if secondary:
@@ -129,7 +129,7 @@ BLOCK: Final = Table(
             "affinity",
             FieldKind(_read_owner, {"type": ["string", "null"], "pattern": "^(host|virtual):."}),
             "owner",
-            "Whose it is: host:NODE or virtual:NAME.",
+            "The owner: host:NODE or virtual:NAME.",
         ),
         Row("allocations", _NUMBERS, about="Per address, the number of its attributes."),
         Row("attributes", no_effect("of the attributes of an address, the node matters", _HOLDERS), "holders"),
@@ -216,7 +216,7 @@ RESERVATION: Final = Table((Row("reservedCIDRs", placed(_reserved, "cidr", ref("
 
 
 def read_reservation(draft: Draft, fields: Fields, _: str) -> None:
-    """Addresses that nobody may be given automatically."""
+    """Addresses that may not be assigned automatically."""
     spec = spec_of(fields)
     draft.reserved += RESERVATION.read(spec)["reserved"]
     spec.finish()

@@ -30,7 +30,7 @@ def read(documents: Iterable[Tree]) -> Intent | tuple[Problem, ...]:
     The intent of all documents together, in either form or both.
 
     Returns:
-        The intent, with what there is to say of it in `remarks`; or, if anything is wrong, every problem found.
+        The intent, with remarks on it in `remarks`; or, if anything is wrong, every problem found.
         Both in the order of their places.
     """
     draft = Draft()
@@ -107,20 +107,20 @@ def _by_node(stated: Iterable[Stated[BlockDraft]]) -> Mapping[str, tuple[Prefix,
 
 def _peer(configuration: Configuration, draft: Draft, stated: PeerDraft) -> Peer:
     """
-    The peer with its nodes and remotes chosen, as Calico chooses: not the node whose own address it is, and no node
+    The peer with its nodes and remotes selected, as Calico selects: not the node whose own address it is, and no node
     that has no address of its IP version.
     """
     peer = stated.peer
     addresses = {own.address: node.name for node in configuration.nodes for own in (node.address, node.address6) if own}
     remote = addresses.get(peer.address) if peer.address else None
     selected = [node for node in configuration.nodes if _selects(stated, node) and node.name != remote]
-    chosen = tuple(node.name for node in selected if not peer.address or node.underlay(peer.address.version))
-    draft.unable[peer.name] = tuple(node.name for node in selected if node.name not in chosen)
+    able = tuple(node.name for node in selected if not peer.address or node.underlay(peer.address.version))
+    draft.unable[peer.name] = tuple(node.name for node in selected if node.name not in able)
     selector = stated.peer_selector
     remotes = tuple(node.name for node in configuration.nodes if selector and selector(labels_of(node)))
     # Another node listens where all nodes do, as in Calico.
     port = stated.port or (configuration.listen_port if remote or remotes else peer.port)
-    return replace(peer, nodes=chosen, remotes=remotes, port=port, node_selector=_selector(configuration, stated))
+    return replace(peer, nodes=able, remotes=remotes, port=port, node_selector=_selector(configuration, stated))
 
 
 def _selects(draft: PeerDraft, node: Node) -> bool:

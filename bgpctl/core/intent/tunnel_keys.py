@@ -36,7 +36,7 @@ def mode_keys(encapsulation: Encapsulation, mode: Mode) -> Mapping[str, Mode]:
 
 
 class EndKeys(NamedTuple):
-    """By which keys a form says a node's end of the tunnel of one IP version."""
+    """The keys of a form for a node's end of the tunnel of one IP version."""
 
     encapsulation: Encapsulation
     version: int
