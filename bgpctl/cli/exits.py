@@ -20,4 +20,4 @@ class Exit(enum.IntEnum):
     PARTLY = 5
     """Applied partly; what failed was listed."""
     REFUSED = 6
-    """A guard said no."""
+    """A guard refused."""

@@ -1,6 +1,6 @@
 """`bgpctl lab`: topologies in network namespaces, with real packets.
 
-Refuses to know: how a lab is built and judged.
+Refuses to know: how a lab is built and verified.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def calico(files: tuple[Path, ...]) -> None:
     """
     The cluster as Calico's resources.
 
-    Comments tell what is not written because it follows from the rest. What only restricts a cluster (IPAMConfig,
+    Comments name what is not written because it follows from the rest. What only restricts a cluster (IPAMConfig,
     IPReservation) and what has no effect here is no part of it.
     """
     intent = _load(files)
@@ -60,7 +60,7 @@ def short(files: tuple[Path, ...]) -> None:
     """
     The cluster in the short form.
 
-    Comments tell what is not written because it follows from the rest. What only restricts a cluster (IPAMConfig,
+    Comments name what is not written because it follows from the rest. What only restricts a cluster (IPAMConfig,
     IPReservation) and what has no effect here is no part of it.
     """
     intent = _load(files)
@@ -126,7 +126,7 @@ def _calico_notes(intent: Intent) -> Iterator[str]:
     if _password_files(intent):
         yield "Calico itself does not read passwordFile and nodeMeshPasswordFile: it wants Secrets of Kubernetes."
     if any(allocated.borrowed for allocated in intent.allocations.by_node.values()):
-        yield "An IPAMBlock tells only who borrows: which addresses its owner has in use is not known here."
+        yield "An IPAMBlock has the borrowers only: which addresses its owner has in use is not known here."
 
 
 def _password_files(intent: Intent) -> list[str]:

@@ -26,7 +26,7 @@ _LOG_BYTES: Final = 4 << 20
 
 
 class ConfigRejected(Exception):
-    """The configuration cannot be put in force; the message says what the operator has to mend."""
+    """The configuration cannot be put in force; the message names what the operator has to correct."""
 
 
 @dataclass(frozen=True, slots=True)
