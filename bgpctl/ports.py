@@ -87,7 +87,7 @@ class Kernel(Protocol):
         """
 
     def close(self) -> None:
-        """Release sockets and end the watching thread. What is in the kernel stays."""
+        """Release sockets and end the watching thread. The kernel keeps its objects."""
 
 
 class Prober(Protocol):
@@ -193,7 +193,7 @@ class Store(Protocol):
 
     def undo(self) -> None:
         """
-        Put back what was in force before the last proposal; a second time takes that back.
+        Restore the content before the last proposal; a second time undoes that.
 
         Raises:
             NotPossibleNow: there is none, it was undone already, or the content was edited since.

@@ -1,5 +1,5 @@
 """
-`bgpctl agent run|journal|replay` and `bgpctl cleanup`: the daemon of this node, and what is done without it.
+`bgpctl agent run|journal|replay` and `bgpctl cleanup`: the daemon of this node, and the commands without it.
 
 Refuses to know: how a node is run and cleaned up (agent/wiring.py).
 """

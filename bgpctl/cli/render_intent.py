@@ -109,9 +109,9 @@ def _seen_from(base: Path, file: str | None) -> str | None:
 
 
 def _common_notes(intent: Intent, files: Sequence[Path]) -> Iterator[str]:
-    yield "What is not written has its default; an MTU is then derived from the underlay."
+    yield "Keys that are not written have their default; an MTU is then derived from the underlay."
     if any(map(labfile.is_lab, files)):
-        yield "What makes a lab of it (segments, routers, workloads, checks) is no part of the cluster."
+        yield "The lab's own keys (segments, routers, workloads, checks) are no part of the cluster."
     if any(remark.rule == "no-effect" for remark in intent.remarks):
         yield "Keys without effect here are left out; bgpctl validate names each."
     if _password_files(intent):

@@ -1,5 +1,5 @@
 """
-ExaBGP 5.0.15 with what it does wrong put right, as a program: `python3 -I patches.py server FILE`.
+ExaBGP 5.0.15 with its defects corrected, as a program: `python3 -I patches.py server FILE`.
 
 Each patch is here because bgpctl needs it and the configuration cannot give it; its docstring describes the behaviour
 without. With any other version of ExaBGP none is applied, and everything works as far as that version does.
@@ -25,13 +25,13 @@ CONNECTING: Final = "connect: "
 NO_ANSWER: Final = "no answer"
 
 _ANSWER_WITHIN_S: Final = 8.0
-"""Linux sends a SYN after 0, 1, 3 and 7 s; the pauses after that would outlast the trouble."""
+"""Linux sends a SYN after 0, 1, 3 and 7 s; the pauses after that would outlast the fault."""
 _BACKOFF_MAX_S: Final = 10
 _QUIET_MS: Final = 250
 _CONNECTING_MS: Final = 50
 _AT_WORK_MS: Final = 1
 _USUAL_TTL: Final = -1
-"""Of IP_TTL and IPV6_UNICAST_HOPS: what the host is set to."""
+"""Of IP_TTL and IPV6_UNICAST_HOPS: the default of the host."""
 
 
 def main() -> None:
@@ -153,11 +153,11 @@ def connects() -> None:
     connect, increase = Protocol.connect, Delay.increase
 
     def establish(self: Any) -> Iterator[bool]:
-        trouble = self._connect()
-        if trouble:
+        error = self._connect()
+        if error:
             # Its words have the error's code for a person only; the error itself is still behind it.
-            code = getattr(trouble.__context__, "errno", None)
-            raise NotConnected(os.strerror(code) if code else str(trouble))
+            code = getattr(error.__context__, "errno", None)
+            raise NotConnected(os.strerror(code) if code else str(error))
         deadline_s = time.monotonic() + _ANSWER_WITHIN_S
         while not _writable(self.io):
             if time.monotonic() > deadline_s:

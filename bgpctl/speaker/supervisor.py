@@ -107,7 +107,7 @@ class Supervisor:
         self._pinged_at_s: float | None = None
         self._ping_at_s = self._last_line_at_s
 
-    # What the owner asks for -----------------------------------------------------------------------------------
+    # Orders of the owner ----------------------------------------------------------------------------------------
 
     def configure(self, config: SpeakerConfig) -> None:
         """Make ExaBGP run with `config`; what cannot be put in force is tried again, and nothing changes until then."""
@@ -294,7 +294,7 @@ class Supervisor:
 
     def _hung_at_s(self, wanted: Rendered, pinged_at_s: float) -> float:
         """When silence is taken for a hang. Any line is a sign of life: the answer may wait behind many."""
-        return max(pinged_at_s, self._last_line_at_s) + _patience_s(wanted)
+        return max(pinged_at_s, self._last_line_at_s) + _answer_within_s(wanted)
 
     def _list(self) -> None:
         """Ask for the state unless an answer is under way, which will do."""
@@ -324,7 +324,7 @@ class Supervisor:
                 case decode.Pong():
                     self._answered()
                 case decode.Unrecognised(text):
-                    _log.warning("ExaBGP wrote what bgpctl cannot read", extra=_facts(line=text[:_QUOTED]))
+                    _log.warning("ExaBGP wrote a line that bgpctl cannot parse", extra=_facts(line=text[:_QUOTED]))
                 case decode.Noise():
                     pass
                 case other:
@@ -341,7 +341,7 @@ class Supervisor:
     def _answered(self) -> None:
         self._pinged_at_s = None
         if self._wanted is not None:
-            self._ping_at_s = time.monotonic() + _patience_s(self._wanted)
+            self._ping_at_s = time.monotonic() + _answer_within_s(self._wanted)
 
     def _noted(self, report: decode.Received) -> Sequence[SpeakerEvent]:
         before = self._counters.get(report.peer)
@@ -423,6 +423,6 @@ def _facts(**facts: object) -> dict[str, object]:
     return {"facts": facts}
 
 
-def _patience_s(wanted: Rendered) -> float:
+def _answer_within_s(wanted: Rendered) -> float:
     """A hang must be found before the peers' hold timers run out, and load must not be taken for one."""
     return max(_ANSWER_WITHIN_S, wanted.hold_time_s / 3)

@@ -125,7 +125,7 @@ class _Converter:
         """Raises BadYaml if it grows too large."""
         if node not in self._done:
             if node in self._open:
-                raise _bad(self._file, node.start_mark, "an alias inside what it stands for")
+                raise _bad(self._file, node.start_mark, "an alias inside its own anchor")
             self._open.add(node)
             self._done[node] = self._convert(node)
             self._open.remove(node)

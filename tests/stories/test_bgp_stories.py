@@ -293,8 +293,8 @@ def test_after_the_speaker_was_away_everything_is_announced_again() -> None:
 def test_draining_advertises_gshut_to_every_peer_and_coming_back_removes_it() -> None:
     play = converged()
     play.give(DrainRequested(on=True)).expect(Observe())
-    goodbye = replace(READY, local_pref=0, communities=(GRACEFUL_SHUTDOWN,))
-    play.settle(Speak(tuple(Announce(OWN, peer, goodbye) for peer in MEMBERS)))
+    gshut = replace(READY, local_pref=0, communities=(GRACEFUL_SHUTDOWN,))
+    play.settle(Speak(tuple(Announce(OWN, peer, gshut) for peer in MEMBERS)))
     play.give(DrainRequested(on=False)).expect(Observe())
     play.settle(READVERTISED)
 

@@ -1,4 +1,4 @@
-"""Plays: from a mesh to reflectors, and what the operator asks of one peer."""
+"""Plays: from a mesh to reflectors, and the operator's commands for one peer."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ from tests.stories.play import Expected, Play, placeholder
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
 CLUSTER = Address.parse("10.255.0.1")
-EVERYBODY = ("a1", "a2", "b1", "b2")
+NODES = ("a1", "a2", "b1", "b2")
 ORIGINS = {block: peer for peer, block in BLOCKS.items()}
 
 
 def reflected(intent: Intent, reflector: str = "a2") -> Intent:
     """One node becomes the reflector of all others."""
     nodes = tuple(replace(node, cluster_id=CLUSTER) if node.name == reflector else node for node in intent.nodes)
-    peer = Peer("reflectors", None, None, EVERYBODY, remotes=(reflector,), peer_selector="reflector == 'yes'")
+    peer = Peer("reflectors", None, None, NODES, remotes=(reflector,), peer_selector="reflector == 'yes'")
     return replace(intent, mesh=False, nodes=nodes, peers=(peer,))
 
 
@@ -311,7 +311,7 @@ def test_an_edit_undone_in_between_changes_nothing() -> None:
     assert not play.state.bgp.handover.sessions
 
 
-# What the operator asks ----------------------------------------------------------------------------------------
+# The operator's commands ---------------------------------------------------------------------------------------
 
 
 def test_a_peer_that_is_shut_has_no_session_until_it_is_wanted_up_again() -> None:
@@ -327,7 +327,7 @@ def test_a_peer_that_is_shut_has_no_session_until_it_is_wanted_up_again() -> Non
     assert play.state.bgp.config == whole
 
 
-def test_a_session_that_is_leaving_can_be_shut_at_once() -> None:
+def test_a_former_session_can_be_shut_down_at_once() -> None:
     play = converged()
     play.give(IntentLoaded(reflected(INTENT)), PeerRequested(B1, up=False)).expect(
         Configure(sessions_with(A2, B1, B2)), Observe(), Configure(sessions_with(A2, B2))

@@ -51,15 +51,15 @@ def test_every_refusal_has_a_text_that_names_its_subject(reason: RejectCode) -> 
 
 def test_each_kind_of_session_failure_has_its_own_text_and_a_next_command() -> None:
     errors = [bgp_words.session_error(SESSION, PeerTable(down=kind, last_error="(2,7)")) for kind in DownKind]
-    assert len({trouble.text for trouble in errors if trouble}) == len(DownKind)
-    assert all(trouble and trouble.command and "{" not in trouble.text + trouble.command for trouble in errors)
+    assert len({error.text for error in errors if error}) == len(DownKind)
+    assert all(error and error.command and "{" not in error.text + error.command for error in errors)
 
 
 def test_wrong_password_port_and_as_number_and_a_silent_peer_are_distinguished() -> None:
     def words(kind: DownKind, secret: str | None = None) -> str:
-        trouble = bgp_words.session_error(replace(SESSION, password_file=secret), PeerTable(down=kind, asn=Asn(65009)))
-        assert trouble is not None
-        return trouble.text
+        error = bgp_words.session_error(replace(SESSION, password_file=secret), PeerTable(down=kind, asn=Asn(65009)))
+        assert error is not None
+        return error.text
 
     assert "password differs" in words(DownKind.NO_ANSWER, "secrets/tor")
     assert "requires a TCP MD5 password" in words(DownKind.NO_ANSWER)

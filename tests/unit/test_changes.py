@@ -1,4 +1,4 @@
-"""Changes of cluster files: confirmed, taken back, overtaken by an edit, and cut short at any moment."""
+"""Changes of cluster files: confirmed, undone, overtaken by an edit, and cut short at any moment."""
 
 from __future__ import annotations
 

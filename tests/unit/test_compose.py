@@ -78,8 +78,8 @@ def test_no_address_is_given_to_two_and_dockers_gateways_to_none() -> None:
     services = shipped()["services"].values()
     for name, network in networks.items():
         taken = [link["ipv4_address"] for s in services for to, link in s["networks"].items() if to == name]
-        everybody = [*taken, network["ipam"]["config"][0]["gateway"]]
-        assert len(everybody) == len(set(everybody)), name
+        addresses = [*taken, network["ipam"]["config"][0]["gateway"]]
+        assert len(addresses) == len(set(addresses)), name
 
 
 @pytest.mark.parametrize(

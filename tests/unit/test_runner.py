@@ -142,10 +142,10 @@ def test_damage_is_observed_at_once_each_time() -> None:
 
 
 def test_the_pace_is_a_twentieth_of_the_time_and_two_seconds_at_most() -> None:
-    pace = ObserveThrottle()
-    assert pace.wait_s(5.0) == 0
-    pace.observed_in_vain(10.0, 10.01)
-    assert pace.wait_s(10.01) == pytest.approx(0.2)
-    assert pace.wait_s(10.3) == 0
-    pace.observed_in_vain(20.0, 23.0)
-    assert pace.wait_s(23.5) == pytest.approx(1.5)
+    throttle = ObserveThrottle()
+    assert throttle.wait_s(5.0) == 0
+    throttle.observed_in_vain(10.0, 10.01)
+    assert throttle.wait_s(10.01) == pytest.approx(0.2)
+    assert throttle.wait_s(10.3) == 0
+    throttle.observed_in_vain(20.0, 23.0)
+    assert throttle.wait_s(23.5) == pytest.approx(1.5)

@@ -1,9 +1,9 @@
 """
-BGP as one part of the agent's state: the speaker, the RIBs of RFC 4271 section 3.2, and what the operator asked of it.
+BGP as one part of the agent's state: the speaker, the RIBs of RFC 4271 section 3.2, and the operator's commands.
 
 While the channel to the speaker is closed no peer's time runs: the fault is on our side, and the peer may be well.
 
-Refuses to know: how the speaker is reached, what the paths lead to, what the intent is.
+Refuses to know: how the speaker is reached, the use of the paths, the intent.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class Bgp:
         peers = self.shut_down_peers - {peer} if up else self.shut_down_peers | {peer}
         return replace(self, shut_down_peers=peers)
 
-    # What peers send -------------------------------------------------------------------------------------------
+    # Events of peers -------------------------------------------------------------------------------------------
 
     def received(self, event: speaker.PeerEvent, prefix_limit: int, at_s: float) -> Bgp:
         """One event of a peer."""
@@ -216,7 +216,7 @@ class Bgp:
         withdrawn = still | adj_rib_in.withdrawn(self.adj_rib_in_before, tables)
         return replace(self, adj_rib_in_before=tables, withdrawn=withdrawn if self.prune_holds else frozenset())
 
-    # What follows from it --------------------------------------------------------------------------------------
+    # Consequences ----------------------------------------------------------------------------------------------
 
     def with_best_paths(self, policy: Policy | None, costs: NextHopCosts) -> Bgp:
         """The decision process over all tables."""

@@ -1,5 +1,5 @@
 """
-The kernel as the agent knows it, one part of its state: the last observation, and what is still missing.
+The kernel as the agent knows it, one part of its state: the last observation, and the objects still missing.
 
 Refuses to know: how the kernel is read and changed, and how often an operation was attempted.
 """

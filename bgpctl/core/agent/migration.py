@@ -19,7 +19,7 @@ from bgpctl.core.net.dataplane import Dataplane
 class Migration:
     """
     Attributes:
-        probe_results: what probes of new paths have shown.
+        probe_results: the results of probes of new paths.
         cutovers: members that this node does not send to by the new encapsulation yet.
         drains: members that are not known to have left a link that is to go.
         waiting_since: when the wait for each of both began.

@@ -1,5 +1,5 @@
 """
-The one decision: from a whole observation, and all else that is known, to what is done next.
+The one decision: from a whole observation, and all other known facts, to the next commands.
 
 Announcements follow the operations, because a peer may use a route as soon as it is announced. Sessions that are not
 needed any more, and the speaker itself, go last.
@@ -50,7 +50,7 @@ def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tu
     return state, (*send_probes, *apply, *speak((*refreshes, *announcements)), *configure, *stop)
 
 
-# What is known -------------------------------------------------------------------------------------------------
+# Known facts ---------------------------------------------------------------------------------------------------
 
 
 def _with_observation(state: State, observed: Dataplane, at_s: float) -> tuple[State, SpeakerCommands]:
@@ -63,7 +63,7 @@ def _with_best_paths(state: State, observed: Dataplane) -> State:
     return replace(state, bgp=state.bgp.with_best_paths(state.intent.policy, NextHopCosts(observed)))
 
 
-# What should be ------------------------------------------------------------------------------------------------
+# Desired state -------------------------------------------------------------------------------------------------
 
 
 def _desired(state: State, intent: Intent, node: Node, observed: Dataplane) -> Desired:
@@ -81,7 +81,7 @@ def _migration_step(state: State, intent: Intent, node: Node, observed: Dataplan
 
 
 def _with_plan(state: State, step: MigrationStep, observed: Dataplane, at_s: float) -> State:
-    """The state with what is wanted next and the plan for it; a difference that no event explains is a repair."""
+    """The state with the next desired objects and their plan; a difference that no event explains is a repair."""
     pending = plan(step.desired, observed)
     repairs = drift.repairs_in(state.kernel.desired, state.kernel.pending.ops, pending.ops)
     return replace(
@@ -92,7 +92,7 @@ def _with_plan(state: State, step: MigrationStep, observed: Dataplane, at_s: flo
     )
 
 
-# What is done --------------------------------------------------------------------------------------------------
+# Commands ------------------------------------------------------------------------------------------------------
 
 
 def _send_probes(state: State, probes: tuple[Probe, ...], at_s: float) -> tuple[State, tuple[Command, ...]]:

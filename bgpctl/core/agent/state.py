@@ -4,7 +4,7 @@ Everything that one agent knows, as one value made of parts, and the phase that 
 Each part is replaced by its own named transitions (intent.py, bgp.py, kernel_view.py, migration.py, attempts.py). An
 event leaves the parts that it does not concern the very same objects, so `is` proves that nothing in them has changed.
 
-Refuses to know: which event brought the state about, and what is done next.
+Refuses to know: the event that led to the state, and the commands that follow.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class State:
     """
     Attributes:
         node: the name of this agent's node.
-        intent: what the operator wants.
-        bgp: what peers announced, and what was announced to them.
-        kernel: what the kernel has, and should have.
+        intent: the operator's configuration with the allocations.
+        bgp: routes received from peers, and routes announced to them.
+        kernel: the objects that the kernel has, and should have.
         migration: how far a change of encapsulation is.
-        attempts: what was done to the kernel, and what has to wait.
+        attempts: operations on the kernel, and those that have to wait.
         since_s: when `phase` last changed.
     """
 

@@ -158,7 +158,7 @@ def _filtered(ownership: BlockOwnership, session_policy: SessionPolicy, subject:
 
 
 def _for_peer(export_input: ExportInput, session_policy: SessionPolicy, attributes: Attributes) -> Attributes:
-    """As the peer reads it: our own AS in front for an external one, and a goodbye while draining."""
+    """As the peer reads it: our own AS in front for an external one, and GSHUT while draining."""
     if not session_policy.internal:
         as_path = (session_policy.session.local_asn, *attributes.as_path) if attributes.as_path else ()
         attributes = replace(attributes, as_path=as_path, local_pref=None)

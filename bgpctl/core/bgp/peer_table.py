@@ -34,7 +34,7 @@ from bgpctl.core.net.addresses import Address, Asn, Prefix
 class TableState(enum.Enum):
     """
     How far a table can be trusted. SYNCED and DOWN are knowledge; AWAITING_SESSION, AWAITING_END_OF_RIB and STALE are
-    degrees of ignorance, each for a bounded time. LONG_LIVED_STALE (RFC 9494) is what a STALE table becomes if its time
+    degrees of ignorance, each for a bounded time. LONG_LIVED_STALE (RFC 9494) follows STALE if its time
     is over while no session at all is established.
     """
 
@@ -177,7 +177,7 @@ def _without_session(table: PeerTable, event: SessionDown, at_s: float) -> PeerT
 
 
 def awaiting_end_of_rib(table: PeerTable, at_s: float) -> PeerTable:
-    """The table at the beginning of a whole one: what is there is stale until it is announced again."""
+    """The table at the beginning of a whole one: its paths are stale until they are announced again."""
     return replace(
         table,
         state=TableState.AWAITING_END_OF_RIB,

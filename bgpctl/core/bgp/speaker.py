@@ -1,4 +1,4 @@
-"""BGP nouns: sessions wanted, what a speaker reports, what it is asked to do.
+"""BGP nouns: sessions wanted, reports of a speaker, commands to it.
 
 Refuses to know: ExaBGP, its text and its JSON.
 """
@@ -69,7 +69,7 @@ class SpeakerConfig:
     listen6: Address | None = None
 
 
-# What the speaker reports --------------------------------------------------------------------------------------
+# Reports of the speaker ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ PeerEvent: TypeAlias = SessionOpened | SessionUp | SessionDown | Update | EndOfR
 SpeakerEvent: TypeAlias = SpeakerAttached | SpeakerDetached | SpeakerConfigRejected | PeerEvent
 
 
-# What the speaker is asked to do -------------------------------------------------------------------------------
+# Commands to the speaker ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

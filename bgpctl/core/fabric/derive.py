@@ -1,10 +1,10 @@
 """
-From what we know to what should be.
+From the known facts to the desired state.
 
 A prefix from BGP or from the list of members becomes a RemotePrefix; what a pool needs from its encapsulation is
 requested through `protocol.py`. So this file is the same for every encapsulation.
 
-Refuses to know: which encapsulations there are, what is in the kernel of ours already.
+Refuses to know: which encapsulations there are, the objects of ours in the kernel.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def _read_operations(fields: Fields, key: str) -> _Operations:
     for operation in operations:
         _read_operation(operation, found)
     if operations and _ACTION.read(fields, "action") is False:
-        fields.wrong(key, "what is rejected cannot be changed: operations need action Accept", "reject-operation")
+        fields.wrong(key, "operations need action Accept: a rejected path cannot be changed", "reject-operation")
     if len(operations) > _MOST_OPERATIONS:
         fields.wrong(key, f"{len(operations)} operations; at most {_MOST_OPERATIONS}", "too-many")
     return found

@@ -72,10 +72,10 @@ class MigrationStep:
     One step of a migration.
 
     Attributes:
-        desired: what should be in the kernel now.
+        desired: the objects that should be in the kernel now.
         cutovers: members to whom the wanted path is not proven, or who refuse it.
         drains: members that are not known to have left a link, or a source address, that is to go.
-        probes: what would show that they have.
+        probes: the probes that would prove it.
     """
 
     desired: Desired

@@ -91,7 +91,7 @@ class Preview:
     Attributes:
         unreachable: prefixes that are routed now, that members still have, and that no route will lead to.
         cut: hosts with a connection to this node over a foreign route, whose packets one of our routes would take.
-        unmet: what is wanted and cannot be had.
+        unmet: wanted objects that are not possible, with the reason.
         blocked: members that do not accept the wanted encapsulation, according to their announcement or the file.
         kept: members for which a device stays after the last step.
     """
@@ -131,15 +131,14 @@ def preview(
     for stage in Stage:
         wanted = derive(intent, node, names, paths.values(), now)
         probes = next_step(wanted, now, intent, node, NO_RESULTS, 0.0).probes
-        switch = next_step(
+        last = next_step(
             wanted, now, intent, node, _expected_replies(stage, probes, _sent_back(wanted, node), now), 0.0
         )
-        last = switch
-        made = plan(switch.desired, now)
+        made = plan(last.desired, now)
         ops = tuple((op, effect) for op, effect in _with_effects(made.ops, now))
         now = after_all(now, made.ops)
-        missing = (*switch.desired.unmet, *made.blocked)
-        waits_for = sorted({waiting.member for waiting in (*switch.cutovers, *switch.drains)})
+        missing = (*last.desired.unmet, *made.blocked)
+        waits_for = sorted({waiting.member for waiting in (*last.cutovers, *last.drains)})
         if ops:
             steps.append(Step(stage, ops, tuple(waits_for)))
     gone = _routed(observed) - _routed(now)

@@ -337,9 +337,9 @@ def test_the_id_of_a_group_depends_on_its_members_alone() -> None:
 
 
 def test_next_hop_ids_depend_on_the_slots_alone() -> None:
-    slots = [NextHopKey(Prefix.parse("10.244.0.0/16"), Address(4, value)) for value in range(2000)]
-    ids = next_hop_ids(slots)
-    assert next_hop_ids(reversed(slots)) == ids
+    keys = [NextHopKey(Prefix.parse("10.244.0.0/16"), Address(4, value)) for value in range(2000)]
+    ids = next_hop_ids(keys)
+    assert next_hop_ids(reversed(keys)) == ids
     assert len(set(ids.values())) == 2000
     assert all(number >> 24 == 0x42 for number in ids.values())
 
