@@ -114,13 +114,13 @@ def _peer(configuration: Configuration, draft: Draft, stated: PeerDraft) -> Peer
     addresses = {own.address: node.name for node in configuration.nodes for own in (node.address, node.address6) if own}
     remote = addresses.get(peer.address) if peer.address else None
     selected = [node for node in configuration.nodes if _selects(stated, node) and node.name != remote]
-    able = tuple(node.name for node in selected if not peer.address or node.underlay(peer.address.version))
-    draft.unable[peer.name] = tuple(node.name for node in selected if node.name not in able)
+    chosen = tuple(node.name for node in selected if not peer.address or node.underlay(peer.address.version))
+    draft.unable[peer.name] = tuple(node.name for node in selected if node.name not in chosen)
     selector = stated.peer_selector
     remotes = tuple(node.name for node in configuration.nodes if selector and selector(labels_of(node)))
     # Another node listens where all nodes do, as in Calico.
     port = stated.port or (configuration.listen_port if remote or remotes else peer.port)
-    return replace(peer, nodes=able, remotes=remotes, port=port, node_selector=_selector(configuration, stated))
+    return replace(peer, nodes=chosen, remotes=remotes, port=port, node_selector=_selector(configuration, stated))
 
 
 def _selects(draft: PeerDraft, node: Node) -> bool:

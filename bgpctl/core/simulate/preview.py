@@ -122,23 +122,24 @@ def preview(
     Every member is assumed to announce its blocks and to answer probes; `others` are the paths of peers that are no
     members, `talking` the remote addresses with connections to this node, such as the operator's.
     """
-    paths = {choice.best.path.prefix: choice for choice in (*others, *_expected_paths(intent, node))}
+    told = {choice.best.path.prefix: choice for choice in (*others, *_expected_paths(intent, node))}
     names = {member.address.address: member.name for member in intent.nodes}
     steps: list[Step] = []
     missing: tuple[Unmet, ...] = ()
     last = MigrationStep(Desired(observed, {}))
     now = observed
     for stage in Stage:
-        wanted = derive(intent, node, names, paths.values(), now)
+        wanted = derive(intent, node, names, told.values(), now)
         probes = next_step(wanted, now, intent, node, NO_RESULTS, 0.0).probes
-        last = next_step(
+        switch = next_step(
             wanted, now, intent, node, _expected_replies(stage, probes, _sent_back(wanted, node), now), 0.0
         )
-        made = plan(last.desired, now)
+        last = switch
+        made = plan(switch.desired, now)
         ops = tuple((op, effect) for op, effect in _with_effects(made.ops, now))
         now = after_all(now, made.ops)
-        missing = (*last.desired.unmet, *made.blocked)
-        waits_for = sorted({waiting.member for waiting in (*last.cutovers, *last.drains)})
+        missing = (*switch.desired.unmet, *made.blocked)
+        waits_for = sorted({waiting.member for waiting in (*switch.cutovers, *switch.drains)})
         if ops:
             steps.append(Step(stage, ops, tuple(waits_for)))
     gone = _routed(observed) - _routed(now)
@@ -193,7 +194,7 @@ def converged(intent: Intent, node: Node, kernel: Dataplane) -> Dataplane:
 
 
 def _expected_paths(intent: Intent, node: Node) -> Iterator[Choice]:
-    """The paths that the node would receive if every member announced all its prefixes."""
+    """The paths that the node would receive if every member told all it has."""
     for member in intent.nodes:
         for prefix in intent.prefixes_of(member) if member.name != node.name else ():
             own = member.underlay(prefix.version)
