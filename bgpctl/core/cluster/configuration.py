@@ -1,7 +1,7 @@
 """
-The nouns of what the operator writes: pools, nodes, peers, filters, settings of BGP and of tunnels. Values only.
+The nouns of the operator's configuration: pools, nodes, peers, filters, settings of BGP and of tunnels. Values only.
 
-Refuses to know: how it was written (core/intent), what nodes were allocated (core/cluster/allocations.py), what follows
+Refuses to know: how it was written (core/intent), allocations of nodes (core/cluster/allocations.py), what follows
 from it (core/fabric, core/bgp/sessions.py).
 """
 
@@ -60,7 +60,7 @@ class Node:
     A member of the cluster.
 
     Attributes:
-        address: on the underlay; IPv4 where the node has both, and what others know it by.
+        address: on the underlay; IPv4 where the node has both, by which others know it.
         address6: the IPv6 one of a node that has both.
         cluster_id: makes the node a route reflector (RFC 4456).
         accepts: the tunnels that it accepts by the operator's configuration; None where it has none.
@@ -158,7 +158,7 @@ class FilterRule:
         from_peers: the path was learned by BGP, not made here.
         interface: a glob over the name of the link that the route leaves by.
         external: True for eBGP peers, False for iBGP peers, None for both.
-        as_path: what the AS path starts with.
+        as_path: the first AS numbers of the AS path.
         priority, set_priority: route metrics, as Calico maps them to LOCAL_PREF.
     """
 
@@ -191,7 +191,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Advertisement:
-    """Communities on what is announced inside `cidr` (prefixAdvertisements); names of communities are resolved."""
+    """Communities on routes announced inside `cidr` (prefixAdvertisements); names of communities are resolved."""
 
     cidr: Prefix
     communities: tuple[Community, ...]

@@ -1,7 +1,7 @@
 """
-Who owns which prefix, by the allocations: indexed, because it is asked for every path.
+The owner of each prefix, by the allocations: indexed, because it is asked for every path.
 
-Refuses to know: what follows for a path.
+Refuses to know: the consequences for a path.
 """
 
 from __future__ import annotations

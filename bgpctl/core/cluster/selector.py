@@ -1,7 +1,7 @@
 """
 Calico's label selectors: `all()`, `has(k)`, `k == 'v'`, `k in {'v', 'w'}`, `&&`, `||`, `!`, parentheses, and more.
 
-Refuses to know: what is selected.
+Refuses to know: the selected objects.
 """
 
 from __future__ import annotations

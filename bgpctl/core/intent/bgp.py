@@ -84,7 +84,7 @@ BGP_CONFIGURATION: Final = Table(
 
 
 def read_configuration(draft: Draft, fields: Fields, name: str) -> None:
-    """The global one is named default; node.NAME may override what is about one node alone."""
+    """The global one is named default; node.NAME may override settings of one node alone."""
     spec = spec_of(fields)
     if name.startswith("node."):
         _read_node_configuration(spec)

@@ -114,7 +114,7 @@ def _pool_overlaps(draft: Draft) -> None:
 
 
 def _mtus(intent: Intent, draft: Draft) -> None:
-    """MTUs that are given must carry the packets of their IP version, and what workloads send must fit."""
+    """MTUs that are given must carry the packets of their IP version, and packets of workloads must fit."""
     has_v6 = any(pool.cidr.version == 6 for pool in intent.pools)
     _least_mtu(draft, "workload_mtu", intent.workload_mtu, 6 if has_v6 else 4)
     for _, setting, encapsulation, version in MTU_KEYS:

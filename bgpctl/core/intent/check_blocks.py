@@ -1,5 +1,5 @@
 """
-Rules of blocks and borrowed addresses: whose they are, and whether they fit their pool.
+Rules of blocks and borrowed addresses: their owners, and that they fit their pool.
 
 Refuses to know: how blocks are handed out.
 """

@@ -96,7 +96,7 @@ class PeerDraft:
 @dataclass(slots=True)
 class Draft:
     """
-    Grows while documents are read. What cannot be read is a problem, and is declared all the same.
+    Grows while documents are read. An unreadable object is a problem, and is declared all the same.
 
     Attributes:
         tunnel_ends: the addresses and MACs that were given to the tunnel ends of each of the `nodes`.
@@ -148,7 +148,7 @@ class Draft:
         return (kind, name) in self._declared
 
     def miss(self, *kinds: Kind) -> None:
-        """Something of these kinds could not be read: what seems to be absent may be there."""
+        """An object of these kinds could not be read: one that seems to be absent may be there."""
         self._incomplete.update(kinds)
 
     def knows_all(self, kind: Kind) -> bool:
@@ -182,7 +182,7 @@ def read_selector(fields: Fields, key: str) -> Selector | None:
         fields.wrong(key, str(error), "selector")
         return None
     if names_global(text or ""):
-        fields.wrong(key, "global() selects what is in no namespace; of nodes, all() selects every one", "selector")
+        fields.wrong(key, "global() selects objects outside namespaces; of nodes, all() selects every one", "selector")
     return found
 
 

@@ -40,7 +40,7 @@ class FieldKind(Generic[T]):
 
     Attributes:
         read: the value under a key; None if it is absent, or wrong, which is a problem then.
-        shape: what an editor checks it by. It accepts whatever `read` does.
+        shape: the JSON Schema for editors. It accepts all that `read` does.
         write: the reverse of `read`; None where the field is read and never written.
         about: the description of a field of this kind, where its row has none.
     """
@@ -208,7 +208,7 @@ def risky(
 
 
 def unsupported(instead: str, kind: FieldKind[T] = ANYTHING) -> FieldKind[T]:
-    """A field whose loss would change what happens here."""
+    """A field whose loss would change the behaviour here."""
 
     def read(fields: Fields, key: str) -> T | None:
         kind.read(fields, key)

@@ -1,7 +1,7 @@
 """
 Reading typed values out of a located tree, with all problems collected.
 
-Refuses to know: what the values mean together (check.py).
+Refuses to know: the meaning of the values together (check.py).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Problems:
         self.found: list[Problem] = []
 
     def add(self, place: Place, path: str, message: str, rule: str, severity: Severity = Severity.ERROR) -> None:
-        """Note one problem; reading goes on. What a file spells is quoted, and must not spoil a terminal."""
+        """Note one problem; reading goes on. Text of a file is quoted, and must not spoil a terminal."""
         safe = message if message.isprintable() else message.encode("unicode_escape").decode("ascii")
         self.found.append(Problem(place, path, safe, rule, severity))
 
@@ -60,7 +60,7 @@ class Problems:
 
 class Fields:
     """
-    One mapping being read. Each reader method takes a key, notes a problem if the value is not what it should be,
+    One mapping being read. Each reader method takes a key, notes a problem if the value is wrong,
     and returns None then, as it does for an absent key. `finish` reports the keys that were not read.
     """
 
@@ -120,7 +120,7 @@ class Fields:
                 self.problems.add(self.place, self.path, f"{what} needs {key}", "missing")
 
     def unsupported(self, instead: str, *keys: str) -> None:
-        """Keys that are right in Calico and whose loss would change what happens here; `instead` names the remedy."""
+        """Keys that are right in Calico and whose loss would change the behaviour here; `instead` names the remedy."""
         self._mention(keys, f"not supported here; {instead}", "unsupported", Severity.ERROR)
 
     def risky(self, because: str, *keys: str) -> None:

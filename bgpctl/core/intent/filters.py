@@ -1,7 +1,7 @@
 """
 BGP filters and advertised communities: the same keys in both forms.
 
-Refuses to know: what a filter does to a path (core/bgp/import_policy.py).
+Refuses to know: the effect of a filter on a path (core/bgp/import_policy.py).
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _take_operation(key: str, found: _Operations, values: dict[str, object]) -> 
         case "addCommunity", {"value": tuple(value)}:
             found.communities.append(value)
         case "prependASPath", {"prefix": tuple(prefix)}:
-            # Done one after the other: what is put in front later stands further in front.
+            # Done one after the other: an AS prepended later stands further in front.
             found.prepend = (*prefix, *found.prepend)
         case "setPriority", {"value": int(value)}:
             found.priority = value
@@ -173,7 +173,7 @@ def _take_operation(key: str, found: _Operations, values: dict[str, object]) -> 
 def _written_operations(rule: FilterRule) -> Iterator[Written]:
     add, prepend, priority = _OPERATIONS
     added: Iterator[Written] = ({add: {"value": written_community(one)}} for one in rule.add_communities)
-    # What is put in front later stands further in front, so the end of a long prefix comes first.
+    # An AS prepended later stands further in front, so the end of a long prefix comes first.
     prepended: Iterator[Written] = ({prepend: {"prefix": list(part)}} for part in reversed(_parts(rule.prepend)))
     yield from chain(added, prepended)
     if rule.set_priority is not None:
@@ -357,6 +357,6 @@ ADVERTISEMENTS: Final = (
         "prefixAdvertisements",
         _ADVERTS,
         "advertisements",
-        "Communities on what is announced inside a prefix: names or literals.",
+        "Communities on routes announced inside a prefix: names or literals.",
     ),
 )

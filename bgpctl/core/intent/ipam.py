@@ -1,7 +1,7 @@
 """
 Calico's address management: BlockAffinity, IPAMBlock, IPAMConfig, IPReservation.
 
-Refuses to know: how addresses are handed out; what is handed out is read.
+Refuses to know: how addresses are allocated; the allocations are read.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def read_affinity(draft: Draft, fields: Fields, _: str) -> None:
 
 # IPAMBlock -----------------------------------------------------------------------------------------------------
 
-_WHO: Final = "only who has an address matters"
+_WHO: Final = "only the node that has an address matters"
 _WRITTEN_BY_IPAM: Final = ("affinityClaimTime", "sequenceNumber", "sequenceNumberForAllocation")
 
 
@@ -142,7 +142,7 @@ BLOCK: Final = Table(
 
 
 def read_block(draft: Draft, fields: Fields, _: str) -> None:
-    """A block, who has it, and which of its addresses other nodes have."""
+    """A block, its owner, and those of its addresses that other nodes have."""
     spec = spec_of(fields)
     found = BLOCK.read(spec)
     cidr, owner, deleted, nodes = found.get("cidr"), found.get("owner"), found.get("deleted"), found["holders"]
@@ -161,7 +161,7 @@ def read_block(draft: Draft, fields: Fields, _: str) -> None:
 
 
 def _indexes(spec: Fields, attributes: int) -> Iterator[tuple[Located, int, int]]:
-    """(place, number of the address in the block, number of its attributes) of what is allocated."""
+    """(place, number of the address in the block, number of its attributes) of each allocated address."""
     for index, (path, item) in enumerate(spec.items("allocations")):
         if isinstance(item, Scalar) and item.value is None:
             continue
@@ -194,7 +194,7 @@ CONFIG: Final = Table(
 
 
 def read_config(draft: Draft, fields: Fields, _: str) -> None:
-    """The limits of address management; what it did is checked against it."""
+    """The limits of address management; its allocations are checked against them."""
     spec = spec_of(fields)
     found = CONFIG.read(spec)
     strict, most = found.get("strict"), found.get("most_blocks")

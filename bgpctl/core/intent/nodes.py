@@ -179,7 +179,7 @@ def short_node() -> Table:
 
 
 def written_short_node(node: Node, allocated: NodeAllocations) -> Written:
-    """The node in the short form, with what it was allocated."""
+    """The node in the short form, with its allocations."""
     owned = {"blocks": allocated.blocks or None, "borrowed": allocated.borrowed or None}
     return short_node().write(node, **owned, **written_ends(allocated))
 

@@ -1,7 +1,7 @@
 """
 Pools: the part that both forms share, and the values of old releases.
 
-Refuses to know: what a pool's mode leads to.
+Refuses to know: the effect of a pool's mode.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ _REST: Final = (
         "Workloads reach hosts outside all pools with their node's address.",
     ),
     BLOCK_SIZE,
-    Row("disabled", BOOLEAN, "disabled", "No new blocks; what is there stays."),
+    Row("disabled", BOOLEAN, "disabled", "No new blocks; present ones stay."),
     NO_EXPORT,
     NODE_SELECTOR,
     ALLOWED_USES,

@@ -55,7 +55,7 @@ SETTINGS: Final = Table(
         *MESH_OPTIONS,
         *ADVERTISEMENTS,
         *TUNNELS,
-        Row("mtu", MTU, "workload_mtu", "Bytes; what workloads are given. 0 derives it from the underlay."),
+        Row("mtu", MTU, "workload_mtu", "Bytes; of the links of workloads. 0 derives it from the underlay."),
     ),
     Configuration,
     about="The short form.",

@@ -6,7 +6,7 @@ its description for editors. From a table come the reader, the renderer and the 
 that a new key is one row more and one attribute more. What depends on several keys together stands beside the
 table, in the function that makes the noun.
 
-Refuses to know: which kinds of documents there are (short.py, calico.py), and what breaks a rule (check.py).
+Refuses to know: which kinds of documents there are (short.py, calico.py), and the rules (check.py).
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Row:
     One key of a document.
 
     Attributes:
-        attribute: of the noun; the first of several rows with the same one counts. "" is for what is only checked.
+        attribute: of the noun; the first of several rows with the same one counts. "" if it is only checked.
         about: the description for editors.
         needed: a document without it is wrong.
-        always: also written where it is what an absent key means.
-        implied: what an absent key means, where that depends on the noun; else it is the default of the attribute.
+        always: also written where it equals the meaning of an absent key.
+        implied: the meaning of an absent key, where that depends on the noun; else it is the default of the attribute.
     """
 
     key: str

@@ -1,5 +1,5 @@
 """
-Documents as located trees: what a YAML reader makes, and all that core/intent sees of a file.
+Documents as located trees: the result of a YAML reader, and all that core/intent sees of a file.
 
 Refuses to know: YAML.
 """

@@ -85,7 +85,7 @@ class MigrationStep:
 
     @property
     def settled(self) -> bool:
-        """True if nothing is held back: what should be now is what is wanted in the end."""
+        """True if nothing is held back: the present desired state is the final one."""
         return not self.cutovers and not self.drains
 
 

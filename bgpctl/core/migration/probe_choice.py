@@ -4,7 +4,7 @@ The probe that shows something about a next hop, and the conclusion from its res
 No probe can be made where this node has no address to send it from (no block in the pool), or where the other end's
 MAC is not known yet. Then nothing is proven, and nothing that depends on a proof happens.
 
-Refuses to know: what follows once a path is proven.
+Refuses to know: the consequences of a proven path.
 """
 
 from __future__ import annotations

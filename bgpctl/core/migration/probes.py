@@ -58,7 +58,7 @@ class Probe:
     An echo request sent as the next hop `hop` would send it, before any traffic uses that next hop.
 
     The outer packet goes from `local` to `remote`, the inner one from `source` to `target`. Without encapsulation there
-    is only the inner one, and it goes to the gateway of `hop`. `frame` is what else a packet of this encapsulation
+    is only the inner one, and it goes to the gateway of `hop`. `frame` is the rest that a packet of this encapsulation
     consists of: only the encapsulation knows it.
     """
 

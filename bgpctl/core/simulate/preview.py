@@ -204,7 +204,7 @@ def _expected_paths(intent: Intent, node: Node) -> Iterator[Choice]:
 
 
 def _expected_replies(stage: Stage, probes: Iterable[Probe], hops: Iterable[NextHop], now: Dataplane) -> ProbeResults:
-    """The results that probes will have: none, then a reply by every path, then every member on the new path."""
+    """The results that probes will have: nothing, that every way leads there, that everyone uses the new ones."""
     match stage:
         case Stage.PREPARE:
             return NO_RESULTS
