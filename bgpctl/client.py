@@ -92,7 +92,7 @@ def _exchange(
 ) -> tuple[int, dict[str, Any]]:
     connection = _UnixConnection(path, timeout_s)
     try:
-        # Only the server may say what content means in a GET (RFC 9110 section 9.3.1); ours does.
+        # Only the server may define the meaning of content in a GET (RFC 9110 section 9.3.1); ours does.
         connection.request(method, f"/v1/{quote(name)}?{urlencode(query)}", content.encode() or None)
         response = connection.getresponse()
         body = json.loads(response.read())

@@ -277,7 +277,7 @@ def lab_names() -> list[str]:
 
 def remove_orphans() -> list[str]:
     """Tear down labs that were not to be kept and whose owner is gone; returns their names."""
-    swept = []
+    removed = []
     for name in lab_names():
         try:
             record = json.loads((STATE / name / "lab.json").read_text())
@@ -286,8 +286,8 @@ def remove_orphans() -> list[str]:
         if not record["keep"] and _started(record["owner"]["pid"]) != record["owner"]["started"]:
             with contextlib.suppress(RuntimeError):  # its engine is away: it stays until that is back
                 down(name)
-                swept.append(name)
-    return swept
+                removed.append(name)
+    return removed
 
 
 def _record(lab: Lab, *, keep: bool) -> None:

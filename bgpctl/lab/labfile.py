@@ -81,7 +81,7 @@ class _Claim:
 
 
 class _Reader:
-    """`intent` is None if the cluster part is wrong: what depends on its nodes is not judged then."""
+    """`intent` is None if the cluster part is wrong: checks that depend on its nodes are not made then."""
 
     def __init__(self, path: Path, intent: Intent | None, problems: Problems) -> None:
         self._path = path

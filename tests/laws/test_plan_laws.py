@@ -1,4 +1,4 @@
-"""Laws of every plan, whatever the cluster, the node, its kernel and the foreign objects in it."""
+"""Invariants of every plan, whatever the cluster, the node, its kernel and the foreign objects in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Link, RouteType, key_of
 from tests.kernel_text import assert_has, assert_same
 from tests.laws.dataplanes import fold, foreign, reachable, unblocked
-from tests.laws.strategies import UNHEARD, moments, transitions
+from tests.laws.strategies import INCOMPLETE, moments, transitions
 
 
 @given(moments(), st.randoms(use_true_random=False))
@@ -86,21 +86,21 @@ def test_a_prefix_wanted_before_and_after_is_never_missing_in_between(
 @given(moments())
 def test_silence_deletes_nothing(moment: tuple[Desired, Dataplane]) -> None:
     desired, observed = moment
-    ops = plan(replace(desired, prune_holds=UNHEARD), observed).ops
+    ops = plan(replace(desired, prune_holds=INCOMPLETE), observed).ops
     assert not [op for op in ops if isinstance(op, Remove)]
 
 
 @given(moments(), st.data())
-def test_while_a_source_is_silent_routes_that_another_took_back_are_removed_and_nothing_else(
+def test_while_a_source_is_silent_only_routes_that_another_withdrew_are_removed(
     moment: tuple[Desired, Dataplane], data: st.DataObject
 ) -> None:
     desired, observed = moment
     extra = {route.prefix for route in observed.owned().routes - desired.dataplane.routes}
     extra -= {route.prefix for route in desired.dataplane.routes}
-    released = frozenset(data.draw(st.sets(st.sampled_from(sorted(extra))))) if extra else frozenset()
-    ops = plan(replace(desired, prune_holds=UNHEARD, withdrawn=released), observed).ops
+    withdrawn = frozenset(data.draw(st.sets(st.sampled_from(sorted(extra))))) if extra else frozenset()
+    ops = plan(replace(desired, prune_holds=INCOMPLETE, withdrawn=withdrawn), observed).ops
     removed = {op.object for op in ops if isinstance(op, Remove)}
-    assert_same(removed, (route for route in observed.owned().routes if route.prefix in released))
+    assert_same(removed, (route for route in observed.owned().routes if route.prefix in withdrawn))
 
 
 @given(moments(), st.integers(0, 200))

@@ -55,11 +55,7 @@ BGP: Final = (
     Gone(r"\b[Jj]udged\b", "policy_cache; checked"),
     Gone(r"\bexports\b|\bOffer\b|\boffer(: |\.)", "export policy, ExportInput"),
     Gone(r"\bpolicy_received\b|\b(received|incoming) policy\b", "import policy"),
-    Gone(
-        r"\b[Ll]eaving\b|\bplayed\b",
-        "session handover, former reflector role; graceful shutdown, GSHUT",
-        (Kept("bgpctl/kernel/masquerade.py", "packets leave the pools: a part of a rule of nftables"),),
-    ),
+    Gone(r"\b[Ll]eaving\b|\bplayed\b", "session handover, former reflector role; graceful shutdown, GSHUT"),
     Gone(r"\bSaid\b|\baccepting (peer|node|member)s?\b", "AdvertisedTunnels, encapsulation community"),
     Gone(r"\b[Tt]erms\b", "session policy, SessionPolicy"),
     Gone(r"\bHeard\b|\bUNHEARD\b|[\"`](peer-)?unheard[\"`]", "awaiting session", _renamed("table `unheard`")),

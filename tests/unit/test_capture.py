@@ -1,4 +1,4 @@
-"""Frames to values: what a capture tells of a packet and of what a tunnel carries."""
+"""Frames to values: the record of a packet and of its inner packet."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def test_what_is_no_journal_is_refused_with_file_line_and_rule(file: Path, case:
         journal_file.load(file)
 
 
-def test_a_pickle_of_an_earlier_version_is_refused_with_words(file: Path) -> None:
+def test_a_pickle_of_an_earlier_version_is_refused_with_a_reason(file: Path) -> None:
     file.write_bytes(b"\x80\x04N.")
     with pytest.raises(BadJournal, match=r"journal.jsonl:1: a pickle, .*: bgpctl agent journal$"):
         journal_file.load(file)

@@ -125,7 +125,9 @@ def test_down_all_ends_all_labs(tmp_path: Path) -> None:
     assert bgpctl("lab", "down", "--all", "--name", "one").exit_code == 2
 
 
-def test_without_the_docker_sdk_a_lab_of_containers_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_docker_sdk_a_lab_of_containers_names_the_package_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "bgpctl.lab.containers", None)
     with pytest.raises(RuntimeError, match=r"pip install 'bgpctl\[compose\]'"):
         runtime.of(runtime.COMPOSE)

@@ -74,7 +74,7 @@ def test_own_keys_win_over_merged_ones_and_the_first_merged_over_the_second() ->
     assert tree.repeated == ()
 
 
-def test_the_first_of_two_equal_keys_stays_and_the_second_is_told() -> None:
+def test_the_first_of_two_equal_keys_stays_and_the_second_is_reported() -> None:
     tree = only("a: 1\nb: 2\na: 3\n")
     assert plain(tree) == {"a": 1, "b": 2}
     assert tree.repeated == (("a", place(3, 1)),)

@@ -37,8 +37,8 @@ def from_outside(received: Path, *rules: FilterRule, allowed_own_as: int = 0) ->
     """The verdict of a1 on a path from a router in AS 65001, with these import rules."""
     session = Session(TOR, "tor", Address.parse("10.0.0.1"), Asn(64512), Asn(65001), passive=False)
     filters = (Filter("edge", import4=rules),) if rules else ()
-    terms = SessionPolicy(session, filters=filters, allowed_own_as=allowed_own_as)
-    return verdict(BlockOwnership(INTENT, member(INTENT, "a1")), terms, received)
+    policy = SessionPolicy(session, filters=filters, allowed_own_as=allowed_own_as)
+    return verdict(BlockOwnership(INTENT, member(INTENT, "a1")), policy, received)
 
 
 def reason(of: Path | Rejection) -> RejectCode | None:
@@ -174,7 +174,7 @@ def test_a_filter_changes_what_it_accepts() -> None:
     assert (seen.communities, seen.as_path, seen.local_pref) == (((65001, 7),), (64999, 65001), local_pref(512))
 
 
-def test_an_external_peer_has_no_say_in_what_is_internal() -> None:
+def test_an_external_peer_sets_no_internal_attribute() -> None:
     claims = replace(path(ELSEWHERE, "10.0.0.254", 65001), local_pref=999, originator=TOR, cluster_list=(TOR,))
     seen = from_outside(claims, ACCEPT_ALL)
     assert isinstance(seen, Path)

@@ -145,7 +145,7 @@ def test_a_configured_peer_takes_the_place_of_the_mesh_session() -> None:
 
 
 @pytest.mark.parametrize("peer", [selected(("a1",), ("a1",)), Peer("self", A1, None, ("a1",))])
-def test_nobody_peers_with_himself(peer: Peer) -> None:
+def test_no_node_peers_with_itself(peer: Peer) -> None:
     assert owed(having(peer), "a1") == {}
 
 
@@ -176,7 +176,7 @@ def test_a_reflector_is_in_no_mesh_on_either_side() -> None:
     assert set(owed(intent, "a1")) == {"10.1.0.3", "10.1.0.4"}
 
 
-def test_the_peers_of_a_reflector_are_its_clients_and_it_is_nobodys() -> None:
+def test_the_peers_of_a_reflector_are_its_clients_and_it_is_a_client_of_none() -> None:
     assert [session.client for session in owed(REFLECTED, "a2").values()] == [True, True, True]
     assert not owed(REFLECTED, "a1")[str(A2)].client
 

@@ -1,4 +1,4 @@
-"""The kernel model, effect by effect. The contract tests hold the same effects to the running kernel."""
+"""The kernel model, effect by effect. The contract tests compare the same effects with the running kernel."""
 
 import errno
 from dataclasses import replace

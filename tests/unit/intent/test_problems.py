@@ -364,7 +364,7 @@ def test_what_could_not_be_read_is_not_called_absent(text: str) -> None:
     assert len(bad(text)) == 1
 
 
-def test_a_peer_selector_that_cannot_be_read_is_not_said_to_select_no_node() -> None:
+def test_an_unreadable_peer_selector_is_not_reported_to_select_no_node() -> None:
     found = bad(MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, peerSelector: 'has('}}")
     assert [problem.rule for problem in found] == ["selector", "both-forms"]
 

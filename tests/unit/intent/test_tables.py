@@ -56,7 +56,7 @@ CABLE = Table(
 
 
 def read(text: str, table: Table = CABLE) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
-    """The values of the one document, and (path, rule, message) of what there is to say of it."""
+    """The values of the one document, and (path, rule, message) of every remark about it."""
     draft = Draft()
     (tree,) = documents(text, "x.yaml")
     fields = Fields(tree, "", draft.problems)
@@ -152,7 +152,7 @@ FORMS: dict[str, list[tuple[type[Any], tuple[Table, ...]]]] = {
     "both forms": [(Filter, (FILTER,)), (FilterRule, (RULES[4],)), (NodeAllocations, (short_node(),))],
 }
 ELSEWHERE = {
-    # The name is the key above, or stands in the metadata as labels and annotations do; so do what these are said by.
+    # The name is the key above, or stands in the metadata as labels and annotations do; so do the keys for these.
     Pool: {"name", "encapsulation", "mode"},
     Node: {"name", "address", "address6", "labels", "accepts"},
     Peer: {"name", "nodes", "remotes", "address", "port"},

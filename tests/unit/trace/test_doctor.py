@@ -99,13 +99,13 @@ ETH1 = Link("eth1", Plain(""), 1400, owned=False)
         ("firewall", replace(FINE, firewall=(Chain("inet", "f", "fwd", "forward"),)), [WARN]),
     ],
 )
-def test_a_check_says_what_the_facts_mean(check: str, facts: Facts, verdicts: list[Verdict]) -> None:
+def test_a_check_explains_the_facts(check: str, facts: Facts, verdicts: list[Verdict]) -> None:
     found = [finding for finding in examine(facts, NEEDS) if finding.check == check]
     assert [finding.verdict for finding in found] == verdicts
     assert all(bool(finding.next) is (finding.verdict is not PASS) for finding in found)
 
 
-def test_every_check_has_something_to_say_of_a_node() -> None:
+def test_every_check_reports_something_about_a_node() -> None:
     assert {finding.check for finding in examine(FINE, NEEDS)} == set(checks(NEEDS))
 
 
