@@ -33,7 +33,7 @@ from bgpctl.lab import lab as labs
 from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab, comes_true
 from bgpctl.lab.labfile import load
-from bgpctl.lab.load import Flow, Load, both_ways
+from bgpctl.lab.load import Flow, Load, both_directions
 from bgpctl.lab.switch import switch
 from bgpctl.lab.topology import Topology
 from tests.lab.changes import (
@@ -156,7 +156,7 @@ def other(
 
 def under_load(lab: Lab, act: Callable[[], None]) -> tuple[float, Sequence[Flow]]:
     """How long it took, and what became of the packets meanwhile."""
-    traffic = Load(lab.names, both_ways(lab.topology.workloads), PPS)
+    traffic = Load(lab.names, both_directions(lab.topology.workloads), PPS)
     traffic.start()
     try:
         comes_true(lambda: all(flow.arrived >= AROUND_S * PPS for flow in traffic.flows), WITHIN_S)

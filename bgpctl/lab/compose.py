@@ -158,7 +158,7 @@ def _host(file: _File, topology: Topology, host: Host, profile: str) -> None:
     if len(host.addresses) != 1:
         raise Inexpressible(f"host {host.name}: one address")
     address = host.addresses[0].address
-    script = _script(*_way_out(topology, address), "exec sleep infinity")
+    script = _script(*_default_route(topology, address), "exec sleep infinity")
     file.service(host.name, profile, "router", {_segment(topology, address): address}, script)
 
 
@@ -169,7 +169,7 @@ def _segment(topology: Topology, address: Address) -> str:
     return segment.name
 
 
-def _way_out(topology: Topology, address: Address) -> Iterator[str]:
+def _default_route(topology: Topology, address: Address) -> Iterator[str]:
     gateway = topology.gateway_of(address)
     yield f"ip route replace default via {gateway}" if gateway else "ip route delete default || :"
 
@@ -184,7 +184,7 @@ def _node(file: _File, topology: Topology, node: Node, profile: str) -> None:
         raise Inexpressible(f"node {node.name}: only routers can run another daemon")
     workloads = [workload for workload in topology.workloads if workload.node == node.name]
     links = {_segment(topology, node.address.address): node.address.address}
-    commands = list(_way_out(topology, node.address.address))
+    commands = list(_default_route(topology, node.address.address))
     for block in sorted({_block(topology, node, workload) for workload in workloads}):
         network = f"{node.name}-pods-{block.first}"
         held = [workload for workload in workloads if block.holds(workload.address)]

@@ -64,7 +64,7 @@ class Flow:
         self._latest, self._last_s = max(number, self._latest), at_s
 
 
-def both_ways(workloads: Sequence[Workload]) -> list[tuple[Workload, Workload]]:
+def both_directions(workloads: Sequence[Workload]) -> list[tuple[Workload, Workload]]:
     """Every ordered pair."""
     return list(permutations(workloads, 2))
 

@@ -25,7 +25,7 @@ from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.lab import build, netns
 from bgpctl.lab.build import Names
 from bgpctl.lab.daemons.session_options import Place
-from bgpctl.lab.load import Load, both_ways
+from bgpctl.lab.load import Load, both_directions
 from bgpctl.lab.topology import Topology
 from tests.topologies import read_topology
 
@@ -203,7 +203,9 @@ class World:
 
     def traffic(self, *parts: Part, pps: int) -> Load:
         """Numbered packets between the workloads of these nodes, in all directions."""
-        return Load(self.names, both_ways([found for found in self.topology.workloads if found.node in parts]), pps)
+        return Load(
+            self.names, both_directions([found for found in self.topology.workloads if found.node in parts]), pps
+        )
 
     def report(self) -> str:
         """Everything that helps to understand a failure."""

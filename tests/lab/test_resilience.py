@@ -20,7 +20,7 @@ from bgpctl.lab import lab as labs
 from bgpctl.lab import netns, probe
 from bgpctl.lab.build import Names
 from bgpctl.lab.lab import Lab
-from bgpctl.lab.load import Load, both_ways
+from bgpctl.lab.load import Load, both_directions
 from tests.contract.ipip_rig import receivers
 from tests.kernel_text import assert_same_text
 from tests.lab.rig import CONVERGE_S, ip, kernel_of, kill
@@ -64,7 +64,7 @@ def test_a_killed_agent_loses_no_packet_no_session_and_its_successor_touches_not
     workloads = {workload.name: workload for workload in lab.topology.workloads}
     before = kernel_of(lab, "a1")
     uptimes = {peer["name"]: peer["uptime_s"] for peer in lab.read("b1", "peers")["peers"]}
-    load = Load(lab.names, both_ways([workloads["web-a1"], workloads["web-b1"]]), PPS)
+    load = Load(lab.names, both_directions([workloads["web-a1"], workloads["web-b1"]]), PPS)
     with monitored(lab, "a1", "route", "nexthop") as events:
         load.start()
         wait_until(lambda: all(flow.sent > ENOUGH for flow in load.flows))

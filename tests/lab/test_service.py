@@ -12,7 +12,7 @@ import pytest
 
 from bgpctl.lab import netns, probe
 from bgpctl.lab.lab import Lab
-from bgpctl.lab.load import Load, both_ways
+from bgpctl.lab.load import Load, both_directions
 from bgpctl.lab.switch import switch
 from tests import service
 from tests.lab.rig import CONVERGE_S
@@ -145,7 +145,7 @@ def test_an_upgrade_under_load_loses_no_packet_and_keeps_the_sessions(
     lab, a1 = node
     later = service.wheel(tmp_path, NEXT)
     before, uptime_s = processes(lab), lab.read("b1", "peers")["peers"][0]["uptime_s"]
-    load = Load(lab.names, both_ways(lab.topology.workloads), PPS)
+    load = Load(lab.names, both_directions(lab.topology.workloads), PPS)
     load.start()
     wait_until(lambda: all(flow.arrived for flow in load.flows))
     service.install(a1.prefix, later, wheels)

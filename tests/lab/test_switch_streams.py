@@ -10,7 +10,7 @@ from functools import partial
 
 from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
-from bgpctl.lab.load import Load, both_ways
+from bgpctl.lab.load import Load, both_directions
 from tests.lab.changes import change, over, problems
 from tests.lab.rig import inside
 from tests.lab.traffic import PPS, nothing_lost
@@ -76,7 +76,7 @@ class Transfer:
 
 def test_a_long_transfer_and_undivided_full_packets_survive_there_and_back(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("cross-subnet")
-    full = Load(lab.names, both_ways(lab.topology.workloads), PPS, _VXLAN_MTU_BYTES)
+    full = Load(lab.names, both_directions(lab.topology.workloads), PPS, _VXLAN_MTU_BYTES)
     full.start()
     transfer = Transfer(lab)
     try:
