@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from bgpctl import client
 from bgpctl.agent import config_changes, health_http, journal_file, operator_commands, views
 from bgpctl.agent.api import CONTENT, Answer, Api
 from bgpctl.agent.errors import BadRequest
@@ -121,7 +122,7 @@ def _act(runner: Runner, ports: Ports, run_directory: RunDirectory) -> Answer:
         events = operator_commands.events(verb, runner.state, query)
         for event in events:
             runner.post(event)
-        return {"schema": "bgpctl/asked/v1", "verb": verb, "events": len(events)}
+        return {"schema": client.schema("asked"), "verb": verb, "events": len(events)}
 
     return act
 
@@ -137,7 +138,7 @@ def _save_journal(runner: Runner, clock: Clock, run_directory: RunDirectory) -> 
         file = run_directory.write(_JOURNAL, content)
     except Unavailable as error:
         raise BadRequest(str(error)) from error
-    return {"schema": "bgpctl/journal-file/v1", "file": file, "events": len(record.entries)}
+    return {"schema": client.schema("journal-file"), "file": file, "events": len(record.entries)}
 
 
 def _traffic(host: Host) -> Mapping[str, Traffic]:

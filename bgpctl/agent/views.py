@@ -1,5 +1,5 @@
 """
-Views of the agent: pure functions from its state to JSON. Each answer names its schema, `bgpctl/<view>/v1`.
+Views of the agent: pure functions from its state to JSON. Each answer names its schema (client.py).
 
 Refuses to know: sockets, tables, colours.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, TypeAlias
 
+from bgpctl import client
 from bgpctl.agent import bgp_views, event_words, health, operator_commands, words
 from bgpctl.agent.errors import Unknown
 from bgpctl.agent.snapshot import Json, Snapshot
@@ -327,15 +328,9 @@ VIEWS: Final[Mapping[str, View]] = {
     "events": events,
 }
 
-VERSIONS: Final[Mapping[str, int]] = {
-    **dict.fromkeys(VIEWS, 1),
-    **dict.fromkeys(("summary", "peers", "neighbor", "rib", "routes"), 2),
-}
-"""The version of each view's schema; a new one changes or removes keys or values."""
-
 
 def answer(name: str, snapshot: Snapshot) -> Json:
     """The view `name` with its schema. Raises Unknown, BadRequest."""
     if name not in VIEWS:
         raise Unknown(name)
-    return {"schema": f"bgpctl/{name}/v{VERSIONS[name]}", **VIEWS[name](snapshot)}
+    return {"schema": client.schema(name), **VIEWS[name](snapshot)}

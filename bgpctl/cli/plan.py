@@ -74,7 +74,7 @@ def plan(
 def _of_files(before: Path | None, after: Path | None) -> dict[str, Any]:
     wanted = _intent(after) if after else Intent()
     previews = of_cluster(_intent(before) if before else None, wanted)
-    return {"schema": "bgpctl/plan/v2", "nodes": [words.preview(item) for item in previews]}
+    return {"schema": client.schema("plan"), "nodes": [words.preview(item) for item in previews]}
 
 
 def _intent(file: Path) -> Intent:

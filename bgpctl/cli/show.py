@@ -168,7 +168,7 @@ def ask(run_dir: Path, view: str, **query: str) -> dict[str, Any]:
         return client.read(run_dir / client.SOCKET, view, query)
     except client.BadRequest as error:
         raise click.UsageError(str(error)) from error
-    except client.Faulty as error:
+    except (client.Faulty, client.OtherVersion) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.UNREACHABLE)
     except client.AgentAway as error:
@@ -209,7 +209,7 @@ def _await_convergence(run_dir: Path, within_s: float) -> None:
     deadline_s = time.monotonic() + within_s
     while time.monotonic() < deadline_s:
         try:
-            if client.read(run_dir / client.SOCKET, "summary")["converged"]:
+            if client.read(run_dir / client.SOCKET, "summary", any_version=True)["converged"]:
                 return
         except client.AgentAway:
             pass

@@ -89,8 +89,8 @@ class Lab:
             self.agents[node] = started
 
     def read(self, node: str, view: str) -> dict[str, Any]:
-        """One view of a node's agent. Raises client.AgentAway."""
-        return client.read(self.run_dir(node) / client.SOCKET, view)
+        """One view of a node's agent, which may be of another version. Raises client.AgentAway."""
+        return client.read(self.run_dir(node) / client.SOCKET, view, any_version=True)
 
     def ask(self, node: str, verb: str, **query: str) -> dict[str, Any]:
         """Have a node's agent do something, as an operator on that node would. Raises client.AgentAway."""

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from bgpctl import client
 from bgpctl.agent import operator_commands
 from bgpctl.agent.api import Api
 from bgpctl.agent.snapshot import Snapshot
-from bgpctl.agent.views import VERSIONS, VIEWS, answer
+from bgpctl.agent.views import VIEWS, answer
 from bgpctl.cli.completion import SHELLS
 from bgpctl.cli.main import main
 from bgpctl.cli.render import age
@@ -51,8 +52,8 @@ def test_every_view_is_shown_as_a_table_as_json_and_as_yaml(tmp_path: Path, view
     finally:
         api.close()
     assert (table.exit_code, as_json.exit_code, as_yaml.exit_code) == (0, 0, 0)
-    assert json.loads(as_json.output)["schema"] == f"bgpctl/{view}/v{VERSIONS[view]}"
-    assert as_yaml.output.startswith(f"schema: bgpctl/{view}/v{VERSIONS[view]}")
+    assert json.loads(as_json.output)["schema"] == client.schema(view)
+    assert as_yaml.output.startswith(f"schema: {client.schema(view)}")
     header = table.output.splitlines()[0].replace("rx/best/fib", "").replace("(1h)", "")
     assert header.strip()
     assert header == header.upper()
@@ -62,6 +63,20 @@ def test_without_an_agent_show_exits_3_and_names_the_command_that_starts_one(tmp
     result = bgpctl("show", "--run-dir", tmp_path, "summary", "-o", "json")
     assert result.exit_code == 3
     assert "bgpctl agent run" in result.output
+
+
+@pytest.mark.parametrize("view", ["peers", "plan"])
+def test_an_agent_of_another_version_is_named_as_one(tmp_path: Path, view: str) -> None:
+    where = ("--run-dir", tmp_path)
+    commands = {"peers": ("show", *where, "peers"), "plan": ("plan", *where, "-f", ROOT / "topologies" / "vxlan.yaml")}
+    api = Api(tmp_path / "agent.sock", lambda name, _query: {"schema": f"bgpctl/{name}/v1", name: [{"trouble": ""}]})
+    try:
+        result = bgpctl(*commands[view])
+    finally:
+        api.close()
+    assert result.exit_code == 3
+    assert f"of another version: it answered bgpctl/{view}/v1, this bgpctl reads bgpctl/{view}/v2" in result.output
+    assert "start one with" not in result.output
 
 
 def test_a_refused_edit_stands_beside_the_state(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from bgpctl import client
 from bgpctl.agent.api import Api
 from bgpctl.agent.snapshot import Snapshot
-from bgpctl.agent.views import VERSIONS, VIEWS, answer
+from bgpctl.agent.views import VIEWS, answer
 from bgpctl.core.agent.events import IntentRejected, KernelLost, Observe, WakeAt, Woken
 from bgpctl.core.agent.state import begin
 from bgpctl.core.bgp.speaker import SessionDown, SpeakerAttached, SpeakerConfigRejected
@@ -30,7 +30,7 @@ def view_of(play: Play, view: str, **query: str) -> dict[str, Any]:
 @pytest.mark.parametrize("view", sorted(VIEWS))
 def test_every_view_answers_before_anything_is_known(view: str) -> None:
     body = answer(view, Snapshot(begin("a1", 0.0), 1.0, {}))
-    assert body["schema"] == f"bgpctl/{view}/v{VERSIONS[view]}"
+    assert body["schema"] == client.schema(view)
 
 
 def test_the_summary_of_a_converged_node_has_no_problems() -> None:
