@@ -153,7 +153,7 @@ def test_a_peer_that_closed_its_session_is_as_if_never_known(story: list[Update]
 
 
 @given(st.lists(events, max_size=25))
-def test_after_any_story_the_loop_comes_to_rest_with_what_is_wanted(story: list[Event]) -> None:
+def test_after_any_story_the_loop_comes_to_rest_in_the_desired_state(story: list[Event]) -> None:
     state, _ = play(begin("a1", 0.0), story)
     state, _ = play(state, [IntentLoaded(INTENT)], start_s=100.0)
     try:

@@ -21,7 +21,7 @@ from tests.laws.strategies import INCOMPLETE, moments, transitions
 
 
 @given(moments(), st.randoms(use_true_random=False))
-def test_many_operations_at_once_do_what_they_do_one_by_one(moment: tuple[Desired, Dataplane], choose: Random) -> None:
+def test_many_operations_at_once_equal_one_by_one(moment: tuple[Desired, Dataplane], choose: Random) -> None:
     desired, observed = moment
     ops = [*plan(desired, observed).ops, *cleanup(observed)]
     choose.shuffle(ops)
@@ -40,7 +40,7 @@ def test_many_operations_at_once_do_what_they_do_one_by_one(moment: tuple[Desire
 
 
 @given(moments())
-def test_one_clean_round_reaches_what_is_wanted(moment: tuple[Desired, Dataplane]) -> None:
+def test_one_clean_round_reaches_the_desired_state(moment: tuple[Desired, Dataplane]) -> None:
     desired, observed = moment
     reached = fold(observed, plan(desired, observed).ops)
     wanted = {thing for thing in desired.dataplane if key_of(thing) in unblocked(desired, observed)}
@@ -112,7 +112,7 @@ def test_a_crash_after_any_operation_is_mended_by_the_next_round(moment: tuple[D
 
 
 @given(moments())
-def test_every_operation_has_a_reason_and_only_touches_what_is_wanted_or_ours(
+def test_every_operation_has_a_reason_and_touches_only_objects_that_are_wanted_or_ours(
     moment: tuple[Desired, Dataplane],
 ) -> None:
     desired, observed = moment

@@ -110,7 +110,7 @@ def test_a_table_over_the_prefix_limit_is_rejected_as_a_whole_and_accepted_again
     assert {item.rejection.reason for item in play.state.bgp.loc_rib.rejected} == {RejectCode.OUTSIDE_POOLS}
 
 
-def test_what_a_filter_lets_in_from_outside_the_pools_is_routed_without_a_tunnel() -> None:
+def test_an_accepted_route_outside_the_pools_has_no_tunnel() -> None:
     wanted = Prefix.parse("192.0.2.0/24")
     asked = Filter("asked", import4=(FilterRule(accept=True, cidr=wanted),))
     tor = replace(EDGE.peers[0], filters=("asked",))

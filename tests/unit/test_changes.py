@@ -162,7 +162,7 @@ def test_mode_owner_and_symbolic_link_of_the_file_stay(host: Host, tmp_path: Pat
     assert host.file.stat().st_mode & 0o777 == 0o640
 
 
-def test_what_is_not_utf_8_comes_back_byte_for_byte(host: Host) -> None:
+def test_a_file_that_is_not_utf_8_is_restored_byte_for_byte(host: Host) -> None:
     host.file.write_bytes(b"\xff old \n\r\n")
     host.changes.propose(("new",), None)
     host.changes.undo()

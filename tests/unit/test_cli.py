@@ -150,7 +150,7 @@ def asked(tmp_path: Path) -> Iterator[list[Event]]:
         (("undrain",), DrainRequested(on=False)),
     ],
 )
-def test_what_the_operator_asks_reaches_the_agent(
+def test_requests_of_the_operator_reach_the_agent(
     tmp_path: Path, asked: list[Event], words: tuple[str, ...], event: Event
 ) -> None:
     noun, *rest = words

@@ -57,7 +57,7 @@ def content(*texts: str) -> str:
     return json.dumps(texts)
 
 
-def test_what_is_planned_is_what_is_applied_and_goes_and_comes_back(socket: Path) -> None:
+def test_a_planned_change_is_applied_undone_and_redone(socket: Path) -> None:
     file = socket.with_name("cluster.yaml")
     plan = client.read(socket, "plan", content=content(NEXT))
     assert {op["verb"] for step in plan["nodes"][0]["steps"] for op in step["ops"]} == {"put", "change", "remove"}

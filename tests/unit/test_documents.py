@@ -33,7 +33,7 @@ def test_commands_are_shown_where_they_are_executed() -> None:
     assert [str(block) for block in BLOCKS if block.kind == COMMANDS and not list(commands(block))] == []
 
 
-def test_what_is_shown_was_printed_up_to_what_varies() -> None:
+def test_shown_output_was_printed_up_to_varying_parts() -> None:
     printed = ["x: done in 3.1 s", "a  b", "c 7", "web-a1  web-b1  v4  493  0     0          23.3 ms", ""]
     assert shows(["x: done in 12.85 s", ANY_LINES, "web-a1 web-b1 v4  501   0  0   1.0 ms"], printed)
     assert not shows(["x: done in 12.85 s", ANY_LINES, "web-a1 web-b1 v4  501   1  0   1.0 ms"], printed)

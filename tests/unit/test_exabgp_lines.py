@@ -129,7 +129,7 @@ def test_a_peer_with_enhanced_route_refresh_marks_the_end_of_a_table() -> None:
 
 
 @pytest.mark.parametrize(("flags", "preserved"), [(["restart"], True), ([], False)])
-def test_the_forwarding_bit_is_what_exabgp_calls_restart(flags: list[str], preserved: bool) -> None:
+def test_the_forwarding_bit_is_named_restart_by_exabgp(flags: list[str], preserved: bool) -> None:
     capability = {"time": 60, "address-family-flags": {"ipv4/unicast": flags}, "restart-flags": ["forwarding"]}
     opening = opened({"64": capability})
     assert isinstance(opening, SessionOpened)
@@ -233,7 +233,7 @@ def test_the_notice_that_exabgp_stops_is_no_event() -> None:
     assert decode.decode('{ "exabgp": "5.0.0", "type": "notification", "notification": "shutdown" }') == decode.Noise()
 
 
-def test_what_we_sent_ourselves_is_no_event() -> None:
+def test_our_own_messages_are_no_events() -> None:
     assert decode.decode(line("update", direction="send", message={"update": {}})) == decode.Noise()
 
 
@@ -414,7 +414,7 @@ def sent(orphaned: OrphanedRoutes, *commands: SpeakerCommand) -> list[str]:
     return [text for command in commands for text in orphaned.lines(command)]
 
 
-def test_what_a_dead_agent_announced_is_withdrawn_before_end_of_rib() -> None:
+def test_routes_of_a_dead_agent_are_withdrawn_before_end_of_rib() -> None:
     orphaned = OrphanedRoutes({PEER: [BLUE, RED], OTHER: [RED]})
     announce, end = Announce(BLUE, PEER), SendEndOfRib(PEER, 4)
     assert sent(orphaned, announce, end) == [

@@ -225,7 +225,7 @@ def test_metrics_agree_with_the_summary() -> None:
         assert line in page
 
 
-def test_metrics_count_what_has_gone_through_each_tunnel() -> None:
+def test_metrics_count_the_packets_of_each_tunnel() -> None:
     play = converged()
     counted = {"tunl0": Traffic(5, 500, 7, 700, dropped_packets=2)}
     page = Metrics(lambda: Snapshot(play.state, play.now_s, {}, lambda: counted)).page().decode()

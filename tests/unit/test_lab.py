@@ -56,7 +56,7 @@ def bgpctl(*words: str) -> Result:
 
 
 @pytest.mark.parametrize("spoil", [lambda file: file.write_text("nodes: 7"), lambda file: file.unlink()])
-def test_what_becomes_of_the_file_afterwards_does_not_matter(tmp_path: Path, spoil: Callable[[Path], Any]) -> None:
+def test_later_changes_of_the_file_do_not_matter(tmp_path: Path, spoil: Callable[[Path], Any]) -> None:
     file = edited(tmp_path)
     made = labs.up(topology(file), "mine", keep=True)
     spoil(file)

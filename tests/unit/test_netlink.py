@@ -90,7 +90,7 @@ def test_a_request_has_exactly_these_bytes(request_: Request, expected: str) -> 
 
 
 @pytest.mark.parametrize("thing", [ROUTE, ROUTE6, BLOCK, PLAIN, HOP, FDB, NEIGHBOUR])
-def test_what_is_encoded_is_decoded_alike_in_any_order_of_attributes(thing: Batched) -> None:
+def test_an_encoded_object_is_decoded_alike_in_any_order_of_attributes(thing: Batched) -> None:
     request_ = encode.put(thing, 5)
     read = {Route: decode.route, NextHop: decode.next_hop, FdbEntry: decode.fdb_entry, Neighbour: decode.neighbour}
     size = encode.NHMSG.size if isinstance(thing, NextHop) else encode.RTMSG.size
@@ -146,7 +146,7 @@ def u32(kind: int, value: int) -> bytes:
     return attribute(kind, struct.pack("=I", value))
 
 
-def test_rules_are_read_in_order_with_what_they_choose_packets_by() -> None:
+def test_rules_are_read_in_order_with_their_selectors() -> None:
     to = attribute(1, bytes([10, 0, 0, 0]))
     listed = [
         rule(2, 1, u32(6, 10), u32(15, 1000), u32(14, 8), to, destination_bits=8),  # to 10.0.0.0/8, suppressing /8

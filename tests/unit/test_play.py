@@ -59,7 +59,7 @@ def test_a_failure_names_the_line_and_the_event_with_received_and_expected_comma
     ]
 
 
-def test_order_counts_and_so_does_what_is_missing() -> None:
+def test_order_counts_and_so_do_missing_commands() -> None:
     with pytest.raises(pytest.fail.Exception):
         started().give(SessionUp(B1)).expect(Speak((SendEndOfRib(B1, 4), Announce(OWN, B1, OURS))))
     with pytest.raises(pytest.fail.Exception):

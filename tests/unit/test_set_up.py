@@ -78,7 +78,7 @@ def test_the_smaller_locks_have_the_versions_of_the_whole_one(name: str) -> None
     assert locked(name).items() <= locked("all").items(), "make lock"
 
 
-def test_what_is_locked_is_installed() -> None:
+def test_locked_packages_are_installed() -> None:
     if Path(sys.prefix).name == ".venv-newest":
         pytest.skip("make test-newest: the newest versions are wanted")
     shown = subprocess.run(

@@ -247,7 +247,7 @@ def test_a_node_s_ipip_driver_is_read(write: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_would_build_something_else_is_refused(write: Callable[..., Path], what: str) -> None:
+def test_an_inconsistent_lab_file_is_refused(write: Callable[..., Path], what: str) -> None:
     edit, message = REFUSED[what]
     file = write(edit)
     if what == "no address left for a workload":

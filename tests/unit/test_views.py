@@ -123,7 +123,7 @@ def test_a_route_that_is_not_in_the_kernel_is_shown_as_absent() -> None:
     assert not any(route["installed"] for route in view_of(play, "routes")["routes"])
 
 
-def test_the_api_answers_over_a_unix_socket_and_refuses_what_it_does_not_know(tmp_path: Path) -> None:
+def test_the_api_answers_over_a_unix_socket_and_refuses_unknown_requests(tmp_path: Path) -> None:
     play = converged()
     path = tmp_path / "agent.sock"
     api = Api(path, lambda view, query: answer(view, Snapshot(play.state, play.now_s, query)))

@@ -107,7 +107,7 @@ def test_a_stream_holds_several_documents() -> None:
         ("? " * 5_000, 1, 129, "yaml"),
     ],
 )
-def test_what_cannot_be_read_has_a_place(text: str, line: int, column: int, rule: str) -> None:
+def test_an_unreadable_document_is_reported_with_its_place(text: str, line: int, column: int, rule: str) -> None:
     with pytest.raises(BadYaml) as caught:
         documents(text, "c.yaml")
     assert (caught.value.problem.place, caught.value.problem.rule) == (place(line, column), rule)

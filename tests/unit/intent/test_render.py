@@ -44,14 +44,14 @@ def test_each_topology_is_the_same_cluster_in_either_form(file: Path, form: str,
     assert intent_of(written(tmp_path, render(form, file).stdout)) == intent_of(file)
 
 
-def test_what_was_written_by_hand_in_one_form_is_what_is_printed_of_the_other(tmp_path: Path) -> None:
+def test_both_handwritten_forms_render_alike(tmp_path: Path) -> None:
     by_hand = written(tmp_path, SHORT, "short.yaml"), written(tmp_path, CALICO, "calico.yaml")
     for form in FORMS:
         one, other = (render(form, file).stdout.splitlines() for file in by_hand)
         assert [line for line in one if line[0] != "#"] == [line for line in other if line[0] != "#"]
 
 
-def test_rendering_what_was_rendered_changes_nothing(tmp_path: Path) -> None:
+def test_rendering_a_rendered_document_changes_nothing(tmp_path: Path) -> None:
     once = render("short", written(tmp_path, SHORT)).stdout
     again = render("short", written(tmp_path, once)).stdout
     assert again == once

@@ -31,7 +31,7 @@ def test_there_are_enough_valid_documents_to_distinguish_strictness_from_correct
     assert len(QUIET) + len(REMARKED) >= 40
 
 
-def test_remarks_are_no_part_of_what_is_wanted() -> None:
+def test_remarks_are_no_part_of_the_intent() -> None:
     loud, quiet = (
         good("pools: {p: {cidr: 10.244.0.0/16, ipipMode: always}}"),
         good("pools: {p: {cidr: 10.244.0.0/16, ipipMode: Always}}"),

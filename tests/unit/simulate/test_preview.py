@@ -81,14 +81,14 @@ def test_a_pool_without_encapsulation_between_racks_is_followed_as_far_as_the_un
     assert stages(IPIP, two_racks()) == [Stage.CUTOVER, Stage.RETIRE]
 
 
-def test_after_all_steps_the_kernel_has_what_is_wanted_and_nothing_else_of_ours() -> None:
+def test_after_all_steps_the_kernel_has_the_desired_objects_and_nothing_else_of_ours() -> None:
     here = member(VXLAN, "a1")
     kernel = converged(IPIP, here, assumed_kernel(here))
     ops = [op for step in preview(VXLAN, here, kernel).steps for op, _ in step.ops]
     assert_same(after_all(kernel, ops).owned(), converged(VXLAN, here, assumed_kernel(here)).owned())
 
 
-def test_what_can_be_reached_now_and_not_then_is_named() -> None:
+def test_prefixes_that_become_unreachable_are_named() -> None:
     bare = two_racks()
     here = member(bare, "a1")
     kernel = converged(bare, here, assumed_kernel(here))

@@ -109,7 +109,7 @@ def test_every_check_reports_something_about_a_node() -> None:
     assert {finding.check for finding in examine(FINE, NEEDS)} == set(checks(NEEDS))
 
 
-def test_only_what_the_cluster_file_asks_for_is_needed() -> None:
+def test_only_requirements_of_the_cluster_file_are_needed() -> None:
     needs = needs_of(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN), NODE)
     worse = replace(
         FINE, tunnels=without_module(bpf_missing="CAP_BPF"), nftables_missing="nft", listening=frozenset({179})
