@@ -62,8 +62,13 @@ BGP: Final = (
     Gone(r"\bSYNCING\b|[\"`]syncing[\"`]", "awaiting End-of-RIB", _renamed("table `syncing`")),
     Gone(r"\bRETAINED\b|[\"`]retained[\"`]", "long-lived stale", _renamed("table `retained`")),
     Gone(r"\"speaker-away\"", "speaker-detached"),
-    Gone(r"\b[Ff]looded\b|\bshut[_ ]out\b", "prefix limit exceeded, prefix_limit_exceeded", _renamed("flooded")),
-    Gone(r"(?i:\btaken?s?[_ ](\w+ )?back\b)|\btook (\w+ )?back\b", "withdrawn; undone; restored"),
+    Gone(
+        r"\b[Ff]looded\b|\bshut_out\b|\bshut out\b", "prefix limit exceeded, prefix_limit_exceeded", _renamed("flooded")
+    ),
+    Gone(
+        r"(?i:\b(take|takes|taken|taking|took) ((it|them|this|that|what|\w+s) )?back\b)|\btaken_back\b",
+        "withdrawn; undone; restored",
+    ),
     Gone(r"\b[Rr]eleased\b", "withdrawn by their source"),
     Gone(r"\bRegistry\b|\bthe registry\b|\bregistry of (blocks|owners|nodes)\b", "block ownership, BlockOwnership"),
     Gone(r"\bTROUBLE\b|[\"`]trouble[\"`]", "ERROR, error", _renamed("`trouble`, TROUBLE")),
@@ -164,6 +169,6 @@ SENTENCES: Final = (
     ),
     Gone(r"(?i:\bwhoever\b)", "a noun: the caller, a program that"),
     Gone(r"(?i:\bby and by\b)", "after a while, at intervals"),
-    Gone(r"(?i:(?<!stands )\bfor now\b)", "until, meanwhile"),
+    Gone(r"(?i:\bfor now\b)", "until, meanwhile"),
 )
 GONE: Final = (*BGP, *KERNEL, *AGENT, *FILES, *SENTENCES)

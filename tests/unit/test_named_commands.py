@@ -77,6 +77,7 @@ PROSE: Final = frozenset(
         "ships",
         "speak",
         "speaks",
+        "that",
         "too",
         "understands",
         "uses",

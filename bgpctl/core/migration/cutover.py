@@ -31,7 +31,7 @@ from bgpctl.core.net.objects import PROTOCOL, NextHop
 
 
 class HeldNextHop(NamedTuple):
-    """A next hop as it is in the kernel, which stays for now, and as it is wanted."""
+    """A next hop as it is in the kernel, which stays until the cutover, and as it is wanted."""
 
     present: NextHop
     wanted: NextHop

@@ -41,7 +41,7 @@ class SourceChange(NamedTuple):
     The IPIP receiver and sender between two source addresses.
 
     Attributes:
-        kept: the Decap for now, where it is not the wanted one yet.
+        kept: the Decap until the change is complete; empty if it is the wanted one already.
         probed: next hops whose remotes have to accept the wanted source first.
         cutovers: members that keep this node at its former source.
         drains: members that may still send from a former source of theirs.
