@@ -28,7 +28,7 @@ def copy(tmp_path: Path) -> Path:
     ("file", "planted", "broken"),
     [
         ("core/dataplane/plan.py", "import time", "the core does no I/O"),
-        ("kernel/fake.py", "import bgpctl.speaker.decode", "shells stand on ports"),
+        ("kernel/fake.py", "import bgpctl.speaker.decode", "shells import ports"),
         ("core/net/objects.py", "import bgpctl.core.dataplane.plan", "the wings of the core"),
         ("agent/api.py", "import pyroute2", "only the kernel package"),
         ("agent/service.py", "import bgpctl.kernel.sockets", "in the agent, only wiring chooses"),
