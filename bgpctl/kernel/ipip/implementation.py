@@ -72,9 +72,7 @@ class IpipImplementation:
 
     def hint(self, link: Link, code: int) -> str | None:
         if isinstance(link.kind, Ipip) and code == errno.EEXIST:
-            return (
-                f"{link.name} belongs to another program or to the ipip module: --ipip-driver kernel can use the latter"
-            )
+            return f"{link.name} is another program's, or the ipip module's: --ipip-driver kernel can use the latter"
         return None
 
 
