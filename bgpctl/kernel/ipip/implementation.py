@@ -44,7 +44,7 @@ class IpipImplementation:
     """They are seen where they come in, before BPF takes them out of their outer header."""
 
     def kind_of(self, facts: LinkFacts, names: Names) -> LinkKind | None:
-        """None: whether a device is whole only its driver knows (IpipDevices.recognised)."""
+        """None: only its driver recognises a complete device (IpipDevices.recognised)."""
         del facts, names
         return None
 
