@@ -153,13 +153,13 @@ def _route(route: Route, link_index: int) -> bytes:
 def put_multipath(route: Route, hops: Sequence[tuple[NextHop, int]]) -> Request:
     """Create or replace a route with all of `hops`, at least one, each with the index of its link."""
     scope = _RT_SCOPE_UNIVERSE if any(hop.gateway for hop, _ in hops) else RT_SCOPE_LINK
-    packed = b"".join(_path(route.prefix, hop, index) for hop, index in hops)
+    packed = b"".join(_multipath_hop(route.prefix, hop, index) for hop, index in hops)
     return Request(
         RTM_NEWROUTE, _PUT, _route_key(route, scope=scope, kind=route.type) + attribute(RTA_MULTIPATH, packed)
     )
 
 
-def _path(prefix: Prefix, hop: NextHop, link_index: int) -> bytes:
+def _multipath_hop(prefix: Prefix, hop: NextHop, link_index: int) -> bytes:
     gateway = _gateway(prefix, hop.gateway) if hop.gateway else b""
     flags = RTNH_F_ONLINK if hop.onlink and gateway else 0
     return RTNEXTHOP.pack(RTNEXTHOP.size + len(gateway), flags, 0, link_index) + gateway

@@ -86,7 +86,7 @@ class Events:
         self._socket.close()
 
     def drain(self) -> bool:
-        """Take in all that is queued; whether any of it is about our tables, or was lost."""
+        """Read all queued events; True if any is about our tables, or was lost."""
         ours = False
         while True:
             try:

@@ -29,7 +29,7 @@ class Devices(Protocol):
     """
 
     def recognised(self, link: Link) -> Link:
-        """The link with its kind as this encapsulation has it, where only its driver knows that it is whole."""
+        """The link with its kind of this encapsulation, where only its driver recognises a complete device."""
 
     def put(self, wanted: Link, scene: Scene) -> None:
         """Create or mend the device; nothing changes where it is as wanted."""
@@ -79,7 +79,7 @@ class Implementation(Protocol):
         """Its devices, as one of the drivers makes them; None where it needs none."""
 
     def send(self, probe: Probe, request: bytes) -> bool:
-        """Send a probe's request, a whole IP packet; whether it went out. Raises OSError if the kernel refuses."""
+        """Send a probe's request, a whole IP packet; True if it was sent. Raises OSError if the kernel refuses."""
 
     def traffic(self, netlink: Netlink, facts: LinkFacts, message: bytes) -> Traffic | None:
         """The traffic through a link, if that is its device. Raises OSError."""

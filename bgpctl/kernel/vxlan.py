@@ -66,7 +66,7 @@ class VxlanImplementation:
     def hint(self, link: Link, code: int) -> str | None:
         match link.kind, code:
             case Vxlan(), errno.EOPNOTSUPP:
-                return f"remove link {link.name}; it will be made anew"
+                return f"remove link {link.name}; it will be created again"
             case Vxlan(vni=vni, port=port), errno.EEXIST:
                 return f"another VXLAN device here has VNI {vni} on port {port}: remove it, or choose others"
             case _:

@@ -115,7 +115,7 @@ class Watch:
         return self._drain(acting=False) or tables
 
     def _drain(self, *, acting: bool) -> bool:
-        """Take in all that is queued; whether any of it is news."""
+        """Read all queued events; True if any is news."""
         news = False
         while True:
             try:

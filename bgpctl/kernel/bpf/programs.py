@@ -341,7 +341,7 @@ def _outer_header(p: Program, local: Address) -> None:
     # Any number that is not reused while a fragment may be in flight: the inner packet's is one.
     p.load(H, R1, FP, _INNER + _ID)
     p.store(H, FP, _OUTER + _ID, R1)
-    # RFC 2003, 5.1: an undividable packet stays so in the tunnel. A fragment is carried as a whole packet.
+    # RFC 2003, 5.1: DF is copied to the outer header. A fragment is carried as a whole packet.
     p.load(H, R1, FP, _INNER + _FRAGMENT)
     p.op("and", R1, _DF)
     p.store(H, FP, _OUTER + _FRAGMENT, R1)

@@ -22,7 +22,7 @@ _BEFORE, _AFTER, _BY_NUMBER = 1 << 3, 1 << 4, 1 << 5
 _FIRST: Final = 0
 _LOOPBACK: Final = 1
 _PLACES: Final = 64
-"""As many as the kernel lets stand on one hook (BPF_MPROG_MAX)."""
+"""The kernel's limit of programs on one hook (BPF_MPROG_MAX)."""
 _TRIES: Final = 10
 _NONE_TO_SEE: Final = frozenset({errno.EINVAL, errno.ENODEV, errno.EPERM, errno.ENOSYS})
 _ATTRIBUTES: Final = struct.Struct("=IIIIIIQ")

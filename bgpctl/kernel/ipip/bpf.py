@@ -178,7 +178,7 @@ class BpfIpip:
         match self._decaps(links, receivers(self._netlink, links.values())):
             case (Decap() as only,):
                 return frozenset({only})
-            case _:  # two are left where a driver was killed before it had taken away the former: to be put again
+            case _:  # two are left where a driver was killed before it had detached the former: to be put again
                 return frozenset()
 
     def _receive(self, tunnel: LinkFacts, far_end: LinkFacts, underlay: LinkFacts, decap: Decap) -> None:
@@ -192,7 +192,7 @@ class BpfIpip:
                 self._known = _Read(syscalls.id_of(program), decap.sources, decap.own)
 
     def _counters_fd(self) -> int:
-        """The counters that the present programs count in, where they may be had, or else new ones."""
+        """The counters of the attached programs, if this process may open them, else new ones."""
         if self._counters is None:
             self._counters = _open_counters(self._netlink) or syscalls.value_map(programs.COUNTERS_BYTES)
         return self._counters

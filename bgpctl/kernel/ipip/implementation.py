@@ -44,7 +44,7 @@ class IpipImplementation:
     """They are seen where they come in, before BPF takes them out of their outer header."""
 
     def kind_of(self, facts: LinkFacts, names: Names) -> LinkKind | None:
-        """None: whether a device is whole only its driver knows (IpipDevices.recognised)."""
+        """None: only its driver recognises a complete device (IpipDevices.recognised)."""
         del facts, names
         return None
 
@@ -72,9 +72,7 @@ class IpipImplementation:
 
     def hint(self, link: Link, code: int) -> str | None:
         if isinstance(link.kind, Ipip) and code == errno.EEXIST:
-            return (
-                f"{link.name} belongs to another program or to the ipip module: --ipip-driver kernel can use the latter"
-            )
+            return f"{link.name} is another program's, or the ipip module's: --ipip-driver kernel can use the latter"
         return None
 
 

@@ -76,7 +76,7 @@ protocol bgp {name} {{
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How sessions are written, and what stands beside them."""
+    """The format of sessions, and the configuration beside them."""
 
     session: str
     more: str = ""
