@@ -96,7 +96,7 @@ def read(
     if not any_version and body.get("schema") != schema(view):
         raise OtherVersion(
             f"the agent at {path} is of another version: it answered {body.get('schema')}, this bgpctl reads "
-            f"{schema(view)}; use the bgpctl that the agent runs, or restart the agent with this one"
+            f"{schema(view)}; use the agent's bgpctl, or restart the agent with this one"
         )
     return body
 

@@ -16,7 +16,7 @@ methods here, and a user of a dataplane never accesses its tables by name. Calle
 tables, as iterables and with `in`, and make other dataplanes with `of`, `put`, `drop`, `minus`, `on_links` and
 `owned`. That also leaves open what a table is. Today it is a frozenset, which is copied by each change. A persistent
 table in shards by prefix, whose versions share the shards that did not change, makes the cost of a change the size of
-the change; it has to implement `collections.abc.Set`, and only this file would know.
+the change; it has to offer what `collections.abc.Set` does, and only this file would know.
 
 `DataplaneBuilder` is for many changes in a row: it finds objects by key and copies each table once.
 
@@ -132,7 +132,7 @@ class Dataplane:
         """
         The objects that `other` does not have exactly so.
 
-        `converse` is `other.minus(self)`, if that is known already. It gives the number of common objects, so a
+        `converse` is `other.minus(self)`, if that is known already. It tells how much the two have in common, so a
         table with nothing of its own is seen by three lengths, without another pass over 100,000 routes.
         """
         names = _FIELDS.values()
