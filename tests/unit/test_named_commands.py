@@ -77,7 +77,6 @@ PROSE: Final = frozenset(
         "ships",
         "speak",
         "speaks",
-        "that",
         "too",
         "understands",
         "uses",
