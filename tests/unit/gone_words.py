@@ -24,12 +24,6 @@ class Gone(NamedTuple):
     kept: tuple[Kept, ...] = ()
 
 
-def _file(folder: str, stem: str, use: str) -> Gone:
-    """A module that is gone: its path, its import, and its bare name unless a module elsewhere has that name now."""
-    bare = "" if stem == "switch" else rf"|(?<![\w/]){stem}\.py\b"
-    return Gone(rf"\b{folder}[./]{stem}(\.py)?\b(?![./\w])|\b{folder} import {stem}\b{bare}", use)
-
-
 def _renamed(old: str) -> tuple[Kept, ...]:
     return (Kept("CHANGELOG.md", f"its table of renamed keys and columns has {old}"),)
 
@@ -128,39 +122,40 @@ AGENT: Final = (
         (Kept("ARCHITECTURE.md", "a picture: the property tests of tests/laws"),),
     ),
 )
-FILES: Final = (
-    _file("core", "telling", "core/bgp/adj_rib_out.py"),
-    _file("core", "rib", "core/bgp/adj_rib_in.py"),
-    _file("core", "selection", "core/bgp/loc_rib.py"),
-    _file("core", "exports", "core/bgp/export_policy.py"),
-    _file("core", "policy", "core/bgp/import_policy.py"),
-    _file("core", "leaving", "core/bgp/session_handover.py"),
-    _file("core", "accepting", "core/bgp/encap_community.py"),
-    _file("core", "terms", "core/bgp/session_policy.py"),
-    _file("core", "why", "core/cluster/reasons.py"),
-    _file("core", "registry", "core/cluster/ownership.py"),
-    _file("core", "switch", "core/migration"),
-    _file("core", "foresight", "core/simulate/preview.py"),
-    _file("core", "repairs", "core/dataplane/drift.py"),
-    _file("core", "undoing", "store/change.py"),
-    _file("kernel", "trials", "kernel/probes.py"),
-    _file("kernel", "echo", "kernel/probe_packets.py"),
-    _file("kernel", "gateways", "kernel/nexthop_emulation.py"),
-    _file("agent", "duty", "agent/health_http.py"),
-    _file("agent", "alone", "process/run_directory.py"),
-    _file("agent", "asks", "agent/operator_commands.py"),
-    _file("agent", "edits", "agent/config_changes.py"),
-    _file("agent", "pace", "agent/observe_throttle.py"),
-    _file("speaker", "wish", "speaker/pending_config.py"),
-    _file("speaker", "say", "speaker/encode.py"),
-    _file("speaker", "wire", "speaker/decode.py"),
-    _file("speaker", "sweep", "speaker/orphaned_routes.py"),
-    _file("speaker", "keeper", "speaker/supervisor.py"),
-    _file("lab", "cells", "lab/runtime.py"),
-    _file("lab", "sense", "lab/validate.py"),
-    _file("lab", "space", "lab/netns.py"),
-    _file("daemons", "terms", "lab/daemons/session_options.py"),
-)
+FILES: Final = {
+    "core/telling.py": "core/bgp/adj_rib_out.py",
+    "core/rib.py": "core/bgp/adj_rib_in.py",
+    "core/selection.py": "core/bgp/loc_rib.py",
+    "core/exports.py": "core/bgp/export_policy.py",
+    "core/policy.py": "core/bgp/import_policy.py",
+    "core/leaving.py": "core/bgp/session_handover.py",
+    "core/accepting.py": "core/bgp/encap_community.py",
+    "core/terms.py": "core/bgp/session_policy.py",
+    "core/why.py": "core/cluster/reasons.py",
+    "core/registry.py": "core/cluster/ownership.py",
+    "core/switch.py": "core/migration",
+    "core/foresight.py": "core/simulate/preview.py",
+    "core/repairs.py": "core/dataplane/drift.py",
+    "core/undoing.py": "store/change.py",
+    "kernel/trials.py": "kernel/probes.py",
+    "kernel/echo.py": "kernel/probe_packets.py",
+    "kernel/gateways.py": "kernel/nexthop_emulation.py",
+    "agent/duty.py": "agent/health_http.py",
+    "agent/alone.py": "process/run_directory.py",
+    "agent/asks.py": "agent/operator_commands.py",
+    "agent/edits.py": "agent/config_changes.py",
+    "agent/pace.py": "agent/observe_throttle.py",
+    "speaker/wish.py": "speaker/pending_config.py",
+    "speaker/say.py": "speaker/encode.py",
+    "speaker/wire.py": "speaker/decode.py",
+    "speaker/sweep.py": "speaker/orphaned_routes.py",
+    "speaker/keeper.py": "speaker/supervisor.py",
+    "lab/cells.py": "lab/runtime.py",
+    "lab/sense.py": "lab/validate.py",
+    "lab/space.py": "lab/netns.py",
+    "lab/daemons/terms.py": "lab/daemons/session_options.py",
+}
+"""Modules below bgpctl/ that are gone, by path, and the module or package that has their subject now."""
 SENTENCES: Final = (
     Gone(
         r"(?i:\b(some|any|every|no)body('s)?\b|\bsomeone('s)?\b)",
@@ -171,4 +166,4 @@ SENTENCES: Final = (
     Gone(r"(?i:\bby and by\b)", "after a while, at intervals"),
     Gone(r"(?i:\bfor now\b)", "until, meanwhile"),
 )
-GONE: Final = (*BGP, *KERNEL, *AGENT, *FILES, *SENTENCES)
+GONE: Final = (*BGP, *KERNEL, *AGENT, *SENTENCES)

@@ -10,8 +10,9 @@ from typing import Final
 import pytest
 
 from tests.docs.blocks import ROOT
-from tests.unit.gone_words import GONE, Gone
+from tests.unit.gone_words import FILES, GONE, Gone
 
+PACKAGE: Final = ROOT / "bgpctl"
 READ: Final = (
     "bgpctl",
     "docs/*.md",
@@ -25,6 +26,8 @@ READ: Final = (
     "Dockerfile",
 )
 TEXTS: Final = re.compile(r"\.(py|json|md|yaml|cfg|toml|env|service)$|(Makefile|Dockerfile)$|py\.typed$")
+PATHS: Final = re.compile(rf"(?<!\w)(?:{'|'.join(name.removesuffix('.py') for name in FILES)})(?!\w)")
+BARE: Final = {name.rsplit("/", 1)[1] for name in FILES} - {path.name for path in PACKAGE.rglob("*.py")}
 
 
 @cache
@@ -63,6 +66,39 @@ def test_an_exception_is_still_needed_and_has_a_reason(gone: Gone) -> None:
     for item in gone.kept:
         assert item.reason
         assert _expression(gone.pattern).search(texts()[item.file]), item
+
+
+def modules_named(text: str) -> list[str]:
+    """The gone modules that a text names: by path, as an import, or by a file name that no other module has now."""
+    named = PATHS.findall(text.replace(" import ", "/").replace(".", "/"))
+    return named + [file for file in re.findall(r"(?<![\w/])\w+\.py\b", text) if file in BARE]
+
+
+def test_a_module_that_is_gone_is_not_there_and_its_subject_is() -> None:
+    assert [name for name, use in FILES.items() if (PACKAGE / name).exists() or not (PACKAGE / use).exists()] == []
+
+
+def test_a_module_that_is_gone_is_named_nowhere() -> None:
+    assert [(name, found) for name, text in texts().items() if (found := modules_named(text))] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from bgpctl.core.telling import Told",
+        "from bgpctl.core import exports",
+        "`core/rib.py: updated`",
+        "see core/switch.py.",
+        "bgpctl/lab/daemons/terms.py",
+        "`gateways.py`",
+    ],
+)
+def test_each_way_to_name_a_module_is_found(text: str) -> None:
+    assert modules_named(text)
+
+
+def test_a_module_of_the_same_name_elsewhere_is_let_pass() -> None:
+    assert not modules_named("`lab/switch.py`, core/migration, import_policy.py")
 
 
 def test_a_phrase_is_found_across_lines_and_in_another_case() -> None:

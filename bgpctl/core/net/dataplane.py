@@ -132,7 +132,7 @@ class Dataplane:
         """
         The objects that `other` does not have exactly so.
 
-        `converse` is `other.minus(self)`, if that is known already. It tells how much the two have in common, so a
+        `converse` is `other.minus(self)`, if that is known already. It shows how much the two have in common, so a
         table with nothing of its own is seen by three lengths, without another pass over 100,000 routes.
         """
         names = _FIELDS.values()
