@@ -63,7 +63,7 @@ BGP: Final = (
         r"(?i:\b(take|takes|taken|taking|took) ((it|them|this|that|what|\w+s) )?back\b)|\btaken_back\b",
         "withdrawn; undone; restored",
     ),
-    Gone(r"\b[Rr]eleased\b", "withdrawn by their source"),
+    Gone(r"(?i:\breleased\b)", "withdrawn by their source"),
     Gone(r"\bRegistry\b|\bthe registry\b|\bregistry of (blocks|owners|nodes)\b", "block ownership, BlockOwnership"),
     Gone(r"\bTROUBLE\b|[\"`]trouble[\"`]", "ERROR, error", _renamed("`trouble`, TROUBLE")),
     Gone(r"\bTHEN\b", "ACTION", _renamed("the column THEN")),
