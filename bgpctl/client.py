@@ -96,7 +96,7 @@ def read(
     if not any_version and body.get("schema") != schema(view):
         raise OtherVersion(
             f"the agent at {path} is of another version: it answered {body.get('schema')}, this bgpctl reads "
-            f"{schema(view)}; use the bgpctl that the agent runs, or restart the agent with this one"
+            f"{schema(view)}; use the agent's bgpctl, or restart the agent with this one"
         )
     return body
 
@@ -132,7 +132,7 @@ def _exchange(
 ) -> tuple[int, dict[str, Any]]:
     connection = _UnixConnection(path, timeout_s)
     try:
-        # Only the server may say what content means in a GET (RFC 9110 section 9.3.1); ours does.
+        # Only the server may define the meaning of content in a GET (RFC 9110 section 9.3.1); ours does.
         connection.request(method, f"/v1/{quote(name)}?{urlencode(query)}", content.encode() or None)
         response = connection.getresponse()
         body = json.loads(response.read())

@@ -1,5 +1,5 @@
 """
-Requests of the operator to a running agent, as events: pure functions from a verb to what it means now.
+Requests of the operator to a running agent, as events: pure functions from a verb to its events.
 
 Refuses to know: who may send a request, and how it arrived.
 """

@@ -45,7 +45,7 @@ class Process:
 
 def collect_seldom() -> None:
     """
-    Have Python look for cycles after 100,000 new objects instead of 700.
+    Have Python search for cycles after 100,000 new objects instead of 700.
 
     A table of routes is many tuples that live long and have no cycles: at 100,000 routes more than half of the CPU
     time of a round went into going through them again and again.
@@ -59,7 +59,7 @@ def run(node: str, ports: Ports, process: Process, socket: Path, health: tuple[s
     The API listens at `socket`; `health` is where the pages are served by TCP too.
 
     Raises:
-        AlreadyRunning: another agent holds this network namespace or the run directory.
+        AlreadyRunning: another agent has this network namespace or the run directory.
         Unavailable: the run directory, the API socket or the port cannot be used. A kernel that cannot be opened is
             no error: it is opened again and again, and the summary has the error.
     """

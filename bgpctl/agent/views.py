@@ -137,7 +137,7 @@ def routes(snapshot: Snapshot) -> Json:
 
 
 def _age_s(snapshot: Snapshot, prefix: Prefix) -> float | None:
-    """Since when the best path has been what it is; None for what was not learned."""
+    """The time since when the best path is unchanged; None for a prefix that was not learned."""
     choice = snapshot.state.bgp.loc_rib.best.get(prefix)
     return snapshot.age_s(choice.best.received.at_s) if choice else None
 

@@ -295,7 +295,7 @@ def routes(run_dir: Path, prefix: str, output: str) -> None:
 @output_option
 @click.pass_obj
 def rib(run_dir: Path, which: str, prefix: str, output: str) -> None:
-    """Paths received by BGP: all, the best ones, or those that the import policy rejects; PREFIX: what overlaps it."""
+    """Paths received by BGP: all, the best ones, or those that the import policy rejects; PREFIX: overlapping ones."""
     body = ask(run_dir, "rib", which=which, prefix=prefix)
     emit(body, output, body["paths"], _RIB)
 

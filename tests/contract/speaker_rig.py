@@ -150,13 +150,13 @@ class FakeRig:
         self.speaker.start(self.heard.write)
 
     def peer_up(self) -> None:
-        self.speaker.hear(SessionUp(PEERS))
+        self.speaker.inject(SessionUp(PEERS))
 
     def peer_announces(self, prefix: Prefix) -> None:
-        self.speaker.hear(Update(PEERS, announced=(BgpPath(prefix, PEERS),)))
+        self.speaker.inject(Update(PEERS, announced=(BgpPath(prefix, PEERS),)))
 
     def peer_withdraws(self, prefix: Prefix) -> None:
-        self.speaker.hear(Update(PEERS, withdrawn=(prefix,)))
+        self.speaker.inject(Update(PEERS, withdrawn=(prefix,)))
 
     def peer_has(self, prefixes: set[Prefix]) -> None:
         known: set[Prefix] = set()

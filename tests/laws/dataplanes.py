@@ -25,7 +25,7 @@ def foreign(dataplane: Dataplane) -> set[KernelObject]:
 
 
 def unblocked(desired: Desired, observed: Dataplane) -> set[Key]:
-    """The wanted keys that no foreign route holds."""
+    """The wanted keys that no foreign route has."""
     taken = {key_of(route) for route in observed.routes if route.protocol != PROTOCOL}
     return {key_of(thing) for thing in desired.dataplane} - taken
 

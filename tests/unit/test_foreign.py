@@ -28,7 +28,7 @@ def test_a_router_has_the_other_end_of_each_session_and_one_with_the_router_of_a
     }
 
 
-def test_a_node_announces_its_block_and_waits_for_whom_calico_s_rule_says() -> None:
+def test_a_node_announces_its_block_and_is_passive_where_calico_s_rule_wants_it() -> None:
     router = foreign.configured(shipped("calico-neighbours"), "c1")
     assert list(map(str, router.routes)) == ["10.244.3.0/26"]
     assert {str(n.address): n.passive for n in router.neighbors} == {

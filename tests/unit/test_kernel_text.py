@@ -127,7 +127,7 @@ def test_rules_count_where_whole_dataplanes_are_compared() -> None:
         assert_same(replace(expected, rules=frozenset({Rule(4, 100)})), expected)
 
 
-def test_what_is_missing_is_shown_and_what_is_there_besides_is_not() -> None:
+def test_missing_objects_are_shown_and_additional_ones_are_not() -> None:
     kernel = bare_kernel(member(two_racks(), "a1"))
     assert_has(kernel, kernel.links)
     with pytest.raises(AssertionError) as failed:

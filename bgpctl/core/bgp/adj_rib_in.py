@@ -12,7 +12,7 @@ concern several peers at once:
   restart time to return.
 - While the channel to the speaker is closed, no peer can be received from, so none of their waiting times runs.
 - A prefix is withdrawn only if a peer with a complete table had it, has it no more, and no other peer announces it.
-  A session that ends withdraws nothing in this sense: when a mesh gives way to route reflectors all its sessions
+  A session that ends withdraws nothing by this definition: when a mesh gives way to route reflectors all its sessions
   end, and the reflectors may not have announced everything yet.
 
 Refuses to know: which paths policy lets in, which one is best, where the time comes from.

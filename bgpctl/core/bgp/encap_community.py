@@ -11,7 +11,7 @@ accepted. The cluster file can forbid as well, for a member whose kernel accepts
 not want; both count.
 
 The community stays within the cluster (RFC 9012, section 11, wants a scope): it is sent to members alone, and
-believed from peers in our AS alone, as a router outside could hold up a migration by a false one. A member's own
+believed from peers in our AS alone, as a router outside could delay a migration by a false one. A member's own
 session is believed before any reflector; of several reflectors the tunnels that all of them report count, because
 one that is late still reports the tunnels that the member had before.
 

@@ -1,5 +1,5 @@
 """
-Drift: what has to be restored although nothing else is wanted than before.
+Drift: objects to be restored although the desired state is unchanged.
 
 Refuses to know: how something is restored, whether that succeeded, and how often it is attempted
 (core/agent/attempts.py).

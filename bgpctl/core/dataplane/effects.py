@@ -4,7 +4,7 @@ The model of the kernel: what each operation does to a dataplane, the silent sid
 A plan is only as good as the idea of what its operations do. Three programs need that idea: the plan itself (what is
 left once devices have changed), the preview (where a change ends), and the fake kernel of the tests. So it is written
 once, here, as a function of a dataplane and an operation, and `tests/contract/test_differential.py` walks at random
-over this model and the running kernel in step: after every operation both must look the same. Facts were measured on
+over this model and the running kernel in step: after every operation both must be equal. Facts were measured on
 Linux 6.1 and 6.18.
 
 To model a put as "the object is there now" and a removal as "it is gone" would be wrong in these cases:
@@ -14,14 +14,14 @@ To model a put as "the object is there now" and a removal as "it is gone" would 
 - The last IPv4 address of a device takes the device's IPv4 routes and ARP entries along, without an event
   (fib_inetaddr_event calls fib_disable_ip). So new addresses are added before old ones are removed.
 - A changed MAC flushes the neighbour entries of the device (neigh_changeaddr).
-- A next-hop object that goes leaves its groups and takes the routes that name it along; only RTM_DELNEXTHOP says so
+- A next-hop object that goes leaves its groups and takes the routes that name it along; only RTM_DELNEXTHOP reports it
   (remove_nexthop). Replacing the object keeps all of them.
 - A device's VNI, port and underlay cannot change (vxlan_changelink: EOPNOTSUPP), its local address, MTU and MAC can.
 - A route with another metric is a second route; a put with the same key replaces in place.
 - Removing what is absent is no error for us, whatever the kernel answers.
 
 `after` is the meaning of one operation. A fold of it over 100,000 operations would copy a table of 100,000 routes for
-each, so `after_all` and `after_each` do many operations to one builder; a property test holds them to the fold.
+each, so `after_all` and `after_each` do many operations to one builder; a property test compares them with the fold.
 
 Why objects are replaced and never removed and added again: docs/decisions/0006-next-hop-objects.md, and for what is
 ours 0003-ours-is-what-we-marked.md.
@@ -80,7 +80,7 @@ class Failure:
     """
     One operation the kernel refused.
 
-    `errno` as in errno(3); `text` is the kernel's own explanation, often empty; `hint` says who must act.
+    `errno` as in errno(3); `text` is the kernel's own explanation, often empty; `hint` names who must act.
     """
 
     op: Op
@@ -214,7 +214,7 @@ def _remove_address(plane: DataplaneBuilder, gone: LinkAddress) -> None:
         return
     left = (item.address.address for item in plane.all(LinkAddress) if item.link == gone.link)
     if not any(address.version == 4 for address in left):
-        # Without any IPv4 address the device has IPv4 disabled: its routes and ARP entries go, and no event says so.
+        # Without any IPv4 address the device has IPv4 disabled: its routes and ARP entries go, and no event reports it.
         _drop_neighbours(plane, gone.link, versions=(4,))
         _drop_routes(plane, gone.link, versions=(4,))
 

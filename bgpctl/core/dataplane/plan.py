@@ -221,7 +221,7 @@ def _specific_first(item: tuple[Key, Route]) -> tuple[int, ...]:
 
 def _link_first(item: tuple[Key, Sysctl]) -> tuple[bool, Key]:
     """
-    A link is told to accept router advertisements all the same (accept_ra 2) before the host becomes a router, which
+    A link is set to accept router advertisements all the same (accept_ra 2) before the host becomes a router, which
     ignores them otherwise and loses its default route (Documentation/networking/ip-sysctl.rst).
     """
     key, sysctl = item

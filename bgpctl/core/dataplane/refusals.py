@@ -101,7 +101,7 @@ def _refusal_of_next_hop(plane: DataplaneBuilder, wanted: NextHop) -> int:
 
 def _is_reached_by_another_link(plane: DataplaneBuilder, wanted: NextHop) -> bool:
     """
-    True if an on-link IPv6 gateway is reached by another link: the kernel looks it up in the main table
+    True if an on-link IPv6 gateway is reached by another link: the kernel resolves it in the main table
     (ip6_route_check_nh_onlink), accepts the default route and a blackhole as an answer, and does not ask about
     link-local gateways.
     """

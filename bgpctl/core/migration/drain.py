@@ -9,7 +9,7 @@ than this one, or never. So a device of ours that is not wanted any more stays w
   by another link for DRAIN_S, as packets that it sent before are still in queues and on the wire. A reply by a
   device that has another VNI or port by now came by another device, so its kind is compared as well as its name.
 - A route to a member's prefix is in the kernel and in no source any more, or not yet. A change of backend replaces
-  what is learned from the registry by what is learned from BGP, or the reverse, and for a while neither has all
+  what is learned from the list of members by what is learned from BGP, or the reverse, and for a while neither has all
   prefixes. Host prefixes that a member borrows from another's block count too: without their route they would
   follow that block.
 

@@ -3,16 +3,16 @@ The dataplane of one network namespace as a value: what is in a kernel (everyone
 
 A dataplane is a table per kind of object. The tables stand in the order in which objects are added: a link comes
 before its addresses, these before the forwarding and neighbour entries, those before next hops, and routes come last.
-Whatever carries a thing is then there before the thing, and removal goes the other way: make before break. This order
-is the plan's, so it is written here once and nowhere else.
+A link or next hop is then there before the objects that use it, and removal is in reverse order: make before break.
+This order is the plan's, so it is written here once and nowhere else.
 
-The kernel tells two objects of one kind apart by a key (`key_of`), and a put replaces what has the key. A table is a
-set all the same, because an observation may hold several objects with one key: `ip route append` adds a second IPv4
+The kernel distinguishes two objects of one kind by a key (`key_of`), and a put replaces what has the key. A table is a
+set all the same, because an observation may have several objects with one key: `ip route append` adds a second IPv4
 route with equal table, prefix and metric. `put` and `drop` go by key, as the kernel does; `minus` goes by value.
 
 An agent compares 100,000 routes several times a second. As sets that takes a sixth of what it takes key by key (60 and
 400 ms of CPU for equal routes that share nothing, 13 ms where they share their prefixes). So the comparisons are
-methods here, and whoever uses a dataplane never takes its tables apart by name. Callers read the
+methods here, and a user of a dataplane never accesses its tables by name. Callers read the
 tables, as iterables and with `in`, and make other dataplanes with `of`, `put`, `drop`, `minus`, `on_links` and
 `owned`. That also leaves open what a table is. Today it is a frozenset, which is copied by each change. A persistent
 table in shards by prefix, whose versions share the shards that did not change, makes the cost of a change the size of

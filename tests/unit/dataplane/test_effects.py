@@ -1,4 +1,4 @@
-"""The kernel model, effect by effect. The contract tests hold the same effects to the running kernel."""
+"""The kernel model, effect by effect. The contract tests compare the same effects with the running kernel."""
 
 import errno
 from dataclasses import replace
@@ -76,7 +76,7 @@ def test_another_metric_is_a_second_route() -> None:
     assert len(put(FULL, ROUTE._replace(metric=7)).routes) == 2
 
 
-def test_removing_what_is_absent_changes_nothing() -> None:
+def test_removing_an_absent_object_changes_nothing() -> None:
     bare = Dataplane.of((ETH0,))
     for thing in (VXLAN, ADDRESS, NEIGHBOUR, FDB, HOP, ROUTE):
         assert_same(remove(bare, thing), bare)
