@@ -225,7 +225,7 @@ def transitions(draw: st.DrawFn) -> tuple[Desired, Dataplane]:
     """A wanted state, and a kernel in which an earlier one has come true."""
     later, observed = draw(moments())
     wanted = _some_of(draw, later.dataplane)
-    earlier = replace(later, dataplane=wanted, reasons={key_of(thing): NOT_WANTED for thing in wanted})
+    earlier = replace(later, dataplane=wanted, reasons={key_of(obj): NOT_WANTED for obj in wanted})
     return later, fold(observed, plan(earlier, observed).ops)
 
 

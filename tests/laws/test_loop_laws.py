@@ -89,7 +89,7 @@ def test_before_every_end_of_rib_only_withdrawn_routes_are_removed(story: list[E
         state, commands = step(state, event, float(number))
         if state.kernel.desired and state.kernel.desired.prune_holds:
             removed = [op.object for c in commands if isinstance(c, Apply) for op in c.ops if isinstance(op, Remove)]
-            routes = [thing for thing in removed if isinstance(thing, Route)]
+            routes = [obj for obj in removed if isinstance(obj, Route)]
             assert routes == removed
             assert {route.prefix for route in routes} <= announced - _announced(state)
 

@@ -43,7 +43,7 @@ def test_many_operations_at_once_equal_one_by_one(moment: tuple[Desired, Datapla
 def test_one_clean_round_reaches_the_desired_state(moment: tuple[Desired, Dataplane]) -> None:
     desired, observed = moment
     reached = fold(observed, plan(desired, observed).ops)
-    wanted = {thing for thing in desired.dataplane if key_of(thing) in unblocked(desired, observed)}
+    wanted = {obj for obj in desired.dataplane if key_of(obj) in unblocked(desired, observed)}
     assert_has(reached, wanted)
     assert_has(desired.dataplane, reached.owned())
 

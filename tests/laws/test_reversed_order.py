@@ -61,7 +61,7 @@ def rest(desired: Desired, dataplane: Dataplane) -> Dataplane:
 def test_backwards_it_still_converges_and_comes_to_rest(moment: tuple[Desired, Dataplane]) -> None:
     desired, observed = moment
     reached = rest(desired, observed)
-    wanted = {thing for thing in desired.dataplane if key_of(thing) in unblocked(desired, observed)}
+    wanted = {obj for obj in desired.dataplane if key_of(obj) in unblocked(desired, observed)}
     assert_has(reached, wanted)
     assert_has(desired.dataplane, reached.owned())
     assert plan(desired, reached).ops == ()

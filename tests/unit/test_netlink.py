@@ -89,17 +89,17 @@ def test_a_request_has_exactly_these_bytes(request_: Request, expected: str) -> 
     assert pack(request_, sequence=7) == bytes.fromhex(expected)
 
 
-@pytest.mark.parametrize("thing", [ROUTE, ROUTE6, BLOCK, PLAIN, HOP, FDB, NEIGHBOUR])
-def test_an_encoded_object_is_decoded_alike_in_any_order_of_attributes(thing: Batched) -> None:
-    request_ = encode.put(thing, 5)
+@pytest.mark.parametrize("obj", [ROUTE, ROUTE6, BLOCK, PLAIN, HOP, FDB, NEIGHBOUR])
+def test_an_encoded_object_is_decoded_alike_in_any_order_of_attributes(obj: Batched) -> None:
+    request_ = encode.put(obj, 5)
     read = {Route: decode.route, NextHop: decode.next_hop, FdbEntry: decode.fdb_entry, Neighbour: decode.neighbour}
-    size = encode.NHMSG.size if isinstance(thing, NextHop) else encode.RTMSG.size
+    size = encode.NHMSG.size if isinstance(obj, NextHop) else encode.RTMSG.size
     found = attributes(request_.body, size)
     # The kernel writes a route's table first, and so do we read most of them: by position.
     table_first = sorted(found, key=lambda kind: (kind != encode.RTA_TABLE, kind))
     for order in (list(found), list(reversed(found)), table_first):
         body = request_.body[:size] + b"".join(attribute(kind, found[kind]) for kind in order)
-        assert read[type(thing)](body, NAMES) == thing
+        assert read[type(obj)](body, NAMES) == obj
 
 
 def test_a_multipath_route_is_known_by_its_first_next_hop() -> None:

@@ -146,11 +146,11 @@ def _do(plane: DataplaneBuilder, op: Op) -> None:
             assert_never(op)
 
 
-def _put(plane: DataplaneBuilder, thing: KernelObject) -> None:
-    if isinstance(thing, Link):
-        _put_link(plane, thing)
+def _put(plane: DataplaneBuilder, obj: KernelObject) -> None:
+    if isinstance(obj, Link):
+        _put_link(plane, obj)
     else:
-        plane.put(thing)
+        plane.put(obj)
 
 
 def _put_link(plane: DataplaneBuilder, link: Link) -> None:
@@ -179,18 +179,18 @@ def _take_down(plane: DataplaneBuilder, name: str) -> None:
     _drop_paths_over(plane, name)
 
 
-def _remove(plane: DataplaneBuilder, thing: KernelObject) -> None:
-    match thing:
+def _remove(plane: DataplaneBuilder, obj: KernelObject) -> None:
+    match obj:
         case Route() | Sysctl() | Decap() | Masquerade() | FdbEntry() | Neighbour():
-            plane.drop((thing,))
+            plane.drop((obj,))
         case Link():
-            _remove_link(plane, thing.name)
+            _remove_link(plane, obj.name)
         case LinkAddress():
-            _remove_address(plane, thing)
+            _remove_address(plane, obj)
         case NextHop() | NextHopGroup():
-            _drop_next_hops(plane, {thing.id})
+            _drop_next_hops(plane, {obj.id})
         case _:
-            assert_never(thing)
+            assert_never(obj)
 
 
 def _remove_link(plane: DataplaneBuilder, name: str) -> None:

@@ -53,11 +53,11 @@ class Desired:
 def gather(wanted: Iterable[Reasoned], unmet: Iterable[Unmet], prune_holds: Iterable[PruneHold]) -> Desired:
     """One value out of everything the encapsulations asked for; equal objects asked for twice count once."""
     reasons: dict[Key, Reason] = {}
-    things: list[KernelObject] = []
-    for thing, reason in wanted:
-        things.append(thing)
-        reasons.setdefault(key_of(thing), reason)
-    return Desired(Dataplane.of(things), reasons, tuple(unmet), tuple(prune_holds))
+    objects: list[KernelObject] = []
+    for obj, reason in wanted:
+        objects.append(obj)
+        reasons.setdefault(key_of(obj), reason)
+    return Desired(Dataplane.of(objects), reasons, tuple(unmet), tuple(prune_holds))
 
 
 def link_of(desired: Desired | None) -> Callable[[Prefix], str | None]:

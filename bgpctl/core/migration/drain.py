@@ -2,7 +2,7 @@
 Draining: a device that is not wanted any more stays until no member sends by it.
 
 Removing a tunnel device stops this node from receiving by it, and other nodes learn of the new cluster file later
-than this one, or never. So a device of ours that is not wanted any more stays while one of three things is true:
+than this one, or never. So a device of ours that is not wanted any more stays while one of three objects is true:
 
 - A next hop still leads by it, because the new path to that member is not proven.
 - A member may still send by it. Return probes show by which link it sends. It has left the device once it has sent
@@ -98,7 +98,7 @@ def _kept(observed: Dataplane, links: Collection[str], orphans: Collection[Route
     yield from _next_hops_of(observed, orphans)
     yield from orphans
     for kind in (observed.links, observed.addresses, observed.decaps, observed.fdb, observed.neighbours):
-        yield from (thing for thing in kind if _link_of(thing) in links)
+        yield from (obj for obj in kind if _link_of(obj) in links)
 
 
 def _next_hops_of(observed: Dataplane, routes: Iterable[Route]) -> Iterator[NextHop | NextHopGroup]:
@@ -110,5 +110,5 @@ def _next_hops_of(observed: Dataplane, routes: Iterable[Route]) -> Iterator[Next
     yield from (hop for hop in observed.next_hops if hop.id in used and hop.protocol == PROTOCOL)
 
 
-def _link_of(thing: KernelObject) -> str | None:
-    return thing.name if isinstance(thing, Link) else getattr(thing, "link", None)
+def _link_of(obj: KernelObject) -> str | None:
+    return obj.name if isinstance(obj, Link) else getattr(obj, "link", None)

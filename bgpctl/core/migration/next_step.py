@@ -127,17 +127,17 @@ def _probes(
 def _with_kept(desired: Desired, kept: Iterable[KernelObject]) -> Desired:
     """`desired` with the kept objects: of two with one key the kept one stays, and its reason is that it is kept."""
     reasons = dict(desired.reasons)
-    things = tuple(kept)
+    objects = tuple(kept)
     held_ids: set[int] = set()
-    for thing in things:
-        key = key_of(thing)
+    for obj in objects:
+        key = key_of(obj)
         reasons[key] = _kept(reasons.get(key, _KEPT_REASON))
-        held_ids |= {thing.id} if isinstance(thing, NextHop | NextHopGroup) else set()
+        held_ids |= {obj.id} if isinstance(obj, NextHop | NextHopGroup) else set()
     for route in desired.dataplane.routes:
         # A route leads where its next hop leads, so its new reason does not apply yet.
         if route.next_hop in held_ids:
             reasons[key_of(route)] = _kept(reasons[key_of(route)])
-    return replace(desired, dataplane=desired.dataplane.put(things), reasons=reasons)
+    return replace(desired, dataplane=desired.dataplane.put(objects), reasons=reasons)
 
 
 def _kept(reason: Reason) -> Reason:

@@ -271,27 +271,27 @@ KernelObject: TypeAlias = (
 Key: TypeAlias = tuple[str | int | Address | Prefix | InterfaceAddress, ...]
 
 
-def key_of(thing: KernelObject) -> Key:
+def key_of(obj: KernelObject) -> Key:
     """The kernel's key of an object among those of its kind; the first item names the kind."""
-    match thing:
+    match obj:
         case Route():  # first, because there are most of them
-            return ("route", thing.table, thing.prefix, thing.metric)
+            return ("route", obj.table, obj.prefix, obj.metric)
         case Sysctl():
-            return ("sysctl", thing.name)
+            return ("sysctl", obj.name)
         case Link():
-            return ("link", thing.name)
+            return ("link", obj.name)
         case LinkAddress():
-            return ("address", thing.link, thing.address)
+            return ("address", obj.link, obj.address)
         case Decap():
-            return ("decap", thing.link)
+            return ("decap", obj.link)
         case Masquerade():
-            return ("masquerade", thing.version)
+            return ("masquerade", obj.version)
         case FdbEntry():
-            return ("fdb", thing.link, thing.mac)
+            return ("fdb", obj.link, obj.mac)
         case Neighbour():
-            return ("neighbour", thing.link, thing.address)
+            return ("neighbour", obj.link, obj.address)
         case NextHop() | NextHopGroup():
-            return ("next-hop", thing.id)
+            return ("next-hop", obj.id)
 
 
 def link_of_sysctl(name: str) -> str | None:

@@ -218,7 +218,7 @@ def _expected_replies(stage: Stage, probes: Iterable[Probe], hops: Iterable[Next
 
 
 def _with_effects(ops: Iterable[Op], observed: Dataplane) -> Iterator[tuple[Op, Effect]]:
-    present = {key_of(thing): thing for thing in observed}
+    present = {key_of(obj): obj for obj in observed}
     removed: set[Key] = set()
     for op in ops:
         key = key_of(op.object)

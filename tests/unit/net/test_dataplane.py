@@ -65,7 +65,7 @@ def test_a_put_replaces_the_object_with_its_key_and_a_drop_removes_it() -> None:
     moved = ROUTE._replace(next_hop=9)
     assert FULL.put((moved,)) == FULL.minus(Dataplane.of((ROUTE,))).put((moved,))
     assert FULL.put((moved,)).size == FULL.size
-    assert FULL.drop((moved,)) == Dataplane.of(thing for thing in FULL if thing != ROUTE)
+    assert FULL.drop((moved,)) == Dataplane.of(obj for obj in FULL if obj != ROUTE)
 
 
 def test_of_two_routes_with_one_key_a_put_leaves_none_and_a_discard_the_other() -> None:

@@ -38,8 +38,8 @@ OWN = LinkAddress("eth0", InterfaceAddress.parse("10.0.0.1/24"))
 RULES = (Rule(4, 0, LOCAL), Rule(4, 32766, MAIN))
 
 
-def found(*things: KernelObject, rules: tuple[Rule, ...] = (), to: Address = FAR) -> tuple[RouteType, Route | None]:
-    answer = Fib(Dataplane.of(things, rules)).lookup(to)
+def found(*objects: KernelObject, rules: tuple[Rule, ...] = (), to: Address = FAR) -> tuple[RouteType, Route | None]:
+    answer = Fib(Dataplane.of(objects, rules)).lookup(to)
     return answer.type, answer.route
 
 
