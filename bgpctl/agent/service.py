@@ -47,7 +47,8 @@ def collect_seldom() -> None:
     Have Python look for cycles after 100,000 new objects instead of 700.
 
     A table of routes is many tuples that live long and have no cycles: at 100,000 routes more than half of the CPU
-    time of a round went into going through them again and again.
+    time of a round went into going through them again and again. Called before the cluster file is read: 5,000 nodes
+    are many objects too.
     """
     gc.set_threshold(_YOUNG_OBJECTS)
 
@@ -62,7 +63,6 @@ def run(node: str, ports: Ports, process: Process, socket: Path, health: tuple[s
         Unavailable: the run directory, the API socket or the port cannot be used. A kernel that cannot be opened is
             no error: it is opened again and again, and the summary has the error.
     """
-    collect_seldom()
     manager = process.service_manager
     with process.run_directory.hold():
         runner = Runner(node, ports, partial(_beat, manager, ports.clock), manager.beat_s)

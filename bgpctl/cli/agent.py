@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from bgpctl.agent import logs, wiring
+from bgpctl.agent.service import collect_seldom
 from bgpctl.agent.words import failure as failure_words
 from bgpctl.agent.words import kernel_object as object_words
 from bgpctl.cli import values
@@ -24,8 +25,6 @@ from bgpctl.cli.validate import files_option, valid
 from bgpctl.core.cluster.count import count
 from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.ports import AlreadyRunning, Unavailable
-from bgpctl.process.clock import LinuxClock
-from bgpctl.store.file import FileStore
 
 protocol_option = click.option(
     "--route-protocol",
@@ -80,14 +79,16 @@ def run(
     SIGTERM and Ctrl-C end it and leave forwarding and BGP sessions in place; `bgpctl cleanup` removes them.
     """
     logs.set_up(log["log_format"], log["log_level"])
-    intent = valid(FileStore(files, LinuxClock()).load())  # a change that was cut short may have left them invalid
+    collect_seldom()
+    store = wiring.store_of(files)  # one for both readings: what was understood here is not read again by the loop
+    intent = valid(store.load())  # a change that was cut short may have left them invalid
     if intent.node(node) is None:
         names = ", ".join(member.name for member in intent.nodes) or "none"
         raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
     try:
         wiring.run(
             node,
-            files,
+            store,
             run_dir,
             chosen(),
             next_hop_objects=nexthop_objects,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from bgpctl.core.agent.events import (
     WakeAt,
 )
 from bgpctl.core.cluster.problems import Place, Problem
+from bgpctl.ports import Loaded, Store
+from bgpctl.store import texts
 from tests.stories.mesh import B1, converged
 
 ROOT = Path(__file__).parents[2]
@@ -253,6 +256,35 @@ def test_an_agent_for_a_node_that_the_file_does_not_have_exits_2_and_names_the_n
     result = bgpctl("agent", "run", "--node", "a9", "-f", ROOT / "topologies" / "cross-subnet.yaml")
     assert result.exit_code == 2
     assert "a1, a2, b1, b2" in result.output
+
+
+def test_an_agent_understands_its_file_once_after_the_collector_was_told_to_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thresholds: list[int] = []
+    loaded: list[Loaded] = []
+
+    def understood(paths: Sequence[Path], read: texts.Texts) -> Loaded:
+        thresholds.append(gc.get_threshold()[0])
+        return texts.understand(paths, read)
+
+    def run(_node: str, store: Store, *_: object, **__: object) -> None:
+        loaded.append(store.load())
+        file.write_text(file.read_text().replace("10.244.1.0/26", "10.244.9.0/26"))
+        loaded.append(store.load())
+
+    file = tmp_path / "cluster.yaml"
+    file.write_text((ROOT / "topologies" / "vxlan.yaml").read_text())
+    monkeypatch.setattr("bgpctl.store.file.understand", understood)
+    monkeypatch.setattr("bgpctl.agent.wiring.run", run)
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(700, 10, 10)
+        assert bgpctl("agent", "run", "--node", "a1", "-f", file, "--run-dir", tmp_path).exit_code == 0
+    finally:
+        gc.set_threshold(*before)
+    assert thresholds == [100_000, 100_000]  # the second for what was edited meanwhile
+    assert loaded[0] != loaded[1]
 
 
 def test_a_run_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
