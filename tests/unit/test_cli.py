@@ -61,6 +61,23 @@ def test_every_view_is_shown_as_a_table_as_json_and_as_yaml(tmp_path: Path, view
     assert header == header.upper()
 
 
+def test_the_plan_of_a_cluster_lists_nodes_that_are_alike_together_and_counts_them_all(tmp_path: Path) -> None:
+    before, after = ROOT / "topologies" / "cross-subnet.yaml", tmp_path / "next.yaml"
+    after.write_text(before.read_text().replace("IPIPCrossSubnet", "IPIP"))
+    result = bgpctl("plan", "--from", before, "--to", after)
+    assert result.exit_code == 1, result.output
+    assert [line for line in result.output.splitlines() if not line.startswith("  ~ nexthop")] == [
+        "a1  cutover",
+        "  = a2: the same, with their own addresses",
+        "b1  cutover",
+        "  = b2: the same, with their own addresses",
+        "0 to put, 4 to change, 0 to remove on 4 nodes. Worst: atomic replace.",
+    ]
+    alone = bgpctl("plan", "--from", before, "--to", after, "--node", "a2")
+    assert alone.output.splitlines()[0] == "a2  cutover"
+    assert alone.output.splitlines()[-1] == "0 to put, 1 to change, 0 to remove on 1 node. Worst: atomic replace."
+
+
 def test_without_an_agent_show_exits_3_and_says_how_to_start_one(tmp_path: Path) -> None:
     result = bgpctl("show", "--run-dir", tmp_path, "summary", "-o", "json")
     assert result.exit_code == 3

@@ -49,6 +49,7 @@ from bgpctl.core.net.objects import (
     RouteType,
     key_of,
 )
+from bgpctl.core.simulate import alike
 
 _UNDERLAY: Final = "eth0"
 _UNDERLAY_MTU_BYTES: Final = 1500
@@ -96,6 +97,7 @@ class Preview:
         unmet: what is wanted and cannot be had.
         blocked: members that do not accept the wanted encapsulation, according to their announcement or the file.
         kept: members for which a device stays after the last step.
+        alike: names of other nodes on which the effects are the same, with their own addresses.
     """
 
     node: str
@@ -105,6 +107,7 @@ class Preview:
     unmet: tuple[Unmet, ...] = ()
     blocked: tuple[PendingMember, ...] = ()
     kept: tuple[PendingMember, ...] = ()
+    alike: tuple[str, ...] = ()
 
     @property
     def worst(self) -> Effect:
@@ -218,7 +221,7 @@ def _is_ours(fib: Fib, destination: Address) -> bool:
 def assumed_kernel(node: Node) -> Dataplane:
     """A node as a distribution leaves it: one link with the node's address, and a default route. For want of facts."""
     owns = [own for own in (node.address, node.address6) if own]
-    gateways = [Address(own.address.version, own.network.network + own.network.size - 2) for own in owns]
+    gateways = [alike.usual_gateway(own) for own in owns]
     return Dataplane.of(
         (
             Link(_UNDERLAY, Plain(""), _UNDERLAY_MTU_BYTES, owned=False),
@@ -264,9 +267,20 @@ def _routed(dataplane: Dataplane) -> set[Prefix]:
 
 
 def of_cluster(before: Intent | None, wanted: Intent) -> tuple[Preview, ...]:
-    """The effects of the change on every node, with kernels that have nothing beside us."""
+    """
+    The effects of the change on every node, with kernels that have nothing beside us. Of nodes that are alike the first
+    one stands for all.
+    """
     former, members = _Members(before or Intent()), _Members(wanted)
-    return tuple(_of_node(former, members, node) for node in wanted.nodes)
+    groups = alike.groups(former.intent, wanted)
+    return tuple(
+        replace(_of_node(former, members, first), alike=tuple(node.name for node in more)) for first, *more in groups
+    )
+
+
+def of_node(before: Intent | None, wanted: Intent, node: Node) -> Preview:
+    """The effects of the change on one node, with a kernel that has nothing beside us."""
+    return _of_node(_Members(before or Intent()), _Members(wanted), node)
 
 
 def _of_node(former: _Members, members: _Members, node: Node) -> Preview:
