@@ -16,7 +16,7 @@ import click
 
 from bgpctl import client
 from bgpctl.agent import words
-from bgpctl.cli.drivers import chosen, other_drivers_option
+from bgpctl.cli.drivers import other_drivers_option, selected
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import emit, output_option
 from bgpctl.cli.show import run_dir_option
@@ -57,7 +57,7 @@ def plan(
     """
     if bool(files) == bool(after):
         raise click.UsageError("either -f FILE, for this node, or --to FILE, for a whole cluster, is required")
-    more = {f"{name}_driver": driver for name, driver in chosen().items()}
+    more = {f"{name}_driver": driver for name, driver in selected().items()}
     body = of_agent(run_dir, contents(files), **more) if files else _of_files(before, after, node)
     nodes = [item for item in body["nodes"] if node in (None, item["node"])]
     if node and not nodes:
@@ -77,7 +77,7 @@ def _of_files(before: Path | None, after: Path | None, name: str | None) -> dict
     node = wanted.node(name) if name else None
     # Of one node alone in no time, where a cluster of a thousand takes half a minute.
     previews = (of_node(former, wanted, node),) if node else () if name else of_cluster(former, wanted)
-    return {"schema": "bgpctl/plan/v2", "nodes": [words.preview(item) for item in previews]}
+    return {"schema": client.schema("plan"), "nodes": [words.preview(item) for item in previews]}
 
 
 def _intent(file: Path) -> Intent:
@@ -103,7 +103,7 @@ def of_agent(run_dir: Path, content: str, **query: str) -> dict[str, Any]:
 
 
 def dangerous(nodes: Sequence[dict[str, Any]]) -> bool:
-    """True if something that is reachable now would not be, or somebody who talks to the node would be cut off."""
+    """True if something that is reachable now would not be, or a remote that talks to the node would be cut off."""
     return any(item["unreachable"] or item["cut"] for item in nodes)
 
 

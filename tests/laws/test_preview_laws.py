@@ -1,4 +1,4 @@
-"""A preview ends where there is nothing left to do, and nodes that are alike are told the same."""
+"""A preview ends where there is nothing left to do, and nodes that are alike have the same effects."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ def shape(item: Preview) -> Hashable:
     steps = tuple(
         (
             step.stage,
-            frozenset(Counter((type(op).__name__, type(op.thing).__name__, effect) for op, effect in step.ops).items()),
+            frozenset(
+                Counter((type(op).__name__, type(op.kernel_object).__name__, effect) for op, effect in step.ops).items()
+            ),
             len(step.waits_for),
         )
         for step in item.steps
@@ -121,14 +123,14 @@ def test_after_all_its_steps_there_is_nothing_to_foresee(before: Intent, wanted:
 def test_nodes_that_are_alike_have_the_same_planned_for_them(data: st.DataObject, before: Intent, is_new: bool) -> None:
     wanted = data.draw(changed(before))
     former = None if is_new else before
-    told = {name: item for item in of_cluster(former, wanted) for name in (item.node, *item.alike)}
-    assert told.keys() == {node.name for node in wanted.nodes}
+    shown = {name: item for item in of_cluster(former, wanted) for name in (item.node, *item.alike)}
+    assert shown.keys() == {node.name for node in wanted.nodes}
     for node in wanted.nodes:
-        assert shape(of_node(former, wanted, node)) == shape(told[node.name])
+        assert shape(of_node(former, wanted, node)) == shape(shown[node.name])
 
 
 @given(racks())
-def test_a_rack_of_nodes_that_nothing_tells_apart_is_one_group(cluster: Intent) -> None:
+def test_a_rack_of_nodes_that_differ_only_by_name_and_address_is_one_group(cluster: Intent) -> None:
     plain = replace(
         cluster,
         nodes=tuple(

@@ -56,7 +56,7 @@ def bgpctl(*words: str) -> Result:
 
 
 @pytest.mark.parametrize("spoil", [lambda file: file.write_text("nodes: 7"), lambda file: file.unlink()])
-def test_what_becomes_of_the_file_afterwards_does_not_matter(tmp_path: Path, spoil: Callable[[Path], Any]) -> None:
+def test_later_changes_of_the_file_do_not_matter(tmp_path: Path, spoil: Callable[[Path], Any]) -> None:
     file = edited(tmp_path)
     made = labs.up(topology(file), "mine", keep=True)
     spoil(file)
@@ -125,7 +125,9 @@ def test_down_all_ends_all_labs(tmp_path: Path) -> None:
     assert bgpctl("lab", "down", "--all", "--name", "one").exit_code == 2
 
 
-def test_without_the_docker_sdk_a_lab_of_containers_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_docker_sdk_a_lab_of_containers_names_the_package_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "bgpctl.lab.containers", None)
     with pytest.raises(RuntimeError, match=r"pip install 'bgpctl\[compose\]'"):
         runtime.of(runtime.COMPOSE)

@@ -1,5 +1,5 @@
 """
-The one decision: from a whole observation, and all else that is known, to what is done next.
+The one decision: from a whole observation, and all other known facts, to the next commands.
 
 Announcements follow the operations, because a peer may use a route as soon as it is announced. Sessions that are not
 needed any more, and the speaker itself, go last.
@@ -27,7 +27,7 @@ from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import Probe
 from bgpctl.core.net.dataplane import Dataplane
 
-SWEEP_S: Final = 60.0
+RESYNC_S: Final = 60.0
 """The kernel is observed this often even if nothing reports a change: a notification may be lost."""
 
 
@@ -50,7 +50,7 @@ def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tu
     return state, (*send_probes, *apply, *speak((*refreshes, *announcements)), *configure, *stop)
 
 
-# What is known -------------------------------------------------------------------------------------------------
+# Known facts ---------------------------------------------------------------------------------------------------
 
 
 def _with_observation(state: State, observed: Dataplane, at_s: float) -> tuple[State, SpeakerCommands]:
@@ -63,25 +63,25 @@ def _with_best_paths(state: State, observed: Dataplane) -> State:
     return replace(state, bgp=state.bgp.with_best_paths(state.intent.policy, NextHopCosts(observed)))
 
 
-# What should be ------------------------------------------------------------------------------------------------
+# Desired state -------------------------------------------------------------------------------------------------
 
 
 def _desired(state: State, intent: Intent, node: Node, observed: Dataplane) -> Desired:
-    """The end of the way, without regard to who still uses what is there."""
+    """The state after the migration, regardless of the members that still use the present one."""
     bgp = state.bgp
     desired = derive(intent, node, bgp.session_names, bgp.loc_rib.best.values(), observed, bgp.prune_holds)
     return replace(desired, withdrawn=bgp.withdrawn)
 
 
 def _migration_step(state: State, intent: Intent, node: Node, observed: Dataplane, at_s: float) -> MigrationStep:
-    """The next step on the way to what is desired."""
+    """The next step towards the desired state."""
     desired = _desired(state, intent, node, observed)
     advertised = encap_community.advertised_tunnels(state.bgp.adj_rib_in, state.intent.internal_peers, intent)
     return next_step(desired, observed, intent, node, state.migration.probe_results, at_s, advertised)
 
 
 def _with_plan(state: State, step: MigrationStep, observed: Dataplane, at_s: float) -> State:
-    """The state with what is wanted next and the plan for it; a difference that no event explains is a repair."""
+    """The state with the next desired objects and their plan; a difference that no event explains is a repair."""
     pending = plan(step.desired, observed)
     repairs = drift.repairs_in(state.kernel.desired, state.kernel.pending.ops, pending.ops)
     return replace(
@@ -92,7 +92,7 @@ def _with_plan(state: State, step: MigrationStep, observed: Dataplane, at_s: flo
     )
 
 
-# What is done --------------------------------------------------------------------------------------------------
+# Commands ------------------------------------------------------------------------------------------------------
 
 
 def _send_probes(state: State, probes: tuple[Probe, ...], at_s: float) -> tuple[State, tuple[Command, ...]]:
@@ -113,7 +113,7 @@ def _close_difference(state: State, at_s: float) -> tuple[State, tuple[Command, 
 def _next_due_s(state: State, at_s: float) -> float:
     """The first timer ahead. Those that are over were handled just now, and to observe again would handle no more."""
     retries_s = state.attempts.timers_s(state.kernel.pending.ops)
-    timers_s = (at_s + SWEEP_S, *state.bgp.timers_s, *state.migration.timers_s, *retries_s)
+    timers_s = (at_s + RESYNC_S, *state.bgp.timers_s, *state.migration.timers_s, *retries_s)
     return min(timer_s for timer_s in timers_s if timer_s > at_s)
 
 

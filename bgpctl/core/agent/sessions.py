@@ -1,5 +1,5 @@
 """
-BGP sessions and what is announced by them: the steps that need the intent and the kernel view beside BGP itself.
+BGP sessions and the routes announced by them: the steps that need the intent and the kernel view beside BGP itself.
 
 Refuses to know: which event a step answers.
 """

@@ -31,7 +31,7 @@ class AdjRibOut:
 
     Attributes:
         sent: per peer what the speaker announces to it, or will when the session is up again.
-        end_of_rib_due: peers that were told everything anew, and until when their End-of-RIB may wait for others.
+        end_of_rib_due: peers that got the whole table again, and until when their End-of-RIB may wait for others.
     """
 
     sent: Mapping[Address, Mapping[Prefix, Attributes]] = field(default_factory=dict)
@@ -58,7 +58,7 @@ def update(
 def full_table(
     adj_rib_out: AdjRibOut, export_input: ExportInput, adj_rib_in: AdjRibIn, anew: Iterable[Address], at_s: float
 ) -> tuple[AdjRibOut, SpeakerCommands]:
-    """The whole table for the peers in `anew`, each with its End-of-RIB: at once if all that it may hold is known."""
+    """The whole table for the peers in `anew`, each with its End-of-RIB: at once if all that it contains is known."""
     sent, end_of_rib_due = dict(adj_rib_out.sent), dict(adj_rib_out.end_of_rib_due)
     commands: list[SpeakerCommand] = []
     for peer in anew:

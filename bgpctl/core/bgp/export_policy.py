@@ -71,7 +71,7 @@ def routes_for(export_input: ExportInput, session_policy: SessionPolicy) -> Mapp
 
 def sources(policy: Policy, session_policy: SessionPolicy) -> Iterator[Address]:
     """
-    Peers whose routes this one may know through us alone: what they tell comes before our End-of-RIB. Other nodes of
+    Peers whose routes this one may know through us alone: their routes come before our End-of-RIB. Other nodes of
     the cluster have sessions of their own; nodes that wait for each other in a circle would wait in vain. What a former
     reflector still passes on is announced by others after a while.
     """
@@ -84,7 +84,7 @@ def sources(policy: Policy, session_policy: SessionPolicy) -> Iterator[Address]:
 def _own(export_input: ExportInput, session_policy: SessionPolicy) -> Iterator[Subject]:
     version = session_policy.session.version
     extended = export_input.accepts.get(version, ()) if session_policy.member else ()
-    # Calico's scale: a filter's priority would say nothing beside BGP's default of 100.
+    # Calico's scale: a filter's priority would mean nothing beside BGP's default of 100.
     attributes = Attributes(local_pref=NORMAL_LOCAL_PREF if session_policy.internal else None, extended=extended)
     for prefix in export_input.policy.ownership.own:
         if prefix.version == version:
@@ -110,7 +110,7 @@ def _learned(export_input: ExportInput, session_policy: SessionPolicy) -> Iterat
 def _passed_on(
     policy: Policy, source: SessionPolicy, session_policy: SessionPolicy, candidate: Candidate
 ) -> Attributes | None:
-    """The attributes towards the peer before policy, None where BGP itself forbids to tell it."""
+    """The attributes towards the peer before policy, None where BGP itself forbids to advertise it."""
     path = candidate.path
     communities = set(path.communities)
     if _NO_ADVERTISE in communities:
@@ -158,7 +158,7 @@ def _filtered(ownership: BlockOwnership, session_policy: SessionPolicy, subject:
 
 
 def _for_peer(export_input: ExportInput, session_policy: SessionPolicy, attributes: Attributes) -> Attributes:
-    """As the peer reads it: our own AS in front for an external one, and a goodbye while draining."""
+    """As the peer reads it: our own AS in front for an external one, and GSHUT while draining."""
     if not session_policy.internal:
         as_path = (session_policy.session.local_asn, *attributes.as_path) if attributes.as_path else ()
         attributes = replace(attributes, as_path=as_path, local_pref=None)

@@ -28,7 +28,7 @@ class LocRib:
     The outcome for the received paths.
 
     Attributes:
-        best: what is used for each prefix that anything acceptable was received for.
+        best: the path in use for each prefix with an acceptable path.
         rejected: paths that the import policy rejects, sorted by peer.
         policy_cache: the verdicts behind it, and the policy that gave them; only to be spared the same work next time.
     """

@@ -1,10 +1,10 @@
 """
-From what we know to what should be.
+From the known facts to the desired state.
 
-Whatever BGP or the list of members says of a prefix becomes a RemotePrefix; what a pool asks of its encapsulation is
-asked by way of `protocol.py`. So this file is the same for every encapsulation.
+A prefix from BGP or from the list of members becomes a RemotePrefix; what a pool needs from its encapsulation is
+requested through `protocol.py`. So this file is the same for every encapsulation.
 
-Refuses to know: which encapsulations there are, what is in the kernel of ours already.
+Refuses to know: which encapsulations there are, the objects of ours in the kernel.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def derive(
     The objects that should be in the kernel of `node`.
 
     `names` has the name of each BGP peer, for the reasons; `choices` the best path of each prefix that policy let
-    in. Of `observed`, this node's kernel, only objects that are not ours are looked at, and the names of our tunnels.
+    in. Of `observed`, this node's kernel, only objects that are not ours are used, and the names of our tunnels.
     """
     own = [address for version in _versions(intent, node) if (address := node.underlay(version))]
     underlays = {item.version: item for address in own if (item := underlay_of(observed, address))}

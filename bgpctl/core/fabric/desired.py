@@ -1,7 +1,7 @@
 """
 The fabric's result: the objects that should be in this node's kernel, each with its reason.
 
-Refuses to know: how it differs from what is there.
+Refuses to know: its difference from the observed kernel.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Desired:
 
     Attributes:
         reasons: the reason of each object in `dataplane`, by its key.
-        unmet: what is wanted and cannot be had.
+        unmet: wanted objects that are not possible, with the reason.
         prune_holds: sources that have not spoken; while there is one, only routes to `withdrawn` may be removed.
-        withdrawn: prefixes whose source has taken them back, so that nobody else can be it.
+        withdrawn: prefixes that their source has withdrawn, so that no other source needs to be awaited.
     """
 
     dataplane: Dataplane
@@ -53,15 +53,15 @@ class Desired:
 def gather(wanted: Iterable[Reasoned], unmet: Iterable[Unmet], prune_holds: Iterable[PruneHold]) -> Desired:
     """One value out of everything the encapsulations asked for; equal objects asked for twice count once."""
     reasons: dict[Key, Reason] = {}
-    things: list[KernelObject] = []
-    for thing, reason in wanted:
-        things.append(thing)
-        reasons.setdefault(key_of(thing), reason)
-    return Desired(Dataplane.of(things), reasons, tuple(unmet), tuple(prune_holds))
+    objects: list[KernelObject] = []
+    for obj, reason in wanted:
+        objects.append(obj)
+        reasons.setdefault(key_of(obj), reason)
+    return Desired(Dataplane.of(objects), reasons, tuple(unmet), tuple(prune_holds))
 
 
 def link_of(desired: Desired | None) -> Callable[[Prefix], str | None]:
-    """The link that a wanted route leaves by; looked up only when it is called."""
+    """The link that a wanted route leaves by; computed at the first call."""
 
     @cache
     def links() -> Mapping[Prefix, str]:
@@ -74,7 +74,7 @@ def link_of(desired: Desired | None) -> Callable[[Prefix], str | None]:
 
 class RemotePrefix(NamedTuple):
     """
-    A prefix that lives behind `remote`: a BGP next hop or a node's underlay address. `source` names who said so.
+    A prefix that lives behind `remote`: a BGP next hop or a node's underlay address. `source` names who announced it.
 
     `also` are remotes behind which it lives as well, without `remote`: flows are spread over all.
     """
@@ -86,7 +86,7 @@ class RemotePrefix(NamedTuple):
     also: tuple[Address, ...] = ()
 
     @property
-    def slots(self) -> tuple[NextHopKey, ...]:
+    def keys(self) -> tuple[NextHopKey, ...]:
         """The next-hop objects that it may use."""
         return tuple(NextHopKey(self.pool.cidr, remote) for remote in (self.remote, *self.also))
 
@@ -103,18 +103,18 @@ _GROUP_ID_BASE: Final = 0x43000000
 _ID_SPACE: Final = 1 << 24
 
 
-def next_hop_ids(slots: Iterable[NextHopKey]) -> Mapping[NextHopKey, int]:
+def next_hop_ids(keys: Iterable[NextHopKey]) -> Mapping[NextHopKey, int]:
     """
-    An id per slot, in a high range of our own because ids are shared by everyone in the namespace.
+    An id per key, in a high range of our own because all programs in the namespace share the ids.
 
-    Derived from the slot alone, so a restarted agent finds the same ids; the encapsulation is not part of it, so a
-    change of encapsulation is one message per slot. A collision (24 bits) moves the later slot up by one.
+    Derived from the key alone, so a restarted agent finds the same ids; the encapsulation is not part of it, so a
+    change of encapsulation is one message per key. A collision (24 bits) moves the later key up by one.
     """
-    return _numbered(_ID_BASE, {slot: f"{slot.pool} {slot.remote}" for slot in slots})
+    return _numbered(_ID_BASE, {key: f"{key.pool} {key.remote}" for key in keys})
 
 
 def group_ids(groups: Iterable[tuple[int, ...]]) -> Mapping[tuple[int, ...], int]:
-    """An id per set of next-hop ids, derived from it in the same way, in a range of its own."""
+    """An id per set of next-hop ids, derived from it likewise, in a range of its own."""
     return _numbered(_GROUP_ID_BASE, {members: " ".join(map(str, members)) for members in groups})
 
 

@@ -1,5 +1,5 @@
 """
-Prefixes that are learned from the list of members, where BGP does not tell them.
+Prefixes that are learned from the list of members, where BGP does not announce them.
 
 Refuses to know: how packets get there.
 """
@@ -18,7 +18,7 @@ from bgpctl.core.net.addresses import Prefix
 
 def remote_prefixes(intent: Intent, node: Node, version: int) -> Iterator[RemotePrefix | Unmet]:
     """
-    Every block of another member in a pool whose blocks BGP does not tell, and every address that it has in others'
+    Every block of another member in a pool whose blocks BGP does not announce, and every address that it has in others'
     blocks there.
     """
     if all(pool.by_bgp for pool in intent.pools):

@@ -26,7 +26,7 @@ from bgpctl.core.net.objects import NextHop, NextHopGroup, Route
 
 def resolved(site: Site, prefixes: Iterable[RemotePrefix]) -> tuple[Mapping[NextHopKey, NextHop], list[Unmet]]:
     """The next hop of each key that these prefixes need, and the keys that have none."""
-    pools = {key: item.pool for item in prefixes for key in item.slots}
+    pools = {key: item.pool for item in prefixes for key in item.keys}
     members = _members(site.intent)
     hops: dict[NextHopKey, NextHop] = {}
     missing: list[Unmet] = []
@@ -49,7 +49,7 @@ def routes(node: Node, prefixes: Iterable[RemotePrefix], hops: Mapping[NextHopKe
     """Next hops, groups and routes. A prefix of which no next hop is usable has none."""
     together: dict[tuple[tuple[NextHopKey, ...], str], list[RemotePrefix]] = {}
     for item in prefixes:
-        together.setdefault((item.slots, item.source), []).append(item)
+        together.setdefault((item.keys, item.source), []).append(item)
     usable = [([hops[key] for key in keys if key in hops], alike) for (keys, _), alike in together.items()]
     groups = group_ids(_ids(found) for found, _ in usable if len(found) > 1)
     for found, alike in usable:
@@ -58,8 +58,8 @@ def routes(node: Node, prefixes: Iterable[RemotePrefix], hops: Mapping[NextHopKe
 
 
 def _routes(node: Node, hops: Sequence[NextHop], number: int, alike: Sequence[RemotePrefix]) -> Iterator[Reasoned]:
-    """Of prefixes that lead the same way; `number` is the next hop's id, or of several, their group's."""
-    # The reason is made once for all: tables have many times more prefixes than ways.
+    """Of prefixes with the same next hops; `number` is the next hop's id, or of several, their group's."""
+    # The reason is made once for all: tables have many times more prefixes than next hops.
     why = _why(node, alike[0])
     yield from ((hop, why) for hop in hops)
     if len(hops) > 1:

@@ -3,16 +3,16 @@ The dataplane of one network namespace as a value: what is in a kernel (everyone
 
 A dataplane is a table per kind of object. The tables stand in the order in which objects are added: a link comes
 before its addresses, these before the forwarding and neighbour entries, those before next hops, and routes come last.
-Whatever carries a thing is then there before the thing, and removal goes the other way: make before break. This order
-is the plan's, so it is written here once and nowhere else.
+A link or next hop is then there before the objects that use it, and removal is in reverse order: make before break.
+This order is the plan's, so it is written here once and nowhere else.
 
-The kernel tells two objects of one kind apart by a key (`key_of`), and a put replaces what has the key. A table is a
-set all the same, because an observation may hold several objects with one key: `ip route append` adds a second IPv4
+The kernel distinguishes two objects of one kind by a key (`key_of`), and a put replaces what has the key. A table is a
+set all the same, because an observation may have several objects with one key: `ip route append` adds a second IPv4
 route with equal table, prefix and metric. `put` and `drop` go by key, as the kernel does; `minus` goes by value.
 
 An agent compares 100,000 routes several times a second. As sets that takes a sixth of what it takes key by key (60 and
 400 ms of CPU for equal routes that share nothing, 13 ms where they share their prefixes). So the comparisons are
-methods here, and whoever uses a dataplane never takes its tables apart by name. Callers read the
+methods here, and a user of a dataplane never accesses its tables by name. Callers read the
 tables, as iterables and with `in`, and make other dataplanes with `of`, `put`, `drop`, `minus`, `on_links` and
 `owned`. That also leaves open what a table is. Today it is a frozenset, which is copied by each change. A persistent
 table in shards by prefix, whose versions share the shards that did not change, makes the cost of a change the size of
@@ -87,11 +87,11 @@ class Dataplane:
     rules: AbstractSet[Rule] = frozenset()
 
     @classmethod
-    def of(cls, things: Iterable[KernelObject], rules: Iterable[Rule] = ()) -> Dataplane:
+    def of(cls, objects: Iterable[KernelObject], rules: Iterable[Rule] = ()) -> Dataplane:
         """The dataplane with these objects; equal ones count once."""
         tables: dict[type, set[KernelObject]] = {kind: set() for kind in _FIELDS}
-        for thing in things:
-            tables[type(thing)].add(thing)
+        for obj in objects:
+            tables[type(obj)].add(obj)
         found = {_FIELDS[kind]: frozenset(table) for kind, table in tables.items() if table}
         return cls(**found, rules=frozenset(rules))  # type: ignore[arg-type]
 
@@ -103,8 +103,8 @@ class Dataplane:
         """All objects but the rules, in the order of addition."""
         return chain.from_iterable(self.tables())
 
-    def __contains__(self, thing: KernelObject) -> bool:
-        return thing in getattr(self, _FIELDS[type(thing)])
+    def __contains__(self, obj: KernelObject) -> bool:
+        return obj in getattr(self, _FIELDS[type(obj)])
 
     @property
     def size(self) -> int:
@@ -115,24 +115,24 @@ class Dataplane:
         """The link with this name."""
         return next((link for link in self.links if link.name == name), None)
 
-    def put(self, things: Iterable[KernelObject]) -> Dataplane:
+    def put(self, objects: Iterable[KernelObject]) -> Dataplane:
         """With these objects, each in place of whatever has its key; of two with one key the last counts."""
         builder = DataplaneBuilder(self)
-        for thing in things:
-            builder.put(thing)
+        for obj in objects:
+            builder.put(obj)
         return builder.built()
 
-    def drop(self, things: Iterable[KernelObject]) -> Dataplane:
+    def drop(self, objects: Iterable[KernelObject]) -> Dataplane:
         """Without the objects that have the keys of these."""
         builder = DataplaneBuilder(self)
-        builder.drop(things)
+        builder.drop(objects)
         return builder.built()
 
     def minus(self, other: Dataplane, converse: Dataplane | None = None) -> Dataplane:
         """
         The objects that `other` does not have exactly so.
 
-        `converse` is `other.minus(self)`, if that is known already. It tells how much the two have in common, so a
+        `converse` is `other.minus(self)`, if that is known already. It shows how much the two have in common, so a
         table with nothing of its own is seen by three lengths, without another pass over 100,000 routes.
         """
         names = _FIELDS.values()
@@ -205,9 +205,9 @@ def _has_more(mine: Collection[object], theirs: Collection[object], only_theirs:
     return len(mine) > in_common
 
 
-def _without_keys(things: Iterable[T], others: Iterable[T]) -> frozenset[T]:
+def _without_keys(objects: Iterable[T], others: Iterable[T]) -> frozenset[T]:
     taken = set(map(key_of, others))
-    return frozenset(thing for thing in things if key_of(thing) not in taken)
+    return frozenset(obj for obj in objects if key_of(obj) not in taken)
 
 
 class DataplaneBuilder:
@@ -223,30 +223,30 @@ class DataplaneBuilder:
         self._changed: set[type] = set()
         self._derived: dict[type, dict[object, object]] = {}
 
-    def put(self, thing: KernelObject) -> None:
+    def put(self, obj: KernelObject) -> None:
         """Put the object in place of whatever has its key."""
-        kind = type(thing)
-        self._index(kind)[key_of(thing)] = (thing,)
+        kind = type(obj)
+        self._index(kind)[key_of(obj)] = (obj,)
         self._note_change(kind)
 
-    def drop(self, things: Iterable[KernelObject]) -> None:
+    def drop(self, objects: Iterable[KernelObject]) -> None:
         """Drop whatever has the keys of these."""
-        for thing in things:
-            if self._index(type(thing)).pop(key_of(thing), None):
-                self._note_change(type(thing))
+        for obj in objects:
+            if self._index(type(obj)).pop(key_of(obj), None):
+                self._note_change(type(obj))
 
-    def discard(self, things: Iterable[KernelObject]) -> None:
+    def discard(self, objects: Iterable[KernelObject]) -> None:
         """Drop just these, as far as they are there: others with their keys stay."""
-        for thing in things:
-            index, key = self._index(type(thing)), key_of(thing)
-            left = tuple(other for other in index.get(key, ()) if other != thing)
+        for obj in objects:
+            index, key = self._index(type(obj)), key_of(obj)
+            left = tuple(other for other in index.get(key, ()) if other != obj)
             if left == index.get(key, ()):
                 continue
             if left:
                 index[key] = left
             else:
                 del index[key]
-            self._note_change(type(thing))
+            self._note_change(type(obj))
 
     def link(self, name: str) -> Link | None:
         return self._find(Link, ("link", name))
@@ -265,7 +265,7 @@ class DataplaneBuilder:
         """All objects of a kind as they are now; later changes do not show in it."""
         if kind not in self._changed:
             return cast(AbstractSet[T], getattr(self._start, _FIELDS[kind]))
-        return cast(list[T], [thing for same in self._index(kind).values() for thing in same])
+        return cast(list[T], [obj for same in self._index(kind).values() for obj in same])
 
     def derived(self, kind: type[T], make: Callable[[Iterable[T]], R]) -> R:
         """`make` of all objects of a kind, made once for as long as none of them changes."""
@@ -283,9 +283,9 @@ class DataplaneBuilder:
     def _index(self, kind: type) -> dict[Key, tuple[KernelObject, ...]]:
         if kind not in self._indexes:
             index: dict[Key, tuple[KernelObject, ...]] = {}
-            for thing in getattr(self._start, _FIELDS[kind]):
-                key = key_of(thing)
-                index[key] = (*index[key], thing) if key in index else (thing,)
+            for obj in getattr(self._start, _FIELDS[kind]):
+                key = key_of(obj)
+                index[key] = (*index[key], obj) if key in index else (obj,)
             self._indexes[kind] = index
         return self._indexes[kind]
 

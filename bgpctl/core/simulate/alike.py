@@ -1,16 +1,16 @@
 """
-Nodes that a change of the cluster file does the same to: the effects on one of them tell those on all.
+Nodes that are alike: a change of the cluster file has the same effects on each.
 
-The plan of each of 1,000 nodes deals with 999 others, so that all plans together are a million parts, which nobody
-reads. But a rack of nodes is planned alike: exchange two of them, and the cluster is the same but for names and
-addresses. That is so if nothing that a plan depends on tells the two apart, before the change and after it: their
-networks, tunnels and pools, and how much of each pool they have. A node that is changed itself, or that has lent or
-borrowed an address, is told apart by that.
+The plan of each of 1,000 nodes deals with 999 others, so all plans together are a million parts: too much to compute
+and too much to read. But a rack of nodes is planned alike: exchange two of them, and the cluster is the same but for
+names and addresses. That holds for two nodes if everything that a plan depends on is equal, before the change and
+after it: their networks, tunnels and pools, and how much of each pool they have. A node that is changed itself, or
+that has lent or borrowed an address, is alike to no other.
 
-Ids of next hops are hashes, and where two of a thousand collide, one moves up (fabric/desired.py). Whether that
-happens is the one thing in which nodes that are alike can differ.
+Ids of next hops are hashes, and where two of a thousand collide, one moves up (fabric/desired.py): an id may differ
+between nodes that are alike.
 
-Refuses to know: what is planned.
+Refuses to know: the operations of a plan.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class Preview:
     Attributes:
         unreachable: prefixes that are routed now, that members still have, and that no route will lead to.
         cut: hosts with a connection to this node over a foreign route, whose packets one of our routes would take.
-        unmet: what is wanted and cannot be had.
+        unmet: wanted objects that are not possible, with the reason.
         blocked: members that do not accept the wanted encapsulation, according to their announcement or the file.
         kept: members for which a device stays after the last step.
         alike: names of other nodes on which the effects are the same, with their own addresses.
@@ -124,14 +124,14 @@ def preview(
     """
     The steps from `observed`, the kernel of `node`, to what `intent` wants of it.
 
-    Every member is assumed to tell its blocks and to answer; `others` is what others than members tell, `talking` who
-    has connections with this node, as the operator may have.
+    Every member is assumed to announce its blocks and to answer probes; `others` are the paths of peers that are no
+    members, `talking` the remote addresses with connections to this node, such as the operator's.
     """
     return _preview(_Members(intent), node, observed, others, talking)
 
 
 class _Members:
-    """The part of a preview that is the same for every node: who the members are, and what each will tell."""
+    """The part of a preview that is the same for every node: the members, and the paths that each announces."""
 
     def __init__(self, intent: Intent) -> None:
         self.intent = intent
@@ -141,7 +141,7 @@ class _Members:
         self._paths = {member.name: tuple(_paths(intent, member, prefixes[member.name])) for member in intent.nodes}
 
     def paths(self, node: Node) -> Iterator[Choice]:
-        """The paths that the node would receive if every other member told all it has."""
+        """The paths that the node would receive if every other member announced its blocks."""
         return chain.from_iterable(paths for name, paths in self._paths.items() if name != node.name)
 
 
@@ -156,13 +156,13 @@ def _paths(intent: Intent, member: Node, prefixes: Iterable[Prefix]) -> Iterator
 def _preview(
     members: _Members, node: Node, observed: Dataplane, others: Iterable[Choice] = (), talking: Iterable[Address] = ()
 ) -> Preview:
-    told = {choice.best.path.prefix: choice for choice in (*others, *members.paths(node))}
+    choices = {choice.best.path.prefix: choice for choice in (*others, *members.paths(node))}
     steps: list[Step] = []
     missing: tuple[Unmet, ...] = ()
     last = MigrationStep(Desired(observed, {}))
     now = observed
     for stage in Stage:
-        wanted = derive(members.intent, node, members.names, told.values(), now)
+        wanted = derive(members.intent, node, members.names, choices.values(), now)
         last = _step(stage, wanted, now, members.intent, node)
         made = plan(last.desired, now)
         ops = tuple(_with_effects(made.ops, now))
@@ -198,7 +198,7 @@ def _step(stage: Stage, wanted: Desired, now: Dataplane, intent: Intent, node: N
 
 
 def _sent_back(wanted: Desired, node: Node) -> Iterator[NextHop]:
-    """Next hops by whose links members will send to us: not where it is said that this node does not accept that."""
+    """Next hops by whose links members will send to us: not by encapsulations that this node does not accept."""
     for hop in wanted.dataplane.next_hops:
         encapsulation = wanted.reasons[key_of(hop)].encapsulation
         if encapsulation in {None, DIRECT} or node.accepts is None or encapsulation in node.accepts:
@@ -206,7 +206,7 @@ def _sent_back(wanted: Desired, node: Node) -> Iterator[NextHop]:
 
 
 def with_other_driver(observed: Dataplane, encapsulation: str, driver: str) -> Dataplane:
-    """The kernel as it looks to another driver of the encapsulation, which has to make its devices anew."""
+    """The kernel as seen by another driver of the encapsulation, which has to make its devices anew."""
     recognises = BEHAVIOURS[encapsulation].recognises
     links = (link for link in observed.links if recognises(link.kind))
     return observed.put(replace(link, kind=link.kind.with_driver(driver)) for link in links)
@@ -245,10 +245,10 @@ def _converged(members: _Members, node: Node, kernel: Dataplane) -> Dataplane:
 
 
 def _with_effects(ops: Iterable[Op], observed: Dataplane) -> Iterator[tuple[Op, Effect]]:
-    present = {key_of(thing): thing for thing in observed}
+    present = {key_of(obj): obj for obj in observed}
     removed: set[Key] = set()
     for op in ops:
-        key = key_of(op.thing)
+        key = key_of(op.object)
         yield op, _effect(op, present.get(key), removed=key in removed)
         if isinstance(op, Remove):
             removed.add(key)
@@ -258,7 +258,7 @@ def _effect(op: Op, present: KernelObject | None, *, removed: bool) -> Effect:
     if removed or (isinstance(present, Link) and present.owned and isinstance(present.kind, Plain)):
         return Effect.GAP
     if isinstance(op, Put) and present is not None:
-        return Effect.ATOMIC if isinstance(op.thing, NextHop | NextHopGroup | Route) else Effect.IN_PLACE
+        return Effect.ATOMIC if isinstance(op.object, NextHop | NextHopGroup | Route) else Effect.IN_PLACE
     return Effect.NONE
 
 
