@@ -99,7 +99,7 @@ def shape(item: Preview) -> Hashable:
         (
             step.stage,
             frozenset(
-                Counter((type(op).__name__, type(op.kernel_object).__name__, effect) for op, effect in step.ops).items()
+                Counter((type(op).__name__, type(op.object).__name__, effect) for op, effect in step.ops).items()
             ),
             len(step.waits_for),
         )
