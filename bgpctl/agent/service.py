@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -132,6 +131,8 @@ def _without_content(query: Mapping[str, str]) -> dict[str, str]:
 
 
 def _save_journal(runner: Runner, clock: Clock, run_directory: RunDirectory) -> dict[str, Any]:
+    from importlib.metadata import version  # noqa: PLC0415 (20 ms at every start, for what is asked now and then)
+
     record = runner.journal.record()
     content = journal_file.dump(record, version("bgpctl"), clock.date().isoformat(timespec="seconds"))
     try:

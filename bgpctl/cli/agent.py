@@ -18,10 +18,9 @@ from bgpctl.agent.words import kernel_object as object_words
 from bgpctl.cli import values
 from bgpctl.cli.drivers import drivers_option, selected
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.operate import journal
-from bgpctl.cli.replay import replay
-from bgpctl.cli.show import run_dir_option
-from bgpctl.cli.validate import files_option, valid
+from bgpctl.cli.findings import valid
+from bgpctl.cli.lazy import LazyGroup
+from bgpctl.cli.options import files_option, run_dir_option
 from bgpctl.core.cluster.count import count
 from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.ports import AlreadyRunning, Unavailable
@@ -36,7 +35,7 @@ protocol_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=LazyGroup, modules={"journal": "operate", "replay": "replay"})
 def agent() -> None:
     """The per-node daemon."""
 
@@ -98,10 +97,6 @@ def run(
     except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
-
-
-agent.add_command(journal)
-agent.add_command(replay)
 
 
 @click.command()

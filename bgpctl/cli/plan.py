@@ -18,9 +18,9 @@ from bgpctl import client
 from bgpctl.agent import words
 from bgpctl.cli.drivers import other_drivers_option, selected
 from bgpctl.cli.exits import Exit
+from bgpctl.cli.findings import valid
+from bgpctl.cli.options import run_dir_option
 from bgpctl.cli.render import emit, output_option
-from bgpctl.cli.show import run_dir_option
-from bgpctl.cli.validate import valid
 from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.simulate.preview import of_cluster, of_node
