@@ -30,6 +30,8 @@ from bgpctl.process import run_directory
 
 STATE: Final = Path("/run/bgpctl/lab")
 _NAMESPACES: Final = Namespaces()
+_FORMER_KEY: Final = "cells"
+"""The runtime of a lab of an earlier version: `lab down` must find its containers."""
 _POLL_S: Final = 0.05
 _START_TICKS: Final = 22
 
@@ -260,7 +262,7 @@ def _runtime_of(name: str) -> Runtime:
         record = json.loads((STATE / name / "lab.json").read_text())
     except (OSError, ValueError):
         return _NAMESPACES
-    return runtime_of(record.get("runtime", NETNS))
+    return runtime_of(record.get("runtime") or record.get(_FORMER_KEY, NETNS))
 
 
 def _listed(problems: Sequence[Problem]) -> str:

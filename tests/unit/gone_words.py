@@ -104,7 +104,14 @@ AGENT: Final = (
     Gone(r"(?i:\bdoors?\b)", "Ports, port"),
     Gone(r"\bNonsense\b", "BadRequest"),
     Gone(r"\bImpossible\b", "NotPossibleNow"),
-    Gone(r"\bcells\b|\bcells_of\b", "runtime", _renamed("`cells` of lab.json")),
+    Gone(
+        r"\bcells\b|\bcells_of\b",
+        "runtime",
+        (
+            *_renamed("`cells` of lab.json"),
+            Kept("bgpctl/lab/lab.py", "labs that the last version made are found by it"),
+        ),
+    ),
     Gone(r"\b[Dd]uty\b", "health_http"),
     Gone(r"(?i:\bwish(es|ed)?\b)", "pending_config; setting"),
     Gone(r"(?i:\bsweeps?\b|\bswept\b)", "orphaned_routes"),

@@ -134,12 +134,16 @@ def test_without_the_docker_sdk_a_lab_of_containers_names_the_package_to_install
     assert runtime.of(runtime.NETNS).word == runtime.NETNS
 
 
-def test_a_lab_whose_engine_is_away_stays_until_it_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("key", ["runtime", "cells"])
+def test_a_lab_whose_engine_is_away_stays_until_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
     made = labs.up(topology(edited(tmp_path)), "mine", keep=False)
     record = made.directory / "lab.json"
     found = json.loads(record.read_text())
     found["owner"]["started"] = -1
-    record.write_text(json.dumps({**found, "runtime": runtime.COMPOSE}))
+    before = {name: value for name, value in found.items() if name != "runtime"}
+    record.write_text(json.dumps({**before, key: runtime.COMPOSE}))
     monkeypatch.setitem(sys.modules, "bgpctl.lab.containers", None)
     assert labs.remove_orphans() == []
     assert labs.lab_names() == ["mine"]
