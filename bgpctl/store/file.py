@@ -17,7 +17,7 @@ from bgpctl.core.cluster.intent import Intent, sharing
 from bgpctl.ports import Clock, Loaded, Proposal, Store
 from bgpctl.store.changes import Changes
 from bgpctl.store.files import Files
-from bgpctl.store.texts import Texts, contents_of, read_texts, understand
+from bgpctl.store.texts import Reader, Texts, contents_of, read_texts
 
 _POLL_EVERY_S: Final = 0.25
 
@@ -35,6 +35,7 @@ class FileStore(Store):
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
         self._texts: Texts = ()
+        self._reader = Reader()
         self._understood: tuple[Texts, Loaded] | None = None
         self._last_good: Intent | None = None
 
@@ -98,7 +99,7 @@ class FileStore(Store):
         """The last answer is kept: a proposal is previewed, put in force and noticed as a change right after."""
         last = self._understood
         if last is None or last[0] != texts:
-            last = self._understood = (texts, self._sharing(understand(self._paths, texts)))
+            last = self._understood = (texts, self._sharing(self._reader.understand(self._paths, texts)))
         return last[1]
 
     def _sharing(self, loaded: Loaded) -> Loaded:

@@ -296,9 +296,11 @@ def test_an_agent_understands_its_file_once_after_the_collector_was_told_to_rest
     thresholds: list[int] = []
     loaded: list[Loaded] = []
 
-    def understood(paths: Sequence[Path], read: texts.Texts) -> Loaded:
+    understand = texts.Reader.understand
+
+    def understood(reader: texts.Reader, paths: Sequence[Path], read: texts.Texts) -> Loaded:
         thresholds.append(gc.get_threshold()[0])
-        return texts.understand(paths, read)
+        return understand(reader, paths, read)
 
     def run(_node: str, store: Store, *_: object, **__: object) -> None:
         loaded.append(store.load())
@@ -307,7 +309,7 @@ def test_an_agent_understands_its_file_once_after_the_collector_was_told_to_rest
 
     file = tmp_path / "cluster.yaml"
     file.write_text((ROOT / "topologies" / "vxlan.yaml").read_text())
-    monkeypatch.setattr("bgpctl.store.file.understand", understood)
+    monkeypatch.setattr("bgpctl.store.file.Reader.understand", understood)
     monkeypatch.setattr("bgpctl.agent.wiring.run", run)
     before = gc.get_threshold()
     try:
