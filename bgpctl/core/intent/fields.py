@@ -12,8 +12,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
-from netaddr import EUI, mac_unix_expanded, valid_mac
-
 from bgpctl.core.cluster.problems import Place, Problem, Severity
 from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree, is_nothing, kind_of, shown
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Mac, Prefix
@@ -371,6 +369,8 @@ def _not_among(text: str, allowed: list[str]) -> str:
 
 
 def _mac(scalar: Scalar) -> Mac:
+    from netaddr import EUI, mac_unix_expanded, valid_mac  # noqa: PLC0415 (few clusters state one)
+
     # Any notation that engineers use: 66:f9:37:c3:7e:94, 66-F9-37-C3-7E-94, 66f9.37c3.7e94.
     mac = EUI(scalar.text, dialect=mac_unix_expanded) if valid_mac(scalar.text) else None
     if mac is None or mac.words[0] & _GROUP_BIT:
