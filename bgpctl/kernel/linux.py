@@ -7,13 +7,15 @@ Refuses to know: why an operation is wanted, how an encapsulation is done (proto
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import partial
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Final, TypeVar, assert_never
+from typing import Any, Final, TypeVar, assert_never
 
+from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
 from bgpctl.core.fabric.encapsulations import behind, named
 from bgpctl.core.net.addresses import (
@@ -37,11 +39,14 @@ from bgpctl.core.net.objects import (
     Rule,
     Sysctl,
 )
+from bgpctl.core.net.route_set import RouteSet
 from bgpctl.kernel import decode, encode, masquerade, rules, sysctl
+from bgpctl.kernel.decode import LinkFacts
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS, link
 from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.hints import hint
 from bgpctl.kernel.links import Links, list_links
+from bgpctl.kernel.mirror import EVERYTHING, Mirror, Part, RouteKey, key_of_route, unseen
 from bgpctl.kernel.netlink import Netlink, Request, Unanswered
 from bgpctl.kernel.nexthop_emulation import NextHopEmulation
 from bgpctl.kernel.protocol import AUTO, Devices
@@ -52,6 +57,8 @@ from bgpctl.ports import Kernel, Unavailable
 T = TypeVar("T")
 
 _ABSENT: Final = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL})
+_TRIES: Final = 3
+"""So often something is dumped in which another program changes things meanwhile."""
 _WATCHED_SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
 _WATCHED_LINK_SYSCTLS: Final = ("forwarding", "rp_filter")
 
@@ -81,7 +88,8 @@ class LinuxKernel(Kernel):
         memory: Path | None = None,
         protocol: int = PROTOCOL,
     ) -> None:
-        self._netlink = Netlink(None if protocol == PROTOCOL else encode.exchanging(protocol))
+        self._said = None if protocol == PROTOCOL else encode.exchanging(protocol)
+        self._netlink = Netlink(self._said)
         self.has_next_hop_objects = self._knows_next_hop_objects()
         self._gateways = None if next_hop_objects and self.has_next_hop_objects else NextHopEmulation()
         self._links = Links()
@@ -89,6 +97,7 @@ class LinuxKernel(Kernel):
         self._watch: Watch | None = None
         self._masquerading = set(encode.FAMILY)
         self._last_routes: tuple[dict[bytes, Route | None], Mapping[int, str]] = {}, {}
+        self._several_ways: set[bytes] = set()
         self._named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
         self._sysctls_before = sysctl.Memory(memory)
 
@@ -101,8 +110,11 @@ class LinuxKernel(Kernel):
 
     def watch(self, changed: Callable[[], None]) -> None:
         self._unwatch()
-        self._watch = Watch(changed, self._own_ports)
-        self._scene()
+        watch = Watch(changed, self._own_ports, self._nothing_known(), self._said)
+        self._watch = watch
+        with watch.looking():
+            # A notification that shows a link as it is already is no news.
+            watch.mirror = replace(watch.mirror, links={facts.number: facts for facts in list_links(self._netlink)})
 
     def _opened(self, drivers: Mapping[str, str]) -> Mapping[str, Devices]:
         """By the name of the encapsulation."""
@@ -134,47 +146,113 @@ class LinuxKernel(Kernel):
     # Looking ---------------------------------------------------------------------------------------------------
 
     def observe(self) -> Dataplane:
-        scene = self._scene()
-        names = scene.names
-        links = frozenset(scene.links.values())
-        dump = self._netlink.dump
-        dumped = dump(encode.RTM_GETADDR, encode.IFADDRMSG.pack(0, 0, 0, 0, 0))
-        addresses = _read(dumped, names, decode.link_address)
-        fdb = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(encode.AF_BRIDGE, 0, 0, 0, 0))
-        neighbours = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(0, 0, 0, 0, 0))
+        if self._watch is None:
+            return self._with_sysctls(self._dumped(self._nothing_known())).dataplane
+        with self._watch.looking():
+            self._look(self._watch)
+            self._watch.mirror = self._with_sysctls(self._watch.mirror)
+            return self._watch.mirror.dataplane
+
+    def sweep(self) -> Mismatch | None:
+        if self._watch is None:
+            return None
+        with self._watch.looking():
+            for _ in range(_TRIES):
+                self._look(self._watch)
+                mirrored, heard = self._watch.mirror, self._watch.heard
+                self._watch.mirror = self._dumped(mirrored.doubted(EVERYTHING))
+                self._watch.hear()
+                if self._watch.heard == heard:
+                    return _mismatch(mirrored.dataplane, self._watch.mirror.dataplane)
+        return None
+
+    def _look(self, watch: Watch) -> None:
+        """Bring the mirror up to date. What is told while something is dumped is heard after it."""
+        watch.hear()
+        for _ in range(_TRIES):
+            if not watch.mirror.stale:
+                return
+            watch.mirror = self._dumped(watch.mirror)
+            watch.hear()
+        watch.ring()  # a namespace that never rests: the rest at the next look
+
+    def _nothing_known(self) -> Mirror:
+        return Mirror(pretended=self._gateways is not None)
+
+    def _dumped(self, mirror: Mirror) -> Mirror:
+        """The mirror with nothing stale any more."""
+        stale = _with_pretended(mirror)
+        links = mirror.links
+        found: dict[str, frozenset[Any]] = {}
+        if Part.LINKS in stale:
+            seen = list_links(self._netlink)
+            links = {facts.number: facts for facts in seen}
+            found["links"] = frozenset(self._shown(seen).values())
+        names = {number: facts.name for number, facts in links.items()}
+        several = mirror.several
+        now = found.get("links", mirror.dataplane.links)
+        if Part.ADDRESSES in stale:
+            dumped = self._netlink.dump(encode.RTM_GETADDR, encode.IFADDRMSG.pack(0, 0, 0, 0, 0))
+            found["addresses"] = _read(dumped, names, decode.link_address)
+        if Part.DECAPS in stale:
+            found["decaps"] = self._decaps(now)
+        if Part.MASQUERADES in stale:
+            found["masquerades"] = self._masquerades()
+        if Part.FDB in stale:
+            dumped = self._netlink.dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(encode.AF_BRIDGE, 0, 0, 0, 0))
+            found["fdb"] = _read(dumped, names, decode.fdb_entry)
+        if Part.NEIGHBOURS in stale:
+            dumped = self._netlink.dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(0, 0, 0, 0, 0))
+            found["neighbours"] = _read(dumped, names, decode.neighbour)
+        if Part.NEXT_HOPS in stale:
+            found["next_hops"], found["groups"] = self._next_hops(names, now)
+        if Part.ROUTES in stale:
+            routes, several = self._routes(names)
+            found["routes"] = routes
+        if Part.RULES in stale:
+            found["rules"] = self._rules()
+        return Mirror(_with(mirror.dataplane, found), links, several, frozenset(), mirror.pretended)
+
+    def _with_sysctls(self, mirror: Mirror) -> Mirror:
+        """They are files, which tell nobody: read at each look."""
+        dataplane = mirror.dataplane
+        sysctls = frozenset(self._sysctls(dataplane.links, dataplane.addresses))
+        return replace(mirror, dataplane=_with(dataplane, {"sysctls": sysctls}))
+
+    def _next_hops(
+        self, names: Mapping[int, str], links: Iterable[Link]
+    ) -> tuple[frozenset[NextHop], frozenset[NextHopGroup]]:
         objects = self._next_hop_objects() if self.has_next_hop_objects else ()
         next_hops, groups = _read(objects, names, decode.next_hop), _read(objects, names, decode.group)
         if self._gateways:
-            self._gateways.settle(scene.links)
+            self._gateways.settle({link.name: link for link in links})
             next_hops = self._gateways.next_hops() | {hop for hop in next_hops if hop.protocol != PROTOCOL}
             groups = self._gateways.groups() | {group for group in groups if group.protocol != PROTOCOL}
-        return Dataplane(
-            links=links,
-            sysctls=frozenset(self._sysctls(links, addresses)),
-            addresses=addresses,
-            decaps=self._decaps(links),
-            masquerades=self._masquerades(),
-            fdb=_read(fdb, names, decode.fdb_entry),
-            neighbours=_read(neighbours, names, decode.neighbour),
-            next_hops=next_hops,
-            groups=groups,
-            routes=self._routes(names),
-            rules=self._rules(),
-        )
+        return next_hops, groups
 
     def _next_hop_objects(self) -> tuple[bytes, ...]:
         return self._netlink.dump(encode.RTM_GETNEXTHOP, encode.NHMSG.pack(0, 0, 0, 0))
 
-    def _routes(self, names: Mapping[int, str]) -> frozenset[Route]:
+    def _routes(self, names: Mapping[int, str]) -> tuple[frozenset[Route], frozenset[RouteKey]]:
+        """All routes, and the keys of those that more than one message may be about (Mirror.several)."""
         dumped = self._dump_routes()
         if self._gateways:
-            return frozenset(self._gateways.routes(dumped, names))
-        # An equal message says an equal route: of 100,000, hardly any differs from the last look.
+            return frozenset(self._gateways.routes(dumped, names)), frozenset()
+        # An equal message says an equal route: of 100,000, hardly any differs from the last dump.
         known, links = self._last_routes
         known = known if links == names else {}
         now = {body: known[body] if body in known else decode.route(body, names) for body in dumped}
         self._last_routes = now, names
-        return frozenset(route for route in now.values() if route)
+        shown = [route for route in now.values() if route]
+        routes = frozenset(shown)
+        return routes, frozenset((*self._with_several_ways(known, now), *_alike(shown, routes)))
+
+    def _with_several_ways(
+        self, known: Mapping[bytes, Route | None], now: Mapping[bytes, Route | None]
+    ) -> Iterator[RouteKey]:
+        new = {body for body in now.keys() - known.keys() if decode.is_ipv6(body) and decode.has_several_ways(body)}
+        self._several_ways = new | {body for body in self._several_ways if body in now}
+        return (key_of_route(route) for body in self._several_ways if (route := now[body]))
 
     def _rules(self) -> frozenset[Rule]:
         try:
@@ -190,11 +268,12 @@ class LinuxKernel(Kernel):
             yield from self._netlink.dump(encode.RTM_GETROUTE, encode.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
 
     def _scene(self) -> Scene:
-        look = partial(list_links, self._netlink)
-        seen = self._watch.look(look) if self._watch else look()
+        seen = list_links(self._netlink)
+        return Scene({facts.name: facts.number for facts in seen}, self._shown(seen))
+
+    def _shown(self, seen: Iterable[LinkFacts]) -> dict[str, Link]:
         names = {facts.number: facts.name for facts in seen}
-        links = {facts.name: self._recognised(link(facts, names)) for facts in seen}
-        return Scene({facts.name: facts.number for facts in seen}, links)
+        return {facts.name: self._recognised(link(facts, names)) for facts in seen}
 
     def _recognised(self, found: Link) -> Link:
         for devices in self._devices.values():
@@ -253,6 +332,9 @@ class LinuxKernel(Kernel):
                     self._gateways.settle(scene.links)
             if self._gateways and self.has_next_hop_objects:
                 self._retire()
+        if self._watch:
+            with self._watch.looking():
+                self._watch.mirror = unseen(self._watch.mirror, ops, failures)
         return tuple(failures)
 
     def _acting(self) -> AbstractContextManager[None]:
@@ -347,6 +429,33 @@ class LinuxKernel(Kernel):
     def _put_address(self, wanted: LinkAddress, scene: Scene) -> None:
         with suppress(FileExistsError):
             self._links.add_address(scene.index(wanted.link), wanted.address)
+
+
+def _with_pretended(mirror: Mirror) -> frozenset[Part]:
+    """The stale parts; next hops that are pretended go with their links, and their routes are told by them."""
+    if mirror.pretended and not mirror.stale.isdisjoint({Part.LINKS, Part.NEXT_HOPS, Part.ROUTES}):
+        return mirror.stale | {Part.NEXT_HOPS, Part.ROUTES}
+    return mirror.stale
+
+
+def _with(dataplane: Dataplane, found: Mapping[str, frozenset[Any]]) -> Dataplane:
+    """With these tables; what is equal stays the same object."""
+    new: dict[str, Any] = {name: table for name, table in found.items() if table != getattr(dataplane, name)}
+    if "routes" in new:
+        new["routes"] = RouteSet.of(new["routes"]).sharing(dataplane.route_set)
+    return replace(dataplane, **new) if new else dataplane
+
+
+def _mismatch(mirrored: Dataplane, dumped: Dataplane) -> Mismatch | None:
+    if mirrored is dumped:
+        return None
+    return Mismatch(mirrored.minus_all(dumped), dumped.minus_all(mirrored))
+
+
+def _alike(shown: Sequence[Route], routes: Collection[Route]) -> Iterator[RouteKey]:
+    """The keys of routes that the kernel tells apart and we do not."""
+    if len(shown) > len(routes):
+        yield from (key_of_route(route) for route, number in Counter(shown).items() if number > 1)
 
 
 def _read(
