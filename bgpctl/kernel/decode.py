@@ -227,7 +227,7 @@ def fdb_key(body: bytes, names: Names) -> FdbKey | None:
 
 
 def has_many_remotes(mac: Mac) -> bool:
-    """True if a tunnel device may have several entries for it: multicast, and what no entry is for (vxlan_fdb_append)."""
+    """True if a tunnel device may have several entries for it: multicast, or all else (vxlan_fdb_append)."""
     return mac == _NO_MAC or bool(int(mac[:2], 16) & _GROUP_BIT)
 
 
