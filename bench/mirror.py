@@ -1,7 +1,8 @@
 """
-What the kernel's own life costs an agent with ROUTES routes (1000): one foreign route replaced RATE times a second (5),
-and nothing at all, for SECONDS each (20). Told are the CPU time of one look after a foreign change, without and with
-the decision that follows, and that of a minute in which nothing happens.
+Costs of the kernel's own life for an agent with ROUTES routes (1000): one foreign route replaced RATE times a second
+(5), and nothing at all, for SECONDS each (20; a minute at least). Told are the CPU time of one look after a foreign
+change, the share of a core that the changes keep the agent busy for, and the CPU time of a minute in which nothing
+happens.
 
     ROUTES=50000 SECONDS=60 python bench/mirror.py [bench/results/mirror.json]
 """

@@ -31,6 +31,7 @@ CONCERNED: Final[Mapping[type[agent.Event], frozenset[str]]] = {
     agent.RefreshRequested: frozenset({"bgp", "kernel"}),
     agent.KernelChanged: frozenset({"kernel"}),
     agent.Observed: ALL,
+    agent.MirrorMismatch: frozenset({"kernel"}),
     agent.KernelLost: frozenset({"kernel", "attempts"}),
     agent.Applied: frozenset({"kernel", "attempts"}),
     agent.Probed: frozenset({"kernel", "migration"}),

@@ -1,0 +1,27 @@
+"""
+The rate of sweeps: dumps of the whole kernel, which show whether it told of every change.
+
+Refuses to know: the clock, and what a sweep finds.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_EVERY_S: Final = 60.0
+_PAUSE: Final = 1000
+"""A pause is so many times as long as the sweep took: a thousandth of one CPU, whatever there is to dump."""
+
+
+class SweepPace:
+    """Times are seconds of one clock that never goes back. At `opened_s` everything is dumped anyway."""
+
+    def __init__(self, opened_s: float) -> None:
+        self._due_s = opened_s + _EVERY_S
+
+    def is_due(self, now_s: float) -> bool:
+        return now_s >= self._due_s
+
+    def swept(self, began_s: float, ended_s: float) -> None:
+        """A sweep took from `began_s` to `ended_s`."""
+        self._due_s = ended_s + max(_EVERY_S, _PAUSE * (ended_s - began_s))
