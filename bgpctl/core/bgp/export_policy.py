@@ -8,9 +8,9 @@ Refuses to know: the routes announced already (adj_rib_out.py), how a command is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgpctl.core.bgp import encap_community, filters
 from bgpctl.core.bgp.decision import Candidate, Choice
@@ -23,6 +23,7 @@ from bgpctl.core.cluster.configuration import Community, NextHopMode
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.ownership import BlockOwnership
 from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.table import Table
 
 # RFC 1997.
 _NO_EXPORT: Final = (65535, 65281)
@@ -36,7 +37,8 @@ class ExportInput:
 
     Args:
         choices: the best paths of each learned prefix.
-        link_of: the link that a learned prefix leaves by, for filters that match it.
+        link_of: the link that a learned prefix leaves by, for filters that match it. The same object as before only if
+            it gives the same answers.
         draining: this node is in graceful shutdown (RFC 8326).
         accepts: the tunnels that this node accepts packets from now, by IP version.
     """
@@ -44,29 +46,80 @@ class ExportInput:
     def __init__(
         self,
         policy: Policy,
-        choices: Iterable[Choice],
+        choices: Table[Choice],
         link_of: Callable[[Prefix], str | None],
         *,
         draining: bool,
         accepts: Mapping[int, Iterable[Encapsulation]],
     ) -> None:
         self.policy = policy
-        # RFC 4271, section 9.1.2: a path whose next hop does not resolve is not a route, so it is not announced.
-        self.best = tuple(choice.best for choice in choices if choice.best.cost is not None)
-        self.external = tuple(candidate for candidate in self.best if not candidate.internal)
+        self.choices = choices
         self.link_of = link_of
         self.draining = draining
         self.accepts = {version: encap_community.communities(tunnels) for version, tunnels in accepts.items()}
+        self._changed_since: dict[int, Collection[Prefix]] = {}
+
+    def changed_since(self, choices: Table[Choice]) -> Collection[Prefix]:
+        """Prefixes with another choice than before; found once for all peers, which have the same choices before."""
+        if id(choices) not in self._changed_since:
+            self._changed_since[id(choices)] = self.choices.changed_since(choices)
+        return self._changed_since[id(choices)]
 
 
-def routes_for(export_input: ExportInput, session_policy: SessionPolicy) -> Mapping[Prefix, Attributes]:
-    """The peer's routes: each prefix of its IP version with its attributes."""
-    advertised: dict[Prefix, Attributes] = {}
-    for subject in (*_learned(export_input, session_policy), *_own(export_input, session_policy)):
-        attributes = _filtered(export_input.policy.ownership, session_policy, subject)
-        if attributes is not None:
-            advertised[subject.prefix] = _for_peer(export_input, session_policy, attributes)
-    return advertised
+class PeerExportInput(NamedTuple):
+    """All but the choices that one peer's routes depend on; no link where no filter of its asks for one."""
+
+    policy: Policy
+    session_policy: SessionPolicy
+    link_of: Callable[[Prefix], str | None] | None
+    draining: bool
+    extended: tuple[int, ...]
+
+
+class PeerExports(NamedTuple):
+    """One peer's routes, and what they follow from."""
+
+    made_from: PeerExportInput
+    choices: Table[Choice]
+    own: Mapping[Prefix, Attributes]
+    routes: Table[Attributes]
+
+
+def routes_for(
+    export_input: ExportInput, session_policy: SessionPolicy, before: PeerExports | None = None
+) -> PeerExports:
+    """The peer's routes: each prefix of its IP version with its attributes; `before`'s as far as nothing changed."""
+    read = PeerExportInput(
+        export_input.policy,
+        session_policy,
+        export_input.link_of if _minds_links(session_policy) else None,
+        export_input.draining,
+        export_input.accepts.get(session_policy.session.version, ()) if session_policy.member else (),
+    )
+    choices = export_input.choices
+    if before is None or not _is_same(before.made_from, read):
+        own = dict(_own(read))
+        learned = {prefix: found for prefix, choice in choices.items() if (found := _learned(read, choice))}
+        return PeerExports(read, choices, own, Table.of({**learned, **own}))
+    if choices is before.choices:
+        return before
+
+    def route(prefix: Prefix) -> Attributes | None:
+        choice = choices.get(prefix)
+        return before.own.get(prefix) or (_learned(read, choice) if choice else None)
+
+    changed = before.routes.rederived(export_input.changed_since(before.choices), route)
+    return PeerExports(read, choices, before.own, changed)
+
+
+def _minds_links(session_policy: SessionPolicy) -> bool:
+    rules = (rule for item in session_policy.filters for rule in (*item.export4, *item.export6))
+    return any(rule.interface is not None for rule in rules)
+
+
+def _is_same(before: PeerExportInput, now: PeerExportInput) -> bool:
+    same_objects = all(one is other for one, other in zip(before[:3], now[:3], strict=True))
+    return same_objects and before[3:] == now[3:]
 
 
 def sources(policy: Policy, session_policy: SessionPolicy) -> Iterator[Address]:
@@ -81,30 +134,38 @@ def sources(policy: Policy, session_policy: SessionPolicy) -> Iterator[Address]:
             yield source.peer
 
 
-def _own(export_input: ExportInput, session_policy: SessionPolicy) -> Iterator[Subject]:
-    version = session_policy.session.version
-    extended = export_input.accepts.get(version, ()) if session_policy.member else ()
+def _own(read: PeerExportInput) -> Iterator[tuple[Prefix, Attributes]]:
+    session_policy, ownership = read.session_policy, read.policy.ownership
     # Calico's scale: a filter's priority would say nothing beside BGP's default of 100.
-    attributes = Attributes(local_pref=NORMAL_LOCAL_PREF if session_policy.internal else None, extended=extended)
-    for prefix in export_input.policy.ownership.own:
-        if prefix.version == version:
-            yield Subject(prefix, attributes, learned=False, external=not session_policy.internal)
+    attributes = Attributes(local_pref=NORMAL_LOCAL_PREF if session_policy.internal else None, extended=read.extended)
+    for prefix in ownership.own:
+        if prefix.version == session_policy.session.version:
+            subject = Subject(prefix, attributes, learned=False, external=not session_policy.internal)
+            found = _told(read, subject)
+            if found is not None:
+                yield prefix, found
 
 
-def _learned(export_input: ExportInput, session_policy: SessionPolicy) -> Iterator[Subject]:
-    for candidate in (
-        export_input.external
-        if session_policy.internal and export_input.policy.cluster_id is None
-        else export_input.best
-    ):
-        prefix = candidate.path.prefix
-        source = export_input.policy.session_policies.get(candidate.peer)
-        if source is None or source == session_policy or prefix.version != session_policy.session.version:
-            continue
-        attributes = _passed_on(export_input.policy, source, session_policy, candidate)
-        if attributes is not None:
-            link = export_input.link_of(prefix) if session_policy.filters else None
-            yield Subject(prefix, attributes, learned=True, external=not session_policy.internal, link=link)
+def _learned(read: PeerExportInput, choice: Choice) -> Attributes | None:
+    """A learned prefix's attributes for the peer; None where it is not told."""
+    candidate, session_policy = choice.best, read.session_policy
+    # RFC 4271, section 9.1.2: a path whose next hop does not resolve is not a route, so it is not announced.
+    if candidate.cost is None or (candidate.internal and session_policy.internal and read.policy.cluster_id is None):
+        return None
+    prefix = candidate.path.prefix
+    source = read.policy.session_policies.get(candidate.peer)
+    if source is None or source == session_policy or prefix.version != session_policy.session.version:
+        return None
+    attributes = _passed_on(read.policy, source, session_policy, candidate)
+    if attributes is None:
+        return None
+    link = read.link_of(prefix) if read.link_of else None
+    return _told(read, Subject(prefix, attributes, learned=True, external=not session_policy.internal, link=link))
+
+
+def _told(read: PeerExportInput, subject: Subject) -> Attributes | None:
+    attributes = _filtered(read.policy.ownership, read.session_policy, subject)
+    return None if attributes is None else _for_peer(read, attributes)
 
 
 def _passed_on(
@@ -157,12 +218,13 @@ def _filtered(ownership: BlockOwnership, session_policy: SessionPolicy, subject:
     return _with_communities(subject.attributes, (community for item in covering for community in item.communities))
 
 
-def _for_peer(export_input: ExportInput, session_policy: SessionPolicy, attributes: Attributes) -> Attributes:
+def _for_peer(read: PeerExportInput, attributes: Attributes) -> Attributes:
     """As the peer reads it: our own AS in front for an external one, and a goodbye while draining."""
+    session_policy = read.session_policy
     if not session_policy.internal:
         as_path = (session_policy.session.local_asn, *attributes.as_path) if attributes.as_path else ()
         attributes = replace(attributes, as_path=as_path, local_pref=None)
-    if not export_input.draining:
+    if not read.draining:
         return attributes
     graceful_shutdown = _with_communities(attributes, [GRACEFUL_SHUTDOWN])
     return replace(graceful_shutdown, local_pref=0) if session_policy.internal else graceful_shutdown

@@ -226,7 +226,7 @@ class Dataplane:
 
 
 class Comparison(NamedTuple):
-    """What one dataplane has and another one has not exactly so, what the other one has, and both tables of routes."""
+    """The objects that only the one dataplane has exactly so, those that only the other one has, and both tables of routes."""
 
     missing: Dataplane
     extra: Dataplane

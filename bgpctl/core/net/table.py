@@ -8,7 +8,7 @@ shards that differ are gone through.
 
 Nothing is marked as changed and no event is kept. Whoever derives one table from another remembers the version that
 the result was derived from, finds what differs now, and derives just that again. The result depends on the two tables
-alone, so it is what a whole derivation gives (tests/laws/test_incremental_laws.py).
+alone, so it is what a whole derivation gives.
 
 A block and all that lies in it is in one shard, because routes to both come and go together. A prefix wider than a
 shard is in a shard with its neighbours of the same length.
@@ -19,7 +19,7 @@ Refuses to know: what the values are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
+from typing import Final, Generic, TypeAlias, TypeVar, cast, overload
 
 from bgpctl.core.net.addresses import Prefix
 
@@ -86,7 +86,12 @@ class Table(Mapping[Prefix, V], Generic[V]):
     def __getitem__(self, prefix: Prefix) -> V:
         return self.shards[shard_of(prefix)][prefix]
 
-    def get(self, prefix: Prefix, default: Any = None) -> Any:
+    @overload
+    def get(self, prefix: Prefix) -> V | None: ...
+    @overload
+    def get(self, prefix: Prefix, default: W) -> V | W: ...
+    def get(self, prefix: Prefix, default: object = None) -> object:
+        """The value; the default without one."""
         shard = self.shards.get(shard_of(prefix))
         return default if shard is None else shard.get(prefix, default)
 
