@@ -12,7 +12,7 @@ a moment ago. So each stage is given its result `before`, and takes over whateve
 | decision | core/bgp/loc_rib.py: `ChoiceInput`, and the costs | Loc-RIB |
 | what should be | core/fabric/derive.py: `BaseInput`, `LearnedInput`, `MembersInput`, … | `Desired` |
 | plan | core/net/route_set.py: `Difference` | what is missing and what is too much |
-| export policy | core/bgp/export_policy.py: `PeerExportInput`, and the choices | Adj-RIB-Out of each peer |
+| export policy | core/bgp/export_policy.py: `announceable`, `PeerExportInput` | Adj-RIB-Out of each peer |
 
 A memo is no knowledge. It is no part of what makes two states equal and not in a journal, and nothing but time is lost
 without it.
@@ -25,6 +25,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bgpctl.core.bgp.adj_rib_out import Exports
+from bgpctl.core.bgp.export_policy import Announceable
 from bgpctl.core.bgp.loc_rib import Selection
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
 from bgpctl.core.fabric.derive import Derivation
@@ -49,5 +50,6 @@ class Memo:
     selection: Selection | None = None
     derivation: Derivation | None = None
     comparison: Comparison | None = None
+    announceable: Announceable | None = None
     links: Links = field(default_factory=_no_links)
     exports: Exports = field(default_factory=dict)

@@ -8,7 +8,7 @@ Refuses to know: the routes announced already (adj_rib_out.py), how a command is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -23,7 +23,7 @@ from bgpctl.core.cluster.configuration import Community, NextHopMode
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.ownership import BlockOwnership
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.core.net.table import Table
+from bgpctl.core.net.table import Mapped, Table
 
 # RFC 1997.
 _NO_EXPORT: Final = (65535, 65281)
@@ -31,12 +31,36 @@ _NO_ADVERTISE: Final = (65535, 65282)
 _NO_EXPORT_SUBCONFED: Final = (65535, 65283)
 
 
+class Announceable(NamedTuple):
+    """The best paths that are announced, and of them those from external peers, of these choices."""
+
+    choices: Table[Choice]
+    best: Table[Candidate]
+    external: Table[Candidate]
+
+
+def announceable(choices: Table[Choice], before: Announceable | None = None) -> Announceable:
+    """RFC 4271, section 9.1.2: a path whose next hop does not resolve is not a route, so it is not announced."""
+    if before and choices is before.choices:
+        return before
+    best = choices.mapped(_resolved, Mapped(before.choices, before.best) if before else None)
+    return Announceable(choices, best, best.mapped(_external, Mapped(before.best, before.external) if before else None))
+
+
+def _resolved(_: Prefix, choice: Choice) -> Candidate | None:
+    return None if choice.best.cost is None else choice.best
+
+
+def _external(_: Prefix, candidate: Candidate) -> Candidate | None:
+    return None if candidate.internal else candidate
+
+
 class ExportInput:
     """
     The input of the export policy.
 
     Args:
-        choices: the best paths of each learned prefix.
+        paths: the best path of each learned prefix.
         link_of: the link that a learned prefix leaves by, for filters that match it. The same object as before only if
             it gives the same answers.
         draining: this node is in graceful shutdown (RFC 8326).
@@ -46,41 +70,34 @@ class ExportInput:
     def __init__(
         self,
         policy: Policy,
-        choices: Table[Choice],
+        paths: Announceable,
         link_of: Callable[[Prefix], str | None],
         *,
         draining: bool,
         accepts: Mapping[int, Iterable[Encapsulation]],
     ) -> None:
         self.policy = policy
-        self.choices = choices
+        self.paths = paths
         self.link_of = link_of
         self.draining = draining
         self.accepts = {version: encap_community.communities(tunnels) for version, tunnels in accepts.items()}
-        self._changed_since: dict[int, Collection[Prefix]] = {}
-
-    def changed_since(self, choices: Table[Choice]) -> Collection[Prefix]:
-        """Prefixes with another choice than before; found once for all peers, which have the same choices before."""
-        if id(choices) not in self._changed_since:
-            self._changed_since[id(choices)] = self.choices.changed_since(choices)
-        return self._changed_since[id(choices)]
 
 
 class PeerExportInput(NamedTuple):
-    """All but the choices that one peer's routes depend on; no link where no filter of its asks for one."""
+    """All that one peer's routes depend on; no link where no filter of its asks for one."""
 
     policy: Policy
     session_policy: SessionPolicy
     link_of: Callable[[Prefix], str | None] | None
     draining: bool
     extended: tuple[int, ...]
+    paths: Table[Candidate]
 
 
 class PeerExports(NamedTuple):
-    """One peer's routes, and what they follow from."""
+    """One peer's routes, and all that they follow from."""
 
     made_from: PeerExportInput
-    choices: Table[Choice]
     own: Mapping[Prefix, Attributes]
     routes: Table[Attributes]
 
@@ -89,27 +106,25 @@ def routes_for(
     export_input: ExportInput, session_policy: SessionPolicy, before: PeerExports | None = None
 ) -> PeerExports:
     """The peer's routes: each prefix of its IP version with its attributes; `before`'s as far as nothing changed."""
+    passes_on = not session_policy.internal or export_input.policy.cluster_id is not None
     read = PeerExportInput(
         export_input.policy,
         session_policy,
         export_input.link_of if _minds_links(session_policy) else None,
         export_input.draining,
         export_input.accepts.get(session_policy.session.version, ()) if session_policy.member else (),
+        export_input.paths.best if passes_on else export_input.paths.external,
     )
-    choices = export_input.choices
-    if before is None or not _is_same(before.made_from, read):
-        own = dict(_own(read))
-        learned = {prefix: found for prefix, choice in choices.items() if (found := _learned(read, choice))}
-        return PeerExports(read, choices, own, Table.of({**learned, **own}))
-    if choices is before.choices:
-        return before
+    known = before if before and _is_same(before.made_from, read) else None
+    if known and known.made_from.paths is read.paths:
+        return known
+    own = known.own if known else dict(_own(read))
 
-    def route(prefix: Prefix) -> Attributes | None:
-        choice = choices.get(prefix)
-        return before.own.get(prefix) or (_learned(read, choice) if choice else None)
+    def route(prefix: Prefix, candidate: Candidate) -> Attributes | None:
+        return _learned(read, candidate) if prefix not in own else own[prefix]
 
-    changed = before.routes.rederived(export_input.changed_since(before.choices), route)
-    return PeerExports(read, choices, before.own, changed)
+    routes = read.paths.mapped(route, Mapped(known.made_from.paths, known.routes) if known else None)
+    return PeerExports(read, own, routes.changed(own))
 
 
 def _minds_links(session_policy: SessionPolicy) -> bool:
@@ -119,7 +134,7 @@ def _minds_links(session_policy: SessionPolicy) -> bool:
 
 def _is_same(before: PeerExportInput, now: PeerExportInput) -> bool:
     same_objects = all(one is other for one, other in zip(before[:3], now[:3], strict=True))
-    return same_objects and before[3:] == now[3:]
+    return same_objects and before[3:5] == now[3:5]
 
 
 def sources(policy: Policy, session_policy: SessionPolicy) -> Iterator[Address]:
@@ -146,15 +161,11 @@ def _own(read: PeerExportInput) -> Iterator[tuple[Prefix, Attributes]]:
                 yield prefix, found
 
 
-def _learned(read: PeerExportInput, choice: Choice) -> Attributes | None:
+def _learned(read: PeerExportInput, candidate: Candidate) -> Attributes | None:
     """A learned prefix's attributes for the peer; None where it is not told."""
-    candidate, session_policy = choice.best, read.session_policy
-    # RFC 4271, section 9.1.2: a path whose next hop does not resolve is not a route, so it is not announced.
-    if candidate.cost is None or (candidate.internal and session_policy.internal and read.policy.cluster_id is None):
-        return None
-    prefix = candidate.path.prefix
+    prefix, session_policy = candidate.path.prefix, read.session_policy
     source = read.policy.session_policies.get(candidate.peer)
-    if source is None or source == session_policy or prefix.version != session_policy.session.version:
+    if source is None or source.peer == session_policy.peer or prefix.version != session_policy.session.version:
         return None
     attributes = _passed_on(read.policy, source, session_policy, candidate)
     if attributes is None:

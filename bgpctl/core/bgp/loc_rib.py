@@ -25,7 +25,7 @@ from bgpctl.core.bgp.sessions import router_id
 from bgpctl.core.cluster.ownership import BlockOwnership
 from bgpctl.core.cluster.reasons import RejectedPath, Rejection
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.core.net.table import Table
+from bgpctl.core.net.table import Mapped, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,22 +115,13 @@ def _outcomes(
 ) -> PeerOutcomes:
     read = VerdictInput(policy.ownership, session_policy, table.usable)
     known = before.verdicts.get(session_policy.peer) if before else None
-    if known is None or not _same(known.made_from[:-1], read[:-1]):
-        return PeerOutcomes(read, _with_outcomes(Table(), read, read.paths))
-    changed = read.paths.changed_since(known.made_from.paths)
-    return PeerOutcomes(read, _with_outcomes(known.outcomes, read, changed))
+    is_same = known and known.made_from.ownership is read.ownership and known.made_from.session_policy is session_policy
+    taken_over = Mapped(known.made_from.paths, known.outcomes) if known and is_same else None
 
+    def outcome(_: Prefix, received: Received) -> Outcome:
+        return Outcome(received, verdict(read.ownership, session_policy, received.path))
 
-def _same(before: Iterable[object], now: Iterable[object]) -> bool:
-    return all(one is other for one, other in zip(before, now, strict=True))
-
-
-def _with_outcomes(outcomes: Outcomes, read: VerdictInput, prefixes: Iterable[Prefix]) -> Outcomes:
-    def outcome(prefix: Prefix) -> Outcome | None:
-        received = read.paths.get(prefix)
-        return received and Outcome(received, verdict(read.ownership, read.session_policy, received.path))
-
-    return outcomes.rederived(prefixes, outcome)
+    return PeerOutcomes(read, read.paths.mapped(outcome, taken_over))
 
 
 # Choices -------------------------------------------------------------------------------------------------------
@@ -176,6 +167,8 @@ def _chosen(
 def _among(outcomes: Outcomes, prefixes: set[Prefix] | None) -> Iterable[tuple[Prefix, Outcome]]:
     if prefixes is None:
         return outcomes.items()
+    if len(outcomes) < len(prefixes):
+        return [item for item in outcomes.items() if item[0] in prefixes]
     return [(prefix, outcome) for prefix in prefixes if (outcome := outcomes.get(prefix)) is not None]
 
 

@@ -33,7 +33,7 @@ from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.fabric import members, nat, next_hops
-from bgpctl.core.fabric.desired import Desired, Reasoned, Reasons, Way, gather
+from bgpctl.core.fabric.desired import Desired, NextHopSet, Reasoned, Reasons, gather
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS
 from bgpctl.core.fabric.facts import Underlay, outer_mtu_bytes, underlay_of
 from bgpctl.core.fabric.next_hops import Resolution
@@ -43,7 +43,7 @@ from bgpctl.core.net.dataplane import Dataplane, surroundings
 from bgpctl.core.net.longest_match import LongestMatch
 from bgpctl.core.net.objects import Key, Route, RouteType, Sysctl
 from bgpctl.core.net.route_set import RouteSet
-from bgpctl.core.net.table import Table
+from bgpctl.core.net.table import Mapped, Table
 
 _FORWARDING: Final = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 _FORWARDED: Final = Reason(ReasonCode.FORWARDING)
@@ -109,7 +109,7 @@ class Learned(NamedTuple):
     """The ways that BGP tells."""
 
     made_from: LearnedInput
-    ways: Table[Way]
+    ways: Table[NextHopSet]
 
 
 class MembersInput(NamedTuple):
@@ -124,23 +124,23 @@ class ByMembers(NamedTuple):
     """The ways that the list of members tells."""
 
     made_from: MembersInput
-    ways: Table[Way]
+    ways: Table[NextHopSet]
     unmet: tuple[Unmet, ...]
 
 
-class WaysInUse(NamedTuple):
+class NextHopSetsInUse(NamedTuple):
     """The ways of all prefixes, with how many have each; `ways` is another object only if it has other ways."""
 
-    made_from: tuple[Table[Way], ...]
-    counts: Mapping[Way, int]
-    ways: AbstractSet[Way]
+    made_from: tuple[Table[NextHopSet], ...]
+    counts: Mapping[NextHopSet, int]
+    ways: AbstractSet[NextHopSet]
 
 
 class Routes(NamedTuple):
     """The node's own routes, and one to each other prefix whose way is resolved."""
 
     own: RouteSet
-    ways: tuple[Table[Way], ...]
+    ways: tuple[Table[NextHopSet], ...]
     resolution: Resolution
     routes: RouteSet
 
@@ -151,7 +151,7 @@ class Derivation(NamedTuple):
     base: Base
     learned: Learned
     by_members: ByMembers
-    in_use: WaysInUse
+    in_use: NextHopSetsInUse
     resolution: Resolution
     routes: Routes
     desired: Desired
@@ -272,24 +272,23 @@ def _tunnels(site: Site) -> Iterator[Reasoned]:
 def _learned(read: LearnedInput, before: Learned | None) -> Learned:
     pools = LongestMatch((pool.cidr, pool) for pool in read.intent.pools)
 
-    def way(prefix: Prefix) -> Way | None:
-        choice = read.best.get(prefix)
+    def way(prefix: Prefix, choice: Choice) -> NextHopSet | None:
         # A filter may let in what is in no pool.
         pool = pools.covering(prefix) or next_hops.outside(prefix.version)
-        return _way(read, choice, pool.cidr) if choice and pool.by_bgp and prefix.version in read.versions else None
+        return _way(read, choice, pool.cidr) if pool.by_bgp and prefix.version in read.versions else None
 
-    if before is None or not _is_same(before.made_from[:2], read[:2]) or before.made_from.names != read.names:
-        return Learned(read, Table[Way]().rederived(read.best, way))
-    return Learned(read, before.ways.rederived(read.best.changed_since(before.made_from.best), way))
+    is_same = before and _is_same(before.made_from[:2], read[:2]) and before.made_from.names == read.names
+    taken_over = Mapped(before.made_from.best, before.ways) if before and is_same else None
+    return Learned(read, read.best.mapped(way, taken_over))
 
 
-def _way(read: LearnedInput, choice: Choice, pool: Prefix) -> Way | None:
+def _way(read: LearnedInput, choice: Choice, pool: Prefix) -> NextHopSet | None:
     remote, peer = choice.best.path.next_hop, choice.best.peer
     if not remote:
         return None
     others = {also.path.next_hop for also in choice.also} - {None, remote}
     also = tuple(sorted(other for other in others if other and other.version == remote.version))
-    return Way(pool, remote, read.names.get(peer, str(peer)), also)
+    return NextHopSet(pool, remote, read.names.get(peer, str(peer)), also)
 
 
 def _by_members(read: MembersInput, before: ByMembers | None) -> ByMembers:
@@ -299,11 +298,11 @@ def _by_members(read: MembersInput, before: ByMembers | None) -> ByMembers:
     return ByMembers(read, Table.of(ways), unmet)
 
 
-def _ways_in_use(tables: tuple[Table[Way], ...], before: WaysInUse | None) -> WaysInUse:
+def _ways_in_use(tables: tuple[Table[NextHopSet], ...], before: NextHopSetsInUse | None) -> NextHopSetsInUse:
     if before is None:
         counts = Counter(chain.from_iterable(table.values() for table in tables))
-        return WaysInUse(tables, counts, counts.keys())
-    changes = Counter[Way]()
+        return NextHopSetsInUse(tables, counts, counts.keys())
+    changes = Counter[NextHopSet]()
     for old, new in zip(before.made_from, tables, strict=True):
         prefixes = new.changed_since(old)
         changes.update(way for prefix in prefixes if (way := new.get(prefix)))
@@ -317,13 +316,15 @@ def _ways_in_use(tables: tuple[Table[Way], ...], before: WaysInUse | None) -> Wa
             updated[way] = count
         else:
             updated.pop(way, None)
-    return WaysInUse(tables, updated, before.ways if is_same else updated.keys())
+    return NextHopSetsInUse(tables, updated, before.ways if is_same else updated.keys())
 
 
 # Routes --------------------------------------------------------------------------------------------------------
 
 
-def _routes(own: RouteSet, tables: tuple[Table[Way], ...], resolution: Resolution, before: Routes | None) -> Routes:
+def _routes(
+    own: RouteSet, tables: tuple[Table[NextHopSet], ...], resolution: Resolution, before: Routes | None
+) -> Routes:
     if before is None or _leads_elsewhere(before.resolution, resolution):
         return Routes(own, tables, resolution, RouteSet.of((*own, *_all_routes(tables, resolution))))
     new, gone = [*(own - before.own)], [*(before.own - own)]
@@ -343,11 +344,11 @@ def _leads_elsewhere(before: Resolution, now: Resolution) -> bool:
     return any(numbers.get(way) != known.get(way) for way in before.ways & now.ways)
 
 
-def _all_routes(tables: Iterable[Table[Way]], resolution: Resolution) -> Iterator[Route]:
+def _all_routes(tables: Iterable[Table[NextHopSet]], resolution: Resolution) -> Iterator[Route]:
     return chain.from_iterable(_routes_to(table, table, resolution) for table in tables)
 
 
-def _routes_to(prefixes: Iterable[Prefix], ways: Table[Way], resolution: Resolution) -> Iterator[Route]:
+def _routes_to(prefixes: Iterable[Prefix], ways: Table[NextHopSet], resolution: Resolution) -> Iterator[Route]:
     outs = resolution.outs
     for prefix in prefixes:
         way = ways.get(prefix)

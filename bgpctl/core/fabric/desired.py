@@ -118,7 +118,7 @@ def _links(dataplane: Dataplane) -> Mapping[Prefix, str]:
     return {route.prefix: hops[route.next_hop] for route in dataplane.routes if route.next_hop in hops}
 
 
-class Way(NamedTuple):
+class NextHopSet(NamedTuple):
     """
     How prefixes are reached: those of one pool behind one `remote`, a BGP next hop or a node's underlay address.
 

@@ -21,7 +21,7 @@ from bgpctl.core.cluster.configuration import Node, Pool
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.fabric.crossing import encapsulation_to, same_subnet
-from bgpctl.core.fabric.desired import NextHopKey, Way, group_ids, next_hop_ids
+from bgpctl.core.fabric.desired import NextHopKey, NextHopSet, group_ids, next_hop_ids
 from bgpctl.core.fabric.encapsulations import behaviour_of
 from bgpctl.core.fabric.protocol import Site
 from bgpctl.core.net.addresses import Address, Prefix
@@ -37,7 +37,7 @@ def outside(version: int) -> Pool:
     return _OUTSIDE[version]
 
 
-class WayOut(NamedTuple):
+class ResolvedSet(NamedTuple):
     """The next hop, or of several their group, that routes of one way name, and the reason of these routes."""
 
     next_hop: int
@@ -56,14 +56,14 @@ class Resolution(NamedTuple):
     """
 
     site: Site
-    ways: AbstractSet[Way]
-    outs: Mapping[Way, WayOut]
+    ways: AbstractSet[NextHopSet]
+    outs: Mapping[NextHopSet, ResolvedSet]
     dataplane: Dataplane
     reasons: Mapping[Key, Reason]
     unmet: tuple[Unmet, ...]
 
 
-def resolved(site: Site, ways: AbstractSet[Way], before: Resolution | None = None) -> Resolution:
+def resolved(site: Site, ways: AbstractSet[NextHopSet], before: Resolution | None = None) -> Resolution:
     """The next hops of the ways. Where the result equals the one `before`, it is the same object in each part."""
     if before and site is before.site and ways is before.ways:
         return before
@@ -72,7 +72,7 @@ def resolved(site: Site, ways: AbstractSet[Way], before: Resolution | None = Non
     usable = {way: found for way in ways if (found := [hops[key] for key in way.slots if key in hops])}
     groups = group_ids(_ids(found) for found in usable.values() if len(found) > 1)
     outs = {
-        way: WayOut(groups.get(_ids(found), found[0].id), _why(site.node, pools[way.pool], way.remote, way.source))
+        way: ResolvedSet(groups.get(_ids(found), found[0].id), _why(site.node, pools[way.pool], way.remote, way.source))
         for way, found in usable.items()
     }
     reasons = dict(_reasons(site.node, pools, hops, usable, groups))
@@ -93,7 +93,7 @@ def _sharing(now: Resolution, before: Resolution) -> Resolution:
 
 
 def _next_hops(
-    site: Site, ways: Iterable[Way], pools: Mapping[Prefix, Pool]
+    site: Site, ways: Iterable[NextHopSet], pools: Mapping[Prefix, Pool]
 ) -> tuple[Mapping[NextHopKey, NextHop], tuple[Unmet, ...]]:
     """The next hop of each key that the ways need, and the keys that have none."""
     members = _members(site.intent)
@@ -122,7 +122,7 @@ def _reasons(
     node: Node,
     pools: Mapping[Prefix, Pool],
     hops: Mapping[NextHopKey, NextHop],
-    usable: Mapping[Way, list[NextHop]],
+    usable: Mapping[NextHopSet, list[NextHop]],
     groups: Mapping[tuple[int, ...], int],
 ) -> Iterator[tuple[Key, Reason]]:
     """Of several sources that name the same next hop the first by name counts: the last one that is yielded."""

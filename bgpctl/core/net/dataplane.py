@@ -226,7 +226,7 @@ class Dataplane:
 
 
 class Comparison(NamedTuple):
-    """The objects that only the one dataplane has exactly so, those that only the other one has, and both tables of routes."""
+    """The objects that only one dataplane has exactly so, those that only another one has, and the routes of both."""
 
     missing: Dataplane
     extra: Dataplane

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import pytest
 
 from bgpctl.core.bgp.decision import Candidate, Choice
-from bgpctl.core.bgp.export_policy import ExportInput, routes_for, sources
+from bgpctl.core.bgp.export_policy import ExportInput, announceable, routes_for, sources
 from bgpctl.core.bgp.filters import NORMAL_LOCAL_PREF, local_pref
 from bgpctl.core.bgp.import_policy import GRACEFUL_SHUTDOWN, Policy
 from bgpctl.core.bgp.path import Attributes, Path
@@ -53,7 +53,7 @@ def offer(
     assert config is not None
     policy = Policy.of(intent, member(intent, "a1"), config)
     best = Table.of((candidate.path.prefix, Choice(candidate)) for candidate in learned)
-    return ExportInput(policy, best, lambda _: link, draining=draining, accepts=accepts)
+    return ExportInput(policy, announceable(best), lambda _: link, draining=draining, accepts=accepts)
 
 
 def told(intent: Intent, peer: Address, *learned: Candidate, **more: object) -> Mapping[Prefix, Attributes]:
