@@ -1,82 +1,146 @@
 """
-Routes to remote prefixes, and the next hops that they share.
+The next hops that routes to remote prefixes share.
 
 Linux finds a route with many equal gateways slowly, and a change of one gateway would be a message per route. So all
 prefixes of one pool behind one remote share a next-hop object, and all that are spread over the same remotes share a
 group (docs/decisions/0006, 0011). The encapsulation is the content of a next hop, not part of its identity: changing it
 is one message per pool and remote, and touches no route.
 
+Nothing here depends on the prefixes: with as many routes as there may be, the ways are few.
+
 Refuses to know: how an encapsulation reaches a remote, where prefixes were learned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Final, NamedTuple
 
-from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.configuration import Node, Pool
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.fabric.crossing import encapsulation_to, same_subnet
-from bgpctl.core.fabric.desired import NextHopKey, Reasoned, RemotePrefix, group_ids, next_hop_ids
+from bgpctl.core.fabric.desired import NextHopKey, NextHopSet, group_ids, next_hop_ids
 from bgpctl.core.fabric.encapsulations import behaviour_of
 from bgpctl.core.fabric.protocol import Site
-from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import NextHop, NextHopGroup, Route
+from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Key, NextHop, NextHopGroup, key_of
+
+_OUTSIDE: Final = {4: Pool("", Prefix.parse("0.0.0.0/0")), 6: Pool("", Prefix.parse("::/0"))}
+"""Stands for no pool at all: what a filter let in from outside the pools. None asks for a tunnel."""
 
 
-def resolved(site: Site, prefixes: Iterable[RemotePrefix]) -> tuple[Mapping[NextHopKey, NextHop], list[Unmet]]:
-    """The next hop of each key that these prefixes need, and the keys that have none."""
-    pools = {key: item.pool for item in prefixes for key in item.slots}
+def outside(version: int) -> Pool:
+    """The pool of prefixes that are in no pool."""
+    return _OUTSIDE[version]
+
+
+class ResolvedSet(NamedTuple):
+    """The next hop, or of several their group, that routes of one way name, and the reason of these routes."""
+
+    next_hop: int
+    why: Reason
+
+
+class Resolution(NamedTuple):
+    """
+    The ways as they are from this site.
+
+    Attributes:
+        site, ways: what it follows from.
+        outs: of each way that has a usable next hop.
+        dataplane: next hops and groups, with their `reasons` by key.
+        unmet: the remotes that nothing leads to.
+    """
+
+    site: Site
+    ways: AbstractSet[NextHopSet]
+    outs: Mapping[NextHopSet, ResolvedSet]
+    dataplane: Dataplane
+    reasons: Mapping[Key, Reason]
+    unmet: tuple[Unmet, ...]
+
+
+def resolved(site: Site, ways: AbstractSet[NextHopSet], before: Resolution | None = None) -> Resolution:
+    """The next hops of the ways. Where the result equals the one `before`, it is the same object in each part."""
+    if before and site is before.site and ways is before.ways:
+        return before
+    pools = {pool.cidr: pool for pool in (*_OUTSIDE.values(), *site.intent.pools)}
+    hops, unmet = _next_hops(site, ways, pools)
+    usable = {way: found for way in ways if (found := [hops[key] for key in way.slots if key in hops])}
+    groups = group_ids(_ids(found) for found in usable.values() if len(found) > 1)
+    outs = {
+        way: ResolvedSet(groups.get(_ids(found), found[0].id), _why(site.node, pools[way.pool], way.remote, way.source))
+        for way, found in usable.items()
+    }
+    reasons = dict(_reasons(site.node, pools, hops, usable, groups))
+    things = Dataplane.of((*hops.values(), *(NextHopGroup(number, members) for members, number in groups.items())))
+    now = Resolution(site, ways, outs, things, reasons, unmet)
+    return _sharing(now, before) if before else now
+
+
+def _sharing(now: Resolution, before: Resolution) -> Resolution:
+    return Resolution(
+        now.site,
+        now.ways,
+        before.outs if now.outs == before.outs else now.outs,
+        now.dataplane.sharing(before.dataplane),
+        before.reasons if now.reasons == before.reasons else now.reasons,
+        now.unmet,
+    )
+
+
+def _next_hops(
+    site: Site, ways: Iterable[NextHopSet], pools: Mapping[Prefix, Pool]
+) -> tuple[Mapping[NextHopKey, NextHop], tuple[Unmet, ...]]:
+    """The next hop of each key that the ways need, and the keys that have none."""
     members = _members(site.intent)
     hops: dict[NextHopKey, NextHop] = {}
     missing: list[Unmet] = []
-    for key, number in next_hop_ids(pools).items():
-        used = behaviour_of(encapsulation_to(pools[key], site.node, key.remote))
+    for key, number in next_hop_ids({key for way in ways for key in way.slots}).items():
+        pool = pools[key.pool]
+        used = behaviour_of(encapsulation_to(pool, site.node, key.remote))
         hop = used.next_hop(site, number, key.remote, members.get(key.remote))
         if hop:
             hops[key] = hop
         else:
-            pool = f"pool {pools[key].name or 'none'}"
-            missing.append(Unmet(UnmetCode.NEXT_HOP_UNRESOLVED, str(key.remote), pool))
-    return hops, missing
+            missing.append(Unmet(UnmetCode.NEXT_HOP_UNRESOLVED, str(key.remote), f"pool {pool.name or 'none'}"))
+    return hops, tuple(missing)
 
 
 def _members(intent: Intent) -> Mapping[Address, Node]:
     return {own.address: member for member in intent.nodes for version in (4, 6) if (own := member.underlay(version))}
 
 
-def routes(node: Node, prefixes: Iterable[RemotePrefix], hops: Mapping[NextHopKey, NextHop]) -> Iterator[Reasoned]:
-    """Next hops, groups and routes. A prefix of which no next hop is usable has none."""
-    together: dict[tuple[tuple[NextHopKey, ...], str], list[RemotePrefix]] = {}
-    for item in prefixes:
-        together.setdefault((item.slots, item.source), []).append(item)
-    usable = [([hops[key] for key in keys if key in hops], alike) for (keys, _), alike in together.items()]
-    groups = group_ids(_ids(found) for found, _ in usable if len(found) > 1)
-    for found, alike in usable:
-        if found:
-            yield from _routes(node, found, groups.get(_ids(found), found[0].id), alike)
-
-
-def _routes(node: Node, hops: Sequence[NextHop], number: int, alike: Sequence[RemotePrefix]) -> Iterator[Reasoned]:
-    """Of prefixes that lead the same way; `number` is the next hop's id, or of several, their group's."""
-    # The reason is made once for all: tables have many times more prefixes than ways.
-    why = _why(node, alike[0])
-    yield from ((hop, why) for hop in hops)
-    if len(hops) > 1:
-        yield NextHopGroup(number, _ids(hops)), why
-    yield from ((Route(item.prefix, next_hop=number), why) for item in alike)
-
-
 def _ids(hops: Iterable[NextHop]) -> tuple[int, ...]:
     return tuple(sorted(hop.id for hop in hops))
 
 
-def _why(node: Node, item: RemotePrefix) -> Reason:
+def _reasons(
+    node: Node,
+    pools: Mapping[Prefix, Pool],
+    hops: Mapping[NextHopKey, NextHop],
+    usable: Mapping[NextHopSet, list[NextHop]],
+    groups: Mapping[tuple[int, ...], int],
+) -> Iterator[tuple[Key, Reason]]:
+    """Of several sources that name the same next hop the first by name counts: the last one that is yielded."""
+    for way in sorted(usable, reverse=True, key=lambda way: (way.source, way)):
+        for key in way.slots:
+            if key in hops:
+                yield key_of(hops[key]), _why(node, pools[key.pool], key.remote, way.source)
+        group = groups.get(_ids(usable[way]))
+        if group is not None and len(usable[way]) > 1:
+            yield ("next-hop", group), _why(node, pools[way.pool], way.remote, way.source)
+
+
+def _why(node: Node, pool: Pool, remote: Address, source: str) -> Reason:
     return Reason(
-        ReasonCode.BEST_PATH if item.pool.by_bgp else ReasonCode.MEMBER,
-        pool=item.pool.name or None,
-        source=item.source,
-        remote=item.remote,
-        encapsulation=encapsulation_to(item.pool, node, item.remote),
-        same_subnet=same_subnet(node, item.remote),
+        ReasonCode.BEST_PATH if pool.by_bgp else ReasonCode.MEMBER,
+        pool=pool.name or None,
+        source=source,
+        remote=remote,
+        encapsulation=encapsulation_to(pool, node, remote),
+        same_subnet=same_subnet(node, remote),
     )

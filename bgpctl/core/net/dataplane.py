@@ -226,7 +226,7 @@ class Dataplane:
 
 
 class Comparison(NamedTuple):
-    """What one dataplane has and another one has not exactly so, what the other one has, and both tables of routes."""
+    """The objects that only one dataplane has exactly so, those that only another one has, and the routes of both."""
 
     missing: Dataplane
     extra: Dataplane

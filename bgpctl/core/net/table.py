@@ -8,7 +8,7 @@ shards that differ are gone through.
 
 Nothing is marked as changed and no event is kept. Whoever derives one table from another remembers the version that
 the result was derived from, finds what differs now, and derives just that again. The result depends on the two tables
-alone, so it is what a whole derivation gives (tests/laws/test_incremental_laws.py).
+alone, so it is what a whole derivation gives.
 
 A block and all that lies in it is in one shard, because routes to both come and go together. A prefix wider than a
 shard is in a shard with its neighbours of the same length.
@@ -19,7 +19,7 @@ Refuses to know: what the values are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
+from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar, cast, overload
 
 from bgpctl.core.net.addresses import Prefix
 
@@ -86,7 +86,12 @@ class Table(Mapping[Prefix, V], Generic[V]):
     def __getitem__(self, prefix: Prefix) -> V:
         return self.shards[shard_of(prefix)][prefix]
 
-    def get(self, prefix: Prefix, default: Any = None) -> Any:
+    @overload
+    def get(self, prefix: Prefix) -> V | None: ...
+    @overload
+    def get(self, prefix: Prefix, default: W) -> V | W: ...
+    def get(self, prefix: Prefix, default: object = None) -> object:
+        """The value; the default without one."""
         shard = self.shards.get(shard_of(prefix))
         return default if shard is None else shard.get(prefix, default)
 
@@ -157,16 +162,39 @@ class Table(Mapping[Prefix, V], Generic[V]):
             edited[key] = dict(self.shards.get(key, {}))
         return edited[key]
 
-    def rederived(self, prefixes: Iterable[Prefix], derive: Callable[[Prefix], V | None]) -> Table[V]:
-        """The table once the values of these prefixes are derived anew; None is no entry."""
-        found = {prefix: derive(prefix) for prefix in prefixes}
-        present = {prefix: value for prefix, value in found.items() if value is not None}
-        return self.changed(present, found.keys() - present.keys())
+    def mapped(self, derive: Callable[[Prefix, V], W | None], before: Mapped[V, W] | None = None) -> Table[W]:
+        """
+        A table with what `derive` makes of each entry; None is no entry. Where an entry is the same object as in the
+        table `before`, that one's result is taken over.
+        """
+        if before is None or not before.source:
+            shards = {
+                key: {prefix: made for prefix, value in shard.items() if (made := derive(prefix, value)) is not None}
+                for key, shard in self.shards.items()
+            }
+            return Table({key: shard for key, shard in shards.items() if shard})
+        found: dict[Prefix, W] = {}
+        gone: list[Prefix] = []
+        for prefix in self.changed_since(before.source):
+            value = self.get(prefix, _ABSENT)
+            made = None if value is _ABSENT else derive(prefix, cast(V, value))
+            if made is None:
+                gone.append(prefix)
+            else:
+                found[prefix] = made
+        return before.result.changed(found, gone)
 
     def sharing(self, before: Table[V]) -> Table[V]:
         """An equal table that has as many shards of `before` as are equal to its own; `before` itself if all are."""
         shards = sharing(self.shards, before.shards)
         return before if shards is before.shards else Table(shards, self._size)
+
+
+class Mapped(NamedTuple, Generic[V, W]):
+    """A table, and the one that was made of it."""
+
+    source: Table[V]
+    result: Table[W]
 
 
 _ABSENT: Final = object()
