@@ -9,11 +9,12 @@ from __future__ import annotations
 import errno
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, TypeVar, assert_never
+from typing import Any, Final, NamedTuple, TypeVar, assert_never
 
 from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
@@ -96,8 +97,7 @@ class LinuxKernel(Kernel):
         self._devices = self._opened(drivers or {})
         self._watch: Watch | None = None
         self._masquerading = set(encode.FAMILY)
-        self._last_routes: tuple[dict[bytes, Route | None], Mapping[int, str]] = {}, {}
-        self._several_ways: set[bytes] = set()
+        self._last_routes = _RouteDump({}, {}, RouteSet(), frozenset())
         self._named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
         self._sysctls_before = sysctl.Memory(memory)
 
@@ -183,7 +183,7 @@ class LinuxKernel(Kernel):
         """The mirror with nothing stale any more."""
         stale = _with_pretended(mirror)
         links = mirror.links
-        found: dict[str, frozenset[Any]] = {}
+        found: dict[str, AbstractSet[Any]] = {}
         if Part.LINKS in stale:
             seen = list_links(self._netlink)
             links = {facts.number: facts for facts in seen}
@@ -207,8 +207,7 @@ class LinuxKernel(Kernel):
         if Part.NEXT_HOPS in stale:
             found["next_hops"], found["groups"] = self._next_hops(names, now)
         if Part.ROUTES in stale:
-            routes, several = self._routes(names)
-            found["routes"] = routes
+            found["routes"], several = self._routes(names)
         if Part.RULES in stale:
             found["rules"] = self._rules()
         return Mirror(_with(mirror.dataplane, found), links, several, frozenset(), mirror.pretended)
@@ -233,26 +232,18 @@ class LinuxKernel(Kernel):
     def _next_hop_objects(self) -> tuple[bytes, ...]:
         return self._netlink.dump(encode.RTM_GETNEXTHOP, encode.NHMSG.pack(0, 0, 0, 0))
 
-    def _routes(self, names: Mapping[int, str]) -> tuple[frozenset[Route], frozenset[RouteKey]]:
+    def _routes(self, names: Mapping[int, str]) -> tuple[RouteSet, frozenset[RouteKey]]:
         """All routes, and the keys of those that more than one message may be about (Mirror.several)."""
-        dumped = self._dump_routes()
+        dumped = list(self._dump_routes())
         if self._gateways:
-            return frozenset(self._gateways.routes(dumped, names)), frozenset()
+            return RouteSet.of(self._gateways.routes(dumped, names)), frozenset()
         # An equal message says an equal route: of 100,000, hardly any differs from the last dump.
-        known, links = self._last_routes
-        known = known if links == names else {}
-        now = {body: known[body] if body in known else decode.route(body, names) for body in dumped}
-        self._last_routes = now, names
-        shown = [route for route in now.values() if route]
-        routes = frozenset(shown)
-        return routes, frozenset((*self._with_several_ways(known, now), *_alike(shown, routes)))
-
-    def _with_several_ways(
-        self, known: Mapping[bytes, Route | None], now: Mapping[bytes, Route | None]
-    ) -> Iterator[RouteKey]:
-        new = {body for body in now.keys() - known.keys() if decode.is_ipv6(body) and decode.has_several_ways(body)}
-        self._several_ways = new | {body for body in self._several_ways if body in now}
-        return (key_of_route(route) for body in self._several_ways if (route := now[body]))
+        last = self._last_routes if self._last_routes.names == names else _RouteDump({}, {}, RouteSet(), frozenset())
+        new = {body: decode.route(body, names) for body in dumped if body not in last.decoded}
+        if new or len(dumped) != len(last.decoded):
+            last = _renewed(last, names, dumped, new)
+        self._last_routes = last
+        return last.routes, last.several
 
     def _rules(self) -> frozenset[Rule]:
         try:
@@ -438,11 +429,11 @@ def _with_pretended(mirror: Mirror) -> frozenset[Part]:
     return mirror.stale
 
 
-def _with(dataplane: Dataplane, found: Mapping[str, frozenset[Any]]) -> Dataplane:
+def _with(dataplane: Dataplane, found: Mapping[str, AbstractSet[Any]]) -> Dataplane:
     """With these tables; what is equal stays the same object."""
     new: dict[str, Any] = {name: table for name, table in found.items() if table != getattr(dataplane, name)}
     if "routes" in new:
-        new["routes"] = RouteSet.of(new["routes"]).sharing(dataplane.route_set)
+        new["routes"] = new["routes"].sharing(dataplane.route_set)
     return replace(dataplane, **new) if new else dataplane
 
 
@@ -452,10 +443,36 @@ def _mismatch(mirrored: Dataplane, dumped: Dataplane) -> Mismatch | None:
     return Mismatch(mirrored.minus_all(dumped), dumped.minus_all(mirrored))
 
 
-def _alike(shown: Sequence[Route], routes: Collection[Route]) -> Iterator[RouteKey]:
-    """The keys of routes that the kernel tells apart and we do not."""
-    if len(shown) > len(routes):
-        yield from (key_of_route(route) for route, number in Counter(shown).items() if number > 1)
+class _RouteDump(NamedTuple):
+    """A dump of routes: what each message says, in the light of the names of links, and the routes in it."""
+
+    names: Mapping[int, str]
+    decoded: Mapping[bytes, Route | None]
+    routes: RouteSet
+    several: frozenset[RouteKey]
+
+
+def _renewed(
+    last: _RouteDump, names: Mapping[int, str], dumped: Iterable[bytes], new: Mapping[bytes, Route | None]
+) -> _RouteDump:
+    """The dump that consists of `dumped`; `new` says what those messages say that were not in the last one."""
+    known = last.decoded
+    now = {body: new[body] if body in new else known[body] for body in dumped}
+    gone = known.keys() - now.keys()
+    shown = [route for route in now.values() if route]
+    routes = last.routes.changed(
+        new=filter(None, new.values()), gone=[route for body in gone if (route := known[body])]
+    )
+    alike: Iterable[RouteKey] = ()
+    if len(routes) != len(shown):  # the kernel tells some apart, and we do not
+        routes = RouteSet.of(shown).sharing(routes)
+        alike = (key_of_route(route) for route, number in Counter(shown).items() if number > 1)
+    ways = {key_of_route(route) for body, route in new.items() if route and _has_several_ways(body)}
+    return _RouteDump(names, now, routes, frozenset({*last.several, *ways, *alike}))
+
+
+def _has_several_ways(body: bytes) -> bool:
+    return decode.is_ipv6(body) and decode.has_several_ways(body)
 
 
 def _read(

@@ -46,6 +46,7 @@ from bgpctl.core.net.objects import (
     Sysctl,
 )
 from bgpctl.core.net.route_set import RouteSet
+from bgpctl.core.net.table import ShardKey, shard_of
 from bgpctl.kernel import decode, encode
 from bgpctl.kernel.decode import LinkFacts
 from bgpctl.kernel.netlink import NLM_F_REPLACE, Message
@@ -355,27 +356,37 @@ class Hearing:
 
 
 class _RouteChanges:
-    """Routes in the making, by key, over a set of them."""
+    """Routes in the making, by key, over a set of them. A shard of it is indexed when it is first asked."""
 
     def __init__(self, start: RouteSet) -> None:
         self._start = start
         self._changed: dict[RouteKey, list[Route]] = {}
+        self._shards: dict[ShardKey, dict[Prefix, list[Route]]] = {}
 
     def with_key(self, key: RouteKey) -> list[Route]:
-        if key in self._changed:
-            return self._changed[key]
-        return self._at_start(key)
+        return self._changed[key] if key in self._changed else self._at_start(key)
 
     def _at_start(self, key: RouteKey) -> list[Route]:
         table, prefix, metric = key
-        shard = self._start.at(prefix)
-        return [route for route in shard if route.prefix == prefix and (route.table, route.metric) == (table, metric)]
+        same = self._shard(prefix).get(prefix, ())
+        return [route for route in same if (route.table, route.metric) == (table, metric)]
+
+    def _shard(self, prefix: Prefix) -> Mapping[Prefix, list[Route]]:
+        at = shard_of(prefix)
+        if at not in self._shards:
+            shard: dict[Prefix, list[Route]] = {}
+            for route in self._start.at(prefix):
+                shard.setdefault(route.prefix, []).append(route)
+            self._shards[at] = shard
+        return self._shards[at]
 
     def change(self, key: RouteKey, routes: list[Route]) -> None:
         self._changed[key] = routes
 
     def built(self) -> RouteSet:
         """The set; the one at the start if nothing differs."""
+        if not self._changed:
+            return self._start
         gone = [route for key in self._changed for route in self._at_start(key)]
         return self._start.changed(new=[route for routes in self._changed.values() for route in routes], gone=gone)
 
