@@ -32,7 +32,7 @@ class FakeKernel(Kernel):
 
     def apply(self, ops: Sequence[Op]) -> tuple[Failure, ...]:
         failures: list[Failure] = []
-        for kind, group in groupby(ops, key=lambda op: type(op.thing)):
+        for kind, group in groupby(ops, key=lambda op: type(op.object)):
             run = tuple(group)
             failures += chain.from_iterable(map(self._apply_sysctl, run)) if kind is Sysctl else self._do(run)
         return tuple(failures)
@@ -41,12 +41,12 @@ class FakeKernel(Kernel):
         return tuple(before for _, before in sorted(self._sysctls_before.items()))
 
     def _apply_sysctl(self, op: Op) -> tuple[Failure, ...]:
-        present = next((item for item in self._dataplane.sysctls if key_of(item) == key_of(op.thing)), None)
+        present = next((item for item in self._dataplane.sysctls if key_of(item) == key_of(op.object)), None)
         failures = self._do((op,))
         if not failures and isinstance(op, Remove):
-            self._sysctls_before.pop(key_of(op.thing), None)
-        elif not failures and present and present != op.thing:
-            self._sysctls_before.setdefault(key_of(op.thing), present)
+            self._sysctls_before.pop(key_of(op.object), None)
+        elif not failures and present and present != op.object:
+            self._sysctls_before.setdefault(key_of(op.object), present)
         return failures
 
     def _do(self, ops: Iterable[Op]) -> tuple[Failure, ...]:

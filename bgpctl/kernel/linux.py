@@ -1,5 +1,5 @@
 """
-The Kernel door on the running kernel, for the network namespace in which it was opened.
+The Kernel port on the running kernel, for the network namespace in which it was opened.
 
 Refuses to know: why an operation is wanted, how an encapsulation is done (protocol.py).
 """
@@ -64,7 +64,7 @@ class LinuxKernel(Kernel):
     from threads that never leave it.
 
     Args:
-        drivers: by the name of an encapsulation, which of its drivers is to do it; AUTO where nothing is said.
+        drivers: the driver of each encapsulation, by its name; AUTO for those not named.
         next_hop_objects: whether routes name next-hop objects, where the kernel has these.
         memory: the file in which sysctls are remembered as they were before we changed them.
         protocol: the number that marks our routes and next hops in the kernel.
@@ -83,7 +83,7 @@ class LinuxKernel(Kernel):
     ) -> None:
         self._netlink = Netlink(None if protocol == PROTOCOL else encode.exchanging(protocol))
         self.has_next_hop_objects = self._knows_next_hop_objects()
-        self._gateways = None if next_hop_objects and self.has_next_hop_objects else NextHopEmulation()
+        self._emulation = None if next_hop_objects and self.has_next_hop_objects else NextHopEmulation()
         self._links = Links()
         self._devices = self._opened(drivers or {})
         self._watch: Watch | None = None
@@ -131,7 +131,7 @@ class LinuxKernel(Kernel):
     def changed_sysctls(self) -> tuple[Sysctl, ...]:
         return self._sysctls_before.changed()
 
-    # Looking ---------------------------------------------------------------------------------------------------
+    # Observing -------------------------------------------------------------------------------------------------
 
     def observe(self) -> Dataplane:
         scene = self._scene()
@@ -144,10 +144,10 @@ class LinuxKernel(Kernel):
         neighbours = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(0, 0, 0, 0, 0))
         objects = self._next_hop_objects() if self.has_next_hop_objects else ()
         next_hops, groups = _read(objects, names, decode.next_hop), _read(objects, names, decode.group)
-        if self._gateways:
-            self._gateways.settle(scene.links)
-            next_hops = self._gateways.next_hops() | {hop for hop in next_hops if hop.protocol != PROTOCOL}
-            groups = self._gateways.groups() | {group for group in groups if group.protocol != PROTOCOL}
+        if self._emulation:
+            self._emulation.settle(scene.links)
+            next_hops = self._emulation.next_hops() | {hop for hop in next_hops if hop.protocol != PROTOCOL}
+            groups = self._emulation.groups() | {group for group in groups if group.protocol != PROTOCOL}
         return Dataplane(
             links=links,
             sysctls=frozenset(self._sysctls(links, addresses)),
@@ -167,9 +167,9 @@ class LinuxKernel(Kernel):
 
     def _routes(self, names: Mapping[int, str]) -> frozenset[Route]:
         dumped = self._dump_routes()
-        if self._gateways:
-            return frozenset(self._gateways.routes(dumped, names))
-        # An equal message says an equal route: of 100,000, hardly any differs from the last look.
+        if self._emulation:
+            return frozenset(self._emulation.routes(dumped, names))
+        # Equal messages decode to equal routes: of 100,000, hardly any differs from the last dump.
         known, links = self._last_routes
         known = known if links == names else {}
         now = {body: known[body] if body in known else decode.route(body, names) for body in dumped}
@@ -190,8 +190,8 @@ class LinuxKernel(Kernel):
             yield from self._netlink.dump(encode.RTM_GETROUTE, encode.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
 
     def _scene(self) -> Scene:
-        look = partial(list_links, self._netlink)
-        seen = self._watch.look(look) if self._watch else look()
+        dump = partial(list_links, self._netlink)
+        seen = self._watch.observe(dump) if self._watch else dump()
         names = {facts.number: facts.name for facts in seen}
         links = {facts.name: self._recognised(link(facts, names)) for facts in seen}
         return Scene({facts.name: facts.number for facts in seen}, links)
@@ -205,11 +205,11 @@ class LinuxKernel(Kernel):
         return frozenset(decap for devices in self._devices.values() for decap in devices.decaps(links))
 
     def _masquerades(self) -> frozenset[Masquerade]:
-        # Listing a table takes a process: done at the first look, and for as long as there is something to see.
+        # Listing a table takes a process: done at the first observation, and while there is a table.
         try:
             found = [masquerade.observe(version) for version in sorted(self._masquerading)]
         except OSError as error:
-            raise Unavailable(f"what is rewritten cannot be seen: {error}") from error
+            raise Unavailable(f"cannot read the masquerade rules: {error}") from error
         seen = frozenset(item for item in found if item)
         self._masquerading = {item.version for item in seen}
         return seen
@@ -242,16 +242,16 @@ class LinuxKernel(Kernel):
         failures: list[Failure] = []
         with self._acting():
             scene = self._scene()
-            for kind, group in groupby(ops, key=lambda op: type(op.thing)):
+            for kind, group in groupby(ops, key=lambda op: type(op.object)):
                 if issubclass(kind, Batched):
                     failures += self._batch(list(group), scene)
                     continue
                 for op in group:
                     failures += self._single(op, scene)
                     scene = self._scene() if kind is Link else scene
-                if kind is Link and self._gateways:
-                    self._gateways.settle(scene.links)
-            if self._gateways and self.has_next_hop_objects:
+                if kind is Link and self._emulation:
+                    self._emulation.settle(scene.links)
+            if self._emulation and self.has_next_hop_objects:
                 self._retire()
         return tuple(failures)
 
@@ -262,30 +262,30 @@ class LinuxKernel(Kernel):
         sent: list[tuple[Op, Request]] = []
         for op in ops:
             try:
-                if self._gateways is None:
+                if self._emulation is None:
                     sent.append((op, _request(op, scene)))
                 else:
-                    sent += [(op, request) for request in self._requests(self._gateways, op, scene)]
+                    sent += [(op, request) for request in self._requests(self._emulation, op, scene)]
             except OSError as error:
                 yield from _failures(op, error)
-        told: set[Op] = set()
+        reported: set[Op] = set()
         for refusal in self._netlink.request([request for _, request in sent]):
             op, _ = sent[refusal.place]
-            if op not in told and not _was_absent(op, refusal.errno):
-                told.add(op)
+            if op not in reported and not _was_absent(op, refusal.errno):
+                reported.add(op)
                 yield _failure(op, refusal.errno, refusal.text)
 
     @staticmethod
-    def _requests(gateways: NextHopEmulation, op: Op, scene: Scene) -> Iterable[Request]:
-        thing = op.thing
-        if not isinstance(thing, NextHop | NextHopGroup | Route):
+    def _requests(emulation: NextHopEmulation, op: Op, scene: Scene) -> Iterable[Request]:
+        obj = op.object
+        if not isinstance(obj, NextHop | NextHopGroup | Route):
             return (_request(op, scene),)
         if isinstance(op, Put):
-            return gateways.put(thing, scene.links, scene.indexes)
-        return gateways.remove(thing, scene.indexes)
+            return emulation.put(obj, scene.links, scene.indexes)
+        return emulation.remove(obj, scene.indexes)
 
     def _retire(self) -> None:
-        """Remove next-hop objects of ours, from another time, that no route names any more."""
+        """Remove next-hop objects that an earlier agent left and no route names any more."""
         objects = self._next_hop_objects()
         ours = _read(objects, {}, decode.owned_next_hop)
         if not ours:
@@ -299,50 +299,50 @@ class LinuxKernel(Kernel):
     def _single(self, op: Op, scene: Scene) -> Iterator[Failure]:
         try:
             if isinstance(op, Put):
-                self._put(op.thing, scene)
+                self._put(op.object, scene)
             else:
-                self._remove(op.thing, scene)
+                self._remove(op.object, scene)
         except OSError as error:
             yield from _failures(op, error)
 
-    def _put(self, thing: KernelObject, scene: Scene) -> None:
-        match thing:
+    def _put(self, obj: KernelObject, scene: Scene) -> None:
+        match obj:
             case Link():
-                self._making(thing.kind).put(thing, scene)
+                self._making(obj.kind).put(obj, scene)
             case LinkAddress():
-                self._put_address(thing, scene)
+                self._put_address(obj, scene)
             case Decap():
-                self._letting_in(thing).put_decap(thing)
+                self._letting_in(obj).put_decap(obj)
             case Masquerade():
-                masquerade.put(thing)
-                self._masquerading.add(thing.version)
+                masquerade.put(obj)
+                self._masquerading.add(obj.version)
             case Sysctl():
-                self._named_sysctls |= {thing.name}
-                self._sysctls_before.write(thing)
+                self._named_sysctls |= {obj.name}
+                self._sysctls_before.write(obj)
             case FdbEntry() | Neighbour() | NextHop() | NextHopGroup() | Route():
-                raise AssertionError(f"{thing} goes by batch")
+                raise AssertionError(f"{obj} goes by batch")
             case _:
-                assert_never(thing)
+                assert_never(obj)
 
-    def _remove(self, thing: KernelObject, scene: Scene) -> None:
-        match thing:
+    def _remove(self, obj: KernelObject, scene: Scene) -> None:
+        match obj:
             case Link(kind=Plain()):
-                self._links.remove(scene.index(thing.name))
+                self._links.remove(scene.index(obj.name))
             case Link():
-                self._making(thing.kind).remove(thing.name, scene)
+                self._making(obj.kind).remove(obj.name, scene)
             case LinkAddress():
-                self._links.remove_address(scene.index(thing.link), thing.address)
+                self._links.remove_address(scene.index(obj.link), obj.address)
             case Decap():
-                self._letting_in(thing).remove_decap(thing.link, scene)
+                self._letting_in(obj).remove_decap(obj.link, scene)
             case Masquerade():
-                masquerade.remove(thing.version)
+                masquerade.remove(obj.version)
             case Sysctl():
-                self._named_sysctls -= {thing.name}  # a value cannot be absent; it can be the one before ours
-                self._sysctls_before.restore(thing.name)
+                self._named_sysctls -= {obj.name}  # a value cannot be absent; it can be the one before ours
+                self._sysctls_before.restore(obj.name)
             case FdbEntry() | Neighbour() | NextHop() | NextHopGroup() | Route():
-                raise AssertionError(f"{thing} goes by batch")
+                raise AssertionError(f"{obj} goes by batch")
             case _:
-                assert_never(thing)
+                assert_never(obj)
 
     def _put_address(self, wanted: LinkAddress, scene: Scene) -> None:
         with suppress(FileExistsError):
@@ -352,24 +352,24 @@ class LinuxKernel(Kernel):
 def _read(
     dumped: Iterable[bytes], names: Mapping[int, str], decoded: Callable[[bytes, Mapping[int, str]], T | None]
 ) -> frozenset[T]:
-    return frozenset(thing for body in dumped if (thing := decoded(body, names)) is not None)
+    return frozenset(obj for body in dumped if (obj := decoded(body, names)) is not None)
 
 
 def _request(op: Op, scene: Scene) -> Request:
-    """Raises OSError where the kernel need not be asked: no such link, or one where the object means another thing."""
-    thing = op.thing
-    if isinstance(thing, Route):  # first, because there are most of them
-        return encode.remove(thing, 0) if isinstance(op, Remove) else encode.put(thing, scene.index_or_0(thing.link))
-    if not isinstance(thing, Batched):
-        raise TypeError(thing)
-    if isinstance(thing, FdbEntry) and scene.kind(thing.link).entries_version() is None:
+    """Raises OSError without asking the kernel: no such link, or one where the object has another meaning."""
+    obj = op.object
+    if isinstance(obj, Route):  # first, because there are most of them
+        return encode.remove(obj, 0) if isinstance(op, Remove) else encode.put(obj, scene.index_or_0(obj.link))
+    if not isinstance(obj, Batched):
+        raise TypeError(obj)
+    if isinstance(obj, FdbEntry) and scene.kind(obj.link).entries_version() is None:
         # Any other device would take the MAC for one of its own to receive.
         code = errno.EOPNOTSUPP if isinstance(op, Put) else errno.ENOENT
-        raise OSError(code, f"{thing.link} takes no forwarding entries")
+        raise OSError(code, f"{obj.link} takes no forwarding entries")
     if isinstance(op, Remove):
         # A next-hop object is removed by number, as a route is by its key: no link is needed for either.
-        return encode.remove(thing, scene.index(thing.link) if isinstance(thing, FdbEntry | Neighbour) else 0)
-    return encode.put(thing, scene.index_or_0(None if isinstance(thing, NextHopGroup) else thing.link))
+        return encode.remove(obj, scene.index(obj.link) if isinstance(obj, FdbEntry | Neighbour) else 0)
+    return encode.put(obj, scene.index_or_0(None if isinstance(obj, NextHopGroup) else obj.link))
 
 
 def _is_global6(item: LinkAddress) -> bool:
@@ -388,4 +388,4 @@ def _was_absent(op: Op, code: int) -> bool:
 
 
 def _failure(op: Op, code: int, text: str = "") -> Failure:
-    return Failure(op, code, text, hint(op.thing, code))
+    return Failure(op, code, text, hint(op.object, code))

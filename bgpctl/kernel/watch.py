@@ -2,9 +2,9 @@
 Reports that another program changed the dataplane, or that events were lost.
 
 An event carries the port id of the socket that asked for the change, but the kernel sends most link events, and
-whatever follows from a change, in its own name (0). So while we act (`acting`), what the kernel says is our own doing.
+the consequences of a change, in its own name (0). So while we act (`acting`), the kernel's events are our own doing.
 
-Refuses to know: what is wanted; what an event means beyond "look again".
+Refuses to know: what is wanted; what an event means beyond "observe again".
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from bgpctl.kernel.netlink import (
 )
 
 _GROUPS: Final = (1, 3, 4, 5, 7, 8, 9, 11, 19, 32)
-"""RTNLGRP_ LINK, NEIGH, TC (someone may delete what the BPF driver has there), IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE,
-IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE, NEXTHOP."""
+"""RTNLGRP_ LINK, NEIGH, TC (for the BPF driver's filters), IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR,
+IPV6_ROUTE, IPV6_RULE, NEXTHOP."""
 _RECEIVE_BUFFER_BYTES: Final = 64 << 20
 """Holds the echo of 100,000 routes of our own. The kernel takes the memory only while it is filled."""
 _EVENT_BYTES: Final = 1 << 15
@@ -48,7 +48,7 @@ class Watch:
     Calls `changed` from a thread of its own until closed.
 
     Args:
-        own_ports: the port ids of the sockets through which we change things.
+        own_ports: the port ids of the sockets through which we change the kernel.
     """
 
     def __init__(self, changed: Callable[[], None], own_ports: Callable[[], frozenset[int]]) -> None:
@@ -78,7 +78,7 @@ class Watch:
 
     @contextmanager
     def acting(self) -> Iterator[None]:
-        """The kernel's own events inside this block follow from what the block does."""
+        """The kernel's own events inside this block are consequences of the block."""
         with self._lock:
             news = self._news()
             yield
@@ -88,7 +88,7 @@ class Watch:
         if news:
             os.eventfd_write(self._bell, 1)
 
-    def look(self, links: Callable[[], Sequence[LinkFacts]]) -> Sequence[LinkFacts]:
+    def observe(self, links: Callable[[], Sequence[LinkFacts]]) -> Sequence[LinkFacts]:
         """The result of `links`, remembered: an event that shows a link as it was seen here is no news."""
         with self._lock:
             seen = links()
@@ -115,7 +115,7 @@ class Watch:
         return self._drain(acting=False) or tables
 
     def _drain(self, *, acting: bool) -> bool:
-        """Take in all that is queued; whether any of it is news."""
+        """Read all queued events; True if any is news."""
         news = False
         while True:
             try:
@@ -135,7 +135,7 @@ class Watch:
                     news = news or (shown and not ours)
 
     def _shows_change(self, message: Message) -> bool:
-        """True if the dataplane may now look different. Remembers links and addresses, which repeat themselves."""
+        """True if the dataplane may have changed. Remembers links and addresses, which the kernel repeats."""
         match message.type:
             case encode.RTM_NEWLINK:
                 return self._link_changed(message)

@@ -1,5 +1,5 @@
 """
-The kernel as the agent knows it, one part of its state: the last observation, and what it still lacks.
+The kernel as the agent knows it, one part of its state: the last observation, and the objects still missing.
 
 Refuses to know: how the kernel is read and changed, and how often an operation was attempted.
 """
@@ -44,13 +44,13 @@ class KernelView:
         return bool(self.desired and self.desired.prune_holds)
 
     @property
-    def lacks_own_address(self) -> bool:
+    def misses_own_address(self) -> bool:
         """True if the node's address is on no link: more than ignorance, since the link was there before."""
-        holds = self.desired.prune_holds if self.desired else ()
-        return any(hold.code is PruneHoldCode.FACTS_UNKNOWN for hold in holds)
+        prune_holds = self.desired.prune_holds if self.desired else ()
+        return any(item.code is PruneHoldCode.FACTS_UNKNOWN for item in prune_holds)
 
     def observation_requested(self) -> KernelView:
-        """An observation is on its way; until it is here no second one is requested."""
+        """An observation is under way; until it is here no second one is requested."""
         return replace(self, observing=True)
 
     def lost(self, reason: str) -> KernelView:

@@ -1,5 +1,5 @@
 """
-Drift: what has to be restored although nothing else is wanted than before.
+Drift: objects to be restored although the desired state is unchanged.
 
 Refuses to know: how something is restored, whether that succeeded, and how often it is attempted
 (core/agent/attempts.py).
@@ -31,5 +31,5 @@ def _was_in_place(op: Op, before: Desired) -> bool:
 def is_wanted(op: Op, desired: Desired) -> bool:
     """True if `op` leads to what is desired: it puts a wanted object, or removes one that is not wanted."""
     if isinstance(op, Put):
-        return op.thing in desired.dataplane
-    return key_of(op.thing) not in desired.reasons
+        return op.object in desired.dataplane
+    return key_of(op.object) not in desired.reasons
