@@ -7,7 +7,7 @@ CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/schema.py tools
 .PHONY: always setup lock lab lint check test test-labs test-others test-newest nightly bare interop vm docs reference \
 	schema bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean
 
-setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt says
+setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt names
 
 .venv/ready: locks/all.txt setup.cfg pyproject.toml tools/install tools/system-packages
 	@tools/system-packages
@@ -31,7 +31,7 @@ lab: setup                      ## the main job: IPIP over BGP, then VXLAN witho
 	@$(BIN)/bgpctl lab run topologies/cross-subnet.yaml
 	@$(BIN)/bgpctl lab run topologies/vxlan.yaml
 
-lint: setup                     ## style, types, spelling, and the layers, shown as they stand
+lint: setup                     ## style, types, spelling, and the direction of imports, which it prints
 	@$(BIN)/ruff format --check --quiet $(CODE)
 	@$(BIN)/ruff check --quiet $(CODE)
 	@$(BIN)/mypy --no-error-summary
@@ -39,11 +39,11 @@ lint: setup                     ## style, types, spelling, and the layers, shown
 	@$(BIN)/codespell bgpctl tests docs topologies *.md
 	@$(BIN)/python tools/wings.py
 
-check: lint                     ## the fast loop: style, types, layers, unit tests, laws
+check: lint                     ## the fast loop: style, types, layers, unit tests, invariants
 	@$(BIN)/pytest --quiet -n 2 tests/unit tests/laws tests/stories
 
 test: export HYPOTHESIS_PROFILE = ci
-test: check                     ## everything: contracts on fakes and the real kernel, labs, other BGP daemons, a stock kernel
+test: check                     ## everything: contracts on fakes and the real kernel, labs, other BGP daemons, a stock kernel; about forty minutes on two cores
 	@tools/system-packages test || true
 	@tools/system-packages docker || true
 	@tools/system-packages bare || true
@@ -68,7 +68,7 @@ test-labs:
 test-others:                    # beside the labs, because both wait most of the time
 	@$(BIN)/pytest --quiet --durations=5 tests/interop tests/docker tests/docs
 
-nightly: setup                  ## what takes longer than `make test` may: up to four hours; build/nightly.md tells of it
+nightly: setup                  ## the tests that take longer, up to four hours; build/nightly.md has the results
 	@$(BIN)/python tools/nightly.py
 
 bare: setup                     ## make lab and make check on a bare Debian, where packages are missing

@@ -118,7 +118,7 @@ def wanted(load: Load, shift: int = 0) -> Desired:
     hops = {load.gateway(i): NextHop(0x42000000 + i, LINK, load.gateway(i), onlink=True) for i in range(load.gateways)}
     routes = (Route(prefix, next_hop=hops[gateway].id) for prefix, gateway in load.table(shift))
     dataplane = Dataplane.of((*hops.values(), *routes))
-    return Desired(dataplane, {key_of(thing): NOT_WANTED for thing in dataplane})
+    return Desired(dataplane, {key_of(obj): NOT_WANTED for obj in dataplane})
 
 
 def apply(kernel: LinuxKernel, ops: Sequence[Op]) -> None:
@@ -128,8 +128,8 @@ def apply(kernel: LinuxKernel, ops: Sequence[Op]) -> None:
 
 def run_bgpctl(load: Load, samples: Samples) -> None:
     """
-    Observation, plan and application: all that the agent does beside waiting. It looks again after each application,
-    which is measured by itself: nobody else does.
+    Observation, plan and application: all that the agent does beside waiting. It observes again after each application,
+    which is measured by itself: no other program does that.
     """
     fresh()
     kernel = LinuxKernel()
@@ -154,12 +154,12 @@ def run_bgpctl(load: Load, samples: Samples) -> None:
 def move_bgpctl(kernel: LinuxKernel, load: Load, samples: Samples) -> None:
     """All routes of one more peer go by another's gateway: its next-hop object is replaced."""
     hop = NextHop(0x43000000, LINK, MOVED_FROM, onlink=True)
-    things: list[NextHop | Route] = [hop]
-    things += [Route(prefix, next_hop=hop.id) for prefix, _ in of_one_peer(MOVED_FROM)]
-    apply(kernel, [Put(thing, NOT_WANTED) for thing in things])
+    objects: list[NextHop | Route] = [hop]
+    objects += [Route(prefix, next_hop=hop.id) for prefix, _ in of_one_peer(MOVED_FROM)]
+    apply(kernel, [Put(obj, NOT_WANTED) for obj in objects])
     with samples.take("move one peer", "bgpctl", own_cpu_s):
         apply(kernel, [Put(hop._replace(gateway=load.moved_to), NOT_WANTED)])
-    apply(kernel, [Remove(thing, NOT_WANTED) for thing in reversed(things)])
+    apply(kernel, [Remove(obj, NOT_WANTED) for obj in reversed(objects)])
 
 
 def damage(load: Load) -> None:

@@ -1,6 +1,6 @@
 """
-How soon a route that somebody deleted is back: a real agent with ROUTES routes (1000), TRIES deletions (200), one at a
-time. Told are the median and the 99th percentile, from before the deletion until the kernel announces the route.
+Time until a deleted route is back: a real agent with ROUTES routes (1000), TRIES deletions (200), one at a time. Prints
+the median and the 99th percentile, from before the deletion until the kernel's event for the new route.
 
     ROUTES=1000 TRIES=200 python bench/repair.py [bench/results/repair.json]
 """
@@ -84,8 +84,8 @@ def back_after_s(netlink: Netlink, route: Route) -> float:
         start = time.perf_counter()
         assert netlink.request([encode.remove(route, 0)]) == ()
         while True:
-            told = messages(listener.recv(1 << 16))
-            if any(message.type == encode.RTM_NEWROUTE and _is(message.body, route) for message in told):
+            events = messages(listener.recv(1 << 16))
+            if any(event.type == encode.RTM_NEWROUTE and _is(event.body, route) for event in events):
                 return time.perf_counter() - start
 
 
@@ -102,7 +102,7 @@ def main(output: Path | None) -> None:
         netlink = Netlink()
         taken = []
         for _ in range(TRIES):
-            time.sleep(choose.uniform(0.05, 0.15))  # whoever deletes routes does not wait for the agent, nor hurry it
+            time.sleep(choose.uniform(0.05, 0.15))  # deletions do not depend on the agent's timing
             taken.append(back_after_s(netlink, Route(choose.choice(blocks()))))
     p50_s, p99_s = statistics.median(taken), statistics.quantiles(taken, n=100, method="inclusive")[98]
     verdict = "under" if p99_s < BAR_S else "OVER"

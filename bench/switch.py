@@ -33,7 +33,7 @@ from bgpctl.lab import lab as labs
 from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab, comes_true
 from bgpctl.lab.labfile import load
-from bgpctl.lab.load import Flow, Load, both_ways
+from bgpctl.lab.load import Flow, Load, both_directions
 from bgpctl.lab.switch import switch
 from bgpctl.lab.topology import Topology
 from tests.lab.changes import (
@@ -52,7 +52,7 @@ from tests.lab.changes import (
 
 PPS: Final = int(os.environ.get("PPS", "1000"))
 PAUSE_S: Final = 0.5
-"""Between nodes that hear of a change one after the other."""
+"""Between nodes that read a change one after the other."""
 WITHIN_S: Final = 60.0 * int(os.environ.get("SLOWNESS", "1"))
 AROUND_S: Final = 1.0
 """Of traffic before the change and after it."""
@@ -139,7 +139,7 @@ def others() -> Iterator[dict[str, Any]]:
 def other(
     lab: Lab, what: tuple[str, str], text: str, done: Callable[[], bool], last: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
-    """Have the file say so, wait until it is so, and do what comes last. `what` is the change and the topology."""
+    """Write the file, wait until `done`, then call `last`. `what` is the change and the topology."""
 
     def follow() -> None:
         lab.topology.file.write_text(text)
@@ -156,7 +156,7 @@ def other(
 
 def under_load(lab: Lab, act: Callable[[], None]) -> tuple[float, Sequence[Flow]]:
     """How long it took, and what became of the packets meanwhile."""
-    traffic = Load(lab.names, both_ways(lab.topology.workloads), PPS)
+    traffic = Load(lab.names, both_directions(lab.topology.workloads), PPS)
     traffic.start()
     try:
         comes_true(lambda: all(flow.arrived >= AROUND_S * PPS for flow in traffic.flows), WITHIN_S)
@@ -172,11 +172,11 @@ def under_load(lab: Lab, act: Callable[[], None]) -> tuple[float, Sequence[Flow]
     return took_s, flows
 
 
-# The naive ways --------------------------------------------------------------------------------------------------
+# The naive methods -----------------------------------------------------------------------------------------------
 
 
 def naively(name: str, act: Callable[[Lab], None]) -> dict[str, Any]:
-    """The packets lost while `act` changed a lab whose agents are gone, so that nobody repairs what it does."""
+    """The packets lost while `act` changed a lab whose agents are gone, so that no agent repairs the drift."""
     with lab_of("naive") as lab:
         for agent in lab.agents.values():
             agent.send_signal(signal.SIGKILL)
@@ -213,7 +213,7 @@ def without_proof(lab: Lab) -> None:
 
 
 def tunnel(lab: Lab, node: Node) -> Iterator[str]:
-    """The device and what it needs to reach all others."""
+    """The device, and its entries for all others."""
     local = node.address.address
     yield f"link add {DEVICE} address {mac(node)} type vxlan id 99 dstport {PORT} local {local} nolearning"
     yield f"link set {DEVICE} up"

@@ -16,6 +16,29 @@ from urllib.parse import quote, urlencode
 SOCKET: Final = "agent.sock"
 """The agent's, in its run directory."""
 
+_VERSIONS: Final[Mapping[str, int]] = {
+    "summary": 2,
+    "peers": 2,
+    "neighbor": 2,
+    "routes": 2,
+    "rib": 2,
+    "tunnels": 1,
+    "nodes": 1,
+    "pools": 1,
+    "blocks": 1,
+    "events": 1,
+    "plan": 2,
+    "asked": 1,
+    "change": 1,
+    "journal-file": 1,
+}
+"""The version of each answer's schema; a new one changes or removes keys or values."""
+
+
+def schema(name: str) -> str:
+    """The schema of an answer, as the answer itself states it: `bgpctl/<name>/v<version>`."""
+    return f"bgpctl/{name}/v{_VERSIONS[name]}"
+
 
 class AgentAway(Exception):
     """No agent answers at the socket."""
@@ -23,6 +46,10 @@ class AgentAway(Exception):
 
 class Faulty(AgentAway):
     """An agent answers, but with an error of its own; its log has more."""
+
+
+class OtherVersion(AgentAway):
+    """An agent answers, but it is of a version whose answer has other keys."""
 
 
 class Denied(Exception):
@@ -45,20 +72,33 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def read(
-    path: Path, view: str, query: Mapping[str, str] | None = None, *, content: str = "", timeout_s: float = 5.0
+    path: Path,
+    view: str,
+    query: Mapping[str, str] | None = None,
+    *,
+    content: str = "",
+    timeout_s: float = 5.0,
+    any_version: bool = False,
 ) -> dict[str, Any]:
     """
     One view of the agent that listens at `path`: `summary`, `peers`, `routes` and so on. `content` is what a question
-    is about, where that is too long for its query.
+    is about, where that is too long for its query. With `any_version` the caller reads no key that versions differ in.
 
     Returns:
-        The decoded JSON object; its `schema` is `bgpctl/<view>/v<version>`.
+        The decoded JSON object; its `schema` is `schema(view)`.
 
     Raises:
-        AgentAway: nothing listens, or it did not answer in time; Faulty, if it could not.
+        AgentAway: nothing listens, or it did not answer in time; Faulty, if it could not; OtherVersion, if its answer
+            has another schema.
         BadRequest: there is no such view, or its arguments are not valid.
     """
-    return _understood(path, *_exchange(path, "GET", view, query or {}, content, timeout_s))
+    body = _understood(path, *_exchange(path, "GET", view, query or {}, content, timeout_s))
+    if not any_version and body.get("schema") != schema(view):
+        raise OtherVersion(
+            f"the agent at {path} is of another version: it answered {body.get('schema')}, this bgpctl reads "
+            f"{schema(view)}; use the agent's bgpctl, or restart the agent with this one"
+        )
+    return body
 
 
 def ask(
@@ -92,7 +132,7 @@ def _exchange(
 ) -> tuple[int, dict[str, Any]]:
     connection = _UnixConnection(path, timeout_s)
     try:
-        # Only the server may say what content means in a GET (RFC 9110 section 9.3.1); ours does.
+        # Only the server may define the meaning of content in a GET (RFC 9110 section 9.3.1); ours does.
         connection.request(method, f"/v1/{quote(name)}?{urlencode(query)}", content.encode() or None)
         response = connection.getresponse()
         body = json.loads(response.read())

@@ -1,5 +1,5 @@
 """
-Every way in which the agent learns of its node and cluster and acts on them, on one page.
+The ports by which the agent observes its node and cluster and acts on them, on one page.
 
 Core and agent are written against these protocols and against nothing else outside:
 
@@ -12,9 +12,9 @@ The servers by which others ask the agent (agent/api.py, agent/pages.py) are no 
 
 Each protocol has an implementation for a running host (kernel/, speaker/, store/, process/), and a fake where a test or
 a lab in memory needs one; tests/contract runs the same tests on both, so that a fake cannot do more than the real one.
-agent/wiring.py alone chooses implementations, and import-linter refuses every other import of them in agent/.
+agent/wiring.py alone selects implementations, and import-linter refuses every other import of them in agent/.
 
-Three rules hold for all ports. Times are seconds, and time itself comes in by `Clock`. An implementation calls back
+Three rules apply to all ports. Times are seconds, and time itself comes in by `Clock`. An implementation calls back
 from a thread of its own, and the agent puts the call into its queue. A failure that ends by itself is `Unavailable`,
 and a request that an operator has to change is `NotPossibleNow`; anything else that is raised is a defect.
 
@@ -44,11 +44,11 @@ class Unavailable(Exception):
 
 
 class AlreadyRunning(Exception):
-    """Another agent holds the network namespace or the run directory."""
+    """Another agent has the network namespace or the run directory."""
 
 
 class NotPossibleNow(Exception):
-    """An operator's request that cannot be carried out as things stand; the message says why, in words for him."""
+    """An operator's request that the present state does not allow; the message has the reason, for the operator."""
 
 
 # The node's network --------------------------------------------------------------------------------------------
@@ -61,19 +61,19 @@ class Kernel(Protocol):
         """
         Everything in the namespace that bgpctl understands, ours and others'.
 
-        While `watch` is on it is the observation before with all that the kernel has told since; a kind of object is
-        dumped where notifications do not tell all. Not an atomic snapshot: a route may name a link missing from the
-        same observation. What did not change is the same object as before, the whole observation too. Only the sysctls
-        that bgpctl may want are included.
+        While `watch` is on, it is the former observation with all notifications since applied to it; a kind of object
+        is dumped where these are not enough. Not an atomic snapshot: a route may name a link missing from the same
+        observation. A table without a change is the same object as before, and so is a whole observation. Only the
+        sysctls that bgpctl may want are included.
 
         Raises:
             Unavailable: the netlink socket is gone.
         """
 
-    def sweep(self) -> Mismatch | None:
+    def resync(self) -> Mismatch | None:
         """
-        Dump everything, and tell how it differs from what notifications have led to; None if it does not, or if that
-        cannot be said, because others changed something at the same time. The next observation is the dump.
+        Dump everything. The difference between what notifications have led to and the dump; None if there is none, or
+        if it is unknown, because something changed at the same time. The next observation is the dump.
 
         Raises:
             Unavailable: the netlink socket is gone.
@@ -99,7 +99,7 @@ class Kernel(Protocol):
         """
 
     def close(self) -> None:
-        """Release sockets and end the watching thread. What is in the kernel stays."""
+        """Release sockets and end the watching thread. The kernel keeps its objects."""
 
 
 class Prober(Protocol):
@@ -146,7 +146,7 @@ class Speaker(Protocol):
         """
 
     def send(self, commands: Sequence[SpeakerCommand]) -> None:
-        """Queue commands in order. Dropped while detached: SpeakerAttached says when to begin anew."""
+        """Queue commands in order. Dropped while detached: SpeakerAttached is the time to begin anew."""
 
     def shutdown(self) -> None:
         """End the speaker and all its sessions."""
@@ -170,7 +170,7 @@ class Store(Protocol):
     Where configuration and allocations come from, and where an operator's next configuration goes.
 
     Each half has a source: a store that reads both from the same files has one, a store that reads allocations from
-    IP address management has two. Both halves are loaded and told together, since neither can be checked alone.
+    IP address management has two. Both halves are loaded and reported together, since neither can be checked alone.
 
     Attributes:
         names: of the sources that a proposal replaces, for the operator.
@@ -205,14 +205,14 @@ class Store(Protocol):
 
     def undo(self) -> None:
         """
-        Put back what was in force before the last proposal; a second time takes that back.
+        Restore the content before the last proposal; a second time undoes that.
 
         Raises:
             NotPossibleNow: there is none, it was undone already, or the content was edited since.
         """
 
     def unconfirmed_s(self) -> float | None:
-        """How long the last proposal still waits to be confirmed; None if it does not."""
+        """The seconds until the last proposal is undone unless confirmed; None if none waits."""
 
 
 # The process ---------------------------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ class RunDirectory(Protocol):
         process ends.
 
         Raises:
-            AlreadyRunning: another agent holds one of them.
+            AlreadyRunning: another agent has one of them.
             Unavailable: the directory cannot be used.
         """
 

@@ -36,13 +36,13 @@ def pytest_runtest_call() -> Generator[None]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """
-    Properties that tests record as `record_property("told", …)` are printed at the end, from whatever process they ran
-    in, and how many command blocks of documents were executed.
+    Print the properties that tests record as `record_property("summary", …)`, from whatever process they ran in,
+    and how many command blocks of documents were executed.
     """
     blocks = 0
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties if report.when == "call" else ():
-            if name == "told":
+            if name == "summary":
                 terminalreporter.write_line(str(value))
             blocks += value if name == EXECUTED else 0
     if blocks:

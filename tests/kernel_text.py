@@ -35,15 +35,15 @@ from bgpctl.core.net.objects import (
 )
 
 
-def kernel_text(things: Iterable[KernelObject]) -> str:
+def kernel_text(objects: Iterable[KernelObject]) -> str:
     """A dataplane with its rules, or some objects: a line each, sorted."""
-    rules = things.rules if isinstance(things, Dataplane) else ()
-    return "".join(f"{line}\n" for line in sorted((*map(object_line, things), *map(_rule, rules))))
+    rules = objects.rules if isinstance(objects, Dataplane) else ()
+    return "".join(f"{line}\n" for line in sorted((*map(object_line, objects), *map(_rule, rules))))
 
 
 def op_line(op: Op) -> str:
     """An operation: + for what is put, - for what is removed."""
-    return f"{'+' if isinstance(op, Put) else '-'} {object_line(op.thing)}"
+    return f"{'+' if isinstance(op, Put) else '-'} {object_line(op.object)}"
 
 
 def assert_same(actual: Iterable[KernelObject], expected: Iterable[KernelObject]) -> None:
@@ -72,37 +72,37 @@ def unified_diff(actual: Iterable[str], expected: Iterable[str]) -> str:
     return "\n".join(difflib.unified_diff([*expected], [*actual], "expected", "actual", lineterm="", n=1))
 
 
-def object_line(thing: KernelObject) -> str:
+def object_line(obj: KernelObject) -> str:
     """A kernel object with all its fields."""
-    match thing:
+    match obj:
         case Link():
-            return _words("link", thing.name, _kind(thing.kind), f"mtu {thing.mtu_bytes}", *_link_options(thing))
+            return _words("link", obj.name, _kind(obj.kind), f"mtu {obj.mtu_bytes}", *_link_options(obj))
         case Sysctl():
-            return f"sysctl {thing.name}={thing.value}"
+            return f"sysctl {obj.name}={obj.value}"
         case LinkAddress():
-            return f"address {thing.address} dev {thing.link}"
+            return f"address {obj.address} dev {obj.link}"
         case Decap():
-            also = f"also {_list(thing.also)}" if thing.also else ""
-            ends = f"local {thing.local} sources {_list(thing.sources)}"
-            return _words(f"decapsulation dev {thing.link} underlay {thing.underlay}", ends, also)
+            also = f"also {_list(obj.also)}" if obj.also else ""
+            ends = f"local {obj.local} sources {_list(obj.sources)}"
+            return _words(f"decapsulation dev {obj.link} underlay {obj.underlay}", ends, also)
         case Masquerade():
-            outside = f"outside {_list(thing.inside)} ports {_list(thing.udp_ports)}"
-            return f"masquerade from {_list(thing.sources)} {outside}"
+            outside = f"outside {_list(obj.inside)} ports {_list(obj.udp_ports)}"
+            return f"masquerade from {_list(obj.sources)} {outside}"
         case FdbEntry():
-            return f"fdb {thing.mac} dst {thing.remote} dev {thing.link}"
+            return f"fdb {obj.mac} dst {obj.remote} dev {obj.link}"
         case Neighbour():
-            return f"neighbour {thing.address} lladdr {thing.mac} dev {thing.link}"
+            return f"neighbour {obj.address} lladdr {obj.mac} dev {obj.link}"
         case NextHop():
-            via = f"via {thing.gateway}" if thing.gateway else ""
-            onlink = "onlink" if thing.onlink else ""
-            return _words(f"nexthop id {thing.id:#x}", via, f"dev {thing.link}", onlink, f"proto {thing.protocol}")
+            via = f"via {obj.gateway}" if obj.gateway else ""
+            onlink = "onlink" if obj.onlink else ""
+            return _words(f"nexthop id {obj.id:#x}", via, f"dev {obj.link}", onlink, f"proto {obj.protocol}")
         case NextHopGroup():
-            members = "/".join(f"{member:#x}" for member in thing.members)
-            return f"nexthop id {thing.id:#x} group {members} proto {thing.protocol}"
+            members = "/".join(f"{member:#x}" for member in obj.members)
+            return f"nexthop id {obj.id:#x} group {members} proto {obj.protocol}"
         case Route():
-            return _route(thing)
+            return _route(obj)
         case _:
-            assert_never(thing)
+            assert_never(obj)
 
 
 def _route(route: Route) -> str:

@@ -17,16 +17,16 @@ from tests.cluster import learned_from_all, member
 
 @dataclass(frozen=True)
 class Migrating:
-    """Node a1 with the kernel of one intent, once it wants another; it has no path from the nodes in `unheard`."""
+    """Node a1 with the kernel of one intent, once it wants another; it has no path from the nodes in `silent`."""
 
     wanted: Intent
     kernel: Dataplane
-    unheard: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
 
     @classmethod
-    def between(cls, before: Intent, wanted: Intent, *, unheard: tuple[str, ...] = ()) -> Migrating:
+    def between(cls, before: Intent, wanted: Intent, *, silent: tuple[str, ...] = ()) -> Migrating:
         here = member(before, "a1")
-        return cls(wanted, converged(before, here, assumed_kernel(here)), unheard)
+        return cls(wanted, converged(before, here, assumed_kernel(here)), silent)
 
     def step(
         self,
@@ -35,7 +35,7 @@ class Migrating:
         advertised: AdvertisedTunnels = nothing_advertised,
     ) -> MigrationStep:
         here = member(self.wanted, "a1")
-        choices = learned_from_all(self.wanted, here, without=self.unheard)
+        choices = learned_from_all(self.wanted, here, without=self.silent)
         desired = derive(self.wanted, here, {}, choices, self.kernel)
         return next_step(desired, self.kernel, self.wanted, here, results, at_s, advertised)
 

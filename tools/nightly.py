@@ -90,7 +90,7 @@ def main(names: Sequence[str]) -> int:
 
 def run(part: Part, log: Path, grace_s: float = GRACE_S) -> Result:
     """The part's result; at its limit it is interrupted, as by Ctrl-C, so that tests take down what they built."""
-    # What make tells its children would have another make share its jobs.
+    # Without make's own variables: another make would join its job server.
     ours = {name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")}
     began_s = time.monotonic()
     with log.open("wb") as output:
@@ -155,7 +155,7 @@ def facts() -> dict[str, str]:
     """The runs, their machine and their time."""
     return {
         "date": dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": told("git", "describe", "--always", "--dirty=, with changes", "--exclude=*"),
+        "commit": output_of("git", "describe", "--always", "--dirty=, with changes", "--exclude=*"),
         "kernel": platform.release(),
         "Debian": Path("/etc/debian_version").read_text().strip() if Path("/etc/debian_version").exists() else "none",
         "Python": platform.python_version(),
@@ -163,7 +163,7 @@ def facts() -> dict[str, str]:
     }
 
 
-def told(*command: str) -> str:
+def output_of(*command: str) -> str:
     """A program's answer, and what stands for it where there is none."""
     answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     return answer.stdout.strip() or "unknown"

@@ -58,7 +58,7 @@ _EXITS: Final = {
     Exit.UNREACHABLE: "the agent does not answer",
     Exit.TIMED_OUT: "timed out: not converged",
     Exit.PARTLY: "applied partly; what failed is listed",
-    Exit.REFUSED: "refused: another agent runs, no right to ask, or a guard said no",
+    Exit.REFUSED: "refused: another agent runs, no permission, or a guard",
 }
 
 
@@ -114,7 +114,7 @@ def _keys() -> str:
 
 
 def _whole(shape: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """With what is said of it elsewhere; what is said here is nearer."""
+    """The shape merged with the one it refers to; its own keys win."""
     if "$ref" not in shape:
         return shape
     there: Any = root

@@ -1,5 +1,5 @@
 """
-Views of BGP: its sessions, what was received and what was made of it. Pure functions to JSON.
+Views of BGP: its sessions, the received paths and their fate. Pure functions to JSON.
 
 Refuses to know: sockets, tables, colours.
 """
@@ -110,7 +110,7 @@ def _advertised(prefix: Prefix, attributes: Attributes) -> Json:
 
 def rib(snapshot: Snapshot) -> Json:
     """
-    Every received path with its fate. `which` narrows to best or rejected, `prefix` to what overlaps it.
+    Every received path with its fate. `which` narrows to best or rejected, `prefix` to the paths that overlap it.
 
     Raises:
         BadRequest: `prefix` is none.

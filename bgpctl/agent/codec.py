@@ -1,7 +1,7 @@
 """
 Values as JSON trees and back, driven by type annotations.
 
-A dataclass is an object by field name, without the fields that hold a simple default; a NamedTuple is an array; a class
+A dataclass is an object by field name, without the fields that have a simple default; a NamedTuple is an array; a class
 that parses its own text, such as a prefix, is that text; a mapping is an array of pairs. Where an annotation allows
 several classes, or one that others derive from, the value is an object with one key, the name of its class. A tree can
 become only what the annotations lead to, so a tree from anywhere is harmless.
@@ -52,7 +52,7 @@ class _Field(NamedTuple):
     name: str
     form: _Form
     default: object
-    """Left out of the tree where the field holds it."""
+    """Left out of the tree where the field has it."""
     is_required: bool
 
 
@@ -71,7 +71,7 @@ _NEVER: Final = object()
 class Codec(Generic[T]):
     """
     The values of `root`, any annotation; `derived` are classes whose values follow from the rest. Fields for them are
-    left out, and are what their defaults say in a value that was read. It remembers every text that it has seen, so
+    left out, and have their defaults in a value that was read. It remembers every text that it has seen, so
     that equal ones become one object: make one for each file.
 
     Raises:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
+from bgpctl import client
 from bgpctl.agent import words
 from bgpctl.agent.api import CONTENT
 from bgpctl.agent.errors import BadRequest
@@ -46,7 +47,7 @@ def plan(state: State, store: Store, query: Mapping[str, str], connected: Iterab
         driver = query.get(f"{name}_driver")
         observed = with_other_driver(observed, name, driver) if driver else observed
     planned = preview(wanted, node, observed, state.bgp.loc_rib.best.values(), connected)
-    return {"schema": "bgpctl/plan/v2", "nodes": [words.preview(planned)]}
+    return {"schema": client.schema("plan"), "nodes": [words.preview(planned)]}
 
 
 def edit(verb: str, state: State, store: Store, query: Mapping[str, str]) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def edit(verb: str, state: State, store: Store, query: Mapping[str, str]) -> dic
         EDITS[verb](state, store, query)
     except NotPossibleNow as error:
         raise BadRequest(str(error)) from error
-    return {"schema": "bgpctl/change/v1", "verb": verb, "files": list(store.names)}
+    return {"schema": client.schema("change"), "verb": verb, "files": list(store.names)}
 
 
 def _apply(state: State, store: Store, query: Mapping[str, str]) -> None:

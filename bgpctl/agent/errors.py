@@ -12,4 +12,4 @@ class Unknown(Exception):
 
 
 class BadRequest(Exception):
-    """It cannot be asked so; the message says why, in words for the operator."""
+    """The request is malformed; the message has the reason, for the operator."""

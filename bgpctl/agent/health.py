@@ -1,6 +1,6 @@
 """
-Readiness of this node, with the reasons against it: everything that is wanted is in the kernel, and nobody is waited
-for.
+Readiness of this node, with the reasons against it: everything that is wanted is in the kernel, and no peer is
+awaited.
 
 Refuses to know: who reads it.
 """

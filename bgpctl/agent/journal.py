@@ -20,8 +20,8 @@ _HALF: Final = 500
 """Events in each of two halves, of which the older one is dropped when the younger one is full."""
 _HALF_WEIGHT: Final = 20_000
 """
-Objects in them. Whatever is kept makes Python look for cycles more often (see service.collect_seldom): with 100,000 one
-repair in a hundred, of one route of 1000, took 65 ms instead of 36 ms.
+Objects in them. Objects that are kept make Python search for cycles more often (see service.collect_seldom): with
+100,000 one repair in a hundred, of one route of 1000, took 65 ms instead of 36 ms.
 """
 
 

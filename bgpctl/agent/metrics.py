@@ -78,7 +78,7 @@ def _node(snapshot: Snapshot) -> Iterator[Metric]:
         summary["repaired_1h"],
     )
     mismatches = CounterMetricFamily(
-        "bgpctl_mirror_mismatch", "Sweeps that found the kernel to be another than its notifications had told."
+        "bgpctl_mirror_mismatch", "Dumps of the kernel that differed from its notifications."
     )
     mismatches.add_metric([], snapshot.state.kernel.mismatches)
     yield mismatches

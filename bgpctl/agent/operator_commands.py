@@ -1,5 +1,5 @@
 """
-Requests of the operator to a running agent, as events: pure functions from a verb to what it means now.
+Requests of the operator to a running agent, as events: pure functions from a verb to its events.
 
 Refuses to know: who may send a request, and how it arrived.
 """
@@ -63,7 +63,7 @@ COMMANDS: Final[Mapping[str, OperatorCommand]] = {
 
 
 def events(verb: str, state: State, query: Mapping[str, str]) -> tuple[Event, ...]:
-    """The events that `verb` stands for now. Raises Unknown, BadRequest."""
+    """The events of `verb` in this state. Raises Unknown, BadRequest."""
     if verb not in COMMANDS:
         raise Unknown(verb)
     return COMMANDS[verb](state, query)

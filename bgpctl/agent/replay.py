@@ -52,7 +52,7 @@ def lines(difference: Difference) -> list[str]:
 
 
 def _equal_start(left: list[str], right: list[str]) -> int:
-    """How many items are the same before the first that is not."""
+    """The number of equal items before the first difference."""
     pairs = enumerate(zip(left, right, strict=False))
     return next((index for index, (mine, other) in pairs if mine != other), min(len(left), len(right)))
 

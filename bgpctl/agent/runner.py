@@ -16,7 +16,7 @@ from typing import assert_never
 from bgpctl.agent import words
 from bgpctl.agent.journal import Entry, Journal
 from bgpctl.agent.observe_throttle import ObserveThrottle
-from bgpctl.agent.sweep_pace import SweepPace
+from bgpctl.agent.resync_throttle import ResyncThrottle
 from bgpctl.core.agent.events import (
     Applied,
     Apply,
@@ -84,7 +84,7 @@ class Runner:
         self._queue: queue.SimpleQueue[Event | _Stop] = queue.SimpleQueue()
         self.journal = Journal(self.state)
         self._throttle = ObserveThrottle()
-        self._sweeps = SweepPace(ports.clock.now_s())
+        self._resync_throttle = ResyncThrottle(ports.clock.now_s())
         self._observe_next = False
         self._observation_began_s = 0.0
         self._change_queued = False  # KernelChanged is in the queue, or was and has to wait
@@ -167,11 +167,11 @@ class Runner:
         return self._ports.clock.now_s()
 
     def _observe(self) -> Event:
-        """An observation; before it, if it is time for a sweep, the difference that it found."""
+        """An observation; before it, if it is time for a dump of everything, the difference that this found."""
         self._change_waits = self._change_queued = False
         try:
             kernel = self._open_kernel()
-            if self._sweeps.is_due(self._now_s()) and (mismatch := self._sweep(kernel)):
+            if self._resync_throttle.is_due(self._now_s()) and (mismatch := self._resync(kernel)):
                 return MirrorMismatch(mismatch)
             self._observe_next = False
             self._observation_began_s = self._now_s()
@@ -180,10 +180,10 @@ class Runner:
             self._observe_next = False
             return self._lost_kernel(error)
 
-    def _sweep(self, kernel: Kernel) -> Mismatch | None:
+    def _resync(self, kernel: Kernel) -> Mismatch | None:
         began_s = self._now_s()
-        mismatch = kernel.sweep()
-        self._sweeps.swept(began_s, self._now_s())
+        mismatch = kernel.resync()
+        self._resync_throttle.resynced(began_s, self._now_s())
         return mismatch
 
     def _kernel_changed(self) -> None:
@@ -195,7 +195,7 @@ class Runner:
     def _open_kernel(self) -> Kernel:
         if self._kernel is None:
             self._kernel = self._ports.open_kernel()
-            self._sweeps = SweepPace(self._now_s())
+            self._resync_throttle = ResyncThrottle(self._now_s())
             self._kernel.watch(self._kernel_changed)
         return self._kernel
 

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from bgpctl import client
 from bgpctl.agent import config_changes, health_http, journal_file, operator_commands, views
 from bgpctl.agent.api import CONTENT, Answer, Api
 from bgpctl.agent.errors import BadRequest
@@ -44,7 +45,7 @@ class Process:
 
 def collect_seldom() -> None:
     """
-    Have Python look for cycles after 100,000 new objects instead of 700.
+    Have Python search for cycles after 100,000 new objects instead of 700.
 
     A table of routes is many tuples that live long and have no cycles: at 100,000 routes more than half of the CPU
     time of a round went into going through them again and again.
@@ -58,7 +59,7 @@ def run(node: str, ports: Ports, process: Process, socket: Path, health: tuple[s
     The API listens at `socket`; `health` is where the pages are served by TCP too.
 
     Raises:
-        AlreadyRunning: another agent holds this network namespace or the run directory.
+        AlreadyRunning: another agent has this network namespace or the run directory.
         Unavailable: the run directory, the API socket or the port cannot be used. A kernel that cannot be opened is
             no error: it is opened again and again, and the summary has the error.
     """
@@ -121,7 +122,7 @@ def _act(runner: Runner, ports: Ports, run_directory: RunDirectory) -> Answer:
         events = operator_commands.events(verb, runner.state, query)
         for event in events:
             runner.post(event)
-        return {"schema": "bgpctl/asked/v1", "verb": verb, "events": len(events)}
+        return {"schema": client.schema("asked"), "verb": verb, "events": len(events)}
 
     return act
 
@@ -137,7 +138,7 @@ def _save_journal(runner: Runner, clock: Clock, run_directory: RunDirectory) -> 
         file = run_directory.write(_JOURNAL, content)
     except Unavailable as error:
         raise BadRequest(str(error)) from error
-    return {"schema": "bgpctl/journal-file/v1", "file": file, "events": len(record.entries)}
+    return {"schema": client.schema("journal-file"), "file": file, "events": len(record.entries)}
 
 
 def _traffic(host: Host) -> Mapping[str, Traffic]:

@@ -1,5 +1,5 @@
 """
-Views of the agent: pure functions from its state to JSON. Each answer names its schema, `bgpctl/<view>/v1`.
+Views of the agent: pure functions from its state to JSON. Each answer names its schema (client.py).
 
 Refuses to know: sockets, tables, colours.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, TypeAlias
 
+from bgpctl import client
 from bgpctl.agent import bgp_views, event_words, health, operator_commands, words
 from bgpctl.agent.errors import Unknown
 from bgpctl.agent.snapshot import Json, Snapshot
@@ -136,7 +137,7 @@ def routes(snapshot: Snapshot) -> Json:
 
 
 def _age_s(snapshot: Snapshot, prefix: Prefix) -> float | None:
-    """Since when the best path has been what it is; None for what was not learned."""
+    """The time since when the best path is unchanged; None for a prefix that was not learned."""
     choice = snapshot.state.bgp.loc_rib.best.get(prefix)
     return snapshot.age_s(choice.best.received.at_s) if choice else None
 
@@ -327,15 +328,9 @@ VIEWS: Final[Mapping[str, View]] = {
     "events": events,
 }
 
-VERSIONS: Final[Mapping[str, int]] = {
-    **dict.fromkeys(VIEWS, 1),
-    **dict.fromkeys(("summary", "peers", "neighbor", "rib", "routes"), 2),
-}
-"""The version of each view's schema; a new one changes or removes keys or values."""
-
 
 def answer(name: str, snapshot: Snapshot) -> Json:
     """The view `name` with its schema. Raises Unknown, BadRequest."""
     if name not in VIEWS:
         raise Unknown(name)
-    return {"schema": f"bgpctl/{name}/v{VERSIONS[name]}", **VIEWS[name](snapshot)}
+    return {"schema": client.schema(name), **VIEWS[name](snapshot)}

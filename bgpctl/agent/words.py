@@ -75,10 +75,10 @@ def _name(encapsulation: Encapsulation | None) -> str:
 
 
 def mismatch(item: Mismatch) -> str:
-    """The difference that a sweep found."""
-    parts = (("not there", item.believed), ("unknown until now", item.real))
-    told = (f"{what}: {_some(dataplane)}" for what, dataplane in parts if dataplane.size or dataplane.rules)
-    return f"a dump differs from the kernel's notifications: {'; '.join(told)}"
+    """The difference between the mirror of the kernel and a dump."""
+    parts = (("absent", item.absent), ("unknown until now", item.unknown))
+    found = (f"{what}: {_some(dataplane)}" for what, dataplane in parts if dataplane.size or dataplane.rules)
+    return f"kernel state differs from its notifications: {'; '.join(found)}"
 
 
 def _some(dataplane: Dataplane) -> str:
@@ -175,7 +175,7 @@ def conflict(op: Op, backoff: Backoff, at_s: float) -> str:
     again = f"next repair in {next_s:.1f} s" if next_s else "next repair at once"
     times = count(backoff.attempts, "time")
     return (
-        f"another program keeps reverting this: {kernel_object(op.thing)} was {done} {times}, {again}; "
+        f"another program keeps reverting this: {kernel_object(op.object)} was {done} {times}, {again}; "
         "look for a second routing agent"
     )
 
@@ -186,12 +186,12 @@ def failure(item: Failure) -> str:
     name = errno.errorcode.get(item.errno, str(item.errno))
     detail = f" ({item.text})" if item.text else ""
     hint = f": {item.hint}" if item.hint else ""
-    return f"cannot {verb} {kernel_object(item.op.thing)}: {name}{detail}{hint}"
+    return f"cannot {verb} {kernel_object(item.op.object)}: {name}{detail}{hint}"
 
 
 def operation(op: Op) -> str:
     """An operation, as a line of a plan."""
-    return f"{'+' if isinstance(op, Put) else '-'} {kernel_object(op.thing)}"
+    return f"{'+' if isinstance(op, Put) else '-'} {kernel_object(op.object)}"
 
 
 def kernel_object(item: KernelObject) -> str:
@@ -245,4 +245,4 @@ def preview(item: Preview) -> dict[str, Any]:
 def _op(op: Op, effect: Effect) -> dict[str, str]:
     changes = effect in {Effect.ATOMIC, Effect.IN_PLACE}
     verb = "remove" if isinstance(op, Remove) else "change" if changes else "put"
-    return {"verb": verb, "object": kernel_object(op.thing), "effect": EFFECTS[effect]}
+    return {"verb": verb, "object": kernel_object(op.object), "effect": EFFECTS[effect]}

@@ -1,5 +1,5 @@
 """
-`bgpctl agent run|journal|replay` and `bgpctl cleanup`: the daemon of this node, and what is done without it.
+`bgpctl agent run|journal|replay` and `bgpctl cleanup`: the daemon of this node, and the commands without it.
 
 Refuses to know: how a node is run and cleaned up (agent/wiring.py).
 """
@@ -15,7 +15,7 @@ from bgpctl.agent import logs, wiring
 from bgpctl.agent.words import failure as failure_words
 from bgpctl.agent.words import kernel_object as object_words
 from bgpctl.cli import values
-from bgpctl.cli.drivers import chosen, drivers_option
+from bgpctl.cli.drivers import drivers_option, selected
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.operate import journal
 from bgpctl.cli.replay import replay
@@ -89,7 +89,7 @@ def run(
             node,
             files,
             run_dir,
-            chosen(),
+            selected(),
             next_hop_objects=nexthop_objects,
             protocol=route_protocol,
             health=health,
@@ -117,7 +117,7 @@ def cleanup(run_dir: Path, route_protocol: int) -> None:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
     for op in ops:
-        click.echo(f"- {object_words(op.thing)}")
+        click.echo(f"- {object_words(op.object)}")
     for failure in failures:
         click.echo(failure_words(failure), err=True)
     click.echo(f"removed {count(len(ops) - len(failures), 'object')}")

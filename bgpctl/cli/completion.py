@@ -1,5 +1,5 @@
 """
-`bgpctl completion bash|zsh|fish`: what a shell needs to complete our commands and options.
+`bgpctl completion bash|zsh|fish`: the script for a shell to complete our commands and options.
 
 Refuses to know: any shell's language; click has a script for each.
 """

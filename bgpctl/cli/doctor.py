@@ -79,7 +79,7 @@ def _needs(files: tuple[Path, ...], name: str | None) -> Needs:
 
 def _answers(run_dir: Path) -> bool:
     try:
-        client.read(run_dir / "agent.sock", "summary")
+        client.read(run_dir / client.SOCKET, "summary", any_version=True)
     except client.AgentAway:
         return False
     return True

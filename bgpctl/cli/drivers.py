@@ -16,7 +16,7 @@ from bgpctl.kernel.protocol import AUTO, Implementation
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_CHOSEN: Final = "bgpctl.drivers"
+_SELECTED: Final = "bgpctl.drivers"
 
 
 def drivers_option(command: F) -> F:
@@ -40,17 +40,17 @@ def _option(item: Implementation, kind: click.Choice[str], **how: Any) -> Callab
     name = item.encapsulation.name
 
     def keep(context: click.Context, _option: click.Parameter, driver: str | None) -> None:
-        chosen_in(context)[name] = driver
+        selected_in(context)[name] = driver
 
     return click.option(f"--{name}-driver", type=kind, callback=keep, expose_value=False, **how)
 
 
-def chosen_in(context: click.Context) -> dict[str, str | None]:
+def selected_in(context: click.Context) -> dict[str, str | None]:
     """The drivers given, by the name of the encapsulation."""
-    found: dict[str, str | None] = context.meta.setdefault(_CHOSEN, {})
+    found: dict[str, str | None] = context.meta.setdefault(_SELECTED, {})
     return found
 
 
-def chosen() -> Mapping[str, str]:
+def selected() -> Mapping[str, str]:
     """The drivers that the present command was given."""
-    return {name: driver for name, driver in chosen_in(click.get_current_context()).items() if driver}
+    return {name: driver for name, driver in selected_in(click.get_current_context()).items() if driver}

@@ -18,6 +18,6 @@ class Exit(enum.IntEnum):
     TIMED_OUT = 4
     """Not converged in time."""
     PARTLY = 5
-    """Applied partly; what failed was listed."""
+    """Applied partly; the failures were listed."""
     REFUSED = 6
-    """A guard said no."""
+    """A guard refused."""

@@ -1,6 +1,6 @@
 """`bgpctl lab`: topologies in network namespaces, with real packets.
 
-Refuses to know: how a lab is built and judged.
+Refuses to know: how a lab is built and verified.
 """
 
 from __future__ import annotations
@@ -354,7 +354,7 @@ def ping_command(name: str | None, output: str) -> None:
 @timeout_option
 @output_option
 def switch_command(pool: str, encapsulation: str, pps: int, name: str | None, within_s: float, output: str) -> None:
-    """Change the ENCAPSULATION of POOL in a running lab under load, and count what is lost."""
+    """Change the ENCAPSULATION of POOL in a running lab under load, and count lost packets."""
     found = _find(name)
     progress = _Progress(found.names.lab)
     try:

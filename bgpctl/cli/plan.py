@@ -15,7 +15,7 @@ import click
 
 from bgpctl import client
 from bgpctl.agent import words
-from bgpctl.cli.drivers import chosen, other_drivers_option
+from bgpctl.cli.drivers import other_drivers_option, selected
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import emit, output_option
 from bgpctl.cli.show import run_dir_option
@@ -56,7 +56,7 @@ def plan(
     """
     if bool(files) == bool(after):
         raise click.UsageError("either -f FILE, for this node, or --to FILE, for a whole cluster, is required")
-    more = {f"{name}_driver": driver for name, driver in chosen().items()}
+    more = {f"{name}_driver": driver for name, driver in selected().items()}
     body = of_agent(run_dir, contents(files), **more) if files else _of_files(before, after)
     nodes = [item for item in body["nodes"] if node in (None, item["node"])]
     if node and not nodes:
@@ -74,7 +74,7 @@ def plan(
 def _of_files(before: Path | None, after: Path | None) -> dict[str, Any]:
     wanted = _intent(after) if after else Intent()
     previews = of_cluster(_intent(before) if before else None, wanted)
-    return {"schema": "bgpctl/plan/v2", "nodes": [words.preview(item) for item in previews]}
+    return {"schema": client.schema("plan"), "nodes": [words.preview(item) for item in previews]}
 
 
 def _intent(file: Path) -> Intent:
@@ -100,7 +100,7 @@ def of_agent(run_dir: Path, content: str, **query: str) -> dict[str, Any]:
 
 
 def dangerous(nodes: Sequence[dict[str, Any]]) -> bool:
-    """True if something that is reachable now would not be, or somebody who talks to the node would be cut off."""
+    """True if something that is reachable now would not be, or a remote that talks to the node would be cut off."""
     return any(item["unreachable"] or item["cut"] for item in nodes)
 
 

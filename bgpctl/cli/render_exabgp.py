@@ -1,5 +1,5 @@
 """
-`bgpctl render exabgp`: what ExaBGP is given on each node, without starting anything.
+`bgpctl render exabgp`: ExaBGP's configuration on each node, without starting anything.
 
 Refuses to know: passwords; a peer that has one is rendered with a placeholder.
 """

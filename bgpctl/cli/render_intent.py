@@ -46,7 +46,7 @@ def calico(files: tuple[Path, ...]) -> None:
     """
     The cluster as Calico's resources.
 
-    Comments tell what is not written because it follows from the rest. What only restricts a cluster (IPAMConfig,
+    Comments name what is not written because it follows from the rest. What only restricts a cluster (IPAMConfig,
     IPReservation) and what has no effect here is no part of it.
     """
     intent = _load(files)
@@ -60,7 +60,7 @@ def short(files: tuple[Path, ...]) -> None:
     """
     The cluster in the short form.
 
-    Comments tell what is not written because it follows from the rest. What only restricts a cluster (IPAMConfig,
+    Comments name what is not written because it follows from the rest. What only restricts a cluster (IPAMConfig,
     IPReservation) and what has no effect here is no part of it.
     """
     intent = _load(files)
@@ -109,9 +109,9 @@ def _seen_from(base: Path, file: str | None) -> str | None:
 
 
 def _common_notes(intent: Intent, files: Sequence[Path]) -> Iterator[str]:
-    yield "What is not written has its default; an MTU is then derived from the underlay."
+    yield "Keys that are not written have their default; an MTU is then derived from the underlay."
     if any(map(labfile.is_lab, files)):
-        yield "What makes a lab of it (segments, routers, workloads, checks) is no part of the cluster."
+        yield "The lab's own keys (segments, routers, workloads, checks) are no part of the cluster."
     if any(remark.rule == "no-effect" for remark in intent.remarks):
         yield "Keys without effect here are left out; bgpctl validate names each."
     if _password_files(intent):
@@ -126,7 +126,7 @@ def _calico_notes(intent: Intent) -> Iterator[str]:
     if _password_files(intent):
         yield "Calico itself does not read passwordFile and nodeMeshPasswordFile: it wants Secrets of Kubernetes."
     if any(allocated.borrowed for allocated in intent.allocations.by_node.values()):
-        yield "An IPAMBlock tells only who borrows: which addresses its owner has in use is not known here."
+        yield "An IPAMBlock has the borrowers only: which addresses its owner has in use is not known here."
 
 
 def _password_files(intent: Intent) -> list[str]:

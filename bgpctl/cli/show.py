@@ -168,7 +168,7 @@ def ask(run_dir: Path, view: str, **query: str) -> dict[str, Any]:
         return client.read(run_dir / client.SOCKET, view, query)
     except client.BadRequest as error:
         raise click.UsageError(str(error)) from error
-    except client.Faulty as error:
+    except (client.Faulty, client.OtherVersion) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.UNREACHABLE)
     except client.AgentAway as error:
@@ -209,7 +209,7 @@ def _await_convergence(run_dir: Path, within_s: float) -> None:
     deadline_s = time.monotonic() + within_s
     while time.monotonic() < deadline_s:
         try:
-            if client.read(run_dir / client.SOCKET, "summary")["converged"]:
+            if client.read(run_dir / client.SOCKET, "summary", any_version=True)["converged"]:
                 return
         except client.AgentAway:
             pass
@@ -295,7 +295,7 @@ def routes(run_dir: Path, prefix: str, output: str) -> None:
 @output_option
 @click.pass_obj
 def rib(run_dir: Path, which: str, prefix: str, output: str) -> None:
-    """Paths received by BGP: all, the best ones, or those that the import policy rejects; PREFIX: what overlaps it."""
+    """Paths received by BGP: all, the best ones, or those that the import policy rejects; PREFIX: overlapping ones."""
     body = ask(run_dir, "rib", which=which, prefix=prefix)
     emit(body, output, body["paths"], _RIB)
 

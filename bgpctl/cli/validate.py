@@ -1,5 +1,5 @@
 """
-`bgpctl validate`: what is wrong with cluster and lab files, as a compiler would say it. Needs no root and no kernel.
+`bgpctl validate`: the problems of cluster and lab files, as a compiler prints them. Needs no root and no kernel.
 
 Refuses to know: the rules.
 """
@@ -58,9 +58,9 @@ def is_ok(problems: Iterable[Problem]) -> bool:
 def valid(loaded: Loaded) -> Intent:
     """The intent; with errors they are printed and the program ends. Warnings are printed all the same."""
     if isinstance(loaded, Intent):
-        _tell(problem for problem in loaded.remarks if problem.severity is Severity.WARNING)
+        _print_problems(problem for problem in loaded.remarks if problem.severity is Severity.WARNING)
         return loaded
-    _tell(loaded)
+    _print_problems(loaded)
     click.echo(_count(loaded), err=True)
     sys.exit(Exit.INVALID)
 
@@ -87,7 +87,7 @@ def _row(problem: Problem) -> dict[str, Any]:
 
 
 def _print(loaded: Loaded, problems: tuple[Problem, ...]) -> None:
-    _tell(problems)
+    _print_problems(problems)
     if not is_ok(problems):
         click.echo(_count(problems), err=True)
     elif isinstance(loaded, Intent):
@@ -99,7 +99,7 @@ def _print(loaded: Loaded, problems: tuple[Problem, ...]) -> None:
 _WORDS: Final = {Severity.ERROR: "problem", Severity.WARNING: "warning", Severity.INFO: "note"}
 
 
-def _tell(problems: Iterable[Problem]) -> None:
+def _print_problems(problems: Iterable[Problem]) -> None:
     """One line each, the place first, so that editors can jump there."""
     for problem in problems:
         kind = "" if problem.severity is Severity.ERROR else f"{_WORDS[problem.severity]}: "

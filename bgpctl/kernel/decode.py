@@ -73,7 +73,7 @@ _IFLA_IFALIAS: Final = 20
 _IFLA_INFO_KIND: Final = 1
 _IFLA_INFO_DATA: Final = 2
 _RESTLESS: Final = frozenset({"bridge", "bond", "hsr"})
-"""Kinds with timers and counters among their details: a message of theirs need not tell of a change."""
+"""Kinds with timers and counters among their details: a message about one need not report a change."""
 _IFLA_STATS64: Final = 23
 _STATS: Final = struct.Struct("=4Q")
 """struct rtnl_link_stats64 begins with packets received and sent, and the bytes of both."""
@@ -250,7 +250,7 @@ def next_hop(body: bytes, names: Names) -> NextHop | None:
 
 
 def group(body: bytes, _: Names) -> NextHopGroup | None:
-    """A group of next-hop objects; how much each member gets is not looked at."""
+    """A group of next-hop objects; the weights of its members are ignored."""
     _, _, protocol, _ = NHMSG.unpack_from(body)
     found = attributes(body, NHMSG.size)
     if NHA_GROUP not in found:
@@ -261,9 +261,9 @@ def group(body: bytes, _: Names) -> NextHopGroup | None:
 
 def route(body: bytes, names: Names) -> Route | None:
     """
-    A route of any table but the local one, that is told apart by destination alone.
+    A route of any table but the local one, selected by destination alone (no source prefix, no TOS).
 
-    Of a multipath route the first way stands for all: one way to a remote is what others ask for.
+    Of a multipath route only the first next hop: callers need one path to a remote.
     """
     return _by_next_hop(body) or _any_route(body, names)
 
@@ -272,7 +272,7 @@ def _by_next_hop(body: bytes) -> Route | None:
     """
     An IPv4 route by next-hop object with its attributes in the order in which the kernel writes them.
 
-    Tables of 100,000 routes consist of these, and telling them apart by attribute takes five times as long.
+    Tables of 100,000 routes consist of these, and parsing attribute by attribute takes five times as long.
     """
     if len(body) < _BY_NEXT_HOP.size:
         return None
@@ -333,7 +333,7 @@ def owned_next_hop(body: bytes, _: Names) -> int | None:
 
 
 def route_next_hops(body: bytes, names: Names) -> frozenset[RouteNextHop]:
-    """All that a route without a next-hop object leads by, without what is dead."""
+    """The live next hops of a route without a next-hop object (no RTNH_F_DEAD)."""
     found = attributes(body, RTMSG.size)
     if RTA_NH_ID in found:
         return frozenset()

@@ -73,9 +73,9 @@ def _neighbour(link: str, address: Address) -> bytes | None:
         entries = kernel.dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(family, 0, 0, 0, 0))
     for entry in entries:
         _, found_at, state, _, _ = encode.NDMSG.unpack_from(entry)
-        told = attributes(entry, encode.NDMSG.size)
-        if (found_at, told.get(encode.NDA_DST)) == (index, address.packed) and state & _NUD_VALID:
-            return told.get(encode.NDA_LLADDR)
+        found = attributes(entry, encode.NDMSG.size)
+        if (found_at, found.get(encode.NDA_DST)) == (index, address.packed) and state & _NUD_VALID:
+            return found.get(encode.NDA_LLADDR)
     return None
 
 

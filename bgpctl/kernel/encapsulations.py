@@ -1,5 +1,5 @@
 """
-The table of implementations, and what is asked of all of them together.
+The table of implementations, and the questions that go to all of them together.
 
 Refuses to know: how any of them is done.
 """

@@ -16,7 +16,7 @@ from bgpctl.core.net.objects import PROTOCOL, FdbEntry, Neighbour, NextHop, Next
 from bgpctl.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, Request, attribute
 
 Batched: TypeAlias = FdbEntry | Neighbour | NextHop | NextHopGroup | Route
-"""The objects that come in numbers."""
+"""The objects that are sent in batches, because there are many of them."""
 
 RTM_NEWLINK: Final = 16
 RTM_DELLINK: Final = 17
@@ -79,7 +79,7 @@ GROUP_ENTRY: Final = struct.Struct("=IBBH")
 """struct nexthop_grp: id, weight less one, two reserved"""
 _U32: Final = struct.Struct("=HHI")
 _ROUTE_KEY: Final = {4: struct.Struct("=BBBBBBBBIHH4sHHIHHI"), 6: struct.Struct("=BBBBBBBBIHH16sHHIHHI")}
-"""By IP version: RTMSG, then RTA_DST, RTA_PRIORITY and RTA_TABLE. Packed at once, because routes come in numbers."""
+"""By IP version: RTMSG, then RTA_DST, RTA_PRIORITY and RTA_TABLE. Packed at once: there are 100,000 routes."""
 
 _PROTOCOL_AT: Final = {
     **dict.fromkeys((RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE), 5),
@@ -93,77 +93,77 @@ AF_BRIDGE: Final = int(socket.AF_BRIDGE)
 
 def exchanging(number: int) -> Callable[[int, bytes], bytes]:
     """
-    The exchange of our protocol number for `number` on the way to the kernel, and the other way round on the way back,
-    so that objects marked with ours are foreign. For hosts where another program claims it.
+    The exchange of our protocol number for `number` in requests, and the reverse in answers, so that objects marked
+    with ours are foreign. For hosts where another program uses our number.
     """
     exchanged = {PROTOCOL: number, number: PROTOCOL}
 
-    def said(kind: int, body: bytes) -> bytes:
+    def exchange(kind: int, body: bytes) -> bytes:
         at = _PROTOCOL_AT.get(kind)
         if at is None or body[at] not in exchanged:
             return body
         return body[:at] + bytes([exchanged[body[at]]]) + body[at + 1 :]
 
-    return said
+    return exchange
 
 
-def put(thing: Batched, link_index: int) -> Request:
+def put(obj: Batched, link_index: int) -> Request:
     """Create the object or replace the one with the same key. `link_index` is that of its link, 0 without one."""
-    match thing:
+    match obj:
         case Route():  # first, because there are most of them
-            return Request(RTM_NEWROUTE, _PUT, _route(thing, link_index))
+            return Request(RTM_NEWROUTE, _PUT, _route(obj, link_index))
         case NextHop():
-            return Request(RTM_NEWNEXTHOP, _PUT, _next_hop(thing, link_index))
+            return Request(RTM_NEWNEXTHOP, _PUT, _next_hop(obj, link_index))
         case NextHopGroup():
-            return Request(RTM_NEWNEXTHOP, _PUT, _group(thing))
+            return Request(RTM_NEWNEXTHOP, _PUT, _group(obj))
         case Neighbour():
-            body = NDMSG.pack(FAMILY[thing.address.version], link_index, NUD_PERMANENT, 0, 0)
-            lladdr = attribute(NDA_LLADDR, _mac(thing.mac))
-            return Request(RTM_NEWNEIGH, _PUT, body + attribute(NDA_DST, thing.address.packed) + lladdr)
+            body = NDMSG.pack(FAMILY[obj.address.version], link_index, NUD_PERMANENT, 0, 0)
+            lladdr = attribute(NDA_LLADDR, _mac(obj.mac))
+            return Request(RTM_NEWNEIGH, _PUT, body + attribute(NDA_DST, obj.address.packed) + lladdr)
         case FdbEntry():
             body = NDMSG.pack(AF_BRIDGE, link_index, NUD_PERMANENT | _NUD_NOARP, _NTF_SELF, 0)
-            remote = attribute(NDA_DST, thing.remote.packed)
-            return Request(RTM_NEWNEIGH, _PUT, body + attribute(NDA_LLADDR, _mac(thing.mac)) + remote)
+            remote = attribute(NDA_DST, obj.remote.packed)
+            return Request(RTM_NEWNEIGH, _PUT, body + attribute(NDA_LLADDR, _mac(obj.mac)) + remote)
         case _:
-            assert_never(thing)
+            assert_never(obj)
 
 
-def remove(thing: Batched, link_index: int) -> Request:
+def remove(obj: Batched, link_index: int) -> Request:
     """Remove the object with this key. A route only if its protocol is the given one too: others' stay."""
-    match thing:
+    match obj:
         case Route():
             # Scope and type as wildcards: the key does not contain them.
-            return Request(RTM_DELROUTE, 0, _route_key(thing, scope=_RT_SCOPE_NOWHERE, kind=0))
+            return Request(RTM_DELROUTE, 0, _route_key(obj, scope=_RT_SCOPE_NOWHERE, kind=0))
         case NextHop() | NextHopGroup():
-            return Request(RTM_DELNEXTHOP, 0, NHMSG.pack(0, 0, 0, 0) + _U32.pack(8, NHA_ID, thing.id))
+            return Request(RTM_DELNEXTHOP, 0, NHMSG.pack(0, 0, 0, 0) + _U32.pack(8, NHA_ID, obj.id))
         case Neighbour():
-            body = NDMSG.pack(FAMILY[thing.address.version], link_index, 0, 0, 0)
-            return Request(RTM_DELNEIGH, 0, body + attribute(NDA_DST, thing.address.packed))
+            body = NDMSG.pack(FAMILY[obj.address.version], link_index, 0, 0, 0)
+            return Request(RTM_DELNEIGH, 0, body + attribute(NDA_DST, obj.address.packed))
         case FdbEntry():
             body = NDMSG.pack(AF_BRIDGE, link_index, 0, _NTF_SELF, 0)
-            return Request(RTM_DELNEIGH, 0, body + attribute(NDA_LLADDR, _mac(thing.mac)))
+            return Request(RTM_DELNEIGH, 0, body + attribute(NDA_LLADDR, _mac(obj.mac)))
         case _:
-            assert_never(thing)
+            assert_never(obj)
 
 
 def _route(route: Route, link_index: int) -> bytes:
     key = _route_key(route, scope=_scope(route), kind=route.type)
     if route.next_hop:
         return key + _U32.pack(8, RTA_NH_ID, route.next_hop)
-    way = _U32.pack(8, RTA_OIF, link_index) if link_index else b""
-    return key + way + (_gateway(route.prefix, route.gateway) if route.gateway else b"")
+    oif = _U32.pack(8, RTA_OIF, link_index) if link_index else b""
+    return key + oif + (_gateway(route.prefix, route.gateway) if route.gateway else b"")
 
 
-def put_by_ways(route: Route, ways: Sequence[tuple[NextHop, int]]) -> Request:
-    """Create or replace a route that leads by all of `ways`, at least one, each with the index of its link."""
-    scope = _RT_SCOPE_UNIVERSE if any(hop.gateway for hop, _ in ways) else RT_SCOPE_LINK
-    packed = b"".join(_way(route.prefix, hop, index) for hop, index in ways)
+def put_multipath(route: Route, hops: Sequence[tuple[NextHop, int]]) -> Request:
+    """Create or replace a route with all of `hops`, at least one, each with the index of its link."""
+    scope = _RT_SCOPE_UNIVERSE if any(hop.gateway for hop, _ in hops) else RT_SCOPE_LINK
+    packed = b"".join(_multipath_hop(route.prefix, hop, index) for hop, index in hops)
     return Request(
         RTM_NEWROUTE, _PUT, _route_key(route, scope=scope, kind=route.type) + attribute(RTA_MULTIPATH, packed)
     )
 
 
-def _way(prefix: Prefix, hop: NextHop, link_index: int) -> bytes:
+def _multipath_hop(prefix: Prefix, hop: NextHop, link_index: int) -> bytes:
     gateway = _gateway(prefix, hop.gateway) if hop.gateway else b""
     flags = RTNH_F_ONLINK if hop.onlink and gateway else 0
     return RTNEXTHOP.pack(RTNEXTHOP.size + len(gateway), flags, 0, link_index) + gateway
@@ -179,7 +179,7 @@ def _route_key(route: Route, *, scope: int, kind: int) -> bytes:
 
 
 def _scope(route: Route) -> int:
-    """IPv4 wants to be told that a route without a gateway leads to neighbours; IPv6 does not look."""
+    """IPv4 requires scope link for a route without a gateway; IPv6 ignores the scope."""
     on_link = not route.next_hop and route.gateway is None and route.type is RouteType.UNICAST
     return RT_SCOPE_LINK if on_link else _RT_SCOPE_UNIVERSE
 

@@ -1,6 +1,6 @@
 """
-A kernel in memory: the kernel model (core/dataplane/effects.py) behind the Kernel port. As the running one, it is
-observed by what it told: what somebody changed unheard is seen by a sweep only.
+A kernel in memory: the kernel model (core/dataplane/effects.py) behind the Kernel port. Like the running one, it is
+observed by its notifications: a change without one shows in a resynchronisation only.
 
 Refuses to know: anything that the model does not.
 """
@@ -33,7 +33,7 @@ class FakeKernel(Kernel):
     def observe(self) -> Dataplane:
         return self._mirror
 
-    def sweep(self) -> Mismatch | None:
+    def resync(self) -> Mismatch | None:
         believed, self._mirror = self._mirror, self._dataplane
         if believed == self._dataplane:
             return None
@@ -41,7 +41,7 @@ class FakeKernel(Kernel):
 
     def apply(self, ops: Sequence[Op]) -> tuple[Failure, ...]:
         failures: list[Failure] = []
-        for kind, group in groupby(ops, key=lambda op: type(op.thing)):
+        for kind, group in groupby(ops, key=lambda op: type(op.object)):
             run = tuple(group)
             failures += chain.from_iterable(map(self._apply_sysctl, run)) if kind is Sysctl else self._do(run)
         return tuple(failures)
@@ -50,12 +50,12 @@ class FakeKernel(Kernel):
         return tuple(before for _, before in sorted(self._sysctls_before.items()))
 
     def _apply_sysctl(self, op: Op) -> tuple[Failure, ...]:
-        present = next((item for item in self._dataplane.sysctls if key_of(item) == key_of(op.thing)), None)
+        present = next((item for item in self._dataplane.sysctls if key_of(item) == key_of(op.object)), None)
         failures = self._do((op,))
         if not failures and isinstance(op, Remove):
-            self._sysctls_before.pop(key_of(op.thing), None)
-        elif not failures and present and present != op.thing:
-            self._sysctls_before.setdefault(key_of(op.thing), present)
+            self._sysctls_before.pop(key_of(op.object), None)
+        elif not failures and present and present != op.object:
+            self._sysctls_before.setdefault(key_of(op.object), present)
         return failures
 
     def _do(self, ops: Iterable[Op]) -> tuple[Failure, ...]:
@@ -71,8 +71,8 @@ class FakeKernel(Kernel):
         for changed in self._watchers:
             changed()
 
-    def tamper_unheard(self, *ops: Op) -> None:
-        """The same, and no notification is sent, or it is lost and nobody notices."""
+    def tamper_unnotified(self, *ops: Op) -> None:
+        """The same without a notification, as if it was lost and the loss not reported."""
         self._dataplane, _ = after_each(self._dataplane, ops)
 
     def watch(self, changed: Callable[[], None]) -> None:

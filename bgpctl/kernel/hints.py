@@ -16,25 +16,25 @@ _PRIVILEGE: Final = "run as root or with CAP_NET_ADMIN"
 _GENERAL: Final = {
     errno.EPERM: _PRIVILEGE,
     errno.EACCES: _PRIVILEGE,
-    errno.ENOPKG: "install nftables: it guards what the kernel decapsulates, and does natOutgoing",
+    errno.ENOPKG: "install nftables: it limits whose packets the kernel decapsulates, and does natOutgoing",
 }
 
 
-def hint(thing: KernelObject, code: int) -> str:
+def hint(obj: KernelObject, code: int) -> str:
     """The remedy for an error; empty where only the kernel's message is known."""
-    match thing, code:
+    match obj, code:
         case _, errno.ENODEV:
-            return f"there is no link {_link_of(thing)} here"
+            return f"there is no link {_link_of(obj)} here"
         case _, errno.ENETDOWN:
-            return f"set link {_link_of(thing)} up"
-        case Link() as link, _ if said := _of_its_encapsulation(link, code):
-            return said
+            return f"set link {_link_of(obj)} up"
+        case Link() as link, _ if remedy := _of_its_encapsulation(link, code):
+            return remedy
         case Link() | Decap(), errno.EOPNOTSUPP:
             return "this kernel lacks the device type: load its module, or install a kernel that has it"
         case NextHop(), errno.EOPNOTSUPP:
             return "next-hop objects need Linux 5.3"
         case NextHop(gateway=gateway), errno.EINVAL | errno.EHOSTUNREACH | errno.ENETUNREACH:
-            return f"{gateway} cannot be a gateway on link {_link_of(thing)}"
+            return f"{gateway} cannot be a gateway on link {_link_of(obj)}"
         case NextHopGroup(members=members), errno.EINVAL:
             return f"next-hop objects {', '.join(map(str, members))} must all exist, and be no groups"
         case Route(next_hop=number), errno.EINVAL if number:
@@ -44,14 +44,14 @@ def hint(thing: KernelObject, code: int) -> str:
 
 
 def _of_its_encapsulation(link: Link, code: int) -> str | None:
-    return next((said for item in IMPLEMENTATIONS.values() if (said := item.hint(link, code))), None)
+    return next((remedy for item in IMPLEMENTATIONS.values() if (remedy := item.hint(link, code))), None)
 
 
-def _link_of(thing: KernelObject) -> str | None:
-    match thing:
+def _link_of(obj: KernelObject) -> str | None:
+    match obj:
         case Link(name=name, kind=kind):
             return kind.stands_on() or name
         case Decap(underlay=underlay):
             return underlay
         case _:
-            return getattr(thing, "link", None)
+            return getattr(obj, "link", None)

@@ -1,7 +1,7 @@
 """
 Uses of a Linux host's network: connections from /proc/net, counters by netlink.
 
-Refuses to know: who asks.
+Refuses to know: the callers.
 """
 
 from __future__ import annotations

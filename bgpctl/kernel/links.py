@@ -1,8 +1,8 @@
 """
-Links and addresses. They are changed through pyroute2: in few calls, because it drops arguments that it does not know
-without a word.
+Links and addresses. They are changed through pyroute2: in few calls, because it silently drops arguments that it does
+not know.
 
-Refuses to know: what is there already, and what is wanted.
+Refuses to know: the present and the wanted state.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def mending(wanted: Link, present: Link) -> Arguments:
 
 def keep_link_local_away(name: str) -> None:
     """
-    Have the kernel add no IPv6 link-local address of its own, which would come late and unasked for: what a tunnel
-    needs to reach its other ends is static. Has to be said before the link goes up.
+    Have the kernel add no IPv6 link-local address of its own, which would appear late: the neighbours of a tunnel are
+    static. Takes effect only before the link goes up.
     """
     with suppress(FileNotFoundError):  # IPv6 may be switched off
         sysctl.write(Sysctl(f"net/ipv6/conf/{name}/addr_gen_mode", _ADDR_GEN_NONE))
@@ -85,7 +85,7 @@ class Links:
 
     @contextmanager
     def creating(self, arguments: Arguments) -> Iterator[None]:
-        """Make a link, and remove it again if what follows fails: without our alias it would be a stranger's."""
+        """Make a link, and remove it again if what follows fails: without our alias it would be a foreign object."""
         self.create(arguments)
         try:
             yield
@@ -106,9 +106,9 @@ class Links:
             ipr.link("del", index=index)
 
     def add_address(self, index: int, address: InterfaceAddress) -> None:
-        """EEXIST if it is there: replacing an equal address would tell all listeners of a change."""
+        """EEXIST if it is there: replacing an equal address would send all listeners an event."""
         with self._conversation() as ipr:
-            # IPv6 would first ask the link, for a second or more, whether somebody else has the address.
+            # IPv6 would first run duplicate address detection, for a second or more.
             unasked = {"flags": _IFA_F_NODAD} if address.address.version == 6 else {}
             ipr.addr("add", index=index, address=str(address.address), prefixlen=address.length, **unasked)
 

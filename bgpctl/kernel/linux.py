@@ -1,5 +1,5 @@
 """
-The Kernel door on the running kernel, for the network namespace in which it was opened.
+The Kernel port on the running kernel, for the network namespace in which it was opened.
 
 Refuses to know: why an operation is wanted, how an encapsulation is done (protocol.py).
 """
@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar, assert_never
 
 from bgpctl.core.dataplane.drift import Mismatch
@@ -47,7 +48,7 @@ from bgpctl.kernel.encapsulations import IMPLEMENTATIONS, link
 from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.hints import hint
 from bgpctl.kernel.links import Links, list_links
-from bgpctl.kernel.mirror import EVERYTHING, Mirror, Part, RouteKey, key_of_route, unseen
+from bgpctl.kernel.mirror import EVERYTHING, Mirror, Part, RouteKey, key_of_route, unconfirmed
 from bgpctl.kernel.netlink import Netlink, Request, Unanswered
 from bgpctl.kernel.nexthop_emulation import NextHopEmulation
 from bgpctl.kernel.protocol import AUTO, Devices
@@ -72,7 +73,7 @@ class LinuxKernel(Kernel):
     from threads that never leave it.
 
     Args:
-        drivers: by the name of an encapsulation, which of its drivers is to do it; AUTO where nothing is said.
+        drivers: the driver of each encapsulation, by its name; AUTO for those not named.
         next_hop_objects: whether routes name next-hop objects, where the kernel has these.
         memory: the file in which sysctls are remembered as they were before we changed them.
         protocol: the number that marks our routes and next hops in the kernel.
@@ -92,12 +93,12 @@ class LinuxKernel(Kernel):
         self._said = None if protocol == PROTOCOL else encode.exchanging(protocol)
         self._netlink = Netlink(self._said)
         self.has_next_hop_objects = self._knows_next_hop_objects()
-        self._gateways = None if next_hop_objects and self.has_next_hop_objects else NextHopEmulation()
+        self._emulation = None if next_hop_objects and self.has_next_hop_objects else NextHopEmulation()
         self._links = Links()
         self._devices = self._opened(drivers or {})
         self._watch: Watch | None = None
         self._masquerading = set(encode.FAMILY)
-        self._last_routes = _RouteDump({}, {}, RouteSet(), frozenset())
+        self._last_routes = _RouteDump({})
         self._named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
         self._sysctls_before = sysctl.Memory(memory)
 
@@ -110,9 +111,9 @@ class LinuxKernel(Kernel):
 
     def watch(self, changed: Callable[[], None]) -> None:
         self._unwatch()
-        watch = Watch(changed, self._own_ports, self._nothing_known(), self._said)
+        watch = Watch(changed, self._own_ports, self._empty_mirror(), self._said)
         self._watch = watch
-        with watch.looking():
+        with watch.paused():
             # A notification that shows a link as it is already is no news.
             watch.mirror = replace(watch.mirror, links={facts.number: facts for facts in list_links(self._netlink)})
 
@@ -143,53 +144,53 @@ class LinuxKernel(Kernel):
     def changed_sysctls(self) -> tuple[Sysctl, ...]:
         return self._sysctls_before.changed()
 
-    # Looking ---------------------------------------------------------------------------------------------------
+    # Observing -------------------------------------------------------------------------------------------------
 
     def observe(self) -> Dataplane:
         if self._watch is None:
-            return self._with_sysctls(self._dumped(self._nothing_known())).dataplane
-        with self._watch.looking():
-            self._look(self._watch)
+            return self._with_sysctls(self._dumped(self._empty_mirror())).dataplane
+        with self._watch.paused():
+            self._update(self._watch)
             self._watch.mirror = self._with_sysctls(self._watch.mirror)
             return self._watch.mirror.dataplane
 
-    def sweep(self) -> Mismatch | None:
+    def resync(self) -> Mismatch | None:
         if self._watch is None:
             return None
-        with self._watch.looking():
+        with self._watch.paused():
             for _ in range(_TRIES):
-                self._look(self._watch)
-                mirrored, heard = self._watch.mirror, self._watch.heard
-                self._watch.mirror = self._dumped(mirrored.doubted(EVERYTHING))
-                self._watch.hear()
-                if self._watch.heard == heard:
+                self._update(self._watch)
+                mirrored, received = self._watch.mirror, self._watch.received
+                self._watch.mirror = self._dumped(mirrored.marked_stale(EVERYTHING))
+                self._watch.read()
+                if self._watch.received == received and not mirrored.stale:
                     return _mismatch(mirrored.dataplane, self._watch.mirror.dataplane)
         return None
 
-    def _look(self, watch: Watch) -> None:
-        """Bring the mirror up to date. What is told while something is dumped is heard after it."""
-        watch.hear()
+    def _update(self, watch: Watch) -> None:
+        """Bring the mirror up to date. Notifications that come while something is dumped are applied after it."""
+        watch.read()
         for _ in range(_TRIES):
-            if not watch.mirror.stale:
-                return
-            watch.mirror = self._dumped(watch.mirror)
-            watch.hear()
-        watch.ring()  # a namespace that never rests: the rest at the next look
+            if watch.mirror.stale:
+                watch.mirror = self._dumped(watch.mirror)
+                watch.read()
+        if watch.mirror.stale:
+            watch.ring()  # a namespace that never rests: the next observation dumps the rest
 
-    def _nothing_known(self) -> Mirror:
-        return Mirror(pretended=self._gateways is not None)
+    def _empty_mirror(self) -> Mirror:
+        return Mirror(emulated=self._emulation is not None)
 
     def _dumped(self, mirror: Mirror) -> Mirror:
         """The mirror with nothing stale any more."""
-        stale = _with_pretended(mirror)
+        stale = _with_emulated(mirror)
         links = mirror.links
         found: dict[str, AbstractSet[Any]] = {}
         if Part.LINKS in stale:
             seen = list_links(self._netlink)
             links = {facts.number: facts for facts in seen}
-            found["links"] = frozenset(self._shown(seen).values())
+            found["links"] = frozenset(self._links_by_name(seen).values())
         names = {number: facts.name for number, facts in links.items()}
-        several = mirror.several
+        ambiguous = mirror.ambiguous
         now = found.get("links", mirror.dataplane.links)
         if Part.ADDRESSES in stale:
             dumped = self._netlink.dump(encode.RTM_GETADDR, encode.IFADDRMSG.pack(0, 0, 0, 0, 0))
@@ -207,13 +208,13 @@ class LinuxKernel(Kernel):
         if Part.NEXT_HOPS in stale:
             found["next_hops"], found["groups"] = self._next_hops(names, now)
         if Part.ROUTES in stale:
-            found["routes"], several = self._routes(names)
+            found["routes"], ambiguous = self._routes(names)
         if Part.RULES in stale:
             found["rules"] = self._rules()
-        return Mirror(_with(mirror.dataplane, found), links, several, frozenset(), mirror.pretended)
+        return Mirror(_with(mirror.dataplane, found), links, ambiguous, frozenset(), mirror.emulated)
 
     def _with_sysctls(self, mirror: Mirror) -> Mirror:
-        """They are files, which tell nobody: read at each look."""
+        """They are files, of which there are no notifications: read each time."""
         dataplane = mirror.dataplane
         sysctls = frozenset(self._sysctls(dataplane.links, dataplane.addresses))
         return replace(mirror, dataplane=_with(dataplane, {"sysctls": sysctls}))
@@ -223,27 +224,27 @@ class LinuxKernel(Kernel):
     ) -> tuple[frozenset[NextHop], frozenset[NextHopGroup]]:
         objects = self._next_hop_objects() if self.has_next_hop_objects else ()
         next_hops, groups = _read(objects, names, decode.next_hop), _read(objects, names, decode.group)
-        if self._gateways:
-            self._gateways.settle({link.name: link for link in links})
-            next_hops = self._gateways.next_hops() | {hop for hop in next_hops if hop.protocol != PROTOCOL}
-            groups = self._gateways.groups() | {group for group in groups if group.protocol != PROTOCOL}
+        if self._emulation:
+            self._emulation.settle({link.name: link for link in links})
+            next_hops = self._emulation.next_hops() | {hop for hop in next_hops if hop.protocol != PROTOCOL}
+            groups = self._emulation.groups() | {group for group in groups if group.protocol != PROTOCOL}
         return next_hops, groups
 
     def _next_hop_objects(self) -> tuple[bytes, ...]:
         return self._netlink.dump(encode.RTM_GETNEXTHOP, encode.NHMSG.pack(0, 0, 0, 0))
 
     def _routes(self, names: Mapping[int, str]) -> tuple[RouteSet, frozenset[RouteKey]]:
-        """All routes, and the keys of those that more than one message may be about (Mirror.several)."""
+        """All routes, and the keys of those that are ambiguous (Mirror.ambiguous)."""
         dumped = list(self._dump_routes())
-        if self._gateways:
-            return RouteSet.of(self._gateways.routes(dumped, names)), frozenset()
+        if self._emulation:
+            return RouteSet.of(self._emulation.routes(dumped, names)), frozenset()
         # An equal message says an equal route: of 100,000, hardly any differs from the last dump.
-        last = self._last_routes if self._last_routes.names == names else _RouteDump({}, {}, RouteSet(), frozenset())
+        last = self._last_routes if self._last_routes.names == names else _RouteDump(names)
         new = {body: decode.route(body, names) for body in dumped if body not in last.decoded}
         if new or len(dumped) != len(last.decoded):
             last = _renewed(last, names, dumped, new)
         self._last_routes = last
-        return last.routes, last.several
+        return last.routes, last.alike.union(last.multipath.values())
 
     def _rules(self) -> frozenset[Rule]:
         try:
@@ -260,9 +261,9 @@ class LinuxKernel(Kernel):
 
     def _scene(self) -> Scene:
         seen = list_links(self._netlink)
-        return Scene({facts.name: facts.number for facts in seen}, self._shown(seen))
+        return Scene({facts.name: facts.number for facts in seen}, self._links_by_name(seen))
 
-    def _shown(self, seen: Iterable[LinkFacts]) -> dict[str, Link]:
+    def _links_by_name(self, seen: Iterable[LinkFacts]) -> dict[str, Link]:
         names = {facts.number: facts.name for facts in seen}
         return {facts.name: self._recognised(link(facts, names)) for facts in seen}
 
@@ -275,11 +276,11 @@ class LinuxKernel(Kernel):
         return frozenset(decap for devices in self._devices.values() for decap in devices.decaps(links))
 
     def _masquerades(self) -> frozenset[Masquerade]:
-        # Listing a table takes a process: done at the first look, and for as long as there is something to see.
+        # Listing a table takes a process: done at the first observation, and while there is a table.
         try:
             found = [masquerade.observe(version) for version in sorted(self._masquerading)]
         except OSError as error:
-            raise Unavailable(f"what is rewritten cannot be seen: {error}") from error
+            raise Unavailable(f"cannot read the masquerade rules: {error}") from error
         seen = frozenset(item for item in found if item)
         self._masquerading = {item.version for item in seen}
         return seen
@@ -312,20 +313,20 @@ class LinuxKernel(Kernel):
         failures: list[Failure] = []
         with self._acting():
             scene = self._scene()
-            for kind, group in groupby(ops, key=lambda op: type(op.thing)):
+            for kind, group in groupby(ops, key=lambda op: type(op.object)):
                 if issubclass(kind, Batched):
                     failures += self._batch(list(group), scene)
                     continue
                 for op in group:
                     failures += self._single(op, scene)
                     scene = self._scene() if kind is Link else scene
-                if kind is Link and self._gateways:
-                    self._gateways.settle(scene.links)
-            if self._gateways and self.has_next_hop_objects:
+                if kind is Link and self._emulation:
+                    self._emulation.settle(scene.links)
+            if self._emulation and self.has_next_hop_objects:
                 self._retire()
         if self._watch:
-            with self._watch.looking():
-                self._watch.mirror = unseen(self._watch.mirror, ops, failures)
+            with self._watch.paused():
+                self._watch.mirror = unconfirmed(self._watch.mirror, ops, failures)
         return tuple(failures)
 
     def _acting(self) -> AbstractContextManager[None]:
@@ -335,30 +336,30 @@ class LinuxKernel(Kernel):
         sent: list[tuple[Op, Request]] = []
         for op in ops:
             try:
-                if self._gateways is None:
+                if self._emulation is None:
                     sent.append((op, _request(op, scene)))
                 else:
-                    sent += [(op, request) for request in self._requests(self._gateways, op, scene)]
+                    sent += [(op, request) for request in self._requests(self._emulation, op, scene)]
             except OSError as error:
                 yield from _failures(op, error)
-        told: set[Op] = set()
+        reported: set[Op] = set()
         for refusal in self._netlink.request([request for _, request in sent]):
             op, _ = sent[refusal.place]
-            if op not in told and not _was_absent(op, refusal.errno):
-                told.add(op)
+            if op not in reported and not _was_absent(op, refusal.errno):
+                reported.add(op)
                 yield _failure(op, refusal.errno, refusal.text)
 
     @staticmethod
-    def _requests(gateways: NextHopEmulation, op: Op, scene: Scene) -> Iterable[Request]:
-        thing = op.thing
-        if not isinstance(thing, NextHop | NextHopGroup | Route):
+    def _requests(emulation: NextHopEmulation, op: Op, scene: Scene) -> Iterable[Request]:
+        obj = op.object
+        if not isinstance(obj, NextHop | NextHopGroup | Route):
             return (_request(op, scene),)
         if isinstance(op, Put):
-            return gateways.put(thing, scene.links, scene.indexes)
-        return gateways.remove(thing, scene.indexes)
+            return emulation.put(obj, scene.links, scene.indexes)
+        return emulation.remove(obj, scene.indexes)
 
     def _retire(self) -> None:
-        """Remove next-hop objects of ours, from another time, that no route names any more."""
+        """Remove next-hop objects that an earlier agent left and no route names any more."""
         objects = self._next_hop_objects()
         ours = _read(objects, {}, decode.owned_next_hop)
         if not ours:
@@ -372,59 +373,59 @@ class LinuxKernel(Kernel):
     def _single(self, op: Op, scene: Scene) -> Iterator[Failure]:
         try:
             if isinstance(op, Put):
-                self._put(op.thing, scene)
+                self._put(op.object, scene)
             else:
-                self._remove(op.thing, scene)
+                self._remove(op.object, scene)
         except OSError as error:
             yield from _failures(op, error)
 
-    def _put(self, thing: KernelObject, scene: Scene) -> None:
-        match thing:
+    def _put(self, obj: KernelObject, scene: Scene) -> None:
+        match obj:
             case Link():
-                self._making(thing.kind).put(thing, scene)
+                self._making(obj.kind).put(obj, scene)
             case LinkAddress():
-                self._put_address(thing, scene)
+                self._put_address(obj, scene)
             case Decap():
-                self._letting_in(thing).put_decap(thing)
+                self._letting_in(obj).put_decap(obj)
             case Masquerade():
-                masquerade.put(thing)
-                self._masquerading.add(thing.version)
+                masquerade.put(obj)
+                self._masquerading.add(obj.version)
             case Sysctl():
-                self._named_sysctls |= {thing.name}
-                self._sysctls_before.write(thing)
+                self._named_sysctls |= {obj.name}
+                self._sysctls_before.write(obj)
             case FdbEntry() | Neighbour() | NextHop() | NextHopGroup() | Route():
-                raise AssertionError(f"{thing} goes by batch")
+                raise AssertionError(f"{obj} goes by batch")
             case _:
-                assert_never(thing)
+                assert_never(obj)
 
-    def _remove(self, thing: KernelObject, scene: Scene) -> None:
-        match thing:
+    def _remove(self, obj: KernelObject, scene: Scene) -> None:
+        match obj:
             case Link(kind=Plain()):
-                self._links.remove(scene.index(thing.name))
+                self._links.remove(scene.index(obj.name))
             case Link():
-                self._making(thing.kind).remove(thing.name, scene)
+                self._making(obj.kind).remove(obj.name, scene)
             case LinkAddress():
-                self._links.remove_address(scene.index(thing.link), thing.address)
+                self._links.remove_address(scene.index(obj.link), obj.address)
             case Decap():
-                self._letting_in(thing).remove_decap(thing.link, scene)
+                self._letting_in(obj).remove_decap(obj.link, scene)
             case Masquerade():
-                masquerade.remove(thing.version)
+                masquerade.remove(obj.version)
             case Sysctl():
-                self._named_sysctls -= {thing.name}  # a value cannot be absent; it can be the one before ours
-                self._sysctls_before.restore(thing.name)
+                self._named_sysctls -= {obj.name}  # a value cannot be absent; it can be the one before ours
+                self._sysctls_before.restore(obj.name)
             case FdbEntry() | Neighbour() | NextHop() | NextHopGroup() | Route():
-                raise AssertionError(f"{thing} goes by batch")
+                raise AssertionError(f"{obj} goes by batch")
             case _:
-                assert_never(thing)
+                assert_never(obj)
 
     def _put_address(self, wanted: LinkAddress, scene: Scene) -> None:
         with suppress(FileExistsError):
             self._links.add_address(scene.index(wanted.link), wanted.address)
 
 
-def _with_pretended(mirror: Mirror) -> frozenset[Part]:
-    """The stale parts; next hops that are pretended go with their links, and their routes are told by them."""
-    if mirror.pretended and not mirror.stale.isdisjoint({Part.LINKS, Part.NEXT_HOPS, Part.ROUTES}):
+def _with_emulated(mirror: Mirror) -> frozenset[Part]:
+    """The stale parts. Emulated next hops go with their links, and routes are recognised by them."""
+    if mirror.emulated and not mirror.stale.isdisjoint({Part.LINKS, Part.NEXT_HOPS, Part.ROUTES}):
         return mirror.stale | {Part.NEXT_HOPS, Part.ROUTES}
     return mirror.stale
 
@@ -444,18 +445,27 @@ def _mismatch(mirrored: Dataplane, dumped: Dataplane) -> Mismatch | None:
 
 
 class _RouteDump(NamedTuple):
-    """A dump of routes: what each message says, in the light of the names of links, and the routes in it."""
+    """
+    A dump of routes.
+
+    Attributes:
+        names: of the links, by interface index.
+        decoded: by the message body.
+        multipath: by the message body, the keys of IPv6 routes with several ways.
+        alike: the keys of routes that differ in the kernel and are alike here.
+    """
 
     names: Mapping[int, str]
-    decoded: Mapping[bytes, Route | None]
-    routes: RouteSet
-    several: frozenset[RouteKey]
+    decoded: Mapping[bytes, Route | None] = MappingProxyType({})
+    routes: RouteSet = RouteSet()
+    multipath: Mapping[bytes, RouteKey] = MappingProxyType({})
+    alike: frozenset[RouteKey] = frozenset()
 
 
 def _renewed(
     last: _RouteDump, names: Mapping[int, str], dumped: Iterable[bytes], new: Mapping[bytes, Route | None]
 ) -> _RouteDump:
-    """The dump that consists of `dumped`; `new` says what those messages say that were not in the last one."""
+    """The dump that consists of `dumped`; `new` has the messages that were not in the last one, decoded."""
     known = last.decoded
     now = {body: new[body] if body in new else known[body] for body in dumped}
     gone = known.keys() - now.keys()
@@ -463,12 +473,13 @@ def _renewed(
     routes = last.routes.changed(
         new=filter(None, new.values()), gone=[route for body in gone if (route := known[body])]
     )
-    alike: Iterable[RouteKey] = ()
-    if len(routes) != len(shown):  # the kernel tells some apart, and we do not
+    alike = frozenset[RouteKey]()
+    if len(routes) != len(shown):  # some differ in the kernel and are alike here
         routes = RouteSet.of(shown).sharing(routes)
-        alike = (key_of_route(route) for route, number in Counter(shown).items() if number > 1)
-    ways = {key_of_route(route) for body, route in new.items() if route and _has_several_ways(body)}
-    return _RouteDump(names, now, routes, frozenset({*last.several, *ways, *alike}))
+        alike = frozenset(key_of_route(route) for route, number in Counter(shown).items() if number > 1)
+    multipath = {body: key_of_route(route) for body, route in new.items() if route and _has_several_ways(body)}
+    multipath |= {body: key for body, key in last.multipath.items() if body in now}
+    return _RouteDump(names, now, routes, multipath, alike)
 
 
 def _has_several_ways(body: bytes) -> bool:
@@ -478,24 +489,24 @@ def _has_several_ways(body: bytes) -> bool:
 def _read(
     dumped: Iterable[bytes], names: Mapping[int, str], decoded: Callable[[bytes, Mapping[int, str]], T | None]
 ) -> frozenset[T]:
-    return frozenset(thing for body in dumped if (thing := decoded(body, names)) is not None)
+    return frozenset(obj for body in dumped if (obj := decoded(body, names)) is not None)
 
 
 def _request(op: Op, scene: Scene) -> Request:
-    """Raises OSError where the kernel need not be asked: no such link, or one where the object means another thing."""
-    thing = op.thing
-    if isinstance(thing, Route):  # first, because there are most of them
-        return encode.remove(thing, 0) if isinstance(op, Remove) else encode.put(thing, scene.index_or_0(thing.link))
-    if not isinstance(thing, Batched):
-        raise TypeError(thing)
-    if isinstance(thing, FdbEntry) and scene.kind(thing.link).entries_version() is None:
+    """Raises OSError without asking the kernel: no such link, or one where the object has another meaning."""
+    obj = op.object
+    if isinstance(obj, Route):  # first, because there are most of them
+        return encode.remove(obj, 0) if isinstance(op, Remove) else encode.put(obj, scene.index_or_0(obj.link))
+    if not isinstance(obj, Batched):
+        raise TypeError(obj)
+    if isinstance(obj, FdbEntry) and scene.kind(obj.link).entries_version() is None:
         # Any other device would take the MAC for one of its own to receive.
         code = errno.EOPNOTSUPP if isinstance(op, Put) else errno.ENOENT
-        raise OSError(code, f"{thing.link} takes no forwarding entries")
+        raise OSError(code, f"{obj.link} takes no forwarding entries")
     if isinstance(op, Remove):
         # A next-hop object is removed by number, as a route is by its key: no link is needed for either.
-        return encode.remove(thing, scene.index(thing.link) if isinstance(thing, FdbEntry | Neighbour) else 0)
-    return encode.put(thing, scene.index_or_0(None if isinstance(thing, NextHopGroup) else thing.link))
+        return encode.remove(obj, scene.index(obj.link) if isinstance(obj, FdbEntry | Neighbour) else 0)
+    return encode.put(obj, scene.index_or_0(None if isinstance(obj, NextHopGroup) else obj.link))
 
 
 def _is_global6(item: LinkAddress) -> bool:
@@ -514,4 +525,4 @@ def _was_absent(op: Op, code: int) -> bool:
 
 
 def _failure(op: Op, code: int, text: str = "") -> Failure:
-    return Failure(op, code, text, hint(op.thing, code))
+    return Failure(op, code, text, hint(op.object, code))

@@ -18,21 +18,21 @@ CHANGED: Final = {
     version: Masquerade((Prefix.parse(everything),), (), (0, 0))
     for version, everything in ((4, "0.0.0.0/0"), (6, "::/0"))
 }
-"""By IP version what a table of ours may do that somebody changed: anything, and nothing that anybody wants."""
+"""By IP version: stands for a table of ours that another program changed, and equals no wanted one."""
 
 
 def put(wanted: Masquerade) -> None:
-    """Rewrite as `wanted` says, instead of what an earlier one said, in one transaction. Raises OSError."""
+    """Masquerade as `wanted` describes, in place of an earlier one, in one transaction. Raises OSError."""
     nft.replace(_TABLE, body(wanted), _FAMILY[wanted.version])
 
 
 def remove(version: int) -> None:
-    """Rewrite nothing of this IP version any more. Raises OSError."""
+    """Stop masquerading for this IP version. Raises OSError."""
     nft.remove(_TABLE, _FAMILY[version])
 
 
 def observe(version: int) -> Masquerade | None:
-    """The rewriting that is in force, CHANGED if that is not what was put; None if nothing is. Raises OSError."""
+    """The masquerading in force, CHANGED if another program changed it; None if there is none. Raises OSError."""
     listed = nft.listed(_TABLE, _FAMILY[version])
     return (parse(listed) or CHANGED[version]) if listed else None
 
@@ -41,7 +41,7 @@ def body(wanted: Masquerade) -> str:
     """The table's content: UDP keeps clear of the ports of tunnels, everything else may leave from any."""
     # 17 is UDP: its name would need /etc/protocols, which a minimal host lacks.
     family = _FAMILY[wanted.version]
-    leaving = f"{family} saddr @sources {family} daddr != @inside"
+    outbound = f"{family} saddr @sources {family} daddr != @inside"
     kind = f"type ipv{wanted.version}_addr; flags interval"
     low, high = wanted.udp_ports
     return f"""\
@@ -49,8 +49,8 @@ def body(wanted: Masquerade) -> str:
     set inside {{ {kind}; elements = {{ {_elements(wanted.inside)} }}; }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
-        {leaving} meta l4proto 17 masquerade to :{low}-{high} fully-random
-        {leaving} masquerade fully-random
+        {outbound} meta l4proto 17 masquerade to :{low}-{high} fully-random
+        {outbound} masquerade fully-random
     }}"""
 
 

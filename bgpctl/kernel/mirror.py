@@ -1,22 +1,22 @@
 """
-The kernel as it was dumped last, with all that it has told since: a notification changes the one object that it names.
+A mirror of the kernel: its last dump, with all notifications since applied to it.
 
-To dump 100,000 routes because another program replaced one of them costs a hundred times what the change does. But the
-kernel does not tell everything, and what it tells cannot always be understood from here. So a part of the mirror is
-*stale*, and has to be dumped, where
+To dump 100,000 routes because another program replaced one of them costs a hundred times what the change does. A
+notification changes the one object that it is about. But the kernel does not report everything, and a notification
+alone does not always say what has become of the rest. So a part of the mirror is *stale*, and has to be dumped, after
 
-- notifications were lost, or nothing was dumped yet;
-- a link went away, down, or lost its carrier: its IPv4 routes and its next-hop objects go without a word
+- the start, and lost notifications (ENOBUFS);
+- a link that goes away, down, or loses its carrier: its IPv4 routes and its next-hop objects go without a word
   (fib_sync_down_dev, nexthop_flush_dev), and so do the neighbours of a link whose MAC changes;
-- an IPv4 address went: the last one takes the routes of its link along (fib_disable_ip);
-- a next-hop object went that routes or groups name: it takes them along (remove_nexthop);
-- a route is one of several with one key, or an IPv6 one with several ways: which of them a message is about, and what
-  is left, depends on more than is kept here;
-- a link was made or changed, a rule, an nftables table or a BPF program: there are few, and a dump of them is cheap;
-- so many routes were told of at once that a dump is cheaper.
+- an IPv4 address that goes: the last one takes the routes of its link along (fib_disable_ip);
+- a next-hop object that goes while routes or groups name it: it takes them along (remove_nexthop);
+- a change of one of several routes with one key that are alike, or of an IPv6 route with several ways: which of them it
+  is about, and what is left, depends on more than is kept here;
+- a change of a link, a rule, an nftables table or a BPF program: there are few, and a dump of them is cheap;
+- so many routes at once that a dump is cheaper.
 
-A message says how a thing is now, not what became of it. So messages may be heard twice, and those that were sent while
-a dump was under way are heard after it: of each key the last one counts, whether the dump had it or not.
+A notification has the present state of its object. So one may be applied twice, and those that came while a dump was
+under way are applied after it: for each key the last one counts, whether the dump had it or not.
 
 Refuses to know: sockets, who caused a change, and how a part is dumped.
 """
@@ -53,7 +53,7 @@ from bgpctl.kernel.netlink import NLM_F_REPLACE, Message
 
 
 class Part(enum.Enum):
-    """What is dumped at once. Next hops are listed together with groups."""
+    """The parts of a dataplane that are dumped at once; next hops are listed together with groups."""
 
     LINKS = "links"
     ADDRESSES = "addresses"
@@ -79,13 +79,13 @@ _PARTS_OF: Final[Mapping[type, frozenset[Part]]] = {
     NextHopGroup: frozenset({Part.NEXT_HOPS}),
     Route: frozenset({Part.ROUTES}),
 }
-"""What an operation of ours changes; where it is one part alone, the kernel tells of it."""
+"""The parts that an operation of ours changes. The kernel notifies of one that changes a single part."""
 _EMPTY: Final = Dataplane()
 _TRAFFIC_CONTROL: Final = range(36, 47)
 """RTM_NEWQDISC to RTM_GETTFILTER: what becomes of BPF programs."""
 _FEW_ROUTES: Final = 1000
 _SHARE_OF_ROUTES: Final = 8
-"""Told of more than so many, or of such a share of all, at once, it is cheaper to dump them."""
+"""Notified of more than so many and such a share of all at once, it is cheaper to dump them."""
 
 RouteKey: TypeAlias = tuple[int, Prefix, int]
 """Table, prefix and metric."""
@@ -95,36 +95,36 @@ RouteKey: TypeAlias = tuple[int, Prefix, int]
 class Mirror:
     """
     Attributes:
-        dataplane: as it was told, but for sysctls; where a part is stale, as it was last known.
+        dataplane: as far as it is known; a part that is stale may be wrong.
         links: by interface index.
-        several: the IPv6 routes with several ways, and what may be several routes that look the same.
+        ambiguous: the keys of IPv6 routes with several ways, and of routes that are alike.
         stale: the parts to be dumped.
-        pretended: next hops are (nexthop_emulation.py), and what the kernel tells of routes does not name them.
+        emulated: next hops are (nexthop_emulation.py), so the kernel's routes do not name them.
     """
 
     dataplane: Dataplane = _EMPTY
     links: Mapping[int, LinkFacts] = field(default_factory=dict)
-    several: frozenset[RouteKey] = frozenset()
+    ambiguous: frozenset[RouteKey] = frozenset()
     stale: frozenset[Part] = EVERYTHING
-    pretended: bool = False
+    emulated: bool = False
 
     @property
     def names(self) -> dict[int, str]:
         """Interface index → link name."""
         return {number: facts.name for number, facts in self.links.items()}
 
-    def doubted(self, parts: Iterable[Part]) -> Mirror:
+    def marked_stale(self, parts: Iterable[Part]) -> Mirror:
         """The same, with these parts stale too."""
         stale = self.stale.union(parts)
         return self if stale == self.stale else replace(self, stale=stale)
 
 
-def told(mirror: Mirror, messages: Iterable[Message]) -> Mirror:
+def applied(mirror: Mirror, notifications: Iterable[Message]) -> Mirror:
     """The mirror after these notifications."""
-    hearing = Hearing(mirror)
-    for message in messages:
-        hearing.hear(message)
-    return hearing.mirror()
+    builder = MirrorBuilder(mirror)
+    for message in notifications:
+        builder.apply(message)
+    return builder.built()
 
 
 def key_of_route(route: Route) -> RouteKey:
@@ -132,25 +132,25 @@ def key_of_route(route: Route) -> RouteKey:
     return route.table, route.prefix, route.metric
 
 
-def unseen(mirror: Mirror, ops: Iterable[Op], failures: Iterable[Failure]) -> Mirror:
+def unconfirmed(mirror: Mirror, ops: Iterable[Op], failures: Iterable[Failure]) -> Mirror:
     """
-    The mirror after operations of ours, some of which failed. What was put and was not told of is to be dumped, and so
-    is what the kernel does not tell of: only what is seen counts as done.
+    The mirror after operations of ours, some of which failed. A part is stale if the notifications of what was done
+    did not come, or if there are none: only what is observed counts as done.
     """
     failed = {failure.op for failure in failures}
     doubted: set[Part] = set()
-    for kind, group in groupby(ops, key=lambda op: type(op.thing)):
+    for kind, group in groupby(ops, key=lambda op: type(op.object)):
         parts = _PARTS_OF[kind]
         if mirror.stale.union(doubted).issuperset(parts):
             continue
         done = (op for op in group if not failed or op not in failed)
-        if len(parts) != 1 or any((op.thing in mirror.dataplane) is not isinstance(op, Put) for op in done):
+        if len(parts) != 1 or any((op.object in mirror.dataplane) is not isinstance(op, Put) for op in done):
             doubted.update(parts)
-    return mirror.doubted(doubted)
+    return mirror.marked_stale(doubted)
 
 
-class Hearing:
-    """Notifications being heard, one by one; the mirror that they lead to is made once, at the end."""
+class MirrorBuilder:
+    """A mirror in the making: notifications are applied one by one, and tables made into values once, at the end."""
 
     def __init__(self, mirror: Mirror) -> None:
         self._start = mirror
@@ -159,13 +159,13 @@ class Hearing:
         self._names = mirror.names
         self._addresses = set(mirror.dataplane.addresses)
         self._routes = _RouteChanges(mirror.dataplane.route_set)
-        self._several = set(mirror.several)
+        self._ambiguous = set(mirror.ambiguous)
         self._most_routes = _FEW_ROUTES + len(mirror.dataplane.routes) // _SHARE_OF_ROUTES
         self._by_key: dict[Part, dict[Any, Any]] = {}
         self._named: set[int] | None = None
 
-    def mirror(self) -> Mirror:
-        """The mirror after all that was heard."""
+    def built(self) -> Mirror:
+        """The mirror after all notifications so far."""
         start = self._start
         found: dict[str, Any] = {"routes": self._routes.built()}
         if self._addresses != start.dataplane.addresses:
@@ -174,12 +174,12 @@ class Hearing:
             found.update(_tables(part, table))
         same = all(value is getattr(start.dataplane, name) for name, value in found.items())
         dataplane = start.dataplane if same else replace(start.dataplane, **found)
-        several = frozenset(self._several) if self._several != start.several else start.several
+        ambiguous = frozenset(self._ambiguous) if self._ambiguous != start.ambiguous else start.ambiguous
         links = start.links if self._links is None else self._links
-        return Mirror(dataplane, links, several, frozenset(self._stale), start.pretended)
+        return Mirror(dataplane, links, ambiguous, frozenset(self._stale), start.emulated)
 
-    def hear(self, message: Message) -> bool:
-        """Take in one notification; True if the dataplane may look different now."""
+    def apply(self, message: Message) -> bool:
+        """Apply one notification; True if the dataplane may have changed."""
         match message.type:
             case encode.RTM_NEWROUTE | encode.RTM_DELROUTE:
                 return self._route(message)
@@ -192,13 +192,13 @@ class Hearing:
             case encode.RTM_NEWADDR | encode.RTM_DELADDR:
                 return self._address(message)
             case encode.RTM_NEWRULE | encode.RTM_DELRULE:
-                return self._doubt(Part.RULES)
+                return self._mark_stale(Part.RULES)
             case kind if kind in _TRAFFIC_CONTROL:
-                return self._doubt(Part.LINKS, Part.DECAPS)
+                return self._mark_stale(Part.LINKS, Part.DECAPS)
             case _:
-                return self._doubt(*EVERYTHING)
+                return self._mark_stale(*EVERYTHING)
 
-    def _doubt(self, *parts: Part) -> bool:
+    def _mark_stale(self, *parts: Part) -> bool:
         self._stale.update(parts)
         return True
 
@@ -213,15 +213,15 @@ class Hearing:
         before = self._links.pop(now.number, None)
         self._names.pop(now.number, None)
         if message.type == encode.RTM_DELLINK:
-            return self._doubt(*EVERYTHING)
+            return self._mark_stale(*EVERYTHING)
         self._links[now.number] = now
         self._names[now.number] = now.name
         if before is None:
-            return self._doubt(Part.LINKS)
+            return self._mark_stale(Part.LINKS)
         if _takes_along(before, now) or (not now.running and self._has_next_hops(now.name)):
-            return self._doubt(*EVERYTHING)
+            return self._mark_stale(*EVERYTHING)
         # A carrier that is found changes nothing.
-        return before._replace(running=now.running) != now and self._doubt(Part.LINKS)
+        return before._replace(running=now.running) != now and self._mark_stale(Part.LINKS)
 
     def _has_next_hops(self, link: str) -> bool:
         """A link without a carrier has none; if it was seen before they went, the same message comes once more."""
@@ -232,10 +232,10 @@ class Hearing:
         if family not in encode.FAMILY.values():
             return False
         if index not in self._names:
-            return self._doubt(Part.LINKS, Part.ADDRESSES)
+            return self._mark_stale(Part.LINKS, Part.ADDRESSES)
         if message.type == encode.RTM_DELADDR:
             taken_along = (Part.NEIGHBOURS, Part.ROUTES) if family == encode.FAMILY[4] else ()
-            return self._doubt(Part.ADDRESSES, *taken_along)
+            return self._mark_stale(Part.ADDRESSES, *taken_along)
         address = decode.link_address(message.body, self._names)
         if address is None or address in self._addresses:
             return False  # duplicate address detection and lifetimes repeat an address
@@ -250,7 +250,7 @@ class Hearing:
         if part in self._stale:
             return True
         if index not in self._names:
-            return self._doubt(Part.LINKS, part)
+            return self._mark_stale(Part.LINKS, part)
         if part is Part.FDB:
             return self._forwarding_entry(message)
         key, thing = decode.neighbour_key(message.body, self._names), decode.neighbour(message.body, self._names)
@@ -261,7 +261,7 @@ class Hearing:
         if key is None:
             return False
         if decode.has_many_remotes(key[1]):
-            return self._doubt(Part.FDB)  # they have their state in common, and one message tells of it
+            return self._mark_stale(Part.FDB)  # their state is shared, and one message stands for all
         return self._put(Part.FDB, key, None if message.type == encode.RTM_DELNEIGH else thing)
 
     def _next_hop(self, message: Message) -> bool:
@@ -269,10 +269,10 @@ class Hearing:
             return True
         number, index = decode.next_hop_id(message.body)
         if index and index not in self._names:
-            return self._doubt(Part.LINKS, Part.NEXT_HOPS)
+            return self._mark_stale(Part.LINKS, Part.NEXT_HOPS)
         if message.type == encode.RTM_DELNEXTHOP:
             if self._is_named(number):
-                return self._doubt(Part.NEXT_HOPS, Part.ROUTES)
+                return self._mark_stale(Part.NEXT_HOPS, Part.ROUTES)
             return self._put(Part.NEXT_HOPS, number, None)
         hop = decode.next_hop(message.body, self._names) or decode.group(message.body, self._names)
         return self._put(Part.NEXT_HOPS, number, hop)
@@ -312,40 +312,40 @@ class Hearing:
             return True
         self._most_routes -= 1
         if self._most_routes < 0:
-            return self._doubt(Part.ROUTES)
+            return self._mark_stale(Part.ROUTES)
         route = decode.route(message.body, self._names)
         key = key_of_route(route) if route else decode.route_key(message.body)
         if key is None:
             return False
-        if self._start.pretended:
-            return self._doubt(Part.ROUTES)
+        if self._start.emulated:
+            return self._mark_stale(Part.ROUTES)
         same = self._routes.with_key(key)
-        if key in self._several:
-            return self._doubt(Part.ROUTES)
+        if key in self._ambiguous:
+            return self._mark_stale(Part.ROUTES)
         if message.type == encode.RTM_DELROUTE:
             return self._route_gone(key, route, same)
         if key[1].version == 6 and decode.has_several_ways(message.body):
             if same:
-                return self._doubt(Part.ROUTES)  # the first way of all stands for them, and this need not be its
-            self._several.add(key)
+                return self._mark_stale(Part.ROUTES)  # the first way of all stands for them, and this need not be its
+            self._ambiguous.add(key)
         return self._route_put(key, route, same, replaces=bool(message.flags & NLM_F_REPLACE))
 
     def _route_gone(self, key: RouteKey, route: Route | None, same: list[Route]) -> bool:
         if not same:
             return False
         if route not in same:
-            return self._doubt(Part.ROUTES)
+            return self._mark_stale(Part.ROUTES)
         return self._route_change(key, [other for other in same if other != route])
 
     def _route_put(self, key: RouteKey, route: Route | None, same: list[Route], *, replaces: bool) -> bool:
         if route is None:
-            return bool(same) and self._doubt(Part.ROUTES)  # replaced by one that is not shown
+            return bool(same) and self._mark_stale(Part.ROUTES)  # replaced by one that is not shown
         if replaces:
             if len(same) > 1:
-                return self._doubt(Part.ROUTES)
+                return self._mark_stale(Part.ROUTES)
             return same != [route] and self._route_change(key, [route])
         if route in same:
-            self._several.add(key)  # a second one that looks the same, unless it is heard for the second time
+            self._ambiguous.add(key)  # a second one that is alike, or the same notification again
             return False
         return self._route_change(key, [*same, route])
 

@@ -1,8 +1,8 @@
 """
 Netlink: framing, attributes, batches of requests, dumps. One `sendto` carries hundreds of requests, because building
-and sending them singly through a general library costs a hundred times what the kernel needs to install a route.
+and sending them singly through a general library costs a hundred times the kernel's time to install a route.
 
-Refuses to know: what a message says; encode.py and decode.py do.
+Refuses to know: the content of a message; encode.py and decode.py do.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ def refusal(message: Message, place: int) -> Refusal:
     if not message.flags & _NLM_F_CAPPED:
         (at,) = struct.unpack_from("=I", message.body, _ERRNO.size)
         at = _ERRNO.size + ((at + 3) & ~3)
-    told = attributes(message.body, at) if message.flags & _NLM_F_ACK_TLVS else {}
-    return Refusal(place, -code, told.get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode())
+    found = attributes(message.body, at) if message.flags & _NLM_F_ACK_TLVS else {}
+    return Refusal(place, -code, found.get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode())
 
 
 def open_socket(kind: socket.SocketKind = socket.SOCK_RAW) -> socket.socket:
@@ -158,11 +158,11 @@ class Netlink:
     A conversation with the kernel, one request or dump at a time. No answer takes longer than a deadline.
 
     Args:
-        said: what to make of the body of a message of some type on its way, in either direction.
+        transform: applied to the body of every message, by its type: of a request before it is sent, of a dump after.
     """
 
-    def __init__(self, said: Callable[[int, bytes], bytes] | None = None) -> None:
-        self._said = said
+    def __init__(self, transform: Callable[[int, bytes], bytes] | None = None) -> None:
+        self._transform = transform
         self._socket = open_socket()
         self._socket.settimeout(_ANSWER_S)
         self._socket.setsockopt(SOL_NETLINK, _NETLINK_CAP_ACK, 1)
@@ -182,8 +182,8 @@ class Netlink:
             Unavailable: the socket is gone or an answer was lost.
         """
         refusals: list[Refusal] = []
-        if self._said:
-            requests = [request._replace(body=self._said(request.type, request.body)) for request in requests]
+        if self._transform:
+            requests = [request._replace(body=self._transform(request.type, request.body)) for request in requests]
         for start in range(0, len(requests), _CHUNK):
             refusals += self._chunk(requests[start : start + _CHUNK], start)
         return tuple(refusals)
@@ -192,8 +192,8 @@ class Netlink:
         """
         Every object of one kind, as the bodies of RTM_NEW... messages.
 
-        The kernel marks a dump during which something changed; it may lack entries and is asked for again, a few
-        times. A namespace that never rests gets the last one: its next event leads to the next observation.
+        The kernel marks a dump during which something changed (NLM_F_DUMP_INTR); it may lack entries and is repeated a
+        few times. In a namespace that always changes the last one counts: its next event leads to a new observation.
 
         Raises:
             Unanswered: the kernel refuses to list this kind.
@@ -203,12 +203,12 @@ class Netlink:
             answer, interrupted = self._dump_once(kind, body)
             if not interrupted:
                 break
-        return tuple(self._said(kind, found) for found in answer) if self._said else answer
+        return tuple(self._transform(kind, found) for found in answer) if self._transform else answer
 
     def _chunk(self, requests: Sequence[Request], start: int) -> Iterator[Refusal]:
         first = self._take_sequence(len(requests))
         last = len(requests) - 1
-        # Refusals are told without being asked for; the last request's ACK says that all have been looked at.
+        # The kernel answers errors without NLM_F_ACK; the last request's ACK marks the end of the batch.
         self._send(b"".join(pack(request, first + i, NLM_F_ACK * (i == last)) for i, request in enumerate(requests)))
         while True:
             for message in messages(self._receive()):
@@ -264,6 +264,6 @@ class Netlink:
 
 
 def _unanswered(kind: int, datagram: bytes) -> Unanswered:
-    told = refusal(next(messages(datagram)), 0)
-    why = told.text or os.strerror(told.errno)
+    found = refusal(next(messages(datagram)), 0)
+    why = found.text or os.strerror(found.errno)
     return Unanswered(f"the kernel does not answer message type {kind}: {why}")

@@ -1,9 +1,9 @@
 """
 Next hops and groups for kernels without next-hop objects (before Linux 5.3), or where these are not wanted: they are
-kept here, and each route that names one is put with all that it stands for, and put again when that changes.
+kept here, and each route that names one is put with its gateways and links, and put again when these change.
 
-So everybody else sees a kernel with next-hop objects. What is forgotten with this process is only which route named
-which: its successor finds plain routes with gateways, which are ours, and puts them again as they should be.
+So every caller sees a kernel with next-hop objects. Only the next hop that each route named is lost with this process:
+its successor finds plain routes with gateways, which are ours, and puts them again.
 
 Refuses to know: sockets.
 """
@@ -35,10 +35,10 @@ class NextHopEmulation:
         self._routes: dict[Key, Route] = {}
         self._users: dict[int, set[Key]] = defaultdict(set)
 
-    # Looking ---------------------------------------------------------------------------------------------------
+    # Observing -------------------------------------------------------------------------------------------------
 
     def next_hops(self) -> frozenset[NextHop]:
-        """The groups that are kept here."""
+        """The next hops that are kept here."""
         return frozenset(self._hops.values())
 
     def groups(self) -> frozenset[NextHopGroup]:
@@ -47,8 +47,8 @@ class NextHopEmulation:
 
     def routes(self, dumped: Iterable[bytes], names: Names) -> Iterator[Route]:
         """
-        The routes of a dump; one that looks as a next hop or group of ours would make it is shown as naming it, and
-        one of ours by a next-hop object of the kernel, from another time, as leading nowhere.
+        The routes of a dump. One that equals the expansion of the next hop or group that we put it with is shown as
+        naming it; one of ours with a next-hop object of the kernel, put by an earlier agent, as having no next hop.
         """
         seen: dict[Key, Route] = {}
         for body in dumped:
@@ -56,7 +56,7 @@ class NextHopEmulation:
             if shown and shown.protocol == PROTOCOL:
                 known = self._routes.get(key_of(shown))
                 shown = shown._replace(next_hop=0)
-                if known and decode.route_next_hops(body, names) == self._looks_like(known):
+                if known and decode.route_next_hops(body, names) == self._expansion(known):
                     seen[key_of(known)] = shown = known
             if shown:
                 yield shown
@@ -66,15 +66,15 @@ class NextHopEmulation:
             self._forget_route(key)
 
     def settle(self, links: Mapping[str, Link]) -> None:
-        """Forget the next hops whose link is gone or down, as the kernel does, with all that follows from it."""
+        """Forget the next hops whose link is gone or down, with their groups and routes, as the kernel does."""
         for hop in [hop for hop in self._hops.values() if not (hop.link in links and links[hop.link].up)]:
             for _ in self._remove_next_hop(hop.id, {}):
                 pass  # the kernel has flushed their routes itself
 
-    def _looks_like(self, route: Route) -> frozenset[RouteNextHop]:
-        return frozenset((hop.link, hop.gateway) for hop in self._ways(route.next_hop))
+    def _expansion(self, route: Route) -> frozenset[RouteNextHop]:
+        return frozenset((hop.link, hop.gateway) for hop in self._members(route.next_hop))
 
-    def _ways(self, number: int) -> tuple[NextHop, ...]:
+    def _members(self, number: int) -> tuple[NextHop, ...]:
         if number in self._groups:
             return tuple(self._hops[member] for member in self._groups[number].members)
         return (self._hops[number],) if number in self._hops else _NO_NEXT_HOPS
@@ -82,36 +82,36 @@ class NextHopEmulation:
     # Doing -----------------------------------------------------------------------------------------------------
 
     def put(
-        self, thing: NextHop | NextHopGroup | Route, links: Mapping[str, Link], indexes: Mapping[str, int]
+        self, obj: NextHop | NextHopGroup | Route, links: Mapping[str, Link], indexes: Mapping[str, int]
     ) -> Iterator[Request]:
-        """The requests that make `thing` true. A route that names none of ours goes as it is."""
-        match thing:
+        """The requests that put `obj`. A route that names no next hop of ours is put unchanged."""
+        match obj:
             case NextHop():
-                self._check_next_hop(thing, links)
-                self._hops[thing.id] = thing
-                yield from self._put_again(self._affected(thing.id), indexes)
+                self._check_next_hop(obj, links)
+                self._hops[obj.id] = obj
+                yield from self._put_again(self._affected(obj.id), indexes)
             case NextHopGroup():
-                self._check_group(thing)
-                self._groups[thing.id] = thing
-                yield from self._put_again({thing.id}, indexes)
+                self._check_group(obj)
+                self._groups[obj.id] = obj
+                yield from self._put_again({obj.id}, indexes)
             case Route():
-                if thing.next_hop:
-                    self._check_route(thing)
-                request = self._request(thing, indexes)
-                self._forget_route(key_of(thing))
+                if obj.next_hop:
+                    self._check_route(obj)
+                request = self._request(obj, indexes)
+                self._forget_route(key_of(obj))
                 yield request
-                if thing.next_hop:
-                    self._routes[key_of(thing)] = thing
-                    self._users[thing.next_hop].add(key_of(thing))
+                if obj.next_hop:
+                    self._routes[key_of(obj)] = obj
+                    self._users[obj.next_hop].add(key_of(obj))
 
-    def remove(self, thing: NextHop | NextHopGroup | Route, indexes: Mapping[str, int]) -> Iterator[Request]:
-        """The requests that remove `thing`, and its routes with it."""
-        match thing:
+    def remove(self, obj: NextHop | NextHopGroup | Route, indexes: Mapping[str, int]) -> Iterator[Request]:
+        """The requests that remove `obj`, and its routes with it."""
+        match obj:
             case NextHop() | NextHopGroup():
-                yield from self._remove_next_hop(thing.id, indexes)
+                yield from self._remove_next_hop(obj.id, indexes)
             case Route():
-                self._forget_route(key_of(thing))
-                yield encode.remove(thing, 0)
+                self._forget_route(key_of(obj))
+                yield encode.remove(obj, 0)
 
     def _remove_next_hop(self, number: int, indexes: Mapping[str, int]) -> Iterator[Request]:
         affected = self._affected(number)
@@ -129,10 +129,10 @@ class NextHopEmulation:
         return {number, *(group.id for group in self._groups.values() if number in group.members)}
 
     def _put_again(self, numbers: set[int], indexes: Mapping[str, int]) -> Iterator[Request]:
-        """The routes that name one of these, as they now should be: removed where nothing is left to go by."""
+        """The requests for the routes that name one of these: put again, or removed where no next hop is left."""
         for key in [key for number in numbers for key in self._users.get(number, ())]:
             route = self._routes[key]
-            if not self._ways(route.next_hop):
+            if not self._members(route.next_hop):
                 self._forget_route(key)
                 yield encode.remove(route, 0)
             elif indexes:
@@ -141,16 +141,16 @@ class NextHopEmulation:
     def _request(self, route: Route, indexes: Mapping[str, int]) -> Request:
         if not route.next_hop:
             return encode.put(route, _index(indexes, route.link) if route.link else 0)
-        # Once each: IPv6 refuses a way that the route has already.
-        ways = {(hop.link, hop.gateway): hop for hop in self._ways(route.next_hop)}
-        return encode.put_by_ways(route, [(hop, _index(indexes, hop.link)) for hop in ways.values()])
+        # Once each: IPv6 refuses a next hop that the route has already.
+        hops = {(hop.link, hop.gateway): hop for hop in self._members(route.next_hop)}
+        return encode.put_multipath(route, [(hop, _index(indexes, hop.link)) for hop in hops.values()])
 
     def _forget_route(self, key: Key) -> None:
         known = self._routes.pop(key, None)
         if known:
             self._users[known.next_hop].discard(key)
 
-    # What a kernel with next-hop objects would say ---------------------------------------------------------------
+    # Checks that a kernel with next-hop objects makes ------------------------------------------------------------
 
     def _check_next_hop(self, wanted: NextHop, links: Mapping[str, Link]) -> None:
         if wanted.link not in links:
@@ -169,8 +169,8 @@ class NextHopEmulation:
             raise OSError(errno.EINVAL, f"{wanted.id} is a next hop, or carries IPv6 routes")
 
     def _check_route(self, wanted: Route) -> None:
-        ways = self._ways(wanted.next_hop)
-        if not ways or (wanted.prefix.version == 6 and any(map(_is_ipv4, ways))):
+        hops = self._members(wanted.next_hop)
+        if not hops or (wanted.prefix.version == 6 and any(map(_is_ipv4, hops))):
             raise OSError(errno.EINVAL, "Nexthop id does not exist")
 
     def _carries_ipv6(self, numbers: set[int]) -> bool:

@@ -1,7 +1,7 @@
 """
 Our nftables tables: each replaced whole in one transaction, listed as JSON, and watched.
 
-Refuses to know: what the tables are for.
+Refuses to know: the purpose of the tables.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, attribute
 
 OURS: Final = "bgpctl"
 """How the names of our tables begin."""
-_TOLD: Final = (errno.EPERM, errno.ENOENT, errno.EPROTONOSUPPORT)
-"""Errnos of nft's complaints, told apart by their words."""
+_DISTINGUISHED: Final = (errno.EPERM, errno.ENOENT, errno.EPROTONOSUPPORT)
+"""Errnos that the text of nft's complaint identifies."""
 _ANSWER_S: Final = 10.0
 _NETLINK_NETFILTER: Final = 12
 _NFNLGRP_NFTABLES: Final = 7
@@ -56,7 +56,7 @@ def listed(table: str, family: str = "ip") -> list[dict[str, Any]]:
 
 
 def ruleset() -> list[dict[str, Any]]:
-    """Everybody's tables, sets, chains and rules for all families. Raises OSError with nft's complaint."""
+    """All tables, sets, chains and rules of the namespace, for all families. Raises OSError with nft's complaint."""
     return list(json.loads(_run(["-j", "list", "ruleset"]))["nftables"])
 
 
@@ -86,7 +86,7 @@ class Events:
         self._socket.close()
 
     def drain(self) -> bool:
-        """Take in all that is queued; whether any of it is about our tables, or was lost."""
+        """Read all queued events; True if any is about our tables, or was lost."""
         ours = False
         while True:
             try:
@@ -124,6 +124,6 @@ def _run(arguments: list[str], text: str = "") -> str:
         raise OSError(errno.ETIMEDOUT, f"nft did not answer within {_ANSWER_S} s") from None
     if done.returncode:
         complaint = done.stderr.strip()
-        code = next((code for code in _TOLD if os.strerror(code) in complaint), errno.EINVAL)
+        code = next((code for code in _DISTINGUISHED if os.strerror(code) in complaint), errno.EINVAL)
         raise OSError(code, complaint)
     return done.stdout

@@ -1,7 +1,7 @@
 """
-Echo requests as bytes (RFC 792, RFC 4443), and the socket filter that tells their answers from all other packets.
+Echo requests as bytes (RFC 792, RFC 4443), and the socket filter that passes only their replies.
 
-Refuses to know: how they are sent, what an answer is good for.
+Refuses to know: how they are sent, what a reply proves.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LOAD_BYTE, _LOAD_HALF, _JUMP_IF_EQUAL, _RETURN = 0x30, 0x28, 0x15, 0x06
 
 
 class Family(NamedTuple):
-    """Differences between the two IP versions; `protocol_at` is where the header says what follows it."""
+    """Differences between the two IP versions; `protocol_at` is the offset of the protocol (next header) field."""
 
     family: socket.AddressFamily
     ethertype: int
@@ -63,8 +63,8 @@ def header(length: int, protocol: int, source: Address, target: Address) -> byte
 
 class Wrapping(NamedTuple):
     """
-    How an outer header of an IP version is told from all others: the byte at `at` has this value. The inner packet
-    begins after `header_bytes`; the outer source address stands at `source_at`.
+    The mark of an encapsulation's outer header of an IP version: the byte at `at` has this value. The inner packet
+    begins after `header_bytes`; the outer source address is at `source_at`.
     """
 
     version: int
@@ -120,8 +120,8 @@ def _passing(checks: Sequence[tuple[int, int, int]]) -> bytes:
     """Passes a packet for which every check holds; else goes on behind its own end."""
     code = b""
     for place, (load, offset, value) in enumerate(checks):
-        refused = 2 * (len(checks) - place) - 1
-        code += _INSTRUCTION.pack(load, 0, 0, offset) + _INSTRUCTION.pack(_JUMP_IF_EQUAL, 0, refused, value)
+        skip = 2 * (len(checks) - place) - 1
+        code += _INSTRUCTION.pack(load, 0, 0, offset) + _INSTRUCTION.pack(_JUMP_IF_EQUAL, 0, skip, value)
     return code + _INSTRUCTION.pack(_RETURN, 0, 0, 0xFFFF)
 
 

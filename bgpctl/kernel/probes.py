@@ -1,8 +1,8 @@
 """
-Echo requests by paths that no route takes yet. Each encapsulation makes the outer headers itself, so that neither a
+Echo requests over paths that no route uses yet. Each encapsulation makes the outer headers itself, so that neither a
 route nor a next hop has to exist for it.
 
-Refuses to know: what an answer is good for, how a request is worded (probe_packets.py).
+Refuses to know: what a reply proves, how a request is encoded (probe_packets.py).
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ class PacketProber(Prober):
     """In the network namespace of the calling thread."""
 
     def probe(self, probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
-        # Anew each time, so that an answer that comes late is none to what is asked next.
+        # A new identifier each time, so that a late reply does not match the next round of probes.
         ident = secrets.randbits(16)
         try:
             with ExitStack() as stack, select.epoll() as poll:
-                ears: dict[int, tuple[int, socket.socket]] = {}
+                listeners: dict[int, tuple[int, socket.socket]] = {}
                 for version in {probe.local.version for probe in probes}:
-                    ear = stack.enter_context(_listen(version, ident))
-                    poll.register(ear, select.EPOLLIN)
-                    ears[ear.fileno()] = version, ear
-                return tuple(_answers(probes, poll, ears, ident))
+                    listener = stack.enter_context(_listen(version, ident))
+                    poll.register(listener, select.EPOLLIN)
+                    listeners[listener.fileno()] = version, listener
+                return tuple(_answers(probes, poll, listeners, ident))
         except PermissionError as error:
             raise Unavailable(f"packets cannot be made here: {error.strerror}") from error
 
 
 def _answers(
-    probes: Sequence[Probe], poll: select.epoll, ears: Mapping[int, tuple[int, socket.socket]], ident: int
+    probes: Sequence[Probe], poll: select.epoll, listeners: Mapping[int, tuple[int, socket.socket]], ident: int
 ) -> Iterator[ProbeReply]:
     deadline_s = time.monotonic() + _WITHIN_S
     waiting = dict(enumerate(probes))
@@ -58,14 +58,14 @@ def _answers(
     while waiting and (left_s := deadline_s - time.monotonic()) > 0:
         # A neighbour's hardware address may take a moment to be found.
         unsent = {number: probe for number, probe in unsent.items() if not _sent(probe, ident, number)}
-        for ear, _ in poll.poll(min(left_s, 0.02) if unsent else left_s):
-            version, listener = ears[ear]
+        for fd, _ in poll.poll(min(left_s, 0.02) if unsent else left_s):
+            version, listener = listeners[fd]
             packet, (link, _, direction, *_) = listener.recvfrom(2048)
             number, source = probe_packets.reply(version, packet, _wrappings(version))
             if direction == socket.PACKET_OUTGOING or number not in waiting:
                 continue
             if source:
-                outer[number] = source  # and what is inside comes next, by the tunnel's device
+                outer[number] = source  # the inner packet comes next, by the tunnel's device
             else:
                 yield ProbeReply(waiting.pop(number), link, outer.get(number))
 
@@ -80,15 +80,15 @@ def _sent(probe: Probe, ident: int, number: int) -> bool:
 
 def _listen(version: int, ident: int) -> socket.socket:
     """
-    Hears answers only, on every link, so that the other packets of a busy host do not wake us up. Asked for one
-    ethertype, the kernel would show a packet only after traffic control, where BPF may take it out of its outer header.
+    Receives replies only, on every link, so that the other packets of a busy host do not wake us up. Bound to one
+    ethertype, the socket would get a packet only after traffic control, where BPF may remove its outer header.
     """
     code = probe_packets.program(version, ident, _wrappings(version))
     held = ctypes.create_string_buffer(code)  # must live until the call that copies it
-    ears = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
+    listener = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
     instructions = struct.pack("@HP", len(code) // _INSTRUCTION_BYTES, ctypes.addressof(held))
-    ears.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, instructions)
-    return ears
+    listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, instructions)
+    return listener
 
 
 def _wrappings(version: int) -> Sequence[Wrapping]:

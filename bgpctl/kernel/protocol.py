@@ -1,5 +1,5 @@
 """
-All that Linux is asked for one encapsulation: one file or package each beside this one answers.
+The operations of one encapsulation on Linux: one file or package each beside this one implements them.
 
 Refuses to know: which encapsulations there are.
 """
@@ -19,17 +19,17 @@ from bgpctl.kernel.probe_packets import Wrapping
 from bgpctl.kernel.scene import Scene
 
 AUTO: Final = "auto"
-"""The driver is chosen by what works on the host."""
+"""The driver is selected by what works on the host."""
 
 
 class Devices(Protocol):
     """
-    The devices of one encapsulation in the network namespace in which it was opened. What changes or reads the kernel
-    raises OSError with errno and text.
+    The devices of one encapsulation in the network namespace in which it was opened. Methods that change or read the
+    kernel raise OSError with errno and text.
     """
 
     def recognised(self, link: Link) -> Link:
-        """The link with its kind as this encapsulation has it, where only its driver knows that it is whole."""
+        """The link with its kind of this encapsulation, where only its driver recognises a complete device."""
 
     def put(self, wanted: Link, scene: Scene) -> None:
         """Create or mend the device; nothing changes where it is as wanted."""
@@ -38,19 +38,19 @@ class Devices(Protocol):
         """Remove the device and what belongs to it."""
 
     def decaps(self, links: Iterable[Link]) -> frozenset[Decap]:
-        """The packets let in now. Raises Unavailable where that cannot be seen."""
+        """The decapsulation in force. Raises Unavailable where it cannot be read."""
 
     def put_decap(self, decap: Decap) -> None:
-        """Let in what `decap` says, instead of what an earlier one of the same link said, without a gap."""
+        """Accept the senders of `decap` in place of those of an earlier one of the same link, without a gap."""
 
     def remove_decap(self, link: str, scene: Scene) -> None:
-        """Let nothing in any more; absent is no error."""
+        """Decapsulate nothing any more; absent is no error."""
 
     def port_ids(self) -> frozenset[int]:
-        """The netlink sockets through which it changes things, beside those that it was opened with."""
+        """The netlink sockets through which it changes the kernel, beside those that it was opened with."""
 
     def close(self) -> None:
-        """Let go; what is in the kernel works on."""
+        """Close the sockets; the kernel's state stays."""
 
 
 class Implementation(Protocol):
@@ -62,7 +62,7 @@ class Implementation(Protocol):
 
     @property
     def drivers(self) -> tuple[str, ...]:
-        """Who may be asked to do it, AUTO first; none where there is no choice."""
+        """The drivers that an operator may select, AUTO first; none where there is no choice."""
 
     @property
     def drivers_help(self) -> str:
@@ -73,13 +73,13 @@ class Implementation(Protocol):
         """How a prober sees its packets, where it sees them before their outer header is gone."""
 
     def kind_of(self, facts: LinkFacts, names: Names) -> LinkKind | None:
-        """The kind of an observed link, if it is one of this encapsulation and its message alone says so."""
+        """The kind of an observed link, if its message alone identifies it as one of this encapsulation."""
 
     def devices(self, netlink: Netlink, links: Links, driver: str) -> Devices | None:
         """Its devices, as one of the drivers makes them; None where it needs none."""
 
     def send(self, probe: Probe, request: bytes) -> bool:
-        """Send a probe's request, a whole IP packet; whether it went out. Raises OSError if the kernel refuses."""
+        """Send a probe's request, a whole IP packet; True if it was sent. Raises OSError if the kernel refuses."""
 
     def traffic(self, netlink: Netlink, facts: LinkFacts, message: bytes) -> Traffic | None:
         """The traffic through a link, if that is its device. Raises OSError."""
@@ -87,7 +87,7 @@ class Implementation(Protocol):
     def survey(self, *, tried: bool) -> object:
         """
         The abilities of the host, for the checks of its behaviour in the core. `tried`: in a network namespace that
-        nobody else sees, in which links may be made.
+        no other program sees, in which links may be made.
         """
 
     def hint(self, link: Link, code: int) -> str | None:

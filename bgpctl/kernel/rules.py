@@ -1,11 +1,11 @@
 """
 Policy rules as the kernel lists them (RTM_NEWRULE) → nouns. Pure.
 
-A rule can choose packets by more than their destination. What `Rule` cannot express is put into words (`selector`),
-so that a look-up can say that it depends on it; an attribute that is unknown here counts as such a selector too, since
-a rule that says more than we understand must not be taken for one that holds for every packet.
+A rule can select packets by more than their destination. Selectors that `Rule` cannot express become text
+(`selector`), so that a lookup can report that it depends on them. An unknown attribute counts as such a selector too:
+a rule that is understood in part must not be taken for one that matches every packet.
 
-Refuses to know: what a rule leads to (core/net/fib.py).
+Refuses to know: the result of a rule (core/net/fib.py).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _rule(body: bytes) -> Rule | None:
 
 
 def _selectors(version: int, found: Mapping[int, bytes], source_length: int, tos: int) -> Iterator[str]:
-    """By what else than the destination packets are chosen, in the words of ip-rule(8)."""
+    """The selectors other than the destination, in the words of ip-rule(8)."""
     if _FRA_SRC in found:
         yield f"from {_prefix(version, found[_FRA_SRC], source_length)}"
     if tos:

@@ -1,7 +1,7 @@
 """
-Who has sockets here: the tables of /proc/net/tcp and udp, of the calling thread's network namespace.
+Sockets in use: the tables of /proc/net/tcp and udp, of the calling thread's network namespace.
 
-Refuses to know: why anybody asks.
+Refuses to know: the callers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """
-Facts about this host for `bgpctl doctor`, of the calling thread's network namespace, in which it changes nothing: what
-has to be tried out is tried in a namespace that nobody else sees. The kernel may load its modules of VXLAN and nftables
-for that.
+Facts about this host for `bgpctl doctor`, of the calling thread's network namespace, in which it changes nothing: tests
+that need changes run in a temporary namespace. The kernel may load its modules of VXLAN and nftables for that.
 
 Refuses to know: which facts are good ones.
 """
@@ -30,7 +29,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 def survey(*, agent: bool) -> Facts:
     """
-    Everything that is asked about; `agent` says whether an agent of ours answers here.
+    All facts of the host; `agent` is true if an agent of ours answers here.
 
     Raises:
         Unavailable: no netlink here.
@@ -68,7 +67,7 @@ def _holds(capability: int) -> bool:
 
 
 def _surveyed() -> tuple[Mapping[str, object], bool]:
-    """The facts of each encapsulation, and whether it had a network namespace of its own to try things in."""
+    """The facts of each encapsulation, and whether a temporary network namespace could be made to test it in."""
     found: list[Mapping[str, object]] = []
     thread = threading.Thread(target=_try_in_a_namespace, args=(found.append,))
     thread.start()
@@ -76,10 +75,10 @@ def _surveyed() -> tuple[Mapping[str, object], bool]:
     return (found[0], True) if found else (_survey(tried=False), False)
 
 
-def _try_in_a_namespace(told: Callable[[Mapping[str, object]], None]) -> None:
+def _try_in_a_namespace(report: Callable[[Mapping[str, object]], None]) -> None:
     """The thread's namespace ends with it."""
     if _libc.unshare(_CLONE_NEWNET) == 0:
-        told(_survey(tried=True))
+        report(_survey(tried=True))
 
 
 def _survey(*, tried: bool) -> Mapping[str, object]:

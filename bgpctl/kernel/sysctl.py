@@ -1,5 +1,5 @@
 """
-Values below /proc/sys/net, of the calling thread's network namespace, and what they were before we changed them.
+Values below /proc/sys/net, of the calling thread's network namespace, and those before we changed them.
 
 Refuses to know: which values are wanted; any name outside net/.
 """
@@ -30,7 +30,7 @@ def write(wanted: Sysctl) -> None:
     """
     Have a value; one that holds already is not written: containers have theirs given, and read-only.
 
-    Raises OSError: EINVAL for a name outside net/, else what the kernel answers (ENOENT: no such name).
+    Raises OSError: EINVAL for a name outside net/, else the kernel's answer (ENOENT: no such name).
     """
     if read(wanted.name) != wanted:
         _path(wanted.name).write_text(wanted.value)
@@ -60,7 +60,7 @@ class Memory:
         write(wanted)
 
     def restore(self, name: str) -> None:
-        """Put back what was there before us, if we changed it and it is still there."""
+        """Put back the value from before us, if we changed it and the name still exists."""
         before = self._before.get(name)
         if before is not None:
             with suppress(FileNotFoundError):  # with its link

@@ -17,7 +17,7 @@ from bgpctl.kernel.netlink import Netlink
 
 def read() -> Mapping[str, Traffic]:
     """
-    By the name of the device; what cannot be told is left out.
+    By the name of the device; devices without readable counters are left out.
 
     Raises:
         OSError: the counters of a driver cannot be read.

@@ -30,9 +30,9 @@ _IFLA_VXLAN_ID, _IFLA_VXLAN_LINK, _IFLA_VXLAN_LOCAL = 1, 3, 4
 _IFLA_VXLAN_PORT, _IFLA_VXLAN_LOCAL6 = 15, 17
 _DF_INHERIT: Final = 2  # VXLAN_DF_INHERIT: the outer DF bit follows the inner packet's
 _VNI_VALID: Final = 0x08000000
-_TRIAL_LINKS: Final = (
-    {"ifname": "trial0", "kind": "veth", "peer": "trial1"},
-    {"ifname": "trial", "kind": _KIND, "vxlan_id": 1, "vxlan_port": 4789, "vxlan_local": "192.0.2.1"},
+_TEST_LINKS: Final = (
+    {"ifname": "test0", "kind": "veth", "peer": "test1"},
+    {"ifname": "test", "kind": _KIND, "vxlan_id": 1, "vxlan_port": 4789, "vxlan_local": "192.0.2.1"},
 )
 
 
@@ -66,7 +66,7 @@ class VxlanImplementation:
     def hint(self, link: Link, code: int) -> str | None:
         match link.kind, code:
             case Vxlan(), errno.EOPNOTSUPP:
-                return f"remove link {link.name}; it will be made anew"
+                return f"remove link {link.name}; it will be created again"
             case Vxlan(vni=vni, port=port), errno.EEXIST:
                 return f"another VXLAN device here has VNI {vni} on port {port}: remove it, or choose others"
             case _:
@@ -88,8 +88,8 @@ def device_kind(facts: LinkFacts, names: Names) -> Vxlan | None:
 
 class VxlanDevices:
     """
-    VXLAN devices of the namespace in which the sockets were opened, each told by its kind's `vni`, `port`, `local` and
-    `underlay`.
+    VXLAN devices of the namespace in which the sockets were opened, each identified by its kind's `vni`, `port`,
+    `local` and `underlay`.
     """
 
     def __init__(self, netlink: Netlink, links: Links) -> None:
@@ -177,7 +177,7 @@ def send(local: Address, remote: Address, frame: VxlanFrame, packet: bytes) -> N
 def _can_be_made() -> bool:
     links = Links()
     try:
-        for arguments in _TRIAL_LINKS:
+        for arguments in _TEST_LINKS:
             links.create(arguments)
     except OSError:
         return False

@@ -1,12 +1,12 @@
 """
-Notifications of the kernel, from which the mirror (mirror.py) follows, and reports that another program changed the
-dataplane, or that notifications were lost.
+Notifications of the kernel, applied to the mirror (mirror.py), and reports that another program changed the dataplane,
+or that notifications were lost.
 
-A notification carries the port id of the socket that asked for the change, but the kernel sends most link events, and
-whatever follows from a change, in its own name (0). So while we act (`acting`), what the kernel says is our own doing:
-it is no news, but the mirror has it as any other.
+A notification carries the port id of the socket that asked for the change, but the kernel sends those of most links,
+and of the consequences of a change, in its own name (0). So while we act (`acting`), the kernel's notifications are our
+own doing: they change the mirror, and are not reported.
 
-Refuses to know: what is wanted; what a notification says.
+Refuses to know: what is wanted; what a notification contains.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Final
 
 from bgpctl.core.net.objects import LOCAL_TABLE
 from bgpctl.kernel import decode, encode, nft
-from bgpctl.kernel.mirror import EVERYTHING, Hearing, Mirror, Part
+from bgpctl.kernel.mirror import EVERYTHING, Mirror, MirrorBuilder, Part
 from bgpctl.kernel.netlink import (
     NETLINK_ADD_MEMBERSHIP,
     SOL_NETLINK,
@@ -33,8 +33,8 @@ from bgpctl.kernel.netlink import (
 )
 
 _GROUPS: Final = (1, 3, 4, 5, 7, 8, 9, 11, 19, 32)
-"""RTNLGRP_ LINK, NEIGH, TC (someone may delete what the BPF driver has there), IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE,
-IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE, NEXTHOP."""
+"""RTNLGRP_ LINK, NEIGH, TC (for the BPF driver's filters), IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR,
+IPV6_ROUTE, IPV6_RULE, NEXTHOP."""
 _RECEIVE_BUFFER_BYTES: Final = 64 << 20
 """Holds the echo of 100,000 routes of our own. The kernel takes the memory only while it is filled."""
 _EVENT_BYTES: Final = 1 << 15
@@ -49,12 +49,12 @@ class Watch:
     Listens, and calls `changed` from a thread of its own, until closed.
 
     Args:
-        own_ports: the port ids of the sockets through which we change things.
+        own_ports: the port ids of the sockets through which we change the kernel.
         said: what to make of the body of a message of some type.
 
     Attributes:
         mirror: may be read and replaced inside `looking`.
-        heard: how many notifications so far.
+        received: the number of notifications so far.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Watch:
         said: Callable[[int, bytes], bytes] | None = None,
     ) -> None:
         self.mirror = mirror
-        self.heard = 0
+        self.received = 0
         self._changed = changed
         self._own_ports = own_ports
         self._said = said
@@ -91,7 +91,7 @@ class Watch:
 
     @contextmanager
     def acting(self) -> Iterator[None]:
-        """The kernel's own notifications inside this block follow from what the block does."""
+        """The kernel's own notifications inside this block are consequences of the block."""
         with self._lock:
             news = self._news()
             yield
@@ -102,13 +102,13 @@ class Watch:
             self.ring()
 
     @contextmanager
-    def looking(self) -> Iterator[None]:
-        """Inside this block nothing is heard but by `hear`."""
+    def paused(self) -> Iterator[None]:
+        """Inside this block only `read` changes the mirror."""
         with self._lock:
             yield
 
-    def hear(self) -> None:
-        """Take in what the kernel has told until now, for somebody who looks at the mirror next: it is no news then."""
+    def read(self) -> None:
+        """Apply the notifications until now, without a report: the caller uses the mirror next."""
         self._news()
 
     def ring(self) -> None:
@@ -133,14 +133,14 @@ class Watch:
     def _news(self) -> bool:
         tables = self._nft.drain()
         if tables:
-            self.mirror = self.mirror.doubted((Part.MASQUERADES,))
+            self.mirror = self.mirror.marked_stale((Part.MASQUERADES,))
         return self._drain(acting=False) or tables
 
     def _drain(self, *, acting: bool) -> bool:
-        """Take in all that is queued; whether any of it is news."""
+        """Apply all queued notifications; True if any is news."""
         news = lost = False
         own = self._own_ports()
-        hearing = Hearing(self.mirror)
+        builder = MirrorBuilder(self.mirror)
         while True:
             try:
                 datagram = self._socket.recv(_EVENT_BYTES, socket.MSG_DONTWAIT)
@@ -153,12 +153,12 @@ class Watch:
                 continue
             for message in messages(datagram):
                 ours = message.port_id in own or (acting and message.port_id == _KERNEL)
-                changes = hearing.hear(self._understood(message))
+                changes = builder.apply(self._understood(message))
                 news = news or (changes and not ours and not _follows(message))
-                self.heard += 1
-        self.mirror = hearing.mirror()
+                self.received += 1
+        self.mirror = builder.built()
         if lost:
-            self.mirror = self.mirror.doubted(EVERYTHING)
+            self.mirror = self.mirror.marked_stale(EVERYTHING)
         return news or lost
 
     def _understood(self, message: Message) -> Message:
@@ -166,7 +166,7 @@ class Watch:
 
 
 def _follows(message: Message) -> bool:
-    """True of what follows from links and addresses, which have notifications of their own."""
+    """True of the consequences of changed links and addresses, which have notifications of their own."""
     if message.port_id != _KERNEL:
         return False
     match message.type:

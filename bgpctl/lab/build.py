@@ -25,7 +25,7 @@ _HOST_MAC: Final = Mac("ee:ee:ee:ee:ee:ee")
 _GATEWAYS: Final = {4: Address.parse("169.254.1.1"), 6: link_local(_HOST_MAC)}
 """
 Every workload's default gateway: for IPv4 one that the node answers for at its end's MAC, for IPv6 the link-local
-address that the node's end has by itself. Calico's way.
+address that the node's end has by itself. As in Calico.
 """
 _EVERYWHERE: Final = {4: "0.0.0.0/0", 6: "::/0"}
 _PLAIN: Final = {4: "scope link proto static", 6: "proto static"}
@@ -42,13 +42,13 @@ _WITH_IPV6: Final = {
     for which in ("all", "default")
     for key in ("disable_ipv6", "accept_dad", "accept_ra")
 }
-"""Addresses are usable at once, and nobody asks for routers."""
+"""Addresses are usable at once, and no router solicitation is sent."""
 _FORWARDING: Final = {"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"}
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port of a bridge: who is behind it, on which segment."""
+    """A port of a bridge: the part behind it, and its segment."""
 
     owner: str
     segment: str
@@ -114,10 +114,10 @@ class _Plan:
 
 def build(topology: Topology, names: Names, runtime: Runtime = _NAMESPACES) -> dict[str, Port]:
     """
-    Make all parts, links, addresses and routes. Returns who is behind each port in the fabric's namespace.
+    Make all parts, links, addresses and routes. Returns the part behind each port in the fabric's namespace.
 
     Raises:
-        RuntimeError: ip(8) or the runtime failed; what was made so far stays for `tear_down`.
+        RuntimeError: ip(8) or the runtime failed; the parts made so far stay for `tear_down`.
     """
     parts = [
         FABRIC,
@@ -178,7 +178,7 @@ def _routers(topology: Topology, plan: _Plan, bridges: dict[str, str]) -> None:
 def _station(
     topology: Topology, plan: _Plan, bridges: dict[str, str], name: str, addresses: Sequence[InterfaceAddress]
 ) -> None:
-    """Somebody on one segment, whose way to everywhere else is the router there."""
+    """A node or host on one segment, whose default gateway is the router there."""
     segment = topology.segment_of(addresses[0].address) if addresses else None
     if segment is None:
         return
@@ -213,7 +213,7 @@ def _default_route(gateway: Address) -> Iterator[str]:
     if gateway.version == 4:
         yield f"route add {gateway} dev eth0 scope link"
     yield f"route add {_EVERYWHERE[gateway.version]} via {gateway} dev eth0"
-    # Nobody needs to answer ARP for the gateway then; proxy ARP would delay the first packet.
+    # Makes ARP for the gateway unnecessary; proxy ARP would delay the first packet.
     yield f"neighbour replace {gateway} lladdr {_HOST_MAC} dev eth0 nud permanent"
 
 

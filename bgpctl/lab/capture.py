@@ -3,7 +3,7 @@ Packets seen on the lab's segments, as values.
 
 Every packet is seen once: where it enters a bridge, from the port of its sender or forwarder.
 
-Refuses to know: what packets ought to look like.
+Refuses to know: the expected format of packets.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Capture:
     """
     Collects from the moment it is made until it is left: `with Capture(…) as capture: …; capture.packets`.
 
-    `missed` is known when it is left: packets that the kernel had no room to keep for us.
+    `missed` is known when it is left: packets that did not fit into the socket's buffer.
     """
 
     def __init__(self, names: Names, ports: Mapping[str, Port], intent: Intent) -> None:
@@ -82,7 +82,7 @@ class Capture:
         self.missed = 0
         self._ports = ports
         self._intent = intent
-        # One socket for the whole fabric; the port of arrival tells the segment.
+        # One socket for the whole fabric; the port of arrival identifies the segment.
         self._socket = netns.inside(names.fabric, _packet_socket)
         self._end = os.eventfd(0)
         self._thread = threading.Thread(target=self._collect, name="capture", daemon=True)
@@ -126,7 +126,7 @@ def _packet_socket() -> socket.socket:
 
 
 def decode(data: bytes, port: Port, intent: Intent) -> Packet | None:
-    """An IP packet, with what a tunnel header of ours says is inside; None if it is neither IPv4 nor IPv6."""
+    """An IP packet, with the inner packet of a tunnel of ours; None if it is neither IPv4 nor IPv6."""
     header = _header(data)
     if header is None:
         return None

@@ -42,9 +42,9 @@ x-node: &node
     net.ipv6.conf.default.addr_gen_mode: "1"
   tmpfs: [/run]
   healthcheck: {interval: 10s}
-# A bridge without an address: nothing that finds no way in the lab leaves by way of the host. Docker's rules about
-# addresses see bridged packets too (br_netfilter), so workload packets need networks that are neither masqueraded nor
-# closed to other bridges.
+# A bridge without an address: a packet without a route in the lab does not leave through the host. Docker's rules
+# about addresses see bridged packets too (br_netfilter), so workload packets need networks that are neither
+# masqueraded nor closed to other bridges.
 x-bridge: &bridge
   com.docker.network.bridge.inhibit_ipv4: "true"
   com.docker.network.bridge.enable_ip_masquerade: "false"
@@ -53,7 +53,7 @@ x-bridge: &bridge
 
 
 class Inexpressible(Exception):
-    """A compose file cannot say this; the message says what."""
+    """A compose file cannot express the topology; the message names the part."""
 
 
 @dataclass(slots=True)
@@ -85,8 +85,8 @@ def _put(texts: dict[str, str], name: str, text: str) -> None:
 
 def export(topology: Topology, profiles: Mapping[str, Topology], made_by: str) -> str:
     """
-    The compose file. What only `profiles` have is in their profile; segments, routers and hosts of one name are the
-    same for all. `made_by`: the command that made it.
+    The compose file. Parts that only `profiles` have are in their profile; segments, routers and hosts of one name are
+    the same for all. `made_by`: the command that made it.
 
     Raises:
         Inexpressible: IPv6, several subnets or addresses on a segment, borrowed addresses, odd names, other daemons.
@@ -112,7 +112,7 @@ def _segments(file: _File, topology: Topology, everyone: Sequence[Topology]) -> 
         if [subnet.version for subnet in segment.subnets] != [4]:
             raise Inexpressible(f"segment {segment.name}: a network has one IPv4 subnet")
         (subnet,) = segment.subnets
-        # Docker keeps the gateway's address to itself, so it must be nobody's.
+        # Docker reserves the gateway's address, so no part may have it.
         file.network(segment.name, subnet, next(_free(subnet, stations)), {})
 
 
@@ -123,7 +123,7 @@ def _stations(topology: Topology) -> Iterator[Address]:
 
 
 def _free(subnet: Prefix, used: Sequence[Address]) -> Iterator[Address]:
-    """From the last downwards; neither the first nor the broadcast address can be given to anybody."""
+    """From the last downwards; neither the first nor the broadcast address can be assigned."""
     candidates = (subnet.nth(index) for index in range(subnet.size - 2, 0, -1))
     yield from (address for address in candidates if address not in used)
 
@@ -158,7 +158,7 @@ def _host(file: _File, topology: Topology, host: Host, profile: str) -> None:
     if len(host.addresses) != 1:
         raise Inexpressible(f"host {host.name}: one address")
     address = host.addresses[0].address
-    script = _script(*_way_out(topology, address), "exec sleep infinity")
+    script = _script(*_default_route(topology, address), "exec sleep infinity")
     file.service(host.name, profile, "router", {_segment(topology, address): address}, script)
 
 
@@ -169,7 +169,7 @@ def _segment(topology: Topology, address: Address) -> str:
     return segment.name
 
 
-def _way_out(topology: Topology, address: Address) -> Iterator[str]:
+def _default_route(topology: Topology, address: Address) -> Iterator[str]:
     gateway = topology.gateway_of(address)
     yield f"ip route replace default via {gateway}" if gateway else "ip route delete default || :"
 
@@ -184,7 +184,7 @@ def _node(file: _File, topology: Topology, node: Node, profile: str) -> None:
         raise Inexpressible(f"node {node.name}: only routers can run another daemon")
     workloads = [workload for workload in topology.workloads if workload.node == node.name]
     links = {_segment(topology, node.address.address): node.address.address}
-    commands = list(_way_out(topology, node.address.address))
+    commands = list(_default_route(topology, node.address.address))
     for block in sorted({_block(topology, node, workload) for workload in workloads}):
         network = f"{node.name}-pods-{block.first}"
         held = [workload for workload in workloads if block.holds(workload.address)]
@@ -215,8 +215,8 @@ def _pods(
     links: dict[str, Address],
 ) -> Iterator[str]:
     """
-    The network of workloads, and what the node does in it: it takes the gateway's address, which Docker gives to
-    nobody, and leaves the block's route to the agent.
+    The network of workloads, and the node's commands in it: it takes the gateway's address, which Docker assigns to no
+    container, and leaves the block's route to the agent.
     """
     free = _free(block, [workload.address for workload in workloads])
     gateway, own = next(free), next(free)

@@ -68,7 +68,7 @@ class Containers:
             entrypoint=["sleep"],
             name=f"{prefix}{part}",
             hostname=part,
-            # ExaBGP asks for its host's name as it starts, and nobody here would answer that.
+            # ExaBGP resolves its host's name at start, and no name server answers here.
             extra_hosts={part: "127.0.1.1"},
             labels=_labels(prefix, part),
             network_mode="none",

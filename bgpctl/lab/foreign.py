@@ -1,5 +1,5 @@
 """
-Nodes and routers of a lab that run another BGP daemon: what it is told follows from the sessions of the cluster.
+Nodes and routers of a lab that run another BGP daemon: its configuration follows from the sessions of the cluster.
 
 A node is configured as Calico configures its own. A router has the other end of each session that a node has with it,
 and one with each router of another AS on its segments, if that runs a daemon too.
@@ -33,14 +33,14 @@ def missing(programs: Iterable[Program]) -> list[str]:
 
 
 def start(topology: Topology, name: str, place: Place) -> None:
-    """Start what the node or router runs; it ends with its namespace."""
+    """Start the daemon of the node or router; it ends with its namespace."""
     place.directory.mkdir(parents=True, exist_ok=True)
     match topology.runs[name]:
         case Program.BIRD:
             place.file("bird.conf").write_text(bird_configuration(topology, name))
             bird.start(place)
         case Program.FRR:
-            frr.write(place, told(topology, name))
+            frr.write(place, configured(topology, name))
             for program in ("zebra", "bgpd"):
                 frr.start(place, program)
         case never:
@@ -49,7 +49,7 @@ def start(topology: Topology, name: str, place: Place) -> None:
 
 def bird_configuration(topology: Topology, name: str) -> str:
     """The text of bird.conf for a node or router that runs BIRD."""
-    return bird.configuration(told(topology, name), bird.CALICO if topology.intent.node(name) else bird.PLAIN)
+    return bird.configuration(configured(topology, name), bird.CALICO if topology.intent.node(name) else bird.PLAIN)
 
 
 def knows(topology: Topology, name: str, namespace: str) -> bool:
@@ -59,7 +59,7 @@ def knows(topology: Topology, name: str, namespace: str) -> bool:
     return known >= {str(block) for node in others for block in topology.intent.blocks_of(node)}
 
 
-def told(topology: Topology, name: str) -> session_options.Router:
+def configured(topology: Topology, name: str) -> session_options.Router:
     """The configuration of the daemon of a node or router."""
     node = topology.intent.node(name)
     if node is None:

@@ -1,7 +1,7 @@
 """
 A running lab: built, with one agent per node, found again by its state directory, torn down from any half-built state.
 
-Refuses to know: what is checked in it.
+Refuses to know: the checks.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from bgpctl.process import run_directory
 
 STATE: Final = Path("/run/bgpctl/lab")
 _NAMESPACES: Final = Namespaces()
+_FORMER_KEY: Final = "cells"
+"""The runtime of a lab of an earlier version: `lab down` must find its containers."""
 _POLL_S: Final = 0.05
 _START_TICKS: Final = 22
 
@@ -89,8 +91,8 @@ class Lab:
             self.agents[node] = started
 
     def read(self, node: str, view: str) -> dict[str, Any]:
-        """One view of a node's agent. Raises client.AgentAway."""
-        return client.read(self.run_dir(node) / client.SOCKET, view)
+        """One view of a node's agent, which may be of another version. Raises client.AgentAway."""
+        return client.read(self.run_dir(node) / client.SOCKET, view, any_version=True)
 
     def ask(self, node: str, verb: str, **query: str) -> dict[str, Any]:
         """Have a node's agent do something, as an operator on that node would. Raises client.AgentAway."""
@@ -260,7 +262,7 @@ def _runtime_of(name: str) -> Runtime:
         record = json.loads((STATE / name / "lab.json").read_text())
     except (OSError, ValueError):
         return _NAMESPACES
-    return runtime_of(record.get("runtime", NETNS))
+    return runtime_of(record.get("runtime") or record.get(_FORMER_KEY, NETNS))
 
 
 def _listed(problems: Sequence[Problem]) -> str:
@@ -277,7 +279,7 @@ def lab_names() -> list[str]:
 
 def remove_orphans() -> list[str]:
     """Tear down labs that were not to be kept and whose owner is gone; returns their names."""
-    swept = []
+    removed = []
     for name in lab_names():
         try:
             record = json.loads((STATE / name / "lab.json").read_text())
@@ -286,8 +288,8 @@ def remove_orphans() -> list[str]:
         if not record["keep"] and _started(record["owner"]["pid"]) != record["owner"]["started"]:
             with contextlib.suppress(RuntimeError):  # its engine is away: it stays until that is back
                 down(name)
-                swept.append(name)
-    return swept
+                removed.append(name)
+    return removed
 
 
 def _record(lab: Lab, *, keep: bool) -> None:
@@ -305,7 +307,7 @@ def _record(lab: Lab, *, keep: bool) -> None:
 
 
 def _started(pid: int) -> int | None:
-    """When a process was started, in ticks since boot (proc(5)); tells it from a later one with its pid."""
+    """The start time of a process, in ticks since boot (proc(5)); a later one with its pid has another."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

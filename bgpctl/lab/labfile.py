@@ -2,7 +2,7 @@
 Lab files: a cluster file with `segments`, `routers`, `hosts`, `workloads`, `checks`, drivers of
 encapsulations and `runs` beside it.
 
-Refuses to know: whether what it says makes sense together (validate.py).
+Refuses to know: whether its parts are consistent (validate.py).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class _Claim:
 
 
 class _Reader:
-    """`intent` is None if the cluster part is wrong: what depends on its nodes is not judged then."""
+    """`intent` is None if the cluster part is wrong: checks that depend on its nodes are not made then."""
 
     def __init__(self, path: Path, intent: Intent | None, problems: Problems) -> None:
         self._path = path
@@ -159,7 +159,7 @@ class _Reader:
         """By node, and by the name of the encapsulation."""
         found: dict[str, dict[str, str]] = {}
         for name, item in tunnels().items():
-            for node, driver in (said for fields in parts for said in self._drivers_of(fields, item)):
+            for node, driver in (pair for fields in parts for pair in self._drivers_of(fields, item)):
                 found.setdefault(node, {})[name] = driver
         return found
 

@@ -64,7 +64,7 @@ class Flow:
         self._latest, self._last_s = max(number, self._latest), at_s
 
 
-def both_ways(workloads: Sequence[Workload]) -> list[tuple[Workload, Workload]]:
+def both_directions(workloads: Sequence[Workload]) -> list[tuple[Workload, Workload]]:
     """Every ordered pair."""
     return list(permutations(workloads, 2))
 
@@ -74,7 +74,7 @@ class Load:
     `pps` packets a second from the first to the second of each pair, over every IP version that both have.
 
     Args:
-        packet_bytes: the size of each packet, which may not be divided on its way; None: small ones, which may.
+        packet_bytes: the size of each packet, which must not be fragmented; None: small ones, which may be.
     """
 
     def __init__(

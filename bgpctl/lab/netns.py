@@ -1,5 +1,5 @@
 """
-Network namespaces: making them, running things inside, finding what runs there, deleting them.
+Network namespaces: making them, running programs inside, finding the processes there, deleting them.
 
 Refuses to know: topologies.
 """
@@ -63,7 +63,7 @@ def open_socket(name: str, family: int, kind: int, protocol: int = 0) -> socket.
 
 
 def set_sysctls(name: str, values: dict[str, str]) -> None:
-    """Write values below /proc/sys of the namespace; names with slashes. What does not exist there is left out."""
+    """Write values below /proc/sys of the namespace; names with slashes. Names that do not exist are left out."""
 
     def write() -> None:
         for key, value in values.items():
@@ -74,7 +74,7 @@ def set_sysctls(name: str, values: dict[str, str]) -> None:
 
 
 def ip(lines: Sequence[str], namespace: str | None = None) -> None:
-    """Run commands of iproute2, all in one process. Raises RuntimeError with what ip said."""
+    """Run commands of iproute2, all in one process. Raises RuntimeError with ip's output."""
     where = ("-n", namespace) if namespace else ()
     result = subprocess.run(
         ("ip", *where, "-batch", "-"), input="\n".join(lines), capture_output=True, text=True, check=False
@@ -138,7 +138,7 @@ def delete(name: str) -> None:
 
 
 def _kill(name: str, pid: int) -> None:
-    """By pidfd, looking again while holding it: what is killed is what was found inside, not a later namesake."""
+    """By pidfd, checked again while held: a later process with the same pid, outside the namespace, is not killed."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:

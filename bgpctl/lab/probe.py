@@ -65,8 +65,8 @@ def matrix(
 ) -> tuple[Pair, ...]:
     """
     Ping every ordered pair of workloads over each IP version, repeating until each was answered once or the time is
-    over. Packets are as large as both workloads' links allow. If they are to be `undivided`, one that does not fit its
-    way is lost; otherwise its sender divides it, once it has been told.
+    over. Packets are as large as both workloads' links allow. If they are to be `undivided`, one larger than the path
+    MTU is lost; otherwise its sender fragments it, once it knows the path MTU.
     """
     return tuple(pair for ping in _PINGS for pair in _matrix(names, workloads, ping, within_s, undivided=undivided))
 
@@ -124,7 +124,7 @@ def _echo(ping: _Ping, sequence: int, size_bytes: int) -> bytes:
 
 
 def _replies(sockets: dict[str, socket.socket], names: dict[int, str], ping: _Ping) -> set[tuple[str, str]]:
-    """Who answered whom within one resend interval."""
+    """Pairs (source, destination) with an answer within one resend interval."""
     owners = {made.fileno(): name for name, made in sockets.items()}
     answered: set[tuple[str, str]] = set()
     until = time.monotonic() + _RESEND_S

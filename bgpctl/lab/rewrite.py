@@ -19,7 +19,7 @@ def with_encapsulation(text: str, file: str, pool: str, encapsulation: str) -> s
     The text with the pool's `encapsulation`, or its modes, changed where they stand.
 
     Raises:
-        ValueError: there is no such pool, or it does not say how it is encapsulated in a way that can be changed.
+        ValueError: there is no such pool, or its encapsulation is not written in a form that can be changed.
     """
     fields = next(_pools(documents(text, file), pool), None)
     if fields is None:

@@ -119,7 +119,7 @@ def _run(topology: Topology, name: str, progress: Progress, within_s: float, run
         progress.stage("ping")
         pairs = probe.matrix(lab.names, topology.workloads, within_s=PING_WITHIN_S, undivided=True)
         sources = {c.name: _sources(lab, c) for c in topology.checks if isinstance(c, SourceCheck)}
-    # Afterwards: packets are judged by the encapsulation that the file begins with.
+    # Afterwards, because checks expect the encapsulation that the file begins with.
     switches = {
         c.name: switch(lab, c.pool, c.encapsulation, SWITCH_PPS, progress, within_s=within_s)
         for c in topology.checks

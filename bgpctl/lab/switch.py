@@ -18,7 +18,7 @@ from bgpctl.core.cluster.encapsulation import words
 from bgpctl.core.cluster.problems import Severity
 from bgpctl.lab.lab import Lab, Progress, comes_true
 from bgpctl.lab.labfile import load
-from bgpctl.lab.load import Flow, Load, both_ways
+from bgpctl.lab.load import Flow, Load, both_directions
 from bgpctl.lab.rewrite import with_encapsulation
 from bgpctl.lab.topology import Topology
 
@@ -61,7 +61,7 @@ def switch(lab: Lab, pool: str, encapsulation: str, pps: int, progress: Progress
     was = next(item for item in (now if isinstance(now, Topology) else lab.topology).intent.pools if item.name == pool)
     kind, mode = words()[encapsulation]
     wanted = replace(was, encapsulation=kind, mode=mode)
-    traffic = Load(lab.names, both_ways(lab.topology.workloads), pps)
+    traffic = Load(lab.names, both_directions(lab.topology.workloads), pps)
     progress.stage("load")
     traffic.start()
     try:

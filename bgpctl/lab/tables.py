@@ -1,7 +1,7 @@
 """
 The keys of a lab file beside those of the cluster.
 
-Refuses to know: the cluster's own keys (core/intent), whether what is said makes sense together (validate.py).
+Refuses to know: the cluster's own keys (core/intent), whether the values are consistent (validate.py).
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _read_absent(fields: Fields, key: str) -> tuple[str, ...]:
         if trace and trace not in _TRACES:
             fields.wrong(key, f"{trace} is unknown; known: {known}", "choice")
     if not found:
-        fields.wrong(key, f"names what is to be absent; known: {known}", "missing")
+        fields.wrong(key, f"names the traces that must be absent; known: {known}", "missing")
     return tuple(trace for trace in found if trace)
 
 
@@ -121,13 +121,13 @@ _COUNT: Final = replace(integer(0, _MOST_PACKETS), shape={"type": "integer", "mi
 
 
 def check_tables(known: Known) -> Mapping[str, Table]:
-    """The kinds of checks, each by the key that tells it from the others."""
+    """The kinds of checks, each by the key that identifies it."""
     pool = TEXT if known.pools is None else _named(known.pools)
     return {
         "absent": Table(
             (Row("absent", _ABSENT, "absent", needed=True),),
             what="a check of absence",
-            about="What is to be seen nowhere.",
+            about="Processes and packets that must be absent.",
         ),
         "seen-as": Table(
             (
@@ -163,7 +163,7 @@ def check_tables(known: Known) -> Mapping[str, Table]:
                 Row("are", word(*shapes()), "shape", needed=True),
             ),
             what="a check of packets",
-            about="Packets of workloads, and what they look like at a segment or router.",
+            about="Packets of workloads, and their encapsulation at a segment or router.",
         ),
     }
 
@@ -207,14 +207,14 @@ def lab_table() -> Table:
             Row(
                 "hosts",
                 _shown(HOST.shape()),
-                about="Hosts outside the cluster by name; a router is their way to everywhere.",
+                about="Hosts outside the cluster by name; their default gateway is a router.",
             ),
             Row(
                 "workloads",
                 _shown(WORKLOAD.shape()),
                 about="Workloads by name; without an address the next free one of the node's blocks.",
             ),
-            Row("checks", _shown(_check_shape()), about="What has to be true, by name."),
+            Row("checks", _shown(_check_shape()), about="Assertions about the running lab, by name."),
             *map(_driver_row, tunnels().values()),
             Row("runs", _shown(PROGRAM.shape), about="The BGP daemon of a router, or of a node instead of an agent."),
         )

@@ -35,10 +35,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """
-    Forwards between segments and to what its `routes`, each with a gateway, say. It knows nothing else: what it has no
-    route for it drops.
-    """
+    """Forwards between segments and by its `routes`, each a prefix and its gateway; drops packets without a route."""
 
     name: str
     addresses: tuple[InterfaceAddress, ...]
@@ -48,7 +45,7 @@ class Router:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Somebody outside the cluster, on one segment, whose way to everywhere else is the router there."""
+    """A host outside the cluster, on one segment, whose default gateway is the router there."""
 
     name: str
     addresses: tuple[InterfaceAddress, ...]

@@ -1,5 +1,5 @@
 """
-Rules by which the parts of a topology make sense together.
+Rules that make the parts of a topology consistent.
 
 An error missed here shows much later: as a name that ip(8) rejects, or as packets that take an unexpected path.
 
@@ -45,7 +45,7 @@ def _start(topology: Topology) -> Place:
 
 
 def _names(topology: Topology) -> Iterator[Problem]:
-    """Nodes, routers, hosts and workloads become namespaces side by side; segments are looked up beside routers."""
+    """Nodes, routers, hosts and workloads share one set of namespace names; segments share theirs with routers."""
     nodes = [(f"nodes.{node.name}", node.name, node.place or _start(topology)) for node in topology.intent.nodes]
     others = [
         *((f"segments.{segment.name}", segment.name, segment.place) for segment in topology.segments),

@@ -1,7 +1,7 @@
 """
-How packets of each encapsulation look on a wire, and what is inside them: the one place in a lab that knows it.
+The format of each encapsulation's packets on a wire, and the packets inside: the one place in a lab that knows it.
 
-Refuses to know: how packets are captured, what they ought to look like.
+Refuses to know: how packets are captured, which format is expected.
 """
 
 from __future__ import annotations

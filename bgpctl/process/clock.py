@@ -1,7 +1,7 @@
 """
 The clocks of a Linux host, see clock_gettime(2).
 
-Refuses to know: what is timed.
+Refuses to know: the callers.
 """
 
 from __future__ import annotations

@@ -49,6 +49,6 @@ class Systemd(ServiceManager):
     def _send(self, text: str) -> None:
         if not self._address or not text:
             return
-        # Without a listener there is nobody to tell.
+        # No listener, or its buffer is full: the message is dropped.
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel, suppress(OSError):
             channel.sendto(text.encode(), socket.MSG_DONTWAIT, self._address)

@@ -5,7 +5,7 @@ ExaBGP writes to its API process from its only thread and blocks when the pipe i
 session drops. So this program always reads, whatever the agent does, and ends only with ExaBGP. It needs nothing
 but the standard library, because ExaBGP starts it: `python3 -I bridge.py SOCKET`.
 
-Refuses to know: what the lines say.
+Refuses to know: the meaning of the lines.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ class Outbox:
 
 class Bridge:
     """
-    One ExaBGP, at most one agent. What ExaBGP says before the first one comes is kept for it: a peer's OPEN is told
-    once. What it says to nobody later is lost, since it may answer a question of the agent before.
+    One ExaBGP, at most one agent. Lines of ExaBGP before the first one connects are kept for it: a peer's OPEN is
+    reported once. Later lines without an agent are lost, since it may answer a question of the agent before.
 
     Args:
         listener: a listening unix socket.
         stdin, stdout: ExaBGP's pipes, as file descriptors.
-        exabgp_pid: told to the agent, which knows ExaBGP by it.
+        exabgp_pid: sent to the agent, which knows ExaBGP by it.
     """
 
     def __init__(self, listener: socket.socket, stdin: int, stdout: int, exabgp_pid: int) -> None:

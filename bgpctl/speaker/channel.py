@@ -1,7 +1,7 @@
 """
 The agent's end of the unix socket to the bridge: lines in, lines out, never blocking.
 
-Refuses to know: what the lines say.
+Refuses to know: the meaning of the lines.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _CHUNK_BYTES: Final = 1 << 20
 
 
 class Lost(Exception):
-    """The channel is of no use any more; the message says why."""
+    """The channel is of no use any more; the message has the reason."""
 
 
 class Channel:
@@ -24,7 +24,7 @@ class Channel:
     An open connection to the bridge.
 
     Raises:
-        OSError: nobody listens at `path` (yet).
+        OSError: no bridge listens at `path` (yet).
     """
 
     def __init__(self, path: Path) -> None:

@@ -22,7 +22,7 @@ _TAG: Final = "bgpctl-"
 _FAMILIES: Final = {4: "ipv4 unicast", 6: "ipv6 unicast"}
 _GREATEST_TTL: Final = 255
 _OPEN_WITHIN_S: Final = 20
-"""A peer that took our connection and says nothing for so long is reported as silent."""
+"""A peer that took our connection and sends nothing for so long is reported as silent."""
 
 _HEADER: Final = """\
 # Written by bgpctl: changes made here are lost. What can be changed stands in the cluster file.
@@ -77,7 +77,7 @@ def tags(config: SpeakerConfig, secrets: Mapping[Address, str]) -> frozenset[str
     """
     A tag of each neighbour block and its content, as `description` in the file.
 
-    ExaBGP drops a reload silently now and then; its own listing of these tells which configuration is in force.
+    ExaBGP drops a reload silently now and then; its own listing of these shows the configuration in force.
     """
     return frozenset(_tag(_facts(config, session, secrets.get(session.peer))) for session in config.sessions)
 
@@ -92,7 +92,7 @@ def environment(config: SpeakerConfig) -> dict[str, str]:
     ExaBGP's settings that are not in the file; a change of any needs a restart of ExaBGP.
 
     It stays root because its default user, nobody, could not run the API process from a virtual environment below
-    /root. Acknowledgements are off: they carry no id and say "queued", not "sent".
+    /root. Acknowledgements are off: they carry no id and mean "queued", not "sent".
     """
     return {
         "exabgp_api_ack": "false",
@@ -151,7 +151,7 @@ def _port(config: SpeakerConfig, session: Session) -> Iterable[str]:
 
 
 def _ttl(session: Session) -> Iterable[str]:
-    """Who sends with the greatest TTL shows by it how far away he is (RFC 5082, section 3)."""
+    """A packet sent with the greatest TTL arrives with its distance (RFC 5082, section 3)."""
     if session.ttl_security is None:
         return ()
     return (f"outgoing-ttl {_GREATEST_TTL}", f"incoming-ttl {_GREATEST_TTL - session.ttl_security + 1}")

@@ -1,7 +1,7 @@
 """
 ExaBGP's lines as values.
 
-What ExaBGP writes was partly chosen by peers, so nothing here raises: a line of no known shape is `Unrecognised`.
+ExaBGP's output is partly determined by peers, so nothing here raises: a line of no known shape is `Unrecognised`.
 
 Refuses to know: sockets, processes, what an event means for routing.
 """
@@ -104,7 +104,7 @@ class Advertised(NamedTuple):
 
 
 class Pong(NamedTuple):
-    """The answer to say.PING."""
+    """The answer to encode.PING."""
 
 
 class Noise(NamedTuple):
@@ -149,7 +149,7 @@ def _object(message: Mapping[str, Any], line: str) -> Line:
         case {"bridge": "hello"}:
             return Hello(_integer(message["exabgp"]), message["lost"] is True)
         case {"type": "notification", "notification": str()}:
-            return Noise()  # ExaBGP says that it stops; the end of the stream will say it too
+            return Noise()  # ExaBGP reports that it stops; so does the end of the stream
         case {"type": str(), "neighbor": {"direction": "send"}}:
             return Noise()
         case {"type": str(kind), "neighbor": {"address": {"peer": peer}} as neighbor}:
@@ -247,15 +247,15 @@ def _update(peer: Address, update: Mapping[str, Any]) -> Update:
 
 def _next_hops(announce: Mapping[str, Any]) -> dict[Prefix, Address | None]:
     """Each announced prefix once: where it stands under a global and a link-local next hop (RFC 2545), the global."""
-    chosen: dict[Prefix, Address | None] = {}
+    next_hops: dict[Prefix, Address | None] = {}
     for family in _UNICAST.keys() & announce.keys():
         for text, entries in announce[family].items():
             next_hop = None if text == "no-nexthop" else Address.parse(text)
             for entry in entries:
                 prefix = _prefix(entry)
-                if prefix not in chosen or not _link_local(next_hop):
-                    chosen[prefix] = next_hop
-    return chosen
+                if prefix not in next_hops or not _link_local(next_hop):
+                    next_hops[prefix] = next_hop
+    return next_hops
 
 
 def _entries(withdraw: Mapping[str, Any]) -> Iterator[Any]:
@@ -336,7 +336,7 @@ def _string(value: Any) -> str:
 
 
 def joined(events: Iterable[SpeakerEvent]) -> Iterator[SpeakerEvent]:
-    """The same events with neighbouring Updates of one peer made one, in which the later word on a prefix holds."""
+    """The same events with neighbouring Updates of one peer made one, in which the later route of a prefix counts."""
     waiting: list[Update] = []
     for event in events:
         if waiting and not (isinstance(event, Update) and event.peer == waiting[0].peer):

@@ -1,7 +1,7 @@
 """
-The Speaker door, opened with ExaBGP as a process of its own that outlives the agent.
+The Speaker port with ExaBGP as a process of its own that outlives the agent.
 
-Refuses to know: how ExaBGP is kept (supervisor.py), what it says (decode.py) and how it is configured (conf.py).
+Refuses to know: how ExaBGP is kept (supervisor.py), what it reports (decode.py) and how it is configured (conf.py).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ExabgpSpeaker(Speaker):
     One ExaBGP per run directory, and at most one of these: a newer one would take the channel over.
 
     Args:
-        run_dir: made if missing; holds exabgp.conf, exabgp.pid, exabgp.log and bridge.sock, all
+        run_dir: made if missing; contains exabgp.conf, exabgp.pid, exabgp.log and bridge.sock, all
             readable by their owner only. Keep it below 90 characters: the kernel allows 107 for the socket's path.
         prefix: put before ExaBGP's command, for example `("ip", "netns", "exec", "a")`. It must exec, not fork.
         patched: run ExaBGP with patches.py; False leaves it as it is.
@@ -55,7 +55,7 @@ class ExabgpSpeaker(Speaker):
 
     def configure(self, config: SpeakerConfig) -> None:
         """
-        As the door says: the configuration in force, asked for again, is answered by another SpeakerAttached.
+        As the port states: the configuration in force, asked for again, is answered by another SpeakerAttached.
 
         One that cannot be put in force (ExaBGP rejects it, a password file cannot be read) changes nothing and is
         answered by SpeakerConfigRejected. It is tried again every few seconds, and so are the password files read.
@@ -67,7 +67,7 @@ class ExabgpSpeaker(Speaker):
 
     def shutdown(self) -> None:
         """
-        As the door says: SIGTERM, then SIGKILL; returns when ExaBGP has ended, after seconds at most. Its files are
+        As the port states: SIGTERM, then SIGKILL; returns when ExaBGP has ended, after seconds at most. Its files are
         removed, its log stays. A later configuration starts it again.
         """
         if self._thread is None:
@@ -97,7 +97,7 @@ class ExabgpSpeaker(Speaker):
         supervisor.release()
 
     def _obey(self, supervisor: Supervisor) -> bool:
-        """Take all orders there are; False when told to end."""
+        """Take all orders there are; False at the order to end."""
         try:
             os.eventfd_read(self._wake)
         except BlockingIOError:

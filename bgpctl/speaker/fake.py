@@ -23,7 +23,7 @@ from bgpctl.ports import Speaker
 
 class FakeSpeaker(Speaker):
     """
-    Attaches as soon as it is configured; everything else is told with `hear` and `crash`.
+    Attaches as soon as it is configured; everything else is caused by `inject` and `crash`.
 
     Args:
         on_send: called with every batch of commands that a real speaker would not drop.
@@ -67,16 +67,16 @@ class FakeSpeaker(Speaker):
     def attach(self) -> None:
         """The channel opens."""
         self.attached = True
-        self.hear(SpeakerAttached(self.instance, tuple((peer, 0.0) for peer in sorted(self._established))))
+        self.inject(SpeakerAttached(self.instance, tuple((peer, 0.0) for peer in sorted(self._established))))
 
     def crash(self) -> None:
         """The speaker dies with all its sessions. Call `attach` for the one that follows it."""
         self.attached = False
         self._established = frozenset()
         self.instance += 1
-        self.hear(SpeakerDetached("the speaker has ended"))
+        self.inject(SpeakerDetached("the speaker has ended"))
 
-    def hear(self, event: SpeakerEvent) -> None:
+    def inject(self, event: SpeakerEvent) -> None:
         """Deliver an event as if a peer had caused it; nothing is delivered once closed."""
         match event:
             case SessionUp(peer):

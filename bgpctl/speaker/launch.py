@@ -1,5 +1,5 @@
 """
-How ExaBGP is found, checked and configured on this host, and what the files in its run directory are.
+How ExaBGP is found, checked and configured on this host, and the files in its run directory.
 
 Refuses to know: whether it runs, and what its sessions do.
 """
@@ -26,7 +26,7 @@ _LOG_BYTES: Final = 4 << 20
 
 
 class ConfigRejected(Exception):
-    """The configuration cannot be put in force; the message says what the operator has to mend."""
+    """The configuration cannot be put in force; the message names what the operator has to correct."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Rendered:
     Attributes:
         text: the configuration file.
         environment: the whole environment of the process.
-        tags: what ExaBGP's listing shows when this configuration is in force.
+        tags: the tags in ExaBGP's listing when this configuration is in force.
         peers: all peers.
         hold_time_s: the shortest of all sessions.
         secrets: never to be logged.
@@ -79,7 +79,7 @@ class RunDir:
         return self.path / "exabgp.log"
 
     def clean(self) -> None:
-        """Remove what means nothing once ExaBGP has ended; its log stays."""
+        """Remove the files that are of no use once ExaBGP has ended; its log stays."""
         for file in (self.conf, self.pid, self.socket):
             file.unlink(missing_ok=True)
 

@@ -17,10 +17,10 @@ from bgpctl.speaker import encode
 
 class OrphanedRoutes:
     """
-    Turns commands into lines, and withdraws what nobody stands for any more.
+    Turns commands into lines, and withdraws the routes of an earlier agent that this one does not announce.
 
-    ExaBGP keeps announcing what a killed agent told it. An End-of-RIB says that the peer has all our routes: what
-    ExaBGP listed for that peer, and this agent has not announced by then, is withdrawn before it.
+    ExaBGP keeps announcing the routes of a killed agent. An End-of-RIB means that the peer has all our routes: a
+    prefix that ExaBGP listed for that peer, and this agent has not announced by then, is withdrawn before it.
 
     A withdrawal is written with the attributes of the announcement that it ends.
 
@@ -30,18 +30,18 @@ class OrphanedRoutes:
 
     def __init__(self, listed: Mapping[Address, Iterable[Prefix]]) -> None:
         self._unclaimed = {peer: set(prefixes) for peer, prefixes in listed.items()}
-        self._said: dict[tuple[Prefix, Address | None], Attributes] = {}
+        self._announced: dict[tuple[Prefix, Address | None], Attributes] = {}
 
     def lines(self, command: SpeakerCommand) -> Iterator[str]:
         """The command's lines, each with its newline."""
         match command:
             case Announce(prefix, peer, attributes):
                 self._claim(prefix, peer)
-                self._said[prefix, peer] = attributes
+                self._announced[prefix, peer] = attributes
             case Withdraw(prefix, peer):
                 self._claim(prefix, peer)
-                everyones = self._said.get((prefix, None), Attributes())
-                yield encode.encode(command, self._said.pop((prefix, peer), everyones))
+                to_all = self._announced.get((prefix, None), Attributes())
+                yield encode.encode(command, self._announced.pop((prefix, peer), to_all))
                 return
             case SendEndOfRib(peer):
                 for prefix in sorted(self._unclaimed.pop(peer, ())):

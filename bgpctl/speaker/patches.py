@@ -1,7 +1,7 @@
 """
-ExaBGP 5.0.15 with what it does wrong put right, as a program: `python3 -I patches.py server FILE`.
+ExaBGP 5.0.15 with its defects corrected, as a program: `python3 -I patches.py server FILE`.
 
-Each patch is here because bgpctl needs it and the configuration cannot give it; its docstring says what happens
+Each patch is here because bgpctl needs it and the configuration cannot give it; its docstring describes the behaviour
 without. With any other version of ExaBGP none is applied, and everything works as far as that version does.
 
 Refuses to know: bgpctl. ExaBGP starts this file alone, so it imports nothing of ours.
@@ -25,13 +25,13 @@ CONNECTING: Final = "connect: "
 NO_ANSWER: Final = "no answer"
 
 _ANSWER_WITHIN_S: Final = 8.0
-"""Linux sends a SYN after 0, 1, 3 and 7 s; the pauses after that would outlast the trouble."""
+"""Linux sends a SYN after 0, 1, 3 and 7 s; the pauses after that would outlast the fault."""
 _BACKOFF_MAX_S: Final = 10
 _QUIET_MS: Final = 250
 _CONNECTING_MS: Final = 50
 _AT_WORK_MS: Final = 1
 _USUAL_TTL: Final = -1
-"""Of IP_TTL and IPV6_UNICAST_HOPS: what the host is set to."""
+"""Of IP_TTL and IPV6_UNICAST_HOPS: the default of the host."""
 
 
 def main() -> None:
@@ -76,8 +76,8 @@ def order_of_changes() -> None:
 
 def refresh_of_an_empty_table() -> None:
     """
-    A peer that asks for a table without routes is told neither its beginning nor its end (RFC 7313): it waits. So it
-    is with IPv6 sessions of nodes that have no blocks to announce there.
+    A peer that asks for a table without routes gets neither BoRR nor EoRR (RFC 7313) and waits for them. So do
+    IPv6 sessions of nodes that have no blocks to announce there.
     """
     from exabgp.rib.outgoing import OutgoingRIB
 
@@ -95,10 +95,10 @@ def reload_after_an_error() -> None:
         neighbors, processes = self.neighbors, self.processes
         if load(self):
             return True
-        said = str(self.error)
+        text = str(self.error)
         self._cleanup()
         self.neighbors, self.processes = neighbors, processes
-        self.error.set(said)
+        self.error.set(text)
         return False
 
     Configuration.reload = reload
@@ -142,8 +142,8 @@ def gtsm_of_accepted() -> None:
 
 def connects() -> None:
     """
-    A connect that fails is taken for one that succeeded or is tried for ever, and nobody is told why. Here each one
-    ends with a `down` that says what the kernel said, and the next one follows within seconds.
+    A connect that fails is taken for one that succeeded or is tried for ever, without a reported reason. Here each one
+    ends with a `down` that has the kernel's reason, and the next one follows within seconds.
     """
     from exabgp.reactor.delay import Delay
     from exabgp.reactor.network.error import NetworkError, NotConnected
@@ -153,11 +153,11 @@ def connects() -> None:
     connect, increase = Protocol.connect, Delay.increase
 
     def establish(self: Any) -> Iterator[bool]:
-        trouble = self._connect()
-        if trouble:
+        error = self._connect()
+        if error:
             # Its words have the error's code for a person only; the error itself is still behind it.
-            code = getattr(trouble.__context__, "errno", None)
-            raise NotConnected(os.strerror(code) if code else str(trouble))
+            code = getattr(error.__context__, "errno", None)
+            raise NotConnected(os.strerror(code) if code else str(error))
         deadline_s = time.monotonic() + _ANSWER_WITHIN_S
         while not _writable(self.io):
             if time.monotonic() > deadline_s:

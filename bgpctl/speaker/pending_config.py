@@ -44,7 +44,7 @@ class PendingConfig:
         self.due_s = now_s
 
     def settle(self, now_s: float) -> Rendered | ConfigRejected | None:
-        """Attempt it if that is due: what was put in place, a rejection for a new reason, or None without news."""
+        """Attempt it if that is due: the one put in place, a rejection for a new reason, or None without news."""
         if self._asked is None or self.due_s is None or now_s < self.due_s:
             return None
         outcome = self._attempt(self._asked)

@@ -123,5 +123,5 @@ def _start_ticks(pid: int) -> int | None:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    # The second field is the program's name in parentheses and may itself hold blanks and parentheses.
+    # The second field is the program's name in parentheses and may itself contain blanks and parentheses.
     return int(stat.rpartition(")")[2].split()[_START_TICKS - 3])

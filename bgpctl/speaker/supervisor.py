@@ -75,7 +75,7 @@ class Supervisor:
         self._run_dir = run_dir
         self._command = (*prefix, *launch.server(run_dir, patched=patched))
         self._deliver = deliver
-        self._wish = PendingConfig(run_dir)
+        self._pending = PendingConfig(run_dir)
         self._process: Process | None = None
         self._channel: Channel | None = None
         self._attached = False
@@ -86,7 +86,7 @@ class Supervisor:
 
     @property
     def _wanted(self) -> Rendered | None:
-        return self._wish.in_place
+        return self._pending.in_place
 
     @property
     def _connect_within_s(self) -> float:
@@ -94,28 +94,28 @@ class Supervisor:
         return _CONNECT_WITHIN_S * 2.0 ** min(self._restarts.attempts, _CONNECT_DOUBLINGS)
 
     def _begin_talk(self) -> None:
-        """Forget what was said on an earlier channel."""
+        """Forget the state of an earlier channel."""
         self._met = False
         self._listing: _Listing | None = None
         self._relist_at_s: float | None = None
         self._reload_by_s: float | None = None
         self._drained: frozenset[Address] = frozenset()
-        self._sweep = OrphanedRoutes({})
+        self._orphaned = OrphanedRoutes({})
         self._counters: dict[Address, int] = {}
         self._early_opens: dict[Address, SessionOpened] = {}
-        self._heard_at_s = time.monotonic()
+        self._last_line_at_s = time.monotonic()
         self._pinged_at_s: float | None = None
-        self._ping_at_s = self._heard_at_s
+        self._ping_at_s = self._last_line_at_s
 
-    # What the owner asks for -----------------------------------------------------------------------------------
+    # Orders of the owner ----------------------------------------------------------------------------------------
 
     def configure(self, config: SpeakerConfig) -> None:
         """Make ExaBGP run with `config`; what cannot be put in force is tried again, and nothing changes until then."""
-        self._wish.ask(config, time.monotonic())
+        self._pending.ask(config, time.monotonic())
         self._settle()
 
     def _settle(self) -> None:
-        match self._wish.settle(time.monotonic()):
+        match self._pending.settle(time.monotonic()):
             case ConfigRejected() as refused:
                 _log.error("configuration refused, the one before stays", extra=_facts(reason=refused))
                 self._deliver(SpeakerConfigRejected(str(refused)))
@@ -124,7 +124,7 @@ class Supervisor:
             ):
                 self._restart("a changed listen address or port needs a restart of ExaBGP")
             case Rendered():
-                # An answer under way will be found wanting; without one, ask at the next turn.
+                # An answer under way will not match; without one, ask at the next turn.
                 self._reload_by_s = None
                 self._relist_at_s = self._relist_at_s or time.monotonic()
             case None:
@@ -135,13 +135,13 @@ class Supervisor:
         if self._channel is None or not self._attached:
             return
         try:
-            self._channel.write("".join(line for command in commands for line in self._sweep.lines(command)))
+            self._channel.write("".join(line for command in commands for line in self._orphaned.lines(command)))
         except Lost as lost:
             self._detach(str(lost))
 
     def end(self) -> None:
         """End ExaBGP and remove its files, until the next configuration."""
-        self._wish.drop()
+        self._pending.drop()
         running = self._process or process.find(self._run_dir.pid)
         if running is not None:
             running.end()
@@ -164,7 +164,7 @@ class Supervisor:
                 self._bury(self._process)
             if self._channel is not None and self._channel.fileno() in ready:
                 self._channel.flush()
-                self._hear(self._channel)
+                self._read(self._channel)
             self._settle()
             if self._wanted is not None:
                 self._keep(self._wanted, time.monotonic())
@@ -186,7 +186,7 @@ class Supervisor:
 
     def _due_s(self) -> float | None:
         """When the next timer is due, on the monotonic clock."""
-        timers = (self._wish.due_s, *self._exabgp_timers(self._wanted))
+        timers = (self._pending.due_s, *self._exabgp_timers(self._wanted))
         return min((at_s for at_s in timers if at_s is not None), default=None)
 
     def _exabgp_timers(self, wanted: Rendered | None) -> tuple[float | None, ...]:
@@ -294,7 +294,7 @@ class Supervisor:
 
     def _hung_at_s(self, wanted: Rendered, pinged_at_s: float) -> float:
         """When silence is taken for a hang. Any line is a sign of life: the answer may wait behind many."""
-        return max(pinged_at_s, self._heard_at_s) + _patience_s(wanted)
+        return max(pinged_at_s, self._last_line_at_s) + _answer_within_s(wanted)
 
     def _list(self) -> None:
         """Ask for the state unless an answer is under way, which will do."""
@@ -303,9 +303,9 @@ class Supervisor:
             self._relist_at_s = time.monotonic() + _LISTED_WITHIN_S
             self._channel.write(encode.ASK_STATE)
 
-    # What ExaBGP says ------------------------------------------------------------------------------------------
+    # Lines from ExaBGP ----------------------------------------------------------------------------------------
 
-    def _hear(self, channel: Channel) -> None:
+    def _read(self, channel: Channel) -> None:
         events: list[SpeakerEvent] = []
         for line in channel.read():
             match decode.decode(line):
@@ -324,12 +324,12 @@ class Supervisor:
                 case decode.Pong():
                     self._answered()
                 case decode.Unrecognised(text):
-                    _log.warning("ExaBGP wrote what bgpctl cannot read", extra=_facts(line=text[:_QUOTED]))
+                    _log.warning("ExaBGP wrote a line that bgpctl cannot parse", extra=_facts(line=text[:_QUOTED]))
                 case decode.Noise():
                     pass
                 case other:
                     assert_never(other)
-            self._heard_at_s = time.monotonic()
+            self._last_line_at_s = time.monotonic()
         self._pass_on(events)
 
     def _greeted(self, hello: decode.Hello) -> None:
@@ -341,7 +341,7 @@ class Supervisor:
     def _answered(self) -> None:
         self._pinged_at_s = None
         if self._wanted is not None:
-            self._ping_at_s = time.monotonic() + _patience_s(self._wanted)
+            self._ping_at_s = time.monotonic() + _answer_within_s(self._wanted)
 
     def _noted(self, report: decode.Received) -> Sequence[SpeakerEvent]:
         before = self._counters.get(report.peer)
@@ -354,7 +354,7 @@ class Supervisor:
     def _pass_on(self, events: Iterable[SpeakerEvent]) -> None:
         """
         Deliver. What comes before SpeakerAttached is dropped, because everything is asked for again after it, but for
-        what a peer's OPEN says, for which nobody can be asked.
+        a peer's OPEN, which cannot be asked for again.
         """
         if self._attached:
             for event in decode.joined(events):
@@ -388,7 +388,7 @@ class Supervisor:
             return
         self._reload_by_s = None
         self._relist_at_s = None
-        self._sweep = OrphanedRoutes(listing.advertised)
+        self._orphaned = OrphanedRoutes(listing.advertised)
         up = ((state.peer, float(state.up_s)) for state in states if state.up_s is not None)
         self._attach(self._process, tuple(sorted(up)))
 
@@ -402,7 +402,7 @@ class Supervisor:
         self._early_opens.clear()
 
     def _reload(self, surplus: frozenset[Address]) -> None:
-        """Have the file loaded, and look again: a reload can be dropped without a word."""
+        """Have the file loaded, and list again: a reload can be dropped silently."""
         if self._channel is None:
             return
         now_s = time.monotonic()
@@ -423,6 +423,6 @@ def _facts(**facts: object) -> dict[str, object]:
     return {"facts": facts}
 
 
-def _patience_s(wanted: Rendered) -> float:
+def _answer_within_s(wanted: Rendered) -> float:
     """A hang must be found before the peers' hold timers run out, and load must not be taken for one."""
     return max(_ANSWER_WITHIN_S, wanted.hold_time_s / 3)

@@ -55,8 +55,8 @@ class Verdict(enum.Enum):
     """The files differ from the change: they were edited since, and the edit is kept."""
 
 
-def judge(change: Change, contents: Contents, boot: str, now_s: float) -> Verdict:
-    """The verdict on `change` when the files have `contents` and nobody writes them, `now_s` after `boot`."""
+def verdict_on(change: Change, contents: Contents, boot: str, now_s: float) -> Verdict:
+    """The verdict on `change` when the files have `contents` and no process writes them, `now_s` after `boot`."""
     match change.standing:
         case Standing.WRITING:
             return Verdict.RETURN if _is_between(change, contents) else Verdict.GIVE_UP
@@ -77,7 +77,7 @@ def _is_between(change: Change, contents: Contents) -> bool:
 
 
 def left_s(change: Change, now_s: float) -> float:
-    """How long it can still be confirmed; never less than 0."""
+    """The seconds in which it can still be confirmed; never less than 0."""
     return max(0.0, (change.confirm_by_s or 0.0) - now_s)
 
 

@@ -1,5 +1,5 @@
 """
-Changes of what a store holds: proposed, confirmed in time, undone.
+Changes of the content of a store: proposed, confirmed in time, undone.
 
 An operator who is cut off by his own change cannot undo it. So a change may carry a time by which it has to be
 confirmed, and it returns by itself if it was not. The contents from before are kept before anything is written, and
@@ -29,7 +29,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from bgpctl.ports import Clock, Loaded, NotPossibleNow
-from bgpctl.store.change import Change, Contents, Standing, Verdict, judge, left_s, undone, written
+from bgpctl.store.change import Change, Contents, Standing, Verdict, left_s, undone, verdict_on, written
 
 log = logging.getLogger("bgpctl.store")
 
@@ -84,7 +84,7 @@ class Changes:
         """The last record that called for nothing."""
 
     def left_s(self) -> float | None:
-        """How long the last change waits for its confirmation; None if it does not."""
+        """The seconds until the last change is undone unless confirmed; None if no change waits."""
         change = self._medium.last()
         return left_s(change, self._clock.since_boot_s()) if change and change.standing is Standing.WAITS else None
 
@@ -163,7 +163,7 @@ class Changes:
             self._at_rest = record if self.left_s() is None else None
 
     def _settle(self, change: Change) -> None:
-        match judge(change, self._medium.read(), self._clock.boot_id(), self._clock.since_boot_s()):
+        match verdict_on(change, self._medium.read(), self._clock.boot_id(), self._clock.since_boot_s()):
             case Verdict.RETURN:
                 log.warning("a change was not confirmed in time, or interrupted: previous contents restored")
                 self._restore(change, Standing.RETURNED)

@@ -18,7 +18,7 @@ from bgpctl.store.changes import Changes
 from bgpctl.store.files import Files
 from bgpctl.store.texts import Texts, contents_of, read_texts, understand
 
-_LOOK_EVERY_S: Final = 0.25
+_POLL_EVERY_S: Final = 0.25
 
 _Identity: TypeAlias = tuple[int, ...]
 
@@ -71,11 +71,11 @@ class FileStore(Store):
         """
         Polling works for editors, atomic renames, swapped symbolic links and every file system alike.
 
-        A file is read once it was the same for two looks, so that a half-written one is not taken for the whole.
+        A file is read once it was the same for two polls, so that a half-written one is not taken for the whole.
         """
         read_at: tuple[_Identity, ...] | None = None
         before = self._identities()
-        while not self._closed.wait(_LOOK_EVERY_S):
+        while not self._closed.wait(_POLL_EVERY_S):
             self._changes.settle()
             now = self._identities()
             if now == before and now != read_at:
@@ -101,7 +101,7 @@ class FileStore(Store):
 
 
 def _identity(path: Path) -> _Identity:
-    """Another file, or the same one written to, has another identity; so has one that cannot be looked at."""
+    """Another file, or the same one written to, has another identity; so has one that cannot be read."""
     try:
         stat = path.stat()
     except OSError as error:

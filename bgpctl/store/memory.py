@@ -72,7 +72,7 @@ class MemoryStore(Store):
         self.settle()
 
     def settle(self) -> None:
-        """Take back what was not confirmed in time, and tell the watchers if the text is another one now."""
+        """Undo what was not confirmed in time, and notify the watchers if the text changed."""
         self._changes.settle()
         contents = self._memory.read()
         if contents != self._known:

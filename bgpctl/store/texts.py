@@ -48,7 +48,7 @@ def understand(paths: Sequence[Path], texts: Sequence[str | Problem]) -> Loaded:
             trees += documents(text, str(path))
         except BadYaml as bad:
             problems.append(bad.problem)
-    # With a file that cannot be read, the rest would only look wrong.
+    # With a file that cannot be read, the rest would only seem wrong.
     return tuple(sorted(problems)) or read(trees)
 
 

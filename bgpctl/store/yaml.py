@@ -63,14 +63,14 @@ def documents(text: str, file: str) -> tuple[Tree, ...]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         if mark:
-            # libyaml has a limit of its own since PyYAML 6.0.4, which its look-ahead meets before we see any event.
+            # libyaml has a limit of its own since PyYAML 6.0.4, which its lookahead meets before we see any event.
             with suppress(yaml.MarkedYAMLError):
                 _refuse_depth(_before(text, mark), file)
-        said = " ".join(part for part in (error.context, error.problem) if part)
-        raise _bad(file, mark, f"not YAML: {said}") from error
+        reason = " ".join(part for part in (error.context, error.problem) if part)
+        raise _bad(file, mark, f"not YAML: {reason}") from error
     if all(isinstance(tree, Scalar) and tree.value is None for tree in found):
         # An editor or a full disk can leave an empty file; that must not be read as a cluster without nodes.
-        raise _bad(file, None, "the file says nothing", "empty")
+        raise _bad(file, None, "the file is empty", "empty")
     return found
 
 
@@ -80,7 +80,7 @@ def _bad(file: str, mark: _Mark | None, message: str, rule: str = "yaml") -> Bad
 
 
 def _refuse_characters(text: str, file: str) -> None:
-    """Found before libyaml looks, which would tell the position in bytes of an encoding of its own."""
+    """Found before libyaml reads, which would report the position in bytes of an encoding of its own."""
     match = Reader.NON_PRINTABLE.search(text)
     if match:
         line, column = text.count("\n", 0, match.start()) + 1, match.start() - text.rfind("\n", 0, match.start())
@@ -125,7 +125,7 @@ class _Converter:
         """Raises BadYaml if it grows too large."""
         if node not in self._done:
             if node in self._open:
-                raise _bad(self._file, node.start_mark, "an alias inside what it stands for")
+                raise _bad(self._file, node.start_mark, "an alias inside its own anchor")
             self._open.add(node)
             self._done[node] = self._convert(node)
             self._open.remove(node)

@@ -16,11 +16,11 @@ from tests.contract.speaker_rig import ExabgpRig, FakeRig, Rig, facing_exabgp
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line, where there is something to tell."""
+    """One line, if the kernel model was compared with the running kernel."""
     reports = (report for report in terminalreporter.getreports("passed") if report.when == "call")
     number = sum(value for report in reports for key, value in report.user_properties if key == OPERATIONS)
     if number:
-        terminalreporter.write_line(f"law book: {number} random operations on the fake and on the running kernel each")
+        terminalreporter.write_line(f"kernel model: {number} random operations on it and on the running kernel each")
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from bgpctl.lab import netns
 T = TypeVar("T")
 
 TUNNEL = Link("tunl0", Ipip(), 1480)
-STRANGER = "10.0.0.9"
+NO_MEMBER = "10.0.0.9"
 NODES = (1, 2, 3)
 
 
@@ -113,7 +113,7 @@ def wired() -> Iterator[Callable[[str], str]]:
     try:
         for part in parts:
             netns.ip([f"netns add {part}"])
-        netns.ip(["link add br0 type bridge", "link set br0 up", f"addr add {STRANGER}/24 dev br0"], parts[0])
+        netns.ip(["link add br0 type bridge", "link set br0 up", f"addr add {NO_MEMBER}/24 dev br0"], parts[0])
         for number in NODES:
             _wire(number)
         yield _namespace

@@ -95,40 +95,40 @@ TUNNEL_STACK: Final = (TUNNEL, TUNNEL_ADDRESS, DECAP, TUNNEL_HOP, TUNNEL_ROUTE)
 
 class Rig(Protocol):
     """
-    A kernel with a link `eth0` that is not ours, and a stranger who can change things too.
+    A kernel with a link `eth0` that is not ours, and another program that changes it too.
 
-    Where next-hop objects are pretended, nobody else sees them, and their routes are plain ones with gateways.
+    Emulated next-hop objects are invisible to other programs, and their routes are plain ones with gateways.
     """
 
-    pretends: bool
+    emulates: bool
 
     @property
     def kernel(self) -> Kernel: ...
 
-    def stranger(self, *ops: Op) -> None:
-        """Somebody else does this."""
+    def other_program(self, *ops: Op) -> None:
+        """Apply as another program."""
 
 
 class FakeRig:
-    pretends = False
+    emulates = False
 
     def __init__(self) -> None:
         self.kernel = FakeKernel(Dataplane.of((ETH0, NODE, NODE6)))
 
-    def stranger(self, *ops: Op) -> None:
+    def other_program(self, *ops: Op) -> None:
         self.kernel.tamper(*ops)
 
 
 class LinuxRig:
-    """To be made inside a namespace of its own. Without next-hop objects they are pretended."""
+    """To be made inside a namespace of its own. Without next-hop objects they are emulated."""
 
     def __init__(self, *, next_hop_objects: bool = True) -> None:
         shell(f"link add eth0 address {ETH0.mac} type veth peer name far", "link set eth0 up", "link set far up")
         shell("addr add 10.0.0.1/24 dev eth0", "addr add fd00:10::1/64 dev eth0 nodad")
-        self.pretends = not next_hop_objects
+        self.emulates = not next_hop_objects
         self.kernel = LinuxKernel(next_hop_objects=next_hop_objects)
 
-    def stranger(self, *ops: Op) -> None:
+    def other_program(self, *ops: Op) -> None:
         other = LinuxKernel()
         try:
             assert other.apply(ops) == ()
@@ -157,28 +157,28 @@ def _checked(result: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def puts(*things: KernelObject) -> tuple[Op, ...]:
-    return tuple(Put(thing, NOT_WANTED) for thing in things)
+def puts(*objects: KernelObject) -> tuple[Op, ...]:
+    return tuple(Put(obj, NOT_WANTED) for obj in objects)
 
 
-def removals(*things: KernelObject) -> tuple[Op, ...]:
-    return tuple(Remove(thing, NOT_WANTED) for thing in things)
+def removals(*objects: KernelObject) -> tuple[Op, ...]:
+    return tuple(Remove(obj, NOT_WANTED) for obj in objects)
 
 
-def put(kernel: Kernel, *things: KernelObject) -> None:
-    assert kernel.apply(puts(*things)) == ()
+def put(kernel: Kernel, *objects: KernelObject) -> None:
+    assert kernel.apply(puts(*objects)) == ()
 
 
-def remove(kernel: Kernel, *things: KernelObject) -> None:
-    assert kernel.apply(removals(*things)) == ()
+def remove(kernel: Kernel, *objects: KernelObject) -> None:
+    assert kernel.apply(removals(*objects)) == ()
 
 
 def refusals(failures: tuple[Failure, ...]) -> list[tuple[KernelObject, int]]:
-    return [(failure.op.thing, failure.errno) for failure in failures]
+    return [(failure.op.object, failure.errno) for failure in failures]
 
 
-def missing(kernel: Kernel, *things: KernelObject) -> set[KernelObject]:
-    return set(things) - set(kernel.observe())
+def missing(kernel: Kernel, *objects: KernelObject) -> set[KernelObject]:
+    return set(objects) - set(kernel.observe())
 
 
 class Bell:

@@ -33,7 +33,7 @@ from tests.waiting import wait_until
 
 OURS, PEERS = Address.parse("10.99.0.1"), Address.parse("10.99.0.2")
 OURS6, PEERS6 = Address.parse("fd99::1"), Address.parse("fd99::2")
-NOBODY = Address.parse("10.99.0.3")
+NO_PEER = Address.parse("10.99.0.3")
 HOLD_TIME_S: Final = 3
 _WITHIN_S: Final = 15.0
 
@@ -53,7 +53,7 @@ class Diary:
             self._more.notify_all()
 
     def wait(self, answer: Callable[[list[SpeakerEvent]], T | None], *, within_s: float = _WITHIN_S) -> T:
-        """The first thing that `answer` finds in the events."""
+        """The first result that `answer` finds in the events."""
         with self._more:
             found = self._more.wait_for(lambda: answer(self.events), timeout=within_s)
             assert found, f"not within {within_s} s; heard: {self.events}"
@@ -142,7 +142,7 @@ class Rig(Protocol):
 
 
 class FakeRig:
-    """Scripted: the fake says what a peer would have caused."""
+    """Scripted: the fake emits the events that a peer would have caused."""
 
     def __init__(self) -> None:
         self.heard = Diary()
@@ -150,13 +150,13 @@ class FakeRig:
         self.speaker.start(self.heard.write)
 
     def peer_up(self) -> None:
-        self.speaker.hear(SessionUp(PEERS))
+        self.speaker.inject(SessionUp(PEERS))
 
     def peer_announces(self, prefix: Prefix) -> None:
-        self.speaker.hear(Update(PEERS, announced=(BgpPath(prefix, PEERS),)))
+        self.speaker.inject(Update(PEERS, announced=(BgpPath(prefix, PEERS),)))
 
     def peer_withdraws(self, prefix: Prefix) -> None:
-        self.speaker.hear(Update(PEERS, withdrawn=(prefix,)))
+        self.speaker.inject(Update(PEERS, withdrawn=(prefix,)))
 
     def peer_has(self, prefixes: set[Prefix]) -> None:
         known: set[Prefix] = set()
@@ -210,7 +210,7 @@ class ExabgpRig:
         """
         The peer sends its table again, one route an UPDATE: 400 bytes of JSON each at our side.
 
-        No command of a Speaker does that, so for a moment somebody else takes the place of the peer's agent.
+        No command of a Speaker does that, so for a moment the test takes the place of the peer's agent.
         """
         deadline = time.monotonic() + _WITHIN_S
         while not self._intrude(b"flush adj-rib out\nversion\n", until=b"\nexabgp "):
@@ -229,7 +229,7 @@ class ExabgpRig:
         return True
 
     def until(self, holds: Callable[[], bool]) -> None:
-        """Wait for something that no event tells."""
+        """Wait for a state that no event reports."""
         wait_until(holds, within_s=_WITHIN_S)
 
     def exabgp_pid(self) -> int:

@@ -93,7 +93,7 @@ def test_it_is_ready_only_while_the_last_wanted_route_is_in_the_kernel(
 ) -> None:
     assert bgpctl("show", "--run-dir", tmp_path, "summary", "--wait", "60s").returncode == 0
     assert agent.poll() is None
-    # A stranger's route with the key of ours is left alone.
+    # A foreign route with the key of ours is left alone.
     shell("route replace 10.244.2.0/26 dev lo metric 1024")
     wait_until(lambda: get("/readiness")[0] == 503)
     reasons = get("/readiness")[1]
@@ -105,22 +105,22 @@ def test_it_is_ready_only_while_the_last_wanted_route_is_in_the_kernel(
     assert "vxlan.bgpctl" in shown("route", "show", "10.244.2.0/26")
 
 
-def test_systemd_is_told_when_it_is_ready_that_it_lives_and_that_it_ends(
+def test_systemd_is_notified_of_readiness_liveness_and_the_end(
     agent: subprocess.Popen[bytes], systemd: socket.socket
 ) -> None:
-    told = systemd.recv(4096).decode()
-    while "READY=1" not in told:
-        told = systemd.recv(4096).decode()
-    while "STATUS" in told:
-        told = systemd.recv(4096).decode()
-    assert told == "WATCHDOG=1"
+    message = systemd.recv(4096).decode()
+    while "READY=1" not in message:
+        message = systemd.recv(4096).decode()
+    while "STATUS" in message:
+        message = systemd.recv(4096).decode()
+    assert message == "WATCHDOG=1"
     agent.send_signal(signal.SIGTERM)
-    while told != "STOPPING=1":
-        told = systemd.recv(4096).decode()
+    while message != "STOPPING=1":
+        message = systemd.recv(4096).decode()
     assert agent.wait(timeout=30) == 0
 
 
-def test_its_journal_is_played_again_with_the_same_result(agent: subprocess.Popen[bytes], tmp_path: Path) -> None:
+def test_its_journal_replays_to_the_same_result(agent: subprocess.Popen[bytes], tmp_path: Path) -> None:
     assert bgpctl("show", "--run-dir", tmp_path, "summary", "--wait", "60s").returncode == 0
     assert agent.poll() is None
     assert "cluster file loaded: 2 nodes, 1 pool" in bgpctl("show", "--run-dir", tmp_path, "events").stdout

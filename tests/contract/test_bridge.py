@@ -36,7 +36,7 @@ class Exabgp:
         assert self.process.stdin is not None
         return self.process.stdin
 
-    def says(self, data: bytes) -> None:
+    def writes(self, data: bytes) -> None:
         """Write all of it, or fail: the bridge must take it at once."""
         done = 0
         while done < len(data):
@@ -84,7 +84,7 @@ def agent(exabgp: Exabgp) -> Agent:
 
 
 def meet(exabgp: Exabgp) -> Agent:
-    """A new agent, once the bridge listens; the bridge has taken in all that ExaBGP said before."""
+    """A new agent, once the bridge listens; the bridge has read all that ExaBGP wrote before."""
     deadline = time.monotonic() + WITHIN_S
     while True:
         try:
@@ -95,16 +95,16 @@ def meet(exabgp: Exabgp) -> Agent:
                 pytest.fail(f"the bridge ended with {exabgp.process.wait(timeout=0.02)}")
 
 
-def test_lines_go_both_ways_unchanged(exabgp: Exabgp, agent: Agent) -> None:
-    exabgp.says(b'{"a": 1}\ntext\n')
+def test_lines_pass_unchanged_in_both_directions(exabgp: Exabgp, agent: Agent) -> None:
+    exabgp.writes(b'{"a": 1}\ntext\n')
     assert (agent.hears(), agent.hears()) == (b'{"a": 1}\n', b"text\n")
     agent.socket.sendall(b"one\ntwo\n")
     assert exabgp.hears(2) == b"one\ntwo\n"
 
 
-def test_an_agent_that_does_not_read_holds_nobody_up_and_misses_nothing(exabgp: Exabgp, agent: Agent) -> None:
+def test_an_agent_that_does_not_read_blocks_no_one_and_misses_nothing(exabgp: Exabgp, agent: Agent) -> None:
     lines = [b"%d %s\n" % (number, b"x" * 1000) for number in range(3000)]
-    exabgp.says(b"".join(lines))
+    exabgp.writes(b"".join(lines))
     assert [agent.hears() for _ in lines] == lines
 
 
@@ -116,31 +116,31 @@ def test_half_a_command_of_a_dead_agent_goes_nowhere(exabgp: Exabgp, agent: Agen
 
 
 def test_a_newer_agent_replaces_the_older_and_starts_at_a_line(exabgp: Exabgp, agent: Agent) -> None:
-    exabgp.says(b"half a ")
+    exabgp.writes(b"half a ")
     newer = meet(exabgp)
-    exabgp.says(b"line\nwhole\n")
+    exabgp.writes(b"line\nwhole\n")
     assert newer.hears() == b"whole\n"
     while agent.hears():
         pass  # what the older one was sent, up to the end of its channel
 
 
-def test_what_exabgp_says_before_the_first_agent_comes_is_kept_for_it(exabgp: Exabgp) -> None:
+def test_output_of_exabgp_before_the_first_agent_connects_is_kept_for_it(exabgp: Exabgp) -> None:
     """A session may be opened before an agent has found the bridge, and is so but once."""
-    exabgp.says(b"open\nhalf a ")
+    exabgp.writes(b"open\nhalf a ")
     deadline = time.monotonic() + WITHIN_S
     while unread(exabgp):
         assert time.monotonic() < deadline, "the bridge does not read"
     first = meet(exabgp)
     assert first.hello["lost"] is False
-    exabgp.says(b"line\n")
+    exabgp.writes(b"line\n")
     assert (first.hears(), first.hears()) == (b"open\n", b"half a line\n")
 
 
-def test_too_much_before_the_first_agent_is_lost_and_said_to_be(exabgp: Exabgp) -> None:
-    exabgp.says((b"x" * 999 + b"\n") * 3000)
+def test_too_much_before_the_first_agent_is_lost_and_reported_as_lost(exabgp: Exabgp) -> None:
+    exabgp.writes((b"x" * 999 + b"\n") * 3000)
     late = meet(exabgp)
     assert late.hello["lost"] is True
-    exabgp.says(b"now\n")
+    exabgp.writes(b"now\n")
     assert late.hears() == b"now\n"
 
 
@@ -150,21 +150,21 @@ def unread(exabgp: Exabgp) -> int:
     return int(found[0])
 
 
-def test_what_is_said_to_nobody_is_lost_and_said_to_be(exabgp: Exabgp, agent: Agent) -> None:
+def test_output_without_an_agent_is_lost_and_reported_as_lost(exabgp: Exabgp, agent: Agent) -> None:
     assert agent.hello == {"bridge": "hello", "exabgp": agent.hello["exabgp"], "lost": False, "version": 1}
     agent.dies()
     assert meet(exabgp).hello["lost"] is False
-    exabgp.says(b"to the one that has just gone\n")
-    exabgp.says(b"x" * (1 << 20) + b"\n")
+    exabgp.writes(b"to the one that has just gone\n")
+    exabgp.writes(b"x" * (1 << 20) + b"\n")
     late = meet(exabgp)
     assert late.hello["lost"] is True
-    exabgp.says(b"now\n")
+    exabgp.writes(b"now\n")
     assert late.hears() == b"now\n"
 
 
 def test_the_bridge_ends_with_exabgp_and_not_by_ctrl_c(exabgp: Exabgp, agent: Agent) -> None:
     exabgp.process.send_signal(signal.SIGINT)
-    exabgp.says(b"still here\n")
+    exabgp.writes(b"still here\n")
     assert agent.hears() == b"still here\n"
     exabgp.output.close()
     assert exabgp.process.wait(WITHIN_S) == 0

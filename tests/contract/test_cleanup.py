@@ -1,4 +1,4 @@
-"""`bgpctl cleanup` on the running kernel: what somebody else left of our objects goes too."""
+"""`bgpctl cleanup` on the running kernel: objects of ours that another program changed go too."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_receiving_program_without_its_tunnel_is_seen_and_put_right(kernel: Li
     assert kernel.observe().decaps == before
 
 
-def test_the_nat_table_goes_although_somebody_changed_it(kernel: LinuxKernel, tmp_path: Path) -> None:
+def test_the_nat_table_goes_although_it_was_changed(kernel: LinuxKernel, tmp_path: Path) -> None:
     put(kernel, NAT)
     subprocess.run(("nft", "insert", "rule", "ip", "bgpctl_nat", "postrouting", "accept"), check=True)
     ops, failures = wiring.clean_up(tmp_path, PROTOCOL)

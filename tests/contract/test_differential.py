@@ -1,7 +1,7 @@
 """
-The law book against the running kernel: random walks, taken on the fake and on the real one in step.
+The kernel model against the running kernel: random walks, taken on the fake and on the real one in step.
 
-After every operation both must have given the same answer (done, or refused with the same errno) and look the same.
+After every operation both must have given the same answer (done, or refused with the same errno) and have equal state.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def next_hop(choose: Choose) -> KernelObject:
 
 
 def next_hop_outside(choose: Choose) -> KernelObject:
-    """Whose gateway is in no block: a pretended next hop is refused for that only with its first route."""
+    """A next hop whose gateway is in no block: an emulated one is refused for that only with its first route."""
     hop = next_hop(choose)
     assert isinstance(hop, NextHop)
     inside = hop.gateway is not None and any(block.holds(hop.gateway) for block in BLOCKS6)
@@ -148,7 +148,7 @@ KINDS: Final[Kinds] = (
 )
 
 
-PRETENDED: Final[Kinds] = ((fdb, 1), (neighbour, 1), (decap, 1), (next_hop_outside, 12), (group, 6), (route, 12))
+EMULATED: Final[Kinds] = ((fdb, 1), (neighbour, 1), (decap, 1), (next_hop_outside, 12), (group, 6), (route, 12))
 """
 Without links and addresses: a plain route falls with the last IPv4 address of its link, one by a next-hop object does
 not.
@@ -174,7 +174,7 @@ def running(*, next_hop_objects: bool) -> Iterator[Kernel]:
 
 
 @pytest.mark.parametrize("seed", range(WALKS))
-def test_the_running_kernel_and_the_law_book_never_disagree(
+def test_the_running_kernel_and_the_kernel_model_never_disagree(
     seed: int, record_property: Callable[[str, object], None]
 ) -> None:
     choose = random.Random(seed)
@@ -185,11 +185,11 @@ def test_the_running_kernel_and_the_law_book_never_disagree(
 
 
 @pytest.mark.parametrize("seed", range(WALKS // 3))
-def test_pretended_next_hops_and_the_law_book_never_disagree(seed: int) -> None:
+def test_emulated_next_hops_and_the_kernel_model_never_disagree(seed: int) -> None:
     choose = random.Random(seed)
     addresses = [LinkAddress(name, ADDRESSES[0]) for name in ("vxlan.test", "vxlan6.test", "tunl0")]
     with running(next_hop_objects=False) as linux:
-        walk(linux, (*puts(VXLAN, VXLAN6, TUNNEL, *addresses), *(operation(choose, PRETENDED) for _ in range(STEPS))))
+        walk(linux, (*puts(VXLAN, VXLAN6, TUNNEL, *addresses), *(operation(choose, EMULATED) for _ in range(STEPS))))
 
 
 def walk(linux: Kernel, ops: Iterable[Op]) -> None:
@@ -199,15 +199,15 @@ def walk(linux: Kernel, ops: Iterable[Op]) -> None:
     for op in ops:
         history.append(op)
         answers = [[failure.errno for failure in kernel.apply((op,))] for kernel in (fake, linux)]
-        assert answers[0] == answers[1], told(history)
-        assert compared(fake.observe()) == compared(linux.observe()), told(history)
+        assert answers[0] == answers[1], listed(history)
+        assert compared(fake.observe()) == compared(linux.observe()), listed(history)
 
 
 def compared(dataplane: Dataplane) -> set[KernelObject]:
     """Our objects. Sysctls are left out: the kernel changes many when one changes, and has more for each link."""
-    return {thing for thing in dataplane.owned() if not isinstance(thing, Sysctl)}
+    return {obj for obj in dataplane.owned() if not isinstance(obj, Sysctl)}
 
 
-def told(history: Sequence[Op]) -> str:
+def listed(history: Sequence[Op]) -> str:
     """The walk so far, one line an operation."""
-    return "\n".join(f"{type(op).__name__} {words.kernel_object(op.thing)}" for op in history)
+    return "\n".join(f"{type(op).__name__} {words.kernel_object(op.object)}" for op in history)

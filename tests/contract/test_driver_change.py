@@ -1,5 +1,5 @@
 """
-Who does IP in IP changes while packets flow: from BPF to the ipip module and back, when it is asked for. Needs the
+The driver of IP in IP changes while packets flow: from BPF to the ipip module and back, on request. Needs the
 module, which not every kernel has: `make vm` brings one.
 """
 
@@ -35,16 +35,16 @@ EVERY_S = 0.02
 
 
 def desired(number: int) -> Desired:
-    """The tunnel of one node, and the way to the others' workloads."""
+    """The tunnel of one node, and the routes to the others' workloads."""
     others = [other for other in NODES if other != number]
-    things: list[KernelObject] = [thing for thing in wanted(number) if "vxlan.test" not in str(thing)]
-    things += [hop(other, IPIP) for other in others]
-    things += [Route(Prefix.parse(f"10.244.{other}.0/26"), next_hop=hop(other, IPIP).id) for other in others]
-    return gather([(thing, NOT_WANTED) for thing in things], (), ())
+    objects: list[KernelObject] = [obj for obj in wanted(number) if "vxlan.test" not in str(obj)]
+    objects += [hop(other, IPIP) for other in others]
+    objects += [Route(Prefix.parse(f"10.244.{other}.0/26"), next_hop=hop(other, IPIP).id) for other in others]
+    return gather([(obj, NOT_WANTED) for obj in objects], (), ())
 
 
 def settle(kernel: LinuxKernel, number: int) -> None:
-    """As the agent does: look, plan, act, until nothing is left to do."""
+    """As the agent does: observe, plan, apply, until nothing is left to do."""
     for _ in range(ROUNDS):
         ops = plan(desired(number), kernel.observe()).ops
         if not ops:
@@ -67,7 +67,7 @@ class Nodes:
         self.namespace = namespace
 
     def settle(self, number: int, driver: str) -> str:
-        """Have a new process's kernel door make everything as wanted; who does IP in IP then."""
+        """Apply everything wanted through a new kernel port; returns the driver of IP in IP."""
 
         def act() -> str:
             kernel = LinuxKernel({"ipip": driver})
@@ -93,9 +93,9 @@ class Nodes:
             yield lost
             assert all(next(answered) for _ in range(10)), "packets flow again"
             pings.send_signal(signal.SIGINT)
-            told = pings.stdout.read()
-            counted = re.search(r"(\d+) packets transmitted, (\d+) received", told)
-            assert counted, told
+            output = pings.stdout.read()
+            counted = re.search(r"(\d+) packets transmitted, (\d+) received", output)
+            assert counted, output
             lost.append(int(counted[1]) - int(counted[2]))
 
 

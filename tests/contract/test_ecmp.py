@@ -53,8 +53,8 @@ def three_kernels() -> Iterator[tuple[Callable[[str], str], list[LinuxKernel]]]:
         yield namespace, kernels
 
 
-def put(namespace: Callable[[str], str], number: int, kernel: LinuxKernel, *things: KernelObject) -> None:
-    ops = [Put(thing, NOT_WANTED) for thing in things]
+def put(namespace: Callable[[str], str], number: int, kernel: LinuxKernel, *objects: KernelObject) -> None:
+    ops = [Put(obj, NOT_WANTED) for obj in objects]
     assert netns.inside(namespace(f"n{number}"), lambda: kernel.apply(ops)) == ()
 
 
@@ -83,12 +83,14 @@ def outer_protocols(tap: socket.socket) -> Counter[int]:
 
 
 @pytest.mark.parametrize(
-    "ways", [(IPIP, IPIP), (VXLAN, VXLAN), (IPIP, VXLAN)], ids=["two through tunl0", "two through vxlan", "one each"]
+    "tunnels", [(IPIP, IPIP), (VXLAN, VXLAN), (IPIP, VXLAN)], ids=["two through tunl0", "two through vxlan", "one each"]
 )
 @pytest.mark.parametrize("policy", ["0", "1"], ids=["by addresses", "by ports"])
-def test_flows_use_every_member_of_a_group_and_all_are_encapsulated(ways: tuple[Tunnel, Tunnel], policy: str) -> None:
+def test_flows_use_every_member_of_a_group_and_all_are_encapsulated(
+    tunnels: tuple[Tunnel, Tunnel], policy: str
+) -> None:
     with three_kernels() as (namespace, kernels), ExitStack() as stack:
-        hops = [hop(number, way) for number, way in zip((2, 3), ways, strict=True)]
+        hops = [hop(number, tunnel) for number, tunnel in zip((2, 3), tunnels, strict=True)]
         group = NextHopGroup(0x43000001, tuple(item.id for item in hops))
         put(namespace, 1, kernels[0], *hops, group, Route(ANYCAST, next_hop=group.id))
         netns.set_sysctls(namespace("n1"), {"net/ipv4/fib_multipath_hash_policy": policy})
@@ -107,14 +109,14 @@ def test_flows_use_every_member_of_a_group_and_all_are_encapsulated(ways: tuple[
 
         arrived = [received(item, FLOWS) for item in sockets]
         assert sum(arrived) == FLOWS
-        assert min(arrived) > FLOWS // 8, "each way has its share"
-        for way, tap, count in zip(ways, taps, arrived, strict=True):
+        assert min(arrived) > FLOWS // 8, "each path has its share"
+        for tunnel, tap, count in zip(tunnels, taps, arrived, strict=True):
             seen = outer_protocols(tap)
-            assert seen[way.protocol] == count
-            assert set(seen) <= {way.protocol, socket.IPPROTO_ICMP}
+            assert seen[tunnel.protocol] == count
+            assert set(seen) <= {tunnel.protocol, socket.IPPROTO_ICMP}
         counted = netns.inside(namespace("n1"), traffic.read)
-        for link in {way.link for way in ways}:
-            through = sum(count for way, count in zip(ways, arrived, strict=True) if way.link == link)
+        for link in {tunnel.link for tunnel in tunnels}:
+            through = sum(count for tunnel, count in zip(tunnels, arrived, strict=True) if tunnel.link == link)
             assert counted[link].sent_packets == through
 
 

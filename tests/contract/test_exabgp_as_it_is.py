@@ -30,7 +30,7 @@ from bgpctl.core.bgp.speaker import (
 )
 from bgpctl.core.net.addresses import Asn, Prefix
 from bgpctl.speaker import patches, supervisor
-from tests.contract.speaker_rig import NOBODY, OURS, PEERS, ExabgpRig, config, config_of, session
+from tests.contract.speaker_rig import NO_PEER, OURS, PEERS, ExabgpRig, config, config_of, session
 
 pytestmark = pytest.mark.kernel
 
@@ -53,7 +53,7 @@ protocol bgp exabgp {{
 
 
 class Bird:
-    """The peer, played by BIRD."""
+    """BIRD as the peer."""
 
     def __init__(self, prefix: tuple[str, ...], directory: Path) -> None:
         self._control = directory / "bird.ctl"
@@ -124,24 +124,24 @@ def outcome(changes: list[SpeakerCommand]) -> dict[Prefix, int]:
 
 
 @needs_bird
-def test_a_burst_of_changes_ends_in_what_was_said_last_twenty_times_of_twenty(exabgp: ExabgpRig, bird: Bird) -> None:
+def test_a_burst_of_changes_ends_in_the_last_one_twenty_times_of_twenty(exabgp: ExabgpRig, bird: Bird) -> None:
     chance = random.Random(20)
-    said: list[SpeakerCommand] = []
+    sent: list[SpeakerCommand] = []
     for mark in MARKS[:20]:
-        said += (changes := burst(chance))
+        sent += (changes := burst(chance))
         exabgp.speaker.send(changes)
-        bird.wait_for(outcome(said))
-        # What is said now comes after all that was under way: nothing may change behind our back.
-        said.append(Announce(mark, None, Attributes(med=9)))
-        exabgp.speaker.send([said[-1]])
-        bird.wait_for(outcome(said))
+        bird.wait_for(outcome(sent))
+        # The mark is sent after all changes under way: nothing may change after it.
+        sent.append(Announce(mark, None, Attributes(med=9)))
+        exabgp.speaker.send([sent[-1]])
+        bird.wait_for(outcome(sent))
 
 
 # Reloading -----------------------------------------------------------------------------------------------------
 
 
 def poisoned(rig: ExabgpRig) -> None:
-    """Somebody makes ExaBGP load a file with an error in it; bgpctl itself never does."""
+    """Make ExaBGP load a file with an error in it; bgpctl itself never does."""
     conf = rig.run_dir / "exabgp.conf"
     good = conf.read_text()
     conf.write_text(good.replace("hold-time", "hold-tme"))
@@ -154,7 +154,7 @@ def poisoned(rig: ExabgpRig) -> None:
 def test_after_a_file_with_an_error_the_next_one_is_loaded_and_no_session_lost(pair: ExabgpRig) -> None:
     poisoned(pair)
     seen, instance = len(pair.heard.events), pair.exabgp_pid()
-    pair.speaker.configure(config(OURS, PEERS, NOBODY))
+    pair.speaker.configure(config(OURS, PEERS, NO_PEER))
     attached = pair.heard.wait_for(SpeakerAttached, after=seen)
     assert attached.instance == instance
     assert [peer for peer, _ in attached.established] == [PEERS]
@@ -168,7 +168,7 @@ def test_a_stock_exabgp_that_loads_nothing_any_more_is_replaced(
     stock.both_up()
     poisoned(stock)
     seen, instance = len(stock.heard.events), stock.exabgp_pid()
-    stock.speaker.configure(config(OURS, PEERS, NOBODY))
+    stock.speaker.configure(config(OURS, PEERS, NO_PEER))
     assert stock.heard.wait_for(SpeakerAttached, after=seen).instance != instance
     stock.heard.wait_until_up(PEERS)
 
@@ -178,11 +178,11 @@ def test_changes_kept_for_an_absent_peer_hold_up_no_reload(exabgp: ExabgpRig) ->
     exabgp.heard.wait_for(SpeakerAttached)
     exabgp.speaker.send([Announce(BLOCKS[0])])
     seen = len(exabgp.heard.events)
-    exabgp.speaker.configure(config(OURS, PEERS, NOBODY))
+    exabgp.speaker.configure(config(OURS, PEERS, NO_PEER))
     exabgp.heard.wait_for(SpeakerAttached, after=seen, within_s=5)
 
 
-def test_the_end_of_a_table_without_routes_is_told_too(pair: ExabgpRig) -> None:
+def test_the_end_of_rib_of_an_empty_table_is_reported_too(pair: ExabgpRig) -> None:
     pair.peer_heard.wait_until_up(OURS)
     seen = len(pair.heard.events)
     pair.speaker.send([AskRefresh(PEERS, 4)])
@@ -214,8 +214,8 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_another_version_runs_unpatched_and_says_so(tmp_path: Path) -> None:
-    """Its number is all that is pretended."""
+def test_another_version_runs_unpatched_and_reports_it(tmp_path: Path) -> None:
+    """A copy with another version number."""
     exabgp = tmp_path / "exabgp"
     (exabgp / "application").mkdir(parents=True)
     for package in (exabgp, exabgp / "application"):

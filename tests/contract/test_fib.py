@@ -89,10 +89,10 @@ def scatter_routes(choose: random.Random, world: World) -> None:
         kind = choose.choice(KINDS)
         prefix = everything if choose.random() < 0.1 else str(world.prefix(choose))
         place = choose.randrange(2)
-        way = choose.choice((f"via {near[place]} dev eth{place}", f"dev eth{place}", f"nhid {choose.randint(1, 4)}"))
+        hop = choose.choice((f"via {near[place]} dev eth{place}", f"dev eth{place}", f"nhid {choose.randint(1, 4)}"))
         metric, table = choose.choice((5, 10, 20)), choose.choice(TABLES)
         line = f"{family} route replace {kind} {prefix} metric {metric} table {table}"
-        shell(f"{line} {way}" if kind == "unicast" else line)
+        shell(f"{line} {hop}" if kind == "unicast" else line)
 
 
 def scatter_rules(choose: random.Random, world: World) -> None:
@@ -100,22 +100,24 @@ def scatter_rules(choose: random.Random, world: World) -> None:
     family = f"-{world.version}"
     for _ in range(choose.randrange(12)):
         priority = choose.randrange(1, 40) * 100
-        chosen = choose.choice(("", "", f"to {world.prefix(choose)}", f"fwmark {choose.choice(('0x7', '0x10/0x30'))}"))
-        inverted = "not" if chosen and choose.random() < 0.3 else ""
+        selector = choose.choice(
+            ("", "", f"to {world.prefix(choose)}", f"fwmark {choose.choice(('0x7', '0x10/0x30'))}")
+        )
+        inverted = "not" if selector and choose.random() < 0.3 else ""
         action = choose.choice(
             (
                 *(f"lookup {choose.choice(TABLES)}",) * 4,
                 f"lookup {choose.choice(TABLES)} suppress_prefixlength {choose.choice((0, world.length, 12))}",
                 *(f"goto {priority + choose.choice((100, 150, 500))}", "nop"),
-                *(("blackhole", "unreachable", "prohibit") if chosen.startswith("to") else ()),
+                *(("blackhole", "unreachable", "prohibit") if selector.startswith("to") else ()),
             )
         )
-        shell(f"{family} rule add pref {priority} {inverted} {chosen} {action}")
+        shell(f"{family} rule add pref {priority} {inverted} {selector} {action}")
 
 
 def asked_kernel(destination: Address) -> Answer:
     """
-    The route that the kernel's own look-up matches. It caches an IPv6 result with the next-hop object
+    The route that the kernel's own lookup matches. It caches an IPv6 result with the next-hop object
     (fib6_nh.rt6i_pcpu), so of a route by such an object it may name another one that uses the same: there only link
     and gateway count.
     """
@@ -130,12 +132,12 @@ def asked_kernel(destination: Address) -> Answer:
         return Answer(kind)
     table = str(found.get("table", "main"))
     text = {"default": "0.0.0.0/0" if destination.version == 4 else "::/0"}.get(found["dst"], found["dst"])
-    way = found.get("nexthops", [found])[0]
+    hop = found.get("nexthops", [found])[0]
     if destination.version == 6 and "nhid" in found:
-        return Answer(kind, link=way["dev"], gateway=way.get("gateway"))
+        return Answer(kind, link=hop["dev"], gateway=hop.get("gateway"))
     metric = int(found.get("metric", 0))
     number = TABLE_OF[table] if table in TABLE_OF else int(table)
-    return Answer(kind, Prefix.parse(text), number, metric, way["dev"], way.get("gateway"))
+    return Answer(kind, Prefix.parse(text), number, metric, hop["dev"], hop.get("gateway"))
 
 
 def asked_fib(fib: Fib, destination: Address) -> Answer:
@@ -143,12 +145,12 @@ def asked_fib(fib: Fib, destination: Address) -> Answer:
     route = found.route
     if route is None or found.type not in {RouteType.UNICAST, RouteType.LOCAL}:
         return Answer(found.type)
-    way = fib.resolve(route, destination)
-    assert way is not None
-    gateway = None if way.gateway == destination else str(way.gateway)
+    hop = fib.resolve(route, destination)
+    assert hop is not None
+    gateway = None if hop.gateway == destination else str(hop.gateway)
     if destination.version == 6 and route.next_hop:
-        return Answer(found.type, link=way.link, gateway=gateway)
-    return Answer(found.type, route.prefix, route.table, route.metric, way.link, gateway)
+        return Answer(found.type, link=hop.link, gateway=gateway)
+    return Answer(found.type, route.prefix, route.table, route.metric, hop.link, gateway)
 
 
 def shown(destination: Address) -> str:

@@ -28,11 +28,11 @@ class Rig(ABC):
 
     @abstractmethod
     def connected(self) -> frozenset[Address]:
-        """As the host tells it."""
+        """As the host reports it."""
 
     @abstractmethod
     def traffic(self) -> Mapping[str, Traffic]:
-        """As the host tells it."""
+        """As the host reports it."""
 
     @abstractmethod
     def connect(self, version: int) -> None:

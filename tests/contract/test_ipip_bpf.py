@@ -25,7 +25,7 @@ from bgpctl.kernel.ipip import bpf as ipip_bpf
 from bgpctl.kernel.ipip.bpf import BpfIpip
 from bgpctl.lab import netns
 from tests.contract.ipip_rig import (
-    STRANGER,
+    NO_MEMBER,
     TUNNEL,
     Site,
     answers,
@@ -51,7 +51,7 @@ FOREIGN_FILTER = "filter add dev eth0 ingress prio 7 protocol ip u32 match ip pr
 
 @pytest.fixture(scope="module", params=["tcx", "clsact"])
 def place(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Where programs take packets in: as this kernel has it, and as one before Linux 6.6."""
+    """The hook of the decapsulating programs: this kernel's, and that of a kernel before Linux 6.6."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "clsact":
             patch.setattr(tcx, "attach", _not_yet)
@@ -122,11 +122,11 @@ def test_a_full_packet_passes_undivided_and_a_larger_one_is_answered(sites: list
     assert answers(one, "10.244.2.2", "-M", "do", "-s", str(1480 - 28))
     netns.ip(["link set eth0 mtu 1500"], one.workload)
     try:
-        refused = ping(one, "10.244.2.2", "-c", "1", "-M", "do", "-s", str(1481 - 28))
+        answer = ping(one, "10.244.2.2", "-c", "1", "-M", "do", "-s", str(1481 - 28))
     finally:
         netns.ip(["link set eth0 mtu 1480"], one.workload)
-    assert "Frag needed" in refused.stdout
-    assert "mtu = 1480" in refused.stdout
+    assert "Frag needed" in answer.stdout
+    assert "mtu = 1480" in answer.stdout
 
 
 def test_a_divided_packet_arrives_whole(sites: list[Site]) -> None:
@@ -159,7 +159,7 @@ def test_the_outer_header_is_that_of_the_kernels_own_ipip(
     assert packet[20:][12:] == inner[12:], "all behind TTL and checksum"
 
 
-def test_the_outer_checksum_is_right_whatever_the_packet_says(sites: list[Site]) -> None:
+def test_the_outer_checksum_is_right_for_any_packet(sites: list[Site]) -> None:
     one, two, _ = sites
     numbers = range(1, 0x10000, 0x0801)
     with _on_the_wire(two) as wire, raw_socket(one.workload) as sender:
@@ -189,7 +189,7 @@ def _ipip_packets(tap: socket.socket, link: str) -> Iterator[bytes]:
 
 def test_only_sources_that_are_named_get_in(sites: list[Site]) -> None:
     with udp_socket(sites[0].workload, "10.244.1.2", PORT) as receiver, raw_socket(_bridge(sites)) as sender:
-        for source, word in ((STRANGER, b"stranger"), ("10.0.0.3", b"node")):
+        for source, word in ((NO_MEMBER, b"no member"), ("10.0.0.3", b"node")):
             inner = ipv4("10.244.3.2", "10.244.1.2", udp(PORT, word))
             sender.sendto(ipv4(source, "10.0.0.1", inner, protocol=4), ("10.0.0.1", 0))
         # Had the first got in, it would be here before the second.
@@ -201,7 +201,7 @@ def test_what_is_sent_to_another_address_of_the_node_gets_in_by_the_same_rule(si
     netns.ip(["address add 10.0.0.21/24 dev eth0"], one.namespace)
     one.put_decap(one.decap._replace(also=(Address.parse("10.0.0.21"),)))
     with udp_socket(one.workload, "10.244.1.2", PORT) as receiver, raw_socket(_bridge(sites)) as sender:
-        for source, word in ((STRANGER, b"stranger"), ("10.0.0.3", b"node")):
+        for source, word in ((NO_MEMBER, b"no member"), ("10.0.0.3", b"node")):
             inner = ipv4("10.244.3.2", "10.244.1.2", udp(PORT, word))
             sender.sendto(ipv4(source, "10.0.0.21", inner, protocol=4), ("10.0.0.21", 0))
         assert receiver.recv(100) == b"node"
@@ -217,7 +217,7 @@ def test_what_goes_through_is_counted_and_the_count_outlives_the_programs(sites:
     before = [counted(one), counted(two)]
     assert answers(one, "10.244.2.2", "-c", "1", "-s", "972")  # 1000 bytes with their IP header
     with raw_socket(_bridge(sites)) as sender:
-        sender.sendto(ipv4(STRANGER, "10.0.0.1", ipv4("10.244.3.2", "10.244.1.2", b""), protocol=4), ("10.0.0.1", 0))
+        sender.sendto(ipv4(NO_MEMBER, "10.0.0.1", ipv4("10.244.3.2", "10.244.1.2", b""), protocol=4), ("10.0.0.1", 0))
     one.put_decap(one.decap._replace(sources=()))
     one.put()
     with_new_driver = one.inside(BpfIpip)
@@ -245,7 +245,7 @@ def test_udp_in_one_large_piece_arrives_in_its_segments(sites: list[Site]) -> No
             assert [len(receiver.recv(2000)) for _ in range(count)] == [segment_bytes] * count
 
 
-# What outlives what --------------------------------------------------------------------------------------------
+# Lifetimes -----------------------------------------------------------------------------------------------------
 
 _MAKER = """
 import sys
@@ -281,8 +281,8 @@ def no_packet_lost(site: Site, destination: str, count: int) -> Iterator[None]:
     with subprocess.Popen((*command, destination), stdout=subprocess.PIPE, text=True) as stream:
         yield
         assert stream.poll() is None, "the packets ended too early"
-        told, _ = stream.communicate()
-    assert f"{count} packets transmitted, {count} received" in told
+        output, _ = stream.communicate()
+    assert f"{count} packets transmitted, {count} received" in output
 
 
 def routing(site: Site) -> str:
@@ -321,7 +321,7 @@ def test_without_cap_sys_admin_it_works_and_knows_what_it_put(sites: list[Site])
     one.put()
 
 
-# What is observed ----------------------------------------------------------------------------------------------
+# Observation ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sources", [(), DECAP.sources, tuple(Address(4, 0xAC100000 + n) for n in range(3000))])
@@ -343,7 +343,7 @@ def test_a_driver_sees_what_another_put_since(driver: BpfIpip) -> None:
     assert driver.observe_decaps() == {changed}
 
 
-def test_nobody_can_change_whom_a_program_lets_in() -> None:
+def test_the_allow_list_of_a_program_cannot_be_changed() -> None:
     allowed = syscalls.hash_map({b"\0\0\0\1": b"\1"}, key_bytes=4, value_bytes=1)
     try:
         with pytest.raises(PermissionError):
@@ -500,36 +500,36 @@ def test_programs_of_others_on_the_same_hook_stay_as_they_are(driver: BpfIpip, o
         programs_by_number[number] = syscalls.id_of(program)
         tcx.attach(eth0, program)
         os.close(program)
-    everybody = list(tcx.attached(eth0))
+    running = list(tcx.attached(eth0))
     for number in order:
         tcx.detach(eth0, programs_by_number[number])
         tcx.detach(eth0, programs_by_number[number])
-        everybody.remove(programs_by_number[number])
-        assert list(tcx.attached(eth0)) == everybody
+        running.remove(programs_by_number[number])
+        assert list(tcx.attached(eth0)) == running
         driver.put_link(TUNNEL)
         driver.put_decap(DECAP)
         driver.remove_decap("tunl0")
-        assert list(tcx.attached(eth0)) == everybody
+        assert list(tcx.attached(eth0)) == running
 
 
 @pytest.mark.parametrize("place", ["clsact"], indirect=True)
-def test_a_filter_of_somebody_else_in_our_place_is_left_alone(driver: BpfIpip) -> None:
+def test_a_foreign_filter_in_our_place_is_left_alone(driver: BpfIpip) -> None:
     eth0 = driver._all()["eth0"]
-    program = syscalls.load(programs.discard(), "strangers")
-    hook.attach(driver._netlink, eth0.number, hook.INGRESS, program, "strangers")
+    program = syscalls.load(programs.discard(), "foreign")
+    hook.attach(driver._netlink, eth0.number, hook.INGRESS, program, "foreign")
     os.close(program)
     driver.put_link(TUNNEL)
-    with pytest.raises(OSError, match="has the filter strangers of another program"):
+    with pytest.raises(OSError, match="has the filter foreign of another program"):
         driver.put_decap(DECAP)
     driver.remove_decap("tunl0")
-    assert "strangers" in tc("filter show dev eth0 ingress")
+    assert "foreign" in tc("filter show dev eth0 ingress")
 
 
-def test_a_device_of_somebody_else_is_left_alone(driver: BpfIpip) -> None:
+def test_a_foreign_device_is_left_alone(driver: BpfIpip) -> None:
     output("ip tuntap add tunl0 mode tun")
-    with pytest.raises(OSError, match="a device of another program") as refused:
+    with pytest.raises(OSError, match="a device of another program") as error:
         driver.put_link(TUNNEL)
-    assert refused.value.errno == errno.EEXIST
+    assert error.value.errno == errno.EEXIST
     assert not driver.recognises("tunl0", "tun")
 
 
@@ -556,7 +556,7 @@ def test_an_underlay_without_ethernet_is_refused(driver: BpfIpip) -> None:
         driver.put_decap(DECAP._replace(underlay="wg0"))
 
 
-def test_without_privilege_it_says_what_is_missing() -> None:
+def test_without_privilege_the_error_names_what_is_missing() -> None:
     os.seteuid(65534)
     try:
         with pytest.raises(OSError, match="CAP_BPF and CAP_NET_ADMIN"):
@@ -619,8 +619,8 @@ CAPABLE, CONGESTED = 2, 3
         (frame(struct.pack("!HH", 7, 0x0800) + outer(), kind=0x8100), programs.NEXT_FILTER),
     ],
     ids=[
-        *("a node", "a stranger", "nobody", "IPv6 inside", "options outside"),
-        *("congested and cannot be told", "congested and can be told"),
+        *("a node", "no member", "no source", "IPv6 inside", "options outside"),
+        *("congested without ECN", "congested with ECN"),
         *("to another", "no IPIP", "a first fragment", "a last fragment"),
         *("a frame for another", "a broadcast", "IPv6", "a VLAN"),
     ],
@@ -635,7 +635,7 @@ def test_what_gets_in_is_the_inner_packet_in_a_frame_for_the_tunnel_device(decap
     assert left == frame(INNER, to=TUNNEL_MAC)
 
 
-def test_congestion_on_the_way_is_told_to_the_inner_packet(decapsulate: int) -> None:
+def test_congestion_on_the_path_is_copied_to_the_inner_packet(decapsulate: int) -> None:
     inner = ipv4("10.244.2.2", "10.244.1.2", udp(PORT, b"inner"), tos=CAPABLE)
     _, left = syscalls.run(decapsulate, frame(outer(inner, tos=CONGESTED)))
     assert left == frame(ipv4("10.244.2.2", "10.244.1.2", udp(PORT, b"inner"), tos=CONGESTED), to=TUNNEL_MAC)

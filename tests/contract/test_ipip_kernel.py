@@ -17,7 +17,7 @@ from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import Decap, Link
 from bgpctl.kernel import nft as tables
-from bgpctl.kernel.ipip.module import KernelIpip, refused_packets
+from bgpctl.kernel.ipip.module import KernelIpip, dropped_packets
 from bgpctl.kernel.linux import LinuxKernel
 from tests.contract.kernel_rig import Bell, own_namespace
 
@@ -79,13 +79,13 @@ def test_removing_it_twice_leaves_nothing(driver: KernelIpip) -> None:
 
 
 def test_tables_of_others_stay(driver: KernelIpip) -> None:
-    nft("add table ip strangers")
+    nft("add table ip foreign")
     driver.put_decap(DECAP)
     driver.remove_decap("tunl0")
-    assert nft("list ruleset").split() == ["table", "ip", "strangers", "{", "}"]
+    assert nft("list ruleset").split() == ["table", "ip", "foreign", "{", "}"]
 
 
-def test_a_rule_that_somebody_deleted_is_not_taken_for_protection(driver: KernelIpip) -> None:
+def test_a_flushed_chain_is_not_taken_for_protection(driver: KernelIpip) -> None:
     driver.put_decap(DECAP)
     nft("flush chain ip bgpctl_ipip input")
     assert driver.observe_decaps() == frozenset()
@@ -93,13 +93,13 @@ def test_a_rule_that_somebody_deleted_is_not_taken_for_protection(driver: Kernel
     assert driver.observe_decaps() == {DECAP}
 
 
-def test_the_watch_tells_when_somebody_takes_the_allow_list_away(driver: KernelIpip) -> None:
+def test_the_watch_reports_the_removal_of_the_allow_list(driver: KernelIpip) -> None:
     driver.put_decap(DECAP)
     kernel, bell = LinuxKernel({"ipip": "kernel"}), Bell()
     kernel.watch(bell.ring)
     try:
         bell.rang_within(0.1)
-        nft("add table ip strangers")
+        nft("add table ip foreign")
         assert not bell.rang_within(0.2)
         nft("flush ruleset")
         assert bell.rang_within(1.0)
@@ -107,14 +107,14 @@ def test_the_watch_tells_when_somebody_takes_the_allow_list_away(driver: KernelI
         kernel.close()
 
 
-def test_without_nft_nothing_is_observed_and_a_put_says_what_is_missing(
+def test_without_nft_nothing_is_observed_and_a_put_names_what_is_missing(
     driver: KernelIpip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert driver.observe_decaps() == frozenset()
-    with pytest.raises(OSError, match="nft is not installed") as refused:
+    with pytest.raises(OSError, match="nft is not installed") as error:
         driver.put_decap(DECAP)
-    assert refused.value.errno == errno.ENOPKG
+    assert error.value.errno == errno.ENOPKG
 
 
 def test_a_kernel_without_nftables_has_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,14 +146,14 @@ def test_only_packets_from_the_named_sources_pass(driver: KernelIpip) -> None:
     assert passed == {"allowed": True, "denied": False}
 
 
-def test_refused_packets_are_counted_and_the_count_outlives_a_change(driver: KernelIpip) -> None:
+def test_dropped_packets_are_counted_and_the_count_outlives_a_change(driver: KernelIpip) -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    assert refused_packets() is None
+    assert dropped_packets() is None
     for count, sources in enumerate([(), (Address.parse("127.0.0.2"),), ()]):
         driver.put_decap(Decap("tunl0", "lo", Address.parse("127.0.0.1"), sources))
-        assert refused_packets() == count
+        assert dropped_packets() == count
         _send_ipip("127.0.0.3", "127.0.0.1")
-    assert refused_packets() == 3
+    assert dropped_packets() == 3
 
 
 def _send_ipip(source: str, destination: str) -> None:
@@ -170,7 +170,7 @@ def tunnel(driver: KernelIpip) -> Link:  # noqa: ARG001 (asked in the namespace 
     return Link("tunl0", Ipip(), 1480)
 
 
-def test_nobody_gets_in_before_it_is_said_who_may(driver: KernelIpip, tunnel: Link) -> None:
+def test_no_sender_is_accepted_before_the_allow_list_is_put(driver: KernelIpip, tunnel: Link) -> None:
     driver.put_link(tunnel)
     assert "ip protocol" in nft("list table ip bgpctl_ipip")
     assert driver.observe_decaps() == frozenset()

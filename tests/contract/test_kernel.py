@@ -96,7 +96,7 @@ BLOCK6 = Route(Prefix.parse("fd00:244:1::/64"), RouteType.BLACKHOLE)
 FORWARDING = Sysctl("net/ipv4/ip_forward", "1")
 FORWARDING6 = Sysctl("net/ipv6/conf/all/forwarding", "1")
 LOOSE = Sysctl("net/ipv4/conf/vxlan.test/rp_filter", "2")
-STRANGER = Route(Prefix.parse("192.0.2.0/24"), gateway=Address.parse("10.0.0.9"), link="eth0", protocol=4)
+FOREIGN = Route(Prefix.parse("192.0.2.0/24"), gateway=Address.parse("10.0.0.9"), link="eth0", protocol=4)
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces")
 
@@ -171,16 +171,16 @@ def test_a_put_replaces_what_has_the_same_key(rig: Rig, before: KernelObject, no
 def test_a_put_never_leaves_two_objects_with_one_key(rig: Rig) -> None:
     put(rig.kernel, *STACK)
     put(rig.kernel, *STACK, FDB._replace(remote=Address.parse("10.0.0.99")))
-    keys = [key_of(thing) for thing in rig.kernel.observe().owned()]
+    keys = [key_of(obj) for obj in rig.kernel.observe().owned()]
     assert len(keys) == len(set(keys))
 
 
 def test_removed_objects_are_gone(rig: Rig) -> None:
     everything = (*STACK, *STACK6, *TUNNEL_STACK, BLOCK, BLOCK6)
     put(rig.kernel, *everything)
-    for thing in reversed(everything):
-        remove(rig.kernel, thing)
-        assert missing(rig.kernel, thing) == {thing}
+    for obj in reversed(everything):
+        remove(rig.kernel, obj)
+        assert missing(rig.kernel, obj) == {obj}
 
 
 def test_removing_what_is_absent_is_no_failure(rig: Rig) -> None:
@@ -199,7 +199,7 @@ def test_each_refusal_names_its_operation_and_the_others_are_done(rig: Rig) -> N
 
 
 @pytest.mark.parametrize(
-    ("thing", "code"),
+    ("obj", "code"),
     [
         (replace(VXLAN, kind=replace(KIND, vni=Vni(4097))), errno.EOPNOTSUPP),
         (replace(VXLAN, kind=replace(KIND, port=8472)), errno.EOPNOTSUPP),
@@ -216,15 +216,15 @@ def test_each_refusal_names_its_operation_and_the_others_are_done(rig: Rig) -> N
         (FDB._replace(link="vxlan6.test"), errno.EAFNOSUPPORT),
     ],
 )
-def test_what_cannot_be_is_refused(rig: Rig, thing: KernelObject, code: int) -> None:
+def test_what_cannot_be_is_refused(rig: Rig, obj: KernelObject, code: int) -> None:
     put(rig.kernel, *STACK, *STACK6)
-    assert refusals(rig.kernel.apply(puts(thing))) == [(thing, code)]
+    assert refusals(rig.kernel.apply(puts(obj))) == [(obj, code)]
     assert missing(rig.kernel, *STACK, *STACK6) == set()
 
 
 def test_an_ipv6_gateway_that_another_link_leads_to_is_refused_and_a_link_local_one_is_not(rig: Rig) -> None:
-    if rig.pretends:
-        pytest.skip("next-hop objects: pretended ones are refused with their first route")
+    if rig.emulates:
+        pytest.skip("next-hop objects: emulated ones are refused with their first route")
     inside = TUNNEL_HOP6._replace(gateway=Address.parse("fd00:246:2::"))
     put(rig.kernel, *STACK6, DIRECT6, inside, TUNNEL_ROUTE6)
     put(rig.kernel, TUNNEL_ROUTE6._replace(next_hop=DIRECT6.id))
@@ -238,11 +238,11 @@ def test_a_next_hop_needs_a_link_that_is_up(rig: Rig) -> None:
     assert refusals(rig.kernel.apply(puts(HOP))) == [(HOP, errno.ENETDOWN)]
 
 
-def test_an_equal_link_of_a_stranger_is_adopted(rig: Rig) -> None:
-    rig.stranger(*puts(replace(VXLAN, owned=False), *STACK[1:]))
+def test_an_equal_foreign_link_is_adopted(rig: Rig) -> None:
+    rig.other_program(*puts(replace(VXLAN, owned=False), *STACK[1:]))
     assert missing(rig.kernel, VXLAN) == {VXLAN}
     put(rig.kernel, VXLAN)
-    assert missing(rig.kernel, *STACK) == ({HOP, HOP6, ROUTE, ROUTE6} if rig.pretends else set())
+    assert missing(rig.kernel, *STACK) == ({HOP, HOP6, ROUTE, ROUTE6} if rig.emulates else set())
 
 
 @pytest.mark.parametrize("link", [VXLAN, TUNNEL], ids=["vxlan", "IP in IP"])
@@ -278,7 +278,7 @@ def test_a_removed_link_takes_everything_on_it_along(rig: Rig, stack: tuple[Kern
 
 def test_a_removed_underlay_takes_the_vxlan_devices_along(rig: Rig) -> None:
     put(rig.kernel, *STACK, *STACK6)
-    rig.stranger(Remove(ETH0, NOT_WANTED))
+    rig.other_program(Remove(ETH0, NOT_WANTED))
     assert missing(rig.kernel, ETH0, *STACK, *STACK6) == {ETH0, *STACK, *STACK6}
 
 
@@ -318,7 +318,7 @@ def test_the_last_ipv4_address_takes_neighbours_and_plain_routes_along(rig: Rig)
     plain = Route(Prefix.parse("10.244.3.0/26"), link="vxlan.test")
     put(rig.kernel, *STACK, plain)
     remove(rig.kernel, ADDRESS)
-    also_plain = {ROUTE} if rig.pretends else set()
+    also_plain = {ROUTE} if rig.emulates else set()
     assert missing(rig.kernel, *STACK, plain) == {ADDRESS, NEIGHBOUR, plain, *also_plain}
 
 
@@ -366,7 +366,7 @@ def test_a_removed_group_takes_its_routes_along_and_leaves_its_members(rig: Rig)
 
 
 @pytest.mark.parametrize(
-    "thing",
+    "obj",
     [
         GROUP._replace(members=()),
         GROUP._replace(members=(HOP.id, HOP.id)),
@@ -379,23 +379,23 @@ def test_a_removed_group_takes_its_routes_along_and_leaves_its_members(rig: Rig)
         DIRECT._replace(id=HOP6.id),
     ],
 )
-def test_impossible_groups_and_next_hops_of_the_wrong_family_are_refused(rig: Rig, thing: KernelObject) -> None:
+def test_impossible_groups_and_next_hops_of_the_wrong_family_are_refused(rig: Rig, obj: KernelObject) -> None:
     put(rig.kernel, *STACK, DIRECT, GROUP, GROUP_ROUTE)
-    assert refusals(rig.kernel.apply(puts(thing))) == [(thing, errno.EINVAL)]
+    assert refusals(rig.kernel.apply(puts(obj))) == [(obj, errno.EINVAL)]
     assert missing(rig.kernel, *STACK, GROUP, GROUP_ROUTE) == set()
 
 
-def test_strangers_are_seen_and_survive(rig: Rig) -> None:
+def test_foreign_objects_are_seen_and_survive(rig: Rig) -> None:
     neighbour = NEIGHBOUR._replace(link="eth0", address=Address.parse("10.0.0.7"))
     hop = DIRECT._replace(id=7, protocol=4)
-    strangers = (ETH0, NODE, neighbour, hop, STRANGER, STRANGER._replace(table=1000))
-    rig.stranger(*puts(*strangers[2:]))
+    foreign_objects = (ETH0, NODE, neighbour, hop, FOREIGN, FOREIGN._replace(table=1000))
+    rig.other_program(*puts(*foreign_objects[2:]))
     put(rig.kernel, *STACK)
     remove(rig.kernel, *reversed(STACK))
-    assert missing(rig.kernel, *strangers) == set()
+    assert missing(rig.kernel, *foreign_objects) == set()
 
 
-def test_the_watch_tells_of_others_and_not_of_ourselves(rig: Rig) -> None:
+def test_the_watch_reports_changes_of_others_and_not_ours(rig: Rig) -> None:
     bell = Bell()
     rig.kernel.watch(bell.ring)
     bell.rang_within(0.1)  # the first call may come at once
@@ -403,20 +403,20 @@ def test_the_watch_tells_of_others_and_not_of_ourselves(rig: Rig) -> None:
     put(rig.kernel, replace(VXLAN, mtu_bytes=1400, mac=Mac("66:00:00:00:00:99")))
     remove(rig.kernel, *reversed((*STACK, *TUNNEL_STACK)))
     assert not bell.rang_within(0.3)
-    for op in (*puts(STRANGER), *removals(STRANGER)):
-        rig.stranger(op)
+    for op in (*puts(FOREIGN), *removals(FOREIGN)):
+        rig.other_program(op)
         assert bell.rang_within(1.0), op
 
 
-@pytest.mark.parametrize("thing", [*STACK[1:], VXLAN, *TUNNEL_STACK[1:], TUNNEL])
-def test_the_watch_tells_of_everything_of_ours_that_somebody_removes(rig: Rig, thing: KernelObject) -> None:
-    if rig.pretends and isinstance(thing, NextHop):
-        pytest.skip("next-hop objects: they are pretended here, and nobody else can remove them")
+@pytest.mark.parametrize("obj", [*STACK[1:], VXLAN, *TUNNEL_STACK[1:], TUNNEL])
+def test_the_watch_reports_every_object_of_ours_that_another_program_removes(rig: Rig, obj: KernelObject) -> None:
+    if rig.emulates and isinstance(obj, NextHop):
+        pytest.skip("next-hop objects: they are emulated here, and no other program can remove them")
     put(rig.kernel, *STACK, *TUNNEL_STACK)
     bell = Bell()
     rig.kernel.watch(bell.ring)
     bell.rang_within(0.1)
-    rig.stranger(Remove(thing, NOT_WANTED))
+    rig.other_program(Remove(obj, NOT_WANTED))
     assert bell.rang_within(1.0)
 
 
@@ -425,7 +425,7 @@ def test_after_close_the_watch_is_silent(rig: Rig) -> None:
     rig.kernel.watch(bell.ring)
     rig.kernel.close()
     bell.rang_within(0.0)
-    rig.stranger(*puts(BLOCK))
+    rig.other_program(*puts(BLOCK))
     assert not bell.rang_within(0.2)
 
 
@@ -476,7 +476,7 @@ def heard(listener: socket.socket) -> Iterator[Message]:
 
 @pytest.mark.kernel
 @needs_root
-def test_a_lost_carrier_takes_next_hops_along_without_a_word_and_the_watch_tells(linux: LinuxRig) -> None:
+def test_a_lost_carrier_silently_takes_next_hops_along_and_the_watch_reports_it(linux: LinuxRig) -> None:
     route = ROUTE._replace(next_hop=DIRECT.id)
     put(linux.kernel, DIRECT, route)
     bell = Bell()
@@ -484,7 +484,7 @@ def test_a_lost_carrier_takes_next_hops_along_without_a_word_and_the_watch_tells
     bell.rang_within(0.1)
     shell("link set far down")
     assert bell.rang_within(1.0)
-    # The kernel tells of the carrier from a work queue, by and by.
+    # The kernel reports the carrier from a work queue, after a delay.
     wait_until(lambda: missing(linux.kernel, DIRECT, route) == {DIRECT, route})
 
 
@@ -500,7 +500,7 @@ def test_lost_events_count_as_a_change(linux: LinuxRig, monkeypatch: pytest.Monk
 
 @pytest.mark.kernel
 @needs_root
-def test_a_refusal_says_in_words_what_is_wrong_and_what_to_do(linux: LinuxRig) -> None:
+def test_a_refusal_explains_what_is_wrong_and_what_to_do(linux: LinuxRig) -> None:
     orphan = Route(Prefix.parse("10.244.9.0/26"), next_hop=99)
     failures = linux.kernel.apply(puts(VXLAN, replace(VXLAN, name="vxlan.two"), orphan))
     assert [(failure.text, failure.hint) for failure in failures] == [
@@ -530,7 +530,7 @@ def test_without_privilege_every_change_is_refused_with_a_hint(linux: LinuxRig) 
 @needs_root
 def test_a_changed_sysctl_is_remembered_with_its_former_value_until_that_is_restored(rig: Rig) -> None:
     before = FORWARDING._replace(value="0")
-    rig.stranger(*puts(before))
+    rig.other_program(*puts(before))
     put(rig.kernel, before)
     assert rig.kernel.changed_sysctls() == ()
     for _ in range(2):
@@ -548,7 +548,7 @@ def test_a_sysctl_outside_net_is_refused(linux: LinuxRig) -> None:
 @pytest.mark.kernel
 @needs_root
 def test_doing_it_again_makes_no_event_but_for_next_hops_ipv6_routes_and_fdb_entries(linux: LinuxRig) -> None:
-    # Linux 6.1 tells of a forwarding entry that is replaced by an equal one; 6.18 does not.
+    # Linux 6.1 sends an event for a forwarding entry that is replaced by an equal one; 6.18 does not.
     everything = (VXLAN, ADDRESS, ADDRESS6, NEIGHBOUR, NEIGHBOUR6, BLOCK, FORWARDING, LOOSE)
     put(linux.kernel, *everything)
     with open_socket() as listener:

@@ -58,7 +58,7 @@ def test_nothing_is_observed_before_and_after() -> None:
         assert masquerade.observe(4) is None
 
 
-def test_a_table_that_somebody_changed_counts_as_another_one_and_is_put_right() -> None:
+def test_a_changed_table_counts_as_another_one_and_is_put_right() -> None:
     with own_namespace():
         masquerade.put(ONE)
         rule = ("nft", "insert", "rule", "ip", "bgpctl_nat", "postrouting", "accept")
@@ -68,12 +68,12 @@ def test_a_table_that_somebody_changed_counts_as_another_one_and_is_put_right() 
         assert masquerade.observe(4) == ONE
 
 
-def test_strangers_tables_survive() -> None:
+def test_foreign_tables_survive() -> None:
     with own_namespace():
-        subprocess.run(("nft", "add", "table", "ip", "strangers"), check=True)
+        subprocess.run(("nft", "add", "table", "ip", "foreign"), check=True)
         masquerade.put(ONE)
         masquerade.remove(4)
-        assert [item["table"]["name"] for item in nft.listed("strangers") if "table" in item] == ["strangers"]
+        assert [item["table"]["name"] for item in nft.listed("foreign") if "table" in item] == ["foreign"]
 
 
 @pytest.mark.parametrize("taken", [(4789,), (60000,), (65535,), (1,), (4789, 5000, 40000), ()])

@@ -193,7 +193,7 @@ def test_what_is_observed_by_notifications_is_what_a_dump_shows(seed: int, watch
         history.append(own(watching, choose) if choose.random() < 0.3 else done(choose))
         if choose.random() < 0.7:
             assert becomes_true(lambda: watching.observe() == dumped()), told(watching, history)
-    assert becomes_true(lambda: watching.sweep() is None), told(watching, history)
+    assert becomes_true(lambda: watching.resync() is None), told(watching, history)
 
 
 def becomes_true(holds: Callable[[], bool]) -> bool:

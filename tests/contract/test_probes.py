@@ -1,4 +1,4 @@
-"""Packets that try a way, between two hosts."""
+"""Probes of a path, between two hosts."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def bare(version: int) -> Probe:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_a_way_that_leads_there_is_answered(hosts: tuple[str, str], version: int) -> None:
+def test_a_probe_of_a_working_path_is_answered(hosts: tuple[str, str], version: int) -> None:
     """Not always the first one: a link that has just come up has neighbours to find."""
-    trial, prober = bare(version), PacketProber()
-    wait_until(lambda: netns.inside(hosts[0], lambda: prober.probe([trial])) == (ProbeReply(trial, "eth0"),))
+    probe, prober = bare(version), PacketProber()
+    wait_until(lambda: netns.inside(hosts[0], lambda: prober.probe([probe])) == (ProbeReply(probe, "eth0"),))
 
 
-def test_an_answer_by_ip_in_ip_tells_where_it_comes_from() -> None:
+def test_a_reply_by_ip_in_ip_has_its_outer_source() -> None:
     with three_sites() as (one, two, _):
         own, other = (Address.parse(site.address) for site in (one, two))
         hop = NextHop(0x42000001, "tunl0", other, onlink=True)
-        trial = Probe(hop, IPIP, own, other, Address.parse("10.244.1.0"), other)
-        wait_until(lambda: one.inside(lambda: PacketProber().probe([trial])) == (ProbeReply(trial, "tunl0", other),))
+        probe = Probe(hop, IPIP, own, other, Address.parse("10.244.1.0"), other)
+        wait_until(lambda: one.inside(lambda: PacketProber().probe([probe])) == (ProbeReply(probe, "tunl0", other),))
 
 
 def test_an_answer_that_comes_late_is_none_to_what_is_asked_next(hosts: tuple[str, str]) -> None:

@@ -59,7 +59,7 @@ def test_a_directory_is_held_once_at_a_time(directory: RunDirectory) -> None:
             raise AssertionError("held twice")
 
 
-def test_a_file_is_replaced_and_its_place_is_told(directory: RunDirectory) -> None:
+def test_a_file_is_replaced_and_its_place_is_returned(directory: RunDirectory) -> None:
     with directory.hold():
         places = [directory.write("journal", content) for content in (b"one", b"another")]
     assert places[0] == places[1]
@@ -80,7 +80,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 class Rig(ABC):
-    """A service manager, what it was told, and a way to end the process."""
+    """A service manager, the states it was sent, and a method to end the process."""
 
     manager: ServiceManager
 
@@ -90,7 +90,7 @@ class Rig(ABC):
 
     @abstractmethod
     def is_stopping(self) -> bool:
-        """The end was told."""
+        """True if it was notified of the end."""
 
     @abstractmethod
     def terminate(self) -> None:
@@ -152,7 +152,7 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
         signal.signal(number, handler)
 
 
-def test_changes_of_the_status_and_the_end_are_told(rig: Rig) -> None:
+def test_changes_of_the_status_and_the_end_are_reported(rig: Rig) -> None:
     manager = rig.manager
     assert (manager.pid > 0, manager.beat_s > 0) == (True, True)
     for at_s, status, started in ((0.0, "starting", False), (0.1, "starting", False), (0.2, "learning", True)):
@@ -163,7 +163,7 @@ def test_changes_of_the_status_and_the_end_are_told(rig: Rig) -> None:
     assert rig.is_stopping()
 
 
-def test_a_process_that_is_asked_to_end_is_told_so(rig: Rig) -> None:
+def test_a_request_to_end_reaches_the_process(rig: Rig) -> None:
     asked = threading.Event()
     rig.manager.on_stop(asked.set)
     rig.terminate()

@@ -12,7 +12,7 @@ from bgpctl.kernel.linux import LinuxKernel
 from tests.contract.kernel_rig import own_namespace
 
 
-def test_another_protocol_number_marks_ours_and_makes_the_usual_one_a_strangers() -> None:
+def test_another_protocol_number_marks_ours_and_makes_the_usual_one_foreign() -> None:
     with own_namespace():
         subprocess.run(("ip", "link", "add", "one", "type", "veth", "peer", "name", "two"), check=True)
         subprocess.run(("ip", "route", "add", "blackhole", "10.9.0.0/24", "proto", "179"), check=True)

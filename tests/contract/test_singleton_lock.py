@@ -35,7 +35,7 @@ def bgpctl(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_the_second_one_in_a_namespace_is_told_who_the_first_one_is(tmp_path: Path) -> None:
+def test_the_second_one_in_a_namespace_names_the_first_one(tmp_path: Path) -> None:
     with (
         held(tmp_path / "one"),
         pytest.raises(AlreadyRunning, match=f"process {os.getpid()}"),
@@ -69,6 +69,6 @@ def test_neither_an_agent_nor_a_cleanup_starts_beside_an_agent(tmp_path: Path) -
     with held(tmp_path / "one"):
         second = bgpctl("agent", "run", "--node", "a1", "-f", TOPOLOGY, "--run-dir", tmp_path / "two")
         cleanup = bgpctl("cleanup", "--run-dir", tmp_path / "two")
-    for refused in (second, cleanup):
-        assert refused.returncode == 6
-        assert f"an agent is running in this network namespace (process {os.getpid()})" in refused.stderr
+    for process in (second, cleanup):
+        assert process.returncode == 6
+        assert f"an agent is running in this network namespace (process {os.getpid()})" in process.stderr

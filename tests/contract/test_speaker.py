@@ -32,7 +32,7 @@ from bgpctl.core.net.addresses import Prefix
 from bgpctl.speaker.exabgp import ExabgpSpeaker
 from tests.contract.speaker_rig import (
     HOLD_TIME_S,
-    NOBODY,
+    NO_PEER,
     OURS,
     PEERS,
     Diary,
@@ -50,7 +50,7 @@ BLUE_BLOCKS = [Prefix.parse(f"10.4.{i}.0/26") for i in range(50)]
 # Promises of every Speaker -------------------------------------------------------------------------------------
 
 
-def test_a_session_carries_routes_both_ways(rig: Rig) -> None:
+def test_a_session_carries_routes_in_both_directions(rig: Rig) -> None:
     rig.speaker.configure(config(OURS, PEERS))
     rig.heard.wait_for(SpeakerAttached)
     rig.peer_up()
@@ -83,7 +83,7 @@ def test_the_configuration_in_force_asked_for_again_is_answered_and_disturbs_not
     assert not [event for event in rig.heard.events if isinstance(event, SessionDown)]
 
 
-def test_a_speaker_that_dies_is_replaced_and_says_so(rig: Rig) -> None:
+def test_a_speaker_that_dies_is_reported_and_replaced(rig: Rig) -> None:
     rig.speaker.configure(config(OURS, PEERS))
     first = rig.heard.wait_for(SpeakerAttached)
     seen = len(rig.heard.events)
@@ -110,7 +110,7 @@ def agent(
     run_dir: Path,
     prefix: Sequence[str],
     wanted: SpeakerConfig,
-    said: Sequence[SpeakerCommand],
+    commands: Sequence[SpeakerCommand],
     routes: int,
     ready: Connection,
 ) -> None:
@@ -120,18 +120,18 @@ def agent(
     speaker.start(heard.write)
     speaker.configure(wanted)
     heard.wait_until_up(PEERS)
-    speaker.send(said)
+    speaker.send(commands)
     heard.wait(lambda events: len(table(events)) >= routes)
     ready.send("up")
     signal.pause()
 
 
 @contextlib.contextmanager
-def agent_process(rig: ExabgpRig, *said: SpeakerCommand, routes: int = 0) -> Iterator[int]:
-    """The pid of a running agent that has said its commands and has heard so many routes."""
+def agent_process(rig: ExabgpRig, *commands: SpeakerCommand, routes: int = 0) -> Iterator[int]:
+    """The pid of a running agent that has sent its commands and has received so many routes."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
-    child = spawn.Process(target=agent, args=(rig.run_dir, rig.prefix, config(OURS, PEERS), said, routes, theirs))
+    child = spawn.Process(target=agent, args=(rig.run_dir, rig.prefix, config(OURS, PEERS), commands, routes, theirs))
     child.start()
     try:
         assert ours.poll(20), "the agent did not come up"
@@ -154,7 +154,7 @@ class TestExabgp:
         assert (opened.hold_time_s, opened.restart_time_s) == (HOLD_TIME_S, 120)
 
     def test_the_peers_open_is_reported_of_every_session_of_a_new_exabgp(self, pair: ExabgpRig) -> None:
-        """However soon the session is up, and how late the agent has found its way to ExaBGP."""
+        """However soon the session is up, and however late the agent has connected to ExaBGP."""
         for _ in range(6):
             seen = len(pair.heard.events)
             pair.speaker_dies()
@@ -218,7 +218,7 @@ class TestExabgp:
 
     def test_another_neighbour_leaves_the_sessions_alone(self, pair: ExabgpRig) -> None:
         seen, peers_seen = len(pair.heard.events), len(pair.peer_heard.events)
-        pair.speaker.configure(config(OURS, PEERS, NOBODY))
+        pair.speaker.configure(config(OURS, PEERS, NO_PEER))
         grown = pair.heard.wait_for(SpeakerAttached, after=seen)
         seen = len(pair.heard.events)
         pair.speaker.configure(config(OURS, PEERS))
@@ -229,7 +229,7 @@ class TestExabgp:
     def test_a_removed_neighbour_keeps_none_of_our_routes(self, pair: ExabgpRig) -> None:
         pair.speaker.send([Announce(BLUE)])
         pair.peer_has({BLUE})
-        pair.speaker.configure(config(OURS, NOBODY))
+        pair.speaker.configure(config(OURS, NO_PEER))
         pair.peer_has(set())
         pair.peer_heard.wait_for(SessionDown)
 
@@ -249,8 +249,8 @@ class TestExabgp:
         assert (pair.run_dir / "exabgp.conf").read_text() == conf
         assert not [event for event in pair.heard.events if isinstance(event, SessionDown)]
 
-    def test_a_refused_edit_taken_back_leaves_no_peer_unheard(self, pair: ExabgpRig) -> None:
-        absent = replace(session(OURS, NOBODY), password_file=str(pair.run_dir / "absent"))
+    def test_a_rejected_edit_that_is_undone_leaves_no_peer_unheard(self, pair: ExabgpRig) -> None:
+        absent = replace(session(OURS, NO_PEER), password_file=str(pair.run_dir / "absent"))
         pair.speaker.configure(replace(config(OURS), sessions=(absent,)))
         pair.heard.wait_for(SpeakerConfigRejected)
         seen = len(pair.heard.events)
@@ -299,7 +299,7 @@ class TestExabgp:
         pair.speaker.configure(config(OURS, PEERS))
         pair.heard.wait_until_up(PEERS)
 
-    def test_a_reused_pid_is_nobodys_exabgp(self, exabgp: ExabgpRig) -> None:
+    def test_a_reused_pid_is_not_taken_for_exabgp(self, exabgp: ExabgpRig) -> None:
         exabgp.run_dir.mkdir(exist_ok=True)
         (exabgp.run_dir / "exabgp.pid").write_text(f"{os.getpid()} 1\n")
         exabgp.speaker.shutdown()

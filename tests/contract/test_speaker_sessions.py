@@ -1,4 +1,4 @@
-"""Sessions of every kind between real speakers, and what is told of those that do not come up."""
+"""Sessions of every kind between real speakers, and the reports of those that do not come up."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from bgpctl.core.bgp.speaker import (
 )
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from tests.contract.speaker_rig import (
-    NOBODY,
+    NO_PEER,
     OURS,
     OURS6,
     PEERS,
@@ -71,34 +71,34 @@ def with_password(wanted: Session, directory: Path, password: str) -> Session:
     return replace(wanted, password_file=str(file))
 
 
-# What sessions can be ------------------------------------------------------------------------------------------
+# Options of sessions -------------------------------------------------------------------------------------------
 
 
 def test_every_attribute_arrives_as_it_was_sent(pair: ExabgpRig) -> None:
-    said = Attributes(
+    sent = Attributes(
         as_path=(Asn(65001), Asn(4200000001)),
         local_pref=300,
         med=7,
         communities=((64512, 7), (65535, 0), (64512, 1, 2)),
         extended=(0x0002FDE900000001, 0x030C000000000007, 0x4304000000000001),
-        originator=NOBODY,
+        originator=NO_PEER,
         cluster_list=(Address.parse("10.255.0.1"), Address.parse("10.255.0.2")),
         origin="incomplete",
     )
-    pair.speaker.send([Announce(BLUE, PEERS, said)])
+    pair.speaker.send([Announce(BLUE, PEERS, sent)])
     pair.peer_has({BLUE})
     heard = paths(pair.peer_heard.events)[BLUE]
-    assert (heard.next_hop, heard.as_path, heard.local_pref, heard.med) == (OURS, said.as_path, 300, 7)
-    assert (heard.communities, heard.extended, heard.origin) == (said.communities, said.extended, "incomplete")
-    assert (heard.originator, heard.cluster_list) == (said.originator, said.cluster_list)
+    assert (heard.next_hop, heard.as_path, heard.local_pref, heard.med) == (OURS, sent.as_path, 300, 7)
+    assert (heard.communities, heard.extended, heard.origin) == (sent.communities, sent.extended, "incomplete")
+    assert (heard.originator, heard.cluster_list) == (sent.originator, sent.cluster_list)
 
 
 def test_another_next_hop_and_other_attributes_for_one_peer_take_the_place_of_the_first(pair: ExabgpRig) -> None:
     pair.speaker.send([Announce(BLUE, None, Attributes(med=1))])
     pair.peer_has({BLUE})
-    pair.speaker.send([Announce(BLUE, PEERS, Attributes(next_hop=NOBODY, med=2))])
+    pair.speaker.send([Announce(BLUE, PEERS, Attributes(next_hop=NO_PEER, med=2))])
     pair.peer_heard.wait(lambda events: paths(events)[BLUE].med == 2)
-    assert paths(pair.peer_heard.events)[BLUE].next_hop == NOBODY
+    assert paths(pair.peer_heard.events)[BLUE].next_hop == NO_PEER
 
 
 def test_an_ipv6_session_carries_ipv6_routes(exabgp: ExabgpRig) -> None:
@@ -140,7 +140,7 @@ def test_a_session_from_any_address_comes_up(exabgp: ExabgpRig) -> None:
 
 
 @pytest.mark.parametrize("ours_connects", [True, False])
-def test_gtsm_sessions_come_up_whoever_connects(exabgp: ExabgpRig, *, ours_connects: bool) -> None:
+def test_gtsm_sessions_come_up_from_either_end(exabgp: ExabgpRig, *, ours_connects: bool) -> None:
     ours, theirs = (active(), waiting()) if ours_connects else (waiting(OURS, PEERS), active(PEERS, OURS))
     exabgp.peer.configure(config_of(replace(theirs, ttl_security=1)))
     exabgp.speaker.configure(config_of(replace(ours, ttl_security=1)))
@@ -157,7 +157,7 @@ def test_a_peer_that_may_be_far_away_is_not_heard_under_gtsm(exabgp: ExabgpRig) 
 # Why a session is not up ---------------------------------------------------------------------------------------
 
 
-def test_a_closed_port_and_an_absent_host_are_told_apart(exabgp: ExabgpRig) -> None:
+def test_a_closed_port_and_an_absent_host_are_distinguished(exabgp: ExabgpRig) -> None:
     exabgp.speaker.configure(config_of(active(), active(OURS, ABSENT)))
     assert down(exabgp, PEERS).kind is DownKind.REFUSED
     assert down(exabgp, ABSENT).kind is DownKind.UNREACHABLE
@@ -171,14 +171,14 @@ def test_a_wrong_password_is_no_answer_and_the_right_one_mends_it(exabgp: Exabgp
     exabgp.heard.wait_until_up(PEERS)
 
 
-def test_another_as_than_expected_is_told_at_both_ends(exabgp: ExabgpRig) -> None:
+def test_another_as_than_expected_is_reported_at_both_ends(exabgp: ExabgpRig) -> None:
     exabgp.peer.configure(config_of(waiting()))
     exabgp.speaker.configure(config_of(replace(active(), local_asn=Asn(65001))))
     assert down(exabgp, PEERS).kind is DownKind.WRONG_AS
     assert exabgp.peer_heard.wait_for(SessionDown).kind is DownKind.WRONG_AS
 
 
-def test_a_peer_that_takes_the_connection_and_says_nothing_is_silent(exabgp: ExabgpRig) -> None:
+def test_a_peer_that_accepts_the_connection_and_sends_nothing_is_silent(exabgp: ExabgpRig) -> None:
     with listening(exabgp, "hold"):
         exabgp.speaker.configure(config_of(active()))
         assert down(exabgp, PEERS, within_s=30).kind is DownKind.SILENT
@@ -195,8 +195,8 @@ def test_a_peer_that_is_cut_off_expires(pair: ExabgpRig) -> None:
     assert down(pair, PEERS).kind is DownKind.HOLD_EXPIRED
 
 
-def test_a_peer_that_has_forgotten_us_says_so(exabgp: ExabgpRig) -> None:
-    exabgp.peer.configure(config_of(waiting(PEERS, NOBODY)))
+def test_a_peer_without_a_session_for_us_is_reported(exabgp: ExabgpRig) -> None:
+    exabgp.peer.configure(config_of(waiting(PEERS, NO_PEER)))
     exabgp.peer_heard.wait_for(SpeakerAttached)
     exabgp.speaker.configure(config_of(active()))
     assert down(exabgp, PEERS).kind is DownKind.NOT_CONFIGURED
@@ -222,7 +222,7 @@ while True:
 
 @contextlib.contextmanager
 def listening(rig: ExabgpRig, manner: str) -> Iterator[None]:
-    """Somebody listens at the peer's address who speaks no BGP: `hold` keeps connections, `close` ends them at once."""
+    """A program without BGP listens at the peer's address: `hold` keeps connections, `close` ends them at once."""
     command = (*rig.peer_prefix, sys.executable, "-c", _LISTENER, str(PEERS), manner)
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
@@ -238,12 +238,12 @@ def listening(rig: ExabgpRig, manner: str) -> Iterator[None]:
 
 
 # One speaker knows a remote address once, so each of the two sessions has an address of its own at both ends.
-OTHERS, OURS_TOO = NOBODY, Address.parse("10.99.0.4")
+OTHERS, OURS_TOO = NO_PEER, Address.parse("10.99.0.4")
 
 
 @pytest.fixture
 def three(exabgp: ExabgpRig) -> ExabgpRig:
-    """Established sessions with two peers, both played by the other speaker."""
+    """Established sessions with two peers, both run by the other speaker."""
     ip("-n", exabgp.prefix[-1], "address", "add", f"{OURS_TOO}/24", "dev", "peer")
     ip("-n", exabgp.peer_prefix[-1], "address", "add", f"{OTHERS}/24", "dev", "peer")
     theirs = config_of(waiting(PEERS, OURS), waiting(OTHERS, OURS_TOO))

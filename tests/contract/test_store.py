@@ -42,7 +42,7 @@ class Rig(ABC):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.clock = FakeClock()
-        self.told: queue.Queue[Loaded] = queue.Queue()
+        self.notified: queue.Queue[Loaded] = queue.Queue()
         self.restart()
 
     @abstractmethod
@@ -62,18 +62,18 @@ class Rig(ABC):
         """As the command line sends it."""
 
     @abstractmethod
-    def look(self) -> None:
-        """Have a store that is watched look at its clock."""
+    def check_clock(self) -> None:
+        """Have a store that is watched read its clock."""
 
     def pass_s(self, passed_s: float) -> None:
         self.clock.advance(passed_s)
         self.store.load()
 
     def watch(self) -> None:
-        self.store.watch(self.told.put)
+        self.store.watch(self.notified.put)
 
     def next(self) -> Loaded:
-        return self.told.get(timeout=DEADLINE_S)
+        return self.notified.get(timeout=DEADLINE_S)
 
 
 class InMemory(Rig):
@@ -96,7 +96,7 @@ class InMemory(Rig):
     def proposal(self, text: str) -> Proposal:
         return Proposal(text)
 
-    def look(self) -> None:
+    def check_clock(self) -> None:
         self._store.settle()
 
 
@@ -119,7 +119,7 @@ class OnDisk(Rig):
     def proposal(self, text: str) -> Proposal:
         return proposal_of((text,))
 
-    def look(self) -> None:
+    def check_clock(self) -> None:
         """It does so by itself, several times a second."""
 
 
@@ -141,7 +141,7 @@ def expected(rig: Rig, text: str) -> Loaded:
     return understood(text, str(rig.path))
 
 
-def test_the_content_can_be_loaded_and_a_change_of_it_is_told(rig: Rig) -> None:
+def test_the_content_can_be_loaded_and_a_change_of_it_is_reported(rig: Rig) -> None:
     assert rig.store.load() == expected(rig, SAMPLE)
     rig.watch()
     rig.edit(LATER)
@@ -149,7 +149,7 @@ def test_the_content_can_be_loaded_and_a_change_of_it_is_told(rig: Rig) -> None:
     assert rig.store.load() == expected(rig, LATER)
 
 
-def test_a_bad_edit_is_told_as_problems_and_the_good_one_after_it_as_an_intent(rig: Rig) -> None:
+def test_a_bad_edit_is_reported_as_problems_and_the_good_one_after_it_as_an_intent(rig: Rig) -> None:
     rig.store.load()
     rig.watch()
     rig.edit(WRONG)
@@ -160,7 +160,7 @@ def test_a_bad_edit_is_told_as_problems_and_the_good_one_after_it_as_an_intent(r
     assert rig.next() == expected(rig, SAMPLE)
 
 
-def test_a_change_is_told_once_and_an_edit_without_a_change_never(rig: Rig) -> None:
+def test_a_change_is_reported_once_and_an_edit_without_a_change_never(rig: Rig) -> None:
     rig.store.load()
     rig.watch()
     rig.edit(SAMPLE)
@@ -169,26 +169,26 @@ def test_a_change_is_told_once_and_an_edit_without_a_change_never(rig: Rig) -> N
     rig.edit(LATER)
     rig.edit(WRONG)
     assert rig.next() == expected(rig, WRONG)
-    assert rig.told.empty()
+    assert rig.notified.empty()
 
 
-def test_after_close_nothing_is_told(rig: Rig) -> None:
+def test_after_close_nothing_is_reported(rig: Rig) -> None:
     rig.watch()
     rig.store.close()
     rig.edit(LATER)
-    assert rig.told.empty()
+    assert rig.notified.empty()
 
 
 # Proposals -----------------------------------------------------------------------------------------------------
 
 
-def test_a_preview_tells_what_a_proposal_means_and_changes_nothing(rig: Rig) -> None:
+def test_a_preview_shows_the_effect_of_a_proposal_and_changes_nothing(rig: Rig) -> None:
     assert rig.store.preview(rig.proposal(LATER)) == expected(rig, LATER)
     assert rig.store.preview(rig.proposal(WRONG)) == expected(rig, WRONG)
     assert (rig.content(), rig.store.unconfirmed_s()) == (SAMPLE, None)
 
 
-def test_a_proposal_is_in_force_is_told_and_stays(rig: Rig) -> None:
+def test_a_proposal_is_in_force_is_reported_and_stays(rig: Rig) -> None:
     rig.store.load()
     rig.watch()
     rig.store.propose(rig.proposal(LATER))
@@ -215,13 +215,13 @@ def test_a_proposal_that_is_confirmed_in_time_stays(rig: Rig) -> None:
         rig.store.confirm()
 
 
-def test_a_proposal_that_nobody_confirms_is_taken_back_in_time_and_that_is_told(rig: Rig) -> None:
+def test_an_unconfirmed_proposal_is_undone_in_time_and_that_is_reported(rig: Rig) -> None:
     rig.store.load()
     rig.watch()
     rig.store.propose(rig.proposal(LATER), WITHIN_S)
     assert rig.next() == expected(rig, LATER)
     rig.clock.advance(WITHIN_S)
-    rig.look()
+    rig.check_clock()
     assert rig.next() == expected(rig, SAMPLE)
     assert rig.store.unconfirmed_s() is None
     for late in (rig.store.confirm, rig.store.undo):
@@ -229,7 +229,7 @@ def test_a_proposal_that_nobody_confirms_is_taken_back_in_time_and_that_is_told(
             late()
 
 
-def test_another_boot_takes_back_what_nobody_confirmed(rig: Rig) -> None:
+def test_another_boot_undoes_an_unconfirmed_proposal(rig: Rig) -> None:
     rig.store.propose(rig.proposal(LATER), WITHIN_S)
     rig.clock.boot()
     rig.restart()
@@ -275,7 +275,7 @@ def test_an_undo_is_undone_by_another_one(rig: Rig) -> None:
     assert rig.content() == LATER
 
 
-def test_an_undo_is_told(rig: Rig) -> None:
+def test_an_undo_is_reported(rig: Rig) -> None:
     rig.store.propose(rig.proposal(LATER))
     assert rig.store.load() == expected(rig, LATER)
     rig.watch()
@@ -286,7 +286,7 @@ def test_an_undo_is_told(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("writes", "holds"), [(1, SAMPLE), (2, SAMPLE), (3, LATER)], ids=["the record", "the content", "both records"]
 )
-def test_a_proposal_that_a_crash_cut_short_is_taken_back_when_the_next_agent_loads(
+def test_a_proposal_that_a_crash_cut_short_is_undone_when_the_next_agent_loads(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, writes: int, holds: str
 ) -> None:
     """`writes` of record, content and record again were done."""
@@ -320,7 +320,7 @@ def test_what_is_no_proposal_for_these_files_is_refused(disk: Rig) -> None:
                 ask(Proposal(proposal))
 
 
-def test_what_was_edited_between_load_and_watch_is_told(disk: Rig) -> None:
+def test_an_edit_between_load_and_watch_is_reported(disk: Rig) -> None:
     disk.store.load()
     disk.edit(LATER)
     disk.watch()

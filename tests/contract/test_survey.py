@@ -1,4 +1,4 @@
-"""The doctor on a real host, once well and once for each way in which a namespace can be made ill."""
+"""The doctor on a real host, once well and once for each fault that a namespace can be given."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ VXLAN = "link add flannel.1 type vxlan id 4096 dstport 4789 local 10.0.0.1 dev e
 
 @pytest.fixture
 def host() -> Iterator[ExitStack]:
-    """A well node in a namespace of its own, with room for what has to be closed again."""
+    """A well node in a namespace of its own, with a stack for the resources to close."""
     with own_namespace(), ExitStack() as stack:
         shell("link add eth0 type veth peer name far", "link set eth0 up", "link set far up")
         shell("addr add 10.0.0.1/24 dev eth0")
@@ -86,7 +86,7 @@ def test_a_well_node_passes_every_check(host: ExitStack, tmp_path: Path) -> None
         ),
     ],
 )
-def test_an_ill_node_is_told_what_is_wrong(
+def test_an_ill_node_is_reported_with_what_is_wrong(
     host: ExitStack, tmp_path: Path, check: str, verdict: str, ill: list[str]
 ) -> None:
     for command in ill:
@@ -98,7 +98,7 @@ def test_an_ill_node_is_told_what_is_wrong(
 
 
 @pytest.mark.parametrize(("check", "kind", "port"), [("bgp port", "STREAM", 179), ("vxlan port", "DGRAM", 4789)])
-def test_a_port_that_somebody_has_is_found(host: ExitStack, tmp_path: Path, check: str, kind: str, port: int) -> None:
+def test_a_port_in_use_is_found(host: ExitStack, tmp_path: Path, check: str, kind: str, port: int) -> None:
     taken = host.enter_context(socket.socket(socket.AF_INET, socket.SocketKind[f"SOCK_{kind}"]))
     taken.bind(("0.0.0.0", port))
     if kind == "STREAM":
@@ -108,7 +108,7 @@ def test_a_port_that_somebody_has_is_found(host: ExitStack, tmp_path: Path, chec
     assert str(port) in found[check]["next"]
 
 
-def test_without_nft_it_says_so(host: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_nft_it_is_reported(host: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     code, found = examined(tmp_path)
     assert (found["nftables"]["verdict"], code) == ("FAIL", 1)

@@ -65,7 +65,7 @@ def test_what_went_with_its_link_is_forgotten(tmp_path: Path) -> None:
     assert memory.changed() == ()
 
 
-def test_a_file_that_somebody_broke_counts_as_empty(tmp_path: Path) -> None:
+def test_a_broken_file_counts_as_empty(tmp_path: Path) -> None:
     file = tmp_path / "sysctls.json"
     file.write_text("{")
     assert Memory(file).changed() == ()

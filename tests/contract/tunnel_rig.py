@@ -27,7 +27,7 @@ from tests.contract.ipip_rig import NODES
 
 @dataclass(frozen=True)
 class Tunnel:
-    """How n1 sends to a node, and what that looks like on the wire: the IP protocol number of the outer header."""
+    """How n1 sends to a node, and the IP protocol number of the outer header on the wire."""
 
     link: str
     protocol: int

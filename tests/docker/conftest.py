@@ -1,6 +1,6 @@
 """
-A Docker engine and the image, for tests: the engine that answers, or one of our own in a network namespace without a
-way out, so that nothing is changed on this machine and no packet of a lab can leave it.
+A Docker engine and the image, for tests: the engine that answers, or one of our own in a network namespace without an
+uplink, so that nothing is changed on this machine and no packet of a lab can leave it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def engine() -> Iterator[docker.DockerClient]:
 
 @contextmanager
 def _host() -> Iterator[str | None]:
-    """Where the engine is, if the environment does not say."""
+    """The engine's default address, where the environment names none."""
     if os.geteuid() != 0:
         pytest.skip("root: containers are cabled from outside")
     if _answers():

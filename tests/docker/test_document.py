@@ -33,7 +33,7 @@ exec {compose} "$@"
 def terminal(
     engine: docker.DockerClient, compose: tuple[str, ...], image: str, tmp_path: Path
 ) -> Iterator[Callable[[str], subprocess.CompletedProcess[str]]]:
-    """A shell in a directory that looks like this repository."""
+    """A shell in a directory with the files of this repository."""
     for name in ("docker-compose.yml", "Dockerfile", "topologies"):
         (tmp_path / name).symlink_to(PROJECT / name)
     shim = tmp_path / "bin" / "docker"
@@ -63,7 +63,7 @@ def terminal(
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_the_commands_do_what_the_document_says(
+def test_the_commands_do_what_the_document_shows(
     block: Block,
     terminal: Callable[[str], subprocess.CompletedProcess[str]],
     image: str,

@@ -24,20 +24,20 @@ from tests.lab.rig import CONVERGE_S, lab_report
 from tests.topologies import TOPOLOGIES, read_topology
 
 FILES = ("cross-subnet", "vxlan", "dual-stack")
-Ways = Mapping[Prefix, tuple[Route, NextHop | None]]
+Paths = Mapping[Prefix, tuple[Route, NextHop | None]]
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_same_file_gives_the_same_routes_in_memory_in_namespaces_and_in_containers(image: str, file: str) -> None:
     racks = read_topology(TOPOLOGIES / f"{file}.yaml")
-    memory = {node.name: ways(converged(racks.intent, node, assumed_kernel(node))) for node in racks.intent.nodes}
+    memory = {node.name: paths(converged(racks.intent, node, assumed_kernel(node))) for node in racks.intent.nodes}
     assert all(len(found) >= len(racks.intent.nodes) for found in memory.values())
     for place in (runtime.of(runtime.NETNS), runtime.of(runtime.COMPOSE, image)):
         assert built(racks, place) == memory
 
 
-def built(racks: Topology, place: runtime.Runtime) -> Mapping[str, Ways]:
-    """The ways of each node, once every pair of workloads has answered."""
+def built(racks: Topology, place: runtime.Runtime) -> Mapping[str, Paths]:
+    """The routes and next hops of each node, once every pair of workloads has answered."""
     name = f"d{os.getpid()}-{place.word}-{racks.name}"
     try:
         lab = labs.up(racks, name, keep=False, runtime=place)
@@ -49,15 +49,15 @@ def built(racks: Topology, place: runtime.Runtime) -> Mapping[str, Ways]:
         assert netns.names(Names(name).prefix) == []
 
 
-def observed() -> Ways:
+def observed() -> Paths:
     kernel = LinuxKernel()
     try:
-        return ways(kernel.observe())
+        return paths(kernel.observe())
     finally:
         kernel.close()
 
 
-def ways(dataplane: Dataplane) -> Ways:
+def paths(dataplane: Dataplane) -> Paths:
     """Our routes, each with its next hop."""
     hops = {hop.id: hop for hop in dataplane.next_hops}
     ours = (route for route in dataplane.routes if route.protocol == PROTOCOL)
@@ -77,7 +77,7 @@ def test_a_lab_of_containers_runs_by_the_same_command_and_leaves_nothing(
     assert engine.containers.list(all=True, filters={"name": "bgpctl-cross-subnet"}) == []
 
 
-def test_an_image_that_is_not_there_is_told_with_who_makes_it(engine: docker.DockerClient) -> None:
+def test_a_missing_image_is_reported_with_the_tool_that_makes_it(engine: docker.DockerClient) -> None:
     del engine
     name = f"d{os.getpid()}-none"
     with pytest.raises(RuntimeError, match="tools/image makes it"):

@@ -39,7 +39,7 @@ class Bird:
         self._process = bird.start(self._place, *(("-R",) if router.recovering else ()))
         wait_until(self._answers)
 
-    def tell(self, *tables: Mapping[Prefix, Origin]) -> None:
+    def announce(self, *tables: Mapping[Prefix, Origin]) -> None:
         for routes in tables:
             assert self._router
             self._write(replace(self._router, routes=routes))
@@ -60,7 +60,9 @@ class Bird:
 
     def updates(self, neighbor: Address) -> Updates:
         shown = self._ask("show", "protocols", "all", bird.session_name(neighbor))
-        received, sent = (re.search(rf"{way} updates:\s+(\d+).* (\d+)\n", shown) for way in ("Import", "Export"))
+        received, sent = (
+            re.search(rf"{direction} updates:\s+(\d+).* (\d+)\n", shown) for direction in ("Import", "Export")
+        )
         return Updates(int(received.group(1)) if received else 0, int(sent.group(2)) if sent else 0)
 
     def ask_again(self, neighbor: Address) -> None:

@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module", params=_KINDS, ids=lambda kind: kind.name)
 def kind(request: pytest.FixtureRequest) -> type[Daemon]:
-    """Whose router the other one is."""
+    """The daemon of the other router."""
     wanted: type[Daemon] = request.param
     installed(wanted)
     return wanted
@@ -51,15 +51,15 @@ def rig(world: World, kind: type[Daemon]) -> Iterator[Rig]:
     made.end()
 
 
-# What is told at the end ---------------------------------------------------------------------------------------
+# Reports at the end --------------------------------------------------------------------------------------------
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    told = getattr(item, "funcargs", {}).get("world")
-    if report.failed and isinstance(told, World):
-        report.sections.append(("everybody's logs and routes", told.told()))
+    world = getattr(item, "funcargs", {}).get("world")
+    if report.failed and isinstance(world, World):
+        report.sections.append(("logs and routes of all parts", world.report()))
     return report
 
 

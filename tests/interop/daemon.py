@@ -1,5 +1,5 @@
 """
-The questions and orders that a router of somebody else's takes; a class per daemon does it.
+The queries and commands for a router that runs another BGP daemon; a class per daemon implements them.
 
 Refuses to know: any daemon's configuration, commands and output.
 """
@@ -21,7 +21,7 @@ _END_WITHIN_S: Final = 10.0
 
 
 class Entry(NamedTuple):
-    """A route that the router was told by one neighbour."""
+    """A route that one neighbour announced to the router."""
 
     next_hop: Address
     as_path: tuple[int, ...] = ()
@@ -54,7 +54,7 @@ class Daemon(Protocol):
     def start(self, router: Router) -> None:
         """Start, and answer questions from then on."""
 
-    def tell(self, *tables: Mapping[Prefix, Origin]) -> None:
+    def announce(self, *tables: Mapping[Prefix, Origin]) -> None:
         """Announce just these routes from now on; of several tables one after the other, as fast as it can."""
 
     def established(self, neighbor: Address) -> bool: ...
@@ -69,7 +69,7 @@ class Daemon(Protocol):
         """Send a ROUTE-REFRESH; only where it `asks`."""
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """End it by a signal: SIGTERM says goodbye, SIGKILL says nothing."""
+        """End it by a signal: with SIGTERM it closes its sessions, with SIGKILL it cannot."""
 
 
 def ended(process: subprocess.Popen[bytes] | None, number: signal.Signals) -> None:
@@ -83,5 +83,5 @@ def installed(kind: type[Daemon]) -> None:
     """Skip the test if it cannot run here."""
     if os.geteuid() != 0:
         pytest.skip("root: network namespaces and port 179")
-    if lacking := missing(kind.programs):
-        pytest.skip(f"{kind.name}: no {', '.join(lacking)} (tools/system-packages test)")
+    if missing_programs := missing(kind.programs):
+        pytest.skip(f"{kind.name}: no {', '.join(missing_programs)} (tools/system-packages test)")

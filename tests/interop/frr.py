@@ -41,7 +41,7 @@ class Frr:
     def _ready(self, program: str) -> None:
         wait_until(lambda: self._answers(program))
 
-    def tell(self, *tables: Mapping[Prefix, Origin]) -> None:
+    def announce(self, *tables: Mapping[Prefix, Origin]) -> None:
         assert self._router
         lines = ["configure terminal"]
         for routes in tables:
@@ -55,10 +55,10 @@ class Frr:
 
     def table(self, neighbor: Address) -> Mapping[Prefix, Entry]:
         family = frr.FAMILIES[neighbor.version]
-        told = self._show(f"show bgp {family} neighbors {neighbor} routes json").get("routes", {})
-        if not told:
+        shown = self._show(f"show bgp {family} neighbors {neighbor} routes json").get("routes", {})
+        if not shown:
             return {}
-        details = self._ask(*(f"show bgp {family} {prefix} json" for prefix in told))
+        details = self._ask(*(f"show bgp {family} {prefix} json" for prefix in shown))
         return dict(_entries(details, neighbor))
 
     def updates(self, neighbor: Address) -> Updates:

@@ -23,7 +23,7 @@ _ORIGINATOR, _CLUSTER_LIST, _MP_REACH, _LARGE_COMMUNITIES = 9, 10, 14, 32
 class Gobgp:
     """
     One process, asked through gobgp, and one that listens to it: GoBGP itself writes nothing into the kernel, so
-    what it says of its best paths is put there, as its users do with another daemon's help.
+    its best paths are put there, as its users do with another daemon's help.
     """
 
     name: ClassVar = "GoBGP"
@@ -68,12 +68,12 @@ class Gobgp:
             monitor = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             threading.Thread(target=self._forward, args=(monitor,), daemon=True).start()
             self._monitors.append(monitor)
-        self.tell(router.routes)
+        self.announce(router.routes)
         # Only now, because an End-of-RIB without them would be the end of what others keep of them.
         for neighbor in router.neighbors:
             self._ask("neighbor", str(neighbor.address), "enable")
 
-    def tell(self, *tables: Mapping[Prefix, Origin]) -> None:
+    def announce(self, *tables: Mapping[Prefix, Origin]) -> None:
         assert self._router
         script: list[str] = []
         for routes in tables:
@@ -96,7 +96,7 @@ class Gobgp:
         return Updates(counted["received"].get("update", 0), counted["sent"].get("update", 0))
 
     def ask_again(self, neighbor: Address) -> None:
-        raise NotImplementedError("gobgp softresetin looks at the table again that GoBGP has")
+        raise NotImplementedError("gobgp softresetin re-reads GoBGP's own table and sends no ROUTE-REFRESH")
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         ended(self._process, number)
@@ -112,7 +112,7 @@ class Gobgp:
             paths = [path for path in json.loads(line) if "neighbor-ip" in path and path["neighbor-ip"] != "<nil>"]
             lines = "\n".join(_kernel_route(path) for path in paths)
             command = ("ip", "-n", self._place.namespace, "-force", "-batch", "-")
-            # What is withdrawn need not have been the best, and then is not there.
+            # A withdrawn path need not have been the best; then the route is absent.
             subprocess.run(command, input=lines, text=True, stderr=subprocess.DEVNULL, check=False)
 
     def _ask(self, *words: str) -> str:

@@ -15,14 +15,14 @@ UP_WITHIN_S = 30.0
 
 
 def router(
-    part: Part, *, asn: Asn = CLUSTER_AS, routes: Mapping[Prefix, Origin] | None = None, **terms: object
+    part: Part, *, asn: Asn = CLUSTER_AS, routes: Mapping[Prefix, Origin] | None = None, **options: object
 ) -> Router:
     """A router at `part` with one session to us; as a member of the cluster it waits or connects as Calico does."""
     member = asn == CLUSTER_AS
     passive = member and str(ADDRESS["us"]) > str(ADDRESS[part])
-    neighbor = dataclasses.replace(Neighbor(ADDRESS["us"], ADDRESS[part], passive=passive), **terms)  # type: ignore[arg-type]
-    told = {BLOCK[part]: Origin()} if routes is None else routes
-    return Router(ADDRESS[part], (neighbor,), told, asn)
+    neighbor = dataclasses.replace(Neighbor(ADDRESS["us"], ADDRESS[part], passive=passive), **options)  # type: ignore[arg-type]
+    announced = {BLOCK[part]: Origin()} if routes is None else routes
+    return Router(ADDRESS[part], (neighbor,), announced, asn)
 
 
 class Rig:
@@ -55,6 +55,6 @@ class Rig:
 
 
 def has_block(daemon: Daemon, prefix: Prefix, neighbor: Address) -> bool:
-    """True if the neighbour told the router of the prefix, with itself as the next hop."""
+    """True if the neighbour announced the prefix to the router, with itself as the next hop."""
     entry = daemon.table(neighbor).get(prefix)
     return entry is not None and entry.next_hop == neighbor

@@ -1,5 +1,5 @@
 """
-BIRD configured the way Calico's nodes are: a full citizen of our cluster, and a node that moves to us under traffic.
+BIRD configured as Calico's nodes are: a full member of our cluster, and a node that moves to us under traffic.
 
 Calico's own BIRD is 1.6; here its settings are put into BIRD 2's words.
 """
@@ -70,7 +70,7 @@ def test_nodes_of_calicos_are_full_citizens(rig: Rig) -> None:
     wait_until(world.converged)
 
 
-def test_a_node_of_calicos_is_told_from_which_tunnels_we_take_packets(rig: Rig) -> None:
+def test_a_calico_node_learns_which_tunnels_we_accept(rig: Rig) -> None:
     """RFC 9012's community of IP in IP, type 0x030c, tunnel type 7: BIRD has no word for it, and shows its halves."""
     world, us = rig.world, ADDRESS["us"]
     world.agree(MESH.replace("encapsulation: None", "encapsulation: IPIP", 1))
@@ -81,7 +81,7 @@ def test_a_node_of_calicos_is_told_from_which_tunnels_we_take_packets(rig: Rig) 
 
 
 def _agreed(rig: Rig, part: Part) -> None:
-    """Wait until both kernels know the way to the other's block."""
+    """Wait until both kernels have a route to the other's block."""
     wait_until(lambda: rig.world.gateways(BLOCK[part]) == {str(ADDRESS[part])}, within_s=UP_WITHIN_S)
     wait_until(lambda: rig.world.gateways(BLOCK["us"], part) == {str(ADDRESS["us"])})
 

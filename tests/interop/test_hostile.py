@@ -48,7 +48,7 @@ REJECTED: Final[dict[str, tuple[bytes, str]]] = {
     "empty AS path": (right(_ORIGIN, wire.attribute(2, b""), _HOP), "first-as"),
     "multicast": (right(_ORIGIN, _PATH, _HOP, prefix=wire.nlri(Prefix.parse("239.0.0.0/8"))), "martian"),
 }
-"""Malformed input that ExaBGP lets through: the session stays, and the table says why it is not used."""
+"""Malformed input that ExaBGP lets through: the session stays, and the table shows why it is not used."""
 
 WITHDRAWN: Final[dict[str, bytes]] = {
     "AS path cut short": right(_ORIGIN, wire.attribute(2, bytes([2, 3, 0, 0])), _HOP),
@@ -82,7 +82,7 @@ def world() -> Iterator[World]:
 
 @pytest.fixture(scope="module", autouse=True)
 def good(world: World) -> Iterator[wire.Speaker]:
-    """Somebody who does nothing wrong, whose route is in the kernel."""
+    """A peer that does nothing wrong, whose route is in the kernel."""
     peer = wire.Speaker(world.names.of("two"), TWO, GOOD)
     world.agree(CLUSTER)
     peer.up()
@@ -120,7 +120,7 @@ def attacker(world: World, evil: wire.Speaker) -> Iterator[wire.Speaker]:
 
 
 @pytest.mark.parametrize("case", REJECTED)
-def test_what_cannot_be_used_is_not_and_the_table_says_why(world: World, attacker: wire.Speaker, case: str) -> None:
+def test_an_unusable_route_is_not_used_and_the_table_shows_why(world: World, attacker: wire.Speaker, case: str) -> None:
     message, rule = REJECTED[case]
     attacker.send(message)
     wait_until(lambda: [row["rule"] for row in world.received(which="rejected").values()] == [rule])
@@ -143,16 +143,16 @@ def test_what_breaks_a_session_breaks_that_one_alone(world: World, attacker: wir
     wait_until(lambda: not world.gateways(BAIT))
 
 
-def test_a_flood_is_shut_out_and_the_table_says_so(world: World, attacker: wire.Speaker) -> None:
+def test_a_peer_above_the_prefix_limit_is_ended_and_the_table_shows_it(world: World, attacker: wire.Speaker) -> None:
     before = world.kernel() - {str(BAIT)}
     first = Prefix.parse("172.16.0.0/12").network
     prefixes = (Prefix(4, first + number, 32) for number in range(FLOOD))
-    # On a busy host the session may be over before all is said.
+    # On a busy host the session may be over before all is sent.
     with contextlib.suppress(ConnectionError):
         attacker.send(*wire.packed(_ORIGIN + _PATH + _HOP, prefixes), LAST)
     wait_until(lambda: bool(world.peer(ONE).get("prefix_limit_exceeded")), within_s=60)
     wait_until(lambda: world.kernel() == before, within_s=60)
     assert "exceeds the prefix limit" in world.peer(ONE)["error"]
-    # What is said last in the flood is heard last: then it is over.
+    # LAST is sent and received after all the other routes.
     wait_until(lambda: not world.established(ONE), within_s=60)
     assert world.kernel() == before

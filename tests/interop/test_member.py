@@ -1,4 +1,4 @@
-"""Somebody else's router as a node of the cluster: what a node of Calico's is to us."""
+"""Another BGP daemon as a node of the cluster, as a node of Calico's is."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def member(rig: Rig) -> Rig:
     return rig
 
 
-def test_blocks_go_both_ways_with_the_right_next_hops(member: Rig) -> None:
+def test_blocks_are_announced_in_both_directions_with_the_right_next_hops(member: Rig) -> None:
     one, world = member.running("one"), member.world
     wait_until(lambda: world.gateways(THEIRS) == {str(ONE)})
     wait_until(lambda: has_block(one, OURS, US))
@@ -36,7 +36,7 @@ def test_blocks_go_both_ways_with_the_right_next_hops(member: Rig) -> None:
 def test_a_withdrawn_block_is_gone_at_the_other_end(member: Rig) -> None:
     one, world = member.running("one"), member.world
     wait_until(lambda: world.gateways(THEIRS) == {str(ONE)} and has_block(one, OURS, US))
-    one.tell({})
+    one.announce({})
     wait_until(lambda: not world.gateways(THEIRS))
     world.agree(MEMBERS.replace(", blocks: [10.244.1.0/26]", ""))
     wait_until(lambda: OURS not in one.table(US))
@@ -45,15 +45,15 @@ def test_a_withdrawn_block_is_gone_at_the_other_end(member: Rig) -> None:
 def test_after_a_flap_storm_both_ends_agree(member: Rig) -> None:
     """200 changes to 50 prefixes, one after the other."""
     one, world, chance = member.running("one"), member.world, random.Random(4271)
-    told, tables = {THEIRS: Origin()}, []
+    announced, tables = {THEIRS: Origin()}, []
     for prefix in chance.choices(STORM, k=200):
-        told = dict(told)
-        if told.pop(prefix, None) is None:
-            told[prefix] = Origin()
-        tables.append(told)
-    one.tell(*tables)
-    wait_until(lambda: {Prefix.parse(prefix) for prefix, _ in world.received()} == set(told))
-    wait_until(lambda: {prefix for prefix in STORM if world.gateways(prefix)} == set(told) & set(STORM))
+        announced = dict(announced)
+        if announced.pop(prefix, None) is None:
+            announced[prefix] = Origin()
+        tables.append(announced)
+    one.announce(*tables)
+    wait_until(lambda: {Prefix.parse(prefix) for prefix, _ in world.received()} == set(announced))
+    wait_until(lambda: {prefix for prefix in STORM if world.gateways(prefix)} == set(announced) & set(STORM))
 
 
 def test_either_end_can_ask_for_everything_again(member: Rig, record_property: Callable[[str, object], None]) -> None:

@@ -27,13 +27,13 @@ def test_we_reflect_between_two_of_them(rig: Rig) -> None:
     for part in ("one", "two"):
         rig.up(part)
     for part, other in (("one", "two"), ("two", "one")):
-        _told(rig, part, other)
+        _reflected(rig, part, other)
         heard = rig.running(part).table(us)[BLOCK[other]]
         assert heard.next_hop == ADDRESS[other]
         assert (heard.originator, heard.cluster_list) == (str(ADDRESS[other]), (str(CLUSTER_ID),))
 
 
-def _told(rig: Rig, part: Part, other: Part) -> None:
+def _reflected(rig: Rig, part: Part, other: Part) -> None:
     """Wait until `part` knows by us how to reach the other one, and so do we."""
     wait_until(lambda: BLOCK[other] in rig.running(part).table(ADDRESS["us"]))
     for where in (part, "us"):

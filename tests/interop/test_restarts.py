@@ -90,7 +90,7 @@ def test_router_killed_and_started_again(
 def gave_up(rig: Rig) -> int:
     """
     How often the router itself ended a session by a NOTIFICATION of a state machine error, which ends a graceful
-    restart too (RFC 4724, section 4): a bgpd of FRR 8.4 does if it is connected to before zebra has told it of links.
+    restart too (RFC 4724, section 4): a bgpd of FRR 8.4 does if a peer connects before zebra has sent it the links.
     """
     return (rig.world.directory / "agent.log").read_text().count("notification received (5,0)")
 

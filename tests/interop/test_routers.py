@@ -1,4 +1,4 @@
-"""Somebody else's routers outside the cluster: the top of the rack, and one that means no good."""
+"""Other BGP daemons as routers outside the cluster: the top of the rack, and a hostile one."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def test_two_routers_share_the_traffic(rig: Rig) -> None:
     world.agree(TORS)
     one, two = tors(rig, {OUTSIDE: Origin()})
     wait_until(lambda: world.gateways(OUTSIDE) == gateways)
-    wait_until(lambda: all(told(daemon) for daemon in (one, two)))
-    one.tell({})
+    wait_until(lambda: all(has_our_block(daemon) for daemon in (one, two)))
+    one.announce({})
     wait_until(lambda: world.gateways(OUTSIDE) == {str(ADDRESS["two"])})
-    one.tell({OUTSIDE: Origin()})
+    one.announce({OUTSIDE: Origin()})
     wait_until(lambda: world.gateways(OUTSIDE) == gateways)
 
 
-def told(daemon: Daemon) -> bool:
-    """True if a router outside has our block, from our AS, and without what is said inside the cluster alone."""
+def has_our_block(daemon: Daemon) -> bool:
+    """True if a router outside has our block, from our AS, without the attributes that are for iBGP only."""
     entry = daemon.table(ADDRESS["us"]).get(OURS)
     return entry is not None and (entry.next_hop, entry.as_path) == (ADDRESS["us"], (64512,))
 
@@ -56,7 +56,7 @@ def test_communities_cross_in_both_directions(rig: Rig) -> None:
     one, _ = tors(rig, {OUTSIDE: Origin(("65001:9", "65001:3:4"))})
     wait_until(lambda: one.table(ADDRESS["us"])[OURS].communities == marks)
     path = (str(OUTSIDE), "tor-one")
-    # FRR may tell the route before it has read what belongs to it.
+    # FRR may announce the route before it has read the route's attributes.
     wait_until(lambda: set(world.received().get(path, {}).get("communities", ())) == {"65001:9", "65001:3:4"})
 
 
@@ -84,7 +84,7 @@ LIFTED = {"0.0.0.0/0", "10.244.9.0/26", "192.0.2.0/24"}
 """Routes that a filter can allow."""
 
 
-def test_a_hostile_router_changes_nothing_and_the_table_says_why(rig: Rig) -> None:
+def test_a_hostile_router_changes_nothing_and_the_table_shows_why(rig: Rig) -> None:
     world = rig.world
     world.agree(f"{EVIL_CLUSTER}}}\n")
     wait_until(lambda: bool(world.peer(ADDRESS["one"])))

@@ -13,7 +13,7 @@ US, ONE = ADDRESS["us"], ADDRESS["one"]
 RIGHT, WRONG = "correct-horse", "battery-staple"
 
 
-def test_md5_a_wrong_password_is_told_and_the_right_one_mends_it(rig: Rig) -> None:
+def test_md5_a_wrong_password_is_reported_and_the_right_one_mends_it(rig: Rig) -> None:
     world, secret = rig.world, rig.world.directory / "secret"
     secret.write_text(WRONG)
     world.agree(f"{MEMBERS}nodeMeshPasswordFile: {secret}\n")

@@ -67,10 +67,10 @@ def update(attributes: bytes, announced: bytes, *, length: int | None = None) ->
 
 def packed(attributes: bytes, prefixes: Iterable[Prefix]) -> Iterator[bytes]:
     """As few UPDATEs as possible."""
-    room, ready = _GREATEST_MESSAGE - 23 - len(attributes), b""
+    free_bytes, ready = _GREATEST_MESSAGE - 23 - len(attributes), b""
     for prefix in prefixes:
         more = nlri(prefix)
-        if len(ready) + len(more) > room:
+        if len(ready) + len(more) > free_bytes:
             yield update(attributes, ready)
             ready = b""
         ready += more
@@ -82,7 +82,7 @@ END_OF_RIB: Final = update(b"", b"")
 
 class Speaker:
     """
-    A peer that waits for us to connect, brings a session up and then sends whatever it is told to. It answers
+    A peer that waits for us to connect, brings a session up and then sends the given messages. It answers
     KEEPALIVEs with KEEPALIVEs until the session ends.
     """
 
@@ -100,7 +100,7 @@ class Speaker:
         Wait for a connection and answer until it is established. One that ends before is followed by another.
 
         Raises:
-            TimeoutError: nobody connects.
+            TimeoutError: no peer connects.
         """
         self.hang_up()
         while self._session is None:
@@ -120,7 +120,7 @@ class Speaker:
     def hang_up(self) -> None:
         """End the connection without a word."""
         if self._session:
-            # Closing alone would wait for whoever still reads.
+            # Closing alone would not wake a thread that still reads.
             with contextlib.suppress(OSError):
                 self._session.shutdown(socket.SHUT_RDWR)
             self._session.close()

@@ -25,7 +25,7 @@ from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.lab import build, netns
 from bgpctl.lab.build import Names
 from bgpctl.lab.daemons.session_options import Place
-from bgpctl.lab.load import Load, both_ways
+from bgpctl.lab.load import Load, both_directions
 from bgpctl.lab.topology import Topology
 from tests.topologies import read_topology
 
@@ -64,7 +64,7 @@ US: Final = "  us: {address: 10.99.0.2/24, blocks: [10.244.1.0/26]}\n"
 ONE: Final = "  one: {address: 10.99.0.10/24, blocks: [10.244.2.0/26]}\n"
 TWO: Final = "  two: {address: 10.99.0.3/24, blocks: [10.244.3.0/26]}\n"
 MEMBERS: Final = f"{POOLS}nodes:\n{US}{ONE}"
-"""A cluster of two nodes; `one` is somebody else's router."""
+"""A cluster of two nodes; `one` runs another BGP daemon."""
 
 _NETWORK: Final = f"""\
 {POOLS}nodes:
@@ -98,7 +98,7 @@ class World:
         build.tear_down(self.names)
 
     def place(self, part: Part) -> Place:
-        """Where a router of somebody else's can live."""
+        """The place of a router that runs another BGP daemon."""
         directory = self.directory / part
         directory.mkdir(exist_ok=True)
         return Place(self.names.of(part), directory)
@@ -131,7 +131,7 @@ class World:
         self._agent.wait()
 
     def leave(self) -> None:
-        """End the agent, its speaker and everything it made but forwarding, which whoever comes next needs too."""
+        """End the agent, its speaker and everything it made but forwarding, which the next user needs too."""
         if self._agent:
             self._agent.terminate()
             self._agent.wait()
@@ -181,7 +181,7 @@ class World:
     # The kernel --------------------------------------------------------------------------------------------------
 
     def gateways(self, prefix: Prefix, part: Part = "us") -> set[str]:
-        """Where the kernel sends what is for exactly this prefix."""
+        """The kernel's gateways of the route for exactly this prefix."""
         return _gateways(self._routes(part, str(prefix), prefix.version))
 
     def kernel(self, part: Part = "us") -> set[str]:
@@ -203,9 +203,11 @@ class World:
 
     def traffic(self, *parts: Part, pps: int) -> Load:
         """Numbered packets between the workloads of these nodes, in all directions."""
-        return Load(self.names, both_ways([found for found in self.topology.workloads if found.node in parts]), pps)
+        return Load(
+            self.names, both_directions([found for found in self.topology.workloads if found.node in parts]), pps
+        )
 
-    def told(self) -> str:
+    def report(self) -> str:
         """Everything that helps to understand a failure."""
         parts = [f"--- {log}\n{log.read_text(errors='replace')[-4000:]}" for log in self.directory.glob("**/*log")]
         with contextlib.suppress(client.AgentAway):

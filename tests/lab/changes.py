@@ -84,7 +84,7 @@ TOURS: Final = {
     "cross-subnet": tuple(tour(TUNNELLED, start="IPIPCrossSubnet"))[1:],
     "one-rack": ("None", "IPIPCrossSubnet", "None", "VXLAN", "None", "VXLANCrossSubnet", "None", "IPIP"),
 }
-"""Together they make every ordered pair, and end with IP in IP; None needs an underlay that knows the way."""
+"""Together they make every ordered pair, and end with IP in IP; None needs an underlay with routes to the blocks."""
 
 
 def changed(text: str, edits: Sequence[tuple[str, str]]) -> str:
@@ -131,24 +131,24 @@ def finished(lab: Lab, change: Change, *, back: bool = False) -> None:
 
 
 def driver(lab: Lab) -> str:
-    """Who does IP in IP on node a1; empty where there is none."""
+    """The driver of IP in IP on node a1; empty where there is none."""
     tunnels = lab.read("a1", "tunnels")["tunnels"]
     return next((item["driver"] for item in tunnels if item["name"] == IPIP_LINK), "")
 
 
 def left_to_do(lab: Lab, node: str, text: str) -> dict[str, Any]:
-    """The node's operations, by stage, for what the file shall say."""
+    """The node's operations, by stage, for this content of the file."""
     plan = client.read(lab.run_dir(node) / client.SOCKET, "plan", content=json.dumps([text]))["nodes"][0]
     return {step["stage"]: step["ops"] for step in plan["steps"]}
 
 
 def concerned(lab: Lab, text: str) -> list[str]:
-    """Who has something to do for it."""
+    """The nodes that have operations for it."""
     return [node.name for node in lab.topology.intent.nodes if left_to_do(lab, node.name, text)]
 
 
 def nothing_left_to_do(lab: Lab) -> bool:
-    """True if every node has what the lab's file says, and waits for nobody."""
+    """True if every node has applied the lab's file, and waits for no other node."""
     return not concerned(lab, lab.topology.file.read_text()) and all(s["converged"] for s in lab.summaries())
 
 

@@ -1,4 +1,4 @@
-"""Labs for tests: built from the shipped topologies, torn down afterwards, told about in full when a test fails."""
+"""Labs for tests: built from the shipped topologies, torn down afterwards, reported in full when a test fails."""
 
 from __future__ import annotations
 

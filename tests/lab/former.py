@@ -20,7 +20,7 @@ from bgpctl.lab import netns
 from bgpctl.lab.runtime import NETNS, Namespaces
 
 FORMER: Final = "27efabef942ce1d1fdf7b81e670fcd36bcbfa15d"
-"""The commit before the core was told apart into wings."""
+"""The commit before the core was divided into packages."""
 _ROOT: Final = Path(__file__).parents[2]
 
 

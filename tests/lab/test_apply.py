@@ -1,4 +1,4 @@
-"""`bgpctl apply`, `confirm` and `undo` on running nodes: the change that was planned, and the way back."""
+"""`bgpctl apply`, `confirm` and `undo` on running nodes: the change that was planned, and its undo."""
 
 from __future__ import annotations
 
@@ -74,21 +74,22 @@ Done = tuple[str, str]
 def planned(lab: Lab, node: str, file: Path) -> list[tuple[str, list[Done]]]:
     """The stages, each with its operations."""
     answer = json.loads(bgpctl(lab, node, "plan", "-f", str(file), "-o", "json").stdout)
-    (foreseen,) = answer["nodes"]
+    (previewed,) = answer["nodes"]
     return [
         (step["stage"], [("remove" if op["verb"] == "remove" else "put", op["object"]) for op in step["ops"]])
-        for step in foreseen["steps"]
+        for step in previewed["steps"]
     ]
 
 
 def done(lab: Lab, node: str, since_s: float) -> list[Done]:
     """
-    The operations of the agent since a time of the clock that all agents share; a peer may tell before the file does.
+    The operations of the agent since a time of the clock that all agents share; a peer may announce before the file
+    changes.
     """
     _, record = journal_file.load(Path(lab.ask(node, "journal")["file"]))
     commands = [command for entry in record.entries if entry.at_s > since_s for command in entry.commands]
     ops = [op for command in commands if isinstance(command, Apply) for op in command.ops]
-    return [("remove" if isinstance(op, Remove) else "put", words.kernel_object(op.thing)) for op in ops]
+    return [("remove" if isinstance(op, Remove) else "put", words.kernel_object(op.object)) for op in ops]
 
 
 CHANGES = {

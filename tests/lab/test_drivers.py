@@ -75,7 +75,7 @@ def inside(lab: Lab, *words: str) -> str:
 
 
 def bulk(lab: Lab, source: str, destination: str, address: str) -> str:
-    """The amount that iperf3 says arrived in a second; a failure says why."""
+    """The rate that iperf3 measures in a second; a failure shows its report."""
     prefix = ("ip", "netns", "exec")
     server = ("iperf3", "--server", "--one-off", "--bind", address)
     client = ("iperf3", "--json", "--time", "1", "--client", address)
@@ -85,13 +85,13 @@ def bulk(lab: Lab, source: str, destination: str, address: str) -> str:
             deadline = time.monotonic() + 30
             while True:
                 run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60 * SLOWNESS)
-                said = json.loads(run.stdout)
-                if "Connection refused" not in said.get("error", "") or time.monotonic() > deadline:
+                report = json.loads(run.stdout)
+                if "Connection refused" not in report.get("error", "") or time.monotonic() > deadline:
                     break
         finally:
             listening.terminate()
-    assert run.returncode == 0, said
-    return f"{said['end']['sum_received']['bits_per_second'] / 1e6:.0f} Mbit/s"
+    assert run.returncode == 0, report
+    return f"{report['end']['sum_received']['bits_per_second'] / 1e6:.0f} Mbit/s"
 
 
 DAMAGE = ("ip link set tunl0 down", "ip address flush dev tunl0", "nft flush ruleset")
@@ -116,7 +116,7 @@ def test_the_modules_device_is_used_mended_and_given_back_as_it_came(lab_of: Cal
 
 
 @pytest.mark.usefixtures("on_request")
-def test_by_way_of_vxlan_the_module_takes_over_from_bpf_without_loss(lab_of: Callable[[str, str], Lab]) -> None:
+def test_through_vxlan_the_module_takes_over_from_bpf_without_loss(lab_of: Callable[[str, str], Lab]) -> None:
     lab = lab_of("cross-subnet", f"ipip-drivers: {dict.fromkeys(MIXED, 'bpf')}")
     assert drivers(lab) == dict.fromkeys(MIXED, "bpf")
     with nothing_lost(lab):

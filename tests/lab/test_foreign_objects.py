@@ -14,7 +14,7 @@ from bgpctl.lab.lab import Lab
 from tests.lab.rig import CONVERGE_S, ip, kill
 from tests.waiting import wait_until
 
-STRANGERS = (
+FOREIGN = (
     "ip link add theirs type veth peer name theirs-far",
     "ip link set theirs-far up",
     "ip link set theirs up",
@@ -54,7 +54,7 @@ def inside(lab: Lab, command: str) -> str:
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 
-def strangers(lab: Lab) -> list[str]:
+def foreign_objects(lab: Lab) -> list[str]:
     return [inside(lab, command) for command in SHOWN]
 
 
@@ -69,23 +69,23 @@ def sysctls(lab: Lab) -> list[str]:
 
 
 @pytest.mark.parametrize("file", ["cross-subnet", "vxlan"])
-def test_strangers_survive_start_run_crash_and_cleanup(lab_of: Callable[[str], Lab], file: str) -> None:
+def test_foreign_objects_survive_start_run_crash_and_cleanup(lab_of: Callable[[str], Lab], file: str) -> None:
     lab = lab_of(file)
     kill(lab, "a1", signal.SIGTERM)
     cleanup(lab)
     before = sysctls(lab)
-    for command in STRANGERS:
+    for command in FOREIGN:
         inside(lab, command)
-    seen = strangers(lab)
+    seen = foreign_objects(lab)
     for end in (signal.SIGKILL, signal.SIGTERM):
         lab.start_agent("a1")
         assert lab.wait(CONVERGE_S)
         assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=5))
-        assert strangers(lab) == seen
+        assert foreign_objects(lab) == seen
         kill(lab, "a1", end)
-        assert strangers(lab) == seen
+        assert foreign_objects(lab) == seen
     cleanup(lab)
-    assert strangers(lab) == seen
+    assert foreign_objects(lab) == seen
     assert sysctls(lab) == before
     assert "179" not in inside(lab, "ip route show table all")
 

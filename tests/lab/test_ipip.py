@@ -1,4 +1,4 @@
-"""IP in IP as this kernel does it (the ipip module or the BPF driver): sizes, strangers, bulk data."""
+"""IP in IP as this kernel does it (the ipip module or the BPF driver): sizes, unknown senders, bulk data."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def test_a_full_packet_passes_undivided_and_a_larger_one_is_refused(lab_of: Call
     lab = lab_of("ipip-always")
     assert ping(lab, "web-a1", "10.244.4.10", 1480).returncode == 0
     assert ping(lab, "a1", "10.244.4.10", 1480).returncode == 0
-    refused = ping(lab, "web-a1", "10.244.4.10", 1481)
-    assert refused.returncode != 0
-    assert "mtu=1480" in refused.stdout + refused.stderr
+    answer = ping(lab, "web-a1", "10.244.4.10", 1481)
+    assert answer.returncode != 0
+    assert "mtu=1480" in answer.stdout + answer.stderr
 
 
-def test_a_workload_with_a_larger_mtu_is_told_the_right_one(lab_of: Callable[[str], Lab]) -> None:
+def test_a_workload_with_a_larger_mtu_learns_the_path_mtu(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("ipip-always")
     for part, device in (("web-a1", "eth0"), ("a1", _host_end(lab, "a1"))):
         subprocess.run(("ip", "-n", lab.names.of(part), "link", "set", device, "mtu", "1500"), check=True)
-    refused = ping(lab, "web-a1", "10.244.4.10", 1500)
-    assert refused.returncode != 0
-    assert "mtu = 1480" in refused.stdout + refused.stderr
+    answer = ping(lab, "web-a1", "10.244.4.10", 1500)
+    assert answer.returncode != 0
+    assert "mtu = 1480" in answer.stdout + answer.stderr
 
 
 def _host_end(lab: Lab, node: str) -> str:
@@ -76,8 +76,8 @@ def test_only_nodes_get_through_the_tunnel(lab_of: Callable[[str], Lab]) -> None
     receiver.bind(("10.244.1.10", PORT))
     sender = netns.open_socket(lab.names.of("core"), socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
     with receiver, sender:
-        # The router is no node; then the same as if from node b1, which shows that the first was heard at all.
-        sender.sendto(ipip_packet("10.0.0.254", "10.0.0.1", "10.244.1.10", b"stranger"), ("10.0.0.1", 0))
+        # The router is no node; then the same as if from node b1, which shows that such a packet can arrive.
+        sender.sendto(ipip_packet("10.0.0.254", "10.0.0.1", "10.244.1.10", b"no member"), ("10.0.0.1", 0))
         sender.sendto(ipip_packet("10.1.0.3", "10.0.0.1", "10.244.1.10", b"node"), ("10.0.0.1", 0))
         ready, _, _ = select.select([receiver], [], [], 5)
         assert ready
@@ -97,7 +97,7 @@ def accepted_by(lab: Lab, node: str) -> list[str]:
     return list(tunnel["accepts_from"])
 
 
-def test_bulk_data_arrives_whole_both_ways(lab_of: Callable[[str], Lab]) -> None:
+def test_bulk_data_arrives_whole_in_both_directions(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("ipip-always")
     for source, destination, address in (("web-a1", "web-b1", "10.244.3.10"), ("web-b1", "web-a1", "10.244.1.10")):
         assert transfer(lab, source, destination, address) == hashlib.sha256(_block() * (BULK_BYTES >> 20)).hexdigest()

@@ -45,7 +45,7 @@ def test_a_switch_replays_equal_and_an_altered_event_is_named(lab_of: Callable[[
 
 
 def _names_what_was_altered(lines: Sequence[str], altered: Path) -> None:
-    """The kernel that a1 saw when it first had operations to do is said to have been empty."""
+    """The replay of a journal whose first observation with operations is replaced by an empty kernel names it."""
     number, entry = next(
         (number, entry)
         for number, entry in enumerate(map(json.loads, lines[2:]), 3)

@@ -115,7 +115,7 @@ def test_a_load_over_a_sound_path_loses_and_reorders_nothing(racks: Topology) ->
         assert (flow.lost, flow.reordered) == (0, 0)
 
 
-def test_a_capture_sees_each_packet_once_on_each_segment_and_tells_who_sent_it(racks: Topology) -> None:
+def test_a_capture_sees_each_packet_once_on_each_segment_with_its_sender(racks: Topology) -> None:
     names = Names(f"n{os.getpid()}")
     try:
         ports = build.build(racks, names)

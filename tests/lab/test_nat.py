@@ -38,7 +38,7 @@ def test_workloads_leave_the_pools_with_their_nodes_address_and_only_then(lab_of
     assert {f"10.244.{number}.10" for number in (1, 2, 3, 4)} <= senders
 
 
-def test_a_table_deleted_by_hand_is_back_at_the_next_look(lab_of: Callable[[str], Lab]) -> None:
+def test_a_table_deleted_by_hand_is_back_after_the_next_observation(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("vxlan")
     file = lab.topology.file
     file.write_text(file.read_text().replace("encapsulation: VXLAN}", "encapsulation: VXLAN, natOutgoing: true}"))

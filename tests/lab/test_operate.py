@@ -1,5 +1,5 @@
 """
-Orders of an operator about sessions: a peer down and up, a node drained, a mesh given up; and nobody else notices.
+Commands of an operator about sessions: a peer down and up, a node drained, a mesh given up; no other node notices.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def from_a1(lab: Lab) -> list[dict[str, Any]]:
 
 def test_a_peer_goes_down_and_comes_back_and_no_other_session_is_touched(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("cross-subnet")
-    # ExaBGP counts whole seconds: only an older session can be told from a new one.
+    # ExaBGP counts whole seconds: only an older session can be distinguished from a new one.
     wait_until(lambda: all(peer["uptime_s"] > 3 for peer in peers(lab, "a1").values()))
     whole = routed(lab, "a1")
     lab.ask("a1", "peer-down", peer="b1")
@@ -49,8 +49,8 @@ def test_a_drained_node_is_avoided_and_still_reached(lab_of: Callable[[str], Lab
     lab = lab_of("cross-subnet")
     lab.ask("a1", "drain")
     wait_until(lambda: bool(from_a1(lab)) and all(row["local_pref"] == 0 for row in from_a1(lab)))
-    (told,) = (row["advertised_routes"] for row in lab.read("a1", "neighbor")["neighbors"] if row["name"] == "b1")
-    assert all(GSHUT in row["communities"] for row in told)
+    (advertised,) = (row["advertised_routes"] for row in lab.read("a1", "neighbor")["neighbors"] if row["name"] == "b1")
+    assert all(GSHUT in row["communities"] for row in advertised)
     assert all(pair.ok for pair in probe.matrix(lab.names, lab.topology.workloads, within_s=5))
     lab.ask("a1", "undrain")
     wait_until(lambda: all(row["local_pref"] != 0 for row in from_a1(lab)))
@@ -64,13 +64,13 @@ def test_a_refreshed_peer_repeats_its_table_and_loses_no_route(lab_of: Callable[
     assert routed(lab, "a1") == whole
 
 
-def tellers(lab: Lab) -> set[str]:
-    """Who tells a1 of the block of b1."""
+def announcers(lab: Lab) -> set[str]:
+    """The peers that announce the block of b1 to a1."""
     return {row["peer"] for row in lab.read("a1", "rib")["paths"] if row["prefix"] == "10.244.3.0/26"}
 
 
 def follow(lab: Lab, text: str, sessions: Mapping[str, AbstractSet[str]], *, late: bool) -> None:
-    """Have the file say so, and wait for these sessions; where b1 is `late`, others have theirs before it hears."""
+    """Write the file, and wait for these sessions; where b1 is `late`, others have theirs before it reads the file."""
     if late:
         lab.agents["b1"].send_signal(signal.SIGSTOP)
     lab.topology.file.write_text(text)
@@ -79,13 +79,13 @@ def follow(lab: Lab, text: str, sessions: Mapping[str, AbstractSet[str]], *, lat
     wait_until(lambda: sessions_are(lab, sessions), within_s=CONVERGE_S)
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["all at once", "one hears of it late"])
+@pytest.mark.parametrize("late", [False, True], ids=["all at once", "one reads it late"])
 def test_from_a_mesh_to_reflectors_and_back_no_packet_is_lost(lab_of: Callable[[str], Lab], *, late: bool) -> None:
     lab = lab_of("cross-subnet")
     mesh = lab.topology.file.read_text()
     others = {"a1": {"a2", "b1", "b2"}, "b1": {"a1", "a2", "b2"}}
     with nothing_lost(lab):
         follow(lab, reflected(mesh), dict.fromkeys(others, REFLECTORS), late=late)
-        wait_until(lambda: tellers(lab) == REFLECTORS)
+        wait_until(lambda: announcers(lab) == REFLECTORS)
         follow(lab, mesh, others, late=late)
-        wait_until(lambda: "b1" in tellers(lab))
+        wait_until(lambda: "b1" in announcers(lab))

@@ -15,7 +15,7 @@ from tests.waiting import SLOWNESS, wait_until
 
 
 def follows(lab: Lab, text: str) -> None:
-    """Have the file say so, and wait until every node does."""
+    """Write the file, and wait until every node has applied it."""
     lab.topology.file.write_text(text)
     wait_until(lambda: nothing_left_to_do(lab), within_s=30 * SLOWNESS)
 
@@ -53,7 +53,7 @@ def follow_one_killed(lab: Lab, text: str) -> None:
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_it_changes_there_and_back_without_loss(lab_of: Callable[[str], Lab], what: str) -> None:
-    """There with one that hears of it late, back with one whose agent is killed meanwhile."""
+    """There with one that reads it late, back with one whose agent is killed meanwhile."""
     change = CHANGES[what]
     lab = lab_of(change.topology)
     before = lab.topology.file.read_text()

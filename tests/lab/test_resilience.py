@@ -20,7 +20,7 @@ from bgpctl.lab import lab as labs
 from bgpctl.lab import netns, probe
 from bgpctl.lab.build import Names
 from bgpctl.lab.lab import Lab
-from bgpctl.lab.load import Load, both_ways
+from bgpctl.lab.load import Load, both_directions
 from tests.contract.ipip_rig import receivers
 from tests.kernel_text import assert_same_text
 from tests.lab.rig import CONVERGE_S, ip, kernel_of, kill
@@ -47,7 +47,7 @@ def monitored(lab: Lab, node: str, *objects: str) -> Iterator[list[str]]:
         yield lines
         monitor.terminate()
         reader.join(timeout=5)
-        # One that was provoked more than once may still have been on its way.
+        # An event that was provoked more than once may have arrived late.
         lines[:] = [line for line in lines if "192.0.2.0/24" not in line]
 
 
@@ -64,7 +64,7 @@ def test_a_killed_agent_loses_no_packet_no_session_and_its_successor_touches_not
     workloads = {workload.name: workload for workload in lab.topology.workloads}
     before = kernel_of(lab, "a1")
     uptimes = {peer["name"]: peer["uptime_s"] for peer in lab.read("b1", "peers")["peers"]}
-    load = Load(lab.names, both_ways([workloads["web-a1"], workloads["web-b1"]]), PPS)
+    load = Load(lab.names, both_directions([workloads["web-a1"], workloads["web-b1"]]), PPS)
     with monitored(lab, "a1", "route", "nexthop") as events:
         load.start()
         wait_until(lambda: all(flow.sent > ENOUGH for flow in load.flows))
@@ -82,7 +82,7 @@ def test_a_killed_agent_loses_no_packet_no_session_and_its_successor_touches_not
     assert all(peer["uptime_s"] > uptimes["a1"] for peer in lab.read("a1", "peers")["peers"])
 
 
-def test_an_agent_told_to_stop_leaves_forwarding_and_sessions_in_place(lab_of: Callable[[str], Lab]) -> None:
+def test_an_agent_that_is_stopped_leaves_forwarding_and_sessions_in_place(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("cross-subnet")
     before = kernel_of(lab, "a1")
     kill(lab, "a1", signal.SIGTERM)
@@ -140,8 +140,8 @@ def normal(lab: Lab) -> list[str]:
     return sorted([*routes, *hops, *neighbours, *links, *addresses])
 
 
-def test_decapsulation_taken_away_by_hand_is_back_at_the_next_look(lab_of: Callable[[str], Lab]) -> None:
-    """A clsact's end the kernel tells of, that of a program on tcx it does not: an event of any kind does."""
+def test_decapsulation_removed_by_hand_is_back_after_the_next_observation(lab_of: Callable[[str], Lab]) -> None:
+    """The kernel sends an event for a deleted clsact, none for a program on tcx: then any event leads to the repair."""
     lab = lab_of("cross-subnet")
     (before,) = netns.inside(lab.names.of("a1"), receivers)
 

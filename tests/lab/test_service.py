@@ -1,4 +1,4 @@
-"""The wheel, installed and run as the systemd unit says: what it may do, and that an upgrade is not felt."""
+"""The wheel, installed and run as in the systemd unit: its privileges, and an upgrade without loss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from bgpctl.lab import netns, probe
 from bgpctl.lab.lab import Lab
-from bgpctl.lab.load import Load, both_ways
+from bgpctl.lab.load import Load, both_directions
 from bgpctl.lab.switch import switch
 from tests import service
 from tests.lab.rig import CONVERGE_S
@@ -123,7 +123,7 @@ def test_a_host_with_only_the_wheel_runs_a_node_by_the_units_command_line_with_e
     assert not can_write(a1, a1.prefix)
     assert can_write(a1, a1.run_dir)
     assert not can_write(a1, a1.run_dir.parents[2])
-    # Packets that try a way take a capability of their own.
+    # Probes take a capability of their own.
     report = switch(lab, "blue", "VXLANCrossSubnet", PPS, Silent(), within_s=CONVERGE_S)
     assert report.ok, report
     # The file can be anywhere, also where the service sees nothing.
@@ -145,7 +145,7 @@ def test_an_upgrade_under_load_loses_no_packet_and_keeps_the_sessions(
     lab, a1 = node
     later = service.wheel(tmp_path, NEXT)
     before, uptime_s = processes(lab), lab.read("b1", "peers")["peers"][0]["uptime_s"]
-    load = Load(lab.names, both_ways(lab.topology.workloads), PPS)
+    load = Load(lab.names, both_directions(lab.topology.workloads), PPS)
     load.start()
     wait_until(lambda: all(flow.arrived for flow in load.flows))
     service.install(a1.prefix, later, wheels)

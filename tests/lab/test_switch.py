@@ -49,7 +49,7 @@ def waits_for_s(lab: Lab, node: str, reason: str) -> float:
     )
 
 
-def test_nobody_loses_a_packet_to_a_node_that_does_not_follow(lab_of: Callable[[str], Lab]) -> None:
+def test_no_packet_is_lost_to_a_node_that_does_not_follow(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("cross-subnet")
     with nothing_lost(lab):
         lab.agents["b2"].send_signal(signal.SIGSTOP)
@@ -61,8 +61,8 @@ def test_nobody_loses_a_packet_to_a_node_that_does_not_follow(lab_of: Callable[[
         wait_until(lambda: over(lab, "vxlan.bgpctl"), within_s=30)
 
 
-def test_a_node_that_says_that_it_accepts_no_vxlan_is_sent_none(lab_of: Callable[[str], Lab]) -> None:
-    """By the file; in BGP a node says so itself as soon as it has the device, and others wait for that unseen."""
+def test_a_node_that_accepts_no_vxlan_is_sent_none(lab_of: Callable[[str], Lab]) -> None:
+    """By the file; in BGP a node announces it as soon as it has the device, and others wait for that."""
     lab = lab_of("cross-subnet")
     before = lab.topology.file.read_text()
     with nothing_lost(lab):
@@ -79,7 +79,7 @@ def test_a_node_that_says_that_it_accepts_no_vxlan_is_sent_none(lab_of: Callable
 
 
 def test_a_bird_of_calicos_that_cannot_follow_is_reached_as_before(lab_of: Callable[[str], Lab]) -> None:
-    """It answers no packet that comes by a tunnel, and nobody else waits for it."""
+    """It answers no packet that comes by a tunnel, and no other node waits for it."""
     lab = lab_of("calico-neighbours")
     with nothing_lost(lab):
         change(lab, "IPIP")
@@ -91,7 +91,7 @@ def test_a_bird_of_calicos_that_cannot_follow_is_reached_as_before(lab_of: Calla
         )
 
 
-def test_a_way_that_the_underlay_does_not_let_pass_is_not_taken(lab_of: Callable[[str], Lab]) -> None:
+def test_a_path_that_the_underlay_does_not_pass_is_not_taken(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("cross-subnet")
     with nothing_lost(lab):
         for dropped, encapsulation, before, after in (

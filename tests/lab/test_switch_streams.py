@@ -10,7 +10,7 @@ from functools import partial
 
 from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
-from bgpctl.lab.load import Load, both_ways
+from bgpctl.lab.load import Load, both_directions
 from tests.lab.changes import change, over, problems
 from tests.lab.rig import inside
 from tests.lab.traffic import PPS, nothing_lost
@@ -42,7 +42,7 @@ class Transfer:
             thread.start()
 
     def goes_on(self) -> None:
-        """Wait until more was sent than the buffers on the way hold back."""
+        """Wait until more was sent than the buffers on the path hold."""
         before = self.sent_bytes
         wait_until(lambda: self.sent_bytes > before + (1 << 16))
 
@@ -76,7 +76,7 @@ class Transfer:
 
 def test_a_long_transfer_and_undivided_full_packets_survive_there_and_back(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("cross-subnet")
-    full = Load(lab.names, both_ways(lab.topology.workloads), PPS, _VXLAN_MTU_BYTES)
+    full = Load(lab.names, both_directions(lab.topology.workloads), PPS, _VXLAN_MTU_BYTES)
     full.start()
     transfer = Transfer(lab)
     try:
@@ -93,7 +93,7 @@ def test_a_long_transfer_and_undivided_full_packets_survive_there_and_back(lab_o
     assert transfer.sent.digest() == transfer.received.digest()
 
 
-def test_ipv6_takes_a_new_way_once_it_is_proven_and_loses_nothing(lab_of: Callable[[str], Lab]) -> None:
+def test_ipv6_takes_a_new_path_once_it_is_proven_and_loses_nothing(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("vxlan-ipv6")
     rule = (
         "table ip6 filtered { chain input { type filter hook input priority 0;"

@@ -51,10 +51,10 @@ def test_each_topology_runs_with_every_pair_and_check_ok_and_leaves_nothing(
     assert report["checks"]
     assert all(check["ok"] for check in report["checks"])
     nodes = len(read_topology(file).intent.nodes)
-    told = (
+    summary = (
         f"{file.relative_to(TOPOLOGIES)}: {nodes} nodes, converged in {report['converged_s']} s, {took_s:.1f} s in all"
     )
-    record_property("told", told)
+    record_property("summary", summary)
 
 
 def reach(a: Workload, b: Workload, version: int) -> bool:
@@ -155,7 +155,7 @@ def workload_packets(lab: Lab) -> list[Packet]:
         ("vxlan-cross-subnet", VXLAN, DIRECT),
     ],
 )
-def test_workload_packets_are_on_the_wire_as_the_mode_says_and_in_no_other_way(
+def test_workload_packets_are_on_the_wire_in_the_format_of_the_mode_only(
     lab_of: Callable[[str], Lab], file: str, across: Encapsulation, inside: Encapsulation
 ) -> None:
     lab = lab_of(file)
@@ -189,7 +189,7 @@ def wire(packet: Packet) -> Encapsulation | None:
     return DIRECT if packet.inner is None else None
 
 
-def test_without_bgp_nobody_speaks_it(lab_of: Callable[[str], Lab]) -> None:
+def test_without_bgp_no_node_speaks_it(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("vxlan")
     with Capture(lab.names, lab.ports, lab.topology.intent) as capture:
         lab.start_agent("a1")

@@ -62,7 +62,7 @@ def vxlan_lab(tmp_path: Path) -> Iterator[Lab]:
         labs.down(lab.names.lab)
 
 
-def test_workload_packets_cross_the_underlay_as_toys_where_the_pool_says_so(tmp_path: Path) -> None:
+def test_workload_packets_cross_the_underlay_as_toys_where_the_pool_has_it(tmp_path: Path) -> None:
     file = tmp_path / "toys.yaml"
     shutil.copy(TOY_LAB, file)
     report = run(read_topology(file), Silent(), within_s=CONVERGE_S, runtime=CELLS)

@@ -1,4 +1,4 @@
-"""The last version gives way to this one under traffic, node by node, and nothing is lost."""
+"""This version replaces the last one under traffic, node by node, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from bgpctl.lab import build, netns, probe
 from bgpctl.lab import lab as labs
 from bgpctl.lab.lab import Lab
-from bgpctl.lab.load import Load, both_ways
+from bgpctl.lab.load import Load, both_directions
 from tests.kernel_text import assert_same_text
 from tests.lab.changes import change, encapsulations
 from tests.lab.former import FORMER, NoHistory, Versions, extract
@@ -75,7 +75,7 @@ def test_agents_are_replaced_one_by_one_and_change_the_encapsulation_together_wi
     nodes = [node.name for node in lab.topology.intent.nodes]
     before = {node: kernel_of(lab, node) for node in nodes}
     ends = [workload for workload in lab.topology.workloads if workload.node in {"a1", "b2"}]
-    load = Load(lab.names, both_ways(ends), PPS)
+    load = Load(lab.names, both_directions(ends), PPS)
     load.start()
     try:
         wait_until(lambda: all(flow.arrived for flow in load.flows))

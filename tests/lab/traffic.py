@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bgpctl.lab.lab import Lab
-from bgpctl.lab.load import Load, both_ways
+from bgpctl.lab.load import Load, both_directions
 from tests.waiting import wait_until
 
 PPS = int(os.environ.get("BGPCTL_TEST_PPS", "100"))
@@ -25,7 +25,7 @@ class Silent:
 @contextmanager
 def nothing_lost(lab: Lab) -> Iterator[None]:
     """Traffic in all directions, from before to after."""
-    load = Load(lab.names, both_ways(lab.topology.workloads), PPS)
+    load = Load(lab.names, both_directions(lab.topology.workloads), PPS)
     load.start()
     try:
         wait_until(lambda: all(flow.arrived for flow in load.flows))

@@ -21,13 +21,13 @@ def fold(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
 
 def foreign(dataplane: Dataplane) -> set[KernelObject]:
     ours = set(dataplane.owned())
-    return {thing for thing in dataplane if thing not in ours} - set(dataplane.sysctls)
+    return {obj for obj in dataplane if obj not in ours} - set(dataplane.sysctls)
 
 
 def unblocked(desired: Desired, observed: Dataplane) -> set[Key]:
-    """The wanted keys that no foreign route holds."""
+    """The wanted keys that no foreign route has."""
     taken = {key_of(route) for route in observed.routes if route.protocol != PROTOCOL}
-    return {key_of(thing) for thing in desired.dataplane} - taken
+    return {key_of(obj) for obj in desired.dataplane} - taken
 
 
 def reachable(dataplane: Dataplane) -> set[Prefix]:

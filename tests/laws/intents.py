@@ -1,4 +1,4 @@
-"""Rich valid intents: everything that a cluster file can say, drawn so that no rule is broken."""
+"""Rich valid intents: everything that a cluster file can contain, drawn so that no rule is broken."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _nodes(draw: st.DrawFn, pools: tuple[Pool, ...]) -> tuple[Node, ...]:
 
 
 def _masks(version: int, pools: tuple[Pool, ...]) -> list[int]:
-    """A host mask says nothing of subnets, so CrossSubnet forbids it."""
+    """A host mask defines no subnet, so CrossSubnet forbids it."""
     crossing = any(pool.mode is Mode.CROSS_SUBNET and pool.cidr.version == version for pool in pools)
     return ([24] if version == 4 else [64]) + ([] if crossing else [BITS[version]])
 
@@ -274,28 +274,28 @@ def _peers(draw: st.DrawFn, intent: Intent) -> tuple[Peer, ...]:
 
 @st.composite
 def _peer(draw: st.DrawFn, intent: Intent, name: str, number: int) -> Peer:
-    """Its selectors may find nobody."""
+    """Its selectors may match no node."""
     by_name = [f"{HOSTNAME} == '{labels_of(node)[HOSTNAME]}'" for node in intent.nodes]
     selector = draw(st.sampled_from(["all()", *SELECTORS, *by_name]))
-    chosen = [node for node in intent.nodes if parse(selector)(labels_of(node))]
+    selected = [node for node in intent.nodes if parse(selector)(labels_of(node))]
     if selector in by_name and draw(flags):
         # Named by itself: others may have its host name label, too.
-        chosen = [draw(st.sampled_from(chosen))]
+        selected = [draw(st.sampled_from(selected))]
     peer = draw(_with_options(intent, Peer(name, None, None, (), node_selector=selector)))
     of_nodes = draw(st.integers(0, 2)) == 0
-    return draw(_of_nodes(intent, peer, chosen) if of_nodes else _of_router(intent, peer, chosen, number))
+    return draw(_of_nodes(intent, peer, selected) if of_nodes else _of_router(intent, peer, selected, number))
 
 
 @st.composite
-def _of_nodes(draw: st.DrawFn, intent: Intent, peer: Peer, chosen: list[Node]) -> Peer:
+def _of_nodes(draw: st.DrawFn, intent: Intent, peer: Peer, selected: list[Node]) -> Peer:
     wanted = draw(st.sampled_from(SELECTORS))
     remotes = tuple(node.name for node in intent.nodes if parse(wanted)(labels_of(node)))
     port = intent.listen_port if remotes else 179
-    return replace(peer, nodes=tuple(node.name for node in chosen), remotes=remotes, peer_selector=wanted, port=port)
+    return replace(peer, nodes=tuple(node.name for node in selected), remotes=remotes, peer_selector=wanted, port=port)
 
 
 @st.composite
-def _of_router(draw: st.DrawFn, intent: Intent, peer: Peer, chosen: list[Node], number: int) -> Peer:
+def _of_router(draw: st.DrawFn, intent: Intent, peer: Peer, selected: list[Node], number: int) -> Peer:
     """A router, or a node of the cluster; a number is one address only. Nodes that cannot peer with it do not."""
     own = {node.name: {part.address for part in (node.address, node.address6) if part} for node in intent.nodes}
     members = {address for node in intent.nodes[number : number + 1] for address in own[node.name]}
@@ -304,13 +304,13 @@ def _of_router(draw: st.DrawFn, intent: Intent, peer: Peer, chosen: list[Node], 
     spoken = [
         each
         for each in [*routers, *sorted(members)]
-        if not chosen or any(node.underlay(each.version) for node in chosen)
+        if not selected or any(node.underlay(each.version) for node in selected)
     ]
     address = draw(st.sampled_from(spoken))
-    able = [node for node in chosen if address not in own[node.name] and node.underlay(address.version)]
+    able = [node for node in selected if address not in own[node.name] and node.underlay(address.version)]
     if not able:
-        address, able = draw(st.sampled_from([each for each in spoken if each in routers])), chosen
-        able = [node for node in chosen if node.underlay(address.version)]
+        address, able = draw(st.sampled_from([each for each in spoken if each in routers])), selected
+        able = [node for node in selected if node.underlay(address.version)]
     gateway = Address.parse("192.0.2.99" if address.version == 4 else "2001:db8::99")
     return replace(
         peer,

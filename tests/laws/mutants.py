@@ -18,7 +18,7 @@ TOPOLOGIES: Final = Path(__file__).parents[2] / "topologies"
 LABS: Final = tuple(file.read_text(encoding="utf-8") for file in sorted(TOPOLOGIES.rglob("*.yaml")))
 CORPUS: Final = (SAMPLE, SHORT, CALICO, *QUIET, *REMARKED, *LABS)
 
-Slot = tuple[Any, Any]
+Position = tuple[Any, Any]
 """A container and the key or index of one of its values."""
 
 _TREES: Final = [[plain(tree) for tree in documents(text, "")] for text in CORPUS]
@@ -49,39 +49,41 @@ def trees(draw: st.DrawFn) -> list[Any]:
 
 @st.composite
 def _edited(draw: st.DrawFn, found: list[Any]) -> list[Any]:
-    slots = list(_slots(found))
-    container, key = draw(st.sampled_from(slots)) if slots else (found, 0)
+    positions = list(_positions(found))
+    container, key = draw(st.sampled_from(positions)) if positions else (found, 0)
     match draw(st.sampled_from(["junk", "rename", "drop", "again", "swap", "graft", "wrap", "append"])):
-        case "junk" if slots:
+        case "junk" if positions:
             container[key] = deepcopy(draw(st.sampled_from(_JUNK)))
         case "rename" if isinstance(container, dict):
             name = str(key)
             container[draw(st.sampled_from([f"{name}x", name[:-1], name.lower(), *_KEYS]))] = container.pop(key)
-        case "drop" if slots:
+        case "drop" if positions:
             del container[key]
-        case "again" if slots:
+        case "again" if positions:
             found.append(deepcopy(found[0]))
-        case "swap" if slots:
-            other, there = draw(st.sampled_from(slots))
+        case "swap" if positions:
+            other, there = draw(st.sampled_from(positions))
             container[key], other[there] = deepcopy(other[there]), deepcopy(container[key])
-        case "graft" if slots:
+        case "graft" if positions:
             container[key] = deepcopy(draw(st.sampled_from(_VALUES)))
-        case "wrap" if slots:
+        case "wrap" if positions:
             container[key] = draw(st.sampled_from([[container[key]], {"kind": container[key]}]))
         case _:
             found += deepcopy(draw(st.sampled_from(_TREES)))
     return found
 
 
-def _slots(tree: Any) -> Iterator[Slot]:
+def _positions(tree: Any) -> Iterator[Position]:
     keys = list(tree) if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ()
     for key in keys:
         yield tree, key
-        yield from _slots(tree[key])
+        yield from _positions(tree[key])
 
 
-_VALUES: Final = [container[key] for documents_ in _TREES for container, key in _slots(documents_)]
-_KEYS: Final = sorted({key for documents_ in _TREES for container, key in _slots(documents_) if isinstance(key, str)})
+_VALUES: Final = [container[key] for documents_ in _TREES for container, key in _positions(documents_)]
+_KEYS: Final = sorted(
+    {key for documents_ in _TREES for container, key in _positions(documents_) if isinstance(key, str)}
+)
 
 
 def written(found: list[Any], *, flow: bool | None = None) -> str:

@@ -54,8 +54,8 @@ def _fought() -> Play:
 STATES: Final[dict[str, tuple[Phase, Callable[[], Play]]]] = {
     "nothing known": (Phase.STARTING, Play),
     "no good file": (Phase.STARTING, lambda: _after(IntentRejected((Problem(Place("c", 1, 1), "", "bad", "bad"),)))),
-    "not looked yet": (Phase.STARTING, lambda: _after(IntentLoaded(INTENT))),
-    "nobody heard": (Phase.LEARNING, lambda: _after(IntentLoaded(INTENT), Observed(bare_kernel(member(INTENT, "a1"))))),
+    "not observed yet": (Phase.STARTING, lambda: _after(IntentLoaded(INTENT))),
+    "no peer up": (Phase.LEARNING, lambda: _after(IntentLoaded(INTENT), Observed(bare_kernel(member(INTENT, "a1"))))),
     "operations under way": (
         Phase.CONVERGING,
         lambda: _after(IntentLoaded(WITHOUT_BGP), Observed(bare_kernel(member(INTENT, "a1")))),

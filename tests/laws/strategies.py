@@ -74,7 +74,7 @@ def intents(draw: st.DrawFn) -> Intent:
 
 @st.composite
 def ipv6_too(draw: st.DrawFn, intent: Intent, mode: Mode) -> Intent:
-    """An IPv6 pool, and nodes with IPv6 addresses in up to two subnets and blocks; either may be lacking."""
+    """An IPv6 pool, and nodes with IPv6 addresses in up to two subnets and blocks; either may be missing."""
     nodes = []
     for number, node in enumerate(intent.nodes):
         own = InterfaceAddress.parse(f"fd00:10:{draw(st.integers(0, 1))}::{number + 1:x}/64")
@@ -107,7 +107,7 @@ def borrowing(draw: st.DrawFn, blocks: Mapping[str, Sequence[Prefix]]) -> Alloca
 
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[Intent, Node, Dataplane]:
-    """A cluster, one of its nodes, and that node's kernel with strangers in it."""
+    """A cluster, one of its nodes, and that node's kernel with foreign objects in it."""
     intent = draw(intents())
     here = draw(st.sampled_from(intent.nodes))
     return intent, here, draw(kernels(here))
@@ -115,7 +115,7 @@ def situations(draw: st.DrawFn) -> tuple[Intent, Node, Dataplane]:
 
 @st.composite
 def kernels(draw: st.DrawFn, here: Node) -> Dataplane:
-    """The operator's kernel, with strangers' objects: links, addresses, routes (some with our prefixes), next hops."""
+    """The operator's kernel, with foreign objects: links, addresses, routes (some with our prefixes), next hops."""
     kernel = bare_kernel(here, mtu_bytes=draw(st.sampled_from([1500, 9000])))
     bridge = Link("br0", Plain("bridge"), 1500, owned=False)
     routes = draw(
@@ -141,7 +141,7 @@ def kernels(draw: st.DrawFn, here: Node) -> Dataplane:
 
 @st.composite
 def wants(draw: st.DrawFn, situation: tuple[Intent, Node, Dataplane]) -> Desired:
-    """Desired, with any part of the other nodes heard of."""
+    """Desired, with the routes of any part of the other nodes."""
     intent, here, kernel = situation
     deaf = draw(st.lists(st.sampled_from([node.name for node in intent.nodes]), unique=True))
     choices = learned_from_all(intent, here, without=deaf) if intent.backend is Backend.BIRD else ()
@@ -198,7 +198,7 @@ def is_ipv4(item: LinkAddress) -> bool:
 
 @st.composite
 def led_directly(draw: st.DrawFn, kernel: Dataplane) -> Dataplane:
-    """IPv6 blocks that went by the underlay when their pool had another mode, or that were somebody else's."""
+    """IPv6 blocks that went by the underlay when their pool had another mode, or that belonged to another node."""
     if all(map(is_ipv4, kernel.addresses)):
         return kernel
     hop = NextHop(0x42000002, "eth0", Address.parse("fd00:10:0::fe"), onlink=True)
@@ -207,7 +207,7 @@ def led_directly(draw: st.DrawFn, kernel: Dataplane) -> Dataplane:
     return kernel.put((hop, *routes))
 
 
-UNHEARD = (PruneHold(PruneHoldCode.PEER_TABLE_INCOMPLETE, "somebody"),)
+INCOMPLETE = (PruneHold(PruneHoldCode.PEER_TABLE_INCOMPLETE, "another"),)
 
 
 _OLD = 1 << 25
@@ -224,13 +224,13 @@ def moments(draw: st.DrawFn) -> tuple[Desired, Dataplane]:
 def transitions(draw: st.DrawFn) -> tuple[Desired, Dataplane]:
     """A wanted state, and a kernel in which an earlier one has come true."""
     later, observed = draw(moments())
-    wish = _some_of(draw, later.dataplane)
-    earlier = replace(later, dataplane=wish, reasons={key_of(thing): NOT_WANTED for thing in wish})
+    wanted = _some_of(draw, later.dataplane)
+    earlier = replace(later, dataplane=wanted, reasons={key_of(obj): NOT_WANTED for obj in wanted})
     return later, fold(observed, plan(earlier, observed).ops)
 
 
 def _some_of(draw: st.DrawFn, dataplane: Dataplane) -> Dataplane:
-    """An earlier wish: some routes fewer, others by next hops that are no longer wanted or that lead elsewhere."""
+    """An earlier desired state: fewer routes, others by next hops that are no longer wanted or that lead elsewhere."""
     routes = draw(st.sets(st.sampled_from(sorted(dataplane.routes)))) if dataplane.routes else set()
     old = {hop.id: hop._replace(id=hop.id + _OLD) for hop in dataplane.next_hops}
     moved = {route for route in routes if route.next_hop in old and draw(st.booleans())}

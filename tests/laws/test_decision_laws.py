@@ -107,7 +107,7 @@ def by_the_rfc(contest: list[Candidate]) -> tuple[Candidate, dict[Candidate, Los
 
 
 def better(mine: Candidate, theirs: Candidate) -> bool:
-    """One path against another, with nobody else there."""
+    """One path against another, without a third."""
     for step in STEPS:
         if beaten_on(step, mine, theirs) or beaten_on(step, theirs, mine):
             return beaten_on(step, theirs, mine)
@@ -129,7 +129,7 @@ def by_groups(contest: list[Candidate]) -> Candidate:
 
 
 @pytest.mark.parametrize("seed", range(BATCHES))
-def test_the_choice_is_what_the_rfc_says(seed: int) -> None:
+def test_the_choice_is_that_of_the_rfc(seed: int) -> None:
     for contest in contests(seed):
         choice = choose(contest)
         best, reasons, hops = by_the_rfc(contest)

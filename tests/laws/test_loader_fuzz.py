@@ -30,8 +30,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzz") / "cluster.yaml"
 
 
-def judge(loaded: Loaded | Topology, name: str, lines: int) -> None:
-    """An answer is good if its problems are in order, are told once, and can be found and read."""
+def check(loaded: Loaded | Topology, name: str, lines: int) -> None:
+    """An answer is good if its problems are in order, are reported once, and can be found and read."""
     problems = _problems(loaded)
     assert list(problems) == sorted(set(problems))
     for problem in problems:
@@ -64,7 +64,7 @@ def lines_of(text: str) -> int:
 @example("metadata: 5\nkind: Node")
 @example("a: 1\n\ud800")
 def test_a_file_changed_as_text_gives_an_intent_or_problems_with_places(text: str) -> None:
-    judge(load(text), FILE, lines_of(text))
+    check(load(text), FILE, lines_of(text))
 
 
 @settings(max_examples=2 * MANY)
@@ -75,8 +75,8 @@ def test_a_file_changed_as_text_gives_an_intent_or_problems_with_places(text: st
 def test_a_file_changed_as_bytes_gives_an_intent_or_problems_with_places(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     lines = lines_of(content.decode("utf-8", errors="replace"))
-    judge(load_files([file]), str(file), lines)
-    judge(labfile.load(file), str(file), lines)
+    check(load_files([file]), str(file), lines)
+    check(labfile.load(file), str(file), lines)
 
 
 @settings(max_examples=MANY)
@@ -86,5 +86,5 @@ def test_a_file_changed_as_a_tree_gives_an_intent_or_problems_with_places(
 ) -> None:
     text = written(found, flow=flow)
     file.write_text(text, encoding="utf-8")
-    judge(load_files([file]), str(file), lines_of(text))
-    judge(labfile.load(file), str(file), lines_of(text))
+    check(load_files([file]), str(file), lines_of(text))
+    check(labfile.load(file), str(file), lines_of(text))

@@ -37,11 +37,11 @@ from tests.laws.events import BLOCKS, INTENT, KERNEL, PEERS, events, from_peers,
 
 
 def play(state: State, events_: Sequence[Event], *, start_s: float = 1.0) -> tuple[State, list[tuple[Command, ...]]]:
-    said = []
+    all_commands = []
     for number, event in enumerate(events_):
         state, commands = step(state, event, start_s + number)
-        said.append(commands)
-    return state, said
+        all_commands.append(commands)
+    return state, all_commands
 
 
 def started() -> State:
@@ -49,7 +49,7 @@ def started() -> State:
 
 
 def settle(state: State, kernel: Dataplane, at_s: float) -> tuple[State, Dataplane]:
-    """Let the loop look and act on a pretended kernel until it rests."""
+    """Let the loop observe and change a fake kernel until it rests."""
     for _ in range(5):
         state, commands = step(state, Observed(kernel), at_s)
         ops = [op for command in commands if isinstance(command, Apply) for op in command.ops]
@@ -70,10 +70,10 @@ OLD_BLOCKS = [Prefix.parse(f"10.244.{index}.0/26") for index in range(20, 24)]
 
 
 def _left_by_an_agent_before() -> Dataplane:
-    """The kernel of a converged node, with routes to blocks that nobody in these stories ever tells."""
+    """The kernel of a converged node, with routes to blocks that no peer in these stories announces."""
     state, _ = play(started(), [e for peer in PEERS.values() for e in (SessionUp(peer), EndOfRib(peer, 4))])
-    told = [Update(peer, (path(block, peer),)) for peer, block in zip(PEERS.values(), BLOCKS, strict=False)]
-    _, kernel = settle(play(state, told)[0], KERNEL, 60.0)
+    announced = [Update(peer, (path(block, peer),)) for peer, block in zip(PEERS.values(), BLOCKS, strict=False)]
+    _, kernel = settle(play(state, announced)[0], KERNEL, 60.0)
     hop = min(kernel.next_hops)
     return kernel.put(Route(block, next_hop=hop.id) for block in OLD_BLOCKS)
 
@@ -82,24 +82,24 @@ LITTERED = _left_by_an_agent_before()
 
 
 @given(st.lists(st.one_of(events, st.just(Observed(LITTERED))), max_size=30))
-def test_before_all_sources_have_spoken_only_routes_that_were_taken_back_are_removed(story: list[Event]) -> None:
-    state, told = begin("a1", 0.0), set[Prefix]()
+def test_before_every_end_of_rib_only_withdrawn_routes_are_removed(story: list[Event]) -> None:
+    state, announced = begin("a1", 0.0), set[Prefix]()
     for number, event in enumerate(story):
-        told |= _told(state)
+        announced |= _announced(state)
         state, commands = step(state, event, float(number))
         if state.kernel.desired and state.kernel.desired.prune_holds:
-            removed = [op.thing for c in commands if isinstance(c, Apply) for op in c.ops if isinstance(op, Remove)]
-            routes = [thing for thing in removed if isinstance(thing, Route)]
+            removed = [op.object for c in commands if isinstance(c, Apply) for op in c.ops if isinstance(op, Remove)]
+            routes = [obj for obj in removed if isinstance(obj, Route)]
             assert routes == removed
-            assert {route.prefix for route in routes} <= told - _told(state)
+            assert {route.prefix for route in routes} <= announced - _announced(state)
 
 
-def _told(state: State) -> set[Prefix]:
+def _announced(state: State) -> set[Prefix]:
     return {prefix for table in state.bgp.adj_rib_in.values() for prefix in table.paths}
 
 
-def test_a_littered_kernel_is_cleared_once_all_have_spoken() -> None:
-    """The law above would hold of a loop that never removes anything."""
+def test_a_littered_kernel_is_cleared_after_the_last_end_of_rib() -> None:
+    """The invariant above would be true of a loop that never removes anything."""
     state, _ = play(started(), [e for peer in PEERS.values() for e in (SessionUp(peer), EndOfRib(peer, 4))])
     _, kernel = settle(state, LITTERED, 60.0)
     assert not any(route.next_hop for route in kernel.routes)
@@ -130,14 +130,14 @@ def _take_all(story: Sequence[Event]) -> State:
 
 
 @given(st.lists(events, max_size=25))
-def test_verdicts_taken_over_from_before_are_those_that_a_fresh_look_gives(story: list[Event]) -> None:
+def test_cached_verdicts_are_those_of_a_fresh_evaluation(story: list[Event]) -> None:
     state, _ = play(begin("a1", 0.0), story)
     state, _ = play(state, [IntentLoaded(INTENT), Observed(KERNEL)], start_s=100.0)
     assert state.bgp.loc_rib == selected(state)
 
 
 @given(st.lists(updates, max_size=10))
-def test_a_peer_that_said_goodbye_is_as_if_never_heard(story: list[Update]) -> None:
+def test_a_peer_that_closed_its_session_is_as_if_never_known(story: list[Update]) -> None:
     peer = PEERS["b1"]
     others = [SessionUp(other) for other in PEERS.values()] + [
         EndOfRib(other, 4) for other in PEERS.values() if other != peer
@@ -153,7 +153,7 @@ def test_a_peer_that_said_goodbye_is_as_if_never_heard(story: list[Update]) -> N
 
 
 @given(st.lists(events, max_size=25))
-def test_after_any_story_the_loop_comes_to_rest_with_what_is_wanted(story: list[Event]) -> None:
+def test_after_any_story_the_loop_comes_to_rest_in_the_desired_state(story: list[Event]) -> None:
     state, _ = play(begin("a1", 0.0), story)
     state, _ = play(state, [IntentLoaded(INTENT)], start_s=100.0)
     try:

@@ -1,4 +1,4 @@
-"""Laws of every plan, whatever the cluster, the node, its kernel and the foreign objects in it."""
+"""Invariants of every plan, whatever the cluster, the node, its kernel and the foreign objects in it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Link, RouteType, key_of
 from tests.kernel_text import assert_has, assert_same
 from tests.laws.dataplanes import fold, foreign, reachable, unblocked
-from tests.laws.strategies import UNHEARD, moments, transitions
+from tests.laws.strategies import INCOMPLETE, moments, transitions
 
 
 @given(moments(), st.randoms(use_true_random=False))
-def test_many_operations_at_once_do_what_they_do_one_by_one(moment: tuple[Desired, Dataplane], choose: Random) -> None:
+def test_many_operations_at_once_equal_one_by_one(moment: tuple[Desired, Dataplane], choose: Random) -> None:
     desired, observed = moment
     ops = [*plan(desired, observed).ops, *cleanup(observed)]
     choose.shuffle(ops)
@@ -40,10 +40,10 @@ def test_many_operations_at_once_do_what_they_do_one_by_one(moment: tuple[Desire
 
 
 @given(moments())
-def test_one_clean_round_reaches_what_is_wanted(moment: tuple[Desired, Dataplane]) -> None:
+def test_one_clean_round_reaches_the_desired_state(moment: tuple[Desired, Dataplane]) -> None:
     desired, observed = moment
     reached = fold(observed, plan(desired, observed).ops)
-    wanted = {thing for thing in desired.dataplane if key_of(thing) in unblocked(desired, observed)}
+    wanted = {obj for obj in desired.dataplane if key_of(obj) in unblocked(desired, observed)}
     assert_has(reached, wanted)
     assert_has(desired.dataplane, reached.owned())
 
@@ -59,7 +59,7 @@ def test_foreign_objects_survive_every_step(moment: tuple[Desired, Dataplane]) -
     desired, observed = moment
     before = foreign(observed)
     for op in plan(desired, observed).ops:
-        assert op.thing not in before
+        assert op.object not in before
         observed = after(observed, op)
         assert_has(observed, before)
 
@@ -86,21 +86,21 @@ def test_a_prefix_wanted_before_and_after_is_never_missing_in_between(
 @given(moments())
 def test_silence_deletes_nothing(moment: tuple[Desired, Dataplane]) -> None:
     desired, observed = moment
-    ops = plan(replace(desired, prune_holds=UNHEARD), observed).ops
+    ops = plan(replace(desired, prune_holds=INCOMPLETE), observed).ops
     assert not [op for op in ops if isinstance(op, Remove)]
 
 
 @given(moments(), st.data())
-def test_while_a_source_is_silent_routes_that_another_took_back_are_removed_and_nothing_else(
+def test_while_a_source_is_silent_only_routes_that_another_withdrew_are_removed(
     moment: tuple[Desired, Dataplane], data: st.DataObject
 ) -> None:
     desired, observed = moment
     extra = {route.prefix for route in observed.owned().routes - desired.dataplane.routes}
     extra -= {route.prefix for route in desired.dataplane.routes}
-    released = frozenset(data.draw(st.sets(st.sampled_from(sorted(extra))))) if extra else frozenset()
-    ops = plan(replace(desired, prune_holds=UNHEARD, withdrawn=released), observed).ops
-    removed = {op.thing for op in ops if isinstance(op, Remove)}
-    assert_same(removed, (route for route in observed.owned().routes if route.prefix in released))
+    withdrawn = frozenset(data.draw(st.sets(st.sampled_from(sorted(extra))))) if extra else frozenset()
+    ops = plan(replace(desired, prune_holds=INCOMPLETE, withdrawn=withdrawn), observed).ops
+    removed = {op.object for op in ops if isinstance(op, Remove)}
+    assert_same(removed, (route for route in observed.owned().routes if route.prefix in withdrawn))
 
 
 @given(moments(), st.integers(0, 200))
@@ -112,7 +112,7 @@ def test_a_crash_after_any_operation_is_mended_by_the_next_round(moment: tuple[D
 
 
 @given(moments())
-def test_every_operation_has_a_reason_and_only_touches_what_is_wanted_or_ours(
+def test_every_operation_has_a_reason_and_touches_only_objects_that_are_wanted_or_ours(
     moment: tuple[Desired, Dataplane],
 ) -> None:
     desired, observed = moment
@@ -120,10 +120,10 @@ def test_every_operation_has_a_reason_and_only_touches_what_is_wanted_or_ours(
     for op in plan(desired, observed).ops:
         match op:
             case Put():
-                assert op.thing in set(desired.dataplane)
-                assert op.reason == desired.reasons[key_of(op.thing)]
+                assert op.object in set(desired.dataplane)
+                assert op.reason == desired.reasons[key_of(op.object)]
             case Remove():
-                assert op.thing in ours or isinstance(op.thing, Link)
+                assert op.object in ours or isinstance(op.object, Link)
 
 
 @given(moments())

@@ -39,7 +39,7 @@ def test_any_valid_intent_survives_as_calico_resources_and_in_the_short_form(int
 
 @settings(max_examples=3 * settings().max_examples)
 @given(trees())
-def test_whatever_the_loader_accepts_survives_in_both_forms(found: list[Any]) -> None:
+def test_every_valid_intent_survives_in_both_forms(found: list[Any]) -> None:
     intent = load(written(found))
     if isinstance(intent, Intent):  # about one in five is
         assert through_calico(intent) == intent

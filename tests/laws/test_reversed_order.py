@@ -1,6 +1,6 @@
 """
 The purpose of the order of a plan: with it reversed, and an executor that tries again what the kernel refuses, every
-law of the plan still holds but one. That one is the reason for the order: this file guards the guard.
+invariant of the plan is still true but one. That one is the reason for the order: this file guards the guard.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import key_of
 from tests.kernel_text import assert_has, assert_same
 from tests.laws.dataplanes import foreign, reachable, unblocked
-from tests.laws.strategies import UNHEARD, moments, transitions
+from tests.laws.strategies import INCOMPLETE, moments, transitions
 
 ROUNDS = 10
-"""Look, plan and act at most so often: in the wrong order, operations undo what others have just done."""
+"""Observe, plan and act at most so often: in the wrong order, operations undo what others have just done."""
 
 
 def backwards(dataplane: Dataplane, ops: tuple[Op, ...]) -> Iterator[Dataplane]:
@@ -43,7 +43,7 @@ def backwards(dataplane: Dataplane, ops: tuple[Op, ...]) -> Iterator[Dataplane]:
 
 
 def rounds(desired: Desired, dataplane: Dataplane) -> Iterator[Dataplane]:
-    """Every state on the way to rest."""
+    """Every state until rest."""
     for _ in range(ROUNDS):
         done = list(backwards(dataplane, plan(desired, dataplane).ops))
         yield from done
@@ -61,7 +61,7 @@ def rest(desired: Desired, dataplane: Dataplane) -> Dataplane:
 def test_backwards_it_still_converges_and_comes_to_rest(moment: tuple[Desired, Dataplane]) -> None:
     desired, observed = moment
     reached = rest(desired, observed)
-    wanted = {thing for thing in desired.dataplane if key_of(thing) in unblocked(desired, observed)}
+    wanted = {obj for obj in desired.dataplane if key_of(obj) in unblocked(desired, observed)}
     assert_has(reached, wanted)
     assert_has(desired.dataplane, reached.owned())
     assert plan(desired, reached).ops == ()
@@ -86,9 +86,9 @@ def test_backwards_cleanup_still_leaves_exactly_the_foreign_objects(moment: tupl
 @given(moments())
 def test_backwards_silence_still_deletes_nothing(moment: tuple[Desired, Dataplane]) -> None:
     desired, observed = moment
-    deaf = replace(desired, prune_holds=UNHEARD)
-    for dataplane in [observed, *rounds(deaf, observed)]:
-        assert not [op for op in plan(deaf, dataplane).ops if isinstance(op, Remove)]
+    incomplete = replace(desired, prune_holds=INCOMPLETE)
+    for dataplane in [observed, *rounds(incomplete, observed)]:
+        assert not [op for op in plan(incomplete, dataplane).ops if isinstance(op, Remove)]
 
 
 @given(moments(), st.integers(0, 200))

@@ -44,6 +44,6 @@ def test_the_schema_accepts_what_the_loader_accepts_and_refuses_what_the_loader_
 
 @settings(max_examples=SOME)
 @given(intents())
-def test_the_schema_accepts_what_is_rendered(intent: Intent) -> None:
+def test_the_schema_accepts_rendered_documents(intent: Intent) -> None:
     assert faults("cluster", as_yaml("", [], [], calico(intent))) == []
     assert faults("cluster", as_yaml("", [], [], [short(intent)])) == []

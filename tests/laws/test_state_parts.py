@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgpctl.core.agent import events as agent
-from bgpctl.core.agent.reconcile import SWEEP_S
+from bgpctl.core.agent.reconcile import RESYNC_S
 from bgpctl.core.agent.state import State, begin
 from bgpctl.core.agent.step import step
 from bgpctl.core.bgp import speaker
@@ -72,9 +72,9 @@ def test_in_every_story_an_event_replaces_only_the_parts_that_it_concerns(story:
 
 def test_an_observation_that_shows_nothing_new_replaces_bgp_and_kernel_alone() -> None:
     play = converged()
-    play.give(agent.Observed(play.kernel)).expect(agent.WakeAt(play.in_s(SWEEP_S)))
+    play.give(agent.Observed(play.kernel)).expect(agent.WakeAt(play.in_s(RESYNC_S)))
     before = play.state
-    play.give(agent.Observed(play.kernel)).expect(agent.WakeAt(play.in_s(SWEEP_S)))
+    play.give(agent.Observed(play.kernel)).expect(agent.WakeAt(play.in_s(RESYNC_S)))
     assert changed(before, play.state) <= {"bgp", "kernel"}
 
 

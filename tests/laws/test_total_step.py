@@ -28,7 +28,7 @@ def test_every_event_is_answered_in_every_phase(state: str, event: Event) -> Non
     reached, commands = step(play.state, event, play.now_s)
     assert all(isinstance(command, get_args(Command)) for command in commands)
     assert sum(isinstance(command, Observe | Apply) for command in commands) <= 1
-    # Whatever it was, the loop is still alive: once what is under way is answered, time makes it look.
+    # Whatever it was, the loop is still alive: once what is under way is answered, time makes it observe.
     after, woken = step(reached, Woken(), play.now_s + 100)
     assert after.intent.in_force is None or reached.kernel.observing or Observe() in woken
 

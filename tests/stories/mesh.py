@@ -93,7 +93,7 @@ VXLAN_NEXT_HOPS = (
     "+ nexthop id 0x42eafc77 via 10.244.2.0 dev vxlan.bgpctl onlink proto 179",
 )
 READVERTISED = Speak(tuple(Announce(OWN, peer, READY) for peer in MEMBERS))
-"""Once IP in IP can be received, members are told so."""
+"""Once IP in IP can be received, this is announced to members."""
 CONFIGURATION = ConfigureCONFIGURATION = Configure(speaker_config(INTENT, "a1"))
 
 

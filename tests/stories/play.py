@@ -1,5 +1,5 @@
 """
-Plays: a story gives events to one agent and says which commands follow, exactly and in their order.
+Plays: a story gives events to one agent and states which commands follow, exactly and in their order.
 
     play = Play()
     play.give(IntentLoaded(INTENT)).expect(Configure(speaker_config(INTENT, "a1")), Observe())
@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Final, Self, TypeAlias
 import pytest
 
 from bgpctl.core.agent.events import Applied, Apply, Command, Event, KernelChanged, Observe, Observed, WakeAt
-from bgpctl.core.agent.reconcile import SWEEP_S
+from bgpctl.core.agent.reconcile import RESYNC_S
 from bgpctl.core.agent.state import State, begin
 from bgpctl.core.agent.step import step
 from bgpctl.core.dataplane.effects import after
@@ -64,7 +64,7 @@ def placeholder() -> Any:
 
 
 class _FromNow:
-    """Equals a time that is as far from the play's own as said, give or take what a few events take."""
+    """Equals a time that is as far from the play's own as stated, give or take what a few events take."""
 
     def __init__(self, play: Play, seconds: float) -> None:
         self._play, self._seconds = play, seconds
@@ -79,10 +79,10 @@ class _FromNow:
 
 
 class Play:
-    """One agent on node a1 with a kernel that does what it is told."""
+    """One agent on node a1 with a kernel that does as ordered."""
 
     unfinished: ClassVar[list[Play]] = []
-    """The plays that have commands nobody expected yet."""
+    """The plays that have unexpected commands left."""
 
     def __init__(self, kernel: Dataplane | None = None) -> None:
         self.state: State = begin("a1", 0.0)
@@ -91,7 +91,7 @@ class Play:
         self._left: list[Command] = []
         self._left_by = ""
 
-    # What a story says -------------------------------------------------------------------------------------------
+    # Statements of a story -------------------------------------------------------------------------------------------
 
     def give(self, *events: Event) -> Self:
         """The agent takes these events, a millisecond apart."""
@@ -115,17 +115,17 @@ class Play:
     def settle(self, *expected: Expected) -> None:
         """
         The kernel is observed and changed until there is nothing more to do; then the agent sleeps until its next
-        sweep, unless the story expects another WakeAt. Observe is answered and not named by the story.
+        resync, unless the story expects another WakeAt. Observe is answered and not named by the story.
         """
         __tracebackhide__ = True
         self.end()
         line = _line_of_the_story()
         came = [*self._settled()]
         if not any(isinstance(item, WakeAt) for item in expected):
-            sweep = WakeAt(self.in_s(SWEEP_S))
-            if sweep not in came:
-                pytest.fail(f"{line}: the agent does not sleep until its next sweep, but: {list(map(_shown, came))}")
-            came.remove(sweep)
+            resync = WakeAt(self.in_s(RESYNC_S))
+            if resync not in came:
+                pytest.fail(f"{line}: the agent does not sleep until its next resync, but: {list(map(_shown, came))}")
+            came.remove(resync)
         _compare(came, expected, f"{line}: while it settled")
 
     def end(self) -> None:

@@ -88,11 +88,11 @@ def test_a_borrowed_address_is_announced_by_the_node_that_has_it() -> None:
     play.settle(Speak(tuple(Withdraw(borrowed, peer) for peer in MEMBERS)))
 
 
-def test_the_first_intent_configures_the_speaker_and_asks_for_a_look() -> None:
+def test_the_first_intent_configures_the_speaker_and_requests_an_observation() -> None:
     Play().give(IntentLoaded(INTENT)).expect(Configure(speaker_config(INTENT, "a1")), Observe())
 
 
-def test_a_session_that_comes_up_is_told_our_blocks_and_then_end_of_rib() -> None:
+def test_a_session_that_comes_up_gets_our_blocks_and_then_end_of_rib() -> None:
     play = Play()
     play.give(IntentLoaded(INTENT), SpeakerAttached(1, ())).expect(CONFIGURATION, Observe())
     play.give(SessionUp(B1)).expect(Speak((Announce(OWN, B1, OURS), SendEndOfRib(B1, 4))))
@@ -211,7 +211,7 @@ def test_routes_of_a_peer_that_no_longer_has_them_go_once_it_has_spoken() -> Non
     assert new.unicast() == {"10.244.4.0/26"}
 
 
-def test_a_dead_node_that_never_spoke_does_not_hold_up_what_others_take_back() -> None:
+def test_a_dead_node_without_a_session_does_not_delay_withdrawals_of_others() -> None:
     of_b1, unknown = "10.244.3.0/26", "10.244.4.0/26"
     new = Play(converged().kernel)
     new.give(IntentLoaded(INTENT), SpeakerAttached(1, ((A2, 1.0), (B1, 1.0)))).expect(
@@ -229,7 +229,7 @@ def test_a_dead_node_that_never_spoke_does_not_hold_up_what_others_take_back() -
     assert new.unicast() == {"10.244.2.0/26", of_b1, unknown}
 
 
-def test_what_a_peer_took_back_while_we_could_not_remove_it_goes_later() -> None:
+def test_a_prefix_withdrawn_while_we_could_not_remove_it_goes_later() -> None:
     new = Play(converged().kernel)
     new.give(IntentLoaded(INTENT), SpeakerAttached(1, ((B1, 1.0),))).expect(CONFIGURATION, Observe(), resumed(B1))
     new.give(
@@ -373,7 +373,7 @@ def test_damage_is_mended_and_counted() -> None:
     assert len(play.state.attempts.repairs) == 1
 
 
-def test_what_the_kernel_refuses_is_tried_again_ever_more_slowly_and_holds_up_nothing_else() -> None:
+def test_an_operation_that_the_kernel_refuses_is_retried_ever_more_slowly_and_delays_nothing_else() -> None:
     play = Play()
     play.give(IntentLoaded(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN))).expect(Observe())
     ops = placeholder()
@@ -448,7 +448,7 @@ PAUSES_S = (0, 0.1, 0.5, 2, 10, 30)
 """Between one repair of an object and the next."""
 
 
-def test_what_somebody_keeps_undoing_is_put_back_ever_more_slowly_and_told() -> None:
+def test_objects_that_another_program_keeps_removing_are_restored_ever_more_slowly_and_reported() -> None:
     play = converged()
     mended_at_s: list[float] = []
     due_s = 0.0

@@ -1,4 +1,4 @@
-"""Plays about BGP: hostile peers, reflectors, draining, what is told when."""
+"""Plays about BGP: hostile peers, reflectors, draining, the time of announcements."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_hostile_router_changes_nothing_and_every_path_of_it_has_its_reason() 
     }
 
 
-def test_a_flood_is_shut_out_as_a_whole_and_let_in_again_once_it_fits() -> None:
+def test_a_table_over_the_prefix_limit_is_rejected_as_a_whole_and_accepted_again_once_it_fits() -> None:
     play = at_the_edge()
     before = play.kernel
     limit = play.state.intent.policy.limit if play.state.intent.policy else 0
@@ -110,7 +110,7 @@ def test_a_flood_is_shut_out_as_a_whole_and_let_in_again_once_it_fits() -> None:
     assert {item.rejection.reason for item in play.state.bgp.loc_rib.rejected} == {RejectCode.OUTSIDE_POOLS}
 
 
-def test_what_a_filter_lets_in_from_outside_the_pools_is_routed_without_a_tunnel() -> None:
+def test_an_accepted_route_outside_the_pools_has_no_tunnel() -> None:
     wanted = Prefix.parse("192.0.2.0/24")
     asked = Filter("asked", import4=(FilterRule(accept=True, cidr=wanted),))
     tor = replace(EDGE.peers[0], filters=("asked",))
@@ -126,7 +126,7 @@ def test_what_a_filter_lets_in_from_outside_the_pools_is_routed_without_a_tunnel
     assert "198.51.100.0/24" not in play.unicast()
 
 
-def test_a_path_whose_next_hop_becomes_unreachable_gives_way_to_one_that_resolves() -> None:
+def test_a_path_whose_next_hop_becomes_unreachable_is_replaced_by_one_that_resolves() -> None:
     asked = Filter("asked", import4=(FilterRule(accept=True),))
     tor = replace(EDGE.peers[0], filters=("asked",))
     second = Peer("tor2", TOR2, Asn(65002), ("a1",), filters=("asked",))
@@ -154,7 +154,7 @@ def test_a_path_whose_next_hop_becomes_unreachable_gives_way_to_one_that_resolve
     assert play.state.bgp.loc_rib.best[wanted].best.path.next_hop == TOR
 
 
-def test_a_router_outside_is_told_the_blocks_of_all_nodes_and_only_what_changed() -> None:
+def test_an_external_router_gets_the_blocks_of_all_nodes_and_then_only_changes() -> None:
     play = at_the_edge()
     assert {str(prefix) for prefix in play.state.bgp.adj_rib_out.sent[TOR]} == {
         "10.244.1.0/26",
@@ -167,7 +167,7 @@ def test_a_router_outside_is_told_the_blocks_of_all_nodes_and_only_what_changed(
     play.settle()
 
 
-def test_a_peer_that_is_away_is_told_nothing_new_until_it_is_back() -> None:
+def test_a_peer_that_is_down_gets_no_update_until_it_is_back() -> None:
     play = at_the_edge()
     play.give(SessionDown(TOR, "closing connection", notified=False)).expect(Observe())
     play.give(Update(B1, withdrawn=(Prefix.parse("10.244.3.0/26"),)))
@@ -199,7 +199,7 @@ def reflecting() -> Intent:
     )
 
 
-def test_a_reflector_tells_each_client_what_the_others_told_and_forgets_with_them() -> None:
+def test_a_reflector_reflects_each_clients_routes_and_withdraws_with_them() -> None:
     play = Play()
     play.give(IntentLoaded(reflecting()), SpeakerAttached(1, ())).expect(
         Configure(sessions_with(A2, B1, B2)), Observe()
@@ -237,7 +237,7 @@ def test_a_reflector_tells_each_client_what_the_others_told_and_forgets_with_the
     )
 
 
-def test_a_restarted_reflector_ends_its_table_only_when_all_clients_have_told_theirs() -> None:
+def test_a_restarted_reflector_sends_end_of_rib_only_after_that_of_all_clients() -> None:
     play = Play()
     play.give(IntentLoaded(reflecting()), SpeakerAttached(1, ())).expect(
         Configure(sessions_with(A2, B1, B2)), Observe()
@@ -266,7 +266,7 @@ def test_a_restarted_reflector_ends_its_table_only_when_all_clients_have_told_th
     )
 
 
-def test_a_client_that_never_comes_holds_nobodys_end_of_table_up_for_long() -> None:
+def test_a_client_that_never_connects_delays_end_of_rib_only_for_a_while() -> None:
     play = Play()
     play.give(IntentLoaded(reflecting()), SpeakerAttached(1, ())).expect(
         Configure(sessions_with(A2, B1, B2)), Observe()
@@ -278,23 +278,23 @@ def test_a_client_that_never_comes_holds_nobodys_end_of_table_up_for_long() -> N
     play.settle(Speak((SendEndOfRib(A2, 4),)))
 
 
-def test_a_node_told_of_no_one_else_ends_its_table_at_once() -> None:
+def test_a_node_without_other_sources_sends_end_of_rib_at_once() -> None:
     play = Play()
     play.give(IntentLoaded(INTENT), SpeakerAttached(1, ())).expect(CONFIGURATION, Observe())
     play.give(SessionUp(A2)).expect(Speak((Announce(OWN, A2, OURS), SendEndOfRib(A2, 4))))
 
 
-def test_after_the_speaker_was_away_everything_is_told_again() -> None:
+def test_after_the_speaker_was_away_everything_is_announced_again() -> None:
     play = at_the_edge()
     play.give(SpeakerDetached("end of file")).expect(Observe())
     play.give(SpeakerAttached(2, ((A2, 10.0),))).expect(Speak((AskRefresh(A2, 4), Announce(OWN, A2, READY))))
 
 
-def test_draining_says_goodbye_to_every_peer_and_coming_back_takes_it_back() -> None:
+def test_draining_advertises_gshut_to_every_peer_and_coming_back_removes_it() -> None:
     play = converged()
     play.give(DrainRequested(on=True)).expect(Observe())
-    goodbye = replace(READY, local_pref=0, communities=(GRACEFUL_SHUTDOWN,))
-    play.settle(Speak(tuple(Announce(OWN, peer, goodbye) for peer in MEMBERS)))
+    gshut = replace(READY, local_pref=0, communities=(GRACEFUL_SHUTDOWN,))
+    play.settle(Speak(tuple(Announce(OWN, peer, gshut) for peer in MEMBERS)))
     play.give(DrainRequested(on=False)).expect(Observe())
     play.settle(READVERTISED)
 

@@ -1,4 +1,4 @@
-"""Plays: from a mesh to reflectors, and what the operator asks of one peer."""
+"""Plays: from a mesh to reflectors, and the operator's commands for one peer."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ from tests.stories.play import Expected, Play, placeholder
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
 CLUSTER = Address.parse("10.255.0.1")
-EVERYBODY = ("a1", "a2", "b1", "b2")
+NODES = ("a1", "a2", "b1", "b2")
 ORIGINS = {block: peer for peer, block in BLOCKS.items()}
 
 
 def reflected(intent: Intent, reflector: str = "a2") -> Intent:
     """One node becomes the reflector of all others."""
     nodes = tuple(replace(node, cluster_id=CLUSTER) if node.name == reflector else node for node in intent.nodes)
-    peer = Peer("reflectors", None, None, EVERYBODY, remotes=(reflector,), peer_selector="reflector == 'yes'")
+    peer = Peer("reflectors", None, None, NODES, remotes=(reflector,), peer_selector="reflector == 'yes'")
     return replace(intent, mesh=False, nodes=nodes, peers=(peer,))
 
 
@@ -83,7 +83,7 @@ def later(play: Play, seconds: float, then: Sequence[Expected] = ()) -> None:
     play.settle(*then)
 
 
-def test_mesh_sessions_stay_until_the_reflector_tells_what_they_told() -> None:
+def test_mesh_sessions_stay_until_the_reflector_announces_their_routes() -> None:
     play = converged()
     play.give(IntentLoaded(reflected(INTENT)), SpeakerAttached(1, ((A2, 60.0), (B1, 60.0), (B2, 60.0)))).expect(
         Configure(sessions_with(A2, B1, B2)),
@@ -117,7 +117,7 @@ def test_mesh_sessions_stay_until_the_reflector_tells_what_they_told() -> None:
     assert play.unicast() == set(ORIGINS)
 
 
-def test_the_session_with_a_nodes_former_address_stays_until_the_new_one_tells_the_same() -> None:
+def test_the_session_with_a_nodes_former_address_stays_until_the_new_one_announces_the_same() -> None:
     play, new = converged(), Address.parse("10.1.0.104")
     nodes = tuple(
         replace(node, address=InterfaceAddress(new, 24)) if node.name == "b2" else node for node in INTENT.nodes
@@ -161,7 +161,7 @@ def test_the_session_with_a_reflectors_former_address_stays_too() -> None:
     assert peers(play.state) == {A2, new}
 
 
-def test_what_the_reflector_takes_back_is_waited_for_anew() -> None:
+def test_a_prefix_that_the_reflector_withdraws_is_waited_for_anew() -> None:
     play = converged()
     play.give(IntentLoaded(reflected(INTENT)), SpeakerAttached(1, ((A2, 60.0), (B1, 60.0), (B2, 60.0)))).expect(
         Configure(sessions_with(A2, B1, B2)),
@@ -189,7 +189,7 @@ def test_what_the_reflector_takes_back_is_waited_for_anew() -> None:
     assert peers(play.state) == {A2, B1, B2}
 
 
-def test_what_no_reflector_ever_tells_is_given_up_in_the_end() -> None:
+def test_a_prefix_that_no_reflector_announces_is_given_up_in_the_end() -> None:
     play = converged()
     play.give(IntentLoaded(reflected(INTENT))).expect(Configure(sessions_with(A2, B1, B2)), Observe())
     play.settle()
@@ -207,7 +207,7 @@ def test_what_no_reflector_ever_tells_is_given_up_in_the_end() -> None:
     assert peers(play.state) == {A2}
 
 
-def told_to_b1(play: Play) -> set[str]:
+def advertised_to_b1(play: Play) -> set[str]:
     """The routes that this node announces to b1 as a former reflector."""
     return {str(prefix) for prefix in play.state.bgp.adj_rib_out.sent[B1]}
 
@@ -218,8 +218,8 @@ def test_a_former_reflector_reflects_on_until_its_clients_have_had_time_for_sess
         Configure(sessions_with(A2, B1, B2)), Observe()
     )
     for peer, block in BLOCKS.items():
-        said = greeting(peer) if peer == B2 else Speak((Announce(OWN, peer, OURS),))
-        play.give(SessionUp(peer), Update(peer, (path(block, peer),)), EndOfRib(peer, 4)).expect(said)
+        reply = greeting(peer) if peer == B2 else Speak((Announce(OWN, peer, OURS),))
+        play.give(SessionUp(peer), Update(peer, (path(block, peer),)), EndOfRib(peer, 4)).expect(reply)
     play.settle(
         *TUNNEL,
         *NEXT_HOPS,
@@ -238,13 +238,13 @@ def test_a_former_reflector_reflects_on_until_its_clients_have_had_time_for_sess
         ),
         READVERTISED,
     )
-    reflects = told_to_b1(play)
+    reflects = advertised_to_b1(play)
     assert "10.244.4.0/26" in reflects
     play.give(IntentLoaded(INTENT)).expect(Configure(sessions_with(A2, B1, B2)), Observe())
     play.settle()
     assert peers(play.state) == {A2, B1, B2}
     later(play, HANDOVER_MAX_S - 1, then=[WakeAt(play.in_s(1))])
-    assert told_to_b1(play) == reflects
+    assert advertised_to_b1(play) == reflects
     later(
         play,
         2,
@@ -262,10 +262,10 @@ def test_a_former_reflector_reflects_on_until_its_clients_have_had_time_for_sess
             CONFIGURATION,
         ],
     )
-    assert told_to_b1(play) == {"10.244.1.0/26"}
+    assert advertised_to_b1(play) == {"10.244.1.0/26"}
 
 
-def test_a_former_reflector_hears_what_its_successor_reflects_under_the_same_cluster_id() -> None:
+def test_a_former_reflector_accepts_its_successors_routes_under_the_same_cluster_id() -> None:
     play = Play()
     play.give(IntentLoaded(reflected(INTENT, "a1")), SpeakerAttached(1, ())).expect(
         Configure(sessions_with(A2, B1, B2)), Observe()
@@ -273,8 +273,8 @@ def test_a_former_reflector_hears_what_its_successor_reflects_under_the_same_clu
     play.give(IntentLoaded(reflected(INTENT, "a2")))
     # The End-of-RIB does not wait for its former clients.
     play.give(SessionUp(A2)).expect(greeting(A2))
-    told = replace(path("10.244.3.0/26", B1), originator=B1, cluster_list=(CLUSTER,))
-    play.give(Update(A2, (told,)))
+    reflected_path = replace(path("10.244.3.0/26", B1), originator=B1, cluster_list=(CLUSTER,))
+    play.give(Update(A2, (reflected_path,)))
     play.settle(
         *TUNNEL,
         f"+ {NEXT_HOP[B1]}",
@@ -295,13 +295,13 @@ def test_a_former_reflector_hears_what_its_successor_reflects_under_the_same_clu
     ],
     ids=["no BGP sessions at all", "a member is gone", "another port"],
 )
-def test_nothing_stays_that_nobody_could_replace(intent: Intent) -> None:
+def test_a_session_without_a_possible_successor_does_not_stay(intent: Intent) -> None:
     play = converged()
     play.give(IntentLoaded(intent)).expect(Configure(speaker_config(intent, "a1")), Observe())
     assert not play.state.bgp.handover.sessions
 
 
-def test_an_edit_taken_back_in_between_changes_nothing() -> None:
+def test_an_edit_undone_in_between_changes_nothing() -> None:
     play = converged()
     before = play.state.bgp.config
     play.give(IntentLoaded(reflected(INTENT)), IntentLoaded(INTENT)).expect(
@@ -311,7 +311,7 @@ def test_an_edit_taken_back_in_between_changes_nothing() -> None:
     assert not play.state.bgp.handover.sessions
 
 
-# What the operator asks ----------------------------------------------------------------------------------------
+# The operator's commands ---------------------------------------------------------------------------------------
 
 
 def test_a_peer_that_is_shut_has_no_session_until_it_is_wanted_up_again() -> None:
@@ -327,7 +327,7 @@ def test_a_peer_that_is_shut_has_no_session_until_it_is_wanted_up_again() -> Non
     assert play.state.bgp.config == whole
 
 
-def test_a_session_that_is_leaving_can_be_shut_at_once() -> None:
+def test_a_former_session_can_be_shut_down_at_once() -> None:
     play = converged()
     play.give(IntentLoaded(reflected(INTENT)), PeerRequested(B1, up=False)).expect(
         Configure(sessions_with(A2, B1, B2)), Observe(), Configure(sessions_with(A2, B2))

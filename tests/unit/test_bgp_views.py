@@ -38,28 +38,28 @@ def row(play: Play, peer: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("step", Lost)
-def test_every_step_of_the_decision_has_words(step: Lost) -> None:
+def test_every_step_of_the_decision_has_a_text(step: Lost) -> None:
     assert bgp_words.lost(step)
 
 
 @pytest.mark.parametrize("reason", RejectCode)
-def test_every_refusal_has_words_and_names_what_it_speaks_of(reason: RejectCode) -> None:
+def test_every_refusal_has_a_text_that_names_its_subject(reason: RejectCode) -> None:
     words = bgp_words.rejection(Rejection(reason, "10.9.9.9"))
     assert words
     assert "{" not in words
 
 
-def test_each_way_in_which_a_session_is_down_has_words_of_its_own_and_a_next_command() -> None:
-    said = [bgp_words.session_error(SESSION, PeerTable(down=kind, last_error="(2,7)")) for kind in DownKind]
-    assert len({trouble.text for trouble in said if trouble}) == len(DownKind)
-    assert all(trouble and trouble.command and "{" not in trouble.text + trouble.command for trouble in said)
+def test_each_kind_of_session_failure_has_its_own_text_and_a_next_command() -> None:
+    errors = [bgp_words.session_error(SESSION, PeerTable(down=kind, last_error="(2,7)")) for kind in DownKind]
+    assert len({error.text for error in errors if error}) == len(DownKind)
+    assert all(error and error.command and "{" not in error.text + error.command for error in errors)
 
 
-def test_a_password_a_port_a_silence_and_an_as_number_are_told_apart() -> None:
+def test_wrong_password_port_and_as_number_and_a_silent_peer_are_distinguished() -> None:
     def words(kind: DownKind, secret: str | None = None) -> str:
-        trouble = bgp_words.session_error(replace(SESSION, password_file=secret), PeerTable(down=kind, asn=Asn(65009)))
-        assert trouble is not None
-        return trouble.text
+        error = bgp_words.session_error(replace(SESSION, password_file=secret), PeerTable(down=kind, asn=Asn(65009)))
+        assert error is not None
+        return error.text
 
     assert "password differs" in words(DownKind.NO_ANSWER, "secrets/tor")
     assert "requires a TCP MD5 password" in words(DownKind.NO_ANSWER)
@@ -68,7 +68,7 @@ def test_a_password_a_port_a_silence_and_an_as_number_are_told_apart() -> None:
     assert words(DownKind.WRONG_AS) == "the OPEN of 10.0.0.254 has AS 65009, the cluster file has AS 65001"
 
 
-def test_a_session_that_was_never_up_says_who_has_to_connect() -> None:
+def test_a_session_that_was_never_up_names_the_end_that_has_to_connect() -> None:
     waiting = bgp_words.session_error(replace(SESSION, passive=True), PeerTable())
     assert waiting is not None
     assert waiting.text == "waiting for 10.0.0.254 to connect"
@@ -77,7 +77,7 @@ def test_a_session_that_was_never_up_says_who_has_to_connect() -> None:
     assert connecting.text == "connecting to 10.0.0.254 port 179"
 
 
-def test_peers_count_what_is_received_rejected_and_told() -> None:
+def test_peers_count_received_rejected_and_advertised_prefixes() -> None:
     play = at_the_edge()
     play.give(Update(TOR, (path("0.0.0.0/0", TOR, 65001), path("192.0.2.0/24", TOR, 65001)))).expect(Observe())
     play.settle()
@@ -86,7 +86,7 @@ def test_peers_count_what_is_received_rejected_and_told() -> None:
     assert (tor["type"], tor["error"]) == ("external", None)
 
 
-def test_a_peer_whose_as_number_is_another_is_told_with_both_numbers() -> None:
+def test_a_peer_with_another_as_number_is_reported_with_both_numbers() -> None:
     play = Play()
     play.give(IntentLoaded(EDGE)).expect(Configure(speaker_config(EDGE, "a1")), Observe())
     play.give(SessionOpened(TOR, Asn(65009), TOR, 30, None, forwarding_preserved=False))
@@ -96,7 +96,7 @@ def test_a_peer_whose_as_number_is_another_is_told_with_both_numbers() -> None:
     assert tor["next"] == "bgpctl show neighbor tor"
 
 
-def test_a_peer_that_floods_says_so_though_its_session_is_up() -> None:
+def test_a_peer_over_its_prefix_limit_is_reported_though_its_session_is_up() -> None:
     play = at_the_edge()
     limit = play.state.intent.policy.limit if play.state.intent.policy else 0
     flood = tuple(path(Prefix(4, (192 << 24) + number, 32), TOR, 65001) for number in range(limit + 1))
@@ -106,7 +106,7 @@ def test_a_peer_that_floods_says_so_though_its_session_is_up() -> None:
     assert any("exceeds the prefix limit" in problem for problem in view_of(play, "summary")["problems"])
 
 
-def test_a_neighbor_is_found_by_name_or_address_with_what_it_was_told() -> None:
+def test_a_neighbor_is_found_by_name_or_address_with_its_adj_rib_out() -> None:
     play = at_the_edge()
     play.give(Update(TOR, (path("0.0.0.0/0", TOR, 65001), path("0.0.0.0/1", TOR, 65001)))).expect(Observe())
     play.settle()
@@ -115,10 +115,10 @@ def test_a_neighbor_is_found_by_name_or_address_with_what_it_was_told() -> None:
     assert tor["rejected_by_rule"] == {"default-route": 1, "own-block": 1}
     assert tor["prefix_limit"] == 11024
     assert {item["prefix"] for item in tor["advertised_routes"]} >= {"10.244.1.0/26", "10.244.4.0/26"}
-    assert view_of(play, "neighbor", peer="nobody")["neighbors"] == []
+    assert view_of(play, "neighbor", peer="unknown")["neighbors"] == []
 
 
-def test_the_rib_says_what_became_of_each_path() -> None:
+def test_the_rib_shows_the_fate_of_each_path() -> None:
     play = at_the_edge()
     play.give(Update(TOR, (path("0.0.0.0/0", TOR, 65001), path("10.244.2.0/26", A2, 65001)))).expect(Observe())
     play.settle()
@@ -155,11 +155,11 @@ def test_the_command_line_shows_a_neighbor_and_the_next_command(tmp_path: Path) 
     try:
         peers = runner.invoke(main, [*at, "peers"])
         tor = runner.invoke(main, [*at, "neighbor", "tor"])
-        nobody = runner.invoke(main, [*at, "neighbor", "nobody"])
+        unknown = runner.invoke(main, [*at, "neighbor", "unknown"])
     finally:
         api.close()
     assert "! tor: 10.0.0.254 refuses connections to port 179: no daemon listens there" in peers.output
     assert "; see: nc -vz" in peers.output
     assert "prefix limit" in tor.output
     assert "10.244.1.0/26" in tor.output
-    assert (nobody.exit_code, "no session with nobody" in nobody.output) == (2, True)
+    assert (unknown.exit_code, "no session with unknown" in unknown.output) == (2, True)

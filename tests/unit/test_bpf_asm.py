@@ -57,7 +57,7 @@ def test_a_label_that_was_never_set_is_an_error() -> None:
         program.assemble()
 
 
-def test_whatever_a_program_depends_on_is_in_its_code() -> None:
+def test_dependencies_of_a_bpf_program_are_in_its_code() -> None:
     """The driver compares digests of code to find programs that were made for other circumstances."""
     one, other = Address.parse("10.0.0.1"), Address.parse("10.0.0.2")
     variants = {

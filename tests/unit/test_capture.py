@@ -1,4 +1,4 @@
-"""Frames to values: what a capture tells of a packet and of what a tunnel carries."""
+"""Frames to values: the record of a packet and of its inner packet."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_bare_ipv6_packet_carries_nothing_and_is_never_divided() -> None:
     assert (packet.inner, packet.dont_fragment, packet.length) == (None, True, 1480)
 
 
-def test_what_is_neither_ipv4_nor_ipv6_is_no_packet() -> None:
+def test_a_frame_that_is_neither_ipv4_nor_ipv6_is_no_packet() -> None:
     assert decode(bytes([0x50]) + bytes(39), PORT, Intent()) is None
     assert decode(bytes([0x60]) + bytes(38), PORT, Intent()) is None
     assert decode(b"", PORT, Intent()) is None

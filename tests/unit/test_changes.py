@@ -1,4 +1,4 @@
-"""Changes of cluster files: confirmed, taken back, overtaken by an edit, and cut short at any moment."""
+"""Changes of cluster files: confirmed, undone, overtaken by an edit, and cut short at any moment."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_confirmed_change_stays(host: Host) -> None:
 
 
 @pytest.mark.parametrize("what", ["the time passes while no agent runs", "the host is booted again"])
-def test_an_agent_that_starts_later_takes_back_what_was_not_confirmed(host: Host, what: str) -> None:
+def test_an_agent_that_starts_later_undoes_an_unconfirmed_change(host: Host, what: str) -> None:
     host.changes.propose(("new",), WITHIN_S)
     if what == "the host is booted again":
         host.boot, host.passed_s = "second", 5.0
@@ -122,7 +122,7 @@ def test_an_agent_that_starts_later_takes_back_what_was_not_confirmed(host: Host
     assert host.file.read_text() == "old"
 
 
-def test_an_edit_in_between_holds_and_nothing_is_taken_back(host: Host) -> None:
+def test_an_edit_in_between_stays_and_nothing_is_undone(host: Host) -> None:
     host.changes.propose(("new",), WITHIN_S)
     host.file.write_text("edited")
     host.changes.settle()
@@ -142,7 +142,7 @@ def test_a_second_change_has_to_wait_for_the_first_ones_confirmation(host: Host)
     assert host.file.read_text() == "new"
 
 
-def test_what_one_agent_of_a_lab_confirms_no_other_one_takes_back(host: Host) -> None:
+def test_a_change_confirmed_by_one_agent_of_a_lab_is_undone_by_no_other(host: Host) -> None:
     other = host.started()
     host.changes.propose(("new",), WITHIN_S)
     other.settle()
@@ -162,14 +162,14 @@ def test_mode_owner_and_symbolic_link_of_the_file_stay(host: Host, tmp_path: Pat
     assert host.file.stat().st_mode & 0o777 == 0o640
 
 
-def test_what_is_not_utf_8_comes_back_byte_for_byte(host: Host) -> None:
+def test_a_file_that_is_not_utf_8_is_restored_byte_for_byte(host: Host) -> None:
     host.file.write_bytes(b"\xff old \n\r\n")
     host.changes.propose(("new",), None)
     host.changes.undo()
     assert host.file.read_bytes() == b"\xff old \n\r\n"
 
 
-def test_nothing_to_confirm_or_undo_is_said(host: Host) -> None:
+def test_nothing_to_confirm_or_undo_is_reported(host: Host) -> None:
     with pytest.raises(NotPossibleNow, match="no change waits"):
         host.changes.confirm()
     with pytest.raises(NotPossibleNow, match="nothing was applied yet"):
@@ -215,8 +215,8 @@ def test_a_change_that_was_cut_short_between_two_files_is_taken_back_before_they
 
 class Operators(RuleBasedStateMachine):
     """
-    Whatever is applied, confirmed, undone, edited and killed, the two files are what the last word wants: what was cut
-    short while it was applied is as if nobody had said it, what was cut short while it was taken back is taken back.
+    Whatever is applied, confirmed, undone, edited and killed, the two files are what the last command wants: an apply
+    that is cut short changes nothing, an undo that is cut short is completed.
     """
 
     def __init__(self) -> None:
@@ -224,7 +224,7 @@ class Operators(RuleBasedStateMachine):
         self.directory = TemporaryDirectory()
         self.host = Host(Path(self.directory.name), "cluster.yaml", "secrets.yaml")
         self.number = 0
-        self.holds = "old"
+        self.current = "old"
         """The content in force for good."""
         self.back: str | None = None
         """The content that an undo leads to, while nothing waits."""
@@ -246,7 +246,7 @@ class Operators(RuleBasedStateMachine):
                 self.host.changes.propose(self.host.both(text), within_s)
         elif self.is_done(lambda: self.host.changes.propose(self.host.both(text), within_s), writes):
             if within_s is None:
-                self.holds, self.back = text, self.holds
+                self.current, self.back = text, self.current
             else:
                 self.waits = text, self.host.passed_s + within_s
         elif writes:  # otherwise not even the record of the change is there
@@ -281,7 +281,7 @@ class Operators(RuleBasedStateMachine):
     def confirm(self) -> None:
         assert self.waits
         self.host.changes.confirm()
-        self.holds, self.back, self.waits = self.waits[0], self.holds, None
+        self.current, self.back, self.waits = self.waits[0], self.current, None
 
     @rule(writes=st.integers(0, 8))
     def undo(self, writes: int) -> None:
@@ -294,9 +294,9 @@ class Operators(RuleBasedStateMachine):
             with pytest.raises(NotPossibleNow):
                 self.host.changes.undo()
         elif self.is_done(self.host.changes.undo, writes):
-            self.holds, self.back = self.back, self.holds
+            self.current, self.back = self.back, self.current
         elif writes:
-            self.holds, self.back = self.back, None
+            self.current, self.back = self.back, None
 
     @rule(second=st.booleans())
     def edit(self, second: bool) -> None:
@@ -306,8 +306,8 @@ class Operators(RuleBasedStateMachine):
         now[second] = text
         self.host.write(now)
         self.host.changes.settle()
-        self.holds, self.back, self.waits = "\n".join(now), None, None
-        self.host.write(self.host.both(self.holds))
+        self.current, self.back, self.waits = "\n".join(now), None, None
+        self.host.write(self.host.both(self.current))
 
     @rule(passed_s=st.sampled_from([1.0, 9.0, 30.0, 100.0]), writes=st.integers(0, 8))
     def wait(self, passed_s: float, writes: int) -> None:
@@ -325,8 +325,8 @@ class Operators(RuleBasedStateMachine):
             self.back, self.waits = None, None
 
     @invariant()
-    def the_last_word_holds(self) -> None:
-        assert self.host.contents() == self.host.both(self.waits[0] if self.waits else self.holds)
+    def the_last_change_counts(self) -> None:
+        assert self.host.contents() == self.host.both(self.waits[0] if self.waits else self.current)
 
 
 Operators.TestCase.settings = settings(stateful_step_count=20)

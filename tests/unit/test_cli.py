@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from bgpctl import client
 from bgpctl.agent import operator_commands
 from bgpctl.agent.api import Api
 from bgpctl.agent.snapshot import Snapshot
-from bgpctl.agent.views import VERSIONS, VIEWS, answer
+from bgpctl.agent.views import VIEWS, answer
 from bgpctl.cli.completion import SHELLS
 from bgpctl.cli.main import main
 from bgpctl.cli.render import age
@@ -51,17 +52,31 @@ def test_every_view_is_shown_as_a_table_as_json_and_as_yaml(tmp_path: Path, view
     finally:
         api.close()
     assert (table.exit_code, as_json.exit_code, as_yaml.exit_code) == (0, 0, 0)
-    assert json.loads(as_json.output)["schema"] == f"bgpctl/{view}/v{VERSIONS[view]}"
-    assert as_yaml.output.startswith(f"schema: bgpctl/{view}/v{VERSIONS[view]}")
+    assert json.loads(as_json.output)["schema"] == client.schema(view)
+    assert as_yaml.output.startswith(f"schema: {client.schema(view)}")
     header = table.output.splitlines()[0].replace("rx/best/fib", "").replace("(1h)", "")
     assert header.strip()
     assert header == header.upper()
 
 
-def test_without_an_agent_show_exits_3_and_says_how_to_start_one(tmp_path: Path) -> None:
+def test_without_an_agent_show_exits_3_and_names_the_command_that_starts_one(tmp_path: Path) -> None:
     result = bgpctl("show", "--run-dir", tmp_path, "summary", "-o", "json")
     assert result.exit_code == 3
     assert "bgpctl agent run" in result.output
+
+
+@pytest.mark.parametrize("view", ["peers", "plan"])
+def test_an_agent_of_another_version_is_named_as_one(tmp_path: Path, view: str) -> None:
+    where = ("--run-dir", tmp_path)
+    commands = {"peers": ("show", *where, "peers"), "plan": ("plan", *where, "-f", ROOT / "topologies" / "vxlan.yaml")}
+    api = Api(tmp_path / "agent.sock", lambda name, _query: {"schema": f"bgpctl/{name}/v1", name: [{"trouble": ""}]})
+    try:
+        result = bgpctl(*commands[view])
+    finally:
+        api.close()
+    assert result.exit_code == 3
+    assert f"of another version: it answered bgpctl/{view}/v1, this bgpctl reads bgpctl/{view}/v2" in result.output
+    assert "start one with" not in result.output
 
 
 def test_a_refused_edit_stands_beside_the_state(tmp_path: Path) -> None:
@@ -80,7 +95,7 @@ def test_a_refused_edit_stands_beside_the_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [("routes", "10.244.1.1/24"), ("rib", "in", "10.244.1.1/24"), ("routes", "blue")])
-def test_a_prefix_that_is_none_exits_2_and_says_why(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_a_bad_prefix_exits_2_with_the_reason(tmp_path: Path, words: tuple[str, ...]) -> None:
     play = converged()
     api = Api(tmp_path / "agent.sock", lambda name, query: answer(name, Snapshot(play.state, play.now_s, query)))
     try:
@@ -135,7 +150,7 @@ def asked(tmp_path: Path) -> Iterator[list[Event]]:
         (("undrain",), DrainRequested(on=False)),
     ],
 )
-def test_what_the_operator_asks_reaches_the_agent(
+def test_requests_of_the_operator_reach_the_agent(
     tmp_path: Path, asked: list[Event], words: tuple[str, ...], event: Event
 ) -> None:
     noun, *rest = words
@@ -143,7 +158,7 @@ def test_what_the_operator_asks_reaches_the_agent(
     assert asked == [event]
 
 
-def test_a_peer_that_nobody_has_exits_2_and_reaches_nobody(tmp_path: Path, asked: list[Event]) -> None:
+def test_an_unknown_peer_exits_2_and_asks_no_peer(tmp_path: Path, asked: list[Event]) -> None:
     result = bgpctl("peer", "--run-dir", tmp_path, "down", "b9")
     assert (result.exit_code, asked) == (2, [])
     assert "no peer b9; see: bgpctl show peers" in result.output
@@ -153,7 +168,7 @@ def test_an_agent_that_is_away_is_asked_nothing(tmp_path: Path) -> None:
     assert bgpctl("drain", "--run-dir", tmp_path).exit_code == 3
 
 
-_STRANGER = """
+_OTHER_USER = """
 import socket, sys
 connection = socket.socket(socket.AF_UNIX)
 connection.connect(sys.argv[1])
@@ -162,12 +177,12 @@ print(connection.recv(100).split()[1].decode())
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root: to become somebody else")
-def test_nobody_but_root_and_the_agents_user_may_ask(asked: list[Event], tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="root: to become another user")
+def test_only_root_and_the_agents_user_may_ask(asked: list[Event], tmp_path: Path) -> None:
     for directory in (tmp_path, *tmp_path.parents):
         if directory.is_relative_to(tempfile.gettempdir()) and str(directory) != tempfile.gettempdir():
             directory.chmod(0o755)
-    command = ("python3", "-I", "-c", _STRANGER, str(tmp_path / "agent.sock"))
+    command = ("python3", "-I", "-c", _OTHER_USER, str(tmp_path / "agent.sock"))
     result = subprocess.run(command, user=65534, capture_output=True, text=True, check=True, cwd="/")
     assert (result.stdout, asked) == ("403\n", [])
 
@@ -178,7 +193,7 @@ def test_a_variable_stands_in_for_an_option(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("words", [("show", "summary"), ("drain",), ("undrain",), ("peer", "up", "b1")])
-def test_one_variable_says_where_the_agent_is_to_every_command(
+def test_one_variable_names_the_agents_socket_for_every_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("BGPCTL_RUN_DIR", str(tmp_path))

@@ -73,13 +73,13 @@ def test_only_nodes_can_do_more_than_a_container_usually_can() -> None:
     assert not any("privileged" in service for service in shipped()["services"].values())
 
 
-def test_no_address_is_given_to_two_and_dockers_gateways_are_nobodys() -> None:
+def test_no_address_is_given_to_two_and_dockers_gateways_to_none() -> None:
     networks = shipped()["networks"]
     services = shipped()["services"].values()
     for name, network in networks.items():
         taken = [link["ipv4_address"] for s in services for to, link in s["networks"].items() if to == name]
-        everybody = [*taken, network["ipam"]["config"][0]["gateway"]]
-        assert len(everybody) == len(set(everybody)), name
+        addresses = [*taken, network["ipam"]["config"][0]["gateway"]]
+        assert len(addresses) == len(set(addresses)), name
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_no_address_is_given_to_two_and_dockers_gateways_are_nobodys() -> None:
         ("borrowed", "one IPv4 address in a block of"),
     ],
 )
-def test_what_compose_cannot_say_is_refused(file: str, reason: str) -> None:
+def test_a_lab_beyond_compose_is_refused(file: str, reason: str) -> None:
     with pytest.raises(Inexpressible, match=reason):
         export(topology(f"topologies/{file}.yaml"), {}, "x")
 

@@ -43,7 +43,7 @@ def validates(text: str, directory: Path) -> bool:
     ],
     ids=["no session", "one of each side", "a name with everything", "GTSM from any address", "IPv6"],
 )
-def test_exabgp_accepts_what_is_rendered(wanted: SpeakerConfig, tmp_path: Path) -> None:
+def test_exabgp_accepts_a_rendered_configuration(wanted: SpeakerConfig, tmp_path: Path) -> None:
     assert validates(conf.render(wanted, BRIDGE, {FIRST: 'pass"; word é'}), tmp_path)
 
 

@@ -23,12 +23,12 @@ from tests.stories.mesh import converged
 NOW = (Path(__file__).parents[2] / "topologies" / "cross-subnet.yaml").read_text()
 NEXT = NOW.replace("IPIPCrossSubnet", "VXLANCrossSubnet")
 PRIVATE = "root:$6$salt$hash:20228:0:99999:7:::"
-NOBODY = 65534
+UNPRIVILEGED = 65534
 
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """One that everybody can look into, as the run directory is."""
+    """One that every user can read, like the run directory."""
     with TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -57,7 +57,7 @@ def content(*texts: str) -> str:
     return json.dumps(texts)
 
 
-def test_what_is_planned_is_what_is_applied_and_goes_and_comes_back(socket: Path) -> None:
+def test_a_planned_change_is_applied_undone_and_redone(socket: Path) -> None:
     file = socket.with_name("cluster.yaml")
     plan = client.read(socket, "plan", content=content(NEXT))
     assert {op["verb"] for step in plan["nodes"][0]["steps"] for op in step["ops"]} == {"put", "change", "remove"}
@@ -69,7 +69,7 @@ def test_what_is_planned_is_what_is_applied_and_goes_and_comes_back(socket: Path
     assert file.read_text() == NOW
 
 
-def test_the_agent_opens_no_file_that_somebody_names(socket: Path) -> None:
+def test_the_agent_opens_no_file_named_in_a_request(socket: Path) -> None:
     secret = socket.with_name("shadow")
     secret.write_text(PRIVATE)
     for query, text in (({"files": str(secret)}, ""), ({}, content(str(secret)))):
@@ -88,15 +88,22 @@ with socket.socket(socket.AF_UNIX) as asking:
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root: only root can be somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="root: only root can become another user")
 def test_everybody_may_plan_and_only_root_may_apply(socket: Path) -> None:
     answers = []
     for line in ("GET /v1/plan", "POST /v1/apply", "POST /v1/undo"):
         text = content(NEXT)
         request = f"{line} HTTP/1.1\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}"
-        command = ("python3", "-I", "-c", _TO_SOCKET, str(socket), request)  # nobody else may use this one of ours
+        command = (
+            "python3",
+            "-I",
+            "-c",
+            _TO_SOCKET,
+            str(socket),
+            request,
+        )  # only root and our user may use this interpreter
         answered = subprocess.run(
-            command, capture_output=True, text=True, check=True, user=NOBODY, group=NOBODY, cwd="/"
+            command, capture_output=True, text=True, check=True, user=UNPRIVILEGED, group=UNPRIVILEGED, cwd="/"
         )
         answers.append(answered.stdout.split()[1])
     assert answers == ["200", "403", "403"]
@@ -114,7 +121,7 @@ def test_without_a_way_back_nothing_is_applied_that_has_to_be_confirmed(socket: 
 
 
 @pytest.mark.parametrize(
-    ("query", "text", "said"),
+    ("query", "text", "message"),
     [
         ({}, "", "a JSON list of texts"),
         ({}, "[1]", "a JSON list of texts"),
@@ -126,10 +133,10 @@ def test_without_a_way_back_nothing_is_applied_that_has_to_be_confirmed(socket: 
         ({"within_s": "soon"}, content(NEXT), "not a time within which a change can be confirmed"),
     ],
 )
-def test_what_makes_no_sense_is_not_applied_and_said(
-    socket: Path, query: Mapping[str, str], text: str, said: str
+def test_a_bad_request_is_not_applied_and_is_reported(
+    socket: Path, query: Mapping[str, str], text: str, message: str
 ) -> None:
-    with pytest.raises(client.BadRequest, match=said):
+    with pytest.raises(client.BadRequest, match=message):
         client.ask(socket, "apply", query, content=text)
     assert socket.with_name("cluster.yaml").read_text() == NOW
 

@@ -78,12 +78,12 @@ def test_every_file_that_is_named_exists() -> None:
     assert missing == []
 
 
-def test_every_exception_that_is_said_to_be_raised_exists() -> None:
+def test_every_exception_that_a_docstring_raises_exists() -> None:
     known = {node.name for tree in trees().values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
     known |= set(dir(builtins)) | {"BadParameter"}
-    said = [(doc.place, name) for doc in docstrings() for name in _raised(doc.text)]
-    assert len(said) > 100
-    assert [f"{place}: {name}" for place, name in said if name not in known] == []
+    named = [(doc.place, name) for doc in docstrings() for name in _raised(doc.text)]
+    assert len(named) > 100
+    assert [f"{place}: {name}" for place, name in named if name not in known] == []
 
 
 def _raised(text: str) -> Iterator[str]:
@@ -97,10 +97,10 @@ def test_every_attribute_that_is_described_is_one() -> None:
     wrong = []
     for doc in docstrings():
         if isinstance(doc.node, ast.ClassDef) and (section := ATTRIBUTES.search(doc.text)):
-            said = [
+            named = [
                 name for line in re.findall(r"^    ([\w, ]+): ", section[1], re.MULTILINE) for name in line.split(", ")
             ]
-            wrong += [f"{doc.place}: {name}" for name in said if name not in _attributes(doc.node)]
+            wrong += [f"{doc.place}: {name}" for name in named if name not in _attributes(doc.node)]
     assert wrong == []
 
 

@@ -1,4 +1,4 @@
-"""Blocks of documents are tried by a test or are no command; the reference is what the program says."""
+"""Blocks of documents are tried by a test or are no command; the reference is what the program prints."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
-def test_every_block_says_what_it_is(document: Path) -> None:
+def test_every_block_names_its_kind(document: Path) -> None:
     found = blocks(document)
     assert 2 * len(found) == len(re.findall(r"^ *```", document.read_text(), re.MULTILINE))
     assert [str(block) for block in found if block.kind not in KINDS] == []
 
 
 def test_commands_are_shown_where_they_are_executed() -> None:
-    def looks(block: Block) -> bool:
+    def is_command(block: Block) -> bool:
         return (
             re.search(r"^ *(\$ |bgpctl |make |systemctl |sudo |docker |podman )", block.text, re.MULTILINE) is not None
         )
 
-    assert [str(block) for block in BLOCKS if looks(block) and block.kind not in (COMMANDS, CONTAINERS)] == []
+    assert [str(block) for block in BLOCKS if is_command(block) and block.kind not in (COMMANDS, CONTAINERS)] == []
     assert [str(block) for block in BLOCKS if block.kind == COMMANDS and not list(commands(block))] == []
 
 
-def test_what_is_shown_was_printed_up_to_what_varies() -> None:
+def test_shown_output_was_printed_up_to_varying_parts() -> None:
     printed = ["x: done in 3.1 s", "a  b", "c 7", "web-a1  web-b1  v4  493  0     0          23.3 ms", ""]
     assert shows(["x: done in 12.85 s", ANY_LINES, "web-a1 web-b1 v4  501   0  0   1.0 ms"], printed)
     assert not shows(["x: done in 12.85 s", ANY_LINES, "web-a1 web-b1 v4  501   1  0   1.0 ms"], printed)
@@ -41,7 +41,7 @@ def test_what_is_shown_was_printed_up_to_what_varies() -> None:
     assert not shows(["x: done in 12.85 s", "c 7", ANY_LINES], printed)
 
 
-def test_the_reference_is_what_the_program_says(tmp_path: Path) -> None:
+def test_the_reference_is_what_the_program_prints(tmp_path: Path) -> None:
     subprocess.run((sys.executable, ROOT / "tools" / "reference.py", tmp_path), check=True)
     for page in ("cli.md", "keys.md"):
         shipped = (ROOT / "docs" / "reference" / page).read_text()
@@ -49,15 +49,15 @@ def test_the_reference_is_what_the_program_says(tmp_path: Path) -> None:
 
 
 def test_the_reference_has_every_exit_code() -> None:
-    told = re.findall(r"^\| (\d) \|", (ROOT / "docs" / "reference" / "cli.md").read_text(), re.MULTILINE)
-    assert told == [str(code.value) for code in Exit]
+    listed = re.findall(r"^\| (\d) \|", (ROOT / "docs" / "reference" / "cli.md").read_text(), re.MULTILINE)
+    assert listed == [str(code.value) for code in Exit]
 
 
 def test_the_capabilities_in_documents_are_those_of_the_unit() -> None:
     needed = {f"CAP_{name.upper()}" for name in Unit.read(UNIT).capabilities}
     guide = (ROOT / "docs" / "how-to" / "systemd.md").read_text()
     assert set(re.findall(r"^\| (CAP_\w+) \|", guide, re.MULTILINE)) == needed
-    told = (ROOT / "README.md").read_text().rpartition("Capabilities: ")[2]
-    assert set(re.findall(r"CAP_\w+", told)) == {*needed, "CAP_SYS_ADMIN"}
+    listed = (ROOT / "README.md").read_text().rpartition("Capabilities: ")[2]
+    assert set(re.findall(r"CAP_\w+", listed)) == {*needed, "CAP_SYS_ADMIN"}
     container = (ROOT / "docs" / "how-to" / "container.md").read_text()
     assert {f"CAP_{name}" for name in re.findall(r"--cap-add ([A-Z_]+)", container)} == needed

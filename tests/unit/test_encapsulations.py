@@ -111,17 +111,17 @@ def test_a_name_is_registered_once_and_gone_afterwards() -> None:
 
 CLUSTER = """
 calico_backend: vxlan
-pools: {p: {cidr: 10.244.0.0/16, SAID, natOutgoing: true}}
+pools: {p: {cidr: 10.244.0.0/16, ENCAPSULATION, natOutgoing: true}}
 nodes:
   a: {address: 10.0.0.1/24, blocks: [10.244.1.0/26], toyTunnelAddress: 10.244.1.9, accepts: [toy]}
   b: {address: 10.1.0.2/24, blocks: [10.244.2.0/26]}
 """
 
 
-@pytest.mark.parametrize("said", ["encapsulation: ToyCrossSubnet", "toyMode: CrossSubnet"])
-def test_a_registered_encapsulation_brings_its_words_and_keys(said: str) -> None:
+@pytest.mark.parametrize("given", ["encapsulation: ToyCrossSubnet", "toyMode: CrossSubnet"])
+def test_a_registered_encapsulation_brings_its_values_and_keys(given: str) -> None:
     with registered():
-        intent = good(CLUSTER.replace("SAID", said))
+        intent = good(CLUSTER.replace("ENCAPSULATION", given))
         (pool,), (a, b) = intent.pools, intent.nodes
         assert (pool.encapsulation, pool.mode, a.accepts) == (TOY, Mode.CROSS_SUBNET, frozenset({TOY}))
         assert [str(intent.tunnel_address(node, TOY, 4)) for node in (a, b)] == ["10.244.1.9", "10.244.2.0"]
@@ -145,13 +145,13 @@ def test_lab_files_and_schemas_have_a_registered_encapsulation() -> None:
 
 def test_a_registered_encapsulation_is_derived_planned_checked_and_worded() -> None:
     with registered():
-        intent = good(CLUSTER.replace("SAID", "encapsulation: Toy"))
+        intent = good(CLUSTER.replace("ENCAPSULATION", "encapsulation: Toy"))
         here = member(intent, "a")
         kernel = assumed_kernel(here)
         desired = derive(intent, here, {}, learned_from_all(intent, here), kernel)
         (masquerade,) = desired.dataplane.masquerades
         assert masquerade.udp_ports == free_udp_ports((4789, PORT))
-        assert {op.thing.name for op in plan(desired, kernel).ops if isinstance(op.thing, Link)} == {LINK}
+        assert {op.object.name for op in plan(desired, kernel).ops if isinstance(op.object, Link)} == {LINK}
         after = converged(intent, here, kernel)
         assert accepted_by_kernel(after) == {4: {TOY}, 6: set()}
         findings = {item.check: item.message for item in examine(Facts("6.1", dataplane=after), needs_of(intent, here))}
@@ -161,10 +161,10 @@ def test_a_registered_encapsulation_is_derived_planned_checked_and_worded() -> N
 
 
 def test_members_announce_a_registered_encapsulation_by_its_tunnel_type() -> None:
-    said = frozenset({IPIP, TOY, VXLAN})
+    tunnels = frozenset({IPIP, TOY, VXLAN})
     with registered():
-        assert accepted(communities(said)) == said
-    assert accepted(communities(said)) == {IPIP, VXLAN}
+        assert accepted(communities(tunnels)) == tunnels
+    assert accepted(communities(tunnels)) == {IPIP, VXLAN}
 
 
 def test_identities_are_the_same_by_name_alone() -> None:

@@ -29,7 +29,7 @@ def test_the_shipped_configuration_is_the_rendered_one(topology: str, node: str,
     )
 
 
-def test_exabgp_accepts_what_is_shipped() -> None:
+def test_exabgp_accepts_the_shipped_files() -> None:
     exabgp = str(Path(sys.executable).with_name("exabgp"))
     file = ROOT / "exabgp-conf" / "cross-subnet" / "a1.conf"
     result = subprocess.run((exabgp, "validate", str(file)), capture_output=True, text=True, check=False)

@@ -49,10 +49,10 @@ def update(attribute: dict[str, Any] | None = None, **changes: Any) -> str:
 
 
 def event(text: str) -> SpeakerEvent | None:
-    heard = decode.decode(text)
-    assert isinstance(heard, decode.Received), heard
-    assert (heard.peer, heard.counter) == (PEER, 4)
-    return heard.event
+    received = decode.decode(text)
+    assert isinstance(received, decode.Received), received
+    assert (received.peer, received.counter) == (PEER, 4)
+    return received.event
 
 
 def announced(text: str) -> tuple[Path, ...]:
@@ -101,7 +101,7 @@ def test_only_a_notification_forbids_to_retain(reason: str, notified: bool) -> N
         ("", DownKind.OTHER),
     ],
 )
-def test_different_ends_of_a_session_are_told_apart(reason: str, kind: DownKind) -> None:
+def test_different_ends_of_a_session_are_distinguished(reason: str, kind: DownKind) -> None:
     down = event(line("state", state="down", reason=reason))
     assert isinstance(down, SessionDown)
     assert down.kind is kind
@@ -116,20 +116,20 @@ def opened(capabilities: dict[str, Any]) -> SpeakerEvent | None:
     return event(line("open", direction="receive", open=message))
 
 
-def test_an_open_without_graceful_restart_says_so() -> None:
+def test_an_open_without_graceful_restart_is_decoded_without_a_restart_time() -> None:
     assert opened({"2": {"name": "route-refresh"}}) == SessionOpened(
         PEER, Asn(64513), Address.parse("192.0.2.99"), 9, restart_time_s=None, forwarding_preserved=False
     )
 
 
-def test_a_peer_with_enhanced_route_refresh_tells_the_end_of_a_table() -> None:
+def test_a_peer_with_enhanced_route_refresh_marks_the_end_of_a_table() -> None:
     opening = opened({"2": {"name": "route-refresh"}, "70": {"name": "enhanced-route-refresh"}})
     assert isinstance(opening, SessionOpened)
     assert opening.enhanced_refresh
 
 
 @pytest.mark.parametrize(("flags", "preserved"), [(["restart"], True), ([], False)])
-def test_the_forwarding_bit_is_what_exabgp_calls_restart(flags: list[str], preserved: bool) -> None:
+def test_the_forwarding_bit_is_named_restart_by_exabgp(flags: list[str], preserved: bool) -> None:
     capability = {"time": 60, "address-family-flags": {"ipv4/unicast": flags}, "restart-flags": ["forwarding"]}
     opening = opened({"64": capability})
     assert isinstance(opening, SessionOpened)
@@ -233,7 +233,7 @@ def test_the_notice_that_exabgp_stops_is_no_event() -> None:
     assert decode.decode('{ "exabgp": "5.0.0", "type": "notification", "notification": "shutdown" }') == decode.Noise()
 
 
-def test_what_we_sent_ourselves_is_no_event() -> None:
+def test_our_own_messages_are_no_events() -> None:
     assert decode.decode(line("update", direction="send", message={"update": {}})) == decode.Noise()
 
 
@@ -410,26 +410,26 @@ def test_commands_for_one_peer_name_it() -> None:
     assert encode.encode(AskRefresh(PEER, 6)) == "neighbor 192.0.2.7 announce route-refresh ipv6 unicast\n"
 
 
-def sent(sweep: OrphanedRoutes, *commands: SpeakerCommand) -> list[str]:
-    return [text for command in commands for text in sweep.lines(command)]
+def sent(orphaned: OrphanedRoutes, *commands: SpeakerCommand) -> list[str]:
+    return [text for command in commands for text in orphaned.lines(command)]
 
 
-def test_what_a_dead_agent_announced_is_withdrawn_before_end_of_rib() -> None:
-    sweep = OrphanedRoutes({PEER: [BLUE, RED], OTHER: [RED]})
+def test_routes_of_a_dead_agent_are_withdrawn_before_end_of_rib() -> None:
+    orphaned = OrphanedRoutes({PEER: [BLUE, RED], OTHER: [RED]})
     announce, end = Announce(BLUE, PEER), SendEndOfRib(PEER, 4)
-    assert sent(sweep, announce, end) == [
+    assert sent(orphaned, announce, end) == [
         encode.encode(announce),
         encode.encode(Withdraw(RED, PEER)),
         encode.encode(end),
     ]
-    assert sent(sweep, end) == [encode.encode(end)]
+    assert sent(orphaned, end) == [encode.encode(end)]
 
 
 CHEAP, DEAR = Attributes(med=1), Attributes(med=2)
 
 
 @pytest.mark.parametrize(
-    ("said", "withdrawn"),
+    ("before", "withdrawn"),
     [
         ([Announce(BLUE, None, DEAR)], "withdraw route 10.1.0.0/26 next-hop self med 2\n"),
         ([Announce(BLUE, None, DEAR), Announce(BLUE, None, CHEAP)], "withdraw route 10.1.0.0/26 next-hop self med 1\n"),
@@ -437,18 +437,22 @@ CHEAP, DEAR = Attributes(med=1), Attributes(med=2)
         ([Announce(BLUE, None, DEAR), Withdraw(BLUE)], "withdraw route 10.1.0.0/26 next-hop self\n"),
     ],
 )
-def test_a_withdrawal_differs_from_its_announcement_in_one_word(said: list[SpeakerCommand], withdrawn: str) -> None:
-    assert sent(OrphanedRoutes({}), *said, Withdraw(BLUE))[-1] == withdrawn
+def test_a_withdrawal_differs_from_its_announcement_in_one_word(before: list[SpeakerCommand], withdrawn: str) -> None:
+    assert sent(OrphanedRoutes({}), *before, Withdraw(BLUE))[-1] == withdrawn
 
 
-def test_one_peer_is_withdrawn_from_with_what_it_was_told() -> None:
-    sweep = OrphanedRoutes({})
-    sent(sweep, Announce(BLUE, None, CHEAP), Announce(BLUE, PEER, DEAR))
-    assert sent(sweep, Withdraw(BLUE, PEER)) == ["neighbor 192.0.2.7 withdraw route 10.1.0.0/26 next-hop self med 2\n"]
-    assert sent(sweep, Withdraw(BLUE, OTHER)) == ["neighbor 192.0.2.8 withdraw route 10.1.0.0/26 next-hop self med 1\n"]
+def test_one_peer_is_withdrawn_from_with_the_attributes_it_was_sent() -> None:
+    orphaned = OrphanedRoutes({})
+    sent(orphaned, Announce(BLUE, None, CHEAP), Announce(BLUE, PEER, DEAR))
+    assert sent(orphaned, Withdraw(BLUE, PEER)) == [
+        "neighbor 192.0.2.7 withdraw route 10.1.0.0/26 next-hop self med 2\n"
+    ]
+    assert sent(orphaned, Withdraw(BLUE, OTHER)) == [
+        "neighbor 192.0.2.8 withdraw route 10.1.0.0/26 next-hop self med 1\n"
+    ]
 
 
-def test_what_is_announced_to_all_is_swept_from_none() -> None:
-    sweep = OrphanedRoutes({PEER: [BLUE], OTHER: [BLUE]})
+def test_a_route_announced_to_all_is_orphaned_at_no_peer() -> None:
+    orphaned = OrphanedRoutes({PEER: [BLUE], OTHER: [BLUE]})
     commands = (Announce(BLUE), SendEndOfRib(PEER, 4), SendEndOfRib(OTHER, 4))
-    assert sent(sweep, *commands) == [encode.encode(command) for command in commands]
+    assert sent(orphaned, *commands) == [encode.encode(command) for command in commands]

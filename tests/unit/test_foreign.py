@@ -18,25 +18,25 @@ def shipped(name: str) -> Topology:
 
 
 def test_a_router_has_the_other_end_of_each_session_and_one_with_the_router_of_another_as_beside_it() -> None:
-    told = foreign.told(shipped("tor-peering"), "tor-a1")
-    assert told.asn == 65001
-    assert told.routes == {}
-    assert {(str(n.address), str(n.local), n.asn) for n in told.neighbors} == {
+    router = foreign.configured(shipped("tor-peering"), "tor-a1")
+    assert router.asn == 65001
+    assert router.routes == {}
+    assert {(str(n.address), str(n.local), n.asn) for n in router.neighbors} == {
         ("10.0.0.1", "10.0.0.253", 64601),
         ("10.0.0.2", "10.0.0.253", 64601),
         ("192.168.1.2", "192.168.1.1", 65002),
     }
 
 
-def test_a_node_announces_its_block_and_waits_for_whom_calico_s_rule_says() -> None:
-    told = foreign.told(shipped("calico-neighbours"), "c1")
-    assert list(map(str, told.routes)) == ["10.244.3.0/26"]
-    assert {str(n.address): n.passive for n in told.neighbors} == {
+def test_a_node_announces_its_block_and_is_passive_where_calico_s_rule_wants_it() -> None:
+    router = foreign.configured(shipped("calico-neighbours"), "c1")
+    assert list(map(str, router.routes)) == ["10.244.3.0/26"]
+    assert {str(n.address): n.passive for n in router.neighbors} == {
         "10.0.0.1": False,
         "10.0.0.2": True,
         "10.0.0.11": True,
     }
-    assert told.router_id == Address.parse("10.0.0.10")
+    assert router.router_id == Address.parse("10.0.0.10")
 
 
 def test_a_lab_whose_program_is_missing_is_refused_by_its_name_before_anything_is_built(

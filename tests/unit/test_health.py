@@ -1,4 +1,4 @@
-"""Ready, alive, in numbers, and what systemd is told."""
+"""Readiness, liveness, metrics, and the notifications to systemd."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from bgpctl.core.agent.events import (
     WakeAt,
     Woken,
 )
-from bgpctl.core.agent.reconcile import SWEEP_S
+from bgpctl.core.agent.reconcile import RESYNC_S
 from bgpctl.core.bgp.speaker import Announce, SessionDown, SessionUp, SpeakerAttached
 from bgpctl.core.cluster.configuration import Backend
 from bgpctl.core.cluster.count import count
@@ -85,12 +85,12 @@ def test_a_node_is_not_ready_before_the_last_wanted_object_is_in_the_kernel() ->
         assert reasons(play) == [f"{count(left, 'kernel object')} still to be changed"]
         play.kernel = after(play.kernel, op)
         play.give(Applied(())).expect(Observe())
-        left_over = [WakeAt(placeholder())] if left > 1 else [WakeAt(play.in_s(SWEEP_S)), Configure(None)]
+        left_over = [WakeAt(placeholder())] if left > 1 else [WakeAt(play.in_s(RESYNC_S)), Configure(None)]
         play.give(Observed(play.kernel)).expect(*left_over)
     assert reasons(play) == []
 
 
-def test_a_node_is_not_ready_before_every_peer_has_told_its_routes() -> None:
+def test_a_node_is_not_ready_before_every_peer_has_sent_end_of_rib() -> None:
     play = Play()
     play.give(IntentLoaded(INTENT)).expect(CONFIGURATION, Observe())
     play.settle(*TUNNEL, f"+ {OWN_ROUTE}")
@@ -140,21 +140,21 @@ def test_a_dead_peer_and_one_that_is_shut_leave_the_others_ready() -> None:
     assert reasons(play) == []
 
 
-def test_without_a_kernel_nobody_is_ready() -> None:
+def test_without_a_kernel_no_node_is_ready() -> None:
     play = converged()
     play.give(KernelLost("the netlink socket is gone")).expect(WakeAt(play.in_s(1)))
     assert len(reasons(play)) == 1
     assert "the netlink socket is gone" in reasons(play)[0]
 
 
-def test_without_bgp_nothing_says_anything_about_it() -> None:
+def test_without_bgp_no_page_mentions_it() -> None:
     play = without_bgp()
-    said = [Metrics(lambda: Snapshot(play.state, 1.0, {})).page().decode(), *reasons(play)]
+    texts = [Metrics(lambda: Snapshot(play.state, 1.0, {})).page().decode(), *reasons(play)]
     play.settle(
         *VXLAN_DEVICE, "+ sysctl net/ipv4/ip_forward=1", *VXLAN_MEMBERS, *VXLAN_NEXT_HOPS, *ROUTES, Configure(None)
     )
-    said += [Metrics(lambda: Snapshot(play.state, 1.0, {})).page().decode(), *reasons(play)]
-    about_us = re.sub(r"bgpctl\w*|Lines that bgpctl show summary", "", "\n".join(said))
+    texts += [Metrics(lambda: Snapshot(play.state, 1.0, {})).page().decode(), *reasons(play)]
+    about_us = re.sub(r"bgpctl\w*|Lines that bgpctl show summary", "", "\n".join(texts))
     assert not re.search(r"bgp|peer|session", about_us, re.IGNORECASE)
 
 
@@ -180,7 +180,7 @@ def get(port: int, path: str, method: str = "GET") -> tuple[int, str]:
     return answer
 
 
-def test_the_pages_tell_by_their_status_what_is_well(served: tuple[Play, list[float], int]) -> None:
+def test_the_pages_report_health_by_their_status(served: tuple[Play, list[float], int]) -> None:
     play, silent_s, port = served
     assert get(port, "/readiness")[0] == get(port, "/liveness")[0] == get(port, "/metrics")[0] == 200
     play.give(KernelLost("gone")).expect(WakeAt(play.in_s(1)))
@@ -191,7 +191,7 @@ def test_the_pages_tell_by_their_status_what_is_well(served: tuple[Play, list[fl
     assert "bgpctl_ready 0.0" in get(port, "/metrics")[1]
 
 
-def test_nothing_else_is_told_over_tcp_and_nothing_can_be_asked(served: tuple[Play, list[float], int]) -> None:
+def test_tcp_serves_nothing_else_and_accepts_no_command(served: tuple[Play, list[float], int]) -> None:
     _, _, port = served
     assert get(port, "/v1/summary")[0] == 404
     assert get(port, "/v1/drain", "POST")[0] == 405
@@ -206,11 +206,11 @@ def test_a_port_that_is_taken_is_named(served: tuple[Play, list[float], int]) ->
 def test_the_metrics_are_those_in_the_document_and_no_others() -> None:
     play = converged()
     page = Metrics(lambda: Snapshot(play.state, play.now_s, {})).page().decode()
-    told = set(re.findall(r"^# TYPE (bgpctl_\w+) ", page, re.MULTILINE))
-    assert told == set(re.findall(r"^\| `(bgpctl_\w+)", DOCUMENT.read_text(), re.MULTILINE))
+    listed = set(re.findall(r"^# TYPE (bgpctl_\w+) ", page, re.MULTILINE))
+    assert listed == set(re.findall(r"^\| `(bgpctl_\w+)", DOCUMENT.read_text(), re.MULTILINE))
 
 
-def test_metrics_say_what_the_summary_says() -> None:
+def test_metrics_agree_with_the_summary() -> None:
     play = converged()
     page = Metrics(lambda: Snapshot(play.state, play.now_s, {})).page().decode()
     for line in (
@@ -225,7 +225,7 @@ def test_metrics_say_what_the_summary_says() -> None:
         assert line in page
 
 
-def test_metrics_count_what_has_gone_through_each_tunnel() -> None:
+def test_metrics_count_the_packets_of_each_tunnel() -> None:
     play = converged()
     counted = {"tunl0": Traffic(5, 500, 7, 700, dropped_packets=2)}
     page = Metrics(lambda: Snapshot(play.state, play.now_s, {}, lambda: counted)).page().decode()
@@ -254,7 +254,7 @@ def notifications(systemd: socket.socket) -> list[str]:
             return messages
 
 
-def test_systemd_hears_of_changes_and_that_we_live(systemd: socket.socket, tmp_path: Path) -> None:
+def test_systemd_is_notified_of_changes_and_of_each_watchdog_interval(systemd: socket.socket, tmp_path: Path) -> None:
     notifier = Systemd({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000"})
     assert notifier.beat_s == 2.0
     for at_s, status, started in ((0.0, "starting", False), (0.1, "starting", False), (0.2, "learning", True)):
@@ -274,6 +274,6 @@ def test_the_watchdog_of_another_process_is_not_ours(systemd: socket.socket, tmp
 
 
 @pytest.mark.parametrize("variables", [{}, {"NOTIFY_SOCKET": "/nonexistent/notify"}])
-def test_without_systemd_nothing_is_said_and_nothing_fails(variables: dict[str, str]) -> None:
+def test_without_systemd_nothing_is_sent_and_nothing_fails(variables: dict[str, str]) -> None:
     Systemd(variables).beat("converged", 0.0, started=True)
     Systemd(variables).stopping()

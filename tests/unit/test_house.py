@@ -28,9 +28,9 @@ def copy(tmp_path: Path) -> Path:
     ("file", "planted", "broken"),
     [
         ("core/dataplane/plan.py", "import time", "the core does no I/O"),
-        ("kernel/fake.py", "import bgpctl.speaker.decode", "shells stand on ports"),
+        ("kernel/fake.py", "import bgpctl.speaker.decode", "shells import ports"),
         ("core/net/objects.py", "import bgpctl.core.dataplane.plan", "the wings of the core"),
-        ("agent/api.py", "import pyroute2", "only the kernel room"),
+        ("agent/api.py", "import pyroute2", "only the kernel package"),
         ("agent/service.py", "import bgpctl.kernel.sockets", "in the agent, only wiring chooses"),
         ("agent/config_changes.py", "import bgpctl.store.file", "in the agent, only wiring chooses"),
         ("agent/runner.py", "import time", "in the agent, only wiring and the servers"),

@@ -49,8 +49,8 @@ def test_large_observations_are_not_kept_for_long() -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
-def test_every_event_and_what_follows_from_it_has_words(event: Event) -> None:
+def test_every_event_and_its_commands_have_a_text(event: Event) -> None:
     (entry,) = lived(event, start=converged().state).record().entries
-    said = [event_words.event(event, {B1: "b1"}), *(event_words.command(c, entry.at_s) for c in entry.commands)]
-    assert all(said)
-    assert not any("object at 0x" in line or ("(" in line and "=" in line) for line in said)
+    lines = [event_words.event(event, {B1: "b1"}), *(event_words.command(c, entry.at_s) for c in entry.commands)]
+    assert all(lines)
+    assert not any("object at 0x" in line or ("(" in line and "=" in line) for line in lines)

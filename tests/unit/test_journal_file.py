@@ -52,7 +52,7 @@ def test_the_header_names_schema_version_node_and_time(file: Path) -> None:
     assert (header.node, header.entries) == ("a1", len(record.entries))
 
 
-def test_what_is_derived_is_made_anew(file: Path) -> None:
+def test_derived_values_are_recomputed(file: Path) -> None:
     found, kept = journal_file.load(file)[1].start, converged().state
     assert found == kept
     assert found.intent.policy
@@ -62,7 +62,7 @@ def test_what_is_derived_is_made_anew(file: Path) -> None:
     assert "policy" not in json.loads(file.read_text().splitlines()[1])["intent"]
 
 
-def test_an_observation_is_written_as_what_changed(tmp_path: Path) -> None:
+def test_an_observation_is_written_as_its_changes(tmp_path: Path) -> None:
     routes = [Route(Prefix(4, (10 << 24) + number, 32)) for number in range(500)]
     large = Dataplane(routes=frozenset(routes))
     story = [Observed(replace(large, routes=large.routes - {route})) for route in routes[:20]]
@@ -121,14 +121,14 @@ BAD: Final[Mapping[str, tuple[Callable[[str], str], str]]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_is_no_journal_is_refused_with_file_line_and_rule(file: Path, case: str) -> None:
+def test_a_bad_journal_is_refused_with_file_line_and_rule(file: Path, case: str) -> None:
     change, rule = BAD[case]
     file.write_text(change(file.read_text()))
     with pytest.raises(BadJournal, match=rf"^{file}:{rule}"):
         journal_file.load(file)
 
 
-def test_a_pickle_of_an_earlier_version_is_refused_with_words(file: Path) -> None:
+def test_a_pickle_of_an_earlier_version_is_refused_with_a_reason(file: Path) -> None:
     file.write_bytes(b"\x80\x04N.")
     with pytest.raises(BadJournal, match=r"journal.jsonl:1: a pickle, .*: bgpctl agent journal$"):
         journal_file.load(file)

@@ -71,25 +71,25 @@ OBJECTS: list[tuple[KernelObject, dict[str, Any]]] = [
         },
     ),
 ]
-CASES = [(thing, name, value) for thing, others in OBJECTS for name, value in others.items()]
+CASES = [(obj, name, value) for obj, others in OBJECTS for name, value in others.items()]
 
 
-def names(thing: KernelObject) -> set[str]:
-    return {field.name for field in fields(thing)} if isinstance(thing, Link) else set(thing._fields)
+def names(obj: KernelObject) -> set[str]:
+    return {field.name for field in fields(obj)} if isinstance(obj, Link) else set(obj._fields)
 
 
-def changed(thing: KernelObject, name: str, value: Any) -> KernelObject:
-    return replace(thing, **{name: value}) if isinstance(thing, Link) else thing._replace(**{name: value})
+def changed(obj: KernelObject, name: str, value: Any) -> KernelObject:
+    return replace(obj, **{name: value}) if isinstance(obj, Link) else obj._replace(**{name: value})
 
 
-@pytest.mark.parametrize(("thing", "name", "value"), CASES, ids=[f"{type(t).__name__}.{name}" for t, name, _ in CASES])
-def test_another_value_of_any_field_makes_another_line(thing: KernelObject, name: str, value: object) -> None:
-    assert object_line(changed(thing, name, value)) != object_line(thing)
+@pytest.mark.parametrize(("obj", "name", "value"), CASES, ids=[f"{type(t).__name__}.{name}" for t, name, _ in CASES])
+def test_another_value_of_any_field_makes_another_line(obj: KernelObject, name: str, value: object) -> None:
+    assert object_line(changed(obj, name, value)) != object_line(obj)
 
 
-@pytest.mark.parametrize(("thing", "others"), OBJECTS, ids=[type(thing).__name__ for thing, _ in OBJECTS])
-def test_every_field_is_changed_above(thing: KernelObject, others: dict[str, Any]) -> None:
-    assert set(others) == names(thing)
+@pytest.mark.parametrize(("obj", "others"), OBJECTS, ids=[type(obj).__name__ for obj, _ in OBJECTS])
+def test_every_field_is_changed_above(obj: KernelObject, others: dict[str, Any]) -> None:
+    assert set(others) == names(obj)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_rules_count_where_whole_dataplanes_are_compared() -> None:
         assert_same(replace(expected, rules=frozenset({Rule(4, 100)})), expected)
 
 
-def test_what_is_missing_is_shown_and_what_is_there_besides_is_not() -> None:
+def test_missing_objects_are_shown_and_additional_ones_are_not() -> None:
     kernel = bare_kernel(member(two_racks(), "a1"))
     assert_has(kernel, kernel.links)
     with pytest.raises(AssertionError) as failed:

@@ -56,7 +56,7 @@ def bgpctl(*words: str) -> Result:
 
 
 @pytest.mark.parametrize("spoil", [lambda file: file.write_text("nodes: 7"), lambda file: file.unlink()])
-def test_what_becomes_of_the_file_afterwards_does_not_matter(tmp_path: Path, spoil: Callable[[Path], Any]) -> None:
+def test_later_changes_of_the_file_do_not_matter(tmp_path: Path, spoil: Callable[[Path], Any]) -> None:
     file = edited(tmp_path)
     made = labs.up(topology(file), "mine", keep=True)
     spoil(file)
@@ -125,19 +125,25 @@ def test_down_all_ends_all_labs(tmp_path: Path) -> None:
     assert bgpctl("lab", "down", "--all", "--name", "one").exit_code == 2
 
 
-def test_without_the_docker_sdk_a_lab_of_containers_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_docker_sdk_a_lab_of_containers_names_the_package_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "bgpctl.lab.containers", None)
     with pytest.raises(RuntimeError, match=r"pip install 'bgpctl\[compose\]'"):
         runtime.of(runtime.COMPOSE)
     assert runtime.of(runtime.NETNS).word == runtime.NETNS
 
 
-def test_a_lab_whose_engine_is_away_stays_until_it_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("key", ["runtime", "cells"])
+def test_a_lab_whose_engine_is_away_stays_until_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
     made = labs.up(topology(edited(tmp_path)), "mine", keep=False)
     record = made.directory / "lab.json"
     found = json.loads(record.read_text())
     found["owner"]["started"] = -1
-    record.write_text(json.dumps({**found, "runtime": runtime.COMPOSE}))
+    before = {name: value for name, value in found.items() if name != "runtime"}
+    record.write_text(json.dumps({**before, key: runtime.COMPOSE}))
     monkeypatch.setitem(sys.modules, "bgpctl.lab.containers", None)
     assert labs.remove_orphans() == []
     assert labs.lab_names() == ["mine"]

@@ -89,22 +89,22 @@ def test_a_request_has_exactly_these_bytes(request_: Request, expected: str) -> 
     assert pack(request_, sequence=7) == bytes.fromhex(expected)
 
 
-@pytest.mark.parametrize("thing", [ROUTE, ROUTE6, BLOCK, PLAIN, HOP, FDB, NEIGHBOUR])
-def test_what_is_encoded_is_decoded_alike_in_any_order_of_attributes(thing: Batched) -> None:
-    request_ = encode.put(thing, 5)
+@pytest.mark.parametrize("obj", [ROUTE, ROUTE6, BLOCK, PLAIN, HOP, FDB, NEIGHBOUR])
+def test_an_encoded_object_is_decoded_alike_in_any_order_of_attributes(obj: Batched) -> None:
+    request_ = encode.put(obj, 5)
     read = {Route: decode.route, NextHop: decode.next_hop, FdbEntry: decode.fdb_entry, Neighbour: decode.neighbour}
-    size = encode.NHMSG.size if isinstance(thing, NextHop) else encode.RTMSG.size
+    size = encode.NHMSG.size if isinstance(obj, NextHop) else encode.RTMSG.size
     found = attributes(request_.body, size)
     # The kernel writes a route's table first, and so do we read most of them: by position.
     table_first = sorted(found, key=lambda kind: (kind != encode.RTA_TABLE, kind))
     for order in (list(found), list(reversed(found)), table_first):
         body = request_.body[:size] + b"".join(attribute(kind, found[kind]) for kind in order)
-        assert read[type(thing)](body, NAMES) == thing
+        assert read[type(obj)](body, NAMES) == obj
 
 
-def test_of_a_multipath_route_the_first_way_stands_for_all() -> None:
-    ways = [attribute(encode.RTA_GATEWAY, bytes([10, 0, 0, last])) for last in (7, 8)]
-    hops = b"".join(struct.pack("=HBBi", 8 + len(way), 0, 0, 5) + way for way in ways)
+def test_a_multipath_route_is_known_by_its_first_next_hop() -> None:
+    gateways = [attribute(encode.RTA_GATEWAY, bytes([10, 0, 0, last])) for last in (7, 8)]
+    hops = b"".join(struct.pack("=HBBi", 8 + len(gateway), 0, 0, 5) + gateway for gateway in gateways)
     header = encode.RTMSG.pack(encode.FAMILY[4], 0, 0, 0, 254, 4, 0, 1, 0)
     route = decode.route(header + attribute(9, hops), NAMES)
     assert route == Route(Prefix.parse("0.0.0.0/0"), gateway=Address.parse("10.0.0.7"), link="vx", metric=0, protocol=4)
@@ -124,7 +124,7 @@ def test_a_route_that_is_no_route_of_a_table_is_left_out(header: bytes) -> None:
 
 
 @pytest.mark.parametrize("capped", [True, False])
-def test_a_refusal_carries_the_kernels_words(capped: bool) -> None:
+def test_a_refusal_carries_the_kernels_own_explanation(capped: bool) -> None:
     original = pack(Request(24, 0, bytes(12)), sequence=7)
     shown = original[:16] if capped else original
     body = struct.pack("=i", -errno.EINVAL) + shown + attribute(1, b"Nexthop id does not exist\0")
@@ -146,7 +146,7 @@ def u32(kind: int, value: int) -> bytes:
     return attribute(kind, struct.pack("=I", value))
 
 
-def test_rules_are_read_in_order_with_what_they_choose_packets_by() -> None:
+def test_rules_are_read_in_order_with_their_selectors() -> None:
     to = attribute(1, bytes([10, 0, 0, 0]))
     listed = [
         rule(2, 1, u32(6, 10), u32(15, 1000), u32(14, 8), to, destination_bits=8),  # to 10.0.0.0/8, suppressing /8

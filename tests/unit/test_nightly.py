@@ -1,4 +1,4 @@
-"""The program of the nightly run: what it writes, and that a part which fails or hangs stops nobody."""
+"""The program of the nightly run: its output; a part that fails or hangs stops no other."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_part_that_ignores_the_interruption_is_killed_with_what_it_started(tmp
     assert time.monotonic() - began_s < 30
 
 
-def test_all_parts_run_though_one_fails_and_the_exit_code_says_so(
+def test_all_parts_run_though_one_fails_and_the_exit_code_shows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nightly, "BUILD", tmp_path)

@@ -25,14 +25,14 @@ def started() -> Play:
     return play
 
 
-def test_a_command_that_nobody_expected_fails_the_story_at_its_next_event() -> None:
+def test_an_unexpected_command_fails_the_story_at_its_next_event() -> None:
     play = Play().give(IntentLoaded(INTENT))
     with pytest.raises(pytest.fail.Exception, match=r"\+Configure\("):
         play.give(SpeakerAttached(1, ()))
     assert play not in Play.unfinished
 
 
-def test_a_command_that_nobody_expected_fails_the_story_before_the_kernel_settles_and_at_its_end() -> None:
+def test_an_unexpected_command_fails_the_story_before_the_kernel_settles_and_at_its_end() -> None:
     with pytest.raises(pytest.fail.Exception, match=r"\+Observe\(\)"):
         Play().give(IntentLoaded(INTENT)).settle()
     assert "+Observe()" in failure(Play().give(IntentLoaded(INTENT)))
@@ -45,7 +45,7 @@ def test_a_play_with_a_command_left_is_known_until_its_story_expects_it() -> Non
     assert play not in Play.unfinished
 
 
-def test_a_failure_says_at_which_line_after_which_event_what_came_and_what_was_expected() -> None:
+def test_a_failure_names_the_line_and_the_event_with_received_and_expected_commands() -> None:
     play = started().give(SessionUp(B1))
     with pytest.raises(pytest.fail.Exception) as failed:
         play.expect(greeting(A2))
@@ -59,7 +59,7 @@ def test_a_failure_says_at_which_line_after_which_event_what_came_and_what_was_e
     ]
 
 
-def test_order_counts_and_so_does_what_is_missing() -> None:
+def test_order_counts_and_so_do_missing_commands() -> None:
     with pytest.raises(pytest.fail.Exception):
         started().give(SessionUp(B1)).expect(Speak((SendEndOfRib(B1, 4), Announce(OWN, B1, OURS))))
     with pytest.raises(pytest.fail.Exception):
@@ -90,5 +90,5 @@ def test_every_operation_is_expected_whether_the_kernel_settles_or_is_observed()
 def test_an_agent_that_asks_for_another_sweep_than_the_next_does_not_settle_unnoticed() -> None:
     play = converged()
     play.give(KernelLost("gone")).expect(WakeAt(play.in_s(1)))
-    with pytest.raises(pytest.fail.Exception, match="next sweep"):
+    with pytest.raises(pytest.fail.Exception, match="next resync"):
         play.settle()

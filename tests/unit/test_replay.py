@@ -75,7 +75,7 @@ def test_equal_objects_around_the_difference_are_left_out(file: Path) -> None:
     assert shown["objects"][0].startswith("+ Apply")
 
 
-def test_json_says_that_nothing_differs(file: Path) -> None:
+def test_json_reports_that_nothing_differs(file: Path) -> None:
     code, text = replayed(file, lived(*[Woken()] * 3, start=converged().state).record(), "-o", "json")
     body = json.loads(text)
     assert code == 0
@@ -83,7 +83,7 @@ def test_json_says_that_nothing_differs(file: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no journal\n", b"\x80\x04N."])
-def test_what_is_no_journal_is_2_and_says_why(file: Path, content: bytes | None) -> None:
+def test_a_bad_journal_exits_2_with_the_reason(file: Path, content: bytes | None) -> None:
     if content is not None:
         file.write_bytes(content)
     result = CliRunner().invoke(main, ["agent", "replay", str(file)])

@@ -1,4 +1,4 @@
-"""The runner with pretended doors: what it does when a door is shut in its face."""
+"""The runner with fake ports, some of which fail."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from bgpctl.agent.observe_throttle import ObserveThrottle
+from bgpctl.agent.resync_throttle import ResyncThrottle
 from bgpctl.agent.runner import Ports, Runner
-from bgpctl.agent.sweep_pace import SweepPace
 from bgpctl.core.agent.events import KernelChanged, MirrorMismatch
 from bgpctl.core.agent.state import Phase
 from bgpctl.core.cluster.configuration import Backend
@@ -34,7 +34,7 @@ INTENT = two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)
 
 
 class NoProber:
-    def probe(self, _trials: Sequence[Probe]) -> tuple[ProbeReply, ...]:
+    def probe(self, _probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
         return ()
 
 
@@ -45,12 +45,12 @@ class Kernel(FakeKernel):
         super().__init__(bare_kernel(member(INTENT, "a1")))
         self.lost = False
         self.lost_while_applying = False
-        self.looks = 0
-        self.look_takes_s = 0.0
+        self.observations = 0
+        self.observe_takes_s = 0.0
 
     def observe(self) -> Dataplane:
-        self.looks += 1
-        ready_s = time.monotonic() + self.look_takes_s
+        self.observations += 1
+        ready_s = time.monotonic() + self.observe_takes_s
         while time.monotonic() < ready_s:
             pass
         self._ask()
@@ -80,7 +80,7 @@ def running(kernel: Kernel) -> Iterator[Runner]:
         thread.join()
 
 
-def test_a_kernel_that_is_lost_is_told_and_looked_at_again_until_it_is_back() -> None:
+def test_a_lost_kernel_is_reported_and_observed_again_until_it_is_back() -> None:
     kernel = Kernel()
     with running(kernel) as runner:
         wait_until(lambda: runner.state.phase is Phase.CONVERGED)
@@ -88,8 +88,8 @@ def test_a_kernel_that_is_lost_is_told_and_looked_at_again_until_it_is_back() ->
         runner.post(KernelChanged())
         wait_until(lambda: runner.state.phase is Phase.DEGRADED)
         assert runner.state.kernel.error == "the netlink socket is gone"
-        looks = kernel.looks
-        wait_until(lambda: kernel.looks > looks)
+        observations = kernel.observations
+        wait_until(lambda: kernel.observations > observations)
         kernel.lost = False
         wait_until(lambda: runner.state.phase is Phase.CONVERGED)
         assert not runner.state.kernel.error
@@ -112,49 +112,47 @@ def test_a_lost_kernel_is_not_asked_for_at_every_event() -> None:
     kernel.lost = True
     with running(kernel) as runner:
         wait_until(lambda: bool(runner.state.kernel.error))
-        looks, began_s = kernel.looks, time.monotonic()
+        observations, began_s = kernel.observations, time.monotonic()
         while time.monotonic() - began_s < 0.2:
             runner.post(KernelChanged())
-        assert kernel.looks - looks <= 1
+        assert kernel.observations - observations <= 1
 
 
-def test_while_somebody_else_changes_the_kernel_all_the_time_looking_to_no_avail_looking_takes_a_small_part_of_it() -> (
-    None
-):
+def test_while_another_program_changes_the_kernel_all_the_time_observing_in_vain_takes_a_small_part_of_it() -> None:
     kernel = Kernel()
     with running(kernel) as runner:
         wait_until(lambda: runner.state.phase is Phase.CONVERGED)
-        kernel.look_takes_s = 0.02
+        kernel.observe_takes_s = 0.02
         kernel.tamper()
-        looks, began_s = kernel.looks, time.monotonic()
+        observations, began_s = kernel.observations, time.monotonic()
         while time.monotonic() - began_s < 1.5:
             kernel.tamper()
-        # More only if it were not paced: 1.5 s have room for 75 looks. A busy machine has fewer.
-        assert kernel.looks - looks <= 6
+        # More only if it were not paced: 1.5 s allow 75 observations. A busy machine has fewer.
+        assert kernel.observations - observations <= 6
 
 
-def test_damage_is_looked_at_at_once_each_time() -> None:
+def test_damage_is_observed_at_once_each_time() -> None:
     kernel = Kernel()
     with running(kernel) as runner:
         wait_until(lambda: runner.state.phase is Phase.CONVERGED)
         healthy = kernel.observe()
-        kernel.look_takes_s = 0.02
+        kernel.observe_takes_s = 0.02
         for route in healthy.routes:
             if route.next_hop:
                 kernel.tamper(Remove(route, NOT_WANTED))
                 wait_until(lambda: FakeKernel.observe(kernel) == healthy)
 
 
-def test_what_no_notification_told_is_found_by_a_sweep_and_repaired_and_counted(
+def test_a_change_without_a_notification_is_found_by_a_dump_repaired_and_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bgpctl.agent.sweep_pace._EVERY_S", 0.05)
+    monkeypatch.setattr("bgpctl.agent.resync_throttle._EVERY_S", 0.05)
     kernel = Kernel()
     with running(kernel) as runner:
         wait_until(lambda: runner.state.phase is Phase.CONVERGED)
         healthy = kernel.observe()
         route = next(route for route in healthy.routes if route.next_hop)
-        kernel.tamper_unheard(Remove(route, NOT_WANTED))
+        kernel.tamper_unnotified(Remove(route, NOT_WANTED))
 
         def is_found() -> bool:
             runner.post(KernelChanged())
@@ -166,23 +164,23 @@ def test_what_no_notification_told_is_found_by_a_sweep_and_repaired_and_counted(
         assert found.mismatch == Mismatch(Dataplane.of((route,)), Dataplane())
 
 
-def test_a_sweep_is_made_once_a_minute_and_takes_a_thousandth_of_the_time_at_most() -> None:
-    pace = SweepPace(100.0)
+def test_everything_is_dumped_once_a_minute_and_a_thousandth_of_the_time_at_most() -> None:
+    pace = ResyncThrottle(100.0)
     assert not pace.is_due(159.9)
     assert pace.is_due(160.0)
-    pace.swept(160.0, 160.01)
+    pace.resynced(160.0, 160.01)
     assert not pace.is_due(220.0)
     assert pace.is_due(220.02)
-    pace.swept(300.0, 300.1)
+    pace.resynced(300.0, 300.1)
     assert not pace.is_due(400.0)
     assert pace.is_due(400.2)
 
 
 def test_the_pace_is_a_twentieth_of_the_time_and_two_seconds_at_most() -> None:
-    pace = ObserveThrottle()
-    assert pace.wait_s(5.0) == 0
-    pace.observed_in_vain(10.0, 10.01)
-    assert pace.wait_s(10.01) == pytest.approx(0.2)
-    assert pace.wait_s(10.3) == 0
-    pace.observed_in_vain(20.0, 23.0)
-    assert pace.wait_s(23.5) == pytest.approx(1.5)
+    throttle = ObserveThrottle()
+    assert throttle.wait_s(5.0) == 0
+    throttle.observed_in_vain(10.0, 10.01)
+    assert throttle.wait_s(10.01) == pytest.approx(0.2)
+    assert throttle.wait_s(10.3) == 0
+    throttle.observed_in_vain(20.0, 23.0)
+    assert throttle.wait_s(23.5) == pytest.approx(1.5)

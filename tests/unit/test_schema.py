@@ -35,7 +35,7 @@ def test_the_command_prints_a_schema_of_the_draft_that_it_names_with_all_it_refe
     assert f"{NAMES[0]}.json" not in result.output
 
 
-def test_the_schemas_that_ship_are_what_the_tables_say(tmp_path: Path) -> None:
+def test_the_schemas_that_ship_are_those_of_the_tables(tmp_path: Path) -> None:
     subprocess.run((sys.executable, ROOT / "tools" / "schema.py", tmp_path), check=True)
     for name in NAMES:
         shipped = (ROOT / "bgpctl" / "schema" / f"{name}.json").read_text()

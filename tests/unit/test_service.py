@@ -36,7 +36,7 @@ START = bare_kernel(member(INTENTS["always"], "a1"))
 
 
 class NoProber:
-    def probe(self, _trials: Sequence[Probe]) -> tuple[ProbeReply, ...]:
+    def probe(self, _probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
         return ()
 
 

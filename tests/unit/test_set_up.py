@@ -1,5 +1,5 @@
 """
-Packages that `make` installs are those of the lock files and tools/system-packages, and a failure is told in one
+Packages that `make` installs are those of the lock files and tools/system-packages, and a failure is reported in one
 sentence.
 """
 
@@ -78,7 +78,7 @@ def test_the_smaller_locks_have_the_versions_of_the_whole_one(name: str) -> None
     assert locked(name).items() <= locked("all").items(), "make lock"
 
 
-def test_what_is_locked_is_installed() -> None:
+def test_locked_packages_are_installed() -> None:
     if Path(sys.prefix).name == ".venv-newest":
         pytest.skip("make test-newest: the newest versions are wanted")
     shown = subprocess.run(
@@ -181,10 +181,10 @@ COMMANDS = {"client", "command", "confined", "enter", "few", "machine", "query",
 def started() -> Iterator[tuple[str, str]]:
     """
     Programs that our Python files start, each with its place: the first word of what is given to a function that starts
-    or looks for a program, and of what a variable has whose name says that it is a command.
+    or looks for a program, and of what a variable has whose name marks it as a command.
     """
     scripts = [ROOT / "tools" / "vm", INSTALL]
-    modules = (file for room in ("bgpctl", "tests", "bench", "tools") for file in (ROOT / room).rglob("*.py"))
+    modules = (file for package in ("bgpctl", "tests", "bench", "tools") for file in (ROOT / package).rglob("*.py"))
     for file in (*scripts, *modules):
         for node in ast.walk(ast.parse(file.read_text())):
             match node:
@@ -221,5 +221,5 @@ def test_every_program_that_is_started_is_installed_by_system_packages_or_always
     assert {f"{place}: {word}" for word, place in found if word not in known} == set()
 
 
-def test_what_is_not_pinned_is_told() -> None:
+def test_an_unpinned_package_is_reported() -> None:
     assert re.search(r"Linux \S+, Python 3\.\d+\.\d+", description())

@@ -149,7 +149,7 @@ REFUSED = {
         "workloads.web-a1.address: 10.244.1.0 is the tunnel address of node a1",
     ),
     "a workload without a node": (("web-a1: {node: a1, ", "web-a1: {"), "workloads.web-a1: a workload needs node"),
-    "no room for a workload": (
+    "no address left for a workload": (
         ("blocks: [10.244.1.0/26]", "blocks: []"),
         "workloads.more: no address is free in the blocks of node a1",
     ),
@@ -180,18 +180,21 @@ REFUSED = {
         "segments.rack-b: 10.0.0.0/15 overlaps 10.0.0.0/24 of segment rack-a",
     ),
     "a node outside": (("rack-b: 10.1.0.0/24", "rack-b: 10.2.0.0/24"), "nodes.b1: 10.1.0.3/24 is on none"),
-    "a check of drops that says not where": (("at: core, drops: 0", "drops: 0"), "a check of drops needs at"),
+    "a check of drops without a node": (("at: core, drops: 0", "drops: 0"), "a check of drops needs at"),
     "a check without a shape": (("packets: across, are: ipip", "packets: across"), "a check of packets needs are"),
     "a check of nothing": (("{at: core, drops: 0}", "{}"), "a check is {at, packets, are}, {at, drops}, {from"),
     "absence of nothing": (
         ("{at: core, drops: 0}", "{absent: []}"),
-        "names what is to be absent; known: tcp-179, exabgp",
+        "names the traces that must be absent; known: tcp-179, exabgp",
     ),
     "absence of something unknown": (
         ("{at: core, drops: 0}", "{absent: [udp]}"),
         "udp is unknown; known: tcp-179, exabgp",
     ),
-    "an IPIP driver for nobody": (("checks:", "ipip-drivers: {z9: bpf}\nchecks:"), "ipip-drivers.z9: z9 is not a node"),
+    "an IPIP driver for an unknown node": (
+        ("checks:", "ipip-drivers: {z9: bpf}\nchecks:"),
+        "ipip-drivers.z9: z9 is not a node",
+    ),
     "an IPIP driver that is none": (("checks:", "ipip-drivers: {a1: tun}\nchecks:"), "ipip-drivers.a1: tun is none of"),
     "a switch to nothing known": (
         ("checks:", "checks:\n  moves: {switch: blue, to: GRE, lost: 0}"),
@@ -201,9 +204,12 @@ REFUSED = {
         ("checks:", "checks:\n  moves: {switch: red, to: VXLAN, lost: 0}"),
         "checks.moves.switch: red is none of",
     ),
-    "a daemon for nobody": (("checks:", "runs: {z9: bird}\nchecks:"), "runs.z9: z9 is neither a node nor a router"),
+    "a daemon for an unknown node": (
+        ("checks:", "runs: {z9: bird}\nchecks:"),
+        "runs.z9: z9 is neither a node nor a router",
+    ),
     "a daemon that is none": (("checks:", "runs: {a1: quagga}\nchecks:"), "runs.a1: quagga is none of"),
-    "a router's daemon that nobody speaks to": (("checks:", "runs: {core: frr}\nchecks:"), "no node has a BGP session"),
+    "a router's daemon without a peer": (("checks:", "runs: {core: frr}\nchecks:"), "no node has a BGP session"),
     "a router's route to a gateway of another IP version": (
         ("core: {", "core: {routes: {10.9.0.0/16: 'fd00::1'}, "),
         "routers.core.routes.10.9.0.0/16: fd00::1 is of another IP version than 10.9.0.0/16",
@@ -228,7 +234,7 @@ REFUSED = {
         ("packets: across, are: ipip", "packets: across, pool: red, are: ipip"),
         "red is none of blue",
     ),
-    "a check of what nobody sees": (
+    "a check that no node can observe": (
         ("{at: core, drops: 0}", "{from: web-a1, to: web-z9, seen-as: node}"),
         "web-z9 is none of",
     ),
@@ -241,15 +247,15 @@ def test_a_node_s_ipip_driver_is_read(write: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_would_build_something_else_is_refused(write: Callable[..., Path], what: str) -> None:
+def test_an_inconsistent_lab_file_is_refused(write: Callable[..., Path], what: str) -> None:
     edit, message = REFUSED[what]
     file = write(edit)
-    if what == "no room for a workload":
+    if what == "no address left for a workload":
         file.write_text(file.read_text().replace("workloads:\n", "workloads:\n  more: {node: a1}\n"))
     assert message in "\n".join(map(str, bad(file)))
 
 
-def test_all_problems_of_the_cluster_and_of_the_lab_are_told_at_once_where_they_stand(
+def test_all_problems_of_the_cluster_and_of_the_lab_are_reported_at_once_with_their_places(
     write: Callable[..., Path],
 ) -> None:
     file = write(
@@ -259,8 +265,8 @@ def test_all_problems_of_the_cluster_and_of_the_lab_are_told_at_once_where_they_
     )
     problems = bad(file)
     lines = file.read_text().splitlines()
-    told = {lines[problem.place.line - 1][problem.place.column - 1 :]: problem.path for problem in problems}
-    assert [text.split()[0].rstrip(",}") for text in told] == ["10.0.0.1/240", "10.1.0.1/24", "gre"]
+    shown = {lines[problem.place.line - 1][problem.place.column - 1 :]: problem.path for problem in problems}
+    assert [text.split()[0].rstrip(",}") for text in shown] == ["10.0.0.1/240", "10.1.0.1/24", "gre"]
     assert all(problem.place.file == str(file) for problem in problems)
 
 

@@ -17,7 +17,7 @@ EXPOSURE_TENTHS = 30
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """Where bgpctl is installed on this machine, as far as systemd can tell."""
+    """The path of bgpctl on this machine, as systemd finds it."""
     copy = tmp_path / UNIT.name
     copy.write_text(UNIT.read_text().replace(f"{PREFIX}/bin/bgpctl", "/bin/true"))
     return copy

@@ -10,7 +10,7 @@ import pytest
 from bgpctl import client
 from bgpctl.agent.api import Api
 from bgpctl.agent.snapshot import Snapshot
-from bgpctl.agent.views import VERSIONS, VIEWS, answer
+from bgpctl.agent.views import VIEWS, answer
 from bgpctl.core.agent.events import IntentRejected, KernelLost, Observe, WakeAt, Woken
 from bgpctl.core.agent.state import begin
 from bgpctl.core.bgp.speaker import SessionDown, SpeakerAttached, SpeakerConfigRejected
@@ -30,7 +30,7 @@ def view_of(play: Play, view: str, **query: str) -> dict[str, Any]:
 @pytest.mark.parametrize("view", sorted(VIEWS))
 def test_every_view_answers_before_anything_is_known(view: str) -> None:
     body = answer(view, Snapshot(begin("a1", 0.0), 1.0, {}))
-    assert body["schema"] == f"bgpctl/{view}/v{VERSIONS[view]}"
+    assert body["schema"] == client.schema(view)
 
 
 def test_the_summary_of_a_converged_node_has_no_problems() -> None:
@@ -77,7 +77,7 @@ def test_a_kernel_that_cannot_be_seen_is_the_first_problem() -> None:
     assert body["problems"][0].endswith("the netlink socket is gone")
 
 
-def test_somebody_who_undoes_our_work_is_told_of_with_what_is_undone_and_when_it_is_put_back() -> None:
+def test_a_program_that_reverts_our_work_is_reported_with_the_objects_and_the_time_of_the_next_attempt() -> None:
     play = converged()
     for _ in range(3):
         undo(play, "10.244.3.0/26")
@@ -99,14 +99,14 @@ def test_a_configuration_that_the_speaker_refuses_is_shown_until_it_is_in_force(
     assert "refused" not in str(view_of(play, "summary")["problems"])
 
 
-def test_a_route_says_its_way_and_the_reason() -> None:
+def test_a_route_shows_its_next_hop_and_the_reason() -> None:
     body = view_of(converged(), "routes", prefix="10.244.4.0/26")
     (route,) = body["routes"]
     assert (route["via"], route["dev"], route["onlink"], route["installed"]) == ("10.1.0.4", "tunl0", True, True)
     assert route["reason"] == "best path, from b2; pool blue: IPIP, 10.1.0.4 is not in 10.0.0.0/24"
 
 
-def test_a_tunnel_says_what_has_gone_through_where_it_is_known() -> None:
+def test_a_tunnel_shows_its_traffic_counters_where_known() -> None:
     play = converged()
     counted = {"tunl0": Traffic(5, 500, 7, 700, dropped_packets=2), "eth0": Traffic(1, 1, 1, 1)}
     for traffic, expected in ((lambda: counted, counted["tunl0"]._asdict()), (dict, None)):
@@ -123,7 +123,7 @@ def test_a_route_that_is_not_in_the_kernel_is_shown_as_absent() -> None:
     assert not any(route["installed"] for route in view_of(play, "routes")["routes"])
 
 
-def test_the_api_answers_over_a_unix_socket_and_refuses_what_it_does_not_know(tmp_path: Path) -> None:
+def test_the_api_answers_over_a_unix_socket_and_refuses_unknown_requests(tmp_path: Path) -> None:
     play = converged()
     path = tmp_path / "agent.sock"
     api = Api(path, lambda view, query: answer(view, Snapshot(play.state, play.now_s, query)))

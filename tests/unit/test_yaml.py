@@ -74,7 +74,7 @@ def test_own_keys_win_over_merged_ones_and_the_first_merged_over_the_second() ->
     assert tree.repeated == ()
 
 
-def test_the_first_of_two_equal_keys_stays_and_the_second_is_told() -> None:
+def test_the_first_of_two_equal_keys_stays_and_the_second_is_reported() -> None:
     tree = only("a: 1\nb: 2\na: 3\n")
     assert plain(tree) == {"a": 1, "b": 2}
     assert tree.repeated == (("a", place(3, 1)),)
@@ -107,7 +107,7 @@ def test_a_stream_holds_several_documents() -> None:
         ("? " * 5_000, 1, 129, "yaml"),
     ],
 )
-def test_what_cannot_be_read_has_a_place(text: str, line: int, column: int, rule: str) -> None:
+def test_an_unreadable_document_is_reported_with_its_place(text: str, line: int, column: int, rule: str) -> None:
     with pytest.raises(BadYaml) as caught:
         documents(text, "c.yaml")
     assert (caught.value.problem.place, caught.value.problem.rule) == (place(line, column), rule)

@@ -1,5 +1,5 @@
 """
-The operations attempted so far and what became of them, one part of the agent's state.
+The operations attempted so far and their results, one part of the agent's state.
 
 Two questions are kept apart. An operation that was attempted and is still called for has failed, whatever the kernel
 replied: all such operations share one back-off, so that 100,000 refused routes cost one number. An operation that has
@@ -54,7 +54,7 @@ class Attempts:
         """The repairs that another program keeps reverting."""
         return {op: conflict for op, conflict in self.conflicts.items() if conflict.attempts >= _PERSISTENT}
 
-    # What the kernel did ---------------------------------------------------------------------------------------
+    # Results from the kernel -----------------------------------------------------------------------------------
 
     def applied(self, failures: tuple[Failure, ...]) -> Attempts:
         """The operations under way were done but for these. Failures of others stay: they were not tried again."""
@@ -65,7 +65,7 @@ class Attempts:
         """Of the operations under way any may have been done; the next observation shows which."""
         return replace(self, applying=frozenset()) if self.applying else self
 
-    # What the observation calls for ----------------------------------------------------------------------------
+    # Operations that an observation calls for ------------------------------------------------------------------
 
     def called_for(self, ops: Iterable[Op]) -> Attempts:
         """Operations that are not in `ops` any more held; once all do, the next failure begins with a first pause."""
@@ -91,7 +91,7 @@ class Attempts:
     def _repairs_at(self, at_s: float) -> tuple[float, ...]:
         return (*(then_s for then_s in self.repairs if then_s > at_s - _REPAIRS_KEPT_S), at_s)
 
-    # What is attempted now -------------------------------------------------------------------------------------
+    # Present attempts ------------------------------------------------------------------------------------------
 
     def ready(self, ops: tuple[Op, ...], at_s: float) -> tuple[Op, ...]:
         """The `ops` that need not wait: new ones at once, the others as their back-off has it."""

@@ -1,8 +1,8 @@
 """
 The pauses between attempts: one value for all that is tried again, and one table of how long each cause waits.
 
-An attempt that did not hold is repeated, soon at first because most faults pass by themselves, then ever more slowly
-because the rest need an operator and each attempt costs something.
+An attempt without lasting success is repeated, soon at first because most faults pass by themselves, then ever more
+slowly because the rest need an operator and each attempt costs something.
 
 Refuses to know: what is attempted, and how it ended.
 """
@@ -36,8 +36,8 @@ PAUSES_S: Final[Mapping[Cause, tuple[float, ...]]] = {
     # A link that another program is still creating exists a moment later. What fails for a minute needs the operator,
     # who should not have to wait longer than half a minute once the reason is gone.
     Cause.OPERATION_FAILED: _EVER_SLOWER_S,
-    # Damage is repaired at once, the second and third time too: somebody may be cleaning up. From then on another
-    # program wants the opposite and never tires, and traffic suffers less from a route that stays away for a while
+    # Damage is repaired at once, the second and third time too: another program may be cleaning up. From then on it
+    # wants the opposite and never tires, and traffic suffers less from a route that stays away for a while
     # than from one that comes and goes.
     Cause.REVERTED: (0.0, 0.0, *_EVER_SLOWER_S[1:]),
     # Nothing can be repaired meanwhile, and an attempt is one system call.

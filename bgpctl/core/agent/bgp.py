@@ -1,9 +1,9 @@
 """
-BGP as one part of the agent's state: the speaker, the RIBs of RFC 4271 section 3.2, and what the operator asked of it.
+BGP as one part of the agent's state: the speaker, the RIBs of RFC 4271 section 3.2, and the operator's commands.
 
-While the channel to the speaker is closed no peer's time runs: it is we who cannot hear, and the peer may be well.
+While the channel to the speaker is closed no peer's time runs: the fault is on our side, and the peer may be well.
 
-Refuses to know: how the speaker is reached, what the paths lead to, what the intent is.
+Refuses to know: how the speaker is reached, the use of the paths, the intent.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Bgp:
     ) -> Bgp:
         """
         The speaker, perhaps another instance of it, with the peers whose session was up already and their uptime.
-        Nothing is known of what it received and advertised before; `members` always offer graceful restart.
+        Nothing is known of what it received and advertised before; `members` always support graceful restart.
         """
         tables = adj_rib_in.restart_waits(self.adj_rib_in, at_s, RESTART_TIME_S)
         for peer, uptime_s in established:
@@ -122,7 +122,7 @@ class Bgp:
         return replace(self, rejection=reason)
 
     def config_requested(self) -> Bgp:
-        """`config` is on its way to the speaker."""
+        """`config` was sent to the speaker."""
         return replace(self, rejection="", stopped=False)
 
     def speaker_stopped(self) -> Bgp:
@@ -161,7 +161,7 @@ class Bgp:
         peers = self.shut_down_peers - {peer} if up else self.shut_down_peers | {peer}
         return replace(self, shut_down_peers=peers)
 
-    # What peers send -------------------------------------------------------------------------------------------
+    # Events of peers -------------------------------------------------------------------------------------------
 
     def received(self, event: speaker.PeerEvent, prefix_limit: int, at_s: float) -> Bgp:
         """One event of a peer."""
@@ -213,7 +213,7 @@ class Bgp:
         withdrawn = still | adj_rib_in.withdrawn(self.adj_rib_in_before, tables)
         return replace(self, adj_rib_in_before=tables, withdrawn=withdrawn if self.prune_holds else frozenset())
 
-    # What follows from it --------------------------------------------------------------------------------------
+    # Consequences ----------------------------------------------------------------------------------------------
 
     def with_best_paths(self, loc_rib: LocRib) -> Bgp:
         """The outcome of the decision process over all tables."""

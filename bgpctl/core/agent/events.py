@@ -49,7 +49,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class MirrorMismatch:
-    """A sweep found the kernel to be another than it had told. The next observation shows it as it is."""
+    """A dump of the kernel differed from the mirror that follows its notifications. It has replaced the mirror."""
 
     mismatch: Mismatch
 

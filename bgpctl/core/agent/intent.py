@@ -22,7 +22,7 @@ class OperatorIntent:
     Attributes:
         in_force: the last good intent; None before the first.
         problems: of the last edit, if it was rejected.
-        policy: what the intent means for the routes of the configured sessions; None where there is no BGP.
+        policy: the import and export policy of the configured sessions; None where there is no BGP.
     """
 
     in_force: Intent | None = None

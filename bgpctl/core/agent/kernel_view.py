@@ -1,5 +1,5 @@
 """
-The kernel as the agent knows it, one part of its state: the last observation, and what it still lacks.
+The kernel as the agent knows it, one part of its state: the last observation, and the objects still missing.
 
 Refuses to know: how the kernel is read and changed, and how often an operation was attempted.
 """
@@ -25,7 +25,7 @@ class KernelView:
         observing: an observation was requested and is not here yet.
         desired: derived at the last observation.
         pending: the operations that the last observation still called for.
-        mismatches: how often a sweep found the kernel to be another than it had told.
+        mismatches: how often a dump of the kernel differed from the mirror that follows its notifications.
     """
 
     observed: Dataplane | None = None
@@ -46,13 +46,13 @@ class KernelView:
         return bool(self.desired and self.desired.prune_holds)
 
     @property
-    def lacks_own_address(self) -> bool:
+    def misses_own_address(self) -> bool:
         """True if the node's address is on no link: more than ignorance, since the link was there before."""
-        holds = self.desired.prune_holds if self.desired else ()
-        return any(hold.code is PruneHoldCode.FACTS_UNKNOWN for hold in holds)
+        prune_holds = self.desired.prune_holds if self.desired else ()
+        return any(item.code is PruneHoldCode.FACTS_UNKNOWN for item in prune_holds)
 
     def observation_requested(self) -> KernelView:
-        """An observation is on its way; until it is here no second one is requested."""
+        """An observation is under way; until it is here no second one is requested."""
         return replace(self, observing=True)
 
     def lost(self, reason: str) -> KernelView:
@@ -60,7 +60,7 @@ class KernelView:
         return replace(self, error=reason, observing=False)
 
     def mismatched(self) -> KernelView:
-        """One more sweep that differed."""
+        """One more dump that differed from the mirror."""
         return replace(self, mismatches=self.mismatches + 1)
 
     def seen(self, observed: Dataplane) -> KernelView:

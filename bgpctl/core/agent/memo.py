@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 
 from bgpctl.core.bgp.adj_rib_out import Exports
 from bgpctl.core.bgp.export_policy import Announceable
-from bgpctl.core.bgp.loc_rib import Selection
+from bgpctl.core.bgp.loc_rib import Decision
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
 from bgpctl.core.fabric.derive import Derivation
 from bgpctl.core.fabric.desired import Links
@@ -47,9 +47,9 @@ class Memo:
 
     surroundings: Surroundings | None = None
     costs: NextHopCosts = field(default_factory=_unknown_costs)
-    selection: Selection | None = None
+    decision: Decision | None = None
     derivation: Derivation | None = None
     comparison: Comparison | None = None
     announceable: Announceable | None = None
     links: Links = field(default_factory=_no_links)
-    exports: Exports = field(default_factory=dict)
+    advertised: Exports = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """
 A change of encapsulation in progress, one part of the agent's state: probe results and the members waited for.
 
-Refuses to know: how a step of a migration is chosen (core/migration), how a probe is sent.
+Refuses to know: how a step of a migration is selected (core/migration), how a probe is sent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bgpctl.core.net.dataplane import Dataplane
 class Migration:
     """
     Attributes:
-        probe_results: what probes of new paths have shown.
+        probe_results: the results of probes of new paths.
         cutovers: members that this node does not send to by the new encapsulation yet.
         drains: members that are not known to have left a link that is to go.
         waiting_since: when the wait for each of both began.
@@ -61,7 +61,7 @@ class Migration:
         return replace(self, cutovers=step.cutovers, drains=step.drains, waiting_since=since)
 
     def due_probes(self, probes: tuple[Probe, ...], at_s: float) -> tuple[Probe, ...]:
-        """All of them or none: a round of probes shows what holds at one time."""
+        """All of them or none: a round of probes shows the state at one time."""
         return () if self.probing or at_s < self.next_probe_s else probes
 
     def probes_sent(self) -> Migration:

@@ -1,5 +1,5 @@
 """
-The one decision: from a whole observation, and all else that is known, to what is done next.
+The one decision: from a whole observation, and all other known facts, to the next commands.
 
 Announcements follow the operations, because a peer may use a route as soon as it is announced. Sessions that are not
 needed any more, and the speaker itself, go last.
@@ -28,7 +28,7 @@ from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import Probe
 from bgpctl.core.net.dataplane import Dataplane, surroundings
 
-SWEEP_S: Final = 60.0
+RESYNC_S: Final = 60.0
 """The kernel is observed this often even if nothing reports a change: a notification may be lost."""
 
 
@@ -53,7 +53,7 @@ def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tu
     return state, (*send_probes, *apply, *speak((*refreshes, *announcements)), *configure, *stop)
 
 
-# What is known -------------------------------------------------------------------------------------------------
+# Known facts ---------------------------------------------------------------------------------------------------
 
 
 def _with_observation(state: State, observed: Dataplane, at_s: float) -> tuple[State, SpeakerCommands]:
@@ -66,12 +66,12 @@ def _with_best_paths(state: State, observed: Dataplane) -> State:
     memo, policy = state.memo, state.intent.policy
     seen = surroundings(observed, memo.surroundings)
     costs = memo.costs.of(seen.foreign)
-    selection = select(policy, state.bgp.adj_rib_in, costs, memo.selection) if policy else None
-    bgp = state.bgp.with_best_paths(selection.loc_rib if selection else LocRib())
-    return replace(state, bgp=bgp, memo=replace(memo, surroundings=seen, costs=costs, selection=selection))
+    decision = select(policy, state.bgp.adj_rib_in, costs, memo.decision) if policy else None
+    bgp = state.bgp.with_best_paths(decision.loc_rib if decision else LocRib())
+    return replace(state, bgp=bgp, memo=replace(memo, surroundings=seen, costs=costs, decision=decision))
 
 
-# What should be ------------------------------------------------------------------------------------------------
+# Desired state -------------------------------------------------------------------------------------------------
 
 
 def _with_desired(state: State, intent: Intent, node: Node) -> tuple[State, Desired]:
@@ -104,7 +104,7 @@ def _with_plan(state: State, step: MigrationStep, observed: Dataplane, at_s: flo
     )
 
 
-# What is done --------------------------------------------------------------------------------------------------
+# Commands ------------------------------------------------------------------------------------------------------
 
 
 def _send_probes(state: State, probes: tuple[Probe, ...], at_s: float) -> tuple[State, tuple[Command, ...]]:
@@ -125,7 +125,7 @@ def _close_difference(state: State, at_s: float) -> tuple[State, tuple[Command, 
 def _next_due_s(state: State, at_s: float) -> float:
     """The first timer ahead. Those that are over were handled just now, and to observe again would handle no more."""
     retries_s = state.attempts.timers_s(state.kernel.pending.ops)
-    timers_s = (at_s + SWEEP_S, *state.bgp.timers_s, *state.migration.timers_s, *retries_s)
+    timers_s = (at_s + RESYNC_S, *state.bgp.timers_s, *state.migration.timers_s, *retries_s)
     return min(timer_s for timer_s in timers_s if timer_s > at_s)
 
 

@@ -1,5 +1,5 @@
 """
-BGP sessions and what is announced by them: the steps that need the intent and the kernel view beside BGP itself.
+BGP sessions and the routes announced by them: the steps that need the intent and the kernel view beside BGP itself.
 
 Refuses to know: which event a step answers.
 """
@@ -72,12 +72,12 @@ def advertise(
         draining=state.bgp.draining,
         accepts=accepted_by_kernel(observed) if observed else {},
     )
-    bgp, exports = state.bgp, state.memo.exports
+    bgp, advertised = state.bgp, state.memo.advertised
     if full_tables_to is None:
-        out, commands, exports = adj_rib_out.update(bgp.adj_rib_out, export_input, bgp.adj_rib_in, at_s, exports)
+        out, commands, advertised = adj_rib_out.update(bgp.adj_rib_out, export_input, bgp.adj_rib_in, at_s, advertised)
     else:
         out, commands = adj_rib_out.full_table(bgp.adj_rib_out, export_input, bgp.adj_rib_in, full_tables_to, at_s)
-    memo = replace(state.memo, announceable=paths, links=links, exports=exports)
+    memo = replace(state.memo, announceable=paths, links=links, advertised=advertised)
     return replace(state, bgp=bgp.with_adj_rib_out(out), memo=memo), commands
 
 

@@ -2,9 +2,9 @@
 Everything that one agent knows, as one value made of parts, and the phase that follows from it.
 
 Each part is replaced by its own named transitions (intent.py, bgp.py, kernel_view.py, migration.py, attempts.py). An
-event leaves the parts that it does not concern the very same objects, so `is` says that nothing in them has changed.
+event leaves the parts that it does not concern the very same objects, so `is` proves that nothing in them has changed.
 
-Refuses to know: which event brought the state about, and what is done next.
+Refuses to know: the event that led to the state, and the commands that follow.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class State:
     """
     Attributes:
         node: the name of this agent's node.
-        intent: what the operator wants.
-        bgp: what peers announced, and what was announced to them.
-        kernel: what the kernel has, and should have.
+        intent: the operator's configuration with the allocations.
+        bgp: routes received from peers, and routes announced to them.
+        kernel: the objects that the kernel has, and should have.
         migration: how far a change of encapsulation is.
-        attempts: what was done to the kernel, and what has to wait.
+        attempts: operations on the kernel, and those that have to wait.
         since_s: when `phase` last changed.
         memo: results to be taken over; nothing follows from it.
     """
@@ -67,17 +67,17 @@ _PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
     (Phase.DEGRADED, lambda state: bool(state.kernel.error)),
     (Phase.STARTING, lambda state: state.intent.in_force is None or state.kernel.desired is None),
     (Phase.DEGRADED, lambda state: bool(state.attempts.failures or state.attempts.persistent_conflicts)),
-    (Phase.DEGRADED, lambda state: state.bgp.lost_a_peer or state.kernel.lacks_own_address),
+    (Phase.DEGRADED, lambda state: state.bgp.lost_a_peer or state.kernel.misses_own_address),
     (Phase.LEARNING, lambda state: state.kernel.is_pruning_held),
     (Phase.CONVERGING, lambda state: bool(state.kernel.pending.ops)),
     (Phase.MIGRATING, lambda state: state.migration.in_progress),
     (Phase.DEGRADED, lambda state: bool(state.kernel.unmet or state.bgp.peers_down or state.bgp.rejection)),
     (Phase.CONVERGED, lambda _: True),
 )
-"""The first rule that holds decides. What is lost counts for more than what is not known yet."""
+"""The first rule that applies decides. What is lost counts for more than what is not known yet."""
 
 
 def with_phase(state: State, at_s: float) -> State:
     """The state with the phase that follows from it."""
-    phase = next(phase for phase, holds in _PHASES if holds(state))
+    phase = next(phase for phase, applies in _PHASES if applies(state))
     return state if phase is state.phase else replace(state, phase=phase, since_s=at_s)

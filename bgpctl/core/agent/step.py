@@ -11,7 +11,7 @@ else, decides (reconcile.py): all that should be is derived from all that is kno
 the difference is applied. Whether an operation worked is not believed of the reply but seen in the next observation.
 So any order of the same events leads to the same kernel, and a restarted agent is one that has seen nothing yet.
 
-Cases that break a simpler way:
+Cases that break a simpler design:
 
 - An observation older than the last Apply would call for the same operations again. Commands are carried out one after
   the other and an Apply is followed by a request of its own, so an observation is at most once under way (`observing`)
@@ -25,7 +25,7 @@ Cases that break a simpler way:
   is one nothing is removed but what its own source withdrew (docs/decisions/0005). If every peer is gone the fault is
   likelier ours, and what they announced is used on (docs/decisions/0010).
 - A kernel that refuses, or another program that undoes: both would turn the loop into a busy one. What was attempted
-  and is still called for waits (attempts.py, backoff.py) and holds up nothing else.
+  and is still called for waits (attempts.py, backoff.py) and delays nothing else.
 
 The choice of level over edge, and what it costs: docs/decisions/0001.
 

@@ -12,7 +12,7 @@ concern several peers at once:
   restart time to return.
 - While the channel to the speaker is closed, no peer can be received from, so none of their waiting times runs.
 - A prefix is withdrawn only if a peer with a complete table had it, has it no more, and no other peer announces it.
-  A session that ends withdraws nothing in this sense: when a mesh gives way to route reflectors all its sessions
+  A session that ends withdraws nothing by this definition: when a mesh gives way to route reflectors all its sessions
   end, and the reflectors may not have announced everything yet.
 
 Refuses to know: which paths policy lets in, which one is best, where the time comes from.
@@ -37,86 +37,88 @@ PREFIX_LIMIT: Final = 10_000
 """The number of prefixes that a peer may announce beyond the blocks that the pools can have."""
 
 
-def expect(rib: AdjRibIn, peers: Iterable[Address], at_s: float, retention_s: float) -> AdjRibIn:
+def expect(adj_rib_in: AdjRibIn, peers: Iterable[Address], at_s: float, retention_s: float) -> AdjRibIn:
     """A table per configured peer: known ones as they are, new ones that await a session for at most `retention_s`."""
     fresh = PeerTable(since_s=at_s, expires_s=at_s + retention_s)
-    return {peer: rib.get(peer, fresh) for peer in peers}
+    return {peer: adj_rib_in.get(peer, fresh) for peer in peers}
 
 
 # Sessions ------------------------------------------------------------------------------------------------------
 
 
-def open_received(rib: AdjRibIn, event: SessionOpened) -> AdjRibIn:
+def open_received(adj_rib_in: AdjRibIn, event: SessionOpened) -> AdjRibIn:
     """The tables after a peer's OPEN."""
-    table = rib.get(event.peer)
-    return rib if table is None else {**rib, event.peer: peer_table.opened(table, event)}
+    table = adj_rib_in.get(event.peer)
+    return adj_rib_in if table is None else {**adj_rib_in, event.peer: peer_table.opened(table, event)}
 
 
 def session_found_up(
-    rib: AdjRibIn, peer: Address, at_s: float, *, uptime_s: float, restart_time_s: int | None
+    adj_rib_in: AdjRibIn, peer: Address, at_s: float, *, uptime_s: float, restart_time_s: int | None
 ) -> AdjRibIn:
     """
     The tables once a session is found that was up before this agent started, and whose table is requested. If its OPEN
     was not received, `restart_time_s` is the restart time that it must have offered.
     """
-    if peer not in rib:
-        return rib
-    up = session_up(rib, peer, at_s, uptime_s=uptime_s)
+    if peer not in adj_rib_in:
+        return adj_rib_in
+    up = session_up(adj_rib_in, peer, at_s, uptime_s=uptime_s)
     offered_s = up[peer].restart_time_s
     known_s = restart_time_s if offered_s is None else offered_s
     return {**up, peer: replace(up[peer], restart_time_s=known_s, refresh_pending=up[peer].enhanced_refresh)}
 
 
-def session_up(rib: AdjRibIn, peer: Address, at_s: float, *, uptime_s: float = 0.0) -> AdjRibIn:
+def session_up(adj_rib_in: AdjRibIn, peer: Address, at_s: float, *, uptime_s: float = 0.0) -> AdjRibIn:
     """The tables once a session is Established. One session shows that our side works, so others may return as well."""
-    if peer not in rib:
-        return rib
-    tables = {other: peer_table.stale_again(table, at_s) for other, table in rib.items()}
+    if peer not in adj_rib_in:
+        return adj_rib_in
+    tables = {other: peer_table.stale_again(table, at_s) for other, table in adj_rib_in.items()}
     return {**tables, peer: peer_table.established(tables[peer], at_s, uptime_s)}
 
 
-def session_down(rib: AdjRibIn, event: SessionDown, at_s: float) -> AdjRibIn:
+def session_down(adj_rib_in: AdjRibIn, event: SessionDown, at_s: float) -> AdjRibIn:
     """The tables after the end of a session, or after a vain attempt to open one."""
-    table = rib.get(event.peer)
-    return rib if table is None else {**rib, event.peer: peer_table.ended(table, event, at_s)}
+    table = adj_rib_in.get(event.peer)
+    return adj_rib_in if table is None else {**adj_rib_in, event.peer: peer_table.ended(table, event, at_s)}
 
 
 # Updates -------------------------------------------------------------------------------------------------------
 
 
-def updated(rib: AdjRibIn, update: Update, at_s: float, limit: int = PREFIX_LIMIT) -> AdjRibIn:
+def updated(adj_rib_in: AdjRibIn, update: Update, at_s: float, limit: int = PREFIX_LIMIT) -> AdjRibIn:
     """The tables after one UPDATE. Over the prefix limit it changes nothing until a route refresh begins."""
-    table = rib.get(update.peer)
+    table = adj_rib_in.get(update.peer)
     if table is None or table.prefix_limit_exceeded:
-        return rib
-    return {**rib, update.peer: peer_table.with_update(table, update, at_s, limit)}
+        return adj_rib_in
+    return {**adj_rib_in, update.peer: peer_table.with_update(table, update, at_s, limit)}
 
 
-def refresh_due(rib: AdjRibIn, at_s: float) -> tuple[Address, ...]:
+def refresh_due(adj_rib_in: AdjRibIn, at_s: float) -> tuple[Address, ...]:
     """Peers over the prefix limit whose pause is over: a route refresh is to be requested of them."""
-    due = [peer for peer, table in rib.items() if table.prefix_limit_exceeded and (table.expires_s or 0.0) <= at_s]
+    due = [
+        peer for peer, table in adj_rib_in.items() if table.prefix_limit_exceeded and (table.expires_s or 0.0) <= at_s
+    ]
     return tuple(sorted(due))
 
 
-def refresh_begun(rib: AdjRibIn, peer: Address, at_s: float) -> AdjRibIn:
+def refresh_begun(adj_rib_in: AdjRibIn, peer: Address, at_s: float) -> AdjRibIn:
     """The tables once the peer announces its whole table again, by our request or by its own (BoRR, RFC 7313)."""
-    if peer not in rib:
-        return rib
-    begun = peer_table.awaiting_end_of_rib(rib[peer], at_s)
-    return {**rib, peer: replace(begun, refresh_pending=begun.enhanced_refresh)}
+    if peer not in adj_rib_in:
+        return adj_rib_in
+    begun = peer_table.awaiting_end_of_rib(adj_rib_in[peer], at_s)
+    return {**adj_rib_in, peer: replace(begun, refresh_pending=begun.enhanced_refresh)}
 
 
-def end_of_rib(rib: AdjRibIn, peer: Address, at_s: float) -> AdjRibIn:
+def end_of_rib(adj_rib_in: AdjRibIn, peer: Address, at_s: float) -> AdjRibIn:
     """The tables after End-of-RIB (RFC 4724, section 2): the initial table of the session is complete."""
-    return rib if peer in rib and rib[peer].refresh_pending else complete(rib, peer, at_s)
+    return adj_rib_in if peer in adj_rib_in and adj_rib_in[peer].refresh_pending else complete(adj_rib_in, peer, at_s)
 
 
-def complete(rib: AdjRibIn, peer: Address, at_s: float) -> AdjRibIn:
+def complete(adj_rib_in: AdjRibIn, peer: Address, at_s: float) -> AdjRibIn:
     """The tables after the end of a whole one: End-of-RIB, or the end of a route refresh (EoRR, RFC 7313)."""
-    table = rib.get(peer)
+    table = adj_rib_in.get(peer)
     if table is None or not table.established or table.prefix_limit_exceeded:
-        return rib
-    return {**rib, peer: peer_table.completed(table, at_s)}
+        return adj_rib_in
+    return {**adj_rib_in, peer: peer_table.completed(table, at_s)}
 
 
 # Withdrawals ---------------------------------------------------------------------------------------------------
@@ -135,40 +137,44 @@ def withdrawn(before: AdjRibIn, now: AdjRibIn) -> frozenset[Prefix]:
     return without_path(now, lost)
 
 
-def without_path(rib: AdjRibIn, prefixes: Iterable[Prefix]) -> frozenset[Prefix]:
+def without_path(adj_rib_in: AdjRibIn, prefixes: Iterable[Prefix]) -> frozenset[Prefix]:
     """The `prefixes` that no peer announces."""
-    return frozenset(prefix for prefix in prefixes if not any(prefix in table.paths for table in rib.values()))
+    return frozenset(prefix for prefix in prefixes if not any(prefix in table.paths for table in adj_rib_in.values()))
 
 
 # Time ----------------------------------------------------------------------------------------------------------
 
 
-def all_stale(rib: AdjRibIn, at_s: float, retention_s: float) -> AdjRibIn:
+def all_stale(adj_rib_in: AdjRibIn, at_s: float, retention_s: float) -> AdjRibIn:
     """The tables once the channel to the speaker is closed: nothing can be received, and every path stays as stale."""
     without_paths = {TableState.AWAITING_SESSION, TableState.DOWN}
     return {
         peer: table if table.state in without_paths else peer_table.stale(table, at_s, retention_s)
-        for peer, table in rib.items()
+        for peer, table in adj_rib_in.items()
     }
 
 
-def restart_waits(rib: AdjRibIn, at_s: float, retention_s: float) -> AdjRibIn:
+def restart_waits(adj_rib_in: AdjRibIn, at_s: float, retention_s: float) -> AdjRibIn:
     """The tables once the channel is open again: whatever awaits a session has all of its time from now on."""
     awaiting_session = {TableState.AWAITING_SESSION, TableState.STALE}
     return {
         peer: replace(table, expires_s=at_s + retention_s) if table.state in awaiting_session else table
-        for peer, table in rib.items()
+        for peer, table in adj_rib_in.items()
     }
 
 
-def expired(rib: AdjRibIn, at_s: float) -> AdjRibIn:
+def expired(adj_rib_in: AdjRibIn, at_s: float) -> AdjRibIn:
     """The tables with those whose waiting time is over brought to its end."""
-    no_session = not any(table.established for table in rib.values())
-    overdue = [peer for peer, table in rib.items() if table.expires_s is not None and table.expires_s <= at_s]
+    no_session = not any(table.established for table in adj_rib_in.values())
+    overdue = [peer for peer, table in adj_rib_in.items() if table.expires_s is not None and table.expires_s <= at_s]
     for peer in overdue:
-        table = rib[peer]
-        rib = complete(rib, peer, at_s) if table.established else {**rib, peer: _lapsed(table, at_s, no_session)}
-    return rib
+        table = adj_rib_in[peer]
+        adj_rib_in = (
+            complete(adj_rib_in, peer, at_s)
+            if table.established
+            else {**adj_rib_in, peer: _lapsed(table, at_s, no_session)}
+        )
+    return adj_rib_in
 
 
 def _lapsed(table: PeerTable, at_s: float, no_session: bool) -> PeerTable:  # noqa: FBT001
@@ -177,6 +183,6 @@ def _lapsed(table: PeerTable, at_s: float, no_session: bool) -> PeerTable:  # no
     return peer_table.emptied(table, at_s)
 
 
-def next_expiry_s(rib: AdjRibIn) -> float | None:
+def next_expiry_s(adj_rib_in: AdjRibIn) -> float | None:
     """When `expired` or `refresh_due` has something to do next."""
-    return min((table.expires_s for table in rib.values() if table.expires_s is not None), default=None)
+    return min((table.expires_s for table in adj_rib_in.values() if table.expires_s is not None), default=None)

@@ -36,7 +36,7 @@ class AdjRibOut:
 
     Attributes:
         sent: per peer what the speaker announces to it, or will when the session is up again.
-        end_of_rib_due: peers that were told everything anew, and until when their End-of-RIB may wait for others.
+        end_of_rib_due: peers that got the whole table again, and until when their End-of-RIB may wait for others.
     """
 
     sent: Mapping[Address, Table[Attributes]] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class AdjRibOut:
 class SentTo(NamedTuple):
     """The routes that one peer may have, and those of them that were sent."""
 
-    exports: PeerExports
+    wanted: PeerExports
     sent: Table[Attributes]
 
 
@@ -62,37 +62,37 @@ def update(
     before: Exports = _NOTHING_DERIVED,
 ) -> tuple[AdjRibOut, SpeakerCommands, Exports]:
     """The changes for each peer, and the End-of-RIBs that are due."""
-    exports: dict[Address, SentTo] = {}
+    advertised: dict[Address, SentTo] = {}
     commands: list[SpeakerCommand] = []
     for session_policy in export_input.policy.session_policies.values():
         peer = session_policy.peer
         known, sent = before.get(peer), adj_rib_out.sent.get(peer, _NO_ROUTES)
-        wanted = routes_for(export_input, session_policy, known.exports if known else None)
+        wanted = routes_for(export_input, session_policy, known.wanted if known else None)
         # Nothing new is queued for a peer that is away: ExaBGP drops a reload while it has something unsent.
         now = wanted.routes if _established(adj_rib_in, peer) else _still_wanted(sent, wanted.routes, known)
         if now is not sent:
             commands += _changes(peer, sent, now)
-        exports[peer] = SentTo(wanted, now)
-    sent_now = {peer: item.sent for peer, item in exports.items()}
+        advertised[peer] = SentTo(wanted, now)
+    sent_now = {peer: item.sent for peer, item in advertised.items()}
     out, all_commands = _with_end_of_ribs(
         AdjRibOut(sent_now, adj_rib_out.end_of_rib_due), commands, export_input, adj_rib_in, at_s
     )
-    return out, all_commands, exports
+    return out, all_commands, advertised
 
 
 def _still_wanted(sent: Table[Attributes], wanted: Table[Attributes], known: SentTo | None) -> Table[Attributes]:
     """The routes that were sent, without those that are not wanted any more."""
     maybe: Iterable[Prefix] = sent
     if known and sent is known.sent:
-        # All of it was wanted when it was looked at last, so only what differs since can be unwanted.
-        maybe = wanted.changed_since(known.exports.routes)
+        # All of it was wanted then, so only what differs since can be unwanted.
+        maybe = wanted.changed_since(known.wanted.routes)
     return sent.changed({}, gone=[prefix for prefix in maybe if prefix not in wanted])
 
 
 def full_table(
     adj_rib_out: AdjRibOut, export_input: ExportInput, adj_rib_in: AdjRibIn, anew: Iterable[Address], at_s: float
 ) -> tuple[AdjRibOut, SpeakerCommands]:
-    """The whole table for the peers in `anew`, each with its End-of-RIB: at once if all that it may hold is known."""
+    """The whole table for the peers in `anew`, each with its End-of-RIB: at once if all that it contains is known."""
     sent, end_of_rib_due = dict(adj_rib_out.sent), dict(adj_rib_out.end_of_rib_due)
     commands: list[SpeakerCommand] = []
     for peer in anew:

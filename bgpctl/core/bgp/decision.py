@@ -2,10 +2,10 @@
 The decision process: which of several paths to one prefix are used, and where each other one lost.
 
 Paths are eliminated step by step, as RFC 4271 (section 9.1.2.2) does it on the whole set: MED is then compared within
-each neighbour AS before anything that compares across them, so neither the order of arrival nor MED's lack of a total
+each neighbour AS before anything that compares across them, so neither the order of arrival nor MED's missing total
 order can change the outcome.
 
-Refuses to know: which paths policy lets in, what a chosen path is used for.
+Refuses to know: which paths policy lets in, what a selected path is used for.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def neighbour_as(candidate: Candidate) -> Asn:
 
 
 def _worse(step: Lost, rank: Callable[[Candidate], int], candidates: list[Candidate]) -> list[Candidate]:
-    """The candidates that `step` removes. MED says nothing about paths of different neighbours."""
+    """The candidates that `step` removes. MED does not compare paths of different neighbours."""
 
     def group(candidate: Candidate) -> Asn | None:
         return neighbour_as(candidate) if step is Lost.MED else None

@@ -11,7 +11,7 @@ accepted. The cluster file can forbid as well, for a member whose kernel accepts
 not want; both count.
 
 The community stays within the cluster (RFC 9012, section 11, wants a scope): it is sent to members alone, and
-believed from peers in our AS alone, as a router outside could hold up a migration by a false one. A member's own
+believed from peers in our AS alone, as a router outside could delay a migration by a false one. A member's own
 session is believed before any reflector; of several reflectors the tunnels that all of them report count, because
 one that is late still reports the tunnels that the member had before.
 
@@ -80,12 +80,12 @@ def refusal(member: Node, wanted: Encapsulation, advertised: AdvertisedTunnels, 
     return AcceptedTunnels(tunnels, in_file=False) if tunnels and wanted not in tunnels else None
 
 
-def advertised_tunnels(rib: AdjRibIn, inside: Collection[Address], intent: Intent) -> AdvertisedTunnels:
+def advertised_tunnels(adj_rib_in: AdjRibIn, inside: Collection[Address], intent: Intent) -> AdvertisedTunnels:
     """
     The statements in established sessions with the peers in `inside`, those in our AS: a session that is down has
     statements of the past.
     """
-    tables = {peer: table for peer, table in rib.items() if table.established and peer in inside}
+    tables = {peer: table for peer, table in adj_rib_in.items() if table.established and peer in inside}
 
     def advertised(member: Node, version: int) -> frozenset[Encapsulation]:
         own_sessions = [tables[address] for address in member.addresses if address in tables]

@@ -139,7 +139,7 @@ def _is_same(before: PeerExportInput, now: PeerExportInput) -> bool:
 
 def sources(policy: Policy, session_policy: SessionPolicy) -> Iterator[Address]:
     """
-    Peers whose routes this one may know through us alone: what they tell comes before our End-of-RIB. Other nodes of
+    Peers whose routes this one may know through us alone: their routes come before our End-of-RIB. Other nodes of
     the cluster have sessions of their own; nodes that wait for each other in a circle would wait in vain. What a former
     reflector still passes on is announced by others after a while.
     """
@@ -156,13 +156,13 @@ def _own(read: PeerExportInput) -> Iterator[tuple[Prefix, Attributes]]:
     for prefix in ownership.own:
         if prefix.version == session_policy.session.version:
             subject = Subject(prefix, attributes, learned=False, external=not session_policy.internal)
-            found = _told(read, subject)
+            found = _announced(read, subject)
             if found is not None:
                 yield prefix, found
 
 
 def _learned(read: PeerExportInput, candidate: Candidate) -> Attributes | None:
-    """A learned prefix's attributes for the peer; None where it is not told."""
+    """A learned prefix's attributes for the peer; None where it is not announced."""
     prefix, session_policy = candidate.path.prefix, read.session_policy
     source = read.policy.session_policies.get(candidate.peer)
     if source is None or source.peer == session_policy.peer or prefix.version != session_policy.session.version:
@@ -171,10 +171,10 @@ def _learned(read: PeerExportInput, candidate: Candidate) -> Attributes | None:
     if attributes is None:
         return None
     link = read.link_of(prefix) if read.link_of else None
-    return _told(read, Subject(prefix, attributes, learned=True, external=not session_policy.internal, link=link))
+    return _announced(read, Subject(prefix, attributes, learned=True, external=not session_policy.internal, link=link))
 
 
-def _told(read: PeerExportInput, subject: Subject) -> Attributes | None:
+def _announced(read: PeerExportInput, subject: Subject) -> Attributes | None:
     attributes = _filtered(read.policy.ownership, read.session_policy, subject)
     return None if attributes is None else _for_peer(read, attributes)
 
@@ -182,7 +182,7 @@ def _told(read: PeerExportInput, subject: Subject) -> Attributes | None:
 def _passed_on(
     policy: Policy, source: SessionPolicy, session_policy: SessionPolicy, candidate: Candidate
 ) -> Attributes | None:
-    """The attributes towards the peer before policy, None where BGP itself forbids to tell it."""
+    """The attributes towards the peer before policy, None where BGP itself forbids to advertise it."""
     path = candidate.path
     communities = set(path.communities)
     if _NO_ADVERTISE in communities:

@@ -1,7 +1,7 @@
 """
 Calico's BGPFilter rules, evaluated on one route.
 
-Refuses to know: what holds where no rule matches.
+Refuses to know: the default where no rule matches.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _first(lists: Iterator[tuple[str, tuple[FilterRule, ...]]], subject: Subject
 
 
 def matches(rule: FilterRule, subject: Subject) -> bool:
-    """True if every condition of the rule holds."""
+    """True if every condition of the rule is met."""
     attributes = subject.attributes
     return (
         _prefix_matches(rule, subject.prefix)

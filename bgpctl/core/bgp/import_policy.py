@@ -30,7 +30,7 @@ GRACEFUL_SHUTDOWN: Final = (65535, 0)
 _ORIGINS: Final = frozenset({"igp", "egp", "incomplete"})
 
 _MOST_PREFIXES: Final = 1_000_000
-"""IPv6 pools hold more prefixes than any memory."""
+"""IPv6 pools have more prefixes than fit into any memory."""
 
 # Nowhere to send a packet to (RFC 6890): "this network", loopback, multicast and reserved, link-local.
 _MARTIANS: Final = LongestMatch(
@@ -61,7 +61,7 @@ class Policy:
 
     @property
     def limit(self) -> int:
-        """The prefix limit of one peer: more than the pools can hold is an error, or a full table."""
+        """The prefix limit of one peer: more than fit into the pools is an error, or a full table."""
         return min(PREFIX_LIMIT + self.ownership.capacity, _MOST_PREFIXES)
 
 
@@ -154,7 +154,7 @@ def _ownership(ownership: BlockOwnership, session_policy: SessionPolicy, path: P
 def _leads_to(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path, owner: Node) -> bool:
     """
     True if the path ends at the owner of the block: by its next hop, by the originator that a reflector names, or, from
-    a router outside the cluster, by the AS that the path began in (as RFC 6811 asks it of a registry).
+    a router outside the cluster, by the AS that the path began in (as RFC 6811 validates an origin AS).
     """
     if path.next_hop in owner.addresses:
         return True
@@ -174,7 +174,7 @@ def _default_policy(ownership: BlockOwnership, session_policy: SessionPolicy, pa
 
 
 def _without_foreign_claims(session_policy: SessionPolicy, path: Path) -> Path:
-    """Without what an external peer has no say in (RFC 4271 section 5.1.5, RFC 7606 sections 7.9 and 7.10)."""
+    """Without the attributes that no external peer may set (RFC 4271 section 5.1.5, RFC 7606 sections 7.9 and 7.10)."""
     claims = (path.local_pref, path.originator, path.cluster_list)
     if session_policy.internal or claims == (None, None, ()):
         return path

@@ -2,7 +2,7 @@
 Loc-RIB (RFC 4271, section 3.2): the import policy's verdict on each path, then the best path for each prefix.
 
 Both are derived from whole tables and depend on nothing else. `select` remembers what it was given and what followed,
-a `Selection`, and takes over what has not changed since: a verdict if policy and path are the same objects, a choice
+a `Decision`, and takes over what has not changed since: a verdict if policy and path are the same objects, a choice
 if no peer's verdict on that prefix and no distance is another one.
 
 Refuses to know: when this is done, and what follows from it.
@@ -81,7 +81,7 @@ class ChoiceInput(NamedTuple):
     outcomes: Outcomes
 
 
-class Selection(NamedTuple):
+class Decision(NamedTuple):
     """Loc-RIB, and what it follows from."""
 
     verdicts: Mapping[Address, PeerOutcomes]
@@ -90,8 +90,8 @@ class Selection(NamedTuple):
     loc_rib: LocRib
 
 
-def select(policy: Policy, adj_rib_in: AdjRibIn, costs: NextHopCosts, before: Selection | None = None) -> Selection:
-    """The choice among the paths of all sessions; what the selection `before` has of it is taken over."""
+def select(policy: Policy, adj_rib_in: AdjRibIn, costs: NextHopCosts, before: Decision | None = None) -> Decision:
+    """The choice among the paths of all sessions; what the decision `before` has of it is taken over."""
     verdicts = {
         peer: _outcomes(policy, session_policy, adj_rib_in[peer], before)
         for peer, session_policy in policy.session_policies.items()
@@ -102,17 +102,15 @@ def select(policy: Policy, adj_rib_in: AdjRibIn, costs: NextHopCosts, before: Se
         for peer, item in verdicts.items()
     }
     if before is None or not costs.are_those_of(before.costs):
-        return Selection(verdicts, peers, costs, _chosen(LocRib(), peers, None, costs))
+        return Decision(verdicts, peers, costs, _chosen(LocRib(), peers, None, costs))
     prefixes = set[Prefix]().union(*_changed(before.peers, peers))
-    return Selection(verdicts, peers, costs, _chosen(before.loc_rib, peers, prefixes, costs))
+    return Decision(verdicts, peers, costs, _chosen(before.loc_rib, peers, prefixes, costs))
 
 
 # Verdicts ------------------------------------------------------------------------------------------------------
 
 
-def _outcomes(
-    policy: Policy, session_policy: SessionPolicy, table: PeerTable, before: Selection | None
-) -> PeerOutcomes:
+def _outcomes(policy: Policy, session_policy: SessionPolicy, table: PeerTable, before: Decision | None) -> PeerOutcomes:
     read = VerdictInput(policy.ownership, session_policy, table.usable)
     known = before.verdicts.get(session_policy.peer) if before else None
     is_same = known and known.made_from.ownership is read.ownership and known.made_from.session_policy is session_policy
@@ -157,10 +155,10 @@ def _chosen(
                 candidates.setdefault(prefix, []).append(candidate)
     best = {prefix: choose(paths) for prefix, paths in candidates.items()}
     rejections = {prefix: tuple(sorted(paths, key=_peer)) for prefix, paths in rejected.items()}
-    looked_at = prefixes or ()
+    prefixes_ = prefixes or ()
     return LocRib(
-        loc_rib.best.changed(best, gone=(prefix for prefix in looked_at if prefix not in best)),
-        loc_rib.rejections.changed(rejections, gone=(prefix for prefix in looked_at if prefix not in rejections)),
+        loc_rib.best.changed(best, gone=(prefix for prefix in prefixes_ if prefix not in best)),
+        loc_rib.rejections.changed(rejections, gone=(prefix for prefix in prefixes_ if prefix not in rejections)),
     )
 
 

@@ -2,7 +2,7 @@
 How far a BGP next hop is, by this node's own routes.
 
 Refuses to know: encapsulations. Reads only objects that are not ours: a route of ours that resolved its own next hop
-would hold itself up.
+would keep itself up.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """
 The table of one peer in Adj-RIB-In (RFC 4271, section 3.2): its paths, and how far they can be trusted.
 
-UPDATEs alone do not tell two different things apart: "the peer has no path to this prefix" and "the peer has not
+UPDATEs alone do not distinguish two cases: "the peer has no path to this prefix" and "the peer has not
 announced it yet". End-of-RIB (RFC 4724, section 2) and the end of an enhanced route refresh (RFC 7313) mark the
 moment from which a missing path means a missing path; before, a table knows what it has and nothing of what it
-lacks. The state of a table says so, and everything that would remove routes asks for it.
+does not have. The state of a table records this, and everything that would remove routes asks for it.
 
 Paths outlive their session. A session that ends without a NOTIFICATION, by a peer that offered graceful restart,
 leaves its paths as stale ones for the restart time (RFC 4724, section 4.2), because the peer is likely to forward
@@ -34,7 +34,7 @@ from bgpctl.core.net.table import Table
 class TableState(enum.Enum):
     """
     How far a table can be trusted. SYNCED and DOWN are knowledge; AWAITING_SESSION, AWAITING_END_OF_RIB and STALE are
-    degrees of ignorance, each for a bounded time. LONG_LIVED_STALE (RFC 9494) is what a STALE table becomes if its time
+    degrees of ignorance, each for a bounded time. LONG_LIVED_STALE (RFC 9494) follows STALE if its time
     is over while no session at all is established.
     """
 
@@ -72,7 +72,7 @@ class PeerTable:
         asn, router_id: from the peer's OPEN, None if that came before this agent started.
         enhanced_refresh: the peer marks the end of a route refresh (RFC 7313).
         refresh_pending: a route refresh was requested of the peer, and its end (RFC 7313) is awaited. Until then
-            End-of-RIB does not complete the table: it may belong to an initial table that was on its way before.
+            End-of-RIB does not complete the table: it may belong to an initial table that was sent before.
         over_limit_since_s: when the peer exceeded the prefix limit. Nothing of it is used or kept until a whole table
             is below the limit.
     """
@@ -180,7 +180,7 @@ def _without_session(table: PeerTable, event: SessionDown, at_s: float) -> PeerT
 
 
 def awaiting_end_of_rib(table: PeerTable, at_s: float) -> PeerTable:
-    """The table at the beginning of a whole one: what is there is stale until it is announced again."""
+    """The table at the beginning of a whole one: its paths are stale until they are announced again."""
     return replace(
         table,
         state=TableState.AWAITING_END_OF_RIB,

@@ -137,21 +137,23 @@ def merged(wanted: SpeakerConfig | None, handover: Handover) -> SpeakerConfig | 
     return replace(wanted, sessions=tuple(sessions[peer] for peer in sorted(sessions)))
 
 
-def with_coverage(handover: Handover, rib: AdjRibIn, at_s: float) -> Handover:
+def with_coverage(handover: Handover, adj_rib_in: AdjRibIn, at_s: float) -> Handover:
     """The handover with the time since which others announce every prefix of the former sessions."""
     if not handover.sessions:
         return handover
     former = {session.peer for session in handover.sessions}
-    if not _is_covered(rib, former):
+    if not _is_covered(adj_rib_in, former):
         return replace(handover, covered_since_s=None)
     return handover if handover.covered_since_s is not None else replace(handover, covered_since_s=at_s)
 
 
-def _is_covered(rib: AdjRibIn, former: Collection[Address]) -> bool:
+def _is_covered(adj_rib_in: AdjRibIn, former: Collection[Address]) -> bool:
     """True if established sessions that stay have a path to every prefix of the former ones; with none they do not."""
-    staying = [table for peer, table in rib.items() if peer not in former and table.established]
-    return bool(staying) and _prefixes(rib, former).issubset(prefix for table in staying for prefix in table.usable)
+    staying = [table for peer, table in adj_rib_in.items() if peer not in former and table.established]
+    return bool(staying) and _prefixes(adj_rib_in, former).issubset(
+        prefix for table in staying for prefix in table.usable
+    )
 
 
-def _prefixes(rib: AdjRibIn, peers: Collection[Address]) -> set[Prefix]:
-    return {prefix for peer in peers if peer in rib for prefix in rib[peer].paths}
+def _prefixes(adj_rib_in: AdjRibIn, peers: Collection[Address]) -> set[Prefix]:
+    return {prefix for peer in peers if peer in adj_rib_in for prefix in adj_rib_in[peer].paths}

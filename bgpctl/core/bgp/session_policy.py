@@ -1,7 +1,7 @@
 """
 The operator's agreement with the other end of one BGP session, beyond its transport.
 
-Refuses to know: what is told or received there.
+Refuses to know: what is advertised or received there.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from bgpctl.core.net.addresses import Address, Asn
 HOLD_TIME_S: Final = 30
 RESTART_TIME_S: Final = 120
 _KEEPALIVES_PER_HOLD: Final = 3
-"""RFC 4271, section 10: the keepalive interval is a third of the hold time; a speaker is told the hold time."""
+"""RFC 4271, section 10: the keepalive interval is a third of the hold time; a speaker is given the hold time."""
 _BGP_PORT: Final = 179
 _EVERY_NODE: Final = "all()"
 
@@ -136,7 +136,7 @@ def _between(
 
 
 def _as_wanted(peer: Peer, node: Node, session: Session) -> Session:
-    """The session with everything that `peer` says of both ends alike; where we connect from is said of its nodes."""
+    """The session with the options of `peer` for both ends; the source address is an option of its nodes."""
     return replace(
         session,
         by=peer.name,

@@ -1,4 +1,4 @@
-"""BGP nouns: sessions wanted, what a speaker reports, what it is asked to do.
+"""BGP nouns: sessions wanted, reports of a speaker, commands to it.
 
 Refuses to know: ExaBGP, its text and its JSON.
 """
@@ -69,7 +69,7 @@ class SpeakerConfig:
     listen6: Address | None = None
 
 
-# What the speaker reports --------------------------------------------------------------------------------------
+# Reports of the speaker ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class SpeakerDetached:
 class SpeakerConfigRejected:
     """
     The configuration that was asked for last cannot be put in force; the one before stays. It is tried again, and
-    SpeakerAttached tells when it is in force.
+    SpeakerAttached reports when it is in force.
     """
 
     reason: str
@@ -105,8 +105,8 @@ class SpeakerConfigRejected:
 @dataclass(frozen=True, slots=True)
 class SessionOpened:
     """
-    The peer's OPEN. `restart_time_s` is None when it did not offer graceful restart (RFC 4724); `enhanced_refresh`:
-    it will say when a table that it was asked for is through (RFC 7313).
+    The peer's OPEN. `restart_time_s` is None without the graceful restart capability (RFC 4724); `enhanced_refresh`:
+    it marks the end of a table that it was asked for (RFC 7313).
     """
 
     peer: Address
@@ -130,7 +130,7 @@ class DownKind(enum.Enum):
 
     OTHER = "other"
     REFUSED = "refused"
-    """Nobody listens at the peer's port."""
+    """No daemon listens at the peer's port."""
     UNREACHABLE = "unreachable"
     """No route to the peer, or its host does not answer ARP or NDP."""
     NO_ANSWER = "no-answer"
@@ -144,7 +144,7 @@ class DownKind(enum.Enum):
     BAD_OPEN = "bad-open"
     """One end did not like another thing in the OPEN (NOTIFICATION 2)."""
     HOLD_EXPIRED = "hold-expired"
-    """One end did not hear the other for the hold time (NOTIFICATION 4)."""
+    """One end received nothing from the other for the hold time (NOTIFICATION 4)."""
     PREFIX_LIMIT = "prefix-limit"
     """Too many prefixes (NOTIFICATION 6/1)."""
     SHUT_DOWN = "shut-down"
@@ -202,7 +202,7 @@ PeerEvent: TypeAlias = SessionOpened | SessionUp | SessionDown | Update | EndOfR
 SpeakerEvent: TypeAlias = SpeakerAttached | SpeakerDetached | SpeakerConfigRejected | PeerEvent
 
 
-# What the speaker is asked to do -------------------------------------------------------------------------------
+# Commands to the speaker ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ class Withdraw:
 
 @dataclass(frozen=True, slots=True)
 class SendEndOfRib:
-    """Tell one peer that it has all our routes of the family."""
+    """End-of-RIB to one peer: it has all our routes of the family."""
 
     peer: Address
     version: int

@@ -1,7 +1,7 @@
 """
 The addresses that nodes have been given out of the pools: blocks, single addresses, the ends of tunnels. Values only.
 
-IP address management writes these while the cluster runs, a block or an address at a time, and nobody edits them by
+IP address management writes these while the cluster runs, a block or an address at a time, and they are not edited by
 hand: Calico keeps them in BlockAffinity, IPAMBlock and in what calico/node writes into its Node, among it the VTEP's
 MAC. They refer to the configuration (core/cluster/configuration.py), which refers to none of them.
 

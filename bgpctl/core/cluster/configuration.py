@@ -1,7 +1,7 @@
 """
-The nouns of what the operator writes: pools, nodes, peers, filters, settings of BGP and of tunnels. Values only.
+The nouns of the operator's configuration: pools, nodes, peers, filters, settings of BGP and of tunnels. Values only.
 
-Refuses to know: how it was written (core/intent), what nodes were allocated (core/cluster/allocations.py), what follows
+Refuses to know: how it was written (core/intent), allocations of nodes (core/cluster/allocations.py), what follows
 from it (core/fabric, core/bgp/sessions.py).
 """
 
@@ -34,7 +34,7 @@ class Use(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """An IP pool. `encapsulation` is for nodes in other subnets, and as `mode` says for those in the own one too."""
+    """An IP pool. `encapsulation` is for nodes in other subnets, by `mode` for those in the own one too."""
 
     name: str
     cidr: Prefix
@@ -60,10 +60,10 @@ class Node:
     A member of the cluster.
 
     Attributes:
-        address: on the underlay; IPv4 where the node has both, and what others know it by.
+        address: on the underlay; IPv4 where the node has both, by which others know it.
         address6: the IPv6 one of a node that has both.
         cluster_id: makes the node a route reflector (RFC 4456).
-        accepts: the tunnels that the operator says it takes packets from; None where nothing is said.
+        accepts: the tunnels that it accepts by the operator's configuration; None where it has none.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Node:
 
 
 class NextHopMode(enum.Enum):
-    """Calico's nextHopMode: what next hop a peer is told. AUTO: ourselves to external peers, else what was received."""
+    """Calico's nextHopMode: the next hop announced to a peer. AUTO: ourselves to external peers, else as received."""
 
     AUTO = "Auto"
     SELF = "Self"
@@ -99,18 +99,18 @@ class Peer:
     BGP sessions beside the mesh, as Calico's BGPPeer states them.
 
     Attributes:
-        address: the remote speaker; None where `remotes` says it.
+        address: the remote speaker; None where `remotes` has it.
         asn: the remote AS; None where it is that of each of the `remotes`.
-        nodes: names of the nodes that peer with it, sorted; `node_selector` is what chose them.
-        remotes: names of the nodes that are peered with, sorted; `peer_selector` is what chose them.
+        nodes: names of the nodes that peer with it, sorted; `node_selector` selected them.
+        remotes: names of the nodes that are peered with, sorted; `peer_selector` selected them.
         local_asn: overrides the node's AS on these sessions.
         restart_time_s, keepalive_s: None for the default.
-        allowed_own_as: how often our own AS may stand in a received AS path.
+        allowed_own_as: accepted occurrences of our own AS in a received AS path.
         ttl_security: GTSM (RFC 5082), the number of hops the peer may be away; None without.
         reachable_by: the gateway to a peer that is on no connected network.
         filters: names of Filters, in the order in which they are tried.
         from_node_address: sessions come from the node's own address.
-        reverse: the `remotes` get the mirrored sessions without being told.
+        reverse: the `remotes` get the mirrored sessions without configuration of their own.
     """
 
     name: str
@@ -140,7 +140,7 @@ Community: TypeAlias = tuple[int, ...]
 
 
 class MatchOperator(enum.Enum):
-    """How a filter rule compares a prefix with its own."""
+    """The comparison of a prefix with that of a filter rule."""
 
     EQUAL = "Equal"
     NOT_EQUAL = "NotEqual"
@@ -151,14 +151,14 @@ class MatchOperator(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class FilterRule:
     """
-    One rule of Calico's BGPFilter: every condition that is given must hold. The operations are those of an accept.
+    One rule of Calico's BGPFilter: every condition that is given must match. The operations are those of an accept.
 
     Attributes:
         length: least and greatest prefix length, with `cidr`.
         from_peers: the path was learned by BGP, not made here.
         interface: a glob over the name of the link that the route leaves by.
         external: True for eBGP peers, False for iBGP peers, None for both.
-        as_path: what the AS path starts with.
+        as_path: the first AS numbers of the AS path.
         priority, set_priority: route metrics, as Calico maps them to LOCAL_PREF.
     """
 
@@ -191,7 +191,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Advertisement:
-    """Communities on what is announced inside `cidr` (prefixAdvertisements); names of communities are resolved."""
+    """Communities on routes announced inside `cidr` (prefixAdvertisements); names of communities are resolved."""
 
     cidr: Prefix
     communities: tuple[Community, ...]
@@ -227,7 +227,7 @@ class Configuration:
         return next((node for node in self.nodes if node.name == name), None)
 
     def pool_of(self, prefix: Prefix) -> Pool | None:
-        """The pool that holds the whole of `prefix`; pools never overlap."""
+        """The pool that contains the whole of `prefix`; pools never overlap."""
         return next((pool for pool in self.pools if pool.cidr.covers(prefix)), None)
 
     def asn_of(self, node: Node) -> Asn:

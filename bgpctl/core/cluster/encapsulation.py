@@ -33,7 +33,7 @@ class Encapsulation:
 
     Attributes:
         name: as in the cluster file's `accepts`, in views and in names of options.
-        title: what Calico's operator calls it, and messages do.
+        title: its name in Calico's operator, and in messages.
         tunnel_type: IANA's BGP Tunnel Encapsulation Attribute Tunnel Type (RFC 9012), None without one.
         by_bgp: the blocks of its pools are learned by BGP, otherwise from the list of members.
         versions: the IP versions that it carries, over an underlay of the same version.

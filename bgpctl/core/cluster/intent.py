@@ -26,7 +26,7 @@ class Intent(Configuration):
     """
     A configuration with its allocations.
 
-    `remarks` are the warnings and notes of the reader; they are no part of what is wanted.
+    `remarks` are the warnings and notes of the reader; they are no part of the desired state.
     """
 
     allocations: Allocations = field(default_factory=Allocations)
@@ -46,7 +46,7 @@ class Intent(Configuration):
         return tuple(sorted({*given.borrowed, *tunnel_addresses.outside_blocks(self, given)}))
 
     def prefixes_of(self, node: Node) -> tuple[Prefix, ...]:
-        """Every prefix that leads to the node: its blocks, then what it has borrowed."""
+        """Every prefix that leads to the node: its blocks, then its borrowed addresses."""
         return (*self.blocks_of(node), *self.borrowed_by(node))
 
     def tunnel_address(self, node: Node, encapsulation: Encapsulation, version: int) -> Address | None:

@@ -1,7 +1,7 @@
 """
-Who owns which prefix, by the allocations: indexed, because it is asked for every path.
+The owner of each prefix, by the allocations: indexed, because it is asked for every path.
 
-Refuses to know: what follows for a path.
+Refuses to know: the consequences for a path.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class BlockOwnership:
         self._underlays = LongestMatch((network, network) for network in networks)
 
     def pool(self, prefix: Prefix) -> Pool | None:
-        """The pool that holds the whole of `prefix`."""
+        """The pool that contains the whole of `prefix`."""
         return self._pools.covering(prefix)
 
     def owner(self, prefix: Prefix) -> Node | None:
@@ -58,7 +58,7 @@ class BlockOwnership:
 
     @property
     def capacity(self) -> int:
-        """How many blocks the pools have room for."""
+        """The number of blocks that fit into the pools."""
         bits = {4: 32, 6: 128}
         pools = self.intent.pools
         return sum(pool.cidr.size >> max(0, bits[pool.cidr.version] - pool.block_size) for pool in pools)

@@ -107,7 +107,7 @@ class RejectCode(enum.Enum):
 
 
 class Rejection(NamedTuple):
-    """A rule that forbids a path. `detail` names what it speaks of: an address, an AS, a node, a filter."""
+    """A rule that forbids a path. `detail` names its subject: an address, an AS, a node, a filter."""
 
     reason: RejectCode
     detail: str = ""

@@ -1,7 +1,7 @@
 """
 Calico's label selectors: `all()`, `has(k)`, `k == 'v'`, `k in {'v', 'w'}`, `&&`, `||`, `!`, parentheses, and more.
 
-Refuses to know: what is selected.
+Refuses to know: the selected objects.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MAX_DEPTH: Final = 50
 
 
 class SelectorError(ValueError):
-    """The text is no selector; the message says where and why."""
+    """The text is no selector; the message has the position and the reason."""
 
 
 class _Token(NamedTuple):
@@ -56,7 +56,7 @@ def parse(text: str) -> Selector:
 
 
 def names_global(text: str) -> bool:
-    """True if a selector that parses says `global()`, which Calico takes in policies and not for nodes."""
+    """True if a valid selector contains `global()`, which Calico takes in policies and not for nodes."""
     tokens = _tokens(text)
     return any(token[:2] == ("word", "global") and after[:2] == ("op", "(") for token, after in pairwise(tokens))
 

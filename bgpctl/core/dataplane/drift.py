@@ -1,5 +1,5 @@
 """
-Drift: what has to be restored although nothing else is wanted than before.
+Drift: objects to be restored although the desired state is unchanged.
 
 Refuses to know: how something is restored, whether that succeeded, and how often it is attempted
 (core/agent/attempts.py).
@@ -17,10 +17,10 @@ from bgpctl.core.net.objects import key_of
 
 
 class Mismatch(NamedTuple):
-    """The kernel is not as it told: objects that were believed to be there, and others that really are."""
+    """Objects of a mirror of the kernel that are not there, and objects there that the mirror lacked."""
 
-    believed: Dataplane
-    real: Dataplane
+    absent: Dataplane
+    unknown: Dataplane
 
 
 def repairs_in(before: Desired | None, pending: Collection[Op], ops: Iterable[Op]) -> tuple[Op, ...]:
@@ -40,5 +40,5 @@ def _was_in_place(op: Op, before: Desired) -> bool:
 def is_wanted(op: Op, desired: Desired) -> bool:
     """True if `op` leads to what is desired: it puts a wanted object, or removes one that is not wanted."""
     if isinstance(op, Put):
-        return op.thing in desired.dataplane
-    return key_of(op.thing) not in desired.reasons
+        return op.object in desired.dataplane
+    return key_of(op.object) not in desired.reasons

@@ -4,7 +4,7 @@ The model of the kernel: what each operation does to a dataplane, the silent sid
 A plan is only as good as the idea of what its operations do. Three programs need that idea: the plan itself (what is
 left once devices have changed), the preview (where a change ends), and the fake kernel of the tests. So it is written
 once, here, as a function of a dataplane and an operation, and `tests/contract/test_differential.py` walks at random
-over this model and the running kernel in step: after every operation both must look the same. Facts were measured on
+over this model and the running kernel in step: after every operation both must be equal. Facts were measured on
 Linux 6.1 and 6.18.
 
 To model a put as "the object is there now" and a removal as "it is gone" would be wrong in these cases:
@@ -14,14 +14,14 @@ To model a put as "the object is there now" and a removal as "it is gone" would 
 - The last IPv4 address of a device takes the device's IPv4 routes and ARP entries along, without an event
   (fib_inetaddr_event calls fib_disable_ip). So new addresses are added before old ones are removed.
 - A changed MAC flushes the neighbour entries of the device (neigh_changeaddr).
-- A next-hop object that goes leaves its groups and takes the routes that name it along; only RTM_DELNEXTHOP says so
+- A next-hop object that goes leaves its groups and takes the routes that name it along; only RTM_DELNEXTHOP reports it
   (remove_nexthop). Replacing the object keeps all of them.
 - A device's VNI, port and underlay cannot change (vxlan_changelink: EOPNOTSUPP), its local address, MTU and MAC can.
 - A route with another metric is a second route; a put with the same key replaces in place.
 - Removing what is absent is no error for us, whatever the kernel answers.
 
 `after` is the meaning of one operation. A fold of it over 100,000 operations would copy a table of 100,000 routes for
-each, so `after_all` and `after_each` do many operations to one builder; a property test holds them to the fold.
+each, so `after_all` and `after_each` do many operations to one builder; a property test compares them with the fold.
 
 Why objects are replaced and never removed and added again: docs/decisions/0006-next-hop-objects.md, and for what is
 ours 0003-ours-is-what-we-marked.md.
@@ -60,7 +60,7 @@ from bgpctl.core.net.objects import (
 class Put:
     """Create the object, or change the one with the same key in place, atomically for traffic."""
 
-    thing: KernelObject
+    object: KernelObject
     reason: Reason
 
 
@@ -68,7 +68,7 @@ class Put:
 class Remove:
     """Remove the object; removing what is absent is no error."""
 
-    thing: KernelObject
+    object: KernelObject
     reason: Reason
 
 
@@ -80,7 +80,7 @@ class Failure:
     """
     One operation the kernel refused.
 
-    `errno` as in errno(3); `text` is the kernel's own explanation, often empty; `hint` says who must act.
+    `errno` as in errno(3); `text` is the kernel's own explanation, often empty; `hint` names who must act.
     """
 
     op: Op
@@ -93,7 +93,7 @@ class KernelError(Exception):
     """The kernel would answer `op` with `errno` (as in errno(3))."""
 
     def __init__(self, op: Op, code: int) -> None:
-        super().__init__(f"{errno.errorcode.get(code, code)}: {op.thing}")
+        super().__init__(f"{errno.errorcode.get(code, code)}: {op.object}")
         self.op = op
         self.errno = code
 
@@ -136,21 +136,21 @@ def after_each(dataplane: Dataplane, ops: Iterable[Op]) -> tuple[Dataplane, tupl
 def _do(plane: DataplaneBuilder, op: Op) -> None:
     match op:
         case Put():
-            code = refusal_of(plane, op.thing)
+            code = refusal_of(plane, op.object)
             if code:
                 raise KernelError(op, code)
-            _put(plane, op.thing)
+            _put(plane, op.object)
         case Remove():
-            _remove(plane, op.thing)
+            _remove(plane, op.object)
         case _:
             assert_never(op)
 
 
-def _put(plane: DataplaneBuilder, thing: KernelObject) -> None:
-    if isinstance(thing, Link):
-        _put_link(plane, thing)
+def _put(plane: DataplaneBuilder, obj: KernelObject) -> None:
+    if isinstance(obj, Link):
+        _put_link(plane, obj)
     else:
-        plane.put(thing)
+        plane.put(obj)
 
 
 def _put_link(plane: DataplaneBuilder, link: Link) -> None:
@@ -179,18 +179,18 @@ def _take_down(plane: DataplaneBuilder, name: str) -> None:
     _drop_paths_over(plane, name)
 
 
-def _remove(plane: DataplaneBuilder, thing: KernelObject) -> None:
-    match thing:
+def _remove(plane: DataplaneBuilder, obj: KernelObject) -> None:
+    match obj:
         case Route() | Sysctl() | Decap() | Masquerade() | FdbEntry() | Neighbour():
-            plane.drop((thing,))
+            plane.drop((obj,))
         case Link():
-            _remove_link(plane, thing.name)
+            _remove_link(plane, obj.name)
         case LinkAddress():
-            _remove_address(plane, thing)
+            _remove_address(plane, obj)
         case NextHop() | NextHopGroup():
-            _drop_next_hops(plane, {thing.id})
+            _drop_next_hops(plane, {obj.id})
         case _:
-            assert_never(thing)
+            assert_never(obj)
 
 
 def _remove_link(plane: DataplaneBuilder, name: str) -> None:
@@ -214,7 +214,7 @@ def _remove_address(plane: DataplaneBuilder, gone: LinkAddress) -> None:
         return
     left = (item.address.address for item in plane.all(LinkAddress) if item.link == gone.link)
     if not any(address.version == 4 for address in left):
-        # Without any IPv4 address the device has IPv4 disabled: its routes and ARP entries go, and no event says so.
+        # Without any IPv4 address the device has IPv4 disabled: its routes and ARP entries go, and no event reports it.
         _drop_neighbours(plane, gone.link, versions=(4,))
         _drop_routes(plane, gone.link, versions=(4,))
 

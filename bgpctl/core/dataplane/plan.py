@@ -75,14 +75,14 @@ def planned(desired: Desired, observed: Dataplane, before: Comparison | None = N
     missing, extra = comparison.missing, comparison.extra
     if settled is not observed or wanted is not desired.dataplane:
         missing, extra, _ = wanted.compared(settled, comparison)
-    puts = [Put(thing, desired.reasons[key]) for key, thing in _in_order_of_addition(missing)]
-    removals = [Remove(thing, NOT_WANTED) for thing in _removable(desired, wanted, extra, settled)]
+    puts = [Put(obj, desired.reasons[key]) for key, obj in _in_order_of_addition(missing)]
+    removals = [Remove(obj, NOT_WANTED) for obj in _removable(desired, wanted, extra, settled)]
     return Plan((*devices, *puts, *removals), blocked), comparison
 
 
 def cleanup(observed: Dataplane) -> tuple[Op, ...]:
     """Everything that is ours, removed in the order of removal."""
-    return tuple(Remove(thing, NOT_WANTED) for thing in _in_order_of_removal(observed.owned()))
+    return tuple(Remove(obj, NOT_WANTED) for obj in _in_order_of_removal(observed.owned()))
 
 
 # 1. Blocked ---------------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ def _without_blocked(desired: Desired, observed: Dataplane, extra: Dataplane) ->
 
 def _taken(desired: Desired, observed: Dataplane, extra: Dataplane) -> _Taken:
     others: Iterable[NextHop | NextHopGroup | Route] = (*extra.next_hops, *extra.groups, *extra.routes)
-    foreign = {key_of(thing): thing.protocol for thing in others if thing.protocol != PROTOCOL}
+    foreign = {key_of(obj): obj.protocol for obj in others if obj.protocol != PROTOCOL}
     wanted = desired.dataplane
     return _Taken(
         frozenset(link.name for link in wanted.links if _is_foreign(link, wanted, observed)),
@@ -150,8 +150,8 @@ def _facts(taken: _Taken, hops: Iterable[NextHop], routes: Iterable[Route]) -> I
         yield Unmet(UnmetCode.KEY_TAKEN, str(route.prefix), _holder(taken, route, "its next hop"))
 
 
-def _holder(taken: _Taken, thing: NextHop | Route, carrier: str) -> str:
-    return f"protocol {taken.keys.get(key_of(thing), f'of {carrier}')}"
+def _holder(taken: _Taken, obj: NextHop | Route, carrier: str) -> str:
+    return f"protocol {taken.keys.get(key_of(obj), f'of {carrier}')}"
 
 
 # 2. Devices ---------------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def _in_order_of_addition(missing: Dataplane) -> Iterator[tuple[Key, KernelObjec
     for table in missing.tables():
         kind = next(map(type, table), None)
         if kind is not None and kind not in {Link, LinkAddress}:
-            found = ((key_of(thing), thing) for thing in table)
+            found = ((key_of(obj), obj) for obj in table)
             yield from sorted(found, key=_order_within(kind, len(table)))
 
 
@@ -251,7 +251,7 @@ _MANY: Final = 1000
 
 def _link_first(item: tuple[Key, Sysctl]) -> tuple[bool, Key]:
     """
-    A link is told to accept router advertisements all the same (accept_ra 2) before the host becomes a router, which
+    A link is set to accept router advertisements all the same (accept_ra 2) before the host becomes a router, which
     ignores them otherwise and loses its default route (Documentation/networking/ip-sysctl.rst).
     """
     key, sysctl = item

@@ -31,30 +31,30 @@ from bgpctl.core.net.objects import (
 )
 
 
-def refusal_of(plane: DataplaneBuilder, thing: KernelObject) -> int:
+def refusal_of(plane: DataplaneBuilder, obj: KernelObject) -> int:
     """The errno (as in errno(3)) with which the kernel refuses to put this; 0 if it does not."""
-    match thing:
+    match obj:
         case Route():  # first, because there are most of them
-            return _refusal_of_route(plane, thing)
+            return _refusal_of_route(plane, obj)
         case Link():
-            return _refusal_of_link(plane, thing)
+            return _refusal_of_link(plane, obj)
         case LinkAddress(link=name) | Neighbour(link=name):
             return 0 if plane.link(name) else errno.ENODEV
         case Decap(link=name, underlay=underlay):
             return 0 if plane.link(name) and plane.link(underlay) else errno.ENODEV
         case FdbEntry():
-            return _refusal_of_fdb_entry(plane, thing)
+            return _refusal_of_fdb_entry(plane, obj)
         case NextHop():
-            return _refusal_of_next_hop(plane, thing)
+            return _refusal_of_next_hop(plane, obj)
         case NextHopGroup():
-            return _refusal_of_group(plane, thing)
+            return _refusal_of_group(plane, obj)
         case Masquerade():
             return 0
         case Sysctl(name=name):
             link_name = link_of_sysctl(name)
             return 0 if link_name is None or plane.link(link_name) else errno.ENOENT
         case _:
-            assert_never(thing)
+            assert_never(obj)
 
 
 # Links and what stands on them --------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def _refusal_of_next_hop(plane: DataplaneBuilder, wanted: NextHop) -> int:
 
 def _is_reached_by_another_link(plane: DataplaneBuilder, wanted: NextHop) -> bool:
     """
-    True if an on-link IPv6 gateway is reached by another link: the kernel looks it up in the main table
+    True if an on-link IPv6 gateway is reached by another link: the kernel resolves it in the main table
     (ip6_route_check_nh_onlink), accepts the default route and a blackhole as an answer, and does not ask about
     link-local gateways.
     """

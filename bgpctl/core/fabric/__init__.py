@@ -1,10 +1,10 @@
 """
-From what we know to what should be: (intent, chosen paths, kernel facts) -> Desired, whole, every time.
+From the known facts to the desired state: (intent, selected paths, kernel facts) -> Desired, whole, every time.
 
 One file per encapsulation, behind `protocol.py` and the table in `encapsulations.py`: no other file knows a difference
 between them.
 
-Refuses to know: what is in the kernel of ours already.
+Refuses to know: the objects of ours in the kernel.
 """
 
 from bgpctl.core.fabric.crossing import encapsulation_to, same_subnet

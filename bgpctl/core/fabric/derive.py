@@ -1,22 +1,23 @@
 """
-From what we know to what should be.
+From the known facts to the desired state.
 
-Whatever BGP or the list of members says of a prefix becomes a way (desired.py); what a pool asks of its encapsulation
-is asked by way of `protocol.py`. So this file is the same for every encapsulation.
+A prefix from BGP or from the list of members has a next-hop set (desired.py); what a pool needs from its encapsulation
+is requested through `protocol.py`. So this file is the same for every encapsulation.
 
-What should be is derived in five stages, each a pure function of what its NamedTuple says under `made_from`. A stage
-whose input is the very same objects as `before` is taken over, and of a table of prefixes only those are looked at
-whose value is another object (net/table.py). So the result is that of a whole derivation, at the cost of what differs.
+The desired state is derived in stages, each a pure function of the input that its NamedTuple names. A stage whose input
+is the very same objects as in the derivation `before` is taken over from there, and in a table of prefixes only those
+are derived whose value is another object (net/table.py). So the result is that of a whole derivation, at the cost of
+the difference.
 
-1. *Learned*: the way to each prefix that BGP tells.
-2. *By members*: the way to each prefix that the list of members tells.
-3. *Ways in use*: which ways there are, and how many prefixes have each.
-4. *Resolution*: the next hops and groups of the ways (next_hops.py).
-5. *Routes*: one for each prefix whose way is resolved.
+1. *Learned*: the next-hop set of each prefix from BGP.
+2. *By members*: the next-hop set of each prefix from the list of members.
+3. *In use*: the next-hop sets, and how many prefixes have each.
+4. *Resolution*: their next hops and groups (next_hops.py).
+5. *Routes*: one to each prefix whose next-hop set is resolved.
 
 *Base* is all else, which is little: this node's own blocks, its tunnels, its settings.
 
-Refuses to know: which encapsulations there are, what is in the kernel of ours already.
+Refuses to know: which encapsulations there are, the objects of ours in the kernel.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Question(NamedTuple):
         best: the best path of each prefix that policy let in.
         foreign: of this node's kernel what is not ours, and all links and addresses (net/dataplane.py: surroundings).
         prune_holds: sources that are incomplete.
-        withdrawn: prefixes whose source has taken them back.
+        withdrawn: prefixes that their source has withdrawn.
     """
 
     intent: Intent
@@ -97,7 +98,7 @@ class Base(NamedTuple):
 
 
 class LearnedInput(NamedTuple):
-    """All that the ways depend on which BGP tells."""
+    """All that the next-hop sets from BGP depend on."""
 
     intent: Intent
     versions: tuple[int, ...]
@@ -106,14 +107,14 @@ class LearnedInput(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """The ways that BGP tells."""
+    """The next-hop sets of the prefixes from BGP."""
 
     made_from: LearnedInput
-    ways: Table[NextHopSet]
+    hop_sets: Table[NextHopSet]
 
 
 class MembersInput(NamedTuple):
-    """All that the ways depend on which the list of members tells."""
+    """All that the next-hop sets from the list of members depend on."""
 
     intent: Intent
     node: Node
@@ -121,26 +122,26 @@ class MembersInput(NamedTuple):
 
 
 class ByMembers(NamedTuple):
-    """The ways that the list of members tells."""
+    """The next-hop sets of the prefixes from the list of members."""
 
     made_from: MembersInput
-    ways: Table[NextHopSet]
+    hop_sets: Table[NextHopSet]
     unmet: tuple[Unmet, ...]
 
 
 class NextHopSetsInUse(NamedTuple):
-    """The ways of all prefixes, with how many have each; `ways` is another object only if it has other ways."""
+    """The next-hop sets, with how many prefixes have each; the object `hop_sets` stays while its members do."""
 
     made_from: tuple[Table[NextHopSet], ...]
     counts: Mapping[NextHopSet, int]
-    ways: AbstractSet[NextHopSet]
+    hop_sets: AbstractSet[NextHopSet]
 
 
 class Routes(NamedTuple):
-    """The node's own routes, and one to each other prefix whose way is resolved."""
+    """The node's own routes, and one to each other prefix whose next-hop set is resolved."""
 
     own: RouteSet
-    ways: tuple[Table[NextHopSet], ...]
+    hop_sets: tuple[Table[NextHopSet], ...]
     resolution: Resolution
     routes: RouteSet
 
@@ -169,7 +170,7 @@ def derive(
     The objects that should be in the kernel of `node`.
 
     `names` has the name of each BGP peer, for the reasons; `choices` the best path of each prefix that policy let
-    in. Of `observed`, this node's kernel, only objects that are not ours are looked at, and the names of our tunnels.
+    in. Of `observed`, this node's kernel, only objects that are not ours are used, and the names of our tunnels.
     """
     best = Table.of((choice.best.path.prefix, choice) for choice in choices)
     foreign = surroundings(observed).foreign
@@ -185,9 +186,9 @@ def derived(question: Question, before: Derivation | None = None) -> Derivation:
     by_members = _by_members(
         MembersInput(question.intent, question.node, base.versions), before.by_members if before else None
     )
-    tables = (learned.ways, by_members.ways)
-    in_use = _ways_in_use(tables, before.in_use if before else None)
-    resolution = next_hops.resolved(base.site, in_use.ways, before.resolution if before else None)
+    tables = (learned.hop_sets, by_members.hop_sets)
+    in_use = _in_use(tables, before.in_use if before else None)
+    resolution = next_hops.resolved(base.site, in_use.hop_sets, before.resolution if before else None)
     routes = _routes(base.dataplane.route_set, tables, resolution, before.routes if before else None)
     desired = _desired(question, base, by_members, routes, before)
     return Derivation(base, learned, by_members, in_use, resolution, routes, desired)
@@ -272,17 +273,17 @@ def _tunnels(site: Site) -> Iterator[Reasoned]:
 def _learned(read: LearnedInput, before: Learned | None) -> Learned:
     pools = LongestMatch((pool.cidr, pool) for pool in read.intent.pools)
 
-    def way(prefix: Prefix, choice: Choice) -> NextHopSet | None:
+    def hop_set(prefix: Prefix, choice: Choice) -> NextHopSet | None:
         # A filter may let in what is in no pool.
         pool = pools.covering(prefix) or next_hops.outside(prefix.version)
-        return _way(read, choice, pool.cidr) if pool.by_bgp and prefix.version in read.versions else None
+        return _hop_set(read, choice, pool.cidr) if pool.by_bgp and prefix.version in read.versions else None
 
     is_same = before and _is_same(before.made_from[:2], read[:2]) and before.made_from.names == read.names
-    taken_over = Mapped(before.made_from.best, before.ways) if before and is_same else None
-    return Learned(read, read.best.mapped(way, taken_over))
+    taken_over = Mapped(before.made_from.best, before.hop_sets) if before and is_same else None
+    return Learned(read, read.best.mapped(hop_set, taken_over))
 
 
-def _way(read: LearnedInput, choice: Choice, pool: Prefix) -> NextHopSet | None:
+def _hop_set(read: LearnedInput, choice: Choice, pool: Prefix) -> NextHopSet | None:
     remote, peer = choice.best.path.next_hop, choice.best.peer
     if not remote:
         return None
@@ -294,29 +295,29 @@ def _way(read: LearnedInput, choice: Choice, pool: Prefix) -> NextHopSet | None:
 def _by_members(read: MembersInput, before: ByMembers | None) -> ByMembers:
     if before and _is_same(before.made_from, read):
         return before
-    ways, unmet = members.remote_prefixes(*read)
-    return ByMembers(read, Table.of(ways), unmet)
+    hop_sets, unmet = members.remote_prefixes(*read)
+    return ByMembers(read, Table.of(hop_sets), unmet)
 
 
-def _ways_in_use(tables: tuple[Table[NextHopSet], ...], before: NextHopSetsInUse | None) -> NextHopSetsInUse:
+def _in_use(tables: tuple[Table[NextHopSet], ...], before: NextHopSetsInUse | None) -> NextHopSetsInUse:
     if before is None:
         counts = Counter(chain.from_iterable(table.values() for table in tables))
         return NextHopSetsInUse(tables, counts, counts.keys())
     changes = Counter[NextHopSet]()
     for old, new in zip(before.made_from, tables, strict=True):
         prefixes = new.changed_since(old)
-        changes.update(way for prefix in prefixes if (way := new.get(prefix)))
-        changes.subtract(way for prefix in prefixes if (way := old.get(prefix)))
+        changes.update(hop_set for prefix in prefixes if (hop_set := new.get(prefix)))
+        changes.subtract(hop_set for prefix in prefixes if (hop_set := old.get(prefix)))
     updated = {**before.counts}
     is_same = True
-    for way, change in changes.items():
-        count = before.counts.get(way, 0) + change
-        is_same = is_same and bool(count) == (way in before.counts)
+    for hop_set, change in changes.items():
+        count = before.counts.get(hop_set, 0) + change
+        is_same = is_same and bool(count) == (hop_set in before.counts)
         if count:
-            updated[way] = count
+            updated[hop_set] = count
         else:
-            updated.pop(way, None)
-    return NextHopSetsInUse(tables, updated, before.ways if is_same else updated.keys())
+            updated.pop(hop_set, None)
+    return NextHopSetsInUse(tables, updated, before.hop_sets if is_same else updated.keys())
 
 
 # Routes --------------------------------------------------------------------------------------------------------
@@ -328,7 +329,7 @@ def _routes(
     if before is None or _leads_elsewhere(before.resolution, resolution):
         return Routes(own, tables, resolution, RouteSet.of((*own, *_all_routes(tables, resolution))))
     new, gone = [*(own - before.own)], [*(before.own - own)]
-    for old, now in zip(before.ways, tables, strict=True):
+    for old, now in zip(before.hop_sets, tables, strict=True):
         prefixes = now.changed_since(old)
         new += _routes_to(prefixes, now, resolution)
         gone += _routes_to(prefixes, old, before.resolution)
@@ -336,24 +337,24 @@ def _routes(
 
 
 def _leads_elsewhere(before: Resolution, now: Resolution) -> bool:
-    """True if a way that there was before has another next hop now, or has one for the first time, or none any more."""
+    """True if a next-hop set that was in use before has another id now, has one for the first time, or none any more."""
     if before.outs is now.outs:
         return False
-    numbers = {way: out.next_hop for way, out in now.outs.items()}
-    known = {way: out.next_hop for way, out in before.outs.items()}
-    return any(numbers.get(way) != known.get(way) for way in before.ways & now.ways)
+    numbers = {hop_set: out.next_hop for hop_set, out in now.outs.items()}
+    known = {hop_set: out.next_hop for hop_set, out in before.outs.items()}
+    return any(numbers.get(hop_set) != known.get(hop_set) for hop_set in before.hop_sets & now.hop_sets)
 
 
 def _all_routes(tables: Iterable[Table[NextHopSet]], resolution: Resolution) -> Iterator[Route]:
     return chain.from_iterable(_routes_to(table, table, resolution) for table in tables)
 
 
-def _routes_to(prefixes: Iterable[Prefix], ways: Table[NextHopSet], resolution: Resolution) -> Iterator[Route]:
+def _routes_to(prefixes: Iterable[Prefix], hop_sets: Table[NextHopSet], resolution: Resolution) -> Iterator[Route]:
     outs = resolution.outs
     for prefix in prefixes:
-        way = ways.get(prefix)
-        if way and way in outs:
-            yield Route(prefix, next_hop=outs[way].next_hop)
+        hop_set = hop_sets.get(prefix)
+        if hop_set and hop_set in outs:
+            yield Route(prefix, next_hop=outs[hop_set].next_hop)
 
 
 # The result ----------------------------------------------------------------------------------------------------
@@ -362,7 +363,7 @@ def _routes_to(prefixes: Iterable[Prefix], ways: Table[NextHopSet], resolution: 
 def _desired(
     question: Question, base: Base, by_members: ByMembers, routes: Routes, before: Derivation | None
 ) -> Desired:
-    """All together; where nothing has changed `before`'s, so that whoever derives from it sees that."""
+    """All together. Where nothing has changed it is the object `before`: the next stages compare by identity."""
     resolution = routes.resolution
     holds = (PruneHold(PruneHoldCode.FACTS_UNKNOWN, subject) for subject in base.unknown)
     missing = (Unmet(UnmetCode.UNDERLAY_UNKNOWN, subject) for subject in base.unknown)
@@ -389,7 +390,7 @@ def _sharing(desired: Desired, base: Base, routes: Routes, before: Derivation) -
         base.reasons is before.base.reasons
         and routes.resolution.reasons is before.resolution.reasons
         and routes.resolution.outs is before.resolution.outs
-        and _is_same(routes.ways, before.routes.ways)
+        and _is_same(routes.hop_sets, before.routes.hop_sets)
         and dataplane is known.dataplane
     )
     rest = (desired.unmet, desired.prune_holds, desired.withdrawn)
@@ -402,7 +403,7 @@ def _reason_of_route(routes: Routes) -> Callable[[Prefix], Reason | None]:
     outs = routes.resolution.outs
 
     def reason(prefix: Prefix) -> Reason | None:
-        found = (outs.get(way) for table in routes.ways if (way := table.get(prefix)))
+        found = (outs.get(hop_set) for table in routes.hop_sets if (hop_set := table.get(prefix)))
         return next((out.why for out in found if out), None)
 
     return reason

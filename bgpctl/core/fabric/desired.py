@@ -1,7 +1,7 @@
 """
 The fabric's result: the objects that should be in this node's kernel, each with its reason.
 
-Refuses to know: how it differs from what is there.
+Refuses to know: its difference from the observed kernel.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Desired:
 
     Attributes:
         reasons: the reason of each object in `dataplane`, by its key.
-        unmet: what is wanted and cannot be had.
+        unmet: wanted objects that are not possible, with the reason.
         prune_holds: sources that have not spoken; while there is one, only routes to `withdrawn` may be removed.
-        withdrawn: prefixes whose source has taken them back, so that nobody else can be it.
+        withdrawn: prefixes that their source has withdrawn, so that no other source needs to be awaited.
     """
 
     dataplane: Dataplane
@@ -45,7 +45,7 @@ class Desired:
 
 class Reasons(Mapping[Key, Reason]):
     """
-    The reasons of wanted objects by their keys. All routes that leave the same way have one reason in common, so a
+    The reasons of wanted objects by their keys. All routes that leave the same next-hop set have one reason in common, so a
     route's is found by its prefix.
 
     Args:
@@ -89,11 +89,11 @@ class Reasons(Mapping[Key, Reason]):
 def gather(wanted: Iterable[Reasoned], unmet: Iterable[Unmet], prune_holds: Iterable[PruneHold]) -> Desired:
     """One value out of everything the encapsulations asked for; equal objects asked for twice count once."""
     reasons: dict[Key, Reason] = {}
-    things: list[KernelObject] = []
-    for thing, reason in wanted:
-        things.append(thing)
-        reasons.setdefault(key_of(thing), reason)
-    return Desired(Dataplane.of(things), reasons, tuple(unmet), tuple(prune_holds))
+    objects: list[KernelObject] = []
+    for obj, reason in wanted:
+        objects.append(obj)
+        reasons.setdefault(key_of(obj), reason)
+    return Desired(Dataplane.of(objects), reasons, tuple(unmet), tuple(prune_holds))
 
 
 class Links:
@@ -134,7 +134,7 @@ class NextHopSet(NamedTuple):
     also: tuple[Address, ...] = ()
 
     @property
-    def slots(self) -> tuple[NextHopKey, ...]:
+    def keys(self) -> tuple[NextHopKey, ...]:
         """The next-hop objects that it may use."""
         return tuple(NextHopKey(self.pool, remote) for remote in (self.remote, *self.also))
 
@@ -151,24 +151,24 @@ _GROUP_ID_BASE: Final = 0x43000000
 _ID_SPACE: Final = 1 << 24
 
 
-def next_hop_ids(slots: Iterable[NextHopKey]) -> Mapping[NextHopKey, int]:
+def next_hop_ids(keys: Iterable[NextHopKey]) -> Mapping[NextHopKey, int]:
     """
-    An id per slot, in a high range of our own because ids are shared by everyone in the namespace.
+    An id per key, in a high range of our own because all programs in the namespace share the ids.
 
-    Derived from the slot alone, so a restarted agent finds the same ids; the encapsulation is not part of it, so a
-    change of encapsulation is one message per slot. A collision (24 bits) moves the later slot up by one.
+    Derived from the key alone, so a restarted agent finds the same ids; the encapsulation is not part of it, so a
+    change of encapsulation is one message per key. A collision (24 bits) moves the later key up by one.
     """
-    return _numbered(_ID_BASE, {slot: _name(slot) for slot in slots})
+    return _numbered(_ID_BASE, {key: _name(key) for key in keys})
 
 
 def group_ids(groups: Iterable[tuple[int, ...]]) -> Mapping[tuple[int, ...], int]:
-    """An id per set of next-hop ids, derived from it in the same way, in a range of its own."""
+    """An id per set of next-hop ids, derived from it likewise, in a range of its own."""
     return _numbered(_GROUP_ID_BASE, {members: " ".join(map(str, members)) for members in groups})
 
 
 @lru_cache(1 << 16)
-def _name(slot: NextHopKey) -> str:
-    return f"{slot.pool} {slot.remote}"
+def _name(key: NextHopKey) -> str:
+    return f"{key.pool} {key.remote}"
 
 
 def _numbered(base: int, names: Mapping[N, str]) -> Mapping[N, int]:

@@ -60,7 +60,7 @@ class DirectBehaviour:
         yield from ()
 
     def accepts(self, observed: Dataplane) -> frozenset[int]:
-        """Nothing that would have to be said: every node takes packets as they are."""
+        """Nothing to announce: every node accepts plain packets."""
         del observed
         return frozenset()
 
@@ -76,8 +76,8 @@ class DirectBehaviour:
         del member
         if same_subnet(site.node, remote):
             return NextHop(number, site.underlays[remote.version].link, remote, onlink=True)
-        way = resolve(site.observed, remote)
-        return NextHop(number, way.link, way.gateway, onlink=True) if way else None
+        path = resolve(site.observed, remote)
+        return NextHop(number, path.link, path.gateway, onlink=True) if path else None
 
     def frame(self, link: Link | None, destination: Mac | None) -> ProbeFrame | None:
         del link, destination

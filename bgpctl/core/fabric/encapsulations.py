@@ -1,5 +1,5 @@
 """
-The table of behaviours, and what is asked of all of them together.
+The table of behaviours, and the questions to all of them together.
 
 Refuses to know: how any of them behaves.
 """

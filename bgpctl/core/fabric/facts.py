@@ -77,7 +77,7 @@ def _link_to(fib: Fib, remote: Address) -> str | None:
 
 
 def _resolved(fib: Fib, remote: Address) -> ResolvedNextHop | None:
-    """Routes that are an error (blackhole, unreachable) are passed over: a wider one says how the underlay leads on."""
+    """Routes that are an error (blackhole, unreachable) are passed over: a wider one leads on in the underlay."""
     leading = (route for route in fib.matches(MAIN_TABLE, remote) if route.type is RouteType.UNICAST)
     best = next(leading, None)
     return fib.resolve(best, remote) if best else None

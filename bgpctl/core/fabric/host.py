@@ -1,5 +1,5 @@
 """
-The host that a node is to run on: facts about it, what a cluster asks of it, and checks that compare both.
+The host that a node is to run on: facts about it, requirements of a cluster, and checks that compare both.
 
 Refuses to know: how facts are found out, which checks there are (core/trace/doctor and each encapsulation).
 """
@@ -45,7 +45,7 @@ class Facts:
     Attributes:
         release: the kernel's, as uname(1) prints it.
         privileged: CAP_NET_ADMIN is held.
-        tunnels: what each encapsulation has found out for itself, by its name.
+        tunnels: the facts of each encapsulation, by its name.
         nftables_missing: the reason against using nftables; None if there is none.
         sysctls: values by name, with slashes.
         listening: TCP ports on which a program listens; `bound` the UDP ports that a program has.
@@ -84,7 +84,7 @@ class Needs:
 
 
 Answer: TypeAlias = tuple[Verdict, str, str]
-"""The verdict, what was found, and the command to run, empty where nothing has to be done."""
+"""The verdict, the finding, and the command to run, empty where nothing has to be done."""
 
 Check: TypeAlias = Callable[[Facts, Needs], Iterator[Answer]]
 

@@ -42,7 +42,7 @@ class Ipip(LinkKind):
     by: str = field(default="", compare=False)
 
     def is_made_in_place_of(self, present: LinkKind) -> bool:
-        """Of another driver's device, or of this one's in disrepair, which keeps more than is said here."""
+        """Of another driver's device, or of this one's in disrepair, which keeps more than is described here."""
         return isinstance(present, Plain)
 
     def driver(self) -> str:
@@ -103,7 +103,7 @@ class IpipBehaviour:
         intent, node = site.intent, site.node
         yield Link(LINK, Ipip(), self.mtu_bytes(intent, underlay.version, underlay.mtu_bytes)), _WHY
         yield Sysctl(f"net/ipv4/conf/{LINK}/forwarding", "1"), _WHY
-        # The way back may differ while encapsulations change; loose mode (2) beats a strict `all`: the larger wins.
+        # The return path may differ during a migration; loose mode (2) beats a strict `all`: the larger wins.
         yield Sysctl(f"net/ipv4/conf/{LINK}/rp_filter", "2"), _WHY
         address = intent.tunnel_address(node, IPIP, 4)
         if address:

@@ -1,5 +1,5 @@
 """
-Prefixes that are learned from the list of members, where BGP does not tell them.
+Prefixes that are learned from the list of members, where BGP does not announce them.
 
 Refuses to know: how packets get there.
 """
@@ -20,25 +20,25 @@ def remote_prefixes(
     intent: Intent, node: Node, versions: Iterable[int]
 ) -> tuple[Mapping[Prefix, NextHopSet], tuple[Unmet, ...]]:
     """
-    Every block of another member in a pool whose blocks BGP does not tell, and every address that it has in others'
+    Every block of another member in a pool whose blocks BGP does not announce, and every address that it has in others'
     blocks there: the way to each, and those to which there is none.
     """
     if all(pool.by_bgp for pool in intent.pools):
         return {}, ()
     found = [item for version in versions for item in _of_version(intent, node, version)]
-    ways = {prefix: way for prefix, way in found if isinstance(way, NextHopSet)}
-    return ways, tuple(unmet for _, unmet in found if isinstance(unmet, Unmet))
+    hop_sets = {prefix: hop_set for prefix, hop_set in found if isinstance(hop_set, NextHopSet)}
+    return hop_sets, tuple(unmet for _, unmet in found if isinstance(unmet, Unmet))
 
 
 def _of_version(intent: Intent, node: Node, version: int) -> Iterator[tuple[Prefix, NextHopSet | Unmet]]:
     for member in intent.nodes:
         for prefix in intent.prefixes_of(member) if member != node else ():
-            way = _way(intent, member, prefix) if prefix.version == version else None
-            if way:
-                yield prefix, way
+            hop_set = _hop_set(intent, member, prefix) if prefix.version == version else None
+            if hop_set:
+                yield prefix, hop_set
 
 
-def _way(intent: Intent, member: Node, prefix: Prefix) -> NextHopSet | Unmet | None:
+def _hop_set(intent: Intent, member: Node, prefix: Prefix) -> NextHopSet | Unmet | None:
     pool = intent.pool_of(prefix)
     if pool is None or pool.by_bgp:
         return None

@@ -1,5 +1,5 @@
 """
-natOutgoing: what leaves the pools does so with the node's own address, because nobody outside knows the workloads'.
+natOutgoing: what leaves the pools does so with the node's own address, because the workloads' are unknown outside.
 
 Refuses to know: how packets are rewritten.
 """

@@ -6,7 +6,7 @@ prefixes of one pool behind one remote share a next-hop object, and all that are
 group (docs/decisions/0006, 0011). The encapsulation is the content of a next hop, not part of its identity: changing it
 is one message per pool and remote, and touches no route.
 
-Nothing here depends on the prefixes: with as many routes as there may be, the ways are few.
+Nothing here depends on the prefixes: with as many routes as there may be, the next-hop sets are few.
 
 Refuses to know: how an encapsulation reaches a remote, where prefixes were learned.
 """
@@ -38,7 +38,7 @@ def outside(version: int) -> Pool:
 
 
 class ResolvedSet(NamedTuple):
-    """The next hop, or of several their group, that routes of one way name, and the reason of these routes."""
+    """The next hop, or of several their group, that routes of one next-hop set name, and the reason of these routes."""
 
     next_hop: int
     why: Reason
@@ -46,45 +46,47 @@ class ResolvedSet(NamedTuple):
 
 class Resolution(NamedTuple):
     """
-    The ways as they are from this site.
+    The next-hop sets as they are from this site.
 
     Attributes:
-        site, ways: what it follows from.
-        outs: of each way that has a usable next hop.
+        site, next-hop sets: what it follows from.
+        outs: of each next-hop set that has a usable next hop.
         dataplane: next hops and groups, with their `reasons` by key.
         unmet: the remotes that nothing leads to.
     """
 
     site: Site
-    ways: AbstractSet[NextHopSet]
+    hop_sets: AbstractSet[NextHopSet]
     outs: Mapping[NextHopSet, ResolvedSet]
     dataplane: Dataplane
     reasons: Mapping[Key, Reason]
     unmet: tuple[Unmet, ...]
 
 
-def resolved(site: Site, ways: AbstractSet[NextHopSet], before: Resolution | None = None) -> Resolution:
-    """The next hops of the ways. Where the result equals the one `before`, it is the same object in each part."""
-    if before and site is before.site and ways is before.ways:
+def resolved(site: Site, hop_sets: AbstractSet[NextHopSet], before: Resolution | None = None) -> Resolution:
+    """The next hops of the next-hop sets. Where the result equals the one `before`, it is the same object in each part."""
+    if before and site is before.site and hop_sets is before.hop_sets:
         return before
     pools = {pool.cidr: pool for pool in (*_OUTSIDE.values(), *site.intent.pools)}
-    hops, unmet = _next_hops(site, ways, pools)
-    usable = {way: found for way in ways if (found := [hops[key] for key in way.slots if key in hops])}
+    hops, unmet = _next_hops(site, hop_sets, pools)
+    usable = {hop_set: found for hop_set in hop_sets if (found := [hops[key] for key in hop_set.keys if key in hops])}
     groups = group_ids(_ids(found) for found in usable.values() if len(found) > 1)
     outs = {
-        way: ResolvedSet(groups.get(_ids(found), found[0].id), _why(site.node, pools[way.pool], way.remote, way.source))
-        for way, found in usable.items()
+        hop_set: ResolvedSet(
+            groups.get(_ids(found), found[0].id), _why(site.node, pools[hop_set.pool], hop_set.remote, hop_set.source)
+        )
+        for hop_set, found in usable.items()
     }
     reasons = dict(_reasons(site.node, pools, hops, usable, groups))
-    things = Dataplane.of((*hops.values(), *(NextHopGroup(number, members) for members, number in groups.items())))
-    now = Resolution(site, ways, outs, things, reasons, unmet)
+    objects = Dataplane.of((*hops.values(), *(NextHopGroup(number, members) for members, number in groups.items())))
+    now = Resolution(site, hop_sets, outs, objects, reasons, unmet)
     return _sharing(now, before) if before else now
 
 
 def _sharing(now: Resolution, before: Resolution) -> Resolution:
     return Resolution(
         now.site,
-        now.ways,
+        now.hop_sets,
         before.outs if now.outs == before.outs else now.outs,
         now.dataplane.sharing(before.dataplane),
         before.reasons if now.reasons == before.reasons else now.reasons,
@@ -93,13 +95,13 @@ def _sharing(now: Resolution, before: Resolution) -> Resolution:
 
 
 def _next_hops(
-    site: Site, ways: Iterable[NextHopSet], pools: Mapping[Prefix, Pool]
+    site: Site, hop_sets: Iterable[NextHopSet], pools: Mapping[Prefix, Pool]
 ) -> tuple[Mapping[NextHopKey, NextHop], tuple[Unmet, ...]]:
-    """The next hop of each key that the ways need, and the keys that have none."""
+    """The next hop of each key that the next-hop sets need, and the keys that have none."""
     members = _members(site.intent)
     hops: dict[NextHopKey, NextHop] = {}
     missing: list[Unmet] = []
-    for key, number in next_hop_ids({key for way in ways for key in way.slots}).items():
+    for key, number in next_hop_ids({key for hop_set in hop_sets for key in hop_set.keys}).items():
         pool = pools[key.pool]
         used = behaviour_of(encapsulation_to(pool, site.node, key.remote))
         hop = used.next_hop(site, number, key.remote, members.get(key.remote))
@@ -126,13 +128,13 @@ def _reasons(
     groups: Mapping[tuple[int, ...], int],
 ) -> Iterator[tuple[Key, Reason]]:
     """Of several sources that name the same next hop the first by name counts: the last one that is yielded."""
-    for way in sorted(usable, reverse=True, key=lambda way: (way.source, way)):
-        for key in way.slots:
+    for hop_set in sorted(usable, reverse=True, key=lambda hop_set: (hop_set.source, hop_set)):
+        for key in hop_set.keys:
             if key in hops:
-                yield key_of(hops[key]), _why(node, pools[key.pool], key.remote, way.source)
-        group = groups.get(_ids(usable[way]))
-        if group is not None and len(usable[way]) > 1:
-            yield ("next-hop", group), _why(node, pools[way.pool], way.remote, way.source)
+                yield key_of(hops[key]), _why(node, pools[key.pool], key.remote, hop_set.source)
+        group = groups.get(_ids(usable[hop_set]))
+        if group is not None and len(usable[hop_set]) > 1:
+            yield ("next-hop", group), _why(node, pools[hop_set.pool], hop_set.remote, hop_set.source)
 
 
 def _why(node: Node, pool: Pool, remote: Address, source: str) -> Reason:

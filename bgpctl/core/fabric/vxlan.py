@@ -117,7 +117,7 @@ class VxlanBehaviour:
     def link_name(self, configuration: Configuration, version: int, observed: Dataplane) -> str:
         """
         Of the device that has the VNI and the port already, or a name that none of ours has. They cannot be changed,
-        so that a change takes a second device, which stands beside the first until nobody sends to that.
+        so that a change takes a second device, which stands beside the first until no member sends to that.
         """
         ours = {link.name: link.kind for link in observed.links if link.owned and isinstance(link.kind, Vxlan)}
         names = LINKS[version]
@@ -137,7 +137,7 @@ class VxlanBehaviour:
         yield Link(name, kind, mtu_bytes, intent.vtep_mac(node, version)), _WHY
         if version == 4:
             yield Sysctl(f"net/ipv4/conf/{name}/forwarding", "1"), _WHY
-            # The way back may differ while encapsulations change; loose mode (2) beats a strict `all`: the larger wins.
+            # The return path may differ during a migration; loose mode (2) beats a strict `all`: the larger wins.
             yield Sysctl(f"net/ipv4/conf/{name}/rp_filter", "2"), _WHY
         address = intent.tunnel_address(node, VXLAN, version)
         if address:
@@ -176,9 +176,9 @@ def _gateway(intent: Intent, member: Node, version: int) -> Address | None:
     """
     The member's tunnel address, or for IPv6 its link-local one; None if it has no tunnel address.
 
-    The kernel looks an IPv6 gateway up, on-link or not, and refuses one that a route other than the default leads to
+    The kernel resolves an IPv6 gateway, on-link or not, and refuses one that a route other than the default leads to
     by another link (ip6_route_check_nh_onlink): as any aggregate does, and the member's own block while it is reached
-    directly. Link-local gateways are not looked up.
+    directly. Link-local gateways are not resolved.
     """
     address = intent.tunnel_address(member, VXLAN, version)
     return link_local(intent.vtep_mac(member, version)) if address and version == 6 else address
@@ -212,6 +212,6 @@ def _port(facts: Facts, needs: Needs) -> Iterator[Answer]:
     if same:
         yield Verdict.FAIL, f"{same[0]} has VNI {vni} on port {port} already", f"ip -details link show {same[0]}"
     elif port in facts.bound and not facts.agent and not any(kind.port == port for _, kind in others):
-        yield Verdict.FAIL, f"somebody has UDP port {port}", f"ss -lunp sport = :{port}"
+        yield Verdict.FAIL, f"another program has UDP port {port}", f"ss -lunp sport = :{port}"
     else:
         yield good(f"VNI {vni} on UDP port {port} is free")

@@ -84,7 +84,7 @@ BGP_CONFIGURATION: Final = Table(
 
 
 def read_configuration(draft: Draft, fields: Fields, name: str) -> None:
-    """The global one is named default; node.NAME may override what is about one node alone."""
+    """The global one is named default; node.NAME may override settings of one node alone."""
     spec = spec_of(fields)
     if name.startswith("node."):
         _read_node_configuration(spec)
@@ -112,9 +112,9 @@ _GLOBAL_ONLY: Final = (
 def _read_node_configuration(spec: Fields) -> None:
     for key in _GLOBAL_ONLY:
         if spec.has(key):
-            spec.wrong(key, "only the BGPConfiguration named default can say this", "global-only")
+            spec.wrong(key, "only the BGPConfiguration named default can have this", "global-only")
     spec.ignore(*_GLOBAL_ONLY)
-    instead = "it is the same on every node here; say it in the one named default"
+    instead = "it is the same on every node here; set it in the one named default"
     spec.unsupported(instead, "listenPort", "communities", "prefixAdvertisements")
     _WITHOUT_EFFECT.read(spec)
 
@@ -221,14 +221,14 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
         _need_address(bgp)
     bgp.finish()
     if underlay:
-        spec.no_effect("spec.bgp says the node's address", "addresses")
+        spec.no_effect("spec.bgp has the node's address", "addresses")
     spec.finish()
     tunnels = tunnels_of((bgp, BGP_END_KEYS, found), (spec, SPEC_END_KEYS, ends))
     take_node(draft, name, located(fields), underlay or listed, tunnels, found)
 
 
 def _read_annotations(metadata: Fields) -> Values:
-    """Ours; those of others are bookkeeping, and a remark where ours says nothing."""
+    """Ours; those of others are bookkeeping, and a remark where ours is absent."""
     annotations = metadata.fields("annotations")
     found = Table((ACCEPTS_ROW,)).read(annotations) if annotations else {}
     if not found:
@@ -252,7 +252,7 @@ def _need_address(bgp: Fields) -> None:
 
 
 _BY_TYPE: Final = ("CalicoNodeIP", "InternalIP", "ExternalIP", "")
-"""Which of a node's addresses it is known by: the first type that is there."""
+"""The types of addresses by which a node is known, the preferred first."""
 
 
 def _listed(spec: Fields) -> Underlay | None:

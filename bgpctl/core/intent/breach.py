@@ -1,5 +1,5 @@
 """
-Rules that are broken, before their place is looked up.
+Rules that are broken, before their place is known.
 
 Refuses to know: the rules.
 """
@@ -19,7 +19,7 @@ _MOST_NAMED: Final = 5
 
 
 class Breach(NamedTuple):
-    """A rule that is broken; `part` says by which part of the object."""
+    """A rule that is broken; `part` names the part of the object that breaks it."""
 
     part: str
     message: str

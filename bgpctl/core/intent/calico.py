@@ -62,7 +62,7 @@ def _read_known(draft: Draft, document: tree.Mapping, kind: str) -> None:
     versions = _NODE_VERSIONS if kind == "Node" else KINDS[kind].versions
     version = fields.one_of("apiVersion", versions)
     fields.ignore("kind")
-    fields.no_effect("a report of Calico's, not a wish", *(["status"] if version != "v1" else []))
+    fields.no_effect("a report of Calico's, no configuration", *(["status"] if version != "v1" else []))
     _check_metadata(fields, kind)
     if is_name(name) and (version or not fields.has("apiVersion")):
         read = kubernetes.read_node if (kind, version) == ("Node", "v1") else KINDS[kind].read
@@ -164,7 +164,7 @@ _CONTROL: Final = "it is about Calico's own control plane"
 _RUNNING: Final = "it is about running Calico in Kubernetes"
 OTHER_KINDS: Final = {
     "APIServer": _CONTROL,
-    "CalicoNodeStatus": "bgpctl show tells the state of a node",
+    "CalicoNodeStatus": "bgpctl show has the state of a node",
     "ClusterInformation": _CONTROL,
     "ClusterRole": _RUNNING,
     "ClusterRoleBinding": _RUNNING,
@@ -174,7 +174,7 @@ OTHER_KINDS: Final = {
     "GlobalNetworkSet": _POLICY,
     "Goldmane": _CONTROL,
     "HostEndpoint": _POLICY,
-    "IPAMHandle": "blocks and their allocations say the same",
+    "IPAMHandle": "blocks and their allocations have the same content",
     "KubeControllersConfiguration": _CONTROL,
     "NetworkPolicy": _POLICY,
     "Namespace": _RUNNING,
@@ -194,4 +194,4 @@ OTHER_KINDS: Final = {
     "Whisker": _CONTROL,
     "WorkloadEndpoint": "bgpctl attaches no workloads: it routes their blocks",
 }
-"""Kinds that a dump of a cluster may hold and that say nothing about routing."""
+"""Kinds that a dump of a cluster may contain and that do not concern routing."""

@@ -71,9 +71,9 @@ def _block_size_rules(pool: Pool) -> Iterator[Breach]:
 def _mode_rules(intent: Intent, pool: Pool) -> Iterator[Breach]:
     used, version = pool.encapsulation, pool.cidr.version
     if version not in used.versions:
-        said = f"{mode_key(used)}: {pool.mode.value}, cidr: {pool.cidr}"
+        given = f"{mode_key(used)}: {pool.mode.value}, cidr: {pool.cidr}"
         others = " or ".join(item.title for item in tunnels().values() if version in item.versions)
-        message = f"{used.title} carries {_versions(used.versions)} only ({said}); use {others}"
+        message = f"{used.title} carries {_versions(used.versions)} only ({given}); use {others}"
         yield Breach("encapsulation", message, f"{used.name}-ipv{version}")
     if intent.backend is not Backend.BIRD and pool.by_bgp and Use.LOAD_BALANCER not in pool.allowed_uses:
         what = "a pool without encapsulation" if used == DIRECT else used.title
@@ -114,7 +114,7 @@ def _pool_overlaps(draft: Draft) -> None:
 
 
 def _mtus(intent: Intent, draft: Draft) -> None:
-    """MTUs that are given must carry the packets of their IP version, and what workloads send must fit."""
+    """MTUs that are given must carry the packets of their IP version, and packets of workloads must fit."""
     has_v6 = any(pool.cidr.version == 6 for pool in intent.pools)
     _least_mtu(draft, "workload_mtu", intent.workload_mtu, 6 if has_v6 else 4)
     for _, setting, encapsulation, version in MTU_KEYS:

@@ -1,5 +1,5 @@
 """
-Rules of blocks and borrowed addresses: whose they are, and whether they fit their pool.
+Rules of blocks and borrowed addresses: their owners, and that they fit their pool.
 
 Refuses to know: how blocks are handed out.
 """
@@ -88,14 +88,14 @@ def _overlaps(draft: Draft) -> None:
         prefix, other = second.value.prefix, f"node {first.value.node} at {first.at.place}"
         is_same = (outer.value.node, outer.value.prefix) == (inner.value.node, inner.value.prefix)
         if is_same and outer.value.by != inner.value.by:
-            # A block and the claim to it say the same.
+            # A block and the claim to it name the same node.
             continue
         if is_same:
             draft.wrong(second.at, f"{prefix} is already given at {first.at.place}", "duplicate")
         elif outer.value.prefix == inner.value.prefix:
             draft.wrong(second.at, f"{prefix} is already a block of {other}", "block-owners")
         elif inner.value.prefix.size > 1:
-            # A host prefix here is of the wrong length anyway, which has been said.
+            # A host prefix here is of the wrong length anyway, which is reported already.
             draft.wrong(second.at, f"{prefix} overlaps block {first.value.prefix} of {other}", "block-overlap")
 
 

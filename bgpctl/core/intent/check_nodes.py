@@ -1,7 +1,7 @@
 """
-Rules of nodes: their addresses on the underlay and on the tunnels, and that nobody else has them.
+Rules of nodes: their addresses on the underlay and on the tunnels, and that no other node has them.
 
-Refuses to know: what is on any host.
+Refuses to know: the state of any host.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _origin_rules(intent: Intent, node: Node, given: TunnelAddress) -> Iterator[
 
 
 class _Holding(NamedTuple):
-    """Something that only one node can have. `derived` ones are sorted last: what was given is to be blamed."""
+    """Something that only one node can have. `derived` ones are sorted last: the one that was given is to be blamed."""
 
     given: bool
     kind: str
@@ -172,7 +172,7 @@ def _derived_addresses(intent: Intent, node: Node) -> Iterator[Address]:
 
 def _asymmetric_masks(intent: Intent, draft: Draft, version: int) -> None:
     """
-    Same-subnet is asked of the local mask, so two nodes can disagree, and then encapsulate one way only.
+    Same-subnet is asked of the local mask, so two nodes can disagree, and then encapsulate in one direction only.
 
     If so, the network of one lies inside that of the other; a node is compared with the networks around its own.
     """

@@ -1,5 +1,5 @@
 """
-Rules of BGP: peers, filters, and who would hear of a block at all.
+Rules of BGP: peers, filters, and the blocks that reach no peer.
 
 Refuses to know: sessions.
 """
@@ -22,7 +22,7 @@ def check_peers(intent: Intent, draft: Draft) -> None:
         note(draft, draft.peers[peer.name], _peer_rules(intent, draft, peer))
     _peers_of_one_node(intent, draft)
     _mesh_off(intent, draft)
-    _silence(intent, draft)
+    _unannounced(intent, draft)
 
 
 def _peer_rules(intent: Intent, draft: Draft, peer: Peer) -> Iterator[Breach]:
@@ -61,7 +61,7 @@ def _address_rules(intent: Intent, peer: Peer, address: Address) -> Iterator[Bre
         yield Breach("address", message, "peer-is-node", Severity.WARNING)
     if node and peer.asn != intent.asn_of(node):
         message = (
-            f"node {node.name} has AS {intent.asn_of(node)}, not {peer.asn}, unless it says otherwise to this peer"
+            f"node {node.name} has AS {intent.asn_of(node)}, not {peer.asn}, unless its own peer sets localASNumber"
         )
         yield Breach("asn", message, "peer-asn", Severity.WARNING)
     pool = intent.pool_of(address.host_prefix)
@@ -104,10 +104,10 @@ def _mesh_off(intent: Intent, draft: Draft) -> None:
             draft.wrong(draft.settings[setting].at, f"this is about the mesh, which is off at {off}", "mesh-off")
 
 
-def _silence(intent: Intent, draft: Draft) -> None:
-    """Without mesh and peers nobody learns of a block that only BGP carries."""
+def _unannounced(intent: Intent, draft: Draft) -> None:
+    """Without mesh and peers no node learns of a block that only BGP carries."""
     carried = [stated for stated in draft.pools.values() if stated.value.by_bgp]
-    is_alone = intent.mesh or draft.peers or len(intent.nodes) < 2 or intent.backend is not Backend.BIRD
-    for stated in [] if is_alone else carried:
+    is_connected = intent.mesh or draft.peers or len(intent.nodes) < 2 or intent.backend is not Backend.BIRD
+    for stated in [] if is_connected else carried:
         message = f"blocks of pool {stated.value.name} travel by BGP, and there is neither a mesh nor a peer"
         draft.wrong(stated.at, message, "no-sessions", Severity.WARNING)

@@ -1,7 +1,7 @@
 """
 The content of the documents, gathered from both forms before it is checked as a whole.
 
-Refuses to know: which form said it.
+Refuses to know: the form of the document.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Setting: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Where a value was said, for messages."""
+    """The place of a value, for messages."""
 
     place: Place
     path: str
@@ -49,7 +49,7 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class Stated(Generic[T]):
-    """Something that was said; `parts` tells where those of its parts stand that a rule may be about."""
+    """A value with its place; `parts` has the places of those of its parts that a rule may be about."""
 
     value: T
     at: Located
@@ -62,7 +62,7 @@ class Stated(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class BlockDraft:
-    """A block said to be a node's, or an address said to be borrowed by it; `by` is the kind of thing that says so."""
+    """A block of a node, or an address borrowed by it, by one kind of resource (`by`)."""
 
     node: str
     prefix: Prefix
@@ -81,7 +81,7 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class PeerDraft:
     """
-    A peer whose `nodes` and `remotes` are still to be chosen.
+    A peer whose `nodes` and `remotes` are not selected yet.
 
     `node` names the only node; `port` is None where the remote's usual one is meant.
     """
@@ -96,7 +96,7 @@ class PeerDraft:
 @dataclass(slots=True)
 class Draft:
     """
-    Grows while documents are read. What cannot be read is a problem, and is declared all the same.
+    Grows while documents are read. An unreadable object is a problem, and is declared all the same.
 
     Attributes:
         tunnel_ends: the addresses and MACs that were given to the tunnel ends of each of the `nodes`.
@@ -148,7 +148,7 @@ class Draft:
         return (kind, name) in self._declared
 
     def miss(self, *kinds: Kind) -> None:
-        """Something of these kinds could not be read: what seems to be absent may be there."""
+        """An object of these kinds could not be read: one that seems to be absent may be there."""
         self._incomplete.update(kinds)
 
     def knows_all(self, kind: Kind) -> bool:
@@ -182,7 +182,7 @@ def read_selector(fields: Fields, key: str) -> Selector | None:
         fields.wrong(key, str(error), "selector")
         return None
     if names_global(text or ""):
-        fields.wrong(key, "global() selects what is in no namespace; of nodes, all() selects every one", "selector")
+        fields.wrong(key, "global() selects objects outside namespaces; of nodes, all() selects every one", "selector")
     return found
 
 

@@ -23,7 +23,7 @@ _NO_SOURCE: Final = "routes have no preferred source"
 
 
 def _switched(because: str, kind: FieldKind[Any], *, risky_at: object) -> FieldKind[Any]:
-    """A field without effect, of which one value asks for what is not done here."""
+    """A field without effect, of which one value asks for an effect that is missing here."""
     return risky(because, kind, when=lambda value: value == risky_at)
 
 
@@ -43,7 +43,7 @@ _ROUTES: Final = rows_for(
             risky_at="WorkloadIPs",
         ),
         "ipForwarding": _switched("a node always forwards", word("Enabled", "Disabled"), risky_at="Disabled"),
-        "routeSyncDisabled": _switched("routes are what bgpctl is for", BOOLEAN, risky_at=True),
+        "routeSyncDisabled": _switched("to program routes is the purpose of bgpctl", BOOLEAN, risky_at=True),
         "deviceRouteSourceAddress": risky(_NO_SOURCE),
         "deviceRouteSourceAddressIPv6": risky(_NO_SOURCE),
     }
@@ -90,7 +90,7 @@ _WITHOUT_EFFECT: Final = {
         ipv6ElevatedRoutePriority routeTableRange routeTableRanges""",
     "bgpctl alone writes every route of an encapsulation": "programClusterRoutes localSubnetL2Reachability",
     "others' routes are never removed": "removeExternalRoutes",
-    "the kernel is watched, and looked at every 60 s": "routeRefreshInterval interfaceRefreshInterval netlinkTimeout",
+    "the kernel is watched, and observed every 60 s": "routeRefreshInterval interfaceRefreshInterval netlinkTimeout",
     "IPv6 is on where there are IPv6 pools": "ipv6Support",
     "it is about policy, and bgpctl filters no packets": """
         allowIPIPPacketsFromWorkloads allowVXLANPacketsFromWorkloads chainInsertMode defaultEndpointToHostAction
@@ -149,10 +149,10 @@ _HONOURED: Final = tuple(row.key for row in TUNNELS)
 
 
 def read_felix(draft: Draft, fields: Fields, name: str) -> None:
-    """The global one is named default; node.NAME overrides, which is only possible for what has no effect."""
+    """The global one is named default; node.NAME overrides, which is only possible for settings without effect."""
     spec = spec_of(fields)
     if name.startswith("node."):
-        spec.unsupported("it is the same on every node here; say it in the one named default", *_HONOURED)
+        spec.unsupported("it is the same on every node here; set it in the one named default", *_HONOURED)
         _OTHERS.read(spec)
     elif name == "default":
         set_all(draft, FELIX, spec)

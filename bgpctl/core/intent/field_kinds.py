@@ -40,7 +40,7 @@ class FieldKind(Generic[T]):
 
     Attributes:
         read: the value under a key; None if it is absent, or wrong, which is a problem then.
-        shape: what an editor checks it by. It accepts whatever `read` does.
+        shape: the JSON Schema for editors. It accepts all that `read` does.
         write: the reverse of `read`; None where the field is read and never written.
         about: the description of a field of this kind, where its row has none.
     """
@@ -197,7 +197,7 @@ def no_effect(because: str, kind: FieldKind[T] = ANYTHING) -> FieldKind[T]:
 def risky(
     because: str, kind: FieldKind[T] = ANYTHING, when: Callable[[T | None], bool] = lambda _: True
 ) -> FieldKind[T]:
-    """A field without effect here, and a warning where `when` holds for its value: the effect may be counted on."""
+    """A field without effect here, and a warning where `when` is true for its value: the effect may be counted on."""
 
     def read(fields: Fields, key: str) -> T | None:
         value = kind.read(fields, key)
@@ -208,7 +208,7 @@ def risky(
 
 
 def unsupported(instead: str, kind: FieldKind[T] = ANYTHING) -> FieldKind[T]:
-    """A field whose loss would change what happens here."""
+    """A field whose loss would change the behaviour here."""
 
     def read(fields: Fields, key: str) -> T | None:
         kind.read(fields, key)

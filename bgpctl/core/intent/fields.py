@@ -1,7 +1,7 @@
 """
-Reading typed values out of a located tree, with all problems collected on the way.
+Reading typed values out of a located tree, with all problems collected.
 
-Refuses to know: what the values mean together (check.py).
+Refuses to know: the meaning of the values together (check.py).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Problems:
         self.found: list[Problem] = []
 
     def add(self, place: Place, path: str, message: str, rule: str, severity: Severity = Severity.ERROR) -> None:
-        """Note one problem; reading goes on. What a file spells is quoted, and must not spoil a terminal."""
+        """Note one problem; reading goes on. Text of a file is quoted, and must not spoil a terminal."""
         safe = message if message.isprintable() else message.encode("unicode_escape").decode("ascii")
         self.found.append(Problem(place, path, safe, rule, severity))
 
@@ -60,8 +60,8 @@ class Problems:
 
 class Fields:
     """
-    One mapping being read. Each reader method takes a key, notes a problem if the value is not what it should be,
-    and returns None then, as it does for an absent key. `finish` reports the keys that nobody asked for.
+    One mapping being read. Each reader method takes a key, notes a problem if the value is wrong,
+    and returns None then, as it does for an absent key. `finish` reports the keys that were not read.
     """
 
     def __init__(self, tree: Tree, path: str, problems: Problems, place: Place | None = None) -> None:
@@ -110,7 +110,7 @@ class Fields:
         return self._tree.items.get(key) if self.has(key) else None
 
     def ignore(self, *keys: str) -> None:
-        """Keys that may be there and say nothing that matters here."""
+        """Keys that may be there and do not matter here."""
         self._known += keys
 
     def need(self, what: str, *keys: str) -> None:
@@ -120,7 +120,7 @@ class Fields:
                 self.problems.add(self.place, self.path, f"{what} needs {key}", "missing")
 
     def unsupported(self, instead: str, *keys: str) -> None:
-        """Keys that are right in Calico and whose loss would change what happens here; `instead` says what to do."""
+        """Keys that are right in Calico and whose loss would change the behaviour here; `instead` names the remedy."""
         self._mention(keys, f"not supported here; {instead}", "unsupported", Severity.ERROR)
 
     def risky(self, because: str, *keys: str) -> None:
@@ -128,7 +128,7 @@ class Fields:
         self._mention(keys, f"no effect here: {because}", "no-effect", Severity.WARNING)
 
     def no_effect(self, because: str, *keys: str) -> None:
-        """Keys that are right in Calico and change nothing here: said, so that nothing is dropped in silence."""
+        """Keys that are right in Calico and change nothing here: reported, so that no key is dropped in silence."""
         self._mention(keys, f"understood, no effect here: {because}", "no-effect", Severity.INFO)
 
     def bookkeeping(self, *keys: str) -> None:
@@ -148,7 +148,7 @@ class Fields:
         return Fields(Mapping(self._tree.place, items, places), self.path, self.problems, self.place)
 
     def _mention(self, keys: Iterable[str], message: str, rule: str, severity: Severity) -> None:
-        """Empty ones are not worth a word."""
+        """Empty ones are not reported."""
         for key in keys:
             self._known.append(key)
             tree = self._tree.items.get(key)
@@ -157,7 +157,7 @@ class Fields:
                 self.problems.add(self._tree.keys[key], self.under(key), message, rule, severity)
 
     def finish(self) -> None:
-        """Report what nobody asked for: a misspelt key must not be lost in silence."""
+        """Report the keys that were not read: a misspelt key must not be lost in silence."""
         for key, place in self._tree.keys.items():
             if key not in self._known:
                 self.problems.add(place, self.under(key), f"unknown key; {self._hint(key)}", "unknown-key")

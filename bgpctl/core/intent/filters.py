@@ -1,7 +1,7 @@
 """
 BGP filters and advertised communities: the same keys in both forms.
 
-Refuses to know: what a filter does to a path (core/bgp/import_policy.py).
+Refuses to know: the effect of a filter on a path (core/bgp/import_policy.py).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _read_length(version: int, fields: Fields, key: str) -> tuple[int, int] | No
     low, high = length.integer("min", 0, _BITS[version]), length.integer("max", 0, _BITS[version])
     length.finish()
     if not fields.has("cidr"):
-        fields.wrong(key, "prefixLength says more about cidr, which is not given", "half-a-match")
+        fields.wrong(key, "prefixLength restricts cidr, which is not given", "half-a-match")
     least = (cidr.length if cidr else 0) if low is None else low
     most = _BITS[version] if high is None else high
     if least > most:
@@ -137,7 +137,7 @@ def _read_operations(fields: Fields, key: str) -> _Operations:
     for operation in operations:
         _read_operation(operation, found)
     if operations and _ACTION.read(fields, "action") is False:
-        fields.wrong(key, "what is rejected cannot be changed: operations need action Accept", "reject-operation")
+        fields.wrong(key, "operations need action Accept: a rejected path cannot be changed", "reject-operation")
     if len(operations) > _MOST_OPERATIONS:
         fields.wrong(key, f"{len(operations)} operations; at most {_MOST_OPERATIONS}", "too-many")
     return found
@@ -162,7 +162,7 @@ def _take_operation(key: str, found: _Operations, values: dict[str, object]) -> 
         case "addCommunity", {"value": tuple(value)}:
             found.communities.append(value)
         case "prependASPath", {"prefix": tuple(prefix)}:
-            # Done one after the other: what is put in front later stands further in front.
+            # Done one after the other: an AS prepended later stands further in front.
             found.prepend = (*prefix, *found.prepend)
         case "setPriority", {"value": int(value)}:
             found.priority = value
@@ -173,7 +173,7 @@ def _take_operation(key: str, found: _Operations, values: dict[str, object]) -> 
 def _written_operations(rule: FilterRule) -> Iterator[Written]:
     add, prepend, priority = _OPERATIONS
     added: Iterator[Written] = ({add: {"value": written_community(one)}} for one in rule.add_communities)
-    # What is put in front later stands further in front, so the end of a long prefix comes first.
+    # An AS prepended later stands further in front, so the end of a long prefix comes first.
     prepended: Iterator[Written] = ({prepend: {"prefix": list(part)}} for part in reversed(_parts(rule.prepend)))
     yield from chain(added, prepended)
     if rule.set_priority is not None:
@@ -212,7 +212,7 @@ def _rule_table(version: int) -> Table:
                 "matchOperator",
                 enumeration(MatchOperator),
                 "operator",
-                "How a prefix is compared with cidr.",
+                "The comparison of a prefix with cidr.",
                 implied=_no_operator,
             ),
             Row("prefixLength", _length(version), "length", "Least and greatest length; with cidr."),
@@ -220,9 +220,9 @@ def _rule_table(version: int) -> Table:
             Row("interface", _INTERFACE, "interface", "A glob over the name of the link that the route leaves by."),
             Row("peerType", coded({"eBGP": True, "iBGP": False}), "external"),
             Row("communities", _COMMUNITIES, "community"),
-            Row("asPathPrefix", several(asn, "asn", ref("asn")), "as_path", "What the AS path starts with."),
+            Row("asPathPrefix", several(asn, "asn", ref("asn")), "as_path", "The first AS numbers of the AS path."),
             Row("priority", _PRIORITY, "priority", "The metric of the route."),
-            Row("operations", operations, "operations", "What is done to a path that is accepted."),
+            Row("operations", operations, "operations", "Changes to a path that is accepted."),
         ),
         FilterRule,
         "a filter rule",
@@ -357,6 +357,6 @@ ADVERTISEMENTS: Final = (
         "prefixAdvertisements",
         _ADVERTS,
         "advertisements",
-        "Communities on what is announced inside a prefix: names or literals.",
+        "Communities on routes announced inside a prefix: names or literals.",
     ),
 )

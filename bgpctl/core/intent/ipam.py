@@ -1,7 +1,7 @@
 """
 Calico's address management: BlockAffinity, IPAMBlock, IPAMConfig, IPReservation.
 
-Refuses to know: how addresses are handed out; what is handed out is read.
+Refuses to know: how addresses are allocated; the allocations are read.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def read_affinity(draft: Draft, fields: Fields, _: str) -> None:
     if kind == "virtual":
         spec.no_effect(_VIRTUAL, "node", "type")
     spec.finish()
-    # Calico routes to a block once the claim is confirmed; before and after that it is nobody's.
+    # Calico routes to a block once the claim is confirmed; before and after that it is no node's.
     if state in ("pending", "pendingDeletion"):
         spec.wrong("state", f"no effect here: a claim that is {state} is not routed", "no-effect", Severity.INFO)
     elif node and cidr and not deleted and kind != "virtual":
@@ -78,7 +78,7 @@ def read_affinity(draft: Draft, fields: Fields, _: str) -> None:
 
 # IPAMBlock -----------------------------------------------------------------------------------------------------
 
-_WHO: Final = "only who has an address matters"
+_WHO: Final = "only the node that has an address matters"
 _WRITTEN_BY_IPAM: Final = ("affinityClaimTime", "sequenceNumber", "sequenceNumberForAllocation")
 
 
@@ -97,7 +97,7 @@ def _read_owner(fields: Fields, key: str) -> str | None:
 
 
 def _read_node(fields: Fields, key: str) -> str | None:
-    """The node that has what carries the attributes; None where they do not say it."""
+    """The node in the attributes of an address; None where they name none."""
     secondary = fields.fields(key)
     node = secondary.value("node", dns_name, "name") if secondary else None
     if secondary:
@@ -129,7 +129,7 @@ BLOCK: Final = Table(
             "affinity",
             FieldKind(_read_owner, {"type": ["string", "null"], "pattern": "^(host|virtual):."}),
             "owner",
-            "Whose it is: host:NODE or virtual:NAME.",
+            "The owner: host:NODE or virtual:NAME.",
         ),
         Row("allocations", _NUMBERS, about="Per address, the number of its attributes."),
         Row("attributes", no_effect("of the attributes of an address, the node matters", _HOLDERS), "holders"),
@@ -142,7 +142,7 @@ BLOCK: Final = Table(
 
 
 def read_block(draft: Draft, fields: Fields, _: str) -> None:
-    """A block, who has it, and which of its addresses other nodes have."""
+    """A block, its owner, and those of its addresses that other nodes have."""
     spec = spec_of(fields)
     found = BLOCK.read(spec)
     cidr, owner, deleted, nodes = found.get("cidr"), found.get("owner"), found.get("deleted"), found["holders"]
@@ -161,7 +161,7 @@ def read_block(draft: Draft, fields: Fields, _: str) -> None:
 
 
 def _indexes(spec: Fields, attributes: int) -> Iterator[tuple[Located, int, int]]:
-    """(place, number of the address in the block, number of its attributes) of what is allocated."""
+    """(place, number of the address in the block, number of its attributes) of each allocated address."""
     for index, (path, item) in enumerate(spec.items("allocations")):
         if isinstance(item, Scalar) and item.value is None:
             continue
@@ -194,7 +194,7 @@ CONFIG: Final = Table(
 
 
 def read_config(draft: Draft, fields: Fields, _: str) -> None:
-    """The limits of address management; what it did is checked against it."""
+    """The limits of address management; its allocations are checked against them."""
     spec = spec_of(fields)
     found = CONFIG.read(spec)
     strict, most = found.get("strict"), found.get("most_blocks")
@@ -216,7 +216,7 @@ RESERVATION: Final = Table((Row("reservedCIDRs", placed(_reserved, "cidr", ref("
 
 
 def read_reservation(draft: Draft, fields: Fields, _: str) -> None:
-    """Addresses that nobody may be given automatically."""
+    """Addresses that may not be assigned automatically."""
     spec = spec_of(fields)
     draft.reserved += RESERVATION.read(spec)["reserved"]
     spec.finish()

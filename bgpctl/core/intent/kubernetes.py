@@ -1,7 +1,7 @@
 """
 Kubernetes' own objects that Calico reads: Node with Calico's annotations, ConfigMap calico-config.
 
-Refuses to know: everything else that Kubernetes says about a node.
+Refuses to know: everything else that Kubernetes records of a node.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _RANKS: Final = ("InternalIP", "ExternalIP")
 
 
 def read_node(draft: Draft, fields: Fields, name: str) -> None:
-    """Calico's annotations say what spec.bgp says in its own Node; without them the node's InternalIP counts."""
+    """Calico's annotations stand for spec.bgp of its own Node; without them the node's InternalIP counts."""
     metadata = spec_of(fields, "metadata")
     labels = read_labels(metadata.fields("labels"))
     notes = spec_of(metadata, "annotations")
@@ -72,7 +72,7 @@ def _internal(status: Fields) -> Underlay | None:
 
 
 def _read_mtu(leaf: Scalar) -> int:
-    """A ConfigMap holds texts."""
+    """The values of a ConfigMap are texts."""
     if not leaf.text.isascii() or not leaf.text.isdigit() or len(leaf.text) > 5 or int(leaf.text) > MAX_MTU_BYTES:
         raise ValueError(f"{leaf.text[:20]!r} is not a whole number from 0 to {MAX_MTU_BYTES}")
     return int(leaf.text)
@@ -99,7 +99,7 @@ CONFIG_MAP_NAME: Final = "calico-config"
 
 
 def read_config_map(draft: Draft, fields: Fields, name: str) -> None:
-    """calico_backend and veth_mtu; other ConfigMaps say nothing about the network."""
+    """calico_backend and veth_mtu; other ConfigMaps do not concern the network."""
     data = spec_of(fields, "data")
     if name != CONFIG_MAP_NAME:
         because = "of ConfigMaps, only the one named calico-config is about the network"

@@ -30,7 +30,7 @@ def read(documents: Iterable[Tree]) -> Intent | tuple[Problem, ...]:
     The intent of all documents together, in either form or both.
 
     Returns:
-        The intent, with what there is to say of it in `remarks`; or, if anything is wrong, every problem found.
+        The intent, with remarks on it in `remarks`; or, if anything is wrong, every problem found.
         Both in the order of their places.
     """
     draft = Draft()
@@ -107,7 +107,7 @@ def _by_node(stated: Iterable[Stated[BlockDraft]]) -> Mapping[str, tuple[Prefix,
 
 def _peer(configuration: Configuration, draft: Draft, stated: PeerDraft) -> Peer:
     """
-    The peer with its nodes and remotes chosen, as Calico chooses: not the node whose own address it is, and no node
+    The peer with its nodes and remotes selected, as Calico selects: not the node whose own address it is, and no node
     that has no address of its IP version.
     """
     peer = stated.peer

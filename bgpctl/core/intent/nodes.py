@@ -1,7 +1,7 @@
 """
-Nodes: what both forms say alike.
+Nodes: the part that both forms share.
 
-Refuses to know: which keys a form says it by.
+Refuses to know: the keys of each form.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class Tunnels:
 
 
 def tunnel_part(encapsulation: Encapsulation, version: int) -> str:
-    """The name of the part that says the address of a tunnel end."""
+    """The name of the part with the address of a tunnel end."""
     return f"{encapsulation.label(version)} address"
 
 
 def mac_part(version: int) -> str:
-    """The name of the part that says the MAC of tunnel ends."""
+    """The name of the part with the MAC of tunnel ends."""
     return f"MAC over IPv{version}"
 
 
 def tunnel_rows(ends: Iterable[EndKeys]) -> tuple[Row, ...]:
-    """The ends of tunnels that a form says in one mapping."""
+    """The rows of tunnel ends that stand in one mapping of a form."""
     return tuple(row for keys in ends for row in _end_rows(keys))
 
 
@@ -96,11 +96,11 @@ def underlay_of(fields: Fields, table: Table, found: Values) -> Underlay | None:
 
 
 ACCEPTS: Final = "bgpctl/accepts"
-"""The annotation of a Node by which Calico's form says what the short one says by `accepts`."""
+"""The annotation of a Node that stands in Calico's form for the key `accepts` of the short one."""
 
 
 def _accepted(leaf: Scalar) -> frozenset[Encapsulation]:
-    """Words with commas between them; an empty text says that the node accepts no tunnel."""
+    """Words with commas between them; an empty text: the node accepts no tunnel."""
     known = tunnels()
     words = [word.strip() for word in leaf.text.split(",") if word.strip()]
     unknown = next((word for word in words if word not in known), None)
@@ -125,7 +125,7 @@ ACCEPTS_ROW: Final = Row(
 
 
 def _read_accepts(fields: Fields, key: str) -> frozenset[Encapsulation] | None:
-    """A list of tunnels; an empty one says that it accepts none."""
+    """A list of tunnels; an empty one: it accepts none."""
     known = tunnels()
     words = fields.words(key, known)
     return frozenset(known[word] for word in words) if fields.has(key) else None
@@ -149,13 +149,13 @@ def short_node() -> Table:
                 "clusterID",
                 address_of(4),
                 "cluster_id",
-                "Makes it a route reflector (RFC 4456); looks like an IPv4 address.",
+                "Makes it a route reflector (RFC 4456); in the form of an IPv4 address.",
             ),
             Row(
                 "accepts",
                 FieldKind(_read_accepts, many({"enum": list(tunnels())}), _names),
                 "accepts",
-                "The tunnels it takes packets from, where others have to be told: nobody changes over to another.",
+                "The tunnels that it accepts packets from; other nodes migrate to no other tunnel.",
             ),
             Row("labels", LABELS, "labels"),
             Row(
@@ -179,7 +179,7 @@ def short_node() -> Table:
 
 
 def written_short_node(node: Node, allocated: NodeAllocations) -> Written:
-    """The node in the short form, with what it was allocated."""
+    """The node in the short form, with its allocations."""
     owned = {"blocks": allocated.blocks or None, "borrowed": allocated.borrowed or None}
     return short_node().write(node, **owned, **written_ends(allocated))
 

@@ -1,5 +1,5 @@
 """
-BGP peers: what both forms say alike, by the keys of Calico's BGPPeer.
+BGP peers: the part that both forms share, by the keys of Calico's BGPPeer.
 
 Refuses to know: which sessions follow (core/bgp/sessions.py).
 """
@@ -71,7 +71,7 @@ def _read_keep(fields: Fields, key: str) -> NextHopMode | None:
 
 
 def _read_nodes(fields: Fields, key: str) -> str | None:
-    """The short form's nodeSelector; where it is absent, hints for misspelt keys do not offer it."""
+    """The short form's nodeSelector; where it is absent, hints for misspelt keys do not suggest it."""
     return SELECTOR.read(fields, key) if fields.has(key) else None
 
 
@@ -85,7 +85,7 @@ def _read_node_selector(fields: Fields, key: str) -> str | None:
 
 
 def _read_peer_selector(fields: Fields, key: str) -> str | None:
-    """The text as it is written, because an empty one selects nodes, and a wrong one still stands for a choice."""
+    """The text as it is written, because an empty one selects nodes, and a wrong one still stands for a selector."""
     if fields.has(key):
         read_selector(fields, key)
     return fields.text(key)
@@ -104,7 +104,7 @@ _NODE_SELECTOR: Final = Row(
 _OPTIONS: Final = (
     Row("asNumber", ASN, "asn", "The remote AS; not with peerSelector."),
     Row("localASNumber", ASN, "local_asn", "Our AS on these sessions."),
-    Row("passwordFile", FILE, "password_file", "Holds the TCP-MD5 password (RFC 2385); beside this file."),
+    Row("passwordFile", FILE, "password_file", "The file with the TCP-MD5 password (RFC 2385); beside this file."),
     Row("password", _secret("passwordFile"), about=_NO_SECRETS.format("passwordFile")),
     Row(
         "nextHopMode",
@@ -117,15 +117,15 @@ _OPTIONS: Final = (
         "sourceAddress",
         coded({"UseNodeIP": True, "None": False}),
         "from_node_address",
-        "Whether sessions come from the node's own address.",
+        "UseNodeIP: sessions come from the node's own address.",
     ),
-    Row("maxRestartTime", _RESTART_TIME, "restart_time_s", "How long a restart may take (RFC 4724)."),
+    Row("maxRestartTime", _RESTART_TIME, "restart_time_s", "The restart time (RFC 4724)."),
     Row("keepaliveTime", _KEEPALIVE, "keepalive_s"),
     Row(
         "numAllowedLocalASNumbers",
         integer(0, _MAX_OWN_AS),
         "allowed_own_as",
-        "How often our own AS may stand in a received AS path.",
+        "Accepted occurrences of our own AS in a received AS path.",
     ),
     Row("ttlSecurity", _HOPS, "ttl_security", "Hops that the peer may be away (RFC 5082); 0 for no check."),
     Row("reachableBy", ADDRESS, "reachable_by", "The gateway to a peer that is on no connected network."),
@@ -139,7 +139,7 @@ _OPTIONS: Final = (
         "reversePeering",
         coded({"Auto": True, "Manual": False}),
         "reverse",
-        "Auto: nodes chosen by peerSelector peer back by themselves.",
+        "Auto: nodes selected by peerSelector peer back by themselves.",
     ),
     Row(
         "localWorkloadSelector",
@@ -151,7 +151,7 @@ _OPTIONS: Final = (
 
 
 def peer_table(address: str, remote: tuple[Row, ...], *, is_short: bool) -> Table:
-    """The keys of a peer in one form, where `remote` says whom to peer with, by the key `address` or beside it."""
+    """The keys of a peer in one form, where `remote` names the remote speaker, by the key `address` or beside it."""
     node = "The only node that peers with it; without node and nodeSelector all do."
     selector = replace(SELECTOR, read=_read_peer_selector)
     peer_selector = Row(
@@ -203,10 +203,12 @@ def _parts(fields: Fields, address_key: str, node_key: str) -> Mapping[str, Loca
 
 
 def _remote_rules(fields: Fields, address: str) -> None:
-    """Exactly one of address, peerSelector and localWorkloadSelector says whom to peer with."""
+    """Exactly one of address, peerSelector and localWorkloadSelector names the remote speaker."""
     given = [key for key in (address, "peerSelector", "localWorkloadSelector") if fields.has(key)]
     if len(given) > 1:
-        fields.wrong(given[1], f"{' and '.join(given)} cannot both be given: each says whom to peer with", "both-forms")
+        fields.wrong(
+            given[1], f"{' and '.join(given)} cannot both be given: each names the remote speaker", "both-forms"
+        )
     elif not given:
         fields.need("a peer", address, "asNumber")
     elif "peerSelector" in given and fields.has("asNumber"):
@@ -219,7 +221,7 @@ def _remote_rules(fields: Fields, address: str) -> None:
 def _gateway_rules(fields: Fields, peer: Peer) -> None:
     gateway, address = peer.reachable_by, peer.address
     if gateway and address is None:
-        fields.wrong("reachableBy", "reachableBy is the way to the peer's address, which is not given", "missing")
+        fields.wrong("reachableBy", "reachableBy is the gateway to the peer's address, which is not given", "missing")
     elif gateway and address and gateway.version != address.version:
         fields.wrong("reachableBy", f"{gateway} is no gateway to {address}: another IP version", "family")
 
@@ -229,7 +231,7 @@ def _gateway_rules(fields: Fields, peer: Peer) -> None:
 
 def mesh_row(key: str) -> Row:
     """The mesh, by its key in one form."""
-    return Row(key, BOOLEAN, "mesh", "Whether every node peers with every other.", always=True)
+    return Row(key, BOOLEAN, "mesh", "Every node peers with every other.", always=True)
 
 
 MESH_OPTIONS: Final = (
@@ -237,7 +239,7 @@ MESH_OPTIONS: Final = (
         "nodeMeshPasswordFile",
         FILE,
         "mesh_password_file",
-        "Holds the TCP-MD5 password of the mesh; beside this file.",
+        "The file with the TCP-MD5 password of the mesh; beside this file.",
     ),
     Row("nodeMeshPassword", _secret("nodeMeshPasswordFile"), about=_NO_SECRETS.format("nodeMeshPasswordFile")),
     Row("nodeMeshMaxRestartTime", _RESTART_TIME, "mesh_restart_time_s"),

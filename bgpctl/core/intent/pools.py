@@ -1,7 +1,7 @@
 """
-Pools: what both forms say alike, and the words of old releases.
+Pools: the part that both forms share, and the values of old releases.
 
-Refuses to know: what a pool's mode leads to.
+Refuses to know: the effect of a pool's mode.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bgpctl.core.intent.tables import Row, Table, Values, Written, always, read_
 from bgpctl.core.intent.tunnel_keys import mode_key, mode_keys, per_encapsulations
 
 Crossing: TypeAlias = tuple[Encapsulation, Mode]
-"""How packets of a pool cross the underlay."""
+"""The encapsulation and mode of a pool."""
 
 DEFAULT_BLOCK_SIZE: Final = {4: 26, 6: 122}
 DEFAULT_USES: Final = (Use.WORKLOAD, Use.TUNNEL)
@@ -100,7 +100,7 @@ _USES: Final = FieldKind(
     _read_uses,
     many({"enum": [use.value for use in Use]}),
     lambda uses: [use.value for use in uses],
-    "What addresses may be given to; Workload and Tunnel without it.",
+    "The uses of its addresses; Workload and Tunnel by default.",
 )
 
 
@@ -119,7 +119,7 @@ BLOCK_SIZE: Final = Row(
     "Prefix length of a block: 20 to 32 for IPv4, 116 to 128 for IPv6; 0 for the default, 26 or 122.",
     implied=_usual_block_size,
 )
-NO_EXPORT: Final = Row("disableBGPExport", BOOLEAN, "disable_bgp_export", "Its blocks are announced to nobody.")
+NO_EXPORT: Final = Row("disableBGPExport", BOOLEAN, "disable_bgp_export", "Its blocks are not announced.")
 NODE_SELECTOR: Final = Row("nodeSelector", SELECTOR, "node_selector", "The nodes that may have its blocks.")
 ALLOWED_USES: Final = Row("allowedUses", _USES, "allowed_uses")
 ASSIGNMENT: Final = Row(
@@ -149,7 +149,7 @@ _REST: Final = (
         "Workloads reach hosts outside all pools with their node's address.",
     ),
     BLOCK_SIZE,
-    Row("disabled", BOOLEAN, "disabled", "No new blocks; what is there stays."),
+    Row("disabled", BOOLEAN, "disabled", "No new blocks; present ones stay."),
     NO_EXPORT,
     NODE_SELECTOR,
     ALLOWED_USES,
@@ -223,8 +223,8 @@ def _only(fields: Fields, modes: Mapping[Encapsulation, Mode]) -> Crossing:
     """The one that is not Never; of several the first, and a problem."""
     if len(modes) > 1:
         keys = [mode_key(item) for item in modes]
-        said = ", ".join(f"{key}: {mode.value}" for key, mode in zip(keys, modes.values(), strict=True))
-        fields.wrong(keys[-1], f"{' and '.join(keys)} cannot both be set ({said})", "both-modes")
+        given = ", ".join(f"{key}: {mode.value}" for key, mode in zip(keys, modes.values(), strict=True))
+        fields.wrong(keys[-1], f"{' and '.join(keys)} cannot both be set ({given})", "both-modes")
     return next(iter(modes.items()), (DIRECT, Mode.NEVER))
 
 
@@ -251,8 +251,8 @@ def pool_parts(fields: Fields, encapsulation: Encapsulation) -> Mapping[str, Loc
 
 
 def _crossing_key(fields: Fields, encapsulation: Encapsulation) -> str:
-    """The key that says how the pool is crossed; one that is not there, if none does."""
-    chosen = [encapsulation] if encapsulation != DIRECT else list(tunnels().values())
-    old = ["ipip"] if IPIP in chosen else []
-    keys = ["encapsulation", *old, *map(mode_key, chosen)]
+    """The key of the pool's encapsulation; one that is absent, if none is given."""
+    known = [encapsulation] if encapsulation != DIRECT else list(tunnels().values())
+    old = ["ipip"] if IPIP in known else []
+    keys = ["encapsulation", *old, *map(mode_key, known)]
     return next((key for key in keys if fields.has(key)), keys[0])

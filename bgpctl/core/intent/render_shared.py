@@ -17,13 +17,13 @@ PORT: Final = 179
 
 
 def who_peers(intent: Intent, peer: Peer) -> Values:
-    """The node or else the selector that says which nodes peer."""
+    """The node or else the selector of the nodes that peer."""
     node = only_node(intent, peer)
     return {"node": node, "node_selector": None if node else peer.node_selector}
 
 
 def port_of(intent: Intent, peer: Peer) -> int | None:
-    """The port if it has to be said: another node listens where all nodes do, everybody else at 179."""
+    """The port if it has to be given: another node listens where all nodes do, any other speaker at 179."""
     addresses = {own.address for node in intent.nodes for own in (node.address, node.address6) if own}
     implied = intent.listen_port if peer.remotes or peer.address in addresses else PORT
     return None if peer.port == implied else peer.port

@@ -17,7 +17,7 @@ from bgpctl.core.intent.tables import Written
 
 
 def short(intent: Intent) -> Written:
-    """The document that reads as `intent`. What has its default is left out, but for what every cluster should say."""
+    """The document that reads as `intent`. Defaults are left out, but for keys that every cluster should have."""
     named: Written = {
         "pools": {pool.name: written_short_pool(pool) for pool in intent.pools},
         "nodes": {node.name: written_short_node(node, intent.allocations.of(node.name)) for node in intent.nodes},

@@ -12,9 +12,7 @@ from bgpctl.core.intent.field_kinds import ASN, MTU, PORT, integer
 from bgpctl.core.intent.tables import Row
 from bgpctl.core.intent.tunnel_keys import MTU_KEYS
 
-ASN_ROW: Final = Row(
-    "asNumber", ASN, "asn", "AS of every node that does not say otherwise; 64512 without it.", always=True
-)
+ASN_ROW: Final = Row("asNumber", ASN, "asn", "AS of every node without one of its own; 64512 without it.", always=True)
 LISTEN_PORT: Final = Row("listenPort", PORT, "listen_port", "TCP port that every node listens at.")
 TUNNELS: Final = (
     Row("vxlanVNI", integer(1, 16777215), "vxlan_vni", "VXLAN network identifier."),

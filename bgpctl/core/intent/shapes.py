@@ -1,5 +1,5 @@
 """
-JSON Schemas of single values: what an editor can check without knowing the rest of a document.
+JSON Schemas of single values: the checks of an editor that does not know the rest of a document.
 
 They accept whatever the loader accepts, also the notations of YAML (a text may be written as a number), and null where
 a key may be left out.

@@ -55,7 +55,7 @@ SETTINGS: Final = Table(
         *MESH_OPTIONS,
         *ADVERTISEMENTS,
         *TUNNELS,
-        Row("mtu", MTU, "workload_mtu", "Bytes; what workloads are given. 0 derives it from the underlay."),
+        Row("mtu", MTU, "workload_mtu", "Bytes; of the links of workloads. 0 derives it from the underlay."),
     ),
     Configuration,
     about="The short form.",
@@ -78,7 +78,7 @@ def _read_node(draft: Draft, fields: Fields, name: str) -> None:
 
 
 def _underlay(fields: Fields, found: Values) -> Underlay | None:
-    """`address` has either version; a node that has both says the IPv6 one by `address6`."""
+    """`address` has either version; a node that has both has the IPv6 one as `address6`."""
     main, other = found.get("address"), found.get("address6")
     if main and other and main.address.version == 6:
         fields.wrong("address6", f"{main} is the node's IPv6 address already; address6 stands beside IPv4", "family")
@@ -93,7 +93,7 @@ def _read_filter(draft: Draft, fields: Fields, name: str) -> None:
 def _read_peer(draft: Draft, fields: Fields, name: str) -> None:
     remote = Remote("ip", ADDRESS.read(fields, "ip"), PORT.read(fields, "port"))
     if fields.has("port") and fields.has("peerSelector"):
-        fields.wrong("port", "nodes are peered with where all nodes listen: say listenPort", "port-with-selector")
+        fields.wrong("port", "nodes are peered with where all nodes listen: set listenPort", "port-with-selector")
     read_peer(draft, fields, SHORT_PEER, name, located(fields), remote)
 
 

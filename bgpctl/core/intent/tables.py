@@ -1,12 +1,12 @@
 """
 Tables of fields: one row per key of a document, for reading, for writing and for the JSON Schema.
 
-A row says by which key a value stands in a document, of which kind it is (field_kinds.py), which attribute of the noun
-it becomes, and what an editor shows of it. From a table come the reader, the renderer and the schema of one mapping, so
+A row has the key of a value in a document, its kind (field_kinds.py), the attribute of the noun that it becomes, and
+its description for editors. From a table come the reader, the renderer and the schema of one mapping, so
 that a new key is one row more and one attribute more. What depends on several keys together stands beside the
 table, in the function that makes the noun.
 
-Refuses to know: which kinds of documents there are (short.py, calico.py), and what breaks a rule (check.py).
+Refuses to know: which kinds of documents there are (short.py, calico.py), and the rules (check.py).
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Row:
     One key of a document.
 
     Attributes:
-        attribute: of the noun; the first of several rows with the same one counts. "" is for what is only checked.
+        attribute: of the noun; the first of several rows with the same one counts. "" if it is only checked.
         about: the description for editors.
         needed: a document without it is wrong.
-        always: also written where it is what an absent key means.
-        implied: what an absent key means, where that depends on the noun; else it is the default of the attribute.
+        always: also written where it equals the meaning of an absent key.
+        implied: the meaning of an absent key, where that depends on the noun; else it is the default of the attribute.
     """
 
     key: str
@@ -76,7 +76,7 @@ class Table:
         noun: has the attributes' defaults.
         what: the mapping in a sentence, such as "a pool".
         about: the description for editors.
-        also: what else the schema says of the mapping.
+        also: further keywords of the mapping's schema.
     """
 
     rows: tuple[Row, ...]
@@ -87,7 +87,7 @@ class Table:
     _defaults: Mapping[str, object] = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Look the defaults up once: tables are written for every object of a cluster."""
+        """The defaults are computed once: tables are written for every object of a cluster."""
         object.__setattr__(self, "_defaults", _defaults(self.noun))
 
     def read(self, fields: Fields) -> Values:
@@ -143,7 +143,7 @@ def _defaults(noun: type[Any] | None) -> Mapping[str, object]:
 
 
 def read_only(row: Row) -> Row:
-    """The row of a form that says the same by another key."""
+    """The row of a form for the same value under another key."""
     return replace(row, kind=replace(row.kind, write=None))
 
 

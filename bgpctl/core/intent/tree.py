@@ -1,5 +1,5 @@
 """
-Documents as located trees: what a YAML reader makes, and all that the intent room sees of a file.
+Documents as located trees: the result of a YAML reader, and all that core/intent sees of a file.
 
 Refuses to know: YAML.
 """
@@ -35,7 +35,7 @@ class Sequence:
 @dataclass(frozen=True, slots=True)
 class Mapping:
     """
-    A mapping with text keys, in the order of the file; `keys` says where each key stands.
+    A mapping with text keys, in the order of the file; `keys` has the place of each key.
 
     `repeated` has the keys that were given again, with the place of the repetition; the first value stays.
     """

@@ -1,9 +1,9 @@
 """
-Calico's keys, and ours, for what each encapsulation has: modes of pools, ends of tunnels, MTUs.
+Calico's keys, and ours, for the settings of each encapsulation: modes of pools, ends of tunnels, MTUs.
 
 Where Calico's keys follow a rule, so do those of any other encapsulation; where they do not, they stand in tables.
 
-Refuses to know: documents, what a key leads to.
+Refuses to know: documents, the effect of a key.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def mode_keys(encapsulation: Encapsulation, mode: Mode) -> Mapping[str, Mode]:
 
 
 class EndKeys(NamedTuple):
-    """By which keys a form says a node's end of the tunnel of one IP version."""
+    """The keys of a form for a node's end of the tunnel of one IP version."""
 
     encapsulation: Encapsulation
     version: int

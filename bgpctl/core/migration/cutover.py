@@ -1,16 +1,16 @@
 """
-Cutover: a next hop moves to its wanted link at once, but only after a packet sent that way was answered.
+Cutover: a next hop moves to its wanted link at once, but only after a probe by the new path was answered.
 
 All prefixes of a pool behind one member share one next-hop object, and the kernel replaces it in one message
 (RTM_NEWNEXTHOP with NLM_F_REPLACE): traffic takes the old link for one packet and the new one for the next. So the
 only question is when. A next hop is held back while one of three things is true:
 
 - The path is not proven. The member may read the new cluster file later than this node; until then it has no device
-  to receive by, and drops or refuses what arrives. Routers on the way may drop the new encapsulation altogether.
+  to receive by, and drops or refuses what arrives. Routers in between may drop the new encapsulation altogether.
 - The member refuses. A proof shows what its kernel accepts at this moment, perhaps by a device that is about to go;
   an announced statement or the cluster file may forbid what the kernel accepts by chance. A statement never
-  permits: it says nothing about the underlay.
-- It moves to IPIP while this node still sends from a former address, as the proof holds for the wanted address
+  permits: it proves nothing about the underlay.
+- It moves to IPIP while this node still sends from a former address, as the proof is for the wanted address
   alone.
 
 Next hops to other routers than members move at once.
@@ -31,7 +31,7 @@ from bgpctl.core.net.objects import PROTOCOL, NextHop
 
 
 class HeldNextHop(NamedTuple):
-    """A next hop as it is in the kernel, which stays for now, and as it is wanted."""
+    """A next hop as it is in the kernel, which stays until the cutover, and as it is wanted."""
 
     present: NextHop
     wanted: NextHop

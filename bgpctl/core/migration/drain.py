@@ -2,14 +2,14 @@
 Draining: a device that is not wanted any more stays until no member sends by it.
 
 Removing a tunnel device stops this node from receiving by it, and other nodes learn of the new cluster file later
-than this one, or never. So a device of ours that is not wanted any more stays while one of three things is true:
+than this one, or never. So a device of ours that is not wanted any more stays while one of three objects is true:
 
 - A next hop still leads by it, because the new path to that member is not proven.
 - A member may still send by it. Return probes show by which link it sends. It has left the device once it has sent
   by another link for DRAIN_S, as packets that it sent before are still in queues and on the wire. A reply by a
   device that has another VNI or port by now came by another device, so its kind is compared as well as its name.
 - A route to a member's prefix is in the kernel and in no source any more, or not yet. A change of backend replaces
-  what is learned from the registry by what is learned from BGP, or the reverse, and for a while neither has all
+  what is learned from the list of members by what is learned from BGP, or the reverse, and for a while neither has all
   prefixes. Host prefixes that a member borrows from another's block count too: without their route they would
   follow that block.
 
@@ -98,7 +98,7 @@ def _kept(observed: Dataplane, links: Collection[str], orphans: Collection[Route
     yield from _next_hops_of(observed, orphans)
     yield from orphans
     for kind in (observed.links, observed.addresses, observed.decaps, observed.fdb, observed.neighbours):
-        yield from (thing for thing in kind if _link_of(thing) in links)
+        yield from (obj for obj in kind if _link_of(obj) in links)
 
 
 def _next_hops_of(observed: Dataplane, routes: Iterable[Route]) -> Iterator[NextHop | NextHopGroup]:
@@ -110,5 +110,5 @@ def _next_hops_of(observed: Dataplane, routes: Iterable[Route]) -> Iterator[Next
     yield from (hop for hop in observed.next_hops if hop.id in used and hop.protocol == PROTOCOL)
 
 
-def _link_of(thing: KernelObject) -> str | None:
-    return thing.name if isinstance(thing, Link) else getattr(thing, "link", None)
+def _link_of(obj: KernelObject) -> str | None:
+    return obj.name if isinstance(obj, Link) else getattr(obj, "link", None)

@@ -17,7 +17,7 @@ happened; a link of ours that is not wanted is a drain that has not ended. Nothi
 can be stopped, restarted, reversed, or cut off by a killed agent after any operation: the next step follows from
 what is observed.
 
-Cases that break simpler ways:
+Cases that break simpler designs:
 
 - The reverse path differs. A member may send by its old encapsulation still, so a reply through a tunnel would
   depend on both directions. Forward probes are answered over the bare underlay (probes.py).
@@ -32,7 +32,7 @@ Cases that break simpler ways:
 - The file changes back in between. Probe results count for one intent only; the agent drops them with each new one.
 
 Decision record: docs/decisions/0013-the-kernel-remembers-the-switch.md. The property test
-tests/laws/test_switch_laws.py changes encapsulation, VNI, port and node address of whole clusters in any order,
+tests/laws/test_migration_laws.py changes encapsulation, VNI, port and node address of whole clusters in any order,
 with late readers, lost replies and killed agents, and finds every member reachable after every single operation.
 
 Refuses to know: which encapsulations there are, why one is wanted, how a probe is sent.
@@ -72,10 +72,10 @@ class MigrationStep:
     One step of a migration.
 
     Attributes:
-        desired: what should be in the kernel now.
+        desired: the objects that should be in the kernel now.
         cutovers: members to whom the wanted path is not proven, or who refuse it.
         drains: members that are not known to have left a link, or a source address, that is to go.
-        probes: what would show that they have.
+        probes: the probes that would prove it.
     """
 
     desired: Desired
@@ -85,7 +85,7 @@ class MigrationStep:
 
     @property
     def settled(self) -> bool:
-        """True if nothing is held back: what should be now is what is wanted in the end."""
+        """True if nothing is held back: the present desired state is the final one."""
         return not self.cutovers and not self.drains
 
 
@@ -125,19 +125,19 @@ def _probes(
 
 
 def _with_kept(desired: Desired, kept: Iterable[KernelObject]) -> Desired:
-    """`desired` with the kept objects: of two with one key the kept one stays, and its reason says that it is kept."""
+    """`desired` with the kept objects: of two with one key the kept one stays, and its reason is that it is kept."""
     reasons = dict(desired.reasons)
-    things = tuple(kept)
+    objects = tuple(kept)
     held_ids: set[int] = set()
-    for thing in things:
-        key = key_of(thing)
+    for obj in objects:
+        key = key_of(obj)
         reasons[key] = _kept(reasons.get(key, _KEPT_REASON))
-        held_ids |= {thing.id} if isinstance(thing, NextHop | NextHopGroup) else set()
+        held_ids |= {obj.id} if isinstance(obj, NextHop | NextHopGroup) else set()
     for route in desired.dataplane.routes:
-        # A route leads where its next hop leads, so its new reason does not hold yet.
+        # A route leads where its next hop leads, so its new reason does not apply yet.
         if route.next_hop in held_ids:
             reasons[key_of(route)] = _kept(reasons[key_of(route)])
-    return replace(desired, dataplane=desired.dataplane.put(things), reasons=reasons)
+    return replace(desired, dataplane=desired.dataplane.put(objects), reasons=reasons)
 
 
 def _kept(reason: Reason) -> Reason:

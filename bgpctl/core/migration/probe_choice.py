@@ -4,7 +4,7 @@ The probe that shows something about a next hop, and the conclusion from its res
 No probe can be made where this node has no address to send it from (no block in the pool), or where the other end's
 MAC is not known yet. Then nothing is proven, and nothing that depends on a proof happens.
 
-Refuses to know: what follows once a path is proven.
+Refuses to know: the consequences of a proven path.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _underlay_address(situation: Situation, hop: NextHop) -> Address | None:
 
 def _target(situation: Situation, hop: NextHop, remote: Address, encapsulation: Encapsulation) -> Address | None:
     """
-    An address that the member answers for: its underlay address. Without encapsulation a router on the way forwards by
+    An address that the member answers for: its underlay address. Without encapsulation a router in between forwards by
     the pool's addresses, and may know the node but not the pool; so there it is an address of the member's block.
     """
     if encapsulation != DIRECT or hop.gateway == remote:

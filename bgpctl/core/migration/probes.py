@@ -1,7 +1,7 @@
 """
 Probes: echo requests that show whether packets sent over a path arrive, and by which link the answers come back.
 
-An announcement says what a node intends. A reply shows what its kernel and the underlay really do: that the node
+An announcement states an intention. A reply shows what its kernel and the underlay really do: that the node
 accepts the encapsulation and this sender, and that no firewall on the underlay drops IP protocol 4 or the UDP port.
 It needs no agent, no BGP and no bgpctl at the other end, only an IP stack that answers ICMP.
 
@@ -58,7 +58,7 @@ class Probe:
     An echo request sent as the next hop `hop` would send it, before any traffic uses that next hop.
 
     The outer packet goes from `local` to `remote`, the inner one from `source` to `target`. Without encapsulation there
-    is only the inner one, and it goes to the gateway of `hop`. `frame` is what else a packet of this encapsulation
+    is only the inner one, and it goes to the gateway of `hop`. `frame` is the rest that a packet of this encapsulation
     consists of: only the encapsulation knows it.
     """
 

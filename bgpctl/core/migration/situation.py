@@ -1,10 +1,10 @@
 """
 The facts that one step of a migration is decided from, and the questions about them that its parts share.
 
-Members are found by their underlay addresses, because that is what a next hop leads to. Only members are waited
-for: a router outside the cluster is configured by someone else, cannot be expected to answer probes, and gets none.
+Members are found by their underlay addresses, because a next hop leads to that. Only members are waited
+for: a router outside the cluster is configured by others, cannot be expected to answer probes, and gets none.
 
-Refuses to know: what is decided from the facts.
+Refuses to know: the decisions from the facts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class PendingMember(NamedTuple):
     Attributes:
         link: still used towards the member, or by it.
         wanted: the link that our traffic to it is to use; empty where that does not matter.
-        accepts: the tunnels that it, or the file, says it accepts, where the wanted one is not among them.
+        accepts: the tunnels that it accepts by its announcement or by the file, where the wanted one is not among them.
     """
 
     member: str

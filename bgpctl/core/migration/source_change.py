@@ -2,7 +2,7 @@
 A node's address on the underlay changes, and with it the outer source address of all that the node sends by IPIP.
 
 An IPIP receiver accepts packets from known outer sources only: IPIP has no authentication (RFC 2003, section 6), so
-the addresses of the cluster's nodes are all there is to tell a member's packet from an injected one. Therefore a
+the addresses of the cluster's nodes are all that distinguishes a member's packet from an injected one. Therefore a
 node that sent from its new address at once would be dropped by every member that has not read the new cluster file
 yet, and a member that accepted the new address alone would drop a node that has not. The order is the same as for
 devices:
@@ -41,7 +41,7 @@ class SourceChange(NamedTuple):
     The IPIP receiver and sender between two source addresses.
 
     Attributes:
-        kept: the Decap for now, where it is not the wanted one yet.
+        kept: the Decap until the change is complete; empty if it is the wanted one already.
         probed: next hops whose remotes have to accept the wanted source first.
         cutovers: members that keep this node at its former source.
         drains: members that may still send from a former source of theirs.

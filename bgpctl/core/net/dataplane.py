@@ -3,16 +3,16 @@ The dataplane of one network namespace as a value: what is in a kernel (everyone
 
 A dataplane is a table per kind of object. The tables stand in the order in which objects are added: a link comes
 before its addresses, these before the forwarding and neighbour entries, those before next hops, and routes come last.
-Whatever carries a thing is then there before the thing, and removal goes the other way: make before break. This order
-is the plan's, so it is written here once and nowhere else.
+A link or next hop is then there before the objects that use it, and removal is in reverse order: make before break.
+This order is the plan's, so it is written here once and nowhere else.
 
-The kernel tells two objects of one kind apart by a key (`key_of`), and a put replaces what has the key. A table is a
-set all the same, because an observation may hold several objects with one key: `ip route append` adds a second IPv4
+The kernel distinguishes two objects of one kind by a key (`key_of`), and a put replaces what has the key. A table is a
+set all the same, because an observation may have several objects with one key: `ip route append` adds a second IPv4
 route with equal table, prefix and metric. `put` and `drop` go by key, as the kernel does; `minus` goes by value.
 
 An agent compares 100,000 routes several times a second. As sets that takes a sixth of what it takes key by key (60 and
 400 ms of CPU for equal routes that share nothing, 13 ms where they share their prefixes). So the comparisons are
-methods here, and whoever uses a dataplane never takes its tables apart by name. Callers read the
+methods here, and a user of a dataplane never accesses its tables by name. Callers read the
 tables, as iterables and with `in`, and make other dataplanes with `of`, `put`, `drop`, `minus`, `on_links` and
 `owned`. Routes, of which there are many, are a set in shards (route_set.py): versions of a dataplane share the shards
 that did not change, and a comparison skips what both share. All other tables are frozensets.
@@ -98,11 +98,11 @@ class Dataplane:
         return cast(RouteSet, self.routes)
 
     @classmethod
-    def of(cls, things: Iterable[KernelObject], rules: Iterable[Rule] = ()) -> Dataplane:
+    def of(cls, objects: Iterable[KernelObject], rules: Iterable[Rule] = ()) -> Dataplane:
         """The dataplane with these objects; equal ones count once."""
         tables: dict[type, set[KernelObject]] = {kind: set() for kind in _FIELDS}
-        for thing in things:
-            tables[type(thing)].add(thing)
+        for obj in objects:
+            tables[type(obj)].add(obj)
         found = {_FIELDS[kind]: frozenset(table) for kind, table in tables.items() if table}
         return cls(**found, rules=frozenset(rules))  # type: ignore[arg-type]
 
@@ -114,8 +114,8 @@ class Dataplane:
         """All objects but the rules, in the order of addition."""
         return chain.from_iterable(self.tables())
 
-    def __contains__(self, thing: KernelObject) -> bool:
-        return thing in getattr(self, _FIELDS[type(thing)])
+    def __contains__(self, obj: KernelObject) -> bool:
+        return obj in getattr(self, _FIELDS[type(obj)])
 
     @property
     def size(self) -> int:
@@ -126,17 +126,17 @@ class Dataplane:
         """The link with this name."""
         return next((link for link in self.links if link.name == name), None)
 
-    def put(self, things: Iterable[KernelObject]) -> Dataplane:
+    def put(self, objects: Iterable[KernelObject]) -> Dataplane:
         """With these objects, each in place of whatever has its key; of two with one key the last counts."""
         builder = DataplaneBuilder(self)
-        for thing in things:
-            builder.put(thing)
+        for obj in objects:
+            builder.put(obj)
         return builder.built()
 
-    def drop(self, things: Iterable[KernelObject]) -> Dataplane:
+    def drop(self, objects: Iterable[KernelObject]) -> Dataplane:
         """Without the objects that have the keys of these."""
         builder = DataplaneBuilder(self)
-        builder.drop(things)
+        builder.drop(objects)
         return builder.built()
 
     def minus(self, other: Dataplane) -> Dataplane:
@@ -266,18 +266,18 @@ def surroundings(observed: Dataplane, before: Surroundings | None = None) -> Sur
     return Surroundings(observed, foreign.sharing(before.foreign) if before else foreign)
 
 
-def _without_keys(things: Iterable[T], others: Iterable[T]) -> frozenset[T]:
+def _without_keys(objects: Iterable[T], others: Iterable[T]) -> frozenset[T]:
     taken = set(map(key_of, others))
-    return frozenset(thing for thing in things if key_of(thing) not in taken)
+    return frozenset(obj for obj in objects if key_of(obj) not in taken)
 
 
 _Home: TypeAlias = tuple[type, ShardKey | None]
 """Where an object is indexed: its kind, and the shard of a route."""
 
 
-def _home(thing: KernelObject) -> _Home:
-    kind = type(thing)
-    return kind, shard_of(thing.prefix) if isinstance(thing, Route) else None
+def _home(obj: KernelObject) -> _Home:
+    kind = type(obj)
+    return kind, shard_of(obj.prefix) if isinstance(obj, Route) else None
 
 
 class DataplaneBuilder:
@@ -293,25 +293,25 @@ class DataplaneBuilder:
         self._changed: dict[type, set[_Home]] = {}
         self._derived: dict[type, dict[object, object]] = {}
 
-    def put(self, thing: KernelObject) -> None:
+    def put(self, obj: KernelObject) -> None:
         """Put the object in place of whatever has its key."""
-        home = _home(thing)
-        self._index(home)[key_of(thing)] = (thing,)
+        home = _home(obj)
+        self._index(home)[key_of(obj)] = (obj,)
         self._note_change(home)
 
-    def drop(self, things: Iterable[KernelObject]) -> None:
+    def drop(self, objects: Iterable[KernelObject]) -> None:
         """Drop whatever has the keys of these."""
-        for thing in things:
-            home = _home(thing)
-            if self._index(home).pop(key_of(thing), None):
+        for obj in objects:
+            home = _home(obj)
+            if self._index(home).pop(key_of(obj), None):
                 self._note_change(home)
 
-    def discard(self, things: Iterable[KernelObject]) -> None:
+    def discard(self, objects: Iterable[KernelObject]) -> None:
         """Drop just these, as far as they are there: others with their keys stay."""
-        for thing in things:
-            home = _home(thing)
-            index, key = self._index(home), key_of(thing)
-            left = tuple(other for other in index.get(key, ()) if other != thing)
+        for obj in objects:
+            home = _home(obj)
+            index, key = self._index(home), key_of(obj)
+            left = tuple(other for other in index.get(key, ()) if other != obj)
             if left == index.get(key, ()):
                 continue
             if left:
@@ -337,11 +337,11 @@ class DataplaneBuilder:
         """All objects of a kind as they are now; later changes do not show in it."""
         if kind not in self._changed:
             return cast(AbstractSet[T], getattr(self._start, _FIELDS[kind]))
-        things = [thing for home in self._changed[kind] for same in self._indexes[home].values() for thing in same]
+        objects = [obj for home in self._changed[kind] for same in self._indexes[home].values() for obj in same]
         if kind is Route:
             shards = self._start.route_set.shards.items()
-            things += [route for key, shard in shards if (kind, key) not in self._changed[kind] for route in shard]
-        return cast(list[T], things)
+            objects += [route for key, shard in shards if (kind, key) not in self._changed[kind] for route in shard]
+        return cast(list[T], objects)
 
     def derived(self, kind: type[T], make: Callable[[Iterable[T]], R]) -> R:
         """`make` of all objects of a kind, made once for as long as none of them changes."""
@@ -364,13 +364,13 @@ class DataplaneBuilder:
     def _index(self, home: _Home) -> dict[Key, tuple[KernelObject, ...]]:
         if home not in self._indexes:
             kind, shard = home
-            things: Iterable[KernelObject] = getattr(self._start, _FIELDS[kind])
+            objects: Iterable[KernelObject] = getattr(self._start, _FIELDS[kind])
             if shard is not None:
-                things = self._start.route_set.shards.get(shard, ())
+                objects = self._start.route_set.shards.get(shard, ())
             index: dict[Key, tuple[KernelObject, ...]] = {}
-            for thing in things:
-                key = key_of(thing)
-                index[key] = (*index[key], thing) if key in index else (thing,)
+            for obj in objects:
+                key = key_of(obj)
+                index[key] = (*index[key], obj) if key in index else (obj,)
             self._indexes[home] = index
         return self._indexes[home]
 

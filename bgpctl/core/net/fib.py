@@ -1,23 +1,23 @@
 """
 The FIB: the route that the kernel would use for a destination.
 
-The kernel does not look into one table. It goes through its policy rules by ascending priority (fib_rules_lookup in
+The kernel does not consult one table alone. It goes through its policy rules by ascending priority (fib_rules_lookup in
 net/core/fib_rules.c). A rule that matches names a table; there the longest prefix wins, and of routes with one prefix
-the lowest metric. A look-up goes on with the next rule when the table has no match, when its match is a `throw` route
+the lowest metric. A lookup goes on with the next rule when the table has no match, when its match is a `throw` route
 (fib_props gives it EAGAIN), or when the rule suppresses what it found (`suppress_prefixlength`, which does not apply
-to routes that are an error by themselves). A blackhole, unreachable or prohibit route ends the look-up, and a shorter
-prefix behind it is not asked. Where nobody made rules there are those of a fresh namespace: local, main, and for IPv4
-default (fib4_default_rules_init, fib6_rules_net_init).
+to routes that are an error by themselves). A blackhole, unreachable or prohibit route ends the lookup, and a shorter
+prefix behind it does not count. Without configured rules there are those of a fresh namespace: local, main, and for
+IPv4 default (fib4_default_rules_init, fib6_rules_net_init).
 
 The routes of the local table are not observed: the kernel makes them from addresses (fib_add_ifaddr), and so does this
 file. IPv4 addresses stay local on a link that is down (fib_sync_down_dev spares their
 routes), those of its network do not.
 
-A rule may choose packets by more than their destination: fwmark, iif, from, uidrange. A look-up here is about a packet
+A rule may select packets by more than their destination: fwmark, iif, from, uidrange. A lookup here is about a packet
 of which only the destination is known, unmarked: such a rule does not match it (inverted, it does). But the answer
 depends on that, so `Lookup.conditional` has each such rule that was consulted.
 
-Some decisions of ours ask about foreign routes only, because a route of ours that resolved its own next hop would hold
+Some decisions of ours ask about foreign routes only, because a route of ours that resolved its own next hop would keep
 itself up (RFC 4271, section 9.1.2.1). `foreign_fib` is for these. Several parts of one step ask it about the same
 dataplane, so the last one is kept.
 
@@ -141,7 +141,7 @@ class Fib:
         return Lookup(RouteType.UNREACHABLE, None, None, tuple(conditional))
 
     def in_table(self, table: int, destination: Address) -> Route | None:
-        """The best route of one table, whatever the rules say."""
+        """The best route of one table, regardless of rules."""
         return self._table(table).best(destination)
 
     def matches(self, table: int, destination: Address) -> Iterator[Route]:

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class LongestMatch(Generic[T]):
-    """A value per prefix, found by one dictionary look-up per prefix length in use; of two for a prefix the first."""
+    """A value per prefix, found by one dictionary lookup per prefix length in use; of two for a prefix the first."""
 
     def __init__(self, entries: Iterable[tuple[Prefix, T]]) -> None:
         self._entries: dict[Prefix, T] = {}
@@ -42,5 +42,5 @@ class LongestMatch(Generic[T]):
         return next(self.matches(prefix), None)
 
     def holding(self, address: Address) -> T | None:
-        """The value of the most specific entry that holds `address`."""
+        """The value of the most specific entry that contains `address`."""
         return self.covering(address.host_prefix)

@@ -91,7 +91,7 @@ class Plain(LinkKind):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A network device. MTU in bytes; `up` is the administrative state; `owned` says that it carries our alias."""
+    """A network device. MTU in bytes; `up` is the administrative state; `owned`: it carries our alias."""
 
     name: str
     kind: LinkKind
@@ -198,7 +198,7 @@ class NextHopGroup(NamedTuple):
 
 
 class RouteType(enum.IntEnum):
-    """The RTN_ values of rtnetlink(7) that a routing table can hold."""
+    """The RTN_ values of rtnetlink(7) that a routing table can have."""
 
     UNICAST = 1
     LOCAL = 2
@@ -242,12 +242,12 @@ class RuleAction(enum.IntEnum):
 
 class Rule(NamedTuple):
     """
-    A policy rule (ip-rule(8)), which sends a look-up to a table. Never ours: no operation names one.
+    A policy rule (ip-rule(8)), which sends a lookup to a table. Never ours: no operation names one.
 
     The kernel consults the rules of an IP version by ascending `priority`, those of equal priority in the order of
-    their addition (`place`). `destination` None is every destination. `selector` is empty, or says by what else than
-    the destination packets are chosen (fwmark, iif, from, uidrange, …), in ip-rule's words. An `inverted` rule holds
-    for the packets that its selectors do not match. `suppress_prefixlength`: routes with a prefix of at most that
+    their addition (`place`). `destination` None is every destination. `selector` is empty, or names what else than
+    the destination selects packets (fwmark, iif, from, uidrange, …), in ip-rule's words. An `inverted` rule matches
+    the packets that its selectors do not match. `suppress_prefixlength`: routes with a prefix of at most that
     length do not count; -1 for none. `goto` is the priority of the rule to go on with.
     """
 
@@ -271,27 +271,27 @@ KernelObject: TypeAlias = (
 Key: TypeAlias = tuple[str | int | Address | Prefix | InterfaceAddress, ...]
 
 
-def key_of(thing: KernelObject) -> Key:
+def key_of(obj: KernelObject) -> Key:
     """The kernel's key of an object among those of its kind; the first item names the kind."""
-    match thing:
+    match obj:
         case Route():  # first, because there are most of them
-            return ("route", thing.table, thing.prefix, thing.metric)
+            return ("route", obj.table, obj.prefix, obj.metric)
         case Sysctl():
-            return ("sysctl", thing.name)
+            return ("sysctl", obj.name)
         case Link():
-            return ("link", thing.name)
+            return ("link", obj.name)
         case LinkAddress():
-            return ("address", thing.link, thing.address)
+            return ("address", obj.link, obj.address)
         case Decap():
-            return ("decap", thing.link)
+            return ("decap", obj.link)
         case Masquerade():
-            return ("masquerade", thing.version)
+            return ("masquerade", obj.version)
         case FdbEntry():
-            return ("fdb", thing.link, thing.mac)
+            return ("fdb", obj.link, obj.mac)
         case Neighbour():
-            return ("neighbour", thing.link, thing.address)
+            return ("neighbour", obj.link, obj.address)
         case NextHop() | NextHopGroup():
-            return ("next-hop", thing.id)
+            return ("next-hop", obj.id)
 
 
 def link_of_sysctl(name: str) -> str | None:

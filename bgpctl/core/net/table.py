@@ -6,8 +6,8 @@ that has new shards for what changed and the very same objects for all others. S
 identity of their shards first (`changed_since`, `-`): with 50,000 prefixes that is 200 comparisons, and only the
 shards that differ are gone through.
 
-Nothing is marked as changed and no event is kept. Whoever derives one table from another remembers the version that
-the result was derived from, finds what differs now, and derives just that again. The result depends on the two tables
+Nothing is marked as changed and no event is kept. A function that derives one table from another (`mapped`) is given
+the version of both before, finds what differs now, and derives just that again. The result depends on the two tables
 alone, so it is what a whole derivation gives.
 
 A block and all that lies in it is in one shard, because routes to both come and go together. A prefix wider than a

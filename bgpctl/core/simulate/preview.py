@@ -91,7 +91,7 @@ class Preview:
     Attributes:
         unreachable: prefixes that are routed now, that members still have, and that no route will lead to.
         cut: hosts with a connection to this node over a foreign route, whose packets one of our routes would take.
-        unmet: what is wanted and cannot be had.
+        unmet: wanted objects that are not possible, with the reason.
         blocked: members that do not accept the wanted encapsulation, according to their announcement or the file.
         kept: members for which a device stays after the last step.
     """
@@ -119,17 +119,17 @@ def preview(
     """
     The steps from `observed`, the kernel of `node`, to what `intent` wants of it.
 
-    Every member is assumed to tell its blocks and to answer; `others` is what others than members tell, `talking` who
-    has connections with this node, as the operator may have.
+    Every member is assumed to announce its blocks and to answer probes; `others` are the paths of peers that are no
+    members, `talking` the remote addresses with connections to this node, such as the operator's.
     """
-    told = {choice.best.path.prefix: choice for choice in (*others, *_expected_paths(intent, node))}
+    choices = {choice.best.path.prefix: choice for choice in (*others, *_expected_paths(intent, node))}
     names = {member.address.address: member.name for member in intent.nodes}
     steps: list[Step] = []
     missing: tuple[Unmet, ...] = ()
     last = MigrationStep(Desired(observed, {}))
     now = observed
     for stage in Stage:
-        wanted = derive(intent, node, names, told.values(), now)
+        wanted = derive(intent, node, names, choices.values(), now)
         probes = next_step(wanted, now, intent, node, NO_RESULTS, 0.0).probes
         switch = next_step(
             wanted, now, intent, node, _expected_replies(stage, probes, _sent_back(wanted, node), now), 0.0
@@ -150,7 +150,7 @@ def preview(
 
 
 def _sent_back(wanted: Desired, node: Node) -> Iterator[NextHop]:
-    """Next hops by whose links members will send to us: not where it is said that this node does not accept that."""
+    """Next hops by whose links members will send to us: not by encapsulations that this node does not accept."""
     for hop in wanted.dataplane.next_hops:
         encapsulation = wanted.reasons[key_of(hop)].encapsulation
         if encapsulation in {None, DIRECT} or node.accepts is None or encapsulation in node.accepts:
@@ -158,7 +158,7 @@ def _sent_back(wanted: Desired, node: Node) -> Iterator[NextHop]:
 
 
 def with_other_driver(observed: Dataplane, encapsulation: str, driver: str) -> Dataplane:
-    """The kernel as it looks to another driver of the encapsulation, which has to make its devices anew."""
+    """The kernel as seen by another driver of the encapsulation, which has to make its devices anew."""
     recognises = BEHAVIOURS[encapsulation].recognises
     links = (link for link in observed.links if recognises(link.kind))
     return observed.put(replace(link, kind=link.kind.with_driver(driver)) for link in links)
@@ -194,7 +194,7 @@ def converged(intent: Intent, node: Node, kernel: Dataplane) -> Dataplane:
 
 
 def _expected_paths(intent: Intent, node: Node) -> Iterator[Choice]:
-    """The paths that the node would receive if every member told all it has."""
+    """The paths that the node would receive if every member announced its blocks."""
     for member in intent.nodes:
         for prefix in intent.prefixes_of(member) if member.name != node.name else ():
             own = member.underlay(prefix.version)
@@ -218,10 +218,10 @@ def _expected_replies(stage: Stage, probes: Iterable[Probe], hops: Iterable[Next
 
 
 def _with_effects(ops: Iterable[Op], observed: Dataplane) -> Iterator[tuple[Op, Effect]]:
-    present = {key_of(thing): thing for thing in observed}
+    present = {key_of(obj): obj for obj in observed}
     removed: set[Key] = set()
     for op in ops:
-        key = key_of(op.thing)
+        key = key_of(op.object)
         yield op, _effect(op, present.get(key), removed=key in removed)
         if isinstance(op, Remove):
             removed.add(key)
@@ -231,7 +231,7 @@ def _effect(op: Op, present: KernelObject | None, *, removed: bool) -> Effect:
     if removed or (isinstance(present, Link) and present.owned and isinstance(present.kind, Plain)):
         return Effect.GAP
     if isinstance(op, Put) and present is not None:
-        return Effect.ATOMIC if isinstance(op.thing, NextHop | NextHopGroup | Route) else Effect.IN_PLACE
+        return Effect.ATOMIC if isinstance(op.object, NextHop | NextHopGroup | Route) else Effect.IN_PLACE
     return Effect.NONE
 
 

@@ -1,5 +1,5 @@
 """
-Obstacles to a node: checks over facts about its kernel and host, each with what to do next.
+Obstacles to a node: checks over facts about its kernel and host, each with the next command.
 
 Refuses to know: how facts are collected.
 """
@@ -140,7 +140,7 @@ def _mtu(facts: Facts, needs: Needs) -> Iterator[Answer]:
 
 
 def _fitting(facts: Facts, version: int, outer: int) -> Iterator[Answer]:
-    """True if what tunnels over one IP version make fits links with an MTU of `outer` bytes."""
+    """True if outer packets of tunnels over one IP version fit links with an MTU of `outer` bytes."""
     tunnels = {name: item.overhead_bytes(version) for item in BEHAVIOURS.values() for name in item.link_names(version)}
     for name, overhead in sorted(tunnels.items()):
         link = facts.dataplane.link(name)

@@ -3,7 +3,7 @@ A small assembler for BPF: instructions as methods, labels as names, constants a
 
 Encoding: Documentation/bpf/standardization/instruction-set.rst of the kernel.
 
-Refuses to know: what a program is for.
+Refuses to know: the purpose of a program.
 """
 
 from __future__ import annotations

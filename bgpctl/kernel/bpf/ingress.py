@@ -1,12 +1,12 @@
 """
-Where a program of ours takes in what a link receives: on the tcx hook, or before Linux 6.6 on a clsact.
+The hook of a program that decapsulates the packets a link receives: tcx, or before Linux 6.6 a clsact.
 
-A filter of clsact says by its name what it is, tcx says nothing to those without CAP_SYS_ADMIN. So a program on tcx has
-a label: the same program as a filter where no packet comes by, on a device of ours. With it, what an earlier agent left
-is known for what it is; without (the device is gone, or the agent ended halfway), only with CAP_SYS_ADMIN. What stays
-unknown does no harm: the program put last is the first to run, and lets nothing of its kind pass to others.
+A filter of clsact has a readable name; tcx shows names only with CAP_SYS_ADMIN. So a program on tcx has a label: the
+same program as a filter on a device of ours that receives no packet. The label identifies a program that an earlier
+agent left; without it (the device is gone, or the agent ended halfway) identifying one takes CAP_SYS_ADMIN. An
+unidentified program does no harm: the program put last runs first, and passes no packet of its kind to others.
 
-Refuses to know: what the programs do.
+Refuses to know: the purpose of the programs.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Receiver(NamedTuple):
 
 def attach(netlink: Netlink, link: int, label: int, fd: int, name: str) -> None:
     """
-    Have the program, loaded as PROGRAM, take in what the link receives, before our earlier ones there. The link
-    `label` is ours, and receives nothing.
+    Attach the program, loaded as PROGRAM, to the link's ingress, before our earlier ones there. The link `label` is
+    ours, and receives nothing.
 
     Raises:
         OSError: EEXIST where a filter of another program has our priority and handle.

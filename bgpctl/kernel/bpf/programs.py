@@ -4,8 +4,9 @@ The two programs of the BPF driver: IP in IP (RFC 2003) out of a device's egress
 They do what the kernel's ipip device does in its default mode, to the bit: TTL and DF inherited, DSCP zero, ECN as RFC
 6040 has it, the identification of the inner packet. Nodes with the module and nodes without exchange packets.
 
-Out: the gateway of the inner packet's route is the remote tunnel end, so the program looks the inner destination up
-(bpf_fib_lookup), then the gateway, which gives the underlay link; makes room, writes the outer header and redirects.
+Out: the gateway of the inner packet's route is the remote tunnel end. So the program resolves the inner destination
+(bpf_fib_lookup), then the gateway, which gives the underlay link; it extends the packet, writes the outer header and
+redirects.
 In: a packet of IP protocol 4 from a member to one of our addresses loses its outer header and is redirected into the
 tunnel device. Everything else passes on untouched, for about 45 ns.
 
@@ -13,23 +14,23 @@ Each of these was wrong first, and is there for a packet that was lost:
 
 - Redirecting with an explicit next hop sends what waits for ARP with the tunnel neighbour's MAC: the first packet to a
   remote is lost. Without one the kernel routes the outer packet itself, and holds it until the neighbour is known.
-- A look-up that names the device (BPF_FIB_LOOKUP_OUTPUT) takes the first of several next hops. As for a forwarded
-  packet, with the same addresses and ports, the kernel takes the one that it took when it chose the tunnel
+- A lookup that names the device (BPF_FIB_LOOKUP_OUTPUT) takes the first of several next hops. As for a forwarded
+  packet, with the same addresses and ports, the kernel takes the one that it took when it selected the tunnel
   (docs/decisions/0011); only if that answers with another link is the device named.
 - A route without a gateway has the inner destination as its remote end, whose route leads to the tunnel again: the
   packet would be wrapped without end. The underlay must be another link.
 - bpf_skb_adjust_room without FIXED_GSO shrinks the segments of UDP GSO by the header: all are lost. On a packet that
   was unwrapped here before it answers EALREADY, as no helper clears that mark: node to node to node through two tunnels
-  loses all, unless the room is asked for again without the type of encapsulation.
-- Congestion that was met on the way is told to the inner packet (RFC 6040, section 4.2), and drops one that cannot be
-  told. Congestion inside becomes "capable" outside, not "experienced" (RFC 3168, section 9.1.1).
+  loses all, unless the call is repeated without the type of encapsulation.
+- Congestion marked on the outer header is copied to the inner packet, or drops it if it is not ECN-capable (RFC 6040,
+  section 4.2). Congestion inside becomes "capable" outside, not "experienced" (RFC 3168, section 9.1.1).
 - A frame with a VLAN tag belongs to a VLAN device above the link, a fragment to the stack that can put it together, and
   a packet for another host was only seen by a promiscuous device: all three pass.
 - A packet is unwrapped into the tunnel device, not in place: a strict reverse-path filter and rules on `-i tunl0` see
   it where the module would have delivered it.
 
 Constants (the local address, the index and the MAC of the device, file descriptors of maps) are arguments of the
-assembler. So a program is a function of them, and its digest says what it was made for (kernel/ipip/bpf.py).
+assembler. So a program is a function of them, and its digest identifies them (kernel/ipip/bpf.py).
 
 Refuses to know: how they are attached (docs/decisions/0015), which addresses are in the maps.
 """
@@ -50,7 +51,7 @@ _SKB_LENGTH, _SKB_PACKET_TYPE, _SKB_PROTOCOL, _SKB_VLAN_PRESENT = 0, 4, 16, 20
 _PACKET_HOST: Final = 0
 _ETH_P_IP: Final = socket.htons(0x0800)
 
-# What a traffic-control program returns, linux/pkt_cls.h
+# Return values of a traffic-control program, linux/pkt_cls.h
 NEXT_FILTER, DROP, REDIRECT = -1, 2, 7
 
 # Helpers, by their number in linux/bpf.h
@@ -69,8 +70,8 @@ _FIB_NO_NEIGHBOUR: Final = 7
 
 _FIB_PROTOCOL, _FIB_PORTS = 1, 2
 
-# What is counted: 64-bit numbers, one after the other
-SENT, RECEIVED, REFUSED = 0, 16, 32
+# Counters: 64-bit numbers, one after the other
+SENT, RECEIVED, DROPPED = 0, 16, 32
 """Where in the counters' value: packets, and bytes behind them."""
 COUNTERS_BYTES: Final = 48
 
@@ -107,7 +108,7 @@ def discard() -> bytes:
 def encapsulate(local: Address, tunnel_index: int, counters_fd: int) -> bytes:
     """
     For the egress of the tunnel device, whose index is given. The gateway of the inner packet's route is the remote
-    tunnel end; a second look-up says which underlay link leads there. The kernel resolves the neighbour itself.
+    tunnel end; a second lookup gives the underlay link towards it. The kernel resolves the neighbour itself.
     Packets that leave are counted in the map of one value, COUNTERS_BYTES long, that is open as `counters_fd`.
     """
     p = Program()
@@ -119,10 +120,10 @@ def encapsulate(local: Address, tunnel_index: int, counters_fd: int) -> bytes:
     _find_underlay(p, local, tunnel_index)
     _outer_header(p, local)
     _count(p, counters_fd, SENT)
-    _make_room(p)
+    _extend(p)
     _store_packet(p, _ETHERNET_BYTES, _OUTER, HEADER_BYTES)
     # No next hop given: the kernel routes the outer packet itself and holds it while it asks for the neighbour. With
-    # a next hop, what was held would go out with the MAC header that the tunnel device's neighbour has, garbage.
+    # a next hop, the held packets would go out with the MAC header of the tunnel device's neighbour, garbage.
     p.op_reg("mov", R1, R7)
     p.op("mov", R2, 0)
     p.op("mov", R3, 0)
@@ -135,8 +136,8 @@ def encapsulate(local: Address, tunnel_index: int, counters_fd: int) -> bytes:
 
 def _find_remote_end(p: Program, tunnel_index: int) -> None:
     """R8 becomes the gateway of the inner packet's route: many remotes share the device, as with the kernel's tunl0."""
-    # As for a forwarded packet: of several ways the kernel takes the one that it took when it chose the tunnel. A
-    # look-up that names the device takes the first.
+    # As for a forwarded packet: of several next hops the kernel takes the one that it took when it selected the
+    # tunnel. A lookup that names the device takes the first.
     _inner_into_fib(p, tunnel_index)
     _flow_into_fib(p)
     _ask_fib(p, 0)
@@ -160,7 +161,7 @@ def _inner_into_fib(p: Program, tunnel_index: int) -> None:
 
 
 def _flow_into_fib(p: Program) -> None:
-    """Protocol and ports, which net.ipv4.fib_multipath_hash_policy=1 looks at; where there are none it sees zeros."""
+    """Protocol and ports, which net.ipv4.fib_multipath_hash_policy=1 hashes; zeros where a packet has none."""
     p.load(B, R1, FP, _INNER)
     p.jump("jne", R1, _PLAIN_HEADER, "no-ports")
     p.load(H, R1, FP, _INNER + _FRAGMENT)
@@ -190,8 +191,8 @@ def _find_underlay(p: Program, local: Address, tunnel_index: int) -> None:
 
 def decapsulate(tunnel_index: int, tunnel_mac: bytes, addresses_fd: int, counters_fd: int) -> bytes:
     """
-    For the ingress of the underlay: IPIP from a SOURCE to an OWN address comes out of the tunnel device. Which address
-    is what, one byte says in the map that is open as `addresses_fd`.
+    For the ingress of the underlay: IPIP from a SOURCE to an OWN address comes out of the tunnel device. The map that
+    is open as `addresses_fd` has the role of each address, one byte.
 
     Packets that are not IPIP for us go on to the next filter; IPIP for us from other sources is dropped. Both are
     counted.
@@ -199,9 +200,9 @@ def decapsulate(tunnel_index: int, tunnel_mac: bytes, addresses_fd: int, counter
     p = Program()
     p.op_reg("mov", R6, R1)
     _if_for_us(p, addresses_fd)
-    _if_known_as(p, SOURCE, _SOURCE, addresses_fd, "stranger")
+    _if_known_as(p, SOURCE, _SOURCE, addresses_fd, "unknown-source")
 
-    # RFC 2003, 3.1: what is inside is IPv4 too.
+    # RFC 2003, 3.1: the inner packet is IPv4 too.
     _load_packet(p, _ETHERNET_BYTES + HEADER_BYTES, _OUTER, 1, "drop")
     p.load(B, R1, FP, _OUTER)
     p.op("rsh", R1, 4)
@@ -209,7 +210,7 @@ def decapsulate(tunnel_index: int, tunnel_mac: bytes, addresses_fd: int, counter
 
     p.load(B, R9, FP, _INNER + _TOS)
     _remove_header(p)
-    # RFC 6040, 4.2: congestion met on the way is told to the inner packet, and drops one that cannot be told.
+    # RFC 6040, 4.2: congestion marked on the outer header is copied inside, or drops a packet without ECN.
     p.op("and", R9, _ECN_BITS)
     p.jump("jne", R9, _ECN_CONGESTED, "deliver")
     p.op_reg("mov", R1, R6)
@@ -224,15 +225,15 @@ def decapsulate(tunnel_index: int, tunnel_mac: bytes, addresses_fd: int, counter
     p.op("mov", R2, _INGRESS)
     p.call(_REDIRECT)
     p.exit()
-    p.label("stranger")
-    _count(p, counters_fd, REFUSED)
+    p.label("unknown-source")
+    _count(p, counters_fd, DROPPED)
     _end(p, "drop", DROP)
     _end(p, "next", NEXT_FILTER)
     return p.assemble()
 
 
 def _if_for_us(p: Program, addresses_fd: int) -> None:
-    """Leave the outer header on the stack, in the place of the inner one. What the stack must see goes there."""
+    """Leave the outer header on the stack, in the place of the inner one. Packets for the kernel's stack go there."""
     p.load(W, R0, R6, _SKB_PROTOCOL)
     p.jump("jne", R0, _ETH_P_IP, "next")
     # The kernel has taken the tag out of a tagged frame, which still belongs to a VLAN device on top of this one.
@@ -253,7 +254,7 @@ def _if_for_us(p: Program, addresses_fd: int) -> None:
 
 
 def _if_known_as(p: Program, what: int, field: int, addresses_fd: int, otherwise: str) -> None:
-    """Anyone but known nodes could otherwise send into the workloads' network."""
+    """Any host could otherwise send into the workloads' network."""
     p.load(W, R1, FP, _INNER + field)
     p.store(W, FP, _OUTER, R1)
     p.map_fd(R1, addresses_fd)
@@ -311,7 +312,7 @@ def _clear_fib(p: Program, index: int) -> None:
 
 def _look_up(p: Program, flags: int, found: str) -> None:
     _ask_fib(p, flags)
-    # A missing neighbour does not matter: gateway and link are filled in before it is looked for.
+    # A missing neighbour does not matter: the helper fills in gateway and link before it resolves the neighbour.
     p.jump("jeq", R0, 0, found)
     p.jump("jne", R0, _FIB_NO_NEIGHBOUR, "drop")
     p.label(found)
@@ -337,10 +338,10 @@ def _outer_header(p: Program, local: Address) -> None:
     p.op("add", R1, HEADER_BYTES)
     p.big_endian(R1, 16)
     p.store(H, FP, _OUTER + _LENGTH, R1)
-    # Any number will do that does not come back soon while a fragment may be on its way: the inner packet's is one.
+    # Any number that is not reused while a fragment may be in flight: the inner packet's is one.
     p.load(H, R1, FP, _INNER + _ID)
     p.store(H, FP, _OUTER + _ID, R1)
-    # RFC 2003, 5.1: an undividable packet stays so in the tunnel. A fragment is carried as a whole packet.
+    # RFC 2003, 5.1: DF is copied to the outer header. A fragment is carried as a whole packet.
     p.load(H, R1, FP, _INNER + _FRAGMENT)
     p.op("and", R1, _DF)
     p.store(H, FP, _OUTER + _FRAGMENT, R1)
@@ -383,16 +384,16 @@ def _outer_checksum(p: Program) -> None:
     p.store(H, FP, _OUTER + _CHECKSUM, R0)
 
 
-def _make_room(p: Program) -> None:
+def _extend(p: Program) -> None:
     """
     Without FIXED_GSO the segments of UDP GSO would shrink by the new header. A packet that was decapsulated before
     is still marked as encapsulated, so that asking again is refused (EALREADY); its GSO type is right already.
     """
     _adjust(p, HEADER_BYTES, _FIXED_GSO | _ENCAP_IPV4)
-    p.jump("jeq", R0, 0, "room")
+    p.jump("jeq", R0, 0, "extended")
     _adjust(p, HEADER_BYTES, _FIXED_GSO)
     p.jump("jne", R0, 0, "drop")
-    p.label("room")
+    p.label("extended")
 
 
 def _remove_header(p: Program) -> None:
@@ -413,7 +414,7 @@ def _adjust(p: Program, change: int, flags: int) -> None:
 
 
 def _address_to(p: Program, mac: bytes) -> None:
-    """The frame is for the tunnel device, or its receiver would take it for somebody else's."""
+    """Set the destination MAC to the tunnel device's: it drops frames for any other (PACKET_OTHERHOST)."""
     p.store_constant(W, FP, _OUTER, int.from_bytes(mac[:4], "little"))
     p.store_constant(H, FP, _OUTER + 4, int.from_bytes(mac[4:], "little"))
     _store_packet(p, 0, _OUTER, 6)

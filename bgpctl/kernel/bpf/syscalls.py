@@ -1,7 +1,7 @@
 """
-bpf(2), as far as it is needed: maps, loading, test runs, finding what is attached.
+bpf(2), as far as it is needed: maps, loading, test runs, finding attached programs.
 
-Refuses to know: what a program does.
+Refuses to know: the purpose of a program.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _PRIVILEGE: Final = "loading BPF programs takes CAP_BPF and CAP_NET_ADMIN"
 _MAPS: Final = 4
 """No program of ours uses more maps."""
 _LICENSE: Final = b"Dual MIT/GPL"
-"""The helpers used may only be called by programs that say they are compatible with the GPL."""
+"""The helpers used are reserved for programs with a GPL-compatible license."""
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def call(command: int, attributes: bytes) -> tuple[int, bytes]:
-    """One bpf(2): what it returned, and the attributes as it left them. Raises OSError."""
+    """One bpf(2): (its return value, the attributes after it). Raises OSError."""
     number = _NUMBERS.get(platform.machine())
     if number is None:
         raise OSError(errno.ENOSYS, f"bpf(2) is not known on {platform.machine()}")
@@ -75,8 +75,8 @@ def value_map(size_bytes: int) -> int:
 def _new_map(kind: int, key_bytes: int, value_bytes: int, entries: int) -> int:
     try:
         return call(_MAP_CREATE, struct.pack("=IIIII", kind, key_bytes, value_bytes, entries, 0))[0]
-    except PermissionError as refused:
-        raise OSError(refused.errno, _PRIVILEGE) from None
+    except PermissionError as error:
+        raise OSError(error.errno, _PRIVILEGE) from None
 
 
 def value_of(fd: int, size_bytes: int, key: bytes = bytes(4)) -> bytes:
@@ -107,21 +107,21 @@ def load(code: bytes, name: str) -> int:
     A verified traffic-control program; returns its file descriptor.
 
     Raises:
-        OSError: with the end of what the verifier said.
+        OSError: with the end of the verifier's log.
     """
     instructions = ctypes.create_string_buffer(code, len(code))
     license_text = ctypes.create_string_buffer(_LICENSE)
     try:
         return _load(instructions, license_text, name, None)
-    except OSError as refused:
-        if refused.errno == errno.EPERM:  # EACCES is the verifier's
-            raise OSError(refused.errno, _PRIVILEGE) from None
+    except OSError as error:
+        if error.errno == errno.EPERM:  # EACCES is the verifier's
+            raise OSError(error.errno, _PRIVILEGE) from None
         log = ctypes.create_string_buffer(_LOG_BYTES)
         try:
             return _load(instructions, license_text, name, log)
         except OSError:
-            said = log.value.decode(errors="replace").strip().splitlines()[-3:]
-            raise OSError(refused.errno, f"BPF program {name}: {refused.strerror}: {' | '.join(said)}") from None
+            complaint = log.value.decode(errors="replace").strip().splitlines()[-3:]
+            raise OSError(error.errno, f"BPF program {name}: {error.strerror}: {' | '.join(complaint)}") from None
 
 
 def _load(
@@ -147,7 +147,7 @@ def _load(
 
 
 def run(fd: int, packet: bytes) -> tuple[int, bytes]:
-    """Run a program on a packet without any network: (what it returned, the packet as it left it)."""
+    """Run a program on a packet without any network: (its return value, the packet after it)."""
     data = ctypes.create_string_buffer(packet, len(packet))
     out = ctypes.create_string_buffer(len(packet) + 256)
     request = struct.pack("=IIIIQQII", fd, 0, len(packet), len(out), _pointer(data), _pointer(out), 1, 0)
@@ -202,8 +202,8 @@ def _info_of(program_id: int) -> _ProgramInfo:
 
 def _program_info(program: int) -> _ProgramInfo:
     map_ids = ctypes.create_string_buffer(4 * _MAPS)
-    # struct bpf_prog_info: id stands at 4, nr_map_ids (the room for them, then their number) at 52, map_ids at 56,
-    # the name at 64.
+    # struct bpf_prog_info: id at 4, nr_map_ids (the size of the buffer, then the number of maps) at 52, map_ids at
+    # 56, the name at 64.
     info = _info(program, struct.pack("=52xIQ16x", _MAPS, _pointer(map_ids)))
     number, count, name = struct.unpack_from("=4xI44xI8x16s", info)
     maps = struct.unpack_from(f"={min(count, _MAPS)}I", map_ids.raw)

@@ -3,7 +3,7 @@ Traffic-control hooks (clsact): attaching a BPF program to a device's ingress or
 
 Layouts: linux/pkt_sched.h, linux/pkt_cls.h.
 
-Refuses to know: what the programs do.
+Refuses to know: the purpose of the programs.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def attach(netlink: Netlink, index: int, hook: int, fd: int, name: str) -> None:
 
 def detach(netlink: Netlink, index: int, hook: int) -> None:
     """
-    Take our program off the hook; absent is no error. The qdisc stays: it costs nothing, and whether somebody else
-    counts on it cannot be known. Raises OSError.
+    Take our program off the hook; absent is no error. The qdisc stays: it costs nothing, and another program may
+    depend on it. Raises OSError.
     """
     if attached(netlink, index, hook):
         # Without the qdisc the kernel answers EINVAL, without the filter ENOENT.

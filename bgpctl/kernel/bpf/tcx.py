@@ -4,7 +4,7 @@ The ingress hook of Linux 6.6 (tcx): programs on it need no qdisc, whose first f
 Programs go by their numbers: opening one by that takes CAP_SYS_ADMIN, taking it off its place does not.
 Layouts: union bpf_attr, linux/bpf.h.
 
-Refuses to know: what the programs do, and whose they are.
+Refuses to know: the purpose of the programs, and their owners.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BEFORE, _AFTER, _BY_NUMBER = 1 << 3, 1 << 4, 1 << 5
 _FIRST: Final = 0
 _LOOPBACK: Final = 1
 _PLACES: Final = 64
-"""As many as the kernel lets stand on one hook (BPF_MPROG_MAX)."""
+"""The kernel's limit of programs on one hook (BPF_MPROG_MAX)."""
 _TRIES: Final = 10
 _NONE_TO_SEE: Final = frozenset({errno.EINVAL, errno.ENODEV, errno.EPERM, errno.ENOSYS})
 _ATTRIBUTES: Final = struct.Struct("=IIIIIIQ")
@@ -67,7 +67,7 @@ def detach(index: int, program_id: int) -> None:
 
 
 def attached(index: int) -> tuple[int, ...]:
-    """The programs on the hook, in their order; none before Linux 6.6, nor for who may not ask. Raises OSError."""
+    """The programs on the hook, in their order; none before Linux 6.6 or without the privilege. Raises OSError."""
     try:
         return _query(index)[0]
     except OSError as error:

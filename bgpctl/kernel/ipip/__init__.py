@@ -3,4 +3,4 @@
 from typing import Final
 
 TABLE: Final = "bgpctl_ipip"
-"""The nftables table that guards what the module decapsulates; another driver removes it."""
+"""The nftables table that limits whose packets the module decapsulates; another driver removes it."""

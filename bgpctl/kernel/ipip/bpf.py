@@ -2,32 +2,32 @@
 IP in IP where the kernel has no ipip module: a veth end named tunl0 and two BPF programs, one for each direction.
 
 The problem: routes through tunl0, next hops with many gateways behind one device, and packets that leave and arrive as
-the module's do, so that neither the rest of bgpctl nor a node with the module can tell the difference; on a kernel that
-has no device of the kind, and without a process that has to stay alive for packets to flow.
+the module's do, so that neither the rest of bgpctl nor a node with the module sees a difference; on a kernel without
+such a device, and without a process that has to stay alive for packets to flow.
 
 The idea: `tunl0` is an ordinary device, so addresses, routes, next hops and firewall rules name it as ever. A program
-at its egress wraps what the kernel has routed there, asking the routing table for the gateway, which is the
-remote tunnel end: there is no second table of remotes to keep up to date. A program at the ingress of the underlay's
-link unwraps what members send to this node and hands it to tunl0, so that it really arrives there. The hooks hold the
-programs, and a program holds its map.
+at its egress encapsulates the packets that the kernel has routed there, and looks up the gateway, which is the remote
+tunnel end, in the routing table: there is no second table of remotes to keep up to date. A program at the ingress of
+the underlay's link decapsulates the packets of members and redirects them to tunl0, so that they arrive there. The
+hooks hold the programs, and a program holds its map.
 
-Simpler ways, and where they break:
+Simpler designs, and where they break:
 
 - A TUN device would do as well as a veth, but has a carrier only while a process keeps it open, and the kernel flushes
   next-hop objects when a carrier goes (nexthop.c, NETDEV_CHANGE). The veth's other end stays up and receives nothing.
-- Unwrapping without a list of senders, as the module does, lets anyone who can reach the node send into the workloads'
-  network. netfilter does not see the packet before the program, so the list is the program's own map, and what comes
-  from others is counted and dropped.
+- Decapsulation without a list of senders, as the module does it, lets any host that reaches the node send into the
+  workloads' network. netfilter does not see the packet before the program, so the list is the program's own map, and
+  packets from others are counted and dropped.
 - Changing that map entry by entry lets half a list act. A change is a new program with a new, frozen map, attached
-  beside the former one, which goes afterwards. What was put once stays true, and may be remembered (`_known`).
-- A filter on a clsact qdisc is seen by everybody, but the first clsact on a link stops the link for milliseconds. So
-  the receiver stands on tcx where Linux has it, and a label elsewhere says what it is (ingress.py,
+  beside the former one, which goes afterwards. So the content of a map never changes, and is cached (`_known`).
+- A filter on a clsact qdisc is visible without privileges, but the first clsact on a link stops the link for
+  milliseconds. So the receiver is on tcx where Linux has it, and a label elsewhere identifies it (ingress.py,
   docs/decisions/0015).
-- A program's presence does not say that it fits: a device that was made anew has another index and another MAC. What is
-  on a hook says in its name which address it stands for, and has the digest of its code in it, so that whatever the
-  code was made for (this version, the tunnel's index and MAC) can be compared with how things are now.
-- A next hop of several is chosen twice, by the kernel on the way to tunl0 and by the program: programs.py asks as the
-  kernel did (docs/decisions/0011).
+- The presence of a program does not prove that it fits: a device that was recreated has another index and another MAC.
+  The name of a program on a hook has its local address and the digest of its code, so that the constants of the code
+  (this version, the tunnel's index and MAC) can be compared with the present ones.
+- A next hop of several is selected twice, by the kernel when it routes to tunl0 and by the program: programs.py makes
+  the same lookup as the kernel (docs/decisions/0011).
 
 Refuses to know: which senders may send here, and why.
 """
@@ -58,12 +58,12 @@ _FAR_END: Final = "tunl0-end"
 _MAC: Final = Mac("02:00:00:00:00:04")
 _NOARP: Final = 0x80
 _NOWHERE: Final = Address(4, 0)
-"""Stands for the tunnel's own end until it is said which address that is (put_decap)."""
+"""Stands for the local tunnel address until put_decap sets it."""
 _ADDRESS_BYTES: Final = 4
 
 
 class _Read(NamedTuple):
-    """Whom a program lets in, and where to."""
+    """The senders that a program accepts, and the local addresses that it accepts them at."""
 
     program_id: int
     sources: tuple[Address, ...]
@@ -75,7 +75,7 @@ class BpfIpip:
     The driver for hosts without the module. Every method may raise OSError with errno and text.
 
     Raises:
-        OSError: this kernel, or what this process may do, does not suffice; the text says what is missing.
+        OSError: this kernel, or the capabilities of this process, do not suffice; the text names what is missing.
         Unavailable: no netlink here.
     """
 
@@ -140,7 +140,7 @@ class BpfIpip:
             self._links.remove(found.number)
 
     def _sends_from(self, tunnel: LinkFacts) -> Address | None:
-        """The outer source address of what the device sends; None if our program is not there or was made otherwise."""
+        """The outer source address of the device's packets; None without our program or with another version of it."""
         program = tc.attached(self._netlink, tunnel.number, tc.EGRESS)
         local = _local(program.name if program else "")
         expected = _named("encap", local, _sender(local, tunnel)) if local else None
@@ -152,7 +152,7 @@ class BpfIpip:
             name = _named("encap", local, _sender(local, tunnel))
             tc.attach(self._netlink, tunnel.number, tc.EGRESS, program, name)
 
-    # What comes in ---------------------------------------------------------------------------------------------
+    # Decapsulation ---------------------------------------------------------------------------------------------
 
     def put_decap(self, decap: Decap) -> None:
         links = self._all()
@@ -178,7 +178,7 @@ class BpfIpip:
         match self._decaps(links, receivers(self._netlink, links.values())):
             case (Decap() as only,):
                 return frozenset({only})
-            case _:  # two are left where a driver was killed before it had taken away the former: to be put again
+            case _:  # two are left where a driver was killed before it had detached the former: to be put again
                 return frozenset()
 
     def _receive(self, tunnel: LinkFacts, far_end: LinkFacts, underlay: LinkFacts, decap: Decap) -> None:
@@ -192,7 +192,7 @@ class BpfIpip:
                 self._known = _Read(syscalls.id_of(program), decap.sources, decap.own)
 
     def _counters_fd(self) -> int:
-        """The counters that the present programs count in, where they may be had, or else new ones."""
+        """The counters of the attached programs, if this process may open them, else new ones."""
         if self._counters is None:
             self._counters = _open_counters(self._netlink) or syscalls.value_map(programs.COUNTERS_BYTES)
         return self._counters
@@ -217,7 +217,7 @@ class BpfIpip:
 
     def _read(self, program_id: int) -> _Read | None:
         """
-        The addresses that the program lets in. Its map is frozen, so what was put or read once stays true.
+        The addresses that the program accepts. Its map is frozen, so the cached content stays true.
 
         None if it may not be read, which takes CAP_SYS_ADMIN: an earlier driver's program is then not seen, and
         putting the same again does no harm.
@@ -255,7 +255,7 @@ def receivers(netlink: Netlink, links: Iterable[LinkFacts]) -> Iterator[Receiver
 
 
 def left_behind(netlink: Netlink) -> frozenset[Decap]:
-    """Programs that take packets in for a tunnel that is gone: nobody gets these packets. Raises OSError."""
+    """Programs that take packets in for a tunnel that is gone: these packets are lost. Raises OSError."""
     links = list_links(netlink)
     names = {facts.number: facts.name for facts in links}
     found = receivers(netlink, links)
@@ -277,8 +277,8 @@ def traffic(netlink: Netlink) -> Traffic | None:
         value = syscalls.value_of(fd, programs.COUNTERS_BYTES)
     pair = struct.Struct("=QQ")
     received, sent = pair.unpack_from(value, programs.RECEIVED), pair.unpack_from(value, programs.SENT)
-    refused, _ = pair.unpack_from(value, programs.REFUSED)
-    return Traffic(received[0], received[1], sent[0], sent[1], refused)
+    dropped, _ = pair.unpack_from(value, programs.DROPPED)
+    return Traffic(received[0], received[1], sent[0], sent[1], dropped)
 
 
 def _open_counters(netlink: Netlink) -> int | None:

@@ -1,5 +1,5 @@
 """
-The drivers of IP in IP, and the choice: who does it already, else the kernel's module if it works, else BPF.
+The drivers of IP in IP, and the choice: the one in use, else the kernel's module if it works, else BPF.
 
 Refuses to know: how either does it.
 """
@@ -25,7 +25,7 @@ KINDS: Final = frozenset({"ipip", "veth"})
 
 
 class IpipDriver(Protocol):
-    """Makes tunl0 and what it decapsulates. Every method may raise OSError with errno and text."""
+    """Makes tunl0 and its decapsulation. Every method may raise OSError with errno and text."""
 
     @property
     def name(self) -> str:
@@ -41,7 +41,7 @@ class IpipDriver(Protocol):
         """Remove the device and what belongs to it; absent is no error."""
 
     def put_decap(self, decap: Decap) -> None:
-        """Accept what `decap` says, instead of what an earlier one of the same link said, without a gap."""
+        """Accept the senders of `decap` in place of those of an earlier one of the same link, without a gap."""
 
     def remove_decap(self, link: str) -> None:
         """Decapsulate nothing any more; absent is no error."""
@@ -50,10 +50,10 @@ class IpipDriver(Protocol):
         """The decapsulation that is in force, asked of the kernel."""
 
     def port_ids(self) -> frozenset[int]:
-        """The netlink sockets through which the driver changes things."""
+        """The netlink sockets through which the driver changes the kernel."""
 
     def close(self) -> None:
-        """Let go; what is in the kernel works on."""
+        """Close the sockets; the kernel's state stays."""
 
 
 def choose_driver(links: Links, wanted: str = AUTO) -> IpipDriver:
@@ -63,7 +63,7 @@ def choose_driver(links: Links, wanted: str = AUTO) -> IpipDriver:
     packets. To find out, `links` may make a tunl0 and remove it again.
 
     Raises:
-        OSError: no driver can be had here; the text says what is missing.
+        OSError: no driver works here; the text names what is missing.
         Unavailable: no netlink here.
     """
     present = _link(LINK)

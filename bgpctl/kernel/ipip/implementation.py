@@ -33,18 +33,18 @@ _SOURCE_AT: Final = 12
 
 
 class IpipImplementation:
-    """One device in each namespace, and a driver for it that is chosen when it is first needed."""
+    """One device in each namespace, and a driver for it that is selected when it is first needed."""
 
     encapsulation: Final = IPIP
     drivers: Final = DRIVERS
     drivers_help: Final = (
-        "Who does IP in IP: the ipip module, BPF programs, or who does it now, else the module where there is one."
+        "The driver of IP in IP: the ipip module, BPF programs, or the one in use, else the module where there is one."
     )
     wrappings: Final = (Wrapping(4, _PROTOCOL_AT, socket.IPPROTO_IPIP, _HEADER_BYTES, _SOURCE_AT),)
     """They are seen where they come in, before BPF takes them out of their outer header."""
 
     def kind_of(self, facts: LinkFacts, names: Names) -> LinkKind | None:
-        """None: whether a device is whole only its driver knows (IpipDevices.recognised)."""
+        """None: only its driver recognises a complete device (IpipDevices.recognised)."""
         del facts, names
         return None
 
@@ -60,7 +60,7 @@ class IpipImplementation:
     def traffic(self, netlink: Netlink, facts: LinkFacts, message: bytes) -> Traffic | None:
         match facts.name, facts.kind:
             case (name, "ipip") if name == LINK:
-                return decode.link_traffic(message)._replace(dropped_packets=module.refused_packets())
+                return decode.link_traffic(message)._replace(dropped_packets=module.dropped_packets())
             case (name, "veth") if name == LINK:
                 return bpf.traffic(netlink)  # packets never reach the device itself
             case _:
@@ -72,7 +72,7 @@ class IpipImplementation:
 
     def hint(self, link: Link, code: int) -> str | None:
         if isinstance(link.kind, Ipip) and code == errno.EEXIST:
-            return f"{link.name} is somebody else's, or the ipip module's: --ipip-driver kernel can use the latter"
+            return f"{link.name} is another program's, or the ipip module's: --ipip-driver kernel can use the latter"
         return None
 
 
@@ -85,7 +85,7 @@ def _bpf_missing() -> str | None:
 
 
 class IpipDevices:
-    """`tunl0` and what it lets in; `wanted` is one of DRIVERS."""
+    """`tunl0` and its decapsulation; `wanted` is one of DRIVERS."""
 
     def __init__(self, netlink: Netlink, links: Links, wanted: str) -> None:
         self._netlink = netlink
@@ -94,8 +94,8 @@ class IpipDevices:
         self._driver: IpipDriver | None = None
         self._may_be_left_behind = True
 
-    def _chosen(self, *, anew: bool = False) -> IpipDriver:
-        """Chosen at the first call and whenever it is asked for `anew`. Raises OSError: none works."""
+    def _selected(self, *, anew: bool = False) -> IpipDriver:
+        """The driver, selected at the first call and with `anew`. Raises OSError: none works."""
         if self._driver is None or anew:
             former, self._driver = self._driver, choose_driver(self._links, self._wanted)
             if former:
@@ -103,42 +103,42 @@ class IpipDevices:
         return self._driver
 
     def recognised(self, link: Link) -> Link:
-        """The tunnel device as such where a driver vouches for it: without its program a device carries nothing."""
+        """The tunnel device as such where its driver confirms it: without its program a device carries nothing."""
         if link.name != LINK or not isinstance(link.kind, Plain) or link.kind.kind not in KINDS:
             return link
         try:
-            driver = self._chosen()
+            driver = self._selected()
             whole = driver.recognises(link.name, link.kind.kind)
         except OSError:
-            return link  # a driver that cannot be had here vouches for nothing
+            return link  # no driver works here, so none can confirm the device
         return replace(link, kind=Ipip(driver.name), mac=None) if whole else link
 
     def put(self, wanted: Link, scene: Scene) -> None:
         # The module may have come since the last tunnel was made, and without one, nothing goes through it.
-        self._chosen(anew=wanted.name not in scene.links).put_link(wanted)
+        self._selected(anew=wanted.name not in scene.links).put_link(wanted)
 
     def remove(self, name: str, scene: Scene) -> None:
         del scene
-        self._chosen().remove_link(name)
+        self._selected().remove_link(name)
 
     def decaps(self, links: Iterable[Link]) -> frozenset[Decap]:
         has_tunnel = any(isinstance(link.kind, Ipip) for link in links)
-        # Without a tunnel, reading is worth while at first, and for as long as there may be something to see.
+        # Without a tunnel, read once at the start and while an earlier read found something.
         if not has_tunnel and not self._may_be_left_behind:
             return frozenset()
         try:
-            found = self._chosen().observe_decaps() if has_tunnel else bpf.left_behind(self._netlink)
+            found = self._selected().observe_decaps() if has_tunnel else bpf.left_behind(self._netlink)
         except OSError as error:
-            raise Unavailable(f"what is decapsulated cannot be seen: {error}") from error
+            raise Unavailable(f"cannot read which packets are decapsulated: {error}") from error
         self._may_be_left_behind = has_tunnel or bool(found)
         return found
 
     def put_decap(self, decap: Decap) -> None:
-        self._chosen().put_decap(decap)
+        self._selected().put_decap(decap)
 
     def remove_decap(self, link: str, scene: Scene) -> None:
         if link in scene.indexes:
-            self._chosen().remove_decap(link)
+            self._selected().remove_decap(link)
         else:
             bpf.stop_receiving(self._netlink)
 

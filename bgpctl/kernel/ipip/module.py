@@ -1,5 +1,5 @@
 """
-IP in IP by the kernel's ipip module. It decapsulates for anyone, so an nftables table of ours names the senders.
+IP in IP by the kernel's ipip module. It decapsulates from any sender, so an nftables table of ours limits the senders.
 
 Loading the module puts a tunl0 into every network namespace; it cannot be deleted or configured, only set up or down.
 
@@ -25,7 +25,7 @@ from bgpctl.kernel.netlink import Netlink
 _IPIP: Final = "ip protocol 4"  # by number: names come from /etc/protocols, which a small system has not
 
 _HOOK: Final = "type filter hook input priority filter; policy accept;"
-_NOBODY: Final = f"    chain input {{ {_HOOK} {_IPIP} drop; }}"
+_DROP_ALL: Final = f"    chain input {{ {_HOOK} {_IPIP} drop; }}"
 
 
 class KernelIpip:
@@ -64,15 +64,15 @@ class KernelIpip:
             raise OSError(errno.ENODEV, f"no link {link.name}")
         index, found = present
         if link.up and not found.up and parse(nft.listed(TABLE)) is None:
-            nft.replace(TABLE, _NOBODY)  # from the moment it is up the module decapsulates
+            nft.replace(TABLE, _DROP_ALL)  # from the moment it is up the module decapsulates
         self._links.change(index, mending(link, found))
 
     def _take_over(self) -> None:
         """
-        Remove what the BPF driver has made. All that stands on the device goes with it and has to be put again; a
-        device that is up cannot be renamed out of the way before Linux 6.2.
+        Remove the objects of the BPF driver. All that stands on the device goes with it and has to be put again; a
+        device that is up cannot be renamed before Linux 6.2.
         """
-        nft.replace(TABLE, _NOBODY)  # first, because without nft nothing could replace what is removed
+        nft.replace(TABLE, _DROP_ALL)  # first, because without nft nothing could replace the removed program
         clear_away()
 
     def remove_link(self, name: str) -> None:
@@ -81,14 +81,14 @@ class KernelIpip:
             return
         index, found = present
         self._links.change(index, mending(replace(found, up=False, owned=False), found))
-        self._links.remove(index)  # the kernel says yes and keeps the tunl0 that came with the module
+        self._links.remove(index)  # the kernel reports success and keeps the tunl0 that came with the module
         self.remove_decap(name)
 
     def put_decap(self, decap: Decap) -> None:
         for name in (decap.link, decap.underlay):
             if self._find(name) is None:
                 raise OSError(errno.ENODEV, f"no link {name}")
-        nft.replace(TABLE, ruleset(decap, refused_packets() or 0))
+        nft.replace(TABLE, ruleset(decap, dropped_packets() or 0))
 
     def remove_decap(self, link: str) -> None:
         if link == LINK:
@@ -104,7 +104,7 @@ class KernelIpip:
         return (found.number, decode.link(found)) if found else None
 
 
-def refused_packets() -> int | None:
+def dropped_packets() -> int | None:
     """How many packets the table of the calling thread's namespace has dropped; None without one. Raises OSError."""
     rules = [item["rule"]["expr"] for item in nft.listed(TABLE) if _is_ours(item, "rule")]
     counted = (
@@ -113,10 +113,10 @@ def refused_packets() -> int | None:
     return next(counted, None)
 
 
-def ruleset(decap: Decap, refused: int = 0) -> str:
+def ruleset(decap: Decap, dropped_before: int = 0) -> str:
     """
     The table that lets in what `decap` allows and drops any other IPIP to its addresses, as one nft transaction.
-    `refused` packets were dropped before. `local` has a rule of its own: that is how it is known again.
+    `dropped_before` continues the counter. `local` has a rule of its own, from which `parse` reads it.
     """
     allowed = f'iifname "{decap.underlay}" ip saddr @sources accept'
     return f"""\
@@ -126,7 +126,7 @@ def ruleset(decap: Decap, refused: int = 0) -> str:
         {_HOOK}
         {_IPIP} ip daddr {decap.local} {allowed}
         {_IPIP} ip daddr @own {allowed}
-        {_IPIP} ip daddr @own counter packets {refused} bytes 0 drop
+        {_IPIP} ip daddr @own counter packets {dropped_before} bytes 0 drop
     }}"""
 
 
@@ -136,7 +136,7 @@ def _set(name: str, addresses: Iterable[Address]) -> str:
 
 
 def parse(listed: list[dict[str, Any]]) -> Decap | None:
-    """The senders that our table allows, from `nft -j list`; None if it is not there or somebody changed its rules."""
+    """The senders that our table allows, from `nft -j list`; None if it is absent or its rules were changed."""
     sets = {item["set"]["name"]: item["set"].get("elem", []) for item in listed if _is_ours(item, "set")}
     rules = [item["rule"]["expr"] for item in listed if _is_ours(item, "rule")]
     if [_verdict(rule) for rule in rules] != ["accept", "accept", "drop"]:

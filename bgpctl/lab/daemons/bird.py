@@ -1,7 +1,7 @@
 """
 BIRD 2, configured and started.
 
-Refuses to know: what it answers.
+Refuses to know: its answers.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ protocol bgp {name} {{
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How sessions are written, and what stands beside them."""
+    """The format of sessions, and the configuration beside them."""
 
     session: str
     more: str = ""

@@ -1,7 +1,7 @@
 """
 FRR, configured and started: bgpd and its zebra.
 
-Refuses to know: what they answer.
+Refuses to know: their answers.
 """
 
 from __future__ import annotations

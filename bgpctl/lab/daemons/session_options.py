@@ -1,5 +1,5 @@
 """
-The configuration of a router of somebody else's, and where it lives.
+The configuration of a router that runs another BGP daemon, and where it lives.
 
 Refuses to know: any daemon's configuration, commands and output.
 """
@@ -56,8 +56,8 @@ class Router:
     Everything a router is configured with.
 
     Attributes:
-        routes: what it announces to everyone; it has no such networks itself.
-        recovering: it comes back from a restart, and says so.
+        routes: announced to every neighbor; it has no such networks itself.
+        recovering: it comes back from a restart, and sets the Restart State bit (RFC 4724).
     """
 
     router_id: Address

@@ -22,13 +22,13 @@ def test_new_operations_never_wait() -> None:
     assert Attempts().begun((ONE,), 0.0).ready((ONE, TWO), 0.05) == (TWO,)
 
 
-def test_what_joins_between_two_attempts_waits_for_the_next_one_with_the_others() -> None:
+def test_an_operation_that_joins_between_two_attempts_waits_for_the_next_one() -> None:
     attempts = Attempts().begun((ONE,), 0.0).begun((TWO,), 0.09)
     assert attempts.timers_s((ONE, TWO)) == (0.1,)
     assert attempts.ready((ONE, TWO), 0.1) == (ONE, TWO)
 
 
-def test_what_is_not_called_for_any_more_is_forgotten_with_its_failure_and_its_pause() -> None:
+def test_an_obsolete_operation_is_forgotten_with_its_failure_and_its_pause() -> None:
     tried = Attempts().begun((ONE, TWO), 0.0).applied((Failure(ONE, errno.EPERM),))
     assert tried.called_for((ONE,)).tried == {ONE}
     assert [failure.op for failure in tried.called_for((ONE,)).failures] == [ONE]

@@ -18,7 +18,7 @@ def pauses_s(cause: Cause, attempts: int) -> list[float]:
     return found
 
 
-def test_what_was_never_attempted_is_due() -> None:
+def test_an_operation_never_attempted_is_due() -> None:
     assert Backoff(Cause.OPERATION_FAILED).is_due(-1e9)
 
 

@@ -1,4 +1,4 @@
-"""Adj-RIB-In: what a peer's silence, death and return do to what it told."""
+"""Adj-RIB-In: the effect of a peer's silence, loss and return on its routes."""
 
 from dataclasses import replace
 from functools import partial
@@ -17,16 +17,16 @@ ONE, TWO = Prefix.parse("10.244.1.0/26"), Prefix.parse("10.244.2.0/26")
 OTHER = Address.parse("10.0.0.9")
 
 
-def told(*blocks: Prefix, graceful: bool = True) -> AdjRibIn:
-    """A peer that told these blocks and End-of-RIB, and another one whose session is up."""
+def received(*blocks: Prefix, graceful: bool = True) -> AdjRibIn:
+    """A peer that announced these blocks and End-of-RIB, and another one whose session is up."""
     tables = adj_rib_in.session_up(adj_rib_in.expect({}, [PEER, OTHER], 0.0, 120.0), OTHER, 0.0)
-    tables = adj_rib_in.open_received(tables, offer(120 if graceful else None, preserved=False))
+    tables = adj_rib_in.open_received(tables, opened(120 if graceful else None, preserved=False))
     tables = adj_rib_in.session_up(tables, PEER, 1.0)
     tables = adj_rib_in.updated(tables, Update(PEER, tuple(path(block, PEER) for block in blocks)), 2.0)
     return adj_rib_in.complete(tables, PEER, 3.0)
 
 
-def offer(restart_time_s: int | None, *, preserved: bool) -> SessionOpened:
+def opened(restart_time_s: int | None, *, preserved: bool) -> SessionOpened:
     return SessionOpened(PEER, Asn(64512), PEER, 30, restart_time_s, forwarding_preserved=preserved)
 
 
@@ -34,14 +34,14 @@ def prefixes(tables: AdjRibIn) -> set[Prefix]:
     return set(tables[PEER].paths)
 
 
-def test_a_wanted_peer_is_unheard_until_its_time_is_over() -> None:
+def test_a_wanted_peer_awaits_its_session_until_its_time_is_over() -> None:
     tables = adj_rib_in.expect({}, [PEER], 0.0, 120.0)
     assert tables[PEER].state is TableState.AWAITING_SESSION
     assert adj_rib_in.expired(tables, 119.9)[PEER].state is TableState.AWAITING_SESSION
     assert adj_rib_in.expired(tables, 120.0)[PEER].state is TableState.DOWN
 
 
-def test_a_refused_connection_does_not_make_an_unheard_peer_known() -> None:
+def test_a_refused_connection_does_not_end_the_wait_for_a_session() -> None:
     tables = adj_rib_in.session_down(
         adj_rib_in.expect({}, [PEER], 0.0, 120.0), SessionDown(PEER, "refused", notified=False), 1.0
     )
@@ -50,28 +50,30 @@ def test_a_refused_connection_does_not_make_an_unheard_peer_known() -> None:
 
 
 def test_a_peer_that_dies_keeps_its_paths_as_stale_ones_until_its_restart_time() -> None:
-    tables = adj_rib_in.session_down(told(ONE), SessionDown(PEER, "closing connection", notified=False), 10.0)
+    tables = adj_rib_in.session_down(received(ONE), SessionDown(PEER, "closing connection", notified=False), 10.0)
     assert prefixes(tables) == {ONE}
     assert tables[PEER].stale == {ONE}
     assert prefixes(adj_rib_in.expired(tables, 129.0)) == {ONE}
     assert prefixes(adj_rib_in.expired(tables, 130.0)) == set()
 
 
-def test_a_peer_that_says_goodbye_loses_its_paths_at_once() -> None:
-    tables = adj_rib_in.session_down(told(ONE), SessionDown(PEER, "notification received (6,2)", notified=True), 10.0)
+def test_a_peer_that_sends_a_notification_loses_its_paths_at_once() -> None:
+    tables = adj_rib_in.session_down(
+        received(ONE), SessionDown(PEER, "notification received (6,2)", notified=True), 10.0
+    )
     assert tables[PEER].state is TableState.DOWN
     assert prefixes(tables) == set()
 
 
 def test_a_peer_without_graceful_restart_loses_its_paths_at_once() -> None:
     tables = adj_rib_in.session_down(
-        told(ONE, graceful=False), SessionDown(PEER, "closing connection", notified=False), 10.0
+        received(ONE, graceful=False), SessionDown(PEER, "closing connection", notified=False), 10.0
     )
     assert prefixes(tables) == set()
 
 
 def test_a_peer_that_returns_confirms_what_it_repeats_and_loses_the_rest_at_end_of_rib() -> None:
-    tables = adj_rib_in.session_down(told(ONE, TWO), SessionDown(PEER, "closing connection", notified=False), 10.0)
+    tables = adj_rib_in.session_down(received(ONE, TWO), SessionDown(PEER, "closing connection", notified=False), 10.0)
     tables = adj_rib_in.session_up(tables, PEER, 11.0)
     tables = adj_rib_in.updated(tables, Update(PEER, (path(ONE, PEER),)), 12.0)
     assert prefixes(tables) == {ONE, TWO}
@@ -80,14 +82,14 @@ def test_a_peer_that_returns_confirms_what_it_repeats_and_loses_the_rest_at_end_
     assert tables[PEER].state is TableState.SYNCED
 
 
-def test_a_peer_that_returns_without_its_forwarding_state_loses_what_was_retained() -> None:
-    tables = adj_rib_in.session_down(told(ONE), SessionDown(PEER, "closing connection", notified=False), 10.0)
-    assert prefixes(adj_rib_in.open_received(tables, offer(None, preserved=False))) == set()
-    assert prefixes(adj_rib_in.open_received(tables, offer(120, preserved=False))) == set()
-    assert prefixes(adj_rib_in.open_received(tables, offer(120, preserved=True))) == {ONE}
+def test_a_peer_that_returns_without_its_forwarding_state_loses_its_stale_paths() -> None:
+    tables = adj_rib_in.session_down(received(ONE), SessionDown(PEER, "closing connection", notified=False), 10.0)
+    assert prefixes(adj_rib_in.open_received(tables, opened(None, preserved=False))) == set()
+    assert prefixes(adj_rib_in.open_received(tables, opened(120, preserved=False))) == set()
+    assert prefixes(adj_rib_in.open_received(tables, opened(120, preserved=True))) == {ONE}
 
 
-def test_a_peer_that_never_says_end_of_rib_counts_as_complete_after_a_while() -> None:
+def test_a_peer_that_never_sends_end_of_rib_counts_as_complete_after_a_while() -> None:
     tables = adj_rib_in.session_up(adj_rib_in.expect({}, [PEER], 0.0, 120.0), PEER, 1.0)
     tables = adj_rib_in.updated(tables, Update(PEER, (path(ONE, PEER),)), 2.0)
     tables = adj_rib_in.expired(tables, 2.0 + SYNC_S)
@@ -96,31 +98,31 @@ def test_a_peer_that_never_says_end_of_rib_counts_as_complete_after_a_while() ->
 
 
 def test_a_table_that_is_still_coming_is_not_swept() -> None:
-    tables = adj_rib_in.session_up(told(ONE), PEER, 10.0)
+    tables = adj_rib_in.session_up(received(ONE), PEER, 10.0)
     tables = adj_rib_in.updated(tables, Update(PEER, (path(TWO, PEER),)), 35.0)
     assert prefixes(adj_rib_in.expired(tables, 41.0)) == {ONE, TWO}
     assert prefixes(adj_rib_in.expired(tables, 35.0 + SYNC_S)) == {TWO}
 
 
 def test_a_repeated_path_keeps_its_age_and_a_changed_one_does_not() -> None:
-    tables = adj_rib_in.updated(told(ONE), Update(PEER, (path(ONE, PEER),)), 50.0)
+    tables = adj_rib_in.updated(received(ONE), Update(PEER, (path(ONE, PEER),)), 50.0)
     assert tables[PEER].paths[ONE].at_s == 2.0
     tables = adj_rib_in.updated(tables, Update(PEER, (path(ONE, PEER, 65001),)), 60.0)
     assert tables[PEER].paths[ONE].at_s == 60.0
 
 
 def test_losing_our_own_channel_forgets_nothing() -> None:
-    tables = adj_rib_in.all_stale(told(ONE), 10.0, 120.0)
+    tables = adj_rib_in.all_stale(received(ONE), 10.0, 120.0)
     assert prefixes(tables) == {ONE}
     assert tables[PEER].state is TableState.STALE
 
 
 def test_news_of_a_peer_that_is_not_wanted_changes_nothing() -> None:
-    stranger = Address.parse("10.9.9.9")
-    tables = told(ONE)
-    assert adj_rib_in.updated(tables, Update(stranger, (path(TWO, stranger),)), 9.0) == tables
-    assert adj_rib_in.session_up(tables, stranger, 9.0) == tables
-    assert adj_rib_in.complete(tables, stranger, 9.0) == tables
+    unknown = Address.parse("10.9.9.9")
+    tables = received(ONE)
+    assert adj_rib_in.updated(tables, Update(unknown, (path(TWO, unknown),)), 9.0) == tables
+    assert adj_rib_in.session_up(tables, unknown, 9.0) == tables
+    assert adj_rib_in.complete(tables, unknown, 9.0) == tables
 
 
 def many(count: int) -> Update:
@@ -128,7 +130,7 @@ def many(count: int) -> Update:
 
 
 def test_a_peer_over_its_limit_is_not_used_at_all_and_costs_no_memory() -> None:
-    tables = adj_rib_in.updated(told(ONE), many(11), 5.0, limit=10)
+    tables = adj_rib_in.updated(received(ONE), many(11), 5.0, limit=10)
     assert tables[PEER].over_limit_since_s == 5.0
     assert not tables[PEER].paths
     assert tables[PEER].certain
@@ -136,7 +138,7 @@ def test_a_peer_over_its_limit_is_not_used_at_all_and_costs_no_memory() -> None:
 
 
 def test_a_peer_over_its_limit_is_asked_again_and_used_once_a_whole_table_fits() -> None:
-    tables = adj_rib_in.updated(told(ONE), many(11), 5.0, limit=10)
+    tables = adj_rib_in.updated(received(ONE), many(11), 5.0, limit=10)
     assert adj_rib_in.refresh_due(tables, 64.9) == ()
     assert adj_rib_in.refresh_due(tables, 65.0) == (PEER,)
     tables = adj_rib_in.refresh_begun(tables, PEER, 65.0)
@@ -149,7 +151,7 @@ def test_a_peer_over_its_limit_is_asked_again_and_used_once_a_whole_table_fits()
 
 
 def test_a_peer_that_stays_over_its_limit_is_asked_ever_more_rarely() -> None:
-    tables, at_s, pauses = adj_rib_in.updated(told(ONE), many(11), 5.0, limit=10), 5.0, []
+    tables, at_s, pauses = adj_rib_in.updated(received(ONE), many(11), 5.0, limit=10), 5.0, []
     for _ in range(9):
         waits_s = (tables[PEER].expires_s or 0.0) - at_s
         pauses.append(waits_s)
@@ -161,14 +163,16 @@ def test_a_peer_that_stays_over_its_limit_is_asked_ever_more_rarely() -> None:
 
 
 def test_a_new_session_is_a_new_chance_and_a_flood_is_not_retained() -> None:
-    tables = adj_rib_in.updated(told(ONE), many(11), 5.0, limit=10)
+    tables = adj_rib_in.updated(received(ONE), many(11), 5.0, limit=10)
     tables = adj_rib_in.session_down(tables, SessionDown(PEER, "closing connection", notified=False), 6.0)
     assert tables[PEER].state is TableState.DOWN
     assert tables[PEER].over_limit_since_s is None
 
 
 def test_why_a_session_is_down_is_kept_until_it_is_up_again() -> None:
-    tables = adj_rib_in.session_down(told(ONE), SessionDown(PEER, "closed", notified=False, kind=DownKind.CLOSED), 10.0)
+    tables = adj_rib_in.session_down(
+        received(ONE), SessionDown(PEER, "closed", notified=False, kind=DownKind.CLOSED), 10.0
+    )
     assert (tables[PEER].down, tables[PEER].last_error) == (DownKind.CLOSED, "closed")
     assert adj_rib_in.session_up(tables, PEER, 11.0)[PEER].down is None
 
@@ -178,18 +182,18 @@ def test_a_session_found_up_is_that_of_a_peer_whose_open_we_missed() -> None:
         adj_rib_in.expect({}, [PEER], 0.0, 120.0), PEER, 5.0, uptime_s=300.0, restart_time_s=120
     )
     assert (tables[PEER].up_since_s, tables[PEER].restart_time_s) == (-295.0, 120)
-    known = adj_rib_in.session_found_up(told(ONE, graceful=True), PEER, 5.0, uptime_s=3.0, restart_time_s=None)
+    known = adj_rib_in.session_found_up(received(ONE, graceful=True), PEER, 5.0, uptime_s=3.0, restart_time_s=None)
     assert known[PEER].restart_time_s == 120
 
 
 def alone_again() -> AdjRibIn:
     """The last peer went, and its restart time is over."""
-    tables = adj_rib_in.session_down(told(ONE, TWO), SessionDown(OTHER, "bye", notified=True), 9.0)
+    tables = adj_rib_in.session_down(received(ONE, TWO), SessionDown(OTHER, "bye", notified=True), 9.0)
     tables = adj_rib_in.session_down(tables, SessionDown(PEER, "closing connection", notified=False), 10.0)
     return adj_rib_in.expired(tables, 130.0)
 
 
-def test_when_every_peer_is_gone_what_they_told_is_retained_for_an_hour_and_nothing_waits_for_it() -> None:
+def test_when_every_peer_is_gone_their_paths_are_stale_for_an_hour_and_nothing_waits_for_them() -> None:
     tables = alone_again()
     assert (tables[PEER].state, prefixes(tables)) == (TableState.LONG_LIVED_STALE, {ONE, TWO})
     assert tables[PEER].certain
@@ -197,20 +201,20 @@ def test_when_every_peer_is_gone_what_they_told_is_retained_for_an_hour_and_noth
     assert prefixes(adj_rib_in.expired(tables, 130.0 + adj_rib_in.RETENTION_S)) == set()
 
 
-def test_once_somebody_is_back_the_retained_have_their_restart_time_to_return() -> None:
+def test_once_a_peer_is_back_the_others_have_their_restart_time_to_return() -> None:
     tables = adj_rib_in.session_up(alone_again(), OTHER, 500.0)
     assert (tables[PEER].state, prefixes(adj_rib_in.expired(tables, 619.0))) == (TableState.STALE, {ONE, TWO})
     assert prefixes(adj_rib_in.expired(tables, 620.0)) == set()
 
 
-def test_a_retained_peer_that_returns_confirms_what_it_repeats() -> None:
-    tables = adj_rib_in.session_up(adj_rib_in.open_received(alone_again(), offer(120, preserved=True)), PEER, 500.0)
+def test_a_long_lived_stale_peer_that_returns_confirms_what_it_repeats() -> None:
+    tables = adj_rib_in.session_up(adj_rib_in.open_received(alone_again(), opened(120, preserved=True)), PEER, 500.0)
     tables = adj_rib_in.complete(adj_rib_in.updated(tables, Update(PEER, (path(ONE, PEER),)), 501.0), PEER, 502.0)
     assert prefixes(tables) == {ONE}
 
 
-def test_what_a_known_peer_tells_no_more_is_taken_back_unless_somebody_else_tells_it() -> None:
-    before = told(ONE, TWO)
+def test_a_prefix_that_a_known_peer_announces_no_more_is_withdrawn_unless_another_peer_announces_it() -> None:
+    before = received(ONE, TWO)
     now = adj_rib_in.updated(before, Update(PEER, withdrawn=(ONE, TWO)), 5.0)
     assert adj_rib_in.withdrawn(before, now) == {ONE, TWO}
     now = adj_rib_in.updated(now, Update(OTHER, (path(TWO, OTHER),)), 6.0)
@@ -218,34 +222,34 @@ def test_what_a_known_peer_tells_no_more_is_taken_back_unless_somebody_else_tell
     assert adj_rib_in.without_path(now, [ONE, TWO]) == {ONE}
 
 
-def test_what_a_peer_lost_in_a_restart_is_not_taken_back_before_it_has_told_all_again() -> None:
-    before = adj_rib_in.session_down(told(ONE), SessionDown(PEER, "closing connection", notified=False), 10.0)
-    now = adj_rib_in.session_up(adj_rib_in.open_received(before, offer(120, preserved=False)), PEER, 11.0)
+def test_a_prefix_lost_in_a_restart_is_not_withdrawn_before_end_of_rib() -> None:
+    before = adj_rib_in.session_down(received(ONE), SessionDown(PEER, "closing connection", notified=False), 10.0)
+    now = adj_rib_in.session_up(adj_rib_in.open_received(before, opened(120, preserved=False)), PEER, 11.0)
     assert prefixes(now) == set()
     assert adj_rib_in.withdrawn(before, now) == set()
     assert adj_rib_in.withdrawn(before, adj_rib_in.complete(now, PEER, 12.0)) == {ONE}
 
 
-def test_a_peer_that_says_goodbye_or_tells_too_much_has_taken_nothing_back() -> None:
-    before = told(ONE)
-    goodbye = SessionDown(PEER, "notification received (6,3)", notified=True)
-    assert adj_rib_in.withdrawn(before, adj_rib_in.session_down(before, goodbye, 5.0)) == set()
-    flooded = adj_rib_in.updated(before, Update(PEER, (path(TWO, PEER),)), 5.0, limit=1)
-    assert prefixes(flooded) == set()
-    assert adj_rib_in.withdrawn(before, flooded) == set()
+def test_a_peer_that_closes_or_exceeds_its_limit_has_withdrawn_nothing() -> None:
+    before = received(ONE)
+    closed = SessionDown(PEER, "notification received (6,3)", notified=True)
+    assert adj_rib_in.withdrawn(before, adj_rib_in.session_down(before, closed, 5.0)) == set()
+    exceeded = adj_rib_in.updated(before, Update(PEER, (path(TWO, PEER),)), 5.0, limit=1)
+    assert prefixes(exceeded) == set()
+    assert adj_rib_in.withdrawn(before, exceeded) == set()
 
 
-def test_a_peer_that_is_wanted_no_more_has_taken_nothing_back() -> None:
-    before = told(ONE)
+def test_a_peer_that_is_wanted_no_more_has_withdrawn_nothing() -> None:
+    before = received(ONE)
     assert adj_rib_in.withdrawn(before, adj_rib_in.expect(before, [OTHER], 5.0, 120.0)) == set()
 
 
-def test_the_end_of_a_first_table_that_we_half_missed_sweeps_nothing() -> None:
+def test_the_end_of_a_first_table_that_we_half_missed_removes_nothing() -> None:
     """An agent that comes to a session just begun asks for the table; the peer may be in the middle of its first."""
     tables = adj_rib_in.session_found_up(
-        adj_rib_in.all_stale(told(ONE), 10.0, 120.0), PEER, 11.0, uptime_s=0.0, restart_time_s=120
+        adj_rib_in.all_stale(received(ONE), 10.0, 120.0), PEER, 11.0, uptime_s=0.0, restart_time_s=120
     )
-    tables = adj_rib_in.open_received(tables, replace(offer(120, preserved=True), enhanced_refresh=True))
+    tables = adj_rib_in.open_received(tables, replace(opened(120, preserved=True), enhanced_refresh=True))
     tables = adj_rib_in.end_of_rib(tables, PEER, 11.1)
     tables = adj_rib_in.end_of_rib(adj_rib_in.refresh_begun(tables, PEER, 11.2), PEER, 11.3)
     assert prefixes(tables) == {ONE}
@@ -256,9 +260,9 @@ def test_the_end_of_a_first_table_that_we_half_missed_sweeps_nothing() -> None:
     assert tables[PEER].certain
 
 
-def test_what_a_peer_tells_anew_by_itself_does_not_end_what_it_was_asked_for() -> None:
-    """Its speaker was given another configuration, as ours was: it tells everything, and End-of-RIB, to everyone."""
-    tables = adj_rib_in.open_received(told(ONE), replace(offer(120, preserved=True), enhanced_refresh=True))
+def test_a_table_that_a_peer_repeats_by_itself_does_not_end_a_route_refresh() -> None:
+    """Its speaker got another configuration, as ours did: it announces everything, and End-of-RIB, to every peer."""
+    tables = adj_rib_in.open_received(received(ONE), replace(opened(120, preserved=True), enhanced_refresh=True))
     tables = adj_rib_in.complete(tables, PEER, 10.0)
     for begin in (
         partial(adj_rib_in.session_found_up, peer=PEER, at_s=11.0, uptime_s=5.0, restart_time_s=120),
@@ -270,7 +274,7 @@ def test_what_a_peer_tells_anew_by_itself_does_not_end_what_it_was_asked_for() -
         assert adj_rib_in.complete(begun, PEER, 11.2)[PEER].certain
 
 
-def test_one_that_cannot_tell_the_end_of_an_answer_ends_it_by_end_of_rib() -> None:
-    tables = adj_rib_in.session_found_up(told(ONE), PEER, 11.0, uptime_s=0.0, restart_time_s=120)
-    tables = adj_rib_in.open_received(tables, offer(120, preserved=True))
+def test_without_enhanced_route_refresh_end_of_rib_ends_the_answer() -> None:
+    tables = adj_rib_in.session_found_up(received(ONE), PEER, 11.0, uptime_s=0.0, restart_time_s=120)
+    tables = adj_rib_in.open_received(tables, opened(120, preserved=True))
     assert adj_rib_in.end_of_rib(tables, PEER, 11.1)[PEER].certain

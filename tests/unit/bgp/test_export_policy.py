@@ -1,4 +1,4 @@
-"""Routes for each peer: own blocks, what others told us, and the marks on both."""
+"""Routes for each peer: own blocks, routes received from others, and the marks on both."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ REFLECTING = replace(
 """a1 reflects between the other nodes."""
 
 
-def offer(
+def export_input(
     intent: Intent, *learned: Candidate, draining: bool = False, link: str | None = None, accepts: Accepts = NOTHING
 ) -> ExportInput:
     config = speaker_config(intent, "a1")
@@ -56,9 +56,9 @@ def offer(
     return ExportInput(policy, announceable(best), lambda _: link, draining=draining, accepts=accepts)
 
 
-def told(intent: Intent, peer: Address, *learned: Candidate, **more: object) -> Mapping[Prefix, Attributes]:
-    what = offer(intent, *learned, **more)  # type: ignore[arg-type]
-    return routes_for(what, what.policy.session_policies[peer]).routes
+def adj_rib_out(intent: Intent, peer: Address, *learned: Candidate, **more: object) -> Mapping[Prefix, Attributes]:
+    given = export_input(intent, *learned, **more)  # type: ignore[arg-type]
+    return routes_for(given, given.policy.session_policies[peer]).routes
 
 
 def inside(peer: Address, received: Path) -> Candidate:
@@ -74,66 +74,66 @@ FROM_TOR = outside(path("10.244.9.0/26", TOR, 65001))
 
 
 def test_own_blocks_go_to_everyone_with_calicos_preference_inside() -> None:
-    assert told(EDGE, A2) == {OWN: Attributes(local_pref=NORMAL_LOCAL_PREF)}
-    assert told(EDGE, TOR) == {OWN: Attributes()}
+    assert adj_rib_out(EDGE, A2) == {OWN: Attributes(local_pref=NORMAL_LOCAL_PREF)}
+    assert adj_rib_out(EDGE, TOR) == {OWN: Attributes()}
 
 
-def test_members_alone_are_told_which_tunnels_are_accepted() -> None:
+def test_accepted_tunnels_are_advertised_to_members_only() -> None:
     both: Accepts = {4: frozenset({IPIP, VXLAN}), 6: frozenset()}
     marks = (0x030C_0000_0000_0007, 0x030C_0000_0000_0008)
-    assert told(EDGE, A2, accepts=both) == {OWN: Attributes(local_pref=NORMAL_LOCAL_PREF, extended=marks)}
-    assert told(EDGE, TOR, accepts=both) == {OWN: Attributes()}
+    assert adj_rib_out(EDGE, A2, accepts=both) == {OWN: Attributes(local_pref=NORMAL_LOCAL_PREF, extended=marks)}
+    assert adj_rib_out(EDGE, TOR, accepts=both) == {OWN: Attributes()}
 
 
 def test_extended_communities_are_reflected_but_those_that_stay_in_an_as_do_not_leave_it() -> None:
     target, non_transitive, ipip = 0x0002_FDE9_0000_0001, 0x4304_0000_0000_0001, 0x030C_0000_0000_0007
     learned = inside(A2, replace(path("10.244.2.0/26", A2), extended=(target, non_transitive, ipip)))
-    assert told(REFLECTING, B1, learned)[learned.path.prefix].extended == (target, non_transitive, ipip)
-    assert told(REFLECTING, TOR, learned)[learned.path.prefix].extended == (target,)
+    assert adj_rib_out(REFLECTING, B1, learned)[learned.path.prefix].extended == (target, non_transitive, ipip)
+    assert adj_rib_out(REFLECTING, TOR, learned)[learned.path.prefix].extended == (target,)
 
 
 def test_a_pool_that_is_not_exported_stays_in() -> None:
     pool = replace(EDGE.pools[0], disable_bgp_export=True)
-    assert told(replace(EDGE, pools=(pool,)), A2) == {}
-    assert told(replace(EDGE, pools=()), A2) == {}
+    assert adj_rib_out(replace(EDGE, pools=(pool,)), A2) == {}
+    assert adj_rib_out(replace(EDGE, pools=()), A2) == {}
 
 
-def test_a_borrowed_address_is_told_beside_the_blocks() -> None:
+def test_a_borrowed_address_is_announced_beside_the_blocks() -> None:
     lent = Prefix.parse("10.244.3.7/32")
-    assert set(told(allocated(EDGE, "a1", borrowed=(lent,)), A2)) == {OWN, lent}
+    assert set(adj_rib_out(allocated(EDGE, "a1", borrowed=(lent,)), A2)) == {OWN, lent}
 
 
-def test_without_a_reflector_what_nodes_told_goes_only_outside() -> None:
-    assert FROM_A2.path.prefix not in told(EDGE, B1, FROM_A2)
-    assert told(EDGE, TOR, FROM_A2)[FROM_A2.path.prefix] == Attributes()
+def test_without_a_reflector_routes_of_nodes_are_advertised_only_to_external_peers() -> None:
+    assert FROM_A2.path.prefix not in adj_rib_out(EDGE, B1, FROM_A2)
+    assert adj_rib_out(EDGE, TOR, FROM_A2)[FROM_A2.path.prefix] == Attributes()
 
 
-def test_what_came_from_outside_goes_inside_with_its_next_hop_and_never_back() -> None:
+def test_an_external_route_goes_inside_with_its_next_hop_and_never_back() -> None:
     block = FROM_TOR.path.prefix
-    assert told(EDGE, A2, FROM_TOR)[block] == Attributes(next_hop=TOR, as_path=(Asn(65001),))
-    assert told(EDGE, TOR2, FROM_TOR)[block] == Attributes(as_path=(Asn(64512), Asn(65001)))
-    assert block not in told(EDGE, TOR, FROM_TOR)
+    assert adj_rib_out(EDGE, A2, FROM_TOR)[block] == Attributes(next_hop=TOR, as_path=(Asn(65001),))
+    assert adj_rib_out(EDGE, TOR2, FROM_TOR)[block] == Attributes(as_path=(Asn(64512), Asn(65001)))
+    assert block not in adj_rib_out(EDGE, TOR, FROM_TOR)
 
 
 def test_the_origin_of_a_path_is_passed_on_as_it_was() -> None:
     begun = outside(replace(FROM_TOR.path, origin="incomplete"))
-    assert {told(EDGE, peer, begun)[begun.path.prefix].origin for peer in (A2, TOR2)} == {"incomplete"}
+    assert {adj_rib_out(EDGE, peer, begun)[begun.path.prefix].origin for peer in (A2, TOR2)} == {"incomplete"}
 
 
-def test_a_path_without_a_way_to_its_next_hop_is_not_told() -> None:
-    assert FROM_A2.path.prefix not in told(EDGE, TOR, replace(FROM_A2, cost=None))
+def test_a_path_with_an_unreachable_next_hop_is_not_advertised() -> None:
+    assert FROM_A2.path.prefix not in adj_rib_out(EDGE, TOR, replace(FROM_A2, cost=None))
 
 
-def test_what_lies_outside_the_pools_is_not_passed_on_unless_a_filter_says_so() -> None:
+def test_a_route_outside_the_pools_is_not_passed_on_without_a_filter() -> None:
     abroad = outside(path("192.0.2.0/24", TOR, 65001))
-    assert abroad.path.prefix not in told(EDGE, TOR2, abroad)
+    assert abroad.path.prefix not in adj_rib_out(EDGE, TOR2, abroad)
     wide = Filter("wide", export4=(FilterRule(accept=True, cidr=abroad.path.prefix),))
     peers = (EDGE.peers[0], tor("tor2", TOR2, 65002, filters=("wide",)))
     widened = replace(EDGE, filters=(wide,), peers=peers)
-    assert set(told(widened, TOR2, abroad)) == {OWN, abroad.path.prefix}
+    assert set(adj_rib_out(widened, TOR2, abroad)) == {OWN, abroad.path.prefix}
 
 
-def test_an_export_filter_narrows_marks_and_looks_at_the_link() -> None:
+def test_an_export_filter_narrows_marks_and_matches_the_link() -> None:
     rules = (
         FilterRule(accept=False, from_peers=True, interface="tunl*"),
         FilterRule(accept=True, cidr=OWN, add_communities=((65001, 7),), prepend=(Asn(64512),), set_priority=9),
@@ -141,14 +141,14 @@ def test_an_export_filter_narrows_marks_and_looks_at_the_link() -> None:
     peers = (tor("tor", TOR, 65001, filters=("edge",)),)
     narrowed = replace(EDGE, filters=(Filter("edge", export4=rules),), peers=peers)
     marked = Attributes(as_path=(Asn(64512), Asn(64512)), communities=((65001, 7),))
-    assert told(narrowed, TOR, FROM_A2, link="tunl0") == {OWN: marked}
-    assert set(told(narrowed, TOR, FROM_A2, link="eth0")) == {OWN, FROM_A2.path.prefix}
+    assert adj_rib_out(narrowed, TOR, FROM_A2, link="tunl0") == {OWN: marked}
+    assert set(adj_rib_out(narrowed, TOR, FROM_A2, link="eth0")) == {OWN, FROM_A2.path.prefix}
 
 
 def test_a_filters_priority_is_a_preference_inside() -> None:
     peers = (Peer("inner", A2, Asn(64512), ("a1",), filters=("low",)),)
     low = Filter("low", export4=(FilterRule(accept=True, set_priority=2000),))
-    assert told(replace(EDGE, filters=(low,), peers=peers), A2)[OWN] == Attributes(local_pref=local_pref(2000))
+    assert adj_rib_out(replace(EDGE, filters=(low,), peers=peers), A2)[OWN] == Attributes(local_pref=local_pref(2000))
 
 
 def test_communities_of_prefix_advertisements_are_added() -> None:
@@ -157,7 +157,7 @@ def test_communities_of_prefix_advertisements_are_added() -> None:
         Advertisement(Prefix.parse("10.244.1.0/26"), ((64512, 1), (64512, 2, 3))),
         Advertisement(Prefix.parse("10.245.0.0/16"), ((64512, 9),)),
     )
-    assert told(replace(EDGE, advertisements=advertised), TOR)[OWN].communities == ((64512, 1), (64512, 2, 3))
+    assert adj_rib_out(replace(EDGE, advertisements=advertised), TOR)[OWN].communities == ((64512, 1), (64512, 2, 3))
 
 
 @pytest.mark.parametrize(
@@ -166,26 +166,26 @@ def test_communities_of_prefix_advertisements_are_added() -> None:
 )
 def test_well_known_communities_keep_a_path_in(community: tuple[int, int], listeners: set[Address]) -> None:
     marked = outside(replace(FROM_TOR.path, communities=(community,)))
-    heard = {peer for peer in (A2, TOR2) if marked.path.prefix in told(EDGE, peer, marked)}
-    assert heard == listeners
+    receivers = {peer for peer in (A2, TOR2) if marked.path.prefix in adj_rib_out(EDGE, peer, marked)}
+    assert receivers == listeners
 
 
 @pytest.mark.parametrize(
     ("mode", "towards_a2", "towards_tor"),
     [(NextHopMode.AUTO, TOR2, None), (NextHopMode.SELF, None, None), (NextHopMode.KEEP, TOR2, TOR2)],
 )
-def test_the_next_hop_mode_decides_whose_address_is_told(
+def test_the_next_hop_mode_decides_the_advertised_next_hop(
     mode: NextHopMode, towards_a2: Address | None, towards_tor: Address | None
 ) -> None:
     peers = (tor("tor", TOR, 65001, next_hop_mode=mode), tor("a2", A2, 64512, next_hop_mode=mode), EDGE.peers[1])
     intent = replace(EDGE, peers=peers)
     learned = outside(path("10.244.9.0/26", TOR2, 65002), TOR2)
-    assert told(intent, A2, learned)[learned.path.prefix].next_hop == towards_a2
-    assert told(intent, TOR, learned)[learned.path.prefix].next_hop == towards_tor
+    assert adj_rib_out(intent, A2, learned)[learned.path.prefix].next_hop == towards_a2
+    assert adj_rib_out(intent, TOR, learned)[learned.path.prefix].next_hop == towards_tor
 
 
 def test_a_reflector_passes_on_with_originator_and_cluster_list_and_the_next_hop_kept() -> None:
-    assert told(REFLECTING, B1, FROM_A2)[FROM_A2.path.prefix] == Attributes(
+    assert adj_rib_out(REFLECTING, B1, FROM_A2)[FROM_A2.path.prefix] == Attributes(
         next_hop=A2, local_pref=NORMAL_LOCAL_PREF, med=5, originator=A2, cluster_list=(CLUSTER_ID,)
     )
 
@@ -194,22 +194,22 @@ def test_a_reflector_adds_to_what_another_one_reflected_and_spares_the_originato
     other = Address.parse("2.2.2.2")
     reflected = inside(B1, replace(path("10.244.2.0/26", A2), originator=A2, cluster_list=(other,)))
     b2 = member(REFLECTING, "b2").address.address
-    assert told(REFLECTING, b2, reflected)[reflected.path.prefix].cluster_list == (CLUSTER_ID, other)
-    assert reflected.path.prefix not in told(REFLECTING, A2, reflected)
-    assert reflected.path.prefix not in told(REFLECTING, B1, reflected)
+    assert adj_rib_out(REFLECTING, b2, reflected)[reflected.path.prefix].cluster_list == (CLUSTER_ID, other)
+    assert reflected.path.prefix not in adj_rib_out(REFLECTING, A2, reflected)
+    assert reflected.path.prefix not in adj_rib_out(REFLECTING, B1, reflected)
 
 
 def test_between_two_that_are_no_clients_nothing_is_reflected() -> None:
     nodes = tuple(replace(n, cluster_id=CLUSTER_ID) if n.name != "b2" else n for n in REFLECTING.nodes)
     three = replace(REFLECTING, nodes=nodes)
     b2 = member(three, "b2").address.address
-    assert FROM_A2.path.prefix not in told(three, B1, FROM_A2)
-    assert FROM_A2.path.prefix in told(three, b2, FROM_A2)
-    assert FROM_A2.path.prefix in told(three, B1, inside(b2, FROM_A2.path))
+    assert FROM_A2.path.prefix not in adj_rib_out(three, B1, FROM_A2)
+    assert FROM_A2.path.prefix in adj_rib_out(three, b2, FROM_A2)
+    assert FROM_A2.path.prefix in adj_rib_out(three, B1, inside(b2, FROM_A2.path))
 
 
-def test_a_draining_node_says_goodbye_with_everything() -> None:
-    inner, outer = told(EDGE, A2, FROM_TOR, draining=True), told(EDGE, TOR, FROM_A2, draining=True)
+def test_a_draining_node_advertises_everything_with_gshut() -> None:
+    inner, outer = adj_rib_out(EDGE, A2, FROM_TOR, draining=True), adj_rib_out(EDGE, TOR, FROM_A2, draining=True)
     assert {a.communities for a in (*inner.values(), *outer.values())} == {(GRACEFUL_SHUTDOWN,)}
     assert {a.local_pref for a in inner.values()} == {0}
     assert {a.local_pref for a in outer.values()} == {None}
@@ -217,11 +217,11 @@ def test_a_draining_node_says_goodbye_with_everything() -> None:
 
 def test_a_session_carries_its_own_ip_version_only() -> None:
     six = Prefix.parse("fd00:1::/122")
-    assert set(told(allocated(EDGE, "a1", blocks=(OWN, six)), A2)) == {OWN}
+    assert set(adj_rib_out(allocated(EDGE, "a1", blocks=(OWN, six)), A2)) == {OWN}
 
 
-def test_our_last_word_waits_for_routers_outside_and_a_reflectors_for_its_clients_too() -> None:
-    edge, reflecting = offer(EDGE).policy, offer(REFLECTING).policy
+def test_our_end_of_rib_waits_for_external_routers_and_a_reflectors_for_its_clients_too() -> None:
+    edge, reflecting = export_input(EDGE).policy, export_input(REFLECTING).policy
     assert set(sources(edge, edge.session_policies[A2])) == {TOR, TOR2}
     assert set(sources(edge, edge.session_policies[TOR])) == {TOR2}
     b2 = member(EDGE, "b2").address.address

@@ -57,7 +57,7 @@ def test_a_rule_matches_when_all_its_conditions_hold(rule: FilterRule, *, expect
     assert matches(rule, SUBJECT) is expected
 
 
-def test_what_was_made_here_has_normal_priority_and_no_peer() -> None:
+def test_a_route_made_here_has_normal_priority_and_no_peer() -> None:
     own = replace(SUBJECT, attributes=Attributes(), learned=False, link=None)
     assert matches(FilterRule(accept=True, priority=1024), own)
     assert not matches(FilterRule(accept=True, from_peers=True), own)

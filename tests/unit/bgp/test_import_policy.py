@@ -37,8 +37,8 @@ def from_outside(received: Path, *rules: FilterRule, allowed_own_as: int = 0) ->
     """The verdict of a1 on a path from a router in AS 65001, with these import rules."""
     session = Session(TOR, "tor", Address.parse("10.0.0.1"), Asn(64512), Asn(65001), passive=False)
     filters = (Filter("edge", import4=rules),) if rules else ()
-    terms = SessionPolicy(session, filters=filters, allowed_own_as=allowed_own_as)
-    return verdict(BlockOwnership(INTENT, member(INTENT, "a1")), terms, received)
+    policy = SessionPolicy(session, filters=filters, allowed_own_as=allowed_own_as)
+    return verdict(BlockOwnership(INTENT, member(INTENT, "a1")), policy, received)
 
 
 def reason(of: Path | Rejection) -> RejectCode | None:
@@ -82,7 +82,7 @@ def test_a_borrowed_address_inside_our_block_is_used() -> None:
     assert reason(from_member(path("10.244.1.5/32", "10.0.0.2"), intent)) is None
 
 
-def test_a_reflector_drops_what_it_reflected_itself() -> None:
+def test_a_reflector_rejects_a_route_with_its_own_cluster_id() -> None:
     here = replace(member(INTENT, "a1"), cluster_id=Address.parse("1.1.1.1"))
     session = Session(TOR, "peer", Address.parse("10.0.0.1"), Asn(64512), Asn(64512), passive=False)
     looped = replace(GOOD, cluster_list=(Address.parse("2.2.2.2"), Address.parse("1.1.1.1")))
@@ -139,7 +139,7 @@ ACCEPT_ALL = FilterRule(accept=True)
 
 
 @pytest.mark.parametrize("prefix", ["0.0.0.0/0", ELSEWHERE, "10.244.9.0/26"])
-def test_a_filter_lets_in_what_is_asked_for(prefix: str) -> None:
+def test_a_filter_accepts_the_paths_that_match(prefix: str) -> None:
     assert reason(from_outside(path(prefix, "10.0.0.254", 65001), ACCEPT_ALL)) is None
 
 
@@ -152,7 +152,7 @@ def test_a_filter_lets_in_what_is_asked_for(prefix: str) -> None:
         ("224.0.0.0/4", RejectCode.MARTIAN),
     ],
 )
-def test_no_filter_lets_in_what_belongs_to_others(prefix: str, expected: RejectCode) -> None:
+def test_no_filter_accepts_a_prefix_of_others(prefix: str, expected: RejectCode) -> None:
     assert reason(from_outside(path(prefix, "10.0.0.254", 65001), ACCEPT_ALL)) is expected
 
 
@@ -162,19 +162,19 @@ def test_a_rejecting_rule_is_named() -> None:
     assert reason(from_outside(path("198.51.100.0/24", "10.0.0.254", 65001), *rules)) is None
 
 
-def test_what_no_rule_matches_is_treated_as_without_a_filter() -> None:
+def test_a_path_that_no_rule_matches_is_treated_as_without_a_filter() -> None:
     rule = FilterRule(accept=True, cidr=Prefix.parse(ELSEWHERE), operator=MatchOperator.EQUAL)
     assert reason(from_outside(path("192.0.2.128/25", "10.0.0.254", 65001), rule)) is RejectCode.OUTSIDE_POOLS
 
 
-def test_a_filter_changes_what_it_accepts() -> None:
+def test_a_filter_changes_accepted_paths() -> None:
     rule = FilterRule(accept=True, add_communities=((65001, 7),), prepend=(Asn(64999),), set_priority=512)
     seen = from_outside(path(ELSEWHERE, "10.0.0.254", 65001), rule)
     assert isinstance(seen, Path)
     assert (seen.communities, seen.as_path, seen.local_pref) == (((65001, 7),), (64999, 65001), local_pref(512))
 
 
-def test_an_external_peer_has_no_say_in_what_is_internal() -> None:
+def test_an_external_peer_sets_no_internal_attribute() -> None:
     claims = replace(path(ELSEWHERE, "10.0.0.254", 65001), local_pref=999, originator=TOR, cluster_list=(TOR,))
     seen = from_outside(claims, ACCEPT_ALL)
     assert isinstance(seen, Path)

@@ -23,7 +23,7 @@ def test_every_pair_of_the_mesh_has_exactly_one_active_side() -> None:
     assert all(sides[(a, b)] is not sides[(b, a)] for a, b in sides)
 
 
-def test_who_waits_is_decided_by_comparing_strings_as_calico_does() -> None:
+def test_the_passive_end_is_decided_by_comparing_strings_as_calico_does() -> None:
     nine, ten = Address.parse("10.0.0.9"), Address.parse("10.0.0.10")
     assert waits_for(ten, nine)
     assert not waits_for(nine, ten)
@@ -97,7 +97,7 @@ def selected(nodes: tuple[str, ...], remotes: tuple[str, ...], **changes: Any) -
         ({}, "local", A1),
     ],
 )
-def test_what_is_asked_of_a_peer_is_asked_of_its_session(asked: dict[str, Any], fact: str, wanted: object) -> None:
+def test_options_of_a_peer_are_options_of_its_session(asked: dict[str, Any], fact: str, wanted: object) -> None:
     assert getattr(owed(having(external(**asked)), "a1")[str(TOR)], fact) == wanted
 
 
@@ -145,7 +145,7 @@ def test_a_configured_peer_takes_the_place_of_the_mesh_session() -> None:
 
 
 @pytest.mark.parametrize("peer", [selected(("a1",), ("a1",)), Peer("self", A1, None, ("a1",))])
-def test_nobody_peers_with_himself(peer: Peer) -> None:
+def test_no_node_peers_with_itself(peer: Peer) -> None:
     assert owed(having(peer), "a1") == {}
 
 
@@ -176,7 +176,7 @@ def test_a_reflector_is_in_no_mesh_on_either_side() -> None:
     assert set(owed(intent, "a1")) == {"10.1.0.3", "10.1.0.4"}
 
 
-def test_the_peers_of_a_reflector_are_its_clients_and_it_is_nobodys() -> None:
+def test_the_peers_of_a_reflector_are_its_clients_and_it_is_a_client_of_none() -> None:
     assert [session.client for session in owed(REFLECTED, "a2").values()] == [True, True, True]
     assert not owed(REFLECTED, "a1")[str(A2)].client
 
@@ -190,7 +190,7 @@ def test_the_peers_of_a_reflector_are_its_clients_and_it_is_nobodys() -> None:
     ],
     ids=["a reflector of the same cluster", "one of another cluster", "another AS"],
 )
-def test_who_is_no_client_of_a_reflector(changes: dict[str, Any], *, client: bool) -> None:
+def test_peers_that_are_no_client_of_a_reflector(changes: dict[str, Any], *, client: bool) -> None:
     intent = changed(REFLECTED, "a1", **changes)
     assert owed(intent, "a2")[str(A1)].client is client
 

@@ -66,6 +66,6 @@ def test_a_selector_selects_as_calico_does(text: str, *, selected: bool) -> None
         ("(" * 100, 52),
     ],
 )
-def test_what_is_no_selector_is_refused_with_the_column(text: str, column: int) -> None:
+def test_a_bad_selector_is_refused_with_the_column(text: str, column: int) -> None:
     with pytest.raises(SelectorError, match=rf"^column {column}: "):
         parse(text)

@@ -1,4 +1,4 @@
-"""The kernel model, effect by effect. The contract tests hold the same effects to the running kernel."""
+"""The kernel model, effect by effect. The contract tests compare the same effects with the running kernel."""
 
 import errno
 from dataclasses import replace
@@ -43,12 +43,12 @@ ROUTE = Route(Prefix.parse("10.244.2.0/26"), next_hop=1)
 FULL = Dataplane.of((ETH0, VXLAN, ADDRESS, FDB, NEIGHBOUR, HOP, ROUTE))
 
 
-def put(dataplane: Dataplane, thing: object) -> Dataplane:
-    return after(dataplane, Put(thing, NOT_WANTED))  # type: ignore[arg-type]
+def put(dataplane: Dataplane, obj: object) -> Dataplane:
+    return after(dataplane, Put(obj, NOT_WANTED))  # type: ignore[arg-type]
 
 
-def remove(dataplane: Dataplane, thing: object) -> Dataplane:
-    return after(dataplane, Remove(thing, NOT_WANTED))  # type: ignore[arg-type]
+def remove(dataplane: Dataplane, obj: object) -> Dataplane:
+    return after(dataplane, Remove(obj, NOT_WANTED))  # type: ignore[arg-type]
 
 
 def test_a_removed_link_takes_everything_on_it_along() -> None:
@@ -76,14 +76,14 @@ def test_another_metric_is_a_second_route() -> None:
     assert len(put(FULL, ROUTE._replace(metric=7)).routes) == 2
 
 
-def test_removing_what_is_absent_changes_nothing() -> None:
+def test_removing_an_absent_object_changes_nothing() -> None:
     bare = Dataplane.of((ETH0,))
-    for thing in (VXLAN, ADDRESS, NEIGHBOUR, FDB, HOP, ROUTE):
-        assert_same(remove(bare, thing), bare)
+    for obj in (VXLAN, ADDRESS, NEIGHBOUR, FDB, HOP, ROUTE):
+        assert_same(remove(bare, obj), bare)
 
 
 @pytest.mark.parametrize(
-    ("start", "thing", "code"),
+    ("start", "obj", "code"),
     [
         (Dataplane(), ADDRESS, errno.ENODEV),
         (Dataplane(), VXLAN, errno.ENODEV),
@@ -95,9 +95,9 @@ def test_removing_what_is_absent_changes_nothing() -> None:
         (FULL, Sysctl("net/ipv4/conf/absent/rp_filter", "2"), errno.ENOENT),
     ],
 )
-def test_each_refusal_has_its_errno(start: Dataplane, thing: object, code: int) -> None:
+def test_each_refusal_has_its_errno(start: Dataplane, obj: object, code: int) -> None:
     with pytest.raises(KernelError) as refused:
-        put(start, thing)
+        put(start, obj)
     assert refused.value.errno == code
 
 

@@ -1,4 +1,4 @@
-"""Strangers in our way: what is theirs stays as it is, and the operator is told."""
+"""Foreign objects that conflict with ours stay as they are, and the operator is informed."""
 
 import pytest
 
@@ -22,11 +22,11 @@ def with_tunl0(kind: LinkKind, *addresses: LinkAddress, up: bool = True) -> Data
 
 
 @pytest.mark.parametrize("kernel", [with_tunl0(Plain("bridge"), THEIRS), with_tunl0(Ipip(), THEIRS)])
-def test_a_strangers_tunl0_is_not_touched_and_carries_none_of_our_traffic(kernel: Dataplane) -> None:
+def test_a_foreign_tunl0_is_not_touched_and_carries_none_of_our_traffic(kernel: Dataplane) -> None:
     made = plan(derived(INTENT, observed=kernel), kernel)
-    assert not [op for op in made.ops if "tunl0" in str(op.thing)]
+    assert not [op for op in made.ops if "tunl0" in str(op.object)]
     assert (UnmetCode.KEY_TAKEN, "link tunl0") in {(item.code, item.subject) for item in made.blocked}
-    assert {str(op.thing.prefix) for op in made.ops if isinstance(op.thing, Route)} == {
+    assert {str(op.object.prefix) for op in made.ops if isinstance(op.object, Route)} == {
         "10.244.1.0/26",
         "10.244.2.0/26",
     }
@@ -36,4 +36,4 @@ def test_the_bare_tunl0_that_the_ipip_module_brings_is_taken_over() -> None:
     kernel = with_tunl0(Ipip(), up=False)
     made = plan(derived(INTENT, observed=kernel), kernel)
     assert made.blocked == ()
-    assert Link("tunl0", Ipip(), 1480) in [op.thing for op in made.ops]
+    assert Link("tunl0", Ipip(), 1480) in [op.object for op in made.ops]

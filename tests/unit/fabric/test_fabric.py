@@ -97,7 +97,7 @@ IPIP, VXLAN, DIRECT = "tunl0", "vxlan.bgpctl", "eth0"
     ],
     ids=["ipip-cross-subnet", "ipip-always", "vxlan-cross-subnet", "vxlan-always", "no-encapsulation"],
 )
-def test_each_mode_sends_each_block_its_way(intent: Intent, expected: dict[str, tuple[str, str]]) -> None:
+def test_each_mode_sends_each_block_by_its_link(intent: Intent, expected: dict[str, tuple[str, str]]) -> None:
     assert next_hops_of(derived(intent)) == expected
 
 
@@ -179,7 +179,7 @@ def borrowing(intent: Intent) -> Intent:
 
 
 @pytest.mark.parametrize(
-    ("intent", "way"),
+    ("intent", "expected"),
     [
         (two_racks(ipip=Mode.CROSS_SUBNET), ("10.1.0.3", IPIP)),
         (two_racks(vxlan=Mode.CROSS_SUBNET, backend=Backend.VXLAN), ("10.244.3.0", VXLAN)),
@@ -187,11 +187,11 @@ def borrowing(intent: Intent) -> Intent:
     ids=["ipip", "vxlan"],
 )
 def test_a_borrowed_address_leads_to_the_borrower_also_from_the_owner_of_its_block(
-    intent: Intent, way: tuple[str, str]
+    intent: Intent, expected: tuple[str, str]
 ) -> None:
     borrowed = borrowing(intent)
     for name in ("a1", "a2"):
-        assert next_hops_of(derived(borrowed, name))["10.244.2.9/32"] == way
+        assert next_hops_of(derived(borrowed, name))["10.244.2.9/32"] == expected
     assert "10.244.2.9/32" not in next_hops_of(derived(borrowed, "b1"))
 
 
@@ -199,7 +199,7 @@ def test_the_owner_can_reach_a_borrowed_address_before_the_rest_of_its_block_is_
     intent = borrowing(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN))
     desired = derived(intent, "a2")
     routes = [
-        op.thing.prefix for op in plan(desired, bare_kernel(member(intent, "a2"))).ops if isinstance(op.thing, Route)
+        op.object.prefix for op in plan(desired, bare_kernel(member(intent, "a2"))).ops if isinstance(op.object, Route)
     ]
     assert routes.index(Prefix.parse("10.244.2.9/32")) < routes.index(Prefix.parse("10.244.2.0/26"))
 
@@ -239,7 +239,7 @@ def test_pools_of_three_kinds_stand_side_by_side() -> None:
     }
 
 
-def test_without_an_underlay_link_nothing_is_removed_and_the_reason_is_told() -> None:
+def test_without_an_underlay_link_nothing_is_removed_and_the_reason_is_reported() -> None:
     desired = derived(two_racks(ipip=Mode.ALWAYS), observed=Dataplane())
     assert [item.code for item in desired.prune_holds] == [PruneHoldCode.FACTS_UNKNOWN]
     assert [item.code for item in desired.unmet] == [UnmetCode.UNDERLAY_UNKNOWN]
@@ -257,7 +257,7 @@ def test_a_remote_that_no_route_leads_to_is_missing_with_its_pool() -> None:
     ]
 
 
-def test_the_way_to_a_remote_is_found_through_another_programs_next_hop_object() -> None:
+def test_a_remote_is_resolved_through_another_programs_next_hop_object() -> None:
     intent = two_racks()
     here = member(intent, "a1")
     kernel = bare_kernel(here)
@@ -267,7 +267,7 @@ def test_the_way_to_a_remote_is_found_through_another_programs_next_hop_object()
     assert next_hops_of(derived(intent, observed=routed))["10.244.4.0/26"] == ("10.0.0.253", DIRECT)
 
 
-def test_the_way_to_a_remote_is_found_through_the_first_member_of_another_programs_group() -> None:
+def test_a_remote_is_resolved_through_the_first_member_of_another_programs_group() -> None:
     intent = two_racks()
     by_frr = [
         NextHop(number, "eth0", Address.parse(f"10.0.0.{number}"), onlink=False, protocol=11) for number in (52, 53)
@@ -283,7 +283,7 @@ def test_every_wanted_object_has_a_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("way", "expected"),
+    ("underlay_route", "expected"),
     [
         (
             Route(Prefix.parse("10.1.0.0/24"), gateway=Address.parse("10.9.0.254"), link="eth1", metric=0, protocol=4),
@@ -297,19 +297,21 @@ def test_every_wanted_object_has_a_reason() -> None:
     ],
     ids=["by a gateway", "on link", "by next-hop object", "elsewhere", "in another table", "ours"],
 )
-def test_the_mtu_of_tunnels_is_that_of_the_links_by_which_outer_packets_leave(way: Route, expected: int) -> None:
+def test_the_mtu_of_tunnels_is_that_of_the_links_by_which_outer_packets_leave(
+    underlay_route: Route, expected: int
+) -> None:
     intent = two_racks(ipip=Mode.CROSS_SUBNET)
     kernel = bare_kernel(member(intent, "a1"))
     eth1 = Link("eth1", Plain("veth"), 1400, owned=False)
     hop = NextHop(7, "eth1", Address.parse("10.9.0.254"), onlink=False, protocol=4)
-    kernel = kernel.put((eth1, hop, way))
+    kernel = kernel.put((eth1, hop, underlay_route))
     tunnel = derived(intent, observed=kernel).dataplane.link("tunl0")
     assert tunnel is not None
     assert tunnel.mtu_bytes == expected - 20
 
 
 def ecmp(intent: Intent, prefix: str, *owners: str) -> Desired:
-    """a1's wishes when all `owners` announce the prefix and the paths are equally good."""
+    """The desired state of a1 when all `owners` announce the prefix and the paths are equally good."""
     here = member(intent, "a1")
     remotes = [member(intent, name).address.address for name in owners]
     best, *also = (
@@ -335,9 +337,9 @@ def test_the_id_of_a_group_depends_on_its_members_alone() -> None:
 
 
 def test_next_hop_ids_depend_on_the_slots_alone() -> None:
-    slots = [NextHopKey(Prefix.parse("10.244.0.0/16"), Address(4, value)) for value in range(2000)]
-    ids = next_hop_ids(slots)
-    assert next_hop_ids(reversed(slots)) == ids
+    keys = [NextHopKey(Prefix.parse("10.244.0.0/16"), Address(4, value)) for value in range(2000)]
+    ids = next_hop_ids(keys)
+    assert next_hop_ids(reversed(keys)) == ids
     assert len(set(ids.values())) == 2000
     assert all(number >> 24 == 0x42 for number in ids.values())
 
@@ -366,7 +368,7 @@ def test_an_address_on_the_loopback_device_uses_the_link_of_the_default_route(mo
     assert {*(item.underlay for item in decaps), tunnel.kind.stands_on()} - {None} == {"eth0"}
 
 
-def test_an_address_on_the_loopback_device_without_a_default_route_is_told() -> None:
+def test_an_address_on_the_loopback_device_without_a_default_route_is_reported() -> None:
     intent = two_racks(ipip=Mode.ALWAYS)
     desired = derived(intent, observed=on_loopback(intent).drop(on_loopback(intent).routes))
     assert [item.code for item in desired.unmet] == [UnmetCode.UNDERLAY_UNKNOWN]

@@ -51,12 +51,12 @@ NEAR = ("fd00:10:a::2", DIRECT)
         (Mode.NEVER, {"a2": NEAR, "b1": ("fd00:10:a::fe", DIRECT), "b2": ("fd00:10:a::fe", DIRECT)}),
     ],
 )
-def test_each_mode_sends_each_ipv6_block_its_way(
+def test_each_mode_sends_each_ipv6_block_by_its_link(
     stack: object, mode: Mode, expected: dict[str, tuple[str, str]]
 ) -> None:
     assert callable(stack)
     intent = stack(with_ipv6(two_racks(ipip=Mode.ALWAYS), vxlan=mode))
-    assert next_hops_of(derived(intent)) == {BLOCKS[name]: way for name, way in expected.items()}
+    assert next_hops_of(derived(intent)) == {BLOCKS[name]: next_hop for name, next_hop in expected.items()}
 
 
 def test_the_ipv4_side_is_the_same_with_ipv6_and_without() -> None:
@@ -116,7 +116,7 @@ def test_router_advertisements_are_heeded_on_by_a_router_that_heeded_them_as_a_h
     desired = derived(intent, observed=kernel)
     forwarding = Sysctl("net/ipv6/conf/all/forwarding", "1")
     assert (Sysctl(name, "2") in desired.dataplane.sysctls, forwarding in desired.dataplane.sysctls) == (wanted, True)
-    puts = [op.thing for op in plan(desired, kernel).ops if isinstance(op.thing, Sysctl)]
+    puts = [op.object for op in plan(desired, kernel).ops if isinstance(op.object, Sysctl)]
     assert puts == ([Sysctl(name, "2"), forwarding] if seen == "1" else [forwarding])
 
 

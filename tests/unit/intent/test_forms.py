@@ -149,13 +149,13 @@ def test_every_value_of_a_filter_arrives() -> None:
         ("None", DIRECT, Mode.NEVER),
     ],
 )
-def test_an_encapsulation_is_said_by_one_word_or_by_a_pair_of_modes(
+def test_an_encapsulation_is_given_by_one_value_or_by_a_pair_of_modes(
     word: str, encapsulation: Encapsulation, mode: Mode
 ) -> None:
     ipip, vxlan = (mode if encapsulation == item else Mode.NEVER for item in (IPIP, VXLAN))
     pair = f"ipipMode: {ipip.value}, vxlanMode: {vxlan.value}"
-    for said in (f"encapsulation: {word}", pair):
-        (pool,) = good(f"pools: {{p: {{cidr: 10.244.0.0/16, {said}}}}}").pools
+    for given in (f"encapsulation: {word}", pair):
+        (pool,) = good(f"pools: {{p: {{cidr: 10.244.0.0/16, {given}}}}}").pools
         assert (pool.encapsulation, pool.mode) == (encapsulation, mode)
 
 
@@ -177,7 +177,7 @@ def test_a_lab_file_is_a_cluster_file() -> None:
 @pytest.mark.parametrize(
     ("given", "path"), [("secrets/tor-a", "/etc/bgpctl/secrets/tor-a"), ("/run/tor-a", "/run/tor-a")]
 )
-def test_a_password_file_is_looked_for_beside_the_file_that_names_it(given: str, path: str) -> None:
+def test_a_password_file_is_relative_to_the_file_that_names_it(given: str, path: str) -> None:
     intent = read(documents(SAMPLE.replace("secrets/tor-a", given), "/etc/bgpctl/cluster.yaml"))
     assert isinstance(intent, Intent)
     assert [peer.password_file for peer in intent.peers] == [path]

@@ -360,11 +360,11 @@ def test_five_different_mistakes_in_one_file_give_five_located_problems() -> Non
         "kind: IPPol\nmetadata: {name: p}\n---\nnodes: {a: {address: 10.0.0.1/24, blocks: [10.244.0.0/26]}}",
     ],
 )
-def test_what_could_not_be_read_is_not_called_absent(text: str) -> None:
+def test_an_unreadable_object_is_not_reported_as_absent(text: str) -> None:
     assert len(bad(text)) == 1
 
 
-def test_a_peer_selector_that_cannot_be_read_is_not_said_to_select_no_node() -> None:
+def test_an_unreadable_peer_selector_is_not_reported_to_select_no_node() -> None:
     found = bad(MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, peerSelector: 'has('}}")
     assert [problem.rule for problem in found] == ["selector", "both-forms"]
 

@@ -44,27 +44,27 @@ def test_each_topology_is_the_same_cluster_in_either_form(file: Path, form: str,
     assert intent_of(written(tmp_path, render(form, file).stdout)) == intent_of(file)
 
 
-def test_what_was_written_by_hand_in_one_form_is_what_is_printed_of_the_other(tmp_path: Path) -> None:
+def test_both_handwritten_forms_render_alike(tmp_path: Path) -> None:
     by_hand = written(tmp_path, SHORT, "short.yaml"), written(tmp_path, CALICO, "calico.yaml")
     for form in FORMS:
         one, other = (render(form, file).stdout.splitlines() for file in by_hand)
         assert [line for line in one if line[0] != "#"] == [line for line in other if line[0] != "#"]
 
 
-def test_rendering_what_was_rendered_changes_nothing(tmp_path: Path) -> None:
+def test_rendering_a_rendered_document_changes_nothing(tmp_path: Path) -> None:
     once = render("short", written(tmp_path, SHORT)).stdout
     again = render("short", written(tmp_path, once)).stdout
     assert again == once
 
 
-def test_what_is_derived_is_told_and_not_written(tmp_path: Path) -> None:
+def test_a_derived_value_is_a_comment_and_not_written(tmp_path: Path) -> None:
     text = render("calico", written(tmp_path, SAMPLE)).stdout
     assert "  a1: ipip 10.244.1.0" in comments(text)
     assert "ipv4IPIPTunnelAddr" not in text
     assert "vxlan" not in text.replace("vxlanMode: Never", "")
 
 
-def test_what_is_left_out_because_it_has_no_effect_is_told(tmp_path: Path) -> None:
+def test_an_omission_without_effect_is_a_comment(tmp_path: Path) -> None:
     text = SAMPLE + "---\nkind: FelixConfiguration\nmetadata: {name: default}\nspec: {bpfEnabled: true}\n"
     notes = " ".join(comments(render("short", written(tmp_path, text)).stdout))
     assert "without effect here are left out" in notes
@@ -72,7 +72,7 @@ def test_what_is_left_out_because_it_has_no_effect_is_told(tmp_path: Path) -> No
     assert "without effect" not in " ".join(comments(render("short", written(tmp_path, SAMPLE)).stdout))
 
 
-def test_a_lab_is_said_to_lose_what_makes_it_a_lab() -> None:
+def test_a_rendered_lab_names_the_parts_that_are_lost() -> None:
     text = render("calico", TOPOLOGIES / "vxlan.yaml").stdout
     assert any("segments, routers, workloads, checks" in line for line in comments(text))
 

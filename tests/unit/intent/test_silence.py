@@ -1,4 +1,4 @@
-"""No key is dropped in silence: a stray one, wherever it is put, is a problem there or a remark about what holds it."""
+"""No key is dropped in silence: a stray one, wherever it is put, is a problem there or a remark about its object."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def with_stray_keys(tree: Tree) -> Iterator[Tree]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=range(len(DOCUMENTS)))
-def test_a_stray_key_is_told_wherever_it_is(document: Tree) -> None:
+def test_a_stray_key_is_reported_wherever_it_is(document: Tree) -> None:
     plain = read([document])
     before = set(plain.remarks if isinstance(plain, Intent) else plain)
     for changed in with_stray_keys(document):
         found = read([changed])
-        told = set(found.remarks if isinstance(found, Intent) else found)
-        about_stray = any(problem.place == STRAY for problem in told)
+        problems = set(found.remarks if isinstance(found, Intent) else found)
+        about_stray = any(problem.place == STRAY for problem in problems)
         # `Kind/name.spec.key` is `spec.key` in its document; `kind` has the remark about a whole kind.
         whole = {problem.path.split(".", 1)[-1] for problem in before if problem.rule == "no-effect"}
         path = next(_paths(changed, ""))

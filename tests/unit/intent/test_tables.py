@@ -56,7 +56,7 @@ CABLE = Table(
 
 
 def read(text: str, table: Table = CABLE) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
-    """The values of the one document, and (path, rule, message) of what there is to say of it."""
+    """The values of the one document, and (path, rule, message) of every remark about it."""
     draft = Draft()
     (tree,) = documents(text, "x.yaml")
     fields = Fields(tree, "", draft.problems)
@@ -65,7 +65,7 @@ def read(text: str, table: Table = CABLE) -> tuple[dict[str, Any], list[tuple[st
     return found, [(problem.path, problem.rule, problem.message) for problem in draft.problems.sorted()]
 
 
-def test_values_stand_under_their_attributes_and_what_is_not_given_is_left_out() -> None:
+def test_values_stand_under_their_attributes_and_absent_ones_are_left_out() -> None:
     found, problems = read("{name: a, length: 90}")
     assert (found, problems) == ({"name": "a", "length": 90}, [])
     assert Cable(**found) == Cable("a", 90)
@@ -92,7 +92,7 @@ def test_a_field_without_effect_is_checked_and_mentioned() -> None:
     assert [rule for _, rule, _ in read("{name: a, colour: []}")[1]] == ["type"]
 
 
-def test_what_has_its_default_is_not_written_unless_its_row_wants_it() -> None:
+def test_a_default_is_not_written_unless_its_row_wants_it() -> None:
     assert CABLE.write(Cable("a")) == {"name": "a"}
     assert CABLE.write(Cable("a", 90, is_shielded=True, keys=("k",), side="right")) == {
         "name": "a",
@@ -152,7 +152,7 @@ FORMS: dict[str, list[tuple[type[Any], tuple[Table, ...]]]] = {
     "both forms": [(Filter, (FILTER,)), (FilterRule, (RULES[4],)), (NodeAllocations, (short_node(),))],
 }
 ELSEWHERE = {
-    # The name is the key above, or stands in the metadata as labels and annotations do; so do what these are said by.
+    # The name is the key above, or stands in the metadata as labels and annotations do; so do the keys for these.
     Pool: {"name", "encapsulation", "mode"},
     Node: {"name", "address", "address6", "labels", "accepts"},
     Peer: {"name", "nodes", "remotes", "address", "port"},

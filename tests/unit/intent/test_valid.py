@@ -17,21 +17,21 @@ from tests.samples import DEFAULT, INSTALLATION, KUBERNETES, MEMBERS, PEER, POOL
 
 
 @pytest.mark.parametrize("text", QUIET)
-def test_what_is_right_loads_without_a_word(text: str) -> None:
+def test_a_correct_document_loads_without_a_remark(text: str) -> None:
     assert list(map(str, good(text).remarks)) == []
 
 
 @pytest.mark.parametrize(("text", "remarks"), REMARKED.items())
-def test_what_works_and_surprises_loads_with_a_remark_at_its_line(text: str, remarks: dict[int, str]) -> None:
+def test_a_surprising_document_loads_with_a_remark_at_its_line(text: str, remarks: dict[int, str]) -> None:
     found = good(text).remarks
     assert {remark.place.line: f"{remark.severity.value} {remark.rule}" for remark in found} == remarks
 
 
-def test_there_are_enough_valid_documents_to_tell_strictness_from_correctness() -> None:
+def test_there_are_enough_valid_documents_to_distinguish_strictness_from_correctness() -> None:
     assert len(QUIET) + len(REMARKED) >= 40
 
 
-def test_remarks_are_no_part_of_what_is_wanted() -> None:
+def test_remarks_are_no_part_of_the_intent() -> None:
     loud, quiet = (
         good("pools: {p: {cidr: 10.244.0.0/16, ipipMode: always}}"),
         good("pools: {p: {cidr: 10.244.0.0/16, ipipMode: Always}}"),

@@ -18,16 +18,16 @@ from tests.migration import Migrating, answered, names
 IPIP, VXLAN = two_racks(ipip=Mode.ALWAYS), two_racks(vxlan=Mode.ALWAYS)
 
 
-def test_a_member_that_says_it_accepts_another_tunnel_keeps_the_old_way_whatever_is_answered() -> None:
+def test_a_member_that_accepts_only_another_tunnel_keeps_the_old_path_whatever_is_answered() -> None:
     migrating = Migrating.between(IPIP, VXLAN)
-    said = {"a2": {encapsulation.IPIP, encapsulation.VXLAN}, "b1": {encapsulation.IPIP}}
-    then = migrating.step(answered(migrating.step()), advertised=lambda node, _: frozenset(said.get(node.name, ())))
+    tunnels = {"a2": {encapsulation.IPIP, encapsulation.VXLAN}, "b1": {encapsulation.IPIP}}
+    then = migrating.step(answered(migrating.step()), advertised=lambda node, _: frozenset(tunnels.get(node.name, ())))
     assert [(waiting.member, waiting.accepts) for waiting in then.cutovers] == [
         ("b1", AcceptedTunnels(frozenset({encapsulation.IPIP}), in_file=False))
     ]
 
 
-def test_what_the_file_says_that_a_member_accepts_counts_too_and_blocks_the_plan() -> None:
+def test_accepts_in_the_file_counts_too_and_blocks_the_plan() -> None:
     nodes = tuple(
         replace(node, accepts=frozenset({encapsulation.IPIP})) if node.name == "b1" else node for node in VXLAN.nodes
     )
@@ -40,7 +40,7 @@ def test_what_the_file_says_that_a_member_accepts_counts_too_and_blocks_the_plan
     assert its_own.blocked == ()
     assert {(waiting.member, waiting.link) for waiting in its_own.kept} == {(n, "tunl0") for n in ("a1", "a2", "b2")}
     for steps in (found.steps, its_own.steps):
-        assert not any(isinstance(op, Remove) and isinstance(op.thing, Link) for step in steps for op, _ in step.ops)
+        assert not any(isinstance(op, Remove) and isinstance(op.object, Link) for step in steps for op, _ in step.ops)
 
 
 def test_each_next_hop_moves_by_itself_and_no_longer_once_its_reply_is_too_old() -> None:

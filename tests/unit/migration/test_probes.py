@@ -41,7 +41,7 @@ def test_a_return_path_is_as_old_as_the_first_of_equal_replies() -> None:
     assert [*since_s, results.return_paths[HOP.id].since_s] == [1.0, 1.0, 3.0, 4.0]
 
 
-def test_only_the_last_round_shows_what_holds_for_all_members_at_once() -> None:
+def test_only_the_last_round_counts_for_all_members_at_once() -> None:
     before = with_replies(NO_RESULTS, [ProbeReply(THERE, "eth0")], KERNEL, 1.0)
     assert before.proves_with_all(THERE.path, 1.5)
     later = with_replies(before, [], KERNEL, 2.0)

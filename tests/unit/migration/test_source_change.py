@@ -85,7 +85,7 @@ def test_a_next_hop_does_not_move_to_ipip_while_the_former_address_is_sent_from(
 
 
 def test_the_former_address_is_sent_from_until_next_hops_that_go_are_gone() -> None:
-    migrating = replace(readdressed(), unheard=("b2",))
+    migrating = replace(readdressed(), silent=("b2",))
     results = answered(migrating.step())
     step = migrating.step(results)
     assert decap(step.desired.dataplane).local == FORMER
@@ -118,7 +118,7 @@ def test_a_members_former_address_is_accepted_until_it_is_seen_to_send_from_the_
 
 
 def test_a_member_that_no_source_announces_may_send_from_a_former_address_all_the_same() -> None:
-    migrating = replace(Migrating.between(IPIP, moved("b1", B1_NEW)), unheard=("b1",))
+    migrating = replace(Migrating.between(IPIP, moved("b1", B1_NEW)), silent=("b1",))
     step = migrating.step(seen_from(migrating, B1_NEW, DRAIN_S), DRAIN_S)
     assert B1 in decap(step.desired.dataplane).sources
     assert "b1" in names(step)[1]

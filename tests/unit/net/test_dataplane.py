@@ -61,11 +61,11 @@ def test_an_object_is_in_a_dataplane_only_exactly_as_it_is() -> None:
     assert ROUTE._replace(next_hop=2) not in FULL
 
 
-def test_a_put_replaces_what_has_the_key_and_a_drop_drops_it() -> None:
+def test_a_put_replaces_the_object_with_its_key_and_a_drop_removes_it() -> None:
     moved = ROUTE._replace(next_hop=9)
     assert FULL.put((moved,)) == FULL.minus(Dataplane.of((ROUTE,))).put((moved,))
     assert FULL.put((moved,)).size == FULL.size
-    assert FULL.drop((moved,)) == Dataplane.of(thing for thing in FULL if thing != ROUTE)
+    assert FULL.drop((moved,)) == Dataplane.of(obj for obj in FULL if obj != ROUTE)
 
 
 def test_of_two_routes_with_one_key_a_put_leaves_none_and_a_discard_the_other() -> None:
@@ -84,14 +84,14 @@ def test_nothing_put_or_dropped_is_the_same_value() -> None:
     assert FULL.drop((replace(VXLAN, name="absent"),)) is FULL
 
 
-def test_what_is_ours_is_marked_or_stands_on_a_link_that_is() -> None:
+def test_our_objects_are_marked_or_stand_on_a_marked_link() -> None:
     assert FULL.owned() == Dataplane.of(OURS)
     part = Dataplane.of((ADDRESS, ROUTE))
     assert part.owned() == Dataplane.of((ROUTE,))
     assert part.owned(FULL.links) == part
 
 
-def test_what_stands_on_a_link_goes_with_it_but_not_what_leads_over_it() -> None:
+def test_objects_on_a_link_go_with_it_but_not_routes_by_it() -> None:
     assert FULL.on_links({"vx"}) == Dataplane.of((VXLAN, SYSCTL, ADDRESS, FDB, NEIGHBOUR))
 
 
@@ -110,7 +110,7 @@ def test_keys_are_compared_apart_from_values() -> None:
     assert Dataplane.of((ROUTE, HOP, GROUP)).without_keys_of(other) == Dataplane.of((GROUP,))
 
 
-def test_what_is_derived_from_a_table_is_made_anew_once_it_changes() -> None:
+def test_values_derived_from_a_table_are_recomputed_once_it_changes() -> None:
     builder = DataplaneBuilder(FULL)
     seen = []
 

@@ -38,8 +38,8 @@ OWN = LinkAddress("eth0", InterfaceAddress.parse("10.0.0.1/24"))
 RULES = (Rule(4, 0, LOCAL), Rule(4, 32766, MAIN))
 
 
-def found(*things: KernelObject, rules: tuple[Rule, ...] = (), to: Address = FAR) -> tuple[RouteType, Route | None]:
-    answer = Fib(Dataplane.of(things, rules)).lookup(to)
+def found(*objects: KernelObject, rules: tuple[Rule, ...] = (), to: Address = FAR) -> tuple[RouteType, Route | None]:
+    answer = Fib(Dataplane.of(objects, rules)).lookup(to)
     return answer.type, answer.route
 
 
@@ -53,7 +53,7 @@ def test_without_a_match_the_destination_is_unreachable() -> None:
 
 
 @pytest.mark.parametrize("kind", [RouteType.BLACKHOLE, RouteType.UNREACHABLE, RouteType.PROHIBIT])
-def test_a_route_that_refuses_ends_the_look_up(kind: RouteType) -> None:
+def test_an_error_route_ends_the_lookup(kind: RouteType) -> None:
     refusing = route("192.0.2.0/24", kind=kind)
     assert found(DEFAULT, refusing) == (kind, refusing)
 

@@ -56,7 +56,7 @@ def test_another_vni_is_a_second_device_that_traffic_moves_to() -> None:
     assert foreseen.worst is Effect.ATOMIC
 
 
-def test_another_ipip_driver_is_told_as_a_gap_after_which_everything_is_as_before() -> None:
+def test_another_ipip_driver_is_reported_as_a_gap_after_which_everything_is_as_before() -> None:
     here = member(IPIP, "a1")
     kernel = converged(IPIP, here, assumed_kernel(here))
     by_bpf = kernel.put(replace(link, kind=Ipip("bpf")) for link in kernel.links if isinstance(link.kind, Ipip))
@@ -66,7 +66,7 @@ def test_another_ipip_driver_is_told_as_a_gap_after_which_everything_is_as_befor
     assert_same(after_all(seen, (op for step in found.steps for op, _ in step.ops)), kernel)
 
 
-def test_a_device_that_has_to_be_made_anew_is_told_as_a_gap() -> None:
+def test_a_device_that_has_to_be_recreated_is_reported_as_a_gap() -> None:
     """There are three names, and each has a device with another VNI."""
     here = member(VXLAN, "a1")
     kernel = converged(VXLAN, here, assumed_kernel(here))
@@ -81,14 +81,14 @@ def test_a_pool_without_encapsulation_between_racks_is_followed_as_far_as_the_un
     assert stages(IPIP, two_racks()) == [Stage.CUTOVER, Stage.RETIRE]
 
 
-def test_after_all_steps_the_kernel_has_what_is_wanted_and_nothing_else_of_ours() -> None:
+def test_after_all_steps_the_kernel_has_the_desired_objects_and_nothing_else_of_ours() -> None:
     here = member(VXLAN, "a1")
     kernel = converged(IPIP, here, assumed_kernel(here))
     ops = [op for step in preview(VXLAN, here, kernel).steps for op, _ in step.ops]
     assert_same(after_all(kernel, ops).owned(), converged(VXLAN, here, assumed_kernel(here)).owned())
 
 
-def test_what_can_be_reached_now_and_not_then_is_named() -> None:
+def test_prefixes_that_become_unreachable_are_named() -> None:
     bare = two_racks()
     here = member(bare, "a1")
     kernel = converged(bare, here, assumed_kernel(here))
@@ -99,7 +99,7 @@ def test_what_can_be_reached_now_and_not_then_is_named() -> None:
     assert "10.244.2.0/26" in map(str, foreseen.unreachable)
 
 
-def test_whoever_talks_to_the_node_by_another_route_and_would_be_led_into_a_pool_is_named() -> None:
+def test_a_remote_that_talks_to_the_node_by_another_route_and_would_be_led_into_a_pool_is_named() -> None:
     here = member(IPIP, "a1")
     kernel = assumed_kernel(here)
     workload, operator = Address.parse("10.244.2.9"), Address.parse("203.0.113.7")

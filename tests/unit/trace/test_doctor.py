@@ -99,17 +99,17 @@ ETH1 = Link("eth1", Plain(""), 1400, owned=False)
         ("firewall", replace(FINE, firewall=(Chain("inet", "f", "fwd", "forward"),)), [WARN]),
     ],
 )
-def test_a_check_says_what_the_facts_mean(check: str, facts: Facts, verdicts: list[Verdict]) -> None:
+def test_a_check_explains_the_facts(check: str, facts: Facts, verdicts: list[Verdict]) -> None:
     found = [finding for finding in examine(facts, NEEDS) if finding.check == check]
     assert [finding.verdict for finding in found] == verdicts
     assert all(bool(finding.next) is (finding.verdict is not PASS) for finding in found)
 
 
-def test_every_check_has_something_to_say_of_a_node() -> None:
+def test_every_check_reports_something_about_a_node() -> None:
     assert {finding.check for finding in examine(FINE, NEEDS)} == set(checks(NEEDS))
 
 
-def test_only_what_the_cluster_file_asks_for_is_needed() -> None:
+def test_only_requirements_of_the_cluster_file_are_needed() -> None:
     needs = needs_of(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN), NODE)
     worse = replace(
         FINE, tunnels=without_module(bpf_missing="CAP_BPF"), nftables_missing="nft", listening=frozenset({179})

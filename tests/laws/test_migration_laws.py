@@ -1,7 +1,7 @@
 """
-A whole cluster changes its encapsulation in memory, or a node's address: nodes hear of it in any order, stop anywhere,
-lose messages. At every single operation each node can reach each other one, and in the end everything is as if it had
-always been so.
+A whole cluster changes its encapsulation in memory, or a node's address: the change reaches nodes in any order, they
+stop anywhere, messages are lost. At every single operation each node can reach each other one, and the end is as if it
+had always been so.
 
 The profile `ci` makes 1200 runs of up to 50 steps in half a minute: what a node derives from one kernel is kept.
 """
@@ -44,7 +44,7 @@ TUNNELLED = [
 BARE = (Mode.NEVER, Mode.NEVER)
 RUNS = 4 * settings().max_examples
 _ROUNDS = 20
-"""To the end of a switch, each half a second."""
+"""To the end of a migration, each half a second."""
 
 
 def cluster(racks: str, version: int, ipip: Mode, vxlan: Mode) -> Intent:
@@ -74,7 +74,7 @@ def other_address(here: Node) -> InterfaceAddress:
     return InterfaceAddress(Address(address.version, address.value ^ 0x80), here.address.length)
 
 
-class Told:
+class View:
     """A node's plan for one intent when it has received all others' blocks; equal kernels give equal answers."""
 
     def __init__(self, intent: Intent, name: str) -> None:
@@ -91,7 +91,7 @@ class Family:
 
     def __init__(self, intents: Sequence[Intent]) -> None:
         self.names = [here.name for here in intents[0].nodes]
-        self.adj_rib_out = [{name: Told(intent, name) for name in self.names} for intent in intents]
+        self.views = [{name: View(intent, name) for name in self.names} for intent in intents]
 
     @classmethod
     def by_encapsulation(cls, racks: str, version: int) -> Family:
@@ -115,7 +115,7 @@ FAMILIES = [
 carried_out = cache(after)
 
 
-class Way(NamedTuple):
+class Encap(NamedTuple):
     """How a packet crosses the underlay."""
 
     encapsulation: Encapsulation
@@ -126,98 +126,104 @@ class Way(NamedTuple):
 class Sent(NamedTuple):
     """A packet on the underlay, between these addresses."""
 
-    way: Way
+    encap: Encap
     source: Address
     target: Address
 
 
 class Host:
-    """One node: its kernel, what it was told, what its trials have shown."""
+    """One node: its kernel, its view of the cluster, the results of its probes."""
 
-    def __init__(self, told: Told) -> None:
-        self.adj_rib_out = told
-        own = (told.here.address, other_address(told.here))
-        bare = bare_kernel(told.here)
+    def __init__(self, view: View) -> None:
+        self.view = view
+        own = (view.here.address, other_address(view.here))
+        bare = bare_kernel(view.here)
         self.kernel: Dataplane = bare.put(LinkAddress("eth0", address) for address in own)
         self.probe_results: ProbeResults = NO_RESULTS
         self.state: defaultdict[str, frozenset[Encapsulation]] = defaultdict(frozenset)
         self.addresses = {address.address for address in own}
-        (self.block,) = told.intent.blocks_of(told.here)
+        (self.block,) = view.intent.blocks_of(view.here)
 
     @property
     def wanted(self) -> Desired:
-        return self.adj_rib_out.derived(self.kernel)
+        return self.view.derived(self.kernel)
 
-    def switch(self, at_s: float) -> MigrationStep:
-        here, intent = self.adj_rib_out.here, self.adj_rib_out.intent
+    def migrate(self, at_s: float) -> MigrationStep:
+        here, intent = self.view.here, self.view.intent
         return next_step(
             self.wanted, self.kernel, intent, here, self.probe_results, at_s, lambda node, _: self.state[node.name]
         )
 
-    def hears(self, other: Host) -> None:
+    def receive(self, other: Host) -> None:
         """Take in the other node's statement at this moment."""
-        version = other.adj_rib_out.here.address.address.version
-        self.state[other.adj_rib_out.here.name] = accepted_by_kernel(other.kernel)[version]
+        version = other.view.here.address.address.version
+        self.state[other.view.here.name] = accepted_by_kernel(other.kernel)[version]
 
-    def link_of(self, way: Way) -> str:
+    def link_of(self, encap: Encap) -> str:
         """By which link it takes what comes so; hosts may have other names for the same VNI and port."""
         others = {DIRECT: "eth0", IPIP: IPIP_LINK}
-        return others.get(way.encapsulation) or vteps(self.kernel)[way]
+        return others.get(encap.encapsulation) or vteps(self.kernel)[encap]
 
     def takes(self, sent: Sent) -> bool:
         """True if it takes such a packet. A VXLAN device does so at every address of its host."""
         if sent.target not in self.addresses:
             return False
-        match sent.way.encapsulation:
-            case _ if sent.way.encapsulation == DIRECT:
-                return self.adj_rib_out.here.address.network.holds(sent.source)
-            case _ if sent.way.encapsulation == IPIP:
+        match sent.encap.encapsulation:
+            case _ if sent.encap.encapsulation == DIRECT:
+                return self.view.here.address.network.holds(sent.source)
+            case _ if sent.encap.encapsulation == IPIP:
                 return any(sent.source in decap.sources and sent.target in decap.own for decap in self.kernel.decaps)
             case _:
-                return sent.way in vteps(self.kernel)
+                return sent.encap in vteps(self.kernel)
 
     def sends(self, block: Prefix) -> Sent | None:
         """The fate of a packet to a block."""
-        way, gateway = ways(self.kernel).get(block, (None, None))
-        if way is None:
+        encap, gateway = paths(self.kernel).get(block, (None, None))
+        if encap is None:
             return None
         decap = next(iter(self.kernel.decaps), None)
-        own = self.adj_rib_out.here.address.address
-        if way.encapsulation == IPIP and decap and gateway:
-            return Sent(way, decap.local, gateway)
-        intent = self.adj_rib_out.intent
-        return Sent(way, own, next(other.address.address for other in intent.nodes if block in intent.blocks_of(other)))
+        own = self.view.here.address.address
+        if encap.encapsulation == IPIP and decap and gateway:
+            return Sent(encap, decap.local, gateway)
+        intent = self.view.intent
+        return Sent(
+            encap, own, next(other.address.address for other in intent.nodes if block in intent.blocks_of(other))
+        )
 
 
-def way_by(kind: LinkKind) -> Way:
+def encap_of(kind: LinkKind) -> Encap:
     match kind:
         case Vxlan(vni=vni, port=port):
-            return Way(VXLAN, vni, port)
+            return Encap(VXLAN, vni, port)
         case Ipip():
-            return Way(IPIP)
+            return Encap(IPIP)
         case _:
-            return Way(DIRECT)
+            return Encap(DIRECT)
 
 
-def tried(trial: Probe) -> Sent:
-    frame = trial.frame
-    way = Way(trial.encapsulation, frame.vni, frame.port) if isinstance(frame, VxlanFrame) else Way(trial.encapsulation)
-    return Sent(way, trial.local, trial.remote)
+def packet_of(probe: Probe) -> Sent:
+    frame = probe.frame
+    encap = (
+        Encap(probe.encapsulation, frame.vni, frame.port)
+        if isinstance(frame, VxlanFrame)
+        else Encap(probe.encapsulation)
+    )
+    return Sent(encap, probe.local, probe.remote)
 
 
 @cache
-def vteps(kernel: Dataplane) -> dict[Way, str]:
+def vteps(kernel: Dataplane) -> dict[Encap, str]:
     """Its VXLAN devices by what they take."""
-    return {way_by(link.kind): link.name for link in kernel.links if isinstance(link.kind, Vxlan)}
+    return {encap_of(link.kind): link.name for link in kernel.links if isinstance(link.kind, Vxlan)}
 
 
 @cache
-def ways(kernel: Dataplane) -> dict[Prefix, tuple[Way, Address | None]]:
+def paths(kernel: Dataplane) -> dict[Prefix, tuple[Encap, Address | None]]:
     """How it sends to the prefixes that it routes by next hops of ours, and to which gateway."""
     hops = {hop.id: hop for hop in kernel.next_hops}
     kinds = {link.name: link.kind for link in kernel.links}
     return {
-        route.prefix: (way_by(kinds[hop.link]), hop.gateway)
+        route.prefix: (encap_of(kinds[hop.link]), hop.gateway)
         for route in kernel.routes
         if (hop := hops.get(route.next_hop)) is not None
     }
@@ -233,7 +239,7 @@ class ChangingCluster(RuleBasedStateMachine):
 
     @initialize(family=st.sampled_from(FAMILIES), data=st.data())
     def converge(self, family: Family, data: st.DataObject) -> None:
-        first = data.draw(st.sampled_from(family.adj_rib_out))
+        first = data.draw(st.sampled_from(family.views))
         self.family = family
         self.hosts = {name: Host(first[name]) for name in family.names}
         for host in self.hosts.values():
@@ -243,15 +249,15 @@ class ChangingCluster(RuleBasedStateMachine):
         return self.hosts[data.draw(st.sampled_from(self.family.names))]
 
     def act(self, host: Host, ops: int | None = None, *, watched: bool = True) -> None:
-        for op in plan(host.switch(self.now_s).desired, host.kernel).ops[:ops]:
+        for op in plan(host.migrate(self.now_s).desired, host.kernel).ops[:ops]:
             host.kernel = carried_out(host.kernel, op)
             if watched:
                 self.everyone_reaches_everyone()
 
     @rule(data=st.data())
-    def tell(self, data: st.DataObject) -> None:
+    def reconfigure(self, data: st.DataObject) -> None:
         host = self.one_of_them(data)
-        host.adj_rib_out = data.draw(st.sampled_from(self.family.adj_rib_out))[host.adj_rib_out.here.name]
+        host.view = data.draw(st.sampled_from(self.family.views))[host.view.here.name]
         host.probe_results = NO_RESULTS
 
     @rule(data=st.data(), ops=st.integers(1, 9))
@@ -265,35 +271,35 @@ class ChangingCluster(RuleBasedStateMachine):
         self.act(self.one_of_them(data))
 
     @rule(data=st.data())
-    def hear(self, data: st.DataObject) -> None:
+    def deliver(self, data: st.DataObject) -> None:
         host, other = self.one_of_them(data), self.one_of_them(data)
-        host.hears(other)
+        host.receive(other)
 
     @rule(data=st.data())
     def probe(self, data: st.DataObject) -> None:
         host = self.one_of_them(data)
-        trials = host.switch(self.now_s).probes
-        answers = [answer for trial in trials if (answer := self.answer(host, trial))]
+        probes = host.migrate(self.now_s).probes
+        answers = [answer for probe in probes if (answer := self.answer(host, probe))]
         quiet = data.draw(st.booleans())
-        heard = [answer for answer in answers if quiet or data.draw(st.booleans())]
-        host.probe_results = with_replies(host.probe_results, heard, host.kernel, self.now_s)
+        replies = [answer for answer in answers if quiet or data.draw(st.booleans())]
+        host.probe_results = with_replies(host.probe_results, replies, host.kernel, self.now_s)
         self.act(host)
 
     @rule(seconds=st.floats(0.1, 9))
     def wait(self, seconds: float) -> None:
         self.now_s += seconds
 
-    def answer(self, host: Host, trial: Probe) -> ProbeReply | None:
-        remote = next(other for other in self.hosts.values() if trial.remote in other.addresses)
-        if not remote.takes(tried(trial)):
+    def answer(self, host: Host, probe: Probe) -> ProbeReply | None:
+        remote = next(other for other in self.hosts.values() if probe.remote in other.addresses)
+        if not remote.takes(packet_of(probe)):
             return None
-        if trial.source == trial.local:
-            return ProbeReply(trial, "eth0")
+        if probe.source == probe.local:
+            return ProbeReply(probe, "eth0")
         back = remote.sends(host.block)
         if back is None or not host.takes(back):
             return None
-        outer = back.source if back.way.encapsulation == IPIP else None
-        return ProbeReply(trial, host.link_of(back.way), outer)
+        outer = back.source if back.encap.encapsulation == IPIP else None
+        return ProbeReply(probe, host.link_of(back.encap), outer)
 
     @invariant()
     def everyone_reaches_everyone(self) -> None:
@@ -301,39 +307,37 @@ class ChangingCluster(RuleBasedStateMachine):
             for other in self.hosts.values():
                 if other is not host:
                     sent = host.sends(other.block)
-                    assert sent, f"{host.adj_rib_out.here.name} has no way to {other.adj_rib_out.here.name}"
-                    assert other.takes(sent), f"{other.adj_rib_out.here.name} does not take {sent}"
+                    assert sent, f"{host.view.here.name} has no path to {other.view.here.name}"
+                    assert other.takes(sent), f"{other.view.here.name} does not take {sent}"
 
     def teardown(self) -> None:
-        """Once all have heard of the last one and messages arrive, the switch comes to its end by itself."""
+        """Once the last one has reached every node and messages arrive, the migration comes to its end by itself."""
         if not self.hosts:
             return
-        last = next(
-            told for told in self.family.adj_rib_out if self.hosts[self.family.names[0]].adj_rib_out in told.values()
-        )
+        last = next(views for views in self.family.views if self.hosts[self.family.names[0]].view in views.values())
         for name, host in self.hosts.items():
-            host.adj_rib_out, host.probe_results = last[name], NO_RESULTS
+            host.view, host.probe_results = last[name], NO_RESULTS
         for _ in range(_ROUNDS):
             if all(self.is_over(host) for host in self.hosts.values()):
                 break
             for host in self.hosts.values():
                 for other in self.hosts.values():
-                    host.hears(other)
+                    host.receive(other)
                 self.act(host)
-                heard = [a for trial in host.switch(self.now_s).probes if (a := self.answer(host, trial))]
-                host.probe_results = with_replies(host.probe_results, heard, host.kernel, self.now_s)
+                replies = [a for probe in host.migrate(self.now_s).probes if (a := self.answer(host, probe))]
+                host.probe_results = with_replies(host.probe_results, replies, host.kernel, self.now_s)
             self.now_s += 0.5
         assert all(self.is_over(host) for host in self.hosts.values())
         ChangingCluster.runs += 1
 
     def is_over(self, host: Host) -> bool:
-        return host.switch(self.now_s).settled and set(host.kernel.owned()) == set(host.wanted.dataplane.owned())
+        return host.migrate(self.now_s).settled and set(host.kernel.owned()) == set(host.wanted.dataplane.owned())
 
 
-def test_whatever_changes_in_whatever_order_everyone_reaches_everyone(
+def test_through_any_sequence_of_changes_every_node_reaches_every_other(
     record_property: Callable[[str, object], None],
 ) -> None:
     ChangingCluster.runs = 0
     run_state_machine_as_test(ChangingCluster, settings=settings(max_examples=RUNS))
-    record_property("told", f"switch: {ChangingCluster.runs} runs, nobody out of reach at any operation")
+    record_property("summary", f"migration: {ChangingCluster.runs} runs, no node out of reach at any operation")
     assert ChangingCluster.runs >= RUNS

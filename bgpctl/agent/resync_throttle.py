@@ -1,7 +1,7 @@
 """
-The rate of sweeps: dumps of the whole kernel, which show whether it told of every change.
+The rate of resynchronisations: dumps of the whole kernel, which find changes without a notification.
 
-Refuses to know: the clock, and what a sweep finds.
+Refuses to know: the clock, and what a dump finds.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import Final
 
 _EVERY_S: Final = 60.0
 _PAUSE: Final = 1000
-"""A pause is so many times as long as the sweep took: a thousandth of one CPU, whatever there is to dump."""
+"""A pause is so many times as long as the dump took: a thousandth of one CPU, however large the tables are."""
 
 
-class SweepPace:
+class ResyncThrottle:
     """Times are seconds of one clock that never goes back. At `opened_s` everything is dumped anyway."""
 
     def __init__(self, opened_s: float) -> None:
@@ -22,6 +22,6 @@ class SweepPace:
     def is_due(self, now_s: float) -> bool:
         return now_s >= self._due_s
 
-    def swept(self, began_s: float, ended_s: float) -> None:
-        """A sweep took from `began_s` to `ended_s`."""
+    def resynced(self, began_s: float, ended_s: float) -> None:
+        """Everything was dumped from `began_s` to `ended_s`."""
         self._due_s = ended_s + max(_EVERY_S, _PAUSE * (ended_s - began_s))
