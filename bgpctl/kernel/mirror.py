@@ -80,6 +80,7 @@ _PARTS_OF: Final[Mapping[type, frozenset[Part]]] = {
     Route: frozenset({Part.ROUTES}),
 }
 """The parts that an operation of ours changes. The kernel notifies of one that changes a single part."""
+_EMULATED: Final = frozenset({Part.NEXT_HOPS, Part.ROUTES})
 _EMPTY: Final = Dataplane()
 _TRAFFIC_CONTROL: Final = range(36, 47)
 """RTM_NEWQDISC to RTM_GETTFILTER: what becomes of BPF programs."""
@@ -138,15 +139,16 @@ def unconfirmed(mirror: Mirror, ops: Iterable[Op], failures: Iterable[Failure]) 
     did not come, or if there are none: only what is observed counts as done.
     """
     failed = {failure.op for failure in failures}
-    doubted: set[Part] = set()
+    stale = set(mirror.stale)
     for kind, group in groupby(ops, key=lambda op: type(op.object)):
         parts = _PARTS_OF[kind]
-        if mirror.stale.union(doubted).issuperset(parts):
+        if stale.issuperset(parts):
             continue
         done = (op for op in group if not failed or op not in failed)
-        if len(parts) != 1 or any((op.object in mirror.dataplane) is not isinstance(op, Put) for op in done):
-            doubted.update(parts)
-    return mirror.marked_stale(doubted)
+        is_notified = len(parts) == 1 and not (mirror.emulated and parts <= _EMULATED)
+        if not is_notified or any((op.object in mirror.dataplane) is not isinstance(op, Put) for op in done):
+            stale |= parts
+    return mirror.marked_stale(stale)
 
 
 class MirrorBuilder:

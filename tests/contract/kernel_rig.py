@@ -120,13 +120,18 @@ class FakeRig:
 
 
 class LinuxRig:
-    """To be made inside a namespace of its own. Without next-hop objects they are emulated."""
+    """
+    To be made inside a namespace of its own. Without next-hop objects they are emulated. The kernel is watched and
+    observed from the start, as an agent's is: later observations follow from notifications.
+    """
 
     def __init__(self, *, next_hop_objects: bool = True) -> None:
         shell(f"link add eth0 address {ETH0.mac} type veth peer name far", "link set eth0 up", "link set far up")
         shell("addr add 10.0.0.1/24 dev eth0", "addr add fd00:10::1/64 dev eth0 nodad")
         self.emulates = not next_hop_objects
         self.kernel = LinuxKernel(next_hop_objects=next_hop_objects)
+        self.kernel.watch(lambda: None)
+        self.kernel.observe()
 
     def other_program(self, *ops: Op) -> None:
         other = LinuxKernel()
