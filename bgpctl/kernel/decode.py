@@ -79,6 +79,10 @@ _STATS: Final = struct.Struct("=4Q")
 """struct rtnl_link_stats64 begins with packets received and sent, and the bytes of both."""
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
+_IFA_F_OPTIMISTIC: Final = 0x04
+_IFA_F_TENTATIVE: Final = 0x40
+_UNUSABLE: Final = _IFA_F_TENTATIVE | _IFA_F_OPTIMISTIC
+"""Of these flags: tentative, unless it may be used optimistically (RFC 4429)."""
 
 _IFF_UP: Final = 0x1
 _IFF_RUNNING: Final = 0x40
@@ -169,9 +173,12 @@ def link_traffic(body: bytes) -> Traffic:
 
 
 def link_address(body: bytes, names: Names) -> LinkAddress | None:
-    """The address of an RTM_NEWADDR or RTM_DELADDR."""
-    family, length, _, _, index = IFADDRMSG.unpack_from(body)
-    if family not in _VERSION or index not in names:
+    """
+    The address of an RTM_NEWADDR or RTM_DELADDR; None for an IPv6 one that cannot be used, while duplicate address
+    detection runs or after it failed (RFC 4862, section 5.4). The kernel's notification comes when it has succeeded.
+    """
+    family, length, flags, _, index = IFADDRMSG.unpack_from(body)
+    if family not in _VERSION or index not in names or flags & _UNUSABLE == _IFA_F_TENTATIVE:
         return None
     return LinkAddress(names[index], InterfaceAddress(address(own_address(body)), length))
 

@@ -10,17 +10,34 @@ import random
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import pytest
 
 from bgpctl.core.dataplane.effects import Put, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
-from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import NextHop, NextHopGroup, Route, RouteType
+from bgpctl.core.net.objects import LinkAddress, NextHop, NextHopGroup, Route, RouteType
+from bgpctl.kernel import encode
 from bgpctl.kernel.linux import LinuxKernel
-from tests.contract.kernel_rig import DEADLINE_S, STACK, STACK6, LinuxRig, own_namespace, put, shell
+from bgpctl.kernel.mirror import MirrorBuilder
+from bgpctl.kernel.netlink import Netlink
+from tests.contract.kernel_rig import (
+    DEADLINE_S,
+    DIRECT,
+    HOP,
+    ROUTE,
+    STACK,
+    STACK6,
+    LinuxRig,
+    missing,
+    own_namespace,
+    put,
+    remove,
+    shell,
+)
 
 SLOWNESS: Final = float(os.environ.get("BGPCTL_TEST_SLOWNESS", "1"))
 WALKS: Final = int(max(4, 16 / SLOWNESS))
@@ -171,12 +188,11 @@ def dumped() -> Dataplane:
         other.close()
 
 
-@pytest.fixture
-def watching() -> Iterator[LinuxKernel]:
+@pytest.fixture(params=[True, False], ids=["next-hop objects", "emulated"])
+def watching(request: pytest.FixtureRequest) -> Iterator[LinuxKernel]:
     with own_namespace():
-        rig = LinuxRig()
+        rig = LinuxRig(next_hop_objects=request.param)
         shell("link add other type veth peer name peer", "link set other up", "link set peer up")
-        rig.kernel.watch(lambda: None)
         put(rig.kernel, *STACK, *STACK6)
         rig.kernel.observe()
         try:
@@ -185,15 +201,155 @@ def watching() -> Iterator[LinuxKernel]:
             rig.kernel.close()
 
 
+@contextmanager
+def dumps(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[int]]:
+    """The message types that the kernel is asked to dump inside this block."""
+    asked: set[int] = set()
+    dump = Netlink.dump
+
+    def recorded(netlink: Netlink, kind: int, body: bytes) -> tuple[bytes, ...]:
+        asked.add(kind)
+        return dump(netlink, kind, body)
+
+    monkeypatch.setattr(Netlink, "dump", recorded)
+    yield asked
+    monkeypatch.undo()
+
+
+ONE: Final = (
+    "route add 198.51.100.0/24 via 10.0.0.7",
+    "route replace 203.0.113.0/24 via 10.0.0.8",
+    "route del 203.0.113.0/24",
+    "route append 203.0.113.0/24 via 10.0.0.8",
+    "-6 route add 2001:db8::/48 via fd00:10::7",
+    "-6 route del 2001:db8:1::/48",
+    "neigh add 10.0.0.7 dev eth0 lladdr 02:00:00:00:00:21 nud permanent",
+    "neigh del 10.0.0.8 dev eth0",
+    "addr add 10.9.0.1/24 dev eth0",
+)
+
+
+@pytest.mark.parametrize("command", ONE)
+@pytest.mark.parametrize("watching", [True], indirect=True)
+def test_a_foreign_change_of_one_object_causes_no_dump(
+    command: str, watching: LinuxKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell("route add 203.0.113.0/24 via 10.0.0.7", "-6 route add 2001:db8:1::/48 via fd00:10::7")
+    shell("neigh add 10.0.0.8 dev eth0 lladdr 02:00:00:00:00:21 nud permanent")
+    watching.observe()
+    with dumps(monkeypatch) as asked:
+        shell(command)
+        seen = watching.observe()
+    assert asked == set()
+    assert seen == dumped()
+
+
+SILENT: Final = {
+    "a link goes down": "link set vxlan.test down",
+    "a link goes away": "link del vxlan.test",
+    "a link gets another MAC": "link set vxlan.test address 02:00:00:00:00:77",
+    "a link gets another name": "link set other name another",
+    "an IPv4 address goes": "addr del 10.244.1.0/32 dev vxlan.test",
+    "a next hop goes": f"nexthop del id {HOP.id}",
+}
+
+
+@pytest.mark.parametrize("command", SILENT.values(), ids=SILENT.keys())
+@pytest.mark.parametrize("watching", [True], indirect=True)
+def test_routes_are_dumped_after_changes_that_take_them_along_without_a_notification(
+    command: str, watching: LinuxKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with dumps(monkeypatch) as asked:
+        shell(command)
+        seen = watching.observe()
+    assert encode.RTM_GETROUTE in asked
+    assert seen == dumped()
+
+
+@pytest.mark.parametrize("watching", [True], indirect=True)
+def test_after_a_lost_carrier_what_is_observed_is_what_a_dump_shows(watching: LinuxKernel) -> None:
+    put(watching, DIRECT, ROUTE._replace(next_hop=DIRECT.id))
+    watching.observe()
+    shell("link set far down")
+    assert becomes_true(lambda: DIRECT not in watching.observe() and watching.observe() == dumped())
+
+
+@pytest.mark.parametrize("watching", [True], indirect=True)
+def test_after_lost_notifications_what_is_observed_is_what_a_dump_shows(
+    watching: LinuxKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bgpctl.kernel.watch._RECEIVE_BUFFER_BYTES", 1)  # the kernel's least: a few notifications
+    watching.watch(lambda: None)
+    watching.observe()
+    blocks = [Route(Prefix(4, (10 << 24) + number * 64, 26), RouteType.BLACKHOLE) for number in range(500)]
+    put(watching, *blocks)
+    assert set(blocks) <= set(watching.observe().routes)
+    assert watching.observe() == dumped()
+
+
+@pytest.mark.parametrize("watching", [True], indirect=True)
+def test_an_object_that_was_put_and_is_not_notified_of_is_dumped_before_it_counts(
+    watching: LinuxKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MirrorBuilder, "apply", lambda *_: False)
+    put(watching, ROUTE._replace(metric=7))
+    assert ROUTE._replace(metric=7) in watching.observe()
+    remove(watching, ROUTE._replace(metric=7))
+    assert ROUTE._replace(metric=7) not in watching.observe()
+
+
+@pytest.mark.parametrize("watching", [True], indirect=True)
+def test_many_routes_at_once_are_dumped(watching: LinuxKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = [Route(Prefix(4, (10 << 24) + number * 64, 26), RouteType.BLACKHOLE) for number in range(2000)]
+    with dumps(monkeypatch) as asked:
+        put(watching, *blocks)
+        seen = watching.observe()
+    assert encode.RTM_GETROUTE in asked
+    assert seen == dumped()
+
+
+@pytest.mark.parametrize("watching", [True], indirect=True)
+def test_an_ipv6_address_is_there_once_duplicate_address_detection_has_succeeded(watching: LinuxKernel) -> None:
+    address = LinkAddress("eth0", InterfaceAddress.parse("fd00:10::99/64"))
+    shell("addr add fd00:10::99/64 dev eth0")
+    assert address not in watching.observe().addresses
+    assert watching.resync() is None
+    assert becomes_true(lambda: address in watching.observe().addresses)
+
+
+def test_routes_with_another_protocol_number_are_ours_in_notifications_too() -> None:
+    with own_namespace():
+        LinuxRig().kernel.close()
+        kernel = LinuxKernel(protocol=180)
+        kernel.watch(lambda: None)
+        kernel.observe()
+        put(kernel, DIRECT, ROUTE._replace(next_hop=DIRECT.id))
+        assert missing(kernel, DIRECT, ROUTE._replace(next_hop=DIRECT.id)) == set()
+        assert kernel.resync() is None
+        kernel.close()
+
+
 @pytest.mark.parametrize("seed", range(WALKS))
+@pytest.mark.parametrize("watching", [True], indirect=True)
 def test_what_is_observed_by_notifications_is_what_a_dump_shows(seed: int, watching: LinuxKernel) -> None:
     choose = random.Random(seed)
     history = []
     for _ in range(STEPS):
         history.append(own(watching, choose) if choose.random() < 0.3 else done(choose))
         if choose.random() < 0.7:
-            assert becomes_true(lambda: watching.observe() == dumped()), told(watching, history)
-    assert becomes_true(lambda: watching.resync() is None), told(watching, history)
+            assert becomes_true(lambda: watching.observe() == dumped()), shown(watching, history)
+
+
+@pytest.mark.parametrize("seed", range(WALKS // 2))
+@pytest.mark.parametrize("watching", [False], indirect=True)
+def test_routes_by_emulated_next_hops_are_observed_by_notifications_too(seed: int, watching: LinuxKernel) -> None:
+    choose = random.Random(seed)
+    history = []
+    for _ in range(STEPS):
+        history.append(own(watching, choose) if choose.random() < 0.3 else done(choose))
+        watching.observe()
+    mismatch = watching.resync()
+    assert mismatch is None, "\n".join([*history, str([*mismatch.absent]), str([*mismatch.unknown])])
 
 
 def becomes_true(holds: Callable[[], bool]) -> bool:
@@ -205,7 +361,7 @@ def becomes_true(holds: Callable[[], bool]) -> bool:
     return True
 
 
-def told(kernel: LinuxKernel, history: list[str]) -> str:
+def shown(kernel: LinuxKernel, history: list[str]) -> str:
     mirrored, real = kernel.observe(), dumped()
     differences = (f"only mirrored: {[*mirrored.minus_all(real)]}", f"only real: {[*real.minus_all(mirrored)]}")
     return "\n".join((*history, *differences))
