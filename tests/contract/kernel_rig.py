@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
+import pytest
+
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.fabric.ipip import Ipip
@@ -42,6 +44,7 @@ from bgpctl.core.net.objects import (
 )
 from bgpctl.kernel.fake import FakeKernel
 from bgpctl.kernel.linux import LinuxKernel
+from bgpctl.kernel.mirror import MirrorBuilder
 from bgpctl.ports import Kernel
 
 OPERATIONS: Final = "operations"
@@ -108,6 +111,9 @@ class Rig(Protocol):
     def other_program(self, *ops: Op) -> None:
         """Apply as another program."""
 
+    def other_program_unnotified(self, *ops: Op) -> None:
+        """The same, and the notification is lost without an error."""
+
 
 class FakeRig:
     emulates = False
@@ -117,6 +123,9 @@ class FakeRig:
 
     def other_program(self, *ops: Op) -> None:
         self.kernel.tamper(*ops)
+
+    def other_program_unnotified(self, *ops: Op) -> None:
+        self.kernel.tamper_unnotified(*ops)
 
 
 class LinuxRig:
@@ -139,6 +148,12 @@ class LinuxRig:
             assert other.apply(ops) == ()
         finally:
             other.close()
+
+    def other_program_unnotified(self, *ops: Op) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(MirrorBuilder, "apply", lambda *_: False)
+            self.other_program(*ops)
+            self.kernel.observe()
 
 
 def shell(*commands: str) -> None:

@@ -55,7 +55,7 @@ MACS: Final = ("02:00:00:00:00:21", "02:00:00:00:00:22", "00:00:00:00:00:00", "0
 
 
 def route(choose: Choose) -> str:
-    """Of a stranger."""
+    """A foreign one."""
     verb = choose.choice(("add", "replace", "replace", "append", "prepend", "del", "del"))
     extra = choose.choice(("", "", "", " metric 7", " table 100", " tos 0x10", " mtu 1400"))
     kind = choose.random()
@@ -172,7 +172,7 @@ def own(kernel: LinuxKernel, choose: Choose) -> str:
 
 
 def done(choose: Choose) -> str:
-    """What a stranger has done; some of it is refused."""
+    """A change by another program, which the kernel may refuse."""
     (make,) = choose.choices([make for make, _ in COMMANDS], [weight for _, weight in COMMANDS])
     command = make(choose)
     words = command.split() if command.startswith("bridge") else ["ip", *command.split()]

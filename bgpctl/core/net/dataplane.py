@@ -122,6 +122,13 @@ class Dataplane:
         """The number of objects, without the rules."""
         return sum(map(len, self.tables()))
 
+    def unshared_size(self, other: Dataplane) -> int:
+        """The number of objects in tables, and in shards of routes, that are not the very same ones in `other`."""
+        shards = other.route_set.shards
+        routes = sum(len(shard) for key, shard in self.route_set.shards.items() if shard is not shards.get(key))
+        pairs = zip(self.tables(), other.tables(), strict=True)
+        return routes + sum(len(mine) for mine, theirs in pairs if mine is not theirs and mine is not self.routes)
+
     def link(self, name: str) -> Link | None:
         """The link with this name."""
         return next((link for link in self.links if link.name == name), None)
