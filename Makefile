@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/schema.py tools/install tools/nightly.py tools/wings.py
 
 .PHONY: always setup lock lab lint check test test-labs test-others test-newest nightly bare interop vm docs reference \
-	schema bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean
+	schema bench-fib bench-repair bench-mirror bench-bgp bench-bgp-idle bench-switch format clean
 
 setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt names
 
@@ -98,6 +98,9 @@ bench-fib: setup                ## routing table costs beside BIRD and ip -batch
 
 bench-repair: setup             ## how soon a deleted route is back; ROUTES= and TRIES= change how many
 	@$(BIN)/python bench/repair.py bench/results/repair.json
+
+bench-mirror: setup             ## what foreign changes, and none, cost an agent; ROUTES=, RATE= and SECONDS= change it
+	@$(BIN)/python bench/mirror.py bench/results/mirror.json
 
 bench-bgp: setup                ## how soon the routes of one BIRD are in the kernel, beside BIRD and FRR; ROUTES= and ROUNDS=
 	@tools/system-packages test
