@@ -90,8 +90,8 @@ class LinuxKernel(Kernel):
         memory: Path | None = None,
         protocol: int = PROTOCOL,
     ) -> None:
-        self._said = None if protocol == PROTOCOL else encode.exchanging(protocol)
-        self._netlink = Netlink(self._said)
+        self._transform = None if protocol == PROTOCOL else encode.exchanging(protocol)
+        self._netlink = Netlink(self._transform)
         self.has_next_hop_objects = self._knows_next_hop_objects()
         self._emulation = None if next_hop_objects and self.has_next_hop_objects else NextHopEmulation()
         self._links = Links()
@@ -111,7 +111,7 @@ class LinuxKernel(Kernel):
 
     def watch(self, changed: Callable[[], None]) -> None:
         self._unwatch()
-        watch = Watch(changed, self._own_ports, self._empty_mirror(), self._said)
+        watch = Watch(changed, self._own_ports, self._empty_mirror(), self._transform)
         self._watch = watch
         with watch.paused():
             # A notification that shows a link as it is already is no news.
@@ -171,9 +171,12 @@ class LinuxKernel(Kernel):
         """Bring the mirror up to date. Notifications that come while something is dumped are applied after it."""
         watch.read()
         for _ in range(_TRIES):
-            if watch.mirror.stale:
-                watch.mirror = self._dumped(watch.mirror)
-                watch.read()
+            if not watch.mirror.stale:
+                return
+            dumped = watch.mirror = self._dumped(watch.mirror)
+            watch.read()
+            if dumped.stale:
+                break
         if watch.mirror.stale:
             watch.ring()  # a namespace that never rests: the next observation dumps the rest
 
@@ -181,37 +184,52 @@ class LinuxKernel(Kernel):
         return Mirror(emulated=self._emulation is not None)
 
     def _dumped(self, mirror: Mirror) -> Mirror:
-        """The mirror with nothing stale any more."""
+        """The mirror with its stale parts dumped; one whose dump was interrupted stays stale."""
         stale = _with_emulated(mirror)
-        links = mirror.links
-        found: dict[str, AbstractSet[Any]] = {}
         if Part.LINKS in stale:
-            seen = list_links(self._netlink)
-            links = {facts.number: facts for facts in seen}
-            found["links"] = frozenset(self._links_by_name(seen).values())
-        names = {number: facts.name for number, facts in links.items()}
-        ambiguous = mirror.ambiguous
-        now = found.get("links", mirror.dataplane.links)
-        if Part.ADDRESSES in stale:
-            dumped = self._netlink.dump(encode.RTM_GETADDR, encode.IFADDRMSG.pack(0, 0, 0, 0, 0))
-            found["addresses"] = _read(dumped, names, decode.link_address)
-        if Part.DECAPS in stale:
-            found["decaps"] = self._decaps(now)
-        if Part.MASQUERADES in stale:
-            found["masquerades"] = self._masquerades()
-        if Part.FDB in stale:
-            dumped = self._netlink.dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(encode.AF_BRIDGE, 0, 0, 0, 0))
-            found["fdb"] = _read(dumped, names, decode.fdb_entry)
-        if Part.NEIGHBOURS in stale:
-            dumped = self._netlink.dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(0, 0, 0, 0, 0))
-            found["neighbours"] = _read(dumped, names, decode.neighbour)
-        if Part.NEXT_HOPS in stale:
-            found["next_hops"], found["groups"] = self._next_hops(names, now)
+            mirror = self._with_links(mirror)
+        ambiguous, left = mirror.ambiguous, set[Part]()
+        for part in Part:
+            if part in stale and part is not Part.LINKS:
+                interrupted = self._netlink.interrupted
+                mirror = replace(mirror, dataplane=_with(mirror.dataplane, self._tables(part, mirror)))
+                left |= {part} if self._netlink.interrupted != interrupted else set()
         if Part.ROUTES in stale:
-            found["routes"], ambiguous = self._routes(names)
-        if Part.RULES in stale:
-            found["rules"] = self._rules()
-        return Mirror(_with(mirror.dataplane, found), links, ambiguous, frozenset(), mirror.emulated)
+            ambiguous = self._last_routes.ambiguous
+        return replace(mirror, ambiguous=ambiguous, stale=frozenset(left))
+
+    def _with_links(self, mirror: Mirror) -> Mirror:
+        seen = list_links(self._netlink)
+        links = frozenset(self._links_by_name(seen).values())
+        by_index = {facts.number: facts for facts in seen}
+        return replace(mirror, dataplane=_with(mirror.dataplane, {"links": links}), links=by_index)
+
+    def _tables(self, part: Part, mirror: Mirror) -> Mapping[str, AbstractSet[Any]]:
+        """The tables of one part but the links, as a dump has them."""
+        names, links, dump = mirror.names, mirror.dataplane.links, self._netlink.dump
+        match part:
+            case Part.ADDRESSES:
+                dumped = dump(encode.RTM_GETADDR, encode.IFADDRMSG.pack(0, 0, 0, 0, 0))
+                return {"addresses": _read(dumped, names, decode.link_address)}
+            case Part.DECAPS:
+                return {"decaps": self._decaps(links)}
+            case Part.MASQUERADES:
+                return {"masquerades": self._masquerades()}
+            case Part.FDB:
+                dumped = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(encode.AF_BRIDGE, 0, 0, 0, 0))
+                return {"fdb": _read(dumped, names, decode.fdb_entry)}
+            case Part.NEIGHBOURS:
+                dumped = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(0, 0, 0, 0, 0))
+                return {"neighbours": _read(dumped, names, decode.neighbour)}
+            case Part.NEXT_HOPS:
+                next_hops, groups = self._next_hops(names, links)
+                return {"next_hops": next_hops, "groups": groups}
+            case Part.ROUTES:
+                return {"routes": self._routes(names)}
+            case Part.RULES:
+                return {"rules": self._rules()}
+            case _:
+                raise AssertionError(f"{part} is dumped first")
 
     def _with_sysctls(self, mirror: Mirror) -> Mirror:
         """They are files, of which there are no notifications: read each time."""
@@ -233,18 +251,17 @@ class LinuxKernel(Kernel):
     def _next_hop_objects(self) -> tuple[bytes, ...]:
         return self._netlink.dump(encode.RTM_GETNEXTHOP, encode.NHMSG.pack(0, 0, 0, 0))
 
-    def _routes(self, names: Mapping[int, str]) -> tuple[RouteSet, frozenset[RouteKey]]:
-        """All routes, and the keys of those that are ambiguous (Mirror.ambiguous)."""
+    def _routes(self, names: Mapping[int, str]) -> RouteSet:
         dumped = list(self._dump_routes())
         if self._emulation:
-            return RouteSet.of(self._emulation.routes(dumped, names)), frozenset()
+            return RouteSet.of(self._emulation.routes(dumped, names))
         # An equal message says an equal route: of 100,000, hardly any differs from the last dump.
         last = self._last_routes if self._last_routes.names == names else _RouteDump(names)
         new = {body: decode.route(body, names) for body in dumped if body not in last.decoded}
         if new or len(dumped) != len(last.decoded):
             last = _renewed(last, names, dumped, new)
         self._last_routes = last
-        return last.routes, last.alike.union(last.multipath.values())
+        return last.routes
 
     def _rules(self) -> frozenset[Rule]:
         try:
@@ -460,6 +477,11 @@ class _RouteDump(NamedTuple):
     routes: RouteSet = RouteSet()
     multipath: Mapping[bytes, RouteKey] = MappingProxyType({})
     alike: frozenset[RouteKey] = frozenset()
+
+    @property
+    def ambiguous(self) -> frozenset[RouteKey]:
+        """The keys of routes about which a notification does not say everything."""
+        return self.alike.union(self.multipath.values())
 
 
 def _renewed(

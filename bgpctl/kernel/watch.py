@@ -50,10 +50,9 @@ class Watch:
 
     Args:
         own_ports: the port ids of the sockets through which we change the kernel.
-        said: what to make of the body of a message of some type.
+        transform: applied to the body of each notification, by its type.
 
     Attributes:
-        mirror: may be read and replaced inside `looking`.
         received: the number of notifications so far.
     """
 
@@ -62,13 +61,14 @@ class Watch:
         changed: Callable[[], None],
         own_ports: Callable[[], frozenset[int]],
         mirror: Mirror,
-        said: Callable[[int, bytes], bytes] | None = None,
+        transform: Callable[[int, bytes], bytes] | None = None,
     ) -> None:
-        self.mirror = mirror
+        self._mirror = mirror
+        self._builder: MirrorBuilder | None = None
         self.received = 0
         self._changed = changed
         self._own_ports = own_ports
-        self._said = said
+        self._transform = transform
         self._lock = threading.RLock()
         self._socket = open_socket()
         widen(self._socket, _RECEIVE_BUFFER_BYTES)
@@ -88,6 +88,18 @@ class Watch:
         self._socket.close()
         self._nft.close()
         os.close(self._bell)
+
+    @property
+    def mirror(self) -> Mirror:
+        """The mirror after all notifications that were read. To be used, and replaced, inside `paused`."""
+        # Made when it is needed and not at each notification: another program may change routes by the thousand.
+        if self._builder:
+            self._mirror, self._builder = self._builder.built(), None
+        return self._mirror
+
+    @mirror.setter
+    def mirror(self, mirror: Mirror) -> None:
+        self._mirror, self._builder = mirror, None
 
     @contextmanager
     def acting(self) -> Iterator[None]:
@@ -140,7 +152,7 @@ class Watch:
         """Apply all queued notifications; True if any is news."""
         news = lost = False
         own = self._own_ports()
-        builder = MirrorBuilder(self.mirror)
+        builder = self._builder = self._builder or MirrorBuilder(self._mirror)
         while True:
             try:
                 datagram = self._socket.recv(_EVENT_BYTES, socket.MSG_DONTWAIT)
@@ -153,16 +165,15 @@ class Watch:
                 continue
             for message in messages(datagram):
                 ours = message.port_id in own or (acting and message.port_id == _KERNEL)
-                changes = builder.apply(self._understood(message))
+                changes = builder.apply(self._transformed(message))
                 news = news or (changes and not ours and not _follows(message))
                 self.received += 1
-        self.mirror = builder.built()
         if lost:
             self.mirror = self.mirror.marked_stale(EVERYTHING)
         return news or lost
 
-    def _understood(self, message: Message) -> Message:
-        return message._replace(body=self._said(message.type, message.body)) if self._said else message
+    def _transformed(self, message: Message) -> Message:
+        return message._replace(body=self._transform(message.type, message.body)) if self._transform else message
 
 
 def _follows(message: Message) -> bool:
