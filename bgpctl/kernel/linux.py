@@ -7,6 +7,7 @@ Refuses to know: why an operation is wanted, how an encapsulation is done (proto
 from __future__ import annotations
 
 import errno
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -61,6 +62,7 @@ T = TypeVar("T")
 _ABSENT: Final = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL})
 _TRIES: Final = 3
 """So often something is dumped in which another program changes things meanwhile."""
+_NOTIFIED_WITHIN_S: Final = 0.05
 _WATCHED_SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
 _WATCHED_LINK_SYSCTLS: Final = ("forwarding", "rp_filter")
 
@@ -160,12 +162,21 @@ class LinuxKernel(Kernel):
         with self._watch.paused():
             for _ in range(_TRIES):
                 self._update(self._watch)
-                mirrored, received = self._watch.mirror, self._watch.received
-                self._watch.mirror = self._dumped(mirrored.marked_stale(EVERYTHING))
-                self._watch.read()
-                if self._watch.received == received and not mirrored.stale:
-                    return _mismatch(mirrored.dataplane, self._watch.mirror.dataplane)
-        return None
+                mirrored = self._watch.mirror
+                dumped = self._dumped(mirrored.marked_stale(EVERYTHING))
+                if dumped.dataplane is mirrored.dataplane:
+                    self._watch.mirror = dumped
+                    return None
+                # The kernel may be about to notify: of an IPv6 address it does so from a work queue.
+                time.sleep(_NOTIFIED_WITHIN_S)
+            received = self._watch.received
+            self._watch.mirror = dumped
+            self._watch.read()
+            if self._watch.received != received or mirrored.stale:
+                return None
+            return Mismatch(
+                mirrored.dataplane.minus_all(dumped.dataplane), dumped.dataplane.minus_all(mirrored.dataplane)
+            )
 
     def _update(self, watch: Watch) -> None:
         """Bring the mirror up to date. Notifications that come while something is dumped are applied after it."""
@@ -186,23 +197,24 @@ class LinuxKernel(Kernel):
     def _dumped(self, mirror: Mirror) -> Mirror:
         """The mirror with its stale parts dumped; one whose dump was interrupted stays stale."""
         stale = _with_emulated(mirror)
-        if Part.LINKS in stale:
-            mirror = self._with_links(mirror)
-        ambiguous, left = mirror.ambiguous, set[Part]()
-        for part in Part:
-            if part in stale and part is not Part.LINKS:
+        left: set[Part] = set()
+        for part in Part:  # links first, because the others name them
+            if part in stale:
                 interrupted = self._netlink.interrupted
-                mirror = replace(mirror, dataplane=_with(mirror.dataplane, self._tables(part, mirror)))
+                mirror = self._with_links(mirror) if part is Part.LINKS else self._with_part(part, mirror)
                 left |= {part} if self._netlink.interrupted != interrupted else set()
-        if Part.ROUTES in stale:
-            ambiguous = self._last_routes.ambiguous
-        return replace(mirror, ambiguous=ambiguous, stale=frozenset(left))
+        return replace(mirror, stale=frozenset(left))
 
     def _with_links(self, mirror: Mirror) -> Mirror:
         seen = list_links(self._netlink)
         links = frozenset(self._links_by_name(seen).values())
         by_index = {facts.number: facts for facts in seen}
         return replace(mirror, dataplane=_with(mirror.dataplane, {"links": links}), links=by_index)
+
+    def _with_part(self, part: Part, mirror: Mirror) -> Mirror:
+        dataplane = _with(mirror.dataplane, self._tables(part, mirror))
+        ambiguous = self._last_routes.ambiguous if part is Part.ROUTES else mirror.ambiguous
+        return replace(mirror, dataplane=dataplane, ambiguous=ambiguous)
 
     def _tables(self, part: Part, mirror: Mirror) -> Mapping[str, AbstractSet[Any]]:
         """The tables of one part but the links, as a dump has them."""
@@ -455,12 +467,6 @@ def _with(dataplane: Dataplane, found: Mapping[str, AbstractSet[Any]]) -> Datapl
     return replace(dataplane, **new) if new else dataplane
 
 
-def _mismatch(mirrored: Dataplane, dumped: Dataplane) -> Mismatch | None:
-    if mirrored is dumped:
-        return None
-    return Mismatch(mirrored.minus_all(dumped), dumped.minus_all(mirrored))
-
-
 class _RouteDump(NamedTuple):
     """
     A dump of routes.
@@ -492,9 +498,11 @@ def _renewed(
     now = {body: new[body] if body in new else known[body] for body in dumped}
     gone = known.keys() - now.keys()
     shown = [route for route in now.values() if route]
-    routes = last.routes.changed(
-        new=filter(None, new.values()), gone=[route for body in gone if (route := known[body])]
-    )
+    if len(new) + len(gone) < len(now):
+        went = [route for body in gone if (route := known[body])]
+        routes = last.routes.changed(new=filter(None, new.values()), gone=went)
+    else:
+        routes = RouteSet.of(shown)
     alike = frozenset[RouteKey]()
     if len(routes) != len(shown):  # some differ in the kernel and are alike here
         routes = RouteSet.of(shown).sharing(routes)

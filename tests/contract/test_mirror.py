@@ -31,6 +31,7 @@ from tests.contract.kernel_rig import (
     ROUTE,
     STACK,
     STACK6,
+    Bell,
     LinuxRig,
     missing,
     own_namespace,
@@ -315,6 +316,25 @@ def test_an_ipv6_address_is_there_once_duplicate_address_detection_has_succeeded
     assert address not in watching.observe().addresses
     assert watching.resync() is None
     assert becomes_true(lambda: address in watching.observe().addresses)
+
+
+@pytest.mark.parametrize("watching", [True], indirect=True)
+def test_a_dump_that_changes_interrupted_is_repeated_by_the_next_observation(
+    watching: LinuxKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump_once = Netlink._dump_once
+
+    def interrupted(netlink: Netlink, kind: int, body: bytes) -> tuple[tuple[bytes, ...], bool]:
+        return dump_once(netlink, kind, body)[0][:1], True
+
+    bell = Bell()
+    watching.watch(bell.ring)
+    with monkeypatch.context() as patch:
+        patch.setattr(Netlink, "_dump_once", interrupted)
+        seen = watching.observe()
+    assert seen != dumped()
+    assert bell.rang_within(1.0)
+    assert watching.observe() == dumped()
 
 
 def test_routes_with_another_protocol_number_are_ours_in_notifications_too() -> None:
