@@ -27,6 +27,7 @@ from bgpctl.core.fabric.protocol import Site
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Key, NextHop, NextHopGroup, key_of
+from bgpctl.core.net.table import is_same
 
 _OUTSIDE: Final = {4: Pool("", Prefix.parse("0.0.0.0/0")), 6: Pool("", Prefix.parse("::/0"))}
 """Stands for no pool at all: what a filter let in from outside the pools. None asks for a tunnel."""
@@ -44,6 +45,13 @@ class ResolvedSet(NamedTuple):
     why: Reason
 
 
+class ResolutionInput(NamedTuple):
+    """All that next hops depend on."""
+
+    site: Site
+    hop_sets: AbstractSet[NextHopSet]
+
+
 class Resolution(NamedTuple):
     """
     The next-hop sets as they are from this site.
@@ -55,18 +63,18 @@ class Resolution(NamedTuple):
         unmet: the remotes that nothing leads to.
     """
 
-    site: Site
-    hop_sets: AbstractSet[NextHopSet]
+    made_from: ResolutionInput
     outs: Mapping[NextHopSet, ResolvedSet]
     dataplane: Dataplane
     reasons: Mapping[Key, Reason]
     unmet: tuple[Unmet, ...]
 
 
-def resolved(site: Site, hop_sets: AbstractSet[NextHopSet], before: Resolution | None = None) -> Resolution:
-    """The next hops of the next-hop sets. Where the result equals the one `before`, it is the same object in each part."""
-    if before and site is before.site and hop_sets is before.hop_sets:
+def resolved(read: ResolutionInput, before: Resolution | None = None) -> Resolution:
+    """The next hops of the next-hop sets. What equals a part of the result `before` is the same object."""
+    if before and is_same(before.made_from, read):
         return before
+    site, hop_sets = read
     pools = {pool.cidr: pool for pool in (*_OUTSIDE.values(), *site.intent.pools)}
     hops, unmet = _next_hops(site, hop_sets, pools)
     usable = {hop_set: found for hop_set in hop_sets if (found := [hops[key] for key in hop_set.keys if key in hops])}
@@ -79,14 +87,13 @@ def resolved(site: Site, hop_sets: AbstractSet[NextHopSet], before: Resolution |
     }
     reasons = dict(_reasons(site.node, pools, hops, usable, groups))
     objects = Dataplane.of((*hops.values(), *(NextHopGroup(number, members) for members, number in groups.items())))
-    now = Resolution(site, hop_sets, outs, objects, reasons, unmet)
+    now = Resolution(read, outs, objects, reasons, unmet)
     return _sharing(now, before) if before else now
 
 
 def _sharing(now: Resolution, before: Resolution) -> Resolution:
     return Resolution(
-        now.site,
-        now.hop_sets,
+        now.made_from,
         before.outs if now.outs == before.outs else now.outs,
         now.dataplane.sharing(before.dataplane),
         before.reasons if now.reasons == before.reasons else now.reasons,
