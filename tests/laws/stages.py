@@ -235,7 +235,7 @@ def _questions() -> Iterator[tuple[Question, Mapping[str, Question]]]:
 
 
 def _kernels() -> Iterator[tuple[str, object, object]]:
-    """What is not ours of an observation, after another one."""
+    """The foreign part of an observation, after another one."""
     strange = KERNEL.put(
         (
             Link("br0", Plain("bridge"), 1500, owned=False),
