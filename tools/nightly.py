@@ -96,7 +96,8 @@ def run(part: Part, log: Path, grace_s: float = GRACE_S) -> Result:
     began_s = time.monotonic()
     with log.open("wb") as output:
         running = subprocess.Popen(
-            ("sh", "-c", part.command),
+            # A background job of a shell ignores SIGINT, and what ignores it from its start cannot trap it.
+            ("env", "--default-signal=INT", "sh", "-c", part.command),
             cwd=PROJECT,
             env={**ours, **part.variables},
             stdin=subprocess.DEVNULL,

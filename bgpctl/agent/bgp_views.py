@@ -6,7 +6,8 @@ Refuses to know: sockets, tables, colours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from bgpctl.agent import bgp_words
@@ -25,13 +26,11 @@ Fate: TypeAlias = tuple[str, str, str]
 def peers(snapshot: Snapshot) -> Json:
     """The BGP sessions of this node."""
     bgp = snapshot.state.bgp
-    rejected: dict[Address, int] = {}
-    for item in bgp.loc_rib.rejected:
-        rejected[item.peer] = rejected.get(item.peer, 0) + 1
+    rejected = Counter(item.peer for item in bgp.loc_rib.rejected)
     tables = bgp.adj_rib_in
     return {
         "peers": [
-            _peer(snapshot, session, tables[session.peer], rejected.get(session.peer, 0))
+            _peer(snapshot, session, tables[session.peer], rejected[session.peer])
             for session in snapshot.sessions
             if session.peer in tables
         ]
@@ -117,16 +116,17 @@ def rib(snapshot: Snapshot) -> Json:
     """
     only = snapshot.prefix
     which = snapshot.query.get("which", "in")
-    fates = _fates(snapshot.state.bgp.loc_rib)
+    fates = _fates(snapshot.state.bgp.loc_rib, only)
     rows: list[Json] = []
     for peer, table in sorted(snapshot.state.bgp.adj_rib_in.items()):
-        for prefix, received in sorted(table.paths.items()):
-            fate = _fate(table, fates.get((peer, prefix)))
-            if _wanted(which, fate) and (only is None or only.overlaps(prefix)):
+        name = snapshot.name_of(peer)
+        for prefix in sorted(_overlapping(only, table.paths)):
+            received, fate = table.paths[prefix], _fate(table, fates.get((peer, prefix)))
+            if _wanted(which, fate):
                 rows.append(
                     {
                         **_path(received.path),
-                        "peer": snapshot.name_of(peer),
+                        "peer": name,
                         "status": fate[0],
                         "rule": fate[1],
                         "reason": fate[2],
@@ -135,6 +135,10 @@ def rib(snapshot: Snapshot) -> Json:
                     }
                 )
     return {"paths": rows}
+
+
+def _overlapping(only: Prefix | None, prefixes: Iterable[Prefix]) -> Iterable[Prefix]:
+    return prefixes if only is None else filter(only.overlaps, prefixes)
 
 
 def _wanted(which: str, fate: Fate) -> bool:
@@ -165,20 +169,23 @@ def _extended(communities: tuple[int, ...]) -> list[str]:
     return [f"{community:#018x}" for community in communities]
 
 
-def _fates(loc_rib: LocRib) -> Mapping[tuple[Address, Prefix], Fate]:
-    """The outcome for each path, by peer and prefix."""
-    return dict(_each_fate(loc_rib))
+def _fates(loc_rib: LocRib, only: Prefix | None) -> Mapping[tuple[Address, Prefix], Fate]:
+    """The outcome for each path, by peer and prefix, as far as the prefix overlaps `only`."""
+    return dict(_each_fate(loc_rib, only))
 
 
-def _each_fate(loc_rib: LocRib) -> Iterator[tuple[tuple[Address, Prefix], Fate]]:
-    for prefix, choice in loc_rib.best.items():
+def _each_fate(loc_rib: LocRib, only: Prefix | None) -> Iterator[tuple[tuple[Address, Prefix], Fate]]:
+    for prefix in _overlapping(only, loc_rib.best):
+        choice = loc_rib.best[prefix]
         yield (choice.best.peer, prefix), ("best", "", "")
         for other in choice.also:
             yield (other.peer, prefix), ("equal", "", "")
         for loser, step in choice.lost:
             yield (loser.peer, prefix), ("not used", step.value, bgp_words.lost(step))
     for item in loc_rib.rejected:
-        yield (item.peer, item.prefix), ("rejected", item.rejection.reason.value, bgp_words.rejection(item.rejection))
+        if only is None or only.overlaps(item.prefix):
+            reason = item.rejection.reason.value
+            yield (item.peer, item.prefix), ("rejected", reason, bgp_words.rejection(item.rejection))
 
 
 def _fate(table: PeerTable, fate: Fate | None) -> Fate:

@@ -7,14 +7,16 @@ Refuses to know: how pages are served.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bgpctl.agent import health
-from bgpctl.agent.metrics import CONTENT_TYPE, Metrics
 from bgpctl.agent.pages import Page, Pages, json_page
 from bgpctl.agent.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from bgpctl.agent.metrics import Metrics
 
 HANGS_AFTER_S: Final = 60.0
 """A loop without a beat for so long hangs: a change of 100,000 routes takes a few seconds."""
@@ -22,11 +24,17 @@ HANGS_AFTER_S: Final = 60.0
 
 def pages(snapshot: Callable[[], Snapshot], silent_s: Callable[[], float]) -> Pages:
     """`snapshot` returns the current state, `silent_s` the time since the loop's last beat."""
-    metrics = Metrics(snapshot)
+
+    @cache
+    def metrics() -> Metrics:
+        from bgpctl.agent.metrics import Metrics  # noqa: PLC0415 (many agents are never scraped)
+
+        return Metrics(snapshot)
+
     return {
         "/liveness": lambda: _liveness(silent_s()),
         "/readiness": partial(_readiness, snapshot),
-        "/metrics": lambda: Page(HTTPStatus.OK, CONTENT_TYPE, metrics.page()),
+        "/metrics": lambda: Page(HTTPStatus.OK, metrics().content_type, metrics().page()),
     }
 
 

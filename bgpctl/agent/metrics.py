@@ -19,11 +19,11 @@ from bgpctl.agent import health, views
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.agent.state import Phase
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
-
 
 class Metrics:
     """Made once per agent; `page` asks for a snapshot each time."""
+
+    content_type = CONTENT_TYPE_LATEST
 
     def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
         self._registry = CollectorRegistry()

@@ -6,8 +6,10 @@ Refuses to know: sockets, tables, colours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from itertools import islice
+from operator import attrgetter
 from typing import Final, TypeAlias
 
 from bgpctl import client
@@ -36,7 +38,7 @@ def summary(snapshot: Snapshot) -> Json:
     """One line for the whole node, and every problem."""
     state = snapshot.state
     intent, bgp = state.intent.in_force, state.bgp
-    wanted = state.kernel.desired.dataplane.routes if state.kernel.desired else frozenset()
+    wanted, installed = _counted(snapshot)
     return {
         "node": state.node,
         "backend": ("bgp" if bgp.config else intent.backend.value) if intent else None,
@@ -45,8 +47,8 @@ def summary(snapshot: Snapshot) -> Json:
         "routes": {
             "received": sum(len(table.paths) for table in bgp.adj_rib_in.values()),
             "best": len(bgp.loc_rib.best),
-            "wanted": sum(1 for route in wanted if route.next_hop),
-            "installed": sum(1 for route in wanted & snapshot.observed.routes if route.next_hop),
+            "wanted": wanted,
+            "installed": installed,
         },
         "tunnels": [f"{_short(row)} {len(row['remotes'])}" for row in _tunnels(snapshot)],
         "mtu_bytes": _workload_mtu_bytes(snapshot),
@@ -60,6 +62,22 @@ def summary(snapshot: Snapshot) -> Json:
         "problems": _problems(snapshot),
         "waiting": list(_waiting(snapshot)),
     }
+
+
+def _counted(snapshot: Snapshot) -> tuple[int, int]:
+    """How many routes lead to other nodes, and how many of these are installed."""
+    kernel = snapshot.state.kernel
+    if kernel.desired is None:
+        return 0, 0
+    routes = kernel.desired.dataplane.routes
+    wanted = _leading_on(routes)
+    if not kernel.pending.ops and not kernel.pending.blocked:  # nothing is missing: no 50,000 routes to compare
+        return wanted, wanted
+    return wanted, _leading_on(routes & snapshot.observed.routes)
+
+
+def _leading_on(routes: Iterable[Route]) -> int:
+    return sum(map(bool, map(attrgetter("next_hop"), routes)))
 
 
 def _waiting(snapshot: Snapshot) -> Iterator[Json]:
@@ -119,19 +137,23 @@ def routes(snapshot: Snapshot) -> Json:
     if desired is None or node is None:
         return {"routes": []}
     only = snapshot.prefix
+    asked = (route for route in desired.dataplane.routes if only is None or only.overlaps(route.prefix))
     hops = _hops_by_id(desired.dataplane)
-    reasons = desired.reasons
-    rows = sorted(desired.dataplane.routes, key=lambda route: route.prefix)
+    ways = {number: _way(of_route) for number, of_route in hops.items()}  # many routes share one
+    reason = cache(partial(words.reason, node=node))
     return {
         "routes": [
             {
-                **_route(route, hops.get(route.next_hop, ())),
+                "prefix": str(route.prefix),
+                "type": route.type.name.lower(),
+                **ways.get(route.next_hop, _NO_WAY),
+                "next_hop_id": route.next_hop or None,
+                "metric": route.metric,
                 "installed": _installed(route, hops.get(route.next_hop, ()), snapshot.observed),
-                "reason": words.reason(reasons[key_of(route)], node),
+                "reason": reason(desired.reasons[key_of(route)]),
                 "age_s": _age_s(snapshot, route.prefix),
             }
-            for route in rows
-            if only is None or only.overlaps(route.prefix)
+            for route in sorted(asked, key=attrgetter("prefix"))
         ]
     }
 
@@ -149,16 +171,15 @@ def _hops_by_id(dataplane: Dataplane) -> Mapping[int, tuple[NextHop, ...]]:
     return {**single, **groups}
 
 
-def _route(route: Route, hops: Sequence[NextHop]) -> Json:
+def _way(hops: Sequence[NextHop]) -> Json:
     return {
-        "prefix": str(route.prefix),
-        "type": route.type.name.lower(),
         "via": ", ".join(str(hop.gateway) for hop in hops) or None,
         "dev": ", ".join(dict.fromkeys(hop.link for hop in hops)) or None,
         "onlink": any(hop.onlink for hop in hops),
-        "next_hop_id": route.next_hop or None,
-        "metric": route.metric,
     }
+
+
+_NO_WAY: Final = _way(())
 
 
 def _installed(route: Route, hops: Sequence[NextHop], observed: Dataplane) -> bool:
@@ -190,12 +211,8 @@ def _short(tunnel: Json) -> str:
 
 def _tunnel(snapshot: Snapshot, link: Link, tunnel: Behaviour) -> Json:
     observed, desired = snapshot.observed, snapshot.state.kernel.desired
-    remotes = set()
-    if desired:
-        through = {hop.id for hop in observed.next_hops if hop.link == link.name}
-        through |= {group.id for group in observed.groups if through.intersection(group.members)}
-        used = (route for route in desired.dataplane.routes if route.next_hop in through)
-        remotes = {desired.reasons[key_of(route)].remote for route in used}
+    hops = (key_of(hop) for hop in observed.next_hops if hop.link == link.name)
+    remotes = {desired.reasons[key].remote for key in hops if key in desired.reasons} if desired else set()
     wire = link.kind.wire()
     return {
         "name": link.name,
@@ -279,8 +296,9 @@ def blocks(snapshot: Snapshot) -> Json:
     intent = snapshot.state.intent.in_force
     if intent is None:
         return {"blocks": []}
-    installed = {route.prefix: route for route in snapshot.observed.routes if route.protocol == PROTOCOL}
-    owners = [(block, node) for node in intent.nodes for block in intent.blocks_of(node)]
+    owners = {block: node for node in intent.nodes for block in intent.blocks_of(node)}
+    ours = (route for route in snapshot.observed.routes if route.protocol == PROTOCOL)
+    installed = {route.prefix: route for route in ours if route.prefix in owners}
     return {
         "blocks": [
             {
@@ -289,7 +307,7 @@ def blocks(snapshot: Snapshot) -> Json:
                 "pool": pool.name if (pool := intent.pool_of(block)) else None,
                 "here": _block_state(installed.get(block)),
             }
-            for block, node in sorted(owners, key=lambda pair: pair[0])
+            for block, node in sorted(owners.items())
         ]
     }
 

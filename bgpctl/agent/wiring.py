@@ -19,6 +19,7 @@ from bgpctl.core.dataplane.effects import Failure, Op
 from bgpctl.kernel.host import LinuxHost
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.probes import PacketProber
+from bgpctl.ports import Store
 from bgpctl.process.clock import LinuxClock
 from bgpctl.process.run_directory import DiskRunDirectory
 from bgpctl.process.service_manager import Systemd
@@ -28,9 +29,14 @@ from bgpctl.store.file import FileStore
 _SYSCTLS_BEFORE: Final = "sysctls.json"
 
 
+def store_of(files: Sequence[Path]) -> Store:
+    """The store of a cluster that these files make together."""
+    return FileStore(files, LinuxClock())
+
+
 def run(
     node: str,
-    files: Sequence[Path],
+    store: Store,
     run_dir: Path,
     drivers: Mapping[str, str],
     *,
@@ -43,7 +49,6 @@ def run(
     `kernel.ipip.DRIVERS`; without `next_hop_objects` each route has its gateways itself; `protocol` marks our routes
     and next hops in the kernel; `health` is where the pages are served by TCP too.
     """
-    clock = LinuxClock()
     open_kernel = partial(
         LinuxKernel,
         drivers,
@@ -51,7 +56,7 @@ def run(
         memory=run_dir / _SYSCTLS_BEFORE,
         protocol=protocol,
     )
-    ports = Ports(open_kernel, ExabgpSpeaker(run_dir), FileStore(files, clock), clock, PacketProber())
+    ports = Ports(open_kernel, ExabgpSpeaker(run_dir), store, LinuxClock(), PacketProber())
     process = service.Process(LinuxHost(), Systemd(os.environ), DiskRunDirectory(run_dir))
     service.run(node, ports, process, run_dir / client.SOCKET, health)
 

@@ -210,6 +210,7 @@ def preview(item: Preview) -> dict[str, Any]:
     """A plan for one node, as JSON."""
     return {
         "node": item.node,
+        "alike": list(item.alike),
         "steps": [
             {"stage": step.stage.value, "waits_for": list(step.waits_for), "ops": [_op(*op) for op in step.ops]}
             for step in item.steps

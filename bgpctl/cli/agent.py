@@ -12,20 +12,18 @@ from pathlib import Path
 import click
 
 from bgpctl.agent import logs, wiring
+from bgpctl.agent.service import collect_seldom
 from bgpctl.agent.words import failure as failure_words
 from bgpctl.agent.words import kernel_object as object_words
 from bgpctl.cli import values
 from bgpctl.cli.drivers import drivers_option, selected
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.operate import journal
-from bgpctl.cli.replay import replay
-from bgpctl.cli.show import run_dir_option
-from bgpctl.cli.validate import files_option, valid
+from bgpctl.cli.findings import valid
+from bgpctl.cli.lazy import LazyGroup
+from bgpctl.cli.options import files_option, run_dir_option
 from bgpctl.core.cluster.count import count
 from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.ports import AlreadyRunning, Unavailable
-from bgpctl.process.clock import LinuxClock
-from bgpctl.store.file import FileStore
 
 protocol_option = click.option(
     "--route-protocol",
@@ -37,7 +35,7 @@ protocol_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=LazyGroup, modules={"journal": "operate", "replay": "replay"})
 def agent() -> None:
     """The per-node daemon."""
 
@@ -80,14 +78,16 @@ def run(
     SIGTERM and Ctrl-C end it and leave forwarding and BGP sessions in place; `bgpctl cleanup` removes them.
     """
     logs.set_up(log["log_format"], log["log_level"])
-    intent = valid(FileStore(files, LinuxClock()).load())  # a change that was cut short may have left them invalid
+    collect_seldom()
+    store = wiring.store_of(files)  # one for both readings: what was understood here is not read again by the loop
+    intent = valid(store.load())  # a change that was cut short may have left them invalid
     if intent.node(node) is None:
         names = ", ".join(member.name for member in intent.nodes) or "none"
         raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
     try:
         wiring.run(
             node,
-            files,
+            store,
             run_dir,
             selected(),
             next_hop_objects=nexthop_objects,
@@ -97,10 +97,6 @@ def run(
     except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
-
-
-agent.add_command(journal)
-agent.add_command(replay)
 
 
 @click.command()

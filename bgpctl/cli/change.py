@@ -13,9 +13,8 @@ import click
 
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.operate import ask
+from bgpctl.cli.options import files_option, run_dir_option
 from bgpctl.cli.plan import contents, dangerous, of_agent, show_plan
-from bgpctl.cli.show import run_dir_option
-from bgpctl.cli.validate import files_option
 from bgpctl.cli.values import duration_s
 
 

@@ -14,8 +14,8 @@ import click
 
 from bgpctl import client
 from bgpctl.cli.exits import Exit
+from bgpctl.cli.options import run_dir_option
 from bgpctl.cli.render import Column, emit, output_option
-from bgpctl.cli.show import run_dir_option
 from bgpctl.core.fabric.host import Needs, Verdict
 from bgpctl.core.trace.doctor import examine, needs_of
 from bgpctl.kernel.survey import survey

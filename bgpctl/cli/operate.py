@@ -14,7 +14,7 @@ import click
 
 from bgpctl import client
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.show import run_dir_option
+from bgpctl.cli.options import run_dir_option
 from bgpctl.core.cluster.count import count
 
 _TIMEOUT_S: Final = {"journal": 120.0}

@@ -12,7 +12,8 @@ from typing import Final
 
 import click
 
-from bgpctl.cli.validate import files_option, valid
+from bgpctl.cli.findings import valid
+from bgpctl.cli.options import files_option
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.speaker import conf

@@ -16,8 +16,9 @@ from typing import Any, Final
 import click
 import yaml
 
+from bgpctl.cli.findings import valid
+from bgpctl.cli.options import files_option
 from bgpctl.cli.render_exabgp import exabgp
-from bgpctl.cli.validate import files_option, valid
 from bgpctl.core.cluster import tunnel_addresses
 from bgpctl.core.cluster.configuration import Node, Peer
 from bgpctl.core.cluster.encapsulation import Encapsulation

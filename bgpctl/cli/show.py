@@ -15,20 +15,11 @@ import click
 
 from bgpctl import client
 from bgpctl.cli.exits import Exit
+from bgpctl.cli.options import run_dir_option
 from bgpctl.cli.render import Column, Row, age, emit, output_option
 from bgpctl.cli.values import duration_s
 
 _POLL_S: Final = 0.1
-DEFAULT_RUN_DIR: Final = Path("/run/bgpctl")
-
-run_dir_option = click.option(
-    "--run-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=DEFAULT_RUN_DIR,
-    show_default=True,
-    envvar="BGPCTL_RUN_DIR",
-    help="Where the agent keeps its socket and its ExaBGP.",
-)
 
 
 def _counts(row: Row) -> str:

@@ -7,14 +7,15 @@ Refuses to know: the rules.
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from bgpctl.cli import findings
 from bgpctl.cli.exits import Exit
+from bgpctl.cli.options import files_option
 from bgpctl.cli.render import emit, output_option
 from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.intent import Intent
@@ -24,16 +25,6 @@ from bgpctl.ports import Loaded
 from bgpctl.store import texts
 
 _SCHEMA: Final = "bgpctl/validate/v1"
-
-files_option = click.option(
-    "-f",
-    "--file",
-    "files",
-    type=click.Path(path_type=Path, dir_okay=False),
-    multiple=True,
-    required=True,
-    help="Cluster file; may be given several times.",
-)
 
 
 @click.command()
@@ -53,16 +44,6 @@ def validate(files: tuple[Path, ...], output: str) -> None:
 def is_ok(problems: Iterable[Problem]) -> bool:
     """True if nothing among them keeps a file out."""
     return all(problem.severity is not Severity.ERROR for problem in problems)
-
-
-def valid(loaded: Loaded) -> Intent:
-    """The intent; with errors they are printed and the program ends. Warnings are printed all the same."""
-    if isinstance(loaded, Intent):
-        _print_problems(problem for problem in loaded.remarks if problem.severity is Severity.WARNING)
-        return loaded
-    _print_problems(loaded)
-    click.echo(_count(loaded), err=True)
-    sys.exit(Exit.INVALID)
 
 
 def _all_problems(loaded: Loaded, files: Iterable[Path]) -> tuple[Problem, ...]:
@@ -87,26 +68,10 @@ def _row(problem: Problem) -> dict[str, Any]:
 
 
 def _print(loaded: Loaded, problems: tuple[Problem, ...]) -> None:
-    _print_problems(problems)
+    findings.show(problems)
     if not is_ok(problems):
-        click.echo(_count(problems), err=True)
+        click.echo(findings.counts(problems), err=True)
     elif isinstance(loaded, Intent):
         sizes = {"node": loaded.nodes, "pool": loaded.pools, "peer": loaded.peers}
         size = ", ".join(count(len(found), noun) for noun, found in sizes.items())
-        click.echo(f"valid: {size}" + (f"; {_count(problems)}" if problems else ""))
-
-
-_WORDS: Final = {Severity.ERROR: "problem", Severity.WARNING: "warning", Severity.INFO: "note"}
-
-
-def _print_problems(problems: Iterable[Problem]) -> None:
-    """One line each, the place first, so that editors can jump there."""
-    for problem in problems:
-        kind = "" if problem.severity is Severity.ERROR else f"{_WORDS[problem.severity]}: "
-        where = f"{problem.path}: " if problem.path else ""
-        click.echo(f"{problem.place}: {kind}{where}{problem.message}", err=True)
-
-
-def _count(problems: Iterable[Problem]) -> str:
-    numbers = Counter(problem.severity for problem in problems)
-    return ", ".join(count(numbers[kind], _WORDS[kind]) for kind in Severity if numbers[kind])
+        click.echo(f"valid: {size}" + (f"; {findings.counts(problems)}" if problems else ""))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from bgpctl.core.agent.events import (
     WakeAt,
 )
 from bgpctl.core.cluster.problems import Place, Problem
+from bgpctl.ports import Loaded, Store
+from bgpctl.store import texts
 from tests.stories.mesh import B1, converged
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +60,23 @@ def test_every_view_is_shown_as_a_table_as_json_and_as_yaml(tmp_path: Path, view
     header = table.output.splitlines()[0].replace("rx/best/fib", "").replace("(1h)", "")
     assert header.strip()
     assert header == header.upper()
+
+
+def test_the_plan_of_a_cluster_lists_nodes_that_are_alike_together_and_counts_them_all(tmp_path: Path) -> None:
+    before, after = ROOT / "topologies" / "cross-subnet.yaml", tmp_path / "next.yaml"
+    after.write_text(before.read_text().replace("IPIPCrossSubnet", "IPIP"))
+    result = bgpctl("plan", "--from", before, "--to", after)
+    assert result.exit_code == 1, result.output
+    assert [line for line in result.output.splitlines() if not line.startswith("  ~ nexthop")] == [
+        "a1  cutover",
+        "  = a2: the same, with their own addresses",
+        "b1  cutover",
+        "  = b2: the same, with their own addresses",
+        "0 to put, 4 to change, 0 to remove on 4 nodes. Worst: atomic replace.",
+    ]
+    alone = bgpctl("plan", "--from", before, "--to", after, "--node", "a2")
+    assert alone.output.splitlines()[0] == "a2  cutover"
+    assert alone.output.splitlines()[-1] == "0 to put, 1 to change, 0 to remove on 1 node. Worst: atomic replace."
 
 
 def test_without_an_agent_show_exits_3_and_names_the_command_that_starts_one(tmp_path: Path) -> None:
@@ -268,6 +288,35 @@ def test_an_agent_for_a_node_that_the_file_does_not_have_exits_2_and_names_the_n
     result = bgpctl("agent", "run", "--node", "a9", "-f", ROOT / "topologies" / "cross-subnet.yaml")
     assert result.exit_code == 2
     assert "a1, a2, b1, b2" in result.output
+
+
+def test_an_agent_understands_its_file_once_after_the_collector_was_told_to_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thresholds: list[int] = []
+    loaded: list[Loaded] = []
+
+    def understood(paths: Sequence[Path], read: texts.Texts) -> Loaded:
+        thresholds.append(gc.get_threshold()[0])
+        return texts.understand(paths, read)
+
+    def run(_node: str, store: Store, *_: object, **__: object) -> None:
+        loaded.append(store.load())
+        file.write_text(file.read_text().replace("10.244.1.0/26", "10.244.9.0/26"))
+        loaded.append(store.load())
+
+    file = tmp_path / "cluster.yaml"
+    file.write_text((ROOT / "topologies" / "vxlan.yaml").read_text())
+    monkeypatch.setattr("bgpctl.store.file.understand", understood)
+    monkeypatch.setattr("bgpctl.agent.wiring.run", run)
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(700, 10, 10)
+        assert bgpctl("agent", "run", "--node", "a1", "-f", file, "--run-dir", tmp_path).exit_code == 0
+    finally:
+        gc.set_threshold(*before)
+    assert thresholds == [100_000, 100_000]  # the second for what was edited meanwhile
+    assert loaded[0] != loaded[1]
 
 
 def test_a_run_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
@@ -44,9 +45,14 @@ def test_a_part_gets_its_variables_and_its_output_is_kept(tmp_path: Path) -> Non
     assert (result.code, result.output) == (3, "this\n\n")
 
 
-def test_a_part_is_interrupted_at_its_limit_and_may_tidy_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIG_IGN, signal.default_int_handler], ids=["background", "foreground"])
+def test_a_part_is_interrupted_at_its_limit_and_may_tidy_up(tmp_path: Path, how: signal.Handlers) -> None:
     tidies = "trap 'echo tidied; exit 0' INT; echo begun; while :; do sleep 0.05; done"
-    result = nightly.run(Part("slow", tidies, 0.08), tmp_path / "log")
+    before = signal.signal(signal.SIGINT, how)
+    try:
+        result = nightly.run(Part("slow", tidies, 0.08), tmp_path / "log", grace_s=20)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (result.code, result.output) == (None, "begun\ntidied\n")
 
 

@@ -9,16 +9,20 @@ import pytest
 
 from bgpctl import client
 from bgpctl.agent.api import Api
+from bgpctl.agent.metrics import Metrics
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.agent.views import VIEWS, answer
-from bgpctl.core.agent.events import IntentRejected, KernelLost, Observe, WakeAt, Woken
-from bgpctl.core.agent.state import begin
+from bgpctl.core.agent.events import IntentRejected, KernelLost, Observe, Observed, WakeAt, Woken
+from bgpctl.core.agent.state import State, begin
+from bgpctl.core.agent.step import step
 from bgpctl.core.bgp.speaker import SessionDown, SpeakerAttached, SpeakerConfigRejected
 from bgpctl.core.cluster.problems import Place, Problem
-from bgpctl.core.net.objects import Traffic
-from tests.stories.mesh import B1, NEXT_HOP, ROUTE, converged, undo
+from bgpctl.core.net.addresses import Prefix
+from bgpctl.core.net.objects import Route, Traffic, key_of
+from tests.stories.mesh import B1, BLOCKS, NEXT_HOP, ROUTE, converged, undo
 from tests.stories.play import Play
 from tests.waiting import wait_until
+from tests.work import instructions
 
 REJECTED = "cluster file rejected, the previous one stays in force"
 
@@ -41,6 +45,60 @@ def test_the_summary_of_a_converged_node_has_no_problems() -> None:
     assert body["routes"] == {"received": 3, "best": 3, "wanted": 3, "installed": 3}
     assert body["tunnels"] == ["ipip 2"]
     assert body["mtu_bytes"] == 1480
+
+
+def crowded(play: Play, more: int) -> State:
+    """The state of the play with so many routes more, all installed."""
+    state = play.state
+    assert state.kernel.desired
+    assert state.kernel.observed
+    (hop, *_) = state.kernel.desired.dataplane.next_hops
+    routes = [Route(Prefix(4, (11 << 24) + number, 32), next_hop=hop.id) for number in range(more)]
+    reasons = {key_of(route): state.kernel.desired.reasons[key_of(hop)] for route in routes}
+    desired = replace(
+        state.kernel.desired,
+        dataplane=state.kernel.desired.dataplane.put(routes),
+        reasons={**state.kernel.desired.reasons, **reasons},
+    )
+    return replace(state, kernel=replace(state.kernel, desired=desired, observed=state.kernel.observed.put(routes)))
+
+
+@pytest.mark.parametrize("view", ["summary", "tunnels", "metrics"])
+def test_routes_are_counted_and_not_gone_through_one_by_one(view: str) -> None:
+    few, many = crowded(converged(), 10), crowded(converged(), 1000)
+
+    def asked(state: State) -> int:
+        snapshot = Snapshot(state, 41.0, {})
+        return instructions(lambda: Metrics(lambda: snapshot).page() if view == "metrics" else answer(view, snapshot))
+
+    asked(few)  # what is done once in a process
+    assert asked(many) < asked(few) + 900
+    assert answer("summary", Snapshot(many, 41.0, {}))["routes"] == {
+        "received": 3,
+        "best": 3,
+        "wanted": 1003,
+        "installed": 1003,
+    }
+
+
+def test_a_route_that_is_missing_is_counted_as_wanted_only() -> None:
+    play = converged()
+    undo(play, BLOCKS[B1])
+    state, _ = step(play.state, Observed(play.kernel), play.now_s)
+    assert answer("summary", Snapshot(state, 41.0, {}))["routes"] == {
+        "received": 3,
+        "best": 3,
+        "wanted": 3,
+        "installed": 2,
+    }
+
+
+@pytest.mark.parametrize("view", ["routes", "rib"])
+@pytest.mark.parametrize("only", ["10.244.3.0/26", "10.244.3.7/32", "10.244.0.0/22", "10.9.0.0/16", "fd00::/8"])
+def test_a_prefix_narrows_a_view_to_what_overlaps_it(view: str, only: str) -> None:
+    found, every = view_of(converged(), view, prefix=only), view_of(converged(), view)
+    rows, all_rows = (body[{"routes": "routes", "rib": "paths"}[view]] for body in (found, every))
+    assert rows == [row for row in all_rows if Prefix.parse(only).overlaps(Prefix.parse(row["prefix"]))]
 
 
 def test_a_dead_peer_is_a_problem_that_names_it() -> None:

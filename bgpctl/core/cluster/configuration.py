@@ -8,6 +8,7 @@ from it (core/fabric, core/bgp/sessions.py).
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -197,8 +198,15 @@ class Advertisement:
     communities: tuple[Community, ...]
 
 
+class _NodeIndex:
+    """Room for an index of the nodes. It is no field, because it is no part of the value: not compared, not written."""
+
+    __slots__ = ("_by_name",)
+    _by_name: Mapping[str, Node]
+
+
 @dataclass(frozen=True, slots=True)
-class Configuration:
+class Configuration(_NodeIndex):
     """
     The operator's configuration of the whole cluster. Nodes, pools, peers and filters are sorted by name.
 
@@ -223,8 +231,11 @@ class Configuration:
     vxlan_mtu6: int = 0
     workload_mtu: int = 0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {node.name: node for node in self.nodes})
+
     def node(self, name: str) -> Node | None:
-        return next((node for node in self.nodes if node.name == name), None)
+        return self._by_name.get(name)
 
     def pool_of(self, prefix: Prefix) -> Pool | None:
         """The pool that contains the whole of `prefix`; pools never overlap."""

@@ -22,7 +22,7 @@ from bgpctl.core.intent.installation import adopt_operator_pools
 from bgpctl.core.intent.short import read_short
 from bgpctl.core.intent.tree import Mapping as Document
 from bgpctl.core.intent.tree import Scalar, Tree, kind_of
-from bgpctl.core.net.addresses import Prefix
+from bgpctl.core.net.addresses import Address, Prefix
 
 
 def read(documents: Iterable[Tree]) -> Intent | tuple[Problem, ...]:
@@ -68,7 +68,8 @@ def _configuration(draft: Draft) -> Configuration:
     filters = tuple(stated.value for _, stated in sorted(draft.filters.items()))
     settings: dict[str, Any] = {name: stated.value for name, stated in draft.settings.items()}
     without_peers = Configuration(pools=pools, nodes=nodes, filters=filters, **settings)
-    peers = tuple(_peer(without_peers, draft, peer.value) for _, peer in sorted(draft.peers.items()))
+    owners = {address: node.name for node in nodes for address in node.addresses}
+    peers = tuple(_peer(without_peers, owners, draft, peer.value) for _, peer in sorted(draft.peers.items()))
     return replace(without_peers, peers=_without_suppressed(draft, peers))
 
 
@@ -105,17 +106,17 @@ def _by_node(stated: Iterable[Stated[BlockDraft]]) -> Mapping[str, tuple[Prefix,
     return {node: tuple(sorted(prefixes)) for node, prefixes in found.items()}
 
 
-def _peer(configuration: Configuration, draft: Draft, stated: PeerDraft) -> Peer:
+def _peer(configuration: Configuration, owners: Mapping[Address, str], draft: Draft, stated: PeerDraft) -> Peer:
     """
     The peer with its nodes and remotes selected, as Calico selects: not the node whose own address it is, and no node
     that has no address of its IP version.
     """
     peer = stated.peer
-    addresses = {own.address: node.name for node in configuration.nodes for own in (node.address, node.address6) if own}
-    remote = addresses.get(peer.address) if peer.address else None
+    remote = owners.get(peer.address) if peer.address else None
     selected = [node for node in configuration.nodes if _selects(stated, node) and node.name != remote]
-    chosen = tuple(node.name for node in selected if not peer.address or node.underlay(peer.address.version))
-    draft.unable[peer.name] = tuple(node.name for node in selected if node.name not in chosen)
+    able = {node.name for node in selected if not peer.address or node.underlay(peer.address.version)}
+    chosen = tuple(node.name for node in selected if node.name in able)
+    draft.unable[peer.name] = tuple(node.name for node in selected if node.name not in able)
     selector = stated.peer_selector
     remotes = tuple(node.name for node in configuration.nodes if selector and selector(labels_of(node)))
     # Another node listens where all nodes do, as in Calico.

@@ -47,8 +47,10 @@ class Address(NamedTuple):
         return Prefix(self.version, self.value, _BITS[self.version])
 
     def __str__(self) -> str:
-        make = ipaddress.IPv4Address if self.version == 4 else ipaddress.IPv6Address
-        return str(make(self.value))
+        value = self.value
+        if self.version == 4:  # by hand, as a view of 50,000 routes writes four of them a route
+            return f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
+        return str(ipaddress.IPv6Address(value))
 
 
 class Prefix(NamedTuple):
@@ -86,7 +88,9 @@ class Prefix(NamedTuple):
         return self.covers(address.host_prefix)
 
     def overlaps(self, other: Prefix) -> bool:
-        return self.covers(other) or other.covers(self)
+        """True if one covers the other."""
+        shift = _BITS[self.version] - min(self.length, other.length)
+        return self.version == other.version and self.network >> shift == other.network >> shift
 
     def nth(self, index: int) -> Address:
         """The address `index` places after the first. Raises ValueError outside the prefix."""

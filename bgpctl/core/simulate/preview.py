@@ -10,6 +10,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from typing import Final, assert_never
 
 from bgpctl.core.bgp.decision import Candidate, Choice
@@ -25,7 +27,7 @@ from bgpctl.core.fabric import Desired, derive
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS
 from bgpctl.core.migration.drain import DRAIN_S
 from bgpctl.core.migration.next_step import MigrationStep, next_step
-from bgpctl.core.migration.probes import NO_RESULTS, Probe, ProbeResults, ReturnPath, kind_of
+from bgpctl.core.migration.probes import NO_RESULTS, ProbeResults, ReturnPath, kind_of
 from bgpctl.core.migration.situation import PendingMember
 from bgpctl.core.net.addresses import (
     Address,
@@ -47,6 +49,7 @@ from bgpctl.core.net.objects import (
     RouteType,
     key_of,
 )
+from bgpctl.core.simulate import alike
 
 _UNDERLAY: Final = "eth0"
 _UNDERLAY_MTU_BYTES: Final = 1500
@@ -94,6 +97,7 @@ class Preview:
         unmet: wanted objects that are not possible, with the reason.
         blocked: members that do not accept the wanted encapsulation, according to their announcement or the file.
         kept: members for which a device stays after the last step.
+        alike: names of other nodes on which the effects are the same, with their own addresses.
     """
 
     node: str
@@ -103,6 +107,7 @@ class Preview:
     unmet: tuple[Unmet, ...] = ()
     blocked: tuple[PendingMember, ...] = ()
     kept: tuple[PendingMember, ...] = ()
+    alike: tuple[str, ...] = ()
 
     @property
     def worst(self) -> Effect:
@@ -122,31 +127,74 @@ def preview(
     Every member is assumed to announce its blocks and to answer probes; `others` are the paths of peers that are no
     members, `talking` the remote addresses with connections to this node, such as the operator's.
     """
-    choices = {choice.best.path.prefix: choice for choice in (*others, *_expected_paths(intent, node))}
-    names = {member.address.address: member.name for member in intent.nodes}
+    return _preview(_Members(intent), node, observed, others, talking)
+
+
+class _Members:
+    """The part of a preview that is the same for every node: the members, and the paths that each announces."""
+
+    def __init__(self, intent: Intent) -> None:
+        self.intent = intent
+        self.names = {member.address.address: member.name for member in intent.nodes}
+        prefixes = {member.name: intent.prefixes_of(member) for member in intent.nodes}
+        self.prefixes = frozenset(chain.from_iterable(prefixes.values()))
+        self._paths = {member.name: tuple(_paths(intent, member, prefixes[member.name])) for member in intent.nodes}
+
+    def paths(self, node: Node) -> Iterator[Choice]:
+        """The paths that the node would receive if every other member announced its blocks."""
+        return chain.from_iterable(paths for name, paths in self._paths.items() if name != node.name)
+
+
+def _paths(intent: Intent, member: Node, prefixes: Iterable[Prefix]) -> Iterator[Choice]:
+    for prefix in prefixes:
+        own = member.underlay(prefix.version)
+        if own:
+            received = Received(Path(prefix, own.address), 0.0)
+            yield Choice(Candidate(own.address, intent.asn_of(member), internal=True, received=received))
+
+
+def _preview(
+    members: _Members, node: Node, observed: Dataplane, others: Iterable[Choice] = (), talking: Iterable[Address] = ()
+) -> Preview:
+    choices = {choice.best.path.prefix: choice for choice in (*others, *members.paths(node))}
     steps: list[Step] = []
     missing: tuple[Unmet, ...] = ()
     last = MigrationStep(Desired(observed, {}))
     now = observed
     for stage in Stage:
-        wanted = derive(intent, node, names, choices.values(), now)
-        probes = next_step(wanted, now, intent, node, NO_RESULTS, 0.0).probes
-        switch = next_step(
-            wanted, now, intent, node, _expected_replies(stage, probes, _sent_back(wanted, node), now), 0.0
-        )
-        last = switch
-        made = plan(switch.desired, now)
-        ops = tuple((op, effect) for op, effect in _with_effects(made.ops, now))
+        wanted = derive(members.intent, node, members.names, choices.values(), now)
+        last = _step(stage, wanted, now, members.intent, node)
+        made = plan(last.desired, now)
+        ops = tuple(_with_effects(made.ops, now))
         now = after_all(now, made.ops)
-        missing = (*switch.desired.unmet, *made.blocked)
-        waits_for = sorted({waiting.member for waiting in (*switch.cutovers, *switch.drains)})
+        missing = (*last.desired.unmet, *made.blocked)
+        waits_for = sorted({waiting.member for waiting in (*last.cutovers, *last.drains)})
         if ops:
             steps.append(Step(stage, ops, tuple(waits_for)))
+        if last.settled:  # all that is wanted in the end was planned: the stages after this one have nothing to do
+            break
     gone = _routed(observed) - _routed(now)
-    kept = {prefix for member in intent.nodes for prefix in intent.prefixes_of(member)}
     before, afterwards = Fib(observed), Fib(now)
-    cut = (peer for peer in sorted(talking) if _is_ours(afterwards, peer) and not _is_ours(before, peer))
-    return Preview(node.name, tuple(steps), tuple(sorted(gone & kept)), tuple(cut), missing, last.cutovers, last.drains)
+    cut = tuple(peer for peer in sorted(talking) if _is_ours(afterwards, peer) and not _is_ours(before, peer))
+    lost = tuple(sorted(gone & members.prefixes))
+    return Preview(node.name, tuple(steps), lost, cut, missing, last.cutovers, last.drains)
+
+
+def _step(stage: Stage, wanted: Desired, now: Dataplane, intent: Intent, node: Node) -> MigrationStep:
+    """The step of the migration with the results of probes: none, that every way leads there, that all use the new."""
+    step = partial(next_step, wanted, now, intent, node)
+    match stage:
+        case Stage.PREPARE:
+            return step(NO_RESULTS, 0.0)
+        case Stage.CUTOVER:
+            probes = step(NO_RESULTS, 0.0).probes
+            return step(ProbeResults({probe.path: 0.0 for probe in probes}, {}), 0.0)
+        case Stage.RETIRE:
+            hops = _sent_back(wanted, node)
+            seen = {hop.id: ReturnPath(hop.link, kind_of(now, hop.link), -DRAIN_S, 0.0) for hop in hops}
+            return step(ProbeResults({}, seen), 0.0)
+        case _:
+            assert_never(stage)
 
 
 def _sent_back(wanted: Desired, node: Node) -> Iterator[NextHop]:
@@ -173,7 +221,7 @@ def _is_ours(fib: Fib, destination: Address) -> bool:
 def assumed_kernel(node: Node) -> Dataplane:
     """A node as a distribution leaves it: one link with the node's address, and a default route. For want of facts."""
     owns = [own for own in (node.address, node.address6) if own]
-    gateways = [Address(own.address.version, own.network.network + own.network.size - 2) for own in owns]
+    gateways = [alike.usual_gateway(own) for own in owns]
     return Dataplane.of(
         (
             Link(_UNDERLAY, Plain(""), _UNDERLAY_MTU_BYTES, owned=False),
@@ -189,32 +237,11 @@ def assumed_kernel(node: Node) -> Dataplane:
 
 def converged(intent: Intent, node: Node, kernel: Dataplane) -> Dataplane:
     """The node's kernel once everything that `intent` wants is there."""
-    steps = preview(intent, node, kernel).steps
-    return after_all(kernel, (op for step in steps for op, _ in step.ops))
+    return _converged(_Members(intent), node, kernel)
 
 
-def _expected_paths(intent: Intent, node: Node) -> Iterator[Choice]:
-    """The paths that the node would receive if every member announced its blocks."""
-    for member in intent.nodes:
-        for prefix in intent.prefixes_of(member) if member.name != node.name else ():
-            own = member.underlay(prefix.version)
-            if own:
-                received = Received(Path(prefix, own.address), 0.0)
-                yield Choice(Candidate(own.address, intent.asn_of(member), internal=True, received=received))
-
-
-def _expected_replies(stage: Stage, probes: Iterable[Probe], hops: Iterable[NextHop], now: Dataplane) -> ProbeResults:
-    """The results that probes will have: nothing, that every way leads there, that everyone uses the new ones."""
-    match stage:
-        case Stage.PREPARE:
-            return NO_RESULTS
-        case Stage.CUTOVER:
-            return ProbeResults({probe.path: 0.0 for probe in probes}, {})
-        case Stage.RETIRE:
-            seen = {hop.id: ReturnPath(hop.link, kind_of(now, hop.link), -DRAIN_S, 0.0) for hop in hops}
-            return ProbeResults({}, seen)
-        case _:
-            assert_never(stage)
+def _converged(members: _Members, node: Node, kernel: Dataplane) -> Dataplane:
+    return after_all(kernel, (op for step in _preview(members, node, kernel).steps for op, _ in step.ops))
 
 
 def _with_effects(ops: Iterable[Op], observed: Dataplane) -> Iterator[tuple[Op, Effect]]:
@@ -240,12 +267,23 @@ def _routed(dataplane: Dataplane) -> set[Prefix]:
 
 
 def of_cluster(before: Intent | None, wanted: Intent) -> tuple[Preview, ...]:
-    """The effects of the change on every node, with kernels that have nothing beside us."""
-    found = []
-    for node in wanted.nodes:
-        kernel = assumed_kernel(node)
-        was = before.node(node.name) if before else None
-        if before and was:
-            kernel = converged(before, was, assumed_kernel(was))
-        found.append(preview(wanted, node, kernel))
-    return tuple(found)
+    """
+    The effects of the change on every node, with kernels that have nothing beside us. Of nodes that are alike the first
+    one stands for all.
+    """
+    former, members = _Members(before or Intent()), _Members(wanted)
+    groups = alike.groups(former.intent, wanted)
+    return tuple(
+        replace(_of_node(former, members, first), alike=tuple(node.name for node in more)) for first, *more in groups
+    )
+
+
+def of_node(before: Intent | None, wanted: Intent, node: Node) -> Preview:
+    """The effects of the change on one node, with a kernel that has nothing beside us."""
+    return _of_node(_Members(before or Intent()), _Members(wanted), node)
+
+
+def _of_node(former: _Members, members: _Members, node: Node) -> Preview:
+    was = former.intent.node(node.name)
+    kernel = _converged(former, was, assumed_kernel(was)) if was else assumed_kernel(node)
+    return _preview(members, node, kernel)

@@ -27,9 +27,9 @@ def with_tunl0(kind: LinkKind, *addresses: LinkAddress, up: bool = True) -> Data
 @pytest.mark.parametrize("kernel", [with_tunl0(Plain("bridge"), THEIRS), with_tunl0(Ipip(), THEIRS)])
 def test_a_foreign_tunl0_is_not_touched_and_carries_none_of_our_traffic(kernel: Dataplane) -> None:
     made = plan(derived(INTENT, observed=kernel), kernel)
-    assert not [op for op in made.ops if "tunl0" in str(op.objectect)]
+    assert not [op for op in made.ops if "tunl0" in str(op.object)]
     assert (UnmetCode.KEY_TAKEN, "link tunl0") in {(item.code, item.subject) for item in made.blocked}
-    assert {str(op.objectect.prefix) for op in made.ops if isinstance(op.objectect, Route)} == {
+    assert {str(op.object.prefix) for op in made.ops if isinstance(op.object, Route)} == {
         "10.244.1.0/26",
         "10.244.2.0/26",
     }
@@ -39,7 +39,7 @@ def test_the_bare_tunl0_that_the_ipip_module_brings_is_taken_over() -> None:
     kernel = with_tunl0(Ipip(), up=False)
     made = plan(derived(INTENT, observed=kernel), kernel)
     assert made.blocked == ()
-    assert Link("tunl0", Ipip(), 1480) in [op.objectect for op in made.ops]
+    assert Link("tunl0", Ipip(), 1480) in [op.object for op in made.ops]
 
 
 def blackholes(count: int) -> list[Route]:

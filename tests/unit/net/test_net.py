@@ -1,4 +1,8 @@
+import ipaddress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix, vtep_mac
 
@@ -6,6 +10,18 @@ from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix, vtep_ma
 @pytest.mark.parametrize("text", ["10.0.0.1", "fd00::1", "0.0.0.0", "::"])
 def test_an_address_reads_as_it_is_written(text: str) -> None:
     assert str(Address.parse(text)) == text
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_an_ipv4_address_is_written_as_everywhere_else(value: int) -> None:
+    assert str(Address(4, value)) == str(ipaddress.IPv4Address(value))
+
+
+@given(st.integers(0, 7), st.integers(29, 32), st.integers(0, 7), st.integers(29, 32), st.sampled_from([4, 6]))
+def test_prefixes_overlap_if_one_covers_the_other(here: int, length: int, there: int, other: int, version: int) -> None:
+    one = Prefix(4, here >> (32 - length) << (32 - length), length)
+    two = Prefix(version, there >> (32 - other) << (32 - other), other)
+    assert one.overlaps(two) == two.overlaps(one) == (one.covers(two) or two.covers(one))
 
 
 def test_a_prefix_with_host_bits_is_refused() -> None:
