@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/schema.py tools/install tools/nightly.py tools/wings.py
 
 .PHONY: always setup lock lab lint check test test-labs test-others test-newest nightly bare interop vm docs reference \
-	schema bench-fib bench-repair bench-mirror bench-bgp bench-bgp-idle bench-switch format clean
+	schema bench-fib bench-repair bench-mirror bench-change bench-bgp bench-bgp-idle bench-switch format clean
 
 setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt names
 
@@ -108,6 +108,9 @@ bench-bgp: setup                ## how soon the routes of one BIRD are in the ke
 
 bench-bgp-idle: setup           ## what a hundred quiet BGP peers cost, beside stock ExaBGP; PEERS=, ROUNDS= and SECONDS= change it
 	@$(BIN)/python bench/bgp_idle.py
+
+bench-change: setup             ## CPU of one changed route in the core, by the size of the table; AGAINST= another checkout, ROUNDS=
+	@$(BIN)/python -m bench.change bench/results/change.json
 
 bench-switch: setup             ## packets lost by changes of the encapsulation, and by naive ones; PPS= changes the load
 	@$(BIN)/python -m bench.switch bench/results/switch.json

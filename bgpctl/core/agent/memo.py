@@ -15,7 +15,7 @@ a moment ago. So each stage is given its result `before`, and takes over whateve
 | export policy | core/bgp/export_policy.py: `announceable`, `PeerExportInput` | Adj-RIB-Out of each peer |
 
 A memo is no knowledge. It is no part of what makes two states equal and not in a journal, and nothing but time is lost
-without it.
+without it (docs/decisions/0018).
 
 Refuses to know: how anything is derived.
 """

@@ -23,7 +23,7 @@ from bgpctl.core.cluster.configuration import Community, NextHopMode
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.ownership import BlockOwnership
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.core.net.table import Mapped, Table
+from bgpctl.core.net.table import Mapped, Table, is_same
 
 # RFC 1997.
 _NO_EXPORT: Final = (65535, 65281)
@@ -87,7 +87,6 @@ class PeerExportInput(NamedTuple):
     """All that one peer's routes depend on; no link where no filter of its asks for one."""
 
     policy: Policy
-    session_policy: SessionPolicy
     link_of: Callable[[Prefix], str | None] | None
     draining: bool
     extended: tuple[int, ...]
@@ -109,19 +108,18 @@ def routes_for(
     passes_on = not session_policy.internal or export_input.policy.cluster_id is not None
     read = PeerExportInput(
         export_input.policy,
-        session_policy,
         export_input.link_of if _minds_links(session_policy) else None,
         export_input.draining,
         export_input.accepts.get(session_policy.session.version, ()) if session_policy.member else (),
         export_input.paths.best if passes_on else export_input.paths.external,
     )
-    known = before if before and _is_same(before.made_from, read) else None
+    known = before if before and is_same(before.made_from, read, but="paths") else None
     if known and known.made_from.paths is read.paths:
         return known
-    own = known.own if known else dict(_own(read))
+    own = known.own if known else dict(_own(read, session_policy))
 
     def route(prefix: Prefix, candidate: Candidate) -> Attributes | None:
-        return _learned(read, candidate) if prefix not in own else own[prefix]
+        return _learned(read, session_policy, candidate) if prefix not in own else own[prefix]
 
     routes = read.paths.mapped(route, Mapped(known.made_from.paths, known.routes) if known else None)
     return PeerExports(read, own, routes.changed(own))
@@ -130,11 +128,6 @@ def routes_for(
 def _minds_links(session_policy: SessionPolicy) -> bool:
     rules = (rule for item in session_policy.filters for rule in (*item.export4, *item.export6))
     return any(rule.interface is not None for rule in rules)
-
-
-def _is_same(before: PeerExportInput, now: PeerExportInput) -> bool:
-    same_objects = all(one is other for one, other in zip(before[:3], now[:3], strict=True))
-    return same_objects and before[3:5] == now[3:5]
 
 
 def sources(policy: Policy, session_policy: SessionPolicy) -> Iterator[Address]:
@@ -149,21 +142,20 @@ def sources(policy: Policy, session_policy: SessionPolicy) -> Iterator[Address]:
             yield source.peer
 
 
-def _own(read: PeerExportInput) -> Iterator[tuple[Prefix, Attributes]]:
-    session_policy, ownership = read.session_policy, read.policy.ownership
-    # Calico's scale: a filter's priority would say nothing beside BGP's default of 100.
+def _own(read: PeerExportInput, session_policy: SessionPolicy) -> Iterator[tuple[Prefix, Attributes]]:
+    # Calico's scale: a filter's priority would mean nothing beside BGP's default of 100.
     attributes = Attributes(local_pref=NORMAL_LOCAL_PREF if session_policy.internal else None, extended=read.extended)
-    for prefix in ownership.own:
+    for prefix in read.policy.ownership.own:
         if prefix.version == session_policy.session.version:
             subject = Subject(prefix, attributes, learned=False, external=not session_policy.internal)
-            found = _announced(read, subject)
+            found = _announced(read, session_policy, subject)
             if found is not None:
                 yield prefix, found
 
 
-def _learned(read: PeerExportInput, candidate: Candidate) -> Attributes | None:
+def _learned(read: PeerExportInput, session_policy: SessionPolicy, candidate: Candidate) -> Attributes | None:
     """A learned prefix's attributes for the peer; None where it is not announced."""
-    prefix, session_policy = candidate.path.prefix, read.session_policy
+    prefix = candidate.path.prefix
     source = read.policy.session_policies.get(candidate.peer)
     if source is None or source.peer == session_policy.peer or prefix.version != session_policy.session.version:
         return None
@@ -171,12 +163,13 @@ def _learned(read: PeerExportInput, candidate: Candidate) -> Attributes | None:
     if attributes is None:
         return None
     link = read.link_of(prefix) if read.link_of else None
-    return _announced(read, Subject(prefix, attributes, learned=True, external=not session_policy.internal, link=link))
+    subject = Subject(prefix, attributes, learned=True, external=not session_policy.internal, link=link)
+    return _announced(read, session_policy, subject)
 
 
-def _announced(read: PeerExportInput, subject: Subject) -> Attributes | None:
-    attributes = _filtered(read.policy.ownership, read.session_policy, subject)
-    return None if attributes is None else _for_peer(read, attributes)
+def _announced(read: PeerExportInput, session_policy: SessionPolicy, subject: Subject) -> Attributes | None:
+    attributes = _filtered(read.policy.ownership, session_policy, subject)
+    return None if attributes is None else _for_peer(read, session_policy, attributes)
 
 
 def _passed_on(
@@ -229,9 +222,8 @@ def _filtered(ownership: BlockOwnership, session_policy: SessionPolicy, subject:
     return _with_communities(subject.attributes, (community for item in covering for community in item.communities))
 
 
-def _for_peer(read: PeerExportInput, attributes: Attributes) -> Attributes:
-    """As the peer reads it: our own AS in front for an external one, and a goodbye while draining."""
-    session_policy = read.session_policy
+def _for_peer(read: PeerExportInput, session_policy: SessionPolicy, attributes: Attributes) -> Attributes:
+    """As the peer reads it: our own AS in front for an external one, and GSHUT while draining."""
     if not session_policy.internal:
         as_path = (session_policy.session.local_asn, *attributes.as_path) if attributes.as_path else ()
         attributes = replace(attributes, as_path=as_path, local_pref=None)

@@ -25,7 +25,7 @@ from bgpctl.core.bgp.sessions import router_id
 from bgpctl.core.cluster.ownership import BlockOwnership
 from bgpctl.core.cluster.reasons import RejectedPath, Rejection
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.core.net.table import Mapped, Table
+from bgpctl.core.net.table import Mapped, Table, is_same
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,11 @@ class PeerOutcomes(NamedTuple):
 
 
 class ChoiceInput(NamedTuple):
-    """All that a peer adds to the choices: its agreement, its BGP identifier, and the verdicts on its paths."""
+    """
+    All that a peer adds to the choices: its BGP identifier, and the verdicts on its paths. With another session policy
+    all of these are others.
+    """
 
-    session_policy: SessionPolicy
     router_id: Address | None
     outcomes: Outcomes
 
@@ -97,14 +99,11 @@ def select(policy: Policy, adj_rib_in: AdjRibIn, costs: NextHopCosts, before: De
         for peer, session_policy in policy.session_policies.items()
         if peer in adj_rib_in
     }
-    peers = {
-        peer: ChoiceInput(item.made_from.session_policy, _identifier(item, adj_rib_in[peer]), item.outcomes)
-        for peer, item in verdicts.items()
-    }
+    peers = {peer: ChoiceInput(_identifier(item, adj_rib_in[peer]), item.outcomes) for peer, item in verdicts.items()}
     if before is None or not costs.are_those_of(before.costs):
-        return Decision(verdicts, peers, costs, _chosen(LocRib(), peers, None, costs))
+        return Decision(verdicts, peers, costs, _chosen(LocRib(), policy, peers, None, costs))
     prefixes = set[Prefix]().union(*_changed(before.peers, peers))
-    return Decision(verdicts, peers, costs, _chosen(before.loc_rib, peers, prefixes, costs))
+    return Decision(verdicts, peers, costs, _chosen(before.loc_rib, policy, peers, prefixes, costs))
 
 
 # Verdicts ------------------------------------------------------------------------------------------------------
@@ -113,8 +112,8 @@ def select(policy: Policy, adj_rib_in: AdjRibIn, costs: NextHopCosts, before: De
 def _outcomes(policy: Policy, session_policy: SessionPolicy, table: PeerTable, before: Decision | None) -> PeerOutcomes:
     read = VerdictInput(policy.ownership, session_policy, table.usable)
     known = before.verdicts.get(session_policy.peer) if before else None
-    is_same = known and known.made_from.ownership is read.ownership and known.made_from.session_policy is session_policy
-    taken_over = Mapped(known.made_from.paths, known.outcomes) if known and is_same else None
+    is_known = known and is_same(known.made_from, read, but="paths")
+    taken_over = Mapped(known.made_from.paths, known.outcomes) if known and is_known else None
 
     def outcome(_: Prefix, received: Received) -> Outcome:
         return Outcome(received, verdict(read.ownership, session_policy, received.path))
@@ -134,14 +133,18 @@ def _changed(before: Mapping[Address, ChoiceInput], now: Mapping[Address, Choice
     """Prefixes with another verdict of any peer; all of a peer that is another one, or came or went."""
     for peer in before.keys() | now.keys():
         old, new = before.get(peer), now.get(peer)
-        if old and new and old.session_policy is new.session_policy and old.router_id == new.router_id:
+        if old and new and is_same(old, new, but="outcomes"):
             yield new.outcomes.changed_since(old.outcomes)
         else:
             yield from (item.outcomes for item in (old, new) if item)
 
 
 def _chosen(
-    loc_rib: LocRib, peers: Mapping[Address, ChoiceInput], prefixes: set[Prefix] | None, costs: NextHopCosts
+    loc_rib: LocRib,
+    policy: Policy,
+    peers: Mapping[Address, ChoiceInput],
+    prefixes: set[Prefix] | None,
+    costs: NextHopCosts,
 ) -> LocRib:
     """Loc-RIB with the choices for these prefixes made anew, for all if None."""
     candidates: dict[Prefix, list[Candidate]] = {}
@@ -151,7 +154,7 @@ def _chosen(
             if isinstance(outcome.verdict, Rejection):
                 rejected.setdefault(prefix, []).append(RejectedPath(prefix, peer, outcome.verdict))
             else:
-                candidate = _candidate(item, outcome.received, outcome.verdict, costs)
+                candidate = _candidate(policy.session_policies[peer], item, outcome.received, outcome.verdict, costs)
                 candidates.setdefault(prefix, []).append(candidate)
     best = {prefix: choose(paths) for prefix, paths in candidates.items()}
     rejections = {prefix: tuple(sorted(paths, key=_peer)) for prefix, paths in rejected.items()}
@@ -174,8 +177,9 @@ def _peer(path: RejectedPath) -> Address:
     return path.peer
 
 
-def _candidate(item: ChoiceInput, received: Received, path: Path, costs: NextHopCosts) -> Candidate:
-    session_policy = item.session_policy
+def _candidate(
+    session_policy: SessionPolicy, item: ChoiceInput, received: Received, path: Path, costs: NextHopCosts
+) -> Candidate:
     as_used = received if path is received.path else Received(path, received.at_s)
     cost = costs.cost(path.next_hop) if path.next_hop else None
     return Candidate(

@@ -37,14 +37,14 @@ from bgpctl.core.fabric import members, nat, next_hops
 from bgpctl.core.fabric.desired import Desired, NextHopSet, Reasoned, Reasons, gather
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS
 from bgpctl.core.fabric.facts import Underlay, outer_mtu_bytes, underlay_of
-from bgpctl.core.fabric.next_hops import Resolution
+from bgpctl.core.fabric.next_hops import Resolution, ResolutionInput
 from bgpctl.core.fabric.protocol import Site
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 from bgpctl.core.net.dataplane import Dataplane, surroundings
 from bgpctl.core.net.longest_match import LongestMatch
 from bgpctl.core.net.objects import Key, Route, RouteType, Sysctl
 from bgpctl.core.net.route_set import RouteSet
-from bgpctl.core.net.table import Mapped, Table
+from bgpctl.core.net.table import Mapped, Table, is_same
 
 _FORWARDING: Final = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 _FORWARDED: Final = Reason(ReasonCode.FORWARDING)
@@ -129,10 +129,17 @@ class ByMembers(NamedTuple):
     unmet: tuple[Unmet, ...]
 
 
+class HopSets(NamedTuple):
+    """The next-hop sets of all prefixes; none is in both tables, because a pool decides."""
+
+    learned: Table[NextHopSet]
+    by_members: Table[NextHopSet]
+
+
 class NextHopSetsInUse(NamedTuple):
     """The next-hop sets, with how many prefixes have each; the object `hop_sets` stays while its members do."""
 
-    made_from: tuple[Table[NextHopSet], ...]
+    made_from: HopSets
     counts: Mapping[NextHopSet, int]
     hop_sets: AbstractSet[NextHopSet]
 
@@ -141,7 +148,7 @@ class Routes(NamedTuple):
     """The node's own routes, and one to each other prefix whose next-hop set is resolved."""
 
     own: RouteSet
-    hop_sets: tuple[Table[NextHopSet], ...]
+    hop_sets: HopSets
     resolution: Resolution
     routes: RouteSet
 
@@ -186,23 +193,22 @@ def derived(question: Question, before: Derivation | None = None) -> Derivation:
     by_members = _by_members(
         MembersInput(question.intent, question.node, base.versions), before.by_members if before else None
     )
-    tables = (learned.hop_sets, by_members.hop_sets)
+    tables = HopSets(learned.hop_sets, by_members.hop_sets)
     in_use = _in_use(tables, before.in_use if before else None)
-    resolution = next_hops.resolved(base.site, in_use.hop_sets, before.resolution if before else None)
+    resolution = next_hops.resolved(ResolutionInput(base.site, in_use.hop_sets), before.resolution if before else None)
     routes = _routes(base.dataplane.route_set, tables, resolution, before.routes if before else None)
-    desired = _desired(question, base, by_members, routes, before)
+    desired = _desired(question, base, by_members, routes)
+    if before:
+        dataplane = desired.dataplane.sharing(before.desired.dataplane)
+        desired = replace(desired, dataplane=dataplane)
     return Derivation(base, learned, by_members, in_use, resolution, routes, desired)
-
-
-def _is_same(before: Iterable[object], now: Iterable[object]) -> bool:
-    return all(one is other for one, other in zip(before, now, strict=True))
 
 
 # Base ----------------------------------------------------------------------------------------------------------
 
 
 def _base(read: BaseInput, before: Base | None) -> Base:
-    if before and _is_same(before.made_from, read):
+    if before and is_same(before.made_from, read):
         return before
     intent, node, foreign = read
     own = [address for version in _versions(intent, node) if (address := node.underlay(version))]
@@ -216,7 +222,6 @@ def _base(read: BaseInput, before: Base | None) -> Base:
     dataplane, reasons, versions = found.dataplane, found.reasons, tuple(underlays)
     if before:
         dataplane = dataplane.sharing(before.dataplane)
-        versions = before.versions if versions == before.versions else versions
         reasons = before.reasons if reasons == before.reasons else reasons
     return Base(read, site, versions, dataplane, reasons, unknown)
 
@@ -267,7 +272,7 @@ def _tunnels(site: Site) -> Iterator[Reasoned]:
                 yield from item.objects(site, carrier)
 
 
-# Ways ----------------------------------------------------------------------------------------------------------
+# Next-hop sets -------------------------------------------------------------------------------------------------
 
 
 def _learned(read: LearnedInput, before: Learned | None) -> Learned:
@@ -278,8 +283,8 @@ def _learned(read: LearnedInput, before: Learned | None) -> Learned:
         pool = pools.covering(prefix) or next_hops.outside(prefix.version)
         return _hop_set(read, choice, pool.cidr) if pool.by_bgp and prefix.version in read.versions else None
 
-    is_same = before and _is_same(before.made_from[:2], read[:2]) and before.made_from.names == read.names
-    taken_over = Mapped(before.made_from.best, before.hop_sets) if before and is_same else None
+    is_known = before and is_same(before.made_from, read, but="best")
+    taken_over = Mapped(before.made_from.best, before.hop_sets) if before and is_known else None
     return Learned(read, read.best.mapped(hop_set, taken_over))
 
 
@@ -293,13 +298,13 @@ def _hop_set(read: LearnedInput, choice: Choice, pool: Prefix) -> NextHopSet | N
 
 
 def _by_members(read: MembersInput, before: ByMembers | None) -> ByMembers:
-    if before and _is_same(before.made_from, read):
+    if before and is_same(before.made_from, read):
         return before
     hop_sets, unmet = members.remote_prefixes(*read)
     return ByMembers(read, Table.of(hop_sets), unmet)
 
 
-def _in_use(tables: tuple[Table[NextHopSet], ...], before: NextHopSetsInUse | None) -> NextHopSetsInUse:
+def _in_use(tables: HopSets, before: NextHopSetsInUse | None) -> NextHopSetsInUse:
     if before is None:
         counts = Counter(chain.from_iterable(table.values() for table in tables))
         return NextHopSetsInUse(tables, counts, counts.keys())
@@ -323,9 +328,7 @@ def _in_use(tables: tuple[Table[NextHopSet], ...], before: NextHopSetsInUse | No
 # Routes --------------------------------------------------------------------------------------------------------
 
 
-def _routes(
-    own: RouteSet, tables: tuple[Table[NextHopSet], ...], resolution: Resolution, before: Routes | None
-) -> Routes:
+def _routes(own: RouteSet, tables: HopSets, resolution: Resolution, before: Routes | None) -> Routes:
     if before is None or _leads_elsewhere(before.resolution, resolution):
         return Routes(own, tables, resolution, RouteSet.of((*own, *_all_routes(tables, resolution))))
     new, gone = [*(own - before.own)], [*(before.own - own)]
@@ -337,12 +340,14 @@ def _routes(
 
 
 def _leads_elsewhere(before: Resolution, now: Resolution) -> bool:
-    """True if a next-hop set that was in use before has another id now, has one for the first time, or none any more."""
+    """True if a next-hop set that was in use before has another id now, or has one for the first time, or none."""
     if before.outs is now.outs:
         return False
     numbers = {hop_set: out.next_hop for hop_set, out in now.outs.items()}
     known = {hop_set: out.next_hop for hop_set, out in before.outs.items()}
-    return any(numbers.get(hop_set) != known.get(hop_set) for hop_set in before.hop_sets & now.hop_sets)
+    return any(
+        numbers.get(hop_set) != known.get(hop_set) for hop_set in before.made_from.hop_sets & now.made_from.hop_sets
+    )
 
 
 def _all_routes(tables: Iterable[Table[NextHopSet]], resolution: Resolution) -> Iterator[Route]:
@@ -360,43 +365,24 @@ def _routes_to(prefixes: Iterable[Prefix], hop_sets: Table[NextHopSet], resoluti
 # The result ----------------------------------------------------------------------------------------------------
 
 
-def _desired(
-    question: Question, base: Base, by_members: ByMembers, routes: Routes, before: Derivation | None
-) -> Desired:
-    """All together. Where nothing has changed it is the object `before`: the next stages compare by identity."""
+def _desired(question: Question, base: Base, by_members: ByMembers, routes: Routes) -> Desired:
+    """All together, which compares and copies nothing."""
     resolution = routes.resolution
-    holds = (PruneHold(PruneHoldCode.FACTS_UNKNOWN, subject) for subject in base.unknown)
-    missing = (Unmet(UnmetCode.UNDERLAY_UNKNOWN, subject) for subject in base.unknown)
     dataplane = replace(
         base.dataplane,
         next_hops=resolution.dataplane.next_hops,
         groups=resolution.dataplane.groups,
         routes=routes.routes,
     )
-    desired = Desired(
+    holds = (PruneHold(PruneHoldCode.FACTS_UNKNOWN, subject) for subject in base.unknown)
+    missing = (Unmet(UnmetCode.UNDERLAY_UNKNOWN, subject) for subject in base.unknown)
+    return Desired(
         dataplane,
-        Reasons({**resolution.reasons, **base.reasons}, _reason_of_route(routes), routes.routes),
+        Reasons((base.reasons, resolution.reasons), _reason_of_route(routes), routes.routes),
         (*by_members.unmet, *resolution.unmet, *missing),
         (*question.prune_holds, *holds),
         question.withdrawn,
     )
-    return _sharing(desired, base, routes, before) if before else desired
-
-
-def _sharing(desired: Desired, base: Base, routes: Routes, before: Derivation) -> Desired:
-    known = before.desired
-    dataplane = desired.dataplane.sharing(known.dataplane)
-    same_reasons = (
-        base.reasons is before.base.reasons
-        and routes.resolution.reasons is before.resolution.reasons
-        and routes.resolution.outs is before.resolution.outs
-        and _is_same(routes.hop_sets, before.routes.hop_sets)
-        and dataplane is known.dataplane
-    )
-    rest = (desired.unmet, desired.prune_holds, desired.withdrawn)
-    if same_reasons and rest == (known.unmet, known.prune_holds, known.withdrawn):
-        return known
-    return replace(desired, dataplane=dataplane, reasons=known.reasons if same_reasons else desired.reasons)
 
 
 def _reason_of_route(routes: Routes) -> Callable[[Prefix], Reason | None]:

@@ -45,11 +45,11 @@ class Desired:
 
 class Reasons(Mapping[Key, Reason]):
     """
-    The reasons of wanted objects by their keys. All routes that leave the same next-hop set have one reason in common, so a
+    The reasons of wanted objects by their keys. All routes with the same next-hop set have one reason in common, so a
     route's is found by its prefix.
 
     Args:
-        each: of all objects but routes to remote prefixes.
+        each: of all objects but routes to remote prefixes; of two for a key the first counts.
         of_route: that of a route to a remote prefix; None if the prefix has none.
         routes: those to remote prefixes.
     """
@@ -57,14 +57,20 @@ class Reasons(Mapping[Key, Reason]):
     __slots__ = ("_each", "_of_route", "_routes")
 
     def __init__(
-        self, each: Mapping[Key, Reason], of_route: Callable[[Prefix], Reason | None], routes: Collection[Route]
+        self,
+        each: tuple[Mapping[Key, Reason], ...],
+        of_route: Callable[[Prefix], Reason | None],
+        routes: Collection[Route],
     ) -> None:
         self._each = each
         self._of_route = of_route
         self._routes = routes
 
     def __getitem__(self, key: Key) -> Reason:
-        found = self._each.get(key) or self._remote(key)
+        for reasons in self._each:
+            if key in reasons:
+                return reasons[key]
+        found = self._remote(key)
         if found is None:
             raise KeyError(key)
         return found
@@ -77,7 +83,7 @@ class Reasons(Mapping[Key, Reason]):
                 return None
 
     def __iter__(self) -> Iterator[Key]:
-        return chain(self._each, (key for key in map(key_of, self._routes) if key not in self._each))
+        return iter(dict.fromkeys(chain(*self._each, map(key_of, self._routes))))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

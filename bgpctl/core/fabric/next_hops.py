@@ -13,7 +13,7 @@ Refuses to know: how an encapsulation reaches a remote, where prefixes were lear
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
@@ -26,7 +26,8 @@ from bgpctl.core.fabric.encapsulations import behaviour_of
 from bgpctl.core.fabric.protocol import Site
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import Key, NextHop, NextHopGroup, key_of
+from bgpctl.core.net.objects import Key, NextHop, NextHopGroup
+from bgpctl.core.net.table import is_same
 
 _OUTSIDE: Final = {4: Pool("", Prefix.parse("0.0.0.0/0")), 6: Pool("", Prefix.parse("::/0"))}
 """Stands for no pool at all: what a filter let in from outside the pools. None asks for a tunnel."""
@@ -44,71 +45,80 @@ class ResolvedSet(NamedTuple):
     why: Reason
 
 
+class ResolutionInput(NamedTuple):
+    """All that next hops depend on."""
+
+    site: Site
+    hop_sets: AbstractSet[NextHopSet]
+
+
 class Resolution(NamedTuple):
     """
     The next-hop sets as they are from this site.
 
     Attributes:
-        site, next-hop sets: what it follows from.
+        hops: the next hop of each key that has one.
         outs: of each next-hop set that has a usable next hop.
         dataplane: next hops and groups, with their `reasons` by key.
         unmet: the remotes that nothing leads to.
     """
 
-    site: Site
-    hop_sets: AbstractSet[NextHopSet]
+    made_from: ResolutionInput
+    hops: Mapping[NextHopKey, NextHop]
     outs: Mapping[NextHopSet, ResolvedSet]
     dataplane: Dataplane
     reasons: Mapping[Key, Reason]
     unmet: tuple[Unmet, ...]
 
 
-def resolved(site: Site, hop_sets: AbstractSet[NextHopSet], before: Resolution | None = None) -> Resolution:
-    """The next hops of the next-hop sets. Where the result equals the one `before`, it is the same object in each part."""
-    if before and site is before.site and hop_sets is before.hop_sets:
+def resolved(read: ResolutionInput, before: Resolution | None = None) -> Resolution:
+    """The next hops of the next-hop sets. What equals a part of the result `before` is the same object."""
+    if before and is_same(before.made_from, read):
         return before
+    # From the same site every next hop that has its id still is as it was.
+    known = before if before and is_same(before.made_from, read, but="hop_sets") else None
+    site, hop_sets = read
     pools = {pool.cidr: pool for pool in (*_OUTSIDE.values(), *site.intent.pools)}
-    hops, unmet = _next_hops(site, hop_sets, pools)
+    hops, unmet = _next_hops(site, hop_sets, pools, known.hops if known else {})
     usable = {hop_set: found for hop_set in hop_sets if (found := [hops[key] for key in hop_set.keys if key in hops])}
     groups = group_ids(_ids(found) for found in usable.values() if len(found) > 1)
-    outs = {
-        hop_set: ResolvedSet(
-            groups.get(_ids(found), found[0].id), _why(site.node, pools[hop_set.pool], hop_set.remote, hop_set.source)
-        )
-        for hop_set, found in usable.items()
-    }
-    reasons = dict(_reasons(site.node, pools, hops, usable, groups))
+    outs: dict[NextHopSet, ResolvedSet] = {}
+    for hop_set, found in usable.items():
+        number = groups[_ids(found)] if len(found) > 1 else found[0].id
+        out = known.outs.get(hop_set) if known else None
+        same = out is not None and out.next_hop == number
+        outs[hop_set] = out if out and same else ResolvedSet(number, _why(site.node, pools, hop_set, hop_set.remote))
+    reasons = _reasons(site.node, pools, hops, outs)
     objects = Dataplane.of((*hops.values(), *(NextHopGroup(number, members) for members, number in groups.items())))
-    now = Resolution(site, hop_sets, outs, objects, reasons, unmet)
+    now = Resolution(read, hops, outs, objects, reasons, unmet)
     return _sharing(now, before) if before else now
 
 
 def _sharing(now: Resolution, before: Resolution) -> Resolution:
-    return Resolution(
-        now.site,
-        now.hop_sets,
-        before.outs if now.outs == before.outs else now.outs,
-        now.dataplane.sharing(before.dataplane),
-        before.reasons if now.reasons == before.reasons else now.reasons,
-        now.unmet,
+    return now._replace(
+        outs=before.outs if now.outs == before.outs else now.outs,
+        dataplane=now.dataplane.sharing(before.dataplane),
+        reasons=before.reasons if now.reasons == before.reasons else now.reasons,
     )
 
 
 def _next_hops(
-    site: Site, hop_sets: Iterable[NextHopSet], pools: Mapping[Prefix, Pool]
+    site: Site, hop_sets: Iterable[NextHopSet], pools: Mapping[Prefix, Pool], known: Mapping[NextHopKey, NextHop]
 ) -> tuple[Mapping[NextHopKey, NextHop], tuple[Unmet, ...]]:
     """The next hop of each key that the next-hop sets need, and the keys that have none."""
     members = _members(site.intent)
     hops: dict[NextHopKey, NextHop] = {}
     missing: list[Unmet] = []
     for key, number in next_hop_ids({key for hop_set in hop_sets for key in hop_set.keys}).items():
-        pool = pools[key.pool]
-        used = behaviour_of(encapsulation_to(pool, site.node, key.remote))
-        hop = used.next_hop(site, number, key.remote, members.get(key.remote))
+        hop = known.get(key)
+        if hop is None or hop.id != number:
+            used = behaviour_of(encapsulation_to(pools[key.pool], site.node, key.remote))
+            hop = used.next_hop(site, number, key.remote, members.get(key.remote))
         if hop:
             hops[key] = hop
         else:
-            missing.append(Unmet(UnmetCode.NEXT_HOP_UNRESOLVED, str(key.remote), f"pool {pool.name or 'none'}"))
+            pool = f"pool {pools[key.pool].name or 'none'}"
+            missing.append(Unmet(UnmetCode.NEXT_HOP_UNRESOLVED, str(key.remote), pool))
     return hops, tuple(missing)
 
 
@@ -124,24 +134,28 @@ def _reasons(
     node: Node,
     pools: Mapping[Prefix, Pool],
     hops: Mapping[NextHopKey, NextHop],
-    usable: Mapping[NextHopSet, list[NextHop]],
-    groups: Mapping[tuple[int, ...], int],
-) -> Iterator[tuple[Key, Reason]]:
-    """Of several sources that name the same next hop the first by name counts: the last one that is yielded."""
-    for hop_set in sorted(usable, reverse=True, key=lambda hop_set: (hop_set.source, hop_set)):
-        for key in hop_set.keys:
-            if key in hops:
-                yield key_of(hops[key]), _why(node, pools[key.pool], key.remote, hop_set.source)
-        group = groups.get(_ids(usable[hop_set]))
-        if group is not None and len(usable[hop_set]) > 1:
-            yield ("next-hop", group), _why(node, pools[hop_set.pool], hop_set.remote, hop_set.source)
+    outs: Mapping[NextHopSet, ResolvedSet],
+) -> Mapping[Key, Reason]:
+    """Of several sources of the same next hop or group the first by name counts, whichever came first."""
+    users: dict[int, tuple[NextHopSet, Address]] = {}
+    for hop_set, out in outs.items():
+        numbers = {hops[key].id: key.remote for key in hop_set.keys if key in hops}
+        for number, remote in {out.next_hop: hop_set.remote, **numbers}.items():
+            other = users.get(number)
+            if other is None or (hop_set.source, hop_set) < (other[0].source, other[0]):
+                users[number] = hop_set, remote
+    return {
+        ("next-hop", number): outs[hop_set].why if remote == hop_set.remote else _why(node, pools, hop_set, remote)
+        for number, (hop_set, remote) in users.items()
+    }
 
 
-def _why(node: Node, pool: Pool, remote: Address, source: str) -> Reason:
+def _why(node: Node, pools: Mapping[Prefix, Pool], hop_set: NextHopSet, remote: Address) -> Reason:
+    pool = pools[hop_set.pool]
     return Reason(
         ReasonCode.BEST_PATH if pool.by_bgp else ReasonCode.MEMBER,
         pool=pool.name or None,
-        source=source,
+        source=hop_set.source,
         remote=remote,
         encapsulation=encapsulation_to(pool, node, remote),
         same_subnet=same_subnet(node, remote),

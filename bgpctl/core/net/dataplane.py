@@ -172,7 +172,7 @@ class Dataplane:
         for name in (*_FIELDS.values(), "rules"):
             mine, theirs = getattr(self, name), getattr(before, name)
             if name != "routes":
-                shared[name] = theirs if mine == theirs else mine
+                shared[name] = theirs if mine is theirs or mine == theirs else mine
         if all(table is getattr(before, name) for name, table in shared.items()):
             return before
         return Dataplane(**shared)

@@ -19,7 +19,7 @@ Refuses to know: what the values are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar, cast, overload
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast, overload
 
 from bgpctl.core.net.addresses import Prefix
 
@@ -188,6 +188,29 @@ class Table(Mapping[Prefix, V], Generic[V]):
         """An equal table that has as many shards of `before` as are equal to its own; `before` itself if all are."""
         shards = sharing(self.shards, before.shards)
         return before if shards is before.shards else Table(shards, self._size)
+
+
+def is_same(before: Input | None, now: Input, but: str = "") -> bool:
+    """
+    True if all inputs of a stage are the same as before, `but` for one table that is compared entry by entry. Tables
+    and other large values are the same if they are one object; numbers, tuples and dictionaries are compared.
+    """
+    if before is None:
+        return False
+    fields = zip(now._fields, before, now, strict=True)
+    return all(one is other or _is_equal(one, other) for name, one, other in fields if name != but)
+
+
+def _is_equal(one: object, other: object) -> bool:
+    return isinstance(one, int | tuple | dict) and one == other
+
+
+class Input(Protocol):
+    """The input of a stage: a NamedTuple."""
+
+    @property
+    def _fields(self) -> tuple[str, ...]: ...
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 class Mapped(NamedTuple, Generic[V, W]):
