@@ -63,6 +63,8 @@ _ABSENT: Final = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDR
 _TRIES: Final = 3
 """So often something is dumped in which another program changes things meanwhile."""
 _NOTIFIED_WITHIN_S: Final = 0.05
+_NOTIFIED_DRIVER: Final = LinkKind().driver()
+"""The driver of devices that the kernel notifies of as a whole."""
 _WATCHED_SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
 _WATCHED_LINK_SYSCTLS: Final = ("forwarding", "rp_filter")
 
@@ -181,6 +183,9 @@ class LinuxKernel(Kernel):
     def _update(self, watch: Watch) -> None:
         """Bring the mirror up to date. Notifications that come while something is dumped are applied after it."""
         watch.read()
+        if any(link.kind.driver() != _NOTIFIED_DRIVER for link in watch.mirror.dataplane.links):
+            # Of a program that is detached from tcx there is no notification.
+            watch.mirror = watch.mirror.marked_stale((Part.DECAPS,))
         for _ in range(_TRIES):
             if not watch.mirror.stale:
                 return

@@ -145,7 +145,7 @@ class Watch:
     def _news(self) -> bool:
         tables = self._nft.drain()
         if tables:
-            self.mirror = self.mirror.marked_stale((Part.MASQUERADES,))
+            self.mirror = self.mirror.marked_stale((Part.DECAPS, Part.MASQUERADES))
         return self._drain(acting=False) or tables
 
     def _drain(self, *, acting: bool) -> bool:

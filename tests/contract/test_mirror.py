@@ -19,7 +19,7 @@ from bgpctl.core.dataplane.effects import Put, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import LinkAddress, NextHop, NextHopGroup, Route, RouteType
+from bgpctl.core.net.objects import LinkAddress, Masquerade, NextHop, NextHopGroup, Route, RouteType, Sysctl
 from bgpctl.kernel import encode
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.mirror import MirrorBuilder
@@ -335,6 +335,17 @@ def test_a_dump_that_changes_interrupted_is_repeated_by_the_next_observation(
     assert seen != dumped()
     assert bell.rang_within(1.0)
     assert watching.observe() == dumped()
+
+
+@pytest.mark.parametrize("watching", [True], indirect=True)
+def test_changes_of_nftables_and_sysctls_show_in_the_next_observation(watching: LinuxKernel) -> None:
+    nat = Masquerade((Prefix.parse("10.244.0.0/16"),), (Prefix.parse("10.244.0.0/16"),), (1024, 4788))
+    forwarding = Sysctl("net/ipv4/ip_forward", "1")
+    put(watching, nat, forwarding)
+    assert missing(watching, nat, forwarding) == set()
+    subprocess.run(["nft", "delete", "table", "ip", "bgpctl_nat"], check=True)
+    subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=0"], check=True)
+    assert becomes_true(lambda: missing(watching, nat, forwarding) == {nat, forwarding})
 
 
 def test_routes_with_another_protocol_number_are_ours_in_notifications_too() -> None:

@@ -164,16 +164,16 @@ def test_a_change_without_a_notification_is_found_by_a_dump_repaired_and_counted
         assert found.mismatch == Mismatch(Dataplane.of((route,)), Dataplane())
 
 
-def test_everything_is_dumped_once_a_minute_and_a_thousandth_of_the_time_at_most() -> None:
+def test_everything_is_dumped_once_a_minute_and_for_a_five_hundredth_of_the_time_at_most() -> None:
     pace = ResyncThrottle(100.0)
     assert not pace.is_due(159.9)
     assert pace.is_due(160.0)
     pace.resynced(160.0, 160.01)
     assert not pace.is_due(220.0)
     assert pace.is_due(220.02)
-    pace.resynced(300.0, 300.1)
+    pace.resynced(300.0, 300.2)
     assert not pace.is_due(400.0)
-    assert pace.is_due(400.2)
+    assert pace.is_due(400.3)
 
 
 def test_the_pace_is_a_twentieth_of_the_time_and_two_seconds_at_most() -> None:
