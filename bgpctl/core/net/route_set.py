@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from itertools import chain
 from typing import Final, NamedTuple
 
 from bgpctl.core.net.addresses import Prefix
@@ -57,8 +58,7 @@ class RouteSet(AbstractSet[Route]):
         return isinstance(route, Route) and route in self.shards.get(shard_of(route.prefix), _NONE)
 
     def __iter__(self) -> Iterator[Route]:
-        for shard in self.shards.values():
-            yield from shard
+        return chain.from_iterable(self.shards.values())
 
     def __len__(self) -> int:
         return self._size
@@ -89,6 +89,15 @@ class RouteSet(AbstractSet[Route]):
     def __or__(self, other: AbstractSet[object]) -> RouteSet:
         theirs = RouteSet.of(other).shards  # type: ignore[arg-type]
         return RouteSet({**self.shards, **{key: self.shards.get(key, _NONE) | shard for key, shard in theirs.items()}})
+
+    def __and__(self, other: AbstractSet[object]) -> RouteSet:
+        theirs = RouteSet.of(other).shards  # type: ignore[arg-type]
+        both = {
+            key: shard if shard is theirs[key] else shard & theirs[key]
+            for key, shard in self.shards.items()
+            if key in theirs
+        }
+        return RouteSet({key: shard for key, shard in both.items() if shard})
 
     def at(self, prefix: Prefix) -> frozenset[Route]:
         """The shard in which the routes to `prefix` are, with others."""

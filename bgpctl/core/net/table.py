@@ -18,7 +18,8 @@ Refuses to know: what the values are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
+from itertools import chain
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast, overload
 
 from bgpctl.core.net.addresses import Prefix
@@ -100,8 +101,15 @@ class Table(Mapping[Prefix, V], Generic[V]):
         return shard is not None and prefix in shard
 
     def __iter__(self) -> Iterator[Prefix]:
-        for shard in self.shards.values():
-            yield from shard
+        return chain.from_iterable(self.shards.values())
+
+    def items(self) -> ItemsView[Prefix, V]:
+        """As of any mapping, without a look-up for each prefix."""
+        return _Items(self)
+
+    def values(self) -> ValuesView[V]:
+        """As of any mapping, without a look-up for each prefix."""
+        return _Values(self)
 
     def __len__(self) -> int:
         return self._size
@@ -211,6 +219,20 @@ class Input(Protocol):
     @property
     def _fields(self) -> tuple[str, ...]: ...
     def __iter__(self) -> Iterator[Any]: ...
+
+
+class _Items(ItemsView[Prefix, V]):
+    _mapping: Table[V]
+
+    def __iter__(self) -> Iterator[tuple[Prefix, V]]:
+        return chain.from_iterable(shard.items() for shard in self._mapping.shards.values())
+
+
+class _Values(ValuesView[V]):
+    _mapping: Table[V]
+
+    def __iter__(self) -> Iterator[V]:
+        return chain.from_iterable(shard.values() for shard in self._mapping.shards.values())
 
 
 class Mapped(NamedTuple, Generic[V, W]):
