@@ -15,6 +15,7 @@ from bgpctl.core.agent.events import Apply, Command, Event, Observed
 from bgpctl.core.agent.state import State
 from bgpctl.core.agent.step import step
 from bgpctl.core.bgp.speaker import Update
+from bgpctl.core.net.dataplane import Dataplane
 
 _HALF: Final = 500
 """Events in each of two halves, of which the older one is dropped when the younger one is full."""
@@ -73,7 +74,7 @@ class Journal:
             if self._younger.is_full:
                 self._older, self._younger = self._younger, _Half(before)
             self._younger.entries.append(entry)
-            self._younger.weight += _weight(entry)
+            self._younger.weight += _weight(before, entry)
 
     def record(self) -> Record:
         """All there is."""
@@ -82,11 +83,12 @@ class Journal:
             return Record(self._older.start, (*self._older.entries, *younger))
 
 
-def _weight(entry: Entry) -> int:
+def _weight(before: State, entry: Entry) -> int:
+    """The objects that are kept for the entry alone: observations share what did not change."""
     done = sum(len(command.ops) for command in entry.commands if isinstance(command, Apply))
     match entry.event:
         case Observed(dataplane):
-            return done + dataplane.size
+            return done + dataplane.unshared_size(before.kernel.observed or Dataplane())
         case Update(announced=announced, withdrawn=withdrawn):
             return done + len(announced) + len(withdrawn)
         case _:

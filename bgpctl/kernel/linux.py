@@ -7,13 +7,18 @@ Refuses to know: why an operation is wanted, how an encapsulation is done (proto
 from __future__ import annotations
 
 import errno
+import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import partial
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Final, TypeVar, assert_never
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, TypeVar, assert_never
 
+from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
 from bgpctl.core.fabric.encapsulations import behind, named
 from bgpctl.core.net.addresses import (
@@ -37,11 +42,14 @@ from bgpctl.core.net.objects import (
     Rule,
     Sysctl,
 )
+from bgpctl.core.net.route_set import RouteSet
 from bgpctl.kernel import decode, encode, masquerade, rules, sysctl
+from bgpctl.kernel.decode import LinkFacts
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS, link
 from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.hints import hint
 from bgpctl.kernel.links import Links, list_links
+from bgpctl.kernel.mirror import EVERYTHING, Mirror, Part, RouteKey, key_of_route, unconfirmed
 from bgpctl.kernel.netlink import Netlink, Request, Unanswered
 from bgpctl.kernel.nexthop_emulation import NextHopEmulation
 from bgpctl.kernel.protocol import AUTO, Devices
@@ -52,6 +60,11 @@ from bgpctl.ports import Kernel, Unavailable
 T = TypeVar("T")
 
 _ABSENT: Final = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL})
+_TRIES: Final = 3
+"""So often something is dumped in which another program changes things meanwhile."""
+_NOTIFIED_WITHIN_S: Final = 0.05
+_NOTIFIED_DRIVER: Final = LinkKind().driver()
+"""The driver of devices that the kernel notifies of as a whole."""
 _WATCHED_SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
 _WATCHED_LINK_SYSCTLS: Final = ("forwarding", "rp_filter")
 
@@ -81,14 +94,15 @@ class LinuxKernel(Kernel):
         memory: Path | None = None,
         protocol: int = PROTOCOL,
     ) -> None:
-        self._netlink = Netlink(None if protocol == PROTOCOL else encode.exchanging(protocol))
+        self._transform = None if protocol == PROTOCOL else encode.exchanging(protocol)
+        self._netlink = Netlink(self._transform)
         self.has_next_hop_objects = self._knows_next_hop_objects()
         self._emulation = None if next_hop_objects and self.has_next_hop_objects else NextHopEmulation()
         self._links = Links()
         self._devices = self._opened(drivers or {})
         self._watch: Watch | None = None
         self._masquerading = set(encode.FAMILY)
-        self._last_routes: tuple[dict[bytes, Route | None], Mapping[int, str]] = {}, {}
+        self._last_routes = _RouteDump({})
         self._named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
         self._sysctls_before = sysctl.Memory(memory)
 
@@ -101,8 +115,11 @@ class LinuxKernel(Kernel):
 
     def watch(self, changed: Callable[[], None]) -> None:
         self._unwatch()
-        self._watch = Watch(changed, self._own_ports)
-        self._scene()
+        watch = Watch(changed, self._own_ports, self._empty_mirror(), self._transform)
+        self._watch = watch
+        with watch.paused():
+            # A notification that shows a link as it is already is no news.
+            watch.mirror = replace(watch.mirror, links={facts.number: facts for facts in list_links(self._netlink)})
 
     def _opened(self, drivers: Mapping[str, str]) -> Mapping[str, Devices]:
         """By the name of the encapsulation."""
@@ -134,47 +151,134 @@ class LinuxKernel(Kernel):
     # Observing -------------------------------------------------------------------------------------------------
 
     def observe(self) -> Dataplane:
-        scene = self._scene()
-        names = scene.names
-        links = frozenset(scene.links.values())
-        dump = self._netlink.dump
-        dumped = dump(encode.RTM_GETADDR, encode.IFADDRMSG.pack(0, 0, 0, 0, 0))
-        addresses = _read(dumped, names, decode.link_address)
-        fdb = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(encode.AF_BRIDGE, 0, 0, 0, 0))
-        neighbours = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(0, 0, 0, 0, 0))
+        if self._watch is None:
+            return self._with_sysctls(self._dumped(self._empty_mirror())).dataplane
+        with self._watch.paused():
+            self._update(self._watch)
+            self._watch.mirror = self._with_sysctls(self._watch.mirror)
+            return self._watch.mirror.dataplane
+
+    def resync(self) -> Mismatch | None:
+        if self._watch is None:
+            return None
+        with self._watch.paused():
+            for _ in range(_TRIES):
+                self._update(self._watch)
+                mirrored = self._watch.mirror
+                dumped = self._dumped(mirrored.marked_stale(EVERYTHING))
+                if dumped.dataplane is mirrored.dataplane:
+                    self._watch.mirror = dumped
+                    return None
+                # The kernel may be about to notify: of an IPv6 address it does so from a work queue.
+                time.sleep(_NOTIFIED_WITHIN_S)
+            received = self._watch.received
+            self._watch.mirror = dumped
+            self._watch.read()
+            if self._watch.received != received or mirrored.stale:
+                return None
+            return Mismatch(
+                mirrored.dataplane.minus_all(dumped.dataplane), dumped.dataplane.minus_all(mirrored.dataplane)
+            )
+
+    def _update(self, watch: Watch) -> None:
+        """Bring the mirror up to date. Notifications that come while something is dumped are applied after it."""
+        watch.read()
+        if any(link.kind.driver() != _NOTIFIED_DRIVER for link in watch.mirror.dataplane.links):
+            # Of a program that is detached from tcx there is no notification.
+            watch.mirror = watch.mirror.marked_stale((Part.DECAPS,))
+        for _ in range(_TRIES):
+            if not watch.mirror.stale:
+                return
+            dumped = watch.mirror = self._dumped(watch.mirror)
+            watch.read()
+            if dumped.stale:
+                break
+        if watch.mirror.stale:
+            watch.ring()  # a namespace that never rests: the next observation dumps the rest
+
+    def _empty_mirror(self) -> Mirror:
+        return Mirror(emulated=self._emulation is not None)
+
+    def _dumped(self, mirror: Mirror) -> Mirror:
+        """The mirror with its stale parts dumped; one whose dump was interrupted stays stale."""
+        stale = _with_emulated(mirror)
+        left: set[Part] = set()
+        for part in Part:  # links first, because the others name them
+            if part in stale:
+                interrupted = self._netlink.interrupted
+                mirror = self._with_links(mirror) if part is Part.LINKS else self._with_part(part, mirror)
+                left |= {part} if self._netlink.interrupted != interrupted else set()
+        return replace(mirror, stale=frozenset(left))
+
+    def _with_links(self, mirror: Mirror) -> Mirror:
+        seen = list_links(self._netlink)
+        links = frozenset(self._links_by_name(seen).values())
+        by_index = {facts.number: facts for facts in seen}
+        return replace(mirror, dataplane=_with(mirror.dataplane, {"links": links}), links=by_index)
+
+    def _with_part(self, part: Part, mirror: Mirror) -> Mirror:
+        dataplane = _with(mirror.dataplane, self._tables(part, mirror))
+        ambiguous = self._last_routes.ambiguous if part is Part.ROUTES else mirror.ambiguous
+        return replace(mirror, dataplane=dataplane, ambiguous=ambiguous)
+
+    def _tables(self, part: Part, mirror: Mirror) -> Mapping[str, AbstractSet[Any]]:
+        """The tables of one part but the links, as a dump has them."""
+        names, links, dump = mirror.names, mirror.dataplane.links, self._netlink.dump
+        match part:
+            case Part.ADDRESSES:
+                dumped = dump(encode.RTM_GETADDR, encode.IFADDRMSG.pack(0, 0, 0, 0, 0))
+                return {"addresses": _read(dumped, names, decode.link_address)}
+            case Part.DECAPS:
+                return {"decaps": self._decaps(links)}
+            case Part.MASQUERADES:
+                return {"masquerades": self._masquerades()}
+            case Part.FDB:
+                dumped = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(encode.AF_BRIDGE, 0, 0, 0, 0))
+                return {"fdb": _read(dumped, names, decode.fdb_entry)}
+            case Part.NEIGHBOURS:
+                dumped = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(0, 0, 0, 0, 0))
+                return {"neighbours": _read(dumped, names, decode.neighbour)}
+            case Part.NEXT_HOPS:
+                next_hops, groups = self._next_hops(names, links)
+                return {"next_hops": next_hops, "groups": groups}
+            case Part.ROUTES:
+                return {"routes": self._routes(names)}
+            case Part.RULES:
+                return {"rules": self._rules()}
+            case _:
+                raise AssertionError(f"{part} is dumped first")
+
+    def _with_sysctls(self, mirror: Mirror) -> Mirror:
+        """They are files, of which there are no notifications: read each time."""
+        dataplane = mirror.dataplane
+        sysctls = frozenset(self._sysctls(dataplane.links, dataplane.addresses))
+        return replace(mirror, dataplane=_with(dataplane, {"sysctls": sysctls}))
+
+    def _next_hops(
+        self, names: Mapping[int, str], links: Iterable[Link]
+    ) -> tuple[frozenset[NextHop], frozenset[NextHopGroup]]:
         objects = self._next_hop_objects() if self.has_next_hop_objects else ()
         next_hops, groups = _read(objects, names, decode.next_hop), _read(objects, names, decode.group)
         if self._emulation:
-            self._emulation.settle(scene.links)
+            self._emulation.settle({link.name: link for link in links})
             next_hops = self._emulation.next_hops() | {hop for hop in next_hops if hop.protocol != PROTOCOL}
             groups = self._emulation.groups() | {group for group in groups if group.protocol != PROTOCOL}
-        return Dataplane(
-            links=links,
-            sysctls=frozenset(self._sysctls(links, addresses)),
-            addresses=addresses,
-            decaps=self._decaps(links),
-            masquerades=self._masquerades(),
-            fdb=_read(fdb, names, decode.fdb_entry),
-            neighbours=_read(neighbours, names, decode.neighbour),
-            next_hops=next_hops,
-            groups=groups,
-            routes=self._routes(names),
-            rules=self._rules(),
-        )
+        return next_hops, groups
 
     def _next_hop_objects(self) -> tuple[bytes, ...]:
         return self._netlink.dump(encode.RTM_GETNEXTHOP, encode.NHMSG.pack(0, 0, 0, 0))
 
-    def _routes(self, names: Mapping[int, str]) -> frozenset[Route]:
-        dumped = self._dump_routes()
+    def _routes(self, names: Mapping[int, str]) -> RouteSet:
+        dumped = list(self._dump_routes())
         if self._emulation:
-            return frozenset(self._emulation.routes(dumped, names))
-        # Equal messages decode to equal routes: of 100,000, hardly any differs from the last dump.
-        known, links = self._last_routes
-        known = known if links == names else {}
-        now = {body: known[body] if body in known else decode.route(body, names) for body in dumped}
-        self._last_routes = now, names
-        return frozenset(route for route in now.values() if route)
+            return RouteSet.of(self._emulation.routes(dumped, names))
+        # An equal message says an equal route: of 100,000, hardly any differs from the last dump.
+        last = self._last_routes if self._last_routes.names == names else _RouteDump(names)
+        new = {body: decode.route(body, names) for body in dumped if body not in last.decoded}
+        if new or len(dumped) != len(last.decoded):
+            last = _renewed(last, names, dumped, new)
+        self._last_routes = last
+        return last.routes
 
     def _rules(self) -> frozenset[Rule]:
         try:
@@ -190,11 +294,12 @@ class LinuxKernel(Kernel):
             yield from self._netlink.dump(encode.RTM_GETROUTE, encode.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
 
     def _scene(self) -> Scene:
-        dump = partial(list_links, self._netlink)
-        seen = self._watch.observe(dump) if self._watch else dump()
+        seen = list_links(self._netlink)
+        return Scene({facts.name: facts.number for facts in seen}, self._links_by_name(seen))
+
+    def _links_by_name(self, seen: Iterable[LinkFacts]) -> dict[str, Link]:
         names = {facts.number: facts.name for facts in seen}
-        links = {facts.name: self._recognised(link(facts, names)) for facts in seen}
-        return Scene({facts.name: facts.number for facts in seen}, links)
+        return {facts.name: self._recognised(link(facts, names)) for facts in seen}
 
     def _recognised(self, found: Link) -> Link:
         for devices in self._devices.values():
@@ -253,6 +358,9 @@ class LinuxKernel(Kernel):
                     self._emulation.settle(scene.links)
             if self._emulation and self.has_next_hop_objects:
                 self._retire()
+        if self._watch:
+            with self._watch.paused():
+                self._watch.mirror = unconfirmed(self._watch.mirror, ops, failures)
         return tuple(failures)
 
     def _acting(self) -> AbstractContextManager[None]:
@@ -347,6 +455,70 @@ class LinuxKernel(Kernel):
     def _put_address(self, wanted: LinkAddress, scene: Scene) -> None:
         with suppress(FileExistsError):
             self._links.add_address(scene.index(wanted.link), wanted.address)
+
+
+def _with_emulated(mirror: Mirror) -> frozenset[Part]:
+    """The stale parts. Emulated next hops go with their links, and routes are recognised by them."""
+    if mirror.emulated and not mirror.stale.isdisjoint({Part.LINKS, Part.NEXT_HOPS, Part.ROUTES}):
+        return mirror.stale | {Part.NEXT_HOPS, Part.ROUTES}
+    return mirror.stale
+
+
+def _with(dataplane: Dataplane, found: Mapping[str, AbstractSet[Any]]) -> Dataplane:
+    """With these tables; what is equal stays the same object."""
+    new: dict[str, Any] = {name: table for name, table in found.items() if table != getattr(dataplane, name)}
+    if "routes" in new:
+        new["routes"] = new["routes"].sharing(dataplane.route_set)
+    return replace(dataplane, **new) if new else dataplane
+
+
+class _RouteDump(NamedTuple):
+    """
+    A dump of routes.
+
+    Attributes:
+        names: of the links, by interface index.
+        decoded: by the message body.
+        multipath: by the message body, the keys of IPv6 routes with several ways.
+        alike: the keys of routes that differ in the kernel and are alike here.
+    """
+
+    names: Mapping[int, str]
+    decoded: Mapping[bytes, Route | None] = MappingProxyType({})
+    routes: RouteSet = RouteSet()
+    multipath: Mapping[bytes, RouteKey] = MappingProxyType({})
+    alike: frozenset[RouteKey] = frozenset()
+
+    @property
+    def ambiguous(self) -> frozenset[RouteKey]:
+        """The keys of routes about which a notification does not say everything."""
+        return self.alike.union(self.multipath.values())
+
+
+def _renewed(
+    last: _RouteDump, names: Mapping[int, str], dumped: Iterable[bytes], new: Mapping[bytes, Route | None]
+) -> _RouteDump:
+    """The dump that consists of `dumped`; `new` has the messages that were not in the last one, decoded."""
+    known = last.decoded
+    now = {body: new[body] if body in new else known[body] for body in dumped}
+    gone = known.keys() - now.keys()
+    shown = [route for route in now.values() if route]
+    if len(new) + len(gone) < len(now):
+        went = [route for body in gone if (route := known[body])]
+        routes = last.routes.changed(new=filter(None, new.values()), gone=went)
+    else:
+        routes = RouteSet.of(shown)
+    alike = frozenset[RouteKey]()
+    if len(routes) != len(shown):  # some differ in the kernel and are alike here
+        routes = RouteSet.of(shown).sharing(routes)
+        alike = frozenset(key_of_route(route) for route, number in Counter(shown).items() if number > 1)
+    multipath = {body: key_of_route(route) for body, route in new.items() if route and _has_several_ways(body)}
+    multipath |= {body: key for body, key in last.multipath.items() if body in now}
+    return _RouteDump(names, now, routes, multipath, alike)
+
+
+def _has_several_ways(body: bytes) -> bool:
+    return decode.is_ipv6(body) and decode.has_several_ways(body)
 
 
 def _read(

@@ -22,13 +22,13 @@ Refuses to know: other peers, which path is best, which paths policy lets in.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from bgpctl.core.bgp.path import Path
 from bgpctl.core.bgp.speaker import DownKind, SessionDown, SessionOpened, Update
 from bgpctl.core.net.addresses import Address, Asn, Prefix
+from bgpctl.core.net.table import Table
 
 
 class TableState(enum.Enum):
@@ -53,6 +53,9 @@ class Received(NamedTuple):
     at_s: float
 
 
+_NO_PATHS: Final = Table[Received]()
+
+
 @dataclass(frozen=True, slots=True)
 class PeerTable:
     """
@@ -75,7 +78,7 @@ class PeerTable:
     """
 
     state: TableState = TableState.AWAITING_SESSION
-    paths: Mapping[Prefix, Received] = field(default_factory=dict)
+    paths: Table[Received] = field(default_factory=Table)
     stale: frozenset[Prefix] = frozenset()
     since_s: float = 0.0
     expires_s: float | None = None
@@ -90,9 +93,9 @@ class PeerTable:
     over_limit_since_s: float | None = None
 
     @property
-    def usable(self) -> Mapping[Prefix, Received]:
+    def usable(self) -> Table[Received]:
         """The paths that take part in the decision process."""
-        return self.paths if self.over_limit_since_s is None else {}
+        return self.paths if self.over_limit_since_s is None else _NO_PATHS
 
     @property
     def prefix_limit_exceeded(self) -> bool:
@@ -140,7 +143,7 @@ def opened(table: PeerTable, event: SessionOpened) -> PeerTable:
     of the refresh that was requested.
     """
     if table.is_retained and not (event.restart_time_s and event.forwarding_preserved):
-        table = replace(table, paths={}, stale=frozenset())
+        table = replace(table, paths=_NO_PATHS, stale=frozenset())
     return replace(
         table,
         restart_time_s=event.restart_time_s,
@@ -216,7 +219,7 @@ def emptied(table: PeerTable, at_s: float) -> PeerTable:
     return replace(
         table,
         state=TableState.DOWN,
-        paths={},
+        paths=_NO_PATHS,
         stale=frozenset(),
         since_s=at_s,
         expires_s=None,
@@ -227,7 +230,7 @@ def emptied(table: PeerTable, at_s: float) -> PeerTable:
 
 def completed(table: PeerTable, at_s: float) -> PeerTable:
     """The table at End-of-RIB or at the end of a route refresh: paths that were not announced again are removed."""
-    paths = {prefix: received for prefix, received in table.paths.items() if prefix not in table.stale}
+    paths = table.paths.changed({}, gone=table.stale)
     return replace(
         table,
         state=TableState.SYNCED,
@@ -250,19 +253,20 @@ def with_update(table: PeerTable, update: Update, at_s: float, limit: int) -> Pe
         return _over_limit(table, at_s)
     # A large table takes long to arrive, so the time without an UPDATE ends the wait for End-of-RIB.
     expires_s = at_s + SYNC_S if table.state is TableState.AWAITING_END_OF_RIB else table.expires_s
-    unconfirmed = table.stale.difference(update.withdrawn, (path.prefix for path in update.announced))
+    unconfirmed = table.stale
+    if unconfirmed:
+        unconfirmed = unconfirmed.difference(update.withdrawn, (path.prefix for path in update.announced))
     return replace(table, paths=paths, stale=unconfirmed, expires_s=expires_s)
 
 
-def _updated_paths(before: Mapping[Prefix, Received], update: Update, at_s: float) -> Mapping[Prefix, Received]:
-    paths = dict(before)
-    for prefix in update.withdrawn:
-        paths.pop(prefix, None)
+def _updated_paths(before: Table[Received], update: Update, at_s: float) -> Table[Received]:
+    left = before.changed({}, gone=update.withdrawn)
+    new: dict[Prefix, Received] = {}
     for path in update.announced:
-        known = paths.get(path.prefix)
+        known = new.get(path.prefix) or left.get(path.prefix)
         if known is None or known.path != path:
-            paths[path.prefix] = Received(path, at_s)
-    return paths
+            new[path.prefix] = Received(path, at_s)
+    return left.changed(new)
 
 
 def _over_limit(table: PeerTable, at_s: float) -> PeerTable:
@@ -272,7 +276,7 @@ def _over_limit(table: PeerTable, at_s: float) -> PeerTable:
     return replace(
         table,
         state=TableState.SYNCED,
-        paths={},
+        paths=_NO_PATHS,
         stale=frozenset(),
         since_s=at_s,
         expires_s=at_s + pause_s,
