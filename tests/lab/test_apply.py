@@ -23,7 +23,8 @@ from tests.topologies import TOPOLOGIES
 from tests.waiting import SLOWNESS, wait_until
 
 CONFIRM_WITHIN_S = 5
-BACK_WITHIN_S = 10 * SLOWNESS
+BACK_WITHIN_S = 5 * SLOWNESS
+"""Once the time for confirmation is over."""
 ONLY_ONE_RACK = re.sub(r"\n  b[12]: .*", "", (TOPOLOGIES / "cross-subnet.yaml").read_text())
 """The other rack's nodes are forgotten."""
 
@@ -49,9 +50,9 @@ def test_a_change_that_cuts_a_node_off_goes_by_itself(
     others = [agent for node, agent in lab.agents.items() if killed and node != "a1"]
     for agent in others:
         agent.send_signal(signal.SIGSTOP)
-    began_s = time.monotonic()
     applied = bgpctl(lab, "a1", "apply", "-f", str(file), "--confirm-within", f"{CONFIRM_WITHIN_S}s", "--force")
     assert applied.returncode == 0, applied.stdout + applied.stderr
+    over_s = time.monotonic() + CONFIRM_WITHIN_S  # the command returns when the file is written
     wait_until(lambda: not reached(lab), within_s=CONFIRM_WITHIN_S)
     if killed:
         kill(lab, "a1", signal.SIGKILL)
@@ -63,7 +64,7 @@ def test_a_change_that_cuts_a_node_off_goes_by_itself(
     for agent in others:
         agent.send_signal(signal.SIGCONT)
     wait_until(lambda: reached(lab), within_s=BACK_WITHIN_S)
-    assert time.monotonic() - began_s < BACK_WITHIN_S
+    assert time.monotonic() - over_s < BACK_WITHIN_S
     assert lab.wait(CONVERGE_S)
 
 
