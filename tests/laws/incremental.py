@@ -223,14 +223,15 @@ def one_shard() -> Iterator[None]:
     def alone(_: Prefix) -> table.ShardKey:
         return 0, 0, 0
 
-    def together(entries: Any) -> Any:
-        found = dict(entries)
+    def together(items: Any) -> Any:
+        found = list(items)
         return {(0, 0, 0): found} if found else {}
 
     with ExitStack() as stack:
         for module in (table, route_set, dataplane_module):
             stack.enter_context(patch.object(module, "shard_of", alone))
-        stack.enter_context(patch.object(table, "in_shards", together))
+        for module in (table, route_set):
+            stack.enter_context(patch.object(module, "by_shard", together))
         yield
 
 

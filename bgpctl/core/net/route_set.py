@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.objects import Route, key_of
-from bgpctl.core.net.table import ShardKey, shard_of, sharing
+from bgpctl.core.net.table import ShardKey, by_shard, shard_of, sharing
 
 _NONE: Final = frozenset[Route]()
 
@@ -40,14 +40,7 @@ class RouteSet(AbstractSet[Route]):
         """The set of these routes. A set in shards is taken as it is."""
         if isinstance(routes, RouteSet):
             return routes
-        shards: dict[ShardKey, list[Route]] = {}
-        for route in routes:
-            key = shard_of(route.prefix)
-            if key in shards:
-                shards[key].append(route)
-            else:
-                shards[key] = [route]
-        return cls({key: frozenset(shard) for key, shard in shards.items()})
+        return cls({key: frozenset(shard) for key, shard in by_shard(routes).items()})
 
     @classmethod
     def _from_iterable(cls, it: Iterable[Route]) -> RouteSet:  # type: ignore[override]

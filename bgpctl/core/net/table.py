@@ -18,6 +18,7 @@ Refuses to know: what the values are.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from itertools import chain
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast, overload
@@ -26,6 +27,7 @@ from bgpctl.core.net.addresses import Prefix
 
 V = TypeVar("V")
 W = TypeVar("W")
+S = TypeVar("S", bound=tuple[Any, ...])
 
 ShardKey: TypeAlias = tuple[int, int, int]
 """IP version; 0, or the length of prefixes wider than a shard; the bits that all prefixes of a shard have in common."""
@@ -46,20 +48,16 @@ def shard_of(prefix: Prefix) -> ShardKey:
     return version, length, network >> (_BITS[version] - length + _NEIGHBOUR_BITS)
 
 
-def in_shards(entries: Iterable[tuple[Prefix, V]]) -> dict[ShardKey, dict[Prefix, V]]:
-    """The entries by shard; of two for a prefix the last counts."""
-    shards: dict[ShardKey, dict[Prefix, V]] = {}
-    for prefix, value in entries:
-        version, network, length = prefix
+def by_shard(items: Iterable[S]) -> dict[ShardKey, list[S]]:
+    """The items, whose first field is a prefix, by its shard."""
+    shards: defaultdict[ShardKey, list[S]] = defaultdict(list)
+    for item in items:
+        version, network, length = item[0]
         # As in shard_of, whose call would be a third of the time.
         if length >= _NARROW[version]:
-            key = version, 0, network >> _SHARD_BITS
+            shards[version, 0, network >> _SHARD_BITS].append(item)
         else:
-            key = version, length, network >> (_BITS[version] - length + _NEIGHBOUR_BITS)
-        if key in shards:
-            shards[key][prefix] = value
-        else:
-            shards[key] = {prefix: value}
+            shards[version, length, network >> (_BITS[version] - length + _NEIGHBOUR_BITS)].append(item)
     return shards
 
 
@@ -82,7 +80,8 @@ class Table(Mapping[Prefix, V], Generic[V]):
         """The table with these entries; of two for a prefix the last counts. A table is taken as it is."""
         if isinstance(entries, Table):
             return entries
-        return cls(in_shards(entries.items() if isinstance(entries, Mapping) else entries))
+        pairs = entries.items() if isinstance(entries, Mapping) else entries
+        return cls({key: dict(shard) for key, shard in by_shard(pairs).items()})
 
     def __getitem__(self, prefix: Prefix) -> V:
         return self.shards[shard_of(prefix)][prefix]
