@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import errno
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeVar, assert_never
+from typing import Any, Final, TypeVar, assert_never
 
 from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
@@ -49,10 +47,11 @@ from bgpctl.kernel.encapsulations import IMPLEMENTATIONS, link
 from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.hints import hint
 from bgpctl.kernel.links import Links, list_links
-from bgpctl.kernel.mirror import EVERYTHING, Mirror, Part, RouteKey, key_of_route, unconfirmed
+from bgpctl.kernel.mirror import EVERYTHING, Mirror, Part, unconfirmed
 from bgpctl.kernel.netlink import Netlink, Request, Unanswered
 from bgpctl.kernel.nexthop_emulation import NextHopEmulation
 from bgpctl.kernel.protocol import AUTO, Devices
+from bgpctl.kernel.route_dump import RouteDump
 from bgpctl.kernel.scene import Scene
 from bgpctl.kernel.watch import Watch
 from bgpctl.ports import Kernel, Unavailable
@@ -102,7 +101,7 @@ class LinuxKernel(Kernel):
         self._devices = self._opened(drivers or {})
         self._watch: Watch | None = None
         self._masquerading = set(encode.FAMILY)
-        self._last_routes = _RouteDump({})
+        self._last_routes = RouteDump({})
         self._named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
         self._sysctls_before = sysctl.Memory(memory)
 
@@ -272,13 +271,8 @@ class LinuxKernel(Kernel):
         dumped = list(self._dump_routes())
         if self._emulation:
             return RouteSet.of(self._emulation.routes(dumped, names))
-        # An equal message says an equal route: of 100,000, hardly any differs from the last dump.
-        last = self._last_routes if self._last_routes.names == names else _RouteDump(names)
-        new = {body: decode.route(body, names) for body in dumped if body not in last.decoded}
-        if new or len(dumped) != len(last.decoded):
-            last = _renewed(last, names, dumped, new)
-        self._last_routes = last
-        return last.routes
+        self._last_routes = self._last_routes.next(dumped, names)
+        return self._last_routes.routes
 
     def _rules(self) -> frozenset[Rule]:
         try:
@@ -470,55 +464,6 @@ def _with(dataplane: Dataplane, found: Mapping[str, AbstractSet[Any]]) -> Datapl
     if "routes" in new:
         new["routes"] = new["routes"].sharing(dataplane.route_set)
     return replace(dataplane, **new) if new else dataplane
-
-
-class _RouteDump(NamedTuple):
-    """
-    A dump of routes.
-
-    Attributes:
-        names: of the links, by interface index.
-        decoded: by the message body.
-        multipath: by the message body, the keys of IPv6 routes with several ways.
-        alike: the keys of routes that differ in the kernel and are alike here.
-    """
-
-    names: Mapping[int, str]
-    decoded: Mapping[bytes, Route | None] = MappingProxyType({})
-    routes: RouteSet = RouteSet()
-    multipath: Mapping[bytes, RouteKey] = MappingProxyType({})
-    alike: frozenset[RouteKey] = frozenset()
-
-    @property
-    def ambiguous(self) -> frozenset[RouteKey]:
-        """The keys of routes about which a notification does not say everything."""
-        return self.alike.union(self.multipath.values())
-
-
-def _renewed(
-    last: _RouteDump, names: Mapping[int, str], dumped: Iterable[bytes], new: Mapping[bytes, Route | None]
-) -> _RouteDump:
-    """The dump that consists of `dumped`; `new` has the messages that were not in the last one, decoded."""
-    known = last.decoded
-    now = {body: new[body] if body in new else known[body] for body in dumped}
-    gone = known.keys() - now.keys()
-    shown = [route for route in now.values() if route]
-    if len(new) + len(gone) < len(now):
-        went = [route for body in gone if (route := known[body])]
-        routes = last.routes.changed(new=filter(None, new.values()), gone=went)
-    else:
-        routes = RouteSet.of(shown)
-    alike = frozenset[RouteKey]()
-    if len(routes) != len(shown):  # some differ in the kernel and are alike here
-        routes = RouteSet.of(shown).sharing(routes)
-        alike = frozenset(key_of_route(route) for route, number in Counter(shown).items() if number > 1)
-    multipath = {body: key_of_route(route) for body, route in new.items() if route and _has_several_ways(body)}
-    multipath |= {body: key for body, key in last.multipath.items() if body in now}
-    return _RouteDump(names, now, routes, multipath, alike)
-
-
-def _has_several_ways(body: bytes) -> bool:
-    return decode.is_ipv6(body) and decode.has_several_ways(body)
 
 
 def _read(

@@ -321,9 +321,9 @@ class MirrorBuilder:
             return False
         if self._start.emulated:
             return self._mark_stale(Part.ROUTES)
-        same = self._routes.with_key(key)
         if key in self._ambiguous:
             return self._mark_stale(Part.ROUTES)
+        same = self._routes.with_key(key)
         if message.type == encode.RTM_DELROUTE:
             return self._route_gone(key, route, same)
         if key[1].version == 6 and decode.has_several_ways(message.body):

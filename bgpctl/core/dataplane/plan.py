@@ -69,7 +69,7 @@ def plan(desired: Desired, observed: Dataplane) -> Plan:
 def planned(desired: Desired, observed: Dataplane, before: Comparison | None = None) -> tuple[Plan, Comparison]:
     """`plan`, and the comparison that it follows from: as `before` it spares the next one what has not changed."""
     comparison = desired.dataplane.compared(observed, before)
-    wanted, blocked = _without_blocked(desired, observed, comparison.extra)
+    wanted, blocked = _without_blocked(desired, observed, comparison)
     devices = _device_ops(desired, wanted, observed)
     settled = _settled(observed, devices)
     missing, extra = comparison.missing, comparison.extra
@@ -95,10 +95,12 @@ class _Taken(NamedTuple):
     keys: Mapping[Key, int]
 
 
-def _without_blocked(desired: Desired, observed: Dataplane, extra: Dataplane) -> tuple[Dataplane, tuple[Unmet, ...]]:
+def _without_blocked(
+    desired: Desired, observed: Dataplane, comparison: Comparison
+) -> tuple[Dataplane, tuple[Unmet, ...]]:
     """The wanted objects that can be had: routes and next hops can be replaced by anyone who knows their key."""
     wanted = desired.dataplane
-    taken = _taken(desired, observed, extra)
+    taken = _taken(desired, observed, comparison)
     if not taken.links and not taken.keys:
         return wanted, ()
     hops = [hop for hop in wanted.next_hops if hop.link in taken.links or key_of(hop) in taken.keys]
@@ -110,8 +112,9 @@ def _without_blocked(desired: Desired, observed: Dataplane, extra: Dataplane) ->
     return wanted.minus(blocked).put(groups), tuple(_facts(taken, hops, routes))
 
 
-def _taken(desired: Desired, observed: Dataplane, extra: Dataplane) -> _Taken:
-    others: Iterable[NextHop | NextHopGroup | Route] = (*extra.next_hops, *extra.groups, *extra.routes)
+def _taken(desired: Desired, observed: Dataplane, comparison: Comparison) -> _Taken:
+    extra = comparison.extra
+    others: Iterable[NextHop | NextHopGroup | Route] = (*extra.next_hops, *extra.groups, *comparison.routes.same_key)
     foreign = {key_of(obj): obj.protocol for obj in others if obj.protocol != PROTOCOL}
     wanted = desired.dataplane
     return _Taken(
