@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from bgpctl.core.net.addresses import Prefix
-from bgpctl.core.net.objects import Route, key_of
+from bgpctl.core.net.objects import PROTOCOL, Key, Route, key_of
 from bgpctl.core.net.table import ShardKey, by_shard, shard_of, sharing
 
 _NONE: Final = frozenset[Route]()
@@ -126,30 +126,44 @@ class RouteSet(AbstractSet[Route]):
 
 
 class Difference(NamedTuple):
-    """Two sets of routes, and what only one of them has."""
+    """
+    Two sets of routes, and the routes that only one of them has.
+
+    Attributes:
+        owned: of `only_theirs` what we marked as ours.
+        same_key: of `only_theirs` what has the key of one of mine.
+    """
 
     mine: RouteSet
     theirs: RouteSet
     only_mine: RouteSet
     only_theirs: RouteSet
+    owned: RouteSet
+    same_key: RouteSet
 
 
 def difference(mine: RouteSet, theirs: RouteSet, before: Difference | None = None) -> Difference:
     """The difference by value. Where both sets have the very shards of `before`, its result is taken over."""
     if before and mine is before.mine and theirs is before.theirs:
         return before
-    only_mine: dict[ShardKey, frozenset[Route]] = {}
-    only_theirs: dict[ShardKey, frozenset[Route]] = {}
+    found: tuple[dict[ShardKey, frozenset[Route]], ...] = ({}, {}, {}, {})
     for key in mine.shards.keys() | theirs.shards.keys():
         ours, others = mine.shards.get(key, _NONE), theirs.shards.get(key, _NONE)
         if before and ours is before.mine.shards.get(key, _NONE) and others is before.theirs.shards.get(key, _NONE):
-            more, less = before.only_mine.shards.get(key, _NONE), before.only_theirs.shards.get(key, _NONE)
+            parts = tuple(part.shards.get(key, _NONE) for part in before[2:])
         else:
-            more = ours - others
-            # What both have in common is known then: of equal shards only one is gone through.
-            less = others - ours if len(others) > len(ours) - len(more) else _NONE
-        if more:
-            only_mine[key] = more
-        if less:
-            only_theirs[key] = less
-    return Difference(mine, theirs, RouteSet(only_mine), RouteSet(only_theirs))
+            parts = _parts(ours, others)
+        for shards, part in zip(found, parts, strict=True):
+            if part:
+                shards[key] = part
+    return Difference(mine, theirs, *map(RouteSet, found))
+
+
+def _parts(ours: frozenset[Route], others: frozenset[Route]) -> tuple[frozenset[Route], ...]:
+    """Of one shard what `Difference` has of the whole."""
+    more = ours - others
+    # What both have in common is known then: of equal shards only one is gone through.
+    less = others - ours if len(others) > len(ours) - len(more) else _NONE
+    keys = set(map(key_of, ours)) if less else set[Key]()
+    same_key = frozenset([route for route in less if key_of(route) in keys]) if keys else _NONE
+    return more, less, frozenset([route for route in less if route.protocol == PROTOCOL]), same_key
