@@ -111,6 +111,14 @@ class RouteSet(AbstractSet[Route]):
             return self
         return RouteSet({key: shard for key, shard in {**self.shards, **shards}.items() if shard})
 
+    def touched_since(self, before: RouteSet) -> set[ShardKey]:
+        """The shards that are other objects than before, or in one of the two sets only."""
+        if self is before:
+            return set()
+        old = before.shards
+        changed = {key for key, shard in self.shards.items() if old.get(key) is not shard}
+        return changed | (old.keys() - self.shards.keys())
+
     def without_keys_of(self, other: RouteSet) -> RouteSet:
         """The routes whose key no route of `other` has."""
         left = {}
@@ -146,16 +154,18 @@ def difference(mine: RouteSet, theirs: RouteSet, before: Difference | None = Non
     """The difference by value. Where both sets have the very shards of `before`, its result is taken over."""
     if before and mine is before.mine and theirs is before.theirs:
         return before
-    found: tuple[dict[ShardKey, frozenset[Route]], ...] = ({}, {}, {}, {})
-    for key in mine.shards.keys() | theirs.shards.keys():
-        ours, others = mine.shards.get(key, _NONE), theirs.shards.get(key, _NONE)
-        if before and ours is before.mine.shards.get(key, _NONE) and others is before.theirs.shards.get(key, _NONE):
-            parts = tuple(part.shards.get(key, _NONE) for part in before[2:])
-        else:
-            parts = _parts(ours, others)
+    found: list[dict[ShardKey, frozenset[Route]]] = [{}, {}, {}, {}]
+    touched = mine.shards.keys() | theirs.shards.keys()
+    if before:
+        found = [dict(part.shards) for part in before[2:]]
+        touched = mine.touched_since(before.mine) | theirs.touched_since(before.theirs)
+    for key in touched:
+        parts = _parts(mine.shards.get(key, _NONE), theirs.shards.get(key, _NONE))
         for shards, part in zip(found, parts, strict=True):
             if part:
                 shards[key] = part
+            else:
+                shards.pop(key, None)
     return Difference(mine, theirs, *map(RouteSet, found))
 
 
