@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, TypeVar, assert_never
+from typing import Final, assert_never
 
 from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
 from bgpctl.core.fabric.encapsulations import behind, named
-from bgpctl.core.net.addresses import (
-    LINK_LOCAL,
-)
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
     PROTOCOL,
@@ -37,26 +33,21 @@ from bgpctl.core.net.objects import (
     NextHopGroup,
     Plain,
     Route,
-    Rule,
     Sysctl,
 )
-from bgpctl.core.net.route_set import RouteSet
-from bgpctl.kernel import decode, encode, masquerade, rules, sysctl
-from bgpctl.kernel.decode import LinkFacts
-from bgpctl.kernel.encapsulations import IMPLEMENTATIONS, link
+from bgpctl.kernel import decode, encode, masquerade, sysctl
+from bgpctl.kernel.dumps import Dumps, has_next_hop_objects, read
+from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
 from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.hints import hint
 from bgpctl.kernel.links import Links, list_links
 from bgpctl.kernel.mirror import EVERYTHING, Mirror, Part, unconfirmed
-from bgpctl.kernel.netlink import Netlink, Request, Unanswered
+from bgpctl.kernel.netlink import Netlink, Request
 from bgpctl.kernel.nexthop_emulation import NextHopEmulation
 from bgpctl.kernel.protocol import AUTO, Devices
-from bgpctl.kernel.route_dump import RouteDump
 from bgpctl.kernel.scene import Scene
 from bgpctl.kernel.watch import Watch
-from bgpctl.ports import Kernel, Unavailable
-
-T = TypeVar("T")
+from bgpctl.ports import Kernel
 
 _ABSENT: Final = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL})
 _TRIES: Final = 3
@@ -64,8 +55,6 @@ _TRIES: Final = 3
 _NOTIFIED_WITHIN_S: Final = 0.05
 _NOTIFIED_DRIVER: Final = LinkKind().driver()
 """The driver of devices that the kernel notifies of as a whole."""
-_WATCHED_SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
-_WATCHED_LINK_SYSCTLS: Final = ("forwarding", "rp_filter")
 
 
 class LinuxKernel(Kernel):
@@ -95,14 +84,14 @@ class LinuxKernel(Kernel):
     ) -> None:
         self._transform = None if protocol == PROTOCOL else encode.exchanging(protocol)
         self._netlink = Netlink(self._transform)
-        self.has_next_hop_objects = self._knows_next_hop_objects()
+        self.has_next_hop_objects = has_next_hop_objects(self._netlink)
         self._emulation = None if next_hop_objects and self.has_next_hop_objects else NextHopEmulation()
         self._links = Links()
         self._devices = self._opened(drivers or {})
         self._watch: Watch | None = None
-        self._masquerading = set(encode.FAMILY)
-        self._last_routes = RouteDump({})
-        self._named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
+        self._dumps = Dumps(
+            self._netlink, self._devices.values(), self._emulation, next_hop_objects=self.has_next_hop_objects
+        )
         self._sysctls_before = sysctl.Memory(memory)
 
     def close(self) -> None:
@@ -128,13 +117,6 @@ class LinuxKernel(Kernel):
         }
         return {name: devices for name, devices in every.items() if devices}
 
-    def _knows_next_hop_objects(self) -> bool:
-        try:
-            self._next_hop_objects()
-        except Unanswered:
-            return False  # before Linux 5.3
-        return True
-
     def _unwatch(self) -> None:
         if self._watch:
             self._watch.close()
@@ -151,10 +133,10 @@ class LinuxKernel(Kernel):
 
     def observe(self) -> Dataplane:
         if self._watch is None:
-            return self._with_sysctls(self._dumped(self._empty_mirror())).dataplane
+            return self._dumps.with_sysctls(self._dumps.renewed(self._empty_mirror())).dataplane
         with self._watch.paused():
             self._update(self._watch)
-            self._watch.mirror = self._with_sysctls(self._watch.mirror)
+            self._watch.mirror = self._dumps.with_sysctls(self._watch.mirror)
             return self._watch.mirror.dataplane
 
     def resync(self) -> Mismatch | None:
@@ -164,7 +146,7 @@ class LinuxKernel(Kernel):
             for _ in range(_TRIES):
                 self._update(self._watch)
                 mirrored = self._watch.mirror
-                dumped = self._dumped(mirrored.marked_stale(EVERYTHING))
+                dumped = self._dumps.renewed(mirrored.marked_stale(EVERYTHING))
                 if dumped.dataplane is mirrored.dataplane:
                     self._watch.mirror = dumped
                     return None
@@ -173,7 +155,7 @@ class LinuxKernel(Kernel):
             received = self._watch.received
             self._watch.mirror = dumped
             self._watch.read()
-            if self._watch.received != received or mirrored.stale:
+            if self._watch.received != received or mirrored.stale or dumped.stale:
                 return None
             return Mismatch(
                 mirrored.dataplane.minus_all(dumped.dataplane), dumped.dataplane.minus_all(mirrored.dataplane)
@@ -188,7 +170,7 @@ class LinuxKernel(Kernel):
         for _ in range(_TRIES):
             if not watch.mirror.stale:
                 return
-            dumped = watch.mirror = self._dumped(watch.mirror)
+            dumped = watch.mirror = self._dumps.renewed(watch.mirror)
             watch.read()
             if dumped.stale:
                 break
@@ -197,129 +179,6 @@ class LinuxKernel(Kernel):
 
     def _empty_mirror(self) -> Mirror:
         return Mirror(emulated=self._emulation is not None)
-
-    def _dumped(self, mirror: Mirror) -> Mirror:
-        """The mirror with its stale parts dumped; one whose dump was interrupted stays stale."""
-        stale = _with_emulated(mirror)
-        left: set[Part] = set()
-        for part in Part:  # links first, because the others name them
-            if part in stale:
-                interrupted = self._netlink.interrupted
-                mirror = self._with_links(mirror) if part is Part.LINKS else self._with_part(part, mirror)
-                left |= {part} if self._netlink.interrupted != interrupted else set()
-        return replace(mirror, stale=frozenset(left))
-
-    def _with_links(self, mirror: Mirror) -> Mirror:
-        seen = list_links(self._netlink)
-        links = frozenset(self._links_by_name(seen).values())
-        by_index = {facts.number: facts for facts in seen}
-        return replace(mirror, dataplane=_with(mirror.dataplane, {"links": links}), links=by_index)
-
-    def _with_part(self, part: Part, mirror: Mirror) -> Mirror:
-        dataplane = _with(mirror.dataplane, self._tables(part, mirror))
-        ambiguous = self._last_routes.ambiguous if part is Part.ROUTES else mirror.ambiguous
-        return replace(mirror, dataplane=dataplane, ambiguous=ambiguous)
-
-    def _tables(self, part: Part, mirror: Mirror) -> Mapping[str, AbstractSet[Any]]:
-        """The tables of one part but the links, as a dump has them."""
-        names, links, dump = mirror.names, mirror.dataplane.links, self._netlink.dump
-        match part:
-            case Part.ADDRESSES:
-                dumped = dump(encode.RTM_GETADDR, encode.IFADDRMSG.pack(0, 0, 0, 0, 0))
-                return {"addresses": _read(dumped, names, decode.link_address)}
-            case Part.DECAPS:
-                return {"decaps": self._decaps(links)}
-            case Part.MASQUERADES:
-                return {"masquerades": self._masquerades()}
-            case Part.FDB:
-                dumped = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(encode.AF_BRIDGE, 0, 0, 0, 0))
-                return {"fdb": _read(dumped, names, decode.fdb_entry)}
-            case Part.NEIGHBOURS:
-                dumped = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(0, 0, 0, 0, 0))
-                return {"neighbours": _read(dumped, names, decode.neighbour)}
-            case Part.NEXT_HOPS:
-                next_hops, groups = self._next_hops(names, links)
-                return {"next_hops": next_hops, "groups": groups}
-            case Part.ROUTES:
-                return {"routes": self._routes(names)}
-            case Part.RULES:
-                return {"rules": self._rules()}
-            case _:
-                raise AssertionError(f"{part} is dumped first")
-
-    def _with_sysctls(self, mirror: Mirror) -> Mirror:
-        """They are files, of which there are no notifications: read each time."""
-        dataplane = mirror.dataplane
-        sysctls = frozenset(self._sysctls(dataplane.links, dataplane.addresses))
-        return replace(mirror, dataplane=_with(dataplane, {"sysctls": sysctls}))
-
-    def _next_hops(
-        self, names: Mapping[int, str], links: Iterable[Link]
-    ) -> tuple[frozenset[NextHop], frozenset[NextHopGroup]]:
-        objects = self._next_hop_objects() if self.has_next_hop_objects else ()
-        next_hops, groups = _read(objects, names, decode.next_hop), _read(objects, names, decode.group)
-        if self._emulation:
-            self._emulation.settle({link.name: link for link in links})
-            next_hops = self._emulation.next_hops() | {hop for hop in next_hops if hop.protocol != PROTOCOL}
-            groups = self._emulation.groups() | {group for group in groups if group.protocol != PROTOCOL}
-        return next_hops, groups
-
-    def _next_hop_objects(self) -> tuple[bytes, ...]:
-        return self._netlink.dump(encode.RTM_GETNEXTHOP, encode.NHMSG.pack(0, 0, 0, 0))
-
-    def _routes(self, names: Mapping[int, str]) -> RouteSet:
-        dumped = list(self._dump_routes())
-        if self._emulation:
-            return RouteSet.of(self._emulation.routes(dumped, names))
-        self._last_routes = self._last_routes.next(dumped, names)
-        return self._last_routes.routes
-
-    def _rules(self) -> frozenset[Rule]:
-        try:
-            # One dump of all families: a kernel without IPv6 refuses that one alone.
-            dumped = self._netlink.dump(encode.RTM_GETRULE, encode.RTMSG.pack(0, 0, 0, 0, 0, 0, 0, 0, 0))
-        except Unanswered:
-            return frozenset()  # without CONFIG_IP_MULTIPLE_TABLES
-        return frozenset(rules.rules(dumped))
-
-    def _dump_routes(self) -> Iterator[bytes]:
-        # One family at a time: AF_UNSPEC would add MPLS labels and multicast forwarding entries.
-        for family in encode.FAMILY.values():
-            yield from self._netlink.dump(encode.RTM_GETROUTE, encode.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
-
-    def _scene(self) -> Scene:
-        seen = list_links(self._netlink)
-        return Scene({facts.name: facts.number for facts in seen}, self._links_by_name(seen))
-
-    def _links_by_name(self, seen: Iterable[LinkFacts]) -> dict[str, Link]:
-        names = {facts.number: facts.name for facts in seen}
-        return {facts.name: self._recognised(link(facts, names)) for facts in seen}
-
-    def _recognised(self, found: Link) -> Link:
-        for devices in self._devices.values():
-            found = devices.recognised(found)
-        return found
-
-    def _decaps(self, links: Collection[Link]) -> frozenset[Decap]:
-        return frozenset(decap for devices in self._devices.values() for decap in devices.decaps(links))
-
-    def _masquerades(self) -> frozenset[Masquerade]:
-        # Listing a table takes a process: done at the first observation, and while there is a table.
-        try:
-            found = [masquerade.observe(version) for version in sorted(self._masquerading)]
-        except OSError as error:
-            raise Unavailable(f"cannot read the masquerade rules: {error}") from error
-        seen = frozenset(item for item in found if item)
-        self._masquerading = {item.version for item in seen}
-        return seen
-
-    def _sysctls(self, links: Iterable[Link], addresses: Iterable[LinkAddress]) -> Iterator[Sysctl]:
-        ours = {link.name for link in links if link.owned}
-        per_link = {f"net/ipv4/conf/{name}/{key}" for name in ours for key in _WATCHED_LINK_SYSCTLS}
-        theirs = {item.link for item in addresses if _is_global6(item)} - ours
-        heeding = {f"net/ipv6/conf/{name}/accept_ra" for name in theirs}
-        found = map(sysctl.read, self._named_sysctls | per_link | heeding)
-        return (value for value in found if value)
 
     def _making(self, kind: LinkKind) -> Devices:
         """Raises OSError EOPNOTSUPP: no encapsulation has such links."""
@@ -340,14 +199,14 @@ class LinuxKernel(Kernel):
     def apply(self, ops: Sequence[Op]) -> tuple[Failure, ...]:
         failures: list[Failure] = []
         with self._acting():
-            scene = self._scene()
+            scene = self._dumps.scene()
             for kind, group in groupby(ops, key=lambda op: type(op.object)):
                 if issubclass(kind, Batched):
                     failures += self._batch(list(group), scene)
                     continue
                 for op in group:
                     failures += self._single(op, scene)
-                    scene = self._scene() if kind is Link else scene
+                    scene = self._dumps.scene() if kind is Link else scene
                 if kind is Link and self._emulation:
                     self._emulation.settle(scene.links)
             if self._emulation and self.has_next_hop_objects:
@@ -388,12 +247,12 @@ class LinuxKernel(Kernel):
 
     def _retire(self) -> None:
         """Remove next-hop objects that an earlier agent left and no route names any more."""
-        objects = self._next_hop_objects()
-        ours = _read(objects, {}, decode.owned_next_hop)
+        objects = self._dumps.next_hop_objects()
+        ours = read(objects, {}, decode.owned_next_hop)
         if not ours:
             return
-        groups = {group.id: group.members for group in _read(objects, {}, decode.group)}
-        named = {route.next_hop for route in _read(self._dump_routes(), {}, decode.route)}
+        groups = {group.id: group.members for group in read(objects, {}, decode.group)}
+        named = {route.next_hop for route in read(self._dumps.routes(), {}, decode.route)}
         used = named.union(*(groups.get(number, ()) for number in named))
         unused = [NextHop(number, "", None, onlink=False) for number in sorted(ours - used, reverse=True)]
         self._netlink.request([encode.remove(hop, 0) for hop in unused])
@@ -417,9 +276,9 @@ class LinuxKernel(Kernel):
                 self._letting_in(obj).put_decap(obj)
             case Masquerade():
                 masquerade.put(obj)
-                self._masquerading.add(obj.version)
+                self._dumps.masquerading.add(obj.version)
             case Sysctl():
-                self._named_sysctls |= {obj.name}
+                self._dumps.named_sysctls |= {obj.name}
                 self._sysctls_before.write(obj)
             case FdbEntry() | Neighbour() | NextHop() | NextHopGroup() | Route():
                 raise AssertionError(f"{obj} goes by batch")
@@ -439,7 +298,7 @@ class LinuxKernel(Kernel):
             case Masquerade():
                 masquerade.remove(obj.version)
             case Sysctl():
-                self._named_sysctls -= {obj.name}  # a value cannot be absent; it can be the one before ours
+                self._dumps.named_sysctls -= {obj.name}  # a value cannot be absent; it can be the one before ours
                 self._sysctls_before.restore(obj.name)
             case FdbEntry() | Neighbour() | NextHop() | NextHopGroup() | Route():
                 raise AssertionError(f"{obj} goes by batch")
@@ -449,27 +308,6 @@ class LinuxKernel(Kernel):
     def _put_address(self, wanted: LinkAddress, scene: Scene) -> None:
         with suppress(FileExistsError):
             self._links.add_address(scene.index(wanted.link), wanted.address)
-
-
-def _with_emulated(mirror: Mirror) -> frozenset[Part]:
-    """The stale parts. Emulated next hops go with their links, and routes are recognised by them."""
-    if mirror.emulated and not mirror.stale.isdisjoint({Part.LINKS, Part.NEXT_HOPS, Part.ROUTES}):
-        return mirror.stale | {Part.NEXT_HOPS, Part.ROUTES}
-    return mirror.stale
-
-
-def _with(dataplane: Dataplane, found: Mapping[str, AbstractSet[Any]]) -> Dataplane:
-    """With these tables; what is equal stays the same object."""
-    new: dict[str, Any] = {name: table for name, table in found.items() if table != getattr(dataplane, name)}
-    if "routes" in new:
-        new["routes"] = new["routes"].sharing(dataplane.route_set)
-    return replace(dataplane, **new) if new else dataplane
-
-
-def _read(
-    dumped: Iterable[bytes], names: Mapping[int, str], decoded: Callable[[bytes, Mapping[int, str]], T | None]
-) -> frozenset[T]:
-    return frozenset(obj for body in dumped if (obj := decoded(body, names)) is not None)
 
 
 def _request(op: Op, scene: Scene) -> Request:
@@ -487,11 +325,6 @@ def _request(op: Op, scene: Scene) -> Request:
         # A next-hop object is removed by number, as a route is by its key: no link is needed for either.
         return encode.remove(obj, scene.index(obj.link) if isinstance(obj, FdbEntry | Neighbour) else 0)
     return encode.put(obj, scene.index_or_0(None if isinstance(obj, NextHopGroup) else obj.link))
-
-
-def _is_global6(item: LinkAddress) -> bool:
-    address = item.address.address
-    return address.version == 6 and not LINK_LOCAL.holds(address) and item.link != "lo"
 
 
 def _failures(op: Op, error: OSError) -> Iterator[Failure]:

@@ -20,7 +20,7 @@ from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import LinkAddress, Masquerade, NextHop, NextHopGroup, Route, RouteType, Sysctl
-from bgpctl.kernel import encode
+from bgpctl.kernel import encode, sysctl
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.mirror import MirrorBuilder
 from bgpctl.kernel.netlink import Netlink
@@ -344,7 +344,7 @@ def test_changes_of_nftables_and_sysctls_show_in_the_next_observation(watching: 
     put(watching, nat, forwarding)
     assert missing(watching, nat, forwarding) == set()
     subprocess.run(["nft", "delete", "table", "ip", "bgpctl_nat"], check=True)
-    subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=0"], check=True)
+    sysctl.write(forwarding._replace(value="0"))
     assert becomes_true(lambda: missing(watching, nat, forwarding) == {nat, forwarding})
 
 

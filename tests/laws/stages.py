@@ -70,9 +70,12 @@ def _blind_to_entries(function: str) -> Iterator[None]:
     """The function does not see that entries of its table are others."""
     mapped = Table.mapped
 
-    def without_entries(self: Table[Any], make: Callable[..., Any], before: Mapped[Any, Any] | None = None) -> Any:
+    def without_entries(
+        self: Table[Any], make: Callable[..., Any], before: Mapped[Any, Any] | None = None, *changed: Any
+    ) -> Any:
         caller = sys._getframe(1).f_code.co_name
-        return before.result if before and before.source and caller == function else mapped(self, make, before)
+        is_blind = before and before.source and caller == function
+        return before.result if before and is_blind else mapped(self, make, before, *changed)
 
     with patch.object(Table, "mapped", without_entries):
         yield

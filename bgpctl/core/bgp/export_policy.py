@@ -8,7 +8,7 @@ Refuses to know: the routes announced already (adj_rib_out.py), how a command is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -81,6 +81,14 @@ class ExportInput:
         self.link_of = link_of
         self.draining = draining
         self.accepts = {version: encap_community.communities(tunnels) for version, tunnels in accepts.items()}
+        self._changed: dict[tuple[int, int], Collection[Prefix]] = {}
+
+    def changed(self, paths: Table[Candidate], before: Table[Candidate]) -> Collection[Prefix]:
+        """Prefixes with another path than before; found once, as most peers had the same paths before."""
+        pair = id(paths), id(before)
+        if pair not in self._changed:
+            self._changed[pair] = paths.changed_since(before)
+        return self._changed[pair]
 
 
 class PeerExportInput(NamedTuple):
@@ -121,7 +129,10 @@ def routes_for(
     def route(prefix: Prefix, candidate: Candidate) -> Attributes | None:
         return _learned(read, session_policy, candidate) if prefix not in own else own[prefix]
 
-    routes = read.paths.mapped(route, Mapped(known.made_from.paths, known.routes) if known else None)
+    if known is None:
+        return PeerExports(read, own, read.paths.mapped(route).changed(own))
+    changed = export_input.changed(read.paths, known.made_from.paths)
+    routes = read.paths.mapped(route, Mapped(known.made_from.paths, known.routes), changed)
     return PeerExports(read, own, routes.changed(own))
 
 

@@ -62,7 +62,7 @@ class PeerTable:
     Adj-RIB-In of one peer.
 
     Attributes:
-        stale: prefixes not announced again since the session or a route refresh began; removed when it is complete.
+        stale: the paths not announced again since the session or a route refresh began; removed when it is complete.
         since_s: when `state` last changed.
         expires_s: when waiting ends: a table without a session goes down, one that awaits End-of-RIB is complete. Over
             the limit, the time of the next route refresh.
@@ -79,7 +79,7 @@ class PeerTable:
 
     state: TableState = TableState.AWAITING_SESSION
     paths: Table[Received] = field(default_factory=Table)
-    stale: frozenset[Prefix] = frozenset()
+    stale: Table[Received] = field(default_factory=Table)
     since_s: float = 0.0
     expires_s: float | None = None
     up_since_s: float | None = None
@@ -143,7 +143,7 @@ def opened(table: PeerTable, event: SessionOpened) -> PeerTable:
     of the refresh that was requested.
     """
     if table.is_retained and not (event.restart_time_s and event.forwarding_preserved):
-        table = replace(table, paths=_NO_PATHS, stale=frozenset())
+        table = replace(table, paths=_NO_PATHS, stale=_NO_PATHS)
     return replace(
         table,
         restart_time_s=event.restart_time_s,
@@ -184,7 +184,7 @@ def awaiting_end_of_rib(table: PeerTable, at_s: float) -> PeerTable:
     return replace(
         table,
         state=TableState.AWAITING_END_OF_RIB,
-        stale=frozenset(table.paths),
+        stale=table.paths,
         since_s=at_s,
         expires_s=at_s + SYNC_S,
     )
@@ -196,7 +196,7 @@ def stale(table: PeerTable, at_s: float, retention_s: float) -> PeerTable:
         table,
         state=TableState.STALE,
         up_since_s=None,
-        stale=frozenset(table.paths),
+        stale=table.paths,
         since_s=at_s,
         expires_s=at_s + retention_s,
     )
@@ -220,7 +220,7 @@ def emptied(table: PeerTable, at_s: float) -> PeerTable:
         table,
         state=TableState.DOWN,
         paths=_NO_PATHS,
-        stale=frozenset(),
+        stale=_NO_PATHS,
         since_s=at_s,
         expires_s=None,
         up_since_s=None,
@@ -235,7 +235,7 @@ def completed(table: PeerTable, at_s: float) -> PeerTable:
         table,
         state=TableState.SYNCED,
         paths=paths,
-        stale=frozenset(),
+        stale=_NO_PATHS,
         since_s=table.since_s if table.state is TableState.SYNCED else at_s,
         expires_s=None,
         over_limit_since_s=None,
@@ -253,9 +253,8 @@ def with_update(table: PeerTable, update: Update, at_s: float, limit: int) -> Pe
         return _over_limit(table, at_s)
     # A large table takes long to arrive, so the time without an UPDATE ends the wait for End-of-RIB.
     expires_s = at_s + SYNC_S if table.state is TableState.AWAITING_END_OF_RIB else table.expires_s
-    unconfirmed = table.stale
-    if unconfirmed:
-        unconfirmed = unconfirmed.difference(update.withdrawn, (path.prefix for path in update.announced))
+    confirmed = (*update.withdrawn, *(path.prefix for path in update.announced)) if table.stale else ()
+    unconfirmed = table.stale.changed({}, gone=confirmed)
     return replace(table, paths=paths, stale=unconfirmed, expires_s=expires_s)
 
 
@@ -277,7 +276,7 @@ def _over_limit(table: PeerTable, at_s: float) -> PeerTable:
         table,
         state=TableState.SYNCED,
         paths=_NO_PATHS,
-        stale=frozenset(),
+        stale=_NO_PATHS,
         since_s=at_s,
         expires_s=at_s + pause_s,
         over_limit_since_s=since_s,

@@ -28,13 +28,15 @@ Refuses to know: how an operation is carried out, whether it succeeded, why some
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, cast
 
 from bgpctl.core.cluster.reasons import Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.dataplane.effects import Op, Put, Remove, after_each
 from bgpctl.core.fabric import Desired
+from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.dataplane import Comparison, Dataplane
 from bgpctl.core.net.objects import (
     PROTOCOL,
@@ -72,11 +74,11 @@ def planned(desired: Desired, observed: Dataplane, before: Comparison | None = N
     wanted, blocked = _without_blocked(desired, observed, comparison)
     devices = _device_ops(desired, wanted, observed)
     settled = _settled(observed, devices)
-    missing, extra = comparison.missing, comparison.extra
+    rest = comparison
     if settled is not observed or wanted is not desired.dataplane:
-        missing, extra, _ = wanted.compared(settled, comparison)
-    puts = [Put(obj, desired.reasons[key]) for key, obj in _in_order_of_addition(missing)]
-    removals = [Remove(obj, NOT_WANTED) for obj in _removable(desired, wanted, extra, settled)]
+        rest = wanted.compared(settled, comparison)
+    puts = [Put(obj, desired.reasons[key]) for key, obj in _in_order_of_addition(rest.missing)]
+    removals = [Remove(obj, NOT_WANTED) for obj in _removable(desired, wanted, rest, settled)]
     return Plan((*devices, *puts, *removals), blocked), comparison
 
 
@@ -89,10 +91,11 @@ def cleanup(observed: Dataplane) -> tuple[Op, ...]:
 
 
 class _Taken(NamedTuple):
-    """Names of links that are foreign; keys of foreign routes and next hops, with the protocol that marks them."""
+    """Names of links that are foreign; keys of foreign routes and next hops with their protocol; prefixes of routes."""
 
     links: frozenset[str]
     keys: Mapping[Key, int]
+    prefixes: frozenset[Prefix]
 
 
 def _without_blocked(
@@ -107,7 +110,9 @@ def _without_blocked(
     unusable = {hop.id for hop in hops}
     groups = list(_usable_groups(wanted, unusable, taken.keys))
     unusable |= {group.id for group in wanted.groups} - {group.id for group in groups}
-    routes = [route for route in wanted.routes if route.next_hop in unusable or key_of(route) in taken.keys]
+    # Few keys are taken, and to go through all routes is needed only where their next hop is.
+    near = wanted.routes if unusable else chain.from_iterable(map(wanted.route_set.at, taken.prefixes))
+    routes = {route for route in near if route.next_hop in unusable or key_of(route) in taken.keys}
     blocked = Dataplane.of((*wanted.on_links(taken.links), *hops, *wanted.groups, *routes))
     return wanted.minus(blocked).put(groups), tuple(_facts(taken, hops, routes))
 
@@ -120,6 +125,7 @@ def _taken(desired: Desired, observed: Dataplane, comparison: Comparison) -> _Ta
     return _Taken(
         frozenset(link.name for link in wanted.links if _is_foreign(link, wanted, observed)),
         {key: protocol for key, protocol in foreign.items() if key in desired.reasons},
+        frozenset(route.prefix for route in comparison.routes.same_key),
     )
 
 
@@ -264,13 +270,13 @@ def _link_first(item: tuple[Key, Sysctl]) -> tuple[bool, Key]:
 # 4. Removals --------------------------------------------------------------------------------------------------
 
 
-def _removable(desired: Desired, wanted: Dataplane, extra: Dataplane, settled: Dataplane) -> Iterator[KernelObject]:
+def _removable(desired: Desired, wanted: Dataplane, rest: Comparison, settled: Dataplane) -> Iterator[KernelObject]:
     """Our objects that no wanted object replaces; while a source is incomplete, only what another one withdrew."""
+    routes = rest.routes.owned
     if desired.prune_holds:
-        withdrawn = (route for route in extra.routes if route.prefix in desired.withdrawn)
-        ours = Dataplane.of(withdrawn).owned() if desired.withdrawn else Dataplane()
+        ours = Dataplane(routes=frozenset(route for route in routes if route.prefix in desired.withdrawn))
     else:
-        ours = extra.owned(settled.links)
+        ours = replace(replace(rest.extra, routes=frozenset()).owned(settled.links), routes=routes)
     return _in_order_of_removal(ours.without_keys_of(wanted))
 
 

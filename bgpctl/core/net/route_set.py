@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from bgpctl.core.net.addresses import Prefix
-from bgpctl.core.net.objects import Key, Route, key_of
+from bgpctl.core.net.objects import PROTOCOL, Key, Route, key_of
 from bgpctl.core.net.table import ShardKey, by_shard, shard_of, sharing
 
 _NONE: Final = frozenset[Route]()
@@ -111,6 +111,14 @@ class RouteSet(AbstractSet[Route]):
             return self
         return RouteSet({key: shard for key, shard in {**self.shards, **shards}.items() if shard})
 
+    def touched_since(self, before: RouteSet) -> set[ShardKey]:
+        """The shards that are other objects than before, or in one of the two sets only."""
+        if self is before:
+            return set()
+        old = before.shards
+        changed = {key for key, shard in self.shards.items() if old.get(key) is not shard}
+        return changed | (old.keys() - self.shards.keys())
+
     def without_keys_of(self, other: RouteSet) -> RouteSet:
         """The routes whose key no route of `other` has."""
         left = {}
@@ -126,12 +134,19 @@ class RouteSet(AbstractSet[Route]):
 
 
 class Difference(NamedTuple):
-    """Two sets of routes, the routes that only one of them has, and those of the others whose key one of mine has."""
+    """
+    Two sets of routes, and the routes that only one of them has.
+
+    Attributes:
+        owned: of `only_theirs` what we marked as ours.
+        same_key: of `only_theirs` what has the key of one of mine.
+    """
 
     mine: RouteSet
     theirs: RouteSet
     only_mine: RouteSet
     only_theirs: RouteSet
+    owned: RouteSet
     same_key: RouteSet
 
 
@@ -139,16 +154,18 @@ def difference(mine: RouteSet, theirs: RouteSet, before: Difference | None = Non
     """The difference by value. Where both sets have the very shards of `before`, its result is taken over."""
     if before and mine is before.mine and theirs is before.theirs:
         return before
-    found: tuple[dict[ShardKey, frozenset[Route]], ...] = ({}, {}, {})
-    for key in mine.shards.keys() | theirs.shards.keys():
-        ours, others = mine.shards.get(key, _NONE), theirs.shards.get(key, _NONE)
-        if before and ours is before.mine.shards.get(key, _NONE) and others is before.theirs.shards.get(key, _NONE):
-            parts = tuple(part.shards.get(key, _NONE) for part in before[2:])
-        else:
-            parts = _parts(ours, others)
+    found: list[dict[ShardKey, frozenset[Route]]] = [{}, {}, {}, {}]
+    touched = mine.shards.keys() | theirs.shards.keys()
+    if before:
+        found = [dict(part.shards) for part in before[2:]]
+        touched = mine.touched_since(before.mine) | theirs.touched_since(before.theirs)
+    for key in touched:
+        parts = _parts(mine.shards.get(key, _NONE), theirs.shards.get(key, _NONE))
         for shards, part in zip(found, parts, strict=True):
             if part:
                 shards[key] = part
+            else:
+                shards.pop(key, None)
     return Difference(mine, theirs, *map(RouteSet, found))
 
 
@@ -158,4 +175,5 @@ def _parts(ours: frozenset[Route], others: frozenset[Route]) -> tuple[frozenset[
     # What both have in common is known then: of equal shards only one is gone through.
     less = others - ours if len(others) > len(ours) - len(more) else _NONE
     keys = set(map(key_of, ours)) if less else set[Key]()
-    return more, less, frozenset([route for route in less if key_of(route) in keys]) if keys else _NONE
+    same_key = frozenset([route for route in less if key_of(route) in keys]) if keys else _NONE
+    return more, less, frozenset([route for route in less if route.protocol == PROTOCOL]), same_key

@@ -19,7 +19,7 @@ Refuses to know: what the values are.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
+from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from itertools import chain
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast, overload
 
@@ -169,10 +169,15 @@ class Table(Mapping[Prefix, V], Generic[V]):
             edited[key] = dict(self.shards.get(key, {}))
         return edited[key]
 
-    def mapped(self, derive: Callable[[Prefix, V], W | None], before: Mapped[V, W] | None = None) -> Table[W]:
+    def mapped(
+        self,
+        derive: Callable[[Prefix, V], W | None],
+        before: Mapped[V, W] | None = None,
+        changed: Collection[Prefix] | None = None,
+    ) -> Table[W]:
         """
         A table with what `derive` makes of each entry; None is no entry. Where an entry is the same object as in the
-        table `before`, that one's result is taken over.
+        table `before`, that one's result is taken over. `changed` are the prefixes of the others, if they are known.
         """
         if before is None or not before.source:
             shards = {
@@ -182,7 +187,7 @@ class Table(Mapping[Prefix, V], Generic[V]):
             return Table({key: shard for key, shard in shards.items() if shard})
         found: dict[Prefix, W] = {}
         gone: list[Prefix] = []
-        for prefix in self.changed_since(before.source):
+        for prefix in self.changed_since(before.source) if changed is None else changed:
             value = self.get(prefix, _ABSENT)
             made = None if value is _ABSENT else derive(prefix, cast(V, value))
             if made is None:
