@@ -40,7 +40,7 @@ lint: setup                     ## style, types, spelling, and the direction of 
 	@$(BIN)/python tools/wings.py
 
 check: lint                     ## the fast loop: style, types, layers, unit tests, invariants
-	@$(BIN)/pytest --quiet -n 2 tests/unit tests/laws tests/stories
+	@$(BIN)/pytest --quiet -n 2 --dist worksteal tests/unit tests/laws tests/stories
 
 test: export HYPOTHESIS_PROFILE = ci
 test: check                     ## everything: contracts on fakes and the real kernel, labs, other BGP daemons, a stock kernel; about forty minutes on two cores
@@ -48,7 +48,7 @@ test: check                     ## everything: contracts on fakes and the real k
 	@tools/system-packages docker || true
 	@tools/system-packages bare || true
 	@$(BIN)/python -m compileall -q bgpctl  # labs start hundreds of processes
-	@$(BIN)/pytest --quiet -n 3 tests/contract  # more than cores: they wait for ExaBGP most of the time
+	@$(BIN)/pytest --quiet -n 3 --dist worksteal tests/contract  # more than cores: they wait for ExaBGP most of the time
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-labs test-others
 	@$(BIN)/pytest --quiet tests/bare
 	@$(BIN)/pytest --quiet tests/vm  # alone: an emulated node that has to wait for its processor proves no tunnel in time
