@@ -56,30 +56,37 @@ class Reader:
         """As the function does."""
         read: list[tuple[Piece, tuple[Draft, ...]]] = []
         problems: list[Problem] = []
+        left = dict(self._known)
         for path, text in zip(paths, texts, strict=True):
             try:
-                read += self._read(text, str(path))
+                read += _read(text, str(path), left)
             except BadYaml as bad:
                 problems.append(bad.problem)
         if problems:
             # With a file that cannot be read, the rest would only look wrong.
             return tuple(sorted(problems))
-        # A file of one document, as all of the short form can be, changes as a whole. And one that is given twice has
-        # everything twice, which identity alone would not show.
+        # A file of one document, as all of the short form can be, changes as a whole.
         known = dict(read)
         self._known = known if len(paths) < len(known) == len(read) else {}
         return combined(chain.from_iterable(parts for _, parts in read))
 
-    def _read(self, text: str | Problem, file: str) -> list[tuple[Piece, tuple[Draft, ...]]]:
-        if isinstance(text, Problem):
-            raise BadYaml(text)
-        found: list[tuple[Piece, tuple[Draft, ...]]] = []
-        for is_known, following in groupby(pieces(text, file), self._known.__contains__):
-            run = list(following)
-            found += ((piece, self._known[piece]) for piece in run) if is_known else _read_anew(run)
-        if not any(fragments for _, fragments in found):
-            raise says_nothing(file)
-        return found
+
+def _read(
+    text: str | Problem, file: str, left: dict[Piece, tuple[Draft, ...]]
+) -> list[tuple[Piece, tuple[Draft, ...]]]:
+    """
+    The documents of a file, those in `left` without reading them. What is taken from there is no longer left: a file
+    that is given twice has everything twice, and its objects must not be the same ones.
+    """
+    if isinstance(text, Problem):
+        raise BadYaml(text)
+    found: list[tuple[Piece, tuple[Draft, ...]]] = []
+    for is_known, following in groupby(pieces(text, file), left.__contains__):
+        run = list(following)
+        found += [(piece, left.pop(piece)) for piece in run] if is_known else _read_anew(run)
+    if not any(fragments for _, fragments in found):
+        raise says_nothing(file)
+    return found
 
 
 def _read_anew(run: list[Piece]) -> Iterator[tuple[Piece, tuple[Draft, ...]]]:

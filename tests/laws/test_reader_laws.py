@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bgpctl.core.cluster.intent import Intent, sharing
@@ -57,7 +57,11 @@ def same(one: Loaded, two: Loaded) -> bool:
     return one == two and remarks[0] == remarks[1]
 
 
+ONE, OTHER = "nodes: {one: {address: 10.0.0.1/24}}\n", "nodes: {other: {address: 10.0.0.2/24}}\n"
+
+
 @given(st.lists(st.tuples(STREAMS, STREAMS, STREAMS), min_size=1, max_size=6))
+@example([(OTHER, f"{OTHER}---\n{OTHER}", ONE), (ONE, OTHER, "")])
 def test_after_any_sequence_of_edits_the_meaning_is_that_of_the_texts_alone(edits: list[tuple[str, str, str]]) -> None:
     reader, good = texts.Reader(), Intent()
     for one, two, three in edits:
