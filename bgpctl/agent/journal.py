@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from bgpctl.core.agent.events import Apply, Command, Event, Observed
+from bgpctl.core.agent.events import Apply, Command, Event, MirrorMismatch, Observed
 from bgpctl.core.agent.state import State
 from bgpctl.core.agent.step import step
 from bgpctl.core.bgp.speaker import Update
@@ -89,6 +89,8 @@ def _weight(before: State, entry: Entry) -> int:
     match entry.event:
         case Observed(dataplane):
             return done + dataplane.unshared_size(before.kernel.observed or Dataplane())
+        case MirrorMismatch(mismatch):
+            return done + mismatch.absent.size + mismatch.unknown.size
         case Update(announced=announced, withdrawn=withdrawn):
             return done + len(announced) + len(withdrawn)
         case _:

@@ -42,6 +42,7 @@ from bgpctl.kernel.encode import (
     NDA_DST,
     NDA_LLADDR,
     NDA_MASTER,
+    NDA_SRC_VNI,
     NDMSG,
     NHA_GATEWAY,
     NHA_GROUP,
@@ -215,22 +216,27 @@ def neighbour_key(body: bytes, names: Names) -> tuple[str, Address] | None:
 
 
 def fdb_entry(body: bytes, names: Names) -> FdbEntry | None:
-    """A permanent forwarding entry with a remote, which only tunnel devices have."""
+    """
+    A permanent forwarding entry with a remote, which only tunnel devices have. Not one of a device for all VNIs, which
+    has entries by MAC and VNI: ours has one.
+    """
     family, index, state, _, _ = NDMSG.unpack_from(body)
     found = attributes(body, NDMSG.size)
     mac = _mac(found.get(NDA_LLADDR, b""))
     remote = found.get(NDA_DST)
     if family != AF_BRIDGE or not state & NUD_PERMANENT or mac is None or remote is None or index not in names:
         return None
+    if NDA_SRC_VNI in found:
+        return None
     return FdbEntry(names[index], mac, address(remote))
 
 
 def fdb_key(body: bytes, names: Names) -> FdbKey | None:
-    """The link and the MAC by which a tunnel device tells forwarding entries apart; None for an entry of a bridge."""
+    """The link and the MAC, the key of a tunnel device's forwarding entry; None for what `fdb_entry` never shows."""
     _, index, _, _, _ = NDMSG.unpack_from(body)
     found = attributes(body, NDMSG.size)
     mac = _mac(found.get(NDA_LLADDR, b""))
-    return None if mac is None or NDA_MASTER in found else (names[index], mac)
+    return None if mac is None or NDA_MASTER in found or NDA_SRC_VNI in found else (names[index], mac)
 
 
 def has_many_remotes(mac: Mac) -> bool:

@@ -94,7 +94,8 @@ class Dumps:
             if part in stale:
                 interrupted = self._netlink.interrupted
                 mirror = self._with_links(mirror) if part is Part.LINKS else self._with_part(part, mirror)
-                left |= {part} if self._netlink.interrupted != interrupted else set()
+                if self._netlink.interrupted != interrupted:
+                    left |= stale if part is Part.LINKS else {part}
         return replace(mirror, stale=frozenset(left))
 
     def _with_links(self, mirror: Mirror) -> Mirror:
@@ -105,8 +106,10 @@ class Dumps:
 
     def _with_part(self, part: Part, mirror: Mirror) -> Mirror:
         dataplane = _with(mirror.dataplane, self._tables(part, mirror))
-        ambiguous = self._last_routes.ambiguous if part is Part.ROUTES else mirror.ambiguous
-        return replace(mirror, dataplane=dataplane, ambiguous=ambiguous)
+        if part is not Part.ROUTES:
+            return replace(mirror, dataplane=dataplane)
+        dumped = self._last_routes
+        return replace(mirror, dataplane=dataplane, ambiguous=dumped.ambiguous, has_unnamed=bool(dumped.unnamed))
 
     def _tables(self, part: Part, mirror: Mirror) -> Mapping[str, AbstractSet[Any]]:
         """The tables of one part but the links, as a dump has them."""

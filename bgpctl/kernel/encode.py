@@ -48,6 +48,7 @@ RTA_NH_ID: Final = 30
 NDA_DST: Final = 1
 NDA_LLADDR: Final = 2
 NDA_MASTER: Final = 9
+NDA_SRC_VNI: Final = 11
 NHA_ID: Final = 1
 NHA_GROUP: Final = 2
 NHA_OIF: Final = 5

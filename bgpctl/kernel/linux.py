@@ -152,10 +152,11 @@ class LinuxKernel(Kernel):
                     return None
                 # The kernel may be about to notify: of an IPv6 address it does so from a work queue.
                 time.sleep(_NOTIFIED_WITHIN_S)
-            received = self._watch.received
+            # A busy namespace notifies meanwhile: both have to be the same after the same notifications.
             self._watch.mirror = dumped
-            self._watch.read()
-            if self._watch.received != received or mirrored.stale or dumped.stale:
+            mirrored = self._watch.read_twice(mirrored)
+            dumped = self._watch.mirror
+            if mirrored.stale or dumped.stale or mirrored.dataplane == dumped.dataplane:
                 return None
             return Mismatch(
                 mirrored.dataplane.minus_all(dumped.dataplane), dumped.dataplane.minus_all(mirrored.dataplane)
@@ -164,6 +165,9 @@ class LinuxKernel(Kernel):
     def _update(self, watch: Watch) -> None:
         """Bring the mirror up to date. Notifications that come while something is dumped are applied after it."""
         watch.read()
+        if watch.tables_changed:
+            watch.tables_changed = False
+            self._dumps.masquerading = set(encode.FAMILY)  # a table of ours may be back
         if any(link.kind.driver() != _NOTIFIED_DRIVER for link in watch.mirror.dataplane.links):
             # Of a program that is detached from tcx there is no notification.
             watch.mirror = watch.mirror.marked_stale((Part.DECAPS,))

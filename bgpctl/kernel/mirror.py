@@ -8,7 +8,8 @@ alone does not always say what has become of the rest. So a part of the mirror i
 - the start, and lost notifications (ENOBUFS);
 - a link that goes away, down, or loses its carrier: its IPv4 routes and its next-hop objects go without a word
   (fib_sync_down_dev, nexthop_flush_dev), and so do the neighbours of a link whose MAC changes;
-- an IPv4 address that goes: the last one takes the routes of its link along (fib_disable_ip);
+- an address that goes: the last one of IPv4 takes the routes of its link along (fib_disable_ip), of IPv6 with
+  net.ipv6.route.skip_notify_on_dev_down=1; likewise an MTU that is too small for IPv6;
 - a next-hop object that goes while routes or groups name it: it takes them along (remove_nexthop);
 - a change of one of several routes with one key that are alike, or of an IPv6 route with several ways: which of them it
   is about, and what is left, depends on more than is kept here;
@@ -24,6 +25,7 @@ Refuses to know: sockets, who caused a change, and how a part is dumped.
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -82,8 +84,10 @@ _PARTS_OF: Final[Mapping[type, frozenset[Part]]] = {
 """The parts that an operation of ours changes. The kernel notifies of one that changes a single part."""
 _EMULATED: Final = frozenset({Part.NEXT_HOPS, Part.ROUTES})
 _EMPTY: Final = Dataplane()
-_TRAFFIC_CONTROL: Final = range(36, 47)
-"""RTM_NEWQDISC to RTM_GETTFILTER: what becomes of BPF programs."""
+_TRAFFIC_CONTROL: Final = frozenset((*range(36, 47), *range(48, 51), *range(100, 103)))
+"""RTM_NEWQDISC to RTM_GETTFILTER, actions and chains: what becomes of BPF programs."""
+_IPV6_MIN_MTU_BYTES: Final = 1280
+"""Without it a link has no IPv6 (RFC 8200 section 5)."""
 _FEW_ROUTES: Final = 1000
 _SHARE_OF_ROUTES: Final = 8
 """Notified of more than so many and such a share of all at once, it is cheaper to dump them."""
@@ -100,6 +104,7 @@ class Mirror:
         links: by interface index.
         ambiguous: the keys of IPv6 routes with several ways, and of routes that are alike.
         stale: the parts to be dumped.
+        has_unnamed: the routes were dumped when a link of theirs was not known yet.
         emulated: next hops are (nexthop_emulation.py), so the kernel's routes do not name them.
     """
 
@@ -107,6 +112,7 @@ class Mirror:
     links: Mapping[int, LinkFacts] = field(default_factory=dict)
     ambiguous: frozenset[RouteKey] = frozenset()
     stale: frozenset[Part] = EVERYTHING
+    has_unnamed: bool = False
     emulated: bool = False
 
     @property
@@ -164,7 +170,7 @@ class MirrorBuilder:
         self._ambiguous = set(mirror.ambiguous)
         self._most_routes = _FEW_ROUTES + len(mirror.dataplane.routes) // _SHARE_OF_ROUTES
         self._by_key: dict[Part, dict[Any, Any]] = {}
-        self._named: set[int] | None = None
+        self._named: Counter[int] | None = None
 
     def built(self) -> Mirror:
         """The mirror after all notifications so far."""
@@ -178,7 +184,7 @@ class MirrorBuilder:
         dataplane = start.dataplane if same else replace(start.dataplane, **found)
         ambiguous = frozenset(self._ambiguous) if self._ambiguous != start.ambiguous else start.ambiguous
         links = start.links if self._links is None else self._links
-        return Mirror(dataplane, links, ambiguous, frozenset(self._stale), start.emulated)
+        return Mirror(dataplane, links, ambiguous, frozenset(self._stale), start.has_unnamed, start.emulated)
 
     def apply(self, message: Message) -> bool:
         """Apply one notification; True if the dataplane may have changed."""
@@ -187,6 +193,8 @@ class MirrorBuilder:
                 return self._route(message)
             case encode.RTM_NEWNEIGH | encode.RTM_DELNEIGH:
                 return self._entry(message)
+            case encode.RTM_GETNEIGH:  # a question to programs that resolve addresses (app_solicit, l2miss)
+                return False
             case encode.RTM_NEWNEXTHOP | encode.RTM_DELNEXTHOP:
                 return self._next_hop(message)
             case encode.RTM_NEWLINK | encode.RTM_DELLINK:
@@ -219,7 +227,7 @@ class MirrorBuilder:
         self._links[now.number] = now
         self._names[now.number] = now.name
         if before is None:
-            return self._mark_stale(Part.LINKS)
+            return self._mark_stale(Part.LINKS, *((Part.ROUTES,) if self._start.has_unnamed else ()))
         if _takes_along(before, now) or (not now.running and self._has_next_hops(now.name)):
             return self._mark_stale(*EVERYTHING)
         # A carrier that is found changes nothing.
@@ -236,8 +244,7 @@ class MirrorBuilder:
         if index not in self._names:
             return self._mark_stale(Part.LINKS, Part.ADDRESSES)
         if message.type == encode.RTM_DELADDR:
-            taken_along = (Part.NEIGHBOURS, Part.ROUTES) if family == encode.FAMILY[4] else ()
-            return self._mark_stale(Part.ADDRESSES, *taken_along)
+            return self._mark_stale(Part.ADDRESSES, Part.NEIGHBOURS, Part.ROUTES)
         address = decode.link_address(message.body, self._names)
         if address is None or address in self._addresses:
             return False  # duplicate address detection and lifetimes repeat an address
@@ -282,10 +289,9 @@ class MirrorBuilder:
     def _is_named(self, number: int) -> bool:
         """True if a route names the next hop, or a group has it."""
         if self._named is None:
-            groups = (thing for thing in self._table(Part.NEXT_HOPS).values() if isinstance(thing, NextHopGroup))
-            members = {member for group in groups for member in group.members}
-            self._named = members | {route.next_hop for route in self._routes.built()}
-        return number in self._named
+            self._named = Counter(route.next_hop for route in self._routes.built())
+        groups = (thing for thing in self._table(Part.NEXT_HOPS).values() if isinstance(thing, NextHopGroup))
+        return self._named[number] > 0 or any(number in group.members for group in groups)
 
     def _put(self, part: Part, key: object, thing: object) -> bool:
         """Have this thing under the key, or nothing; True if that is news."""
@@ -294,8 +300,6 @@ class MirrorBuilder:
         table = self._table(part)
         if table.get(key) == thing:
             return False
-        if isinstance(thing, NextHopGroup):
-            self._named = None
         if thing is None:
             del table[key]
         else:
@@ -352,8 +356,10 @@ class MirrorBuilder:
         return self._route_change(key, [*same, route])
 
     def _route_change(self, key: RouteKey, routes: list[Route]) -> bool:
+        if self._named is not None:
+            self._named.subtract(route.next_hop for route in self._routes.with_key(key))
+            self._named.update(route.next_hop for route in routes)
         self._routes.change(key, routes)
-        self._named = None
         return True
 
 
@@ -396,7 +402,8 @@ class _RouteChanges:
 def _takes_along(before: LinkFacts, now: LinkFacts) -> bool:
     """True if something on the link may have gone with what changed of it, or has another name now."""
     lost = (before.up and not now.up) or (before.running and not now.running)
-    return lost or (before.name, before.mac) != (now.name, now.mac)
+    loses_ipv6 = now.mtu_bytes < _IPV6_MIN_MTU_BYTES <= before.mtu_bytes
+    return lost or loses_ipv6 or (before.name, before.mac) != (now.name, now.mac)
 
 
 def _index(part: Part, dataplane: Dataplane) -> Mapping[Any, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from bgpctl.core.net.objects import Route
+from bgpctl.core.net.objects import Route, RouteType
 from bgpctl.core.net.route_set import RouteSet
 from bgpctl.kernel import decode
 from bgpctl.kernel.decode import Names
@@ -27,6 +27,7 @@ class RouteDump(NamedTuple):
         routes: all that are understood.
         multipath: by the message body, the keys of IPv6 routes with several ways.
         alike: the keys of routes that differ in the kernel and are alike here.
+        unnamed: the message bodies of routes through links that are not among the names.
     """
 
     names: Names
@@ -34,6 +35,7 @@ class RouteDump(NamedTuple):
     routes: RouteSet = RouteSet()
     multipath: Mapping[bytes, RouteKey] = MappingProxyType({})
     alike: frozenset[RouteKey] = frozenset()
+    unnamed: frozenset[bytes] = frozenset()
 
     @property
     def ambiguous(self) -> frozenset[RouteKey]:
@@ -51,7 +53,9 @@ class RouteDump(NamedTuple):
         routes, alike = self._routes(decoded, new)
         multipath = {body: key_of_route(route) for body, route in new.items() if route and _has_several_ways(body)}
         multipath |= {body: key for body, key in self.multipath.items() if body in decoded}
-        return RouteDump(names, decoded, routes, multipath, alike)
+        unnamed = {body for body, route in new.items() if route and _is_unnamed(route)}
+        unnamed |= {body for body in self.unnamed if body in decoded}
+        return RouteDump(names, decoded, routes, multipath, alike, frozenset(unnamed))
 
     def _routes(
         self, decoded: Mapping[bytes, Route | None], new: Mapping[bytes, Route | None]
@@ -68,6 +72,10 @@ class RouteDump(NamedTuple):
             return routes, frozenset()
         alike = frozenset(key_of_route(route) for route, number in Counter(shown).items() if number > 1)
         return RouteSet.of(shown).sharing(routes), alike
+
+
+def _is_unnamed(route: Route) -> bool:
+    return route.type is RouteType.UNICAST and not route.next_hop and route.link is None
 
 
 def _has_several_ways(body: bytes) -> bool:

@@ -53,7 +53,7 @@ class Watch:
         transform: applied to the body of each notification, by its type.
 
     Attributes:
-        received: the number of notifications so far.
+        tables_changed: nftables has notified of a change; the reader sets it back.
     """
 
     def __init__(
@@ -65,7 +65,8 @@ class Watch:
     ) -> None:
         self._mirror = mirror
         self._builder: MirrorBuilder | None = None
-        self.received = 0
+        self._other: MirrorBuilder | None = None
+        self.tables_changed = False
         self._changed = changed
         self._own_ports = own_ports
         self._transform = transform
@@ -109,7 +110,7 @@ class Watch:
             yield
             # They are in our queue before the kernel answers the request that caused them.
             news = self._drain(acting=True) or news
-            self._nft.drain()  # they name the nft process, which is ours just now
+            self._read_tables()  # no news: they may name the nft process that is ours just now
         if news:
             self.ring()
 
@@ -122,6 +123,16 @@ class Watch:
     def read(self) -> None:
         """Apply the notifications until now, without a report: the caller uses the mirror next."""
         self._news()
+
+    def read_twice(self, other: Mirror) -> Mirror:
+        """As `read`; returns the mirror `other` after the same notifications."""
+        self._other = MirrorBuilder(other)
+        try:
+            self._news()
+            after = self._other.built()
+        finally:
+            self._other = None
+        return after.marked_stale(self.mirror.stale)
 
     def ring(self) -> None:
         """Have `changed` called."""
@@ -143,10 +154,16 @@ class Watch:
                 self._changed()
 
     def _news(self) -> bool:
-        tables = self._nft.drain()
-        if tables:
-            self.mirror = self.mirror.marked_stale((Part.DECAPS, Part.MASQUERADES))
+        tables = self._read_tables()
         return self._drain(acting=False) or tables
+
+    def _read_tables(self) -> bool:
+        """Read the notifications of nftables, which do not show a table; True if there are any."""
+        if not self._nft.drain():
+            return False
+        self.tables_changed = True
+        self.mirror = self.mirror.marked_stale((Part.DECAPS, Part.MASQUERADES))
+        return True
 
     def _drain(self, *, acting: bool) -> bool:
         """Apply all queued notifications; True if any is news."""
@@ -165,9 +182,11 @@ class Watch:
                 continue
             for message in messages(datagram):
                 ours = message.port_id in own or (acting and message.port_id == _KERNEL)
-                changes = builder.apply(self._transformed(message))
+                shown = self._transformed(message)
+                changes = builder.apply(shown)
                 news = news or (changes and not ours and not _follows(message))
-                self.received += 1
+                if self._other:
+                    self._other.apply(shown)
         if lost:
             self.mirror = self.mirror.marked_stale(EVERYTHING)
         return news or lost

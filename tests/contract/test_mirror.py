@@ -21,8 +21,10 @@ from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import LinkAddress, Masquerade, NextHop, NextHopGroup, Route, RouteType, Sysctl
 from bgpctl.kernel import encode, sysctl
+from bgpctl.kernel.dumps import Dumps
+from bgpctl.kernel.links import list_links
 from bgpctl.kernel.linux import LinuxKernel
-from bgpctl.kernel.mirror import MirrorBuilder
+from bgpctl.kernel.mirror import Mirror, MirrorBuilder
 from bgpctl.kernel.netlink import Netlink
 from tests.contract.kernel_rig import (
     DEADLINE_S,
@@ -47,6 +49,7 @@ STEPS: Final = 60
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces")]
 
 Choose = random.Random
+NAT: Final = Masquerade((Prefix.parse("10.244.0.0/16"),), (Prefix.parse("10.244.0.0/16"),), (1024, 4788))
 
 GATEWAYS: Final = ("10.0.0.7", "10.0.0.8", "10.0.0.9")
 GATEWAYS6: Final = ("fd00:10::7", "fd00:10::8", "fd00:10::9")
@@ -251,6 +254,8 @@ SILENT: Final = {
     "a link gets another MAC": "link set vxlan.test address 02:00:00:00:00:77",
     "a link gets another name": "link set other name another",
     "an IPv4 address goes": "addr del 10.244.1.0/32 dev vxlan.test",
+    "an IPv6 address goes": "addr del fd00:9::7/64 dev other",
+    "an MTU becomes too small for IPv6": "link set other mtu 1200",
     "a next hop goes": f"nexthop del id {HOP.id}",
 }
 
@@ -260,11 +265,66 @@ SILENT: Final = {
 def test_routes_are_dumped_after_changes_that_take_them_along_without_a_notification(
     command: str, watching: LinuxKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Some routing setups have this one, and then the IPv6 routes go as quietly as those of IPv4.
+    sysctl.write(Sysctl("net/ipv6/route/skip_notify_on_dev_down", "1"))
+    shell("addr add fd00:9::7/64 dev other nodad", "-6 route add 2001:db8::/48 via fd00:9::8 dev other")
+    watching.observe()
     with dumps(monkeypatch) as asked:
         shell(command)
         seen = watching.observe()
     assert encode.RTM_GETROUTE in asked
     assert seen == dumped()
+
+
+@pytest.mark.parametrize("watching", [True], indirect=True)
+def test_a_link_that_appears_during_a_dump_has_its_routes_once(
+    watching: LinuxKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def and_then_another(netlink: Netlink) -> object:
+        found = list_links(netlink)
+        monkeypatch.undo()
+        shell("link add late type veth peer name later", "link set late up", "route add 198.51.100.0/24 dev late")
+        return found
+
+    shell("link set other down")  # makes everything stale
+    monkeypatch.setattr("bgpctl.kernel.dumps.list_links", and_then_another)
+    watching.observe()
+    assert watching.observe() == dumped()
+    shell("route del 198.51.100.0/24 dev late")
+    assert watching.observe() == dumped()
+
+
+@pytest.mark.parametrize("watching", [True], indirect=True)
+def test_a_difference_is_found_while_the_kernel_goes_on_notifying(
+    watching: LinuxKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(MirrorBuilder, "apply", lambda *_: False)
+        shell("route add 198.51.100.0/24 via 10.0.0.7")
+        watching.observe()
+    renewed, busy = Dumps.renewed, iter(range(100))
+
+    def and_then_another(dumps: Dumps, mirror: Mirror) -> Mirror:
+        found = renewed(dumps, mirror)
+        shell(f"neigh replace 10.0.0.{100 + next(busy)} dev eth0 lladdr 02:00:00:00:00:21 nud permanent")
+        return found
+
+    monkeypatch.setattr(Dumps, "renewed", and_then_another)
+    mismatch = watching.resync()
+    assert mismatch is not None
+    assert [str(route.prefix) for route in mismatch.unknown.routes] == ["198.51.100.0/24"]
+    assert (mismatch.absent.size, mismatch.unknown.size) == (0, 1)
+    assert watching.observe() == dumped()
+
+
+@pytest.mark.parametrize("watching", [True], indirect=True)
+def test_entries_of_a_device_for_all_vnis_are_not_shown(watching: LinuxKernel) -> None:
+    shell("link add every type vxlan external vnifilter dstport 4790", "link set every up")
+    for vni in (5, 6):
+        entry = f"fdb append 02:00:00:00:00:21 dev every dst 10.0.0.7 src_vni {vni} self permanent"
+        subprocess.run(["bridge", *entry.split()], check=True)
+    assert not any(item.link == "every" for item in watching.observe().fdb)
+    assert watching.resync() is None
 
 
 @pytest.mark.parametrize("watching", [True], indirect=True)
@@ -339,13 +399,40 @@ def test_a_dump_that_changes_interrupted_is_repeated_by_the_next_observation(
 
 @pytest.mark.parametrize("watching", [True], indirect=True)
 def test_changes_of_nftables_and_sysctls_show_in_the_next_observation(watching: LinuxKernel) -> None:
-    nat = Masquerade((Prefix.parse("10.244.0.0/16"),), (Prefix.parse("10.244.0.0/16"),), (1024, 4788))
     forwarding = Sysctl("net/ipv4/ip_forward", "1")
-    put(watching, nat, forwarding)
-    assert missing(watching, nat, forwarding) == set()
+    put(watching, NAT, forwarding)
+    assert missing(watching, NAT, forwarding) == set()
     subprocess.run(["nft", "delete", "table", "ip", "bgpctl_nat"], check=True)
     sysctl.write(forwarding._replace(value="0"))
-    assert becomes_true(lambda: missing(watching, nat, forwarding) == {nat, forwarding})
+    assert becomes_true(lambda: missing(watching, NAT, forwarding) == {NAT, forwarding})
+
+
+@pytest.mark.parametrize("watching", [True], indirect=True)
+def test_a_table_of_nftables_that_goes_during_an_operation_of_ours_is_missed(
+    watching: LinuxKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(watching, NAT)
+    assert missing(watching, NAT) == set()
+    scene = Dumps.scene
+
+    def and_without_it(dumps: Dumps) -> object:
+        subprocess.run(["nft", "delete", "table", "ip", "bgpctl_nat"], check=True)
+        monkeypatch.undo()
+        return scene(dumps)
+
+    monkeypatch.setattr(Dumps, "scene", and_without_it)
+    put(watching, ROUTE._replace(metric=7))
+    assert becomes_true(lambda: missing(watching, NAT) == {NAT})
+
+
+@pytest.mark.parametrize("watching", [True], indirect=True)
+def test_a_table_of_nftables_that_another_program_restores_is_seen(watching: LinuxKernel) -> None:
+    put(watching, NAT)
+    table = subprocess.run(["nft", "list", "table", "ip", "bgpctl_nat"], check=True, capture_output=True).stdout
+    remove(watching, NAT)
+    assert missing(watching, NAT) == {NAT}
+    subprocess.run(["nft", "-f", "-"], input=table, check=True)
+    assert becomes_true(lambda: missing(watching, NAT) == set())
 
 
 def test_routes_with_another_protocol_number_are_ours_in_notifications_too() -> None:

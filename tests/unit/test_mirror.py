@@ -157,3 +157,8 @@ def test_after_a_changed_link_everything_is_dumped(*, emulated: bool) -> None:
 def test_emulated_next_hops_have_no_notifications() -> None:
     mirror = replace(applied(FRESH, [put(HOP)]), emulated=True)
     assert unconfirmed(mirror, ops(HOP), []).stale == {Part.NEXT_HOPS}
+
+
+def test_a_question_to_programs_that_resolve_addresses_changes_nothing() -> None:
+    question = put(Neighbour("eth0", GATEWAYS[0], MACS[0]))._replace(type=encode.RTM_GETNEIGH)
+    assert applied(FRESH, [question]) == FRESH
