@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from bgpctl.core.agent.events import Apply, Command, Event, MirrorMismatch, Observed
+from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.state import State
 from bgpctl.core.agent.step import step
 from bgpctl.core.bgp.speaker import Update
@@ -65,14 +66,14 @@ class Journal:
 
     def __init__(self, start: State) -> None:
         self._lock = threading.Lock()
-        self._older = _Half(start)
+        self._older = _Half(_without_memo(start))
         self._younger = self._older
 
     def write(self, before: State, entry: Entry) -> None:
         """`entry` happened in the state `before`."""
         with self._lock:
             if self._younger.is_full:
-                self._older, self._younger = self._younger, _Half(before)
+                self._older, self._younger = self._younger, _Half(_without_memo(before))
             self._younger.entries.append(entry)
             self._younger.weight += _weight(before, entry)
 
@@ -81,6 +82,11 @@ class Journal:
         with self._lock:
             younger = () if self._younger is self._older else tuple(self._younger.entries)
             return Record(self._older.start, (*self._older.entries, *younger))
+
+
+def _without_memo(state: State) -> State:
+    """What is replayed is derived anew; and former results would keep former tables."""
+    return replace(state, memo=Memo())
 
 
 def _weight(before: State, entry: Entry) -> int:

@@ -121,8 +121,9 @@ class Runner:
         if loaded.node(self.state.node) is None:
             names = ", ".join(node.name for node in loaded.nodes) or "none"
             message = f"this agent's node {self.state.node} is not among the nodes ({names})"
-            place = next((node.place for node in loaded.nodes if node.place), Place("cluster file", 1, 1))
-            return IntentRejected((Problem(place, "nodes", message, "agent-node-missing"),))
+            # A node that an edit left as it was has the line of before; its file is the same.
+            file = next((node.place.file for node in loaded.nodes if node.place), "cluster file")
+            return IntentRejected((Problem(Place(file, 1, 1), "nodes", message, "agent-node-missing"),))
         return IntentLoaded(loaded)
 
     def _next(self) -> Event | _Stop:

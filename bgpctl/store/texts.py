@@ -46,7 +46,7 @@ def understand(paths: Sequence[Path], texts: Sequence[str | Problem]) -> Loaded:
 class Reader:
     """
     Understands texts again and again, and reads only the documents that differ from the last ones, or stand elsewhere.
-    Their meaning together is assembled and checked as a whole.
+    Their meaning together is assembled and checked as a whole. Any thread may call.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Reader:
         """As the function does."""
         read: list[tuple[Piece, tuple[Draft, ...]]] = []
         problems: list[Problem] = []
-        left = dict(self._known)
+        left = dict(self._known)  # a copy: another thread may read meanwhile
         for path, text in zip(paths, texts, strict=True):
             try:
                 read += _read(text, str(path), left)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -97,3 +98,18 @@ def outcome(read: Callable[[], list[Tree]]) -> list[Tree] | Place:
         return read()
     except BadYaml as bad:
         return bad.problem.place
+
+
+def test_a_reader_may_be_asked_by_another_thread_while_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, content = texts.Reader(), (f"{ONE}---\n{OTHER}---\npools: {{}}\n",)
+    first = reader.understand(FILES[:1], content)
+    pieces = yaml.pieces
+
+    def and_another_asks(text: str, file: str) -> Iterator[Piece]:
+        for piece in pieces(text, file):
+            monkeypatch.undo()
+            reader.understand(FILES[:1], ("mtu: 1400\n",))
+            yield piece
+
+    monkeypatch.setattr(texts, "pieces", and_another_asks)
+    assert same(reader.understand(FILES[:1], content), first)

@@ -147,6 +147,8 @@ def test_bgp_ends_once_every_member_has_left_the_tunnel_that_it_served() -> None
     assert {hop.link for hop in play.kernel.next_hops} == {"vxlan.bgpctl"}
     assert play.kernel.link("tunl0") is None
     assert play.state.phase is Phase.CONVERGED
+    memo = play.state.memo
+    assert (memo.decision, memo.announceable, memo.advertised) == (None, None, {})  # they would keep former tables
 
 
 def test_an_agent_that_waits_for_members_and_has_nothing_to_probe_sleeps() -> None:

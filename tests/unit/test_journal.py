@@ -33,6 +33,15 @@ def test_a_changed_loop_shows_in_the_commands() -> None:
     assert not is_faithful(replace(record, start=begin("a1", 0.0)))
 
 
+def test_a_record_starts_from_knowledge_without_former_results() -> None:
+    start = converged().state
+    record = lived(Woken(), start=start).record()
+    assert record.start == start
+    assert start.memo.decision
+    memo = record.start.memo
+    assert (memo.surroundings, memo.decision, memo.derivation, memo.comparison) == (None, None, None, None)
+
+
 def test_of_many_events_the_last_ones_are_kept_and_can_be_played() -> None:
     story: list[Event] = [Woken(), *(Update(A2, (path(f"10.244.2.{number % 200}/32", A2),)) for number in range(1300))]
     record = lived(*story, start=converged().state).record()

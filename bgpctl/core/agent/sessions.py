@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from bgpctl.core.agent.events import Command, Configure, Speak
+from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp import adj_rib_out
 from bgpctl.core.bgp.adj_rib_out import SpeakerCommands
@@ -60,7 +61,10 @@ def advertise(
 ) -> tuple[State, SpeakerCommands]:
     """Bring Adj-RIB-Out up to date; with `full_tables_to` these peers get everything, and the others nothing now."""
     policy, observed = state.intent.policy, state.kernel.observed
-    if policy is None or not state.bgp.attached:
+    if policy is None:
+        memo = replace(state.memo, announceable=None, links=Memo().links, advertised={})  # former tables are large
+        return replace(state, memo=memo), ()
+    if not state.bgp.attached:
         return state, ()
     desired = state.kernel.desired
     paths = announceable(state.bgp.loc_rib.best, state.memo.announceable)

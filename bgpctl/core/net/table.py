@@ -149,7 +149,8 @@ class Table(Mapping[Prefix, V], Generic[V]):
             if prefix in self:
                 self._editable(edited, prefix).pop(prefix, None)
         for prefix, value in entries.items():
-            if self.get(prefix, _ABSENT) is not value:
+            key = shard_of(prefix)
+            if (edited if key in edited else self.shards).get(key, {}).get(prefix, _ABSENT) is not value:
                 self._editable(edited, prefix)[prefix] = value
         if not edited:
             return self
