@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/schema.py tools/install tools/nightly.py tools/wings.py
 
 .PHONY: always setup lock lab lint check test test-labs test-others test-newest nightly bare interop vm docs reference \
-	schema bench-fib bench-repair bench-bgp bench-bgp-idle bench-switch format clean
+	schema bench-fib bench-repair bench-mirror bench-change bench-bgp bench-bgp-idle bench-switch format clean
 
 setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt names
 
@@ -99,12 +99,18 @@ bench-fib: setup                ## routing table costs beside BIRD and ip -batch
 bench-repair: setup             ## how soon a deleted route is back; ROUTES= and TRIES= change how many
 	@$(BIN)/python bench/repair.py bench/results/repair.json
 
+bench-mirror: setup             ## what foreign changes, and none, cost an agent; ROUTES=, RATE= and SECONDS= change it
+	@$(BIN)/python bench/mirror.py bench/results/mirror.json
+
 bench-bgp: setup                ## how soon the routes of one BIRD are in the kernel, beside BIRD and FRR; ROUTES= and ROUNDS=
 	@tools/system-packages test
 	@$(BIN)/python -m bench.bgp bench/results/bgp.json
 
 bench-bgp-idle: setup           ## what a hundred quiet BGP peers cost, beside stock ExaBGP; PEERS=, ROUNDS= and SECONDS= change it
 	@$(BIN)/python bench/bgp_idle.py
+
+bench-change: setup             ## CPU of one changed route in the core, by the size of the table; AGAINST= another checkout, ROUNDS=
+	@$(BIN)/python -m bench.change bench/results/change.json
 
 bench-switch: setup             ## packets lost by changes of the encapsulation, and by naive ones; PPS= changes the load
 	@$(BIN)/python -m bench.switch bench/results/switch.json

@@ -31,6 +31,7 @@ from typing import NewType, Protocol, TypeAlias
 from bgpctl.core.bgp.speaker import SpeakerCommand, SpeakerConfig, SpeakerEvent
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Problem
+from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
@@ -60,8 +61,19 @@ class Kernel(Protocol):
         """
         Everything in the namespace that bgpctl understands, ours and others'.
 
-        One dump per kind, so not an atomic snapshot: a route may name a link missing from the same observation.
-        Only the sysctls that bgpctl may want are included.
+        While `watch` is on, it is the former observation with all notifications since applied to it; a kind of object
+        is dumped where these are not enough. Not an atomic snapshot: a route may name a link missing from the same
+        observation. A table without a change is the same object as before, and so is a whole observation. Only the
+        sysctls that bgpctl may want are included.
+
+        Raises:
+            Unavailable: the netlink socket is gone.
+        """
+
+    def resync(self) -> Mismatch | None:
+        """
+        Dump everything. The difference between what notifications have led to and the dump; None if there is none, or
+        if it is unknown, because something changed at the same time. The next observation is the dump.
 
         Raises:
             Unavailable: the netlink socket is gone.

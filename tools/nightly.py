@@ -52,6 +52,7 @@ PARTS: Final = (
     Part("bench-repair", "make bench-repair", 4, {"TRIES": "50"}),
     Part("bench-bgp", "make bench-bgp", 4, {"ROUTES": "10000", "ROUNDS": "1"}),
     Part("bench-bgp-idle", "make bench-bgp-idle", 4, {"PEERS": "20", "ROUNDS": "1", "SECONDS": "10"}),
+    Part("bench-change", "make bench-change", 1, {"SIZES": "1000 10000", "CHANGES": "3"}),
     Part("bench-switch", "make bench-switch", 70, {"PPS": "200"}),
 )
 

@@ -76,7 +76,7 @@ def _details(snapshot: Snapshot, session: Session) -> Json:
     reasons = [item.rejection.reason.value for item in bgp.loc_rib.rejected if item.peer == session.peer]
     policy = snapshot.state.intent.policy
     session_policy = policy.session_policies.get(session.peer) if policy else None
-    advertised = bgp.adj_rib_out.sent.get(session.peer, {})
+    advertised: Mapping[Prefix, Attributes] = bgp.adj_rib_out.sent.get(session.peer, {})
     return {
         "local_address": str(session.local),
         "local_asn": session.local_asn,

@@ -19,6 +19,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, Generic, NamedTuple, NewType, TypeAlias, TypeVar
 
+from bgpctl.core.net.addresses import Prefix
+from bgpctl.core.net.table import Table
+
 T = TypeVar("T")
 
 Tree: TypeAlias = Any
@@ -110,7 +113,9 @@ class Codec(Generic[T]):
             case origin if origin in {frozenset, AbstractSet}:
                 return _array(frozenset, self._form(arguments[0]))
             case origin if origin is Mapping:
-                return _mapping(self._form(arguments[0]), self._form(arguments[1]))
+                return _mapping(dict, self._form(arguments[0]), self._form(arguments[1]))
+            case origin if origin is Table:
+                return _mapping(Table.of, self._form(Prefix), self._form(arguments[0]))
             case None if isinstance(annotation, type):
                 return self._class(annotation)
             case _:
@@ -241,8 +246,8 @@ def _each(decode: Callable[[Tree], object], trees: list[Tree]) -> Iterator[objec
             raise error.inside(f"[{index}]") from error
 
 
-def _mapping(key: _Form, value: _Form) -> _Form:
-    pairs = _array(dict, _row("pair", tuple, [("[key]", key), ("[value]", value)]))
+def _mapping(make: Callable[[list[Any]], object], key: _Form, value: _Form) -> _Form:
+    pairs = _array(make, _row("pair", tuple, [("[key]", key), ("[value]", value)]))
     return _Form(lambda mapping: pairs.encode(mapping.items()), pairs.decode)
 
 

@@ -19,7 +19,9 @@ from bgpctl.core.agent.events import (
     IntentLoaded,
     IntentRejected,
     KernelChanged,
+    KernelEvent,
     KernelLost,
+    MirrorMismatch,
     Observe,
     Observed,
     PeerRequested,
@@ -69,12 +71,14 @@ def _from_operator(item: _FromOperator, names: Names) -> str:
             assert_never(item)
 
 
-def _from_kernel(item: KernelChanged | KernelLost | Observed | Applied | Probed | Woken) -> str:
+def _from_kernel(item: KernelEvent | Woken) -> str:
     match item:
         case KernelChanged():
             return "another program changed kernel state"
         case KernelLost():
             return f"kernel state unavailable: {item.reason}"
+        case MirrorMismatch(mismatch):
+            return words.mismatch(mismatch)
         case Observed():
             return f"kernel state read: {count(item.dataplane.size, 'object')}"
         case Applied():

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
-from bgpctl.core.agent.events import Apply, Command, Event, Observed
+from bgpctl.core.agent.events import Apply, Command, Event, MirrorMismatch, Observed
+from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.state import State
 from bgpctl.core.agent.step import step
 from bgpctl.core.bgp.speaker import Update
+from bgpctl.core.net.dataplane import Dataplane
 
 _HALF: Final = 500
 """Events in each of two halves, of which the older one is dropped when the younger one is full."""
@@ -64,16 +66,16 @@ class Journal:
 
     def __init__(self, start: State) -> None:
         self._lock = threading.Lock()
-        self._older = _Half(start)
+        self._older = _Half(_without_memo(start))
         self._younger = self._older
 
     def write(self, before: State, entry: Entry) -> None:
         """`entry` happened in the state `before`."""
         with self._lock:
             if self._younger.is_full:
-                self._older, self._younger = self._younger, _Half(before)
+                self._older, self._younger = self._younger, _Half(_without_memo(before))
             self._younger.entries.append(entry)
-            self._younger.weight += _weight(entry)
+            self._younger.weight += _weight(before, entry)
 
     def record(self) -> Record:
         """All there is."""
@@ -82,11 +84,19 @@ class Journal:
             return Record(self._older.start, (*self._older.entries, *younger))
 
 
-def _weight(entry: Entry) -> int:
+def _without_memo(state: State) -> State:
+    """What is replayed is derived anew; and former results would keep former tables."""
+    return replace(state, memo=Memo())
+
+
+def _weight(before: State, entry: Entry) -> int:
+    """The objects that are kept for the entry alone: observations share what did not change."""
     done = sum(len(command.ops) for command in entry.commands if isinstance(command, Apply))
     match entry.event:
         case Observed(dataplane):
-            return done + dataplane.size
+            return done + dataplane.unshared_size(before.kernel.observed or Dataplane())
+        case MirrorMismatch(mismatch):
+            return done + mismatch.absent.size + mismatch.unknown.size
         case Update(announced=announced, withdrawn=withdrawn):
             return done + len(announced) + len(withdrawn)
         case _:

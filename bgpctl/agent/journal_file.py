@@ -21,10 +21,10 @@ from typing import BinaryIO, Final
 from bgpctl.agent.codec import Codec, Tree, Undecodable
 from bgpctl.agent.journal import Entry, Record
 from bgpctl.core.agent.events import Command, Event, Observed
+from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.sessions import with_policy
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.import_policy import Policy
-from bgpctl.core.bgp.loc_rib import PolicyCache
 from bgpctl.core.net.dataplane import Dataplane
 
 SCHEMA: Final = "bgpctl/journal/v1"
@@ -69,7 +69,7 @@ class _Codecs:
 
     def __init__(self) -> None:
         self.header: Codec[Header] = Codec(Header)
-        self.state: Codec[State] = Codec(State, derived=(Policy, PolicyCache))
+        self.state: Codec[State] = Codec(State, derived=(Policy, Memo))
         self.line: Codec[_Line] = Codec(_Line)
 
 

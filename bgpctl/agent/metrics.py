@@ -77,6 +77,11 @@ def _node(snapshot: Snapshot) -> Iterator[Metric]:
         "Repairs within the last hour: changes by other programs that were reverted.",
         summary["repaired_1h"],
     )
+    mismatches = CounterMetricFamily(
+        "bgpctl_mirror_mismatch", "Dumps of the kernel that differed from its notifications."
+    )
+    mismatches.add_metric([], snapshot.state.kernel.mismatches)
+    yield mismatches
     yield _value("config_rejected", "1 if the last edit of the cluster file was rejected.", summary["config_rejected"])
 
 

@@ -16,6 +16,7 @@ from typing import assert_never
 from bgpctl.agent import words
 from bgpctl.agent.journal import Entry, Journal
 from bgpctl.agent.observe_throttle import ObserveThrottle
+from bgpctl.agent.resync_throttle import ResyncThrottle
 from bgpctl.core.agent.events import (
     Applied,
     Apply,
@@ -26,6 +27,7 @@ from bgpctl.core.agent.events import (
     IntentRejected,
     KernelChanged,
     KernelLost,
+    MirrorMismatch,
     Observe,
     Observed,
     Probed,
@@ -38,6 +40,7 @@ from bgpctl.core.agent.state import State, begin
 from bgpctl.core.agent.step import step
 from bgpctl.core.bgp import speaker
 from bgpctl.core.cluster.problems import Place, Problem, Severity
+from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.ports import Clock, Kernel, Loaded, Prober, Speaker, Store, Unavailable
 
 log = logging.getLogger("bgpctl.agent")
@@ -81,6 +84,7 @@ class Runner:
         self._queue: queue.SimpleQueue[Event | _Stop] = queue.SimpleQueue()
         self.journal = Journal(self.state)
         self._throttle = ObserveThrottle()
+        self._resync_throttle = ResyncThrottle(ports.clock.now_s())
         self._observe_next = False
         self._observation_began_s = 0.0
         self._change_queued = False  # KernelChanged is in the queue, or was and has to wait
@@ -117,8 +121,9 @@ class Runner:
         if loaded.node(self.state.node) is None:
             names = ", ".join(node.name for node in loaded.nodes) or "none"
             message = f"this agent's node {self.state.node} is not among the nodes ({names})"
-            place = next((node.place for node in loaded.nodes if node.place), Place("cluster file", 1, 1))
-            return IntentRejected((Problem(place, "nodes", message, "agent-node-missing"),))
+            # A node that an edit left as it was has the line of before; its file is the same.
+            file = next((node.place.file for node in loaded.nodes if node.place), "cluster file")
+            return IntentRejected((Problem(Place(file, 1, 1), "nodes", message, "agent-node-missing"),))
         return IntentLoaded(loaded)
 
     def _next(self) -> Event | _Stop:
@@ -163,12 +168,24 @@ class Runner:
         return self._ports.clock.now_s()
 
     def _observe(self) -> Event:
-        self._observe_next = self._change_waits = self._change_queued = False
-        self._observation_began_s = self._now_s()
+        """An observation; before it, if it is time for a dump of everything, the difference that this found."""
+        self._change_waits = self._change_queued = False
         try:
-            return Observed(self._open_kernel().observe())
+            kernel = self._open_kernel()
+            if self._resync_throttle.is_due(self._now_s()) and (mismatch := self._resync(kernel)):
+                return MirrorMismatch(mismatch)
+            self._observe_next = False
+            self._observation_began_s = self._now_s()
+            return Observed(kernel.observe())
         except Unavailable as error:
+            self._observe_next = False
             return self._lost_kernel(error)
+
+    def _resync(self, kernel: Kernel) -> Mismatch | None:
+        began_s = self._now_s()
+        mismatch = kernel.resync()
+        self._resync_throttle.resynced(began_s, self._now_s())
+        return mismatch
 
     def _kernel_changed(self) -> None:
         """Called by the kernel's thread: one event until the next observation, however many changes there are."""
@@ -179,6 +196,7 @@ class Runner:
     def _open_kernel(self) -> Kernel:
         if self._kernel is None:
             self._kernel = self._ports.open_kernel()
+            self._resync_throttle = ResyncThrottle(self._now_s())
             self._kernel.watch(self._kernel_changed)
         return self._kernel
 
@@ -261,6 +279,20 @@ def _report(before: State, after: State, event: Event) -> None:
         case IntentRejected():
             for problem in event.problems:
                 log.error("cluster file rejected, the previous one stays in force: %s", problem)
+        case MirrorMismatch() | KernelLost() | Observed() | Applied():
+            _report_kernel(before, event)
+        case speaker.SessionUp() | speaker.SessionDown():
+            _report_session(event)
+        case _:
+            pass
+    if before.phase is not after.phase:
+        log.info(after.phase.value, extra={"facts": {"was": before.phase.value}})
+
+
+def _report_kernel(before: State, event: MirrorMismatch | KernelLost | Observed | Applied) -> None:
+    match event:
+        case MirrorMismatch(mismatch):
+            log.warning("%s", words.mismatch(mismatch))
         case KernelLost() if not before.kernel.error:
             log.error("%s", words.kernel_lost(event.reason))
         case Observed() if before.kernel.error:
@@ -268,12 +300,8 @@ def _report(before: State, after: State, event: Event) -> None:
         case Applied():
             for failure in event.failures:
                 log.error("%s", words.failure(failure))
-        case speaker.SessionUp() | speaker.SessionDown():
-            _report_session(event)
         case _:
             pass
-    if before.phase is not after.phase:
-        log.info(after.phase.value, extra={"facts": {"was": before.phase.value}})
 
 
 def _report_session(event: speaker.SessionUp | speaker.SessionDown) -> None:

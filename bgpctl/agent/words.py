@@ -6,6 +6,7 @@ Refuses to know: how a decision was made.
 from __future__ import annotations
 
 import errno
+from itertools import islice
 from typing import Any, Final, assert_never
 
 from bgpctl.core.agent.backoff import Backoff
@@ -13,8 +14,10 @@ from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.encapsulation import DIRECT, Encapsulation
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
+from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
 from bgpctl.core.migration.situation import PendingMember
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
     Decap,
     FdbEntry,
@@ -30,6 +33,9 @@ from bgpctl.core.net.objects import (
     Sysctl,
 )
 from bgpctl.core.simulate.preview import Effect, Preview
+
+_SHOWN: Final = 3
+"""So many objects are named."""
 
 
 def reason(reason: Reason, node: Node) -> str:
@@ -66,6 +72,20 @@ def _encapsulated(reason: Reason, node: Node) -> str:
 
 def _name(encapsulation: Encapsulation | None) -> str:
     return "no encapsulation" if encapsulation is None or encapsulation == DIRECT else encapsulation.title
+
+
+def mismatch(item: Mismatch) -> str:
+    """The difference between the mirror of the kernel and a dump."""
+    parts = (("absent", item.absent), ("unknown until now", item.unknown))
+    found = (f"{what}: {_some(dataplane)}" for what, dataplane in parts if dataplane.size or dataplane.rules)
+    return f"kernel state differs from its notifications: {'; '.join(found)}"
+
+
+def _some(dataplane: Dataplane) -> str:
+    first = ", ".join(map(kernel_object, islice(dataplane, _SHOWN)))
+    rules = count(len(dataplane.rules), "rule") if dataplane.rules else ""
+    more = f"{dataplane.size - _SHOWN} more" if dataplane.size > _SHOWN else ""
+    return ", ".join(filter(None, (first, more, rules)))
 
 
 def unmet(item: Unmet) -> str:

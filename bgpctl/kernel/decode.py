@@ -41,12 +41,15 @@ from bgpctl.kernel.encode import (
     IFINFOMSG,
     NDA_DST,
     NDA_LLADDR,
+    NDA_MASTER,
+    NDA_SRC_VNI,
     NDMSG,
     NHA_GATEWAY,
     NHA_GROUP,
     NHA_ID,
     NHA_OIF,
     NHMSG,
+    NTF_PROXY,
     NUD_PERMANENT,
     RT_SCOPE_LINK,
     RTA_DST,
@@ -77,6 +80,10 @@ _STATS: Final = struct.Struct("=4Q")
 """struct rtnl_link_stats64 begins with packets received and sent, and the bytes of both."""
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
+_IFA_F_OPTIMISTIC: Final = 0x04
+_IFA_F_TENTATIVE: Final = 0x40
+_UNUSABLE: Final = _IFA_F_TENTATIVE | _IFA_F_OPTIMISTIC
+"""Of these flags: tentative, unless it may be used optimistically (RFC 4429)."""
 
 _IFF_UP: Final = 0x1
 _IFF_RUNNING: Final = 0x40
@@ -100,6 +107,13 @@ _SHOWN: Final = {
     for kind in (RouteType.UNICAST, RouteType.BLACKHOLE, RouteType.UNREACHABLE, RouteType.PROHIBIT, RouteType.THROW)
 }
 """Local, broadcast, anycast and multicast routes are the kernel's own."""
+
+_GROUP_BIT: Final = 0x01
+"""Of a MAC's first byte: multicast."""
+_NO_MAC: Final = Mac("00:00:00:00:00:00")
+
+FdbKey: TypeAlias = tuple[str, Mac]
+"""Link and MAC."""
 
 RouteNextHop: TypeAlias = tuple[str | None, Address | None]
 """A link and a gateway."""
@@ -160,9 +174,12 @@ def link_traffic(body: bytes) -> Traffic:
 
 
 def link_address(body: bytes, names: Names) -> LinkAddress | None:
-    """The address of an RTM_NEWADDR or RTM_DELADDR."""
-    family, length, _, _, index = IFADDRMSG.unpack_from(body)
-    if family not in _VERSION or index not in names:
+    """
+    The address of an RTM_NEWADDR or RTM_DELADDR; None for an IPv6 one that cannot be used, while duplicate address
+    detection runs or after it failed (RFC 4862, section 5.4). The kernel's notification comes when it has succeeded.
+    """
+    family, length, flags, _, index = IFADDRMSG.unpack_from(body)
+    if family not in _VERSION or index not in names or flags & _UNUSABLE == _IFA_F_TENTATIVE:
         return None
     return LinkAddress(names[index], InterfaceAddress(address(own_address(body)), length))
 
@@ -189,15 +206,48 @@ def neighbour(body: bytes, names: Names) -> Neighbour | None:
     return Neighbour(names[index], address(found[NDA_DST]), mac)
 
 
+def neighbour_key(body: bytes, names: Names) -> tuple[str, Address] | None:
+    """The link and the address by which the kernel tells neighbours apart; None for one that is answered for others."""
+    family, index, _, flags, _ = NDMSG.unpack_from(body)
+    found = attributes(body, NDMSG.size)
+    if family not in _VERSION or flags & NTF_PROXY or NDA_DST not in found:
+        return None
+    return names[index], address(found[NDA_DST])
+
+
 def fdb_entry(body: bytes, names: Names) -> FdbEntry | None:
-    """A permanent forwarding entry with a remote, which only tunnel devices have."""
+    """
+    A permanent forwarding entry with a remote, which only tunnel devices have. Not one of a device for all VNIs, which
+    has entries by MAC and VNI: ours has one.
+    """
     family, index, state, _, _ = NDMSG.unpack_from(body)
     found = attributes(body, NDMSG.size)
     mac = _mac(found.get(NDA_LLADDR, b""))
     remote = found.get(NDA_DST)
     if family != AF_BRIDGE or not state & NUD_PERMANENT or mac is None or remote is None or index not in names:
         return None
+    if NDA_SRC_VNI in found:
+        return None
     return FdbEntry(names[index], mac, address(remote))
+
+
+def fdb_key(body: bytes, names: Names) -> FdbKey | None:
+    """The link and the MAC, the key of a tunnel device's forwarding entry; None for what `fdb_entry` never shows."""
+    _, index, _, _, _ = NDMSG.unpack_from(body)
+    found = attributes(body, NDMSG.size)
+    mac = _mac(found.get(NDA_LLADDR, b""))
+    return None if mac is None or NDA_MASTER in found or NDA_SRC_VNI in found else (names[index], mac)
+
+
+def has_many_remotes(mac: Mac) -> bool:
+    """True if a tunnel device may have several entries for it: multicast, or all else (vxlan_fdb_append)."""
+    return mac == _NO_MAC or bool(int(mac[:2], 16) & _GROUP_BIT)
+
+
+def next_hop_id(body: bytes) -> tuple[int, int]:
+    """The id of a next hop or group, and the interface index of its link, 0 without one."""
+    found = attributes(body, NHMSG.size)
+    return u32(found[NHA_ID]), u32(found[NHA_OIF]) if NHA_OIF in found else 0
 
 
 def next_hop(body: bytes, names: Names) -> NextHop | None:
@@ -263,6 +313,30 @@ def _any_route(body: bytes, names: Names) -> Route | None:
     led = not number and kind == RouteType.UNICAST
     gateway, link_name = _route_next_hop(found, names) if led else (None, None)
     return Route(prefix, _SHOWN[kind], number, gateway, link_name, metric, table, protocol)
+
+
+def route_key(body: bytes) -> tuple[int, Prefix, int] | None:
+    """Table, prefix and metric of a route of any type; None for one that `route` never shows, whatever its type."""
+    family, length, source_length, tos, table, _, _, _, flags = RTMSG.unpack_from(body)
+    if family not in _VERSION or source_length or tos or flags & _RTM_F_CLONED:
+        return None
+    found = attributes(body, RTMSG.size)
+    table = u32(found[RTA_TABLE]) if RTA_TABLE in found else table
+    if table == LOCAL_TABLE:
+        return None
+    metric = u32(found[RTA_PRIORITY]) if RTA_PRIORITY in found else 0
+    return table, Prefix(_VERSION[family], int.from_bytes(found.get(RTA_DST, b""), "big"), length), metric
+
+
+def is_ipv6(body: bytes) -> bool:
+    """True of a message whose body begins with the family of IPv6."""
+    return body[0] == FAMILY[6]
+
+
+def has_several_ways(body: bytes) -> bool:
+    """True of a multipath route; one by a next-hop group has a single way, which is the group."""
+    found = attributes(body, RTMSG.size)
+    return RTA_MULTIPATH in found and RTA_NH_ID not in found
 
 
 def owned_next_hop(body: bytes, _: Names) -> int | None:

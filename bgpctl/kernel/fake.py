@@ -1,5 +1,6 @@
 """
-A kernel in memory: the kernel model (core/dataplane/effects.py) behind the Kernel port.
+A kernel in memory: the kernel model (core/dataplane/effects.py) behind the Kernel port. Like the running one, it is
+observed by its notifications: a change without one shows in a resynchronisation only.
 
 Refuses to know: anything that the model does not.
 """
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, groupby
 from typing import Final
 
+from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op, Remove, after_each
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
@@ -24,11 +26,18 @@ class FakeKernel(Kernel):
 
     def __init__(self, start: Dataplane = _EMPTY) -> None:
         self._dataplane = start
+        self._mirror = start
         self._watchers: list[Callable[[], None]] = []
         self._sysctls_before: dict[Key, Sysctl] = {}
 
     def observe(self) -> Dataplane:
-        return self._dataplane
+        return self._mirror
+
+    def resync(self) -> Mismatch | None:
+        believed, self._mirror = self._mirror, self._dataplane
+        if believed == self._dataplane:
+            return None
+        return Mismatch(believed.minus_all(self._dataplane), self._dataplane.minus_all(believed))
 
     def apply(self, ops: Sequence[Op]) -> tuple[Failure, ...]:
         failures: list[Failure] = []
@@ -50,7 +59,10 @@ class FakeKernel(Kernel):
         return failures
 
     def _do(self, ops: Iterable[Op]) -> tuple[Failure, ...]:
-        self._dataplane, refused = after_each(self._dataplane, ops)
+        before = self._dataplane
+        self._dataplane, refused = after_each(before, ops)
+        self._mirror = self._mirror.minus_all(before.minus_all(self._dataplane))
+        self._mirror = self._mirror.plus_all(self._dataplane.minus_all(before))
         return tuple(Failure(refusal.op, refusal.errno) for refusal in refused)
 
     def tamper(self, *ops: Op) -> None:
@@ -58,6 +70,10 @@ class FakeKernel(Kernel):
         self._do(ops)
         for changed in self._watchers:
             changed()
+
+    def tamper_unnotified(self, *ops: Op) -> None:
+        """The same without a notification, as if it was lost and the loss not reported."""
+        self._dataplane, _ = after_each(self._dataplane, ops)
 
     def watch(self, changed: Callable[[], None]) -> None:
         self._watchers.append(changed)

@@ -7,18 +7,17 @@ Refuses to know: why an operation is wanted, how an encapsulation is done (proto
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import partial
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Final, TypeVar, assert_never
+from typing import Final, assert_never
 
+from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
 from bgpctl.core.fabric.encapsulations import behind, named
-from bgpctl.core.net.addresses import (
-    LINK_LOCAL,
-)
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
     PROTOCOL,
@@ -34,26 +33,28 @@ from bgpctl.core.net.objects import (
     NextHopGroup,
     Plain,
     Route,
-    Rule,
     Sysctl,
 )
-from bgpctl.kernel import decode, encode, masquerade, rules, sysctl
-from bgpctl.kernel.encapsulations import IMPLEMENTATIONS, link
+from bgpctl.kernel import decode, encode, masquerade, sysctl
+from bgpctl.kernel.dumps import Dumps, has_next_hop_objects, read
+from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
 from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.hints import hint
 from bgpctl.kernel.links import Links, list_links
-from bgpctl.kernel.netlink import Netlink, Request, Unanswered
+from bgpctl.kernel.mirror import EVERYTHING, Mirror, Part, unconfirmed
+from bgpctl.kernel.netlink import Netlink, Request
 from bgpctl.kernel.nexthop_emulation import NextHopEmulation
 from bgpctl.kernel.protocol import AUTO, Devices
 from bgpctl.kernel.scene import Scene
 from bgpctl.kernel.watch import Watch
-from bgpctl.ports import Kernel, Unavailable
-
-T = TypeVar("T")
+from bgpctl.ports import Kernel
 
 _ABSENT: Final = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL})
-_WATCHED_SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
-_WATCHED_LINK_SYSCTLS: Final = ("forwarding", "rp_filter")
+_TRIES: Final = 3
+"""So often something is dumped in which another program changes things meanwhile."""
+_NOTIFIED_WITHIN_S: Final = 0.05
+_NOTIFIED_DRIVER: Final = LinkKind().driver()
+"""The driver of devices that the kernel notifies of as a whole."""
 
 
 class LinuxKernel(Kernel):
@@ -81,15 +82,16 @@ class LinuxKernel(Kernel):
         memory: Path | None = None,
         protocol: int = PROTOCOL,
     ) -> None:
-        self._netlink = Netlink(None if protocol == PROTOCOL else encode.exchanging(protocol))
-        self.has_next_hop_objects = self._knows_next_hop_objects()
+        self._transform = None if protocol == PROTOCOL else encode.exchanging(protocol)
+        self._netlink = Netlink(self._transform)
+        self.has_next_hop_objects = has_next_hop_objects(self._netlink)
         self._emulation = None if next_hop_objects and self.has_next_hop_objects else NextHopEmulation()
         self._links = Links()
         self._devices = self._opened(drivers or {})
         self._watch: Watch | None = None
-        self._masquerading = set(encode.FAMILY)
-        self._last_routes: tuple[dict[bytes, Route | None], Mapping[int, str]] = {}, {}
-        self._named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
+        self._dumps = Dumps(
+            self._netlink, self._devices.values(), self._emulation, next_hop_objects=self.has_next_hop_objects
+        )
         self._sysctls_before = sysctl.Memory(memory)
 
     def close(self) -> None:
@@ -101,8 +103,11 @@ class LinuxKernel(Kernel):
 
     def watch(self, changed: Callable[[], None]) -> None:
         self._unwatch()
-        self._watch = Watch(changed, self._own_ports)
-        self._scene()
+        watch = Watch(changed, self._own_ports, self._empty_mirror(), self._transform)
+        self._watch = watch
+        with watch.paused():
+            # A notification that shows a link as it is already is no news.
+            watch.mirror = replace(watch.mirror, links={facts.number: facts for facts in list_links(self._netlink)})
 
     def _opened(self, drivers: Mapping[str, str]) -> Mapping[str, Devices]:
         """By the name of the encapsulation."""
@@ -111,13 +116,6 @@ class LinuxKernel(Kernel):
             for name, item in IMPLEMENTATIONS.items()
         }
         return {name: devices for name, devices in every.items() if devices}
-
-    def _knows_next_hop_objects(self) -> bool:
-        try:
-            self._next_hop_objects()
-        except Unanswered:
-            return False  # before Linux 5.3
-        return True
 
     def _unwatch(self) -> None:
         if self._watch:
@@ -134,93 +132,57 @@ class LinuxKernel(Kernel):
     # Observing -------------------------------------------------------------------------------------------------
 
     def observe(self) -> Dataplane:
-        scene = self._scene()
-        names = scene.names
-        links = frozenset(scene.links.values())
-        dump = self._netlink.dump
-        dumped = dump(encode.RTM_GETADDR, encode.IFADDRMSG.pack(0, 0, 0, 0, 0))
-        addresses = _read(dumped, names, decode.link_address)
-        fdb = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(encode.AF_BRIDGE, 0, 0, 0, 0))
-        neighbours = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(0, 0, 0, 0, 0))
-        objects = self._next_hop_objects() if self.has_next_hop_objects else ()
-        next_hops, groups = _read(objects, names, decode.next_hop), _read(objects, names, decode.group)
-        if self._emulation:
-            self._emulation.settle(scene.links)
-            next_hops = self._emulation.next_hops() | {hop for hop in next_hops if hop.protocol != PROTOCOL}
-            groups = self._emulation.groups() | {group for group in groups if group.protocol != PROTOCOL}
-        return Dataplane(
-            links=links,
-            sysctls=frozenset(self._sysctls(links, addresses)),
-            addresses=addresses,
-            decaps=self._decaps(links),
-            masquerades=self._masquerades(),
-            fdb=_read(fdb, names, decode.fdb_entry),
-            neighbours=_read(neighbours, names, decode.neighbour),
-            next_hops=next_hops,
-            groups=groups,
-            routes=self._routes(names),
-            rules=self._rules(),
-        )
+        if self._watch is None:
+            return self._dumps.with_sysctls(self._dumps.renewed(self._empty_mirror())).dataplane
+        with self._watch.paused():
+            self._update(self._watch)
+            self._watch.mirror = self._dumps.with_sysctls(self._watch.mirror)
+            return self._watch.mirror.dataplane
 
-    def _next_hop_objects(self) -> tuple[bytes, ...]:
-        return self._netlink.dump(encode.RTM_GETNEXTHOP, encode.NHMSG.pack(0, 0, 0, 0))
+    def resync(self) -> Mismatch | None:
+        if self._watch is None:
+            return None
+        with self._watch.paused():
+            for _ in range(_TRIES):
+                self._update(self._watch)
+                mirrored = self._watch.mirror
+                dumped = self._dumps.renewed(mirrored.marked_stale(EVERYTHING))
+                if dumped.dataplane is mirrored.dataplane:
+                    self._watch.mirror = dumped
+                    return None
+                # The kernel may be about to notify: of an IPv6 address it does so from a work queue.
+                time.sleep(_NOTIFIED_WITHIN_S)
+            # A busy namespace notifies meanwhile: both have to be the same after the same notifications.
+            self._watch.mirror = dumped
+            mirrored = self._watch.read_twice(mirrored)
+            dumped = self._watch.mirror
+            if mirrored.stale or dumped.stale or mirrored.dataplane == dumped.dataplane:
+                return None
+            return Mismatch(
+                mirrored.dataplane.minus_all(dumped.dataplane), dumped.dataplane.minus_all(mirrored.dataplane)
+            )
 
-    def _routes(self, names: Mapping[int, str]) -> frozenset[Route]:
-        dumped = self._dump_routes()
-        if self._emulation:
-            return frozenset(self._emulation.routes(dumped, names))
-        # Equal messages decode to equal routes: of 100,000, hardly any differs from the last dump.
-        known, links = self._last_routes
-        known = known if links == names else {}
-        now = {body: known[body] if body in known else decode.route(body, names) for body in dumped}
-        self._last_routes = now, names
-        return frozenset(route for route in now.values() if route)
+    def _update(self, watch: Watch) -> None:
+        """Bring the mirror up to date. Notifications that come while something is dumped are applied after it."""
+        watch.read()
+        if watch.tables_changed:
+            watch.tables_changed = False
+            self._dumps.masquerading = set(encode.FAMILY)  # a table of ours may be back
+        if any(link.kind.driver() != _NOTIFIED_DRIVER for link in watch.mirror.dataplane.links):
+            # Of a program that is detached from tcx there is no notification.
+            watch.mirror = watch.mirror.marked_stale((Part.DECAPS,))
+        for _ in range(_TRIES):
+            if not watch.mirror.stale:
+                return
+            dumped = watch.mirror = self._dumps.renewed(watch.mirror)
+            watch.read()
+            if dumped.stale:
+                break
+        if watch.mirror.stale:
+            watch.ring()  # a namespace that never rests: the next observation dumps the rest
 
-    def _rules(self) -> frozenset[Rule]:
-        try:
-            # One dump of all families: a kernel without IPv6 refuses that one alone.
-            dumped = self._netlink.dump(encode.RTM_GETRULE, encode.RTMSG.pack(0, 0, 0, 0, 0, 0, 0, 0, 0))
-        except Unanswered:
-            return frozenset()  # without CONFIG_IP_MULTIPLE_TABLES
-        return frozenset(rules.rules(dumped))
-
-    def _dump_routes(self) -> Iterator[bytes]:
-        # One family at a time: AF_UNSPEC would add MPLS labels and multicast forwarding entries.
-        for family in encode.FAMILY.values():
-            yield from self._netlink.dump(encode.RTM_GETROUTE, encode.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
-
-    def _scene(self) -> Scene:
-        dump = partial(list_links, self._netlink)
-        seen = self._watch.observe(dump) if self._watch else dump()
-        names = {facts.number: facts.name for facts in seen}
-        links = {facts.name: self._recognised(link(facts, names)) for facts in seen}
-        return Scene({facts.name: facts.number for facts in seen}, links)
-
-    def _recognised(self, found: Link) -> Link:
-        for devices in self._devices.values():
-            found = devices.recognised(found)
-        return found
-
-    def _decaps(self, links: Collection[Link]) -> frozenset[Decap]:
-        return frozenset(decap for devices in self._devices.values() for decap in devices.decaps(links))
-
-    def _masquerades(self) -> frozenset[Masquerade]:
-        # Listing a table takes a process: done at the first observation, and while there is a table.
-        try:
-            found = [masquerade.observe(version) for version in sorted(self._masquerading)]
-        except OSError as error:
-            raise Unavailable(f"cannot read the masquerade rules: {error}") from error
-        seen = frozenset(item for item in found if item)
-        self._masquerading = {item.version for item in seen}
-        return seen
-
-    def _sysctls(self, links: Iterable[Link], addresses: Iterable[LinkAddress]) -> Iterator[Sysctl]:
-        ours = {link.name for link in links if link.owned}
-        per_link = {f"net/ipv4/conf/{name}/{key}" for name in ours for key in _WATCHED_LINK_SYSCTLS}
-        theirs = {item.link for item in addresses if _is_global6(item)} - ours
-        heeding = {f"net/ipv6/conf/{name}/accept_ra" for name in theirs}
-        found = map(sysctl.read, self._named_sysctls | per_link | heeding)
-        return (value for value in found if value)
+    def _empty_mirror(self) -> Mirror:
+        return Mirror(emulated=self._emulation is not None)
 
     def _making(self, kind: LinkKind) -> Devices:
         """Raises OSError EOPNOTSUPP: no encapsulation has such links."""
@@ -241,18 +203,21 @@ class LinuxKernel(Kernel):
     def apply(self, ops: Sequence[Op]) -> tuple[Failure, ...]:
         failures: list[Failure] = []
         with self._acting():
-            scene = self._scene()
+            scene = self._dumps.scene()
             for kind, group in groupby(ops, key=lambda op: type(op.object)):
                 if issubclass(kind, Batched):
                     failures += self._batch(list(group), scene)
                     continue
                 for op in group:
                     failures += self._single(op, scene)
-                    scene = self._scene() if kind is Link else scene
+                    scene = self._dumps.scene() if kind is Link else scene
                 if kind is Link and self._emulation:
                     self._emulation.settle(scene.links)
             if self._emulation and self.has_next_hop_objects:
                 self._retire()
+        if self._watch:
+            with self._watch.paused():
+                self._watch.mirror = unconfirmed(self._watch.mirror, ops, failures)
         return tuple(failures)
 
     def _acting(self) -> AbstractContextManager[None]:
@@ -286,12 +251,12 @@ class LinuxKernel(Kernel):
 
     def _retire(self) -> None:
         """Remove next-hop objects that an earlier agent left and no route names any more."""
-        objects = self._next_hop_objects()
-        ours = _read(objects, {}, decode.owned_next_hop)
+        objects = self._dumps.next_hop_objects()
+        ours = read(objects, {}, decode.owned_next_hop)
         if not ours:
             return
-        groups = {group.id: group.members for group in _read(objects, {}, decode.group)}
-        named = {route.next_hop for route in _read(self._dump_routes(), {}, decode.route)}
+        groups = {group.id: group.members for group in read(objects, {}, decode.group)}
+        named = {route.next_hop for route in read(self._dumps.routes(), {}, decode.route)}
         used = named.union(*(groups.get(number, ()) for number in named))
         unused = [NextHop(number, "", None, onlink=False) for number in sorted(ours - used, reverse=True)]
         self._netlink.request([encode.remove(hop, 0) for hop in unused])
@@ -315,9 +280,9 @@ class LinuxKernel(Kernel):
                 self._letting_in(obj).put_decap(obj)
             case Masquerade():
                 masquerade.put(obj)
-                self._masquerading.add(obj.version)
+                self._dumps.masquerading.add(obj.version)
             case Sysctl():
-                self._named_sysctls |= {obj.name}
+                self._dumps.named_sysctls |= {obj.name}
                 self._sysctls_before.write(obj)
             case FdbEntry() | Neighbour() | NextHop() | NextHopGroup() | Route():
                 raise AssertionError(f"{obj} goes by batch")
@@ -337,7 +302,7 @@ class LinuxKernel(Kernel):
             case Masquerade():
                 masquerade.remove(obj.version)
             case Sysctl():
-                self._named_sysctls -= {obj.name}  # a value cannot be absent; it can be the one before ours
+                self._dumps.named_sysctls -= {obj.name}  # a value cannot be absent; it can be the one before ours
                 self._sysctls_before.restore(obj.name)
             case FdbEntry() | Neighbour() | NextHop() | NextHopGroup() | Route():
                 raise AssertionError(f"{obj} goes by batch")
@@ -347,12 +312,6 @@ class LinuxKernel(Kernel):
     def _put_address(self, wanted: LinkAddress, scene: Scene) -> None:
         with suppress(FileExistsError):
             self._links.add_address(scene.index(wanted.link), wanted.address)
-
-
-def _read(
-    dumped: Iterable[bytes], names: Mapping[int, str], decoded: Callable[[bytes, Mapping[int, str]], T | None]
-) -> frozenset[T]:
-    return frozenset(obj for body in dumped if (obj := decoded(body, names)) is not None)
 
 
 def _request(op: Op, scene: Scene) -> Request:
@@ -370,11 +329,6 @@ def _request(op: Op, scene: Scene) -> Request:
         # A next-hop object is removed by number, as a route is by its key: no link is needed for either.
         return encode.remove(obj, scene.index(obj.link) if isinstance(obj, FdbEntry | Neighbour) else 0)
     return encode.put(obj, scene.index_or_0(None if isinstance(obj, NextHopGroup) else obj.link))
-
-
-def _is_global6(item: LinkAddress) -> bool:
-    address = item.address.address
-    return address.version == 6 and not LINK_LOCAL.holds(address) and item.link != "lo"
 
 
 def _failures(op: Op, error: OSError) -> Iterator[Failure]:

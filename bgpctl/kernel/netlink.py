@@ -159,6 +159,9 @@ class Netlink:
 
     Args:
         transform: applied to the body of every message, by its type: of a request before it is sent, of a dump after.
+
+    Attributes:
+        interrupted: the number of dumps that may lack entries.
     """
 
     def __init__(self, transform: Callable[[int, bytes], bytes] | None = None) -> None:
@@ -168,6 +171,7 @@ class Netlink:
         self._socket.setsockopt(SOL_NETLINK, _NETLINK_CAP_ACK, 1)
         widen(self._socket, _RECEIVE_BUFFER_BYTES)
         self._sequence = 0
+        self.interrupted = 0
         self.port_id = port_id_of(self._socket)
 
     def close(self) -> None:
@@ -193,7 +197,7 @@ class Netlink:
         Every object of one kind, as the bodies of RTM_NEW... messages.
 
         The kernel marks a dump during which something changed (NLM_F_DUMP_INTR); it may lack entries and is repeated a
-        few times. In a namespace that always changes the last one counts: its next event leads to a new observation.
+        few times. In a namespace that always changes the last one is returned, and counted in `interrupted`.
 
         Raises:
             Unanswered: the kernel refuses to list this kind.
@@ -203,6 +207,7 @@ class Netlink:
             answer, interrupted = self._dump_once(kind, body)
             if not interrupted:
                 break
+        self.interrupted += interrupted
         return tuple(self._transform(kind, found) for found in answer) if self._transform else answer
 
     def _chunk(self, requests: Sequence[Request], start: int) -> Iterator[Refusal]:

@@ -83,12 +83,20 @@ def _listen(version: int, ident: int) -> socket.socket:
     Receives replies only, on every link, so that the other packets of a busy host do not wake us up. Bound to one
     ethertype, the socket would get a packet only after traffic control, where BPF may remove its outer header.
     """
-    code = probe_packets.program(version, ident, _wrappings(version))
-    held = ctypes.create_string_buffer(code)  # must live until the call that copies it
     listener = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
+    _attach(listener, probe_packets.program(version, ident, _wrappings(version)))
+    # A packet that came before the filter was there is no reply, and would be read as one: the UDP checksum of VXLAN,
+    # 0, stands where an echo reply has its number.
+    with suppress(BlockingIOError):
+        while True:
+            listener.recv(1, socket.MSG_DONTWAIT)
+    return listener
+
+
+def _attach(listener: socket.socket, code: bytes) -> None:
+    held = ctypes.create_string_buffer(code)  # must live until the call that copies it
     instructions = struct.pack("@HP", len(code) // _INSTRUCTION_BYTES, ctypes.addressof(held))
     listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, instructions)
-    return listener
 
 
 def _wrappings(version: int) -> Sequence[Wrapping]:

@@ -1,10 +1,12 @@
 """
-Reports that another program changed the dataplane, or that events were lost.
+Notifications of the kernel, applied to the mirror (mirror.py), and reports that another program changed the dataplane,
+or that notifications were lost.
 
-An event carries the port id of the socket that asked for the change, but the kernel sends most link events, and
-the consequences of a change, in its own name (0). So while we act (`acting`), the kernel's events are our own doing.
+A notification carries the port id of the socket that asked for the change, but the kernel sends those of most links,
+and of the consequences of a change, in its own name (0). So while we act (`acting`), the kernel's notifications are our
+own doing: they change the mirror, and are not reported.
 
-Refuses to know: what is wanted; what an event means beyond "observe again".
+Refuses to know: what is wanted; what a notification contains.
 """
 
 from __future__ import annotations
@@ -14,14 +16,13 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from bgpctl.core.net.objects import ALIAS, LOCAL_TABLE
+from bgpctl.core.net.objects import LOCAL_TABLE
 from bgpctl.kernel import decode, encode, nft
-from bgpctl.kernel.decode import LinkFacts
-from bgpctl.kernel.encapsulations import link
+from bgpctl.kernel.mirror import EVERYTHING, Mirror, MirrorBuilder, Part
 from bgpctl.kernel.netlink import (
     NETLINK_ADD_MEMBERSHIP,
     SOL_NETLINK,
@@ -39,23 +40,36 @@ _RECEIVE_BUFFER_BYTES: Final = 64 << 20
 _EVENT_BYTES: Final = 1 << 15
 """One object each, never a dump."""
 _KERNEL: Final = 0
+"""The port id of the kernel itself."""
 _RTPROT_KERNEL: Final = 2
-_REMEMBERED: Final = frozenset({encode.RTM_NEWLINK, encode.RTM_DELLINK, encode.RTM_NEWADDR, encode.RTM_DELADDR})
 
 
 class Watch:
     """
-    Calls `changed` from a thread of its own until closed.
+    Listens, and calls `changed` from a thread of its own, until closed.
 
     Args:
         own_ports: the port ids of the sockets through which we change the kernel.
+        transform: applied to the body of each notification, by its type.
+
+    Attributes:
+        tables_changed: nftables has notified of a change; the reader sets it back.
     """
 
-    def __init__(self, changed: Callable[[], None], own_ports: Callable[[], frozenset[int]]) -> None:
+    def __init__(
+        self,
+        changed: Callable[[], None],
+        own_ports: Callable[[], frozenset[int]],
+        mirror: Mirror,
+        transform: Callable[[int, bytes], bytes] | None = None,
+    ) -> None:
+        self._mirror = mirror
+        self._builder: MirrorBuilder | None = None
+        self._other: MirrorBuilder | None = None
+        self.tables_changed = False
         self._changed = changed
         self._own_ports = own_ports
-        self._links: dict[int, LinkFacts] = {}
-        self._addresses: set[bytes] = set()
+        self._transform = transform
         self._lock = threading.RLock()
         self._socket = open_socket()
         widen(self._socket, _RECEIVE_BUFFER_BYTES)
@@ -76,24 +90,53 @@ class Watch:
         self._nft.close()
         os.close(self._bell)
 
+    @property
+    def mirror(self) -> Mirror:
+        """The mirror after all notifications that were read. To be used, and replaced, inside `paused`."""
+        # Made when it is needed and not at each notification: another program may change routes by the thousand.
+        if self._builder:
+            self._mirror, self._builder = self._builder.built(), None
+        return self._mirror
+
+    @mirror.setter
+    def mirror(self, mirror: Mirror) -> None:
+        self._mirror, self._builder = mirror, None
+
     @contextmanager
     def acting(self) -> Iterator[None]:
-        """The kernel's own events inside this block are consequences of the block."""
+        """The kernel's own notifications inside this block are consequences of the block."""
         with self._lock:
             news = self._news()
             yield
-            # Events are in our queue before the kernel answers the request that caused them.
+            # They are in our queue before the kernel answers the request that caused them.
             news = self._drain(acting=True) or news
-            self._nft.drain()  # they name the nft process, which is ours just now
+            self._read_tables()  # no news: they may name the nft process that is ours just now
         if news:
-            os.eventfd_write(self._bell, 1)
+            self.ring()
 
-    def observe(self, links: Callable[[], Sequence[LinkFacts]]) -> Sequence[LinkFacts]:
-        """The result of `links`, remembered: an event that shows a link as it was seen here is no news."""
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside this block only `read` changes the mirror."""
         with self._lock:
-            seen = links()
-            self._links = {facts.number: facts for facts in seen}
-        return seen
+            yield
+
+    def read(self) -> None:
+        """Apply the notifications until now, without a report: the caller uses the mirror next."""
+        self._news()
+
+    def read_twice(self, other: Mirror) -> Mirror:
+        """As `read`; returns the mirror `other` after the same notifications."""
+        self._other = MirrorBuilder(other)
+        try:
+            self._news()
+            after = self._other.built()
+        finally:
+            self._other = None
+        return after.marked_stale(self.mirror.stale)
+
+    def ring(self) -> None:
+        """Have `changed` called."""
+        os.eventfd_write(self._bell, 1)
 
     def _run(self) -> None:
         readable = select.poll()
@@ -111,86 +154,56 @@ class Watch:
                 self._changed()
 
     def _news(self) -> bool:
-        tables = self._nft.drain()
+        tables = self._read_tables()
         return self._drain(acting=False) or tables
 
+    def _read_tables(self) -> bool:
+        """Read the notifications of nftables, which do not show a table; True if there are any."""
+        if not self._nft.drain():
+            return False
+        self.tables_changed = True
+        self.mirror = self.mirror.marked_stale((Part.DECAPS, Part.MASQUERADES))
+        return True
+
     def _drain(self, *, acting: bool) -> bool:
-        """Read all queued events; True if any is news."""
-        news = False
+        """Apply all queued notifications; True if any is news."""
+        news = lost = False
+        own = self._own_ports()
+        builder = self._builder = self._builder or MirrorBuilder(self._mirror)
         while True:
             try:
                 datagram = self._socket.recv(_EVENT_BYTES, socket.MSG_DONTWAIT)
             except BlockingIOError:
-                return news
+                break
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                news = True  # events were lost; the socket goes on
+                lost = True  # the socket goes on
                 continue
-            own = self._own_ports()
             for message in messages(datagram):
                 ours = message.port_id in own or (acting and message.port_id == _KERNEL)
-                if not ours or message.type in _REMEMBERED:
-                    shown = self._shows_change(message)
-                    news = news or (shown and not ours)
+                shown = self._transformed(message)
+                changes = builder.apply(shown)
+                news = news or (changes and not ours and not _follows(message))
+                if self._other:
+                    self._other.apply(shown)
+        if lost:
+            self.mirror = self.mirror.marked_stale(EVERYTHING)
+        return news or lost
 
-    def _shows_change(self, message: Message) -> bool:
-        """True if the dataplane may have changed. Remembers links and addresses, which the kernel repeats."""
-        match message.type:
-            case encode.RTM_NEWLINK:
-                return self._link_changed(message)
-            case encode.RTM_DELLINK:
-                self._links.pop(decode.link_facts(message.body).number, None)
-                return True
-            case encode.RTM_NEWADDR:
-                return self._address_changed(message)
-            case encode.RTM_DELADDR:
-                self._addresses.discard(_address_identity(message))
-                return True
-            case encode.RTM_NEWROUTE | encode.RTM_DELROUTE:
-                return _route_matters(message)
-            case encode.RTM_NEWNEIGH | encode.RTM_DELNEIGH:
-                return self._neighbour_matters(message)
-            case _:
-                return True
+    def _transformed(self, message: Message) -> Message:
+        return message._replace(body=self._transform(message.type, message.body)) if self._transform else message
 
-    def _link_changed(self, message: Message) -> bool:
-        if message.body[0] == encode.AF_BRIDGE:  # bridge ports have events of their own
+
+def _follows(message: Message) -> bool:
+    """True of the consequences of changed links and addresses, which have notifications of their own."""
+    if message.port_id != _KERNEL:
+        return False
+    match message.type:
+        case encode.RTM_NEWROUTE | encode.RTM_DELROUTE:
+            table, protocol = decode.owner(message.body)
+            return table == LOCAL_TABLE or protocol == _RTPROT_KERNEL
+        case encode.RTM_NEWADDR:
+            return decode.is_link_local(message.body)
+        case _:
             return False
-        now = decode.link_facts(message.body)
-        before = self._links.get(now.number)
-        self._links[now.number] = now
-        if before is None or before._replace(running=now.running) != now:
-            return True
-        # A lost carrier silently takes next-hop objects along; a found one changes nothing.
-        return before.running and not now.running
-
-    def _address_changed(self, message: Message) -> bool:
-        identity = _address_identity(message)
-        known = identity in self._addresses
-        self._addresses.add(identity)
-        # Duplicate address detection and lifetimes repeat an address; link-local ones follow from a link going up.
-        return not known and not (message.port_id == _KERNEL and decode.is_link_local(message.body))
-
-    def _neighbour_matters(self, message: Message) -> bool:
-        _, index, state, _, _ = encode.NDMSG.unpack_from(message.body)
-        return bool(state & encode.NUD_PERMANENT) or self._takes_entries(index)
-
-    def _takes_entries(self, index: int) -> bool:
-        """True if it is a link of ours with forwarding entries."""
-        facts = self._links.get(index)
-        if facts is None or facts.alias != ALIAS:
-            return False
-        names = {other.number: other.name for other in self._links.values()}
-        return link(facts, names).kind.entries_version() is not None
-
-
-def _route_matters(message: Message) -> bool:
-    """The kernel's own routes follow from links and addresses, which have events of their own."""
-    table, protocol = decode.owner(message.body)
-    return table != LOCAL_TABLE and not (message.port_id == _KERNEL and protocol == _RTPROT_KERNEL)
-
-
-def _address_identity(message: Message) -> bytes:
-    family, length, _, _, index = encode.IFADDRMSG.unpack_from(message.body)
-    return encode.IFADDRMSG.pack(family, length, 0, 0, index) + decode.own_address(message.body)

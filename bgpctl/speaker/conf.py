@@ -68,9 +68,17 @@ def render(config: SpeakerConfig, bridge_command: str, secrets: Mapping[Address,
         bridge_command: program and arguments of the API process, separated by blanks.
         secrets: the TCP MD5 (RFC 2385) password of each peer that has one.
     """
-    process = _PROCESS.format(name=BRIDGE, command=bridge_command)
-    neighbors = [_neighbor(config, session, secrets.get(session.peer)) for session in config.sessions]
-    return "\n".join([_HEADER, process, *neighbors])
+    return "\n".join((head(bridge_command), *neighbors(config, secrets)))
+
+
+def head(bridge_command: str) -> str:
+    """The beginning of the file, the same for all sessions."""
+    return "\n".join((_HEADER, _PROCESS.format(name=BRIDGE, command=bridge_command)))
+
+
+def neighbors(config: SpeakerConfig, secrets: Mapping[Address, str]) -> tuple[str, ...]:
+    """The rest of the file: a block for each session, which refers to no other block."""
+    return tuple(_neighbor(config, session, secrets.get(session.peer)) for session in config.sessions)
 
 
 def tags(config: SpeakerConfig, secrets: Mapping[Address, str]) -> frozenset[str]:

@@ -35,7 +35,8 @@ class Rendered:
     A configuration in ExaBGP's words.
 
     Attributes:
-        text: the configuration file.
+        head: the beginning of the configuration file.
+        neighbors: its rest, a block for each session.
         environment: the whole environment of the process.
         tags: the tags in ExaBGP's listing when this configuration is in force.
         peers: all peers.
@@ -43,12 +44,18 @@ class Rendered:
         secrets: never to be logged.
     """
 
-    text: str
+    head: str
+    neighbors: tuple[str, ...]
     environment: Mapping[str, str]
     tags: frozenset[str]
     peers: frozenset[Address]
     hold_time_s: int
     secrets: Mapping[Address, str]
+
+    @property
+    def text(self) -> str:
+        """The configuration file."""
+        return "\n".join((self.head, *self.neighbors))
 
     def is_of(self, actual: Mapping[str, str]) -> bool:
         """True if a process with this environment has the settings that a reload cannot change."""
@@ -114,7 +121,8 @@ def prepare(config: SpeakerConfig, run_dir: RunDir) -> Rendered:
     secrets = {s.peer: _secret(s.name, Path(s.password_file)) for s in config.sessions if s.password_file is not None}
     command = " ".join((sys.executable, "-I", str(Path(bridge.__file__).resolve()), str(run_dir.socket)))
     return Rendered(
-        text=conf.render(config, command, secrets),
+        head=conf.head(command),
+        neighbors=conf.neighbors(config, secrets),
         environment={"PATH": os.environ.get("PATH", os.defpath), **conf.environment(config)},
         tags=conf.tags(config, secrets),
         peers=frozenset(session.peer for session in config.sessions),
@@ -123,27 +131,46 @@ def prepare(config: SpeakerConfig, run_dir: RunDir) -> Rendered:
     )
 
 
-def install(rendered: Rendered, run_dir: RunDir) -> None:
+def install(rendered: Rendered, run_dir: RunDir, accepted: Rendered | None = None) -> None:
     """
     Put the file in place if ExaBGP accepts it; nothing happens where it is in place already.
 
-    ExaBGP must never see a file that it cannot read: after one it fails to load every later one (5.0.15).
+    ExaBGP must never see a file that it cannot read: after one it fails to load every later one (5.0.15). It reads each
+    neighbour by itself, so those of `accepted`, which was put in place before, are not validated again: a new member is
+    one neighbour among a thousand.
 
     Raises:
         ConfigRejected: ExaBGP rejects the file, or it cannot be written; the one in place stays.
     """
-    if _content(run_dir.conf) == rendered.text:
+    text = rendered.text
+    if _content(run_dir.conf) == text:
         return
     candidate = run_dir.conf.with_suffix(".conf.new")
+    unseen = _unseen(rendered, accepted)
     try:
-        _write(candidate, rendered.text)
-        _validate(candidate, rendered)
+        if unseen:
+            _write(candidate, unseen)
+            _validate(candidate, rendered)
+        _write(candidate, text)
         candidate.replace(run_dir.conf)
         _sync(run_dir.path)
     except OSError as error:
         raise ConfigRejected(f"cannot write {run_dir.conf}: {error.strerror}") from error
     finally:
         candidate.unlink(missing_ok=True)
+
+
+def _unseen(rendered: Rendered, accepted: Rendered | None) -> str:
+    """
+    The part of the file that ExaBGP has not accepted yet, empty if there is none. The whole, if anything but the
+    neighbours differs, or if two have one peer: a second one is all that ExaBGP rejects because of another.
+    """
+    frame, alone = (rendered.head, rendered.environment), len(rendered.peers) == len(rendered.neighbors)
+    if accepted is None or frame != (accepted.head, accepted.environment) or not alone:
+        return rendered.text
+    known = frozenset(accepted.neighbors)
+    new = [neighbor for neighbor in rendered.neighbors if neighbor not in known]
+    return "\n".join((rendered.head, *new)) if new else ""
 
 
 def _secret(name: str, path: Path) -> str:
@@ -178,7 +205,8 @@ def _sync(directory: Path) -> None:
 
 
 def _validate(path: Path, rendered: Rendered) -> None:
-    command = (*_exabgp(), "validate", str(path))
+    # The module alone, as `exabgp validate` imports all of ExaBGP, which takes as long again.
+    command = (sys.executable, "-I", "-m", "exabgp.application.validate", str(path))
     try:
         result = subprocess.run(
             command,

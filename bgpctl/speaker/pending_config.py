@@ -67,7 +67,7 @@ class PendingConfig:
     def _attempt(self, config: SpeakerConfig) -> Rendered | ConfigRejected:
         try:
             rendered = launch.prepare(config, self._run_dir)
-            launch.install(rendered, self._run_dir)
+            launch.install(rendered, self._run_dir, self.in_place)
         except ConfigRejected as refused:
             return refused
         return rendered

@@ -7,8 +7,10 @@ Refuses to know: what the documents mean.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any, Final, NamedTuple, Protocol
 
 import yaml
@@ -18,7 +20,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import Reader
 
 from bgpctl.core.cluster.problems import Place, Problem
-from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree, shown
+from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree, is_nothing, shown
 
 _MAX_VALUES: Final = 500_000
 """Aliases count as often as they are used; a document beyond this is a bomb, or a mistake."""
@@ -27,6 +29,11 @@ _TAG: Final = "tag:yaml.org,2002:"
 _MERGE: Final = f"{_TAG}merge"
 _COLLECTIONS: Final = frozenset({f"{_TAG}map", f"{_TAG}seq"})
 _DECIMAL: Final = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
+
+_SEPARATOR: Final = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
+"""Ends a document wherever it stands, also in the middle of a text (YAML 1.1, section 4.5: c-forbidden)."""
+_INSEPARABLE: Final = re.compile(r"^(?:%|\.\.\.)|\r(?!\n)|[\x85\u2028\u2029\ufeff]", re.MULTILINE)
+"""Directives, ends without beginnings, and line breaks that Python's pattern does not take for one."""
 
 # libyaml is some ten times faster; PyYAML built without it has the slow twin only.
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -47,9 +54,22 @@ class BadYaml(Exception):
         self.problem = problem
 
 
+class Piece(NamedTuple):
+    """
+    A part of a file with whole documents. Whatever it says stands in it alone: an alias reaches no other document.
+
+    Attributes:
+        line: where it begins, counted from 0.
+    """
+
+    file: str
+    line: int
+    text: str
+
+
 def documents(text: str, file: str) -> tuple[Tree, ...]:
     """
-    All documents of one file, at least one.
+    All documents of one file, at least one that says something.
 
     A key that is given twice is kept in the tree, for its reader to report.
 
@@ -57,26 +77,78 @@ def documents(text: str, file: str) -> tuple[Tree, ...]:
         BadYaml: with the place of the first thing that cannot be read.
     """
     _refuse_characters(text, file)
-    try:
-        _refuse_depth(text, file)
-        found = tuple(_Converter(file).convert(node).tree for node in yaml.compose_all(text, Loader=_LOADER))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        if mark:
-            # libyaml has a limit of its own since PyYAML 6.0.4, which its lookahead meets before we see any event.
-            with suppress(yaml.MarkedYAMLError):
-                _refuse_depth(_before(text, mark), file)
-        reason = " ".join(part for part in (error.context, error.problem) if part)
-        raise _bad(file, mark, f"not YAML: {reason}") from error
-    if all(isinstance(tree, Scalar) and tree.value is None for tree in found):
-        # An editor or a full disk can leave an empty file; that must not be read as a cluster without nodes.
-        raise _bad(file, None, "the file is empty", "empty")
+    found = trees(Piece(file, 0, text))
+    if all(map(is_nothing, found)):
+        raise says_nothing(file)
     return found
 
 
-def _bad(file: str, mark: _Mark | None, message: str, rule: str = "yaml") -> BadYaml:
-    place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
-    return BadYaml(Problem(place, "", message, rule))
+def says_nothing(file: str) -> BadYaml:
+    """An editor or a full disk can leave an empty file; that must not be read as a cluster without nodes."""
+    return BadYaml(Problem(Place(file, 1, 1), "", "the file says nothing", "empty"))
+
+
+def pieces(text: str, file: str) -> tuple[Piece, ...]:
+    """
+    The file in pieces, one for each document; a single one where that cannot be told from the beginnings of lines.
+
+    Raises:
+        BadYaml: with the place of the first character that YAML does not allow.
+    """
+    _refuse_characters(text, file)
+    starts = [0] if _INSEPARABLE.search(text) else [0, *(match.start() for match in _SEPARATOR.finditer(text))]
+    found, line = [], 0
+    for start, end in pairwise([*starts, len(text)]):
+        part = text[start:end]
+        if part:
+            found.append(Piece(file, line, part))
+        line += part.count("\n")
+    return tuple(found)
+
+
+def trees(piece: Piece) -> tuple[Tree, ...]:
+    """
+    The documents of a piece.
+
+    Raises:
+        BadYaml: with the place of the first thing that cannot be read.
+    """
+    try:
+        _refuse_depth(piece)
+        nodes = yaml.compose_all(piece.text, Loader=_LOADER)
+        return tuple(_Converter(piece).convert(node).tree for node in nodes)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        if mark:
+            # libyaml has a limit of its own since PyYAML 6.0.4, which its look-ahead meets before we see any event.
+            with suppress(yaml.MarkedYAMLError):
+                _refuse_depth(piece._replace(text=_before(piece.text, mark)))
+        said = " ".join(part for part in (error.context, error.problem) if part)
+        raise _bad(piece, mark, f"not YAML: {said}") from error
+
+
+def trees_of_each(run: list[Piece]) -> tuple[list[Tree], ...]:
+    """
+    The documents of each of several pieces that follow each other, read in one go: the parser's start costs as much as
+    a small document. Documents that say nothing may be counted to another piece.
+
+    Raises:
+        BadYaml: with the place of the first thing that cannot be read.
+    """
+    lines = [piece.line for piece in run]
+    found: tuple[list[Tree], ...] = tuple([] for _ in run)
+    for tree in trees(Piece(run[0].file, run[0].line, "".join(piece.text for piece in run))):
+        found[bisect_right(lines, tree.place.line - 1) - 1].append(tree)
+    return found
+
+
+def _bad(piece: Piece, mark: _Mark | None, message: str) -> BadYaml:
+    place = _place(piece, mark) if mark else Place(piece.file, piece.line + 1, 1)
+    return BadYaml(Problem(place, "", message, "yaml"))
+
+
+def _place(piece: Piece, mark: _Mark) -> Place:
+    return Place(piece.file, piece.line + mark.line + 1, mark.column + 1)
 
 
 def _refuse_characters(text: str, file: str) -> None:
@@ -88,16 +160,16 @@ def _refuse_characters(text: str, file: str) -> None:
         raise BadYaml(Problem(Place(file, line, column), "", message, "yaml"))
 
 
-def _refuse_depth(text: str, file: str) -> None:
+def _refuse_depth(piece: Piece) -> None:
     """Composing recurses, in C, where older versions have no limit; the parser below it does not."""
     depth = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in yaml.parse(piece.text, Loader=_LOADER):
         if isinstance(event, CollectionStartEvent):
             depth += 1
         elif isinstance(event, CollectionEndEvent):
             depth -= 1
         if depth > _MAX_DEPTH:
-            raise _bad(file, event.start_mark, f"nested more than {_MAX_DEPTH} deep")
+            raise _bad(piece, event.start_mark, f"nested more than {_MAX_DEPTH} deep")
 
 
 def _before(text: str, mark: _Mark) -> str:
@@ -116,8 +188,8 @@ class _Grown(NamedTuple):
 class _Converter:
     """One document. A node that is used often through aliases is converted once, and counted often."""
 
-    def __init__(self, file: str) -> None:
-        self._file = file
+    def __init__(self, piece: Piece) -> None:
+        self._piece = piece
         self._done: dict[Node, _Grown] = {}
         self._open: set[Node] = set()
 
@@ -125,7 +197,7 @@ class _Converter:
         """Raises BadYaml if it grows too large."""
         if node not in self._done:
             if node in self._open:
-                raise _bad(self._file, node.start_mark, "an alias inside its own anchor")
+                raise _bad(self._piece, node.start_mark, "an alias inside its own anchor")
             self._open.add(node)
             self._done[node] = self._convert(node)
             self._open.remove(node)
@@ -141,13 +213,13 @@ class _Converter:
             case MappingNode():
                 tree, items = self._mapping(node)
             case _:
-                raise _bad(self._file, node.start_mark, "neither a value, a list nor a mapping")
+                raise _bad(self._piece, node.start_mark, "neither a value, a list nor a mapping")
         if node.tag not in _COLLECTIONS:
-            raise _bad(self._file, node.start_mark, f"the tag {shown(node.tag)} has no meaning here")
+            raise _bad(self._piece, node.start_mark, f"the tag {shown(node.tag)} has no meaning here")
         size, depth = 1 + sum(item.size for item in items), 1 + max((item.depth for item in items), default=0)
         if size > _MAX_VALUES or depth > _MAX_DEPTH:
             limits = f"{_MAX_VALUES} values or {_MAX_DEPTH} levels"
-            raise _bad(self._file, node.start_mark, f"larger than {limits} with its aliases expanded")
+            raise _bad(self._piece, node.start_mark, f"larger than {limits} with its aliases expanded")
         return _Grown(tree, size, depth)
 
     def _mapping(self, node: MappingNode) -> tuple[Mapping, list[_Grown]]:
@@ -177,12 +249,12 @@ class _Converter:
             for source in _sources(value) if key.tag == _MERGE else ():
                 grown = self.convert(source)
                 if not isinstance(grown.tree, Mapping):
-                    raise _bad(self._file, source.start_mark, "only mappings can be merged with <<")
+                    raise _bad(self._piece, source.start_mark, "only mappings can be merged with <<")
                 yield grown.tree, grown
 
     def _name(self, key: Node) -> str:
         if not isinstance(key, ScalarNode):
-            raise _bad(self._file, key.start_mark, "a key is a single value (text with braces needs quotes)")
+            raise _bad(self._piece, key.start_mark, "a key is a single value (text with braces needs quotes)")
         return str(key.value)
 
     def _scalar(self, node: ScalarNode) -> Scalar:
@@ -199,11 +271,11 @@ class _Converter:
             case "float" | "str" | "timestamp" | "value" | "merge":
                 value = text
             case _:
-                raise _bad(self._file, node.start_mark, f"the tag {shown(node.tag)} has no meaning here")
+                raise _bad(self._piece, node.start_mark, f"the tag {shown(node.tag)} has no meaning here")
         return Scalar(self._place(node), value, text)
 
     def _place(self, node: Node) -> Place:
-        return Place(self._file, node.start_mark.line + 1, node.start_mark.column + 1)
+        return _place(self._piece, node.start_mark)
 
 
 def _sources(value: Node) -> Iterable[Node]:

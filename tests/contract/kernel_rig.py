@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
+import pytest
+
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.fabric.ipip import Ipip
@@ -42,6 +44,7 @@ from bgpctl.core.net.objects import (
 )
 from bgpctl.kernel.fake import FakeKernel
 from bgpctl.kernel.linux import LinuxKernel
+from bgpctl.kernel.mirror import MirrorBuilder
 from bgpctl.ports import Kernel
 
 OPERATIONS: Final = "operations"
@@ -108,6 +111,9 @@ class Rig(Protocol):
     def other_program(self, *ops: Op) -> None:
         """Apply as another program."""
 
+    def other_program_unnotified(self, *ops: Op) -> None:
+        """The same, and the notification is lost without an error."""
+
 
 class FakeRig:
     emulates = False
@@ -118,15 +124,23 @@ class FakeRig:
     def other_program(self, *ops: Op) -> None:
         self.kernel.tamper(*ops)
 
+    def other_program_unnotified(self, *ops: Op) -> None:
+        self.kernel.tamper_unnotified(*ops)
+
 
 class LinuxRig:
-    """To be made inside a namespace of its own. Without next-hop objects they are emulated."""
+    """
+    To be made inside a namespace of its own. Without next-hop objects they are emulated. The kernel is watched and
+    observed from the start, as an agent's is: later observations follow from notifications.
+    """
 
     def __init__(self, *, next_hop_objects: bool = True) -> None:
         shell(f"link add eth0 address {ETH0.mac} type veth peer name far", "link set eth0 up", "link set far up")
         shell("addr add 10.0.0.1/24 dev eth0", "addr add fd00:10::1/64 dev eth0 nodad")
         self.emulates = not next_hop_objects
         self.kernel = LinuxKernel(next_hop_objects=next_hop_objects)
+        self.kernel.watch(lambda: None)
+        self.kernel.observe()
 
     def other_program(self, *ops: Op) -> None:
         other = LinuxKernel()
@@ -134,6 +148,12 @@ class LinuxRig:
             assert other.apply(ops) == ()
         finally:
             other.close()
+
+    def other_program_unnotified(self, *ops: Op) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(MirrorBuilder, "apply", lambda *_: False)
+            self.other_program(*ops)
+            self.kernel.observe()
 
 
 def shell(*commands: str) -> None:

@@ -16,6 +16,7 @@ from itertools import permutations
 
 import pytest
 
+from bgpctl.core.cluster.encapsulation import IPIP
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import Decap, Traffic
 from bgpctl.kernel import traffic
@@ -23,6 +24,7 @@ from bgpctl.kernel.bpf import ingress, programs, syscalls, tcx
 from bgpctl.kernel.bpf import tc as hook
 from bgpctl.kernel.ipip import bpf as ipip_bpf
 from bgpctl.kernel.ipip.bpf import BpfIpip
+from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.lab import netns
 from tests.contract.ipip_rig import (
     NO_MEMBER,
@@ -462,6 +464,22 @@ def test_a_damaged_decapsulation_is_not_seen_until_it_is_put_again(driver: BpfIp
     assert seen_by_a_new_driver() == driver.observe_decaps() == frozenset()
     driver.put_decap(DECAP)
     assert seen_by_a_new_driver() == {DECAP}
+
+
+def test_a_program_that_is_detached_without_a_notification_is_missing_in_the_next_observation(driver: BpfIpip) -> None:
+    driver.put_link(TUNNEL)
+    driver.put_decap(DECAP)
+    kernel = LinuxKernel({IPIP.name: "bpf"})
+    kernel.watch(lambda: None)
+    assert kernel.observe().decaps == {DECAP}
+    (receiver,) = receivers()
+    if receiver.on_tcx:
+        tcx.detach(receiver.link, receiver.program_id)
+    else:
+        output("tc qdisc del dev eth0 clsact")
+    assert kernel.observe().decaps == frozenset()
+    assert kernel.resync() is None
+    kernel.close()
 
 
 def test_a_program_made_for_an_earlier_device_is_not_taken_for_one_of_this(driver: BpfIpip) -> None:

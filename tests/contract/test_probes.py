@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import threading
@@ -12,6 +13,7 @@ from bgpctl.core.cluster.encapsulation import DIRECT, IPIP
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import NextHop
+from bgpctl.kernel import probes
 from bgpctl.kernel.probes import PacketProber
 from bgpctl.lab import netns
 from tests.contract.hosts import ENDS
@@ -19,6 +21,7 @@ from tests.contract.ipip_rig import three_sites
 from tests.waiting import wait_until
 
 ECHO = struct.Struct("!BBHHH")
+SO_NO_CHECK = 11
 
 
 def bare(version: int) -> Probe:
@@ -65,3 +68,22 @@ def test_an_answer_that_comes_late_is_none_to_what_is_asked_next(hosts: tuple[st
         thread.join()
     assert answered.is_set()
     assert rounds == [(), ()]
+
+
+def test_a_packet_that_comes_before_there_is_a_filter_is_no_answer(
+    hosts: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = hosts
+    netns.set_sysctls(there, {"net/ipv4/icmp_echo_ignore_all": "1"})
+    attach = probes._attach
+
+    def attach_late(listener: socket.socket, code: bytes) -> None:
+        """After a datagram has come whose checksum is 0, as those of VXLAN: as wide as an echo's number, and there."""
+        with netns.open_socket(there, socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
+            other.sendto(b"\0" * 8, (ENDS[4][0], 4789))
+        wait_until(lambda: any(select.select([listener], [], [], 0)))
+        attach(listener, code)
+
+    monkeypatch.setattr(probes, "_attach", attach_late)
+    assert netns.inside(here, lambda: PacketProber().probe([bare(4)])) == ()

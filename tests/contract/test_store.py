@@ -383,6 +383,21 @@ def test_a_file_that_cannot_be_read_leaves_the_others_without_false_problems(dis
     assert [(problem.place.file, problem.rule) for problem in loaded] == [(str(nodes), "unreadable")]
 
 
+def test_what_an_edit_leaves_as_it_is_is_shared_with_the_last_good_content(disk: Rig) -> None:
+    nodes = "  n1: {address: 10.0.0.1/24}\n  n2: {address: 10.0.0.2/24}\n"
+    disk.path.write_text(f"nodes:\n{nodes}")
+    before = disk.store.load()
+    disk.path.write_text("nodes: [")
+    assert not isinstance(disk.store.load(), Intent)
+    disk.path.write_text(f"asNumber: 65000\nnodes:\n{nodes}  n3: {{address: 10.0.0.3/24}}\n")
+    after = disk.store.load()
+    assert isinstance(before, Intent)
+    assert isinstance(after, Intent)
+    assert (after.asn, len(after.nodes)) == (65000, 3)
+    assert after.nodes[0] is before.nodes[0]
+    assert after.nodes[1] is before.nodes[1]
+
+
 def test_a_directory_is_a_problem(tmp_path: Path) -> None:
     loaded = FileStore([tmp_path], FakeClock()).load()
     assert not isinstance(loaded, Intent)

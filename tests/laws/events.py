@@ -16,6 +16,7 @@ from bgpctl.core.agent.events import (
     IntentRejected,
     KernelChanged,
     KernelLost,
+    MirrorMismatch,
     Observed,
     PeerRequested,
     Probed,
@@ -35,6 +36,7 @@ from bgpctl.core.bgp.speaker import (
 from bgpctl.core.cluster.configuration import Backend
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.problems import Place, Problem
+from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Put
 from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.net.addresses import Asn, Prefix
@@ -95,6 +97,7 @@ EVENTS: Final[tuple[Event, ...]] = (
     IntentRejected((Problem(Place("cluster.yaml", 1, 1), "pools", "wrong", "rule"),)),
     KernelChanged(),
     KernelLost("the netlink socket is gone"),
+    MirrorMismatch(Mismatch(Dataplane(), bare_kernel(member(INTENT, "a1")))),
     Observed(Dataplane()),
     Observed(bare_kernel(member(INTENT, "a1"))),
     Applied(()),

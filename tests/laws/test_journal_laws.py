@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,15 +14,16 @@ from bgpctl.agent import journal_file
 from bgpctl.agent.codec import Codec
 from bgpctl.agent.replay import first_difference
 from bgpctl.core.agent.events import Command, Event
+from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.import_policy import Policy
-from bgpctl.core.bgp.loc_rib import PolicyCache
 from bgpctl.core.cluster.encapsulation import ENCAPSULATIONS, Encapsulation
 from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.fabric.protocol import ProbeFrame
 from bgpctl.core.fabric.vxlan import Vxlan, VxlanFrame
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 from bgpctl.core.net.objects import LinkKind, Plain
+from bgpctl.core.net.table import Table
 from tests.journals import lived
 from tests.laws.events import events
 from tests.stories.mesh import converged
@@ -45,11 +47,14 @@ st.register_type_strategy(Encapsulation, st.sampled_from([*ENCAPSULATIONS.values
 st.register_type_strategy(LinkKind, st.one_of(st.from_type(Ipip), st.from_type(Vxlan), st.from_type(Plain)))
 st.register_type_strategy(ProbeFrame, st.one_of(st.just(ProbeFrame()), st.from_type(VxlanFrame)))
 st.register_type_strategy(Policy, st.none())
-st.register_type_strategy(PolicyCache, st.just(PolicyCache(None, {})))
+st.register_type_strategy(Memo, st.just(Memo()))
+st.register_type_strategy(
+    Table, lambda table: st.dictionaries(prefixes, st.from_type(get_args(table)[0])).map(Table.of)
+)
 
 EVENT: Codec[Event] = Codec(Event)
 COMMAND: Codec[Command] = Codec(Command)
-STATE: Codec[State] = Codec(State, derived=(Policy, PolicyCache))
+STATE: Codec[State] = Codec(State, derived=(Policy, Memo))
 
 
 @given(st.from_type(Event))  # type: ignore[arg-type]

@@ -116,7 +116,7 @@ def test_events_of_different_peers_commute(one: list[Event], two: list[Event]) -
 
 def selected(state: State) -> LocRib:
     return (
-        select(state.intent.policy, state.bgp.adj_rib_in, NextHopCosts(state.kernel.observed))
+        select(state.intent.policy, state.bgp.adj_rib_in, NextHopCosts(state.kernel.observed)).loc_rib
         if state.intent.policy
         else LocRib()
     )

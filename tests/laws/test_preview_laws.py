@@ -23,6 +23,7 @@ CROSSING = [
     (DIRECT, Mode.NEVER),
     *((tunnel, mode) for tunnel in (IPIP, VXLAN) for mode in (Mode.ALWAYS, Mode.CROSS_SUBNET)),
 ]
+POOL6 = Prefix.parse("fd00:244::/112")
 POOLS = [Prefix.parse("10.244.0.0/20"), Prefix.parse("10.245.0.0/20")]
 
 
@@ -37,8 +38,11 @@ def racks(draw: st.DrawFn) -> Intent:
             accepts = draw(st.sampled_from([None, None, None, frozenset({VXLAN})]))
             labels = draw(st.sampled_from([(), (), (("zone", "a"),)]))
             own = InterfaceAddress(Address.parse(f"10.0.{rack}.{last}"), 24)
-            nodes.append(Node(name, own, accepts=accepts, labels=labels))
-            given[name] = NodeAllocations(*draw(_allocated(rack, host)))
+            own6 = draw(st.sampled_from([InterfaceAddress.parse(f"fd00:{rack}::{host + 1}/64")] * 3 + [None]))
+            nodes.append(Node(name, own, own6, accepts=accepts, labels=labels))
+            owned, borrowed = draw(_allocated(rack, host))
+            owned6 = (Prefix(6, POOL6.network + (rack * 4 + host) * 64, 122),) if own6 else ()
+            given[name] = NodeAllocations((*owned, *owned6), borrowed)
     made = Intent(nodes=tuple(nodes), allocations=Allocations(given), pools=draw(_pools()))
     return replace(made, backend=draw(st.sampled_from([Backend.BIRD, Backend.BIRD, Backend.VXLAN])))
 
@@ -47,8 +51,10 @@ def racks(draw: st.DrawFn) -> Intent:
 def _pools(draw: st.DrawFn) -> tuple[Pool, ...]:
     selectors = st.sampled_from(["all()", "all()", "has(zone)"])
     crossing = st.sampled_from(CROSSING)
-    return tuple(
-        Pool(f"p{index}", cidr, *draw(crossing), node_selector=draw(selectors)) for index, cidr in enumerate(POOLS)
+    crossing6 = st.sampled_from([(DIRECT, Mode.NEVER), (VXLAN, Mode.ALWAYS), (VXLAN, Mode.CROSS_SUBNET)])
+    return (
+        *(Pool(f"p{index}", cidr, *draw(crossing), node_selector=draw(selectors)) for index, cidr in enumerate(POOLS)),
+        Pool("p6", POOL6, *draw(crossing6), block_size=122),
     )
 
 
@@ -68,7 +74,7 @@ def _allocated(draw: st.DrawFn, rack: int, host: int) -> tuple[tuple[Prefix, ...
 @st.composite
 def changed(draw: st.DrawFn, before: Intent) -> Intent:
     """The cluster after an operator's edit, or after address management was at work."""
-    match draw(st.sampled_from(["pools", "vni", "backend", "remove", "add", "blocks", "address", "nothing"])):
+    match draw(st.sampled_from(["pools", "vni", "backend", "remove", "add", "blocks", "address", "masks", "nothing"])):
         case "pools":
             return replace(before, pools=draw(_pools()))
         case "vni":
@@ -89,6 +95,11 @@ def changed(draw: st.DrawFn, before: Intent) -> Intent:
             first_node, *rest = before.nodes
             moved = replace(first_node, address=InterfaceAddress(Address.parse("10.0.9.9"), 24))
             return replace(before, nodes=(moved, *rest))
+        case "masks":
+            wider = draw(st.sampled_from([8, 22, 23]))
+            some = draw(st.sampled_from([slice(None), slice(1), slice(2)]))
+            nodes = [replace(node, address=node.address._replace(length=wider)) for node in before.nodes[some]]
+            return replace(before, nodes=(*nodes, *before.nodes[len(nodes) :]))
         case _:
             return before
 
@@ -130,12 +141,17 @@ def test_nodes_that_are_alike_have_the_same_planned_for_them(data: st.DataObject
 
 
 @given(racks())
-def test_a_rack_of_nodes_that_differ_only_by_name_and_address_is_one_group(cluster: Intent) -> None:
+def test_nodes_of_equal_racks_are_one_group(cluster: Intent) -> None:
     plain = replace(
         cluster,
         nodes=tuple(
-            replace(node, accepts=None, labels=()) for node in cluster.nodes if node.address.address.value % 256 < 9
+            replace(node, address6=None, accepts=None, labels=()) for node in cluster.nodes if not is_gateway(node)
         ),
         allocations=Allocations(),
     )
-    assert len(alike.groups(plain, plain)) == len({node.address.network for node in plain.nodes})
+    sizes = Counter(node.address.network for node in plain.nodes)
+    assert len(alike.groups(plain, plain)) == len(set(sizes.values()))
+
+
+def is_gateway(node: Node) -> bool:
+    return node.address.address == alike.usual_gateway(node.address)

@@ -20,7 +20,8 @@ from tests.laws.events import EVENTS, events
 from tests.laws.states import STATES
 from tests.stories.mesh import converged
 
-PARTS: Final = frozenset(field.name for field in fields(State)) - {"node", "phase", "since_s"}
+PARTS: Final = frozenset(field.name for field in fields(State)) - {"node", "phase", "since_s", "memo"}
+"""A memo is no knowledge."""
 ALL: Final = PARTS
 
 CONCERNED: Final[Mapping[type[agent.Event], frozenset[str]]] = {
@@ -31,6 +32,7 @@ CONCERNED: Final[Mapping[type[agent.Event], frozenset[str]]] = {
     agent.RefreshRequested: frozenset({"bgp", "kernel"}),
     agent.KernelChanged: frozenset({"kernel"}),
     agent.Observed: ALL,
+    agent.MirrorMismatch: frozenset({"kernel"}),
     agent.KernelLost: frozenset({"kernel", "attempts"}),
     agent.Applied: frozenset({"kernel", "attempts"}),
     agent.Probed: frozenset({"kernel", "migration"}),

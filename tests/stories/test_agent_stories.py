@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from bgpctl.agent.metrics import Metrics
+from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.agent.events import (
     Applied,
     Apply,
@@ -16,6 +18,7 @@ from bgpctl.core.agent.events import (
     IntentRejected,
     KernelChanged,
     KernelLost,
+    MirrorMismatch,
     Observe,
     Observed,
     Probed,
@@ -43,10 +46,12 @@ from bgpctl.core.cluster.configuration import Backend, Peer
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place, Problem
+from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, after
 from bgpctl.core.migration.drain import DRAIN_S
 from bgpctl.core.migration.probes import ProbeReply
 from bgpctl.core.net.addresses import Address, Asn, Prefix
+from bgpctl.core.net.dataplane import Dataplane
 from tests.cluster import allocated, path, prefixes, two_racks
 from tests.kernel_text import assert_same
 from tests.stories.mesh import (
@@ -142,6 +147,8 @@ def test_bgp_ends_once_every_member_has_left_the_tunnel_that_it_served() -> None
     assert {hop.link for hop in play.kernel.next_hops} == {"vxlan.bgpctl"}
     assert play.kernel.link("tunl0") is None
     assert play.state.phase is Phase.CONVERGED
+    memo = play.state.memo
+    assert (memo.decision, memo.announceable, memo.advertised) == (None, None, {})  # they would keep former tables
 
 
 def test_an_agent_that_waits_for_members_and_has_nothing_to_probe_sleeps() -> None:
@@ -166,6 +173,18 @@ def test_an_agent_that_waits_for_members_and_has_nothing_to_probe_sleeps() -> No
     play.give(Observed(play.kernel)).expect(WakeAt(wake_s))
     assert wake_s() > play.now_s
     assert play.unicast() == {"10.244.2.0/26", "10.244.3.0/26", "10.244.4.0/26"}
+
+
+def test_a_dump_that_differs_from_notifications_is_counted_and_its_observation_repairs() -> None:
+    play = converged()
+    lost = next(route for route in play.kernel.routes if route.next_hop)
+    play.kernel = play.kernel.drop((lost,))
+    play.give(MirrorMismatch(Mismatch(Dataplane.of((lost,)), Dataplane()))).expect(Observe())
+    assert play.state.kernel.mismatches == 1
+    play.settle(f"+ route {lost.prefix} nhid {lost.next_hop:#x} proto 179 metric 1024 table 254")
+    assert play.state.phase is Phase.CONVERGED
+    page = Metrics(lambda: Snapshot(play.state, play.now_s, {})).page().decode()
+    assert "\nbgpctl_mirror_mismatch_total 1.0\n" in page
 
 
 def test_a_restarted_agent_adopts_everything_and_touches_nothing() -> None:

@@ -18,6 +18,7 @@ LEFT_OUT: Final = {
     "bgpctl.lab": "no part of an agent",
     "importlib.metadata": "imported when a journal is written",
     "jsonschema": "for tests and editors",
+    "netaddr": "imported for the first MAC address of a cluster file",
     "prometheus_client": "imported by the first scrape",
     "pyroute2": "imported by the first change of a link",
     "rich": "prints tables",

@@ -33,6 +33,15 @@ def test_a_changed_loop_shows_in_the_commands() -> None:
     assert not is_faithful(replace(record, start=begin("a1", 0.0)))
 
 
+def test_a_record_starts_from_knowledge_without_former_results() -> None:
+    start = converged().state
+    record = lived(Woken(), start=start).record()
+    assert record.start == start
+    assert start.memo.decision
+    memo = record.start.memo
+    assert (memo.surroundings, memo.decision, memo.derivation, memo.comparison) == (None, None, None, None)
+
+
 def test_of_many_events_the_last_ones_are_kept_and_can_be_played() -> None:
     story: list[Event] = [Woken(), *(Update(A2, (path(f"10.244.2.{number % 200}/32", A2),)) for number in range(1300))]
     record = lived(*story, start=converged().state).record()
@@ -42,10 +51,17 @@ def test_of_many_events_the_last_ones_are_kept_and_can_be_played() -> None:
 
 
 def test_large_observations_are_not_kept_for_long() -> None:
-    large = Dataplane.of(Route(Prefix(4, (10 << 24) + number, 32)) for number in range(60_000))
-    record = lived(*[Observed(large)] * 10, KernelChanged()).record()
+    routes = [Route(Prefix(4, (10 << 24) + number, 32)) for number in range(60_000)]
+    record = lived(*(Observed(Dataplane.of(routes)) for _ in range(10)), KernelChanged()).record()
     assert len(record.entries) <= 4
     assert record.entries[-1].event == KernelChanged()
+
+
+def test_observations_that_share_what_did_not_change_are_kept() -> None:
+    large = Dataplane.of(Route(Prefix(4, (10 << 24) + number, 32)) for number in range(60_000))
+    other = replace(large, routes=large.route_set.changed(new=[Route(Prefix(4, 0, 0))], gone=[]))
+    record = lived(*[Observed(large), Observed(other)] * 10, KernelChanged()).record()
+    assert len(record.entries) == 21
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 import pytest
 
 from bgpctl.agent.observe_throttle import ObserveThrottle
+from bgpctl.agent.resync_throttle import ResyncThrottle
 from bgpctl.agent.runner import Ports, Runner
-from bgpctl.core.agent.events import KernelChanged
+from bgpctl.core.agent.events import KernelChanged, MirrorMismatch
 from bgpctl.core.agent.state import Phase
 from bgpctl.core.cluster.configuration import Backend
 from bgpctl.core.cluster.encapsulation import Mode
+from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.migration.probes import Probe, ProbeReply
@@ -139,6 +141,39 @@ def test_damage_is_observed_at_once_each_time() -> None:
             if route.next_hop:
                 kernel.tamper(Remove(route, NOT_WANTED))
                 wait_until(lambda: FakeKernel.observe(kernel) == healthy)
+
+
+def test_a_change_without_a_notification_is_found_by_a_dump_repaired_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bgpctl.agent.resync_throttle._EVERY_S", 0.05)
+    kernel = Kernel()
+    with running(kernel) as runner:
+        wait_until(lambda: runner.state.phase is Phase.CONVERGED)
+        healthy = kernel.observe()
+        route = next(route for route in healthy.routes if route.next_hop)
+        kernel.tamper_unnotified(Remove(route, NOT_WANTED))
+
+        def is_found() -> bool:
+            runner.post(KernelChanged())
+            return runner.state.kernel.mismatches == 1
+
+        wait_until(is_found)
+        wait_until(lambda: kernel.observe() == healthy)
+        (found,) = (entry.event for entry in runner.journal.record().entries if isinstance(entry.event, MirrorMismatch))
+        assert found.mismatch == Mismatch(Dataplane.of((route,)), Dataplane())
+
+
+def test_everything_is_dumped_once_a_minute_and_for_a_five_hundredth_of_the_time_at_most() -> None:
+    pace = ResyncThrottle(100.0)
+    assert not pace.is_due(159.9)
+    assert pace.is_due(160.0)
+    pace.resynced(160.0, 160.01)
+    assert not pace.is_due(220.0)
+    assert pace.is_due(220.02)
+    pace.resynced(300.0, 300.2)
+    assert not pace.is_due(400.0)
+    assert pace.is_due(400.3)
 
 
 def test_the_pace_is_a_twentieth_of_the_time_and_two_seconds_at_most() -> None:

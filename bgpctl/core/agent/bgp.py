@@ -15,10 +15,7 @@ from typing import assert_never
 from bgpctl.core.bgp import adj_rib_in, adj_rib_out, session_handover, speaker
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
 from bgpctl.core.bgp.adj_rib_out import AdjRibOut, SpeakerCommands
-from bgpctl.core.bgp.export_policy import ExportInput
-from bgpctl.core.bgp.import_policy import Policy
-from bgpctl.core.bgp.loc_rib import LocRib, select
-from bgpctl.core.bgp.next_hop_cost import NextHopCosts
+from bgpctl.core.bgp.loc_rib import LocRib
 from bgpctl.core.bgp.peer_table import TableState
 from bgpctl.core.bgp.session_handover import Handover
 from bgpctl.core.bgp.sessions import RESTART_TIME_S, speaker_config
@@ -218,18 +215,10 @@ class Bgp:
 
     # Consequences ----------------------------------------------------------------------------------------------
 
-    def with_best_paths(self, policy: Policy | None, costs: NextHopCosts) -> Bgp:
-        """The decision process over all tables."""
-        return replace(self, loc_rib=select(policy, self.adj_rib_in, costs, self.loc_rib) if policy else LocRib())
+    def with_best_paths(self, loc_rib: LocRib) -> Bgp:
+        """The outcome of the decision process over all tables."""
+        return replace(self, loc_rib=loc_rib)
 
-    def advertised(
-        self, export_input: ExportInput, at_s: float, full_tables_to: Iterable[Address] | None
-    ) -> tuple[Bgp, SpeakerCommands]:
-        """Bring Adj-RIB-Out up to date: of all peers what changed, or of `full_tables_to` alone everything."""
-        if full_tables_to is None:
-            out, commands = adj_rib_out.update(self.adj_rib_out, export_input, self.adj_rib_in, at_s)
-        else:
-            out, commands = adj_rib_out.full_table(
-                self.adj_rib_out, export_input, self.adj_rib_in, full_tables_to, at_s
-            )
-        return replace(self, adj_rib_out=out), commands
+    def with_adj_rib_out(self, out: AdjRibOut) -> Bgp:
+        """Everything that is advertised now."""
+        return replace(self, adj_rib_out=out)

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from bgpctl.core.bgp import speaker
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Problem
+from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
@@ -44,6 +45,13 @@ class Observed:
     """A whole observation of the dataplane."""
 
     dataplane: Dataplane
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorMismatch:
+    """A dump of the kernel differed from the mirror that follows its notifications. It has replaced the mirror."""
+
+    mismatch: Mismatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ class RefreshRequested:
 OperatorEvent: TypeAlias = IntentLoaded | IntentRejected | DrainRequested | PeerRequested | RefreshRequested
 """From the cluster files and the command line."""
 
-KernelEvent: TypeAlias = KernelChanged | Observed | KernelLost | Applied | Probed
+KernelEvent: TypeAlias = KernelChanged | Observed | MirrorMismatch | KernelLost | Applied | Probed
 """From the kernel, and the packets sent by it."""
 
 Event: TypeAlias = OperatorEvent | KernelEvent | speaker.SpeakerEvent | Woken
@@ -108,7 +116,7 @@ Event: TypeAlias = OperatorEvent | KernelEvent | speaker.SpeakerEvent | Woken
 
 @dataclass(frozen=True, slots=True)
 class Observe:
-    """Read the whole kernel state once all events at hand are handled; Observed or KernelLost answers."""
+    """Observe the kernel once all events at hand are handled; Observed or KernelLost answers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class KernelView:
         observing: an observation was requested and is not here yet.
         desired: derived at the last observation.
         pending: the operations that the last observation still called for.
+        mismatches: how often a dump of the kernel differed from the mirror that follows its notifications.
     """
 
     observed: Dataplane | None = None
@@ -32,6 +33,7 @@ class KernelView:
     observing: bool = False
     desired: Desired | None = None
     pending: Plan = _NOTHING_TO_DO
+    mismatches: int = 0
 
     @property
     def unmet(self) -> tuple[Unmet, ...]:
@@ -56,6 +58,10 @@ class KernelView:
     def lost(self, reason: str) -> KernelView:
         """The last observation stays, and may be wrong by now."""
         return replace(self, error=reason, observing=False)
+
+    def mismatched(self) -> KernelView:
+        """One more dump that differed from the mirror."""
+        return replace(self, mismatches=self.mismatches + 1)
 
     def seen(self, observed: Dataplane) -> KernelView:
         """A whole observation replaces the one before."""

@@ -17,15 +17,16 @@ from bgpctl.core.agent.sessions import advertise, end_handover, speak
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp import encap_community
 from bgpctl.core.bgp.adj_rib_out import SpeakerCommands
-from bgpctl.core.bgp.next_hop_cost import NextHopCosts
+from bgpctl.core.bgp.loc_rib import LocRib, select
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.dataplane import drift
-from bgpctl.core.dataplane.plan import plan
-from bgpctl.core.fabric import Desired, derive
+from bgpctl.core.dataplane.plan import planned
+from bgpctl.core.fabric import Desired
+from bgpctl.core.fabric.derive import Question, derived
 from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import Probe
-from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.dataplane import Dataplane, surroundings
 
 RESYNC_S: Final = 60.0
 """The kernel is observed this often even if nothing reports a change: a notification may be lost."""
@@ -33,6 +34,7 @@ RESYNC_S: Final = 60.0
 
 def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tuple[Command, ...]]:
     """Derive all that should be, close the difference to `observed`, and advertise it."""
+    observed = observed.sharing(state.kernel.observed) if state.kernel.observed else observed
     state, refreshes = _with_observation(state, observed, at_s)
     state, configure = end_handover(state, at_s)
     state = replace(state, bgp=state.bgp.with_withdrawals())
@@ -41,7 +43,8 @@ def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tu
     if intent is None or node is None:
         return state, speak(refreshes)
     state = _with_best_paths(state, observed)
-    migration_step = _migration_step(state, intent, node, observed, at_s)
+    state, desired = _with_desired(state, intent, node)
+    migration_step = _migration_step(state, desired, intent, node, observed, at_s)
     state = _with_plan(state, migration_step, observed, at_s)
     state, announcements = advertise(state, at_s)
     state, send_probes = _send_probes(state, migration_step.probes, at_s)
@@ -60,35 +63,44 @@ def _with_observation(state: State, observed: Dataplane, at_s: float) -> tuple[S
 
 
 def _with_best_paths(state: State, observed: Dataplane) -> State:
-    return replace(state, bgp=state.bgp.with_best_paths(state.intent.policy, NextHopCosts(observed)))
+    memo, policy = state.memo, state.intent.policy
+    seen = surroundings(observed, memo.surroundings)
+    costs = memo.costs.of(seen.foreign)
+    decision = select(policy, state.bgp.adj_rib_in, costs, memo.decision) if policy else None
+    bgp = state.bgp.with_best_paths(decision.loc_rib if decision else LocRib())
+    return replace(state, bgp=bgp, memo=replace(memo, surroundings=seen, costs=costs, decision=decision))
 
 
 # Desired state -------------------------------------------------------------------------------------------------
 
 
-def _desired(state: State, intent: Intent, node: Node, observed: Dataplane) -> Desired:
-    """The state after the migration, regardless of the members that still use the present one."""
-    bgp = state.bgp
-    desired = derive(intent, node, bgp.session_names, bgp.loc_rib.best.values(), observed, bgp.prune_holds)
-    return replace(desired, withdrawn=bgp.withdrawn)
+def _with_desired(state: State, intent: Intent, node: Node) -> tuple[State, Desired]:
+    """The end of the way, without regard to who still uses what is there."""
+    bgp, seen = state.bgp, state.memo.surroundings
+    foreign = seen.foreign if seen else Dataplane()
+    question = Question(intent, node, bgp.session_names, bgp.loc_rib.best, foreign, bgp.prune_holds, bgp.withdrawn)
+    derivation = derived(question, state.memo.derivation)
+    return replace(state, memo=replace(state.memo, derivation=derivation)), derivation.desired
 
 
-def _migration_step(state: State, intent: Intent, node: Node, observed: Dataplane, at_s: float) -> MigrationStep:
-    """The next step towards the desired state."""
-    desired = _desired(state, intent, node, observed)
+def _migration_step(
+    state: State, desired: Desired, intent: Intent, node: Node, observed: Dataplane, at_s: float
+) -> MigrationStep:
+    """The next step on the way to what is desired."""
     advertised = encap_community.advertised_tunnels(state.bgp.adj_rib_in, state.intent.internal_peers, intent)
     return next_step(desired, observed, intent, node, state.migration.probe_results, at_s, advertised)
 
 
 def _with_plan(state: State, step: MigrationStep, observed: Dataplane, at_s: float) -> State:
-    """The state with the next desired objects and their plan; a difference that no event explains is a repair."""
-    pending = plan(step.desired, observed)
+    """The state with what is wanted next and the plan for it; a difference that no event explains is a repair."""
+    pending, comparison = planned(step.desired, observed, state.memo.comparison)
     repairs = drift.repairs_in(state.kernel.desired, state.kernel.pending.ops, pending.ops)
     return replace(
         state,
         kernel=state.kernel.planned(step.desired, pending),
         migration=state.migration.waiting_for(step, at_s),
         attempts=state.attempts.called_for(pending.ops).repaired(repairs, step.desired, at_s),
+        memo=replace(state.memo, comparison=comparison),
     )
 
 

@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from bgpctl.core.agent.events import Command, Configure, Speak
+from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.state import State
+from bgpctl.core.bgp import adj_rib_out
 from bgpctl.core.bgp.adj_rib_out import SpeakerCommands
-from bgpctl.core.bgp.export_policy import ExportInput
+from bgpctl.core.bgp.export_policy import ExportInput, announceable
 from bgpctl.core.bgp.import_policy import Policy
-from bgpctl.core.fabric.desired import link_of
 from bgpctl.core.fabric.encapsulations import accepted_by_kernel
 from bgpctl.core.net.addresses import Address
 
@@ -60,17 +61,28 @@ def advertise(
 ) -> tuple[State, SpeakerCommands]:
     """Bring Adj-RIB-Out up to date; with `full_tables_to` these peers get everything, and the others nothing now."""
     policy, observed = state.intent.policy, state.kernel.observed
-    if policy is None or not state.bgp.attached:
+    if policy is None:
+        memo = replace(state.memo, announceable=None, links=Memo().links, advertised={})  # former tables are large
+        return replace(state, memo=memo), ()
+    if not state.bgp.attached:
         return state, ()
+    desired = state.kernel.desired
+    paths = announceable(state.bgp.loc_rib.best, state.memo.announceable)
+    links = state.memo.links.of(desired.dataplane if desired else None)
     export_input = ExportInput(
         policy,
-        state.bgp.loc_rib.best.values(),
-        link_of(state.kernel.desired),
+        paths,
+        links,
         draining=state.bgp.draining,
         accepts=accepted_by_kernel(observed) if observed else {},
     )
-    bgp, commands = state.bgp.advertised(export_input, at_s, full_tables_to)
-    return replace(state, bgp=bgp), commands
+    bgp, advertised = state.bgp, state.memo.advertised
+    if full_tables_to is None:
+        out, commands, advertised = adj_rib_out.update(bgp.adj_rib_out, export_input, bgp.adj_rib_in, at_s, advertised)
+    else:
+        out, commands = adj_rib_out.full_table(bgp.adj_rib_out, export_input, bgp.adj_rib_in, full_tables_to, at_s)
+    memo = replace(state.memo, announceable=paths, links=links, advertised=advertised)
+    return replace(state, bgp=bgp.with_adj_rib_out(out), memo=memo), commands
 
 
 def speak(commands: SpeakerCommands) -> tuple[Command, ...]:

@@ -18,6 +18,7 @@ from bgpctl.core.agent.attempts import Attempts
 from bgpctl.core.agent.bgp import Bgp
 from bgpctl.core.agent.intent import OperatorIntent
 from bgpctl.core.agent.kernel_view import KernelView
+from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.migration import Migration
 
 
@@ -43,6 +44,7 @@ class State:
         migration: how far a change of encapsulation is.
         attempts: operations on the kernel, and those that have to wait.
         since_s: when `phase` last changed.
+        memo: results to be taken over; nothing follows from it.
     """
 
     node: str
@@ -53,6 +55,7 @@ class State:
     attempts: Attempts = field(default_factory=Attempts)
     phase: Phase = Phase.STARTING
     since_s: float = 0.0
+    memo: Memo = field(default_factory=Memo, compare=False, repr=False)
 
 
 def begin(node: str, at_s: float) -> State:

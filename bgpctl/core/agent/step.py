@@ -49,6 +49,7 @@ from bgpctl.core.agent.events import (
     KernelChanged,
     KernelEvent,
     KernelLost,
+    MirrorMismatch,
     Observe,
     Observed,
     OperatorEvent,
@@ -85,7 +86,7 @@ def _dispatched(state: State, event: Event, at_s: float) -> Step:
     match event:
         case IntentLoaded() | IntentRejected() | DrainRequested() | PeerRequested() | RefreshRequested():
             return _from_operator(state, event, at_s)
-        case KernelChanged() | Observed() | KernelLost() | Applied() | Probed():
+        case KernelChanged() | Observed() | MirrorMismatch() | KernelLost() | Applied() | Probed():
             return _from_kernel(state, event, at_s)
         case speaker.SpeakerAttached() | speaker.SpeakerDetached() | speaker.SpeakerConfigRejected():
             return _from_speaker(state, event, at_s)
@@ -141,6 +142,8 @@ def _from_kernel(state: State, event: KernelEvent, at_s: float) -> Step:
             return _observe(state)
         case Observed():
             return reconcile(state, event.dataplane, at_s)
+        case MirrorMismatch():
+            return _observe(replace(state, kernel=state.kernel.mismatched()))
         case KernelLost():
             return _kernel_lost(state, event.reason, at_s)
         case Applied():

@@ -131,7 +131,8 @@ def withdrawn(before: AdjRibIn, now: AdjRibIn) -> frozenset[Prefix]:
         for peer, table in now.items()
         if table.state is TableState.SYNCED and table.over_limit_since_s is None
         if peer in before and table.paths is not before[peer].paths
-        for prefix in before[peer].paths.keys() - table.paths.keys()
+        for prefix in table.paths.changed_since(before[peer].paths)
+        if prefix not in table.paths
     }
     return without_path(now, lost)
 

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
-from bgpctl.core.bgp.export_policy import ExportInput, routes_for, sources
+from bgpctl.core.bgp.export_policy import ExportInput, PeerExports, routes_for, sources
 from bgpctl.core.bgp.path import Attributes
 from bgpctl.core.bgp.session_policy import SessionPolicy
 from bgpctl.core.bgp.speaker import Announce, SendEndOfRib, SpeakerCommand, Withdraw
 from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.table import Table
 
 SpeakerCommands: TypeAlias = tuple[SpeakerCommand, ...]
 
 EOR_DEFERRAL_S: Final = 20.0
 """How long an End-of-RIB waits for the peers whose routes we pass on (RFC 4724, section 4.1: Selection_Deferral_Timer).
 Less than adj_rib_in.SYNC_S, after which a peer that waits for it stops waiting."""
+
+
+_NO_ROUTES: Final = Table[Attributes]()
+_NOTHING_DERIVED: Final[Mapping[Address, SentTo]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +39,54 @@ class AdjRibOut:
         end_of_rib_due: peers that got the whole table again, and until when their End-of-RIB may wait for others.
     """
 
-    sent: Mapping[Address, Mapping[Prefix, Attributes]] = field(default_factory=dict)
+    sent: Mapping[Address, Table[Attributes]] = field(default_factory=dict)
     end_of_rib_due: Mapping[Address, float] = field(default_factory=dict)
 
 
+class SentTo(NamedTuple):
+    """The routes that one peer may have, and those of them that were sent."""
+
+    wanted: PeerExports
+    sent: Table[Attributes]
+
+
+Exports: TypeAlias = Mapping[Address, SentTo]
+"""Per peer what the last update derived: it spares the next one what has not changed."""
+
+
 def update(
-    adj_rib_out: AdjRibOut, export_input: ExportInput, adj_rib_in: AdjRibIn, at_s: float
-) -> tuple[AdjRibOut, SpeakerCommands]:
+    adj_rib_out: AdjRibOut,
+    export_input: ExportInput,
+    adj_rib_in: AdjRibIn,
+    at_s: float,
+    before: Exports = _NOTHING_DERIVED,
+) -> tuple[AdjRibOut, SpeakerCommands, Exports]:
     """The changes for each peer, and the End-of-RIBs that are due."""
-    sent: dict[Address, Mapping[Prefix, Attributes]] = {}
+    advertised: dict[Address, SentTo] = {}
     commands: list[SpeakerCommand] = []
     for session_policy in export_input.policy.session_policies.values():
-        wanted, before = routes_for(export_input, session_policy), adj_rib_out.sent.get(session_policy.peer, {})
-        if not _established(adj_rib_in, session_policy.peer):
-            # Nothing new is queued for a peer that is away: ExaBGP drops a reload while it has something unsent.
-            wanted = {prefix: attributes for prefix, attributes in before.items() if prefix in wanted}
-        if wanted != before:
-            commands += _changes(session_policy.peer, before, wanted)
-        sent[session_policy.peer] = wanted
-    return _with_end_of_ribs(AdjRibOut(sent, adj_rib_out.end_of_rib_due), commands, export_input, adj_rib_in, at_s)
+        peer = session_policy.peer
+        known, sent = before.get(peer), adj_rib_out.sent.get(peer, _NO_ROUTES)
+        wanted = routes_for(export_input, session_policy, known.wanted if known else None)
+        # Nothing new is queued for a peer that is away: ExaBGP drops a reload while it has something unsent.
+        now = wanted.routes if _established(adj_rib_in, peer) else _still_wanted(sent, wanted.routes, known)
+        if now is not sent:
+            commands += _changes(peer, sent, now)
+        advertised[peer] = SentTo(wanted, now)
+    sent_now = {peer: item.sent for peer, item in advertised.items()}
+    out, all_commands = _with_end_of_ribs(
+        AdjRibOut(sent_now, adj_rib_out.end_of_rib_due), commands, export_input, adj_rib_in, at_s
+    )
+    return out, all_commands, advertised
+
+
+def _still_wanted(sent: Table[Attributes], wanted: Table[Attributes], known: SentTo | None) -> Table[Attributes]:
+    """The routes that were sent, without those that are not wanted any more."""
+    maybe: Iterable[Prefix] = sent
+    if known and sent is known.sent:
+        # All of it was wanted then, so only what differs since can be unwanted.
+        maybe = wanted.changed_since(known.wanted.routes)
+    return sent.changed({}, gone=[prefix for prefix in maybe if prefix not in wanted])
 
 
 def full_table(
@@ -62,7 +96,7 @@ def full_table(
     sent, end_of_rib_due = dict(adj_rib_out.sent), dict(adj_rib_out.end_of_rib_due)
     commands: list[SpeakerCommand] = []
     for peer in anew:
-        wanted = routes_for(export_input, export_input.policy.session_policies[peer])
+        wanted = routes_for(export_input, export_input.policy.session_policies[peer]).routes
         commands += (Withdraw(prefix, peer) for prefix in sorted(sent.get(peer, {}).keys() - wanted.keys()))
         commands += (Announce(prefix, peer, wanted[prefix]) for prefix in sorted(wanted))
         sent[peer] = wanted
@@ -75,12 +109,13 @@ def next_due_s(adj_rib_out: AdjRibOut) -> float | None:
     return min(adj_rib_out.end_of_rib_due.values(), default=None)
 
 
-def _changes(
-    peer: Address, before: Mapping[Prefix, Attributes], wanted: Mapping[Prefix, Attributes]
-) -> Iterator[SpeakerCommand]:
-    yield from (Withdraw(prefix, peer) for prefix in sorted(before.keys() - wanted.keys()))
-    changed = sorted(prefix for prefix, attributes in wanted.items() if before.get(prefix) != attributes)
-    yield from (Announce(prefix, peer, wanted[prefix]) for prefix in changed)
+def _changes(peer: Address, before: Table[Attributes], wanted: Table[Attributes]) -> Iterator[SpeakerCommand]:
+    changed = sorted(wanted.changed_since(before))
+    yield from (Withdraw(prefix, peer) for prefix in changed if prefix not in wanted)
+    for prefix in changed:
+        attributes = wanted.get(prefix)
+        if attributes is not None and before.get(prefix) != attributes:
+            yield Announce(prefix, peer, attributes)
 
 
 def _with_end_of_ribs(

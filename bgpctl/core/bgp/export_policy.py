@@ -8,9 +8,9 @@ Refuses to know: the routes announced already (adj_rib_out.py), how a command is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgpctl.core.bgp import encap_community, filters
 from bgpctl.core.bgp.decision import Candidate, Choice
@@ -23,6 +23,7 @@ from bgpctl.core.cluster.configuration import Community, NextHopMode
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.ownership import BlockOwnership
 from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.table import Mapped, Table, is_same
 
 # RFC 1997.
 _NO_EXPORT: Final = (65535, 65281)
@@ -30,13 +31,38 @@ _NO_ADVERTISE: Final = (65535, 65282)
 _NO_EXPORT_SUBCONFED: Final = (65535, 65283)
 
 
+class Announceable(NamedTuple):
+    """The best paths that are announced, and of them those from external peers, of these choices."""
+
+    choices: Table[Choice]
+    best: Table[Candidate]
+    external: Table[Candidate]
+
+
+def announceable(choices: Table[Choice], before: Announceable | None = None) -> Announceable:
+    """RFC 4271, section 9.1.2: a path whose next hop does not resolve is not a route, so it is not announced."""
+    if before and choices is before.choices:
+        return before
+    best = choices.mapped(_resolved, Mapped(before.choices, before.best) if before else None)
+    return Announceable(choices, best, best.mapped(_external, Mapped(before.best, before.external) if before else None))
+
+
+def _resolved(_: Prefix, choice: Choice) -> Candidate | None:
+    return None if choice.best.cost is None else choice.best
+
+
+def _external(_: Prefix, candidate: Candidate) -> Candidate | None:
+    return None if candidate.internal else candidate
+
+
 class ExportInput:
     """
     The input of the export policy.
 
     Args:
-        choices: the best paths of each learned prefix.
-        link_of: the link that a learned prefix leaves by, for filters that match it.
+        paths: the best path of each learned prefix.
+        link_of: the link that a learned prefix leaves by, for filters that match it. The same object as before only if
+            it gives the same answers.
         draining: this node is in graceful shutdown (RFC 8326).
         accepts: the tunnels that this node accepts packets from now, by IP version.
     """
@@ -44,29 +70,75 @@ class ExportInput:
     def __init__(
         self,
         policy: Policy,
-        choices: Iterable[Choice],
+        paths: Announceable,
         link_of: Callable[[Prefix], str | None],
         *,
         draining: bool,
         accepts: Mapping[int, Iterable[Encapsulation]],
     ) -> None:
         self.policy = policy
-        # RFC 4271, section 9.1.2: a path whose next hop does not resolve is not a route, so it is not announced.
-        self.best = tuple(choice.best for choice in choices if choice.best.cost is not None)
-        self.external = tuple(candidate for candidate in self.best if not candidate.internal)
+        self.paths = paths
         self.link_of = link_of
         self.draining = draining
         self.accepts = {version: encap_community.communities(tunnels) for version, tunnels in accepts.items()}
+        self._changed: dict[tuple[int, int], Collection[Prefix]] = {}
+
+    def changed(self, paths: Table[Candidate], before: Table[Candidate]) -> Collection[Prefix]:
+        """Prefixes with another path than before; found once, as most peers had the same paths before."""
+        pair = id(paths), id(before)
+        if pair not in self._changed:
+            self._changed[pair] = paths.changed_since(before)
+        return self._changed[pair]
 
 
-def routes_for(export_input: ExportInput, session_policy: SessionPolicy) -> Mapping[Prefix, Attributes]:
-    """The peer's routes: each prefix of its IP version with its attributes."""
-    advertised: dict[Prefix, Attributes] = {}
-    for subject in (*_learned(export_input, session_policy), *_own(export_input, session_policy)):
-        attributes = _filtered(export_input.policy.ownership, session_policy, subject)
-        if attributes is not None:
-            advertised[subject.prefix] = _for_peer(export_input, session_policy, attributes)
-    return advertised
+class PeerExportInput(NamedTuple):
+    """All that one peer's routes depend on; no link where no filter of its asks for one."""
+
+    policy: Policy
+    link_of: Callable[[Prefix], str | None] | None
+    draining: bool
+    extended: tuple[int, ...]
+    paths: Table[Candidate]
+
+
+class PeerExports(NamedTuple):
+    """One peer's routes, and all that they follow from."""
+
+    made_from: PeerExportInput
+    own: Mapping[Prefix, Attributes]
+    routes: Table[Attributes]
+
+
+def routes_for(
+    export_input: ExportInput, session_policy: SessionPolicy, before: PeerExports | None = None
+) -> PeerExports:
+    """The peer's routes: each prefix of its IP version with its attributes; `before`'s as far as nothing changed."""
+    passes_on = not session_policy.internal or export_input.policy.cluster_id is not None
+    read = PeerExportInput(
+        export_input.policy,
+        export_input.link_of if _minds_links(session_policy) else None,
+        export_input.draining,
+        export_input.accepts.get(session_policy.session.version, ()) if session_policy.member else (),
+        export_input.paths.best if passes_on else export_input.paths.external,
+    )
+    known = before if before and is_same(before.made_from, read, but="paths") else None
+    if known and known.made_from.paths is read.paths:
+        return known
+    own = known.own if known else dict(_own(read, session_policy))
+
+    def route(prefix: Prefix, candidate: Candidate) -> Attributes | None:
+        return _learned(read, session_policy, candidate) if prefix not in own else own[prefix]
+
+    if known is None:
+        return PeerExports(read, own, read.paths.mapped(route).changed(own))
+    changed = export_input.changed(read.paths, known.made_from.paths)
+    routes = read.paths.mapped(route, Mapped(known.made_from.paths, known.routes), changed)
+    return PeerExports(read, own, routes.changed(own))
+
+
+def _minds_links(session_policy: SessionPolicy) -> bool:
+    rules = (rule for item in session_policy.filters for rule in (*item.export4, *item.export6))
+    return any(rule.interface is not None for rule in rules)
 
 
 def sources(policy: Policy, session_policy: SessionPolicy) -> Iterator[Address]:
@@ -81,30 +153,34 @@ def sources(policy: Policy, session_policy: SessionPolicy) -> Iterator[Address]:
             yield source.peer
 
 
-def _own(export_input: ExportInput, session_policy: SessionPolicy) -> Iterator[Subject]:
-    version = session_policy.session.version
-    extended = export_input.accepts.get(version, ()) if session_policy.member else ()
+def _own(read: PeerExportInput, session_policy: SessionPolicy) -> Iterator[tuple[Prefix, Attributes]]:
     # Calico's scale: a filter's priority would mean nothing beside BGP's default of 100.
-    attributes = Attributes(local_pref=NORMAL_LOCAL_PREF if session_policy.internal else None, extended=extended)
-    for prefix in export_input.policy.ownership.own:
-        if prefix.version == version:
-            yield Subject(prefix, attributes, learned=False, external=not session_policy.internal)
+    attributes = Attributes(local_pref=NORMAL_LOCAL_PREF if session_policy.internal else None, extended=read.extended)
+    for prefix in read.policy.ownership.own:
+        if prefix.version == session_policy.session.version:
+            subject = Subject(prefix, attributes, learned=False, external=not session_policy.internal)
+            found = _announced(read, session_policy, subject)
+            if found is not None:
+                yield prefix, found
 
 
-def _learned(export_input: ExportInput, session_policy: SessionPolicy) -> Iterator[Subject]:
-    for candidate in (
-        export_input.external
-        if session_policy.internal and export_input.policy.cluster_id is None
-        else export_input.best
-    ):
-        prefix = candidate.path.prefix
-        source = export_input.policy.session_policies.get(candidate.peer)
-        if source is None or source == session_policy or prefix.version != session_policy.session.version:
-            continue
-        attributes = _passed_on(export_input.policy, source, session_policy, candidate)
-        if attributes is not None:
-            link = export_input.link_of(prefix) if session_policy.filters else None
-            yield Subject(prefix, attributes, learned=True, external=not session_policy.internal, link=link)
+def _learned(read: PeerExportInput, session_policy: SessionPolicy, candidate: Candidate) -> Attributes | None:
+    """A learned prefix's attributes for the peer; None where it is not announced."""
+    prefix = candidate.path.prefix
+    source = read.policy.session_policies.get(candidate.peer)
+    if source is None or source.peer == session_policy.peer or prefix.version != session_policy.session.version:
+        return None
+    attributes = _passed_on(read.policy, source, session_policy, candidate)
+    if attributes is None:
+        return None
+    link = read.link_of(prefix) if read.link_of else None
+    subject = Subject(prefix, attributes, learned=True, external=not session_policy.internal, link=link)
+    return _announced(read, session_policy, subject)
+
+
+def _announced(read: PeerExportInput, session_policy: SessionPolicy, subject: Subject) -> Attributes | None:
+    attributes = _filtered(read.policy.ownership, session_policy, subject)
+    return None if attributes is None else _for_peer(read, session_policy, attributes)
 
 
 def _passed_on(
@@ -157,12 +233,12 @@ def _filtered(ownership: BlockOwnership, session_policy: SessionPolicy, subject:
     return _with_communities(subject.attributes, (community for item in covering for community in item.communities))
 
 
-def _for_peer(export_input: ExportInput, session_policy: SessionPolicy, attributes: Attributes) -> Attributes:
+def _for_peer(read: PeerExportInput, session_policy: SessionPolicy, attributes: Attributes) -> Attributes:
     """As the peer reads it: our own AS in front for an external one, and GSHUT while draining."""
     if not session_policy.internal:
         as_path = (session_policy.session.local_asn, *attributes.as_path) if attributes.as_path else ()
         attributes = replace(attributes, as_path=as_path, local_pref=None)
-    if not export_input.draining:
+    if not read.draining:
         return attributes
     graceful_shutdown = _with_communities(attributes, [GRACEFUL_SHUTDOWN])
     return replace(graceful_shutdown, local_pref=0) if session_policy.internal else graceful_shutdown

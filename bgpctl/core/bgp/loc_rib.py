@@ -1,12 +1,16 @@
 """
 Loc-RIB (RFC 4271, section 3.2): the import policy's verdict on each path, then the best path for each prefix.
 
+Both are derived from whole tables and depend on nothing else. `select` remembers what it was given and what followed,
+a `Decision`, and takes over what has not changed since: a verdict if policy and path are the same objects, a choice
+if no peer's verdict on that prefix and no distance is another one.
+
 Refuses to know: when this is done, and what follows from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -15,11 +19,13 @@ from bgpctl.core.bgp.decision import Candidate, Choice, choose
 from bgpctl.core.bgp.import_policy import Policy, verdict
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
 from bgpctl.core.bgp.path import Path
-from bgpctl.core.bgp.peer_table import Received
+from bgpctl.core.bgp.peer_table import PeerTable, Received
 from bgpctl.core.bgp.session_policy import SessionPolicy
 from bgpctl.core.bgp.sessions import router_id
+from bgpctl.core.cluster.ownership import BlockOwnership
 from bgpctl.core.cluster.reasons import RejectedPath, Rejection
 from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.table import Mapped, Table, is_same
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,70 +34,154 @@ class LocRib:
     The outcome for the received paths.
 
     Attributes:
-        best: the path in use for each prefix with an acceptable path.
-        rejected: paths that the import policy rejects, sorted by peer.
-        policy_cache: the verdicts behind it, and the policy that gave them; only to be spared the same work next time.
+        best: what is used for each prefix that anything acceptable was received for.
+        rejections: paths that the import policy rejects, of each prefix sorted by peer.
     """
 
-    best: Mapping[Prefix, Choice] = field(default_factory=dict)
-    rejected: tuple[RejectedPath, ...] = ()
-    policy_cache: PolicyCache = field(default_factory=lambda: PolicyCache(None, {}), compare=False, repr=False)
+    best: Table[Choice] = field(default_factory=Table)
+    rejections: Table[tuple[RejectedPath, ...]] = field(default_factory=Table)
+
+    @property
+    def rejected(self) -> tuple[RejectedPath, ...]:
+        """Paths that the import policy rejects, sorted by peer, then by prefix."""
+        paths = (path for same in self.rejections.values() for path in same)
+        return tuple(sorted(paths, key=lambda path: (path.peer, path.prefix)))
 
 
-class PolicyCache(NamedTuple):
-    """The verdicts of `policy` on each path, by peer and prefix."""
+class Outcome(NamedTuple):
+    """A received path, as the policy lets it in or the rule that rejects it."""
 
-    policy: Policy | None
-    verdicts: Mapping[Address, Verdicts]
-
-
-Verdicts: TypeAlias = Mapping[Prefix, tuple[Received, Path | Rejection]]
+    received: Received
+    verdict: Path | Rejection
 
 
-def select(policy: Policy, adj_rib_in: AdjRibIn, distances: NextHopCosts, before: LocRib | None = None) -> LocRib:
+Outcomes: TypeAlias = Table[Outcome]
+
+
+class VerdictInput(NamedTuple):
+    """All that the verdicts on one peer's paths depend on."""
+
+    ownership: BlockOwnership
+    session_policy: SessionPolicy
+    paths: Table[Received]
+
+
+class PeerOutcomes(NamedTuple):
+    """The verdicts on one peer's paths."""
+
+    made_from: VerdictInput
+    outcomes: Outcomes
+
+
+class ChoiceInput(NamedTuple):
     """
-    The choice among the paths of all sessions.
-
-    A verdict needs nothing but policy and path, so those `before` had are taken over: of 50,000 paths few are new.
+    All that a peer adds to the choices: its BGP identifier, and the verdicts on its paths. With another session policy
+    all of these are others.
     """
-    known = before.policy_cache.verdicts if before and before.policy_cache.policy is policy else {}
+
+    router_id: Address | None
+    outcomes: Outcomes
+
+
+class Decision(NamedTuple):
+    """Loc-RIB, and what it follows from."""
+
+    verdicts: Mapping[Address, PeerOutcomes]
+    peers: Mapping[Address, ChoiceInput]
+    costs: NextHopCosts
+    loc_rib: LocRib
+
+
+def select(policy: Policy, adj_rib_in: AdjRibIn, costs: NextHopCosts, before: Decision | None = None) -> Decision:
+    """The choice among the paths of all sessions; what the decision `before` has of it is taken over."""
     verdicts = {
-        peer: _verdicts(policy, session_policy, adj_rib_in[peer].usable, known.get(peer, {}))
+        peer: _outcomes(policy, session_policy, adj_rib_in[peer], before)
         for peer, session_policy in policy.session_policies.items()
         if peer in adj_rib_in
     }
+    peers = {peer: ChoiceInput(_identifier(item, adj_rib_in[peer]), item.outcomes) for peer, item in verdicts.items()}
+    if before is None or not costs.are_those_of(before.costs):
+        return Decision(verdicts, peers, costs, _chosen(LocRib(), policy, peers, None, costs))
+    prefixes = set[Prefix]().union(*_changed(before.peers, peers))
+    return Decision(verdicts, peers, costs, _chosen(before.loc_rib, policy, peers, prefixes, costs))
+
+
+# Verdicts ------------------------------------------------------------------------------------------------------
+
+
+def _outcomes(policy: Policy, session_policy: SessionPolicy, table: PeerTable, before: Decision | None) -> PeerOutcomes:
+    read = VerdictInput(policy.ownership, session_policy, table.usable)
+    known = before.verdicts.get(session_policy.peer) if before else None
+    is_known = known and is_same(known.made_from, read, but="paths")
+    taken_over = Mapped(known.made_from.paths, known.outcomes) if known and is_known else None
+
+    def outcome(_: Prefix, received: Received) -> Outcome:
+        return Outcome(received, verdict(read.ownership, session_policy, received.path))
+
+    return PeerOutcomes(read, read.paths.mapped(outcome, taken_over))
+
+
+# Choices -------------------------------------------------------------------------------------------------------
+
+
+def _identifier(item: PeerOutcomes, table: PeerTable) -> Address | None:
+    member = item.made_from.session_policy.member
+    return table.router_id or (router_id(member) if member else None)
+
+
+def _changed(before: Mapping[Address, ChoiceInput], now: Mapping[Address, ChoiceInput]) -> Iterator[Iterable[Prefix]]:
+    """Prefixes with another verdict of any peer; all of a peer that is another one, or came or went."""
+    for peer in before.keys() | now.keys():
+        old, new = before.get(peer), now.get(peer)
+        if old and new and is_same(old, new, but="outcomes"):
+            yield new.outcomes.changed_since(old.outcomes)
+        else:
+            yield from (item.outcomes for item in (old, new) if item)
+
+
+def _chosen(
+    loc_rib: LocRib,
+    policy: Policy,
+    peers: Mapping[Address, ChoiceInput],
+    prefixes: set[Prefix] | None,
+    costs: NextHopCosts,
+) -> LocRib:
+    """Loc-RIB with the choices for these prefixes made anew, for all if None."""
     candidates: dict[Prefix, list[Candidate]] = {}
-    rejected: list[RejectedPath] = []
-    for peer, outcomes in verdicts.items():
-        session_policy = policy.session_policies[peer]
-        identifier = adj_rib_in[peer].router_id or (router_id(session_policy.member) if session_policy.member else None)
-        for prefix, (received, outcome) in outcomes.items():
-            if isinstance(outcome, Rejection):
-                rejected.append(RejectedPath(prefix, peer, outcome))
+    rejected: dict[Prefix, list[RejectedPath]] = {}
+    for peer, item in peers.items():
+        for prefix, outcome in _among(item.outcomes, prefixes):
+            if isinstance(outcome.verdict, Rejection):
+                rejected.setdefault(prefix, []).append(RejectedPath(prefix, peer, outcome.verdict))
             else:
-                candidate = _candidate(session_policy, received, outcome, identifier, distances)
+                candidate = _candidate(policy.session_policies[peer], item, outcome.received, outcome.verdict, costs)
                 candidates.setdefault(prefix, []).append(candidate)
     best = {prefix: choose(paths) for prefix, paths in candidates.items()}
-    return LocRib(best, tuple(rejected), PolicyCache(policy, verdicts))
+    rejections = {prefix: tuple(sorted(paths, key=_peer)) for prefix, paths in rejected.items()}
+    prefixes_ = prefixes or ()
+    return LocRib(
+        loc_rib.best.changed(best, gone=(prefix for prefix in prefixes_ if prefix not in best)),
+        loc_rib.rejections.changed(rejections, gone=(prefix for prefix in prefixes_ if prefix not in rejections)),
+    )
 
 
-def _verdicts(
-    policy: Policy, session_policy: SessionPolicy, paths: Mapping[Prefix, Received], known: Verdicts
-) -> Verdicts:
-    found: dict[Prefix, tuple[Received, Path | Rejection]] = {}
-    for prefix, received in paths.items():
-        old = known.get(prefix)
-        if old is None or old[0] is not received:
-            old = received, verdict(policy.ownership, session_policy, received.path)
-        found[prefix] = old
-    return found
+def _among(outcomes: Outcomes, prefixes: set[Prefix] | None) -> Iterable[tuple[Prefix, Outcome]]:
+    if prefixes is None:
+        return outcomes.items()
+    if len(outcomes) < len(prefixes):
+        return [item for item in outcomes.items() if item[0] in prefixes]
+    return [(prefix, outcome) for prefix in prefixes if (outcome := outcomes.get(prefix)) is not None]
+
+
+def _peer(path: RejectedPath) -> Address:
+    return path.peer
 
 
 def _candidate(
-    session_policy: SessionPolicy, received: Received, path: Path, router_id: Address | None, distances: NextHopCosts
+    session_policy: SessionPolicy, item: ChoiceInput, received: Received, path: Path, costs: NextHopCosts
 ) -> Candidate:
     as_used = received if path is received.path else Received(path, received.at_s)
-    cost = distances.cost(path.next_hop) if path.next_hop else None
+    cost = costs.cost(path.next_hop) if path.next_hop else None
     return Candidate(
-        session_policy.peer, session_policy.session.peer_asn, session_policy.internal, as_used, router_id, cost
+        session_policy.peer, session_policy.session.peer_asn, session_policy.internal, as_used, item.router_id, cost
     )

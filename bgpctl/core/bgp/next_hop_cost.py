@@ -7,7 +7,6 @@ would keep itself up.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
 from bgpctl.core.net.addresses import Address
@@ -15,7 +14,7 @@ from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.fib import foreign_fib
 from bgpctl.core.net.objects import MAIN_TABLE, RouteType
 
-_CACHED: Final = 1 << 16
+_REMEMBERED: Final = 1 << 16
 
 
 class NextHopCosts:
@@ -25,8 +24,26 @@ class NextHopCosts:
     """
 
     def __init__(self, dataplane: Dataplane | None) -> None:
+        self._dataplane = dataplane
         self._fib = foreign_fib(dataplane) if dataplane is not None else None
-        self.cost = lru_cache(_CACHED)(self._cost)
+        self._known: dict[Address, int | None] = {}
+
+    def of(self, dataplane: Dataplane) -> NextHopCosts:
+        """The costs in this dataplane: these, if they are of the same one."""
+        return self if dataplane is self._dataplane else NextHopCosts(dataplane)
+
+    def cost(self, next_hop: Address) -> int | None:
+        """None if no route leads to the next hop."""
+        if next_hop not in self._known:
+            self._known[next_hop] = self._cost(next_hop)
+        return self._known[next_hop]
+
+    def are_those_of(self, before: NextHopCosts) -> bool:
+        """True if every cost that was asked `before` is the same here: what followed from these still holds."""
+        if self is before:
+            return True
+        asked = tuple(before._known.items())
+        return len(asked) <= _REMEMBERED and all(self.cost(next_hop) == cost for next_hop, cost in asked)
 
     def _cost(self, next_hop: Address) -> int | None:
         if self._fib is None:

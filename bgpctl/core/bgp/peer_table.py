@@ -22,13 +22,13 @@ Refuses to know: other peers, which path is best, which paths policy lets in.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from bgpctl.core.bgp.path import Path
 from bgpctl.core.bgp.speaker import DownKind, SessionDown, SessionOpened, Update
 from bgpctl.core.net.addresses import Address, Asn, Prefix
+from bgpctl.core.net.table import Table
 
 
 class TableState(enum.Enum):
@@ -53,13 +53,16 @@ class Received(NamedTuple):
     at_s: float
 
 
+_NO_PATHS: Final = Table[Received]()
+
+
 @dataclass(frozen=True, slots=True)
 class PeerTable:
     """
     Adj-RIB-In of one peer.
 
     Attributes:
-        stale: prefixes not announced again since the session or a route refresh began; removed when it is complete.
+        stale: the paths not announced again since the session or a route refresh began; removed when it is complete.
         since_s: when `state` last changed.
         expires_s: when waiting ends: a table without a session goes down, one that awaits End-of-RIB is complete. Over
             the limit, the time of the next route refresh.
@@ -75,8 +78,8 @@ class PeerTable:
     """
 
     state: TableState = TableState.AWAITING_SESSION
-    paths: Mapping[Prefix, Received] = field(default_factory=dict)
-    stale: frozenset[Prefix] = frozenset()
+    paths: Table[Received] = field(default_factory=Table)
+    stale: Table[Received] = field(default_factory=Table)
     since_s: float = 0.0
     expires_s: float | None = None
     up_since_s: float | None = None
@@ -90,9 +93,9 @@ class PeerTable:
     over_limit_since_s: float | None = None
 
     @property
-    def usable(self) -> Mapping[Prefix, Received]:
+    def usable(self) -> Table[Received]:
         """The paths that take part in the decision process."""
-        return self.paths if self.over_limit_since_s is None else {}
+        return self.paths if self.over_limit_since_s is None else _NO_PATHS
 
     @property
     def prefix_limit_exceeded(self) -> bool:
@@ -140,7 +143,7 @@ def opened(table: PeerTable, event: SessionOpened) -> PeerTable:
     of the refresh that was requested.
     """
     if table.is_retained and not (event.restart_time_s and event.forwarding_preserved):
-        table = replace(table, paths={}, stale=frozenset())
+        table = replace(table, paths=_NO_PATHS, stale=_NO_PATHS)
     return replace(
         table,
         restart_time_s=event.restart_time_s,
@@ -181,7 +184,7 @@ def awaiting_end_of_rib(table: PeerTable, at_s: float) -> PeerTable:
     return replace(
         table,
         state=TableState.AWAITING_END_OF_RIB,
-        stale=frozenset(table.paths),
+        stale=table.paths,
         since_s=at_s,
         expires_s=at_s + SYNC_S,
     )
@@ -193,7 +196,7 @@ def stale(table: PeerTable, at_s: float, retention_s: float) -> PeerTable:
         table,
         state=TableState.STALE,
         up_since_s=None,
-        stale=frozenset(table.paths),
+        stale=table.paths,
         since_s=at_s,
         expires_s=at_s + retention_s,
     )
@@ -216,8 +219,8 @@ def emptied(table: PeerTable, at_s: float) -> PeerTable:
     return replace(
         table,
         state=TableState.DOWN,
-        paths={},
-        stale=frozenset(),
+        paths=_NO_PATHS,
+        stale=_NO_PATHS,
         since_s=at_s,
         expires_s=None,
         up_since_s=None,
@@ -227,12 +230,12 @@ def emptied(table: PeerTable, at_s: float) -> PeerTable:
 
 def completed(table: PeerTable, at_s: float) -> PeerTable:
     """The table at End-of-RIB or at the end of a route refresh: paths that were not announced again are removed."""
-    paths = {prefix: received for prefix, received in table.paths.items() if prefix not in table.stale}
+    paths = table.paths.changed({}, gone=table.stale)
     return replace(
         table,
         state=TableState.SYNCED,
         paths=paths,
-        stale=frozenset(),
+        stale=_NO_PATHS,
         since_s=table.since_s if table.state is TableState.SYNCED else at_s,
         expires_s=None,
         over_limit_since_s=None,
@@ -250,19 +253,19 @@ def with_update(table: PeerTable, update: Update, at_s: float, limit: int) -> Pe
         return _over_limit(table, at_s)
     # A large table takes long to arrive, so the time without an UPDATE ends the wait for End-of-RIB.
     expires_s = at_s + SYNC_S if table.state is TableState.AWAITING_END_OF_RIB else table.expires_s
-    unconfirmed = table.stale.difference(update.withdrawn, (path.prefix for path in update.announced))
+    confirmed = (*update.withdrawn, *(path.prefix for path in update.announced)) if table.stale else ()
+    unconfirmed = table.stale.changed({}, gone=confirmed)
     return replace(table, paths=paths, stale=unconfirmed, expires_s=expires_s)
 
 
-def _updated_paths(before: Mapping[Prefix, Received], update: Update, at_s: float) -> Mapping[Prefix, Received]:
-    paths = dict(before)
-    for prefix in update.withdrawn:
-        paths.pop(prefix, None)
+def _updated_paths(before: Table[Received], update: Update, at_s: float) -> Table[Received]:
+    left = before.changed({}, gone=update.withdrawn)
+    new: dict[Prefix, Received] = {}
     for path in update.announced:
-        known = paths.get(path.prefix)
+        known = new.get(path.prefix) or left.get(path.prefix)
         if known is None or known.path != path:
-            paths[path.prefix] = Received(path, at_s)
-    return paths
+            new[path.prefix] = Received(path, at_s)
+    return left.changed(new)
 
 
 def _over_limit(table: PeerTable, at_s: float) -> PeerTable:
@@ -272,8 +275,8 @@ def _over_limit(table: PeerTable, at_s: float) -> PeerTable:
     return replace(
         table,
         state=TableState.SYNCED,
-        paths={},
-        stale=frozenset(),
+        paths=_NO_PATHS,
+        stale=_NO_PATHS,
         since_s=at_s,
         expires_s=at_s + pause_s,
         over_limit_since_s=since_s,

@@ -83,7 +83,10 @@ class Node:
 
     def underlay(self, version: int) -> InterfaceAddress | None:
         """Its address of one IP version on the underlay."""
-        return next((own for own in (self.address, self.address6) if own and own.address.version == version), None)
+        if self.address.address.version == version:
+            return self.address
+        own = self.address6
+        return own if own and own.address.version == version else None
 
 
 class NextHopMode(enum.Enum):

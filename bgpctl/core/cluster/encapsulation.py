@@ -108,7 +108,7 @@ ENCAPSULATIONS: Final = Table({item.name: item for item in (IPIP, VXLAN, DIRECT)
 
 def tunnels() -> Mapping[str, Encapsulation]:
     """All by their names, but for DIRECT."""
-    return {name: item for name, item in ENCAPSULATIONS.items() if item != DIRECT}
+    return {name: item for name, item in ENCAPSULATIONS.items() if item is not DIRECT}
 
 
 def words() -> Mapping[str, tuple[Encapsulation, Mode]]:

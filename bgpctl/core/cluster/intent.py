@@ -11,14 +11,19 @@ Refuses to know: where either half comes from (ports.py), who owns a given prefi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from operator import is_
+from typing import TypeVar
 
 from bgpctl.core.cluster import tunnel_addresses
 from bgpctl.core.cluster.allocations import Allocations
-from bgpctl.core.cluster.configuration import Configuration, Node
+from bgpctl.core.cluster.configuration import Configuration, Filter, Node, Peer, Pool
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.problems import Problem
 from bgpctl.core.net.addresses import Address, Mac, Prefix
+
+T = TypeVar("T")
+N = TypeVar("N", Pool, Node, Peer, Filter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +74,35 @@ def joined(configuration: Configuration, allocations: Allocations) -> Intent:
     """Both halves together."""
     halves = {item.name: getattr(configuration, item.name) for item in fields(Configuration)}
     return Intent(**halves, allocations=allocations)
+
+
+def sharing(intent: Intent, before: Intent) -> Intent:
+    """
+    An equal intent made of the objects of `before` wherever those are equal, so that identity shows what an edit left
+    as it was. A shared object keeps its former place in the files: problems are reported before this is done.
+    """
+    return replace(
+        intent,
+        pools=_sharing(intent.pools, before.pools),
+        nodes=_sharing(intent.nodes, before.nodes),
+        peers=_sharing(intent.peers, before.peers),
+        filters=_sharing(intent.filters, before.filters),
+        allocations=_sharing_allocations(intent.allocations, before.allocations),
+    )
+
+
+def _sharing(named: tuple[N, ...], before: tuple[N, ...]) -> tuple[N, ...]:
+    known = {item.name: item for item in before}
+    found = tuple(_one(item, known.get(item.name)) for item in named)
+    return before if len(found) == len(before) and all(map(is_, found, before)) else found
+
+
+def _sharing_allocations(allocations: Allocations, before: Allocations) -> Allocations:
+    known = before.by_node
+    found = {name: _one(given, known.get(name)) for name, given in allocations.by_node.items()}
+    is_same = len(found) == len(known) and all(given is known.get(name) for name, given in found.items())
+    return before if is_same else Allocations(found)
+
+
+def _one(new: T, before: T | None) -> T:
+    return before if before is not None and before == new else new

@@ -8,10 +8,19 @@ Refuses to know: how something is restored, whether that succeeded, and how ofte
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 from bgpctl.core.dataplane.effects import Op, Put
 from bgpctl.core.fabric import Desired
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import key_of
+
+
+class Mismatch(NamedTuple):
+    """Objects of a mirror of the kernel that are not there, and objects there that the mirror lacked."""
+
+    absent: Dataplane
+    unknown: Dataplane
 
 
 def repairs_in(before: Desired | None, pending: Collection[Op], ops: Iterable[Op]) -> tuple[Op, ...]:

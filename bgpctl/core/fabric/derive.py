@@ -1,37 +1,168 @@
 """
 From the known facts to the desired state.
 
-A prefix from BGP or from the list of members becomes a RemotePrefix; what a pool needs from its encapsulation is
-requested through `protocol.py`. So this file is the same for every encapsulation.
+A prefix from BGP or from the list of members has a next-hop set (desired.py); what a pool needs from its encapsulation
+is requested through `protocol.py`. So this file is the same for every encapsulation.
+
+The desired state is derived in stages, each a pure function of the input that its NamedTuple names. A stage whose input
+is the very same objects as in the derivation `before` is taken over from there, and in a table of prefixes only those
+are derived whose value is another object (net/table.py). So the result is that of a whole derivation, at the cost of
+the difference.
+
+1. *Learned*: the next-hop set of each prefix from BGP.
+2. *By members*: the next-hop set of each prefix from the list of members.
+3. *In use*: the next-hop sets, and how many prefixes have each.
+4. *Resolution*: their next hops and groups (next_hops.py).
+5. *Routes*: one to each prefix whose next-hop set is resolved.
+
+*Base* is all else, which is little: this node's own blocks, its tunnels, its settings.
 
 Refuses to know: which encapsulations there are, the objects of ours in the kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgpctl.core.bgp.decision import Choice
-from bgpctl.core.cluster.configuration import Node, Pool
+from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.fabric import members, nat, next_hops
-from bgpctl.core.fabric.desired import Desired, Reasoned, RemotePrefix, gather
+from bgpctl.core.fabric.desired import Desired, NextHopSet, Reasoned, Reasons, gather
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS
 from bgpctl.core.fabric.facts import Underlay, outer_mtu_bytes, underlay_of
+from bgpctl.core.fabric.next_hops import Resolution, ResolutionInput
 from bgpctl.core.fabric.protocol import Site
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
-from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import Route, RouteType, Sysctl
+from bgpctl.core.net.dataplane import Dataplane, surroundings
+from bgpctl.core.net.longest_match import LongestMatch
+from bgpctl.core.net.objects import Key, Route, RouteType, Sysctl
+from bgpctl.core.net.route_set import RouteSet
+from bgpctl.core.net.table import Mapped, Table, is_same
 
 _FORWARDING: Final = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 _FORWARDED: Final = Reason(ReasonCode.FORWARDING)
 
-_OUTSIDE: Final = {4: Pool("", Prefix.parse("0.0.0.0/0")), 6: Pool("", Prefix.parse("::/0"))}
-"""Stands for no pool at all."""
+
+class Question(NamedTuple):
+    """
+    All that is derived from.
+
+    Attributes:
+        node: whose kernel it is about.
+        names: of each BGP peer, for the reasons.
+        best: the best path of each prefix that policy let in.
+        foreign: of this node's kernel what is not ours, and all links and addresses (net/dataplane.py: surroundings).
+        prune_holds: sources that are incomplete.
+        withdrawn: prefixes that their source has withdrawn.
+    """
+
+    intent: Intent
+    node: Node
+    names: Mapping[Address, str]
+    best: Table[Choice]
+    foreign: Dataplane
+    prune_holds: tuple[PruneHold, ...] = ()
+    withdrawn: frozenset[Prefix] = frozenset()
+
+
+class BaseInput(NamedTuple):
+    """All that the base depends on."""
+
+    intent: Intent
+    node: Node
+    foreign: Dataplane
+
+
+class Base(NamedTuple):
+    """
+    Everything but what leads to other nodes' prefixes.
+
+    Attributes:
+        versions: IP versions of which the node's address is found.
+        unknown: the node's addresses that are on no link.
+    """
+
+    made_from: BaseInput
+    site: Site
+    versions: tuple[int, ...]
+    dataplane: Dataplane
+    reasons: Mapping[Key, Reason]
+    unknown: tuple[str, ...]
+
+
+class LearnedInput(NamedTuple):
+    """All that the next-hop sets from BGP depend on."""
+
+    intent: Intent
+    versions: tuple[int, ...]
+    names: Mapping[Address, str]
+    best: Table[Choice]
+
+
+class Learned(NamedTuple):
+    """The next-hop sets of the prefixes from BGP."""
+
+    made_from: LearnedInput
+    hop_sets: Table[NextHopSet]
+
+
+class MembersInput(NamedTuple):
+    """All that the next-hop sets from the list of members depend on."""
+
+    intent: Intent
+    node: Node
+    versions: tuple[int, ...]
+
+
+class ByMembers(NamedTuple):
+    """The next-hop sets of the prefixes from the list of members."""
+
+    made_from: MembersInput
+    hop_sets: Table[NextHopSet]
+    unmet: tuple[Unmet, ...]
+
+
+class HopSets(NamedTuple):
+    """The next-hop sets of all prefixes; none is in both tables, because a pool decides."""
+
+    learned: Table[NextHopSet]
+    by_members: Table[NextHopSet]
+
+
+class NextHopSetsInUse(NamedTuple):
+    """The next-hop sets, with how many prefixes have each; the object `hop_sets` stays while its members do."""
+
+    made_from: HopSets
+    counts: Mapping[NextHopSet, int]
+    hop_sets: AbstractSet[NextHopSet]
+
+
+class Routes(NamedTuple):
+    """The node's own routes, and one to each other prefix whose next-hop set is resolved."""
+
+    own: RouteSet
+    hop_sets: HopSets
+    resolution: Resolution
+    routes: RouteSet
+
+
+class Derivation(NamedTuple):
+    """The result, and all stages that it follows from."""
+
+    base: Base
+    learned: Learned
+    by_members: ByMembers
+    in_use: NextHopSetsInUse
+    resolution: Resolution
+    routes: Routes
+    desired: Desired
 
 
 def derive(
@@ -48,26 +179,51 @@ def derive(
     `names` has the name of each BGP peer, for the reasons; `choices` the best path of each prefix that policy let
     in. Of `observed`, this node's kernel, only objects that are not ours are used, and the names of our tunnels.
     """
+    best = Table.of((choice.best.path.prefix, choice) for choice in choices)
+    foreign = surroundings(observed).foreign
+    return derived(Question(intent, node, names, best, foreign, tuple(prune_holds))).desired
+
+
+def derived(question: Question, before: Derivation | None = None) -> Derivation:
+    """The objects that should be in the kernel; what the derivation `before` has of it is taken over."""
+    base = _base(BaseInput(question.intent, question.node, question.foreign), before.base if before else None)
+    learned = _learned(
+        LearnedInput(question.intent, base.versions, question.names, question.best), before.learned if before else None
+    )
+    by_members = _by_members(
+        MembersInput(question.intent, question.node, base.versions), before.by_members if before else None
+    )
+    tables = HopSets(learned.hop_sets, by_members.hop_sets)
+    in_use = _in_use(tables, before.in_use if before else None)
+    resolution = next_hops.resolved(ResolutionInput(base.site, in_use.hop_sets), before.resolution if before else None)
+    routes = _routes(base.dataplane.route_set, tables, resolution, before.routes if before else None)
+    desired = _desired(question, base, by_members, routes)
+    if before:
+        dataplane = desired.dataplane.sharing(before.desired.dataplane)
+        desired = replace(desired, dataplane=dataplane)
+    return Derivation(base, learned, by_members, in_use, resolution, routes, desired)
+
+
+# Base ----------------------------------------------------------------------------------------------------------
+
+
+def _base(read: BaseInput, before: Base | None) -> Base:
+    if before and is_same(before.made_from, read):
+        return before
+    intent, node, foreign = read
     own = [address for version in _versions(intent, node) if (address := node.underlay(version))]
-    underlays = {item.version: item for address in own if (item := underlay_of(observed, address))}
-    unknown = [str(address.address) for address in own if address.address.version not in underlays]
-    site = Site(intent, node, observed, underlays, _link_names(intent, underlays, observed))
-    by_bgp = (item for item in _by_bgp(intent, names, choices) if item.remote.version in underlays)
-    found = [*by_bgp, *(item for version in underlays for item in members.remote_prefixes(intent, node, version))]
-    prefixes = [item for item in found if isinstance(item, RemotePrefix)]
-    missing = [item for item in found if isinstance(item, Unmet)]
-    hops, unresolved = next_hops.resolved(site, prefixes)
+    underlays = {item.version: item for address in own if (item := underlay_of(foreign, address))}
+    site = Site(intent, node, foreign, underlays, _link_names(intent, underlays, foreign))
     wanted = chain(
-        _local(intent, node, own),
-        _heeding_routers(underlays, observed),
-        nat.masquerade(intent),
-        _tunnels(site),
-        next_hops.routes(node, prefixes, hops),
+        _local(intent, node, own), _heeding_routers(underlays, foreign), nat.masquerade(intent), _tunnels(site)
     )
-    missing += [*unresolved, *(Unmet(UnmetCode.UNDERLAY_UNKNOWN, subject) for subject in unknown)]
-    return gather(
-        wanted, missing, [*prune_holds, *(PruneHold(PruneHoldCode.FACTS_UNKNOWN, subject) for subject in unknown)]
-    )
+    found = gather(wanted, (), ())
+    unknown = tuple(str(address.address) for address in own if address.address.version not in underlays)
+    dataplane, reasons, versions = found.dataplane, found.reasons, tuple(underlays)
+    if before:
+        dataplane = dataplane.sharing(before.dataplane)
+        reasons = before.reasons if reasons == before.reasons else reasons
+    return Base(read, site, versions, dataplane, reasons, unknown)
 
 
 def _link_names(intent: Intent, underlays: Iterable[int], observed: Dataplane) -> Mapping[tuple[str, int], str]:
@@ -116,13 +272,124 @@ def _tunnels(site: Site) -> Iterator[Reasoned]:
                 yield from item.objects(site, carrier)
 
 
-def _by_bgp(intent: Intent, names: Mapping[Address, str], choices: Iterable[Choice]) -> Iterator[RemotePrefix]:
-    for choice in choices:
-        path = choice.best.path
-        # A filter let it in from outside the pools: no pool asks for a tunnel.
-        pool = intent.pool_of(path.prefix) or _OUTSIDE[path.prefix.version]
-        if pool.by_bgp and path.next_hop:
-            peer = choice.best.peer
-            others = {also.path.next_hop for also in choice.also} - {None, path.next_hop}
-            also = tuple(sorted(remote for remote in others if remote and remote.version == path.next_hop.version))
-            yield RemotePrefix(path.prefix, pool, path.next_hop, names.get(peer, str(peer)), also)
+# Next-hop sets -------------------------------------------------------------------------------------------------
+
+
+def _learned(read: LearnedInput, before: Learned | None) -> Learned:
+    pools = LongestMatch((pool.cidr, pool) for pool in read.intent.pools)
+
+    def hop_set(prefix: Prefix, choice: Choice) -> NextHopSet | None:
+        # A filter may let in what is in no pool.
+        pool = pools.covering(prefix) or next_hops.outside(prefix.version)
+        return _hop_set(read, choice, pool.cidr) if pool.by_bgp and prefix.version in read.versions else None
+
+    is_known = before and is_same(before.made_from, read, but="best")
+    taken_over = Mapped(before.made_from.best, before.hop_sets) if before and is_known else None
+    return Learned(read, read.best.mapped(hop_set, taken_over))
+
+
+def _hop_set(read: LearnedInput, choice: Choice, pool: Prefix) -> NextHopSet | None:
+    remote, peer = choice.best.path.next_hop, choice.best.peer
+    if not remote:
+        return None
+    others = {also.path.next_hop for also in choice.also} - {None, remote}
+    also = tuple(sorted(other for other in others if other and other.version == remote.version))
+    return NextHopSet(pool, remote, read.names.get(peer, str(peer)), also)
+
+
+def _by_members(read: MembersInput, before: ByMembers | None) -> ByMembers:
+    if before and is_same(before.made_from, read):
+        return before
+    hop_sets, unmet = members.remote_prefixes(*read)
+    return ByMembers(read, Table.of(hop_sets), unmet)
+
+
+def _in_use(tables: HopSets, before: NextHopSetsInUse | None) -> NextHopSetsInUse:
+    if before is None:
+        counts = Counter(chain.from_iterable(table.values() for table in tables))
+        return NextHopSetsInUse(tables, counts, counts.keys())
+    changes = Counter[NextHopSet]()
+    for old, new in zip(before.made_from, tables, strict=True):
+        prefixes = new.changed_since(old)
+        changes.update(hop_set for prefix in prefixes if (hop_set := new.get(prefix)))
+        changes.subtract(hop_set for prefix in prefixes if (hop_set := old.get(prefix)))
+    updated = {**before.counts}
+    is_same = True
+    for hop_set, change in changes.items():
+        count = before.counts.get(hop_set, 0) + change
+        is_same = is_same and bool(count) == (hop_set in before.counts)
+        if count:
+            updated[hop_set] = count
+        else:
+            updated.pop(hop_set, None)
+    return NextHopSetsInUse(tables, updated, before.hop_sets if is_same else updated.keys())
+
+
+# Routes --------------------------------------------------------------------------------------------------------
+
+
+def _routes(own: RouteSet, tables: HopSets, resolution: Resolution, before: Routes | None) -> Routes:
+    if before is None or _leads_elsewhere(before.resolution, resolution):
+        return Routes(own, tables, resolution, RouteSet.of((*own, *_all_routes(tables, resolution))))
+    new, gone = [*(own - before.own)], [*(before.own - own)]
+    for old, now in zip(before.hop_sets, tables, strict=True):
+        prefixes = now.changed_since(old)
+        new += _routes_to(prefixes, now, resolution)
+        gone += _routes_to(prefixes, old, before.resolution)
+    return Routes(own, tables, resolution, before.routes.changed(new, gone))
+
+
+def _leads_elsewhere(before: Resolution, now: Resolution) -> bool:
+    """True if a next-hop set that was in use before has another id now, or has one for the first time, or none."""
+    if before.outs is now.outs:
+        return False
+    numbers = {hop_set: out.next_hop for hop_set, out in now.outs.items()}
+    known = {hop_set: out.next_hop for hop_set, out in before.outs.items()}
+    return any(
+        numbers.get(hop_set) != known.get(hop_set) for hop_set in before.made_from.hop_sets & now.made_from.hop_sets
+    )
+
+
+def _all_routes(tables: Iterable[Table[NextHopSet]], resolution: Resolution) -> Iterator[Route]:
+    return chain.from_iterable(_routes_to(table, table, resolution) for table in tables)
+
+
+def _routes_to(prefixes: Iterable[Prefix], hop_sets: Table[NextHopSet], resolution: Resolution) -> Iterator[Route]:
+    outs = resolution.outs
+    for prefix in prefixes:
+        hop_set = hop_sets.get(prefix)
+        if hop_set and hop_set in outs:
+            yield Route(prefix, next_hop=outs[hop_set].next_hop)
+
+
+# The result ----------------------------------------------------------------------------------------------------
+
+
+def _desired(question: Question, base: Base, by_members: ByMembers, routes: Routes) -> Desired:
+    """All together, which compares and copies nothing."""
+    resolution = routes.resolution
+    dataplane = replace(
+        base.dataplane,
+        next_hops=resolution.dataplane.next_hops,
+        groups=resolution.dataplane.groups,
+        routes=routes.routes,
+    )
+    holds = (PruneHold(PruneHoldCode.FACTS_UNKNOWN, subject) for subject in base.unknown)
+    missing = (Unmet(UnmetCode.UNDERLAY_UNKNOWN, subject) for subject in base.unknown)
+    return Desired(
+        dataplane,
+        Reasons((base.reasons, resolution.reasons), _reason_of_route(routes), routes.routes),
+        (*by_members.unmet, *resolution.unmet, *missing),
+        (*question.prune_holds, *holds),
+        question.withdrawn,
+    )
+
+
+def _reason_of_route(routes: Routes) -> Callable[[Prefix], Reason | None]:
+    outs = routes.resolution.outs
+
+    def reason(prefix: Prefix) -> Reason | None:
+        found = (outs.get(hop_set) for table in routes.hop_sets if (hop_set := table.get(prefix)))
+        return next((out.why for out in found if out), None)
+
+    return reason

@@ -7,23 +7,16 @@ Refuses to know: its difference from the observed kernel.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
+from itertools import chain
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
-from bgpctl.core.cluster.configuration import Pool
 from bgpctl.core.cluster.reasons import PruneHold, Reason, Unmet
-from bgpctl.core.net.addresses import (
-    Address,
-    Prefix,
-)
+from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import (
-    KernelObject,
-    Key,
-    key_of,
-)
+from bgpctl.core.net.objects import MAIN_TABLE, METRIC, KernelObject, Key, Route, key_of
 
 N = TypeVar("N")
 
@@ -50,6 +43,55 @@ class Desired:
     withdrawn: frozenset[Prefix] = frozenset()
 
 
+class Reasons(Mapping[Key, Reason]):
+    """
+    The reasons of wanted objects by their keys. All routes with the same next-hop set have one reason in common, so a
+    route's is found by its prefix.
+
+    Args:
+        each: of all objects but routes to remote prefixes; of two for a key the first counts.
+        of_route: that of a route to a remote prefix; None if the prefix has none.
+        routes: those to remote prefixes.
+    """
+
+    __slots__ = ("_each", "_of_route", "_routes")
+
+    def __init__(
+        self,
+        each: tuple[Mapping[Key, Reason], ...],
+        of_route: Callable[[Prefix], Reason | None],
+        routes: Collection[Route],
+    ) -> None:
+        self._each = each
+        self._of_route = of_route
+        self._routes = routes
+
+    def __getitem__(self, key: Key) -> Reason:
+        for reasons in self._each:
+            if key in reasons:
+                return reasons[key]
+        found = self._remote(key)
+        if found is None:
+            raise KeyError(key)
+        return found
+
+    def _remote(self, key: Key) -> Reason | None:
+        match key:
+            case ("route", table, Prefix() as prefix, metric) if (table, metric) == (MAIN_TABLE, METRIC):
+                return self._of_route(prefix)
+            case _:
+                return None
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(dict.fromkeys(chain(*self._each, map(key_of, self._routes))))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return f"Reasons({dict(self.items())})"
+
+
 def gather(wanted: Iterable[Reasoned], unmet: Iterable[Unmet], prune_holds: Iterable[PruneHold]) -> Desired:
     """One value out of everything the encapsulations asked for; equal objects asked for twice count once."""
     reasons: dict[Key, Reason] = {}
@@ -60,27 +102,39 @@ def gather(wanted: Iterable[Reasoned], unmet: Iterable[Unmet], prune_holds: Iter
     return Desired(Dataplane.of(objects), reasons, tuple(unmet), tuple(prune_holds))
 
 
-def link_of(desired: Desired | None) -> Callable[[Prefix], str | None]:
-    """The link that a wanted route leaves by; computed at the first call."""
+class Links:
+    """The link that each wanted route leaves by, except those by a group; looked up only when one is asked for."""
 
-    @cache
-    def links() -> Mapping[Prefix, str]:
-        plane = desired.dataplane if desired else None
-        hops = {hop.id: hop.link for hop in plane.next_hops} if plane else {}
-        return {route.prefix: hops[route.next_hop] for route in plane.routes if route.next_hop in hops} if plane else {}
+    def __init__(self, dataplane: Dataplane | None) -> None:
+        self._dataplane = dataplane
+        self._by_prefix: Mapping[Prefix, str] | None = None
 
-    return lambda prefix: links().get(prefix)
+    def of(self, dataplane: Dataplane | None) -> Links:
+        """The links of this dataplane: these, if they are of the same one."""
+        return self if dataplane is self._dataplane else Links(dataplane)
+
+    def __call__(self, prefix: Prefix) -> str | None:
+        if self._by_prefix is None:
+            self._by_prefix = _links(self._dataplane) if self._dataplane else {}
+        return self._by_prefix.get(prefix)
 
 
-class RemotePrefix(NamedTuple):
+def _links(dataplane: Dataplane) -> Mapping[Prefix, str]:
+    hops = {hop.id: hop.link for hop in dataplane.next_hops}
+    return {route.prefix: hops[route.next_hop] for route in dataplane.routes if route.next_hop in hops}
+
+
+class NextHopSet(NamedTuple):
     """
-    A prefix that lives behind `remote`: a BGP next hop or a node's underlay address. `source` names who announced it.
+    How prefixes are reached: those of one pool behind one `remote`, a BGP next hop or a node's underlay address.
 
-    `also` are remotes behind which it lives as well, without `remote`: flows are spread over all.
+    Attributes:
+        pool: its CIDR.
+        source: who said so, by name.
+        also: remotes behind which they live as well, without `remote`, sorted: flows are spread over all.
     """
 
-    prefix: Prefix
-    pool: Pool
+    pool: Prefix
     remote: Address
     source: str
     also: tuple[Address, ...] = ()
@@ -88,7 +142,7 @@ class RemotePrefix(NamedTuple):
     @property
     def keys(self) -> tuple[NextHopKey, ...]:
         """The next-hop objects that it may use."""
-        return tuple(NextHopKey(self.pool.cidr, remote) for remote in (self.remote, *self.also))
+        return tuple(NextHopKey(self.pool, remote) for remote in (self.remote, *self.also))
 
 
 class NextHopKey(NamedTuple):
@@ -110,7 +164,7 @@ def next_hop_ids(keys: Iterable[NextHopKey]) -> Mapping[NextHopKey, int]:
     Derived from the key alone, so a restarted agent finds the same ids; the encapsulation is not part of it, so a
     change of encapsulation is one message per key. A collision (24 bits) moves the later key up by one.
     """
-    return _numbered(_ID_BASE, {key: f"{key.pool} {key.remote}" for key in keys})
+    return _numbered(_ID_BASE, {key: _name(key) for key in keys})
 
 
 def group_ids(groups: Iterable[tuple[int, ...]]) -> Mapping[tuple[int, ...], int]:
@@ -118,11 +172,21 @@ def group_ids(groups: Iterable[tuple[int, ...]]) -> Mapping[tuple[int, ...], int
     return _numbered(_GROUP_ID_BASE, {members: " ".join(map(str, members)) for members in groups})
 
 
+@lru_cache(1 << 16)
+def _name(key: NextHopKey) -> str:
+    return f"{key.pool} {key.remote}"
+
+
 def _numbered(base: int, names: Mapping[N, str]) -> Mapping[N, int]:
     taken: dict[int, N] = {}
     for item, name in sorted(names.items(), key=lambda pair: pair[1]):
-        offset = int.from_bytes(hashlib.sha256(name.encode()).digest()[:3], "big")
+        offset = _offset(name)
         while base + offset in taken:
             offset = (offset + 1) % _ID_SPACE
         taken[base + offset] = item
     return {item: number for number, item in taken.items()}
+
+
+@lru_cache(1 << 16)
+def _offset(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:3], "big")

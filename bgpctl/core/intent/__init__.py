@@ -1,5 +1,5 @@
 """Documents as located trees → Intent, or all problems with their places."""
 
-from bgpctl.core.intent.load import read
+from bgpctl.core.intent.load import combined, fragment, read
 
-__all__ = ["read"]
+__all__ = ["combined", "fragment", "read"]

@@ -6,10 +6,10 @@ Refuses to know: the form of the document.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from bgpctl.core.cluster.allocations import NodeAllocations
 from bgpctl.core.cluster.configuration import Advertisement, Backend, Filter, Node, Peer, Pool
@@ -76,6 +76,11 @@ class Limits:
     strict_at: Located | None = None
     most_blocks: int | None = None
     most_blocks_at: Located | None = None
+
+    def with_those_of(self, later: Limits) -> Limits:
+        """Both together; what was said later counts."""
+        most = later if later.most_blocks else self
+        return Limits(later.strict_at or self.strict_at, most.most_blocks, most.most_blocks_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,34 @@ class Draft:
     def declared(self, kind: Kind, name: str) -> bool:
         """True if it was named, readable or not."""
         return (kind, name) in self._declared
+
+    def take(self, other: Draft) -> None:
+        """Add what was read by itself, as if it had been read into this one after everything that is here."""
+        self.problems.found += other.problems.found
+        for setting, stated in other.settings.items():
+            self.set(setting, stated.value, stated.at)
+        new = {key for key, at in other._declared.items() if self.declare(*key, at)}
+        for kind, mine, theirs in self._named(other):
+            mine.update((name, stated) for name, stated in theirs.items() if (kind, name) in new)
+        for items, more in self._lists(other):
+            items.extend(more)
+        self.limits = self.limits.with_those_of(other.limits)
+        self.default_pool = other.default_pool or self.default_pool
+        self._incomplete |= other._incomplete
+
+    def _named(self, other: Draft) -> Iterator[tuple[Kind, dict[str, Any], dict[str, Any]]]:
+        yield "pool", self.pools, other.pools
+        yield "node", self.nodes, other.nodes
+        yield "node", self.tunnel_ends, other.tunnel_ends
+        yield "peer", self.peers, other.peers
+        yield "filter", self.filters, other.filters
+
+    def _lists(self, other: Draft) -> Iterator[tuple[list[Any], list[Any]]]:
+        yield self.blocks, other.blocks
+        yield self.borrowed, other.borrowed
+        yield self.reserved, other.reserved
+        yield self.operator_pools, other.operator_pools
+        yield self.udp_ports, other.udp_ports
 
     def miss(self, *kinds: Kind) -> None:
         """An object of these kinds could not be read: one that seems to be absent may be there."""

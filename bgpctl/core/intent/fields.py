@@ -12,10 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
-from netaddr import EUI, mac_unix_expanded, valid_mac
-
 from bgpctl.core.cluster.problems import Place, Problem, Severity
-from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree, kind_of, shown
+from bgpctl.core.intent.tree import Mapping, Scalar, Sequence, Tree, is_nothing, kind_of, shown
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Mac, Prefix
 
 T = TypeVar("T")
@@ -71,7 +69,7 @@ class Fields:
         self.problems = problems
         self._known: list[str] = []
         self._tree = tree if isinstance(tree, Mapping) else Mapping(tree.place, {}, {})
-        self._is_misshapen = not isinstance(tree, Mapping) and not _is_nothing(tree)
+        self._is_misshapen = not isinstance(tree, Mapping) and not is_nothing(tree)
         if self._is_misshapen:
             problems.add(tree.place, path, f"a mapping is needed here, not {kind_of(tree)}", "type")
         for key, again in self._tree.repeated:
@@ -94,7 +92,7 @@ class Fields:
     def has(self, key: str) -> bool:
         """True if the key is there with a value."""
         tree = self._tree.items.get(key)
-        return tree is not None and not _is_nothing(tree)
+        return tree is not None and not is_nothing(tree)
 
     def listed(self, key: str) -> bool:
         """True if the key is there, be it with nothing."""
@@ -318,10 +316,6 @@ def not_a_name(text: str) -> str:
     return f"{shown(text)} is not a DNS name (RFC 1123: lower-case letters, digits, '-' and '.', up to 253)"
 
 
-def _is_nothing(tree: Tree) -> bool:
-    return isinstance(tree, Scalar) and tree.value is None
-
-
 def dns_name(scalar: Scalar) -> str:
     """Raises ValueError in words."""
     if not is_name(scalar.text):
@@ -375,6 +369,8 @@ def _not_among(text: str, allowed: list[str]) -> str:
 
 
 def _mac(scalar: Scalar) -> Mac:
+    from netaddr import EUI, mac_unix_expanded, valid_mac  # noqa: PLC0415 (few clusters state one)
+
     # Any notation that engineers use: 66:f9:37:c3:7e:94, 66-F9-37-C3-7E-94, 66f9.37c3.7e94.
     mac = EUI(scalar.text, dialect=mac_unix_expanded) if valid_mac(scalar.text) else None
     if mac is None or mac.words[0] & _GROUP_BIT:

@@ -6,8 +6,8 @@ Refuses to know: how the operator installs anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bgpctl.core.cluster.configuration import Backend, Pool
@@ -230,22 +230,30 @@ def _read_pool(draft: Draft, fields: Fields, defaults: _Defaults) -> None:
         return
     is_v4 = cidr.version == 4
     encapsulation, mode = crossing or (defaults.crossing if is_v4 else _NO_TUNNEL)
-    name, nat = found.pop("name", None) or _default_name(draft, cidr), found.pop("nat_outgoing", is_v4)
+    name, nat = found.pop("name", None) or "", found.pop("nat_outgoing", is_v4)
     size = size or DEFAULT_BLOCK_SIZE[cidr.version]
     pool = Pool(name, cidr, encapsulation, mode, size, nat, **found, place=fields.place)
     draft.operator_pools.append(Stated(pool, located(fields), pool_parts(fields, encapsulation)))
 
 
-def _default_name(draft: Draft, cidr: Prefix) -> str:
+def _named(pools: Iterable[Stated[Pool]]) -> Iterator[Stated[Pool]]:
+    """The pools of all documents in their order, each with a name."""
+    taken: set[str] = set()
+    for stated in pools:
+        name = stated.value.name or _default_name(stated.value.cidr, taken)
+        taken.add(name)
+        yield replace(stated, value=replace(stated.value, name=name))
+
+
+def _default_name(cidr: Prefix, taken: Container[str]) -> str:
     """As the operator names them: the first of a version, and the rest by their cidr."""
     first = f"default-ipv{cidr.version}-ippool"
-    taken = any(stated.value.name == first for stated in draft.operator_pools)
-    return str(cidr).replace(".", "-").replace(":", "-").replace("/", "-") if taken else first
+    return str(cidr).replace(".", "-").replace(":", "-").replace("/", "-") if first in taken else first
 
 
 def adopt_operator_pools(draft: Draft) -> None:
     """After all documents: the operator adopts a pool that is as it wants it, and reverts one that is not."""
-    for stated in draft.operator_pools:
+    for stated in _named(draft.operator_pools):
         known = draft.pools.get(stated.value.name)
         if known is None and draft.declare("pool", stated.value.name, stated.at):
             draft.pools[stated.value.name] = stated

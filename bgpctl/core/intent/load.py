@@ -33,9 +33,21 @@ def read(documents: Iterable[Tree]) -> Intent | tuple[Problem, ...]:
         The intent, with remarks on it in `remarks`; or, if anything is wrong, every problem found.
         Both in the order of their places.
     """
+    return combined(map(fragment, documents))
+
+
+def fragment(document: Tree) -> Draft:
+    """Everything that one document says, whatever the others say."""
     draft = Draft()
-    for document in documents:
-        _read_document(draft, document)
+    _read_document(draft, document)
+    return draft
+
+
+def combined(fragments: Iterable[Draft]) -> Intent | tuple[Problem, ...]:
+    """The answer of `read` for documents that were read before. The fragments stay as they are."""
+    draft = Draft()
+    for part in fragments:
+        draft.take(part)
     intent = _assemble(draft)
     check(intent, draft)
     found = draft.problems.sorted()

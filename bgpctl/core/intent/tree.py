@@ -49,6 +49,11 @@ class Mapping:
 Tree: TypeAlias = Scalar | Sequence | Mapping
 
 
+def is_nothing(tree: Tree) -> bool:
+    """True of an empty document, and of a key without a value."""
+    return isinstance(tree, Scalar) and tree.value is None
+
+
 def kind_of(tree: Tree) -> str:
     """The name that a person would use."""
     match tree:

@@ -59,6 +59,7 @@ ANNOTATED_END_KEYS: Final = (
 """On the Node of Kubernetes."""
 
 
+@per_encapsulations
 def short_end_keys() -> tuple[EndKeys, ...]:
     """The keys of the short form: vxlanTunnelAddress, vxlanTunnelMACAddressV6."""
     return tuple(_short_end_keys(encapsulation, version) for encapsulation, version in every_tunnel())

@@ -71,7 +71,7 @@ def source_change(situation: Situation) -> SourceChange:
     if wanted is None or present is None or not _is_same_device(wanted, present):
         return SourceChange()
     acceptance = _acceptance(situation, wanted, present)
-    former = [source for source in present.sources if source not in wanted.sources]
+    former = sorted(set(present.sources).difference(wanted.sources))
     drains = tuple(sender for source in former for sender in _senders_from(situation, source, wanted.link))
     kept = _between(wanted, present.local if acceptance.unproven else wanted.local, former if drains else ())
     return SourceChange(

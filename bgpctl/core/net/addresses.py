@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from typing import Final, NamedTuple, NewType
 
 Asn = NewType("Asn", int)
@@ -25,6 +26,32 @@ Mac = NewType("Mac", str)
 _BITS: Final = {4: 32, 6: 128}
 
 
+_OCTET: Final = "(0|[1-9][0-9]{0,2})"
+_PLAIN_IPV4: Final = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}(?:/([0-9]{{1,2}}))?")
+
+
+class _Plain(NamedTuple):
+    """An IPv4 address, with or without a length."""
+
+    value: int
+    length: int | None
+
+
+def _plain_ipv4(text: str) -> _Plain | None:
+    """
+    Plain texts, in a fraction of the time that `ipaddress` takes: 5,000 nodes have 10,000 of them. None for everything
+    else: `ipaddress` has the rules, and the words for what breaks them.
+    """
+    match = _PLAIN_IPV4.fullmatch(text)
+    if match is None:
+        return None
+    a, b, c, d = map(int, match.groups()[:4])
+    length = None if match[5] is None else int(match[5])
+    if max(a, b, c, d) > 255 or (length or 0) > 32:
+        return None
+    return _Plain(a << 24 | b << 16 | c << 8 | d, length)
+
+
 class Address(NamedTuple):
     """An IPv4 or IPv6 address; `version` is 4 or 6."""
 
@@ -34,6 +61,9 @@ class Address(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Address:
         """`10.0.0.1` or `fd00::1`. Raises ValueError with the reason."""
+        plain = _plain_ipv4(text)
+        if plain and plain.length is None:
+            return cls(4, plain.value)
         parsed = ipaddress.ip_address(text)
         return cls(parsed.version, int(parsed))
 
@@ -63,6 +93,9 @@ class Prefix(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Prefix:
         """Raises ValueError with the reason, also when host bits are set."""
+        plain = _plain_ipv4(text)
+        if plain and plain.length is not None and not plain.value & ((1 << (32 - plain.length)) - 1):
+            return cls(4, plain.value, plain.length)
         parsed = ipaddress.ip_network(text)
         return cls(parsed.version, int(parsed.network_address), parsed.prefixlen)
 
@@ -111,6 +144,9 @@ class InterfaceAddress(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> InterfaceAddress:
         """Raises ValueError with the reason; a bare address is a host address (/32 or /128)."""
+        plain = _plain_ipv4(text)
+        if plain:
+            return cls(Address(4, plain.value), 32 if plain.length is None else plain.length)
         parsed = ipaddress.ip_interface(text)
         return cls(Address(parsed.version, int(parsed.ip)), parsed.network.prefixlen)
 

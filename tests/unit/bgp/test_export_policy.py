@@ -9,7 +9,7 @@ from typing import TypeAlias
 import pytest
 
 from bgpctl.core.bgp.decision import Candidate, Choice
-from bgpctl.core.bgp.export_policy import ExportInput, routes_for, sources
+from bgpctl.core.bgp.export_policy import ExportInput, announceable, routes_for, sources
 from bgpctl.core.bgp.filters import NORMAL_LOCAL_PREF, local_pref
 from bgpctl.core.bgp.import_policy import GRACEFUL_SHUTDOWN, Policy
 from bgpctl.core.bgp.path import Attributes, Path
@@ -19,6 +19,7 @@ from bgpctl.core.cluster.configuration import Advertisement, Filter, FilterRule,
 from bgpctl.core.cluster.encapsulation import IPIP, VXLAN, Encapsulation, Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Asn, Prefix
+from bgpctl.core.net.table import Table
 from tests.cluster import allocated, member, path, two_racks
 
 OWN = Prefix.parse("10.244.1.0/26")
@@ -51,12 +52,13 @@ def export_input(
     config = speaker_config(intent, "a1")
     assert config is not None
     policy = Policy.of(intent, member(intent, "a1"), config)
-    return ExportInput(policy, map(Choice, learned), lambda _: link, draining=draining, accepts=accepts)
+    best = Table.of((candidate.path.prefix, Choice(candidate)) for candidate in learned)
+    return ExportInput(policy, announceable(best), lambda _: link, draining=draining, accepts=accepts)
 
 
 def adj_rib_out(intent: Intent, peer: Address, *learned: Candidate, **more: object) -> Mapping[Prefix, Attributes]:
     given = export_input(intent, *learned, **more)  # type: ignore[arg-type]
-    return routes_for(given, given.policy.session_policies[peer])
+    return routes_for(given, given.policy.session_policies[peer]).routes
 
 
 def inside(peer: Address, received: Path) -> Candidate:

@@ -56,6 +56,18 @@ def test_an_installation_leaves_pools_alone_that_are_given_otherwise() -> None:
     assert [pool.name for pool in good(INSTALLATION + "{}\n---\n" + POOL).pools] == ["p"]
 
 
+def test_pools_without_a_name_are_named_in_the_order_of_all_documents() -> None:
+    overlay = INSTALLATION.replace("name: default", "name: overlay")
+    text = INSTALLATION + "{calicoNetwork: {ipPools: [{cidr: 10.10.0.0/16}, {cidr: 'fd00:10::/48'}]}}\n---\n"
+    text += overlay + "{calicoNetwork: {ipPools: [{cidr: 10.20.0.0/16}]}}\n"
+    names = {str(pool.cidr): pool.name for pool in good(text).pools}
+    assert names == {
+        "10.10.0.0/16": "default-ipv4-ippool",
+        "fd00:10::/48": "default-ipv6-ippool",
+        "10.20.0.0/16": "10-20-0-0-16",
+    }
+
+
 def test_an_installation_on_eks_and_one_on_docker_have_their_own_defaults() -> None:
     eks, docker = (good(INSTALLATION + f"{{kubernetesProvider: {name}}}") for name in ("EKS", "DockerEnterprise"))
     assert (eks.backend, str(eks.pools[0].cidr), eks.pools[0].encapsulation, eks.pools[0].mode) == (

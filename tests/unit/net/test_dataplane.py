@@ -96,10 +96,13 @@ def test_objects_on_a_link_go_with_it_but_not_routes_by_it() -> None:
 
 
 @pytest.mark.parametrize("other", [Dataplane(), FULL, Dataplane.of(OURS), Dataplane.of((ROUTE._replace(next_hop=3),))])
-def test_a_difference_is_the_same_whether_the_converse_is_known_or_not(other: Dataplane) -> None:
-    difference = FULL.minus(other)
-    assert set(difference) == set(FULL) - set(other)
-    assert FULL.minus(other, converse=other.minus(FULL)) == difference
+def test_a_comparison_is_both_differences_whatever_was_compared_before(other: Dataplane) -> None:
+    found = FULL.compared(other)
+    assert set(found.missing) == set(FULL) - set(other)
+    assert set(found.extra) == set(other) - set(FULL)
+    assert (found.missing, found.extra) == (FULL.minus(other), other.minus(FULL))
+    for earlier in (FULL.compared(FULL), FULL.compared(Dataplane()), other.compared(FULL), found):
+        assert FULL.compared(other, earlier) == found
 
 
 def test_keys_are_compared_apart_from_values() -> None:

@@ -1,4 +1,5 @@
 import ipaddress
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,29 @@ def test_an_address_reads_as_it_is_written(text: str) -> None:
 @given(st.integers(0, 2**32 - 1))
 def test_an_ipv4_address_is_written_as_everywhere_else(value: int) -> None:
     assert str(Address(4, value)) == str(ipaddress.IPv4Address(value))
+
+
+octets = st.sampled_from(["0", "00", "01", "1", "9", "10", "099", "255", "256", "1000", "", "-1", "\u0661", " 1"])
+lengths = st.sampled_from(["", "/0", "/8", "/08", "/32", "/33", "/", "/255.0.0.0", "/1a", "/ 8"])
+
+
+@given(st.lists(octets, min_size=3, max_size=5), lengths)
+def test_addresses_are_read_as_ipaddress_reads_them(parts: list[str], length: str) -> None:
+    text = ".".join(parts) + length
+    for ours, theirs in (
+        (Address, ipaddress.ip_address),
+        (Prefix, ipaddress.ip_network),
+        (InterfaceAddress, ipaddress.ip_interface),
+    ):
+        assert outcome(ours.parse, text) == outcome(theirs, text)
+
+
+def outcome(parse: Callable[[str], object], text: str) -> str:
+    """The text of what was read, or the error."""
+    try:
+        return str(parse(text))
+    except ValueError as error:
+        return f"error: {error}"
 
 
 @given(st.integers(0, 7), st.integers(29, 32), st.integers(0, 7), st.integers(29, 32), st.sampled_from([4, 6]))
