@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -232,16 +232,28 @@ def test_two_labs_of_one_file_do_not_collide() -> None:
 def test_an_interrupted_run_leaves_nothing_and_a_killed_one_is_swept_by_the_next(number: signal.Signals) -> None:
     file = TOPOLOGIES / "vxlan.yaml"
     command = (sys.executable, "-m", "bgpctl", "lab", "run", str(file))
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
+    nowhere = subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=nowhere, stderr=nowhere, start_new_session=True) as run:
         names = Names(f"vxlan-{run.pid}")
         wait_until(lambda: len(netns.names(names.prefix)) >= 5)
         run.send_signal(number)
         run.wait(timeout=30)
     if number is signal.SIGKILL:
+        wait_until(lambda: "ip" not in commands_of(run.pid))  # it outlives the run, and may still make a namespace
         assert netns.names(names.prefix)
         assert names.lab in labs.remove_orphans()
     assert netns.names(names.prefix) == []
     assert names.lab not in labs.lab_names()
+
+
+def commands_of(session: int) -> set[str]:
+    """The names of the programs that run in a session."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.getsid(int(process.name)) == session:
+                found.add((process / "comm").read_text().strip())
+    return found
 
 
 def test_a_load_counts_what_a_broken_path_loses(lab_of: Callable[[str], Lab]) -> None:
