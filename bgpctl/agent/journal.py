@@ -85,7 +85,7 @@ class Journal:
 
 
 def _without_memo(state: State) -> State:
-    """What is replayed is derived anew; and former results would keep former tables."""
+    """The state to replay from: a replay derives everything anew, and former results would keep former tables."""
     return replace(state, memo=Memo())
 
 
