@@ -97,10 +97,10 @@ bench-fib: setup                ## routing table costs beside BIRD and ip -batch
 	@$(BIN)/python bench/picture.py bench/results/fib.json bench/results/fib.svg
 
 bench-repair: setup             ## how soon a deleted route is back; ROUTES= and TRIES= change how many
-	@$(BIN)/python bench/repair.py bench/results/repair.json
+	@$(BIN)/python -m bench.repair bench/results/repair.json
 
 bench-mirror: setup             ## what foreign changes, and none, cost an agent; ROUTES=, RATE= and SECONDS= change it
-	@$(BIN)/python bench/mirror.py bench/results/mirror.json
+	@$(BIN)/python -m bench.mirror bench/results/mirror.json
 
 bench-bgp: setup                ## how soon the routes of one BIRD are in the kernel, beside BIRD and FRR; ROUTES= and ROUNDS=
 	@tools/system-packages test

@@ -27,7 +27,7 @@ from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.import_policy import Policy
 from bgpctl.core.net.dataplane import Dataplane
 
-SCHEMA: Final = "bgpctl/journal/v1"
+SCHEMA: Final = "bgpctl/journal/v2"
 _LONGEST_LINE_BYTES: Final = 1 << 28
 """A state with 100,000 routes and paths takes about a fifth of it."""
 _ANOTHER: Final = "have the agent write another one: bgpctl agent journal"

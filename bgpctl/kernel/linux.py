@@ -53,6 +53,7 @@ _ABSENT: Final = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDR
 _TRIES: Final = 3
 """So often something is dumped in which another program changes things meanwhile."""
 _NOTIFIED_WITHIN_S: Final = 0.05
+"""So late a notification may come after what it is about shows in a dump."""
 _NOTIFIED_DRIVER: Final = LinkKind().driver()
 """The driver of devices that the kernel notifies of as a whole."""
 
@@ -143,24 +144,28 @@ class LinuxKernel(Kernel):
         if self._watch is None:
             return None
         with self._watch.paused():
-            for _ in range(_TRIES):
-                self._update(self._watch)
-                mirrored = self._watch.mirror
-                dumped = self._dumps.renewed(mirrored.marked_stale(EVERYTHING))
-                if dumped.dataplane is mirrored.dataplane:
-                    self._watch.mirror = dumped
-                    return None
-                # The kernel may be about to notify: of an IPv6 address it does so from a work queue.
-                time.sleep(_NOTIFIED_WITHIN_S)
-            # A busy namespace notifies meanwhile: both have to be the same after the same notifications.
-            self._watch.mirror = dumped
-            mirrored = self._watch.read_twice(mirrored)
-            dumped = self._watch.mirror
+            self._update(self._watch)
+            mirrored = self._watch.mirror
+            self._watch.mirror = self._dumps.renewed(mirrored.marked_stale(EVERYTHING))
+            return self._mismatch(self._watch, mirrored)
+
+    @staticmethod
+    def _mismatch(watch: Watch, mirrored: Mirror) -> Mismatch | None:
+        """
+        The differences from the dump that has just taken the mirror's place, after the same notifications for both: a
+        busy namespace notifies during a dump, and of an IPv6 address the kernel does so a moment later (a work queue).
+        """
+        deadline_s = time.monotonic() + _NOTIFIED_WITHIN_S
+        while True:
+            mirrored = watch.read_twice(mirrored)
+            dumped = watch.mirror
             if mirrored.stale or dumped.stale or mirrored.dataplane == dumped.dataplane:
                 return None
-            return Mismatch(
-                mirrored.dataplane.minus_all(dumped.dataplane), dumped.dataplane.minus_all(mirrored.dataplane)
-            )
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                break
+            watch.wait(left_s)
+        return Mismatch(mirrored.dataplane.minus_all(dumped.dataplane), dumped.dataplane.minus_all(mirrored.dataplane))
 
     def _update(self, watch: Watch) -> None:
         """Bring the mirror up to date. Notifications that come while something is dumped are applied after it."""

@@ -134,6 +134,13 @@ class Watch:
             self._other = None
         return after.marked_stale(self.mirror.stale)
 
+    def wait(self, within_s: float) -> None:
+        """Until there is a notification to read, at most so long."""
+        readable = select.poll()
+        readable.register(self._socket, select.POLLIN)
+        readable.register(self._nft, select.POLLIN)
+        readable.poll(within_s * 1000)
+
     def ring(self) -> None:
         """Have `changed` called."""
         os.eventfd_write(self._bell, 1)

@@ -42,7 +42,7 @@ def test_a_journal_from_a_file_can_be_replayed_too(tmp_path: Path) -> None:
 
 def test_the_header_names_schema_version_node_and_time(file: Path) -> None:
     assert json.loads(file.read_text().splitlines()[0]) == {
-        "schema": "bgpctl/journal/v1",
+        "schema": "bgpctl/journal/v2",
         "version": "1.2",
         "node": "a1",
         "written": "2026-11-23T10:00:00+00:00",

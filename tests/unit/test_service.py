@@ -103,7 +103,7 @@ def test_the_journal_is_written_into_the_run_directory_and_traffic_is_the_hosts(
         answer = client.ask(agent.socket, "journal")
     assert list(agent.directory.files) == [answer["file"]] == ["journal.jsonl"]
     header = json.loads(agent.directory.files["journal.jsonl"].splitlines()[0])
-    assert (header["schema"], header["node"], header["entries"]) == ("bgpctl/journal/v1", "a1", answer["events"])
+    assert (header["schema"], header["node"], header["entries"]) == ("bgpctl/journal/v2", "a1", answer["events"])
 
 
 def test_a_cleanup_leaves_the_kernel_as_it_was(agent: Agent) -> None:

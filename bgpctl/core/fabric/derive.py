@@ -314,15 +314,15 @@ def _in_use(tables: HopSets, before: NextHopSetsInUse | None) -> NextHopSetsInUs
         changes.update(hop_set for prefix in prefixes if (hop_set := new.get(prefix)))
         changes.subtract(hop_set for prefix in prefixes if (hop_set := old.get(prefix)))
     updated = {**before.counts}
-    is_same = True
+    are_same = True
     for hop_set, change in changes.items():
         count = before.counts.get(hop_set, 0) + change
-        is_same = is_same and bool(count) == (hop_set in before.counts)
+        are_same = are_same and bool(count) == (hop_set in before.counts)
         if count:
             updated[hop_set] = count
         else:
             updated.pop(hop_set, None)
-    return NextHopSetsInUse(tables, updated, before.hop_sets if is_same else updated.keys())
+    return NextHopSetsInUse(tables, updated, before.hop_sets if are_same else updated.keys())
 
 
 # Routes --------------------------------------------------------------------------------------------------------

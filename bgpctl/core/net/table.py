@@ -3,7 +3,7 @@ Tables by prefix whose versions share what is the same in both: the cost of a ch
 
 A table is a dictionary of shards, and a shard has some hundred prefixes side by side. A changed table is a new one
 that has new shards for what changed and the very same objects for all others. So two versions are compared by the
-identity of their shards first (`changed_since`, `-`): with 50,000 prefixes that is 200 comparisons, and only the
+identity of their shards first (`changed_since`): with 50,000 prefixes that is 200 comparisons, and only the
 shards that differ are gone through.
 
 Nothing is marked as changed and no event is kept. A function that derives one table from another (`mapped`) is given
@@ -196,11 +196,6 @@ class Table(Mapping[Prefix, V], Generic[V]):
             else:
                 found[prefix] = made
         return before.result.changed(found, gone)
-
-    def sharing(self, before: Table[V]) -> Table[V]:
-        """An equal table that has as many shards of `before` as are equal to its own; `before` itself if all are."""
-        shards = sharing(self.shards, before.shards)
-        return before if shards is before.shards else Table(shards, self._size)
 
 
 def is_same(before: Input | None, now: Input, but: str = "") -> bool:
