@@ -22,7 +22,7 @@ from bgpctl.core.intent.draft import Draft
 from bgpctl.core.intent.tree import is_nothing
 from bgpctl.ports import Loaded, NotPossibleNow, Proposal
 from bgpctl.store.change import Contents
-from bgpctl.store.yaml import BadYaml, Piece, pieces, says_nothing, trees_of_each
+from bgpctl.store.yaml import BadYaml, Piece, documents, pieces, says_nothing, trees_of_each
 
 Texts: TypeAlias = tuple[str | Problem, ...]
 """Of each file; a problem where it cannot be read."""
@@ -61,7 +61,7 @@ class Reader:
             try:
                 read += _read(text, str(path), left)
             except BadYaml as bad:
-                problems.append(bad.problem)
+                problems.append(_from_the_beginning(bad, text, str(path)))
         if problems:
             # With a file that cannot be read, the rest would only look wrong.
             return tuple(sorted(problems))
@@ -92,6 +92,16 @@ def _read(
 def _read_anew(run: list[Piece]) -> Iterator[tuple[Piece, tuple[Draft, ...]]]:
     for piece, trees in zip(run, trees_of_each(run), strict=True):
         yield piece, tuple(fragment(tree) for tree in trees if not is_nothing(tree))
+
+
+def _from_the_beginning(bad: BadYaml, text: str | Problem, file: str) -> Problem:
+    """The fault as a reader of the whole file meets it: the words for it depend on what follows the document."""
+    if isinstance(text, str):
+        try:
+            documents(text, file)
+        except BadYaml as whole:
+            return whole.problem
+    return bad.problem
 
 
 def _text(path: Path) -> str | Problem:

@@ -74,6 +74,13 @@ def test_after_any_sequence_of_edits_the_meaning_is_that_of_the_texts_alone(edit
             assert same(good, found)
 
 
+def test_a_fault_that_is_named_after_what_follows_its_document_has_the_name_of_a_first_reading() -> None:
+    reader, paths = texts.Reader(), FILES[:1]
+    assert isinstance(reader.understand(paths, (f"{ONE}---\n{OTHER}",)), Intent)
+    broken = (f"a: 'x\n---\n{OTHER}",)
+    assert same(reader.understand(paths, broken), texts.understand(paths, broken))
+
+
 @given(intents(), intents(), st.data())
 def test_documents_of_two_clusters_in_any_mixture_mean_what_they_mean_alone(
     one: Intent, two: Intent, data: st.DataObject
