@@ -1,5 +1,6 @@
 """
-ExaBGP 5.0.15 with its defects corrected, as a program: `python3 -I patches.py server FILE`.
+ExaBGP 5.0.15 with its defects corrected, as a program: `python3 -I -S patches.py DIRECTORY server FILE`, where
+DIRECTORY is the one that has the package.
 
 Each patch is here because bgpctl needs it and the configuration cannot give it; its docstring describes the behaviour
 without. With any other version of ExaBGP none is applied, and everything works as far as that version does.
@@ -16,6 +17,8 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from importlib import import_module
+from types import ModuleType
 from typing import Any, Final
 
 VERSION: Final = "5.0.15"
@@ -36,11 +39,13 @@ _USUAL_TTL: Final = -1
 
 def main() -> None:
     """Run ExaBGP with the arguments of this program."""
-    from exabgp.application.main import main as exabgp
+    sys.path.append(sys.argv.pop(1))
     from exabgp.version import version
 
     if version == VERSION:
         for patch in (
+            unused_modules,
+            commands_without_asyncio,
             order_of_changes,
             refresh_of_an_empty_table,
             reload_after_an_error,
@@ -52,7 +57,45 @@ def main() -> None:
             patch()
     else:
         sys.stderr.write(f"bgpctl: ExaBGP {version} runs unpatched, only {VERSION} is known\n")
+    from exabgp.application.main import main as exabgp
+
     sys.exit(exabgp())
+
+
+class _Later(ModuleType):
+    """Stands for a module, which is imported when something of it is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__path__":
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        self.__dict__.update(vars(import_module(self.__name__)))
+        return self.__dict__[name]
+
+
+def unused_modules() -> None:
+    """ExaBGP imports a debugger, and asyncio with TLS: a fifth of its memory and a quarter of its start."""
+    for name in ("asyncio", "pdb"):
+        sys.modules[name] = _Later(name)
+
+
+def commands_without_asyncio() -> None:
+    """Commands of the API process are generators; each turn of theirs makes and closes an event loop of asyncio."""
+    from exabgp.reactor.asynchronous import ASYNC
+
+    with_asyncio = ASYNC.run
+
+    def run(self: Any) -> bool:
+        if any(self._is_coroutine(callback) for _, callback in self._async):
+            return bool(with_asyncio(self))
+        try:
+            self._run_async().send(None)
+        except StopIteration as end:
+            return bool(end.value)
+        raise AssertionError("a generator was awaited")
+
+    ASYNC.run = run
 
 
 def order_of_changes() -> None:
