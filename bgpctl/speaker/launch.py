@@ -133,13 +133,14 @@ def prepare(config: SpeakerConfig, run_dir: RunDir) -> Rendered:
     )
 
 
-def install(rendered: Rendered, run_dir: RunDir, accepted: Rendered | None = None) -> None:
+def install(rendered: Rendered, run_dir: RunDir, accepted: Rendered | None = None, *, validated: bool = True) -> None:
     """
     Put the file in place if ExaBGP accepts it; nothing happens where it is in place already.
 
-    ExaBGP must never see a file that it cannot read: after one it fails to load every later one (5.0.15). It reads each
-    neighbour by itself, so those of `accepted`, which was put in place before, are not validated again: a new member is
-    one neighbour among a thousand.
+    A running ExaBGP must never see a file that it cannot read: after one it fails to load every later one (5.0.15). It
+    reads each neighbour by itself, so those of `accepted`, which was put in place before, are not validated again: a
+    new member is one neighbour among a thousand. At its start ExaBGP ends at such a file, so that none has to be
+    `validated` before.
 
     Raises:
         ConfigRejected: ExaBGP rejects the file, or it cannot be written; the one in place stays.
@@ -148,11 +149,11 @@ def install(rendered: Rendered, run_dir: RunDir, accepted: Rendered | None = Non
     if _content(run_dir.conf) == text:
         return
     candidate = run_dir.conf.with_suffix(".conf.new")
-    unseen = _unseen(rendered, accepted)
+    unseen = _unseen(rendered, accepted) if validated else ""
     try:
         if unseen:
             _write(candidate, unseen)
-            _validate(candidate, rendered)
+            validate(candidate, rendered)
         _write(candidate, text)
         candidate.replace(run_dir.conf)
         _sync(run_dir.path)
@@ -206,7 +207,8 @@ def _sync(directory: Path) -> None:
         os.close(fd)
 
 
-def _validate(path: Path, rendered: Rendered) -> None:
+def validate(path: Path, rendered: Rendered) -> None:
+    """Raises ConfigRejected with ExaBGP's reason if it cannot load the file, which has `rendered` or a part of it."""
     # The module alone, as `exabgp validate` imports all of ExaBGP, which takes as long again.
     command = (sys.executable, "-I", "-m", "exabgp.application.validate", str(path))
     try:

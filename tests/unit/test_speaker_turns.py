@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from bgpctl.speaker import patches
 from bgpctl.speaker.patches import Turns
 
 PEERS = {"a": 10, "b": 11, "c": 12}
@@ -20,7 +20,7 @@ class Play:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.second = 100
-        monkeypatch.setattr(patches.time, "time", lambda: self.second)
+        monkeypatch.setattr(time, "time", lambda: self.second)
         self.peers = {name: _peer(fd) for name, fd in PEERS.items()}
         self.is_idle = True
         self.reactor: Any = SimpleNamespace(
