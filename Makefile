@@ -7,7 +7,8 @@ CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/schema.py tools
 .PHONY: always setup lock lab lint check test test-labs test-others test-newest nightly bare interop vm docs reference \
 	schema bench-fib bench-repair bench-mirror bench-change bench-bgp bench-bgp-idle bench-switch format clean
 
-setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt names
+setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt names; byte code, as an installation has it
+	@$(BIN)/python -m compileall -q bgpctl
 
 .venv/ready: locks/all.txt setup.cfg pyproject.toml tools/install tools/system-packages
 	@tools/system-packages

@@ -123,7 +123,7 @@ def refusal(message: Message, place: int) -> Refusal:
     return Refusal(place, -code, found.get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode())
 
 
-def open_socket(kind: socket.SocketKind = socket.SOCK_RAW) -> socket.socket:
+def open_socket() -> socket.socket:
     """
     A bound rtnetlink socket in the calling thread's network namespace, where it stays for good.
 
@@ -131,7 +131,7 @@ def open_socket(kind: socket.SocketKind = socket.SOCK_RAW) -> socket.socket:
         Unavailable: no netlink here.
     """
     try:
-        opened = socket.socket(socket.AF_NETLINK, kind | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         opened.bind((0, 0))
         opened.setsockopt(SOL_NETLINK, _NETLINK_EXT_ACK, 1)
     except OSError as error:

@@ -19,7 +19,8 @@ from bgpctl.core.net.addresses import Address, Vni
 from bgpctl.core.net.objects import Decap, Link, LinkKind, Traffic
 from bgpctl.kernel import decode, modules, probe_packets
 from bgpctl.kernel.decode import LinkFacts, Names
-from bgpctl.kernel.links import Arguments, Links, keep_link_local_away, list_links, mending
+from bgpctl.kernel.link_messages import Arguments
+from bgpctl.kernel.links import Links, keep_link_local_away, list_links, mending
 from bgpctl.kernel.netlink import Netlink, attributes
 from bgpctl.kernel.probe_packets import Wrapping
 from bgpctl.kernel.scene import Scene

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,8 @@ from bgpctl.core.bgp.speaker import SpeakerConfig
 from bgpctl.core.net.addresses import Address
 from bgpctl.speaker import bridge, conf, patches
 
+_ALONE: Final = (sys.executable, "-I", "-S")
+"""Python without what `site` does at each start: the .pth files of an environment can import a good deal."""
 _VALIDATE_WITHIN_S: Final = 30.0
 _TAIL_BYTES: Final = 600
 _LOG_BYTES: Final = 4 << 20
@@ -107,8 +110,7 @@ class RunDir:
 
 def server(run_dir: RunDir, *, patched: bool) -> tuple[str, ...]:
     """The command that runs ExaBGP, with patches.py or as it is."""
-    program = (sys.executable, "-I", str(Path(patches.__file__).resolve())) if patched else _exabgp()
-    return (*program, "server", str(run_dir.conf))
+    return (*(_patched() if patched else _exabgp()), "server", str(run_dir.conf))
 
 
 def prepare(config: SpeakerConfig, run_dir: RunDir) -> Rendered:
@@ -119,7 +121,7 @@ def prepare(config: SpeakerConfig, run_dir: RunDir) -> Rendered:
         ConfigRejected: a password file cannot be read.
     """
     secrets = {s.peer: _secret(s.name, Path(s.password_file)) for s in config.sessions if s.password_file is not None}
-    command = " ".join((sys.executable, "-I", str(Path(bridge.__file__).resolve()), str(run_dir.socket)))
+    command = " ".join((*_ALONE, str(Path(bridge.__file__).resolve()), str(run_dir.socket)))
     return Rendered(
         head=conf.head(command),
         neighbors=conf.neighbors(config, secrets),
@@ -131,13 +133,14 @@ def prepare(config: SpeakerConfig, run_dir: RunDir) -> Rendered:
     )
 
 
-def install(rendered: Rendered, run_dir: RunDir, accepted: Rendered | None = None) -> None:
+def install(rendered: Rendered, run_dir: RunDir, accepted: Rendered | None = None, *, validated: bool = True) -> None:
     """
     Put the file in place if ExaBGP accepts it; nothing happens where it is in place already.
 
-    ExaBGP must never see a file that it cannot read: after one it fails to load every later one (5.0.15). It reads each
-    neighbour by itself, so those of `accepted`, which was put in place before, are not validated again: a new member is
-    one neighbour among a thousand.
+    A running ExaBGP must never see a file that it cannot read: after one it fails to load every later one (5.0.15). It
+    reads each neighbour by itself, so those of `accepted`, which was put in place before, are not validated again: a
+    new member is one neighbour among a thousand. At its start ExaBGP ends at such a file, so that none has to be
+    `validated` before.
 
     Raises:
         ConfigRejected: ExaBGP rejects the file, or it cannot be written; the one in place stays.
@@ -146,11 +149,11 @@ def install(rendered: Rendered, run_dir: RunDir, accepted: Rendered | None = Non
     if _content(run_dir.conf) == text:
         return
     candidate = run_dir.conf.with_suffix(".conf.new")
-    unseen = _unseen(rendered, accepted)
+    unseen = _unseen(rendered, accepted) if validated else ""
     try:
         if unseen:
             _write(candidate, unseen)
-            _validate(candidate, rendered)
+            validate(candidate, rendered)
         _write(candidate, text)
         candidate.replace(run_dir.conf)
         _sync(run_dir.path)
@@ -204,7 +207,8 @@ def _sync(directory: Path) -> None:
         os.close(fd)
 
 
-def _validate(path: Path, rendered: Rendered) -> None:
+def validate(path: Path, rendered: Rendered) -> None:
+    """Raises ConfigRejected with ExaBGP's reason if it cannot load the file, which has `rendered` or a part of it."""
     # The module alone, as `exabgp validate` imports all of ExaBGP, which takes as long again.
     command = (sys.executable, "-I", "-m", "exabgp.application.validate", str(path))
     try:
@@ -226,6 +230,12 @@ def _validate(path: Path, rendered: Rendered) -> None:
     if result.returncode:
         output = conf.redacted(result.stdout, rendered.secrets)[-_TAIL_BYTES:].strip()
         raise ConfigRejected(f"ExaBGP rejects the configuration: {output}")
+
+
+def _patched() -> tuple[str, ...]:
+    found = find_spec("exabgp")
+    place = Path(found.origin).parents[1] if found and found.origin else Path(os.devnull)
+    return (*_ALONE, str(Path(patches.__file__).resolve()), str(place))
 
 
 def _exabgp() -> tuple[str, ...]:

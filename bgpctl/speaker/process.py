@@ -118,6 +118,14 @@ def find(pid_file: Path) -> Process | None:
     return None
 
 
+def runs(pid_file: Path) -> bool:
+    """Whether the process that wrote `pid_file` runs."""
+    found = find(pid_file)
+    if found is not None:
+        found.close()
+    return found is not None
+
+
 def _start_ticks(pid: int) -> int | None:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()

@@ -115,10 +115,9 @@ class Supervisor:
         self._settle()
 
     def _settle(self) -> None:
-        match self._pending.settle(time.monotonic()):
+        match self._pending.settle(time.monotonic(), self._runs):
             case ConfigRejected() as refused:
-                _log.error("configuration refused, the one before stays", extra=_facts(reason=refused))
-                self._deliver(SpeakerConfigRejected(str(refused)))
+                self._reject(refused)
             case Rendered() as rendered if self._process is not None and not rendered.is_of(
                 self._process.environment()
             ):
@@ -129,6 +128,13 @@ class Supervisor:
                 self._relist_at_s = self._relist_at_s or time.monotonic()
             case None:
                 pass
+
+    def _reject(self, refused: ConfigRejected) -> None:
+        _log.error("configuration refused, the one before stays", extra=_facts(reason=refused))
+        self._deliver(SpeakerConfigRejected(str(refused)))
+
+    def _runs(self) -> bool:
+        return self._process is not None or process.runs(self._run_dir.pid)
 
     def speak(self, commands: Iterable[SpeakerCommand]) -> None:
         """Send the commands in order; dropped while detached."""
@@ -251,11 +257,17 @@ class Supervisor:
             self._deliver(SpeakerDetached(reason))
 
     def _bury(self, ended: Process) -> None:
-        """ExaBGP has ended: forget it, and start another after a while."""
-        if ended.ended():
-            _log.error("ExaBGP has ended", extra=_facts(exabgp_pid=ended.pid, last_words=self._last_words()))
-            self._forget(ended, "ExaBGP has ended")
-            self._postpone()
+        """ExaBGP has ended: forget it, and start another after a while, unless it could not load its configuration."""
+        if not ended.ended():
+            return
+        last_words = self._last_words()
+        self._forget(ended, "ExaBGP has ended")
+        refused = self._pending.not_loaded(time.monotonic())
+        if isinstance(refused, ConfigRejected):
+            self._reject(refused)
+            return
+        _log.error("ExaBGP has ended", extra=_facts(exabgp_pid=ended.pid, last_words=last_words))
+        self._postpone()
 
     def _restart(self, reason: str, *, hung: bool = False) -> None:
         if self._process is None:
@@ -336,6 +348,7 @@ class Supervisor:
         if self._process is None or hello.exabgp_pid != self._process.pid:
             raise Lost(f"the bridge belongs to another ExaBGP, pid {hello.exabgp_pid}")
         self._met = True
+        self._pending.loaded()
         self._list()
 
     def _answered(self) -> None:

@@ -247,9 +247,7 @@ def test_another_version_runs_unpatched_and_reports_it(tmp_path: Path) -> None:
         (package / "__init__.py").touch()
     (exabgp / "version.py").write_text("version = '5.0.99'\n")
     (exabgp / "application" / "main.py").write_text("def main():\n    print('ran')\n")
-    program = Path(patches.__file__).read_text()
-    result = subprocess.run(
-        (sys.executable, "-"), input=program, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    command = (sys.executable, "-I", "-S", str(patches.__file__), str(tmp_path))
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (0, "ran\n")
     assert "ExaBGP 5.0.99 runs unpatched" in result.stderr
