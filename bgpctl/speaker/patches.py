@@ -48,6 +48,7 @@ def main() -> None:
         for patch in (
             unused_modules,
             commands_without_asyncio,
+            neighbours_of_a_command,
             order_of_changes,
             refresh_of_an_empty_table,
             reload_after_an_error,
@@ -99,6 +100,22 @@ def commands_without_asyncio() -> None:
         raise AssertionError("a generator was awaited")
 
     ASYNC.run = run
+
+
+def neighbours_of_a_command() -> None:
+    """The neighbours that a route is for are sought one by one among all, each by a regular expression of its own."""
+    from exabgp.reactor.api.command import announce
+
+    match = announce.match_neighbors
+
+    def match_neighbors(peers: list[str], descriptions: list[list[str]]) -> list[str]:
+        wanted = {" ".join(description) for description in descriptions}
+        if not wanted or any(len(words.split()) != 2 or words.endswith("*") for words in wanted):
+            found: list[str] = match(peers, descriptions)
+            return found
+        return [name for name in peers if " ".join(name.split(" ", 2)[:2]) in wanted]
+
+    announce.match_neighbors = match_neighbors
 
 
 def order_of_changes() -> None:

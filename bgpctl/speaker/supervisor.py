@@ -31,6 +31,7 @@ from bgpctl.core.bgp.speaker import (
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.speaker import conf, decode, encode, launch, process
 from bgpctl.speaker.channel import Channel, Lost
+from bgpctl.speaker.joined_lines import joined
 from bgpctl.speaker.launch import ConfigRejected, Rendered, RunDir
 from bgpctl.speaker.orphaned_routes import OrphanedRoutes
 from bgpctl.speaker.pending_config import PendingConfig
@@ -141,7 +142,7 @@ class Supervisor:
         if self._channel is None or not self._attached:
             return
         try:
-            self._channel.write("".join(line for command in commands for line in self._orphaned.lines(command)))
+            self._channel.write(joined(line for command in commands for line in self._orphaned.lines(command)))
         except Lost as lost:
             self._detach(str(lost))
 
