@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import errno
 import gc
+import json
 import os
 import select
 import socket
 import sys
 import time
+import types
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from types import ModuleType
 from typing import Any, Final
 
 VERSION: Final = "5.0.15"
@@ -27,6 +28,8 @@ VERSION: Final = "5.0.15"
 CONNECTING: Final = "connect: "
 """Begins the reason of every failed connect that the patched ExaBGP reports."""
 NO_ANSWER: Final = "no answer"
+N_BIT: Final = "notification"
+"""Among the restart flags of a peer's OPEN as the patched ExaBGP reports them."""
 
 _ANSWER_WITHIN_S: Final = 8.0
 """Linux sends a SYN after 0, 1, 3 and 7 s; the pauses after that would outlast the fault."""
@@ -34,6 +37,8 @@ _BACKOFF_MAX_S: Final = 10
 _QUIET_MS: Final = 250
 _CONNECTING_MS: Final = 50
 _AT_WORK_MS: Final = 1
+_N_FLAG: Final = 0x4
+"""Of the four restart flags (RFC 8538, section 2)."""
 _USUAL_TTL: Final = -1
 """Of IP_TTL and IPV6_UNICAST_HOPS: the default of the host."""
 
@@ -55,6 +60,8 @@ def main() -> None:
             reload_with_absent_peers,
             gtsm_of_accepted,
             connects,
+            monotonic_timers,
+            notifications_in_a_restart,
             pace,
         ):
             patch()
@@ -66,7 +73,7 @@ def main() -> None:
     sys.exit(exabgp())
 
 
-class _Later(ModuleType):
+class _Later(types.ModuleType):
     """Stands for a module, which is imported when something of it is used."""
 
     def __getattr__(self, name: str) -> Any:
@@ -253,6 +260,43 @@ def _writable(connection: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
+def monotonic_timers() -> None:
+    """
+    Hold time, keepalives and pauses follow the clock of the host: set forward it ends all sessions at once, set back no
+    keepalive is sent until the peers' hold times are over.
+    """
+    from exabgp.bgp import timer
+    from exabgp.reactor import delay, peer
+
+    monotonic = types.ModuleType("time", time.__doc__)
+    vars(monotonic).update(vars(time), time=time.monotonic)
+    for module in (timer, delay, peer):
+        module.time = monotonic
+
+
+def notifications_in_a_restart() -> None:
+    """
+    The N bit (RFC 8538) is not known: without it an expired hold time, of either end, costs the routes that a lost
+    connection does not.
+    """
+    from exabgp.bgp.message.open.capability.capabilities import Capabilities
+    from exabgp.bgp.message.open.capability.graceful import Graceful
+
+    announce, as_json = Capabilities._graceful, Graceful.json
+
+    def announce_with_n_bit(self: Any, neighbor: Any, restarted: Any) -> None:
+        announce(self, neighbor, restarted)
+        if Graceful.ID in self:
+            self[Graceful.ID].restart_flag |= _N_FLAG
+
+    def json_with_n_bit(self: Any) -> str:
+        described = json.loads(as_json(self))
+        described["restart-flags"] += [N_BIT] if self.restart_flag & _N_FLAG else []
+        return json.dumps(described)
+
+    Capabilities._graceful, Graceful.json = announce_with_n_bit, json_with_n_bit
+
+
 def pace() -> None:
     """
     Every peer gets a turn a hundred times a second, also where nothing happens; and while commands wait, the loop
@@ -314,7 +358,7 @@ class Turns:
 
     def given(self, reactor: Any, every: Callable[[Any], set[Any]]) -> set[Any]:
         """The keys of these peers."""
-        before_s, self._second = self._second, int(time.time())
+        before_s, self._second = self._second, int(time.monotonic())  # as monotonic_timers does
         asked = self.any_may_have_work or not reactor.asynchronous.ready()
         # What a command adds to any peer may be there only after this round.
         self.any_may_have_work = not reactor.asynchronous.ready()
