@@ -135,7 +135,11 @@ class Supervisor:
         self._deliver(SpeakerConfigRejected(str(refused)))
 
     def _runs(self) -> bool:
-        return self._process is not None or process.runs(self._run_dir.pid)
+        """False only if it is certain."""
+        try:
+            return self._process is not None or process.runs(self._run_dir.pid)
+        except OSError:
+            return True
 
     def speak(self, commands: Iterable[SpeakerCommand]) -> None:
         """Send the commands in order; dropped while detached."""
