@@ -48,8 +48,9 @@ def collect_seldom() -> None:
 
     A table of routes is many tuples that live long and have no cycles: at 100,000 routes more than half of the CPU
     time of a round went into going through them again and again. Called before the cluster file is read: 5,000 nodes
-    are many objects too.
+    are many objects too. The modules stay as long as the agent runs, and no search goes through them.
     """
+    gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS)
 
 

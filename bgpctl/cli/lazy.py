@@ -39,13 +39,11 @@ class LazyGroup(click.Group):
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """
-    While modules are imported, Python's search for cycles finds none and takes a tenth of the time. What was imported
-    stays, and no later search goes through it.
-    """
+    """While modules are imported, Python's search for cycles finds none and takes a tenth of the time."""
+    collects = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
-        gc.enable()
+        if collects:
+            gc.enable()
