@@ -11,15 +11,16 @@ Refuses to know: bgpctl. ExaBGP starts this file alone, so it imports nothing of
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import select
 import socket
 import sys
 import time
+import types
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from types import ModuleType
 from typing import Any, Final
 
 VERSION: Final = "5.0.15"
@@ -45,12 +46,14 @@ _USUAL_TTL: Final = -1
 def main() -> None:
     """Run ExaBGP with the arguments of this program."""
     sys.path.append(sys.argv.pop(1))
+    gc.disable()  # nothing that is imported becomes garbage, and to search for it takes a tenth of the start
     from exabgp.version import version
 
     if version == VERSION:
         for patch in (
             unused_modules,
             commands_without_asyncio,
+            neighbours_of_a_command,
             order_of_changes,
             refresh_of_an_empty_table,
             reload_after_an_error,
@@ -66,10 +69,11 @@ def main() -> None:
         sys.stderr.write(f"bgpctl: ExaBGP {version} runs unpatched, only {VERSION} is known\n")
     from exabgp.application.main import main as exabgp
 
+    gc.enable()
     sys.exit(exabgp())
 
 
-class _Later(ModuleType):
+class _Later(types.ModuleType):
     """Stands for a module, which is imported when something of it is used."""
 
     def __getattr__(self, name: str) -> Any:
@@ -103,6 +107,22 @@ def commands_without_asyncio() -> None:
         raise AssertionError("a generator was awaited")
 
     ASYNC.run = run
+
+
+def neighbours_of_a_command() -> None:
+    """The neighbours that a route is for are sought one by one among all, each by a regular expression of its own."""
+    from exabgp.reactor.api.command import announce
+
+    match = announce.match_neighbors
+
+    def match_neighbors(peers: list[str], descriptions: list[list[str]]) -> list[str]:
+        wanted = {" ".join(description) for description in descriptions}
+        if not wanted or any(len(words.split()) != 2 or words.endswith("*") for words in wanted):
+            found: list[str] = match(peers, descriptions)
+            return found
+        return [name for name in peers if " ".join(name.split(" ", 2)[:2]) in wanted]
+
+    announce.match_neighbors = match_neighbors
 
 
 def order_of_changes() -> None:
@@ -248,7 +268,7 @@ def monotonic_timers() -> None:
     from exabgp.bgp import timer
     from exabgp.reactor import delay, peer
 
-    monotonic = ModuleType("time", time.__doc__)
+    monotonic = types.ModuleType("time", time.__doc__)
     vars(monotonic).update(vars(time), time=time.monotonic)
     for module in (timer, delay, peer):
         module.time = monotonic
@@ -338,7 +358,7 @@ class Turns:
 
     def given(self, reactor: Any, every: Callable[[Any], set[Any]]) -> set[Any]:
         """The keys of these peers."""
-        before_s, self._second = self._second, int(time.monotonic())
+        before_s, self._second = self._second, int(time.monotonic())  # as monotonic_timers does
         asked = self.any_may_have_work or not reactor.asynchronous.ready()
         # What a command adds to any peer may be there only after this round.
         self.any_may_have_work = not reactor.asynchronous.ready()

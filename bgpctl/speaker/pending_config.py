@@ -20,9 +20,11 @@ PASSWORDS_READ_EVERY_S: Final = 3.0
 
 class PendingConfig:
     """
+    Where no ExaBGP runs, the first configuration is put in place unvalidated: ExaBGP's start shows whether it is valid,
+    and to ask before takes as long as a start.
+
     Attributes:
-        in_place: the content of the configuration file; None before the first that was accepted. Of an ExaBGP that
-            did not run it is put in place unvalidated, which takes as long as a start: the start shows it.
+        in_place: the content of the configuration file; None before the first that was accepted.
         due_s: when `settle` has something to do next, on the caller's clock; None: nothing.
     """
 

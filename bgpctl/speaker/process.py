@@ -119,7 +119,7 @@ def find(pid_file: Path) -> Process | None:
 
 
 def runs(pid_file: Path) -> bool:
-    """Whether the process that wrote `pid_file` runs."""
+    """True if the process that wrote `pid_file` runs."""
     found = find(pid_file)
     if found is not None:
         found.close()

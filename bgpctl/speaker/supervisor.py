@@ -31,6 +31,7 @@ from bgpctl.core.bgp.speaker import (
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.speaker import conf, decode, encode, launch, process
 from bgpctl.speaker.channel import Channel, Lost
+from bgpctl.speaker.joined_lines import joined
 from bgpctl.speaker.launch import ConfigRejected, Rendered, RunDir
 from bgpctl.speaker.orphaned_routes import OrphanedRoutes
 from bgpctl.speaker.pending_config import PendingConfig
@@ -134,14 +135,18 @@ class Supervisor:
         self._deliver(SpeakerConfigRejected(str(refused)))
 
     def _runs(self) -> bool:
-        return self._process is not None or process.runs(self._run_dir.pid)
+        """False only if it is certain."""
+        try:
+            return self._process is not None or process.runs(self._run_dir.pid)
+        except OSError:
+            return True
 
     def speak(self, commands: Iterable[SpeakerCommand]) -> None:
         """Send the commands in order; dropped while detached."""
         if self._channel is None or not self._attached:
             return
         try:
-            self._channel.write("".join(line for command in commands for line in self._orphaned.lines(command)))
+            self._channel.write(joined(line for command in commands for line in self._orphaned.lines(command)))
         except Lost as lost:
             self._detach(str(lost))
 

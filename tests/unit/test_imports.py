@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Final
 
 import pytest
 
+from bgpctl.speaker import bridge, launch, patches
+from bgpctl.speaker.launch import RunDir
+
 LEFT_OUT: Final = {
     "asyncio": "pyroute2 stands on it, but its messages do not",
+    "bgpctl.agent.journal_file": "imported when a journal is written",
     "bgpctl.agent.metrics": "imported by the first scrape",
     "bgpctl.cli.operate": "another command",
     "bgpctl.cli.replay": "another command",
@@ -32,13 +37,17 @@ create_link({"ifname": "test0", "kind": "veth", "peer": "test1"})
 """
 
 
+SHOW: Final = "lambda sys: print(*sys.modules)"
+"""Printed at the end, however the program ends."""
+
+
 @pytest.fixture(scope="module")
 def imported() -> frozenset[str]:
     return modules_after("import bgpctl.cli.agent")
 
 
-def modules_after(program: str) -> frozenset[str]:
-    command = (sys.executable, "-c", f"{program}\nimport sys; print(*sys.modules)")
+def modules_after(program: str, *options: str) -> frozenset[str]:
+    command = (sys.executable, *options, "-c", f"import atexit, sys; atexit.register({SHOW}, sys)\n{program}")
     return frozenset(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
@@ -59,3 +68,19 @@ def test_to_change_a_link_takes_no_more_of_pyroute2_than_its_messages() -> None:
 
 def test_all_of_pyroute2_can_be_imported_after_its_messages() -> None:
     assert "pyroute2.iproute" in modules_after(f"{LINK}\nfrom pyroute2 import IPRoute")
+
+
+def test_the_bridge_imports_what_it_needs_and_no_more() -> None:
+    path = [str(Path(bridge.__file__).parent)]
+    imported = modules_after(f"import sys; sys.path += {path}; import bridge", "-I", "-S")
+    assert "bridge" in imported
+    assert not imported & {"contextlib", "json", "pathlib", "re", "typing"}
+
+
+def test_exabgp_starts_without_asyncio_and_without_a_debugger() -> None:
+    program, *arguments = launch.server(RunDir(Path("/nowhere")), patched=True)[3:]
+    assert Path(program) == Path(patches.__file__)
+    argv = [program, arguments[0], "version"]  # the command that ends at once
+    imported = modules_after(f"import runpy, sys; sys.argv = {argv}; runpy.run_path({program!r}, None, '__main__')")
+    assert "exabgp.reactor.loop" in imported
+    assert not imported & {"asyncio.base_events", "bdb", "ssl"}

@@ -20,7 +20,7 @@ class Play:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.second = 100
-        monkeypatch.setattr(time, "time", lambda: self.second)
+        monkeypatch.setattr(time, "monotonic", lambda: self.second)
         self.peers = {name: _peer(fd) for name, fd in PEERS.items()}
         self.is_idle = True
         self.reactor: Any = SimpleNamespace(
