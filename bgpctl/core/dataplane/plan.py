@@ -27,14 +27,14 @@ Refuses to know: how an operation is carried out, whether it succeeded, why some
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
-from operator import itemgetter
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 from bgpctl.core.cluster.reasons import Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.dataplane.effects import Op, Put, Remove, after_each
+from bgpctl.core.dataplane.route_order import in_order
 from bgpctl.core.fabric import Desired
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.dataplane import Comparison, Dataplane
@@ -51,6 +51,7 @@ from bgpctl.core.net.objects import (
     key_of,
     link_of_sysctl,
 )
+from bgpctl.core.net.route_set import RouteSet
 
 NOT_WANTED: Final = Reason(ReasonCode.NOT_WANTED)
 
@@ -77,7 +78,8 @@ def planned(desired: Desired, observed: Dataplane, before: Comparison | None = N
     rest = comparison
     if settled is not observed or wanted is not desired.dataplane:
         rest = wanted.compared(settled, comparison)
-    puts = [Put(obj, desired.reasons[key]) for key, obj in _in_order_of_addition(rest.missing)]
+    reasons = desired.reasons
+    puts = [Put(obj, reasons[key_of(obj)]) for obj in _in_order_of_addition(rest.missing)]
     removals = [Remove(obj, NOT_WANTED) for obj in _removable(desired, wanted, rest, settled)]
     return Plan((*devices, *puts, *removals), blocked), comparison
 
@@ -213,58 +215,28 @@ def _settled(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
 # 3. Puts ------------------------------------------------------------------------------------------------------
 
 
-def _in_order_of_addition(missing: Dataplane) -> Iterator[tuple[Key, KernelObject]]:
+def _in_order_of_addition(missing: Dataplane) -> Iterator[KernelObject]:
     """All but links and addresses, which are device operations."""
     for table in missing.tables():
-        kind = next(map(type, table), None)
-        if kind is not None and kind not in {Link, LinkAddress}:
-            found = ((key_of(obj), obj) for obj in table)
-            yield from sorted(found, key=_order_within(kind, len(table)))
+        kind = _kind_of(table)
+        if kind is Route:
+            yield from in_order(cast(Collection[Route], table), specific_first=True)
+        elif kind is Sysctl:
+            yield from sorted(cast(Collection[Sysctl], table), key=_link_first)
+        elif kind not in {None, Link, LinkAddress}:
+            yield from sorted(table, key=key_of)
 
 
-def _order_within(kind: type, count: int) -> Callable[[Any], Any]:
-    """In which order objects of one kind are put, where it matters."""
-    if kind is Route:
-        return _specific_first if count < _MANY else _specific_first_scattered
-    return _link_first if kind is Sysctl else itemgetter(0)
+def _kind_of(table: Iterable[KernelObject]) -> type | None:
+    return next(map(type, table), None)
 
 
-def _specific_first(item: tuple[Key, Route]) -> tuple[int, ...]:
-    """
-    A borrowed address can be reached before the blackhole of the block around it stands.
-
-    Numbers side by side: 100,000 keys with keys inside take half a second longer to sort.
-    """
-    _, route = item
-    version, network, length = route.prefix
-    return -length, network, version, route.table, route.metric
-
-
-def _specific_first_scattered(item: tuple[Key, Route]) -> tuple[int, ...]:
-    """
-    The same, with prefixes of one length in an order that is far from ascending: Linux's trie (fib_trie.c) splits and
-    halves a node again and again when neighbours come or go one after the other. 100,000 routes in ascending order
-    cost the kernel 400 ms to add and 970 to delete, scattered 260 and 240.
-    """
-    _, route = item
-    version, network, length = route.prefix
-    return -length, network * _SCATTER & _ALL_BITS, version, route.table, route.metric
-
-
-_SCATTER: Final = 0x9E3779B97F4A7C15F39CC0605CEDC835
-"""2^128 divided by the golden ratio (Knuth's multiplicative hashing): odd, so that no two networks become one."""
-_ALL_BITS: Final = (1 << 128) - 1
-_MANY: Final = 1000
-"""From so many routes on the order is for the kernel; fewer are in an order for people."""
-
-
-def _link_first(item: tuple[Key, Sysctl]) -> tuple[bool, Key]:
+def _link_first(sysctl: Sysctl) -> tuple[bool, Key]:
     """
     A link is set to accept router advertisements all the same (accept_ra 2) before the host becomes a router, which
     ignores them otherwise and loses its default route (Documentation/networking/ip-sysctl.rst).
     """
-    key, sysctl = item
-    return link_of_sysctl(sysctl.name) is None, key
+    return link_of_sysctl(sysctl.name) is None, key_of(sysctl)
 
 
 # 4. Removals --------------------------------------------------------------------------------------------------
@@ -272,22 +244,16 @@ def _link_first(item: tuple[Key, Sysctl]) -> tuple[bool, Key]:
 
 def _removable(desired: Desired, wanted: Dataplane, rest: Comparison, settled: Dataplane) -> Iterator[KernelObject]:
     """Our objects that no wanted object replaces; while a source is incomplete, only what another one withdrew."""
-    routes = rest.routes.owned
+    routes = rest.routes.owned - rest.routes.same_key
     if desired.prune_holds:
-        ours = Dataplane(routes=frozenset(route for route in routes if route.prefix in desired.withdrawn))
-    else:
-        ours = replace(replace(rest.extra, routes=frozenset()).owned(settled.links), routes=routes)
-    return _in_order_of_removal(ours.without_keys_of(wanted))
+        return _in_order_of_removal(Dataplane(routes=frozenset([route for route in routes if route.prefix in desired.withdrawn])))
+    others = replace(rest.extra, routes=RouteSet()).owned(settled.links).without_keys_of(wanted)
+    return _in_order_of_removal(replace(others, routes=routes))
 
 
 def _in_order_of_removal(dataplane: Dataplane) -> Iterator[KernelObject]:
     for table in reversed(dataplane.tables()):
-        if len(table) >= _MANY and isinstance(next(iter(table)), Route):
-            yield from sorted(cast(Iterable[Route], table), key=_scattered)
+        if _kind_of(table) is Route:
+            yield from in_order(cast(Collection[Route], table), specific_first=False)
         else:
             yield from sorted(table, key=key_of)
-
-
-def _scattered(route: Route) -> tuple[int, ...]:
-    version, network, length = route.prefix
-    return length, network * _SCATTER & _ALL_BITS, version, route.table, route.metric
