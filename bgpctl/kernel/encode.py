@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import socket
 import struct
+from array import array
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never, cast
 
+from bgpctl.core.dataplane.effects import Op, Put
 from bgpctl.core.net.addresses import Address, Mac, Prefix
 from bgpctl.core.net.objects import PROTOCOL, FdbEntry, Neighbour, NextHop, NextHopGroup, Route, RouteType
-from bgpctl.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, Request, attribute
+from bgpctl.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, Request, Run, attribute
 
 Batched: TypeAlias = FdbEntry | Neighbour | NextHop | NextHopGroup | Route
 """The objects that are sent in batches, because there are many of them."""
@@ -88,6 +90,12 @@ _PROTOCOL_AT: Final = {
 }
 """Where RTMSG and NHMSG have the protocol number."""
 
+_WORD_BYTES: Final = 4
+_NETWORK_AT: Final = (RTMSG.size + 4) // _WORD_BYTES
+"""The word of a request's body with which the value of RTA_DST begins. That of RTA_NH_ID is the last one."""
+_NEXT_HOP: Final = Route._fields.index("next_hop") - 1
+_ADDRESS_BYTES: Final = {4: 4, 6: 16}
+
 FAMILY: Final = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
 AF_BRIDGE: Final = int(socket.AF_BRIDGE)
 
@@ -145,6 +153,34 @@ def remove(obj: Batched, link_index: int) -> Request:
             return Request(RTM_DELNEIGH, 0, body + attribute(NDA_LLADDR, _mac(obj.mac)))
         case _:
             assert_never(obj)
+
+
+def run(ops: Sequence[Op]) -> Run | None:
+    """
+    The requests of operations on routes, if these are alike but for networks of one length and next-hop objects.
+
+    All at once, because packing one by one costs ten times as much: there are 100,000.
+    """
+    routes = cast(list[Route], [op.object for op in ops])
+    prefixes, *columns = zip(*routes, strict=True)
+    versions, networks, lengths = zip(*prefixes, strict=True)
+    next_hops = columns[_NEXT_HOP]
+    columns[_NEXT_HOP] = tuple(map(bool, next_hops))
+    if not all(map(_is_uniform, (tuple(map(type, ops)), versions, lengths, *columns))) or routes[0].link:
+        return None
+    is_put = isinstance(ops[0], Put)
+    request = put(routes[0], 0) if is_put else remove(routes[0], 0)
+    size = _ADDRESS_BYTES[versions[0]]
+    packed = array("I", b"".join([network.to_bytes(size, "big") for network in networks]))
+    step = size // _WORD_BYTES
+    words = {_NETWORK_AT + part: packed[part::step] for part in range(step)}
+    if is_put and next_hops[0]:
+        words[len(request.body) // _WORD_BYTES - 1] = array("I", next_hops)
+    return Run(request, words)
+
+
+def _is_uniform(column: tuple[object, ...]) -> bool:
+    return column.count(column[0]) == len(column)
 
 
 def _route(route: Route, link_index: int) -> bytes:

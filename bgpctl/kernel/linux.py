@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, assert_never
 
@@ -42,7 +43,7 @@ from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.hints import hint
 from bgpctl.kernel.links import Links, list_links
 from bgpctl.kernel.mirror import EVERYTHING, Mirror, Part, unconfirmed
-from bgpctl.kernel.netlink import Netlink, Request
+from bgpctl.kernel.netlink import CHUNK, Netlink, Refusal, Request
 from bgpctl.kernel.nexthop_emulation import NextHopEmulation
 from bgpctl.kernel.protocol import AUTO, Devices
 from bgpctl.kernel.scene import Scene
@@ -209,9 +210,11 @@ class LinuxKernel(Kernel):
         failures: list[Failure] = []
         with self._acting():
             scene = self._dumps.scene()
-            for kind, group in groupby(ops, key=lambda op: type(op.object)):
+            for kind, group in groupby(ops, key=attrgetter("object.__class__")):
                 if issubclass(kind, Batched):
-                    failures += self._batch(list(group), scene)
+                    batch = list(group)
+                    for start in range(0, len(batch), CHUNK):
+                        failures += self._batch(batch[start : start + CHUNK], scene)
                     continue
                 for op in group:
                     failures += self._single(op, scene)
@@ -229,6 +232,10 @@ class LinuxKernel(Kernel):
         return self._watch.acting() if self._watch else nullcontext()
 
     def _batch(self, ops: Sequence[Op], scene: Scene) -> Iterator[Failure]:
+        run = encode.run(ops) if self._emulation is None and isinstance(ops[0].object, Route) else None
+        if run:
+            yield from _refused(ops, self._netlink.request_run(run))
+            return
         sent: list[tuple[Op, Request]] = []
         for op in ops:
             try:
@@ -238,12 +245,7 @@ class LinuxKernel(Kernel):
                     sent += [(op, request) for request in self._requests(self._emulation, op, scene)]
             except OSError as error:
                 yield from _failures(op, error)
-        reported: set[Op] = set()
-        for refusal in self._netlink.request([request for _, request in sent]):
-            op, _ = sent[refusal.place]
-            if op not in reported and not _was_absent(op, refusal.errno):
-                reported.add(op)
-                yield _failure(op, refusal.errno, refusal.text)
+        yield from _refused([op for op, _ in sent], self._netlink.request([request for _, request in sent]))
 
     @staticmethod
     def _requests(emulation: NextHopEmulation, op: Op, scene: Scene) -> Iterable[Request]:
@@ -317,6 +319,16 @@ class LinuxKernel(Kernel):
     def _put_address(self, wanted: LinkAddress, scene: Scene) -> None:
         with suppress(FileExistsError):
             self._links.add_address(scene.index(wanted.link), wanted.address)
+
+
+def _refused(ops: Sequence[Op], refusals: Iterable[Refusal]) -> Iterator[Failure]:
+    """Each operation of `ops`, that of each request, once."""
+    reported: set[Op] = set()
+    for refusal in refusals:
+        op = ops[refusal.place]
+        if op not in reported and not _was_absent(op, refusal.errno):
+            reported.add(op)
+            yield _failure(op, refusal.errno, refusal.text)
 
 
 def _request(op: Op, scene: Scene) -> Request:

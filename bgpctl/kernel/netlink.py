@@ -11,7 +11,8 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from bgpctl.ports import Unavailable
@@ -38,10 +39,14 @@ _SO_RCVBUFFORCE: Final = 33
 
 _HEADER: Final = struct.Struct("=IHHII")
 _HEADER_BYTES: Final = _HEADER.size
+_WORD_BYTES: Final = 4
+_SEQUENCE_AT: Final = 2
+_BODY_AT: Final = 4
+"""Words of a message: its sequence number, and where its body begins."""
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _ERRNO: Final = struct.Struct("=i")
 
-_CHUNK: Final = 500
+CHUNK: Final = 500
 """Requests per `sendto`: larger gains nothing, and all the refusals of one must fit into the receive buffer."""
 _RECEIVE_BUFFER_BYTES: Final = 4 << 20
 _DATAGRAM_BYTES: Final = 1 << 17
@@ -56,6 +61,22 @@ class Request(NamedTuple):
     type: int
     flags: int
     body: bytes
+
+
+class Run(NamedTuple):
+    """
+    At most CHUNK requests that differ in some words only.
+
+    Attributes:
+        request: the first one. Its body is a multiple of four bytes.
+        words: by their place in the body, counted in words of 32 bits, the words of all requests, as they are in memory.
+    """
+
+    request: Request
+    words: Mapping[int, array[int]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.words.values())))
 
 
 class Unanswered(Unavailable):
@@ -85,6 +106,23 @@ def pack(request: Request, sequence: int, extra_flags: int = 0) -> bytes:
     kind, flags, body = request
     header = _HEADER.pack(_HEADER_BYTES + len(body), kind, flags | NLM_F_REQUEST | extra_flags, sequence, 0)
     return header + body + bytes(-len(body) % 4)
+
+
+def pack_run(run: Run, sequence: int) -> bytes:
+    """The requests as they go over the socket, the first with this sequence number, the last with NLM_F_ACK."""
+    first, count = pack(run.request, sequence), len(run)
+    size = len(first) // _WORD_BYTES
+    packed = array("I", first) * count
+    packed[_SEQUENCE_AT::size] = array("I", range(sequence, sequence + count))
+    for place, words in run.words.items():
+        packed[_BODY_AT + place :: size] = words
+    packed[(count - 1) * size : count * size] = array("I", _acknowledged(packed[(count - 1) * size :].tobytes()))
+    return packed.tobytes()
+
+
+def _acknowledged(message: bytes) -> bytes:
+    length, kind, flags, sequence, port_id = _HEADER.unpack_from(message)
+    return _HEADER.pack(length, kind, flags | NLM_F_ACK, sequence, port_id) + message[_HEADER_BYTES:]
 
 
 def messages(datagram: bytes) -> Iterator[Message]:
@@ -188,9 +226,23 @@ class Netlink:
         refusals: list[Refusal] = []
         if self._transform:
             requests = [request._replace(body=self._transform(request.type, request.body)) for request in requests]
-        for start in range(0, len(requests), _CHUNK):
-            refusals += self._chunk(requests[start : start + _CHUNK], start)
+        for start in range(0, len(requests), CHUNK):
+            refusals += self._chunk(requests[start : start + CHUNK], start)
         return tuple(refusals)
+
+    def request_run(self, run: Run) -> tuple[Refusal, ...]:
+        """
+        As `request`.
+
+        Raises:
+            Unavailable: the socket is gone or an answer was lost.
+        """
+        if self._transform:
+            body = self._transform(run.request.type, run.request.body)
+            run = run._replace(request=run.request._replace(body=body))
+        first = self._take_sequence(len(run))
+        self._send(pack_run(run, first))
+        return tuple(self._refusals(first, len(run), 0))
 
     def dump(self, kind: int, body: bytes) -> tuple[bytes, ...]:
         """
@@ -215,6 +267,11 @@ class Netlink:
         last = len(requests) - 1
         # The kernel answers errors without NLM_F_ACK; the last request's ACK marks the end of the batch.
         self._send(b"".join(pack(request, first + i, NLM_F_ACK * (i == last)) for i, request in enumerate(requests)))
+        return self._refusals(first, len(requests), start)
+
+    def _refusals(self, first: int, count: int, start: int) -> Iterator[Refusal]:
+        """Those of requests with the sequence numbers from `first` on, which are those from place `start` on."""
+        last = count - 1
         while True:
             for message in messages(self._receive()):
                 index = message.sequence - first
