@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias, assert_never, cast
 
 from bgpctl.core.dataplane.effects import Op, Put
@@ -83,6 +84,8 @@ GROUP_ENTRY: Final = struct.Struct("=IBBH")
 _U32: Final = struct.Struct("=HHI")
 _ROUTE_KEY: Final = {4: struct.Struct("=BBBBBBBBIHH4sHHIHHI"), 6: struct.Struct("=BBBBBBBBIHH16sHHIHHI")}
 """By IP version: RTMSG, then RTA_DST, RTA_PRIORITY and RTA_TABLE. Packed at once: there are 100,000 routes."""
+_NEXT_HOP4: Final = struct.Struct("=BBBxIHHIHHIHH4s")
+"""NHMSG, then NHA_ID, NHA_OIF and an IPv4 NHA_GATEWAY."""
 
 _PROTOCOL_AT: Final = {
     **dict.fromkeys((RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE), 5),
@@ -94,7 +97,9 @@ _WORD_BYTES: Final = 4
 _NETWORK_AT: Final = (RTMSG.size + 4) // _WORD_BYTES
 """The word of a request's body with which the value of RTA_DST begins. That of RTA_NH_ID is the last one."""
 _NEXT_HOP: Final = Route._fields.index("next_hop") - 1
-_ADDRESS_BYTES: Final = {4: 4, 6: 16}
+_BITS: Final = {4: 32, 6: 128}
+_WORD_BITS: Final = 32
+_WORD_MASK: Final = (1 << _WORD_BITS) - 1
 
 FAMILY: Final = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
 AF_BRIDGE: Final = int(socket.AF_BRIDGE)
@@ -170,13 +175,20 @@ def run(ops: Sequence[Op]) -> Run | None:
         return None
     is_put = isinstance(ops[0], Put)
     request = put(routes[0], 0) if is_put else remove(routes[0], 0)
-    size = _ADDRESS_BYTES[versions[0]]
-    packed = array("I", b"".join([network.to_bytes(size, "big") for network in networks]))
-    step = size // _WORD_BYTES
-    words = {_NETWORK_AT + part: packed[part::step] for part in range(step)}
+    words = {_NETWORK_AT + place: column for place, column in enumerate(_network_words(versions[0], networks))}
     if is_put and next_hops[0]:
         words[len(request.body) // _WORD_BYTES - 1] = array("I", next_hops)
     return Run(request, words)
+
+
+def _network_words(version: int, networks: Sequence[int]) -> Iterator[array[int]]:
+    """Their words in network byte order, the first ones of all, then the second ones."""
+    for shift in range(_BITS[version] - _WORD_BITS, -1, -_WORD_BITS):
+        some = networks if version == 4 else [network >> shift & _WORD_MASK for network in networks]
+        column = array("I", some)
+        if sys.byteorder == "little":
+            column.byteswap()
+        yield column
 
 
 def _is_uniform(column: tuple[object, ...]) -> bool:
@@ -228,11 +240,15 @@ def _gateway(prefix: Prefix, gateway: Address) -> bytes:
 
 
 def _next_hop(next_hop: NextHop, link_index: int) -> bytes:
+    gateway = next_hop.gateway
+    flags = RTNH_F_ONLINK if next_hop.onlink else 0
+    if gateway and gateway.version == 4:
+        id_and_link = (8, NHA_ID, next_hop.id, 8, NHA_OIF, link_index)
+        return _NEXT_HOP4.pack(FAMILY[4], 0, next_hop.protocol, flags, *id_and_link, 8, NHA_GATEWAY, gateway.packed)
     # Without a gateway the family is IPv4's: an IPv4 route cannot use an IPv6 next hop.
-    family = FAMILY[next_hop.gateway.version if next_hop.gateway else 4]
-    header = NHMSG.pack(family, 0, next_hop.protocol, RTNH_F_ONLINK if next_hop.onlink else 0)
+    header = NHMSG.pack(FAMILY[6 if gateway else 4], 0, next_hop.protocol, flags)
     numbers = _U32.pack(8, NHA_ID, next_hop.id) + _U32.pack(8, NHA_OIF, link_index)
-    return header + numbers + (attribute(NHA_GATEWAY, next_hop.gateway.packed) if next_hop.gateway else b"")
+    return header + numbers + (attribute(NHA_GATEWAY, gateway.packed) if gateway else b"")
 
 
 def _group(group: NextHopGroup) -> bytes:
