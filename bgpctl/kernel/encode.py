@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias, assert_never, cast
 
 from bgpctl.core.dataplane.effects import Op, Put
+from bgpctl.core.dataplane.ops import RouteOps
 from bgpctl.core.net.addresses import Address, Mac, Prefix
 from bgpctl.core.net.objects import PROTOCOL, FdbEntry, Neighbour, NextHop, NextHopGroup, Route, RouteType
 from bgpctl.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, Request, Run, attribute
@@ -166,14 +167,15 @@ def run(ops: Sequence[Op]) -> Run | None:
 
     All at once, because packing one by one costs ten times as much: there are 100,000.
     """
-    routes = cast(list[Route], [op.object for op in ops])
+    routes = ops.routes if isinstance(ops, RouteOps) else cast(list[Route], [op.object for op in ops])
+    verbs = (ops.verb,) if isinstance(ops, RouteOps) else tuple(map(type, ops))
     prefixes, *columns = zip(*routes, strict=True)
     versions, networks, lengths = zip(*prefixes, strict=True)
     next_hops = columns[_NEXT_HOP]
     columns[_NEXT_HOP] = tuple(map(bool, next_hops))
-    if not all(map(_is_uniform, (tuple(map(type, ops)), versions, lengths, *columns))) or routes[0].link:
+    if not all(map(_is_uniform, (verbs, versions, lengths, *columns))) or routes[0].link:
         return None
-    is_put = isinstance(ops[0], Put)
+    is_put = verbs[0] is Put
     request = put(routes[0], 0) if is_put else remove(routes[0], 0)
     words = {_NETWORK_AT + place: column for place, column in enumerate(_network_words(versions[0], networks))}
     if is_put and next_hops[0]:

@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 from typing import Final, assert_never
 
 from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
+from bgpctl.core.dataplane.ops import by_kind
 from bgpctl.core.fabric.encapsulations import behind, named
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
@@ -210,11 +209,10 @@ class LinuxKernel(Kernel):
         failures: list[Failure] = []
         with self._acting():
             scene = self._dumps.scene()
-            for kind, group in groupby(ops, key=attrgetter("object.__class__")):
+            for kind, group in by_kind(ops):
                 if issubclass(kind, Batched):
-                    batch = list(group)
-                    for start in range(0, len(batch), CHUNK):
-                        failures += self._batch(batch[start : start + CHUNK], scene)
+                    for start in range(0, len(group), CHUNK):
+                        failures += self._batch(group[start : start + CHUNK], kind, scene)
                     continue
                 for op in group:
                     failures += self._single(op, scene)
@@ -231,8 +229,8 @@ class LinuxKernel(Kernel):
     def _acting(self) -> AbstractContextManager[None]:
         return self._watch.acting() if self._watch else nullcontext()
 
-    def _batch(self, ops: Sequence[Op], scene: Scene) -> Iterator[Failure]:
-        run = encode.run(ops) if self._emulation is None and isinstance(ops[0].object, Route) else None
+    def _batch(self, ops: Sequence[Op], kind: type, scene: Scene) -> Iterator[Failure]:
+        run = encode.run(ops) if self._emulation is None and kind is Route else None
         if run:
             yield from _refused(ops, self._netlink.request_run(run))
             return

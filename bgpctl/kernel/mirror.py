@@ -29,10 +29,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import groupby
 from typing import Any, Final, TypeAlias
 
 from bgpctl.core.dataplane.effects import Failure, Op, Put
+from bgpctl.core.dataplane.ops import by_kind
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
@@ -146,7 +146,7 @@ def unconfirmed(mirror: Mirror, ops: Iterable[Op], failures: Iterable[Failure]) 
     """
     failed = {failure.op for failure in failures}
     stale = set(mirror.stale)
-    for kind, group in groupby(ops, key=lambda op: type(op.object)):
+    for kind, group in by_kind(ops):
         parts = _PARTS_OF[kind]
         if stale.issuperset(parts):
             continue

@@ -69,14 +69,14 @@ class Run(NamedTuple):
 
     Attributes:
         request: the first one. Its body is a multiple of four bytes.
-        words: by their place in the body, counted in words of 32 bits, the words of all requests, as they are in memory.
+        words: by their place in the body, counted in words of 32 bits, those of all requests as they are in memory.
     """
 
     request: Request
     words: Mapping[int, array[int]]
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         return len(next(iter(self.words.values())))
 
 
@@ -111,7 +111,7 @@ def pack(request: Request, sequence: int, extra_flags: int = 0) -> bytes:
 
 def pack_run(run: Run, sequence: int) -> bytes:
     """The requests as they go over the socket, the first with this sequence number, the last with NLM_F_ACK."""
-    first, count = pack(run.request, sequence), run.count
+    first, count = pack(run.request, sequence), run.size
     size = len(first) // _WORD_BYTES
     packed = array("I", first) * count
     packed[_SEQUENCE_AT::size] = array("I", range(sequence, sequence + count))
@@ -251,9 +251,9 @@ class Netlink:
         if self._transform:
             body = self._transform(run.request.type, run.request.body)
             run = run._replace(request=run.request._replace(body=body))
-        first = self._take_sequence(run.count)
+        first = self._take_sequence(run.size)
         self._send(pack_run(run, first))
-        return tuple(self._refusals(first, run.count, 0))
+        return tuple(self._refusals(first, run.size, 0))
 
     def dump(self, kind: int, body: bytes) -> tuple[bytes, ...]:
         """

@@ -49,7 +49,10 @@ def routes(bodies: Sequence[bytes], names: Names) -> dict[bytes, Route | None]:
     found: dict[bytes, Route | None] = {}
     for start in range(0, len(bodies), _TOGETHER):
         for some in _by_size(bodies[start : start + _TOGETHER]):
-            found.update(zip(some, _together(some, names) or (decode.route(body, names) for body in some), strict=True))
+            decoded: Iterable[Route | None] | None = _together(some, names)
+            if decoded is None:
+                decoded = [decode.route(body, names) for body in some]
+            found.update(zip(some, decoded, strict=True))
     return found
 
 
@@ -148,13 +151,14 @@ def _is_frequent(columns: _Columns) -> bool:
 
 def _rows(columns: _Columns, names: Names) -> Iterator[Route]:
     networks, lengths = columns.addresses(RTA_DST), columns.octets(1)
-    prefixes = map(_new, repeat(Prefix), zip(repeat(4), networks, lengths))  # noqa: B905 (endless)
-    gateways: Iterable[Address | None] = repeat(None)
-    links: Iterable[str | None] = repeat(None)
+    prefixes = map(_new, repeat(Prefix), zip(repeat(4, columns.count), networks, lengths, strict=True))
+    gateways: Iterable[Address | None] = repeat(None, columns.count)
+    links: Iterable[str | None] = repeat(None, columns.count)
     if RTA_NH_ID not in columns.places:  # the kernel shows the paths of next-hop objects too
         links = map(names.get, columns.numbers(RTA_OIF))
         if RTA_GATEWAY in columns.places:
-            gateways = map(_new, repeat(Address), zip(repeat(4), columns.addresses(RTA_GATEWAY)))  # noqa: B905
+            values = columns.addresses(RTA_GATEWAY)
+            gateways = map(_new, repeat(Address), zip(repeat(4, columns.count), values, strict=True))
     fields = (
         prefixes,
         map(decode.SHOWN.__getitem__, columns.octets(7)),
@@ -165,4 +169,4 @@ def _rows(columns: _Columns, names: Names) -> Iterator[Route]:
         columns.numbers(RTA_TABLE, columns.octets(4)),
         columns.octets(5),
     )
-    return map(_new, repeat(Route), zip(*fields))  # noqa: B905
+    return map(_new, repeat(Route), zip(*fields, strict=True))

@@ -51,9 +51,13 @@ class RouteDump(NamedTuple):
             return self
         decoded = new if len(new) == len(dumped) else self._merged(dumped, new)
         routes, alike = self._routes(decoded, new)
-        multipath = {body: key_of_route(route) for body, route in new.items() if route and route.prefix.version == 6 and decode.has_several_ways(body)}
+        # Not what nearly all are: an IPv4 route by next-hop object is neither.
+        odd = [
+            (body, route) for body, route in new.items() if route and not (route.next_hop and route.prefix.version == 4)
+        ]
+        multipath = {body: key_of_route(route) for body, route in odd if _has_several_ways(body)}
         multipath |= {body: key for body, key in self.multipath.items() if body in decoded}
-        unnamed = {body for body, route in new.items() if route and not route.next_hop and _is_unnamed(route)}
+        unnamed = {body for body, route in odd if _is_unnamed(route)}
         unnamed |= {body for body in self.unnamed if body in decoded}
         return RouteDump(names, decoded, routes, multipath, alike, frozenset(unnamed))
 
@@ -80,3 +84,7 @@ class RouteDump(NamedTuple):
 
 def _is_unnamed(route: Route) -> bool:
     return route.type is RouteType.UNICAST and not route.next_hop and route.link is None
+
+
+def _has_several_ways(body: bytes) -> bool:
+    return decode.is_ipv6(body) and decode.has_several_ways(body)

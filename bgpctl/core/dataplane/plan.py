@@ -27,14 +27,15 @@ Refuses to know: how an operation is carried out, whether it succeeded, why some
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final, NamedTuple, cast
 
 from bgpctl.core.cluster.reasons import Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.dataplane.effects import Op, Put, Remove, after_each
-from bgpctl.core.dataplane.route_order import in_order
+from bgpctl.core.dataplane.ops import Reasons, RouteOps, joined
+from bgpctl.core.dataplane.route_order import MANY, in_order
 from bgpctl.core.fabric import Desired
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.dataplane import Comparison, Dataplane
@@ -60,7 +61,7 @@ NOT_WANTED: Final = Reason(ReasonCode.NOT_WANTED)
 class Plan:
     """`blocked`: what is wanted and not planned, because a foreign object has its key."""
 
-    ops: tuple[Op, ...]
+    ops: Sequence[Op]
     blocked: tuple[Unmet, ...] = ()
 
 
@@ -78,15 +79,14 @@ def planned(desired: Desired, observed: Dataplane, before: Comparison | None = N
     rest = comparison
     if settled is not observed or wanted is not desired.dataplane:
         rest = wanted.compared(settled, comparison)
-    reasons = desired.reasons
-    puts = [Put(obj, reasons[key_of(obj)]) for obj in _in_order_of_addition(rest.missing)]
-    removals = [Remove(obj, NOT_WANTED) for obj in _removable(desired, wanted, rest, settled)]
-    return Plan((*devices, *puts, *removals), blocked), comparison
+    puts = _puts(rest.missing, desired.reasons)
+    removals = _removals(_removable(desired, wanted, rest, settled))
+    return Plan(joined((devices, *puts, *removals)), blocked), comparison
 
 
-def cleanup(observed: Dataplane) -> tuple[Op, ...]:
+def cleanup(observed: Dataplane) -> Sequence[Op]:
     """Everything that is ours, removed in the order of removal."""
-    return tuple(Remove(obj, NOT_WANTED) for obj in _in_order_of_removal(observed.owned()))
+    return joined(_removals(observed.owned()))
 
 
 # 1. Blocked ---------------------------------------------------------------------------------------------------
@@ -215,45 +215,45 @@ def _settled(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
 # 3. Puts ------------------------------------------------------------------------------------------------------
 
 
-def _in_order_of_addition(missing: Dataplane) -> Iterator[KernelObject]:
+def _puts(missing: Dataplane, reasons: Mapping[Key, Reason]) -> Iterator[Sequence[Op]]:
     """All but links and addresses, which are device operations."""
     for table in missing.tables():
-        kind = _kind_of(table)
+        kind = next(map(type, table), None)
         if kind is Route:
-            yield from in_order(cast(Collection[Route], table), specific_first=True)
-        elif kind is Sysctl:
-            yield from sorted(cast(Collection[Sysctl], table), key=_link_first)
+            yield _of_routes(Put, in_order(cast(Iterable[Route], table), specific_first=True), reasons)
         elif kind not in {None, Link, LinkAddress}:
-            yield from sorted(table, key=key_of)
+            ordered = sorted(table, key=_link_first if kind is Sysctl else key_of)
+            yield [Put(obj, reasons[key_of(obj)]) for obj in ordered]
 
 
-def _kind_of(table: Iterable[KernelObject]) -> type | None:
-    return next(map(type, table), None)
+def _of_routes(verb: type[Put | Remove], routes: Sequence[Route], reasons: Reasons) -> Sequence[Op]:
+    ops = RouteOps(verb, routes, reasons)
+    return ops if len(routes) >= MANY else tuple(ops)
 
 
-def _link_first(sysctl: Sysctl) -> tuple[bool, Key]:
+def _link_first(sysctl: KernelObject) -> tuple[bool, Key]:
     """
     A link is set to accept router advertisements all the same (accept_ra 2) before the host becomes a router, which
     ignores them otherwise and loses its default route (Documentation/networking/ip-sysctl.rst).
     """
-    return link_of_sysctl(sysctl.name) is None, key_of(sysctl)
+    return link_of_sysctl(cast(Sysctl, sysctl).name) is None, key_of(sysctl)
 
 
 # 4. Removals --------------------------------------------------------------------------------------------------
 
 
-def _removable(desired: Desired, wanted: Dataplane, rest: Comparison, settled: Dataplane) -> Iterator[KernelObject]:
+def _removable(desired: Desired, wanted: Dataplane, rest: Comparison, settled: Dataplane) -> Dataplane:
     """Our objects that no wanted object replaces; while a source is incomplete, only what another one withdrew."""
     routes = rest.routes.owned - rest.routes.same_key
     if desired.prune_holds:
-        return _in_order_of_removal(Dataplane(routes=frozenset([route for route in routes if route.prefix in desired.withdrawn])))
+        return Dataplane(routes=frozenset([route for route in routes if route.prefix in desired.withdrawn]))
     others = replace(rest.extra, routes=RouteSet()).owned(settled.links).without_keys_of(wanted)
-    return _in_order_of_removal(replace(others, routes=routes))
+    return replace(others, routes=routes)
 
 
-def _in_order_of_removal(dataplane: Dataplane) -> Iterator[KernelObject]:
+def _removals(dataplane: Dataplane) -> Iterator[Sequence[Op]]:
+    """Of all objects, in the order of removal."""
+    yield _of_routes(Remove, in_order(dataplane.route_set, specific_first=False), NOT_WANTED)
     for table in reversed(dataplane.tables()):
-        if _kind_of(table) is Route:
-            yield from in_order(cast(Collection[Route], table), specific_first=False)
-        else:
-            yield from sorted(table, key=key_of)
+        if table is not dataplane.routes:
+            yield [Remove(obj, NOT_WANTED) for obj in sorted(table, key=key_of)]
