@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import filterfalse
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -46,10 +47,10 @@ class RouteDump(NamedTuple):
         """The dump of these messages; the same object if they are those of this one."""
         if names != self.names:
             return RouteDump(names).next(dumped, names)
-        new = route_columns.routes([body for body in dumped if body not in self.decoded], names)
+        new = route_columns.routes(list(filterfalse(self.decoded.__contains__, dumped)), names)
         if not new and len(dumped) == len(self.decoded):
             return self
-        decoded = new if len(new) == len(dumped) else self._merged(dumped, new)
+        decoded = {body: self.decoded[body] for body in filterfalse(new.__contains__, dumped)} | new
         routes, alike = self._routes(decoded, new)
         # Not what nearly all are: an IPv4 route by next-hop object is neither.
         odd = [
@@ -60,9 +61,6 @@ class RouteDump(NamedTuple):
         unnamed = {body for body, route in odd if _is_unnamed(route)}
         unnamed |= {body for body in self.unnamed if body in decoded}
         return RouteDump(names, decoded, routes, multipath, alike, frozenset(unnamed))
-
-    def _merged(self, dumped: Sequence[bytes], new: Mapping[bytes, Route | None]) -> Mapping[bytes, Route | None]:
-        return {body: new[body] if body in new else self.decoded[body] for body in dumped}
 
     def _routes(
         self, decoded: Mapping[bytes, Route | None], new: Mapping[bytes, Route | None]

@@ -121,13 +121,14 @@ def _without_blocked(
 
 def _taken(desired: Desired, observed: Dataplane, comparison: Comparison) -> _Taken:
     extra = comparison.extra
-    others: Iterable[NextHop | NextHopGroup | Route] = (*extra.next_hops, *extra.groups, *comparison.routes.same_key)
+    routes = [route for route in comparison.routes.same_key if route.protocol != PROTOCOL]
+    others: Iterable[NextHop | NextHopGroup | Route] = (*extra.next_hops, *extra.groups, *routes)
     foreign = {key_of(obj): obj.protocol for obj in others if obj.protocol != PROTOCOL}
     wanted = desired.dataplane
     return _Taken(
         frozenset(link.name for link in wanted.links if _is_foreign(link, wanted, observed)),
         {key: protocol for key, protocol in foreign.items() if key in desired.reasons},
-        frozenset(route.prefix for route in comparison.routes.same_key),
+        frozenset(route.prefix for route in routes),
     )
 
 
