@@ -207,7 +207,7 @@ class LinuxKernel(Kernel):
 
     def apply(self, ops: Sequence[Op]) -> tuple[Failure, ...]:
         failures: list[Failure] = []
-        with self._acting():
+        with self._acting(ops):
             scene = self._dumps.scene()
             for kind, group in by_kind(ops):
                 if issubclass(kind, Batched):
@@ -226,8 +226,13 @@ class LinuxKernel(Kernel):
                 self._watch.mirror = unconfirmed(self._watch.mirror, ops, failures)
         return tuple(failures)
 
-    def _acting(self) -> AbstractContextManager[None]:
-        return self._watch.acting() if self._watch else nullcontext()
+    def _acting(self, ops: Sequence[Op]) -> AbstractContextManager[None]:
+        if self._watch is None:
+            return nullcontext()
+        with self._watch.paused():
+            few = self._watch.mirror.few_routes
+        routes = sum(len(group) for kind, group in by_kind(ops) if kind is Route)
+        return self._watch.acting(dumping_routes=routes > few)
 
     def _batch(self, ops: Sequence[Op], kind: type, scene: Scene) -> Iterator[Failure]:
         run = encode.run(ops) if self._emulation is None and kind is Route else None
