@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import socket
 import struct
-import sys
-from array import array
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final, TypeAlias, assert_never, cast
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias, assert_never
 
-from bgpctl.core.dataplane.effects import Op, Put
-from bgpctl.core.dataplane.ops import RouteOps
 from bgpctl.core.net.addresses import Address, Mac, Prefix
 from bgpctl.core.net.objects import PROTOCOL, FdbEntry, Neighbour, NextHop, NextHopGroup, Route, RouteType
-from bgpctl.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, Request, Run, attribute
+from bgpctl.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, Request, attribute
 
 Batched: TypeAlias = FdbEntry | Neighbour | NextHop | NextHopGroup | Route
 """The objects that are sent in batches, because there are many of them."""
@@ -94,14 +90,6 @@ _PROTOCOL_AT: Final = {
 }
 """Where RTMSG and NHMSG have the protocol number."""
 
-_WORD_BYTES: Final = 4
-_NETWORK_AT: Final = (RTMSG.size + 4) // _WORD_BYTES
-"""The word of a request's body with which the value of RTA_DST begins. That of RTA_NH_ID is the last one."""
-_NEXT_HOP: Final = Route._fields.index("next_hop") - 1
-_BITS: Final = {4: 32, 6: 128}
-_WORD_BITS: Final = 32
-_WORD_MASK: Final = (1 << _WORD_BITS) - 1
-
 FAMILY: Final = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
 AF_BRIDGE: Final = int(socket.AF_BRIDGE)
 
@@ -159,42 +147,6 @@ def remove(obj: Batched, link_index: int) -> Request:
             return Request(RTM_DELNEIGH, 0, body + attribute(NDA_LLADDR, _mac(obj.mac)))
         case _:
             assert_never(obj)
-
-
-def run(ops: Sequence[Op]) -> Run | None:
-    """
-    The requests of operations on routes, if these are alike but for networks of one length and next-hop objects.
-
-    All at once, because packing one by one costs ten times as much: there are 100,000.
-    """
-    routes = ops.routes if isinstance(ops, RouteOps) else cast(list[Route], [op.object for op in ops])
-    verbs = (ops.verb,) if isinstance(ops, RouteOps) else tuple(map(type, ops))
-    prefixes, *columns = zip(*routes, strict=True)
-    versions, networks, lengths = zip(*prefixes, strict=True)
-    next_hops = columns[_NEXT_HOP]
-    columns[_NEXT_HOP] = tuple(map(bool, next_hops))
-    if not all(map(_is_uniform, (verbs, versions, lengths, *columns))) or routes[0].link:
-        return None
-    is_put = verbs[0] is Put
-    request = put(routes[0], 0) if is_put else remove(routes[0], 0)
-    words = {_NETWORK_AT + place: column for place, column in enumerate(_network_words(versions[0], networks))}
-    if is_put and next_hops[0]:
-        words[len(request.body) // _WORD_BYTES - 1] = array("I", next_hops)
-    return Run(request, words)
-
-
-def _network_words(version: int, networks: Sequence[int]) -> Iterator[array[int]]:
-    """Their words in network byte order, the first ones of all, then the second ones."""
-    for shift in range(_BITS[version] - _WORD_BITS, -1, -_WORD_BITS):
-        some = networks if version == 4 else [network >> shift & _WORD_MASK for network in networks]
-        column = array("I", some)
-        if sys.byteorder == "little":
-            column.byteswap()
-        yield column
-
-
-def _is_uniform(column: tuple[object, ...]) -> bool:
-    return column.count(column[0]) == len(column)
 
 
 def _route(route: Route, link_index: int) -> bytes:

@@ -35,7 +35,7 @@ from bgpctl.core.net.objects import (
     Route,
     Sysctl,
 )
-from bgpctl.kernel import decode, encode, masquerade, sysctl
+from bgpctl.kernel import decode, encode, masquerade, runs, sysctl
 from bgpctl.kernel.dumps import Dumps, has_next_hop_objects, read
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
 from bgpctl.kernel.encode import Batched
@@ -235,7 +235,7 @@ class LinuxKernel(Kernel):
         return self._watch.acting(dumping_routes=routes > few)
 
     def _batch(self, ops: Sequence[Op], kind: type, scene: Scene) -> Iterator[Failure]:
-        run = encode.run(ops) if self._emulation is None and kind is Route else None
+        run = runs.run_of(kind, ops, scene.indexes) if self._emulation is None else None
         if run:
             yield from _refused(ops, self._netlink.request_run(run))
             return

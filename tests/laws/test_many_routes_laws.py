@@ -21,9 +21,10 @@ from bgpctl.core.dataplane.plan import NOT_WANTED, cleanup, plan
 from bgpctl.core.fabric import Desired
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import LOCAL_TABLE, MAIN_TABLE, METRIC, PROTOCOL, Route, RouteType, key_of
+from bgpctl.core.net.objects import LOCAL_TABLE, MAIN_TABLE, METRIC, PROTOCOL, NextHop, Route, RouteType, key_of
 from bgpctl.kernel import decode, encode, route_columns
 from bgpctl.kernel.netlink import NLM_F_ACK, attribute, attributes, pack, pack_run
+from bgpctl.kernel.runs import run_of
 from tests.kernel_text import assert_same
 from tests.laws.dataplanes import fold, foreign
 from tests.laws.strategies import moments
@@ -177,7 +178,7 @@ def test_many_requests_are_packed_together_as_one_by_one(
     some: list[Route], verb: type[Put | Remove], sequence: int
 ) -> None:
     for ops in ([verb(route, NOT_WANTED) for route in some], RouteOps(verb, some, NOT_WANTED)):
-        run = encode.run(ops)
+        run = run_of(Route, ops, {})
         if run is None:
             kinds = {(route[1:2], bool(route.next_hop), *route[3:], *route.prefix[::2]) for route in some}
             assert len(kinds) > 1 or some[0].link
@@ -186,6 +187,36 @@ def test_many_requests_are_packed_together_as_one_by_one(
         last = len(requests) - 1
         expected = [pack(one, sequence + i, NLM_F_ACK * (i == last)) for i, one in enumerate(requests)]
         assert pack_run(run, sequence) == b"".join(expected)
+
+
+hops = st.builds(
+    NextHop,
+    st.integers(1, 2**32 - 1),
+    st.sampled_from(["vx", "vx", "vx", "eth0", "gone"]),
+    st.one_of(
+        st.builds(Address, st.just(4), st.integers(0, 2**32 - 1)),
+        st.sampled_from([None, Address.parse("fd00::1"), Address.parse("10.0.0.1")]),
+    ),
+    st.just(True),
+    st.sampled_from([PROTOCOL, PROTOCOL, 4]),
+)
+
+
+@given(st.lists(hops, min_size=1, max_size=4), st.sampled_from([Put, Remove]), st.integers(1, 2**31))
+def test_many_next_hops_are_packed_together_as_one_by_one(
+    some: list[NextHop], verb: type[Put | Remove], sequence: int
+) -> None:
+    indexes = {name: number for number, name in NAMES.items()}
+    run = run_of(NextHop, [verb(hop, NOT_WANTED) for hop in some], indexes)
+    if run is None:
+        assert verb is Put
+        others = any(hop.gateway is None or hop.gateway.version == 6 for hop in some)
+        assert others or some[0].link == "gone" or len({(hop.link, hop.protocol) for hop in some}) > 1
+        return
+    requests = [encode.put(hop, indexes[hop.link]) if verb is Put else encode.remove(hop, 0) for hop in some]
+    last = len(requests) - 1
+    expected = [pack(one, sequence + i, NLM_F_ACK * (i == last)) for i, one in enumerate(requests)]
+    assert pack_run(run, sequence) == b"".join(expected)
 
 
 def test_operations_on_many_routes_have_the_reason_of_each() -> None:
