@@ -282,7 +282,7 @@ class Netlink:
         return self._refusals(first, len(requests), start)
 
     def _refusals(self, first: int, count: int, start: int) -> Iterator[Refusal]:
-        """Those of requests with the sequence numbers from `first` on, which are those from place `start` on."""
+        """Of requests with the sequence numbers from `first` on, which are those from place `start` on."""
         last = count - 1
         while True:
             for message in messages(self._receive()):

@@ -2,7 +2,7 @@
 Many rtnetlink messages about routes → nouns, all at once: what decode.py makes of them, in a fraction of the time.
 
 Nearly all messages of one size have the same attributes at the same places. Then each field is a column, which is read
-with one strided slice. Where it is not so, decode.py decodes one by one; a law holds both to the same result.
+with one strided slice. Where it is not so, decode.py decodes one by one. Generated messages hold both to one result.
 
 Refuses to know: IPv6, gateways of the other IP version, and where a message came from.
 """

@@ -2,7 +2,8 @@
 Operations that are alike → their requests, all at once: what encode.py makes of each, in a tenth of the time.
 
 The first request is packed as ever and repeated, and then the words in which the others differ are put in, a column of
-numbers at a time. Where operations differ in more than that, they are no run. A law holds both to the same bytes.
+numbers at a time. Where operations differ in more than that, they are no run. Generated operations hold both to the
+same bytes.
 
 Refuses to know: sockets, sequence numbers, answers.
 """
