@@ -146,6 +146,8 @@ def run_bgpctl(load: Load, samples: Samples) -> None:
     with samples.take("replace", "bgpctl", own_cpu_s):
         apply(kernel, plan(second, kernel.observe()).ops)
     move_bgpctl(kernel, load, samples)
+    with samples.take("first observation after a replacement", "bgpctl", own_cpu_s):
+        kernel.observe()
     with samples.take("withdraw", "bgpctl", own_cpu_s):
         apply(kernel, cleanup(kernel.observe()))
     kernel.close()

@@ -15,7 +15,7 @@ import dataclasses
 import enum
 import types
 import typing
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, Generic, NamedTuple, NewType, TypeAlias, TypeVar
 
@@ -107,6 +107,8 @@ class Codec(Generic[T]):
             case typing.Union | types.UnionType:
                 return self._union(arguments)
             case origin if origin is tuple and arguments[1:] == (...,):
+                return _array(tuple, self._form(arguments[0]))
+            case origin if origin is Sequence:
                 return _array(tuple, self._form(arguments[0]))
             case origin if origin is tuple:
                 return _row("tuple", tuple, [(f"[{index}]", self._form(item)) for index, item in enumerate(arguments)])

@@ -61,7 +61,7 @@ def run(
     service.run(node, ports, process, run_dir / client.SOCKET, health)
 
 
-def clean_up(run_dir: Path, protocol: int) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
+def clean_up(run_dir: Path, protocol: int) -> tuple[Sequence[Op], tuple[Failure, ...]]:
     """Clean up, as cleanup.clean_up does, after the agent that ran with `run_dir` and `protocol`."""
     open_kernel = partial(LinuxKernel, memory=run_dir / _SYSCTLS_BEFORE, protocol=protocol)
     return cleanup.clean_up(open_kernel, ExabgpSpeaker(run_dir), DiskRunDirectory(run_dir))

@@ -160,7 +160,7 @@ class Dumps:
         return dump_next_hops(self._netlink)
 
     def _route_set(self, names: Mapping[int, str]) -> RouteSet:
-        dumped = list(self.routes())
+        dumped = self.routes()
         if self._emulation:
             return RouteSet.of(self._emulation.routes(dumped, names))
         self._last_routes = self._last_routes.next(dumped, names)
@@ -174,11 +174,13 @@ class Dumps:
             return frozenset()  # without CONFIG_IP_MULTIPLE_TABLES
         return frozenset(rules.rules(dumped))
 
-    def routes(self) -> Iterator[bytes]:
+    def routes(self) -> list[bytes]:
         """The bodies of a dump of all tables. Raises Unavailable."""
+        found: list[bytes] = []
         # One family at a time: AF_UNSPEC would add MPLS labels and multicast forwarding entries.
         for family in encode.FAMILY.values():
-            yield from self._netlink.dump(encode.RTM_GETROUTE, encode.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
+            found += self._netlink.dump(encode.RTM_GETROUTE, encode.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
+        return found
 
     def scene(self) -> Scene:
         """The links as they are now. Raises Unavailable."""

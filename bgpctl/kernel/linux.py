@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 from typing import Final, assert_never
 
 from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
+from bgpctl.core.dataplane.ops import by_kind
 from bgpctl.core.fabric.encapsulations import behind, named
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
@@ -35,14 +35,14 @@ from bgpctl.core.net.objects import (
     Route,
     Sysctl,
 )
-from bgpctl.kernel import decode, encode, masquerade, sysctl
+from bgpctl.kernel import decode, encode, masquerade, runs, sysctl
 from bgpctl.kernel.dumps import Dumps, has_next_hop_objects, read
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
 from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.hints import hint
 from bgpctl.kernel.links import Links, list_links
 from bgpctl.kernel.mirror import EVERYTHING, Mirror, Part, unconfirmed
-from bgpctl.kernel.netlink import Netlink, Request
+from bgpctl.kernel.netlink import CHUNK, Netlink, Refusal, Request
 from bgpctl.kernel.nexthop_emulation import NextHopEmulation
 from bgpctl.kernel.protocol import AUTO, Devices
 from bgpctl.kernel.scene import Scene
@@ -207,11 +207,12 @@ class LinuxKernel(Kernel):
 
     def apply(self, ops: Sequence[Op]) -> tuple[Failure, ...]:
         failures: list[Failure] = []
-        with self._acting():
+        with self._acting(ops):
             scene = self._dumps.scene()
-            for kind, group in groupby(ops, key=lambda op: type(op.object)):
+            for kind, group in by_kind(ops):
                 if issubclass(kind, Batched):
-                    failures += self._batch(list(group), scene)
+                    for start in range(0, len(group), CHUNK):
+                        failures += self._batch(group[start : start + CHUNK], kind, scene)
                     continue
                 for op in group:
                     failures += self._single(op, scene)
@@ -225,10 +226,19 @@ class LinuxKernel(Kernel):
                 self._watch.mirror = unconfirmed(self._watch.mirror, ops, failures)
         return tuple(failures)
 
-    def _acting(self) -> AbstractContextManager[None]:
-        return self._watch.acting() if self._watch else nullcontext()
+    def _acting(self, ops: Sequence[Op]) -> AbstractContextManager[None]:
+        if self._watch is None:
+            return nullcontext()
+        with self._watch.paused():
+            few = self._watch.mirror.few_routes
+        routes = sum(len(group) for kind, group in by_kind(ops) if kind is Route)
+        return self._watch.acting(dumping_routes=routes > few)
 
-    def _batch(self, ops: Sequence[Op], scene: Scene) -> Iterator[Failure]:
+    def _batch(self, ops: Sequence[Op], kind: type, scene: Scene) -> Iterator[Failure]:
+        run = runs.run_of(kind, ops, scene.indexes) if self._emulation is None else None
+        if run:
+            yield from _refused(ops, self._netlink.request_run(run))
+            return
         sent: list[tuple[Op, Request]] = []
         for op in ops:
             try:
@@ -238,12 +248,7 @@ class LinuxKernel(Kernel):
                     sent += [(op, request) for request in self._requests(self._emulation, op, scene)]
             except OSError as error:
                 yield from _failures(op, error)
-        reported: set[Op] = set()
-        for refusal in self._netlink.request([request for _, request in sent]):
-            op, _ = sent[refusal.place]
-            if op not in reported and not _was_absent(op, refusal.errno):
-                reported.add(op)
-                yield _failure(op, refusal.errno, refusal.text)
+        yield from _refused([op for op, _ in sent], self._netlink.request([request for _, request in sent]))
 
     @staticmethod
     def _requests(emulation: NextHopEmulation, op: Op, scene: Scene) -> Iterable[Request]:
@@ -317,6 +322,16 @@ class LinuxKernel(Kernel):
     def _put_address(self, wanted: LinkAddress, scene: Scene) -> None:
         with suppress(FileExistsError):
             self._links.add_address(scene.index(wanted.link), wanted.address)
+
+
+def _refused(ops: Sequence[Op], refusals: Iterable[Refusal]) -> Iterator[Failure]:
+    """Each operation of `ops`, that of each request, once."""
+    reported: set[Op] = set()
+    for refusal in refusals:
+        op = ops[refusal.place]
+        if op not in reported and not _was_absent(op, refusal.errno):
+            reported.add(op)
+            yield _failure(op, refusal.errno, refusal.text)
 
 
 def _request(op: Op, scene: Scene) -> Request:

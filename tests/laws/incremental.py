@@ -6,7 +6,7 @@ with tables of one shard. The kernel does what the first of the three asks it to
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final
@@ -332,7 +332,7 @@ class Story:
                 case _:
                     pass
 
-    def applied(self, ops: tuple[Op, ...]) -> Dataplane:
+    def applied(self, ops: Sequence[Op]) -> Dataplane:
         """The kernel refuses what it would refuse, and says nothing."""
         return after_each(self.kernel, ops)[0]
 

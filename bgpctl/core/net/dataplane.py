@@ -228,7 +228,7 @@ class Dataplane:
             neighbours=frozenset(neighbour for neighbour in self.neighbours if neighbour.link in names),
             next_hops=frozenset(next_hop for next_hop in self.next_hops if next_hop.protocol == PROTOCOL),
             groups=frozenset(group for group in self.groups if group.protocol == PROTOCOL),
-            routes=frozenset(route for route in self.routes if route.protocol == PROTOCOL),
+            routes=self.route_set.of_protocol(PROTOCOL),
         )
 
 

