@@ -30,8 +30,7 @@ _REST: Final = (
     "peers: {a: {peerSelector: has(rack), nodes: n1}, b: {ip: 10.9.0.1, asNumber: 65009, nodes: has(rack)}}\n",
     "peers: {all: {ip: 10.9.0.1, asNumber: 65009}}\n",
     "kind: IPAMConfig\nmetadata: {name: default}\nspec: {strictAffinity: true, maxBlocksPerHost: 1}\n",
-    "kind: IPReservation\napiVersion: projectcalico.org/v3\nmetadata: {name: r}\n"
-    "spec: {reservedCIDRs: [10.244.1.0/32]}\n",
+    "{kind: IPReservation, metadata: {name: r}, spec: {reservedCIDRs: [10.244.1.0/32]}}\n",
     "nodes: {far: {address: 10.7.0.1/24}, away: {address: 10.7.0.2/24, blocks: [10.244.9.0/26]}}\n",
 )
 

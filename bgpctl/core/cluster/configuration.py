@@ -237,6 +237,11 @@ class Configuration(_NodeIndex):
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {node.name: node for node in self.nodes})
 
+    @property
+    def by_name(self) -> Mapping[str, Node]:
+        """The nodes by their names."""
+        return self._by_name
+
     def node(self, name: str) -> Node | None:
         return self._by_name.get(name)
 

@@ -11,9 +11,10 @@ Refuses to know: where either half comes from (ports.py), who owns a given prefi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from operator import is_
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from bgpctl.core.cluster import tunnel_addresses
 from bgpctl.core.cluster.allocations import Allocations
@@ -74,6 +75,31 @@ def joined(configuration: Configuration, allocations: Allocations) -> Intent:
     """Both halves together."""
     halves = {item.name: getattr(configuration, item.name) for item in fields(Configuration)}
     return Intent(**halves, allocations=allocations)
+
+
+def changed_nodes(intent: Intent, before: Intent) -> frozenset[str] | None:
+    """
+    The names of the nodes that are another object than `before`, or have been given something else, or are in one of
+    the two only; None if anything else differs, too. A new object that equals the former one counts as another.
+    """
+    if intent is before:
+        return frozenset()
+    others = ((getattr(intent, name), getattr(before, name)) for name in _OTHERS)
+    if any(one is not other and one != other for one, other in others):
+        return None
+    found = _changed(intent.by_name, before.by_name)
+    given, earlier = intent.allocations.by_node, before.allocations.by_node
+    return frozenset(found if given is earlier else found | _changed(given, earlier))
+
+
+def _changed(now: Mapping[str, object], before: Mapping[str, object]) -> set[str]:
+    if now is before:
+        return set()
+    found = {name for name, item in now.items() if before.get(name) is not item}
+    return found if len(now) - len(found) == len(before) else found | (before.keys() - now.keys())
+
+
+_OTHERS: Final = tuple(item.name for item in fields(Configuration) if item.name != "nodes")
 
 
 def sharing(intent: Intent, before: Intent) -> Intent:

@@ -26,7 +26,6 @@ from bgpctl.core.intent.tree import Mapping as Document
 from bgpctl.core.intent.tree import Scalar, Tree, kind_of
 from bgpctl.core.net.addresses import Address, Prefix
 
-
 Loaded: TypeAlias = Intent | tuple[Problem, ...]
 """As in ports.py."""
 
