@@ -184,7 +184,7 @@ class Records(NamedTuple):
 
 class RecordSource(Protocol):
     """
-    A source whose unit is a record (a pool, a node, a peer, a block) and not a file, so that it can give the difference.
+    A source whose unit is a record (a pool, a node, a peer, a block) and not a file, so that it can give differences.
     `store/records.py` understands its records; keys are sorted into their order, and stand for files in problems.
     """
 

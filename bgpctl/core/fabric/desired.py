@@ -171,9 +171,9 @@ def renumbered(
     ids: Mapping[NextHopKey, int], gone: Iterable[NextHopKey], new: Iterable[NextHopKey]
 ) -> tuple[Mapping[NextHopKey, int], set[NextHopKey]]:
     """
-    `next_hop_ids` of the keys of `ids` without `gone` and with `new`. A key that comes or goes moves others only in its
-    run of ids without a gap: whatever the order in which a run is filled, it takes up the same ids. Beside them the keys that may
-    have another id than before.
+    `next_hop_ids` of the keys of `ids` without `gone` and with `new`, and the keys that may have another id now. A key
+    that comes or goes moves others only in its run of ids without a gap: in whichever order a run is filled, it takes
+    up the same ids.
     """
     gone, new = tuple(gone), tuple(new)
     touched = {*gone, *new}

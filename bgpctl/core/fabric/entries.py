@@ -9,6 +9,7 @@ Refuses to know: which encapsulations there are, why a member changed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import NamedTuple, TypeAlias
@@ -27,6 +28,10 @@ Devices: TypeAlias = tuple[tuple[str, int, str], ...]
 """Tunnel devices that are wanted: the name of the encapsulation, the IP version, the name of the link."""
 
 
+Outer: TypeAlias = tuple[tuple[int, str | None], ...]
+"""By IP version the link by which packets leave for a member."""
+
+
 class EntriesInput(NamedTuple):
     """All that entries depend on. Of the intent each member is compared by itself."""
 
@@ -38,10 +43,10 @@ class EntriesInput(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Of one member its objects, and by IP version the link by which packets leave for it."""
+    """Of one member its objects, and its outer links."""
 
     objects: tuple[Reasoned, ...]
-    outer: tuple[tuple[int, str | None], ...]
+    outer: Outer
 
 
 class Entries(NamedTuple):
@@ -50,6 +55,7 @@ class Entries(NamedTuple):
 
     Attributes:
         dataplane: the objects, with their `reasons` by key.
+        outer: how many members have the same links, by these.
         is_distinct: no two members want an object with the same key.
     """
 
@@ -57,11 +63,12 @@ class Entries(NamedTuple):
     parts: Mapping[str, _Part]
     dataplane: Dataplane
     reasons: Mapping[Key, Reason]
+    outer: Counter[Outer]
     is_distinct: bool
 
     def outer_links(self, version: int) -> set[str | None]:
         """The links by which packets of one IP version leave."""
-        return {link for outer in {part.outer for part in self.parts.values()} for of, link in outer if of == version}
+        return {link for outer in self.outer for of, link in outer if of == version}
 
 
 def entries(read: EntriesInput, before: Entries | None, changed: frozenset[str] | None) -> Entries:
@@ -77,7 +84,8 @@ def _whole(read: EntriesInput) -> Entries:
     parts = dict(_parts(read, read.intent.nodes))
     found = gather(chain.from_iterable(part.objects for part in parts.values()), (), ())
     count = sum(len(part.objects) for part in parts.values())
-    return Entries(read, parts, found.dataplane, found.reasons, count == len(found.reasons))
+    outer = Counter(part.outer for part in parts.values())
+    return Entries(read, parts, found.dataplane, found.reasons, outer, count == len(found.reasons))
 
 
 def _edited(read: EntriesInput, before: Entries, changed: Iterable[str]) -> Entries | None:
@@ -85,10 +93,10 @@ def _edited(read: EntriesInput, before: Entries, changed: Iterable[str]) -> Entr
     nodes = [node for name in changed if (node := read.intent.node(name))]
     old = {name: before.parts[name] for name in changed if name in before.parts}
     new = dict(_parts(read, nodes))
+    if old == new:
+        return before._replace(made_from=read)
     gone = [item for part in old.values() for item in part.objects]
     come = [item for part in new.values() for item in part.objects]
-    if not gone and not come and old == new:
-        return before._replace(made_from=read)
     reasons = dict(before.reasons)
     for obj, _ in gone:
         del reasons[key_of(obj)]
@@ -101,7 +109,10 @@ def _edited(read: EntriesInput, before: Entries, changed: Iterable[str]) -> Entr
     for name in old.keys() - new.keys():
         del parts[name]
     dataplane = before.dataplane.minus_all(_objects(gone)).plus_all(_objects(come))
-    return Entries(read, parts, dataplane, reasons, is_distinct=True)
+    outer = Counter(before.outer)
+    outer.update(part.outer for part in new.values())
+    outer.subtract(part.outer for part in old.values())
+    return Entries(read, parts, dataplane, reasons, +outer, is_distinct=True)
 
 
 def _objects(reasoned: Iterable[Reasoned]) -> Dataplane:

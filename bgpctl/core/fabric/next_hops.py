@@ -13,7 +13,7 @@ Refuses to know: how an encapsulation reaches a remote, where prefixes were lear
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
@@ -49,7 +49,7 @@ class ResolutionInput(NamedTuple):
     """All that next hops depend on."""
 
     site: Site
-    hop_sets: AbstractSet[NextHopSet]
+    hop_sets: frozenset[NextHopSet]
 
 
 class Owners(NamedTuple):
@@ -233,7 +233,9 @@ def _is_same_place(before: Site, now: Site) -> bool:
 
 def _edited(read: ResolutionInput, before: Resolution, changed: Iterable[str]) -> Resolution | None:
     """The result where only some members and some next-hop sets are others; None if groups take part."""
-    new, gone = read.hop_sets - before.made_from.hop_sets, before.made_from.hop_sets - read.hop_sets
+    new, gone = frozenset[NextHopSet](), frozenset[NextHopSet]()
+    if read.hop_sets is not before.made_from.hop_sets:
+        new, gone = read.hop_sets - before.made_from.hop_sets, before.made_from.hop_sets - read.hop_sets
     owners = _owners_after(before, read.site.intent, changed)
     if owners is None or not before.is_plain or any(hop_set.also for hop_set in new):
         return None
@@ -244,9 +246,15 @@ def _edited(read: ResolutionInput, before: Resolution, changed: Iterable[str]) -
     of_changed = _members(node for name in changed for intent in intents if (node := intent.node(name)))
     pools = {pool.cidr: pool for pool in (*_OUTSIDE.values(), *read.site.intent.pools)}
     at_changed = {key for pool in pools for remote in of_changed if (key := NextHopKey(pool, remote)) in users}
-    edit = _Edit(before, keys | renumbered_keys | at_changed)
-    for key in edit.keys & users.keys():
-        hop = _next_hop(read.site, pools[key.pool], key, ids[key], owners.by_address.get(key.remote))
+    touched = keys | renumbered_keys | at_changed
+    hops = {
+        key: _next_hop(read.site, pools[key.pool], key, ids[key], owners.by_address.get(key.remote))
+        for key in touched & users.keys()
+    }
+    if not keys and all(before.hops.get(key) == hop for key, hop in hops.items()):
+        return before._replace(made_from=read, owners=owners, moved=False)
+    edit = _Edit(before, touched)
+    for key, hop in hops.items():
         if hop:
             edit.put(key, hop, users[key], lambda hop_set: _why(read.site.node, pools, hop_set, hop_set.remote))
         else:
@@ -259,7 +267,6 @@ class _Edit:
 
     def __init__(self, before: Resolution, keys: AbstractSet[NextHopKey]) -> None:
         self._before = before
-        self.keys = keys
         self.missing = dict(before.missing)
         self._hops, self._outs, self._reasons = dict(before.hops), dict(before.outs), dict(before.reasons)
         self._old: set[NextHop] = set()
@@ -322,11 +329,12 @@ def _id(out: ResolvedSet | None) -> int | None:
 
 def _owners_after(before: Resolution, intent: Intent, changed: Iterable[str]) -> Owners | None:
     """None if two members have the same address: of those the last one counts."""
+    names, earlier = tuple(changed), before.made_from.site.intent
     if not before.owners.is_distinct:
         return None
+    if all(intent.node(name) is earlier.node(name) for name in names):
+        return before.owners
     found = dict(before.owners.by_address)
-    names = tuple(changed)
-    earlier = before.made_from.site.intent
     for address in _members(node for name in names if (node := earlier.node(name))):
         del found[address]
     for name in names:
@@ -337,8 +345,10 @@ def _owners_after(before: Resolution, intent: Intent, changed: Iterable[str]) ->
 
 
 def _users_after(
-    before: Mapping[NextHopKey, tuple[NextHopSet, ...]], new: Iterable[NextHopSet], gone: Iterable[NextHopSet]
+    before: Mapping[NextHopKey, tuple[NextHopSet, ...]], new: Collection[NextHopSet], gone: Collection[NextHopSet]
 ) -> Mapping[NextHopKey, tuple[NextHopSet, ...]]:
+    if not new and not gone:
+        return before
     found = dict(before)
     for hop_set in gone:
         for key in hop_set.keys:

@@ -15,15 +15,14 @@ Refuses to know: how records are kept and found (store), places.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Final, NamedTuple
 
-from bgpctl.core.cluster.allocations import Allocations, NodeAllocations
+from bgpctl.core.cluster.allocations import NodeAllocations
 from bgpctl.core.cluster.configuration import Node, Peer
-from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.cluster.intent import Intent, with_edits
 from bgpctl.core.cluster.problems import Problem, Severity
 from bgpctl.core.cluster.tunnel_addresses import labels_of
 from bgpctl.core.intent import index as indexes
@@ -82,7 +81,7 @@ def edited(basis: Basis, gone: Sequence[Draft], new: Sequence[Draft]) -> Basis |
     members = {**basis.members, **after}
     for name in [name for name, member in after.items() if member == _NOTHING]:
         members.pop(name)
-    intent = intent if remarks[0] == basis.intent.remarks else replace(intent, remarks=remarks[0])
+    intent = intent if remarks[0] is basis.intent.remarks else intent.with_index(intent.by_name, remarks=remarks[0])
     return Basis(intent, basis.rest, members, index, has_found)
 
 
@@ -136,34 +135,15 @@ def _without(member: Member, old: set[int]) -> Member:
 
 def _intent(before: Intent, after: Mapping[str, Member]) -> Intent:
     """With these nodes, of the very objects of `before` wherever those are equal."""
-    nodes, given = list(before.nodes), dict(before.allocations.by_node)
-    is_sorted = True
+    nodes: dict[str, Node | None] = {}
+    given: dict[str, NodeAllocations | None] = {}
     for name, member in after.items():
-        _put_node(nodes, before.node(name), name, member.node.value if member.node else None)
-        allocated = _allocated(member)
-        is_sorted = is_sorted and (name in given or allocated is None)
-        if allocated is None:
-            given.pop(name, None)
-        elif allocated != given.get(name):
+        node, allocated = member.node.value if member.node else None, _allocated(member)
+        if node != before.node(name):
+            nodes[name] = node
+        if allocated != before.allocations.by_node.get(name):
             given[name] = allocated
-    if not is_sorted:
-        given = dict(sorted(given.items()))
-    now = before
-    if len(nodes) != len(before.nodes) or any(now is not was for now, was in zip(nodes, before.nodes, strict=True)):
-        now = replace(now, nodes=tuple(nodes))
-    if given != before.allocations.by_node:
-        now = replace(now, allocations=Allocations(given))
-    return now
-
-
-def _put_node(nodes: list[Node], old: Node | None, name: str, new: Node | None) -> None:
-    place = bisect_left(nodes, name, key=lambda node: node.name)
-    if old is None and new is not None:
-        nodes.insert(place, new)
-    elif new is None and old is not None:
-        del nodes[place]
-    elif new is not None and new != old:
-        nodes[place] = new
+    return with_edits(before, nodes, given)
 
 
 def _allocated(member: Member) -> NodeAllocations | None:

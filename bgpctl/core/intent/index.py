@@ -34,14 +34,20 @@ class Member(NamedTuple):
     borrowed: tuple[Stated[BlockDraft], ...] = ()
 
 
+_SHARDS: Final = 512
+"""An edit copies the shards that it touches, and not the whole."""
+
+Shards: TypeAlias = tuple[Mapping[Holding, str], ...]
+
+
 class Index(NamedTuple):
     """
     Attributes:
-        holders: the node that has something, by name.
+        holders: the node that has something, by name; in shards by hash, which versions share.
         networks: of the nodes with masks, with the number of nodes in each; none of them lies in another one.
     """
 
-    holders: Mapping[Holding, str]
+    holders: Shards
     networks: Mapping[Prefix, int]
 
 
@@ -64,23 +70,20 @@ def index_of(intent: Intent, members: Mapping[str, Member]) -> Index | None:
     """The index of a whole cluster; None where two nodes may have something in common."""
     if _nest({block.value.prefix for member in members.values() for block in member.blocks}):
         return None  # of an edit this need not be asked: all blocks of a pool have one length, or that is an error
-    return changed(Index({}, {}), None, {}, intent, members)
+    return changed(Index(({},) * _SHARDS, {}), None, {}, intent, members)
 
 
 def changed(
     index: Index, before: Intent | None, gone: Mapping[str, Member], now: Intent, new: Mapping[str, Member]
 ) -> Index | None:
     """
-    The index after some nodes changed; None where two nodes may have something in common.
-
-    Args:
-        before, gone: the intent that `index` is of, and the nodes as they were in it.
-        now, new: the intent, and the nodes as they are.
+    The index after some nodes changed; None where two nodes may have something in common. `before` is the intent that
+    `index` is of, with the nodes that are `gone`, and `now` the one with the nodes that are `new`.
     """
-    holders, networks = dict(index.holders), dict(index.networks)
+    holders, networks = _Holders(index.holders), dict(index.networks)
     for name, member in gone.items():
         for holding in _holdings(before, name, member) if before else ():
-            holders.pop(holding, None)
+            holders.drop(holding)
         for network in _networks(member):
             networks[network] -= 1
             if not networks[network]:
@@ -89,12 +92,36 @@ def changed(
     for name, member in new.items():
         if _has_twice(member):
             return None
-        if any(holders.setdefault(holding, name) != name for holding in _holdings(now, name, member)):
+        if any(holders.holder(holding, name) != name for holding in _holdings(now, name, member)):
             return None
         for network in _networks(member):
             appeared |= set() if network in networks else {network}
             networks[network] = networks.get(network, 0) + 1
-    return None if _nests(networks, appeared) else Index(holders, networks)
+    return None if _nests(networks, appeared) else Index(holders.shards(), networks)
+
+
+class _Holders:
+    """An edit of shards, of which each is copied once."""
+
+    def __init__(self, before: Shards) -> None:
+        self._before = before
+        self._edited: dict[int, dict[Holding, str]] = {}
+
+    def _shard(self, holding: Holding) -> dict[Holding, str]:
+        number = hash(holding) % _SHARDS
+        if number not in self._edited:
+            self._edited[number] = dict(self._before[number])
+        return self._edited[number]
+
+    def drop(self, holding: Holding) -> None:
+        self._shard(holding).pop(holding, None)
+
+    def holder(self, holding: Holding, name: str) -> str:
+        """Who has it; the node of this name from now on, if nobody had it."""
+        return self._shard(holding).setdefault(holding, name)
+
+    def shards(self) -> Shards:
+        return tuple(self._edited.get(number, shard) for number, shard in enumerate(self._before))
 
 
 def _holdings(intent: Intent, name: str, member: Member) -> Iterator[Holding]:
