@@ -77,7 +77,10 @@ def entries(read: EntriesInput, before: Entries | None, changed: frozenset[str] 
         return before
     known = before if before and before.is_distinct and is_same(before.made_from, read, but="intent") else None
     edited = _edited(read, known, changed) if known and changed is not None else None
-    return edited or _whole(read)
+    if edited:
+        return edited
+    found = _whole(read)
+    return found._replace(dataplane=found.dataplane.sharing(before.dataplane)) if before else found
 
 
 def _whole(read: EntriesInput) -> Entries:

@@ -241,7 +241,9 @@ def _edited(read: ResolutionInput, before: Resolution, changed: Iterable[str]) -
         return None
     users = _users_after(before.users, new, gone)
     keys = {key for hop_set in (*new, *gone) for key in hop_set.keys}
-    ids, renumbered_keys = renumbered(before.ids, keys - users.keys(), keys - before.users.keys())
+    # Never by set operations with the keys of a dictionary: those go through all of them.
+    vanished, appeared = [key for key in keys if key not in users], [key for key in keys if key not in before.users]
+    ids, renumbered_keys = renumbered(before.ids, vanished, appeared)
     intents = (read.site.intent, before.made_from.site.intent)
     of_changed = _members(node for name in changed for intent in intents if (node := intent.node(name)))
     pools = {pool.cidr: pool for pool in (*_OUTSIDE.values(), *read.site.intent.pools)}
@@ -249,7 +251,8 @@ def _edited(read: ResolutionInput, before: Resolution, changed: Iterable[str]) -
     touched = keys | renumbered_keys | at_changed
     hops = {
         key: _next_hop(read.site, pools[key.pool], key, ids[key], owners.by_address.get(key.remote))
-        for key in touched & users.keys()
+        for key in touched
+        if key in users
     }
     if not keys and all(before.hops.get(key) == hop for key, hop in hops.items()):
         return before._replace(made_from=read, owners=owners, moved=False)

@@ -165,7 +165,9 @@ class Dataplane:
             if before and mine is getattr(before.mine, name) and theirs is getattr(before.theirs, name):
                 missing[name], extra[name] = getattr(before.missing, name), getattr(before.extra, name)
             else:
-                missing[name], extra[name] = mine - theirs, theirs - mine
+                missing[name] = more = mine - theirs
+                # What both have in common is known then.
+                extra[name] = theirs - mine if len(theirs) > len(mine) - len(more) else frozenset()
         return Comparison(
             Dataplane(**missing, routes=routes.only_mine),
             Dataplane(**extra, routes=routes.only_theirs),
@@ -193,7 +195,7 @@ class Dataplane:
     def plus_all(self, other: Dataplane) -> Dataplane:
         """These objects and rules and those of `other`, by value; tables to which nothing comes are shared."""
         pairs = zip(self._all_tables(), other._all_tables(), strict=True)
-        return Dataplane(*(mine | theirs if theirs else mine for mine, theirs in pairs))  # type: ignore[arg-type]
+        return Dataplane(*(mine | theirs if mine and theirs else mine or theirs for mine, theirs in pairs))  # type: ignore[arg-type]
 
     def _all_tables(self) -> tuple[AbstractSet[KernelObject | Rule], ...]:
         return (*self.tables(), self.rules)
