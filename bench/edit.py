@@ -139,7 +139,7 @@ def file_reader() -> Callable[[str], object]:
     def understand(text: str) -> object:
         nonlocal good
         loaded = reader.understand([FILE], [text])
-        if isinstance(loaded, Intent) and not hasattr(reader, "shares"):
+        if isinstance(loaded, Intent) and not hasattr(texts, "whole"):
             loaded = sharing(loaded, good)
             good = loaded
         return loaded

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import NamedTuple
 
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Problem
 from bgpctl.core.intent import fragment
 from bgpctl.core.intent.draft import Draft
@@ -39,6 +40,7 @@ class RecordReader:
         self._known: dict[str, _Read] = {}
         self._bad: set[str] = set()
         self._basis: Basis | None = None
+        self._good: Intent | None = None
 
     def understand(self, records: Records) -> Loaded:
         """
@@ -70,10 +72,11 @@ class RecordReader:
             return tuple(sorted(bad for key in self._bad if (bad := self._known[key].bad)))
         after = edited(self._basis, gone, new) if self._basis else None
         if after:
-            self._basis = after
+            self._basis, self._good = after, after.intent
             return after.intent
         parts = chain.from_iterable(item.fragments for _, item in sorted(self._known.items()))
-        loaded, self._basis = whole(parts, self._basis.intent if self._basis else None)
+        loaded, self._basis = whole(parts, self._good)
+        self._good = loaded if isinstance(loaded, Intent) else self._good
         return loaded
 
 

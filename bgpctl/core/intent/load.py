@@ -21,7 +21,7 @@ from bgpctl.core.intent.draft import BlockDraft, Draft, PeerDraft, Stated
 from bgpctl.core.intent.edit import Basis, basis_of
 from bgpctl.core.intent.index import index_of, members_of
 from bgpctl.core.intent.installation import adopt_operator_pools
-from bgpctl.core.intent.short import read_short
+from bgpctl.core.intent.short import read_nodes, read_short
 from bgpctl.core.intent.tree import Mapping as Document
 from bgpctl.core.intent.tree import Scalar, Tree, kind_of
 from bgpctl.core.net.addresses import Address, Prefix
@@ -45,6 +45,13 @@ def fragment(document: Tree) -> Draft:
     """Everything that one document says, whatever the others say."""
     draft = Draft()
     _read_document(draft, document)
+    return draft
+
+
+def node_fragment(nodes: Document) -> Draft:
+    """Everything that some nodes of the short form say, which stand under `nodes` of a document."""
+    draft = Draft()
+    read_nodes(draft, nodes)
     return draft
 
 
