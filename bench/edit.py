@@ -188,7 +188,7 @@ def forms() -> Iterator[tuple[str, Callable[[int, int], str], Understand]]:
 
 
 def measured() -> Iterator[Result]:
-    global BEGAN_S  # noqa: PLW0603
+    global BEGAN_S
     gc.disable()  # the agent itself looks for cycles seldom, see agent/service.py
     only = os.environ.get("FORM")
     for size in SIZES:
@@ -223,7 +223,7 @@ def _of_form(
         costs.append(cost(1))
     yield _median(size, f"{form}: block added", costs)
     costs = []
-    for edit in range(EDITS):
+    for _ in range(EDITS):
         nodes.append(write(len(nodes), 0))
         costs.append(cost(3))
     yield _median(size, f"{form}: node added", costs)

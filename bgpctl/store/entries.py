@@ -28,6 +28,7 @@ _CLOSED: Final = re.compile(rf"(?:---\n)?+(?:(?:{_WORDS}|{_NESTED_FLOW})*+(?:(?<
 _LEFT: Final = re.compile(r"^[^ #\n][^\n]*", re.MULTILINE)
 _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*:(?: .*)?")
 _NODES: Final = re.compile(r"^nodes: *(?: #[^\n]*)?\n", re.MULTILINE)
+_ANY_NODES: Final = re.compile(r"^nodes:", re.MULTILINE)
 _FIRST: Final = re.compile(r"(?: *(?:#[^\n]*)?\n)*( +)[^ #\n]")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _TOO_DEEP: Final = re.compile(r"^ {41}|- -", re.MULTILINE)
@@ -73,14 +74,14 @@ def _is_simple(text: str) -> bool:
 
 def _section(text: str) -> tuple[int, int, int] | None:
     """Where the nodes begin and end, and their indentation; None if there is no such block, or more than one."""
-    found = [*_NODES.finditer(text)]
-    first = _FIRST.match(text, found[0].end()) if len(found) == 1 else None
-    if first is None:
+    found = _NODES.search(text)
+    first = _FIRST.match(text, found.end()) if found and len(_ANY_NODES.findall(text)) == 1 else None
+    if found is None or first is None:
         return None
-    following = _LEFT.search(text, found[0].end())
+    following = _LEFT.search(text, found.end())
     end = following.start() if following else len(text)
     indent = len(first[1])
-    return (found[0].end(), end, indent) if first.end() <= end and indent > 1 else None
+    return (found.end(), end, indent) if first.end() <= end and indent > 1 else None
 
 
 def _pieces(piece: Piece, bounds: list[int]) -> list[Piece]:

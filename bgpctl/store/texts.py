@@ -10,10 +10,10 @@ Refuses to know: the keys of a cluster file (core/intent), how files are changed
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.intent import Intent
@@ -105,7 +105,7 @@ class Reader:
         now = dict(read)
         if len(now) < len(read):  # a file is given twice
             self._last = {}, None, None
-            return whole(chain.from_iterable(_in_place(unit, item).fragments for unit, item in read))[0]
+            return whole(chain.from_iterable(item.fragments for _, item in _in_place(read)))[0]
         stays = {id(item.fragments) for item in now.values()}
         was = {id(item.fragments) for item in known.values()}
         gone = [part for item in known.values() if id(item.fragments) not in stays for part in item.fragments]
@@ -114,7 +114,7 @@ class Reader:
         if after:
             self._last = now, after, after.intent
             return after.intent
-        placed = {unit: _in_place(unit, item) for unit, item in now.items()}
+        placed = dict(_in_place(now.items()))
         parts = chain.from_iterable(item.fragments for item in placed.values())
         good = self._last[2]
         loaded, basis = whole(parts, good)
@@ -122,9 +122,11 @@ class Reader:
         return loaded
 
 
-def _in_place(unit: _Unit, item: _Read) -> _Read:
-    """With the places of where it stands now."""
-    return item if item.line == unit.piece.line else _read_nodes([unit])[0][1]
+def _in_place(read: Iterable[tuple[_Unit, _Read]]) -> Iterator[tuple[_Unit, _Read]]:
+    """With the places of where everything stands now."""
+    runs = groupby(read, lambda item: (item[0].piece.file, item[0].of, item[1].line == item[0].piece.line))
+    for (_, of, is_there), run in runs:
+        yield from run if is_there else _READERS[of]([unit for unit, _ in run])
 
 
 def _read_text(
@@ -157,26 +159,32 @@ def _units(piece: Piece) -> list[_Unit]:
 
 def _read_units(units: list[_Unit], left: dict[_Unit, _Read], *, can_move: bool) -> list[tuple[_Unit, _Read]]:
     wanted = set(units)
-    moved = {(unit.piece.file, unit.piece.text): unit for unit in left if unit not in wanted} if can_move else {}
+    moved = {_what(unit): unit for unit in left if unit not in wanted} if can_move else {}
     found: list[tuple[_Unit, _Read]] = []
-    for (of, is_known), following in groupby(units, lambda unit: (unit.of, unit in left)):
+    for (_, is_known), following in groupby(units, lambda unit: (unit.of, unit in left)):
         run = list(following)
         if is_known:
             found += [(unit, left.pop(unit)) for unit in run if unit in left]
-        elif of == "node":
-            found += _read_moved(run, left, moved)
         else:
-            found += _read_rest(run) if of == "rest" else _read_documents(run)
+            found += _read_moved(run, left, moved)
     return found
 
 
+_What: TypeAlias = tuple[str, str, str]
+"""Of a unit all but where it stands."""
+
+
+def _what(unit: _Unit) -> _What:
+    return unit.piece.file, unit.of, unit.piece.text
+
+
 def _read_moved(
-    run: list[_Unit], left: dict[_Unit, _Read], moved: Mapping[tuple[str, str], _Unit]
+    run: list[_Unit], left: dict[_Unit, _Read], moved: Mapping[_What, _Unit]
 ) -> Iterator[tuple[_Unit, _Read]]:
-    """Nodes that stand elsewhere now are taken over if nothing was remarked on them."""
+    """What is about nodes and stands elsewhere now is taken over if nothing was remarked on it."""
 
     def known(unit: _Unit) -> _Unit | None:
-        former = moved.get((unit.piece.file, unit.piece.text))
+        former = moved.get(_what(unit))
         return former if former and former in left and all(map(may_move, left[former].fragments)) else None
 
     for is_known, following in groupby(run, lambda unit: known(unit) is not None):
@@ -184,7 +192,7 @@ def _read_moved(
         if is_known:
             yield from ((unit, left.pop(former)) for unit in same if (former := known(unit)))
         else:
-            yield from _read_nodes(same)
+            yield from _READERS[same[0].of](same)
 
 
 def _read_documents(run: list[_Unit]) -> Iterator[tuple[_Unit, _Read]]:
@@ -197,10 +205,19 @@ def _read_rest(run: list[_Unit]) -> Iterator[tuple[_Unit, _Read]]:
         yield unit, _Read(tuple(map(fragment, trees(unit.piece))), unit.piece.line)
 
 
-def _read_nodes(run: list[_Unit]) -> list[tuple[_Unit, _Read]]:
+def _read_nodes(run: list[_Unit]) -> Iterator[tuple[_Unit, _Read]]:
     """In one go, if they follow each other. Raises BadYaml, Inseparable."""
     found = [*entries_of_each([unit.piece for unit in run])]
-    return [(unit, _Read((node_fragment(tree),), unit.piece.line)) for unit, tree in zip(run, found, strict=True)]
+    for unit, tree in zip(run, found, strict=True):
+        yield unit, _Read((node_fragment(tree),), unit.piece.line)
+
+
+_READERS: Final[Mapping[str, Callable[[list[_Unit]], Iterator[tuple[_Unit, _Read]]]]] = {
+    "documents": _read_documents,
+    "node": _read_nodes,
+    "rest": _read_rest,
+}
+"""Of each kind of unit; units that are given together follow each other in one file, unless they are nodes."""
 
 
 def _from_the_beginning(bad: BadYaml, text: str | Problem, file: str) -> Problem:
