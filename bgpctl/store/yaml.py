@@ -54,6 +54,10 @@ class BadYaml(Exception):
         self.problem = problem
 
 
+class Inseparable(Exception):
+    """Pieces of a document are no mappings of one key each."""
+
+
 class Piece(NamedTuple):
     """
     A part of a file with whole documents. Whatever it says stands in it alone: an alias reaches no other document.
@@ -140,6 +144,37 @@ def trees_of_each(run: list[Piece]) -> tuple[list[Tree], ...]:
     for tree in trees(Piece(run[0].file, run[0].line, "".join(piece.text for piece in run))):
         found[bisect_right(lines, tree.place.line - 1) - 1].append(tree)
     return found
+
+
+def entries_of_each(run: list[Piece]) -> Iterator[Mapping]:
+    """
+    The mapping of one key in each of several pieces, which are read in one go where they follow each other.
+
+    Raises:
+        BadYaml: with the place of the first thing that cannot be read.
+        Inseparable: a piece has another number of keys, or is no mapping.
+    """
+    joined: list[list[Piece]] = []
+    for piece in run:
+        last = joined[-1][-1] if joined else None
+        if last and last.line + last.text.count("\n") == piece.line:
+            joined[-1].append(piece)
+        else:
+            joined.append([piece])
+    for pieces_ in joined:
+        yield from _entries(pieces_)
+
+
+def _entries(run: list[Piece]) -> Iterator[Mapping]:
+    found = trees(Piece(run[0].file, run[0].line, "".join(piece.text for piece in run)))
+    match found:
+        case (Mapping(items=items, keys=keys, repeated=()),) if len(items) == len(run):
+            for piece, (name, value) in zip(run, items.items(), strict=True):
+                if keys[name].line != piece.line + 1:
+                    raise Inseparable
+                yield Mapping(keys[name], {name: value}, {name: keys[name]})
+        case _:
+            raise Inseparable
 
 
 def _bad(piece: Piece, mark: _Mark | None, message: str) -> BadYaml:

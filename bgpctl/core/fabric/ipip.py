@@ -113,6 +113,10 @@ class IpipBehaviour:
         # At every address of the link: others may know us by a former one still, or by a coming one already.
         yield Decap(LINK, underlay.link, underlay.address.address, sources, underlay.also), _WHY
 
+    def member_objects(self, intent: Intent, member: Node, link: str, version: int) -> Iterator[Reasoned]:
+        del intent, member, link, version
+        yield from ()
+
     def accepts(self, observed: Dataplane) -> frozenset[int]:
         return frozenset({4}) if any(decap.link == LINK for decap in observed.decaps) else frozenset()
 

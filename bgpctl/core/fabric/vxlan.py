@@ -129,7 +129,7 @@ class VxlanBehaviour:
         return isinstance(kind, Vxlan)
 
     def objects(self, site: Site, underlay: Underlay) -> Iterator[Reasoned]:
-        """The VTEP of this node over an underlay and its entries for every other member there."""
+        """The VTEP of this node over an underlay."""
         intent, node, version = site.intent, site.node, underlay.version
         name = site.link(VXLAN, version)
         kind = Vxlan(intent.vxlan_vni, intent.vxlan_port, underlay.address.address, underlay.link)
@@ -142,9 +142,10 @@ class VxlanBehaviour:
         address = intent.tunnel_address(node, VXLAN, version)
         if address:
             yield LinkAddress(name, InterfaceAddress(address, address.host_prefix.length)), _WHY
-        for other in intent.nodes:
-            if other != node:
-                yield from _member_entries(intent, other, name, version)
+
+    def member_objects(self, intent: Intent, member: Node, link: str, version: int) -> Iterator[Reasoned]:
+        """Its entries for another member."""
+        return _member_entries(intent, member, link, version)
 
     def accepts(self, observed: Dataplane) -> frozenset[int]:
         kinds = (link.kind for link in observed.links if link.owned)

@@ -152,18 +152,28 @@ class Dataplane:
 
     def compared(self, other: Dataplane, before: Comparison | None = None) -> Comparison:
         """
-        The differences from `other`. Of routes in shards that both have in common with the comparison `before` nothing
-        is compared again.
+        The differences from `other`. Tables, and of routes shards, that both have in common with the comparison
+        `before` are not compared again.
         """
         routes = difference(self.route_set, other.route_set, before.routes if before else None)
         missing: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         for name in _FIELDS.values():
             mine, theirs = getattr(self, name), getattr(other, name)
-            if name != "routes" and mine is not theirs:
-                missing[name], extra[name] = mine - theirs, theirs - mine
+            if name == "routes" or mine is theirs:
+                continue
+            if before and mine is getattr(before.mine, name) and theirs is getattr(before.theirs, name):
+                missing[name], extra[name] = getattr(before.missing, name), getattr(before.extra, name)
+            else:
+                missing[name] = more = mine - theirs
+                # What both have in common is known then.
+                extra[name] = theirs - mine if len(theirs) > len(mine) - len(more) else frozenset()
         return Comparison(
-            Dataplane(**missing, routes=routes.only_mine), Dataplane(**extra, routes=routes.only_theirs), routes
+            Dataplane(**missing, routes=routes.only_mine),
+            Dataplane(**extra, routes=routes.only_theirs),
+            routes,
+            self,
+            other,
         )
 
     def sharing(self, before: Dataplane) -> Dataplane:
@@ -185,7 +195,7 @@ class Dataplane:
     def plus_all(self, other: Dataplane) -> Dataplane:
         """These objects and rules and those of `other`, by value; tables to which nothing comes are shared."""
         pairs = zip(self._all_tables(), other._all_tables(), strict=True)
-        return Dataplane(*(mine | theirs if theirs else mine for mine, theirs in pairs))  # type: ignore[arg-type]
+        return Dataplane(*(mine | theirs if mine and theirs else mine or theirs for mine, theirs in pairs))  # type: ignore[arg-type]
 
     def _all_tables(self) -> tuple[AbstractSet[KernelObject | Rule], ...]:
         return (*self.tables(), self.rules)
@@ -233,11 +243,13 @@ class Dataplane:
 
 
 class Comparison(NamedTuple):
-    """The objects that only one dataplane has exactly so, those that only another one has, and the routes of both."""
+    """The objects that only `mine` has exactly so, those that only `theirs` has, and the routes of both."""
 
     missing: Dataplane
     extra: Dataplane
     routes: Difference
+    mine: Dataplane
+    theirs: Dataplane
 
 
 class Surroundings(NamedTuple):
@@ -265,7 +277,9 @@ def surroundings(observed: Dataplane, before: Surroundings | None = None) -> Sur
         links=observed.links,
         sysctls=observed.sysctls,
         addresses=observed.addresses,
-        next_hops=frozenset([hop for hop in observed.next_hops if hop.protocol != PROTOCOL]),
+        next_hops=before.foreign.next_hops
+        if before and before.observed.next_hops is observed.next_hops
+        else frozenset([hop for hop in observed.next_hops if hop.protocol != PROTOCOL]),
         groups=frozenset([group for group in observed.groups if group.protocol != PROTOCOL]),
         routes=RouteSet({key: shard for key, shard in routes.items() if shard}),
         rules=observed.rules,
