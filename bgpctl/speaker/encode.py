@@ -12,6 +12,7 @@ from typing import Final, assert_never
 from bgpctl.core.bgp.path import Attributes
 from bgpctl.core.bgp.speaker import Announce, AskRefresh, SendEndOfRib, SpeakerCommand, Withdraw
 from bgpctl.core.net.addresses import Address
+from bgpctl.speaker.patches import NOTIFY
 
 ASK_STATE: Final = "show neighbor configuration\nshow adj-rib out json\nshow neighbor json\n"
 """Answered by Description lines, Advertised lines and one Neighbors (decode.py): ExaBGP takes them one by one."""
@@ -74,6 +75,11 @@ def _colons(community: tuple[int, ...]) -> str:
 def withdraw_all(peer: Address) -> str:
     """Withdraw everything from one peer, before it is removed: under graceful restart it would keep our routes."""
     return f"{_to(peer)}clear adj-rib out\n"
+
+
+def notify(peer: Address, code: int, subcode: int, data: bytes) -> str:
+    """End the session with this NOTIFICATION; understood by the patched ExaBGP alone."""
+    return " ".join(f"{_to(peer)}{NOTIFY} {code} {subcode} {data.hex()}".split()) + "\n"
 
 
 def _to(peer: Address | None) -> str:
