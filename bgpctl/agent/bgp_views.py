@@ -54,6 +54,8 @@ def _peer(snapshot: Snapshot, session: Session, table: PeerTable, rejected: int)
         "advertised": len(snapshot.state.bgp.adj_rib_out.sent.get(session.peer, ())),
         "stale": len(table.stale),
         "prefix_limit_exceeded": table.over_limit_since_s is not None,
+        "malformed": table.malformed,
+        "last_malformed": table.last_malformed,
         "last_error": table.last_error,
         "down": table.down.value if table.down else None,
         "error": error.text if error else None,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
-from bgpctl.agent import words
+from bgpctl.agent import bgp_words, words
 from bgpctl.agent.journal import Entry, Journal
 from bgpctl.agent.observe_throttle import ObserveThrottle
 from bgpctl.agent.resync_throttle import ResyncThrottle
@@ -281,7 +281,7 @@ def _report(before: State, after: State, event: Event) -> None:
                 log.error("cluster file rejected, the previous one stays in force: %s", problem)
         case MirrorMismatch() | KernelLost() | Observed() | Applied():
             _report_kernel(before, event)
-        case speaker.SessionUp() | speaker.SessionDown():
+        case speaker.SessionUp() | speaker.SessionDown() | speaker.Malformed():
             _report_session(event)
         case _:
             pass
@@ -304,11 +304,13 @@ def _report_kernel(before: State, event: MirrorMismatch | KernelLost | Observed 
             pass
 
 
-def _report_session(event: speaker.SessionUp | speaker.SessionDown) -> None:
+def _report_session(event: speaker.SessionUp | speaker.SessionDown | speaker.Malformed) -> None:
     match event:
         case speaker.SessionUp():
             log.info("session up", extra={"facts": {"peer": event.peer}})
         case speaker.SessionDown():
             log.warning("session down", extra={"facts": {"peer": event.peer, "reason": event.reason}})
+        case speaker.Malformed():
+            log.warning("%s", bgp_words.malformed(event), extra={"facts": {"peer": event.peer}})
         case _:
             assert_never(event)
