@@ -1,7 +1,7 @@
 """
 The meaning of each path attribute, in one table: its flags, its value, and what a wrong one costs.
 
-An attribute is judged in this order: whether it counts in this session at all (LOCAL_PREF of an external peer does
+An attribute is checked in this order: whether it counts in this session at all (LOCAL_PREF of an external peer does
 not), its flags (RFC 7606, section 3c), its value. One without a row is optional, or the peer expects what no
 implementation of BGP-4 knows.
 
@@ -241,7 +241,7 @@ def _passed_on(raw: RawAttribute) -> tuple[RawAttribute, ...]:
 
 
 def _check(row: Known, raw: RawAttribute, session: SessionFacts) -> None:
-    """Whether the attribute counts at all, then its flags."""
+    """Raise MalformedError if the attribute does not count in this session, or has wrong flags."""
     if session.external and raw.code in _FROM_EXTERNAL:
         reason = f"{row.name} from an external peer"
         raise MalformedError(Treatment.DISCARD, _FROM_EXTERNAL[raw.code], reason)

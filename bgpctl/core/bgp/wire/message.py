@@ -39,7 +39,7 @@ _NO_FAMILIES: Final = frozenset[Family]()
 @dataclass(frozen=True, slots=True)
 class SessionFacts:
     """
-    What both OPENs agreed on, as far as it changes the meaning of an UPDATE that is received.
+    The outcome of both OPENs, as far as it changes the meaning of an UPDATE that is received.
 
     Attributes:
         peer_asn: the peer's AS, four octets also on a two-octet session.
@@ -165,7 +165,7 @@ class Announcement(NamedTuple):
 
 
 class Treatment(enum.IntEnum):
-    """What a fault costs, the cheapest first (RFC 7606, section 2)."""
+    """The cost of a fault, the lowest first (RFC 7606, section 2)."""
 
     DISCARD = 1
     """The attribute, or the prefixes of a family that was not negotiated, are ignored."""
