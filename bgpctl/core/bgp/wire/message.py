@@ -39,7 +39,7 @@ _NO_FAMILIES: Final = frozenset[Family]()
 @dataclass(frozen=True, slots=True)
 class SessionFacts:
     """
-    What both OPENs agreed on, as far as it changes the meaning of an UPDATE that is received.
+    The outcome of both OPENs, as far as it changes the meaning of an UPDATE that is received.
 
     Attributes:
         peer_asn: the peer's AS, four octets also on a two-octet session.
@@ -120,6 +120,7 @@ class PathAttributes:
         only_to_customer: the AS in OTC (RFC 9234).
         others: of attributes that are not understood the transitive ones, Partial set: as they are passed on (RFC 4271,
             section 5). Sorted by code, without duplicates.
+        partial: codes of those understood that came with Partial, which no other AS may clear.
     """
 
     origin: str
@@ -134,6 +135,7 @@ class PathAttributes:
     aggregator: Aggregator | None = None
     only_to_customer: Asn | None = None
     others: tuple[RawAttribute, ...] = ()
+    partial: frozenset[int] = frozenset()
 
 
 # Routes --------------------------------------------------------------------------------------------------------
@@ -163,7 +165,7 @@ class Announcement(NamedTuple):
 
 
 class Treatment(enum.IntEnum):
-    """What a fault costs, the cheapest first (RFC 7606, section 2)."""
+    """The cost of a fault, the lowest first (RFC 7606, section 2)."""
 
     DISCARD = 1
     """The attribute, or the prefixes of a family that was not negotiated, are ignored."""
@@ -192,7 +194,7 @@ class UpdateMessage(NamedTuple):
     The meaning of an UPDATE.
 
     Attributes:
-        announced: at most two, one for each IP version. Empty if a fault asks for treat-as-withdraw.
+        announced: at most two. Empty if a fault asks for treat-as-withdraw.
         withdrawn: at most one Nlri for each family, none of whose routes is announced.
         end_of_rib: the family whose initial table is complete (RFC 4724, section 2).
         faults: in the order in which they were found.
