@@ -22,7 +22,6 @@ from bgpctl.speaker.patches import RAW
 
 PREFIX: Final = f"{RAW} "
 _HEADER_BYTES: Final = 19
-_LENGTH: Final = slice(16, 18)
 _SESSIONS: Final = 1024
 
 
@@ -51,7 +50,7 @@ def parse(line: str) -> Batch:
 def _bodies(stream: bytes) -> Iterator[bytes]:
     at = 0
     while at < len(stream):
-        begin, at = at + _HEADER_BYTES, at + int.from_bytes(stream[at:][_LENGTH], "big")
+        begin, at = at + _HEADER_BYTES, at + int.from_bytes(stream[at + 16 : at + 18], "big")
         if not begin <= at <= len(stream):
             raise ValueError(f"a message that ends at octet {at} of {len(stream)}")
         yield stream[begin:at]

@@ -136,8 +136,9 @@ def attributes(chance: random.Random) -> bytes:
 
 def valid(chance: random.Random) -> bytes:
     """An UPDATE that announces, withdraws or does both, of different prefixes."""
-    prefixes = chance.sample(POOL, chance.randrange(1, 9))
-    gone, new = prefixes[: chance.randrange(3)], prefixes[2:]
+    prefixes = chance.sample(POOL, chance.randrange(3, 9))
+    kind = chance.randrange(4)
+    gone, new = prefixes[: (0, 0, 1, 2)[kind]], prefixes[2:] if kind < 3 else []
     withdrawn = b"".join(map(wire.nlri, gone))
     announced = b"".join(map(wire.nlri, new))
     shared = attributes(chance) if new else b""
