@@ -12,7 +12,7 @@ from typing import Final, assert_never
 from bgpctl.core.bgp.path import Attributes
 from bgpctl.core.bgp.speaker import Announce, AskRefresh, SendEndOfRib, SpeakerCommand, Withdraw
 from bgpctl.core.net.addresses import Address
-from bgpctl.speaker.patches import NOTIFY
+from bgpctl.speaker.raw_patches import NOTIFY
 
 ASK_STATE: Final = "show neighbor configuration\nshow adj-rib out json\nshow neighbor json\n"
 """Answered by Description lines, Advertised lines and one Neighbors (decode.py): ExaBGP takes them one by one."""

@@ -18,7 +18,7 @@ from bgpctl.core.bgp.wire.events import events
 from bgpctl.core.bgp.wire.message import Fault, Family, SessionFacts, SessionReset
 from bgpctl.core.bgp.wire.update import decode
 from bgpctl.core.net.addresses import Address, Asn
-from bgpctl.speaker.patches import RAW
+from bgpctl.speaker.raw_patches import RAW
 
 PREFIX: Final = f"{RAW} "
 _HEADER_BYTES: Final = 19
