@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from bgpctl.core.bgp.speaker import Malformed, SessionDown, SessionOpened, SessionUp, SpeakerEvent
 from bgpctl.core.bgp.wire.events import events
-from bgpctl.core.bgp.wire.message import Fault, Family, SessionFacts, SessionReset
+from bgpctl.core.bgp.wire.message import Family, Fault, SessionFacts, SessionReset
 from bgpctl.core.bgp.wire.update import decode
 from bgpctl.core.net.addresses import Address, Asn
 from bgpctl.speaker.raw_patches import RAW

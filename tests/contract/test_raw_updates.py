@@ -16,7 +16,7 @@ from bgpctl.core.bgp.path import Path as BgpPath
 from bgpctl.core.bgp.speaker import EndOfRib, Malformed, SessionDown, SpeakerEvent, Update
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from bgpctl.speaker.exabgp import ExabgpSpeaker
-from tests.contract.speaker_rig import OURS, PEERS, Diary, config_of, established, facing_namespaces, ip, session
+from tests.contract.speaker_rig import OURS, PEERS, Diary, config_of, facing_namespaces, ip, session
 from tests.interop import wire
 from tests.waiting import wait_until
 
@@ -112,9 +112,7 @@ def attributes(chance: random.Random) -> bytes:
             8, b"".join(struct.pack("!HH", 64512, n) for n in numbers(chance, 5, 60000)), flags=OPTIONAL | TRANSITIVE
         ),
         wire.attribute(9, struct.pack("!I", chance.randrange(1, 2**31)), flags=OPTIONAL),
-        wire.attribute(
-            10, b"".join(struct.pack("!I", n) for n in numbers(chance, 4, 60000)), flags=OPTIONAL
-        ),
+        wire.attribute(10, b"".join(struct.pack("!I", n) for n in numbers(chance, 4, 60000)), flags=OPTIONAL),
         wire.attribute(
             16,
             b"".join(struct.pack("!BBHI", 0, 2, 64512, n) for n in numbers(chance, 4, 60000)),
