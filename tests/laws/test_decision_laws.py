@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 from bgpctl.core.bgp.decision import Candidate, Choice, Lost, choose
+from bgpctl.core.bgp.path import AsSet
 from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.net.addresses import Address, Asn
 from tests.cluster import path
@@ -117,7 +118,7 @@ def better(mine: Candidate, theirs: Candidate) -> bool:
 def by_groups(contest: list[Candidate]) -> Candidate:
     """Deterministic MED as routers define it: a champion per neighbour AS, then the champions without MED."""
 
-    def neighbour(one: Candidate) -> int:
+    def neighbour(one: Candidate) -> Asn | AsSet:
         return one.path.as_path[0] if one.path.as_path else one.peer_asn
 
     champions = []

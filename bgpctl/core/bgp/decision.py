@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from bgpctl.core.bgp.path import Path
+from bgpctl.core.bgp.path import AsSet, Path
 from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.net.addresses import Address, Asn
 
@@ -104,7 +104,7 @@ def choose(candidates: Iterable[Candidate]) -> Choice:
     return Choice(best, tuple(sorted(lost, key=lambda pair: pair[0].peer)), tuple(also))
 
 
-def neighbour_as(candidate: Candidate) -> Asn:
+def neighbour_as(candidate: Candidate) -> Asn | AsSet:
     """The AS that the path was received from, ours for a path that began inside."""
     return candidate.path.as_path[0] if candidate.path.as_path else candidate.peer_asn
 
@@ -112,10 +112,10 @@ def neighbour_as(candidate: Candidate) -> Asn:
 def _worse(step: Lost, rank: Callable[[Candidate], int], candidates: list[Candidate]) -> list[Candidate]:
     """The candidates that `step` removes. MED does not compare paths of different neighbours."""
 
-    def group(candidate: Candidate) -> Asn | None:
+    def group(candidate: Candidate) -> Asn | AsSet | None:
         return neighbour_as(candidate) if step is Lost.MED else None
 
-    least: dict[Asn | None, int] = {}
+    least: dict[Asn | AsSet | None, int] = {}
     for candidate in candidates:
         least[group(candidate)] = min(rank(candidate), least.get(group(candidate), rank(candidate)))
     return [candidate for candidate in candidates if rank(candidate) > least[group(candidate)]]

@@ -196,10 +196,24 @@ def _passed_on(
             return None
         hop = path.next_hop if session_policy.next_hop_mode is NextHopMode.KEEP else None
         extended = encap_community.transitive(path.extended)
-        return Attributes(hop, path.as_path, communities=path.communities, origin=path.origin, extended=extended)
+        return Attributes(
+            hop,
+            path.as_path,
+            communities=path.communities,
+            origin=path.origin,
+            extended=extended,
+            passed_on=path.passed_on,
+        )
     hop = None if session_policy.next_hop_mode is NextHopMode.SELF else path.next_hop
     attributes = Attributes(
-        hop, path.as_path, path.local_pref, path.med, path.communities, origin=path.origin, extended=path.extended
+        hop,
+        path.as_path,
+        path.local_pref,
+        path.med,
+        path.communities,
+        origin=path.origin,
+        extended=path.extended,
+        passed_on=path.passed_on,
     )
     return _reflected(policy, source, session_policy, candidate, attributes) if source.internal else attributes
 

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from bgpctl.core.bgp.path import RawAttribute
 from bgpctl.core.bgp.wire import as_path
 from bgpctl.core.bgp.wire.as_path import AS_TRANS
 from bgpctl.core.bgp.wire.attribute_list import (
@@ -30,7 +31,6 @@ from bgpctl.core.bgp.wire.message import (
     Aggregator,
     Fault,
     PathAttributes,
-    RawAttribute,
     Segment,
     SessionFacts,
     Treatment,

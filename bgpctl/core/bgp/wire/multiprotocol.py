@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from bgpctl.core.bgp.path import RawAttribute
 from bgpctl.core.bgp.wire.attribute_list import encoded
 from bgpctl.core.bgp.wire.errors import OPTIONAL_ATTRIBUTE, MalformedError, ResetError
 from bgpctl.core.bgp.wire.message import (
@@ -19,7 +20,6 @@ from bgpctl.core.bgp.wire.message import (
     Family,
     NextHop,
     Nlri,
-    RawAttribute,
     SessionFacts,
     Treatment,
 )
