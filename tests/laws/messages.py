@@ -30,7 +30,9 @@ SESSIONS: Final = (
 )
 
 _OPTIONAL, _TRANSITIVE, _PARTIAL, _EXTENDED = 0x80, 0x40, 0x20, 0x10
-_UNKNOWN: Final = (99, 200, 254)
+UNKNOWN: Final = (99, 200, 254)
+NOT_TRANSITIVE: Final = 77
+"""Type codes that no RFC assigns; the last one is sent without the Transitive flag."""
 _EXTENDED_KINDS: Final = tuple(map(bytes.fromhex, ("0002", "0102", "0203", "030c", "4004", "7f01", "8006")))
 _ASNS: Final = (1, 64496, 64511, 65000, 65535, 65536, 100000, 4200000000)
 
@@ -132,8 +134,8 @@ def _optional(rng: Random, session: SessionFacts) -> list[bytes]:
         attribute(rng, both, 8, rng.randbytes(4 * rng.randint(1, 70))),
         attribute(rng, both, 16, b"".join(rng.choice(_EXTENDED_KINDS) + rng.randbytes(6) for _ in range(3))),
         attribute(rng, both, 32, rng.randbytes(12 * rng.randint(1, 4))),
-        *(attribute(rng, both, code, rng.randbytes(rng.choice((0, 3, 300)))) for code in _UNKNOWN),
-        attribute(rng, _OPTIONAL, 77, rng.randbytes(2)),
+        *(attribute(rng, both, code, rng.randbytes(rng.choice((0, 3, 300)))) for code in UNKNOWN),
+        attribute(rng, _OPTIONAL, NOT_TRANSITIVE, rng.randbytes(2)),
     ]
     if session.internal:
         found += [
@@ -171,7 +173,7 @@ def _segments(segments: Sequence[tuple[int, list[int]]], letter: str) -> bytes:
 
 # Damaged ones --------------------------------------------------------------------------------------------------
 
-_CODES: Final = (*range(1, 13), *range(16, 23), 25, 26, 32, 35, 40, 128, *_UNKNOWN)
+_CODES: Final = (*range(1, 13), *range(16, 23), 25, 26, 32, 35, 40, 128, *UNKNOWN)
 
 
 def with_wrong_values(rng: Random, message: Message) -> Message:

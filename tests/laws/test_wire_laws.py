@@ -30,6 +30,9 @@ from hypothesis import strategies as st
 from bgpctl.core.bgp.path import AsSet, Attributes, Path
 from bgpctl.core.bgp.speaker import Announce
 from bgpctl.core.bgp.speaker import Update as Event
+from bgpctl.core.bgp.wire.attribute_list import MP_REACH_NLRI, MP_UNREACH_NLRI, PARTIAL, split
+from bgpctl.core.bgp.wire.attributes import AS_PATH, NEXT_HOP
+from bgpctl.core.bgp.wire.encode import encode
 from bgpctl.core.bgp.wire.events import events
 from bgpctl.core.bgp.wire.message import (
     IPV4_UNICAST,
@@ -41,8 +44,18 @@ from bgpctl.core.bgp.wire.message import (
 )
 from bgpctl.core.bgp.wire.update import decode
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Prefix
-from bgpctl.speaker.encode import encode
-from tests.laws.messages import INTERNAL, SESSIONS, US, Message, damaged, right, with_wrong_values
+from bgpctl.speaker import encode as lines
+from tests.laws.messages import (
+    INTERNAL,
+    NOT_TRANSITIVE,
+    SESSIONS,
+    UNKNOWN,
+    US,
+    Message,
+    damaged,
+    right,
+    with_wrong_values,
+)
 
 MESSAGES: Final = int(os.environ.get("BGPCTL_TEST_MESSAGES", "20000"))
 BATCHES: Final = 4
@@ -200,11 +213,14 @@ def test_right_messages_mean_the_same_to_exabgp(seed: int) -> None:
 
 def sent(path: Path, session: SessionFacts) -> bytes:
     """The UPDATE that ExaBGP makes of our command to announce a path to a peer in our AS."""
-    attributes = Attributes(**{field.name: getattr(path, field.name) for field in fields(Attributes)})
-    (change,) = API(None).api_route(encode(Announce(path.prefix, None, attributes)).strip())
+    (change,) = API(None).api_route(lines.encode(Announce(path.prefix, None, attributes_of(path))).strip())
     peer = SimpleNamespace(local_as=int(US), peer_as=int(US), asn4=session.four_octet)
     packed = change.attributes.pack(peer)
     return b"".join((struct.pack("!HH", 0, len(packed)), packed, change.nlri.pack(negotiated(session))))
+
+
+def attributes_of(path: Path) -> Attributes:
+    return Attributes(**{field.name: getattr(path, field.name) for field in fields(Attributes)})
 
 
 def in_one_order(path: Path) -> Path:
@@ -228,3 +244,44 @@ def test_a_path_that_is_passed_on_inside_arrives_as_it_came(four_octet: bool) ->
         if received.prefix.version == 4:
             (again,) = update_of(sent(received, session), session).announced
             assert in_one_order(again) == in_one_order(received)
+
+
+def encoded(path: Path, session: SessionFacts) -> bytes:
+    """The UPDATE with these attributes, encoded by us; only IPv4."""
+    listed = encode(attributes_of(path), four_octet=session.four_octet)
+    prefix = bytes([path.prefix.length]) + path.prefix.first.packed[: (path.prefix.length + 7) // 8]
+    return struct.pack("!HH", 0, len(listed)) + listed + prefix
+
+
+@pytest.mark.parametrize("session", [session for session in SESSIONS if session.internal])
+def test_attributes_that_are_encoded_again_mean_the_same(session: SessionFacts) -> None:
+    for seed in range(PASSED_ON):
+        message = right(Random(seed), session)
+        received = update_of(message.body, session).announced[0]
+        if received.prefix.version == 4:
+            assert update_of(encoded(received, session), session).announced == (received,)
+
+
+def test_values_leave_as_the_octets_that_came() -> None:
+    """But for an AS path that needs fewer segments, and what must not go on."""
+    for seed in range(PASSED_ON):
+        message = right(Random(seed), INTERNAL)
+        path = update_of(message.body, INTERNAL).announced[0]
+        came = split(b"".join(message.attributes)).found
+        left = split(encode(attributes_of(path), four_octet=True)).found
+        assert came.keys() - left.keys() <= {NEXT_HOP, MP_REACH_NLRI, MP_UNREACH_NLRI, NOT_TRANSITIVE}
+        assert left.keys() - came.keys() <= {NEXT_HOP}  # IPv4 that came in MP_REACH_NLRI
+        assert all(left[code].value == came[code].value for code in left.keys() & came.keys() - {AS_PATH})
+        assert all(
+            left[raw.code].flags == came[raw.code].flags | (PARTIAL if raw.code in UNKNOWN else 0)
+            for raw in path.passed_on
+        )
+
+
+@pytest.mark.parametrize("four_octet", [True, False])
+def test_exabgps_encoder_agrees_with_ours(four_octet: bool) -> None:
+    session = replace(INTERNAL, four_octet=four_octet)
+    for seed in range(PASSED_ON):
+        received = in_one_order(update_of(right(Random(seed), INTERNAL).body, INTERNAL).announced[0])
+        if received.prefix.version == 4:
+            assert decode(sent(received, session), session) == decode(encoded(received, session), session)

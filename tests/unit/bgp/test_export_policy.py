@@ -132,6 +132,14 @@ def test_sets_and_attributes_that_no_decision_reads_are_passed_on_as_they_were()
     assert (outside_.as_path, outside_.passed_on) == ((64512, *aggregate.as_path), aggregate.passed_on)
 
 
+def test_a_route_whose_attributes_fill_a_message_is_kept_in() -> None:
+    small, large = (
+        replace(path("10.244.9.0/26", "10.0.0.254", 65001), communities=((65001, 1),) * n) for n in (900, 1050)
+    )
+    assert small.prefix in adj_rib_out(EDGE, A2, outside(small))
+    assert large.prefix not in adj_rib_out(EDGE, A2, outside(large))
+
+
 def test_a_path_with_an_unreachable_next_hop_is_not_advertised() -> None:
     assert FROM_A2.path.prefix not in adj_rib_out(EDGE, TOR, replace(FROM_A2, cost=None))
 
