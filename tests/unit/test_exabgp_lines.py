@@ -82,6 +82,24 @@ def test_only_a_notification_forbids_to_retain(reason: str, notified: bool) -> N
 
 
 @pytest.mark.parametrize(
+    ("reason", "is_final"),
+    [
+        ("notification received (6,2)", True),
+        ("notification received (6,3)", True),
+        ("notification received (6,9)", True),
+        ("notification received (6,4)", False),
+        ("notification sent (4,0)", False),
+        ("notification received (4,0)", False),
+        ("closing connection", False),
+    ],
+)
+def test_some_notifications_end_a_session_for_good(reason: str, is_final: bool) -> None:
+    down = event(line("state", state="down", reason=reason))
+    assert isinstance(down, SessionDown)
+    assert down.is_final is is_final
+
+
+@pytest.mark.parametrize(
     ("reason", "kind"),
     [
         ("connect: Connection refused", DownKind.REFUSED),

@@ -57,14 +57,21 @@ def session_found_up(
 ) -> AdjRibIn:
     """
     The tables once a session is found that was up before this agent started, and whose table is requested. If its OPEN
-    was not received, `restart_time_s` is the restart time that it must have offered.
+    was not received, `restart_time_s` is the restart time that it must have offered, with
+    the N bit (RFC 8538).
     """
     if peer not in adj_rib_in:
         return adj_rib_in
     up = session_up(adj_rib_in, peer, at_s, uptime_s=uptime_s)
     offered_s = up[peer].restart_time_s
     known_s = restart_time_s if offered_s is None else offered_s
-    return {**up, peer: replace(up[peer], restart_time_s=known_s, refresh_pending=up[peer].enhanced_refresh)}
+    found = replace(
+        up[peer],
+        restart_time_s=known_s,
+        refresh_pending=up[peer].enhanced_refresh,
+        notification_restart=up[peer].notification_restart or restart_time_s is not None,
+    )
+    return {**up, peer: found}
 
 
 def session_up(adj_rib_in: AdjRibIn, peer: Address, at_s: float, *, uptime_s: float = 0.0) -> AdjRibIn:

@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Final
+
+import pytest
 
 from bgpctl.core.bgp import adj_rib_in
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
@@ -63,6 +66,40 @@ def test_a_peer_that_sends_a_notification_loses_its_paths_at_once() -> None:
     )
     assert tables[PEER].state is TableState.DOWN
     assert prefixes(tables) == set()
+
+
+CAUSES: Final = {
+    "closed": SessionDown(PEER, "closing connection", notified=False, kind=DownKind.CLOSED),
+    "hold time expired here": SessionDown(PEER, "notification sent (4,0)", True, DownKind.HOLD_EXPIRED),
+    "hold time expired there": SessionDown(PEER, "notification received (4,0)", True, DownKind.HOLD_EXPIRED),
+    "administrative reset": SessionDown(PEER, "notification received (6,4)", True, DownKind.SHUT_DOWN),
+    "malformed message": SessionDown(PEER, "notification sent (3,1)", True),
+    "hard reset": SessionDown(PEER, "notification received (6,9)", True, DownKind.SHUT_DOWN, is_final=True),
+    "shut down": SessionDown(PEER, "notification received (6,2)", True, DownKind.SHUT_DOWN, is_final=True),
+    "removed": SessionDown(PEER, "notification received (6,3)", True, DownKind.NOT_CONFIGURED, is_final=True),
+}
+FINAL: Final = {"hard reset", "shut down", "removed"}
+"""By agreement, the causes after which paths stay for the restart time; the table of docs/explanation."""
+RETAINED_AFTER: Final = {"nothing": set(), "graceful restart": {"closed"}, "with the N bit": CAUSES.keys() - FINAL}
+
+
+@pytest.mark.parametrize("agreed", RETAINED_AFTER)
+@pytest.mark.parametrize("cause", CAUSES)
+def test_of_each_end_of_a_session_it_is_known_what_stays(cause: str, agreed: str) -> None:
+    before = received(ONE, graceful=agreed != "nothing")
+    before = {**before, PEER: replace(before[PEER], notification_restart=agreed == "with the N bit")}
+    after = adj_rib_in.session_down(before, CAUSES[cause], 10.0)
+    assert prefixes(after) == ({ONE} if cause in RETAINED_AFTER[agreed] else set())
+    assert prefixes(adj_rib_in.expired(after, 130.0)) == set()
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_paths_that_were_retained_stay_so_after_vain_attempts_but_for_a_final_one(cause: str) -> None:
+    before = received(ONE)
+    before = {**before, PEER: replace(before[PEER], notification_restart=True)}
+    after = adj_rib_in.session_down(adj_rib_in.session_down(before, CAUSES["closed"], 10.0), CAUSES[cause], 11.0)
+    assert prefixes(after) == (set() if cause in FINAL else {ONE})
+    assert prefixes(adj_rib_in.expired(after, 130.0)) == set()
 
 
 def test_a_peer_without_graceful_restart_loses_its_paths_at_once() -> None:
