@@ -104,18 +104,19 @@ def choose(candidates: Iterable[Candidate]) -> Choice:
     return Choice(best, tuple(sorted(lost, key=lambda pair: pair[0].peer)), tuple(also))
 
 
-def neighbour_as(candidate: Candidate) -> Asn | AsSet:
-    """The AS that the path was received from, ours for a path that began inside."""
-    return candidate.path.as_path[0] if candidate.path.as_path else candidate.peer_asn
+def neighbour_as(candidate: Candidate) -> Asn:
+    """The AS that the path was received from, ours for a path that began inside or was aggregated there."""
+    first = candidate.path.as_path[0] if candidate.path.as_path else None
+    return candidate.peer_asn if first is None or isinstance(first, AsSet) else first
 
 
 def _worse(step: Lost, rank: Callable[[Candidate], int], candidates: list[Candidate]) -> list[Candidate]:
     """The candidates that `step` removes. MED does not compare paths of different neighbours."""
 
-    def group(candidate: Candidate) -> Asn | AsSet | None:
+    def group(candidate: Candidate) -> Asn | None:
         return neighbour_as(candidate) if step is Lost.MED else None
 
-    least: dict[Asn | AsSet | None, int] = {}
+    least: dict[Asn | None, int] = {}
     for candidate in candidates:
         least[group(candidate)] = min(rank(candidate), least.get(group(candidate), rank(candidate)))
     return [candidate for candidate in candidates if rank(candidate) > least[group(candidate)]]
