@@ -11,14 +11,14 @@ from typing import Final
 import pytest
 
 from bgpctl.core.bgp.decision import Candidate, Choice, Lost, choose
-from bgpctl.core.bgp.path import AsSet
+from bgpctl.core.bgp.path import AsPath, AsSet
 from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.net.addresses import Address, Asn
 from tests.cluster import path
 
 CASES: Final = 10_000
 BATCHES: Final = 10
-ASNS: Final = (*map(Asn, (65001, 65001, 65002, 65002, 65003, 65003)), AsSet((Asn(65001), Asn(65003))))
+ASNS: Final[AsPath] = (*map(Asn, (65001, 65001, 65002, 65002, 65003, 65003)), AsSet((Asn(65001), Asn(65003))))
 PREFIXES: Final = {4: "10.244.9.0/26", 6: "fd00:9::/64"}
 HOPS: Final = {4: ("10.0.0.7", "10.0.0.8", "10.0.0.9"), 6: ("fd01::7", "fd01::8", "fd01::9")}
 
