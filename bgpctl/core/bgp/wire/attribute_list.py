@@ -9,8 +9,9 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
+from bgpctl.core.bgp.path import RawAttribute
 from bgpctl.core.bgp.wire.errors import MALFORMED_ATTRIBUTE_LIST, ResetError
-from bgpctl.core.bgp.wire.message import Fault, RawAttribute, Treatment
+from bgpctl.core.bgp.wire.message import Fault, Treatment
 
 OPTIONAL: Final = 0x80
 TRANSITIVE: Final = 0x40

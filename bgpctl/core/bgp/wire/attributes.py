@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from bgpctl.core.bgp.path import RawAttribute
 from bgpctl.core.bgp.wire import as_path
 from bgpctl.core.bgp.wire.as_path import AS_TRANS
 from bgpctl.core.bgp.wire.attribute_list import (
@@ -30,7 +31,6 @@ from bgpctl.core.bgp.wire.message import (
     Aggregator,
     Fault,
     PathAttributes,
-    RawAttribute,
     Segment,
     SessionFacts,
     Treatment,
@@ -64,7 +64,7 @@ class Known(NamedTuple):
 
     Attributes:
         flags: the Optional and Transitive bits that it has to have.
-        read: its value; raises MalformedError. None for one that is read elsewhere.
+        read: its value; raises MalformedError. None of a next hop, which is read with the prefixes.
     """
 
     name: str
@@ -187,8 +187,6 @@ KNOWN: Final[Mapping[int, Known]] = {
     COMMUNITY: Known("COMMUNITY", _BOTH, _communities),
     ORIGINATOR_ID: Known("ORIGINATOR_ID", OPTIONAL, _originator),
     CLUSTER_LIST: Known("CLUSTER_LIST", OPTIONAL, _cluster_list),
-    MP_REACH_NLRI: Known("MP_REACH_NLRI", OPTIONAL, None),
-    MP_UNREACH_NLRI: Known("MP_UNREACH_NLRI", OPTIONAL, None),
     EXTENDED_COMMUNITIES: Known("EXTENDED COMMUNITIES", _BOTH, _extended_communities),
     AS4_PATH: Known("AS4_PATH", _BOTH, _as4_path),
     AS4_AGGREGATOR: Known("AS4_AGGREGATOR", _BOTH, _as4_aggregator),
@@ -196,6 +194,7 @@ KNOWN: Final[Mapping[int, Known]] = {
     ONLY_TO_CUSTOMER: Known("OTC", _BOTH, _number("OTC", "RFC 9234, section 5")),
 }
 
+_MULTIPROTOCOL: Final = frozenset({MP_REACH_NLRI, MP_UNREACH_NLRI})
 _FROM_EXTERNAL: Final = {
     LOCAL_PREF: "RFC 7606, section 7.5",
     ORIGINATOR_ID: "RFC 7606, section 7.9",
@@ -220,7 +219,7 @@ def values(attributes: AttributeList, session: SessionFacts) -> Values:
     for code, raw in sorted(attributes.found.items()):
         row = KNOWN.get(code)
         if row is None:
-            others += _passed_on(raw)
+            others += () if code in _MULTIPROTOCOL else _passed_on(raw)
             continue
         try:
             _check(row, raw, session)

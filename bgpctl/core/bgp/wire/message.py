@@ -10,6 +10,7 @@ import enum
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from bgpctl.core.bgp.path import RawAttribute
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 
 
@@ -95,14 +96,6 @@ class Aggregator(NamedTuple):
 
     asn: Asn
     router_id: Address
-
-
-class RawAttribute(NamedTuple):
-    """An attribute as it came: `flags` without the extended length bit and the unused ones."""
-
-    flags: int
-    code: int
-    value: bytes
 
 
 @dataclass(frozen=True, slots=True)

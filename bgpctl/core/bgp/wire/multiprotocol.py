@@ -11,7 +11,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from bgpctl.core.bgp.wire.attribute_list import encoded
+from bgpctl.core.bgp.path import RawAttribute
+from bgpctl.core.bgp.wire.attribute_list import OPTIONAL, PARTIAL, encoded
 from bgpctl.core.bgp.wire.errors import OPTIONAL_ATTRIBUTE, MalformedError, ResetError
 from bgpctl.core.bgp.wire.message import (
     IPV4_UNICAST,
@@ -19,7 +20,6 @@ from bgpctl.core.bgp.wire.message import (
     Family,
     NextHop,
     Nlri,
-    RawAttribute,
     SessionFacts,
     Treatment,
 )
@@ -30,6 +30,7 @@ _FAMILY_SIZE: Final = 3
 _NO_HOSTS: Final = tuple(map(Prefix.parse, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/127", "ff00::/8")))
 """This network, loopback, multicast and reserved (RFC 1122, section 3.2.1.3; RFC 4291, section 2.5)."""
 _NEXT_HOP: Final = "RFC 7606, section 7.3"
+_SYNTAX: Final = "RFC 7606, section 5.3"
 _REACH: Final = "RFC 7606, section 7.11"
 
 
@@ -66,6 +67,7 @@ def reachable(attribute: RawAttribute, session: SessionFacts) -> Reachable:
     has_prefixes = start < len(value)
     if not is_read(family, session):
         return Reachable(family, None, None, has_prefixes)
+    _check_flags(attribute)
     if size not in _next_hop_sizes(family, session):
         raise _unreadable(attribute, _REACH, f"MP_REACH_NLRI: {family} with a next hop of {size} octets")
     next_hop = _next_hop(value[_FAMILY_SIZE + 1 : start - 1])
@@ -78,7 +80,15 @@ def unreachable(attribute: RawAttribute, session: SessionFacts) -> tuple[Family,
     if len(value) < _FAMILY_SIZE:
         raise _unreadable(attribute, "RFC 7606, section 7.12", f"MP_UNREACH_NLRI of {len(value)} octets")
     family = _family(value)
-    return family, _prefixes(attribute, _FAMILY_SIZE, family, session) if is_read(family, session) else None
+    if not is_read(family, session):
+        return family, None
+    _check_flags(attribute)
+    return family, _prefixes(attribute, _FAMILY_SIZE, family, session)
+
+
+def _check_flags(attribute: RawAttribute) -> None:
+    if attribute.flags & ~PARTIAL != OPTIONAL:
+        raise _unreadable(attribute, _SYNTAX, f"attribute {attribute.code} with flags {attribute.flags:#04x}")
 
 
 def _family(value: bytes) -> Family:
@@ -89,7 +99,7 @@ def _prefixes(attribute: RawAttribute, start: int, family: Family, session: Sess
     try:
         return nlri(attribute.value[start:], family, add_path=family in session.add_path)
     except BadPrefixError as error:
-        raise _unreadable(attribute, "RFC 7606, section 5.3", f"{family}: {error}") from error
+        raise _unreadable(attribute, _SYNTAX, f"{family}: {error}") from error
 
 
 def _unreadable(attribute: RawAttribute, section: str, reason: str) -> ResetError:
