@@ -147,5 +147,5 @@ def rejection(item: Rejection) -> str:
 
 def malformed(event: Malformed) -> str:
     """Errors in UPDATEs that the session outlives."""
-    treatment = {"discard": "ignored", "withdraw": "treated as withdrawals"}[event.treatment]
+    treatment = "treated as withdrawals" if event.withdrawn else "ignored"
     return f"{count(event.count, 'error')} in UPDATEs of {event.peer} {treatment}: {event.reason}"

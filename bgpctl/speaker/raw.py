@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from bgpctl.core.bgp.speaker import Malformed, SessionDown, SessionOpened, SessionUp, SpeakerEvent
 from bgpctl.core.bgp.wire.events import events
-from bgpctl.core.bgp.wire.message import Family, Fault, SessionFacts, SessionReset
+from bgpctl.core.bgp.wire.message import Family, Fault, SessionFacts, SessionReset, Treatment
 from bgpctl.core.bgp.wire.update import decode
 from bgpctl.core.net.addresses import Address, Asn
 from bgpctl.speaker.raw_patches import RAW
@@ -111,4 +111,5 @@ def _malformed(peer: Address, faults: Sequence[Fault]) -> Iterator[Malformed]:
     first = {fault.treatment: fault for fault in reversed(faults)}
     counts = Counter(fault.treatment for fault in faults)
     for treatment, fault in sorted(first.items()):
-        yield Malformed(peer, treatment.name.lower(), counts[treatment], f"{fault.reason} ({fault.section})")
+        withdrawn = treatment is Treatment.WITHDRAW
+        yield Malformed(peer, withdrawn, counts[treatment], f"{fault.reason} ({fault.section})")

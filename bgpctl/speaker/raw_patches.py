@@ -47,22 +47,23 @@ def reads_of_many_messages() -> None:
 
 def _read(connection: Any) -> bool:
     """Read what has come; False if nothing has. Raises LostConnection at the end of the connection."""
-    from exabgp.reactor.network.error import LostConnection, NotConnected, error
-
-    if not connection.io:
-        raise NotConnected("Trying to read on a closed TCP connection")
     try:
-        chunk = connection.io.recv(_READ_BYTES)
-    except OSError as failure:
-        if failure.errno in error.block:
-            return False
-        connection.close()
-        raise LostConnection(f"issue reading on the socket: {failure}") from None
+        chunk = connection.io.recv(_READ_BYTES) if connection.io else b""
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise _lost(connection, str(error)) from None
     if not chunk:
-        connection.close()
-        raise LostConnection("the TCP connection was closed by the remote end")
+        raise _lost(connection, "the TCP connection was closed by the remote end")
     connection.unread += chunk
     return True
+
+
+def _lost(connection: Any, reason: str) -> Any:
+    from exabgp.reactor.network.error import LostConnection
+
+    connection.close()
+    return LostConnection(reason)
 
 
 def _taken(connection: Any, number: int) -> bytes:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bgpctl.core.bgp.path import Path as BgpPath
+from bgpctl.core.bgp.path import members
 from bgpctl.core.bgp.speaker import EndOfRib, Malformed, SessionDown, SpeakerEvent, Update
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from bgpctl.speaker.exabgp import ExabgpSpeaker
@@ -144,6 +145,11 @@ def valid(chance: random.Random) -> bytes:
     return wire.message(2, body)
 
 
+def comparable(found: dict[Prefix, BgpPath]) -> dict[Prefix, BgpPath]:
+    """Without what ExaBGP's JSON does not have: it shows a set as a sequence, and the agent passes nothing of it on."""
+    return {prefix: replace(path, as_path=tuple(members(path.as_path)), passed_on=()) for prefix, path in found.items()}
+
+
 def pieces(chance: random.Random, stream: bytes) -> Iterator[bytes]:
     """The stream cut anywhere."""
     while stream:
@@ -168,7 +174,7 @@ def test_valid_updates_mean_the_same_as_when_exabgp_reads_them(tmp_path: Path) -
                 made.peer.send(update(MARK), wire.END_OF_RIB)
                 assert made.heard.wait_for(EndOfRib, within_s=30) == EndOfRib(made.address, 4)
             assert MARK in raw.paths()
-            assert raw.paths() == stock.paths()
+            assert comparable(raw.paths()) == stock.paths()
             assert len(raw.paths()) > len(POOL) / 2
 
 
@@ -180,8 +186,8 @@ def test_errors_that_a_session_outlives_are_reported(raw: Side) -> None:
     short_med = wire.attribute(4, b"\1", flags=OPTIONAL)
     raw.peer.send(update(BLUE), update(RED, short_aggregator), update(BLUE, short_med), update(MARK))
     raw.heard.wait_for_table({RED, MARK})
-    found = {(event.treatment, event.count) for event in raw.heard.events if isinstance(event, Malformed)}
-    assert found == {("discard", 1), ("withdraw", 1)}
+    found = {(event.withdrawn, event.count) for event in raw.heard.events if isinstance(event, Malformed)}
+    assert found == {(False, 1), (True, 1)}
     assert not [event for event in raw.heard.events if isinstance(event, SessionDown)]
 
 

@@ -39,9 +39,9 @@ def update(announced: bytes, attributes: bytes = ATTRIBUTES) -> bytes:
     return message(b"\0\0" + len(attributes).to_bytes(2, "big") + attributes + announced)
 
 
-def line(*messages: bytes, counter: int = 7, **facts: object) -> str:
+def line(*messages: bytes, **facts: object) -> str:
     text = json.dumps({**FACTS, **facts}, separators=(",", ":"))
-    return f"raw {PEER} {counter} {text} {base64.b64encode(b''.join(messages)).decode()}"
+    return f"raw {PEER} 7 {text} {base64.b64encode(b''.join(messages)).decode()}"
 
 
 def batch(*messages: bytes, **facts: object) -> raw.Batch:
@@ -104,7 +104,7 @@ def test_errors_of_one_treatment_are_one_event() -> None:
     no_next_hop = update(b"\x08\x0a", ATTRIBUTES[:-7])
     events, reset = raw.Reader().read(batch(no_next_hop, no_next_hop, update(b"\x08\x0b")))
     assert reset is None
-    assert [(e.treatment, e.count) for e in events if isinstance(e, Malformed)] == [("withdraw", 2)]
+    assert [(e.withdrawn, e.count) for e in events if isinstance(e, Malformed)] == [(True, 2)]
     assert {str(p) for e in events if isinstance(e, Update) for p in e.withdrawn} == {"10.0.0.0/8"}
     assert prefixes(events) == {"11.0.0.0/8"}
 

@@ -187,12 +187,14 @@ class Malformed:
     """
     Errors in UPDATEs that leave the session as it is (RFC 7606); their treatment is in the Updates already.
 
-    `treatment` is "discard" (an attribute or the prefixes of a family are ignored) or "withdraw" (all prefixes of the
-    message are withdrawn), `count` the number of errors, `reason` the first one in words.
+    Attributes:
+        withdrawn: all prefixes of the message were withdrawn; otherwise an attribute or a family was ignored.
+        count: the number of errors.
+        reason: the first one in words.
     """
 
     peer: Address
-    treatment: str
+    withdrawn: bool
     count: int
     reason: str
 
