@@ -46,7 +46,7 @@ def reads_of_many_messages() -> None:
 
 
 def _read(connection: Any) -> bool:
-    """Read what has come; False if nothing has. Raises LostConnection at the end of the connection."""
+    """Read what has come; False if nothing has. At the end of the connection it raises ExaBGP's error."""
     try:
         chunk = connection.io.recv(_READ_BYTES) if connection.io else b""
     except BlockingIOError:
