@@ -208,16 +208,18 @@ def _kind(direction: str, code: int, subcode: int) -> DownKind:
 def _opened(peer: Address, message: Mapping[str, Any]) -> SessionOpened:
     restart = message["capabilities"].get(_GRACEFUL_RESTART)
     # ExaBGP 5.0 calls the F bit of RFC 4724 "restart", and the R bit "forwarding".
-    flags = restart["address-family-flags"].get(f"ipv{peer.version}/unicast", []) if restart else []
+    flags = restart["address-family-flags"].get(f"ipv{peer.version}/unicast") if restart else None
+    # Paths of a family that the capability does not list are not retained (section 4.2); FRR by default lists none.
+    is_graceful = flags is not None
     return SessionOpened(
         peer,
         asn=Asn(_integer(message["asn"])),
         router_id=Address.parse(_string(message["router_id"])),
         hold_time_s=_integer(message["hold_time"]),
-        restart_time_s=_integer(restart["time"]) if restart else None,
-        forwarding_preserved="restart" in flags,
+        restart_time_s=_integer(restart["time"]) if is_graceful else None,
+        forwarding_preserved="restart" in (flags or ()),
         enhanced_refresh=_ENHANCED_ROUTE_REFRESH in message["capabilities"],
-        notification_restart=N_BIT in restart["restart-flags"] if restart else False,
+        notification_restart=is_graceful and N_BIT in restart["restart-flags"],
     )
 
 

@@ -131,6 +131,14 @@ def test_a_down_may_come_without_a_reason() -> None:
     assert event(line("state", state="down")) == SessionDown(PEER, "", notified=False)
 
 
+def test_graceful_restart_that_does_not_list_the_family_retains_nothing() -> None:
+    """FRR's default: `4002 0078`."""
+    restart = {"name": "graceful restart", "time": 120, "address-family-flags": {}, "restart-flags": []}
+    event_ = opened({"64": restart})
+    assert isinstance(event_, SessionOpened)
+    assert (event_.restart_time_s, event_.forwarding_preserved) == (None, False)
+
+
 def opened(capabilities: dict[str, Any]) -> SpeakerEvent | None:
     message = {"version": 4, "asn": 64513, "hold_time": 9, "router_id": "192.0.2.99", "capabilities": capabilities}
     return event(line("open", direction="receive", open=message))

@@ -70,7 +70,8 @@ class PeerTable:
             the limit, the time of the next route refresh.
         up_since_s: when the session was established, None while it is not.
         restart_time_s: the restart time in the peer's OPEN (RFC 4724), None without graceful restart.
-        last_error, down: why the session is not up: the speaker's text, and its kind as far as it is understood.
+        last_error, down, down_at_s: why the session is not up: the speaker's text, its kind as far as it is understood,
+            and when that happened.
         asn, router_id: from the peer's OPEN, None if that came before this agent started.
         enhanced_refresh: the peer marks the end of a route refresh (RFC 7313).
         refresh_pending: a route refresh was requested of the peer, and its end (RFC 7313) is awaited. Until then
@@ -89,6 +90,7 @@ class PeerTable:
     restart_time_s: int | None = None
     last_error: str = ""
     down: DownKind | None = None
+    down_at_s: float = 0.0
     asn: Asn | None = None
     router_id: Address | None = None
     enhanced_refresh: bool = False
@@ -126,6 +128,8 @@ SYNC_S: Final = 30.0
 """
 Without End-of-RIB and enhanced route refresh a peer never marks its table complete: so long without an UPDATE does.
 """
+_SYNC_MOST_S: Final = 120.0
+"""And so long does even if UPDATEs go on: they are changes by then."""
 _REFRESH_PAUSE_S: Final = (60.0, 3600.0)
 """
 The pause before a route refresh of a peer over the limit, least and most: as long as it has been over the limit.
@@ -171,7 +175,10 @@ def ended(table: PeerTable, event: SessionDown, at_s: float) -> PeerTable:
     section 4.2), unless the session ended for good; a peer whose first session is awaited is awaited until its time is
     over.
     """
-    return replace(_without_session(table, event, at_s), last_error=event.reason, down=event.kind)
+    left = _without_session(table, event, at_s)
+    if table.down not in {None, DownKind.CLOSED} and (event.kind is DownKind.CLOSED or not event.reason):
+        return left  # what follows the cause, such as vain attempts, does not hide it
+    return replace(left, last_error=event.reason, down=event.kind, down_at_s=at_s)
 
 
 def _without_session(table: PeerTable, event: SessionDown, at_s: float) -> PeerTable:
@@ -268,7 +275,8 @@ def with_update(table: PeerTable, update: Update, at_s: float, limit: int) -> Pe
     if len(paths) > limit:
         return _over_limit(table, at_s)
     # A large table takes long to arrive, so the time without an UPDATE ends the wait for End-of-RIB.
-    expires_s = at_s + SYNC_S if table.state is TableState.AWAITING_END_OF_RIB else table.expires_s
+    quiet_s = min(at_s + SYNC_S, table.since_s + _SYNC_MOST_S)
+    expires_s = quiet_s if table.state is TableState.AWAITING_END_OF_RIB else table.expires_s
     confirmed = (*update.withdrawn, *(path.prefix for path in update.announced)) if table.stale else ()
     unconfirmed = table.stale.changed({}, gone=confirmed)
     return replace(table, paths=paths, stale=unconfirmed, expires_s=expires_s)

@@ -267,6 +267,21 @@ def test_a_prefix_lost_in_a_restart_is_not_withdrawn_before_end_of_rib() -> None
     assert adj_rib_in.withdrawn(before, adj_rib_in.complete(now, PEER, 12.0)) == {ONE}
 
 
+def test_what_a_peer_withdraws_is_withdrawn_before_its_end_of_rib_too() -> None:
+    before = adj_rib_in.session_up(adj_rib_in.expect({}, [PEER, OTHER], 0.0, 120.0), PEER, 1.0)
+    before = adj_rib_in.updated(before, Update(PEER, (path(ONE, PEER),)), 2.0)
+    now = adj_rib_in.updated(before, Update(PEER, withdrawn=(ONE,)), 3.0)
+    assert now[PEER].state is TableState.AWAITING_END_OF_RIB
+    assert adj_rib_in.withdrawn(before, now) == {ONE}
+
+
+def test_a_peer_that_is_shut_down_has_withdrawn_everything() -> None:
+    before = received(ONE)
+    assert adj_rib_in.withdrawn(before, adj_rib_in.session_down(before, CAUSES["shut down"], 5.0)) == {ONE}
+    for cause in CAUSES.keys() - {"shut down", "hard reset", "administrative reset"}:
+        assert adj_rib_in.withdrawn(before, adj_rib_in.session_down(before, CAUSES[cause], 5.0)) == set()
+
+
 def test_a_peer_that_closes_or_exceeds_its_limit_has_withdrawn_nothing() -> None:
     before = received(ONE)
     closed = SessionDown(PEER, "notification received (6,3)", notified=True)
