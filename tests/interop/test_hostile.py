@@ -89,7 +89,8 @@ def good(world: World) -> Iterator[wire.Speaker]:
 
     def is_used() -> bool:
         """An agent that has come to its speaker only now asks again, which this peer does not answer."""
-        peer.send(right(_ORIGIN, wire.as_path(GOOD), wire.next_hop(TWO), prefix=wire.nlri(PROOF)))
+        route = right(_ORIGIN, wire.as_path(GOOD), wire.next_hop(TWO), prefix=wire.nlri(PROOF))
+        peer.send(route, wire.END_OF_RIB)  # without it no route of any peer would go for half a minute
         return world.gateways(PROOF) == {str(TWO)}
 
     wait_until(is_used)

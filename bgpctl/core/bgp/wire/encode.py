@@ -137,8 +137,8 @@ def _passed_on(attributes: Iterable[RawAttribute], *, four_octet: bool) -> Itera
 _MESSAGE: Final = 4096
 _BESIDE: Final = 19 + 4 + 4 + 3 + 1 + 32 + 1 + 17
 """Octets of a message beside attributes: header, two lengths, and MP_REACH_NLRI with two next hops and one prefix."""
-_ITEM_MOST: Final = 12
-"""Octets of an AS number for a two-octet speaker, or of a community of any kind, at most."""
+_FEW: Final = 100
+"""So many AS numbers and communities always fit: none of them takes more than 12 octets."""
 
 
 def fits(attributes: Attributes) -> bool:
@@ -146,8 +146,8 @@ def fits(attributes: Attributes) -> bool:
     True if every peer can be sent these attributes, with the longest prefix: one without extended messages (RFC 8654)
     takes 4,096 octets, and one with two-octet AS numbers needs the AS path twice.
     """
-    items = sum(map(len, (attributes.communities, attributes.extended, attributes.cluster_list)))
-    items += sum(1 for _ in members(attributes.as_path)) + sum(len(raw.value) + 4 for raw in attributes.passed_on)
-    if items * _ITEM_MOST < _MESSAGE // 2:  # as nearly all are
+    path = attributes.as_path
+    items = len(path) + len(attributes.communities) + len(attributes.extended) + len(attributes.cluster_list)
+    if items < _FEW and not attributes.passed_on and AsSet not in map(type, path):  # as with nearly all
         return True
-    return max(len(encode(attributes, four_octet=size)) for size in (True, False)) + _BESIDE <= _MESSAGE
+    return max(len(encode(attributes, four_octet=known)) for known in (True, False)) + _BESIDE <= _MESSAGE

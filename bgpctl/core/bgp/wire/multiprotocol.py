@@ -50,7 +50,7 @@ class Reachable(NamedTuple):
     any: bool
 
 
-def is_read(family: Family, session: SessionFacts) -> bool:
+def _is_read(family: Family, session: SessionFacts) -> bool:
     """True if the family was negotiated and is one that is understood."""
     return family in session.families and family in UNICAST
 
@@ -65,7 +65,7 @@ def reachable(attribute: RawAttribute, session: SessionFacts) -> Reachable:
     if start > len(value):
         raise _unreadable(attribute, _REACH, f"MP_REACH_NLRI: a next hop of {size} octets in {len(value)}")
     has_prefixes = start < len(value)
-    if not is_read(family, session):
+    if not _is_read(family, session):
         return Reachable(family, None, None, has_prefixes)
     _check_flags(attribute)
     if size not in _next_hop_sizes(family, session):
@@ -80,7 +80,7 @@ def unreachable(attribute: RawAttribute, session: SessionFacts) -> tuple[Family,
     if len(value) < _FAMILY_SIZE:
         raise _unreadable(attribute, "RFC 7606, section 7.12", f"MP_UNREACH_NLRI of {len(value)} octets")
     family = _family(value)
-    if not is_read(family, session):
+    if not _is_read(family, session):
         return family, None
     _check_flags(attribute)
     return family, _prefixes(attribute, _FAMILY_SIZE, family, session)
