@@ -57,8 +57,8 @@ def main() -> None:
             connects,
             monotonic_timers,
             notifications_in_a_restart,
-            pace,
             raw_updates,
+            pace,
         ):
             patch()
     else:

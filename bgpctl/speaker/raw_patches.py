@@ -181,7 +181,7 @@ def notifications_on_request() -> None:
         match command.split():
             case ["neighbor", address, word, code, subcode, *data] if word == NOTIFY:
                 for peer in reactor._peers.values():
-                    if str(peer.neighbor["peer-address"]) == address:
+                    if peer.established() and str(peer.neighbor["peer-address"]) == address:
                         peer.request = Notify(int(code), int(subcode), bytes.fromhex("".join(data)))
                 return True
         return process(self, reactor, service, command)
