@@ -184,8 +184,8 @@ def _announced(read: PeerExportInput, session_policy: SessionPolicy, subject: Su
     attributes = _filtered(read.policy.ownership, session_policy, subject)
     if attributes is None:
         return None
-    leaving = _for_peer(read, session_policy, attributes)
-    return leaving if fits(leaving) else None
+    sent = _for_peer(read, session_policy, attributes)
+    return sent if fits(sent) else None
 
 
 def _passed_on(

@@ -58,7 +58,7 @@ def _code(raw: RawAttribute) -> int:
 
 
 def _own(attributes: Attributes, *, four_octet: bool) -> Iterator[RawAttribute]:
-    """Those that decisions read."""
+    """The attributes that decisions read."""
     yield RawAttribute(TRANSITIVE, ORIGIN, bytes([ORIGINS.index(attributes.origin)]))
     yield from _as_paths(attributes.as_path, four_octet=four_octet)
     if attributes.next_hop and attributes.next_hop.version == 4:
