@@ -48,7 +48,7 @@ PARTS: Final = (
         "laws",
         f"{PYTEST} -n 2 --dist worksteal tests/laws",
         75,
-        {"HYPOTHESIS_PROFILE": "nightly", "BGPCTL_TEST_STORIES": "200000"},
+        {"HYPOTHESIS_PROFILE": "nightly", "BGPCTL_TEST_STORIES": "200000", "BGPCTL_TEST_MESSAGES": "1000000"},
     ),
     Part("newest dependencies", "make test-newest", 15),
     Part("flood", f"{PYTEST} tests/interop/test_hostile.py", 4, {"BGPCTL_TEST_FLOOD": "1000000"}),

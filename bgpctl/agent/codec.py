@@ -147,7 +147,7 @@ class Codec(Generic[T]):
                 yield _Field(field.name, self._form(hint), _simple(field.default), required)
 
     def _union(self, members: tuple[object, ...]) -> _Form:
-        known = {member: self._form(member) for member in members}
+        known = {_plain(member): self._form(member) for member in members}
         is_optional = known.pop(types.NoneType, None) is not None
         if len(known) == 1:
             (form,) = known.values()
@@ -165,6 +165,11 @@ def _kinds(base: type) -> list[type]:
     subclasses: list[type] = type.__subclasses__(base)
     derived = [cls for cls in subclasses if "__slots__" in vars(cls)]
     return [cls for cls in (base, *derived) if dataclasses.is_dataclass(cls)] if derived else []
+
+
+def _plain(annotation: object) -> object:
+    """The class that a NewType stands for; a class for itself."""
+    return annotation.__supertype__ if isinstance(annotation, NewType) else annotation
 
 
 def _simple(default: object) -> object:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from bgpctl.agent import words
+from bgpctl.agent import bgp_words, words
 from bgpctl.agent.journal import Entry, Journal
 from bgpctl.agent.observe_throttle import ObserveThrottle
 from bgpctl.agent.recheck_throttle import RecheckThrottle
@@ -292,7 +292,7 @@ def _report(before: State, after: State, event: Event) -> None:
             _report_kernel(before, event)
         case SelfCheckMismatch(parts):
             log.error("%s", words.selfcheck(parts))
-        case speaker.SessionUp() | speaker.SessionDown():
+        case speaker.SessionUp() | speaker.SessionDown() | speaker.Malformed():
             _report_session(event)
         case _:
             pass
@@ -315,11 +315,13 @@ def _report_kernel(before: State, event: MirrorMismatch | KernelLost | Observed 
             pass
 
 
-def _report_session(event: speaker.SessionUp | speaker.SessionDown) -> None:
+def _report_session(event: speaker.SessionUp | speaker.SessionDown | speaker.Malformed) -> None:
     match event:
         case speaker.SessionUp():
             log.info("session up", extra={"facts": {"peer": event.peer}})
         case speaker.SessionDown():
             log.warning("session down", extra={"facts": {"peer": event.peer, "reason": event.reason}})
+        case speaker.Malformed():
+            log.warning("%s", bgp_words.malformed(event), extra={"facts": {"peer": event.peer}})
         case _:
             assert_never(event)

@@ -21,6 +21,7 @@ import time
 import types
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 VERSION: Final = "5.0.15"
@@ -62,6 +63,7 @@ def main() -> None:
             connects,
             monotonic_timers,
             notifications_in_a_restart,
+            raw_updates,
             pace,
         ):
             patch()
@@ -394,6 +396,12 @@ class Turns:
 def _unsent(peer: Any) -> bool:
     neighbor = peer.neighbor
     return bool(peer.established() and (neighbor.rib.outgoing.pending() or neighbor.eor or neighbor.refresh))
+
+
+def raw_updates() -> None:
+    """UPDATEs are parsed and reported one by one, which costs more than all that bgpctl does with them."""
+    sys.path.append(str(Path(__file__).parent))
+    import_module("raw_patches").patch()
 
 
 if __name__ == "__main__":

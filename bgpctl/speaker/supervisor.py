@@ -29,7 +29,7 @@ from bgpctl.core.bgp.speaker import (
     SpeakerEvent,
 )
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.speaker import conf, decode, encode, launch, process
+from bgpctl.speaker import conf, decode, encode, launch, process, raw
 from bgpctl.speaker.channel import Channel, Lost
 from bgpctl.speaker.joined_lines import joined
 from bgpctl.speaker.launch import ConfigRejected, Rendered, RunDir
@@ -103,6 +103,7 @@ class Supervisor:
         self._drained: frozenset[Address] = frozenset()
         self._orphaned = OrphanedRoutes({})
         self._counters: dict[Address, int] = {}
+        self._raw = raw.Reader()
         self._early_opens: dict[Address, SessionOpened] = {}
         self._last_line_at_s = time.monotonic()
         self._pinged_at_s: float | None = None
@@ -326,6 +327,8 @@ class Supervisor:
         events: list[SpeakerEvent] = []
         for line in channel.read():
             match decode.decode(line):
+                case raw.Batch() as batch:
+                    events += self._updates(channel, batch)
                 case decode.Received() as report:
                     events += self._noted(report)
                 case decode.Neighbors(states):
@@ -362,12 +365,29 @@ class Supervisor:
             self._ping_at_s = time.monotonic() + _answer_within_s(self._wanted)
 
     def _noted(self, report: decode.Received) -> Sequence[SpeakerEvent]:
-        before = self._counters.get(report.peer)
-        self._counters[report.peer] = report.counter
+        self._count(report)
+        if report.event is None:
+            return ()
+        self._raw.note(report.event)
+        return (report.event,)
+
+    def _updates(self, channel: Channel, batch: raw.Batch) -> Sequence[SpeakerEvent]:
+        self._count(batch)
+        if not self._attached:
+            return ()  # they would be dropped: everything is asked for again
+        events, reset = self._raw.read(batch)
+        if reset is not None:
+            facts = _facts(peer=batch.peer, error=reset.reason, code=reset.code, subcode=reset.subcode)
+            _log.error("an UPDATE ends its session", extra=facts)
+            channel.write(encode.notify(batch.peer, reset.code, reset.subcode, reset.data))
+        return events
+
+    def _count(self, line: decode.Received | raw.Batch) -> None:
+        before = self._counters.get(line.peer)
+        self._counters[line.peer] = line.counter
         # A smaller number: ExaBGP counts anew for a neighbour that was configured again.
-        if before is not None and report.counter > before + 1:
-            raise Lost(f"{report.counter - before - 1} lines about {report.peer} were lost")
-        return () if report.event is None else (report.event,)
+        if before is not None and line.counter > before + 1:
+            raise Lost(f"{line.counter - before - 1} lines about {line.peer} were lost")
 
     def _pass_on(self, events: Iterable[SpeakerEvent]) -> None:
         """

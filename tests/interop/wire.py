@@ -94,6 +94,8 @@ class Speaker:
         self._listener.listen()
         self._listener.settimeout(_ANSWER_WITHIN_S)
         self._session: socket.socket | None = None
+        self.notifications: list[bytes] = []
+        """Of all sessions, without their headers."""
 
     def up(self) -> None:
         """
@@ -110,7 +112,7 @@ class Speaker:
             if _until_keepalive(session):
                 self._session = session
         self._session.settimeout(None)
-        threading.Thread(target=_keep_alive, args=(self._session,), daemon=True).start()
+        threading.Thread(target=_keep_alive, args=(self._session, self.notifications), daemon=True).start()
 
     def send(self, *messages: bytes) -> None:
         """Send, whatever it is. Raises OSError if the session has ended."""
@@ -143,12 +145,14 @@ def _until_keepalive(session: socket.socket) -> bool:
     return False
 
 
-def _keep_alive(session: socket.socket) -> None:
+def _keep_alive(session: socket.socket, notifications: list[bytes]) -> None:
     heard = session.makefile("rb")
     try:
         while len(header := heard.read(19)) == 19:
-            heard.read(struct.unpack("!H", header[16:18])[0] - 19)
+            body = heard.read(struct.unpack("!H", header[16:18])[0] - 19)
             if header[18] == _KEEPALIVE:
                 session.sendall(message(_KEEPALIVE))
+            if header[18] == _NOTIFICATION:
+                notifications.append(body)
     except (OSError, ValueError):
         return  # the session is over

@@ -26,7 +26,7 @@ from typing import Final, TypeAlias
 
 from bgpctl.core.bgp import peer_table
 from bgpctl.core.bgp.peer_table import PeerTable, TableState
-from bgpctl.core.bgp.speaker import DownKind, SessionDown, SessionOpened, Update
+from bgpctl.core.bgp.speaker import DownKind, Malformed, SessionDown, SessionOpened, Update
 from bgpctl.core.net.addresses import Address, Prefix
 
 AdjRibIn: TypeAlias = Mapping[Address, PeerTable]
@@ -97,6 +97,15 @@ def updated(adj_rib_in: AdjRibIn, update: Update, at_s: float, limit: int = PREF
     if table is None or table.prefix_limit_exceeded:
         return adj_rib_in
     return {**adj_rib_in, update.peer: peer_table.with_update(table, update, at_s, limit)}
+
+
+def malformed(adj_rib_in: AdjRibIn, event: Malformed) -> AdjRibIn:
+    """The tables after errors in UPDATEs, which are counted; the Updates are without what they spoil."""
+    table = adj_rib_in.get(event.peer)
+    if table is None:
+        return adj_rib_in
+    counted = replace(table, malformed=table.malformed + event.count, last_malformed=event.reason)
+    return {**adj_rib_in, event.peer: counted}
 
 
 def refresh_due(adj_rib_in: AdjRibIn, at_s: float) -> tuple[Address, ...]:

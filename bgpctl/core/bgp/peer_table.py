@@ -76,6 +76,8 @@ class PeerTable:
         enhanced_refresh: the peer marks the end of a route refresh (RFC 7313).
         refresh_pending: a route refresh was requested of the peer, and its end (RFC 7313) is awaited. Until then
             End-of-RIB does not complete the table: it may belong to an initial table that was sent before.
+        malformed: the number of errors in its UPDATEs since this agent started (RFC 7606); `last_malformed` is the last
+            one in words.
         notification_restart: a NOTIFICATION alone ends no graceful restart (RFC 8538).
         over_limit_since_s: when the peer exceeded the prefix limit. Nothing of it is used or kept until a whole table
             is below the limit.
@@ -97,6 +99,8 @@ class PeerTable:
     refresh_pending: bool = False
     notification_restart: bool = False
     over_limit_since_s: float | None = None
+    malformed: int = 0
+    last_malformed: str = ""
 
     @property
     def usable(self) -> Table[Received]:

@@ -264,14 +264,12 @@ def surroundings(observed: Dataplane, before: Surroundings | None = None) -> Sur
     All of an observation that may decide about what should be there. What is equal to `before` is the same object, so
     that a change of our own routes is no change of the surroundings.
     """
-    known = before.observed.route_set.shards if before else {}
-    found = before.foreign.route_set.shards if before else {}
-    nothing = frozenset[Route]()
+    now, known, found = observed.route_set, RouteSet(), RouteSet()
+    if before:
+        known, found = before.observed.route_set, before.foreign.route_set
     routes = {
-        key: found.get(key, nothing)
-        if known.get(key) is shard
-        else frozenset([route for route in shard if route.protocol != PROTOCOL])
-        for key, shard in observed.route_set.shards.items()
+        key: frozenset([route for route in now.shards.get(key, ()) if route.protocol != PROTOCOL])
+        for key in now.touched_since(known)
     }
     foreign = Dataplane(
         links=observed.links,
@@ -281,7 +279,7 @@ def surroundings(observed: Dataplane, before: Surroundings | None = None) -> Sur
         if before and before.observed.next_hops is observed.next_hops
         else frozenset([hop for hop in observed.next_hops if hop.protocol != PROTOCOL]),
         groups=frozenset([group for group in observed.groups if group.protocol != PROTOCOL]),
-        routes=RouteSet({key: shard for key, shard in routes.items() if shard}),
+        routes=found.with_shards(routes),
         rules=observed.rules,
     )
     return Surroundings(observed, foreign.sharing(before.foreign) if before else foreign)

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.objects import PROTOCOL, Route
-from bgpctl.core.net.table import ShardKey, by_shard, shard_of, sharing
+from bgpctl.core.net.table import ShardKey, by_shard, differing, shard_of, sharing
 
 _NONE: Final = frozenset[Route]()
 _KEY: Final = itemgetter(*map(Route._fields.index, ("table", "prefix", "metric")))
@@ -116,11 +116,7 @@ class RouteSet(AbstractSet[Route]):
 
     def touched_since(self, before: RouteSet) -> set[ShardKey]:
         """The shards that are other objects than before, or in one of the two sets only."""
-        if self is before:
-            return set()
-        old = before.shards
-        changed = {key for key, shard in self.shards.items() if old.get(key) is not shard}
-        return changed | (old.keys() - self.shards.keys())
+        return set() if self is before else set(differing(self.shards, before.shards))
 
     def without_keys_of(self, other: RouteSet) -> RouteSet:
         """The routes whose key no route of `other` has."""

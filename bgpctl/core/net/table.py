@@ -20,11 +20,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping, ValuesView
-from itertools import chain
+from itertools import chain, compress, islice
+from operator import is_, is_not
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast, overload
 
 from bgpctl.core.net.addresses import Prefix
 
+K = TypeVar("K")
 V = TypeVar("V")
 W = TypeVar("W")
 S = TypeVar("S", bound=tuple[Any, ...])
@@ -135,15 +137,8 @@ class Table(Mapping[Prefix, V], Generic[V]):
         if self is before:
             return changed
         old_shards = Table.of(before).shards
-        for key, shard in self.shards.items():
-            old = old_shards.get(key)
-            if old is None:
-                changed.update(shard)
-            elif old is not shard:
-                changed.update([prefix for prefix, value in shard.items() if old.get(prefix, _ABSENT) is not value])
-                changed.update(old.keys() - shard.keys())
-        for key in old_shards.keys() - self.shards.keys():
-            changed.update(old_shards[key])
+        for key in differing(self.shards, old_shards):
+            changed.update(differing(self.shards.get(key, {}), old_shards.get(key, {})))
         return changed
 
     def changed(self, entries: Mapping[Prefix, V], gone: Iterable[Prefix] = ()) -> Table[V]:
@@ -250,12 +245,18 @@ _ABSENT: Final = object()
 """Identical to no value."""
 
 
+def differing(now: Mapping[K, V], before: Mapping[K, V]) -> Iterable[K]:
+    """The keys whose values are not one object, or that are in one of the two only."""
+    # One is an edited copy of the other nearly always, so what was in both stands in the same order.
+    if len(now) >= len(before) and all(map(is_, now, before)):
+        added = islice(now, len(before), None)
+        return chain(compress(now, map(is_not, now.values(), before.values())), added)
+    changed = [key for key, value in now.items() if before.get(key, _ABSENT) is not value]
+    return chain(changed, before.keys() - now.keys())
+
+
 def sharing(shards: Mapping[ShardKey, W], before: Mapping[ShardKey, W]) -> Mapping[ShardKey, W]:
     """Equal shards, as many as possible the very objects of `before`; `before` itself if all are."""
-    same = dict(shards)
-    for key, shard in shards.items():
-        old = before.get(key)
-        if old is not None and old is not shard and old == shard:
-            same[key] = old
-    is_same = same.keys() == before.keys() and all(shard is before[key] for key, shard in same.items())
-    return before if is_same else same
+    others = list(differing(shards, before))
+    equal = {key: before[key] for key in others if key in before and shards.get(key) == before[key]}
+    return before if len(equal) == len(others) else {**shards, **equal}
