@@ -89,7 +89,7 @@ class Feed:
         """Announce more, and wait until the kernel has all of them."""
         for number, address in enumerate(self._addresses):
             fresh = [self._table.prefix(i) for i in range(self.size, size) if i % len(self._addresses) == number]
-            self._peers.send(address, announce(fresh, address))
+            self._peers.announce(address, announce(fresh, address))
         self.size = size
         wait_until(
             lambda: routes_in_kernel(self._site.node, self._table.version) >= self._before + size, within_s=WITHIN_S

@@ -8,14 +8,14 @@ Every encapsulation to every other, PPS packets a second (1000) in each of twelv
 - strict rp_filter: every node has both tunnels first, then they replace their routes, PAUSE_S apart;
 - without proof: every node makes its own tunnel and replaces its routes when it hears of it, PAUSE_S apart.
 
-    PPS=1000 python -m bench.switch [--ours] [bench/results/switch.json]
+    PPS=1000 python -m bench.switch [--ours] [--encapsulations] [bench/results/switch.json]
 
 With --ours the first two of these alone: `make bench-switch` has it done on a stock kernel too, with its ipip module.
+With --encapsulations the second is left out, as in `make bench`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -27,6 +27,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from bench.common import figures
+from bench.common.ending import ends_orderly
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.net.objects import METRIC
 from bgpctl.lab import lab as labs
@@ -93,7 +95,7 @@ def lab_of(name: str, topology_file: Path = TOPOLOGY) -> Iterator[Lab]:
         directory.rmdir()
 
 
-def figures(flows: Sequence[Flow]) -> dict[str, Any]:
+def packets(flows: Sequence[Flow]) -> dict[str, Any]:
     return {
         "sent": sum(flow.sent for flow in flows),
         "lost": sum(flow.lost for flow in flows),
@@ -103,12 +105,12 @@ def figures(flows: Sequence[Flow]) -> dict[str, Any]:
 
 
 def ours() -> Iterator[dict[str, Any]]:
-    """Every ordered pair of modes once."""
-    for topology, stops in TOURS.items():
+    """Every ordered pair of modes once, or the first STOPS of each of the topologies ONLY."""
+    for topology in os.environ.get("ONLY", " ".join(TOURS)).split():
         with lab_of("ours", TOPOLOGIES / f"{topology}.yaml") as lab:
-            for word in stops:
+            for word in TOURS[topology][: int(os.environ.get("STOPS", "100"))]:
                 report = switch(lab, "blue", word, PPS, Printed(), within_s=WITHIN_S)
-                row = {"from": report.before, "to": report.after, "took_s": report.took_s, **figures(report.flows)}
+                row = {"from": report.before, "to": report.after, "took_s": report.took_s, **packets(report.flows)}
                 row |= {"topology": topology, "driver": driver(lab)}
                 print(f"{row}", flush=True)
                 yield row
@@ -149,7 +151,7 @@ def other(
 
     took_s, flows = under_load(lab, follow)
     name, topology = what
-    row = {"what": name, "topology": topology, "took_s": took_s, **figures(flows)}
+    row = {"what": name, "topology": topology, "took_s": took_s, **packets(flows)}
     print(f"{row}", flush=True)
     return row
 
@@ -182,7 +184,7 @@ def naively(name: str, act: Callable[[Lab], None]) -> dict[str, Any]:
             agent.send_signal(signal.SIGKILL)
             agent.wait()
         took_s, flows = under_load(lab, partial(act, lab))
-    row = {"how": name, "from": START, "to": "VXLANCrossSubnet", "took_s": took_s, **figures(flows)}
+    row = {"how": name, "from": START, "to": "VXLANCrossSubnet", "took_s": took_s, **packets(flows)}
     print(f"{row}", flush=True)
     return row
 
@@ -259,8 +261,8 @@ def mac(node: Node) -> str:
 NAIVE: Final = {"delete and add": delete_and_add, "strict rp_filter": strict, "without proof": without_proof}
 
 
-def main(output: Path | None, *, naive_too: bool) -> None:
-    matrix, further = list(ours()), list(others())
+def main(output: Path | None, *, others_too: bool, naive_too: bool) -> None:
+    matrix, further = list(ours()), list(others()) if others_too else []
     naive = [naively(name, act) for name, act in NAIVE.items()] if naive_too else []
     every = [*matrix, *further]
     lost, longest_ms = sum(row["lost"] for row in every), max(row["longest_gap_ms"] for row in every)
@@ -269,13 +271,17 @@ def main(output: Path | None, *, naive_too: bool) -> None:
     for row in naive:
         print(f"{row['how']}: {row['lost']} of {row['sent']} lost, longest gap {row['longest_gap_ms']} ms")
     if output:
-        output.parent.mkdir(parents=True, exist_ok=True)
         record = {"pps": PPS, "directions": 12, "pause_s": PAUSE_S, "bgpctl": matrix, "others": further, "naive": naive}
-        output.write_text(json.dumps(record, indent=1) + "\n")
+        figures.write(output, record)
     sys.exit(lost > 0 or any(row["took_s"] is None for row in matrix))
 
 
 if __name__ == "__main__":
     _, *arguments = sys.argv
-    files = [Path(argument) for argument in arguments if argument != "--ours"]
-    main(files[0] if files else None, naive_too="--ours" not in arguments)
+    files = [Path(argument) for argument in arguments if not argument.startswith("--")]
+    ends_orderly()
+    main(
+        files[0] if files else None,
+        others_too="--encapsulations" not in arguments,
+        naive_too="--ours" not in arguments,
+    )

@@ -24,7 +24,7 @@ from bgpctl.lab.daemons.session_options import CLUSTER_AS
 from tests.interop import wire
 from tests.waiting import wait_until
 
-_OPEN, _UPDATE, _KEEPALIVE = 1, 2, 4
+_UPDATE, _KEEPALIVE, _ROUTE_REFRESH = 2, 4, 5
 _AS_PATH, _LOCAL_PREF, _MP_REACH, _MP_UNREACH = 2, 5, 14, 15
 _IPV6_UNICAST: Final = b"\0\2\1"
 _HEADER_BYTES: Final = 19
@@ -106,6 +106,7 @@ class Peers:
         self._asn, self._wanted = asn, len(addresses)
         self._selector = selectors.DefaultSelector()
         self._sessions: dict[Address, _Session] = {}
+        self._tables: dict[Address, bytes] = {}
         self._lock = threading.Lock()
         self._ends = False
         for address in addresses:
@@ -137,6 +138,11 @@ class Peers:
         """Send as the peer at this address. Raises OSError, KeyError if it has no session."""
         with self._lock:
             self._sessions[address].connection.sendall(messages)
+
+    def announce(self, address: Address, messages: bytes) -> None:
+        """Send a part of the peer's table, which is sent again when the node asks for it (RFC 2918)."""
+        self._tables[address] = self._tables.get(address, b"") + messages
+        self.send(address, messages)
 
     def hang_up(self, address: Address) -> None:
         """End the connection of one peer without a word, and answer no further one."""
@@ -195,6 +201,9 @@ class Peers:
         for kind in session.messages(chunk):
             session.established = session.established or kind == _KEEPALIVE
             session.updates += kind == _UPDATE
+            if kind == _ROUTE_REFRESH:
+                table = self._tables.get(session.local, b"")
+                self._say(session, table + end_of_rib(session.local.version))
 
     def _drop(self, session: _Session) -> None:
         if self._sessions.get(session.local) is session:

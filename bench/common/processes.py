@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -104,10 +104,10 @@ def spent(meter: Meter, idle: Mapping[str, float], act: Callable[[], None]) -> d
     return {part: max(0.0, after_s - before[part] - idle[part] * took_s) for part, after_s in meter.read().items()}
 
 
-def descendants(pid: int) -> Iterator[int]:
-    """The process and all that it started, directly or not."""
-    yield pid
+def children_of(pid: int) -> list[int]:
+    """The processes that it is the parent of, also those that have ended and are not reaped."""
+    found = []
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                yield from descendants(int(child))
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found

@@ -83,7 +83,7 @@ class Site:
         return Place(self.node, directory)
 
     def processes(self) -> list[int]:
-        """Those of the node."""
+        """The processes of the node."""
         return netns.processes(self.node)
 
     def tear_down(self) -> None:

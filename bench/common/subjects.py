@@ -6,7 +6,6 @@ Refuses to know: what is measured.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
@@ -88,19 +87,10 @@ _PROGRAMS: Final = {"FRR": frr.PROGRAMS, "BIRD": bird.PROGRAMS}
 
 
 def present(subjects: Iterable[str]) -> tuple[list[str], dict[str, str]]:
-    """Those that can run here, and of each other one the reason."""
+    """The programs that can run here, and of each other one the reason."""
     lacking = {name: missing(_PROGRAMS.get(name, ())) for name in subjects}
     absent = {name: f"no {', '.join(programs)}" for name, programs in lacking.items() if programs}
     return [name for name in lacking if name not in absent], absent
-
-
-def version_of(subject: str) -> str:
-    """The version of a program, as it prints it."""
-    commands = {"FRR": ("vtysh", "--version"), "BIRD": ("bird", "--version")}
-    if subject not in commands:
-        return ""
-    shown = subprocess.run(commands[subject], capture_output=True, text=True, check=False)
-    return (shown.stdout + shown.stderr).strip().splitlines()[0]
 
 
 def rested(site: Site) -> bool:

@@ -1,0 +1,95 @@
+"""
+The parts of `make bench`: which module measures, how long it may take, and how much it does in the quick mode.
+
+Refuses to know: how a part measures, and what its figures look like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+FULL_S: Final = 40 * 60.0
+QUICK_S: Final = 5 * 60.0
+
+
+class Part(NamedTuple):
+    """
+    One benchmark.
+
+    Attributes:
+        name: of its results and of its section in docs/benchmarks.md; `make bench-NAME` runs it alone.
+        module: run with the name of the results' file.
+        full_s, quick_s: its share of the time, after which it is stopped; it takes about two thirds of that on a quiet
+            machine. A share of 0 leaves it out.
+        full, quick: variables that say how much it does.
+    """
+
+    name: str
+    module: str
+    full_s: float
+    quick_s: float
+    full: Mapping[str, str] = {}
+    quick: Mapping[str, str] = {}
+    words: Sequence[str] = ()
+
+
+PARTS: Final = (
+    Part(
+        "live",
+        "bench.live",
+        560,
+        70,
+        {"ROUNDS": "2", "CHANGES": "40"},
+        {"ROUNDS": "1", "CHANGES": "10", "SIZES": "1000 10000", "SIZES6": "1000", "DENSE": ""},
+    ),
+    Part("change", "bench.change", 130, 10, {}, {"SIZES": "1000 10000", "REFLECTORS": "1000/20", "CHANGES": "3"}),
+    Part(
+        "fib",
+        "bench.fib",
+        300,
+        30,
+        {"ROUTES": "100000", "GATEWAYS": "5000", "ROUNDS": "3"},
+        {"ROUTES": "10000", "GATEWAYS": "500", "ROUNDS": "1"},
+    ),
+    Part("bgp", "bench.bgp", 120, 30, {}, {"ROUTES": "10000", "ROUNDS": "1"}),
+    Part(
+        "bgp-idle",
+        "bench.bgp_idle",
+        100,
+        25,
+        {"ROUNDS": "2", "SECONDS": "15"},
+        {"PEERS": "20", "ROUNDS": "1", "SECONDS": "3"},
+    ),
+    Part("repair", "bench.repair", 60, 15, {}, {"TRIES": "20"}),
+    Part("mirror", "bench.mirror", 180, 0, {"ROUTES": "50000"}),
+    Part(
+        "encapsulation",
+        "bench.switch",
+        300,
+        40,
+        {"PPS": "500"},
+        {"PPS": "100", "ONLY": "one-rack", "STOPS": "2"},
+        ("--encapsulations",),
+    ),
+)
+
+
+def planned(*, quick: bool, names: Sequence[str] = ()) -> tuple[Part, ...]:
+    """
+    The parts that a run makes, in order.
+
+    Raises:
+        ValueError: no part has one of these names.
+    """
+    unknown = set(names) - {part.name for part in PARTS}
+    if unknown:
+        raise ValueError(
+            f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(part.name for part in PARTS)}"
+        )
+    return tuple(part for part in PARTS if (not names or part.name in names) and share_s(part, quick=quick))
+
+
+def share_s(part: Part, *, quick: bool) -> float:
+    """How long the part may take."""
+    return part.quick_s if quick else part.full_s
