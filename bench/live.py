@@ -25,8 +25,9 @@ from bench.common.ending import ends_orderly
 from bench.common.fib_watch import FibWatch, routes_in_kernel
 from bench.common.peers import Peers, announce, withdraw
 from bench.common.processes import Meter, spent
+from bench.common.rounds import interleaved
 from bench.common.site import Site, peer_address, site
-from bench.common.subjects import POOL, SUBJECTS, present, rest
+from bench.common.subjects import POOL, SUBJECTS, rest
 from bgpctl.core.net.addresses import Prefix
 from tests.waiting import wait_until
 
@@ -35,6 +36,7 @@ SIZES6: Final = tuple(int(size) for size in os.environ.get("SIZES6", "1000 50000
 DENSE: Final = tuple(int(size) for size in os.environ.get("DENSE", "16000").split())
 CHANGES: Final = int(os.environ.get("CHANGES", "40"))
 ROUNDS: Final = int(os.environ.get("ROUNDS", "2"))
+COLUMNS: Final = ("table", "routes", "change")
 WITHIN_S: Final = 300.0
 IDLE_S: Final = 1.0
 PAUSE_S: Final = (0.02, 0.05)
@@ -56,6 +58,9 @@ class Table:
     def sessions(self) -> tuple[int, ...]:
         """The IP versions of each peer's sessions: a node has an IPv4 address always."""
         return (4,) if self.version == 4 else (4, 6)
+
+    def __str__(self) -> str:
+        return self.name
 
     def prefix(self, number: int) -> Prefix:
         bits = 32 if self.version == 4 else 128
@@ -175,48 +180,18 @@ def changes(subject: str, table: Table, size: int, place: Site, feed: Feed) -> I
         watch.close()
 
 
-def summary(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each table, size, change and subject: medians of the rounds, latencies of all of them together."""
-    rows = []
-    for key, taken in figures.grouped(samples, "table", "routes", "change", "subject").items():
-        totals = [sum(sample["cpu_ms"].values()) for sample in taken]
-        latencies = [value for sample in taken for value in sample["latencies_ms"]]
-        parts = {part: figures.median([sample["cpu_ms"][part] for sample in taken]) for part in taken[0]["cpu_ms"]}
-        rows.append(
-            {
-                **key,
-                "cpu_ms": figures.median(totals),
-                "cpu_ms_rounds": figures.rounded(totals),
-                "parts_ms": parts,
-                "p50_ms": figures.percentile(latencies, 50),
-                "p99_ms": figures.percentile(latencies, 99),
-                "changes": len(latencies),
-            }
-        )
-    return rows
+def show(sample: dict[str, Any]) -> str:
+    return figures.line(figures.change_rows([sample], *COLUMNS)[0])
 
 
 def main(output: Path | None) -> None:
-    subjects, absent = present(SUBJECTS)
-    samples: list[dict[str, Any]] = []
-    for _ in range(ROUNDS):
-        for table in TABLES:
-            for subject in subjects if table.sizes else ():
-                for sample in measure(subject, table):
-                    samples.append(sample)
-                    (row,) = summary([sample])
-                    print(line(row), flush=True)
-    rows = summary(samples)
+    tables = [table for table in TABLES if table.sizes]
+    samples, absent = interleaved(SUBJECTS, tables, ROUNDS, measure, show)
+    rows = figures.change_rows(samples, *COLUMNS)
     if ROUNDS > 1:
-        print("\n".join(["", "medians of all rounds", *map(line, rows)]))
+        print("\n".join(["", "medians of all rounds", *map(figures.line, rows)]))
     if output:
         figures.write(output, {"changes": CHANGES, "rounds": ROUNDS, "absent": absent, "rows": rows})
-
-
-def line(row: dict[str, Any]) -> str:
-    parts = ", ".join(f"{part} {value:.2f}" for part, value in row["parts_ms"].items())
-    what = f"{row['table']:10} {row['routes']:>7,} {row['change']:9} {row['subject']:7}"
-    return f"{what} {row['cpu_ms']:7.2f} ms CPU, {row['p50_ms']:6.1f} ms p50, {row['p99_ms']:6.1f} ms p99  ({parts})"
 
 
 if __name__ == "__main__":

@@ -43,6 +43,14 @@ PARTS: Final = (
         {"ROUNDS": "2", "CHANGES": "40"},
         {"ROUNDS": "1", "CHANGES": "10", "SIZES": "1000 10000", "SIZES6": "1000", "DENSE": ""},
     ),
+    Part(
+        "reflector",
+        "bench.reflector",
+        240,
+        25,
+        {"ROUNDS": "1"},
+        {"ROUTES": "500", "CLIENTS": "10", "CHANGES": "5", "ROUNDS": "1"},
+    ),
     Part("change", "bench.change", 130, 10, {}, {"SIZES": "1000 10000", "REFLECTORS": "1000/20", "CHANGES": "3"}),
     Part(
         "fib",

@@ -47,26 +47,34 @@ def cells(sides: Mapping[str, Mapping[str, Any]], subjects: Sequence[str], *keys
 def absent(record: Record) -> str:
     """A sentence on the programs that were not there."""
     found = record.get("absent") or {}
-    return "".join(f"\n\n{name} was left out: {reason}." for name, reason in found.items())
+    return "".join(f"\n\nLeft out: {name} ({reason})." for name, reason in found.items())
 
 
 def live(record: Record) -> str:
     """CPU and latency of one change."""
-    rows = record["rows"]
+    head, rows = _changes(record["rows"], "table", "routes", "change")
+    lines = [[f"{name}, {routes:,} routes", *rest] for name, routes, *rest in rows]
+    return table(["table", "change", *head], lines) + absent(record)
+
+
+def reflector(record: Record) -> str:
+    """CPU and latency of one change at a reflector."""
+    head, rows = _changes(record["rows"], "change")
+    size = f"{record['routes']:,} routes and {record['clients']} clients."
+    return f"{size}\n\n{table(['change', *head], rows)}{absent(record)}"
+
+
+def _changes(rows: Sequence[Mapping[str, Any]], *by: str) -> tuple[list[str], list[list[Any]]]:
+    """The columns of all subjects, and the rows: the values of `by`, then CPU, then latencies."""
     subjects = subjects_of(rows)
-    head = [
-        "table",
-        "change",
-        *(f"{name}, CPU ms" for name in subjects),
-        *(f"{name}, p50 / p99 ms" for name in subjects),
-    ]
+    head = [*(f"{name}, CPU ms" for name in subjects), *(f"{name}, p50 / p99 ms" for name in subjects)]
     lines = []
-    for (name, routes, change), sides in pivot(rows, ("table", "routes", "change")).items():
+    for key, sides in pivot(rows, by).items():
         costs = cells(sides, subjects, "cpu_ms")
         if "bgpctl" in sides:
             costs[subjects.index("bgpctl")] += f" ({parts(sides['bgpctl']['parts_ms'])})"
-        lines.append([f"{name}, {routes:,} routes", change, *costs, *cells(sides, subjects, "p50_ms", "p99_ms")])
-    return table(head, lines) + absent(record)
+        lines.append([*key, *costs, *cells(sides, subjects, "p50_ms", "p99_ms")])
+    return head, lines
 
 
 def parts(values: Mapping[str, float]) -> str:
@@ -170,6 +178,7 @@ def encapsulation(record: Record) -> str:
 
 TABLES: Final[Mapping[str, Callable[[Record], str]]] = {
     "live": live,
+    "reflector": reflector,
     "change": change,
     "fib": fib,
     "bgp": bgp,

@@ -47,6 +47,41 @@ def grouped(rows: Iterable[dict[str, Any]], *columns: str) -> dict[Key, list[dic
     return found
 
 
+def change_rows(samples: Iterable[dict[str, Any]], *columns: str) -> list[dict[str, Any]]:
+    """
+    One row for each kind of change and subject: the median of the rounds' CPU, and percentiles of all single tries.
+
+    Args:
+        samples: a round each, with `cpu_ms` by part of the subject and `latencies_ms`.
+        columns: that name the kind of change.
+    """
+    rows = []
+    for key, taken in grouped(samples, *columns, "subject").items():
+        totals = [sum(sample["cpu_ms"].values()) for sample in taken]
+        latencies = [value for sample in taken for value in sample["latencies_ms"]]
+        parts = {part: median([sample["cpu_ms"][part] for sample in taken]) for part in taken[0]["cpu_ms"]}
+        rows.append(
+            {
+                **key,
+                "cpu_ms": median(totals),
+                "cpu_ms_rounds": rounded(totals),
+                "parts_ms": parts,
+                "p50_ms": percentile(latencies, 50),
+                "p99_ms": percentile(latencies, 99),
+                "tries": len(latencies),
+            }
+        )
+    return rows
+
+
+def line(row: dict[str, Any]) -> str:
+    """One row of changes for a terminal; the columns that name it come first."""
+    names = [*row.values()][: [*row].index("cpu_ms")]
+    what = " ".join(f"{value:>7,}" if isinstance(value, int) else f"{value:10}" for value in names)
+    parts = ", ".join(f"{part} {value:.2f}" for part, value in row["parts_ms"].items())
+    return f"{what} {row['cpu_ms']:7.2f} ms CPU, {row['p50_ms']:6.1f} ms p50, {row['p99_ms']:6.1f} ms p99  ({parts})"
+
+
 def write(output: Path, record: Any) -> None:
     """A file of JSON."""
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,8 @@ _IPV6_UNICAST: Final = b"\0\2\1"
 _HEADER_BYTES: Final = 19
 _GREATEST_MESSAGE: Final = 4096
 _HOLD_TIME_S: Final = 240
-_KEEPALIVE_EVERY_S: Final = 5.0
+_KEEPALIVE_EVERY_S: Final = 9.0
+_STOPS_WITHIN_S: Final = 0.5
 _PORT: Final = 179
 
 
@@ -74,11 +75,10 @@ def _parts(prefixes: Iterable[Prefix]) -> Iterator[bytes]:
 
 
 class _Session:
-    def __init__(self, connection: socket.socket, local: Address) -> None:
-        self.connection, self.local = connection, local
+    def __init__(self, connection: socket.socket, local: Address, remote: str) -> None:
+        self.connection, self.local, self.remote = connection, local, remote
         self.unread = b""
         self.established = False
-        self.updates = 0
 
     def messages(self, chunk: bytes) -> Iterator[int]:
         """The kinds of the messages that are whole by now."""
@@ -95,77 +95,92 @@ class _Session:
 
 class Peers:
     """
-    One peer at each address, all in one namespace; a later connection to an address replaces the former one.
+    One peer at each address, all in one namespace. Each has sessions with any number of nodes; a later connection of a
+    node replaces its former one.
 
     Args:
         namespace: where the addresses are.
         addresses: of both IP versions; each speaks its own.
+        nodes: how many nodes connect to each peer.
     """
 
-    def __init__(self, namespace: str, addresses: Sequence[Address], asn: Asn = CLUSTER_AS) -> None:
-        self._asn, self._wanted = asn, len(addresses)
+    def __init__(self, namespace: str, addresses: Sequence[Address], nodes: int = 1, asn: Asn = CLUSTER_AS) -> None:
+        self._asn, self._wanted = asn, len(addresses) * nodes
         self._selector = selectors.DefaultSelector()
-        self._sessions: dict[Address, _Session] = {}
+        self._sessions: dict[tuple[Address, str], _Session] = {}
         self._tables: dict[Address, bytes] = {}
-        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._received = threading.Condition()
+        self._updates = 0
         self._ends = False
         for address in addresses:
             family = socket.AF_INET if address.version == 4 else socket.AF_INET6
             listener = netns.open_socket(namespace, family, socket.SOCK_STREAM)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((str(address), _PORT))
-            listener.listen()
+            listener.listen(nodes)
             listener.setblocking(False)
             self._selector.register(listener, selectors.EVENT_READ, address)
         self._thread = threading.Thread(target=self._serve, name="peers", daemon=True)
         self._thread.start()
 
     def up(self, within_s: float = 60.0) -> None:
-        """Wait until every session is established, then end an empty table in each."""
+        """Wait until every session is established."""
         wait_until(lambda: self.established() == self._wanted, within_s=within_s)
-        for address in [*self._sessions]:
-            self.send(address, end_of_rib(address.version))
 
     def established(self) -> int:
         """How many sessions are up."""
         return sum(session.established for session in [*self._sessions.values()])
 
     def updates(self) -> int:
-        """How many UPDATEs all peers received."""
-        return sum(session.updates for session in [*self._sessions.values()])
+        """How many UPDATEs all peers received so far."""
+        return self._updates
+
+    def received(self, count: int, within_s: float = 30.0) -> float:
+        """The time (time.perf_counter) at which so many UPDATEs have come in since the beginning."""
+        with self._received:
+            if not self._received.wait_for(lambda: self._updates >= count, within_s):
+                raise TimeoutError(f"{self._updates} of {count} UPDATEs")
+        return time.perf_counter()
 
     def send(self, address: Address, messages: bytes) -> None:
-        """Send as the peer at this address. Raises OSError, KeyError if it has no session."""
-        with self._lock:
-            self._sessions[address].connection.sendall(messages)
+        """Send as the peer at this address, in all its sessions. Raises OSError."""
+        for session in self._of(address):
+            with self._writing:
+                session.connection.sendall(messages)
 
     def announce(self, address: Address, messages: bytes) -> None:
-        """Send a part of the peer's table, which is sent again when the node asks for it (RFC 2918)."""
+        """
+        Send a part of the peer's table. The whole table is sent, with an End-of-RIB, in each session that is
+        established later, and when a node asks for it (RFC 2918).
+        """
         self._tables[address] = self._tables.get(address, b"") + messages
         self.send(address, messages)
 
     def hang_up(self, address: Address) -> None:
-        """End the connection of one peer without a word, and answer no further one."""
+        """End the connections of one peer without a word, and answer no further one."""
         for key in [*self._selector.get_map().values()]:
             if key.data == address:
                 self._selector.unregister(key.fileobj)
                 key.fileobj.close()  # type: ignore[union-attr]
-        session = self._sessions.pop(address)
-        with contextlib.suppress(OSError, KeyError, ValueError):
-            self._selector.unregister(session.connection)
-        session.connection.close()
+        for session in self._of(address):
+            self._drop(session)
 
     def close(self) -> None:
+        """End all of them."""
         self._ends = True
         self._thread.join()
         for key in [*self._selector.get_map().values()]:
             key.fileobj.close()  # type: ignore[union-attr]
         self._selector.close()
 
+    def _of(self, address: Address) -> list[_Session]:
+        return [session for session in [*self._sessions.values()] if session.local == address]
+
     def _serve(self) -> None:
         sent_s = time.monotonic()
         while not self._ends:
-            for key, _ in self._selector.select(0.2):
+            for key, _ in self._selector.select(_STOPS_WITHIN_S):
                 if isinstance(key.data, Address):
                     self._accept(key.fileobj, key.data)  # type: ignore[arg-type]
                 else:
@@ -177,15 +192,14 @@ class Peers:
 
     def _accept(self, listener: socket.socket, address: Address) -> None:
         try:
-            connection, _ = listener.accept()
+            connection, remote = listener.accept()
         except OSError:
             return
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        session = _Session(connection, address)
-        former = self._sessions.get(address)
-        if former:
+        session = _Session(connection, address, remote[0])
+        if former := self._sessions.get((address, session.remote)):
             self._drop(former)
-        self._sessions[address] = session
+        self._sessions[address, session.remote] = session
         self._selector.register(connection, selectors.EVENT_READ, session)
         router_id = Address(4, (10 << 24) + (address.value & 0xFFFFFF))
         self._say(session, wire.opening(self._asn, router_id, _HOLD_TIME_S, versions=(address.version,)))
@@ -198,20 +212,23 @@ class Peers:
             chunk = b""
         if not chunk:
             self._drop(session)
-        for kind in session.messages(chunk):
-            session.established = session.established or kind == _KEEPALIVE
-            session.updates += kind == _UPDATE
-            if kind == _ROUTE_REFRESH:
-                table = self._tables.get(session.local, b"")
-                self._say(session, table + end_of_rib(session.local.version))
+        kinds = [*session.messages(chunk)]
+        if (_KEEPALIVE in kinds and not session.established) or _ROUTE_REFRESH in kinds:
+            session.established = True
+            table = self._tables.get(session.local, b"")
+            self._say(session, table + end_of_rib(session.local.version))
+        if _UPDATE in kinds:
+            with self._received:
+                self._updates += kinds.count(_UPDATE)
+                self._received.notify_all()
 
     def _drop(self, session: _Session) -> None:
-        if self._sessions.get(session.local) is session:
-            del self._sessions[session.local]
+        if self._sessions.get((session.local, session.remote)) is session:
+            del self._sessions[session.local, session.remote]
         with contextlib.suppress(OSError, KeyError, ValueError):
             self._selector.unregister(session.connection)
         session.connection.close()
 
     def _say(self, session: _Session, message: bytes) -> None:
-        with self._lock, contextlib.suppress(OSError):
+        with self._writing, contextlib.suppress(OSError):
             session.connection.sendall(message)

@@ -38,11 +38,10 @@ def start_bgpctl(site: Site, versions: Iterable[int], *, reflector: bool = False
 def cluster(site: Site, versions: Iterable[int], *, reflector: bool = False) -> str:
     """The node, `us`, and all its peers, p0 …; as the reflector it has them as its clients."""
     addresses = {f"p{number}": [peer_address(number, version) for version in versions] for number in range(site.peers)}
-    rows = [_node("us", [NODE[version] for version in versions], f", clusterID: {CLUSTER_ID}" if reflector else "")]
+    hub = f", clusterID: {CLUSTER_ID}, labels: {{hub: 'yes'}}" if reflector else ""
+    rows = [_node("us", [NODE[version] for version in versions], hub)]
     rows += [_node(name, own) for name, own in addresses.items()]
     mesh = ["mesh: false", 'peers: {clients: {nodes: "!has(hub)", peerSelector: has(hub)}}'] if reflector else []
-    if reflector:
-        rows[0] = rows[0].replace("}", ", labels: {hub: 'yes'}}")
     return "\n".join(
         [
             "calico_backend: bird",

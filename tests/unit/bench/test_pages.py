@@ -64,7 +64,7 @@ def test_subjects_stand_side_by_side_and_an_absent_one_is_named() -> None:
         "| table | change | bgpctl, CPU ms | FRR, CPU ms | bgpctl, p50 / p99 ms | FRR, p50 / p99 ms |\n"
         "|---|---|---|---|---|---|\n"
         "| IPv4, 1,000 routes | added | 5.50 (4.80 + 0.60 + 0.10) | 2.25 | 4.20 / 15.5 | 4.20 / 15.5 |\n\n"
-        "GoBGP was left out: no gobgpd."
+        "Left out: GoBGP (no gobgpd)."
     )
 
 
