@@ -51,6 +51,14 @@ PARTS: Final = (
         {"ROUNDS": "1"},
         {"ROUTES": "500", "CLIENTS": "10", "CHANGES": "5", "ROUNDS": "1"},
     ),
+    Part(
+        "node",
+        "bench.node",
+        260,
+        35,
+        {"ROUNDS": "2", "SECONDS": "10"},
+        {"ROUNDS": "1", "SECONDS": "2", "PEERS": "3"},
+    ),
     Part("change", "bench.change", 130, 10, {}, {"SIZES": "1000 10000", "REFLECTORS": "1000/20", "CHANGES": "3"}),
     Part(
         "fib",

@@ -77,6 +77,34 @@ def _changes(rows: Sequence[Mapping[str, Any]], *by: str) -> tuple[list[str], li
     return head, lines
 
 
+def node(record: Record) -> str:
+    """Start, rest and failover of one node, by the number of its peers."""
+    rows = record["rows"]
+    head = ["peers", "", "first route", "CPU to it", "at rest", "memory", "other path in use"]
+    lines = [
+        [
+            str(row["peers"]),
+            row["subject"],
+            f"{row['first_route_s']:.2f} s",
+            _duration(row["first_route_cpu_s"]) + _observed(row),
+            f"{row['idle_percent']:.2f} %",
+            f"{sum(row['pss_mb'].values()):.1f} MB ({_memory(row['pss_mb'])})",
+            f"{1000 * row['failover_s']:.0f} ms",
+        ]
+        for row in rows
+    ]
+    return table(head, lines) + absent(record)
+
+
+def _observed(row: Mapping[str, Any]) -> str:
+    seconds = row.get("observed_cpu_s")
+    return f", of which the agent {_duration(seconds)} to its first observation" if seconds else ""
+
+
+def _memory(values: Mapping[str, float]) -> str:
+    return " + ".join(f"{name} {number(value)}" for name, value in sorted(values.items()))
+
+
 def parts(values: Mapping[str, float]) -> str:
     """The agent first, then ExaBGP and its bridge."""
     return " + ".join(number(values[part]) for part in ("agent", "exabgp", "bridge") if part in values)
@@ -101,7 +129,7 @@ def change(record: Record) -> str:
 
 
 def fib(record: Record) -> str:
-    """CPU seconds (wall seconds) at the largest size."""
+    """CPU (wall) at the largest size."""
     size = max((row["routes"], row["gateways"]) for row in record)
     rows = [row for row in record if (row["routes"], row["gateways"]) == size]
     subjects = subjects_of(rows)
@@ -119,7 +147,7 @@ def _seconds(row: Mapping[str, Any]) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.2f}" if seconds >= 0.1 else f"{1000 * seconds:.0f} ms"
+    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.0f} ms"
 
 
 def bgp(record: Record) -> str:
@@ -179,6 +207,7 @@ def encapsulation(record: Record) -> str:
 TABLES: Final[Mapping[str, Callable[[Record], str]]] = {
     "live": live,
     "reflector": reflector,
+    "node": node,
     "change": change,
     "fib": fib,
     "bgp": bgp,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +51,22 @@ class FibWatch:
         packed = _packed(gateway)
         return next(at_s for at_s, is_new, hop in self._of(prefix) if is_new and hop == packed)
 
+    def all_lead(self, prefixes: Iterable[Prefix], gateway: Address) -> float:
+        """The time at which the last of these routes was seen to lead there. Raises TimeoutError."""
+        packed = _packed(gateway)
+        missing: set[tuple[bytes | None, int]] = {(_packed(prefix.first), prefix.length) for prefix in prefixes}
+        at_s = time.perf_counter()
+        notices = self._notices()
+        while missing:
+            at_s, is_new, prefix, hop = next(notices)
+            if is_new and hop == packed:
+                missing.discard(prefix)
+        return at_s
+
+    def first(self) -> float:
+        """The time of the first route that leads to a gateway. Raises TimeoutError."""
+        return next(at_s for at_s, is_new, _, hop in self._notices() if is_new and hop)
+
     def gone(self, prefix: Prefix) -> float:
         """The time at which the route was seen to be deleted. Raises TimeoutError."""
         return next(at_s for at_s, is_new, _ in self._of(prefix) if not is_new)
@@ -60,15 +76,17 @@ class FibWatch:
 
     def _of(self, prefix: Prefix) -> Iterator[tuple[float, bool, bytes | None]]:
         """Time, whether it is new, gateway."""
-        wanted = _packed(prefix.first)
+        wanted = _packed(prefix.first), prefix.length
+        return ((at_s, is_new, hop) for at_s, is_new, found, hop in self._notices() if found == wanted)
+
+    def _notices(self) -> Iterator[tuple[float, bool, tuple[bytes | None, int], bytes | None]]:
         while True:
             datagram = self._socket.recv(1 << 17)
             at_s = time.perf_counter()
             for message in messages(datagram):
                 (length,) = struct.unpack_from("B", message.body, 1)
                 found = attributes(message.body, 12)
-                if length == prefix.length and found.get(_RTA_DST) == wanted:
-                    yield at_s, message.type == RTM_NEWROUTE, found.get(_RTA_GATEWAY)
+                yield at_s, message.type == RTM_NEWROUTE, (found.get(_RTA_DST), length), found.get(_RTA_GATEWAY)
 
 
 def _packed(address: Address) -> bytes:

@@ -35,9 +35,12 @@ _STOPS_WITHIN_S: Final = 0.5
 _PORT: Final = 179
 
 
-def announce(prefixes: Sequence[Prefix], next_hop: Address) -> bytes:
+def announce(prefixes: Sequence[Prefix], next_hop: Address, local_pref: int = 100) -> bytes:
     """UPDATEs of an internal peer that announce prefixes of one IP version, as few as possible."""
-    first, last = wire.origin() + wire.attribute(_AS_PATH, b""), wire.attribute(_LOCAL_PREF, struct.pack("!I", 100))
+    first, last = (
+        wire.origin() + wire.attribute(_AS_PATH, b""),
+        wire.attribute(_LOCAL_PREF, struct.pack("!I", local_pref)),
+    )
     if next_hop.version == 4:
         return b"".join(wire.packed(first + wire.next_hop(next_hop) + last, prefixes))
     head = _IPV6_UNICAST + b"\x10" + next_hop.value.to_bytes(16) + b"\0"
