@@ -29,6 +29,8 @@ _OTHER: Final = "#555555"
 _FIB_CASES: Final = ("install", "replace", "move one peer", "withdraw", "no-op reconcile", "reconcile after 1 % damage")
 TITLES: Final = {
     "fib": "CPU seconds per case and subject",
+    "usable": "Time until other nodes can use a new block, by the number of nodes",
+    "forwarding": "CPU a packet and TCP throughput, by encapsulation",
     "live": "CPU and latency of one added route, by the size of the table",
 }
 
@@ -53,6 +55,29 @@ def live(record: Mapping[str, Any], output: Path) -> None:
     lines(axes[1], rows, "routes", "p99_ms")
     axes[0].set_ylabel("CPU ms of one change, less is better")
     axes[1].set_ylabel("p99 ms until the kernel has it, less is better")
+    _save(figure, output)
+
+
+def usable(record: Mapping[str, Any], output: Path) -> None:
+    """Median and worst latencies in a mesh and behind reflectors, by the number of nodes."""
+    figure, axes = _canvas(2)
+    for one, kind in zip(axes, ("mesh", "reflectors"), strict=True):
+        lines(one, [row for row in record["rows"] if row["kind"] == kind], "nodes", "p99_ms")
+        one.set_title(kind)
+    axes[0].set_ylabel("p99 ms until others have a new block, less is better")
+    _save(figure, output)
+
+
+def forwarding(record: Mapping[str, Any], output: Path) -> None:
+    """CPU of a packet, and the throughput of a stream."""
+    rows = [{**row, "subject": "bgpctl"} for row in record["rows"]]
+    figure, axes = _canvas(2)
+    for one, value, label in (
+        (axes[0], "cpu_us_per_packet", "CPU µs a packet, less is better"),
+        (axes[1], "gigabits_per_s", "TCP, Gbit/s, more is better"),
+    ):
+        bars(one, rows, "case", value)
+        one.set_ylabel(label)
     _save(figure, output)
 
 
@@ -82,7 +107,8 @@ def lines(axes: Axes, rows: Iterable[Mapping[str, Any]], along: str, value: str)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel(along)
-    axes.legend(frameon=False)
+    if points:
+        axes.legend(frameon=False)
 
 
 def _colour(subject: str) -> str:
@@ -107,4 +133,9 @@ def _save(figure: Any, output: Path) -> None:
     plt.close(figure)
 
 
-PICTURES: Final[Mapping[str, Callable[[Any, Path], None]]] = {"fib": fib, "live": live}
+PICTURES: Final[Mapping[str, Callable[[Any, Path], None]]] = {
+    "fib": fib,
+    "live": live,
+    "usable": usable,
+    "forwarding": forwarding,
+}

@@ -37,7 +37,8 @@ from bench.parts import Part, planned, share_s
 RESULTS: Final = machine.PROJECT / "bench" / "results"
 MACHINE: Final = "machine.json"
 CHECK_S: Final = 3.0
-GRACE_S: Final = 30.0
+GRACE_S: Final = 60.0
+"""How long a part may take to take down what it built, once it is interrupted."""
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
@@ -125,7 +126,8 @@ def run(part: Part, variables: Mapping[str, str], output: Path, within_s: float 
     began_s, before, ours_s = time.monotonic(), machine.now(), own_cpu_s()
     command = (sys.executable, "-m", part.module, *part.words, str(output))
     own = {*children_of(os.getpid())}
-    running = subprocess.Popen(command, cwd=machine.PROJECT, env=dict(variables))
+    share = {} if within_s is None else {"BENCH_SHARE_S": str(within_s)}
+    running = subprocess.Popen(command, cwd=machine.PROJECT, env={**variables, **share})
     try:
         code = waited(running, within_s, own)
     finally:

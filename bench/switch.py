@@ -29,15 +29,13 @@ from typing import Any, Final
 
 from bench.common import figures
 from bench.common.ending import ends_orderly
+from bench.common.labs import lab_of
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.net.objects import METRIC
-from bgpctl.lab import lab as labs
 from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab, comes_true
-from bgpctl.lab.labfile import load
 from bgpctl.lab.load import Flow, Load, both_directions
 from bgpctl.lab.switch import switch
-from bgpctl.lab.topology import Topology
 from tests.lab.changes import (
     CHANGES,
     REFLECTORS,
@@ -59,8 +57,7 @@ WITHIN_S: Final = 60.0 * int(os.environ.get("SLOWNESS", "1"))
 AROUND_S: Final = 1.0
 """Of traffic before the change and after it."""
 START: Final = "IPIPCrossSubnet"
-TOPOLOGIES: Final = Path(__file__).parents[1] / "topologies"
-TOPOLOGY: Final = TOPOLOGIES / "cross-subnet.yaml"
+TOPOLOGY: Final = "cross-subnet"
 DEVICE: Final = "vxlan9"
 PORT: Final = 4789
 
@@ -76,23 +73,11 @@ class Printed:
 
 
 @contextmanager
-def lab_of(name: str, topology_file: Path = TOPOLOGY) -> Iterator[Lab]:
+def converged(name: str, topology: str = TOPOLOGY) -> Iterator[Lab]:
     """A converged lab."""
-    directory = Path(os.environ.get("TMPDIR", "/tmp")) / f"bench-switch-{os.getpid()}"  # noqa: S108
-    directory.mkdir(exist_ok=True)
-    file = directory / "cluster.yaml"
-    file.write_text(topology_file.read_text())
-    topology = load(file)
-    assert isinstance(topology, Topology), topology
-    full = f"bench{os.getpid()}-{name}"
-    lab = labs.up(topology, full, keep=False)
-    try:
-        assert lab.wait(WITHIN_S), f"{full} did not converge"
+    with lab_of(name, topology) as lab:
+        assert lab.wait(WITHIN_S), f"{name} did not converge"
         yield lab
-    finally:
-        labs.down(full)
-        file.unlink()
-        directory.rmdir()
 
 
 def packets(flows: Sequence[Flow]) -> dict[str, Any]:
@@ -107,7 +92,7 @@ def packets(flows: Sequence[Flow]) -> dict[str, Any]:
 def ours() -> Iterator[dict[str, Any]]:
     """Every ordered pair of modes once, or the first STOPS of each of the topologies ONLY."""
     for topology in os.environ.get("ONLY", " ".join(TOURS)).split():
-        with lab_of("ours", TOPOLOGIES / f"{topology}.yaml") as lab:
+        with converged("ours", topology) as lab:
             for word in TOURS[topology][: int(os.environ.get("STOPS", "100"))]:
                 report = switch(lab, "blue", word, PPS, Printed(), within_s=WITHIN_S)
                 row = {"from": report.before, "to": report.after, "took_s": report.took_s, **packets(report.flows)}
@@ -119,7 +104,7 @@ def ours() -> Iterator[dict[str, Any]]:
 def others() -> Iterator[dict[str, Any]]:
     """Every other change, there and back."""
     for what, change in CHANGES.items():
-        with lab_of("others", TOPOLOGIES / f"{change.topology}.yaml") as lab:
+        with converged("others", change.topology) as lab:
             before = lab.topology.file.read_text()
             for text, back in ((changed(before, change.edits), False), (before, True)):
                 prepared(lab, change, back=back)
@@ -130,12 +115,12 @@ def others() -> Iterator[dict[str, Any]]:
                     partial(may_be_finished, lab, change, back=back),
                     partial(finished, lab, change, back=back),
                 )
-    with lab_of("others") as lab:
+    with converged("others") as lab:
         mesh = lab.topology.file.read_text()
         nodes = {node.name for node in lab.topology.intent.nodes}
         for text, sessions in ((reflected(mesh), REFLECTORS), (mesh, nodes)):
             wanted = {node: sessions - {node} for node in nodes - REFLECTORS}
-            yield other(lab, ("mesh, reflectors", TOPOLOGY.stem), text, partial(sessions_are, lab, wanted))
+            yield other(lab, ("mesh, reflectors", TOPOLOGY), text, partial(sessions_are, lab, wanted))
 
 
 def other(
@@ -179,7 +164,7 @@ def under_load(lab: Lab, act: Callable[[], None]) -> tuple[float, Sequence[Flow]
 
 def naively(name: str, act: Callable[[Lab], None]) -> dict[str, Any]:
     """The packets lost while `act` changed a lab whose agents are gone, so that no agent repairs the drift."""
-    with lab_of("naive") as lab:
+    with converged("naive") as lab:
         for agent in lab.agents.values():
             agent.send_signal(signal.SIGKILL)
             agent.wait()

@@ -96,6 +96,55 @@ def node(record: Record) -> str:
     return table(head, lines) + absent(record)
 
 
+def usable(record: Record) -> str:
+    """A block's way to all other nodes."""
+    rows = record["rows"]
+    subjects = subjects_of(rows)
+    head = [
+        "nodes",
+        "",
+        *(f"{name}, p50 / p99 ms" for name in subjects),
+        *(f"{name}, all started" for name in subjects),
+    ]
+    lines = [
+        [
+            str(nodes),
+            kind,
+            *cells(sides, subjects, "p50_ms", "p99_ms"),
+            *(f"{sides[name]['converged_s']:.1f} s" if name in sides else "" for name in subjects),
+        ]
+        for (nodes, kind), sides in pivot(rows, ("nodes", "kind")).items()
+    ]
+    return f"{record['routes']:,} other routes.\n\n{table(head, lines)}{absent(record)}"
+
+
+def fifty(record: Record) -> str:
+    """A whole cluster at once."""
+    cpu, memory = record["cpu_s"], record["pss_mb"]
+    return (
+        f"{record['agents']} agents of `topologies/{record['topology']}.yaml` have converged {record['converged_s']:.1f} s"
+        f" after they began, for {sum(cpu.values()):.0f} s of CPU; memory per node {sum(memory.values()):.1f} MB"
+        f" ({_memory(memory)})."
+    )
+
+
+def forwarding(record: Record) -> str:
+    """The data path."""
+    head = ["", "packets a second", "CPU a packet", "more than direct", "TCP"]
+    direct_us = next(row["cpu_us_per_packet"] for row in record["rows"] if row["case"] == "direct")
+    lines = [
+        [
+            row["case"],
+            f"{row['packets_per_s']:,.0f}",
+            f"{row['cpu_us_per_packet']:.2f} µs",
+            "" if row["case"] == "direct" else f"{row['cpu_us_per_packet'] - direct_us:.2f} µs",
+            f"{row['gigabits_per_s']:.1f} Gbit/s",
+        ]
+        for row in record["rows"]
+    ]
+    return table(head, lines) + absent(record)
+
+
 def _observed(row: Mapping[str, Any]) -> str:
     seconds = row.get("observed_cpu_s")
     return f", of which the agent {_duration(seconds)} to its first observation" if seconds else ""
@@ -208,6 +257,9 @@ TABLES: Final[Mapping[str, Callable[[Record], str]]] = {
     "live": live,
     "reflector": reflector,
     "node": node,
+    "usable": usable,
+    "fifty": fifty,
+    "forwarding": forwarding,
     "change": change,
     "fib": fib,
     "bgp": bgp,

@@ -71,6 +71,15 @@ class FibWatch:
         """The time at which the route was seen to be deleted. Raises TimeoutError."""
         return next(at_s for at_s, is_new, _ in self._of(prefix) if not is_new)
 
+    def fileno(self) -> int:
+        """For a selector."""
+        return self._socket.fileno()
+
+    def new(self, prefix: Prefix) -> float | None:
+        """The time of a route for the prefix, if it is in the next datagram, which is there already."""
+        wanted = _packed(prefix.first), prefix.length
+        return next((at_s for at_s, is_new, found, _ in self._next() if is_new and found == wanted), None)
+
     def close(self) -> None:
         self._socket.close()
 
@@ -81,12 +90,16 @@ class FibWatch:
 
     def _notices(self) -> Iterator[tuple[float, bool, tuple[bytes | None, int], bytes | None]]:
         while True:
-            datagram = self._socket.recv(1 << 17)
-            at_s = time.perf_counter()
-            for message in messages(datagram):
-                (length,) = struct.unpack_from("B", message.body, 1)
-                found = attributes(message.body, 12)
-                yield at_s, message.type == RTM_NEWROUTE, (found.get(_RTA_DST), length), found.get(_RTA_GATEWAY)
+            yield from self._next()
+
+    def _next(self) -> Iterator[tuple[float, bool, tuple[bytes | None, int], bytes | None]]:
+        """The notifications of one datagram: time, whether it is new, prefix, gateway."""
+        datagram = self._socket.recv(1 << 17)
+        at_s = time.perf_counter()
+        for message in messages(datagram):
+            (length,) = struct.unpack_from("B", message.body, 1)
+            found = attributes(message.body, 12)
+            yield at_s, message.type == RTM_NEWROUTE, (found.get(_RTA_DST), length), found.get(_RTA_GATEWAY)
 
 
 def _packed(address: Address) -> bytes:

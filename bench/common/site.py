@@ -24,7 +24,7 @@ from bgpctl.lab.daemons.session_options import Place
 
 NODE: Final = {4: Address.parse("10.99.9.9"), 6: Address.parse("fd99::ffff")}
 MASK: Final = {4: 16, 6: 64}
-_SYSCTLS: Final = {
+SYSCTLS: Final = {
     "net/ipv4/ip_forward": "1",
     "net/ipv4/conf/all/rp_filter": "0",
     "net/ipv4/neigh/default/gc_thresh3": "16384",
@@ -55,9 +55,13 @@ class Site:
         self.directory = directory
         self.names = Names(f"bench{os.getpid()}-{next(_numbers)}")
         self.peers = peers
+
+    def build(self) -> None:
+        """Make them; what is there of them when that fails is for `tear_down`."""
+        peers = self.peers
         for part in ("node", "peers"):
             netns.ip([f"netns add {self.names.of(part)}"])
-            netns.set_sysctls(self.names.of(part), _SYSCTLS)
+            netns.set_sysctls(self.names.of(part), SYSCTLS)
         cable = f"type veth peer name eth0 netns {self.names.of('peers')}"
         netns.ip([f"link add eth0 netns {self.names.of('node')} {cable}"])
         netns.ip(_up([NODE[version] for version in (4, 6)]), self.node)
@@ -105,6 +109,7 @@ def site(peers: int) -> Iterator[Site]:
     with tempfile.TemporaryDirectory(prefix="bn") as directory:
         made = Site(Path(directory), peers)
         try:
+            made.build()
             yield made
         finally:
             made.tear_down()
