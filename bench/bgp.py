@@ -11,18 +11,18 @@ that command until the kernel has all routes. CPU and peak memory are those of a
 from __future__ import annotations
 
 import os
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from bench.common import figures
-from bench.common.ending import ends_orderly
+from bench.common.ending import ends_orderly, finishing
 from bench.common.fib_watch import routes_in_kernel
 from bench.common.processes import cpu_s, peak_mb
-from bench.common.subjects import present
+from bench.common.rounds import interleaved
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.lab import netns
 from bgpctl.lab.daemons.session_options import Neighbor, Origin, Router
@@ -36,6 +36,7 @@ from tests.waiting import wait_until
 ROUTES = int(os.environ.get("ROUTES", "50000"))
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 WITHIN_S = 300.0
+COLUMNS = ("seconds", "cpu_seconds", "peak_mb")
 POOL = Prefix.parse("11.0.0.0/8")
 CLUSTER = f"""\
 calico_backend: bird
@@ -69,43 +70,42 @@ def theirs(kind: type[Bird | Frr]) -> Callable[[World], Callable[[], bool]]:
 SUBJECTS = {"bgpctl": ours, "BIRD": theirs(Bird), "FRR": theirs(Frr)}
 
 
-def measure(name: str, start: Callable[[World], Callable[[], bool]]) -> dict[str, float]:
+def measure(name: str, _: str) -> Iterator[dict[str, Any]]:
+    """The figures of one round."""
     with tempfile.TemporaryDirectory(prefix="io") as directory:
         world = World(Path(directory), f"bench-{name}")
         try:
             feeder = Bird(world.place("one"))
             feeder.start(router("one", routes=FEED))
             feeder.hold_back()
-            up = start(world)
-            wait_until(up, within_s=30)
-            before, (idle_s, _) = routes_in_kernel(world.names.of("us"), 4), cost(netns.processes(world.names.of("us")))
+            up = SUBJECTS[name](world)
+            wait_until(up, within_s=60)
+            before, idle = routes_in_kernel(world.names.of("us"), 4), cost(netns.processes(world.names.of("us")))
             began_s = time.monotonic()
             feeder.let_go()
             wait_until(lambda: routes_in_kernel(world.names.of("us"), 4) >= before + ROUTES, within_s=WITHIN_S)
             took_s = time.monotonic() - began_s
             cpu_s, peak_mb = cost(netns.processes(world.names.of("us")))
-            return {"seconds": took_s, "cpu_seconds": cpu_s - idle_s, "peak_mb": peak_mb}
+            yield {"subject": name, "seconds": took_s, "cpu_seconds": cpu_s - idle[0], "peak_mb": peak_mb}
         finally:
-            world.tear_down()
+            with finishing():
+                world.tear_down()
 
 
-def main() -> None:
-    subjects, absent = present(SUBJECTS)
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in subjects}
-    for _ in range(ROUNDS):
-        for name in subjects:
-            found[name].append(measure(name, SUBJECTS[name]))
+def show(row: dict[str, Any]) -> str:
+    return f"{row['subject']:8}{row['seconds']:8.2f} s {row['cpu_seconds']:8.2f} CPU s {row['peak_mb']:8.1f} MB"
+
+
+def main(output: Path | None) -> None:
+    samples, absent = interleaved(SUBJECTS, [f"{ROUTES:,} routes"], ROUNDS, measure, show)
     medians = {
-        name: {key: round(statistics.median(row[key] for row in rows), 2) for key in rows[0]}
-        for name, rows in found.items()
+        key["subject"]: {column: figures.median(row[column] for row in taken) for column in COLUMNS}
+        for key, taken in figures.grouped(samples, "subject").items()
     }
-    report = {"routes": ROUTES, "rounds": ROUNDS, "absent": absent, "subjects": medians}
-    for name, row in medians.items():
-        print(f"{name:8}{row['seconds']:8.2f} s {row['cpu_seconds']:8.2f} CPU s {row['peak_mb']:8.1f} MB")
-    if len(sys.argv) > 1:
-        figures.write(Path(sys.argv[1]), report)
+    if output:
+        figures.write(output, {"routes": ROUTES, "rounds": ROUNDS, "absent": absent, "subjects": medians})
 
 
 if __name__ == "__main__":
     ends_orderly()
-    main()
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)

@@ -94,7 +94,7 @@ PARTS: Final = (
         200,
         25,
         {"PPS": "500"},
-        {"PPS": "100", "ONLY": "one-rack", "STOPS": "2"},
+        {"PPS": "100", "ONLY": "one-rack", "STOPS": "2", "NAIVE": "0"},
         ("--encapsulations",),
     ),
     Part("forwarding", "bench.forwarding", 90, 25, {}, {"ROUNDS": "1", "SECONDS": "1"}),

@@ -11,7 +11,7 @@ Every encapsulation to every other, PPS packets a second (1000) in each of twelv
     PPS=1000 python -m bench.switch [--ours] [--encapsulations] [bench/results/switch.json]
 
 With --ours the first two of these alone: `make bench-switch` has it done on a stock kernel too, with its ipip module.
-With --encapsulations the second is left out, as in `make bench`.
+With --encapsulations the second is left out, as in `make bench`; with NAIVE=0 the last.
 """
 
 from __future__ import annotations
@@ -268,5 +268,5 @@ if __name__ == "__main__":
     main(
         files[0] if files else None,
         others_too="--encapsulations" not in arguments,
-        naive_too="--ours" not in arguments,
+        naive_too="--ours" not in arguments and os.environ.get("NAIVE") != "0",
     )

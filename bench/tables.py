@@ -120,11 +120,11 @@ def usable(record: Record) -> str:
 
 def fifty(record: Record) -> str:
     """A whole cluster at once."""
-    cpu, memory = record["cpu_s"], record["pss_mb"]
+    cpu_s, memory = sum(record["cpu_s"].values()), record["pss_mb"]
     return (
-        f"{record['agents']} agents of `topologies/{record['topology']}.yaml` have converged {record['converged_s']:.1f} s"
-        f" after they began, for {sum(cpu.values()):.0f} s of CPU; memory per node {sum(memory.values()):.1f} MB"
-        f" ({_memory(memory)})."
+        f"{record['agents']} agents of `topologies/{record['topology']}.yaml` have converged"
+        f" {record['converged_s']:.1f} s after they began, for {cpu_s:.0f} s of CPU; memory per node"
+        f" {sum(memory.values()):.1f} MB ({_memory(memory)})."
     )
 
 

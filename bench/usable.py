@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -191,15 +190,8 @@ def measure(subject: str, case: Case) -> Iterator[dict[str, Any]]:
             program, began_s = PROGRAMS[subject](nodes), time.monotonic()
             with ThreadPoolExecutor(4) as pool:
                 [*pool.map(program.start, range(case.nodes))]
-            every = range(case.nodes)
             wanted = ROUTES + case.nodes - 1
-            deadline_s = began_s + WITHIN_S
-            for number in every:
-                left_s = deadline_s - time.monotonic()
-                wait_until(partial(_has, nodes.node(number), wanted), within_s=left_s)
-            for number in every:
-                wait_until(partial(program.ready, number), within_s=deadline_s - time.monotonic())
-            converged_s = time.monotonic() - began_s
+            converged_s = all_ready(nodes, program, wanted) - began_s
             yield {
                 "subject": subject,
                 "nodes": case.nodes,
@@ -211,8 +203,18 @@ def measure(subject: str, case: Case) -> Iterator[dict[str, Any]]:
             feed.close()
 
 
-def _has(namespace: str, count: int) -> bool:
-    return routes_in_kernel(namespace, 4) >= count
+def all_ready(nodes: Many, program: Program, wanted: int) -> float:
+    """The time (time.monotonic) at which each node has all routes and is at rest. Raises TimeoutError."""
+    deadline_s = time.monotonic() + WITHIN_S
+    left = [*range(nodes.nodes)]
+    while left:
+        left = [
+            number for number in left if routes_in_kernel(nodes.node(number), 4) < wanted or not program.ready(number)
+        ]
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"{len(left)} nodes were not ready within {WITHIN_S:g} s")
+        time.sleep(0.1)
+    return time.monotonic()
 
 
 def changes(nodes: Many, program: Program) -> list[float]:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from bench.common.ending import finishing
 from bench.common.machine import PROJECT
 from bgpctl.lab import lab as labs
 from bgpctl.lab.lab import Lab
@@ -47,4 +48,5 @@ def lab_of(name: str, topology: str, words: Mapping[str, str] | None = None, mor
         try:
             yield lab
         finally:
-            labs.down(full)
+            with finishing():
+                labs.down(full)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from bench.common.ending import finishing
 from bench.common.site import SYSCTLS
 from bgpctl.core.net.addresses import Address
 from bgpctl.lab import build, netns
@@ -106,4 +107,5 @@ def many(nodes: int, *, reflected: bool) -> Iterator[Many]:
             made.build()
             yield made
         finally:
-            made.tear_down()
+            with finishing():
+                made.tear_down()

@@ -50,7 +50,7 @@ def interleaved(
                     samples.append(sample)
                     print(show(sample), flush=True)
             except _GIVEN_UP as error:
-                absent[name] = f"{type(error).__name__}: {error}"
+                absent[name] = str(error) or type(error).__name__
                 sys.stderr.write(f"{name}: {absent[name]}\n")
     except KeyboardInterrupt:
         absent[name] = "interrupted"

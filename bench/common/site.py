@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from bench.common.ending import finishing
 from bgpctl.core.net.addresses import Address
 from bgpctl.lab import build, netns
 from bgpctl.lab.build import Names
@@ -112,4 +113,5 @@ def site(peers: int) -> Iterator[Site]:
             made.build()
             yield made
         finally:
-            made.tear_down()
+            with finishing():
+                made.tear_down()

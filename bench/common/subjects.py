@@ -6,6 +6,7 @@ Refuses to know: what is measured.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
@@ -19,6 +20,7 @@ from bgpctl.lab.daemons.session_options import Neighbor, Router, missing
 from tests.interop.bird import Bird
 from tests.interop.daemon import Daemon
 from tests.interop.frr import Frr
+from tests.interop.gobgp import configuration as gobgp_configuration
 from tests.waiting import wait_until
 
 POOL: Final = {4: Prefix.parse("11.0.0.0/8"), 6: Prefix.parse("fd11::/32")}
@@ -64,13 +66,29 @@ def _node(name: str, addresses: Iterable[Address], more: str = "") -> str:
 
 def start_daemon(kind: Callable[..., Daemon], site: Site, versions: Iterable[int], *, reflector: bool = False) -> None:
     """Another daemon with the same sessions."""
+    kind(site.place()).start(_router(site, versions, reflector=reflector))
+
+
+def _router(site: Site, versions: Iterable[int], *, reflector: bool) -> Router:
     neighbors = tuple(
         Neighbor(peer_address(number, version), NODE[version], client=reflector)
         for version in versions
         for number in range(site.peers)
     )
-    router = Router(NODE[4], neighbors, cluster_id=CLUSTER_ID if reflector else None)
-    kind(site.place()).start(router)
+    return Router(NODE[4], neighbors, cluster_id=CLUSTER_ID if reflector else None)
+
+
+def start_gobgp(site: Site, versions: Iterable[int], *, reflector: bool = False) -> None:
+    """
+    GoBGP alone, which writes nothing into the kernel: Debian's 3.10 ends with a panic on the first message of Debian's
+    zebra 8.4, whichever version of FRR it is told.
+    """
+    place = site.place()
+    configuration = gobgp_configuration(_router(site, versions, reflector=reflector))
+    for neighbor in configuration["neighbors"]:
+        del neighbor["config"]["admin-down"]
+    place.file("gobgpd.json").write_text(json.dumps(configuration))
+    place.spawn("gobgpd", "-t", "json", "-f", place.file("gobgpd.json"), "--pprof-disable")
 
 
 def _bird(site: Site, versions: Iterable[int], *, reflector: bool = False) -> None:
@@ -82,7 +100,9 @@ def _frr(site: Site, versions: Iterable[int], *, reflector: bool = False) -> Non
 
 
 SUBJECTS: Final[Mapping[str, Callable[..., None]]] = {"bgpctl": start_bgpctl, "FRR": _frr, "BIRD": _bird}
-_PROGRAMS: Final = {"FRR": frr.PROGRAMS, "BIRD": bird.PROGRAMS}
+"""Programs that put routes into the kernel."""
+SPEAKERS: Final[Mapping[str, Callable[..., None]]] = {**SUBJECTS, "GoBGP": start_gobgp}
+_PROGRAMS: Final = {"GoBGP": ("gobgpd",), "FRR": frr.PROGRAMS, "BIRD": bird.PROGRAMS}
 
 
 def present(subjects: Iterable[str]) -> tuple[list[str], dict[str, str]]:
