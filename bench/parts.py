@@ -47,7 +47,7 @@ PARTS: Final = (
         "reflector",
         "bench.reflector",
         160,
-        25,
+        30,
         {"ROUNDS": "1"},
         {"ROUTES": "500", "CLIENTS": "10", "CHANGES": "5", "ROUNDS": "1"},
     ),

@@ -33,8 +33,8 @@ ROUTES: Final = int(os.environ.get("ROUTES", "5000"))
 CLIENTS: Final = int(os.environ.get("CLIENTS", "100"))
 CHANGES: Final = int(os.environ.get("CHANGES", "20"))
 ROUNDS: Final = int(os.environ.get("ROUNDS", "2"))
-WITHIN_S: Final = 200.0
-QUIET_S: Final = 3.0
+WITHIN_S: Final = 110.0
+QUIET_S: Final = 1.5
 """Without an UPDATE all clients have everything."""
 PAUSE_S: Final = (0.1, 0.2)
 

@@ -10,12 +10,17 @@ import pytest
 from bench.common.ending import finishing
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_is_being_taken_down_is_taken_down_before_an_interruption_counts(number: signal.Signals) -> None:
-    done = []
-    with pytest.raises(KeyboardInterrupt), finishing():
+def interrupted_by(number: signal.Signals, done: list[str]) -> None:
+    with finishing():
         os.kill(os.getpid(), number)
         done.append("taken down")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_being_taken_down_is_taken_down_before_an_interruption_counts(number: signal.Signals) -> None:
+    done: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_by(number, done)
     assert done == ["taken down"]
 
 
