@@ -58,11 +58,17 @@ class Many:
         fabric = self.names.of("fabric")
         netns.ip(["link add br0 type bridge mcast_snooping 0", "link set br0 up"], fabric)
         addresses = [FEED, *(node_address(number) for number in range(nodes))]
-        for index, (part, address) in enumerate(zip(parts[1:], addresses, strict=True)):
+        stations = dict(zip(parts[1:], addresses, strict=True))
+        for index, (part, address) in enumerate(stations.items()):
             place = self.names.of(part)
-            netns.ip([f"link add eth0 netns {place} type veth peer name p{index} netns {fabric}"])
+            netns.ip(
+                [f"link add eth0 address {_mac(address)} netns {place} type veth peer name p{index} netns {fabric}"]
+            )
             netns.ip([f"link set p{index} master br0 up"], fabric)
-            netns.ip(["link set lo up", "link set eth0 up", f"address add {address}/{MASK} dev eth0"], place)
+            # The table of neighbours has 1,024 places for all namespaces together, but for those that are permanent.
+            others = (other for other in addresses if other != address)
+            known = [f"neighbour add {other} lladdr {_mac(other)} dev eth0 nud permanent" for other in others]
+            netns.ip(["link set lo up", "link set eth0 up", f"address add {address}/{MASK} dev eth0", *known], place)
 
     def node(self, number: int) -> str:
         """The name of a node's namespace."""
@@ -96,6 +102,10 @@ class Many:
     def tear_down(self) -> None:
         """End everything inside and delete it."""
         build.tear_down(self.names)
+
+
+def _mac(address: Address) -> str:
+    return f"02:00:00:63:{address.value >> 8 & 0xFF:02x}:{address.value & 0xFF:02x}"
 
 
 @contextmanager

@@ -28,7 +28,6 @@ MASK: Final = {4: 16, 6: 64}
 SYSCTLS: Final = {
     "net/ipv4/ip_forward": "1",
     "net/ipv4/conf/all/rp_filter": "0",
-    "net/ipv4/neigh/default/gc_thresh3": "16384",
     **{f"net/ipv6/conf/{which}/{key}": "0" for which in ("all", "default") for key in ("disable_ipv6", "accept_dad")},
     "net/ipv6/conf/all/forwarding": "1",
     "net/ipv6/route/max_size": "1000000",
