@@ -30,9 +30,10 @@ def message(kind: int, body: bytes = b"", *, marker: bytes = _MARKER, length: in
     return marker + struct.pack("!HB", 19 + len(body) if length is None else length, kind) + body
 
 
-def opening(asn: Asn, router_id: Address, hold_time_s: int = 30) -> bytes:
-    """OPEN with IPv4 unicast, route refresh and four-byte AS numbers."""
-    capabilities = bytes([1, 4, 0, 1, 0, 1, 2, 0, 65, 4]) + struct.pack("!I", asn)
+def opening(asn: Asn, router_id: Address, hold_time_s: int = 30, versions: Iterable[int] = (4,)) -> bytes:
+    """OPEN with unicast of some IP versions, route refresh and four-byte AS numbers."""
+    families = b"".join(bytes([1, 4, 0, 1 if version == 4 else 2, 0, 1]) for version in versions)
+    capabilities = families + bytes([2, 0, 65, 4]) + struct.pack("!I", asn)
     parameters = bytes([2, len(capabilities)]) + capabilities
     fixed = struct.pack("!BHHIB", 4, min(asn, _AS_TRANS), hold_time_s, router_id.value, len(parameters))
     return message(_OPEN, fixed + parameters)
@@ -56,7 +57,8 @@ def next_hop(address: Address) -> bytes:
 
 
 def nlri(prefix: Prefix) -> bytes:
-    return bytes([prefix.length]) + struct.pack("!I", prefix.network)[: (prefix.length + 7) // 8]
+    network = prefix.network.to_bytes(4 if prefix.version == 4 else 16)
+    return bytes([prefix.length]) + network[: (prefix.length + 7) // 8]
 
 
 def update(attributes: bytes, announced: bytes, *, length: int | None = None) -> bytes:
