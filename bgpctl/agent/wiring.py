@@ -43,11 +43,13 @@ def run(
     next_hop_objects: bool,
     protocol: int,
     health: tuple[str, int] | None,
+    plan_group: int | None = None,
 ) -> None:
     """
     Run the agent of `node`, as service.run does, with `run_dir` as its run directory. `ipip_driver` is one of
     `kernel.ipip.DRIVERS`; without `next_hop_objects` each route has its gateways itself; `protocol` marks our routes
-    and next hops in the kernel; `health` is where the pages are served by TCP too.
+    and next hops in the kernel; `health` is where the pages are served by TCP too; members of `plan_group` may have
+    foreign content planned.
     """
     open_kernel = partial(
         LinuxKernel,
@@ -58,7 +60,7 @@ def run(
     )
     ports = Ports(open_kernel, ExabgpSpeaker(run_dir), store, LinuxClock(), PacketProber())
     process = service.Process(LinuxHost(), Systemd(os.environ), DiskRunDirectory(run_dir))
-    service.run(node, ports, process, run_dir / client.SOCKET, health)
+    service.run(node, ports, process, service.Servers(run_dir / client.SOCKET, health, plan_group))
 
 
 def clean_up(run_dir: Path, protocol: int) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:

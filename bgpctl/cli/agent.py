@@ -58,6 +58,12 @@ def agent() -> None:
     metavar="HOST:PORT",
     help="Serve /liveness, /readiness and /metrics there too; choose a local address, such as 127.0.0.1:9099.",
 )
+@click.option(
+    "--plan-group",
+    callback=values.group,
+    metavar="GROUP",
+    help="Members may ask for plans of their own content, as root may; all users may read everything else.",
+)
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
@@ -68,6 +74,7 @@ def run(
     run_dir: Path,
     route_protocol: int,
     health: tuple[str, int] | None,
+    plan_group: int | None,
     *,
     nexthop_objects: bool,
     **log: str,
@@ -93,6 +100,7 @@ def run(
             next_hop_objects=nexthop_objects,
             protocol=route_protocol,
             health=health,
+            plan_group=plan_group,
         )
     except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)

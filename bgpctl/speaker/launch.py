@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bgpctl import filesystem
 from bgpctl.core.bgp.speaker import SpeakerConfig
 from bgpctl.core.net.addresses import Address
 from bgpctl.speaker import bridge, conf, patches
 
 _VALIDATE_WITHIN_S: Final = 30.0
 _TAIL_BYTES: Final = 600
+_LONGEST_PASSWORD_BYTES: Final = 1 << 12
 _LOG_BYTES: Final = 4 << 20
 
 
@@ -175,9 +177,13 @@ def _unseen(rendered: Rendered, accepted: Rendered | None) -> str:
 
 def _secret(name: str, path: Path) -> str:
     try:
-        return path.read_text().rstrip("\n")
+        password = filesystem.read(path, _LONGEST_PASSWORD_BYTES).decode().rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigRejected(f"the password of peer {name} cannot be read from {path}: {error}") from error
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigRejected(f"the password of peer {name} cannot be read from {path}: {why}") from error
+    if not password.strip():
+        raise ConfigRejected(f"the password of peer {name} is empty: {path} has to have it in its first line")
+    return password
 
 
 def _content(path: Path) -> str | None:
