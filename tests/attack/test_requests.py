@@ -112,8 +112,8 @@ def test_who_says_a_letter_at_a_time_is_cut_off(place: Path) -> None:
 
 
 def test_who_does_not_read_is_cut_off(place: Path) -> None:
-    with closing(Api(place, _read, limits=SOON)), _connected(place) as asking:
-        asking.sendall(b"GET /v1/long HTTP/1.1\r\n\r\n")
+    with closing(Api(place, _read, limits=SOON._replace(read_s=60.0))), _connected(place) as asking:
+        asking.sendall(b"GET /v1/long HTTP/1.1\r\nConnection: close\r\n\r\n")
         assert asking.recv(4, socket.MSG_PEEK) == b"HTTP"
         wait_until(lambda: not [thread for thread in threading.enumerate() if "process_request" in thread.name])
         assert len(_answer(asking)) < LONG_ANSWER
