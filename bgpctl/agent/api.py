@@ -55,6 +55,15 @@ class _Server(Server, socketserver.UnixStreamServer):
         self.act = act
         self.content_group = content_group
 
+        self._path = path
+        self._identity = _identity(path)
+
+    def service_actions(self) -> None:
+        """Called twice a second. With its directory the agent loses its locks too: it has to begin anew."""
+        super().service_actions()
+        if _identity(self._path) != self._identity:
+            raise Unavailable(f"{self._path} was removed or replaced")
+
     def user_of(self, request: Any, client_address: Any) -> Hashable:
         del client_address
         uid, _ = _credentials(request)
@@ -114,6 +123,14 @@ class _Handler(Handler):
 
     def address_string(self) -> str:
         return "unix"
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return (0, 0)
+    return found.st_dev, found.st_ino
 
 
 def _credentials(connection: socket.socket) -> tuple[int, int]:

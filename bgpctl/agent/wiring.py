@@ -58,7 +58,7 @@ def run(
         memory=run_dir / _SYSCTLS_BEFORE,
         protocol=protocol,
     )
-    ports = Ports(open_kernel, ExabgpSpeaker(run_dir), store, LinuxClock(), PacketProber())
+    ports = Ports(open_kernel, ExabgpSpeaker(run_dir, alone=True), store, LinuxClock(), PacketProber())
     process = service.Process(LinuxHost(), Systemd(os.environ), DiskRunDirectory(run_dir))
     service.run(node, ports, process, service.Servers(run_dir / client.SOCKET, health, plan_group))
 
@@ -66,4 +66,4 @@ def run(
 def clean_up(run_dir: Path, protocol: int) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
     """Clean up, as cleanup.clean_up does, after the agent that ran with `run_dir` and `protocol`."""
     open_kernel = partial(LinuxKernel, memory=run_dir / _SYSCTLS_BEFORE, protocol=protocol)
-    return cleanup.clean_up(open_kernel, ExabgpSpeaker(run_dir), DiskRunDirectory(run_dir))
+    return cleanup.clean_up(open_kernel, ExabgpSpeaker(run_dir, alone=True), DiskRunDirectory(run_dir))

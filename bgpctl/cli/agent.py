@@ -24,6 +24,7 @@ from bgpctl.cli.options import files_option, run_dir_option
 from bgpctl.core.cluster.count import count
 from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.ports import AlreadyRunning, Unavailable
+from bgpctl.process import parts
 
 protocol_option = click.option(
     "--route-protocol",
@@ -91,6 +92,7 @@ def run(
     if intent.node(node) is None:
         names = ", ".join(member.name for member in intent.nodes) or "none"
         raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
+    parts.end_together(Exit.FAILED)
     try:
         wiring.run(
             node,

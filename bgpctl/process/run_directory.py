@@ -76,6 +76,7 @@ def _open(path: Path) -> int:
     try:
         path.mkdir(mode=0o755, parents=True, exist_ok=True)
         with filesystem.ours(path) as directory:
+            filesystem.make_room(directory, "agent.lock")
             return os.open("agent.lock", _LOCK, 0o600, dir_fd=directory)
     except OSError as error:
         raise Unavailable(f"cannot use the run directory {path}: {error.strerror}; {hint}") from error

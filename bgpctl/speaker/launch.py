@@ -87,10 +87,18 @@ class RunDir:
     def log(self) -> Path:
         return self.path / "exabgp.log"
 
+    def make_room(self) -> None:
+        """Make the directory if it is gone, and move aside whatever is at the place of a file and is none."""
+        self.path.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with filesystem.ours(self.path) as directory:
+            for file in (self.conf, self.pid, self.socket, self.log):
+                filesystem.make_room(directory, file.name)
+
     def clean(self) -> None:
         """Remove the files that are of no use once ExaBGP has ended; its log stays."""
         for file in (self.conf, self.pid, self.socket):
-            file.unlink(missing_ok=True)
+            with contextlib.suppress(IsADirectoryError):
+                file.unlink(missing_ok=True)
 
     def turn_log(self) -> None:
         """Keep one old log once the log is long. ExaBGP appends, so its file can be emptied under it."""
@@ -150,6 +158,7 @@ def install(rendered: Rendered, run_dir: RunDir, accepted: Rendered | None = Non
     candidate = run_dir.conf.with_suffix(".conf.new")
     unseen = _unseen(rendered, accepted)
     try:
+        run_dir.make_room()
         if unseen:
             _write(candidate, unseen)
             _validate(candidate, rendered)
@@ -159,7 +168,8 @@ def install(rendered: Rendered, run_dir: RunDir, accepted: Rendered | None = Non
     except OSError as error:
         raise ConfigRejected(f"cannot write {run_dir.conf}: {error.strerror}") from error
     finally:
-        candidate.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            candidate.unlink(missing_ok=True)
 
 
 def _unseen(rendered: Rendered, accepted: Rendered | None) -> str:
@@ -189,7 +199,7 @@ def _secret(name: str, path: Path) -> str:
 def _content(path: Path) -> str | None:
     try:
         return path.read_text()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None
 
 

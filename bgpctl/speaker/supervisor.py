@@ -10,10 +10,13 @@ Refuses to know: what events mean for routing, who queues configurations and com
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
+import os
 import select
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
@@ -29,7 +32,7 @@ from bgpctl.core.bgp.speaker import (
     SpeakerEvent,
 )
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.speaker import conf, decode, encode, launch, process
+from bgpctl.speaker import conf, decode, encode, launch, orphans, process
 from bgpctl.speaker.channel import Channel, Lost
 from bgpctl.speaker.launch import ConfigRejected, Rendered, RunDir
 from bgpctl.speaker.orphaned_routes import OrphanedRoutes
@@ -67,11 +70,19 @@ class Supervisor:
         prefix: put before ExaBGP's command: `ip netns exec NAME` or nothing. It must exec, not fork.
         deliver: called with every event.
         patched: run ExaBGP with patches.py.
+        alone: no other agent has this network namespace, so every ExaBGP of bgpctl in it is ours.
     """
 
     def __init__(
-        self, run_dir: RunDir, prefix: Sequence[str], deliver: Callable[[SpeakerEvent], None], *, patched: bool = True
+        self,
+        run_dir: RunDir,
+        prefix: Sequence[str],
+        deliver: Callable[[SpeakerEvent], None],
+        *,
+        patched: bool = True,
+        alone: bool = False,
     ) -> None:
+        self._alone = alone
         self._run_dir = run_dir
         self._command = (*prefix, *launch.server(run_dir, patched=patched))
         self._deliver = deliver
@@ -119,9 +130,7 @@ class Supervisor:
             case ConfigRejected() as refused:
                 _log.error("configuration refused, the one before stays", extra=_facts(reason=refused))
                 self._deliver(SpeakerConfigRejected(str(refused)))
-            case Rendered() as rendered if self._process is not None and not rendered.is_of(
-                self._process.environment()
-            ):
+            case Rendered() as rendered if self._process is not None and not _may_stay(rendered, self._process):
                 self._restart("a changed listen address or port needs a restart of ExaBGP")
             case Rendered():
                 # An answer under way will not match; without one, ask at the next turn.
@@ -140,13 +149,20 @@ class Supervisor:
             self._detach(str(lost))
 
     def end(self) -> None:
-        """End ExaBGP and remove its files, until the next configuration."""
+        """
+        End ExaBGP and remove its files, until the next configuration.
+
+        Raises:
+            OSError: it could not be ended, or not be found out whether it runs.
+        """
         self._pending.drop()
         running = self._process or process.find(self._run_dir.pid)
         if running is not None:
-            running.end()
-            _log.info("ExaBGP ended", extra=_facts(exabgp_pid=running.pid))
+            _end(running)
             self._forget(running, "ExaBGP was ended")
+        for orphan in self._orphans():
+            _end(orphan)
+            orphan.close()
         self._run_dir.clean()
 
     def release(self) -> None:
@@ -170,6 +186,9 @@ class Supervisor:
                 self._keep(self._wanted, time.monotonic())
         except Lost as lost:
             self._detach(str(lost))
+        except OSError as error:  # no descriptor or no memory is left: nothing is known, so nothing changes
+            _log.warning("ExaBGP cannot be looked after now", extra=_facts(reason=error.strerror or error))
+            self._postpone()
 
     # Waiting ---------------------------------------------------------------------------------------------------
 
@@ -212,7 +231,7 @@ class Supervisor:
                 self._connect(now_s)
 
     def _acquire(self, wanted: Rendered, now_s: float) -> None:
-        found = process.find(self._run_dir.pid)
+        found = process.find(self._run_dir.pid) or self._orphan()
         if found is not None and not wanted.is_of(found.environment()):
             _log.warning("restarting ExaBGP, it runs with other settings", extra=_facts(exabgp_pid=found.pid))
             found.end()
@@ -221,11 +240,36 @@ class Supervisor:
         self._process = found or self._start(wanted)
         self._connect_by_s = now_s + self._connect_within_s
 
+    def _orphan(self) -> Process | None:
+        """The ExaBGP that has lost its pid file and can be reached; all others are ended, they have our port."""
+        kept = None
+        for orphan in self._orphans():
+            if kept is None and self._run_dir.socket.is_socket() and self._is_of_here(orphan):
+                kept = process.adopt(orphan.pid, self._run_dir.pid)
+                _log.warning("ExaBGP had lost its pid file, and is adopted", extra=_facts(exabgp_pid=orphan.pid))
+            else:
+                _log.warning("ExaBGP of a lost run directory", extra=_facts(exabgp_pid=orphan.pid))
+                _end(orphan)
+            orphan.close()
+        return kept
+
+    def _orphans(self) -> Iterator[Process]:
+        """Every ExaBGP of bgpctl in this network namespace."""
+        for pid in orphans.running() if self._alone else ():
+            with contextlib.suppress(ProcessLookupError):
+                yield Process(pid, os.pidfd_open(pid))
+
+    def _is_of_here(self, orphan: Process) -> bool:
+        return orphans.configuration(orphan.pid) == str(self._run_dir.conf)
+
     def _start(self, wanted: Rendered) -> Process | None:
         try:
+            self._run_dir.make_room()
+            launch.install(wanted, self._run_dir, wanted)  # its directory may have been removed
             started = process.start(self._command, wanted.environment, self._run_dir.pid, self._run_dir.log)
-        except OSError as error:
-            _log.error("ExaBGP cannot be started", extra=_facts(program=self._command[0], reason=error.strerror))
+        except (OSError, ConfigRejected) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            _log.error("ExaBGP cannot be started", extra=_facts(program=self._command[0], reason=reason))
             self._postpone()
             return None
         _log.info("ExaBGP started", extra=_facts(exabgp_pid=started.pid))
@@ -416,6 +460,22 @@ class Supervisor:
         else:
             self._drained |= surplus
             self._channel.write("".join(encode.withdraw_all(peer) for peer in sorted(surplus)))
+
+
+def _may_stay(wanted: Rendered, running: Process) -> bool:
+    """False if it is known to run with settings that a reload cannot change."""
+    try:
+        return wanted.is_of(running.environment())
+    except OSError:
+        return True
+
+
+def _end(running: Process) -> None:
+    """Raises OSError if it does not end."""
+    running.end()
+    if not running.ended():
+        raise OSError(errno.EBUSY, f"ExaBGP (process {running.pid}) does not end")
+    _log.info("ExaBGP ended", extra=_facts(exabgp_pid=running.pid))
 
 
 def _facts(**facts: object) -> dict[str, object]:
