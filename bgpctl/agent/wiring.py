@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bgpctl import client
 from bgpctl.agent import cleanup, service
 from bgpctl.agent.runner import Ports
 from bgpctl.core.dataplane.effects import Failure, Op
@@ -39,17 +38,16 @@ def run(
     store: Store,
     run_dir: Path,
     drivers: Mapping[str, str],
+    servers: service.Servers,
     *,
     next_hop_objects: bool,
     protocol: int,
-    health: tuple[str, int] | None,
-    plan_group: int | None = None,
+    patched: bool,
 ) -> None:
     """
     Run the agent of `node`, as service.run does, with `run_dir` as its run directory. `ipip_driver` is one of
     `kernel.ipip.DRIVERS`; without `next_hop_objects` each route has its gateways itself; `protocol` marks our routes
-    and next hops in the kernel; `health` is where the pages are served by TCP too; members of `plan_group` may have
-    foreign content planned.
+    and next hops in the kernel; without `patched`, ExaBGP runs as it is.
     """
     open_kernel = partial(
         LinuxKernel,
@@ -58,9 +56,9 @@ def run(
         memory=run_dir / _SYSCTLS_BEFORE,
         protocol=protocol,
     )
-    ports = Ports(open_kernel, ExabgpSpeaker(run_dir, alone=True), store, LinuxClock(), PacketProber())
+    ports = Ports(open_kernel, ExabgpSpeaker(run_dir, patched=patched, alone=True), store, LinuxClock(), PacketProber())
     process = service.Process(LinuxHost(), Systemd(os.environ), DiskRunDirectory(run_dir))
-    service.run(node, ports, process, service.Servers(run_dir / client.SOCKET, health, plan_group))
+    service.run(node, ports, process, servers)
 
 
 def clean_up(run_dir: Path, protocol: int) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import click
 
+from bgpctl import client
 from bgpctl.agent import logs, wiring
-from bgpctl.agent.service import collect_seldom
+from bgpctl.agent.service import Servers, collect_seldom
 from bgpctl.agent.words import failure as failure_words
 from bgpctl.agent.words import kernel_object as object_words
 from bgpctl.cli import values
@@ -65,6 +66,11 @@ def agent() -> None:
     metavar="GROUP",
     help="Members may ask for plans of their own content, as root may; all users may read everything else.",
 )
+@click.option(
+    "--unpatched",
+    is_flag=True,
+    help="Run ExaBGP as it is, whatever its version; without, any but the one that is patched is refused.",
+)
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
@@ -78,6 +84,7 @@ def run(
     plan_group: int | None,
     *,
     nexthop_objects: bool,
+    unpatched: bool,
     **log: str,
 ) -> None:
     """
@@ -99,10 +106,10 @@ def run(
             store,
             run_dir,
             selected(),
+            Servers(run_dir / client.SOCKET, health, plan_group),
             next_hop_objects=nexthop_objects,
             protocol=route_protocol,
-            health=health,
-            plan_group=plan_group,
+            patched=not unpatched,
         )
     except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)

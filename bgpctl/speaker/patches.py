@@ -51,7 +51,8 @@ def main() -> None:
         ):
             patch()
     else:
-        sys.stderr.write(f"bgpctl: ExaBGP {version} runs unpatched, only {VERSION} is known\n")
+        hint = f"install {VERSION}, or run it as it is: bgpctl agent run --unpatched"
+        sys.exit(f"bgpctl: ExaBGP {version} is refused, the patches are for {VERSION}; {hint}")
     sys.exit(exabgp())
 
 

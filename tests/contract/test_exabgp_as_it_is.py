@@ -214,7 +214,7 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_another_version_runs_unpatched_and_reports_it(tmp_path: Path) -> None:
+def test_another_version_is_refused(tmp_path: Path) -> None:
     """A copy with another version number."""
     exabgp = tmp_path / "exabgp"
     (exabgp / "application").mkdir(parents=True)
@@ -226,5 +226,6 @@ def test_another_version_runs_unpatched_and_reports_it(tmp_path: Path) -> None:
     result = subprocess.run(
         (sys.executable, "-"), input=program, cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert (result.returncode, result.stdout) == (0, "ran\n")
-    assert "ExaBGP 5.0.99 runs unpatched" in result.stderr
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "ExaBGP 5.0.99 is refused" in result.stderr
+    assert "--unpatched" in result.stderr
