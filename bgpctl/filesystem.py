@@ -1,7 +1,7 @@
 """
 Files and directories that other users may have had their hands on.
 
-Everything is opened once, and judged by what was opened: a name may lead elsewhere a moment later. The errors are
+Everything is opened once, and checked as it was opened: a name may lead elsewhere a moment later. The errors are
 OSError with words for an operator in `strerror`, as those of the kernel have.
 
 Refuses to know: the contents of files.

@@ -1,5 +1,5 @@
 """
-ExaBGP of bgpctl that no pid file names any more: its run directory was removed, replaced or damaged while it ran.
+The ExaBGP of an agent, without a pid file that names it: its run directory was removed, replaced or damaged while it ran.
 
 It is found by its network namespace and its command, and only among processes of root and our own user: any other can
 call itself as it likes.

@@ -8,9 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,7 +18,7 @@ import pytest
 
 from bgpctl import client
 from tests.contract.kernel_rig import own_namespace, shell
-from tests.waiting import SLOWNESS, wait_until
+from tests.waiting import wait_until
 
 NOBODY: Final = 65534
 """Any user but root."""
@@ -73,6 +72,8 @@ class Victim:
     cluster: str = CLUSTER
     options: Sequence[str] = ()
     program: str = _SUPER
+    place: Path | None = None
+    """Of the run directory, where it is not beside the file."""
     running: subprocess.Popen[bytes] = field(init=False)
 
     @property
@@ -81,7 +82,7 @@ class Victim:
 
     @property
     def run_dir(self) -> Path:
-        return self.directory / "run"
+        return self.place or self.directory / "run"
 
     @property
     def socket(self) -> Path:
@@ -150,6 +151,26 @@ def victim(**settings: object) -> Iterator[Victim]:
                 os.kill(pid, signal.SIGKILL)
 
 
+@contextmanager
+def full(size_kb: int) -> Iterator[Path]:
+    """A file system that is full, until its file `filling` is removed."""
+    with tempfile.TemporaryDirectory(prefix="bgpctl-attack-") as name:
+        _run("mount", "-t", "tmpfs", "-o", f"size={size_kb}k,mode=755", "tmpfs", name)
+        try:
+            (Path(name) / "run").mkdir(mode=0o755)
+            with (Path(name) / "filling").open("wb", buffering=0) as file, suppress(OSError):
+                while file.write(bytes(4096)):
+                    pass
+            yield Path(name)
+        finally:
+            _run("umount", "--lazy", name)
+
+
+def _run(*words: str) -> None:
+    """Run a command that has to succeed."""
+    subprocess.run(words, check=True)
+
+
 def peak_mb(pid: int) -> int:
     """The most memory that a process has had."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
@@ -157,17 +178,6 @@ def peak_mb(pid: int) -> int:
     return int(found[1]) >> 10
 
 
-def cpu_s(pid: int) -> float:
-    """The processor time of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def descriptors(pid: int) -> int:
     """The open file descriptors of a process."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
-
-
-def until(deadline_s: float) -> float:
-    """A moment on the monotonic clock."""
-    return time.monotonic() + deadline_s * SLOWNESS

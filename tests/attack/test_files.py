@@ -34,7 +34,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
 
 
 def _loaded(path: Path) -> tuple[str, int]:
-    """What a process of its own says of a file, and its peak of memory in MB."""
+    """The words about a file of a process of its own, and its peak of memory in MB."""
     result = subprocess.run(
         (sys.executable, "-c", _LOAD, str(path)), capture_output=True, text=True, check=False, timeout=60
     )

@@ -14,7 +14,7 @@ import pytest
 from bgpctl.ports import Unavailable
 from bgpctl.speaker import process
 from bgpctl.speaker.exabgp import ExabgpSpeaker
-from tests.attack.rig import MESH, Victim, bgpctl, needs_root, victim
+from tests.attack.rig import MESH, Victim, bgpctl, full, needs_root, victim
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.kernel, needs_root]
@@ -93,6 +93,15 @@ def test_damaged_files_are_replaced() -> None:
         agent.start()
         _wait_attached(agent, 3)
         assert agent.exabgp() == [pid], "it is adopted without its pid file"
+
+
+def test_a_full_disk_is_no_end_of_the_agent() -> None:
+    with full(size_kb=64) as directory, victim(cluster=MESH, place=directory / "run") as agent:
+        wait_until(lambda: not agent.is_alive() or "No space left on device" in agent.log)
+        assert agent.is_alive(), agent.log[-1000:]
+        assert bgpctl("agent", "journal", "--run-dir", agent.run_dir).returncode == 2
+        (directory / "filling").unlink()
+        _wait_attached(agent, 1)
 
 
 def _bgp_port(agent: Victim) -> str:

@@ -129,7 +129,7 @@ def test_a_user_has_few_connections_and_all_have_a_few_more(place: Path, monkeyp
             one.close()
 
 
-def test_answers_that_nobody_reads_do_not_fill_the_memory(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_that_are_not_read_do_not_fill_the_memory(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _limited(monkeypatch)
     with closing(Api(place, _read, limits=Limits(unsent_bytes=LONG_ANSWER + 1000))):
         first, second = _connected(place), _connected(place)

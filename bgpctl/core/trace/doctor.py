@@ -157,7 +157,7 @@ def _bgp_port(facts: Facts, needs: Needs) -> Iterator[Answer]:
     port = needs.intent.listen_port
     found = ", ".join(map(str, facts.speakers))
     if len(facts.speakers) > 1:
-        text = f"several BGP speakers of bgpctl announce for this node: processes {found}"
+        text = f"several BGP speakers announce for this node: processes {found}"
         yield Verdict.FAIL, text, "restart the agent, or stop it and run: bgpctl cleanup"
     elif facts.speakers and not facts.agent:
         text = f"the BGP speaker of an agent that has ended announces for this node: process {found}"
