@@ -1,19 +1,27 @@
 """
-The ExaBGP of an agent, without a pid file that names it: its run directory was removed, replaced or damaged while it ran.
+ExaBGP without a pid file that names it: its run directory was removed, replaced or damaged while it ran.
 
 It is found by its network namespace and its command, and only among processes of root and our own user: any other can
-call itself as it likes.
+call itself as it likes. Only an agent that has the network namespace for itself may do more than find it.
 
-Refuses to know: what becomes of it.
+Refuses to know: its configuration, and how it is started.
 """
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
+
+from bgpctl.speaker import process
+from bgpctl.speaker.launch import RunDir
+from bgpctl.speaker.process import Process
+
+_log = logging.getLogger("bgpctl.speaker")
 
 _PROC: Final = Path("/proc")
 _STARTED_BY: Final = ("/bgpctl/speaker/patches.py", "/bgpctl/speaker/bridge.py")
@@ -31,8 +39,40 @@ def running() -> tuple[int, ...]:
     return tuple(sorted(pid for pid in found if _parent(pid) not in found))
 
 
-def configuration(pid: int) -> str:
-    """The place of its configuration file; empty if it has ended. Raises OSError."""
+def reclaim(run_dir: RunDir) -> Process | None:
+    """The one that can be reached from here, with its pid file anew. All others are ended. Raises OSError."""
+    kept = None
+    for pid in running():
+        if kept is None and run_dir.socket.is_socket() and _configuration(pid) == str(run_dir.conf):
+            kept = process.adopt(pid, run_dir.pid)
+            _log.warning("ExaBGP has lost its pid file, and is adopted", extra={"facts": {"exabgp_pid": pid}})
+        else:
+            _log.warning("ExaBGP of a lost run directory is ended", extra={"facts": {"exabgp_pid": pid}})
+            _end_by_pid(pid)
+    return kept
+
+
+def end_all() -> None:
+    """End every one. Raises OSError: one does not end."""
+    for pid in running():
+        _end_by_pid(pid)
+
+
+def end(exabgp: Process) -> None:
+    """Raises OSError: it does not end."""
+    exabgp.end()
+    if not exabgp.ended():
+        raise OSError(errno.EBUSY, f"ExaBGP (process {exabgp.pid}) does not end")
+    _log.info("ExaBGP ended", extra={"facts": {"exabgp_pid": exabgp.pid}})
+
+
+def _end_by_pid(pid: int) -> None:
+    with suppress(ProcessLookupError), closing(Process(pid, os.pidfd_open(pid))) as exabgp:
+        end(exabgp)
+
+
+def _configuration(pid: int) -> str:
+    """The place of its configuration file; empty if it has ended."""
     try:
         words = _command(pid)
     except (FileNotFoundError, ProcessLookupError):

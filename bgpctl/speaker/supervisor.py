@@ -10,13 +10,11 @@ Refuses to know: what events mean for routing, who queues configurations and com
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
-import os
 import select
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
@@ -51,6 +49,7 @@ _RELOAD_WITHIN_S: Final = 75.0
 """ExaBGP drops a reload while any peer has unsent changes; a peer that is down keeps them up to its next try to
 connect, which comes within 60 s."""
 _ANSWER_WITHIN_S: Final = 3.0
+_NOTHING_LEFT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _QUOTED: Final = 300
 """At most so many characters of a foreign line are logged."""
 
@@ -158,11 +157,10 @@ class Supervisor:
         self._pending.drop()
         running = self._process or process.find(self._run_dir.pid)
         if running is not None:
-            _end(running)
+            orphans.end(running)
             self._forget(running, "ExaBGP was ended")
-        for orphan in self._orphans():
-            _end(orphan)
-            orphan.close()
+        if self._alone:
+            orphans.end_all()
         self._run_dir.clean()
 
     def release(self) -> None:
@@ -231,7 +229,7 @@ class Supervisor:
                 self._connect(now_s)
 
     def _acquire(self, wanted: Rendered, now_s: float) -> None:
-        found = process.find(self._run_dir.pid) or self._orphan()
+        found = process.find(self._run_dir.pid) or (orphans.reclaim(self._run_dir) if self._alone else None)
         if found is not None and not wanted.is_of(found.environment()):
             _log.warning("restarting ExaBGP, it runs with other settings", extra=_facts(exabgp_pid=found.pid))
             found.end()
@@ -239,28 +237,6 @@ class Supervisor:
             found = None
         self._process = found or self._start(wanted)
         self._connect_by_s = now_s + self._connect_within_s
-
-    def _orphan(self) -> Process | None:
-        """The ExaBGP that has lost its pid file and can be reached; all others are ended, they have our port."""
-        kept = None
-        for orphan in self._orphans():
-            if kept is None and self._run_dir.socket.is_socket() and self._is_of_here(orphan):
-                kept = process.adopt(orphan.pid, self._run_dir.pid)
-                _log.warning("ExaBGP had lost its pid file, and is adopted", extra=_facts(exabgp_pid=orphan.pid))
-            else:
-                _log.warning("ExaBGP of a lost run directory", extra=_facts(exabgp_pid=orphan.pid))
-                _end(orphan)
-            orphan.close()
-        return kept
-
-    def _orphans(self) -> Iterator[Process]:
-        """Every ExaBGP of bgpctl in this network namespace."""
-        for pid in orphans.running() if self._alone else ():
-            with contextlib.suppress(ProcessLookupError):
-                yield Process(pid, os.pidfd_open(pid))
-
-    def _is_of_here(self, orphan: Process) -> bool:
-        return orphans.configuration(orphan.pid) == str(self._run_dir.conf)
 
     def _start(self, wanted: Rendered) -> Process | None:
         try:
@@ -279,7 +255,9 @@ class Supervisor:
         self._act_at_s = now_s + _CONNECT_EVERY_S
         try:
             self._channel = Channel(self._run_dir.socket)
-        except OSError:
+        except OSError as error:
+            if error.errno in _NOTHING_LEFT:
+                self._connect_by_s = now_s + self._connect_within_s  # ExaBGP is not to blame
             return  # not there yet; the deadline is in _keep
         self._begin_talk()
 
@@ -468,14 +446,6 @@ def _may_stay(wanted: Rendered, running: Process) -> bool:
         return wanted.is_of(running.environment())
     except OSError:
         return True
-
-
-def _end(running: Process) -> None:
-    """Raises OSError if it does not end."""
-    running.end()
-    if not running.ended():
-        raise OSError(errno.EBUSY, f"ExaBGP (process {running.pid}) does not end")
-    _log.info("ExaBGP ended", extra=_facts(exabgp_pid=running.pid))
 
 
 def _facts(**facts: object) -> dict[str, object]:
