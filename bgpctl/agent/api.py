@@ -87,15 +87,21 @@ class _Handler(Handler):
     def _reply(self, answer: Answer) -> Page:
         try:
             content = self._content()
-            url = urlsplit(self.path)
-            arguments = {**dict(parse_qsl(url.query)), CONTENT: content}
-            return json_page(HTTPStatus.OK, answer(url.path.removeprefix("/v1/"), arguments))
+            name, arguments = self._asked()
+            return json_page(HTTPStatus.OK, answer(name, {**arguments, CONTENT: content}))
         except _Denied as denied:
             return json_page(HTTPStatus.FORBIDDEN, {"error": str(denied)})
         except Unknown:
             return json_page(HTTPStatus.NOT_FOUND, {"error": f"nothing at {self.path}"})
-        except (BadRequest, ValueError) as error:  # the standard library's for a path that is none
+        except BadRequest as error:
             return json_page(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+
+    def _asked(self) -> tuple[str, Mapping[str, str]]:
+        try:
+            url = urlsplit(self.path)
+            return url.path.removeprefix("/v1/"), dict(parse_qsl(url.query))
+        except ValueError as error:
+            raise BadRequest(f"no path: {error}") from error
 
     def _content(self) -> str:
         """Read in every case: a client cannot read an answer while its request does not fit the socket."""

@@ -84,7 +84,10 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """False if it is one too many, which is answered without reading it."""
-        admitted = self.connections.admit(request, self.user_of(request, client_address))
+        try:
+            admitted = self.connections.admit(request, self.user_of(request, client_address))
+        except OSError:  # it is gone; raised here, it would end the server
+            return False
         if not admitted:
             with suppress(OSError):
                 request.setblocking(False)
