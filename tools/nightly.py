@@ -44,7 +44,12 @@ class Part(NamedTuple):
 # At most four hours together, on two cores.
 PARTS: Final = (
     Part("test", "make test", 50),
-    Part("laws", f"{PYTEST} -n 2 --dist worksteal tests/laws", 75, {"HYPOTHESIS_PROFILE": "nightly"}),
+    Part(
+        "laws",
+        f"{PYTEST} -n 2 --dist worksteal tests/laws",
+        75,
+        {"HYPOTHESIS_PROFILE": "nightly", "BGPCTL_TEST_STORIES": "200000"},
+    ),
     Part("newest dependencies", "make test-newest", 15),
     Part("flood", f"{PYTEST} tests/interop/test_hostile.py", 4, {"BGPCTL_TEST_FLOOD": "1000000"}),
     Part("docs", "make docs", 5),

@@ -57,6 +57,7 @@ def _peer(snapshot: Snapshot, session: Session, table: PeerTable, rejected: int)
         "last_error": table.last_error,
         "down": table.down.value if table.down else None,
         "error": error.text if error else None,
+        "error_age_s": snapshot.age_s(table.down_at_s) if error and table.down else None,
         "next": error.command if error else None,
     }
 

@@ -24,9 +24,11 @@ from bgpctl.core.agent.events import (
     MirrorMismatch,
     Observe,
     Observed,
+    OwnEvent,
     PeerRequested,
     Probed,
     RefreshRequested,
+    SelfCheckMismatch,
     SendProbes,
     Speak,
     WakeAt,
@@ -71,7 +73,7 @@ def _from_operator(item: _FromOperator, names: Names) -> str:
             assert_never(item)
 
 
-def _from_kernel(item: KernelEvent | Woken) -> str:
+def _from_kernel(item: KernelEvent | OwnEvent) -> str:
     match item:
         case KernelChanged():
             return "another program changed kernel state"
@@ -87,6 +89,8 @@ def _from_kernel(item: KernelEvent | Woken) -> str:
             return f"probes sent: {count(len(item.answers), 'reply', 'replies')}"
         case Woken():
             return "timer expired"
+        case SelfCheckMismatch(parts):
+            return words.selfcheck(parts)
         case _:
             assert_never(item)
 

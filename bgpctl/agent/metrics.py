@@ -77,11 +77,13 @@ def _node(snapshot: Snapshot) -> Iterator[Metric]:
         "Repairs within the last hour: changes by other programs that were reverted.",
         summary["repaired_1h"],
     )
-    mismatches = CounterMetricFamily(
-        "bgpctl_mirror_mismatch", "Dumps of the kernel that differed from its notifications."
+    mirror_mismatches = snapshot.state.kernel.mismatches
+    yield _count("mirror_mismatch", "Dumps of the kernel that differed from its notifications.", mirror_mismatches)
+    yield _count(
+        "selfcheck_mismatch",
+        "Decisions that differed when they were made again from nothing.",
+        snapshot.state.selfcheck_mismatches,
     )
-    mismatches.add_metric([], snapshot.state.kernel.mismatches)
-    yield mismatches
     yield _value("config_rejected", "1 if the last edit of the cluster file was rejected.", summary["config_rejected"])
 
 
@@ -119,6 +121,10 @@ def _bgp(peers: list[dict[str, Any]]) -> Iterator[Metric]:
 
 def _gauge(name: str, text: str, labels: tuple[str, ...]) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"bgpctl_{name}", text, labels=labels)
+
+
+def _count(name: str, text: str, value: int) -> CounterMetricFamily:
+    return CounterMetricFamily(f"bgpctl_{name}", text, value=value)
 
 
 def _value(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -16,7 +16,8 @@ from typing import Final, assert_never
 from bgpctl.agent import words
 from bgpctl.agent.journal import Entry, Journal
 from bgpctl.agent.observe_throttle import ObserveThrottle
-from bgpctl.agent.resync_throttle import ResyncThrottle
+from bgpctl.agent.recheck_throttle import RecheckThrottle
+from bgpctl.agent.selfcheck import SelfCheck
 from bgpctl.core.agent.events import (
     Applied,
     Apply,
@@ -31,11 +32,13 @@ from bgpctl.core.agent.events import (
     Observe,
     Observed,
     Probed,
+    SelfCheckMismatch,
     SendProbes,
     Speak,
     WakeAt,
     Woken,
 )
+from bgpctl.core.agent.selfcheck import Decision
 from bgpctl.core.agent.state import State, begin
 from bgpctl.core.agent.step import step
 from bgpctl.core.bgp import speaker
@@ -47,6 +50,8 @@ log = logging.getLogger("bgpctl.agent")
 
 _NOT_NOW: Final = (Unavailable, OSError, MemoryError)
 """A kernel that cannot be reached now, or nothing left to reach it with: EMFILE, ENFILE, ENOMEM, ENOSPC."""
+_RESYNC_PAUSE: Final = 500
+"""Of one CPU, 0.2 %, however large the kernel's tables are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,8 @@ class Runner:
         self._queue: queue.SimpleQueue[Event | _Stop] = queue.SimpleQueue()
         self.journal = Journal(self.state)
         self._throttle = ObserveThrottle()
-        self._resync_throttle = ResyncThrottle(ports.clock.now_s())
+        self._resync_throttle = RecheckThrottle(ports.clock.now_s(), _RESYNC_PAUSE)
+        self._selfcheck = SelfCheck(ports.clock, self.post)
         self._observe_next = False
         self._observation_began_s = 0.0
         self._change_queued = False  # KernelChanged is in the queue, or was and has to wait
@@ -148,6 +154,7 @@ class Runner:
 
     def _wait(self) -> Event | _Stop | None:
         """The next event; None if none came before the next beat is due."""
+        self._selfcheck.spare_moment()
         now_s = self._now_s()
         waits_s = [self._beat_every_s]
         waits_s += [] if self._wake_at_s is None else [self._wake_at_s - now_s]
@@ -187,7 +194,7 @@ class Runner:
     def _resync(self, kernel: Kernel) -> Mismatch | None:
         began_s = self._now_s()
         mismatch = kernel.resync()
-        self._resync_throttle.resynced(began_s, self._now_s())
+        self._resync_throttle.rechecked(ended_s := self._now_s(), ended_s - began_s)
         return mismatch
 
     def _kernel_changed(self) -> None:
@@ -199,7 +206,7 @@ class Runner:
     def _open_kernel(self) -> Kernel:
         if self._kernel is None:
             self._kernel = self._ports.open_kernel()
-            self._resync_throttle = ResyncThrottle(self._now_s())
+            self._resync_throttle = RecheckThrottle(self._now_s(), _RESYNC_PAUSE)
             self._kernel.watch(self._kernel_changed)
         return self._kernel
 
@@ -220,6 +227,7 @@ class Runner:
         for command in commands:
             self._do(command)
         if isinstance(event, Observed):
+            self._selfcheck.decided(Decision(before, event, at_s, self.state, commands))
             self._rest(commands)
 
     def _rest(self, commands: Iterable[Command]) -> None:
@@ -291,6 +299,8 @@ def _report(before: State, after: State, event: Event) -> None:
                 log.error("cluster file rejected, the previous one stays in force: %s", problem)
         case MirrorMismatch() | KernelLost() | Observed() | Applied():
             _report_kernel(before, event)
+        case SelfCheckMismatch(parts):
+            log.error("%s", words.selfcheck(parts))
         case speaker.SessionUp() | speaker.SessionDown():
             _report_session(event)
         case _:

@@ -6,6 +6,7 @@ Refuses to know: how a decision was made.
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Final, assert_never
 
@@ -79,6 +80,11 @@ def mismatch(item: Mismatch) -> str:
     parts = (("absent", item.absent), ("unknown until now", item.unknown))
     found = (f"{what}: {_some(dataplane)}" for what, dataplane in parts if dataplane.size or dataplane.rules)
     return f"kernel state differs from its notifications: {'; '.join(found)}"
+
+
+def selfcheck(parts: Sequence[str]) -> str:
+    """The parts of a decision that were others when it was made again from nothing."""
+    return f"a decision differs when it is made again from nothing, and is repaired: {', '.join(parts)}"
 
 
 def _some(dataplane: Dataplane) -> str:

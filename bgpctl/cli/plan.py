@@ -27,6 +27,8 @@ from bgpctl.core.simulate.preview import of_cluster, of_node
 from bgpctl.store import texts
 
 _SIGNS: Final = {"put": "+", "change": "~", "remove": "-"}
+_SHOWN: Final = 12
+"""Of the names of nodes that are alike, one line's worth."""
 
 
 @click.command()
@@ -120,7 +122,7 @@ def show_plan(nodes: Sequence[dict[str, Any]]) -> None:
             for op in step["ops"]:
                 click.echo(f"  {_SIGNS[op['verb']]} {op['object']:<64} {op['effect']}")
         if item["steps"] and item["alike"]:
-            click.echo(f"  = {', '.join(item['alike'])}: the same, with their own addresses")
+            click.echo(f"  = {_first(item['alike'])}: the same, with their own addresses")
         lost = (f"{prefix} would become unreachable" for prefix in item["unreachable"])
         cut = (
             f"{peer} has a connection with this node, and its packets would be routed by a pool" for peer in item["cut"]
@@ -128,6 +130,12 @@ def show_plan(nodes: Sequence[dict[str, Any]]) -> None:
         for text in (*item["unmet"], *item["blocked"], *lost, *cut):
             click.echo(f"  ! {item['node']}: {text}")
     click.echo(_total(nodes))
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first names, and how many there are beyond them; JSON has all."""
+    more = [f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
+    return ", ".join((*names[:_SHOWN], *more))
 
 
 def _total(nodes: Sequence[dict[str, Any]]) -> str:

@@ -30,7 +30,7 @@ from bgpctl.core.bgp.speaker import (
     Update,
 )
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Prefix
-from bgpctl.speaker.patches import CONNECTING, NO_ANSWER
+from bgpctl.speaker.patches import CONNECTING, N_BIT, NO_ANSWER
 
 _UNICAST: Final = {"ipv4 unicast": 4, "ipv6 unicast": 6}
 _VERSIONS: Final = {"ipv4": 4, "ipv6": 6}
@@ -48,7 +48,10 @@ _NOTIFIED: Final[Mapping[tuple[int, int | None], DownKind]] = {
     (6, 3): DownKind.NOT_CONFIGURED,
     (6, 4): DownKind.SHUT_DOWN,
     (6, 5): DownKind.NOT_CONFIGURED,
+    (6, 9): DownKind.SHUT_DOWN,
 }
+_FINAL: Final = frozenset({(6, 2), (6, 3), (6, 9)})
+"""Administrative Shutdown, Peer De-configured (RFC 4486), Hard Reset (RFC 8538)."""
 _CONNECTING: Final = {
     "closing connection": DownKind.CLOSED,
     f"{CONNECTING}{os.strerror(errno.ECONNREFUSED)}": DownKind.REFUSED,
@@ -180,17 +183,23 @@ def _state(peer: Address, neighbor: Mapping[str, Any]) -> SpeakerEvent | None:
         case "up":
             return SessionUp(peer)
         case "down":
-            reason = _string(neighbor.get("reason", ""))
-            return SessionDown(peer, reason, notified=reason.startswith("notification"), kind=_kind(reason))
+            return _down(peer, _string(neighbor.get("reason", "")))
         case _:
             return None
 
 
-def _kind(reason: str) -> DownKind:
+def _down(peer: Address, reason: str) -> SessionDown:
     noted = _NOTIFICATION.fullmatch(reason)
     if noted is None:
-        return next((kind for words, kind in _CONNECTING.items() if reason.startswith(words)), DownKind.OTHER)
+        kind = next((kind for words, kind in _CONNECTING.items() if reason.startswith(words)), DownKind.OTHER)
+        return SessionDown(peer, reason, notified=reason.startswith("notification"), kind=kind)
     direction, code, subcode = noted[1], int(noted[2]), int(noted[3])
+    return SessionDown(
+        peer, reason, notified=True, kind=_kind(direction, code, subcode), is_final=(code, subcode) in _FINAL
+    )
+
+
+def _kind(direction: str, code: int, subcode: int) -> DownKind:
     if (direction, code, subcode) == _WAITED_FOR_OPEN:
         return DownKind.SILENT
     return _NOTIFIED.get((code, subcode)) or _NOTIFIED.get((code, None), DownKind.OTHER)
@@ -199,15 +208,18 @@ def _kind(reason: str) -> DownKind:
 def _opened(peer: Address, message: Mapping[str, Any]) -> SessionOpened:
     restart = message["capabilities"].get(_GRACEFUL_RESTART)
     # ExaBGP 5.0 calls the F bit of RFC 4724 "restart", and the R bit "forwarding".
-    flags = restart["address-family-flags"].get(f"ipv{peer.version}/unicast", []) if restart else []
+    flags = restart["address-family-flags"].get(f"ipv{peer.version}/unicast") if restart else None
+    # Paths of a family that the capability does not list are not retained (section 4.2); FRR by default lists none.
+    is_graceful = flags is not None
     return SessionOpened(
         peer,
         asn=Asn(_integer(message["asn"])),
         router_id=Address.parse(_string(message["router_id"])),
         hold_time_s=_integer(message["hold_time"]),
-        restart_time_s=_integer(restart["time"]) if restart else None,
-        forwarding_preserved="restart" in flags,
+        restart_time_s=_integer(restart["time"]) if is_graceful else None,
+        forwarding_preserved="restart" in (flags or ()),
         enhanced_refresh=_ENHANCED_ROUTE_REFRESH in message["capabilities"],
+        notification_restart=is_graceful and N_BIT in restart["restart-flags"],
     )
 
 

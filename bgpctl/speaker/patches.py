@@ -10,11 +10,13 @@ Refuses to know: bgpctl. ExaBGP starts this file alone, so it imports nothing of
 from __future__ import annotations
 
 import errno
+import json
 import os
 import select
 import socket
 import sys
 import time
+import types
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -23,6 +25,8 @@ VERSION: Final = "5.0.15"
 CONNECTING: Final = "connect: "
 """Begins the reason of every failed connect that the patched ExaBGP reports."""
 NO_ANSWER: Final = "no answer"
+N_BIT: Final = "notification"
+"""Among the restart flags of a peer's OPEN as the patched ExaBGP reports them."""
 
 _ANSWER_WITHIN_S: Final = 8.0
 """Linux sends a SYN after 0, 1, 3 and 7 s; the pauses after that would outlast the fault."""
@@ -30,6 +34,8 @@ _BACKOFF_MAX_S: Final = 10
 _QUIET_MS: Final = 250
 _CONNECTING_MS: Final = 50
 _AT_WORK_MS: Final = 1
+_N_FLAG: Final = 0x4
+"""Of the four restart flags (RFC 8538, section 2)."""
 _USUAL_TTL: Final = -1
 """Of IP_TTL and IPV6_UNICAST_HOPS: the default of the host."""
 
@@ -47,6 +53,8 @@ def main() -> None:
             reload_with_absent_peers,
             gtsm_of_accepted,
             connects,
+            monotonic_timers,
+            notifications_in_a_restart,
             pace,
         ):
             patch()
@@ -189,6 +197,43 @@ def _writable(connection: socket.socket) -> bool:
     poll = select.poll()
     poll.register(connection, select.POLLOUT)
     return bool(poll.poll(0))
+
+
+def monotonic_timers() -> None:
+    """
+    Hold time, keepalives and pauses follow the clock of the host: set forward it ends all sessions at once, set back no
+    keepalive is sent until the peers' hold times are over.
+    """
+    from exabgp.bgp import timer
+    from exabgp.reactor import delay, peer
+
+    monotonic = types.ModuleType("time", time.__doc__)
+    vars(monotonic).update(vars(time), time=time.monotonic)
+    for module in (timer, delay, peer):
+        module.time = monotonic
+
+
+def notifications_in_a_restart() -> None:
+    """
+    The N bit (RFC 8538) is not known: without it an expired hold time, of either end, costs the routes that a lost
+    connection does not.
+    """
+    from exabgp.bgp.message.open.capability.capabilities import Capabilities
+    from exabgp.bgp.message.open.capability.graceful import Graceful
+
+    announce, as_json = Capabilities._graceful, Graceful.json
+
+    def announce_with_n_bit(self: Any, neighbor: Any, restarted: Any) -> None:
+        announce(self, neighbor, restarted)
+        if Graceful.ID in self:
+            self[Graceful.ID].restart_flag |= _N_FLAG
+
+    def json_with_n_bit(self: Any) -> str:
+        described = json.loads(as_json(self))
+        described["restart-flags"] += [N_BIT] if self.restart_flag & _N_FLAG else []
+        return json.dumps(described)
+
+    Capabilities._graceful, Graceful.json = announce_with_n_bit, json_with_n_bit
 
 
 def pace() -> None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
@@ -178,9 +178,12 @@ class FakeRig:
 class ExabgpRig:
     """Two ExaBGP in two network namespaces; the other speaker plays the peer."""
 
-    def __init__(self, names: tuple[str, str], directory: Path, *, patched: bool = True) -> None:
+    def __init__(
+        self, names: tuple[str, str], directory: Path, *, patched: bool = True, environment: Sequence[str] = ()
+    ) -> None:
         self.run_dir = directory / "a"
-        self.prefix, self.peer_prefix = (("ip", "netns", "exec", name) for name in names)
+        prefix, self.peer_prefix = (("ip", "netns", "exec", name) for name in names)
+        self.prefix = (*prefix, *(("env", *environment) if environment else ()))
         self.heard, self.peer_heard = Diary(), Diary()
         self.speaker = ExabgpSpeaker(self.run_dir, prefix=self.prefix, patched=patched)
         self.peer = ExabgpSpeaker(directory / "b", prefix=self.peer_prefix)
@@ -250,10 +253,10 @@ class ExabgpRig:
 
 
 @contextlib.contextmanager
-def facing_exabgp(directory: Path, *, patched: bool = True) -> Iterator[ExabgpRig]:
-    """Both speakers started, none configured; `patched` is about the one under test."""
+def facing_exabgp(directory: Path, *, patched: bool = True, environment: Sequence[str] = ()) -> Iterator[ExabgpRig]:
+    """Both speakers started, none configured; `patched` and `environment` (NAME=VALUE) are about the one under test."""
     with facing_namespaces() as names:
-        rig = ExabgpRig(names, directory, patched=patched)
+        rig = ExabgpRig(names, directory, patched=patched, environment=environment)
         try:
             yield rig
         finally:

@@ -30,7 +30,17 @@ from bgpctl.core.bgp.speaker import (
 )
 from bgpctl.core.net.addresses import Asn, Prefix
 from bgpctl.speaker import patches, supervisor
-from tests.contract.speaker_rig import NO_PEER, OURS, PEERS, ExabgpRig, config, config_of, session
+from tests.contract.speaker_rig import (
+    HOLD_TIME_S,
+    NO_PEER,
+    OURS,
+    PEERS,
+    ExabgpRig,
+    config,
+    config_of,
+    facing_exabgp,
+    session,
+)
 
 pytestmark = pytest.mark.kernel
 
@@ -212,6 +222,21 @@ def test_an_api_process_that_dies_costs_no_session(pair: ExabgpRig) -> None:
 
 def children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="not installed: gcc (the shifted clock is a C library)")
+def test_a_clock_that_is_set_costs_no_session_and_stops_no_keepalive(tmp_path: Path) -> None:
+    """The hold time is 3 s, so a session that is up after 4 s has sent and received keepalives since."""
+    library, shift = tmp_path / "shifted_clock.so", tmp_path / "shift"
+    source = Path(__file__).with_name("shifted_clock.c")
+    subprocess.run(("gcc", "-shared", "-fPIC", "-o", library, source), check=True)
+    shift.write_text("0")
+    with facing_exabgp(tmp_path, environment=(f"LD_PRELOAD={library}", f"SHIFT_FILE={shift}")) as rig:
+        rig.both_up()
+        for shift_s in (3600, -3600):
+            shift.write_text(str(shift_s))
+            assert rig.heard.lacks(SessionDown, for_s=HOLD_TIME_S + 1)
+            assert rig.peer_heard.lacks(SessionDown, for_s=0)
 
 
 def test_another_version_is_refused(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_an_ipv6_session_carries_ipv6_routes(exabgp: ExabgpRig) -> None:
     heard = paths(exabgp.peer_heard.events)[BLUE6]
     assert (heard.next_hop, heard.med, heard.communities) == (OURS6, 5, ((64512, 1),))
     opened = exabgp.heard.wait_for(SessionOpened)
-    assert (opened.restart_time_s, opened.forwarding_preserved) == (120, True)
+    assert (opened.restart_time_s, opened.forwarding_preserved, opened.notification_restart) == (120, True, True)
 
 
 def test_an_ipv6_session_can_have_a_password_and_gtsm(exabgp: ExabgpRig, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from bgpctl.core.agent.events import (
     PeerRequested,
     Probed,
     RefreshRequested,
+    SelfCheckMismatch,
     Woken,
 )
 from bgpctl.core.bgp import speaker
@@ -98,6 +99,7 @@ EVENTS: Final[tuple[Event, ...]] = (
     KernelChanged(),
     KernelLost("the netlink socket is gone"),
     MirrorMismatch(Mismatch(Dataplane(), bare_kernel(member(INTENT, "a1")))),
+    SelfCheckMismatch(("kernel.desired",)),
     Observed(Dataplane()),
     Observed(bare_kernel(member(INTENT, "a1"))),
     Applied(()),

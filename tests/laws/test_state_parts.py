@@ -20,7 +20,13 @@ from tests.laws.events import EVENTS, events
 from tests.laws.states import STATES
 from tests.stories.mesh import converged
 
-PARTS: Final = frozenset(field.name for field in fields(State)) - {"node", "phase", "since_s", "memo"}
+PARTS: Final = frozenset(field.name for field in fields(State)) - {
+    "node",
+    "phase",
+    "since_s",
+    "selfcheck_mismatches",
+    "memo",
+}
 """A memo is no knowledge."""
 ALL: Final = PARTS
 
@@ -37,6 +43,7 @@ CONCERNED: Final[Mapping[type[agent.Event], frozenset[str]]] = {
     agent.Applied: frozenset({"kernel", "attempts"}),
     agent.Probed: frozenset({"kernel", "migration"}),
     agent.Woken: frozenset({"bgp", "kernel"}),
+    agent.SelfCheckMismatch: frozenset({"kernel"}),
     speaker.SpeakerConfigRejected: frozenset({"bgp"}),
     **dict.fromkeys(
         (speaker.SpeakerAttached, speaker.SpeakerDetached, *get_args(speaker.PeerEvent)), frozenset({"bgp", "kernel"})

@@ -77,6 +77,17 @@ def test_the_plan_of_a_cluster_lists_nodes_that_are_alike_together_and_counts_th
     assert alone.output.splitlines()[-1] == "0 to put, 1 to change, 0 to remove on 1 node. Worst: atomic replace."
 
 
+def test_of_many_nodes_that_are_alike_a_plan_names_the_first_and_counts_the_others(tmp_path: Path) -> None:
+    files = [tmp_path / "before.yaml", tmp_path / "after.yaml"]
+    nodes = "".join(f"  n{i:02}: {{address: 10.0.0.{i}/24, blocks: [10.244.{i}.0/26]}}\n" for i in range(1, 21))
+    for file, encapsulation in zip(files, ("IPIP", "IPIPCrossSubnet"), strict=True):
+        file.write_text(f"pools: {{blue: {{cidr: 10.244.0.0/16, encapsulation: {encapsulation}}}}}\nnodes:\n{nodes}")
+    result = bgpctl("plan", "--from", files[0], "--to", files[1])
+    (line,) = [line for line in result.output.splitlines() if line.startswith("  =")]
+    names = ", ".join(f"n{i:02}" for i in range(2, 14))
+    assert line == f"  = {names}, 7 more: the same, with their own addresses"
+
+
 def test_without_an_agent_show_exits_3_and_names_the_command_that_starts_one(tmp_path: Path) -> None:
     result = bgpctl("show", "--run-dir", tmp_path, "summary", "-o", "json")
     assert result.exit_code == 3

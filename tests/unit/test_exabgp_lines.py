@@ -80,6 +80,24 @@ def test_only_a_notification_forbids_to_retain(reason: str, notified: bool) -> N
 
 
 @pytest.mark.parametrize(
+    ("reason", "is_final"),
+    [
+        ("notification received (6,2)", True),
+        ("notification received (6,3)", True),
+        ("notification received (6,9)", True),
+        ("notification received (6,4)", False),
+        ("notification sent (4,0)", False),
+        ("notification received (4,0)", False),
+        ("closing connection", False),
+    ],
+)
+def test_some_notifications_end_a_session_for_good(reason: str, is_final: bool) -> None:
+    down = event(line("state", state="down", reason=reason))
+    assert isinstance(down, SessionDown)
+    assert down.is_final is is_final
+
+
+@pytest.mark.parametrize(
     ("reason", "kind"),
     [
         ("connect: Connection refused", DownKind.REFUSED),
@@ -109,6 +127,14 @@ def test_different_ends_of_a_session_are_distinguished(reason: str, kind: DownKi
 
 def test_a_down_may_come_without_a_reason() -> None:
     assert event(line("state", state="down")) == SessionDown(PEER, "", notified=False)
+
+
+def test_graceful_restart_that_does_not_list_the_family_retains_nothing() -> None:
+    """FRR's default: `4002 0078`."""
+    restart = {"name": "graceful restart", "time": 120, "address-family-flags": {}, "restart-flags": []}
+    event_ = opened({"64": restart})
+    assert isinstance(event_, SessionOpened)
+    assert (event_.restart_time_s, event_.forwarding_preserved) == (None, False)
 
 
 def opened(capabilities: dict[str, Any]) -> SpeakerEvent | None:

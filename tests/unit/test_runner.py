@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import pytest
 
 from bgpctl.agent.observe_throttle import ObserveThrottle
-from bgpctl.agent.resync_throttle import ResyncThrottle
+from bgpctl.agent.recheck_throttle import RecheckThrottle
 from bgpctl.agent.runner import Ports, Runner
-from bgpctl.core.agent.events import KernelChanged, MirrorMismatch
+from bgpctl.core.agent.events import KernelChanged, MirrorMismatch, SelfCheckMismatch
 from bgpctl.core.agent.state import Phase
 from bgpctl.core.cluster.configuration import Backend
 from bgpctl.core.cluster.encapsulation import Mode
@@ -20,7 +20,9 @@ from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.migration.probes import Probe, ProbeReply
+from bgpctl.core.net import dataplane
 from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.route_set import difference
 from bgpctl.kernel.fake import FakeKernel
 from bgpctl.ports import Unavailable
 from bgpctl.process.clock import LinuxClock
@@ -146,7 +148,7 @@ def test_damage_is_observed_at_once_each_time() -> None:
 def test_a_change_without_a_notification_is_found_by_a_dump_repaired_and_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bgpctl.agent.resync_throttle._EVERY_S", 0.05)
+    monkeypatch.setattr("bgpctl.agent.recheck_throttle._EVERY_S", 0.05)
     kernel = Kernel()
     with running(kernel) as runner:
         wait_until(lambda: runner.state.phase is Phase.CONVERGED)
@@ -164,14 +166,33 @@ def test_a_change_without_a_notification_is_found_by_a_dump_repaired_and_counted
         assert found.mismatch == Mismatch(Dataplane.of((route,)), Dataplane())
 
 
+def test_a_decision_that_took_over_what_it_should_not_have_is_found_counted_and_repaired(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bgpctl.agent.recheck_throttle._EVERY_S", 0.01)
+    kernel = Kernel()
+    with running(kernel) as runner:
+        wait_until(lambda: runner.state.phase is Phase.CONVERGED)
+        healthy = kernel.observe()
+        route = next(route for route in healthy.routes if route.next_hop)
+        with monkeypatch.context() as patches:
+            # The comparison does not see that the kernel's routes are others than before.
+            patches.setattr(dataplane, "difference", lambda mine, theirs, before: before or difference(mine, theirs))
+            kernel.tamper(Remove(route, NOT_WANTED))
+            wait_until(lambda: runner.state.selfcheck_mismatches > 0)
+            wait_until(lambda: kernel.observe() == healthy)
+        found = [entry.event for entry in runner.journal.record().entries if isinstance(entry.event, SelfCheckMismatch)]
+        assert all({"kernel.pending", "commands"} <= set(event.parts) for event in found)
+
+
 def test_everything_is_dumped_once_a_minute_and_for_a_five_hundredth_of_the_time_at_most() -> None:
-    pace = ResyncThrottle(100.0)
+    pace = RecheckThrottle(100.0, 500)
     assert not pace.is_due(159.9)
     assert pace.is_due(160.0)
-    pace.resynced(160.0, 160.01)
+    pace.rechecked(160.01, 0.01)
     assert not pace.is_due(220.0)
     assert pace.is_due(220.02)
-    pace.resynced(300.0, 300.2)
+    pace.rechecked(300.2, 0.2)
     assert not pace.is_due(400.0)
     assert pace.is_due(400.3)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import assert_never
+from typing import Final, assert_never
 
 from bgpctl.core.bgp import adj_rib_in, adj_rib_out, session_handover, speaker
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
@@ -22,6 +22,12 @@ from bgpctl.core.bgp.sessions import RESTART_TIME_S, speaker_config
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode
 from bgpctl.core.net.addresses import Address, Prefix
+
+IGNORANCE_S: Final = 2.0 * RESTART_TIME_S
+"""
+A peer whose table is not certain for so long holds back no removal any more: one that fails again and again before its
+End-of-RIB would do so for ever. Its restart time, and as much for its table, are over by then.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,8 @@ class Bgp:
         adj_rib_in_before: `adj_rib_in` at the last observation.
         loc_rib: the best paths at the last observation.
         adj_rib_out: the paths advertised, per peer.
+        uncertain_since_s: since when each peer's table has not been certain (peer_table.py), without a moment between.
+        given_up: peers that have not been certain for so long that nothing waits for them any more.
         withdrawn: prefixes that their source withdrew while another peer's table is incomplete.
         handover: sessions in `config` that the intent does not ask for any more, and a former reflector's role.
         draining: the operator wants traffic to leave this node (GSHUT, RFC 8326).
@@ -50,6 +58,8 @@ class Bgp:
     adj_rib_in_before: AdjRibIn = field(default_factory=dict)
     loc_rib: LocRib = field(default_factory=LocRib)
     adj_rib_out: AdjRibOut = field(default_factory=AdjRibOut)
+    uncertain_since_s: Mapping[Address, float] = field(default_factory=dict)
+    given_up: frozenset[Address] = frozenset()
     withdrawn: frozenset[Prefix] = frozenset()
     handover: Handover = field(default_factory=Handover)
     draining: bool = False
@@ -74,7 +84,7 @@ class Bgp:
 
     @property
     def prune_holds(self) -> tuple[PruneHold, ...]:
-        """Why routes may be wanted that no path leads to: each source whose table is not complete."""
+        """Why routes may be wanted that no path leads to: each source whose table is not complete, for its time."""
         if self.config is None:
             return ()
         if not self.attached:
@@ -83,7 +93,7 @@ class Bgp:
         return tuple(
             PruneHold(PruneHoldCode.PEER_TABLE_INCOMPLETE, names[peer])
             for peer, table in sorted(self.adj_rib_in.items())
-            if not table.certain and peer in names
+            if not table.certain and peer in names and peer not in self.given_up
         )
 
     @property
@@ -92,7 +102,10 @@ class Bgp:
         if not self._times_run:
             return (self.handover.due_s,)
         waits_s = (adj_rib_in.next_expiry_s(self.adj_rib_in), adj_rib_out.next_due_s(self.adj_rib_out))
-        return (self.handover.due_s, *(wait_s for wait_s in waits_s if wait_s is not None))
+        given_up_s = (
+            since_s + IGNORANCE_S for peer, since_s in self.uncertain_since_s.items() if peer not in self.given_up
+        )
+        return (self.handover.due_s, *given_up_s, *(wait_s for wait_s in waits_s if wait_s is not None))
 
     @property
     def _times_run(self) -> bool:
@@ -111,7 +124,15 @@ class Bgp:
         for peer, uptime_s in established:
             offered_s = RESTART_TIME_S if peer in members else None
             tables = adj_rib_in.session_found_up(tables, peer, at_s, uptime_s=uptime_s, restart_time_s=offered_s)
-        return replace(self, attached=True, rejection="", adj_rib_in=tables, adj_rib_out=AdjRibOut())
+        return replace(
+            self,
+            attached=True,
+            rejection="",
+            adj_rib_in=tables,
+            adj_rib_out=AdjRibOut(),
+            uncertain_since_s={},
+            given_up=frozenset(),
+        )
 
     def speaker_detached(self, at_s: float) -> Bgp:
         """Sessions may well be up; what was received stays, as stale."""
@@ -205,6 +226,17 @@ class Bgp:
         for peer in established:
             tables = adj_rib_in.refresh_begun(tables, peer, at_s)
         return self._with_tables(tables), tuple(speaker.AskRefresh(peer, peer.version) for peer in established)
+
+    def with_ignorance(self, at_s: float) -> Bgp:
+        """For how long each peer's table has not been certain; time does not run while no peer can be heard."""
+        if not self._times_run:
+            return self
+        uncertain = [peer for peer, table in self.adj_rib_in.items() if not table.certain]
+        since_s = {peer: self.uncertain_since_s.get(peer, at_s) for peer in uncertain}
+        given_up = frozenset(peer for peer, began_s in since_s.items() if began_s + IGNORANCE_S <= at_s)
+        if since_s == self.uncertain_since_s and given_up == self.given_up:
+            return self
+        return replace(self, uncertain_since_s=since_s, given_up=given_up)
 
     def with_withdrawals(self) -> Bgp:
         """The prefixes withdrawn since the last observation. While every table is complete none need be remembered."""

@@ -81,6 +81,13 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True)
+class SelfCheckMismatch:
+    """A decision was made again without what had been taken over, and these parts of its result were others."""
+
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DrainRequested:
     """The operator wants traffic to leave this node before it goes (RFC 8326), or to come back."""
 
@@ -108,7 +115,10 @@ OperatorEvent: TypeAlias = IntentLoaded | IntentRejected | DrainRequested | Peer
 KernelEvent: TypeAlias = KernelChanged | Observed | MirrorMismatch | KernelLost | Applied | Probed
 """From the kernel, and the packets sent by it."""
 
-Event: TypeAlias = OperatorEvent | KernelEvent | speaker.SpeakerEvent | Woken
+OwnEvent: TypeAlias = Woken | SelfCheckMismatch
+"""From the agent itself."""
+
+Event: TypeAlias = OperatorEvent | KernelEvent | speaker.SpeakerEvent | OwnEvent
 
 
 # Commands ------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tu
     observed = observed.sharing(state.kernel.observed) if state.kernel.observed else observed
     state, refreshes = _with_observation(state, observed, at_s)
     state, configure = end_handover(state, at_s)
-    state = replace(state, bgp=state.bgp.with_withdrawals())
+    state = replace(state, bgp=state.bgp.with_ignorance(at_s).with_withdrawals())
     intent = state.intent.in_force
     node = intent.node(state.node) if intent else None
     if intent is None or node is None:

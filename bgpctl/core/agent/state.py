@@ -44,6 +44,7 @@ class State:
         migration: how far a change of encapsulation is.
         attempts: operations on the kernel, and those that have to wait.
         since_s: when `phase` last changed.
+        selfcheck_mismatches: how often a decision differed when it was made again without the memo.
         memo: results to be taken over; nothing follows from it.
     """
 
@@ -55,6 +56,7 @@ class State:
     attempts: Attempts = field(default_factory=Attempts)
     phase: Phase = Phase.STARTING
     since_s: float = 0.0
+    selfcheck_mismatches: int = 0
     memo: Memo = field(default_factory=Memo, compare=False, repr=False)
 
 

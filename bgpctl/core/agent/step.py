@@ -56,9 +56,11 @@ from bgpctl.core.agent.events import (
     PeerRequested,
     Probed,
     RefreshRequested,
+    SelfCheckMismatch,
     WakeAt,
     Woken,
 )
+from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.reconcile import reconcile
 from bgpctl.core.agent.sessions import advertise, speak, with_sessions
 from bgpctl.core.agent.state import State, with_phase
@@ -92,6 +94,10 @@ def _dispatched(state: State, event: Event, at_s: float) -> Step:
             return _from_speaker(state, event, at_s)
         case Woken():
             return _observe(replace(state, bgp=state.bgp.expired(at_s)), anyway=True)
+        case SelfCheckMismatch():
+            # The next observation takes nothing over, and its plan is the repair.
+            mismatches = state.selfcheck_mismatches + 1
+            return _observe(replace(state, memo=Memo(), selfcheck_mismatches=mismatches))
         case _:
             assert_never(event)
 

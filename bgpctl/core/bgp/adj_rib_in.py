@@ -11,9 +11,9 @@ concern several peers at once:
   (docs/decisions/0010-everyone-gone-at-once.md). As soon as one session is established, the others have their
   restart time to return.
 - While the channel to the speaker is closed, no peer can be received from, so none of their waiting times runs.
-- A prefix is withdrawn only if a peer with a complete table had it, has it no more, and no other peer announces it.
-  A session that ends withdraws nothing by this definition: when a mesh gives way to route reflectors all its sessions
-  end, and the reflectors may not have announced everything yet.
+- A prefix is withdrawn only by its own peer, and if no other peer announces it. A session that ends withdraws
+  nothing by this definition, unless the peer's operator shut it down: when a mesh gives way to route reflectors all its
+  sessions end, and the reflectors may not have announced everything yet.
 
 Refuses to know: which paths policy lets in, which one is best, where the time comes from.
 """
@@ -26,7 +26,7 @@ from typing import Final, TypeAlias
 
 from bgpctl.core.bgp import peer_table
 from bgpctl.core.bgp.peer_table import PeerTable, TableState
-from bgpctl.core.bgp.speaker import SessionDown, SessionOpened, Update
+from bgpctl.core.bgp.speaker import DownKind, SessionDown, SessionOpened, Update
 from bgpctl.core.net.addresses import Address, Prefix
 
 AdjRibIn: TypeAlias = Mapping[Address, PeerTable]
@@ -57,14 +57,21 @@ def session_found_up(
 ) -> AdjRibIn:
     """
     The tables once a session is found that was up before this agent started, and whose table is requested. If its OPEN
-    was not received, `restart_time_s` is the restart time that it must have offered.
+    was not received, `restart_time_s` is the restart time that it must have offered, with
+    the N bit (RFC 8538).
     """
     if peer not in adj_rib_in:
         return adj_rib_in
     up = session_up(adj_rib_in, peer, at_s, uptime_s=uptime_s)
     offered_s = up[peer].restart_time_s
     known_s = restart_time_s if offered_s is None else offered_s
-    return {**up, peer: replace(up[peer], restart_time_s=known_s, refresh_pending=up[peer].enhanced_refresh)}
+    found = replace(
+        up[peer],
+        restart_time_s=known_s,
+        refresh_pending=up[peer].enhanced_refresh,
+        notification_restart=up[peer].notification_restart or restart_time_s is not None,
+    )
+    return {**up, peer: found}
 
 
 def session_up(adj_rib_in: AdjRibIn, peer: Address, at_s: float, *, uptime_s: float = 0.0) -> AdjRibIn:
@@ -125,16 +132,27 @@ def complete(adj_rib_in: AdjRibIn, peer: Address, at_s: float) -> AdjRibIn:
 
 
 def withdrawn(before: AdjRibIn, now: AdjRibIn) -> frozenset[Prefix]:
-    """Prefixes that peers with a complete table had `before` and do not have `now`, and that no other peer has."""
+    """
+    Prefixes that their own peers had `before` and do not have `now`, and that no other peer has. A peer withdraws by an
+    UPDATE, by the end of a whole table without the prefix, and by shutting down (Cease).
+    """
     lost = {
         prefix
         for peer, table in now.items()
-        if table.state is TableState.SYNCED and table.over_limit_since_s is None
-        if peer in before and table.paths is not before[peer].paths
+        if peer in before and table.paths is not before[peer].paths and _has_withdrawn(before[peer], table)
         for prefix in table.paths.changed_since(before[peer].paths)
         if prefix not in table.paths
     }
     return without_path(now, lost)
+
+
+def _has_withdrawn(before: PeerTable, now: PeerTable) -> bool:
+    """True if paths that are missing in `now` are so by the peer's own word."""
+    if now.over_limit_since_s is not None:
+        return False
+    within_the_session = now.established and now.up_since_s == before.up_since_s
+    shut_down = now.state is TableState.DOWN and now.down is DownKind.SHUT_DOWN
+    return now.state is TableState.SYNCED or within_the_session or shut_down
 
 
 def without_path(adj_rib_in: AdjRibIn, prefixes: Iterable[Prefix]) -> frozenset[Prefix]:

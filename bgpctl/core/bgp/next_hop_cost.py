@@ -12,7 +12,7 @@ from typing import Final
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.fib import foreign_fib
-from bgpctl.core.net.objects import MAIN_TABLE, RouteType
+from bgpctl.core.net.objects import LOCAL_TABLE, MAIN_TABLE, RouteType
 
 _REMEMBERED: Final = 1 << 16
 
@@ -33,7 +33,7 @@ class NextHopCosts:
         return self if dataplane is self._dataplane else NextHopCosts(dataplane)
 
     def cost(self, next_hop: Address) -> int | None:
-        """None if no route leads to the next hop."""
+        """None if no route leads to the next hop, or the kernel would not accept it as one."""
         if next_hop not in self._known:
             self._known[next_hop] = self._cost(next_hop)
         return self._known[next_hop]
@@ -48,6 +48,9 @@ class NextHopCosts:
     def _cost(self, next_hop: Address) -> int | None:
         if self._fib is None:
             return 0
+        if self._fib.in_table(LOCAL_TABLE, next_hop):
+            # An address of this node, or a broadcast address: the kernel refuses it as a gateway (fib_check_nh).
+            return None
         route = self._fib.in_table(MAIN_TABLE, next_hop)
         if route is None or route.type is not RouteType.UNICAST:
             return None

@@ -6,11 +6,13 @@ announced it yet". End-of-RIB (RFC 4724, section 2) and the end of an enhanced r
 moment from which a missing path means a missing path; before, a table knows what it has and nothing of what it
 does not have. The state of a table records this, and everything that would remove routes asks for it.
 
-Paths outlive their session. A session that ends without a NOTIFICATION, by a peer that offered graceful restart,
-leaves its paths as stale ones for the restart time (RFC 4724, section 4.2), because the peer is likely to forward
-still. When the session comes back, or the table is requested again, the peer announces everything once more: each
-path is confirmed by its announcement, and those left unconfirmed at the end are removed. So paths are never
-withdrawn and announced again in between, which would be a gap for the traffic.
+Paths outlive their session. A session that is lost, with a peer that offered graceful restart, leaves its paths as
+stale ones for the restart time (RFC 4724, section 4.2), because the peer is likely to forward still. A NOTIFICATION
+is an end for good, but where both ends have agreed that only some are (RFC 8538): then neither an expired hold time
+nor a malformed message costs a path. docs/explanation/end-of-a-session.md has the table. When the session comes back,
+or the table is requested again, the peer announces everything once more: each path is confirmed by its announcement,
+and those left unconfirmed at the end are removed. So paths are never withdrawn and announced again in between, which
+would be a gap for the traffic.
 
 A peer that announces more prefixes than the limit loses its whole table: which of the prefixes came first is an
 accident, and any part of them would be an arbitrary routing table. A route refresh is requested after a pause,
@@ -68,11 +70,13 @@ class PeerTable:
             the limit, the time of the next route refresh.
         up_since_s: when the session was established, None while it is not.
         restart_time_s: the restart time in the peer's OPEN (RFC 4724), None without graceful restart.
-        last_error, down: why the session is not up: the speaker's text, and its kind as far as it is understood.
+        last_error, down, down_at_s: why the session is not up: the speaker's text, its kind as far as it is understood,
+            and when that happened.
         asn, router_id: from the peer's OPEN, None if that came before this agent started.
         enhanced_refresh: the peer marks the end of a route refresh (RFC 7313).
         refresh_pending: a route refresh was requested of the peer, and its end (RFC 7313) is awaited. Until then
             End-of-RIB does not complete the table: it may belong to an initial table that was sent before.
+        notification_restart: a NOTIFICATION alone ends no graceful restart (RFC 8538).
         over_limit_since_s: when the peer exceeded the prefix limit. Nothing of it is used or kept until a whole table
             is below the limit.
     """
@@ -86,10 +90,12 @@ class PeerTable:
     restart_time_s: int | None = None
     last_error: str = ""
     down: DownKind | None = None
+    down_at_s: float = 0.0
     asn: Asn | None = None
     router_id: Address | None = None
     enhanced_refresh: bool = False
     refresh_pending: bool = False
+    notification_restart: bool = False
     over_limit_since_s: float | None = None
 
     @property
@@ -122,6 +128,8 @@ SYNC_S: Final = 30.0
 """
 Without End-of-RIB and enhanced route refresh a peer never marks its table complete: so long without an UPDATE does.
 """
+_SYNC_MOST_S: Final = 120.0
+"""And so long does even if UPDATEs go on: they are changes by then."""
 _REFRESH_PAUSE_S: Final = (60.0, 3600.0)
 """
 The pause before a route refresh of a peer over the limit, least and most: as long as it has been over the limit.
@@ -151,6 +159,7 @@ def opened(table: PeerTable, event: SessionOpened) -> PeerTable:
         asn=event.asn,
         enhanced_refresh=event.enhanced_refresh,
         refresh_pending=table.refresh_pending or (table.established and event.enhanced_refresh),
+        notification_restart=event.notification_restart,
     )
 
 
@@ -162,18 +171,32 @@ def established(table: PeerTable, at_s: float, uptime_s: float) -> PeerTable:
 
 def ended(table: PeerTable, event: SessionDown, at_s: float) -> PeerTable:
     """
-    The table after the end of its session. The paths stay as stale ones if the peer offered graceful restart and sent
-    no NOTIFICATION (RFC 4724, section 4.2); a peer whose first session is awaited is awaited until its time is over.
+    The table after the end of its session. The paths stay as stale ones if the peer offered graceful restart (RFC 4724,
+    section 4.2), unless the session ended for good; a peer whose first session is awaited is awaited until its time is
+    over.
     """
-    return replace(_without_session(table, event, at_s), last_error=event.reason, down=event.kind)
+    left = _without_session(table, event, at_s)
+    if table.down not in {None, DownKind.CLOSED} and (event.kind is DownKind.CLOSED or not event.reason):
+        return left  # what follows the cause, such as vain attempts, does not hide it
+    return replace(left, last_error=event.reason, down=event.kind, down_at_s=at_s)
 
 
 def _without_session(table: PeerTable, event: SessionDown, at_s: float) -> PeerTable:
-    stays_retained = table.is_retained and not event.notified
+    is_final = _is_final(table, event)
+    stays_retained = table.is_retained and not is_final
     if stays_retained or table.state in {TableState.AWAITING_SESSION, TableState.DOWN}:
         return table
-    is_graceful = table.established and not event.notified and table.over_limit_since_s is None
+    is_graceful = table.established and not is_final and table.over_limit_since_s is None
     return stale(table, at_s, table.restart_time_s) if is_graceful and table.restart_time_s else emptied(table, at_s)
+
+
+def _is_final(table: PeerTable, event: SessionDown) -> bool:
+    """
+    True if nothing may be retained: after any NOTIFICATION by RFC 4724, by RFC 8538 after those alone that mean it.
+    Our own when the hold time is over is like any other: whether the peer still forwards is as unknown as after the
+    loss of a connection.
+    """
+    return event.notified and (event.is_final or not table.notification_restart)
 
 
 # States --------------------------------------------------------------------------------------------------------
@@ -252,7 +275,8 @@ def with_update(table: PeerTable, update: Update, at_s: float, limit: int) -> Pe
     if len(paths) > limit:
         return _over_limit(table, at_s)
     # A large table takes long to arrive, so the time without an UPDATE ends the wait for End-of-RIB.
-    expires_s = at_s + SYNC_S if table.state is TableState.AWAITING_END_OF_RIB else table.expires_s
+    quiet_s = min(at_s + SYNC_S, table.since_s + _SYNC_MOST_S)
+    expires_s = quiet_s if table.state is TableState.AWAITING_END_OF_RIB else table.expires_s
     confirmed = (*update.withdrawn, *(path.prefix for path in update.announced)) if table.stale else ()
     unconfirmed = table.stale.changed({}, gone=confirmed)
     return replace(table, paths=paths, stale=unconfirmed, expires_s=expires_s)

@@ -106,7 +106,8 @@ class SpeakerConfigRejected:
 class SessionOpened:
     """
     The peer's OPEN. `restart_time_s` is None without the graceful restart capability (RFC 4724); `enhanced_refresh`:
-    it marks the end of a table that it was asked for (RFC 7313).
+    it marks the end of a table that it was asked for (RFC 7313). `notification_restart`: both ends have set the N bit
+    (RFC 8538), so a NOTIFICATION does not end a graceful restart, unless it is meant to.
     """
 
     peer: Address
@@ -116,6 +117,7 @@ class SessionOpened:
     restart_time_s: int | None
     forwarding_preserved: bool
     enhanced_refresh: bool = False
+    notification_restart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +157,20 @@ class DownKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class SessionDown:
-    """The session ended, or a try to open it failed. `notified`: by a NOTIFICATION, so nothing may be retained."""
+    """
+    The session ended, or a try to open it failed.
+
+    Attributes:
+        notified: by a NOTIFICATION.
+        is_final: by one from which the peer does not come back by itself: Cease with Hard Reset (RFC 8538),
+            Administrative Shutdown or Peer De-configured.
+    """
 
     peer: Address
     reason: str
     notified: bool
     kind: DownKind = DownKind.OTHER
+    is_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

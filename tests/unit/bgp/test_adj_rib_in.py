@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Final
+
+import pytest
 
 from bgpctl.core.bgp import adj_rib_in
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
@@ -63,6 +66,40 @@ def test_a_peer_that_sends_a_notification_loses_its_paths_at_once() -> None:
     )
     assert tables[PEER].state is TableState.DOWN
     assert prefixes(tables) == set()
+
+
+CAUSES: Final = {
+    "closed": SessionDown(PEER, "closing connection", notified=False, kind=DownKind.CLOSED),
+    "hold time expired here": SessionDown(PEER, "notification sent (4,0)", True, DownKind.HOLD_EXPIRED),
+    "hold time expired there": SessionDown(PEER, "notification received (4,0)", True, DownKind.HOLD_EXPIRED),
+    "administrative reset": SessionDown(PEER, "notification received (6,4)", True, DownKind.SHUT_DOWN),
+    "malformed message": SessionDown(PEER, "notification sent (3,1)", True),
+    "hard reset": SessionDown(PEER, "notification received (6,9)", True, DownKind.SHUT_DOWN, is_final=True),
+    "shut down": SessionDown(PEER, "notification received (6,2)", True, DownKind.SHUT_DOWN, is_final=True),
+    "removed": SessionDown(PEER, "notification received (6,3)", True, DownKind.NOT_CONFIGURED, is_final=True),
+}
+FINAL: Final = {"hard reset", "shut down", "removed"}
+"""By agreement, the causes after which paths stay for the restart time; the table of docs/explanation."""
+RETAINED_AFTER: Final = {"nothing": set(), "graceful restart": {"closed"}, "with the N bit": CAUSES.keys() - FINAL}
+
+
+@pytest.mark.parametrize("agreed", RETAINED_AFTER)
+@pytest.mark.parametrize("cause", CAUSES)
+def test_of_each_end_of_a_session_it_is_known_what_stays(cause: str, agreed: str) -> None:
+    before = received(ONE, graceful=agreed != "nothing")
+    before = {**before, PEER: replace(before[PEER], notification_restart=agreed == "with the N bit")}
+    after = adj_rib_in.session_down(before, CAUSES[cause], 10.0)
+    assert prefixes(after) == ({ONE} if cause in RETAINED_AFTER[agreed] else set())
+    assert prefixes(adj_rib_in.expired(after, 130.0)) == set()
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_paths_that_were_retained_stay_so_after_vain_attempts_but_for_a_final_one(cause: str) -> None:
+    before = received(ONE)
+    before = {**before, PEER: replace(before[PEER], notification_restart=True)}
+    after = adj_rib_in.session_down(adj_rib_in.session_down(before, CAUSES["closed"], 10.0), CAUSES[cause], 11.0)
+    assert prefixes(after) == (set() if cause in FINAL else {ONE})
+    assert prefixes(adj_rib_in.expired(after, 130.0)) == set()
 
 
 def test_a_peer_without_graceful_restart_loses_its_paths_at_once() -> None:
@@ -228,6 +265,21 @@ def test_a_prefix_lost_in_a_restart_is_not_withdrawn_before_end_of_rib() -> None
     assert prefixes(now) == set()
     assert adj_rib_in.withdrawn(before, now) == set()
     assert adj_rib_in.withdrawn(before, adj_rib_in.complete(now, PEER, 12.0)) == {ONE}
+
+
+def test_what_a_peer_withdraws_is_withdrawn_before_its_end_of_rib_too() -> None:
+    before = adj_rib_in.session_up(adj_rib_in.expect({}, [PEER, OTHER], 0.0, 120.0), PEER, 1.0)
+    before = adj_rib_in.updated(before, Update(PEER, (path(ONE, PEER),)), 2.0)
+    now = adj_rib_in.updated(before, Update(PEER, withdrawn=(ONE,)), 3.0)
+    assert now[PEER].state is TableState.AWAITING_END_OF_RIB
+    assert adj_rib_in.withdrawn(before, now) == {ONE}
+
+
+def test_a_peer_that_is_shut_down_has_withdrawn_everything() -> None:
+    before = received(ONE)
+    assert adj_rib_in.withdrawn(before, adj_rib_in.session_down(before, CAUSES["shut down"], 5.0)) == {ONE}
+    for cause in CAUSES.keys() - {"shut down", "hard reset", "administrative reset"}:
+        assert adj_rib_in.withdrawn(before, adj_rib_in.session_down(before, CAUSES[cause], 5.0)) == set()
 
 
 def test_a_peer_that_closes_or_exceeds_its_limit_has_withdrawn_nothing() -> None:

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
-from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.longest_match import LongestMatch
-from bgpctl.core.net.objects import PROTOCOL, Route, RouteType
+from bgpctl.core.net.objects import PROTOCOL, LinkAddress, Route, RouteType
 from tests.cluster import bare_kernel, member, two_racks
 
 KERNEL = bare_kernel(member(two_racks(), "a1"))
@@ -35,6 +35,13 @@ def test_the_longest_match_is_the_most_specific_prefix_that_covers(entries: list
 @pytest.mark.parametrize(("next_hop", "cost"), [("10.0.0.2", 0), ("10.1.0.4", 1), ("fd00::1", None)])
 def test_a_connected_next_hop_is_nearer_than_a_routed_one(next_hop: str, cost: int | None) -> None:
     assert NextHopCosts(KERNEL).cost(Address.parse(next_hop)) == cost
+
+
+@pytest.mark.parametrize("next_hop", ["10.0.0.1", "10.0.0.66", "10.0.0.255", "127.0.0.1", "fd00::66"])
+def test_an_address_of_this_node_and_a_broadcast_address_are_no_next_hops(next_hop: str) -> None:
+    more = (("eth0", "10.0.0.66/24"), ("eth0", "fd00::66/64"), ("lo", "127.0.0.1/8"))
+    addresses = [LinkAddress(link, InterfaceAddress.parse(text)) for link, text in more]
+    assert NextHopCosts(KERNEL.put(addresses)).cost(Address.parse(next_hop)) is None
 
 
 def with_route(route: Route) -> Dataplane:
