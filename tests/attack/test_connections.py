@@ -6,11 +6,13 @@ import resource
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from bgpctl import client
 from tests.attack.rig import (
+    CLUSTER,
     Victim,
     as_nobody,
     by_nobody,
@@ -106,6 +108,33 @@ def test_no_descriptor_left_is_no_end_of_the_agent(agent: Victim) -> None:
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
     wait_until(lambda: "10.244.2.0/26" in _routes(), within_s=30)
+
+
+_WITHOUT_THREADS = """
+import sys, threading
+from pathlib import Path
+start = threading.Thread.start
+def refused(self):
+    if Path("{file}").exists():
+        raise RuntimeError("can't start new thread")
+    start(self)
+threading.Thread.start = refused
+from bgpctl.cli.main import main
+main(sys.argv[1:])
+"""
+
+
+def test_no_thread_left_is_no_end_of_the_agent(tmp_path: Path) -> None:
+    """By TasksMax of the unit, or by the limit of the host."""
+    file = tmp_path / "no-threads"
+    with victim(program=_WITHOUT_THREADS.format(file=file)) as other:
+        file.touch()
+        with pytest.raises(client.AgentAway):
+            client.read(other.socket, "summary")
+        other.file.write_text(CLUSTER.replace("VXLAN}", "None}"))  # a change that is proved by probes
+        _repairs(other)
+        file.unlink()
+        wait_until(other.answers)
 
 
 def test_a_plan_of_foreign_content_is_for_root(agent: Victim) -> None:
