@@ -56,6 +56,14 @@ _NOT_NOW_S: Final = 0.05
 """Between two tries to accept a connection while this process, or the host, has no descriptor left."""
 
 
+_REFUSAL_S: Final = 0.002
+"""After a refusal: a flood of connections costs no more than 500 of them a second."""
+
+
+def _pause(for_s: float) -> None:
+    threading.Event().wait(for_s)
+
+
 class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
     """A thread for each connection, within limits. `pages` and `limits` are set by its creator."""
 
@@ -79,7 +87,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
         try:
             return super().get_request()
         except OSError:
-            threading.Event().wait(_NOT_NOW_S)
+            _pause(_NOT_NOW_S)
             raise
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
@@ -92,6 +100,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
             with suppress(OSError):
                 request.setblocking(False)
                 request.send(_head(_BUSY) + _BUSY.body)
+            _pause(_REFUSAL_S)
         return admitted
 
     def service_actions(self) -> None:

@@ -53,6 +53,9 @@ class Watch:
         own_ports: the port ids of the sockets through which we change the kernel.
         transform: applied to the body of each notification, by its type.
 
+    Raises:
+        Unavailable: no socket or no thread can be had.
+
     Attributes:
         tables_changed: nftables has notified of a change; the reader sets it back.
     """
