@@ -68,7 +68,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
     """A thread for each connection, within limits. `pages` and `limits` are set by its creator."""
 
     daemon_threads = True
-    request_queue_size = 128
+    request_queue_size = 32
     pages: Pages
 
     def limit(self, limits: Limits) -> None:
