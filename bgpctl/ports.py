@@ -149,7 +149,12 @@ class Speaker(Protocol):
         """Queue commands in order. Dropped while detached: SpeakerAttached is the time to begin anew."""
 
     def shutdown(self) -> None:
-        """End the speaker and all its sessions."""
+        """
+        End the speaker and all its sessions.
+
+        Raises:
+            Unavailable: it was not started here, and could not be ended.
+        """
 
     def close(self) -> None:
         """Let go of the speaker, which keeps its sessions."""

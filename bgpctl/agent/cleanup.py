@@ -26,7 +26,7 @@ def clean_up(
 
     Raises:
         AlreadyRunning: an agent runs; it would put everything back.
-        Unavailable: the kernel cannot be opened.
+        Unavailable: the kernel cannot be opened, or a BGP speaker still announces for this node.
     """
     with run_directory.hold():
         speaker.shutdown()

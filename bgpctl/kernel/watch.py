@@ -32,6 +32,7 @@ from bgpctl.kernel.netlink import (
     open_socket,
     widen,
 )
+from bgpctl.ports import Unavailable
 
 _GROUPS: Final = (1, 3, 4, 5, 7, 8, 9, 11, 19, 32)
 """RTNLGRP_ LINK, NEIGH, TC (for the BPF driver's filters), IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR,
@@ -53,6 +54,9 @@ class Watch:
     Args:
         own_ports: the port ids of the sockets through which we change the kernel.
         transform: applied to the body of each notification, by its type.
+
+    Raises:
+        Unavailable: no socket or no thread can be had.
 
     Attributes:
         tables_changed: nftables has notified of a change; the reader sets it back.
@@ -81,7 +85,10 @@ class Watch:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="kernel-watch", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise Unavailable(f"no thread for notifications: {error}") from error
 
     def close(self) -> None:
         """`changed` is not called any more once this returns."""

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from bgpctl import filesystem
 from bgpctl.core.bgp.speaker import SpeakerConfig
 from bgpctl.core.net.addresses import Address
 from bgpctl.speaker import bridge, conf, patches
@@ -25,6 +26,7 @@ _ALONE: Final = (sys.executable, "-I", "-S")
 """Python without what `site` does at each start: the .pth files of an environment can import a good deal."""
 _VALIDATE_WITHIN_S: Final = 30.0
 _TAIL_BYTES: Final = 600
+_LONGEST_PASSWORD_BYTES: Final = 1 << 12
 _LOG_BYTES: Final = 4 << 20
 
 
@@ -88,10 +90,18 @@ class RunDir:
     def log(self) -> Path:
         return self.path / "exabgp.log"
 
+    def make_room(self) -> None:
+        """Make the directory if it is gone, and move aside whatever is at the place of a file and is none."""
+        self.path.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with filesystem.ours(self.path) as directory:
+            for file in (self.conf, self.pid, self.socket, self.log):
+                filesystem.make_room(directory, file.name)
+
     def clean(self) -> None:
         """Remove the files that are of no use once ExaBGP has ended; its log stays."""
         for file in (self.conf, self.pid, self.socket):
-            file.unlink(missing_ok=True)
+            with contextlib.suppress(IsADirectoryError):
+                file.unlink(missing_ok=True)
 
     def turn_log(self) -> None:
         """Keep one old log once the log is long. ExaBGP appends, so its file can be emptied under it."""
@@ -151,6 +161,7 @@ def install(rendered: Rendered, run_dir: RunDir, accepted: Rendered | None = Non
     candidate = run_dir.conf.with_suffix(".conf.new")
     unseen = _unseen(rendered, accepted) if validated else ""
     try:
+        run_dir.make_room()
         if unseen:
             _write(candidate, unseen)
             validate(candidate, rendered)
@@ -160,7 +171,8 @@ def install(rendered: Rendered, run_dir: RunDir, accepted: Rendered | None = Non
     except OSError as error:
         raise ConfigRejected(f"cannot write {run_dir.conf}: {error.strerror}") from error
     finally:
-        candidate.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            candidate.unlink(missing_ok=True)
 
 
 def _unseen(rendered: Rendered, accepted: Rendered | None) -> str:
@@ -178,15 +190,19 @@ def _unseen(rendered: Rendered, accepted: Rendered | None) -> str:
 
 def _secret(name: str, path: Path) -> str:
     try:
-        return path.read_text().rstrip("\n")
+        password = filesystem.read(path, _LONGEST_PASSWORD_BYTES).decode().rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigRejected(f"the password of peer {name} cannot be read from {path}: {error}") from error
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigRejected(f"the password of peer {name} cannot be read from {path}: {why}") from error
+    if not password.strip():
+        raise ConfigRejected(f"the password of peer {name} is empty: {path} has to have it in its first line")
+    return password
 
 
 def _content(path: Path) -> str | None:
     try:
         return path.read_text()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None
 
 

@@ -3,7 +3,7 @@ ExaBGP 5.0.15 with its defects corrected, as a program: `python3 -I -S patches.p
 DIRECTORY is the one that has the package.
 
 Each patch is here because bgpctl needs it and the configuration cannot give it; its docstring describes the behaviour
-without. With any other version of ExaBGP none is applied, and everything works as far as that version does.
+without. Any other version of ExaBGP is refused.
 
 Refuses to know: bgpctl. ExaBGP starts this file alone, so it imports nothing of ours.
 """
@@ -68,7 +68,8 @@ def main() -> None:
         ):
             patch()
     else:
-        sys.stderr.write(f"bgpctl: ExaBGP {version} runs unpatched, only {VERSION} is known\n")
+        hint = f"install {VERSION}, or run it as it is: bgpctl agent run --unpatched"
+        sys.exit(f"bgpctl: ExaBGP {version} is refused, the patches are for {VERSION}; {hint}")
     from exabgp.application.main import main as exabgp
 
     gc.enable()

@@ -10,6 +10,7 @@ Refuses to know: what events mean for routing, who queues configurations and com
 
 from __future__ import annotations
 
+import errno
 import logging
 import select
 import time
@@ -29,7 +30,7 @@ from bgpctl.core.bgp.speaker import (
     SpeakerEvent,
 )
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.speaker import conf, decode, encode, launch, process, raw
+from bgpctl.speaker import conf, decode, encode, launch, orphans, process, raw
 from bgpctl.speaker.channel import Channel, Lost
 from bgpctl.speaker.joined_lines import joined
 from bgpctl.speaker.launch import ConfigRejected, Rendered, RunDir
@@ -49,6 +50,7 @@ _RELOAD_WITHIN_S: Final = 75.0
 """ExaBGP drops a reload while any peer has unsent changes; a peer that is down keeps them up to its next try to
 connect, which comes within 60 s."""
 _ANSWER_WITHIN_S: Final = 3.0
+_NOTHING_LEFT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _QUOTED: Final = 300
 """At most so many characters of a foreign line are logged."""
 
@@ -68,11 +70,19 @@ class Supervisor:
         prefix: put before ExaBGP's command: `ip netns exec NAME` or nothing. It must exec, not fork.
         deliver: called with every event.
         patched: run ExaBGP with patches.py.
+        alone: no other agent has this network namespace, so every ExaBGP of bgpctl in it is ours.
     """
 
     def __init__(
-        self, run_dir: RunDir, prefix: Sequence[str], deliver: Callable[[SpeakerEvent], None], *, patched: bool = True
+        self,
+        run_dir: RunDir,
+        prefix: Sequence[str],
+        deliver: Callable[[SpeakerEvent], None],
+        *,
+        patched: bool = True,
+        alone: bool = False,
     ) -> None:
+        self._alone = alone
         self._run_dir = run_dir
         self._command = (*prefix, *launch.server(run_dir, patched=patched))
         self._deliver = deliver
@@ -120,9 +130,7 @@ class Supervisor:
         match self._pending.settle(time.monotonic(), self._runs):
             case ConfigRejected() as refused:
                 self._reject(refused)
-            case Rendered() as rendered if self._process is not None and not rendered.is_of(
-                self._process.environment()
-            ):
+            case Rendered() as rendered if self._process is not None and not _may_stay(rendered, self._process):
                 self._restart("a changed listen address or port needs a restart of ExaBGP")
             case Rendered():
                 # An answer under way will not match; without one, ask at the next turn.
@@ -152,13 +160,19 @@ class Supervisor:
             self._detach(str(lost))
 
     def end(self) -> None:
-        """End ExaBGP and remove its files, until the next configuration."""
+        """
+        End ExaBGP and remove its files, until the next configuration.
+
+        Raises:
+            OSError: it could not be ended, or not be found out whether it runs.
+        """
         self._pending.drop()
         running = self._process or process.find(self._run_dir.pid)
         if running is not None:
-            running.end()
-            _log.info("ExaBGP ended", extra=_facts(exabgp_pid=running.pid))
+            orphans.end(running)
             self._forget(running, "ExaBGP was ended")
+        if self._alone:
+            orphans.end_all()
         self._run_dir.clean()
 
     def release(self) -> None:
@@ -182,6 +196,9 @@ class Supervisor:
                 self._keep(self._wanted, time.monotonic())
         except Lost as lost:
             self._detach(str(lost))
+        except OSError as error:  # no descriptor or no memory is left: nothing is known, so nothing changes
+            _log.warning("ExaBGP cannot be looked after now", extra=_facts(reason=error.strerror or error))
+            self._postpone()
 
     # Waiting ---------------------------------------------------------------------------------------------------
 
@@ -224,7 +241,7 @@ class Supervisor:
                 self._connect(now_s)
 
     def _acquire(self, wanted: Rendered, now_s: float) -> None:
-        found = process.find(self._run_dir.pid)
+        found = process.find(self._run_dir.pid) or (orphans.reclaim(self._run_dir) if self._alone else None)
         if found is not None and not wanted.is_of(found.environment()):
             _log.warning("restarting ExaBGP, it runs with other settings", extra=_facts(exabgp_pid=found.pid))
             found.end()
@@ -235,9 +252,12 @@ class Supervisor:
 
     def _start(self, wanted: Rendered) -> Process | None:
         try:
+            self._run_dir.make_room()
+            launch.install(wanted, self._run_dir, wanted)  # its directory may have been removed
             started = process.start(self._command, wanted.environment, self._run_dir.pid, self._run_dir.log)
-        except OSError as error:
-            _log.error("ExaBGP cannot be started", extra=_facts(program=self._command[0], reason=error.strerror))
+        except (OSError, ConfigRejected) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            _log.error("ExaBGP cannot be started", extra=_facts(program=self._command[0], reason=reason))
             self._postpone()
             return None
         _log.info("ExaBGP started", extra=_facts(exabgp_pid=started.pid))
@@ -247,7 +267,9 @@ class Supervisor:
         self._act_at_s = now_s + _CONNECT_EVERY_S
         try:
             self._channel = Channel(self._run_dir.socket)
-        except OSError:
+        except OSError as error:
+            if error.errno in _NOTHING_LEFT:
+                self._connect_by_s = now_s + self._connect_within_s  # ExaBGP is not to blame
             return  # not there yet; the deadline is in _keep
         self._begin_talk()
 
@@ -454,6 +476,14 @@ class Supervisor:
         else:
             self._drained |= surplus
             self._channel.write("".join(encode.withdraw_all(peer) for peer in sorted(surplus)))
+
+
+def _may_stay(wanted: Rendered, running: Process) -> bool:
+    """False if it is known to run with settings that a reload cannot change."""
+    try:
+        return wanted.is_of(running.environment())
+    except OSError:
+        return True
 
 
 def _facts(**facts: object) -> dict[str, object]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from bgpctl.core.cluster.problems import Problem
 from bgpctl.ports import Clock, Loaded, Proposal, Store
 from bgpctl.store.changes import Changes
 from bgpctl.store.files import Files
@@ -80,8 +81,9 @@ class FileStore(Store):
             self._changes.settle()
             now = self._identities()
             if now == before and now != read_at:
-                read_at = now
                 self._report(changed)
+                # What could not be read, for lack of memory or descriptors, is read again although it is the same.
+                read_at = None if any(isinstance(text, Problem) for text in self._texts) else now
             before = now
 
     def _report(self, changed: Callable[[Loaded], None]) -> None:

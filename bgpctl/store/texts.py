@@ -15,6 +15,7 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from bgpctl import filesystem
 from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place, Problem
@@ -232,7 +233,7 @@ def _from_the_beginning(bad: BadYaml, text: str | Problem, file: str) -> Problem
 
 def _text(path: Path) -> str | Problem:
     try:
-        content = path.read_bytes()
+        content = filesystem.read(path)
     except OSError as error:
         return Problem(Place(str(path), 1, 1), "", f"cannot be read: {error.strerror}", "unreadable")
     try:
@@ -251,7 +252,7 @@ def contents_of(proposal: Proposal, names: Sequence[str]) -> Contents:
     """The texts that a proposal has for the files with these names. Raises NotPossibleNow."""
     try:
         found = json.loads(proposal)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
         raise NotPossibleNow("the content is the new cluster files, as a JSON list of texts")

@@ -120,7 +120,8 @@ def trees(piece: Piece) -> tuple[Tree, ...]:
     try:
         _refuse_depth(piece)
         nodes = yaml.compose_all(piece.text, Loader=_LOADER)
-        return tuple(_Converter(piece).convert(node).tree for node in nodes)
+        converter = _Converter(piece)
+        return tuple(converter.convert(node).tree for node in nodes)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         if mark:
@@ -221,10 +222,15 @@ class _Grown(NamedTuple):
 
 
 class _Converter:
-    """One document. A node that is used often through aliases is converted once, and counted often."""
+    """
+    The documents of a piece. A node that is used often through aliases is converted once, and counted often. Aliases
+    and merges of all documents together have a limit too, which is met while they are expanded and not thereafter: what
+    a merge copies is memory at once.
+    """
 
     def __init__(self, piece: Piece) -> None:
         self._piece = piece
+        self._repeated = 0
         self._done: dict[Node, _Grown] = {}
         self._open: set[Node] = set()
 
@@ -236,7 +242,19 @@ class _Converter:
             self._open.add(node)
             self._done[node] = self._convert(node)
             self._open.remove(node)
+        else:
+            self._count(self._done[node].size, node)
         return self._done[node]
+
+    def _count(self, values: int, node: Node) -> None:
+        """Values that an alias or a merge repeats."""
+        self._repeated += values
+        if self._repeated > _MAX_VALUES:
+            raise self._too_large(node)
+
+    def _too_large(self, node: Node) -> BadYaml:
+        limits = f"{_MAX_VALUES} values or {_MAX_DEPTH} levels"
+        return _bad(self._piece, node.start_mark, f"larger than {limits} with its aliases expanded")
 
     def _convert(self, node: Node) -> _Grown:
         match node:
@@ -253,8 +271,7 @@ class _Converter:
             raise _bad(self._piece, node.start_mark, f"the tag {shown(node.tag)} has no meaning here")
         size, depth = 1 + sum(item.size for item in items), 1 + max((item.depth for item in items), default=0)
         if size > _MAX_VALUES or depth > _MAX_DEPTH:
-            limits = f"{_MAX_VALUES} values or {_MAX_DEPTH} levels"
-            raise _bad(self._piece, node.start_mark, f"larger than {limits} with its aliases expanded")
+            raise self._too_large(node)
         return _Grown(tree, size, depth)
 
     def _mapping(self, node: MappingNode) -> tuple[Mapping, list[_Grown]]:
@@ -274,6 +291,7 @@ class _Converter:
                 items[name], keys[name] = parts[-1].tree, place
         for source, grown in self._merged(node):
             parts.append(grown)
+            self._count(len(items), node)  # those that are copied to be merged with
             items = {**source.items, **items}
             keys = {**source.keys, **keys}
         return Mapping(self._place(node), items, keys, tuple(repeated)), parts

@@ -155,7 +155,14 @@ def _bgp_port(facts: Facts, needs: Needs) -> Iterator[Answer]:
     if not needs.bgp:
         return
     port = needs.intent.listen_port
-    if port not in facts.listening:
+    found = ", ".join(map(str, facts.speakers))
+    if len(facts.speakers) > 1:
+        text = f"several BGP speakers announce for this node: processes {found}"
+        yield Verdict.FAIL, text, "restart the agent, or stop it and run: bgpctl cleanup"
+    elif facts.speakers and not facts.agent:
+        text = f"the BGP speaker of an agent that has ended announces for this node: process {found}"
+        yield Verdict.WARN, text, "start the agent, or run: bgpctl cleanup"
+    elif port not in facts.listening:
         yield good(f"TCP port {port} is free")
     elif facts.agent:
         yield good(f"TCP port {port} is in use, and an agent runs")
