@@ -143,7 +143,7 @@ def _hand_on(protocol: Any, updates: bytes) -> None:
 
 
 def _facts(negotiated: Any) -> str:
-    """What both OPENs agreed on; families as pairs of AFI and SAFI."""
+    """The outcome of both OPENs; families as pairs of AFI and SAFI."""
     from exabgp.bgp.message.open.capability import Capability
 
     def pairs(families: Iterable[Any]) -> list[list[int]]:

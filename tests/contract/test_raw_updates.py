@@ -56,7 +56,7 @@ class Side:
 
 
 def paths(events: list[SpeakerEvent]) -> dict[Prefix, BgpPath]:
-    """What the peer's table holds after these events."""
+    """The peer's table after these events."""
     found: dict[Prefix, BgpPath] = {}
     for event in events:
         if isinstance(event, Update):
