@@ -380,8 +380,9 @@ class Turns:
         if peer is None:
             return False
         socket_fd = peer.socket()
-        changed = peer.goes_on or peer._teardown is not None or peer._neighbor is not None
-        if changed or not peer.established() or socket_fd in self.readable or _unsent(peer):
+        changed = peer.goes_on or peer._neighbor is not None
+        ends = peer._teardown is not None or peer.request is not None
+        if changed or ends or not peer.established() or socket_fd in self.readable or _unsent(peer):
             return True
         self._of_socket[socket_fd] = key
         return False
