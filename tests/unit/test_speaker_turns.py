@@ -42,7 +42,7 @@ class Play:
 def _peer(fd: int) -> Any:
     outgoing = SimpleNamespace(pending=lambda: False)
     neighbor = SimpleNamespace(rib=SimpleNamespace(outgoing=outgoing), eor=deque(), refresh=deque())
-    states = {"goes_on": False, "_teardown": None, "_neighbor": None}
+    states = {"goes_on": False, "_teardown": None, "request": None, "_neighbor": None}
     return SimpleNamespace(neighbor=neighbor, established=lambda: True, socket=lambda: fd, **states)
 
 
