@@ -33,7 +33,8 @@ _OPTIONAL, _TRANSITIVE, _PARTIAL, _EXTENDED = 0x80, 0x40, 0x20, 0x10
 UNKNOWN: Final = (99, 200, 254)
 NOT_TRANSITIVE: Final = 77
 """Type codes that no RFC assigns; the last one is sent without the Transitive flag."""
-_EXTENDED_KINDS: Final = tuple(map(bytes.fromhex, ("0002", "0102", "0203", "030c", "4004", "7f01", "8006")))
+_EXTENDED_KINDS: Final = tuple(map(bytes.fromhex, ("0002", "0102", "0203", "030c", "4005", "7f01", "8001")))
+"""None with a floating point number: of one that is none, ExaBGP makes a withdrawal, against RFC 7606, section 7.14."""
 _ASNS: Final = (1, 64496, 64511, 65000, 65535, 65536, 100000, 4200000000)
 
 
