@@ -10,8 +10,8 @@ Nothing is marked as changed and no event is kept. A function that derives one t
 the version of both before, finds what differs now, and derives just that again. The result depends on the two tables
 alone, so it is what a whole derivation gives.
 
-A block and all that lies in it is in one shard, because routes to both come and go together. A prefix wider than a
-shard is in a shard with its neighbours of the same length.
+Blocks of the usual size are 256 in a shard, and so are addresses: there can be 16,000 where 256 blocks are. A prefix
+wider than a shard is in a shard with its neighbours of the same length.
 
 Refuses to know: what the values are.
 """
@@ -32,19 +32,27 @@ W = TypeVar("W")
 S = TypeVar("S", bound=tuple[Any, ...])
 
 ShardKey: TypeAlias = tuple[int, int, int]
-"""IP version; 0, or the length of prefixes wider than a shard; the bits that all prefixes of a shard have in common."""
+"""
+IP version; 0 for blocks, -1 for addresses, or the length of prefixes wider than a shard; the bits that all prefixes of
+a shard have in common.
+"""
 
 _SHARD_BITS: Final = 14
 """A shard spans 2^14 addresses, which are 256 blocks of the usual size (IPv4 /26, IPv6 /122)."""
 _NEIGHBOUR_BITS: Final = 8
-"""Wider prefixes are 256 in a shard."""
+"""Wider prefixes are 256 in a shard, and so are addresses."""
+_FEW_BITS: Final = 3
+"""Prefixes of up to 2^3 addresses are among addresses."""
 _NARROW: Final = {4: 32 - _SHARD_BITS, 6: 128 - _SHARD_BITS}
 _BITS: Final = {4: 32, 6: 128}
+_ADDRESSES: Final = {version: bits - _FEW_BITS for version, bits in _BITS.items()}
 
 
 def shard_of(prefix: Prefix) -> ShardKey:
     """The shard that a prefix is in."""
     version, network, length = prefix
+    if length >= _ADDRESSES[version]:
+        return version, -1, network >> _NEIGHBOUR_BITS
     if length >= _NARROW[version]:
         return version, 0, network >> _SHARD_BITS
     return version, length, network >> (_BITS[version] - length + _NEIGHBOUR_BITS)
@@ -59,6 +67,9 @@ def by_shard(items: Iterable[S]) -> dict[ShardKey, list[S]]:
         # As in shard_of, whose call would be a third of the time; and neighbours often come one after the other.
         if length < _NARROW[version]:
             shards[version, length, network >> (_BITS[version] - length + _NEIGHBOUR_BITS)].append(item)
+            continue
+        if length >= _ADDRESSES[version]:
+            shards[version, -1, network >> _NEIGHBOUR_BITS].append(item)
             continue
         place = network >> _SHARD_BITS
         if place != last[1] or version != last[0]:
