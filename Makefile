@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/schema.py tools/install tools/nightly.py tools/wings.py
 
 .PHONY: always setup lock lab lint check test test-labs test-others test-newest nightly bare interop vm docs reference \
-	schema bench-fib bench-repair bench-mirror bench-change bench-bgp bench-bgp-idle bench-switch format clean
+	schema bench-fib bench-repair bench-mirror bench-change bench-edit bench-bgp bench-bgp-idle bench-switch format clean
 
 setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt names
 
@@ -111,6 +111,9 @@ bench-bgp-idle: setup           ## what a hundred quiet BGP peers cost, beside s
 
 bench-change: setup             ## CPU of one changed route in the core, by the size of the table; AGAINST= another checkout, ROUNDS=
 	@$(BIN)/python -m bench.change bench/results/change.json
+
+bench-edit: setup               ## CPU of one node's edit, from the store to rest, by the size of the cluster; AGAINST=, ROUNDS=, SIZES=
+	@$(BIN)/python -m bench.edit bench/results/edit.json
 
 bench-switch: setup             ## packets lost by changes of the encapsulation, and by naive ones; PPS= changes the load
 	@$(BIN)/python -m bench.switch bench/results/switch.json
