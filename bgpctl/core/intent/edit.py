@@ -7,8 +7,8 @@ the nodes that they name are put together again, checked by themselves, and chec
 
 Nothing is reported from here but remarks. Whatever is an error, or might be one, and whatever may concern more than
 the nodes themselves has the answer None, which means: read and check all. So this file need not know how errors are
-put into words, and has to be right in one thing: that all is well. That it is, and that its answer is the one of a
-whole check to the last remark, is a law (tests/laws/test_edit_laws.py).
+put into words, and has to be right in one thing: that all is well. tests/laws/test_edit_laws.py holds its answer to
+that of a whole check, to the last remark.
 
 Refuses to know: how records are kept and found (store), places.
 """

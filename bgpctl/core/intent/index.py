@@ -117,7 +117,7 @@ class _Holders:
         self._shard(holding).pop(holding, None)
 
     def holder(self, holding: Holding, name: str) -> str:
-        """Who has it; the node of this name from now on, if nobody had it."""
+        """Who has it; the node of this name from now on, if no node had it."""
         return self._shard(holding).setdefault(holding, name)
 
     def shards(self) -> Shards:
