@@ -73,7 +73,7 @@ def _is_simple(text: str) -> bool:
 
 
 def _section(text: str) -> tuple[int, int, int] | None:
-    """Where the nodes begin and end, and their indentation; None if there is no such block, or more than one."""
+    """The begin and the end of the nodes, and their indentation; None if there is no such block, or more than one."""
     found = _NODES.search(text)
     first = _FIRST.match(text, found.end()) if found and len(_ANY_NODES.findall(text)) == 1 else None
     if found is None or first is None:

@@ -1,4 +1,4 @@
-"""What should be in a kernel follows from an edit of some nodes as it follows from the whole intent."""
+"""The objects that should be in a kernel follow from an edit of some nodes as they follow from the whole intent."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ START = {
 
 
 def followed(source: MemoryRecords) -> tuple[Loaded, list[Loaded]]:
-    """What the records mean, and what they mean after each change."""
+    """The meaning of the records, and their meaning after each change."""
     reader, found = RecordReader(), list[Loaded]()
     source.watch(lambda changed: found.append(reader.understand(changed)))
     return reader.understand(source.read()), found

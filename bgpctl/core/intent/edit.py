@@ -185,7 +185,7 @@ def _concerns(
 
 
 def _selection(stated: PeerDraft, node: Node | None) -> tuple[bool, ...]:
-    """Whether a node peers, could if it had an address of that IP version, and is peered with."""
+    """True if a node peers, if it could with an address of that IP version, and if it is peered with."""
     if node is None:
         return False, False, False
     labels, address = labels_of(node), stated.peer.address
@@ -219,7 +219,7 @@ def _remarks(
 
 
 def _found(rest: Draft, intent: Intent, members: Mapping[str, Member]) -> list[Problem]:
-    """What the checks of records find of these nodes."""
+    """The findings of the checks of records about these nodes."""
     nodes = {name: member.node for name, member in members.items() if member.node}
     known = [member for member in members.values() if member.node]
     part = replace(
