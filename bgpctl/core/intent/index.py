@@ -1,5 +1,5 @@
 """
-Things that only one node of a cluster can have, by their values: so that a check of one node against all others is a look-up.
+Things that only one node of a cluster can have, by their values: a check of one node against all others is a look-up.
 
 The index of a cluster in which two nodes have something in common is None: then the checks in check.py name what. It
 may be None where nothing is wrong (a network inside another one need not be an error), and never the other way round.
