@@ -106,6 +106,9 @@ $(ALONE): bench-%: setup
 bench-pages: setup              ## docs/benchmarks.md and its pictures anew from bench/results
 	@$(BIN)/python -m bench.pages
 
+bench-edit: setup               ## CPU of one node's edit, from the store to rest, by the size of the cluster; AGAINST=, ROUNDS=, SIZES=
+	@$(BIN)/python -m bench.edit bench/results/edit.json
+
 bench-switch: setup             ## packets lost by changes of the encapsulation, and by naive ones; PPS= changes the load
 	@$(BIN)/python -m bench.switch bench/results/switch.json
 	@tools/vm --timeout 3000 --out bench/results env PPS=20 SLOWNESS=5 \

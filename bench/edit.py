@@ -14,6 +14,7 @@ With another checkout in AGAINST both are measured in turns in one run, so that 
 from __future__ import annotations
 
 import gc
+import importlib.util
 import json
 import os
 import resource
@@ -28,7 +29,7 @@ from typing import NamedTuple
 from bgpctl.core.agent.events import Applied, Apply, Event, IntentLoaded, Observe, Observed
 from bgpctl.core.agent.state import State, begin
 from bgpctl.core.agent.step import step
-from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.cluster.intent import Intent, sharing
 from bgpctl.core.dataplane.effects import after_all
 from bgpctl.core.net.addresses import Address, InterfaceAddress
 from bgpctl.core.net.dataplane import Dataplane
@@ -132,8 +133,6 @@ def in_file(understand: Callable[[str], object], wrap: Callable[[list[str]], str
 
 def file_reader() -> Callable[[str], object]:
     """As a file store does it; before there were bases it shared the objects of two intents itself."""
-    from bgpctl.core.cluster.intent import sharing
-
     reader, good = texts.Reader(), Intent()
 
     def understand(text: str) -> object:
@@ -148,11 +147,10 @@ def file_reader() -> Callable[[str], object]:
 
 
 def record_reader() -> Understand | None:
-    try:
-        from bgpctl.store.records import MemoryRecords, RecordReader
-    except ImportError:
+    if importlib.util.find_spec("bgpctl.store.records") is None:
         return None  # a checkout from before there were records
-    reader, source, known = RecordReader(), MemoryRecords({}), list[str]()
+    store = importlib.import_module("bgpctl.store.records")
+    reader, source, known = store.RecordReader(), store.MemoryRecords({}), list[str]()
     loaded: list[object] = []
     source.watch(lambda records: loaded.append(reader.understand(records)))
     reader.understand(source.read())
@@ -188,7 +186,6 @@ def forms() -> Iterator[tuple[str, Callable[[int, int], str], Understand]]:
 
 
 def measured() -> Iterator[Result]:
-    global BEGAN_S
     gc.disable()  # the agent itself looks for cycles seldom, see agent/service.py
     only = os.environ.get("FORM")
     for size in SIZES:

@@ -3,7 +3,7 @@ A document of the short form in pieces: its nodes one by one, and the rest.
 
 A cluster of 5,000 nodes is one document, which takes YAML a second to read. Where nodes begin and end can be seen from
 the indentation of lines, but only in simple YAML: a text in quotes, a flow mapping or a block of text may go on over
-lines that look like keys. So a document is split only if each of its lines is closed in itself: made of plain words,
+lines that resemble keys. So a document is split only if each of its lines is closed in itself: made of plain words,
 whole quoted words and whole flow collections, without tabs, anchors, aliases, tags, merges and blocks of text. Then
 only the indentation of block collections and plain texts reach beyond a line, and both end at a key that stands further
 left (YAML 1.1, section 5.2). Everything else is read as a whole.
@@ -73,7 +73,7 @@ def _is_simple(text: str) -> bool:
 
 
 def _section(text: str) -> tuple[int, int, int] | None:
-    """Where the nodes begin and end, and their indentation; None if there is no such block, or more than one."""
+    """The begin and the end of the nodes, and their indentation; None if there is no such block, or more than one."""
     found = _NODES.search(text)
     first = _FIRST.match(text, found.end()) if found and len(_ANY_NODES.findall(text)) == 1 else None
     if found is None or first is None:

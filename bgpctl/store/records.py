@@ -26,7 +26,7 @@ class OutOfStep(Exception):
 
 
 class _Read(NamedTuple):
-    """What one record says, or why it cannot be read."""
+    """The meaning of one record, or the problem because of which it has none."""
 
     fragments: tuple[Draft, ...] = ()
     bad: Problem | None = None

@@ -66,7 +66,7 @@ class _Unit(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """What a unit says, and the line in which it stood when it was read: places count from there."""
+    """The meaning of a unit, and the line in which it stood when it was read: places count from there."""
 
     fragments: tuple[Draft, ...]
     line: int
@@ -182,7 +182,7 @@ def _what(unit: _Unit) -> _What:
 def _read_moved(
     run: list[_Unit], left: dict[_Unit, _Read], moved: Mapping[_What, _Unit]
 ) -> Iterator[tuple[_Unit, _Read]]:
-    """What is about nodes and stands elsewhere now is taken over if nothing was remarked on it."""
+    """A unit about nodes that stands elsewhere now is taken over if nothing was remarked on it."""
 
     def known(unit: _Unit) -> _Unit | None:
         former = moved.get(_what(unit))

@@ -1,10 +1,10 @@
-"""What should be in a kernel follows from an edit of some nodes as it follows from the whole intent."""
+"""The objects that should be in a kernel follow from an edit of some nodes as they follow from the whole intent."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from unittest.mock import patch
 
 import pytest
@@ -15,10 +15,12 @@ from bgpctl.core.cluster.allocations import Allocations, NodeAllocations, Tunnel
 from bgpctl.core.cluster.configuration import Backend, Configuration, Node, Pool
 from bgpctl.core.cluster.encapsulation import IPIP, VXLAN, Mode
 from bgpctl.core.cluster.intent import Intent, changed_nodes, sharing, with_edits
-from bgpctl.core.fabric import desired
+from bgpctl.core.fabric import desired, entries
 from bgpctl.core.fabric.derive import Derivation, Question, derived
 from bgpctl.core.fabric.desired import NextHopKey, next_hop_ids, renumbered
-from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
+from bgpctl.core.fabric.vxlan import Vxlan
+from bgpctl.core.net import table
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix, Vni
 from bgpctl.core.net.dataplane import Dataplane, surroundings
 from bgpctl.core.net.objects import Link, LinkAddress, Plain, Route
 from bgpctl.core.net.table import Table
@@ -161,3 +163,44 @@ def test_an_edited_intent_is_the_one_made_anew(intent: Intent, edits: list[Edit]
 def test_allocations_of_nobody_are_none() -> None:
     intent = Intent(allocations=Allocations({"b": NodeAllocations(_BLOCKS[:1])}))
     assert with_edits(intent, {}, {"b": None}) == Intent()
+
+
+# Each input of the entries alone -----------------------------------------------------------------------------------
+
+_FAR: Final = Intent(
+    pools=POOLS[1],
+    nodes=(HERE, Node("b", _OWN[2], InterfaceAddress.parse("fd01::2/64")), Node("c", _OWN[1])),
+    allocations=Allocations(
+        {
+            "a": NodeAllocations((Prefix.parse("10.244.9.0/26"),)),
+            "b": NodeAllocations(_BLOCKS[:1] + _BLOCKS[3:]),
+            "c": NodeAllocations(_BLOCKS[1:2]),
+        }
+    ),
+)
+OTHER: Final = Vxlan(Vni(5000), 4789, HERE.address.address, "eth0")
+_SEEN: Final = surroundings(KERNEL).foreign
+_QUESTION: Final = Question(_FAR, HERE, {}, Table(), _SEEN)
+_WIDE: Final = Route(Prefix.parse("10.0.1.0/24"), link="eth0", metric=0, protocol=2)
+OTHERS: Final = {
+    "foreign": _QUESTION._replace(foreign=surroundings(KERNEL.put([_WIDE])).foreign),
+    "node": _QUESTION._replace(node=replace(HERE, name="z")),
+    "devices": _QUESTION._replace(foreign=surroundings(KERNEL.put([Link("vxlan.bgpctl", OTHER, 1450)])).foreign),
+    "underlays": _QUESTION._replace(foreign=surroundings(KERNEL.drop([LinkAddress("eth0", HERE.address)])).foreign),
+}
+
+
+@pytest.mark.parametrize("field", OTHERS)
+def test_entries_follow_each_of_their_inputs(field: str) -> None:
+    for one, two in ((_QUESTION, OTHERS[field]), (OTHERS[field], _QUESTION)):
+        assert derived(two, derived(one)).desired == derived(two).desired
+    same = table.is_same
+
+    def blind(before: Any, now: Any, but: str = "") -> bool:
+        if before is not None:
+            fields = {"foreign", "underlays", "devices"} if field == "underlays" else {"foreign", field}
+            before = before._replace(**{name: getattr(now, name) for name in fields})
+        return same(before, now, but)
+
+    with patch.object(entries, "is_same", blind):
+        assert derived(OTHERS[field], derived(_QUESTION)).desired != derived(OTHERS[field]).desired

@@ -1,5 +1,5 @@
 """
-What the tunnel devices need for each other member: entries, and the links by which packets leave for it.
+The needs of tunnel devices for each other member: entries, and the links by which packets leave for it.
 
 Nothing here depends on two members at once. So if only some members changed, those of all others are taken over, unless
 two members want an object with the same key, of which the first one counts.

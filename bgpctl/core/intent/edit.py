@@ -7,8 +7,8 @@ the nodes that they name are put together again, checked by themselves, and chec
 
 Nothing is reported from here but remarks. Whatever is an error, or might be one, and whatever may concern more than
 the nodes themselves has the answer None, which means: read and check all. So this file need not know how errors are
-put into words, and has to be right in one thing: that all is well. That it is, and that its answer is the one of a
-whole check to the last remark, is a law (tests/laws/test_edit_laws.py).
+put into words, and has to be right in one thing: that all is well. tests/laws/test_edit_laws.py holds its answer to
+that of a whole check, to the last remark.
 
 Refuses to know: how records are kept and found (store), places.
 """
@@ -185,7 +185,7 @@ def _concerns(
 
 
 def _selection(stated: PeerDraft, node: Node | None) -> tuple[bool, ...]:
-    """Whether a node peers, could if it had an address of that IP version, and is peered with."""
+    """True if a node peers, if it could with an address of that IP version, and if it is peered with."""
     if node is None:
         return False, False, False
     labels, address = labels_of(node), stated.peer.address
@@ -219,7 +219,7 @@ def _remarks(
 
 
 def _found(rest: Draft, intent: Intent, members: Mapping[str, Member]) -> list[Problem]:
-    """What the checks of records find of these nodes."""
+    """The findings of the checks of records about these nodes."""
     nodes = {name: member.node for name, member in members.items() if member.node}
     known = [member for member in members.values() if member.node]
     part = replace(

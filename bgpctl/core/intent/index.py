@@ -1,5 +1,5 @@
 """
-What only one node of a cluster can have, by its value: so that a check of one node against all others is a look-up.
+Things that only one node of a cluster can have, by their values: a check of one node against all others is a look-up.
 
 The index of a cluster in which two nodes have something in common is None: then the checks in check.py name what. It
 may be None where nothing is wrong (a network inside another one need not be an error), and never the other way round.
@@ -117,7 +117,7 @@ class _Holders:
         self._shard(holding).pop(holding, None)
 
     def holder(self, holding: Holding, name: str) -> str:
-        """Who has it; the node of this name from now on, if nobody had it."""
+        """The node that has it; the node of this name from now on, if no node had it."""
         return self._shard(holding).setdefault(holding, name)
 
     def shards(self) -> Shards:
