@@ -83,7 +83,7 @@ def disturbed(row: Mapping[str, Any]) -> list[str]:
 
 
 def machine_text(facts: Mapping[str, str]) -> str:
-    """What the machine of the run was."""
+    """The machine of the run, as a list."""
     return "\n".join(f"- {name}: {value}" for name, value in facts.items())
 
 

@@ -100,7 +100,7 @@ def everything(parts: Sequence[Part], output: Path, *, quick: bool, forced: bool
 
 
 def known(output: Path) -> dict[str, Any]:
-    """What the file about the machine has by now."""
+    """The content of the file about the machine by now."""
     try:
         found: dict[str, Any] = json.loads((output / MACHINE).read_text())
     except FileNotFoundError:
@@ -149,7 +149,7 @@ def run(part: Part, variables: Mapping[str, str], output: Path, within_s: float 
 
 
 def become_reaper() -> None:
-    """What a part's daemons leave behind becomes ours: then its CPU is known in the end, and it can be ended."""
+    """Orphans of a part become our children: then their CPU is known in the end, and they can be ended."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -189,7 +189,7 @@ def ended(running: subprocess.Popen[bytes], own: Collection[int]) -> None:
 
 
 def resting_use() -> machine.Use:
-    """What others do while we do nothing."""
+    """The use of the machine by others while we do nothing."""
     before, ours_s, began_s = machine.now(), own_cpu_s(), time.monotonic()
     time.sleep(CHECK_S)
     return machine.use(before, machine.now(), own_cpu_s() - ours_s, time.monotonic() - began_s)

@@ -63,7 +63,7 @@ def block(number: int, of: Prefix = BLOCKS) -> Prefix:
 
 
 class Program(Protocol):
-    """What runs on all nodes."""
+    """The program that runs on all nodes."""
 
     def start(self, number: int) -> None:
         """Start a node with the one block that has its number."""

@@ -1,4 +1,4 @@
-"""Whether others use the machine."""
+"""The use of the machine by others."""
 
 from __future__ import annotations
 
