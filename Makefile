@@ -97,7 +97,7 @@ bench: setup                    ## every measurement beside BIRD, FRR, GoBGP and
 	@$(BIN)/python -m bench.run
 
 # One measurement alone; each is described at the beginning of its module, with the variables that change it.
-ALONE := bench-live bench-reflector bench-node bench-usable bench-fifty bench-forwarding bench-change bench-fib bench-bgp bench-bgp-idle bench-repair bench-mirror
+ALONE := bench-live bench-reflector bench-node bench-usable bench-fifty bench-forwarding bench-change bench-edit bench-fib bench-bgp bench-bgp-idle bench-repair bench-mirror
 .PHONY: $(ALONE)
 $(ALONE): bench-%: setup
 	@tools/system-packages test
@@ -105,9 +105,6 @@ $(ALONE): bench-%: setup
 
 bench-pages: setup              ## docs/benchmarks.md and its pictures anew from bench/results
 	@$(BIN)/python -m bench.pages
-
-bench-edit: setup               ## CPU of one node's edit, from the store to rest, by the size of the cluster; AGAINST=, ROUNDS=, SIZES=
-	@$(BIN)/python -m bench.edit bench/results/edit.json
 
 bench-switch: setup             ## packets lost by changes of the encapsulation, and by naive ones; PPS= changes the load
 	@$(BIN)/python -m bench.switch bench/results/switch.json

@@ -177,6 +177,12 @@ def change(record: Record) -> str:
     )
 
 
+def edit(record: Record) -> str:
+    """CPU of one node's edit, by the size of the cluster."""
+    rows = ([row["nodes"], row["change"], *map(number, (row["store_ms"], row["core_ms"]))] for row in record)
+    return table(["nodes", "", "store, CPU ms", "core, CPU ms"], rows)
+
+
 def fib(record: Record) -> str:
     """CPU (wall) at the largest size."""
     size = max((row["routes"], row["gateways"]) for row in record)
@@ -261,6 +267,7 @@ TABLES: Final[Mapping[str, Callable[[Record], str]]] = {
     "fifty": fifty,
     "forwarding": forwarding,
     "change": change,
+    "edit": edit,
     "fib": fib,
     "bgp": bgp,
     "bgp-idle": bgp_idle,
