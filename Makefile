@@ -48,7 +48,7 @@ test: check                     ## everything: contracts on fakes and the real k
 	@tools/system-packages docker || true
 	@tools/system-packages bare || true
 	@$(BIN)/python -m compileall -q bgpctl  # labs start hundreds of processes
-	@$(BIN)/pytest --quiet -n 3 --dist worksteal tests/contract  # more than cores: they wait for ExaBGP most of the time
+	@$(BIN)/pytest --quiet -n 3 --dist worksteal tests/contract tests/attack  # more than cores: they wait for ExaBGP most of the time
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-labs test-others
 	@$(BIN)/pytest --quiet tests/bare
 	@$(BIN)/pytest --quiet tests/vm  # alone: an emulated node that has to wait for its processor proves no tunnel in time

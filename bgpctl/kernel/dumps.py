@@ -40,7 +40,10 @@ from bgpctl.ports import Unavailable
 T = TypeVar("T")
 
 _WATCHED_SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
-_WATCHED_LINK_SYSCTLS: Final = ("forwarding", "rp_filter")
+_WATCHED_LINK_SYSCTLS: Final = (
+    *(f"net/ipv4/conf/{{}}/{key}" for key in ("forwarding", "rp_filter", "accept_redirects", "arp_ignore")),
+    *(f"net/ipv6/conf/{{}}/{key}" for key in ("accept_ra", "accept_redirects")),
+)
 
 
 def dump_next_hops(netlink: Netlink) -> tuple[bytes, ...]:
@@ -209,7 +212,7 @@ class Dumps:
 
     def _sysctls(self, links: Iterable[Link], addresses: Iterable[LinkAddress]) -> Iterator[Sysctl]:
         ours = {link.name for link in links if link.owned}
-        per_link = {f"net/ipv4/conf/{name}/{key}" for name in ours for key in _WATCHED_LINK_SYSCTLS}
+        per_link = {name.format(link) for link in ours for name in _WATCHED_LINK_SYSCTLS}
         theirs = {item.link for item in addresses if _is_global6(item)} - ours
         heeding = {f"net/ipv6/conf/{name}/accept_ra" for name in theirs}
         found = map(sysctl.read, self.named_sysctls | per_link | heeding)

@@ -196,9 +196,10 @@ class LinuxKernel(Kernel):
             raise OSError(errno.EOPNOTSUPP, "bgpctl makes devices of encapsulations only")
         return self._devices[behaviour.encapsulation.name]
 
-    def _letting_in(self, decap: Decap) -> Devices:
+    def _letting_in(self, decap: Decap, scene: Scene) -> Devices:
         """Raises OSError EOPNOTSUPP: no encapsulation has a device of that name."""
-        behaviour = named(decap.link)
+        link = scene.links.get(decap.link)
+        behaviour = (behind(link.kind) if link else None) or named(decap.link)
         if behaviour is None:
             raise OSError(errno.EOPNOTSUPP, f"{decap.link} is no device of an encapsulation")
         return self._devices[behaviour.encapsulation.name]
@@ -282,7 +283,7 @@ class LinuxKernel(Kernel):
             case LinkAddress():
                 self._put_address(obj, scene)
             case Decap():
-                self._letting_in(obj).put_decap(obj)
+                self._letting_in(obj, scene).put_decap(obj)
             case Masquerade():
                 masquerade.put(obj)
                 self._dumps.masquerading.add(obj.version)
@@ -303,7 +304,7 @@ class LinuxKernel(Kernel):
             case LinkAddress():
                 self._links.remove_address(scene.index(obj.link), obj.address)
             case Decap():
-                self._letting_in(obj).remove_decap(obj.link, scene)
+                self._letting_in(obj, scene).remove_decap(obj.link, scene)
             case Masquerade():
                 masquerade.remove(obj.version)
             case Sysctl():

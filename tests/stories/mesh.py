@@ -61,6 +61,7 @@ ROUTE = {
 TUNNEL = (
     "+ link tunl0 type ipip mtu 1480 up",
     "+ address 10.244.1.0/32 dev tunl0",
+    "+ sysctl net/ipv4/conf/tunl0/accept_redirects=0",
     "+ sysctl net/ipv4/conf/tunl0/forwarding=1",
     "+ sysctl net/ipv4/conf/tunl0/rp_filter=2",
     "+ sysctl net/ipv4/ip_forward=1",
@@ -76,10 +77,13 @@ VXLAN_DEVICE = (
         " mtu 1450 address 66:f2:9b:c9:1b:bd up"
     ),
     "+ address 10.244.1.0/32 dev vxlan.bgpctl",
+    "+ sysctl net/ipv4/conf/vxlan.bgpctl/accept_redirects=0",
+    "+ sysctl net/ipv4/conf/vxlan.bgpctl/arp_ignore=8",
     "+ sysctl net/ipv4/conf/vxlan.bgpctl/forwarding=1",
     "+ sysctl net/ipv4/conf/vxlan.bgpctl/rp_filter=2",
 )
 VXLAN_MEMBERS = (
+    "+ decapsulation dev vxlan.bgpctl underlay eth0 local 10.0.0.1 sources 10.0.0.2,10.1.0.3,10.1.0.4",
     "+ fdb 66:32:f2:8e:a0:3b dst 10.1.0.4 dev vxlan.bgpctl",
     "+ fdb 66:7e:83:ca:2a:65 dst 10.1.0.3 dev vxlan.bgpctl",
     "+ fdb 66:b9:f8:5d:aa:6f dst 10.0.0.2 dev vxlan.bgpctl",

@@ -163,6 +163,7 @@ def test_an_agent_that_waits_for_members_and_has_nothing_to_probe_sleeps() -> No
     play.settle(
         "+ link tunl0 type ipip mtu 1480 up",
         "+ address 10.244.1.0/32 dev tunl0",
+        "+ sysctl net/ipv4/conf/tunl0/accept_redirects=0",
         "+ sysctl net/ipv4/conf/tunl0/forwarding=1",
         "+ sysctl net/ipv4/conf/tunl0/rp_filter=2",
         "+ decapsulation dev tunl0 underlay eth0 local 10.0.0.1 sources 10.0.0.2,10.1.0.3,10.1.0.4",

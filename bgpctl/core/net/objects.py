@@ -81,6 +81,15 @@ class LinkKind:
         """The numbers that its packets carry, by their names."""
         return {}
 
+    def sends_from(self) -> Address | None:
+        """The outer source address of its packets, if that is an attribute of the link; else its Decap's `local` is."""
+        return None
+
+    def sending_from(self, local: Address) -> LinkKind:
+        """The same kind of link with another outer source address, where that is an attribute of the link."""
+        del local
+        return self
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Plain(LinkKind):
@@ -110,10 +119,10 @@ class LinkAddress(NamedTuple):
 
 class Decap(NamedTuple):
     """
-    Tunnel packets to `local` that arrive on `underlay` come out of `link`, but only those sent by `sources`.
+    Tunnel packets to `local` come out of `link`, but only those sent by `sources`.
 
     So do those to `also`, other addresses of the node; what is sent comes from `local`. `sources` and `also` are
-    sorted. One per link.
+    sorted. One per link. The link named `underlay` carries the addresses; IP in IP is let in from there alone.
     """
 
     link: str
