@@ -23,6 +23,7 @@ from bgpctl.core.net.objects import (
     PROTOCOL,
     Decap,
     FdbEntry,
+    InnerFilter,
     KernelObject,
     Link,
     LinkAddress,
@@ -35,7 +36,7 @@ from bgpctl.core.net.objects import (
     Route,
     Sysctl,
 )
-from bgpctl.kernel import decode, encode, masquerade, sysctl
+from bgpctl.kernel import decode, encode, inner_filter, masquerade, sysctl
 from bgpctl.kernel.dumps import Dumps, has_next_hop_objects, read
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
 from bgpctl.kernel.encode import Batched
@@ -284,6 +285,9 @@ class LinuxKernel(Kernel):
                 self._put_address(obj, scene)
             case Decap():
                 self._letting_in(obj, scene).put_decap(obj)
+            case InnerFilter():
+                scene.index(obj.link)
+                inner_filter.put(obj)
             case Masquerade():
                 masquerade.put(obj)
                 self._dumps.masquerading.add(obj.version)
@@ -305,6 +309,8 @@ class LinuxKernel(Kernel):
                 self._links.remove_address(scene.index(obj.link), obj.address)
             case Decap():
                 self._letting_in(obj, scene).remove_decap(obj.link, scene)
+            case InnerFilter():
+                inner_filter.remove(obj.link)
             case Masquerade():
                 masquerade.remove(obj.version)
             case Sysctl():

@@ -45,7 +45,8 @@ def replies(ends: tuple[str, str], source: str, forged: Callable[[bytes], bytes]
     """The result of a round in which the first request is answered from `source`, with other data."""
     here, there = ends
     hop = NextHop(0x42000001, "eth0", Address.parse(ASKED), onlink=True)
-    probe = Probe(hop, DIRECT, *(Address.parse(end) for end in (HERE, ASKED, HERE, ASKED)))
+    own, asked = Address.parse(HERE), Address.parse(ASKED)
+    probe = Probe(hop, DIRECT, own, asked, own, asked)
     raw = socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP
     with netns.open_socket(there, *raw) as seen, netns.open_socket(there, *raw) as out:
         seen.settimeout(5)

@@ -180,6 +180,15 @@ class Host:
                 found = (decap for decap in self.kernel.decaps if decap.link == link)
                 return any(sent.source in decap.sources and sent.target in decap.own for decap in found)
 
+    def lets_through(self, encap: Encap, source: Address, target: Address) -> bool:
+        """True if what comes out of that tunnel may come from there and go there; to its own addresses, a probe."""
+        if encap.encapsulation == DIRECT:
+            return True
+        link = self.link_of(encap)
+        inner = next(item for item in self.kernel.inner_filters if item.link == link)
+        is_theirs = source in inner.members or any(prefix.holds(source) for prefix in inner.sources)
+        return is_theirs and (target in inner.own or any(prefix.holds(target) for prefix in inner.destinations))
+
     def sends(self, block: Prefix) -> Sent | None:
         """The fate of a packet to a block."""
         encap, gateway = paths(self.kernel).get(block, (None, None))
@@ -295,12 +304,13 @@ class ChangingCluster(RuleBasedStateMachine):
 
     def answer(self, host: Host, probe: Probe) -> ProbeReply | None:
         remote = next(other for other in self.hosts.values() if probe.remote in other.addresses)
-        if not remote.takes(packet_of(probe)):
+        sent = packet_of(probe)
+        if not remote.takes(sent) or not remote.lets_through(sent.encap, probe.source, probe.target):
             return None
         if probe.source == probe.local:
             return ProbeReply(probe, "eth0")
         back = remote.sends(host.block)
-        if back is None or not host.takes(back):
+        if back is None or not host.takes(back) or not host.lets_through(back.encap, probe.target, probe.source):
             return None
         outer = back.source if back.encap.encapsulation != DIRECT else None
         return ProbeReply(probe, host.link_of(back.encap), outer)
@@ -313,6 +323,8 @@ class ChangingCluster(RuleBasedStateMachine):
                     sent = host.sends(other.block)
                     assert sent, f"{host.view.here.name} has no path to {other.view.here.name}"
                     assert other.takes(sent), f"{other.view.here.name} does not take {sent}"
+                    inner = host.block.first, other.block.first
+                    assert other.lets_through(sent.encap, *inner), f"{other.view.here.name} drops {inner} in {sent}"
 
     def teardown(self) -> None:
         """Once the last one has reached every node and messages arrive, the migration comes to its end by itself."""

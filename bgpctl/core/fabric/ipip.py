@@ -17,6 +17,7 @@ from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.facts import Underlay
 from bgpctl.core.fabric.host import Answer, Check, Facts, Needs, Verdict, good
+from bgpctl.core.fabric.inside import inner_filter
 from bgpctl.core.fabric.protocol import ProbeFrame, Site, members_at
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac
 from bgpctl.core.net.dataplane import Dataplane
@@ -109,6 +110,7 @@ class IpipBehaviour:
         address = intent.tunnel_address(node, IPIP, 4)
         if address:
             yield LinkAddress(LINK, InterfaceAddress(address, 32)), _WHY
+        yield inner_filter(site, LINK, underlay), _WHY
         # At every address of the link: others may know us by a former one still, or by a coming one already.
         yield Decap(LINK, underlay.link, underlay.address.address, members_at(site, 4), underlay.also), _WHY
 

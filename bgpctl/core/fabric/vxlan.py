@@ -20,6 +20,7 @@ from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.facts import Underlay
 from bgpctl.core.fabric.host import Answer, Check, Facts, Needs, Verdict, good
+from bgpctl.core.fabric.inside import inner_filter
 from bgpctl.core.fabric.protocol import ProbeFrame, Site, learning_nothing, members_at
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac, Vni, link_local
 from bgpctl.core.net.dataplane import Dataplane
@@ -150,6 +151,7 @@ class VxlanBehaviour:
         address = intent.tunnel_address(node, VXLAN, version)
         if address:
             yield LinkAddress(name, InterfaceAddress(address, address.host_prefix.length)), _WHY
+        yield inner_filter(site, name, underlay), _WHY
         yield Decap(name, underlay.link, kind.local, members_at(site, version), underlay.also), _WHY
         for other in intent.nodes:
             if other != node:

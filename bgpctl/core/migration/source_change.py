@@ -119,6 +119,9 @@ def _kept(wanted: Dataplane, wanted_decap: Decap, kept: Decap) -> Iterator[Kerne
     if kept == wanted_decap:
         return
     yield kept
+    for inner in wanted.inner_filters:
+        if inner.link == kept.link:
+            yield inner._replace(members=kept.sources, own=kept.own)
     link = wanted.link(kept.link)
     if link and link.kind.sends_from():
         yield _sending_from(link, kept.local)

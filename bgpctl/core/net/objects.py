@@ -137,6 +137,23 @@ class Decap(NamedTuple):
         return tuple(sorted((self.local, *self.also)))
 
 
+class InnerFilter(NamedTuple):
+    """
+    Of the packets that come out of the tunnel device `link` only those pass whose inner source is in `sources` or one
+    of `members`, and whose inner destination is in `destinations`; and echo requests from these to `own`, which are
+    probes. Nothing else does: no ARP, and no router or neighbour discovery.
+
+    All are sorted and of one IP version; no prefix overlaps another of its tuple. One per link.
+    """
+
+    link: str
+    version: int
+    members: tuple[Address, ...]
+    own: tuple[Address, ...]
+    sources: tuple[Prefix, ...]
+    destinations: tuple[Prefix, ...]
+
+
 class Traffic(NamedTuple):
     """
     Counters of a tunnel device, inner packets, since it or its programs were made; no object of the kernel.
@@ -273,7 +290,17 @@ class Rule(NamedTuple):
 
 
 KernelObject: TypeAlias = (
-    Sysctl | Link | LinkAddress | Decap | Masquerade | FdbEntry | Neighbour | NextHop | NextHopGroup | Route
+    Sysctl
+    | Link
+    | LinkAddress
+    | InnerFilter
+    | Decap
+    | Masquerade
+    | FdbEntry
+    | Neighbour
+    | NextHop
+    | NextHopGroup
+    | Route
 )
 """A kernel object that an operation can be about."""
 
@@ -291,6 +318,8 @@ def key_of(obj: KernelObject) -> Key:
             return ("link", obj.name)
         case LinkAddress():
             return ("address", obj.link, obj.address)
+        case InnerFilter():
+            return ("inner-filter", obj.link)
         case Decap():
             return ("decap", obj.link)
         case Masquerade():
