@@ -16,6 +16,7 @@ from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
     PROTOCOL,
     Decap,
+    InnerFilter,
     Link,
     LinkAddress,
     Masquerade,
@@ -25,7 +26,7 @@ from bgpctl.core.net.objects import (
     Sysctl,
 )
 from bgpctl.core.net.route_set import RouteSet
-from bgpctl.kernel import decode, encode, masquerade, rules, sysctl
+from bgpctl.kernel import decode, encode, inner_filter, masquerade, nft, rules, sysctl
 from bgpctl.kernel.decode import LinkFacts
 from bgpctl.kernel.encapsulations import link
 from bgpctl.kernel.links import list_links
@@ -40,7 +41,10 @@ from bgpctl.ports import Unavailable
 T = TypeVar("T")
 
 _WATCHED_SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
-_WATCHED_LINK_SYSCTLS: Final = ("forwarding", "rp_filter")
+_WATCHED_LINK_SYSCTLS: Final = (
+    *(f"net/ipv4/conf/{{}}/{key}" for key in ("forwarding", "rp_filter", "accept_redirects", "arp_ignore")),
+    *(f"net/ipv6/conf/{{}}/{key}" for key in ("accept_ra", "accept_redirects")),
+)
 
 
 def dump_next_hops(netlink: Netlink) -> tuple[bytes, ...]:
@@ -83,6 +87,9 @@ class Dumps:
         self._emulation = emulation
         self._has_next_hop_objects = next_hop_objects
         self._last_routes = RouteDump({})
+        # Listing a table takes a process: done again only after some program has changed one.
+        self._filters: frozenset[InnerFilter] = frozenset()
+        self._filters_of: tuple[int | None, frozenset[int]] | None = None
         self.masquerading = set(encode.FAMILY)
         self.named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
 
@@ -120,6 +127,8 @@ class Dumps:
                 return {"addresses": read(dumped, names, decode.link_address)}
             case Part.DECAPS:
                 return {"decaps": self._decaps(links)}
+            case Part.INNER_FILTERS:
+                return {"inner_filters": self._inner_filters(names)}
             case Part.MASQUERADES:
                 return {"masquerades": self._masquerades()}
             case Part.FDB:
@@ -199,6 +208,16 @@ class Dumps:
     def _decaps(self, links: Collection[Link]) -> frozenset[Decap]:
         return frozenset(decap for devices in self._devices for decap in devices.decaps(links))
 
+    def _inner_filters(self, names: Mapping[int, str]) -> frozenset[InnerFilter]:
+        try:
+            # A chain that goes with its device does not count as a change of its table.
+            now = nft.generation(), frozenset(names)
+            if now != self._filters_of:
+                self._filters, self._filters_of = inner_filter.observe(), now
+        except OSError as error:
+            raise Unavailable(f"cannot read which packets pass in tunnels: {error}") from error
+        return frozenset(item for item in self._filters if item.link in names.values())
+
     def _masquerades(self) -> frozenset[Masquerade]:
         # Listing a table takes a process: done at the first observation, and while there is a table.
         try:
@@ -211,7 +230,7 @@ class Dumps:
 
     def _sysctls(self, links: Iterable[Link], addresses: Iterable[LinkAddress]) -> Iterator[Sysctl]:
         ours = {link.name for link in links if link.owned}
-        per_link = {f"net/ipv4/conf/{name}/{key}" for name in ours for key in _WATCHED_LINK_SYSCTLS}
+        per_link = {name.format(link) for link in ours for name in _WATCHED_LINK_SYSCTLS}
         theirs = {item.link for item in addresses if _is_global6(item)} - ours
         heeding = {f"net/ipv6/conf/{name}/accept_ra" for name in theirs}
         found = map(sysctl.read, self.named_sysctls | per_link | heeding)

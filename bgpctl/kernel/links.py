@@ -49,6 +49,16 @@ def keep_link_local_away(name: str) -> None:
         sysctl.write(Sysctl(f"net/ipv6/conf/{name}/addr_gen_mode", _ADDR_GEN_NONE))
 
 
+def learn_nothing(name: str) -> None:
+    """
+    Have the link take no router advertisement and no redirect from the moment it is up. What holds from then on is
+    declared with the link; a node without IPv6 has none of these.
+    """
+    for key in ("accept_ra", "accept_redirects"):
+        with suppress(FileNotFoundError):
+            sysctl.write(Sysctl(f"net/ipv6/conf/{name}/{key}", "0"))
+
+
 def list_links(netlink: Netlink) -> tuple[LinkFacts, ...]:
     """Every link of the namespace. Raises Unavailable."""
     return tuple(map(link_facts, netlink.dump(RTM_GETLINK, IFINFOMSG.pack(0, 0, 0, 0, 0))))

@@ -23,6 +23,7 @@ from bgpctl.core.net.objects import (
     PROTOCOL,
     Decap,
     FdbEntry,
+    InnerFilter,
     KernelObject,
     Link,
     LinkAddress,
@@ -35,7 +36,7 @@ from bgpctl.core.net.objects import (
     Route,
     Sysctl,
 )
-from bgpctl.kernel import decode, encode, masquerade, runs, sysctl
+from bgpctl.kernel import decode, encode, inner_filter, masquerade, runs, sysctl
 from bgpctl.kernel.dumps import Dumps, has_next_hop_objects, read
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
 from bgpctl.kernel.encode import Batched
@@ -196,9 +197,10 @@ class LinuxKernel(Kernel):
             raise OSError(errno.EOPNOTSUPP, "bgpctl makes devices of encapsulations only")
         return self._devices[behaviour.encapsulation.name]
 
-    def _letting_in(self, decap: Decap) -> Devices:
+    def _letting_in(self, decap: Decap, scene: Scene) -> Devices:
         """Raises OSError EOPNOTSUPP: no encapsulation has a device of that name."""
-        behaviour = named(decap.link)
+        link = scene.links.get(decap.link)
+        behaviour = (behind(link.kind) if link else None) or named(decap.link)
         if behaviour is None:
             raise OSError(errno.EOPNOTSUPP, f"{decap.link} is no device of an encapsulation")
         return self._devices[behaviour.encapsulation.name]
@@ -287,7 +289,10 @@ class LinuxKernel(Kernel):
             case LinkAddress():
                 self._put_address(obj, scene)
             case Decap():
-                self._letting_in(obj).put_decap(obj)
+                self._letting_in(obj, scene).put_decap(obj)
+            case InnerFilter():
+                scene.index(obj.link)
+                inner_filter.put(obj)
             case Masquerade():
                 masquerade.put(obj)
                 self._dumps.masquerading.add(obj.version)
@@ -308,7 +313,9 @@ class LinuxKernel(Kernel):
             case LinkAddress():
                 self._links.remove_address(scene.index(obj.link), obj.address)
             case Decap():
-                self._letting_in(obj).remove_decap(obj.link, scene)
+                self._letting_in(obj, scene).remove_decap(obj.link, scene)
+            case InnerFilter():
+                inner_filter.remove(obj.link)
             case Masquerade():
                 masquerade.remove(obj.version)
             case Sysctl():

@@ -38,6 +38,7 @@ from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
     Decap,
     FdbEntry,
+    InnerFilter,
     Link,
     LinkAddress,
     Masquerade,
@@ -60,6 +61,7 @@ class Part(enum.Enum):
     LINKS = "links"
     ADDRESSES = "addresses"
     DECAPS = "decaps"
+    INNER_FILTERS = "inner filters"
     MASQUERADES = "masquerades"
     FDB = "fdb"
     NEIGHBOURS = "neighbours"
@@ -74,6 +76,7 @@ _PARTS_OF: Final[Mapping[type, frozenset[Part]]] = {
     Sysctl: frozenset(),
     LinkAddress: frozenset({Part.ADDRESSES}),
     Decap: frozenset({Part.DECAPS, Part.LINKS}),
+    InnerFilter: frozenset({Part.INNER_FILTERS}),
     Masquerade: frozenset({Part.MASQUERADES}),
     FdbEntry: frozenset({Part.FDB}),
     Neighbour: frozenset({Part.NEIGHBOURS}),

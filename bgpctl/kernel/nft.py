@@ -10,10 +10,11 @@ import errno
 import json
 import os
 import socket
+import struct
 import subprocess
 from typing import Any, Final
 
-from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, attributes, messages
+from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, NLM_F_REQUEST, SOL_NETLINK, attributes, messages
 
 OURS: Final = "bgpctl"
 """How the names of our tables begin."""
@@ -23,6 +24,10 @@ _ANSWER_S: Final = 10.0
 _NETLINK_NETFILTER: Final = 12
 _NFNLGRP_NFTABLES: Final = 7
 _NFT_MSG_NEWGEN: Final = 15
+_NFT_MSG_GETGEN: Final = 10 << 8 | 16  # NFNL_SUBSYS_NFTABLES
+_NFT_MSG_ANSWERED: Final = 10 << 8 | _NFT_MSG_NEWGEN
+_GENERATION: Final = 1  # NFTA_GEN_ID
+_HEADER_BYTES: Final = 16
 _NFGENMSG_BYTES: Final = 4
 _TABLE_NAME: Final = 1  # NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, NFTA_SET_TABLE, … are all 1
 _EVENT_BYTES: Final = 1 << 16
@@ -53,6 +58,30 @@ def listed(table: str, family: str = "ip") -> list[dict[str, Any]]:
             return []
         raise
     return list(json.loads(text)["nftables"])
+
+
+def tables() -> list[tuple[str, str]]:
+    """Family and name of every table; none where there is no nft, or no nftables. Raises OSError with its complaint."""
+    try:
+        text = _run(["-j", "list", "tables"])
+    except OSError as error:
+        if error.errno in (errno.ENOPKG, errno.EPROTONOSUPPORT):
+            return []
+        raise
+    found = (item["table"] for item in json.loads(text)["nftables"] if "table" in item)
+    return [(table["family"], table["name"]) for table in found]
+
+
+def generation() -> int | None:
+    """A number that changes with every change of any table; None where the kernel has no nftables. Raises OSError."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as asking:
+        asking.settimeout(_ANSWER_S)
+        head = struct.pack("=IHHII", _HEADER_BYTES + _NFGENMSG_BYTES, _NFT_MSG_GETGEN, NLM_F_REQUEST, 1, 0)
+        asking.send(head + bytes(_NFGENMSG_BYTES))
+        for message in messages(asking.recv(_EVENT_BYTES)):
+            if message.type == _NFT_MSG_ANSWERED:
+                return int.from_bytes(attributes(message.body, _NFGENMSG_BYTES)[_GENERATION], "big")
+    return None
 
 
 def ruleset() -> list[dict[str, Any]]:

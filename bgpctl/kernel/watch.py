@@ -196,7 +196,7 @@ class Watch:
         if not self._nft.drain():
             return False
         self.tables_changed = True
-        self.mirror = self.mirror.marked_stale((Part.DECAPS, Part.MASQUERADES))
+        self.mirror = self.mirror.marked_stale((Part.DECAPS, Part.INNER_FILTERS, Part.MASQUERADES))
         return True
 
     def _drain(self, *, acting: bool) -> bool:

@@ -17,7 +17,8 @@ from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.facts import Underlay
 from bgpctl.core.fabric.host import Answer, Check, Facts, Needs, Verdict, good
-from bgpctl.core.fabric.protocol import ProbeFrame, Site
+from bgpctl.core.fabric.inside import inner_filter
+from bgpctl.core.fabric.protocol import ProbeFrame, Site, members_at
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Decap, Link, LinkAddress, LinkKind, NextHop, Plain, Sysctl
@@ -105,13 +106,13 @@ class IpipBehaviour:
         yield Sysctl(f"net/ipv4/conf/{LINK}/forwarding", "1"), _WHY
         # The return path may differ during a migration; loose mode (2) beats a strict `all`: the larger wins.
         yield Sysctl(f"net/ipv4/conf/{LINK}/rp_filter", "2"), _WHY
+        yield Sysctl(f"net/ipv4/conf/{LINK}/accept_redirects", "0"), _WHY
         address = intent.tunnel_address(node, IPIP, 4)
         if address:
             yield LinkAddress(LINK, InterfaceAddress(address, 32)), _WHY
-        others = (other.underlay(4) for other in intent.nodes if other != node)
-        sources = tuple(sorted(other.address for other in others if other))
+        yield inner_filter(site, LINK, underlay), _WHY
         # At every address of the link: others may know us by a former one still, or by a coming one already.
-        yield Decap(LINK, underlay.link, underlay.address.address, sources, underlay.also), _WHY
+        yield Decap(LINK, underlay.link, underlay.address.address, members_at(site, 4), underlay.also), _WHY
 
     def member_objects(self, intent: Intent, member: Node, link: str, version: int) -> Iterator[Reasoned]:
         del intent, member, link, version

@@ -20,10 +20,11 @@ from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.facts import Underlay
 from bgpctl.core.fabric.host import Answer, Check, Facts, Needs, Verdict, good
-from bgpctl.core.fabric.protocol import ProbeFrame, Site
+from bgpctl.core.fabric.inside import inner_filter
+from bgpctl.core.fabric.protocol import ProbeFrame, Site, learning_nothing, members_at
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac, Vni, link_local
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import FdbEntry, Link, LinkAddress, LinkKind, Neighbour, NextHop, Sysctl
+from bgpctl.core.net.objects import Decap, FdbEntry, Link, LinkAddress, LinkKind, Neighbour, NextHop, Sysctl
 
 LINKS: Final = {
     4: ("vxlan.bgpctl", "vxlan2.bgpctl", "vxlan3.bgpctl"),
@@ -75,6 +76,12 @@ class Vxlan(LinkKind):
     def wire(self) -> Mapping[str, int]:
         return {"vni": self.vni, "port": self.port}
 
+    def sends_from(self) -> Address:
+        return self.local
+
+    def sending_from(self, local: Address) -> Vxlan:
+        return replace(self, local=local)
+
 
 @dataclass(frozen=True, slots=True)
 class VxlanFrame(ProbeFrame):
@@ -94,7 +101,7 @@ class HostFacts:
 
 
 class VxlanBehaviour:
-    """Every member has forwarding entries for every other."""
+    """Every member has forwarding entries for every other, and lets in the packets of every other."""
 
     encapsulation: Final = VXLAN
 
@@ -139,9 +146,13 @@ class VxlanBehaviour:
             yield Sysctl(f"net/ipv4/conf/{name}/forwarding", "1"), _WHY
             # The return path may differ during a migration; loose mode (2) beats a strict `all`: the larger wins.
             yield Sysctl(f"net/ipv4/conf/{name}/rp_filter", "2"), _WHY
+        for sysctl in learning_nothing(name, version, site.observed):
+            yield sysctl, _WHY
         address = intent.tunnel_address(node, VXLAN, version)
         if address:
             yield LinkAddress(name, InterfaceAddress(address, address.host_prefix.length)), _WHY
+        yield inner_filter(site, name, underlay), _WHY
+        yield Decap(name, underlay.link, kind.local, members_at(site, version), underlay.also), _WHY
 
     def member_objects(self, intent: Intent, member: Node, link: str, version: int) -> Iterator[Reasoned]:
         """Its entries for another member."""
@@ -199,7 +210,13 @@ def _member_entries(intent: Intent, member: Node, link: str, version: int) -> It
 
 
 def _devices(facts: Facts, _: Needs) -> Iterator[Answer]:
-    if facts.of(VXLAN, HostFacts()).devices:
+    if facts.of(VXLAN, HostFacts()).devices and facts.nftables_missing:
+        yield (
+            Verdict.FAIL,
+            "a VXLAN device takes packets from anyone unless nftables guards it",
+            "apt-get install nftables",
+        )
+    elif facts.of(VXLAN, HostFacts()).devices:
         yield good("the kernel makes VXLAN devices")
     else:
         yield Verdict.FAIL, "the kernel makes no VXLAN devices", "modprobe vxlan"

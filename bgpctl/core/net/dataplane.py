@@ -37,6 +37,7 @@ from bgpctl.core.net.objects import (
     PROTOCOL,
     Decap,
     FdbEntry,
+    InnerFilter,
     KernelObject,
     Key,
     Link,
@@ -61,6 +62,7 @@ _FIELDS: Final[Mapping[type, str]] = {
     Link: "links",
     Sysctl: "sysctls",
     LinkAddress: "addresses",
+    InnerFilter: "inner_filters",
     Decap: "decaps",
     Masquerade: "masquerades",
     FdbEntry: "fdb",
@@ -79,6 +81,7 @@ class Dataplane:
     links: AbstractSet[Link] = frozenset()
     sysctls: AbstractSet[Sysctl] = frozenset()
     addresses: AbstractSet[LinkAddress] = frozenset()
+    inner_filters: AbstractSet[InnerFilter] = frozenset()
     decaps: AbstractSet[Decap] = frozenset()
     masquerades: AbstractSet[Masquerade] = frozenset()
     fdb: AbstractSet[FdbEntry] = frozenset()
@@ -215,6 +218,7 @@ class Dataplane:
             links=frozenset(link for link in self.links if link.name in names),
             sysctls=frozenset(sysctl for sysctl in self.sysctls if link_of_sysctl(sysctl.name) in names),
             addresses=frozenset(address for address in self.addresses if address.link in names),
+            inner_filters=frozenset(item for item in self.inner_filters if item.link in names),
             decaps=frozenset(decap for decap in self.decaps if decap.link in names),
             fdb=frozenset(entry for entry in self.fdb if entry.link in names),
             neighbours=frozenset(neighbour for neighbour in self.neighbours if neighbour.link in names),
@@ -231,7 +235,8 @@ class Dataplane:
         return Dataplane(
             links=frozenset(link for link in self.links if link.owned),
             addresses=frozenset(address for address in self.addresses if address.link in names),
-            # Both are named as ours, and can outlive the link that they belong to.
+            # All are named as ours, and can outlive the link that they belong to.
+            inner_filters=self.inner_filters,
             decaps=self.decaps,
             masquerades=self.masquerades,
             fdb=frozenset(entry for entry in self.fdb if entry.link in names),
