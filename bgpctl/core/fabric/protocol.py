@@ -56,7 +56,7 @@ def members_at(site: Site, version: int) -> tuple[Address, ...]:
 def learning_nothing(link: str, version: int, observed: Dataplane) -> Iterator[Sysctl]:
     """
     The sysctls with which a tunnel device that carries Ethernet learns nothing from what it receives: no router, no
-    redirect, and no neighbour from an ARP request (arp_ignore 8: answer none). A host without any IPv6 address has none of its.
+    redirect, and no neighbour from an ARP request (arp_ignore 8: answer none). A host without IPv6 has none of its.
     """
     if version == 4:
         yield Sysctl(f"net/ipv4/conf/{link}/accept_redirects", "0")
