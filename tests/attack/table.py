@@ -20,6 +20,9 @@ SHARED: Final = "user who can write to a directory"
 LACK: Final = "lack of resources"
 DEFECT: Final = "defect of a part"
 LOSS: Final = "damaged or lost files"
+NEIGHBOUR: Final = "host on the underlay"
+MEMBER: Final = "member of the cluster"
+NONE: Final = "none: what has to pass beside the attacks"
 
 ATTACKS: Final = (
     Attack("test_connections", "connections_of_a_user_do_not_end_the_agent", USER),
@@ -51,4 +54,22 @@ ATTACKS: Final = (
     Attack("test_parts", "a_full_disk_is_no_end_of_the_agent", LACK),
     Attack("test_parts", "an_exabgp_without_its_run_directory_is_found", LOSS),
     Attack("test_parts", "a_cleanup_that_cannot_end_exabgp_says_so", LOSS),
+    Attack("test_tunnels", "a_stranger_reaches_no_workload", NEIGHBOUR),
+    Attack("test_tunnels", "a_stranger_is_not_relayed_to_a_third_host", NEIGHBOUR),
+    Attack("test_tunnels", "a_stranger_gets_no_packet_into_the_world_with_the_nodes_address", NEIGHBOUR),
+    Attack("test_tunnels", "a_stranger_with_another_vni_reaches_no_workload", NEIGHBOUR),
+    Attack("test_tunnels", "a_strangers_fragments_reach_no_workload", NEIGHBOUR),
+    Attack("test_tunnels", "a_member_sends_from_its_own_block", NONE),
+    Attack("test_tunnels", "a_members_fragments_arrive", NONE),
+    Attack("test_tunnels", "nobody_gives_the_node_a_default_route_by_a_tunnel", NEIGHBOUR),
+    Attack("test_tunnels_inner", "a_member_sends_from_no_address_outside_the_pools", MEMBER),
+    Attack("test_tunnels_inner", "a_member_sends_from_no_address_of_the_receiver", MEMBER),
+    Attack("test_tunnels_inner", "a_member_is_not_relayed_to_a_third_host", MEMBER),
+    Attack("test_tunnels_inner", "a_member_gets_no_packet_into_the_world_with_the_nodes_address", MEMBER),
+    Attack("test_tunnels_inner", "a_member_reaches_no_service_at_the_nodes_address_on_the_underlay", MEMBER),
+    Attack("test_tunnels_inner", "a_packet_without_a_life_left_is_not_let_in", MEMBER),
+    Attack("test_tunnels_inner", "a_tunnel_device_learns_no_neighbour", MEMBER),
+    Attack("test_tunnels_probes", "the_host_that_was_asked_answers", NONE),
+    Attack("test_tunnels_probes", "another_host_cannot_answer_in_its_place", NEIGHBOUR),
+    Attack("test_tunnels_probes", "a_host_that_has_not_seen_the_request_cannot_answer", NEIGHBOUR),
 )
