@@ -56,8 +56,8 @@ def members_at(site: Site, version: int) -> tuple[Address, ...]:
 def learning_nothing(link: str, version: int, observed: Dataplane) -> Iterator[Sysctl]:
     """
     The sysctls with which a tunnel device that carries Ethernet learns nothing from what it receives: no router, no
-    redirect, and no neighbour from an ARP request (arp_ignore 8: answer none). Without IPv6 on the host there are none for
-    IPv6.
+    redirect, and no neighbour from an ARP request (arp_ignore 8: answer none). There are none for IPv6 on a host
+    without it.
     """
     if version == 4:
         yield Sysctl(f"net/ipv4/conf/{link}/accept_redirects", "0")
