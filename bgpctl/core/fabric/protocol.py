@@ -49,7 +49,8 @@ class Site:
 
 def members_at(site: Site, version: int) -> tuple[Address, ...]:
     """The underlay addresses of all other members, sorted: who may send tunnel packets."""
-    others = (other.underlay(version) for other in site.intent.nodes if other != site.node)
+    own = site.node.name
+    others = (other.underlay(version) for other in site.intent.nodes if other.name != own)
     return tuple(sorted(other.address for other in others if other))
 
 
