@@ -60,6 +60,7 @@ def main() -> None:
             reload_after_an_error,
             reload_with_absent_peers,
             gtsm_of_accepted,
+            one_connection_at_a_time,
             connects,
             monotonic_timers,
             notifications_in_a_restart,
@@ -211,6 +212,31 @@ def gtsm_of_accepted() -> None:
                 set_sending_ttl(listening, local_ip.afi, address, GTSM_SENDING_TTL)
 
     listener.set_accepted_ttl, listener.Listener._listen = set_accepted_ttl, _listen
+
+
+def one_connection_at_a_time() -> None:
+    """
+    Of the connections that several listening sockets accept at once only those are handled that come before the first
+    stranger's. The socket of another one accepts nothing any more, and wakes the loop all the time.
+    """
+    from exabgp.reactor.listener import Listener
+
+    handle = Listener.new_connections
+
+    def new_connections(self: Any) -> Iterator[None]:
+        yield None
+        for listening in list(self._accepted):
+            connection = self._accepted.pop(listening)
+            others, self._accepted = self._accepted, {listening: connection}
+            try:
+                for _ in handle(self):
+                    pass
+            except OSError:  # it has been closed meanwhile
+                connection.close()
+            finally:
+                self._accepted = others
+
+    Listener.new_connections = new_connections
 
 
 def connects() -> None:

@@ -77,3 +77,17 @@ def test_a_bad_edit_forgets_nothing(read: list[int]) -> None:
     read.clear()
     assert isinstance(reader.understand([FILE], [STREAM]), Intent)
     assert read == []
+
+
+def test_a_remark_that_an_edit_brings_has_the_place_that_the_node_has_now() -> None:
+    pools = "pools: {blue: {cidr: 10.244.0.0/16, encapsulation: IPIP}}\n"
+    first = f"{pools}nodes:\n  a: {{address: 10.0.0.1/24}}\n  b: {{address: 10.0.0.2/24, accepts: [vxlan]}}\n"
+    moved = first.replace("  a:", "  e: {address: 10.0.0.5/24}\n  a:")
+    block = "---\nkind: BlockAffinity\nmetadata: {name: x}\nspec: {node: b, cidr: 10.244.9.0/26, state: confirmed}\n"
+    reader = texts.Reader()
+    for text in (first, moved, f"{moved}{block}"):
+        found, alone = reader.understand([FILE], [text]), texts.understand([FILE], [text])
+        assert isinstance(found, Intent)
+        assert isinstance(alone, Intent)
+        assert found.remarks == alone.remarks
+    assert [problem.place.line for problem in found.remarks] == [5]

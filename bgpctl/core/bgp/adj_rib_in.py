@@ -26,7 +26,7 @@ from typing import Final, TypeAlias
 
 from bgpctl.core.bgp import peer_table
 from bgpctl.core.bgp.peer_table import PeerTable, TableState
-from bgpctl.core.bgp.speaker import DownKind, Malformed, SessionDown, SessionOpened, Update
+from bgpctl.core.bgp.speaker import Malformed, SessionDown, SessionOpened, Update
 from bgpctl.core.net.addresses import Address, Prefix
 
 AdjRibIn: TypeAlias = Mapping[Address, PeerTable]
@@ -69,7 +69,7 @@ def session_found_up(
         up[peer],
         restart_time_s=known_s,
         refresh_pending=up[peer].enhanced_refresh,
-        notification_restart=up[peer].notification_restart or restart_time_s is not None,
+        notification_restart=up[peer].notification_restart or (offered_s is None and restart_time_s is not None),
     )
     return {**up, peer: found}
 
@@ -160,7 +160,7 @@ def _has_withdrawn(before: PeerTable, now: PeerTable) -> bool:
     if now.over_limit_since_s is not None:
         return False
     within_the_session = now.established and now.up_since_s == before.up_since_s
-    shut_down = now.state is TableState.DOWN and now.down is DownKind.SHUT_DOWN
+    shut_down = now.state is TableState.DOWN and now.shut_down
     return now.state is TableState.SYNCED or within_the_session or shut_down
 
 

@@ -74,14 +74,13 @@ def edited(basis: Basis, gone: Sequence[Draft], new: Sequence[Draft]) -> Basis |
     index = indexes.changed(basis.taken, basis.intent, before, intent, after)
     if index is None or _concerns_others(basis, intent, before):
         return None
-    remarks = _remarks(basis, intent, before, after, gone, new)
-    if remarks is None:
+    found = _same_findings(basis, intent, before, after, gone, new)
+    if found is None:
         return None
-    has_found = basis.has_found or len(remarks[1]) > 0
+    has_found = basis.has_found or len(found) > 0
     members = {**basis.members, **after}
     for name in [name for name, member in after.items() if member == _NOTHING]:
         members.pop(name)
-    intent = intent if remarks[0] is basis.intent.remarks else intent.with_index(intent.by_name, remarks=remarks[0])
     return Basis(intent, basis.rest, members, index, has_found)
 
 
@@ -198,24 +197,24 @@ def _selection(stated: PeerDraft, node: Node | None) -> tuple[bool, ...]:
 # Remarks -------------------------------------------------------------------------------------------------------
 
 
-def _remarks(
+def _same_findings(
     basis: Basis,
     intent: Intent,
     before: Mapping[str, Member],
     after: Mapping[str, Member],
     gone: Iterable[Draft],
     new: Iterable[Draft],
-) -> tuple[tuple[Problem, ...], list[Problem]] | None:
-    """All remarks in their order, and those of the checks that are new; None if there is an error."""
+) -> list[Problem] | None:
+    """
+    The remarks of the checks on these nodes, which are those of before. None if there is an error, or another remark:
+    what was taken over may know only a former place in its file.
+    """
     found = _found(basis.rest, intent, after)
     if any(problem.severity is Severity.ERROR for problem in found):
         return None
     old = {*_found(basis.rest, basis.intent, before), *(item for part in gone for item in part.problems.found)}
     added = {*found, *(item for part in new for item in part.problems.found)}
-    if old == added:
-        return basis.intent.remarks, found
-    kept = [problem for problem in basis.intent.remarks if problem not in old or problem in added]
-    return tuple(sorted({*kept, *added})), found
+    return found if old == added else None
 
 
 def _found(rest: Draft, intent: Intent, members: Mapping[str, Member]) -> list[Problem]:
