@@ -90,4 +90,5 @@ def test_a_remark_that_an_edit_brings_has_the_place_that_the_node_has_now() -> N
         assert isinstance(found, Intent)
         assert isinstance(alone, Intent)
         assert found.remarks == alone.remarks
+    assert isinstance(found, Intent)
     assert [problem.place.line for problem in found.remarks] == [5]
