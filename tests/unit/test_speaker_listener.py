@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from types import SimpleNamespace
 
 import pytest
+from exabgp.logger import log
+from exabgp.logger.option import option
 from exabgp.reactor.listener import Listener
 
 from bgpctl.speaker import patches
@@ -19,8 +22,8 @@ def listening(address: str) -> socket.socket:
 
 def test_strangers_at_two_sockets_at_once_close_neither(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Listener, "new_connections", Listener.new_connections)  # put back afterwards
-    silent = SimpleNamespace(debug=lambda *_: None, critical=lambda *_: None)
-    monkeypatch.setattr("exabgp.reactor.listener.log", silent)
+    monkeypatch.setattr(option, "logger", logging.getLogger("exabgp"))
+    monkeypatch.setattr(log, "logger", lambda *_: None)
     patches.one_connection_at_a_time()
     scheduled: list[str] = []
     asynchronous = SimpleNamespace(schedule=lambda _uid, name, _generator: scheduled.append(name))
