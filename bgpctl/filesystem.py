@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,13 +30,19 @@ _KINDS: Final[tuple[tuple[Callable[[int], bool], str], ...]] = (
 )
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_GIVEN: Final = re.compile(r"/dev/stdin|/(?:dev|proc/self)/fd/(\d{1,4})")
 _DIRECTORY: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
 LONGEST_BYTES: Final = 16 << 20
 """Of a file that is read as a whole: cluster files of some 100,000 nodes."""
 
 
 def read(path: Path, longest_bytes: int = LONGEST_BYTES) -> bytes:
-    """The content of a regular file, which symbolic links may lead to. Raises OSError."""
+    """
+    The content of a regular file, which symbolic links may lead to, or of a pipe that is open already, as a shell's
+    `<(…)` and /dev/stdin are. Raises OSError.
+    """
+    if given := _GIVEN.fullmatch(str(path)):
+        return _read(os.dup(int(given[1] or 0)), path, longest_bytes, ours=False, given=True)
     return _read(os.open(path, _READ), path, longest_bytes, ours=False)
 
 
@@ -44,10 +51,11 @@ def read_ours(directory: int, name: str, longest_bytes: int = LONGEST_BYTES) -> 
     return _read(os.open(name, _READ | os.O_NOFOLLOW, dir_fd=directory), Path(name), longest_bytes, ours=True)
 
 
-def _read(handle: int, path: Path, longest_bytes: int, *, ours: bool) -> bytes:
+def _read(handle: int, path: Path, longest_bytes: int, *, ours: bool, given: bool = False) -> bytes:
     with os.fdopen(handle, "rb") as file:
         found = os.fstat(handle)
-        _refuse_kind(found, path)
+        if not (given and stat.S_ISFIFO(found.st_mode)):
+            _refuse_kind(found, path)
         if ours:
             _refuse_others(found, path)
         content = file.read(longest_bytes + 1) if found.st_size <= longest_bytes else b""

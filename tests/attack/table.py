@@ -41,6 +41,7 @@ ATTACKS: Final = (
     Attack("test_requests", "the_tcp_port_has_the_same_limits", HOST),
     Attack("test_files", "a_small_text_does_not_become_much_memory", AUTHOR),
     Attack("test_files", "what_is_no_file_is_refused_with_words", AUTHOR),
+    Attack("test_files", "a_pipe_of_the_shell_is_read", NONE),
     Attack("test_files", "a_record_of_another_user_does_not_become_the_cluster_file", SHARED),
     Attack("test_files", "nothing_is_written_where_another_user_can_write", SHARED),
     Attack("test_files", "a_draft_that_is_a_link_is_not_written_through", SHARED),

@@ -96,6 +96,21 @@ def test_what_is_no_file_is_refused_with_words(tmp_path: Path, kind: str) -> Non
     assert kind in words
 
 
+def test_a_pipe_of_the_shell_is_read(tmp_path: Path) -> None:
+    good = tmp_path / "cluster.yaml"
+    good.write_text(CLUSTER)
+    command = f"exec {sys.executable} -m bgpctl validate -f <(cat {good})"
+    result = subprocess.run(("bash", "-c", command), capture_output=True, text=True, check=False)
+    piped = subprocess.run(
+        (sys.executable, "-m", "bgpctl", "validate", "-f", "/dev/stdin"),
+        input=CLUSTER,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, piped.returncode) == (0, 0), result.stderr + piped.stderr
+
+
 @pytest.fixture
 def shared(tmp_path: Path) -> Path:
     """A directory in which everyone can make files, as /tmp is."""
