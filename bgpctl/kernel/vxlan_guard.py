@@ -2,8 +2,10 @@
 The senders whose packets a VXLAN device gets: an nftables table of ours for each device.
 
 The kernel's device takes packets from anyone who knows its VNI and port (RFC 7348, section 7, leaves that to others).
-The table drops them in the input hook, which is the last place before the device's UDP socket. There a packet is whole
-again, so that no fragment passes unseen, and it is addressed to this host.
+The table drops them in the input hook, which is the last place before the device's UDP socket; there a packet is
+addressed to this host. Over IPv4 it is whole again. Over IPv6 the kernel puts fragments together after the hook, unless
+it tracks connections. The first one has the UDP header (RFC 7112; Linux refuses others since 5.11) but need not have
+the VNI, so a rule drops it by its port, and the others lead nowhere without it.
 
 The rules name the VNI only where they drop: a packet from a member is let through after the fewest comparisons, and
 each of two devices with one port, as there are while the VNI changes, still has senders of its own.
@@ -16,7 +18,7 @@ Refuses to know: who the members are, how a device is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from bgpctl.core.fabric.vxlan import LINKS, Vxlan
@@ -69,7 +71,7 @@ class Guarded(NamedTuple):
 
 def shut(link: str, kind: Vxlan, dropped_before: int = 0) -> None:
     """Let in nothing for the device. Raises OSError."""
-    nft.replace(_table(link), _body([], [_dropping(kind, dropped_before)]), _FAMILY[kind.local.version])
+    nft.replace(_table(link), _body([], _dropping(kind, dropped_before)), _FAMILY[kind.local.version])
 
 
 def put(decap: Decap, kind: Vxlan, dropped_before: int = 0) -> None:
@@ -96,7 +98,7 @@ def body(decap: Decap, kind: Vxlan, dropped_before: int = 0) -> str:
     family = _FAMILY[kind.local.version]
     member = f"{_UDP} th dport {kind.port} {family} saddr @sources {family} daddr"
     sets = [_set("sources", kind.local.version, decap.sources), _set("own", kind.local.version, decap.own)]
-    return _body(sets, [f"{member} {decap.local} accept", f"{member} @own accept", _dropping(kind, dropped_before)])
+    return _body(sets, [f"{member} {decap.local} accept", f"{member} @own accept", *_dropping(kind, dropped_before)])
 
 
 def _body(sets: Iterable[str], rules: Iterable[str]) -> str:
@@ -104,9 +106,10 @@ def _body(sets: Iterable[str], rules: Iterable[str]) -> str:
     return "\n".join(f"    {line}" for line in lines)
 
 
-def _dropping(kind: Vxlan, dropped_before: int) -> str:
-    vni = f"@th,{_VNI_AT},24 {kind.vni}"
-    return f"{_UDP} th dport {kind.port} {vni} counter packets {dropped_before} bytes 0 drop"
+def _dropping(kind: Vxlan, dropped_before: int) -> Iterator[str]:
+    if kind.local.version == 6:
+        yield f"{_UDP} exthdr frag exists th dport {kind.port} counter drop"
+    yield f"{_UDP} th dport {kind.port} @th,{_VNI_AT},24 {kind.vni} counter packets {dropped_before} bytes 0 drop"
 
 
 def _set(name: str, version: int, addresses: Iterable[Address]) -> str:
@@ -123,19 +126,30 @@ def parse(link: str, version: int, listed: list[dict[str, Any]]) -> Guarded | No
     """The reverse of `body`, from nft's JSON; None for another program's rules."""
     sets = {item["set"]["name"]: item["set"].get("elem", []) for item in listed if "set" in item}
     rules = [item["rule"]["expr"] for item in listed if "rule" in item]
-    match rules:
-        case [*accepting, [{"match": {"right": int(port)}}, {"match": {"right": int(vni)}}, {"counter": counter}, _]]:
-            guarded = Guarded(link, version, vni, port, None, (), None, counter["packets"])
-        case _:
-            return None
+    of_fragments = rules[-2:-1] if version == 6 else []
+    accepting = rules[: -1 - len(of_fragments)]
+    guarded = _parse_dropping(link, version, rules[-1:], of_fragments)
     match accepting:
         case []:
             return guarded
-        case [[_, _, {"match": {"right": local}}, {"accept": None}], [_, _, _, {"accept": None}]] if sets.keys() >= {
-            "own",
-            "sources",
-        }:
-            own, sources = (tuple(sorted(map(Address.parse, sets[name]))) for name in ("own", "sources"))
-            return guarded._replace(local=Address.parse(local), own=own, sources=sources)
+        case [[_, _, {"match": {"right": local}}, {"accept": None}], [_, _, _, {"accept": None}]]:
+            own, sources = (tuple(sorted(map(Address.parse, sets.get(name, [])))) for name in ("own", "sources"))
+            return guarded and guarded._replace(local=Address.parse(local), own=own, sources=sources)
+        case _:
+            return None
+
+
+def _parse_dropping(link: str, version: int, last: list[Any], of_fragments: list[Any]) -> Guarded | None:
+    match last:
+        case [[{"match": {"right": int(port)}}, {"match": {"right": int(vni)}}, {"counter": counter}, {"drop": None}]]:
+            guarded = Guarded(link, version, vni, port, None, (), None, counter["packets"])
+        case _:
+            return None
+    match version, of_fragments:
+        case 4, _:
+            return guarded
+        case _, [[{"match": {"left": {"exthdr": _}}}, {"match": {"right": at}}, {"counter": counter}, {"drop": None}]]:
+            more = guarded.dropped_packets + counter["packets"]
+            return guarded._replace(dropped_packets=more) if at == port else None
         case _:
             return None
