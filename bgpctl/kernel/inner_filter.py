@@ -71,14 +71,15 @@ def _table(link: str) -> str:
     return _PREFIX + link.translate({45: "_", 46: "_"})
 
 
+@nft.of_ours
 def parse(listed: list[dict[str, Any]]) -> InnerFilter | None:
     """The reverse of `body`, from nft's JSON; None for rules of another program, or without a device."""
     sets = {item["set"]["name"]: item["set"] for item in listed if "set" in item}
     rules = [item["rule"] for item in listed if "rule" in item]
     if sets.keys() != set(_SETS) or not rules:
         return None
-    version, link = 4 if sets["own"]["type"] == "ipv4_addr" else 6, rules[-1].get("comment", "")
-    if tuple(next(iter(rule["expr"][-1])) for rule in rules) != _VERDICTS[version]:
+    version, link = 4 if sets["own"]["type"] == "ipv4_addr" else 6, str(rules[-1].get("comment", ""))
+    if tuple(next(iter(rule["expr"][-1]), "") for rule in rules) != _VERDICTS[version]:
         return None
     members, own = (tuple(sorted(map(Address.parse, sets[name].get("elem", [])))) for name in ("members", "own"))
     sources, destinations = (prefixes(sets[name].get("elem", [])) for name in ("sources", "destinations"))

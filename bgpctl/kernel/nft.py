@@ -12,9 +12,14 @@ import os
 import socket
 import struct
 import subprocess
-from typing import Any, Final
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
 
 from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, NLM_F_REQUEST, SOL_NETLINK, attributes, messages
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 OURS: Final = "bgpctl"
 """How the names of our tables begin."""
@@ -58,6 +63,22 @@ def listed(table: str, family: str = "ip") -> list[dict[str, Any]]:
             return []
         raise
     return list(json.loads(text)["nftables"])
+
+
+def of_ours(parse: Callable[P, T | None]) -> Callable[P, T | None]:
+    """
+    A reader of what `listed` gives, with None for what it does not understand: any program may write anything into our
+    tables, and newer versions of nft may show it in another form.
+    """
+
+    @wraps(parse)
+    def parsed(*args: P.args, **kwargs: P.kwargs) -> T | None:
+        try:
+            return parse(*args, **kwargs)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return None
+
+    return parsed
 
 
 def tables() -> list[tuple[str, str]]:

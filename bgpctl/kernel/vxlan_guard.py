@@ -122,6 +122,7 @@ def _table(link: str) -> str:
     return _PREFIX + link.translate({45: "_", 46: "_"})
 
 
+@nft.of_ours
 def parse(link: str, version: int, listed: list[dict[str, Any]]) -> Guarded | None:
     """The reverse of `body`, from nft's JSON; None for another program's rules."""
     sets = {item["set"]["name"]: item["set"].get("elem", []) for item in listed if "set" in item}
@@ -141,15 +142,28 @@ def parse(link: str, version: int, listed: list[dict[str, Any]]) -> Guarded | No
 
 def _parse_dropping(link: str, version: int, last: list[Any], of_fragments: list[Any]) -> Guarded | None:
     match last:
-        case [[{"match": {"right": int(port)}}, {"match": {"right": int(vni)}}, {"counter": counter}, {"drop": None}]]:
-            guarded = Guarded(link, version, vni, port, None, (), None, counter["packets"])
+        case [
+            [
+                {"match": {"right": int(port)}},
+                {"match": {"right": int(vni)}},
+                {"counter": {"packets": int(more)}},
+                {"drop": None},
+            ]
+        ]:
+            guarded = Guarded(link, version, vni, port, None, (), None, more)
         case _:
             return None
     match version, of_fragments:
         case 4, _:
             return guarded
-        case _, [[{"match": {"left": {"exthdr": _}}}, {"match": {"right": at}}, {"counter": counter}, {"drop": None}]]:
-            more = guarded.dropped_packets + counter["packets"]
-            return guarded._replace(dropped_packets=more) if at == port else None
+        case _, [
+            [
+                {"match": {"left": {"exthdr": _}}},
+                {"match": {"right": at}},
+                {"counter": {"packets": int(more)}},
+                {"drop": None},
+            ]
+        ]:
+            return guarded._replace(dropped_packets=guarded.dropped_packets + more) if at == port else None
         case _:
             return None
