@@ -90,7 +90,7 @@ class Dumps:
         self._last_routes = RouteDump({})
         # Listing a table takes a process: done again only after some program has changed one.
         self._filters: frozenset[InnerFilter] = frozenset()
-        self._filters_of: tuple[int | None, frozenset[int]] | None = None
+        self._filters_of: tuple[int | None, frozenset[tuple[int, str]]] | None = None
         self._filters_may_be_left_behind = True
         self.masquerading = set(encode.FAMILY)
         self.named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
@@ -217,13 +217,13 @@ class Dumps:
             return frozenset()
         try:
             # A chain that goes with its device does not count as a change of its table.
-            now = nft.generation(), frozenset(names)
+            now = nft.generation(), frozenset(names.items())
             if now != self._filters_of:
-                self._filters, self._filters_of = inner_filter.observe(), now
+                self._filters, self._filters_of = inner_filter.observe(names.values()), now
         except OSError as error:
             raise Unavailable(f"cannot read which packets pass in tunnels: {error}") from error
         self._filters_may_be_left_behind = has_tunnel or bool(self._filters)
-        return frozenset(item for item in self._filters if item.link in names.values())
+        return self._filters
 
     def _masquerades(self) -> frozenset[Masquerade]:
         # Listing a table takes a process: done at the first observation, and while there is a table.

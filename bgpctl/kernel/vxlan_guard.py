@@ -18,7 +18,7 @@ Refuses to know: who the members are, how a device is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from bgpctl.core.fabric.vxlan import LINKS, Vxlan
@@ -85,12 +85,21 @@ def remove(link: str, version: int | None = None) -> None:
         nft.remove(_table(link), family)
 
 
-def observe(links: Iterable[str]) -> Mapping[str, Guarded]:
-    """The tables that are as we make them: of these devices, and of those that ours may be named. Raises OSError."""
+def observe(links: Collection[str]) -> Mapping[str, Guarded]:
+    """
+    The tables of these devices that are as we make them, and whatever is in those whose device, which ours may be by
+    its name, is not among them. Raises OSError.
+    """
     tables = {_table(link): link for link in _NAMES.union(links)}
     ours = ((family, name) for family, name in nft.tables() if name in tables and family in _VERSION)
-    found = (parse(tables[name], _VERSION[family], nft.listed(name, family)) for family, name in ours)
+    found = (_read(name, family, tables[name], links) for family, name in ours)
     return {item.link: item for item in found if item}
+
+
+def _read(table: str, family: str, link: str, links: Collection[str]) -> Guarded | None:
+    version = _VERSION[family]
+    found = parse(link, version, nft.listed(table, family))
+    return found if found or link in links else Guarded(link, version, 0, 0, None, (), None, 0)
 
 
 def body(decap: Decap, kind: Vxlan, dropped_before: int = 0) -> str:
