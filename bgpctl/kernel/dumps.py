@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
+from bgpctl.core.fabric.encapsulations import behind
 from bgpctl.core.net.addresses import LINK_LOCAL
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
@@ -89,7 +90,8 @@ class Dumps:
         self._last_routes = RouteDump({})
         # Listing a table takes a process: done again only after some program has changed one.
         self._filters: frozenset[InnerFilter] = frozenset()
-        self._filters_of: tuple[int | None, frozenset[int]] | None = None
+        self._filters_of: tuple[int | None, frozenset[tuple[int, str]]] | None = None
+        self._filters_may_be_left_behind = True
         self.masquerading = set(encode.FAMILY)
         self.named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
 
@@ -128,7 +130,7 @@ class Dumps:
             case Part.DECAPS:
                 return {"decaps": self._decaps(links)}
             case Part.INNER_FILTERS:
-                return {"inner_filters": self._inner_filters(names)}
+                return {"inner_filters": self._inner_filters(names, links)}
             case Part.MASQUERADES:
                 return {"masquerades": self._masquerades()}
             case Part.FDB:
@@ -208,15 +210,20 @@ class Dumps:
     def _decaps(self, links: Collection[Link]) -> frozenset[Decap]:
         return frozenset(decap for devices in self._devices for decap in devices.decaps(links))
 
-    def _inner_filters(self, names: Mapping[int, str]) -> frozenset[InnerFilter]:
+    def _inner_filters(self, names: Mapping[int, str], links: Iterable[Link]) -> frozenset[InnerFilter]:
+        has_tunnel = any(behind(link.kind) for link in links)
+        # Without a tunnel, read once at the start and while an earlier read found something.
+        if not has_tunnel and not self._filters_may_be_left_behind:
+            return frozenset()
         try:
             # A chain that goes with its device does not count as a change of its table.
-            now = nft.generation(), frozenset(names)
+            now = nft.generation(), frozenset(names.items())
             if now != self._filters_of:
-                self._filters, self._filters_of = inner_filter.observe(), now
+                self._filters, self._filters_of = inner_filter.observe(names.values()), now
         except OSError as error:
             raise Unavailable(f"cannot read which packets pass in tunnels: {error}") from error
-        return frozenset(item for item in self._filters if item.link in names.values())
+        self._filters_may_be_left_behind = has_tunnel or bool(self._filters)
+        return self._filters
 
     def _masquerades(self) -> frozenset[Masquerade]:
         # Listing a table takes a process: done at the first observation, and while there is a table.

@@ -2,23 +2,28 @@
 The filter of what comes out of a tunnel device: an nftables table of ours for each, at the device's own ingress.
 
 There it costs other packets nothing, is the same for every encapsulation and driver, and sees what is no IP as well.
-The kernel drops the chain with its device, and since Linux 6.16 keeps it for the next one of that name; either way
-there is no filter without the device.
+The kernel drops the chain with its device, and since Linux 6.16 keeps it for the next one of that name, anyone's. So
+a table goes with its device, and one whose device is gone is reported, to be removed.
 
 Refuses to know: which packets should pass, and who may send tunnel packets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
+from bgpctl.core.fabric.encapsulations import BEHAVIOURS
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import InnerFilter
 from bgpctl.kernel import nft
 from bgpctl.kernel.masquerade import prefixes
 
 _FAMILY: Final = "netdev"
+_NAMES: Final = frozenset(
+    name for item in BEHAVIOURS.values() for version in (4, 6) for name in item.link_names(version)
+)
+"""The names that devices of ours may have."""
 _PREFIX: Final = "bgpctl_inner_"
 _IP: Final = {4: "ip", 6: "ip6"}
 _ECHO: Final = {4: "icmp type 8", 6: "icmpv6 type 128"}
@@ -39,10 +44,28 @@ def remove(link: str) -> None:
     nft.remove(_table(link), _FAMILY)
 
 
-def observe() -> frozenset[InnerFilter]:
-    """The filters that are as we make them. Raises OSError."""
+def remove_with(link: str) -> None:
+    """Remove the table of a device that is gone, if there is one; nft is not needed otherwise. Raises OSError."""
+    if (_FAMILY, _table(link)) in nft.tables():
+        remove(link)
+
+
+def observe(links: Collection[str]) -> frozenset[InnerFilter]:
+    """
+    The filters of these devices that are as we make them. One that lets nothing pass, and is equal to none that we put,
+    stands for each table whose device is gone. Raises OSError.
+    """
     ours = [name for family, name in nft.tables() if family == _FAMILY and name.startswith(_PREFIX)]
-    return frozenset(found for name in ours if (found := parse(nft.listed(name, _FAMILY))))
+    links_by_table = {_table(link): link for link in (*_NAMES, *links)}
+    found = (_read(name, links_by_table.get(name, name.removeprefix(_PREFIX)), links) for name in ours)
+    return frozenset(item for item in found if item)
+
+
+def _read(table: str, link: str, links: Collection[str]) -> InnerFilter | None:
+    if link not in links:
+        return InnerFilter(link, 4, (), (), (), ())
+    found = parse(nft.listed(table, _FAMILY))
+    return found if found and found.link == link else None
 
 
 def body(wanted: InnerFilter) -> str:
@@ -71,14 +94,15 @@ def _table(link: str) -> str:
     return _PREFIX + link.translate({45: "_", 46: "_"})
 
 
+@nft.of_ours
 def parse(listed: list[dict[str, Any]]) -> InnerFilter | None:
     """The reverse of `body`, from nft's JSON; None for rules of another program, or without a device."""
     sets = {item["set"]["name"]: item["set"] for item in listed if "set" in item}
     rules = [item["rule"] for item in listed if "rule" in item]
     if sets.keys() != set(_SETS) or not rules:
         return None
-    version, link = 4 if sets["own"]["type"] == "ipv4_addr" else 6, rules[-1].get("comment", "")
-    if tuple(next(iter(rule["expr"][-1])) for rule in rules) != _VERDICTS[version]:
+    version, link = 4 if sets["own"]["type"] == "ipv4_addr" else 6, str(rules[-1].get("comment", ""))
+    if tuple(next(iter(rule["expr"][-1]), "") for rule in rules) != _VERDICTS[version]:
         return None
     members, own = (tuple(sorted(map(Address.parse, sets[name].get("elem", [])))) for name in ("members", "own"))
     sources, destinations = (prefixes(sets[name].get("elem", [])) for name in ("sources", "destinations"))

@@ -306,10 +306,8 @@ class LinuxKernel(Kernel):
 
     def _remove(self, obj: KernelObject, scene: Scene) -> None:
         match obj:
-            case Link(kind=Plain()):
-                self._links.remove(scene.index(obj.name))
             case Link():
-                self._making(obj.kind).remove(obj.name, scene)
+                self._remove_link(obj, scene)
             case LinkAddress():
                 self._links.remove_address(scene.index(obj.link), obj.address)
             case Decap():
@@ -325,6 +323,14 @@ class LinuxKernel(Kernel):
                 raise AssertionError(f"{obj} goes by batch")
             case _:
                 assert_never(obj)
+
+    def _remove_link(self, link: Link, scene: Scene) -> None:
+        """With its filter, which the kernel keeps for the next device of that name."""
+        if isinstance(link.kind, Plain):
+            self._links.remove(scene.index(link.name))
+        else:
+            self._making(link.kind).remove(link.name, scene)
+        inner_filter.remove_with(link.name)
 
     def _put_address(self, wanted: LinkAddress, scene: Scene) -> None:
         with suppress(FileExistsError):

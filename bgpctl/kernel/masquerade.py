@@ -54,12 +54,13 @@ def body(wanted: Masquerade) -> str:
     }}"""
 
 
+@nft.of_ours
 def parse(listed: list[dict[str, Any]]) -> Masquerade | None:
     """The reverse of `body`, from nft's JSON."""
     sets = {item["set"]["name"]: item["set"].get("elem", []) for item in listed if "set" in item}
     rules = [item["rule"]["expr"] for item in listed if "rule" in item]
     match rules:
-        case [[_, _, _, {"masquerade": {"port": {"range": [low, high]}}}], [_, _, {"masquerade": _}]]:
+        case [[_, _, _, {"masquerade": {"port": {"range": [int(low), int(high)]}}}], [_, _, {"masquerade": _}]]:
             sources = prefixes(sets.get("sources", []))
             return Masquerade(sources, prefixes(sets.get("inside", [])), (low, high)) if sources else None
         case _:

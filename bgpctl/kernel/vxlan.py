@@ -107,6 +107,7 @@ class VxlanDevices:
         self._links = links
         self._guards: Mapping[str, Guarded] = {}
         self._guards_of: tuple[int | None, frozenset[str]] = (None, frozenset())
+        self._may_be_left_behind = True
 
     def recognised(self, link: Link) -> Link:
         return link
@@ -138,10 +139,14 @@ class VxlanDevices:
 
     def decaps(self, links: Iterable[Link]) -> frozenset[Decap]:
         kinds = {link.name: link.kind for link in links if link.owned and isinstance(link.kind, Vxlan)}
+        # Without a device, read once at the start and while an earlier read found something.
+        if not kinds and not self._may_be_left_behind:
+            return frozenset()
         try:
             guards = self._read_guards(frozenset(kinds))
         except OSError as error:
             raise Unavailable(f"cannot read whose packets are let in: {error}") from error
+        self._may_be_left_behind = bool(kinds or guards)
         found = (item.decap(kinds[name]) if name in kinds else item.left_behind for name, item in guards.items())
         return frozenset(filter(None, found))
 

@@ -2,8 +2,10 @@
 The senders whose packets a VXLAN device gets: an nftables table of ours for each device.
 
 The kernel's device takes packets from anyone who knows its VNI and port (RFC 7348, section 7, leaves that to others).
-The table drops them in the input hook, which is the last place before the device's UDP socket. There a packet is whole
-again, so that no fragment passes unseen, and it is addressed to this host.
+The table drops them in the input hook, which is the last place before the device's UDP socket; there a packet is
+addressed to this host. Over IPv4 it is whole again. Over IPv6 the kernel puts fragments together after the hook, unless
+it tracks connections. The first one has the UDP header (RFC 7112; Linux refuses others since 5.11) but need not have
+the VNI, so a rule drops it by its port, and the others lead nowhere without it.
 
 The rules name the VNI only where they drop: a packet from a member is let through after the fewest comparisons, and
 each of two devices with one port, as there are while the VNI changes, still has senders of its own.
@@ -16,7 +18,7 @@ Refuses to know: who the members are, how a device is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from bgpctl.core.fabric.vxlan import LINKS, Vxlan
@@ -69,7 +71,7 @@ class Guarded(NamedTuple):
 
 def shut(link: str, kind: Vxlan, dropped_before: int = 0) -> None:
     """Let in nothing for the device. Raises OSError."""
-    nft.replace(_table(link), _body([], [_dropping(kind, dropped_before)]), _FAMILY[kind.local.version])
+    nft.replace(_table(link), _body([], _dropping(kind, dropped_before)), _FAMILY[kind.local.version])
 
 
 def put(decap: Decap, kind: Vxlan, dropped_before: int = 0) -> None:
@@ -83,12 +85,21 @@ def remove(link: str, version: int | None = None) -> None:
         nft.remove(_table(link), family)
 
 
-def observe(links: Iterable[str]) -> Mapping[str, Guarded]:
-    """The tables that are as we make them: of these devices, and of those that ours may be named. Raises OSError."""
+def observe(links: Collection[str]) -> Mapping[str, Guarded]:
+    """
+    The tables of these devices that are as we make them, and whatever is in those whose device, which ours may be by
+    its name, is not among them. Raises OSError.
+    """
     tables = {_table(link): link for link in _NAMES.union(links)}
     ours = ((family, name) for family, name in nft.tables() if name in tables and family in _VERSION)
-    found = (parse(tables[name], _VERSION[family], nft.listed(name, family)) for family, name in ours)
+    found = (_read(name, family, tables[name], links) for family, name in ours)
     return {item.link: item for item in found if item}
+
+
+def _read(table: str, family: str, link: str, links: Collection[str]) -> Guarded | None:
+    version = _VERSION[family]
+    found = parse(link, version, nft.listed(table, family))
+    return found if found or link in links else Guarded(link, version, 0, 0, None, (), None, 0)
 
 
 def body(decap: Decap, kind: Vxlan, dropped_before: int = 0) -> str:
@@ -96,7 +107,7 @@ def body(decap: Decap, kind: Vxlan, dropped_before: int = 0) -> str:
     family = _FAMILY[kind.local.version]
     member = f"{_UDP} th dport {kind.port} {family} saddr @sources {family} daddr"
     sets = [_set("sources", kind.local.version, decap.sources), _set("own", kind.local.version, decap.own)]
-    return _body(sets, [f"{member} {decap.local} accept", f"{member} @own accept", _dropping(kind, dropped_before)])
+    return _body(sets, [f"{member} {decap.local} accept", f"{member} @own accept", *_dropping(kind, dropped_before)])
 
 
 def _body(sets: Iterable[str], rules: Iterable[str]) -> str:
@@ -104,9 +115,10 @@ def _body(sets: Iterable[str], rules: Iterable[str]) -> str:
     return "\n".join(f"    {line}" for line in lines)
 
 
-def _dropping(kind: Vxlan, dropped_before: int) -> str:
-    vni = f"@th,{_VNI_AT},24 {kind.vni}"
-    return f"{_UDP} th dport {kind.port} {vni} counter packets {dropped_before} bytes 0 drop"
+def _dropping(kind: Vxlan, dropped_before: int) -> Iterator[str]:
+    if kind.local.version == 6:
+        yield f"{_UDP} exthdr frag exists th dport {kind.port} counter drop"
+    yield f"{_UDP} th dport {kind.port} @th,{_VNI_AT},24 {kind.vni} counter packets {dropped_before} bytes 0 drop"
 
 
 def _set(name: str, version: int, addresses: Iterable[Address]) -> str:
@@ -119,23 +131,48 @@ def _table(link: str) -> str:
     return _PREFIX + link.translate({45: "_", 46: "_"})
 
 
+@nft.of_ours
 def parse(link: str, version: int, listed: list[dict[str, Any]]) -> Guarded | None:
     """The reverse of `body`, from nft's JSON; None for another program's rules."""
     sets = {item["set"]["name"]: item["set"].get("elem", []) for item in listed if "set" in item}
     rules = [item["rule"]["expr"] for item in listed if "rule" in item]
-    match rules:
-        case [*accepting, [{"match": {"right": int(port)}}, {"match": {"right": int(vni)}}, {"counter": counter}, _]]:
-            guarded = Guarded(link, version, vni, port, None, (), None, counter["packets"])
-        case _:
-            return None
+    of_fragments = rules[-2:-1] if version == 6 else []
+    accepting = rules[: -1 - len(of_fragments)]
+    guarded = _parse_dropping(link, version, rules[-1:], of_fragments)
     match accepting:
         case []:
             return guarded
-        case [[_, _, {"match": {"right": local}}, {"accept": None}], [_, _, _, {"accept": None}]] if sets.keys() >= {
-            "own",
-            "sources",
-        }:
-            own, sources = (tuple(sorted(map(Address.parse, sets[name]))) for name in ("own", "sources"))
-            return guarded._replace(local=Address.parse(local), own=own, sources=sources)
+        case [[_, _, {"match": {"right": local}}, {"accept": None}], [_, _, _, {"accept": None}]]:
+            own, sources = (tuple(sorted(map(Address.parse, sets.get(name, [])))) for name in ("own", "sources"))
+            return guarded and guarded._replace(local=Address.parse(local), own=own, sources=sources)
+        case _:
+            return None
+
+
+def _parse_dropping(link: str, version: int, last: list[Any], of_fragments: list[Any]) -> Guarded | None:
+    match last:
+        case [
+            [
+                {"match": {"right": int(port)}},
+                {"match": {"right": int(vni)}},
+                {"counter": {"packets": int(more)}},
+                {"drop": None},
+            ]
+        ]:
+            guarded = Guarded(link, version, vni, port, None, (), None, more)
+        case _:
+            return None
+    match version, of_fragments:
+        case 4, _:
+            return guarded
+        case _, [
+            [
+                {"match": {"left": {"exthdr": _}}},
+                {"match": {"right": at}},
+                {"counter": {"packets": int(more)}},
+                {"drop": None},
+            ]
+        ]:
+            return guarded._replace(dropped_packets=guarded.dropped_packets + more) if at == port else None
         case _:
             return None

@@ -46,6 +46,13 @@ def vxlan(under_attack: Cluster) -> Cluster:
     return under_attack
 
 
+@pytest.fixture(scope="module", params=DRIVERS)
+def untracked(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Without natOutgoing, whose table has the kernel track connections, and put fragments together at once."""
+    with cluster(*DRIVERS[request.param], masqueraded=False) as made:
+        yield made
+
+
 # From a stranger -----------------------------------------------------------------------------------------------
 
 
@@ -73,6 +80,18 @@ def test_a_strangers_fragments_reach_no_workload(under_attack: Cluster) -> None:
         assert not made.has_arrived(victim, text[:100])
 
 
+CUTS = [8, 16, 64]
+"""Behind the outer UDP header, the VXLAN header, and inside the frame; in octets."""
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_strangers_packet_cut_in_two_reaches_no_workload(untracked: Cluster, cut: int) -> None:
+    made, target, text = untracked, untracked.family.workload_of(1), b"attack" + bytes(64)
+    with made.listen("w1", target) as victim:
+        made.inject_in_two(STRANGER, made.udp(made.family.workload_of(MEMBER), target, text), cut)
+        assert not made.has_arrived(victim, text)
+
+
 # From a member that is not what it was ---------------------------------------------------------------------------
 
 
@@ -89,6 +108,16 @@ def test_a_members_fragments_arrive(under_attack: Cluster) -> None:
     with made.listen("w1", target) as victim:
         made.inject(MEMBER, made.udp(made.family.workload_of(MEMBER), target, text))
         assert made.has_arrived(victim, text[:100])
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_members_packet_cut_in_two_arrives(untracked: Cluster, cut: int) -> None:
+    made, target, text = untracked, untracked.family.workload_of(1), b"whole" + bytes(64)
+    if made.encapsulation == IPIP:
+        pytest.skip("the BPF driver takes no fragments of an outer packet")
+    with made.listen("w1", target) as victim:
+        made.inject_in_two(MEMBER, made.udp(made.family.workload_of(MEMBER), target, text), cut)
+        assert made.has_arrived(victim, text)
 
 
 # What a tunnel device learns -------------------------------------------------------------------------------------

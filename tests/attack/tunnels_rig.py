@@ -125,6 +125,22 @@ class Cluster:
                 out.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
             out.sendto(self.wrapped(inner, vni), (str(self.family.node_of(1)), 4789))
 
+    def inject_in_two(self, sender: int, inner: bytes, cut: int) -> None:
+        """As `inject`, in two fragments of our own making: the first has so many octets behind its IP header."""
+        source, target = self.family.node_of(sender), self.family.node_of(1)
+        payload = self.wrapped(inner)
+        if self.encapsulation == IPIP:
+            protocol = socket.IPPROTO_IPIP
+        else:
+            bare = struct.pack("!HHHH", 50000, 4789, 8 + len(payload), 0) + payload
+            protocol, payload = socket.IPPROTO_UDP, _summed(source, target, bare)
+        part = "bridge" if sender == STRANGER else f"n{sender}"
+        with netns.open_socket(self.name(part), self.family.kind, socket.SOCK_RAW, socket.IPPROTO_RAW) as out:
+            number = next(_numbers)
+            for offset, text in ((0, payload[:cut]), (cut, payload[cut:])):
+                fragment = _fragment(source, target, protocol, number, offset, text, more=offset == 0)
+                out.sendto(fragment, (str(target), 0))
+
     def udp(self, source: Address, target: Address, text: bytes) -> bytes:
         """An IP packet with a datagram to PORT."""
         bare = struct.pack("!HHHH", 1, PORT, 8 + len(text), 0) + text
@@ -154,6 +170,18 @@ class Cluster:
         return text in seen
 
 
+def _fragment(
+    source: Address, target: Address, protocol: int, number: int, offset: int, text: bytes, *, more: bool
+) -> bytes:
+    """An IP packet that is a fragment (RFC 791, section 3.1; RFC 8200, section 4.5); `offset` in octets."""
+    if source.version == 6:
+        extension = struct.pack("!BBHI", protocol, 0, offset | more, number)
+        return probe_packets.header(8 + len(text), socket.IPPROTO_FRAGMENT, source, target) + extension + text
+    header = bytearray(probe_packets.header(len(text), protocol, source, target))
+    struct.pack_into("!HH", header, 4, number, offset // 8 | more << 13)
+    return bytes(header) + text
+
+
 def _summed(source: Address, target: Address, bare: bytes) -> bytes:
     """UDP over IPv6 needs its checksum (RFC 8200, section 8.1)."""
     if source.version == 4:
@@ -166,21 +194,21 @@ def _summed(source: Address, target: Address, bare: bytes) -> bytes:
     return bare[:6] + struct.pack("!H", ~total & 0xFFFF or 0xFFFF) + bare[8:]
 
 
-def intent_of(encapsulation: Encapsulation, family: Family) -> Intent:
-    """Everything is encapsulated; what leaves the pool is masqueraded."""
+def intent_of(encapsulation: Encapsulation, family: Family, *, masqueraded: bool = True) -> Intent:
+    """Everything is encapsulated; what leaves the pool is masqueraded, or not."""
     length = 24 if family.version == 4 else 64
     nodes = tuple(node(f"n{number}", f"{family.node_of(number)}/{length}") for number in NODES)
     own = {f"n{number}": [str(family.block_of(number))] for number in NODES}
     size = family.block_of(1).length
     pool = Pool("blue", Prefix.parse(family.pool), encapsulation, Mode.ALWAYS, block_size=size)
-    return Intent(pools=(replace(pool, nat_outgoing=True),), nodes=nodes, allocations=blocks(**own))
+    return Intent(pools=(replace(pool, nat_outgoing=masqueraded),), nodes=nodes, allocations=blocks(**own))
 
 
 @contextmanager
-def cluster(encapsulation: Encapsulation, family: Family) -> Iterator[Cluster]:
+def cluster(encapsulation: Encapsulation, family: Family, *, masqueraded: bool = True) -> Iterator[Cluster]:
     """All nodes with their tunnels."""
-    prefix = f"tun{os.getpid()}"
-    made = Cluster(encapsulation, family, intent_of(encapsulation, family), prefix)
+    prefix = f"tun{os.getpid()}-{next(_numbers)}"
+    made = Cluster(encapsulation, family, intent_of(encapsulation, family, masqueraded=masqueraded), prefix)
     parts = ["bridge", *(f"{letter}{number}" for letter in "nw" for number in NODES)]
     with ExitStack() as stack:
         for part in parts:

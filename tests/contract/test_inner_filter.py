@@ -11,7 +11,7 @@ import pytest
 
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.objects import InnerFilter
-from bgpctl.kernel import nft
+from bgpctl.kernel import inner_filter, nft
 from bgpctl.kernel.linux import LinuxKernel
 from tests.contract.kernel_rig import VXLAN, VXLAN6, own_namespace, put, puts, refusals, remove, shell
 
@@ -35,6 +35,10 @@ SIX = InnerFilter(
     prefixes("fd00:244:1::/122", "fd00:245::1/128"),
 )
 MANY = tuple(Address(4, 0xAC100000 + number) for number in range(3000))
+
+
+def filters() -> list[str]:
+    return [name for family, name in nft.tables() if family == "netdev"]
 
 
 @pytest.fixture
@@ -83,12 +87,36 @@ def test_a_filter_that_another_program_changed_is_put_again(kernel: LinuxKernel)
     assert kernel.observe().inner_filters == {FOUR}
 
 
-def test_a_filter_goes_with_its_device_and_is_put_on_the_next(kernel: LinuxKernel) -> None:
+def test_a_filter_goes_with_its_device(kernel: LinuxKernel) -> None:
+    put(kernel, FOUR, SIX)
+    remove(kernel, VXLAN)
+    assert kernel.observe().inner_filters == {SIX}
+    assert filters() == ["bgpctl_inner_vxlan6_test"]
+
+
+def test_a_filter_whose_device_was_removed_by_hand_is_seen_and_put_on_the_next(kernel: LinuxKernel) -> None:
     put(kernel, FOUR)
     shell(f"link del {VXLAN.name}")
-    assert kernel.observe().inner_filters == frozenset()
+    (left,) = kernel.observe().inner_filters
+    assert left.destinations == ()
     put(kernel, VXLAN, FOUR)
     assert kernel.observe().inner_filters == {FOUR}
+
+
+@pytest.mark.parametrize("link", ["vxlan.bgpctl", "vxlan-v6.bgpctl", "tunl0"])
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_table_without_a_device_is_found_and_removed(kernel: LinuxKernel, link: str, is_whole: bool) -> None:
+    """Before Linux 6.16 the kernel leaves a table without its chain."""
+    shell(f"link add {link} type veth")
+    inner_filter.put(FOUR._replace(link=link))
+    shell(f"link del {link}")
+    if not is_whole:
+        (name,) = filters()
+        nft.replace(name, "set own { type ipv4_addr; }", "netdev")
+    (left,) = kernel.observe().inner_filters
+    assert left.link == link
+    remove(kernel, left)
+    assert (kernel.observe().inner_filters, filters()) == (frozenset(), [])
 
 
 def test_there_is_no_filter_without_a_device(kernel: LinuxKernel) -> None:
