@@ -178,6 +178,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if refusal := self.receive():
                 page = refusal
                 return
+            self.server.connections.expect(self.connection, None)  # to make an answer takes as long as it takes
             with self.server.share.turn() if self._limited else nullcontext():
                 page = make()
         finally:

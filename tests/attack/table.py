@@ -37,6 +37,7 @@ ATTACKS: Final = (
     Attack("test_requests", "who_does_not_read_is_cut_off", USER),
     Attack("test_requests", "a_user_has_few_connections_and_all_have_a_few_more", USER),
     Attack("test_requests", "answers_that_are_not_read_do_not_fill_the_memory", USER),
+    Attack("test_requests", "an_answer_takes_as_long_as_it_takes", NONE),
     Attack("test_requests", "who_is_slow_to_send_content_keeps_no_other_user_waiting", USER),
     Attack("test_requests", "content_of_all_users_together_does_not_fill_the_memory", USER),
     Attack("test_requests", "all_users_together_have_a_quarter_of_a_processor", USER),

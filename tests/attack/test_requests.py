@@ -6,6 +6,7 @@ import logging
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
@@ -141,6 +142,19 @@ def test_answers_that_are_not_read_do_not_fill_the_memory(place: Path, monkeypat
         assert len(_answer(first)) > LONG_ANSWER
         first.close()
         second.close()
+
+
+@pytest.mark.parametrize("is_limited", [True, False])
+def test_an_answer_takes_as_long_as_it_takes(place: Path, monkeypatch: pytest.MonkeyPatch, *, is_limited: bool) -> None:
+    monkeypatch.setattr("bgpctl.agent.api._is_trusted", lambda _uid: not is_limited)
+
+    def made(_view: str, _arguments: Mapping[str, str]) -> dict[str, Any]:
+        time.sleep(1.2)  # longer than a request may take, and than the server takes to see it
+        return {"made": True}
+
+    with closing(Api(place, made, limits=SOON._replace(write_s=5))), _connected(place) as asking:
+        asking.sendall(b"GET /v1/none HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert _answer(asking).endswith(b'{"made": true}')
 
 
 def test_who_is_slow_to_send_content_keeps_no_other_user_waiting(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
