@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl, urlsplit
 from bgpctl import filesystem
 from bgpctl.agent.errors import BadRequest, Unknown
 from bgpctl.agent.limits import Limits
-from bgpctl.agent.pages import Handler, Page, Pages, Server, json_page
+from bgpctl.agent.pages import BUSY, Handler, Page, Pages, Server, json_page
 from bgpctl.ports import Unavailable
 
 _LIMITS: Final = Limits()
@@ -46,6 +46,10 @@ Answer = Callable[[str, Mapping[str, str]], dict[str, Any]]
 
 class _Denied(Exception):
     """The asking user has no permission; the message names those who have."""
+
+
+class _Full(Exception):
+    """Too much content of users is here already."""
 
 
 class _Server(Server, socketserver.UnixStreamServer):
@@ -84,17 +88,31 @@ class _Handler(Handler):
             raise _Denied("only root and the agent's own user may request this")
         return self.server.act(verb, arguments)
 
+    def receive(self) -> Page | None:
+        """In every case all of it: a client cannot read an answer while its request does not fit the socket."""
+        try:
+            self._content = self._received(self._length())
+        except (_Denied, _Full, BadRequest) as error:
+            return self._refusal(error)
+        return None
+
     def _reply(self, answer: Answer) -> Page:
         try:
-            content = self._content()
             name, arguments = self._asked()
-            return json_page(HTTPStatus.OK, answer(name, {**arguments, CONTENT: content}))
-        except _Denied as denied:
-            return json_page(HTTPStatus.FORBIDDEN, {"error": str(denied)})
-        except Unknown:
-            return json_page(HTTPStatus.NOT_FOUND, {"error": f"nothing at {self.path}"})
-        except BadRequest as error:
-            return json_page(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+            return json_page(HTTPStatus.OK, answer(name, {**arguments, CONTENT: self._content}))
+        except (_Denied, Unknown, BadRequest) as error:
+            return self._refusal(error)
+
+    def _refusal(self, error: Exception) -> Page:
+        match error:
+            case _Denied():
+                return json_page(HTTPStatus.FORBIDDEN, {"error": str(error)})
+            case _Full():
+                return BUSY
+            case Unknown():
+                return json_page(HTTPStatus.NOT_FOUND, {"error": f"nothing at {self.path}"})
+            case _:
+                return json_page(HTTPStatus.BAD_REQUEST, {"error": str(error)})
 
     def _asked(self) -> tuple[str, Mapping[str, str]]:
         try:
@@ -103,18 +121,28 @@ class _Handler(Handler):
         except ValueError as error:
             raise BadRequest(f"no path: {error}") from error
 
-    def _content(self) -> str:
-        """Read in every case: a client cannot read an answer while its request does not fit the socket."""
+    def _length(self) -> int:
+        """Of the content, in bytes."""
         length = self.headers.get("Content-Length", "0")
         is_number = length.isascii() and length.isdigit() and len(length) <= _LONGEST_NUMBER
         if not is_number or int(length) > _LONGEST_CONTENT_BYTES:
             self.close_connection = True
             raise BadRequest(f"a request has {_LONGEST_CONTENT_BYTES} bytes of content at most")
-        if int(length) and not self._may_send_content():
-            self._discard(int(length))
+        return int(length)
+
+    def _received(self, length: int) -> str:
+        if length and not self._may_send_content():
+            self._discard(length)
             raise _Denied("only root, the agent's own user and members of its --plan-group may send content")
+        if not self.server.connections.may_wait(self.connection, length):
+            self._discard(length)
+            raise _Full
+        content = self.rfile.read(length)
+        if len(content) < length:
+            self.close_connection = True
+            raise BadRequest(f"the content ended after {len(content)} of {length} bytes")
         try:
-            return self.rfile.read(int(length)).decode()
+            return content.decode()
         except UnicodeDecodeError as error:
             raise BadRequest(f"the content is not UTF-8 text: {error.reason}") from error
 

@@ -47,10 +47,11 @@ _OUR_BUG: Final = json_page(
 )
 
 
-_BUSY: Final = json_page(
+BUSY: Final = json_page(
     HTTPStatus.SERVICE_UNAVAILABLE,
     {"error": "the agent has too many connections of this user; close some, or try again"},
 )
+"""The answer where a limit is reached."""
 _LIMITS: Final = Limits()
 _NOT_NOW_S: Final = 0.05
 """Between two tries to accept a connection while this process, or the host, has no descriptor left."""
@@ -99,7 +100,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
         if not admitted:
             with suppress(OSError):
                 request.setblocking(False)
-                request.send(_head(_BUSY) + _BUSY.body)
+                request.send(_head(BUSY) + BUSY.body)
             _pause(_REFUSAL_S)
         return admitted
 
@@ -173,11 +174,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _answer(self, make: Callable[[], Page]) -> None:
         page = _OUR_BUG
         try:
+            # Before the turn: one who is slow to send keeps no other user from his.
+            if refusal := self.receive():
+                page = refusal
+                return
+            self.server.connections.expect(self.connection, None)  # to make an answer takes as long as it takes
             with self.server.share.turn() if self._limited else nullcontext():
                 page = make()
         finally:
             # An exception is answered as an error of ours, and goes on to handle_error.
             self.send(page)
+
+    def receive(self) -> Page | None:
+        """Receive the content of a request, if there may be any; the answer if it is refused."""
+        return None
 
     def read(self) -> Page:
         """The answer to a GET of no page."""
@@ -190,7 +200,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def send(self, page: Page) -> None:
         """Answer. The client has to take it in time, and not too many answers wait for that."""
         if not self.server.connections.may_wait(self.connection, len(page.body)):
-            page, self.close_connection = _BUSY, True
+            page, self.close_connection = BUSY, True
         self.server.connections.expect(self.connection, self.server.connections.limits.write_s)
         self.send_response(page.status)
         self.send_header("Content-Type", page.content_type)

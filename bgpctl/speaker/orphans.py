@@ -1,8 +1,9 @@
 """
 ExaBGP without a pid file that names it: its run directory was removed, replaced or damaged while it ran.
 
-It is found by its network namespace and its command, and only among processes of root and our own user: any other can
-call itself as it likes. Only an agent that has the network namespace for itself may do more than find it.
+It is found by its network namespace and its whole command, and only among processes of root and our own user: any other
+can call itself as it likes, and one that merely names our files (an editor, a pager) is none. Only an agent that has
+the network namespace for itself may do more than find it.
 
 Refuses to know: its configuration, and how it is started.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -24,8 +26,14 @@ from bgpctl.speaker.process import Process
 _log = logging.getLogger("bgpctl.speaker")
 
 _PROC: Final = Path("/proc")
-_STARTED_BY: Final = ("/bgpctl/speaker/patches.py", "/bgpctl/speaker/bridge.py")
-"""The program that is ExaBGP, and the one that ExaBGP starts where it runs as it is."""
+_PYTHON: Final = r"[^\0]*/python[^/\0]*\0"
+_OURS: Final = _PYTHON + r"-I\0(?:-S\0)?[^\0]*/bgpctl/speaker/"
+_SERVER: Final = r"server\0[^\0]+/exabgp\.conf\0"
+_PATCHED: Final = re.compile(_OURS + rf"patches\.py\0(?:/[^\0]*\0)?{_SERVER}")
+"""As launch.py starts it, and as it did before: without -S, and without the directory of the package."""
+_AS_IT_IS: Final = re.compile(_PYTHON + rf"(?:[^\0]*/exabgp|-m\0exabgp)\0{_SERVER}")
+"""ExaBGP of any program: it is ours if it has started our bridge."""
+_BRIDGE: Final = re.compile(_OURS + r"bridge\.py\0[^\0]+/bridge\.sock\0")
 
 
 def running() -> tuple[int, ...]:
@@ -74,25 +82,34 @@ def _end_by_pid(pid: int) -> None:
 def _configuration(pid: int) -> str:
     """The place of its configuration file; empty if it has ended."""
     try:
-        words = _command(pid)
+        return _command(pid).rstrip("\0").split("\0")[-1]
     except (FileNotFoundError, ProcessLookupError):
         return ""
-    return words[-1] if words else ""
 
 
 def _exabgp(pid: int, here: int) -> Iterator[int]:
-    is_trusted = (_PROC / str(pid)).stat().st_uid in {0, os.geteuid()}
-    if not is_trusted or (_PROC / str(pid) / "ns" / "net").stat().st_ino != here:
+    if not _may_be_ours(pid, here):
         return
-    patched, bridge = (any(word.endswith(name) for word in _command(pid)) for name in _STARTED_BY)
-    if patched:
+    command = _command(pid)
+    if _PATCHED.fullmatch(command):
         yield pid
-    elif bridge and (parent := _parent(pid)) > 1:
+    elif _BRIDGE.fullmatch(command) and _runs_as_it_is(parent := _parent(pid), here):
         yield parent
 
 
-def _command(pid: int) -> list[str]:
-    return os.fsdecode((_PROC / str(pid) / "cmdline").read_bytes()).rstrip("\0").split("\0")
+def _runs_as_it_is(pid: int, here: int) -> bool:
+    return pid > 1 and _may_be_ours(pid, here) and bool(_AS_IT_IS.fullmatch(_command(pid)))
+
+
+def _may_be_ours(pid: int, here: int) -> bool:
+    """True if it is trusted, and in this network namespace (its inode)."""
+    place = _PROC / str(pid)
+    return place.stat().st_uid in {0, os.geteuid()} and (place / "ns" / "net").stat().st_ino == here
+
+
+def _command(pid: int) -> str:
+    """Its words, each with a NUL at its end."""
+    return os.fsdecode((_PROC / str(pid) / "cmdline").read_bytes())
 
 
 def _parent(pid: int) -> int:

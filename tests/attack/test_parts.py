@@ -6,15 +6,20 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 import pytest
 
 from bgpctl.ports import Unavailable
-from bgpctl.speaker import process
+from bgpctl.speaker import bridge, orphans, patches, process
 from bgpctl.speaker.exabgp import ExabgpSpeaker
 from tests.attack.rig import MESH, Victim, bgpctl, full, needs_root, victim
+from tests.contract.kernel_rig import own_namespace
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.kernel, needs_root]
@@ -139,3 +144,23 @@ def test_a_cleanup_that_cannot_end_exabgp_says_so(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(Unavailable, match="may still announce"):
             speaker.shutdown()
         speaker.close()
+
+
+_WAIT: Final = "print(flush=True); import time; time.sleep(60)"
+
+
+@pytest.mark.parametrize("program", [bridge, patches])
+def test_a_process_that_names_the_programs_of_exabgp_is_none(program: ModuleType) -> None:
+    """As root's editor does, or a shell that started one."""
+    place = str(Path(str(program.__file__)).resolve())
+    commands = [
+        (sys.executable, "-c", _WAIT, place),
+        (sys.executable, "-c", _WAIT, "-I", "-S", place, "server", "/run/x/exabgp.conf"),
+    ]
+    with own_namespace(), ExitStack() as stack:
+        for command in commands:
+            reader = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+            stack.callback(reader.kill)
+            assert reader.stdout
+            reader.stdout.readline()
+        assert orphans.running() == ()

@@ -6,6 +6,7 @@ import logging
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 import pytest
 
-from bgpctl.agent.api import Api
+from bgpctl.agent.api import Api, _Handler
 from bgpctl.agent.errors import BadRequest, Unknown
 from bgpctl.agent.limits import Limits, Share
 from bgpctl.agent.pages import TcpPages
@@ -40,6 +41,7 @@ BAD: Final = {
     "no UTF-8": b"POST /v1/apply HTTP/1.1\r\nContent-Length: 2\r\n\r\n\xff\xfe",
     "deep JSON": b"POST /v1/apply HTTP/1.1\r\nContent-Length: 200000\r\n\r\n" + b"[" * 200_000,
     "wrong types": b'POST /v1/apply HTTP/1.1\r\nContent-Length: 7\r\n\r\n{"a":1}',
+    "less content than announced": b'POST /v1/apply HTTP/1.1\r\nContent-Length: 9\r\n\r\n["a: 1"]',
     "no JSON": b"POST /v1/apply HTTP/1.1\r\nContent-Length: 1\r\n\r\n{",
 }
 
@@ -140,6 +142,49 @@ def test_answers_that_are_not_read_do_not_fill_the_memory(place: Path, monkeypat
         assert len(_answer(first)) > LONG_ANSWER
         first.close()
         second.close()
+
+
+@pytest.mark.parametrize("is_limited", [True, False])
+def test_an_answer_takes_as_long_as_it_takes(place: Path, monkeypatch: pytest.MonkeyPatch, *, is_limited: bool) -> None:
+    monkeypatch.setattr("bgpctl.agent.api._is_trusted", lambda _uid: not is_limited)
+
+    def made(_view: str, _arguments: Mapping[str, str]) -> dict[str, Any]:
+        time.sleep(1.2)  # longer than a request may take, and than the server takes to see it
+        return {"made": True}
+
+    with closing(Api(place, made, limits=SOON._replace(write_s=5))), _connected(place) as asking:
+        asking.sendall(b"GET /v1/none HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert _answer(asking).endswith(b'{"made": true}')
+
+
+def test_who_is_slow_to_send_content_keeps_no_other_user_waiting(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _limited(monkeypatch)
+    reads, received = threading.Event(), _Handler._received
+
+    def noted(handler: _Handler, length: int) -> str:
+        reads.set()
+        return received(handler, length)
+
+    monkeypatch.setattr(_Handler, "_received", noted)
+    with closing(Api(place, _read)), _connected(place) as slow, _connected(place) as other:
+        slow.sendall(b"GET /v1/none HTTP/1.1\r\nContent-Length: 10\r\n\r\n")
+        assert reads.wait(5)
+        other.sendall(b"GET /v1/none HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert _answer(other).startswith(b"HTTP/1.1 404")
+
+
+def test_content_of_all_users_together_does_not_fill_the_memory(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _limited(monkeypatch)
+    monkeypatch.setattr("bgpctl.agent.api._Handler._may_send_content", lambda _self: True)
+    head = b"GET /v1/none HTTP/1.1\r\nConnection: close\r\nContent-Length: 10\r\n\r\n"
+    with closing(Api(place, _read, limits=Limits(unsent_bytes=15))) as api, _connected(place) as slow:
+        slow.sendall(head)
+        wait_until(lambda: 10 in [one.unsent_bytes for one in api._server.connections._open.values()])
+        with _connected(place) as other:
+            other.sendall(head + b"x" * 10)
+            assert _answer(other).startswith(b"HTTP/1.1 503")
+        slow.sendall(b"x" * 10)
+        assert _answer(slow).startswith(b"HTTP/1.1 404")
 
 
 def test_all_users_together_have_a_quarter_of_a_processor() -> None:
