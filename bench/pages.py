@@ -68,7 +68,8 @@ def sections(
         parts = [tables[name](record)]
         if name in pictures.PICTURES:
             parts.append(f"![{pictures.TITLES[name]}]({name}.svg)")
-        parts += disturbed(place.get("parts", {}).get(name, {}))
+        row = place.get("parts", {}).get(name, {})
+        parts += [*disturbed(row), *of_another_run(row, place)]
         made[name] = "\n\n".join(part for part in parts if part)
     if place:
         made["machine"] = machine_text(place["machine"])
@@ -80,6 +81,13 @@ def disturbed(row: Mapping[str, Any]) -> list[str]:
     if not row.get("busy"):
         return []
     return [f"Measured on a busy machine: others used {row['others']:.2f} CPUs, {row['steal']:.2f} were stolen."]
+
+
+def of_another_run(row: Mapping[str, Any], place: Mapping[str, Any]) -> list[str]:
+    """A sentence on a part that was not measured in the run of the page."""
+    if "commit" not in row or row["commit"] == place["machine"]["commit"]:
+        return []
+    return [f"From an earlier run: {row['date']}, commit {row['commit']}."]
 
 
 def machine_text(facts: Mapping[str, str]) -> str:

@@ -7,8 +7,9 @@
     make bench FORCE=1                # although others use the machine; the results say so
     python -m bench.run NAME          # one part with its own variables, whatever else runs here
 
-Results are in bench/results (bench/results/quick), one file of JSON a part. A part during which others used the machine
-does not count: its file is kept aside as NAME.busy.json, and the exit code is 1, as for a part that failed.
+Results are in bench/results (quick: bench/results/quick, by name: bench/results/alone), one file of JSON a part. A
+part during which others used the machine does not count: its file is kept aside as NAME.busy.json, and the exit code
+is 1, as for a part that failed.
 
 Refuses to know: what a part measures.
 """
@@ -69,12 +70,12 @@ def refused(reason: str) -> int:
 
 
 def alone(name: str) -> int:
-    """One part, with the variables of the caller before its own; it may take as long as it wants."""
+    """One part, with the variables of the caller before its own; it may take as long as it wants. For no page."""
     try:
         (part,) = planned(quick=False, names=[name])
     except ValueError as unknown:
         return refused(str(unknown))
-    row = run(part, {**part.full, **os.environ}, RESULTS / f"{name}.json", None)
+    row = run(part, {**part.full, **os.environ}, RESULTS / "alone" / f"{name}.json", None)
     sys.stderr.write(f"{name}: {row['result']} in {row['took_s']} s; {row['others']} CPUs used by others\n")
     return int(row["result"] != "ok")
 

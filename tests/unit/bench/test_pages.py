@@ -59,6 +59,13 @@ def test_a_part_that_was_measured_on_a_busy_machine_says_so() -> None:
     assert "others used 1.88 CPUs" in pages.sections({"repair": REPAIR}, place)["repair"]
 
 
+def test_a_part_of_another_run_says_of_which() -> None:
+    row = {"busy": False, "commit": "aaa", "date": "yesterday"}
+    place = {"machine": {"commit": "bbb"}, "parts": {"repair": row}}
+    assert "From an earlier run: yesterday, commit aaa." in pages.sections({"repair": REPAIR}, place)["repair"]
+    assert "earlier" not in pages.sections({"repair": REPAIR}, {**place, "machine": {"commit": "aaa"}})["repair"]
+
+
 def test_subjects_stand_side_by_side_and_an_absent_one_is_named() -> None:
     assert tables.live(LIVE) == (
         "| table | change | bgpctl, CPU ms | FRR, CPU ms | bgpctl, p50 / p99 ms | FRR, p50 / p99 ms |\n"
