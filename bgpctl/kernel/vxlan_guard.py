@@ -167,6 +167,7 @@ def _parse_dropping(link: str, version: int, last: list[Any], of_fragments: list
             return guarded
         case _, [
             [
+                *_,  # a version of nft may show here that it is UDP
                 {"match": {"left": {"exthdr": _}}},
                 {"match": {"right": at}},
                 {"counter": {"packets": int(more)}},

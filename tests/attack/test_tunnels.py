@@ -16,7 +16,7 @@ import pytest
 
 from bgpctl.core.cluster.encapsulation import IPIP, VXLAN
 from bgpctl.core.net.addresses import Address
-from bgpctl.kernel import probe_packets
+from bgpctl.kernel import probe_packets, vxlan_guard
 from bgpctl.lab import netns
 from tests.attack.tunnels_rig import (
     DRIVERS,
@@ -90,6 +90,23 @@ def test_a_strangers_packet_cut_in_two_reaches_no_workload(untracked: Cluster, c
     with made.listen("w1", target) as victim:
         made.inject_in_two(STRANGER, made.udp(made.family.workload_of(MEMBER), target, text), cut)
         assert not made.has_arrived(victim, text)
+
+
+def test_a_strangers_packet_cut_in_two_is_counted(untracked: Cluster) -> None:
+    made, target = untracked, untracked.family.workload_of(1)
+    if made.encapsulation == IPIP:
+        pytest.skip("the BPF driver counts for itself")
+    before = dropped_packets(made)
+    with made.listen("w1", target) as victim:
+        made.inject_in_two(STRANGER, made.udp(made.family.workload_of(MEMBER), target, b"attack"), 8)
+        assert not made.has_arrived(victim, b"attack")
+    assert dropped_packets(made) == before + 1
+
+
+def dropped_packets(made: Cluster) -> int:
+    (link,) = (link for link in made.kernels[1].observe().links if link.name.startswith("vxlan"))
+    guards = netns.inside(made.name("n1"), lambda: vxlan_guard.observe([link.name]))
+    return guards[link.name].dropped_packets
 
 
 # From a member that is not what it was ---------------------------------------------------------------------------

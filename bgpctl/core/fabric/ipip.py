@@ -145,15 +145,12 @@ def _driver(facts: Facts, _: Needs) -> Iterator[Answer]:
     by_bpf = tunnel is not None and isinstance(tunnel.kind, Ipip) and tunnel.kind.by == "bpf"
     if host.module and by_bpf:
         yield good("by BPF; another driver, which would be a gap: bgpctl agent run --ipip-driver kernel")
-    elif host.module and not facts.nftables_missing:
+    elif host.module:
         yield good("by the ipip module")
-    elif host.bpf_missing is None and not host.module and (host.tcx or by_bpf):
+    elif host.bpf_missing is None and (host.tcx or by_bpf):
         yield good("by BPF, since there is no ipip module")
-    elif host.bpf_missing is None and not host.module:
+    elif host.bpf_missing is None:
         text = "by BPF; before Linux 6.6, a node's first IPIP device stops its underlay link for some milliseconds"
         yield Verdict.WARN, text, "modprobe ipip, or have an IPIP pool before there is traffic"
-    elif host.module:
-        text = "the ipip module decapsulates for anyone unless nftables guards it"
-        yield Verdict.FAIL, text, "apt-get install nftables"
     else:
         yield Verdict.FAIL, f"there is no ipip module, and no BPF: {host.bpf_missing}", "modprobe ipip"

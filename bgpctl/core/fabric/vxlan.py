@@ -210,13 +210,7 @@ def _member_entries(intent: Intent, member: Node, link: str, version: int) -> It
 
 
 def _devices(facts: Facts, _: Needs) -> Iterator[Answer]:
-    if facts.of(VXLAN, HostFacts()).devices and facts.nftables_missing:
-        yield (
-            Verdict.FAIL,
-            "a VXLAN device takes packets from anyone unless nftables guards it",
-            "apt-get install nftables",
-        )
-    elif facts.of(VXLAN, HostFacts()).devices:
+    if facts.of(VXLAN, HostFacts()).devices:
         yield good("the kernel makes VXLAN devices")
     else:
         yield Verdict.FAIL, "the kernel makes no VXLAN devices", "modprobe vxlan"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bgpctl.core.cluster.configuration import Backend
-from bgpctl.core.cluster.encapsulation import Mode
+from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, VXLAN, Encapsulation, Mode
 from bgpctl.core.fabric import ipip, vxlan
 from bgpctl.core.fabric.host import Chain, Facts, Needs, Verdict
 from bgpctl.core.fabric.ipip import Ipip
@@ -65,9 +65,6 @@ ETH1 = Link("eth1", Plain(""), 1400, owned=False)
         ("ipip", replace(FINE, tunnels=without_module(bpf_missing="CAP_BPF")), [FAIL]),
         ("ipip", replace(FINE, tunnels=without_module(tcx=False)), [WARN]),
         ("ipip", replace(BY_BPF, tunnels=without_module(tcx=False)), [PASS]),
-        ("vxlan", replace(FINE, nftables_missing="no nft"), [FAIL]),
-        ("ipip", replace(FINE, nftables_missing="no nft"), [FAIL]),
-        ("ipip", replace(FINE, tunnels=without_module(), nftables_missing="no nft"), [PASS]),
         ("nftables", FINE, [PASS]),
         ("nftables", replace(FINE, nftables_missing="no nft"), [FAIL]),
         ("namespaces", FINE, [PASS]),
@@ -107,6 +104,21 @@ def test_a_check_explains_the_facts(check: str, facts: Facts, verdicts: list[Ver
     found = [finding for finding in examine(facts, NEEDS) if finding.check == check]
     assert [finding.verdict for finding in found] == verdicts
     assert all(bool(finding.next) is (finding.verdict is not PASS) for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("tunnels", "masquerade", "verdicts"),
+    [
+        ({VXLAN}, False, [FAIL]),
+        ({IPIP}, False, [FAIL]),
+        ({DIRECT}, True, [FAIL]),
+        ({DIRECT}, False, []),
+    ],
+)
+def test_every_tunnel_needs_nftables(tunnels: set[Encapsulation], masquerade: bool, verdicts: list[Verdict]) -> None:
+    facts = replace(FINE, tunnels=without_module(), nftables_missing="no nft")
+    needs = replace(NEEDS, tunnels=frozenset(tunnels), masquerade=masquerade)
+    assert [finding.verdict for finding in examine(facts, needs) if finding.check == "nftables"] == verdicts
 
 
 def test_every_check_reports_something_about_a_node() -> None:
