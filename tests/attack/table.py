@@ -51,6 +51,8 @@ ATTACKS: Final = (
     Attack("test_files", "a_run_directory_of_another_user_is_refused", SHARED),
     Attack("test_files", "a_password_in_no_file_or_an_empty_one_is_refused", AUTHOR),
     Attack("test_locks", "the_name_of_the_namespace_taken_by_a_user_keeps_no_agent_out", USER),
+    Attack("test_locks", "an_agent_is_seen_by_its_name_alone", USER),
+    Attack("test_locks", "the_name_alone_taken_by_a_user_keeps_no_agent_out", USER),
     Attack("test_locks", "the_directory_of_the_cluster_file_locked_by_a_user_stops_no_change", USER),
     Attack("test_parts", "a_part_that_fails_takes_the_agent_along", DEFECT),
     Attack("test_parts", "damaged_files_are_replaced", LOSS),
