@@ -36,7 +36,11 @@ LONGEST_BYTES: Final = 16 << 20
 
 def read(path: Path, longest_bytes: int = LONGEST_BYTES) -> bytes:
     """The content of a regular file, which symbolic links may lead to. Raises OSError."""
-    return _read(os.open(path, _READ), path, longest_bytes, ours=False)
+    try:
+        handle = os.open(path, _READ)
+    except ValueError as error:  # a NUL, or half of a surrogate pair
+        raise OSError(errno.EINVAL, "it is no name of a file", str(path)) from error
+    return _read(handle, path, longest_bytes, ours=False)
 
 
 def read_ours(directory: int, name: str, longest_bytes: int = LONGEST_BYTES) -> bytes:

@@ -50,6 +50,7 @@ ATTACKS: Final = (
     Attack("test_files", "a_damaged_record_is_moved_aside", LOSS),
     Attack("test_files", "a_run_directory_of_another_user_is_refused", SHARED),
     Attack("test_files", "a_password_in_no_file_or_an_empty_one_is_refused", AUTHOR),
+    Attack("test_files", "what_is_no_name_of_a_file_is_refused_with_words", AUTHOR),
     Attack("test_locks", "the_name_of_the_namespace_taken_by_a_user_keeps_no_agent_out", USER),
     Attack("test_locks", "an_agent_is_seen_by_its_name_alone", USER),
     Attack("test_locks", "the_name_alone_taken_by_a_user_keeps_no_agent_out", USER),
