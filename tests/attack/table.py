@@ -36,6 +36,7 @@ ATTACKS: Final = (
     Attack("test_requests", "who_says_a_letter_at_a_time_is_cut_off", USER),
     Attack("test_requests", "who_does_not_read_is_cut_off", USER),
     Attack("test_requests", "a_user_has_few_connections_and_all_have_a_few_more", USER),
+    Attack("test_requests", "idle_connections_keep_no_other_program_of_the_user_out", HOST),
     Attack("test_requests", "answers_that_are_not_read_do_not_fill_the_memory", USER),
     Attack("test_requests", "an_answer_takes_as_long_as_it_takes", NONE),
     Attack("test_requests", "who_is_slow_to_send_content_keeps_no_other_user_waiting", USER),
