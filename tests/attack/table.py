@@ -62,6 +62,7 @@ ATTACKS: Final = (
     Attack("test_parts", "an_exabgp_without_its_run_directory_is_found", LOSS),
     Attack("test_parts", "a_cleanup_that_cannot_end_exabgp_says_so", LOSS),
     Attack("test_parts", "a_process_that_names_the_programs_of_exabgp_is_none", NONE),
+    Attack("test_parts", "what_cannot_be_watched_takes_no_descriptors", LACK),
     Attack("test_tunnels", "a_stranger_reaches_no_workload", NEIGHBOUR),
     Attack("test_tunnels", "a_stranger_is_not_relayed_to_a_third_host", NEIGHBOUR),
     Attack("test_tunnels", "a_stranger_gets_no_packet_into_the_world_with_the_nodes_address", NEIGHBOUR),
