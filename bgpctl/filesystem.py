@@ -43,7 +43,11 @@ def read(path: Path, longest_bytes: int = LONGEST_BYTES) -> bytes:
     """
     if given := _GIVEN.fullmatch(str(path)):
         return _read(os.dup(int(given[1] or 0)), path, longest_bytes, ours=False, given=True)
-    return _read(os.open(path, _READ), path, longest_bytes, ours=False)
+    try:
+        handle = os.open(path, _READ)
+    except ValueError as error:  # a NUL, or half of a surrogate pair
+        raise OSError(errno.EINVAL, "it is no name of a file", str(path)) from error
+    return _read(handle, path, longest_bytes, ours=False)
 
 
 def read_ours(directory: int, name: str, longest_bytes: int = LONGEST_BYTES) -> bytes:

@@ -19,7 +19,7 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
-from bgpctl.agent.limits import Connections, Limits, Share
+from bgpctl.agent.limits import Admission, Connections, Limits, Share
 from bgpctl.ports import Unavailable
 
 log = logging.getLogger("bgpctl.agent")
@@ -58,7 +58,7 @@ _NOT_NOW_S: Final = 0.05
 
 
 _REFUSAL_S: Final = 0.002
-"""After a refusal: a flood of connections costs no more than 500 of them a second."""
+"""After a refusal, or an end in place of one: a flood of connections costs no more than 500 of them a second."""
 
 
 def _pause(for_s: float) -> None:
@@ -94,15 +94,16 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """False if it is one too many, which is answered without reading it."""
         try:
-            admitted = self.connections.admit(request, self.user_of(request, client_address))
+            admission = self.connections.admit(request, self.user_of(request, client_address))
         except OSError:  # it is gone; raised here, it would end the server
             return False
-        if not admitted:
+        if admission is Admission.REFUSED:
             with suppress(OSError):
                 request.setblocking(False)
                 request.send(_head(BUSY) + BUSY.body)
+        if admission is not Admission.ROOM:
             _pause(_REFUSAL_S)
-        return admitted
+        return admission is not Admission.REFUSED
 
     def service_actions(self) -> None:
         """Called twice a second."""
@@ -135,10 +136,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         """One request, which has to be here in time; users pause after it."""
         limits = self.server.connections.limits
-        self.server.connections.expect(self.connection, limits.read_s)
+        self.server.connections.expect(self.connection, limits.read_s, is_idle=True)
         self._limited = self.server.connections.is_limited(self.connection)
-        with self.server.share.paid() if self._limited else nullcontext():
+        # One that was replaced has to make room at once; the server pauses in its place.
+        with self.server.share.paid(self._was_replaced) if self._limited else nullcontext():
             super().handle_one_request()
+
+    def _was_replaced(self) -> bool:
+        return self.server.connections.was_ended(self.connection)
 
     def parse_request(self) -> bool:
         """False if it is malformed, which is answered here."""

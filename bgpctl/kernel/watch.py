@@ -88,6 +88,7 @@ class Watch:
         try:
             self._thread.start()
         except RuntimeError as error:
+            self._release()
             raise Unavailable(f"no thread for notifications: {error}") from error
 
     def close(self) -> None:
@@ -95,6 +96,9 @@ class Watch:
         self._ending = True
         os.eventfd_write(self._bell, 1)
         self._thread.join()
+        self._release()
+
+    def _release(self) -> None:
         self._socket.close()
         self._nft.close()
         os.close(self._bell)

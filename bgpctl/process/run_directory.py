@@ -22,6 +22,7 @@ from typing import Final
 
 from bgpctl import filesystem
 from bgpctl.ports import AlreadyRunning, RunDirectory, Unavailable
+from bgpctl.process import socket_users
 
 log = logging.getLogger("bgpctl.agent")
 
@@ -131,7 +132,7 @@ def _lock(handle: int, path: Path) -> None:
 def _holder() -> tuple[int, bool]:
     """
     The process that has the name, and whether it is root's or our user's: the kernel remembers which one listened.
-    0 if it does not listen.
+    The process is 0 if it does not listen (yet), or has no room for a connection: it accepts none, so each stays.
     """
     try:
         with socket.socket(socket.AF_UNIX) as asking:
@@ -139,6 +140,15 @@ def _holder() -> tuple[int, bool]:
             asking.connect(_NAME)
             raw = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     except OSError:
-        return 0, False
+        return 0, _name_is_ours()
     pid, uid, _ = _CREDENTIALS.unpack(raw)
     return pid, uid in {0, os.geteuid()}
+
+
+def _name_is_ours() -> bool:
+    """True also where it cannot be known: two agents are worse than none."""
+    try:
+        users = socket_users.users(_NAME.encode())
+    except OSError:
+        return True
+    return any(uid is None or uid in {0, os.geteuid()} for uid in users)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bgpctl import filesystem
 from bgpctl.ports import NotPossibleNow, Unavailable
 from bgpctl.process.clock import LinuxClock
 from bgpctl.process.run_directory import DiskRunDirectory
@@ -216,3 +217,11 @@ def test_a_password_in_no_file_or_an_empty_one_is_refused(tmp_path: Path) -> Non
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(launch.ConfigRejected, match="FIFO"):
         launch._secret("a2", tmp_path / "fifo")
+
+
+@pytest.mark.parametrize("name", ["x\0y", "x\ud800"])
+def test_what_is_no_name_of_a_file_is_refused_with_words(tmp_path: Path, name: str) -> None:
+    with pytest.raises(launch.ConfigRejected, match="no name of a file"):
+        launch._secret("a2", tmp_path / name)
+    with pytest.raises(OSError, match="no name of a file"):
+        filesystem.read(tmp_path / name)

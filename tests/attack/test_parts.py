@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
@@ -15,10 +16,12 @@ from typing import Final
 
 import pytest
 
+from bgpctl.kernel.mirror import Mirror
+from bgpctl.kernel.watch import Watch
 from bgpctl.ports import Unavailable
 from bgpctl.speaker import bridge, orphans, patches, process
 from bgpctl.speaker.exabgp import ExabgpSpeaker
-from tests.attack.rig import MESH, Victim, bgpctl, full, needs_root, victim
+from tests.attack.rig import MESH, Victim, bgpctl, descriptors, full, needs_root, victim
 from tests.contract.kernel_rig import own_namespace
 from tests.waiting import wait_until
 
@@ -164,3 +167,17 @@ def test_a_process_that_names_the_programs_of_exabgp_is_none(program: ModuleType
             assert reader.stdout
             reader.stdout.readline()
         assert orphans.running() == ()
+
+
+def test_what_cannot_be_watched_takes_no_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again and again, so each one that stays open is the beginning of many."""
+
+    def refused(_self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with own_namespace():
+        before = descriptors(os.getpid())
+        with pytest.raises(Unavailable, match="no thread") as kept:  # with its frames, so what is open stays open
+            Watch(lambda: None, frozenset, Mirror())
+        assert descriptors(os.getpid()) == before, kept

@@ -8,7 +8,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, nullcontext, suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ import pytest
 from bgpctl.agent.api import Api, _Handler
 from bgpctl.agent.errors import BadRequest, Unknown
 from bgpctl.agent.limits import Limits, Share
-from bgpctl.agent.pages import TcpPages
+from bgpctl.agent.pages import TcpPages, json_page
 from bgpctl.ports import NotPossibleNow, Proposal
 from bgpctl.store import texts
 from tests.waiting import wait_until
@@ -124,11 +125,48 @@ def test_who_does_not_read_is_cut_off(place: Path) -> None:
 def test_a_user_has_few_connections_and_all_have_a_few_more(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     users = iter((1, 1, 1, 2, 3))
     monkeypatch.setattr("bgpctl.agent.api._Server.user_of", lambda *_: next(users))
-    with closing(Api(place, _read, limits=SOON._replace(read_s=60))):
-        opened = [_connected(place) for _ in range(5)]
+    working = threading.Semaphore(0)
+
+    def work(_view: str, _arguments: Mapping[str, str]) -> dict[str, Any]:
+        working.release()
+        ended.wait(10)
+        return {}
+
+    ended = threading.Event()
+    monkeypatch.setattr("bgpctl.agent.limits.Share.turn", lambda _self: nullcontext())
+    with closing(Api(place, work, limits=SOON._replace(read_s=60))), ExitStack() as stack:
+        opened = []
+        for at in range(5):
+            opened.append(stack.enter_context(_connected(place)))
+            opened[at].sendall(b"GET /v1/x HTTP/1.1\r\n\r\n")
+            assert at in {2, 4} or working.acquire(timeout=5)
         assert [_answer(opened[at])[:12] for at in (2, 4)] == [b"HTTP/1.1 503"] * 2
-        for one in opened:
-            one.close()
+        ended.set()
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /liveness HTTP/1.1\r\nX: "])
+@pytest.mark.parametrize("kind", ["unix", "tcp"])
+def test_idle_connections_keep_no_other_program_of_the_user_out(
+    place: Path, monkeypatch: pytest.MonkeyPatch, kind: str, said: bytes
+) -> None:
+    _limited(monkeypatch)
+    page = json_page(HTTPStatus.OK, {})
+    limits = SOON._replace(read_s=60, write_s=60)
+    server = Api(place, _read, pages={"/": lambda: page}, limits=limits) if kind == "unix" else None
+    pages = server or TcpPages("127.0.0.1", 0, {"/": lambda: page}, limits)
+
+    def connect() -> socket.socket:
+        return _connected(place) if isinstance(pages, Api) else _to(pages.port)
+
+    with closing(pages), ExitStack() as stack:
+        idle = [stack.enter_context(connect()) for _ in range(2)]
+        for one in idle:
+            one.sendall(said)
+        for _ in range(3):
+            with connect() as asking:
+                asking.sendall(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+                assert _answer(asking).startswith(b"HTTP/1.1 200")
+        assert _answer(idle[0]) == b"", "the oldest one is ended"
 
 
 def test_answers_that_are_not_read_do_not_fill_the_memory(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,16 +234,17 @@ def test_all_users_together_have_a_quarter_of_a_processor() -> None:
 
 def test_the_tcp_port_has_the_same_limits() -> None:
     pages = TcpPages("127.0.0.1", 0, {}, SOON)
-    with closing(pages):
-        opened = [socket.create_connection(("127.0.0.1", pages.port), timeout=5) for _ in range(3)]
-        assert _answer(opened[2]).startswith(b"HTTP/1.1 503")
-        assert [_answer(one) for one in opened[:2]] == [b"", b""]
+    with closing(pages), ExitStack() as stack:
+        opened = [stack.enter_context(_to(pages.port)) for _ in range(3)]
+        assert [_answer(one) for one in opened] == [b""] * 3
         wait_until(lambda: _brewed(pages.port).startswith(b"HTTP/1.1 400"))  # their threads may end a moment later
-        for one in opened:
-            one.close()
+
+
+def _to(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=5)
 
 
 def _brewed(port: int) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as asking:
+    with _to(port) as asking:
         asking.sendall(b"BREW / HTTP/1.1\r\n\r\n")
         return _answer(asking)
