@@ -217,7 +217,7 @@ def gtsm_of_accepted() -> None:
 def one_connection_at_a_time() -> None:
     """
     Of the connections that several listening sockets accept at once only those are handled that come before the first
-    stranger's. The socket of another one accepts nothing any more, and wakes the loop all the time.
+    one from no configured peer. The socket of another accepts nothing any more, and wakes the loop all the time.
     """
     from exabgp.reactor.listener import Listener
 

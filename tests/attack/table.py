@@ -82,4 +82,7 @@ ATTACKS: Final = (
     Attack("test_tunnels_probes", "the_host_that_was_asked_answers", NONE),
     Attack("test_tunnels_probes", "another_host_cannot_answer_in_its_place", NEIGHBOUR),
     Attack("test_tunnels_probes", "a_host_that_has_not_seen_the_request_cannot_answer", NEIGHBOUR),
+    Attack("test_tunnels", "a_strangers_packet_cut_in_two_reaches_no_workload", NEIGHBOUR),
+    Attack("test_tunnels", "a_strangers_packet_cut_in_two_is_counted", NEIGHBOUR),
+    Attack("test_tunnels", "a_members_packet_cut_in_two_arrives", NONE),
 )
