@@ -42,10 +42,7 @@ from bgpctl.ports import Unavailable
 T = TypeVar("T")
 
 _WATCHED_SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
-_WATCHED_LINK_SYSCTLS: Final = (
-    *(f"net/ipv4/conf/{{}}/{key}" for key in ("forwarding", "rp_filter", "accept_redirects", "arp_ignore")),
-    *(f"net/ipv6/conf/{{}}/{key}" for key in ("accept_ra", "accept_redirects")),
-)
+_WATCHED_LINK_SYSCTLS: Final = (*(f"net/ipv4/conf/{{}}/{key}" for key in ("forwarding", "rp_filter")),)
 
 
 def dump_next_hops(netlink: Netlink) -> tuple[bytes, ...]:

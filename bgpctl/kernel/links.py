@@ -19,6 +19,12 @@ from bgpctl.kernel.encode import IFINFOMSG, RTM_GETLINK
 from bgpctl.kernel.link_messages import Arguments
 from bgpctl.kernel.netlink import Netlink, Request
 
+_LEARNING_NOTHING: Final = (
+    ("net/ipv4/conf/{}/accept_redirects", "0"),
+    ("net/ipv4/conf/{}/arp_ignore", "8"),
+    ("net/ipv6/conf/{}/accept_ra", "0"),
+    ("net/ipv6/conf/{}/accept_redirects", "0"),
+)
 _ADDR_GEN_NONE: Final = "1"  # IN6_ADDR_GEN_MODE_NONE
 
 
@@ -51,12 +57,13 @@ def keep_link_local_away(name: str) -> None:
 
 def learn_nothing(name: str) -> None:
     """
-    Have the link take no router advertisement and no redirect from the moment it is up. What holds from then on is
-    declared with the link; a node without IPv6 has none of these.
+    Have the link take no router advertisement, no redirect and no ARP request (arp_ignore 8), as far as that can be
+    set: a node without IPv6 has not all of these, and in a container they are read-only. The filter of the device drops
+    all of this anyway.
     """
-    for key in ("accept_ra", "accept_redirects"):
-        with suppress(FileNotFoundError):
-            sysctl.write(Sysctl(f"net/ipv6/conf/{name}/{key}", "0"))
+    for key, value in _LEARNING_NOTHING:
+        with suppress(OSError):
+            sysctl.write(Sysctl(key.format(name), value))
 
 
 def list_links(netlink: Netlink) -> tuple[LinkFacts, ...]:

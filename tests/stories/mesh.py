@@ -67,7 +67,6 @@ TO_MEMBERS = "members 10.0.0.2,10.1.0.3,10.1.0.4 own 10.0.0.1"
 TUNNEL = (
     "+ link tunl0 type ipip mtu 1480 up",
     "+ address 10.244.1.0/32 dev tunl0",
-    "+ sysctl net/ipv4/conf/tunl0/accept_redirects=0",
     "+ sysctl net/ipv4/conf/tunl0/forwarding=1",
     "+ sysctl net/ipv4/conf/tunl0/rp_filter=2",
     "+ sysctl net/ipv4/ip_forward=1",
@@ -84,8 +83,6 @@ VXLAN_DEVICE = (
         " mtu 1450 address 66:f2:9b:c9:1b:bd up"
     ),
     "+ address 10.244.1.0/32 dev vxlan.bgpctl",
-    "+ sysctl net/ipv4/conf/vxlan.bgpctl/accept_redirects=0",
-    "+ sysctl net/ipv4/conf/vxlan.bgpctl/arp_ignore=8",
     "+ sysctl net/ipv4/conf/vxlan.bgpctl/forwarding=1",
     "+ sysctl net/ipv4/conf/vxlan.bgpctl/rp_filter=2",
 )

@@ -176,7 +176,6 @@ def test_an_agent_that_waits_for_members_and_has_nothing_to_probe_sleeps() -> No
     play.settle(
         "+ link tunl0 type ipip mtu 1480 up",
         "+ address 10.244.1.0/32 dev tunl0",
-        "+ sysctl net/ipv4/conf/tunl0/accept_redirects=0",
         "+ sysctl net/ipv4/conf/tunl0/forwarding=1",
         "+ sysctl net/ipv4/conf/tunl0/rp_filter=2",
         f"+ inner filter dev tunl0 {INSIDE} {TO_MEMBERS}",

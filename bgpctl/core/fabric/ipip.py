@@ -106,7 +106,6 @@ class IpipBehaviour:
         yield Sysctl(f"net/ipv4/conf/{LINK}/forwarding", "1"), _WHY
         # The return path may differ during a migration; loose mode (2) beats a strict `all`: the larger wins.
         yield Sysctl(f"net/ipv4/conf/{LINK}/rp_filter", "2"), _WHY
-        yield Sysctl(f"net/ipv4/conf/{LINK}/accept_redirects", "0"), _WHY
         address = intent.tunnel_address(node, IPIP, 4)
         if address:
             yield LinkAddress(LINK, InterfaceAddress(address, 32)), _WHY

@@ -18,7 +18,7 @@ from bgpctl.core.fabric.facts import Underlay
 from bgpctl.core.fabric.host import Check
 from bgpctl.core.net.addresses import Address, Mac
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import Link, LinkKind, NextHop, Sysctl
+from bgpctl.core.net.objects import Link, LinkKind, NextHop
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +52,6 @@ def members_at(site: Site, version: int) -> tuple[Address, ...]:
     own = site.node.name
     others = (other.underlay(version) for other in site.intent.nodes if other.name != own)
     return tuple(sorted(other.address for other in others if other))
-
-
-def learning_nothing(link: str, version: int, observed: Dataplane) -> Iterator[Sysctl]:
-    """
-    The sysctls with which a tunnel device that carries Ethernet learns nothing from what it receives: no router, no
-    redirect, and no neighbour from an ARP request (arp_ignore 8: answer none). There are none for IPv6 on a host
-    without it.
-    """
-    if version == 4:
-        yield Sysctl(f"net/ipv4/conf/{link}/accept_redirects", "0")
-        yield Sysctl(f"net/ipv4/conf/{link}/arp_ignore", "8")
-    if version == 6 or any(item.address.address.version == 6 for item in observed.addresses):
-        yield Sysctl(f"net/ipv6/conf/{link}/accept_ra", "0")
-        yield Sysctl(f"net/ipv6/conf/{link}/accept_redirects", "0")
 
 
 class Behaviour(Protocol):

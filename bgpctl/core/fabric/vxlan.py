@@ -21,7 +21,7 @@ from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.facts import Underlay
 from bgpctl.core.fabric.host import Answer, Check, Facts, Needs, Verdict, good
 from bgpctl.core.fabric.inside import inner_filter
-from bgpctl.core.fabric.protocol import ProbeFrame, Site, learning_nothing, members_at
+from bgpctl.core.fabric.protocol import ProbeFrame, Site, members_at
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac, Vni, link_local
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Decap, FdbEntry, Link, LinkAddress, LinkKind, Neighbour, NextHop, Sysctl
@@ -146,8 +146,6 @@ class VxlanBehaviour:
             yield Sysctl(f"net/ipv4/conf/{name}/forwarding", "1"), _WHY
             # The return path may differ during a migration; loose mode (2) beats a strict `all`: the larger wins.
             yield Sysctl(f"net/ipv4/conf/{name}/rp_filter", "2"), _WHY
-        for sysctl in learning_nothing(name, version, site.observed):
-            yield sysctl, _WHY
         address = intent.tunnel_address(node, VXLAN, version)
         if address:
             yield LinkAddress(name, InterfaceAddress(address, address.host_prefix.length)), _WHY
