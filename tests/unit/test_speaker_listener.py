@@ -23,7 +23,7 @@ def listening(address: str) -> socket.socket:
 def test_strangers_at_two_sockets_at_once_close_neither(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Listener, "new_connections", Listener.new_connections)  # put back afterwards
     monkeypatch.setattr(option, "logger", logging.getLogger("exabgp"))
-    monkeypatch.setattr(log, "logger", lambda *_: None)
+    monkeypatch.setattr(log, "logger", staticmethod(lambda *_: None))
     patches.one_connection_at_a_time()
     scheduled: list[str] = []
     asynchronous = SimpleNamespace(schedule=lambda _uid, name, _generator: scheduled.append(name))
