@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/schema.py tools/install tools/nightly.py tools/wings.py
 
 .PHONY: always setup lock lab lint check test test-labs test-others test-newest nightly bare interop vm docs reference \
-	schema bench-fib bench-repair bench-mirror bench-change bench-bgp bench-bgp-idle bench-switch format clean
+	schema bench bench-pages bench-switch format clean
 
-setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt names
+setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt names; byte code, as an installation has it
+	@$(BIN)/python -m compileall -q bgpctl
 
 .venv/ready: locks/all.txt setup.cfg pyproject.toml tools/install tools/system-packages
 	@tools/system-packages
@@ -48,7 +49,7 @@ test: check                     ## everything: contracts on fakes and the real k
 	@tools/system-packages docker || true
 	@tools/system-packages bare || true
 	@$(BIN)/python -m compileall -q bgpctl  # labs start hundreds of processes
-	@$(BIN)/pytest --quiet -n 3 --dist worksteal tests/contract  # more than cores: they wait for ExaBGP most of the time
+	@$(BIN)/pytest --quiet -n 3 --dist worksteal tests/contract tests/attack  # more than cores: they wait for ExaBGP most of the time
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-labs test-others
 	@$(BIN)/pytest --quiet tests/bare
 	@$(BIN)/pytest --quiet tests/vm  # alone: an emulated node that has to wait for its processor proves no tunnel in time
@@ -91,26 +92,19 @@ interop: setup                  ## BGP with BIRD, FRR and GoBGP, alone: a table 
 vm: setup                       ## IP in IP with the real ipip module, on a stock Debian kernel in an emulator
 	@$(BIN)/pytest --quiet tests/vm
 
-bench-fib: setup                ## routing table costs beside BIRD and ip -batch; ROUTES= and GATEWAYS= narrow it
+bench: setup                    ## every measurement beside BIRD, FRR, GoBGP and ip -batch, in 40 minutes; QUICK=1 in five; PARTS=, FORCE=1
 	@tools/system-packages test
-	@$(BIN)/python bench/fib.py bench/results/fib.json
-	@$(BIN)/python bench/picture.py bench/results/fib.json bench/results/fib.svg
+	@$(BIN)/python -m bench.run
 
-bench-repair: setup             ## how soon a deleted route is back; ROUTES= and TRIES= change how many
-	@$(BIN)/python -m bench.repair bench/results/repair.json
-
-bench-mirror: setup             ## what foreign changes, and none, cost an agent; ROUTES=, RATE= and SECONDS= change it
-	@$(BIN)/python -m bench.mirror bench/results/mirror.json
-
-bench-bgp: setup                ## how soon the routes of one BIRD are in the kernel, beside BIRD and FRR; ROUTES= and ROUNDS=
+# One measurement alone; each is described at the beginning of its module, with the variables that change it.
+ALONE := bench-live bench-reflector bench-node bench-usable bench-fifty bench-forwarding bench-change bench-edit bench-fib bench-bgp bench-bgp-idle bench-repair bench-mirror
+.PHONY: $(ALONE)
+$(ALONE): bench-%: setup
 	@tools/system-packages test
-	@$(BIN)/python -m bench.bgp bench/results/bgp.json
+	@$(BIN)/python -m bench.run $*
 
-bench-bgp-idle: setup           ## what a hundred quiet BGP peers cost, beside stock ExaBGP; PEERS=, ROUNDS= and SECONDS= change it
-	@$(BIN)/python bench/bgp_idle.py
-
-bench-change: setup             ## CPU of one changed route in the core, by the size of the table; AGAINST= another checkout, ROUNDS=
-	@$(BIN)/python -m bench.change bench/results/change.json
+bench-pages: setup              ## docs/benchmarks.md and its pictures anew from bench/results
+	@$(BIN)/python -m bench.pages
 
 bench-switch: setup             ## packets lost by changes of the encapsulation, and by naive ones; PPS= changes the load
 	@$(BIN)/python -m bench.switch bench/results/switch.json

@@ -4,7 +4,7 @@ Costs of a node with many quiet BGP peers: ExaBGP as bgpctl runs it beside ExaBG
 All peers are played by one BIRD. The two take turns in the same fresh network namespace; the result is the median of
 the rounds. CPU is that of ExaBGP's process alone, from /proc, with every session established and no route.
 
-    PEERS=100 ROUNDS=3 SECONDS=20 python bench/bgp_idle.py
+    PEERS=100 ROUNDS=3 SECONDS=20 python -m bench.bgp_idle bench/results/bgp-idle.json
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ import threading
 import time
 from pathlib import Path
 
+from bench.common import figures
+from bench.common.ending import ends_orderly
+from bench.common.processes import cpu_s
 from bgpctl.core.bgp.speaker import Session, SessionUp, SpeakerAttached, SpeakerConfig, SpeakerEvent
 from bgpctl.core.net.addresses import Address, Asn
 from bgpctl.speaker.exabgp import ExabgpSpeaker
@@ -29,7 +32,6 @@ SECONDS = float(os.environ.get("SECONDS", "20"))
 HOLD_TIME_S = 30
 UP_WITHIN_S = 60.0
 AS = Asn(64512)
-TICKS = os.sysconf("SC_CLK_TCK")
 OURS = [Address.parse(f"10.1.{i // 250}.{i % 250 + 1}") for i in range(PEERS)]
 THEIRS = [Address.parse(f"10.2.{i // 250}.{i % 250 + 1}") for i in range(PEERS)]
 
@@ -75,11 +77,6 @@ def config() -> SpeakerConfig:
     return SpeakerConfig(OURS[0], OURS[0], 1179, tuple(sessions))
 
 
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
 def measure(directory: Path, *, patched: bool) -> float:
     """Percent of one CPU."""
     run_dir = directory / ("patched" if patched else "stock")
@@ -97,9 +94,10 @@ def measure(directory: Path, *, patched: bool) -> float:
         speaker.close()
 
 
-def main() -> None:
-    if "inside" not in sys.argv:
-        os.execvp("unshare", ("unshare", "--net", "--mount", sys.executable, *sys.argv, "inside"))
+def main(output: Path | None) -> None:
+    if os.environ.get("BENCH_INSIDE") != "1":
+        command = ("unshare", "--net", "--mount", sys.executable, "-m", "bench.bgp_idle", *sys.argv[1:])
+        os.execvpe(command[0], command, {**os.environ, "BENCH_INSIDE": "1"})
     lines = ["link set lo up", *(f"address add {address}/32 dev lo" for address in (*OURS, *THEIRS))]
     subprocess.run(("ip", "-batch", "-"), input="\n".join(lines), text=True, check=True)
     found: dict[str, list[float]] = {"stock": [], "patched": []}
@@ -113,11 +111,13 @@ def main() -> None:
             judge.terminate()
             judge.wait()
     percent = {kind: round(statistics.median(values), 2) for kind, values in found.items()}
-    print(
-        json.dumps({"peers": PEERS, "cpu_percent": percent, "ratio": round(percent["patched"] / percent["stock"], 2)})
-    )
+    record = {"peers": PEERS, "cpu_percent": percent, "ratio": round(percent["patched"] / percent["stock"], 2)}
+    print(json.dumps(record))
+    if output:
+        figures.write(output, record)
     sys.exit(percent["patched"] > percent["stock"] / 2)
 
 
 if __name__ == "__main__":
-    main()
+    ends_orderly()
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)

@@ -38,7 +38,11 @@ from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Link, LinkAddress, Plain, Route
 
 SIZES = tuple(int(size) for size in os.environ.get("SIZES", "1000 10000 50000").split())
-REFLECTORS = ((1_000, 20), (5_000, 100))
+REFLECTORS = tuple(
+    (int(routes), int(clients))
+    for routes, _, clients in (text.partition("/") for text in os.environ.get("REFLECTORS", "1000/20 5000/100").split())
+)
+"""Routes and clients."""
 PEERS = 20
 CHANGES = int(os.environ.get("CHANGES", "5"))
 """Of each kind; the median counts."""
@@ -147,7 +151,10 @@ class Result(NamedTuple):
 
 def measured() -> Iterator[Result]:
     gc.disable()  # the agent itself looks for cycles seldom, see agent/service.py
-    for routes, peers, reflector in (*((size, PEERS, False) for size in SIZES), *((*r, True) for r in REFLECTORS)):
+    for routes, peers, reflector in (
+        *((size, PEERS, False) for size in SIZES),
+        *((routes, clients, True) for routes, clients in REFLECTORS),
+    ):
         name = f"{routes:,} routes, {peers} clients" if reflector else f"{routes:,} routes"
         agent = Agent(routes, peers, reflector=reflector)
         changes: tuple[tuple[str, Callable[[int], Event]], ...] = (
@@ -191,12 +198,13 @@ def main(output: Path | None) -> None:
         ratios = "".join(f"{value / result.cpu_ms:8.1f}x" for value in was_ms)
         print(f"{result.table:26}{result.change:14}{columns}{ratios}")
     if output:
-        output.parent.mkdir(parents=True, exist_ok=True)
+        from bench.common import figures  # noqa: PLC0415 (this file also runs beside a checkout that has none)
+
         records = [
             {**result._asdict(), **({"before_cpu_ms": before[0][index].cpu_ms} if before else {})}
             for index, result in enumerate(now)
         ]
-        output.write_text(json.dumps(records, indent=1) + "\n")
+        figures.write(output, records)
 
 
 if __name__ == "__main__":

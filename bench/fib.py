@@ -4,7 +4,7 @@ Cost of keeping a routing table: bgpctl beside BIRD's kernel protocol, `ip -batc
 Every subject works in the same fresh network namespace, in interleaved rounds; the result is the median of the rounds.
 CPU seconds are those of the subject's process, the kernel's work on its behalf included, from /proc and rusage.
 
-    ROUTES=100000 GATEWAYS=5000 python bench/fib.py bench/results/fib.json
+    ROUTES=100000 GATEWAYS=5000 python -m bench.fib bench/results/fib.json
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.common.ending import ends_orderly
 from bgpctl.agent.service import collect_seldom
 from bgpctl.core.dataplane.effects import Op, Put, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED, cleanup, plan
@@ -146,6 +147,8 @@ def run_bgpctl(load: Load, samples: Samples) -> None:
     with samples.take("replace", "bgpctl", own_cpu_s):
         apply(kernel, plan(second, kernel.observe()).ops)
     move_bgpctl(kernel, load, samples)
+    with samples.take("first observation after a replacement", "bgpctl", own_cpu_s):
+        kernel.observe()
     with samples.take("withdraw", "bgpctl", own_cpu_s):
         apply(kernel, cleanup(kernel.observe()))
     kernel.close()
@@ -354,5 +357,7 @@ def main(output: Path) -> None:
 if __name__ == "__main__":
     # A namespace of its own, which ends with the process: nothing of the host's is touched.
     if os.environ.get("BENCH_INSIDE") != "1":
-        os.execvpe("unshare", ["unshare", "--net", sys.executable, *sys.argv], {**os.environ, "BENCH_INSIDE": "1"})
+        command = ("unshare", "--net", sys.executable, "-m", "bench.fib", *sys.argv[1:])
+        os.execvpe(command[0], command, {**os.environ, "BENCH_INSIDE": "1"})
+    ends_orderly()
     main(Path(sys.argv[1]))

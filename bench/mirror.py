@@ -10,7 +10,6 @@ nothing happens.
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import socket
 import statistics
@@ -19,6 +18,8 @@ import threading
 import time
 from pathlib import Path
 
+from bench.common import figures
+from bench.common.processes import cpu_s
 from bench.vxlan_agent import ROUTES, agent, in_own_namespace
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.objects import Route
@@ -30,14 +31,7 @@ RATE = float(os.environ.get("RATE", "5"))
 SECONDS = float(os.environ.get("SECONDS", "20"))
 OBSERVATIONS = 20
 GIVE_UP_S = 5.0
-TICKS = os.sysconf("SC_CLK_TCK")
 GATEWAYS = (Address.parse("10.0.0.200"), Address.parse("10.0.0.201"))
-
-
-def cpu_s(pid: int) -> float:
-    """User and system time so far, without children."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def change(netlink: Netlink, index: int, turn: int) -> Route:
@@ -90,14 +84,13 @@ def main(output: Path | None) -> None:
         f" {RATE:g} a second keep the agent busy for {busy:.1%}; quiet {quiet_s:.2f} CPU s a minute"
     )
     if output:
-        output.parent.mkdir(parents=True, exist_ok=True)
         record = {
             "routes": ROUTES,
             "observation_s": round(observed_s, 6),
             "busy": round(busy, 4),
             "quiet_s": round(quiet_s, 3),
         }
-        output.write_text(json.dumps(record) + "\n")
+        figures.write(output, record)
 
 
 if __name__ == "__main__":

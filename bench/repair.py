@@ -7,7 +7,6 @@ the median and the 99th percentile, from before the deletion until the kernel's 
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import statistics
@@ -16,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.common import figures
 from bench.vxlan_agent import ROUTES, agent, blocks, in_own_namespace
 from bgpctl.core.net.objects import PROTOCOL, Route
 from bgpctl.kernel import decode, encode
@@ -61,9 +61,8 @@ def main(output: Path | None) -> None:
         f" worst {max(taken) * 1000:.1f} ms; {verdict} the bar of {BAR_S * 1000:.0f} ms"
     )
     if output:
-        output.parent.mkdir(parents=True, exist_ok=True)
         record = {"routes": ROUTES, "tries": TRIES, "p50_s": round(p50_s, 5), "p99_s": round(p99_s, 5)}
-        output.write_text(json.dumps(record) + "\n")
+        figures.write(output, record)
     sys.exit(p99_s >= BAR_S)
 
 

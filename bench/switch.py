@@ -8,14 +8,14 @@ Every encapsulation to every other, PPS packets a second (1000) in each of twelv
 - strict rp_filter: every node has both tunnels first, then they replace their routes, PAUSE_S apart;
 - without proof: every node makes its own tunnel and replaces its routes when it hears of it, PAUSE_S apart.
 
-    PPS=1000 python -m bench.switch [--ours] [bench/results/switch.json]
+    PPS=1000 python -m bench.switch [--ours] [--encapsulations] [bench/results/switch.json]
 
 With --ours the first two of these alone: `make bench-switch` has it done on a stock kernel too, with its ipip module.
+With --encapsulations the second is left out, as in `make bench`; with NAIVE=0 the last.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -27,15 +27,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from bench.common import figures
+from bench.common.ending import ends_orderly
+from bench.common.labs import lab_of
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.net.objects import METRIC
-from bgpctl.lab import lab as labs
 from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab, comes_true
-from bgpctl.lab.labfile import load
 from bgpctl.lab.load import Flow, Load, both_directions
 from bgpctl.lab.switch import switch
-from bgpctl.lab.topology import Topology
 from tests.lab.changes import (
     CHANGES,
     REFLECTORS,
@@ -57,8 +57,7 @@ WITHIN_S: Final = 60.0 * int(os.environ.get("SLOWNESS", "1"))
 AROUND_S: Final = 1.0
 """Of traffic before the change and after it."""
 START: Final = "IPIPCrossSubnet"
-TOPOLOGIES: Final = Path(__file__).parents[1] / "topologies"
-TOPOLOGY: Final = TOPOLOGIES / "cross-subnet.yaml"
+TOPOLOGY: Final = "cross-subnet"
 DEVICE: Final = "vxlan9"
 PORT: Final = 4789
 
@@ -74,26 +73,14 @@ class Printed:
 
 
 @contextmanager
-def lab_of(name: str, topology_file: Path = TOPOLOGY) -> Iterator[Lab]:
+def converged(name: str, topology: str = TOPOLOGY) -> Iterator[Lab]:
     """A converged lab."""
-    directory = Path(os.environ.get("TMPDIR", "/tmp")) / f"bench-switch-{os.getpid()}"  # noqa: S108
-    directory.mkdir(exist_ok=True)
-    file = directory / "cluster.yaml"
-    file.write_text(topology_file.read_text())
-    topology = load(file)
-    assert isinstance(topology, Topology), topology
-    full = f"bench{os.getpid()}-{name}"
-    lab = labs.up(topology, full, keep=False)
-    try:
-        assert lab.wait(WITHIN_S), f"{full} did not converge"
+    with lab_of(name, topology) as lab:
+        assert lab.wait(WITHIN_S), f"{name} did not converge"
         yield lab
-    finally:
-        labs.down(full)
-        file.unlink()
-        directory.rmdir()
 
 
-def figures(flows: Sequence[Flow]) -> dict[str, Any]:
+def packets(flows: Sequence[Flow]) -> dict[str, Any]:
     return {
         "sent": sum(flow.sent for flow in flows),
         "lost": sum(flow.lost for flow in flows),
@@ -103,12 +90,12 @@ def figures(flows: Sequence[Flow]) -> dict[str, Any]:
 
 
 def ours() -> Iterator[dict[str, Any]]:
-    """Every ordered pair of modes once."""
-    for topology, stops in TOURS.items():
-        with lab_of("ours", TOPOLOGIES / f"{topology}.yaml") as lab:
-            for word in stops:
+    """Every ordered pair of modes once, or the first STOPS of each of the topologies ONLY."""
+    for topology in os.environ.get("ONLY", " ".join(TOURS)).split():
+        with converged("ours", topology) as lab:
+            for word in TOURS[topology][: int(os.environ.get("STOPS", "100"))]:
                 report = switch(lab, "blue", word, PPS, Printed(), within_s=WITHIN_S)
-                row = {"from": report.before, "to": report.after, "took_s": report.took_s, **figures(report.flows)}
+                row = {"from": report.before, "to": report.after, "took_s": report.took_s, **packets(report.flows)}
                 row |= {"topology": topology, "driver": driver(lab)}
                 print(f"{row}", flush=True)
                 yield row
@@ -117,7 +104,7 @@ def ours() -> Iterator[dict[str, Any]]:
 def others() -> Iterator[dict[str, Any]]:
     """Every other change, there and back."""
     for what, change in CHANGES.items():
-        with lab_of("others", TOPOLOGIES / f"{change.topology}.yaml") as lab:
+        with converged("others", change.topology) as lab:
             before = lab.topology.file.read_text()
             for text, back in ((changed(before, change.edits), False), (before, True)):
                 prepared(lab, change, back=back)
@@ -128,12 +115,12 @@ def others() -> Iterator[dict[str, Any]]:
                     partial(may_be_finished, lab, change, back=back),
                     partial(finished, lab, change, back=back),
                 )
-    with lab_of("others") as lab:
+    with converged("others") as lab:
         mesh = lab.topology.file.read_text()
         nodes = {node.name for node in lab.topology.intent.nodes}
         for text, sessions in ((reflected(mesh), REFLECTORS), (mesh, nodes)):
             wanted = {node: sessions - {node} for node in nodes - REFLECTORS}
-            yield other(lab, ("mesh, reflectors", TOPOLOGY.stem), text, partial(sessions_are, lab, wanted))
+            yield other(lab, ("mesh, reflectors", TOPOLOGY), text, partial(sessions_are, lab, wanted))
 
 
 def other(
@@ -149,7 +136,7 @@ def other(
 
     took_s, flows = under_load(lab, follow)
     name, topology = what
-    row = {"what": name, "topology": topology, "took_s": took_s, **figures(flows)}
+    row = {"what": name, "topology": topology, "took_s": took_s, **packets(flows)}
     print(f"{row}", flush=True)
     return row
 
@@ -177,12 +164,12 @@ def under_load(lab: Lab, act: Callable[[], None]) -> tuple[float, Sequence[Flow]
 
 def naively(name: str, act: Callable[[Lab], None]) -> dict[str, Any]:
     """The packets lost while `act` changed a lab whose agents are gone, so that no agent repairs the drift."""
-    with lab_of("naive") as lab:
+    with converged("naive") as lab:
         for agent in lab.agents.values():
             agent.send_signal(signal.SIGKILL)
             agent.wait()
         took_s, flows = under_load(lab, partial(act, lab))
-    row = {"how": name, "from": START, "to": "VXLANCrossSubnet", "took_s": took_s, **figures(flows)}
+    row = {"how": name, "from": START, "to": "VXLANCrossSubnet", "took_s": took_s, **packets(flows)}
     print(f"{row}", flush=True)
     return row
 
@@ -259,8 +246,8 @@ def mac(node: Node) -> str:
 NAIVE: Final = {"delete and add": delete_and_add, "strict rp_filter": strict, "without proof": without_proof}
 
 
-def main(output: Path | None, *, naive_too: bool) -> None:
-    matrix, further = list(ours()), list(others())
+def main(output: Path | None, *, others_too: bool, naive_too: bool) -> None:
+    matrix, further = list(ours()), list(others()) if others_too else []
     naive = [naively(name, act) for name, act in NAIVE.items()] if naive_too else []
     every = [*matrix, *further]
     lost, longest_ms = sum(row["lost"] for row in every), max(row["longest_gap_ms"] for row in every)
@@ -269,13 +256,17 @@ def main(output: Path | None, *, naive_too: bool) -> None:
     for row in naive:
         print(f"{row['how']}: {row['lost']} of {row['sent']} lost, longest gap {row['longest_gap_ms']} ms")
     if output:
-        output.parent.mkdir(parents=True, exist_ok=True)
         record = {"pps": PPS, "directions": 12, "pause_s": PAUSE_S, "bgpctl": matrix, "others": further, "naive": naive}
-        output.write_text(json.dumps(record, indent=1) + "\n")
+        figures.write(output, record)
     sys.exit(lost > 0 or any(row["took_s"] is None for row in matrix))
 
 
 if __name__ == "__main__":
     _, *arguments = sys.argv
-    files = [Path(argument) for argument in arguments if argument != "--ours"]
-    main(files[0] if files else None, naive_too="--ours" not in arguments)
+    files = [Path(argument) for argument in arguments if not argument.startswith("--")]
+    ends_orderly()
+    main(
+        files[0] if files else None,
+        others_too="--encapsulations" not in arguments,
+        naive_too="--ours" not in arguments and os.environ.get("NAIVE") != "0",
+    )

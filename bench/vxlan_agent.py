@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.common.ending import ends_orderly
 from bgpctl import client
 from bgpctl.core.net.addresses import Prefix
 
@@ -65,6 +66,7 @@ def in_own_namespace(module: str, main: Callable[[Path | None], None]) -> None:
     if os.environ.get("BENCH_INSIDE") != "1":
         command = ("unshare", "--net", sys.executable, "-m", module, *sys.argv[1:])
         os.execvpe(command[0], command, {**os.environ, "BENCH_INSIDE": "1"})
+    ends_orderly()
     _ip("link add eth0 type veth peer name eth1", "address add 10.0.0.1/24 dev eth0", "link set eth0 up")
     _ip("link set eth1 up", "link set lo up")
     main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)

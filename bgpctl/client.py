@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,8 @@ from urllib.parse import quote, urlencode
 
 SOCKET: Final = "agent.sock"
 """The agent's, in its run directory."""
+
+_AGAIN_S: Final = 0.01
 
 _VERSIONS: Final[Mapping[str, int]] = {
     "summary": 2,
@@ -53,7 +56,7 @@ class OtherVersion(AgentAway):
 
 
 class Denied(Exception):
-    """Only root and the agent's own user may request this."""
+    """Only root, the agent's own user and perhaps a group may request this."""
 
 
 class BadRequest(Exception):
@@ -68,7 +71,17 @@ class _UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+        self._connect(self.sock, time.monotonic() + (self.timeout or 0.0))
+
+    def _connect(self, opened: socket.socket, until_s: float) -> None:
+        """A socket with a timeout does not wait while more ask than the agent has accepted yet (EAGAIN)."""
+        while True:
+            try:
+                return opened.connect(str(self._path))
+            except BlockingIOError:
+                if time.monotonic() >= until_s:
+                    raise
+                time.sleep(_AGAIN_S)
 
 
 def read(
@@ -91,6 +104,7 @@ def read(
         AgentAway: nothing listens, or it did not answer in time; Faulty, if it could not; OtherVersion, if its answer
             has another schema.
         BadRequest: there is no such view, or its arguments are not valid.
+        Denied: `content` is for root, the agent's user and the group of its --plan-group.
     """
     body = _understood(path, *_exchange(path, "GET", view, query or {}, content, timeout_s))
     if not any_version and body.get("schema") != schema(view):

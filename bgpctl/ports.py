@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import NewType, Protocol, TypeAlias
+from typing import NamedTuple, NewType, Protocol, TypeAlias
 
 from bgpctl.core.bgp.speaker import SpeakerCommand, SpeakerConfig, SpeakerEvent
 from bgpctl.core.cluster.intent import Intent
@@ -149,7 +149,12 @@ class Speaker(Protocol):
         """Queue commands in order. Dropped while detached: SpeakerAttached is the time to begin anew."""
 
     def shutdown(self) -> None:
-        """End the speaker and all its sessions."""
+        """
+        End the speaker and all its sessions.
+
+        Raises:
+            Unavailable: it was not started here, and could not be ended.
+        """
 
     def close(self) -> None:
         """Let go of the speaker, which keeps its sessions."""
@@ -163,6 +168,42 @@ Loaded: TypeAlias = Intent | tuple[Problem, ...]
 
 Proposal = NewType("Proposal", str)
 """Another configuration, as an operator sends it; only the store knows its form."""
+
+
+class Records(NamedTuple):
+    """
+    Records of a cluster as their source gives them: all, or those that changed.
+
+    Attributes:
+        generation: of the source, with these.
+        since: the generation that they follow; None: they are all records.
+        changed: new or replaced ones by their keys. A record is the text of one document or more.
+        removed: the keys of those that are gone.
+    """
+
+    generation: int
+    since: int | None
+    changed: Mapping[str, str]
+    removed: frozenset[str] = frozenset()
+
+
+class RecordSource(Protocol):
+    """
+    A source whose unit is a record (a pool, a node, a peer, a block) and not a file, so that it can give differences.
+    `store/records.py` understands its records; keys are sorted into their order, and stand for files in problems.
+    """
+
+    def read(self) -> Records:
+        """All records."""
+
+    def watch(self, changed: Callable[[Records], None]) -> None:
+        """
+        Call `changed` after every change: with what differs from the last call, or from `read` before the first; or,
+        where the source does not know that any more, with all.
+        """
+
+    def close(self) -> None:
+        """Stop watching."""
 
 
 class Store(Protocol):

@@ -19,6 +19,7 @@ from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
     Decap,
     FdbEntry,
+    InnerFilter,
     KernelObject,
     Link,
     LinkAddress,
@@ -85,6 +86,9 @@ def object_line(obj: KernelObject) -> str:
             also = f"also {_list(obj.also)}" if obj.also else ""
             ends = f"local {obj.local} sources {_list(obj.sources)}"
             return _words(f"decapsulation dev {obj.link} underlay {obj.underlay}", ends, also)
+        case InnerFilter():
+            hosts = f"members {_list(obj.members)} own {_list(obj.own)}"
+            return f"inner filter dev {obj.link} to {_list(obj.destinations)} from {_list(obj.sources)} {hosts}"
         case Masquerade():
             outside = f"outside {_list(obj.inside)} ports {_list(obj.udp_ports)}"
             return f"masquerade from {_list(obj.sources)} {outside}"

@@ -48,16 +48,12 @@ PARTS: Final = (
         "laws",
         f"{PYTEST} -n 2 --dist worksteal tests/laws",
         75,
-        {"HYPOTHESIS_PROFILE": "nightly", "BGPCTL_TEST_STORIES": "200000"},
+        {"HYPOTHESIS_PROFILE": "nightly", "BGPCTL_TEST_STORIES": "200000", "BGPCTL_TEST_MESSAGES": "1000000"},
     ),
     Part("newest dependencies", "make test-newest", 15),
     Part("flood", f"{PYTEST} tests/interop/test_hostile.py", 4, {"BGPCTL_TEST_FLOOD": "1000000"}),
     Part("docs", "make docs", 5),
-    Part("bench-fib", "make bench-fib", 8, {"ROUTES": "10000", "GATEWAYS": "500", "ROUNDS": "1"}),
-    Part("bench-repair", "make bench-repair", 4, {"TRIES": "50"}),
-    Part("bench-bgp", "make bench-bgp", 4, {"ROUTES": "10000", "ROUNDS": "1"}),
-    Part("bench-bgp-idle", "make bench-bgp-idle", 4, {"PEERS": "20", "ROUNDS": "1", "SECONDS": "10"}),
-    Part("bench-change", "make bench-change", 1, {"SIZES": "1000 10000", "CHANGES": "3"}),
+    Part("bench", "make bench", 8, {"QUICK": "1", "FORCE": "1"}),
     Part("bench-switch", "make bench-switch", 70, {"PPS": "200"}),
 )
 

@@ -59,6 +59,7 @@ _EXITS: Final = {
     Exit.TIMED_OUT: "timed out: not converged",
     Exit.PARTLY: "applied partly; what failed is listed",
     Exit.REFUSED: "refused: another agent runs, no permission, or a guard",
+    Exit.FAILED: "a part of the agent failed by a defect; its log has the traceback",
 }
 
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from bgpctl.agent import bgp_words
 from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core.bgp.loc_rib import LocRib
-from bgpctl.core.bgp.path import Attributes, Path
+from bgpctl.core.bgp.path import AsPath, AsSet, Attributes, Path
 from bgpctl.core.bgp.peer_table import PeerTable, TableState
 from bgpctl.core.bgp.speaker import Session
 from bgpctl.core.cluster.count import count
@@ -54,6 +54,8 @@ def _peer(snapshot: Snapshot, session: Session, table: PeerTable, rejected: int)
         "advertised": len(snapshot.state.bgp.adj_rib_out.sent.get(session.peer, ())),
         "stale": len(table.stale),
         "prefix_limit_exceeded": table.over_limit_since_s is not None,
+        "malformed": table.malformed,
+        "last_malformed": table.last_malformed,
         "last_error": table.last_error,
         "down": table.down.value if table.down else None,
         "error": error.text if error else None,
@@ -101,7 +103,7 @@ def _advertised(prefix: Prefix, attributes: Attributes) -> Json:
     return {
         "prefix": str(prefix),
         "next_hop": str(attributes.next_hop) if attributes.next_hop else "self",
-        "as_path": list(attributes.as_path),
+        "as_path": _as_path(attributes.as_path),
         "local_pref": attributes.local_pref,
         "communities": _communities(attributes.communities),
         "extended_communities": _extended(attributes.extended),
@@ -150,7 +152,7 @@ def _path(path: Path) -> Json:
     return {
         "prefix": str(path.prefix),
         "next_hop": str(path.next_hop) if path.next_hop else None,
-        "as_path": list(path.as_path),
+        "as_path": _as_path(path.as_path),
         "origin": path.origin,
         "local_pref": path.local_pref,
         "med": path.med,
@@ -159,6 +161,10 @@ def _path(path: Path) -> Json:
         "originator": str(path.originator) if path.originator else None,
         "cluster_list": list(map(str, path.cluster_list)),
     }
+
+
+def _as_path(path: AsPath) -> list[int | str]:
+    return [str(item) if isinstance(item, AsSet) else item for item in path]
 
 
 def _communities(communities: tuple[tuple[int, ...], ...]) -> list[str]:

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 
 from bgpctl.core.bgp.decision import Lost
 from bgpctl.core.bgp.peer_table import PeerTable
-from bgpctl.core.bgp.speaker import DownKind, Session
+from bgpctl.core.bgp.speaker import DownKind, Malformed, Session
+from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.reasons import RejectCode, Rejection
 
 PREFIX_LIMIT_EXCEEDED: Final = "the peer exceeds the prefix limit: none of its paths is used"
@@ -142,3 +143,9 @@ def lost(step: Lost) -> str:
 def rejection(item: Rejection) -> str:
     """The reason why a path is rejected."""
     return _REJECTED[item.reason].format(item.detail)
+
+
+def malformed(event: Malformed) -> str:
+    """Errors in UPDATEs that the session outlives."""
+    treatment = "treated as withdrawals" if event.withdrawn else "ignored"
+    return f"{count(event.count, 'error')} in UPDATEs of {event.peer} {treatment}: {event.reason}"

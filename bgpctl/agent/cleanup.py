@@ -6,7 +6,7 @@ Refuses to know: a running agent.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bgpctl.core.dataplane.effects import Failure, Op, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
@@ -16,7 +16,7 @@ from bgpctl.ports import Kernel, RunDirectory, Speaker
 
 def clean_up(
     open_kernel: Callable[[], Kernel], speaker: Speaker, run_directory: RunDirectory
-) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
+) -> tuple[Sequence[Op], tuple[Failure, ...]]:
     """
     End the node's BGP speaker, remove everything that is ours from its kernel, and put back the sysctls that were
     changed.
@@ -26,7 +26,7 @@ def clean_up(
 
     Raises:
         AlreadyRunning: an agent runs; it would put everything back.
-        Unavailable: the kernel cannot be opened.
+        Unavailable: the kernel cannot be opened, or a BGP speaker still announces for this node.
     """
     with run_directory.hold():
         speaker.shutdown()

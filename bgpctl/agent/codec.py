@@ -15,7 +15,7 @@ import dataclasses
 import enum
 import types
 import typing
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, Generic, NamedTuple, NewType, TypeAlias, TypeVar
 
@@ -108,6 +108,8 @@ class Codec(Generic[T]):
                 return self._union(arguments)
             case origin if origin is tuple and arguments[1:] == (...,):
                 return _array(tuple, self._form(arguments[0]))
+            case origin if origin is Sequence:
+                return _array(tuple, self._form(arguments[0]))
             case origin if origin is tuple:
                 return _row("tuple", tuple, [(f"[{index}]", self._form(item)) for index, item in enumerate(arguments)])
             case origin if origin in {frozenset, AbstractSet}:
@@ -145,7 +147,7 @@ class Codec(Generic[T]):
                 yield _Field(field.name, self._form(hint), _simple(field.default), required)
 
     def _union(self, members: tuple[object, ...]) -> _Form:
-        known = {member: self._form(member) for member in members}
+        known = {_plain(member): self._form(member) for member in members}
         is_optional = known.pop(types.NoneType, None) is not None
         if len(known) == 1:
             (form,) = known.values()
@@ -163,6 +165,11 @@ def _kinds(base: type) -> list[type]:
     subclasses: list[type] = type.__subclasses__(base)
     derived = [cls for cls in subclasses if "__slots__" in vars(cls)]
     return [cls for cls in (base, *derived) if dataclasses.is_dataclass(cls)] if derived else []
+
+
+def _plain(annotation: object) -> object:
+    """The class that a NewType stands for; a class for itself."""
+    return annotation.__supertype__ if isinstance(annotation, NewType) else annotation
 
 
 def _simple(default: object) -> object:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypeAlias, assert_never
 
-from bgpctl.agent import words
+from bgpctl.agent import bgp_words, words
 from bgpctl.core.agent.events import (
     Applied,
     Apply,
@@ -127,6 +127,8 @@ def _from_peer(item: speaker.PeerEvent) -> str:
                 f"withdraws {count(len(item.withdrawn), 'prefix', 'prefixes')} ({withdrawn})" if withdrawn else "",
             ]
             return ", ".join(filter(None, parts)) or "empty UPDATE"
+        case speaker.Malformed():
+            return bgp_words.malformed(item)
         case speaker.EndOfRib():
             return "End-of-RIB received"
         case speaker.RefreshBegun():

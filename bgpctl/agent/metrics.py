@@ -111,12 +111,16 @@ def _bgp(peers: list[dict[str, Any]]) -> Iterator[Metric]:
     up = _gauge("peer_established", "1 if the session is established.", labels)
     received = _gauge("peer_received_routes", "Paths that the peer announced.", labels)
     rejected = _gauge("peer_rejected_routes", "Of these, the paths that the import policy rejects.", labels)
+    malformed = CounterMetricFamily(
+        "bgpctl_peer_malformed_updates", "Errors in UPDATEs of the peer that its session outlived.", labels=labels
+    )
     for row in peers:
         place = [row["name"], row["address"]]
         up.add_metric(place, row["established"])
         received.add_metric(place, row["received"])
         rejected.add_metric(place, row["rejected"])
-    yield from (up, received, rejected)
+        malformed.add_metric(place, row["malformed"])
+    yield from (up, received, rejected, malformed)
 
 
 def _gauge(name: str, text: str, labels: tuple[str, ...]) -> GaugeMetricFamily:

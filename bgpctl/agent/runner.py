@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from bgpctl.agent import words
+from bgpctl.agent import bgp_words, words
 from bgpctl.agent.journal import Entry, Journal
 from bgpctl.agent.observe_throttle import ObserveThrottle
 from bgpctl.agent.recheck_throttle import RecheckThrottle
@@ -48,6 +48,8 @@ from bgpctl.ports import Clock, Kernel, Loaded, Prober, Speaker, Store, Unavaila
 
 log = logging.getLogger("bgpctl.agent")
 
+_NOT_NOW: Final = (Unavailable, OSError, MemoryError)
+"""A kernel that cannot be reached now, or nothing left to reach it with: EMFILE, ENFILE, ENOMEM, ENOSPC."""
 _RESYNC_PAUSE: Final = 500
 """Of one CPU, 0.2 %, however large the kernel's tables are."""
 
@@ -185,7 +187,7 @@ class Runner:
             self._observe_next = False
             self._observation_began_s = self._now_s()
             return Observed(kernel.observe())
-        except Unavailable as error:
+        except _NOT_NOW as error:
             self._observe_next = False
             return self._lost_kernel(error)
 
@@ -208,12 +210,12 @@ class Runner:
             self._kernel.watch(self._kernel_changed)
         return self._kernel
 
-    def _lost_kernel(self, error: Unavailable) -> KernelLost:
+    def _lost_kernel(self, error: Exception) -> KernelLost:
         """Close the kernel; the next observation opens it again."""
         if self._kernel:
             self._kernel.close()
         self._kernel = None
-        return KernelLost(str(error))
+        return KernelLost(str(error) or type(error).__name__)
 
     def _advance(self, event: Event) -> None:
         before = self.state
@@ -245,7 +247,7 @@ class Runner:
             case Speak():
                 self._ports.speaker.send(command.commands)
             case SendProbes():
-                threading.Thread(target=self._probe, args=(command,), name="probes", daemon=True).start()
+                self._send_probes(command)
             case WakeAt():
                 self._wake_at_s = command.at_s
             case _:
@@ -257,10 +259,17 @@ class Runner:
         else:
             self._ports.speaker.configure(config)
 
+    def _send_probes(self, command: SendProbes) -> None:
+        try:
+            threading.Thread(target=self._probe, args=(command,), name="probes", daemon=True).start()
+        except RuntimeError as error:  # the host, or our limit, has no thread left
+            log.warning("probes cannot be sent", extra={"facts": {"error": str(error)}})
+            self.post(Probed(()))
+
     def _probe(self, command: SendProbes) -> None:
         try:
             replies = self._ports.prober.probe(command.probes)
-        except Unavailable as error:
+        except _NOT_NOW as error:
             log.warning("probes cannot be sent", extra={"facts": {"error": str(error)}})
             replies = ()
         self.post(Probed(replies))
@@ -268,7 +277,7 @@ class Runner:
     def _apply(self, command: Apply) -> None:
         try:
             failures = self._open_kernel().apply(command.ops)
-        except Unavailable as error:
+        except _NOT_NOW as error:
             self.post(self._lost_kernel(error))
             return
         log.info("applied", extra={"facts": {"operations": len(command.ops), "failed": len(failures)}})
@@ -292,7 +301,7 @@ def _report(before: State, after: State, event: Event) -> None:
             _report_kernel(before, event)
         case SelfCheckMismatch(parts):
             log.error("%s", words.selfcheck(parts))
-        case speaker.SessionUp() | speaker.SessionDown():
+        case speaker.SessionUp() | speaker.SessionDown() | speaker.Malformed():
             _report_session(event)
         case _:
             pass
@@ -315,11 +324,13 @@ def _report_kernel(before: State, event: MirrorMismatch | KernelLost | Observed 
             pass
 
 
-def _report_session(event: speaker.SessionUp | speaker.SessionDown) -> None:
+def _report_session(event: speaker.SessionUp | speaker.SessionDown | speaker.Malformed) -> None:
     match event:
         case speaker.SessionUp():
             log.info("session up", extra={"facts": {"peer": event.peer}})
         case speaker.SessionDown():
             log.warning("session down", extra={"facts": {"peer": event.peer, "reason": event.reason}})
+        case speaker.Malformed():
+            log.warning("%s", bgp_words.malformed(event), extra={"facts": {"peer": event.peer}})
         case _:
             assert_never(event)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -51,7 +52,8 @@ class SelfCheck:
             return
         self._running = threading.Thread(target=self._check, args=(self._last,), name="selfcheck", daemon=True)
         self._last = None
-        self._running.start()
+        with suppress(RuntimeError):  # the host, or our limit, has no thread left: another decision is checked
+            self._running.start()
 
     def _check(self, decision: Decision) -> None:
         began_s = self._clock.now_s()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgpctl import client
-from bgpctl.agent import config_changes, health_http, journal_file, operator_commands, views
+from bgpctl.agent import config_changes, health_http, operator_commands, views
 from bgpctl.agent.api import CONTENT, Answer, Api
 from bgpctl.agent.errors import BadRequest
 from bgpctl.agent.journal import Entry
@@ -48,15 +48,27 @@ def collect_seldom() -> None:
 
     A table of routes is many tuples that live long and have no cycles: at 100,000 routes more than half of the CPU
     time of a round went into going through them again and again. Called before the cluster file is read: 5,000 nodes
-    are many objects too.
+    are many objects too. The modules stay as long as the agent runs, and no search goes through them.
     """
+    gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS)
 
 
-def run(node: str, ports: Ports, process: Process, socket: Path, health: tuple[str, int] | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """
+    Where the agent is asked: the API at `socket`, by members of `plan_group` for plans of foreign content too, and the
+    pages by TCP at `health`.
+    """
+
+    socket: Path
+    health: tuple[str, int] | None = None
+    plan_group: int | None = None
+
+
+def run(node: str, ports: Ports, process: Process, servers: Servers) -> None:
     """
     Run the agent of `node` in the foreground until it is asked to stop, then leave forwarding and sessions in place.
-    The API listens at `socket`; `health` is where the pages are served by TCP too.
 
     Raises:
         AlreadyRunning: another agent has this network namespace or the run directory.
@@ -67,8 +79,8 @@ def run(node: str, ports: Ports, process: Process, socket: Path, health: tuple[s
     with process.run_directory.hold():
         runner = Runner(node, ports, partial(_beat, manager, ports.clock), manager.beat_s)
         manager.on_stop(runner.stop)
-        log.info("started", extra={"facts": {"node": node, "pid": manager.pid, "run_dir": socket.parent}})
-        with _serving(runner, ports, process, socket, health):
+        log.info("started", extra={"facts": {"node": node, "pid": manager.pid, "run_dir": servers.socket.parent}})
+        with _serving(runner, ports, process, servers):
             runner.run()
             manager.stopping()
         log.info("stopped, forwarding and BGP sessions stay", extra={"facts": {"node": node}})
@@ -79,9 +91,7 @@ def _beat(manager: ServiceManager, clock: Clock, state: State) -> None:
 
 
 @contextmanager
-def _serving(
-    runner: Runner, ports: Ports, process: Process, socket: Path, health: tuple[str, int] | None
-) -> Iterator[None]:
+def _serving(runner: Runner, ports: Ports, process: Process, servers: Servers) -> Iterator[None]:
     traffic, clock = partial(_traffic, process.host), ports.clock
 
     def snapshot() -> Snapshot:
@@ -90,9 +100,9 @@ def _serving(
     pages = health_http.pages(snapshot, lambda: clock.now_s() - runner.beat_s)
     with ExitStack() as stack:
         answer, act = _answer(runner, ports, process.host), _act(runner, ports, process.run_directory)
-        stack.callback(Api(socket, answer, act, pages).close)
-        if health:
-            stack.callback(TcpPages(*health, pages).close)
+        stack.callback(Api(servers.socket, answer, act, pages, content_group=servers.plan_group).close)
+        if servers.health:
+            stack.callback(TcpPages(*servers.health, pages).close)
         yield
 
 
@@ -131,7 +141,10 @@ def _without_content(query: Mapping[str, str]) -> dict[str, str]:
 
 
 def _save_journal(runner: Runner, clock: Clock, run_directory: RunDirectory) -> dict[str, Any]:
-    from importlib.metadata import version  # noqa: PLC0415 (20 ms at every start, for what is asked now and then)
+    # 25 ms at every start, for what is asked now and then.
+    from importlib.metadata import version  # noqa: PLC0415
+
+    from bgpctl.agent import journal_file  # noqa: PLC0415
 
     record = runner.journal.record()
     content = journal_file.dump(record, version("bgpctl"), clock.date().isoformat(timespec="seconds"))

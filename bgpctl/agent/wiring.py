@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bgpctl import client
 from bgpctl.agent import cleanup, service
 from bgpctl.agent.runner import Ports
 from bgpctl.core.dataplane.effects import Failure, Op
@@ -39,15 +38,16 @@ def run(
     store: Store,
     run_dir: Path,
     drivers: Mapping[str, str],
+    servers: service.Servers,
     *,
     next_hop_objects: bool,
     protocol: int,
-    health: tuple[str, int] | None,
+    patched: bool,
 ) -> None:
     """
     Run the agent of `node`, as service.run does, with `run_dir` as its run directory. `ipip_driver` is one of
     `kernel.ipip.DRIVERS`; without `next_hop_objects` each route has its gateways itself; `protocol` marks our routes
-    and next hops in the kernel; `health` is where the pages are served by TCP too.
+    and next hops in the kernel; without `patched`, ExaBGP runs as it is.
     """
     open_kernel = partial(
         LinuxKernel,
@@ -56,12 +56,12 @@ def run(
         memory=run_dir / _SYSCTLS_BEFORE,
         protocol=protocol,
     )
-    ports = Ports(open_kernel, ExabgpSpeaker(run_dir), store, LinuxClock(), PacketProber())
+    ports = Ports(open_kernel, ExabgpSpeaker(run_dir, patched=patched, alone=True), store, LinuxClock(), PacketProber())
     process = service.Process(LinuxHost(), Systemd(os.environ), DiskRunDirectory(run_dir))
-    service.run(node, ports, process, run_dir / client.SOCKET, health)
+    service.run(node, ports, process, servers)
 
 
-def clean_up(run_dir: Path, protocol: int) -> tuple[tuple[Op, ...], tuple[Failure, ...]]:
+def clean_up(run_dir: Path, protocol: int) -> tuple[Sequence[Op], tuple[Failure, ...]]:
     """Clean up, as cleanup.clean_up does, after the agent that ran with `run_dir` and `protocol`."""
     open_kernel = partial(LinuxKernel, memory=run_dir / _SYSCTLS_BEFORE, protocol=protocol)
-    return cleanup.clean_up(open_kernel, ExabgpSpeaker(run_dir), DiskRunDirectory(run_dir))
+    return cleanup.clean_up(open_kernel, ExabgpSpeaker(run_dir, alone=True), DiskRunDirectory(run_dir))

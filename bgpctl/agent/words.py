@@ -22,6 +22,7 @@ from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
     Decap,
     FdbEntry,
+    InnerFilter,
     KernelObject,
     Link,
     LinkAddress,
@@ -211,6 +212,8 @@ def kernel_object(item: KernelObject) -> str:
             return f"address {item.address} dev {item.link}"
         case Decap():
             return f"decapsulation on {item.underlay} into {item.link} for {count(len(item.sources), 'source')}"
+        case InnerFilter():
+            return f"inner filter on {item.link} for {count(len(item.destinations), 'destination')}"
         case Masquerade():
             return f"masquerade from {', '.join(map(str, item.sources))}"
         case FdbEntry():

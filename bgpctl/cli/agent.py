@@ -11,8 +11,9 @@ from pathlib import Path
 
 import click
 
+from bgpctl import client
 from bgpctl.agent import logs, wiring
-from bgpctl.agent.service import collect_seldom
+from bgpctl.agent.service import Servers, collect_seldom
 from bgpctl.agent.words import failure as failure_words
 from bgpctl.agent.words import kernel_object as object_words
 from bgpctl.cli import values
@@ -24,6 +25,7 @@ from bgpctl.cli.options import files_option, run_dir_option
 from bgpctl.core.cluster.count import count
 from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.ports import AlreadyRunning, Unavailable
+from bgpctl.process import parts
 
 protocol_option = click.option(
     "--route-protocol",
@@ -58,6 +60,17 @@ def agent() -> None:
     metavar="HOST:PORT",
     help="Serve /liveness, /readiness and /metrics there too; choose a local address, such as 127.0.0.1:9099.",
 )
+@click.option(
+    "--plan-group",
+    callback=values.group,
+    metavar="GROUP",
+    help="Members may ask for plans of their own content, as root may; all users may read everything else.",
+)
+@click.option(
+    "--unpatched",
+    is_flag=True,
+    help="Run ExaBGP as it is, whatever its version; without, any but the one that is patched is refused.",
+)
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
@@ -68,8 +81,10 @@ def run(
     run_dir: Path,
     route_protocol: int,
     health: tuple[str, int] | None,
+    plan_group: int | None,
     *,
     nexthop_objects: bool,
+    unpatched: bool,
     **log: str,
 ) -> None:
     """
@@ -84,15 +99,17 @@ def run(
     if intent.node(node) is None:
         names = ", ".join(member.name for member in intent.nodes) or "none"
         raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
+    parts.end_together(Exit.FAILED)
     try:
         wiring.run(
             node,
             store,
             run_dir,
             selected(),
+            Servers(run_dir / client.SOCKET, health, plan_group),
             next_hop_objects=nexthop_objects,
             protocol=route_protocol,
-            health=health,
+            patched=not unpatched,
         )
     except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from bgpctl.core.fabric.host import Needs, Verdict
 from bgpctl.core.trace.doctor import examine, needs_of
 from bgpctl.kernel.survey import survey
 from bgpctl.ports import Unavailable
+from bgpctl.speaker import orphans
 from bgpctl.store import texts
 
 _FINDINGS: Final[Sequence[Column]] = (
@@ -51,8 +53,9 @@ def doctor(files: tuple[Path, ...], node: str | None, run_dir: Path, output: str
     """
     needs = _needs(files, node)
     try:
-        findings = examine(survey(agent=_answers(run_dir)), needs)
-    except Unavailable as error:
+        facts = replace(survey(agent=_answers(run_dir)), speakers=orphans.running())
+        findings = examine(facts, needs)
+    except (Unavailable, OSError) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
     rows = [{**finding._asdict(), "verdict": finding.verdict.value} for finding in findings]

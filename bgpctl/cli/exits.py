@@ -21,3 +21,5 @@ class Exit(enum.IntEnum):
     """Applied partly; the failures were listed."""
     REFUSED = 6
     """A guard refused."""
+    FAILED = 7
+    """A part of the agent failed by a defect; its log has the traceback. Started again, it goes on."""

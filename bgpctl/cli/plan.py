@@ -52,8 +52,9 @@ def plan(
     """
     Show the changes to the kernel and their effect on traffic. Changes nothing.
 
-    With -f, this node's agent plans from its own kernel. With --to, and --from unless the cluster is new, every node
-    is planned from the files alone, on kernels with nothing beside bgpctl. Exits 0 if nothing would change, 1 if
+    With -f, this node's agent plans from its own kernel, for root and the members of its --plan-group. With --to, and
+    --from unless the cluster is new, every node is planned from the files alone, on kernels with nothing beside bgpctl,
+    for any user. Exits 0 if nothing would change, 1 if
     something would, 6 if something that is reachable now would not be, or if a host connected to this node would be
     cut off.
     """
@@ -94,12 +95,15 @@ def contents(files: Sequence[Path]) -> str:
 
 
 def of_agent(run_dir: Path, content: str, **query: str) -> dict[str, Any]:
-    """The plan of this node's agent. Exits 2 if it could not, 3 if no agent answers."""
+    """The plan of this node's agent. Exits 2 if it could not, 3 if no agent answers, 6 if it does for other users."""
     try:
         return client.read(run_dir / client.SOCKET, "plan", query, content=content)
     except client.AgentAway as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.UNREACHABLE)
+    except client.Denied as error:
+        click.echo(str(error), err=True)
+        sys.exit(Exit.REFUSED)
     except client.BadRequest as error:
         raise click.UsageError(str(error)) from error
 

@@ -1,11 +1,12 @@
 """
-Values of options that click has no type for, as callbacks: times such as 60s, places such as 127.0.0.1:9099.
+Values of options that click has no type for, as callbacks: times such as 60s, places such as 127.0.0.1:9099, groups.
 
 Refuses to know: which options have them.
 """
 
 from __future__ import annotations
 
+import grp
 import re
 from typing import Final
 
@@ -34,3 +35,13 @@ def place(_context: click.Context, _option: click.Parameter, text: str | None) -
     if not host or not port.isdigit() or int(port) > _LAST_PORT:
         raise click.BadParameter(f"{text!r} is no HOST:PORT, such as 127.0.0.1:9099")
     return host, int(port)
+
+
+def group(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    """The number of a group of this host. Raises BadParameter."""
+    if text is None:
+        return None
+    try:
+        return grp.getgrnam(text).gr_gid
+    except KeyError:
+        raise click.BadParameter(f"this host has no group {text!r}") from None

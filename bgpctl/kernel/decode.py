@@ -87,7 +87,7 @@ _UNUSABLE: Final = _IFA_F_TENTATIVE | _IFA_F_OPTIMISTIC
 
 _IFF_UP: Final = 0x1
 _IFF_RUNNING: Final = 0x40
-_RTM_F_CLONED: Final = 0x200
+RTM_F_CLONED: Final = 0x200
 _MAC_BYTES: Final = 6
 _RTNH_F_DEAD: Final = 1
 _BY_NEXT_HOP: Final = struct.Struct("=BBHxBxBIIII4sIIII")
@@ -101,8 +101,14 @@ _BY_NEXT_HOP_FIXED: Final = (
     ),
 )
 
+_PLAIN_NEXT_HOP: Final = struct.Struct("=BBBxIIIIII4s")
+"""NHMSG, then each attribute's header and value"""
+_PLAIN_NEXT_HOP_FIXED: Final = tuple(
+    int.from_bytes(attribute(kind, bytes(4))[:4], sys.byteorder) for kind in (NHA_ID, NHA_OIF, NHA_GATEWAY)
+)
+
 _VERSION: Final = {family: version for version, family in FAMILY.items()}
-_SHOWN: Final = {
+SHOWN: Final = {
     int(kind): kind
     for kind in (RouteType.UNICAST, RouteType.BLACKHOLE, RouteType.UNREACHABLE, RouteType.PROHIBIT, RouteType.THROW)
 }
@@ -252,19 +258,30 @@ def next_hop_id(body: bytes) -> tuple[int, int]:
 
 def next_hop(body: bytes, names: Names) -> NextHop | None:
     """A next-hop object with a link: neither a group nor a blackhole."""
+    if len(body) == _PLAIN_NEXT_HOP.size:
+        _, _, protocol, flags, h1, number, h2, index, h3, packed = _PLAIN_NEXT_HOP.unpack(body)
+        if (h1, h2, h3) == _PLAIN_NEXT_HOP_FIXED and index in names:
+            gateway = Address(4, int.from_bytes(packed, "big"))
+            return NextHop(number, names[index], gateway, bool(flags & RTNH_F_ONLINK), protocol)
+    return _any_next_hop(body, names)
+
+
+def _any_next_hop(body: bytes, names: Names) -> NextHop | None:
     _, _, protocol, flags = NHMSG.unpack_from(body)
     found = attributes(body, NHMSG.size)
     index = u32(found[NHA_OIF]) if NHA_OIF in found else 0
     if index not in names:
         return None
-    gateway = found.get(NHA_GATEWAY)
+    packed = found.get(NHA_GATEWAY)
     onlink = bool(flags & RTNH_F_ONLINK)
-    return NextHop(u32(found[NHA_ID]), names[index], address(gateway) if gateway else None, onlink, protocol)
+    return NextHop(u32(found[NHA_ID]), names[index], address(packed) if packed else None, onlink, protocol)
 
 
 def group(body: bytes, _: Names) -> NextHopGroup | None:
     """A group of next-hop objects; the weights of its members are ignored."""
-    _, _, protocol, _ = NHMSG.unpack_from(body)
+    family, _, protocol, _ = NHMSG.unpack_from(body)
+    if family:  # a next hop's; a group has none (AF_UNSPEC)
+        return None
     found = attributes(body, NHMSG.size)
     if NHA_GROUP not in found:
         return None
@@ -291,15 +308,15 @@ def _by_next_hop(body: bytes) -> Route | None:
         return None
     fields = _BY_NEXT_HOP.unpack_from(body)
     family, length, matched, protocol, kind, flags, h1, table, h2, network, h3, metric, h4, number = fields
-    if (family, matched, h1, h2, h3, h4) != _BY_NEXT_HOP_FIXED or flags & _RTM_F_CLONED or table == LOCAL_TABLE:
+    if (family, matched, h1, h2, h3, h4) != _BY_NEXT_HOP_FIXED or flags & RTM_F_CLONED or table == LOCAL_TABLE:
         return None
     prefix = Prefix(4, int.from_bytes(network, "big"), length)
-    return Route(prefix, _SHOWN[kind], number, None, None, metric, table, protocol) if kind in _SHOWN else None
+    return Route(prefix, SHOWN[kind], number, None, None, metric, table, protocol) if kind in SHOWN else None
 
 
 def _any_route(body: bytes, names: Names) -> Route | None:
     family, length, source_length, tos, table, protocol, _, kind, flags = RTMSG.unpack_from(body)
-    if kind not in _SHOWN or family not in _VERSION or source_length or tos or flags & _RTM_F_CLONED:
+    if kind not in SHOWN or family not in _VERSION or source_length or tos or flags & RTM_F_CLONED:
         return None
     found = attributes(body, RTMSG.size)
     table = u32(found[RTA_TABLE]) if RTA_TABLE in found else table
@@ -312,13 +329,13 @@ def _any_route(body: bytes, names: Names) -> Route | None:
     # A next-hop object's expansion is not repeated, and IPv6 hangs blackholes on the loopback link.
     led = not number and kind == RouteType.UNICAST
     gateway, link_name = _route_next_hop(found, names) if led else (None, None)
-    return Route(prefix, _SHOWN[kind], number, gateway, link_name, metric, table, protocol)
+    return Route(prefix, SHOWN[kind], number, gateway, link_name, metric, table, protocol)
 
 
 def route_key(body: bytes) -> tuple[int, Prefix, int] | None:
     """Table, prefix and metric of a route of any type; None for one that `route` never shows, whatever its type."""
     family, length, source_length, tos, table, _, _, _, flags = RTMSG.unpack_from(body)
-    if family not in _VERSION or source_length or tos or flags & _RTM_F_CLONED:
+    if family not in _VERSION or source_length or tos or flags & RTM_F_CLONED:
         return None
     found = attributes(body, RTMSG.size)
     table = u32(found[RTA_TABLE]) if RTA_TABLE in found else table

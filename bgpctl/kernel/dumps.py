@@ -11,11 +11,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
+from bgpctl.core.fabric.encapsulations import behind
 from bgpctl.core.net.addresses import LINK_LOCAL
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
     PROTOCOL,
     Decap,
+    InnerFilter,
     Link,
     LinkAddress,
     Masquerade,
@@ -25,7 +27,7 @@ from bgpctl.core.net.objects import (
     Sysctl,
 )
 from bgpctl.core.net.route_set import RouteSet
-from bgpctl.kernel import decode, encode, masquerade, rules, sysctl
+from bgpctl.kernel import decode, encode, inner_filter, masquerade, nft, rules, sysctl
 from bgpctl.kernel.decode import LinkFacts
 from bgpctl.kernel.encapsulations import link
 from bgpctl.kernel.links import list_links
@@ -40,7 +42,7 @@ from bgpctl.ports import Unavailable
 T = TypeVar("T")
 
 _WATCHED_SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
-_WATCHED_LINK_SYSCTLS: Final = ("forwarding", "rp_filter")
+_WATCHED_LINK_SYSCTLS: Final = (*(f"net/ipv4/conf/{{}}/{key}" for key in ("forwarding", "rp_filter")),)
 
 
 def dump_next_hops(netlink: Netlink) -> tuple[bytes, ...]:
@@ -83,6 +85,10 @@ class Dumps:
         self._emulation = emulation
         self._has_next_hop_objects = next_hop_objects
         self._last_routes = RouteDump({})
+        # Listing a table takes a process: done again only after some program has changed one.
+        self._filters: frozenset[InnerFilter] = frozenset()
+        self._filters_of: tuple[int | None, frozenset[tuple[int, str]]] | None = None
+        self._filters_may_be_left_behind = True
         self.masquerading = set(encode.FAMILY)
         self.named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
 
@@ -120,6 +126,8 @@ class Dumps:
                 return {"addresses": read(dumped, names, decode.link_address)}
             case Part.DECAPS:
                 return {"decaps": self._decaps(links)}
+            case Part.INNER_FILTERS:
+                return {"inner_filters": self._inner_filters(names, links)}
             case Part.MASQUERADES:
                 return {"masquerades": self._masquerades()}
             case Part.FDB:
@@ -160,7 +168,7 @@ class Dumps:
         return dump_next_hops(self._netlink)
 
     def _route_set(self, names: Mapping[int, str]) -> RouteSet:
-        dumped = list(self.routes())
+        dumped = self.routes()
         if self._emulation:
             return RouteSet.of(self._emulation.routes(dumped, names))
         self._last_routes = self._last_routes.next(dumped, names)
@@ -174,11 +182,13 @@ class Dumps:
             return frozenset()  # without CONFIG_IP_MULTIPLE_TABLES
         return frozenset(rules.rules(dumped))
 
-    def routes(self) -> Iterator[bytes]:
+    def routes(self) -> list[bytes]:
         """The bodies of a dump of all tables. Raises Unavailable."""
+        found: list[bytes] = []
         # One family at a time: AF_UNSPEC would add MPLS labels and multicast forwarding entries.
         for family in encode.FAMILY.values():
-            yield from self._netlink.dump(encode.RTM_GETROUTE, encode.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
+            found += self._netlink.dump(encode.RTM_GETROUTE, encode.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
+        return found
 
     def scene(self) -> Scene:
         """The links as they are now. Raises Unavailable."""
@@ -197,6 +207,21 @@ class Dumps:
     def _decaps(self, links: Collection[Link]) -> frozenset[Decap]:
         return frozenset(decap for devices in self._devices for decap in devices.decaps(links))
 
+    def _inner_filters(self, names: Mapping[int, str], links: Iterable[Link]) -> frozenset[InnerFilter]:
+        has_tunnel = any(behind(link.kind) for link in links)
+        # Without a tunnel, read once at the start and while an earlier read found something.
+        if not has_tunnel and not self._filters_may_be_left_behind:
+            return frozenset()
+        try:
+            # A chain that goes with its device does not count as a change of its table.
+            now = nft.generation(), frozenset(names.items())
+            if now != self._filters_of:
+                self._filters, self._filters_of = inner_filter.observe(names.values()), now
+        except OSError as error:
+            raise Unavailable(f"cannot read which packets pass in tunnels: {error}") from error
+        self._filters_may_be_left_behind = has_tunnel or bool(self._filters)
+        return self._filters
+
     def _masquerades(self) -> frozenset[Masquerade]:
         # Listing a table takes a process: done at the first observation, and while there is a table.
         try:
@@ -209,7 +234,7 @@ class Dumps:
 
     def _sysctls(self, links: Iterable[Link], addresses: Iterable[LinkAddress]) -> Iterator[Sysctl]:
         ours = {link.name for link in links if link.owned}
-        per_link = {f"net/ipv4/conf/{name}/{key}" for name in ours for key in _WATCHED_LINK_SYSCTLS}
+        per_link = {name.format(link) for link in ours for name in _WATCHED_LINK_SYSCTLS}
         theirs = {item.link for item in addresses if _is_global6(item)} - ours
         heeding = {f"net/ipv6/conf/{name}/accept_ra" for name in theirs}
         found = map(sysctl.read, self.named_sysctls | per_link | heeding)

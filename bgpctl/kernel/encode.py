@@ -81,6 +81,8 @@ GROUP_ENTRY: Final = struct.Struct("=IBBH")
 _U32: Final = struct.Struct("=HHI")
 _ROUTE_KEY: Final = {4: struct.Struct("=BBBBBBBBIHH4sHHIHHI"), 6: struct.Struct("=BBBBBBBBIHH16sHHIHHI")}
 """By IP version: RTMSG, then RTA_DST, RTA_PRIORITY and RTA_TABLE. Packed at once: there are 100,000 routes."""
+_NEXT_HOP4: Final = struct.Struct("=BBBxIHHIHHIHH4s")
+"""NHMSG, then NHA_ID, NHA_OIF and an IPv4 NHA_GATEWAY."""
 
 _PROTOCOL_AT: Final = {
     **dict.fromkeys((RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE), 5),
@@ -192,11 +194,15 @@ def _gateway(prefix: Prefix, gateway: Address) -> bytes:
 
 
 def _next_hop(next_hop: NextHop, link_index: int) -> bytes:
+    gateway = next_hop.gateway
+    flags = RTNH_F_ONLINK if next_hop.onlink else 0
+    if gateway and gateway.version == 4:
+        id_and_link = (8, NHA_ID, next_hop.id, 8, NHA_OIF, link_index)
+        return _NEXT_HOP4.pack(FAMILY[4], 0, next_hop.protocol, flags, *id_and_link, 8, NHA_GATEWAY, gateway.packed)
     # Without a gateway the family is IPv4's: an IPv4 route cannot use an IPv6 next hop.
-    family = FAMILY[next_hop.gateway.version if next_hop.gateway else 4]
-    header = NHMSG.pack(family, 0, next_hop.protocol, RTNH_F_ONLINK if next_hop.onlink else 0)
+    header = NHMSG.pack(FAMILY[6 if gateway else 4], 0, next_hop.protocol, flags)
     numbers = _U32.pack(8, NHA_ID, next_hop.id) + _U32.pack(8, NHA_OIF, link_index)
-    return header + numbers + (attribute(NHA_GATEWAY, next_hop.gateway.packed) if next_hop.gateway else b"")
+    return header + numbers + (attribute(NHA_GATEWAY, gateway.packed) if gateway else b"")
 
 
 def _group(group: NextHopGroup) -> bytes:

@@ -1,29 +1,31 @@
 """
-Links and addresses. They are changed through pyroute2: in few calls, because it silently drops arguments that it does
-not know.
+Links and addresses: the requests that change them, one by one, and a list of links.
 
-Refuses to know: the present and the wanted state.
+Refuses to know: the present and the wanted state, the bytes of a request (link_messages.py).
 """
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 from bgpctl.core.net.addresses import InterfaceAddress
 from bgpctl.core.net.objects import ALIAS, Link, Sysctl
-from bgpctl.kernel import sysctl
+from bgpctl.kernel import link_messages, sysctl
 from bgpctl.kernel.decode import LinkFacts, link_facts
 from bgpctl.kernel.encode import IFINFOMSG, RTM_GETLINK
-from bgpctl.kernel.netlink import Netlink, open_socket, port_id_of
+from bgpctl.kernel.link_messages import Arguments
+from bgpctl.kernel.netlink import Netlink, Request
 
-Arguments: TypeAlias = Mapping[str, object]
-"""Keyword arguments of pyroute2's `link`."""
-
+_LEARNING_NOTHING: Final = (
+    ("net/ipv4/conf/{}/accept_redirects", "0"),
+    ("net/ipv4/conf/{}/arp_ignore", "8"),
+    ("net/ipv6/conf/{}/accept_ra", "0"),
+    ("net/ipv6/conf/{}/accept_redirects", "0"),
+)
 _ADDR_GEN_NONE: Final = "1"  # IN6_ADDR_GEN_MODE_NONE
-_IFA_F_NODAD: Final = 2
 
 
 def mending(wanted: Link, present: Link) -> Arguments:
@@ -53,6 +55,17 @@ def keep_link_local_away(name: str) -> None:
         sysctl.write(Sysctl(f"net/ipv6/conf/{name}/addr_gen_mode", _ADDR_GEN_NONE))
 
 
+def learn_nothing(name: str) -> None:
+    """
+    Have the link take no router advertisement, no redirect and no ARP request (arp_ignore 8), as far as that can be
+    set: a node without IPv6 has not all of these, and in a container they are read-only. The filter of the device drops
+    all of this anyway.
+    """
+    for key, value in _LEARNING_NOTHING:
+        with suppress(OSError):
+            sysctl.write(Sysctl(key.format(name), value))
+
+
 def list_links(netlink: Netlink) -> tuple[LinkFacts, ...]:
     """Every link of the namespace. Raises Unavailable."""
     return tuple(map(link_facts, netlink.dump(RTM_GETLINK, IFINFOMSG.pack(0, 0, 0, 0, 0))))
@@ -60,25 +73,24 @@ def list_links(netlink: Netlink) -> tuple[LinkFacts, ...]:
 
 class Links:
     """
-    Acts in the network namespace in which it was made. Every method raises OSError with the kernel's errno and text.
+    Acts in the network namespace in which it was made. Every method raises OSError with the kernel's errno and text,
+    and Unavailable when the kernel gives no answer.
 
     Raises:
         Unavailable: no netlink here.
     """
 
     def __init__(self) -> None:
-        # asyncio, on which pyroute2 stands, takes netlink for UDP and insists on a datagram socket.
-        self._socket = open_socket(socket.SOCK_DGRAM)
-        self.port_id = port_id_of(self._socket)
+        self._netlink = Netlink()
+        self.port_id = self._netlink.port_id
 
     def close(self) -> None:
         """Release the socket."""
-        self._socket.close()
+        self._netlink.close()
 
     def create(self, arguments: Arguments) -> None:
         """Make a link."""
-        with self._conversation() as ipr:
-            ipr.link("add", **arguments)
+        self._do(link_messages.create_link(arguments))
 
     @contextmanager
     def creating(self, arguments: Arguments) -> Iterator[None]:
@@ -87,46 +99,26 @@ class Links:
         try:
             yield
         except OSError:
-            with self._conversation() as ipr:
-                ipr.link("del", ifname=arguments["ifname"])
+            self._do(link_messages.remove_link_named(str(arguments["ifname"])))
             raise
 
     def change(self, index: int, arguments: Arguments) -> None:
         """Set attributes of the link with this interface index; none asked for, nothing done."""
         if arguments:
-            with self._conversation() as ipr:
-                ipr.link("set", index=index, **arguments)
+            self._do(link_messages.change_link(index, arguments))
 
     def remove(self, index: int) -> None:
         """Delete a link and all that stands on it."""
-        with self._conversation() as ipr:
-            ipr.link("del", index=index)
+        self._do(link_messages.remove_link(index))
 
     def add_address(self, index: int, address: InterfaceAddress) -> None:
         """EEXIST if it is there: replacing an equal address would send all listeners an event."""
-        with self._conversation() as ipr:
-            # IPv6 would first run duplicate address detection, for a second or more.
-            unasked = {"flags": _IFA_F_NODAD} if address.address.version == 6 else {}
-            ipr.addr("add", index=index, address=str(address.address), prefixlen=address.length, **unasked)
+        self._do(link_messages.add_address(index, address))
 
     def remove_address(self, index: int, address: InterfaceAddress) -> None:
         """EADDRNOTAVAIL if it is not there."""
-        with self._conversation() as ipr:
-            ipr.addr("del", index=index, address=str(address.address), prefixlen=address.length)
+        self._do(link_messages.remove_address(index, address))
 
-    @contextmanager
-    def _conversation(self) -> Iterator[Any]:
-        """
-        A pyroute2 client on our socket. A new one each time (about 1 ms): one that is kept works in one thread only,
-        and another's requests would go out on a socket, and in a namespace, of that thread's own.
-
-        Imported at the first change: an eighth of a second and 12 MB, which an agent that finds its links does without.
-        """
-        from pyroute2 import IPRoute  # noqa: PLC0415
-        from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
-
-        with IPRoute(use_socket=self._socket.dup(), ext_ack=True) as ipr:
-            try:
-                yield ipr
-            except NetlinkError as error:
-                raise OSError(error.code, error.args[1]) from error
+    def _do(self, request: Request) -> None:
+        for refusal in self._netlink.request((request,)):
+            raise OSError(refusal.errno, refusal.text or os.strerror(refusal.errno))

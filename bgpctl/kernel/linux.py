@@ -11,18 +11,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 from typing import Final, assert_never
 
 from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op, Put, Remove
+from bgpctl.core.dataplane.ops import by_kind
 from bgpctl.core.fabric.encapsulations import behind, named
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
     PROTOCOL,
     Decap,
     FdbEntry,
+    InnerFilter,
     KernelObject,
     Link,
     LinkAddress,
@@ -35,14 +36,14 @@ from bgpctl.core.net.objects import (
     Route,
     Sysctl,
 )
-from bgpctl.kernel import decode, encode, masquerade, sysctl
+from bgpctl.kernel import decode, encode, inner_filter, masquerade, runs, sysctl
 from bgpctl.kernel.dumps import Dumps, has_next_hop_objects, read
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
 from bgpctl.kernel.encode import Batched
 from bgpctl.kernel.hints import hint
 from bgpctl.kernel.links import Links, list_links
 from bgpctl.kernel.mirror import EVERYTHING, Mirror, Part, unconfirmed
-from bgpctl.kernel.netlink import Netlink, Request
+from bgpctl.kernel.netlink import CHUNK, Netlink, Refusal, Request
 from bgpctl.kernel.nexthop_emulation import NextHopEmulation
 from bgpctl.kernel.protocol import AUTO, Devices
 from bgpctl.kernel.scene import Scene
@@ -196,9 +197,10 @@ class LinuxKernel(Kernel):
             raise OSError(errno.EOPNOTSUPP, "bgpctl makes devices of encapsulations only")
         return self._devices[behaviour.encapsulation.name]
 
-    def _letting_in(self, decap: Decap) -> Devices:
+    def _letting_in(self, decap: Decap, scene: Scene) -> Devices:
         """Raises OSError EOPNOTSUPP: no encapsulation has a device of that name."""
-        behaviour = named(decap.link)
+        link = scene.links.get(decap.link)
+        behaviour = (behind(link.kind) if link else None) or named(decap.link)
         if behaviour is None:
             raise OSError(errno.EOPNOTSUPP, f"{decap.link} is no device of an encapsulation")
         return self._devices[behaviour.encapsulation.name]
@@ -207,11 +209,12 @@ class LinuxKernel(Kernel):
 
     def apply(self, ops: Sequence[Op]) -> tuple[Failure, ...]:
         failures: list[Failure] = []
-        with self._acting():
+        with self._acting(ops):
             scene = self._dumps.scene()
-            for kind, group in groupby(ops, key=lambda op: type(op.object)):
+            for kind, group in by_kind(ops):
                 if issubclass(kind, Batched):
-                    failures += self._batch(list(group), scene)
+                    for start in range(0, len(group), CHUNK):
+                        failures += self._batch(group[start : start + CHUNK], kind, scene)
                     continue
                 for op in group:
                     failures += self._single(op, scene)
@@ -225,10 +228,19 @@ class LinuxKernel(Kernel):
                 self._watch.mirror = unconfirmed(self._watch.mirror, ops, failures)
         return tuple(failures)
 
-    def _acting(self) -> AbstractContextManager[None]:
-        return self._watch.acting() if self._watch else nullcontext()
+    def _acting(self, ops: Sequence[Op]) -> AbstractContextManager[None]:
+        if self._watch is None:
+            return nullcontext()
+        with self._watch.paused():
+            few = self._watch.mirror.few_routes
+        routes = sum(len(group) for kind, group in by_kind(ops) if kind is Route)
+        return self._watch.acting(dumping_routes=routes > few)
 
-    def _batch(self, ops: Sequence[Op], scene: Scene) -> Iterator[Failure]:
+    def _batch(self, ops: Sequence[Op], kind: type, scene: Scene) -> Iterator[Failure]:
+        run = runs.run_of(kind, ops, scene.indexes) if self._emulation is None else None
+        if run:
+            yield from _refused(ops, self._netlink.request_run(run))
+            return
         sent: list[tuple[Op, Request]] = []
         for op in ops:
             try:
@@ -238,12 +250,7 @@ class LinuxKernel(Kernel):
                     sent += [(op, request) for request in self._requests(self._emulation, op, scene)]
             except OSError as error:
                 yield from _failures(op, error)
-        reported: set[Op] = set()
-        for refusal in self._netlink.request([request for _, request in sent]):
-            op, _ = sent[refusal.place]
-            if op not in reported and not _was_absent(op, refusal.errno):
-                reported.add(op)
-                yield _failure(op, refusal.errno, refusal.text)
+        yield from _refused([op for op, _ in sent], self._netlink.request([request for _, request in sent]))
 
     @staticmethod
     def _requests(emulation: NextHopEmulation, op: Op, scene: Scene) -> Iterable[Request]:
@@ -282,7 +289,10 @@ class LinuxKernel(Kernel):
             case LinkAddress():
                 self._put_address(obj, scene)
             case Decap():
-                self._letting_in(obj).put_decap(obj)
+                self._letting_in(obj, scene).put_decap(obj)
+            case InnerFilter():
+                scene.index(obj.link)
+                inner_filter.put(obj)
             case Masquerade():
                 masquerade.put(obj)
                 self._dumps.masquerading.add(obj.version)
@@ -296,14 +306,14 @@ class LinuxKernel(Kernel):
 
     def _remove(self, obj: KernelObject, scene: Scene) -> None:
         match obj:
-            case Link(kind=Plain()):
-                self._links.remove(scene.index(obj.name))
             case Link():
-                self._making(obj.kind).remove(obj.name, scene)
+                self._remove_link(obj, scene)
             case LinkAddress():
                 self._links.remove_address(scene.index(obj.link), obj.address)
             case Decap():
-                self._letting_in(obj).remove_decap(obj.link, scene)
+                self._letting_in(obj, scene).remove_decap(obj.link, scene)
+            case InnerFilter():
+                inner_filter.remove(obj.link)
             case Masquerade():
                 masquerade.remove(obj.version)
             case Sysctl():
@@ -314,9 +324,27 @@ class LinuxKernel(Kernel):
             case _:
                 assert_never(obj)
 
+    def _remove_link(self, link: Link, scene: Scene) -> None:
+        """With its filter, which the kernel keeps for the next device of that name."""
+        if isinstance(link.kind, Plain):
+            self._links.remove(scene.index(link.name))
+        else:
+            self._making(link.kind).remove(link.name, scene)
+        inner_filter.remove_with(link.name)
+
     def _put_address(self, wanted: LinkAddress, scene: Scene) -> None:
         with suppress(FileExistsError):
             self._links.add_address(scene.index(wanted.link), wanted.address)
+
+
+def _refused(ops: Sequence[Op], refusals: Iterable[Refusal]) -> Iterator[Failure]:
+    """Each operation of `ops`, that of each request, once."""
+    reported: set[Op] = set()
+    for refusal in refusals:
+        op = ops[refusal.place]
+        if op not in reported and not _was_absent(op, refusal.errno):
+            reported.add(op)
+            yield _failure(op, refusal.errno, refusal.text)
 
 
 def _request(op: Op, scene: Scene) -> Request:

@@ -54,14 +54,15 @@ def body(wanted: Masquerade) -> str:
     }}"""
 
 
+@nft.of_ours
 def parse(listed: list[dict[str, Any]]) -> Masquerade | None:
     """The reverse of `body`, from nft's JSON."""
     sets = {item["set"]["name"]: item["set"].get("elem", []) for item in listed if "set" in item}
     rules = [item["rule"]["expr"] for item in listed if "rule" in item]
     match rules:
-        case [[_, _, _, {"masquerade": {"port": {"range": [low, high]}}}], [_, _, {"masquerade": _}]]:
-            sources = _prefixes(sets.get("sources", []))
-            return Masquerade(sources, _prefixes(sets.get("inside", [])), (low, high)) if sources else None
+        case [[_, _, _, {"masquerade": {"port": {"range": [int(low), int(high)]}}}], [_, _, {"masquerade": _}]]:
+            sources = prefixes(sets.get("sources", []))
+            return Masquerade(sources, prefixes(sets.get("inside", [])), (low, high)) if sources else None
         case _:
             return None
 
@@ -70,7 +71,8 @@ def _elements(prefixes: tuple[Prefix, ...]) -> str:
     return ", ".join(map(str, prefixes))
 
 
-def _prefixes(elements: list[Any]) -> tuple[Prefix, ...]:
+def prefixes(elements: list[Any]) -> tuple[Prefix, ...]:
+    """The elements of a set, as nft shows them."""
     return tuple(sorted(map(_prefix, elements)))
 
 

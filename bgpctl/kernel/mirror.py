@@ -14,7 +14,7 @@ alone does not always say what has become of the rest. So a part of the mirror i
 - a change of one of several routes with one key that are alike, or of an IPv6 route with several ways: which of them it
   is about, and what is left, depends on more than is kept here;
 - a change of a link, a rule, an nftables table or a BPF program: there are few, and a dump of them is cheap;
-- so many routes at once that a dump is cheaper.
+- so many routes at once that a dump is cheaper; of own ones the notifications are not even asked for.
 
 A notification has the present state of its object. So one may be applied twice, and those that came while a dump was
 under way are applied after it: for each key the last one counts, whether the dump had it or not.
@@ -29,15 +29,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import groupby
 from typing import Any, Final, TypeAlias
 
 from bgpctl.core.dataplane.effects import Failure, Op, Put
+from bgpctl.core.dataplane.ops import by_kind
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
     Decap,
     FdbEntry,
+    InnerFilter,
     Link,
     LinkAddress,
     Masquerade,
@@ -60,6 +61,7 @@ class Part(enum.Enum):
     LINKS = "links"
     ADDRESSES = "addresses"
     DECAPS = "decaps"
+    INNER_FILTERS = "inner filters"
     MASQUERADES = "masquerades"
     FDB = "fdb"
     NEIGHBOURS = "neighbours"
@@ -74,6 +76,7 @@ _PARTS_OF: Final[Mapping[type, frozenset[Part]]] = {
     Sysctl: frozenset(),
     LinkAddress: frozenset({Part.ADDRESSES}),
     Decap: frozenset({Part.DECAPS, Part.LINKS}),
+    InnerFilter: frozenset({Part.INNER_FILTERS}),
     Masquerade: frozenset({Part.MASQUERADES}),
     FdbEntry: frozenset({Part.FDB}),
     Neighbour: frozenset({Part.NEIGHBOURS}),
@@ -120,6 +123,11 @@ class Mirror:
         """Interface index → link name."""
         return {number: facts.name for number, facts in self.links.items()}
 
+    @property
+    def few_routes(self) -> int:
+        """Of more that change at once a dump is cheaper than the notifications."""
+        return _FEW_ROUTES + len(self.dataplane.routes) // _SHARE_OF_ROUTES
+
     def marked_stale(self, parts: Iterable[Part]) -> Mirror:
         """The same, with these parts stale too."""
         stale = self.stale.union(parts)
@@ -146,7 +154,7 @@ def unconfirmed(mirror: Mirror, ops: Iterable[Op], failures: Iterable[Failure]) 
     """
     failed = {failure.op for failure in failures}
     stale = set(mirror.stale)
-    for kind, group in groupby(ops, key=lambda op: type(op.object)):
+    for kind, group in by_kind(ops):
         parts = _PARTS_OF[kind]
         if stale.issuperset(parts):
             continue
@@ -168,7 +176,7 @@ class MirrorBuilder:
         self._addresses = set(mirror.dataplane.addresses)
         self._routes = _RouteChanges(mirror.dataplane.route_set)
         self._ambiguous = set(mirror.ambiguous)
-        self._most_routes = _FEW_ROUTES + len(mirror.dataplane.routes) // _SHARE_OF_ROUTES
+        self._most_routes = mirror.few_routes
         self._by_key: dict[Part, dict[Any, Any]] = {}
         self._named: Counter[int] | None = None
 

@@ -11,7 +11,8 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from bgpctl.ports import Unavailable
@@ -32,16 +33,21 @@ _ATTRIBUTE_TYPE: Final = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
 SOL_NETLINK: Final = 270
 NETLINK_ADD_MEMBERSHIP: Final = 1
+NETLINK_DROP_MEMBERSHIP: Final = 2
 _NETLINK_CAP_ACK: Final = 10
 _NETLINK_EXT_ACK: Final = 11
 _SO_RCVBUFFORCE: Final = 33
 
 _HEADER: Final = struct.Struct("=IHHII")
 _HEADER_BYTES: Final = _HEADER.size
+_WORD_BYTES: Final = 4
+_SEQUENCE_AT: Final = 2
+_BODY_AT: Final = 4
+"""Words of a message: its sequence number, and where its body begins."""
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _ERRNO: Final = struct.Struct("=i")
 
-_CHUNK: Final = 500
+CHUNK: Final = 500
 """Requests per `sendto`: larger gains nothing, and all the refusals of one must fit into the receive buffer."""
 _RECEIVE_BUFFER_BYTES: Final = 4 << 20
 _DATAGRAM_BYTES: Final = 1 << 17
@@ -56,6 +62,23 @@ class Request(NamedTuple):
     type: int
     flags: int
     body: bytes
+
+
+class Run(NamedTuple):
+    """
+    At most CHUNK requests that differ in some words only.
+
+    Attributes:
+        request: the first one. Its body is a multiple of four bytes.
+        words: by their place in the body, counted in words of 32 bits, those of all requests as they are in memory.
+    """
+
+    request: Request
+    words: Mapping[int, array[int]]
+
+    @property
+    def size(self) -> int:
+        return len(next(iter(self.words.values())))
 
 
 class Unanswered(Unavailable):
@@ -87,6 +110,23 @@ def pack(request: Request, sequence: int, extra_flags: int = 0) -> bytes:
     return header + body + bytes(-len(body) % 4)
 
 
+def pack_run(run: Run, sequence: int) -> bytes:
+    """The requests as they go over the socket, the first with this sequence number, the last with NLM_F_ACK."""
+    first, count = pack(run.request, sequence), run.size
+    size = len(first) // _WORD_BYTES
+    packed = array("I", first) * count
+    packed[_SEQUENCE_AT::size] = array("I", range(sequence, sequence + count))
+    for place, words in run.words.items():
+        packed[_BODY_AT + place :: size] = words
+    packed[(count - 1) * size : count * size] = array("I", _acknowledged(packed[(count - 1) * size :].tobytes()))
+    return packed.tobytes()
+
+
+def _acknowledged(message: bytes) -> bytes:
+    length, kind, flags, sequence, port_id = _HEADER.unpack_from(message)
+    return _HEADER.pack(length, kind, flags | NLM_F_ACK, sequence, port_id) + message[_HEADER_BYTES:]
+
+
 def messages(datagram: bytes) -> Iterator[Message]:
     """The messages of one datagram."""
     at, end = 0, len(datagram)
@@ -107,6 +147,16 @@ def attributes(body: bytes, at: int = 0) -> dict[int, bytes]:
     return found
 
 
+def attribute_places(body: bytes, at: int = 0) -> tuple[tuple[int, int, int], ...]:
+    """Of each attribute from offset `at` on: its type, where its value begins, and how many bytes that has."""
+    found: list[tuple[int, int, int]] = []
+    while at + _ATTRIBUTE.size <= len(body):
+        length, kind = _ATTRIBUTE.unpack_from(body, at)
+        found.append((kind & _ATTRIBUTE_TYPE, at + _ATTRIBUTE.size, length - _ATTRIBUTE.size))
+        at += (length + 3) & ~3
+    return tuple(found)
+
+
 def attribute(kind: int, value: bytes) -> bytes:
     """One attribute, padded to four bytes."""
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + b"\0" * (-len(value) % 4)
@@ -123,7 +173,7 @@ def refusal(message: Message, place: int) -> Refusal:
     return Refusal(place, -code, found.get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode())
 
 
-def open_socket(kind: socket.SocketKind = socket.SOCK_RAW) -> socket.socket:
+def open_socket() -> socket.socket:
     """
     A bound rtnetlink socket in the calling thread's network namespace, where it stays for good.
 
@@ -131,7 +181,7 @@ def open_socket(kind: socket.SocketKind = socket.SOCK_RAW) -> socket.socket:
         Unavailable: no netlink here.
     """
     try:
-        opened = socket.socket(socket.AF_NETLINK, kind | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         opened.bind((0, 0))
         opened.setsockopt(SOL_NETLINK, _NETLINK_EXT_ACK, 1)
     except OSError as error:
@@ -188,9 +238,23 @@ class Netlink:
         refusals: list[Refusal] = []
         if self._transform:
             requests = [request._replace(body=self._transform(request.type, request.body)) for request in requests]
-        for start in range(0, len(requests), _CHUNK):
-            refusals += self._chunk(requests[start : start + _CHUNK], start)
+        for start in range(0, len(requests), CHUNK):
+            refusals += self._chunk(requests[start : start + CHUNK], start)
         return tuple(refusals)
+
+    def request_run(self, run: Run) -> tuple[Refusal, ...]:
+        """
+        As `request`.
+
+        Raises:
+            Unavailable: the socket is gone or an answer was lost.
+        """
+        if self._transform:
+            body = self._transform(run.request.type, run.request.body)
+            run = run._replace(request=run.request._replace(body=body))
+        first = self._take_sequence(run.size)
+        self._send(pack_run(run, first))
+        return tuple(self._refusals(first, run.size, 0))
 
     def dump(self, kind: int, body: bytes) -> tuple[bytes, ...]:
         """
@@ -215,6 +279,11 @@ class Netlink:
         last = len(requests) - 1
         # The kernel answers errors without NLM_F_ACK; the last request's ACK marks the end of the batch.
         self._send(b"".join(pack(request, first + i, NLM_F_ACK * (i == last)) for i, request in enumerate(requests)))
+        return self._refusals(first, len(requests), start)
+
+    def _refusals(self, first: int, count: int, start: int) -> Iterator[Refusal]:
+        """Of requests with the sequence numbers from `first` on, which are those from place `start` on."""
+        last = count - 1
         while True:
             for message in messages(self._receive()):
                 index = message.sequence - first
@@ -233,6 +302,10 @@ class Netlink:
         seen_flags = 0
         while True:
             datagram = self._receive()
+            alike = _bodies_alike(datagram, sequence)
+            if alike:
+                found += alike
+                continue
             # The loop of `messages`, without making one: there may be 100,000.
             at, end = 0, len(datagram)
             while at < end:
@@ -266,6 +339,21 @@ class Netlink:
         except OSError as error:
             lost = "answers were lost" if error.errno == errno.ENOBUFS else str(error)
             raise Unavailable(f"netlink: {lost}") from error
+
+
+def _bodies_alike(datagram: bytes, sequence: int) -> list[bytes]:
+    """
+    The bodies of a datagram of a dump whose messages have the same size, type and flags and carry entries, which takes
+    a fifth of a loop over them; nothing if they are not so.
+    """
+    length, kind, flags, _, _ = _HEADER.unpack_from(datagram)
+    if len(datagram) % length or length % _WORD_BYTES or flags & _NLM_F_DUMP_INTR or kind <= _NLMSG_DONE:
+        return []
+    words, size, count = array("I", datagram), length // _WORD_BYTES, len(datagram) // length
+    heads = (length, words[1], sequence)
+    if any(words[at::size] != array("I", (head,)) * count for at, head in enumerate(heads)):
+        return []
+    return [datagram[at : at + length - _HEADER_BYTES] for at in range(_HEADER_BYTES, len(datagram), length)]
 
 
 def _unanswered(kind: int, datagram: bytes) -> Unanswered:

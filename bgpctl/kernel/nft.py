@@ -10,10 +10,16 @@ import errno
 import json
 import os
 import socket
+import struct
 import subprocess
-from typing import Any, Final
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
 
-from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, attributes, messages
+from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, NLM_F_REQUEST, SOL_NETLINK, attributes, messages
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 OURS: Final = "bgpctl"
 """How the names of our tables begin."""
@@ -23,6 +29,10 @@ _ANSWER_S: Final = 10.0
 _NETLINK_NETFILTER: Final = 12
 _NFNLGRP_NFTABLES: Final = 7
 _NFT_MSG_NEWGEN: Final = 15
+_NFT_MSG_GETGEN: Final = 10 << 8 | 16  # NFNL_SUBSYS_NFTABLES
+_NFT_MSG_ANSWERED: Final = 10 << 8 | _NFT_MSG_NEWGEN
+_GENERATION: Final = 1  # NFTA_GEN_ID
+_HEADER_BYTES: Final = 16
 _NFGENMSG_BYTES: Final = 4
 _TABLE_NAME: Final = 1  # NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, NFTA_SET_TABLE, … are all 1
 _EVENT_BYTES: Final = 1 << 16
@@ -55,6 +65,52 @@ def listed(table: str, family: str = "ip") -> list[dict[str, Any]]:
     return list(json.loads(text)["nftables"])
 
 
+def of_ours(parse: Callable[P, T | None]) -> Callable[P, T | None]:
+    """
+    A reader of what `listed` gives, with None for what it does not understand: any program may write anything into our
+    tables, and newer versions of nft may show it in another form.
+    """
+
+    @wraps(parse)
+    def parsed(*args: P.args, **kwargs: P.kwargs) -> T | None:
+        try:
+            return parse(*args, **kwargs)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return None
+
+    return parsed
+
+
+def tables() -> list[tuple[str, str]]:
+    """Family and name of every table; none where there is no nft, or no nftables. Raises OSError with its complaint."""
+    try:
+        text = _run(["-j", "list", "tables"])
+    except OSError as error:
+        if error.errno in (errno.ENOPKG, errno.EPROTONOSUPPORT):
+            return []
+        raise
+    found = (item["table"] for item in json.loads(text)["nftables"] if "table" in item)
+    return [(table["family"], table["name"]) for table in found]
+
+
+def generation() -> int | None:
+    """A number that changes with every change of any table; None where the kernel has no nftables. Raises OSError."""
+    try:
+        asking = _open()
+    except OSError as error:
+        if error.errno in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
+            return None
+        raise
+    with asking:
+        asking.settimeout(_ANSWER_S)
+        head = struct.pack("=IHHII", _HEADER_BYTES + _NFGENMSG_BYTES, _NFT_MSG_GETGEN, NLM_F_REQUEST, 1, 0)
+        asking.send(head + bytes(_NFGENMSG_BYTES))
+        for message in messages(asking.recv(_EVENT_BYTES)):
+            if message.type == _NFT_MSG_ANSWERED:
+                return int.from_bytes(attributes(message.body, _NFGENMSG_BYTES)[_GENERATION], "big")
+    return None
+
+
 def ruleset() -> list[dict[str, Any]]:
     """All tables, sets, chains and rules of the namespace, for all families. Raises OSError with nft's complaint."""
     return list(json.loads(_run(["-j", "list", "ruleset"]))["nftables"])
@@ -69,7 +125,7 @@ class Events:
     def __init__(self) -> None:
         self._end, self._socket = socket.socketpair()
         try:
-            listener = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+            listener = _open()
             listener.bind((0, 0))
             listener.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
         except OSError:
@@ -99,6 +155,11 @@ class Events:
                 ours = True
                 continue
             ours = ours or any(_is_ours(message.type, message.body) for message in messages(datagram))
+
+
+def _open() -> socket.socket:
+    """Raises OSError; EAFNOSUPPORT or EPROTONOSUPPORT where the kernel has no netfilter."""
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
 
 
 def _is_ours(kind: int, body: bytes) -> bool:

@@ -17,6 +17,8 @@ _HOPS: Final = 64
 _IPV4: Final = struct.Struct("!BBHHHBBH4s4s")
 _IPV6: Final = struct.Struct("!IHBB16s16s")
 _ECHO: Final = struct.Struct("!BBHHH")
+NONCE_BYTES: Final = 16
+"""So long is the secret that a request carries, and its reply repeats (RFC 792, RFC 4443 section 4.2)."""
 _INSTRUCTION: Final = struct.Struct("=HBBI")
 _ETHERTYPE: Final = 0xFFFFF000
 """Where a filter finds it: SKF_AD_OFF + SKF_AD_PROTOCOL, linux/filter.h."""
@@ -24,7 +26,10 @@ _LOAD_BYTE, _LOAD_HALF, _JUMP_IF_EQUAL, _RETURN = 0x30, 0x28, 0x15, 0x06
 
 
 class Family(NamedTuple):
-    """Differences between the two IP versions; `protocol_at` is the offset of the protocol (next header) field."""
+    """
+    Differences between the two IP versions; `protocol_at` is the offset of the protocol (next header) field, and
+    `source_at` that of the source address.
+    """
 
     family: socket.AddressFamily
     ethertype: int
@@ -33,23 +38,23 @@ class Family(NamedTuple):
     reply: int
     header_bytes: int
     protocol_at: int
+    source_at: int
 
 
 FAMILIES: Final = {
-    4: Family(socket.AF_INET, 0x0800, socket.IPPROTO_ICMP, 8, 0, _IPV4.size, 9),
-    6: Family(socket.AF_INET6, 0x86DD, socket.IPPROTO_ICMPV6, 128, 129, _IPV6.size, 6),
+    4: Family(socket.AF_INET, 0x0800, socket.IPPROTO_ICMP, 8, 0, _IPV4.size, 9, 12),
+    6: Family(socket.AF_INET6, 0x86DD, socket.IPPROTO_ICMPV6, 128, 129, _IPV6.size, 6, 8),
 }
 
 
-def request(source: Address, target: Address, ident: int, number: int) -> bytes:
-    """A whole packet."""
+def request(source: Address, target: Address, ident: int, number: int, nonce: bytes) -> bytes:
+    """A whole packet; `nonce` is NONCE_BYTES long."""
     family = FAMILIES[source.version]
     # ICMPv6 sums up the addresses too (RFC 4443, section 2.3).
     beside = _pseudo_header(source, target) if source.version == 6 else b""
-    bare = _ECHO.pack(family.request, 0, 0, ident, number)
-    return header(_ECHO.size, family.protocol, source, target) + _ECHO.pack(
-        family.request, 0, _checksum(beside + bare), ident, number
-    )
+    bare = _ECHO.pack(family.request, 0, 0, ident, number) + nonce
+    echo = _ECHO.pack(family.request, 0, _checksum(beside + bare), ident, number) + nonce
+    return header(len(echo), family.protocol, source, target) + echo
 
 
 def header(length: int, protocol: int, source: Address, target: Address) -> bytes:
@@ -75,9 +80,19 @@ class Wrapping(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """The number in the answer to a request; `outer`: the source of the IP header around it, where there is one."""
+    """
+    The answer to a request.
+
+    Attributes:
+        number: the one in the request.
+        nonce: the first bytes of the data that it repeats; shorter than a request's if it has less.
+        source: the sender.
+        outer: the source of the IP header around it, where there is one.
+    """
 
     number: int
+    nonce: bytes
+    source: Address
     outer: Address | None
 
 
@@ -85,13 +100,16 @@ def reply(version: int, packet: bytes, wrappings: Sequence[Wrapping]) -> Reply:
     """The reply in a packet that `program` has passed."""
     family = FAMILIES[version]
     around = next((item for item in wrappings if packet[item.at] == item.value), None)
-    fields = _ECHO.unpack_from(packet, family.header_bytes + (around.header_bytes if around else 0))
-    return Reply(fields[4], _outer_source(packet, around) if around else None)
+    inner = packet[around.header_bytes if around else 0 :]
+    _, _, _, _, number = _ECHO.unpack_from(inner, family.header_bytes)
+    data = inner[family.header_bytes + _ECHO.size :]
+    outer = _address(version, packet, around.source_at) if around else None
+    return Reply(number, data[:NONCE_BYTES], _address(version, inner, family.source_at), outer)
 
 
-def _outer_source(packet: bytes, around: Wrapping) -> Address:
-    length = 4 if around.version == 4 else 16
-    return Address(around.version, int.from_bytes(packet[around.source_at : around.source_at + length], "big"))
+def _address(version: int, packet: bytes, at: int) -> Address:
+    length = 4 if version == 4 else 16
+    return Address(version, int.from_bytes(packet[at : at + length], "big"))
 
 
 def program(version: int, ident: int, wrappings: Sequence[Wrapping]) -> bytes:
@@ -127,7 +145,7 @@ def _passing(checks: Sequence[tuple[int, int, int]]) -> bytes:
 
 def _pseudo_header(source: Address, target: Address) -> bytes:
     """RFC 8200, section 8.1."""
-    return source.packed + target.packed + struct.pack("!II", _ECHO.size, socket.IPPROTO_ICMPV6)
+    return source.packed + target.packed + struct.pack("!II", _ECHO.size + NONCE_BYTES, socket.IPPROTO_ICMPV6)
 
 
 def _checksum(data: bytes) -> int:

@@ -53,26 +53,31 @@ def _answers(
 ) -> Iterator[ProbeReply]:
     deadline_s = time.monotonic() + _WITHIN_S
     waiting = dict(enumerate(probes))
+    # Neither the identifier nor a number is a secret to a host that may send many replies at random.
+    nonces = [secrets.token_bytes(probe_packets.NONCE_BYTES) for _ in probes]
     outer: dict[int, Address] = {}
     unsent = dict(waiting)
     while waiting and (left_s := deadline_s - time.monotonic()) > 0:
         # A neighbour's hardware address may take a moment to be found.
-        unsent = {number: probe for number, probe in unsent.items() if not _sent(probe, ident, number)}
+        unsent = {number: probe for number, probe in unsent.items() if not _sent(probe, ident, number, nonces[number])}
         for fd, _ in poll.poll(min(left_s, 0.02) if unsent else left_s):
             version, listener = listeners[fd]
             packet, (link, _, direction, *_) = listener.recvfrom(2048)
-            number, source = probe_packets.reply(version, packet, _wrappings(version))
+            reply = probe_packets.reply(version, packet, _wrappings(version))
+            number = reply.number
             if direction == socket.PACKET_OUTGOING or number not in waiting:
                 continue
-            if source:
-                outer[number] = source  # the inner packet comes next, by the tunnel's device
+            if (reply.nonce, reply.source) != (nonces[number], waiting[number].target):
+                continue
+            if reply.outer:
+                outer[number] = reply.outer  # the inner packet comes next, by the tunnel's device
             else:
                 yield ProbeReply(waiting.pop(number), link, outer.get(number))
 
 
-def _sent(probe: Probe, ident: int, number: int) -> bool:
+def _sent(probe: Probe, ident: int, number: int, nonce: bytes) -> bool:
     """True if it went out. One that the kernel refuses counts as sent: it stays unanswered."""
-    request = probe_packets.request(probe.source, probe.target, ident, number)
+    request = probe_packets.request(probe.source, probe.target, ident, number, nonce)
     with suppress(OSError):
         return implementation_of(probe.encapsulation).send(probe, request)
     return True

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import filterfalse
 from types import MappingProxyType
 from typing import NamedTuple
 
 from bgpctl.core.net.objects import Route, RouteType
 from bgpctl.core.net.route_set import RouteSet
-from bgpctl.kernel import decode
+from bgpctl.kernel import decode, route_columns
 from bgpctl.kernel.decode import Names
 from bgpctl.kernel.mirror import RouteKey, key_of_route
 
@@ -46,14 +47,18 @@ class RouteDump(NamedTuple):
         """The dump of these messages; the same object if they are those of this one."""
         if names != self.names:
             return RouteDump(names).next(dumped, names)
-        new = {body: decode.route(body, names) for body in dumped if body not in self.decoded}
+        new = route_columns.routes(list(filterfalse(self.decoded.__contains__, dumped)), names)
         if not new and len(dumped) == len(self.decoded):
             return self
-        decoded = {body: new[body] if body in new else self.decoded[body] for body in dumped}
+        decoded = {body: self.decoded[body] for body in filterfalse(new.__contains__, dumped)} | new
         routes, alike = self._routes(decoded, new)
-        multipath = {body: key_of_route(route) for body, route in new.items() if route and _has_several_ways(body)}
+        # Not what nearly all are: an IPv4 route by next-hop object is neither.
+        odd = [
+            (body, route) for body, route in new.items() if route and not (route.next_hop and route.prefix.version == 4)
+        ]
+        multipath = {body: key_of_route(route) for body, route in odd if _has_several_ways(body)}
         multipath |= {body: key for body, key in self.multipath.items() if body in decoded}
-        unnamed = {body for body, route in new.items() if route and _is_unnamed(route)}
+        unnamed = {body for body, route in odd if _is_unnamed(route)}
         unnamed |= {body for body in self.unnamed if body in decoded}
         return RouteDump(names, decoded, routes, multipath, alike, frozenset(unnamed))
 
@@ -62,8 +67,9 @@ class RouteDump(NamedTuple):
     ) -> tuple[RouteSet, frozenset[RouteKey]]:
         """The routes, in shards shared with this dump, and the keys of those that are alike."""
         shown = [route for route in decoded.values() if route]
-        gone = self.decoded.keys() - decoded.keys()
-        if len(new) + len(gone) < len(decoded):
+        taken_over = len(decoded) - len(new)
+        if len(new) + len(self.decoded) - taken_over < len(decoded):
+            gone = self.decoded.keys() - decoded.keys()
             went = [route for body in gone if (route := self.decoded[body])]
             routes = self.routes.changed(new=filter(None, new.values()), gone=went)
         else:

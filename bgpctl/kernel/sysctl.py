@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from bgpctl import filesystem
 from bgpctl.core.net.objects import Sysctl
 
+log = logging.getLogger("bgpctl.kernel")
 _ROOT: Final = Path("/proc/sys")
 
 
@@ -71,17 +74,22 @@ class Memory:
         if before == self._before:
             return
         if self._file:
-            fresh = self._file.with_suffix(".new")
-            fresh.write_text(json.dumps(before))
-            fresh.replace(self._file)
+            with filesystem.ours(self._file.parent) as directory:
+                filesystem.replace(directory, self._file.name, json.dumps(before).encode())
         self._before = dict(before)
 
 
 def _load(file: Path) -> dict[str, str]:
-    try:
-        return {str(name): str(value) for name, value in json.loads(file.read_text()).items()}
-    except (FileNotFoundError, ValueError):
-        return {}  # nothing was changed yet, or the file was edited by hand
+    """Empty if nothing was changed yet; what is no such file is moved aside. Raises OSError."""
+    with suppress(FileNotFoundError), filesystem.ours(file.parent) as directory:
+        filesystem.make_room(directory, file.name)
+        try:
+            found = json.loads(filesystem.read_ours(directory, file.name))
+            return {str(name): str(value) for name, value in found.items()}
+        except (ValueError, AttributeError, RecursionError):
+            aside = filesystem.move_aside(directory, file.name)
+            log.warning("%s has no sysctls, and is moved aside to %s: they stay as they are", file, aside)
+    return {}
 
 
 def _path(name: str) -> Path:

@@ -13,16 +13,19 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from bgpctl.core.cluster.encapsulation import VXLAN
-from bgpctl.core.fabric.vxlan import HostFacts, Vxlan, VxlanFrame
+from bgpctl.core.fabric.vxlan import OVERHEAD_BYTES, HostFacts, Vxlan, VxlanFrame
 from bgpctl.core.migration.probes import Probe
 from bgpctl.core.net.addresses import Address, Vni
 from bgpctl.core.net.objects import Decap, Link, LinkKind, Traffic
-from bgpctl.kernel import decode, modules, probe_packets
+from bgpctl.kernel import decode, modules, nft, probe_packets, vxlan_guard
 from bgpctl.kernel.decode import LinkFacts, Names
-from bgpctl.kernel.links import Arguments, Links, keep_link_local_away, list_links, mending
+from bgpctl.kernel.link_messages import Arguments
+from bgpctl.kernel.links import Links, keep_link_local_away, learn_nothing, list_links, mending
 from bgpctl.kernel.netlink import Netlink, attributes
 from bgpctl.kernel.probe_packets import Wrapping
 from bgpctl.kernel.scene import Scene
+from bgpctl.kernel.vxlan_guard import Guarded
+from bgpctl.ports import Unavailable
 
 _KIND: Final = "vxlan"
 # linux/if_link.h
@@ -42,7 +45,11 @@ class VxlanImplementation:
     encapsulation: Final = VXLAN
     drivers: Final[tuple[str, ...]] = ()
     drivers_help: Final = ""
-    wrappings: Final[tuple[Wrapping, ...]] = ()
+    wrappings: Final = tuple(
+        Wrapping(version, protocol_at, socket.IPPROTO_UDP, OVERHEAD_BYTES[version], source_at)
+        for version, protocol_at, source_at in ((4, 9, 12), (6, 6, 8))
+    )
+    """The outer source is one of those that a member lets in, and only the outer packet shows it."""
 
     def kind_of(self, facts: LinkFacts, names: Names) -> LinkKind | None:
         return device_kind(facts, names)
@@ -58,7 +65,10 @@ class VxlanImplementation:
 
     def traffic(self, netlink: Netlink, facts: LinkFacts, message: bytes) -> Traffic | None:
         del netlink
-        return decode.link_traffic(message) if facts.kind == _KIND else None
+        if facts.kind != _KIND:
+            return None
+        guarded = vxlan_guard.observe([facts.name]).get(facts.name)
+        return decode.link_traffic(message)._replace(dropped_packets=guarded.dropped_packets if guarded else None)
 
     def survey(self, *, tried: bool) -> HostFacts:
         return HostFacts(_can_be_made() if tried else modules.is_there(_KIND))
@@ -95,6 +105,9 @@ class VxlanDevices:
     def __init__(self, netlink: Netlink, links: Links) -> None:
         self._netlink = netlink
         self._links = links
+        self._guards: Mapping[str, Guarded] = {}
+        self._guards_of: tuple[int | None, frozenset[str]] = (None, frozenset())
+        self._may_be_left_behind = True
 
     def recognised(self, link: Link) -> Link:
         return link
@@ -107,6 +120,8 @@ class VxlanDevices:
             return
         with self._links.creating(_creation(wanted, wanted.kind, scene.index(wanted.kind.underlay))):
             keep_link_local_away(wanted.name)
+            learn_nothing(wanted.name)
+            vxlan_guard.shut(wanted.name, wanted.kind)  # from the moment it is up it takes packets from anyone
         seen = list_links(self._netlink)
         made = next(facts for facts in seen if facts.name == wanted.name)
         kind = device_kind(made, {facts.number: facts.name for facts in seen})
@@ -120,23 +135,63 @@ class VxlanDevices:
 
     def remove(self, name: str, scene: Scene) -> None:
         self._links.remove(scene.index(name))
+        vxlan_guard.remove(name)
 
     def decaps(self, links: Iterable[Link]) -> frozenset[Decap]:
-        """None: a device takes packets from any sender."""
-        del links
-        return frozenset()
+        kinds = {link.name: link.kind for link in links if link.owned and isinstance(link.kind, Vxlan)}
+        # Without a device, read once at the start and while an earlier read found something.
+        if not kinds and not self._may_be_left_behind:
+            return frozenset()
+        try:
+            guards = self._read_guards(frozenset(kinds))
+        except OSError as error:
+            raise Unavailable(f"cannot read whose packets are let in: {error}") from error
+        self._may_be_left_behind = bool(kinds or guards)
+        found = (item.decap(kinds[name]) if name in kinds else item.left_behind for name, item in guards.items())
+        return frozenset(filter(None, found))
+
+    def _read_guards(self, names: frozenset[str]) -> Mapping[str, Guarded]:
+        """Listing tables takes a process, so they are listed again only after one of any program has changed."""
+        now = nft.generation(), names
+        if now[0] is None:
+            return {}
+        if now != self._guards_of:
+            self._guards, self._guards_of = vxlan_guard.observe(names), now
+        return self._guards
 
     def put_decap(self, decap: Decap) -> None:
-        raise OSError(errno.EOPNOTSUPP, f"{decap.link} takes packets from any sender")
+        kinds = self._kinds()
+        if decap.underlay not in kinds:
+            raise OSError(errno.ENODEV, f"no link {decap.underlay}")
+        kind = kinds.get(decap.link)
+        if kind is None:
+            raise OSError(errno.ENODEV, f"no VXLAN device {decap.link}")
+        vxlan_guard.put(decap, kind, _dropped_packets(decap.link))
 
     def remove_decap(self, link: str, scene: Scene) -> None:
-        """There is none."""
+        kind = scene.links[link].kind if link in scene.links else None
+        if isinstance(kind, Vxlan):
+            vxlan_guard.shut(link, kind, _dropped_packets(link))
+        else:
+            vxlan_guard.remove(link)
+
+    def _kinds(self) -> Mapping[str, Vxlan | None]:
+        """Of every link, by name; None for one that is no VXLAN device."""
+        seen = list_links(self._netlink)
+        names = {facts.number: facts.name for facts in seen}
+        return {facts.name: device_kind(facts, names) for facts in seen}
 
     def port_ids(self) -> frozenset[int]:
         return frozenset()
 
     def close(self) -> None:
         """The sockets are not ours."""
+
+
+def _dropped_packets(link: str) -> int:
+    """The count goes on when a table is replaced."""
+    found = vxlan_guard.observe([link]).get(link)
+    return found.dropped_packets if found else 0
 
 
 def _creation(link: Link, kind: Vxlan, underlay_index: int) -> Arguments:

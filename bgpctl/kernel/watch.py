@@ -17,7 +17,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 from bgpctl.core.net.objects import LOCAL_TABLE
@@ -25,16 +25,19 @@ from bgpctl.kernel import decode, encode, nft
 from bgpctl.kernel.mirror import EVERYTHING, Mirror, MirrorBuilder, Part
 from bgpctl.kernel.netlink import (
     NETLINK_ADD_MEMBERSHIP,
+    NETLINK_DROP_MEMBERSHIP,
     SOL_NETLINK,
     Message,
     messages,
     open_socket,
     widen,
 )
+from bgpctl.ports import Unavailable
 
 _GROUPS: Final = (1, 3, 4, 5, 7, 8, 9, 11, 19, 32)
 """RTNLGRP_ LINK, NEIGH, TC (for the BPF driver's filters), IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR,
 IPV6_ROUTE, IPV6_RULE, NEXTHOP."""
+_ROUTE_GROUPS: Final = (7, 11)
 _RECEIVE_BUFFER_BYTES: Final = 64 << 20
 """Holds the echo of 100,000 routes of our own. The kernel takes the memory only while it is filled."""
 _EVENT_BYTES: Final = 1 << 15
@@ -51,6 +54,9 @@ class Watch:
     Args:
         own_ports: the port ids of the sockets through which we change the kernel.
         transform: applied to the body of each notification, by its type.
+
+    Raises:
+        Unavailable: no socket or no thread can be had.
 
     Attributes:
         tables_changed: nftables has notified of a change; the reader sets it back.
@@ -79,13 +85,20 @@ class Watch:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="kernel-watch", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._release()
+            raise Unavailable(f"no thread for notifications: {error}") from error
 
     def close(self) -> None:
         """`changed` is not called any more once this returns."""
         self._ending = True
         os.eventfd_write(self._bell, 1)
         self._thread.join()
+        self._release()
+
+    def _release(self) -> None:
         self._socket.close()
         self._nft.close()
         os.close(self._bell)
@@ -103,16 +116,34 @@ class Watch:
         self._mirror, self._builder = mirror, None
 
     @contextmanager
-    def acting(self) -> Iterator[None]:
-        """The kernel's own notifications inside this block are consequences of the block."""
+    def acting(self, *, dumping_routes: bool = False) -> Iterator[None]:
+        """
+        The kernel's own notifications inside this block are consequences of the block. With `dumping_routes` none is
+        asked for about routes, whose echo costs more than the change; the caller's next observation dumps them, and
+        shows what others have done to them meanwhile.
+        """
         with self._lock:
             news = self._news()
-            yield
+            with self._without_routes() if dumping_routes else nullcontext():
+                yield
             # They are in our queue before the kernel answers the request that caused them.
             news = self._drain(acting=True) or news
             self._read_tables()  # no news: they may name the nft process that is ours just now
         if news:
             self.ring()
+
+    @contextmanager
+    def _without_routes(self) -> Iterator[None]:
+        try:
+            self._set_routes(NETLINK_DROP_MEMBERSHIP)
+            yield
+        finally:
+            self._set_routes(NETLINK_ADD_MEMBERSHIP)
+            self.mirror = self.mirror.marked_stale((Part.ROUTES,))
+
+    def _set_routes(self, membership: int) -> None:
+        for group in _ROUTE_GROUPS:
+            self._socket.setsockopt(SOL_NETLINK, membership, group)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -169,7 +200,7 @@ class Watch:
         if not self._nft.drain():
             return False
         self.tables_changed = True
-        self.mirror = self.mirror.marked_stale((Part.DECAPS, Part.MASQUERADES))
+        self.mirror = self.mirror.marked_stale((Part.DECAPS, Part.INNER_FILTERS, Part.MASQUERADES))
         return True
 
     def _drain(self, *, acting: bool) -> bool:

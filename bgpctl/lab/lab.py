@@ -33,6 +33,8 @@ _NAMESPACES: Final = Namespaces()
 _FORMER_KEY: Final = "cells"
 """The runtime of a lab of an earlier version: `lab down` must find its containers."""
 _POLL_S: Final = 0.05
+_POLL_PER_AGENT_S: Final = 0.01
+"""An answer costs an agent 2 ms, and in a large lab all of them share the CPU with those that are yet to start."""
 _START_TICKS: Final = 22
 
 
@@ -113,23 +115,28 @@ class Lab:
         Wait until every agent has converged and every other daemon has routes to all blocks in its kernel; `progress`
         is called with the number of agents that have.
         """
+        agents = [node.name for node in self.topology.agents]
+        asked = agents
 
         def converged() -> bool:
-            count = sum(1 for summary in self.summaries() if summary["converged"])
-            progress(count)
+            nonlocal asked
+            waiting = [node for node in asked if not self._summary(node)["converged"]]
+            progress(len(agents) - len(waiting))
             others = (foreign.knows(self.topology, name, self.names.of(name)) for name in self.topology.runs)
-            return count == len(self.topology.agents) and all(others)
+            # Those that had converged are asked once more at the end: they may have begun again meanwhile.
+            done, asked = not waiting and asked == agents, waiting or agents
+            return done and all(others)
 
-        return comes_true(converged, within_s)
+        return comes_true(converged, within_s, max(_POLL_S, _POLL_PER_AGENT_S * len(agents)))
 
 
-def comes_true(holds: Callable[[], bool], within_s: float) -> bool:
-    """Wait for a condition; whether it came true in time."""
+def comes_true(holds: Callable[[], bool], within_s: float, every_s: float = _POLL_S) -> bool:
+    """Wait for a condition, which is checked so often; whether it came true in time."""
     deadline = time.monotonic() + within_s
     while not holds():
         if time.monotonic() > deadline:
             return False
-        time.sleep(_POLL_S)
+        time.sleep(every_s)
     return True
 
 

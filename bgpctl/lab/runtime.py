@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from compileall import compile_dir
 from pathlib import Path
 from subprocess import Popen
 from typing import Final, Protocol
 
+import bgpctl
 from bgpctl.lab import netns
 from bgpctl.lab.topology import Topology
 
@@ -47,6 +49,7 @@ class Namespaces:
 
     def make(self, topology: Topology, prefix: str, parts: Sequence[str]) -> None:
         del topology
+        _compile()
         netns.ip([f"netns add {prefix}{part}" for part in parts])
 
     def start(self, namespace: str, arguments: Sequence[str], log: Path) -> Popen[bytes] | None:
@@ -54,6 +57,14 @@ class Namespaces:
 
     def remove(self, prefix: str) -> None:
         """Namespaces are all there is."""
+
+
+def _compile() -> None:
+    """
+    Byte code for all agents. Where Python may write none when it imports (PYTHONDONTWRITEBYTECODE, as in many images),
+    each agent would compile for a quarter of a second. A directory that cannot be written is left as it is.
+    """
+    compile_dir(Path(bgpctl.__file__).parent, quiet=2)
 
 
 def of(word: str, image: str = IMAGE) -> Runtime:

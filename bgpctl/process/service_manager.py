@@ -49,6 +49,6 @@ class Systemd(ServiceManager):
     def _send(self, text: str) -> None:
         if not self._address or not text:
             return
-        # No listener, or its buffer is full: the message is dropped.
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel, suppress(OSError):
+        # No listener, its buffer is full, or no descriptor is left for a socket: the message is dropped.
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
             channel.sendto(text.encode(), socket.MSG_DONTWAIT, self._address)

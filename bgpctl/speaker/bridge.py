@@ -3,23 +3,24 @@ ExaBGP's one API process: carries lines between ExaBGP's pipes and the agent's u
 
 ExaBGP writes to its API process from its only thread and blocks when the pipe is full: no keepalives then, and every
 session drops. So this program always reads, whatever the agent does, and ends only with ExaBGP. It needs nothing
-but the standard library, because ExaBGP starts it: `python3 -I bridge.py SOCKET`.
+but the standard library, because ExaBGP starts it: `python3 -I -S bridge.py SOCKET`. Each node keeps it in memory, so
+it imports few modules: contextlib, json, pathlib and typing would make it half as large again.
 
 Refuses to know: the meaning of the lines.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import select
 import signal
 import socket
 import sys
 from collections import deque
-from pathlib import Path
-from typing import Final
+
+TYPE_CHECKING = False  # as typing has it, without the module
+if TYPE_CHECKING:
+    from typing import Final
 
 PROTOCOL_VERSION: Final = 1
 _CHUNK_BYTES: Final = 1 << 16
@@ -50,15 +51,17 @@ class Outbox:
 
     def flush(self, fd: int) -> None:
         """Write as much as `fd` takes. Raises OSError when its other side is gone."""
-        with contextlib.suppress(BlockingIOError):
-            while self._chunks:
-                chunk = self._chunks[0]
+        while self._chunks:
+            chunk = self._chunks[0]
+            try:
                 done = os.write(fd, chunk)
-                self.size_bytes -= done
-                if done < len(chunk):
-                    self._chunks[0] = chunk[done:]
-                else:
-                    self._chunks.popleft()
+            except BlockingIOError:
+                return
+            self.size_bytes -= done
+            if done < len(chunk):
+                self._chunks[0] = chunk[done:]
+            else:
+                self._chunks.popleft()
 
     def clear(self) -> None:
         self._chunks.clear()
@@ -182,11 +185,16 @@ class Bridge:
             return  # it hung up before we came to it
         self._drop_agent()
         agent.setblocking(False)
-        hello = {"bridge": "hello", "exabgp": self._exabgp_pid, "lost": self._lost, "version": PROTOCOL_VERSION}
-        self._for_agent.put_first(json.dumps(hello).encode() + b"\n")
+        self._for_agent.put_first(self._hello())
         self._agent = agent
         self._skipping = not self._at_line_start and not self._is_early
         self._is_early = self._lost = False
+
+    def _hello(self) -> bytes:
+        """In JSON, as ExaBGP's lines are."""
+        lost = "true" if self._lost else "false"
+        hello = f'{{"bridge": "hello", "exabgp": {self._exabgp_pid}, "lost": {lost}, "version": {PROTOCOL_VERSION}}}\n'
+        return hello.encode()
 
     def _drop_agent(self) -> None:
         if self._agent is None:
@@ -205,7 +213,7 @@ def listen(path: str) -> socket.socket:
     os.umask(0o177)
     listener.bind(temporary)
     listener.listen()
-    Path(temporary).replace(path)
+    os.replace(temporary, path)  # noqa: PTH105 (no pathlib, see above)
     return listener
 
 

@@ -30,6 +30,7 @@ from bgpctl.core.bgp.speaker import (
     Update,
 )
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Prefix
+from bgpctl.speaker import raw
 from bgpctl.speaker.patches import CONNECTING, N_BIT, NO_ANSWER
 
 _UNICAST: Final = {"ipv4 unicast": 4, "ipv6 unicast": 6}
@@ -120,7 +121,7 @@ class Unrecognised(NamedTuple):
     line: str
 
 
-Line: TypeAlias = Hello | Received | Neighbors | Description | Advertised | Pong | Noise | Unrecognised
+Line: TypeAlias = Hello | Received | raw.Batch | Neighbors | Description | Advertised | Pong | Noise | Unrecognised
 
 
 def decode(line: str) -> Line:
@@ -131,6 +132,8 @@ def decode(line: str) -> Line:
                 return _object(json.loads(line), line)
             case "[":
                 return Neighbors(tuple(_neighbor_state(entry) for entry in json.loads(line)))
+            case _ if line.startswith(raw.PREFIX):
+                return raw.parse(line)
             case _:
                 return _text(line.strip())
     except _MISREAD:

@@ -6,12 +6,16 @@ Refuses to know: how the text gets there, and what is answered.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Final, assert_never
 
-from bgpctl.core.bgp.path import Attributes
+from bgpctl.core.bgp.path import AsPath, AsSet, Attributes, RawAttribute
 from bgpctl.core.bgp.speaker import Announce, AskRefresh, SendEndOfRib, SpeakerCommand, Withdraw
+from bgpctl.core.bgp.wire.attributes import AGGREGATOR
 from bgpctl.core.net.addresses import Address
+from bgpctl.speaker.raw_patches import NOTIFY
 
 ASK_STATE: Final = "show neighbor configuration\nshow adj-rib out json\nshow neighbor json\n"
 """Answered by Description lines, Advertised lines and one Neighbors (decode.py): ExaBGP takes them one by one."""
@@ -50,7 +54,7 @@ def _written(attributes: Attributes) -> str:
     values: tuple[tuple[str, object], ...] = (
         ("next-hop", attributes.next_hop or "self"),
         ("origin", None if attributes.origin == "igp" else attributes.origin),
-        ("as-path", _listed(attributes.as_path)),
+        ("as-path", _as_path(attributes.as_path)),
         ("local-preference", attributes.local_pref),
         ("med", attributes.med),
         ("community", _listed(_colons(c) for c in attributes.communities if len(c) == 2)),
@@ -59,12 +63,36 @@ def _written(attributes: Attributes) -> str:
         ("originator-id", attributes.originator),
         ("cluster-list", _listed(attributes.cluster_list)),
     )
-    return " ".join(f"{name} {value}" for name, value in values if value is not None)
+    written = [f"{name} {value}" for name, value in values if value is not None]
+    return " ".join((*written, *map(_passed_on, attributes.passed_on)))
+
+
+def _as_path(path: AsPath) -> str | None:
+    """ExaBGP writes a sequence in brackets and a set in parentheses."""
+    parts: list[str] = []
+    for kind, group in groupby(path, type):
+        items = list(group)
+        parts += (f"( {_spaced(item.members)} )" for item in items if isinstance(item, AsSet))
+        if kind is not AsSet:
+            parts.append(f"[ {_spaced(items)} ]")
+    return " ".join(parts) or None
+
+
+def _passed_on(raw: RawAttribute) -> str:
+    """ExaBGP knows AGGREGATOR, which differs on a two-octet session; all others it sends as they are."""
+    if raw.code == AGGREGATOR:
+        asn, router_id = struct.unpack("!II", raw.value)
+        return f"aggregator ( {asn}:{Address(4, router_id)} )"
+    return f"attribute [ {raw.code:#04x} {raw.flags:#04x} 0x{raw.value.hex()} ]"
 
 
 def _listed(values: Iterable[object]) -> str | None:
-    text = " ".join(map(str, values))
+    text = _spaced(values)
     return f"[ {text} ]" if text else None
+
+
+def _spaced(values: Iterable[object]) -> str:
+    return " ".join(map(str, values))
 
 
 def _colons(community: tuple[int, ...]) -> str:
@@ -74,6 +102,11 @@ def _colons(community: tuple[int, ...]) -> str:
 def withdraw_all(peer: Address) -> str:
     """Withdraw everything from one peer, before it is removed: under graceful restart it would keep our routes."""
     return f"{_to(peer)}clear adj-rib out\n"
+
+
+def notify(peer: Address, code: int, subcode: int, data: bytes) -> str:
+    """End the session with this NOTIFICATION; understood by the patched ExaBGP alone."""
+    return " ".join(f"{_to(peer)}{NOTIFY} {code} {subcode} {data.hex()}".split()) + "\n"
 
 
 def _to(peer: Address | None) -> str:

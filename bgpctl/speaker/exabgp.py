@@ -6,6 +6,7 @@ Refuses to know: how ExaBGP is kept (supervisor.py), what it reports (decode.py)
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import deque
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from bgpctl.core.bgp.speaker import SpeakerCommand, SpeakerConfig, SpeakerEvent
-from bgpctl.ports import Speaker
+from bgpctl.ports import Speaker, Unavailable
 from bgpctl.speaker.launch import RunDir
 from bgpctl.speaker.supervisor import Supervisor
+
+_log = logging.getLogger("bgpctl.speaker")
 
 
 class _Close:
@@ -36,9 +39,12 @@ class ExabgpSpeaker(Speaker):
             readable by their owner only. Keep it below 90 characters: the kernel allows 107 for the socket's path.
         prefix: put before ExaBGP's command, for example `("ip", "netns", "exec", "a")`. It must exec, not fork.
         patched: run ExaBGP with patches.py; False leaves it as it is.
+        alone: the caller has the network namespace (RunDirectory.hold), so every ExaBGP of bgpctl in it is this one, or
+            one that lost its run directory and is ended.
     """
 
-    def __init__(self, run_dir: Path, *, prefix: Sequence[str] = (), patched: bool = True) -> None:
+    def __init__(self, run_dir: Path, *, prefix: Sequence[str] = (), patched: bool = True, alone: bool = False) -> None:
+        self._alone = alone
         self._run_dir = RunDir(run_dir.absolute())
         self._prefix = tuple(prefix)
         self._patched = patched
@@ -49,7 +55,7 @@ class ExabgpSpeaker(Speaker):
 
     def start(self, deliver: Callable[[SpeakerEvent], None]) -> None:
         self._run_dir.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        supervisor = Supervisor(self._run_dir, self._prefix, deliver, patched=self._patched)
+        supervisor = Supervisor(self._run_dir, self._prefix, deliver, patched=self._patched, alone=self._alone)
         self._thread = threading.Thread(target=self._run, args=(supervisor,), name="speaker", daemon=True)
         self._thread.start()
 
@@ -71,12 +77,18 @@ class ExabgpSpeaker(Speaker):
         removed, its log stays. A later configuration starts it again.
         """
         if self._thread is None:
-            Supervisor(self._run_dir, self._prefix, lambda _: None).end()
+            self._end_alone()
             return
         ended = threading.Event()
         self._order(ended)
         while self._thread.is_alive() and not ended.wait(timeout=1.0):
             pass
+
+    def _end_alone(self) -> None:
+        try:
+            Supervisor(self._run_dir, self._prefix, lambda _: None, alone=self._alone).end()
+        except OSError as error:
+            raise Unavailable(f"ExaBGP may still announce for this node: {error.strerror or error}") from error
 
     def close(self) -> None:
         if self._thread is not None:
@@ -107,10 +119,17 @@ class ExabgpSpeaker(Speaker):
                 case _Close():
                     return False
                 case threading.Event() as ended:
-                    supervisor.end()
+                    _end(supervisor)
                     ended.set()
                 case SpeakerConfig() as config:
                     supervisor.configure(config)
                 case commands:
                     supervisor.speak(commands)
         return True
+
+
+def _end(supervisor: Supervisor) -> None:
+    try:
+        supervisor.end()
+    except OSError as error:
+        _log.error("ExaBGP may still announce for this node", extra={"facts": {"reason": error.strerror or error}})

@@ -13,15 +13,20 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from bgpctl import filesystem
 from bgpctl.core.bgp.speaker import SpeakerConfig
 from bgpctl.core.net.addresses import Address
 from bgpctl.speaker import bridge, conf, patches
 
+_ALONE: Final = (sys.executable, "-I", "-S")
+"""Python without what `site` does at each start: the .pth files of an environment can import a good deal."""
 _VALIDATE_WITHIN_S: Final = 30.0
 _TAIL_BYTES: Final = 600
+_LONGEST_PASSWORD_BYTES: Final = 1 << 12
 _LOG_BYTES: Final = 4 << 20
 
 
@@ -85,10 +90,18 @@ class RunDir:
     def log(self) -> Path:
         return self.path / "exabgp.log"
 
+    def make_room(self) -> None:
+        """Make the directory if it is gone, and move aside whatever is at the place of a file and is none."""
+        self.path.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with filesystem.ours(self.path) as directory:
+            for file in (self.conf, self.pid, self.socket, self.log):
+                filesystem.make_room(directory, file.name)
+
     def clean(self) -> None:
         """Remove the files that are of no use once ExaBGP has ended; its log stays."""
         for file in (self.conf, self.pid, self.socket):
-            file.unlink(missing_ok=True)
+            with contextlib.suppress(IsADirectoryError):
+                file.unlink(missing_ok=True)
 
     def turn_log(self) -> None:
         """Keep one old log once the log is long. ExaBGP appends, so its file can be emptied under it."""
@@ -107,8 +120,7 @@ class RunDir:
 
 def server(run_dir: RunDir, *, patched: bool) -> tuple[str, ...]:
     """The command that runs ExaBGP, with patches.py or as it is."""
-    program = (sys.executable, "-I", str(Path(patches.__file__).resolve())) if patched else _exabgp()
-    return (*program, "server", str(run_dir.conf))
+    return (*(_patched() if patched else _exabgp()), "server", str(run_dir.conf))
 
 
 def prepare(config: SpeakerConfig, run_dir: RunDir) -> Rendered:
@@ -119,7 +131,7 @@ def prepare(config: SpeakerConfig, run_dir: RunDir) -> Rendered:
         ConfigRejected: a password file cannot be read.
     """
     secrets = {s.peer: _secret(s.name, Path(s.password_file)) for s in config.sessions if s.password_file is not None}
-    command = " ".join((sys.executable, "-I", str(Path(bridge.__file__).resolve()), str(run_dir.socket)))
+    command = " ".join((*_ALONE, str(Path(bridge.__file__).resolve()), str(run_dir.socket)))
     return Rendered(
         head=conf.head(command),
         neighbors=conf.neighbors(config, secrets),
@@ -131,13 +143,14 @@ def prepare(config: SpeakerConfig, run_dir: RunDir) -> Rendered:
     )
 
 
-def install(rendered: Rendered, run_dir: RunDir, accepted: Rendered | None = None) -> None:
+def install(rendered: Rendered, run_dir: RunDir, accepted: Rendered | None = None, *, validated: bool = True) -> None:
     """
     Put the file in place if ExaBGP accepts it; nothing happens where it is in place already.
 
-    ExaBGP must never see a file that it cannot read: after one it fails to load every later one (5.0.15). It reads each
-    neighbour by itself, so those of `accepted`, which was put in place before, are not validated again: a new member is
-    one neighbour among a thousand.
+    A running ExaBGP must never see a file that it cannot read: after one it fails to load every later one (5.0.15). It
+    reads each neighbour by itself, so those of `accepted`, which was put in place before, are not validated again: a
+    new member is one neighbour among a thousand. At its start ExaBGP ends at such a file, so that none has to be
+    `validated` before.
 
     Raises:
         ConfigRejected: ExaBGP rejects the file, or it cannot be written; the one in place stays.
@@ -146,18 +159,20 @@ def install(rendered: Rendered, run_dir: RunDir, accepted: Rendered | None = Non
     if _content(run_dir.conf) == text:
         return
     candidate = run_dir.conf.with_suffix(".conf.new")
-    unseen = _unseen(rendered, accepted)
+    unseen = _unseen(rendered, accepted) if validated else ""
     try:
+        run_dir.make_room()
         if unseen:
             _write(candidate, unseen)
-            _validate(candidate, rendered)
+            validate(candidate, rendered)
         _write(candidate, text)
         candidate.replace(run_dir.conf)
         _sync(run_dir.path)
     except OSError as error:
         raise ConfigRejected(f"cannot write {run_dir.conf}: {error.strerror}") from error
     finally:
-        candidate.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            candidate.unlink(missing_ok=True)
 
 
 def _unseen(rendered: Rendered, accepted: Rendered | None) -> str:
@@ -175,15 +190,19 @@ def _unseen(rendered: Rendered, accepted: Rendered | None) -> str:
 
 def _secret(name: str, path: Path) -> str:
     try:
-        return path.read_text().rstrip("\n")
+        password = filesystem.read(path, _LONGEST_PASSWORD_BYTES).decode().rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigRejected(f"the password of peer {name} cannot be read from {path}: {error}") from error
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigRejected(f"the password of peer {name} cannot be read from {path}: {why}") from error
+    if not password.strip():
+        raise ConfigRejected(f"the password of peer {name} is empty: {path} has to have it in its first line")
+    return password
 
 
 def _content(path: Path) -> str | None:
     try:
         return path.read_text()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None
 
 
@@ -204,7 +223,8 @@ def _sync(directory: Path) -> None:
         os.close(fd)
 
 
-def _validate(path: Path, rendered: Rendered) -> None:
+def validate(path: Path, rendered: Rendered) -> None:
+    """Raises ConfigRejected with ExaBGP's reason if it cannot load the file, which has `rendered` or a part of it."""
     # The module alone, as `exabgp validate` imports all of ExaBGP, which takes as long again.
     command = (sys.executable, "-I", "-m", "exabgp.application.validate", str(path))
     try:
@@ -226,6 +246,12 @@ def _validate(path: Path, rendered: Rendered) -> None:
     if result.returncode:
         output = conf.redacted(result.stdout, rendered.secrets)[-_TAIL_BYTES:].strip()
         raise ConfigRejected(f"ExaBGP rejects the configuration: {output}")
+
+
+def _patched() -> tuple[str, ...]:
+    found = find_spec("exabgp")
+    place = Path(found.origin).parents[1] if found and found.origin else Path(os.devnull)
+    return (*_ALONE, str(Path(patches.__file__).resolve()), str(place))
 
 
 def _exabgp() -> tuple[str, ...]:

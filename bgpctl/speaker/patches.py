@@ -1,8 +1,9 @@
 """
-ExaBGP 5.0.15 with its defects corrected, as a program: `python3 -I patches.py server FILE`.
+ExaBGP 5.0.15 with its defects corrected, as a program: `python3 -I -S patches.py DIRECTORY server FILE`, where
+DIRECTORY is the one that has the package.
 
 Each patch is here because bgpctl needs it and the configuration cannot give it; its docstring describes the behaviour
-without. With any other version of ExaBGP none is applied, and everything works as far as that version does.
+without. Any other version of ExaBGP is refused.
 
 Refuses to know: bgpctl. ExaBGP starts this file alone, so it imports nothing of ours.
 """
@@ -10,6 +11,7 @@ Refuses to know: bgpctl. ExaBGP starts this file alone, so it imports nothing of
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import select
@@ -17,7 +19,9 @@ import socket
 import sys
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 VERSION: Final = "5.0.15"
@@ -42,25 +46,87 @@ _USUAL_TTL: Final = -1
 
 def main() -> None:
     """Run ExaBGP with the arguments of this program."""
-    from exabgp.application.main import main as exabgp
+    sys.path.append(sys.argv.pop(1))
+    gc.disable()  # nothing that is imported becomes garbage, and to search for it takes a tenth of the start
     from exabgp.version import version
 
     if version == VERSION:
         for patch in (
+            unused_modules,
+            commands_without_asyncio,
+            neighbours_of_a_command,
             order_of_changes,
             refresh_of_an_empty_table,
             reload_after_an_error,
             reload_with_absent_peers,
             gtsm_of_accepted,
+            one_connection_at_a_time,
             connects,
             monotonic_timers,
             notifications_in_a_restart,
+            raw_updates,
             pace,
         ):
             patch()
     else:
-        sys.stderr.write(f"bgpctl: ExaBGP {version} runs unpatched, only {VERSION} is known\n")
+        hint = f"install {VERSION}, or run it as it is: bgpctl agent run --unpatched"
+        sys.exit(f"bgpctl: ExaBGP {version} is refused, the patches are for {VERSION}; {hint}")
+    from exabgp.application.main import main as exabgp
+
+    gc.enable()
     sys.exit(exabgp())
+
+
+class _Later(types.ModuleType):
+    """Stands for a module, which is imported when something of it is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__path__":
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        self.__dict__.update(vars(import_module(self.__name__)))
+        return self.__dict__[name]
+
+
+def unused_modules() -> None:
+    """ExaBGP imports a debugger, and asyncio with TLS: a fifth of its memory and a quarter of its start."""
+    for name in ("asyncio", "pdb"):
+        sys.modules[name] = _Later(name)
+
+
+def commands_without_asyncio() -> None:
+    """Commands of the API process are generators; each turn of theirs makes and closes an event loop of asyncio."""
+    from exabgp.reactor.asynchronous import ASYNC
+
+    with_asyncio = ASYNC.run
+
+    def run(self: Any) -> bool:
+        if any(self._is_coroutine(callback) for _, callback in self._async):
+            return bool(with_asyncio(self))
+        try:
+            self._run_async().send(None)
+        except StopIteration as end:
+            return bool(end.value)
+        raise AssertionError("a generator was awaited")
+
+    ASYNC.run = run
+
+
+def neighbours_of_a_command() -> None:
+    """The neighbours that a route is for are sought one by one among all, each by a regular expression of its own."""
+    from exabgp.reactor.api.command import announce
+
+    match = announce.match_neighbors
+
+    def match_neighbors(peers: list[str], descriptions: list[list[str]]) -> list[str]:
+        wanted = {" ".join(description) for description in descriptions}
+        if not wanted or any(len(words.split()) != 2 or words.endswith("*") for words in wanted):
+            found: list[str] = match(peers, descriptions)
+            return found
+        return [name for name in peers if " ".join(name.split(" ", 2)[:2]) in wanted]
+
+    announce.match_neighbors = match_neighbors
 
 
 def order_of_changes() -> None:
@@ -146,6 +212,31 @@ def gtsm_of_accepted() -> None:
                 set_sending_ttl(listening, local_ip.afi, address, GTSM_SENDING_TTL)
 
     listener.set_accepted_ttl, listener.Listener._listen = set_accepted_ttl, _listen
+
+
+def one_connection_at_a_time() -> None:
+    """
+    Of the connections that several listening sockets accept at once only those are handled that come before the first
+    one from no configured peer. The socket of another accepts nothing any more, and wakes the loop all the time.
+    """
+    from exabgp.reactor.listener import Listener
+
+    handle = Listener.new_connections
+
+    def new_connections(self: Any) -> Iterator[None]:
+        yield None
+        for listening in list(self._accepted):
+            connection = self._accepted.pop(listening)
+            others, self._accepted = self._accepted, {listening: connection}
+            try:
+                for _ in handle(self):
+                    pass
+            except OSError:  # it has been closed meanwhile
+                connection.close()
+            finally:
+                self._accepted = others
+
+    Listener.new_connections = new_connections
 
 
 def connects() -> None:
@@ -238,35 +329,107 @@ def notifications_in_a_restart() -> None:
 def pace() -> None:
     """
     Every peer gets a turn a hundred times a second, also where nothing happens; and while commands wait, the loop
-    sleeps all the same. Here it sleeps until a socket, also a listening one, has something, as long as timers allow.
+    sleeps all the same. Here it sleeps until a socket, also a listening one, has something, as long as timers allow,
+    and then gives turns to the peers that have something to do (Turns).
     """
+    from exabgp.reactor.api import API
     from exabgp.reactor.loop import Reactor
+    from exabgp.reactor.peer import ACTION, Peer
+
+    run, every, process, load = Peer.run, Reactor.active_peers, API.process, Reactor.reload
+
+    def active_peers(self: Any) -> set[Any]:
+        active: set[Any] = self.turns.given(self, every)
+        return active
+
+    def run_and_note(self: Any) -> Any:
+        action = run(self)
+        self.goes_on = action == ACTION.NOW
+        return action
+
+    def process_and_note(self: Any, reactor: Any, *args: Any) -> Any:
+        reactor.turns.any_may_have_work = True
+        return process(self, reactor, *args)
+
+    def load_and_note(self: Any) -> bool:
+        self.turns.any_may_have_work = True
+        return bool(load(self))
 
     def _wait_for_io(self: Any, sleep_ms: int) -> tuple[()]:
         for listening in self.listener._sockets if self.listener else ():
             self._poller.register(listening, select.POLLIN)
-        stuck = False
-        for fd, event in self._poller.poll(_pause_ms(self) if sleep_ms else 0):
+        found = self._poller.poll(self.turns.pause_ms(self) if sleep_ms else 0)
+        self.turns.readable = [fd for fd, _ in found]
+        for fd, event in found:
             if event & select.POLLNVAL and fd not in self.processes.fds:
                 self._poller.unregister(fd)
-            stuck = stuck or not event & select.POLLIN
-        if stuck:
+        if any(not event & select.POLLIN for _, event in found):
             self._prevent_spin()
         return ()
 
+    Peer.run, Peer.goes_on, API.process = run_and_note, False, process_and_note
+    Reactor.turns, Reactor.active_peers, Reactor.reload = Turns(), active_peers, load_and_note  # a process has one
     Reactor._wait_for_io = _wait_for_io
 
 
-def _pause_ms(reactor: Any) -> int:
-    peers = reactor._peers.values()
-    if not reactor.asynchronous.ready() or any(map(_unsent, peers)):
-        return _AT_WORK_MS
-    return _QUIET_MS if all(peer.established() or peer.neighbor["passive"] for peer in peers) else _CONNECTING_MS
+class Turns:
+    """
+    The peers that get a turn in a round of the loop: all of them once a second, in which their timers are counted. In
+    other rounds those that work or whose socket has something; all are asked for work only after a command or a reload.
+    """
+
+    def __init__(self) -> None:
+        self.any_may_have_work = True
+        self.readable: list[int] = []
+        self._second = 0
+        self._at_work: set[Any] = set()
+        self._of_socket: dict[int, Any] = {}
+
+    def given(self, reactor: Any, every: Callable[[Any], set[Any]]) -> set[Any]:
+        """The keys of these peers."""
+        before_s, self._second = self._second, int(time.monotonic())  # as monotonic_timers does
+        asked = self.any_may_have_work or not reactor.asynchronous.ready()
+        # What a command adds to any peer may be there only after this round.
+        self.any_may_have_work = not reactor.asynchronous.ready()
+        if before_s != self._second:
+            self._at_work = every(reactor)
+            return set(self._at_work)
+        candidates = every(reactor) if asked else self._candidates()
+        self._at_work = {key for key in candidates if self._works(key, reactor._peers.get(key))}
+        return set(self._at_work)
+
+    def _candidates(self) -> set[Any]:
+        sockets = set(self.readable) & self._of_socket.keys()
+        return self._at_work.union(map(self._of_socket.__getitem__, sockets))
+
+    def _works(self, key: Any, peer: Any) -> bool:
+        if peer is None:
+            return False
+        socket_fd = peer.socket()
+        changed = peer.goes_on or peer._neighbor is not None
+        ends = peer._teardown is not None or peer.request is not None
+        if changed or ends or not peer.established() or socket_fd in self.readable or _unsent(peer):
+            return True
+        self._of_socket[socket_fd] = key
+        return False
+
+    def pause_ms(self, reactor: Any) -> int:
+        """The time to sleep after this round."""
+        peers = [reactor._peers[key] for key in self._at_work if key in reactor._peers]
+        if self.any_may_have_work or not reactor.asynchronous.ready() or any(map(_unsent, peers)):
+            return _AT_WORK_MS
+        return _QUIET_MS if all(peer.established() or peer.neighbor["passive"] for peer in peers) else _CONNECTING_MS
 
 
 def _unsent(peer: Any) -> bool:
     neighbor = peer.neighbor
     return bool(peer.established() and (neighbor.rib.outgoing.pending() or neighbor.eor or neighbor.refresh))
+
+
+def raw_updates() -> None:
+    """UPDATEs are parsed and reported one by one, which costs more than all that bgpctl does with them."""
+    sys.path.append(str(Path(__file__).parent))
+    import_module("raw_patches").patch()
 
 
 if __name__ == "__main__":

@@ -7,12 +7,15 @@ Refuses to know: what the process does.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
+
+from bgpctl import filesystem
 
 _TERMINATE_WITHIN_S: Final = 5.0
 _START_TICKS: Final = 22
@@ -64,10 +67,10 @@ class Process:
             self.ended(within_s=_TERMINATE_WITHIN_S)
 
     def environment(self) -> dict[str, str]:
-        """The environment that it was started with; empty if it has ended."""
+        """The environment that it was started with; empty if it has ended. Raises OSError: it cannot be read now."""
         try:
             entries = Path(f"/proc/{self.pid}/environ").read_text(errors="replace").split("\0")
-        except OSError:
+        except (FileNotFoundError, ProcessLookupError):
             return {}
         return dict(entry.split("=", 1) for entry in entries if "=" in entry)
 
@@ -100,22 +103,61 @@ def start(argv: Sequence[str], environment: Mapping[str, str], pid_file: Path, l
         setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE),
     )
     # Our child, and not yet waited for: the pid is its own.
-    return Process(pid, os.pidfd_open(pid))
+    try:
+        return Process(pid, os.pidfd_open(pid))
+    except OSError:
+        os.kill(
+            pid, signal.SIGKILL
+        )  # without a descriptor it could not be kept, and the next try would be a second one
+        os.waitpid(pid, 0)
+        raise
 
 
 def find(pid_file: Path) -> Process | None:
-    """The running process that wrote `pid_file`; None if there is none, also when its pid is another's by now."""
+    """
+    The running process that wrote `pid_file`; None if there is none, also when its pid is another's by now.
+
+    Raises:
+        OSError: it cannot be found out now; there may be one.
+    """
     try:
         pid, started = (int(word) for word in pid_file.read_text().split())
         pidfd = os.pidfd_open(pid)
-    except (OSError, ValueError):
+    except (FileNotFoundError, ProcessLookupError, ValueError, OverflowError):
         return None
+    except OSError as error:
+        if error.errno in {errno.EISDIR, errno.EINVAL}:  # no pid file
+            return None
+        raise
     process = Process(pid, pidfd)
     # The pidfd first, the comparison after it: the order makes sure that both mean the same process.
     if _start_ticks(pid) == started and not process.ended():
         return process
     process.close()
     return None
+
+
+def runs(pid_file: Path) -> bool:
+    """True if the process that wrote `pid_file` runs."""
+    found = find(pid_file)
+    if found is not None:
+        found.close()
+    return found is not None
+
+
+def adopt(pid: int, pid_file: Path) -> Process | None:
+    """A process that lost its pid file, which is written anew; None if it has ended. Raises OSError."""
+    try:
+        process = Process(pid, os.pidfd_open(pid))
+    except ProcessLookupError:
+        return None
+    if (started := _start_ticks(pid)) is None or process.ended():
+        process.close()
+        return None
+    with filesystem.ours(pid_file.parent) as directory:
+        filesystem.make_room(directory, pid_file.name)
+        filesystem.replace(directory, pid_file.name, f"{pid} {started}\n".encode())
+    return process
 
 
 def _start_ticks(pid: int) -> int | None:

@@ -10,6 +10,7 @@ Refuses to know: what events mean for routing, who queues configurations and com
 
 from __future__ import annotations
 
+import errno
 import logging
 import select
 import time
@@ -29,8 +30,9 @@ from bgpctl.core.bgp.speaker import (
     SpeakerEvent,
 )
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.speaker import conf, decode, encode, launch, process
+from bgpctl.speaker import conf, decode, encode, launch, orphans, process, raw
 from bgpctl.speaker.channel import Channel, Lost
+from bgpctl.speaker.joined_lines import joined
 from bgpctl.speaker.launch import ConfigRejected, Rendered, RunDir
 from bgpctl.speaker.orphaned_routes import OrphanedRoutes
 from bgpctl.speaker.pending_config import PendingConfig
@@ -48,6 +50,7 @@ _RELOAD_WITHIN_S: Final = 75.0
 """ExaBGP drops a reload while any peer has unsent changes; a peer that is down keeps them up to its next try to
 connect, which comes within 60 s."""
 _ANSWER_WITHIN_S: Final = 3.0
+_NOTHING_LEFT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _QUOTED: Final = 300
 """At most so many characters of a foreign line are logged."""
 
@@ -67,11 +70,19 @@ class Supervisor:
         prefix: put before ExaBGP's command: `ip netns exec NAME` or nothing. It must exec, not fork.
         deliver: called with every event.
         patched: run ExaBGP with patches.py.
+        alone: no other agent has this network namespace, so every ExaBGP of bgpctl in it is ours.
     """
 
     def __init__(
-        self, run_dir: RunDir, prefix: Sequence[str], deliver: Callable[[SpeakerEvent], None], *, patched: bool = True
+        self,
+        run_dir: RunDir,
+        prefix: Sequence[str],
+        deliver: Callable[[SpeakerEvent], None],
+        *,
+        patched: bool = True,
+        alone: bool = False,
     ) -> None:
+        self._alone = alone
         self._run_dir = run_dir
         self._command = (*prefix, *launch.server(run_dir, patched=patched))
         self._deliver = deliver
@@ -102,6 +113,7 @@ class Supervisor:
         self._drained: frozenset[Address] = frozenset()
         self._orphaned = OrphanedRoutes({})
         self._counters: dict[Address, int] = {}
+        self._raw = raw.Reader()
         self._early_opens: dict[Address, SessionOpened] = {}
         self._last_line_at_s = time.monotonic()
         self._pinged_at_s: float | None = None
@@ -115,13 +127,10 @@ class Supervisor:
         self._settle()
 
     def _settle(self) -> None:
-        match self._pending.settle(time.monotonic()):
+        match self._pending.settle(time.monotonic(), self._runs):
             case ConfigRejected() as refused:
-                _log.error("configuration refused, the one before stays", extra=_facts(reason=refused))
-                self._deliver(SpeakerConfigRejected(str(refused)))
-            case Rendered() as rendered if self._process is not None and not rendered.is_of(
-                self._process.environment()
-            ):
+                self._reject(refused)
+            case Rendered() as rendered if self._process is not None and not _may_stay(rendered, self._process):
                 self._restart("a changed listen address or port needs a restart of ExaBGP")
             case Rendered():
                 # An answer under way will not match; without one, ask at the next turn.
@@ -130,23 +139,40 @@ class Supervisor:
             case None:
                 pass
 
+    def _reject(self, refused: ConfigRejected) -> None:
+        _log.error("configuration refused, the one before stays", extra=_facts(reason=refused))
+        self._deliver(SpeakerConfigRejected(str(refused)))
+
+    def _runs(self) -> bool:
+        """False only if it is certain."""
+        try:
+            return self._process is not None or process.runs(self._run_dir.pid)
+        except OSError:
+            return True
+
     def speak(self, commands: Iterable[SpeakerCommand]) -> None:
         """Send the commands in order; dropped while detached."""
         if self._channel is None or not self._attached:
             return
         try:
-            self._channel.write("".join(line for command in commands for line in self._orphaned.lines(command)))
+            self._channel.write(joined(line for command in commands for line in self._orphaned.lines(command)))
         except Lost as lost:
             self._detach(str(lost))
 
     def end(self) -> None:
-        """End ExaBGP and remove its files, until the next configuration."""
+        """
+        End ExaBGP and remove its files, until the next configuration.
+
+        Raises:
+            OSError: it could not be ended, or not be found out whether it runs.
+        """
         self._pending.drop()
         running = self._process or process.find(self._run_dir.pid)
         if running is not None:
-            running.end()
-            _log.info("ExaBGP ended", extra=_facts(exabgp_pid=running.pid))
+            orphans.end(running)
             self._forget(running, "ExaBGP was ended")
+        if self._alone:
+            orphans.end_all()
         self._run_dir.clean()
 
     def release(self) -> None:
@@ -170,6 +196,9 @@ class Supervisor:
                 self._keep(self._wanted, time.monotonic())
         except Lost as lost:
             self._detach(str(lost))
+        except OSError as error:  # no descriptor or no memory is left: nothing is known, so nothing changes
+            _log.warning("ExaBGP cannot be looked after now", extra=_facts(reason=error.strerror or error))
+            self._postpone()
 
     # Waiting ---------------------------------------------------------------------------------------------------
 
@@ -212,7 +241,7 @@ class Supervisor:
                 self._connect(now_s)
 
     def _acquire(self, wanted: Rendered, now_s: float) -> None:
-        found = process.find(self._run_dir.pid)
+        found = process.find(self._run_dir.pid) or (orphans.reclaim(self._run_dir) if self._alone else None)
         if found is not None and not wanted.is_of(found.environment()):
             _log.warning("restarting ExaBGP, it runs with other settings", extra=_facts(exabgp_pid=found.pid))
             found.end()
@@ -223,9 +252,12 @@ class Supervisor:
 
     def _start(self, wanted: Rendered) -> Process | None:
         try:
+            self._run_dir.make_room()
+            launch.install(wanted, self._run_dir, wanted)  # its directory may have been removed
             started = process.start(self._command, wanted.environment, self._run_dir.pid, self._run_dir.log)
-        except OSError as error:
-            _log.error("ExaBGP cannot be started", extra=_facts(program=self._command[0], reason=error.strerror))
+        except (OSError, ConfigRejected) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            _log.error("ExaBGP cannot be started", extra=_facts(program=self._command[0], reason=reason))
             self._postpone()
             return None
         _log.info("ExaBGP started", extra=_facts(exabgp_pid=started.pid))
@@ -235,7 +267,9 @@ class Supervisor:
         self._act_at_s = now_s + _CONNECT_EVERY_S
         try:
             self._channel = Channel(self._run_dir.socket)
-        except OSError:
+        except OSError as error:
+            if error.errno in _NOTHING_LEFT:
+                self._connect_by_s = now_s + self._connect_within_s  # ExaBGP is not to blame
             return  # not there yet; the deadline is in _keep
         self._begin_talk()
 
@@ -251,11 +285,17 @@ class Supervisor:
             self._deliver(SpeakerDetached(reason))
 
     def _bury(self, ended: Process) -> None:
-        """ExaBGP has ended: forget it, and start another after a while."""
-        if ended.ended():
-            _log.error("ExaBGP has ended", extra=_facts(exabgp_pid=ended.pid, last_words=self._last_words()))
-            self._forget(ended, "ExaBGP has ended")
-            self._postpone()
+        """ExaBGP has ended: forget it, and start another after a while, unless it could not load its configuration."""
+        if not ended.ended():
+            return
+        last_words = self._last_words()
+        self._forget(ended, "ExaBGP has ended")
+        refused = self._pending.not_loaded(time.monotonic())
+        if isinstance(refused, ConfigRejected):
+            self._reject(refused)
+            return
+        _log.error("ExaBGP has ended", extra=_facts(exabgp_pid=ended.pid, last_words=last_words))
+        self._postpone()
 
     def _restart(self, reason: str, *, hung: bool = False) -> None:
         if self._process is None:
@@ -309,6 +349,8 @@ class Supervisor:
         events: list[SpeakerEvent] = []
         for line in channel.read():
             match decode.decode(line):
+                case raw.Batch() as batch:
+                    events += self._updates(channel, batch)
                 case decode.Received() as report:
                     events += self._noted(report)
                 case decode.Neighbors(states):
@@ -336,6 +378,7 @@ class Supervisor:
         if self._process is None or hello.exabgp_pid != self._process.pid:
             raise Lost(f"the bridge belongs to another ExaBGP, pid {hello.exabgp_pid}")
         self._met = True
+        self._pending.loaded()
         self._list()
 
     def _answered(self) -> None:
@@ -344,12 +387,29 @@ class Supervisor:
             self._ping_at_s = time.monotonic() + _answer_within_s(self._wanted)
 
     def _noted(self, report: decode.Received) -> Sequence[SpeakerEvent]:
-        before = self._counters.get(report.peer)
-        self._counters[report.peer] = report.counter
+        self._count(report)
+        if report.event is None:
+            return ()
+        self._raw.note(report.event)
+        return (report.event,)
+
+    def _updates(self, channel: Channel, batch: raw.Batch) -> Sequence[SpeakerEvent]:
+        self._count(batch)
+        if not self._attached:
+            return ()  # they would be dropped: everything is asked for again
+        events, reset = self._raw.read(batch)
+        if reset is not None:
+            facts = _facts(peer=batch.peer, error=reset.reason, code=reset.code, subcode=reset.subcode)
+            _log.error("an UPDATE ends its session", extra=facts)
+            channel.write(encode.notify(batch.peer, reset.code, reset.subcode, reset.data))
+        return events
+
+    def _count(self, line: decode.Received | raw.Batch) -> None:
+        before = self._counters.get(line.peer)
+        self._counters[line.peer] = line.counter
         # A smaller number: ExaBGP counts anew for a neighbour that was configured again.
-        if before is not None and report.counter > before + 1:
-            raise Lost(f"{report.counter - before - 1} lines about {report.peer} were lost")
-        return () if report.event is None else (report.event,)
+        if before is not None and line.counter > before + 1:
+            raise Lost(f"{line.counter - before - 1} lines about {line.peer} were lost")
 
     def _pass_on(self, events: Iterable[SpeakerEvent]) -> None:
         """
@@ -416,6 +476,14 @@ class Supervisor:
         else:
             self._drained |= surplus
             self._channel.write("".join(encode.withdraw_all(peer) for peer in sorted(surplus)))
+
+
+def _may_stay(wanted: Rendered, running: Process) -> bool:
+    """False if it is known to run with settings that a reload cannot change."""
+    try:
+        return wanted.is_of(running.environment())
+    except OSError:
+        return True
 
 
 def _facts(**facts: object) -> dict[str, object]:

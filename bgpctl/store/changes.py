@@ -154,10 +154,11 @@ class Changes:
         if record == self._at_rest:
             return
         try:
-            with self._medium.locked():
-                if change := self._medium.last():
-                    self._settle(change)
-        except NotPossibleNow as error:
+            if self._medium.last():
+                with self._medium.locked():
+                    if change := self._medium.last():
+                        self._settle(change)
+        except (NotPossibleNow, OSError) as error:
             log.warning("an unconfirmed change cannot be undone: %s", error)
         else:
             self._at_rest = record if self.left_s() is None else None

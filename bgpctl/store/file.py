@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from bgpctl.core.cluster.intent import Intent, sharing
+from bgpctl.core.cluster.problems import Problem
 from bgpctl.ports import Clock, Loaded, Proposal, Store
 from bgpctl.store.changes import Changes
 from bgpctl.store.files import Files
@@ -37,7 +37,6 @@ class FileStore(Store):
         self._texts: Texts = ()
         self._reader = Reader()
         self._understood: tuple[Texts, Loaded] | None = None
-        self._last_good: Intent | None = None
 
     def load(self) -> Loaded:
         self._changes.settle()
@@ -82,8 +81,9 @@ class FileStore(Store):
             self._changes.settle()
             now = self._identities()
             if now == before and now != read_at:
-                read_at = now
                 self._report(changed)
+                # What could not be read, for lack of memory or descriptors, is read again although it is the same.
+                read_at = None if any(isinstance(text, Problem) for text in self._texts) else now
             before = now
 
     def _report(self, changed: Callable[[Loaded], None]) -> None:
@@ -99,14 +99,8 @@ class FileStore(Store):
         """The last answer is kept: a proposal is previewed, put in force and noticed as a change right after."""
         last = self._understood
         if last is None or last[0] != texts:
-            last = self._understood = (texts, self._sharing(self._reader.understand(self._paths, texts)))
+            last = self._understood = (texts, self._reader.understand(self._paths, texts))
         return last[1]
-
-    def _sharing(self, loaded: Loaded) -> Loaded:
-        """With the objects of the last good answer: an edit of one node leaves 4,999 as they are."""
-        if isinstance(loaded, Intent):
-            loaded = self._last_good = sharing(loaded, self._last_good) if self._last_good else loaded
-        return loaded
 
 
 def _identity(path: Path) -> _Identity:

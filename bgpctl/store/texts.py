@@ -10,19 +10,34 @@ Refuses to know: the keys of a cluster file (core/intent), how files are changed
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
+from bgpctl import filesystem
 from bgpctl.core.cluster.count import count
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place, Problem
-from bgpctl.core.intent import combined, fragment
+from bgpctl.core.intent import fragment
 from bgpctl.core.intent.draft import Draft
+from bgpctl.core.intent.edit import Basis, edited, may_move
+from bgpctl.core.intent.load import node_fragment, whole
 from bgpctl.core.intent.tree import is_nothing
 from bgpctl.ports import Loaded, NotPossibleNow, Proposal
 from bgpctl.store.change import Contents
-from bgpctl.store.yaml import BadYaml, Piece, documents, pieces, says_nothing, trees_of_each
+from bgpctl.store.entries import split
+from bgpctl.store.yaml import (
+    BadYaml,
+    Inseparable,
+    Piece,
+    documents,
+    entries_of_each,
+    pieces,
+    says_nothing,
+    trees,
+    trees_of_each,
+)
 
 Texts: TypeAlias = tuple[str | Problem, ...]
 """Of each file; a problem where it cannot be read."""
@@ -43,55 +58,167 @@ def understand(paths: Sequence[Path], texts: Sequence[str | Problem]) -> Loaded:
     return Reader().understand(paths, texts)
 
 
+class _Unit(NamedTuple):
+    """A piece that is read by itself: documents, or a node of a document (entries.py), or its rest."""
+
+    piece: Piece
+    of: Literal["documents", "node", "rest"] = "documents"
+
+
+class _Read(NamedTuple):
+    """The meaning of a unit, and the line in which it stood when it was read: places count from there."""
+
+    fragments: tuple[Draft, ...]
+    line: int
+
+
+_Known: TypeAlias = Mapping[_Unit, _Read]
+
+
 class Reader:
     """
-    Understands texts again and again, and reads only the documents that differ from the last ones, or stand elsewhere.
-    Their meaning together is assembled and checked as a whole. Any thread may call.
+    Understands texts again and again, and reads only the documents, and the nodes of the short form, that differ from
+    the last ones. If they are about nodes alone, only these are checked again (core/intent/edit.py). Any thread may
+    call. The objects of an intent are those of the last one wherever both are equal.
     """
 
     def __init__(self) -> None:
-        self._known: Mapping[Piece, tuple[Draft, ...]] = {}
+        self._last: tuple[_Known, Basis | None, Intent | None] = ({}, None, None)
 
     def understand(self, paths: Sequence[Path], texts: Sequence[str | Problem]) -> Loaded:
         """As the function does."""
-        read: list[tuple[Piece, tuple[Draft, ...]]] = []
+        known, basis, _ = self._last
+        read: list[tuple[_Unit, _Read]] = []
         problems: list[Problem] = []
-        left = dict(self._known)  # a copy: another thread may read meanwhile
+        left = dict(known)  # a copy: another thread may read meanwhile
+        can_move = basis is not None and not basis.has_found
         for path, text in zip(paths, texts, strict=True):
             try:
-                read += _read(text, str(path), left)
+                read += _read_text(text, str(path), left, can_move=can_move)
             except BadYaml as bad:
                 problems.append(_from_the_beginning(bad, text, str(path)))
         if problems:
             # With a file that cannot be read, the rest would only look wrong.
             return tuple(sorted(problems))
-        # A file of one document, as all of the short form can be, changes as a whole.
-        known = dict(read)
-        self._known = known if len(paths) < len(known) == len(read) else {}
-        return combined(chain.from_iterable(parts for _, parts in read))
+        return self._answer(known, basis, read)
+
+    def _answer(self, known: _Known, basis: Basis | None, read: list[tuple[_Unit, _Read]]) -> Loaded:
+        now = dict(read)
+        if len(now) < len(read):  # a file is given twice
+            self._last = {}, None, None
+            return whole(chain.from_iterable(item.fragments for _, item in _in_place(read)))[0]
+        stays = {id(item.fragments) for item in now.values()}
+        was = {id(item.fragments) for item in known.values()}
+        gone = [part for item in known.values() if id(item.fragments) not in stays for part in item.fragments]
+        new = [part for item in now.values() if id(item.fragments) not in was for part in item.fragments]
+        after = edited(basis, gone, new) if basis else None
+        if after:
+            self._last = now, after, after.intent
+            return after.intent
+        placed = dict(_in_place(now.items()))
+        parts = chain.from_iterable(item.fragments for item in placed.values())
+        good = self._last[2]
+        loaded, basis = whole(parts, good)
+        self._last = placed, basis, loaded if isinstance(loaded, Intent) else good
+        return loaded
 
 
-def _read(
-    text: str | Problem, file: str, left: dict[Piece, tuple[Draft, ...]]
-) -> list[tuple[Piece, tuple[Draft, ...]]]:
+def _in_place(read: Iterable[tuple[_Unit, _Read]]) -> Iterator[tuple[_Unit, _Read]]:
+    """With the places of where everything stands now."""
+    runs = groupby(read, lambda item: (item[0].piece.file, item[0].of, item[1].line == item[0].piece.line))
+    for (_, of, is_there), run in runs:
+        yield from run if is_there else _READERS[of]([unit for unit, _ in run])
+
+
+def _read_text(
+    text: str | Problem, file: str, left: dict[_Unit, _Read], *, can_move: bool
+) -> list[tuple[_Unit, _Read]]:
     """
-    The documents of a file, those in `left` without reading them. What is taken from there is no longer left: a file
+    The units of a file, those in `left` without reading them. What is taken from there is no longer left: a file
     that is given twice has everything twice, and its objects must not be the same ones.
     """
     if isinstance(text, Problem):
         raise BadYaml(text)
-    found: list[tuple[Piece, tuple[Draft, ...]]] = []
-    for is_known, following in groupby(pieces(text, file), left.__contains__):
-        run = list(following)
-        found += [(piece, left.pop(piece)) for piece in run] if is_known else _read_anew(run)
-    if not any(fragments for _, fragments in found):
+    whole_pieces = pieces(text, file)
+    units = list(chain.from_iterable(map(_units, whole_pieces)))
+    try:
+        found = _read_units(units, left, can_move=can_move)
+    except (BadYaml, Inseparable):
+        # The fault is that of whole documents.
+        found = _read_units(list(map(_Unit, whole_pieces)), left, can_move=False)
+    if not any(item.fragments for _, item in found):
         raise says_nothing(file)
     return found
 
 
-def _read_anew(run: list[Piece]) -> Iterator[tuple[Piece, tuple[Draft, ...]]]:
-    for piece, trees in zip(run, trees_of_each(run), strict=True):
-        yield piece, tuple(fragment(tree) for tree in trees if not is_nothing(tree))
+def _units(piece: Piece) -> list[_Unit]:
+    found = split(piece)
+    if found is None:
+        return [_Unit(piece)]
+    return [_Unit(found.rest, "rest"), *(_Unit(node, "node") for node in found.nodes)]
+
+
+def _read_units(units: list[_Unit], left: dict[_Unit, _Read], *, can_move: bool) -> list[tuple[_Unit, _Read]]:
+    wanted = set(units)
+    moved = {_what(unit): unit for unit in left if unit not in wanted} if can_move else {}
+    found: list[tuple[_Unit, _Read]] = []
+    for (_, is_known), following in groupby(units, lambda unit: (unit.of, unit in left)):
+        run = list(following)
+        if is_known:
+            found += [(unit, left.pop(unit)) for unit in run if unit in left]
+        else:
+            found += _read_moved(run, left, moved)
+    return found
+
+
+_What: TypeAlias = tuple[str, str, str]
+"""Of a unit all but where it stands."""
+
+
+def _what(unit: _Unit) -> _What:
+    return unit.piece.file, unit.of, unit.piece.text
+
+
+def _read_moved(
+    run: list[_Unit], left: dict[_Unit, _Read], moved: Mapping[_What, _Unit]
+) -> Iterator[tuple[_Unit, _Read]]:
+    """A unit about nodes that stands elsewhere now is taken over if nothing was remarked on it."""
+
+    def known(unit: _Unit) -> _Unit | None:
+        former = moved.get(_what(unit))
+        return former if former and former in left and all(map(may_move, left[former].fragments)) else None
+
+    for is_known, following in groupby(run, lambda unit: known(unit) is not None):
+        same = list(following)
+        if is_known:
+            yield from ((unit, left.pop(former)) for unit in same if (former := known(unit)))
+        else:
+            yield from _READERS[same[0].of](same)
+
+
+def _read_documents(run: list[_Unit]) -> Iterator[tuple[_Unit, _Read]]:
+    for unit, found in zip(run, trees_of_each([unit.piece for unit in run]), strict=True):
+        yield unit, _Read(tuple(fragment(tree) for tree in found if not is_nothing(tree)), unit.piece.line)
+
+
+def _read_rest(run: list[_Unit]) -> Iterator[tuple[_Unit, _Read]]:
+    for unit in run:
+        yield unit, _Read(tuple(map(fragment, trees(unit.piece))), unit.piece.line)
+
+
+def _read_nodes(run: list[_Unit]) -> Iterator[tuple[_Unit, _Read]]:
+    """In one go, if they follow each other. Raises BadYaml, Inseparable."""
+    found = [*entries_of_each([unit.piece for unit in run])]
+    for unit, tree in zip(run, found, strict=True):
+        yield unit, _Read((node_fragment(tree),), unit.piece.line)
+
+
+_READERS: Final[Mapping[str, Callable[[list[_Unit]], Iterator[tuple[_Unit, _Read]]]]] = {
+    "documents": _read_documents,
+    "node": _read_nodes,
+    "rest": _read_rest,
+}
+"""Of each kind of unit; units that are given together follow each other in one file, unless they are nodes."""
 
 
 def _from_the_beginning(bad: BadYaml, text: str | Problem, file: str) -> Problem:
@@ -106,7 +233,7 @@ def _from_the_beginning(bad: BadYaml, text: str | Problem, file: str) -> Problem
 
 def _text(path: Path) -> str | Problem:
     try:
-        content = path.read_bytes()
+        content = filesystem.read(path)
     except OSError as error:
         return Problem(Place(str(path), 1, 1), "", f"cannot be read: {error.strerror}", "unreadable")
     try:
@@ -125,7 +252,7 @@ def contents_of(proposal: Proposal, names: Sequence[str]) -> Contents:
     """The texts that a proposal has for the files with these names. Raises NotPossibleNow."""
     try:
         found = json.loads(proposal)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
         raise NotPossibleNow("the content is the new cluster files, as a JSON list of texts")

@@ -54,6 +54,10 @@ class BadYaml(Exception):
         self.problem = problem
 
 
+class Inseparable(Exception):
+    """Pieces of a document are no mappings of one key each."""
+
+
 class Piece(NamedTuple):
     """
     A part of a file with whole documents. Whatever it says stands in it alone: an alias reaches no other document.
@@ -116,7 +120,8 @@ def trees(piece: Piece) -> tuple[Tree, ...]:
     try:
         _refuse_depth(piece)
         nodes = yaml.compose_all(piece.text, Loader=_LOADER)
-        return tuple(_Converter(piece).convert(node).tree for node in nodes)
+        converter = _Converter(piece)
+        return tuple(converter.convert(node).tree for node in nodes)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         if mark:
@@ -140,6 +145,37 @@ def trees_of_each(run: list[Piece]) -> tuple[list[Tree], ...]:
     for tree in trees(Piece(run[0].file, run[0].line, "".join(piece.text for piece in run))):
         found[bisect_right(lines, tree.place.line - 1) - 1].append(tree)
     return found
+
+
+def entries_of_each(run: list[Piece]) -> Iterator[Mapping]:
+    """
+    The mapping of one key in each of several pieces, which are read in one go where they follow each other.
+
+    Raises:
+        BadYaml: with the place of the first thing that cannot be read.
+        Inseparable: a piece has another number of keys, or is no mapping.
+    """
+    joined: list[list[Piece]] = []
+    for piece in run:
+        last = joined[-1][-1] if joined else None
+        if last and last.line + last.text.count("\n") == piece.line:
+            joined[-1].append(piece)
+        else:
+            joined.append([piece])
+    for pieces_ in joined:
+        yield from _entries(pieces_)
+
+
+def _entries(run: list[Piece]) -> Iterator[Mapping]:
+    found = trees(Piece(run[0].file, run[0].line, "".join(piece.text for piece in run)))
+    match found:
+        case (Mapping(items=items, keys=keys, repeated=()),) if len(items) == len(run):
+            for piece, (name, value) in zip(run, items.items(), strict=True):
+                if keys[name].line != piece.line + 1:
+                    raise Inseparable
+                yield Mapping(keys[name], {name: value}, {name: keys[name]})
+        case _:
+            raise Inseparable
 
 
 def _bad(piece: Piece, mark: _Mark | None, message: str) -> BadYaml:
@@ -186,10 +222,15 @@ class _Grown(NamedTuple):
 
 
 class _Converter:
-    """One document. A node that is used often through aliases is converted once, and counted often."""
+    """
+    The documents of a piece. A node that is used often through aliases is converted once, and counted often. Aliases
+    and merges of all documents together have a limit too, which is met while they are expanded and not thereafter: what
+    a merge copies is memory at once.
+    """
 
     def __init__(self, piece: Piece) -> None:
         self._piece = piece
+        self._repeated = 0
         self._done: dict[Node, _Grown] = {}
         self._open: set[Node] = set()
 
@@ -201,7 +242,19 @@ class _Converter:
             self._open.add(node)
             self._done[node] = self._convert(node)
             self._open.remove(node)
+        else:
+            self._count(self._done[node].size, node)
         return self._done[node]
+
+    def _count(self, values: int, node: Node) -> None:
+        """Values that an alias or a merge repeats."""
+        self._repeated += values
+        if self._repeated > _MAX_VALUES:
+            raise self._too_large(node)
+
+    def _too_large(self, node: Node) -> BadYaml:
+        limits = f"{_MAX_VALUES} values or {_MAX_DEPTH} levels"
+        return _bad(self._piece, node.start_mark, f"larger than {limits} with its aliases expanded")
 
     def _convert(self, node: Node) -> _Grown:
         match node:
@@ -218,8 +271,7 @@ class _Converter:
             raise _bad(self._piece, node.start_mark, f"the tag {shown(node.tag)} has no meaning here")
         size, depth = 1 + sum(item.size for item in items), 1 + max((item.depth for item in items), default=0)
         if size > _MAX_VALUES or depth > _MAX_DEPTH:
-            limits = f"{_MAX_VALUES} values or {_MAX_DEPTH} levels"
-            raise _bad(self._piece, node.start_mark, f"larger than {limits} with its aliases expanded")
+            raise self._too_large(node)
         return _Grown(tree, size, depth)
 
     def _mapping(self, node: MappingNode) -> tuple[Mapping, list[_Grown]]:
@@ -239,6 +291,7 @@ class _Converter:
                 items[name], keys[name] = parts[-1].tree, place
         for source, grown in self._merged(node):
             parts.append(grown)
+            self._count(len(items), node)  # those that are copied to be merged with
             items = {**source.items, **items}
             keys = {**source.keys, **keys}
         return Mapping(self._place(node), items, keys, tuple(repeated)), parts

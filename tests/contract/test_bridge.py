@@ -28,7 +28,10 @@ class Exabgp:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.process = subprocess.Popen(
-            (sys.executable, "-I", bridge.__file__, str(path)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            (sys.executable, "-I", "-S", bridge.__file__, str(path)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
         )
 
     @property

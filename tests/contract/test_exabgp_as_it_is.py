@@ -239,7 +239,7 @@ def test_a_clock_that_is_set_costs_no_session_and_stops_no_keepalive(tmp_path: P
             assert rig.peer_heard.lacks(SessionDown, for_s=0)
 
 
-def test_another_version_runs_unpatched_and_reports_it(tmp_path: Path) -> None:
+def test_another_version_is_refused(tmp_path: Path) -> None:
     """A copy with another version number."""
     exabgp = tmp_path / "exabgp"
     (exabgp / "application").mkdir(parents=True)
@@ -247,9 +247,8 @@ def test_another_version_runs_unpatched_and_reports_it(tmp_path: Path) -> None:
         (package / "__init__.py").touch()
     (exabgp / "version.py").write_text("version = '5.0.99'\n")
     (exabgp / "application" / "main.py").write_text("def main():\n    print('ran')\n")
-    program = Path(patches.__file__).read_text()
-    result = subprocess.run(
-        (sys.executable, "-"), input=program, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert (result.returncode, result.stdout) == (0, "ran\n")
-    assert "ExaBGP 5.0.99 runs unpatched" in result.stderr
+    command = (sys.executable, "-I", "-S", str(patches.__file__), str(tmp_path))
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "ExaBGP 5.0.99 is refused" in result.stderr
+    assert "--unpatched" in result.stderr

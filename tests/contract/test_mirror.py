@@ -11,11 +11,11 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
-from bgpctl.core.dataplane.effects import Put, Remove
+from bgpctl.core.dataplane.effects import Failure, Put, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 from bgpctl.core.net.dataplane import Dataplane
@@ -25,7 +25,8 @@ from bgpctl.kernel.dumps import Dumps
 from bgpctl.kernel.links import list_links
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.mirror import Mirror, MirrorBuilder
-from bgpctl.kernel.netlink import Netlink
+from bgpctl.kernel.netlink import Message, Netlink
+from bgpctl.ports import Unavailable
 from tests.contract.kernel_rig import (
     DEADLINE_S,
     DIRECT,
@@ -367,6 +368,72 @@ def test_many_routes_at_once_are_dumped(watching: LinuxKernel, monkeypatch: pyte
         seen = watching.observe()
     assert encode.RTM_GETROUTE in asked
     assert seen == dumped()
+
+
+@pytest.mark.parametrize("watching", [True], indirect=True)
+def test_what_others_do_to_routes_while_many_of_ours_change_is_seen_and_after_that_reported(
+    watching: LinuxKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bell = Bell()
+    watching.watch(bell.ring)
+    watching.observe()
+    batch = LinuxKernel._batch
+
+    def and_another(*arguments: Any) -> Iterator[Failure]:
+        shell("route replace 203.0.113.0/24 via 10.0.0.9")
+        return batch(*arguments)
+
+    blocks = [Route(Prefix(4, (10 << 24) + number * 64, 26), RouteType.BLACKHOLE) for number in range(2000)]
+    with monkeypatch.context() as patch:
+        patch.setattr(LinuxKernel, "_batch", and_another)
+        put(watching, *blocks)
+    assert watching.observe() == dumped()
+    assert any(route.gateway == Address.parse("10.0.0.9") for route in watching.observe().routes)
+    with dumps(monkeypatch) as asked:
+        shell("route replace 203.0.113.0/24 via 10.0.0.7")
+        assert bell.rang_within(1.0)
+        seen = watching.observe()
+    assert encode.RTM_GETROUTE not in asked
+    assert seen == dumped()
+
+
+@pytest.mark.parametrize("watching", [True], indirect=True)
+def test_the_echo_of_many_routes_of_ours_is_not_asked_for(
+    watching: LinuxKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    echoed: list[Message] = []
+    apply = MirrorBuilder.apply
+
+    def counted(builder: MirrorBuilder, message: Message) -> bool:
+        echoed.append(message)
+        return apply(builder, message)
+
+    monkeypatch.setattr(MirrorBuilder, "apply", counted)
+    blocks = [Route(Prefix(4, (10 << 24) + number * 64, 26), RouteType.BLACKHOLE) for number in range(2000)]
+    put(watching, *blocks)
+    assert len(echoed) < len(blocks)
+    assert set(blocks) <= watching.observe().routes
+
+
+@pytest.mark.parametrize("watching", [True], indirect=True)
+def test_routes_are_reported_again_after_many_of_ours_could_not_be_sent(
+    watching: LinuxKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> Iterator[Failure]:
+        raise Unavailable("the socket is gone")
+
+    bell = Bell()
+    watching.watch(bell.ring)
+    watching.observe()
+    blocks = [Route(Prefix(4, (10 << 24) + number * 64, 26), RouteType.BLACKHOLE) for number in range(2000)]
+    with monkeypatch.context() as patch:
+        patch.setattr(LinuxKernel, "_batch", lost)
+        with pytest.raises(Unavailable):
+            put(watching, *blocks)
+    assert watching.observe() == dumped()
+    shell("route replace 203.0.113.0/24 via 10.0.0.9")
+    assert bell.rang_within(1.0)
+    assert watching.observe() == dumped()
 
 
 @pytest.mark.parametrize("watching", [True], indirect=True)

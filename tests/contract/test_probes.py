@@ -58,7 +58,7 @@ def test_an_answer_that_comes_late_is_none_to_what_is_asked_next(hosts: tuple[st
             other.recvfrom(2048)
             _, _, checksum, ident, number = ECHO.unpack_from(first, 20)
             # Type 0 in place of 8 (RFC 792): the sum is less by so much, its complement more.
-            reply = ECHO.pack(0, 0, (checksum + 0x0800) % 0xFFFF, ident, number)
+            reply = ECHO.pack(0, 0, (checksum + 0x0800) % 0xFFFF, ident, number) + first[20 + ECHO.size :]
             other.sendto(reply, (ENDS[4][0], 0))
             answered.set()
 

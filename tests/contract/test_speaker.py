@@ -249,6 +249,18 @@ class TestExabgp:
         assert (pair.run_dir / "exabgp.conf").read_text() == conf
         assert not [event for event in pair.heard.events if isinstance(event, SessionDown)]
 
+    def test_a_first_configuration_that_exabgp_rejects_is_reported_once_and_another_runs(
+        self, exabgp: ExabgpRig
+    ) -> None:
+        """The first one is validated only if ExaBGP ends with it."""
+        impossible = session(OURS, PEERS, hold_time_s=2)
+        exabgp.speaker.configure(replace(config(OURS), sessions=(impossible,)))
+        assert "hold-time" in exabgp.heard.wait_for(SpeakerConfigRejected).reason
+        assert not (exabgp.run_dir / "exabgp.conf").exists()
+        assert exabgp.heard.lacks(SpeakerConfigRejected, for_s=1.5)  # it is tried again meanwhile, by validating it
+        exabgp.speaker.configure(config(OURS, PEERS))
+        exabgp.heard.wait_for(SpeakerAttached)
+
     def test_a_rejected_edit_that_is_undone_leaves_no_peer_unheard(self, pair: ExabgpRig) -> None:
         absent = replace(session(OURS, NO_PEER), password_file=str(pair.run_dir / "absent"))
         pair.speaker.configure(replace(config(OURS), sessions=(absent,)))

@@ -55,7 +55,10 @@ def wanted(number: int) -> list[KernelObject]:
         Sysctl("net/ipv4/conf/tunl0/forwarding", "1"),
         LinkAddress("vxlan.test", InterfaceAddress(tunnel_address(number), 32)),
         LinkAddress("tunl0", InterfaceAddress(tunnel_address(number), 32)),
-        Decap("tunl0", "eth0", node_address(number), tuple(map(node_address, others))),
+        *(
+            Decap(link, "eth0", node_address(number), tuple(map(node_address, others)))
+            for link in ("tunl0", "vxlan.test")
+        ),
         *(FdbEntry("vxlan.test", vtep_mac(f"n{other}"), node_address(other)) for other in others),
         *(Neighbour("vxlan.test", tunnel_address(other), vtep_mac(f"n{other}")) for other in others),
     ]

@@ -38,7 +38,7 @@ class Gobgp:
 
     def start(self, router: Router) -> None:
         self._router = replace(router, routes={})
-        self._place.file("gobgpd.json").write_text(json.dumps(_configuration(router)))
+        self._place.file("gobgpd.json").write_text(json.dumps(configuration(router)))
         recover = ("-r",) if router.recovering else ()
         files = (
             "-t",
@@ -129,7 +129,7 @@ class Gobgp:
 _ESTABLISHED: Final = 6
 
 
-def _configuration(router: Router) -> dict[str, Any]:
+def configuration(router: Router) -> dict[str, Any]:
     return {
         "global": {"config": {"as": router.asn, "router-id": str(router.router_id)}},
         "neighbors": [_neighbor(router, neighbor) for neighbor in router.neighbors],

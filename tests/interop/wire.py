@@ -30,9 +30,10 @@ def message(kind: int, body: bytes = b"", *, marker: bytes = _MARKER, length: in
     return marker + struct.pack("!HB", 19 + len(body) if length is None else length, kind) + body
 
 
-def opening(asn: Asn, router_id: Address, hold_time_s: int = 30) -> bytes:
-    """OPEN with IPv4 unicast, route refresh and four-byte AS numbers."""
-    capabilities = bytes([1, 4, 0, 1, 0, 1, 2, 0, 65, 4]) + struct.pack("!I", asn)
+def opening(asn: Asn, router_id: Address, hold_time_s: int = 30, versions: Iterable[int] = (4,)) -> bytes:
+    """OPEN with unicast of some IP versions, route refresh and four-byte AS numbers."""
+    families = b"".join(bytes([1, 4, 0, 1 if version == 4 else 2, 0, 1]) for version in versions)
+    capabilities = families + bytes([2, 0, 65, 4]) + struct.pack("!I", asn)
     parameters = bytes([2, len(capabilities)]) + capabilities
     fixed = struct.pack("!BHHIB", 4, min(asn, _AS_TRANS), hold_time_s, router_id.value, len(parameters))
     return message(_OPEN, fixed + parameters)
@@ -56,7 +57,8 @@ def next_hop(address: Address) -> bytes:
 
 
 def nlri(prefix: Prefix) -> bytes:
-    return bytes([prefix.length]) + struct.pack("!I", prefix.network)[: (prefix.length + 7) // 8]
+    network = prefix.network.to_bytes(4 if prefix.version == 4 else 16)
+    return bytes([prefix.length]) + network[: (prefix.length + 7) // 8]
 
 
 def update(attributes: bytes, announced: bytes, *, length: int | None = None) -> bytes:
@@ -94,6 +96,8 @@ class Speaker:
         self._listener.listen()
         self._listener.settimeout(_ANSWER_WITHIN_S)
         self._session: socket.socket | None = None
+        self.notifications: list[bytes] = []
+        """Of all sessions, without their headers."""
 
     def up(self) -> None:
         """
@@ -110,7 +114,7 @@ class Speaker:
             if _until_keepalive(session):
                 self._session = session
         self._session.settimeout(None)
-        threading.Thread(target=_keep_alive, args=(self._session,), daemon=True).start()
+        threading.Thread(target=_keep_alive, args=(self._session, self.notifications), daemon=True).start()
 
     def send(self, *messages: bytes) -> None:
         """Send, whatever it is. Raises OSError if the session has ended."""
@@ -143,12 +147,14 @@ def _until_keepalive(session: socket.socket) -> bool:
     return False
 
 
-def _keep_alive(session: socket.socket) -> None:
+def _keep_alive(session: socket.socket, notifications: list[bytes]) -> None:
     heard = session.makefile("rb")
     try:
         while len(header := heard.read(19)) == 19:
-            heard.read(struct.unpack("!H", header[16:18])[0] - 19)
+            body = heard.read(struct.unpack("!H", header[16:18])[0] - 19)
             if header[18] == _KEEPALIVE:
                 session.sendall(message(_KEEPALIVE))
+            if header[18] == _NOTIFICATION:
+                notifications.append(body)
     except (OSError, ValueError):
         return  # the session is over

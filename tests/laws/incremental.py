@@ -6,7 +6,7 @@ with tables of one shard. The kernel does what the first of the three asks it to
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final
@@ -31,7 +31,7 @@ from bgpctl.core.agent.events import (
 from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.state import State, begin
 from bgpctl.core.agent.step import step
-from bgpctl.core.bgp.path import Path
+from bgpctl.core.bgp.path import AsPath, AsSet, Path, RawAttribute
 from bgpctl.core.bgp.speaker import (
     EndOfRib,
     RefreshBegun,
@@ -130,7 +130,9 @@ def _path(choose: random.Random, prefix: Prefix, peer: Address) -> Path:
     hop = choose.choice([peer if peer in same else far, *same, far, None])
     external = peer in (TOR, TOR2)
     asn = Asn(65001 if peer == TOR else 65002)
-    as_path = (asn, *choose.choice([(), (Asn(65009),)])) if external else choose.choice([(), (), (Asn(65009),)])
+    farther: list[AsPath] = [(), (), (Asn(65009),), (AsSet((Asn(65008), Asn(65009))),)]
+    further = choose.choice(farther)
+    as_path = (asn, *further) if external else further
     return Path(
         prefix,
         hop,
@@ -139,6 +141,7 @@ def _path(choose: random.Random, prefix: Prefix, peer: Address) -> Path:
         med=choose.choice([None, 5]),
         communities=choose.choice([(), (), ((65535, 65281),), ((65000, 7),), ((65535, 0),)]),
         extended=choose.choice([(), (0x030C000000000007,)]),
+        passed_on=choose.choice([(), (), (RawAttribute(0xE0, 200, b"x"),)]),
     )
 
 
@@ -332,7 +335,7 @@ class Story:
                 case _:
                     pass
 
-    def applied(self, ops: tuple[Op, ...]) -> Dataplane:
+    def applied(self, ops: Sequence[Op]) -> Dataplane:
         """The kernel refuses what it would refuse, and says nothing."""
         return after_each(self.kernel, ops)[0]
 

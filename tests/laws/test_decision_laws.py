@@ -11,12 +11,14 @@ from typing import Final
 import pytest
 
 from bgpctl.core.bgp.decision import Candidate, Choice, Lost, choose
+from bgpctl.core.bgp.path import AsPath, AsSet
 from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.net.addresses import Address, Asn
 from tests.cluster import path
 
 CASES: Final = 10_000
 BATCHES: Final = 10
+ASNS: Final[AsPath] = (*map(Asn, (65001, 65001, 65002, 65002, 65003, 65003)), AsSet((Asn(65001), Asn(65003))))
 PREFIXES: Final = {4: "10.244.9.0/26", 6: "fd00:9::/64"}
 HOPS: Final = {4: ("10.0.0.7", "10.0.0.8", "10.0.0.9"), 6: ("fd01::7", "fd01::8", "fd01::9")}
 
@@ -31,9 +33,9 @@ def contests(seed: int) -> Iterator[list[Candidate]]:
 
 
 def candidate(chance: random.Random, version: int, peer: int) -> Candidate:
-    as_path = chance.choices((65001, 65002, 65003), k=chance.choice((0, 1, 1, 1, 2)))
     learned = replace(
-        path(PREFIXES[version], chance.choice(HOPS[version]), *as_path),
+        path(PREFIXES[version], chance.choice(HOPS[version])),
+        as_path=tuple(chance.choices(ASNS, k=chance.choice((0, 1, 1, 1, 2)))),
         local_pref=chance.choice((None, None, 100, 200)),
         med=chance.choice((None, 0, 10, 20)),
         origin=chance.choice(("igp", "igp", "incomplete")),
@@ -53,6 +55,12 @@ def candidate(chance: random.Random, version: int, peer: int) -> Candidate:
 # The reference: which path is better, written down pair by pair, and the RFC's removal applied with two nested loops.
 
 
+def neighbour(one: Candidate) -> Asn:
+    """RFC 4271, section 9.1.2.2 c: an aggregate that was made inside is ours."""
+    first = one.path.as_path[:1]
+    return one.peer_asn if not first or isinstance(first[0], AsSet) else first[0]
+
+
 def beaten_on(step: Lost, mine: Candidate, theirs: Candidate) -> bool:
     """True if `mine` has to leave at `step` because `theirs` is there."""
     me, they = mine.path, theirs.path
@@ -65,9 +73,7 @@ def beaten_on(step: Lost, mine: Candidate, theirs: Candidate) -> bool:
     if step is Lost.ORIGIN:
         return "igp egp incomplete".index(me.origin) > "igp egp incomplete".index(they.origin)
     if step is Lost.MED:
-        mine_from = me.as_path[0] if me.as_path else mine.peer_asn
-        theirs_from = they.as_path[0] if they.as_path else theirs.peer_asn
-        return mine_from == theirs_from and (me.med or 0) > (they.med or 0)
+        return neighbour(mine) == neighbour(theirs) and (me.med or 0) > (they.med or 0)
     if step is Lost.INTERNAL:
         return mine.internal and not theirs.internal
     if step is Lost.COST:
@@ -116,9 +122,6 @@ def better(mine: Candidate, theirs: Candidate) -> bool:
 
 def by_groups(contest: list[Candidate]) -> Candidate:
     """Deterministic MED as routers define it: a champion per neighbour AS, then the champions without MED."""
-
-    def neighbour(one: Candidate) -> int:
-        return one.path.as_path[0] if one.path.as_path else one.peer_asn
 
     champions = []
     for group in {neighbour(one) for one in contest}:

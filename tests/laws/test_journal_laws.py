@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
@@ -51,6 +52,8 @@ st.register_type_strategy(Memo, st.just(Memo()))
 st.register_type_strategy(
     Table, lambda table: st.dictionaries(prefixes, st.from_type(get_args(table)[0])).map(Table.of)
 )
+# Operations are a tuple, or what is equal to one.
+st.register_type_strategy(Sequence, lambda some: st.lists(st.from_type(get_args(some)[0])).map(tuple))
 
 EVENT: Codec[Event] = Codec(Event)
 COMMAND: Codec[Command] = Codec(Command)

@@ -102,15 +102,17 @@ class Family:
         return cls([*intents, replace(always, vxlan_vni=Vni(4097)), replace(always, vxlan_port=8472)])
 
     @classmethod
-    def by_address(cls, racks: str) -> Family:
-        intents = [cluster(racks, 4, *mode) for mode in TUNNELLED if mode[0] is not Mode.NEVER]
+    def by_address(cls, racks: str, version: int, encapsulation: Encapsulation) -> Family:
+        modes = [mode for mode in TUNNELLED if (mode[0] is not Mode.NEVER) is (encapsulation == IPIP)]
+        intents = [cluster(racks, version, *mode) for mode in modes]
         return cls([*intents, *map(moved, intents)])
 
 
 RACKS = ("aabb", "aab", "abc", "aaa", "ab")
 FAMILIES = [
     *(Family.by_encapsulation(racks, version) for racks in RACKS for version in (4, 6)),
-    *(Family.by_address(racks) for racks in RACKS),
+    *(Family.by_address(racks, 4, IPIP) for racks in RACKS),
+    *(Family.by_address(racks, version, VXLAN) for racks in RACKS for version in (4, 6)),
 ]
 carried_out = cache(after)
 
@@ -165,30 +167,41 @@ class Host:
         return others.get(encap.encapsulation) or vteps(self.kernel)[encap]
 
     def takes(self, sent: Sent) -> bool:
-        """True if it takes such a packet. A VXLAN device does so at every address of its host."""
+        """True if it takes such a packet: from a tunnel only of a sender that it lets in, at an address of its own."""
         if sent.target not in self.addresses:
             return False
         match sent.encap.encapsulation:
             case _ if sent.encap.encapsulation == DIRECT:
                 return self.view.here.address.network.holds(sent.source)
-            case _ if sent.encap.encapsulation == IPIP:
-                return any(sent.source in decap.sources and sent.target in decap.own for decap in self.kernel.decaps)
+            case _ if sent.encap.encapsulation == VXLAN and sent.encap not in vteps(self.kernel):
+                return False
             case _:
-                return sent.encap in vteps(self.kernel)
+                link = self.link_of(sent.encap)
+                found = (decap for decap in self.kernel.decaps if decap.link == link)
+                return any(sent.source in decap.sources and sent.target in decap.own for decap in found)
+
+    def lets_through(self, encap: Encap, source: Address, target: Address) -> bool:
+        """True if what comes out of that tunnel may come from there and go there; to its own addresses, a probe."""
+        if encap.encapsulation == DIRECT:
+            return True
+        link = self.link_of(encap)
+        inner = next(item for item in self.kernel.inner_filters if item.link == link)
+        is_theirs = source in inner.members or any(prefix.holds(source) for prefix in inner.sources)
+        return is_theirs and (target in inner.own or any(prefix.holds(target) for prefix in inner.destinations))
 
     def sends(self, block: Prefix) -> Sent | None:
         """The fate of a packet to a block."""
         encap, gateway = paths(self.kernel).get(block, (None, None))
         if encap is None:
             return None
-        decap = next(iter(self.kernel.decaps), None)
-        own = self.view.here.address.address
-        if encap.encapsulation == IPIP and decap and gateway:
-            return Sent(encap, decap.local, gateway)
-        intent = self.view.intent
-        return Sent(
-            encap, own, next(other.address.address for other in intent.nodes if block in intent.blocks_of(other))
-        )
+        intent, own = self.view.intent, self.view.here.address.address
+        remote = next(other.address.address for other in intent.nodes if block in intent.blocks_of(other))
+        if encap.encapsulation == DIRECT:
+            return Sent(encap, own, remote)
+        name = self.link_of(encap)
+        link, decap = self.kernel.link(name), next(item for item in self.kernel.decaps if item.link == name)
+        source = (link.kind.sends_from() if link else None) or decap.local
+        return Sent(encap, source, gateway if encap.encapsulation == IPIP and gateway else remote)
 
 
 def encap_of(kind: LinkKind) -> Encap:
@@ -291,14 +304,15 @@ class ChangingCluster(RuleBasedStateMachine):
 
     def answer(self, host: Host, probe: Probe) -> ProbeReply | None:
         remote = next(other for other in self.hosts.values() if probe.remote in other.addresses)
-        if not remote.takes(packet_of(probe)):
+        sent = packet_of(probe)
+        if not remote.takes(sent) or not remote.lets_through(sent.encap, probe.source, probe.target):
             return None
         if probe.source == probe.local:
             return ProbeReply(probe, "eth0")
         back = remote.sends(host.block)
-        if back is None or not host.takes(back):
+        if back is None or not host.takes(back) or not host.lets_through(back.encap, probe.target, probe.source):
             return None
-        outer = back.source if back.encap.encapsulation == IPIP else None
+        outer = back.source if back.encap.encapsulation != DIRECT else None
         return ProbeReply(probe, host.link_of(back.encap), outer)
 
     @invariant()
@@ -309,6 +323,8 @@ class ChangingCluster(RuleBasedStateMachine):
                     sent = host.sends(other.block)
                     assert sent, f"{host.view.here.name} has no path to {other.view.here.name}"
                     assert other.takes(sent), f"{other.view.here.name} does not take {sent}"
+                    inner = host.block.first, other.block.first
+                    assert other.lets_through(sent.encap, *inner), f"{other.view.here.name} drops {inner} in {sent}"
 
     def teardown(self) -> None:
         """Once the last one has reached every node and messages arrive, the migration comes to its end by itself."""

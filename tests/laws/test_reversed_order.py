@@ -5,7 +5,7 @@ invariant of the plan is still true but one. That one is the reason for the orde
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -25,7 +25,7 @@ ROUNDS = 10
 """Observe, plan and act at most so often: in the wrong order, operations undo what others have just done."""
 
 
-def backwards(dataplane: Dataplane, ops: tuple[Op, ...]) -> Iterator[Dataplane]:
+def backwards(dataplane: Dataplane, ops: Sequence[Op]) -> Iterator[Dataplane]:
     """The dataplane after each operation that was done, the last of `ops` first; refused ones are tried again."""
     left = list(reversed(ops))
     while left:

@@ -58,12 +58,19 @@ ROUTE = {
     B1: "route 10.244.3.0/26 nhid 0x42b2bafd proto 179 metric 1024 table 254",
     B2: "route 10.244.4.0/26 nhid 0x422940f1 proto 179 metric 1024 table 254",
 }
+INSIDE = (
+    "to 10.244.1.0/26 from 10.244.0.0/24,10.244.1.64/26,10.244.1.128/25,10.244.2.0/23,10.244.4.0/22,10.244.8.0/21,"
+    "10.244.16.0/20,10.244.32.0/19,10.244.64.0/18,10.244.128.0/17"
+)
+"""The inner destinations and sources of a tunnel: our block, and the rest of the pool."""
+TO_MEMBERS = "members 10.0.0.2,10.1.0.3,10.1.0.4 own 10.0.0.1"
 TUNNEL = (
     "+ link tunl0 type ipip mtu 1480 up",
     "+ address 10.244.1.0/32 dev tunl0",
     "+ sysctl net/ipv4/conf/tunl0/forwarding=1",
     "+ sysctl net/ipv4/conf/tunl0/rp_filter=2",
     "+ sysctl net/ipv4/ip_forward=1",
+    f"+ inner filter dev tunl0 {INSIDE} {TO_MEMBERS}",
     "+ decapsulation dev tunl0 underlay eth0 local 10.0.0.1 sources 10.0.0.2,10.1.0.3,10.1.0.4",
 )
 """The operations that make IP in IP ready."""
@@ -80,6 +87,8 @@ VXLAN_DEVICE = (
     "+ sysctl net/ipv4/conf/vxlan.bgpctl/rp_filter=2",
 )
 VXLAN_MEMBERS = (
+    f"+ inner filter dev vxlan.bgpctl {INSIDE} {TO_MEMBERS}",
+    "+ decapsulation dev vxlan.bgpctl underlay eth0 local 10.0.0.1 sources 10.0.0.2,10.1.0.3,10.1.0.4",
     "+ fdb 66:32:f2:8e:a0:3b dst 10.1.0.4 dev vxlan.bgpctl",
     "+ fdb 66:7e:83:ca:2a:65 dst 10.1.0.3 dev vxlan.bgpctl",
     "+ fdb 66:b9:f8:5d:aa:6f dst 10.0.0.2 dev vxlan.bgpctl",

@@ -59,6 +59,7 @@ from tests.stories.mesh import (
     B1,
     B2,
     CONFIGURATION,
+    INSIDE,
     INTENT,
     MEMBERS,
     NEXT_HOP,
@@ -69,6 +70,7 @@ from tests.stories.mesh import (
     READY,
     ROUTE,
     ROUTES,
+    TO_MEMBERS,
     TOR,
     VXLAN_DEVICE,
     VXLAN_MEMBERS,
@@ -88,9 +90,19 @@ def test_a_borrowed_address_is_announced_by_the_node_that_has_it() -> None:
     play = converged()
     edited = allocated(INTENT, "a1", borrowed=(borrowed,))
     play.give(IntentLoaded(edited)).expect(Observe())
-    play.settle(Speak(tuple(Announce(borrowed, peer, READY) for peer in MEMBERS)))
+    rest = (
+        "10.244.0.0/24,10.244.1.64/26,10.244.1.128/25,10.244.2.0/29,10.244.2.8/32,10.244.2.10/31,10.244.2.12/30,"
+        "10.244.2.16/28,10.244.2.32/27,10.244.2.64/26,10.244.2.128/25,10.244.3.0/24,10.244.4.0/22,10.244.8.0/21,"
+        "10.244.16.0/20,10.244.32.0/19,10.244.64.0/18,10.244.128.0/17"
+    )
+    play.settle(
+        f"+ inner filter dev tunl0 to 10.244.1.0/26,10.244.2.9/32 from {rest} {TO_MEMBERS}",
+        Speak(tuple(Announce(borrowed, peer, READY) for peer in MEMBERS)),
+    )
     play.give(IntentLoaded(INTENT)).expect(Observe())
-    play.settle(Speak(tuple(Withdraw(borrowed, peer) for peer in MEMBERS)))
+    play.settle(
+        f"+ inner filter dev tunl0 {INSIDE} {TO_MEMBERS}", Speak(tuple(Withdraw(borrowed, peer) for peer in MEMBERS))
+    )
 
 
 def test_the_first_intent_configures_the_speaker_and_requests_an_observation() -> None:
@@ -140,6 +152,7 @@ def test_bgp_ends_once_every_member_has_left_the_tunnel_that_it_served() -> None
     answered_by("vxlan.bgpctl")
     play.settle(
         "- decapsulation dev tunl0 underlay eth0 local 10.0.0.1 sources 10.0.0.2,10.1.0.3,10.1.0.4",
+        f"- inner filter dev tunl0 {INSIDE} {TO_MEMBERS}",
         "- address 10.244.1.0/32 dev tunl0",
         "- link tunl0 type ipip mtu 1480 up",
         Configure(None),
@@ -165,6 +178,7 @@ def test_an_agent_that_waits_for_members_and_has_nothing_to_probe_sleeps() -> No
         "+ address 10.244.1.0/32 dev tunl0",
         "+ sysctl net/ipv4/conf/tunl0/forwarding=1",
         "+ sysctl net/ipv4/conf/tunl0/rp_filter=2",
+        f"+ inner filter dev tunl0 {INSIDE} {TO_MEMBERS}",
         "+ decapsulation dev tunl0 underlay eth0 local 10.0.0.1 sources 10.0.0.2,10.1.0.3,10.1.0.4",
     )
     assert play.state.phase is Phase.MIGRATING
@@ -367,10 +381,15 @@ def test_an_edited_block_is_withdrawn_and_announced() -> None:
     edited = allocated(INTENT, "a1", blocks=prefixes("10.244.9.0/26"))
     play.give(IntentLoaded(edited)).expect(Observe())
     new = Prefix.parse("10.244.9.0/26")
+    rest = (
+        "10.244.0.0/21,10.244.8.0/24,10.244.9.64/26,10.244.9.128/25,10.244.10.0/23,10.244.12.0/22,10.244.16.0/20,"
+        "10.244.32.0/19,10.244.64.0/18,10.244.128.0/17"
+    )
     changes = [change for peer in (A2, B1, B2) for change in (Withdraw(OWN, peer), Announce(new, peer, READY))]
     play.settle(
         "+ address 10.244.9.0/32 dev tunl0",
         "- address 10.244.1.0/32 dev tunl0",
+        f"+ inner filter dev tunl0 to 10.244.9.0/26 from {rest} {TO_MEMBERS}",
         "+ route blackhole 10.244.9.0/26 proto 179 metric 1024 table 254",
         f"- {OWN_ROUTE}",
         Speak(tuple(changes)),

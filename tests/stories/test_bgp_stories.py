@@ -56,6 +56,7 @@ from tests.stories.mesh import (
     READY,
     ROUTE,
     ROUTES,
+    TO_MEMBERS,
     TOR,
     TUNNEL,
     at_the_edge,
@@ -320,7 +321,10 @@ def test_when_every_peer_is_gone_all_routes_stay_and_edits_are_still_carried_out
     assert play.state.phase is Phase.DEGRADED
     play.give(IntentLoaded(allocated(INTENT, "a1", blocks=()))).expect(Observe())
     play.settle(
-        "- address 10.244.1.0/32 dev tunl0", f"- {OWN_ROUTE}", Speak(tuple(Withdraw(OWN, peer) for peer in MEMBERS))
+        "- address 10.244.1.0/32 dev tunl0",
+        f"+ inner filter dev tunl0 to  from 10.244.0.0/16 {TO_MEMBERS}",
+        f"- {OWN_ROUTE}",
+        Speak(tuple(Withdraw(OWN, peer) for peer in MEMBERS)),
     )
     assert OWN not in {route.prefix for route in play.kernel.routes}
 

@@ -34,6 +34,7 @@ from tests.stories.mesh import (
     B2,
     BLOCKS,
     CONFIGURATION,
+    INSIDE,
     NEXT_HOP,
     NEXT_HOPS,
     OURS,
@@ -125,6 +126,7 @@ def test_the_session_with_a_nodes_former_address_stays_until_the_new_one_announc
     play.give(IntentLoaded(replace(INTENT, nodes=nodes))).expect(Configure(sessions_with(A2, B1, B2, new)), Observe())
     play.settle(
         SendProbes(placeholder()),
+        f"+ inner filter dev tunl0 {INSIDE} members 10.0.0.2,10.1.0.3,10.1.0.4,10.1.0.104 own 10.0.0.1",
         "+ decapsulation dev tunl0 underlay eth0 local 10.0.0.1 sources 10.0.0.2,10.1.0.3,10.1.0.4,10.1.0.104",
         Speak((Announce(OWN, B2, OURS),)),
     )

@@ -111,12 +111,13 @@ class ToyBehaviour:
         address = intent.tunnel_address(node, TOY, 4)
         if address:
             yield LinkAddress(LINK, InterfaceAddress(address, 32)), _WHY
-        for other in intent.nodes:
-            gateway, remote = intent.tunnel_address(other, TOY, 4), other.underlay(4)
-            if other != node and gateway and remote:
-                mac = intent.vtep_mac(other, 4)
-                yield FdbEntry(LINK, mac, remote.address), _WHY
-                yield Neighbour(LINK, gateway, mac), _WHY
+
+    def member_objects(self, intent: Intent, member: Node, link: str, version: int) -> Iterator[Reasoned]:
+        gateway, remote = intent.tunnel_address(member, TOY, version), member.underlay(version)
+        if gateway and remote:
+            mac = intent.vtep_mac(member, version)
+            yield FdbEntry(link, mac, remote.address), _WHY
+            yield Neighbour(link, gateway, mac), _WHY
 
     def accepts(self, observed: Dataplane) -> frozenset[int]:
         return frozenset(4 for link in observed.links if link.owned and isinstance(link.kind, ToyKind))

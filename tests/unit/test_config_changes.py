@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,9 +35,8 @@ def directory() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture
-def socket(directory: Path) -> Iterator[Path]:
-    """Of an agent of node a1."""
+def serving(directory: Path, group: int | None = None) -> Api:
+    """An agent of node a1."""
     state = converged().state
     file = directory / "cluster.yaml"
     file.write_text(NOW)
@@ -48,9 +48,13 @@ def socket(directory: Path) -> Iterator[Path]:
     def act(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
         return config_changes.edit(verb, state, store, query)
 
-    api = Api(directory / client.SOCKET, answer, act)
-    yield directory / client.SOCKET
-    api.close()
+    return Api(directory / client.SOCKET, answer, act, content_group=group)
+
+
+@pytest.fixture
+def socket(directory: Path) -> Iterator[Path]:
+    with closing(serving(directory)):
+        yield directory / client.SOCKET
 
 
 def content(*texts: str) -> str:
@@ -89,25 +93,27 @@ with socket.socket(socket.AF_UNIX) as asking:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root: only root can become another user")
-def test_everybody_may_plan_and_only_root_may_apply(socket: Path) -> None:
-    answers = []
-    for line in ("GET /v1/plan", "POST /v1/apply", "POST /v1/undo"):
-        text = content(NEXT)
-        request = f"{line} HTTP/1.1\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}"
-        command = (
-            "python3",
-            "-I",
-            "-c",
-            _TO_SOCKET,
-            str(socket),
-            request,
-        )  # only root and our user may use this interpreter
-        answered = subprocess.run(
-            command, capture_output=True, text=True, check=True, user=UNPRIVILEGED, group=UNPRIVILEGED, cwd="/"
-        )
-        answers.append(answered.stdout.split()[1])
-    assert answers == ["200", "403", "403"]
-    assert socket.with_name("cluster.yaml").read_text() == NOW
+@pytest.mark.parametrize(("group", "plan"), [(None, "403"), (UNPRIVILEGED, "200")])
+def test_a_group_may_plan_and_only_root_may_apply(directory: Path, group: int | None, plan: str) -> None:
+    with closing(serving(directory, group)):
+        assert [_status(directory, line) for line in ("GET /v1/plan", "POST /v1/apply", "POST /v1/undo")] == [
+            plan,
+            "403",
+            "403",
+        ]
+    assert (directory / "cluster.yaml").read_text() == NOW
+
+
+def _status(directory: Path, line: str) -> str:
+    """Of the answer to another user."""
+    text = content(NEXT)
+    request = f"{line} HTTP/1.1\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}"
+    # Only root and our user may use this interpreter.
+    command = ("python3", "-I", "-c", _TO_SOCKET, str(directory / client.SOCKET), request)
+    answered = subprocess.run(
+        command, capture_output=True, text=True, check=True, user=UNPRIVILEGED, group=UNPRIVILEGED, cwd="/"
+    )
+    return answered.stdout.split()[1]
 
 
 def test_without_a_way_back_nothing_is_applied_that_has_to_be_confirmed(socket: Path) -> None:

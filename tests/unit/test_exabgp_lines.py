@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgpctl.core.bgp.path import (
+    AsSet,
     Attributes,
     Path,
+    RawAttribute,
 )
 from bgpctl.core.bgp.speaker import (
     Announce,
@@ -427,6 +429,23 @@ def test_attributes_are_written_as_exabgp_reads_them() -> None:
         "community [ 64512:7 65535:0 ] large-community [ 64512:1:2 ] "
         "extended-community [ 0x030c000000000007 0x0000000000000001 ] originator-id 192.0.2.8 "
         "cluster-list [ 192.0.2.7 192.0.2.8 ]\n"
+    )
+
+
+def test_sets_and_attributes_that_are_passed_on_are_written_as_exabgp_reads_them() -> None:
+    attributes = Attributes(
+        as_path=(Asn(64512), AsSet((Asn(65010), Asn(65011))), Asn(65020)),
+        passed_on=(
+            RawAttribute(0x40, 6, b""),
+            RawAttribute(0xC0, 7, bytes.fromhex("0000fde901020304")),
+            RawAttribute(0xC0, 35, bytes.fromhex("0000fde9")),
+            RawAttribute(0xE0, 200, b""),
+        ),
+    )
+    assert encode.encode(Announce(BLUE, None, attributes)) == (
+        "announce route 10.1.0.0/26 next-hop self as-path [ 64512 ] ( 65010 65011 ) [ 65020 ] "
+        "attribute [ 0x06 0x40 0x ] aggregator ( 65001:1.2.3.4 ) attribute [ 0x23 0xc0 0x0000fde9 ] "
+        "attribute [ 0xc8 0xe0 0x ]\n"
     )
 
 

@@ -35,7 +35,7 @@ def validated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         words = path.read_text().split()
         found.append(" ".join(peer for word, peer in pairwise(words) if word == "neighbor"))
 
-    monkeypatch.setattr(launch, "_validate", note)
+    monkeypatch.setattr(launch, "validate", note)
     return found
 
 

@@ -57,7 +57,7 @@ class Agent:
     def running(self) -> Iterator[None]:
         ports = Ports(lambda: self.kernel, FakeSpeaker(), self.store, LinuxClock(), NoProber())
         process = service.Process(self.host, self.manager, self.directory)
-        thread = threading.Thread(target=service.run, args=("a1", ports, process, self.socket, None))
+        thread = threading.Thread(target=service.run, args=("a1", ports, process, service.Servers(self.socket)))
         thread.start()
         try:
             wait_until(lambda: ("converged", True) in self.manager.statuses)

@@ -10,7 +10,7 @@ Refuses to know: why an operation is called for, and what it does to the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
@@ -93,7 +93,7 @@ class Attempts:
 
     # Present attempts ------------------------------------------------------------------------------------------
 
-    def ready(self, ops: tuple[Op, ...], at_s: float) -> tuple[Op, ...]:
+    def ready(self, ops: Sequence[Op], at_s: float) -> Sequence[Op]:
         """The `ops` that need not wait: new ones at once, the others as their back-off has it."""
         waiting = self._waiting(at_s)
         return tuple(op for op in ops if op not in waiting) if waiting else ops
@@ -102,7 +102,7 @@ class Attempts:
         tried = frozenset[Op]() if self.retry.is_due(at_s) else self.tried
         return tried.union(op for op, conflict in self.conflicts.items() if not conflict.is_due(at_s))
 
-    def begun(self, ops: tuple[Op, ...], at_s: float) -> Attempts:
+    def begun(self, ops: Iterable[Op], at_s: float) -> Attempts:
         """These are under way. Those that joined between two attempts of the others wait for the next with them."""
         applying = frozenset(ops)
         again = {op: conflict.after_attempt(at_s) for op, conflict in self.conflicts.items() if op in applying}

@@ -196,6 +196,8 @@ class Bgp:
                 return self._with_tables(adj_rib_in.session_down(tables, event, at_s))
             case speaker.Update():
                 return self._with_tables(adj_rib_in.updated(tables, event, at_s, prefix_limit))
+            case speaker.Malformed():
+                return self._with_tables(adj_rib_in.malformed(tables, event))
             case speaker.RefreshBegun():
                 return self._with_tables(adj_rib_in.refresh_begun(tables, peer, at_s))
             case speaker.EndOfRib():

@@ -6,6 +6,7 @@ Refuses to know: what follows from an event, and how a command is carried out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -133,7 +134,7 @@ class Observe:
 class Apply:
     """Carry the operations out in order; Applied or KernelLost answers."""
 
-    ops: tuple[Op, ...]
+    ops: Sequence[Op]
 
 
 @dataclass(frozen=True, slots=True)

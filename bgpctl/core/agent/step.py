@@ -198,6 +198,8 @@ def _from_peer(state: State, event: speaker.PeerEvent, at_s: float) -> Step:
     if event.peer not in state.bgp.adj_rib_in:
         return state, ()
     after = replace(state, bgp=state.bgp.received(event, state.intent.prefix_limit, at_s))
+    if isinstance(event, speaker.Malformed):
+        return after, ()
     if not isinstance(event, speaker.SessionUp):
         return _observe(after)
     after, announcements = advertise(after, at_s, full_tables_to=[event.peer])

@@ -26,7 +26,7 @@ from typing import Final, TypeAlias
 
 from bgpctl.core.bgp import peer_table
 from bgpctl.core.bgp.peer_table import PeerTable, TableState
-from bgpctl.core.bgp.speaker import DownKind, SessionDown, SessionOpened, Update
+from bgpctl.core.bgp.speaker import Malformed, SessionDown, SessionOpened, Update
 from bgpctl.core.net.addresses import Address, Prefix
 
 AdjRibIn: TypeAlias = Mapping[Address, PeerTable]
@@ -69,7 +69,7 @@ def session_found_up(
         up[peer],
         restart_time_s=known_s,
         refresh_pending=up[peer].enhanced_refresh,
-        notification_restart=up[peer].notification_restart or restart_time_s is not None,
+        notification_restart=up[peer].notification_restart or (offered_s is None and restart_time_s is not None),
     )
     return {**up, peer: found}
 
@@ -97,6 +97,15 @@ def updated(adj_rib_in: AdjRibIn, update: Update, at_s: float, limit: int = PREF
     if table is None or table.prefix_limit_exceeded:
         return adj_rib_in
     return {**adj_rib_in, update.peer: peer_table.with_update(table, update, at_s, limit)}
+
+
+def malformed(adj_rib_in: AdjRibIn, event: Malformed) -> AdjRibIn:
+    """The tables after errors in UPDATEs, which are counted; the Updates are without what they spoil."""
+    table = adj_rib_in.get(event.peer)
+    if table is None:
+        return adj_rib_in
+    counted = replace(table, malformed=table.malformed + event.count, last_malformed=event.reason)
+    return {**adj_rib_in, event.peer: counted}
 
 
 def refresh_due(adj_rib_in: AdjRibIn, at_s: float) -> tuple[Address, ...]:
@@ -151,7 +160,7 @@ def _has_withdrawn(before: PeerTable, now: PeerTable) -> bool:
     if now.over_limit_since_s is not None:
         return False
     within_the_session = now.established and now.up_since_s == before.up_since_s
-    shut_down = now.state is TableState.DOWN and now.down is DownKind.SHUT_DOWN
+    shut_down = now.state is TableState.DOWN and now.shut_down
     return now.state is TableState.SYNCED or within_the_session or shut_down
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from bgpctl.core.bgp.path import Path
+from bgpctl.core.bgp.path import AsSet, Path
 from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.net.addresses import Address, Asn
 
@@ -105,8 +105,9 @@ def choose(candidates: Iterable[Candidate]) -> Choice:
 
 
 def neighbour_as(candidate: Candidate) -> Asn:
-    """The AS that the path was received from, ours for a path that began inside."""
-    return candidate.path.as_path[0] if candidate.path.as_path else candidate.peer_asn
+    """The AS that the path was received from, ours for a path that began inside or was aggregated there."""
+    first = candidate.path.as_path[0] if candidate.path.as_path else None
+    return candidate.peer_asn if first is None or isinstance(first, AsSet) else first
 
 
 def _worse(step: Lost, rank: Callable[[Candidate], int], candidates: list[Candidate]) -> list[Candidate]:

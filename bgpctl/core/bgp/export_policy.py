@@ -19,6 +19,7 @@ from bgpctl.core.bgp.import_policy import GRACEFUL_SHUTDOWN, Policy
 from bgpctl.core.bgp.path import Attributes
 from bgpctl.core.bgp.session_policy import SessionPolicy
 from bgpctl.core.bgp.sessions import router_id
+from bgpctl.core.bgp.wire.encode import fits
 from bgpctl.core.cluster.configuration import Community, NextHopMode
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.ownership import BlockOwnership
@@ -179,8 +180,12 @@ def _learned(read: PeerExportInput, session_policy: SessionPolicy, candidate: Ca
 
 
 def _announced(read: PeerExportInput, session_policy: SessionPolicy, subject: Subject) -> Attributes | None:
+    """RFC 8654, section 4: a route whose attributes are too large for a message is kept in, as by a policy."""
     attributes = _filtered(read.policy.ownership, session_policy, subject)
-    return None if attributes is None else _for_peer(read, session_policy, attributes)
+    if attributes is None:
+        return None
+    sent = _for_peer(read, session_policy, attributes)
+    return sent if fits(sent) else None
 
 
 def _passed_on(
@@ -196,10 +201,24 @@ def _passed_on(
             return None
         hop = path.next_hop if session_policy.next_hop_mode is NextHopMode.KEEP else None
         extended = encap_community.transitive(path.extended)
-        return Attributes(hop, path.as_path, communities=path.communities, origin=path.origin, extended=extended)
+        return Attributes(
+            hop,
+            path.as_path,
+            communities=path.communities,
+            origin=path.origin,
+            extended=extended,
+            passed_on=path.passed_on,
+        )
     hop = None if session_policy.next_hop_mode is NextHopMode.SELF else path.next_hop
     attributes = Attributes(
-        hop, path.as_path, path.local_pref, path.med, path.communities, origin=path.origin, extended=path.extended
+        hop,
+        path.as_path,
+        path.local_pref,
+        path.med,
+        path.communities,
+        origin=path.origin,
+        extended=path.extended,
+        passed_on=path.passed_on,
     )
     return _reflected(policy, source, session_policy, candidate, attributes) if source.internal else attributes
 

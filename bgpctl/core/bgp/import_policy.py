@@ -13,7 +13,7 @@ from typing import Final
 from bgpctl.core.bgp import filters
 from bgpctl.core.bgp.adj_rib_in import PREFIX_LIMIT
 from bgpctl.core.bgp.filters import Subject
-from bgpctl.core.bgp.path import Attributes, Path
+from bgpctl.core.bgp.path import Attributes, Path, members
 from bgpctl.core.bgp.session_policy import SessionPolicy, session_policies
 from bgpctl.core.bgp.sessions import router_id
 from bgpctl.core.bgp.speaker import SpeakerConfig
@@ -116,7 +116,8 @@ def _loops(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path)
         yield Rejection(RejectCode.FIRST_AS, " ".join(map(str, path.as_path)) or "empty")
     if (
         path.as_path
-        and sum(asn in _own_asns(ownership, session_policy) for asn in path.as_path) > session_policy.allowed_own_as
+        and sum(asn in _own_asns(ownership, session_policy) for asn in members(path.as_path))
+        > session_policy.allowed_own_as
     ):
         yield Rejection(RejectCode.OWN_AS, " ".join(map(str, path.as_path)))
     if session_policy.internal and path.originator == router_id(node):

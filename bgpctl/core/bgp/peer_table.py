@@ -24,6 +24,7 @@ Refuses to know: other peers, which path is best, which paths policy lets in.
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -72,10 +73,13 @@ class PeerTable:
         restart_time_s: the restart time in the peer's OPEN (RFC 4724), None without graceful restart.
         last_error, down, down_at_s: why the session is not up: the speaker's text, its kind as far as it is understood,
             and when that happened.
+        shut_down: the peer's operator has ended the session for good since it was last up.
         asn, router_id: from the peer's OPEN, None if that came before this agent started.
         enhanced_refresh: the peer marks the end of a route refresh (RFC 7313).
         refresh_pending: a route refresh was requested of the peer, and its end (RFC 7313) is awaited. Until then
             End-of-RIB does not complete the table: it may belong to an initial table that was sent before.
+        malformed: the number of errors in its UPDATEs since this agent started (RFC 7606); `last_malformed` is the last
+            one in words.
         notification_restart: a NOTIFICATION alone ends no graceful restart (RFC 8538).
         over_limit_since_s: when the peer exceeded the prefix limit. Nothing of it is used or kept until a whole table
             is below the limit.
@@ -91,12 +95,15 @@ class PeerTable:
     last_error: str = ""
     down: DownKind | None = None
     down_at_s: float = 0.0
+    shut_down: bool = False
     asn: Asn | None = None
     router_id: Address | None = None
     enhanced_refresh: bool = False
     refresh_pending: bool = False
     notification_restart: bool = False
     over_limit_since_s: float | None = None
+    malformed: int = 0
+    last_malformed: str = ""
 
     @property
     def usable(self) -> Table[Received]:
@@ -129,7 +136,7 @@ SYNC_S: Final = 30.0
 Without End-of-RIB and enhanced route refresh a peer never marks its table complete: so long without an UPDATE does.
 """
 _SYNC_MOST_S: Final = 120.0
-"""And so long does even if UPDATEs go on: they are changes by then."""
+"""And so long does even if UPDATEs go on, as long as these confirm nothing: they are changes by then."""
 _REFRESH_PAUSE_S: Final = (60.0, 3600.0)
 """
 The pause before a route refresh of a peer over the limit, least and most: as long as it has been over the limit.
@@ -166,7 +173,7 @@ def opened(table: PeerTable, event: SessionOpened) -> PeerTable:
 def established(table: PeerTable, at_s: float, uptime_s: float) -> PeerTable:
     """The table once the session is Established: the peer announces everything it has, up to End-of-RIB."""
     begun = awaiting_end_of_rib(table, at_s)
-    return replace(begun, up_since_s=at_s - uptime_s, last_error="", down=None, refresh_pending=False)
+    return replace(begun, up_since_s=at_s - uptime_s, last_error="", down=None, shut_down=False, refresh_pending=False)
 
 
 def ended(table: PeerTable, event: SessionDown, at_s: float) -> PeerTable:
@@ -175,7 +182,8 @@ def ended(table: PeerTable, event: SessionDown, at_s: float) -> PeerTable:
     section 4.2), unless the session ended for good; a peer whose first session is awaited is awaited until its time is
     over.
     """
-    left = _without_session(table, event, at_s)
+    shut_down = table.shut_down or (event.is_final and event.kind is DownKind.SHUT_DOWN)
+    left = replace(_without_session(table, event, at_s), shut_down=shut_down)
     if table.down not in {None, DownKind.CLOSED} and (event.kind is DownKind.CLOSED or not event.reason):
         return left  # what follows the cause, such as vain attempts, does not hide it
     return replace(left, last_error=event.reason, down=event.kind, down_at_s=at_s)
@@ -275,10 +283,13 @@ def with_update(table: PeerTable, update: Update, at_s: float, limit: int) -> Pe
     if len(paths) > limit:
         return _over_limit(table, at_s)
     # A large table takes long to arrive, so the time without an UPDATE ends the wait for End-of-RIB.
-    quiet_s = min(at_s + SYNC_S, table.since_s + _SYNC_MOST_S)
-    expires_s = quiet_s if table.state is TableState.AWAITING_END_OF_RIB else table.expires_s
     confirmed = (*update.withdrawn, *(path.prefix for path in update.announced)) if table.stale else ()
     unconfirmed = table.stale.changed({}, gone=confirmed)
+    expires_s = table.expires_s
+    if table.state is TableState.AWAITING_END_OF_RIB:
+        ends_by_itself = table.restart_time_s is not None or len(unconfirmed) < len(table.stale)
+        latest_s = math.inf if ends_by_itself else table.since_s + _SYNC_MOST_S
+        expires_s = min(at_s + SYNC_S, latest_s)
     return replace(table, paths=paths, stale=unconfirmed, expires_s=expires_s)
 
 

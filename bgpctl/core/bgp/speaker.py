@@ -183,6 +183,23 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
+class Malformed:
+    """
+    Errors in UPDATEs that leave the session as it is (RFC 7606); their treatment is in the Updates already.
+
+    Attributes:
+        withdrawn: all prefixes of the message were withdrawn; otherwise an attribute or a family was ignored.
+        count: the number of errors.
+        reason: the first one in words.
+    """
+
+    peer: Address
+    withdrawn: bool
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class EndOfRib:
     """The peer has sent all it has for one address family (RFC 4724), `version` 4 or 6."""
 
@@ -206,7 +223,9 @@ class RefreshEnded:
     version: int
 
 
-PeerEvent: TypeAlias = SessionOpened | SessionUp | SessionDown | Update | EndOfRib | RefreshBegun | RefreshEnded
+PeerEvent: TypeAlias = (
+    SessionOpened | SessionUp | SessionDown | Update | Malformed | EndOfRib | RefreshBegun | RefreshEnded
+)
 """An event of one peer."""
 
 SpeakerEvent: TypeAlias = SpeakerAttached | SpeakerDetached | SpeakerConfigRejected | PeerEvent

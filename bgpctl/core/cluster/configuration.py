@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass, field, fields
+from typing import Self, TypeAlias
 
 from bgpctl.core.cluster.encapsulation import DIRECT, Encapsulation, Mode
 from bgpctl.core.cluster.problems import Place
@@ -236,6 +236,21 @@ class Configuration(_NodeIndex):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {node.name: node for node in self.nodes})
+
+    @property
+    def by_name(self) -> Mapping[str, Node]:
+        """The nodes by their names."""
+        return self._by_name
+
+    def with_index(self, nodes: Mapping[str, Node], **changes: object) -> Self:
+        """With these nodes by name, in their order, and other changes: `dataclasses.replace` without a new index."""
+        other = object.__new__(type(self))
+        is_same = nodes is self._by_name
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        for name, value in {**values, "nodes": self.nodes if is_same else tuple(nodes.values()), **changes}.items():
+            object.__setattr__(other, name, value)
+        object.__setattr__(other, "_by_name", nodes)
+        return other
 
     def node(self, name: str) -> Node | None:
         return self._by_name.get(name)

@@ -11,12 +11,14 @@ Refuses to know: where either half comes from (ports.py), who owns a given prefi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from operator import is_
-from typing import TypeVar
+from itertools import compress, filterfalse
+from operator import is_, is_not, itemgetter
+from typing import Final, TypeVar
 
 from bgpctl.core.cluster import tunnel_addresses
-from bgpctl.core.cluster.allocations import Allocations
+from bgpctl.core.cluster.allocations import Allocations, NodeAllocations
 from bgpctl.core.cluster.configuration import Configuration, Filter, Node, Peer, Pool
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.problems import Problem
@@ -74,6 +76,60 @@ def joined(configuration: Configuration, allocations: Allocations) -> Intent:
     """Both halves together."""
     halves = {item.name: getattr(configuration, item.name) for item in fields(Configuration)}
     return Intent(**halves, allocations=allocations)
+
+
+def changed_nodes(intent: Intent, before: Intent) -> frozenset[str] | None:
+    """
+    The names of the nodes that are another object than `before`, or have been given something else, or are in one of
+    the two only; None if anything else differs, too. A new object that equals the former one counts as another.
+    """
+    if intent is before:
+        return frozenset()
+    others = ((getattr(intent, name), getattr(before, name)) for name in _OTHERS)
+    if any(one is not other and one != other for one, other in others):
+        return None
+    found = _changed(intent.by_name, before.by_name)
+    given, earlier = intent.allocations.by_node, before.allocations.by_node
+    return frozenset(found if given is earlier else found | _changed(given, earlier))
+
+
+def _changed(now: Mapping[str, T], before: Mapping[str, T]) -> set[str]:
+    """By identity. Of 5,000 entries in the same order, which is usual, this takes a tenth of a millisecond."""
+    if now is before:
+        return set()
+    found, same = set[str](), [*now]
+    if same != [*before]:
+        found = now.keys() ^ before.keys()
+        same = [*filterfalse(found.__contains__, now)]
+    if found and same != [*filterfalse(found.__contains__, before)]:
+        return found | {name for name in same if now[name] is not before[name]}
+    differ = map(is_not, map(now.__getitem__, same), map(before.__getitem__, same))
+    return found.union(compress(same, differ))
+
+
+def with_edits(intent: Intent, nodes: Mapping[str, Node | None], given: Mapping[str, NodeAllocations | None]) -> Intent:
+    """With these nodes and these allocations by name in place of the former ones; None: there is none any more."""
+    by_name, allocations = intent.by_name, intent.allocations
+    if nodes:
+        by_name = _replaced(by_name, nodes)
+    if given:
+        allocations = Allocations(_replaced(allocations.by_node, given))
+    return intent.with_index(by_name, allocations=allocations) if nodes or given else intent
+
+
+def _replaced(before: Mapping[str, T], edits: Mapping[str, T | None]) -> Mapping[str, T]:
+    """In the order of names, if that is the order of `before`."""
+    found = dict(before)
+    for name, item in edits.items():
+        if item is None:
+            found.pop(name, None)
+        else:
+            found[name] = item
+    has_new = any(name in found and name not in before for name in edits)
+    return dict(sorted(found.items(), key=itemgetter(0))) if has_new else found
+
+
+_OTHERS: Final = tuple(item.name for item in fields(Configuration) if item.name != "nodes")
 
 
 def sharing(intent: Intent, before: Intent) -> Intent:

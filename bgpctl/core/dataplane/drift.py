@@ -7,7 +7,7 @@ Refuses to know: how something is restored, whether that succeeded, and how ofte
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from bgpctl.core.dataplane.effects import Op, Put
@@ -23,9 +23,9 @@ class Mismatch(NamedTuple):
     unknown: Dataplane
 
 
-def repairs_in(before: Desired | None, pending: Collection[Op], ops: Iterable[Op]) -> tuple[Op, ...]:
+def repairs_in(before: Desired | None, pending: Iterable[Op], ops: Sequence[Op]) -> tuple[Op, ...]:
     """The repairs among `ops`: they restore what was in place when `before` was wanted and `pending` was called for."""
-    if before is None:
+    if before is None or not ops:
         return ()
     known = frozenset(pending)
     return tuple(op for op in ops if op not in known and _was_in_place(op, before))

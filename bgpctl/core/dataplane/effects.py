@@ -43,6 +43,7 @@ from bgpctl.core.net.dataplane import Dataplane, DataplaneBuilder
 from bgpctl.core.net.objects import (
     Decap,
     FdbEntry,
+    InnerFilter,
     KernelObject,
     Link,
     LinkAddress,
@@ -181,7 +182,7 @@ def _take_down(plane: DataplaneBuilder, name: str) -> None:
 
 def _remove(plane: DataplaneBuilder, obj: KernelObject) -> None:
     match obj:
-        case Route() | Sysctl() | Decap() | Masquerade() | FdbEntry() | Neighbour():
+        case Route() | Sysctl() | InnerFilter() | Decap() | Masquerade() | FdbEntry() | Neighbour():
             plane.drop((obj,))
         case Link():
             _remove_link(plane, obj.name)
@@ -203,6 +204,7 @@ def _remove_link(plane: DataplaneBuilder, name: str) -> None:
     plane.discard([link for link in plane.all(Link) if link.name == name])
     plane.discard([sysctl for sysctl in plane.all(Sysctl) if link_of_sysctl(sysctl.name) == name])
     plane.discard([address for address in plane.all(LinkAddress) if address.link == name])
+    plane.discard([item for item in plane.all(InnerFilter) if item.link == name])
     plane.discard([decap for decap in plane.all(Decap) if name in (decap.link, decap.underlay)])
     plane.discard([entry for entry in plane.all(FdbEntry) if entry.link == name])
 

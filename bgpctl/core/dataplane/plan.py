@@ -27,14 +27,15 @@ Refuses to know: how an operation is carried out, whether it succeeded, why some
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from operator import itemgetter
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 from bgpctl.core.cluster.reasons import Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.dataplane.effects import Op, Put, Remove, after_each
+from bgpctl.core.dataplane.ops import Reasons, RouteOps, joined
+from bgpctl.core.dataplane.route_order import MANY, in_order
 from bgpctl.core.fabric import Desired
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.dataplane import Comparison, Dataplane
@@ -51,6 +52,7 @@ from bgpctl.core.net.objects import (
     key_of,
     link_of_sysctl,
 )
+from bgpctl.core.net.route_set import RouteSet
 
 NOT_WANTED: Final = Reason(ReasonCode.NOT_WANTED)
 
@@ -59,7 +61,7 @@ NOT_WANTED: Final = Reason(ReasonCode.NOT_WANTED)
 class Plan:
     """`blocked`: what is wanted and not planned, because a foreign object has its key."""
 
-    ops: tuple[Op, ...]
+    ops: Sequence[Op]
     blocked: tuple[Unmet, ...] = ()
 
 
@@ -77,14 +79,14 @@ def planned(desired: Desired, observed: Dataplane, before: Comparison | None = N
     rest = comparison
     if settled is not observed or wanted is not desired.dataplane:
         rest = wanted.compared(settled, comparison)
-    puts = [Put(obj, desired.reasons[key]) for key, obj in _in_order_of_addition(rest.missing)]
-    removals = [Remove(obj, NOT_WANTED) for obj in _removable(desired, wanted, rest, settled)]
-    return Plan((*devices, *puts, *removals), blocked), comparison
+    puts = _puts(rest.missing, desired.reasons)
+    removals = _removals(_removable(desired, wanted, rest, settled))
+    return Plan(joined((devices, *puts, *removals)), blocked), comparison
 
 
-def cleanup(observed: Dataplane) -> tuple[Op, ...]:
+def cleanup(observed: Dataplane) -> Sequence[Op]:
     """Everything that is ours, removed in the order of removal."""
-    return tuple(Remove(obj, NOT_WANTED) for obj in _in_order_of_removal(observed.owned()))
+    return joined(_removals(observed.owned()))
 
 
 # 1. Blocked ---------------------------------------------------------------------------------------------------
@@ -119,13 +121,14 @@ def _without_blocked(
 
 def _taken(desired: Desired, observed: Dataplane, comparison: Comparison) -> _Taken:
     extra = comparison.extra
-    others: Iterable[NextHop | NextHopGroup | Route] = (*extra.next_hops, *extra.groups, *comparison.routes.same_key)
+    routes = [route for route in comparison.routes.same_key if route.protocol != PROTOCOL]
+    others: Iterable[NextHop | NextHopGroup | Route] = (*extra.next_hops, *extra.groups, *routes)
     foreign = {key_of(obj): obj.protocol for obj in others if obj.protocol != PROTOCOL}
     wanted = desired.dataplane
     return _Taken(
         frozenset(link.name for link in wanted.links if _is_foreign(link, wanted, observed)),
         {key: protocol for key, protocol in foreign.items() if key in desired.reasons},
-        frozenset(route.prefix for route in comparison.routes.same_key),
+        frozenset(route.prefix for route in routes),
     )
 
 
@@ -213,81 +216,45 @@ def _settled(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
 # 3. Puts ------------------------------------------------------------------------------------------------------
 
 
-def _in_order_of_addition(missing: Dataplane) -> Iterator[tuple[Key, KernelObject]]:
+def _puts(missing: Dataplane, reasons: Mapping[Key, Reason]) -> Iterator[Sequence[Op]]:
     """All but links and addresses, which are device operations."""
     for table in missing.tables():
         kind = next(map(type, table), None)
-        if kind is not None and kind not in {Link, LinkAddress}:
-            found = ((key_of(obj), obj) for obj in table)
-            yield from sorted(found, key=_order_within(kind, len(table)))
+        if kind is Route:
+            yield _of_routes(Put, in_order(cast(Iterable[Route], table), specific_first=True), reasons)
+        elif kind not in {None, Link, LinkAddress}:
+            ordered = sorted(table, key=_link_first if kind is Sysctl else key_of)
+            yield [Put(obj, reasons[key_of(obj)]) for obj in ordered]
 
 
-def _order_within(kind: type, count: int) -> Callable[[Any], Any]:
-    """In which order objects of one kind are put, where it matters."""
-    if kind is Route:
-        return _specific_first if count < _MANY else _specific_first_scattered
-    return _link_first if kind is Sysctl else itemgetter(0)
+def _of_routes(verb: type[Put | Remove], routes: Sequence[Route], reasons: Reasons) -> Sequence[Op]:
+    ops = RouteOps(verb, routes, reasons)
+    return ops if len(routes) >= MANY else tuple(ops)
 
 
-def _specific_first(item: tuple[Key, Route]) -> tuple[int, ...]:
-    """
-    A borrowed address can be reached before the blackhole of the block around it stands.
-
-    Numbers side by side: 100,000 keys with keys inside take half a second longer to sort.
-    """
-    _, route = item
-    version, network, length = route.prefix
-    return -length, network, version, route.table, route.metric
-
-
-def _specific_first_scattered(item: tuple[Key, Route]) -> tuple[int, ...]:
-    """
-    The same, with prefixes of one length in an order that is far from ascending: Linux's trie (fib_trie.c) splits and
-    halves a node again and again when neighbours come or go one after the other. 100,000 routes in ascending order
-    cost the kernel 400 ms to add and 970 to delete, scattered 260 and 240.
-    """
-    _, route = item
-    version, network, length = route.prefix
-    return -length, network * _SCATTER & _ALL_BITS, version, route.table, route.metric
-
-
-_SCATTER: Final = 0x9E3779B97F4A7C15F39CC0605CEDC835
-"""2^128 divided by the golden ratio (Knuth's multiplicative hashing): odd, so that no two networks become one."""
-_ALL_BITS: Final = (1 << 128) - 1
-_MANY: Final = 1000
-"""From so many routes on the order is for the kernel; fewer are in an order for people."""
-
-
-def _link_first(item: tuple[Key, Sysctl]) -> tuple[bool, Key]:
+def _link_first(sysctl: KernelObject) -> tuple[bool, Key]:
     """
     A link is set to accept router advertisements all the same (accept_ra 2) before the host becomes a router, which
     ignores them otherwise and loses its default route (Documentation/networking/ip-sysctl.rst).
     """
-    key, sysctl = item
-    return link_of_sysctl(sysctl.name) is None, key
+    return link_of_sysctl(cast(Sysctl, sysctl).name) is None, key_of(sysctl)
 
 
 # 4. Removals --------------------------------------------------------------------------------------------------
 
 
-def _removable(desired: Desired, wanted: Dataplane, rest: Comparison, settled: Dataplane) -> Iterator[KernelObject]:
+def _removable(desired: Desired, wanted: Dataplane, rest: Comparison, settled: Dataplane) -> Dataplane:
     """Our objects that no wanted object replaces; while a source is incomplete, only what another one withdrew."""
-    routes = rest.routes.owned
+    routes = rest.routes.owned - rest.routes.same_key
     if desired.prune_holds:
-        ours = Dataplane(routes=frozenset(route for route in routes if route.prefix in desired.withdrawn))
-    else:
-        ours = replace(replace(rest.extra, routes=frozenset()).owned(settled.links), routes=routes)
-    return _in_order_of_removal(ours.without_keys_of(wanted))
+        return Dataplane(routes=frozenset([route for route in routes if route.prefix in desired.withdrawn]))
+    others = replace(rest.extra, routes=RouteSet()).owned(settled.links).without_keys_of(wanted)
+    return replace(others, routes=routes)
 
 
-def _in_order_of_removal(dataplane: Dataplane) -> Iterator[KernelObject]:
+def _removals(dataplane: Dataplane) -> Iterator[Sequence[Op]]:
+    """Of all objects, in the order of removal."""
+    yield _of_routes(Remove, in_order(dataplane.route_set, specific_first=False), NOT_WANTED)
     for table in reversed(dataplane.tables()):
-        if len(table) >= _MANY and isinstance(next(iter(table)), Route):
-            yield from sorted(cast(Iterable[Route], table), key=_scattered)
-        else:
-            yield from sorted(table, key=key_of)
-
-
-def _scattered(route: Route) -> tuple[int, ...]:
-    version, network, length = route.prefix
-    return length, network * _SCATTER & _ALL_BITS, version, route.table, route.metric
+        if table is not dataplane.routes:
+            yield [Remove(obj, NOT_WANTED) for obj in sorted(table, key=key_of)]

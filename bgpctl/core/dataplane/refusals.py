@@ -17,6 +17,7 @@ from bgpctl.core.net.objects import (
     MAIN_TABLE,
     Decap,
     FdbEntry,
+    InnerFilter,
     KernelObject,
     Link,
     LinkAddress,
@@ -38,7 +39,7 @@ def refusal_of(plane: DataplaneBuilder, obj: KernelObject) -> int:
             return _refusal_of_route(plane, obj)
         case Link():
             return _refusal_of_link(plane, obj)
-        case LinkAddress(link=name) | Neighbour(link=name):
+        case LinkAddress(link=name) | Neighbour(link=name) | InnerFilter(link=name):
             return 0 if plane.link(name) else errno.ENODEV
         case Decap(link=name, underlay=underlay):
             return 0 if plane.link(name) and plane.link(underlay) else errno.ENODEV

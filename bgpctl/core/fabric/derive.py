@@ -15,7 +15,10 @@ the difference.
 4. *Resolution*: their next hops and groups (next_hops.py).
 5. *Routes*: one to each prefix whose next-hop set is resolved.
 
-*Base* is all else, which is little: this node's own blocks, its tunnels, its settings.
+*Base* is all else: this node's own blocks, its tunnels, its settings, and the entries of its tunnels (entries.py).
+
+Where only some nodes of the intent are others than before (`changed`), what follows from each of the others alone is
+taken over as well.
 
 Refuses to know: which encapsulations there are, the objects of ours in the kernel.
 """
@@ -24,19 +27,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import chain
 from typing import Final, NamedTuple
 
 from bgpctl.core.bgp.decision import Choice
 from bgpctl.core.cluster.configuration import Node
-from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.cluster.intent import Intent, changed_nodes
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.fabric import members, nat, next_hops
 from bgpctl.core.fabric.desired import Desired, NextHopSet, Reasoned, Reasons, gather
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS
-from bgpctl.core.fabric.facts import Underlay, outer_mtu_bytes, underlay_of
+from bgpctl.core.fabric.entries import Devices, Entries, EntriesInput, entries
+from bgpctl.core.fabric.facts import Underlay, smallest_mtu_bytes, underlay_of
 from bgpctl.core.fabric.next_hops import Resolution, ResolutionInput
 from bgpctl.core.fabric.protocol import Site
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
@@ -85,12 +88,14 @@ class Base(NamedTuple):
     Everything but what leads to other nodes' prefixes.
 
     Attributes:
+        entries: of the tunnel devices for each other member; a part of `dataplane`, with reasons of their own.
         versions: IP versions of which the node's address is found.
         unknown: the node's addresses that are on no link.
     """
 
     made_from: BaseInput
     site: Site
+    entries: Entries
     versions: tuple[int, ...]
     dataplane: Dataplane
     reasons: Mapping[Key, Reason]
@@ -122,11 +127,19 @@ class MembersInput(NamedTuple):
 
 
 class ByMembers(NamedTuple):
-    """The next-hop sets of the prefixes from the list of members."""
+    """
+    The next-hop sets of the prefixes from the list of members.
+
+    Attributes:
+        found: of each member that has prefixes, their next-hop sets, or why one has none.
+        is_distinct: no two members have the same prefix.
+    """
 
     made_from: MembersInput
+    found: Mapping[str, tuple[members.Found, ...]]
     hop_sets: Table[NextHopSet]
     unmet: tuple[Unmet, ...]
+    is_distinct: bool
 
 
 class HopSets(NamedTuple):
@@ -141,7 +154,7 @@ class NextHopSetsInUse(NamedTuple):
 
     made_from: HopSets
     counts: Mapping[NextHopSet, int]
-    hop_sets: AbstractSet[NextHopSet]
+    hop_sets: frozenset[NextHopSet]
 
 
 class Routes(NamedTuple):
@@ -186,16 +199,19 @@ def derive(
 
 def derived(question: Question, before: Derivation | None = None) -> Derivation:
     """The objects that should be in the kernel; what the derivation `before` has of it is taken over."""
-    base = _base(BaseInput(question.intent, question.node, question.foreign), before.base if before else None)
+    changed = changed_nodes(question.intent, before.base.made_from.intent) if before else None
+    base = _base(BaseInput(question.intent, question.node, question.foreign), before.base if before else None, changed)
     learned = _learned(
         LearnedInput(question.intent, base.versions, question.names, question.best), before.learned if before else None
     )
     by_members = _by_members(
-        MembersInput(question.intent, question.node, base.versions), before.by_members if before else None
+        MembersInput(question.intent, question.node, base.versions), before.by_members if before else None, changed
     )
     tables = HopSets(learned.hop_sets, by_members.hop_sets)
     in_use = _in_use(tables, before.in_use if before else None)
-    resolution = next_hops.resolved(ResolutionInput(base.site, in_use.hop_sets), before.resolution if before else None)
+    resolution = next_hops.resolved(
+        ResolutionInput(base.site, in_use.hop_sets), before.resolution if before else None, changed
+    )
     routes = _routes(base.dataplane.route_set, tables, resolution, before.routes if before else None)
     desired = _desired(question, base, by_members, routes)
     if before:
@@ -207,23 +223,32 @@ def derived(question: Question, before: Derivation | None = None) -> Derivation:
 # Base ----------------------------------------------------------------------------------------------------------
 
 
-def _base(read: BaseInput, before: Base | None) -> Base:
+def _base(read: BaseInput, before: Base | None, changed: frozenset[str] | None) -> Base:
     if before and is_same(before.made_from, read):
         return before
     intent, node, foreign = read
     own = [address for version in _versions(intent, node) if (address := node.underlay(version))]
     underlays = {item.version: item for address in own if (item := underlay_of(foreign, address))}
     site = Site(intent, node, foreign, underlays, _link_names(intent, underlays, foreign))
+    devices = tuple(_devices(site))
+    of_members = entries(
+        EntriesInput(intent, node, foreign, tuple(underlays.values()), devices),
+        before.entries if before else None,
+        changed,
+    )
     wanted = chain(
-        _local(intent, node, own), _heeding_routers(underlays, foreign), nat.masquerade(intent), _tunnels(site)
+        _local(intent, node, own),
+        _heeding_routers(underlays, foreign),
+        nat.masquerade(intent),
+        _tunnels(site, of_members, devices),
     )
     found = gather(wanted, (), ())
     unknown = tuple(str(address.address) for address in own if address.address.version not in underlays)
-    dataplane, reasons, versions = found.dataplane, found.reasons, tuple(underlays)
+    dataplane, reasons, versions = found.dataplane.plus_all(of_members.dataplane), found.reasons, tuple(underlays)
     if before:
         dataplane = dataplane.sharing(before.dataplane)
         reasons = before.reasons if reasons == before.reasons else reasons
-    return Base(read, site, versions, dataplane, reasons, unknown)
+    return Base(read, site, of_members, versions, dataplane, reasons, unknown)
 
 
 def _link_names(intent: Intent, underlays: Iterable[int], observed: Dataplane) -> Mapping[tuple[str, int], str]:
@@ -260,16 +285,20 @@ def _heeding_routers(underlays: Mapping[int, Underlay], observed: Dataplane) -> 
             yield Sysctl(name, "2"), _FORWARDED
 
 
-def _tunnels(site: Site) -> Iterator[Reasoned]:
+def _devices(site: Site) -> Iterator[tuple[str, int, str]]:
     """Where a pool uses an encapsulation, every node receives it."""
     used = {(pool.encapsulation.name, pool.cidr.version) for pool in site.intent.pools}
-    others = [other for other in site.intent.nodes if other != site.node]
-    for version, underlay in site.underlays.items():
-        remotes = [there.address for other in others if (there := other.underlay(version))]
-        carrier = replace(underlay, mtu_bytes=outer_mtu_bytes(site.observed, underlay, remotes))
-        for name, item in BEHAVIOURS.items():
+    for version in site.underlays:
+        for name in BEHAVIOURS:
             if (name, version) in used:
-                yield from item.objects(site, carrier)
+                yield name, version, site.links.get((name, version), "")
+
+
+def _tunnels(site: Site, of_members: Entries, devices: Devices) -> Iterator[Reasoned]:
+    for name, version, _ in devices:
+        underlay = site.underlays[version]
+        mtu_bytes = smallest_mtu_bytes(site.observed, underlay, of_members.outer_links(version))
+        yield from BEHAVIOURS[name].objects(site, replace(underlay, mtu_bytes=mtu_bytes))
 
 
 # Next-hop sets -------------------------------------------------------------------------------------------------
@@ -297,32 +326,68 @@ def _hop_set(read: LearnedInput, choice: Choice, pool: Prefix) -> NextHopSet | N
     return NextHopSet(pool, remote, read.names.get(peer, str(peer)), also)
 
 
-def _by_members(read: MembersInput, before: ByMembers | None) -> ByMembers:
+def _by_members(read: MembersInput, before: ByMembers | None, changed: frozenset[str] | None) -> ByMembers:
     if before and is_same(before.made_from, read):
         return before
-    hop_sets, unmet = members.remote_prefixes(*read)
-    return ByMembers(read, Table.of(hop_sets), unmet)
+    known = before if before and before.is_distinct and is_same(before.made_from, read, but="intent") else None
+    edited = _edited_members(read, known, changed) if known and changed is not None else None
+    return edited or _all_members(read)
+
+
+def _all_members(read: MembersInput) -> ByMembers:
+    found = members.remote_prefixes(read.intent, read.node, read.versions, read.intent.nodes)
+    hop_sets = Table.of(_hop_sets(found))
+    count = sum(1 for _ in _hop_sets(found))
+    return ByMembers(read, found, hop_sets, members.unmet(found, read.versions), count == len(hop_sets))
+
+
+def _edited_members(read: MembersInput, before: ByMembers, changed: Iterable[str]) -> ByMembers | None:
+    """None if two members have the same prefix."""
+    nodes = [node for name in changed if (node := read.intent.node(name))]
+    old = {name: before.found[name] for name in changed if name in before.found}
+    new = members.remote_prefixes(read.intent, read.node, read.versions, nodes)
+    gone, come = dict(_hop_sets(old)), dict(_hop_sets(new))
+    same = {prefix: gone[prefix] for prefix, hop_set in come.items() if gone.get(prefix) == hop_set}
+    hop_sets = before.hop_sets.changed({**come, **same}, gone.keys() - come.keys())
+    if len(hop_sets) != len(before.hop_sets) - len(gone) + sum(1 for _ in _hop_sets(new)):
+        return None
+    found = {**before.found, **new}
+    for name in old.keys() - new.keys():
+        del found[name]
+    has_unmet = before.unmet or len(come) < sum(map(len, new.values()))
+    return ByMembers(read, found, hop_sets, members.unmet(found, read.versions) if has_unmet else (), is_distinct=True)
+
+
+def _hop_sets(found: Mapping[str, Iterable[members.Found]]) -> Iterator[tuple[Prefix, NextHopSet]]:
+    return (
+        (prefix, hop_set)
+        for of_member in found.values()
+        for prefix, hop_set in of_member
+        if isinstance(hop_set, NextHopSet)
+    )
 
 
 def _in_use(tables: HopSets, before: NextHopSetsInUse | None) -> NextHopSetsInUse:
     if before is None:
         counts = Counter(chain.from_iterable(table.values() for table in tables))
-        return NextHopSetsInUse(tables, counts, counts.keys())
+        return NextHopSetsInUse(tables, counts, frozenset(counts))
     changes = Counter[NextHopSet]()
     for old, new in zip(before.made_from, tables, strict=True):
         prefixes = new.changed_since(old)
         changes.update(hop_set for prefix in prefixes if (hop_set := new.get(prefix)))
         changes.subtract(hop_set for prefix in prefixes if (hop_set := old.get(prefix)))
     updated = {**before.counts}
-    are_same = True
+    appeared, vanished = set[NextHopSet](), set[NextHopSet]()
     for hop_set, change in changes.items():
         count = before.counts.get(hop_set, 0) + change
-        are_same = are_same and bool(count) == (hop_set in before.counts)
         if count:
             updated[hop_set] = count
+            appeared |= set() if hop_set in before.counts else {hop_set}
         else:
             updated.pop(hop_set, None)
-    return NextHopSetsInUse(tables, updated, before.hop_sets if are_same else updated.keys())
+            vanished |= {hop_set} if hop_set in before.counts else set()
+    hop_sets = (before.hop_sets - vanished) | appeared if appeared or vanished else before.hop_sets
+    return NextHopSetsInUse(tables, updated, hop_sets)
 
 
 # Routes --------------------------------------------------------------------------------------------------------
@@ -343,6 +408,8 @@ def _leads_elsewhere(before: Resolution, now: Resolution) -> bool:
     """True if a next-hop set that was in use before has another id now, or has one for the first time, or none."""
     if before.outs is now.outs:
         return False
+    if now.moved is not None:
+        return now.moved
     numbers = {hop_set: out.next_hop for hop_set, out in now.outs.items()}
     known = {hop_set: out.next_hop for hop_set, out in before.outs.items()}
     return any(
@@ -378,7 +445,7 @@ def _desired(question: Question, base: Base, by_members: ByMembers, routes: Rout
     missing = (Unmet(UnmetCode.UNDERLAY_UNKNOWN, subject) for subject in base.unknown)
     return Desired(
         dataplane,
-        Reasons((base.reasons, resolution.reasons), _reason_of_route(routes), routes.routes),
+        Reasons((base.reasons, base.entries.reasons, resolution.reasons), _reason_of_route(routes), routes.routes),
         (*by_members.unmet, *resolution.unmet, *missing),
         (*question.prune_holds, *holds),
         question.withdrawn,

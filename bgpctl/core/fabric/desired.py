@@ -167,6 +167,64 @@ def next_hop_ids(keys: Iterable[NextHopKey]) -> Mapping[NextHopKey, int]:
     return _numbered(_ID_BASE, {key: _name(key) for key in keys})
 
 
+def renumbered(
+    ids: Mapping[NextHopKey, int], gone: Iterable[NextHopKey], new: Iterable[NextHopKey]
+) -> tuple[Mapping[NextHopKey, int], set[NextHopKey]]:
+    """
+    `next_hop_ids` of the keys of `ids` without `gone` and with `new`, and the keys that may have another id now. A key
+    that comes or goes moves others only in its run of ids without a gap: in whichever order a run is filled, it takes
+    up the same ids.
+    """
+    gone, new = tuple(gone), tuple(new)
+    touched = {*gone, *new}
+    if not touched:
+        return ids, touched
+    found = dict(ids)
+    taken = {number: key for key, number in found.items()}
+    for key in gone:
+        number = found.pop(key)
+        run = [other for other in _run(taken, number) if other != key]
+        del taken[number]
+        _refill(taken, found, run)
+        touched.update(run)
+    for key in new:
+        number = _ID_BASE + _offset(_name(key)) % _ID_SPACE
+        run = [key, *(_run(taken, number) if number in taken else ())]
+        _refill(taken, found, run)
+        touched.update(run)
+    return found, touched
+
+
+def _run(taken: Mapping[int, NextHopKey], number: int) -> list[NextHopKey]:
+    """The keys of the ids around one that is taken, up to the next free ones."""
+    found = [taken[number]]
+    for direction in (1, -1):
+        near = _ID_BASE + (number - _ID_BASE + direction) % _ID_SPACE
+        while near in taken and near != number:
+            found.append(taken[near])
+            near = _ID_BASE + (near - _ID_BASE + direction) % _ID_SPACE
+    return found
+
+
+def _refill(taken: dict[int, NextHopKey], ids: dict[NextHopKey, int], keys: Iterable[NextHopKey]) -> None:
+    """Number these anew, in the order of `next_hop_ids`."""
+    ordered = sorted(keys, key=_name)
+    for key in ordered:
+        if key in ids:
+            taken.pop(ids[key], None)
+    for key in ordered:
+        offset = _offset(_name(key)) % _ID_SPACE
+        while _ID_BASE + offset in taken:
+            offset = (offset + 1) % _ID_SPACE
+        taken[_ID_BASE + offset] = key
+        ids[key] = _ID_BASE + offset
+
+
+def in_order(keys: Iterable[NextHopKey]) -> list[NextHopKey]:
+    """In the order in which they are numbered."""
+    return sorted(keys, key=_name)
+
+
 def group_ids(groups: Iterable[tuple[int, ...]]) -> Mapping[tuple[int, ...], int]:
     """An id per set of next-hop ids, derived from it likewise, in a range of its own."""
     return _numbered(_GROUP_ID_BASE, {members: " ".join(map(str, members)) for members in groups})
@@ -180,7 +238,7 @@ def _name(key: NextHopKey) -> str:
 def _numbered(base: int, names: Mapping[N, str]) -> Mapping[N, int]:
     taken: dict[int, N] = {}
     for item, name in sorted(names.items(), key=lambda pair: pair[1]):
-        offset = _offset(name)
+        offset = _offset(name) % _ID_SPACE
         while base + offset in taken:
             offset = (offset + 1) % _ID_SPACE
         taken[base + offset] = item

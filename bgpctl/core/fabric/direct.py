@@ -59,6 +59,10 @@ class DirectBehaviour:
         del site, underlay
         yield from ()
 
+    def member_objects(self, intent: Intent, member: Node, link: str, version: int) -> Iterator[Reasoned]:
+        del intent, member, link, version
+        yield from ()
+
     def accepts(self, observed: Dataplane) -> frozenset[int]:
         """Nothing to announce: every node accepts plain packets."""
         del observed

@@ -59,10 +59,19 @@ def outer_mtu_bytes(dataplane: Dataplane, underlay: Underlay, remotes: Iterable[
     The smallest MTU of the links by which encapsulated packets leave for `remotes`: not all leave by the underlay
     link that has the node's address.
     """
+    return smallest_mtu_bytes(dataplane, underlay, (outer_link(dataplane, underlay, remote) for remote in remotes))
+
+
+def outer_link(dataplane: Dataplane, underlay: Underlay, remote: Address) -> str | None:
+    """The link by which encapsulated packets leave for `remote`; None if none leads there."""
+    if underlay.address.network.holds(remote):
+        return underlay.link
+    return _link_to(foreign_fib(dataplane), remote)
+
+
+def smallest_mtu_bytes(dataplane: Dataplane, underlay: Underlay, links: Iterable[str | None]) -> int:
+    """The smallest MTU of the underlay's link and of these."""
     mtus = {link.name: link.mtu_bytes for link in dataplane.links}
-    fib = foreign_fib(dataplane)
-    far = (remote for remote in remotes if not underlay.address.network.holds(remote))
-    links = {_link_to(fib, remote) for remote in far}
     return min(mtus[link] for link in {underlay.link, *links} if link in mtus)
 
 

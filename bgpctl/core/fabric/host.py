@@ -50,6 +50,7 @@ class Facts:
         sysctls: values by name, with slashes.
         listening: TCP ports on which a program listens; `bound` the UDP ports that a program has.
         agent: an agent of ours answers, so that what it uses is in use by us.
+        speakers: the processes of every BGP speaker of ours in this network namespace.
     """
 
     release: str
@@ -64,6 +65,7 @@ class Facts:
     bound: frozenset[int] = frozenset()
     firewall: tuple[Chain, ...] = ()
     agent: bool = False
+    speakers: tuple[int, ...] = ()
 
     def of(self, encapsulation: Encapsulation, unknown: T) -> T:
         """The facts of the encapsulation; `unknown` if it has not tried."""

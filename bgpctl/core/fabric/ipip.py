@@ -17,7 +17,8 @@ from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.facts import Underlay
 from bgpctl.core.fabric.host import Answer, Check, Facts, Needs, Verdict, good
-from bgpctl.core.fabric.protocol import ProbeFrame, Site
+from bgpctl.core.fabric.inside import inner_filter
+from bgpctl.core.fabric.protocol import ProbeFrame, Site, members_at
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Decap, Link, LinkAddress, LinkKind, NextHop, Plain, Sysctl
@@ -108,10 +109,13 @@ class IpipBehaviour:
         address = intent.tunnel_address(node, IPIP, 4)
         if address:
             yield LinkAddress(LINK, InterfaceAddress(address, 32)), _WHY
-        others = (other.underlay(4) for other in intent.nodes if other != node)
-        sources = tuple(sorted(other.address for other in others if other))
+        yield inner_filter(site, LINK, underlay), _WHY
         # At every address of the link: others may know us by a former one still, or by a coming one already.
-        yield Decap(LINK, underlay.link, underlay.address.address, sources, underlay.also), _WHY
+        yield Decap(LINK, underlay.link, underlay.address.address, members_at(site, 4), underlay.also), _WHY
+
+    def member_objects(self, intent: Intent, member: Node, link: str, version: int) -> Iterator[Reasoned]:
+        del intent, member, link, version
+        yield from ()
 
     def accepts(self, observed: Dataplane) -> frozenset[int]:
         return frozenset({4}) if any(decap.link == LINK for decap in observed.decaps) else frozenset()
@@ -140,15 +144,12 @@ def _driver(facts: Facts, _: Needs) -> Iterator[Answer]:
     by_bpf = tunnel is not None and isinstance(tunnel.kind, Ipip) and tunnel.kind.by == "bpf"
     if host.module and by_bpf:
         yield good("by BPF; another driver, which would be a gap: bgpctl agent run --ipip-driver kernel")
-    elif host.module and not facts.nftables_missing:
+    elif host.module:
         yield good("by the ipip module")
-    elif host.bpf_missing is None and not host.module and (host.tcx or by_bpf):
+    elif host.bpf_missing is None and (host.tcx or by_bpf):
         yield good("by BPF, since there is no ipip module")
-    elif host.bpf_missing is None and not host.module:
+    elif host.bpf_missing is None:
         text = "by BPF; before Linux 6.6, a node's first IPIP device stops its underlay link for some milliseconds"
         yield Verdict.WARN, text, "modprobe ipip, or have an IPIP pool before there is traffic"
-    elif host.module:
-        text = "the ipip module decapsulates for anyone unless nftables guards it"
-        yield Verdict.FAIL, text, "apt-get install nftables"
     else:
         yield Verdict.FAIL, f"there is no ipip module, and no BPF: {host.bpf_missing}", "modprobe ipip"

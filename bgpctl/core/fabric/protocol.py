@@ -47,6 +47,13 @@ class Site:
         return self.links[encapsulation.name, version]
 
 
+def members_at(site: Site, version: int) -> tuple[Address, ...]:
+    """The underlay addresses of all other members, sorted: who may send tunnel packets."""
+    own = site.node.name
+    others = (other.underlay(version) for other in site.intent.nodes if other.name != own)
+    return tuple(sorted(other.address for other in others if other))
+
+
 class Behaviour(Protocol):
     """
     How one encapsulation behaves. DIRECT has no device, so that its methods about devices yield nothing.
@@ -89,8 +96,14 @@ class Behaviour(Protocol):
 
     def objects(self, site: Site, underlay: Underlay) -> Iterator[Reasoned]:
         """
-        The device, and all it needs to receive from and to send to every other member. `underlay` has the smallest MTU
-        of all links by which packets leave for these.
+        The device, and all it needs to receive from every other member. `underlay` has the smallest MTU of all links by
+        which packets leave for these.
+        """
+
+    def member_objects(self, intent: Intent, member: Node, link: str, version: int) -> Iterator[Reasoned]:
+        """
+        All that the device `link` needs to send to one member. Of `intent` it may read pools and settings, and what
+        this member was given: no other member is another one because this one changes.
         """
 
     def accepts(self, observed: Dataplane) -> frozenset[int]:

@@ -20,10 +20,11 @@ from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.facts import Underlay
 from bgpctl.core.fabric.host import Answer, Check, Facts, Needs, Verdict, good
-from bgpctl.core.fabric.protocol import ProbeFrame, Site
+from bgpctl.core.fabric.inside import inner_filter
+from bgpctl.core.fabric.protocol import ProbeFrame, Site, members_at
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac, Vni, link_local
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import FdbEntry, Link, LinkAddress, LinkKind, Neighbour, NextHop, Sysctl
+from bgpctl.core.net.objects import Decap, FdbEntry, Link, LinkAddress, LinkKind, Neighbour, NextHop, Sysctl
 
 LINKS: Final = {
     4: ("vxlan.bgpctl", "vxlan2.bgpctl", "vxlan3.bgpctl"),
@@ -75,6 +76,12 @@ class Vxlan(LinkKind):
     def wire(self) -> Mapping[str, int]:
         return {"vni": self.vni, "port": self.port}
 
+    def sends_from(self) -> Address:
+        return self.local
+
+    def sending_from(self, local: Address) -> Vxlan:
+        return replace(self, local=local)
+
 
 @dataclass(frozen=True, slots=True)
 class VxlanFrame(ProbeFrame):
@@ -94,7 +101,7 @@ class HostFacts:
 
 
 class VxlanBehaviour:
-    """Every member has forwarding entries for every other."""
+    """Every member has forwarding entries for every other, and lets in the packets of every other."""
 
     encapsulation: Final = VXLAN
 
@@ -129,7 +136,7 @@ class VxlanBehaviour:
         return isinstance(kind, Vxlan)
 
     def objects(self, site: Site, underlay: Underlay) -> Iterator[Reasoned]:
-        """The VTEP of this node over an underlay and its entries for every other member there."""
+        """The VTEP of this node over an underlay."""
         intent, node, version = site.intent, site.node, underlay.version
         name = site.link(VXLAN, version)
         kind = Vxlan(intent.vxlan_vni, intent.vxlan_port, underlay.address.address, underlay.link)
@@ -142,9 +149,12 @@ class VxlanBehaviour:
         address = intent.tunnel_address(node, VXLAN, version)
         if address:
             yield LinkAddress(name, InterfaceAddress(address, address.host_prefix.length)), _WHY
-        for other in intent.nodes:
-            if other != node:
-                yield from _member_entries(intent, other, name, version)
+        yield inner_filter(site, name, underlay), _WHY
+        yield Decap(name, underlay.link, kind.local, members_at(site, version), underlay.also), _WHY
+
+    def member_objects(self, intent: Intent, member: Node, link: str, version: int) -> Iterator[Reasoned]:
+        """Its entries for another member."""
+        return _member_entries(intent, member, link, version)
 
     def accepts(self, observed: Dataplane) -> frozenset[int]:
         kinds = (link.kind for link in observed.links if link.owned)

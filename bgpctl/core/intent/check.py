@@ -1,5 +1,14 @@
 """
-Rules of the whole cluster: rules that need more than one value. Here those of pools and of the cluster as such.
+Rules that need more than one value, in three kinds by what one has to know to check them.
+
+- *Of a record* (`check_records`): of one node with all that was given to it, beside the pools and settings. The checks
+  of some nodes alone find what the checks of all find of them.
+- *Against an index* (`check_against_each_other`): no two nodes have the same address, no two blocks overlap, no two
+  masks disagree. `index.py` answers in one look-up whether anything does; the checks here name it.
+- *Of the cluster* (`check_cluster`): of pools, settings and peers, with all nodes. Few, and they change seldom.
+
+An edit of some nodes needs the first kind for these nodes, and the index (edit.py); everything else needs all three.
+Here are those of pools and of the cluster as such.
 
 Refuses to know: which form a value was written in.
 """
@@ -14,8 +23,8 @@ from bgpctl.core.cluster.encapsulation import DIRECT, tunnels
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.breach import Breach, note, some
-from bgpctl.core.intent.check_blocks import by_place, check_blocks, nested
-from bgpctl.core.intent.check_nodes import check_nodes
+from bgpctl.core.intent.check_blocks import by_place, check_block_owners, check_block_records, nested
+from bgpctl.core.intent.check_nodes import check_node_owners, check_node_records
 from bgpctl.core.intent.check_peers import check_peers
 from bgpctl.core.intent.draft import Draft, Setting
 from bgpctl.core.intent.tunnel_keys import MTU_KEYS, mode_key
@@ -28,15 +37,25 @@ _LEAST_MTU_BYTES: Final = {4: 68, 6: 1280}
 """The MTU that every link must carry: RFC 791, section 3.2; RFC 8200, section 5."""
 
 
-def check(intent: Intent, draft: Draft) -> None:
-    """Note every rule that `intent` breaks, at the place in the draft that broke it."""
+def check_records(intent: Intent, draft: Draft) -> None:
+    """Note every rule that a node of `draft`, with its blocks and addresses, breaks by itself."""
+    check_node_records(intent, draft)
+    check_block_records(intent, draft)
+
+
+def check_against_each_other(intent: Intent, draft: Draft) -> None:
+    """Note every rule that a node or a block breaks together with another one."""
+    check_node_owners(intent, draft)
+    check_block_owners(draft)
+
+
+def check_cluster(intent: Intent, draft: Draft) -> None:
+    """Note every rule about pools, settings and peers that `intent` breaks."""
     for pool in draft.pools.values():
         note(draft, pool, _pool_rules(intent, pool.value))
     _pool_overlaps(draft)
     _mtus(intent, draft)
     _ports(intent, draft)
-    check_nodes(intent, draft)
-    check_blocks(intent, draft)
     check_peers(intent, draft)
 
 

@@ -20,13 +20,12 @@ from bgpctl.core.net.addresses import Prefix
 T = TypeVar("T")
 
 
-def check_blocks(intent: Intent, draft: Draft) -> None:
-    """Note every rule about blocks that `intent` breaks."""
+def check_block_records(intent: Intent, draft: Draft) -> None:
+    """Note every rule that a block or a borrowed address of `draft` breaks by itself."""
     for block in draft.blocks:
         note(draft, block, _block_rules(intent, draft, block.value))
     for borrowed in draft.borrowed:
         note(draft, borrowed, _borrowed_rules(intent, draft, borrowed.value))
-    _overlaps(draft)
     _limits(intent, draft)
 
 
@@ -82,7 +81,8 @@ def _borrowed_rules(intent: Intent, draft: Draft, borrowed: BlockDraft) -> Itera
         yield Breach("", f"{borrowed.prefix}: {message}", "strict-affinity")
 
 
-def _overlaps(draft: Draft) -> None:
+def check_block_owners(draft: Draft) -> None:
+    """Note every block that another one contains, or that has two owners."""
     for outer, inner in nested(draft.blocks, lambda block: block.prefix):
         first, second = by_place(outer, inner)
         prefix, other = second.value.prefix, f"node {first.value.node} at {first.at.place}"
@@ -117,8 +117,10 @@ def by_place(one: Stated[T], two: Stated[T]) -> tuple[Stated[T], Stated[T]]:
 
 def _limits(intent: Intent, draft: Draft) -> None:
     most, at = draft.limits.most_blocks, draft.limits.most_blocks_at
-    for node in intent.nodes:
-        has = len(intent.blocks_of(node))
-        if most and at and has > most:
-            message = f"node {node.name} has {has} blocks, and maxBlocksPerHost is {most}"
+    if not most or not at:
+        return
+    for name, stated in draft.nodes.items():
+        has = len(intent.blocks_of(stated.value))
+        if has > most:
+            message = f"node {name} has {has} blocks, and maxBlocksPerHost is {most}"
             draft.wrong(at, message, "too-many-blocks", Severity.WARNING)

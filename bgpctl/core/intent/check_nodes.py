@@ -23,17 +23,23 @@ from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 _HOST_LENGTH: Final = {4: 32, 6: 128}
 _LINK_LOCAL6: Final = Prefix.parse("fe80::/10")
 _MULTICAST: Final = (Prefix.parse("224.0.0.0/3"), Prefix.parse("ff00::/8"))
+ADDRESS: Final = "address"
+"""The kind of everything that is an address, on the underlay or on a tunnel, or borrowed."""
 _LOOPBACK: Final = (Prefix.parse("127.0.0.0/8"), Prefix.parse("::1/128"))
 
 
-def check_nodes(intent: Intent, draft: Draft) -> None:
-    """Note every rule about nodes that `intent` breaks."""
+def check_node_records(intent: Intent, draft: Draft) -> None:
+    """Note every rule that a node of `draft` breaks by itself."""
     for node in draft.nodes.values():
         note(draft, node, _node_rules(intent, node.value))
     for name, ends in draft.tunnel_ends.items():
         note(draft, ends, _tunnel_rules(intent, draft, draft.nodes[name].value))
-    _same_addresses(intent, draft)
     _reserved(intent, draft)
+
+
+def check_node_owners(intent: Intent, draft: Draft) -> None:
+    """Note every rule that a node breaks together with another one."""
+    _same_addresses(intent, draft)
     for version in (4, 6):
         _asymmetric_masks(intent, draft, version)
 
@@ -124,7 +130,7 @@ def _same_addresses(intent: Intent, draft: Draft) -> None:
     holdings = [held for node in intent.nodes for held in _holdings(intent, draft, node)]
     for borrowed in draft.borrowed:
         address, node = borrowed.value.prefix.first, borrowed.value.node
-        holdings.append(_Holding(True, "address", address, "a borrowed address", node, borrowed.at))
+        holdings.append(_Holding(True, ADDRESS, address, "a borrowed address", node, borrowed.at))
     for held in sorted(holdings, key=lambda held: (held.given, held.at.place)):
         owner = owners.setdefault((held.kind, held.value), held)
         if owner.node != held.node:
@@ -137,15 +143,13 @@ def _holdings(intent: Intent, draft: Draft, node: Node) -> Iterator[_Holding]:
     given = intent.allocations.of(node.name)
     for part, own in (("address", node.address), ("address6", node.address6)):
         if own:
-            yield _Holding(True, "address", own.address, "the address", node.name, stated.part(part))
+            yield _Holding(True, ADDRESS, own.address, "the address", node.name, stated.part(part))
     for encapsulation, version in tunnel_addresses.every_tunnel():
         address = intent.tunnel_address(node, encapsulation, version)
         is_given = given.tunnel_address(encapsulation, version) is not None
         if address:
             what = f"the {encapsulation.title} tunnel address"
-            yield _Holding(
-                is_given, "address", address, what, node.name, ends.part(tunnel_part(encapsulation, version))
-            )
+            yield _Holding(is_given, ADDRESS, address, what, node.name, ends.part(tunnel_part(encapsulation, version)))
     for version, what in ((4, "the VTEP MAC"), (6, "the IPv6 VTEP MAC")):
         mac, is_given, part = intent.vtep_mac(node, version), given.vtep_mac(version) is not None, mac_part(version)
         yield _Holding(is_given, part, mac, what, node.name, ends.part(part))
@@ -154,11 +158,11 @@ def _holdings(intent: Intent, draft: Draft, node: Node) -> Iterator[_Holding]:
 def _reserved(intent: Intent, draft: Draft) -> None:
     """Calico would never have handed out such an address; one that we derive can be given instead."""
     for prefix, at in draft.reserved:
-        for node in intent.nodes:
-            derived = _derived_addresses(intent, node)
+        for name, stated in draft.nodes.items():
+            derived = _derived_addresses(intent, stated.value)
             taken = next((address for address in derived if prefix.holds(address)), None)
             if taken:
-                message = f"{taken}, the tunnel address derived for node {node.name}, is reserved; give it another one"
+                message = f"{taken}, the tunnel address derived for node {name}, is reserved; give it another one"
                 draft.wrong(at, message, "reserved", Severity.WARNING)
 
 

@@ -152,6 +152,10 @@ class Draft:
         """True if it was named, readable or not."""
         return (kind, name) in self._declared
 
+    def declares_only_nodes(self) -> bool:
+        """True if no object of another kind was named, readable or not."""
+        return all(kind == "node" for kind, _ in self._declared)
+
     def take(self, other: Draft) -> None:
         """Add what was read by itself, as if it had been read into this one after everything that is here."""
         self.problems.found += other.problems.found
@@ -187,6 +191,10 @@ class Draft:
     def knows_all(self, kind: Kind) -> bool:
         """True if everything of the kind was readable, so that absence means absence."""
         return kind not in self._incomplete
+
+    def is_complete(self) -> bool:
+        """True if everything of all kinds was readable."""
+        return not self._incomplete
 
 
 def located(fields: Fields, key: str = "") -> Located:

@@ -133,7 +133,7 @@ def _read_selector(fields: Fields, key: str) -> str | None:
 
 
 SELECTOR: Final = FieldKind(_read_selector, ref("selector"))
-FILE: Final = FieldKind(lambda fields, key: beside(fields.place, fields.text(key)), ref("text"))
+FILE: Final = FieldKind(lambda fields, key: beside(fields.place, fields.file_name(key)), ref("text"))
 """A path beside the file that names it."""
 
 

@@ -205,6 +205,10 @@ class Fields:
         """Any scalar, as it was written."""
         return self.value(key, lambda scalar: scalar.text, "text")
 
+    def file_name(self, key: str) -> str | None:
+        """A path, as it was written."""
+        return self.value(key, _file_name, "file-name")
+
     def name(self, key: str) -> str | None:
         """A DNS-1123 name."""
         return self.value(key, dns_name, "name")
@@ -320,6 +324,12 @@ def dns_name(scalar: Scalar) -> str:
     """Raises ValueError in words."""
     if not is_name(scalar.text):
         raise ValueError(not_a_name(scalar.text))
+    return scalar.text
+
+
+def _file_name(scalar: Scalar) -> str:
+    if "\0" in scalar.text:
+        raise ValueError(f"{shown(scalar.text)} has a NUL, and is no name of a file")
     return scalar.text
 
 

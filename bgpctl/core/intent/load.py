@@ -8,24 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from bgpctl.core.cluster.allocations import Allocations, NodeAllocations
 from bgpctl.core.cluster.configuration import Configuration, Node, Peer
-from bgpctl.core.cluster.intent import Intent, joined
+from bgpctl.core.cluster.intent import Intent, joined, sharing
 from bgpctl.core.cluster.problems import Problem, Severity
 from bgpctl.core.cluster.tunnel_addresses import HOSTNAME, labels_of
 from bgpctl.core.intent.calico import read_resource
-from bgpctl.core.intent.check import check
+from bgpctl.core.intent.check import check_against_each_other, check_cluster, check_records
 from bgpctl.core.intent.draft import BlockDraft, Draft, PeerDraft, Stated
+from bgpctl.core.intent.edit import Basis, basis_of
+from bgpctl.core.intent.index import index_of, members_of
 from bgpctl.core.intent.installation import adopt_operator_pools
-from bgpctl.core.intent.short import read_short
+from bgpctl.core.intent.short import read_nodes, read_short
 from bgpctl.core.intent.tree import Mapping as Document
 from bgpctl.core.intent.tree import Scalar, Tree, kind_of
 from bgpctl.core.net.addresses import Address, Prefix
 
+Loaded: TypeAlias = Intent | tuple[Problem, ...]
+"""As in ports.py."""
 
-def read(documents: Iterable[Tree]) -> Intent | tuple[Problem, ...]:
+
+def read(documents: Iterable[Tree]) -> Loaded:
     """
     The intent of all documents together, in either form or both.
 
@@ -43,17 +48,41 @@ def fragment(document: Tree) -> Draft:
     return draft
 
 
-def combined(fragments: Iterable[Draft]) -> Intent | tuple[Problem, ...]:
+def node_fragment(nodes: Document) -> Draft:
+    """Everything that some nodes of the short form say, which stand under `nodes` of a document."""
+    draft = Draft()
+    read_nodes(draft, nodes)
+    return draft
+
+
+def combined(fragments: Iterable[Draft]) -> Loaded:
     """The answer of `read` for documents that were read before. The fragments stay as they are."""
+    return whole(fragments)[0]
+
+
+def whole(fragments: Iterable[Draft], before: Intent | None = None) -> tuple[Loaded, Basis | None]:
+    """
+    The answer of `read` for all fragments, and what its next edit is checked against (edit.py): None where that has to
+    be a whole reading again. Objects that are equal to those of the intent `before` are the same ones.
+    """
     draft = Draft()
     for part in fragments:
         draft.take(part)
     intent = _assemble(draft)
-    check(intent, draft)
+    members = members_of(draft)
+    index = index_of(intent, members)
+    read_before = len(draft.problems.found)
+    check_records(intent, draft)
+    if index is None:
+        check_against_each_other(intent, draft)
+    check_cluster(intent, draft)
     found = draft.problems.sorted()
     if any(problem.severity is Severity.ERROR for problem in found):
-        return found
-    return replace(intent, remarks=found)
+        return found, None
+    intent = replace(sharing(intent, before) if before else intent, remarks=found)
+    if index is None or not draft.is_complete():
+        return intent, None
+    return intent, basis_of(intent, draft, index, members, has_found=len(draft.problems.found) > read_before)
 
 
 def _read_document(draft: Draft, document: Tree) -> None:

@@ -117,6 +117,13 @@ def read_short(draft: Draft, document: Document) -> None:
     fields.finish()
 
 
+def read_nodes(draft: Draft, nodes: Document) -> None:
+    """Take some of the nodes of a document in, as `read_short` does."""
+    fields = Fields(Document(nodes.place, {"nodes": nodes}, {"nodes": nodes.place}), "", draft.problems)
+    kind, read, _ = _NAMED["nodes"]
+    _read_each(draft, fields, "nodes", kind, read)
+
+
 def _read_each(draft: Draft, fields: Fields, key: str, kind: Kind, read: _Reader) -> None:
     if fields.has(key) and not isinstance(fields.tree(key), Document):
         draft.miss(kind)

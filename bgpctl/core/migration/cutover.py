@@ -10,7 +10,7 @@ only question is when. A next hop is held back while one of three things is true
 - The member refuses. A proof shows what its kernel accepts at this moment, perhaps by a device that is about to go;
   an announced statement or the cluster file may forbid what the kernel accepts by chance. A statement never
   permits: it proves nothing about the underlay.
-- It moves to IPIP while this node still sends from a former address, as the proof is for the wanted address
+- It moves to a tunnel by which this node still sends from a former address, as the proof is for the wanted address
   alone.
 
 Next hops to other routers than members move at once.

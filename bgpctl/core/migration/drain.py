@@ -97,8 +97,13 @@ def _kept(observed: Dataplane, links: Collection[str], orphans: Collection[Route
     """Orphaned routes with their next hops, and the draining links with everything that is on them."""
     yield from _next_hops_of(observed, orphans)
     yield from orphans
-    for kind in (observed.links, observed.addresses, observed.decaps, observed.fdb, observed.neighbours):
+    for kind in _on_links(observed):
         yield from (obj for obj in kind if _link_of(obj) in links)
+
+
+def _on_links(observed: Dataplane) -> Iterator[Collection[KernelObject]]:
+    yield from (observed.links, observed.addresses, observed.inner_filters, observed.decaps)
+    yield from (observed.fdb, observed.neighbours)
 
 
 def _next_hops_of(observed: Dataplane, routes: Iterable[Route]) -> Iterator[NextHop | NextHopGroup]:

@@ -10,7 +10,7 @@ The idea is make before break, in three parts that each node decides for itself:
 - Receive on both. The wanted devices are set up as soon as they are wanted; the former ones stay beside them.
 - Send on one. A next hop moves in one message, after a probe sent by the new path was answered (cutover.py).
 - Remove last. A device goes once every member was seen to send by another one for DRAIN_S (drain.py). The same
-  three parts again order the source addresses that IPIP accepts and sends from (source_change.py).
+  three parts again order the source addresses that tunnels accept and send from (source_change.py).
 
 The kernel's state is the memory. A next hop of ours by another link than the wanted one is a cutover that has not
 happened; a link of ours that is not wanted is a drain that has not ended. Nothing else is stored, so a migration
@@ -25,7 +25,7 @@ Cases that break simpler designs:
   traffic to it stays on the path that it accepts, for as long as it takes, and `show` names it.
 - The reply comes by a device of the wanted name with another VNI. Paths and devices are compared by kind, not by
   name.
-- A next hop moves to IPIP while its remote does not accept our new source address yet. The move waits for the
+- A next hop moves to a tunnel while its remote does not accept our new source address yet. The move waits for the
   source.
 - A member has addresses borrowed from another's block, or the backend changes, and no source announces a prefix for
   a while. Routes to what members have, by the cluster file, stay while any device drains.
@@ -54,7 +54,7 @@ from bgpctl.core.migration.drain import Drain, drain
 from bgpctl.core.migration.probe_choice import forward_probe, return_probe
 from bgpctl.core.migration.probes import Probe, ProbeResults
 from bgpctl.core.migration.situation import PendingMember, Situation
-from bgpctl.core.migration.source_change import SourceChange, source_change
+from bgpctl.core.migration.source_change import SourceChange, is_source_changing, source_change
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
     KernelObject,
@@ -123,7 +123,7 @@ def _nothing_moves(wanted: Dataplane, observed: Dataplane) -> bool:
     """
     names = {link.name for link in wanted.links}
     goes = any(link.owned and link.name not in names for link in observed.links)
-    if goes or (wanted.decaps and observed.decaps and wanted.decaps != observed.decaps):
+    if goes or is_source_changing(wanted, observed):
         return False
     others = observed.next_hops - wanted.next_hops
     links = {hop.id: hop.link for hop in wanted.next_hops} if others else {}

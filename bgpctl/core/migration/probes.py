@@ -12,6 +12,9 @@ A probe shows one of two things, and the source of its inner packet decides whic
 - A return probe comes from an address of one of our blocks. The member routes the reply as it routes all traffic to
   that block, so the link by which it arrives is the link by which the member sends to us at this moment.
 
+A reply is one only if it repeats the secret of its request, and comes from the address that was asked: no other host
+can prove a path.
+
 A reply proves only the path that the probe took. A device of the same name can have another VNI by now, and a
 member accepts one outer source and not another; so results are kept by everything that decides whether a packet
 arrives. A reply counts for a few seconds, because a member may be reconfigured, or its agent rolled back, at any

@@ -87,6 +87,11 @@ class Situation:
         reason = self.desired.reasons.get(key_of(hop))
         return reason.remote if reason else hop.gateway
 
+    def is_over(self, hop: NextHop, version: int) -> bool:
+        """True if the next hop leads over the underlay of this IP version."""
+        remote = self.remote_of(hop)
+        return remote is not None and remote.version == version
+
     def encapsulation_of(self, hop: NextHop) -> Encapsulation | None:
         """The encapsulation of a wanted next hop."""
         return self.desired.reasons[key_of(hop)].encapsulation

@@ -1,11 +1,11 @@
 """
-A node's address on the underlay changes, and with it the outer source address of all that the node sends by IPIP.
+A node's address on the underlay changes, and with it the outer source address of all that the node sends by a tunnel.
 
-An IPIP receiver accepts packets from known outer sources only: IPIP has no authentication (RFC 2003, section 6), so
-the addresses of the cluster's nodes are all that distinguishes a member's packet from an injected one. Therefore a
-node that sent from its new address at once would be dropped by every member that has not read the new cluster file
-yet, and a member that accepted the new address alone would drop a node that has not. The order is the same as for
-devices:
+A receiver accepts packets from known outer sources only: neither IPIP (RFC 2003, section 6) nor VXLAN (RFC 7348,
+section 7) has authentication, so the addresses of the cluster's nodes are all that distinguishes a member's packet from
+an injected one. Therefore a node that sent from its new address at once would be dropped by every member that has not
+read the new cluster file yet, and a member that accepted the new address alone would drop a node that has not. The
+order is the same as for devices:
 
 1. Receive on both. A member accepts the new source in addition to the former one, which goes only after the node
    was seen to send from another address for DRAIN_S. The new address is received on as soon as it is on the link
@@ -13,12 +13,12 @@ devices:
 2. Send on one. The node itself sends from the former address until every member it sends to has answered a probe
    from the new one, all in the same round: a member that answered earlier may have been rolled back meanwhile, and
    the outer source is one setting for all of them.
-3. Remove last. The former address is given up after that. Next hops that move to IPIP meanwhile wait for it: a
+3. Remove last. The former address is given up after that. Next hops that move to the tunnel meanwhile wait for it: a
    probe proves the wanted source for them, and they would send from the former one.
 
-VXLAN needs none of this: its device accepts any source, and its `local` address changes in place. With the ipip
-module the kernel selects the outer source by its own route lookup (tunl0 has no local address and cannot be
-configured), so there step 2 does not decide anything, and step 1 alone protects the traffic.
+Each tunnel device changes on its own. The outer source of a VXLAN device is an attribute of the link, which is kept
+with it. With the ipip module the kernel selects the outer source by its own route lookup (tunl0 has no local address
+and cannot be configured), so there step 2 does not decide anything, and step 1 alone protects the traffic.
 
 Refuses to know: how the sources are enforced (nftables or BPF), what else the same change of the cluster file asks
 for.
@@ -27,35 +27,35 @@ for.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from bgpctl.core.migration.drain import may_still_send
 from bgpctl.core.migration.probe_choice import is_proven_with_all
 from bgpctl.core.migration.situation import PendingMember, Situation
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import PROTOCOL, Decap, NextHop
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import PROTOCOL, Decap, KernelObject, Link, NextHop
 
 
 class SourceChange(NamedTuple):
     """
-    The IPIP receiver and sender between two source addresses.
+    The receivers and senders of tunnels between two source addresses.
 
     Attributes:
-        kept: the Decap until the change is complete; empty if it is the wanted one already.
+        kept: the Decaps, and the links that have a source, until the change is complete; none of those that are the
+            wanted ones already.
         probed: next hops whose remotes have to accept the wanted source first.
         cutovers: members that keep this node at its former source.
         drains: members that may still send from a former source of theirs.
+        waiting_links: links by which this node does not send from the wanted address yet.
     """
 
-    kept: tuple[Decap, ...] = ()
+    kept: tuple[KernelObject, ...] = ()
     probed: tuple[NextHop, ...] = ()
     cutovers: tuple[PendingMember, ...] = ()
     drains: tuple[PendingMember, ...] = ()
-
-    @property
-    def waiting_links(self) -> frozenset[str]:
-        """Links by which this node does not send from the wanted source yet."""
-        return frozenset(decap.link for decap in self.kept) if self.cutovers else frozenset()
+    waiting_links: frozenset[str] = frozenset()
 
 
 class _Acceptance(NamedTuple):
@@ -66,28 +66,69 @@ class _Acceptance(NamedTuple):
 
 
 def source_change(situation: Situation) -> SourceChange:
-    """The sources that IPIP accepts now, and the one that it sends from."""
-    wanted, present = _only(situation.desired.dataplane.decaps), _only(situation.observed.decaps)
-    if wanted is None or present is None or not _is_same_device(wanted, present):
-        return SourceChange()
+    """The sources that tunnels accept now, and the one that each sends from."""
+    wanted = sorted(situation.desired.dataplane.decaps)
+    changes = [change for decap in wanted if (change := _of_device(situation, decap))]
+    return SourceChange(
+        tuple(obj for change in changes for obj in change.kept),
+        tuple(hop for change in changes for hop in change.probed),
+        tuple(member for change in changes for member in change.cutovers),
+        tuple(member for change in changes for member in change.drains),
+        frozenset(link for change in changes for link in change.waiting_links),
+    )
+
+
+def is_source_changing(wanted: Dataplane, observed: Dataplane) -> bool:
+    """True if a tunnel that is there is to accept other sources, or to send from another one."""
+    present = {decap.link: decap for decap in observed.decaps}
+    if any(present.get(decap.link, decap) != decap for decap in wanted.decaps):
+        return True
+    sources = {link.name: link.kind.sends_from() for link in observed.links if link.owned}
+    return any(sources.get(link.name, link.kind.sends_from()) != link.kind.sends_from() for link in wanted.links)
+
+
+def _of_device(situation: Situation, wanted: Decap) -> SourceChange | None:
+    present = _present(situation.observed, wanted)
+    if present is None or (wanted.link, wanted.underlay) != (present.link, present.underlay):
+        return None
     acceptance = _acceptance(situation, wanted, present)
     former = sorted(set(present.sources).difference(wanted.sources))
     drains = tuple(sender for source in former for sender in _senders_from(situation, source, wanted.link))
     kept = _between(wanted, present.local if acceptance.unproven else wanted.local, former if drains else ())
+    cutovers = _cutovers(situation, wanted, present, acceptance.unproven)
     return SourceChange(
-        (kept,) if kept != wanted else (),
+        tuple(_kept(situation.desired.dataplane, wanted, kept)),
         acceptance.probed if acceptance.unproven else (),
-        _cutovers(situation, wanted, present, acceptance.unproven),
+        cutovers,
         drains,
+        frozenset({wanted.link}) if cutovers and kept != wanted else frozenset(),
     )
 
 
-def _only(decaps: Collection[Decap]) -> Decap | None:
-    return next(iter(decaps)) if len(decaps) == 1 else None
+def _present(observed: Dataplane, wanted: Decap) -> Decap | None:
+    """The device's Decap as it is, with the source that packets really have; None if there is none, nor a source."""
+    link = observed.link(wanted.link)
+    local = link.kind.sends_from() if link and link.owned else None
+    found = next((decap for decap in observed.decaps if decap.link == wanted.link), None)
+    if local is None:
+        return found
+    return (found or wanted)._replace(local=local)
 
 
-def _is_same_device(wanted: Decap, present: Decap) -> bool:
-    return (wanted.link, wanted.underlay) == (present.link, present.underlay)
+def _kept(wanted: Dataplane, wanted_decap: Decap, kept: Decap) -> Iterator[KernelObject]:
+    if kept == wanted_decap:
+        return
+    yield kept
+    for inner in wanted.inner_filters:
+        if inner.link == kept.link:
+            yield inner._replace(members=kept.sources, own=kept.own)
+    link = wanted.link(kept.link)
+    if link and link.kind.sends_from():
+        yield _sending_from(link, kept.local)
+
+
+def _sending_from(link: Link, local: Address) -> Link:
+    return replace(link, kind=link.kind.sending_from(local))
 
 
 def _acceptance(situation: Situation, wanted: Decap, present: Decap) -> _Acceptance:
@@ -130,7 +171,7 @@ def _senders_from(situation: Situation, source: Address, link: str) -> Iterator[
     senders = {
         situation.member_name(hop)
         for hop in situation.member_next_hops
-        if may_still_send(situation, hop, lambda path: path.source == source)
+        if situation.is_over(hop, source.version) and may_still_send(situation, hop, lambda path: path.source == source)
     }
     for name in sorted(senders | _members_without_next_hop(situation)):
         yield PendingMember(name, f"source {source} of {link}", "")

@@ -37,6 +37,7 @@ from bgpctl.core.net.objects import (
     PROTOCOL,
     Decap,
     FdbEntry,
+    InnerFilter,
     KernelObject,
     Key,
     Link,
@@ -61,6 +62,7 @@ _FIELDS: Final[Mapping[type, str]] = {
     Link: "links",
     Sysctl: "sysctls",
     LinkAddress: "addresses",
+    InnerFilter: "inner_filters",
     Decap: "decaps",
     Masquerade: "masquerades",
     FdbEntry: "fdb",
@@ -79,6 +81,7 @@ class Dataplane:
     links: AbstractSet[Link] = frozenset()
     sysctls: AbstractSet[Sysctl] = frozenset()
     addresses: AbstractSet[LinkAddress] = frozenset()
+    inner_filters: AbstractSet[InnerFilter] = frozenset()
     decaps: AbstractSet[Decap] = frozenset()
     masquerades: AbstractSet[Masquerade] = frozenset()
     fdb: AbstractSet[FdbEntry] = frozenset()
@@ -152,18 +155,28 @@ class Dataplane:
 
     def compared(self, other: Dataplane, before: Comparison | None = None) -> Comparison:
         """
-        The differences from `other`. Of routes in shards that both have in common with the comparison `before` nothing
-        is compared again.
+        The differences from `other`. Tables, and of routes shards, that both have in common with the comparison
+        `before` are not compared again.
         """
         routes = difference(self.route_set, other.route_set, before.routes if before else None)
         missing: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         for name in _FIELDS.values():
             mine, theirs = getattr(self, name), getattr(other, name)
-            if name != "routes" and mine is not theirs:
-                missing[name], extra[name] = mine - theirs, theirs - mine
+            if name == "routes" or mine is theirs:
+                continue
+            if before and mine is getattr(before.mine, name) and theirs is getattr(before.theirs, name):
+                missing[name], extra[name] = getattr(before.missing, name), getattr(before.extra, name)
+            else:
+                missing[name] = more = mine - theirs
+                # What both have in common is known then.
+                extra[name] = theirs - mine if len(theirs) > len(mine) - len(more) else frozenset()
         return Comparison(
-            Dataplane(**missing, routes=routes.only_mine), Dataplane(**extra, routes=routes.only_theirs), routes
+            Dataplane(**missing, routes=routes.only_mine),
+            Dataplane(**extra, routes=routes.only_theirs),
+            routes,
+            self,
+            other,
         )
 
     def sharing(self, before: Dataplane) -> Dataplane:
@@ -185,7 +198,7 @@ class Dataplane:
     def plus_all(self, other: Dataplane) -> Dataplane:
         """These objects and rules and those of `other`, by value; tables to which nothing comes are shared."""
         pairs = zip(self._all_tables(), other._all_tables(), strict=True)
-        return Dataplane(*(mine | theirs if theirs else mine for mine, theirs in pairs))  # type: ignore[arg-type]
+        return Dataplane(*(mine | theirs if mine and theirs else mine or theirs for mine, theirs in pairs))  # type: ignore[arg-type]
 
     def _all_tables(self) -> tuple[AbstractSet[KernelObject | Rule], ...]:
         return (*self.tables(), self.rules)
@@ -205,6 +218,7 @@ class Dataplane:
             links=frozenset(link for link in self.links if link.name in names),
             sysctls=frozenset(sysctl for sysctl in self.sysctls if link_of_sysctl(sysctl.name) in names),
             addresses=frozenset(address for address in self.addresses if address.link in names),
+            inner_filters=frozenset(item for item in self.inner_filters if item.link in names),
             decaps=frozenset(decap for decap in self.decaps if decap.link in names),
             fdb=frozenset(entry for entry in self.fdb if entry.link in names),
             neighbours=frozenset(neighbour for neighbour in self.neighbours if neighbour.link in names),
@@ -221,23 +235,26 @@ class Dataplane:
         return Dataplane(
             links=frozenset(link for link in self.links if link.owned),
             addresses=frozenset(address for address in self.addresses if address.link in names),
-            # Both are named as ours, and can outlive the link that they belong to.
+            # All are named as ours, and can outlive the link that they belong to.
+            inner_filters=self.inner_filters,
             decaps=self.decaps,
             masquerades=self.masquerades,
             fdb=frozenset(entry for entry in self.fdb if entry.link in names),
             neighbours=frozenset(neighbour for neighbour in self.neighbours if neighbour.link in names),
             next_hops=frozenset(next_hop for next_hop in self.next_hops if next_hop.protocol == PROTOCOL),
             groups=frozenset(group for group in self.groups if group.protocol == PROTOCOL),
-            routes=frozenset(route for route in self.routes if route.protocol == PROTOCOL),
+            routes=self.route_set.of_protocol(PROTOCOL),
         )
 
 
 class Comparison(NamedTuple):
-    """The objects that only one dataplane has exactly so, those that only another one has, and the routes of both."""
+    """The objects that only `mine` has exactly so, those that only `theirs` has, and the routes of both."""
 
     missing: Dataplane
     extra: Dataplane
     routes: Difference
+    mine: Dataplane
+    theirs: Dataplane
 
 
 class Surroundings(NamedTuple):
@@ -252,22 +269,22 @@ def surroundings(observed: Dataplane, before: Surroundings | None = None) -> Sur
     All of an observation that may decide about what should be there. What is equal to `before` is the same object, so
     that a change of our own routes is no change of the surroundings.
     """
-    known = before.observed.route_set.shards if before else {}
-    found = before.foreign.route_set.shards if before else {}
-    nothing = frozenset[Route]()
+    now, known, found = observed.route_set, RouteSet(), RouteSet()
+    if before:
+        known, found = before.observed.route_set, before.foreign.route_set
     routes = {
-        key: found.get(key, nothing)
-        if known.get(key) is shard
-        else frozenset([route for route in shard if route.protocol != PROTOCOL])
-        for key, shard in observed.route_set.shards.items()
+        key: frozenset([route for route in now.shards.get(key, ()) if route.protocol != PROTOCOL])
+        for key in now.touched_since(known)
     }
     foreign = Dataplane(
         links=observed.links,
         sysctls=observed.sysctls,
         addresses=observed.addresses,
-        next_hops=frozenset([hop for hop in observed.next_hops if hop.protocol != PROTOCOL]),
+        next_hops=before.foreign.next_hops
+        if before and before.observed.next_hops is observed.next_hops
+        else frozenset([hop for hop in observed.next_hops if hop.protocol != PROTOCOL]),
         groups=frozenset([group for group in observed.groups if group.protocol != PROTOCOL]),
-        routes=RouteSet({key: shard for key, shard in routes.items() if shard}),
+        routes=found.with_shards(routes),
         rules=observed.rules,
     )
     return Surroundings(observed, foreign.sharing(before.foreign) if before else foreign)

@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import chain
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from bgpctl.core.net.addresses import Prefix
-from bgpctl.core.net.objects import PROTOCOL, Key, Route, key_of
-from bgpctl.core.net.table import ShardKey, by_shard, shard_of, sharing
+from bgpctl.core.net.objects import PROTOCOL, Route
+from bgpctl.core.net.table import ShardKey, by_shard, differing, shard_of, sharing
 
 _NONE: Final = frozenset[Route]()
+_KEY: Final = itemgetter(*map(Route._fields.index, ("table", "prefix", "metric")))
+"""The kernel's key of a route, in a fifth of the time of `key_of`: there are 100,000."""
 
 
 class RouteSet(AbstractSet[Route]):
@@ -113,18 +116,22 @@ class RouteSet(AbstractSet[Route]):
 
     def touched_since(self, before: RouteSet) -> set[ShardKey]:
         """The shards that are other objects than before, or in one of the two sets only."""
-        if self is before:
-            return set()
-        old = before.shards
-        changed = {key for key, shard in self.shards.items() if old.get(key) is not shard}
-        return changed | (old.keys() - self.shards.keys())
+        return set() if self is before else set(differing(self.shards, before.shards))
 
     def without_keys_of(self, other: RouteSet) -> RouteSet:
         """The routes whose key no route of `other` has."""
         left = {}
         for key, shard in self.shards.items():
-            taken = set(map(key_of, other.shards.get(key, _NONE)))
-            left[key] = frozenset(route for route in shard if key_of(route) not in taken)
+            taken = set(map(_KEY, other.shards.get(key, _NONE)))
+            left[key] = frozenset([route for route in shard if _KEY(route) not in taken])
+        return RouteSet({key: shard for key, shard in left.items() if shard})
+
+    def of_protocol(self, protocol: int) -> RouteSet:
+        """The routes with this protocol; a shard that has no others is shared."""
+        left = {}
+        for key, shard in self.shards.items():
+            found = [route for route in shard if route.protocol == protocol]
+            left[key] = shard if len(found) == len(shard) else frozenset(found)
         return RouteSet({key: shard for key, shard in left.items() if shard})
 
     def sharing(self, before: RouteSet) -> RouteSet:
@@ -174,6 +181,6 @@ def _parts(ours: frozenset[Route], others: frozenset[Route]) -> tuple[frozenset[
     more = ours - others
     # What both have in common is known then: of equal shards only one is gone through.
     less = others - ours if len(others) > len(ours) - len(more) else _NONE
-    keys = set(map(key_of, ours)) if less else set[Key]()
-    same_key = frozenset([route for route in less if key_of(route) in keys]) if keys else _NONE
+    keys = set(map(_KEY, ours)) if less else set[object]()
+    same_key = frozenset([route for route in less if _KEY(route) in keys]) if keys else _NONE
     return more, less, frozenset([route for route in less if route.protocol == PROTOCOL]), same_key

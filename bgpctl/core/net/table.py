@@ -10,8 +10,8 @@ Nothing is marked as changed and no event is kept. A function that derives one t
 the version of both before, finds what differs now, and derives just that again. The result depends on the two tables
 alone, so it is what a whole derivation gives.
 
-A block and all that lies in it is in one shard, because routes to both come and go together. A prefix wider than a
-shard is in a shard with its neighbours of the same length.
+Blocks of the usual size are 256 in a shard, and so are addresses: there can be 16,000 where 256 blocks are. A prefix
+wider than a shard is in a shard with its neighbours of the same length.
 
 Refuses to know: what the values are.
 """
@@ -20,29 +20,39 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping, ValuesView
-from itertools import chain
+from itertools import chain, compress, islice
+from operator import is_, is_not
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast, overload
 
 from bgpctl.core.net.addresses import Prefix
 
+K = TypeVar("K")
 V = TypeVar("V")
 W = TypeVar("W")
 S = TypeVar("S", bound=tuple[Any, ...])
 
 ShardKey: TypeAlias = tuple[int, int, int]
-"""IP version; 0, or the length of prefixes wider than a shard; the bits that all prefixes of a shard have in common."""
+"""
+IP version; 0 for blocks, -1 for addresses, or the length of prefixes wider than a shard; the bits that all prefixes of
+a shard have in common.
+"""
 
 _SHARD_BITS: Final = 14
 """A shard spans 2^14 addresses, which are 256 blocks of the usual size (IPv4 /26, IPv6 /122)."""
 _NEIGHBOUR_BITS: Final = 8
-"""Wider prefixes are 256 in a shard."""
+"""Wider prefixes are 256 in a shard, and so are addresses."""
+_FEW_BITS: Final = 3
+"""Prefixes of up to 2^3 addresses are among addresses."""
 _NARROW: Final = {4: 32 - _SHARD_BITS, 6: 128 - _SHARD_BITS}
 _BITS: Final = {4: 32, 6: 128}
+_ADDRESSES: Final = {version: bits - _FEW_BITS for version, bits in _BITS.items()}
 
 
 def shard_of(prefix: Prefix) -> ShardKey:
     """The shard that a prefix is in."""
     version, network, length = prefix
+    if length >= _ADDRESSES[version]:
+        return version, -1, network >> _NEIGHBOUR_BITS
     if length >= _NARROW[version]:
         return version, 0, network >> _SHARD_BITS
     return version, length, network >> (_BITS[version] - length + _NEIGHBOUR_BITS)
@@ -51,13 +61,20 @@ def shard_of(prefix: Prefix) -> ShardKey:
 def by_shard(items: Iterable[S]) -> dict[ShardKey, list[S]]:
     """The items, whose first field is a prefix, by its shard."""
     shards: defaultdict[ShardKey, list[S]] = defaultdict(list)
+    last, add = (0, 0), cast(list[S], []).append
     for item in items:
         version, network, length = item[0]
-        # As in shard_of, whose call would be a third of the time.
-        if length >= _NARROW[version]:
-            shards[version, 0, network >> _SHARD_BITS].append(item)
-        else:
+        # As in shard_of, whose call would be a third of the time; and neighbours often come one after the other.
+        if length < _NARROW[version]:
             shards[version, length, network >> (_BITS[version] - length + _NEIGHBOUR_BITS)].append(item)
+            continue
+        if length >= _ADDRESSES[version]:
+            shards[version, -1, network >> _NEIGHBOUR_BITS].append(item)
+            continue
+        place = network >> _SHARD_BITS
+        if place != last[1] or version != last[0]:
+            last, add = (version, place), shards[version, 0, place].append
+        add(item)
     return shards
 
 
@@ -131,15 +148,8 @@ class Table(Mapping[Prefix, V], Generic[V]):
         if self is before:
             return changed
         old_shards = Table.of(before).shards
-        for key, shard in self.shards.items():
-            old = old_shards.get(key)
-            if old is None:
-                changed.update(shard)
-            elif old is not shard:
-                changed.update([prefix for prefix, value in shard.items() if old.get(prefix, _ABSENT) is not value])
-                changed.update(old.keys() - shard.keys())
-        for key in old_shards.keys() - self.shards.keys():
-            changed.update(old_shards[key])
+        for key in differing(self.shards, old_shards):
+            changed.update(differing(self.shards.get(key, {}), old_shards.get(key, {})))
         return changed
 
     def changed(self, entries: Mapping[Prefix, V], gone: Iterable[Prefix] = ()) -> Table[V]:
@@ -246,12 +256,18 @@ _ABSENT: Final = object()
 """Identical to no value."""
 
 
+def differing(now: Mapping[K, V], before: Mapping[K, V]) -> Iterable[K]:
+    """The keys whose values are not one object, or that are in one of the two only."""
+    # One is an edited copy of the other nearly always, so what was in both stands in the same order.
+    if len(now) >= len(before) and all(map(is_, now, before)):
+        added = islice(now, len(before), None)
+        return chain(compress(now, map(is_not, now.values(), before.values())), added)
+    changed = [key for key, value in now.items() if before.get(key, _ABSENT) is not value]
+    return chain(changed, before.keys() - now.keys())
+
+
 def sharing(shards: Mapping[ShardKey, W], before: Mapping[ShardKey, W]) -> Mapping[ShardKey, W]:
     """Equal shards, as many as possible the very objects of `before`; `before` itself if all are."""
-    same = dict(shards)
-    for key, shard in shards.items():
-        old = before.get(key)
-        if old is not None and old is not shard and old == shard:
-            same[key] = old
-    is_same = same.keys() == before.keys() and all(shard is before[key] for key, shard in same.items())
-    return before if is_same else same
+    others = list(differing(shards, before))
+    equal = {key: before[key] for key in others if key in before and shards.get(key) == before[key]}
+    return before if len(equal) == len(others) else {**shards, **equal}

@@ -15,6 +15,7 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS, behaviour_of
 from bgpctl.core.fabric.facts import outer_mtu_bytes, underlay_of
 from bgpctl.core.fabric.host import Answer, Check, Facts, Needs, Verdict, good
+from bgpctl.core.fabric.protocol import Behaviour
 from bgpctl.core.net.addresses import InterfaceAddress
 
 
@@ -50,9 +51,12 @@ def examine(facts: Facts, needs: Needs) -> tuple[Finding, ...]:
 
 def checks(needs: Needs) -> Mapping[str, Check]:
     """All there are, those of the encapsulations that are needed among them."""
-    used = [item for item in BEHAVIOURS.values() if item.encapsulation in needs.tunnels]
-    tunnels = {name: check for item in used for name, check in item.checks.items()}
+    tunnels = {name: check for item in _used(needs) for name, check in item.checks.items()}
     return {**_KERNEL_CHECKS, **tunnels, **_HOST_CHECKS}
+
+
+def _used(needs: Needs) -> list[Behaviour]:
+    return [item for item in BEHAVIOURS.values() if item.encapsulation in needs.tunnels]
 
 
 def _privilege(facts: Facts, _: Needs) -> Iterator[Answer]:
@@ -71,12 +75,15 @@ def _next_hops(facts: Facts, _: Needs) -> Iterator[Answer]:
 
 
 def _nftables(facts: Facts, needs: Needs) -> Iterator[Answer]:
-    if not needs.masquerade:
+    """Every tunnel has a filter of what comes out of it, and those of the kernel one of senders too."""
+    tunnels = [item for item in _used(needs) if item.link_names(4) or item.link_names(6)]
+    users = [item.encapsulation.title for item in tunnels] + (["natOutgoing"] if needs.masquerade else [])
+    if not users:
         return
     if facts.nftables_missing is None:
-        yield good("nft works: natOutgoing can have its table")
+        yield good(f"nft works, for {', '.join(users)}")
     else:
-        yield Verdict.FAIL, f"natOutgoing needs it: {facts.nftables_missing}", "apt-get install nftables"
+        yield Verdict.FAIL, f"needed for {', '.join(users)}: {facts.nftables_missing}", "apt-get install nftables"
 
 
 def _namespaces(facts: Facts, _: Needs) -> Iterator[Answer]:
@@ -155,7 +162,14 @@ def _bgp_port(facts: Facts, needs: Needs) -> Iterator[Answer]:
     if not needs.bgp:
         return
     port = needs.intent.listen_port
-    if port not in facts.listening:
+    found = ", ".join(map(str, facts.speakers))
+    if len(facts.speakers) > 1:
+        text = f"several BGP speakers announce for this node: processes {found}"
+        yield Verdict.FAIL, text, "restart the agent, or stop it and run: bgpctl cleanup"
+    elif facts.speakers and not facts.agent:
+        text = f"the BGP speaker of an agent that has ended announces for this node: process {found}"
+        yield Verdict.WARN, text, "start the agent, or run: bgpctl cleanup"
+    elif port not in facts.listening:
         yield good(f"TCP port {port} is free")
     elif facts.agent:
         yield good(f"TCP port {port} is in use, and an agent runs")

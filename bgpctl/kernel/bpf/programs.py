@@ -201,6 +201,9 @@ def decapsulate(tunnel_index: int, tunnel_mac: bytes, addresses_fd: int, counter
     p.op_reg("mov", R6, R1)
     _if_for_us(p, addresses_fd)
     _if_known_as(p, SOURCE, _SOURCE, addresses_fd, "unknown-source")
+    # RFC 791, 3.2: a packet whose time is up is destroyed; no host sends one, and no router passes one on.
+    p.load(B, R1, FP, _INNER + _TTL)
+    p.jump("jeq", R1, 0, "drop")
 
     # RFC 2003, 3.1: the inner packet is IPv4 too.
     _load_packet(p, _ETHERNET_BYTES + HEADER_BYTES, _OUTER, 1, "drop")

@@ -106,7 +106,12 @@ class KernelIpip:
 
 def dropped_packets() -> int | None:
     """How many packets the table of the calling thread's namespace has dropped; None without one. Raises OSError."""
-    rules = [item["rule"]["expr"] for item in nft.listed(TABLE) if _is_ours(item, "rule")]
+    return _parse_dropped(nft.listed(TABLE))
+
+
+@nft.of_ours
+def _parse_dropped(listed: list[dict[str, Any]]) -> int | None:
+    rules = [item["rule"]["expr"] for item in listed if _is_ours(item, "rule")]
     counted = (
         expression["counter"]["packets"] for expression in (rules[-1] if rules else ()) if "counter" in expression
     )
@@ -135,6 +140,7 @@ def _set(name: str, addresses: Iterable[Address]) -> str:
     return f"set {name} {{ type ipv4_addr; {f'elements = {{ {elements} }};' if elements else ''} }}"
 
 
+@nft.of_ours
 def parse(listed: list[dict[str, Any]]) -> Decap | None:
     """The senders that our table allows, from `nft -j list`; None if it is absent or its rules were changed."""
     sets = {item["set"]["name"]: item["set"].get("elem", []) for item in listed if _is_ours(item, "set")}
@@ -161,7 +167,7 @@ def _matches(expressions: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     """The field of each match of a rule (`iifname`, `daddr`, …), with the value that it wants."""
     for expression in expressions:
         match expression:
-            case {"match": {"left": {"meta": {"key": field}} | {"payload": {"field": field}}, "right": wanted}}:
+            case {"match": {"left": {"meta": {"key": field}} | {"payload": {"field": field}}, "right": str(wanted)}}:
                 yield field, wanted
             case _:
                 pass

@@ -134,6 +134,25 @@ def test_a_peer_that_never_sends_end_of_rib_counts_as_complete_after_a_while() -
     assert prefixes(tables) == {ONE}
 
 
+def test_a_peer_that_changes_routes_all_the_time_counts_as_complete_too_but_not_while_it_confirms() -> None:
+    blocks = [Prefix.parse(f"10.244.{number}.0/26") for number in range(30)]
+    tables = received(*blocks, graceful=False)
+    tables = adj_rib_in.refresh_begun(tables, PEER, 10.0)
+    for number, block in enumerate(blocks):
+        tables = adj_rib_in.expired(tables, 10.0 + 10 * number)
+        tables = adj_rib_in.updated(tables, Update(PEER, (path(block, PEER),)), 10.0 + 10 * number)
+    assert prefixes(tables) == set(blocks)
+    assert tables[PEER].state is TableState.AWAITING_END_OF_RIB
+    tables = adj_rib_in.updated(tables, Update(PEER, (path(ONE, PEER),)), 301.0)
+    assert adj_rib_in.expired(tables, 301.0)[PEER].state is TableState.SYNCED
+
+
+def test_a_session_that_was_found_up_has_the_n_bit_of_its_open() -> None:
+    found = partial(adj_rib_in.session_found_up, peer=PEER, at_s=5.0, uptime_s=4.0, restart_time_s=120)
+    assert not found(received(ONE))[PEER].notification_restart
+    assert found(adj_rib_in.expect({}, [PEER], 0.0, 120.0))[PEER].notification_restart
+
+
 def test_a_table_that_is_still_coming_is_not_swept() -> None:
     tables = adj_rib_in.session_up(received(ONE), PEER, 10.0)
     tables = adj_rib_in.updated(tables, Update(PEER, (path(TWO, PEER),)), 35.0)
@@ -278,7 +297,10 @@ def test_what_a_peer_withdraws_is_withdrawn_before_its_end_of_rib_too() -> None:
 def test_a_peer_that_is_shut_down_has_withdrawn_everything() -> None:
     before = received(ONE)
     assert adj_rib_in.withdrawn(before, adj_rib_in.session_down(before, CAUSES["shut down"], 5.0)) == {ONE}
-    for cause in CAUSES.keys() - {"shut down", "hard reset", "administrative reset"}:
+    refused = SessionDown(PEER, "connect: Connection refused", notified=False, kind=DownKind.REFUSED)
+    after = adj_rib_in.session_down(adj_rib_in.session_down(before, CAUSES["shut down"], 5.0), refused, 5.1)
+    assert adj_rib_in.withdrawn(before, after) == {ONE}
+    for cause in CAUSES.keys() - {"shut down", "hard reset"}:
         assert adj_rib_in.withdrawn(before, adj_rib_in.session_down(before, CAUSES[cause], 5.0)) == set()
 
 

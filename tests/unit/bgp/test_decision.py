@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from bgpctl.core.bgp.decision import Candidate, Lost, choose
+from bgpctl.core.bgp.path import AsSet
 from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.net.addresses import Address, Asn
 from tests.cluster import path
@@ -28,6 +29,14 @@ def test_med_is_compared_only_within_one_neighbour_as() -> None:
 def test_the_shorter_as_path_wins() -> None:
     near, far = candidate("10.0.0.9", 65001, 65001), candidate("10.0.0.1", 65002, 65002, 65003)
     assert choose([far, near]).best == near
+
+
+def test_a_set_counts_as_one_as() -> None:
+    far = candidate("10.0.0.1", 65002, 65002, 65020, 65021)
+    near = candidate("10.0.0.9", 65001, 65001)
+    aggregate = replace(near.path, as_path=(Asn(65001), AsSet((Asn(65010), Asn(65011), Asn(65012)))))
+    near = replace(near, received=Received(aggregate, 0.0))
+    assert choose([far, near]).lost == ((far, Lost.AS_PATH),)
 
 
 def test_an_external_path_beats_an_internal_one() -> None:

@@ -12,7 +12,7 @@ from bgpctl.core.bgp.decision import Candidate, Choice
 from bgpctl.core.bgp.export_policy import ExportInput, announceable, routes_for, sources
 from bgpctl.core.bgp.filters import NORMAL_LOCAL_PREF, local_pref
 from bgpctl.core.bgp.import_policy import GRACEFUL_SHUTDOWN, Policy
-from bgpctl.core.bgp.path import Attributes, Path
+from bgpctl.core.bgp.path import AsSet, Attributes, Path, RawAttribute
 from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.cluster.configuration import Advertisement, Filter, FilterRule, NextHopMode, Peer
@@ -118,6 +118,26 @@ def test_an_external_route_goes_inside_with_its_next_hop_and_never_back() -> Non
 def test_the_origin_of_a_path_is_passed_on_as_it_was() -> None:
     begun = outside(replace(FROM_TOR.path, origin="incomplete"))
     assert {adj_rib_out(EDGE, peer, begun)[begun.path.prefix].origin for peer in (A2, TOR2)} == {"incomplete"}
+
+
+def test_sets_and_attributes_that_no_decision_reads_are_passed_on_as_they_were() -> None:
+    aggregate = replace(
+        path("10.244.9.0/26", "10.0.0.254", 65001),
+        as_path=(Asn(65001), AsSet((Asn(65010), Asn(65011)))),
+        passed_on=(RawAttribute(0x40, 6, b""), RawAttribute(0xE0, 200, b"x")),
+    )
+    inside_ = adj_rib_out(EDGE, A2, outside(aggregate))[aggregate.prefix]
+    assert (inside_.as_path, inside_.passed_on) == (aggregate.as_path, aggregate.passed_on)
+    outside_ = adj_rib_out(EDGE, TOR2, outside(aggregate))[aggregate.prefix]
+    assert (outside_.as_path, outside_.passed_on) == ((64512, *aggregate.as_path), aggregate.passed_on)
+
+
+def test_a_route_whose_attributes_fill_a_message_is_kept_in() -> None:
+    small, large = (
+        replace(path("10.244.9.0/26", "10.0.0.254", 65001), communities=((65001, 1),) * n) for n in (900, 1050)
+    )
+    assert small.prefix in adj_rib_out(EDGE, A2, outside(small))
+    assert large.prefix not in adj_rib_out(EDGE, A2, outside(large))
 
 
 def test_a_path_with_an_unreachable_next_hop_is_not_advertised() -> None:

@@ -12,6 +12,7 @@ from tests.stories.mesh import B1, converged
 
 BLOCK = Prefix.parse("10.244.3.0/26")
 UP = (SessionOpened(B1, Asn(64512), B1, 30, 120, forwarding_preserved=True), SessionUp(B1))
+WITHOUT_GRACEFUL_RESTART = SessionOpened(B1, Asn(64512), B1, 30, None, forwarding_preserved=False)
 DOWN = SessionDown(B1, "closing connection", notified=False)
 
 
@@ -37,7 +38,7 @@ def test_a_peer_that_dies_before_its_end_of_rib_again_and_again_holds_back_remov
 
 
 def test_a_peer_that_changes_routes_all_the_time_and_sends_no_end_of_rib_does_so_too() -> None:
-    start = observed(converged().state.bgp, 0.0, DOWN, *UP)
+    start = observed(converged().state.bgp, 0.0, DOWN, WITHOUT_GRACEFUL_RESTART, UP[1])
     assert ends_of_ignorance_s(start, Update(B1, (path(str(BLOCK), B1),))) <= IGNORANCE_S / 2
     other = Update(B1, (path("10.244.77.0/26", B1),))
     ended = replace(start, adj_rib_in=start.adj_rib_in)

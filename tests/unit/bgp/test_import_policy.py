@@ -6,7 +6,7 @@ import pytest
 
 from bgpctl.core.bgp.filters import local_pref
 from bgpctl.core.bgp.import_policy import GRACEFUL_SHUTDOWN, Policy, verdict
-from bgpctl.core.bgp.path import Path
+from bgpctl.core.bgp.path import AsSet, Path
 from bgpctl.core.bgp.session_policy import SessionPolicy
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.bgp.speaker import Session
@@ -58,6 +58,7 @@ def reason(of: Path | Rejection) -> RejectCode | None:
         (path("10.244.2.0/26", "10.0.0.1"), RejectCode.OWN_NEXT_HOP),
         (replace(GOOD, origin="invalid"), RejectCode.BAD_ORIGIN),
         (path("10.244.2.0/26", "10.0.0.2", 65001, 64512), RejectCode.OWN_AS),
+        (replace(GOOD, as_path=(AsSet((Asn(65001), Asn(64512))),)), RejectCode.OWN_AS),
         (replace(GOOD, originator=Address.parse("10.0.0.1")), RejectCode.OWN_ORIGINATOR),
         (path("0.0.0.0/0", "10.0.0.2"), RejectCode.DEFAULT_ROUTE),
         (path(ELSEWHERE, "10.0.0.2"), RejectCode.OUTSIDE_POOLS),

@@ -116,7 +116,8 @@ def test_router_advertisements_are_heeded_on_by_a_router_that_heeded_them_as_a_h
     desired = derived(intent, observed=kernel)
     forwarding = Sysctl("net/ipv6/conf/all/forwarding", "1")
     assert (Sysctl(name, "2") in desired.dataplane.sysctls, forwarding in desired.dataplane.sysctls) == (wanted, True)
-    puts = [op.object for op in plan(desired, kernel).ops if isinstance(op.object, Sysctl)]
+    sysctls = (op.object for op in plan(desired, kernel).ops if isinstance(op.object, Sysctl))
+    puts = [sysctl for sysctl in sysctls if "vxlan" not in sysctl.name]
     assert puts == ([Sysctl(name, "2"), forwarding] if seen == "1" else [forwarding])
 
 

@@ -52,6 +52,8 @@ ONE_VALUE = {
     "nodes: {a: {address: 10.0.0.1/24, accepts: ipip}}": (1, 44, "type"),
     "peers: {t: {ip: 10.0.0.1/24, asNumber: 1}}": (1, 17, "address"),
     "nodes: {a: {}}": (1, 9, "missing"),
+    'peers: {t: {ip: 10.0.0.9, asNumber: 1, passwordFile: "/etc/x\\0y"}}': (1, 54, "file-name"),
+    'nodeMeshPasswordFile: "\\0"': (1, 23, "file-name"),
 }
 
 TOGETHER = {

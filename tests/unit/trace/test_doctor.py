@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bgpctl.core.cluster.configuration import Backend
-from bgpctl.core.cluster.encapsulation import Mode
+from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, VXLAN, Encapsulation, Mode
 from bgpctl.core.fabric import ipip, vxlan
 from bgpctl.core.fabric.host import Chain, Facts, Needs, Verdict
 from bgpctl.core.fabric.ipip import Ipip
@@ -65,8 +65,6 @@ ETH1 = Link("eth1", Plain(""), 1400, owned=False)
         ("ipip", replace(FINE, tunnels=without_module(bpf_missing="CAP_BPF")), [FAIL]),
         ("ipip", replace(FINE, tunnels=without_module(tcx=False)), [WARN]),
         ("ipip", replace(BY_BPF, tunnels=without_module(tcx=False)), [PASS]),
-        ("ipip", replace(FINE, nftables_missing="no nft"), [FAIL]),
-        ("ipip", replace(FINE, tunnels=without_module(), nftables_missing="no nft"), [PASS]),
         ("nftables", FINE, [PASS]),
         ("nftables", replace(FINE, nftables_missing="no nft"), [FAIL]),
         ("namespaces", FINE, [PASS]),
@@ -88,6 +86,9 @@ ETH1 = Link("eth1", Plain(""), 1400, owned=False)
         ("mtu", with_links(Link("tunl0", Ipip(), 1380), ETH1, routes=NARROW), [PASS]),
         ("bgp port", FINE, [PASS]),
         ("bgp port", replace(FINE, listening=frozenset({179})), [FAIL]),
+        ("bgp port", replace(FINE, listening=frozenset({179}), speakers=(7,)), [WARN]),
+        ("bgp port", replace(FINE, listening=frozenset({179}), speakers=(7,), agent=True), [PASS]),
+        ("bgp port", replace(FINE, listening=frozenset({179}), speakers=(7, 8), agent=True), [FAIL]),
         ("bgp port", replace(FINE, listening=frozenset({179}), agent=True), [PASS]),
         ("vxlan port", FINE, [PASS]),
         ("vxlan port", with_links(foreign_vxlan(4096, 4789)), [FAIL]),
@@ -105,15 +106,28 @@ def test_a_check_explains_the_facts(check: str, facts: Facts, verdicts: list[Ver
     assert all(bool(finding.next) is (finding.verdict is not PASS) for finding in found)
 
 
+@pytest.mark.parametrize(
+    ("tunnels", "masquerade", "verdicts"),
+    [
+        ({VXLAN}, False, [FAIL]),
+        ({IPIP}, False, [FAIL]),
+        ({DIRECT}, True, [FAIL]),
+        ({DIRECT}, False, []),
+    ],
+)
+def test_every_tunnel_needs_nftables(tunnels: set[Encapsulation], masquerade: bool, verdicts: list[Verdict]) -> None:
+    facts = replace(FINE, tunnels=without_module(), nftables_missing="no nft")
+    needs = replace(NEEDS, tunnels=frozenset(tunnels), masquerade=masquerade)
+    assert [finding.verdict for finding in examine(facts, needs) if finding.check == "nftables"] == verdicts
+
+
 def test_every_check_reports_something_about_a_node() -> None:
     assert {finding.check for finding in examine(FINE, NEEDS)} == set(checks(NEEDS))
 
 
 def test_only_requirements_of_the_cluster_file_are_needed() -> None:
     needs = needs_of(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN), NODE)
-    worse = replace(
-        FINE, tunnels=without_module(bpf_missing="CAP_BPF"), nftables_missing="nft", listening=frozenset({179})
-    )
+    worse = replace(FINE, tunnels=without_module(bpf_missing="CAP_BPF"), listening=frozenset({179}))
     assert FAIL not in {finding.verdict for finding in examine(worse, needs)}
     assert Address.parse("10.1.0.3") in needs.remotes
 

@@ -1,0 +1,77 @@
+"""
+The packets that a tunnel may carry to this node: from what is other members', to what is its own.
+
+An outer source that is a member's proves only which node sent a packet. It must carry what members send: from the
+pools, but not from this node's own blocks, and to this node's blocks and tunnel addresses. Then nothing is relayed to a
+third host, nothing leaves with this node's address, and no service of the node is reached at its other addresses.
+
+An address belongs to the longest prefix that covers it: one that another member has borrowed from an own block is the
+other's, and one that is borrowed from another's block is our own. Every pool counts, whatever its encapsulation: while
+it changes, a probe by the new tunnel is answered before this node knows that the pool will use it.
+
+Refuses to know: how packets are kept out, who may send tunnel packets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
+
+from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.fabric.facts import Underlay
+from bgpctl.core.fabric.protocol import Site, members_at
+from bgpctl.core.net.addresses import Prefix
+from bgpctl.core.net.longest_match import LongestMatch
+from bgpctl.core.net.objects import InnerFilter
+
+
+def inner_filter(site: Site, link: str, underlay: Underlay) -> InnerFilter:
+    """The filter of a tunnel device over this underlay."""
+    version = underlay.version
+    ours = set(_prefixes_of(site.intent, site.node, version))
+    pools = {pool.cidr for pool in site.intent.pools if pool.cidr.version == version}
+    beside = set(_beside(site, version, ours, pools))
+    sources, destinations = _nearest((pools | beside) - ours, ours), _nearest(ours, beside)
+    own = tuple(sorted((underlay.address.address, *underlay.also)))
+    return InnerFilter(link, version, members_at(site, version), own, sources, destinations)
+
+
+def _prefixes_of(intent: Intent, node: Node, version: int) -> Iterator[Prefix]:
+    ends = (address.host_prefix for address in intent.tunnel_addresses(node))
+    yield from (prefix for prefix in (*intent.prefixes_of(node), *ends) if prefix.version == version)
+
+
+def _beside(site: Site, version: int, ours: Iterable[Prefix], pools: Iterable[Prefix]) -> Iterator[Prefix]:
+    """
+    Prefixes of others but those that are in a pool and in no own block, which add nothing to the pool. That is nearly
+    all of them, so it is found without what is derived: an end of a tunnel lies in a block, or was given.
+    """
+    intent = site.intent
+    adds_nothing = LongestMatch(chain(((prefix, False) for prefix in ours), ((prefix, True) for prefix in pools)))
+    for name, given in intent.allocations.by_node.items():
+        if name == site.node.name or intent.node(name) is None:
+            continue
+        ends = (address.host_prefix for _, address in given.tunnel_addresses)
+        for prefix in chain(given.blocks, given.borrowed, ends):
+            if prefix.version == version and not adds_nothing.covering(prefix):
+                yield prefix
+
+
+def _nearest(wanted: Iterable[Prefix], others: Collection[Prefix]) -> tuple[Prefix, ...]:
+    """The addresses whose longest prefix is a wanted one, as prefixes that do not overlap."""
+    found = {part for prefix in wanted for part in _without(prefix, [o for o in others if prefix.covers(o)])}
+    kept: list[Prefix] = []
+    for prefix in sorted(found, key=lambda prefix: (prefix.network, prefix.length)):
+        if not kept or not kept[-1].covers(prefix):
+            kept.append(prefix)
+    return tuple(sorted(kept))
+
+
+def _without(prefix: Prefix, holes: Collection[Prefix]) -> Iterator[Prefix]:
+    if not holes:
+        yield prefix
+    elif prefix not in holes:
+        for network in (prefix.network, prefix.network + prefix.size // 2):
+            half = Prefix(prefix.version, network, prefix.length + 1)
+            yield from _without(half, [hole for hole in holes if half.covers(hole)])

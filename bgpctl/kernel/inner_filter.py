@@ -1,0 +1,109 @@
+"""
+The filter of what comes out of a tunnel device: an nftables table of ours for each, at the device's own ingress.
+
+There it costs other packets nothing, is the same for every encapsulation and driver, and sees what is no IP as well.
+The kernel drops the chain with its device, and since Linux 6.16 keeps it for the next one of that name, anyone's. So
+a table goes with its device, and one whose device is gone is reported, to be removed.
+
+Refuses to know: which packets should pass, and who may send tunnel packets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, Final
+
+from bgpctl.core.fabric.encapsulations import BEHAVIOURS
+from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.objects import InnerFilter
+from bgpctl.kernel import nft
+from bgpctl.kernel.masquerade import prefixes
+
+_FAMILY: Final = "netdev"
+_NAMES: Final = frozenset(
+    name for item in BEHAVIOURS.values() for version in (4, 6) for name in item.link_names(version)
+)
+"""The names that devices of ours may have."""
+_PREFIX: Final = "bgpctl_inner_"
+_IP: Final = {4: "ip", 6: "ip6"}
+_ECHO: Final = {4: "icmp type 8", 6: "icmpv6 type 128"}
+_DISCOVERY: Final = {4: (), 6: ("icmpv6 type 133-137 counter drop",)}
+"""Router and neighbour discovery and redirects: neighbours are our own entries alone."""
+_PASSING: Final = ("accept", "accept", "accept", "accept", "drop")
+_VERDICTS: Final = {4: _PASSING, 6: ("drop", *_PASSING)}
+_SETS: Final = ("members", "own", "sources", "destinations")
+
+
+def put(wanted: InnerFilter) -> None:
+    """Let pass what `wanted` describes, in place of an earlier table, in one transaction. Raises OSError."""
+    nft.replace(_table(wanted.link), body(wanted), _FAMILY)
+
+
+def remove(link: str) -> None:
+    """Let everything pass; absent is no error. Raises OSError."""
+    nft.remove(_table(link), _FAMILY)
+
+
+def remove_with(link: str) -> None:
+    """Remove the table of a device that is gone, if there is one; nft is not needed otherwise. Raises OSError."""
+    if (_FAMILY, _table(link)) in nft.tables():
+        remove(link)
+
+
+def observe(links: Collection[str]) -> frozenset[InnerFilter]:
+    """
+    The filters of these devices that are as we make them. One that lets nothing pass, and is equal to none that we put,
+    stands for each table whose device is gone. Raises OSError.
+    """
+    ours = [name for family, name in nft.tables() if family == _FAMILY and name.startswith(_PREFIX)]
+    links_by_table = {_table(link): link for link in (*_NAMES, *links)}
+    found = (_read(name, links_by_table.get(name, name.removeprefix(_PREFIX)), links) for name in ours)
+    return frozenset(item for item in found if item)
+
+
+def _read(table: str, link: str, links: Collection[str]) -> InnerFilter | None:
+    if link not in links:
+        return InnerFilter(link, 4, (), (), (), ())
+    found = parse(nft.listed(table, _FAMILY))
+    return found if found and found.link == link else None
+
+
+def body(wanted: InnerFilter) -> str:
+    """The table's content."""
+    ip, kind = _IP[wanted.version], f"ipv{wanted.version}_addr"
+    rules = (
+        *_DISCOVERY[wanted.version],
+        f"{ip} saddr @sources {ip} daddr @destinations accept",
+        f"{ip} saddr @members {ip} daddr @destinations accept",
+        *(f"{ip} saddr @{name} {ip} daddr @own {_ECHO[wanted.version]} accept" for name in ("sources", "members")),
+        f'counter drop comment "{wanted.link}"',  # nft's JSON shows a chain without its device
+    )
+    hook = f'type filter hook ingress device "{wanted.link}" priority 0; policy accept;'
+    sets = (_set(name, kind, getattr(wanted, name)) for name in _SETS)
+    return "\n".join((*sets, "chain ingress {", hook, *rules, "}"))
+
+
+def _set(name: str, kind: str, elements: Iterable[object]) -> str:
+    inside = ", ".join(map(str, elements))
+    flags = "flags interval;" if name in {"sources", "destinations"} else ""
+    return f"set {name} {{ type {kind}; {flags} {f'elements = {{ {inside} }};' if inside else ''} }}"
+
+
+def _table(link: str) -> str:
+    """In its name nftables takes neither hyphen nor dot."""
+    return _PREFIX + link.translate({45: "_", 46: "_"})
+
+
+@nft.of_ours
+def parse(listed: list[dict[str, Any]]) -> InnerFilter | None:
+    """The reverse of `body`, from nft's JSON; None for rules of another program, or without a device."""
+    sets = {item["set"]["name"]: item["set"] for item in listed if "set" in item}
+    rules = [item["rule"] for item in listed if "rule" in item]
+    if sets.keys() != set(_SETS) or not rules:
+        return None
+    version, link = 4 if sets["own"]["type"] == "ipv4_addr" else 6, str(rules[-1].get("comment", ""))
+    if tuple(next(iter(rule["expr"][-1]), "") for rule in rules) != _VERDICTS[version]:
+        return None
+    members, own = (tuple(sorted(map(Address.parse, sets[name].get("elem", [])))) for name in ("members", "own"))
+    sources, destinations = (prefixes(sets[name].get("elem", [])) for name in ("sources", "destinations"))
+    return InnerFilter(link, version, members, own, sources, destinations)

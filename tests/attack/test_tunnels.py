@@ -1,0 +1,165 @@
+"""
+Attacks through a node's tunnels, on running kernels: each row a packet that must have no effect, each column a driver.
+
+Every column is a cluster of three nodes as their agents would have made them, with a workload each, and a stranger on
+the same underlay who knows every name, address, VNI and MAC. Whether a packet had an effect is judged once traffic that
+was sent after it has arrived.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from bgpctl.core.cluster.encapsulation import IPIP, VXLAN
+from bgpctl.core.net.addresses import Address
+from bgpctl.kernel import probe_packets, vxlan_guard
+from bgpctl.lab import netns
+from tests.attack.tunnels_rig import (
+    DRIVERS,
+    MEMBER,
+    STRANGER,
+    VNI,
+    Cluster,
+    attacked,
+    cluster,
+    shell,
+    world,
+)
+
+pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces")]
+
+
+@pytest.fixture(scope="module", params=DRIVERS)
+def under_attack(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    with cluster(*DRIVERS[request.param]) as made:
+        yield made
+
+
+@pytest.fixture
+def vxlan(under_attack: Cluster) -> Cluster:
+    if under_attack.encapsulation != VXLAN:
+        pytest.skip("no VXLAN")
+    return under_attack
+
+
+@pytest.fixture(scope="module", params=DRIVERS)
+def untracked(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Without natOutgoing, whose table has the kernel track connections, and put fragments together at once."""
+    with cluster(*DRIVERS[request.param], masqueraded=False) as made:
+        yield made
+
+
+# From a stranger -----------------------------------------------------------------------------------------------
+
+
+def test_a_stranger_reaches_no_workload(under_attack: Cluster) -> None:
+    assert not attacked(under_attack, STRANGER, "w1", under_attack.family.workload_of(1))
+
+
+def test_a_stranger_is_not_relayed_to_a_third_host(under_attack: Cluster) -> None:
+    assert not attacked(under_attack, STRANGER, "w3", under_attack.family.workload_of(3))
+
+
+def test_a_stranger_gets_no_packet_into_the_world_with_the_nodes_address(under_attack: Cluster) -> None:
+    assert not attacked(under_attack, STRANGER, "bridge", world(under_attack.family))
+
+
+def test_a_stranger_with_another_vni_reaches_no_workload(vxlan: Cluster) -> None:
+    assert not attacked(vxlan, STRANGER, "w1", vxlan.family.workload_of(1), vni=VNI + 1)
+
+
+def test_a_strangers_fragments_reach_no_workload(under_attack: Cluster) -> None:
+    made, target = under_attack, under_attack.family.workload_of(1)
+    text = b"attack" + bytes(1420)
+    with made.listen("w1", target) as victim:
+        made.inject(STRANGER, made.udp(made.family.workload_of(MEMBER), target, text))
+        assert not made.has_arrived(victim, text[:100])
+
+
+CUTS = [8, 16, 64]
+"""Behind the outer UDP header, the VXLAN header, and inside the frame; in octets."""
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_strangers_packet_cut_in_two_reaches_no_workload(untracked: Cluster, cut: int) -> None:
+    made, target, text = untracked, untracked.family.workload_of(1), b"attack" + bytes(64)
+    with made.listen("w1", target) as victim:
+        made.inject_in_two(STRANGER, made.udp(made.family.workload_of(MEMBER), target, text), cut)
+        assert not made.has_arrived(victim, text)
+
+
+def test_a_strangers_packet_cut_in_two_is_counted(untracked: Cluster) -> None:
+    made, target = untracked, untracked.family.workload_of(1)
+    if made.encapsulation == IPIP:
+        pytest.skip("the BPF driver counts for itself")
+    before = dropped_packets(made)
+    with made.listen("w1", target) as victim:
+        made.inject_in_two(STRANGER, made.udp(made.family.workload_of(MEMBER), target, b"attack"), 8)
+        assert not made.has_arrived(victim, b"attack")
+    assert dropped_packets(made) == before + 1
+
+
+def dropped_packets(made: Cluster) -> int:
+    (link,) = (link for link in made.kernels[1].observe().links if link.name.startswith("vxlan"))
+    guards = netns.inside(made.name("n1"), lambda: vxlan_guard.observe([link.name]))
+    return guards[link.name].dropped_packets
+
+
+# From a member that is not what it was ---------------------------------------------------------------------------
+
+
+def test_a_member_sends_from_its_own_block(under_attack: Cluster) -> None:
+    """Not an attack: the same packet, as members send it, arrives."""
+    assert attacked(under_attack, MEMBER, "w1", under_attack.family.workload_of(1))
+
+
+def test_a_members_fragments_arrive(under_attack: Cluster) -> None:
+    made, target = under_attack, under_attack.family.workload_of(1)
+    if made.encapsulation == IPIP:
+        pytest.skip("the BPF driver takes no fragments of an outer packet")
+    text = b"whole" + bytes(1420)
+    with made.listen("w1", target) as victim:
+        made.inject(MEMBER, made.udp(made.family.workload_of(MEMBER), target, text))
+        assert made.has_arrived(victim, text[:100])
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_members_packet_cut_in_two_arrives(untracked: Cluster, cut: int) -> None:
+    made, target, text = untracked, untracked.family.workload_of(1), b"whole" + bytes(64)
+    if made.encapsulation == IPIP:
+        pytest.skip("the BPF driver takes no fragments of an outer packet")
+    with made.listen("w1", target) as victim:
+        made.inject_in_two(MEMBER, made.udp(made.family.workload_of(MEMBER), target, text), cut)
+        assert made.has_arrived(victim, text)
+
+
+# What a tunnel device learns -------------------------------------------------------------------------------------
+
+
+def advertisement(source: Address) -> bytes:
+    """A router advertisement of a default router for half an hour (RFC 4861, section 4.2)."""
+    everyone = Address.parse("ff02::1")
+    body = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
+    pseudo = source.packed + everyone.packed + struct.pack("!II", len(body), 58)
+    total = sum(struct.unpack(f"!{len(pseudo + body) // 2}H", pseudo + body))
+    total = (total >> 16) + (total & 0xFFFF)
+    summed = body[:2] + struct.pack("!H", ~((total >> 16) + total) & 0xFFFF) + body[4:]
+    header = bytearray(probe_packets.header(len(body), 58, source, everyone))
+    header[7] = 255
+    return bytes(header) + summed
+
+
+@pytest.mark.parametrize("sender", [STRANGER, MEMBER], ids=["stranger", "member"])
+@pytest.mark.parametrize("forwarding", ["0", "1"])
+def test_nobody_gives_the_node_a_default_route_by_a_tunnel(vxlan: Cluster, sender: int, forwarding: str) -> None:
+    if vxlan.family.version == 6 and forwarding == "0":
+        pytest.skip("the node forwards IPv6")
+    netns.set_sysctls(vxlan.name("n1"), {"net/ipv6/conf/all/forwarding": forwarding})
+    vxlan.inject(sender, advertisement(Address.parse("fe80::bad")))
+    assert attacked(vxlan, MEMBER, "w1", vxlan.family.workload_of(1))
+    found = shell(vxlan, "n1", "ip -6 route show default")
+    assert "vxlan" not in found, found

@@ -1,0 +1,206 @@
+"""The objects that should be in a kernel follow from an edit of some nodes as they follow from the whole intent."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bgpctl.core.cluster.allocations import Allocations, NodeAllocations, TunnelAddress
+from bgpctl.core.cluster.configuration import Backend, Configuration, Node, Pool
+from bgpctl.core.cluster.encapsulation import IPIP, VXLAN, Mode
+from bgpctl.core.cluster.intent import Intent, changed_nodes, sharing, with_edits
+from bgpctl.core.fabric import desired, entries
+from bgpctl.core.fabric.derive import Derivation, Question, derived
+from bgpctl.core.fabric.desired import NextHopKey, next_hop_ids, renumbered
+from bgpctl.core.fabric.vxlan import Vxlan
+from bgpctl.core.net import table
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix, Vni
+from bgpctl.core.net.dataplane import Dataplane, surroundings
+from bgpctl.core.net.objects import Link, LinkAddress, Plain, Route
+from bgpctl.core.net.table import Table
+from tests.laws.intents import intents
+
+HERE: Final = Node("a", InterfaceAddress.parse("10.0.0.1/24"), InterfaceAddress.parse("fd01::1/64"))
+_BLUE, _RED = Prefix.parse("10.244.0.0/16"), Prefix.parse("fd00:244::/48")
+POOLS: Final = (
+    (Pool("blue", _BLUE, VXLAN, Mode.ALWAYS),),
+    (Pool("blue", _BLUE, VXLAN, Mode.CROSS_SUBNET), Pool("red", _RED, VXLAN, Mode.ALWAYS, 122)),
+    (Pool("blue", _BLUE, IPIP, Mode.ALWAYS), Pool("red", _RED, VXLAN, Mode.CROSS_SUBNET, 122)),
+)
+KERNEL: Final = Dataplane.of(
+    (
+        Link("eth0", Plain("veth"), 1500, owned=False),
+        Link("eth1", Plain("veth"), 1400, owned=False),
+        LinkAddress("eth0", HERE.address),
+        *(LinkAddress("eth0", own) for own in (HERE.address6,) if own),
+        Route(Prefix.parse("10.0.0.0/24"), link="eth0", metric=0, protocol=2),
+        Route(Prefix.parse("10.0.1.0/24"), link="eth1", metric=0, protocol=2),
+        Route(Prefix.parse("0.0.0.0/0"), gateway=Address.parse("10.0.0.254"), link="eth0", metric=0, protocol=3),
+    )
+)
+_BLOCKS: Final = tuple(map(Prefix.parse, ("10.244.1.0/26", "10.244.2.0/26", "10.244.3.0/26", "fd00:244::40/122")))
+_OWN: Final = tuple(map(InterfaceAddress.parse, ("10.0.0.2/24", "10.0.0.3/24", "10.0.1.4/24", "192.0.2.1/24")))
+
+
+@st.composite
+def members(draw: st.DrawFn) -> tuple[Node, NodeAllocations]:
+    """A node of a few, and what it was given; two may well have the same."""
+    name = draw(st.sampled_from("bcde"))
+    other = draw(st.none() | st.sampled_from([InterfaceAddress.parse(f"fd01::{number}/64") for number in (2, 3)]))
+    blocks = tuple(sorted(draw(st.sets(st.sampled_from(_BLOCKS), max_size=2))))
+    borrowed = tuple(draw(st.sets(st.sampled_from([Prefix.parse("10.244.1.7/32")]), max_size=1)))
+    ends = draw(st.sets(st.sampled_from([TunnelAddress(VXLAN, Address.parse("10.244.1.9"))]), max_size=1))
+    given = NodeAllocations(blocks, borrowed, frozenset(ends))
+    return Node(name, draw(st.sampled_from(_OWN)), other), given
+
+
+Edit: TypeAlias = list[str | tuple[Node, NodeAllocations]]
+"""Nodes as they are now, or names of nodes that are gone."""
+EDITS: Final = st.lists(st.lists(st.sampled_from("abcde") | members(), min_size=1, max_size=2), max_size=8)
+
+
+def edited(intent: Intent, edit: Edit) -> Intent:
+    nodes: dict[str, Node | None] = {}
+    given: dict[str, NodeAllocations | None] = {}
+    for item in edit:
+        if isinstance(item, tuple):
+            nodes[item[0].name], given[item[0].name] = item
+        elif item != HERE.name:
+            nodes[item] = given[item] = None
+        else:
+            given[item] = NodeAllocations((Prefix.parse("10.244.9.0/26"),))
+    return with_edits(intent, nodes, given)
+
+
+def is_whole(pools: tuple[Pool, ...], edits: list[Edit]) -> bool:
+    """True if after each edit the same is derived as without anything from before."""
+    intent = Intent(backend=Backend.BIRD, pools=pools, nodes=(HERE,))
+    foreign, before = surroundings(KERNEL).foreign, None
+    for edit in edits:
+        intent = edited(intent, edit)
+        question = Question(intent, HERE, {}, Table(), foreign)
+        before, anew = derived(question, before), derived(question)
+        if before.desired != anew.desired or before.resolution.ids != anew.resolution.ids:
+            return False
+    return True
+
+
+@given(st.sampled_from(POOLS), EDITS, st.sampled_from([40, 1 << 24]))
+@settings(max_examples=100)
+def test_after_any_edits_of_nodes_the_same_is_derived_as_from_the_whole(
+    pools: tuple[Pool, ...], edits: list[Edit], space: int
+) -> None:
+    with patch.object(desired, "_ID_SPACE", space):
+        assert is_whole(pools, edits)
+
+
+def test_nodes_that_are_forgotten_are_found() -> None:
+    one, two = Node("b", _OWN[0]), Node("b", _OWN[1])
+    steps: list[Edit] = [[(one, NodeAllocations(_BLOCKS[:1]))], [(two, NodeAllocations(_BLOCKS[1:2]))]]
+    assert is_whole(POOLS[0], steps)
+    with patch.object(sys.modules[Derivation.__module__], "changed_nodes", lambda *_: frozenset()):
+        assert not is_whole(POOLS[0], steps)
+
+
+KEYS: Final = [NextHopKey(_BLUE, Address(4, number)) for number in range(9)]
+
+
+@given(st.sets(st.sampled_from(KEYS)), st.lists(st.sets(st.sampled_from(KEYS)), max_size=6), st.sampled_from([10, 16]))
+def test_ids_are_the_same_whichever_keys_came_and_went(
+    keys: set[NextHopKey], later: list[set[NextHopKey]], space: int
+) -> None:
+    with patch.object(desired, "_ID_SPACE", space):
+        ids = next_hop_ids(keys)
+        for after in later:
+            now, touched = renumbered(ids, keys - after, after - keys)
+            assert now == next_hop_ids(after)
+            assert {key for key in keys | after if ids.get(key) != now.get(key)} <= touched
+            ids, keys = now, after
+
+
+# The difference of two intents --------------------------------------------------------------------------------------
+
+
+@given(intents(), intents())
+@settings(max_examples=30)
+def test_nodes_that_differ_are_found_by_their_objects(one: Intent, two: Intent) -> None:
+    other = replace(one, nodes=two.nodes, allocations=two.allocations)
+    for now, before in ((sharing(other, one), one), (one, sharing(other, one))):
+        names = {node.name for node in (*now.nodes, *before.nodes)} | {*now.allocations.by_node}
+        names |= {*before.allocations.by_node}
+        differ = {
+            name
+            for name in names
+            if now.node(name) is not before.node(name)
+            or now.allocations.by_node.get(name) is not before.allocations.by_node.get(name)
+        }
+        assert changed_nodes(now, before) == frozenset(differ)
+
+
+@pytest.mark.parametrize("name", [name for name in Configuration.__dataclass_fields__ if name != "nodes"])
+def test_whatever_differs_beside_nodes_concerns_all(name: str) -> None:
+    intent = Intent(nodes=(HERE,))
+    assert changed_nodes(replace(intent, **{name: object()}), intent) is None  # type: ignore[arg-type]
+
+
+@given(intents(), EDITS)
+@settings(max_examples=30)
+def test_an_edited_intent_is_the_one_made_anew(intent: Intent, edits: list[Edit]) -> None:
+    for edit in edits:
+        intent = edited(intent, edit)
+    anew = replace(intent, nodes=tuple(sorted(intent.nodes, key=lambda node: node.name)))
+    assert intent == anew
+    assert [*intent.by_name.items()] == [*anew.by_name.items()]
+    assert [*intent.allocations.by_node] == sorted(intent.allocations.by_node)
+
+
+def test_allocations_of_nobody_are_none() -> None:
+    intent = Intent(allocations=Allocations({"b": NodeAllocations(_BLOCKS[:1])}))
+    assert with_edits(intent, {}, {"b": None}) == Intent()
+
+
+# Each input of the entries alone -----------------------------------------------------------------------------------
+
+_FAR: Final = Intent(
+    pools=POOLS[1],
+    nodes=(HERE, Node("b", _OWN[2], InterfaceAddress.parse("fd01::2/64")), Node("c", _OWN[1])),
+    allocations=Allocations(
+        {
+            "a": NodeAllocations((Prefix.parse("10.244.9.0/26"),)),
+            "b": NodeAllocations(_BLOCKS[:1] + _BLOCKS[3:]),
+            "c": NodeAllocations(_BLOCKS[1:2]),
+        }
+    ),
+)
+OTHER: Final = Vxlan(Vni(5000), 4789, HERE.address.address, "eth0")
+_SEEN: Final = surroundings(KERNEL).foreign
+_QUESTION: Final = Question(_FAR, HERE, {}, Table(), _SEEN)
+_WIDE: Final = Route(Prefix.parse("10.0.1.0/24"), link="eth0", metric=0, protocol=2)
+OTHERS: Final = {
+    "foreign": _QUESTION._replace(foreign=surroundings(KERNEL.put([_WIDE])).foreign),
+    "node": _QUESTION._replace(node=replace(HERE, name="z")),
+    "devices": _QUESTION._replace(foreign=surroundings(KERNEL.put([Link("vxlan.bgpctl", OTHER, 1450)])).foreign),
+    "underlays": _QUESTION._replace(foreign=surroundings(KERNEL.drop([LinkAddress("eth0", HERE.address)])).foreign),
+}
+
+
+@pytest.mark.parametrize("field", OTHERS)
+def test_entries_follow_each_of_their_inputs(field: str) -> None:
+    for one, two in ((_QUESTION, OTHERS[field]), (OTHERS[field], _QUESTION)):
+        assert derived(two, derived(one)).desired == derived(two).desired
+    same = table.is_same
+
+    def blind(before: Any, now: Any, but: str = "") -> bool:
+        if before is not None:
+            fields = {"foreign", "underlays", "devices"} if field == "underlays" else {"foreign", field}
+            before = before._replace(**{name: getattr(now, name) for name in fields})
+        return same(before, now, but)
+
+    with patch.object(entries, "is_same", blind):
+        assert derived(OTHERS[field], derived(_QUESTION)).desired != derived(OTHERS[field]).desired

@@ -1,0 +1,39 @@
+"""The use of the machine by others."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.common import machine
+from bench.common.machine import CpuTimes, Use, cpu_times, too_busy, use
+
+STAT = "cpu  1000 100 300 9000 40 7 8 50 0 0\ncpu0 500 50 150 4500 20 3 4 25 0 0\n"
+QUIET = Use(0.0, 0.0)
+
+
+def test_busy_is_what_programs_use_and_the_kernel_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_TICKS", 100)
+    assert cpu_times(STAT) == CpuTimes(busy_s=14.0, steal_s=0.5)
+
+
+def test_others_use_what_is_not_ours() -> None:
+    found = use(CpuTimes(10.0, 1.0), CpuTimes(16.0, 1.5), ours_s=5.0, took_s=10.0)
+    assert [*found] == pytest.approx([0.1, 0.05])
+
+
+def test_our_own_rounding_is_not_negative_use_of_others() -> None:
+    assert use(CpuTimes(10.0, 0.0), CpuTimes(14.9, 0.0), ours_s=5.0, took_s=10.0).others == 0.0
+
+
+@pytest.mark.parametrize(
+    ("found", "load", "reason"),
+    [
+        (QUIET, 0.3, None),
+        (Use(0.5, 0.0), 0.3, "0.50 CPUs used by others"),
+        (Use(0.0, 0.2), 0.3, "0.20 stolen"),
+        (QUIET, 3.0, "load average 3.00"),
+    ],
+)
+def test_a_busy_machine_is_refused_with_the_reason(found: Use, load: float, reason: str | None) -> None:
+    said = too_busy(found, load)
+    assert said is None if reason is None else said is not None and reason in said
