@@ -1,4 +1,4 @@
-"""ExaBGP's listening sockets, of which a dual-stack node has two."""
+"""ExaBGP's listening sockets, of which a dual-stack node has two; here both are IPv4."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bgpctl.speaker import patches
 
 
 def listening(address: str) -> socket.socket:
-    server = socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
+    server = socket.create_server((address, 0))
     server.setblocking(False)
     return server
 
@@ -28,7 +28,7 @@ def test_strangers_at_two_sockets_at_once_close_neither(monkeypatch: pytest.Monk
     scheduled: list[str] = []
     asynchronous = SimpleNamespace(schedule=lambda _uid, name, _generator: scheduled.append(name))
     listener = Listener(SimpleNamespace(peers=list, asynchronous=asynchronous))
-    sockets = [listening("127.0.0.1"), listening("::1")]
+    sockets = [listening("127.0.0.1"), listening("127.0.0.2")]
     listener._sockets = {server: (*server.getsockname()[:2], "", None) for server in sockets}
     listener.serving = True
     for turn in (1, 2):
