@@ -10,47 +10,24 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
 
 import pytest
 
-from bgpctl.core.cluster.encapsulation import IPIP, VXLAN
 from bgpctl.core.net.addresses import Address
 from bgpctl.kernel import probe_packets, vxlan_guard
 from bgpctl.lab import netns
 from tests.attack.tunnels_rig import (
-    DRIVERS,
     MEMBER,
     STRANGER,
     VNI,
+    VXLANS,
     Cluster,
     attacked,
-    cluster,
     shell,
     world,
 )
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces")]
-
-
-@pytest.fixture(scope="module", params=DRIVERS)
-def under_attack(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    with cluster(*DRIVERS[request.param]) as made:
-        yield made
-
-
-@pytest.fixture
-def vxlan(under_attack: Cluster) -> Cluster:
-    if under_attack.encapsulation != VXLAN:
-        pytest.skip("no VXLAN")
-    return under_attack
-
-
-@pytest.fixture(scope="module", params=DRIVERS)
-def untracked(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """Without natOutgoing, whose table has the kernel track connections, and put fragments together at once."""
-    with cluster(*DRIVERS[request.param], masqueraded=False) as made:
-        yield made
 
 
 # From a stranger -----------------------------------------------------------------------------------------------
@@ -68,8 +45,9 @@ def test_a_stranger_gets_no_packet_into_the_world_with_the_nodes_address(under_a
     assert not attacked(under_attack, STRANGER, "bridge", world(under_attack.family))
 
 
-def test_a_stranger_with_another_vni_reaches_no_workload(vxlan: Cluster) -> None:
-    assert not attacked(vxlan, STRANGER, "w1", vxlan.family.workload_of(1), vni=VNI + 1)
+@pytest.mark.parametrize("under_attack", VXLANS, indirect=True)
+def test_a_stranger_with_another_vni_reaches_no_workload(under_attack: Cluster) -> None:
+    assert not attacked(under_attack, STRANGER, "w1", under_attack.family.workload_of(1), vni=VNI + 1)
 
 
 def test_a_strangers_fragments_reach_no_workload(under_attack: Cluster) -> None:
@@ -92,10 +70,9 @@ def test_a_strangers_packet_cut_in_two_reaches_no_workload(untracked: Cluster, c
         assert not made.has_arrived(victim, text)
 
 
+@pytest.mark.parametrize("untracked", VXLANS, indirect=True)
 def test_a_strangers_packet_cut_in_two_is_counted(untracked: Cluster) -> None:
     made, target = untracked, untracked.family.workload_of(1)
-    if made.encapsulation == IPIP:
-        pytest.skip("the BPF driver counts for itself")
     before = dropped_packets(made)
     with made.listen("w1", target) as victim:
         made.inject_in_two(STRANGER, made.udp(made.family.workload_of(MEMBER), target, b"attack"), 8)
@@ -117,10 +94,9 @@ def test_a_member_sends_from_its_own_block(under_attack: Cluster) -> None:
     assert attacked(under_attack, MEMBER, "w1", under_attack.family.workload_of(1))
 
 
+@pytest.mark.parametrize("under_attack", VXLANS, indirect=True)
 def test_a_members_fragments_arrive(under_attack: Cluster) -> None:
     made, target = under_attack, under_attack.family.workload_of(1)
-    if made.encapsulation == IPIP:
-        pytest.skip("the BPF driver takes no fragments of an outer packet")
     text = b"whole" + bytes(1420)
     with made.listen("w1", target) as victim:
         made.inject(MEMBER, made.udp(made.family.workload_of(MEMBER), target, text))
@@ -128,10 +104,9 @@ def test_a_members_fragments_arrive(under_attack: Cluster) -> None:
 
 
 @pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("untracked", VXLANS, indirect=True)
 def test_a_members_packet_cut_in_two_arrives(untracked: Cluster, cut: int) -> None:
     made, target, text = untracked, untracked.family.workload_of(1), b"whole" + bytes(64)
-    if made.encapsulation == IPIP:
-        pytest.skip("the BPF driver takes no fragments of an outer packet")
     with made.listen("w1", target) as victim:
         made.inject_in_two(MEMBER, made.udp(made.family.workload_of(MEMBER), target, text), cut)
         assert made.has_arrived(victim, text)
@@ -153,13 +128,15 @@ def advertisement(source: Address) -> bytes:
     return bytes(header) + summed
 
 
+FORWARDING = [("vxlan", "0"), ("vxlan", "1"), ("vxlan-ipv6", "1")]
+"""A node with tunnels over IPv6 forwards it."""
+
+
 @pytest.mark.parametrize("sender", [STRANGER, MEMBER], ids=["stranger", "member"])
-@pytest.mark.parametrize("forwarding", ["0", "1"])
-def test_nobody_gives_the_node_a_default_route_by_a_tunnel(vxlan: Cluster, sender: int, forwarding: str) -> None:
-    if vxlan.family.version == 6 and forwarding == "0":
-        pytest.skip("the node forwards IPv6")
-    netns.set_sysctls(vxlan.name("n1"), {"net/ipv6/conf/all/forwarding": forwarding})
-    vxlan.inject(sender, advertisement(Address.parse("fe80::bad")))
-    assert attacked(vxlan, MEMBER, "w1", vxlan.family.workload_of(1))
-    found = shell(vxlan, "n1", "ip -6 route show default")
+@pytest.mark.parametrize(("under_attack", "forwarding"), FORWARDING, indirect=["under_attack"])
+def test_nobody_gives_the_node_a_default_route_by_a_tunnel(under_attack: Cluster, sender: int, forwarding: str) -> None:
+    netns.set_sysctls(under_attack.name("n1"), {"net/ipv6/conf/all/forwarding": forwarding})
+    under_attack.inject(sender, advertisement(Address.parse("fe80::bad")))
+    assert attacked(under_attack, MEMBER, "w1", under_attack.family.workload_of(1))
+    found = shell(under_attack, "n1", "ip -6 route show default")
     assert "vxlan" not in found, found

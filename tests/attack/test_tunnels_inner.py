@@ -11,21 +11,19 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator
 
 import pytest
 
-from bgpctl.core.cluster.encapsulation import IPIP, VXLAN
 from bgpctl.core.net.addresses import Address
 from bgpctl.kernel import probe_packets
 from bgpctl.lab import netns
 from tests.attack.tunnels_rig import (
-    DRIVERS,
+    IPIPS,
     MEMBER,
+    VXLANS,
     Cluster,
     Family,
     attacked,
-    cluster,
     frame_of_arp,
     frame_of_solicitation,
     shell,
@@ -33,19 +31,6 @@ from tests.attack.tunnels_rig import (
 )
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces")]
-
-
-@pytest.fixture(scope="module", params=DRIVERS)
-def under_attack(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    with cluster(*DRIVERS[request.param]) as made:
-        yield made
-
-
-@pytest.fixture
-def vxlan(under_attack: Cluster) -> Cluster:
-    if under_attack.encapsulation != VXLAN:
-        pytest.skip("no VXLAN")
-    return under_attack
 
 
 def outside_source(family: Family) -> Address:
@@ -75,11 +60,10 @@ def test_a_member_reaches_no_service_at_the_nodes_address_on_the_underlay(under_
     assert not attacked(under_attack, MEMBER, "n1", under_attack.family.node_of(1))
 
 
+@pytest.mark.parametrize("under_attack", IPIPS, indirect=True)
 def test_a_packet_without_a_life_left_is_not_let_in(under_attack: Cluster) -> None:
     """An outer TTL of 0 is a packet that a router should have dropped."""
     made = under_attack
-    if made.encapsulation != IPIP:
-        pytest.skip("no IPIP")
     target = made.family.workload_of(1)
     inner = made.udp(made.family.workload_of(MEMBER), target, b"attack")
     outer = _ipv4(made.family.node_of(MEMBER), made.family.node_of(1), inner, ttl=0)
@@ -110,9 +94,10 @@ def _link_mac(made: Cluster, part: str) -> str:
     return shown[shown.index("link/ether") + 1]
 
 
-def test_a_tunnel_device_learns_no_neighbour(vxlan: Cluster) -> None:
+@pytest.mark.parametrize("under_attack", VXLANS, indirect=True)
+def test_a_tunnel_device_learns_no_neighbour(under_attack: Cluster) -> None:
     """A request, or a solicitation, makes an entry for its sender, which may be a gateway of ours."""
-    made, version = vxlan, vxlan.family.version
+    made, version = under_attack, under_attack.family.version
     before = shell(made, "n1", "ip neighbour show")
     stranger = Address.parse("10.244.2.9" if version == 4 else "fd00:244:2::9")
     (frame_of_arp if version == 4 else frame_of_solicitation)(made, stranger)

@@ -262,6 +262,8 @@ def _nodad(family: Family) -> str:
 
 DRIVERS: Final = {"ipip-bpf": (IPIP, FOUR), "vxlan": (VXLAN, FOUR), "vxlan-ipv6": (VXLAN, SIX)}
 """By driver and IP version. The ipip module is there in the emulated machine only (tests/vm)."""
+VXLANS: Final = tuple(name for name, (encapsulation, _) in DRIVERS.items() if encapsulation == VXLAN)
+IPIPS: Final = tuple(name for name, (encapsulation, _) in DRIVERS.items() if encapsulation == IPIP)
 
 
 def world(family: Family) -> Address:
