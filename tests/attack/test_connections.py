@@ -98,12 +98,13 @@ def test_content_that_a_user_may_not_send_is_not_kept(agent: Victim) -> None:
 def test_no_descriptor_left_is_no_end_of_the_agent(agent: Victim) -> None:
     """Of this process or of the host (EMFILE, ENFILE): by whatever took them."""
     pid = agent.running.pid
+    wait_until(lambda: "10.244.2.0/26" in _routes(), within_s=30)
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
     try:
         agent.file.write_text(agent.file.read_text() + "# an edit\n")
         shell("route del 10.244.2.0/26")
-        time.sleep(1.5)  # the time in which it did not end; what it waits for is longer than a poll of the files
+        wait_until(lambda: "Too many open files" in agent.log or not agent.is_alive(), within_s=30)
         assert agent.is_alive(), agent.log[-600:]
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
