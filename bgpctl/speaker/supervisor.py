@@ -20,8 +20,6 @@ from typing import Final, assert_never
 
 from bgpctl.core.agent.backoff import Backoff, Cause
 from bgpctl.core.bgp.speaker import (
-    SessionDown,
-    SessionOpened,
     SpeakerAttached,
     SpeakerCommand,
     SpeakerConfig,
@@ -32,6 +30,7 @@ from bgpctl.core.bgp.speaker import (
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.speaker import conf, decode, encode, launch, orphans, process, raw
 from bgpctl.speaker.channel import Channel, Lost
+from bgpctl.speaker.early import EarlyReports
 from bgpctl.speaker.joined_lines import joined
 from bgpctl.speaker.launch import ConfigRejected, Rendered, RunDir
 from bgpctl.speaker.orphaned_routes import OrphanedRoutes
@@ -114,7 +113,7 @@ class Supervisor:
         self._orphaned = OrphanedRoutes({})
         self._counters: dict[Address, int] = {}
         self._raw = raw.Reader()
-        self._early_opens: dict[Address, SessionOpened] = {}
+        self._early = EarlyReports()
         self._last_line_at_s = time.monotonic()
         self._pinged_at_s: float | None = None
         self._ping_at_s = self._last_line_at_s
@@ -414,20 +413,14 @@ class Supervisor:
     def _pass_on(self, events: Iterable[SpeakerEvent]) -> None:
         """
         Deliver. What comes before SpeakerAttached is dropped, because everything is asked for again after it, but for
-        a peer's OPEN, which cannot be asked for again.
+        what cannot be (early.py).
         """
         if self._attached:
             for event in decode.joined(events):
                 self._deliver(event)
-            return
-        for event in events:
-            match event:
-                case SessionOpened():
-                    self._early_opens[event.peer] = event
-                case SessionDown():
-                    self._early_opens.pop(event.peer, None)
-                case _:
-                    pass
+        else:
+            for event in events:
+                self._early.note(event)
 
     def _take_tag(self, text: str) -> None:
         if self._listing is not None and conf.is_tag(text):
@@ -457,9 +450,8 @@ class Supervisor:
         self._restarts = Backoff(Cause.SPEAKER_ENDED)
         _log.info("attached to ExaBGP", extra=_facts(exabgp_pid=exabgp.pid, established=len(established)))
         self._deliver(SpeakerAttached(exabgp.pid, established))
-        for opened in self._early_opens.values():
-            self._deliver(opened)
-        self._early_opens.clear()
+        for event in self._early.take(dict(established)):
+            self._deliver(event)
 
     def _reload(self, surplus: frozenset[Address]) -> None:
         """Have the file loaded, and list again: a reload can be dropped silently."""

@@ -68,6 +68,10 @@ class Diary:
     def wait_until_up(self, peer: Address) -> None:
         self.wait(lambda events: peer in established(events))
 
+    def wait_for_end(self) -> SessionDown:
+        """The first end of a session that was up."""
+        return self.wait(lambda events: next(iter(ends(events)), None))
+
     def wait_for_table(self, wanted: set[Prefix]) -> None:
         self.wait(lambda events: table(events) == wanted)
 
@@ -93,6 +97,15 @@ def established(events: list[SpeakerEvent]) -> set[Address]:
             case _:
                 pass
     return up
+
+
+def ends(events: list[SpeakerEvent], peer: Address | None = None) -> list[SessionDown]:
+    """The ends of sessions that were up, with anyone or with this peer; no vain attempts to connect."""
+    found: list[SessionDown] = []
+    for number, event in enumerate(events):
+        if isinstance(event, SessionDown) and event.peer in established(events[:number]) and peer in {None, event.peer}:
+            found.append(event)
+    return found
 
 
 def table(events: list[SpeakerEvent]) -> set[Prefix]:

@@ -38,6 +38,7 @@ from tests.contract.speaker_rig import (
     ExabgpRig,
     config,
     config_of,
+    ends,
     facing_exabgp,
     session,
 )
@@ -168,7 +169,7 @@ def test_after_a_file_with_an_error_the_next_one_is_loaded_and_no_session_lost(p
     attached = pair.heard.wait_for(SpeakerAttached, after=seen)
     assert attached.instance == instance
     assert [peer for peer, _ in attached.established] == [PEERS]
-    assert not [event for event in pair.heard.events if isinstance(event, SessionDown)]
+    assert not ends(pair.heard.events)
 
 
 def test_a_stock_exabgp_that_loads_nothing_any_more_is_replaced(

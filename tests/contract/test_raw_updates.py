@@ -14,10 +14,10 @@ import pytest
 
 from bgpctl.core.bgp.path import Path as BgpPath
 from bgpctl.core.bgp.path import members
-from bgpctl.core.bgp.speaker import EndOfRib, Malformed, SessionDown, SpeakerEvent, Update
+from bgpctl.core.bgp.speaker import EndOfRib, Malformed, SpeakerEvent, Update
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from bgpctl.speaker.exabgp import ExabgpSpeaker
-from tests.contract.speaker_rig import OURS, PEERS, Diary, config_of, facing_namespaces, ip, session
+from tests.contract.speaker_rig import OURS, PEERS, Diary, config_of, ends, facing_namespaces, ip, session
 from tests.interop import wire
 from tests.waiting import wait_until
 
@@ -188,13 +188,13 @@ def test_errors_that_a_session_outlives_are_reported(raw: Side) -> None:
     raw.heard.wait_for_table({RED, MARK})
     found = {(event.withdrawn, event.count) for event in raw.heard.events if isinstance(event, Malformed)}
     assert found == {(False, 1), (True, 1)}
-    assert not [event for event in raw.heard.events if isinstance(event, SessionDown)]
+    assert not ends(raw.heard.events)
 
 
 def test_an_error_that_ends_a_session_is_notified_and_nothing_after_it_is_used(raw: Side) -> None:
     broken = wire.update(RIGHT, bytes([33, 10, 9, 0, 0, 0]))
     raw.peer.send(update(BLUE), broken, update(RED))
-    down = raw.heard.wait_for(SessionDown)
+    down = raw.heard.wait_for_end()
     assert down.notified
     assert down.reason == "notification sent (3,10)"
     wait_until(lambda: [body[:2] for body in raw.peer.notifications] == [bytes([3, 10])])
@@ -207,11 +207,11 @@ def test_an_error_that_ends_a_session_is_notified_and_nothing_after_it_is_used(r
 def test_an_update_right_before_the_end_of_its_connection_is_read(raw: Side) -> None:
     raw.peer.send(update(BLUE))
     raw.peer.hang_up()
-    raw.heard.wait_for(SessionDown)
+    raw.heard.wait_for_end()
     assert set(raw.paths()) == {BLUE}
 
 
 def test_a_header_that_is_wrong_after_updates_of_the_same_read_ends_the_session(raw: Side) -> None:
     raw.peer.send(update(BLUE) + update(RED) + wire.message(2, b"", length=22))
-    assert raw.heard.wait_for(SessionDown).reason == "notification sent (1,2)"
+    assert raw.heard.wait_for_end().reason == "notification sent (1,2)"
     assert set(raw.paths()) == {BLUE, RED}

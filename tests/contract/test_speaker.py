@@ -39,6 +39,7 @@ from tests.contract.speaker_rig import (
     ExabgpRig,
     Rig,
     config,
+    ends,
     session,
     table,
 )
@@ -80,7 +81,7 @@ def test_the_configuration_in_force_asked_for_again_is_answered_and_disturbs_not
     first, second = attachments(rig, 2)
     assert first.instance == second.instance
     assert [peer for peer, _ in second.established] == [PEERS]
-    assert not [event for event in rig.heard.events if isinstance(event, SessionDown)]
+    assert not ends(rig.heard.events)
 
 
 def test_a_speaker_that_dies_is_reported_and_replaced(rig: Rig) -> None:
@@ -146,7 +147,7 @@ def agent_process(rig: ExabgpRig, *commands: SpeakerCommand, routes: int = 0) ->
 class TestExabgp:
     def test_the_peers_open_is_reported(self, pair: ExabgpRig) -> None:
         pair.peer.shutdown()
-        pair.heard.wait_for(SessionDown)
+        pair.heard.wait_for_end()
         seen = len(pair.heard.events)
         pair.peer.configure(config(PEERS, OURS))
         opened = pair.heard.wait_for(SessionOpened, after=seen)
@@ -231,7 +232,7 @@ class TestExabgp:
         pair.peer_has({BLUE})
         pair.speaker.configure(config(OURS, NO_PEER))
         pair.peer_has(set())
-        pair.peer_heard.wait_for(SessionDown)
+        pair.peer_heard.wait_for_end()
 
     def test_a_changed_session_is_opened_again(self, pair: ExabgpRig) -> None:
         slower = session(OURS, PEERS, hold_time_s=HOLD_TIME_S + 6)
@@ -247,7 +248,7 @@ class TestExabgp:
         pair.speaker.send([Announce(BLUE)])
         pair.peer_has({BLUE})
         assert (pair.run_dir / "exabgp.conf").read_text() == conf
-        assert not [event for event in pair.heard.events if isinstance(event, SessionDown)]
+        assert not ends(pair.heard.events)
 
     def test_a_first_configuration_that_exabgp_rejects_is_reported_once_and_another_runs(
         self, exabgp: ExabgpRig

@@ -27,6 +27,7 @@ from bgpctl.core.bgp.speaker import (
     Update,
 )
 from bgpctl.core.net.addresses import Address, Asn, Prefix
+from bgpctl.speaker import supervisor
 from tests.contract.speaker_rig import (
     NO_PEER,
     OURS,
@@ -35,6 +36,7 @@ from tests.contract.speaker_rig import (
     PEERS6,
     ExabgpRig,
     config_of,
+    ends,
     ip,
     session,
 )
@@ -166,12 +168,23 @@ def test_a_closed_port_and_an_absent_host_are_distinguished(exabgp: ExabgpRig) -
 def test_a_wrong_password_is_no_answer_and_the_right_one_mends_it(exabgp: ExabgpRig, tmp_path: Path) -> None:
     exabgp.peer.configure(config_of(with_password(waiting(), tmp_path, "theirs")))
     exabgp.speaker.configure(config_of(with_password(active(), tmp_path, "ours")))
-    assert down(exabgp, PEERS).kind is DownKind.NO_ANSWER
+    down(exabgp, PEERS, kind=DownKind.NO_ANSWER)
     with_password(active(), tmp_path, "theirs")
     exabgp.heard.wait_until_up(PEERS)
 
 
 def test_another_as_than_expected_is_reported_at_both_ends(exabgp: ExabgpRig) -> None:
+    exabgp.peer.configure(config_of(waiting()))
+    exabgp.speaker.configure(config_of(replace(active(), local_asn=Asn(65001))))
+    down(exabgp, PEERS, kind=DownKind.WRONG_AS)
+    assert exabgp.peer_heard.wait_for(SessionDown).kind is DownKind.WRONG_AS
+
+
+def test_what_ended_a_session_before_the_agents_had_attached_is_reported_too(
+    exabgp: ExabgpRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both agents find no bridge at first, and try again when the sessions' only attempt is over."""
+    monkeypatch.setattr(supervisor, "_CONNECT_EVERY_S", 3.0)
     exabgp.peer.configure(config_of(waiting()))
     exabgp.speaker.configure(config_of(replace(active(), local_asn=Asn(65001))))
     down(exabgp, PEERS, kind=DownKind.WRONG_AS)
@@ -192,14 +205,14 @@ def test_a_peer_that_closes_the_connection_is_not_silent(exabgp: ExabgpRig) -> N
 
 def test_a_peer_that_is_cut_off_expires(pair: ExabgpRig) -> None:
     ip("-n", pair.peer_prefix[-1], "link", "set", "peer", "down")
-    assert down(pair, PEERS).kind is DownKind.HOLD_EXPIRED
+    assert pair.heard.wait_for_end().kind is DownKind.HOLD_EXPIRED
 
 
 def test_a_peer_without_a_session_for_us_is_reported(exabgp: ExabgpRig) -> None:
     exabgp.peer.configure(config_of(waiting(PEERS, NO_PEER)))
     exabgp.peer_heard.wait_for(SpeakerAttached)
     exabgp.speaker.configure(config_of(active()))
-    assert down(exabgp, PEERS).kind is DownKind.NOT_CONFIGURED
+    down(exabgp, PEERS, kind=DownKind.NOT_CONFIGURED)
 
 
 def down(rig: ExabgpRig, peer: Address, *, kind: DownKind | None = None, within_s: float = 20.0) -> SessionDown:
@@ -254,6 +267,8 @@ def three(exabgp: ExabgpRig) -> ExabgpRig:
     exabgp.speaker.configure(config_of(active(), active(OURS_TOO, OTHERS)))
     for peer in (PEERS, OTHERS):
         exabgp.heard.wait_until_up(peer)
+    for us in (OURS, OURS_TOO):
+        exabgp.peer_heard.wait_until_up(us)
     return exabgp
 
 
@@ -274,5 +289,5 @@ def test_a_change_of_one_peer_disturbs_no_other(three: ExabgpRig, change: Callab
     attached = three.heard.wait_for(SpeakerAttached, after=before)
     three.heard.wait(lambda events: [e for e in events[before:] if isinstance(e, SessionDown) and e.peer == PEERS])
     assert OTHERS in dict(attached.established)
-    assert not [e for e in three.heard.events if isinstance(e, SessionDown) and e.peer == OTHERS]
-    assert not [e for e in three.peer_heard.events if isinstance(e, SessionDown) and e.peer == OURS_TOO]
+    assert not ends(three.heard.events, OTHERS)
+    assert not ends(three.peer_heard.events, OURS_TOO)
