@@ -1,4 +1,4 @@
-"""What was reported of sessions before the agent attached."""
+"""Reports about sessions that came before the agent attached."""
 
 from __future__ import annotations
 
