@@ -245,7 +245,10 @@ REMARKED = {
         4: "warning global-peer"
     },
     "pools: {p: {cidr: 10.244.0.0/16, nodeSelector: has(x)}}\n"
-    "nodes: {a: {address: 10.0.0.1/24, blocks: [10.244.0.0/26]}}": {2: "warning not-selected"},
+    "nodes: {a: {address: 10.0.0.1/24, blocks: [10.244.0.0/26]}}": {
+        1: "warning selects-none",
+        2: "warning not-selected",
+    },
     VXLAN + "nodes: {a: {address: 10.0.0.1/24, accepts: [ipip], blocks: [10.244.0.0/26]}}": {2: "warning not-accepted"},
     VXLAN + "nodes: {a: {address: 10.0.0.1/24, accepts: [ipip]}}": {},
     "vxlanPort: 53": {1: "warning port-clash"},

@@ -29,7 +29,7 @@ from bgpctl.core.intent.filters import ADVERTISEMENTS
 from bgpctl.core.intent.nodes import (
     ACCEPTS_ROW,
     Underlay,
-    take_node,
+    take_recorded_node,
     tunnel_rows,
     tunnels_of,
     underlay_of,
@@ -209,7 +209,7 @@ NODE_SPEC: Final = Table(
 
 
 def read_node(draft: Draft, fields: Fields, name: str) -> None:
-    """Without spec.bgp the node is known by an address of spec.addresses alone, as in Calico."""
+    """Without an address in spec.bgp, which may have a tunnel's alone, the node is known by one of spec.addresses."""
     spec, metadata = spec_of(fields), fields.fields("metadata")
     bgp = spec_of(spec, "bgp")
     found, ends, listed = NODE_BGP.read(bgp), NODE_SPEC.read(spec), _listed(spec)
@@ -217,14 +217,14 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
         found["labels"] = read_labels(metadata.fields("labels"))
         found |= _read_annotations(metadata)
     underlay = underlay_of(bgp, NODE_BGP, found)
-    if spec.has("bgp") or not listed:
+    if not listed:
         _need_address(bgp)
     bgp.finish()
     if underlay:
         spec.no_effect("spec.bgp has the node's address", "addresses")
     spec.finish()
     tunnels = tunnels_of((bgp, BGP_END_KEYS, found), (spec, SPEC_END_KEYS, ends))
-    take_node(draft, name, located(fields), underlay or listed, tunnels, found)
+    take_recorded_node(draft, name, located(fields), underlay or listed, tunnels, found)
 
 
 def _read_annotations(metadata: Fields) -> Values:

@@ -13,7 +13,15 @@ from bgpctl.core.intent.bgp import underlay_among
 from bgpctl.core.intent.draft import Draft, located, read_labels, spec_of
 from bgpctl.core.intent.field_kinds import ASN, BACKEND, MAX_MTU_BYTES, FieldKind, address_of, interface_of, no_effect
 from bgpctl.core.intent.fields import Fields, parse_interface
-from bgpctl.core.intent.nodes import ACCEPTS, ACCEPTS_ROW, Underlay, take_node, tunnel_rows, tunnels_of, underlay_of
+from bgpctl.core.intent.nodes import (
+    ACCEPTS,
+    ACCEPTS_ROW,
+    Underlay,
+    take_recorded_node,
+    tunnel_rows,
+    tunnels_of,
+    underlay_of,
+)
 from bgpctl.core.intent.tables import Row, Table, set_all
 from bgpctl.core.intent.tree import Scalar
 from bgpctl.core.intent.tunnel_keys import ANNOTATED_END_KEYS
@@ -49,7 +57,7 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
     spec.bookkeeping(*spec.names())
     if not underlay and not listed:
         fields.problems.add(fields.place, fields.path, f"a node needs {_PREFIX}IPv4Address or an InternalIP", "missing")
-    take_node(draft, name, located(fields), underlay or listed, tunnels, {**found, "labels": labels})
+    take_recorded_node(draft, name, located(fields), underlay or listed, tunnels, {**found, "labels": labels})
 
 
 def _finish_annotations(notes: Fields) -> None:

@@ -187,6 +187,14 @@ def written_short_node(node: Node, allocated: NodeAllocations) -> Written:
 _REST: Final = ("asn", "labels", "cluster_id", "accepts")
 
 
+def take_recorded_node(
+    draft: Draft, name: str, at: Located, underlay: Underlay | None, tunnels: Tunnels, found: Values
+) -> None:
+    """Take a node in as a datastore has it, which may have leftovers (leftovers.py)."""
+    draft.recorded.add(name)
+    take_node(draft, name, at, underlay, tunnels, found)
+
+
 def take_node(draft: Draft, name: str, at: Located, underlay: Underlay | None, tunnels: Tunnels, found: Values) -> None:
     """Take a node in, the rest of which is among the values; without an underlay it could not be read."""
     is_new = draft.declare("node", name, at)
