@@ -42,6 +42,7 @@ from bgpctl.core.fabric.entries import Devices, Entries, EntriesInput, entries
 from bgpctl.core.fabric.facts import Underlay, smallest_mtu_bytes, underlay_of
 from bgpctl.core.fabric.next_hops import Resolution, ResolutionInput
 from bgpctl.core.fabric.protocol import Site
+from bgpctl.core.fabric.senders import SendersInput, ours, senders
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 from bgpctl.core.net.dataplane import Dataplane, surroundings
 from bgpctl.core.net.longest_match import LongestMatch
@@ -229,7 +230,10 @@ def _base(read: BaseInput, before: Base | None, changed: frozenset[str] | None) 
     intent, node, foreign = read
     own = [address for version in _versions(intent, node) if (address := node.underlay(version))]
     underlays = {item.version: item for address in own if (item := underlay_of(foreign, address))}
-    site = Site(intent, node, foreign, underlays, _link_names(intent, underlays, foreign))
+    others = senders(
+        SendersInput(intent, node, ours(intent, node)), before.site.senders if before else None, changed
+    )
+    site = Site(intent, node, foreign, underlays, _link_names(intent, underlays, foreign), others)
     devices = tuple(_devices(site))
     of_members = entries(
         EntriesInput(intent, node, foreign, tuple(underlays.values()), devices),

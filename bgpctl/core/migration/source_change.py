@@ -79,12 +79,19 @@ def source_change(situation: Situation) -> SourceChange:
 
 
 def is_source_changing(wanted: Dataplane, observed: Dataplane) -> bool:
-    """True if a tunnel that is there is to accept other sources, or to send from another one."""
+    """True if a tunnel that is there is to accept a source no longer, or to send from another one."""
     present = {decap.link: decap for decap in observed.decaps}
-    if any(present.get(decap.link, decap) != decap for decap in wanted.decaps):
+    if not all(_accepts_as_well(decap, present.get(decap.link, decap)) for decap in wanted.decaps):
         return True
     sources = {link.name: link.kind.sends_from() for link in observed.links if link.owned}
     return any(sources.get(link.name, link.kind.sends_from()) != link.kind.sends_from() for link in wanted.links)
+
+
+def _accepts_as_well(wanted: Decap, present: Decap) -> bool:
+    """True if both are the same but for sources that are new: nobody waits for these."""
+    if wanted.sources == present.sources:
+        return wanted == present
+    return wanted == present._replace(sources=wanted.sources) and set(present.sources) <= set(wanted.sources)
 
 
 def _of_device(situation: Situation, wanted: Decap) -> SourceChange | None:
