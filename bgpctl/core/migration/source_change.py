@@ -91,7 +91,7 @@ def _accepts_as_well(wanted: Decap, present: Decap) -> bool:
     """True if both are the same but for sources that are new: nobody waits for these."""
     if wanted.sources == present.sources:
         return wanted == present
-    return wanted == present._replace(sources=wanted.sources) and set(present.sources) <= set(wanted.sources)
+    return wanted == present._replace(sources=wanted.sources) and not set(present.sources).difference(wanted.sources)
 
 
 def _of_device(situation: Situation, wanted: Decap) -> SourceChange | None:

@@ -280,14 +280,21 @@ def surroundings(observed: Dataplane, before: Surroundings | None = None) -> Sur
         links=observed.links,
         sysctls=observed.sysctls,
         addresses=observed.addresses,
-        next_hops=before.foreign.next_hops
-        if before and before.observed.next_hops is observed.next_hops
-        else frozenset([hop for hop in observed.next_hops if hop.protocol != PROTOCOL]),
+        next_hops=_foreign_next_hops(observed.next_hops, before),
         groups=frozenset([group for group in observed.groups if group.protocol != PROTOCOL]),
         routes=found.with_shards(routes),
         rules=observed.rules,
     )
     return Surroundings(observed, foreign.sharing(before.foreign) if before else foreign)
+
+
+def _foreign_next_hops(now: AbstractSet[NextHop], before: Surroundings | None) -> AbstractSet[NextHop]:
+    if before and before.observed.next_hops is now:
+        return before.foreign.next_hops
+    known = before.observed.next_hops if before else frozenset[NextHop]()
+    come = [hop for hop in now - known if hop.protocol != PROTOCOL]
+    stay = before.foreign.next_hops & now if before else frozenset[NextHop]()
+    return stay.union(come)
 
 
 def _without_keys(objects: Iterable[T], others: Iterable[T]) -> frozenset[T]:
