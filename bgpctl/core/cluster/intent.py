@@ -11,6 +11,7 @@ Refuses to know: where either half comes from (ports.py), who owns a given prefi
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import compress, filterfalse
@@ -97,6 +98,8 @@ def _changed(now: Mapping[str, T], before: Mapping[str, T]) -> set[str]:
     """By identity. Of 5,000 entries in the same order, which is usual, this takes a tenth of a millisecond."""
     if now is before:
         return set()
+    if isinstance(now, _Edited) and now.of and now.of() is before:
+        return {name for name in now.names if now.get(name) is not before.get(name)}
     found = set[str]()
     if [*now] != [*before]:
         found.update(filterfalse(before.__contains__, now))
@@ -132,18 +135,27 @@ def with_edits(intent: Intent, nodes: Mapping[str, Node | None], given: Mapping[
     return intent.with_index(by_name, allocations=allocations) if nodes or given else intent
 
 
+class _Edited(dict[str, T]):
+    """Entries of which only the named ones may be others than in the entries `of`, which may be forgotten meanwhile."""
+
+    of: weakref.ref[_Edited[T]] | None = None
+    names: frozenset[str] = frozenset()
+
+
 def _replaced(before: Mapping[str, T], edits: Mapping[str, T | None]) -> Mapping[str, T]:
     """In the order of names, if that is the order of `before`."""
-    found = dict(before)
+    found = _Edited(before)
     for name, item in edits.items():
         if item is None:
             found.pop(name, None)
         else:
             found[name] = item
-    if all(name in before for name in edits if name in found):
-        return found
-    names = sorted(found)
-    return found if names == [*found] else {name: found[name] for name in names}
+    if any(name in found and name not in before for name in edits):
+        names = sorted(found)
+        found = found if names == [*found] else _Edited((name, found[name]) for name in names)
+    if isinstance(before, _Edited):
+        found.of, found.names = weakref.ref(before), frozenset(edits)
+    return found
 
 
 _FEW: Final = 8

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
 from itertools import chain
 from typing import Final, NamedTuple
 
@@ -46,6 +47,17 @@ class Senders(NamedTuple):
     beside: Mapping[str, tuple[Prefix, ...]]
 
 
+class _Addresses(tuple[Address, ...]):
+    """A tuple that knows its hash: of thousands of addresses it is asked for several times at each change."""
+
+    @cached_property
+    def _hash(self) -> int:
+        return super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
 def ours(intent: Intent, node: Node) -> tuple[Prefix, ...]:
     """The prefixes of a node: its blocks, the addresses that it has borrowed, and its ends of tunnels."""
     ends = (address.host_prefix for address in intent.tunnel_addresses(node))
@@ -60,7 +72,7 @@ def senders(read: SendersInput, before: Senders | None, changed: frozenset[str] 
         return _edited(read, before, changed - {read.node.name})
     others = read.intent.by_name.keys() - {read.node.name}
     found = _addresses(read.intent, others)
-    return Senders(read, {version: tuple(sorted(found[version])) for version in _VERSIONS}, dict(_beside(read, others)))
+    return Senders(read, {version: _Addresses(sorted(found[version])) for version in _VERSIONS}, dict(_beside(read, others)))
 
 
 def _edited(read: SendersInput, before: Senders, changed: Collection[str]) -> Senders:
@@ -90,7 +102,7 @@ def _replaced(
         del found[bisect_left(found, address)]
     for address in come:
         insort(found, address)
-    return tuple(found)
+    return _Addresses(found)
 
 
 def _beside(read: SendersInput, names: Iterable[str]) -> Iterator[tuple[str, tuple[Prefix, ...]]]:

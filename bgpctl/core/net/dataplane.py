@@ -292,9 +292,8 @@ def _foreign_next_hops(now: AbstractSet[NextHop], before: Surroundings | None) -
     if before and before.observed.next_hops is now:
         return before.foreign.next_hops
     known = before.observed.next_hops if before else frozenset[NextHop]()
-    come = [hop for hop in now - known if hop.protocol != PROTOCOL]
-    stay = before.foreign.next_hops & now if before else frozenset[NextHop]()
-    return stay.union(come)
+    come = frozenset([hop for hop in now - known if hop.protocol != PROTOCOL])
+    return come | (before.foreign.next_hops & now) if before else come
 
 
 def _without_keys(objects: Iterable[T], others: Iterable[T]) -> frozenset[T]:
