@@ -12,13 +12,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Final
 
 from bgpctl.agent.recheck_throttle import RecheckThrottle
 from bgpctl.core.agent.events import SelfCheckMismatch
 from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.selfcheck import Decision, differences
+from bgpctl.core.net.replacing import replace
 from bgpctl.ports import Clock
 
 _PAUSE: Final = 1000

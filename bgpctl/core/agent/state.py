@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from bgpctl.core.agent.attempts import Attempts
@@ -20,6 +20,7 @@ from bgpctl.core.agent.intent import OperatorIntent
 from bgpctl.core.agent.kernel_view import KernelView
 from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.migration import Migration
+from bgpctl.core.net.replacing import replace
 
 
 class Phase(enum.Enum):

@@ -28,7 +28,7 @@ Refuses to know: how an operation is carried out, whether it succeeded, why some
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Final, NamedTuple, cast
 
@@ -52,6 +52,7 @@ from bgpctl.core.net.objects import (
     key_of,
     link_of_sysctl,
 )
+from bgpctl.core.net.replacing import replace
 from bgpctl.core.net.route_set import RouteSet
 
 NOT_WANTED: Final = Reason(ReasonCode.NOT_WANTED)

@@ -47,7 +47,7 @@ class Senders(NamedTuple):
     beside: Mapping[str, tuple[Prefix, ...]]
 
 
-class _Addresses(tuple[Address, ...]):
+class _Addresses(tuple[Address, ...]):  # noqa: SLOT001 (a tuple has no room for one)
     """A tuple that knows its hash: of thousands of addresses it is asked for several times at each change."""
 
     @cached_property
@@ -72,7 +72,9 @@ def senders(read: SendersInput, before: Senders | None, changed: frozenset[str] 
         return _edited(read, before, changed - {read.node.name})
     others = read.intent.by_name.keys() - {read.node.name}
     found = _addresses(read.intent, others)
-    return Senders(read, {version: _Addresses(sorted(found[version])) for version in _VERSIONS}, dict(_beside(read, others)))
+    return Senders(
+        read, {version: _Addresses(sorted(found[version])) for version in _VERSIONS}, dict(_beside(read, others))
+    )
 
 
 def _edited(read: SendersInput, before: Senders, changed: Collection[str]) -> Senders:
@@ -92,9 +94,7 @@ def _addresses(intent: Intent, names: Iterable[str]) -> Mapping[int, list[Addres
     return found
 
 
-def _replaced(
-    known: tuple[Address, ...], gone: Collection[Address], come: Collection[Address]
-) -> tuple[Address, ...]:
+def _replaced(known: tuple[Address, ...], gone: Collection[Address], come: Collection[Address]) -> tuple[Address, ...]:
     if gone == come:
         return known
     found = list(known)

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
@@ -52,6 +52,7 @@ from bgpctl.core.net.objects import (
     key_of,
     link_of_sysctl,
 )
+from bgpctl.core.net.replacing import replace
 from bgpctl.core.net.route_set import Difference, RouteSet, difference
 from bgpctl.core.net.table import ShardKey, shard_of
 
