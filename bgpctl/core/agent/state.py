@@ -82,5 +82,12 @@ _PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
 
 def with_phase(state: State, at_s: float) -> State:
     """The state with the phase that follows from it."""
-    phase = next(phase for phase, applies in _PHASES if applies(state))
+    phase = _phase(state)
     return state if phase is state.phase else replace(state, phase=phase, since_s=at_s)
+
+
+def _phase(state: State) -> Phase:
+    for phase, applies in _PHASES:
+        if applies(state):
+            return phase
+    raise AssertionError("the last rule applies always")

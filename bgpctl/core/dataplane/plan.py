@@ -219,7 +219,7 @@ def _settled(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
 
 def _puts(missing: Dataplane, reasons: Mapping[Key, Reason]) -> Iterator[Sequence[Op]]:
     """All but links and addresses, which are device operations."""
-    for table in missing.tables():
+    for table in filter(None, missing.tables()):
         kind = next(map(type, table), None)
         if kind is Route:
             yield _of_routes(Put, in_order(cast(Iterable[Route], table), specific_first=True), reasons)
@@ -257,5 +257,5 @@ def _removals(dataplane: Dataplane) -> Iterator[Sequence[Op]]:
     """Of all objects, in the order of removal."""
     yield _of_routes(Remove, in_order(dataplane.route_set, specific_first=False), NOT_WANTED)
     for table in reversed(dataplane.tables()):
-        if table is not dataplane.routes:
+        if table and table is not dataplane.routes:
             yield [Remove(obj, NOT_WANTED) for obj in sorted(table, key=key_of)]
