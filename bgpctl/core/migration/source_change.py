@@ -28,6 +28,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from itertools import repeat
+from operator import contains
 from typing import NamedTuple
 
 from bgpctl.core.migration.drain import may_still_send
@@ -91,7 +93,9 @@ def _accepts_as_well(wanted: Decap, present: Decap) -> bool:
     """True if both are the same but for sources that are new: nobody waits for these."""
     if wanted.sources == present.sources:
         return wanted == present
-    return wanted == present._replace(sources=wanted.sources) and not set(present.sources).difference(wanted.sources)
+    # Both are sorted, so one pass over the wanted sources meets all present ones that are among them.
+    are_wanted = map(contains, repeat(iter(wanted.sources)), present.sources)
+    return wanted == present._replace(sources=wanted.sources) and all(are_wanted)
 
 
 def _of_device(situation: Situation, wanted: Decap) -> SourceChange | None:
