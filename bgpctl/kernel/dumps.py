@@ -150,7 +150,11 @@ class Dumps:
         """The mirror with the sysctls of now: they are files, of which there are no notifications."""
         dataplane = mirror.dataplane
         sysctls = frozenset(self._sysctls(dataplane.links, dataplane.addresses))
-        return replace(mirror, dataplane=_with(dataplane, {"sysctls": sysctls}))
+        return (
+            mirror
+            if sysctls == dataplane.sysctls
+            else replace(mirror, dataplane=_with(dataplane, {"sysctls": sysctls}))
+        )
 
     def _next_hops(
         self, names: Mapping[int, str], links: Iterable[Link]

@@ -17,7 +17,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 from bgpctl.core.net.objects import LOCAL_TABLE
@@ -145,11 +145,9 @@ class Watch:
         for group in _ROUTE_GROUPS:
             self._socket.setsockopt(SOL_NETLINK, membership, group)
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
+    def paused(self) -> AbstractContextManager[object]:
         """Inside this block only `read` changes the mirror."""
-        with self._lock:
-            yield
+        return self._lock
 
     def read(self) -> None:
         """Apply the notifications until now, without a report: the caller uses the mirror next."""

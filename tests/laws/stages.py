@@ -125,6 +125,7 @@ _INPUTS: Final[Mapping[type, str]] = {
     # All fields but tables whose entries are compared one by one.
     VerdictInput: "ownership session_policy",
     ChoiceInput: "router_id",
+    Question: "intent node names best foreign prune_holds withdrawn",
     BaseInput: "intent node foreign",
     LearnedInput: "intent versions names",
     MembersInput: "intent node versions",

@@ -9,7 +9,7 @@ Refuses to know: how the speaker is reached, the use of the paths, the intent.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from bgpctl.core.bgp import adj_rib_in, adj_rib_out, session_handover, speaker
@@ -22,6 +22,7 @@ from bgpctl.core.bgp.sessions import RESTART_TIME_S, speaker_config
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode
 from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.replacing import replace
 
 IGNORANCE_S: Final = 2.0 * RESTART_TIME_S
 """
@@ -243,6 +244,8 @@ class Bgp:
     def with_withdrawals(self) -> Bgp:
         """The prefixes withdrawn since the last observation. While every table is complete none need be remembered."""
         tables = self.adj_rib_in
+        if tables is self.adj_rib_in_before and not self.withdrawn:
+            return self
         still = adj_rib_in.without_path(tables, self.withdrawn)
         withdrawn = still | adj_rib_in.withdrawn(self.adj_rib_in_before, tables)
         return replace(self, adj_rib_in_before=tables, withdrawn=withdrawn if self.prune_holds else frozenset())

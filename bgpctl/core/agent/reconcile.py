@@ -9,7 +9,6 @@ Refuses to know: why the observation was requested.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from bgpctl.core.agent.events import Apply, Command, Configure, SendProbes, WakeAt
@@ -27,6 +26,7 @@ from bgpctl.core.fabric.derive import Question, derived
 from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import Probe
 from bgpctl.core.net.dataplane import Dataplane, surroundings
+from bgpctl.core.net.replacing import replace
 
 RESYNC_S: Final = 60.0
 """The kernel is observed this often even if nothing reports a change: a notification may be lost."""

@@ -7,7 +7,6 @@ Refuses to know: which event a step answers.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from bgpctl.core.agent.events import Command, Configure, Speak
 from bgpctl.core.agent.memo import Memo
@@ -18,6 +17,7 @@ from bgpctl.core.bgp.export_policy import ExportInput, announceable
 from bgpctl.core.bgp.import_policy import Policy
 from bgpctl.core.fabric.encapsulations import accepted_by_kernel
 from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.replacing import replace
 
 
 def with_sessions(

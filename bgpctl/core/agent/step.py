@@ -35,7 +35,6 @@ Refuses to know: processes, pipes, files, netlink, and how time is read.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TypeAlias, assert_never
 
 from bgpctl.core.agent.backoff import Backoff, Cause
@@ -68,6 +67,7 @@ from bgpctl.core.bgp import speaker
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.replacing import replace
 
 Step: TypeAlias = tuple[State, tuple[Command, ...]]
 

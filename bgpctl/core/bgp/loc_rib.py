@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import is_
 from typing import NamedTuple, TypeAlias
 
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
@@ -83,27 +84,38 @@ class ChoiceInput(NamedTuple):
     outcomes: Outcomes
 
 
+class DecisionInput(NamedTuple):
+    """All that Loc-RIB depends on."""
+
+    policy: Policy
+    adj_rib_in: AdjRibIn
+    costs: NextHopCosts
+
+
 class Decision(NamedTuple):
     """Loc-RIB, and what it follows from."""
 
+    made_from: DecisionInput
     verdicts: Mapping[Address, PeerOutcomes]
     peers: Mapping[Address, ChoiceInput]
-    costs: NextHopCosts
     loc_rib: LocRib
 
 
 def select(policy: Policy, adj_rib_in: AdjRibIn, costs: NextHopCosts, before: Decision | None = None) -> Decision:
     """The choice among the paths of all sessions; what the decision `before` has of it is taken over."""
+    read = DecisionInput(policy, adj_rib_in, costs)
+    if before and all(map(is_, before.made_from, read)):
+        return before
     verdicts = {
         peer: _outcomes(policy, session_policy, adj_rib_in[peer], before)
         for peer, session_policy in policy.session_policies.items()
         if peer in adj_rib_in
     }
     peers = {peer: ChoiceInput(_identifier(item, adj_rib_in[peer]), item.outcomes) for peer, item in verdicts.items()}
-    if before is None or not costs.are_those_of(before.costs):
-        return Decision(verdicts, peers, costs, _chosen(LocRib(), policy, peers, None, costs))
+    if before is None or not costs.are_those_of(before.made_from.costs):
+        return Decision(read, verdicts, peers, _chosen(LocRib(), policy, peers, None, costs))
     prefixes = set[Prefix]().union(*_changed(before.peers, peers))
-    return Decision(verdicts, peers, costs, _chosen(before.loc_rib, policy, peers, prefixes, costs))
+    return Decision(read, verdicts, peers, _chosen(before.loc_rib, policy, peers, prefixes, costs))
 
 
 # Verdicts ------------------------------------------------------------------------------------------------------

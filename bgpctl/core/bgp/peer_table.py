@@ -25,12 +25,13 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from bgpctl.core.bgp.path import Path
 from bgpctl.core.bgp.speaker import DownKind, SessionDown, SessionOpened, Update
 from bgpctl.core.net.addresses import Address, Asn, Prefix
+from bgpctl.core.net.replacing import replace
 from bgpctl.core.net.table import Table
 
 

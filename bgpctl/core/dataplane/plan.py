@@ -28,7 +28,7 @@ Refuses to know: how an operation is carried out, whether it succeeded, why some
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Final, NamedTuple, cast
 
@@ -52,6 +52,7 @@ from bgpctl.core.net.objects import (
     key_of,
     link_of_sysctl,
 )
+from bgpctl.core.net.replacing import replace
 from bgpctl.core.net.route_set import RouteSet
 
 NOT_WANTED: Final = Reason(ReasonCode.NOT_WANTED)
@@ -218,7 +219,7 @@ def _settled(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
 
 def _puts(missing: Dataplane, reasons: Mapping[Key, Reason]) -> Iterator[Sequence[Op]]:
     """All but links and addresses, which are device operations."""
-    for table in missing.tables():
+    for table in filter(None, missing.tables()):
         kind = next(map(type, table), None)
         if kind is Route:
             yield _of_routes(Put, in_order(cast(Iterable[Route], table), specific_first=True), reasons)
@@ -256,5 +257,5 @@ def _removals(dataplane: Dataplane) -> Iterator[Sequence[Op]]:
     """Of all objects, in the order of removal."""
     yield _of_routes(Remove, in_order(dataplane.route_set, specific_first=False), NOT_WANTED)
     for table in reversed(dataplane.tables()):
-        if table is not dataplane.routes:
+        if table and table is not dataplane.routes:
             yield [Remove(obj, NOT_WANTED) for obj in sorted(table, key=key_of)]

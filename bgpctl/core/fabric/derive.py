@@ -27,7 +27,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import chain
 from typing import Final, NamedTuple
 
@@ -42,10 +41,12 @@ from bgpctl.core.fabric.entries import Devices, Entries, EntriesInput, entries
 from bgpctl.core.fabric.facts import Underlay, smallest_mtu_bytes, underlay_of
 from bgpctl.core.fabric.next_hops import Resolution, ResolutionInput
 from bgpctl.core.fabric.protocol import Site
+from bgpctl.core.fabric.senders import SendersInput, ours, senders
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 from bgpctl.core.net.dataplane import Dataplane, surroundings
 from bgpctl.core.net.longest_match import LongestMatch
 from bgpctl.core.net.objects import Key, Route, RouteType, Sysctl
+from bgpctl.core.net.replacing import replace
 from bgpctl.core.net.route_set import RouteSet
 from bgpctl.core.net.table import Mapped, Table, is_same
 
@@ -169,6 +170,7 @@ class Routes(NamedTuple):
 class Derivation(NamedTuple):
     """The result, and all stages that it follows from."""
 
+    made_from: Question
     base: Base
     learned: Learned
     by_members: ByMembers
@@ -199,6 +201,8 @@ def derive(
 
 def derived(question: Question, before: Derivation | None = None) -> Derivation:
     """The objects that should be in the kernel; what the derivation `before` has of it is taken over."""
+    if before and is_same(before.made_from, question):
+        return before
     changed = changed_nodes(question.intent, before.base.made_from.intent) if before else None
     base = _base(BaseInput(question.intent, question.node, question.foreign), before.base if before else None, changed)
     learned = _learned(
@@ -217,7 +221,7 @@ def derived(question: Question, before: Derivation | None = None) -> Derivation:
     if before:
         dataplane = desired.dataplane.sharing(before.desired.dataplane)
         desired = replace(desired, dataplane=dataplane)
-    return Derivation(base, learned, by_members, in_use, resolution, routes, desired)
+    return Derivation(question, base, learned, by_members, in_use, resolution, routes, desired)
 
 
 # Base ----------------------------------------------------------------------------------------------------------
@@ -229,7 +233,8 @@ def _base(read: BaseInput, before: Base | None, changed: frozenset[str] | None) 
     intent, node, foreign = read
     own = [address for version in _versions(intent, node) if (address := node.underlay(version))]
     underlays = {item.version: item for address in own if (item := underlay_of(foreign, address))}
-    site = Site(intent, node, foreign, underlays, _link_names(intent, underlays, foreign))
+    others = senders(SendersInput(intent, node, ours(intent, node)), before.site.senders if before else None, changed)
+    site = Site(intent, node, foreign, underlays, _link_names(intent, underlays, foreign), others)
     devices = tuple(_devices(site))
     of_members = entries(
         EntriesInput(intent, node, foreign, tuple(underlays.values()), devices),

@@ -180,7 +180,7 @@ def renumbered(
     if not touched:
         return ids, touched
     found = dict(ids)
-    taken = {number: key for key, number in found.items()}
+    taken = dict(zip(found.values(), found, strict=True))
     for key in gone:
         number = found.pop(key)
         run = [other for other in _run(taken, number) if other != key]

@@ -28,6 +28,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from itertools import repeat
+from operator import contains
 from typing import NamedTuple
 
 from bgpctl.core.migration.drain import may_still_send
@@ -79,12 +81,21 @@ def source_change(situation: Situation) -> SourceChange:
 
 
 def is_source_changing(wanted: Dataplane, observed: Dataplane) -> bool:
-    """True if a tunnel that is there is to accept other sources, or to send from another one."""
+    """True if a tunnel that is there is to accept a source no longer, or to send from another one."""
     present = {decap.link: decap for decap in observed.decaps}
-    if any(present.get(decap.link, decap) != decap for decap in wanted.decaps):
+    if not all(_accepts_as_well(decap, present.get(decap.link, decap)) for decap in wanted.decaps):
         return True
     sources = {link.name: link.kind.sends_from() for link in observed.links if link.owned}
     return any(sources.get(link.name, link.kind.sends_from()) != link.kind.sends_from() for link in wanted.links)
+
+
+def _accepts_as_well(wanted: Decap, present: Decap) -> bool:
+    """True if both are the same but for sources that are new: nobody waits for these."""
+    if wanted.sources == present.sources:
+        return wanted == present
+    # Both are sorted, so one pass over the wanted sources meets all present ones that are among them.
+    are_wanted = map(contains, repeat(iter(wanted.sources)), present.sources)
+    return wanted == present._replace(sources=wanted.sources) and all(are_wanted)
 
 
 def _of_device(situation: Situation, wanted: Decap) -> SourceChange | None:
