@@ -43,7 +43,7 @@ def with_policy(state: State) -> State:
     node = intent.node(state.node) if intent else None
     if intent is None or node is None or config is None:
         return replace(state, intent=state.intent.with_policy(None))
-    policy = Policy.of(intent, node, config, role.cluster_id if role else None)
+    policy = Policy.of(intent, node, config, role.cluster_id if role else None, state.intent.policy)
     return replace(state, intent=state.intent.with_policy(policy))
 
 

@@ -54,9 +54,18 @@ class Policy:
     cluster_id: Address | None
 
     @classmethod
-    def of(cls, intent: Intent, node: Node, config: SpeakerConfig, former_cluster_id: Address | None = None) -> Policy:
-        """Indexed once for each change of the cluster file."""
+    def of(
+        cls,
+        intent: Intent,
+        node: Node,
+        config: SpeakerConfig,
+        former_cluster_id: Address | None = None,
+        before: Policy | None = None,
+    ) -> Policy:
+        """Indexed once for each change of the cluster file. Session policies that are equal are those of `before`."""
+        known = before.session_policies if before else {}
         policies = {item.peer: item for item in session_policies(intent, config)}
+        policies = {peer: known[peer] if item == known.get(peer) else item for peer, item in policies.items()}
         return cls(BlockOwnership(intent, node), policies, node.cluster_id or former_cluster_id)
 
     @property
