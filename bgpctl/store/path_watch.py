@@ -5,7 +5,7 @@ Who replaces a file puts another one at its name, or another link at a name on t
 Kubernetes do. So the directory is watched and not the file, and the directory of every symbolic link on the way.
 
 A notice is never needed: what inotify cannot report (another host's write to NFS, a directory far above that is
-exchanged, no watch left for this user) is found by whoever also asks from time to time.
+exchanged, no watch left for this user) is found by a caller that also asks from time to time.
 
 Refuses to know: what the files contain, and whether they really differ.
 """

@@ -150,6 +150,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "VerdictInput.paths": lambda: _blind_to_entries("_outcomes"),
     "ownership: edits": _without(BlockOwnership, "changed_since", lambda _original, _self, _before: frozenset()),
     "ownership: prefixes": _without(Table, "overlapping", lambda _original, _self, _others: set()),
+    "policy: announcements": _without(Policy, "announces_as", lambda _original, _self, _before: True),
     "ChoiceInput.outcomes": _without(loc_rib, "_changed", lambda _original, _before, _now: ()),
     "LearnedInput.best": lambda: _blind_to_entries("_learned"),
     "announceable: choices": lambda: _blind_to_entries("announceable"),

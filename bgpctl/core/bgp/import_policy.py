@@ -68,6 +68,16 @@ class Policy:
         policies = {peer: known[peer] if item == known.get(peer) else item for peer, item in policies.items()}
         return cls(BlockOwnership(intent, node), policies, node.cluster_id or former_cluster_id)
 
+    def announces_as(self, before: Policy) -> bool:
+        """True if the same follows from both for every announcement: all that export policy asks of them is equal."""
+        here, there = self.ownership, before.ownership
+        return (
+            (self.session_policies, self.cluster_id) == (before.session_policies, before.cluster_id)
+            and (here.own, here.node) == (there.own, there.node)
+            and here.intent.pools == there.intent.pools
+            and here.intent.advertisements == there.intent.advertisements
+        )
+
     @property
     def limit(self) -> int:
         """The prefix limit of one peer: more than fit into the pools is an error, or a full table."""
