@@ -52,6 +52,11 @@ _NOT_NOW: Final = (Unavailable, OSError, MemoryError)
 """A kernel that cannot be reached now, or nothing left to reach it with: EMFILE, ENFILE, ENOMEM, ENOSPC."""
 _RESYNC_PAUSE: Final = 500
 """Of one CPU, 0.2 %, however large the kernel's tables are."""
+_PROOF_WAITS_S: Final = 0.02
+"""
+Before the observation that shows whether operations worked. The same path from another reflector, or the next one of
+many, mostly comes in that time, and both need one observation only.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ class Runner:
         self._resync_throttle = RecheckThrottle(ports.clock.now_s(), _RESYNC_PAUSE)
         self._selfcheck = SelfCheck(ports.clock, self.post)
         self._observe_next = False
+        self._observe_after_s = 0.0
         self._observation_began_s = 0.0
         self._change_queued = False  # KernelChanged is in the queue, or was and has to wait
         self._change_waits = False
@@ -139,14 +145,20 @@ class Runner:
         """The next event; an observation only when no event waits, so that a whole burst comes before a decision."""
         while True:
             self._live()
-            try:
-                event: Event | _Stop | None = self._queue.get_nowait()
-            except queue.Empty:
-                event = self._observe() if self._observe_next else self._wait()
+            event = self._at_hand() or (self._observe() if self._observe_next else self._wait())
             if isinstance(event, KernelChanged) and self._throttle.wait_s(self._now_s()):
                 self._change_waits = True
             elif event:
                 return event
+
+    def _at_hand(self) -> Event | _Stop | None:
+        """An event of the queue; where the next observation can wait, so long."""
+        try:
+            if self._observe_next and self._observe_after_s:
+                return self._queue.get(timeout=self._observe_after_s)
+            return self._queue.get_nowait()
+        except queue.Empty:
+            return None
 
     def _live(self) -> None:
         self.beat_s = self._now_s()
@@ -220,6 +232,8 @@ class Runner:
     def _advance(self, event: Event) -> None:
         before = self.state
         self._by_another = self._by_another or isinstance(event, KernelChanged)
+        if not isinstance(event, KernelChanged):  # of our own operations, most likely
+            self._observe_after_s = _PROOF_WAITS_S if isinstance(event, Applied) and not event.failures else 0.0
         at_s = self._now_s()
         self.state, commands = step(before, event, at_s)
         self.journal.write(before, Entry(at_s, event, commands))

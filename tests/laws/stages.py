@@ -24,6 +24,7 @@ from bgpctl.core.bgp.peer_table import PeerTable, Received
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.cluster.ownership import BlockOwnership
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode
 from bgpctl.core.fabric import next_hops
 from bgpctl.core.fabric.derive import BaseInput, Derivation, LearnedInput, MembersInput, Question, derived
@@ -127,7 +128,7 @@ _INPUTS: Final[Mapping[type, str]] = {
     ChoiceInput: "router_id",
     Question: "intent node names best foreign prune_holds withdrawn",
     BaseInput: "intent node foreign",
-    LearnedInput: "intent versions names",
+    LearnedInput: "pools versions names",
     MembersInput: "intent node versions",
     ResolutionInput: "site hop_sets",
     export_policy.PeerExportInput: "policy link_of draining extended",
@@ -148,6 +149,9 @@ _FIELDS: Final[Mapping[str, Mutant]] = {
 MUTANTS: Final[Mapping[str, Mutant]] = {
     **_FIELDS,
     "VerdictInput.paths": lambda: _blind_to_entries("_outcomes"),
+    "ownership: edits": _without(BlockOwnership, "changed_since", lambda _original, _self, _before: frozenset()),
+    "ownership: prefixes": _without(Table, "overlapping", lambda _original, _self, _others: set()),
+    "policy: announcements": _without(Policy, "announces_as", lambda _original, _self, _before: True),
     "ChoiceInput.outcomes": _without(loc_rib, "_changed", lambda _original, _before, _now: ()),
     "LearnedInput.best": lambda: _blind_to_entries("_learned"),
     "announceable: choices": lambda: _blind_to_entries("announceable"),

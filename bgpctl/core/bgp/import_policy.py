@@ -54,10 +54,29 @@ class Policy:
     cluster_id: Address | None
 
     @classmethod
-    def of(cls, intent: Intent, node: Node, config: SpeakerConfig, former_cluster_id: Address | None = None) -> Policy:
-        """Indexed once for each change of the cluster file."""
+    def of(
+        cls,
+        intent: Intent,
+        node: Node,
+        config: SpeakerConfig,
+        former_cluster_id: Address | None = None,
+        before: Policy | None = None,
+    ) -> Policy:
+        """Indexed once for each change of the cluster file. Session policies that are equal are those of `before`."""
+        known = before.session_policies if before else {}
         policies = {item.peer: item for item in session_policies(intent, config)}
+        policies = {peer: known[peer] if item == known.get(peer) else item for peer, item in policies.items()}
         return cls(BlockOwnership(intent, node), policies, node.cluster_id or former_cluster_id)
+
+    def announces_as(self, before: Policy) -> bool:
+        """True if the same follows from both for every announcement: all that export policy asks of them is equal."""
+        here, there = self.ownership, before.ownership
+        return (
+            (self.session_policies, self.cluster_id) == (before.session_policies, before.cluster_id)
+            and (here.own, here.node) == (there.own, there.node)
+            and here.intent.pools == there.intent.pools
+            and here.intent.advertisements == there.intent.advertisements
+        )
 
     @property
     def limit(self) -> int:

@@ -2,8 +2,9 @@
 Loc-RIB (RFC 4271, section 3.2): the import policy's verdict on each path, then the best path for each prefix.
 
 Both are derived from whole tables and depend on nothing else. `select` remembers what it was given and what followed,
-a `Decision`, and takes over what has not changed since: a verdict if policy and path are the same objects, a choice
-if no peer's verdict on that prefix and no distance is another one.
+a `Decision`, and takes over what has not changed since: a verdict if the path is the same object, and the policy is, or
+is an edited one and the edit does not concern the prefix; a choice if no peer's verdict on that prefix and no distance
+is another one.
 
 Refuses to know: when this is done, and what follows from it.
 """
@@ -124,13 +125,23 @@ def select(policy: Policy, adj_rib_in: AdjRibIn, costs: NextHopCosts, before: De
 def _outcomes(policy: Policy, session_policy: SessionPolicy, table: PeerTable, before: Decision | None) -> PeerOutcomes:
     read = VerdictInput(policy.ownership, session_policy, table.usable)
     known = before.verdicts.get(session_policy.peer) if before else None
-    is_known = known and is_same(known.made_from, read, but="paths")
-    taken_over = Mapped(known.made_from.paths, known.outcomes) if known and is_known else None
+    changed = _to_judge(known.made_from, read) if known else None
+    taken_over = Mapped(known.made_from.paths, known.outcomes) if known and changed is not None else None
 
     def outcome(_: Prefix, received: Received) -> Outcome:
         return Outcome(received, verdict(read.ownership, session_policy, received.path))
 
-    return PeerOutcomes(read, read.paths.mapped(outcome, taken_over))
+    return PeerOutcomes(read, read.paths.mapped(outcome, taken_over, changed))
+
+
+def _to_judge(before: VerdictInput, now: VerdictInput) -> set[Prefix] | None:
+    """Prefixes on whose path the verdict may be another one than before; None if on any."""
+    if is_same(before, now, but="paths"):
+        return now.paths.changed_since(before.paths)
+    if not is_same(before._replace(ownership=now.ownership), now, but="paths"):
+        return None
+    edited = now.ownership.changed_since(before.ownership)
+    return None if edited is None else now.paths.changed_since(before.paths) | now.paths.overlapping(edited)
 
 
 # Choices -------------------------------------------------------------------------------------------------------

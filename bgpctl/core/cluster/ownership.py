@@ -7,12 +7,16 @@ Refuses to know: the consequences for a path.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from bgpctl.core.cluster.configuration import Node, Pool
-from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.cluster.intent import Intent, changed_nodes
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.longest_match import LongestMatch
+
+_FEW: Final = 64
+"""Of more changed nodes everything is asked again, which costs less then."""
 
 
 class BlockOwnership:
@@ -56,12 +60,32 @@ class BlockOwnership:
         """True if it is one of this node's own on the underlay."""
         return address in self._here
 
+    def changed_since(self, before: BlockOwnership) -> frozenset[Prefix] | None:
+        """
+        Where the cluster file was edited: for every prefix that overlaps none of these, all answers are those of
+        `before`. None if that is not known, as after an edit of this node's own record or of more than nodes.
+        """
+        names = changed_nodes(self.intent, before.intent)
+        if names is None or len(names) > _FEW or self.node != before.node:
+            return None
+        return frozenset(prefix for name in names for at in (self, before) for prefix in _marks(at.intent, name))
+
     @property
     def capacity(self) -> int:
         """The number of blocks that fit into the pools."""
         bits = {4: 32, 6: 128}
         pools = self.intent.pools
         return sum(pool.cidr.size >> max(0, bits[pool.cidr.version] - pool.block_size) for pool in pools)
+
+
+def _marks(intent: Intent, name: str) -> Iterator[Prefix]:
+    """Prefixes by which a node is known: those that lead to it, its addresses, and the networks that these are in."""
+    node = intent.node(name)
+    if node:
+        yield from intent.prefixes_of(node)
+        for own in (node.address, node.address6):
+            if own:
+                yield own.network
 
 
 def _by_version(found: Iterable[Address]) -> dict[int, list[int]]:

@@ -31,7 +31,7 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from bgpctl.core.bgp.decision import Choice
-from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.configuration import Node, Pool
 from bgpctl.core.cluster.intent import Intent, changed_nodes
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
 from bgpctl.core.fabric import members, nat, next_hops
@@ -106,7 +106,7 @@ class Base(NamedTuple):
 class LearnedInput(NamedTuple):
     """All that the next-hop sets from BGP depend on."""
 
-    intent: Intent
+    pools: tuple[Pool, ...]
     versions: tuple[int, ...]
     names: Mapping[Address, str]
     best: Table[Choice]
@@ -206,7 +206,8 @@ def derived(question: Question, before: Derivation | None = None) -> Derivation:
     changed = changed_nodes(question.intent, before.base.made_from.intent) if before else None
     base = _base(BaseInput(question.intent, question.node, question.foreign), before.base if before else None, changed)
     learned = _learned(
-        LearnedInput(question.intent, base.versions, question.names, question.best), before.learned if before else None
+        LearnedInput(question.intent.pools, base.versions, question.names, question.best),
+        before.learned if before else None,
     )
     by_members = _by_members(
         MembersInput(question.intent, question.node, base.versions), before.by_members if before else None, changed
@@ -310,7 +311,7 @@ def _tunnels(site: Site, of_members: Entries, devices: Devices) -> Iterator[Reas
 
 
 def _learned(read: LearnedInput, before: Learned | None) -> Learned:
-    pools = LongestMatch((pool.cidr, pool) for pool in read.intent.pools)
+    pools = LongestMatch((pool.cidr, pool) for pool in read.pools)
 
     def hop_set(prefix: Prefix, choice: Choice) -> NextHopSet | None:
         # A filter may let in what is in no pool.

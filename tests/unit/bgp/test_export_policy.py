@@ -246,3 +246,30 @@ def test_our_end_of_rib_waits_for_external_routers_and_a_reflectors_for_its_clie
     assert set(sources(edge, edge.session_policies[TOR])) == {TOR2}
     b2 = member(EDGE, "b2").address.address
     assert set(sources(reflecting, reflecting.session_policies[A2])) == {TOR, TOR2, B1, b2}
+
+
+# Another policy that announces the same --------------------------------------------------------------------------
+
+
+def policy_of(intent: Intent) -> Policy:
+    return export_input(intent).policy
+
+
+def test_another_nodes_blocks_change_no_announcement() -> None:
+    edited = allocated(REFLECTING, "b1", blocks=(Prefix.parse("10.244.77.0/26"),))
+    assert policy_of(edited).announces_as(policy_of(REFLECTING))
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        allocated(REFLECTING, "a1", blocks=(Prefix.parse("10.244.77.0/26"),)),
+        replace(REFLECTING, pools=tuple(replace(pool, disable_bgp_export=True) for pool in REFLECTING.pools)),
+        replace(REFLECTING, advertisements=(Advertisement(OWN, ((64512, 7),)),)),
+        replace(REFLECTING, peers=REFLECTING.peers[1:]),
+        EDGE,
+    ],
+    ids=["own blocks", "pools", "advertisements", "sessions", "cluster id"],
+)
+def test_whatever_export_policy_asks_changes_announcements(edited: Intent) -> None:
+    assert not policy_of(edited).announces_as(policy_of(REFLECTING))
