@@ -161,7 +161,7 @@ def _set(name: str, kind: str, elements: Iterable[str]) -> str:
 @nft.of_ours
 def parse(listed: list[dict[str, Any]]) -> WorkloadFilter | None:
     """The reverse of `body`, from nft's JSON; None for another program's rules."""
-    port = next(int(item["rule"]["comment"]) for item in listed if "comment" in item.get("rule", {}))
+    (port,) = (int(item["rule"]["comment"]) for item in listed if "comment" in item.get("rule", {}))
     sets = {item["set"]["name"]: item["set"].get("elem", []) for item in listed if "set" in item}
     inside, masqueraded = (_of_both(sets, name) for name in ("inside", "masqueraded"))
     if not _is_as_made(listed, _chains(port, _versions(masqueraded))):
@@ -192,7 +192,7 @@ def _is_as_made(listed: list[dict[str, Any]], chains: Iterable[_Chain]) -> bool:
 
 def _verdict(statements: list[dict[str, Any]]) -> str:
     """The last word of a rule, as `_last_word` has it; the set of one that counts."""
-    ((kind, value),) = statements[-1].items()
+    kind, value = next(iter(statements[-1].items()), ("", None))
     match kind, value:
         case "goto", {"target": str(target)}:
             return target

@@ -88,7 +88,8 @@ def test_a_workload_sends_nothing_forged_into_the_world(workloads: Cluster) -> N
 def test_a_workload_sends_no_ip_in_ip_to_a_member(workloads: Cluster, inner: int) -> None:
     made = workloads
     hosts = ("10.244.1.77", "10.244.2.2") if inner == 4 else ("fd00:244:1::77", "fd00:244:2::2")
-    inside = udp(*map(Address.parse, hosts))
+    source, target = map(Address.parse, hosts)
+    inside = udp(source, target)
     packet = ip(4 if inner == 4 else 41, own(made), made.family.node_of(2), inside)
     assert is_stopped(made, packet, "n2", "tunnel")
 

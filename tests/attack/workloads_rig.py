@@ -1,8 +1,8 @@
 """
 A workload that sends whatever frames it likes, and witnesses of the effect: w1 of tunnels_rig.py, on n1 beside v1.
 
-A witness captures on a link. Whether an attack had an effect is known once an honest datagram, which w1 sent after it to
-the same side, has been captured there.
+A witness captures on a link. Whether an attack had an effect is known once an honest datagram, which w1 sent after it
+to the same side, has been captured there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from typing import Final
@@ -94,8 +94,9 @@ def _repeating(made: Cluster, mark: bytes, target: Address) -> Iterator[None]:
 
 def dropped(made: Cluster, reason: str) -> int:
     """The packets from w1 that its node has dropped for this reason."""
-    found = netns.inside(made.name("n1"), workload_filter.dropped)
-    return found.get(DEVICE, {}).get(reason, 0)
+    found: workload_filter.Dropped = netns.inside(made.name("n1"), workload_filter.dropped)
+    of_device: Mapping[str, int] = found.get(DEVICE, {})
+    return of_device.get(reason, 0)
 
 
 # Packets -------------------------------------------------------------------------------------------------------
@@ -148,7 +149,7 @@ def _pseudo(source: Address, target: Address, protocol: int, length: int) -> byt
 
 def _checksum(data: bytes) -> int:
     padded = data + bytes(len(data) % 2)
-    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
     while total >> 16:
         total = (total >> 16) + (total & 0xFFFF)
     return ~total & 0xFFFF

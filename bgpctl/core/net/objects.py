@@ -190,6 +190,19 @@ class Traffic(NamedTuple):
     dropped_packets: int | None = None
 
 
+class Drops(NamedTuple):
+    """
+    Packets that a filter at a link has dropped for one reason, since the link has it; no object of the kernel.
+
+    `last` is the source address of the last one, for about an hour: the outer one of a tunnel packet that was not let
+    in, the inner one of a packet that came out of a tunnel. None where it is not known.
+    """
+
+    reason: str
+    packets: int
+    last: Address | None = None
+
+
 class Masquerade(NamedTuple):
     """
     Packets from `sources` to anywhere outside `inside` leave with this node's own address (natOutgoing).
