@@ -74,6 +74,11 @@ def _read(table: str, link: str, links: Collection[str]) -> InnerFilter | None:
     return found if found and found.link == link else None
 
 
+def links_with_tables(tables: Collection[str]) -> tuple[str, ...]:
+    """Of the names that devices of ours may have those that a table is for."""
+    return tuple(sorted(link for link in _NAMES if _table(link) in tables))
+
+
 def body(wanted: InnerFilter, before: Iterable[Drops] = ()) -> str:
     """The table's content."""
     ip, kind = _IP[wanted.version], f"ipv{wanted.version}_addr"

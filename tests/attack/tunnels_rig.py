@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -25,8 +25,11 @@ from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, VXLAN, Encapsulation
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import derive
+from bgpctl.core.fabric.encapsulations import behind
 from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.objects import Drops
 from bgpctl.kernel import probe_packets
+from bgpctl.kernel.drops import read as read_drops
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.lab import netns
 from tests.cluster import blocks, learned_from_all, node
@@ -224,7 +227,7 @@ def cluster(encapsulation: Encapsulation, family: Family, *, masqueraded: bool =
         _wire_bridge(made)
         for number in NODES:
             _wire(made, number)
-        netns.ip(["link set lo up"], made.name("v1"))
+        _prepare_workload(made, "v1")
         connect([Cable(Wiring("workload2", (family.neighbour,), _MTU_BYTES), made.name("n1"), made.name("v1"))])
         stack.callback(lambda: [*map(LinuxKernel.close, made.kernels.values())])
         for number in NODES:
@@ -253,8 +256,15 @@ def _wire(made: Cluster, number: int) -> None:
     )
     netns.ip([*wires], here)
     netns.ip([f"link set port{number} master br0 up"], made.name("bridge"))
-    netns.ip(["link set lo up"], there)
+    _prepare_workload(made, f"w{number}")
     connect([Cable(Wiring("workload", (family.workload_of(number),), _MTU_BYTES), here, there)])
+
+
+def _prepare_workload(made: Cluster, part: str) -> None:
+    """It sends nothing by itself."""
+    quiet = {"disable_ipv6": "1" if made.family.version == 4 else "0", "accept_dad": "0", "router_solicitations": "0"}
+    netns.set_sysctls(made.name(part), {f"net/ipv6/conf/default/{key}": value for key, value in quiet.items()})
+    netns.ip(["link set lo up"], made.name(part))
 
 
 def _nodad(family: Family) -> str:
@@ -316,3 +326,14 @@ def _send_frame(made: Cluster, frame: bytes) -> None:
     with netns.open_socket(made.name("n2"), made.family.kind, socket.SOCK_DGRAM) as out:
         out.bind((str(made.family.node_of(MEMBER)), 0))
         out.sendto(struct.pack("!II", 0x08000000, VNI << 8) + frame, (str(made.family.node_of(1)), 4789))
+
+
+def drops(made: Cluster) -> tuple[Drops, ...]:
+    """What n1 has dropped of packets to its tunnel device, or out of it."""
+    (link,) = (link for link in made.kernels[1].observe().links if behind(link.kind))
+    found: Mapping[str, tuple[Drops, ...]] = netns.inside(made.name("n1"), read_drops)
+    return found.get(link.name, ())
+
+
+def dropped_packets(made: Cluster, reason: str) -> int:
+    return sum(item.packets for item in drops(made) if item.reason == reason)
