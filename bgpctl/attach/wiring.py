@@ -2,11 +2,11 @@
 The wiring of a workload, as a value: its cable to the node, its addresses, gateway, neighbours and routes.
 
 As in Calico the cable is a veth pair, each address is a host prefix, and the gateway is one for all workloads: for IPv4
-an address that nobody has, for IPv6 the link-local one that the node's end has by itself. The node has a route to each
+an address that no host has, for IPv6 the link-local one that the node's end has by itself. The node has a route to each
 address and no address of its own on the cable.
 
 Neighbours are permanent at both ends. So the node needs no ARP and no neighbour discovery of a workload, heeds none,
-and a workload that answers for others is believed by nobody.
+and a workload that answers for others is not believed.
 
 The node's end is in the link group WORKLOADS. That is all that the agent has to know: the group goes with the link,
 through restarts of the agent, and the kernel's filter (kernel/workload_filter.py) asks for it. The addresses that a

@@ -127,14 +127,14 @@ def _chains(bgp_port: int, masqueraded: Iterable[int]) -> tuple[_Chain, ...]:
         # Only the comment is read: what is compared above would differ from one version of nft to the next.
         f'accept comment "{bgp_port}"',
     )
-    leaving = tuple(
+    outbound = tuple(
         f"{_VERSIONS[v]} saddr @masqueraded{v} {_VERSIONS[v]} daddr != @inside{v} ct state invalid goto invalid"
         for v in masqueraded
     )
     return (
         _Chain("prerouting", "prerouting", -300, from_workloads),
         _Chain("input", "input", 0, to_node),
-        _Chain("forward", "forward", 0, leaving),
+        _Chain("forward", "forward", 0, outbound),
     )
 
 
