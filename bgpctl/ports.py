@@ -130,7 +130,7 @@ class Host(Protocol):
 
     def drops(self) -> Mapping[str, tuple[Drops, ...]]:
         """
-        The packets that filters have dropped, by the name of the link that they came by.
+        The packets out of tunnels, and from workloads, that filters have dropped, by the link that they came by.
 
         Raises:
             Unavailable: they cannot be read now.

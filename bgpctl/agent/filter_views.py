@@ -15,12 +15,17 @@ from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import MAIN_TABLE, Drops, Link, Traffic
 
 
+def counters(traffic: Traffic | None) -> Json | None:
+    """The counters of a tunnel device."""
+    return {name: value for name, value in traffic._asdict().items() if name != "drops"} if traffic else None
+
+
 def of_tunnel(traffic: Traffic | None, drops: Iterable[Drops]) -> list[Json]:
-    """With the driver's own count of packets from senders that are no members, where no table keeps it."""
-    reasons = {item.reason: item for item in drops}
-    if "sender" not in reasons and traffic and traffic.dropped_packets is not None:
-        reasons["sender"] = Drops("sender", traffic.dropped_packets)
-    return _rows(reasons.values())
+    """What was not let in, of which a driver may have one count and no reasons, and what was dropped inside."""
+    outside: tuple[Drops, ...] = ()
+    if traffic and traffic.dropped_packets is not None:
+        outside = traffic.drops or (Drops("sender", traffic.dropped_packets),)
+    return _rows((*outside, *drops))
 
 
 def workloads(snapshot: Snapshot) -> Json:

@@ -191,7 +191,7 @@ def tunnels(snapshot: Snapshot) -> Json:
         "tunnels": [
             {
                 **row,
-                "traffic": counted[row["name"]]._asdict() if row["name"] in counted else None,
+                "traffic": filter_views.counters(counted.get(row["name"])),
                 "dropped": filter_views.of_tunnel(counted.get(row["name"]), dropped.get(row["name"], ())),
             }
             for row in _tunnels(snapshot)

@@ -1,5 +1,6 @@
 """
-The packets that tables of ours have dropped, in the calling thread's namespace. Safe in any thread.
+The packets that tables of ours have dropped out of tunnels, and from workloads, in the calling thread's namespace. Safe
+in any thread.
 
 Refuses to know: which links are ours.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bgpctl.core.net.objects import Drops
-from bgpctl.kernel import inner_filter, nft, vxlan_guard, workload_filter
+from bgpctl.kernel import inner_filter, nft, workload_filter
 
 
 def read() -> Mapping[str, tuple[Drops, ...]]:
@@ -18,8 +19,6 @@ def read() -> Mapping[str, tuple[Drops, ...]]:
     names = frozenset(name for _, name in nft.tables())
     if not names:
         return {}
-    for link, guarded in vxlan_guard.observe(()).items():
-        found.setdefault(link, []).extend(guarded.dropped)
     for link in inner_filter.links_with_tables(names):
         found.setdefault(link, []).extend(inner_filter.dropped(link))
     if workload_filter.TABLE in names:

@@ -68,7 +68,8 @@ class VxlanImplementation:
         if facts.kind != _KIND:
             return None
         guarded = vxlan_guard.observe([facts.name]).get(facts.name)
-        return decode.link_traffic(message)._replace(dropped_packets=guarded.dropped_packets if guarded else None)
+        found = decode.link_traffic(message)
+        return found._replace(dropped_packets=guarded.dropped_packets, drops=guarded.dropped) if guarded else found
 
     def survey(self, *, tried: bool) -> HostFacts:
         return HostFacts(_can_be_made() if tried else modules.is_there(_KIND))

@@ -27,9 +27,9 @@ from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import derive
 from bgpctl.core.fabric.encapsulations import behind
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.core.net.objects import Drops
+from bgpctl.core.net.objects import Drops, Traffic
 from bgpctl.kernel import probe_packets
-from bgpctl.kernel.drops import read as read_drops
+from bgpctl.kernel.host import LinuxHost
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.lab import netns
 from tests.cluster import blocks, learned_from_all, node
@@ -331,8 +331,9 @@ def _send_frame(made: Cluster, frame: bytes) -> None:
 def drops(made: Cluster) -> tuple[Drops, ...]:
     """What n1 has dropped of packets to its tunnel device, or out of it."""
     (link,) = (link for link in made.kernels[1].observe().links if behind(link.kind))
-    found: Mapping[str, tuple[Drops, ...]] = netns.inside(made.name("n1"), read_drops)
-    return found.get(link.name, ())
+    counted: Mapping[str, Traffic] = netns.inside(made.name("n1"), LinuxHost().traffic)
+    found: Mapping[str, tuple[Drops, ...]] = netns.inside(made.name("n1"), LinuxHost().drops)
+    return (*counted[link.name].drops, *found.get(link.name, ()))
 
 
 def dropped_packets(made: Cluster, reason: str) -> int:

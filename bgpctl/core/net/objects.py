@@ -176,20 +176,6 @@ class WorkloadFilter(NamedTuple):
     bgp_port: int
 
 
-class Traffic(NamedTuple):
-    """
-    Counters of a tunnel device, inner packets, since it or its programs were made; no object of the kernel.
-
-    `dropped_packets` came from sources that are not known; None where none are dropped or it cannot be counted.
-    """
-
-    received_packets: int
-    received_bytes: int
-    sent_packets: int
-    sent_bytes: int
-    dropped_packets: int | None = None
-
-
 class Drops(NamedTuple):
     """
     Packets that a filter at a link has dropped for one reason, since the link has it; no object of the kernel.
@@ -201,6 +187,22 @@ class Drops(NamedTuple):
     reason: str
     packets: int
     last: Address | None = None
+
+
+class Traffic(NamedTuple):
+    """
+    Counters of a tunnel device, inner packets, since it or its programs were made; no object of the kernel.
+
+    `dropped_packets` came from sources that are not known; None where none are dropped or it cannot be counted. `drops`
+    are these by reason, where that is known.
+    """
+
+    received_packets: int
+    received_bytes: int
+    sent_packets: int
+    sent_bytes: int
+    dropped_packets: int | None = None
+    drops: tuple[Drops, ...] = ()
 
 
 class Masquerade(NamedTuple):
