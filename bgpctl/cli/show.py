@@ -36,6 +36,16 @@ def _counted(row: Row, what: str) -> int | None:
     return row["traffic"][what] if row["traffic"] else None
 
 
+def _dropped(row: Row) -> str:
+    """Packets by reason, each with the sender of the last one where that is known."""
+    found = (item for item in row["dropped"] if item["packets"])
+    return ", ".join(f"{item['reason']} {item['packets']}{_from(item['last'])}" for item in found)
+
+
+def _from(last: str | None) -> str:
+    return f" (last {last})" if last else ""
+
+
 def _state(row: Row) -> str:
     return f"{row['state']} {age(row['state_age_s'])}" + (", cluster file rejected" if row["config_rejected"] else "")
 
@@ -114,8 +124,17 @@ _TUNNELS: Final[Sequence[Column]] = (
     ("PORT", lambda row: row["port"]),
     ("RX PACKETS", lambda row: _counted(row, "received_packets")),
     ("TX PACKETS", lambda row: _counted(row, "sent_packets")),
-    ("DROPPED", lambda row: _counted(row, "dropped_packets")),
+    ("DROPPED", lambda row: _dropped(row) or (0 if row["dropped"] else None)),
     ("SENDS TO", lambda row: ", ".join(row["remotes"])),
+)
+
+_WORKLOADS: Final[Sequence[Column]] = (
+    ("DEVICE", lambda row: row["device"]),
+    ("STATE", lambda row: "up" if row["up"] else "down"),
+    ("MTU", lambda row: row["mtu_bytes"]),
+    ("ADDRESSES", lambda row: ", ".join(row["addresses"])),
+    ("FILTER", lambda row: "in force" if row["filtered"] else "absent"),
+    ("DROPPED", lambda row: _dropped(row) or "0"),
 )
 
 _NODES: Final[Sequence[Column]] = (
@@ -265,6 +284,7 @@ def _plain(value: object) -> object:
 
 
 _listing("tunnels", _TUNNELS, "Tunnel devices and the remotes behind them.")
+_listing("workloads", _WORKLOADS, "Workloads of this node, their addresses, and what was dropped of theirs.")
 _listing("nodes", _NODES, "Members of the cluster.")
 _listing("pools", _POOLS, "IP pools and how they are encapsulated from here.")
 _listing("blocks", _BLOCKS, "Blocks and their owners.")

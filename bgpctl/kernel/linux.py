@@ -35,8 +35,9 @@ from bgpctl.core.net.objects import (
     Plain,
     Route,
     Sysctl,
+    WorkloadFilter,
 )
-from bgpctl.kernel import decode, encode, inner_filter, masquerade, runs, sysctl
+from bgpctl.kernel import decode, encode, inner_filter, masquerade, runs, sysctl, workload_filter
 from bgpctl.kernel.dumps import Dumps, has_next_hop_objects, read
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
 from bgpctl.kernel.encode import Batched
@@ -304,6 +305,8 @@ class LinuxKernel(Kernel):
             case InnerFilter():
                 scene.index(obj.link)
                 inner_filter.put(obj)
+            case WorkloadFilter():
+                workload_filter.put(obj, scene.links)
             case Masquerade():
                 masquerade.put(obj)
                 self._dumps.masquerading.add(obj.version)
@@ -325,6 +328,8 @@ class LinuxKernel(Kernel):
                 self._letting_in(obj, scene).remove_decap(obj.link, scene)
             case InnerFilter():
                 inner_filter.remove(obj.link)
+            case WorkloadFilter():
+                workload_filter.remove()
             case Masquerade():
                 masquerade.remove(obj.version)
             case Sysctl():

@@ -16,7 +16,7 @@ from bgpctl.core.cluster.encapsulation import VXLAN
 from bgpctl.core.fabric.vxlan import OVERHEAD_BYTES, HostFacts, Vxlan, VxlanFrame
 from bgpctl.core.migration.probes import Probe
 from bgpctl.core.net.addresses import Address, Vni
-from bgpctl.core.net.objects import Decap, Link, LinkKind, Traffic
+from bgpctl.core.net.objects import Decap, Drops, Link, LinkKind, Traffic
 from bgpctl.kernel import decode, modules, nft, probe_packets, vxlan_guard
 from bgpctl.kernel.decode import LinkFacts, Names
 from bgpctl.kernel.link_messages import Arguments
@@ -68,7 +68,8 @@ class VxlanImplementation:
         if facts.kind != _KIND:
             return None
         guarded = vxlan_guard.observe([facts.name]).get(facts.name)
-        return decode.link_traffic(message)._replace(dropped_packets=guarded.dropped_packets if guarded else None)
+        found = decode.link_traffic(message)
+        return found._replace(dropped_packets=guarded.dropped_packets, drops=guarded.dropped) if guarded else found
 
     def survey(self, *, tried: bool) -> HostFacts:
         return HostFacts(_can_be_made() if tried else modules.is_there(_KIND))
@@ -166,12 +167,12 @@ class VxlanDevices:
         kind = kinds.get(decap.link)
         if kind is None:
             raise OSError(errno.ENODEV, f"no VXLAN device {decap.link}")
-        vxlan_guard.put(decap, kind, _dropped_packets(decap.link))
+        vxlan_guard.put(decap, kind, _dropped(decap.link))
 
     def remove_decap(self, link: str, scene: Scene) -> None:
         kind = scene.links[link].kind if link in scene.links else None
         if isinstance(kind, Vxlan):
-            vxlan_guard.shut(link, kind, _dropped_packets(link))
+            vxlan_guard.shut(link, kind, _dropped(link))
         else:
             vxlan_guard.remove(link)
 
@@ -188,10 +189,10 @@ class VxlanDevices:
         """The sockets are not ours."""
 
 
-def _dropped_packets(link: str) -> int:
+def _dropped(link: str) -> tuple[Drops, ...]:
     """The count goes on when a table is replaced."""
     found = vxlan_guard.observe([link]).get(link)
-    return found.dropped_packets if found else 0
+    return found.dropped if found else ()
 
 
 def _creation(link: Link, kind: Vxlan, underlay_index: int) -> Arguments:

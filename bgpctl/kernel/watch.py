@@ -45,6 +45,8 @@ _EVENT_BYTES: Final = 1 << 15
 _KERNEL: Final = 0
 """The port id of the kernel itself."""
 _RTPROT_KERNEL: Final = 2
+_OF_TABLES: Final = (Part.DECAPS, Part.INNER_FILTERS, Part.WORKLOAD_FILTERS, Part.MASQUERADES)
+"""The parts that nftables keeps."""
 
 
 class Watch:
@@ -198,7 +200,7 @@ class Watch:
         if not self._nft.drain():
             return False
         self.tables_changed = True
-        self.mirror = self.mirror.marked_stale((Part.DECAPS, Part.INNER_FILTERS, Part.MASQUERADES))
+        self.mirror = self.mirror.marked_stale(_OF_TABLES)
         return True
 
     def _drain(self, *, acting: bool) -> bool:

@@ -226,7 +226,7 @@ def test_what_goes_through_is_counted_and_the_count_outlives_the_programs(sites:
     with_new_driver.close()
     after = [counted(one), counted(two)]
     changes = [
-        tuple((now or 0) - (then or 0) for now, then in zip(*pair, strict=True))
+        tuple((now or 0) - (then or 0) for now, then in zip(*(traffic[:5] for traffic in pair), strict=True))
         for pair in zip(after, before, strict=True)
     ]
     assert changes == [(1, 1000, 1, 1000, 1), (1, 1000, 1, 1000, 0)]

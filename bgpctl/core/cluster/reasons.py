@@ -24,6 +24,7 @@ class ReasonCode(enum.Enum):
     TUNNEL = "tunnel"
     FORWARDING = "forwarding"
     NAT_OUTGOING = "nat-outgoing"
+    WORKLOADS = "workloads"
     KEPT = "kept"
     NOT_WANTED = "not-wanted"
 

@@ -34,7 +34,7 @@ from bgpctl.core.bgp.decision import Choice
 from bgpctl.core.cluster.configuration import Node, Pool
 from bgpctl.core.cluster.intent import Intent, changed_nodes
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
-from bgpctl.core.fabric import members, nat, next_hops
+from bgpctl.core.fabric import members, nat, next_hops, workloads
 from bgpctl.core.fabric.desired import Desired, NextHopSet, Reasoned, Reasons, gather
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS
 from bgpctl.core.fabric.entries import Devices, Entries, EntriesInput, entries
@@ -246,6 +246,7 @@ def _base(read: BaseInput, before: Base | None, changed: frozenset[str] | None) 
         _local(intent, node, own),
         _heeding_routers(underlays, foreign),
         nat.masquerade(intent),
+        workloads.workload_filter(intent, foreign),
         _tunnels(site, of_members, devices),
     )
     found = gather(wanted, (), ())

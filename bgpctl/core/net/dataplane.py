@@ -50,6 +50,7 @@ from bgpctl.core.net.objects import (
     Route,
     Rule,
     Sysctl,
+    WorkloadFilter,
     key_of,
     link_of_sysctl,
 )
@@ -65,6 +66,7 @@ _FIELDS: Final[Mapping[type, str]] = {
     Sysctl: "sysctls",
     LinkAddress: "addresses",
     InnerFilter: "inner_filters",
+    WorkloadFilter: "workload_filters",
     Decap: "decaps",
     Masquerade: "masquerades",
     FdbEntry: "fdb",
@@ -86,6 +88,7 @@ class Dataplane:
     sysctls: AbstractSet[Sysctl] = frozenset()
     addresses: AbstractSet[LinkAddress] = frozenset()
     inner_filters: AbstractSet[InnerFilter] = frozenset()
+    workload_filters: AbstractSet[WorkloadFilter] = frozenset()
     decaps: AbstractSet[Decap] = frozenset()
     masquerades: AbstractSet[Masquerade] = frozenset()
     fdb: AbstractSet[FdbEntry] = frozenset()
@@ -238,6 +241,7 @@ class Dataplane:
             addresses=frozenset(address for address in self.addresses if address.link in names),
             # All are named as ours, and can outlive the link that they belong to.
             inner_filters=self.inner_filters,
+            workload_filters=self.workload_filters,
             decaps=self.decaps,
             masquerades=self.masquerades,
             fdb=frozenset(entry for entry in self.fdb if entry.link in names),
