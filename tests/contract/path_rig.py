@@ -16,6 +16,8 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import Final
 
+import pytest
+
 from bgpctl.core.dataplane.effects import Put
 from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.fabric.ipip import Ipip
@@ -33,11 +35,11 @@ from bgpctl.core.net.objects import (
     Route,
     Sysctl,
 )
+from bgpctl.kernel import modules
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.lab import netns
 
 PATH_MTU: Final = 1400
-DEADLINE_S: Final = 30.0
 _PARTS: Final = ("r1", "r2", "n1", "n2", "w1", "w2")
 _HOP: Final = 0x42000001
 _FAMILY: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -65,18 +67,21 @@ def end_of(number: int, version: int) -> Address:
 
 
 @contextmanager
-def narrow_path(encapsulation: str, version: int, *more: KernelObject, mtu_bytes: int = 0) -> Iterator[None]:
-    """Both nodes send to each other through this tunnel. `more` is put in both; the device has `mtu_bytes` if given."""
+def narrow_path(encapsulation: str, version: int, *, segment_bytes: int = 0) -> Iterator[None]:
+    """Both nodes send to each other through this tunnel, TCP in such segments at most; 0: in any."""
+    name, _, driver = encapsulation.partition(" by ")
+    if driver == "kernel" and not modules.is_there("ipip"):
+        pytest.skip("the ipip module of the kernel")
     with ExitStack() as stack:
         for part in _PARTS:
             stack.callback(netns.delete, namespace(part))
             netns.ip([f"netns add {namespace(part)}"])
         _routers()
         for number in (1, 2):
-            _wire(number, _MTU[encapsulation][version])
-            kernel = netns.inside(namespace(f"n{number}"), LinuxKernel)
+            _wire(number, _MTU[name][version])
+            kernel = netns.inside(namespace(f"n{number}"), partial(LinuxKernel, {name: driver} if driver else None))
             stack.callback(kernel.close)
-            ops = [Put(obj, NOT_WANTED) for obj in (*_tunnel(encapsulation, version, number, mtu_bytes), *more)]
+            ops = [Put(obj, NOT_WANTED) for obj in _tunnel(name, version, number, segment_bytes)]
             assert netns.inside(namespace(f"n{number}"), partial(kernel.apply, ops)) == ()
         yield
 
@@ -132,7 +137,7 @@ def _wire(number: int, workload_mtu_bytes: int) -> None:
     )
 
 
-def _tunnel(encapsulation: str, version: int, number: int, mtu_bytes: int) -> list[KernelObject]:
+def _tunnel(encapsulation: str, version: int, number: int, segment_bytes: int) -> list[KernelObject]:
     other = 3 - number
     local, remote = node(number, version), node(other, version)
     name = "tunl0" if encapsulation == "ipip" else "vxlan.test"
@@ -140,10 +145,10 @@ def _tunnel(encapsulation: str, version: int, number: int, mtu_bytes: int) -> li
     mac = None if encapsulation == "ipip" else vtep_mac(f"n{number}")
     own, theirs = (block(number, version), end_of(number, version).host_prefix), (block(other, version),)
     objects: list[KernelObject] = [
-        Link(name, kind, mtu_bytes or _MTU[encapsulation][version], mac),
+        Link(name, kind, _MTU[encapsulation][version], mac),
         *([Sysctl(f"net/ipv4/conf/{name}/forwarding", "1")] if version == 4 else []),
         LinkAddress(name, InterfaceAddress(end_of(number, version), end_of(number, version).host_prefix.length)),
-        InnerFilter(name, version, (remote,), (local,), theirs, own[:1]),
+        InnerFilter(name, version, (remote,), (local,), theirs, own[:1], segment_bytes),
         Decap(name, "eth0", local, (remote,)),
     ]
     if encapsulation == "ipip":
@@ -155,32 +160,33 @@ def _tunnel(encapsulation: str, version: int, number: int, mtu_bytes: int) -> li
     return [*objects, NextHop(_HOP, name, gateway, onlink=True), Route(block(other, version), next_hop=_HOP)]
 
 
-def transferred(source: str, destination: str, address: Address, octets: int) -> int:
+def transferred(source: str, destination: str, address: Address, octets: int, *, within_s: float = 30.0) -> int:
     """How many of so many octets arrive from one namespace in another by TCP, within a deadline."""
     with ExitStack() as stack:
         listening = stack.enter_context(_socket(destination, address.version))
         listening.bind(("", 5001))
         listening.listen()
+        listening.settimeout(within_s)
         found: list[int] = []
-        receiver = threading.Thread(target=lambda: found.append(_received(listening, octets)))
+        receiver = threading.Thread(target=lambda: found.append(_received(listening, octets, within_s)))
         receiver.start()
         with closing(_socket(source, address.version)) as sending:
-            sending.settimeout(DEADLINE_S)
+            sending.settimeout(within_s)
             try:
                 sending.connect((str(address), 5001))
                 sending.sendall(bytes(octets))
             except OSError:
                 pass  # the number says it
-            receiver.join(DEADLINE_S + 5)
+            receiver.join()
         return found[0]
 
 
-def _received(listening: socket.socket, octets: int) -> int:
+def _received(listening: socket.socket, octets: int, within_s: float) -> int:
     count = 0
     try:
         accepted, _ = listening.accept()
         with accepted:
-            accepted.settimeout(DEADLINE_S)
+            accepted.settimeout(within_s)
             while count < octets and (chunk := accepted.recv(1 << 16)):
                 count += len(chunk)
     except TimeoutError:
@@ -191,5 +197,4 @@ def _received(listening: socket.socket, octets: int) -> int:
 def _socket(name: str, version: int) -> socket.socket:
     opened = netns.open_socket(name, _FAMILY[version], socket.SOCK_STREAM)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    opened.settimeout(DEADLINE_S)
     return opened

@@ -213,7 +213,8 @@ class Configuration(_NodeIndex):
     """
     The operator's configuration of the whole cluster. Nodes, pools, peers and filters are sorted by name.
 
-    `ipip_mtu`, `vxlan_mtu`, `vxlan_mtu6` and `workload_mtu` are in bytes; 0 derives them from the underlay.
+    `ipip_mtu`, `vxlan_mtu`, `vxlan_mtu6` and `workload_mtu` are in bytes; 0 derives them from the underlay. `tcp_mss`: no
+    segment of TCP over IPv4 through a tunnel is larger, and over IPv6 they are 20 bytes smaller; 0 limits none.
     """
 
     backend: Backend = Backend.BIRD
@@ -233,6 +234,7 @@ class Configuration(_NodeIndex):
     vxlan_mtu: int = 0
     vxlan_mtu6: int = 0
     workload_mtu: int = 0
+    tcp_mss: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {node.name: node for node in self.nodes})

@@ -46,8 +46,8 @@ class Vxlan(LinkKind):
 
     Attributes:
         df: the outer DF bit, as IFLA_VXLAN_DF has it: 0 unset, 1 set, 2 the inner packet's. Ours is unset: where the
-            path has a smaller MTU, packets are cut. The kernel uses the path MTU for what it sends itself, but for what it
-            forwards it does not (ip_forward_use_pmtu), so with DF workloads would hear nothing and lose all.
+            path has a smaller MTU, packets are cut. The kernel does not use the path MTU for packets that it forwards
+            (ip_forward_use_pmtu): with DF, workloads would hear nothing and lose all.
     """
 
     vni: Vni

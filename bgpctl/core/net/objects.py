@@ -143,7 +143,8 @@ class InnerFilter(NamedTuple):
     of `members`, and whose inner destination is in `destinations`; and echo requests from these to `own`, which are
     probes. Nothing else does: no ARP, and no router or neighbour discovery.
 
-    All are sorted and of one IP version; no prefix overlaps another of its tuple. One per link.
+    All are sorted and of one IP version; no prefix overlaps another of its tuple. One per link. The MSS option of a TCP
+    SYN is lowered to `most_segment_bytes`; 0 leaves it as it is.
     """
 
     link: str
@@ -152,6 +153,7 @@ class InnerFilter(NamedTuple):
     own: tuple[Address, ...]
     sources: tuple[Prefix, ...]
     destinations: tuple[Prefix, ...]
+    most_segment_bytes: int = 0
 
 
 class Traffic(NamedTuple):
