@@ -213,8 +213,8 @@ class Configuration(_NodeIndex):
     """
     The operator's configuration of the whole cluster. Nodes, pools, peers and filters are sorted by name.
 
-    `ipip_mtu`, `vxlan_mtu`, `vxlan_mtu6` and `workload_mtu` are in bytes; 0 derives them from the underlay. `tcp_mss`: no
-    segment of TCP over IPv4 through a tunnel is larger, and over IPv6 they are 20 bytes smaller; 0 limits none.
+    `ipip_mtu`, `vxlan_mtu`, `vxlan_mtu6` and `workload_mtu` are in bytes; 0 derives them from the underlay. `tcp_mss`:
+    no segment of TCP over IPv4 through a tunnel is larger, and over IPv6 they are 20 bytes smaller; 0 limits none.
     """
 
     backend: Backend = Backend.BIRD

@@ -2,9 +2,9 @@
 Packets too big for the path of a tunnel are answered with "fragmentation needed" (RFC 1191), as the kernel's ipip does.
 
 The kernel keeps the path MTU of each remote end (docs/explanation/path-mtu.md), and a lookup with the packet's length
-names it. The answer is made of the packet itself: cut after its first 40 octets, behind an IP and an ICMP header of our own,
-and redirected into the tunnel device, as if it had come out. There it passes the inner filter, because it names the
-packet's destination as its source: a host that reads it (RFC 1122, 3.2.2.1) goes by the header that it quotes.
+names it. The answer is made of the packet itself: cut after its first 40 octets, behind an IP and an ICMP header of
+ours, and redirected into the tunnel device, as if it had come out. There it passes the inner filter, because its source
+is the packet's destination: a host that reads it (RFC 1122, 3.2.2.1) goes by the header that it quotes.
 
 - A packet of many segments (GSO) is as long as its longest segment: the card cuts it later. The kernel's driver sends
   such a one, loses it, and answers the repeated segment alone.

@@ -1,5 +1,5 @@
 """
-The kernel learns the path MTU of a tunnel's remote ends from ICMP only for protocols that someone here speaks.
+The kernel learns the path MTU of a tunnel's remote ends from ICMP only for protocols that a program here speaks.
 
 The ipip module is such a one. Without it a raw socket of IP protocol 4 is enough: raw_err of the kernel hands the
 "fragmentation needed" to the routing table, which keeps it for ten minutes (net.ipv4.route.mtu_expires), also when the
