@@ -69,7 +69,7 @@ def end_of(number: int, version: int) -> Address:
 @contextmanager
 def narrow_path(encapsulation: str, version: int, *, segment_bytes: int = 0) -> Iterator[None]:
     """Both nodes send to each other through this tunnel, TCP in such segments at most; 0: in any."""
-    name, _, driver = encapsulation.partition(" by ")
+    name, _, driver = encapsulation.partition("-by-")
     if driver == "kernel" and not modules.is_there("ipip"):
         pytest.skip("the ipip module of the kernel")
     with ExitStack() as stack:

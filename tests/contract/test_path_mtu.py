@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="
 
 OCTETS = 4_000_000
 IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU = 10, 2, 14  # linux/in.h
-TUNNELS = [("vxlan", 4), ("vxlan", 6), ("ipip by bpf", 4), ("ipip by kernel", 4)]
+TUNNELS = [("vxlan", 4), ("vxlan", 6), ("ipip-by-bpf", 4), ("ipip-by-kernel", 4)]
 
 
 @pytest.mark.parametrize(("encapsulation", "version"), TUNNELS)
@@ -38,7 +38,7 @@ def test_tcp_passes_a_router_whose_mtu_is_smaller_than_the_nodes(
             assert arrived == OCTETS, f"from {sender} to {receiver}"
 
 
-@pytest.mark.parametrize("ipip", ["ipip by bpf", "ipip by kernel"])
+@pytest.mark.parametrize("ipip", ["ipip-by-bpf", "ipip-by-kernel"])
 def test_a_workload_hears_the_path_mtu_of_ip_in_ip_from_its_node(ipip: str) -> None:
     """20 octets less than the router's, for the outer header, as the kernel's own driver answers."""
     with narrow_path(ipip, 4), closing(netns.open_socket(namespace("w1"), socket.AF_INET, socket.SOCK_DGRAM)) as udp:
@@ -62,7 +62,7 @@ SILENT = (
 def test_the_mss_clamp_passes_tcp_where_the_router_says_nothing(
     segment_bytes: int, within_s: float, expected: int
 ) -> None:
-    with narrow_path("ipip by bpf", 4, segment_bytes=segment_bytes):
+    with narrow_path("ipip-by-bpf", 4, segment_bytes=segment_bytes):
         netns.inside(namespace("r1"), lambda: nft(SILENT))
         assert transferred(namespace("w1"), namespace("w2"), workload(2, 4), OCTETS, within_s=within_s) == expected
 

@@ -175,12 +175,14 @@ class Masquerade(NamedTuple):
     Packets from `sources` to anywhere outside `inside` leave with this node's own address (natOutgoing).
 
     Both are sorted and of one IP version, and there is a source. UDP packets leave from `udp_ports`, the first to the
-    last: from others they would be taken for packets of a tunnel. One per IP version.
+    last: from others they would be taken for packets of a tunnel. TCP to `bgp_ports` keeps its source: with a node's
+    address a workload would be a peer. One per IP version.
     """
 
     sources: tuple[Prefix, ...]
     inside: tuple[Prefix, ...]
     udp_ports: tuple[int, int]
+    bgp_ports: tuple[int, ...] = ()
 
     @property
     def version(self) -> int:
