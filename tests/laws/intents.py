@@ -18,6 +18,7 @@ from bgpctl.core.cluster.configuration import (
     Node,
     Peer,
     Pool,
+    TtlSecurity,
     Use,
 )
 from bgpctl.core.cluster.encapsulation import DIRECT, ENCAPSULATIONS, IPIP, VXLAN, Encapsulation, Mode
@@ -148,6 +149,7 @@ def _node(draw: st.DrawFn, name: str, number: int, masks: dict[int, int]) -> Nod
         asn=draw(maybe_asns),
         labels=tuple(sorted(labels.items())),
         accepts=draw(st.none() | st.frozensets(st.sampled_from((IPIP, VXLAN)))),
+        ttl_security=draw(st.none() | st.sampled_from(TtlSecurity)),
         cluster_id=draw(st.none() | st.integers(1, 2**32 - 1).map(lambda value: Address(4, value))),
     )
 

@@ -55,6 +55,13 @@ class Pool:
         return self.encapsulation.by_bgp
 
 
+class TtlSecurity(enum.Enum):
+    """A node's part in GTSM (RFC 5082) with members in its network: it sends the greatest TTL, or requires it too."""
+
+    SENDS = "sends"
+    REQUIRES = "requires"
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """
@@ -65,6 +72,7 @@ class Node:
         address6: the IPv6 one of a node that has both.
         cluster_id: makes the node a route reflector (RFC 4456).
         accepts: the tunnels that it accepts by the operator's configuration; None where it has none.
+        ttl_security: its part in GTSM with other members; None where it takes none.
     """
 
     name: str
@@ -74,6 +82,7 @@ class Node:
     labels: tuple[tuple[str, str], ...] = ()
     cluster_id: Address | None = None
     accepts: frozenset[Encapsulation] | None = None
+    ttl_security: TtlSecurity | None = None
     place: Place | None = field(default=None, compare=False)
 
     @property
