@@ -57,7 +57,6 @@ def main() -> None:
             neighbours_of_a_command,
             order_of_changes,
             refresh_of_an_empty_table,
-            one_refresh_a_second,
             reload_after_an_error,
             reload_with_absent_peers,
             gtsm_of_accepted,
@@ -66,6 +65,7 @@ def main() -> None:
             monotonic_timers,
             notifications_in_a_restart,
             raw_updates,
+            what_peers_overdo,
             pace,
         ):
             patch()
@@ -158,34 +158,6 @@ def refresh_of_an_empty_table() -> None:
 
     pending = OutgoingRIB.pending
     OutgoingRIB.pending = lambda self: pending(self) or bool(self._refresh_families)
-
-
-def one_refresh_a_second() -> None:
-    """
-    Each ROUTE-REFRESH adds the whole table to what is to be sent, also while it is: a peer that asks all the time gets
-    all memory and the processor. Here its requests of one second have one answer, which begins after them.
-    """
-    from exabgp.rib.outgoing import OutgoingRIB
-
-    pending, reset, resend = OutgoingRIB.pending, OutgoingRIB.reset, OutgoingRIB.resend
-
-    def ask(self: Any, enhanced: bool, family: Any = None) -> None:  # noqa: FBT001 (ExaBGP's)
-        for wanted in self.families if family is None else {family} & set(self.families):
-            self.refreshes[wanted] = enhanced or self.refreshes.get(wanted, False)
-
-    def pending_or_asked(self: Any) -> bool:
-        if self.refreshes and time.monotonic() >= self.refresh_due_s:
-            asked, self.refreshes = self.refreshes, {}
-            self.refresh_due_s = time.monotonic() + 1
-            for family, enhanced in asked.items():
-                resend(self, enhanced, family)
-        return bool(pending(self))
-
-    def forget(self: Any) -> None:
-        self.refreshes, self.refresh_due_s = {}, 0.0
-        reset(self)
-
-    OutgoingRIB.resend, OutgoingRIB.pending, OutgoingRIB.reset = ask, pending_or_asked, forget
 
 
 def reload_after_an_error() -> None:
@@ -453,6 +425,12 @@ class Turns:
 def _unsent(peer: Any) -> bool:
     neighbor = peer.neighbor
     return bool(peer.established() and (neighbor.rib.outgoing.pending() or neighbor.eor or neighbor.refresh))
+
+
+def what_peers_overdo() -> None:
+    """A peer that asks all the time, or whose OPEN is none, gets more than its share."""
+    sys.path.append(str(Path(__file__).parent))
+    import_module("peer_patches").patch()
 
 
 def raw_updates() -> None:
