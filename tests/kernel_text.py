@@ -136,11 +136,12 @@ def _rule(rule: Rule) -> str:
 
 
 def _kind(kind: LinkKind) -> str:
-    """Every field that counts when two are compared."""
+    """Every field that counts when two are compared, but those that are as usual."""
     if isinstance(kind, Plain):
         return f"type {kind.kind} (plain)"
     assert is_dataclass(kind)
-    parameters = (f"{field.name} {getattr(kind, field.name)}" for field in fields(kind) if field.compare)
+    values = ((field, getattr(kind, field.name)) for field in fields(kind) if field.compare)
+    parameters = (f"{field.name} {value}" for field, value in values if value != field.default)
     return _words(f"type {type(kind).__name__.lower()}", *parameters)
 
 

@@ -50,6 +50,8 @@ PARTS: Final = (
         75,
         {"HYPOTHESIS_PROFILE": "nightly", "BGPCTL_TEST_STORIES": "200000", "BGPCTL_TEST_MESSAGES": "1000000"},
     ),
+    Part("faults", f"{PYTEST} tests/nightly/test_faults.py", 60, {"BGPCTL_TEST_FAULTS": "200"}),
+    Part("fuzz", f"{PYTEST} tests/nightly/test_fuzz.py", 10, {"BGPCTL_TEST_FUZZ_S": "60"}),
     Part("newest dependencies", "make test-newest", 15),
     Part("flood", f"{PYTEST} tests/interop/test_hostile.py", 4, {"BGPCTL_TEST_FLOOD": "1000000"}),
     Part("docs", "make docs", 5),

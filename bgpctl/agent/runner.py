@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, assert_never
@@ -59,6 +60,10 @@ many, mostly comes in that time, and both need one observation only.
 """
 
 
+_REPAIR_WAITS_S: Final = 0.05
+"""For the rest of a burst of events; the step in work comes on top."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """The ports of the loop. The kernel is opened by the runner, and again whenever its socket is gone."""
@@ -99,10 +104,12 @@ class Runner:
         self._throttle = ObserveThrottle()
         self._resync_throttle = RecheckThrottle(ports.clock.now_s(), _RESYNC_PAUSE)
         self._selfcheck = SelfCheck(ports.clock, self.post)
+        self._applied: deque[Event] = deque()  # before the queue: until then nothing more is applied
         self._observe_next = False
         self._observe_after_s = 0.0
         self._observation_began_s = 0.0
         self._change_queued = False  # KernelChanged is in the queue, or was and has to wait
+        self._changed_s = 0.0  # when it was put there
         self._change_waits = False
         self._by_another = False  # the next observation is due to a change by another program
         self._wake_at_s: float | None = None
@@ -110,6 +117,11 @@ class Runner:
     def post(self, event: Event) -> None:
         """Hand in an event, from any thread."""
         self._queue.put(event)
+
+    @property
+    def waiting(self) -> int:
+        """The number of events that wait."""
+        return self._queue.qsize()
 
     def stop(self) -> None:
         """Make `run` return once the event in work is done; safe in a signal handler."""
@@ -142,9 +154,16 @@ class Runner:
         return IntentLoaded(loaded)
 
     def _next(self) -> Event | _Stop:
-        """The next event; an observation only when no event waits, so that a whole burst comes before a decision."""
+        """
+        The next event; an observation only when no event waits, so that a whole burst comes before a decision. A change
+        of the kernel waits for a part of a burst only: one that never ends would leave the damage as it is.
+        """
         while True:
             self._live()
+            if self._applied:
+                return self._applied.popleft()
+            if self._is_overdue():
+                return self._observe() if self._observe_next else KernelChanged()
             event = self._at_hand() or (self._observe() if self._observe_next else self._wait())
             if isinstance(event, KernelChanged) and self._throttle.wait_s(self._now_s()):
                 self._change_waits = True
@@ -159,6 +178,13 @@ class Runner:
             return self._queue.get_nowait()
         except queue.Empty:
             return None
+
+    def _is_overdue(self) -> bool:
+        now_s = self._now_s()
+        is_late = self._change_queued and now_s - self._changed_s >= _REPAIR_WAITS_S
+        # Without a cluster file or a kernel no step asks for an observation: the change has its turn in the queue.
+        can_be_repaired = bool(self.state.intent.in_force) and not self.state.kernel.error
+        return is_late and can_be_repaired and not self._throttle.wait_s(now_s)
 
     def _live(self) -> None:
         self.beat_s = self._now_s()
@@ -212,6 +238,7 @@ class Runner:
     def _kernel_changed(self) -> None:
         """Called by the kernel's thread: one event until the next observation, however many changes there are."""
         if not self._change_queued:
+            self._changed_s = self._now_s()
             self._change_queued = True
             self.post(KernelChanged())
 
@@ -295,7 +322,7 @@ class Runner:
             self.post(self._lost_kernel(error))
             return
         log.info("applied", extra={"facts": {"operations": len(command.ops), "failed": len(failures)}})
-        self.post(Applied(failures))
+        self._applied.append(Applied(failures))
 
 
 def _report(before: State, after: State, event: Event) -> None:

@@ -83,6 +83,7 @@ def body(wanted: InnerFilter, before: Iterable[Drops] = ()) -> str:
     """The table's content."""
     ip, kind = _IP[wanted.version], f"ipv{wanted.version}_addr"
     rules = (
+        *_clamp(wanted.most_segment_bytes),
         *_DISCOVERY[wanted.version],
         f"{ip} saddr @sources {ip} daddr @destinations accept",
         f"{ip} saddr @members {ip} daddr @destinations accept",
@@ -95,6 +96,12 @@ def body(wanted: InnerFilter, before: Iterable[Drops] = ()) -> str:
     hook = f'type filter hook ingress device "{wanted.link}" priority 0; policy accept;'
     sets = (_set(name, kind, getattr(wanted, name)) for name in _SETS)
     return "\n".join((*sets, counting, "chain ingress {", hook, *rules, "}"))
+
+
+def _clamp(bytes_: int) -> tuple[str, ...]:
+    """The SYN of either end comes in by a tunnel at the other one: so both directions have it."""
+    size = "tcp option maxseg size"
+    return (f"tcp flags & syn == syn {size} > {bytes_} {size} set {bytes_}",) if bytes_ else ()
 
 
 def _set(name: str, kind: str, elements: Iterable[object]) -> str:
@@ -116,10 +123,11 @@ def parse(listed: list[dict[str, Any]]) -> InnerFilter | None:
     if not sets.keys() >= set(_SETS) or not rules:
         return None
     version, link = 4 if sets["own"]["type"] == "ipv4_addr" else 6, str(rules[-1].get("comment", ""))
-    if tuple(next(iter(rule["expr"][-1]), "") for rule in rules) != _VERDICTS[version]:
+    clamp = rules[0]["expr"][-1].get("mangle", {}).get("value", 0)
+    if tuple(next(iter(rule["expr"][-1]), "") for rule in rules[bool(clamp) :]) != _VERDICTS[version]:
         return None
     if not counted_drops.is_as_declared(listed, _REASONS[version]):
         return None
     members, own = (tuple(sorted(map(Address.parse, sets[name].get("elem", [])))) for name in ("members", "own"))
     sources, destinations = (prefixes(sets[name].get("elem", [])) for name in ("sources", "destinations"))
-    return InnerFilter(link, version, members, own, sources, destinations)
+    return InnerFilter(link, version, members, own, sources, destinations, clamp)

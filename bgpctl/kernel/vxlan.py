@@ -30,8 +30,7 @@ from bgpctl.ports import Unavailable
 _KIND: Final = "vxlan"
 # linux/if_link.h
 _IFLA_VXLAN_ID, _IFLA_VXLAN_LINK, _IFLA_VXLAN_LOCAL = 1, 3, 4
-_IFLA_VXLAN_PORT, _IFLA_VXLAN_LOCAL6 = 15, 17
-_DF_INHERIT: Final = 2  # VXLAN_DF_INHERIT: the outer DF bit follows the inner packet's
+_IFLA_VXLAN_PORT, _IFLA_VXLAN_LOCAL6, _IFLA_VXLAN_DF = 15, 17, 29
 _VNI_VALID: Final = 0x08000000
 _TEST_LINKS: Final = (
     {"ifname": "test0", "kind": "veth", "peer": "test1"},
@@ -94,7 +93,8 @@ def device_kind(facts: LinkFacts, names: Names) -> Vxlan | None:
     if local is None or underlay is None:
         return None
     vni, port = found.get(_IFLA_VXLAN_ID, bytes(4)), found.get(_IFLA_VXLAN_PORT, b"")
-    return Vxlan(Vni(decode.u32(vni)), int.from_bytes(port, "big"), decode.address(local), underlay)
+    df = int.from_bytes(found.get(_IFLA_VXLAN_DF, b""), "little")
+    return Vxlan(Vni(decode.u32(vni)), int.from_bytes(port, "big"), decode.address(local), underlay, df)
 
 
 class VxlanDevices:
@@ -204,7 +204,7 @@ def _creation(link: Link, kind: Vxlan, underlay_index: int) -> Arguments:
         "vxlan_port": kind.port,
         "vxlan_link": underlay_index,
         "vxlan_learning": 0,
-        "vxlan_df": _DF_INHERIT,
+        "vxlan_df": kind.df,
         "mtu": link.mtu_bytes,
         **_local(kind),
         **({"address": link.mac} if link.mac else {}),
@@ -212,8 +212,8 @@ def _creation(link: Link, kind: Vxlan, underlay_index: int) -> Arguments:
 
 
 def _move(wanted: Vxlan, present: Vxlan) -> Arguments:
-    """The attributes that change the local address in place, empty if none; the VNI is repeated, since it stays."""
-    return {} if wanted == present else {"kind": _KIND, "vxlan_id": wanted.vni, **_local(wanted)}
+    """The attributes that change in place, empty if none does; the VNI is repeated, since it stays."""
+    return {} if wanted == present else {"kind": _KIND, "vxlan_id": wanted.vni, "vxlan_df": wanted.df, **_local(wanted)}
 
 
 def _local(kind: Vxlan) -> Mapping[str, object]:

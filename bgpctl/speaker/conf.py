@@ -161,7 +161,7 @@ def _port(config: SpeakerConfig, session: Session) -> Iterable[str]:
 def _ttl(session: Session) -> Iterable[str]:
     """A packet sent with the greatest TTL arrives with its distance (RFC 5082, section 3)."""
     if session.ttl_security is None:
-        return ()
+        return (f"outgoing-ttl {_GREATEST_TTL}",) if session.greatest_ttl else ()
     return (f"outgoing-ttl {_GREATEST_TTL}", f"incoming-ttl {_GREATEST_TTL - session.ttl_security + 1}")
 
 

@@ -65,6 +65,7 @@ def main() -> None:
             monotonic_timers,
             notifications_in_a_restart,
             raw_updates,
+            what_peers_overdo,
             pace,
         ):
             patch()
@@ -424,6 +425,12 @@ class Turns:
 def _unsent(peer: Any) -> bool:
     neighbor = peer.neighbor
     return bool(peer.established() and (neighbor.rib.outgoing.pending() or neighbor.eor or neighbor.refresh))
+
+
+def what_peers_overdo() -> None:
+    """A peer that asks all the time, or whose OPEN is none, gets more than its share."""
+    sys.path.append(str(Path(__file__).parent))
+    import_module("peer_patches").patch()
 
 
 def raw_updates() -> None:

@@ -22,10 +22,13 @@ DEFECT: Final = "defect of a part"
 LOSS: Final = "damaged or lost files"
 NEIGHBOUR: Final = "host on the underlay"
 MEMBER: Final = "member of the cluster"
+PEER: Final = "BGP neighbour"
 WORKLOAD: Final = "workload"
 NONE: Final = "none: what has to pass beside the attacks"
 
 ATTACKS: Final = (
+    Attack("test_bgp_peers", "a_packet_that_crossed_a_router_is_no_members", WORKLOAD),
+    Attack("test_bgp_peers", "requests_for_the_table_have_one_answer_a_second", PEER),
     Attack("test_connections", "connections_of_a_user_do_not_end_the_agent", USER),
     Attack("test_connections", "a_user_who_holds_connections_keeps_no_other_user_out", USER),
     Attack("test_connections", "content_that_a_user_may_not_send_is_not_kept", USER),

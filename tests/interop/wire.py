@@ -10,6 +10,7 @@ import contextlib
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -98,6 +99,8 @@ class Speaker:
         self._session: socket.socket | None = None
         self.notifications: list[bytes] = []
         """Of all sessions, without their headers."""
+        self.received: Counter[int] = Counter()
+        """Messages by their type, of all sessions."""
 
     def up(self) -> None:
         """
@@ -114,7 +117,9 @@ class Speaker:
             if _until_keepalive(session):
                 self._session = session
         self._session.settimeout(None)
-        threading.Thread(target=_keep_alive, args=(self._session, self.notifications), daemon=True).start()
+        threading.Thread(
+            target=_keep_alive, args=(self._session, self.notifications, self.received), daemon=True
+        ).start()
 
     def send(self, *messages: bytes) -> None:
         """Send, whatever it is. Raises OSError if the session has ended."""
@@ -147,11 +152,12 @@ def _until_keepalive(session: socket.socket) -> bool:
     return False
 
 
-def _keep_alive(session: socket.socket, notifications: list[bytes]) -> None:
+def _keep_alive(session: socket.socket, notifications: list[bytes], received: Counter[int]) -> None:
     heard = session.makefile("rb")
     try:
         while len(header := heard.read(19)) == 19:
             body = heard.read(struct.unpack("!H", header[16:18])[0] - 19)
+            received[header[18]] += 1
             if header[18] == _KEEPALIVE:
                 session.sendall(message(_KEEPALIVE))
             if header[18] == _NOTIFICATION:

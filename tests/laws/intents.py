@@ -18,6 +18,7 @@ from bgpctl.core.cluster.configuration import (
     Node,
     Peer,
     Pool,
+    TtlSecurity,
     Use,
 )
 from bgpctl.core.cluster.encapsulation import DIRECT, ENCAPSULATIONS, IPIP, VXLAN, Encapsulation, Mode
@@ -68,6 +69,7 @@ def intents(draw: st.DrawFn) -> Intent:
         vxlan_mtu=draw(st.sampled_from([0, 1450])),
         vxlan_mtu6=draw(st.sampled_from([0, 1430])),
         workload_mtu=draw(st.sampled_from([0, 1280, 1430])),
+        tcp_mss=draw(st.sampled_from([0, 1360])),
     )
     return replace(intent, peers=draw(_peers(intent)) if backend is Backend.BIRD else ())
 
@@ -147,6 +149,7 @@ def _node(draw: st.DrawFn, name: str, number: int, masks: dict[int, int]) -> Nod
         asn=draw(maybe_asns),
         labels=tuple(sorted(labels.items())),
         accepts=draw(st.none() | st.frozensets(st.sampled_from((IPIP, VXLAN)))),
+        ttl_security=draw(st.none() | st.sampled_from(TtlSecurity)),
         cluster_id=draw(st.none() | st.integers(1, 2**32 - 1).map(lambda value: Address(4, value))),
     )
 

@@ -107,7 +107,13 @@ def test_every_field_is_changed_above(obj: KernelObject, others: dict[str, Any])
 
 @pytest.mark.parametrize(
     "other",
-    [replace(VXLAN, vni=Vni(1)), replace(VXLAN, port=1), replace(VXLAN, local=TWO), replace(VXLAN, underlay="b")],
+    [
+        replace(VXLAN, vni=Vni(1)),
+        replace(VXLAN, port=1),
+        replace(VXLAN, local=TWO),
+        replace(VXLAN, underlay="b"),
+        replace(VXLAN, df=2),
+    ],
 )
 def test_every_field_of_a_vxlan_device_is_in_its_line(other: Vxlan) -> None:
     assert object_line(Link("a", other, 1450)) != object_line(Link("a", VXLAN, 1450))

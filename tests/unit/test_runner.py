@@ -13,7 +13,14 @@ from bgpctl.agent import runner as runner_module
 from bgpctl.agent.observe_throttle import ObserveThrottle
 from bgpctl.agent.recheck_throttle import RecheckThrottle
 from bgpctl.agent.runner import Ports, Runner
-from bgpctl.core.agent.events import Applied, KernelChanged, MirrorMismatch, SelfCheckMismatch, Woken
+from bgpctl.core.agent.events import (
+    Applied,
+    KernelChanged,
+    MirrorMismatch,
+    PeerRequested,
+    SelfCheckMismatch,
+    Woken,
+)
 from bgpctl.core.agent.state import Phase
 from bgpctl.core.cluster.configuration import Backend
 from bgpctl.core.cluster.encapsulation import Mode
@@ -22,6 +29,7 @@ from bgpctl.core.dataplane.effects import Failure, Op, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net import dataplane
+from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.route_set import difference
 from bgpctl.kernel.fake import FakeKernel
@@ -233,3 +241,32 @@ def test_the_pace_is_a_twentieth_of_the_time_and_two_seconds_at_most() -> None:
     assert throttle.wait_s(10.3) == 0
     throttle.observed_in_vain(20.0, 23.0)
     assert throttle.wait_s(23.5) == pytest.approx(1.5)
+
+
+def test_damage_is_repaired_while_events_never_end() -> None:
+    """33 s were seen: a peer sends faster than the loop takes it in, and a decision waits for the end of the burst."""
+    kernel = Kernel()
+    with running(kernel) as runner:
+        wait_until(lambda: runner.state.phase is Phase.CONVERGED)
+        healthy = kernel.observe()
+        flapping = PeerRequested(Address.parse("192.0.2.1"), up=True)
+        ends = threading.Event()
+
+        def flood() -> None:
+            while not ends.is_set():
+                for _ in range(1000):
+                    runner.post(flapping)
+                while runner.waiting > 2000 and not ends.is_set():
+                    time.sleep(0.001)
+
+        flooding = threading.Thread(target=flood)
+        flooding.start()
+        try:
+            wait_until(lambda: runner.waiting >= 1000)
+            for route in (route for route in healthy.routes if route.next_hop):
+                kernel.tamper(Remove(route, NOT_WANTED))
+                wait_until(lambda: FakeKernel.observe(kernel) == healthy, within_s=15)
+                assert runner.waiting, "the flood had no pause"
+        finally:
+            ends.set()
+            flooding.join()

@@ -36,6 +36,11 @@ class SessionPolicy:
         return self.session.peer
 
     @property
+    def may_reflect(self) -> bool:
+        """True for an internal peer that may send paths of others (RFC 4456): of members, route reflectors alone."""
+        return self.internal and (self.member is None or self.member.cluster_id is not None)
+
+    @property
     def internal(self) -> bool:
         return self.session.internal
 

@@ -27,6 +27,7 @@ class Session:
         client: the peer is our route reflector client (RFC 4456).
         bound: connections come from `local`; otherwise from any address that the kernel picks.
         ttl_security: GTSM (RFC 5082), the number of hops the peer may be away; None without.
+        greatest_ttl: packets leave with a TTL of 255, so that the peer may require it.
     """
 
     peer: Address
@@ -43,6 +44,7 @@ class Session:
     client: bool = False
     bound: bool = True
     ttl_security: int | None = None
+    greatest_ttl: bool = False
 
     @property
     def internal(self) -> bool:

@@ -31,6 +31,7 @@ class BlockOwnership:
         self._owners = LongestMatch((prefix, n) for n in intent.nodes for prefix in intent.prefixes_of(n))
         self._own_blocks = intent.blocks_of(node)
         self._blocks = _by_version(block.first for block in self._own_blocks)
+        self._members = frozenset(address for n in intent.nodes for address in n.addresses)
         self._nodes = _by_version(address for n in intent.nodes for address in n.addresses)
         networks = (own.network for n in intent.nodes for own in (n.address, n.address6) if own)
         self._underlays = LongestMatch((network, network) for network in networks)
@@ -55,6 +56,10 @@ class BlockOwnership:
         """True if a block of this node lies in `prefix`, or is it. An address that it borrowed may."""
         near = _any_inside(self._blocks[prefix.version], prefix)
         return near and any(prefix.covers(block) for block in self._own_blocks)
+
+    def is_member(self, address: Address) -> bool:
+        """True if it is a node's on the underlay."""
+        return address in self._members
 
     def is_own(self, address: Address) -> bool:
         """True if it is one of this node's own on the underlay."""

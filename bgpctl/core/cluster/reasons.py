@@ -101,6 +101,7 @@ class RejectCode(enum.Enum):
     COVERS_NODE = "covers-node"
     ON_UNDERLAY = "on-underlay"
     NOT_BY_BGP = "not-by-bgp"
+    NOT_A_MEMBER = "not-a-member"
     FILTER = "filter"
     DEFAULT_ROUTE = "default-route"
     OUTSIDE_POOLS = "outside-pools"

@@ -16,11 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
+from typing import Final
 
 from bgpctl.core.fabric.facts import Underlay
 from bgpctl.core.fabric.protocol import Site, members_at
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.objects import InnerFilter
+
+_LONGER_HEADER_BYTES: Final = {4: 0, 6: 20}
+"""Than IPv4's."""
 
 
 def inner_filter(site: Site, link: str, underlay: Underlay) -> InnerFilter:
@@ -31,7 +35,8 @@ def inner_filter(site: Site, link: str, underlay: Underlay) -> InnerFilter:
     beside = _of_version(chain.from_iterable(site.senders.beside.values()), version)
     sources, destinations = _nearest((pools | beside) - ours, ours), _nearest(ours, beside)
     own = tuple(sorted((underlay.address.address, *underlay.also)))
-    return InnerFilter(link, version, members_at(site, version), own, sources, destinations)
+    segment = site.intent.tcp_mss and site.intent.tcp_mss - _LONGER_HEADER_BYTES[version]
+    return InnerFilter(link, version, members_at(site, version), own, sources, destinations, segment)
 
 
 def _of_version(prefixes: Iterable[Prefix], version: int) -> set[Prefix]:

@@ -27,7 +27,7 @@ from bgpctl.core.intent.field_kinds import (
 from bgpctl.core.intent.fields import Fields, parse_address
 from bgpctl.core.intent.filters import ADVERTISEMENTS
 from bgpctl.core.intent.nodes import (
-    ACCEPTS_ROW,
+    ANNOTATIONS,
     Underlay,
     take_recorded_node,
     tunnel_rows,
@@ -230,7 +230,7 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
 def _read_annotations(metadata: Fields) -> Values:
     """Ours; those of others are bookkeeping, and a remark where ours is absent."""
     annotations = metadata.fields("annotations")
-    found = Table((ACCEPTS_ROW,)).read(annotations) if annotations else {}
+    found = ANNOTATIONS.read(annotations) if annotations else {}
     if not found:
         metadata.bookkeeping("annotations")
     return found
@@ -241,7 +241,7 @@ def written_node(node: Node, allocated: NodeAllocations) -> tuple[Written, Writt
     ends = written_ends(allocated)
     bgp = NODE_BGP.write(node, ipv4=node.underlay(4), ipv6=node.underlay(6), **ends)
     labels: Written = {"labels": dict(node.labels)} if node.labels else {}
-    notes = Table((ACCEPTS_ROW,)).write(node)
+    notes = ANNOTATIONS.write(node)
     metadata: Written = {"name": node.name, **labels, **({"annotations": notes} if notes else {})}
     return metadata, {"bgp": bgp, **NODE_SPEC.write(node, **ends)}
 

@@ -36,6 +36,7 @@ Setting: TypeAlias = Literal[
     "vxlan_mtu",
     "vxlan_mtu6",
     "workload_mtu",
+    "tcp_mss",
 ]
 
 

@@ -149,7 +149,8 @@ class InnerFilter(NamedTuple):
     of `members`, and whose inner destination is in `destinations`; and echo requests from these to `own`, which are
     probes. Nothing else does: no ARP, and no router or neighbour discovery.
 
-    All are sorted and of one IP version; no prefix overlaps another of its tuple. One per link.
+    All are sorted and of one IP version; no prefix overlaps another of its tuple. One per link. The MSS option of a TCP
+    SYN is lowered to `most_segment_bytes`; 0 leaves it as it is.
     """
 
     link: str
@@ -158,6 +159,7 @@ class InnerFilter(NamedTuple):
     own: tuple[Address, ...]
     sources: tuple[Prefix, ...]
     destinations: tuple[Prefix, ...]
+    most_segment_bytes: int = 0
 
 
 class WorkloadFilter(NamedTuple):
@@ -210,12 +212,14 @@ class Masquerade(NamedTuple):
     Packets from `sources` to anywhere outside `inside` leave with this node's own address (natOutgoing).
 
     Both are sorted and of one IP version, and there is a source. UDP packets leave from `udp_ports`, the first to the
-    last: from others they would be taken for packets of a tunnel. One per IP version.
+    last: from others they would be taken for packets of a tunnel. TCP to `bgp_ports` keeps its source: with a node's
+    address a workload would be a peer. One per IP version.
     """
 
     sources: tuple[Prefix, ...]
     inside: tuple[Prefix, ...]
     udp_ports: tuple[int, int]
+    bgp_ports: tuple[int, ...] = ()
 
     @property
     def version(self) -> int:

@@ -49,7 +49,7 @@ from bgpctl.kernel import decode, nft
 from bgpctl.kernel.bpf import ingress, programs, syscalls, tc
 from bgpctl.kernel.bpf.ingress import Receiver
 from bgpctl.kernel.decode import LinkFacts
-from bgpctl.kernel.ipip import TABLE
+from bgpctl.kernel.ipip import TABLE, path_mtu
 from bgpctl.kernel.links import Links, keep_link_local_away, list_links, mending
 from bgpctl.kernel.netlink import Netlink
 
@@ -83,6 +83,7 @@ class BpfIpip:
 
     def __init__(self) -> None:
         _prove()
+        self._path_mtus = path_mtu.listener()
         self._netlink = Netlink()
         self._links = Links()
         self._known: _Read | None = None
@@ -93,6 +94,7 @@ class BpfIpip:
             os.close(self._counters)
         self._links.close()
         self._netlink.close()
+        self._path_mtus.close()
 
     def port_ids(self) -> frozenset[int]:
         return frozenset({self._links.port_id, self._netlink.port_id})
@@ -302,7 +304,7 @@ def _prove() -> None:
     """Loading the largest program asks the verifier for every helper, and the kernel for the privilege."""
     with (
         _open(syscalls.value_map(programs.COUNTERS_BYTES)) as counters,
-        _open(syscalls.load(programs.encapsulate(_NOWHERE, 0, counters), "bgpctl_probe")),
+        _open(syscalls.load(programs.encapsulate(_NOWHERE, 0, bytes(6), counters), "bgpctl_probe")),
     ):
         pass
 
@@ -319,7 +321,9 @@ def _read_addresses(program_id: int) -> tuple[tuple[Address, ...], tuple[Address
 
 def _sender(local: Address, tunnel: LinkFacts, counters_fd: int = 0) -> bytes:
     # File descriptor 0 in the code that is compared: the real one is another each time.
-    return programs.discard() if local == _NOWHERE else programs.encapsulate(local, tunnel.number, counters_fd)
+    if local == _NOWHERE:
+        return programs.discard()
+    return programs.encapsulate(local, tunnel.number, _mac(tunnel), counters_fd)
 
 
 def _decap_name(local: Address, tunnel: LinkFacts) -> str:

@@ -71,7 +71,9 @@ def reason(of: Path | Rejection) -> RejectCode | None:
         (path("10.244.3.0/26", "10.0.0.2"), RejectCode.OTHERS_BLOCK),
         (path("10.244.3.7/32", "10.0.0.2"), RejectCode.OTHERS_BLOCK),
         (path("10.244.3.0/26", "10.1.0.3"), None),
-        (replace(path("10.244.3.0/26", "10.0.0.2"), originator=Address.parse("10.1.0.3")), None),
+        (replace(path("10.244.3.0/26", "10.0.0.2"), originator=Address.parse("10.1.0.3")), RejectCode.OTHERS_BLOCK),
+        (path("10.244.9.0/26", "10.1.0.77"), RejectCode.NOT_A_MEMBER),
+        (path("10.244.9.0/26", "10.0.0.77"), None),  # direct: it is in this node's network
     ],
 )
 def test_each_path_of_a_node_gets_its_verdict(received: Path, expected: RejectCode | None) -> None:
@@ -134,6 +136,18 @@ def test_a_router_outside_gets_nothing_in_without_a_filter(received: Path, expec
 def test_a_block_that_comes_round_through_a_router_outside_is_used_when_it_began_at_its_owner() -> None:
     received = path("10.244.2.0/26", "10.0.0.254", 65001, 64512)
     assert reason(from_outside(received, allowed_own_as=1)) is None
+
+
+def test_a_path_that_would_go_through_a_tunnel_to_a_router_goes_to_the_owner_of_its_block() -> None:
+    intent = two_racks(ipip=Mode.ALWAYS)
+    session = Session(TOR, "tor", Address.parse("10.0.0.1"), Asn(64512), Asn(65001), passive=False)
+    policy = SessionPolicy(session, filters=(Filter("edge", import4=(ACCEPT_ALL,)),), allowed_own_as=1)
+    ownership = BlockOwnership(intent, member(intent, "a1"))
+    owned = verdict(ownership, policy, path("10.244.2.0/26", "10.0.0.254", 65001, 64512))
+    assert isinstance(owned, Path)
+    assert owned.next_hop == Address.parse("10.0.0.2")
+    unowned = verdict(ownership, policy, path("10.244.9.0/26", "10.0.0.254", 65001))
+    assert unowned == Rejection(RejectCode.NOT_A_MEMBER, "10.0.0.254")
 
 
 ACCEPT_ALL = FilterRule(accept=True)

@@ -5,7 +5,7 @@ import pytest
 
 from bgpctl.core.bgp.sessions import HOLD_TIME_S, router_id, speaker_config, waits_for
 from bgpctl.core.bgp.speaker import Session, SpeakerConfig
-from bgpctl.core.cluster.configuration import Backend, Node, Peer
+from bgpctl.core.cluster.configuration import Backend, Node, Peer, TtlSecurity
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress
@@ -229,3 +229,26 @@ def test_a_node_without_ipv4_takes_its_router_id_from_its_name() -> None:
     assert router_id(one).version == 4
     assert router_id(one) != router_id(two)
     assert str(configured(Intent(nodes=(one, two)), "n1").listen) == "fd00::1"
+
+
+SENDS, REQUIRES = TtlSecurity.SENDS, TtlSecurity.REQUIRES
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "expected"),
+    [
+        (None, REQUIRES, (None, False)),
+        (SENDS, None, (None, True)),
+        (SENDS, REQUIRES, (None, True)),
+        (REQUIRES, None, (None, True)),
+        (REQUIRES, SENDS, (1, True)),
+        (REQUIRES, REQUIRES, (1, True)),
+    ],
+)
+def test_gtsm_is_required_of_members_in_the_own_network_that_send_the_greatest_ttl(
+    own: TtlSecurity | None, others: TtlSecurity | None, expected: tuple[int | None, bool]
+) -> None:
+    parts = {"a1": own, "a2": others, "b1": others, "b2": others}
+    intent = replace(INTENT, nodes=tuple(replace(item, ttl_security=parts[item.name]) for item in INTENT.nodes))
+    found = {item.name: (item.ttl_security, item.greatest_ttl) for item in configured(intent, "a1").sessions}
+    assert found == {"a2": expected, "b1": (None, expected[1]), "b2": (None, expected[1])}

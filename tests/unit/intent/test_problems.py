@@ -154,6 +154,7 @@ TOGETHER = {
     "ipipMTU: 67": (1, 10, "mtu-too-small"),
     "vxlanMTUV6: 1279": (1, 13, "mtu-too-small"),
     "ipipMTU: 70000": (1, 10, "range"),
+    "tcpMSS: 535": (1, 9, "range"),
     CROSSING6 + "mtu: 1200": (2, 6, "mtu-too-small"),
     IPIP + "mtu: 1500\nipipMTU: 1480": (3, 10, "mtu-too-small"),
     MEMBERS + "peers: {t: {ip: 'fd00::1', asNumber: 1}}": (2, 17, "no-underlay"),
