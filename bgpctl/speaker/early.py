@@ -38,7 +38,7 @@ class EarlyReports:
                 pass
 
     def take(self, established: Collection[Address]) -> Iterator[SpeakerEvent]:
-        """What to report after SpeakerAttached with these sessions; it is kept no longer."""
+        """Reports for after SpeakerAttached with these sessions; it is kept no longer."""
         opened, self._opened = self._opened, {}
         ended, self._ended = self._ended, {}
         yield from opened.values()

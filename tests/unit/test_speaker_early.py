@@ -1,4 +1,4 @@
-"""What was reported of sessions before the agent attached."""
+"""Reports of sessions before the agent attached."""
 
 from __future__ import annotations
 

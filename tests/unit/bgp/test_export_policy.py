@@ -75,14 +75,14 @@ FROM_TOR = outside(path("10.244.9.0/26", TOR, 65001))
 
 def test_own_blocks_go_to_everyone_with_calicos_preference_inside() -> None:
     assert adj_rib_out(EDGE, A2) == {OWN: Attributes(local_pref=NORMAL_LOCAL_PREF)}
-    assert adj_rib_out(EDGE, TOR) == {OWN: Attributes()}
+    assert adj_rib_out(EDGE, TOR) == {OWN: Attributes(as_path=(Asn(64512),))}
 
 
 def test_accepted_tunnels_are_advertised_to_members_only() -> None:
     both: Accepts = {4: frozenset({IPIP, VXLAN}), 6: frozenset()}
     marks = (0x030C_0000_0000_0007, 0x030C_0000_0000_0008)
     assert adj_rib_out(EDGE, A2, accepts=both) == {OWN: Attributes(local_pref=NORMAL_LOCAL_PREF, extended=marks)}
-    assert adj_rib_out(EDGE, TOR, accepts=both) == {OWN: Attributes()}
+    assert adj_rib_out(EDGE, TOR, accepts=both) == {OWN: Attributes(as_path=(Asn(64512),))}
 
 
 def test_extended_communities_are_reflected_but_those_that_stay_in_an_as_do_not_leave_it() -> None:
@@ -105,7 +105,7 @@ def test_a_borrowed_address_is_announced_beside_the_blocks() -> None:
 
 def test_without_a_reflector_routes_of_nodes_are_advertised_only_to_external_peers() -> None:
     assert FROM_A2.path.prefix not in adj_rib_out(EDGE, B1, FROM_A2)
-    assert adj_rib_out(EDGE, TOR, FROM_A2)[FROM_A2.path.prefix] == Attributes()
+    assert adj_rib_out(EDGE, TOR, FROM_A2)[FROM_A2.path.prefix] == Attributes(as_path=(Asn(64512),))
 
 
 def test_an_external_route_goes_inside_with_its_next_hop_and_never_back() -> None:
