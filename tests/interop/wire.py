@@ -52,7 +52,7 @@ def graceful_restart(*, restarted: bool, time_s: int = 60) -> bytes:
 def opening_with(asn: Asn, router_id: Address, capabilities: bytes, hold_time_s: int = 30) -> bytes:
     """OPEN with just these capabilities."""
     parameters = bytes([2, len(capabilities)]) + capabilities if capabilities else b""
-    fixed = struct.pack("!BHHIB", 4, min(asn, _AS_TRANS), hold_time_s, router_id.value, len(parameters))
+    fixed = struct.pack("!BHHIB", 4, asn if asn < 1 << 16 else _AS_TRANS, hold_time_s, router_id.value, len(parameters))
     return message(_OPEN, fixed + parameters)
 
 
@@ -170,7 +170,8 @@ class Speaker:
             for kind, body in _messages(session):
                 kinds.get(kind, []).append(body)
                 if kind == _KEEPALIVE:
-                    session.sendall(message(_KEEPALIVE))
+                    with contextlib.suppress(OSError):  # a NOTIFICATION may be waiting to be read all the same
+                        session.sendall(message(_KEEPALIVE))
         except (OSError, ValueError):
             pass  # the session is over
         ended.set()
