@@ -1,5 +1,5 @@
 """
-Patches of ExaBGP 5.0.15 by which routes leave it with the attributes that bgpctl has encoded. patches.py imports this
+Patches of ExaBGP 5.0.15 by which routes leave it with the attributes as bgpctl encodes them. patches.py imports this
 file, by its path, and nothing else of ours: it is a part of that program.
 
 Refuses to know: bgpctl, and the meaning of an attribute.
@@ -28,7 +28,7 @@ def patch() -> None:
     """
     A route is a line of words, of which ExaBGP makes an object for each attribute, in half a millisecond. On the way it
     forgets that AGGREGATOR or communities were partial, and sends communities in another order. Here the octets that
-    bgpctl has encoded are sent as they are.
+    bgpctl makes are sent as they are.
     """
     from exabgp.reactor.api import API
 

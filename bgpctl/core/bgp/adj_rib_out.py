@@ -26,6 +26,7 @@ EOR_DEFERRAL_S: Final = 20.0
 Less than adj_rib_in.SYNC_S, after which a peer that waits for it stops waiting."""
 
 
+_USUAL_ROOM: Final = Room()
 _NO_ROUTES: Final = Table[Attributes]()
 _NOTHING_DERIVED: Final[Mapping[Address, SentTo]] = {}
 
@@ -150,7 +151,7 @@ def _sources_complete(export_input: ExportInput, session_policy: SessionPolicy, 
 
 
 def _room(adj_rib_in: AdjRibIn, peer: Address) -> Room:
-    return adj_rib_in[peer].room if peer in adj_rib_in else Room()
+    return adj_rib_in[peer].room if peer in adj_rib_in else _USUAL_ROOM
 
 
 def _established(adj_rib_in: AdjRibIn, peer: Address) -> bool:
