@@ -15,6 +15,7 @@ from bgpctl.core.bgp.import_policy import GRACEFUL_SHUTDOWN, Policy
 from bgpctl.core.bgp.path import AsSet, Attributes, Path, RawAttribute
 from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.bgp.sessions import speaker_config
+from bgpctl.core.bgp.wire.encode import EXTENDED_MESSAGE_BYTES, MESSAGE_BYTES, Room, encode, fits
 from bgpctl.core.cluster.configuration import Advertisement, Filter, FilterRule, NextHopMode, Peer
 from bgpctl.core.cluster.encapsulation import IPIP, VXLAN, Encapsulation, Mode
 from bgpctl.core.cluster.intent import Intent
@@ -246,3 +247,28 @@ def test_our_end_of_rib_waits_for_external_routers_and_a_reflectors_for_its_clie
     assert set(sources(edge, edge.session_policies[TOR])) == {TOR2}
     b2 = member(EDGE, "b2").address.address
     assert set(sources(reflecting, reflecting.session_policies[A2])) == {TOR, TOR2, B1, b2}
+
+
+def test_a_route_that_a_peers_messages_have_no_room_for_is_kept_in_and_named() -> None:
+    marked = replace(FROM_TOR.path, communities=tuple((65001, number) for number in range(1030)))
+    given = export_input(EDGE, outside(marked))
+    session_policy, block = given.policy.session_policies[A2], marked.prefix
+    short = routes_for(given, session_policy)
+    assert (block in short.routes, short.too_large) == (False, frozenset({block}))
+    assert OWN in short.routes
+    long = routes_for(given, session_policy, short, Room(EXTENDED_MESSAGE_BYTES))
+    assert (block in long.routes, long.too_large) == (True, frozenset())
+    again = routes_for(given, session_policy, long, Room(MESSAGE_BYTES))
+    assert (again.routes, again.too_large) == (short.routes, short.too_large)
+    changed = routes_for(export_input(EDGE, FROM_TOR), session_policy, again)
+    assert (block in changed.routes, changed.too_large) == (True, frozenset())
+
+
+def test_a_message_is_used_to_its_last_octet() -> None:
+    def attributes(count: int) -> Attributes:
+        return Attributes(A2, (Asn(64512),), communities=tuple((64512, number) for number in range(count)))
+
+    most = next(count for count in range(900, 1100) if not fits(attributes(count + 1), 4, Room()))
+    size = 19 + 4 + len(encode(attributes(most), four_octet=True)) + 5
+    assert 4096 - 4 < size <= 4096
+    assert fits(attributes(most), 4, Room(four_octet=False))
