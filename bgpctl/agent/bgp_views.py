@@ -95,6 +95,7 @@ def _details(snapshot: Snapshot, session: Session) -> Json:
         "peer_router_id": str(table.router_id) if table.router_id else None,
         "peer_restart_time_s": table.restart_time_s,
         "rejected_by_rule": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
+        "too_large": [str(prefix) for prefix in sorted(bgp.adj_rib_out.too_large.get(session.peer, ()))],
         "advertised_routes": [_advertised(prefix, advertised[prefix]) for prefix in sorted(advertised)],
     }
 
@@ -208,6 +209,8 @@ def problems(snapshot: Snapshot) -> Iterator[str]:
     for session in snapshot.sessions:
         table = bgp.adj_rib_in.get(session.peer)
         error = bgp_words.session_error(session, table) if table else None
+        if too_large := bgp.adj_rib_out.too_large.get(session.peer):
+            yield bgp_words.too_large(session, len(too_large))
         if table is None or error is None:
             continue
         kept = (

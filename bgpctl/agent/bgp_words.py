@@ -6,6 +6,7 @@ Refuses to know: how any of it was decided.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -56,9 +57,43 @@ def _down(session: Session, table: PeerTable, down: DownKind) -> SessionError:
         "local": session.local,
         "name": session.name,
         "hold": session.hold_time_s,
-        "error": table.last_error or "no reason given",
+        "error": _with_meaning(table.last_error) or "no reason given",
     }
     return SessionError(text.format(**facts), _NEXT.get(down, _LISTING).format(**facts))
+
+
+_NOTIFICATION: Final = re.compile(r"notification (?:sent|received) \((\d+),(\d+)\)")
+_MEANINGS: Final[Mapping[tuple[int, int], str]] = {
+    (5, 1): "unexpected message after the OPEN was sent",
+    (5, 2): "unexpected message while the OPEN is confirmed",
+    (5, 3): "unexpected message in an established session",
+    (6, 1): "maximum number of prefixes reached",
+    (6, 2): "administrative shutdown",
+    (6, 3): "peer de-configured",
+    (6, 4): "administrative reset",
+    (6, 5): "connection rejected",
+    (6, 6): "other configuration change",
+    (6, 7): "connection collision",
+    (6, 8): "out of resources",
+    (6, 9): "hard reset",
+    (6, 10): "BFD down",
+}
+"""RFC 6608 (5); RFC 4486, 8538 and 9384 (6)."""
+
+
+def _with_meaning(error: str) -> str:
+    """ExaBGP's text, and the words for the code and subcode of a NOTIFICATION."""
+    noted = _NOTIFICATION.fullmatch(error)
+    meaning = _MEANINGS.get((int(noted[1]), int(noted[2]))) if noted else None
+    return f"{error}: {meaning}" if meaning else error
+
+
+def too_large(session: Session, number: int) -> str:
+    """Routes that are kept in because of their size."""
+    return (
+        f"peer {session.name} is not sent {count(number, 'route')}: its messages have no room for the attributes "
+        f"(RFC 8654); see: bgpctl show neighbor {session.name} -o json"
+    )
 
 
 _TEXT: Final[Mapping[DownKind, str]] = {

@@ -83,6 +83,7 @@ class Supervisor:
     ) -> None:
         self._alone = alone
         self._run_dir = run_dir
+        self._patched = patched
         self._command = (*prefix, *launch.server(run_dir, patched=patched))
         self._deliver = deliver
         self._pending = PendingConfig(run_dir)
@@ -340,7 +341,7 @@ class Supervisor:
         if self._listing is None and self._channel is not None:
             self._listing = _Listing()
             self._relist_at_s = time.monotonic() + _LISTED_WITHIN_S
-            self._channel.write(encode.ASK_STATE)
+            self._channel.write(encode.ASK_OPENS + encode.ASK_STATE if self._patched else encode.ASK_STATE)
 
     # Lines from ExaBGP ----------------------------------------------------------------------------------------
 
@@ -441,7 +442,7 @@ class Supervisor:
             return
         self._reload_by_s = None
         self._relist_at_s = None
-        self._orphaned = OrphanedRoutes(listing.advertised)
+        self._orphaned = OrphanedRoutes(listing.advertised, patched=self._patched)
         up = ((state.peer, float(state.up_s)) for state in states if state.up_s is not None)
         self._attach(self._process, tuple(sorted(up)))
 

@@ -22,6 +22,7 @@ from bgpctl.core.bgp.loc_rib import ChoiceInput, VerdictInput, select
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
 from bgpctl.core.bgp.peer_table import PeerTable, Received
 from bgpctl.core.bgp.sessions import speaker_config
+from bgpctl.core.bgp.wire.encode import EXTENDED_MESSAGE_BYTES, Room
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.ownership import BlockOwnership
@@ -131,7 +132,7 @@ _INPUTS: Final[Mapping[type, str]] = {
     LearnedInput: "pools versions names",
     MembersInput: "intent node versions",
     ResolutionInput: "site hop_sets",
-    export_policy.PeerExportInput: "policy link_of draining extended",
+    export_policy.PeerExportInput: "policy link_of draining extended room",
 }
 ENTRIES: Final[Mapping[Any, str]] = {
     VerdictInput: "paths",
@@ -191,6 +192,7 @@ def alone() -> Iterator[tuple[str, object, object]]:
     yield from _kernels()
     yield from _policies()
     yield from _links()
+    yield from _rooms()
 
 
 _HERE: Final = "a1"
@@ -293,6 +295,18 @@ def _links() -> Iterator[tuple[str, object, object]]:
     )
     earlier = export_policy.routes_for(by_tunnel, router)
     yield "link_of", export_policy.routes_for(direct, router, earlier).routes, routes_for(direct, router).routes
+
+
+def _rooms() -> Iterator[tuple[str, object, object]]:
+    """The routes for a router after another OPEN of it: a path of so many communities needs a long message."""
+    policy = _policy(INTENTS[0])
+    router, (prefix, choice) = policy.session_policies[TOR], _choice("10.244.3.0/26", "b1")
+    marked = replace(choice.best.received.path, communities=tuple((64512, number) for number in range(1200)))
+    best = replace(choice.best, received=Received(marked, 0.0))
+    paths = announceable(Table.of([(prefix, replace(choice, best=best))]))
+    exported = ExportInput(policy, paths, lambda _: None, draining=False, accepts={})
+    earlier = export_policy.routes_for(exported, router, None, Room(EXTENDED_MESSAGE_BYTES))
+    yield "room", export_policy.routes_for(exported, router, earlier).routes, routes_for(exported, router).routes
 
 
 def _policy(intent: Intent) -> Policy:

@@ -91,8 +91,14 @@ class Bgp:
         if not self.attached:
             return (PruneHold(PruneHoldCode.SPEAKER_AWAY, "exabgp"),)
         names = self.session_names
+        return tuple(PruneHold(PruneHoldCode.PEER_TABLE_INCOMPLETE, names[peer]) for peer in self.awaited)
+
+    @property
+    def awaited(self) -> tuple[Address, ...]:
+        """The peers of configured sessions whose tables are not complete, for their time."""
+        names = self.session_names
         return tuple(
-            PruneHold(PruneHoldCode.PEER_TABLE_INCOMPLETE, names[peer])
+            peer
             for peer, table in sorted(self.adj_rib_in.items())
             if not table.certain and peer in names and peer not in self.given_up
         )

@@ -17,6 +17,7 @@ from bgpctl.core.agent.state import State
 from bgpctl.core.bgp import encap_community
 from bgpctl.core.bgp.adj_rib_out import SpeakerCommands
 from bgpctl.core.bgp.loc_rib import LocRib, select
+from bgpctl.core.bgp.possible_sources import PossibleSources
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.dataplane import drift
@@ -78,9 +79,28 @@ def _with_desired(state: State, intent: Intent, node: Node) -> tuple[State, Desi
     """The end of the way, without regard to who still uses what is there."""
     bgp, seen = state.bgp, state.memo.surroundings
     foreign = seen.foreign if seen else Dataplane()
-    question = Question(intent, node, bgp.session_names, bgp.loc_rib.best, foreign, bgp.prune_holds, bgp.withdrawn)
-    derivation = derived(question, state.memo.derivation)
+    before = state.memo.derivation
+    question = Question(
+        intent,
+        node,
+        bgp.session_names,
+        bgp.loc_rib.best,
+        foreign,
+        bgp.prune_holds,
+        bgp.withdrawn,
+        _possible_sources(state, before.desired.sources if before else None),
+    )
+    derivation = derived(question, before)
     return replace(state, memo=replace(state.memo, derivation=derivation)), derivation.desired
+
+
+def _possible_sources(state: State, before: PossibleSources | None) -> PossibleSources | None:
+    """The same object as before for the same peers and the same policy: it remembers its answers."""
+    policy, bgp = state.intent.policy, state.bgp
+    if policy is None or not bgp.attached or not bgp.prune_holds:
+        return None
+    now = PossibleSources.of(policy, bgp.awaited)
+    return before if before == now and before.ownership is now.ownership else now
 
 
 def _migration_step(

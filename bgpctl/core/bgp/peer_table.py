@@ -30,6 +30,7 @@ from typing import Final, NamedTuple
 
 from bgpctl.core.bgp.path import Path
 from bgpctl.core.bgp.speaker import DownKind, SessionDown, SessionOpened, Update
+from bgpctl.core.bgp.wire.encode import EXTENDED_MESSAGE_BYTES, MESSAGE_BYTES, Room
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from bgpctl.core.net.replacing import replace
 from bgpctl.core.net.table import Table
@@ -58,6 +59,7 @@ class Received(NamedTuple):
 
 
 _NO_PATHS: Final = Table[Received]()
+_USUAL_ROOM: Final = Room()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class PeerTable:
         malformed: the number of errors in its UPDATEs since this agent started (RFC 7606); `last_malformed` is the last
             one in words.
         notification_restart: a NOTIFICATION alone ends no graceful restart (RFC 8538).
+        room: of an UPDATE to the peer, by its OPEN.
         over_limit_since_s: when the peer exceeded the prefix limit. Nothing of it is used or kept until a whole table
             is below the limit.
     """
@@ -102,6 +105,7 @@ class PeerTable:
     enhanced_refresh: bool = False
     refresh_pending: bool = False
     notification_restart: bool = False
+    room: Room = _USUAL_ROOM
     over_limit_since_s: float | None = None
     malformed: int = 0
     last_malformed: str = ""
@@ -168,6 +172,7 @@ def opened(table: PeerTable, event: SessionOpened) -> PeerTable:
         enhanced_refresh=event.enhanced_refresh,
         refresh_pending=table.refresh_pending or (table.established and event.enhanced_refresh),
         notification_restart=event.notification_restart,
+        room=Room(EXTENDED_MESSAGE_BYTES if event.extended_message else MESSAGE_BYTES, event.four_octet),
     )
 
 

@@ -109,7 +109,9 @@ class SessionOpened:
     """
     The peer's OPEN. `restart_time_s` is None without the graceful restart capability (RFC 4724); `enhanced_refresh`:
     it marks the end of a table that it was asked for (RFC 7313). `notification_restart`: both ends have set the N bit
-    (RFC 8538), so a NOTIFICATION does not end a graceful restart, unless it is meant to.
+    (RFC 8538), so a NOTIFICATION does not end a graceful restart, unless it is meant to. `route_refresh`: it may be
+    asked for its table again (RFC 2918). `extended_message`: it takes messages of 65,535 octets (RFC 8654).
+    `four_octet`: it knows AS numbers of four octets (RFC 6793).
     """
 
     peer: Address
@@ -120,6 +122,9 @@ class SessionOpened:
     forwarding_preserved: bool
     enhanced_refresh: bool = False
     notification_restart: bool = False
+    route_refresh: bool = True
+    extended_message: bool = False
+    four_octet: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ To remove what is wrong and add what is missing would lose packets. So the steps
 3. *Puts*, in the order of addition: FDB and neighbour entries before the next hops that need them, these before
    routes (EINVAL otherwise). A put replaces in place: one message, and no packet finds the key absent.
 4. *Removals*, in the reverse order, of what is ours and has no wanted object in its place. While a source of routes is
-   incomplete (`prune_holds`) only what another source withdrew is removed.
+   incomplete (`prune_holds`) only routes are removed that another source withdrew, or that it cannot be the source of.
 
 A route with another metric, table or protocol would be a second route, so all three are always explicit.
 
@@ -245,10 +245,10 @@ def _link_first(sysctl: KernelObject) -> tuple[bool, Key]:
 
 
 def _removable(desired: Desired, wanted: Dataplane, rest: Comparison, settled: Dataplane) -> Dataplane:
-    """Our objects that no wanted object replaces; while a source is incomplete, only what another one withdrew."""
+    """Our objects that no wanted object replaces; while a source is incomplete, only routes that may go."""
     routes = rest.routes.owned - rest.routes.same_key
     if desired.prune_holds:
-        return Dataplane(routes=frozenset([route for route in routes if route.prefix in desired.withdrawn]))
+        return Dataplane(routes=frozenset([route for route in routes if desired.may_go(route.prefix)]))
     others = replace(rest.extra, routes=RouteSet()).owned(settled.links).without_keys_of(wanted)
     return replace(others, routes=routes)
 

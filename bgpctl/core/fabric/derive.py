@@ -31,6 +31,7 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from bgpctl.core.bgp.decision import Choice
+from bgpctl.core.bgp.possible_sources import PossibleSources
 from bgpctl.core.cluster.configuration import Node, Pool
 from bgpctl.core.cluster.intent import Intent, changed_nodes
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
@@ -65,6 +66,7 @@ class Question(NamedTuple):
         foreign: of this node's kernel what is not ours, and all links and addresses (net/dataplane.py: surroundings).
         prune_holds: sources that are incomplete.
         withdrawn: prefixes that their source has withdrawn.
+        sources: of which prefixes the incomplete ones may still be one; None: of any.
     """
 
     intent: Intent
@@ -74,6 +76,7 @@ class Question(NamedTuple):
     foreign: Dataplane
     prune_holds: tuple[PruneHold, ...] = ()
     withdrawn: frozenset[Prefix] = frozenset()
+    sources: PossibleSources | None = None
 
 
 class BaseInput(NamedTuple):
@@ -456,6 +459,7 @@ def _desired(question: Question, base: Base, by_members: ByMembers, routes: Rout
         (*by_members.unmet, *resolution.unmet, *missing),
         (*question.prune_holds, *holds),
         question.withdrawn,
+        None if base.unknown else question.sources,
     )
 
 
