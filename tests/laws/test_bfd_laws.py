@@ -133,9 +133,7 @@ def test_a_packet_that_is_cut_short_is_malformed(sent: Packet, length: int) -> N
 
 
 @given(_INTERVALS, st.lists(st.tuples(_EVENTS, st.floats(0, 3), st.floats(0, 1)), max_size=30))
-def test_every_event_is_answered_in_every_state(
-    intervals: Intervals, story: list[tuple[Event, float, float]]
-) -> None:
+def test_every_event_is_answered_in_every_state(intervals: Intervals, story: list[tuple[Event, float, float]]) -> None:
     now_s = 0.0
     session, _ = begin(intervals, 1, now_s)
     for event, pause_s, chance in story:

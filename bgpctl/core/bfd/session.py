@@ -207,9 +207,7 @@ def _moved(session: Session, remote: SessionState, now_s: float) -> Session:
         return _left(session, Diagnostic.NEIGHBOR_DOWN, now_s) if state in _LIVE else session
     if state is SessionState.DOWN and remote is SessionState.DOWN:
         return replace(session, state=SessionState.INIT, since_s=now_s)
-    if (state is SessionState.DOWN and remote is SessionState.INIT) or (
-        state is SessionState.INIT and remote in _LIVE
-    ):
+    if (state is SessionState.DOWN and remote is SessionState.INIT) or (state is SessionState.INIT and remote in _LIVE):
         return _risen(session, now_s)
     return session
 

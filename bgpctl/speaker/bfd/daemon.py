@@ -1,8 +1,8 @@
 """
-The BFD process of a node: `python3 -I -S daemon.py SOCKET`.
+The BFD process of a node, which __main__.py starts.
 
-It keeps time while the agent works, and outlives it: the agent connects to the unix socket SOCKET, writes which sessions
-it wants, and reads how they are. Without an agent everything goes on. SIGTERM ends all sessions as shut down
+It keeps time while the agent works, and outlives it: the agent connects to its unix socket, writes which sessions it
+wants, and reads how they are. Without an agent everything goes on. SIGTERM ends all sessions as shut down
 (AdminDown), which the other ends do not take for a failure.
 
 It asks for the real-time scheduler, and for a better place in the usual one where that is refused: at 50 ms a delay of
@@ -22,19 +22,16 @@ import socket
 import sys
 import time
 
-TYPE_CHECKING = False  # as typing has it, without the module
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Final
-
-if __name__ == "__main__":  # the package, which neither the current directory nor site-packages is searched for
-    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))  # noqa: PTH100, PTH120
-
 from bgpctl.core.bfd import packet
 from bgpctl.core.bfd.packet import Packet, SessionState
 from bgpctl.core.bfd.session import Configured, Event, Received, Session, ShutDown, Time, begin, step
 from bgpctl.speaker.bfd import lines, sockets
 from bgpctl.speaker.bfd.lines import Hello, Report, Trouble, Wanted
+
+TYPE_CHECKING = False  # as typing has it, without the module
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
 
 _LARGEST_BYTES: Final = 1 << 16
 _PACKETS_AT_ONCE: Final = 512
@@ -309,14 +306,17 @@ def _at_once() -> str:
     """Ask to be run as soon as a packet or a timer is due."""
     try:
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(_REALTIME_PRIORITY))
-        return "realtime"
     except OSError:
-        pass
+        return _in_front()
+    return "realtime"
+
+
+def _in_front() -> str:
     try:
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
-        return f"nice {_NICE}"
     except OSError:
         return "usual"
+    return f"nice {_NICE}"
 
 
 def _listen(path: str) -> socket.socket:
@@ -332,7 +332,7 @@ def _listen(path: str) -> socket.socket:
 
 
 def main() -> None:
-    """`daemon.py SOCKET`, started by the agent."""
+    """Run until SIGTERM; the argument is the place of the unix socket."""
     wake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(waker)
     signal.signal(signal.SIGTERM, lambda *_: None)
@@ -340,7 +340,3 @@ def main() -> None:
     gc.freeze()
     gc.disable()  # nothing here makes cycles
     Daemon(_listen(sys.argv[1]), wake, _at_once()).run()
-
-
-if __name__ == "__main__":
-    main()
