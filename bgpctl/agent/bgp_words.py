@@ -72,7 +72,7 @@ _TEXT: Final[Mapping[DownKind, str]] = {
     DownKind.PREFIX_LIMIT: "{peer} ended the session: this node announces more prefixes than its limit",
     DownKind.SHUT_DOWN: "an operator shut the session down ({error})",
     DownKind.NOT_CONFIGURED: "{peer} has no peer {local} configured",
-    DownKind.BFD_DOWN: "{error}",
+    DownKind.BFD_DOWN: "the path to {peer} failed: {error}",
     DownKind.OTHER: "{error}",
 }
 

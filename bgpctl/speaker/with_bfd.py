@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 
 from bgpctl.core.bgp.speaker import SpeakerCommand, SpeakerConfig, SpeakerEvent
 from bgpctl.ports import Speaker
-from bgpctl.speaker.bfd.keeper import Keeper
+from bgpctl.speaker.bfd.supervisor import BfdSupervisor
 
 
 class SpeakerWithBfd(Speaker):
     """A speaker of BGP, and BFD (RFC 5880) for those of its sessions that ask for it."""
 
-    def __init__(self, bgp: Speaker, bfd: Keeper) -> None:
+    def __init__(self, bgp: Speaker, bfd: BfdSupervisor) -> None:
         self._bgp = bgp
         self._bfd = bfd
 

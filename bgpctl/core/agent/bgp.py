@@ -109,7 +109,8 @@ class Bgp:
         given_up_s = (
             since_s + IGNORANCE_S for peer, since_s in self.uncertain_since_s.items() if peer not in self.given_up
         )
-        return (self.handover.due_s, *given_up_s, *(wait_s for wait_s in waits_s if wait_s is not None))
+        failure_s = liveness.next_due_s(self.adj_rib_in, self.liveness)
+        return (self.handover.due_s, failure_s, *given_up_s, *(wait_s for wait_s in waits_s if wait_s is not None))
 
     @property
     def _times_run(self) -> bool:

@@ -94,7 +94,8 @@ def _dispatched(state: State, event: Event, at_s: float) -> Step:
         case speaker.SpeakerAttached() | speaker.SpeakerDetached() | speaker.SpeakerConfigRejected():
             return _from_speaker(state, event, at_s)
         case Woken():
-            return _observe(replace(state, bgp=state.bgp.expired(at_s)), anyway=True)
+            bgp, ends = state.bgp.expired(at_s).failures_detected(at_s)
+            return _observe(replace(state, bgp=bgp), *speak(ends), anyway=True)
         case SelfCheckMismatch():
             # The next observation takes nothing over, and its plan is the repair.
             mismatches = state.selfcheck_mismatches + 1
@@ -204,7 +205,7 @@ def _from_peer(state: State, event: speaker.PeerEvent, at_s: float) -> Step:
         return after, ()
     if isinstance(event, BfdChanged):
         bgp, ends = after.bgp.failures_detected(at_s)
-        return _observe(replace(after, bgp=bgp), *speak(ends)) if bgp is not after.bgp else (after, ())
+        return _observe(replace(after, bgp=bgp), *speak(ends))
     if not isinstance(event, speaker.SessionUp):
         return _observe(after)
     after, announcements = advertise(after, at_s, full_tables_to=[event.peer])

@@ -10,6 +10,10 @@ questions decide:
   shares the fate of its control plane. With the C bit set it does not: forwarding has failed, and the restart is
   aborted. With the C bit clear, BFD has most likely gone with the peer's BGP daemon, and its stale paths stay.
 
+A daemon that is killed can leave a BFD of its own behind that reports Down before the end of the connection is known
+here, as FRR's does. Of a peer that has offered graceful restart, such a report, which names no fault of the path,
+counts after ONSET_S: by then the restart has begun, or there is none.
+
 A failure counts for what was there before it: a session of BGP that was established later is used. So times are
 compared, and it makes no difference whether this agent was there when it happened.
 
@@ -18,6 +22,7 @@ Refuses to know: packets of BFD, and who measures.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple, TypeAlias
@@ -30,6 +35,7 @@ from bgpctl.core.bgp.peer_table import PeerTable
 from bgpctl.core.bgp.speaker import DownKind, EndSession, SessionDown
 from bgpctl.core.net.addresses import Address
 
+ONSET_S: Final = 1.0
 _CEASE: Final = 6
 _BFD_DOWN: Final = 10
 """RFC 9384: the subcode of a Cease."""
@@ -63,7 +69,7 @@ def changed(known: LivenessByPeer, event: BfdChanged, at_s: float) -> LivenessBy
 
 def after_failures(adj_rib_in: AdjRibIn, known: LivenessByPeer, at_s: float) -> tuple[AdjRibIn, tuple[EndSession, ...]]:
     """The tables without those of peers that BFD has seen fail, and the sessions to be ended."""
-    failed = [peer for peer, liveness in known.items() if peer in adj_rib_in and _concerns(adj_rib_in[peer], liveness)]
+    failed = [peer for peer, due_s in _dues_s(adj_rib_in, known).items() if due_s <= at_s]
     if not failed:
         return adj_rib_in, ()
     ended = tuple(EndSession(peer, _CEASE, _BFD_DOWN) for peer in sorted(failed) if adj_rib_in[peer].established)
@@ -71,13 +77,35 @@ def after_failures(adj_rib_in: AdjRibIn, known: LivenessByPeer, at_s: float) -> 
     return {**adj_rib_in, **tables}, ended
 
 
-def _concerns(table: PeerTable, liveness: Liveness) -> bool:
-    failed_at_s = liveness.failed_at_s
+def next_due_s(adj_rib_in: AdjRibIn, known: LivenessByPeer) -> float:
+    """When `after_failures` has something to do; infinite means never."""
+    return min(_dues_s(adj_rib_in, known).values(), default=math.inf)
+
+
+def _dues_s(adj_rib_in: AdjRibIn, known: LivenessByPeer) -> Mapping[Address, float]:
+    """When each failure ends what its peer has here."""
+    tables = ((peer, adj_rib_in[peer], liveness) for peer, liveness in known.items() if peer in adj_rib_in)
+    dues_s = ((peer, _due_s(table, liveness)) for peer, table, liveness in tables)
+    return {peer: due_s for peer, due_s in dues_s if due_s is not None}
+
+
+def _due_s(table: PeerTable, liveness: Liveness) -> float | None:
+    failed_at_s, report = liveness.failed_at_s, liveness.report
     if failed_at_s is None:
-        return False
-    if table.up_since_s is not None:
-        return table.up_since_s <= failed_at_s
-    return table.is_retained and liveness.report.independent and table.since_s <= failed_at_s
+        return None
+    if table.up_since_s is None:
+        is_aborted = table.is_retained and report.independent and table.since_s <= failed_at_s
+        return failed_at_s if is_aborted else None
+    if table.up_since_s > failed_at_s:
+        return None
+    may_be_restart = table.restart_time_s and not report.independent and _names_no_fault(report)
+    return failed_at_s + ONSET_S if may_be_restart else failed_at_s
+
+
+def _names_no_fault(report: BfdReport) -> bool:
+    """True if the peer's BFD, which can be heard, was ended by something else than a silent path."""
+    by_peer = {Diagnostic.NONE, Diagnostic.NEIGHBOR_DOWN, Diagnostic.ADMIN_DOWN}
+    return report.diagnostic is Diagnostic.NEIGHBOR_DOWN and report.remote_diagnostic in by_peer
 
 
 def _failed(table: PeerTable, peer: Address, liveness: Liveness, at_s: float) -> PeerTable:
@@ -88,10 +116,10 @@ def _failed(table: PeerTable, peer: Address, liveness: Liveness, at_s: float) ->
 def reason(report: BfdReport) -> str:
     """Why BFD went down, in words."""
     if report.diagnostic is Diagnostic.TIME_EXPIRED:
-        return f"BFD: no packet of the peer for {report.detection_us // 1000} ms"
+        return f"no BFD packet of the peer for {report.detection_us // 1000} ms"
     if report.diagnostic is Diagnostic.NEIGHBOR_DOWN:
-        return f"BFD: the peer reports it down ({words(report.remote_diagnostic)})"
-    return f"BFD: down ({words(report.diagnostic)})"
+        return f"the peer reports BFD down ({words(report.remote_diagnostic)})"
+    return f"BFD is down ({words(report.diagnostic)})"
 
 
 def words(diagnostic: Diagnostic) -> str:

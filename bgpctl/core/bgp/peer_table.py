@@ -144,7 +144,7 @@ The pause before a route refresh of a peer over the limit, least and most: as lo
 
 
 _AFTER_BFD_DOWN: Final = frozenset({DownKind.BFD_DOWN, DownKind.NO_ANSWER, DownKind.UNREACHABLE})
-"""What follows from a path that BFD has seen fail."""
+"""Ends of later attempts over a path that BFD has seen fail: they do not hide the cause."""
 
 
 # The session ---------------------------------------------------------------------------------------------------

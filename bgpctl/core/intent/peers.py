@@ -119,7 +119,11 @@ _BFD: Final = Table(
 
 def _read_bfd(fields: Fields, key: str) -> Bfd | None:
     found = fields.fields(key)
-    return None if found is None else Bfd(**_BFD.read(found))
+    if found is None:
+        return None
+    bfd = Bfd(**_BFD.read(found))
+    found.finish()
+    return bfd
 
 
 # The table -----------------------------------------------------------------------------------------------------

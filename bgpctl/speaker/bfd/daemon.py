@@ -26,7 +26,7 @@ from bgpctl.core.bfd import packet
 from bgpctl.core.bfd.packet import Packet, SessionState
 from bgpctl.core.bfd.session import Configured, Event, Received, Session, ShutDown, Time, begin, step
 from bgpctl.speaker.bfd import lines, sockets
-from bgpctl.speaker.bfd.lines import Hello, Report, Trouble, Wanted
+from bgpctl.speaker.bfd.lines import Hello, NotReceiving, Report, Wanted
 
 TYPE_CHECKING = False  # as typing has it, without the module
 if TYPE_CHECKING:
@@ -130,7 +130,6 @@ class Daemon:
         self._by_number: dict[int, Neighbor] = {}
         self._receivers: dict[tuple[int, bool], socket.socket] = {}
         self._retry_at_s: float | None = None
-        self._trouble = ""
 
     def run(self) -> None:
         """Serve until SIGTERM."""
@@ -238,7 +237,7 @@ class Daemon:
             except OSError as error:
                 self._retry_at_s = now_s + _RETRY_S
                 port = sockets.MULTIHOP_PORT if multihop else sockets.SINGLE_HOP_PORT
-                self._tell(lines.trouble_line(Trouble(f"UDP port {port}: {error.strerror}")))
+                self._tell(lines.not_receiving_line(NotReceiving(f"UDP port {port}: {error.strerror}")))
 
     # The agent -------------------------------------------------------------------------------------------------
 

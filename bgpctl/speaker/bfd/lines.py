@@ -80,7 +80,7 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class NotReceiving:
     """Packets cannot be received now; it is tried again."""
 
     reason: str
@@ -102,9 +102,9 @@ def hello_line(hello: Hello) -> bytes:
     return _line({"bfd": "hello", "version": hello.version, "pid": hello.pid, "scheduling": hello.scheduling})
 
 
-def trouble_line(trouble: Trouble) -> bytes:
+def not_receiving_line(event: NotReceiving) -> bytes:
     """The line for the agent."""
-    return _line({"trouble": trouble.reason})
+    return _line({"not-receiving": event.reason})
 
 
 def report_line(report: Report) -> bytes:
@@ -112,13 +112,13 @@ def report_line(report: Report) -> bytes:
     return _line({name: getattr(report, name) for name in Report.__slots__})
 
 
-def read(line: bytes) -> Hello | Report | Trouble:
+def read(line: bytes) -> Hello | Report | NotReceiving:
     """A line for the agent. Raises ValueError, TypeError or LookupError."""
     message = json.loads(line)
     if "bfd" in message:
         return Hello(message["version"], message["pid"], message["scheduling"])
-    if "trouble" in message:
-        return Trouble(message["trouble"])
+    if "not-receiving" in message:
+        return NotReceiving(message["not-receiving"])
     states = {name: SessionState(message[name]) for name in ("state", "remote_state")}
     diagnostics = {name: Diagnostic(message[name]) for name in ("diagnostic", "remote_diagnostic")}
     return Report(**{**message, **states, **diagnostics})

@@ -2,7 +2,7 @@
 The UDP sockets of BFD: one to receive per kind of session, one to send per session.
 
 A packet of a single hop is sent with a TTL of 255, and the kernel drops one that arrives with less (RFC 5881, section
-5): so nobody who is further away than this link can end a session, or cost more than the drop.
+5): so a host that is further away than this link can end no session, and costs no more than the drop.
 
 Refuses to know: sessions, and what is in a packet.
 """

@@ -32,7 +32,7 @@ from bgpctl.ports import Unavailable
 from bgpctl.speaker import process
 from bgpctl.speaker.bfd import __main__ as program
 from bgpctl.speaker.bfd import lines
-from bgpctl.speaker.bfd.lines import Hello, Report, Trouble, Wanted
+from bgpctl.speaker.bfd.lines import Hello, NotReceiving, Report, Wanted
 from bgpctl.speaker.process import Process
 
 _log = logging.getLogger("bgpctl.bfd")
@@ -61,7 +61,7 @@ def wanted_of(sessions: Iterable[Session]) -> tuple[Wanted, ...]:
     )
 
 
-class Keeper:
+class BfdSupervisor:
     """
     At most one BFD process per run directory.
 
@@ -243,14 +243,14 @@ class Keeper:
         if not chunk:
             self._disconnect()
 
-    def _take(self, line: Hello | Report | Trouble) -> None:
+    def _take(self, line: Hello | Report | NotReceiving) -> None:
         match line:
             case Hello(version, pid, scheduling):
                 _log.info("attached to BFD", extra=_facts(bfd_pid=pid, scheduling=scheduling))
                 self._restarts = Backoff(Cause.SPEAKER_ENDED)
                 if version != lines.VERSION:
                     self._end()
-            case Trouble(reason):
+            case NotReceiving(reason):
                 _log.error("BFD receives no packets", extra=_facts(reason=reason))
             case Report():
                 self._deliver(_event(line))
