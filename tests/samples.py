@@ -37,7 +37,8 @@ peers:
   tor: {ip: 10.0.0.254, asNumber: 65001, port: 1790, nodes: "rack == 'a'"}
   all: {ip: 'fd00::99', asNumber: 65002, filters: [own], nextHopMode: Self, maxRestartTime: 2m, keepaliveTime: 10s,
     numAllowedLocalASNumbers: 2, ttlSecurity: 1, reachableBy: 'fd00::98', localASNumber: 65009, sourceAddress: None}
-  reflectors: {peerSelector: has(reflector), nodes: "!has(reflector)", reversePeering: Manual}
+  reflectors: {peerSelector: has(reflector), nodes: "!has(reflector)", reversePeering: Manual,
+    bfd: {minimumSendInterval: 1s, minimumRecvInterval: 50ms, multiplier: 5, multihop: true}}
 filters:
   own:
     importV4:
@@ -142,7 +143,9 @@ spec:
 apiVersion: projectcalico.org/v3
 kind: BGPPeer
 metadata: {name: reflectors}
-spec: {peerSelector: has(reflector), nodeSelector: "!has(reflector)", reversePeering: Manual}
+spec:
+  {peerSelector: has(reflector), nodeSelector: "!has(reflector)", reversePeering: Manual,
+   bfd: {minimumSendInterval: 1000ms, minimumRecvInterval: 50ms, multiplier: 5, multihop: true}}
 ---
 apiVersion: projectcalico.org/v3
 kind: BGPFilter

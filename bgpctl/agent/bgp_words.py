@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from bgpctl.core.bfd.packet import SessionState
 from bgpctl.core.bgp.decision import Lost
 from bgpctl.core.bgp.peer_table import PeerTable
 from bgpctl.core.bgp.speaker import DownKind, Malformed, Session
@@ -106,6 +107,7 @@ _TEXT: Final[Mapping[DownKind, str]] = {
     DownKind.PREFIX_LIMIT: "{peer} ended the session: this node announces more prefixes than its limit",
     DownKind.SHUT_DOWN: "an operator shut the session down ({error})",
     DownKind.NOT_CONFIGURED: "{peer} has no peer {local} configured",
+    DownKind.BFD_DOWN: "the path to {peer} failed: {error}",
     DownKind.OTHER: "{error}",
 }
 
@@ -116,6 +118,7 @@ _NEXT: Final[Mapping[DownKind, str]] = {
     DownKind.UNREACHABLE: "ip route get {peer}",
     DownKind.NO_ANSWER: "tcpdump -ni any host {peer} and port {port}",
     DownKind.HOLD_EXPIRED: "ping -c 3 {peer}",
+    DownKind.BFD_DOWN: "ping -c 3 {peer}",
     DownKind.NOT_CONFIGURED: "ip address show to {local}",
 }
 
@@ -179,6 +182,11 @@ def lost(step: Lost) -> str:
 def rejection(item: Rejection) -> str:
     """The reason why a path is rejected."""
     return _REJECTED[item.reason].format(item.detail)
+
+
+def bfd_state(state: SessionState) -> str:
+    """RFC 5880, section 6.2."""
+    return state.name.lower().replace("_", " ")
 
 
 def malformed(event: Malformed) -> str:

@@ -67,6 +67,7 @@ SUMMARY: Final[Sequence[Column]] = (
     ("STATE", _state),
 )
 
+_BFD: Final[Column] = ("BFD", lambda row: row["bfd"]["state"] if row["bfd"] else None)
 _PEERS: Final[Sequence[Column]] = (
     ("PEER", lambda row: row["name"]),
     ("ADDRESS", lambda row: row["address"]),
@@ -241,11 +242,16 @@ def _listing(name: str, columns: Sequence[Column], text: str, *, key: str = "") 
 def peers(run_dir: Path, output: str) -> None:
     """BGP sessions; for those with an error the next command to run."""
     body = ask(run_dir, "peers")
-    emit(body, output, body["peers"], _PEERS)
+    emit(body, output, body["peers"], _with_bfd(body["peers"]))
     if output == "table":
         for row in body["peers"]:
             if row["next"]:
                 click.echo(f"! {row['name']}: {row['error']}; see: {row['next']}")
+
+
+def _with_bfd(rows: Sequence[Row]) -> Sequence[Column]:
+    """The columns of peers, with one for BFD where a peer has it."""
+    return (*_PEERS[:-1], _BFD, _PEERS[-1]) if any(row["bfd"] for row in rows) else _PEERS
 
 
 @show.command()

@@ -54,9 +54,13 @@ _NOTIFIED: Final[Mapping[tuple[int, int | None], DownKind]] = {
     (6, 4): DownKind.SHUT_DOWN,
     (6, 5): DownKind.NOT_CONFIGURED,
     (6, 9): DownKind.SHUT_DOWN,
+    (6, 10): DownKind.BFD_DOWN,
 }
-_FINAL: Final = frozenset({(6, 2), (6, 3), (6, 9)})
-"""Administrative Shutdown, Peer De-configured (RFC 4486), Hard Reset (RFC 8538)."""
+_FINAL: Final = frozenset({(6, 2), (6, 3), (6, 9), (6, 10)})
+"""
+Administrative Shutdown, Peer De-configured (RFC 4486), Hard Reset (RFC 8538), and BFD Down (RFC 9384): a peer that
+reports this is not restarting, and the path to it is dead.
+"""
 _CONNECTING: Final = {
     "closing connection": DownKind.CLOSED,
     f"{CONNECTING}{os.strerror(errno.ECONNREFUSED)}": DownKind.REFUSED,

@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Final, assert_never
 
 from bgpctl.core.bgp.path import AsPath, AsSet, Attributes, RawAttribute
-from bgpctl.core.bgp.speaker import Announce, AskRefresh, SendEndOfRib, SpeakerCommand, Withdraw
+from bgpctl.core.bgp.speaker import Announce, AskRefresh, EndSession, SendEndOfRib, SpeakerCommand, Withdraw
 from bgpctl.core.bgp.wire import encode as wire
 from bgpctl.core.bgp.wire.attributes import AGGREGATOR
 from bgpctl.core.net.addresses import Address
@@ -54,6 +54,8 @@ def encode(command: SpeakerCommand, withdrawn: Attributes = _NONE) -> str:
             return f"{_to(peer)}announce eor {_FAMILIES[version]}\n"
         case AskRefresh(peer, version):
             return f"{_to(peer)}announce route-refresh {_FAMILIES[version]}\n"
+        case EndSession(peer, code, subcode):
+            return notify(peer, code, subcode, b"")
         case _:
             assert_never(command)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, assert_never
 
 from bgpctl.core.bgp.path import Attributes
-from bgpctl.core.bgp.speaker import Announce, AskRefresh, SendEndOfRib, SpeakerCommand, Withdraw
+from bgpctl.core.bgp.speaker import Announce, AskRefresh, EndSession, SendEndOfRib, SpeakerCommand, Withdraw
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.speaker import encode
 
@@ -51,7 +51,7 @@ class OrphanedRoutes:
             case SendEndOfRib(peer):
                 for prefix in sorted(self._unclaimed.pop(peer, ())):
                     yield self._line(Withdraw(prefix, peer))
-            case AskRefresh():
+            case AskRefresh() | EndSession():
                 pass
             case _:
                 assert_never(command)

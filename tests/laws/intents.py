@@ -10,6 +10,7 @@ from bgpctl.core.cluster.allocations import Allocations, NodeAllocations, Tunnel
 from bgpctl.core.cluster.configuration import (
     Advertisement,
     Backend,
+    Bfd,
     Community,
     Filter,
     FilterRule,
@@ -325,6 +326,15 @@ def _of_router(draw: st.DrawFn, intent: Intent, peer: Peer, selected: list[Node]
     )
 
 
+_BFD = st.builds(
+    Bfd,
+    send_ms=st.integers(50, 60_000),
+    receive_ms=st.integers(50, 60_000),
+    multiplier=st.integers(2, 255),
+    multihop=st.sampled_from([None, False, True]),
+)
+
+
 @st.composite
 def _with_options(draw: st.DrawFn, intent: Intent, peer: Peer) -> Peer:
     names = [item.name for item in intent.filters]
@@ -340,4 +350,5 @@ def _with_options(draw: st.DrawFn, intent: Intent, peer: Peer) -> Peer:
         filters=tuple(draw(st.permutations(names))) if draw(flags) else (),
         from_node_address=draw(flags),
         reverse=draw(flags),
+        bfd=draw(st.none() | _BFD),
     )

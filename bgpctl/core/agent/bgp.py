@@ -12,9 +12,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
-from bgpctl.core.bgp import adj_rib_in, adj_rib_out, session_handover, speaker
+from bgpctl.core.bgp import adj_rib_in, adj_rib_out, liveness, session_handover, speaker
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
 from bgpctl.core.bgp.adj_rib_out import AdjRibOut, SpeakerCommands
+from bgpctl.core.bgp.bfd import BfdChanged
+from bgpctl.core.bgp.liveness import LivenessByPeer
 from bgpctl.core.bgp.loc_rib import LocRib
 from bgpctl.core.bgp.peer_table import TableState
 from bgpctl.core.bgp.session_handover import Handover
@@ -49,6 +51,7 @@ class Bgp:
         handover: sessions in `config` that the intent does not ask for any more, and a former reflector's role.
         draining: the operator wants traffic to leave this node (GSHUT, RFC 8326).
         shut_down_peers: peers whose session the operator wants down.
+        liveness: of the peers that have BFD, as far as it is known.
     """
 
     config: speaker.SpeakerConfig | None = None
@@ -65,6 +68,7 @@ class Bgp:
     handover: Handover = field(default_factory=Handover)
     draining: bool = False
     shut_down_peers: frozenset[Address] = frozenset()
+    liveness: LivenessByPeer = field(default_factory=dict)
 
     # Derived ---------------------------------------------------------------------------------------------------
 
@@ -112,7 +116,8 @@ class Bgp:
         given_up_s = (
             since_s + IGNORANCE_S for peer, since_s in self.uncertain_since_s.items() if peer not in self.given_up
         )
-        return (self.handover.due_s, *given_up_s, *(wait_s for wait_s in waits_s if wait_s is not None))
+        failure_s = liveness.next_due_s(self.adj_rib_in, self.liveness)
+        return (self.handover.due_s, failure_s, *given_up_s, *(wait_s for wait_s in waits_s if wait_s is not None))
 
     @property
     def _times_run(self) -> bool:
@@ -173,7 +178,9 @@ class Bgp:
         config = session_handover.merged(wanted, handover)
         peers = [session.peer for session in config.sessions] if config else []
         tables = adj_rib_in.expect(self.adj_rib_in, peers, at_s, RESTART_TIME_S)
-        return replace(self, config=config, handover=handover, adj_rib_in=tables)
+        with_bfd = {session.peer for session in config.sessions if session.bfd} if config else set()
+        known = {peer: found for peer, found in self.liveness.items() if peer in with_bfd}
+        return replace(self, config=config, handover=handover, adj_rib_in=tables, liveness=known)
 
     def handover_observed(self, at_s: float) -> Bgp:
         """The time since which other peers announce all that the former sessions announced."""
@@ -211,8 +218,15 @@ class Bgp:
                 return self._with_tables(adj_rib_in.end_of_rib(tables, peer, at_s))
             case speaker.RefreshEnded():
                 return self._with_tables(adj_rib_in.complete(tables, peer, at_s))
+            case BfdChanged():
+                return replace(self, liveness=liveness.changed(self.liveness, event, at_s))
             case _:
                 assert_never(event)
+
+    def failures_detected(self, at_s: float) -> tuple[Bgp, SpeakerCommands]:
+        """Sessions that BFD has seen fail end, here at once, and at the speaker as soon as it can."""
+        tables, ends = liveness.after_failures(self.adj_rib_in, self.liveness, at_s)
+        return self._with_tables(tables), ends
 
     def _with_tables(self, tables: AdjRibIn) -> Bgp:
         return self if tables is self.adj_rib_in else replace(self, adj_rib_in=tables)

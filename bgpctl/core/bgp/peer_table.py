@@ -148,6 +148,10 @@ The pause before a route refresh of a peer over the limit, least and most: as lo
 """
 
 
+_AFTER_BFD_DOWN: Final = frozenset({DownKind.BFD_DOWN, DownKind.NO_ANSWER, DownKind.UNREACHABLE})
+"""Ends of later attempts over a path that BFD has seen fail: they do not hide the cause."""
+
+
 # The session ---------------------------------------------------------------------------------------------------
 
 
@@ -190,6 +194,8 @@ def ended(table: PeerTable, event: SessionDown, at_s: float) -> PeerTable:
     """
     shut_down = table.shut_down or (event.is_final and event.kind is DownKind.SHUT_DOWN)
     left = replace(_without_session(table, event, at_s), shut_down=shut_down)
+    if table.down is DownKind.BFD_DOWN and event.kind in _AFTER_BFD_DOWN:
+        return left
     if table.down not in {None, DownKind.CLOSED} and (event.kind is DownKind.CLOSED or not event.reason):
         return left  # what follows the cause, such as vain attempts, does not hide it
     return replace(left, last_error=event.reason, down=event.kind, down_at_s=at_s)

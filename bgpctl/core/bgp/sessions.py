@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final, TypedDict
 
+from bgpctl.core.bfd.session import Intervals
+from bgpctl.core.bgp.bfd import BfdOptions
 from bgpctl.core.bgp.speaker import Session, SpeakerConfig
-from bgpctl.core.cluster.configuration import Backend, Configuration, Node, Peer, TtlSecurity
+from bgpctl.core.cluster.configuration import Backend, Bfd, Configuration, Node, Peer, TtlSecurity
 from bgpctl.core.net.addresses import Address, Asn
 
 HOLD_TIME_S: Final = 30
@@ -164,7 +166,16 @@ def _as_wanted(peer: Peer, node: Node, session: Session) -> Session:
         password_file=peer.password_file,
         bound=peer.from_node_address or node.name not in peer.nodes,
         ttl_security=session.ttl_security if peer.ttl_security is None else peer.ttl_security,
+        bfd=_bfd(peer.bfd, node, session) if peer.bfd else None,
     )
+
+
+def _bfd(wanted: Bfd, node: Node, session: Session) -> BfdOptions:
+    """A peer in the node's own network is one hop away, and others are more, unless the operator knows better."""
+    own = node.underlay(session.version)
+    is_near = own is not None and own.network.covers(session.peer.host_prefix)
+    intervals = Intervals(wanted.send_ms * 1000, wanted.receive_ms * 1000, wanted.multiplier)
+    return BfdOptions(intervals, multihop=not is_near if wanted.multihop is None else wanted.multihop)
 
 
 def _is_client(node: Node, other: Node | None, session: Session) -> bool:

@@ -107,6 +107,22 @@ class NextHopMode(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Bfd:
+    """
+    BFD (RFC 5880) with a peer. Intervals in milliseconds.
+
+    Attributes:
+        multiplier: so many packets in a row may be lost.
+        multihop: RFC 5883; None: where the peer is not in the node's own network.
+    """
+
+    send_ms: int = 300
+    receive_ms: int = 300
+    multiplier: int = 3
+    multihop: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """
     BGP sessions beside the mesh, as Calico's BGPPeer states them.
@@ -124,6 +140,7 @@ class Peer:
         filters: names of Filters, in the order in which they are tried.
         from_node_address: sessions come from the node's own address.
         reverse: the `remotes` get the mirrored sessions without configuration of their own.
+        bfd: BFD with the peer; None without.
     """
 
     name: str
@@ -145,6 +162,7 @@ class Peer:
     filters: tuple[str, ...] = ()
     from_node_address: bool = True
     reverse: bool = True
+    bfd: Bfd | None = None
     place: Place | None = field(default=None, compare=False)
 
 

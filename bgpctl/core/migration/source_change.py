@@ -28,8 +28,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from itertools import repeat
-from operator import contains
 from typing import NamedTuple
 
 from bgpctl.core.migration.drain import may_still_send
@@ -94,8 +92,8 @@ def _accepts_as_well(wanted: Decap, present: Decap) -> bool:
     if wanted.sources == present.sources:
         return wanted == present
     # Both are sorted, so one pass over the wanted sources meets all present ones that are among them.
-    are_wanted = map(contains, repeat(iter(wanted.sources)), present.sources)
-    return wanted == present._replace(sources=wanted.sources) and all(are_wanted)
+    rest = iter(wanted.sources)
+    return wanted == present._replace(sources=wanted.sources) and all(source in rest for source in present.sources)
 
 
 def _of_device(situation: Situation, wanted: Decap) -> SourceChange | None:

@@ -5,6 +5,7 @@ import pytest
 from bgpctl.core.cluster.configuration import (
     Advertisement,
     Backend,
+    Bfd,
     FilterRule,
     MatchOperator,
     NextHopMode,
@@ -116,6 +117,7 @@ def test_every_value_of_a_peer_arrives() -> None:
         remotes=("b1",),
         peer_selector="has(reflector)",
         reverse=False,
+        bfd=Bfd(1000, 50, 5, multihop=True),
     )
     assert (tor.nodes, tor.port) == (("a1",), 1790)
 

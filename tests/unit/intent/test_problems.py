@@ -165,6 +165,10 @@ TOGETHER = {
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, maxRestartTime: 4096s}}": (2, 56, "duration"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, keepaliveTime: 10}}": (2, 55, "duration"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, ttlSecurity: 256}}": (2, 53, "range"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, bfd: {minimumSendInterval: 49ms}}}": (2, 67, "duration"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, bfd: {minimumRecvInterval: 300}}}": (2, 67, "duration"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, bfd: {multiplier: 1}}}": (2, 58, "range"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, bfd: {interval: 1s}}}": (2, 46, "unknown-key"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, reachableBy: 'fd00::1'}}": (2, 53, "family"),
     MEMBERS + "peers: {t: {peerSelector: all(), reachableBy: 10.0.0.9}}": (2, 47, "missing"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, nextHopMode: Auto, keepOriginalNextHop: true}}": (
