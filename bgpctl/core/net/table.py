@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping, ValuesView
-from itertools import chain, compress, islice
+from itertools import chain, compress, filterfalse, islice
 from operator import is_, is_not
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast, overload
 
@@ -294,8 +294,11 @@ def differing(now: Mapping[K, V], before: Mapping[K, V]) -> Iterable[K]:
     if len(now) >= len(before) and all(map(is_, now, before)):
         added = islice(now, len(before), None)
         return chain(compress(now, map(is_not, now.values(), before.values())), added)
+    gone = [*filterfalse(now.__contains__, before)]
+    if len(before) - len(gone) == len(now):
+        return chain(compress(now, map(is_not, now.values(), map(before.__getitem__, now))), gone)
     changed = [key for key, value in now.items() if before.get(key, _ABSENT) is not value]
-    return chain(changed, before.keys() - now.keys())
+    return chain(changed, gone)
 
 
 def sharing(shards: Mapping[ShardKey, W], before: Mapping[ShardKey, W]) -> Mapping[ShardKey, W]:
