@@ -25,6 +25,7 @@ from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.sessions import with_policy
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.import_policy import Policy
+from bgpctl.core.bgp.possible_sources import PossibleSources
 from bgpctl.core.net.dataplane import Dataplane
 
 SCHEMA: Final = "bgpctl/journal/v2"
@@ -69,7 +70,7 @@ class _Codecs:
 
     def __init__(self) -> None:
         self.header: Codec[Header] = Codec(Header)
-        self.state: Codec[State] = Codec(State, derived=(Policy, Memo))
+        self.state: Codec[State] = Codec(State, derived=(Policy, Memo, PossibleSources))
         self.line: Codec[_Line] = Codec(_Line)
 
 

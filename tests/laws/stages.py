@@ -276,7 +276,9 @@ def _policies() -> Iterator[tuple[str, object, object]]:
         "ownership": replace(one, ownership=two.ownership),
         "session policy": replace(one, session_policies={**one.session_policies, peer: shut}),
     }
+    gone = INTENTS[0].nodes[3].address.address  # of the second policy's ownership no member
     paths = [path("10.244.4.0/26", peer), path("10.244.3.0/26", peer), path("10.244.9.0/26", peer)]
+    paths.append(path("10.244.9.64/26", gone))
     rib = {peer: PeerTable(paths=Table.of((each.prefix, Received(each, 0.0)) for each in paths))}
     costs = NextHopCosts(None)
     for name, policy in others.items():

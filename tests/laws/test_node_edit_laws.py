@@ -17,7 +17,7 @@ from bgpctl.core.cluster.configuration import Backend, Configuration, Node, Pool
 from bgpctl.core.cluster.encapsulation import IPIP, VXLAN, Mode
 from bgpctl.core.cluster.intent import Intent, changed_nodes, sharing, with_edits
 from bgpctl.core.cluster.ownership import BlockOwnership
-from bgpctl.core.fabric import desired, entries
+from bgpctl.core.fabric import desired, entries, senders
 from bgpctl.core.fabric.derive import Derivation, Question, derived
 from bgpctl.core.fabric.desired import NextHopKey, next_hop_ids, renumbered
 from bgpctl.core.fabric.vxlan import Vxlan
@@ -47,6 +47,7 @@ KERNEL: Final = Dataplane.of(
     )
 )
 _BLOCKS: Final = tuple(map(Prefix.parse, ("10.244.1.0/26", "10.244.2.0/26", "10.244.3.0/26", "fd00:244::40/122")))
+_BORROWED: Final = tuple(map(Prefix.parse, ("10.244.1.7/32", "10.244.9.5/32", "203.0.113.7/32")))
 _OWN: Final = tuple(map(InterfaceAddress.parse, ("10.0.0.2/24", "10.0.0.3/24", "10.0.1.4/24", "192.0.2.1/24")))
 
 
@@ -56,7 +57,7 @@ def members(draw: st.DrawFn) -> tuple[Node, NodeAllocations]:
     name = draw(st.sampled_from("bcde"))
     other = draw(st.none() | st.sampled_from([InterfaceAddress.parse(f"fd01::{number}/64") for number in (2, 3)]))
     blocks = tuple(sorted(draw(st.sets(st.sampled_from(_BLOCKS), max_size=2))))
-    borrowed = tuple(draw(st.sets(st.sampled_from([Prefix.parse("10.244.1.7/32")]), max_size=1)))
+    borrowed = tuple(sorted(draw(st.sets(st.sampled_from(_BORROWED), max_size=2))))
     ends = draw(st.sets(st.sampled_from([TunnelAddress(VXLAN, Address.parse("10.244.1.9"))]), max_size=1))
     given = NodeAllocations(blocks, borrowed, frozenset(ends))
     return Node(name, draw(st.sampled_from(_OWN)), other), given
@@ -108,6 +109,17 @@ def test_nodes_that_are_forgotten_are_found() -> None:
     assert is_whole(POOLS[0], steps)
     with patch.object(sys.modules[Derivation.__module__], "changed_nodes", lambda *_: frozenset()):
         assert not is_whole(POOLS[0], steps)
+
+
+def test_senders_that_are_forgotten_are_found() -> None:
+    lender, far = NodeAllocations(borrowed=_BORROWED[1:2]), Node("c", _OWN[1])
+    steps: list[Edit] = [["a"], [(Node("b", _OWN[0]), lender)], [(far, NodeAllocations())]]
+    assert is_whole(POOLS[0], steps)
+    for name, instead in (("_addresses", {4: [], 6: []}), ("_beside", ())):
+        found = getattr(senders, name)
+        forgetful = lambda read, names, found=found, instead=instead: found(read, names) if len(names) > 1 else instead  # noqa: E731
+        with patch.object(senders, name, forgetful):
+            assert not is_whole(POOLS[0], [["a"], *steps]), name
 
 
 KEYS: Final = [NextHopKey(_BLUE, Address(4, number)) for number in range(9)]
@@ -285,3 +297,28 @@ def test_prefixes_of_a_table_that_overlap_others_are_those_that_cover_one_or_lie
 ) -> None:
     expected = {prefix for prefix in known if any(prefix.covers(other) or other.covers(prefix) for other in others)}
     assert Table.of((prefix, "") for prefix in known).overlapping(others) == expected
+
+
+# Each input of the senders alone -----------------------------------------------------------------------------------
+
+_LENDING: Final = with_edits(_FAR, {}, {"b": NodeAllocations(borrowed=_BORROWED[1:2])})
+_POOR: Final = with_edits(_FAR, {}, {"a": None})
+_ELSEWHERE: Final = with_edits(_LENDING, {}, {"a": NodeAllocations((Prefix.parse("10.244.8.0/26"),))})
+
+
+@pytest.mark.parametrize(
+    ("field", "one", "two"),
+    [
+        ("ours", _QUESTION._replace(intent=_ELSEWHERE), _QUESTION._replace(intent=_LENDING)),
+        ("node", _QUESTION._replace(intent=_POOR), OTHERS["node"]._replace(intent=_POOR)),
+    ],
+)
+def test_senders_follow_each_of_their_inputs(field: str, one: Question, two: Question) -> None:
+    assert derived(two, derived(one)).desired == derived(two).desired
+    same = table.is_same
+
+    def blind(before: Any, now: Any, but: str = "") -> bool:
+        return same(before and before._replace(**{field: getattr(now, field)}), now, but)
+
+    with patch.object(senders, "is_same", blind):
+        assert derived(two, derived(one)).desired != derived(two).desired

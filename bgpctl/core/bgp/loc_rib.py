@@ -141,7 +141,11 @@ def _to_judge(before: VerdictInput, now: VerdictInput) -> set[Prefix] | None:
     if not is_same(before._replace(ownership=now.ownership), now, but="paths"):
         return None
     edited = now.ownership.changed_since(before.ownership)
-    return None if edited is None else now.paths.changed_since(before.paths) | now.paths.overlapping(edited)
+    if edited is None:
+        return None
+    members = now.ownership.members_since(before.ownership)
+    led_to = {prefix for prefix, got in now.paths.items() if got.path.next_hop in members} if members else set[Prefix]()
+    return now.paths.changed_since(before.paths) | now.paths.overlapping(edited) | led_to
 
 
 # Choices -------------------------------------------------------------------------------------------------------

@@ -68,12 +68,16 @@ class BlockOwnership:
     def changed_since(self, before: BlockOwnership) -> frozenset[Prefix] | None:
         """
         Where the cluster file was edited: for every prefix that overlaps none of these, all answers are those of
-        `before`. None if that is not known, as after an edit of this node's own record or of more than nodes.
+        `before`; for addresses `members_since` has the difference. None if that is not known, as after an edit of this node's own record or of more than nodes.
         """
         names = changed_nodes(self.intent, before.intent)
         if names is None or len(names) > _FEW or self.node != before.node:
             return None
         return frozenset(prefix for name in names for at in (self, before) for prefix in _marks(at.intent, name))
+
+    def members_since(self, before: BlockOwnership) -> frozenset[Address]:
+        """The addresses of which `is_member` has another answer than that of `before`."""
+        return self._members ^ before._members
 
     @property
     def capacity(self) -> int:

@@ -88,7 +88,7 @@ def is_source_changing(wanted: Dataplane, observed: Dataplane) -> bool:
 
 
 def _accepts_as_well(wanted: Decap, present: Decap) -> bool:
-    """True if both are the same but for sources that are new: nobody waits for these."""
+    """True if both are the same but for sources that are new, which nothing waits for."""
     if wanted.sources == present.sources:
         return wanted == present
     # Both are sorted, so one pass over the wanted sources meets all present ones that are among them.
