@@ -59,7 +59,7 @@ def test_a_filter_is_removed_with_both_tables(kernel: LinuxKernel) -> None:
         "flush chain inet bgpctl_workloads source",
         "flush chain arp bgpctl_workloads input",
         "insert rule inet bgpctl_workloads prerouting accept",
-        "flush set inet bgpctl_workloads ports",
+        "flush chain inet bgpctl_workloads protocols",
         "add element inet bgpctl_workloads inside4 { 10.0.0.0/16 }",
         "add chain inet bgpctl_workloads other { type filter hook input priority 5; }",
     ],

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +178,7 @@ def test_a_tunnel_shows_what_was_dropped_by_reason_and_the_last_sender() -> None
     inside = {"tunl0": (Drops("source", 3, last), Drops("destination", 0))}
     for of_driver in ((), (Drops("sender", 2),)):  # one count, with a reason or without
         counted = {"tunl0": Traffic(5, 500, 7, 700, 2, of_driver)}
-        snapshot = Snapshot(play.state, play.now_s, {}, partial(dict, counted), drops=lambda: inside)
+        snapshot = Snapshot(play.state, play.now_s, {}, counted.copy, drops=inside.copy)
         (row,) = answer("tunnels", snapshot)["tunnels"]
         found = [(item["reason"], item["packets"], item["last"]) for item in row["dropped"]]
         assert found == [("destination", 0, None), ("sender", 2, None), ("source", 3, "10.244.2.9")]
