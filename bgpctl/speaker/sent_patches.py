@@ -1,5 +1,5 @@
 """
-Patches of ExaBGP 5.0.15 by which routes leave it with the attributes as bgpctl encodes them. patches.py imports this
+Patches of ExaBGP 5.0.15 by which routes leave it with attributes in octets. patches.py imports this
 file, by its path, and nothing else of ours: it is a part of that program.
 
 Refuses to know: bgpctl, and the meaning of an attribute.

@@ -1,4 +1,4 @@
-"""What a peer's OPEN says is obeyed by the patched ExaBGP, and so are the RFCs in an established session."""
+"""The patched ExaBGP obeys the OPEN of a peer, and the RFCs in an established session."""
 
 from __future__ import annotations
 

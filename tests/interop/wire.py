@@ -12,7 +12,7 @@ import struct
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from bgpctl.lab import netns
@@ -100,6 +100,7 @@ def packed(attributes: bytes, prefixes: Iterable[Prefix]) -> Iterator[bytes]:
 END_OF_RIB: Final = update(b"", b"")
 
 
+_Messages: TypeAlias = Iterator[tuple[int, bytes]]
 _usual_opening: Final = opening
 
 
@@ -142,11 +143,13 @@ class Speaker:
             session, _ = self._listener.accept()
             session.settimeout(_ANSWER_WITHIN_S)
             session.sendall(self._opening + message(_KEEPALIVE))
-            if _until_keepalive(session):
+            # One reader for all: what it has read ahead would be lost with it.
+            heard = _messages(session)
+            if _until_keepalive(heard):
                 self._session = session
         self._session.settimeout(None)
         self.ended = threading.Event()
-        threading.Thread(target=self._keep_alive, args=(self._session, self.ended), daemon=True).start()
+        threading.Thread(target=self._keep_alive, args=(self._session, heard, self.ended), daemon=True).start()
 
     def send(self, *messages: bytes) -> None:
         """Send, whatever it is. Raises OSError if the session has ended."""
@@ -167,10 +170,10 @@ class Speaker:
         self.hang_up()
         self._listener.close()
 
-    def _keep_alive(self, session: socket.socket, ended: threading.Event) -> None:
+    def _keep_alive(self, session: socket.socket, heard: _Messages, ended: threading.Event) -> None:
         kinds = {_NOTIFICATION: self.notifications, _UPDATE: self.updates, _ROUTE_REFRESH: self.refreshes}
         try:
-            for kind, body in _messages(session):
+            for kind, body in heard:
                 self.received[kind] += 1
                 kinds.get(kind, []).append(body)
                 if kind == _KEEPALIVE:
@@ -181,12 +184,12 @@ class Speaker:
         ended.set()
 
 
-def _messages(session: socket.socket) -> Iterator[tuple[int, bytes]]:
+def _messages(session: socket.socket) -> _Messages:
     """The kind of each message, and the message without its header."""
     heard = session.makefile("rb")
     while len(header := heard.read(19)) == 19:
         yield header[18], heard.read(struct.unpack("!H", header[16:18])[0] - 19)
 
 
-def _until_keepalive(session: socket.socket) -> bool:
-    return next((kind == _KEEPALIVE for kind, _ in _messages(session) if kind in (_KEEPALIVE, _NOTIFICATION)), False)
+def _until_keepalive(heard: _Messages) -> bool:
+    return next((kind == _KEEPALIVE for kind, _ in heard if kind in (_KEEPALIVE, _NOTIFICATION)), False)
