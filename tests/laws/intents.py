@@ -351,4 +351,5 @@ def _with_options(draw: st.DrawFn, intent: Intent, peer: Peer) -> Peer:
         from_node_address=draw(flags),
         reverse=draw(flags),
         bfd=draw(st.none() | _BFD),
+        route_server=draw(flags),
     )

@@ -135,7 +135,8 @@ def _next_hop(ownership: BlockOwnership, path: Path) -> Iterator[Rejection]:
 
 def _loops(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path) -> Iterator[Rejection]:
     session, node = session_policy.session, ownership.node
-    if not session_policy.internal and path.as_path[:1] != (session.peer_asn,):
+    may_be_other = session_policy.route_server and path.as_path
+    if not session_policy.internal and not may_be_other and path.as_path[:1] != (session.peer_asn,):
         yield Rejection(RejectCode.FIRST_AS, " ".join(map(str, path.as_path)) or "empty")
     if (
         path.as_path

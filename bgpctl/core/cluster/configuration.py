@@ -141,6 +141,7 @@ class Peer:
         from_node_address: sessions come from the node's own address.
         reverse: the `remotes` get the mirrored sessions without configuration of their own.
         bfd: BFD with the peer; None without.
+        route_server: the peer does not put its own AS into the paths that it passes on (RFC 7947).
     """
 
     name: str
@@ -163,6 +164,7 @@ class Peer:
     from_node_address: bool = True
     reverse: bool = True
     bfd: Bfd | None = None
+    route_server: bool = False
     place: Place | None = field(default=None, compare=False)
 
 

@@ -172,6 +172,12 @@ _OPTIONS: Final = (
         "reverse",
         "Auto: nodes selected by peerSelector peer back by themselves.",
     ),
+    Row(
+        "routeServer",
+        BOOLEAN,
+        "route_server",
+        "A route server (RFC 7947): AS paths of it need not begin with its own AS.",
+    ),
     Row("bfd", FieldKind(_read_bfd, _BFD.shape(nullable=True), _BFD.write), "bfd"),
     Row(
         "localWorkloadSelector",

@@ -92,7 +92,7 @@ class Neighbor:
         )
 
     def _send(self, packets: Iterable[Packet]) -> None:
-        """What cannot be sent now is as good as lost on the way."""
+        """Send now; a packet that cannot be sent is as good as lost on the way."""
         for sent in packets:
             try:
                 self._sender().send(packet.encode(sent))

@@ -106,6 +106,7 @@ def test_every_value_of_a_peer_arrives() -> None:
         reachable_by=Address.parse("fd00::98"),
         filters=("own",),
         from_node_address=False,
+        route_server=True,
     )
     assert reflectors == Peer(
         "reflectors",
