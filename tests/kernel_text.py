@@ -88,10 +88,13 @@ def object_line(obj: KernelObject) -> str:
             return _words(f"decapsulation dev {obj.link} underlay {obj.underlay}", ends, also)
         case InnerFilter():
             hosts = f"members {_list(obj.members)} own {_list(obj.own)}"
-            return f"inner filter dev {obj.link} to {_list(obj.destinations)} from {_list(obj.sources)} {hosts}"
+            mss = f"mss {obj.most_segment_bytes}" if obj.most_segment_bytes else ""
+            ends = f"to {_list(obj.destinations)} from {_list(obj.sources)}"
+            return _words(f"inner filter dev {obj.link} {ends} {hosts}", mss)
         case Masquerade():
             outside = f"outside {_list(obj.inside)} ports {_list(obj.udp_ports)}"
-            return f"masquerade from {_list(obj.sources)} {outside}"
+            bgp = f"bgp {_list(obj.bgp_ports)}" if obj.bgp_ports else ""
+            return _words(f"masquerade from {_list(obj.sources)} {outside}", bgp)
         case FdbEntry():
             return f"fdb {obj.mac} dst {obj.remote} dev {obj.link}"
         case Neighbour():

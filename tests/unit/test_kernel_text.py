@@ -48,7 +48,7 @@ OBJECTS: list[tuple[KernelObject, dict[str, Any]]] = [
     ),
     (
         Masquerade((BLOCK,), (OTHER_BLOCK,), (1, 2)),
-        {"sources": (OTHER_BLOCK,), "inside": (BLOCK,), "udp_ports": (1, 3)},
+        {"sources": (OTHER_BLOCK,), "inside": (BLOCK,), "udp_ports": (1, 3), "bgp_ports": (179,)},
     ),
     (FdbEntry("a", MAC, ONE), {"link": "b", "mac": OTHER_MAC, "remote": TWO}),
     (Neighbour("a", ONE, MAC), {"link": "b", "address": TWO, "mac": OTHER_MAC}),
