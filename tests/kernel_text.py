@@ -110,13 +110,16 @@ def _of_packets(obj: Decap | InnerFilter | WorkloadFilter | Masquerade) -> str:
             return _words(f"decapsulation dev {obj.link} underlay {obj.underlay}", ends, also)
         case InnerFilter():
             hosts = f"members {_list(obj.members)} own {_list(obj.own)}"
-            return f"inner filter dev {obj.link} to {_list(obj.destinations)} from {_list(obj.sources)} {hosts}"
+            mss = f"mss {obj.most_segment_bytes}" if obj.most_segment_bytes else ""
+            ends = f"to {_list(obj.destinations)} from {_list(obj.sources)}"
+            return _words(f"inner filter dev {obj.link} {ends} {hosts}", mss)
         case WorkloadFilter():
             ports = f"ports {_list(obj.udp_ports)} bgp {obj.bgp_port}"
             return f"workload filter inside {_list(obj.inside)} masqueraded {_list(obj.masqueraded)} {ports}"
         case Masquerade():
             outside = f"outside {_list(obj.inside)} ports {_list(obj.udp_ports)}"
-            return f"masquerade from {_list(obj.sources)} {outside}"
+            bgp = f"bgp {_list(obj.bgp_ports)}" if obj.bgp_ports else ""
+            return _words(f"masquerade from {_list(obj.sources)} {outside}", bgp)
         case _:
             assert_never(obj)
 

@@ -1,1 +1,1 @@
-"""What `make nightly` runs for hours and minutes; by itself each test takes seconds."""
+"""Tests of `make nightly` for minutes and hours; by itself each takes seconds."""

@@ -48,7 +48,7 @@ def _others(node: str) -> list[str]:
 
 
 def _across(node: str) -> frozenset[Pair]:
-    """What goes through the tunnels of a node, either way."""
+    """Flows through the tunnels of a node, either way."""
     far = [other for other in BLOCKS if other[0] != node[0]]
     return frozenset((node, other) for other in far) | frozenset((other, node) for other in far)
 

@@ -88,7 +88,7 @@ def settle(flows: list[Flow]) -> list[int]:
 
 
 def above(fault: Fault, flow: Flow, first: int, end: int) -> str:
-    """What a flow lost above what was declared; empty if nothing."""
+    """The loss of a flow above the declared one, as text; empty if there is none."""
     pair = NODE_OF[flow.source], NODE_OF[flow.destination]
     may_lose = int(fault.within_s * PPS * SLOWNESS) if pair in fault.costs else 0
     lost = flow.missing(first, end)

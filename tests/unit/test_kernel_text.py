@@ -57,7 +57,7 @@ OBJECTS: list[tuple[KernelObject, dict[str, Any]]] = [
     ),
     (
         Masquerade((BLOCK,), (OTHER_BLOCK,), (1, 2)),
-        {"sources": (OTHER_BLOCK,), "inside": (BLOCK,), "udp_ports": (1, 3)},
+        {"sources": (OTHER_BLOCK,), "inside": (BLOCK,), "udp_ports": (1, 3), "bgp_ports": (179,)},
     ),
     (
         WorkloadFilter((BLOCK,), (OTHER_BLOCK,), (1, 2), 179),

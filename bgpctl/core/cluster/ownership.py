@@ -68,7 +68,8 @@ class BlockOwnership:
     def changed_since(self, before: BlockOwnership) -> frozenset[Prefix] | None:
         """
         Where the cluster file was edited: for every prefix that overlaps none of these, all answers are those of
-        `before`; for addresses `members_since` has the difference. None if that is not known, as after an edit of this node's own record or of more than nodes.
+        `before`; for addresses `members_since` has the difference. None if that is not known, as after an edit of this
+        node's own record or of more than nodes.
         """
         names = changed_nodes(self.intent, before.intent)
         if names is None or len(names) > _FEW or self.node != before.node:
