@@ -26,9 +26,11 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Container, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from itertools import repeat
+from operator import contains
+from typing import NamedTuple, cast
 
 from bgpctl.core.migration.drain import may_still_send
 from bgpctl.core.migration.probe_choice import is_proven_with_all
@@ -92,8 +94,9 @@ def _accepts_as_well(wanted: Decap, present: Decap) -> bool:
     if wanted.sources == present.sources:
         return wanted == present
     # Both are sorted, so one pass over the wanted sources meets all present ones that are among them.
-    rest = iter(wanted.sources)
-    return wanted == present._replace(sources=wanted.sources) and all(source in rest for source in present.sources)
+    ahead = cast(Container[Address], iter(wanted.sources))
+    are_wanted = map(contains, repeat(ahead), present.sources)
+    return wanted == present._replace(sources=wanted.sources) and all(are_wanted)
 
 
 def _of_device(situation: Situation, wanted: Decap) -> SourceChange | None:

@@ -31,4 +31,4 @@ def test_a_replaced_value_is_frozen_and_hashed_as_others() -> None:
 
 def test_a_field_that_is_not_there_is_not_replaced() -> None:
     with pytest.raises(AttributeError):
-        replace(begin("a", 0.0), fase=Phase.CONVERGED)
+        replace(begin("a", 0.0), phases=Phase.CONVERGED)
