@@ -38,7 +38,7 @@ from bgpctl.lab.daemons.session_options import Neighbor, Origin, Router
 from tests.waiting import wait_until
 
 CASES: Final = os.environ.get("CASES", "4/mesh 50/reflectors 4/reflectors 20/mesh 20/reflectors 50/mesh").split()
-"""The cases that matter most are first: the last may find no time left."""
+"""The most important ones are first: the last may find no time left."""
 ROUTES: Final = int(os.environ.get("ROUTES", "10000"))
 CHANGES: Final = int(os.environ.get("CHANGES", "10"))
 ROUNDS: Final = int(os.environ.get("ROUNDS", "1"))
