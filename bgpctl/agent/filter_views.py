@@ -21,7 +21,7 @@ def counters(traffic: Traffic | None) -> Json | None:
 
 
 def of_tunnel(traffic: Traffic | None, drops: Iterable[Drops]) -> list[Json]:
-    """What was not let in, of which a driver may have one count and no reasons, and what was dropped inside."""
+    """Packets that were not let in, of which a driver may have one count and no reasons, and those dropped inside."""
     outside: tuple[Drops, ...] = ()
     if traffic and traffic.dropped_packets is not None:
         outside = traffic.drops or (Drops("sender", traffic.dropped_packets),)
