@@ -94,7 +94,8 @@ class BpfIpip:
             os.close(self._counters)
         self._links.close()
         self._netlink.close()
-        self._path_mtus.close()
+        if self._path_mtus:
+            self._path_mtus.close()
 
     def port_ids(self) -> frozenset[int]:
         return frozenset({self._links.port_id, self._netlink.port_id})

@@ -20,9 +20,15 @@ _TAKE_NOTHING: Final = struct.pack("=HBBI", 0x06, 0, 0, 0)
 """One instruction of classic BPF: return 0."""
 
 
-def listener() -> socket.socket:
-    """A socket that, while it is open, lets the kernel of this namespace learn path MTUs. Raises OSError."""
-    opened = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_IPIP)
+def listener() -> socket.socket | None:
+    """
+    A socket that, while it is open, lets the kernel of this namespace learn path MTUs; None without CAP_NET_RAW. Raises
+    OSError.
+    """
+    try:
+        opened = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_IPIP)
+    except PermissionError:
+        return None
     code = ctypes.create_string_buffer(_TAKE_NOTHING)
     opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(code)))
     return opened
