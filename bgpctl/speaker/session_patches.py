@@ -144,7 +144,9 @@ def opens_on_request() -> None:
         for peer in list(reactor._peers.values()):
             if peer.established() and peer.proto and peer.proto.negotiated.received_open:
                 opening = peer.proto.negotiated.received_open
-                reactor.processes.message(Message.CODE.OPEN, peer.neighbor, "receive", opening, None, b"", b"")
+                # As all messages of the session: a reload gives the peer another neighbour, whose lines count anew.
+                neighbor = peer.proto.neighbor
+                reactor.processes.message(Message.CODE.OPEN, neighbor, "receive", opening, None, b"", b"")
         return True
 
     API.process = commands
