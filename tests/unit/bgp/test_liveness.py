@@ -1,4 +1,4 @@
-"""What a failure of BFD ends, by RFC 5882."""
+"""A failure of BFD: the sessions and paths that it ends, by RFC 5882."""
 
 from __future__ import annotations
 
