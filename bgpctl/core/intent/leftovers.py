@@ -1,5 +1,5 @@
 """
-What a datastore still has of things that are gone: it must not keep a cluster out.
+Leftovers of a datastore: of things that are gone, so they must not keep a cluster out.
 
 Calico's datastore keeps claims to blocks of nodes that were removed, tunnel addresses of a pool that has another
 encapsulation now, and two claims to a block when a node died between two writes. Calico lives with all of them. Here
