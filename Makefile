@@ -69,7 +69,7 @@ test-labs:
 test-others:                    # beside the labs, because both wait most of the time
 	@$(BIN)/pytest --quiet --durations=5 tests/interop tests/docker tests/docs
 
-nightly: setup                  ## the tests that take longer, up to four hours and a half; build/nightly.md has the results
+nightly: setup                  ## the tests that take longer, up to four hours; build/nightly.md has the results
 	@$(BIN)/python tools/nightly.py
 
 bare: setup                     ## make lab and make check on a bare Debian, where packages are missing
