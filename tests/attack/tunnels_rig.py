@@ -327,8 +327,9 @@ def _send_frame(made: Cluster, frame: bytes) -> None:
         out.bind((str(made.family.node_of(MEMBER)), 0))
         out.sendto(struct.pack("!II", 0x08000000, VNI << 8) + frame, (str(made.family.node_of(1)), 4789))
 
+
+def drops(made: Cluster) -> tuple[Drops, ...]:
     """The packets that n1 has dropped, on their way to its tunnel device or out of it."""
-    """What n1 has dropped of packets to its tunnel device, or out of it."""
     (link,) = (link for link in made.kernels[1].observe().links if behind(link.kind))
     counted: Mapping[str, Traffic] = netns.inside(made.name("n1"), LinuxHost().traffic)
     found: Mapping[str, tuple[Drops, ...]] = netns.inside(made.name("n1"), LinuxHost().drops)
