@@ -95,6 +95,14 @@ def is_tag(text: str) -> bool:
     return text.startswith(_TAG)
 
 
+VERSION_NAME: Final = "bgpctl_speaker_version"
+_VERSION: Final = "2"
+"""
+Raised with every change of the patches after which they take other commands or write other lines: an ExaBGP that an
+earlier version of bgpctl has started is started again then. Its peers keep their routes by graceful restart.
+"""
+
+
 def environment(config: SpeakerConfig) -> dict[str, str]:
     """
     ExaBGP's settings that are not in the file; a change of any needs a restart of ExaBGP.
@@ -103,6 +111,7 @@ def environment(config: SpeakerConfig) -> dict[str, str]:
     /root. Acknowledgements are off: they carry no id and mean "queued", not "sent".
     """
     return {
+        VERSION_NAME: _VERSION,
         "exabgp_api_ack": "false",
         "exabgp_api_cli": "false",
         "exabgp_api_respawn": "true",

@@ -63,8 +63,8 @@ class Rendered:
         return "\n".join((self.head, *self.neighbors))
 
     def is_of(self, actual: Mapping[str, str]) -> bool:
-        """True if a process with this environment has the settings that a reload cannot change."""
-        wanted = (item for item in self.environment.items() if item[0].startswith("exabgp_"))
+        """True if a process with this environment has the settings and the patches that a reload cannot change."""
+        wanted = (item for item in self.environment.items() if item[0].startswith(("exabgp_", conf.VERSION_NAME)))
         return all(actual.get(name) == value for name, value in wanted)
 
 

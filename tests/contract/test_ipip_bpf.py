@@ -414,6 +414,18 @@ def test_what_an_earlier_version_had_on_a_clsact_is_replaced(driver: BpfIpip) ->
     assert len(receivers()) == 1
 
 
+def test_a_device_whose_sending_program_is_of_an_earlier_version_goes_on_sending(driver: BpfIpip) -> None:
+    """It is not recognised, so that it is put again; between that and its Decap packets still leave."""
+    with pytest.MonkeyPatch.context() as earlier:
+        earlier.setattr(ipip_bpf, "_named", lambda role, local, _: f"{hook.NAME_PREFIX}{role}-{local}-0123456789ab")
+        driver.put_link(TUNNEL)
+        driver.put_decap(DECAP)
+    assert not driver.recognises("tunl0", "veth")
+    driver.put_link(TUNNEL)
+    assert driver.recognises("tunl0", "veth")
+    assert f"encap-{LOCAL}-" in tc("filter show dev tunl0 egress")
+
+
 def test_a_program_without_a_label_goes_too(driver: BpfIpip) -> None:
     """The device on which it was labelled was deleted by hand."""
     driver.put_link(TUNNEL)

@@ -123,7 +123,7 @@ class BpfIpip:
         self._links.change(tunnel.number, {"flags": _NOARP, "mask": _NOARP})
         self._links.change(tunnel.number, mending(link, decode.link(tunnel)))
         if self._sends_from(tunnel) is None:
-            self._send_from(tunnel, _NOWHERE)
+            self._send_from(tunnel, self._sent_from(tunnel))
 
     def _without_the_modules(self, name: str) -> dict[str, LinkFacts]:
         """The links, without the one that the kernel driver made: the module keeps only the one it brought itself."""
@@ -148,6 +148,11 @@ class BpfIpip:
         local = _local(program.name if program else "")
         expected = _named("encap", local, _sender(local, tunnel)) if local else None
         return local if program and program.name == expected else None
+
+    def _sent_from(self, tunnel: LinkFacts) -> Address:
+        """The outer source address of our program of whatever version: an upgrade must not lose a packet."""
+        program = tc.attached(self._netlink, tunnel.number, tc.EGRESS)
+        return (_local(program.name) if program else None) or _NOWHERE
 
     def _send_from(self, tunnel: LinkFacts, local: Address) -> None:
         code = _sender(local, tunnel, self._counters_fd())
