@@ -65,12 +65,16 @@ class _Line:
     commands: tuple[Command, ...]
 
 
+FOLLOWING: Final = (Policy, Memo, PossibleSources)
+"""Parts of a state that follow from the rest of it."""
+
+
 class _Codecs:
     """The codecs of one file."""
 
     def __init__(self) -> None:
         self.header: Codec[Header] = Codec(Header)
-        self.state: Codec[State] = Codec(State, derived=(Policy, Memo, PossibleSources))
+        self.state: Codec[State] = Codec(State, derived=FOLLOWING)
         self.line: Codec[_Line] = Codec(_Line)
 
 

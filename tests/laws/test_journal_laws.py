@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bgpctl.agent import journal_file
 from bgpctl.agent.codec import Codec
+from bgpctl.agent.journal_file import FOLLOWING
 from bgpctl.agent.replay import first_difference
 from bgpctl.core.agent.events import Command, Event
 from bgpctl.core.agent.memo import Memo
@@ -57,7 +58,7 @@ st.register_type_strategy(Sequence, lambda some: st.lists(st.from_type(get_args(
 
 EVENT: Codec[Event] = Codec(Event)
 COMMAND: Codec[Command] = Codec(Command)
-STATE: Codec[State] = Codec(State, derived=(Policy, Memo))
+STATE: Codec[State] = Codec(State, derived=FOLLOWING)
 
 
 @given(st.from_type(Event))  # type: ignore[arg-type]

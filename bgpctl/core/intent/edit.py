@@ -164,7 +164,7 @@ def _concerns_others(basis: Basis, intent: Intent, names: Iterable[str]) -> bool
     was, counts = len(basis.intent.nodes), len(intent.nodes)
     pairs = [(basis.intent.node(name), intent.node(name)) for name in names]
     others = any((old is None) != (new is None) for old, new in pairs)
-    if (basis.has_found and others) or (was < 2) != (counts < 2):
+    if (basis.has_found and others) or min(was, 2) != min(counts, 2):
         return True
     own = {address for pair in pairs for node in pair if node for address in node.addresses}
     if any(pool.cidr.holds(address) for pool in intent.pools for address in own):
