@@ -99,7 +99,7 @@ VERSION_NAME: Final = "bgpctl_speaker_version"
 _VERSION: Final = "2"
 """
 Raised with every change of the patches after which they take other commands or write other lines: an ExaBGP that an
-earlier version of bgpctl has started is started again then. Its peers keep their routes by graceful restart.
+earlier agent has started is started again then. Its peers keep their routes by graceful restart.
 """
 
 

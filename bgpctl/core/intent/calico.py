@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 from bgpctl.core.cluster.problems import Place, Severity
 from bgpctl.core.intent import bgp, felix, installation, ipam, kubernetes, legacy, tree
 from bgpctl.core.intent.draft import Draft, located, spec_of
-from bgpctl.core.intent.fields import Fields, is_misspelt, is_name
+from bgpctl.core.intent.fields import NOT_KNOWN, Fields, is_misspelt, is_name
 from bgpctl.core.intent.filters import FILTER, read_filter
 from bgpctl.core.intent.pools import calico_pool, read_pool
 from bgpctl.core.intent.tables import Table
@@ -53,7 +53,7 @@ def read_resource(draft: Draft, document: tree.Mapping) -> None:
         draft.problems.add(kind_tree.place, "kind", message, "no-effect", Severity.INFO)
     elif _is_foreign(document, kind):
         message = f"no effect here: {shown(kind)} is not known to this version of bgpctl"
-        draft.problems.add(kind_tree.place, "kind", message, "no-effect", Severity.INFO)
+        draft.problems.add(kind_tree.place, "kind", message, NOT_KNOWN, Severity.INFO)
     else:
         draft.miss("pool", "node", "filter")
         draft.problems.add(kind_tree.place, "kind", _unknown_kind(kind), "unknown-kind")
@@ -61,8 +61,12 @@ def read_resource(draft: Draft, document: tree.Mapping) -> None:
 
 def _is_foreign(document: tree.Mapping, kind: str) -> bool:
     """True of a resource of another API that is no misspelt one of those that are known."""
-    has_version = isinstance(document.items.get("apiVersion"), tree.Scalar)
+    has_version = all(_is_text(document.items.get(key)) for key in ("apiVersion", "kind"))
     return has_version and kind != "" and not any(is_misspelt(kind, known) for known in (*KINDS, *legacy.READERS))
+
+
+def _is_text(leaf: tree.Tree | None) -> bool:
+    return isinstance(leaf, tree.Scalar) and isinstance(leaf.value, str)
 
 
 def _read_known(draft: Draft, document: tree.Mapping, kind: str) -> None:

@@ -23,6 +23,8 @@ _LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _NAME: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _LONGEST_NAME: Final = 253
 _LONGEST_KEY: Final = 60
+NOT_KNOWN: Final = "not-known"
+"""The rule of keys and kinds that a newer release may have."""
 _SHORTEST_MISSPELT: Final = 4
 """One letter of a shorter word is too much of it: `mtu` is no misspelt `mtp`."""
 _SEPARATORS: Final = str.maketrans("", "", "-_. ")
@@ -180,7 +182,7 @@ class Fields:
                 continue
             if self._foreign and not any(is_misspelt(key, known) for known in self._known):
                 message = "no effect here: the key is not known to this version of bgpctl"
-                self.problems.add(place, self.under(key), message, "no-effect", Severity.INFO)
+                self.problems.add(place, self.under(key), message, NOT_KNOWN, Severity.INFO)
             else:
                 self.problems.add(place, self.under(key), f"unknown key; {self._hint(key)}", "unknown-key")
 

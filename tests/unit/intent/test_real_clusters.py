@@ -176,7 +176,7 @@ def test_a_list_of_resources_need_not_say_that_it_is_one() -> None:
     ],
 )
 def test_what_is_not_known_in_a_foreign_resource_is_a_note(text: str) -> None:
-    assert remarks(good(text), Severity.INFO) == ["no-effect"]
+    assert remarks(good(text), Severity.INFO) == ["not-known"]
     assert remarks(good(text), Severity.WARNING) == []
 
 
