@@ -27,6 +27,7 @@ def patch() -> None:
         refreshes_that_ask,
         refreshes_of_unknown_subtypes,
         an_open_in_an_established_session,
+        passive_ends_that_wait,
         peers_back_from_a_restart,
         opens_on_request,
     ):
@@ -94,6 +95,24 @@ def an_open_in_an_established_session() -> None:
             yield message
 
     Protocol.read_message = but_opens
+
+
+def passive_ends_that_wait() -> None:
+    """
+    An end that is to wait for connections makes one itself where the peer's ends as it is taken. The peer then gives
+    up the connection that it has made, and with it the reason why there is no session.
+    """
+    from exabgp.reactor.peer import ACTION, Peer
+
+    connect = Peer._connect
+
+    def _connect(self: Any) -> Iterator[Any]:
+        while self.neighbor["passive"] and not self.proto and not self._teardown:
+            yield ACTION.LATER
+        if not self.proto:
+            yield from connect(self)
+
+    Peer._connect = _connect
 
 
 def peers_back_from_a_restart() -> None:
