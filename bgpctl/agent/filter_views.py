@@ -33,6 +33,8 @@ def workloads(snapshot: Snapshot) -> Json:
     links = _links(snapshot)
     addresses = _addresses_behind(snapshot.observed, {link.name for link in links})
     dropped = dict(of_workloads(snapshot))
+    desired = snapshot.state.kernel.desired
+    filtered = bool(desired and desired.dataplane.workload_filters & snapshot.observed.workload_filters)
     return {
         "workloads": [
             {
@@ -40,7 +42,7 @@ def workloads(snapshot: Snapshot) -> Json:
                 "up": link.up,
                 "mtu_bytes": link.mtu_bytes,
                 "addresses": [str(prefix) for prefix in sorted(addresses.get(link.name, ()))],
-                "filtered": bool(snapshot.observed.workload_filters),
+                "filtered": filtered,
                 "dropped": dropped[link.name],
             }
             for link in links

@@ -55,9 +55,10 @@ def put(wanted: WorkloadFilter, links: Iterable[str]) -> None:
 
     Raises OSError.
     """
-    before = {link: counted for link, counted in dropped().items() if link in frozenset(links)}
-    nft.replace(TABLE, arp_body(before), _ARP)
+    there = frozenset(links)
+    before = {link: counted for link, counted in dropped().items() if link in there}
     nft.replace(TABLE, body(wanted, before), _IP)
+    nft.replace(TABLE, arp_body(before), _ARP)
 
 
 def remove() -> None:
@@ -127,6 +128,8 @@ class _Rules(NamedTuple):
 _ARP_CHAIN: Final = _Chain("input", (f"meta iifgroup {WORKLOADS} goto discovery",), "input")
 # Protocols by number: their names need /etc/protocols. 130 to 132 and 143 are MLD, which every host sends.
 _DISCOVERY: Final = ("icmpv6 type 133-137 goto discovery", "icmpv6 type { 130-132, 143 } drop")
+_LINK_LOCAL: Final = "ip6 saddr fe80::/10 goto source"
+"""Every such source seems to be right, since its network is on the link: a workload could have any number noted."""
 _OF_PROTOCOL: Final = "4 : goto tunnel, 41 : goto tunnel, 6 : goto of_tcp, 17 : goto of_udp, 58 : goto of_icmpv6"
 
 
@@ -140,7 +143,7 @@ def _chains(rules: _Rules) -> Iterator[_Chain]:
     yield _Chain("of_udp", tuple(to_tunnels))
     yield _Chain("protocols", (f"meta l4proto vmap {{ {_OF_PROTOCOL} }}",))
     missing = "fib saddr . iif oif missing goto source"
-    yield _Chain("unknown", (*_DISCOVERY, missing, *noting, "goto protocols"))
+    yield _Chain("unknown", (*_DISCOVERY, _LINK_LOCAL, missing, *noting, "goto protocols"))
     first = (f"meta iifgroup != {WORKLOADS} accept", *(f"{match} goto protocols" for match in known), "goto unknown")
     yield _Chain("prerouting", first, "prerouting", -300)
     to_node = (f"meta l4proto 6 th dport {rules.bgp_port} {of_pool} goto bgp" for _, of_pool in outside)

@@ -28,5 +28,7 @@ def workload_filter(configuration: Configuration, observed: Dataplane) -> Iterat
         inside = tuple(sorted(pool.cidr for pool in configuration.pools))
         masqueraded = tuple(sorted(pool.cidr for pool in configuration.pools if pool.nat_outgoing))
         ports = {port for item in BEHAVIOURS.values() if (port := item.udp_port(configuration))}
+        # While a port changes, members may still take packets at the one that a device of ours has.
+        ports |= {link.kind.wire()["port"] for link in observed.links if link.owned and "port" in link.kind.wire()}
         filtered = WorkloadFilter(inside, masqueraded, tuple(sorted(ports)), configuration.listen_port)
         yield filtered, Reason(ReasonCode.WORKLOADS)
