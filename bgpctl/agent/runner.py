@@ -108,6 +108,7 @@ class Runner:
         self._observe_next = False
         self._observe_after_s = 0.0
         self._observation_began_s = 0.0
+        self._observed_s = 0.0  # when the last one was there
         self._change_queued = False  # KernelChanged is in the queue, or was and has to wait
         self._changed_s = 0.0  # when it was put there
         self._change_waits = False
@@ -181,7 +182,9 @@ class Runner:
 
     def _is_overdue(self) -> bool:
         now_s = self._now_s()
-        is_late = self._change_queued and now_s - self._changed_s >= _REPAIR_WAITS_S
+        # Since the last observation too: where repairs take long, other events have their time between two.
+        since_s = max(self._changed_s, self._observed_s)
+        is_late = self._change_queued and now_s - since_s >= _REPAIR_WAITS_S
         # Without a cluster file or a kernel no step asks for an observation: the change has its turn in the queue.
         can_be_repaired = bool(self.state.intent.in_force) and not self.state.kernel.error
         return is_late and can_be_repaired and not self._throttle.wait_s(now_s)
@@ -224,10 +227,12 @@ class Runner:
                 return MirrorMismatch(mismatch)
             self._observe_next = False
             self._observation_began_s = self._now_s()
-            return Observed(kernel.observe())
+            observed = Observed(kernel.observe())
+            self._observed_s = self._now_s()
         except _NOT_NOW as error:
             self._observe_next = False
             return self._lost_kernel(error)
+        return observed
 
     def _resync(self, kernel: Kernel) -> Mismatch | None:
         began_s = self._now_s()
@@ -319,7 +324,7 @@ class Runner:
         try:
             failures = self._open_kernel().apply(command.ops)
         except _NOT_NOW as error:
-            self.post(self._lost_kernel(error))
+            self._applied.append(self._lost_kernel(error))
             return
         log.info("applied", extra={"facts": {"operations": len(command.ops), "failed": len(failures)}})
         self._applied.append(Applied(failures))

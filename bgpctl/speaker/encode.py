@@ -54,8 +54,8 @@ def encode(command: SpeakerCommand, withdrawn: Attributes = _NONE) -> str:
             return f"{_to(peer)}announce eor {_FAMILIES[version]}\n"
         case AskRefresh(peer, version):
             return f"{_to(peer)}announce route-refresh {_FAMILIES[version]}\n"
-        case EndSession(peer, code, subcode):
-            return notify(peer, code, subcode, b"")
+        case EndSession(peer, _, subcode):
+            return f"{_to(peer)}teardown {subcode}\n"  # always a Cease
         case _:
             assert_never(command)
 
@@ -68,6 +68,8 @@ def encode_raw(command: SpeakerCommand) -> str:
             return f"{_to(peer)}{sent_patches.ANNOUNCE} {prefix} {hop} {_octets(attributes)}\n"
         case Withdraw(prefix, peer):
             return f"{_to(peer)}{sent_patches.WITHDRAW} {prefix}\n"
+        case EndSession(peer, code, subcode):
+            return notify(peer, code, subcode, b"")
         case _:
             return encode(command)
 

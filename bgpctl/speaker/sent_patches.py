@@ -19,9 +19,10 @@ MP_REACH_NLRI, for sessions with AS numbers of four octets and of two; NEXT-HOP 
 WITHDRAW: Final = "withdraw raw"
 """The command `neighbor PEER withdraw raw PREFIX`."""
 
-_NEXT_HOP: Final = 3
+_NEXT_HOP, _LOCAL_PREF = 3, 5
 _EXTENDED_LENGTH: Final = 0x10
-_NEXT_HOP_HEADER: Final = bytes([0x40, _NEXT_HOP, 4])
+_WELL_KNOWN: Final = 0x40
+_DEFAULT_LOCAL_PREF: Final = (100).to_bytes(4, "big")
 
 
 def patch() -> None:
@@ -30,9 +31,11 @@ def patch() -> None:
     forgets that AGGREGATOR or communities were partial, and sends communities in another order. Here the octets that
     bgpctl makes are sent as they are.
     """
+    from exabgp.logger import log
     from exabgp.reactor.api import API
 
     process, raw_attributes = API.process, _attributes_class()
+    _keep_discovered_addresses()
 
     def commands(self: Any, reactor: Any, service: str, command: str) -> Any:
         words = command.split()
@@ -44,10 +47,30 @@ def patch() -> None:
                 change = _withdrawal(raw_attributes, prefix)
             case _:
                 return process(self, reactor, service, command)
-        _in_turn(reactor, service, command, _queued(_neighbours(reactor, words[:at]), prefix, change))
+        try:
+            _in_turn(reactor, service, command, _queued(_neighbours(reactor, words[:at]), prefix, change))
+        except Exception as error:  # noqa: BLE001 (no route may end all sessions)
+            log.error(lambda error=error: f"{command[:60]}: {error!r}", "api")
         return True
 
     API.process = commands
+
+
+def _keep_discovered_addresses() -> None:
+    """
+    A reload gives a session whose own address was discovered when it connected another neighbour without one. Routes
+    that are announced with this address as next hop would fail until the session ends.
+    """
+    from exabgp.reactor.peer import Peer
+
+    reconfigure = Peer.reconfigure
+
+    def keeping(self: Any, restart_neighbor: Any = None) -> None:
+        if restart_neighbor and restart_neighbor.auto_discovery and restart_neighbor["local-address"] is None:
+            restart_neighbor["local-address"] = self.neighbor["local-address"]
+        reconfigure(self, restart_neighbor)
+
+    Peer.reconfigure = keeping
 
 
 def _in_turn(reactor: Any, service: str, command: str, work: Iterator[bool]) -> None:
@@ -86,7 +109,10 @@ def _attributes_class() -> Any:
 
         def __init__(self, four: bytes, two: bytes, next_hop: bytes = b"", *, withdraws: bool = False) -> None:
             super().__init__()
-            self.four, self.two = _with_next_hop(four, next_hop), _with_next_hop(two, next_hop)
+            self.four, self.two = (
+                _with(attributes, _NEXT_HOP, next_hop) if len(next_hop) == 4 else attributes
+                for attributes in (four, two)
+            )
             self.withdraws = withdraws
             self._idx = f"raw {self.four.hex()}"
 
@@ -94,7 +120,10 @@ def _attributes_class() -> Any:
             return self._idx
 
         def pack(self, negotiated: Any, with_default: bool = True) -> bytes:  # noqa: FBT001, FBT002, ARG002
-            return self.four if negotiated.asn4 else self.two
+            attributes, ends = self.four if negotiated.asn4 else self.two, negotiated.neighbor
+            if ends["local-as"] != ends["peer-as"] or not attributes:
+                return attributes
+            return _with(attributes, _LOCAL_PREF, _DEFAULT_LOCAL_PREF)  # RFC 4271, section 5.1.5
 
         def __eq__(self, other: object) -> bool:
             return isinstance(other, RawAttributes) and self._idx == other._idx
@@ -107,15 +136,15 @@ def _attributes_class() -> Any:
     return RawAttributes
 
 
-def _with_next_hop(attributes: bytes, next_hop: bytes) -> bytes:
-    """The list with NEXT_HOP in its place by type code; without one for what MP_REACH_NLRI announces."""
-    if len(next_hop) != 4:
-        return attributes
+def _with(attributes: bytes, code: int, value: bytes) -> bytes:
+    """The list with a well-known attribute in its place by type code, unless it is there."""
     at = 0
-    while at < len(attributes) and attributes[at + 1] < _NEXT_HOP:
+    while at < len(attributes) and attributes[at + 1] < code:
         wide = attributes[at] & _EXTENDED_LENGTH
         at += 4 + int.from_bytes(attributes[at + 2 : at + 4], "big") if wide else 3 + attributes[at + 2]
-    return attributes[:at] + _NEXT_HOP_HEADER + next_hop + attributes[at:]
+    if at < len(attributes) and attributes[at + 1] == code:
+        return attributes
+    return attributes[:at] + bytes([_WELL_KNOWN, code, len(value)]) + value + attributes[at:]
 
 
 def _announcement(raw_attributes: Any, prefix: str, next_hop: str, four: bytes, two: bytes) -> Callable[[Any], Any]:

@@ -359,7 +359,9 @@ class Supervisor:
         if self._listing is None and self._channel is not None:
             self._listing = _Listing()
             self._relist_at_s = time.monotonic() + _LISTED_WITHIN_S
-            self._channel.write(encode.ASK_OPENS + encode.ASK_STATE if self._patched else encode.ASK_STATE)
+            # An attached agent has the OPENs.
+            asks_opens = self._patched and not self._attached
+            self._channel.write(encode.ASK_OPENS + encode.ASK_STATE if asks_opens else encode.ASK_STATE)
 
     # Lines from ExaBGP ----------------------------------------------------------------------------------------
 

@@ -32,8 +32,10 @@ class SpeakerWithBfd(Speaker):
         self._bgp.send(commands)
 
     def shutdown(self) -> None:
-        self._bfd.shutdown()
-        self._bgp.shutdown()
+        try:
+            self._bfd.shutdown()
+        finally:
+            self._bgp.shutdown()
 
     def close(self) -> None:
         self._bfd.close()

@@ -89,7 +89,9 @@ class FileStore(Store):
         while (notice := watch.wait(_POLL_EVERY_S)) is not Notice.CLOSED:
             self._changes.settle()
             now, now_s = self._identities(), time.monotonic()
-            if now != before or notice is Notice.TOUCHED:
+            if notice is Notice.TOUCHED:
+                read_at = None  # it may be another text with the size and the time of the one before
+            if now != before:
                 before, still_since_s = now, now_s
             is_whole = notice is Notice.REPLACED and len(self._paths) == 1
             if now != read_at and (is_whole or now_s - still_since_s >= _STILL_S):

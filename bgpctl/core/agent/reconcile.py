@@ -36,13 +36,13 @@ RESYNC_S: Final = 60.0
 def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tuple[Command, ...]]:
     """Derive all that should be, close the difference to `observed`, and advertise it."""
     observed = observed.sharing(state.kernel.observed) if state.kernel.observed else observed
-    state, refreshes = _with_observation(state, observed, at_s)
+    state, requests = _with_observation(state, observed, at_s)
     state, configure = end_handover(state, at_s)
     state = replace(state, bgp=state.bgp.with_ignorance(at_s).with_withdrawals())
     intent = state.intent.in_force
     node = intent.node(state.node) if intent else None
     if intent is None or node is None:
-        return state, speak(refreshes)
+        return state, speak(requests)
     state = _with_best_paths(state, observed)
     state, desired = _with_desired(state, intent, node)
     migration_step = _migration_step(state, desired, intent, node, observed, at_s)
@@ -51,7 +51,7 @@ def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tu
     state, send_probes = _send_probes(state, migration_step.probes, at_s)
     state, apply = _close_difference(state, at_s)
     state, stop = _stop_speaker(state)
-    return state, (*send_probes, *apply, *speak((*refreshes, *announcements)), *configure, *stop)
+    return state, (*send_probes, *apply, *speak((*requests, *announcements)), *configure, *stop)
 
 
 # Known facts ---------------------------------------------------------------------------------------------------
@@ -59,8 +59,9 @@ def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tu
 
 def _with_observation(state: State, observed: Dataplane, at_s: float) -> tuple[State, SpeakerCommands]:
     due = state.bgp.refreshes_due(at_s)
-    bgp, refreshes = state.bgp.expired(at_s).refresh_requested(due, at_s)
-    return replace(state, kernel=state.kernel.seen(observed), bgp=bgp), refreshes
+    bgp, ends = state.bgp.expired(at_s).failures_detected(at_s)
+    bgp, refreshes = bgp.refresh_requested(due, at_s)
+    return replace(state, kernel=state.kernel.seen(observed), bgp=bgp), (*ends, *refreshes)
 
 
 def _with_best_paths(state: State, observed: Dataplane) -> State:

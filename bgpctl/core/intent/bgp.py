@@ -123,8 +123,8 @@ def _read_node_configuration(spec: Fields) -> None:
 
 
 def read_bgp_peer(draft: Draft, fields: Fields, name: str) -> None:
-    """PeerIP may carry a port."""
-    spec = spec_of(fields)
+    """PeerIP may carry a port. A key that is not known might select nodes or restrict routes, so it is an error."""
+    spec = spec_of(fields).strict()
     address, port = _read_endpoint(spec, "peerIP") or (None, None)
     read_peer(draft, spec, BGP_PEER, name, located(fields), Remote("peerIP", address, port))
     spec.finish()

@@ -62,7 +62,9 @@ def read_resource(draft: Draft, document: tree.Mapping) -> None:
 def _is_foreign(document: tree.Mapping, kind: str) -> bool:
     """True of a resource of another API that is no misspelt one of those that are known."""
     has_version = all(_is_text(document.items.get(key)) for key in ("apiVersion", "kind"))
-    return has_version and kind != "" and not any(is_misspelt(kind, known) for known in (*KINDS, *legacy.READERS))
+    names = (kind, *(kind.removesuffix(end) + one for end, one in (("s", ""), ("ies", "y")) if kind.endswith(end)))
+    known = (*KINDS, *legacy.READERS)
+    return has_version and kind != "" and not any(is_misspelt(name, other) for name in names for other in known)
 
 
 def _is_text(leaf: tree.Tree | None) -> bool:
@@ -130,7 +132,7 @@ def _unknown_kind(kind: str) -> str:
 
 def read_list(draft: Draft, document: tree.Mapping) -> None:
     """Take in the resources of a list, which need not say that it is one."""
-    fields = Fields(document, "", draft.problems, foreign=True)
+    fields = Fields(document, "", draft.problems)
     fields.ignore("apiVersion", "kind")
     fields.bookkeeping("metadata")
     for path, item in fields.items("items"):

@@ -345,7 +345,8 @@ def is_misspelt(word: str, known: str) -> bool:
     True if the word is probably meant to be the known one: it differs in capitals, hyphens and the like, or by one
     letter that is left out, added, another one, or exchanged with the next. `ipv4Address` is no misspelt `ipv6Address`.
     """
-    if _folded(word) == _folded(known):
+    word, known = _folded(word), _folded(known)
+    if word == known:
         return True
     start = _alike(word, known)
     rest = word[start:], known[start:]

@@ -29,6 +29,8 @@ def drop_leftovers(draft: Draft) -> bool:
     """Leave out what only a datastore remembers; True if there was any. All documents have been taken in before."""
     before = len(draft.problems.found)
     owners = {block.value.prefix: block.value.node for block in draft.blocks if block.value.by == "block"}
+    if not draft.pools or not draft.nodes:
+        return False  # not leftovers, but a part of the cluster that is missing here
     draft.blocks[:] = [block for block in draft.blocks if not _is_left_over(draft, block, owners)]
     draft.borrowed[:] = [block for block in draft.borrowed if not _is_left_over(draft, block, {})]
     if draft.knows_all("pool"):
@@ -47,7 +49,7 @@ def _is_left_over(draft: Draft, block: Stated[BlockDraft], owners: Mapping[Prefi
     if draft.knows_all("pool") and not any(pool.value.cidr.covers(prefix) for pool in draft.pools.values()):
         _warn(draft, block.at, f"{prefix} is in no pool, and left out", "block-outside")
         return True
-    owner = owners.get(prefix, node)
+    owner = owners.get(prefix, node) if by == "affinity" else node
     if owner != node:
         message = f"{prefix} is a block of node {owner} by its IPAMBlock; the claim of node {node} is left out"
         _warn(draft, block.at, message, "block-owners")

@@ -14,6 +14,7 @@ Refuses to know: BGP, and what follows from a session's state.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from typing import Final
 
 _LARGEST_BYTES: Final = 1 << 16
+_SEND_BUFFER_BYTES: Final = 4 << 20
+_SO_SNDBUFFORCE: Final = 32
+"""Of asm-generic/socket.h; Python has no name for it."""
 _PACKETS_AT_ONCE: Final = 512
 """More than the kernel keeps for a socket: after so many, it has been emptied."""
 _FAREWELLS: Final = 3
@@ -249,11 +253,13 @@ class Daemon:
             return  # it hung up before we came to it
         self._drop_agent()
         agent.setblocking(False)
+        # Each report is a message of its own, and they come in bursts: as many as there are sessions.
+        with contextlib.suppress(OSError):
+            agent.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SEND_BUFFER_BYTES)
         self._agent = agent
-        self._tell(lines.hello_line(self._hello))
         now_s = time.monotonic()
-        for neighbor in self._neighbors.values():
-            self._tell(lines.report_line(neighbor.report(now_s)))
+        reports = (lines.report_line(neighbor.report(now_s)) for neighbor in self._neighbors.values())
+        self._tell(b"".join((lines.hello_line(self._hello), *reports)))
 
     def _hear(self, agent: socket.socket) -> None:
         try:

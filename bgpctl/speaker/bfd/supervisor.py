@@ -239,7 +239,13 @@ class BfdSupervisor:
             chunk = b""
         *whole, self._half_line = (self._half_line + chunk).split(b"\n")
         for line in whole:
-            self._take(lines.read(line))
+            try:
+                self._take(lines.read(line))
+            except (ValueError, TypeError, LookupError) as error:
+                _log.warning("BFD wrote a line that cannot be parsed", extra=_facts(reason=error))
+                self._disconnect()
+            if self._channel is None:
+                return
         if not chunk:
             self._disconnect()
 

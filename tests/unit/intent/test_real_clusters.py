@@ -151,6 +151,21 @@ def test_a_pool_of_the_operator_without_a_name_is_the_one_of_its_cidr() -> None:
         assert [found.name for found in good(text).pools] == [name]
 
 
+@pytest.mark.parametrize("pools", ["", "kind: ippools\napiVersion: projectcalico.org/v3\nmetadata: {name: p}\n---\n"])
+def test_a_cluster_without_its_pools_is_a_mistake_and_not_one_without_blocks(pools: str) -> None:
+    assert bad(pools + MEMBERS + affinity("a", "10.244.0.0/26"))
+
+
+def test_two_blocks_with_two_owners_are_a_mistake() -> None:
+    text = POOL + MEMBERS + block("a", "10.244.0.0/26") + block("b", "10.244.0.0/26")
+    assert [rule for _, _, rule in seen(bad(text))] == ["block-owners"]
+
+
+@pytest.mark.parametrize("kind", ["ippools", "IPPools", "ippool", "BlockAffinities", "bgppeers", "felixconfigurations"])
+def test_a_kind_as_kubectl_names_its_resources_is_a_slip(kind: str) -> None:
+    assert [rule for _, _, rule in seen(bad(f"{CALICO}kind: {kind}\n{DEFAULT}"))] == ["unknown-kind"]
+
+
 # Lists ---------------------------------------------------------------------------------------------------------
 
 
@@ -187,7 +202,9 @@ def test_what_is_not_known_in_a_foreign_resource_is_a_note(text: str) -> None:
         f"{CALICO}kind: IPPool\n{DEFAULT}spec: {{cidr: 10.244.0.0/16, nat_outgoing_: true}}",
         f"{CALICO}kind: IPPool\n{DEFAULT}spec: {{cidr: 10.244.0.0/16, ipipmode: Always}}",
         f"{CALICO}kind: BGPFilter\n{DEFAULT}spec: {{importV4: [{{action: Accept, someNewMatch: x}}]}}",
+        f"{CALICO}kind: BGPPeer\n{DEFAULT}spec: {{peerIP: 10.0.0.9, asNumber: 1, bgpFilters: [deny]}}",
         "pools: {p: {cidr: 10.244.0.0/16, someNewMode: x}}",
+        "nodes: {a: {address: 10.0.0.1/24}}\nitems: []",
     ],
 )
 def test_a_misspelt_key_a_condition_that_is_not_known_and_any_in_the_short_form_are_errors(text: str) -> None:
@@ -198,6 +215,7 @@ def test_a_misspelt_key_a_condition_that_is_not_known_and_any_in_the_short_form_
     ("word", "known", "is_it"),
     [
         ("blocksize", "blockSize", True),
+        ("blocksizes", "blockSize", True),
         ("block-size", "blockSize", True),
         ("blockSze", "blockSize", True),
         ("blockSizee", "blockSize", True),
