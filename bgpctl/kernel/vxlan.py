@@ -167,7 +167,7 @@ class VxlanDevices:
         kind = kinds.get(decap.link)
         if kind is None:
             raise OSError(errno.ENODEV, f"no VXLAN device {decap.link}")
-        vxlan_guard.put(decap, kind, _dropped(decap.link))
+        vxlan_guard.put(decap, kind, _dropped_while_open(decap.link))
 
     def remove_decap(self, link: str, scene: Scene) -> None:
         kind = scene.links[link].kind if link in scene.links else None
@@ -193,6 +193,12 @@ def _dropped(link: str) -> tuple[Drops, ...]:
     """The count goes on when a table is replaced."""
     found = vxlan_guard.observe([link]).get(link)
     return found.dropped if found else ()
+
+
+def _dropped_while_open(link: str) -> tuple[Drops, ...]:
+    """Without the count of a table that let in nothing: members whose probes came before we were ready are no news."""
+    found = vxlan_guard.observe([link]).get(link)
+    return found.dropped if found and found.sources is not None else ()
 
 
 def _creation(link: Link, kind: Vxlan, underlay_index: int) -> Arguments:
