@@ -96,7 +96,7 @@ def is_tag(text: str) -> bool:
 
 
 VERSION_NAME: Final = "bgpctl_speaker_version"
-_VERSION: Final = "2"
+VERSION: Final = "2"
 """
 Raised with every change of the patches after which they take other commands or write other lines: an ExaBGP that an
 earlier agent has started is started again then. Its peers keep their routes by graceful restart.
@@ -111,7 +111,6 @@ def environment(config: SpeakerConfig) -> dict[str, str]:
     /root. Acknowledgements are off: they carry no id and mean "queued", not "sent".
     """
     return {
-        VERSION_NAME: _VERSION,
         "exabgp_api_ack": "false",
         "exabgp_api_cli": "false",
         "exabgp_api_respawn": "true",

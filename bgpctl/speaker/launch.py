@@ -135,7 +135,11 @@ def prepare(config: SpeakerConfig, run_dir: RunDir) -> Rendered:
     return Rendered(
         head=conf.head(command),
         neighbors=conf.neighbors(config, secrets),
-        environment={"PATH": os.environ.get("PATH", os.defpath), **conf.environment(config)},
+        environment={
+            "PATH": os.environ.get("PATH", os.defpath),
+            conf.VERSION_NAME: conf.VERSION,
+            **conf.environment(config),
+        },
         tags=conf.tags(config, secrets),
         peers=frozenset(session.peer for session in config.sessions),
         hold_time_s=min((session.hold_time_s for session in config.sessions), default=0),

@@ -19,6 +19,7 @@ from bgpctl.core.agent.events import Command, Event
 from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.import_policy import Policy
+from bgpctl.core.bgp.possible_sources import PossibleSources
 from bgpctl.core.cluster.encapsulation import ENCAPSULATIONS, Encapsulation
 from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.fabric.protocol import ProbeFrame
@@ -48,6 +49,7 @@ st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False
 st.register_type_strategy(Encapsulation, st.sampled_from([*ENCAPSULATIONS.values()]))
 st.register_type_strategy(LinkKind, st.one_of(st.from_type(Ipip), st.from_type(Vxlan), st.from_type(Plain)))
 st.register_type_strategy(ProbeFrame, st.one_of(st.just(ProbeFrame()), st.from_type(VxlanFrame)))
+st.register_type_strategy(PossibleSources, st.none())
 st.register_type_strategy(Policy, st.none())
 st.register_type_strategy(Memo, st.just(Memo()))
 st.register_type_strategy(
