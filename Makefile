@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/schema.py tools/install tools/nightly.py tools/wings.py
+CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/schema.py tools/install tools/nightly.py tools/sbom.py tools/wings.py
 
-.PHONY: always setup lock lab lint check test test-labs test-others test-newest nightly bare interop vm docs reference \
+.PHONY: always setup lock lab lint check test test-labs test-others test-newest nightly sbom bare interop vm docs reference \
 	schema bench bench-pages bench-switch format clean
 
 setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt names; byte code, as an installation has it
@@ -74,6 +74,11 @@ nightly: setup                  ## the tests that take longer, up to four hours;
 
 bare: setup                     ## make lab and make check on a bare Debian, where packages are missing
 	@$(BIN)/pytest --quiet tests/bare
+
+sbom: setup                     ## build/bgpctl.cdx.json: the packages beside the wheel, with their hashes (CycloneDX)
+	@mkdir -p build
+	@$(BIN)/python tools/sbom.py locks/image.txt >build/bgpctl.cdx.json
+	@echo build/bgpctl.cdx.json
 
 docs: setup                     ## the pages of docs/, in build/docs; broken links and references are errors
 	@$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs

@@ -57,7 +57,7 @@ PARTS: Final = (
         500,
         40,
         {"CONVERGED_WITHIN_S": "200"},
-        {"NODES": "4", "ROUTES": "1000", "CHANGES": "5", "KINDS": "mesh"},
+        {"CASES": "4/mesh", "ROUTES": "1000", "CHANGES": "5"},
     ),
     Part(
         "node",

@@ -6,7 +6,7 @@ tables, which one more peer announces. Then one node after the other gets a bloc
 configuration (bgpctl: the file is in place; BIRD: `configure`; FRR: `network …`, both by the daemon's own socket) to
 the kernel's notification in each other node's namespace.
 
-    NODES="4 20 50" ROUTES=10000 CHANGES=10 python -m bench.usable bench/results/usable.json
+    CASES="4/mesh 50/reflectors" ROUTES=10000 CHANGES=10 python -m bench.usable bench/results/usable.json
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from bgpctl.lab.daemons import bird, frr
 from bgpctl.lab.daemons.session_options import Neighbor, Origin, Router
 from tests.waiting import wait_until
 
-NODES: Final = [int(count) for count in os.environ.get("NODES", "4 20 50").split()]
-KINDS: Final = os.environ.get("KINDS", "mesh reflectors").split()
+CASES: Final = os.environ.get("CASES", "4/mesh 50/reflectors 4/reflectors 20/mesh 20/reflectors 50/mesh").split()
+"""The most important ones are first: the last may find no time left."""
 ROUTES: Final = int(os.environ.get("ROUTES", "10000"))
 CHANGES: Final = int(os.environ.get("CHANGES", "10"))
 ROUNDS: Final = int(os.environ.get("ROUNDS", "1"))
@@ -256,7 +256,8 @@ def seen(watches: Iterable[FibWatch], prefix: Prefix, within_s: float = 30.0) ->
 def summary(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Percentiles of all latencies of a case."""
     rows = []
-    for key, taken in figures.grouped(samples, "nodes", "kind", "subject").items():
+    ordered = sorted(samples, key=lambda sample: (sample["nodes"], sample["kind"]))
+    for key, taken in figures.grouped(ordered, "nodes", "kind", "subject").items():
         latencies = [value for sample in taken for value in sample["latencies_ms"]]
         percentiles = {f"p{percent}_ms": figures.percentile(latencies, percent) for percent in (50, 99)}
         rows.append({**key, "converged_s": figures.median(sample["converged_s"] for sample in taken), **percentiles})
@@ -272,7 +273,7 @@ def show(sample: dict[str, Any]) -> str:
 
 
 def main(output: Path | None) -> None:
-    cases = [Case(nodes, kind) for nodes in NODES for kind in KINDS]
+    cases = [Case(int(nodes), kind) for nodes, kind in (case.split("/") for case in CASES)]
     samples, absent = interleaved(PROGRAMS, cases, ROUNDS, measure, show)
     if output:
         head = {"routes": ROUTES, "changes": CHANGES, "rounds": ROUNDS, "absent": absent}

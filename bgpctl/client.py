@@ -26,6 +26,7 @@ _VERSIONS: Final[Mapping[str, int]] = {
     "routes": 2,
     "rib": 2,
     "tunnels": 1,
+    "workloads": 1,
     "nodes": 1,
     "pools": 1,
     "blocks": 1,

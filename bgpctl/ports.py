@@ -36,7 +36,7 @@ from bgpctl.core.dataplane.effects import Failure, Op
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import Sysctl, Traffic
+from bgpctl.core.net.objects import Drops, Sysctl, Traffic
 
 
 class Unavailable(Exception):
@@ -126,6 +126,14 @@ class Host(Protocol):
 
         Raises:
             Unavailable: nothing can be counted now.
+        """
+
+    def drops(self) -> Mapping[str, tuple[Drops, ...]]:
+        """
+        The packets out of tunnels, and from workloads, that filters have dropped, by the link that they came by.
+
+        Raises:
+            Unavailable: they cannot be read now.
         """
 
 

@@ -33,6 +33,7 @@ from bgpctl.core.net.objects import (
     RouteType,
     Rule,
     Sysctl,
+    WorkloadFilter,
 )
 
 
@@ -82,16 +83,8 @@ def object_line(obj: KernelObject) -> str:
             return f"sysctl {obj.name}={obj.value}"
         case LinkAddress():
             return f"address {obj.address} dev {obj.link}"
-        case Decap():
-            also = f"also {_list(obj.also)}" if obj.also else ""
-            ends = f"local {obj.local} sources {_list(obj.sources)}"
-            return _words(f"decapsulation dev {obj.link} underlay {obj.underlay}", ends, also)
-        case InnerFilter():
-            hosts = f"members {_list(obj.members)} own {_list(obj.own)}"
-            return f"inner filter dev {obj.link} to {_list(obj.destinations)} from {_list(obj.sources)} {hosts}"
-        case Masquerade():
-            outside = f"outside {_list(obj.inside)} ports {_list(obj.udp_ports)}"
-            return f"masquerade from {_list(obj.sources)} {outside}"
+        case Decap() | InnerFilter() | WorkloadFilter() | Masquerade():
+            return _of_packets(obj)
         case FdbEntry():
             return f"fdb {obj.mac} dst {obj.remote} dev {obj.link}"
         case Neighbour():
@@ -105,6 +98,28 @@ def object_line(obj: KernelObject) -> str:
             return f"nexthop id {obj.id:#x} group {members} proto {obj.protocol}"
         case Route():
             return _route(obj)
+        case _:
+            assert_never(obj)
+
+
+def _of_packets(obj: Decap | InnerFilter | WorkloadFilter | Masquerade) -> str:
+    match obj:
+        case Decap():
+            also = f"also {_list(obj.also)}" if obj.also else ""
+            ends = f"local {obj.local} sources {_list(obj.sources)}"
+            return _words(f"decapsulation dev {obj.link} underlay {obj.underlay}", ends, also)
+        case InnerFilter():
+            hosts = f"members {_list(obj.members)} own {_list(obj.own)}"
+            mss = f"mss {obj.most_segment_bytes}" if obj.most_segment_bytes else ""
+            ends = f"to {_list(obj.destinations)} from {_list(obj.sources)}"
+            return _words(f"inner filter dev {obj.link} {ends} {hosts}", mss)
+        case WorkloadFilter():
+            ports = f"ports {_list(obj.udp_ports)} bgp {obj.bgp_port}"
+            return f"workload filter inside {_list(obj.inside)} masqueraded {_list(obj.masqueraded)} {ports}"
+        case Masquerade():
+            outside = f"outside {_list(obj.inside)} ports {_list(obj.udp_ports)}"
+            bgp = f"bgp {_list(obj.bgp_ports)}" if obj.bgp_ports else ""
+            return _words(f"masquerade from {_list(obj.sources)} {outside}", bgp)
         case _:
             assert_never(obj)
 
@@ -124,17 +139,23 @@ def _rule(rule: Rule) -> str:
 
 
 def _kind(kind: LinkKind) -> str:
-    """Every field that counts when two are compared."""
+    """Every field that counts when two are compared, but those that are as usual."""
     if isinstance(kind, Plain):
         return f"type {kind.kind} (plain)"
     assert is_dataclass(kind)
-    parameters = (f"{field.name} {getattr(kind, field.name)}" for field in fields(kind) if field.compare)
+    values = ((field, getattr(kind, field.name)) for field in fields(kind) if field.compare)
+    parameters = (f"{field.name} {value}" for field, value in values if value != field.default)
     return _words(f"type {type(kind).__name__.lower()}", *parameters)
 
 
 def _link_options(link: Link) -> tuple[str, ...]:
     mac: Mac | None = link.mac
-    return (f"address {mac}" if mac else "", "up" if link.up else "down", "" if link.owned else "foreign")
+    return (
+        f"address {mac}" if mac else "",
+        "up" if link.up else "down",
+        "" if link.owned else "foreign",
+        "workload" if link.workload else "",
+    )
 
 
 def _list(items: Iterable[object]) -> str:

@@ -36,8 +36,10 @@ nodes:
 peers:
   tor: {ip: 10.0.0.254, asNumber: 65001, port: 1790, nodes: "rack == 'a'"}
   all: {ip: 'fd00::99', asNumber: 65002, filters: [own], nextHopMode: Self, maxRestartTime: 2m, keepaliveTime: 10s,
-    numAllowedLocalASNumbers: 2, ttlSecurity: 1, reachableBy: 'fd00::98', localASNumber: 65009, sourceAddress: None}
-  reflectors: {peerSelector: has(reflector), nodes: "!has(reflector)", reversePeering: Manual}
+    numAllowedLocalASNumbers: 2, ttlSecurity: 1, reachableBy: 'fd00::98', localASNumber: 65009, sourceAddress: None,
+    routeServer: true}
+  reflectors: {peerSelector: has(reflector), nodes: "!has(reflector)", reversePeering: Manual,
+    bfd: {minimumSendInterval: 1s, minimumRecvInterval: 50ms, multiplier: 5, multihop: true}}
 filters:
   own:
     importV4:
@@ -137,12 +139,15 @@ kind: BGPPeer
 metadata: {name: all}
 spec:
   {peerIP: fd00::99, asNumber: 65002, filters: [own], nextHopMode: Self, maxRestartTime: 120s, keepaliveTime: 10s,
-   numAllowedLocalASNumbers: 2, ttlSecurity: 1, reachableBy: fd00::98, localASNumber: 65009, sourceAddress: None}
+   numAllowedLocalASNumbers: 2, ttlSecurity: 1, reachableBy: fd00::98, localASNumber: 65009, sourceAddress: None,
+   routeServer: true}
 ---
 apiVersion: projectcalico.org/v3
 kind: BGPPeer
 metadata: {name: reflectors}
-spec: {peerSelector: has(reflector), nodeSelector: "!has(reflector)", reversePeering: Manual}
+spec:
+  {peerSelector: has(reflector), nodeSelector: "!has(reflector)", reversePeering: Manual,
+   bfd: {minimumSendInterval: 1000ms, minimumRecvInterval: 50ms, multiplier: 5, multihop: true}}
 ---
 apiVersion: projectcalico.org/v3
 kind: BGPFilter
@@ -245,7 +250,10 @@ REMARKED = {
         4: "warning global-peer"
     },
     "pools: {p: {cidr: 10.244.0.0/16, nodeSelector: has(x)}}\n"
-    "nodes: {a: {address: 10.0.0.1/24, blocks: [10.244.0.0/26]}}": {2: "warning not-selected"},
+    "nodes: {a: {address: 10.0.0.1/24, blocks: [10.244.0.0/26]}}": {
+        1: "warning selects-none",
+        2: "warning not-selected",
+    },
     VXLAN + "nodes: {a: {address: 10.0.0.1/24, accepts: [ipip], blocks: [10.244.0.0/26]}}": {2: "warning not-accepted"},
     VXLAN + "nodes: {a: {address: 10.0.0.1/24, accepts: [ipip]}}": {},
     "vxlanPort: 53": {1: "warning port-clash"},

@@ -43,18 +43,27 @@ class Part(NamedTuple):
 
 # At most four hours together, on two cores.
 PARTS: Final = (
-    Part("test", "make test", 50),
+    Part("test", "make test", 45),
     Part(
         "laws",
         f"{PYTEST} -n 2 --dist worksteal tests/laws",
-        75,
+        55,
         {"HYPOTHESIS_PROFILE": "nightly", "BGPCTL_TEST_STORIES": "200000", "BGPCTL_TEST_MESSAGES": "1000000"},
     ),
-    Part("newest dependencies", "make test-newest", 15),
+    Part("faults", f"{PYTEST} tests/nightly/test_faults.py", 20, {"BGPCTL_TEST_FAULTS": "200"}),
+    Part("fuzz", f"{PYTEST} tests/nightly/test_fuzz.py", 10, {"BGPCTL_TEST_FUZZ_S": "60"}),
+    Part("newest dependencies", "make test-newest", 12),
     Part("flood", f"{PYTEST} tests/interop/test_hostile.py", 4, {"BGPCTL_TEST_FLOOD": "1000000"}),
-    Part("docs", "make docs", 5),
+    # Each cut is found by two sessions of each interval.
+    Part(
+        "bfd",
+        f"{PYTEST} -s tests/contract/test_bfd.py",
+        15,
+        {"BGPCTL_TEST_BFD_CUTS": "25", "BGPCTL_TEST_BFD_CALM_S": "600"},
+    ),
+    Part("docs", "make docs", 4),
     Part("bench", "make bench", 8, {"QUICK": "1", "FORCE": "1"}),
-    Part("bench-switch", "make bench-switch", 70, {"PPS": "200"}),
+    Part("bench-switch", "make bench-switch", 65, {"PPS": "200"}),
 )
 
 

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from bgpctl.agent import bgp_words
 from bgpctl.agent.snapshot import Json, Snapshot
+from bgpctl.core.bgp import liveness
 from bgpctl.core.bgp.loc_rib import LocRib
 from bgpctl.core.bgp.path import AsPath, AsSet, Attributes, Path
 from bgpctl.core.bgp.peer_table import PeerTable, TableState
@@ -61,6 +62,27 @@ def _peer(snapshot: Snapshot, session: Session, table: PeerTable, rejected: int)
         "error": error.text if error else None,
         "error_age_s": snapshot.age_s(table.down_at_s) if error and table.down else None,
         "next": error.command if error else None,
+        "bfd": _bfd(snapshot, session) if session.bfd else None,
+    }
+
+
+def _bfd(snapshot: Snapshot, session: Session) -> Json:
+    known = snapshot.state.bgp.liveness.get(session.peer)
+    multihop = session.bfd is not None and session.bfd.multihop
+    if known is None:
+        return {"state": "unknown", "multihop": multihop}
+    report = known.report
+    return {
+        "state": bgp_words.bfd_state(report.state),
+        "age_s": snapshot.age_s(known.since_s),
+        "diagnostic": liveness.words(report.diagnostic),
+        "peer_state": bgp_words.bfd_state(report.remote_state),
+        "peer_diagnostic": liveness.words(report.remote_diagnostic),
+        "peer_independent": report.independent,
+        "failed": report.failed_age_s is not None,
+        "interval_ms": report.interval_us / 1000,
+        "detection_ms": report.detection_us / 1000,
+        "multihop": multihop,
     }
 
 
@@ -95,6 +117,7 @@ def _details(snapshot: Snapshot, session: Session) -> Json:
         "peer_router_id": str(table.router_id) if table.router_id else None,
         "peer_restart_time_s": table.restart_time_s,
         "rejected_by_rule": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
+        "too_large": [str(prefix) for prefix in sorted(bgp.adj_rib_out.too_large.get(session.peer, ()))],
         "advertised_routes": [_advertised(prefix, advertised[prefix]) for prefix in sorted(advertised)],
     }
 
@@ -208,6 +231,8 @@ def problems(snapshot: Snapshot) -> Iterator[str]:
     for session in snapshot.sessions:
         table = bgp.adj_rib_in.get(session.peer)
         error = bgp_words.session_error(session, table) if table else None
+        if too_large := bgp.adj_rib_out.too_large.get(session.peer):
+            yield bgp_words.too_large(session, len(too_large))
         if table is None or error is None:
             continue
         kept = (

@@ -6,9 +6,11 @@ Refuses to know: how any of it was decided.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from bgpctl.core.bfd.packet import SessionState
 from bgpctl.core.bgp.decision import Lost
 from bgpctl.core.bgp.peer_table import PeerTable
 from bgpctl.core.bgp.speaker import DownKind, Malformed, Session
@@ -56,9 +58,43 @@ def _down(session: Session, table: PeerTable, down: DownKind) -> SessionError:
         "local": session.local,
         "name": session.name,
         "hold": session.hold_time_s,
-        "error": table.last_error or "no reason given",
+        "error": _with_meaning(table.last_error) or "no reason given",
     }
     return SessionError(text.format(**facts), _NEXT.get(down, _LISTING).format(**facts))
+
+
+_NOTIFICATION: Final = re.compile(r"notification (?:sent|received) \((\d+),(\d+)\)")
+_MEANINGS: Final[Mapping[tuple[int, int], str]] = {
+    (5, 1): "unexpected message after the OPEN was sent",
+    (5, 2): "unexpected message while the OPEN is confirmed",
+    (5, 3): "unexpected message in an established session",
+    (6, 1): "maximum number of prefixes reached",
+    (6, 2): "administrative shutdown",
+    (6, 3): "peer de-configured",
+    (6, 4): "administrative reset",
+    (6, 5): "connection rejected",
+    (6, 6): "other configuration change",
+    (6, 7): "connection collision",
+    (6, 8): "out of resources",
+    (6, 9): "hard reset",
+    (6, 10): "BFD down",
+}
+"""RFC 6608 (5); RFC 4486, 8538 and 9384 (6)."""
+
+
+def _with_meaning(error: str) -> str:
+    """ExaBGP's text, and the words for the code and subcode of a NOTIFICATION."""
+    noted = _NOTIFICATION.fullmatch(error)
+    meaning = _MEANINGS.get((int(noted[1]), int(noted[2]))) if noted else None
+    return f"{error}: {meaning}" if meaning else error
+
+
+def too_large(session: Session, number: int) -> str:
+    """Routes that are kept in because of their size."""
+    return (
+        f"peer {session.name} is not sent {count(number, 'route')}: its messages have no room for the attributes "
+        f"(RFC 8654); see: bgpctl show neighbor {session.name} -o json"
+    )
 
 
 _TEXT: Final[Mapping[DownKind, str]] = {
@@ -71,6 +107,7 @@ _TEXT: Final[Mapping[DownKind, str]] = {
     DownKind.PREFIX_LIMIT: "{peer} ended the session: this node announces more prefixes than its limit",
     DownKind.SHUT_DOWN: "an operator shut the session down ({error})",
     DownKind.NOT_CONFIGURED: "{peer} has no peer {local} configured",
+    DownKind.BFD_DOWN: "the path to {peer} failed: {error}",
     DownKind.OTHER: "{error}",
 }
 
@@ -81,6 +118,7 @@ _NEXT: Final[Mapping[DownKind, str]] = {
     DownKind.UNREACHABLE: "ip route get {peer}",
     DownKind.NO_ANSWER: "tcpdump -ni any host {peer} and port {port}",
     DownKind.HOLD_EXPIRED: "ping -c 3 {peer}",
+    DownKind.BFD_DOWN: "ping -c 3 {peer}",
     DownKind.NOT_CONFIGURED: "ip address show to {local}",
 }
 
@@ -124,6 +162,7 @@ _REJECTED: Final[Mapping[RejectCode, str]] = {
     RejectCode.OWN_CLUSTER: "own cluster id {} in the cluster list",
     RejectCode.MARTIAN: "a martian prefix: not to be routed",
     RejectCode.OWN_BLOCK: "covers or lies in a block of this node",
+    RejectCode.NOT_A_MEMBER: "would go through a tunnel to {}, which is no member and has no end for it",
     RejectCode.OTHERS_BLOCK: "belongs to node {}, and the path does not lead there",
     RejectCode.COVERS_NODE: "covers a node's address",
     RejectCode.ON_UNDERLAY: "part of the underlay",
@@ -143,6 +182,11 @@ def lost(step: Lost) -> str:
 def rejection(item: Rejection) -> str:
     """The reason why a path is rejected."""
     return _REJECTED[item.reason].format(item.detail)
+
+
+def bfd_state(state: SessionState) -> str:
+    """RFC 5880, section 6.2."""
+    return state.name.lower().replace("_", " ")
 
 
 def malformed(event: Malformed) -> str:

@@ -35,6 +35,7 @@ from bgpctl.core.agent.events import (
     Woken,
 )
 from bgpctl.core.bgp import speaker
+from bgpctl.core.bgp.bfd import BfdChanged
 from bgpctl.core.cluster.count import count
 from bgpctl.core.net.addresses import Address
 
@@ -135,6 +136,8 @@ def _from_peer(item: speaker.PeerEvent) -> str:
             return "route refresh started (BoRR)"
         case speaker.RefreshEnded():
             return "route refresh complete (EoRR)"
+        case BfdChanged(_, report):
+            return f"BFD {bgp_words.bfd_state(report.state)}" if report else "BFD is not known"
         case _:
             assert_never(item)
 

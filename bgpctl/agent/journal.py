@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from bgpctl.core.agent.events import Apply, Command, Event, MirrorMismatch, Observed
@@ -17,6 +17,7 @@ from bgpctl.core.agent.state import State
 from bgpctl.core.agent.step import step
 from bgpctl.core.bgp.speaker import Update
 from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.replacing import replace
 
 _HALF: Final = 500
 """Events in each of two halves, of which the older one is dropped when the younger one is full."""

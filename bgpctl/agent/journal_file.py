@@ -25,6 +25,7 @@ from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.sessions import with_policy
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.import_policy import Policy
+from bgpctl.core.bgp.possible_sources import PossibleSources
 from bgpctl.core.net.dataplane import Dataplane
 
 SCHEMA: Final = "bgpctl/journal/v2"
@@ -64,12 +65,16 @@ class _Line:
     commands: tuple[Command, ...]
 
 
+FOLLOWING: Final = (Policy, Memo, PossibleSources)
+"""Parts of a state that follow from the rest of it."""
+
+
 class _Codecs:
     """The codecs of one file."""
 
     def __init__(self) -> None:
         self.header: Codec[Header] = Codec(Header)
-        self.state: Codec[State] = Codec(State, derived=(Policy, Memo))
+        self.state: Codec[State] = Codec(State, derived=FOLLOWING)
         self.line: Codec[_Line] = Codec(_Line)
 
 

@@ -21,6 +21,9 @@ def set_up(style: str, level: str) -> None:
     handler.setFormatter(_Json() if style == "json" else _Text())
     logger = logging.getLogger("bgpctl")
     logger.handlers = [handler]
+    # No line shows who logged it, and to find that out costs as much as to write the line (Python's HOWTO on logging).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001
     logger.setLevel(level.upper())
 
 

@@ -6,7 +6,7 @@ Refuses to know: who scrapes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from bgpctl.agent import health, views
+from bgpctl.agent import filter_views, health, views
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.agent.state import Phase
 
@@ -43,6 +43,7 @@ class _States(Collector):
         snapshot = self._snapshot()
         yield from _node(snapshot)
         yield from _tunnels(views.tunnels(snapshot)["tunnels"])
+        yield from _workloads(filter_views.of_workloads(snapshot))
         if snapshot.state.bgp.config:
             yield from _bgp(views.VIEWS["peers"](snapshot)["peers"])
 
@@ -104,6 +105,30 @@ def _tunnels(rows: list[dict[str, Any]]) -> Iterator[Metric]:
             if number is not None:
                 counter.add_metric([row["name"]], number)
     yield from counters.values()
+    inside = CounterMetricFamily(
+        "bgpctl_tunnel_filtered_packets",
+        "Packets that a tunnel's filters dropped, by reason.",
+        labels=["tunnel", "reason"],
+    )
+    for row in rows:
+        _add_drops(inside, row["name"], row["dropped"])
+    yield inside
+
+
+def _workloads(found: Iterable[tuple[str, list[dict[str, Any]]]]) -> Iterator[Metric]:
+    counter = CounterMetricFamily(
+        "bgpctl_workload_dropped_packets",
+        "Packets from a workload that were dropped, by reason.",
+        labels=["device", "reason"],
+    )
+    for device, drops in found:
+        _add_drops(counter, device, drops)
+    yield counter
+
+
+def _add_drops(counter: CounterMetricFamily, name: str, drops: list[dict[str, Any]]) -> None:
+    for item in drops:
+        counter.add_metric([name, item["reason"]], item["packets"])
 
 
 def _bgp(peers: list[dict[str, Any]]) -> Iterator[Metric]:

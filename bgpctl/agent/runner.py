@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, assert_never
@@ -52,6 +53,15 @@ _NOT_NOW: Final = (Unavailable, OSError, MemoryError)
 """A kernel that cannot be reached now, or nothing left to reach it with: EMFILE, ENFILE, ENOMEM, ENOSPC."""
 _RESYNC_PAUSE: Final = 500
 """Of one CPU, 0.2 %, however large the kernel's tables are."""
+_PROOF_WAITS_S: Final = 0.02
+"""
+Before the observation that shows whether operations worked. The same path from another reflector, or the next one of
+many, mostly comes in that time, and both need one observation only.
+"""
+
+
+_REPAIR_WAITS_S: Final = 0.05
+"""For the rest of a burst of events; the step in work comes on top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +104,13 @@ class Runner:
         self._throttle = ObserveThrottle()
         self._resync_throttle = RecheckThrottle(ports.clock.now_s(), _RESYNC_PAUSE)
         self._selfcheck = SelfCheck(ports.clock, self.post)
+        self._applied: deque[Event] = deque()  # before the queue: until then nothing more is applied
         self._observe_next = False
+        self._observe_after_s = 0.0
         self._observation_began_s = 0.0
+        self._observed_s = 0.0  # when the last one was there
         self._change_queued = False  # KernelChanged is in the queue, or was and has to wait
+        self._changed_s = 0.0  # when it was put there
         self._change_waits = False
         self._by_another = False  # the next observation is due to a change by another program
         self._wake_at_s: float | None = None
@@ -104,6 +118,11 @@ class Runner:
     def post(self, event: Event) -> None:
         """Hand in an event, from any thread."""
         self._queue.put(event)
+
+    @property
+    def waiting(self) -> int:
+        """The number of events that wait."""
+        return self._queue.qsize()
 
     def stop(self) -> None:
         """Make `run` return once the event in work is done; safe in a signal handler."""
@@ -136,17 +155,39 @@ class Runner:
         return IntentLoaded(loaded)
 
     def _next(self) -> Event | _Stop:
-        """The next event; an observation only when no event waits, so that a whole burst comes before a decision."""
+        """
+        The next event; an observation only when no event waits, so that a whole burst comes before a decision. A change
+        of the kernel waits for a part of a burst only: one that never ends would leave the damage as it is.
+        """
         while True:
             self._live()
-            try:
-                event: Event | _Stop | None = self._queue.get_nowait()
-            except queue.Empty:
-                event = self._observe() if self._observe_next else self._wait()
+            if self._applied:
+                return self._applied.popleft()
+            if self._is_overdue():
+                return self._observe() if self._observe_next else KernelChanged()
+            event = self._at_hand() or (self._observe() if self._observe_next else self._wait())
             if isinstance(event, KernelChanged) and self._throttle.wait_s(self._now_s()):
                 self._change_waits = True
             elif event:
                 return event
+
+    def _at_hand(self) -> Event | _Stop | None:
+        """An event of the queue; where the next observation can wait, so long."""
+        try:
+            if self._observe_next and self._observe_after_s:
+                return self._queue.get(timeout=self._observe_after_s)
+            return self._queue.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _is_overdue(self) -> bool:
+        now_s = self._now_s()
+        # Since the last observation too: where repairs take long, other events have their time between two.
+        since_s = max(self._changed_s, self._observed_s)
+        is_late = self._change_queued and now_s - since_s >= _REPAIR_WAITS_S
+        # Without a cluster file or a kernel no step asks for an observation: the change has its turn in the queue.
+        can_be_repaired = bool(self.state.intent.in_force) and not self.state.kernel.error
+        return is_late and can_be_repaired and not self._throttle.wait_s(now_s)
 
     def _live(self) -> None:
         self.beat_s = self._now_s()
@@ -186,10 +227,12 @@ class Runner:
                 return MirrorMismatch(mismatch)
             self._observe_next = False
             self._observation_began_s = self._now_s()
-            return Observed(kernel.observe())
+            observed = Observed(kernel.observe())
+            self._observed_s = self._now_s()
         except _NOT_NOW as error:
             self._observe_next = False
             return self._lost_kernel(error)
+        return observed
 
     def _resync(self, kernel: Kernel) -> Mismatch | None:
         began_s = self._now_s()
@@ -200,6 +243,7 @@ class Runner:
     def _kernel_changed(self) -> None:
         """Called by the kernel's thread: one event until the next observation, however many changes there are."""
         if not self._change_queued:
+            self._changed_s = self._now_s()
             self._change_queued = True
             self.post(KernelChanged())
 
@@ -220,6 +264,8 @@ class Runner:
     def _advance(self, event: Event) -> None:
         before = self.state
         self._by_another = self._by_another or isinstance(event, KernelChanged)
+        if not isinstance(event, KernelChanged):  # of our own operations, most likely
+            self._observe_after_s = _PROOF_WAITS_S if isinstance(event, Applied) and not event.failures else 0.0
         at_s = self._now_s()
         self.state, commands = step(before, event, at_s)
         self.journal.write(before, Entry(at_s, event, commands))
@@ -278,10 +324,10 @@ class Runner:
         try:
             failures = self._open_kernel().apply(command.ops)
         except _NOT_NOW as error:
-            self.post(self._lost_kernel(error))
+            self._applied.append(self._lost_kernel(error))
             return
         log.info("applied", extra={"facts": {"operations": len(command.ops), "failed": len(failures)}})
-        self.post(Applied(failures))
+        self._applied.append(Applied(failures))
 
 
 def _report(before: State, after: State, event: Event) -> None:

@@ -12,15 +12,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Final
 
 from bgpctl.agent.recheck_throttle import RecheckThrottle
 from bgpctl.core.agent.events import SelfCheckMismatch
 from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.selfcheck import Decision, differences
+from bgpctl.core.net.replacing import replace
 from bgpctl.ports import Clock
 
+_NO_MEMO: Final = Memo()
 _PAUSE: Final = 1000
 """A tenth of a percent of one CPU."""
 
@@ -42,8 +43,7 @@ class SelfCheck:
 
     def decided(self, decision: Decision) -> None:
         """The one to check next. What was taken over for it is let go: it would keep former tables."""
-        before, after = (replace(state, memo=Memo()) for state in (decision.before, decision.after))
-        self._last = decision._replace(before=before, after=after)
+        self._last = decision._replace(before=replace(decision.before, memo=_NO_MEMO))
 
     def spare_moment(self) -> None:
         """The loop has nothing to do: check, if it is time for that."""

@@ -24,7 +24,7 @@ from bgpctl.agent.pages import TcpPages
 from bgpctl.agent.runner import Ports, Runner
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.agent.state import State
-from bgpctl.core.net.objects import Traffic
+from bgpctl.core.net.objects import Drops, Traffic
 from bgpctl.ports import Clock, Host, RunDirectory, ServiceManager, Unavailable
 
 log = logging.getLogger("bgpctl.agent")
@@ -92,10 +92,10 @@ def _beat(manager: ServiceManager, clock: Clock, state: State) -> None:
 
 @contextmanager
 def _serving(runner: Runner, ports: Ports, process: Process, servers: Servers) -> Iterator[None]:
-    traffic, clock = partial(_traffic, process.host), ports.clock
+    traffic, drops, clock = partial(_traffic, process.host), partial(_drops, process.host), ports.clock
 
     def snapshot() -> Snapshot:
-        return Snapshot(runner.state, clock.now_s(), {}, traffic)
+        return Snapshot(runner.state, clock.now_s(), {}, traffic, drops=drops)
 
     pages = health_http.pages(snapshot, lambda: clock.now_s() - runner.beat_s)
     with ExitStack() as stack:
@@ -114,8 +114,8 @@ def _answer(runner: Runner, ports: Ports, host: Host) -> Answer:
         store = ports.store
         if view == "plan":
             return config_changes.plan(runner.state, store, query, host.connected())
-        traffic = partial(_traffic, host)
-        snapshot = Snapshot(runner.state, ports.clock.now_s(), query, traffic, happened, store.unconfirmed_s())
+        traffic, drops = partial(_traffic, host), partial(_drops, host)
+        snapshot = Snapshot(runner.state, ports.clock.now_s(), query, traffic, happened, store.unconfirmed_s(), drops)
         return views.answer(view, snapshot)
 
     return answer
@@ -160,4 +160,12 @@ def _traffic(host: Host) -> Mapping[str, Traffic]:
         return host.traffic()
     except Unavailable as error:
         log.warning("traffic cannot be counted", extra={"facts": {"error": str(error)}})
+        return {}
+
+
+def _drops(host: Host) -> Mapping[str, tuple[Drops, ...]]:
+    try:
+        return host.drops()
+    except Unavailable as error:
+        log.warning("dropped packets cannot be counted", extra={"facts": {"error": str(error)}})
         return {}

@@ -7,6 +7,7 @@ Refuses to know: the contents of a view.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeAlias
 
 from bgpctl.agent.errors import BadRequest
@@ -16,7 +17,7 @@ from bgpctl.core.bgp.speaker import Session
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import Traffic
+from bgpctl.core.net.objects import Drops, Traffic
 
 Json: TypeAlias = dict[str, Any]
 
@@ -24,7 +25,8 @@ Json: TypeAlias = dict[str, Any]
 class Snapshot:
     """
     One state with what a view needs beside it: the time, of the state's own clock, the query, and functions that
-    return the traffic of each link and the last events. `unconfirmed_s`: when a change is undone.
+    return the traffic of each link, what filters dropped there, and the last events. `unconfirmed_s`: when a change is
+    undone.
     """
 
     def __init__(
@@ -35,11 +37,13 @@ class Snapshot:
         traffic: Callable[[], Mapping[str, Traffic]] = dict,
         happened: Callable[[], Sequence[Entry]] = tuple,
         unconfirmed_s: float | None = None,
+        drops: Callable[[], Mapping[str, tuple[Drops, ...]]] = dict,
     ) -> None:
         self.state = state
         self.now_s = now_s
         self.query = query
         self.traffic = traffic
+        self.drops = cache(drops)  # it takes processes
         self.happened = happened
         self.unconfirmed_s = unconfirmed_s
         self.observed = state.kernel.observed or Dataplane()

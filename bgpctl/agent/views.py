@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Final, TypeAlias
 
 from bgpctl import client
-from bgpctl.agent import bgp_views, event_words, health, operator_commands, words
+from bgpctl.agent import bgp_views, event_words, filter_views, health, operator_commands, words
 from bgpctl.agent.errors import Unknown
 from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core.agent.state import Phase, State
@@ -23,9 +23,7 @@ from bgpctl.core.fabric import encapsulation_to, same_subnet
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS, behind
 from bgpctl.core.fabric.facts import underlay_of
 from bgpctl.core.fabric.protocol import Behaviour
-from bgpctl.core.net.addresses import (
-    Prefix,
-)
+from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import PROTOCOL, Link, NextHop, Route, RouteType, key_of
 
@@ -188,10 +186,14 @@ def _installed(route: Route, hops: Sequence[NextHop], observed: Dataplane) -> bo
 
 def tunnels(snapshot: Snapshot) -> Json:
     """The tunnel devices, the remotes reached through them, and their traffic."""
-    counted = snapshot.traffic()
+    counted, dropped = snapshot.traffic(), snapshot.drops()
     return {
         "tunnels": [
-            {**row, "traffic": counted[row["name"]]._asdict() if row["name"] in counted else None}
+            {
+                **row,
+                "traffic": filter_views.counters(counted.get(row["name"])),
+                "dropped": filter_views.of_tunnel(counted.get(row["name"]), dropped.get(row["name"], ())),
+            }
             for row in _tunnels(snapshot)
         ]
     }
@@ -340,6 +342,7 @@ VIEWS: Final[Mapping[str, View]] = {
     "routes": routes,
     "rib": bgp_views.rib,
     "tunnels": tunnels,
+    "workloads": filter_views.workloads,
     "nodes": nodes,
     "pools": pools,
     "blocks": blocks,

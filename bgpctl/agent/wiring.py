@@ -22,7 +22,9 @@ from bgpctl.ports import Store
 from bgpctl.process.clock import LinuxClock
 from bgpctl.process.run_directory import DiskRunDirectory
 from bgpctl.process.service_manager import Systemd
+from bgpctl.speaker.bfd.supervisor import BfdSupervisor
 from bgpctl.speaker.exabgp import ExabgpSpeaker
+from bgpctl.speaker.with_bfd import SpeakerWithBfd
 from bgpctl.store.file import FileStore
 
 _SYSCTLS_BEFORE: Final = "sysctls.json"
@@ -56,7 +58,8 @@ def run(
         memory=run_dir / _SYSCTLS_BEFORE,
         protocol=protocol,
     )
-    ports = Ports(open_kernel, ExabgpSpeaker(run_dir, patched=patched, alone=True), store, LinuxClock(), PacketProber())
+    speaker = SpeakerWithBfd(ExabgpSpeaker(run_dir, patched=patched, alone=True), BfdSupervisor(run_dir))
+    ports = Ports(open_kernel, speaker, store, LinuxClock(), PacketProber())
     process = service.Process(LinuxHost(), Systemd(os.environ), DiskRunDirectory(run_dir))
     service.run(node, ports, process, servers)
 
@@ -64,4 +67,5 @@ def run(
 def clean_up(run_dir: Path, protocol: int) -> tuple[Sequence[Op], tuple[Failure, ...]]:
     """Clean up, as cleanup.clean_up does, after the agent that ran with `run_dir` and `protocol`."""
     open_kernel = partial(LinuxKernel, memory=run_dir / _SYSCTLS_BEFORE, protocol=protocol)
-    return cleanup.clean_up(open_kernel, ExabgpSpeaker(run_dir, alone=True), DiskRunDirectory(run_dir))
+    speaker = SpeakerWithBfd(ExabgpSpeaker(run_dir, alone=True), BfdSupervisor(run_dir))
+    return cleanup.clean_up(open_kernel, speaker, DiskRunDirectory(run_dir))

@@ -33,6 +33,7 @@ from bgpctl.core.net.objects import (
     Route,
     RouteType,
     Sysctl,
+    WorkloadFilter,
 )
 from bgpctl.core.simulate.preview import Effect, Preview
 
@@ -49,6 +50,8 @@ def reason(reason: Reason, node: Node) -> str:
             return "workload packets are forwarded"
         case ReasonCode.NAT_OUTGOING:
             return "a pool has natOutgoing"
+        case ReasonCode.WORKLOADS:
+            return "workloads are attached"
         case ReasonCode.KEPT:
             return "kept until probes confirm its replacement, or until no member uses it"
         case ReasonCode.NOT_WANTED:
@@ -210,12 +213,8 @@ def kernel_object(item: KernelObject) -> str:
             return f"sysctl {item.name}={item.value}"
         case LinkAddress():
             return f"address {item.address} dev {item.link}"
-        case Decap():
-            return f"decapsulation on {item.underlay} into {item.link} for {count(len(item.sources), 'source')}"
-        case InnerFilter():
-            return f"inner filter on {item.link} for {count(len(item.destinations), 'destination')}"
-        case Masquerade():
-            return f"masquerade from {', '.join(map(str, item.sources))}"
+        case Decap() | InnerFilter() | WorkloadFilter() | Masquerade():
+            return _of_packets(item)
         case FdbEntry():
             return f"fdb {item.mac} dst {item.remote} dev {item.link}"
         case Neighbour():
@@ -227,6 +226,20 @@ def kernel_object(item: KernelObject) -> str:
         case Route():
             kind = "" if item.type is RouteType.UNICAST else f"{item.type.name.lower()} "
             return f"route {kind}{item.prefix}" + (f" nhid {item.next_hop:#x}" if item.next_hop else "")
+        case _:
+            assert_never(item)
+
+
+def _of_packets(item: Decap | InnerFilter | WorkloadFilter | Masquerade) -> str:
+    match item:
+        case Decap():
+            return f"decapsulation on {item.underlay} into {item.link} for {count(len(item.sources), 'source')}"
+        case InnerFilter():
+            return f"inner filter on {item.link} for {count(len(item.destinations), 'destination')}"
+        case WorkloadFilter():
+            return f"filter of workloads for {count(len(item.inside), 'pool')}"
+        case Masquerade():
+            return f"masquerade from {', '.join(map(str, item.sources))}"
         case _:
             assert_never(item)
 

@@ -24,6 +24,7 @@ from bgpctl.core.cluster.configuration import Node, Peer
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.intent import render_calico, render_short
+from bgpctl.core.intent.fields import NOT_KNOWN
 from bgpctl.core.intent.tables import Written
 from bgpctl.lab import labfile
 from bgpctl.store import texts
@@ -113,7 +114,7 @@ def _common_notes(intent: Intent, files: Sequence[Path]) -> Iterator[str]:
     yield "Keys that are not written have their default; an MTU is then derived from the underlay."
     if any(map(labfile.is_lab, files)):
         yield "The lab's own keys (segments, routers, workloads, checks) are no part of the cluster."
-    if any(remark.rule == "no-effect" for remark in intent.remarks):
+    if any(remark.rule in {"no-effect", NOT_KNOWN} for remark in intent.remarks):
         yield "Keys without effect here are left out; bgpctl validate names each."
     if _password_files(intent):
         yield f"Password files are as seen from the directory {files[0].parent}."

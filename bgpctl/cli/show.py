@@ -36,6 +36,16 @@ def _counted(row: Row, what: str) -> int | None:
     return row["traffic"][what] if row["traffic"] else None
 
 
+def _dropped(row: Row) -> str:
+    """Packets by reason, each with the sender of the last one where that is known."""
+    found = (item for item in row["dropped"] if item["packets"])
+    return ", ".join(f"{item['reason']} {item['packets']}{_from(item['last'])}" for item in found)
+
+
+def _from(last: str | None) -> str:
+    return f" (last {last})" if last else ""
+
+
 def _state(row: Row) -> str:
     return f"{row['state']} {age(row['state_age_s'])}" + (", cluster file rejected" if row["config_rejected"] else "")
 
@@ -57,6 +67,7 @@ SUMMARY: Final[Sequence[Column]] = (
     ("STATE", _state),
 )
 
+_BFD: Final[Column] = ("BFD", lambda row: row["bfd"]["state"] if row["bfd"] else None)
 _PEERS: Final[Sequence[Column]] = (
     ("PEER", lambda row: row["name"]),
     ("ADDRESS", lambda row: row["address"]),
@@ -114,8 +125,17 @@ _TUNNELS: Final[Sequence[Column]] = (
     ("PORT", lambda row: row["port"]),
     ("RX PACKETS", lambda row: _counted(row, "received_packets")),
     ("TX PACKETS", lambda row: _counted(row, "sent_packets")),
-    ("DROPPED", lambda row: _counted(row, "dropped_packets")),
+    ("DROPPED", lambda row: _dropped(row) or (0 if row["dropped"] else None)),
     ("SENDS TO", lambda row: ", ".join(row["remotes"])),
+)
+
+_WORKLOADS: Final[Sequence[Column]] = (
+    ("DEVICE", lambda row: row["device"]),
+    ("STATE", lambda row: "up" if row["up"] else "down"),
+    ("MTU", lambda row: row["mtu_bytes"]),
+    ("ADDRESSES", lambda row: ", ".join(row["addresses"])),
+    ("FILTER", lambda row: "in force" if row["filtered"] else "absent"),
+    ("DROPPED", lambda row: _dropped(row) or "0"),
 )
 
 _NODES: Final[Sequence[Column]] = (
@@ -222,11 +242,16 @@ def _listing(name: str, columns: Sequence[Column], text: str, *, key: str = "") 
 def peers(run_dir: Path, output: str) -> None:
     """BGP sessions; for those with an error the next command to run."""
     body = ask(run_dir, "peers")
-    emit(body, output, body["peers"], _PEERS)
+    emit(body, output, body["peers"], _with_bfd(body["peers"]))
     if output == "table":
         for row in body["peers"]:
             if row["next"]:
                 click.echo(f"! {row['name']}: {row['error']}; see: {row['next']}")
+
+
+def _with_bfd(rows: Sequence[Row]) -> Sequence[Column]:
+    """The columns of peers, with one for BFD where a peer has it."""
+    return (*_PEERS[:-1], _BFD, _PEERS[-1]) if any(row["bfd"] for row in rows) else _PEERS
 
 
 @show.command()
@@ -265,6 +290,7 @@ def _plain(value: object) -> object:
 
 
 _listing("tunnels", _TUNNELS, "Tunnel devices and the remotes behind them.")
+_listing("workloads", _WORKLOADS, "Workloads of this node, their addresses, and what was dropped of theirs.")
 _listing("nodes", _NODES, "Members of the cluster.")
 _listing("pools", _POOLS, "IP pools and how they are encapsulated from here.")
 _listing("blocks", _BLOCKS, "Blocks and their owners.")

@@ -30,12 +30,13 @@ _SCHEMA: Final = "bgpctl/validate/v1"
 @click.command()
 @files_option
 @output_option
-def validate(files: tuple[Path, ...], output: str) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Show notes too: what is understood and has no effect here.")
+def validate(files: tuple[Path, ...], output: str, *, verbose: bool) -> None:
     """Check cluster and lab files: schema and meaning. Needs no root and no kernel."""
     loaded = texts.load(files)
     problems = _all_problems(loaded, files)
     if output == "table":
-        _print(loaded, problems)
+        _print(loaded, problems, verbose=verbose)
     else:
         emit({"schema": _SCHEMA, "ok": is_ok(problems), "problems": list(map(_row, problems))}, output, (), ())
     sys.exit(Exit.OK if is_ok(problems) else Exit.INVALID)
@@ -67,11 +68,14 @@ def _row(problem: Problem) -> dict[str, Any]:
     }
 
 
-def _print(loaded: Loaded, problems: tuple[Problem, ...]) -> None:
-    findings.show(problems)
+def _print(loaded: Loaded, problems: tuple[Problem, ...], *, verbose: bool) -> None:
+    """A cluster that exists somewhere has hundreds of notes: without `verbose` they are counted."""
+    shown = [problem for problem in problems if verbose or problem.severity is not Severity.INFO]
+    findings.show(shown)
+    counts = findings.counts(problems) + ("" if len(shown) == len(problems) else " (notes: -v)")
     if not is_ok(problems):
-        click.echo(findings.counts(problems), err=True)
+        click.echo(counts, err=True)
     elif isinstance(loaded, Intent):
         sizes = {"node": loaded.nodes, "pool": loaded.pools, "peer": loaded.peers}
         size = ", ".join(count(len(found), noun) for noun, found in sizes.items())
-        click.echo(f"valid: {size}" + (f"; {findings.counts(problems)}" if problems else ""))
+        click.echo(f"valid: {size}" + (f"; {counts}" if problems else ""))

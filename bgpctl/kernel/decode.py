@@ -21,6 +21,7 @@ from bgpctl.core.net.objects import (
     ALIAS,
     LOCAL_TABLE,
     PROTOCOL,
+    WORKLOADS,
     FdbEntry,
     Link,
     LinkAddress,
@@ -71,6 +72,7 @@ _IFLA_IFNAME: Final = 3
 _IFLA_MTU: Final = 4
 _IFLA_LINKINFO: Final = 18
 _IFLA_IFALIAS: Final = 20
+_IFLA_GROUP: Final = 27
 _IFLA_INFO_KIND: Final = 1
 _IFLA_INFO_DATA: Final = 2
 _RESTLESS: Final = frozenset({"bridge", "bond", "hsr"})
@@ -145,6 +147,7 @@ class LinkFacts(NamedTuple):
     running: bool
     alias: str
     details: bytes
+    group: int = 0
 
 
 def link_facts(body: bytes) -> LinkFacts:
@@ -163,13 +166,16 @@ def link_facts(body: bytes) -> LinkFacts:
         running=bool(flags & _IFF_RUNNING),
         alias=_text(found.get(_IFLA_IFALIAS, b"")),
         details=b"" if kind in _RESTLESS else info.get(_IFLA_INFO_DATA, b""),
+        group=u32(found.get(_IFLA_GROUP, bytes(4))),
     )
 
 
 def link(facts: LinkFacts, kind: LinkKind | None = None) -> Link:
     """The link, of no encapsulation unless its kind is given."""
     known = kind or Plain(facts.kind)
-    return Link(facts.name, known, facts.mtu_bytes, facts.mac, facts.up, owned=facts.alias == ALIAS)
+    owned = facts.alias == ALIAS
+    workload = not owned and facts.group == WORKLOADS
+    return Link(facts.name, known, facts.mtu_bytes, facts.mac, facts.up, owned=owned, workload=workload)
 
 
 def link_traffic(body: bytes) -> Traffic:

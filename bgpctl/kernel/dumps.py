@@ -25,9 +25,10 @@ from bgpctl.core.net.objects import (
     NextHopGroup,
     Rule,
     Sysctl,
+    WorkloadFilter,
 )
 from bgpctl.core.net.route_set import RouteSet
-from bgpctl.kernel import decode, encode, inner_filter, masquerade, nft, rules, sysctl
+from bgpctl.kernel import decode, encode, inner_filter, masquerade, nft, rules, sysctl, workload_filter
 from bgpctl.kernel.decode import LinkFacts
 from bgpctl.kernel.encapsulations import link
 from bgpctl.kernel.links import list_links
@@ -89,6 +90,9 @@ class Dumps:
         self._filters: frozenset[InnerFilter] = frozenset()
         self._filters_of: tuple[int | None, frozenset[tuple[int, str]]] | None = None
         self._filters_may_be_left_behind = True
+        self._workload_filter: WorkloadFilter | None = None
+        self._workload_filter_of: int | None = None
+        self._workload_filter_may_be_there = True
         self.masquerading = set(encode.FAMILY)
         self.named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
 
@@ -130,6 +134,8 @@ class Dumps:
                 return {"inner_filters": self._inner_filters(names, links)}
             case Part.MASQUERADES:
                 return {"masquerades": self._masquerades()}
+            case Part.WORKLOAD_FILTERS:
+                return {"workload_filters": self._workload_filters(links)}
             case Part.FDB:
                 dumped = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(encode.AF_BRIDGE, 0, 0, 0, 0))
                 return {"fdb": read(dumped, names, decode.fdb_entry)}
@@ -150,7 +156,11 @@ class Dumps:
         """The mirror with the sysctls of now: they are files, of which there are no notifications."""
         dataplane = mirror.dataplane
         sysctls = frozenset(self._sysctls(dataplane.links, dataplane.addresses))
-        return replace(mirror, dataplane=_with(dataplane, {"sysctls": sysctls}))
+        return (
+            mirror
+            if sysctls == dataplane.sysctls
+            else replace(mirror, dataplane=_with(dataplane, {"sysctls": sysctls}))
+        )
 
     def _next_hops(
         self, names: Mapping[int, str], links: Iterable[Link]
@@ -221,6 +231,21 @@ class Dumps:
             raise Unavailable(f"cannot read which packets pass in tunnels: {error}") from error
         self._filters_may_be_left_behind = has_tunnel or bool(self._filters)
         return self._filters
+
+    def _workload_filters(self, links: Iterable[Link]) -> frozenset[WorkloadFilter]:
+        has_workload = any(link.workload for link in links)
+        # Without a workload, read once at the start and while an earlier read found something.
+        if not has_workload and not self._workload_filter_may_be_there:
+            return frozenset()
+        try:
+            now = nft.generation()
+            if now is None or now != self._workload_filter_of:
+                self._workload_filter, self._workload_filter_of = workload_filter.observe(), now
+        except OSError as error:
+            raise Unavailable(f"cannot read which packets pass from workloads: {error}") from error
+        found = frozenset([self._workload_filter] if self._workload_filter else [])
+        self._workload_filter_may_be_there = has_workload or bool(found)
+        return found
 
     def _masquerades(self) -> frozenset[Masquerade]:
         # Listing a table takes a process: done at the first observation, and while there is a table.

@@ -15,7 +15,7 @@ from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op, Remove, after_each
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import Key, Sysctl, Traffic, key_of
+from bgpctl.core.net.objects import Drops, Key, Sysctl, Traffic, key_of
 from bgpctl.ports import Host, Kernel
 
 _EMPTY: Final = Dataplane()
@@ -88,9 +88,13 @@ class FakeHost(Host):
     def __init__(self) -> None:
         self.peers: frozenset[Address] = frozenset()
         self.counters: Mapping[str, Traffic] = {}
+        self.dropped: Mapping[str, tuple[Drops, ...]] = {}
 
     def connected(self) -> frozenset[Address]:
         return self.peers
 
     def traffic(self) -> Mapping[str, Traffic]:
         return self.counters
+
+    def drops(self) -> Mapping[str, tuple[Drops, ...]]:
+        return self.dropped

@@ -16,7 +16,7 @@ _PRIVILEGE: Final = "run as root or with CAP_NET_ADMIN"
 _GENERAL: Final = {
     errno.EPERM: _PRIVILEGE,
     errno.EACCES: _PRIVILEGE,
-    errno.ENOPKG: "install nftables: it limits whose packets the kernel decapsulates, and does natOutgoing",
+    errno.ENOPKG: "install nftables: it filters what comes from tunnels and workloads, and does natOutgoing",
 }
 
 

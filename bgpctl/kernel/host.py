@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import Traffic
-from bgpctl.kernel import sockets, traffic
+from bgpctl.core.net.objects import Drops, Traffic
+from bgpctl.kernel import drops, sockets, traffic
 from bgpctl.ports import Host, Unavailable
 
 
@@ -23,5 +23,11 @@ class LinuxHost(Host):
     def traffic(self) -> Mapping[str, Traffic]:
         try:
             return traffic.read()
+        except OSError as error:
+            raise Unavailable(str(error)) from error
+
+    def drops(self) -> Mapping[str, tuple[Drops, ...]]:
+        try:
+            return drops.read()
         except OSError as error:
             raise Unavailable(str(error)) from error

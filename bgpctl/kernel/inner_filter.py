@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import InnerFilter
-from bgpctl.kernel import nft
+from bgpctl.core.net.objects import Drops, InnerFilter
+from bgpctl.kernel import counted_drops, nft
 from bgpctl.kernel.masquerade import prefixes
 
 _FAMILY: Final = "netdev"
@@ -27,16 +27,22 @@ _NAMES: Final = frozenset(
 _PREFIX: Final = "bgpctl_inner_"
 _IP: Final = {4: "ip", 6: "ip6"}
 _ECHO: Final = {4: "icmp type 8", 6: "icmpv6 type 128"}
-_DISCOVERY: Final = {4: (), 6: ("icmpv6 type 133-137 counter drop",)}
+_DISCOVERY: Final = {4: (), 6: ("icmpv6 type 133-137 goto discovery",)}
 """Router and neighbour discovery and redirects: neighbours are our own entries alone."""
-_PASSING: Final = ("accept", "accept", "accept", "accept", "drop")
-_VERDICTS: Final = {4: _PASSING, 6: ("drop", *_PASSING)}
+_PASSING: Final = ("accept", "accept", "accept", "accept", "goto", "goto", "goto")
+_VERDICTS: Final = {4: _PASSING, 6: ("goto", *_PASSING)}
+_REASONS: Final = {4: ("source", "destination", "other"), 6: ("discovery", "source", "destination", "other")}
 _SETS: Final = ("members", "own", "sources", "destinations")
 
 
 def put(wanted: InnerFilter) -> None:
     """Let pass what `wanted` describes, in place of an earlier table, in one transaction. Raises OSError."""
-    nft.replace(_table(wanted.link), body(wanted), _FAMILY)
+    nft.replace(_table(wanted.link), body(wanted, dropped(wanted.link)), _FAMILY)
+
+
+def dropped(link: str) -> tuple[Drops, ...]:
+    """The packets that the filter of a device has dropped; empty without one. Raises OSError."""
+    return counted_drops.counted(nft.listed(_table(link), _FAMILY))
 
 
 def remove(link: str) -> None:
@@ -68,19 +74,34 @@ def _read(table: str, link: str, links: Collection[str]) -> InnerFilter | None:
     return found if found and found.link == link else None
 
 
-def body(wanted: InnerFilter) -> str:
+def links_with_tables(tables: Collection[str]) -> tuple[str, ...]:
+    """Of the names that devices of ours may have those that a table is for."""
+    return tuple(sorted(link for link in _NAMES if _table(link) in tables))
+
+
+def body(wanted: InnerFilter, before: Iterable[Drops] = ()) -> str:
     """The table's content."""
     ip, kind = _IP[wanted.version], f"ipv{wanted.version}_addr"
     rules = (
+        *_clamp(wanted.most_segment_bytes),
         *_DISCOVERY[wanted.version],
         f"{ip} saddr @sources {ip} daddr @destinations accept",
         f"{ip} saddr @members {ip} daddr @destinations accept",
         *(f"{ip} saddr @{name} {ip} daddr @own {_ECHO[wanted.version]} accept" for name in ("sources", "members")),
-        f'counter drop comment "{wanted.link}"',  # nft's JSON shows a chain without its device
+        f"meta protocol != {ip} goto other",
+        f"{ip} saddr != @sources {ip} saddr != @members goto source",
+        f'goto destination comment "{wanted.link}"',  # nft's JSON shows a chain without its device
     )
+    counting = counted_drops.declared(_REASONS[wanted.version], wanted.version, before)
     hook = f'type filter hook ingress device "{wanted.link}" priority 0; policy accept;'
     sets = (_set(name, kind, getattr(wanted, name)) for name in _SETS)
-    return "\n".join((*sets, "chain ingress {", hook, *rules, "}"))
+    return "\n".join((*sets, counting, "chain ingress {", hook, *rules, "}"))
+
+
+def _clamp(bytes_: int) -> tuple[str, ...]:
+    """The SYN of either end comes in by a tunnel at the other one: so both directions have it."""
+    size = "tcp option maxseg size"
+    return (f"tcp flags & syn == syn {size} > {bytes_} {size} set {bytes_}",) if bytes_ else ()
 
 
 def _set(name: str, kind: str, elements: Iterable[object]) -> str:
@@ -98,12 +119,15 @@ def _table(link: str) -> str:
 def parse(listed: list[dict[str, Any]]) -> InnerFilter | None:
     """The reverse of `body`, from nft's JSON; None for rules of another program, or without a device."""
     sets = {item["set"]["name"]: item["set"] for item in listed if "set" in item}
-    rules = [item["rule"] for item in listed if "rule" in item]
-    if sets.keys() != set(_SETS) or not rules:
+    rules = counted_drops.rules_of(listed, "ingress")
+    if not sets.keys() >= set(_SETS) or not rules:
         return None
     version, link = 4 if sets["own"]["type"] == "ipv4_addr" else 6, str(rules[-1].get("comment", ""))
-    if tuple(next(iter(rule["expr"][-1]), "") for rule in rules) != _VERDICTS[version]:
+    clamp = rules[0]["expr"][-1].get("mangle", {}).get("value", 0)
+    if tuple(next(iter(rule["expr"][-1]), "") for rule in rules[bool(clamp) :]) != _VERDICTS[version]:
+        return None
+    if not counted_drops.is_as_declared(listed, _REASONS[version]):
         return None
     members, own = (tuple(sorted(map(Address.parse, sets[name].get("elem", [])))) for name in ("members", "own"))
     sources, destinations = (prefixes(sets[name].get("elem", [])) for name in ("sources", "destinations"))
-    return InnerFilter(link, version, members, own, sources, destinations)
+    return InnerFilter(link, version, members, own, sources, destinations, clamp)

@@ -35,8 +35,9 @@ from bgpctl.core.net.objects import (
     Plain,
     Route,
     Sysctl,
+    WorkloadFilter,
 )
-from bgpctl.kernel import decode, encode, inner_filter, masquerade, runs, sysctl
+from bgpctl.kernel import decode, encode, inner_filter, masquerade, runs, sysctl, workload_filter
 from bgpctl.kernel.dumps import Dumps, has_next_hop_objects, read
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
 from bgpctl.kernel.encode import Batched
@@ -209,9 +210,10 @@ class LinuxKernel(Kernel):
 
     def apply(self, ops: Sequence[Op]) -> tuple[Failure, ...]:
         failures: list[Failure] = []
+        groups = tuple(by_kind(ops))
         with self._acting(ops):
-            scene = self._dumps.scene()
-            for kind, group in by_kind(ops):
+            scene = self._scene(kind for kind, _ in groups)
+            for kind, group in groups:
                 if issubclass(kind, Batched):
                     for start in range(0, len(group), CHUNK):
                         failures += self._batch(group[start : start + CHUNK], kind, scene)
@@ -227,6 +229,16 @@ class LinuxKernel(Kernel):
             with self._watch.paused():
                 self._watch.mirror = unconfirmed(self._watch.mirror, ops, failures)
         return tuple(failures)
+
+    def _scene(self, kinds: Iterable[type]) -> Scene:
+        """The links as they are now; of a watched kernel by its notifications, where no device is changed."""
+        if self._watch and all(issubclass(kind, Batched) for kind in kinds):
+            with self._watch.paused():
+                mirror = self._watch.mirror
+            if Part.LINKS not in mirror.stale:
+                indexes = {facts.name: facts.number for facts in mirror.links.values()}
+                return Scene(indexes, {link.name: link for link in mirror.dataplane.links})
+        return self._dumps.scene()
 
     def _acting(self, ops: Sequence[Op]) -> AbstractContextManager[None]:
         if self._watch is None:
@@ -293,6 +305,8 @@ class LinuxKernel(Kernel):
             case InnerFilter():
                 scene.index(obj.link)
                 inner_filter.put(obj)
+            case WorkloadFilter():
+                workload_filter.put(obj, scene.links)
             case Masquerade():
                 masquerade.put(obj)
                 self._dumps.masquerading.add(obj.version)
@@ -314,6 +328,8 @@ class LinuxKernel(Kernel):
                 self._letting_in(obj, scene).remove_decap(obj.link, scene)
             case InnerFilter():
                 inner_filter.remove(obj.link)
+            case WorkloadFilter():
+                workload_filter.remove()
             case Masquerade():
                 masquerade.remove(obj.version)
             case Sysctl():

@@ -38,7 +38,7 @@ def observe(version: int) -> Masquerade | None:
 
 
 def body(wanted: Masquerade) -> str:
-    """The table's content: UDP keeps clear of the ports of tunnels, everything else may leave from any."""
+    """The table's content: BGP keeps its source, UDP keeps clear of the ports of tunnels, the rest has any port."""
     # 17 is UDP: its name would need /etc/protocols, which a minimal host lacks.
     family = _FAMILY[wanted.version]
     outbound = f"{family} saddr @sources {family} daddr != @inside"
@@ -49,9 +49,14 @@ def body(wanted: Masquerade) -> str:
     set inside {{ {kind}; elements = {{ {_elements(wanted.inside)} }}; }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
+        {_bgp(wanted.bgp_ports)}
         {outbound} meta l4proto 17 masquerade to :{low}-{high} fully-random
         {outbound} masquerade fully-random
     }}"""
+
+
+def _bgp(ports: tuple[int, ...]) -> str:
+    return f"meta l4proto 6 th dport {{ {', '.join(map(str, ports))} }} return" if ports else ""
 
 
 @nft.of_ours
@@ -59,12 +64,21 @@ def parse(listed: list[dict[str, Any]]) -> Masquerade | None:
     """The reverse of `body`, from nft's JSON."""
     sets = {item["set"]["name"]: item["set"].get("elem", []) for item in listed if "set" in item}
     rules = [item["rule"]["expr"] for item in listed if "rule" in item]
+    ports: tuple[int, ...] = ()
+    if rules and "return" in rules[0][-1]:
+        ports = _ports(rules[0][-2]["match"]["right"])
+        rules = rules[1:]
     match rules:
         case [[_, _, _, {"masquerade": {"port": {"range": [int(low), int(high)]}}}], [_, _, {"masquerade": _}]]:
             sources = prefixes(sets.get("sources", []))
-            return Masquerade(sources, prefixes(sets.get("inside", [])), (low, high)) if sources else None
+            return Masquerade(sources, prefixes(sets.get("inside", [])), (low, high), ports) if sources else None
         case _:
             return None
+
+
+def _ports(right: Any) -> tuple[int, ...]:
+    """Nft shows a set of one element as that."""
+    return tuple(sorted(right["set"])) if isinstance(right, dict) else (int(right),)
 
 
 def _elements(prefixes: tuple[Prefix, ...]) -> str:

@@ -47,6 +47,7 @@ from bgpctl.core.net.objects import (
     NextHopGroup,
     Route,
     Sysctl,
+    WorkloadFilter,
 )
 from bgpctl.core.net.route_set import RouteSet
 from bgpctl.core.net.table import ShardKey, shard_of
@@ -63,6 +64,7 @@ class Part(enum.Enum):
     DECAPS = "decaps"
     INNER_FILTERS = "inner filters"
     MASQUERADES = "masquerades"
+    WORKLOAD_FILTERS = "workload filters"
     FDB = "fdb"
     NEIGHBOURS = "neighbours"
     NEXT_HOPS = "next hops"
@@ -78,6 +80,7 @@ _PARTS_OF: Final[Mapping[type, frozenset[Part]]] = {
     Decap: frozenset({Part.DECAPS, Part.LINKS}),
     InnerFilter: frozenset({Part.INNER_FILTERS}),
     Masquerade: frozenset({Part.MASQUERADES}),
+    WorkloadFilter: frozenset({Part.WORKLOAD_FILTERS}),
     FdbEntry: frozenset({Part.FDB}),
     Neighbour: frozenset({Part.NEIGHBOURS}),
     NextHop: frozenset({Part.NEXT_HOPS}),

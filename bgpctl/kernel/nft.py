@@ -12,11 +12,19 @@ import os
 import socket
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
-from bgpctl.kernel.netlink import NETLINK_ADD_MEMBERSHIP, NLM_F_REQUEST, SOL_NETLINK, attributes, messages
+from bgpctl.kernel.netlink import (
+    NETLINK_ADD_MEMBERSHIP,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    SOL_NETLINK,
+    Message,
+    attributes,
+    messages,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,6 +39,11 @@ _NFNLGRP_NFTABLES: Final = 7
 _NFT_MSG_NEWGEN: Final = 15
 _NFT_MSG_GETGEN: Final = 10 << 8 | 16  # NFNL_SUBSYS_NFTABLES
 _NFT_MSG_ANSWERED: Final = 10 << 8 | _NFT_MSG_NEWGEN
+_NFT_MSG_GETTABLE: Final = 10 << 8 | 1
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_NLM_F_DUMP_INTR: Final = 0x10
+_FAMILIES: Final = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
+"""NFPROTO_…, in nft's words."""
 _GENERATION: Final = 1  # NFTA_GEN_ID
 _HEADER_BYTES: Final = 16
 _NFGENMSG_BYTES: Final = 4
@@ -56,6 +69,8 @@ def listed(table: str, family: str = "ip") -> list[dict[str, Any]]:
     Raises:
         OSError: with nft's complaint.
     """
+    if (family, table) not in tables():
+        return []
     try:
         text = _run(["-j", "list", "table", family, table])
     except OSError as error:
@@ -82,33 +97,59 @@ def of_ours(parse: Callable[P, T | None]) -> Callable[P, T | None]:
 
 
 def tables() -> list[tuple[str, str]]:
-    """Family and name of every table; none where there is no nft, or no nftables. Raises OSError with its complaint."""
-    try:
-        text = _run(["-j", "list", "tables"])
-    except OSError as error:
-        if error.errno in (errno.ENOPKG, errno.EPROTONOSUPPORT):
-            return []
-        raise
-    found = (item["table"] for item in json.loads(text)["nftables"] if "table" in item)
-    return [(table["family"], table["name"]) for table in found]
+    """
+    Family and name of every table; none where the kernel has no nftables. Asked of the kernel itself, since a process
+    would cost more than all else that a node without tables does at its start. Raises OSError.
+    """
+    found: list[tuple[str, str]] | None = None
+    while found is None:
+        found = _tables()
+    return found
+
+
+def _tables() -> list[tuple[str, str]] | None:
+    """None if they changed meanwhile."""
+    found: list[tuple[str, str]] = []
+    for message in _answers(_NFT_MSG_GETTABLE, NLM_F_DUMP):
+        if message.type == _NLMSG_ERROR:
+            (code,) = struct.unpack_from("=i", message.body)
+            raise OSError(-code, os.strerror(-code))
+        if message.flags & _NLM_F_DUMP_INTR:
+            return None
+        name = attributes(message.body, _NFGENMSG_BYTES)[_TABLE_NAME].rstrip(b"\0").decode()
+        found.append((_FAMILIES.get(message.body[0], "unknown"), name))
+    return found
 
 
 def generation() -> int | None:
     """A number that changes with every change of any table; None where the kernel has no nftables. Raises OSError."""
+    for message in _answers(_NFT_MSG_GETGEN):
+        if message.type == _NFT_MSG_ANSWERED:
+            return int.from_bytes(attributes(message.body, _NFGENMSG_BYTES)[_GENERATION], "big")
+    return None
+
+
+def _answers(kind: int, flags: int = 0) -> Iterator[Message]:
+    """The kernel's answers to a question, the last of them maybe an error; none without nftables. Raises OSError."""
     try:
         asking = _open()
     except OSError as error:
         if error.errno in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
-            return None
+            return
         raise
     with asking:
         asking.settimeout(_ANSWER_S)
-        head = struct.pack("=IHHII", _HEADER_BYTES + _NFGENMSG_BYTES, _NFT_MSG_GETGEN, NLM_F_REQUEST, 1, 0)
+        head = struct.pack("=IHHII", _HEADER_BYTES + _NFGENMSG_BYTES, kind, NLM_F_REQUEST | flags, 1, 0)
         asking.send(head + bytes(_NFGENMSG_BYTES))
-        for message in messages(asking.recv(_EVENT_BYTES)):
-            if message.type == _NFT_MSG_ANSWERED:
-                return int.from_bytes(attributes(message.body, _NFGENMSG_BYTES)[_GENERATION], "big")
-    return None
+        while True:
+            for message in messages(asking.recv(_EVENT_BYTES)):
+                if message.type == _NLMSG_DONE:
+                    return
+                yield message
+                if message.type == _NLMSG_ERROR:
+                    return
+            if not flags:
+                return
 
 
 def ruleset() -> list[dict[str, Any]]:

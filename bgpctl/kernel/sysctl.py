@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,15 +19,22 @@ from bgpctl import filesystem
 from bgpctl.core.net.objects import Sysctl
 
 log = logging.getLogger("bgpctl.kernel")
-_ROOT: Final = Path("/proc/sys")
+_ROOT: Final = "/proc/sys"
+_MAX_BYTES: Final = 4096
+"""The kernel answers with a page at most."""
 
 
 def read(name: str) -> Sysctl | None:
     """The present value; None if there is no such name, for instance because its link is gone."""
     try:
-        return Sysctl(name, _path(name).read_text().strip())
+        file = os.open(_path(name), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    try:
+        # Without buffers and decoders: some are read at every observation.
+        return Sysctl(name, os.read(file, _MAX_BYTES).decode().strip())
+    finally:
+        os.close(file)
 
 
 def write(wanted: Sysctl) -> None:
@@ -36,7 +44,7 @@ def write(wanted: Sysctl) -> None:
     Raises OSError: EINVAL for a name outside net/, else the kernel's answer (ENOENT: no such name).
     """
     if read(wanted.name) != wanted:
-        _path(wanted.name).write_text(wanted.value)
+        Path(_path(wanted.name)).write_text(wanted.value)
 
 
 class Memory:
@@ -92,8 +100,8 @@ def _load(file: Path) -> dict[str, str]:
     return {}
 
 
-def _path(name: str) -> Path:
+def _path(name: str) -> str:
     parts = name.split("/")
     if parts[0] != "net" or ".." in parts:
         raise OSError(errno.EINVAL, f"{name} is not below net/")
-    return _ROOT.joinpath(*parts)
+    return f"{_ROOT}/{name}"

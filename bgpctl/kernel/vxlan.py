@@ -16,7 +16,7 @@ from bgpctl.core.cluster.encapsulation import VXLAN
 from bgpctl.core.fabric.vxlan import OVERHEAD_BYTES, HostFacts, Vxlan, VxlanFrame
 from bgpctl.core.migration.probes import Probe
 from bgpctl.core.net.addresses import Address, Vni
-from bgpctl.core.net.objects import Decap, Link, LinkKind, Traffic
+from bgpctl.core.net.objects import Decap, Drops, Link, LinkKind, Traffic
 from bgpctl.kernel import decode, modules, nft, probe_packets, vxlan_guard
 from bgpctl.kernel.decode import LinkFacts, Names
 from bgpctl.kernel.link_messages import Arguments
@@ -30,8 +30,7 @@ from bgpctl.ports import Unavailable
 _KIND: Final = "vxlan"
 # linux/if_link.h
 _IFLA_VXLAN_ID, _IFLA_VXLAN_LINK, _IFLA_VXLAN_LOCAL = 1, 3, 4
-_IFLA_VXLAN_PORT, _IFLA_VXLAN_LOCAL6 = 15, 17
-_DF_INHERIT: Final = 2  # VXLAN_DF_INHERIT: the outer DF bit follows the inner packet's
+_IFLA_VXLAN_PORT, _IFLA_VXLAN_LOCAL6, _IFLA_VXLAN_DF = 15, 17, 29
 _VNI_VALID: Final = 0x08000000
 _TEST_LINKS: Final = (
     {"ifname": "test0", "kind": "veth", "peer": "test1"},
@@ -68,7 +67,8 @@ class VxlanImplementation:
         if facts.kind != _KIND:
             return None
         guarded = vxlan_guard.observe([facts.name]).get(facts.name)
-        return decode.link_traffic(message)._replace(dropped_packets=guarded.dropped_packets if guarded else None)
+        found = decode.link_traffic(message)
+        return found._replace(dropped_packets=guarded.dropped_packets, drops=guarded.dropped) if guarded else found
 
     def survey(self, *, tried: bool) -> HostFacts:
         return HostFacts(_can_be_made() if tried else modules.is_there(_KIND))
@@ -93,7 +93,8 @@ def device_kind(facts: LinkFacts, names: Names) -> Vxlan | None:
     if local is None or underlay is None:
         return None
     vni, port = found.get(_IFLA_VXLAN_ID, bytes(4)), found.get(_IFLA_VXLAN_PORT, b"")
-    return Vxlan(Vni(decode.u32(vni)), int.from_bytes(port, "big"), decode.address(local), underlay)
+    df = int.from_bytes(found.get(_IFLA_VXLAN_DF, b""), "little")
+    return Vxlan(Vni(decode.u32(vni)), int.from_bytes(port, "big"), decode.address(local), underlay, df)
 
 
 class VxlanDevices:
@@ -166,12 +167,12 @@ class VxlanDevices:
         kind = kinds.get(decap.link)
         if kind is None:
             raise OSError(errno.ENODEV, f"no VXLAN device {decap.link}")
-        vxlan_guard.put(decap, kind, _dropped_packets(decap.link))
+        vxlan_guard.put(decap, kind, _dropped_while_open(decap.link))
 
     def remove_decap(self, link: str, scene: Scene) -> None:
         kind = scene.links[link].kind if link in scene.links else None
         if isinstance(kind, Vxlan):
-            vxlan_guard.shut(link, kind, _dropped_packets(link))
+            vxlan_guard.shut(link, kind, _dropped(link))
         else:
             vxlan_guard.remove(link)
 
@@ -188,10 +189,16 @@ class VxlanDevices:
         """The sockets are not ours."""
 
 
-def _dropped_packets(link: str) -> int:
+def _dropped(link: str) -> tuple[Drops, ...]:
     """The count goes on when a table is replaced."""
     found = vxlan_guard.observe([link]).get(link)
-    return found.dropped_packets if found else 0
+    return found.dropped if found else ()
+
+
+def _dropped_while_open(link: str) -> tuple[Drops, ...]:
+    """Without the count of a table that let in nothing: members whose probes came before we were ready are no news."""
+    found = vxlan_guard.observe([link]).get(link)
+    return found.dropped if found and found.sources is not None else ()
 
 
 def _creation(link: Link, kind: Vxlan, underlay_index: int) -> Arguments:
@@ -203,7 +210,7 @@ def _creation(link: Link, kind: Vxlan, underlay_index: int) -> Arguments:
         "vxlan_port": kind.port,
         "vxlan_link": underlay_index,
         "vxlan_learning": 0,
-        "vxlan_df": _DF_INHERIT,
+        "vxlan_df": kind.df,
         "mtu": link.mtu_bytes,
         **_local(kind),
         **({"address": link.mac} if link.mac else {}),
@@ -211,8 +218,8 @@ def _creation(link: Link, kind: Vxlan, underlay_index: int) -> Arguments:
 
 
 def _move(wanted: Vxlan, present: Vxlan) -> Arguments:
-    """The attributes that change the local address in place, empty if none; the VNI is repeated, since it stays."""
-    return {} if wanted == present else {"kind": _KIND, "vxlan_id": wanted.vni, **_local(wanted)}
+    """The attributes that change in place, empty if none does; the VNI is repeated, since it stays."""
+    return {} if wanted == present else {"kind": _KIND, "vxlan_id": wanted.vni, "vxlan_df": wanted.df, **_local(wanted)}
 
 
 def _local(kind: Vxlan) -> Mapping[str, object]:

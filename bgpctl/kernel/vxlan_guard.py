@@ -23,8 +23,8 @@ from typing import Any, Final, NamedTuple
 
 from bgpctl.core.fabric.vxlan import LINKS, Vxlan
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import Decap
-from bgpctl.kernel import nft
+from bgpctl.core.net.objects import Decap, Drops
+from bgpctl.kernel import counted_drops, nft
 
 _PREFIX: Final = "bgpctl_"
 _FAMILY: Final = {4: "ip", 6: "ip6"}
@@ -35,6 +35,8 @@ _NOWHERE: Final = {version: Address(version, 0) for version in _FAMILY}
 _UDP: Final = "meta l4proto 17"  # by number: names come from /etc/protocols, which a small system has not
 _VNI_AT: Final = 96
 """Bits from the UDP header to the VNI: 8 bytes of UDP, 4 of VXLAN."""
+REASONS: Final = {4: ("sender",), 6: ("fragment", "sender")}
+"""By IP version: the sender is no member, or may be none."""
 
 
 class Guarded(NamedTuple):
@@ -42,7 +44,7 @@ class Guarded(NamedTuple):
     A table as it is. `sources` None: it lets in nothing; `own` are then empty, and `local` is none.
 
     Attributes:
-        dropped_packets: since the device has a table.
+        dropped: since the device has a table.
     """
 
     link: str
@@ -52,7 +54,11 @@ class Guarded(NamedTuple):
     local: Address | None
     own: tuple[Address, ...]
     sources: tuple[Address, ...] | None
-    dropped_packets: int
+    dropped: tuple[Drops, ...] = ()
+
+    @property
+    def dropped_packets(self) -> int:
+        return sum(item.packets for item in self.dropped)
 
     def decap(self, kind: Vxlan) -> Decap | None:
         """Its Decap, for a device of this kind; None if it lets in nothing, or is for another device."""
@@ -69,12 +75,13 @@ class Guarded(NamedTuple):
         return Decap(self.link, "", self.local or _NOWHERE[self.version], self.sources or ())
 
 
-def shut(link: str, kind: Vxlan, dropped_before: int = 0) -> None:
+def shut(link: str, kind: Vxlan, dropped_before: Iterable[Drops] = ()) -> None:
     """Let in nothing for the device. Raises OSError."""
-    nft.replace(_table(link), _body([], _dropping(kind, dropped_before)), _FAMILY[kind.local.version])
+    version = kind.local.version
+    nft.replace(_table(link), _body(version, [], _dropping(kind), dropped_before), _FAMILY[version])
 
 
-def put(decap: Decap, kind: Vxlan, dropped_before: int = 0) -> None:
+def put(decap: Decap, kind: Vxlan, dropped_before: Iterable[Drops] = ()) -> None:
     """Let in what `decap` allows, in place of an earlier table, in one transaction. Raises OSError."""
     nft.replace(_table(decap.link), body(decap, kind, dropped_before), _FAMILY[kind.local.version])
 
@@ -99,26 +106,27 @@ def observe(links: Collection[str]) -> Mapping[str, Guarded]:
 def _read(table: str, family: str, link: str, links: Collection[str]) -> Guarded | None:
     version = _VERSION[family]
     found = parse(link, version, nft.listed(table, family))
-    return found if found or link in links else Guarded(link, version, 0, 0, None, (), None, 0)
+    return found if found or link in links else Guarded(link, version, 0, 0, None, (), None)
 
 
-def body(decap: Decap, kind: Vxlan, dropped_before: int = 0) -> str:
+def body(decap: Decap, kind: Vxlan, dropped_before: Iterable[Drops] = ()) -> str:
     """The table's content. `local` has a rule of its own, from which `parse` reads it."""
     family = _FAMILY[kind.local.version]
     member = f"{_UDP} th dport {kind.port} {family} saddr @sources {family} daddr"
     sets = [_set("sources", kind.local.version, decap.sources), _set("own", kind.local.version, decap.own)]
-    return _body(sets, [f"{member} {decap.local} accept", f"{member} @own accept", *_dropping(kind, dropped_before)])
+    rules = [f"{member} {decap.local} accept", f"{member} @own accept", *_dropping(kind)]
+    return _body(kind.local.version, sets, rules, dropped_before)
 
 
-def _body(sets: Iterable[str], rules: Iterable[str]) -> str:
-    lines = (*sets, "chain input {", f"    {_HOOK}", *(f"    {rule}" for rule in rules), "}")
-    return "\n".join(f"    {line}" for line in lines)
+def _body(version: int, sets: Iterable[str], rules: Iterable[str], before: Iterable[Drops]) -> str:
+    counting = counted_drops.declared(REASONS[version], version, before)
+    return "\n".join((*sets, counting, "chain input {", _HOOK, *rules, "}"))
 
 
-def _dropping(kind: Vxlan, dropped_before: int) -> Iterator[str]:
+def _dropping(kind: Vxlan) -> Iterator[str]:
     if kind.local.version == 6:
-        yield f"{_UDP} exthdr frag exists th dport {kind.port} counter drop"
-    yield f"{_UDP} th dport {kind.port} @th,{_VNI_AT},24 {kind.vni} counter packets {dropped_before} bytes 0 drop"
+        yield f"{_UDP} exthdr frag exists th dport {kind.port} goto fragment"
+    yield f"{_UDP} th dport {kind.port} @th,{_VNI_AT},24 {kind.vni} goto sender"
 
 
 def _set(name: str, version: int, addresses: Iterable[Address]) -> str:
@@ -135,10 +143,13 @@ def _table(link: str) -> str:
 def parse(link: str, version: int, listed: list[dict[str, Any]]) -> Guarded | None:
     """The reverse of `body`, from nft's JSON; None for another program's rules."""
     sets = {item["set"]["name"]: item["set"].get("elem", []) for item in listed if "set" in item}
-    rules = [item["rule"]["expr"] for item in listed if "rule" in item]
+    if not counted_drops.is_as_declared(listed, REASONS[version]):
+        return None
+    rules = [rule["expr"] for rule in counted_drops.rules_of(listed, "input")]
     of_fragments = rules[-2:-1] if version == 6 else []
     accepting = rules[: -1 - len(of_fragments)]
     guarded = _parse_dropping(link, version, rules[-1:], of_fragments)
+    guarded = guarded and guarded._replace(dropped=counted_drops.counted(listed))
     match accepting:
         case []:
             return guarded
@@ -152,28 +163,16 @@ def parse(link: str, version: int, listed: list[dict[str, Any]]) -> Guarded | No
 def _parse_dropping(link: str, version: int, last: list[Any], of_fragments: list[Any]) -> Guarded | None:
     match last:
         case [
-            [
-                {"match": {"right": int(port)}},
-                {"match": {"right": int(vni)}},
-                {"counter": {"packets": int(more)}},
-                {"drop": None},
-            ]
+            [{"match": {"right": int(port)}}, {"match": {"right": int(vni)}}, {"goto": {"target": "sender"}}],
         ]:
-            guarded = Guarded(link, version, vni, port, None, (), None, more)
+            guarded = Guarded(link, version, vni, port, None, (), None)
         case _:
             return None
     match version, of_fragments:
         case 4, _:
             return guarded
-        case _, [
-            [
-                *_,  # a version of nft may show here that it is UDP
-                {"match": {"left": {"exthdr": _}}},
-                {"match": {"right": at}},
-                {"counter": {"packets": int(more)}},
-                {"drop": None},
-            ]
-        ]:
-            return guarded._replace(dropped_packets=guarded.dropped_packets + more) if at == port else None
+        # A version of nft may show first that it is UDP.
+        case _, [[*_, {"match": {"left": {"exthdr": _}}}, {"match": {"right": at}}, {"goto": {"target": "fragment"}}]]:
+            return guarded if at == port else None
         case _:
             return None

@@ -17,7 +17,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 from bgpctl.core.net.objects import LOCAL_TABLE
@@ -45,6 +45,8 @@ _EVENT_BYTES: Final = 1 << 15
 _KERNEL: Final = 0
 """The port id of the kernel itself."""
 _RTPROT_KERNEL: Final = 2
+_OF_TABLES: Final = (Part.DECAPS, Part.INNER_FILTERS, Part.WORKLOAD_FILTERS, Part.MASQUERADES)
+"""The parts that nftables keeps."""
 
 
 class Watch:
@@ -145,11 +147,9 @@ class Watch:
         for group in _ROUTE_GROUPS:
             self._socket.setsockopt(SOL_NETLINK, membership, group)
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
+    def paused(self) -> AbstractContextManager[object]:
         """Inside this block only `read` changes the mirror."""
-        with self._lock:
-            yield
+        return self._lock
 
     def read(self) -> None:
         """Apply the notifications until now, without a report: the caller uses the mirror next."""
@@ -200,7 +200,7 @@ class Watch:
         if not self._nft.drain():
             return False
         self.tables_changed = True
-        self.mirror = self.mirror.marked_stale((Part.DECAPS, Part.INNER_FILTERS, Part.MASQUERADES))
+        self.mirror = self.mirror.marked_stale(_OF_TABLES)
         return True
 
     def _drain(self, *, acting: bool) -> bool:

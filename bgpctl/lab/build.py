@@ -3,32 +3,26 @@ A topology as network namespaces: one per node, router, host and workload, and o
 
 No link ends in the host's own namespace, so nothing can leak to it and deleting the namespaces deletes everything.
 
-Refuses to know: agents, packets.
+Refuses to know: agents, packets, how a workload is wired (attach/).
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac, link_local
+from bgpctl.attach.connect import Cable, connect
+from bgpctl.attach.wiring import Wiring, device_of
+from bgpctl.core.net.addresses import InterfaceAddress
 from bgpctl.lab import netns
 from bgpctl.lab.runtime import Namespaces, Runtime
 from bgpctl.lab.topology import FABRIC, Topology, Workload
 
 _NAMESPACES: Final = Namespaces()
-_HOST_MAC: Final = Mac("ee:ee:ee:ee:ee:ee")
-_GATEWAYS: Final = {4: Address.parse("169.254.1.1"), 6: link_local(_HOST_MAC)}
-"""
-Every workload's default gateway: for IPv4 one that the node answers for at its end's MAC, for IPv6 the link-local
-address that the node's end has by itself. As in Calico.
-"""
 _EVERYWHERE: Final = {4: "0.0.0.0/0", 6: "::/0"}
-_PLAIN: Final = {4: "scope link proto static", 6: "proto static"}
 _LONGEST_LAB: Final = 60
 _LAB_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{_LONGEST_LAB - 1}}}")
 _QUIET: Final = {
@@ -141,11 +135,10 @@ def build(topology: Topology, names: Names, runtime: Runtime = _NAMESPACES) -> d
         _station(topology, plan, bridges, node.name, [own for own in (node.address, node.address6) if own])
     for host in topology.hosts:
         _station(topology, plan, bridges, host.name, host.addresses)
-    for workload in topology.workloads:
-        _workload(topology, plan, workload)
     netns.ip(plan.root)
     for part, lines in plan.per.items():
         netns.ip(lines, names.of(part))
+    connect([_cable(topology, names, workload) for workload in topology.workloads])
     # An agent sees to that for itself.
     for name in {*topology.runs, *(router.name for router in topology.routers)}:
         netns.set_sysctls(names.of(name), _FORWARDING)
@@ -195,31 +188,9 @@ def _address(address: InterfaceAddress, device: str) -> str:
     return f"address add {address} dev {device}{unasked}"
 
 
-def _workload(topology: Topology, plan: _Plan, workload: Workload) -> None:
-    device = host_device(workload.name)
-    mtu_bytes = topology.mtu_bytes(workload)
-    end = f"netns {plan.names.of(workload.name)}"
-    peer = f"peer name {device} netns {plan.names.of(workload.node)}"
-    plan.root.append(f"link add eth0 mtu {mtu_bytes} {end} type veth {peer} mtu {mtu_bytes}")
-    plan.within(workload.node, f"link set {device} address {_HOST_MAC} up")
-    plan.within(workload.name, "link set eth0 up")
-    for address in workload.addresses:
-        plan.within(workload.node, f"route add {address.host_prefix} dev {device} {_PLAIN[address.version]}")
-        plan.within(workload.name, _address(InterfaceAddress(address, address.host_prefix.length), "eth0"))
-        plan.within(workload.name, *_default_route(_GATEWAYS[address.version]))
-
-
-def _default_route(gateway: Address) -> Iterator[str]:
-    if gateway.version == 4:
-        yield f"route add {gateway} dev eth0 scope link"
-    yield f"route add {_EVERYWHERE[gateway.version]} via {gateway} dev eth0"
-    # Makes ARP for the gateway unnecessary; proxy ARP would delay the first packet.
-    yield f"neighbour replace {gateway} lladdr {_HOST_MAC} dev eth0 nud permanent"
-
-
-def host_device(workload: str) -> str:
-    """The node's end of a workload's cable; at most 15 characters."""
-    return "cali" + hashlib.sha256(workload.encode()).hexdigest()[:11]
+def _cable(topology: Topology, names: Names, workload: Workload) -> Cable:
+    wiring = Wiring(device_of(workload.name), tuple(workload.addresses), topology.mtu_bytes(workload))
+    return Cable(wiring, names.of(workload.node), names.of(workload.name))
 
 
 def tear_down(names: Names) -> None:

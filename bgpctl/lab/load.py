@@ -55,6 +55,14 @@ class Flow:
     def lost(self) -> int:
         return self.sent - self.arrived
 
+    def missing(self, first: int, end: int) -> int:
+        """How many of the packets numbered from `first` to before `end` have not arrived."""
+        return sum(number not in self._numbers for number in range(first, end))
+
+    def has_since(self, first: int) -> bool:
+        """True if a packet of this number or a later one has arrived."""
+        return self._latest >= first
+
     def arrival(self, number: int, at_s: float) -> None:
         """One packet came in. A later one before it counts as a reordering of this one."""
         if self._numbers:

@@ -1,5 +1,5 @@
 """
-Network namespaces: making them, running programs inside, finding the processes there, deleting them.
+Network namespaces: running programs inside, finding the processes there, deleting them.
 
 Refuses to know: topologies.
 """
@@ -7,80 +7,36 @@ Refuses to know: topologies.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import signal
 import socket
 import subprocess
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-T = TypeVar("T")
+from bgpctl.attach.netns import NETNS, enter, inside, ip, set_sysctls
 
-_CLONE_NEWNET: Final = 0x40000000
+__all__ = [
+    "delete",
+    "enter",
+    "inside",
+    "ip",
+    "names",
+    "open_socket",
+    "processes",
+    "routes",
+    "set_sysctls",
+    "spawn",
+]
+
 _KILL_WITHIN_MS: Final = 5000
-_NETNS: Final = Path("/run/netns")
-_libc: Final = ctypes.CDLL(None, use_errno=True)
-
-
-def enter(name: str) -> None:
-    """Move the calling thread into the namespace (setns(2)). Raises OSError."""
-    handle = os.open(_NETNS / name, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if _libc.setns(handle, _CLONE_NEWNET):
-            number = ctypes.get_errno()
-            raise OSError(number, f"cannot enter namespace {name}: {os.strerror(number)}")
-    finally:
-        os.close(handle)
-
-
-def inside(name: str, act: Callable[[], T]) -> T:
-    """The result of `act`, run in the namespace, in a thread of its own: sockets made there stay there."""
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            enter(name)
-            results.append(act())
-        except BaseException as error:  # noqa: BLE001 (handed to the caller's thread)
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name=f"in-{name}")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
 
 
 def open_socket(name: str, family: int, kind: int, protocol: int = 0) -> socket.socket:
     """A socket that lives in the namespace."""
     return inside(name, lambda: socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol))
-
-
-def set_sysctls(name: str, values: dict[str, str]) -> None:
-    """Write values below /proc/sys of the namespace; names with slashes. Names that do not exist are left out."""
-
-    def write() -> None:
-        for key, value in values.items():
-            with contextlib.suppress(FileNotFoundError):
-                Path("/proc/sys", key).write_text(value)
-
-    inside(name, write)
-
-
-def ip(lines: Sequence[str], namespace: str | None = None) -> None:
-    """Run commands of iproute2, all in one process. Raises RuntimeError with ip's output."""
-    where = ("-n", namespace) if namespace else ()
-    result = subprocess.run(
-        ("ip", *where, "-batch", "-"), input="\n".join(lines), capture_output=True, text=True, check=False
-    )
-    if result.returncode:
-        raise RuntimeError(f"ip failed{f' in {namespace}' if namespace else ''}: {result.stderr.strip()}")
 
 
 def routes(namespace: str, protocol: int | None = None) -> str:
@@ -106,7 +62,7 @@ def spawn(namespace: str, command: Sequence[str], log: Path) -> subprocess.Popen
 def names(prefix: str) -> list[str]:
     """The namespaces whose name begins so."""
     try:
-        return sorted(entry.name for entry in _NETNS.iterdir() if entry.name.startswith(prefix))
+        return sorted(entry.name for entry in NETNS.iterdir() if entry.name.startswith(prefix))
     except FileNotFoundError:
         return []
 
@@ -114,7 +70,7 @@ def names(prefix: str) -> list[str]:
 def processes(name: str) -> list[int]:
     """The processes inside, found by comparing /proc/PID/ns/net."""
     try:
-        wanted = (_NETNS / name).stat()
+        wanted = (NETNS / name).stat()
     except FileNotFoundError:
         return []
     found = []
@@ -129,7 +85,7 @@ def processes(name: str) -> list[int]:
 
 def delete(name: str) -> None:
     """End what runs inside and delete the namespace; absent is no error."""
-    if not (_NETNS / name).exists():
+    if not (NETNS / name).exists():
         return
     while pids := [pid for pid in processes(name) if pid != os.getpid()]:
         for pid in pids:

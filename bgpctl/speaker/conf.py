@@ -95,6 +95,14 @@ def is_tag(text: str) -> bool:
     return text.startswith(_TAG)
 
 
+VERSION_NAME: Final = "bgpctl_speaker_version"
+VERSION: Final = "2"
+"""
+Raised with every change of the patches after which they take other commands or write other lines: an ExaBGP that an
+earlier agent has started is started again then. Its peers keep their routes by graceful restart.
+"""
+
+
 def environment(config: SpeakerConfig) -> dict[str, str]:
     """
     ExaBGP's settings that are not in the file; a change of any needs a restart of ExaBGP.
@@ -161,7 +169,7 @@ def _port(config: SpeakerConfig, session: Session) -> Iterable[str]:
 def _ttl(session: Session) -> Iterable[str]:
     """A packet sent with the greatest TTL arrives with its distance (RFC 5082, section 3)."""
     if session.ttl_security is None:
-        return ()
+        return (f"outgoing-ttl {_GREATEST_TTL}",) if session.greatest_ttl else ()
     return (f"outgoing-ttl {_GREATEST_TTL}", f"incoming-ttl {_GREATEST_TTL - session.ttl_security + 1}")
 
 

@@ -37,6 +37,10 @@ _UNICAST: Final = {"ipv4 unicast": 4, "ipv6 unicast": 6}
 _VERSIONS: Final = {"ipv4": 4, "ipv6": 6}
 _GRACEFUL_RESTART: Final = "64"
 _ENHANCED_ROUTE_REFRESH: Final = "70"
+_ROUTE_REFRESH: Final = frozenset({"2", "128"})
+"""RFC 2918, and Cisco's from before."""
+_EXTENDED_MESSAGE: Final = "6"
+_FOUR_OCTET_AS: Final = "65"
 _NOTIFICATION: Final = re.compile(r"notification (sent|received) \((\d+),(\d+)\)")
 _WAITED_FOR_OPEN: Final = ("sent", 1, 1)
 """ExaBGP's message to a peer that keeps silent."""
@@ -50,9 +54,13 @@ _NOTIFIED: Final[Mapping[tuple[int, int | None], DownKind]] = {
     (6, 4): DownKind.SHUT_DOWN,
     (6, 5): DownKind.NOT_CONFIGURED,
     (6, 9): DownKind.SHUT_DOWN,
+    (6, 10): DownKind.BFD_DOWN,
 }
-_FINAL: Final = frozenset({(6, 2), (6, 3), (6, 9)})
-"""Administrative Shutdown, Peer De-configured (RFC 4486), Hard Reset (RFC 8538)."""
+_FINAL: Final = frozenset({(6, 2), (6, 3), (6, 9), (6, 10)})
+"""
+Administrative Shutdown, Peer De-configured (RFC 4486), Hard Reset (RFC 8538), and BFD Down (RFC 9384): a peer that
+reports this is not restarting, and the path to it is dead.
+"""
 _CONNECTING: Final = {
     "closing connection": DownKind.CLOSED,
     f"{CONNECTING}{os.strerror(errno.ECONNREFUSED)}": DownKind.REFUSED,
@@ -209,7 +217,8 @@ def _kind(direction: str, code: int, subcode: int) -> DownKind:
 
 
 def _opened(peer: Address, message: Mapping[str, Any]) -> SessionOpened:
-    restart = message["capabilities"].get(_GRACEFUL_RESTART)
+    capabilities = message["capabilities"]
+    restart = capabilities.get(_GRACEFUL_RESTART)
     # ExaBGP 5.0 calls the F bit of RFC 4724 "restart", and the R bit "forwarding".
     flags = restart["address-family-flags"].get(f"ipv{peer.version}/unicast") if restart else None
     # Paths of a family that the capability does not list are not retained (section 4.2); FRR by default lists none.
@@ -221,8 +230,11 @@ def _opened(peer: Address, message: Mapping[str, Any]) -> SessionOpened:
         hold_time_s=_integer(message["hold_time"]),
         restart_time_s=_integer(restart["time"]) if is_graceful else None,
         forwarding_preserved="restart" in (flags or ()),
-        enhanced_refresh=_ENHANCED_ROUTE_REFRESH in message["capabilities"],
+        enhanced_refresh=_ENHANCED_ROUTE_REFRESH in capabilities,
         notification_restart=is_graceful and N_BIT in restart["restart-flags"],
+        route_refresh=not _ROUTE_REFRESH.isdisjoint(capabilities),
+        extended_message=_EXTENDED_MESSAGE in capabilities,
+        four_octet=_FOUR_OCTET_AS in capabilities,
     )
 
 

@@ -8,22 +8,30 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import lru_cache
 from itertools import groupby
 from typing import Final, assert_never
 
 from bgpctl.core.bgp.path import AsPath, AsSet, Attributes, RawAttribute
-from bgpctl.core.bgp.speaker import Announce, AskRefresh, SendEndOfRib, SpeakerCommand, Withdraw
+from bgpctl.core.bgp.speaker import Announce, AskRefresh, EndSession, SendEndOfRib, SpeakerCommand, Withdraw
+from bgpctl.core.bgp.wire import encode as wire
 from bgpctl.core.bgp.wire.attributes import AGGREGATOR
 from bgpctl.core.net.addresses import Address
+from bgpctl.speaker import sent_patches
 from bgpctl.speaker.raw_patches import NOTIFY
+from bgpctl.speaker.session_patches import OPENS
 
 ASK_STATE: Final = "show neighbor configuration\nshow adj-rib out json\nshow neighbor json\n"
 """Answered by Description lines, Advertised lines and one Neighbors (decode.py): ExaBGP takes them one by one."""
+ASK_OPENS: Final = f"{OPENS}\n"
+"""Answered by the OPEN of each established session; understood by the patched ExaBGP alone."""
 PING: Final = "version\n"
 RELOAD: Final = "reload\n"
 
 _FAMILIES: Final = {4: "ipv4 unicast", 6: "ipv6 unicast"}
 _NONE: Final = Attributes()
+_SETS: Final = 1024
 
 
 def encode(command: SpeakerCommand, withdrawn: Attributes = _NONE) -> str:
@@ -46,8 +54,32 @@ def encode(command: SpeakerCommand, withdrawn: Attributes = _NONE) -> str:
             return f"{_to(peer)}announce eor {_FAMILIES[version]}\n"
         case AskRefresh(peer, version):
             return f"{_to(peer)}announce route-refresh {_FAMILIES[version]}\n"
+        case EndSession(peer, _, subcode):
+            return f"{_to(peer)}teardown {subcode}\n"  # always a Cease
         case _:
             assert_never(command)
+
+
+def encode_raw(command: SpeakerCommand) -> str:
+    """The command as one line for the patched ExaBGP: a route has its attributes as octets, a withdrawal needs none."""
+    match command:
+        case Announce(prefix, peer, attributes):
+            hop = attributes.next_hop or "self"
+            return f"{_to(peer)}{sent_patches.ANNOUNCE} {prefix} {hop} {_octets(attributes)}\n"
+        case Withdraw(prefix, peer):
+            return f"{_to(peer)}{sent_patches.WITHDRAW} {prefix}\n"
+        case EndSession(peer, code, subcode):
+            return notify(peer, code, subcode, b"")
+        case _:
+            return encode(command)
+
+
+@lru_cache(_SETS)
+def _octets(attributes: Attributes) -> str:
+    """Both forms (RFC 6793): which one a session needs may change while the route waits for it."""
+    without_next_hop = replace(attributes, next_hop=None)
+    four, two = (wire.encode(without_next_hop, four_octet=known) for known in (True, False))
+    return f"{four.hex()} {two.hex()}"
 
 
 def _written(attributes: Attributes) -> str:

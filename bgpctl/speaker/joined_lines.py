@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 _TO: Final = "neighbor "
-_ROUTES: Final = ("announce route ", "withdraw route ")
+_ROUTES: Final = ("announce route ", "withdraw route ", "announce raw ", "withdraw raw ")
 
 
 @dataclass(slots=True)

@@ -63,8 +63,8 @@ class Rendered:
         return "\n".join((self.head, *self.neighbors))
 
     def is_of(self, actual: Mapping[str, str]) -> bool:
-        """True if a process with this environment has the settings that a reload cannot change."""
-        wanted = (item for item in self.environment.items() if item[0].startswith("exabgp_"))
+        """True if a process with this environment has the settings and the patches that a reload cannot change."""
+        wanted = (item for item in self.environment.items() if item[0].startswith(("exabgp_", conf.VERSION_NAME)))
         return all(actual.get(name) == value for name, value in wanted)
 
 
@@ -135,7 +135,11 @@ def prepare(config: SpeakerConfig, run_dir: RunDir) -> Rendered:
     return Rendered(
         head=conf.head(command),
         neighbors=conf.neighbors(config, secrets),
-        environment={"PATH": os.environ.get("PATH", os.defpath), **conf.environment(config)},
+        environment={
+            "PATH": os.environ.get("PATH", os.defpath),
+            conf.VERSION_NAME: conf.VERSION,
+            **conf.environment(config),
+        },
         tags=conf.tags(config, secrets),
         peers=frozenset(session.peer for session in config.sessions),
         hold_time_s=min((session.hold_time_s for session in config.sessions), default=0),

@@ -7,12 +7,14 @@ Refuses to know: how lines get to ExaBGP.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import assert_never
+from typing import Final, assert_never
 
 from bgpctl.core.bgp.path import Attributes
-from bgpctl.core.bgp.speaker import Announce, AskRefresh, SendEndOfRib, SpeakerCommand, Withdraw
+from bgpctl.core.bgp.speaker import Announce, AskRefresh, EndSession, SendEndOfRib, SpeakerCommand, Withdraw
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.speaker import encode
+
+_NONE: Final = Attributes()
 
 
 class OrphanedRoutes:
@@ -22,13 +24,15 @@ class OrphanedRoutes:
     ExaBGP keeps announcing the routes of a killed agent. An End-of-RIB means that the peer has all our routes: a
     prefix that ExaBGP listed for that peer, and this agent has not announced by then, is withdrawn before it.
 
-    A withdrawal is written with the attributes of the announcement that it ends.
+    To ExaBGP as it is, a withdrawal is written with the attributes of the announcement that it ends.
 
     Args:
         listed: each peer's prefixes, as ExaBGP listed them when we attached.
+        patched: by patches.py.
     """
 
-    def __init__(self, listed: Mapping[Address, Iterable[Prefix]]) -> None:
+    def __init__(self, listed: Mapping[Address, Iterable[Prefix]], *, patched: bool = True) -> None:
+        self._patched = patched
         self._unclaimed = {peer: set(prefixes) for peer, prefixes in listed.items()}
         self._announced: dict[tuple[Prefix, Address | None], Attributes] = {}
 
@@ -37,20 +41,24 @@ class OrphanedRoutes:
         match command:
             case Announce(prefix, peer, attributes):
                 self._claim(prefix, peer)
-                self._announced[prefix, peer] = attributes
+                if not self._patched:
+                    self._announced[prefix, peer] = attributes
             case Withdraw(prefix, peer):
                 self._claim(prefix, peer)
                 to_all = self._announced.get((prefix, None), Attributes())
-                yield encode.encode(command, self._announced.pop((prefix, peer), to_all))
+                yield self._line(command, self._announced.pop((prefix, peer), to_all))
                 return
             case SendEndOfRib(peer):
                 for prefix in sorted(self._unclaimed.pop(peer, ())):
-                    yield encode.encode(Withdraw(prefix, peer))
-            case AskRefresh():
+                    yield self._line(Withdraw(prefix, peer))
+            case AskRefresh() | EndSession():
                 pass
             case _:
                 assert_never(command)
-        yield encode.encode(command)
+        yield self._line(command)
+
+    def _line(self, command: SpeakerCommand, withdrawn: Attributes = _NONE) -> str:
+        return encode.encode_raw(command) if self._patched else encode.encode(command, withdrawn)
 
     def _claim(self, prefix: Prefix, peer: Address | None) -> None:
         for other, prefixes in self._unclaimed.items():

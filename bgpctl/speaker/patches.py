@@ -64,7 +64,10 @@ def main() -> None:
             connects,
             monotonic_timers,
             notifications_in_a_restart,
+            sessions_by_the_rfcs,
             raw_updates,
+            what_peers_overdo,
+            raw_announcements,
             pace,
         ):
             patch()
@@ -426,10 +429,32 @@ def _unsent(peer: Any) -> bool:
     return bool(peer.established() and (neighbor.rib.outgoing.pending() or neighbor.eor or neighbor.refresh))
 
 
+def what_peers_overdo() -> None:
+    """A peer that asks all the time, or whose OPEN is none, gets more than its share."""
+    _patched_by("peer_patches")
+
+
+def sessions_by_the_rfcs() -> None:
+    """Capabilities of the peer are ignored, and messages in an established session taken for others."""
+    _patched_by("session_patches")
+
+
 def raw_updates() -> None:
     """UPDATEs are parsed and reported one by one, which costs more than all that bgpctl does with them."""
-    sys.path.append(str(Path(__file__).parent))
-    import_module("raw_patches").patch()
+    _patched_by("raw_patches")
+
+
+def raw_announcements() -> None:
+    """Routes are written as words, of which not all attributes can be made as they came."""
+    _patched_by("sent_patches")
+
+
+def _patched_by(module: str) -> None:
+    """Apply the patches of a file beside this one."""
+    directory = str(Path(__file__).parent)
+    if directory not in sys.path:
+        sys.path.append(directory)
+    import_module(module).patch()
 
 
 if __name__ == "__main__":

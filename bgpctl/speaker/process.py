@@ -20,6 +20,8 @@ from bgpctl import filesystem
 _TERMINATE_WITHIN_S: Final = 5.0
 _START_TICKS: Final = 22
 """Field of /proc/PID/stat, proc(5), counted from 1."""
+_CPU_TICKS: Final = slice(14 - 3, 16 - 3)
+"""utime and stime, among the fields from the third one on."""
 
 # The process writes its own pid file before it becomes the program: killed at any moment, we leave no process behind
 # that the next of us cannot find. Pid and start time survive exec.
@@ -73,6 +75,11 @@ class Process:
         except (FileNotFoundError, ProcessLookupError):
             return {}
         return dict(entry.split("=", 1) for entry in entries if "=" in entry)
+
+    def cpu_ticks(self) -> int:
+        """The CPU time that it has used, in ticks of SC_CLK_TCK; 0 if that is not known."""
+        fields = _stat(self.pid)
+        return sum(map(int, fields[_CPU_TICKS])) if fields else 0
 
     def close(self) -> None:
         """Let go of the process, which runs on."""
@@ -161,9 +168,15 @@ def adopt(pid: int, pid_file: Path) -> Process | None:
 
 
 def _start_ticks(pid: int) -> int | None:
+    fields = _stat(pid)
+    return int(fields[_START_TICKS - 3]) if fields else None
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of proc(5) from the third one on; none if the process is gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return None
+        return []
     # The second field is the program's name in parentheses and may itself contain blanks and parentheses.
-    return int(stat.rpartition(")")[2].split()[_START_TICKS - 3])
+    return stat.rpartition(")")[2].split()

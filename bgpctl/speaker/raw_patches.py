@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from typing import Any, Final
 
 RAW: Final = "raw"
@@ -27,7 +28,7 @@ _EXTENDED_MESSAGE_BYTES: Final = 65535
 
 def patch() -> None:
     """Apply all."""
-    for each in (reads_of_many_messages, raw_updates, notifications_on_request):
+    for each in (reads_of_many_messages, raw_updates, tables_of_peers_without_refresh, notifications_on_request):
         each()
 
 
@@ -132,10 +133,16 @@ def _update_bytes(unread: bytes, at: int, longest: int) -> int:
 
 
 def _hand_on(protocol: Any, updates: bytes) -> None:
+    protocol.peer.stats["receive-update"] += 1
+    if protocol.kept is not None:
+        protocol.kept.take(updates)
+    _write(protocol, updates)
+
+
+def _write(protocol: Any, updates: bytes) -> None:
     neighbor, processes = protocol.neighbor, protocol.peer.reactor.processes
     protocol.facts = protocol.facts or _facts(protocol.negotiated)
     messages = base64.b64encode(updates).decode()
-    protocol.peer.stats["receive-update"] += 1
     if not processes.silence:
         for process in processes._notify(neighbor, "receive-update"):
             counter = processes._encoder[process]._counter(neighbor)
@@ -144,26 +151,47 @@ def _hand_on(protocol: Any, updates: bytes) -> None:
 
 def _facts(negotiated: Any) -> str:
     """The outcome of both OPENs; families as pairs of AFI and SAFI."""
-    from exabgp.bgp.message.open.capability import Capability
-
-    def pairs(families: Iterable[Any]) -> list[list[int]]:
-        return [[int(afi), int(safi)] for afi, safi in families]
-
-    sent, received = negotiated.sent_open.capabilities, negotiated.received_open.capabilities
-    families = pairs(negotiated.families)
-    # A peer without the capability has IPv4 unicast (RFC 4760, section 8).
-    if not received.announced(Capability.CODE.MULTIPROTOCOL):
-        families = [pair for pair in pairs(sent.get(Capability.CODE.MULTIPROTOCOL, ())) if pair == [1, 1]]
     facts = {
         "local_as": int(negotiated.neighbor["local-as"]),
         "peer_as": int(negotiated.peer_as),
         "four_octet": bool(negotiated.asn4),
-        "families": families,
-        "add_path": pairs(family for family in negotiated.families if negotiated.addpath.receive(*family)),
+        "families": _pairs(negotiated.families),
+        "add_path": _pairs(family for family in negotiated.families if negotiated.addpath.receive(*family)),
         "next_hop6": [[int(afi), int(safi)] for afi, safi, next_hop in negotiated.nexthop if int(next_hop) == 2],
         "extended_message": negotiated.msg_size == _EXTENDED_MESSAGE_BYTES,
     }
     return json.dumps(facts, separators=(",", ":"))
+
+
+def _pairs(families: Iterable[Any]) -> list[tuple[int, int]]:
+    return [(int(afi), int(safi)) for afi, safi in families]
+
+
+def tables_of_peers_without_refresh() -> None:
+    """
+    A ROUTE-REFRESH is sent to any peer, and one that has not offered to answer it (RFC 2918) ends the session, or never
+    answers. Here such a peer's table is kept for the length of the session, and written again in place of the request.
+    """
+    from exabgp.bgp.message.open.capability.refresh import REFRESH
+    from exabgp.reactor.peer import Peer
+    from exabgp.reactor.protocol import Protocol
+
+    main, ask, table = Peer._main, Protocol.new_refresh, import_module("kept_table").KeptTable
+
+    def _main(self: Any) -> Iterator[Any]:
+        if self.proto and self.proto.negotiated.refresh == REFRESH.ABSENT:
+            self.proto.kept = table(_pairs(self.proto.negotiated.families), self.proto.negotiated.msg_size)
+        yield from main(self)
+
+    def new_refresh(self: Any, refresh: Any) -> Iterator[Any]:
+        if self.kept is None:
+            yield from ask(self, refresh)
+            return
+        for updates in self.kept.written(_READ_BYTES):
+            _write(self, updates)
+        yield refresh
+
+    Protocol.kept, Peer._main, Protocol.new_refresh = None, _main, new_refresh
 
 
 def notifications_on_request() -> None:

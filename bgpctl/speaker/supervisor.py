@@ -49,6 +49,10 @@ _RELOAD_WITHIN_S: Final = 75.0
 """ExaBGP drops a reload while any peer has unsent changes; a peer that is down keeps them up to its next try to
 connect, which comes within 60 s."""
 _ANSWER_WITHIN_S: Final = 3.0
+_BUSY_TICKS: Final = 10
+"""A process that uses no more CPU than that while an answer is due, 0.1 s, waits for something."""
+_BUSY_ANSWERS: Final = 10
+"""One that computes may take so many times as long: a reflector's whole table is half a million announcements."""
 _NOTHING_LEFT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _QUOTED: Final = 300
 """At most so many characters of a foreign line are logged."""
@@ -83,6 +87,7 @@ class Supervisor:
     ) -> None:
         self._alone = alone
         self._run_dir = run_dir
+        self._patched = patched
         self._command = (*prefix, *launch.server(run_dir, patched=patched))
         self._deliver = deliver
         self._pending = PendingConfig(run_dir)
@@ -117,6 +122,7 @@ class Supervisor:
         self._last_line_at_s = time.monotonic()
         self._pinged_at_s: float | None = None
         self._ping_at_s = self._last_line_at_s
+        self._ticks = 0
 
     # Orders of the owner ----------------------------------------------------------------------------------------
 
@@ -324,23 +330,38 @@ class Supervisor:
             self._listing = None
             self._list()
         if self._pinged_at_s is not None:
-            if now_s >= self._hung_at_s(wanted, self._pinged_at_s):
+            if now_s >= self._hung_at_s(wanted, self._pinged_at_s) and not self._computes(wanted, now_s):
                 self._restart("ExaBGP does not answer", hung=True)
         elif now_s >= self._ping_at_s:
             self._run_dir.turn_log()
             self._pinged_at_s = now_s
+            self._ticks = self._cpu_ticks()
             channel.write(encode.PING)
 
     def _hung_at_s(self, wanted: Rendered, pinged_at_s: float) -> float:
         """When silence is taken for a hang. Any line is a sign of life: the answer may wait behind many."""
         return max(pinged_at_s, self._last_line_at_s) + _answer_within_s(wanted)
 
+    def _computes(self, wanted: Rendered, now_s: float) -> bool:
+        """A sign of life, too: the ping waits behind commands that ExaBGP takes one by one."""
+        before, self._ticks = self._ticks, self._cpu_ticks()
+        since_s = now_s if self._pinged_at_s is None else self._pinged_at_s
+        if self._ticks - before < _BUSY_TICKS or now_s - since_s > _BUSY_ANSWERS * _answer_within_s(wanted):
+            return False
+        self._last_line_at_s = now_s
+        return True
+
+    def _cpu_ticks(self) -> int:
+        return self._process.cpu_ticks() if self._process else 0
+
     def _list(self) -> None:
         """Ask for the state unless an answer is under way, which will do."""
         if self._listing is None and self._channel is not None:
             self._listing = _Listing()
             self._relist_at_s = time.monotonic() + _LISTED_WITHIN_S
-            self._channel.write(encode.ASK_STATE)
+            # An attached agent has the OPENs.
+            asks_opens = self._patched and not self._attached
+            self._channel.write(encode.ASK_OPENS + encode.ASK_STATE if asks_opens else encode.ASK_STATE)
 
     # Lines from ExaBGP ----------------------------------------------------------------------------------------
 
@@ -441,7 +462,7 @@ class Supervisor:
             return
         self._reload_by_s = None
         self._relist_at_s = None
-        self._orphaned = OrphanedRoutes(listing.advertised)
+        self._orphaned = OrphanedRoutes(listing.advertised, patched=self._patched)
         up = ((state.peer, float(state.up_s)) for state in states if state.up_s is not None)
         self._attach(self._process, tuple(sorted(up)))
 

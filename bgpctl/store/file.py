@@ -9,6 +9,7 @@ Refuses to know: what the files mean (store/texts.py), what becomes of a change 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -17,9 +18,12 @@ from bgpctl.core.cluster.problems import Problem
 from bgpctl.ports import Clock, Loaded, Proposal, Store
 from bgpctl.store.changes import Changes
 from bgpctl.store.files import Files
+from bgpctl.store.path_watch import Notice, PathWatch
 from bgpctl.store.texts import Reader, Texts, contents_of, read_texts
 
 _POLL_EVERY_S: Final = 0.25
+_STILL_S: Final = 0.24
+"""Nothing has happened to a file for so long once it is read: one poll, but for the inaccuracy of clocks."""
 
 _Identity: TypeAlias = tuple[int, ...]
 
@@ -32,8 +36,7 @@ class FileStore(Store):
         files = Files(paths)
         self._changes = Changes(files, clock, self._understand)
         self.names = files.names
-        self._closed = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._watching: tuple[threading.Thread, PathWatch] | None = None
         self._texts: Texts = ()
         self._reader = Reader()
         self._understood: tuple[Texts, Loaded] | None = None
@@ -45,14 +48,19 @@ class FileStore(Store):
 
     def watch(self, changed: Callable[[Loaded], None]) -> None:
         """Content that the last `load` saw is no change, if there was one; otherwise what is there now."""
+        watch = PathWatch(self._paths)
         self._texts = self._texts or read_texts(self._paths)
-        self._thread = threading.Thread(target=self._poll, args=(changed,), name="store", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._follow, args=(watch, changed), name="store", daemon=True)
+        self._watching = thread, watch
+        thread.start()
 
     def close(self) -> None:
-        self._closed.set()
-        if self._thread:
-            self._thread.join()
+        if self._watching:
+            thread, watch = self._watching
+            watch.stop()
+            thread.join()
+            watch.close()
+            self._watching = None
 
     def preview(self, proposal: Proposal) -> Loaded:
         return self._understand(contents_of(proposal, self.names))
@@ -69,22 +77,28 @@ class FileStore(Store):
     def unconfirmed_s(self) -> float | None:
         return self._changes.left_s()
 
-    def _poll(self, changed: Callable[[Loaded], None]) -> None:
+    def _follow(self, watch: PathWatch, changed: Callable[[Loaded], None]) -> None:
         """
-        Polling works for editors, atomic renames, swapped symbolic links and every file system alike.
+        Read what was put in place whole at once, and all else once nothing has happened to it for a while.
 
-        A file is read once it was the same for two polls, so that a half-written one is not taken for the whole.
+        A half-written file must not be taken for the whole, nor one of several for all. Polling finds what is not
+        noticed, on every file system.
         """
         read_at: tuple[_Identity, ...] | None = None
-        before = self._identities()
-        while not self._closed.wait(_POLL_EVERY_S):
+        before, still_since_s = self._identities(), time.monotonic()
+        while (notice := watch.wait(_POLL_EVERY_S)) is not Notice.CLOSED:
             self._changes.settle()
-            now = self._identities()
-            if now == before and now != read_at:
+            now, now_s = self._identities(), time.monotonic()
+            if notice is Notice.TOUCHED:
+                read_at = None  # it may be another text with the size and the time of the one before
+            if now != before:
+                before, still_since_s = now, now_s
+            is_whole = notice is Notice.REPLACED and len(self._paths) == 1
+            if now != read_at and (is_whole or now_s - still_since_s >= _STILL_S):
+                watch.renew()
                 self._report(changed)
                 # What could not be read, for lack of memory or descriptors, is read again although it is the same.
                 read_at = None if any(isinstance(text, Problem) for text in self._texts) else now
-            before = now
 
     def _report(self, changed: Callable[[Loaded], None]) -> None:
         texts = read_texts(self._paths)

@@ -22,9 +22,13 @@ DEFECT: Final = "defect of a part"
 LOSS: Final = "damaged or lost files"
 NEIGHBOUR: Final = "host on the underlay"
 MEMBER: Final = "member of the cluster"
+PEER: Final = "BGP neighbour"
+WORKLOAD: Final = "workload"
 NONE: Final = "none: what has to pass beside the attacks"
 
 ATTACKS: Final = (
+    Attack("test_bgp_peers", "a_packet_that_crossed_a_router_is_no_members", WORKLOAD),
+    Attack("test_bgp_peers", "requests_for_the_table_have_one_answer_a_second", PEER),
     Attack("test_connections", "connections_of_a_user_do_not_end_the_agent", USER),
     Attack("test_connections", "a_user_who_holds_connections_keeps_no_other_user_out", USER),
     Attack("test_connections", "content_that_a_user_may_not_send_is_not_kept", USER),
@@ -85,4 +89,22 @@ ATTACKS: Final = (
     Attack("test_tunnels", "a_strangers_packet_cut_in_two_reaches_no_workload", NEIGHBOUR),
     Attack("test_tunnels", "a_strangers_packet_cut_in_two_is_counted", NEIGHBOUR),
     Attack("test_tunnels", "a_members_packet_cut_in_two_arrives", NONE),
+    Attack("test_workloads", "a_workload_sends_from_no_address_but_its_own", WORKLOAD),
+    Attack("test_workloads", "a_workload_sends_nothing_forged_into_the_world", WORKLOAD),
+    Attack("test_workloads", "a_workload_sends_no_ip_in_ip_to_a_member", WORKLOAD),
+    Attack("test_workloads", "a_workload_sends_no_ip_in_ip_to_another_workload", WORKLOAD),
+    Attack("test_workloads", "a_workload_sends_nothing_to_the_tunnels_port_of_a_member", WORKLOAD),
+    Attack("test_workloads", "a_workload_sends_nothing_to_the_tunnels_port_cut_in_two", WORKLOAD),
+    Attack("test_workloads", "a_workload_speaks_no_bgp_to_a_member", WORKLOAD),
+    Attack("test_workloads", "a_workload_speaks_no_bgp_to_a_member_with_its_own_address", WORKLOAD),
+    Attack("test_workloads", "a_workload_speaks_no_bgp_to_its_node", WORKLOAD),
+    Attack("test_workloads", "a_workload_speaks_both_to_other_workloads", NONE),
+    Attack("test_workloads", "a_workload_speaks_other_protocols_to_a_member", NONE),
+    Attack("test_workloads", "nothing_leaves_with_an_address_that_is_unknown_outside", WORKLOAD),
+    Attack("test_workloads", "what_is_not_translated_leaves_as_it_is", NONE),
+    Attack("test_workloads", "a_workload_is_nobody_elses_ipv4_neighbour", WORKLOAD),
+    Attack("test_workloads", "a_workload_is_nobody_elses_ipv6_neighbour", WORKLOAD),
+    Attack("test_workloads", "a_workload_is_no_router_of_its_node", WORKLOAD),
+    Attack("test_tunnels", "a_stranger_is_counted_and_named", NEIGHBOUR),
+    Attack("test_tunnels_inner", "what_a_member_may_not_send_is_counted_and_its_inner_source_named", MEMBER),
 )

@@ -14,7 +14,7 @@ import struct
 import pytest
 
 from bgpctl.core.net.addresses import Address
-from bgpctl.kernel import probe_packets, vxlan_guard
+from bgpctl.kernel import probe_packets
 from bgpctl.lab import netns
 from tests.attack.tunnels_rig import (
     MEMBER,
@@ -23,6 +23,8 @@ from tests.attack.tunnels_rig import (
     VXLANS,
     Cluster,
     attacked,
+    dropped_packets,
+    drops,
     shell,
     world,
 )
@@ -73,17 +75,20 @@ def test_a_strangers_packet_cut_in_two_reaches_no_workload(untracked: Cluster, c
 @pytest.mark.parametrize("untracked", VXLANS, indirect=True)
 def test_a_strangers_packet_cut_in_two_is_counted(untracked: Cluster) -> None:
     made, target = untracked, untracked.family.workload_of(1)
-    before = dropped_packets(made)
+    reason = "fragment" if made.family.version == 6 else "sender"
+    before = dropped_packets(made, reason)
     with made.listen("w1", target) as victim:
         made.inject_in_two(STRANGER, made.udp(made.family.workload_of(MEMBER), target, b"attack"), 8)
         assert not made.has_arrived(victim, b"attack")
-    assert dropped_packets(made) == before + 1
+    assert dropped_packets(made, reason) == before + 1
 
 
-def dropped_packets(made: Cluster) -> int:
-    (link,) = (link for link in made.kernels[1].observe().links if link.name.startswith("vxlan"))
-    guards = netns.inside(made.name("n1"), lambda: vxlan_guard.observe([link.name]))
-    return guards[link.name].dropped_packets
+@pytest.mark.parametrize("under_attack", VXLANS, indirect=True)
+def test_a_stranger_is_counted_and_named(under_attack: Cluster) -> None:
+    made, before = under_attack, dropped_packets(under_attack, "sender")
+    assert not attacked(made, STRANGER, "w1", made.family.workload_of(1))
+    last = next(item.last for item in drops(made) if item.reason == "sender")
+    assert (dropped_packets(made, "sender"), last) == (before + 1, made.family.node_of(STRANGER))
 
 
 # From a member that is not what it was ---------------------------------------------------------------------------

@@ -24,6 +24,8 @@ from tests.attack.tunnels_rig import (
     Cluster,
     Family,
     attacked,
+    dropped_packets,
+    drops,
     frame_of_arp,
     frame_of_solicitation,
     shell,
@@ -35,6 +37,16 @@ pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="
 
 def outside_source(family: Family) -> Address:
     return Address.parse("203.0.113.5" if family.version == 4 else "2001:db8:bad::5")
+
+
+def test_what_a_member_may_not_send_is_counted_and_its_inner_source_named(under_attack: Cluster) -> None:
+    made, forged = under_attack, outside_source(under_attack.family)
+    before = dropped_packets(made, "source"), dropped_packets(made, "destination")
+    assert not attacked(made, MEMBER, "w1", made.family.workload_of(1), forged)
+    assert not attacked(made, MEMBER, "w3", made.family.workload_of(3))
+    last = {item.reason: item.last for item in drops(made)}
+    assert (dropped_packets(made, "source"), last["source"]) == (before[0] + 1, forged)
+    assert (dropped_packets(made, "destination"), last["destination"]) == (before[1] + 1, made.family.workload_of(2))
 
 
 def test_a_member_sends_from_no_address_outside_the_pools(under_attack: Cluster) -> None:

@@ -1,5 +1,6 @@
 """
 Three nodes of a cluster on one bridge with a workload each, as an agent would have made their kernels, and a stranger.
+The first has another workload, v1.
 
 Nodes are 10.0.0.1 to 10.0.0.3 (fd00:10::1 to ::3), workloads the second address of their blocks. The bridge's namespace
 is 10.0.0.9 (fd00:10::9), which is no member; it is the nodes' default gateway too, and has an address of the world.
@@ -11,19 +12,24 @@ import os
 import socket
 import struct
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Final
 
+from bgpctl.attach.connect import Cable, connect
+from bgpctl.attach.wiring import Wiring
 from bgpctl.core.cluster.configuration import Node, Pool
-from bgpctl.core.cluster.encapsulation import IPIP, VXLAN, Encapsulation, Mode
+from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, VXLAN, Encapsulation, Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import derive
+from bgpctl.core.fabric.encapsulations import behind
 from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.objects import Drops, Traffic
 from bgpctl.kernel import probe_packets
+from bgpctl.kernel.host import LinuxHost
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.lab import netns
 from tests.cluster import blocks, learned_from_all, node
@@ -34,6 +40,7 @@ PORT: Final = 7777
 VNI: Final = 4096
 MEMBER: Final = 2
 _ROUNDS: Final = 5
+_MTU_BYTES: Final = 1500
 _numbers = count(1)
 
 
@@ -44,7 +51,6 @@ class Family:
     version: int
     node: str
     workload: str
-    gateway: str
     block: str
     pool: str
     world: str
@@ -59,14 +65,17 @@ class Family:
     def workload_of(self, number: int) -> Address:
         return Address.parse(self.workload.format(number))
 
+    @property
+    def neighbour(self) -> Address:
+        """The address of v1, the second workload of n1."""
+        return Address(self.version, self.workload_of(1).value + 1)
+
     def block_of(self, number: int) -> Prefix:
         return Prefix.parse(self.block.format(number))
 
 
-FOUR: Final = Family(4, "10.0.0.{}", "10.244.{}.2", "10.244.{}.1", "10.244.{}.0/26", "10.244.0.0/16", "198.51.100.1")
-SIX: Final = Family(
-    6, "fd00:10::{}", "fd00:244:{}::2", "fd00:244:{}::1", "fd00:244:{}::/122", "fd00:244::/32", "2001:db8::1"
-)
+FOUR: Final = Family(4, "10.0.0.{}", "10.244.{}.2", "10.244.{}.0/26", "10.244.0.0/16", "198.51.100.1")
+SIX: Final = Family(6, "fd00:10::{}", "fd00:244:{}::2", "fd00:244:{}::/122", "fd00:244::/32", "2001:db8::1")
 
 
 @dataclass
@@ -200,7 +209,8 @@ def intent_of(encapsulation: Encapsulation, family: Family, *, masqueraded: bool
     nodes = tuple(node(f"n{number}", f"{family.node_of(number)}/{length}") for number in NODES)
     own = {f"n{number}": [str(family.block_of(number))] for number in NODES}
     size = family.block_of(1).length
-    pool = Pool("blue", Prefix.parse(family.pool), encapsulation, Mode.ALWAYS, block_size=size)
+    mode = Mode.NEVER if encapsulation == DIRECT else Mode.ALWAYS
+    pool = Pool("blue", Prefix.parse(family.pool), encapsulation, mode, block_size=size)
     return Intent(pools=(replace(pool, nat_outgoing=masqueraded),), nodes=nodes, allocations=blocks(**own))
 
 
@@ -209,7 +219,7 @@ def cluster(encapsulation: Encapsulation, family: Family, *, masqueraded: bool =
     """All nodes with their tunnels."""
     prefix = f"tun{os.getpid()}-{next(_numbers)}"
     made = Cluster(encapsulation, family, intent_of(encapsulation, family, masqueraded=masqueraded), prefix)
-    parts = ["bridge", *(f"{letter}{number}" for letter in "nw" for number in NODES)]
+    parts = ["bridge", "v1", *(f"{letter}{number}" for letter in "nw" for number in NODES)]
     with ExitStack() as stack:
         for part in parts:
             stack.callback(netns.delete, made.name(part))
@@ -217,6 +227,8 @@ def cluster(encapsulation: Encapsulation, family: Family, *, masqueraded: bool =
         _wire_bridge(made)
         for number in NODES:
             _wire(made, number)
+        _prepare_workload(made, "v1")
+        connect([Cable(Wiring("workload2", (family.neighbour,), _MTU_BYTES), made.name("n1"), made.name("v1"))])
         stack.callback(lambda: [*map(LinuxKernel.close, made.kernels.values())])
         for number in NODES:
             made.settle(number)
@@ -235,25 +247,24 @@ def _wire_bridge(made: Cluster) -> None:
 
 def _wire(made: Cluster, number: int) -> None:
     family, here, there = made.family, made.name(f"n{number}"), made.name(f"w{number}")
-    block = family.block_of(number)
     length, nodad = (24 if family.version == 4 else 64), _nodad(family)
-    gateway = family.gateway.format(number)
     wires: Sequence[str] = (
         f"link add eth0 type veth peer name port{number} netns {made.name('bridge')}",
-        f"link add workload type veth peer name eth0 netns {there}",
-        *(f"link set {link} up" for link in ("lo", "eth0", "workload")),
+        *(f"link set {link} up" for link in ("lo", "eth0")),
         f"addr add {family.node_of(number)}/{length} dev eth0{nodad}",
-        f"addr add {gateway}/{block.length} dev workload{nodad}",
         f"route add default via {family.node_of(STRANGER)}",
     )
     netns.ip([*wires], here)
     netns.ip([f"link set port{number} master br0 up"], made.name("bridge"))
-    setup = [
-        "link set lo up",
-        "link set eth0 up",
-        f"addr add {family.workload_of(number)}/{block.length} dev eth0{nodad}",
-    ]
-    netns.ip([*setup, f"route add default via {gateway}"], there)
+    _prepare_workload(made, f"w{number}")
+    connect([Cable(Wiring("workload", (family.workload_of(number),), _MTU_BYTES), here, there)])
+
+
+def _prepare_workload(made: Cluster, part: str) -> None:
+    """It sends nothing by itself."""
+    quiet = {"disable_ipv6": "1" if made.family.version == 4 else "0", "accept_dad": "0", "router_solicitations": "0"}
+    netns.set_sysctls(made.name(part), {f"net/ipv6/conf/default/{key}": value for key, value in quiet.items()})
+    netns.ip(["link set lo up"], made.name(part))
 
 
 def _nodad(family: Family) -> str:
@@ -315,3 +326,15 @@ def _send_frame(made: Cluster, frame: bytes) -> None:
     with netns.open_socket(made.name("n2"), made.family.kind, socket.SOCK_DGRAM) as out:
         out.bind((str(made.family.node_of(MEMBER)), 0))
         out.sendto(struct.pack("!II", 0x08000000, VNI << 8) + frame, (str(made.family.node_of(1)), 4789))
+
+
+def drops(made: Cluster) -> tuple[Drops, ...]:
+    """The packets that n1 has dropped, on their way to its tunnel device or out of it."""
+    (link,) = (link for link in made.kernels[1].observe().links if behind(link.kind))
+    counted: Mapping[str, Traffic] = netns.inside(made.name("n1"), LinuxHost().traffic)
+    found: Mapping[str, tuple[Drops, ...]] = netns.inside(made.name("n1"), LinuxHost().drops)
+    return (*counted[link.name].drops, *found.get(link.name, ()))
+
+
+def dropped_packets(made: Cluster, reason: str) -> int:
+    return sum(item.packets for item in drops(made) if item.reason == reason)

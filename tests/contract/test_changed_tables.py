@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,8 +11,8 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.core.net.objects import Decap, InnerFilter, KernelObject, Masquerade
-from bgpctl.kernel import inner_filter, masquerade, nft, vxlan_guard
+from bgpctl.core.net.objects import Decap, InnerFilter, KernelObject, Masquerade, WorkloadFilter
+from bgpctl.kernel import inner_filter, masquerade, nft, vxlan_guard, workload_filter
 from bgpctl.kernel.ipip import TABLE, module
 from bgpctl.kernel.linux import LinuxKernel
 from tests.contract.kernel_rig import KIND, VXLAN, own_namespace, put, shell
@@ -24,6 +23,7 @@ POOL: Final = (Prefix.parse("10.244.0.0/16"),)
 NAT: Final = Masquerade(POOL, POOL, (4790, 65535))
 DECAP: Final = Decap(VXLAN.name, "eth0", KIND.local, (Address.parse("10.0.0.2"),))
 INNER: Final = InnerFilter(VXLAN.name, 4, DECAP.sources, DECAP.own, POOL, (Prefix.parse("10.245.0.0/26"),))
+WORKLOADS: Final = WorkloadFilter(POOL, POOL, (4789,), 179)
 _COMMENTED: Final = '10.3.0.1 comment "by hand"'
 
 
@@ -43,8 +43,10 @@ TABLES: Final = {
         "netdev", "bgpctl_inner_vxlan_test", INNER, inner_filter.parse, (_COMMENTED, "10.3.0.1-10.3.0.9")
     ),
     "vxlan_guard": Table("ip", "bgpctl_vxlan_test", DECAP, lambda listed: vxlan_guard.parse(VXLAN.name, 4, listed)),
+    "workload_filter": Table("inet", workload_filter.TABLE, WORKLOADS, workload_filter.parse, ()),
     "ipip": Table("ip", TABLE, DECAP._replace(link="tunl0"), module.parse),
 }
+ABSENT: Final = object()
 MEDDLING: Final[tuple[Any, ...]] = (
     None,
     True,
@@ -71,7 +73,7 @@ def kernel() -> Iterator[LinuxKernel]:
         )
         with closing(LinuxKernel()) as found:
             found.watch(lambda: None)
-            put(found, VXLAN, DECAP, INNER, NAT)
+            put(found, VXLAN, DECAP, INNER, NAT, WORKLOADS)
             nft.replace(TABLE, module.ruleset(DECAP))
             yield found
 
@@ -98,17 +100,22 @@ def test_no_listing_ends_the_reader(name: str) -> None:
 
 
 def meddled(listed: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """The listing with something else in each place in turn, or without it."""
-    for *path, last in places(listed):
-        for other in MEDDLING:
-            changed = copy.deepcopy(listed)
-            inside: Any = changed
-            for step in path:
-                inside = inside[step]
-            inside[last] = other
-            yield changed
-        del inside[last]
-        yield changed
+    """The listing with something else in each place in turn, or without it; copied as far as it is another."""
+    for place in places(listed):
+        yield from (changed_at(listed, place, other) for other in (*MEDDLING, ABSENT))
+
+
+def changed_at(value: Any, place: tuple[Any, ...], other: object) -> Any:
+    """The value with something else in one place, or without it."""
+    step, *rest = place
+    changed = value.copy()
+    if rest:
+        changed[step] = changed_at(value[step], tuple(rest), other)
+    elif other is ABSENT:
+        del changed[step]
+    else:
+        changed[step] = other
+    return changed
 
 
 def places(value: Any) -> Iterator[tuple[Any, ...]]:

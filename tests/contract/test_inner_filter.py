@@ -58,6 +58,8 @@ def kernel() -> Iterator[LinuxKernel]:
         (FOUR, FOUR._replace(sources=(), destinations=())),
         (FOUR._replace(members=()), FOUR._replace(members=MANY)),
         (SIX, SIX._replace(destinations=prefixes("fd00:244:1::/122"))),
+        (FOUR, FOUR._replace(most_segment_bytes=1300)),
+        (SIX._replace(most_segment_bytes=1280), SIX),
     ],
 )
 def test_the_filter_that_was_put_is_observed_also_by_the_next_agent(

@@ -117,6 +117,16 @@ def test_without_nft_nothing_is_observed_and_a_put_names_what_is_missing(
     assert error.value.errno == errno.ENOPKG
 
 
+def test_tables_of_every_family_are_those_that_nft_lists(driver: KernelIpip) -> None:
+    driver.put_decap(DECAP)
+    for family in ("ip", "ip6", "inet", "arp", "bridge", "netdev"):
+        for number in range(40):
+            nft(f"add table {family} {'t' * 150}{number}")
+    listed = [tuple(line.split()[1:]) for line in nft("list tables").splitlines()]
+    assert sorted(tables.tables()) == sorted(listed)
+    assert len(listed) == 241
+
+
 def test_a_kernel_without_nftables_has_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nft_there = tmp_path / "nft"
     nft_there.write_text(

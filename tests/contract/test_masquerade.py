@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+from contextlib import ExitStack
 
 import pytest
 
@@ -11,6 +13,7 @@ from bgpctl.core.fabric.nat import free_udp_ports
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.objects import Masquerade
 from bgpctl.kernel import masquerade, nft
+from bgpctl.lab import netns
 from tests.contract.kernel_rig import own_namespace
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces")]
@@ -22,6 +25,8 @@ CASES = [
     ONE,
     ONE._replace(udp_ports=(1024, 59999)),
     ONE._replace(udp_ports=(1024, 65534)),
+    ONE._replace(bgp_ports=(179,)),
+    ONE._replace(bgp_ports=(179, 1790)),
     Masquerade(
         (Prefix.parse("fd00:244::/64"),), (Prefix.parse("fd00:244::/64"), Prefix.parse("fd00:245::/64")), (4790, 65535)
     ),
@@ -81,3 +86,37 @@ def test_the_port_of_a_tunnel_is_never_a_source_port(taken: tuple[int, ...]) -> 
     low, high = free_udp_ports(taken)
     assert not any(low <= port <= high for port in taken)
     assert 0 < low < high <= 65535
+
+
+def test_a_workload_gets_its_nodes_address_everywhere_but_at_a_bgp_port() -> None:
+    """With the node's address it would be the node to other members, whose BGP has no password."""
+    with ExitStack() as stack:
+        for part in ("work", "node", "far"):
+            stack.callback(netns.delete, f"nat{os.getpid()}-{part}")
+            netns.ip([f"netns add nat{os.getpid()}-{part}"])
+        work, node, far = (f"nat{os.getpid()}-{part}" for part in ("work", "node", "far"))
+        netns.ip(
+            [
+                f"link add eth0 type veth peer name eth0 netns {far}",
+                f"link add inner type veth peer name eth0 netns {work}",
+                *("link set eth0 up", "link set inner up"),
+                *("addr add 10.9.0.1/24 dev eth0", "addr add 10.244.0.1/24 dev inner"),
+            ],
+            node,
+        )
+        netns.ip(["link set eth0 up", "addr add 10.9.0.2/24 dev eth0", "route add 10.244.0.0/16 via 10.9.0.1"], far)
+        netns.ip(["link set eth0 up", "addr add 10.244.0.2/24 dev eth0", "route add default via 10.244.0.1"], work)
+        netns.set_sysctls(node, {"net/ipv4/ip_forward": "1"})
+        netns.inside(node, lambda: masquerade.put(ONE._replace(bgp_ports=(179,))))
+        seen = {}
+        for port in (179, 180):
+            listening = stack.enter_context(netns.open_socket(far, socket.AF_INET, socket.SOCK_STREAM))
+            listening.bind(("", port))
+            listening.listen()
+            listening.settimeout(15)
+            connecting = stack.enter_context(netns.open_socket(work, socket.AF_INET, socket.SOCK_STREAM))
+            connecting.settimeout(15)
+            connecting.connect(("10.9.0.2", port))
+            accepted, (seen[port], _) = listening.accept()
+            accepted.close()
+        assert seen == {179: "10.244.0.2", 180: "10.9.0.1"}

@@ -9,7 +9,7 @@ import os
 import random
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -480,14 +480,14 @@ def test_a_table_of_nftables_that_goes_during_an_operation_of_ours_is_missed(
 ) -> None:
     put(watching, NAT)
     assert missing(watching, NAT) == set()
-    scene = Dumps.scene
+    scene = LinuxKernel._scene
 
-    def and_without_it(dumps: Dumps) -> object:
+    def and_without_it(kernel: LinuxKernel, kinds: Iterable[type]) -> object:
         subprocess.run(["nft", "delete", "table", "ip", "bgpctl_nat"], check=True)
         monkeypatch.undo()
-        return scene(dumps)
+        return scene(kernel, kinds)
 
-    monkeypatch.setattr(Dumps, "scene", and_without_it)
+    monkeypatch.setattr(LinuxKernel, "_scene", and_without_it)
     put(watching, ROUTE._replace(metric=7))
     assert becomes_true(lambda: missing(watching, NAT) == {NAT})
 

@@ -129,7 +129,7 @@ def test_external_peers_on_a_port_of_their_own_see_our_as(exabgp: ExabgpRig) -> 
     exabgp.speaker.configure(config_of(replace(active(), peer_asn=Asn(65001), port=1790)))
     exabgp.heard.wait_until_up(PEERS)
     exabgp.peer_heard.wait_until_up(OURS)
-    exabgp.speaker.send([Announce(BLUE, None, Attributes(local_pref=300))])
+    exabgp.speaker.send([Announce(BLUE, None, Attributes(as_path=(Asn(64512),)))])
     exabgp.peer_has({BLUE})
     heard = paths(exabgp.peer_heard.events)[BLUE]
     assert (heard.as_path, heard.local_pref) == ((64512,), None)

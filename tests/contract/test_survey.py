@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="
 
 CLUSTER = """
 calico_backend: bird
+nodeMeshPasswordFile: mesh
 pools:
   blue: {cidr: 10.244.0.0/16, encapsulation: IPIPCrossSubnet, natOutgoing: true}
   green: {cidr: 10.245.0.0/16, encapsulation: VXLAN}

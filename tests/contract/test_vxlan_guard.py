@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.net.objects import Decap
+from bgpctl.core.net.objects import Decap, Drops
 from bgpctl.kernel import nft, vxlan_guard
 from bgpctl.kernel.linux import LinuxKernel
 from tests.contract.kernel_rig import (
@@ -69,7 +69,7 @@ def test_a_new_device_lets_nobody_in_until_it_has_senders(kernel: LinuxKernel) -
     put(kernel, VXLAN)
     assert kernel.observe().decaps == frozenset()
     (guarded,) = vxlan_guard.observe([VXLAN.name]).values()
-    assert guarded == (VXLAN.name, 4, KIND.vni, KIND.port, None, (), None, 0)
+    assert guarded == (VXLAN.name, 4, KIND.vni, KIND.port, None, (), None, (Drops("sender", 0),))
 
 
 def test_a_device_without_senders_lets_nobody_in_and_one_that_is_removed_leaves_no_table(kernel: LinuxKernel) -> None:

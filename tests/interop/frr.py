@@ -1,4 +1,4 @@
-"""FRR: bgpd and its zebra."""
+"""FRR: bgpd, its zebra and its bfdd."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Frr:
         """Zebra outlives a killed bgpd, as under FRR's own supervisor."""
         self._router = router
         frr.write(self._place, router)
-        for program in ("zebra", "bgpd"):
+        for program in ("zebra", *(("bfdd",) if any(one.bfd_ms for one in router.neighbors) else ()), "bgpd"):
             process = self._processes.get(program)
             if process is None or process.poll() is not None:
                 self._processes[program] = frr.start(self._place, program)
@@ -70,7 +70,7 @@ class Frr:
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Killed, bgpd alone dies."""
-        programs = ("bgpd",) if number is signal.SIGKILL else ("bgpd", "zebra")
+        programs = ("bgpd",) if number is signal.SIGKILL else ("bgpd", "bfdd", "zebra")
         for program in programs:
             ended(self._processes.get(program), number)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bgpctl.core.net.addresses import Asn, Prefix
 from bgpctl.lab.daemons.session_options import Origin
 from tests.interop.daemon import Daemon
-from tests.interop.rig import Rig, router
+from tests.interop.rig import UP_WITHIN_S, Rig, router
 from tests.interop.world import ADDRESS, BLOCK, POOLS, TWO, US
 from tests.waiting import wait_until
 
@@ -87,11 +87,11 @@ LIFTED = {"0.0.0.0/0", "10.244.9.0/26", "192.0.2.0/24"}
 def test_a_hostile_router_changes_nothing_and_the_table_shows_why(rig: Rig) -> None:
     world = rig.world
     world.agree(f"{EVIL_CLUSTER}}}\n")
-    wait_until(lambda: bool(world.peer(ADDRESS["one"])))
+    wait_until(lambda: bool(world.peer(ADDRESS["one"])) and str(OURS) in world.kernel(), within_s=UP_WITHIN_S)
     before = world.kernel()
     rig.start("one", router("one", asn=TOR, routes={Prefix.parse(prefix): Origin() for prefix in EVIL}))
     rig.up("one")
-    wait_until(lambda: rules(rig) == EVIL)
+    wait_until(lambda: rules(rig) == EVIL, within_s=UP_WITHIN_S)
     assert world.kernel() <= before
     assert world.peer(ADDRESS["one"])["rejected"] == len(EVIL)
 

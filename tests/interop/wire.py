@@ -10,14 +10,15 @@ import contextlib
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from bgpctl.lab import netns
 
 _MARKER: Final = b"\xff" * 16
-_OPEN, _UPDATE, _NOTIFICATION, _KEEPALIVE = 1, 2, 3, 4
+_OPEN, _UPDATE, _NOTIFICATION, _KEEPALIVE, _ROUTE_REFRESH = 1, 2, 3, 4, 5
 _ORIGIN, _AS_PATH, _NEXT_HOP = 1, 2, 3
 _OPTIONAL, _TRANSITIVE, _EXTENDED = 0x80, 0x40, 0x10
 _AS_TRANS: Final = 23456
@@ -33,9 +34,26 @@ def message(kind: int, body: bytes = b"", *, marker: bytes = _MARKER, length: in
 def opening(asn: Asn, router_id: Address, hold_time_s: int = 30, versions: Iterable[int] = (4,)) -> bytes:
     """OPEN with unicast of some IP versions, route refresh and four-byte AS numbers."""
     families = b"".join(bytes([1, 4, 0, 1 if version == 4 else 2, 0, 1]) for version in versions)
-    capabilities = families + bytes([2, 0, 65, 4]) + struct.pack("!I", asn)
-    parameters = bytes([2, len(capabilities)]) + capabilities
-    fixed = struct.pack("!BHHIB", 4, min(asn, _AS_TRANS), hold_time_s, router_id.value, len(parameters))
+    return opening_with(asn, router_id, families + REFRESH + four_octet(asn), hold_time_s)
+
+
+REFRESH: Final = bytes([2, 0])
+
+
+def four_octet(asn: Asn) -> bytes:
+    """The capability (RFC 6793)."""
+    return bytes([65, 4]) + struct.pack("!I", asn)
+
+
+def graceful_restart(*, restarted: bool, time_s: int = 60) -> bytes:
+    """The capability (RFC 4724) for IPv4 unicast, forwarding state preserved."""
+    return bytes([64, 6]) + struct.pack("!H", restarted << 15 | time_s) + bytes([0, 1, 1, 0x80])
+
+
+def opening_with(asn: Asn, router_id: Address, capabilities: bytes, hold_time_s: int = 30) -> bytes:
+    """OPEN with just these capabilities."""
+    parameters = bytes([2, len(capabilities)]) + capabilities if capabilities else b""
+    fixed = struct.pack("!BHHIB", 4, asn if asn < 1 << 16 else _AS_TRANS, hold_time_s, router_id.value, len(parameters))
     return message(_OPEN, fixed + parameters)
 
 
@@ -82,14 +100,21 @@ def packed(attributes: bytes, prefixes: Iterable[Prefix]) -> Iterator[bytes]:
 END_OF_RIB: Final = update(b"", b"")
 
 
+_Messages: TypeAlias = Iterator[tuple[int, bytes]]
+_usual_opening: Final = opening
+
+
 class Speaker:
     """
     A peer that waits for us to connect, brings a session up and then sends the given messages. It answers
     KEEPALIVEs with KEEPALIVEs until the session ends.
+
+    Args:
+        opening: the OPEN that it sends, in place of the usual one.
     """
 
-    def __init__(self, namespace: str, address: Address, asn: Asn) -> None:
-        self._asn, self._address = asn, address
+    def __init__(self, namespace: str, address: Address, asn: Asn, opening: bytes | None = None) -> None:
+        self._opening = opening or _usual_opening(asn, address)
         self._listener = netns.open_socket(namespace, socket.AF_INET, socket.SOCK_STREAM)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind((str(address), 179))
@@ -98,6 +123,13 @@ class Speaker:
         self._session: socket.socket | None = None
         self.notifications: list[bytes] = []
         """Of all sessions, without their headers."""
+        self.received: Counter[int] = Counter()
+        """Messages by their type, of all sessions."""
+        self.updates: list[bytes] = []
+        self.refreshes: list[bytes] = []
+        """The same of UPDATEs and of ROUTE-REFRESHes."""
+        self.ended = threading.Event()
+        """The session that was up last has ended."""
 
     def up(self) -> None:
         """
@@ -110,11 +142,14 @@ class Speaker:
         while self._session is None:
             session, _ = self._listener.accept()
             session.settimeout(_ANSWER_WITHIN_S)
-            session.sendall(opening(self._asn, self._address) + message(_KEEPALIVE))
-            if _until_keepalive(session):
+            session.sendall(self._opening + message(_KEEPALIVE))
+            # One reader for all: what it has read ahead would be lost with it.
+            heard = _messages(session)
+            if _until_keepalive(heard):
                 self._session = session
         self._session.settimeout(None)
-        threading.Thread(target=_keep_alive, args=(self._session, self.notifications), daemon=True).start()
+        self.ended = threading.Event()
+        threading.Thread(target=self._keep_alive, args=(self._session, heard, self.ended), daemon=True).start()
 
     def send(self, *messages: bytes) -> None:
         """Send, whatever it is. Raises OSError if the session has ended."""
@@ -135,26 +170,26 @@ class Speaker:
         self.hang_up()
         self._listener.close()
 
+    def _keep_alive(self, session: socket.socket, heard: _Messages, ended: threading.Event) -> None:
+        kinds = {_NOTIFICATION: self.notifications, _UPDATE: self.updates, _ROUTE_REFRESH: self.refreshes}
+        try:
+            for kind, body in heard:
+                self.received[kind] += 1
+                kinds.get(kind, []).append(body)
+                if kind == _KEEPALIVE:
+                    with contextlib.suppress(OSError):  # a NOTIFICATION may be waiting to be read all the same
+                        session.sendall(message(_KEEPALIVE))
+        except (OSError, ValueError):
+            pass  # the session is over
+        ended.set()
 
-def _until_keepalive(session: socket.socket) -> bool:
+
+def _messages(session: socket.socket) -> _Messages:
+    """The kind of each message, and the message without its header."""
     heard = session.makefile("rb")
     while len(header := heard.read(19)) == 19:
-        heard.read(struct.unpack("!H", header[16:18])[0] - 19)
-        if header[18] == _KEEPALIVE:
-            return True
-        if header[18] == _NOTIFICATION:
-            return False
-    return False
+        yield header[18], heard.read(struct.unpack("!H", header[16:18])[0] - 19)
 
 
-def _keep_alive(session: socket.socket, notifications: list[bytes]) -> None:
-    heard = session.makefile("rb")
-    try:
-        while len(header := heard.read(19)) == 19:
-            body = heard.read(struct.unpack("!H", header[16:18])[0] - 19)
-            if header[18] == _KEEPALIVE:
-                session.sendall(message(_KEEPALIVE))
-            if header[18] == _NOTIFICATION:
-                notifications.append(body)
-    except (OSError, ValueError):
-        return  # the session is over
+def _until_keepalive(heard: _Messages) -> bool:
+    return next((kind == _KEEPALIVE for kind, _ in heard if kind in (_KEEPALIVE, _NOTIFICATION)), False)

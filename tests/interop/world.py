@@ -89,7 +89,7 @@ class World:
         self._agent: subprocess.Popen[bytes] | None = None
         (directory / "network.yaml").write_text(_NETWORK)
         self.topology: Topology = read_topology(directory / "network.yaml")
-        build.build(self.topology, self.names)
+        self._ports = build.build(self.topology, self.names)
         for part in ("one", "two"):
             netns.set_sysctls(self.names.of(part), _FORWARDING)
 
@@ -177,6 +177,18 @@ class World:
             return bool(self.show("summary")["converged"])
         except client.AgentAway:
             return False
+
+    # The network -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def cut(self, part: Part) -> Iterator[None]:
+        """Nothing passes between a part and the others; its link stays up, and no connection is closed."""
+        port = next(port for port, behind in self._ports.items() if behind.owner == part)
+        netns.ip([f"link set {port} nomaster"], self.names.fabric)
+        try:
+            yield
+        finally:
+            netns.ip([f"link set {port} master br0"], self.names.fabric)
 
     # The kernel --------------------------------------------------------------------------------------------------
 

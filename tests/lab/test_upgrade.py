@@ -60,6 +60,10 @@ def replace_agent(lab: Lab, versions: Versions, node: str, number: signal.Signal
     lab.start_agent(node)
 
 
+WITHOUT_DF = " df inherit", ""
+"""VXLAN devices of the last version had DF as the inner packet has it: large packets did not pass a narrow path."""
+
+
 @pytest.mark.parametrize(
     ("file", "link", "other"),
     [
@@ -84,7 +88,7 @@ def test_agents_are_replaced_one_by_one_and_change_the_encapsulation_together_wi
         replace_agent(lab, versions, "b1", signal.SIGKILL)
         assert lab.wait(CONVERGE_S), lab_report(lab)
         for node in nodes:
-            assert_same_text(kernel_of(lab, node), before[node])
+            assert_same_text(kernel_of(lab, node).replace(*WITHOUT_DF), before[node].replace(*WITHOUT_DF))
         change(lab, other)
         wait_until(lambda: follows(lab, other) and encapsulations(lab, "a1", "b2") == {link}, within_s=30)
         for node in ("a2", "b2"):

@@ -24,7 +24,9 @@ from bgpctl.core.agent.events import (
     SelfCheckMismatch,
     Woken,
 )
+from bgpctl.core.bfd.packet import Diagnostic, SessionState
 from bgpctl.core.bgp import speaker
+from bgpctl.core.bgp.bfd import BfdChanged, BfdReport
 from bgpctl.core.bgp.speaker import (
     EndOfRib,
     RefreshBegun,
@@ -50,6 +52,14 @@ INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
 PEERS = {name: member(INTENT, name).address.address for name in ("a2", "b1", "b2")}
 BLOCKS = [Prefix.parse(f"10.244.{index}.0/26") for index in range(2, 8)]
 peers = st.sampled_from(sorted(PEERS.values()))
+_REPORTS = st.builds(
+    BfdReport,
+    st.sampled_from(SessionState),
+    st.sampled_from(Diagnostic),
+    independent=st.booleans(),
+    age_s=st.just(0.5),
+    failed_age_s=st.none() | st.floats(0, 100),
+)
 updates = st.builds(
     lambda peer, blocks, gone: Update(
         peer,
@@ -69,6 +79,7 @@ from_peers: st.SearchStrategy[Event] = st.one_of(
         peers,
         st.sampled_from([None, 120]),
     ),
+    st.builds(BfdChanged, peers, st.none() | _REPORTS),
     st.builds(speaker.Malformed, peers, st.booleans(), st.integers(1, 3), st.just("bad MED")),
     st.builds(EndOfRib, peers, st.just(4)),
     st.builds(RefreshBegun, peers, st.just(4)),
@@ -122,6 +133,7 @@ EVENTS: Final[tuple[Event, ...]] = (
     speaker.SessionDown(B1, "notification", notified=True),
     speaker.Update(B1, (path(BLOCK, B1),)),
     speaker.Update(B1, withdrawn=(BLOCK,)),
+    BfdChanged(B1, BfdReport(SessionState.DOWN, failed_age_s=0.1)),
     speaker.Malformed(B1, withdrawn=True, count=2, reason="MED of one octet"),
     speaker.EndOfRib(B1, 4),
     speaker.RefreshBegun(B1, 4),

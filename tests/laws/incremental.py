@@ -235,6 +235,7 @@ def one_shard() -> Iterator[None]:
             stack.enter_context(patch.object(module, "shard_of", alone))
         for module in (table, route_set):
             stack.enter_context(patch.object(module, "by_shard", together))
+        stack.enter_context(patch.object(table, "_near", lambda _, spans: spans))
         yield
 
 

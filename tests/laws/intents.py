@@ -10,6 +10,7 @@ from bgpctl.core.cluster.allocations import Allocations, NodeAllocations, Tunnel
 from bgpctl.core.cluster.configuration import (
     Advertisement,
     Backend,
+    Bfd,
     Community,
     Filter,
     FilterRule,
@@ -18,6 +19,7 @@ from bgpctl.core.cluster.configuration import (
     Node,
     Peer,
     Pool,
+    TtlSecurity,
     Use,
 )
 from bgpctl.core.cluster.encapsulation import DIRECT, ENCAPSULATIONS, IPIP, VXLAN, Encapsulation, Mode
@@ -68,6 +70,7 @@ def intents(draw: st.DrawFn) -> Intent:
         vxlan_mtu=draw(st.sampled_from([0, 1450])),
         vxlan_mtu6=draw(st.sampled_from([0, 1430])),
         workload_mtu=draw(st.sampled_from([0, 1280, 1430])),
+        tcp_mss=draw(st.sampled_from([0, 1360])),
     )
     return replace(intent, peers=draw(_peers(intent)) if backend is Backend.BIRD else ())
 
@@ -147,6 +150,7 @@ def _node(draw: st.DrawFn, name: str, number: int, masks: dict[int, int]) -> Nod
         asn=draw(maybe_asns),
         labels=tuple(sorted(labels.items())),
         accepts=draw(st.none() | st.frozensets(st.sampled_from((IPIP, VXLAN)))),
+        ttl_security=draw(st.none() | st.sampled_from(TtlSecurity)),
         cluster_id=draw(st.none() | st.integers(1, 2**32 - 1).map(lambda value: Address(4, value))),
     )
 
@@ -322,6 +326,15 @@ def _of_router(draw: st.DrawFn, intent: Intent, peer: Peer, selected: list[Node]
     )
 
 
+_BFD = st.builds(
+    Bfd,
+    send_ms=st.integers(50, 60_000),
+    receive_ms=st.integers(50, 60_000),
+    multiplier=st.integers(2, 255),
+    multihop=st.sampled_from([None, False, True]),
+)
+
+
 @st.composite
 def _with_options(draw: st.DrawFn, intent: Intent, peer: Peer) -> Peer:
     names = [item.name for item in intent.filters]
@@ -337,4 +350,6 @@ def _with_options(draw: st.DrawFn, intent: Intent, peer: Peer) -> Peer:
         filters=tuple(draw(st.permutations(names))) if draw(flags) else (),
         from_node_address=draw(flags),
         reverse=draw(flags),
+        bfd=draw(st.none() | _BFD),
+        route_server=draw(flags),
     )

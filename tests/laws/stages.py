@@ -22,8 +22,10 @@ from bgpctl.core.bgp.loc_rib import ChoiceInput, VerdictInput, select
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
 from bgpctl.core.bgp.peer_table import PeerTable, Received
 from bgpctl.core.bgp.sessions import speaker_config
+from bgpctl.core.bgp.wire.encode import EXTENDED_MESSAGE_BYTES, Room
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.cluster.ownership import BlockOwnership
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode
 from bgpctl.core.fabric import next_hops
 from bgpctl.core.fabric.derive import BaseInput, Derivation, LearnedInput, MembersInput, Question, derived
@@ -125,11 +127,12 @@ _INPUTS: Final[Mapping[type, str]] = {
     # All fields but tables whose entries are compared one by one.
     VerdictInput: "ownership session_policy",
     ChoiceInput: "router_id",
+    Question: "intent node names best foreign prune_holds withdrawn",
     BaseInput: "intent node foreign",
-    LearnedInput: "intent versions names",
+    LearnedInput: "pools versions names",
     MembersInput: "intent node versions",
     ResolutionInput: "site hop_sets",
-    export_policy.PeerExportInput: "policy link_of draining extended",
+    export_policy.PeerExportInput: "policy link_of draining extended room",
 }
 ENTRIES: Final[Mapping[Any, str]] = {
     VerdictInput: "paths",
@@ -147,6 +150,9 @@ _FIELDS: Final[Mapping[str, Mutant]] = {
 MUTANTS: Final[Mapping[str, Mutant]] = {
     **_FIELDS,
     "VerdictInput.paths": lambda: _blind_to_entries("_outcomes"),
+    "ownership: edits": _without(BlockOwnership, "changed_since", lambda _original, _self, _before: frozenset()),
+    "ownership: prefixes": _without(Table, "overlapping", lambda _original, _self, _others: set()),
+    "policy: announcements": _without(Policy, "announces_as", lambda _original, _self, _before: True),
     "ChoiceInput.outcomes": _without(loc_rib, "_changed", lambda _original, _before, _now: ()),
     "LearnedInput.best": lambda: _blind_to_entries("_learned"),
     "announceable: choices": lambda: _blind_to_entries("announceable"),
@@ -186,6 +192,7 @@ def alone() -> Iterator[tuple[str, object, object]]:
     yield from _kernels()
     yield from _policies()
     yield from _links()
+    yield from _rooms()
 
 
 _HERE: Final = "a1"
@@ -269,7 +276,9 @@ def _policies() -> Iterator[tuple[str, object, object]]:
         "ownership": replace(one, ownership=two.ownership),
         "session policy": replace(one, session_policies={**one.session_policies, peer: shut}),
     }
+    gone = INTENTS[0].nodes[3].address.address  # of the second policy's ownership no member
     paths = [path("10.244.4.0/26", peer), path("10.244.3.0/26", peer), path("10.244.9.0/26", peer)]
+    paths.append(path("10.244.9.64/26", gone))
     rib = {peer: PeerTable(paths=Table.of((each.prefix, Received(each, 0.0)) for each in paths))}
     costs = NextHopCosts(None)
     for name, policy in others.items():
@@ -288,6 +297,18 @@ def _links() -> Iterator[tuple[str, object, object]]:
     )
     earlier = export_policy.routes_for(by_tunnel, router)
     yield "link_of", export_policy.routes_for(direct, router, earlier).routes, routes_for(direct, router).routes
+
+
+def _rooms() -> Iterator[tuple[str, object, object]]:
+    """The routes for a router after another OPEN of it: a path of so many communities needs a long message."""
+    policy = _policy(INTENTS[0])
+    router, (prefix, choice) = policy.session_policies[TOR], _choice("10.244.3.0/26", "b1")
+    marked = replace(choice.best.received.path, communities=tuple((64512, number) for number in range(1200)))
+    best = replace(choice.best, received=Received(marked, 0.0))
+    paths = announceable(Table.of([(prefix, replace(choice, best=best))]))
+    exported = ExportInput(policy, paths, lambda _: None, draining=False, accepts={})
+    earlier = export_policy.routes_for(exported, router, None, Room(EXTENDED_MESSAGE_BYTES))
+    yield "room", export_policy.routes_for(exported, router, earlier).routes, routes_for(exported, router).routes
 
 
 def _policy(intent: Intent) -> Policy:

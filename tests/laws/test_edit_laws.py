@@ -22,6 +22,7 @@ _POOLS: Final = (
     "pools: {blue: {cidr: 10.244.0.0/16, encapsulation: VXLAN, blockSize: 26}}\n",
     "pools: {blue: {cidr: 10.244.0.0/16, encapsulation: VXLANCrossSubnet, nodeSelector: has(rack)}}\n",
     "pools: {blue: {cidr: 10.244.0.0/17, encapsulation: IPIP}, red: {cidr: 'fd00:244::/48', encapsulation: VXLAN}}\n",
+    "pools: {blue: {cidr: 10.244.0.0/16, encapsulation: IPIP}, off: {cidr: 10.0.0.0/9, disabled: true}}\n",
     "pools: {blue: {cidr: 10.0.0.0/8, encapsulation: VXLAN}}\n",
 )
 _REST: Final = (
@@ -64,12 +65,14 @@ def nodes(draw: st.DrawFn) -> str:
 
 @st.composite
 def resources(draw: st.DrawFn) -> str:
-    """A node, or a block of one, as Calico writes it."""
-    name, block = draw(st.sampled_from(_NAMES)), draw(st.sampled_from(_BLOCKS))
+    """A node, or a block of one, as Calico writes it; of a node that is gone too."""
+    name, block = draw(st.sampled_from((*_NAMES, "gone"))), draw(st.sampled_from(_BLOCKS))
     meta, own = f"metadata: {{name: {name}, uid: x}}", draw(st.sampled_from(_ADDRESSES))
     node = f"kind: Node\napiVersion: projectcalico.org/v3\n{meta}\nspec: {{bgp: {{ipv4Address: {own}}}}}\n"
+    tunnelled = node.replace(own, f"{own}, ipv4IPIPTunnelAddr: {draw(st.sampled_from(_HOSTS))}")
     claim = f"kind: BlockAffinity\nmetadata: {{name: x}}\nspec: {{node: {name}, cidr: {block}, state: confirmed}}\n"
-    return draw(st.sampled_from([node, claim]))
+    held = f"kind: IPAMBlock\nmetadata: {{name: x}}\nspec: {{cidr: {block}, affinity: 'host:{name}'}}\n"
+    return draw(st.sampled_from([node, tunnelled, claim, held]))
 
 
 RECORDS = nodes() | nodes() | resources() | st.sampled_from((*_POOLS, *_REST))
@@ -78,7 +81,7 @@ EDITS = st.lists(
     min_size=1,
     max_size=8,
 )
-CLUSTERS = st.tuples(st.sampled_from(_POOLS[:3]), st.sampled_from(_REST), EDITS)
+CLUSTERS = st.tuples(st.sampled_from(_POOLS[:4]), st.sampled_from(_REST), EDITS)
 
 
 def steps(

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from bgpctl.agent import journal_file
 from bgpctl.agent.codec import Codec
+from bgpctl.agent.journal_file import FOLLOWING
 from bgpctl.agent.replay import first_difference
 from bgpctl.core.agent.events import Command, Event
 from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.import_policy import Policy
+from bgpctl.core.bgp.possible_sources import PossibleSources
 from bgpctl.core.cluster.encapsulation import ENCAPSULATIONS, Encapsulation
 from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.fabric.protocol import ProbeFrame
@@ -47,6 +49,7 @@ st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False
 st.register_type_strategy(Encapsulation, st.sampled_from([*ENCAPSULATIONS.values()]))
 st.register_type_strategy(LinkKind, st.one_of(st.from_type(Ipip), st.from_type(Vxlan), st.from_type(Plain)))
 st.register_type_strategy(ProbeFrame, st.one_of(st.just(ProbeFrame()), st.from_type(VxlanFrame)))
+st.register_type_strategy(PossibleSources, st.none())
 st.register_type_strategy(Policy, st.none())
 st.register_type_strategy(Memo, st.just(Memo()))
 st.register_type_strategy(
@@ -57,7 +60,7 @@ st.register_type_strategy(Sequence, lambda some: st.lists(st.from_type(get_args(
 
 EVENT: Codec[Event] = Codec(Event)
 COMMAND: Codec[Command] = Codec(Command)
-STATE: Codec[State] = Codec(State, derived=(Policy, Memo))
+STATE: Codec[State] = Codec(State, derived=FOLLOWING)
 
 
 @given(st.from_type(Event))  # type: ignore[arg-type]

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bgpctl.core.cluster import ownership as ownership_module
 from bgpctl.core.cluster.allocations import Allocations, NodeAllocations, TunnelAddress
 from bgpctl.core.cluster.configuration import Backend, Configuration, Node, Pool
 from bgpctl.core.cluster.encapsulation import IPIP, VXLAN, Mode
 from bgpctl.core.cluster.intent import Intent, changed_nodes, sharing, with_edits
-from bgpctl.core.fabric import desired, entries
+from bgpctl.core.cluster.ownership import BlockOwnership
+from bgpctl.core.fabric import desired, entries, senders
 from bgpctl.core.fabric.derive import Derivation, Question, derived
 from bgpctl.core.fabric.desired import NextHopKey, next_hop_ids, renumbered
 from bgpctl.core.fabric.vxlan import Vxlan
@@ -45,6 +47,7 @@ KERNEL: Final = Dataplane.of(
     )
 )
 _BLOCKS: Final = tuple(map(Prefix.parse, ("10.244.1.0/26", "10.244.2.0/26", "10.244.3.0/26", "fd00:244::40/122")))
+_BORROWED: Final = tuple(map(Prefix.parse, ("10.244.1.7/32", "10.244.9.5/32", "203.0.113.7/32")))
 _OWN: Final = tuple(map(InterfaceAddress.parse, ("10.0.0.2/24", "10.0.0.3/24", "10.0.1.4/24", "192.0.2.1/24")))
 
 
@@ -54,7 +57,7 @@ def members(draw: st.DrawFn) -> tuple[Node, NodeAllocations]:
     name = draw(st.sampled_from("bcde"))
     other = draw(st.none() | st.sampled_from([InterfaceAddress.parse(f"fd01::{number}/64") for number in (2, 3)]))
     blocks = tuple(sorted(draw(st.sets(st.sampled_from(_BLOCKS), max_size=2))))
-    borrowed = tuple(draw(st.sets(st.sampled_from([Prefix.parse("10.244.1.7/32")]), max_size=1)))
+    borrowed = tuple(sorted(draw(st.sets(st.sampled_from(_BORROWED), max_size=2))))
     ends = draw(st.sets(st.sampled_from([TunnelAddress(VXLAN, Address.parse("10.244.1.9"))]), max_size=1))
     given = NodeAllocations(blocks, borrowed, frozenset(ends))
     return Node(name, draw(st.sampled_from(_OWN)), other), given
@@ -106,6 +109,17 @@ def test_nodes_that_are_forgotten_are_found() -> None:
     assert is_whole(POOLS[0], steps)
     with patch.object(sys.modules[Derivation.__module__], "changed_nodes", lambda *_: frozenset()):
         assert not is_whole(POOLS[0], steps)
+
+
+def test_senders_that_are_forgotten_are_found() -> None:
+    lender, far = NodeAllocations(borrowed=_BORROWED[1:2]), Node("c", _OWN[1])
+    steps: list[Edit] = [["a"], [(Node("b", _OWN[0]), lender)], [(far, NodeAllocations())]]
+    assert is_whole(POOLS[0], steps)
+    for name, instead in (("_addresses", {4: [], 6: []}), ("_beside", ())):
+        found = getattr(senders, name)
+        forgetful = lambda read, names, found=found, instead=instead: found(read, names) if len(names) > 1 else instead  # noqa: E731
+        with patch.object(senders, name, forgetful):
+            assert not is_whole(POOLS[0], [["a"], *steps]), name
 
 
 KEYS: Final = [NextHopKey(_BLUE, Address(4, number)) for number in range(9)]
@@ -204,3 +218,107 @@ def test_entries_follow_each_of_their_inputs(field: str) -> None:
 
     with patch.object(entries, "is_same", blind):
         assert derived(OTHERS[field], derived(_QUESTION)).desired != derived(OTHERS[field]).desired
+
+
+# Block ownership ----------------------------------------------------------------------------------------------------
+
+_ASKED: Final = tuple(
+    Prefix.parse(text)
+    for line in (
+        "10.244.0.0/16 10.244.1.0/24 10.244.1.0/26 10.244.1.7/32 10.244.2.0/26 10.244.3.0/27 10.244.9.0/26",
+        "10.244.9.1/32 10.0.0.0/8 10.0.0.0/24 10.0.0.2/32 10.0.1.0/30 192.0.2.0/25 0.0.0.0/0 172.16.0.0/12",
+        "fd00:244::/48 fd00:244::40/122 fd00:244::41/128 fd01::2/128 fd01::/60 ::/0",
+    )
+    for text in line.split()
+)
+
+
+def answers(ownership: BlockOwnership, prefix: Prefix) -> tuple[object, ...]:
+    """All that import policy asks of a path's prefix."""
+    owner = ownership.owner(prefix)
+    asn = owner and ownership.intent.asn_of(owner)
+    covers = ownership.covers_node(prefix), ownership.covers_own_block(prefix)
+    return owner, asn, ownership.pool(prefix), ownership.on_underlay(prefix), covers
+
+
+def answers_stay(pools: tuple[Pool, ...], edits: list[Edit]) -> bool:
+    """True if after each edit all is answered as before of the prefixes that it does not overlap."""
+    intent = Intent(backend=Backend.BIRD, pools=pools, nodes=(HERE,))
+    table_ = Table.of((prefix, "") for prefix in _ASKED)
+    before = BlockOwnership(intent, HERE)
+    for edit in edits:
+        intent = edited(intent, edit)
+        now = BlockOwnership(intent, HERE)
+        touched = now.changed_since(before)
+        assert touched is not None
+        for prefix in {*_ASKED} - table_.overlapping(touched):
+            if answers(now, prefix) != answers(before, prefix):
+                return False
+        before = now
+    return True
+
+
+@given(st.sampled_from(POOLS), EDITS)
+@settings(max_examples=100)
+def test_after_an_edit_of_nodes_the_owners_of_all_prefixes_that_it_does_not_overlap_stay(
+    pools: tuple[Pool, ...], edits: list[Edit]
+) -> None:
+    assert answers_stay(pools, edits)
+
+
+@pytest.mark.parametrize("forgotten", ["prefixes_of", "address", "address6"])
+def test_what_of_a_node_is_forgotten_is_found(forgotten: str) -> None:
+    own = Node("b", InterfaceAddress.parse("192.0.2.1/24"), InterfaceAddress.parse("fd01::2/64"))
+    steps: list[Edit] = [[(own, NodeAllocations(_BLOCKS[:1]))], ["b"]]
+    assert answers_stay(POOLS[1], steps)
+
+    def without(intent: Intent, name: str) -> Any:
+        node = intent.node(name)
+        marks = {} if node is None else {"prefixes_of": intent.prefixes_of(node)}
+        marks |= {} if node is None else {"address": (node.address.network,)}
+        marks |= {"address6": (node.address6.network,)} if node and node.address6 else {}
+        return [prefix for field, prefixes in marks.items() if field != forgotten for prefix in prefixes]
+
+    with patch.object(ownership_module, "_marks", without):
+        assert not answers_stay(POOLS[1], steps)
+
+
+def test_an_edit_of_this_node_or_of_more_than_nodes_leaves_nothing_known() -> None:
+    intent = Intent(backend=Backend.BIRD, pools=POOLS[0], nodes=(HERE,))
+    before = BlockOwnership(intent, HERE)
+    moved = replace(HERE, address=_OWN[0])
+    assert BlockOwnership(replace(intent, nodes=(moved,)), moved).changed_since(before) is None
+    assert BlockOwnership(replace(intent, pools=POOLS[1]), HERE).changed_since(before) is None
+
+
+@given(st.sets(st.sampled_from(_ASKED)), st.sets(st.sampled_from(_ASKED)))
+def test_prefixes_of_a_table_that_overlap_others_are_those_that_cover_one_or_lie_in_one(
+    known: set[Prefix], others: set[Prefix]
+) -> None:
+    expected = {prefix for prefix in known if any(prefix.covers(other) or other.covers(prefix) for other in others)}
+    assert Table.of((prefix, "") for prefix in known).overlapping(others) == expected
+
+
+# Each input of the senders alone -----------------------------------------------------------------------------------
+
+_LENDING: Final = with_edits(_FAR, {}, {"b": NodeAllocations(borrowed=_BORROWED[1:2])})
+_POOR: Final = with_edits(_FAR, {}, {"a": None})
+_ELSEWHERE: Final = with_edits(_LENDING, {}, {"a": NodeAllocations((Prefix.parse("10.244.8.0/26"),))})
+
+
+@pytest.mark.parametrize(
+    ("field", "one", "two"),
+    [
+        ("ours", _QUESTION._replace(intent=_ELSEWHERE), _QUESTION._replace(intent=_LENDING)),
+        ("node", _QUESTION._replace(intent=_POOR), OTHERS["node"]._replace(intent=_POOR)),
+    ],
+)
+def test_senders_follow_each_of_their_inputs(field: str, one: Question, two: Question) -> None:
+    assert derived(two, derived(one)).desired == derived(two).desired
+    same = table.is_same
+
+    def blind(before: Any, now: Any, but: str = "") -> bool:
+        return same(before and before._replace(**{field: getattr(now, field)}), now, but)
+
+    with patch.object(senders, "is_same", blind):
+        assert derived(two, derived(one)).desired != derived(two).desired

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 
 from bgpctl.cli.render_intent import as_yaml
 from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.intent.fields import NOT_KNOWN
 from bgpctl.core.intent.render_calico import calico
 from bgpctl.core.intent.render_short import short
 from bgpctl.lab import labfile
@@ -34,7 +35,8 @@ def test_the_schema_accepts_what_the_loader_accepts_and_refuses_what_the_loader_
     text = written(found)
     loaded = load(text)
     if isinstance(loaded, Intent):
-        assert faults("cluster", text) == []
+        # An editor marks what a newer release may have.
+        assert bool(faults("cluster", text)) is any(remark.rule == NOT_KNOWN for remark in loaded.remarks)
     elif any(problem.rule in {"unknown-key", "unknown-kind"} for problem in loaded):
         assert faults("cluster", text) != []
     file.write_text(text, encoding="utf-8")

@@ -224,7 +224,7 @@ def attributes_of(path: Path) -> Attributes:
 
 
 def in_one_order(path: Path) -> Path:
-    """ExaBGP sorts communities, sends none twice, and forgets that an AGGREGATOR was partial."""
+    """ExaBGP sorts communities, sends none twice, and forgets that they or an AGGREGATOR were partial."""
     communities = sorted(set(path.communities), key=lambda community: (len(community), community))
     passed_on = (raw._replace(flags=0xC0) if raw.code == 7 else raw for raw in path.passed_on)
     return replace(
@@ -232,6 +232,7 @@ def in_one_order(path: Path) -> Path:
         communities=tuple(communities),
         extended=tuple(sorted(set(path.extended))),
         passed_on=tuple(passed_on),
+        partial=(),
     )
 
 

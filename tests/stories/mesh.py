@@ -101,6 +101,8 @@ VXLAN_NEXT_HOPS = (
     "+ nexthop id 0x42b2bafd via 10.244.3.0 dev vxlan.bgpctl onlink proto 179",
     "+ nexthop id 0x42eafc77 via 10.244.2.0 dev vxlan.bgpctl onlink proto 179",
 )
+OUTSIDE = Attributes(as_path=(Asn(64512),))
+"""The attributes of our blocks, and of those of nodes, for a router outside."""
 READVERTISED = Speak(tuple(Announce(OWN, peer, READY) for peer in MEMBERS))
 """Once IP in IP can be received, this is announced to members."""
 CONFIGURATION = ConfigureCONFIGURATION = Configure(speaker_config(INTENT, "a1"))
@@ -154,16 +156,16 @@ def at_the_edge(intent: Intent = EDGE) -> Play:
     play.give(IntentLoaded(intent), SpeakerAttached(1, ())).expect(Configure(speaker_config(intent, "a1")), Observe())
     for peer, block in BLOCKS.items():
         session_up(play, peer, path(block, peer), then=[Speak((Announce(OWN, peer, OURS),))])
-    session_up(play, TOR, asn=65001, then=[greeting(TOR, Attributes())])
+    session_up(play, TOR, asn=65001, then=[greeting(TOR, OUTSIDE)])
     play.settle(
         *TUNNEL,
         *NEXT_HOPS,
         *ROUTES,
         Speak(
             (
-                Announce(Prefix.parse("10.244.2.0/26"), TOR),
-                Announce(Prefix.parse("10.244.3.0/26"), TOR),
-                Announce(Prefix.parse("10.244.4.0/26"), TOR),
+                Announce(Prefix.parse("10.244.2.0/26"), TOR, OUTSIDE),
+                Announce(Prefix.parse("10.244.3.0/26"), TOR, OUTSIDE),
+                Announce(Prefix.parse("10.244.4.0/26"), TOR, OUTSIDE),
                 SendEndOfRib(A2, 4),
                 SendEndOfRib(B1, 4),
                 SendEndOfRib(B2, 4),

@@ -17,7 +17,6 @@ from bgpctl.core.agent.events import (
 from bgpctl.core.agent.state import Phase
 from bgpctl.core.bgp.adj_rib_out import EOR_DEFERRAL_S
 from bgpctl.core.bgp.import_policy import GRACEFUL_SHUTDOWN
-from bgpctl.core.bgp.path import Attributes
 from bgpctl.core.bgp.peer_table import TableState
 from bgpctl.core.bgp.speaker import (
     Announce,
@@ -50,6 +49,7 @@ from tests.stories.mesh import (
     NEXT_HOP,
     NEXT_HOPS,
     OURS,
+    OUTSIDE,
     OWN,
     OWN_ROUTE,
     READVERTISED,
@@ -136,8 +136,8 @@ def test_a_path_whose_next_hop_becomes_unreachable_is_replaced_by_one_that_resol
         Configure(sessions_with(A2, TOR2, TOR, B1, B2)), Observe()
     )
     far, wanted = Address.parse("203.0.113.1"), Prefix.parse("192.0.2.0/24")
-    session_up(play, TOR2, path(wanted, far, 65002), asn=65002, then=[Speak((Announce(OWN, TOR2),))])
-    session_up(play, TOR, path(wanted, TOR, 65001, 65009), asn=65001, then=[greeting(TOR, Attributes())])
+    session_up(play, TOR2, path(wanted, far, 65002), asn=65002, then=[Speak((Announce(OWN, TOR2, OUTSIDE),))])
+    session_up(play, TOR, path(wanted, TOR, 65001, 65009), asn=65001, then=[greeting(TOR, OUTSIDE)])
     play.settle(
         *TUNNEL,
         "+ nexthop id 0x42e035c4 via 10.0.0.254 dev eth0 onlink proto 179",
@@ -181,10 +181,10 @@ def test_a_peer_that_is_down_gets_no_update_until_it_is_back() -> None:
     play.give(SessionUp(TOR)).expect(
         Speak(
             (
-                Announce(OWN, TOR),
-                Announce(Prefix.parse("10.244.2.0/26"), TOR),
-                Announce(Prefix.parse("10.244.4.0/26"), TOR),
-                Announce(Prefix.parse("10.244.8.0/26"), TOR),
+                Announce(OWN, TOR, OUTSIDE),
+                Announce(Prefix.parse("10.244.2.0/26"), TOR, OUTSIDE),
+                Announce(Prefix.parse("10.244.4.0/26"), TOR, OUTSIDE),
+                Announce(Prefix.parse("10.244.8.0/26"), TOR, OUTSIDE),
                 SendEndOfRib(TOR, 4),
             )
         ),

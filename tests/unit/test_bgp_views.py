@@ -14,11 +14,11 @@ from bgpctl.agent.api import Api
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.agent.views import answer
 from bgpctl.cli.main import main
-from bgpctl.core.agent.events import Configure, IntentLoaded, Observe
+from bgpctl.core.agent.events import Configure, IntentLoaded, Observe, Speak
 from bgpctl.core.bgp.decision import Lost
 from bgpctl.core.bgp.peer_table import PeerTable
 from bgpctl.core.bgp.sessions import speaker_config
-from bgpctl.core.bgp.speaker import DownKind, Session, SessionDown, SessionOpened, Update
+from bgpctl.core.bgp.speaker import DownKind, Session, SessionDown, SessionOpened, Update, Withdraw
 from bgpctl.core.cluster.reasons import RejectCode, Rejection
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from tests.cluster import path
@@ -116,6 +116,26 @@ def test_a_neighbor_is_found_by_name_or_address_with_its_adj_rib_out() -> None:
     assert tor["prefix_limit"] == 11024
     assert {item["prefix"] for item in tor["advertised_routes"]} >= {"10.244.1.0/26", "10.244.4.0/26"}
     assert view_of(play, "neighbor", peer="unknown")["neighbors"] == []
+
+
+def test_a_route_that_does_not_fit_in_a_message_is_not_listed_as_advertised_and_reported() -> None:
+    play = at_the_edge()
+    marked = replace(path("10.244.2.0/24", TOR, 65001), communities=tuple((65001, number) for number in range(1100)))
+    play.give(Update(A2, (replace(marked, prefix=Prefix.parse("10.244.2.0/26"), next_hop=A2, as_path=()),))).expect(
+        Observe()
+    )
+    play.settle(Speak((Withdraw(Prefix.parse("10.244.2.0/26"), TOR),)))
+    (tor,) = view_of(play, "neighbor", peer="tor")["neighbors"]
+    assert tor["too_large"] == ["10.244.2.0/26"]
+    assert "10.244.2.0/26" not in {item["prefix"] for item in tor["advertised_routes"]}
+    assert tor["advertised"] == len(tor["advertised_routes"])
+    assert any("peer tor is not sent 1 route" in problem for problem in view_of(play, "summary")["problems"])
+
+
+def test_the_subcode_of_a_notification_is_shown_in_words() -> None:
+    play = at_the_edge()
+    play.give(SessionDown(TOR, "notification received (6,10)", notified=True)).expect(Observe())
+    assert row(play, "tor")["error"] == "notification received (6,10): BFD down"
 
 
 def test_the_rib_shows_the_fate_of_each_path() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 
@@ -60,8 +61,9 @@ def test_a_label_that_was_never_set_is_an_error() -> None:
 def test_dependencies_of_a_bpf_program_are_in_its_code() -> None:
     """The driver compares digests of code to find programs that were made for other circumstances."""
     one, other = Address.parse("10.0.0.1"), Address.parse("10.0.0.2")
+    macs = (b"\2\0\0\0\0\4", b"\2\0\0\0\0\5")
     variants = {
-        *(programs.encapsulate(local, index, 0) for local in (one, other) for index in (4, 5)),
-        *(programs.decapsulate(index, mac, 0, 0) for index in (4, 5) for mac in (b"\2\0\0\0\0\4", b"\2\0\0\0\0\5")),
+        *(programs.encapsulate(*args, 0) for args in product((one, other), (4, 5), macs)),
+        *(programs.decapsulate(index, mac, 0, 0) for index in (4, 5) for mac in macs),
     }
-    assert len(variants) == 4 + 4
+    assert len(variants) == 8 + 4

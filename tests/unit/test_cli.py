@@ -276,13 +276,16 @@ def test_warnings_and_notes_are_printed_with_their_place_and_the_file_is_valid(t
         "mesh: false\npools: {p: {cidr: 10.244.0.0/16, ipipMode: always}}\n"
         "nodes: {a: {address: 10.0.0.1/24}, b: {address: 10.0.0.2/24}}\n"
     )
-    result = bgpctl("validate", "-f", file)
+    result = bgpctl("validate", "-v", "-f", file)
     assert result.exit_code == 0
     assert f"{file}:2:9: warning: pools.p: blocks of pool p travel by BGP" in result.output
     assert f"{file}:2:44: note: pools.p.ipipMode: an old spelling of Always" in result.output
     assert "valid: 2 nodes, 1 pool, 0 peers; 1 warning, 1 note" in result.output
     as_json = json.loads(bgpctl("validate", "-f", file, "-o", "json").output)
     assert (as_json["ok"], [problem["severity"] for problem in as_json["problems"]]) == (True, ["warning", "info"])
+    brief = bgpctl("validate", "-f", file)
+    assert "note:" not in brief.output
+    assert brief.output.endswith("valid: 2 nodes, 1 pool, 0 peers; 1 warning, 1 note (notes: -v)\n")
 
 
 def test_a_lab_file_is_validated_with_its_lab(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ EXCEPTIONS = {
     "kernel/ipip/drivers.py": "the inside of one",
     "kernel/ipip/module.py": "the inside of one",
     "kernel/ipip/bpf.py": "the inside of one",
+    "kernel/ipip/path_mtu.py": "the inside of one",
     "kernel/bpf/programs.py": "the programs of the BPF driver of one",
     "core/intent/pools.py": "reads Calico v1's `ipip`, the old form of a mode",
     "core/intent/field_kinds.py": "describes the values of calico_backend, one of which is vxlan",

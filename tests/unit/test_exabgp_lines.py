@@ -146,8 +146,17 @@ def opened(capabilities: dict[str, Any]) -> SpeakerEvent | None:
 
 def test_an_open_without_graceful_restart_is_decoded_without_a_restart_time() -> None:
     assert opened({"2": {"name": "route-refresh"}}) == SessionOpened(
-        PEER, Asn(64513), Address.parse("192.0.2.99"), 9, restart_time_s=None, forwarding_preserved=False
+        PEER, Asn(64513), Address.parse("192.0.2.99"), 9, None, forwarding_preserved=False, four_octet=False
     )
+
+
+def test_an_open_without_capabilities_offers_none_of_them() -> None:
+    opening = opened({})
+    assert isinstance(opening, SessionOpened)
+    assert not any((opening.route_refresh, opening.extended_message, opening.four_octet, opening.enhanced_refresh))
+    everything = opened({"128": {}, "6": {}, "65": {"asn4": 64513}})
+    assert isinstance(everything, SessionOpened)
+    assert all((everything.route_refresh, everything.extended_message, everything.four_octet))
 
 
 def test_a_peer_with_enhanced_route_refresh_marks_the_end_of_a_table() -> None:
@@ -449,6 +458,18 @@ def test_sets_and_attributes_that_are_passed_on_are_written_as_exabgp_reads_them
     )
 
 
+def test_the_patched_exabgp_gets_the_octets_of_attributes_for_both_sizes_of_as_numbers() -> None:
+    attributes = Attributes(NEXT_HOP, (Asn(64512), Asn(4200000001)), passed_on=(RawAttribute(0xE0, 200, b"\xaa"),))
+    four, two = "4002 0a 0202 0000fc00 fa56ea01", "4002 06 0202 fc00 5ba0"
+    wide, narrow = (bytes.fromhex(f"400101 00 {path}").hex() for path in (four, two))
+    assert encode.encode_raw(Announce(BLUE, PEER, attributes)) == (
+        f"neighbor 192.0.2.7 announce raw 10.1.0.0/26 192.0.2.9 {wide}e0c801aa "
+        f"{narrow}c0110a02020000fc00fa56ea01e0c801aa\n"
+    )
+    assert encode.encode_raw(Withdraw(BLUE, PEER)) == "neighbor 192.0.2.7 withdraw raw 10.1.0.0/26\n"
+    assert encode.encode_raw(SendEndOfRib(PEER, 4)) == encode.encode(SendEndOfRib(PEER, 4))
+
+
 def test_commands_for_one_peer_name_it() -> None:
     assert encode.encode(Announce(BLUE, PEER)) == "neighbor 192.0.2.7 announce route 10.1.0.0/26 next-hop self\n"
     assert encode.encode(SendEndOfRib(PEER, 4)) == "neighbor 192.0.2.7 announce eor ipv4 unicast\n"
@@ -460,7 +481,7 @@ def sent(orphaned: OrphanedRoutes, *commands: SpeakerCommand) -> list[str]:
 
 
 def test_routes_of_a_dead_agent_are_withdrawn_before_end_of_rib() -> None:
-    orphaned = OrphanedRoutes({PEER: [BLUE, RED], OTHER: [RED]})
+    orphaned = OrphanedRoutes({PEER: [BLUE, RED], OTHER: [RED]}, patched=False)
     announce, end = Announce(BLUE, PEER), SendEndOfRib(PEER, 4)
     assert sent(orphaned, announce, end) == [
         encode.encode(announce),
@@ -483,11 +504,12 @@ CHEAP, DEAR = Attributes(med=1), Attributes(med=2)
     ],
 )
 def test_a_withdrawal_differs_from_its_announcement_in_one_word(before: list[SpeakerCommand], withdrawn: str) -> None:
-    assert sent(OrphanedRoutes({}), *before, Withdraw(BLUE))[-1] == withdrawn
+    assert sent(OrphanedRoutes({}, patched=False), *before, Withdraw(BLUE))[-1] == withdrawn
+    assert sent(OrphanedRoutes({}), *before, Withdraw(BLUE))[-1] == "withdraw raw 10.1.0.0/26\n"
 
 
 def test_one_peer_is_withdrawn_from_with_the_attributes_it_was_sent() -> None:
-    orphaned = OrphanedRoutes({})
+    orphaned = OrphanedRoutes({}, patched=False)
     sent(orphaned, Announce(BLUE, None, CHEAP), Announce(BLUE, PEER, DEAR))
     assert sent(orphaned, Withdraw(BLUE, PEER)) == [
         "neighbor 192.0.2.7 withdraw route 10.1.0.0/26 next-hop self med 2\n"
@@ -498,6 +520,6 @@ def test_one_peer_is_withdrawn_from_with_the_attributes_it_was_sent() -> None:
 
 
 def test_a_route_announced_to_all_is_orphaned_at_no_peer() -> None:
-    orphaned = OrphanedRoutes({PEER: [BLUE], OTHER: [BLUE]})
+    orphaned = OrphanedRoutes({PEER: [BLUE], OTHER: [BLUE]}, patched=False)
     commands = (Announce(BLUE), SendEndOfRib(PEER, 4), SendEndOfRib(OTHER, 4))
     assert sent(orphaned, *commands) == [encode.encode(command) for command in commands]

@@ -26,6 +26,7 @@ from bgpctl.core.net.objects import (
     RouteType,
     Rule,
     Sysctl,
+    WorkloadFilter,
 )
 from tests.cluster import bare_kernel, member, two_racks
 from tests.kernel_text import assert_has, assert_same, kernel_text, object_line
@@ -39,7 +40,15 @@ OBJECTS: list[tuple[KernelObject, dict[str, Any]]] = [
     (Sysctl("net/ipv4/ip_forward", "1"), {"name": "net/ipv6/x", "value": "0"}),
     (
         Link("a", Ipip(), 1480),
-        {"name": "b", "kind": Plain("ipip"), "mtu_bytes": 1450, "mac": MAC, "up": False, "owned": False},
+        {
+            "name": "b",
+            "kind": Plain("ipip"),
+            "mtu_bytes": 1450,
+            "mac": MAC,
+            "up": False,
+            "owned": False,
+            "workload": True,
+        },
     ),
     (LinkAddress("a", InterfaceAddress(ONE, 32)), {"link": "b", "address": InterfaceAddress(ONE, 24)}),
     (
@@ -48,7 +57,11 @@ OBJECTS: list[tuple[KernelObject, dict[str, Any]]] = [
     ),
     (
         Masquerade((BLOCK,), (OTHER_BLOCK,), (1, 2)),
-        {"sources": (OTHER_BLOCK,), "inside": (BLOCK,), "udp_ports": (1, 3)},
+        {"sources": (OTHER_BLOCK,), "inside": (BLOCK,), "udp_ports": (1, 3), "bgp_ports": (179,)},
+    ),
+    (
+        WorkloadFilter((BLOCK,), (OTHER_BLOCK,), (1, 2), 179),
+        {"inside": (OTHER_BLOCK,), "masqueraded": (BLOCK,), "udp_ports": (1,), "bgp_port": 180},
     ),
     (FdbEntry("a", MAC, ONE), {"link": "b", "mac": OTHER_MAC, "remote": TWO}),
     (Neighbour("a", ONE, MAC), {"link": "b", "address": TWO, "mac": OTHER_MAC}),
@@ -94,7 +107,13 @@ def test_every_field_is_changed_above(obj: KernelObject, others: dict[str, Any])
 
 @pytest.mark.parametrize(
     "other",
-    [replace(VXLAN, vni=Vni(1)), replace(VXLAN, port=1), replace(VXLAN, local=TWO), replace(VXLAN, underlay="b")],
+    [
+        replace(VXLAN, vni=Vni(1)),
+        replace(VXLAN, port=1),
+        replace(VXLAN, local=TWO),
+        replace(VXLAN, underlay="b"),
+        replace(VXLAN, df=2),
+    ],
 )
 def test_every_field_of_a_vxlan_device_is_in_its_line(other: Vxlan) -> None:
     assert object_line(Link("a", other, 1450)) != object_line(Link("a", VXLAN, 1450))

@@ -10,7 +10,7 @@ import pytest
 
 from bgpctl.core.bgp.speaker import Session, SpeakerConfig
 from bgpctl.core.net.addresses import Address, Asn
-from bgpctl.speaker import launch
+from bgpctl.speaker import conf, launch
 from bgpctl.speaker.launch import ConfigRejected, Rendered, RunDir
 
 LOCAL, *PEERS = (Address.parse(f"10.0.0.{host}") for host in range(1, 6))
@@ -100,3 +100,12 @@ def test_exabgp_rejects_two_neighbours_with_one_peer(tmp_path: Path) -> None:
     twice = rendered(tmp_path, [session(PEERS[0]), session(PEERS[0])])
     with pytest.raises(ConfigRejected, match="duplicate"):
         launch.install(twice, RunDir(tmp_path), before)
+
+
+def test_an_exabgp_of_an_earlier_version_or_with_other_settings_is_not_that_of_a_configuration(tmp_path: Path) -> None:
+    wanted = rendered(tmp_path, [session(PEERS[0])])
+    running = {**wanted.environment, "HOME": "/root"}
+    assert wanted.is_of(running)
+    assert not wanted.is_of({**running, conf.VERSION_NAME: "1"})
+    assert not wanted.is_of({name: value for name, value in running.items() if name != conf.VERSION_NAME})
+    assert not wanted.is_of({**running, "exabgp_tcp_port": "180"})

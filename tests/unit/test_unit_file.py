@@ -12,7 +12,7 @@ from tests.service import PREFIX, UNIT
 
 pytestmark = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze")
 
-EXPOSURE_TENTHS = 30
+EXPOSURE_TENTHS = 26
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from bgpctl.core.agent.state import State, begin
 from bgpctl.core.agent.step import step
 from bgpctl.core.bgp.speaker import SessionDown, SpeakerAttached, SpeakerConfigRejected
 from bgpctl.core.cluster.problems import Place, Problem
-from bgpctl.core.net.addresses import Prefix
-from bgpctl.core.net.objects import Route, Traffic, key_of
+from bgpctl.core.net.addresses import LINK_LOCAL, Address, Prefix
+from bgpctl.core.net.objects import Drops, Link, Plain, Route, Traffic, key_of
 from tests.stories.mesh import B1, BLOCKS, NEXT_HOP, ROUTE, converged, undo
 from tests.stories.play import Play
 from tests.waiting import wait_until
@@ -167,9 +167,36 @@ def test_a_route_shows_its_next_hop_and_the_reason() -> None:
 def test_a_tunnel_shows_its_traffic_counters_where_known() -> None:
     play = converged()
     counted = {"tunl0": Traffic(5, 500, 7, 700, dropped_packets=2), "eth0": Traffic(1, 1, 1, 1)}
-    for traffic, expected in ((lambda: counted, counted["tunl0"]._asdict()), (dict, None)):
+    shown = dict(zip(Traffic._fields[:5], counted["tunl0"][:5], strict=True))
+    for traffic, expected in ((lambda: counted, shown), (dict, None)):
         (row,) = answer("tunnels", Snapshot(play.state, play.now_s, {}, traffic))["tunnels"]
         assert row["traffic"] == expected
+
+
+def test_a_tunnel_shows_what_was_dropped_by_reason_and_the_last_sender() -> None:
+    play, last = converged(), Address.parse("10.244.2.9")
+    inside = {"tunl0": (Drops("source", 3, last), Drops("destination", 0))}
+    for of_driver in ((), (Drops("sender", 2),)):  # one count, with a reason or without
+        counted = {"tunl0": Traffic(5, 500, 7, 700, 2, of_driver)}
+        snapshot = Snapshot(play.state, play.now_s, {}, counted.copy, drops=inside.copy)
+        (row,) = answer("tunnels", snapshot)["tunnels"]
+        found = [(item["reason"], item["packets"], item["last"]) for item in row["dropped"]]
+        assert found == [("destination", 0, None), ("sender", 2, None), ("source", 3, "10.244.2.9")]
+
+
+def test_a_workload_shows_its_addresses_and_what_was_dropped() -> None:
+    play = converged()
+    kernel, address = play.state.kernel, Prefix.parse("10.244.1.10/32")
+    assert kernel.observed is not None
+    cable = Link("cali1", Plain("veth"), 1480, owned=False, workload=True)
+    routes = (Route(address, link="cali1", metric=0, protocol=4), Route(LINK_LOCAL, link="cali1", protocol=2))
+    play.state = replace(play.state, kernel=kernel.seen(kernel.observed.put([cable, *routes])))
+    snapshot = Snapshot(play.state, play.now_s, {}, drops=lambda: {"cali1": (Drops("source", 4),)})
+    (row,) = answer("workloads", snapshot)["workloads"]
+    assert (row["device"], row["addresses"], row["filtered"]) == ("cali1", ["10.244.1.10/32"], False)
+    assert row["dropped"] == [{"reason": "source", "packets": 4, "last": None}]
+    page = Metrics(lambda: snapshot).page().decode()
+    assert 'bgpctl_workload_dropped_packets_total{device="cali1",reason="source"} 4.0' in page
 
 
 def test_a_route_that_is_not_in_the_kernel_is_shown_as_absent() -> None:

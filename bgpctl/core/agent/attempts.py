@@ -11,13 +11,14 @@ Refuses to know: why an operation is called for, and what it does to the kernel.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from bgpctl.core.agent.backoff import Backoff, Cause
 from bgpctl.core.dataplane import drift
 from bgpctl.core.dataplane.effects import Failure, Op
 from bgpctl.core.fabric import Desired
+from bgpctl.core.net.replacing import replace
 
 Conflicts: TypeAlias = Mapping[Op, Backoff]
 """Per repair how often it was done, and when it may be done once more."""

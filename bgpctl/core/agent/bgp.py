@@ -9,12 +9,14 @@ Refuses to know: how the speaker is reached, the use of the paths, the intent.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, assert_never
 
-from bgpctl.core.bgp import adj_rib_in, adj_rib_out, session_handover, speaker
+from bgpctl.core.bgp import adj_rib_in, adj_rib_out, liveness, session_handover, speaker
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
 from bgpctl.core.bgp.adj_rib_out import AdjRibOut, SpeakerCommands
+from bgpctl.core.bgp.bfd import BfdChanged
+from bgpctl.core.bgp.liveness import LivenessByPeer
 from bgpctl.core.bgp.loc_rib import LocRib
 from bgpctl.core.bgp.peer_table import TableState
 from bgpctl.core.bgp.session_handover import Handover
@@ -22,6 +24,7 @@ from bgpctl.core.bgp.sessions import RESTART_TIME_S, speaker_config
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode
 from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.replacing import replace
 
 IGNORANCE_S: Final = 2.0 * RESTART_TIME_S
 """
@@ -48,6 +51,7 @@ class Bgp:
         handover: sessions in `config` that the intent does not ask for any more, and a former reflector's role.
         draining: the operator wants traffic to leave this node (GSHUT, RFC 8326).
         shut_down_peers: peers whose session the operator wants down.
+        liveness: of the peers that have BFD, as far as it is known.
     """
 
     config: speaker.SpeakerConfig | None = None
@@ -64,6 +68,7 @@ class Bgp:
     handover: Handover = field(default_factory=Handover)
     draining: bool = False
     shut_down_peers: frozenset[Address] = frozenset()
+    liveness: LivenessByPeer = field(default_factory=dict)
 
     # Derived ---------------------------------------------------------------------------------------------------
 
@@ -90,8 +95,14 @@ class Bgp:
         if not self.attached:
             return (PruneHold(PruneHoldCode.SPEAKER_AWAY, "exabgp"),)
         names = self.session_names
+        return tuple(PruneHold(PruneHoldCode.PEER_TABLE_INCOMPLETE, names[peer]) for peer in self.awaited)
+
+    @property
+    def awaited(self) -> tuple[Address, ...]:
+        """The peers of configured sessions whose tables are not complete, for their time."""
+        names = self.session_names
         return tuple(
-            PruneHold(PruneHoldCode.PEER_TABLE_INCOMPLETE, names[peer])
+            peer
             for peer, table in sorted(self.adj_rib_in.items())
             if not table.certain and peer in names and peer not in self.given_up
         )
@@ -105,7 +116,8 @@ class Bgp:
         given_up_s = (
             since_s + IGNORANCE_S for peer, since_s in self.uncertain_since_s.items() if peer not in self.given_up
         )
-        return (self.handover.due_s, *given_up_s, *(wait_s for wait_s in waits_s if wait_s is not None))
+        failure_s = liveness.next_due_s(self.adj_rib_in, self.liveness)
+        return (self.handover.due_s, failure_s, *given_up_s, *(wait_s for wait_s in waits_s if wait_s is not None))
 
     @property
     def _times_run(self) -> bool:
@@ -166,7 +178,9 @@ class Bgp:
         config = session_handover.merged(wanted, handover)
         peers = [session.peer for session in config.sessions] if config else []
         tables = adj_rib_in.expect(self.adj_rib_in, peers, at_s, RESTART_TIME_S)
-        return replace(self, config=config, handover=handover, adj_rib_in=tables)
+        with_bfd = {session.peer for session in config.sessions if session.bfd} if config else set()
+        known = {peer: found for peer, found in self.liveness.items() if peer in with_bfd}
+        return replace(self, config=config, handover=handover, adj_rib_in=tables, liveness=known)
 
     def handover_observed(self, at_s: float) -> Bgp:
         """The time since which other peers announce all that the former sessions announced."""
@@ -204,8 +218,15 @@ class Bgp:
                 return self._with_tables(adj_rib_in.end_of_rib(tables, peer, at_s))
             case speaker.RefreshEnded():
                 return self._with_tables(adj_rib_in.complete(tables, peer, at_s))
+            case BfdChanged():
+                return replace(self, liveness=liveness.changed(self.liveness, event, at_s))
             case _:
                 assert_never(event)
+
+    def failures_detected(self, at_s: float) -> tuple[Bgp, SpeakerCommands]:
+        """Sessions that BFD has seen fail end, here at once, and at the speaker as soon as it can."""
+        tables, ends = liveness.after_failures(self.adj_rib_in, self.liveness, at_s)
+        return self._with_tables(tables), ends
 
     def _with_tables(self, tables: AdjRibIn) -> Bgp:
         return self if tables is self.adj_rib_in else replace(self, adj_rib_in=tables)
@@ -243,6 +264,8 @@ class Bgp:
     def with_withdrawals(self) -> Bgp:
         """The prefixes withdrawn since the last observation. While every table is complete none need be remembered."""
         tables = self.adj_rib_in
+        if tables is self.adj_rib_in_before and not self.withdrawn:
+            return self
         still = adj_rib_in.without_path(tables, self.withdrawn)
         withdrawn = still | adj_rib_in.withdrawn(self.adj_rib_in_before, tables)
         return replace(self, adj_rib_in_before=tables, withdrawn=withdrawn if self.prune_holds else frozenset())

@@ -7,13 +7,14 @@ Refuses to know: how files are read, and what follows from an intent.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from bgpctl.core.bgp.adj_rib_in import PREFIX_LIMIT
 from bgpctl.core.bgp.import_policy import Policy
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Problem
 from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.replacing import replace
 
 
 @dataclass(frozen=True, slots=True)

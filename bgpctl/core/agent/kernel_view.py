@@ -6,12 +6,13 @@ Refuses to know: how the kernel is read and changed, and how often an operation 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bgpctl.core.cluster.reasons import PruneHoldCode, Unmet
 from bgpctl.core.dataplane.plan import Plan
 from bgpctl.core.fabric import Desired
 from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.replacing import replace
 
 _NOTHING_TO_DO = Plan(())
 

@@ -7,12 +7,13 @@ Refuses to know: how a step of a migration is selected (core/migration), how a p
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from bgpctl.core.migration.next_step import MigrationStep
 from bgpctl.core.migration.probes import NO_RESULTS, PROBE_EVERY_S, Probe, ProbeReply, ProbeResults, with_replies
 from bgpctl.core.migration.situation import PendingMember
 from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.replacing import replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ Refuses to know: why the observation was requested.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from bgpctl.core.agent.events import Apply, Command, Configure, SendProbes, WakeAt
@@ -18,6 +17,7 @@ from bgpctl.core.agent.state import State
 from bgpctl.core.bgp import encap_community
 from bgpctl.core.bgp.adj_rib_out import SpeakerCommands
 from bgpctl.core.bgp.loc_rib import LocRib, select
+from bgpctl.core.bgp.possible_sources import PossibleSources
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.dataplane import drift
@@ -27,6 +27,7 @@ from bgpctl.core.fabric.derive import Question, derived
 from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import Probe
 from bgpctl.core.net.dataplane import Dataplane, surroundings
+from bgpctl.core.net.replacing import replace
 
 RESYNC_S: Final = 60.0
 """The kernel is observed this often even if nothing reports a change: a notification may be lost."""
@@ -35,13 +36,13 @@ RESYNC_S: Final = 60.0
 def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tuple[Command, ...]]:
     """Derive all that should be, close the difference to `observed`, and advertise it."""
     observed = observed.sharing(state.kernel.observed) if state.kernel.observed else observed
-    state, refreshes = _with_observation(state, observed, at_s)
+    state, requests = _with_observation(state, observed, at_s)
     state, configure = end_handover(state, at_s)
     state = replace(state, bgp=state.bgp.with_ignorance(at_s).with_withdrawals())
     intent = state.intent.in_force
     node = intent.node(state.node) if intent else None
     if intent is None or node is None:
-        return state, speak(refreshes)
+        return state, speak(requests)
     state = _with_best_paths(state, observed)
     state, desired = _with_desired(state, intent, node)
     migration_step = _migration_step(state, desired, intent, node, observed, at_s)
@@ -50,7 +51,7 @@ def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tu
     state, send_probes = _send_probes(state, migration_step.probes, at_s)
     state, apply = _close_difference(state, at_s)
     state, stop = _stop_speaker(state)
-    return state, (*send_probes, *apply, *speak((*refreshes, *announcements)), *configure, *stop)
+    return state, (*send_probes, *apply, *speak((*requests, *announcements)), *configure, *stop)
 
 
 # Known facts ---------------------------------------------------------------------------------------------------
@@ -58,8 +59,9 @@ def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tu
 
 def _with_observation(state: State, observed: Dataplane, at_s: float) -> tuple[State, SpeakerCommands]:
     due = state.bgp.refreshes_due(at_s)
-    bgp, refreshes = state.bgp.expired(at_s).refresh_requested(due, at_s)
-    return replace(state, kernel=state.kernel.seen(observed), bgp=bgp), refreshes
+    bgp, ends = state.bgp.expired(at_s).failures_detected(at_s)
+    bgp, refreshes = bgp.refresh_requested(due, at_s)
+    return replace(state, kernel=state.kernel.seen(observed), bgp=bgp), (*ends, *refreshes)
 
 
 def _with_best_paths(state: State, observed: Dataplane) -> State:
@@ -78,9 +80,28 @@ def _with_desired(state: State, intent: Intent, node: Node) -> tuple[State, Desi
     """The end of the way, without regard to who still uses what is there."""
     bgp, seen = state.bgp, state.memo.surroundings
     foreign = seen.foreign if seen else Dataplane()
-    question = Question(intent, node, bgp.session_names, bgp.loc_rib.best, foreign, bgp.prune_holds, bgp.withdrawn)
-    derivation = derived(question, state.memo.derivation)
+    before = state.memo.derivation
+    question = Question(
+        intent,
+        node,
+        bgp.session_names,
+        bgp.loc_rib.best,
+        foreign,
+        bgp.prune_holds,
+        bgp.withdrawn,
+        _possible_sources(state, before.desired.sources if before else None),
+    )
+    derivation = derived(question, before)
     return replace(state, memo=replace(state.memo, derivation=derivation)), derivation.desired
+
+
+def _possible_sources(state: State, before: PossibleSources | None) -> PossibleSources | None:
+    """The same object as before for the same peers and the same policy: it remembers its answers."""
+    policy, bgp = state.intent.policy, state.bgp
+    if policy is None or not bgp.attached or not bgp.prune_holds:
+        return None
+    now = PossibleSources.of(policy, bgp.awaited)
+    return before if before == now and before.ownership is now.ownership else now
 
 
 def _migration_step(

@@ -7,17 +7,17 @@ Refuses to know: which event a step answers.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from bgpctl.core.agent.events import Command, Configure, Speak
 from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp import adj_rib_out
-from bgpctl.core.bgp.adj_rib_out import SpeakerCommands
+from bgpctl.core.bgp.adj_rib_out import Exports, SpeakerCommands
 from bgpctl.core.bgp.export_policy import ExportInput, announceable
 from bgpctl.core.bgp.import_policy import Policy
 from bgpctl.core.fabric.encapsulations import accepted_by_kernel
 from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.replacing import replace
 
 
 def with_sessions(
@@ -43,7 +43,7 @@ def with_policy(state: State) -> State:
     node = intent.node(state.node) if intent else None
     if intent is None or node is None or config is None:
         return replace(state, intent=state.intent.with_policy(None))
-    policy = Policy.of(intent, node, config, role.cluster_id if role else None)
+    policy = Policy.of(intent, node, config, role.cluster_id if role else None, state.intent.policy)
     return replace(state, intent=state.intent.with_policy(policy))
 
 
@@ -70,7 +70,7 @@ def advertise(
     paths = announceable(state.bgp.loc_rib.best, state.memo.announceable)
     links = state.memo.links.of(desired.dataplane if desired else None)
     export_input = ExportInput(
-        policy,
+        _announcing(policy, state.memo.advertised),
         paths,
         links,
         draining=state.bgp.draining,
@@ -83,6 +83,12 @@ def advertise(
         out, commands = adj_rib_out.full_table(bgp.adj_rib_out, export_input, bgp.adj_rib_in, full_tables_to, at_s)
     memo = replace(state.memo, announceable=paths, links=links, advertised=advertised)
     return replace(state, bgp=bgp.with_adj_rib_out(out), memo=memo), commands
+
+
+def _announcing(policy: Policy, advertised: Exports) -> Policy:
+    """The policy of the last announcements if the same follows from it: then they are taken over."""
+    last = next((item.wanted.made_from.policy for item in advertised.values()), policy)
+    return last if policy.announces_as(last) else policy
 
 
 def speak(commands: SpeakerCommands) -> tuple[Command, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from bgpctl.core.agent.attempts import Attempts
@@ -20,6 +20,7 @@ from bgpctl.core.agent.intent import OperatorIntent
 from bgpctl.core.agent.kernel_view import KernelView
 from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.migration import Migration
+from bgpctl.core.net.replacing import replace
 
 
 class Phase(enum.Enum):
@@ -81,5 +82,12 @@ _PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
 
 def with_phase(state: State, at_s: float) -> State:
     """The state with the phase that follows from it."""
-    phase = next(phase for phase, applies in _PHASES if applies(state))
+    phase = _phase(state)
     return state if phase is state.phase else replace(state, phase=phase, since_s=at_s)
+
+
+def _phase(state: State) -> Phase:
+    for phase, applies in _PHASES:
+        if applies(state):
+            return phase
+    raise AssertionError("the last rule applies always")

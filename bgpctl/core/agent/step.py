@@ -35,7 +35,6 @@ Refuses to know: processes, pipes, files, netlink, and how time is read.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TypeAlias, assert_never
 
 from bgpctl.core.agent.backoff import Backoff, Cause
@@ -65,9 +64,11 @@ from bgpctl.core.agent.reconcile import reconcile
 from bgpctl.core.agent.sessions import advertise, speak, with_sessions
 from bgpctl.core.agent.state import State, with_phase
 from bgpctl.core.bgp import speaker
+from bgpctl.core.bgp.bfd import BfdChanged
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.replacing import replace
 
 Step: TypeAlias = tuple[State, tuple[Command, ...]]
 
@@ -93,7 +94,8 @@ def _dispatched(state: State, event: Event, at_s: float) -> Step:
         case speaker.SpeakerAttached() | speaker.SpeakerDetached() | speaker.SpeakerConfigRejected():
             return _from_speaker(state, event, at_s)
         case Woken():
-            return _observe(replace(state, bgp=state.bgp.expired(at_s)), anyway=True)
+            bgp, ends = state.bgp.expired(at_s).failures_detected(at_s)
+            return _observe(replace(state, bgp=bgp), *speak(ends), anyway=True)
         case SelfCheckMismatch():
             # The next observation takes nothing over, and its plan is the repair.
             mismatches = state.selfcheck_mismatches + 1
@@ -187,10 +189,11 @@ def _from_speaker(
 def _speaker_attached(state: State, established: Sequence[tuple[Address, float]], at_s: float) -> Step:
     """Sessions may have been up all along: request every table, and repeat every announcement (repeats are free)."""
     bgp = state.bgp.speaker_attached(established, state.intent.member_peers, at_s)
-    peers = [peer for peer, _ in established if peer in bgp.adj_rib_in]
+    bgp, ends = bgp.failures_detected(at_s)
+    peers = [peer for peer, _ in established if peer in bgp.adj_rib_in and bgp.adj_rib_in[peer].established]
     refreshes = tuple(speaker.AskRefresh(peer, peer.version) for peer in peers)
     after, announcements = advertise(replace(state, bgp=bgp), at_s, full_tables_to=peers)
-    return _observe(after, *speak((*refreshes, *announcements)))
+    return _observe(after, *speak((*ends, *refreshes, *announcements)))
 
 
 def _from_peer(state: State, event: speaker.PeerEvent, at_s: float) -> Step:
@@ -200,6 +203,9 @@ def _from_peer(state: State, event: speaker.PeerEvent, at_s: float) -> Step:
     after = replace(state, bgp=state.bgp.received(event, state.intent.prefix_limit, at_s))
     if isinstance(event, speaker.Malformed):
         return after, ()
+    if isinstance(event, BfdChanged):
+        bgp, ends = after.bgp.failures_detected(at_s)
+        return _observe(replace(after, bgp=bgp), *speak(ends))
     if not isinstance(event, speaker.SessionUp):
         return _observe(after)
     after, announcements = advertise(after, at_s, full_tables_to=[event.peer])

@@ -92,9 +92,12 @@ def session_down(adj_rib_in: AdjRibIn, event: SessionDown, at_s: float) -> AdjRi
 
 
 def updated(adj_rib_in: AdjRibIn, update: Update, at_s: float, limit: int = PREFIX_LIMIT) -> AdjRibIn:
-    """The tables after one UPDATE. Over the prefix limit it changes nothing until a route refresh begins."""
+    """
+    The tables after one UPDATE. Over the prefix limit it changes nothing until a route refresh begins; after BFD has
+    ended the session here it changes nothing either.
+    """
     table = adj_rib_in.get(update.peer)
-    if table is None or table.prefix_limit_exceeded:
+    if table is None or table.prefix_limit_exceeded or table.state is TableState.DOWN:
         return adj_rib_in
     return {**adj_rib_in, update.peer: peer_table.with_update(table, update, at_s, limit)}
 
@@ -118,7 +121,7 @@ def refresh_due(adj_rib_in: AdjRibIn, at_s: float) -> tuple[Address, ...]:
 
 def refresh_begun(adj_rib_in: AdjRibIn, peer: Address, at_s: float) -> AdjRibIn:
     """The tables once the peer announces its whole table again, by our request or by its own (BoRR, RFC 7313)."""
-    if peer not in adj_rib_in:
+    if peer not in adj_rib_in or adj_rib_in[peer].state is TableState.DOWN:
         return adj_rib_in
     begun = peer_table.awaiting_end_of_rib(adj_rib_in[peer], at_s)
     return {**adj_rib_in, peer: replace(begun, refresh_pending=begun.enhanced_refresh)}

@@ -7,7 +7,7 @@ Refuses to know: why a route is announced (core/bgp/export_policy.py), how a com
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, TypeAlias
 
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
@@ -15,6 +15,7 @@ from bgpctl.core.bgp.export_policy import ExportInput, PeerExports, routes_for, 
 from bgpctl.core.bgp.path import Attributes
 from bgpctl.core.bgp.session_policy import SessionPolicy
 from bgpctl.core.bgp.speaker import Announce, SendEndOfRib, SpeakerCommand, Withdraw
+from bgpctl.core.bgp.wire.encode import Room
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.table import Table
 
@@ -25,6 +26,7 @@ EOR_DEFERRAL_S: Final = 20.0
 Less than adj_rib_in.SYNC_S, after which a peer that waits for it stops waiting."""
 
 
+_USUAL_ROOM: Final = Room()
 _NO_ROUTES: Final = Table[Attributes]()
 _NOTHING_DERIVED: Final[Mapping[Address, SentTo]] = {}
 
@@ -37,10 +39,12 @@ class AdjRibOut:
     Attributes:
         sent: per peer what the speaker announces to it, or will when the session is up again.
         end_of_rib_due: peers that got the whole table again, and until when their End-of-RIB may wait for others.
+        too_large: per peer the prefixes that are not announced because its messages have no room for their attributes.
     """
 
     sent: Mapping[Address, Table[Attributes]] = field(default_factory=dict)
     end_of_rib_due: Mapping[Address, float] = field(default_factory=dict)
+    too_large: Mapping[Address, frozenset[Prefix]] = field(default_factory=dict)
 
 
 class SentTo(NamedTuple):
@@ -67,15 +71,16 @@ def update(
     for session_policy in export_input.policy.session_policies.values():
         peer = session_policy.peer
         known, sent = before.get(peer), adj_rib_out.sent.get(peer, _NO_ROUTES)
-        wanted = routes_for(export_input, session_policy, known.wanted if known else None)
+        wanted = routes_for(export_input, session_policy, known.wanted if known else None, _room(adj_rib_in, peer))
         # Nothing new is queued for a peer that is away: ExaBGP drops a reload while it has something unsent.
         now = wanted.routes if _established(adj_rib_in, peer) else _still_wanted(sent, wanted.routes, known)
         if now is not sent:
             commands += _changes(peer, sent, now)
         advertised[peer] = SentTo(wanted, now)
     sent_now = {peer: item.sent for peer, item in advertised.items()}
+    too_large = {peer: item.wanted.too_large for peer, item in advertised.items() if item.wanted.too_large}
     out, all_commands = _with_end_of_ribs(
-        AdjRibOut(sent_now, adj_rib_out.end_of_rib_due), commands, export_input, adj_rib_in, at_s
+        AdjRibOut(sent_now, adj_rib_out.end_of_rib_due, too_large), commands, export_input, adj_rib_in, at_s
     )
     return out, all_commands, advertised
 
@@ -94,14 +99,17 @@ def full_table(
 ) -> tuple[AdjRibOut, SpeakerCommands]:
     """The whole table for the peers in `anew`, each with its End-of-RIB: at once if all that it contains is known."""
     sent, end_of_rib_due = dict(adj_rib_out.sent), dict(adj_rib_out.end_of_rib_due)
+    too_large = dict(adj_rib_out.too_large)
     commands: list[SpeakerCommand] = []
     for peer in anew:
-        wanted = routes_for(export_input, export_input.policy.session_policies[peer]).routes
+        found = routes_for(export_input, export_input.policy.session_policies[peer], None, _room(adj_rib_in, peer))
+        wanted, too_large[peer] = found.routes, found.too_large
         commands += (Withdraw(prefix, peer) for prefix in sorted(sent.get(peer, {}).keys() - wanted.keys()))
         commands += (Announce(prefix, peer, wanted[prefix]) for prefix in sorted(wanted))
         sent[peer] = wanted
         end_of_rib_due[peer] = at_s + EOR_DEFERRAL_S
-    return _with_end_of_ribs(AdjRibOut(sent, end_of_rib_due), commands, export_input, adj_rib_in, at_s)
+    too_large = {peer: prefixes for peer, prefixes in too_large.items() if prefixes}
+    return _with_end_of_ribs(AdjRibOut(sent, end_of_rib_due, too_large), commands, export_input, adj_rib_in, at_s)
 
 
 def next_due_s(adj_rib_out: AdjRibOut) -> float | None:
@@ -135,11 +143,15 @@ def _with_end_of_ribs(
     ]
     ends = (SendEndOfRib(peer, peer.version) for peer in sorted(due))
     end_of_rib_due = {peer: until_s for peer, until_s in waiting.items() if peer not in due}
-    return AdjRibOut(adj_rib_out.sent, end_of_rib_due), (*commands, *ends)
+    return replace(adj_rib_out, end_of_rib_due=end_of_rib_due), (*commands, *ends)
 
 
 def _sources_complete(export_input: ExportInput, session_policy: SessionPolicy, adj_rib_in: AdjRibIn) -> bool:
     return all(adj_rib_in[peer].certain for peer in sources(export_input.policy, session_policy) if peer in adj_rib_in)
+
+
+def _room(adj_rib_in: AdjRibIn, peer: Address) -> Room:
+    return adj_rib_in[peer].room if peer in adj_rib_in else _USUAL_ROOM
 
 
 def _established(adj_rib_in: AdjRibIn, peer: Address) -> bool:

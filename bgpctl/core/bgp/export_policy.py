@@ -19,7 +19,7 @@ from bgpctl.core.bgp.import_policy import GRACEFUL_SHUTDOWN, Policy
 from bgpctl.core.bgp.path import Attributes
 from bgpctl.core.bgp.session_policy import SessionPolicy
 from bgpctl.core.bgp.sessions import router_id
-from bgpctl.core.bgp.wire.encode import fits
+from bgpctl.core.bgp.wire.encode import Room, fits
 from bgpctl.core.cluster.configuration import Community, NextHopMode
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.ownership import BlockOwnership
@@ -30,6 +30,9 @@ from bgpctl.core.net.table import Mapped, Table, is_same
 _NO_EXPORT: Final = (65535, 65281)
 _NO_ADVERTISE: Final = (65535, 65282)
 _NO_EXPORT_SUBCONFED: Final = (65535, 65283)
+
+
+_ROOM: Final = Room()
 
 
 class Announceable(NamedTuple):
@@ -100,20 +103,25 @@ class PeerExportInput(NamedTuple):
     draining: bool
     extended: tuple[int, ...]
     paths: Table[Candidate]
+    room: Room
 
 
 class PeerExports(NamedTuple):
-    """One peer's routes, and all that they follow from."""
+    """One peer's routes, all that they follow from, and prefixes whose attributes its messages have no room for."""
 
     made_from: PeerExportInput
     own: Mapping[Prefix, Attributes]
     routes: Table[Attributes]
+    too_large: frozenset[Prefix] = frozenset()
 
 
 def routes_for(
-    export_input: ExportInput, session_policy: SessionPolicy, before: PeerExports | None = None
+    export_input: ExportInput, session_policy: SessionPolicy, before: PeerExports | None = None, room: Room = _ROOM
 ) -> PeerExports:
-    """The peer's routes: each prefix of its IP version with its attributes; `before`'s as far as nothing changed."""
+    """
+    The peer's routes: each prefix of its IP version with its attributes; `before`'s as far as nothing changed. A route
+    that does not fit in one message is kept in, as by a policy (RFC 8654, section 4).
+    """
     passes_on = not session_policy.internal or export_input.policy.cluster_id is not None
     read = PeerExportInput(
         export_input.policy,
@@ -121,20 +129,30 @@ def routes_for(
         export_input.draining,
         export_input.accepts.get(session_policy.session.version, ()) if session_policy.member else (),
         export_input.paths.best if passes_on else export_input.paths.external,
+        room,
     )
     known = before if before and is_same(before.made_from, read, but="paths") else None
     if known and known.made_from.paths is read.paths:
         return known
-    own = known.own if known else dict(_own(read, session_policy))
+    every_own = known.own if known else dict(_own(read, session_policy))
+    own = {prefix: attributes for prefix, attributes in every_own.items() if fits(attributes, prefix.version, room)}
+    too_large = set(every_own.keys() - own.keys())
 
     def route(prefix: Prefix, candidate: Candidate) -> Attributes | None:
-        return _learned(read, session_policy, candidate) if prefix not in own else own[prefix]
+        if prefix in own:
+            return own[prefix]
+        found = _learned(read, session_policy, candidate)
+        if found is None or fits(found, prefix.version, room):
+            return found
+        too_large.add(prefix)
+        return None
 
     if known is None:
-        return PeerExports(read, own, read.paths.mapped(route).changed(own))
+        return PeerExports(read, own, read.paths.mapped(route).changed(own), frozenset(too_large))
     changed = export_input.changed(read.paths, known.made_from.paths)
     routes = read.paths.mapped(route, Mapped(known.made_from.paths, known.routes), changed)
-    return PeerExports(read, own, routes.changed(own))
+    kept_in = known.too_large.difference(changed) | too_large if known.too_large or too_large else known.too_large
+    return PeerExports(read, own, routes.changed(own), kept_in)
 
 
 def _minds_links(session_policy: SessionPolicy) -> bool:
@@ -180,12 +198,8 @@ def _learned(read: PeerExportInput, session_policy: SessionPolicy, candidate: Ca
 
 
 def _announced(read: PeerExportInput, session_policy: SessionPolicy, subject: Subject) -> Attributes | None:
-    """RFC 8654, section 4: a route whose attributes are too large for a message is kept in, as by a policy."""
     attributes = _filtered(read.policy.ownership, session_policy, subject)
-    if attributes is None:
-        return None
-    sent = _for_peer(read, session_policy, attributes)
-    return sent if fits(sent) else None
+    return None if attributes is None else _for_peer(read, session_policy, attributes)
 
 
 def _passed_on(
@@ -208,6 +222,7 @@ def _passed_on(
             origin=path.origin,
             extended=extended,
             passed_on=path.passed_on,
+            partial=path.partial,
         )
     hop = None if session_policy.next_hop_mode is NextHopMode.SELF else path.next_hop
     attributes = Attributes(
@@ -219,6 +234,7 @@ def _passed_on(
         origin=path.origin,
         extended=path.extended,
         passed_on=path.passed_on,
+        partial=path.partial,
     )
     return _reflected(policy, source, session_policy, candidate, attributes) if source.internal else attributes
 
@@ -255,7 +271,7 @@ def _filtered(ownership: BlockOwnership, session_policy: SessionPolicy, subject:
 def _for_peer(read: PeerExportInput, session_policy: SessionPolicy, attributes: Attributes) -> Attributes:
     """As the peer reads it: our own AS in front for an external one, and GSHUT while draining."""
     if not session_policy.internal:
-        as_path = (session_policy.session.local_asn, *attributes.as_path) if attributes.as_path else ()
+        as_path = (session_policy.session.local_asn, *attributes.as_path)
         attributes = replace(attributes, as_path=as_path, local_pref=None)
     if not read.draining:
         return attributes

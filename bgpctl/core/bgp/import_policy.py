@@ -18,6 +18,8 @@ from bgpctl.core.bgp.session_policy import SessionPolicy, session_policies
 from bgpctl.core.bgp.sessions import router_id
 from bgpctl.core.bgp.speaker import SpeakerConfig
 from bgpctl.core.cluster.configuration import FilterRule, Node
+from bgpctl.core.cluster.crossing import encapsulation_to
+from bgpctl.core.cluster.encapsulation import DIRECT
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.ownership import BlockOwnership
 from bgpctl.core.cluster.reasons import RejectCode, Rejection
@@ -54,10 +56,29 @@ class Policy:
     cluster_id: Address | None
 
     @classmethod
-    def of(cls, intent: Intent, node: Node, config: SpeakerConfig, former_cluster_id: Address | None = None) -> Policy:
-        """Indexed once for each change of the cluster file."""
+    def of(
+        cls,
+        intent: Intent,
+        node: Node,
+        config: SpeakerConfig,
+        former_cluster_id: Address | None = None,
+        before: Policy | None = None,
+    ) -> Policy:
+        """Indexed once for each change of the cluster file. Session policies that are equal are those of `before`."""
+        known = before.session_policies if before else {}
         policies = {item.peer: item for item in session_policies(intent, config)}
+        policies = {peer: known[peer] if item == known.get(peer) else item for peer, item in policies.items()}
         return cls(BlockOwnership(intent, node), policies, node.cluster_id or former_cluster_id)
+
+    def announces_as(self, before: Policy) -> bool:
+        """True if the same follows from both for every announcement: all that export policy asks of them is equal."""
+        here, there = self.ownership, before.ownership
+        return (
+            (self.session_policies, self.cluster_id) == (before.session_policies, before.cluster_id)
+            and (here.own, here.node) == (there.own, there.node)
+            and here.intent.pools == there.intent.pools
+            and here.intent.advertisements == there.intent.advertisements
+        )
 
     @property
     def limit(self) -> int:
@@ -74,7 +95,9 @@ def verdict(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path
     rejection = next(_never(ownership, session_policy, path), None)
     if rejection:
         return rejection
-    seen = _without_foreign_claims(session_policy, path)
+    seen = _through_tunnels_to_members(ownership, _without_foreign_claims(session_policy, path))
+    if isinstance(seen, Rejection):
+        return seen
     match = _match(session_policy, seen)
     if match and not match.rule.accept:
         return Rejection(RejectCode.FILTER, match.filter)
@@ -112,7 +135,8 @@ def _next_hop(ownership: BlockOwnership, path: Path) -> Iterator[Rejection]:
 
 def _loops(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path) -> Iterator[Rejection]:
     session, node = session_policy.session, ownership.node
-    if not session_policy.internal and path.as_path[:1] != (session.peer_asn,):
+    may_be_other = session_policy.route_server and path.as_path
+    if not session_policy.internal and not may_be_other and path.as_path[:1] != (session.peer_asn,):
         yield Rejection(RejectCode.FIRST_AS, " ".join(map(str, path.as_path)) or "empty")
     if (
         path.as_path
@@ -160,7 +184,7 @@ def _leads_to(ownership: BlockOwnership, session_policy: SessionPolicy, path: Pa
     if path.next_hop in owner.addresses:
         return True
     if session_policy.internal:
-        return path.originator == router_id(owner)
+        return session_policy.may_reflect and path.originator == router_id(owner)
     return session_policy.member is None and path.as_path[-1] == ownership.intent.asn_of(owner)
 
 
@@ -174,8 +198,30 @@ def _default_policy(ownership: BlockOwnership, session_policy: SessionPolicy, pa
     return None if known else Rejection(RejectCode.NO_POLICY)
 
 
+def _through_tunnels_to_members(ownership: BlockOwnership, path: Path) -> Path | Rejection:
+    """
+    The path, with its owner's address as next hop where it would go through a tunnel to another host: a tunnel carries
+    to a member only what is the member's, so that is where it ends. Without an owner any member's will do.
+    """
+    pool, hop = ownership.pool(path.prefix), path.next_hop
+    if pool is None or hop is None or encapsulation_to(pool, ownership.node, hop) == DIRECT:
+        return path
+    owner = ownership.owner(path.prefix)
+    if owner is None:
+        return path if ownership.is_member(hop) else Rejection(RejectCode.NOT_A_MEMBER, str(hop))
+    end = owner.underlay(path.prefix.version)
+    if end is None:
+        return Rejection(RejectCode.NOT_A_MEMBER, str(hop))
+    return path if hop in owner.addresses else replace(path, next_hop=end.address)
+
+
 def _without_foreign_claims(session_policy: SessionPolicy, path: Path) -> Path:
-    """Without the attributes that no external peer may set (RFC 4271 section 5.1.5, RFC 7606 sections 7.9 and 7.10)."""
+    """
+    Without the attributes that no external peer may set (RFC 4271 section 5.1.5, RFC 7606 sections 7.9 and 7.10), and
+    without an ORIGINATOR_ID of a member that is no route reflector. A CLUSTER_LIST of its own only makes a path worse.
+    """
+    if not session_policy.may_reflect:
+        path = path if path.originator is None else replace(path, originator=None)
     claims = (path.local_pref, path.originator, path.cluster_list)
     if session_policy.internal or claims == (None, None, ()):
         return path

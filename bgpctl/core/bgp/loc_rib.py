@@ -2,8 +2,9 @@
 Loc-RIB (RFC 4271, section 3.2): the import policy's verdict on each path, then the best path for each prefix.
 
 Both are derived from whole tables and depend on nothing else. `select` remembers what it was given and what followed,
-a `Decision`, and takes over what has not changed since: a verdict if policy and path are the same objects, a choice
-if no peer's verdict on that prefix and no distance is another one.
+a `Decision`, and takes over what has not changed since: a verdict if the path is the same object, and the policy is, or
+is an edited one and the edit does not concern the prefix; a choice if no peer's verdict on that prefix and no distance
+is another one.
 
 Refuses to know: when this is done, and what follows from it.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import is_
 from typing import NamedTuple, TypeAlias
 
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
@@ -83,27 +85,38 @@ class ChoiceInput(NamedTuple):
     outcomes: Outcomes
 
 
+class DecisionInput(NamedTuple):
+    """All that Loc-RIB depends on."""
+
+    policy: Policy
+    adj_rib_in: AdjRibIn
+    costs: NextHopCosts
+
+
 class Decision(NamedTuple):
     """Loc-RIB, and what it follows from."""
 
+    made_from: DecisionInput
     verdicts: Mapping[Address, PeerOutcomes]
     peers: Mapping[Address, ChoiceInput]
-    costs: NextHopCosts
     loc_rib: LocRib
 
 
 def select(policy: Policy, adj_rib_in: AdjRibIn, costs: NextHopCosts, before: Decision | None = None) -> Decision:
     """The choice among the paths of all sessions; what the decision `before` has of it is taken over."""
+    read = DecisionInput(policy, adj_rib_in, costs)
+    if before and all(map(is_, before.made_from, read)):
+        return before
     verdicts = {
         peer: _outcomes(policy, session_policy, adj_rib_in[peer], before)
         for peer, session_policy in policy.session_policies.items()
         if peer in adj_rib_in
     }
     peers = {peer: ChoiceInput(_identifier(item, adj_rib_in[peer]), item.outcomes) for peer, item in verdicts.items()}
-    if before is None or not costs.are_those_of(before.costs):
-        return Decision(verdicts, peers, costs, _chosen(LocRib(), policy, peers, None, costs))
+    if before is None or not costs.are_those_of(before.made_from.costs):
+        return Decision(read, verdicts, peers, _chosen(LocRib(), policy, peers, None, costs))
     prefixes = set[Prefix]().union(*_changed(before.peers, peers))
-    return Decision(verdicts, peers, costs, _chosen(before.loc_rib, policy, peers, prefixes, costs))
+    return Decision(read, verdicts, peers, _chosen(before.loc_rib, policy, peers, prefixes, costs))
 
 
 # Verdicts ------------------------------------------------------------------------------------------------------
@@ -112,13 +125,27 @@ def select(policy: Policy, adj_rib_in: AdjRibIn, costs: NextHopCosts, before: De
 def _outcomes(policy: Policy, session_policy: SessionPolicy, table: PeerTable, before: Decision | None) -> PeerOutcomes:
     read = VerdictInput(policy.ownership, session_policy, table.usable)
     known = before.verdicts.get(session_policy.peer) if before else None
-    is_known = known and is_same(known.made_from, read, but="paths")
-    taken_over = Mapped(known.made_from.paths, known.outcomes) if known and is_known else None
+    changed = _to_judge(known.made_from, read) if known else None
+    taken_over = Mapped(known.made_from.paths, known.outcomes) if known and changed is not None else None
 
     def outcome(_: Prefix, received: Received) -> Outcome:
         return Outcome(received, verdict(read.ownership, session_policy, received.path))
 
-    return PeerOutcomes(read, read.paths.mapped(outcome, taken_over))
+    return PeerOutcomes(read, read.paths.mapped(outcome, taken_over, changed))
+
+
+def _to_judge(before: VerdictInput, now: VerdictInput) -> set[Prefix] | None:
+    """Prefixes on whose path the verdict may be another one than before; None if on any."""
+    if is_same(before, now, but="paths"):
+        return now.paths.changed_since(before.paths)
+    if not is_same(before._replace(ownership=now.ownership), now, but="paths"):
+        return None
+    edited = now.ownership.changed_since(before.ownership)
+    if edited is None:
+        return None
+    members = now.ownership.members_since(before.ownership)
+    led_to = {prefix for prefix, got in now.paths.items() if got.path.next_hop in members} if members else set[Prefix]()
+    return now.paths.changed_since(before.paths) | now.paths.overlapping(edited) | led_to
 
 
 # Choices -------------------------------------------------------------------------------------------------------

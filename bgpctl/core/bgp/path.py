@@ -63,7 +63,7 @@ class Path:
     `next_hop` None means that the UPDATE had none; `extended` are the extended communities (RFC 4360), the eight octets
     of each as one number; `passed_on` are attributes that no decision reads, as they go on to other peers
     (RFC 4271, section 5): ATOMIC_AGGREGATE, AGGREGATOR with an AS number of four octets, OTC (RFC 9234), unknown
-    transitive ones.
+    transitive ones. `partial` has the type codes of communities that came with Partial, which no router may clear.
     """
 
     prefix: Prefix
@@ -77,6 +77,7 @@ class Path:
     cluster_list: tuple[Address, ...] = ()
     extended: tuple[int, ...] = ()
     passed_on: tuple[RawAttribute, ...] = ()
+    partial: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +97,4 @@ class Attributes:
     origin: str = "igp"
     extended: tuple[int, ...] = ()
     passed_on: tuple[RawAttribute, ...] = ()
+    partial: tuple[int, ...] = ()

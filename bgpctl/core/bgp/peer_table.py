@@ -25,12 +25,14 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from bgpctl.core.bgp.path import Path
 from bgpctl.core.bgp.speaker import DownKind, SessionDown, SessionOpened, Update
+from bgpctl.core.bgp.wire.encode import EXTENDED_MESSAGE_BYTES, MESSAGE_BYTES, Room
 from bgpctl.core.net.addresses import Address, Asn, Prefix
+from bgpctl.core.net.replacing import replace
 from bgpctl.core.net.table import Table
 
 
@@ -57,6 +59,7 @@ class Received(NamedTuple):
 
 
 _NO_PATHS: Final = Table[Received]()
+_USUAL_ROOM: Final = Room()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class PeerTable:
         malformed: the number of errors in its UPDATEs since this agent started (RFC 7606); `last_malformed` is the last
             one in words.
         notification_restart: a NOTIFICATION alone ends no graceful restart (RFC 8538).
+        room: of an UPDATE to the peer, by its OPEN.
         over_limit_since_s: when the peer exceeded the prefix limit. Nothing of it is used or kept until a whole table
             is below the limit.
     """
@@ -101,6 +105,7 @@ class PeerTable:
     enhanced_refresh: bool = False
     refresh_pending: bool = False
     notification_restart: bool = False
+    room: Room = _USUAL_ROOM
     over_limit_since_s: float | None = None
     malformed: int = 0
     last_malformed: str = ""
@@ -143,6 +148,10 @@ The pause before a route refresh of a peer over the limit, least and most: as lo
 """
 
 
+_AFTER_BFD_DOWN: Final = frozenset({DownKind.BFD_DOWN, DownKind.NO_ANSWER, DownKind.UNREACHABLE})
+"""Ends of later attempts over a path that BFD has seen fail: they do not hide the cause."""
+
+
 # The session ---------------------------------------------------------------------------------------------------
 
 
@@ -167,6 +176,7 @@ def opened(table: PeerTable, event: SessionOpened) -> PeerTable:
         enhanced_refresh=event.enhanced_refresh,
         refresh_pending=table.refresh_pending or (table.established and event.enhanced_refresh),
         notification_restart=event.notification_restart,
+        room=Room(EXTENDED_MESSAGE_BYTES if event.extended_message else MESSAGE_BYTES, event.four_octet),
     )
 
 
@@ -184,6 +194,8 @@ def ended(table: PeerTable, event: SessionDown, at_s: float) -> PeerTable:
     """
     shut_down = table.shut_down or (event.is_final and event.kind is DownKind.SHUT_DOWN)
     left = replace(_without_session(table, event, at_s), shut_down=shut_down)
+    if table.down is DownKind.BFD_DOWN and event.kind in _AFTER_BFD_DOWN:
+        return left
     if table.down not in {None, DownKind.CLOSED} and (event.kind is DownKind.CLOSED or not event.reason):
         return left  # what follows the cause, such as vain attempts, does not hide it
     return replace(left, last_error=event.reason, down=event.kind, down_at_s=at_s)

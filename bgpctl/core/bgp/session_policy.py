@@ -23,6 +23,7 @@ class SessionPolicy:
         member: the node at the other end; None for a router outside the cluster.
         filters: tried in this order.
         allowed_own_as: how often our own AS may stand in a received AS path.
+        route_server: a received AS path need not begin with the peer's AS (RFC 7947, section 2.2.2.1).
     """
 
     session: Session
@@ -30,10 +31,16 @@ class SessionPolicy:
     filters: tuple[Filter, ...] = ()
     next_hop_mode: NextHopMode = NextHopMode.AUTO
     allowed_own_as: int = 0
+    route_server: bool = False
 
     @property
     def peer(self) -> Address:
         return self.session.peer
+
+    @property
+    def may_reflect(self) -> bool:
+        """True for an internal peer that may send paths of others (RFC 4456): of members, route reflectors alone."""
+        return self.internal and (self.member is None or self.member.cluster_id is not None)
 
     @property
     def internal(self) -> bool:
@@ -57,4 +64,4 @@ def _session_policy(
     if peer is None:
         return SessionPolicy(session, member)
     tried = tuple(filters[name] for name in peer.filters if name in filters)
-    return SessionPolicy(session, member, tried, peer.next_hop_mode, peer.allowed_own_as)
+    return SessionPolicy(session, member, tried, peer.next_hop_mode, peer.allowed_own_as, peer.route_server)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypedDict
 
+from bgpctl.core.bfd.session import Intervals
+from bgpctl.core.bgp.bfd import BfdOptions
 from bgpctl.core.bgp.speaker import Session, SpeakerConfig
-from bgpctl.core.cluster.configuration import Backend, Configuration, Node, Peer
+from bgpctl.core.cluster.configuration import Backend, Bfd, Configuration, Node, Peer, TtlSecurity
 from bgpctl.core.net.addresses import Address, Asn
 
 HOLD_TIME_S: Final = 30
@@ -110,6 +112,8 @@ def _to_address(configuration: Configuration, node: Node, peer: Peer) -> Iterato
         hold_time_s=HOLD_TIME_S,
         restart_time_s=RESTART_TIME_S,
     )
+    if member:
+        session = replace(session, **_gtsm(node, member, peer.address.version))
     yield replace(_as_wanted(peer, node, session), client=_is_client(node, member, session))
 
 
@@ -131,8 +135,25 @@ def _between(
             port=configuration.listen_port,
             hold_time_s=HOLD_TIME_S,
             restart_time_s=RESTART_TIME_S,
+            **_gtsm(node, other, version),
         )
         yield replace(session, client=_is_client(node, other, session))
+
+
+class _Gtsm(TypedDict):
+    ttl_security: int | None
+    greatest_ttl: bool
+
+
+def _gtsm(node: Node, other: Node, version: int) -> _Gtsm:
+    """
+    Without a flag day: a node sends the greatest TTL once its record says so, and requires it of those whose records
+    say so. Between networks there are routers, an unknown number of them.
+    """
+    requires = node.ttl_security is TtlSecurity.REQUIRES and other.ttl_security is not None
+    ends = (node.underlay(version), other.underlay(version))
+    is_adjacent = all(a and b and a.network.holds(b.address) for a, b in (ends, ends[::-1]))
+    return {"ttl_security": 1 if requires and is_adjacent else None, "greatest_ttl": node.ttl_security is not None}
 
 
 def _as_wanted(peer: Peer, node: Node, session: Session) -> Session:
@@ -144,8 +165,17 @@ def _as_wanted(peer: Peer, node: Node, session: Session) -> Session:
         restart_time_s=RESTART_TIME_S if peer.restart_time_s is None else peer.restart_time_s,
         password_file=peer.password_file,
         bound=peer.from_node_address or node.name not in peer.nodes,
-        ttl_security=peer.ttl_security,
+        ttl_security=session.ttl_security if peer.ttl_security is None else peer.ttl_security,
+        bfd=_bfd(peer.bfd, node, session) if peer.bfd else None,
     )
+
+
+def _bfd(wanted: Bfd, node: Node, session: Session) -> BfdOptions:
+    """A peer in the node's own network is one hop away, and others are more, unless the operator knows better."""
+    own = node.underlay(session.version)
+    is_near = own is not None and own.network.covers(session.peer.host_prefix)
+    intervals = Intervals(wanted.send_ms * 1000, wanted.receive_ms * 1000, wanted.multiplier)
+    return BfdOptions(intervals, multihop=not is_near if wanted.multihop is None else wanted.multihop)
 
 
 def _is_client(node: Node, other: Node | None, session: Session) -> bool:

@@ -9,6 +9,7 @@ import enum
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from bgpctl.core.bgp.bfd import BfdChanged, BfdOptions
 from bgpctl.core.bgp.path import Attributes, Path
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 
@@ -27,6 +28,8 @@ class Session:
         client: the peer is our route reflector client (RFC 4456).
         bound: connections come from `local`; otherwise from any address that the kernel picks.
         ttl_security: GTSM (RFC 5082), the number of hops the peer may be away; None without.
+        greatest_ttl: packets leave with a TTL of 255, so that the peer may require it.
+        bfd: BFD (RFC 5880) with the peer; None without.
     """
 
     peer: Address
@@ -43,6 +46,8 @@ class Session:
     client: bool = False
     bound: bool = True
     ttl_security: int | None = None
+    greatest_ttl: bool = False
+    bfd: BfdOptions | None = None
 
     @property
     def internal(self) -> bool:
@@ -107,7 +112,9 @@ class SessionOpened:
     """
     The peer's OPEN. `restart_time_s` is None without the graceful restart capability (RFC 4724); `enhanced_refresh`:
     it marks the end of a table that it was asked for (RFC 7313). `notification_restart`: both ends have set the N bit
-    (RFC 8538), so a NOTIFICATION does not end a graceful restart, unless it is meant to.
+    (RFC 8538), so a NOTIFICATION does not end a graceful restart, unless it is meant to. `route_refresh`: it may be
+    asked for its table again (RFC 2918). `extended_message`: it takes messages of 65,535 octets (RFC 8654).
+    `four_octet`: it knows AS numbers of four octets (RFC 6793).
     """
 
     peer: Address
@@ -118,6 +125,9 @@ class SessionOpened:
     forwarding_preserved: bool
     enhanced_refresh: bool = False
     notification_restart: bool = False
+    route_refresh: bool = True
+    extended_message: bool = False
+    four_octet: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +163,8 @@ class DownKind(enum.Enum):
     """An operator did it (NOTIFICATION 6/2, 6/4)."""
     NOT_CONFIGURED = "not-configured"
     """The peer does not know us, or no longer (NOTIFICATION 6/3, 6/5)."""
+    BFD_DOWN = "bfd-down"
+    """BFD has seen the path between the two fail, at one end or at both (NOTIFICATION 6/10, RFC 9384)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +175,7 @@ class SessionDown:
     Attributes:
         notified: by a NOTIFICATION.
         is_final: by one from which the peer does not come back by itself: Cease with Hard Reset (RFC 8538),
-            Administrative Shutdown or Peer De-configured.
+            Administrative Shutdown or Peer De-configured; or by BFD Down (RFC 9384).
     """
 
     peer: Address
@@ -224,7 +236,7 @@ class RefreshEnded:
 
 
 PeerEvent: TypeAlias = (
-    SessionOpened | SessionUp | SessionDown | Update | Malformed | EndOfRib | RefreshBegun | RefreshEnded
+    SessionOpened | SessionUp | SessionDown | Update | Malformed | EndOfRib | RefreshBegun | RefreshEnded | BfdChanged
 )
 """An event of one peer."""
 
@@ -267,4 +279,13 @@ class AskRefresh:
     version: int
 
 
-SpeakerCommand: TypeAlias = Announce | Withdraw | SendEndOfRib | AskRefresh
+@dataclass(frozen=True, slots=True)
+class EndSession:
+    """End the session with one peer by a NOTIFICATION; the peer may come back."""
+
+    peer: Address
+    code: int
+    subcode: int
+
+
+SpeakerCommand: TypeAlias = Announce | Withdraw | SendEndOfRib | AskRefresh | EndSession

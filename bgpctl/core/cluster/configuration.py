@@ -55,6 +55,13 @@ class Pool:
         return self.encapsulation.by_bgp
 
 
+class TtlSecurity(enum.Enum):
+    """A node's part in GTSM (RFC 5082) with members in its network: it sends the greatest TTL, or requires it too."""
+
+    SENDS = "sends"
+    REQUIRES = "requires"
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """
@@ -65,6 +72,7 @@ class Node:
         address6: the IPv6 one of a node that has both.
         cluster_id: makes the node a route reflector (RFC 4456).
         accepts: the tunnels that it accepts by the operator's configuration; None where it has none.
+        ttl_security: its part in GTSM with other members; None where it takes none.
     """
 
     name: str
@@ -74,6 +82,7 @@ class Node:
     labels: tuple[tuple[str, str], ...] = ()
     cluster_id: Address | None = None
     accepts: frozenset[Encapsulation] | None = None
+    ttl_security: TtlSecurity | None = None
     place: Place | None = field(default=None, compare=False)
 
     @property
@@ -98,6 +107,22 @@ class NextHopMode(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Bfd:
+    """
+    BFD (RFC 5880) with a peer. Intervals in milliseconds.
+
+    Attributes:
+        multiplier: so many packets in a row may be lost.
+        multihop: RFC 5883; None: where the peer is not in the node's own network.
+    """
+
+    send_ms: int = 300
+    receive_ms: int = 300
+    multiplier: int = 3
+    multihop: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """
     BGP sessions beside the mesh, as Calico's BGPPeer states them.
@@ -115,6 +140,8 @@ class Peer:
         filters: names of Filters, in the order in which they are tried.
         from_node_address: sessions come from the node's own address.
         reverse: the `remotes` get the mirrored sessions without configuration of their own.
+        bfd: BFD with the peer; None without.
+        route_server: the peer does not put its own AS into the paths that it passes on (RFC 7947).
     """
 
     name: str
@@ -136,6 +163,8 @@ class Peer:
     filters: tuple[str, ...] = ()
     from_node_address: bool = True
     reverse: bool = True
+    bfd: Bfd | None = None
+    route_server: bool = False
     place: Place | None = field(default=None, compare=False)
 
 
@@ -213,7 +242,8 @@ class Configuration(_NodeIndex):
     """
     The operator's configuration of the whole cluster. Nodes, pools, peers and filters are sorted by name.
 
-    `ipip_mtu`, `vxlan_mtu`, `vxlan_mtu6` and `workload_mtu` are in bytes; 0 derives them from the underlay.
+    `ipip_mtu`, `vxlan_mtu`, `vxlan_mtu6` and `workload_mtu` are in bytes; 0 derives them from the underlay. `tcp_mss`:
+    no segment of TCP over IPv4 through a tunnel is larger, and over IPv6 they are 20 bytes smaller; 0 limits none.
     """
 
     backend: Backend = Backend.BIRD
@@ -233,6 +263,7 @@ class Configuration(_NodeIndex):
     vxlan_mtu: int = 0
     vxlan_mtu6: int = 0
     workload_mtu: int = 0
+    tcp_mss: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {node.name: node for node in self.nodes})

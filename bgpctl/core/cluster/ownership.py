@@ -7,12 +7,16 @@ Refuses to know: the consequences for a path.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from bgpctl.core.cluster.configuration import Node, Pool
-from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.cluster.intent import Intent, changed_nodes
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.longest_match import LongestMatch
+
+_FEW: Final = 64
+"""Of more changed nodes everything is asked again, which costs less then."""
 
 
 class BlockOwnership:
@@ -27,6 +31,7 @@ class BlockOwnership:
         self._owners = LongestMatch((prefix, n) for n in intent.nodes for prefix in intent.prefixes_of(n))
         self._own_blocks = intent.blocks_of(node)
         self._blocks = _by_version(block.first for block in self._own_blocks)
+        self._members = frozenset(address for n in intent.nodes for address in n.addresses)
         self._nodes = _by_version(address for n in intent.nodes for address in n.addresses)
         networks = (own.network for n in intent.nodes for own in (n.address, n.address6) if own)
         self._underlays = LongestMatch((network, network) for network in networks)
@@ -52,9 +57,28 @@ class BlockOwnership:
         near = _any_inside(self._blocks[prefix.version], prefix)
         return near and any(prefix.covers(block) for block in self._own_blocks)
 
+    def is_member(self, address: Address) -> bool:
+        """True if it is a node's on the underlay."""
+        return address in self._members
+
     def is_own(self, address: Address) -> bool:
         """True if it is one of this node's own on the underlay."""
         return address in self._here
+
+    def changed_since(self, before: BlockOwnership) -> frozenset[Prefix] | None:
+        """
+        Where the cluster file was edited: for every prefix that overlaps none of these, all answers are those of
+        `before`; for addresses `members_since` has the difference. None if that is not known, as after an edit of this
+        node's own record or of more than nodes.
+        """
+        names = changed_nodes(self.intent, before.intent)
+        if names is None or len(names) > _FEW or self.node != before.node:
+            return None
+        return frozenset(prefix for name in names for at in (self, before) for prefix in _marks(at.intent, name))
+
+    def members_since(self, before: BlockOwnership) -> frozenset[Address]:
+        """The addresses of which `is_member` has another answer than that of `before`."""
+        return self._members ^ before._members
 
     @property
     def capacity(self) -> int:
@@ -62,6 +86,16 @@ class BlockOwnership:
         bits = {4: 32, 6: 128}
         pools = self.intent.pools
         return sum(pool.cidr.size >> max(0, bits[pool.cidr.version] - pool.block_size) for pool in pools)
+
+
+def _marks(intent: Intent, name: str) -> Iterator[Prefix]:
+    """Prefixes by which a node is known: those that lead to it, its addresses, and the networks that these are in."""
+    node = intent.node(name)
+    if node:
+        yield from intent.prefixes_of(node)
+        for own in (node.address, node.address6):
+            if own:
+                yield own.network
 
 
 def _by_version(found: Iterable[Address]) -> dict[int, list[int]]:

@@ -24,6 +24,7 @@ class ReasonCode(enum.Enum):
     TUNNEL = "tunnel"
     FORWARDING = "forwarding"
     NAT_OUTGOING = "nat-outgoing"
+    WORKLOADS = "workloads"
     KEPT = "kept"
     NOT_WANTED = "not-wanted"
 
@@ -100,6 +101,7 @@ class RejectCode(enum.Enum):
     COVERS_NODE = "covers-node"
     ON_UNDERLAY = "on-underlay"
     NOT_BY_BGP = "not-by-bgp"
+    NOT_A_MEMBER = "not-a-member"
     FILTER = "filter"
     DEFAULT_ROUTE = "default-route"
     OUTSIDE_POOLS = "outside-pools"

@@ -53,6 +53,7 @@ from bgpctl.core.net.objects import (
     NextHopGroup,
     Route,
     Sysctl,
+    WorkloadFilter,
     link_of_sysctl,
 )
 
@@ -182,7 +183,7 @@ def _take_down(plane: DataplaneBuilder, name: str) -> None:
 
 def _remove(plane: DataplaneBuilder, obj: KernelObject) -> None:
     match obj:
-        case Route() | Sysctl() | InnerFilter() | Decap() | Masquerade() | FdbEntry() | Neighbour():
+        case Route() | Sysctl() | InnerFilter() | WorkloadFilter() | Decap() | Masquerade() | FdbEntry() | Neighbour():
             plane.drop((obj,))
         case Link():
             _remove_link(plane, obj.name)

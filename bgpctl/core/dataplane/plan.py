@@ -16,7 +16,7 @@ To remove what is wrong and add what is missing would lose packets. So the steps
 3. *Puts*, in the order of addition: FDB and neighbour entries before the next hops that need them, these before
    routes (EINVAL otherwise). A put replaces in place: one message, and no packet finds the key absent.
 4. *Removals*, in the reverse order, of what is ours and has no wanted object in its place. While a source of routes is
-   incomplete (`prune_holds`) only what another source withdrew is removed.
+   incomplete (`prune_holds`) only routes are removed that another source withdrew, or that it cannot be the source of.
 
 A route with another metric, table or protocol would be a second route, so all three are always explicit.
 
@@ -28,7 +28,7 @@ Refuses to know: how an operation is carried out, whether it succeeded, why some
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Final, NamedTuple, cast
 
@@ -52,6 +52,7 @@ from bgpctl.core.net.objects import (
     key_of,
     link_of_sysctl,
 )
+from bgpctl.core.net.replacing import replace
 from bgpctl.core.net.route_set import RouteSet
 
 NOT_WANTED: Final = Reason(ReasonCode.NOT_WANTED)
@@ -218,7 +219,7 @@ def _settled(dataplane: Dataplane, ops: Iterable[Op]) -> Dataplane:
 
 def _puts(missing: Dataplane, reasons: Mapping[Key, Reason]) -> Iterator[Sequence[Op]]:
     """All but links and addresses, which are device operations."""
-    for table in missing.tables():
+    for table in filter(None, missing.tables()):
         kind = next(map(type, table), None)
         if kind is Route:
             yield _of_routes(Put, in_order(cast(Iterable[Route], table), specific_first=True), reasons)
@@ -244,10 +245,10 @@ def _link_first(sysctl: KernelObject) -> tuple[bool, Key]:
 
 
 def _removable(desired: Desired, wanted: Dataplane, rest: Comparison, settled: Dataplane) -> Dataplane:
-    """Our objects that no wanted object replaces; while a source is incomplete, only what another one withdrew."""
+    """Our objects that no wanted object replaces; while a source is incomplete, only routes that may go."""
     routes = rest.routes.owned - rest.routes.same_key
     if desired.prune_holds:
-        return Dataplane(routes=frozenset([route for route in routes if route.prefix in desired.withdrawn]))
+        return Dataplane(routes=frozenset([route for route in routes if desired.may_go(route.prefix)]))
     others = replace(rest.extra, routes=RouteSet()).owned(settled.links).without_keys_of(wanted)
     return replace(others, routes=routes)
 
@@ -256,5 +257,5 @@ def _removals(dataplane: Dataplane) -> Iterator[Sequence[Op]]:
     """Of all objects, in the order of removal."""
     yield _of_routes(Remove, in_order(dataplane.route_set, specific_first=False), NOT_WANTED)
     for table in reversed(dataplane.tables()):
-        if table is not dataplane.routes:
+        if table and table is not dataplane.routes:
             yield [Remove(obj, NOT_WANTED) for obj in sorted(table, key=key_of)]

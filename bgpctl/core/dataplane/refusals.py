@@ -28,6 +28,7 @@ from bgpctl.core.net.objects import (
     Route,
     RouteType,
     Sysctl,
+    WorkloadFilter,
     link_of_sysctl,
 )
 
@@ -49,7 +50,7 @@ def refusal_of(plane: DataplaneBuilder, obj: KernelObject) -> int:
             return _refusal_of_next_hop(plane, obj)
         case NextHopGroup():
             return _refusal_of_group(plane, obj)
-        case Masquerade():
+        case Masquerade() | WorkloadFilter():
             return 0
         case Sysctl(name=name):
             link_name = link_of_sysctl(name)

@@ -7,7 +7,7 @@ between them.
 Refuses to know: the objects of ours in the kernel.
 """
 
-from bgpctl.core.fabric.crossing import encapsulation_to, same_subnet
+from bgpctl.core.cluster.crossing import encapsulation_to, same_subnet
 from bgpctl.core.fabric.derive import derive
 from bgpctl.core.fabric.desired import Desired
 

@@ -27,25 +27,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import chain
 from typing import Final, NamedTuple
 
 from bgpctl.core.bgp.decision import Choice
-from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.bgp.possible_sources import PossibleSources
+from bgpctl.core.cluster.configuration import Node, Pool
 from bgpctl.core.cluster.intent import Intent, changed_nodes
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
-from bgpctl.core.fabric import members, nat, next_hops
+from bgpctl.core.fabric import members, nat, next_hops, workloads
 from bgpctl.core.fabric.desired import Desired, NextHopSet, Reasoned, Reasons, gather
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS
 from bgpctl.core.fabric.entries import Devices, Entries, EntriesInput, entries
 from bgpctl.core.fabric.facts import Underlay, smallest_mtu_bytes, underlay_of
 from bgpctl.core.fabric.next_hops import Resolution, ResolutionInput
 from bgpctl.core.fabric.protocol import Site
+from bgpctl.core.fabric.senders import SendersInput, ours, senders
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 from bgpctl.core.net.dataplane import Dataplane, surroundings
 from bgpctl.core.net.longest_match import LongestMatch
 from bgpctl.core.net.objects import Key, Route, RouteType, Sysctl
+from bgpctl.core.net.replacing import replace
 from bgpctl.core.net.route_set import RouteSet
 from bgpctl.core.net.table import Mapped, Table, is_same
 
@@ -64,6 +66,7 @@ class Question(NamedTuple):
         foreign: of this node's kernel what is not ours, and all links and addresses (net/dataplane.py: surroundings).
         prune_holds: sources that are incomplete.
         withdrawn: prefixes that their source has withdrawn.
+        sources: of which prefixes the incomplete ones may still be one; None: of any.
     """
 
     intent: Intent
@@ -73,6 +76,7 @@ class Question(NamedTuple):
     foreign: Dataplane
     prune_holds: tuple[PruneHold, ...] = ()
     withdrawn: frozenset[Prefix] = frozenset()
+    sources: PossibleSources | None = None
 
 
 class BaseInput(NamedTuple):
@@ -105,7 +109,7 @@ class Base(NamedTuple):
 class LearnedInput(NamedTuple):
     """All that the next-hop sets from BGP depend on."""
 
-    intent: Intent
+    pools: tuple[Pool, ...]
     versions: tuple[int, ...]
     names: Mapping[Address, str]
     best: Table[Choice]
@@ -169,6 +173,7 @@ class Routes(NamedTuple):
 class Derivation(NamedTuple):
     """The result, and all stages that it follows from."""
 
+    made_from: Question
     base: Base
     learned: Learned
     by_members: ByMembers
@@ -199,10 +204,13 @@ def derive(
 
 def derived(question: Question, before: Derivation | None = None) -> Derivation:
     """The objects that should be in the kernel; what the derivation `before` has of it is taken over."""
+    if before and is_same(before.made_from, question):
+        return before
     changed = changed_nodes(question.intent, before.base.made_from.intent) if before else None
     base = _base(BaseInput(question.intent, question.node, question.foreign), before.base if before else None, changed)
     learned = _learned(
-        LearnedInput(question.intent, base.versions, question.names, question.best), before.learned if before else None
+        LearnedInput(question.intent.pools, base.versions, question.names, question.best),
+        before.learned if before else None,
     )
     by_members = _by_members(
         MembersInput(question.intent, question.node, base.versions), before.by_members if before else None, changed
@@ -217,7 +225,7 @@ def derived(question: Question, before: Derivation | None = None) -> Derivation:
     if before:
         dataplane = desired.dataplane.sharing(before.desired.dataplane)
         desired = replace(desired, dataplane=dataplane)
-    return Derivation(base, learned, by_members, in_use, resolution, routes, desired)
+    return Derivation(question, base, learned, by_members, in_use, resolution, routes, desired)
 
 
 # Base ----------------------------------------------------------------------------------------------------------
@@ -229,7 +237,8 @@ def _base(read: BaseInput, before: Base | None, changed: frozenset[str] | None) 
     intent, node, foreign = read
     own = [address for version in _versions(intent, node) if (address := node.underlay(version))]
     underlays = {item.version: item for address in own if (item := underlay_of(foreign, address))}
-    site = Site(intent, node, foreign, underlays, _link_names(intent, underlays, foreign))
+    others = senders(SendersInput(intent, node, ours(intent, node)), before.site.senders if before else None, changed)
+    site = Site(intent, node, foreign, underlays, _link_names(intent, underlays, foreign), others)
     devices = tuple(_devices(site))
     of_members = entries(
         EntriesInput(intent, node, foreign, tuple(underlays.values()), devices),
@@ -240,6 +249,7 @@ def _base(read: BaseInput, before: Base | None, changed: frozenset[str] | None) 
         _local(intent, node, own),
         _heeding_routers(underlays, foreign),
         nat.masquerade(intent),
+        workloads.workload_filter(intent, foreign),
         _tunnels(site, of_members, devices),
     )
     found = gather(wanted, (), ())
@@ -305,7 +315,7 @@ def _tunnels(site: Site, of_members: Entries, devices: Devices) -> Iterator[Reas
 
 
 def _learned(read: LearnedInput, before: Learned | None) -> Learned:
-    pools = LongestMatch((pool.cidr, pool) for pool in read.intent.pools)
+    pools = LongestMatch((pool.cidr, pool) for pool in read.pools)
 
     def hop_set(prefix: Prefix, choice: Choice) -> NextHopSet | None:
         # A filter may let in what is in no pool.
@@ -449,6 +459,7 @@ def _desired(question: Question, base: Base, by_members: ByMembers, routes: Rout
         (*by_members.unmet, *resolution.unmet, *missing),
         (*question.prune_holds, *holds),
         question.withdrawn,
+        None if base.unknown else question.sources,
     )
 
 

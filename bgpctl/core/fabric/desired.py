@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
+from bgpctl.core.bgp.possible_sources import PossibleSources
 from bgpctl.core.cluster.reasons import PruneHold, Reason, Unmet
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
@@ -32,8 +33,9 @@ class Desired:
     Attributes:
         reasons: the reason of each object in `dataplane`, by its key.
         unmet: wanted objects that are not possible, with the reason.
-        prune_holds: sources that have not spoken; while there is one, only routes to `withdrawn` may be removed.
+        prune_holds: sources that have not spoken; while there is one, only routes that `may_go` are removed.
         withdrawn: prefixes that their source has withdrawn, so that no other source needs to be awaited.
+        sources: of which prefixes the sources that have not spoken may still be one; None: of any.
     """
 
     dataplane: Dataplane
@@ -41,6 +43,12 @@ class Desired:
     unmet: tuple[Unmet, ...] = ()
     prune_holds: tuple[PruneHold, ...] = ()
     withdrawn: frozenset[Prefix] = frozenset()
+    sources: PossibleSources | None = None
+
+    def may_go(self, prefix: Prefix) -> bool:
+        """True if a route to the prefix that is not wanted waits for no source."""
+        possible = self.sources is None or self.sources.may_have(prefix)
+        return not (self.prune_holds and possible) or prefix in self.withdrawn
 
 
 class Reasons(Mapping[Key, Reason]):
@@ -180,7 +188,7 @@ def renumbered(
     if not touched:
         return ids, touched
     found = dict(ids)
-    taken = {number: key for key, number in found.items()}
+    taken = dict(zip(found.values(), found, strict=True))
     for key in gone:
         number = found.pop(key)
         run = [other for other in _run(taken, number) if other != key]

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from bgpctl.core.cluster.configuration import Configuration, Node
+from bgpctl.core.cluster.crossing import same_subnet
 from bgpctl.core.cluster.encapsulation import DIRECT
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.fabric.crossing import same_subnet
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.facts import Underlay, resolve
 from bgpctl.core.fabric.host import Check

@@ -16,46 +16,31 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
+from typing import Final
 
-from bgpctl.core.cluster.configuration import Node
-from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.fabric.facts import Underlay
 from bgpctl.core.fabric.protocol import Site, members_at
 from bgpctl.core.net.addresses import Prefix
-from bgpctl.core.net.longest_match import LongestMatch
 from bgpctl.core.net.objects import InnerFilter
+
+_LONGER_HEADER_BYTES: Final = {4: 0, 6: 20}
+"""Than IPv4's."""
 
 
 def inner_filter(site: Site, link: str, underlay: Underlay) -> InnerFilter:
     """The filter of a tunnel device over this underlay."""
     version = underlay.version
-    ours = set(_prefixes_of(site.intent, site.node, version))
-    pools = {pool.cidr for pool in site.intent.pools if pool.cidr.version == version}
-    beside = set(_beside(site, version, ours, pools))
+    ours = _of_version(site.senders.made_from.ours, version)
+    pools = _of_version((pool.cidr for pool in site.intent.pools), version)
+    beside = _of_version(chain.from_iterable(site.senders.beside.values()), version)
     sources, destinations = _nearest((pools | beside) - ours, ours), _nearest(ours, beside)
     own = tuple(sorted((underlay.address.address, *underlay.also)))
-    return InnerFilter(link, version, members_at(site, version), own, sources, destinations)
+    segment = site.intent.tcp_mss and site.intent.tcp_mss - _LONGER_HEADER_BYTES[version]
+    return InnerFilter(link, version, members_at(site, version), own, sources, destinations, segment)
 
 
-def _prefixes_of(intent: Intent, node: Node, version: int) -> Iterator[Prefix]:
-    ends = (address.host_prefix for address in intent.tunnel_addresses(node))
-    yield from (prefix for prefix in (*intent.prefixes_of(node), *ends) if prefix.version == version)
-
-
-def _beside(site: Site, version: int, ours: Iterable[Prefix], pools: Iterable[Prefix]) -> Iterator[Prefix]:
-    """
-    Prefixes of others but those that are in a pool and in no own block, which add nothing to the pool. That is nearly
-    all of them, so it is found without what is derived: an end of a tunnel lies in a block, or was given.
-    """
-    intent = site.intent
-    adds_nothing = LongestMatch(chain(((prefix, False) for prefix in ours), ((prefix, True) for prefix in pools)))
-    for name, given in intent.allocations.by_node.items():
-        if name == site.node.name or intent.node(name) is None:
-            continue
-        ends = (address.host_prefix for _, address in given.tunnel_addresses)
-        for prefix in chain(given.blocks, given.borrowed, ends):
-            if prefix.version == version and not adds_nothing.covering(prefix):
-                yield prefix
+def _of_version(prefixes: Iterable[Prefix], version: int) -> set[Prefix]:
+    return {prefix for prefix in prefixes if prefix.version == version}
 
 
 def _nearest(wanted: Iterable[Prefix], others: Collection[Prefix]) -> tuple[Prefix, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
-from bgpctl.core.cluster.configuration import Configuration
+from bgpctl.core.cluster.configuration import Backend, Configuration
 from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS
@@ -28,7 +28,14 @@ def masquerade(configuration: Configuration) -> Iterator[Reasoned]:
         sources = tuple(sorted(pool.cidr for pool in pools if pool.nat_outgoing))
         if sources:
             inside = tuple(sorted(pool.cidr for pool in pools))
-            yield Masquerade(sources, inside, ports), Reason(ReasonCode.NAT_OUTGOING)
+            yield Masquerade(sources, inside, ports, bgp_ports(configuration)), Reason(ReasonCode.NAT_OUTGOING)
+
+
+def bgp_ports(configuration: Configuration) -> tuple[int, ...]:
+    """Where nodes and their peers take BGP connections; none without BGP."""
+    if configuration.backend is not Backend.BIRD:
+        return ()
+    return tuple(sorted({configuration.listen_port, *(peer.port for peer in configuration.peers)}))
 
 
 def free_udp_ports(taken: Iterable[int]) -> tuple[int, int]:

@@ -18,9 +18,9 @@ from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 from bgpctl.core.cluster.configuration import Node, Pool
+from bgpctl.core.cluster.crossing import encapsulation_to, same_subnet
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import Reason, ReasonCode, Unmet, UnmetCode
-from bgpctl.core.fabric.crossing import encapsulation_to, same_subnet
 from bgpctl.core.fabric.desired import NextHopKey, NextHopSet, group_ids, in_order, next_hop_ids, renumbered
 from bgpctl.core.fabric.encapsulations import behaviour_of
 from bgpctl.core.fabric.protocol import Site

@@ -16,6 +16,7 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.facts import Underlay
 from bgpctl.core.fabric.host import Check
+from bgpctl.core.fabric.senders import Senders
 from bgpctl.core.net.addresses import Address, Mac
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Link, LinkKind, NextHop
@@ -34,6 +35,7 @@ class Site:
     Attributes:
         underlays: by IP version, where the node's own address is.
         links: the names of the tunnel devices that are wanted, by the name of the encapsulation and the IP version.
+        senders: the other members, as those who may send tunnel packets.
     """
 
     intent: Intent
@@ -41,6 +43,7 @@ class Site:
     observed: Dataplane
     underlays: Mapping[int, Underlay]
     links: Mapping[tuple[str, int], str]
+    senders: Senders
 
     def link(self, encapsulation: Encapsulation, version: int) -> str:
         """The name of the tunnel device that is wanted."""
@@ -49,9 +52,7 @@ class Site:
 
 def members_at(site: Site, version: int) -> tuple[Address, ...]:
     """The underlay addresses of all other members, sorted: who may send tunnel packets."""
-    own = site.node.name
-    others = (other.underlay(version) for other in site.intent.nodes if other.name != own)
-    return tuple(sorted(other.address for other in others if other))
+    return site.senders.addresses[version]
 
 
 class Behaviour(Protocol):

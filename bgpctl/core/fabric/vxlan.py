@@ -42,13 +42,19 @@ class Vxlan(LinkKind):
     """
     A point-to-multipoint VXLAN device, learning off, over the IP version of `local`.
 
-    VNI, port and underlay cannot change in place; `local` can, within its IP version.
+    VNI, port and underlay cannot change in place; `local` can, within its IP version, and `df` can.
+
+    Attributes:
+        df: the outer DF bit, as IFLA_VXLAN_DF has it: 0 unset, 1 set, 2 the inner packet's. Ours is unset: where the
+            path has a smaller MTU, packets are cut. The kernel does not use the path MTU for packets that it forwards
+            (ip_forward_use_pmtu): with DF, workloads would hear nothing and lose all.
     """
 
     vni: Vni
     port: int
     local: Address
     underlay: str
+    df: int = 0
 
     def stands_on(self) -> str | None:
         """It goes with its underlay (vxlan_handle_lowerdev_unregister)."""
@@ -67,11 +73,11 @@ class Vxlan(LinkKind):
     def comes_from(self, present: LinkKind) -> bool:
         """
         True if a device can be made into this one in place: VNI, port and underlay are fixed at its creation
-        (EOPNOTSUPP from vxlan_changelink), the local address is not, but its IP version is.
+        (EOPNOTSUPP from vxlan_changelink), the local address and DF are not, but its IP version is.
         """
         if not isinstance(present, Vxlan) or present.local.version != self.local.version:
             return False
-        return replace(present, local=self.local) == self
+        return replace(present, local=self.local, df=self.df) == self
 
     def wire(self) -> Mapping[str, int]:
         return {"vni": self.vni, "port": self.port}

@@ -27,9 +27,9 @@ from bgpctl.core.intent.field_kinds import (
 from bgpctl.core.intent.fields import Fields, parse_address
 from bgpctl.core.intent.filters import ADVERTISEMENTS
 from bgpctl.core.intent.nodes import (
-    ACCEPTS_ROW,
+    ANNOTATIONS,
     Underlay,
-    take_node,
+    take_recorded_node,
     tunnel_rows,
     tunnels_of,
     underlay_of,
@@ -123,8 +123,8 @@ def _read_node_configuration(spec: Fields) -> None:
 
 
 def read_bgp_peer(draft: Draft, fields: Fields, name: str) -> None:
-    """PeerIP may carry a port."""
-    spec = spec_of(fields)
+    """PeerIP may carry a port. A key that is not known might select nodes or restrict routes, so it is an error."""
+    spec = spec_of(fields).strict()
     address, port = _read_endpoint(spec, "peerIP") or (None, None)
     read_peer(draft, spec, BGP_PEER, name, located(fields), Remote("peerIP", address, port))
     spec.finish()
@@ -209,7 +209,7 @@ NODE_SPEC: Final = Table(
 
 
 def read_node(draft: Draft, fields: Fields, name: str) -> None:
-    """Without spec.bgp the node is known by an address of spec.addresses alone, as in Calico."""
+    """Without an address in spec.bgp, which may have a tunnel's alone, the node is known by one of spec.addresses."""
     spec, metadata = spec_of(fields), fields.fields("metadata")
     bgp = spec_of(spec, "bgp")
     found, ends, listed = NODE_BGP.read(bgp), NODE_SPEC.read(spec), _listed(spec)
@@ -217,20 +217,20 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
         found["labels"] = read_labels(metadata.fields("labels"))
         found |= _read_annotations(metadata)
     underlay = underlay_of(bgp, NODE_BGP, found)
-    if spec.has("bgp") or not listed:
+    if not listed:
         _need_address(bgp)
     bgp.finish()
     if underlay:
         spec.no_effect("spec.bgp has the node's address", "addresses")
     spec.finish()
     tunnels = tunnels_of((bgp, BGP_END_KEYS, found), (spec, SPEC_END_KEYS, ends))
-    take_node(draft, name, located(fields), underlay or listed, tunnels, found)
+    take_recorded_node(draft, name, located(fields), underlay or listed, tunnels, found)
 
 
 def _read_annotations(metadata: Fields) -> Values:
     """Ours; those of others are bookkeeping, and a remark where ours is absent."""
     annotations = metadata.fields("annotations")
-    found = Table((ACCEPTS_ROW,)).read(annotations) if annotations else {}
+    found = ANNOTATIONS.read(annotations) if annotations else {}
     if not found:
         metadata.bookkeeping("annotations")
     return found
@@ -241,7 +241,7 @@ def written_node(node: Node, allocated: NodeAllocations) -> tuple[Written, Writt
     ends = written_ends(allocated)
     bgp = NODE_BGP.write(node, ipv4=node.underlay(4), ipv6=node.underlay(6), **ends)
     labels: Written = {"labels": dict(node.labels)} if node.labels else {}
-    notes = Table((ACCEPTS_ROW,)).write(node)
+    notes = ANNOTATIONS.write(node)
     metadata: Written = {"name": node.name, **labels, **({"annotations": notes} if notes else {})}
     return metadata, {"bgp": bgp, **NODE_SPEC.write(node, **ends)}
 

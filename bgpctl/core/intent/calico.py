@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 from bgpctl.core.cluster.problems import Place, Severity
 from bgpctl.core.intent import bgp, felix, installation, ipam, kubernetes, legacy, tree
 from bgpctl.core.intent.draft import Draft, located, spec_of
-from bgpctl.core.intent.fields import Fields, is_name
+from bgpctl.core.intent.fields import NOT_KNOWN, Fields, is_misspelt, is_name
 from bgpctl.core.intent.filters import FILTER, read_filter
 from bgpctl.core.intent.pools import calico_pool, read_pool
 from bgpctl.core.intent.tables import Table
@@ -40,7 +40,7 @@ def read_resource(draft: Draft, document: tree.Mapping) -> None:
     kind_tree = document.items["kind"]
     kind = kind_tree.text if isinstance(kind_tree, tree.Scalar) else ""
     if kind == "List" or (kind.endswith("List") and kind.removesuffix("List") in {*KINDS, *OTHER_KINDS}):
-        _read_list(draft, document)
+        read_list(draft, document)
     elif kind in KINDS:
         _read_known(draft, document, kind)
     elif kind in legacy.READERS:
@@ -51,14 +51,29 @@ def read_resource(draft: Draft, document: tree.Mapping) -> None:
     elif kind in OTHER_KINDS:
         message = f"understood, no effect here: {OTHER_KINDS[kind]}"
         draft.problems.add(kind_tree.place, "kind", message, "no-effect", Severity.INFO)
+    elif _is_foreign(document, kind):
+        message = f"no effect here: {shown(kind)} is not known to this version of bgpctl"
+        draft.problems.add(kind_tree.place, "kind", message, NOT_KNOWN, Severity.INFO)
     else:
         draft.miss("pool", "node", "filter")
         draft.problems.add(kind_tree.place, "kind", _unknown_kind(kind), "unknown-kind")
 
 
+def _is_foreign(document: tree.Mapping, kind: str) -> bool:
+    """True of a resource of another API that is no misspelt one of those that are known."""
+    has_version = all(_is_text(document.items.get(key)) for key in ("apiVersion", "kind"))
+    names = (kind, *(kind.removesuffix(end) + one for end, one in (("s", ""), ("ies", "y")) if kind.endswith(end)))
+    known = (*KINDS, *legacy.READERS)
+    return has_version and kind != "" and not any(is_misspelt(name, other) for name in names for other in known)
+
+
+def _is_text(leaf: tree.Tree | None) -> bool:
+    return isinstance(leaf, tree.Scalar) and isinstance(leaf.value, str)
+
+
 def _read_known(draft: Draft, document: tree.Mapping, kind: str) -> None:
     name, place = _name(document)
-    fields = Fields(document, f"{kind}/{name}" if name else kind, draft.problems, place)
+    fields = Fields(document, f"{kind}/{name}" if name else kind, draft.problems, place, foreign=True)
     versions = _NODE_VERSIONS if kind == "Node" else KINDS[kind].versions
     version = fields.one_of("apiVersion", versions)
     fields.ignore("kind")
@@ -115,7 +130,8 @@ def _unknown_kind(kind: str) -> str:
     return f"{shown(kind)} is not understood; {hint}"
 
 
-def _read_list(draft: Draft, document: tree.Mapping) -> None:
+def read_list(draft: Draft, document: tree.Mapping) -> None:
+    """Take in the resources of a list, which need not say that it is one."""
     fields = Fields(document, "", draft.problems)
     fields.ignore("apiVersion", "kind")
     fields.bookkeeping("metadata")
@@ -135,7 +151,8 @@ def _read_pool(draft: Draft, fields: Fields, name: str) -> None:
 
 
 def _read_filter(draft: Draft, fields: Fields, name: str) -> None:
-    spec = spec_of(fields)
+    # A condition that is not known here would make a rule match what it is not meant to.
+    spec = spec_of(fields).strict()
     read_filter(draft, spec, name, located(fields))
     spec.finish()
 

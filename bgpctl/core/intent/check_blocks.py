@@ -14,6 +14,7 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.cluster.tunnel_addresses import selects
 from bgpctl.core.intent.breach import Breach, note, some
+from bgpctl.core.intent.check_pools import use_rules
 from bgpctl.core.intent.draft import BlockDraft, Draft, Stated
 from bgpctl.core.net.addresses import Prefix
 
@@ -39,6 +40,7 @@ def _block_rules(intent: Intent, draft: Draft, block: BlockDraft) -> Iterator[Br
         hint = "; an address of another node's block stands under borrowed" if block.prefix.size == 1 else ""
         message = f"{block.prefix} is not a block of pool {pool.name}: its blockSize is {pool.block_size}{hint}"
         yield Breach("", message, "block-length")
+    yield from _use_rules(intent, pool, block.prefix)
     yield from _pool_rules(intent, pool, block)
 
 
@@ -51,6 +53,12 @@ def _outside(intent: Intent, draft: Draft, prefix: Prefix) -> Iterator[Breach]:
     if draft.knows_all("pool"):
         known = some([f"{pool.name} {pool.cidr}" for pool in intent.pools])
         yield Breach("", f"{prefix} is in no pool ({known})", "block-outside")
+
+
+def _use_rules(intent: Intent, pool: Pool, prefix: Prefix) -> Iterator[Breach]:
+    """The rules of use for a pool that is disabled: for others they are checked with the pool."""
+    for _, message, rule, severity in use_rules(intent, pool) if pool.disabled else ():
+        yield Breach("", f"{prefix} is of pool {pool.name}: {message}", rule, severity)
 
 
 def _pool_rules(intent: Intent, pool: Pool, block: BlockDraft) -> Iterator[Breach]:
@@ -71,7 +79,9 @@ def _borrowed_rules(intent: Intent, draft: Draft, borrowed: BlockDraft) -> Itera
     pool, node = intent.pool_of(borrowed.prefix), intent.node(borrowed.node)
     if pool is None:
         yield from _outside(intent, draft, borrowed.prefix)
-    elif node and not node.underlay(borrowed.prefix.version):
+    else:
+        yield from _use_rules(intent, pool, borrowed.prefix)
+    if pool and node and not node.underlay(borrowed.prefix.version):
         yield from _pool_rules(intent, pool, borrowed)
     own = next((block for block in intent.blocks_of(node) if block.covers(borrowed.prefix)), None) if node else None
     if own:

@@ -67,10 +67,12 @@ def _underlay_rules(intent: Intent, part: str, own: InterfaceAddress) -> Iterato
         yield Breach(part, f"{own} is not an address that a node can have in {own.network}", "unusable-address")
     crossing = [pool.name for pool in intent.pools if pool.mode is Mode.CROSS_SUBNET and pool.cidr.version == version]
     if own.length == _HOST_LENGTH[version] and crossing:
-        example = "10.0.0.1/24" if version == 4 else "fd00::1/64"
-        alone = f"{own.address} has no mask, so no node is in its subnet"
-        message = f"{alone} and CrossSubnet (pool {some(crossing)}) would always encapsulate; write it as {example}"
-        yield Breach(part, message, "no-mask")
+        example = f"{own.address}/{24 if version == 4 else 64}"
+        message = (
+            f"{own.address} has no mask, so no node is in its subnet, and CrossSubnet (pool {some(crossing)}) "
+            f"encapsulates to all; where nodes share a subnet, write its mask, as in {example}"
+        )
+        yield Breach(part, message, "no-mask", Severity.WARNING)
 
 
 def _is_unusable(own: InterfaceAddress) -> bool:

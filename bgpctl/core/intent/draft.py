@@ -36,6 +36,7 @@ Setting: TypeAlias = Literal[
     "vxlan_mtu",
     "vxlan_mtu6",
     "workload_mtu",
+    "tcp_mss",
 ]
 
 
@@ -106,6 +107,7 @@ class Draft:
     Attributes:
         tunnel_ends: the addresses and MACs that were given to the tunnel ends of each of the `nodes`.
         udp_ports: ports that something else is to use, with its name.
+        recorded: nodes whose tunnel ends are as a datastore has them.
         suppressed: peers that a global peer with the same address takes the place of.
         unable: per peer, the nodes that are selected and have no address of its IP version.
     """
@@ -122,6 +124,7 @@ class Draft:
     reserved: list[tuple[Prefix, Located]] = field(default_factory=list)
     operator_pools: list[Stated[Pool]] = field(default_factory=list)
     udp_ports: list[tuple[int, str, Located]] = field(default_factory=list)
+    recorded: set[str] = field(default_factory=set)
     suppressed: set[str] = field(default_factory=set)
     unable: dict[str, tuple[str, ...]] = field(default_factory=dict)
     default_pool: Stated[Pool] | None = None
@@ -168,6 +171,7 @@ class Draft:
             items.extend(more)
         self.limits = self.limits.with_those_of(other.limits)
         self.default_pool = other.default_pool or self.default_pool
+        self.recorded |= other.recorded
         self._incomplete |= other._incomplete
 
     def _named(self, other: Draft) -> Iterator[tuple[Kind, dict[str, Any], dict[str, Any]]]:

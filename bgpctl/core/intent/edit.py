@@ -21,10 +21,10 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from bgpctl.core.cluster.allocations import NodeAllocations
-from bgpctl.core.cluster.configuration import Node, Peer
+from bgpctl.core.cluster.configuration import Node, Peer, Pool
 from bgpctl.core.cluster.intent import Intent, with_edits
 from bgpctl.core.cluster.problems import Problem, Severity
-from bgpctl.core.cluster.tunnel_addresses import labels_of
+from bgpctl.core.cluster.tunnel_addresses import labels_of, selects
 from bgpctl.core.intent import index as indexes
 from bgpctl.core.intent.check import check_records
 from bgpctl.core.intent.draft import BlockDraft, Draft, Limits, PeerDraft, Stated
@@ -164,13 +164,19 @@ def _concerns_others(basis: Basis, intent: Intent, names: Iterable[str]) -> bool
     was, counts = len(basis.intent.nodes), len(intent.nodes)
     pairs = [(basis.intent.node(name), intent.node(name)) for name in names]
     others = any((old is None) != (new is None) for old, new in pairs)
-    if (basis.has_found and others) or (was < 2) != (counts < 2):
+    if (basis.has_found and others) or min(was, 2) != min(counts, 2):
         return True
     own = {address for pair in pairs for node in pair if node for address in node.addresses}
     if any(pool.cidr.holds(address) for pool in intent.pools for address in own):
         return True
+    if any(_selects(pool, old) != _selects(pool, new) for pool in intent.pools for old, new in pairs):
+        return True  # the pool may have selected no node, or may select none now
     peers = zip(basis.intent.peers, (stated.value for _, stated in sorted(basis.rest.peers.items())), strict=True)
     return any(_concerns(peer, stated, own, pairs) for peer, stated in peers)
+
+
+def _selects(pool: Pool, node: Node | None) -> bool:
+    return node is not None and pool.node_selector != "all()" and selects(pool, node)
 
 
 def _concerns(

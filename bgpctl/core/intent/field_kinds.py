@@ -19,7 +19,7 @@ from bgpctl.core.intent.draft import Located, beside, read_labels, read_selector
 from bgpctl.core.intent.fields import Fields, scalar
 from bgpctl.core.intent.shapes import Shape, many, numbers, one_among, ref
 from bgpctl.core.intent.tree import Scalar
-from bgpctl.core.intent.values import community, interface_of_version, of_version, seconds
+from bgpctl.core.intent.values import community, interface_of_version, milliseconds, of_version, seconds
 from bgpctl.core.net.addresses import Address, InterfaceAddress
 
 T = TypeVar("T")
@@ -124,6 +124,14 @@ def duration(low_s: int, high_s: int) -> FieldKind[int]:
     read = seconds(low_s, high_s)
     return FieldKind(
         lambda fields, key: fields.value(key, read, "duration"), ref("duration"), lambda value: f"{value}s"
+    )
+
+
+def short_duration(low_ms: int, high_ms: int) -> FieldKind[int]:
+    """Durations such as `300ms` or `1s`, in milliseconds."""
+    read = milliseconds(low_ms, high_ms)
+    return FieldKind(
+        lambda fields, key: fields.value(key, read, "duration"), ref("shortDuration"), lambda value: f"{value}ms"
     )
 
 

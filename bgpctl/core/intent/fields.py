@@ -23,11 +23,17 @@ _LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _NAME: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _LONGEST_NAME: Final = 253
 _LONGEST_KEY: Final = 60
+NOT_KNOWN: Final = "not-known"
+"""The rule of keys and kinds that a newer release may have."""
+_SHORTEST_MISSPELT: Final = 4
+"""One letter of a shorter word is too much of it: `mtu` is no misspelt `mtp`."""
+_SEPARATORS: Final = str.maketrans("", "", "-_. ")
 _GROUP_BIT: Final = 1
 """Of a MAC address's first octet: set, it names a group."""
 _PLAIN_ADDRESS: Final = re.compile(r"[0-9a-fA-F.:]+(/[0-9]{1,3})?")
 """No zone (fe80::1%eth0) and no dotted mask, which Python would take."""
 _DOTTED_ASN: Final = re.compile(r"([0-9]{1,5})\.([0-9]{1,5})")
+_QUOTED_BOOLEANS: Final = ("true", "false")
 _NUMBER: Final = re.compile(r"[0-9]{1,10}")
 _MAX_ASN: Final = 4294967295
 
@@ -62,11 +68,17 @@ class Fields:
     and returns None then, as it does for an absent key. `finish` reports the keys that were not read.
     """
 
-    def __init__(self, tree: Tree, path: str, problems: Problems, place: Place | None = None) -> None:
-        """`place` is where the whole stands for messages: its name, if it has one."""
+    def __init__(
+        self, tree: Tree, path: str, problems: Problems, place: Place | None = None, *, foreign: bool = False
+    ) -> None:
+        """
+        `place` is where the whole stands for messages: its name, if it has one. In a `foreign` mapping, as those of
+        Calico are, newer releases may have keys that are not known here.
+        """
         self.place = place or tree.place
         self.path = path
         self.problems = problems
+        self._foreign = foreign
         self._known: list[str] = []
         self._tree = tree if isinstance(tree, Mapping) else Mapping(tree.place, {}, {})
         self._is_misshapen = not isinstance(tree, Mapping) and not is_nothing(tree)
@@ -75,6 +87,10 @@ class Fields:
         for key, again in self._tree.repeated:
             message = f"the key is given twice, first at {self._tree.keys[key]}"
             problems.add(again, self.under(key), message, "duplicate-key")
+
+    def strict(self) -> Fields:
+        """The same mapping, in which every key that is not known is an error."""
+        return Fields(self._tree, self.path, self.problems, self.place)
 
     def at(self, key: str) -> Place:
         """Where the value of `key` stands; the mapping itself if it is absent."""
@@ -143,7 +159,8 @@ class Fields:
         other._known += moved
         items = {**self._tree.items, **{key: other._tree.items[key] for key in moved}}
         places = {**self._tree.keys, **{key: other._tree.keys[key] for key in moved}}
-        return Fields(Mapping(self._tree.place, items, places), self.path, self.problems, self.place)
+        joined = Mapping(self._tree.place, items, places)
+        return Fields(joined, self.path, self.problems, self.place, foreign=self._foreign)
 
     def _mention(self, keys: Iterable[str], message: str, rule: str, severity: Severity) -> None:
         """Empty ones are not reported."""
@@ -155,14 +172,24 @@ class Fields:
                 self.problems.add(self._tree.keys[key], self.under(key), message, rule, severity)
 
     def finish(self) -> None:
-        """Report the keys that were not read: a misspelt key must not be lost in silence."""
+        """
+        Report the keys that were not read: a misspelt key must not be lost in silence.
+
+        In a foreign mapping only one that looks like a known key is an error: others may be of a newer release.
+        """
         for key, place in self._tree.keys.items():
-            if key not in self._known:
+            if key in self._known:
+                continue
+            if self._foreign and not any(is_misspelt(key, known) for known in self._known):
+                message = "no effect here: the key is not known to this version of bgpctl"
+                self.problems.add(place, self.under(key), message, NOT_KNOWN, Severity.INFO)
+            else:
                 self.problems.add(place, self.under(key), f"unknown key; {self._hint(key)}", "unknown-key")
 
     def _hint(self, key: str) -> str:
         known = sorted(set(self._known))
-        near = difflib.get_close_matches(key, known, n=1) if len(key) <= _LONGEST_KEY else []
+        misspelt = [other for other in known if is_misspelt(key, other)]
+        near = misspelt or (difflib.get_close_matches(key, known, n=1) if len(key) <= _LONGEST_KEY else [])
         return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
 
     # Shapes ----------------------------------------------------------------------------------------------------
@@ -170,7 +197,10 @@ class Fields:
     def fields(self, key: str) -> Fields | None:
         """A nested mapping."""
         tree = self.tree(key)
-        return None if tree is None else Fields(tree, self.under(key), self.problems)
+        return None if tree is None else self._nested(tree, self.under(key))
+
+    def _nested(self, tree: Tree, path: str) -> Fields:
+        return Fields(tree, path, self.problems, foreign=self._foreign)
 
     def entries(self, key: str) -> Iterator[tuple[str, Fields]]:
         """A mapping of named mappings."""
@@ -192,7 +222,7 @@ class Fields:
     def each(self, key: str) -> Iterator[Fields]:
         """The mappings of a list."""
         for path, item in self.items(key):
-            yield Fields(item, path, self.problems)
+            yield self._nested(item, path)
 
     def values(self, key: str, read: Callable[[Scalar], T], rule: str) -> tuple[T, ...]:
         """The items of a list of scalars, made by `read`, without those that it refuses."""
@@ -310,6 +340,33 @@ def _plain(text: str) -> str:
     return text
 
 
+def is_misspelt(word: str, known: str) -> bool:
+    """
+    True if the word is probably meant to be the known one: it differs in capitals, hyphens and the like, or by one
+    letter that is left out, added, another one, or exchanged with the next. `ipv4Address` is no misspelt `ipv6Address`.
+    """
+    word, known = _folded(word), _folded(known)
+    if word == known:
+        return True
+    start = _alike(word, known)
+    rest = word[start:], known[start:]
+    end = _alike(rest[0][::-1], rest[1][::-1])
+    ours, theirs = (text[: len(text) - end] for text in rest)
+    is_exchanged = len(ours) == 2 and ours == theirs[::-1]
+    is_one_letter = len(ours) <= 1 and len(theirs) <= 1 and not (ours + theirs).isdigit()
+    return min(len(word), len(known)) >= _SHORTEST_MISSPELT and (is_exchanged or is_one_letter)
+
+
+def _alike(one: str, other: str) -> int:
+    """How many letters both begin with."""
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (ours, theirs) in enumerate(pairs) if ours != theirs), min(len(one), len(other)))
+
+
+def _folded(word: str) -> str:
+    return word.lower().translate(_SEPARATORS)
+
+
 def is_name(text: str) -> bool:
     """True if it is a DNS-1123 name, as Kubernetes and Calico want for objects."""
     return len(text) <= _LONGEST_NAME and _NAME.fullmatch(text) is not None
@@ -334,12 +391,16 @@ def _file_name(scalar: Scalar) -> str:
 
 
 def _boolean(scalar: Scalar) -> bool:
+    if scalar.value in _QUOTED_BOOLEANS:
+        raise ValueError(f'"{scalar.text}" is quoted, so it is text; without the quotes it is {scalar.text}')
     if not isinstance(scalar.value, bool):
         raise ValueError(f"{shown(scalar.text)} is neither true nor false")  # noqa: TRY004 (the value is wrong, not our code)
     return scalar.value
 
 
 def _integer(scalar: Scalar, low: int, high: int) -> int:
+    if isinstance(scalar.value, str) and _NUMBER.fullmatch(scalar.value):
+        raise ValueError(f'"{scalar.text}" is quoted, so it is text; without the quotes it is a number')
     if not isinstance(scalar.value, int) or isinstance(scalar.value, bool) or not low <= scalar.value <= high:
         raise ValueError(f"{shown(scalar.text)} is not a whole number from {low} to {high}")
     return scalar.value

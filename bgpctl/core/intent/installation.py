@@ -159,9 +159,13 @@ INSTALLATION: Final = Table(
 
 @dataclass(frozen=True, slots=True)
 class _Defaults:
-    """The operator's defaults; `refused` are encapsulations that it cannot do, with reasons."""
+    """
+    The operator's defaults; `refused` are encapsulations that it cannot do, with reasons. It makes a pool of its own
+    only where addresses come from Calico's own address management.
+    """
 
     crossing: Crossing
+    makes_pool: bool
     cidr: Prefix
     bgp: bool
     backend_off: Backend
@@ -200,6 +204,7 @@ def _defaults(spec: Fields, provider: str) -> _Defaults:
     all_refused = dict.fromkeys(tunnelled, f"encapsulation is Calico's, and cni is {plugin}")
     return _Defaults(
         crossing=(VXLAN if on_eks else IPIP, Mode.ALWAYS) if calico else _NO_TUNNEL,
+        makes_pool=calico and not host_local,
         cidr=Prefix.parse("172.16.0.0/16" if on_eks else "192.168.0.0/16"),
         bgp=calico and not on_eks,
         backend_off=Backend.NONE if host_local or not calico else Backend.VXLAN,
@@ -213,7 +218,7 @@ def _read_pools(draft: Draft, network: Fields, defaults: _Defaults) -> None:
         network.wrong("ipPools", f"{len(pools)} pools; the operator takes at most {_MOST_POOLS}", "too-many")
     for pool in pools:
         _read_pool(draft, pool, defaults)
-    if not network.listed("ipPools"):
+    if defaults.makes_pool and not network.listed("ipPools"):
         at = located(network)
         made = Pool("default-ipv4-ippool", defaults.cidr, *defaults.crossing, nat_outgoing=True, place=at.place)
         draft.default_pool = Stated(made, at)
@@ -236,11 +241,12 @@ def _read_pool(draft: Draft, fields: Fields, defaults: _Defaults) -> None:
     draft.operator_pools.append(Stated(pool, located(fields), pool_parts(fields, encapsulation)))
 
 
-def _named(pools: Iterable[Stated[Pool]]) -> Iterator[Stated[Pool]]:
-    """The pools of all documents in their order, each with a name."""
+def _named(pools: Iterable[Stated[Pool]], known: Iterable[Pool]) -> Iterator[Stated[Pool]]:
+    """The pools of all documents in their order, each with a name: without one that of the pool with its cidr."""
+    by_cidr = {pool.cidr: pool.name for pool in known}
     taken: set[str] = set()
     for stated in pools:
-        name = stated.value.name or _default_name(stated.value.cidr, taken)
+        name = stated.value.name or by_cidr.get(stated.value.cidr) or _default_name(stated.value.cidr, taken)
         taken.add(name)
         yield replace(stated, value=replace(stated.value, name=name))
 
@@ -253,7 +259,8 @@ def _default_name(cidr: Prefix, taken: Container[str]) -> str:
 
 def adopt_operator_pools(draft: Draft) -> None:
     """After all documents: the operator adopts a pool that is as it wants it, and reverts one that is not."""
-    for stated in _named(draft.operator_pools):
+    known_pools = [stated.value for stated in draft.pools.values()]
+    for stated in _named(draft.operator_pools, known_pools):
         known = draft.pools.get(stated.value.name)
         if known is None and draft.declare("pool", stated.value.name, stated.at):
             draft.pools[stated.value.name] = stated

@@ -157,7 +157,7 @@ def read_block(draft: Draft, fields: Fields, _: str) -> None:
         if index >= cidr.size:
             draft.wrong(at, f"{cidr} has no address number {index}", "allocation")
         elif node and node != owner:
-            take_borrowed(draft, BlockDraft(node, cidr.nth(index).host_prefix), at)
+            take_borrowed(draft, BlockDraft(node, cidr.nth(index).host_prefix, "block"), at)
 
 
 def _indexes(spec: Fields, attributes: int) -> Iterator[tuple[Located, int, int]]:

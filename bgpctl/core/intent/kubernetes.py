@@ -13,7 +13,8 @@ from bgpctl.core.intent.bgp import underlay_among
 from bgpctl.core.intent.draft import Draft, located, read_labels, spec_of
 from bgpctl.core.intent.field_kinds import ASN, BACKEND, MAX_MTU_BYTES, FieldKind, address_of, interface_of, no_effect
 from bgpctl.core.intent.fields import Fields, parse_interface
-from bgpctl.core.intent.nodes import ACCEPTS, ACCEPTS_ROW, Underlay, take_node, tunnel_rows, tunnels_of, underlay_of
+from bgpctl.core.intent.nodes import ANNOTATIONS as OURS
+from bgpctl.core.intent.nodes import Underlay, take_recorded_node, tunnel_rows, tunnels_of, underlay_of
 from bgpctl.core.intent.tables import Row, Table, set_all
 from bgpctl.core.intent.tree import Scalar
 from bgpctl.core.intent.tunnel_keys import ANNOTATED_END_KEYS
@@ -39,7 +40,7 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
     metadata = spec_of(fields, "metadata")
     labels = read_labels(metadata.fields("labels"))
     notes = spec_of(metadata, "annotations")
-    found = ANNOTATIONS.read(notes) | Table((ACCEPTS_ROW,)).read(notes)
+    found = ANNOTATIONS.read(notes) | OURS.read(notes)
     tunnels, underlay = tunnels_of((notes, ANNOTATED_END_KEYS, found)), underlay_of(notes, ANNOTATIONS, found)
     _finish_annotations(notes)
     status = spec_of(fields, "status")
@@ -49,14 +50,14 @@ def read_node(draft: Draft, fields: Fields, name: str) -> None:
     spec.bookkeeping(*spec.names())
     if not underlay and not listed:
         fields.problems.add(fields.place, fields.path, f"a node needs {_PREFIX}IPv4Address or an InternalIP", "missing")
-    take_node(draft, name, located(fields), underlay or listed, tunnels, {**found, "labels": labels})
+    take_recorded_node(draft, name, located(fields), underlay or listed, tunnels, {**found, "labels": labels})
 
 
 def _finish_annotations(notes: Fields) -> None:
     """A misspelt annotation of Calico's has no effect; those of others are none of ours."""
     encrypted = [key for key in notes.names() if key.startswith(f"{_PREFIX}") and "Wireguard" in key]
     notes.risky("packets between nodes are not encrypted", *encrypted)
-    notes.bookkeeping(*(key for key in notes.names() if not key.startswith((_PREFIX, ACCEPTS))))
+    notes.bookkeeping(*(key for key in notes.names() if not key.startswith((_PREFIX, *(row.key for row in OURS.rows)))))
     notes.finish()
 
 

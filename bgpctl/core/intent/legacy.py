@@ -24,7 +24,7 @@ from bgpctl.core.intent.tables import Row, Table
 
 def read(draft: Draft, document: tree.Mapping, kind: str) -> None:
     """Take one resource of the v1 API in."""
-    fields = Fields(document, kind, draft.problems)
+    fields = Fields(document, kind, draft.problems, foreign=True)
     fields.one_of("apiVersion", ("v1",))
     fields.need(f"a {kind}", "apiVersion", "metadata")
     fields.wrong("kind", "a resource of Calico v1", "old-spelling", Severity.INFO)

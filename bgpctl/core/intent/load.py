@@ -15,15 +15,16 @@ from bgpctl.core.cluster.configuration import Configuration, Node, Peer
 from bgpctl.core.cluster.intent import Intent, joined, sharing
 from bgpctl.core.cluster.problems import Problem, Severity
 from bgpctl.core.cluster.tunnel_addresses import HOSTNAME, labels_of
-from bgpctl.core.intent.calico import read_resource
+from bgpctl.core.intent.calico import read_list, read_resource
 from bgpctl.core.intent.check import check_against_each_other, check_cluster, check_records
 from bgpctl.core.intent.draft import BlockDraft, Draft, PeerDraft, Stated
 from bgpctl.core.intent.edit import Basis, basis_of
 from bgpctl.core.intent.index import index_of, members_of
 from bgpctl.core.intent.installation import adopt_operator_pools
+from bgpctl.core.intent.leftovers import drop_leftovers
 from bgpctl.core.intent.short import read_nodes, read_short
 from bgpctl.core.intent.tree import Mapping as Document
-from bgpctl.core.intent.tree import Scalar, Tree, kind_of
+from bgpctl.core.intent.tree import Scalar, Sequence, Tree, kind_of
 from bgpctl.core.net.addresses import Address, Prefix
 
 Loaded: TypeAlias = Intent | tuple[Problem, ...]
@@ -68,7 +69,9 @@ def whole(fragments: Iterable[Draft], before: Intent | None = None) -> tuple[Loa
     draft = Draft()
     for part in fragments:
         draft.take(part)
-    intent = _assemble(draft)
+    adopt_operator_pools(draft)
+    has_leftovers = drop_leftovers(draft)
+    intent = joined(_configuration(draft), _allocations(draft))
     members = members_of(draft)
     index = index_of(intent, members)
     read_before = len(draft.problems.found)
@@ -80,7 +83,7 @@ def whole(fragments: Iterable[Draft], before: Intent | None = None) -> tuple[Loa
     if any(problem.severity is Severity.ERROR for problem in found):
         return found, None
     intent = replace(sharing(intent, before) if before else intent, remarks=found)
-    if index is None or not draft.is_complete():
+    if index is None or has_leftovers or not draft.is_complete():
         return intent, None
     return intent, basis_of(intent, draft, index, members, has_found=len(draft.problems.found) > read_before)
 
@@ -91,16 +94,15 @@ def _read_document(draft: Draft, document: Tree) -> None:
             return
         case Document(items=items) if "kind" in items:
             read_resource(draft, document)
+        case Document(items=items) if isinstance(items.get("items"), Sequence):
+            read_list(draft, document)
+        case Sequence(place=place):
+            read_list(draft, Document(place, {"items": document}, {"items": place}))
         case Document():
             read_short(draft, document)
         case _:
-            message = f"a document is a mapping, not {kind_of(document)}"
+            message = f"a document is a mapping or a list of resources, not {kind_of(document)}"
             draft.problems.add(document.place, "", message, "type")
-
-
-def _assemble(draft: Draft) -> Intent:
-    adopt_operator_pools(draft)
-    return joined(_configuration(draft), _allocations(draft))
 
 
 def _configuration(draft: Draft) -> Configuration:

@@ -11,11 +11,21 @@ from dataclasses import dataclass
 from typing import Final
 
 from bgpctl.core.cluster.allocations import NodeAllocations, TunnelAddress, VtepMac
-from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.configuration import Node, TtlSecurity
 from bgpctl.core.cluster.encapsulation import Encapsulation, tunnels
 from bgpctl.core.cluster.tunnel_addresses import every_tunnel
 from bgpctl.core.intent.draft import BlockDraft, Draft, Located, Stated, located
-from bgpctl.core.intent.field_kinds import ASN, INTERFACE, LABELS, MAC, FieldKind, address_of, interface_of, placed
+from bgpctl.core.intent.field_kinds import (
+    ASN,
+    INTERFACE,
+    LABELS,
+    MAC,
+    FieldKind,
+    address_of,
+    enumeration,
+    interface_of,
+    placed,
+)
 from bgpctl.core.intent.fields import Fields, parse_prefix
 from bgpctl.core.intent.shapes import many, ref
 from bgpctl.core.intent.tables import Row, Table, Values, Written
@@ -113,15 +123,24 @@ def _names(accepted: Iterable[Encapsulation]) -> list[str]:
     return sorted(item.name for item in accepted)
 
 
-ACCEPTS_ROW: Final = Row(
-    ACCEPTS,
-    FieldKind(
-        lambda fields, key: fields.value(key, _accepted, "choice"),
-        {},
-        lambda accepted: ", ".join(_names(accepted)),
-    ),
-    "accepts",
+TTL_SECURITY: Final = "bgpctl/ttl-security"
+"""The annotation for `ttlSecurity`."""
+
+ANNOTATIONS: Final = Table(
+    (
+        Row(
+            ACCEPTS,
+            FieldKind(
+                lambda fields, key: fields.value(key, _accepted, "choice"),
+                {},
+                lambda accepted: ", ".join(_names(accepted)),
+            ),
+            "accepts",
+        ),
+        Row(TTL_SECURITY, enumeration(TtlSecurity), "ttl_security"),
+    )
 )
+"""Ours on a Node in Calico's form."""
 
 
 def _read_accepts(fields: Fields, key: str) -> frozenset[Encapsulation] | None:
@@ -157,6 +176,12 @@ def short_node() -> Table:
                 "accepts",
                 "The tunnels that it accepts packets from; other nodes migrate to no other tunnel.",
             ),
+            Row(
+                "ttlSecurity",
+                enumeration(TtlSecurity),
+                "ttl_security",
+                "BGP with members of its network (RFC 5082): sends TTL 255, or requires it too, of those that send it.",
+            ),
             Row("labels", LABELS, "labels"),
             Row(
                 "blocks",
@@ -184,7 +209,15 @@ def written_short_node(node: Node, allocated: NodeAllocations) -> Written:
     return short_node().write(node, **owned, **written_ends(allocated))
 
 
-_REST: Final = ("asn", "labels", "cluster_id", "accepts")
+_REST: Final = ("asn", "labels", "cluster_id", "accepts", "ttl_security")
+
+
+def take_recorded_node(
+    draft: Draft, name: str, at: Located, underlay: Underlay | None, tunnels: Tunnels, found: Values
+) -> None:
+    """Take a node in as a datastore has it, which may have leftovers (leftovers.py)."""
+    draft.recorded.add(name)
+    take_node(draft, name, at, underlay, tunnels, found)
 
 
 def take_node(draft: Draft, name: str, at: Located, underlay: Underlay | None, tunnels: Tunnels, found: Values) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from bgpctl.core.cluster.configuration import NextHopMode, Peer
+from bgpctl.core.cluster.configuration import Bfd, NextHopMode, Peer
 from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.draft import Draft, Located, PeerDraft, Stated, located, read_selector
 from bgpctl.core.intent.field_kinds import (
@@ -27,6 +27,7 @@ from bgpctl.core.intent.field_kinds import (
     enumeration,
     integer,
     several,
+    short_duration,
     unsupported,
 )
 from bgpctl.core.intent.fields import Fields, dns_name
@@ -95,6 +96,36 @@ _KEEP: Final = FieldKind(_read_keep, BOOLEAN.shape, None)
 _HOPS: Final = FieldKind(lambda fields, key: fields.integer(key, 0, _MAX_HOPS) or None, numbers(0, _MAX_HOPS))
 
 
+# BFD -----------------------------------------------------------------------------------------------------------
+
+_INTERVAL: Final = short_duration(50, 60_000)
+_BFD: Final = Table(
+    (
+        Row("minimumSendInterval", _INTERVAL, "send_ms", "The least interval between two packets to the peer."),
+        Row("minimumRecvInterval", _INTERVAL, "receive_ms", "The least interval between two packets of the peer."),
+        Row("multiplier", integer(2, 255), "multiplier", "So many packets in a row that are lost end the session."),
+        Row(
+            "multihop",
+            BOOLEAN,
+            "multihop",
+            "UDP port 4784 (RFC 5883) in place of 3784; absent: for peers outside the node's own network.",
+        ),
+    ),
+    Bfd,
+    "BFD",
+    "BFD with the peer (RFC 5880): its paths go as soon as the way to it is dead. {} for 3 times 300 ms.",
+)
+
+
+def _read_bfd(fields: Fields, key: str) -> Bfd | None:
+    found = fields.fields(key)
+    if found is None:
+        return None
+    bfd = Bfd(**_BFD.read(found))
+    found.finish()
+    return bfd
+
+
 # The table -----------------------------------------------------------------------------------------------------
 
 _NODES: Final = Row("nodes", replace(SELECTOR, read=_read_nodes), "node_selector", "Short for nodeSelector.")
@@ -141,6 +172,13 @@ _OPTIONS: Final = (
         "reverse",
         "Auto: nodes selected by peerSelector peer back by themselves.",
     ),
+    Row(
+        "routeServer",
+        BOOLEAN,
+        "route_server",
+        "A route server (RFC 7947): AS paths of it need not begin with its own AS.",
+    ),
+    Row("bfd", FieldKind(_read_bfd, _BFD.shape(nullable=True), _BFD.write), "bfd"),
     Row(
         "localWorkloadSelector",
         unsupported("workloads cannot peer with their node; name the speaker by its address", TEXT),

@@ -1,8 +1,9 @@
 """
 The JSON Schema of cluster files, for editors: made of the tables that documents are read and written by.
 
-`make schema` writes it into the package. It accepts every document that the loader accepts and refuses every key
-that the loader does not know; rules that need more than one value are the loader's.
+`make schema` writes it into the package. It refuses every key and kind that the loader does not know, so that an editor
+marks it; in foreign resources the loader has only a note for them. Of all else it accepts what the loader accepts;
+rules that need more than one value are the loader's.
 
 Refuses to know: keys, which stand in the tables; files.
 """
@@ -40,10 +41,15 @@ def cluster_schema() -> Shape:
 def _short_form() -> Mapping[str, Shape]:
     return {
         "document": {
-            "type": ["object", "null"],
+            "type": ["object", "array", "null"],
+            "items": ref("listed"),
             "if": {"type": "object", "required": ["kind"]},
             "then": ref("resource"),
-            "else": {"if": {"type": "object"}, "then": ref("cluster")},
+            "else": {
+                "if": {"type": "object", "required": ["items"]},
+                "then": ref("list"),
+                "else": {"if": {"type": "object"}, "then": ref("cluster")},
+            },
         },
         "cluster": short.shape(),
         "shortPool": short_pool().shape(),
@@ -66,6 +72,7 @@ def _resources() -> Mapping[str, Shape]:
             "allOf": list(_by_kind()),
         },
         "list": _list(),
+        "listed": {"required": ["kind"], "type": "object", **ref("resource")},
         "metadata": _metadata(),
         **{kind: _resource(kind) for kind in KINDS if kind not in _SPECIAL},
         "Node": _node(),
@@ -96,9 +103,8 @@ def _by_kind() -> Iterator[Shape]:
 
 
 def _list() -> Shape:
-    items = {"required": ["kind"], "type": "object", **ref("resource")}
     return {
-        "properties": {"apiVersion": True, "kind": True, "metadata": True, "items": many(items)},
+        "properties": {"apiVersion": True, "kind": True, "metadata": True, "items": many(ref("listed"))},
         "additionalProperties": False,
     }
 

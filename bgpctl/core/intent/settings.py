@@ -18,5 +18,6 @@ TUNNELS: Final = (
     Row("vxlanVNI", integer(1, 16777215), "vxlan_vni", "VXLAN network identifier."),
     Row("vxlanPort", PORT, "vxlan_port", "UDP port of VXLAN."),
     *(Row(item.key, MTU, item.setting) for item in MTU_KEYS),
+    Row("tcpMSS", integer(536, 65495), "tcp_mss", "Bytes; TCP through a tunnel has no larger segments, IPv6 20 less."),
 )
 """VNI, UDP port and the MTUs of tunnel devices, by the names of FelixConfiguration."""

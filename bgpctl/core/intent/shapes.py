@@ -83,6 +83,11 @@ DEFINITIONS: Final[Mapping[str, Shape]] = {
         "type": ["string", "null"],
         "pattern": "^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$",
     },
+    "shortDuration": {
+        "description": "Such as 300ms or 1s.",
+        "type": ["string", "null"],
+        "pattern": "^[0-9]{1,6}(ms|s)$",
+    },
     "community": {
         "description": "65000:1 (RFC 1997) or 65000:1:2 (RFC 8092).",
         "type": ["string", "null"],

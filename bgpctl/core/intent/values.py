@@ -17,6 +17,7 @@ from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 
 _COMMUNITY: Final = re.compile(r"[0-9]{1,10}(:[0-9]{1,10}){1,2}")
 _DURATION: Final = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
+_MILLISECONDS: Final = re.compile(r"([0-9]{1,6})(ms|s)")
 _LARGEST_PART: Final = {2: 0xFFFF, 3: 0xFFFFFFFF}
 
 
@@ -37,6 +38,19 @@ def seconds(low: int, high: int) -> Callable[[Scalar], int]:
         total = hours * 3600 + minutes * 60 + rest
         if match is None or not low <= total <= high:
             raise ValueError(f"{shown(scalar.text)} is not a duration such as 120s, from {low}s to {high}s")
+        return total
+
+    return read
+
+
+def milliseconds(low: int, high: int) -> Callable[[Scalar], int]:
+    """A reader of durations such as `300ms` or `1s`, in milliseconds from `low` to `high`."""
+
+    def read(scalar: Scalar) -> int:
+        match = _MILLISECONDS.fullmatch(scalar.text)
+        total = int(match[1]) * (1000 if match[2] == "s" else 1) if match else -1
+        if not low <= total <= high:
+            raise ValueError(f"{shown(scalar.text)} is not a duration such as 300ms, from {low}ms to {high}ms")
         return total
 
     return read

@@ -26,9 +26,11 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Container, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from itertools import repeat
+from operator import contains
+from typing import NamedTuple, cast
 
 from bgpctl.core.migration.drain import may_still_send
 from bgpctl.core.migration.probe_choice import is_proven_with_all
@@ -79,12 +81,22 @@ def source_change(situation: Situation) -> SourceChange:
 
 
 def is_source_changing(wanted: Dataplane, observed: Dataplane) -> bool:
-    """True if a tunnel that is there is to accept other sources, or to send from another one."""
+    """True if a tunnel that is there is to accept a source no longer, or to send from another one."""
     present = {decap.link: decap for decap in observed.decaps}
-    if any(present.get(decap.link, decap) != decap for decap in wanted.decaps):
+    if not all(_accepts_as_well(decap, present.get(decap.link, decap)) for decap in wanted.decaps):
         return True
     sources = {link.name: link.kind.sends_from() for link in observed.links if link.owned}
     return any(sources.get(link.name, link.kind.sends_from()) != link.kind.sends_from() for link in wanted.links)
+
+
+def _accepts_as_well(wanted: Decap, present: Decap) -> bool:
+    """True if both are the same but for sources that are new, which nothing waits for."""
+    if wanted.sources == present.sources:
+        return wanted == present
+    # Both are sorted, so one pass over the wanted sources meets all present ones that are among them.
+    ahead = cast(Container[Address], iter(wanted.sources))
+    are_wanted = map(contains, repeat(ahead), present.sources)
+    return wanted == present._replace(sources=wanted.sources) and all(are_wanted)
 
 
 def _of_device(situation: Situation, wanted: Decap) -> SourceChange | None:

@@ -29,8 +29,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
+from operator import attrgetter, is_
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 from bgpctl.core.net.objects import (
@@ -49,9 +50,11 @@ from bgpctl.core.net.objects import (
     Route,
     Rule,
     Sysctl,
+    WorkloadFilter,
     key_of,
     link_of_sysctl,
 )
+from bgpctl.core.net.replacing import replace
 from bgpctl.core.net.route_set import Difference, RouteSet, difference
 from bgpctl.core.net.table import ShardKey, shard_of
 
@@ -63,6 +66,7 @@ _FIELDS: Final[Mapping[type, str]] = {
     Sysctl: "sysctls",
     LinkAddress: "addresses",
     InnerFilter: "inner_filters",
+    WorkloadFilter: "workload_filters",
     Decap: "decaps",
     Masquerade: "masquerades",
     FdbEntry: "fdb",
@@ -72,6 +76,8 @@ _FIELDS: Final[Mapping[type, str]] = {
     Route: "routes",
 }
 """The table of each kind of object, in the order of addition."""
+_TABLES: Final[Callable[[Any], tuple[AbstractSet[KernelObject], ...]]] = attrgetter(*_FIELDS.values())
+_ALL_TABLES: Final[Callable[[Any], tuple[AbstractSet[Any], ...]]] = attrgetter(*_FIELDS.values(), "rules")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,7 @@ class Dataplane:
     sysctls: AbstractSet[Sysctl] = frozenset()
     addresses: AbstractSet[LinkAddress] = frozenset()
     inner_filters: AbstractSet[InnerFilter] = frozenset()
+    workload_filters: AbstractSet[WorkloadFilter] = frozenset()
     decaps: AbstractSet[Decap] = frozenset()
     masquerades: AbstractSet[Masquerade] = frozenset()
     fdb: AbstractSet[FdbEntry] = frozenset()
@@ -111,7 +118,7 @@ class Dataplane:
 
     def tables(self) -> tuple[AbstractSet[KernelObject], ...]:
         """The tables in the order of addition."""
-        return tuple(getattr(self, name) for name in _FIELDS.values())
+        return _TABLES(self)
 
     def __iter__(self) -> Iterator[KernelObject]:
         """All objects but the rules, in the order of addition."""
@@ -161,9 +168,8 @@ class Dataplane:
         routes = difference(self.route_set, other.route_set, before.routes if before else None)
         missing: dict[str, Any] = {}
         extra: dict[str, Any] = {}
-        for name in _FIELDS.values():
-            mine, theirs = getattr(self, name), getattr(other, name)
-            if name == "routes" or mine is theirs:
+        for name, mine, theirs in zip(_FIELDS.values(), self.tables(), other.tables(), strict=True):
+            if mine is theirs or mine is self.routes:
                 continue
             if before and mine is getattr(before.mine, name) and theirs is getattr(before.theirs, name):
                 missing[name], extra[name] = getattr(before.missing, name), getattr(before.extra, name)
@@ -181,14 +187,12 @@ class Dataplane:
 
     def sharing(self, before: Dataplane) -> Dataplane:
         """An equal dataplane with as many tables and shards of `before` as are equal; `before` itself if all are."""
-        shared: dict[str, Any] = {"routes": self.route_set.sharing(before.route_set)}
-        for name in (*_FIELDS.values(), "rules"):
-            mine, theirs = getattr(self, name), getattr(before, name)
-            if name != "routes":
-                shared[name] = theirs if mine is theirs or mine == theirs else mine
-        if all(table is getattr(before, name) for name, table in shared.items()):
-            return before
-        return Dataplane(**shared)
+        routes = self.route_set.sharing(before.route_set)
+        shared = [
+            routes if mine is self.routes else theirs if mine is theirs or mine == theirs else mine
+            for mine, theirs in zip(_ALL_TABLES(self), _ALL_TABLES(before), strict=True)
+        ]
+        return before if all(map(is_, shared, _ALL_TABLES(before))) else Dataplane(*shared)  # type: ignore[arg-type]
 
     def minus_all(self, other: Dataplane) -> Dataplane:
         """The objects and the rules that `other` does not have exactly so; tables of which nothing goes are shared."""
@@ -201,7 +205,7 @@ class Dataplane:
         return Dataplane(*(mine | theirs if mine and theirs else mine or theirs for mine, theirs in pairs))  # type: ignore[arg-type]
 
     def _all_tables(self) -> tuple[AbstractSet[KernelObject | Rule], ...]:
-        return (*self.tables(), self.rules)
+        return _ALL_TABLES(self)
 
     def without_keys_of(self, other: Dataplane) -> Dataplane:
         """The objects whose key no object of `other` has."""
@@ -237,6 +241,7 @@ class Dataplane:
             addresses=frozenset(address for address in self.addresses if address.link in names),
             # All are named as ours, and can outlive the link that they belong to.
             inner_filters=self.inner_filters,
+            workload_filters=self.workload_filters,
             decaps=self.decaps,
             masquerades=self.masquerades,
             fdb=frozenset(entry for entry in self.fdb if entry.link in names),
@@ -280,14 +285,20 @@ def surroundings(observed: Dataplane, before: Surroundings | None = None) -> Sur
         links=observed.links,
         sysctls=observed.sysctls,
         addresses=observed.addresses,
-        next_hops=before.foreign.next_hops
-        if before and before.observed.next_hops is observed.next_hops
-        else frozenset([hop for hop in observed.next_hops if hop.protocol != PROTOCOL]),
+        next_hops=_foreign_next_hops(observed.next_hops, before),
         groups=frozenset([group for group in observed.groups if group.protocol != PROTOCOL]),
         routes=found.with_shards(routes),
         rules=observed.rules,
     )
     return Surroundings(observed, foreign.sharing(before.foreign) if before else foreign)
+
+
+def _foreign_next_hops(now: AbstractSet[NextHop], before: Surroundings | None) -> AbstractSet[NextHop]:
+    if before and before.observed.next_hops is now:
+        return before.foreign.next_hops
+    known = before.observed.next_hops if before else frozenset[NextHop]()
+    come = frozenset([hop for hop in now - known if hop.protocol != PROTOCOL])
+    return come | (before.foreign.next_hops & now) if before else come
 
 
 def _without_keys(objects: Iterable[T], others: Iterable[T]) -> frozenset[T]:

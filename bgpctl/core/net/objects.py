@@ -26,6 +26,8 @@ LOCAL_TABLE: Final = 255
 """The RT_TABLE_ numbers of rtnetlink(7)."""
 ALIAS: Final = "bgpctl"
 """IFLA_IFALIAS of the links bgpctl made or adopted."""
+WORKLOADS: Final = 179
+"""IFLA_GROUP of the links that lead to workloads (bgpctl/attach); unnamed in iproute2's group."""
 
 
 # Kernel objects ------------------------------------------------------------------------------------------------
@@ -100,7 +102,10 @@ class Plain(LinkKind):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A network device. MTU in bytes; `up` is the administrative state; `owned`: it carries our alias."""
+    """
+    A network device. MTU in bytes; `up` is the administrative state; `owned`: it carries our alias; `workload`: a
+    foreign one in the group of those that lead to workloads.
+    """
 
     name: str
     kind: LinkKind
@@ -108,6 +113,7 @@ class Link:
     mac: Mac | None = None
     up: bool = True
     owned: bool = True
+    workload: bool = False
 
 
 class LinkAddress(NamedTuple):
@@ -143,7 +149,8 @@ class InnerFilter(NamedTuple):
     of `members`, and whose inner destination is in `destinations`; and echo requests from these to `own`, which are
     probes. Nothing else does: no ARP, and no router or neighbour discovery.
 
-    All are sorted and of one IP version; no prefix overlaps another of its tuple. One per link.
+    All are sorted and of one IP version; no prefix overlaps another of its tuple. One per link. The MSS option of a TCP
+    SYN is lowered to `most_segment_bytes`; 0 leaves it as it is.
     """
 
     link: str
@@ -152,13 +159,44 @@ class InnerFilter(NamedTuple):
     own: tuple[Address, ...]
     sources: tuple[Prefix, ...]
     destinations: tuple[Prefix, ...]
+    most_segment_bytes: int = 0
+
+
+class WorkloadFilter(NamedTuple):
+    """
+    By links that lead to workloads comes only what a workload may send: from addresses whose route leads to that link,
+    no tunnel packets out of the pools (`inside`) by any of `udp_ports` and none in IP at all, no BGP (TCP `bgp_port`)
+    out of the pools, no ARP and no neighbour or router discovery. This node's BGP is out of reach from the pools.
+
+    What leaves the pools from `masqueraded` is known to connection tracking, or is dropped. All are sorted; prefixes
+    are of both IP versions. One per network namespace.
+    """
+
+    inside: tuple[Prefix, ...]
+    masqueraded: tuple[Prefix, ...]
+    udp_ports: tuple[int, ...]
+    bgp_port: int
+
+
+class Drops(NamedTuple):
+    """
+    Packets that a filter at a link has dropped for one reason, since the link has it; no object of the kernel.
+
+    `last` is the source address of the last one, for about an hour: the outer one of a tunnel packet that was not let
+    in, the inner one of a packet that came out of a tunnel. None where it is not known.
+    """
+
+    reason: str
+    packets: int
+    last: Address | None = None
 
 
 class Traffic(NamedTuple):
     """
     Counters of a tunnel device, inner packets, since it or its programs were made; no object of the kernel.
 
-    `dropped_packets` came from sources that are not known; None where none are dropped or it cannot be counted.
+    `dropped_packets` came from sources that are not known; None where none are dropped or it cannot be counted. `drops`
+    are these by reason, where that is known.
     """
 
     received_packets: int
@@ -166,6 +204,7 @@ class Traffic(NamedTuple):
     sent_packets: int
     sent_bytes: int
     dropped_packets: int | None = None
+    drops: tuple[Drops, ...] = ()
 
 
 class Masquerade(NamedTuple):
@@ -173,12 +212,14 @@ class Masquerade(NamedTuple):
     Packets from `sources` to anywhere outside `inside` leave with this node's own address (natOutgoing).
 
     Both are sorted and of one IP version, and there is a source. UDP packets leave from `udp_ports`, the first to the
-    last: from others they would be taken for packets of a tunnel. One per IP version.
+    last: from others they would be taken for packets of a tunnel. TCP to `bgp_ports` keeps its source: with a node's
+    address a workload would be a peer. One per IP version.
     """
 
     sources: tuple[Prefix, ...]
     inside: tuple[Prefix, ...]
     udp_ports: tuple[int, int]
+    bgp_ports: tuple[int, ...] = ()
 
     @property
     def version(self) -> int:
@@ -294,6 +335,7 @@ KernelObject: TypeAlias = (
     | Link
     | LinkAddress
     | InnerFilter
+    | WorkloadFilter
     | Decap
     | Masquerade
     | FdbEntry
@@ -320,6 +362,8 @@ def key_of(obj: KernelObject) -> Key:
             return ("address", obj.link, obj.address)
         case InnerFilter():
             return ("inner-filter", obj.link)
+        case WorkloadFilter():
+            return ("workload-filter",)
         case Decap():
             return ("decap", obj.link)
         case Masquerade():

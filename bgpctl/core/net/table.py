@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping, ValuesView
-from itertools import chain, compress, islice
+from itertools import chain, compress, filterfalse, islice
 from operator import is_, is_not
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast, overload
 
@@ -56,6 +56,29 @@ def shard_of(prefix: Prefix) -> ShardKey:
     if length >= _NARROW[version]:
         return version, 0, network >> _SHARD_BITS
     return version, length, network >> (_BITS[version] - length + _NEIGHBOUR_BITS)
+
+
+_Span: TypeAlias = tuple[int, int, int]
+"""IP version, first address, and the address after the last."""
+
+
+def _span(prefix: Prefix) -> _Span:
+    version, network, length = prefix
+    return version, network, network + (1 << _BITS[version] - length)
+
+
+def _near(key: ShardKey, spans: Iterable[_Span]) -> list[_Span]:
+    """The spans that overlap the shard."""
+    version, kind, common = key
+    bits = {0: _SHARD_BITS, -1: _NEIGHBOUR_BITS}.get(kind, _BITS[version] - kind + _NEIGHBOUR_BITS)
+    if not kind and not common:  # the default route, of length 0, is in the first shard of blocks
+        bits = _BITS[version]
+    shard = version, common << bits, common + 1 << bits
+    return [span for span in spans if _overlap(shard, span)]
+
+
+def _overlap(one: _Span, other: _Span) -> bool:
+    return one[0] == other[0] and one[1] < other[2] and other[1] < one[2]
 
 
 def by_shard(items: Iterable[S]) -> dict[ShardKey, list[S]]:
@@ -151,6 +174,15 @@ class Table(Mapping[Prefix, V], Generic[V]):
         for key in differing(self.shards, old_shards):
             changed.update(differing(self.shards.get(key, {}), old_shards.get(key, {})))
         return changed
+
+    def overlapping(self, others: Collection[Prefix]) -> set[Prefix]:
+        """Prefixes that are one of these, cover one or lie in one. Shards far from all of them cost next to nothing."""
+        spans = [_span(prefix) for prefix in others]
+        found: set[Prefix] = set()
+        for key, shard in self.shards.items():
+            if near := _near(key, spans):
+                found.update(prefix for prefix in shard if any(_overlap(_span(prefix), span) for span in near))
+        return found
 
     def changed(self, entries: Mapping[Prefix, V], gone: Iterable[Prefix] = ()) -> Table[V]:
         """The table with these entries in place of what was there, and without `gone`."""
@@ -262,8 +294,11 @@ def differing(now: Mapping[K, V], before: Mapping[K, V]) -> Iterable[K]:
     if len(now) >= len(before) and all(map(is_, now, before)):
         added = islice(now, len(before), None)
         return chain(compress(now, map(is_not, now.values(), before.values())), added)
+    gone = [*filterfalse(now.__contains__, before)]
+    if len(before) - len(gone) == len(now):
+        return chain(compress(now, map(is_not, now.values(), map(before.__getitem__, now))), gone)
     changed = [key for key, value in now.items() if before.get(key, _ABSENT) is not value]
-    return chain(changed, before.keys() - now.keys())
+    return chain(changed, gone)
 
 
 def sharing(shards: Mapping[ShardKey, W], before: Mapping[ShardKey, W]) -> Mapping[ShardKey, W]:

@@ -110,6 +110,7 @@ def _traits(intent: Intent, node: Node, lent: Mapping[str, tuple[Prefix, ...]]) 
         intent.asn_of(node),
         node.cluster_id,
         node.accepts,
+        node.ttl_security,
         tuple(selects(pool, node) for pool in intent.pools),
         tuple((_pool_name(intent, block), block.length) for block in given.blocks),
         intent.borrowed_by(node),

@@ -177,6 +177,17 @@ def _bgp_port(facts: Facts, needs: Needs) -> Iterator[Answer]:
         yield Verdict.FAIL, f"another program listens at TCP port {port}", f"ss -ltnp sport = :{port}"
 
 
+def _bgp_password(_: Facts, needs: Needs) -> Iterator[Answer]:
+    """A packet with the address of a node need not be the node's where workloads leave with that address."""
+    if needs.node is None or not (needs.bgp and needs.masquerade and needs.intent.mesh):
+        return
+    if needs.intent.mesh_password_file:
+        yield good("the sessions of the mesh have a password")
+    else:
+        text = "workloads leave with the node's address (natOutgoing), and the sessions of the mesh have no password"
+        yield Verdict.WARN, text, "set nodeMeshPasswordFile in the cluster file"
+
+
 def _firewall(facts: Facts, needs: Needs) -> Iterator[Answer]:
     """Its rules are not read: they may well let the packets pass."""
     wanted = {"input": _incoming(needs), "forward": ["workload packets"]}
@@ -204,5 +215,6 @@ _HOST_CHECKS: Final[Mapping[str, Check]] = {
     "underlay": _underlay,
     "mtu": _mtu,
     "bgp port": _bgp_port,
+    "bgp password": _bgp_password,
     "firewall": _firewall,
 }

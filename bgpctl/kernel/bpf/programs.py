@@ -41,10 +41,31 @@ import socket
 from typing import Final
 
 from bgpctl.core.net.addresses import Address
-from bgpctl.kernel.bpf.asm import DW, FP, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, B, H, Program, W
-
-HEADER_BYTES: Final = 20
-_ETHERNET_BYTES: Final = 14
+from bgpctl.kernel.bpf import packet, path_mtu
+from bgpctl.kernel.bpf.asm import DW, FP, R0, R1, R2, R3, R4, R6, R7, R8, R9, B, H, Program, W
+from bgpctl.kernel.bpf.packet import (
+    DF,
+    ETHERNET_BYTES,
+    FIB,
+    FIB_BYTES,
+    FRAGMENT,
+    HEADER_BYTES,
+    ID,
+    INNER,
+    LENGTH,
+    OUTER,
+    PLAIN_HEADER,
+    PROTOCOL,
+    TOS,
+    TTL,
+    address_to,
+    adjust,
+    into_ingress,
+    load_packet,
+    raw,
+    store_checksum,
+    store_packet,
+)
 
 # struct __sk_buff, linux/bpf.h
 _SKB_LENGTH, _SKB_PACKET_TYPE, _SKB_PROTOCOL, _SKB_VLAN_PRESENT = 0, 4, 16, 20
@@ -55,18 +76,14 @@ _ETH_P_IP: Final = socket.htons(0x0800)
 NEXT_FILTER, DROP, REDIRECT = -1, 2, 7
 
 # Helpers, by their number in linux/bpf.h
-_MAP_LOOKUP, _STORE_BYTES, _REDIRECT, _LOAD_BYTES = 1, 9, 23, 26
-_CSUM_DIFF, _ADJUST_ROOM, _FIB_LOOKUP, _ECN_SET_CE, _REDIRECT_NEIGH = 28, 50, 69, 97, 152
+_MAP_LOOKUP, _FIB_LOOKUP, _ECN_SET_CE, _REDIRECT_NEIGH = 1, 69, 97, 152
 
-_ROOM_MAC: Final = 1
 _FIXED_GSO, _ENCAP_IPV4, _NO_CHECKSUM_RESET = 0x1, 0x2, 0x20
-_INGRESS: Final = 1
 
-# struct bpf_fib_lookup: its size, and where its fields stand
-_FIB_BYTES: Final = 64
+# struct bpf_fib_lookup: where its fields stand
 _FIB_FAMILY, _FIB_IFINDEX, _FIB_SOURCE, _FIB_DESTINATION = 0, 8, 16, 32
 _FIB_OUTPUT: Final = 2
-_FIB_NO_NEIGHBOUR: Final = 7
+_FIB_NO_NEIGHBOUR, _FIB_FRAG_NEEDED = 7, 8
 
 _FIB_PROTOCOL, _FIB_PORTS = 1, 2
 
@@ -78,23 +95,8 @@ COUNTERS_BYTES: Final = 48
 SOURCE, OWN = 1, 2
 """The role of an address in the decapsulating program's map."""
 
-# Fields of an IPv4 header
-_TOS, _LENGTH, _ID, _FRAGMENT, _TTL, _PROTOCOL, _CHECKSUM, _SOURCE, _DESTINATION = 1, 2, 4, 6, 8, 9, 10, 12, 16
-_PLAIN_HEADER: Final = 0x45
-"""Version 4, five words: no options."""
 _ECN_BITS, _ECN_CAPABLE, _ECN_CONGESTED = 3, 2, 3
-_DF: Final = socket.htons(0x4000)
 _FRAGMENTED: Final = socket.htons(0x3FFF)
-
-# The stack, below the frame pointer
-_INNER: Final = -24
-_OUTER: Final = -48
-_FIB: Final = -112
-
-
-def _raw(address: Address) -> int:
-    """As a load from the packet sees it: network order in a host-order register."""
-    return int.from_bytes(address.packed, "little")
 
 
 def discard() -> bytes:
@@ -105,23 +107,24 @@ def discard() -> bytes:
     return p.assemble()
 
 
-def encapsulate(local: Address, tunnel_index: int, counters_fd: int) -> bytes:
+def encapsulate(local: Address, tunnel_index: int, tunnel_mac: bytes, counters_fd: int) -> bytes:
     """
-    For the egress of the tunnel device, whose index is given. The gateway of the inner packet's route is the remote
-    tunnel end; a second lookup gives the underlay link towards it. The kernel resolves the neighbour itself.
-    Packets that leave are counted in the map of one value, COUNTERS_BYTES long, that is open as `counters_fd`.
+    For the egress of the tunnel device, whose index and MAC are given. The gateway of the inner packet's route is the
+    remote tunnel end; a second lookup gives the underlay link towards it. The kernel resolves the neighbour itself.
+    A packet that is too big for its path is answered. Packets that leave are counted in the map of one value,
+    COUNTERS_BYTES long, that is open as `counters_fd`.
     """
     p = Program()
     p.op_reg("mov", R6, R1)
     p.load(W, R0, R6, _SKB_PROTOCOL)
     p.jump("jne", R0, _ETH_P_IP, "drop")
-    _load_packet(p, _ETHERNET_BYTES, _INNER, HEADER_BYTES, "drop")
+    load_packet(p, ETHERNET_BYTES, INNER, HEADER_BYTES, "drop")
     _find_remote_end(p, tunnel_index)
     _find_underlay(p, local, tunnel_index)
     _outer_header(p, local)
     _count(p, counters_fd, SENT)
     _extend(p)
-    _store_packet(p, _ETHERNET_BYTES, _OUTER, HEADER_BYTES)
+    store_packet(p, ETHERNET_BYTES, OUTER, HEADER_BYTES)
     # No next hop given: the kernel routes the outer packet itself and holds it while it asks for the neighbour. With
     # a next hop, the held packets would go out with the MAC header of the tunnel device's neighbour, garbage.
     p.op_reg("mov", R1, R7)
@@ -130,6 +133,8 @@ def encapsulate(local: Address, tunnel_index: int, counters_fd: int) -> bytes:
     p.op("mov", R4, 0)
     p.call(_REDIRECT_NEIGH)
     p.exit()
+    p.label("too-big")
+    path_mtu.answer(p, tunnel_index, tunnel_mac)
     _end(p, "drop", DROP)
     return p.assemble()
 
@@ -144,34 +149,34 @@ def _find_remote_end(p: Program, tunnel_index: int) -> None:
     p.jump("jeq", R0, 0, "forwarded")
     p.jump("jne", R0, _FIB_NO_NEIGHBOUR, "by-device")
     p.label("forwarded")
-    p.load(W, R1, FP, _FIB + _FIB_IFINDEX)
+    p.load(W, R1, FP, FIB + _FIB_IFINDEX)
     p.jump("jeq", R1, tunnel_index, "remote-found")
     p.label("by-device")
     _inner_into_fib(p, tunnel_index)
     _look_up(p, _FIB_OUTPUT, "remote-found")
-    p.load(W, R8, FP, _FIB + _FIB_DESTINATION)
+    p.load(W, R8, FP, FIB + _FIB_DESTINATION)
 
 
 def _inner_into_fib(p: Program, tunnel_index: int) -> None:
     _clear_fib(p, tunnel_index)
-    p.load(W, R1, FP, _INNER + _SOURCE)
-    p.store(W, FP, _FIB + _FIB_SOURCE, R1)
-    p.load(W, R1, FP, _INNER + _DESTINATION)
-    p.store(W, FP, _FIB + _FIB_DESTINATION, R1)
+    p.load(W, R1, FP, INNER + packet.SOURCE)
+    p.store(W, FP, FIB + _FIB_SOURCE, R1)
+    p.load(W, R1, FP, INNER + packet.DESTINATION)
+    p.store(W, FP, FIB + _FIB_DESTINATION, R1)
 
 
 def _flow_into_fib(p: Program) -> None:
     """Protocol and ports, which net.ipv4.fib_multipath_hash_policy=1 hashes; zeros where a packet has none."""
-    p.load(B, R1, FP, _INNER)
-    p.jump("jne", R1, _PLAIN_HEADER, "no-ports")
-    p.load(H, R1, FP, _INNER + _FRAGMENT)
+    p.load(B, R1, FP, INNER)
+    p.jump("jne", R1, PLAIN_HEADER, "no-ports")
+    p.load(H, R1, FP, INNER + FRAGMENT)
     p.jump("jset", R1, _FRAGMENTED, "no-ports")
-    p.load(B, R1, FP, _INNER + _PROTOCOL)
-    p.store(B, FP, _FIB + _FIB_PROTOCOL, R1)
+    p.load(B, R1, FP, INNER + PROTOCOL)
+    p.store(B, FP, FIB + _FIB_PROTOCOL, R1)
     p.jump("jeq", R1, socket.IPPROTO_UDP, "ports")
     p.jump("jne", R1, socket.IPPROTO_TCP, "no-ports")
     p.label("ports")
-    _load_packet(p, _ETHERNET_BYTES + HEADER_BYTES, _FIB + _FIB_PORTS, 4, "drop")
+    load_packet(p, ETHERNET_BYTES + HEADER_BYTES, FIB + _FIB_PORTS, 4, "drop")
     p.label("no-ports")
 
 
@@ -180,12 +185,16 @@ def _find_underlay(p: Program, local: Address, tunnel_index: int) -> None:
     R7 becomes the link that leads to the remote end. It must not be the tunnel, which would wrap without end: for
     instance where the route has no gateway, and the kernel leaves the inner destination as the remote end.
     """
+    path_mtu.length_of_segment(p)
     _clear_fib(p, tunnel_index)
-    p.op("mov", R1, _raw(local))
-    p.store(W, FP, _FIB + _FIB_SOURCE, R1)
-    p.store(W, FP, _FIB + _FIB_DESTINATION, R8)
-    _look_up(p, 0, "underlay-found")
-    p.load(W, R7, FP, _FIB + _FIB_IFINDEX)
+    p.op("mov", R1, raw(local))
+    p.store(W, FP, FIB + _FIB_SOURCE, R1)
+    p.store(W, FP, FIB + _FIB_DESTINATION, R8)
+    path_mtu.give_length(p)
+    _ask_fib(p, 0)
+    p.jump("jeq", R0, _FIB_FRAG_NEEDED, "too-big")
+    _if_found(p, "underlay-found")
+    p.load(W, R7, FP, FIB + _FIB_IFINDEX)
     p.jump("jeq", R7, tunnel_index, "drop")
 
 
@@ -200,18 +209,18 @@ def decapsulate(tunnel_index: int, tunnel_mac: bytes, addresses_fd: int, counter
     p = Program()
     p.op_reg("mov", R6, R1)
     _if_for_us(p, addresses_fd)
-    _if_known_as(p, SOURCE, _SOURCE, addresses_fd, "unknown-source")
+    _if_known_as(p, SOURCE, packet.SOURCE, addresses_fd, "unknown-source")
     # RFC 791, 3.2: a packet whose time is up is destroyed; no host sends one, and no router passes one on.
-    p.load(B, R1, FP, _INNER + _TTL)
+    p.load(B, R1, FP, INNER + TTL)
     p.jump("jeq", R1, 0, "drop")
 
     # RFC 2003, 3.1: the inner packet is IPv4 too.
-    _load_packet(p, _ETHERNET_BYTES + HEADER_BYTES, _OUTER, 1, "drop")
-    p.load(B, R1, FP, _OUTER)
+    load_packet(p, ETHERNET_BYTES + HEADER_BYTES, OUTER, 1, "drop")
+    p.load(B, R1, FP, OUTER)
     p.op("rsh", R1, 4)
     p.jump("jne", R1, 4, "drop")
 
-    p.load(B, R9, FP, _INNER + _TOS)
+    p.load(B, R9, FP, INNER + TOS)
     _remove_header(p)
     # RFC 6040, 4.2: congestion marked on the outer header is copied inside, or drops a packet without ECN.
     p.op("and", R9, _ECN_BITS)
@@ -223,11 +232,8 @@ def decapsulate(tunnel_index: int, tunnel_mac: bytes, addresses_fd: int, counter
     # As if it came in by the tunnel device, so that reverse-path filters and netfilter see where it came from.
     p.label("deliver")
     _count(p, counters_fd, RECEIVED)
-    _address_to(p, tunnel_mac)
-    p.op("mov", R1, tunnel_index)
-    p.op("mov", R2, _INGRESS)
-    p.call(_REDIRECT)
-    p.exit()
+    address_to(p, tunnel_mac)
+    into_ingress(p, tunnel_index)
     p.label("unknown-source")
     _count(p, counters_fd, DROPPED)
     _end(p, "drop", DROP)
@@ -242,27 +248,27 @@ def _if_for_us(p: Program, addresses_fd: int) -> None:
     # The kernel has taken the tag out of a tagged frame, which still belongs to a VLAN device on top of this one.
     p.load(W, R0, R6, _SKB_VLAN_PRESENT)
     p.jump("jne", R0, 0, "next")
-    _load_packet(p, _ETHERNET_BYTES, _INNER, HEADER_BYTES, "next")
-    p.load(B, R1, FP, _INNER + _PROTOCOL)
+    load_packet(p, ETHERNET_BYTES, INNER, HEADER_BYTES, "next")
+    p.load(B, R1, FP, INNER + PROTOCOL)
     p.jump("jne", R1, socket.IPPROTO_IPIP, "next")
-    _if_known_as(p, OWN, _DESTINATION, addresses_fd, "next")
+    _if_known_as(p, OWN, packet.DESTINATION, addresses_fd, "next")
     # Seen by a promiscuous device, or broadcast.
     p.load(W, R0, R6, _SKB_PACKET_TYPE)
     p.jump("jne", R0, _PACKET_HOST, "next")
     # A fragment goes to the stack, which alone could put it together.
-    p.load(H, R1, FP, _INNER + _FRAGMENT)
+    p.load(H, R1, FP, INNER + FRAGMENT)
     p.jump("jset", R1, _FRAGMENTED, "next")
-    p.load(B, R1, FP, _INNER)
-    p.jump("jne", R1, _PLAIN_HEADER, "drop")
+    p.load(B, R1, FP, INNER)
+    p.jump("jne", R1, PLAIN_HEADER, "drop")
 
 
 def _if_known_as(p: Program, what: int, field: int, addresses_fd: int, otherwise: str) -> None:
     """Any host could otherwise send into the workloads' network."""
-    p.load(W, R1, FP, _INNER + field)
-    p.store(W, FP, _OUTER, R1)
+    p.load(W, R1, FP, INNER + field)
+    p.store(W, FP, OUTER, R1)
     p.map_fd(R1, addresses_fd)
     p.op_reg("mov", R2, FP)
-    p.op("add", R2, _OUTER)
+    p.op("add", R2, OUTER)
     p.call(_MAP_LOOKUP)
     p.jump("jeq", R0, 0, otherwise)
     p.load(B, R1, R0, 0)
@@ -275,7 +281,7 @@ def _count(p: Program, counters_fd: int, which: int) -> None:
     p.op("mov", R2, 1)
     p.atomic_add(R1, 0, R2)
     p.load(W, R2, R6, _SKB_LENGTH)
-    p.op("sub", R2, _ETHERNET_BYTES)
+    p.op("sub", R2, ETHERNET_BYTES)
     p.atomic_add(R1, 8, R2)
 
 
@@ -285,36 +291,19 @@ def _end(p: Program, label: str, verdict: int) -> None:
     p.exit()
 
 
-def _load_packet(p: Program, offset: int, to: int, length: int, otherwise: str) -> None:
-    p.op_reg("mov", R1, R6)
-    p.op("mov", R2, offset)
-    p.op_reg("mov", R3, FP)
-    p.op("add", R3, to)
-    p.op("mov", R4, length)
-    p.call(_LOAD_BYTES)
-    p.jump("jne", R0, 0, otherwise)
-
-
-def _store_packet(p: Program, offset: int, source: int, length: int) -> None:
-    p.op_reg("mov", R1, R6)
-    p.op("mov", R2, offset)
-    p.op_reg("mov", R3, FP)
-    p.op("add", R3, source)
-    p.op("mov", R4, length)
-    p.op("mov", R5, 0)
-    p.call(_STORE_BYTES)
-    p.jump("jne", R0, 0, "drop")
-
-
 def _clear_fib(p: Program, index: int) -> None:
-    for offset in range(0, _FIB_BYTES, 8):
-        p.store_constant(DW, FP, _FIB + offset, 0)
-    p.store_constant(B, FP, _FIB + _FIB_FAMILY, socket.AF_INET)
-    p.store_constant(W, FP, _FIB + _FIB_IFINDEX, index)
+    for offset in range(0, FIB_BYTES, 8):
+        p.store_constant(DW, FP, FIB + offset, 0)
+    p.store_constant(B, FP, FIB + _FIB_FAMILY, socket.AF_INET)
+    p.store_constant(W, FP, FIB + _FIB_IFINDEX, index)
 
 
 def _look_up(p: Program, flags: int, found: str) -> None:
     _ask_fib(p, flags)
+    _if_found(p, found)
+
+
+def _if_found(p: Program, found: str) -> None:
     # A missing neighbour does not matter: the helper fills in gateway and link before it resolves the neighbour.
     p.jump("jeq", R0, 0, found)
     p.jump("jne", R0, _FIB_NO_NEIGHBOUR, "drop")
@@ -324,8 +313,8 @@ def _look_up(p: Program, flags: int, found: str) -> None:
 def _ask_fib(p: Program, flags: int) -> None:
     p.op_reg("mov", R1, R6)
     p.op_reg("mov", R2, FP)
-    p.op("add", R2, _FIB)
-    p.op("mov", R3, _FIB_BYTES)
+    p.op("add", R2, FIB)
+    p.op("mov", R3, FIB_BYTES)
     p.op("mov", R4, flags)
     p.call(_FIB_LOOKUP)
 
@@ -333,28 +322,28 @@ def _ask_fib(p: Program, flags: int) -> None:
 def _outer_header(p: Program, local: Address) -> None:
     """RFC 2003, 3.1. R8 has the remote end."""
     for offset in range(0, 24, 8):
-        p.store_constant(DW, FP, _OUTER + offset, 0)
-    p.store_constant(B, FP, _OUTER, _PLAIN_HEADER)
+        p.store_constant(DW, FP, OUTER + offset, 0)
+    p.store_constant(B, FP, OUTER, PLAIN_HEADER)
     _outer_ecn(p)
-    p.load(H, R1, FP, _INNER + _LENGTH)
+    p.load(H, R1, FP, INNER + LENGTH)
     p.big_endian(R1, 16)
     p.op("add", R1, HEADER_BYTES)
     p.big_endian(R1, 16)
-    p.store(H, FP, _OUTER + _LENGTH, R1)
+    p.store(H, FP, OUTER + LENGTH, R1)
     # Any number that is not reused while a fragment may be in flight: the inner packet's is one.
-    p.load(H, R1, FP, _INNER + _ID)
-    p.store(H, FP, _OUTER + _ID, R1)
+    p.load(H, R1, FP, INNER + ID)
+    p.store(H, FP, OUTER + ID, R1)
     # RFC 2003, 5.1: DF is copied to the outer header. A fragment is carried as a whole packet.
-    p.load(H, R1, FP, _INNER + _FRAGMENT)
-    p.op("and", R1, _DF)
-    p.store(H, FP, _OUTER + _FRAGMENT, R1)
+    p.load(H, R1, FP, INNER + FRAGMENT)
+    p.op("and", R1, DF)
+    p.store(H, FP, OUTER + FRAGMENT, R1)
     # The kernel's choice for its tunl0 ("ttl inherit"): a loop through tunnels ends.
-    p.load(B, R1, FP, _INNER + _TTL)
-    p.store(B, FP, _OUTER + _TTL, R1)
-    p.store_constant(B, FP, _OUTER + _PROTOCOL, socket.IPPROTO_IPIP)
-    p.store_constant(W, FP, _OUTER + _SOURCE, _raw(local))
-    p.store(W, FP, _OUTER + _DESTINATION, R8)
-    _outer_checksum(p)
+    p.load(B, R1, FP, INNER + TTL)
+    p.store(B, FP, OUTER + TTL, R1)
+    p.store_constant(B, FP, OUTER + PROTOCOL, socket.IPPROTO_IPIP)
+    p.store_constant(W, FP, OUTER + packet.SOURCE, raw(local))
+    p.store(W, FP, OUTER + packet.DESTINATION, R8)
+    store_checksum(p, OUTER, HEADER_BYTES, OUTER + packet.CHECKSUM)
 
 
 def _outer_ecn(p: Program) -> None:
@@ -362,29 +351,12 @@ def _outer_ecn(p: Program) -> None:
     As the kernel's ipip does, RFC 3168, 9.1.1: "congestion experienced" inside becomes "capable" outside, since the
     inner mark stays where it is.
     """
-    p.load(B, R1, FP, _INNER + _TOS)
+    p.load(B, R1, FP, INNER + TOS)
     p.op("and", R1, _ECN_BITS)
     p.jump("jne", R1, _ECN_CONGESTED, "ecn")
     p.op("mov", R1, _ECN_CAPABLE)
     p.label("ecn")
-    p.store(B, FP, _OUTER + _TOS, R1)
-
-
-def _outer_checksum(p: Program) -> None:
-    p.op("mov", R1, 0)
-    p.op("mov", R2, 0)
-    p.op_reg("mov", R3, FP)
-    p.op("add", R3, _OUTER)
-    p.op("mov", R4, HEADER_BYTES)
-    p.op("mov", R5, 0)
-    p.call(_CSUM_DIFF)
-    for _ in range(2):  # fold the carries in, as the helper itself does since Linux 6.13
-        p.op_reg("mov", R1, R0)
-        p.op("rsh", R1, 16)
-        p.op("and", R0, 0xFFFF)
-        p.op_reg("add", R0, R1)
-    p.op("xor", R0, 0xFFFF)
-    p.store(H, FP, _OUTER + _CHECKSUM, R0)
+    p.store(B, FP, OUTER + TOS, R1)
 
 
 def _extend(p: Program) -> None:
@@ -392,9 +364,9 @@ def _extend(p: Program) -> None:
     Without FIXED_GSO the segments of UDP GSO would shrink by the new header. A packet that was decapsulated before
     is still marked as encapsulated, so that asking again is refused (EALREADY); its GSO type is right already.
     """
-    _adjust(p, HEADER_BYTES, _FIXED_GSO | _ENCAP_IPV4)
+    adjust(p, HEADER_BYTES, _FIXED_GSO | _ENCAP_IPV4)
     p.jump("jeq", R0, 0, "extended")
-    _adjust(p, HEADER_BYTES, _FIXED_GSO)
+    adjust(p, HEADER_BYTES, _FIXED_GSO)
     p.jump("jne", R0, 0, "drop")
     p.label("extended")
 
@@ -404,20 +376,5 @@ def _remove_header(p: Program) -> None:
     IP in IP has no checksum of its own, so whatever the card found about the payload's still holds: without
     NO_CHECKSUM_RESET the stack would add it all up again.
     """
-    _adjust(p, -HEADER_BYTES, _FIXED_GSO | _NO_CHECKSUM_RESET)
+    adjust(p, -HEADER_BYTES, _FIXED_GSO | _NO_CHECKSUM_RESET)
     p.jump("jne", R0, 0, "drop")
-
-
-def _adjust(p: Program, change: int, flags: int) -> None:
-    p.op_reg("mov", R1, R6)
-    p.op("mov", R2, change)
-    p.op("mov", R3, _ROOM_MAC)
-    p.op("mov", R4, flags)
-    p.call(_ADJUST_ROOM)
-
-
-def _address_to(p: Program, mac: bytes) -> None:
-    """Set the destination MAC to the tunnel device's: it drops frames for any other (PACKET_OTHERHOST)."""
-    p.store_constant(W, FP, _OUTER, int.from_bytes(mac[:4], "little"))
-    p.store_constant(H, FP, _OUTER + 4, int.from_bytes(mac[4:], "little"))
-    _store_packet(p, 0, _OUTER, 6)

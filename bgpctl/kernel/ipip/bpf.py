@@ -49,7 +49,7 @@ from bgpctl.kernel import decode, nft
 from bgpctl.kernel.bpf import ingress, programs, syscalls, tc
 from bgpctl.kernel.bpf.ingress import Receiver
 from bgpctl.kernel.decode import LinkFacts
-from bgpctl.kernel.ipip import TABLE
+from bgpctl.kernel.ipip import TABLE, path_mtu
 from bgpctl.kernel.links import Links, keep_link_local_away, list_links, mending
 from bgpctl.kernel.netlink import Netlink
 
@@ -83,6 +83,7 @@ class BpfIpip:
 
     def __init__(self) -> None:
         _prove()
+        self._path_mtus = path_mtu.listener()
         self._netlink = Netlink()
         self._links = Links()
         self._known: _Read | None = None
@@ -93,6 +94,8 @@ class BpfIpip:
             os.close(self._counters)
         self._links.close()
         self._netlink.close()
+        if self._path_mtus:
+            self._path_mtus.close()
 
     def port_ids(self) -> frozenset[int]:
         return frozenset({self._links.port_id, self._netlink.port_id})
@@ -120,7 +123,7 @@ class BpfIpip:
         self._links.change(tunnel.number, {"flags": _NOARP, "mask": _NOARP})
         self._links.change(tunnel.number, mending(link, decode.link(tunnel)))
         if self._sends_from(tunnel) is None:
-            self._send_from(tunnel, _NOWHERE)
+            self._send_from(tunnel, self._sent_from(tunnel))
 
     def _without_the_modules(self, name: str) -> dict[str, LinkFacts]:
         """The links, without the one that the kernel driver made: the module keeps only the one it brought itself."""
@@ -145,6 +148,11 @@ class BpfIpip:
         local = _local(program.name if program else "")
         expected = _named("encap", local, _sender(local, tunnel)) if local else None
         return local if program and program.name == expected else None
+
+    def _sent_from(self, tunnel: LinkFacts) -> Address:
+        """The outer source address of our program of whatever version: an upgrade must not lose a packet."""
+        program = tc.attached(self._netlink, tunnel.number, tc.EGRESS)
+        return (_local(program.name) if program else None) or _NOWHERE
 
     def _send_from(self, tunnel: LinkFacts, local: Address) -> None:
         code = _sender(local, tunnel, self._counters_fd())
@@ -302,7 +310,7 @@ def _prove() -> None:
     """Loading the largest program asks the verifier for every helper, and the kernel for the privilege."""
     with (
         _open(syscalls.value_map(programs.COUNTERS_BYTES)) as counters,
-        _open(syscalls.load(programs.encapsulate(_NOWHERE, 0, counters), "bgpctl_probe")),
+        _open(syscalls.load(programs.encapsulate(_NOWHERE, 0, bytes(6), counters), "bgpctl_probe")),
     ):
         pass
 
@@ -319,7 +327,9 @@ def _read_addresses(program_id: int) -> tuple[tuple[Address, ...], tuple[Address
 
 def _sender(local: Address, tunnel: LinkFacts, counters_fd: int = 0) -> bytes:
     # File descriptor 0 in the code that is compared: the real one is another each time.
-    return programs.discard() if local == _NOWHERE else programs.encapsulate(local, tunnel.number, counters_fd)
+    if local == _NOWHERE:
+        return programs.discard()
+    return programs.encapsulate(local, tunnel.number, _mac(tunnel), counters_fd)
 
 
 def _decap_name(local: Address, tunnel: LinkFacts) -> str:

@@ -39,6 +39,7 @@ protocol kernel kernel6 {{
     ipv6 {{ import none; export where source = RTS_BGP; }};
 }}
 {more}
+{bfd}
 {routes}
 {sessions}
 """
@@ -95,6 +96,7 @@ def configuration(router: Router, style: Style = PLAIN) -> str:
     return _CONFIGURATION.format(
         router_id=router.router_id,
         more=style.more,
+        bfd=_bfd(router),
         routes="\n".join(_own_routes(router)),
         sessions="\n".join(_session(router, neighbor, style) for neighbor in router.neighbors),
     )
@@ -128,8 +130,19 @@ def _options(router: Router, neighbor: Neighbor) -> Iterator[str]:
         yield f'password "{neighbor.password}";'
     if neighbor.ttl_security:
         yield "ttl security on;"
+    if neighbor.bfd_ms:
+        yield "bfd on;"
     if neighbor.client:
         yield f"rr client; rr cluster id {router.cluster_id};"
+
+
+def _bfd(router: Router) -> str:
+    """One protocol for all sessions that ask for it, with the shortest interval."""
+    interval_ms = min((neighbor.bfd_ms for neighbor in router.neighbors if neighbor.bfd_ms), default=None)
+    if interval_ms is None:
+        return ""
+    options = f"interval {interval_ms} ms; idle tx interval 1 s; multiplier 3;"
+    return f'protocol bfd {{ interface "*" {{ {options} }}; multihop {{ {options} }}; }}'
 
 
 def _own_routes(router: Router) -> Iterator[str]:

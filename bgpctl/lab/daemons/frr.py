@@ -1,5 +1,5 @@
 """
-FRR, configured and started: bgpd and its zebra.
+FRR, configured and started: bgpd, its zebra and its bfdd.
 
 Refuses to know: their answers.
 """
@@ -33,12 +33,14 @@ def write(place: Place, router: Router) -> None:
     place.directory.parent.chmod(0o755)
     shutil.chown(place.directory, "frr", "frr")
     place.file("bgpd.conf").write_text(configuration(router))
+    place.file("bfdd.conf").write_text("\n".join(("bfd", *_profiles(router))))
     place.file("zebra.conf").write_text("ip nht resolve-via-default\nipv6 nht resolve-via-default\n")
 
 
 def start(place: Place, program: str) -> subprocess.Popen[bytes]:
-    """Run zebra or bgpd, zebra first."""
-    return place.spawn(program, *_files(place, program))
+    """Run zebra, bfdd or bgpd, zebra first."""
+    more = ("--bfdctl", place.file("bfdd.sock")) if program == "bfdd" else ()
+    return place.spawn(program, *_files(place, program), *more)
 
 
 def _files(place: Place, program: str) -> list[str]:
@@ -94,6 +96,19 @@ def _statements(neighbor: Neighbor) -> Iterator[str]:
         yield f"password {neighbor.password}"
     if neighbor.ttl_security:
         yield "ttl-security hops 1"
+    if neighbor.bfd_ms:
+        yield "bfd"
+        yield f"bfd profile every-{neighbor.bfd_ms}-ms"
+
+
+def _profiles(router: Router) -> Iterator[str]:
+    """A profile of BFD for each interval; the sessions are made by bgpd."""
+    for interval_ms in {neighbor.bfd_ms for neighbor in router.neighbors if neighbor.bfd_ms}:
+        yield f" profile every-{interval_ms}-ms"
+        yield "  detect-multiplier 3"
+        yield f"  receive-interval {interval_ms}"
+        yield f"  transmit-interval {interval_ms}"
+        yield " exit"
 
 
 def maps(routes: Mapping[Prefix, Origin]) -> Iterator[str]:

@@ -31,6 +31,7 @@ class Neighbor:
         passive: wait for the other end to connect.
         restarts: graceful restart (RFC 4724), as one who restarts and as a helper.
         client: the other end is a client of this route reflector.
+        bfd_ms: the interval of BFD's packets in both directions, with a detect multiplier of 3; None: no BFD.
     """
 
     address: Address
@@ -41,6 +42,7 @@ class Neighbor:
     ttl_security: bool = False
     restarts: bool = True
     client: bool = False
+    bfd_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

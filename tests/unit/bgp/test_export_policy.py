@@ -15,6 +15,7 @@ from bgpctl.core.bgp.import_policy import GRACEFUL_SHUTDOWN, Policy
 from bgpctl.core.bgp.path import AsSet, Attributes, Path, RawAttribute
 from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.bgp.sessions import speaker_config
+from bgpctl.core.bgp.wire.encode import EXTENDED_MESSAGE_BYTES, MESSAGE_BYTES, Room, encode, fits
 from bgpctl.core.cluster.configuration import Advertisement, Filter, FilterRule, NextHopMode, Peer
 from bgpctl.core.cluster.encapsulation import IPIP, VXLAN, Encapsulation, Mode
 from bgpctl.core.cluster.intent import Intent
@@ -75,14 +76,14 @@ FROM_TOR = outside(path("10.244.9.0/26", TOR, 65001))
 
 def test_own_blocks_go_to_everyone_with_calicos_preference_inside() -> None:
     assert adj_rib_out(EDGE, A2) == {OWN: Attributes(local_pref=NORMAL_LOCAL_PREF)}
-    assert adj_rib_out(EDGE, TOR) == {OWN: Attributes()}
+    assert adj_rib_out(EDGE, TOR) == {OWN: Attributes(as_path=(Asn(64512),))}
 
 
 def test_accepted_tunnels_are_advertised_to_members_only() -> None:
     both: Accepts = {4: frozenset({IPIP, VXLAN}), 6: frozenset()}
     marks = (0x030C_0000_0000_0007, 0x030C_0000_0000_0008)
     assert adj_rib_out(EDGE, A2, accepts=both) == {OWN: Attributes(local_pref=NORMAL_LOCAL_PREF, extended=marks)}
-    assert adj_rib_out(EDGE, TOR, accepts=both) == {OWN: Attributes()}
+    assert adj_rib_out(EDGE, TOR, accepts=both) == {OWN: Attributes(as_path=(Asn(64512),))}
 
 
 def test_extended_communities_are_reflected_but_those_that_stay_in_an_as_do_not_leave_it() -> None:
@@ -105,7 +106,7 @@ def test_a_borrowed_address_is_announced_beside_the_blocks() -> None:
 
 def test_without_a_reflector_routes_of_nodes_are_advertised_only_to_external_peers() -> None:
     assert FROM_A2.path.prefix not in adj_rib_out(EDGE, B1, FROM_A2)
-    assert adj_rib_out(EDGE, TOR, FROM_A2)[FROM_A2.path.prefix] == Attributes()
+    assert adj_rib_out(EDGE, TOR, FROM_A2)[FROM_A2.path.prefix] == Attributes(as_path=(Asn(64512),))
 
 
 def test_an_external_route_goes_inside_with_its_next_hop_and_never_back() -> None:
@@ -246,3 +247,55 @@ def test_our_end_of_rib_waits_for_external_routers_and_a_reflectors_for_its_clie
     assert set(sources(edge, edge.session_policies[TOR])) == {TOR2}
     b2 = member(EDGE, "b2").address.address
     assert set(sources(reflecting, reflecting.session_policies[A2])) == {TOR, TOR2, B1, b2}
+
+
+# Another policy that announces the same --------------------------------------------------------------------------
+
+
+def policy_of(intent: Intent) -> Policy:
+    return export_input(intent).policy
+
+
+def test_another_nodes_blocks_change_no_announcement() -> None:
+    edited = allocated(REFLECTING, "b1", blocks=(Prefix.parse("10.244.77.0/26"),))
+    assert policy_of(edited).announces_as(policy_of(REFLECTING))
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        allocated(REFLECTING, "a1", blocks=(Prefix.parse("10.244.77.0/26"),)),
+        replace(REFLECTING, pools=tuple(replace(pool, disable_bgp_export=True) for pool in REFLECTING.pools)),
+        replace(REFLECTING, advertisements=(Advertisement(OWN, ((64512, 7),)),)),
+        replace(REFLECTING, peers=REFLECTING.peers[1:]),
+        EDGE,
+    ],
+    ids=["own blocks", "pools", "advertisements", "sessions", "cluster id"],
+)
+def test_whatever_export_policy_asks_changes_announcements(edited: Intent) -> None:
+    assert not policy_of(edited).announces_as(policy_of(REFLECTING))
+
+
+def test_a_route_that_a_peers_messages_have_no_room_for_is_kept_in_and_named() -> None:
+    marked = replace(FROM_TOR.path, communities=tuple((65001, number) for number in range(1030)))
+    given = export_input(EDGE, outside(marked))
+    session_policy, block = given.policy.session_policies[A2], marked.prefix
+    short = routes_for(given, session_policy)
+    assert (block in short.routes, short.too_large) == (False, frozenset({block}))
+    assert OWN in short.routes
+    long = routes_for(given, session_policy, short, Room(EXTENDED_MESSAGE_BYTES))
+    assert (block in long.routes, long.too_large) == (True, frozenset())
+    again = routes_for(given, session_policy, long, Room(MESSAGE_BYTES))
+    assert (again.routes, again.too_large) == (short.routes, short.too_large)
+    changed = routes_for(export_input(EDGE, FROM_TOR), session_policy, again)
+    assert (block in changed.routes, changed.too_large) == (True, frozenset())
+
+
+def test_a_message_is_used_to_its_last_octet() -> None:
+    def attributes(count: int) -> Attributes:
+        return Attributes(A2, (Asn(64512),), communities=tuple((64512, number) for number in range(count)))
+
+    most = next(count for count in range(900, 1100) if not fits(attributes(count + 1), 4, Room()))
+    size = 19 + 4 + len(encode(attributes(most), four_octet=True)) + 5
+    assert 4096 - 4 < size <= 4096
+    assert fits(attributes(most), 4, Room(four_octet=False))

@@ -33,11 +33,13 @@ def from_member(received: Path, intent: Intent = INTENT) -> Path | Rejection:
     return verdict(policy.ownership, policy.session_policies[Address.parse("10.0.0.2")], received)
 
 
-def from_outside(received: Path, *rules: FilterRule, allowed_own_as: int = 0) -> Path | Rejection:
+def from_outside(
+    received: Path, *rules: FilterRule, allowed_own_as: int = 0, route_server: bool = False
+) -> Path | Rejection:
     """The verdict of a1 on a path from a router in AS 65001, with these import rules."""
     session = Session(TOR, "tor", Address.parse("10.0.0.1"), Asn(64512), Asn(65001), passive=False)
     filters = (Filter("edge", import4=rules),) if rules else ()
-    policy = SessionPolicy(session, filters=filters, allowed_own_as=allowed_own_as)
+    policy = SessionPolicy(session, filters=filters, allowed_own_as=allowed_own_as, route_server=route_server)
     return verdict(BlockOwnership(INTENT, member(INTENT, "a1")), policy, received)
 
 
@@ -71,7 +73,9 @@ def reason(of: Path | Rejection) -> RejectCode | None:
         (path("10.244.3.0/26", "10.0.0.2"), RejectCode.OTHERS_BLOCK),
         (path("10.244.3.7/32", "10.0.0.2"), RejectCode.OTHERS_BLOCK),
         (path("10.244.3.0/26", "10.1.0.3"), None),
-        (replace(path("10.244.3.0/26", "10.0.0.2"), originator=Address.parse("10.1.0.3")), None),
+        (replace(path("10.244.3.0/26", "10.0.0.2"), originator=Address.parse("10.1.0.3")), RejectCode.OTHERS_BLOCK),
+        (path("10.244.9.0/26", "10.1.0.77"), RejectCode.NOT_A_MEMBER),
+        (path("10.244.9.0/26", "10.0.0.77"), None),  # direct: it is in this node's network
     ],
 )
 def test_each_path_of_a_node_gets_its_verdict(received: Path, expected: RejectCode | None) -> None:
@@ -136,6 +140,18 @@ def test_a_block_that_comes_round_through_a_router_outside_is_used_when_it_began
     assert reason(from_outside(received, allowed_own_as=1)) is None
 
 
+def test_a_path_that_would_go_through_a_tunnel_to_a_router_goes_to_the_owner_of_its_block() -> None:
+    intent = two_racks(ipip=Mode.ALWAYS)
+    session = Session(TOR, "tor", Address.parse("10.0.0.1"), Asn(64512), Asn(65001), passive=False)
+    policy = SessionPolicy(session, filters=(Filter("edge", import4=(ACCEPT_ALL,)),), allowed_own_as=1)
+    ownership = BlockOwnership(intent, member(intent, "a1"))
+    owned = verdict(ownership, policy, path("10.244.2.0/26", "10.0.0.254", 65001, 64512))
+    assert isinstance(owned, Path)
+    assert owned.next_hop == Address.parse("10.0.0.2")
+    unowned = verdict(ownership, policy, path("10.244.9.0/26", "10.0.0.254", 65001))
+    assert unowned == Rejection(RejectCode.NOT_A_MEMBER, "10.0.0.254")
+
+
 ACCEPT_ALL = FilterRule(accept=True)
 
 
@@ -192,3 +208,13 @@ def test_the_prefix_limit_leaves_room_for_every_block_of_the_pools() -> None:
     config = speaker_config(INTENT, "a1")
     assert config is not None
     assert Policy.of(INTENT, member(INTENT, "a1"), config).limit == 10_000 + 1024
+
+
+def test_a_route_servers_path_begins_with_another_as() -> None:
+    """RFC 7947, section 2.2.2.1; a path without any AS is none of an external peer, and a loop stays one."""
+    others = path(ELSEWHERE, "10.0.0.254", 65002, 65003)
+    assert reason(from_outside(others)) is RejectCode.FIRST_AS
+    assert reason(from_outside(others, FilterRule(accept=True), route_server=True)) is None
+    assert reason(from_outside(path(ELSEWHERE, "10.0.0.254"), route_server=True)) is RejectCode.FIRST_AS
+    looped = path(ELSEWHERE, "10.0.0.254", 65002, 64512)
+    assert reason(from_outside(looped, route_server=True)) is RejectCode.OWN_AS

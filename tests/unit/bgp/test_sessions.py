@@ -3,9 +3,11 @@ from typing import Any
 
 import pytest
 
+from bgpctl.core.bfd.session import Intervals
+from bgpctl.core.bgp.bfd import BfdOptions
 from bgpctl.core.bgp.sessions import HOLD_TIME_S, router_id, speaker_config, waits_for
 from bgpctl.core.bgp.speaker import Session, SpeakerConfig
-from bgpctl.core.cluster.configuration import Backend, Node, Peer
+from bgpctl.core.cluster.configuration import Backend, Bfd, Node, Peer, TtlSecurity
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress
@@ -229,3 +231,53 @@ def test_a_node_without_ipv4_takes_its_router_id_from_its_name() -> None:
     assert router_id(one).version == 4
     assert router_id(one) != router_id(two)
     assert str(configured(Intent(nodes=(one, two)), "n1").listen) == "fd00::1"
+
+
+SENDS, REQUIRES = TtlSecurity.SENDS, TtlSecurity.REQUIRES
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "expected"),
+    [
+        (None, REQUIRES, (None, False)),
+        (SENDS, None, (None, True)),
+        (SENDS, REQUIRES, (None, True)),
+        (REQUIRES, None, (None, True)),
+        (REQUIRES, SENDS, (1, True)),
+        (REQUIRES, REQUIRES, (1, True)),
+    ],
+)
+def test_gtsm_is_required_of_members_in_the_own_network_that_send_the_greatest_ttl(
+    own: TtlSecurity | None, others: TtlSecurity | None, expected: tuple[int | None, bool]
+) -> None:
+    parts = {"a1": own, "a2": others, "b1": others, "b2": others}
+    intent = replace(INTENT, nodes=tuple(replace(item, ttl_security=parts[item.name]) for item in INTENT.nodes))
+    found = {item.name: (item.ttl_security, item.greatest_ttl) for item in configured(intent, "a1").sessions}
+    assert found == {"a2": expected, "b1": (None, expected[1]), "b2": (None, expected[1])}
+
+
+# BFD -----------------------------------------------------------------------------------------------------------
+
+
+def test_bfd_is_multihop_for_a_peer_outside_the_nodes_own_network() -> None:
+    wanted = {
+        "10.0.0.254": (None, False),
+        "10.9.9.9": (None, True),
+        "10.0.0.253": (True, True),
+        "10.8.8.8": (False, False),
+    }
+    peers = tuple(
+        Peer(f"t{index}", Address.parse(ip), Asn(65001), ("a1",), bfd=Bfd(100, 200, 4, multihop))
+        for index, (ip, (multihop, _)) in enumerate(wanted.items())
+    )
+    config = configured(replace(INTENT, peers=peers, mesh=False), "a1")
+    found = {str(session.peer): session.bfd for session in config.sessions}
+    for ip, (_, is_multihop) in wanted.items():
+        assert found[ip] == BfdOptions(Intervals(100_000, 200_000, 4), multihop=is_multihop)
+
+
+def test_both_ends_of_a_peering_of_nodes_have_bfd() -> None:
+    peer = Peer("all", None, None, RACK_A, remotes=RACK_B, peer_selector="rack == 'b'", bfd=Bfd())
+    intent = replace(INTENT, peers=(peer,), mesh=False)
+    assert all(session.bfd for name in ("a1", "b1") for session in configured(intent, name).sessions)
+    assert all(not session.bfd for session in configured(INTENT, "a1").sessions)

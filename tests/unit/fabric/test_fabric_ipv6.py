@@ -125,7 +125,7 @@ def test_each_ip_version_is_masqueraded_by_itself() -> None:
     intent = with_ipv6(two_racks(ipip=Mode.ALWAYS), vxlan=Mode.ALWAYS)
     pools = tuple(replace(pool, nat_outgoing=True) for pool in intent.pools)
     blue, six = Prefix.parse("10.244.0.0/16"), Prefix.parse("fd00:10:244::/64")
-    expected = {Masquerade((blue,), (blue,), (4790, 65535)), Masquerade((six,), (six,), (4790, 65535))}
+    expected = {Masquerade((cidr,), (cidr,), (4790, 65535), (179,)) for cidr in (blue, six)}
     assert derived(replace(intent, pools=pools)).dataplane.masquerades == expected
 
 

@@ -5,6 +5,7 @@ import pytest
 from bgpctl.core.cluster.configuration import (
     Advertisement,
     Backend,
+    Bfd,
     FilterRule,
     MatchOperator,
     NextHopMode,
@@ -105,6 +106,7 @@ def test_every_value_of_a_peer_arrives() -> None:
         reachable_by=Address.parse("fd00::98"),
         filters=("own",),
         from_node_address=False,
+        route_server=True,
     )
     assert reflectors == Peer(
         "reflectors",
@@ -116,6 +118,7 @@ def test_every_value_of_a_peer_arrives() -> None:
         remotes=("b1",),
         peer_selector="has(reflector)",
         reverse=False,
+        bfd=Bfd(1000, 50, 5, multihop=True),
     )
     assert (tor.nodes, tor.port) == (("a1",), 1790)
 

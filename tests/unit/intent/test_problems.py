@@ -19,7 +19,9 @@ INSTALLATION = (
 MEMBERS = "nodes: {a: {address: 10.0.0.1/24}, b: {address: 10.0.0.2/24}}\n"
 
 ONE_VALUE = {
-    "- a": (1, 1, "type"),
+    "- a": (1, 3, "type"),
+    "items: [a]": (1, 9, "type"),
+    "hello": (1, 1, "type"),
     "pools: [a]": (1, 8, "type"),
     "pools: {p: 5}": (1, 12, "type"),
     "nodes: {a: {address: 10.0.0.1/24, blocks: 10.244.0.0/26}}": (1, 43, "type"),
@@ -86,7 +88,6 @@ TOGETHER = {
     "nodes: {a: {address: 10.0.0.0/24}}": (1, 22, "unusable-address"),
     "nodes: {a: {address: 10.0.0.255/24}}": (1, 22, "unusable-address"),
     "nodes: {a: {address: 224.0.0.1/32}}": (1, 22, "unusable-address"),
-    "pools: {p: {cidr: 10.244.0.0/16, vxlanMode: CrossSubnet}}\nnodes: {a: {address: 10.0.0.1}}": (2, 22, "no-mask"),
     "nodes: {a: {address: 10.0.0.1/24}, b: {address: 10.0.0.1/24}}": (1, 49, "duplicate-address"),
     CROSSING + "nodes: {a: {address: 10.0.0.1/16}, b: {address: 10.0.1.1/24}}": (2, 49, "asymmetric-masks"),
     CROSSING6 + "nodes: {a: {address: 'fd00::1/56'}, b: {address: 'fd00:0:0:1::1/64'}}": (2, 50, "asymmetric-masks"),
@@ -104,7 +105,6 @@ TOGETHER = {
     "nodes: {a: {address: 'fd00::1/64', address6: 'fd00::2/64'}}": (1, 46, "family"),
     "nodes: {a: {address: 10.0.0.1/24, address6: 10.0.0.2/24}}": (1, 45, "family"),
     "nodes: {a: {address: 10.0.0.1/24, clusterID: 'fd00::1'}}": (1, 46, "family"),
-    CROSSING6 + "nodes: {a: {address: 10.0.0.1/24, address6: 'fd00::1'}}": (2, 45, "no-mask"),
     "nodes: {a: {address: 10.0.0.1/24, address6: 'fd00::1/64'}, b: {address: 'fd00::1/64'}}": (
         (1, 73, "duplicate-address")
     ),
@@ -154,6 +154,7 @@ TOGETHER = {
     "ipipMTU: 67": (1, 10, "mtu-too-small"),
     "vxlanMTUV6: 1279": (1, 13, "mtu-too-small"),
     "ipipMTU: 70000": (1, 10, "range"),
+    "tcpMSS: 535": (1, 9, "range"),
     CROSSING6 + "mtu: 1200": (2, 6, "mtu-too-small"),
     IPIP + "mtu: 1500\nipipMTU: 1480": (3, 10, "mtu-too-small"),
     MEMBERS + "peers: {t: {ip: 'fd00::1', asNumber: 1}}": (2, 17, "no-underlay"),
@@ -164,6 +165,10 @@ TOGETHER = {
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, maxRestartTime: 4096s}}": (2, 56, "duration"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, keepaliveTime: 10}}": (2, 55, "duration"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, ttlSecurity: 256}}": (2, 53, "range"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, bfd: {minimumSendInterval: 49ms}}}": (2, 67, "duration"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, bfd: {minimumRecvInterval: 300}}}": (2, 67, "duration"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, bfd: {multiplier: 1}}}": (2, 58, "range"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, bfd: {interval: 1s}}}": (2, 46, "unknown-key"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, reachableBy: 'fd00::1'}}": (2, 53, "family"),
     MEMBERS + "peers: {t: {peerSelector: all(), reachableBy: 10.0.0.9}}": (2, 47, "missing"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, nextHopMode: Auto, keepOriginalNextHop: true}}": (
@@ -251,15 +256,12 @@ CALICO = {
     ),
     POOL
     + MEMBERS
-    + "---\nkind: IPAMBlock\nmetadata: {name: x}\nspec: {cidr: 10.244.0.0/26, affinity: 'host:a'}\n"
+    + "---\nkind: BlockAffinity\nmetadata: {name: x}\nspec: {cidr: 10.244.0.0/26, node: a}\n"
     + "---\nkind: BlockAffinity\nmetadata: {name: x}\nspec: {cidr: 10.244.0.0/26, node: b}": ((10, 14, "block-owners")),
     "apiVersion: v1\nkind: Node\nmetadata: {name: a, annotations: {projectcalico.org/IPv4Adress: 10.0.0.1/24}}\n"
     "status: {addresses: [{type: InternalIP, address: 10.0.0.1}]}": (3, 35, "unknown-key"),
     "apiVersion: v1\nkind: Node\nmetadata: {name: a, annotations: {projectcalico.org/ASNumber: x}}\n"
     "status: {addresses: [{type: InternalIP, address: 10.0.0.1}]}": (3, 63, "asn"),
-    CROSSING
-    + "---\napiVersion: v1\nkind: Node\nmetadata: {name: a}\n"
-    + "status: {addresses: [{type: InternalIP, address: 10.0.0.1}]}": (6, 50, "no-mask"),
     "kind: BGPFilter\nmetadata: {name: f}\nspec: {importV5: []}": (3, 8, "unknown-key"),
     "kind: BGPPeer\nmetadata: {name: t}\nspec: {localWorkloadSelector: all(), asNumber: 1}": (3, 8, "unsupported"),
     "apiVersion: v1\nkind: ipPool\nmetadata: {cidr: 10.244.0.0/16}\nspec: {ipip: {enabled: true, mode: cross}}": (
@@ -290,9 +292,15 @@ CALICO = {
     MEMBERS
     + "---\nkind: BGPPeer\nmetadata: {name: t}\n"
     + "spec: {peerIP: 10.0.0.9, asNumber: 1, password: {secretKeyRef: {name: s, key: k}}}": (5, 39, "unsupported"),
-    POOL + "---\nkind: BlockAffinity\nmetadata: {name: x}\nspec: {node: c, cidr: 10.244.0.0/26}": (
-        (5, 14, "unknown-node")
+    "calico_backend: vxlan\npools: {p: {cidr: 10.244.0.0/16, disabled: true}}\n"
+    "nodes: {a: {address: 10.0.0.1/24, blocks: [10.244.0.0/26]}}": (3, 44, "needs-bgp"),
+    "pools: {p: {cidr: 10.0.0.0/8, disabled: true}}\nnodes: {a: {address: 10.0.0.1/24, borrowed: [10.244.0.1]}}": (
+        2,
+        46,
+        "covers-node",
     ),
+    "kind: IPPol\napiVersion: projectcalico.org/v3\nmetadata: {name: p}": (1, 7, "unknown-kind"),
+    "kind: GatewayAPI\nmetadata: {name: p}": (1, 7, "unknown-kind"),
 }
 
 

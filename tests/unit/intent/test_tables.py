@@ -154,7 +154,7 @@ FORMS: dict[str, list[tuple[type[Any], tuple[Table, ...]]]] = {
 ELSEWHERE = {
     # The name is the key above, or stands in the metadata as labels and annotations do; so do the keys for these.
     Pool: {"name", "encapsulation", "mode"},
-    Node: {"name", "address", "address6", "labels", "accepts"},
+    Node: {"name", "address", "address6", "labels", "accepts", "ttl_security"},
     Peer: {"name", "nodes", "remotes", "address", "port"},
     Filter: {"name"},
     FilterRule: {"add_communities", "prepend", "set_priority"},

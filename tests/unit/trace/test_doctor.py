@@ -122,7 +122,18 @@ def test_every_tunnel_needs_nftables(tunnels: set[Encapsulation], masquerade: bo
 
 
 def test_every_check_reports_something_about_a_node() -> None:
-    assert {finding.check for finding in examine(FINE, NEEDS)} == set(checks(NEEDS))
+    needs = replace(NEEDS, masquerade=True)
+    assert {finding.check for finding in examine(FINE, needs)} == set(checks(needs))
+
+
+@pytest.mark.parametrize(
+    ("masquerade", "password", "verdicts"), [(False, None, []), (True, None, [WARN]), (True, "secrets/mesh", [PASS])]
+)
+def test_a_mesh_beside_nat_outgoing_is_to_have_a_password(
+    masquerade: bool, password: str | None, verdicts: list[Verdict]
+) -> None:
+    needs = replace(NEEDS, masquerade=masquerade, intent=replace(NEEDS.intent, mesh_password_file=password))
+    assert [finding.verdict for finding in examine(FINE, needs) if finding.check == "bgp password"] == verdicts
 
 
 def test_only_requirements_of_the_cluster_file_are_needed() -> None:
@@ -139,4 +150,4 @@ def test_a_module_that_has_come_is_not_used_unasked() -> None:
 
 def test_without_a_cluster_file_the_underlay_is_not_judged() -> None:
     found = {finding.check for finding in examine(FINE, Needs())}
-    assert found == set(checks(Needs())) - {"underlay", "mtu", "rp_filter"}
+    assert found == set(checks(Needs())) - {"underlay", "mtu", "rp_filter", "bgp password"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgpctl.core.bgp.path import AsPath, AsSet, Attributes, RawAttribute, members
 from bgpctl.core.bgp.wire.as_path import AS_TRANS
@@ -72,13 +72,17 @@ def _own(attributes: Attributes, *, four_octet: bool) -> Iterator[RawAttribute]:
     if attributes.cluster_list:
         yield RawAttribute(OPTIONAL, CLUSTER_LIST, b"".join(cluster.packed for cluster in attributes.cluster_list))
     if attributes.extended:
-        yield RawAttribute(_BOTH, EXTENDED_COMMUNITIES, _packed("Q", attributes.extended))
+        yield _marked(attributes, EXTENDED_COMMUNITIES, _packed("Q", attributes.extended))
     plain = [number for community in attributes.communities if len(community) == 2 for number in community]
     if plain:
-        yield RawAttribute(_BOTH, COMMUNITY, _packed("H", plain))
+        yield _marked(attributes, COMMUNITY, _packed("H", plain))
     large = [number for community in attributes.communities if len(community) == 3 for number in community]
     if large:
-        yield RawAttribute(_BOTH, LARGE_COMMUNITY, _packed("I", large))
+        yield _marked(attributes, LARGE_COMMUNITY, _packed("I", large))
+
+
+def _marked(attributes: Attributes, code: int, value: bytes) -> RawAttribute:
+    return RawAttribute(_BOTH | (PARTIAL if code in attributes.partial else 0), code, value)
 
 
 def _packed(letter: str, numbers: Iterable[int]) -> bytes:
@@ -134,20 +138,37 @@ def _passed_on(attributes: Iterable[RawAttribute], *, four_octet: bool) -> Itera
 
 # Room ----------------------------------------------------------------------------------------------------------
 
-_MESSAGE: Final = 4096
-_BESIDE: Final = 19 + 4 + 4 + 3 + 1 + 32 + 1 + 17
-"""Octets of a message beside attributes: header, two lengths, and MP_REACH_NLRI with two next hops and one prefix."""
+MESSAGE_BYTES: Final = 4096
+EXTENDED_MESSAGE_BYTES: Final = 65535
+_FIXED: Final = 19 + 4
+"""Octets of a message beside attributes and prefixes: the header, and two lengths."""
+_LONGEST_PREFIX: Final = {4: 1 + 4, 6: 1 + 16}
+_NEXT_HOP_BYTES: Final = 3 + 4
+_MP_REACH_BYTES: Final = 4 + 3 + 1 + 32 + 1
 _FEW: Final = 100
 """So many AS numbers and communities always fit: none of them takes more than 12 octets."""
 
 
-def fits(attributes: Attributes) -> bool:
+class Room(NamedTuple):
     """
-    True if every peer can be sent these attributes, with the longest prefix: one without extended messages (RFC 8654)
-    takes 4,096 octets, and one with two-octet AS numbers needs the AS path twice.
+    The room of an UPDATE to one peer.
+
+    Attributes:
+        message_bytes: 4,096, or 65,535 with RFC 8654.
+        four_octet: AS numbers have four octets; with two the AS path may be there twice (RFC 6793).
     """
+
+    message_bytes: int = MESSAGE_BYTES
+    four_octet: bool = True
+
+
+def fits(attributes: Attributes, version: int, room: Room) -> bool:
+    """True if the peer can be sent these attributes with any one prefix of this IP version."""
     path = attributes.as_path
     items = len(path) + len(attributes.communities) + len(attributes.extended) + len(attributes.cluster_list)
     if items < _FEW and not attributes.passed_on and AsSet not in map(type, path):  # as with nearly all
         return True
-    return max(len(encode(attributes, four_octet=known)) for known in (True, False)) + _BESIDE <= _MESSAGE
+    hop = attributes.next_hop
+    beside = _MP_REACH_BYTES if version == 6 else 0 if hop and hop.version == 4 else _NEXT_HOP_BYTES
+    listed = len(encode(attributes, four_octet=room.four_octet))
+    return _FIXED + listed + beside + _LONGEST_PREFIX[version] <= room.message_bytes

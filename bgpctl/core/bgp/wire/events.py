@@ -7,14 +7,24 @@ Refuses to know: bytes, and errors in them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from bgpctl.core.bgp.path import AsPath, AsSet, Path, RawAttribute
 from bgpctl.core.bgp.speaker import EndOfRib, Update
 from bgpctl.core.bgp.wire.as_path import without_confederation
 from bgpctl.core.bgp.wire.attribute_list import OPTIONAL, PARTIAL, TRANSITIVE
-from bgpctl.core.bgp.wire.attributes import AGGREGATOR, ATOMIC_AGGREGATE, ONLY_TO_CUSTOMER
+from bgpctl.core.bgp.wire.attributes import (
+    AGGREGATOR,
+    ATOMIC_AGGREGATE,
+    COMMUNITY,
+    EXTENDED_COMMUNITIES,
+    LARGE_COMMUNITY,
+    ONLY_TO_CUSTOMER,
+)
 from bgpctl.core.bgp.wire.message import Announcement, PathAttributes, Segment, SegmentKind, UpdateMessage
 from bgpctl.core.net.addresses import Address, Asn
+
+_COMMUNITIES: Final = frozenset({COMMUNITY, EXTENDED_COMMUNITIES, LARGE_COMMUNITY})
 
 
 def events(peer: Address, message: UpdateMessage) -> tuple[Update | EndOfRib, ...]:
@@ -35,6 +45,7 @@ def events(peer: Address, message: UpdateMessage) -> tuple[Update | EndOfRib, ..
 def _paths(item: Announcement) -> Iterator[Path]:
     attributes, next_hop = item.attributes, item.next_hop.address
     as_path, passed_on = _as_path(attributes.as_path), _passed_on(attributes)
+    partial = tuple(sorted(attributes.partial & _COMMUNITIES)) if attributes.partial else ()
     for prefix in item.nlri.prefixes:
         yield Path(
             prefix,
@@ -48,6 +59,7 @@ def _paths(item: Announcement) -> Iterator[Path]:
             attributes.cluster_list,
             attributes.extended,
             passed_on,
+            partial,
         )
 
 

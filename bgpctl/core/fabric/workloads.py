@@ -1,0 +1,34 @@
+"""
+The packets that a workload may send to this node, whatever it has been made to send.
+
+The links that lead to workloads are in a group of their own, from the moment they are made; where there is none, no
+filter is wanted. A workload's addresses are not repeated here: they are those whose route leads to its link.
+
+Tunnels trust a member's address, and BGP sessions begin with one. A workload has it as soon as its packets are
+masqueraded. So it may speak the protocols of both to other workloads alone, and never IP in IP.
+
+Refuses to know: how packets are kept out, what attaches workloads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bgpctl.core.cluster.configuration import Configuration
+from bgpctl.core.cluster.reasons import Reason, ReasonCode
+from bgpctl.core.fabric.desired import Reasoned
+from bgpctl.core.fabric.encapsulations import BEHAVIOURS
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import WorkloadFilter
+
+
+def workload_filter(configuration: Configuration, observed: Dataplane) -> Iterator[Reasoned]:
+    """Nothing where no link leads to a workload."""
+    if any(link.workload for link in observed.links):
+        inside = tuple(sorted(pool.cidr for pool in configuration.pools))
+        masqueraded = tuple(sorted(pool.cidr for pool in configuration.pools if pool.nat_outgoing))
+        ports = {port for item in BEHAVIOURS.values() if (port := item.udp_port(configuration))}
+        # While a port changes, members may still take packets at the one that a device of ours has.
+        ports |= {link.kind.wire()["port"] for link in observed.links if link.owned and "port" in link.kind.wire()}
+        filtered = WorkloadFilter(inside, masqueraded, tuple(sorted(ports)), configuration.listen_port)
+        yield filtered, Reason(ReasonCode.WORKLOADS)

@@ -1,0 +1,1 @@
+"""Tests of `make nightly` for minutes and hours; by itself each takes seconds."""
