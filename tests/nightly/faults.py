@@ -22,7 +22,8 @@ Pair: TypeAlias = tuple[str, str]
 
 BLOCKS: Final = {"a1": "10.244.1.0/26", "a2": "10.244.2.0/26", "b1": "10.244.3.0/26", "b2": "10.244.4.0/26"}
 _NO_BGP: Final = "add table inet cut; add chain inet cut c { type filter hook input priority 0; }; add rule inet cut c"
-_PAUSE_S: Final = 2.0
+_LASTS_S: Final = 2.0
+"""How long a fault lasts that is no single moment: its length is a part of it, and nothing is waited for."""
 
 
 class Fault(NamedTuple):
@@ -70,7 +71,7 @@ def replaced(lab: Lab, node: str, number: signal.Signals) -> None:
 def _agent_frozen(node: str, _: random.Random) -> Fault:
     def happens(lab: Lab) -> None:
         with _frozen(lab.agents[node].pid):
-            time.sleep(_PAUSE_S)
+            time.sleep(_LASTS_S)
 
     return Fault("agent frozen", node, frozenset(), 0, happens)
 
@@ -78,7 +79,7 @@ def _agent_frozen(node: str, _: random.Random) -> Fault:
 def _speaker_frozen(node: str, _: random.Random) -> Fault:
     def happens(lab: Lab) -> None:
         with _frozen(_speaker(lab, node)):
-            time.sleep(_PAUSE_S)
+            time.sleep(_LASTS_S)
 
     return Fault("ExaBGP frozen", node, frozenset(), 0, happens)
 
@@ -112,7 +113,7 @@ def _bgp_cut(node: str, _: random.Random) -> Fault:
     def happens(lab: Lab) -> None:
         for end in ("sport", "dport"):
             inside(lab, node, f"nft '{_NO_BGP} tcp {end} 179 drop'")
-        time.sleep(_PAUSE_S)
+        time.sleep(_LASTS_S)
         inside(lab, node, "nft delete table inet cut")
 
     return Fault("TCP 179 dropped", node, frozenset(), 0, happens)

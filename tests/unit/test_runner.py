@@ -256,8 +256,7 @@ def test_damage_is_repaired_while_events_never_end() -> None:
             while not ends.is_set():
                 for _ in range(1000):
                     runner.post(flapping)
-                while runner.waiting > 2000 and not ends.is_set():
-                    time.sleep(0.001)
+                wait_until(lambda: runner.waiting <= 2000 or ends.is_set())
 
         flooding = threading.Thread(target=flood)
         flooding.start()
