@@ -7,9 +7,7 @@ Refuses to know: how ExaBGP is kept (supervisor.py), what it reports (decode.py)
 from __future__ import annotations
 
 import logging
-import os
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -17,6 +15,7 @@ from typing import TypeAlias
 from bgpctl.core.bgp.speaker import SpeakerCommand, SpeakerConfig, SpeakerEvent
 from bgpctl.ports import Speaker, Unavailable
 from bgpctl.speaker.launch import RunDir
+from bgpctl.speaker.orders import Orders
 from bgpctl.speaker.supervisor import Supervisor
 
 _log = logging.getLogger("bgpctl.speaker")
@@ -48,9 +47,7 @@ class ExabgpSpeaker(Speaker):
         self._run_dir = RunDir(run_dir.absolute())
         self._prefix = tuple(prefix)
         self._patched = patched
-        # Taken by the thread in the order in which they were put.
-        self._orders: deque[_Order] = deque()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._orders: Orders[_Order] = Orders()
         self._thread: threading.Thread | None = None
 
     def start(self, deliver: Callable[[SpeakerEvent], None]) -> None:
@@ -66,10 +63,10 @@ class ExabgpSpeaker(Speaker):
         One that cannot be put in force (ExaBGP rejects it, a password file cannot be read) changes nothing and is
         answered by SpeakerConfigRejected. It is tried again every few seconds, and so are the password files read.
         """
-        self._order(config)
+        self._orders.put(config)
 
     def send(self, commands: Sequence[SpeakerCommand]) -> None:
-        self._order(tuple(commands))
+        self._orders.put(tuple(commands))
 
     def shutdown(self) -> None:
         """
@@ -80,7 +77,7 @@ class ExabgpSpeaker(Speaker):
             self._end_alone()
             return
         ended = threading.Event()
-        self._order(ended)
+        self._orders.put(ended)
         while self._thread.is_alive() and not ended.wait(timeout=1.0):
             pass
 
@@ -92,30 +89,20 @@ class ExabgpSpeaker(Speaker):
 
     def close(self) -> None:
         if self._thread is not None:
-            self._order(_Close())
+            self._orders.put(_Close())
             self._thread.join()
             self._thread = None
-        if self._wake >= 0:
-            os.close(self._wake)
-            self._wake = -1
-
-    def _order(self, order: _Order) -> None:
-        self._orders.append(order)
-        os.eventfd_write(self._wake, 1)
+        self._orders.close()
 
     def _run(self, supervisor: Supervisor) -> None:
         while self._obey(supervisor):
-            supervisor.turn(self._wake)
+            supervisor.turn(self._orders.fileno())
         supervisor.release()
 
     def _obey(self, supervisor: Supervisor) -> bool:
         """Take all orders there are; False at the order to end."""
-        try:
-            os.eventfd_read(self._wake)
-        except BlockingIOError:
-            return True
-        while self._orders:
-            match self._orders.popleft():
+        for order in self._orders.taken():
+            match order:
                 case _Close():
                     return False
                 case threading.Event() as ended:

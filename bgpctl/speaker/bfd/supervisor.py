@@ -17,7 +17,6 @@ import socket
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +32,7 @@ from bgpctl.speaker import process
 from bgpctl.speaker.bfd import __main__ as program
 from bgpctl.speaker.bfd import lines
 from bgpctl.speaker.bfd.lines import Hello, NotReceiving, Report, Wanted
+from bgpctl.speaker.orders import Orders
 from bgpctl.speaker.process import Process
 
 _log = logging.getLogger("bgpctl.bfd")
@@ -78,8 +78,7 @@ class BfdSupervisor:
         self._command = (*prefix, *start, package, str(self._socket_file))
         self._deliver: Callable[[BfdChanged], None] = lambda _: None
         self._wanted: tuple[Wanted, ...] | None = None
-        self._orders: deque[_Order] = deque()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._orders: Orders[_Order] = Orders()
         self._thread: threading.Thread | None = None
         self._process: Process | None = None
         self._channel: socket.socket | None = None
@@ -98,7 +97,7 @@ class BfdSupervisor:
 
     def configure(self, sessions: Iterable[Session]) -> None:
         """Have BFD beside exactly those of the sessions that ask for it. Returns at once."""
-        self._order(wanted_of(sessions))
+        self._orders.put(wanted_of(sessions))
 
     def shutdown(self) -> None:
         """
@@ -114,23 +113,17 @@ class BfdSupervisor:
                 raise Unavailable(f"BFD may still run for this node: {error.strerror or error}") from error
             return
         ended = threading.Event()
-        self._order(ended)
+        self._orders.put(ended)
         while self._thread.is_alive() and not ended.wait(timeout=1.0):
             pass
 
     def close(self) -> None:
         """Let go of the process, which keeps its sessions."""
         if self._thread is not None:
-            self._order(None)
+            self._orders.put(None)
             self._thread.join()
             self._thread = None
-        if self._wake >= 0:
-            os.close(self._wake)
-            self._wake = -1
-
-    def _order(self, order: _Order) -> None:
-        self._orders.append(order)
-        os.eventfd_write(self._wake, 1)
+        self._orders.close()
 
     # Its own thread --------------------------------------------------------------------------------------------
 
@@ -147,10 +140,8 @@ class BfdSupervisor:
 
     def _obey(self) -> bool:
         """Take all orders there are; False at the order to let go."""
-        with suppress(BlockingIOError):
-            os.eventfd_read(self._wake)
-        while self._orders:
-            match self._orders.popleft():
+        for order in self._orders.taken():
+            match order:
                 case None:
                     return False
                 case threading.Event() as ended:
@@ -178,7 +169,7 @@ class BfdSupervisor:
 
     def _wait(self) -> frozenset[int]:
         poll = select.poll()
-        poll.register(self._wake, select.POLLIN)
+        poll.register(self._orders, select.POLLIN)
         if self._process is not None:
             poll.register(self._process, select.POLLIN)
         if self._channel is not None:
