@@ -78,9 +78,10 @@ class BlockOwnership:
         node's own record or of more than nodes.
         """
         names = changed_nodes(self.intent, before.intent)
-        if names is None or len(names) > _FEW or self.node != before.node or self._allotted != before._allotted:
+        if names is None or len(names) > _FEW or self.node != before.node:
             return None
-        return frozenset(prefix for name in names for at in (self, before) for prefix in _marks(at.intent, name))
+        marks = (prefix for name in names for at in (self, before) for prefix in _marks(at.intent, name))
+        return frozenset(marks) | (self._allotted ^ before._allotted)
 
     def members_since(self, before: BlockOwnership) -> frozenset[Address]:
         """The addresses of which `is_member` has another answer than that of `before`."""
