@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -48,12 +48,29 @@ _GENERATION: Final = 1  # NFTA_GEN_ID
 _HEADER_BYTES: Final = 16
 _NFGENMSG_BYTES: Final = 4
 _TABLE_NAME: Final = 1  # NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, NFTA_SET_TABLE, … are all 1
+_TABLE_FLAGS: Final = 2  # NFTA_TABLE_FLAGS
+_DORMANT: Final = 1  # NFT_TABLE_F_DORMANT
 _EVENT_BYTES: Final = 1 << 16
 
 
 def replace(table: str, body: str, family: str = "ip") -> None:
     """Make the table of `ip` or `ip6` contain exactly `body`. Raises OSError with nft's complaint."""
     _run(["-f", "-"], f"{_without(table, family)}\ntable {family} {table} {{\n{body}\n}}\n")
+
+
+def replace_all(table: str, bodies: Mapping[str, str], also: Iterable[str] = ()) -> None:
+    """
+    Make the tables of this name contain exactly these bodies, by family, and remove those of the families `also`, all
+    in one transaction. Raises OSError with nft's complaint.
+    """
+    gone = (_without(table, family) for family in (*bodies, *also))
+    made = (f"table {family} {table} {{\n{body}\n}}" for family, body in bodies.items())
+    _run(["-f", "-"], "\n".join((*gone, *made, "")))
+
+
+def add_chain(table: str, family: str, name: str) -> None:
+    """Add a chain to which nothing leads. Raises OSError with nft's complaint."""
+    _run(["add", "chain", family, table, name])
 
 
 def remove(table: str, family: str = "ip") -> None:
@@ -64,13 +81,16 @@ def remove(table: str, family: str = "ip") -> None:
 def listed(table: str, family: str = "ip") -> list[dict[str, Any]]:
     """
     The table's sets, chains and rules as `nft -j` shows them; empty where there is no such table, no nft, or a kernel
-    without nftables.
+    without nftables. Of a table that is dormant only that: its rules are not in force.
 
     Raises:
         OSError: with nft's complaint.
     """
-    if (family, table) not in tables():
+    found = _flags_of_tables().get((family, table))
+    if found is None:
         return []
+    if found & _DORMANT:
+        return [{"table": {"family": family, "name": table, "flags": ["dormant"]}}]
     try:
         text = _run(["-j", "list", "table", family, table])
     except OSError as error:
@@ -101,23 +121,29 @@ def tables() -> list[tuple[str, str]]:
     Family and name of every table; none where the kernel has no nftables. Asked of the kernel itself, since a process
     would cost more than all else that a node without tables does at its start. Raises OSError.
     """
-    found: list[tuple[str, str]] | None = None
+    return list(_flags_of_tables())
+
+
+def _flags_of_tables() -> dict[tuple[str, str], int]:
+    found: dict[tuple[str, str], int] | None = None
     while found is None:
         found = _tables()
     return found
 
 
-def _tables() -> list[tuple[str, str]] | None:
-    """None if they changed meanwhile."""
-    found: list[tuple[str, str]] = []
+def _tables() -> dict[tuple[str, str], int] | None:
+    """The flags of each; None if they changed meanwhile."""
+    found: dict[tuple[str, str], int] = {}
     for message in _answers(_NFT_MSG_GETTABLE, NLM_F_DUMP):
         if message.type == _NLMSG_ERROR:
             (code,) = struct.unpack_from("=i", message.body)
             raise OSError(-code, os.strerror(-code))
         if message.flags & _NLM_F_DUMP_INTR:
             return None
-        name = attributes(message.body, _NFGENMSG_BYTES)[_TABLE_NAME].rstrip(b"\0").decode()
-        found.append((_FAMILIES.get(message.body[0], "unknown"), name))
+        of_table = attributes(message.body, _NFGENMSG_BYTES)
+        name = of_table[_TABLE_NAME].rstrip(b"\0").decode()
+        flags = int.from_bytes(of_table.get(_TABLE_FLAGS, b""), "big")
+        found[_FAMILIES.get(message.body[0], "unknown"), name] = flags
     return found
 
 

@@ -102,7 +102,9 @@ def test_no_hostile_member_changes_where_a_packet_to_another_member_goes(
     config = speaker_config(intent, HERE)
     assert config is not None
     policy = Policy.of(intent, member(intent, HERE), config)
-    honest = {node.name: [path(block, node.address.address) for block in intent.blocks_of(node)] for node in intent.nodes}
+    honest = {
+        node.name: [path(block, node.address.address) for block in intent.blocks_of(node)] for node in intent.nodes
+    }
     unharmed = best_of(policy, honest)
     harmed = best_of(policy, {name: [*honest[name], *hostile.get(name, ())] for name in NODES})
     for prefix, next_hop in harmed.items():

@@ -2,8 +2,8 @@
 Which prefixes the peers whose tables are not complete may still announce, so that nothing else waits for them.
 
 A member of the mesh that has no sessions with routers and reflects nothing announces its own blocks, and prefixes of
-pools whose blocks are not known. Of any other peer every prefix is possible. A block of a node that is heard is therefore not held back by
-another member; import policy would reject that one's path.
+pools whose blocks are not known. Of any other peer every prefix is possible. A block of a node that is heard is
+therefore not held back by another member; import policy would reject that one's path.
 
 Refuses to know: the tables themselves, and for how long a peer is waited for.
 """

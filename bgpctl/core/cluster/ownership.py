@@ -106,7 +106,7 @@ def _marks(intent: Intent, name: str) -> Iterator[Prefix]:
 
 
 def _has_blocks(intent: Intent, pool: Pool) -> bool:
-    """True if a block of the pool is known. Without any, another program may allot them, and only BGP shows where they are."""
+    """True if a block of the pool is known. Without any, another program may allot them."""
     return any(pool.cidr.covers(block) for node in intent.nodes for block in intent.blocks_of(node))
 
 
