@@ -33,7 +33,7 @@ _STAMP: Final = struct.Struct("!HI")
 """flow, number"""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Flow:
     """One direction of one IP version. `longest_gap_s` lies between two arrivals; packets are numbered from 0."""
 
@@ -46,6 +46,13 @@ class Flow:
     _numbers: set[int] = field(default_factory=set)
     _latest: int = -1
     _last_s: float = 0.0
+
+    def __repr__(self) -> str:
+        """For failed tests: the numbers of missing packets show when it happened and for how long."""
+        missing = [number for number in range(self.sent) if number not in self._numbers]
+        first = f" ({', '.join(map(str, missing[:8]))}{', …' if missing[8:] else ''})" if missing else ""
+        counts = f"{self.sent} sent, {len(missing)} missing{first}, {self.reordered} reordered"
+        return f"<{self.source} to {self.destination}, IPv{self.version}: {counts}, gap {self.longest_gap_s:.3f} s>"
 
     @property
     def arrived(self) -> int:
