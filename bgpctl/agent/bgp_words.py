@@ -164,6 +164,7 @@ _REJECTED: Final[Mapping[RejectCode, str]] = {
     RejectCode.OWN_BLOCK: "covers or lies in a block of this node",
     RejectCode.NOT_A_MEMBER: "would go through a tunnel to {}, which is no member and has no end for it",
     RejectCode.OTHERS_BLOCK: "belongs to node {}, and the path does not lead there",
+    RejectCode.NOBODYS_BLOCK: "no node has this part of pool {}",
     RejectCode.COVERS_NODE: "covers a node's address",
     RejectCode.ON_UNDERLAY: "part of the underlay",
     RejectCode.NOT_BY_BGP: "pool {} is not routed by BGP",

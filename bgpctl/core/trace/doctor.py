@@ -75,11 +75,15 @@ def _next_hops(facts: Facts, _: Needs) -> Iterator[Answer]:
 
 
 def _nftables(facts: Facts, needs: Needs) -> Iterator[Answer]:
-    """Every tunnel has a filter of what comes out of it, and those of the kernel one of senders too."""
+    """
+    Every tunnel has a filter of what comes out of it, and those of the kernel one of senders too. Each node with a pool
+    has one of what comes from workloads, and to its BGP port.
+    """
     tunnels = [item for item in _used(needs) if item.link_names(4) or item.link_names(6)]
     users = [item.encapsulation.title for item in tunnels] + (["natOutgoing"] if needs.masquerade else [])
-    if not users:
+    if not users and not needs.intent.pools:
         return
+    users = users or ["workloads"]
     if facts.nftables_missing is None:
         yield good(f"nft works, for {', '.join(users)}")
     else:
