@@ -41,7 +41,11 @@ def heard(text: str) -> dict[str, list[str]]:
 def single(order: str) -> list[str]:
     """An order of octets for several prefixes is one for each."""
     words = order.split(" ")
-    return [" ".join((*words[:2], prefix, *words[3:])) for prefix in words[2].split(BETWEEN)] if words[1] == "raw" else [order]
+    return (
+        [" ".join((*words[:2], prefix, *words[3:])) for prefix in words[2].split(BETWEEN)]
+        if words[1] == "raw"
+        else [order]
+    )
 
 
 def test_a_route_to_several_neighbours_is_one_line() -> None:
