@@ -146,6 +146,7 @@ def run(part: Part, variables: Mapping[str, str], output: Path, within_s: float 
         "took_s": round(took_s, 1),
         "others": round(found.others, 3),
         "steal": round(found.steal, 3),
+        "load": round(os.getloadavg()[0], 1),
         "busy": found.busy,
     }
 

@@ -56,7 +56,7 @@ def live(record: Record) -> str:
     lines = [[f"{name}, {routes:,} routes", *rest] for name, routes, *rest in rows]
     sides = pivot(record["rows"], ("table", "routes", "change")).values()
     ratios = [_ratio(side, "bgpctl", "FRR") for side in sides]
-    return table(["table", "change", *head, "bgpctl ÷ FRR, CPU"], map(_with, lines, ratios)) + absent(record)
+    return table(["table", "change", *head, "CPU as a multiple of FRR"], map(_with, lines, ratios)) + absent(record)
 
 
 def _ratio(sides: Mapping[str, Mapping[str, Any]], one: str, other: str) -> str:

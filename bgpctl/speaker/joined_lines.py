@@ -23,7 +23,7 @@ _AT_ONCE: Final = 256
 
 
 class Order(NamedTuple):
-    """What one neighbour is to get, all of them if None."""
+    """An order for one neighbour, for all of them if None."""
 
     neighbour: Address | None
     text: str

@@ -90,7 +90,7 @@ class ExportInput:
         self._from: dict[int, Mapping[Address, list[Prefix]]] = {}
 
     def alike(self, read: PeerExportInput, session_policy: SessionPolicy) -> AlikeExports:
-        """What all peers get that are like this one; found once, as a reflector has a hundred of them."""
+        """The routes for all peers that are like this one; found once, as a reflector has a hundred of them."""
         key = _likeness(read, session_policy)
         if key not in self._alike:
             self._alike[key] = AlikeExports(read, session_policy)
@@ -174,7 +174,7 @@ class AlikeExports:
 
 def _likeness(read: PeerExportInput, session_policy: SessionPolicy) -> object:
     """
-    What the attributes of a learned route depend on, beside the route, and whether it came from the peer. All of
+    All that the attributes of a learned route depend on, beside the route, and whether it came from the peer. All of
     `read` but the communities of own routes; policies share their filters.
     """
     session = session_policy.session
