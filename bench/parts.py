@@ -67,7 +67,7 @@ PARTS: Final = (
         {"ROUNDS": "1", "SECONDS": "10"},
         {"ROUNDS": "1", "SECONDS": "2", "PEERS": "3"},
     ),
-    Part("fifty", "bench.fifty", 90, 0),
+    Part("fifty", "bench.fifty", 90, 0, {}, {"TOPOLOGY": "reflectors"}),
     Part("change", "bench.change", 90, 10, {}, {"SIZES": "1000 10000", "REFLECTORS": "1000/20", "CHANGES": "3"}),
     Part("edit", "bench.edit", 110, 10, {"EDITS": "3"}, {"SIZES": "100 1000", "EDITS": "2"}),
     Part(

@@ -160,7 +160,7 @@ class Supervisor:
         if self._channel is None or not self._attached:
             return
         try:
-            self._channel.write(joined(line for command in commands for line in self._orphaned.lines(command)))
+            self._channel.write(joined(order for command in commands for order in self._orphaned.orders(command)))
         except Lost as lost:
             self._detach(str(lost))
 

@@ -477,7 +477,8 @@ def test_commands_for_one_peer_name_it() -> None:
 
 
 def sent(orphaned: OrphanedRoutes, *commands: SpeakerCommand) -> list[str]:
-    return [text for command in commands for text in orphaned.lines(command)]
+    orders = (order for command in commands for order in orphaned.orders(command))
+    return [f"{f'neighbor {peer} ' if peer else ''}{text}\n" for peer, text in orders]
 
 
 def test_routes_of_a_dead_agent_are_withdrawn_before_end_of_rib() -> None:
