@@ -195,7 +195,9 @@ class Follower:
             links = [link for link in kernel.snapshot.links_with(address) if link != LOOPBACK]
             if links:
                 return links[0]
-        near = (link for item in sender.snapshot.addresses for link in kernel.snapshot.links_beside(item.address.address))
+        near = (
+            link for item in sender.snapshot.addresses for link in kernel.snapshot.links_beside(item.address.address)
+        )
         return next((link for link in near if link != LOOPBACK), _default_link(kernel, destination))
 
 

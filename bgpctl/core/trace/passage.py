@@ -20,7 +20,7 @@ from bgpctl.core.cluster.reasons import Reason
 from bgpctl.core.fabric.encapsulations import behind
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.fib import ResolvedNextHop
-from bgpctl.core.net.objects import PROTOCOL, Decap, InnerFilter, Key, Link, Plain, Route, RouteType, key_of
+from bgpctl.core.net.objects import PROTOCOL, Decap, InnerFilter, Key, Link, Masquerade, Route, RouteType, key_of
 from bgpctl.core.trace.netfilter import Fate, Passing, Verdict, fate, translation
 from bgpctl.core.trace.packet import IPIP, TCP, UDP, Packet, echo_protocol
 from bgpctl.core.trace.reading import Kernel
@@ -42,6 +42,8 @@ from bgpctl.core.trace.steps import (
 )
 
 _MULTICAST: Final = {4: Prefix.parse("224.0.0.0/4"), 6: Prefix.parse("ff00::/8")}
+SOURCE_NAT: Final = 100
+"""NF_IP_PRI_NAT_SRC, the priority of our chain (kernel/masquerade.py)."""
 _BPF: Final = "bpf"
 _MOST_TUNNELS: Final = 4
 """Tunnels in tunnels; the kernel stops at about that depth too (RECURSION_LIMIT)."""
@@ -84,7 +86,7 @@ class _Walk:
         if hop is None:
             self._receive(packet, LOOPBACK)
             return
-        self._pass_size(packet, route, hop, made=True)
+        self._pass_size(packet, route, hop)
         self._pass_chains("output", packet, leaves=hop.link)
         self._leave(packet, hop, depth)
 
@@ -200,10 +202,7 @@ class _Walk:
         self._pass_chains("forward", packet, arrives, hop.link)
         self._leave(packet, hop, 0)
 
-    def _pass_size(
-        self, packet: Packet, route: Route | None, hop: ResolvedNextHop, *, made: bool = False, outer: bool = False
-    ) -> None:
-        del made
+    def _pass_size(self, packet: Packet, route: Route | None, hop: ResolvedNextHop, *, outer: bool = False) -> None:
         link = self._kernel.link(hop.link)
         metric = self._kernel.details(route).mtu_bytes if route else 0
         most = metric or (link.mtu_bytes if link else 0)
@@ -239,16 +238,22 @@ class _Walk:
     # Translation --------------------------------------------------------------------------------------------
 
     def _translated(self, packet: Packet, hop: ResolvedNextHop) -> Packet:
-        """With the source that leaves: ours masquerade at the same priority as others usually do."""
+        """With the source that leaves: the first chain by priority that translates it, ours among them."""
+        passing = Passing(packet, leaves=hop.link)
+        chains = self._snapshot.chains
+        earlier = translation((item for item in chains if item.priority < SOURCE_NAT), "postrouting", passing)
+        if earlier:
+            return self._by_foreign(packet, hop, earlier)
         for wanted in self._snapshot.dataplane.masquerades:
             if wanted.version == packet.version and not packet.answers and _is_masqueraded(wanted, packet):
                 return self._with_source(packet, self._outside(packet, hop), wanted)
-        found = translation(self._snapshot.chains, "postrouting", Passing(packet, leaves=hop.link))
-        if found is None:
-            return packet
-        if found.verdict is Verdict.MASQUERADE:
-            return self._with_source(packet, self._outside(packet, hop), found)
-        self._unknown(_chain_name(found), "it may translate the source")
+        later = translation((item for item in chains if item.priority >= SOURCE_NAT), "postrouting", passing)
+        return self._by_foreign(packet, hop, later) if later else packet
+
+    def _by_foreign(self, packet: Packet, hop: ResolvedNextHop, found: Fate) -> Packet:
+        if found.verdict is not Verdict.MASQUERADE:
+            self._unknown(_chain_name(found), "it may translate the source")
+        return self._with_source(packet, self._outside(packet, hop), found)
 
     def _outside(self, packet: Packet, hop: ResolvedNextHop) -> Address:
         if packet.version == 6:
@@ -258,13 +263,11 @@ class _Walk:
             self._break(Break.NO_SOURCE, hop.link)
         return found
 
-    def _with_source(self, packet: Packet, outside: Address, by: object) -> Packet:
+    def _with_source(self, packet: Packet, outside: Address, by: Masquerade | Fate) -> Packet:
         self.translations.append(Translation(self._kernel.name, packet.destination, packet.source, outside))
-        foreign = isinstance(by, Fate)
         suspect = Cause(Break.FOREIGN_MASQUERADE, by) if isinstance(by, Fate) else None
-        subject = by if foreign else next(iter(self._snapshot.dataplane.masquerades), None)
         changed = packet._replace(source=outside)
-        self._add(StepCode.TRANSLATED, changed, subject=subject, suspect=suspect)  # type: ignore[arg-type]
+        self._add(StepCode.TRANSLATED, changed, subject=by, suspect=suspect)
         return changed
 
     # Tunnels ------------------------------------------------------------------------------------------------
@@ -370,6 +373,10 @@ class _Walk:
 
     def _pass_chains(self, hook: str, packet: Packet, arrives: str = "", leaves: str = "") -> None:
         found = fate(self._snapshot.chains, hook, Passing(packet, arrives, leaves))
+        if found is None or found.verdict is Verdict.OTHER:
+            for unread in self._snapshot.unread:
+                if unread.prefix is None:
+                    raise _Ends(Unknown(unread))
         if found is None:
             return
         if found.verdict is Verdict.OTHER:
@@ -401,6 +408,8 @@ def passage(
     What the kernel does with the packet.
 
     Args:
+        kernel: of one node.
+        packet: as it arrives or is made.
         arrives: the link by which it comes, empty if that is not known; None: it is made here.
         choice: which next hop it takes of several.
         reasons: of objects of ours, by key.
@@ -427,16 +436,12 @@ def lets_in(wanted: InnerFilter, packet: Packet) -> bool:
     return sent and (to_us or (echo and packet.destination in wanted.own))
 
 
-def _is_masqueraded(wanted: object, packet: Packet) -> bool:
-    sources, inside, bgp = wanted.sources, wanted.inside, wanted.bgp_ports  # type: ignore[attr-defined]
-    keeps = packet.protocol == TCP and packet.ports is not None and packet.ports[1] in bgp
-    leaves = not any(prefix.holds(packet.destination) for prefix in inside)
-    return leaves and not keeps and any(prefix.holds(packet.source) for prefix in sources)
+def _is_masqueraded(wanted: Masquerade, packet: Packet) -> bool:
+    keeps = packet.protocol == TCP and packet.ports is not None and packet.ports[1] in wanted.bgp_ports
+    leaves = not any(prefix.holds(packet.destination) for prefix in wanted.inside)
+    return leaves and not keeps and any(prefix.holds(packet.source) for prefix in wanted.sources)
 
 
 def _chain_name(found: Fate) -> str:
     handle = f" rule {found.rule.handle}" if found.rule else ""
     return f"chain {found.chain.family} {found.chain.table} {found.chain.name}{handle}"
-
-
-_ = Plain

@@ -39,7 +39,9 @@ def refusal(kernel: Kernel, packet: Packet, link: str, leaves: str) -> Cause | U
 
 def _has_rules(kernel: Kernel) -> bool:
     """True if rules were added (fib_has_custom_rules): it stays so until the namespace ends, which is not seen."""
-    return any(rule.version == 4 and (rule.priority, rule.table) not in _DEFAULT for rule in kernel.snapshot.dataplane.rules)
+    return any(
+        rule.version == 4 and (rule.priority, rule.table) not in _DEFAULT for rule in kernel.snapshot.dataplane.rules
+    )
 
 
 _DEFAULT: Final = frozenset({(0, LOCAL_TABLE), (32766, MAIN_TABLE), (32767, 253)})

@@ -46,13 +46,11 @@ class RouteDetails(NamedTuple):
         hops: link and gateway of each of several next hops; empty if there is one, or a next-hop object.
         source: the address that local packets get by it (`src`).
         mtu_bytes: the metric `mtu`; 0 for none.
-        order: its place among the routes of a dump: of routes with one key the first is used.
     """
 
     hops: tuple[tuple[str | None, Address | None], ...] = ()
     source: Address | None = None
     mtu_bytes: int = 0
-    order: int = 0
 
 
 class Unread(NamedTuple):
