@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from bgpctl.core.net.addresses import Prefix
-from bgpctl.core.trace.netfilter import Chain, Condition, Field, Rule, Values, Verdict
+from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.trace.netfilter import Chain, Condition, Field, Rule, Value, Values, Verdict
 
 _FAMILIES: Final = frozenset({"ip", "ip6", "inet"})
 _PROTOCOLS: Final = {
@@ -171,10 +171,12 @@ def _values(field: Field, right: Any, sets: Mapping[str, Any]) -> Values | None:
     return None if None in found else tuple(value for value in found if value is not None)
 
 
-def _value(field: Field, element: Any) -> Prefix | tuple[int, int] | str | None:
+def _value(field: Field, element: Any) -> Value | None:
     match field, element:
         case ((Field.SOURCE | Field.DESTINATION), {"prefix": {"addr": str(address), "len": int(length)}}):
             return Prefix.parse(f"{address}/{length}")
+        case ((Field.SOURCE | Field.DESTINATION), {"range": [str(low), str(high)]}):
+            return Address.parse(low), Address.parse(high)
         case ((Field.SOURCE | Field.DESTINATION), str()):
             return _prefix(element)
         case ((Field.ARRIVES | Field.LEAVES | Field.STATE), str()):

@@ -19,10 +19,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
-from bgpctl.core.fabric.ipip import Ipip
-from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.dataplane.effects import Put
 from bgpctl.core.dataplane.plan import NOT_WANTED
+from bgpctl.core.fabric.ipip import Ipip
+from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac, Prefix, Vni
 from bgpctl.core.net.objects import (
     Decap,
@@ -248,7 +248,6 @@ class TraceRig:
         self._conntrack.recv(1 << 16)
 
 
-
 _MAGIC: Final = b"trce"
 
 
@@ -291,7 +290,9 @@ def _ip(number: int, packet: Packet) -> bytes:
     if packet.version == 6:
         return struct.pack("!IHBB", 6 << 28, len(payload), packet.protocol, 64) + ends + payload
     fragment = 0x4000 if packet.df else 0
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), number & 0xFFFF, fragment, 64, packet.protocol, 0) + ends
+    head = (
+        struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), number & 0xFFFF, fragment, 64, packet.protocol, 0) + ends
+    )
     return head[:10] + struct.pack("!H", _checksum(head)) + head[12:] + payload
 
 
@@ -378,7 +379,19 @@ def tunnels() -> tuple[KernelObject, ...]:
         found.append(LinkAddress(link, InterfaceAddress(BLOCK.nth(at), 32)))
         found.append(Decap(link, "eth0", node, (MEMBER,)))
         found.append(InnerFilter(link, 4, (MEMBER,), (mine,), tuple(sorted(THEIR_BLOCK.values())), (BLOCK,)))
-    order = [Link, Sysctl, LinkAddress, InnerFilter, Decap, Masquerade, FdbEntry, Neighbour, NextHop, NextHopGroup, Route]
+    order = [
+        Link,
+        Sysctl,
+        LinkAddress,
+        InnerFilter,
+        Decap,
+        Masquerade,
+        FdbEntry,
+        Neighbour,
+        NextHop,
+        NextHopGroup,
+        Route,
+    ]
     return tuple(sorted(found, key=lambda item: order.index(type(item))))
 
 
@@ -395,4 +408,4 @@ def filters(text: str) -> None:
 
 
 def seeded(number: int) -> random.Random:
-    return random.Random(number)  # noqa: S311
+    return random.Random(number)

@@ -40,8 +40,9 @@ class Field(enum.Enum):
     OTHER = "other"
 
 
-Values: TypeAlias = tuple[Prefix | tuple[int, int] | str, ...]
-"""Prefixes for addresses, ranges with both ends for numbers, names for links and states; a name may end in `*`."""
+Value: TypeAlias = Prefix | tuple[Address, Address] | tuple[int, int] | str
+"""A prefix or a range of addresses, a range of numbers, each with both ends, or a link or state, which may end in `*`."""
+Values: TypeAlias = tuple[Value, ...]
 
 
 class Condition(NamedTuple):
@@ -231,10 +232,12 @@ def _value(field: Field, passing: Passing) -> Address | int | str | None:
             return None
 
 
-def _is(value: Address | int | str, wanted: Prefix | tuple[int, int] | str) -> bool:
+def _is(value: Address | int | str, wanted: Value) -> bool:
     match value, wanted:
         case Address(), Prefix():
             return wanted.holds(value)
+        case Address(), (Address() as lowest, Address() as highest):
+            return lowest <= value <= highest
         case int(), (int(low), int(high)):
             return low <= value <= high
         case str(), str():

@@ -84,11 +84,18 @@ class _Walk:
             self._add(StepCode.MADE, packet)
         route, hop = self._routed(packet, LOOPBACK)
         if hop is None:
-            self._receive(packet, LOOPBACK)
+            self._pass_loopback(packet)
             return
         self._pass_size(packet, route, hop)
         self._pass_chains("output", packet, leaves=hop.link)
         self._leave(packet, hop, depth)
+
+    def _pass_loopback(self, packet: Packet) -> None:
+        """A packet to this host itself goes out by the loopback link, and comes in by it."""
+        for hook in ("output", "postrouting"):
+            self._pass_chains(hook, packet, leaves=LOOPBACK)
+        self._pass_chains("prerouting", packet, arrives=LOOPBACK)
+        self._receive(packet, LOOPBACK)
 
     def arrive(self, packet: Packet, link: str) -> None:
         """A packet that arrives by a link; the link's name is empty where it is not known."""

@@ -25,8 +25,7 @@ _NO_SOURCES: Final = tuple(map(Prefix.parse, ("0.0.0.0/8", "127.0.0.0/8", "224.0
 
 
 def refusal(kernel: Kernel, packet: Packet, link: str, leaves: str) -> Cause | Unread | None:
-    """Why the source is refused; None if it is not. `leaves`: by which link the packet would go on."""
-    del leaves
+    """Why the source is refused; None if it is not. `leaves`: by which link the packet would go on, if it would."""
     if packet.version == 6:
         return None
     if any(prefix.holds(packet.source) for prefix in _NO_SOURCES):
@@ -34,7 +33,7 @@ def refusal(kernel: Kernel, packet: Packet, link: str, leaves: str) -> Cause | U
     level = kernel.snapshot.reverse_path_filter(link)
     if level == 0 and not _has_rules(kernel):
         return _of_a_stranger(kernel, packet, link)
-    return _looked_up(kernel, packet, link, level)
+    return _looked_up(kernel, packet, link, leaves, level)
 
 
 def _has_rules(kernel: Kernel) -> bool:
@@ -53,9 +52,10 @@ def _of_a_stranger(kernel: Kernel, packet: Packet, link: str) -> Cause | None:
     return Cause(Break.MARTIAN, packet.source)
 
 
-def _looked_up(kernel: Kernel, packet: Packet, link: str, level: int) -> Cause | Unread | None:
+def _looked_up(kernel: Kernel, packet: Packet, link: str, leaves: str, level: int) -> Cause | Unread | None:
     back = packet._replace(source=packet.destination, destination=packet.source)
-    found = kernel.lookup(Lookedup(back, LOOPBACK))
+    # The answer is taken to arrive where this packet would leave.
+    found = kernel.lookup(Lookedup(back, leaves or LOOPBACK))
     if found.conditional:
         return Unread(f"rule {found.conditional[0].priority}", f"it asks for {found.conditional[0].selector}")
     route = found.route
