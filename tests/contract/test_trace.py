@@ -12,6 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -59,7 +60,7 @@ TYPES: Final = ("unicast",) * 8 + ("blackhole", "unreachable", "prohibit", "thro
 WORLD: Final = {4: Prefix.parse("11.0.0.0/8"), 6: Prefix.parse("2001:db8::/32")}
 USUAL_TABLES: Final = frozenset({LOCAL_TABLE, MAIN_TABLE, DEFAULT_TABLE})
 PLAIN_RULE: Final = "rule add priority 30000 from 198.18.0.0/15 lookup 77"
-"""There is always one from the second round on: the kernel remembers that there were rules, and nobody can read that."""
+"""There is always one from the second round on: the kernel remembers that there were rules, which nobody can read."""
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +121,7 @@ def undo() -> None:
 
 
 def write(name: str, value: str) -> None:
-    with open(f"/proc/sys/{name}", "w") as file:
-        file.write(value)
+    Path("/proc/sys", name).write_text(value)
 
 
 def routes(choose: random.Random, version: int) -> Iterator[str]:
@@ -179,13 +179,11 @@ def chain(choose: random.Random, hook: str) -> str:
     if choose.random() < (0.1 if hook in REJECTING else 0.6):
         return ""
     policy = "drop" if hook == "forward" and choose.random() < 0.1 else "accept"
-    lines = (
-        f"{condition(choose, hook)} {choose.choice(('drop', 'accept', 'reject', 'reject') if hook in REJECTING else ('drop', 'accept'))}"
-        for _ in range(3)
-    )
+    verdicts = ("drop", "accept", "reject", "reject") if hook in REJECTING else ("drop", "accept")
+    lines = "; ".join(f"{condition(choose, hook)} {choose.choice(verdicts)}" for _ in range(3))
     passes = "ct state established,related accept;" if choose.random() < 0.5 else ""
-    marks = "meta l4proto { 4, 17, 58 } accept;"
-    return f"chain {hook} {{ type filter hook {hook} priority 10; policy {policy}; {passes} {marks} {'; '.join(lines)}; }}\n"
+    head = f"type filter hook {hook} priority 10; policy {policy}; {passes} meta l4proto {{ 4, 17, 58 }} accept;"
+    return f"chain {hook} {{ {head} {lines}; }}\n"
 
 
 REJECTING: Final = frozenset({"forward", "input", "output"})

@@ -159,7 +159,7 @@ class TraceRig:
     # Receiving ----------------------------------------------------------------------------------------------
 
     def settle(self, expected: Mapping[int, frozenset[Arrival]]) -> None:
-        """Until all that is expected has arrived, or the deadline is over; and what was sent before has been dealt with."""
+        """Until all that is expected has arrived or the deadline is over, and all that was sent has been dealt with."""
         until_s = time.monotonic() + DEADLINE_S
         while True:
             for _ in range(3):  # a tunnel's packets go through a queue of their own in between
@@ -228,7 +228,7 @@ class TraceRig:
         self._netlink.send(pack(Request(encode.RTM_GETROUTE, 0, body), 1))
         (message,) = messages(self._netlink.recv(1 << 16))
         if message.type == 2:
-            return -struct.unpack_from("=i", message.body)[0]
+            return -int(struct.unpack_from("=i", message.body)[0])
         return self._answer(message.body)
 
     def _answer(self, body: bytes) -> tuple[str, Address | None] | int:
@@ -297,7 +297,7 @@ def _ip(number: int, packet: Packet) -> bytes:
 
 
 def _checksum(octets: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(octets) // 2}H", octets))
+    total: int = sum(struct.unpack(f"!{len(octets) // 2}H", octets))
     total = (total >> 16) + (total & 0xFFFF)
     return ~(total + (total >> 16)) & 0xFFFF
 

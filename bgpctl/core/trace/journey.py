@@ -83,7 +83,7 @@ class Journey(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where a source address is: `arrives` None for a node's own, a link's name (empty if not known) for a workload's."""
+    """Where a source is: `arrives` None for a node's own, a link's name (empty if not known) for a workload's."""
 
     node: str
     arrives: str | None

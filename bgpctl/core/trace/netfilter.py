@@ -41,7 +41,7 @@ class Field(enum.Enum):
 
 
 Value: TypeAlias = Prefix | tuple[Address, Address] | tuple[int, int] | str
-"""A prefix or a range of addresses, a range of numbers, each with both ends, or a link or state, which may end in `*`."""
+"""A prefix, a range of addresses or of numbers with both ends, or a link or a state, which may end in `*`."""
 Values: TypeAlias = tuple[Value, ...]
 
 
@@ -106,9 +106,7 @@ class Passing(NamedTuple):
 
 
 class Fate(NamedTuple):
-    """
-    The end of a packet in one chain. `rule` None: the policy. `verdict` ACCEPT passes, OTHER is not known.
-    """
+    """The end of a packet in one chain. `rule` None: the policy. `verdict` ACCEPT passes, OTHER is not known."""
 
     chain: Chain
     verdict: Verdict

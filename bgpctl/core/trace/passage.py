@@ -238,7 +238,8 @@ class _Walk:
     def _out(self, packet: Packet, link: Link, gateway: Address) -> None:
         state = self._snapshot.neighbours.get((link.name, gateway))
         if state is Neighbour.FAILED:
-            self._break(Break.NEIGHBOUR_SILENT, gateway, link.name)
+            beside = link.name in self._snapshot.links_beside(gateway)
+            self._break(Break.NEIGHBOUR_SILENT if beside else Break.NOT_ON_LINK, gateway, link.name)
         self._add(StepCode.LEAVES, packet, link.name, gateway=gateway)
         raise _Ends(Leaves(link.name, gateway, packet))
 

@@ -2,7 +2,7 @@
 The check of a packet's source when it arrives (fib_validate_source). IPv6 has none.
 
 A source that is this host's own is refused always. With rp_filter 1 the route back to the source has to lead by the
-link that the packet came by, with 2 by any. With 0, and where no rules or local routes were added, no route is looked up.
+link that the packet came by, with 2 by any. With 0, and where no rules were added, no route is looked up.
 
 Refuses to know: what the packet is for.
 """

@@ -1,6 +1,6 @@
 """
-The selectors of a policy rule against a packet: `from`, `iif`, `fwmark` and the others of ip-rule(8), as core/net/objects
-has them, in words.
+The selectors of a policy rule against a packet: `from`, `iif`, `fwmark` and others of ip-rule(8), in words as a rule
+has them (core/net/objects.py).
 
 Refuses to know: destinations and tables (core/net/fib.py).
 """

@@ -22,7 +22,7 @@ from bgpctl.core.trace.netfilter import Chain
 
 
 class OwnAddress(NamedTuple):
-    """An address of a link, in the kernel's order. `secondary`: an earlier one has the same network (IFA_F_SECONDARY)."""
+    """An address of a link. `secondary`: an earlier one has the same network (IFA_F_SECONDARY)."""
 
     link: str
     address: InterfaceAddress

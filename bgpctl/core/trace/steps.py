@@ -48,6 +48,7 @@ class Break(enum.Enum):
     NO_LINK = "no-link"
     NO_NEIGHBOUR = "no-neighbour"
     NEIGHBOUR_SILENT = "neighbour-silent"
+    NOT_ON_LINK = "not-on-link"
     NO_TUNNEL_END = "no-tunnel-end"
     TOO_BIG = "too-big"
     OUTER_TOO_BIG = "outer-too-big"
