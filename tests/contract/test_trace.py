@@ -40,7 +40,7 @@ from tests.contract.trace_rig import (
     STRANGER,
     THEIR_BLOCK,
     VXLAN,
-    WORKLOAD,
+    WORKLOADS,
     Arrival,
     TraceRig,
 )
@@ -224,8 +224,9 @@ def compare(rig: TraceRig, choose: random.Random, number: int, mattered: Counter
     rig.arrived.clear()
     wrong: list[str] = []
     said: dict[int, tuple[Packet, str | None, list[Passage]]] = {}
+    used: set[Address] = set()
     for index in range(PER_ROUND):
-        packet, arrives = some_packet(choose)
+        packet, arrives = another_packet(choose, used)
         found = followed(kernel, packet, arrives)
         said[number * PER_ROUND + index + 1] = packet, arrives, found
         if packet.inner is None:
@@ -239,6 +240,22 @@ def compare(rig: TraceRig, choose: random.Random, number: int, mattered: Counter
     return wrong
 
 
+def another_packet(choose: random.Random, used: set[Address]) -> tuple[Packet, str | None]:
+    """To where none was sent: two from one masqueraded address to one destination would be one connection."""
+    while True:
+        packet, arrives = some_packet(choose)
+        innermost = packet.inner or packet
+        if innermost.destination not in used:
+            used.update({innermost.destination} - OWN_ADDRESSES)
+            return packet, arrives
+
+
+OWN_ADDRESSES: Final = frozenset(address for own in OWN.values() for address in own.values()) | {
+    BLOCK.nth(0),
+    BLOCK.nth(1),
+}
+
+
 def some_packet(choose: random.Random) -> tuple[Packet, str | None]:
     """Of any origin: by one of the links, out of a tunnel, or made here."""
     version, size = choose.choice((4, 4, 6)), choose.choice((100, 100, 100, 1350, 1450, 1500))
@@ -249,7 +266,13 @@ def some_packet(choose: random.Random) -> tuple[Packet, str | None]:
     if origin < 0.4:
         source = OWN[choose.choice(LINKS)][version]
         return Packet(source, destination, size, df, PROTOCOL, mark=choose.choice((0, 0, 1))), None
-    source = some_address(choose, version) if choose.random() < 0.85 else WORKLOAD if version == 4 else OWN["eth0"][6]
+    source = (
+        some_address(choose, version)
+        if choose.random() < 0.85
+        else WORKLOADS.nth(1)
+        if version == 4
+        else OWN["eth0"][6]
+    )
     if version == 4 and choose.random() < 0.4:
         source, destination = BLOCK.nth(choose.randrange(6, 60)), outside_or_theirs(choose)
     # A veth takes nothing that is larger than its own MTU, which eth1's may be smaller than the far end's.
@@ -273,10 +296,11 @@ def some_address(choose: random.Random, version: int) -> Address:
 
 def tunnelled(choose: random.Random) -> tuple[Packet, str]:
     """From the member or a stranger, with what a member may send or not."""
+    workload = WORKLOADS.nth(choose.randrange(WORKLOADS.size))
     theirs = choose.choice(tuple(THEIR_BLOCK.values())).nth(choose.randrange(2, 60))
     source = choose.choice((theirs, theirs, theirs, BLOCK.nth(9), some_address(choose, 4)))
     destination = choose.choice(
-        (WORKLOAD, WORKLOAD, BLOCK.nth(0), BLOCK.nth(1), OWN["eth0"][4], some_address(choose, 4))
+        (workload, workload, BLOCK.nth(0), BLOCK.nth(1), OWN["eth0"][4], some_address(choose, 4))
     )
     inner = Packet(source, destination, 100, df=True, protocol=PROTOCOL)
     outer = choose.choice((MEMBER, MEMBER, MEMBER, STRANGER))

@@ -79,7 +79,8 @@ TUNNEL_GATEWAY: Final = Address.parse("10.244.2.0")
 POOL: Final = Prefix.parse("10.244.0.0/16")
 BLOCK: Final = Prefix.parse("10.244.1.0/26")
 THEIR_BLOCK: Final = {"tunl0": Prefix.parse("10.244.2.0/26"), "vxlan.bgpctl": Prefix.parse("10.244.3.0/26")}
-WORKLOAD: Final = Address.parse("10.244.1.5")
+WORKLOADS: Final = Prefix.parse("10.244.1.32/27")
+"""Behind a gateway of eth1, so that each may have packets."""
 
 
 class Arrival(NamedTuple):
@@ -370,7 +371,7 @@ def tunnels() -> tuple[KernelObject, ...]:
         NextHopGroup(0x43000001, (0x42000003, 0x42000004)),
         Route(THEIR_BLOCK["tunl0"], next_hop=0x42000001),
         Route(THEIR_BLOCK["vxlan.bgpctl"], next_hop=0x42000002),
-        Route(WORKLOAD.host_prefix, next_hop=0x42000003),
+        Route(WORKLOADS, next_hop=0x42000003),
         Masquerade((POOL,), (POOL,), (10000, 20000)),
     ]
     for at, link in enumerate(("tunl0", "vxlan.bgpctl")):
