@@ -25,13 +25,13 @@ from bgpctl.core.net.objects import (
     RouteType,
     Rule,
 )
-from bgpctl.core.trace.announced import Missing, Obstacle
+from bgpctl.core.trace.announced import Obstacle, ObstacleCode
 from bgpctl.core.trace.journey import Journey
 from bgpctl.core.trace.netfilter import Fate
-from bgpctl.core.trace.packet import ICMP, ICMPV6, IPIP, TCP, UDP, Packet
+from bgpctl.core.trace.packet import ICMP, ICMPV6, IP_IN_IP, TCP, UDP, Packet
 from bgpctl.core.trace.steps import Break, Broken, Cause, Delivered, Step, StepCode, Subject, Unknown
 
-_PROTOCOLS: Final = {ICMP: "ICMP", ICMPV6: "ICMPv6", IPIP: "IPIP", TCP: "TCP", UDP: "UDP"}
+_PROTOCOLS: Final = {ICMP: "ICMP", ICMPV6: "ICMPv6", IP_IN_IP: "IP in IP", TCP: "TCP", UDP: "UDP"}
 _TABLES: Final = {DEFAULT_TABLE: "default", MAIN_TABLE: "main", LOCAL_TABLE: "local"}
 _MAKERS: Final = {2: "kernel", 3: "boot", 4: "static", 9: "ra", 11: "zebra", 12: "bird", 16: "dhcp", 186: "bgp"}
 """Of rt_protos.d, those that are often met."""
@@ -270,19 +270,18 @@ _NEXT: Final[Mapping[Break, Callable[[Cause], str]]] = {
 
 # What is not there -------------------------------------------------------------------------------------------------
 
-_OBSTACLES: Final[Mapping[Obstacle, str]] = {
-    Obstacle.NO_POOL: "no pool contains it",
-    Obstacle.NO_BLOCK: "no node has a block of pool {detail} for it",
-    Obstacle.NO_BGP: "pool {detail} is routed by BGP, and there is none",
-    Obstacle.NO_SESSION: "no BGP session brings routes of {peer} to {at}",
-    Obstacle.EXPORT_DISABLED: "pool {detail} has disableBGPExport: {at} does not announce it to {peer}",
-    Obstacle.EXPORT_FILTER: "filter {detail} keeps {at} from announcing it to {peer}",
-    Obstacle.NOT_ANNOUNCED: "{at} does not announce it to {peer}",
-    Obstacle.ROUTER: "it can only come by router {peer}, which was not asked",
+_OBSTACLES: Final[Mapping[ObstacleCode, str]] = {
+    ObstacleCode.NO_POOL: "no pool contains it",
+    ObstacleCode.NO_BLOCK: "no node has a block of pool {detail} for it",
+    ObstacleCode.NO_SESSION: "no BGP session brings routes of {peer} to {at}",
+    ObstacleCode.EXPORT_DISABLED: "pool {detail} has disableBGPExport: {at} does not announce it to {peer}",
+    ObstacleCode.EXPORT_FILTER: "filter {detail} keeps {at} from announcing it to {peer}",
+    ObstacleCode.NOT_ANNOUNCED: "{at} does not announce it to {peer}",
+    ObstacleCode.ROUTER: "it can only come by router {peer}, which was not asked",
 }
 
 
-def missing(found: Missing, destination: Address) -> dict[str, Any]:
+def missing(found: Obstacle, destination: Address) -> dict[str, Any]:
     """Why a node has no route to a destination, and where the files say so."""
     if found.rejection:
         text = f"{found.at} rejects the path from {found.peer}: {bgp_words.rejection(found.rejection)}"

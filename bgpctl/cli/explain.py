@@ -130,10 +130,10 @@ def _part(intent: Intent, journey: Journey) -> dict[str, Any]:
     """A journey, and why there is no route of ours where it does not end well."""
     body = trace_words.journey(journey, intent)
     first = journey.steps[0] if journey.steps else None
-    lacking = (
+    kept_back = (
         first and not isinstance(journey.end, Delivered) and obstacle(intent, first.node, first.packet.destination)
     )
-    missing = trace_words.missing(lacking, first.packet.destination) if first and lacking else None
+    missing = trace_words.missing(kept_back, first.packet.destination) if first and kept_back else None
     return {**body, "missing": missing}
 
 

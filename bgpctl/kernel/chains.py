@@ -1,7 +1,7 @@
 """
 Chains of other programs, from nft's JSON (libnftables-json(5)) → nouns. Pure.
 
-What is not understood becomes a condition or a verdict OTHER, so that whoever asks hears that it is not known.
+What is not understood becomes a condition or a verdict OTHER, so that the answer is that it is not known.
 
 Refuses to know: what follows for a packet (core/trace/netfilter.py).
 """
@@ -18,7 +18,6 @@ _FAMILIES: Final = frozenset({"ip", "ip6", "inet"})
 _PROTOCOLS: Final = {
     "icmp": 1,
     "ipencap": 4,
-    "ipip": 4,
     "tcp": 6,
     "udp": 17,
     "gre": 47,
@@ -145,7 +144,7 @@ def _match(body: Mapping[str, Any], sets: Mapping[str, Any]) -> Iterator[Conditi
 
 
 def _left(left: Any) -> tuple[Field, int, tuple[Condition, ...]]:
-    """What is compared, in which IP version, and what is required beside it."""
+    """The field that is compared, its IP version, and the conditions that come with it."""
     match left:
         case {"meta": {"key": str(key)}} if key in _META:
             return _META[key], 0, ()

@@ -1,5 +1,5 @@
 """
-Everything of the calling thread's network namespace that decides about a packet, read when somebody asks and never
+Everything of the calling thread's network namespace that decides about a packet, read on demand and never
 written: what `LinuxKernel.observe` has, and beside it the local table, details of routes, neighbours that do not
 answer, addresses in their order, switches, and the chains of other programs.
 

@@ -1,5 +1,5 @@
 """
-What trace says of a packet against the running kernel: `ip route get`, and packets that are sent and captured.
+Answers of trace against the running kernel: `ip route get`, and packets that are sent and captured.
 
 Each round makes the node anew from a random number: routes of another program in three tables, rules, filters,
 sysctls, MTUs. Then packets with numbers are sent, and where each arrives is compared with what was said before.
@@ -22,7 +22,7 @@ from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import DEFAULT_TABLE, LOCAL_TABLE, MAIN_TABLE, Route
 from bgpctl.core.net.objects import PROTOCOL as OURS
 from bgpctl.core.trace.netfilter import Verdict
-from bgpctl.core.trace.packet import IPIP, UDP, Packet
+from bgpctl.core.trace.packet import IP_IN_IP, UDP, Packet
 from bgpctl.core.trace.passage import passage
 from bgpctl.core.trace.reading import Kernel
 from bgpctl.core.trace.snapshot import Snapshot
@@ -127,6 +127,8 @@ def write(name: str, value: str) -> None:
 def routes(choose: random.Random, version: int) -> Iterator[str]:
     """Of another program, over each other; a wide one that leads on, so that much arrives somewhere."""
     yield f"route add {WORLD[version]} via {gateway(choose, version)} proto 12 metric 300"
+    for table in (77, 100):
+        yield f"route add {inside(choose, WORLD[version], 1)} via {gateway(choose, version)} table {table} proto 12"
     for _ in range(14):
         kind, table = choose.choice(TYPES), choose.choice(TABLES)
         led = f"via {gateway(choose, version)}" if kind == "unicast" else ""
@@ -166,7 +168,7 @@ def rules(choose: random.Random, version: int) -> Iterator[str]:
         action = choose.choice(("lookup 77", "lookup 100", "lookup 77", "lookup 100", "prohibit", "blackhole"))
         if action in ("prohibit", "blackhole"):
             selector = f"to {inside(choose, WORLD[version], 4)}"
-        if choose.random() < 0.7:
+        if choose.random() < 0.98:
             yield f"rule add {selector} priority {priority} {action}"
 
 
@@ -258,13 +260,15 @@ OWN_ADDRESSES: Final = frozenset(address for own in OWN.values() for address in 
 
 def some_packet(choose: random.Random) -> tuple[Packet, str | None]:
     """Of any origin: by one of the links, out of a tunnel, or made here."""
-    version, size = choose.choice((4, 4, 6)), choose.choice((100, 100, 100, 1350, 1450, 1500))
+    version, size = choose.choice((4, 4, 6)), choose.choice((100, 100, 1350, 1450, 1500, 1500))
     df, destination = choose.random() < 0.7, some_address(choose, version)
     origin = choose.random()
     if origin < 0.2:
         return tunnelled(choose)
     if origin < 0.4:
         source = OWN[choose.choice(LINKS)][version]
+        if version == 4 and choose.random() < 0.4:
+            destination = choose.choice(tuple(THEIR_BLOCK.values())).nth(choose.randrange(2, 60))
         return Packet(source, destination, size, df, PROTOCOL, mark=choose.choice((0, 0, 1))), None
     source = (
         some_address(choose, version)
@@ -282,7 +286,7 @@ def some_packet(choose: random.Random) -> tuple[Packet, str | None]:
 
 
 def outside_or_theirs(choose: random.Random) -> Address:
-    if choose.random() < 0.6:
+    if choose.random() < 0.3:
         return some_address(choose, 4)
     return choose.choice(tuple(THEIR_BLOCK.values())).nth(choose.randrange(2, 60))
 
@@ -305,7 +309,7 @@ def tunnelled(choose: random.Random) -> tuple[Packet, str]:
     inner = Packet(source, destination, 100, df=True, protocol=PROTOCOL)
     outer = choose.choice((MEMBER, MEMBER, MEMBER, STRANGER))
     if choose.random() < 0.5:
-        return Packet(outer, OWN["eth0"][4], 120, df=True, protocol=IPIP, inner=inner), "eth0"
+        return Packet(outer, OWN["eth0"][4], 120, df=True, protocol=IP_IN_IP, inner=inner), "eth0"
     wire = tuple(sorted(VXLAN.wire().items()))
     return Packet(outer, OWN["eth0"][4], 150, False, UDP, (50000, VXLAN.port), inner=inner, wire=wire), "eth0"
 

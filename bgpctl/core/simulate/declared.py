@@ -1,5 +1,5 @@
 """
-The kernels that the files alone would make, for whoever follows packets through them (core/trace).
+The kernels that the files alone would make, through which packets are followed (core/trace).
 
 A node has one link with its address, a default route, and what the agent puts beside them. A block is routed if BGP
 brings it, by the policies and sessions of the files.
@@ -18,7 +18,7 @@ from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Key, Route
 from bgpctl.core.simulate.preview import assumed_kernel, converged, desired
-from bgpctl.core.trace.announced import Missing, missing, owner_of
+from bgpctl.core.trace.announced import Obstacle, missing, owner_of
 from bgpctl.core.trace.journey import Network
 from bgpctl.core.trace.snapshot import Snapshot, declared
 
@@ -56,8 +56,8 @@ def node_at(intent: Intent, address: Address) -> Node | None:
     return named or owner_of(intent, address.host_prefix)
 
 
-def obstacle(intent: Intent, name: str, destination: Address) -> Missing | None:
-    """What keeps the node from having a route to the destination, by the files; None for one outside all pools."""
+def obstacle(intent: Intent, name: str, destination: Address) -> Obstacle | None:
+    """The obstacle between the node and a route to the destination, by the files; None for one outside all pools."""
     node = intent.node(name)
     if node is None or intent.pool_of(destination.host_prefix) is None:
         return None

@@ -21,7 +21,7 @@ from bgpctl.core.bgp.path import Attributes, Path
 from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.bgp.session_policy import SessionPolicy
 from bgpctl.core.bgp.sessions import speaker_config
-from bgpctl.core.cluster.configuration import Backend, Node
+from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place
 from bgpctl.core.cluster.reasons import RejectCode, Rejection
@@ -29,12 +29,11 @@ from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.table import Table
 
 
-class Obstacle(enum.Enum):
+class ObstacleCode(enum.Enum):
     """Why a node has no route to a destination."""
 
     NO_POOL = "no-pool"
     NO_BLOCK = "no-block"
-    NO_BGP = "no-bgp"
     NO_SESSION = "no-session"
     EXPORT_DISABLED = "export-disabled"
     EXPORT_FILTER = "export-filter"
@@ -43,7 +42,7 @@ class Obstacle(enum.Enum):
     ROUTER = "router"
 
 
-class Missing(NamedTuple):
+class Obstacle(NamedTuple):
     """
     Attributes:
         at: the node that keeps it back, or has nothing.
@@ -53,7 +52,7 @@ class Missing(NamedTuple):
         rejection: of the import policy.
     """
 
-    code: Obstacle
+    code: ObstacleCode
     at: str
     peer: str = ""
     detail: str = ""
@@ -61,18 +60,16 @@ class Missing(NamedTuple):
     rejection: Rejection | None = None
 
 
-def missing(intent: Intent, node: Node, prefix: Prefix) -> Missing | None:
-    """What keeps the prefix from the node; None if it comes there, or is its own."""
+def missing(intent: Intent, node: Node, prefix: Prefix) -> Obstacle | None:
+    """The obstacle that keeps the prefix from the node; None if it comes there, or is its own."""
     pool = intent.pool_of(prefix)
     if pool is None:
-        return Missing(Obstacle.NO_POOL, node.name)
+        return Obstacle(ObstacleCode.NO_POOL, node.name)
     owner = owner_of(intent, prefix)
     if owner is None:
-        return Missing(Obstacle.NO_BLOCK, node.name, detail=pool.name, place=pool.place)
+        return Obstacle(ObstacleCode.NO_BLOCK, node.name, detail=pool.name, place=pool.place)
     if owner == node or not pool.by_bgp:
         return None
-    if intent.backend is not Backend.BIRD:
-        return Missing(Obstacle.NO_BGP, node.name, detail=pool.name, place=pool.place)
     return _Spread(intent, prefix).from_to(owner, node)
 
 
@@ -90,9 +87,9 @@ class _Spread:
         self._prefix = prefix
         self._policies: dict[str, Policy] = {}
 
-    def from_to(self, owner: Node, node: Node) -> Missing | None:
+    def from_to(self, owner: Node, node: Node) -> Obstacle | None:
         """By as few sessions as possible. The obstacle that is named is that of the first one."""
-        first: Missing | None = None
+        first: Obstacle | None = None
         has: dict[str, Candidate | None] = {owner.name: None}
         frontier = [owner]
         while frontier:
@@ -102,7 +99,7 @@ class _Spread:
                     if receiver.name in has:
                         continue
                     found = self._over(sender, receiver, session, has[sender.name])
-                    if isinstance(found, Missing):
+                    if isinstance(found, Obstacle):
                         first = first or (found if receiver == node else None)
                         continue
                     if receiver == node:
@@ -110,7 +107,7 @@ class _Spread:
                     has[receiver.name] = found
                     following.append(receiver)
             frontier = following
-        return first or self._by_router(owner, node) or Missing(Obstacle.NO_SESSION, node.name, owner.name)
+        return first or self._by_router(owner, node) or Obstacle(ObstacleCode.NO_SESSION, node.name, owner.name)
 
     def _receivers(self, sender: Node, wanted: Node) -> Iterator[tuple[Node, SessionPolicy]]:
         """The members at the other ends: the wanted one, and those that pass paths on, to members of other ASes too."""
@@ -122,16 +119,16 @@ class _Spread:
 
     def _over(
         self, sender: Node, receiver: Node, session: SessionPolicy, learned: Candidate | None
-    ) -> Candidate | Missing:
+    ) -> Candidate | Obstacle:
         attributes = self._exported(sender, session, learned)
-        if isinstance(attributes, Missing):
+        if isinstance(attributes, Obstacle):
             return attributes
         ends = self._policy(receiver).session_policies.values()
         end = next(
             (item for item in ends if item.member == sender and item.session.version == self._prefix.version), None
         )
         if end is None:
-            return Missing(Obstacle.NO_SESSION, receiver.name, sender.name)
+            return Obstacle(ObstacleCode.NO_SESSION, receiver.name, sender.name)
         own = sender.underlay(self._prefix.version)
         hop = attributes.next_hop or (own.address if own else None)
         path = Path(
@@ -144,14 +141,14 @@ class _Spread:
             originator=attributes.originator,
             cluster_list=attributes.cluster_list,
         )
-        judged = verdict(self._policy(receiver).ownership, end, path)
-        if isinstance(judged, Rejection):
-            place = self._filter_place(end, judged)
-            return Missing(Obstacle.IMPORT, receiver.name, sender.name, judged.detail, place, judged)
+        accepted = verdict(self._policy(receiver).ownership, end, path)
+        if isinstance(accepted, Rejection):
+            place = self._filter_place(end, accepted)
+            return Obstacle(ObstacleCode.IMPORT, receiver.name, sender.name, accepted.detail, place, accepted)
         peer = end.session.peer
-        return Candidate(peer, end.session.peer_asn, internal=end.internal, received=Received(judged, 0.0))
+        return Candidate(peer, end.session.peer_asn, internal=end.internal, received=Received(accepted, 0.0))
 
-    def _exported(self, sender: Node, session: SessionPolicy, learned: Candidate | None) -> Attributes | Missing:
+    def _exported(self, sender: Node, session: SessionPolicy, learned: Candidate | None) -> Attributes | Obstacle:
         choices = Table[Choice]() if learned is None else Table[Choice]().changed({self._prefix: Choice(learned)})
         paths = announceable(choices)
         attributes = self._routes(sender, session, paths).get(self._prefix)
@@ -162,11 +159,11 @@ class _Spread:
         match = on_export(session.filters, subject)
         if match and not match.rule.accept:
             place = next((item.place for item in session.filters if item.name == match.filter), None)
-            return Missing(Obstacle.EXPORT_FILTER, sender.name, peer, match.filter, place)
+            return Obstacle(ObstacleCode.EXPORT_FILTER, sender.name, peer, match.filter, place)
         pool = self._intent.pool_of(self._prefix)
         if pool and pool.disable_bgp_export:
-            return Missing(Obstacle.EXPORT_DISABLED, sender.name, peer, pool.name, pool.place)
-        return Missing(Obstacle.NOT_ANNOUNCED, sender.name, peer)
+            return Obstacle(ObstacleCode.EXPORT_DISABLED, sender.name, peer, pool.name, pool.place)
+        return Obstacle(ObstacleCode.NOT_ANNOUNCED, sender.name, peer)
 
     def _routes(self, sender: Node, session: SessionPolicy, paths: Announceable) -> Mapping[Prefix, Attributes]:
         read = ExportInput(self._policy(sender), paths, _no_link, draining=False, accepts={})
@@ -177,19 +174,21 @@ class _Spread:
             return None
         return next((item.place for item in end.filters if item.name == rejection.detail), None)
 
-    def _by_router(self, owner: Node, node: Node) -> Missing | None:
+    def _by_router(self, owner: Node, node: Node) -> Obstacle | None:
         """Both have a session with a router outside: what that passes on is not known."""
         ends = [
             [item.session.name for item in self._policy(end).session_policies.values() if item.member is None]
             for end in (owner, node)
         ]
-        return Missing(Obstacle.ROUTER, node.name, ends[1][0]) if all(ends) else None
+        return Obstacle(ObstacleCode.ROUTER, node.name, ends[1][0]) if all(ends) else None
 
     def _policy(self, node: Node) -> Policy:
         if node.name not in self._policies:
             config = speaker_config(self._intent, node.name)
             if config is None:
-                raise AssertionError("without BGP nothing is announced")
+                raise AssertionError(
+                    "a pool that is routed by BGP with blocks needs BGP: the reader refuses it otherwise"
+                )
             self._policies[node.name] = Policy.of(self._intent, node, config)
         return self._policies[node.name]
 

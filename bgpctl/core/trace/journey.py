@@ -1,5 +1,5 @@
 """
-A packet from node to node, until it is delivered, lost, or nobody can know; and the packet that answers it.
+A packet from node to node, until it is delivered or lost, or its fate is not known; and the packet that answers it.
 
 Each kernel answers for itself (passage.py). Between them lies the underlay, of which only the ends are read: a packet
 goes to the node that has the next hop's address; where a router that was not read has it, a tunnel's packet is taken
@@ -39,7 +39,7 @@ from bgpctl.core.trace.steps import (
 
 _MOST_NODES: Final = 16
 _MOST_CHOICES: Final = 64
-"""Next hops in all that are followed; with more nobody knows."""
+"""Next hops in all that are followed; with more the end is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,6 @@ class Network:
         snapshots: by node; None for one that was not asked.
         addresses: the underlay addresses of members, also of those that were not asked, by address.
         reasons: of objects of ours, by node and key.
-        blocks: the node of each prefix that the cluster file gives to one is asked of this: `owner(address)`.
     """
 
     snapshots: Mapping[str, Snapshot | None]
@@ -202,7 +201,7 @@ class Follower:
 
 
 def _at_destination(end: Leaves) -> End:
-    """On a connected network: nobody asked has the address, and its host is no node."""
+    """On a connected network: no node that was asked has the address."""
     if end.packet.inner is not None:
         return Unknown(Unread(str(end.next_hop), "it is no node that was asked"))
     return Delivered(end.packet, end.link)

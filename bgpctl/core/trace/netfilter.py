@@ -1,12 +1,12 @@
 """
-What the chains of other programs do with a packet, as far as their rules can be read.
+The fate of a packet in the chains of other programs, as far as their rules can be read.
 
 A hook's base chains are consulted by ascending priority. `accept` ends one chain, and the next one is consulted all the
 same; `drop` and `reject` are final (nft(8)). A rule that is not understood may match or not: then all that can follow
 is followed, and only an end that all have in common is an answer.
 
-Chains of type nat see the first packet of a connection alone. What they translate is reported; whoever follows the
-packet applies it.
+Chains of type nat see the first packet of a connection alone. What they translate is reported; passage.py
+applies it.
 
 Refuses to know: rates, quotas, sets that the kernel fills, helpers, flow tables, rules of iptables-legacy.
 """
@@ -25,7 +25,7 @@ _MOST_JUMPS: Final = 16
 
 
 class Field(enum.Enum):
-    """What of a packet a condition is about. OTHER: something that is not understood."""
+    """The part of a packet that a condition is about. OTHER: something that is not understood."""
 
     SOURCE = "saddr"
     DESTINATION = "daddr"
@@ -114,7 +114,7 @@ class Fate(NamedTuple):
 
 
 def fate(chains: Iterable[Chain], hook: str, passing: Passing) -> Fate | None:
-    """What ends the packet at this hook, or is not known of it, in the first chain where something does; else None."""
+    """The end of the packet at this hook, in the first chain that ends it or may; None if it passes."""
     for chain in _at(chains, hook, passing, kinds=("filter", "route")):
         ends = {(end.verdict, end.rule): end for end in _ends(chain, passing)}
         stopping = [end for end in ends.values() if end.verdict in _STOPPING]
@@ -196,7 +196,7 @@ def _all_hold(conditions: Iterable[Condition], passing: Passing) -> bool | None:
 
 
 def holds(condition: Condition, passing: Passing) -> bool | None:
-    """Whether it is true of the packet; None if that is not known."""
+    """True if the packet has what is asked; None if that is not known."""
     if condition.version and condition.version != passing.packet.version:
         return False
     value = _value(condition.field, passing)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from bgpctl.core.net.addresses import Address
 
 ICMP: Final = 1
-IPIP: Final = 4
+IP_IN_IP: Final = 4
 TCP: Final = 6
 UDP: Final = 17
 ICMPV6: Final = 58

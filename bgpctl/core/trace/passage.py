@@ -1,9 +1,9 @@
 """
-What one kernel does with one packet, from where it arrives or is made to where it leaves or ends.
+One packet in one kernel, from where it arrives or is made to where it leaves or ends.
 
 The order is the kernel's. Arriving: the tunnel's filter or the workloads' filter, prerouting, the route, the
 reverse-path filter. To be received: input, and out of a tunnel the packet inside begins again. To be sent on: the
-switch for forwarding, the size (ip_forward compares it before the hook), forward. Leaving: postrouting with its
+switch for forwarding, the size (ip_forward compares it before the hook), forward. On the way out: postrouting with its
 translations, then the device. A tunnel device makes an outer packet, which is routed anew as one that is made here.
 
 Whatever decides and is not known ends the passage as Unknown. So nothing after it is guessed.
@@ -22,7 +22,7 @@ from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.fib import ResolvedNextHop
 from bgpctl.core.net.objects import PROTOCOL, Decap, InnerFilter, Key, Link, Masquerade, Route, RouteType, key_of
 from bgpctl.core.trace.netfilter import Fate, Passing, Verdict, fate, translation
-from bgpctl.core.trace.packet import IPIP, TCP, UDP, Packet, echo_protocol
+from bgpctl.core.trace.packet import IP_IN_IP, TCP, UDP, Packet, echo_protocol
 from bgpctl.core.trace.reading import Kernel
 from bgpctl.core.trace.reverse_path import refusal
 from bgpctl.core.trace.selectors import LOOPBACK, Lookedup
@@ -45,6 +45,8 @@ _MULTICAST: Final = {4: Prefix.parse("224.0.0.0/4"), 6: Prefix.parse("ff00::/8")
 SOURCE_NAT: Final = 100
 """NF_IP_PRI_NAT_SRC, the priority of our chain (kernel/masquerade.py)."""
 _BPF: Final = "bpf"
+_HEADER_BYTES: Final = 20
+"""Of IPv4, without options."""
 _MOST_TUNNELS: Final = 4
 """Tunnels in tunnels; the kernel stops at about that depth too (RECURSION_LIMIT)."""
 
@@ -86,7 +88,7 @@ class _Walk:
         if hop is None:
             self._pass_loopback(packet)
             return
-        self._pass_size(packet, route, hop)
+        packet = self._pass_size(packet, route, hop)
         self._pass_chains("output", packet, leaves=hop.link)
         self._leave(packet, hop, depth)
 
@@ -132,7 +134,7 @@ class _Walk:
             inside = any(prefix.holds(packet.destination) for prefix in wanted.inside)
             by_port = {UDP: wanted.udp_ports, TCP: (wanted.bgp_port,)}.get(packet.protocol, ())
             is_tunnel = packet.ports and not inside and packet.ports[1] in by_port
-            if not leads or leads[0].link != link or packet.protocol == IPIP or is_tunnel:
+            if not leads or leads[0].link != link or packet.protocol == IP_IN_IP or is_tunnel:
                 self._break(Break.WORKLOAD_REFUSED, link)
 
     def _pass_reverse_path(self, packet: Packet, link: str, leaves: str) -> None:
@@ -205,20 +207,24 @@ class _Walk:
     def _forward(self, packet: Packet, arrives: str, route: Route | None, hop: ResolvedNextHop) -> None:
         if not self._snapshot.forwards(packet.version, arrives):
             self._break(Break.NOT_FORWARDING, arrives)
-        self._pass_size(packet, route, hop)
+        packet = self._pass_size(packet, route, hop)
         self._pass_chains("forward", packet, arrives, hop.link)
         self._leave(packet, hop, 0)
 
-    def _pass_size(self, packet: Packet, route: Route | None, hop: ResolvedNextHop, *, outer: bool = False) -> None:
+    def _pass_size(self, packet: Packet, route: Route | None, hop: ResolvedNextHop, *, outer: bool = False) -> Packet:
+        """The packet, or the first of its fragments."""
         link = self._kernel.link(hop.link)
         metric = self._kernel.details(route).mtu_bytes if route else 0
         most = metric or (link.mtu_bytes if link else 0)
         if not most or packet.size_bytes <= most:
-            return
+            return packet
         if not packet.may_be_cut:
             numbers = (("size", packet.size_bytes), ("mtu", most))
             self._break(Break.OUTER_TOO_BIG if outer else Break.TOO_BIG, hop.link, numbers=numbers)
+        # Fragments but for the last carry a multiple of eight octets (RFC 791).
+        packet = packet._replace(size_bytes=most - (most - _HEADER_BYTES) % 8)
         self._add(StepCode.CUT, packet, hop.link)
+        return packet
 
     def _leave(self, packet: Packet, hop: ResolvedNextHop, depth: int) -> None:
         self._pass_chains("postrouting", packet, leaves=hop.link)
@@ -294,7 +300,7 @@ class _Walk:
             remote,
             packet.size_bytes + behaviour.overhead_bytes(remote.version),
             df=packet.df and not wire,
-            protocol=UDP if wire else IPIP,
+            protocol=UDP if wire else IP_IN_IP,
             ports=(0, dict(wire)["port"]) if wire else None,
             inner=packet,
             wire=wire,
@@ -305,7 +311,8 @@ class _Walk:
         if hop is None:
             self._receive(outer, LOOPBACK)
             return
-        self._pass_size(outer._replace(df=outer.df or by_bpf), route, hop, outer=True)
+        # BPF writes the whole packet to the link, which drops what is too large.
+        outer = self._pass_size(outer._replace(df=outer.df or by_bpf), route, hop, outer=True)._replace(df=outer.df)
         if by_bpf:  # it hands the packet to the link itself, past all hooks
             self._leave_by_bpf(outer, hop)
         self._pass_chains("output", outer, leaves=hop.link)
@@ -413,7 +420,7 @@ def passage(
     known: Iterable[Translation] = (),
 ) -> Passage:
     """
-    What the kernel does with the packet.
+    All that the kernel does with the packet.
 
     Args:
         kernel: of one node.

@@ -20,7 +20,7 @@ _FLAGS: Final = frozenset({"l3mdev"})
 
 
 class Lookedup(NamedTuple):
-    """What a lookup is made for. `arrives`: the link by which the packet came, `lo` for one that is made here."""
+    """The subject of a lookup. `arrives`: the link by which the packet came, `lo` for one that is made here."""
 
     packet: Packet
     arrives: str = LOOPBACK

@@ -1,9 +1,9 @@
 """
 One kernel at one time, with all that decides about a packet: the dataplane that the agent observes, and what the agent
-has no need of, which is read only when somebody asks (kernel/snapshot.py).
+has no need of, which is read on demand (kernel/snapshot.py).
 
 What could not be read is listed in `unread`, so that an answer can name it. An empty tuple of chains means that there
-are none, not that nobody asked.
+are none, not that they were not read.
 
 Refuses to know: how it was read, packets.
 """
@@ -123,7 +123,7 @@ class Snapshot:
 
 
 def declared(dataplane: Dataplane) -> Snapshot:
-    """The kernel that is nothing but this dataplane: what the agent switches on is on, and nobody else has filters."""
+    """The kernel that is this dataplane alone: what the agent switches on is on, and no other program has filters."""
     addresses = sorted(dataplane.addresses, key=lambda item: (item.link, item.address))
     own = tuple(OwnAddress(item.link, item.address) for item in addresses)
     switches = {"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"}
@@ -132,5 +132,5 @@ def declared(dataplane: Dataplane) -> Snapshot:
 
 
 def unread_about(snapshot: Snapshot, destination: Address) -> Iterable[Unread]:
-    """What is not known about packets to the destination alone."""
+    """The unread parts that are about packets to the destination alone."""
     return (item for item in snapshot.unread if item.prefix and item.prefix.holds(destination))

@@ -22,7 +22,7 @@ from bgpctl.core.trace.snapshot import Unread
 
 
 class StepCode(enum.Enum):
-    """What happens to the packet."""
+    """An event of the packet."""
 
     MADE = "made"
     ARRIVES = "arrives"
@@ -130,7 +130,7 @@ class Broken(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """What decides is not known."""
+    """Something that decides is not known."""
 
     unread: Unread
 
