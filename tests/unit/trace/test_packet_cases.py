@@ -193,7 +193,7 @@ def sent(intent: Intent, live: Mapping[str, Snapshot], source: str, destination:
 
 
 def first_cause(found: Exchange) -> tuple[Cause, Journey]:
-    """What breaks first, else the first thing on the way that may be why."""
+    """The first suspicion or break."""
     for journey in filter(None, (found.there, found.back)):
         if journey.suspects:
             return journey.suspects[0], journey
