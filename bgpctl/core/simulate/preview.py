@@ -240,6 +240,13 @@ def converged(intent: Intent, node: Node, kernel: Dataplane) -> Dataplane:
     return _converged(_Members(intent), node, kernel)
 
 
+def desired(intent: Intent, node: Node, kernel: Dataplane) -> Desired:
+    """All that `intent` wants in the node's kernel with its reasons, if every other member announces its blocks."""
+    members = _Members(intent)
+    choices = {choice.best.path.prefix: choice for choice in members.paths(node)}
+    return derive(intent, node, members.names, choices.values(), kernel)
+
+
 def _converged(members: _Members, node: Node, kernel: Dataplane) -> Dataplane:
     return after_all(kernel, (op for step in _preview(members, node, kernel).steps for op, _ in step.ops))
 
