@@ -128,7 +128,8 @@ def peers_back_from_a_restart() -> None:
 
     def restarts(self: Any) -> bool:
         opens = (self.proto.negotiated.sent_open, self.proto.negotiated.received_open) if self.proto else ()
-        old = time.monotonic() - self.established_s > _COLLISION_S
+        # Monotonic by patches.monotonic_timers, and set as the session becomes established.
+        old = time.monotonic() - self.stats["complete"] > _COLLISION_S
         return old and bool(opens) and all(opening and opening.capabilities.announced(graceful) for opening in opens)
 
     def handle_connection(self: Any, connection: Any) -> Any:
@@ -136,18 +137,7 @@ def peers_back_from_a_restart() -> None:
             self._reset("closing connection, the peer has opened another one after a restart")
         return handle(self, connection)
 
-    _with_time_of_establishment(Peer)
     Peer.handle_connection = handle_connection
-
-
-def _with_time_of_establishment(peer_class: Any) -> None:
-    main = peer_class._main
-
-    def _main(self: Any) -> Iterator[Any]:
-        self.established_s = time.monotonic()
-        yield from main(self)
-
-    peer_class.established_s, peer_class._main = 0.0, _main
 
 
 def opens_on_request() -> None:
