@@ -139,7 +139,7 @@ def _fields(body: bytes) -> tuple[bytes, bytes, bytes]:
 def _cut(listed: bytes) -> tuple[bytes, bytes, bytes]:
     """
     The attributes without prefixes as they came, and the values of MP_REACH_NLRI and MP_UNREACH_NLRI. What is cut off
-    stays as it is. Raises ValueError: one of the two is there twice (RFC 7606, section 3g), too short, or flagged wrongly.
+    stays as it is. Raises ValueError: one of the two is there twice (RFC 7606, section 3g), too short or flagged wrong.
     """
     others, found, at = b"", dict[int, bytes](), 0
     while at < len(listed):

@@ -8,8 +8,6 @@ The kernels count: a route that is deleted anywhere is seen, however soon it is 
 
 from __future__ import annotations
 
-import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from bgpctl.lab.daemons.bird import Style
 from bgpctl.lab.daemons.session_options import Origin
 from tests.interop.bird import Bird
 from tests.interop.daemon import Daemon, installed
+from tests.interop.deletions import deletions
 from tests.interop.frr import Frr
 from tests.interop.gobgp import Gobgp
 from tests.interop.rig import has_block, router
@@ -125,44 +124,6 @@ def received(world: World, part: Part) -> bool:
 
 def uses_ours(world: World, part: Part) -> bool:
     return world.gateways(BLOCK["us"], part) == {str(ADDRESS["us"])}
-
-
-@contextmanager
-def deletions(world: World, part: Part) -> Iterator[set[str]]:
-    """The prefixes of the routes that are deleted meanwhile in the kernel of a part."""
-    command = ("ip", "netns", "exec", world.names.of(part), "ip", "monitor", "route")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as monitor, ExitStack() as stack:
-        stack.callback(monitor.terminate)
-        found: set[str] = set()
-        reader = threading.Thread(target=_note, args=(monitor, found), daemon=True)
-        reader.start()
-        _marked(world, part, found)
-        yield found
-        _marked(world, part, found)
-
-
-def _note(monitor: subprocess.Popen[str], found: set[str]) -> None:
-    assert monitor.stdout
-    for line in monitor.stdout:
-        words = line.split()
-        if words[:1] == ["Deleted"]:
-            found.add(next(word for word in words[1:] if word[0].isdigit()))
-
-
-_MARK: Final = "203.0.113.1"
-
-
-def _marked(world: World, part: Part, found: set[str]) -> None:
-    """A route of our own is added and deleted until the monitor has reported it, and all before it."""
-
-    def reported() -> bool:
-        for verb in ("replace", "del"):
-            subprocess.run(("ip", "-n", world.names.of(part), "route", verb, _MARK, "dev", "lo"), check=True)
-        return _MARK in found
-
-    found.discard(_MARK)
-    wait_until(reported, within_s=15)
-    found.discard(_MARK)
 
 
 @contextmanager
