@@ -14,6 +14,9 @@ from typing import Any, Final
 OPENS: Final = "repeat opens"
 """The command to report the OPEN of each established session again: a new agent has not received it."""
 
+KEEPALIVE: Final = "keepalive"
+"""In the description of a neighbour, before the seconds between two KEEPALIVEs."""
+
 _UNEXPECTED_WHEN_ESTABLISHED: Final = (5, 3)
 """RFC 6608, section 4."""
 _COLLISION_S: Final = 2.0
@@ -30,6 +33,7 @@ def patch() -> None:
         passive_ends_that_wait,
         peers_back_from_a_restart,
         opens_on_request,
+        keepalives_of_a_neighbour,
     ):
         each()
 
@@ -159,3 +163,18 @@ def opens_on_request() -> None:
         return True
 
     API.process = commands
+
+
+def keepalives_of_a_neighbour() -> None:
+    """They are sent in thirds of the hold time; a neighbour's description may ask for more of them."""
+    from exabgp.reactor.keepalive import KA
+
+    begin = KA.__init__
+
+    def begin_with_more(self: Any, session: Any, protocol: Any) -> None:
+        begin(self, session, protocol)
+        _, _, seconds = str(protocol.neighbor["description"]).partition(f" {KEEPALIVE} ")
+        if seconds and self.send_timer.keepalive:
+            self.send_timer.keepalive = min(self.send_timer.keepalive, int(seconds))
+
+    KA.__init__ = begin_with_more

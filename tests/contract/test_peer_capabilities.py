@@ -119,6 +119,17 @@ def side(tmp_path: Path) -> Iterator[Made]:
         yield made
 
 
+def test_keepalives_come_as_often_as_the_configuration_says(side: Made) -> None:
+    """Thirds of the hold time that both ends agree on, 30 s, would be too few."""
+    plain = side(wire.four_octet(ASN))
+    wanted = replace(session(OURS, PEERS, hold_time_s=240), passive=False, keepalive_s=1)
+    plain.speaker.configure(config_of(wanted, local=OURS))
+    assert plain.peer.ended.wait(30)  # another hold time is another session
+    plain.peer.up()
+    before = plain.peer.received[4]
+    wait_until(lambda: plain.peer.received[4] >= before + 5, within_s=30)
+
+
 # Families and refreshes ----------------------------------------------------------------------------------------
 
 
