@@ -100,7 +100,8 @@ def measure(name: str, feed: str) -> Iterator[dict[str, Any]]:
 
 
 def show(row: dict[str, Any]) -> str:
-    return f"{row['feed']:15}{row['subject']:8}{row['seconds']:8.2f} s {row['cpu_seconds']:8.2f} CPU s {row['peak_mb']:8.1f} MB"
+    costs = f"{row['seconds']:8.2f} s {row['cpu_seconds']:8.2f} CPU s {row['peak_mb']:8.1f} MB"
+    return f"{row['feed']:15}{row['subject']:8}{costs}"
 
 
 def main(output: Path | None) -> None:
