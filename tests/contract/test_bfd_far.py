@@ -45,6 +45,8 @@ EVERY_MS: Final = 200
 US4, US6 = "10.9.1.1", "fd91::1"
 NEAR, FAR4, FAR6 = "fd91::fe", "10.9.2.1", "fd92::1"
 _ETH_P_ALL: Final = 3
+_SHORTEST: Final = {4: 20 + 8, 6: 40 + 8}
+"""Octets of a packet of UDP, by its IP version."""
 _BIRD: Final = """\
 log stderr all;
 router id 10.9.9.9;
@@ -163,8 +165,10 @@ class Net:
 
 
 def _of(octets: bytes) -> Seen | None:
-    """A UDP packet from us to a port of BFD."""
-    if octets[0] >> 4 == 4:
+    """A UDP packet from us; None for any other, and for ARP."""
+    if len(octets) < _SHORTEST.get(version := octets[0] >> 4, len(octets) + 1):
+        return None
+    if version == 4:
         kind, ttl, header, addresses = octets[9], octets[8], 4 * (octets[0] & 15), octets[12:20]
         source, destination = (str(IPv4Address(part)) for part in (addresses[:4], addresses[4:]))
     else:
