@@ -24,6 +24,8 @@ _OPTIONAL, _TRANSITIVE, _EXTENDED = 0x80, 0x40, 0x10
 _AS_TRANS: Final = 23456
 _GREATEST_MESSAGE: Final = 4096
 _ANSWER_WITHIN_S: Final = 10.0
+_CONNECTION_WITHIN_S: Final = 60.0
+"""An agent and its ExaBGP may have to start before, on a busy machine."""
 
 
 def message(kind: int, body: bytes = b"", *, marker: bytes = _MARKER, length: int | None = None) -> bytes:
@@ -120,7 +122,7 @@ class Speaker:
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind((str(address), 179))
         self._listener.listen()
-        self._listener.settimeout(_ANSWER_WITHIN_S)
+        self._listener.settimeout(_CONNECTION_WITHIN_S)
         self._session: socket.socket | None = None
         self.opens: list[bytes] = []
         """Of the sessions that came up, without their headers."""
