@@ -78,7 +78,7 @@ PARTS: Final = (
         {"ROUTES": "100000", "GATEWAYS": "5000", "ROUNDS": "2"},
         {"ROUTES": "10000", "GATEWAYS": "500", "ROUNDS": "1"},
     ),
-    Part("bgp", "bench.bgp", 90, 25, {}, {"ROUTES": "10000", "ROUNDS": "1"}),
+    Part("bgp", "bench.bgp", 90, 25, {"ROUNDS": "1"}, {"ROUTES": "5000", "ROUNDS": "1"}),
     Part(
         "bgp-idle",
         "bench.bgp_idle",

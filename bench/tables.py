@@ -223,11 +223,12 @@ def _duration(seconds: float) -> str:
 
 def bgp(record: Record) -> str:
     """How soon a whole table is there."""
-    rows = record["subjects"].items()
-    return f"{record['routes']:,} routes.\n\n" + table(
-        ["", "seconds", "CPU seconds", "peak memory"],
-        ([name, number(row["seconds"]), number(row["cpu_seconds"]), f"{row['peak_mb']:.0f} MB"] for name, row in rows),
+    lines = (
+        [row["feed"], row["subject"], number(row["seconds"]), number(row["cpu_seconds"]), f"{row['peak_mb']:.0f} MB"]
+        for row in record["rows"]
     )
+    size = f"{record['routes']:,} routes."
+    return f"{size}\n\n{table(['', '', 'seconds', 'CPU seconds', 'peak memory'], lines)}{absent(record)}"
 
 
 def bgp_idle(record: Record) -> str:

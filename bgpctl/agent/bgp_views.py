@@ -67,19 +67,18 @@ def _peer(snapshot: Snapshot, session: Session, table: PeerTable, rejected: int)
 
 
 def _bfd(snapshot: Snapshot, session: Session) -> Json:
-    known = snapshot.state.bgp.liveness.get(session.peer)
+    report = snapshot.state.bgp.liveness.get(session.peer)
     multihop = session.bfd is not None and session.bfd.multihop
-    if known is None:
+    if report is None:
         return {"state": "unknown", "multihop": multihop}
-    report = known.report
     return {
         "state": bgp_words.bfd_state(report.state),
-        "age_s": snapshot.age_s(known.since_s),
+        "age_s": snapshot.age_s(report.since_s),
         "diagnostic": liveness.words(report.diagnostic),
         "peer_state": bgp_words.bfd_state(report.remote_state),
         "peer_diagnostic": liveness.words(report.remote_diagnostic),
         "peer_independent": report.independent,
-        "failed": report.failed_age_s is not None,
+        "failed": report.failed_at_s is not None,
         "interval_ms": report.interval_us / 1000,
         "detection_ms": report.detection_us / 1000,
         "multihop": multihop,

@@ -58,7 +58,7 @@ def run(
         memory=run_dir / _SYSCTLS_BEFORE,
         protocol=protocol,
     )
-    speaker = SpeakerWithBfd(ExabgpSpeaker(run_dir, patched=patched, alone=True), BfdSupervisor(run_dir))
+    speaker = SpeakerWithBfd(ExabgpSpeaker(run_dir, patched=patched, alone=True), BfdSupervisor(run_dir, alone=True))
     ports = Ports(open_kernel, speaker, store, LinuxClock(), PacketProber())
     process = service.Process(LinuxHost(), Systemd(os.environ), DiskRunDirectory(run_dir))
     service.run(node, ports, process, servers)
@@ -67,5 +67,5 @@ def run(
 def clean_up(run_dir: Path, protocol: int) -> tuple[Sequence[Op], tuple[Failure, ...]]:
     """Clean up, as cleanup.clean_up does, after the agent that ran with `run_dir` and `protocol`."""
     open_kernel = partial(LinuxKernel, memory=run_dir / _SYSCTLS_BEFORE, protocol=protocol)
-    speaker = SpeakerWithBfd(ExabgpSpeaker(run_dir, alone=True), BfdSupervisor(run_dir))
+    speaker = SpeakerWithBfd(ExabgpSpeaker(run_dir, alone=True), BfdSupervisor(run_dir, alone=True))
     return cleanup.clean_up(open_kernel, speaker, DiskRunDirectory(run_dir))

@@ -57,8 +57,8 @@ _REPORTS = st.builds(
     st.sampled_from(SessionState),
     st.sampled_from(Diagnostic),
     independent=st.booleans(),
-    age_s=st.just(0.5),
-    failed_age_s=st.none() | st.floats(0, 100),
+    since_s=st.just(0.5),
+    failed_at_s=st.none() | st.floats(0, 100),
 )
 updates = st.builds(
     lambda peer, blocks, gone: Update(
@@ -133,7 +133,7 @@ EVENTS: Final[tuple[Event, ...]] = (
     speaker.SessionDown(B1, "notification", notified=True),
     speaker.Update(B1, (path(BLOCK, B1),)),
     speaker.Update(B1, withdrawn=(BLOCK,)),
-    BfdChanged(B1, BfdReport(SessionState.DOWN, failed_age_s=0.1)),
+    BfdChanged(B1, BfdReport(SessionState.DOWN, failed_at_s=0.1)),
     speaker.Malformed(B1, withdrawn=True, count=2, reason="MED of one octet"),
     speaker.EndOfRib(B1, 4),
     speaker.RefreshBegun(B1, 4),

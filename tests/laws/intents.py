@@ -344,6 +344,7 @@ def _with_options(draw: st.DrawFn, intent: Intent, peer: Peer) -> Peer:
         local_asn=draw(maybe_asns),
         next_hop_mode=draw(st.sampled_from(NextHopMode)),
         restart_time_s=draw(seconds),
+        hold_time_s=draw(st.none() | st.sampled_from([3, 240, 65535])),
         keepalive_s=draw(seconds),
         allowed_own_as=draw(st.sampled_from([0, 1, 2**31 - 1])),
         ttl_security=draw(st.none() | st.integers(1, 255)),

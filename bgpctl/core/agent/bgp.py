@@ -219,7 +219,7 @@ class Bgp:
             case speaker.RefreshEnded():
                 return self._with_tables(adj_rib_in.complete(tables, peer, at_s))
             case BfdChanged():
-                return replace(self, liveness=liveness.changed(self.liveness, event, at_s))
+                return replace(self, liveness=liveness.changed(self.liveness, event))
             case _:
                 assert_never(event)
 

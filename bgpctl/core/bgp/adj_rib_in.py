@@ -146,7 +146,7 @@ def complete(adj_rib_in: AdjRibIn, peer: Address, at_s: float) -> AdjRibIn:
 def withdrawn(before: AdjRibIn, now: AdjRibIn) -> frozenset[Prefix]:
     """
     Prefixes that their own peers had `before` and do not have `now`, and that no other peer has. A peer withdraws by an
-    UPDATE, by the end of a whole table without the prefix, and by shutting down (Cease).
+    UPDATE, by the end of a whole table without the prefix, and by the end of its session where that keeps nothing.
     """
     lost = {
         prefix
@@ -163,8 +163,8 @@ def _has_withdrawn(before: PeerTable, now: PeerTable) -> bool:
     if now.over_limit_since_s is not None:
         return False
     within_the_session = now.established and now.up_since_s == before.up_since_s
-    shut_down = now.state is TableState.DOWN and now.shut_down
-    return now.state is TableState.SYNCED or within_the_session or shut_down
+    ended = now.state is TableState.DOWN and now.has_withdrawn_all
+    return now.state is TableState.SYNCED or within_the_session or ended
 
 
 def without_path(adj_rib_in: AdjRibIn, prefixes: Iterable[Prefix]) -> frozenset[Prefix]:

@@ -192,6 +192,7 @@ def routes_for(
     The peer's routes: each prefix of its IP version with its attributes; `before`'s as far as nothing changed. A route
     that does not fit in one message is kept in, as by a policy (RFC 8654, section 4).
     """
+    room = room._replace(internal=session_policy.internal)
     passes_on = not session_policy.internal or export_input.policy.cluster_id is not None
     read = PeerExportInput(
         export_input.policy,

@@ -133,7 +133,7 @@ class Peer:
         nodes: names of the nodes that peer with it, sorted; `node_selector` selected them.
         remotes: names of the nodes that are peered with, sorted; `peer_selector` selected them.
         local_asn: overrides the node's AS on these sessions.
-        restart_time_s, keepalive_s: None for the default.
+        restart_time_s, hold_time_s, keepalive_s: None for the default.
         allowed_own_as: accepted occurrences of our own AS in a received AS path.
         ttl_security: GTSM (RFC 5082), the number of hops the peer may be away; None without.
         reachable_by: the gateway to a peer that is on no connected network.
@@ -156,6 +156,7 @@ class Peer:
     local_asn: Asn | None = None
     next_hop_mode: NextHopMode = NextHopMode.AUTO
     restart_time_s: int | None = None
+    hold_time_s: int | None = None
     keepalive_s: int | None = None
     allowed_own_as: int = 0
     ttl_security: int | None = None

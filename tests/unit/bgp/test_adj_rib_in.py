@@ -304,7 +304,22 @@ def test_a_peer_that_is_shut_down_has_withdrawn_everything() -> None:
         assert adj_rib_in.withdrawn(before, adj_rib_in.session_down(before, CAUSES[cause], 5.0)) == set()
 
 
-def test_a_peer_that_closes_or_exceeds_its_limit_has_withdrawn_nothing() -> None:
+def test_a_lost_connection_withdraws_everything_unless_a_graceful_restart_begins() -> None:
+    """RFC 4724, section 4.2: it waits for no other peer whose table is not complete."""
+    plain, graceful = received(ONE, graceful=False), received(ONE)
+    assert adj_rib_in.withdrawn(plain, adj_rib_in.session_down(plain, CAUSES["closed"], 5.0)) == {ONE}
+    assert adj_rib_in.withdrawn(graceful, adj_rib_in.session_down(graceful, CAUSES["closed"], 5.0)) == set()
+    for silent in ("hold time expired here", "hold time expired there"):
+        assert adj_rib_in.withdrawn(plain, adj_rib_in.session_down(plain, CAUSES[silent], 5.0)) == set()
+
+
+def test_a_path_that_bfd_has_seen_fail_is_withdrawn() -> None:
+    before = received(ONE)
+    failed = SessionDown(PEER, "BFD", notified=True, kind=DownKind.BFD_DOWN, is_final=True)
+    assert adj_rib_in.withdrawn(before, adj_rib_in.session_down(before, failed, 5.0)) == {ONE}
+
+
+def test_a_peer_that_is_removed_or_exceeds_its_limit_has_withdrawn_nothing() -> None:
     before = received(ONE)
     closed = SessionDown(PEER, "notification received (6,3)", notified=True)
     assert adj_rib_in.withdrawn(before, adj_rib_in.session_down(before, closed, 5.0)) == set()

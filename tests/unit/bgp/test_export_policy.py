@@ -316,3 +316,16 @@ def test_a_message_is_used_to_its_last_octet() -> None:
     size = 19 + 4 + len(encode(attributes(most), four_octet=True)) + 5
     assert 4096 - 4 < size <= 4096
     assert fits(attributes(most), 4, Room(four_octet=False))
+
+
+def test_the_local_pref_of_an_internal_session_needs_room_too() -> None:
+    """RFC 4271, section 5.1.5: it is sent also where a route has none."""
+
+    def attributes(count: int, local_pref: int | None = None) -> Attributes:
+        return Attributes(A2, (Asn(64512),), communities=((64512, 7),) * count, local_pref=local_pref)
+
+    most = next(count for count in range(900, 1100) if not fits(attributes(count + 1, local_pref=100), 4, Room()))
+    room = Room(internal=True)
+    assert fits(attributes(most), 4, room)
+    assert not fits(attributes(most + 1), 4, room)
+    assert fits(attributes(most + 1), 4, Room())
