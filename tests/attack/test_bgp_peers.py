@@ -102,7 +102,7 @@ def test_keepalives_without_end_cost_little(rig: ExabgpRig, attacker: wire.Speak
 
 
 def processor_s(rig: ExabgpRig) -> float:
-    """What ExaBGP has used, in seconds."""
+    """The time that ExaBGP has used, in seconds."""
     columns = Path(f"/proc/{rig.exabgp_pid()}/stat").read_text().rpartition(") ")[2].split()
     return (int(columns[11]) + int(columns[12])) / os.sysconf("SC_CLK_TCK")
 
