@@ -285,7 +285,7 @@ def _comment(listed: list[dict[str, Any]]) -> str:
 
 @nft.of_ours
 def parse(listed: list[dict[str, Any]]) -> WorkloadFilter | None:
-    """What the tables are for, from nft's JSON; None for another program's. Whether they are as made is not asked."""
+    """The filter that the tables are for, from nft's JSON; None for another program's. They may not be as made."""
     bgp, _, udp = _comment(listed).partition("udp")
     found = [item["set"] for item in listed if "set" in item]
     sets = {(item["family"], item["name"]): item.get("elem", []) for item in found}
