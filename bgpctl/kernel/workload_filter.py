@@ -262,10 +262,14 @@ def _is_mark(item: Mapping[str, Any]) -> bool:
 
 
 def _lasting(item: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Without what differs in another listing of the same: numbers, and elements that the kernel or its users add."""
+    """Without what differs in another listing of the same: numbers, and elements that packets add."""
     (kind, value), *_ = item.items()
-    passing = {"handle", "elem"} if kind == "set" and "dynamic" in value.get("flags", ()) else {"handle"}
+    # By name: nft 1.0.6 shows no flag of a dynamic set.
+    passing = {"handle", "elem"} if kind == "set" and value["name"] in _FILLED_BY_PACKETS else {"handle"}
     return {kind: {name: inside for name, inside in value.items() if name not in passing}}
+
+
+_FILLED_BY_PACKETS: Final = frozenset((*REASONS, *(f"known{version}" for version in _VERSIONS)))
 
 
 def _chain_names(listed: Iterable[Mapping[str, Any]]) -> set[str]:
