@@ -70,6 +70,7 @@ class Dumps:
 
     Attributes:
         masquerading: the IP versions whose table is looked for.
+        workload_filter_may_be_there: its tables are looked for.
         named_sysctls: those that are read beside the ones of links.
     """
 
@@ -92,6 +93,7 @@ class Dumps:
         self._filters_may_be_left_behind = True
         self._workload_filter = workload_filter.Found(None)
         self._workload_filter_of: int | None = None
+        self.workload_filter_may_be_there = True
         self.masquerading = set(encode.FAMILY)
         self.named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
 
@@ -232,6 +234,8 @@ class Dumps:
         return self._filters
 
     def _workload_filters(self) -> frozenset[WorkloadFilter]:
+        if not self.workload_filter_may_be_there:
+            return frozenset()
         try:
             now = nft.generation()
             if now is None or now != self._workload_filter_of or self._workload_filter.is_over:
@@ -239,6 +243,7 @@ class Dumps:
         except OSError as error:
             raise Unavailable(f"cannot read which packets pass from workloads: {error}") from error
         filtered = self._workload_filter.filter
+        self.workload_filter_may_be_there = filtered is not None
         return frozenset([filtered] if filtered else [])
 
     def _masquerades(self) -> frozenset[Masquerade]:

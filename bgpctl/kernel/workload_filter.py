@@ -262,10 +262,14 @@ def _is_mark(item: Mapping[str, Any]) -> bool:
 
 
 def _lasting(item: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Without what differs in another listing of the same: numbers, and elements that the kernel or its users add."""
+    """Without what differs in another listing of the same: numbers, and elements that packets add."""
     (kind, value), *_ = item.items()
-    passing = {"handle", "elem"} if kind == "set" and "dynamic" in value.get("flags", ()) else {"handle"}
+    # By name: nft 1.0.6 shows no flag of a dynamic set.
+    passing = {"handle", "elem"} if kind == "set" and value["name"] in _FILLED_BY_PACKETS else {"handle"}
     return {kind: {name: inside for name, inside in value.items() if name not in passing}}
+
+
+_FILLED_BY_PACKETS: Final = frozenset((*REASONS, *(f"known{version}" for version in _VERSIONS)))
 
 
 def _chain_names(listed: Iterable[Mapping[str, Any]]) -> set[str]:
@@ -285,7 +289,7 @@ def _comment(listed: list[dict[str, Any]]) -> str:
 
 @nft.of_ours
 def parse(listed: list[dict[str, Any]]) -> WorkloadFilter | None:
-    """What the tables are for, from nft's JSON; None for another program's. Whether they are as made is not asked."""
+    """The filter that the tables are for, from nft's JSON; None for another program's. They may not be as made."""
     bgp, _, udp = _comment(listed).partition("udp")
     found = [item["set"] for item in listed if "set" in item]
     sets = {(item["family"], item["name"]): item.get("elem", []) for item in found}

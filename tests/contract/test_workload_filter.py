@@ -95,6 +95,14 @@ def test_a_rule_whose_match_is_another_is_seen(kernel: LinuxKernel) -> None:
         assert other.observe().workload_filters != {BOTH}
 
 
+@pytest.mark.parametrize("noted", ["known4 { lo . 10.244.1.10 }", "known6 { lo . fd00:244:1::a }", "source { lo }"])
+def test_what_packets_note_is_no_change(kernel: LinuxKernel, noted: str) -> None:
+    put(kernel, BOTH)
+    subprocess.run(("nft", f"add element inet {nft.in_force(workload_filter.TABLE, 'inet')} {noted}"), check=True)
+    with closing(LinuxKernel()) as other:
+        assert other.observe().workload_filters == {BOTH}
+
+
 def test_packets_are_tracked_for_no_other_ip_version(kernel: LinuxKernel) -> None:
     """A chain of the family inet that asks connection tracking has it follow the packets of both."""
     put(kernel, BOTH._replace(masqueraded=POOLS[:1]))
