@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypeAlias, assert_never
 
-from bgpctl.agent import bgp_words, words
+from bgpctl.agent import bgp_words, proof_words, words
 from bgpctl.core.agent.events import (
     Applied,
     Apply,
@@ -25,6 +25,7 @@ from bgpctl.core.agent.events import (
     Observe,
     Observed,
     OwnEvent,
+    PathsJudged,
     PeerRequested,
     Probed,
     RefreshRequested,
@@ -88,12 +89,18 @@ def _from_kernel(item: KernelEvent | OwnEvent) -> str:
             return "operations applied" + _failed(item)
         case Probed():
             return f"probes sent: {count(len(item.answers), 'reply', 'replies')}"
+        case PathsJudged(verdicts):
+            return ", ".join(proof_words.judged(item) for item in verdicts[:_SHOWN]) + _more(len(verdicts))
         case Woken():
             return "timer expired"
         case SelfCheckMismatch(parts):
             return words.selfcheck(parts)
         case _:
             assert_never(item)
+
+
+def _more(number: int) -> str:
+    return f" and {number - _SHOWN} more" if number > _SHOWN else ""
 
 
 def _from_speaker(item: speaker.SpeakerAttached | speaker.SpeakerDetached | speaker.SpeakerConfigRejected) -> str:

@@ -45,11 +45,13 @@ def run(
     next_hop_objects: bool,
     protocol: int,
     patched: bool,
+    prove_every_s: float,
 ) -> None:
     """
     Run the agent of `node`, as service.run does, with `run_dir` as its run directory. `ipip_driver` is one of
     `kernel.ipip.DRIVERS`; without `next_hop_objects` each route has its gateways itself; `protocol` marks our routes
-    and next hops in the kernel; without `patched`, ExaBGP runs as it is.
+    and next hops in the kernel; without `patched`, ExaBGP runs as it is; each path to a member is proven at least every
+    `prove_every_s`.
     """
     open_kernel = partial(
         LinuxKernel,
@@ -59,7 +61,7 @@ def run(
         protocol=protocol,
     )
     speaker = SpeakerWithBfd(ExabgpSpeaker(run_dir, patched=patched, alone=True), BfdSupervisor(run_dir))
-    ports = Ports(open_kernel, speaker, store, LinuxClock(), PacketProber())
+    ports = Ports(open_kernel, speaker, store, LinuxClock(), PacketProber(), prove_every_s)
     process = service.Process(LinuxHost(), Systemd(os.environ), DiskRunDirectory(run_dir))
     service.run(node, ports, process, servers)
 

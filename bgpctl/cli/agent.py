@@ -71,6 +71,15 @@ def agent() -> None:
     is_flag=True,
     help="Run ExaBGP as it is, whatever its version; without, any but the one that is patched is refused.",
 )
+@click.option(
+    "--prove-every",
+    "prove_every_s",
+    callback=values.duration_s,
+    default="10s",
+    show_default=True,
+    metavar="TIME",
+    help="Send probes to each member at least so often; more often where there are few members.",
+)
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
@@ -85,6 +94,7 @@ def run(
     *,
     nexthop_objects: bool,
     unpatched: bool,
+    prove_every_s: float,
     **log: str,
 ) -> None:
     """
@@ -110,6 +120,7 @@ def run(
             next_hop_objects=nexthop_objects,
             protocol=route_protocol,
             patched=not unpatched,
+            prove_every_s=prove_every_s,
         )
     except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)

@@ -17,6 +17,10 @@ _HOPS: Final = 64
 _IPV4: Final = struct.Struct("!BBHHHBBH4s4s")
 _IPV6: Final = struct.Struct("!IHBB16s16s")
 _ECHO: Final = struct.Struct("!BBHHH")
+# linux/in.h, linux/in6.h.
+IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, PMTUDISC_DONT, _PMTUDISC_PROBE = 10, 23, 0, 3
+_DONT_FRAGMENT: Final = 0x4000
+"""RFC 791, section 3.1."""
 NONCE_BYTES: Final = 16
 """So long is the secret that a request carries, and its reply repeats (RFC 792, RFC 4443 section 4.2)."""
 _INSTRUCTION: Final = struct.Struct("=HBBI")
@@ -47,21 +51,26 @@ FAMILIES: Final = {
 }
 
 
-def request(source: Address, target: Address, ident: int, number: int, nonce: bytes) -> bytes:
-    """A whole packet; `nonce` is NONCE_BYTES long."""
+def request(source: Address, target: Address, ident: int, number: int, nonce: bytes, size_bytes: int = 0) -> bytes:
+    """
+    A whole packet; `nonce` is NONCE_BYTES long. It has `size_bytes`, and then no router may cut it, or is as small as
+    can be.
+    """
     family = FAMILIES[source.version]
+    # Zeros add nothing to a checksum, so they are left out while it is made.
+    padding = max(0, size_bytes - family.header_bytes - _ECHO.size - len(nonce))
     # ICMPv6 sums up the addresses too (RFC 4443, section 2.3).
-    beside = _pseudo_header(source, target) if source.version == 6 else b""
+    beside = _pseudo_header(source, target, padding) if source.version == 6 else b""
     bare = _ECHO.pack(family.request, 0, 0, ident, number) + nonce
-    echo = _ECHO.pack(family.request, 0, _checksum(beside + bare), ident, number) + nonce
-    return header(len(echo), family.protocol, source, target) + echo
+    echo = _ECHO.pack(family.request, 0, _checksum(beside + bare), ident, number) + nonce + bytes(padding)
+    return header(len(echo), family.protocol, source, target, whole=size_bytes > 0) + echo
 
 
-def header(length: int, protocol: int, source: Address, target: Address) -> bytes:
-    """The IP header of a packet with `length` bytes after it."""
+def header(length: int, protocol: int, source: Address, target: Address, *, whole: bool = False) -> bytes:
+    """The IP header of a packet with `length` bytes after it; `whole`: no router may cut it (IPv6 has none that do)."""
     if source.version == 6:
         return _IPV6.pack(6 << 28, length, protocol, _HOPS, source.packed, target.packed)
-    fields = (0x45, 0, _IPV4.size + length, 0, 0, _HOPS, protocol)
+    fields = (0x45, 0, _IPV4.size + length, 0, _DONT_FRAGMENT if whole else 0, _HOPS, protocol)
     bare = _IPV4.pack(*fields, 0, source.packed, target.packed)
     return _IPV4.pack(*fields, _checksum(bare), source.packed, target.packed)
 
@@ -143,9 +152,9 @@ def _passing(checks: Sequence[tuple[int, int, int]]) -> bytes:
     return code + _INSTRUCTION.pack(_RETURN, 0, 0, 0xFFFF)
 
 
-def _pseudo_header(source: Address, target: Address) -> bytes:
+def _pseudo_header(source: Address, target: Address, padding: int) -> bytes:
     """RFC 8200, section 8.1."""
-    return source.packed + target.packed + struct.pack("!II", _ECHO.size + NONCE_BYTES, socket.IPPROTO_ICMPV6)
+    return source.packed + target.packed + struct.pack("!II", _ECHO.size + NONCE_BYTES + padding, socket.IPPROTO_ICMPV6)
 
 
 def _checksum(data: bytes) -> int:
@@ -153,6 +162,19 @@ def _checksum(data: bytes) -> int:
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     total = (total >> 16) + (total & 0xFFFF)
     return ~((total >> 16) + total) & 0xFFFF
+
+
+def raw_socket(version: int) -> socket.socket:
+    """
+    Sends whole packets with the headers that they have (raw(7)). Of the path MTU that the kernel has learned it takes
+    no notice: whether that still holds is what a probe is to show.
+    """
+    out = socket.socket(FAMILIES[version].family, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    if version == 4:
+        out.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, _PMTUDISC_PROBE)
+    else:
+        out.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
+    return out
 
 
 def mac(text: Mac) -> bytes:

@@ -19,7 +19,7 @@ from typing import Final
 
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
-from bgpctl.kernel import probe_packets
+from bgpctl.kernel import direct, probe_packets
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS, implementation_of
 from bgpctl.kernel.probe_packets import Wrapping
 from bgpctl.ports import Prober, Unavailable
@@ -57,10 +57,15 @@ def _answers(
     nonces = [secrets.token_bytes(probe_packets.NONCE_BYTES) for _ in probes]
     outer: dict[int, Address] = {}
     unsent = dict(waiting)
-    while waiting and (left_s := deadline_s - time.monotonic()) > 0:
+    while waiting:
+        left_s = deadline_s - time.monotonic()
         # A neighbour's hardware address may take a moment to be found.
         unsent = {number: probe for number, probe in unsent.items() if not _sent(probe, ident, number, nonces[number])}
-        for fd, _ in poll.poll(min(left_s, 0.02) if unsent else left_s):
+        ready = poll.poll(max(0.0, min(left_s, 0.02) if unsent else left_s))
+        # After the deadline, what has come by then still counts: this process may have stood still, members did not.
+        if not ready and left_s <= 0:
+            return
+        for fd, _ in ready:
             version, listener = listeners[fd]
             packet, (link, _, direction, *_) = listener.recvfrom(2048)
             reply = probe_packets.reply(version, packet, _wrappings(version))
@@ -77,8 +82,10 @@ def _answers(
 
 def _sent(probe: Probe, ident: int, number: int, nonce: bytes) -> bool:
     """True if it went out. One that the kernel refuses counts as sent: it stays unanswered."""
-    request = probe_packets.request(probe.source, probe.target, ident, number, nonce)
+    request = probe_packets.request(probe.source, probe.target, ident, number, nonce, probe.size_bytes)
     with suppress(OSError):
+        if probe.by_routes:
+            return direct.send_by_routes(probe.target, request)
         return implementation_of(probe.encapsulation).send(probe, request)
     return True
 

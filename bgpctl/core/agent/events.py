@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from bgpctl.core.agent.proofs import PathVerdict
 from bgpctl.core.bgp import speaker
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Problem
@@ -82,6 +83,13 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True)
+class PathsJudged:
+    """The verdicts on paths to members that have changed."""
+
+    verdicts: tuple[PathVerdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SelfCheckMismatch:
     """A decision was made again without what had been taken over, and these parts of its result were others."""
 
@@ -113,7 +121,7 @@ class RefreshRequested:
 OperatorEvent: TypeAlias = IntentLoaded | IntentRejected | DrainRequested | PeerRequested | RefreshRequested
 """From the cluster files and the command line."""
 
-KernelEvent: TypeAlias = KernelChanged | Observed | MirrorMismatch | KernelLost | Applied | Probed
+KernelEvent: TypeAlias = KernelChanged | Observed | MirrorMismatch | KernelLost | Applied | Probed | PathsJudged
 """From the kernel, and the packets sent by it."""
 
 OwnEvent: TypeAlias = Woken | SelfCheckMismatch

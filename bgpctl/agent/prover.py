@@ -1,0 +1,117 @@
+"""
+Proofs beside the loop: a thread that keeps probing the paths to members, and hands in the verdicts that change.
+
+It follows what the loop says of paths, and the loop hears from it only when a verdict changes; neither waits for the
+other.
+
+Refuses to know: when a path has its turn, and what a reply means (core/proof/schedule.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from bgpctl.core.agent.events import PathsJudged
+from bgpctl.core.agent.proofs import PathVerdict
+from bgpctl.core.proof.paths import MemberPath, PathKey
+from bgpctl.core.proof.schedule import Request, Schedule
+from bgpctl.core.proof.verdict import Proof, Verdict
+from bgpctl.ports import Clock, Prober, Unavailable
+
+log = logging.getLogger("bgpctl.agent")
+
+_NOT_NOW: Final = (Unavailable, OSError, MemoryError)
+_ROUND_S: Final = 0.5
+"""A round that takes longer was held up here: a prober waits for replies well under that."""
+
+Verdicts = Mapping[PathKey, tuple[MemberPath, Proof]]
+
+
+class Prover:
+    """
+    Its methods are for the loop's thread.
+
+    Args:
+        report: called from another thread.
+        every_s: the operator's interval between two probes of a path.
+    """
+
+    def __init__(self, prober: Prober, clock: Clock, report: Callable[[PathsJudged], None], every_s: float) -> None:
+        self._prober = prober
+        self._clock = clock
+        self._report = report
+        self._schedule = Schedule(every_s=every_s)
+        self._reported: Verdicts = {}
+        self._chance = secrets.SystemRandom().random
+        self._changed = threading.Condition()
+        self._paths: Sequence[MemberPath] | None = None
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+
+    def follow(self, paths: Sequence[MemberPath]) -> None:
+        """These are the paths from now on."""
+        with self._changed:
+            self._paths = paths
+            self._changed.notify()
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="proofs", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the host, or our limit, has no thread left: the next change tries again
+                log.warning("paths cannot be proven", extra={"facts": {"error": str(error)}})
+            else:
+                self._thread = thread
+
+    def stop(self) -> None:
+        """End the thread, after the round in work."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        if self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while self._await_turn():
+            requests = self._schedule.due(self._clock.now_s())
+            if requests:
+                self._round(requests)
+
+    def _await_turn(self) -> bool:
+        """Until a path is due, or the paths are others; False once stopped."""
+        with self._changed:
+            if not self._stopped and self._paths is None:
+                self._changed.wait(self._wait_s())
+            paths, self._paths = self._paths, None
+            if paths is not None:
+                self._schedule = self._schedule.with_paths(paths, self._clock.now_s())
+            return not self._stopped
+
+    def _wait_s(self) -> float | None:
+        next_s = self._schedule.next_s
+        return None if next_s is None else max(0.0, next_s - self._clock.now_s())
+
+    def _round(self, requests: Sequence[Request]) -> None:
+        began_s = self._clock.now_s()
+        try:
+            replies = self._prober.probe([request.probe for request in requests])
+        except _NOT_NOW as error:
+            log.warning("probes cannot be sent", extra={"facts": {"error": str(error)}})
+            self._schedule = self._schedule.unable(requests, self._clock.now_s())
+        else:
+            answered = {reply.probe for reply in replies}
+            ended_s = self._clock.now_s()
+            is_late = ended_s - began_s > _ROUND_S
+            self._schedule = self._schedule.after_round(requests, answered, ended_s, self._chance, is_late=is_late)
+        self._report_changes()
+
+    def _report_changes(self) -> None:
+        now = self._schedule.proofs
+        new = [PathVerdict(*item) for key, item in now.items() if item != self._reported.get(key)]
+        verdicts = tuple(item for item in new if item.proof.verdict is not Verdict.ASKED)
+        self._reported = now
+        if verdicts:
+            self._report(PathsJudged(verdicts))
