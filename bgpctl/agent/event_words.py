@@ -90,7 +90,7 @@ def _from_kernel(item: KernelEvent | OwnEvent) -> str:
         case Probed():
             return f"probes sent: {count(len(item.answers), 'reply', 'replies')}"
         case PathsJudged(verdicts):
-            return ", ".join(proof_words.judged(item) for item in verdicts[:_SHOWN]) + _more(len(verdicts))
+            return ", ".join(proof_words.verdict(item) for item in verdicts[:_SHOWN]) + _more(len(verdicts))
         case Woken():
             return "timer expired"
         case SelfCheckMismatch(parts):

@@ -28,7 +28,7 @@ def state(path: MemberPath, proof: Proof) -> str:
     return proof.verdict.value
 
 
-def judged(item: PathVerdict) -> str:
+def verdict(item: PathVerdict) -> str:
     """A new verdict, as an event."""
     path, proof = item
     return f"path to {path.member} by {path.probe.hop.link}: {state(path, proof)}"
@@ -56,7 +56,8 @@ def _problem(items: Sequence[KnownPath], configuration: Configuration) -> str:
         case Verdict.UNREACHABLE:
             return f"no probe reply from {members} by {link}{_silence(path, proof, configuration)}"
         case Verdict.NARROW:
-            return f"packets of {path.full_bytes} bytes to {members} by {link} are lost, smaller ones are not{_fit(path, proof)}"
+            lost = f"packets of {path.full_bytes} bytes to {members} by {link} are lost"
+            return f"{lost}, smaller ones are not{_fit(path, proof)}"
         case Verdict.ASKED:
             return f"the path to {members} by {link} is not proven yet"
         case Verdict.UNPROVEN:
@@ -91,4 +92,3 @@ def _fit(path: MemberPath, proof: Proof) -> str:
     tunnels = [item for item in (IPIP, VXLAN) if version in item.versions]
     sizes = [f"{outer - behaviour_of(item).overhead_bytes(version)} ({item.title})" for item in tunnels]
     return f": path MTU {outer}, mtu {' or '.join(sizes)} fits"
-

@@ -68,8 +68,8 @@ _REPAIR_WAITS_S: Final = 0.05
 @dataclass(frozen=True, slots=True)
 class Ports:
     """
-    The ports of the loop. The kernel is opened by the runner, and again whenever its socket is gone. With `prove_every_s`,
-    paths to members are proven, each at least so often.
+    The ports of the loop. The kernel is opened by the runner, and again whenever its socket is gone. `prove_every_s`:
+    each path to a member is probed at least so often; None: not at all.
     """
 
     open_kernel: Callable[[], Kernel]

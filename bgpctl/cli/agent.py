@@ -78,13 +78,13 @@ def agent() -> None:
     default="10s",
     show_default=True,
     metavar="TIME",
-    help="Send probes to each member at least so often; more often where there are few members.",
+    help="Send probes to each member at least so often; more often where there are few members; 0: none.",
 )
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
-def run(
+def run(  # noqa: PLR0913 (click passes every option)
     node: str,
     files: tuple[Path, ...],
     run_dir: Path,
@@ -117,10 +117,7 @@ def run(
             run_dir,
             selected(),
             Servers(run_dir / client.SOCKET, health, plan_group),
-            next_hop_objects=nexthop_objects,
-            protocol=route_protocol,
-            patched=not unpatched,
-            prove_every_s=prove_every_s,
+            wiring.Choices(nexthop_objects, route_protocol, not unpatched, prove_every_s or None),
         )
     except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)

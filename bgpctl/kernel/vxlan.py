@@ -227,7 +227,7 @@ def _local(kind: Vxlan) -> Mapping[str, object]:
 
 
 def send(local: Address, remote: Address, frame: VxlanFrame, packet: bytes) -> None:
-    """Send an IP packet in a VXLAN packet of our own making (RFC 7348, section 5), which routers may cut. Raises OSError."""
+    """Send an IP packet in a VXLAN packet of our own making (RFC 7348, section 5) without DF. Raises OSError."""
     ethertype = probe_packets.FAMILIES[packet[0] >> 4].ethertype
     ethernet = probe_packets.mac(frame.destination) + probe_packets.mac(frame.source) + struct.pack("!H", ethertype)
     header = struct.pack("!II", _VNI_VALID, frame.vni << 8)

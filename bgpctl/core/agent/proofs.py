@@ -80,7 +80,7 @@ class Proofs:
         known = self.known.get(path.key)
         return KnownPath(path, known.proof) if known and known.path == path else KnownPath(path, None)
 
-    def judged(self, verdicts: Iterable[PathVerdict]) -> Proofs:
+    def with_verdicts(self, verdicts: Iterable[PathVerdict]) -> Proofs:
         """New verdicts; one on a path that is another by now is none. A path that is not used goes with its proof."""
         known = dict(self.known)
         for path, proof in verdicts:

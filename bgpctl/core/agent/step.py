@@ -170,7 +170,7 @@ def _from_kernel(state: State, event: KernelEvent, at_s: float) -> Step:
 
 def _judged(state: State, verdicts: Sequence[PathVerdict]) -> Step:
     """Routes follow only from which members are unreachable."""
-    after = replace(state, proofs=state.proofs.judged(verdicts))
+    after = replace(state, proofs=state.proofs.with_verdicts(verdicts))
     return (after, ()) if after.proofs.unreachable is state.proofs.unreachable else _observe(after)
 
 

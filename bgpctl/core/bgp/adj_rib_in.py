@@ -200,9 +200,7 @@ def never_proven(_: Address) -> bool:
     return False
 
 
-def expired(
-    adj_rib_in: AdjRibIn, at_s: float, is_proven: Callable[[Address], bool] = never_proven
-) -> AdjRibIn:
+def expired(adj_rib_in: AdjRibIn, at_s: float, is_proven: Callable[[Address], bool] = never_proven) -> AdjRibIn:
     """
     The tables with those whose waiting time is over brought to its end. The stale paths of a member stay while packets
     are known to reach it: control was lost, forwarding was not.

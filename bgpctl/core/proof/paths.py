@@ -108,6 +108,4 @@ def _path(situation: Situation, hop: NextHop) -> MemberPath | None:
         return None
     is_bare = probe.encapsulation == DIRECT
     overhead_bytes = 0 if is_bare else behaviour_of(probe.encapsulation).overhead_bytes(probe.remote.version)
-    return MemberPath(
-        situation.member_name(hop), replace(probe, by_routes=is_bare), link.mtu_bytes, overhead_bytes
-    )
+    return MemberPath(situation.member_name(hop), replace(probe, by_routes=is_bare), link.mtu_bytes, overhead_bytes)

@@ -19,7 +19,7 @@ Cases that break a simpler design:
 - A host that answers no probes, ever: no fault can be told from its nature. It is UNPROVEN, which is no claim.
 - The path of an unreachable member is used no more, because another one is: it is probed on, or it would never come
   back (core/agent/proofs.py keeps it).
-- A narrow path whose router gets wider: the full size is probed in each turn, whatever passed last.
+- A narrow path that gets wider: the full size is probed in each turn, although it did not pass last time.
 
 Refuses to know: how a probe is sent, what is done with a verdict, and what time it is.
 """
@@ -43,7 +43,7 @@ FASTEST_S: Final = 1.5
 PER_S: Final = 100
 """So many probes a second cost about one percent of a core; FASTEST_S gives way to it."""
 _TOGETHER_S: Final = 0.25
-"""What is due so soon is probed in the same round: a round costs two sockets, whatever is in it."""
+"""Paths that are due so soon are probed in the same round: a round costs two sockets, however many there are."""
 _ROUND_PATHS: Final = 64
 """More paths in a round would take so long to be sent that the first replies were late."""
 _SMALLEST_BYTES: Final = 68
@@ -233,6 +233,4 @@ def _judged(track: Track, proof: Proof, due_s: float) -> Track:
     """The verdict; an equal one stays as old as it is."""
     is_same = track.proof._replace(since_s=proof.since_s) == proof
     between = track.between if proof.verdict is Verdict.NARROW else None
-    return replace(
-        track, proof=track.proof if is_same else proof, due_s=due_s, misses=0, passed=False, between=between
-    )
+    return replace(track, proof=track.proof if is_same else proof, due_s=due_s, misses=0, passed=False, between=between)

@@ -1,5 +1,5 @@
 """
-The outcome for one path: does a packet of full size reach the member?
+The outcome for one path: whether a packet of full size reaches the member.
 
 Refuses to know: how it was found out, and what follows from it.
 """
@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 class Verdict(enum.Enum):
     """
-    What is known of a path.
+    The knowledge of a path.
 
-    ASKED: probes are on the way. PROVEN: a packet of full size was answered. NARROW: smaller ones only. UNREACHABLE: none,
-    of a member that answered before, or that answers without encapsulation. UNPROVEN: none, of a host that may never
-    answer probes: no claim about it is possible.
+    ASKED: probes are on the way. PROVEN: a packet of full size was answered. NARROW: smaller ones only. UNREACHABLE:
+    none, of a member that answered before, or that answers without encapsulation. UNPROVEN: none, of a host that may
+    never answer probes: no claim about it is possible.
     """
 
     ASKED = "asked"
