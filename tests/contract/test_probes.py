@@ -6,6 +6,7 @@ import select
 import socket
 import struct
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -35,6 +36,30 @@ def test_a_probe_of_a_working_path_is_answered(hosts: tuple[str, str], version: 
     """Not always the first one: a link that has just come up has neighbours to find."""
     probe, prober = bare(version), PacketProber()
     wait_until(lambda: netns.inside(hosts[0], lambda: prober.probe([probe])) == (ProbeReply(probe, "eth0"),))
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_probe_of_full_size_is_answered_if_the_link_takes_it(hosts: tuple[str, str], version: int) -> None:
+    fits, is_too_large = (replace(bare(version), size_bytes=size, by_routes=True) for size in (1500, 1501))
+    wait_until(lambda: netns.inside(hosts[0], lambda: PacketProber().probe([fits])) == (ProbeReply(fits, "eth0"),))
+    assert netns.inside(hosts[0], lambda: PacketProber().probe([is_too_large])) == ()
+
+
+def test_a_probe_of_full_size_by_ip_in_ip_is_answered_if_the_outer_packet_fits() -> None:
+    with three_sites() as (one, two, _):
+        own, other = (Address.parse(site.address) for site in (one, two))
+        hop = NextHop(0x42000001, "tunl0", other, onlink=True)
+        fits, is_too_large = (Probe(hop, IPIP, own, other, own, other, size_bytes=size) for size in (1480, 1481))
+        wait_until(lambda: one.inside(lambda: PacketProber().probe([fits])) == (ProbeReply(fits, "eth0"),))
+        assert one.inside(lambda: PacketProber().probe([is_too_large])) == ()
+
+
+def test_a_reply_that_was_there_before_we_came_to_read_it_counts_however_late_that_is(
+    hosts: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "_WITHIN_S", -60.0)
+    probe = replace(bare(4), by_routes=True)
+    wait_until(lambda: netns.inside(hosts[0], lambda: PacketProber().probe([probe])) == (ProbeReply(probe, "eth0"),))
 
 
 def test_a_reply_by_ip_in_ip_has_its_outer_source() -> None:
