@@ -29,8 +29,9 @@ from bench.common import figures
 from bench.common.ending import ends_orderly
 from bench.common.processes import cpu_s
 from bgpctl.agent.prover import Prover
-from bgpctl.core.agent.events import PathsJudged
+from bgpctl.core.agent.events import ConfigurationsCompared, PathsJudged
 from bgpctl.core.cluster.encapsulation import IPIP
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.migration.probes import Probe
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import NextHop
@@ -126,7 +127,9 @@ class Verdicts:
         self._found: dict[str, tuple[Verdict, float]] = {}
         self._changed = threading.Condition()
 
-    def report(self, event: PathsJudged) -> None:
+    def report(self, event: PathsJudged | ConfigurationsCompared) -> None:
+        if isinstance(event, ConfigurationsCompared):
+            return
         with self._changed:
             now_s = time.monotonic()
             self._found.update({path.member: (proof.verdict, now_s) for path, proof in event.verdicts})
@@ -152,7 +155,7 @@ def measure(here: str, there: str, count: int) -> dict[str, float]:
     prover = Prover(PacketProber(), LinuxClock(), verdicts.report, EVERY_S)
     try:
         began_s = time.monotonic()
-        netns.inside(here, lambda: prover.follow(paths))
+        netns.inside(here, lambda: prover.follow(Intent(), paths))
         names = [path.member for path in paths]
         proven_s = verdicts.wait(Verdict.PROVEN, *names) - began_s
         before_s, began_s = cpu_s(os.getpid()), time.monotonic()

@@ -22,9 +22,10 @@ _WORST_FIRST: Final = (Verdict.UNREACHABLE, Verdict.NARROW, Verdict.UNPROVEN, Ve
 
 
 def problems(snapshot: Snapshot) -> list[str]:
-    """Every path in use that is not proven, in words."""
-    intent = snapshot.state.intent.in_force
-    return list(proof_words.problems(snapshot.state.proofs.known.values(), intent)) if intent else []
+    """Every path in use that is not proven, and the members with another configuration, in words."""
+    intent, proofs = snapshot.state.intent.in_force, snapshot.state.proofs
+    paths = proof_words.problems(proofs.known.values(), intent) if intent else ()
+    return [*paths, *proof_words.differences(proofs.differences)]
 
 
 def counted(snapshot: Snapshot) -> Mapping[str, int]:

@@ -14,6 +14,7 @@ from bgpctl.core.agent.proofs import KnownPath, PathVerdict
 from bgpctl.core.cluster.configuration import Configuration
 from bgpctl.core.cluster.encapsulation import IPIP, VXLAN
 from bgpctl.core.fabric.encapsulations import behaviour_of
+from bgpctl.core.proof.note import Difference
 from bgpctl.core.proof.paths import MemberPath
 from bgpctl.core.proof.verdict import Proof, Verdict
 
@@ -39,6 +40,16 @@ def problems(known: Iterable[KnownPath], configuration: Configuration) -> Iterat
     used = [item for item in known if item.used and item.verdict is not Verdict.PROVEN]
     for _, found in groupby(sorted(used, key=_cause), key=_cause):
         yield _problem(list(found), configuration)
+
+
+def differences(found: Iterable[Difference]) -> Iterator[str]:
+    """The members that have another configuration."""
+    for of_members in (True, False):
+        names = [item.member for item in found if item.members is of_members]
+        if names:
+            verb = "has" if len(names) == 1 else "have"
+            what = "other members" if of_members else "another configuration"
+            yield f"{_listed(names)} {verb} {what} than this node: compare the cluster files"
 
 
 def _cause(item: KnownPath) -> tuple[int, str, bool, int, int]:
@@ -69,7 +80,10 @@ def _problem(items: Sequence[KnownPath], configuration: Configuration) -> str:
 
 
 def _members(items: Sequence[KnownPath]) -> str:
-    names = [item.path.member for item in items]
+    return _listed([item.path.member for item in items])
+
+
+def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 

@@ -15,12 +15,16 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from bgpctl.core.agent.events import PathsJudged
+from bgpctl.agent.agreement import Agreement
+from bgpctl.core.agent.events import ConfigurationsCompared, PathsJudged
 from bgpctl.core.agent.proofs import PathVerdict
+from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.net.addresses import Address
+from bgpctl.core.proof.note import decode, encode
 from bgpctl.core.proof.paths import MemberPath, PathKey
 from bgpctl.core.proof.schedule import Request, Schedule
 from bgpctl.core.proof.verdict import Proof, Verdict
-from bgpctl.ports import Clock, Prober, Unavailable
+from bgpctl.ports import Clock, Closing, Prober, Unavailable
 
 log = logging.getLogger("bgpctl.agent")
 
@@ -40,11 +44,20 @@ class Prover:
         every_s: the operator's interval between two probes of a path.
     """
 
-    def __init__(self, prober: Prober, clock: Clock, report: Callable[[PathsJudged], None], every_s: float) -> None:
+    def __init__(
+        self,
+        prober: Prober,
+        clock: Clock,
+        report: Callable[[PathsJudged | ConfigurationsCompared], None],
+        every_s: float,
+    ) -> None:
         self._prober = prober
         self._clock = clock
         self._report = report
         self._schedule = Schedule(every_s=every_s)
+        self._agreement = Agreement(clock)
+        self._listener: Closing | None = None
+        self._intent: Intent | None = None
         self._reported: Verdicts = {}
         self._chance = secrets.SystemRandom().random
         self._changed = threading.Condition()
@@ -52,10 +65,10 @@ class Prover:
         self._stopped = False
         self._thread: threading.Thread | None = None
 
-    def follow(self, paths: Sequence[MemberPath]) -> None:
-        """These are the paths from now on."""
+    def follow(self, intent: Intent, paths: Sequence[MemberPath]) -> None:
+        """These are the configuration and the paths from now on."""
         with self._changed:
-            self._paths = paths
+            self._intent, self._paths = intent, paths
             self._changed.notify()
         if self._thread is None:
             thread = threading.Thread(target=self._run, name="proofs", daemon=True)
@@ -75,6 +88,25 @@ class Prover:
             self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._listener = self._prober.listen(self._heard)
+        except _NOT_NOW as error:
+            log.warning("notes of members cannot be received", extra={"facts": {"error": str(error)}})
+        try:
+            self._prove()
+        finally:
+            if self._listener:
+                self._listener.close()
+
+    def _heard(self, source: Address, octets: bytes) -> None:
+        """Called by the listener's thread."""
+        note = decode(octets)
+        if note:
+            with self._changed:
+                if self._agreement.heard(source, note):
+                    self._changed.notify()
+
+    def _prove(self) -> None:
         while self._await_turn():
             requests = self._schedule.due(self._clock.now_s())
             if requests:
@@ -83,12 +115,26 @@ class Prover:
     def _await_turn(self) -> bool:
         """Until a path is due, or the paths are others; False once stopped."""
         with self._changed:
-            if not self._stopped and self._paths is None:
+            if not self._stopped and self._paths is None and not self._agreement.is_changed:
                 self._changed.wait(self._wait_s())
             paths, self._paths = self._paths, None
-            if paths is not None:
-                self._schedule = self._schedule.with_paths(paths, self._clock.now_s())
-            return not self._stopped
+            intent, is_stopped = self._intent, self._stopped
+        if intent is not None:
+            self._compare(intent)
+        if paths is not None:
+            self._schedule = self._schedule.with_paths(paths, self._clock.now_s())
+        return not is_stopped
+
+    def _compare(self, intent: Intent) -> None:
+        """Tell members our configuration where it is another one now; report those that have another."""
+        own = self._agreement.prepared(intent)
+        with self._changed:
+            if own:
+                self._agreement.take(own)
+                self._prober.carry(encode(own.note))
+            found = self._agreement.differences() if self._agreement.is_changed else None
+        if found is not None:
+            self._report(ConfigurationsCompared(found))
 
     def _wait_s(self) -> float | None:
         next_s = self._schedule.next_s

@@ -279,13 +279,19 @@ class Runner:
         self.state, commands = step(before, event, at_s)
         self.journal.write(before, Entry(at_s, event, commands))
         _report(before, self.state, event)
-        if self._prover and self.state.proofs.paths is not before.proofs.paths:
-            self._prover.follow(self.state.proofs.paths)
+        self._follow(before)
         for command in commands:
             self._do(command)
         if isinstance(event, Observed):
             self._selfcheck.decided(Decision(before, event, at_s, self.state, commands))
             self._rest(commands)
+
+    def _follow(self, before: State) -> None:
+        """Let the prover have paths that changed, and the configuration."""
+        now, intent = self.state, self.state.intent.in_force
+        is_other = now.proofs.paths is not before.proofs.paths or intent is not before.intent.in_force
+        if self._prover and intent and is_other:
+            self._prover.follow(intent, now.proofs.paths)
 
     def _rest(self, commands: Iterable[Command]) -> None:
         """Throttle observations after changes by other programs that called for no operation."""

@@ -14,7 +14,7 @@ from bgpctl.core.cluster.encapsulation import DIRECT, IPIP
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import NextHop
-from bgpctl.kernel import probes
+from bgpctl.kernel import probe_packets, probes
 from bgpctl.kernel.probes import PacketProber
 from bgpctl.lab import netns
 from tests.contract.hosts import ENDS
@@ -100,7 +100,7 @@ def test_a_packet_that_comes_before_there_is_a_filter_is_no_answer(
 ) -> None:
     here, there = hosts
     netns.set_sysctls(there, {"net/ipv4/icmp_echo_ignore_all": "1"})
-    attach = probes._attach
+    attach = probe_packets.attach
 
     def attach_late(listener: socket.socket, code: bytes) -> None:
         """After a datagram has come whose checksum is 0, as those of VXLAN: as wide as an echo's number, and there."""
@@ -110,5 +110,5 @@ def test_a_packet_that_comes_before_there_is_a_filter_is_no_answer(
         wait_until(lambda: any(select.select([listener], [], [], 0)))
         attach(listener, code)
 
-    monkeypatch.setattr(probes, "_attach", attach_late)
+    monkeypatch.setattr(probe_packets, "attach", attach_late)
     assert netns.inside(here, lambda: PacketProber().probe([bare(4)])) == ()

@@ -1,4 +1,4 @@
-"""The underlay does something else than the nodes think: each member that packets do not reach is named, with the cause."""
+"""The underlay does something else than the nodes think: members that packets do not reach are named with the cause."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from bgpctl.core.dataplane.effects import Failure, Op
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.proof.note import Difference
 
 # Events --------------------------------------------------------------------------------------------------------
 
@@ -90,6 +91,13 @@ class PathsJudged:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigurationsCompared:
+    """The members that have another configuration than this node are others than before."""
+
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SelfCheckMismatch:
     """A decision was made again without what had been taken over, and these parts of its result were others."""
 
@@ -121,13 +129,16 @@ class RefreshRequested:
 OperatorEvent: TypeAlias = IntentLoaded | IntentRejected | DrainRequested | PeerRequested | RefreshRequested
 """From the cluster files and the command line."""
 
-KernelEvent: TypeAlias = KernelChanged | Observed | MirrorMismatch | KernelLost | Applied | Probed | PathsJudged
-"""From the kernel, and the packets sent by it."""
+KernelEvent: TypeAlias = KernelChanged | Observed | MirrorMismatch | KernelLost | Applied
+"""From the kernel."""
+
+MemberEvent: TypeAlias = Probed | PathsJudged | ConfigurationsCompared
+"""From packets to and from members."""
 
 OwnEvent: TypeAlias = Woken | SelfCheckMismatch
 """From the agent itself."""
 
-Event: TypeAlias = OperatorEvent | KernelEvent | speaker.SpeakerEvent | OwnEvent
+Event: TypeAlias = OperatorEvent | KernelEvent | MemberEvent | speaker.SpeakerEvent | OwnEvent
 
 
 # Commands ------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeAlias
 
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.replacing import replace
+from bgpctl.core.proof.note import Difference
 from bgpctl.core.proof.paths import MemberPath, PathKey
 from bgpctl.core.proof.verdict import BROKEN, Proof, Verdict
 
@@ -54,6 +55,7 @@ class Proofs:
         paths: the same paths, for the prover.
         is_asking: a path in use has no verdict yet.
         is_broken: packets by a path in use are known to be lost.
+        differences: the members that have another configuration than this node.
         unreachable: the addresses of members of which no path is proven, and one is unreachable.
     """
 
@@ -63,6 +65,7 @@ class Proofs:
     is_asking: bool = False
     is_broken: bool = False
     unreachable: frozenset[Address] = frozenset()
+    differences: tuple[Difference, ...] = ()
 
     def with_paths(self, wanted: Iterable[MemberPath], is_member: Callable[[str], bool]) -> Proofs:
         """These are the paths in use; what is known of a path that stays is kept."""

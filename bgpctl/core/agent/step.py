@@ -41,6 +41,7 @@ from bgpctl.core.agent.backoff import Backoff, Cause
 from bgpctl.core.agent.events import (
     Applied,
     Command,
+    ConfigurationsCompared,
     DrainRequested,
     Event,
     IntentLoaded,
@@ -48,6 +49,7 @@ from bgpctl.core.agent.events import (
     KernelChanged,
     KernelEvent,
     KernelLost,
+    MemberEvent,
     MirrorMismatch,
     Observe,
     Observed,
@@ -91,8 +93,10 @@ def _dispatched(state: State, event: Event, at_s: float) -> Step:
     match event:
         case IntentLoaded() | IntentRejected() | DrainRequested() | PeerRequested() | RefreshRequested():
             return _from_operator(state, event, at_s)
-        case KernelChanged() | Observed() | MirrorMismatch() | KernelLost() | Applied() | Probed() | PathsJudged():
+        case KernelChanged() | Observed() | MirrorMismatch() | KernelLost() | Applied():
             return _from_kernel(state, event, at_s)
+        case Probed() | PathsJudged() | ConfigurationsCompared():
+            return _from_members(state, event, at_s)
         case speaker.SpeakerAttached() | speaker.SpeakerDetached() | speaker.SpeakerConfigRejected():
             return _from_speaker(state, event, at_s)
         case Woken():
@@ -159,11 +163,22 @@ def _from_kernel(state: State, event: KernelEvent, at_s: float) -> Step:
         case Applied():
             # A success is no proof: the observation shows it.
             return _observe(replace(state, attempts=state.attempts.applied(event.failures)))
+        case _:
+            assert_never(event)
+
+
+# Members -------------------------------------------------------------------------------------------------------
+
+
+def _from_members(state: State, event: MemberEvent, at_s: float) -> Step:
+    match event:
         case Probed():
             observed = state.kernel.observed or Dataplane()
             return _observe(replace(state, migration=state.migration.probed(event.answers, observed, at_s)))
         case PathsJudged():
             return _judged(state, event.verdicts)
+        case ConfigurationsCompared():
+            return replace(state, proofs=replace(state.proofs, differences=event.differences)), ()
         case _:
             assert_never(event)
 

@@ -156,9 +156,9 @@ def test_a_session_that_comes_back_ends_the_wait() -> None:
 def test_causes_are_named_with_all_their_members() -> None:
     state = given(proving(), Verdict.UNREACHABLE, "b1", "b2", answers_bare=True)
     state = given(state, Verdict.UNREACHABLE, "a2")
+    four, check = "IP protocol 4", "check that its firewall and the underlay"
     assert state.intent.in_force
     assert list(proof_words.problems(state.proofs.known.values(), state.intent.in_force)) == [
         "no probe reply from a2 by eth0: check `ping 10.0.0.2`",
-        "no probe reply from b1, b2 by tunl0 (IP protocol 4), but without encapsulation: "
-        "check that its firewall and the underlay pass IP protocol 4",
+        f"no probe reply from b1, b2 by tunl0 ({four}), but without encapsulation: {check} pass {four}",
     ]
