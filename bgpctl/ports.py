@@ -113,6 +113,9 @@ class Prober(Protocol):
             Unavailable: no such socket can be had.
         """
 
+    def packets_sent(self) -> int:
+        """The packets that the node's links, but for the loopback, have sent since they are there, probes included."""
+
     def carry(self, note: bytes) -> None:
         """From now on requests carry this note for the agents that get them, at most 64 octets and an even number."""
 

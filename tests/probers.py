@@ -21,6 +21,9 @@ class NoProber(Prober):
         del probes
         return ()
 
+    def packets_sent(self) -> int:
+        return 0
+
     def carry(self, note: bytes) -> None:
         del note
 

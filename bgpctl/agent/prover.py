@@ -13,7 +13,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgpctl.agent.agreement import Agreement
 from bgpctl.core.agent.events import ConfigurationsCompared, PathsJudged
@@ -22,7 +22,7 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.proof.note import decode, encode
 from bgpctl.core.proof.paths import MemberPath, PathKey
-from bgpctl.core.proof.schedule import Request, Schedule
+from bgpctl.core.proof.schedule import BUSY_PER_S, LOAD_EVERY_S, Request, Schedule
 from bgpctl.core.proof.verdict import Proof, Verdict
 from bgpctl.ports import Clock, Closing, Prober, Unavailable
 
@@ -33,6 +33,14 @@ _ROUND_S: Final = 0.5
 """A round that takes longer was held up here: a prober waits for replies well under that."""
 
 Verdicts = Mapping[PathKey, tuple[MemberPath, Proof]]
+
+
+class _Load(NamedTuple):
+    """The packets sent by the node when they were last counted, and the probes since."""
+
+    at_s: float
+    packets: int
+    probes: int
 
 
 class Prover:
@@ -59,6 +67,7 @@ class Prover:
         self._listener: Closing | None = None
         self._intent: Intent | None = None
         self._reported: Verdicts = {}
+        self._load = _Load(0.0, 0, 0)
         self._chance = secrets.SystemRandom().random
         self._changed = threading.Condition()
         self._paths: Sequence[MemberPath] | None = None
@@ -108,6 +117,7 @@ class Prover:
 
     def _prove(self) -> None:
         while self._await_turn():
+            self._weigh()
             requests = self._schedule.due(self._clock.now_s())
             if requests:
                 self._round(requests)
@@ -138,10 +148,28 @@ class Prover:
 
     def _wait_s(self) -> float | None:
         next_s = self._schedule.next_s
-        return None if next_s is None else max(0.0, next_s - self._clock.now_s())
+        if next_s is None:
+            return None
+        return max(0.0, min(next_s, self._load.at_s + LOAD_EVERY_S) - self._clock.now_s())
+
+    def _weigh(self) -> None:
+        """Find out, from time to time, whether this node carries traffic."""
+        now_s, before = self._clock.now_s(), self._load
+        passed_s = now_s - before.at_s
+        if passed_s < LOAD_EVERY_S:
+            return
+        try:
+            sent = self._prober.packets_sent()
+        except _NOT_NOW:
+            return
+        self._load = _Load(now_s, sent, 0)
+        others = sent - before.packets - before.probes
+        is_busy = others > BUSY_PER_S * passed_s and before.at_s > 0
+        self._schedule = self._schedule.with_load(now_s, self._chance, is_busy=is_busy)
 
     def _round(self, requests: Sequence[Request]) -> None:
         began_s = self._clock.now_s()
+        self._load = self._load._replace(probes=self._load.probes + len(requests))
         try:
             replies = self._prober.probe([request.probe for request in requests])
         except _NOT_NOW as error:

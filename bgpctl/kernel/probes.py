@@ -17,7 +17,7 @@ from typing import Final
 
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
-from bgpctl.kernel import direct, probe_packets
+from bgpctl.kernel import direct, probe_packets, traffic
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS, implementation_of
 from bgpctl.kernel.probe_notes import Heard, NoteListener
 from bgpctl.kernel.probe_packets import Wrapping
@@ -35,6 +35,12 @@ class PacketProber(Prober):
 
     def carry(self, note: bytes) -> None:
         self._note = note
+
+    def packets_sent(self) -> int:
+        try:
+            return traffic.packets_sent()
+        except OSError as error:
+            raise Unavailable(f"packets cannot be counted: {error.strerror}") from error
 
     def listen(self, heard: Heard) -> NoteListener:
         return NoteListener(heard)

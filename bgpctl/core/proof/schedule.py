@@ -9,8 +9,9 @@ again at once, and now with company: a small one, which tells a narrow path from
 encapsulation, which tells a dropped encapsulation from a dead host. Only TRIES misses in a row, within a second,
 make a verdict. So a fault costs a few packets more on the path that has it, and nothing on the others.
 
-Each path has its turn after `pause_s`: the operator's interval, less if there are so few paths that PER_S probes a
-second allow it. Turns are spread by chance, so that many nodes do not probe one member at once.
+Each path has its turn after the operator's interval. On a path that is not proven, and while this node sends packets,
+it is sooner, as far as PER_S probes a second allow. Turns are spread by chance, so that many nodes do not probe one
+member at once. The kernel counts packets by link, not by member: all members of a node that is busy count as busy.
 
 Cases that break a simpler design:
 
@@ -39,9 +40,12 @@ TRIES: Final = 3
 EVERY_S: Final = 10.0
 """Between two probes of one path, unless the operator wants another interval."""
 FASTEST_S: Final = 1.5
-"""Where few paths allow it. With the tries it makes less than three seconds from a fault to the verdict."""
+"""With the tries it makes less than three seconds from a fault to the verdict, on a node that sends packets."""
 PER_S: Final = 30
 """The probes a second for whose sake paths are probed more often than `every_s`; they cost about 0.3 % of a core."""
+BUSY_PER_S: Final = 100
+"""A node that sends more packets a second than this, probes left out, carries traffic; keepalives are fewer."""
+LOAD_EVERY_S: Final = 2.0
 _TOGETHER_S: Final = 0.25
 """Paths that are due so soon are probed in the same round: a round costs two sockets, however many there are."""
 _ROUND_PATHS: Final = 64
@@ -90,11 +94,23 @@ class Schedule:
 
     tracks: Mapping[PathKey, Track] = field(default_factory=dict)
     every_s: float = EVERY_S
+    is_busy: bool = False
 
     @property
-    def pause_s(self) -> float:
-        """From one turn of a path to its next."""
+    def fast_s(self) -> float:
+        """From one turn of a path to its next where that is urgent."""
         return min(self.every_s, max(FASTEST_S, len(self.tracks) / PER_S))
+
+    def with_load(self, at_s: float, chance: Chance, *, is_busy: bool) -> Schedule:
+        """The schedule of a node that carries traffic (`is_busy`), or does no more; its paths have their turns soon."""
+        if is_busy == self.is_busy:
+            return self
+        within_s = self.fast_s if is_busy else self.every_s
+        tracks = {
+            key: replace(track, due_s=min(track.due_s, at_s + within_s * chance()))
+            for key, track in self.tracks.items()
+        }
+        return replace(self, tracks=tracks, is_busy=is_busy)
 
     @property
     def next_s(self) -> float | None:
@@ -123,7 +139,7 @@ class Schedule:
     def unable(self, requests: Iterable[Request], at_s: float) -> Schedule:
         """The schedule where no probe can be sent: verdicts stay, and where there is none, none is to be had."""
         keys = {request.key for request in requests}
-        tracks = {key: _unable(self.tracks[key], at_s + self.pause_s) for key in keys if key in self.tracks}
+        tracks = {key: _unable(self.tracks[key], at_s + self.every_s) for key in keys if key in self.tracks}
         return replace(self, tracks={**self.tracks, **tracks})
 
     def after_round(
@@ -142,8 +158,9 @@ class Schedule:
         tracks = dict(self.tracks)
         for key, (sent, got) in sizes.items():
             if key in tracks:
-                pause_s = self.pause_s * (0.9 + 0.2 * chance())
-                tracks[key] = _after(tracks[key], sent, got, at_s, pause_s, is_late=is_late)
+                is_proven = tracks[key].path.full_bytes in got
+                pause_s = self.every_s if is_proven and not self.is_busy else self.fast_s
+                tracks[key] = _after(tracks[key], sent, got, at_s, pause_s * (0.9 + 0.2 * chance()), is_late=is_late)
         return replace(self, tracks=tracks)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from bgpctl.core.migration.probes import Probe
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import NextHop
 from bgpctl.core.proof.paths import MemberPath
-from bgpctl.core.proof.schedule import EVERY_S, FASTEST_S, TRIES, Schedule
+from bgpctl.core.proof.schedule import EVERY_S, FASTEST_S, PER_S, TRIES, Schedule
 from bgpctl.core.proof.verdict import Proof, Verdict
 
 OWN = Address.parse("10.0.0.1")
@@ -79,9 +80,14 @@ def test_a_new_path_is_probed_at_once_and_one_reply_of_full_size_proves_it() -> 
     assert (rounds.verdicts, rounds.sent) == ([Verdict.PROVEN], 1)
 
 
-def test_a_path_that_is_dropped_is_unreachable_within_three_seconds_and_back_by_its_next_probe() -> None:
-    rounds = Rounds(path()).until(10.0, works).until(13.0, dead)
-    (proof,) = rounds.proofs
+def test_a_path_that_is_dropped_is_unreachable_within_thirteen_seconds() -> None:
+    assert Rounds(path()).until(10.0, works).until(23.0, dead).verdicts == [Verdict.UNREACHABLE]
+
+
+def test_on_a_busy_node_it_is_so_within_three_seconds_and_back_by_its_next_probe() -> None:
+    rounds = Rounds(path()).until(10.0, works)
+    rounds.schedule = rounds.schedule.with_load(10.0, lambda: 1.0, is_busy=True)
+    (proof,) = rounds.until(13.0, dead).proofs
     assert (proof.verdict, proof.answers_bare) == (Verdict.UNREACHABLE, False)
     rounds.until(13.0 + 1.2 * FASTEST_S + ROUND_S, works)
     assert rounds.verdicts == [Verdict.PROVEN]
@@ -147,14 +153,33 @@ def test_a_narrow_path_that_is_dropped_is_unreachable() -> None:
     assert Rounds(path()).until(10.0, narrow(1400)).until(15.0, dead).verdicts == [Verdict.UNREACHABLE]
 
 
-def test_many_paths_are_probed_at_the_operators_interval_and_few_ones_faster() -> None:
-    many = Rounds(*(path(number) for number in range(1, 3001))).until(2.0, works)
-    sent = many.sent
-    many.until(2.0 + 10 * EVERY_S, works)
-    assert 8 * 3000 <= many.sent - sent <= 11 * 3000
-    few = Rounds(path()).until(100.0, works)
-    assert few.sent >= 100 / (1.2 * FASTEST_S + 1)
-    assert Rounds(path(), every_s=1.0).until(100.0, works).sent >= 100 / 1.3
+@pytest.mark.parametrize("count", [1, 2000])
+def test_a_path_is_probed_at_the_operators_interval(count: int) -> None:
+    rounds = Rounds(*(path(number) for number in range(1, count + 1))).until(2.0, works)
+    sent = rounds.sent
+    rounds.until(2.0 + 10 * EVERY_S, works)
+    assert 8 * count <= rounds.sent - sent <= 11 * count
+
+
+def test_a_busy_node_probes_faster_as_far_as_there_are_few_members() -> None:
+    def sent_by(count: int) -> float:
+        rounds = Rounds(*(path(number) for number in range(1, count + 1))).until(2.0, works)
+        rounds.schedule = rounds.schedule.with_load(2.0, lambda: 1.0, is_busy=True)
+        sent = rounds.sent
+        return (rounds.until(62.0, works).sent - sent) / count / 60
+
+    assert 1 / sent_by(3) <= FASTEST_S * 1.2
+    assert 30 / PER_S * 3 <= 1 / sent_by(90) <= 110 / PER_S
+    assert 1 / sent_by(2000) >= 0.9 * EVERY_S
+
+
+def test_a_node_that_gets_busy_is_so_at_once_and_one_that_does_nothing_more_rests() -> None:
+    rounds = Rounds(path()).until(1.0, works)
+    assert rounds.schedule.next_s == 0.001 + 1.1 * EVERY_S
+    rounds.schedule = rounds.schedule.with_load(1.0, lambda: 1.0, is_busy=True)
+    assert rounds.schedule.next_s == 1.0 + FASTEST_S
+    rounds.schedule = rounds.schedule.with_load(1.0, lambda: 1.0, is_busy=False)
+    assert rounds.until(3.0, works).schedule.next_s == 1.0 + FASTEST_S + 0.001 + 1.1 * EVERY_S
 
 
 def test_a_path_that_is_another_by_now_is_proven_anew_and_one_that_stays_is_not() -> None:
