@@ -1,5 +1,5 @@
 """
-Whether members have the same configuration: their notes beside our own. Its owner keeps threads apart.
+The agreement of members about the configuration: their notes beside our own. Its owner keeps threads apart.
 
 Refuses to know: how notes travel, and what is in a configuration.
 """

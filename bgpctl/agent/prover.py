@@ -136,7 +136,7 @@ class Prover:
         return not is_stopped
 
     def _compare(self, intent: Intent) -> None:
-        """Tell members our configuration where it is another one now; report those that have another."""
+        """Let probes carry our configuration where it is another one now; report members that have another."""
         own = self._agreement.prepared(intent)
         with self._changed:
             if own:

@@ -22,7 +22,7 @@ from bgpctl.core.proof.note import MAGIC
 from bgpctl.kernel import probe_packets
 from bgpctl.ports import Unavailable
 
-Heard = Callable[[Address, bytes], None]
+OnNote = Callable[[Address, bytes], None]
 
 _BUFFER_BYTES: Final = 1 << 17
 _AT_ONCE: Final = 256
@@ -34,7 +34,7 @@ _NOTE_BYTES: Final = 64
 class NoteListener:
     """Listens in the network namespace of the calling thread. Raises Unavailable."""
 
-    def __init__(self, heard: Heard) -> None:
+    def __init__(self, heard: OnNote) -> None:
         self._heard = heard
         self._stack = ExitStack()
         self._stopping, self._stop = (self._stack.enter_context(end) for end in socket.socketpair())

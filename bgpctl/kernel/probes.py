@@ -19,7 +19,7 @@ from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.kernel import direct, probe_packets, traffic
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS, implementation_of
-from bgpctl.kernel.probe_notes import Heard, NoteListener
+from bgpctl.kernel.probe_notes import OnNote, NoteListener
 from bgpctl.kernel.probe_packets import Wrapping
 from bgpctl.ports import Prober, Unavailable
 
@@ -42,7 +42,7 @@ class PacketProber(Prober):
         except OSError as error:
             raise Unavailable(f"packets cannot be counted: {error.strerror}") from error
 
-    def listen(self, heard: Heard) -> NoteListener:
+    def listen(self, heard: OnNote) -> NoteListener:
         return NoteListener(heard)
 
     def probe(self, probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
