@@ -14,6 +14,7 @@ from bgpctl.core.cluster.encapsulation import DIRECT, IPIP
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import NextHop
+from bgpctl.core.proof.note import Note, decode, encode
 from bgpctl.kernel import probe_packets, probes
 from bgpctl.kernel.probes import PacketProber
 from bgpctl.lab import netns
@@ -112,3 +113,39 @@ def test_a_packet_that_comes_before_there_is_a_filter_is_no_answer(
 
     monkeypatch.setattr(probe_packets, "attach", attach_late)
     assert netns.inside(here, lambda: PacketProber().probe([bare(4)])) == ()
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("size_bytes", [0, 1500])
+def test_a_note_reaches_the_agent_at_the_other_end_beside_the_reply(
+    hosts: tuple[str, str], version: int, size_bytes: int
+) -> None:
+    here, there = hosts
+    note = encode(Note(b"12345678", b"abcdefgh"))
+    received: list[tuple[Address, Note | None]] = []
+    listener = netns.inside(
+        there, lambda: PacketProber().listen(lambda *item: received.append((item[0], decode(item[1]))))
+    )
+    try:
+        probe, prober = replace(bare(version), size_bytes=size_bytes, by_routes=True), PacketProber()
+        prober.carry(note)
+        wait_until(lambda: netns.inside(here, lambda: prober.probe([probe])) == (ProbeReply(probe, "eth0"),))
+        wait_until(lambda: bool(received))
+    finally:
+        listener.close()
+    assert set(received) == {(Address.parse(ENDS[version][0]), decode(note))}
+
+
+def test_requests_without_a_note_are_not_read(hosts: tuple[str, str]) -> None:
+    here, there = hosts
+    received: list[bytes] = []
+    listener = netns.inside(there, lambda: PacketProber().listen(lambda _, octets: received.append(octets)))
+    probe, prober = replace(bare(4), by_routes=True), PacketProber()
+    try:
+        wait_until(lambda: netns.inside(here, lambda: prober.probe([probe])) == (ProbeReply(probe, "eth0"),))
+        prober.carry(encode(Note(b"12345678", b"abcdefgh")))
+        netns.inside(here, lambda: prober.probe([probe]))
+        wait_until(lambda: bool(received))
+    finally:
+        listener.close()
+    assert [decode(octets) for octets in received] == [Note(b"12345678", b"abcdefgh")]
