@@ -8,13 +8,13 @@ from bgpctl.agent.agreement import Agreement
 from bgpctl.core.cluster.agreement import fingerprint
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.addresses import Address, Asn
 from bgpctl.core.proof.note import SETTLE_S, Difference, decode, encode, note_of
 from bgpctl.process.fake import FakeClock
 from tests.cluster import allocated, node, prefixes, two_racks
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
-OTHER = replace(INTENT, asn=INTENT.asn + 1)
+OTHER = replace(INTENT, asn=Asn(INTENT.asn + 1))
 LARGER = replace(INTENT, nodes=(*INTENT.nodes, node("b3", "10.1.0.5/24")))
 A2, B1, STRANGER = map(Address.parse, ("10.0.0.2", "10.1.0.3", "10.9.9.9"))
 
