@@ -3,8 +3,9 @@ Costs of proving the paths to many members, and the time from a dropped path to 
 
 The prover of an agent works as it is, in a network namespace of its own. Another one stands for all members: its kernel
 has all of their addresses, and one process takes packets of protocol 4 out of their outer header and answers. So the
-members cost the prover's process nothing. At rest CPU is that of this process alone; then the members stop answering by
-protocol 4, one after the other, and each time counts until the prover reports that member.
+members cost the prover's process nothing. CPU is that of this process alone, on a node that is idle and on one that
+sends packets (500 pings a second). Then some members at a time answer no more, and for each the time counts until the
+prover reports it.
 
     MEMBERS="4 50 1000" SECONDS=30 python -m bench.proof bench/results/proof.json
 """
@@ -13,14 +14,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
-import statistics
 import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import Process
 from pathlib import Path
@@ -44,7 +45,10 @@ from bgpctl.process.clock import LinuxClock
 
 MEMBERS = [int(word) for word in os.environ.get("MEMBERS", "4 50 1000").split()]
 SECONDS = float(os.environ.get("SECONDS", "30"))
-FAULTS = int(os.environ.get("FAULTS", "40"))
+FAULTS = int(os.environ.get("FAULTS", "100"))
+MOST_AT_ONCE = 50
+SETTLE_S = 15.0
+"""Until the prover has found out whether its node carries traffic, and every path has had its turn."""
 WITHIN_S = 60.0
 PREFIX = f"bench-proof-{os.getpid()}"
 OWN = Address.parse("10.9.0.1")
@@ -107,7 +111,7 @@ def answer(namespace: str, drop: socket.socket) -> None:
 
 def _received(drop: socket.socket) -> bytes:
     try:
-        return drop.recv(4)
+        return drop.recv(4096)
     except BlockingIOError:
         return b""
 
@@ -135,62 +139,78 @@ class Verdicts:
             self._found.update({path.member: (proof.verdict, now_s) for path, proof in event.verdicts})
             self._changed.notify_all()
 
-    def wait(self, verdict: Verdict, *names: str) -> float:
-        """When the last of these members had it."""
+    def wait(self, verdict: Verdict, numbers: Iterable[int]) -> list[float]:
+        """When these members had it, sorted."""
+        names = [f"m{number}" for number in numbers]
 
         def holds() -> bool:
             return all(self._found.get(name, (None, 0.0))[0] is verdict for name in names)
 
         with self._changed:
             assert self._changed.wait_for(holds, WITHIN_S), f"not all {verdict.value}"
-            return max(self._found[name][1] for name in names)
+            return sorted(self._found[name][1] for name in names)
 
 
-def measure(here: str, there: str, count: int) -> dict[str, float]:
+@contextmanager
+def traffic(here: str, *, is_there: bool) -> Iterator[None]:
+    """More packets than an idle node sends, by another process."""
+    words = ("ip", "netns", "exec", here, "ping", "-q", "-i", "0.002", "10.9.0.2")
+    sender = subprocess.Popen(words, stdout=subprocess.DEVNULL) if is_there else None
+    try:
+        yield
+    finally:
+        if sender:
+            sender.terminate()
+            sender.wait()
+
+
+def measure(here: str, there: str, count: int, *, is_busy: bool) -> dict[str, float]:
     mine, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     members = Process(target=answer, args=(there, other), daemon=True)
     members.start()
     verdicts, paths = Verdicts(), [member(number) for number in range(count)]
-
     prover = Prover(PacketProber(), LinuxClock(), verdicts.report, EVERY_S)
     try:
-        began_s = time.monotonic()
-        netns.inside(here, lambda: prover.follow(Intent(), paths))
-        names = [path.member for path in paths]
-        proven_s = verdicts.wait(Verdict.PROVEN, *names) - began_s
-        before_s, began_s = cpu_s(os.getpid()), time.monotonic()
-        time.sleep(SECONDS)
-        percent = 100 * (cpu_s(os.getpid()) - before_s) / (time.monotonic() - began_s)
-        return {"members": count, "first_proof_s": proven_s, "cpu_percent": percent} | detect(mine, verdicts, count)
+        with traffic(here, is_there=is_busy):
+            began_s = time.monotonic()
+            netns.inside(here, lambda: prover.follow(Intent(), paths))
+            proven_s = verdicts.wait(Verdict.PROVEN, range(count))[-1] - began_s
+            time.sleep(SETTLE_S)
+            before_s, began_s = cpu_s(os.getpid()), time.monotonic()
+            time.sleep(SECONDS)
+            percent = 100 * (cpu_s(os.getpid()) - before_s) / (time.monotonic() - began_s)
+            found = detect(mine, verdicts, count)
     finally:
         prover.stop()
         members.kill()
         members.join()
+    return {"members": count, "busy": is_busy, "first_proof_s": proven_s, "cpu_percent": percent} | found
 
 
 def detect(drop: socket.socket, verdicts: Verdicts, count: int) -> dict[str, float]:
     """Seconds from a member's silence to the report that it is unreachable, and from its return to its proof."""
-    lost_s, back_s = [], []
-    faults = max(3, min(FAULTS, int(FAULTS * 50 / count)))
-    for fault in range(faults):
-        number = fault * count // faults
+    lost_s: list[float] = []
+    back_s: list[float] = []
+    at_once = max(1, min(count // 2, MOST_AT_ONCE))
+    while len(lost_s) < FAULTS:
+        numbers = random.sample(range(count), at_once)
         began_s = time.monotonic()
-        drop.send(struct.pack("!I", number))
-        lost_s.append(verdicts.wait(Verdict.UNREACHABLE, f"m{number}") - began_s)
+        drop.send(struct.pack(f"!{at_once}I", *numbers))
+        lost_s += [at_s - began_s for at_s in verdicts.wait(Verdict.UNREACHABLE, numbers)]
         began_s = time.monotonic()
         drop.send(struct.pack("!I", count))
-        back_s.append(verdicts.wait(Verdict.PROVEN, f"m{number}") - began_s)
+        back_s += [at_s - began_s for at_s in verdicts.wait(Verdict.PROVEN, numbers)]
     return {
-        "faults": faults,
-        "lost_p50_s": statistics.median(lost_s),
-        "lost_p99_s": sorted(lost_s)[int(0.99 * (len(lost_s) - 1))] if len(lost_s) > 99 else max(lost_s),
-        "back_p50_s": statistics.median(back_s),
+        "faults": len(lost_s),
+        "lost_p50_s": figures.percentile(lost_s, 50),
+        "lost_p99_s": figures.percentile(lost_s, 99),
+        "back_p50_s": figures.percentile(back_s, 50),
     }
 
 
 def main(output: Path | None) -> None:
     with two_namespaces() as (here, there):
-        rows = [measure(here, there, count) for count in MEMBERS]
+        rows = [measure(here, there, count, is_busy=is_busy) for count in MEMBERS for is_busy in (False, True)]
     record = {"every_s": EVERY_S, "rows": [{key: round(value, 3) for key, value in row.items()} for row in rows]}
     print(json.dumps(record))
     if output:

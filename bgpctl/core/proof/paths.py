@@ -2,7 +2,8 @@
 The paths to members that are to be proven: one for each member and link that next hops in the kernel use.
 
 Many next hops, one for each pool, take the same path, and one proof serves them all. A router that is no member is not
-probed. Neither is a member without encapsulation behind a router: no address is known there that must answer.
+probed. Neither is a member without encapsulation behind a router: no address is known there that must answer; nor are
+more than MOST_NEIGHBOURS members in this node's own network.
 
 Refuses to know: when a path is probed, and what the replies mean.
 """
@@ -11,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from bgpctl.core.bgp.encap_community import nothing_advertised
 from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.crossing import same_subnet
 from bgpctl.core.cluster.encapsulation import DIRECT
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.fabric import Desired
@@ -27,6 +29,11 @@ from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Link, Neighbour, NextHop
 
+MOST_NEIGHBOURS: Final = 400
+"""
+Members in this node's own network that are probed. The kernel has a neighbour entry for each, which it would not need for
+members without traffic, and its table has room for 512 before it throws out those in use (gc_thresh2, arp(7)).
+"""
 PathKey: TypeAlias = tuple[str, str, Address]
 """A path in short: the member, the link, and the member's address on the underlay."""
 
@@ -98,7 +105,10 @@ def member_paths(desired: Desired, observed: Dataplane, intent: Intent, node: No
         path = _path(situation, hop)
         if path:
             found.setdefault(path.key, path)
-    return tuple(found[key] for key in sorted(found))
+    paths = [found[key] for key in sorted(found)]
+    near = [path for path in paths if same_subnet(node, path.probe.remote)]
+    left_out = frozenset(path.key for path in near[MOST_NEIGHBOURS:])
+    return tuple(path for path in paths if path.key not in left_out)
 
 
 def _path(situation: Situation, hop: NextHop) -> MemberPath | None:

@@ -57,6 +57,15 @@ def test_each_member_has_one_path_by_the_link_that_its_routes_use() -> None:
     assert all(path.probe.target == path.probe.remote for path in paths)
 
 
+def test_no_more_members_of_the_own_network_are_probed_than_the_neighbour_table_has_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bgpctl.core.proof.paths.MOST_NEIGHBOURS", 0)
+    desired = derived(INTENT)
+    found = member_paths(desired, kernel_of(desired), INTENT, member(INTENT, "a1"))
+    assert [path.member for path in found] == ["b1", "b2"]
+
+
 def test_a_next_hop_that_is_not_in_the_kernel_yet_has_no_path() -> None:
     desired = derived(INTENT)
     observed = replace(kernel_of(desired), next_hops=frozenset())
