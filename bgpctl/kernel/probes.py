@@ -19,7 +19,7 @@ from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.kernel import direct, probe_packets, traffic
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS, implementation_of
-from bgpctl.kernel.probe_notes import OnNote, NoteListener
+from bgpctl.kernel.probe_notes import NoteListener, OnNote
 from bgpctl.kernel.probe_packets import Wrapping
 from bgpctl.ports import Prober, Unavailable
 

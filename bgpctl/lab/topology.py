@@ -186,8 +186,8 @@ class Topology:
     @property
     def prover_options(self) -> tuple[str, ...]:
         """
-        The options of every agent that keep a large lab usable. All its namespaces share the kernel's one neighbour
-        table, which has room for 1,024 entries (gc_thresh3), and a node that probes its neighbours has an entry for each.
+        The options of every agent that keep a large lab usable: its nodes share the kernel's one neighbour table, with
+        room for 1,024 entries (gc_thresh3, arp(7)), and a node that probes its neighbours has an entry for each.
         """
         nodes = self.intent.nodes
         entries = sum(same_subnet(one, other.address.address) for one in nodes for other in nodes if one is not other)

@@ -31,8 +31,8 @@ from bgpctl.core.net.objects import Link, Neighbour, NextHop
 
 MOST_NEIGHBOURS: Final = 400
 """
-Members in this node's own network that are probed. The kernel has a neighbour entry for each, which it would not need for
-members without traffic, and its table has room for 512 before it throws out those in use (gc_thresh2, arp(7)).
+Members in this node's own network that are probed. The kernel keeps a neighbour entry for each, and would not without
+traffic; its table has room for 512 before it drops those in use (gc_thresh2, arp(7)).
 """
 PathKey: TypeAlias = tuple[str, str, Address]
 """A path in short: the member, the link, and the member's address on the underlay."""
