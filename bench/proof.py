@@ -154,7 +154,7 @@ class Verdicts:
 @contextmanager
 def traffic(here: str, *, is_there: bool) -> Iterator[None]:
     """More packets than an idle node sends, by another process."""
-    words = ("ip", "netns", "exec", here, "ping", "-q", "-i", "0.002", "10.9.0.2")
+    words = ("ip", "netns", "exec", here, "ping", "-q", "-i", "0.002", "-l", "100", "10.9.0.2")
     sender = subprocess.Popen(words, stdout=subprocess.DEVNULL) if is_there else None
     try:
         yield
