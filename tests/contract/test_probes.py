@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -18,12 +19,15 @@ from bgpctl.core.proof.note import Note, decode, encode
 from bgpctl.kernel import probe_packets, probes
 from bgpctl.kernel.probes import PacketProber
 from bgpctl.lab import netns
+from tests import waiting
 from tests.contract.hosts import ENDS
 from tests.contract.ipip_rig import three_sites
-from tests.waiting import wait_until
 
 ECHO = struct.Struct("!BBHHH")
 SO_NO_CHECK = 11
+
+wait_until = partial(waiting.wait_until, within_s=30)
+"""Long enough beside load."""
 
 
 def bare(version: int) -> Probe:
@@ -73,9 +77,11 @@ def test_a_reply_by_ip_in_ip_has_its_outer_source() -> None:
 
 def test_an_answer_that_comes_late_is_none_to_what_is_asked_next(hosts: tuple[str, str]) -> None:
     here, there = hosts
+    # Once the neighbour is known, each round sends its request.
+    wait_until(lambda: bool(netns.inside(here, lambda: PacketProber().probe([bare(4)]))))
     netns.set_sysctls(there, {"net/ipv4/icmp_echo_ignore_all": "1"})
     with netns.open_socket(there, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as other:
-        other.settimeout(5)
+        other.settimeout(15)
         answered = threading.Event()
 
         def answer_late() -> None:
