@@ -255,7 +255,11 @@ def peers(run_dir: Path, output: str) -> None:
 def _with_more(rows: Sequence[Row]) -> Sequence[Column]:
     """The columns of peers, with one for BFD where a peer has it, and one for paths where one is not proven."""
     bfd = (_BFD,) if any(row["bfd"] for row in rows) else ()
-    path = (_PATH,) if any(row["path"] not in {None, "proven"} or _is_control_lost(row) for row in rows) else ()
+    path = (
+        (_PATH,)
+        if any(row["path"] not in {None, "proven", "not probed"} or _is_control_lost(row) for row in rows)
+        else ()
+    )
     return (*_PEERS[:-1], *bfd, *path, _PEERS[-1])
 
 
