@@ -88,6 +88,7 @@ PARTS: Final = (
         {"PEERS": "20", "ROUNDS": "1", "SECONDS": "3"},
     ),
     Part("repair", "bench.repair", 45, 15, {}, {"TRIES": "20"}),
+    Part("proof", "bench.proof", 0, 0),
     Part("mirror", "bench.mirror", 145, 0, {"ROUTES": "50000"}),
     Part(
         "encapsulation",

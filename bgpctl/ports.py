@@ -103,7 +103,7 @@ class Kernel(Protocol):
 
 
 class Prober(Protocol):
-    """Packets that probe a path before traffic takes it."""
+    """Packets that probe a path, before traffic takes it and while it does."""
 
     def probe(self, probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
         """
@@ -112,6 +112,28 @@ class Prober(Protocol):
         Raises:
             Unavailable: no such socket can be had.
         """
+
+    def packets_sent(self) -> int:
+        """The packets that the node's links, but for the loopback, have sent since they are there, probes included."""
+
+    def carry(self, note: bytes) -> None:
+        """From now on requests carry this note for the agents that get them, at most 64 octets and an even number."""
+
+    def listen(self, heard: Callable[[Address, bytes], None]) -> Closing:
+        """
+        Call `heard` with the source of each request that comes in with a note, and the note with whatever follows it;
+        not with all of them if many come, and with those of hosts that are no members too.
+
+        Raises:
+            Unavailable: no such socket can be had.
+        """
+
+
+class Closing(Protocol):
+    """A part that works until it is closed."""
+
+    def close(self) -> None:
+        """End it."""
 
 
 class Host(Protocol):

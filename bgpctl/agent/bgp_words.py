@@ -140,6 +140,7 @@ def _as_numbers(session: Session, table: PeerTable) -> str:
 
 _LOST: Final[Mapping[Lost, str]] = {
     Lost.UNRESOLVED: "no route leads to its next hop",
+    Lost.UNREACHABLE: "no probe reply from its next hop",
     Lost.LOCAL_PREF: "lower local preference",
     Lost.AS_PATH: "longer AS path",
     Lost.ORIGIN: "worse origin",

@@ -17,6 +17,7 @@ from typing import Final, assert_never
 from bgpctl.agent import bgp_words, words
 from bgpctl.agent.journal import Entry, Journal
 from bgpctl.agent.observe_throttle import ObserveThrottle
+from bgpctl.agent.prover import Prover
 from bgpctl.agent.recheck_throttle import RecheckThrottle
 from bgpctl.agent.selfcheck import SelfCheck
 from bgpctl.core.agent.events import (
@@ -66,13 +67,17 @@ _REPAIR_WAITS_S: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports of the loop. The kernel is opened by the runner, and again whenever its socket is gone."""
+    """
+    The ports of the loop. The kernel is opened by the runner, and again whenever its socket is gone. `prove_every_s`:
+    each path to a member is probed at least so often; None: not at all.
+    """
 
     open_kernel: Callable[[], Kernel]
     speaker: Speaker
     store: Store
     clock: Clock
     prober: Prober
+    prove_every_s: float | None = None
 
 
 class _Stop:
@@ -96,7 +101,9 @@ class Runner:
         self.beat_s = ports.clock.now_s()
         self._beat = beat
         self._beat_every_s = beat_every_s
-        self.state: State = begin(node, ports.clock.now_s())
+        every_s = ports.prove_every_s
+        self._prover = Prover(ports.prober, ports.clock, self.post, every_s) if every_s else None
+        self.state: State = begin(node, ports.clock.now_s(), proving=self._prover is not None)
         self._ports = ports
         self._kernel: Kernel | None = None
         self._queue: queue.SimpleQueue[Event | _Stop] = queue.SimpleQueue()
@@ -138,6 +145,8 @@ class Runner:
             while not isinstance(event := self._next(), _Stop):
                 self._advance(event)
         finally:
+            if self._prover:
+                self._prover.stop()
             ports.store.close()
             ports.speaker.close()
             if self._kernel:
@@ -270,11 +279,19 @@ class Runner:
         self.state, commands = step(before, event, at_s)
         self.journal.write(before, Entry(at_s, event, commands))
         _report(before, self.state, event)
+        self._follow(before)
         for command in commands:
             self._do(command)
         if isinstance(event, Observed):
             self._selfcheck.decided(Decision(before, event, at_s, self.state, commands))
             self._rest(commands)
+
+    def _follow(self, before: State) -> None:
+        """Let the prover have paths that changed, and the configuration."""
+        now, intent = self.state, self.state.intent.in_force
+        is_other = now.proofs.paths is not before.proofs.paths or intent is not before.intent.in_force
+        if self._prover and intent and is_other:
+            self._prover.follow(intent, now.proofs.paths)
 
     def _rest(self, commands: Iterable[Command]) -> None:
         """Throttle observations after changes by other programs that called for no operation."""

@@ -69,6 +69,12 @@ class Snapshot:
     def session(self, peer: Address) -> Session | None:
         return next((session for session in self.sessions if session.peer == peer), None)
 
+    def member_at(self, address: Address) -> str | None:
+        """The name of the member with this address; None if it is no member's."""
+        policy = self.state.intent.policy
+        found = policy.session_policies.get(address) if policy else None
+        return found.member.name if found and found.member else None
+
     def name_of(self, peer: Address) -> str:
         session = self.session(peer)
         return session.name if session else str(peer)

@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Final, TypeAlias
 
 from bgpctl import client
-from bgpctl.agent import bgp_views, event_words, filter_views, health, operator_commands, words
+from bgpctl.agent import bgp_views, event_words, filter_views, health, operator_commands, proof_views, words
 from bgpctl.agent.errors import Unknown
 from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core.agent.state import Phase, State
@@ -57,6 +57,7 @@ def summary(snapshot: Snapshot) -> Json:
         "unconfirmed_s": snapshot.unconfirmed_s,
         "unready": list(health.unready(state)),
         "state_age_s": snapshot.age_s(state.since_s),
+        "paths": proof_views.counted(snapshot),
         "problems": _problems(snapshot),
         "waiting": list(_waiting(snapshot)),
     }
@@ -99,6 +100,7 @@ def _problems(snapshot: Snapshot) -> list[str]:
         *_conflicts(snapshot),
         *map(words.unmet, state.kernel.unmet),
         *bgp_views.problems(snapshot),
+        *proof_views.problems(snapshot),
         *_requested(state),
         *(map(words.prune_hold, state.kernel.desired.prune_holds) if state.kernel.desired else ()),
         *map(words.cutover, state.migration.cutovers),
@@ -228,6 +230,7 @@ def _tunnel(snapshot: Snapshot, link: Link, tunnel: Behaviour) -> Json:
         "mac": link.mac,
         "accepts_from": sorted(str(a) for decap in observed.decaps if decap.link == link.name for a in decap.sources),
         "remotes": sorted(str(remote) for remote in remotes if remote),
+        "unproven": proof_views.unproven_by(snapshot, link.name),
     }
 
 
@@ -249,6 +252,8 @@ def nodes(snapshot: Snapshot) -> Json:
                 "asn": intent.asn_of(node),
                 "tunnel_addresses": [str(address) for address in intent.tunnel_addresses(node)],
                 "session": _session_state(snapshot.state, node) if node != here else None,
+                "path": proof_views.to_member(snapshot, node.name) if node != here else None,
+                "paths": proof_views.of_member(snapshot, node.name),
             }
             for node in intent.nodes
         ]

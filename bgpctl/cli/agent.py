@@ -71,11 +71,20 @@ def agent() -> None:
     is_flag=True,
     help="Run ExaBGP as it is, whatever its version; without, any but the one that is patched is refused.",
 )
+@click.option(
+    "--prove-every",
+    "prove_every_s",
+    callback=values.duration_s,
+    default="10s",
+    show_default=True,
+    metavar="TIME",
+    help="Send probes to each member at least so often; more often where there are few members; 0: none.",
+)
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
-def run(
+def run(  # noqa: PLR0913 (click passes every option)
     node: str,
     files: tuple[Path, ...],
     run_dir: Path,
@@ -85,6 +94,7 @@ def run(
     *,
     nexthop_objects: bool,
     unpatched: bool,
+    prove_every_s: float,
     **log: str,
 ) -> None:
     """
@@ -107,9 +117,7 @@ def run(
             run_dir,
             selected(),
             Servers(run_dir / client.SOCKET, health, plan_group),
-            next_hop_objects=nexthop_objects,
-            protocol=route_protocol,
-            patched=not unpatched,
+            wiring.Choices(nexthop_objects, route_protocol, not unpatched, prove_every_s or None),
         )
     except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)

@@ -68,6 +68,7 @@ SUMMARY: Final[Sequence[Column]] = (
 )
 
 _BFD: Final[Column] = ("BFD", lambda row: row["bfd"]["state"] if row["bfd"] else None)
+_PATH: Final[Column] = ("PATH", lambda row: "control lost, path proven" if _is_control_lost(row) else row["path"])
 _PEERS: Final[Sequence[Column]] = (
     ("PEER", lambda row: row["name"]),
     ("ADDRESS", lambda row: row["address"]),
@@ -128,6 +129,7 @@ _TUNNELS: Final[Sequence[Column]] = (
     ("DROPPED", lambda row: _dropped(row) or (0 if row["dropped"] else None)),
     ("SENDS TO", lambda row: ", ".join(row["remotes"])),
 )
+_UNPROVEN: Final[Column] = ("UNPROVEN", lambda row: ", ".join(row["unproven"]))
 
 _WORKLOADS: Final[Sequence[Column]] = (
     ("DEVICE", lambda row: row["device"]),
@@ -146,6 +148,7 @@ _NODES: Final[Sequence[Column]] = (
     ("BLOCKS", lambda row: ", ".join(row["blocks"])),
     ("TUNNEL ADDRESS", lambda row: ", ".join(row["tunnel_addresses"])),
     ("SESSION", lambda row: row["session"]),
+    ("PATH", lambda row: row["path"]),
 )
 
 _POOLS: Final[Sequence[Column]] = (
@@ -242,16 +245,26 @@ def _listing(name: str, columns: Sequence[Column], text: str, *, key: str = "") 
 def peers(run_dir: Path, output: str) -> None:
     """BGP sessions; for those with an error the next command to run."""
     body = ask(run_dir, "peers")
-    emit(body, output, body["peers"], _with_bfd(body["peers"]))
+    emit(body, output, body["peers"], _with_more(body["peers"]))
     if output == "table":
         for row in body["peers"]:
             if row["next"]:
                 click.echo(f"! {row['name']}: {row['error']}; see: {row['next']}")
 
 
-def _with_bfd(rows: Sequence[Row]) -> Sequence[Column]:
-    """The columns of peers, with one for BFD where a peer has it."""
-    return (*_PEERS[:-1], _BFD, _PEERS[-1]) if any(row["bfd"] for row in rows) else _PEERS
+def _with_more(rows: Sequence[Row]) -> Sequence[Column]:
+    """The columns of peers, with one for BFD where a peer has it, and one for paths where one is not proven."""
+    bfd = (_BFD,) if any(row["bfd"] for row in rows) else ()
+    path = (
+        (_PATH,)
+        if any(row["path"] not in {None, "proven", "not probed"} or _is_control_lost(row) for row in rows)
+        else ()
+    )
+    return (*_PEERS[:-1], *bfd, *path, _PEERS[-1])
+
+
+def _is_control_lost(row: Row) -> bool:
+    return row["path"] == "proven" and not row["established"]
 
 
 @show.command()
@@ -289,7 +302,16 @@ def _plain(value: object) -> object:
             return value
 
 
-_listing("tunnels", _TUNNELS, "Tunnel devices and the remotes behind them.")
+@show.command()
+@output_option
+@click.pass_obj
+def tunnels(run_dir: Path, output: str) -> None:
+    """Tunnel devices and the remotes behind them; where a path is not proven, the members that it leads to."""
+    body = ask(run_dir, "tunnels")
+    is_unproven = any(row["unproven"] for row in body["tunnels"])
+    emit(body, output, body["tunnels"], (*_TUNNELS, _UNPROVEN) if is_unproven else _TUNNELS)
+
+
 _listing("workloads", _WORKLOADS, "Workloads of this node, their addresses, and what was dropped of theirs.")
 _listing("nodes", _NODES, "Members of the cluster.")
 _listing("pools", _POOLS, "IP pools and how they are encapsulated from here.")

@@ -87,7 +87,7 @@ class Lab:
         command = ("agent", "run", "--node", node)
         where = ("-f", str(self.topology.file.resolve()), "--run-dir", str(self.run_dir(node)))
         self.run_dir(node).mkdir(parents=True, exist_ok=True)
-        how = self.topology.driver_options(node)
+        how = (*self.topology.driver_options(node), *self.topology.prover_options)
         started = self.runtime.start(self.names.of(node), (*command, *where, *how), self.log(node))
         if started:
             self.agents[node] = started

@@ -27,7 +27,6 @@ from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
-from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net import dataplane
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
@@ -39,14 +38,10 @@ from bgpctl.speaker.fake import FakeSpeaker
 from bgpctl.store.memory import Memory, MemoryStore
 from tests.cluster import bare_kernel, member, two_racks
 from tests.kernel_text import assert_has
+from tests.probers import NoProber
 from tests.waiting import wait_until
 
 INTENT = two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)
-
-
-class NoProber:
-    def probe(self, _probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
-        return ()
 
 
 class Kernel(FakeKernel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,6 @@ from bgpctl.agent import cleanup, service
 from bgpctl.agent.runner import Ports
 from bgpctl.core.cluster.configuration import Backend
 from bgpctl.core.cluster.encapsulation import Mode
-from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import Traffic
 from bgpctl.kernel.fake import FakeHost, FakeKernel
@@ -26,6 +25,7 @@ from bgpctl.process.fake import FakeRunDirectory, FakeServiceManager
 from bgpctl.speaker.fake import FakeSpeaker
 from bgpctl.store.memory import Memory, MemoryStore
 from tests.cluster import bare_kernel, member, two_racks
+from tests.probers import NoProber
 from tests.waiting import wait_until
 
 INTENTS = {
@@ -33,11 +33,6 @@ INTENTS = {
     "always": two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN),
 }
 START = bare_kernel(member(INTENTS["always"], "a1"))
-
-
-class NoProber:
-    def probe(self, _probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
-        return ()
 
 
 class Agent:

@@ -20,7 +20,7 @@ Refuses to know: which paths policy lets in, which one is best, where the time c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final, TypeAlias
 
@@ -33,6 +33,8 @@ AdjRibIn: TypeAlias = Mapping[Address, PeerTable]
 
 RETENTION_S: Final = 3600.0
 """How long paths are used on after the last session ended: as long as BIRD keeps long-lived stale ones (RFC 9494)."""
+PROVEN_S: Final = 10.0
+"""How long a stale table that was due to end stays when its peer is proven to forward; then it is asked again."""
 PREFIX_LIMIT: Final = 10_000
 """The number of prefixes that a peer may announce beyond the blocks that the pools can have."""
 
@@ -193,12 +195,23 @@ def restart_waits(adj_rib_in: AdjRibIn, at_s: float, retention_s: float) -> AdjR
     }
 
 
-def expired(adj_rib_in: AdjRibIn, at_s: float) -> AdjRibIn:
-    """The tables with those whose waiting time is over brought to its end."""
+def never_proven(_: Address) -> bool:
+    """Nothing is known of any path."""
+    return False
+
+
+def expired(adj_rib_in: AdjRibIn, at_s: float, is_proven: Callable[[Address], bool] = never_proven) -> AdjRibIn:
+    """
+    The tables with those whose waiting time is over brought to its end. The stale paths of a member stay while packets
+    are known to reach it: control was lost, forwarding was not.
+    """
     no_session = not any(table.established for table in adj_rib_in.values())
     overdue = [peer for peer, table in adj_rib_in.items() if table.expires_s is not None and table.expires_s <= at_s]
     for peer in overdue:
         table = adj_rib_in[peer]
+        if table.state is TableState.STALE and table.paths and is_proven(peer):
+            adj_rib_in = {**adj_rib_in, peer: replace(table, expires_s=at_s + PROVEN_S)}
+            continue
         adj_rib_in = (
             complete(adj_rib_in, peer, at_s)
             if table.established
