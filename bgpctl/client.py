@@ -28,6 +28,7 @@ _VERSIONS: Final[Mapping[str, int]] = {
     "tunnels": 1,
     "workloads": 1,
     "nodes": 1,
+    "configuration": 1,
     "pools": 1,
     "blocks": 1,
     "events": 1,

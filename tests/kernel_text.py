@@ -115,7 +115,9 @@ def _of_packets(obj: Decap | InnerFilter | WorkloadFilter | Masquerade) -> str:
             return _words(f"inner filter dev {obj.link} {ends} {hosts}", mss)
         case WorkloadFilter():
             ports = f"ports {_list(obj.udp_ports)} bgp {obj.bgp_port}"
-            return f"workload filter inside {_list(obj.inside)} masqueraded {_list(obj.masqueraded)} {ports}"
+            channel = f"channel {obj.channel_port}" if obj.channel_port else ""
+            inside = f"inside {_list(obj.inside)} masqueraded {_list(obj.masqueraded)}"
+            return _words(f"workload filter {inside} {ports}", channel)
         case Masquerade():
             outside = f"outside {_list(obj.inside)} ports {_list(obj.udp_ports)}"
             bgp = f"bgp {_list(obj.bgp_ports)}" if obj.bgp_ports else ""

@@ -21,7 +21,7 @@ from bgpctl.cli.drivers import drivers_option, selected
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.findings import valid
 from bgpctl.cli.lazy import LazyGroup
-from bgpctl.cli.options import files_option, run_dir_option
+from bgpctl.cli.options import files_option, keys_directory, keys_option, run_dir_option
 from bgpctl.core.cluster.count import count
 from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.ports import AlreadyRunning, Unavailable
@@ -66,6 +66,7 @@ def agent() -> None:
     metavar="GROUP",
     help="Members may ask for plans of their own content, as root may; all users may read everything else.",
 )
+@keys_option
 @click.option(
     "--unpatched",
     is_flag=True,
@@ -106,7 +107,7 @@ def run(
             store,
             run_dir,
             selected(),
-            Servers(run_dir / client.SOCKET, health, plan_group),
+            Servers(run_dir / client.SOCKET, keys_directory(), health, plan_group),
             next_hop_objects=nexthop_objects,
             protocol=route_protocol,
             patched=not unpatched,

@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "confirm": "change",
     "doctor": "doctor",
     "drain": "operate",
+    "keys": "keys",
     "lab": "lab",
     "peer": "operate",
     "plan": "plan",

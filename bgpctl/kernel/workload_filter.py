@@ -111,18 +111,24 @@ class _Rules(NamedTuple):
     """All of a filter that its rules name. `masqueraded`: the IP versions in which a pool is."""
 
     bgp_port: int
+    channel_port: int
     udp_ports: tuple[int, ...]
     masqueraded: tuple[int, ...]
 
     @classmethod
     def of(cls, wanted: WorkloadFilter) -> _Rules:
         versions = tuple(sorted({prefix.version for prefix in wanted.masqueraded}))
-        return cls(wanted.bgp_port, wanted.udp_ports, versions)
+        return cls(wanted.bgp_port, wanted.channel_port, wanted.udp_ports, versions)
 
     @property
     def comment(self) -> str:
         """From it the ports are read: nft shows rules in a form that differs from one version to the next."""
-        return " ".join(map(str, (self.bgp_port, *self.udp_ports)))
+        return " ".join(map(str, (self.bgp_port, self.channel_port, *self.udp_ports)))
+
+    @property
+    def tcp_ports(self) -> str:
+        """Those that only members connect to: BGP's, and the one of the channel between agents."""
+        return f"{{ {self.bgp_port}, {self.channel_port} }}" if self.channel_port else str(self.bgp_port)
 
 
 _ARP_CHAIN: Final = _Chain("input", (f"meta iifgroup {WORKLOADS} goto discovery",), "input")
@@ -138,7 +144,7 @@ def _chains(rules: _Rules) -> Iterator[_Chain]:
     known = [f"iif . {ip} saddr @known{version}" for version, ip in _VERSIONS.items()]
     noting = [f"add @known{version} {{ iif . {ip} saddr timeout 5s }}" for version, ip in _VERSIONS.items()]
     yield _Chain("of_icmpv6", _DISCOVERY)
-    yield _Chain("of_tcp", tuple(f"meta l4proto 6 th dport {rules.bgp_port} {to} goto bgp" for to, _ in outside))
+    yield _Chain("of_tcp", tuple(f"meta l4proto 6 th dport {rules.tcp_ports} {to} goto bgp" for to, _ in outside))
     to_tunnels = (f"meta l4proto 17 th dport {port} {to} goto tunnel" for port in rules.udp_ports for to, _ in outside)
     yield _Chain("of_udp", tuple(to_tunnels))
     yield _Chain("protocols", (f"meta l4proto vmap {{ {_OF_PROTOCOL} }}",))
@@ -146,7 +152,7 @@ def _chains(rules: _Rules) -> Iterator[_Chain]:
     yield _Chain("unknown", (*_DISCOVERY, _LINK_LOCAL, missing, *noting, "goto protocols"))
     first = (f"meta iifgroup != {WORKLOADS} accept", *(f"{match} goto protocols" for match in known), "goto unknown")
     yield _Chain("prerouting", first, "prerouting", -300)
-    to_node = (f"meta l4proto 6 th dport {rules.bgp_port} {of_pool} goto bgp" for _, of_pool in outside)
+    to_node = (f"meta l4proto 6 th dport {rules.tcp_ports} {of_pool} goto bgp" for _, of_pool in outside)
     yield _Chain("input", (*to_node, f'accept comment "{rules.comment}"'), "input")
     if rules.masqueraded:  # for others connections are not tracked because of us
         yield _Chain("forward", tuple(map(_invalid, rules.masqueraded)), "forward")
@@ -181,10 +187,10 @@ def _set(name: str, kind: str, elements: Iterable[str] = ()) -> str:
 def parse(listed: list[dict[str, Any]]) -> WorkloadFilter | None:
     """The reverse of `body`, from nft's JSON; None for another program's rules."""
     (comment,) = (item["rule"]["comment"] for item in listed if "comment" in item.get("rule", {}))
-    bgp_port, *udp_ports = map(int, comment.split())
+    bgp_port, channel_port, *udp_ports = map(int, comment.split())
     sets = {item["set"]["name"]: item["set"].get("elem", []) for item in listed if "set" in item}
     inside, masqueraded = (_of_both(sets, name) for name in ("inside", "masqueraded"))
-    found = WorkloadFilter(inside, masqueraded, tuple(udp_ports), bgp_port)
+    found = WorkloadFilter(inside, masqueraded, tuple(udp_ports), bgp_port, channel_port)
     return found if _is_as_made(listed, tuple(_chains(_Rules.of(found)))) else None
 
 
