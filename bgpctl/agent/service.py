@@ -63,9 +63,9 @@ class Servers:
     """
 
     socket: Path
-    keys: Path
     health: tuple[str, int] | None = None
     plan_group: int | None = None
+    keys: Path = client.KEYS
 
 
 def run(node: str, ports: Ports, process: Process, servers: Servers) -> None:

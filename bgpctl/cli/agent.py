@@ -107,7 +107,7 @@ def run(
             store,
             run_dir,
             selected(),
-            Servers(run_dir / client.SOCKET, keys_directory(), health, plan_group),
+            Servers(run_dir / client.SOCKET, health, plan_group, keys_directory()),
             next_hop_objects=nexthop_objects,
             protocol=route_protocol,
             patched=not unpatched,

@@ -322,6 +322,7 @@ def exec_command(name: str | None, where: str, command: tuple[str, ...]) -> None
         raise click.UsageError(f"{where} is not a part of lab {found.names.lab}")
     variables = {
         "BGPCTL_RUN_DIR": str(found.run_dir(where)),
+        "BGPCTL_KEYS": str(found.keys(where)),
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
     }
     netns.enter(namespace)

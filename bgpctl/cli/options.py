@@ -11,9 +11,10 @@ from typing import Final
 
 import click
 
+from bgpctl import client
+
 DEFAULT_RUN_DIR: Final = Path("/run/bgpctl")
 _KEYS: Final = "bgpctl.keys"
-DEFAULT_KEYS: Final = Path("/etc/bgpctl/keys")
 
 run_dir_option = click.option(
     "--run-dir",
@@ -27,7 +28,7 @@ run_dir_option = click.option(
 keys_option = click.option(
     "--keys",
     type=click.Path(path_type=Path, file_okay=False),
-    default=DEFAULT_KEYS,
+    default=client.KEYS,
     show_default=True,
     envvar="BGPCTL_KEYS",
     expose_value=False,

@@ -15,7 +15,7 @@ import click
 
 from bgpctl import client
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.options import run_dir_option
+from bgpctl.cli.options import keys_directory, keys_option, run_dir_option
 from bgpctl.cli.render import Column, Row, age, emit, output_option
 from bgpctl.cli.values import duration_s
 
@@ -199,12 +199,26 @@ def show(context: click.Context, run_dir: Path) -> None:
 @click.option(
     "--wait", "within_s", callback=duration_s, metavar="TIME", help="Wait until it has converged, at most TIME (60s)."
 )
+@click.option(
+    "--members",
+    is_flag=True,
+    help="Ask the agents of all members, by the channel between agents: for users who may read this node's keys.",
+)
+@keys_option
 @output_option
 @click.pass_obj
-def summary(run_dir: Path, within_s: float | None, output: str) -> None:
-    """The node in one line, and its problems. With --wait exits 4 if it has not converged in time."""
+def summary(run_dir: Path, within_s: float | None, output: str, *, members: bool) -> None:
+    """
+    The node in one line, and its problems. With --wait exits 4 if it has not converged in time.
+
+    With --members a line for each member; exits 3 if a member could not be asked.
+    """
     if within_s is not None:
         _await_convergence(run_dir, within_s)
+    if members:
+        from bgpctl.cli.members import show_summaries  # noqa: PLC0415 (TLS)
+
+        show_summaries(ask(run_dir, "nodes"), ask(run_dir, "summary"), keys_directory(), output)
     body = ask(run_dir, "summary")
     emit(body, output, [body], SUMMARY)
     if output == "table":

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def issued(authority: Path, to: Path, name: str, *, days: int) -> Path:
         (again / file).write_bytes((authority.parent / file).read_bytes())
     # The beginning is an hour ago; one that ended before it would be no certificate at all.
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(keys, "_SKEW", 2 * abs(keys.timedelta(days=days)))
+        patched.setattr(keys, "_SKEW", timedelta(days=2 * abs(days)))
         return keys.issue(again, name, days=days)
 
 

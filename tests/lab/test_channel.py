@@ -1,0 +1,80 @@
+"""Agents that ask each other: one lab, its own certificate authority, and members that were told different things."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from bgpctl.lab import netns
+from bgpctl.lab.lab import Lab
+from tests.lab.rig import kill
+from tests.waiting import wait_until
+
+PORT = 9179
+CONNECT = f"import socket; socket.create_connection(('10.0.0.1', {PORT}), 1)"
+
+
+def bgpctl(lab: Lab, node: str, *words: str) -> subprocess.CompletedProcess[str]:
+    command = ("-m", "bgpctl", "lab", "exec", "--name", lab.names.lab, node, "--", "bgpctl", *words)
+    return subprocess.run((sys.executable, *command), capture_output=True, text=True, check=False)
+
+
+def connects(lab: Lab, part: str) -> bool:
+    command = (sys.executable, "-c", CONNECT)
+    return (
+        netns.inside(lab.names.of(part), lambda: subprocess.run(command, capture_output=True, check=False)).returncode
+        == 0
+    )
+
+
+def dropped(lab: Lab) -> int:
+    """Packets of a1's workloads to the ports of members alone."""
+    rows = lab.read("a1", "workloads")["workloads"]
+    return sum(item["packets"] for row in rows for item in row["dropped"] if item["reason"] == "bgp")
+
+
+def problems(lab: Lab, node: str) -> list[str]:
+    found: list[str] = lab.read(node, "summary")["problems"]
+    return found
+
+
+def test_members_ask_each_other_and_name_those_that_have_another_configuration(
+    lab_of: Callable[[str, str], Lab],
+) -> None:
+    lab = lab_of("vxlan", f"channelPort: {PORT}\n")
+    wait_until(lambda: connects(lab, "a2"), within_s=15)
+    asked = bgpctl(lab, "a1", "show", "summary", "--members", "-o", "json")
+    members: list[dict[str, Any]] = json.loads(asked.stdout)["members"]
+    assert [(item["node"], item["error"]) for item in members] == [(name, None) for name in ("a1", "a2", "b1", "b2")]
+    assert len({item["summary"]["configuration"] for item in members}) == 1
+
+    # A workload has no business at this port, neither of its own node nor of others.
+    before = dropped(lab)
+    assert not connects(lab, "web-a1")
+    wait_until(lambda: dropped(lab) > before, within_s=15)
+
+    kill(lab, "b2")
+    text = (
+        lab.topology.file.read_text()
+        .replace("10.244.3.0/26", "10.244.9.0/26")
+        .replace("10.244.4.0/26", "10.244.3.0/26")
+    )
+    own = lab.directory / "b2.yaml"
+    own.write_text(text)
+    replace(lab, topology=replace(lab.topology, file=own)).start_agent("b2")
+    claimed = "block 10.244.3.0/26 is claimed by b1 and b2"
+    wait_until(lambda: claimed in problems(lab, "a1") and claimed in problems(lab, "b2"), within_s=60)
+    assert any(
+        "b1 with blocks 10.244.9.0/26 (here 10.244.3.0/26)" in item
+        for item in problems(lab, "a1")
+        if "b2 has another" in item
+    )
+
+    kill(lab, "b2")
+    asked = bgpctl(lab, "a1", "show", "summary", "--members")
+    assert asked.returncode == 3
+    assert f"! b2 could not be asked: 10.1.0.4:{PORT} refuses connections" in asked.stdout
