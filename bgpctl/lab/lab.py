@@ -73,7 +73,7 @@ class Lab:
 
     def run_dir(self, node: str) -> Path:
         """The run directory of a node's agent."""
-        return self.directory / "nodes" / node
+        return run_dir_of(self.names, node)
 
     def log(self, node: str) -> Path:
         """The log of a node's agent or other daemon."""
@@ -85,7 +85,7 @@ class Lab:
 
     def keys(self, node: str) -> Path:
         """The keys of a node for the channel between agents; absent where the cluster file has no port for it."""
-        return self.directory / "keys" / "nodes" / node
+        return keys_of(self.names, node)
 
     def start_agent(self, node: str) -> None:
         """Start the node's agent; it belongs to the lab's namespaces and ends with them. Raises RuntimeError."""
@@ -134,6 +134,16 @@ class Lab:
             return done and all(others)
 
         return comes_true(converged, within_s, max(_POLL_S, _POLL_PER_AGENT_S * len(agents)))
+
+
+def run_dir_of(names: Names, node: str) -> Path:
+    """The run directory of the agent of a lab's node."""
+    return STATE / names.lab / "nodes" / node
+
+
+def keys_of(names: Names, node: str) -> Path:
+    """The keys of the agent of a lab's node."""
+    return STATE / names.lab / "keys" / "nodes" / node
 
 
 def comes_true(holds: Callable[[], bool], within_s: float, every_s: float = _POLL_S) -> bool:
