@@ -32,6 +32,7 @@ from bgpctl.agent.limits import Limits, Share
 from bgpctl.agent.pages import Handler, Page, Server, json_page
 from bgpctl.core.agent.state import State
 from bgpctl.core.net.addresses import Address
+from bgpctl.core.trace.doctor import RENEW_DAYS
 
 log = logging.getLogger("bgpctl.agent")
 
@@ -45,7 +46,6 @@ _OUTSIDE: Final = ""
 """The user that all addresses of no member are together."""
 _OUTSIDE_SHARE: Final = 0.05
 _SETTLE_EVERY_S: Final = 1.0
-_SOON_DAYS: Final = 30
 _NOT_A_MEMBER: Final = json_page(HTTPStatus.FORBIDDEN, {"error": "not a member"})
 _NO_CONTENT: Final = json_page(HTTPStatus.BAD_REQUEST, {"error": "no content is accepted here"})
 
@@ -187,7 +187,7 @@ class Channel:
 
     def _expiry(self) -> tuple[str, ...]:
         found = self._certificate
-        if found is None or found.days_left(self._now_s()) > _SOON_DAYS:
+        if found is None or found.days_left(self._now_s()) > RENEW_DAYS:
             return ()
         days = found.days_left(self._now_s())
         ends = f"ends in {days:.0f} days" if days > 0 else "has expired"

@@ -25,7 +25,7 @@ _WITHIN_S: Final = 5.0
 def show_summaries(nodes: Mapping[str, Any], own: Mapping[str, Any], keys: Path, output: str) -> None:
     """Print a summary of each member, this node's `own` among them, and exit: 3 if a member could not be asked."""
     answers = _asked(nodes, "summary", keys)
-    found = {own["node"]: dict(own), **{name: _understood(answer) for name, answer in answers.items()}}
+    found = {own["node"]: dict(own), **{name: _understood(name, answer) for name, answer in answers.items()}}
     rows = [found[name] for name in sorted(found)]
     silent = {name: answer.reason for name, answer in sorted(found.items()) if isinstance(answer, NoAnswer)}
     listed = [{"node": name, "summary": None, "error": reason} for name, reason in silent.items()]
@@ -66,7 +66,31 @@ def _member(row: Mapping[str, Any], here: Mapping[str, Any], port: int) -> Membe
     return Member(row["name"], address, port, source)
 
 
-def _understood(answer: Answer) -> Answer:
-    if isinstance(answer, NoAnswer) or answer.get("schema") == client.schema("summary"):
+def _understood(name: str, answer: Answer) -> Answer:
+    """Nothing of it is believed before it is shown: a member may be of another version, or in other hands."""
+    if isinstance(answer, NoAnswer):
         return answer
-    return NoAnswer(f"its agent is of another version: it answered {answer.get('schema')}")
+    if answer.get("schema") != client.schema("summary"):
+        return NoAnswer(f"its agent is of another version: it answered {_printable(answer.get('schema'))}")
+    row: dict[str, Any] = {**_printable(answer), "node": name}
+    try:
+        for _, cell in SUMMARY:
+            cell(row)
+        for problem in row["problems"]:
+            _ = problem + ""
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return NoAnswer("its answer is no summary")
+    return row
+
+
+def _printable(value: Any) -> Any:
+    """Text of another node must not spoil a terminal."""
+    match value:
+        case str():
+            return value if value.isprintable() else value.encode("unicode_escape").decode("ascii")
+        case list():
+            return [_printable(item) for item in value]
+        case dict():
+            return {_printable(key): _printable(item) for key, item in value.items()}
+        case _:
+            return value

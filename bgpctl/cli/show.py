@@ -5,6 +5,7 @@ Refuses to know: how the agent learned it.
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -48,6 +49,11 @@ def _from(last: str | None) -> str:
 
 def _state(row: Row) -> str:
     return f"{row['state']} {age(row['state_age_s'])}" + (", cluster file rejected" if row["config_rejected"] else "")
+
+
+def _values(item: dict[str, Any]) -> str:
+    """Fields with their values; a setting is a value alone."""
+    return ", ".join(f"{name} {json.dumps(value)}".strip() for name, value in item.items())
 
 
 def _fate(row: Row) -> str:
@@ -165,6 +171,12 @@ _BLOCKS: Final[Sequence[Column]] = (
     ("HERE", lambda row: row["here"]),
 )
 
+
+_CONFIGURATION: Final[Sequence[Column]] = (
+    ("KIND", lambda row: row["kind"]),
+    ("NAME", lambda row: row["name"]),
+    ("VALUES", lambda row: _values(row["values"])),
+)
 
 _EVENTS: Final[Sequence[Column]] = (
     ("AGE", lambda row: age(row["age_s"])),
@@ -308,6 +320,17 @@ _listing("workloads", _WORKLOADS, "Workloads of this node, their addresses, and 
 _listing("nodes", _NODES, "Members of the cluster.")
 _listing("pools", _POOLS, "IP pools and how they are encapsulated from here.")
 _listing("blocks", _BLOCKS, "Blocks and their owners.")
+
+
+@show.command()
+@output_option
+@click.pass_obj
+def configuration(run_dir: Path, output: str) -> None:
+    """The configuration in force, as members compare it: what is given, and differs from a default."""
+    body = ask(run_dir, "configuration")
+    named = ((kind, name, item) for kind, items in body["outline"].items() for name, item in items.items())
+    rows = [{"kind": kind, "name": name, "values": item} for kind, name, item in named]
+    emit(body, output, rows, _CONFIGURATION)
 
 
 @show.command()

@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces")]
 
 POOLS = tuple(map(Prefix.parse, ("10.244.0.0/16", "fd00:244::/32")))
-BOTH = WorkloadFilter(POOLS, POOLS, (4789, 4790), 179)
+BOTH = WorkloadFilter(POOLS, POOLS, (4789, 4790), 179, 9179)
 NONE = WorkloadFilter((), (), (), 1790)
 
 
