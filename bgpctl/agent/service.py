@@ -144,7 +144,7 @@ def _act(runner: Runner, ports: Ports, run_directory: RunDirectory) -> Answer:
 
 
 def _edit(verb: str, runner: Runner, store: Store, query: Mapping[str, str]) -> dict[str, Any]:
-    """What it changed is read here, and not only when the store's watch notices: its generation is known at once."""
+    """Read the store here, and not only when its watch notices a change: the generation is known at once."""
     done = config_changes.edit(verb, runner.state, store, query)
     return {**done, "generation": runner.generation if verb == "confirm" else runner.edited(store.load())}
 

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from bgpctl import client
 from bgpctl.agent import bgp_views, event_words, filter_views, health, operator_commands, words
-from bgpctl.agent.errors import BadRequest, Unknown
+from bgpctl.agent.errors import Unknown
 from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core.agent.state import Phase, State
 from bgpctl.core.cluster.configuration import Node
@@ -270,7 +270,7 @@ def configuration(snapshot: Snapshot) -> Json:
     """For another member: the digest of the configuration in force, and its outline unless `digest` is the same."""
     intent = snapshot.state.intent.in_force
     if intent is None:
-        raise BadRequest("there is no configuration in force")
+        return {"node": snapshot.state.node, "digest": None, "outline": {}}
     digest = snapshot.cluster.digest(intent)
     is_same = snapshot.query.get("digest") == digest
     return {

@@ -7,7 +7,7 @@ Refuses to know: TLS, and the contents of a view but a summary's columns.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,23 +16,27 @@ import click
 from bgpctl import channel, client
 from bgpctl.channel import Answer, Member, NoAnswer
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.render import emit
-from bgpctl.cli.show import SUMMARY
+from bgpctl.cli.render import Column, emit
 
 _WITHIN_S: Final = 5.0
 
 
-def show_summaries(nodes: Mapping[str, Any], own: Mapping[str, Any], keys: Path, output: str) -> None:
-    """Print a summary of each member, this node's `own` among them, and exit: 3 if a member could not be asked."""
+def show_summaries(
+    columns: Sequence[Column], nodes: Mapping[str, Any], own: Mapping[str, Any], keys: Path, output: str
+) -> None:
+    """
+    Print a summary of each member, in these columns, this node's `own` among them, and exit: 3 if a member could not
+    be asked.
+    """
     answers = _asked(nodes, "summary", keys)
-    found = {own["node"]: dict(own), **{name: _understood(name, answer) for name, answer in answers.items()}}
+    found = {own["node"]: dict(own), **{name: _understood(columns, name, answer) for name, answer in answers.items()}}
     rows = [found[name] for name in sorted(found)]
     silent = {name: answer.reason for name, answer in sorted(found.items()) if isinstance(answer, NoAnswer)}
     listed = [{"node": name, "summary": None, "error": reason} for name, reason in silent.items()]
     summaries = [row for row in rows if isinstance(row, dict)]
     listed += [{"node": row["node"], "summary": row, "error": None} for row in summaries]
     body = {"schema": "bgpctl/summaries/v1", "members": sorted(listed, key=lambda item: str(item["node"]))}
-    emit(body, output, summaries, SUMMARY)
+    emit(body, output, summaries, columns)
     if output == "table":
         for row in summaries:
             for problem in row["problems"]:
@@ -66,7 +70,7 @@ def _member(row: Mapping[str, Any], here: Mapping[str, Any], port: int) -> Membe
     return Member(row["name"], address, port, source)
 
 
-def _understood(name: str, answer: Answer) -> Answer:
+def _understood(columns: Sequence[Column], name: str, answer: Answer) -> Answer:
     """Nothing of it is believed before it is shown: a member may be of another version, or in other hands."""
     if isinstance(answer, NoAnswer):
         return answer
@@ -74,7 +78,7 @@ def _understood(name: str, answer: Answer) -> Answer:
         return NoAnswer(f"its agent is of another version: it answered {_printable(answer.get('schema'))}")
     row: dict[str, Any] = {**_printable(answer), "node": name}
     try:
-        for _, cell in SUMMARY:
+        for _, cell in columns:
             cell(row)
         for problem in row["problems"]:
             _ = problem + ""

@@ -230,7 +230,7 @@ def summary(run_dir: Path, within_s: float | None, output: str, *, members: bool
     if members:
         from bgpctl.cli.members import show_summaries  # noqa: PLC0415 (TLS)
 
-        show_summaries(ask(run_dir, "nodes"), ask(run_dir, "summary"), keys_directory(), output)
+        show_summaries(SUMMARY, ask(run_dir, "nodes"), ask(run_dir, "summary"), keys_directory(), output)
     body = ask(run_dir, "summary")
     emit(body, output, [body], SUMMARY)
     if output == "table":

@@ -127,7 +127,7 @@ class _Rules(NamedTuple):
 
     @property
     def tcp_ports(self) -> str:
-        """Those that only members connect to: BGP's, and the one of the channel between agents."""
+        """The ports that only members connect to: of BGP, and of the channel between agents."""
         return f"{{ {self.bgp_port}, {self.channel_port} }}" if self.channel_port else str(self.bgp_port)
 
 

@@ -15,6 +15,7 @@ from bgpctl import channel, client
 from bgpctl.agent.members import Configurations, Members
 from bgpctl.channel import Answer, NoAnswer
 from bgpctl.cli import members as shown
+from bgpctl.cli import show
 from bgpctl.core.cluster.agreement import digest, outline
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.encapsulation import Mode
@@ -125,7 +126,7 @@ def test_summaries_of_members_are_shown_and_none_is_believed(
     monkeypatch.setattr(channel, "context", lambda *_, **__: None)
     monkeypatch.setattr(channel, "ask_all", lambda members, *_: {item.name: answers[item.name] for item in members})
     with pytest.raises(SystemExit) as ended:
-        shown.show_summaries(NODES, SUMMARY, Path("keys"), "table")
+        shown.show_summaries(show.SUMMARY, NODES, SUMMARY, Path("keys"), "table")
     assert ended.value.code == 3
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["NODE", "a1", "a2", "!", "!", "!"]

@@ -121,7 +121,7 @@ def _node(intent: Intent, node: Node) -> Item:
     return {
         **_plain_fields(node, _NO_MEANING),
         "asn": intent.asn_of(node),
-        "labels": dict(node.labels),
+        **({"labels": dict(node.labels)} if node.labels else {}),
         **{name: [*map(str, prefixes)] for name, prefixes in listed.items() if prefixes},
         **ends,
         **macs,
