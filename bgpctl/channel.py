@@ -181,6 +181,8 @@ def ask(member: Member, request: str, within_s: float, tls: ssl.SSLContext) -> A
         return NoAnswer(f"{_shown(member)} refuses connections: its agent does not run there, or has no keys")
     except ssl.SSLCertVerificationError as error:
         return NoAnswer(f"{_shown(member)} has a certificate that is not valid here: {error.verify_message}")
+    except (ssl.SSLEOFError, ConnectionError):  # the alert that says so may be lost with the connection
+        return NoAnswer(f"{_shown(member)} closed the connection: it may not take this node's certificate")
     except ssl.SSLError as error:
         return NoAnswer(f"{_shown(member)} does not take this node's certificate: {_plain(error.reason)}")
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -193,7 +195,7 @@ def _shown(member: Member) -> str:
 
 
 def _plain(reason: str | None) -> str:
-    return (reason or "it closed the connection").replace("_", " ").lower()
+    return (reason or "without a reason").replace("_", " ").lower()
 
 
 def _left_s(until_s: float) -> float:
@@ -217,7 +219,7 @@ def _exchange(opened: ssl.SSLSocket, request: str, until_s: float) -> tuple[int,
         if len(received) > LONGEST_ANSWER_BYTES:
             raise ValueError(f"its answer has more than {LONGEST_ANSWER_BYTES} bytes")
     if not received:
-        raise ConnectionResetError("it closed the connection without an answer")
+        raise ConnectionResetError
     response = http.client.HTTPResponse(_Received(bytes(received)))  # type: ignore[arg-type]
     response.begin()
     return response.status, json.loads(response.read())

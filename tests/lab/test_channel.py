@@ -37,6 +37,13 @@ def dropped(lab: Lab) -> int:
     return sum(item["packets"] for row in rows for item in row["dropped"] if item["reason"] == "bgp")
 
 
+def members(lab: Lab) -> list[dict[str, Any]]:
+    """The answers of all members to a1."""
+    asked = bgpctl(lab, "a1", "show", "summary", "--members", "-o", "json")
+    found: list[dict[str, Any]] = json.loads(asked.stdout)["members"]
+    return found
+
+
 def problems(lab: Lab, node: str) -> list[str]:
     found: list[str] = lab.read(node, "summary")["problems"]
     return found
@@ -47,10 +54,15 @@ def test_members_ask_each_other_and_name_those_that_have_another_configuration(
 ) -> None:
     lab = lab_of("vxlan", f"channelPort: {PORT}\n")
     wait_until(lambda: connects(lab, "a2"), within_s=15)
-    asked = bgpctl(lab, "a1", "show", "summary", "--members", "-o", "json")
-    members: list[dict[str, Any]] = json.loads(asked.stdout)["members"]
-    assert [(item["node"], item["error"]) for item in members] == [(name, None) for name in ("a1", "a2", "b1", "b2")]
-    assert len({item["summary"]["configuration"] for item in members}) == 1
+    rounds: list[list[dict[str, Any]]] = []
+
+    def all_answered() -> bool:
+        rounds.append(members(lab))
+        return not any(item["error"] for item in rounds[-1])
+
+    wait_until(all_answered, within_s=60)
+    assert [item["node"] for item in rounds[-1]] == ["a1", "a2", "b1", "b2"]
+    assert len({item["summary"]["configuration"] for item in rounds[-1]}) == 1
 
     # A workload has no business at this port, neither of its own node nor of others.
     before = dropped(lab)
@@ -67,7 +79,7 @@ def test_members_ask_each_other_and_name_those_that_have_another_configuration(
     own.write_text(text)
     replace(lab, topology=replace(lab.topology, file=own)).start_agent("b2")
     claimed = "block 10.244.3.0/26 is claimed by b1 and b2"
-    wait_until(lambda: claimed in problems(lab, "a1") and claimed in problems(lab, "b2"), within_s=60)
+    wait_until(lambda: claimed in problems(lab, "a1") and claimed in problems(lab, "b2"), within_s=120)
     assert any(
         "b1 with blocks 10.244.9.0/26 (here 10.244.3.0/26)" in item
         for item in problems(lab, "a1")

@@ -112,11 +112,13 @@ def test_a_foreign_ca_an_expired_certificate_and_no_certificate_are_refused_in_t
     keys.make_ca(tmp_path / "other")
     foreign = keys.issue(tmp_path / "other", "h2")
     (foreign / "ca.crt").write_bytes((authority / "h1" / "ca.crt").read_bytes())
-    assert "does not take this node's certificate" in reason(ask(agent, foreign))
-    assert "certificate" in handshake(agent, certificate=None)
+    assert "take this node's certificate" in reason(ask(agent, foreign))
+    assert not handshake(agent, certificate=None).startswith("answered")
     expired = issued(authority, tmp_path, "h2", days=-1)
-    assert "certificate expired" in reason(ask(agent, expired))
+    assert "take this node's certificate" in reason(ask(agent, expired))
     assert agent.asked == []
+    with pytest.raises(channel.KeysUnusable, match="certificate has expired"):
+        channel.own_certificate(expired)
 
 
 def issued(authority: Path, to: Path, name: str, *, days: int) -> Path:
@@ -273,7 +275,7 @@ def served(directory: Path, content: bytes, pause: Callable[[], object] = lambda
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "without an answer"),
+        (b"", "closed the connection"),
         (b"nonsense", "cannot be asked"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", "cannot be asked"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "no JSON object"),
