@@ -23,7 +23,7 @@ Refuses to know: what a message means, and when to send one (core/agent).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import NamedTuple, NewType, Protocol, TypeAlias
@@ -260,6 +260,9 @@ class Store(Protocol):
 
     def preview(self, proposal: Proposal) -> Loaded:
         """The intent or the problems that the proposal would load as. Raises NotPossibleNow if it is none at all."""
+
+    def missing(self, proposal: Proposal, files: Collection[str]) -> tuple[Problem, ...]:
+        """Problems where a proposal that is good names one of these files, which is not there."""
 
     def propose(self, proposal: Proposal, confirm_within_s: float | None = None) -> None:
         """

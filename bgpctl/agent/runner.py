@@ -84,6 +84,14 @@ class _Stop:
     """Ends the loop, in its turn."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """The configuration, read once more."""
+
+    generation: int
+    event: Event
+
+
 class Runner:
     """
     One node's agent. `state` may be read from any thread: it is replaced, never edited.
@@ -93,6 +101,8 @@ class Runner:
 
     Attributes:
         beat_s: when the loop was last seen alive, by the clock.
+        generation: how often the configuration was read; `settled`: the one of these with which the kernel was last
+            compared. Both are to be read before `state`, which then is at least as new.
     """
 
     def __init__(
@@ -104,9 +114,13 @@ class Runner:
         every_s = ports.prove_every_s
         self._prover = Prover(ports.prober, ports.clock, self.post, every_s) if every_s else None
         self.state: State = begin(node, ports.clock.now_s(), proving=self._prover is not None)
+        self.generation = 0
+        self.settled = 0
+        self._loaded_generation = 0
+        self._edits = threading.Lock()
         self._ports = ports
         self._kernel: Kernel | None = None
-        self._queue: queue.SimpleQueue[Event | _Stop] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Event | _Edit | _Stop] = queue.SimpleQueue()
         self.journal = Journal(self.state)
         self._throttle = ObserveThrottle()
         self._resync_throttle = RecheckThrottle(ports.clock.now_s(), _RESYNC_PAUSE)
@@ -126,6 +140,16 @@ class Runner:
         """Hand in an event, from any thread."""
         self._queue.put(event)
 
+    def edited(self, loaded: Loaded) -> int:
+        """Hand in the configuration as it was just read, from any thread. Its generation."""
+        with self._edits:
+            self.generation += 1
+            self._queue.put(_Edit(self.generation, self._read(loaded)))
+            return self.generation
+
+    def _noticed(self, loaded: Loaded) -> None:
+        self.edited(loaded)
+
     @property
     def waiting(self) -> int:
         """The number of events that wait."""
@@ -139,11 +163,11 @@ class Runner:
         """Serve until stopped. The kernel and the BGP speaker keep what they have."""
         ports = self._ports
         ports.speaker.start(self.post)
-        self.post(self._read(ports.store.load()))
-        ports.store.watch(lambda loaded: self.post(self._read(loaded)))
+        self.edited(ports.store.load())
+        ports.store.watch(self._noticed)
         try:
             while not isinstance(event := self._next(), _Stop):
-                self._advance(event)
+                self._advance(self._taken(event) if isinstance(event, _Edit) else event)
         finally:
             if self._prover:
                 self._prover.stop()
@@ -163,7 +187,14 @@ class Runner:
             return IntentRejected((Problem(Place(file, 1, 1), "nodes", message, "agent-node-missing"),))
         return IntentLoaded(loaded)
 
-    def _next(self) -> Event | _Stop:
+    def _taken(self, edit: _Edit) -> Event:
+        """One that is rejected calls for no comparison with the kernel."""
+        self._loaded_generation = edit.generation
+        if isinstance(edit.event, IntentRejected):
+            self.settled = edit.generation
+        return edit.event
+
+    def _next(self) -> Event | _Edit | _Stop:
         """
         The next event; an observation only when no event waits, so that a whole burst comes before a decision. A change
         of the kernel waits for a part of a burst only: one that never ends would leave the damage as it is.
@@ -180,7 +211,7 @@ class Runner:
             elif event:
                 return event
 
-    def _at_hand(self) -> Event | _Stop | None:
+    def _at_hand(self) -> Event | _Edit | _Stop | None:
         """An event of the queue; where the next observation can wait, so long."""
         try:
             if self._observe_next and self._observe_after_s:
@@ -202,7 +233,7 @@ class Runner:
         self.beat_s = self._now_s()
         self._beat(self.state)
 
-    def _wait(self) -> Event | _Stop | None:
+    def _wait(self) -> Event | _Edit | _Stop | None:
         """The next event; None if none came before the next beat is due."""
         self._selfcheck.spare_moment()
         now_s = self._now_s()
@@ -283,6 +314,7 @@ class Runner:
         for command in commands:
             self._do(command)
         if isinstance(event, Observed):
+            self.settled = self._loaded_generation
             self._selfcheck.decided(Decision(before, event, at_s, self.state, commands))
             self._rest(commands)
 

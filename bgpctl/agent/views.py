@@ -52,7 +52,9 @@ def summary(snapshot: Snapshot) -> Json:
         "mtu_bytes": _workload_mtu_bytes(snapshot),
         "repaired_1h": sum(1 for at_s in state.attempts.repairs if at_s > snapshot.now_s - 3600),
         "state": state.phase.value,
-        "converged": state.phase is Phase.CONVERGED,
+        "converged": state.phase is Phase.CONVERGED and snapshot.cluster.settled == snapshot.cluster.generation,
+        "generation": snapshot.cluster.generation,
+        "configuration": snapshot.cluster.digest(intent) if intent else None,
         "config_rejected": bool(state.intent.problems),
         "unconfirmed_s": snapshot.unconfirmed_s,
         "unready": list(health.unready(state)),
@@ -105,6 +107,7 @@ def _problems(snapshot: Snapshot) -> list[str]:
         *(map(words.prune_hold, state.kernel.desired.prune_holds) if state.kernel.desired else ()),
         *map(words.cutover, state.migration.cutovers),
         *map(words.drain, state.migration.drains),
+        *snapshot.cluster.problems(),
     ]
 
 
@@ -238,8 +241,9 @@ def nodes(snapshot: Snapshot) -> Json:
     """The members of the cluster as this node sees them."""
     intent, here = snapshot.state.intent.in_force, snapshot.node
     if intent is None or here is None:
-        return {"nodes": []}
+        return {"nodes": [], "channel_port": 0}
     return {
+        "channel_port": intent.channel_port,
         "nodes": [
             {
                 "name": node.name,
@@ -256,7 +260,7 @@ def nodes(snapshot: Snapshot) -> Json:
                 "paths": proof_views.of_member(snapshot, node.name),
             }
             for node in intent.nodes
-        ]
+        ],
     }
 
 
@@ -265,6 +269,20 @@ def _session_state(state: State, node: Node) -> str | None:
     if table is None:
         return None
     return "established" if table.established else "down"
+
+
+def configuration(snapshot: Snapshot) -> Json:
+    """For another member: the digest of the configuration in force, and its outline unless `digest` is the same."""
+    intent = snapshot.state.intent.in_force
+    if intent is None:
+        return {"node": snapshot.state.node, "digest": None, "outline": {}}
+    digest = snapshot.cluster.digest(intent)
+    is_same = snapshot.query.get("digest") == digest
+    return {
+        "node": snapshot.state.node,
+        "digest": digest,
+        "outline": None if is_same else snapshot.cluster.outline(intent),
+    }
 
 
 def pools(snapshot: Snapshot) -> Json:
@@ -349,6 +367,7 @@ VIEWS: Final[Mapping[str, View]] = {
     "tunnels": tunnels,
     "workloads": filter_views.workloads,
     "nodes": nodes,
+    "configuration": configuration,
     "pools": pools,
     "blocks": blocks,
     "events": events,

@@ -21,7 +21,7 @@ from bgpctl.cli.drivers import drivers_option, selected
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.findings import valid
 from bgpctl.cli.lazy import LazyGroup
-from bgpctl.cli.options import files_option, run_dir_option
+from bgpctl.cli.options import files_option, keys_directory, keys_option, run_dir_option
 from bgpctl.core.cluster.count import count
 from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.ports import AlreadyRunning, Unavailable
@@ -66,6 +66,7 @@ def agent() -> None:
     metavar="GROUP",
     help="Members may ask for plans of their own content, as root may; all users may read everything else.",
 )
+@keys_option
 @click.option(
     "--unpatched",
     is_flag=True,
@@ -116,7 +117,7 @@ def run(  # noqa: PLR0913 (click passes every option)
             store,
             run_dir,
             selected(),
-            Servers(run_dir / client.SOCKET, health, plan_group),
+            Servers(run_dir / client.SOCKET, health, plan_group, keys_directory()),
             wiring.Choices(nexthop_objects, route_protocol, not unpatched, prove_every_s or None),
         )
     except (AlreadyRunning, Unavailable) as error:

@@ -22,6 +22,7 @@ _COMMANDS: Final = {
     "doctor": "doctor",
     "drain": "operate",
     "explain": "explain",
+    "keys": "keys",
     "lab": "lab",
     "peer": "operate",
     "plan": "plan",

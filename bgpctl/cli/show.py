@@ -5,6 +5,7 @@ Refuses to know: how the agent learned it.
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import click
 
 from bgpctl import client
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.options import run_dir_option
+from bgpctl.cli.options import keys_directory, keys_option, run_dir_option
 from bgpctl.cli.render import Column, Row, age, emit, output_option
 from bgpctl.cli.values import duration_s
 
@@ -48,6 +49,11 @@ def _from(last: str | None) -> str:
 
 def _state(row: Row) -> str:
     return f"{row['state']} {age(row['state_age_s'])}" + (", cluster file rejected" if row["config_rejected"] else "")
+
+
+def _values(item: dict[str, Any]) -> str:
+    """Fields with their values; a setting is a value alone."""
+    return ", ".join(f"{name} {json.dumps(value)}".strip() for name, value in item.items())
 
 
 def _fate(row: Row) -> str:
@@ -169,6 +175,12 @@ _BLOCKS: Final[Sequence[Column]] = (
 )
 
 
+_CONFIGURATION: Final[Sequence[Column]] = (
+    ("KIND", lambda row: row["kind"]),
+    ("NAME", lambda row: row["name"]),
+    ("VALUES", lambda row: _values(row["values"])),
+)
+
 _EVENTS: Final[Sequence[Column]] = (
     ("AGE", lambda row: age(row["age_s"])),
     ("EVENT", lambda row: row["event"]),
@@ -202,12 +214,26 @@ def show(context: click.Context, run_dir: Path) -> None:
 @click.option(
     "--wait", "within_s", callback=duration_s, metavar="TIME", help="Wait until it has converged, at most TIME (60s)."
 )
+@click.option(
+    "--members",
+    is_flag=True,
+    help="Ask the agents of all members, by the channel between agents: for users who may read this node's keys.",
+)
+@keys_option
 @output_option
 @click.pass_obj
-def summary(run_dir: Path, within_s: float | None, output: str) -> None:
-    """The node in one line, and its problems. With --wait exits 4 if it has not converged in time."""
+def summary(run_dir: Path, within_s: float | None, output: str, *, members: bool) -> None:
+    """
+    The node in one line, and its problems. With --wait exits 4 if it has not converged in time.
+
+    With --members a line for each member; exits 3 if a member could not be asked.
+    """
     if within_s is not None:
         _await_convergence(run_dir, within_s)
+    if members:
+        from bgpctl.cli.members import show_summaries  # noqa: PLC0415 (TLS)
+
+        show_summaries(SUMMARY, ask(run_dir, "nodes"), ask(run_dir, "summary"), keys_directory(), output)
     body = ask(run_dir, "summary")
     emit(body, output, [body], SUMMARY)
     if output == "table":
@@ -316,6 +342,17 @@ _listing("workloads", _WORKLOADS, "Workloads of this node, their addresses, and 
 _listing("nodes", _NODES, "Members of the cluster.")
 _listing("pools", _POOLS, "IP pools and how they are encapsulated from here.")
 _listing("blocks", _BLOCKS, "Blocks and their owners.")
+
+
+@show.command()
+@output_option
+@click.pass_obj
+def configuration(run_dir: Path, output: str) -> None:
+    """The configuration in force, as members compare it: what is given, and differs from a default."""
+    body = ask(run_dir, "configuration")
+    named = ((kind, name, item) for kind, items in body["outline"].items() for name, item in items.items())
+    rows = [{"kind": kind, "name": name, "values": item} for kind, name, item in named]
+    emit(body, output, rows, _CONFIGURATION)
 
 
 @show.command()

@@ -177,6 +177,7 @@ class _Rules(NamedTuple):
     """All of a filter that its rules name. `masqueraded`: the IP versions in which a pool is."""
 
     bgp_port: int
+    channel_port: int
     former: tuple[int, ...]
     udp_ports: tuple[int, ...]
     masqueraded: tuple[int, ...]
@@ -184,19 +185,20 @@ class _Rules(NamedTuple):
     @classmethod
     def of(cls, wanted: WorkloadFilter, former: Collection[int] = ()) -> _Rules:
         versions = tuple(sorted({prefix.version for prefix in wanted.masqueraded}))
-        return cls(wanted.bgp_port, tuple(sorted(former)), wanted.udp_ports, versions)
+        return cls(wanted.bgp_port, wanted.channel_port, tuple(sorted(former)), wanted.udp_ports, versions)
 
     @property
-    def bgp(self) -> str:
-        """The match of packets to BGP."""
-        ports = ", ".join(map(str, sorted({self.bgp_port, *self.former})))
-        return f"meta l4proto 6 th dport {{ {ports} }}"
+    def members_only(self) -> str:
+        """The match of packets that only members may send: of BGP, and of the channel between agents."""
+        ports = {self.bgp_port, *self.former} | ({self.channel_port} if self.channel_port else set())
+        return f"meta l4proto 6 th dport {{ {', '.join(map(str, sorted(ports)))} }}"
 
     @property
     def comment(self) -> str:
         """From it the ports are read: nft shows rules in a form that differs from one version to the next."""
-        groups = ((self.bgp_port, *self.former), self.udp_ports)
-        return " udp ".join(" ".join(map(str, ports)) for ports in groups)
+        groups = ((self.bgp_port, *self.former), self.udp_ports, (self.channel_port,))
+        bgp, udp, channel = (" ".join(map(str, ports)) for ports in groups)
+        return f"{bgp} udp {udp} channel {channel}"
 
 
 _ARP_CHAIN: Final = _Chain("input", (f"meta iifgroup {WORKLOADS} goto discovery",), "input")
@@ -212,7 +214,7 @@ def _chains(rules: _Rules) -> Iterator[_Chain]:
     known = [f"iif . {ip} saddr @known{version}" for version, ip in _VERSIONS.items()]
     noting = [f"add @known{version} {{ iif . {ip} saddr timeout 5s }}" for version, ip in _VERSIONS.items()]
     yield _Chain("of_icmpv6", _DISCOVERY)
-    yield _Chain("of_tcp", tuple(f"{rules.bgp} {to} goto bgp" for to, _ in outside))
+    yield _Chain("of_tcp", tuple(f"{rules.members_only} {to} goto bgp" for to, _ in outside))
     to_tunnels = (f"meta l4proto 17 th dport {port} {to} goto tunnel" for port in rules.udp_ports for to, _ in outside)
     yield _Chain("of_udp", tuple(to_tunnels))
     yield _Chain("protocols", (f"meta l4proto vmap {{ {_OF_PROTOCOL} }}",))
@@ -221,7 +223,8 @@ def _chains(rules: _Rules) -> Iterator[_Chain]:
     first = (f"meta iifgroup != {WORKLOADS} accept", *(f"{match} goto protocols" for match in known), "goto unknown")
     yield _Chain("prerouting", first, "prerouting", -300)
     strange = (f"{ip} saddr != @neighbours{version}" for version, ip in _VERSIONS.items())
-    to_node = (f"{rules.bgp} {of_pool} {other} goto bgp" for (_, of_pool), other in zip(outside, strange, strict=True))
+    ends = zip((of_pool for _, of_pool in outside), strange, strict=True)
+    to_node = (f"{rules.members_only} {of_pool} {other} goto bgp" for of_pool, other in ends)
     yield _Chain("input", (*to_node, f'accept comment "{rules.comment}"'), "input")
 
 
@@ -290,13 +293,15 @@ def _comment(listed: list[dict[str, Any]]) -> str:
 @nft.of_ours
 def parse(listed: list[dict[str, Any]]) -> WorkloadFilter | None:
     """The filter that the tables are for, from nft's JSON; None for another program's. They may not be as made."""
-    bgp, _, udp = _comment(listed).partition("udp")
+    bgp, _, others = _comment(listed).partition(" udp ")
+    udp, _, channel = others.partition("channel ")
     found = [item["set"] for item in listed if "set" in item]
     sets = {(item["family"], item["name"]): item.get("elem", []) for item in found}
     inside, near = (_of_both([sets[_IP, f"{name}{version}"] for version in _VERSIONS]) for name in _WIDE)
     masqueraded = _of_both([sets.get((ip, "masqueraded"), []) for ip in _VERSIONS.values()])
     neighbours = tuple(item.first for item in near)
-    return WorkloadFilter(inside, masqueraded, tuple(map(int, udp.split())), int(bgp.split()[0]), neighbours)
+    udp_ports, bgp_port = tuple(map(int, udp.split())), int(bgp.split()[0])
+    return WorkloadFilter(inside, masqueraded, udp_ports, bgp_port, neighbours, int(channel))
 
 
 _WIDE: Final = ("inside", "neighbours")

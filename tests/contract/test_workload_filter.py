@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="
 
 POOLS = tuple(map(Prefix.parse, ("10.244.0.0/16", "fd00:244::/32")))
 PEERS = tuple(map(Address.parse, ("10.244.1.9", "fd00:244::9")))
-BOTH = WorkloadFilter(POOLS, POOLS, (4789, 4790), 179, PEERS)
+BOTH = WorkloadFilter(POOLS, POOLS, (4789, 4790), 179, PEERS, 9179)
 NONE = WorkloadFilter((), (), (), 1790)
 
 

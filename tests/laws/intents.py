@@ -71,6 +71,7 @@ def intents(draw: st.DrawFn) -> Intent:
         vxlan_mtu6=draw(st.sampled_from([0, 1430])),
         workload_mtu=draw(st.sampled_from([0, 1280, 1430])),
         tcp_mss=draw(st.sampled_from([0, 1360])),
+        channel_port=draw(st.sampled_from([0, 9179])),
     )
     return replace(intent, peers=draw(_peers(intent)) if backend is Backend.BIRD else ())
 

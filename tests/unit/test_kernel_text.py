@@ -67,6 +67,7 @@ OBJECTS: list[tuple[KernelObject, dict[str, Any]]] = [
             "udp_ports": (1,),
             "bgp_port": 180,
             "neighbours": (ONE,),
+            "channel_port": 9179,
         },
     ),
     (FdbEntry("a", MAC, ONE), {"link": "b", "mac": OTHER_MAC, "remote": TWO}),

@@ -245,6 +245,7 @@ class Configuration(_NodeIndex):
 
     `ipip_mtu`, `vxlan_mtu`, `vxlan_mtu6` and `workload_mtu` are in bytes; 0 derives them from the underlay. `tcp_mss`:
     no segment of TCP over IPv4 through a tunnel is larger, and over IPv6 they are 20 bytes smaller; 0 limits none.
+    `channel_port`: the TCP port at which agents ask each other; 0 without.
     """
 
     backend: Backend = Backend.BIRD
@@ -265,6 +266,7 @@ class Configuration(_NodeIndex):
     vxlan_mtu6: int = 0
     workload_mtu: int = 0
     tcp_mss: int = 0
+    channel_port: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {node.name: node for node in self.nodes})

@@ -5,8 +5,8 @@ The links that lead to workloads are in a group of their own, from the moment th
 the first of them, so that its first packet is filtered, and keeps the pools away from this node's BGP. A workload's
 addresses are not repeated here: they are those whose route leads to its link.
 
-Tunnels trust a member's address, and BGP sessions begin with one. A workload has it as soon as its packets are
-masqueraded. So it may speak the protocols of both to other workloads alone, and never IP in IP.
+Tunnels trust a member's address; BGP sessions and the channel between agents begin with one. A workload has it as soon
+as its packets are masqueraded. So it may speak the protocols of all these to other workloads alone, and never IP in IP.
 
 Refuses to know: how packets are kept out, what attaches workloads.
 """
@@ -32,8 +32,8 @@ def workload_filter(configuration: Configuration, observed: Dataplane) -> Iterat
         ports = {port for item in BEHAVIOURS.values() if (port := item.udp_port(configuration))}
         # While a port changes, members may still take packets at the one that a device of ours has.
         ports |= {link.kind.wire()["port"] for link in observed.links if link.owned and "port" in link.kind.wire()}
-        neighbours = _neighbours(configuration)
-        filtered = WorkloadFilter(inside, masqueraded, tuple(sorted(ports)), configuration.listen_port, neighbours)
+        listening = configuration.listen_port, _neighbours(configuration), configuration.channel_port
+        filtered = WorkloadFilter(inside, masqueraded, tuple(sorted(ports)), *listening)
         yield filtered, Reason(ReasonCode.WORKLOADS)
 
 
