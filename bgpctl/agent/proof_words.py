@@ -12,7 +12,7 @@ from typing import Final, assert_never
 
 from bgpctl.core.agent.proofs import KnownPath, PathVerdict
 from bgpctl.core.cluster.configuration import Configuration
-from bgpctl.core.cluster.encapsulation import IPIP, VXLAN
+from bgpctl.core.cluster.encapsulation import DIRECT, ENCAPSULATIONS
 from bgpctl.core.fabric.encapsulations import behaviour_of
 from bgpctl.core.proof.note import Difference
 from bgpctl.core.proof.paths import MemberPath
@@ -103,6 +103,9 @@ def _fit(path: MemberPath, proof: Proof) -> str:
         return ": the path MTU is searched"
     outer = proof.passes_bytes + path.overhead_bytes
     version = path.probe.remote.version
-    tunnels = [item for item in (IPIP, VXLAN) if version in item.versions]
-    sizes = [f"{outer - behaviour_of(item).overhead_bytes(version)} ({item.title})" for item in tunnels]
+    tunnels = [item for item in ENCAPSULATIONS.values() if item != DIRECT and version in item.versions]
+    fitting = sorted(
+        ((outer - behaviour_of(item).overhead_bytes(version), item.title) for item in tunnels), reverse=True
+    )
+    sizes = [f"{size} ({title})" for size, title in fitting]
     return f": path MTU {outer}, mtu {' or '.join(sizes)} fits"
