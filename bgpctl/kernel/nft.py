@@ -1,5 +1,5 @@
 """
-Our nftables tables: each replaced whole in one transaction, listed as JSON, and watched.
+Our nftables tables: each replaced whole at one moment, listed as JSON, and watched.
 
 Where a transaction adds a set of intervals and rules that use it, the kernel (6.18) has the rules in force before the
 set has its elements, for as long as the process that commits is not interrupted: packets then find it empty, and those
@@ -19,7 +19,8 @@ import re
 import socket
 import struct
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -38,6 +39,8 @@ T = TypeVar("T")
 
 OURS: Final = "bgpctl"
 """How the names of our tables begin."""
+_REPLACING: Final = threading.Lock()
+"""Other threads of this process read no table that is half replaced."""
 _SECOND: Final = "_b"
 _INTERVALS: Final = "flags interval"
 _BLOCK: Final = re.compile(r"^[ ]*chain [^\n]*\{\n(?:[^\n]*\n)*?[ ]*\}(?:\n|$)|^[^\n]+(?:\n|$)|\n", re.MULTILINE)
@@ -74,7 +77,11 @@ def replace_all(table: str, bodies: Mapping[str, str], also: Iterable[str] = ())
     Make the tables of this name contain exactly these bodies, by family, and remove those of the families `also`, all
     at one moment. A chain with a hook begins and ends with lines of its own. Raises OSError with nft's complaint.
     """
-    families = (*bodies, *also)
+    with _REPLACING:
+        _replace_all(table, bodies, (*bodies, *also))
+
+
+def _replace_all(table: str, bodies: Mapping[str, str], families: Collection[str]) -> None:
     found = _flags_of_tables()
     in_force = {name for name in _names(table) for family in families if (family, name) in found}
     new = next((name for name in _names(table) if name not in in_force), table)
@@ -87,8 +94,10 @@ def replace_all(table: str, bodies: Mapping[str, str], also: Iterable[str] = ())
     gone = (_destroyed(family, name) for family in families for name in _names(table) if name != new)
     try:
         _run(["-f", "-"], "".join((*hooked, *gone)))
-    except OSError:
-        _run(["-f", "-"], "".join(_destroyed(family, new) for family in bodies))
+    except OSError as error:
+        # After a timeout the new one may be the only one there is; `listed` knows it where it is not.
+        if error.errno != errno.ETIMEDOUT:
+            _run(["-f", "-"], "".join(_destroyed(family, new) for family in bodies))
         raise
 
 
@@ -122,6 +131,11 @@ def listed(table: str, family: str = "ip") -> list[dict[str, Any]]:
     Raises:
         OSError: with nft's complaint.
     """
+    with _REPLACING:
+        return _listed(table, family)
+
+
+def _listed(table: str, family: str) -> list[dict[str, Any]]:
     flags = _flags_of_tables()
     names = [name for name in _names(table) if (family, name) in flags]
     if not names:

@@ -18,7 +18,7 @@ tracking, so it is a table for each IP version that is masqueraded: a chain for 
 
 A BGP port that ExaBGP still listens at stays in the filter when another one is wanted.
 
-All tables are written in one transaction. Then the name of a chain to which nothing leads gets two digests, of what was
+All tables come into force at one moment. Then the name of a chain to which nothing leads gets two digests, of what was
 written, and of what nft lists of it: so any other change is seen, whatever form a version of nft shows rules in.
 
 Refuses to know: which links lead to workloads, their addresses.
@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -286,8 +287,13 @@ def _ports(listed: list[dict[str, Any]]) -> frozenset[int] | None:
 
 
 def _comment(listed: list[dict[str, Any]]) -> str:
-    (comment,) = (item["rule"]["comment"] for item in listed if "comment" in item.get("rule", {}))
-    return str(comment)
+    comments = (str(item["rule"]["comment"]) for item in listed if "comment" in item.get("rule", {}))
+    (comment,) = filter(_COMMENT.fullmatch, comments)
+    return comment
+
+
+_COMMENT: Final = re.compile(r"[0-9 ]+ udp [0-9 ]*channel [0-9]+")
+"""Rules of another program may have others; our ports are known all the same."""
 
 
 @nft.of_ours

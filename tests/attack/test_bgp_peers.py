@@ -115,7 +115,7 @@ def test_a_peer_that_opens_and_closes_has_few_sessions(rig: ExabgpRig) -> None:
     attempts = [is_established(rig) for _ in range(60)]
     in_time = 10 * (2 + (time.monotonic() - began_s) // 10)
     assert sum(attempts) <= in_time
-    assert not all(attempts)
+    assert not all(attempts) or in_time >= len(attempts), "so slow that all were in time"
     wait_until(lambda: is_established(rig), within_s=30)
 
 

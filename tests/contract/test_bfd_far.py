@@ -41,7 +41,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("bird") is None, reason="bird (Debian: bird2)"),
 ]
 
-EVERY_MS: Final = 200
+EVERY_MS: Final = 1000
 US4, US6 = "10.9.1.1", "fd91::1"
 NEAR, FAR4, FAR6 = "fd91::fe", "10.9.2.1", "fd92::1"
 _ETH_P_ALL: Final = 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -105,3 +106,24 @@ def test_a_table_that_cannot_be_hooked_leaves_the_one_in_force() -> None:
     with pytest.raises(OSError, match="hook"):
         nft.replace(TABLE, "set s { type ipv4_addr; flags interval; }\nchain c {\ntype filter hook none;\n}", FAMILY)
     assert (inner_filter.observe([LINK]), nft.tables()) == (frozenset({ONE}), [(FAMILY, TABLE)])
+
+
+def test_a_table_that_nft_hooks_too_late_stays_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may have done what the program that asked no longer hears of."""
+    inner_filter.put(ONE)
+    calls: list[str] = []
+
+    def run(arguments: list[str], text: str = "") -> str:
+        calls.append(text)
+        done = really(arguments, text)
+        if " hook " in text:
+            raise TimeoutError(errno.ETIMEDOUT, "nft did not answer")
+        return done
+
+    really = nft._run
+    with monkeypatch.context() as patched:
+        patched.setattr(nft, "_run", run)
+        with pytest.raises(TimeoutError):
+            inner_filter.put(OTHER)
+    assert sum(" hook " in text for text in calls) == 1
+    assert inner_filter.observe([LINK]) == {OTHER}

@@ -132,6 +132,15 @@ def test_a_former_bgp_port_is_closed_while_something_listens_there(kernel: Linux
     assert closed_ports() == {1791}
 
 
+def test_a_former_bgp_port_stays_closed_where_another_program_adds_a_rule(kernel: LinuxKernel) -> None:
+    put(kernel, BOTH)
+    table = f"inet {nft.in_force(workload_filter.TABLE, 'inet')}"
+    subprocess.run(("nft", f'add rule {table} of_tcp accept comment "by hand"'), check=True)
+    with socket.create_server(("", BOTH.bgp_port), reuse_port=True):
+        put(kernel, BOTH._replace(bgp_port=1790))
+        assert closed_ports() == {179, 1790}
+
+
 def closed_ports() -> set[int]:
     listed = nft.listed(workload_filter.TABLE, "inet")
     (comment,) = (item["rule"]["comment"] for item in listed if "comment" in item.get("rule", {}))
