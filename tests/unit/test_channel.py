@@ -181,6 +181,55 @@ def test_a_member_that_was_removed_is_served_no_more(agent: Agent, authority: Pa
     assert "not a member" in reason(ask(agent, authority / "h3", "127.0.0.3"))
 
 
+@contextmanager
+def opened(agent: Agent, directory: Path) -> Iterator[ssl.SSLSocket]:
+    """A connection after its handshake."""
+    plain = socket.create_connection(("127.0.0.1", agent.port), 15, ("127.0.0.2", 0))
+    with plain, channel.context(directory, server=False).wrap_socket(plain) as made:
+        yield made
+
+
+def asked_by(connection: ssl.SSLSocket) -> bytes:
+    """One request by HTTP/1.1, which keeps connections: all that comes until the end, or until an answer is here."""
+    received = b""
+    with suppress(OSError):
+        connection.sendall(b"GET /v1/summary HTTP/1.1\r\nHost: h1\r\n\r\n")
+        while not received.endswith(b"}") and (chunk := connection.recv(1000)):
+            received += chunk
+    return received
+
+
+def test_a_connection_has_one_request(agent: Agent, authority: Path) -> None:
+    with opened(agent, authority / "h2") as connection:
+        assert b"Connection: close" in asked_by(connection)
+        agent.intent = replace(agent.intent, nodes=NODES[:1])
+        assert asked_by(connection) == b""
+    assert agent.asked == ["summary"]
+
+
+@pytest.mark.parametrize("change", [{"nodes": NODES[:1]}, {"channel_port": 0}])
+def test_a_member_that_is_none_any_more_at_its_request_is_refused(
+    agent: Agent, authority: Path, change: dict[str, Any]
+) -> None:
+    with opened(agent, authority / "h2") as connection:
+        agent.intent = replace(agent.intent, **change)
+        assert b"403" in asked_by(connection)
+    assert agent.asked == []
+
+
+def test_a_connection_from_before_new_keys_is_that_of_no_member(
+    authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(authority / "h1") as (agent, made):
+        wait_until(lambda: listens(agent.port), within_s=15)
+        before = made.tls
+        with opened(agent, authority / "h2") as connection:
+            monkeypatch.setattr(channel, "identity", lambda _: ((0, 0),))
+            wait_until(lambda: made.tls not in (None, before), within_s=15)
+            assert b"200 OK" not in asked_by(connection)
+        assert agent.asked == []
+
+
 def test_requests_of_operators_and_content_are_refused(agent: Agent, authority: Path) -> None:
     tls = channel.context(authority / "h2", server=False)
     for head in ("POST /v1/drain HTTP/1.1", "GET /v1/summary HTTP/1.1\r\nContent-Length: 5"):
