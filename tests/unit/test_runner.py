@@ -124,7 +124,7 @@ def test_a_rejected_edit_is_settled_once_the_state_has_it(monkeypatch: pytest.Mo
         monkeypatch.setattr(runner_module, "step", lambda *given: (settled.append(runner.settled), step(*given))[1])
         assert runner.edited(REJECTED) == 2
         wait_until(lambda: runner.settled == 2)
-        assert runner.state.intent.rejected == REJECTED
+        assert runner.state.intent.problems == REJECTED
     assert settled[0] == 1
 
 
@@ -134,7 +134,7 @@ def test_a_rejected_edit_after_one_that_no_kernel_was_compared_with_is_not_settl
     with running(kernel) as runner:
         wait_until(lambda: bool(runner.state.kernel.error))
         runner.edited(REJECTED)
-        wait_until(lambda: runner.state.intent.rejected == REJECTED)
+        wait_until(lambda: runner.state.intent.problems == REJECTED)
         assert runner.settled == 0
         kernel.lost = False
         wait_until(lambda: runner.settled == 2)
