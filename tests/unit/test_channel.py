@@ -330,6 +330,10 @@ def served(directory: Path, content: bytes, pause: Callable[[], object] = lambda
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "no JSON object"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{x", "cannot be asked"),
         (b'HTTP/1.1 500 X\r\nContent-Length: 19\r\n\r\n{"error":"\\u001bc"}', "answered 500: '\\x1bc'"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 200_000, "cannot be asked: maximum recursion depth"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1" + b"0" * 30 + b"\r\n\r\n{}", "cannot be asked"),
+        (b'HTTP/1.1 500 X\r\n\r\n{"error":"' + b"x" * 500_000 + b'"}', "x" * 200),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"1" * 1_000_000, "cannot be asked: its answer has more than 999999 bytes"),
     ],
 )
 def test_a_member_that_answers_badly_is_one_that_could_not_be_asked(
@@ -337,7 +341,9 @@ def test_a_member_that_answers_badly_is_one_that_could_not_be_asked(
 ) -> None:
     with served(authority / "h1", content) as port:
         tls = channel.context(authority / "h2", server=False)
-        assert words in reason(channel.ask(Member("h1", "127.0.0.1", port, "127.0.0.2"), "summary", 15, tls))
+        found = reason(channel.ask(Member("h1", "127.0.0.1", port, "127.0.0.2"), "summary", 15, tls, 999_999))
+    assert words in found
+    assert len(found) < 300
 
 
 def test_a_member_that_is_silent_costs_its_time_and_no_more(authority: Path) -> None:
