@@ -13,8 +13,10 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import os
 import socket
 import ssl
+import stat
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +34,7 @@ _LONGEST_REASON: Final = 200
 """Characters of a member's own words."""
 _AT_ONCE: Final = 16
 _DAY_S: Final = 86400.0
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 class KeysMissing(Exception):
@@ -112,12 +115,12 @@ def _no_password() -> str:
 
 
 def identity(keys: Path) -> tuple[tuple[int, int], ...]:
-    """Another value when a file of the keys was replaced."""
+    """Another value when a file of the keys was replaced, or has other permissions."""
     found = []
     for name in (CA_FILE, NODE_FILE):
         with suppress(OSError):
-            stat = (keys / name).stat()
-            found.append((stat.st_ino, stat.st_mtime_ns))
+            entry = (keys / name).stat()
+            found.append((entry.st_ino, entry.st_ctime_ns))
     return tuple(found)
 
 
@@ -126,9 +129,10 @@ def own_certificate(keys: Path) -> Certificate:
     The certificate of this node, found right by a handshake with itself, as any other member would find it.
 
     Raises:
-        KeysMissing, KeysUnusable: also if it has expired.
+        KeysMissing, KeysUnusable: also if it has expired, or if another user can read the private key.
     """
     client, server = _in_memory(context(keys, server=False), context(keys, server=True))
+    _refuse_readers(keys / NODE_FILE)
     try:
         for _ in range(4):
             for side, other in ((client, server), (server, client)):
@@ -141,6 +145,14 @@ def own_certificate(keys: Path) -> Certificate:
         raise KeysUnusable(f"the certificate in {keys / NODE_FILE} cannot be used: {error.reason}") from error
     found = client.tls.getpeercert() or {}
     return Certificate(name_of(found), ssl.cert_time_to_seconds(str(found["notAfter"])))
+
+
+def _refuse_readers(path: Path) -> None:
+    found = path.stat()
+    if found.st_uid not in {0, os.geteuid()}:
+        raise KeysUnusable(f"{path} belongs to another user ({found.st_uid}); run: chown root {path}")
+    if found.st_mode & _OTHERS:
+        raise KeysUnusable(f"other users can read the private key in {path}; run: chmod 0600 {path}")
 
 
 class _End(NamedTuple):

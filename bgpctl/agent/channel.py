@@ -265,7 +265,9 @@ class Channel:
         intent = state.intent.in_force
         last, found = self._members
         if last is not intent:
-            others = (node for node in (intent.nodes if intent and intent.channel_port else ()) if node.name != state.node)
+            others = (
+                node for node in (intent.nodes if intent and intent.channel_port else ()) if node.name != state.node
+            )
             found = {address: node.name for node in others for address in node.addresses}
             self._members = (intent, found)
         return found

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -14,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from bgpctl import channel
 from bgpctl.agent.channel import LIMITS, Channel
 from bgpctl.agent.errors import Unknown
 from bgpctl.channel import Answer, Member, NoAnswer
+from bgpctl.cli.main import main
 from bgpctl.core.agent.state import State, begin
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.process import keys
@@ -280,10 +285,28 @@ def test_without_keys_nothing_listens_until_they_are_there(authority: Path, tmp_
         assert "there are no keys in" in made.problems()[0]
         assert not listens(agent.port)
         for file in (authority / "h1").iterdir():
-            (tmp_path / file.name).write_bytes(file.read_bytes())
+            shutil.copy(file, tmp_path)
         wait_until(lambda: not made.problems() and listens(agent.port), within_s=15)
         agent.intent = replace(agent.intent, channel_port=0)
         wait_until(lambda: not listens(agent.port), within_s=15)
+
+
+def test_a_private_key_that_others_can_read_is_a_problem_until_they_cannot(authority: Path, tmp_path: Path) -> None:
+    for file in (authority / "h1").iterdir():
+        shutil.copy(file, tmp_path)
+    key = tmp_path / "node.pem"
+    with running(tmp_path) as (agent, made):
+        wait_until(lambda: listens(agent.port), within_s=15)
+        key.chmod(0o640)
+        wait_until(lambda: bool(made.problems()), within_s=15)
+        assert made.problems() == (f"other users can read the private key in {key}; run: chmod 0600 {key}",)
+        wait_until(lambda: not listens(agent.port), within_s=15)
+        key.chmod(0o600)
+        wait_until(lambda: not made.problems() and listens(agent.port), within_s=15)
+    if os.geteuid() == 0:
+        os.chown(key, 12345, -1)
+        with pytest.raises(channel.KeysUnusable, match=r"another user \(12345\); run: chown root"):
+            channel.own_certificate(tmp_path)
 
 
 def test_keys_of_another_node_and_keys_that_end_soon_are_problems(authority: Path) -> None:
@@ -375,3 +398,24 @@ def test_keys_stay_with_their_owner(tmp_path: Path, capfd: pytest.CaptureFixture
     with pytest.raises(keys.KeysError, match="cannot be read as PEM") as failed:
         keys.issue(made, "h1")
     assert "secret" not in str(failed.value)
+
+
+def test_a_certificate_does_not_outlive_its_ca(tmp_path: Path) -> None:
+    made = tmp_path / "keys"
+    keys.make_ca(made, days=10)
+    run = CliRunner().invoke(main, ["keys", "node", "h1", "--keys", str(made)])
+    words = "is for node h1, valid for 10 days, as long as the CA; copy its files to /etc/bgpctl/keys there"
+    assert run.output == f"{made}/nodes/h1 {words}\n"
+    found = channel.own_certificate(made / "nodes" / "h1")
+    assert 9.9 < found.days_left(time.time()) < 10
+    run = CliRunner().invoke(main, ["keys", "node", "h1", "--keys", str(made), "--days", "5"])
+    assert "valid for 5 days; copy" in run.output
+
+
+def test_a_ca_that_has_expired_issues_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tmp_path / "keys"
+    monkeypatch.setattr(keys, "_SKEW", timedelta(days=2))
+    keys.make_ca(made, days=-1)
+    with pytest.raises(keys.KeysError, match="has expired; make another one"):
+        keys.issue(made, "h1")
+    assert not (made / keys.NODES).exists()

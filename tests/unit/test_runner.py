@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from bgpctl.core.agent.events import (
     Woken,
 )
 from bgpctl.core.agent.state import Phase
+from bgpctl.core.agent.step import step
 from bgpctl.core.cluster.configuration import Backend
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.problems import Place, Problem
@@ -118,10 +120,15 @@ REJECTED = (Problem(Place("cluster.yaml", 1, 1), "nodes", "it is none", "test"),
 
 
 def test_a_rejected_edit_is_settled_once_the_state_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    step, settled = runner_module.step, []
+    settled = []
+
+    def noted(*given: Any) -> Any:
+        settled.append(runner.settled)
+        return step(*given)
+
     with running(Kernel()) as runner:
         wait_until(lambda: runner.settled == 1 and runner.state.phase is Phase.CONVERGED)
-        monkeypatch.setattr(runner_module, "step", lambda *given: (settled.append(runner.settled), step(*given))[1])
+        monkeypatch.setattr(runner_module, "step", noted)
         assert runner.edited(REJECTED) == 2
         wait_until(lambda: runner.settled == 2)
         assert runner.state.intent.problems == REJECTED

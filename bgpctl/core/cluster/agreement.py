@@ -46,7 +46,7 @@ _SHOWN: Final = 5
 _LONGEST: Final = 80
 """Characters of a name or a value of another member."""
 _DEEPEST: Final = 4
-"""Lists and objects in each other, of a field that another member sent; ours have two."""
+"""Lists and objects in each other, in a field that another member sent; a community in a filter needs them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +87,10 @@ def outline(intent: Intent) -> Outline:
 
 
 def received(value: object) -> Outline:
-    """An outline that another member sent. Raises ValueError if it is none. Its texts may be anything, of any length."""
+    """An outline that another member sent. Raises ValueError if it is none. Its texts may be any."""
     if not isinstance(value, dict) or not {_NODE, *_OTHERS, _SETTING} <= value.keys():
         raise ValueError("no outline of a configuration")
-    for kind, named in value.items():
+    for named in value.values():
         if not isinstance(named, dict) or not all(isinstance(item, dict) for item in named.values()):
             raise ValueError("no objects of a kind")
         if not all(_is_flat(field, _DEEPEST) for item in named.values() for field in item.values()):

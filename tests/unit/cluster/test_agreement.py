@@ -11,7 +11,7 @@ import pytest
 from bgpctl.core.cluster import agreement
 from bgpctl.core.cluster.agreement import differences, digest, outline, received
 from bgpctl.core.cluster.allocations import TunnelAddress
-from bgpctl.core.cluster.configuration import Peer
+from bgpctl.core.cluster.configuration import Filter, FilterRule, Peer
 from bgpctl.core.cluster.encapsulation import IPIP, Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Asn
@@ -90,7 +90,12 @@ def test_words_are_bounded_whatever_another_member_has() -> None:
 
 def test_members_with_one_outline_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compared = []
-    monkeypatch.setattr(agreement, "_differences", lambda *both: compared.append(both) or ["one"])
+
+    def differing(*both: object) -> list[str]:
+        compared.append(both)
+        return ["one"]
+
+    monkeypatch.setattr(agreement, "_differences", differing)
     there = outline(without("b2"))
     differences("b1", HERE, {"a1": there, "a2": there, "b2": HERE})
     assert len(compared) == 2
@@ -98,9 +103,10 @@ def test_members_with_one_outline_are_compared_once(monkeypatch: pytest.MonkeyPa
 
 def test_fields_that_are_nested_deeply_are_refused() -> None:
     there: dict[str, Any] = json.loads(json.dumps(HERE))
-    there["node"]["a1"]["field"] = [[[[1]]]]
-    assert received(there)
-    for deep in ([[[[[]]]]], json.loads('{"a":' * 500 + "1" + "}" * 500)):
+    rule = FilterRule(accept=True, add_communities=((65000, 1),))
+    ours = json.loads(json.dumps(outline(replace(CLUSTER, filters=(Filter("deepest", import4=(rule,)),)))))
+    assert received(ours) == ours
+    for deep in map(json.loads, ("[[[[[]]]]]", '{"a":' * 500 + "1" + "}" * 500)):
         there["node"]["a1"]["field"] = deep
         with pytest.raises(ValueError, match="nested too deeply"):
             received(there)
