@@ -2,8 +2,8 @@
 The channel between agents: TLS 1.3 with certificates on both sides, and a question with its answer.
 
 A member is known by the one name in its certificate, which the cluster's own CA has signed; a name in DNS is never
-asked for, and none is sent in the clear. `ask` always returns within its time: an answer, or the reason why there is
-none.
+asked for, and none is sent in the clear. `ask` always returns an answer, or the reason why there is none. An answer
+has to be here within its time; to read its JSON takes what it takes.
 
 Refuses to know: which requests there are, who is served (agent/channel.py), how keys are made (process/keys.py).
 """
@@ -13,8 +13,10 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import os
 import socket
 import ssl
+import stat
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,8 +30,11 @@ CA_FILE: Final = "ca.crt"
 NODE_FILE: Final = "node.pem"
 LONGEST_ANSWER_BYTES: Final = 64 << 20
 _CHUNK_BYTES: Final = 1 << 16
+_LONGEST_REASON: Final = 200
+"""Characters of a member's own words."""
 _AT_ONCE: Final = 16
 _DAY_S: Final = 86400.0
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 class KeysMissing(Exception):
@@ -110,12 +115,12 @@ def _no_password() -> str:
 
 
 def identity(keys: Path) -> tuple[tuple[int, int], ...]:
-    """Another value when a file of the keys was replaced."""
+    """Another value when a file of the keys was replaced, or has other permissions."""
     found = []
     for name in (CA_FILE, NODE_FILE):
         with suppress(OSError):
-            stat = (keys / name).stat()
-            found.append((stat.st_ino, stat.st_mtime_ns))
+            entry = (keys / name).stat()
+            found.append((entry.st_ino, entry.st_ctime_ns))
     return tuple(found)
 
 
@@ -124,9 +129,10 @@ def own_certificate(keys: Path) -> Certificate:
     The certificate of this node, found right by a handshake with itself, as any other member would find it.
 
     Raises:
-        KeysMissing, KeysUnusable: also if it has expired.
+        KeysMissing, KeysUnusable: also if it has expired, or if another user can read the private key.
     """
     client, server = _in_memory(context(keys, server=False), context(keys, server=True))
+    _refuse_readers(keys / NODE_FILE)
     try:
         for _ in range(4):
             for side, other in ((client, server), (server, client)):
@@ -139,6 +145,14 @@ def own_certificate(keys: Path) -> Certificate:
         raise KeysUnusable(f"the certificate in {keys / NODE_FILE} cannot be used: {error.reason}") from error
     found = client.tls.getpeercert() or {}
     return Certificate(name_of(found), ssl.cert_time_to_seconds(str(found["notAfter"])))
+
+
+def _refuse_readers(path: Path) -> None:
+    found = path.stat()
+    if found.st_uid not in {0, os.geteuid()}:
+        raise KeysUnusable(f"{path} belongs to another user ({found.st_uid}); run: chown root {path}")
+    if found.st_mode & _OTHERS:
+        raise KeysUnusable(f"other users can read the private key in {path}; run: chmod 0600 {path}")
 
 
 class _End(NamedTuple):
@@ -161,10 +175,17 @@ def name_of(certificate: Mapping[str, Any]) -> str:
     return names[0] if len(names) == 1 else ""
 
 
-def ask(member: Member, request: str, within_s: float, tls: ssl.SSLContext) -> Answer:
+def ask(
+    member: Member,
+    request: str,
+    within_s: float,
+    tls: ssl.SSLContext,
+    longest_bytes: int = LONGEST_ANSWER_BYTES,
+) -> Answer:
     """
-    One read of a member's agent, such as `summary` or `configuration?digest=…`: its answer within `within_s` seconds,
-    or the reason why there is none. No error of the other side is raised.
+    One read of a member's agent, such as `summary` or `configuration?digest=…`: its answer if all of it is here within
+    `within_s` seconds and has no more than `longest_bytes`, otherwise the reason why there is none. No error of the
+    other side is raised.
     """
     until_s = time.monotonic() + within_s
     try:
@@ -174,7 +195,7 @@ def ask(member: Member, request: str, within_s: float, tls: ssl.SSLContext) -> A
                 name = name_of(opened.getpeercert() or {})
                 if name != member.name:
                     return NoAnswer(f"{_shown(member)} has the certificate of {name or 'no member'}")
-                return _answer(member, *_exchange(opened, request, until_s))
+                return _answer(member, *_exchange(opened, request, until_s, longest_bytes))
     except TimeoutError:
         return NoAnswer(f"{_shown(member)} does not answer within {within_s:g} s")
     except ConnectionRefusedError:
@@ -185,8 +206,18 @@ def ask(member: Member, request: str, within_s: float, tls: ssl.SSLContext) -> A
         return NoAnswer(f"{_shown(member)} closed the connection: it may not take this node's certificate")
     except ssl.SSLError as error:
         return NoAnswer(f"{_shown(member)} does not take this node's certificate: {_plain(error.reason)}")
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return NoAnswer(f"{_shown(member)} cannot be asked: {error}")
+    except _NOT_UNDERSTOOD as error:
+        return NoAnswer(f"{_shown(member)} cannot be asked: {_short(str(error) or type(error).__name__)}")
+
+
+_NOT_UNDERSTOOD: Final = (
+    *(OSError, http.client.HTTPException, ValueError),
+    *(RecursionError, OverflowError, MemoryError),  # JSON that is nested deeply, lengths that are no lengths
+)
+
+
+def _short(text: str) -> str:
+    return text[:_LONGEST_REASON] if text.isprintable() else ascii(text[:_LONGEST_REASON])
 
 
 def _shown(member: Member) -> str:
@@ -205,7 +236,7 @@ def _left_s(until_s: float) -> float:
     return left_s
 
 
-def _exchange(opened: ssl.SSLSocket, request: str, until_s: float) -> tuple[int, Any]:
+def _exchange(opened: ssl.SSLSocket, request: str, until_s: float, longest_bytes: int) -> tuple[int, Any]:
     """The status and the JSON of an answer that is all here in time, however slowly it comes."""
     opened.settimeout(_left_s(until_s))
     opened.sendall(f"GET /v1/{request} HTTP/1.1\r\nHost: bgpctl\r\nConnection: close\r\n\r\n".encode())
@@ -216,8 +247,8 @@ def _exchange(opened: ssl.SSLSocket, request: str, until_s: float) -> tuple[int,
         if not chunk:
             break
         received += chunk
-        if len(received) > LONGEST_ANSWER_BYTES:
-            raise ValueError(f"its answer has more than {LONGEST_ANSWER_BYTES} bytes")
+        if len(received) > longest_bytes:
+            raise ValueError(f"its answer has more than {longest_bytes} bytes")
     if not received:
         raise ConnectionResetError
     response = http.client.HTTPResponse(_Received(bytes(received)))  # type: ignore[arg-type]
@@ -240,9 +271,8 @@ def _answer(member: Member, status: int, body: Any) -> Answer:
         return NoAnswer(f"{_shown(member)} answered with no JSON object")
     if status == HTTPStatus.OK:
         return body
-    error = str(body.get("error"))
-    safe = error if error.isprintable() else ascii(error)
-    return NoAnswer(f"{_shown(member)} answered {status}: {safe}", not_a_member=status == HTTPStatus.FORBIDDEN)
+    reason = f"{_shown(member)} answered {status}: {_short(str(body.get('error')))}"
+    return NoAnswer(reason, not_a_member=status == HTTPStatus.FORBIDDEN)
 
 
 def ask_all(members: Iterable[Member], request: str, within_s: float, tls: ssl.SSLContext) -> dict[str, Answer]:

@@ -4,7 +4,8 @@ The channel between agents: the views, for other members alone, by TLS on the no
 Served is a connection whose certificate the cluster's CA has signed, with the name of a current member, from an address
 of that member. Everything before that is known costs little: connections from addresses of no member share a few
 places and a twentieth of a processor, those of each member have their own few, and a handshake has to be done in time.
-There are no requests but reads, and none has content.
+There are no requests but reads, and none has content. A connection has one request, for which membership is checked
+again: it may have ended since the handshake.
 
 A listener that cannot be opened, or that dies, is a problem in the summary, and is opened again and again; new keys are
 taken as soon as their files are there.
@@ -99,21 +100,18 @@ class _Handler(Handler):
         share = server.share if here else server.outside
         with share.paid(lambda: connections.was_ended(self.request)):
             self.request.do_handshake()
-        self._is_member = bool(here) and here == channel.name_of(self.request.getpeercert() or {})
+        self._name = channel.name_of(self.request.getpeercert() or {})
         super().setup()
 
     def receive(self) -> Page | None:
-        """There is nothing to receive: content of no known length would be taken for the next request."""
-        if not self._is_member:
-            self.close_connection = True
+        """There is nothing to receive. Members are known for each request, which is the connection's last."""
+        self.close_connection = True
+        if not self._name or self._name != self.server.member_at(self.client_address[0]):
             return _NOT_A_MEMBER
-        if self.headers.get("Content-Length", "0") != "0":
-            self.close_connection = True
-            return _NO_CONTENT
-        return None
+        return _NO_CONTENT if self.headers.get("Content-Length", "0") != "0" else None
 
     def read(self) -> Page:
-        """A view. It is asked here, since a member may have been removed since the connection began."""
+        """A view."""
         try:
             url = urlsplit(self.path)
             return json_page(
@@ -138,6 +136,8 @@ class _Listener:
         return self._thread.is_alive()
 
     def close(self) -> None:
+        """Connections that are left are those of no member."""
+        self._server.members = dict
         if self.is_alive:
             self._server.shutdown()
         self._server.server_close()
@@ -265,7 +265,9 @@ class Channel:
         intent = state.intent.in_force
         last, found = self._members
         if last is not intent:
-            others = (node for node in (intent.nodes if intent else ()) if node.name != state.node)
+            others = (
+                node for node in (intent.nodes if intent and intent.channel_port else ()) if node.name != state.node
+            )
             found = {address: node.name for node in others for address in node.addresses}
             self._members = (intent, found)
         return found

@@ -34,8 +34,13 @@ _PACE_S: Final = 0.25
 """Between two questions: a handshake costs 2 ms of processor time on both sides."""
 _WITHIN_S: Final = 3.0
 
-Ask = Callable[[Node, str, float], "Answer | None"]
-"""(member, request, seconds) → its answer; None while there are no keys."""
+_LONGEST: Final = 4
+"""Times our own configuration: another one, also after a large edit, is not longer than that."""
+_LONGEST_BYTES: Final = 1 << 20
+"""On top of it."""
+
+Ask = Callable[[Node, str, float, int], "Answer | None"]
+"""(member, request, seconds, bytes of the longest answer) → its answer; None while there are no keys."""
 
 
 class Configurations:
@@ -47,10 +52,17 @@ class Configurations:
         self._outline: tuple[Intent, Outline] | None = None
 
     def digest(self, intent: Intent) -> str:
+        return str(self._of(intent))
+
+    def longest_bytes(self, intent: Intent) -> int:
+        """Of another member's outline as JSON."""
+        return _LONGEST * self._of(intent).length + _LONGEST_BYTES
+
+    def _of(self, intent: Intent) -> Fingerprint:
         with self._lock:
             if self._fingerprint is None or self._fingerprint.intent is not intent:
                 self._fingerprint = fingerprint(intent, self._fingerprint)
-            return str(self._fingerprint)
+            return self._fingerprint
 
     def outline(self, intent: Intent) -> Outline:
         with self._lock:
@@ -66,6 +78,11 @@ class _Known:
     others: dict[str, Outline] = field(default_factory=dict)
     same: set[str] = field(default_factory=set)
     unknown_to: set[str] = field(default_factory=set)
+
+    def shared(self, found: Outline) -> Outline:
+        """The equal one that is kept for another member already: a whole configuration takes megabytes."""
+        kept = {id(other): other for other in self.others.values()}
+        return next((other for other in kept.values() if other == found), found)
 
     def forget(self, name: str) -> None:
         self.others.pop(name, None)
@@ -137,15 +154,18 @@ class Members:
             return
         self._forget(intent.by_name)
         digest = self._configurations.digest(intent)
+        longest_bytes = self._configurations.longest_bytes(intent)
         for node in intent.nodes:
             if node.name == self._node:
                 continue
             if self._closed.wait(_PACE_S) or self._intent() is not intent:
                 return
-            request = f"configuration?digest={quote(digest)}"
-            answer = self._ask(node, request, _WITHIN_S)
-            if answer is not None:
-                self._learn(node.name, answer, digest)
+            try:
+                answer = self._ask(node, f"configuration?digest={quote(digest)}", _WITHIN_S, longest_bytes)
+                if answer is not None:
+                    self._learn(node.name, answer, digest)
+            except Exception:
+                log.exception("a member cannot be asked for its configuration", extra={"facts": {"member": node.name}})
 
     def _forget(self, but: Mapping[str, object] | tuple[()]) -> None:
         with self._lock:
@@ -174,4 +194,4 @@ class Members:
                 )
                 return
             known.forget(name)
-            known.others[name] = found
+            known.others[name] = known.shared(found)

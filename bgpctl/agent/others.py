@@ -8,6 +8,7 @@ Refuses to know: how members are served and asked (channel.py, members.py).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from bgpctl import channel as asking
     from bgpctl.agent.channel import Answer, Channel
 
+log = logging.getLogger("bgpctl.agent")
+
 
 class Others:
     """
@@ -41,19 +44,37 @@ class Others:
         self._answer: Answer = _nothing
         self._channel: Channel | None = None
         self._members: Members | None = None
+        self._failures: tuple[str, ...] = ()
 
     def serve(self, answer: Answer) -> None:
         """Answer members' questions by this."""
         self._answer = answer
 
     def beat(self, state: State) -> None:
-        """Called by the loop again and again."""
+        """Called by the loop again and again. Without a thread or a descriptor for it, the channel begins later."""
         intent = state.intent.in_force
-        if self._channel is None and intent and intent.channel_port:
-            from bgpctl.agent.channel import Channel  # noqa: PLC0415 (most clusters have no port for it)
+        if self._channel or not intent or not intent.channel_port:
+            return
+        try:
+            self._begin(state.node)
+            self._failures = ()
+        except Exception as error:
+            failures = (f"the channel between agents cannot begin: {error}",)
+            if failures != self._failures:  # once, however often it is tried
+                log.exception("the channel between agents cannot begin")
+            self._failures = failures
 
-            self._channel = Channel(lambda: self._runner().state, self._view, self._keys, self._now_s)
-            self._members = Members(state.node, self._intent, self._configurations, self._ask)
+    def _begin(self, node: str) -> None:
+        """Both, or none."""
+        from bgpctl.agent.channel import Channel  # noqa: PLC0415 (most clusters have no port for it)
+
+        channel = Channel(lambda: self._runner().state, self._view, self._keys, self._now_s)
+        try:
+            members = Members(node, self._intent, self._configurations, self._ask)
+        except BaseException:
+            channel.close()
+            raise
+        self._channel, self._members = channel, members
 
     def close(self) -> None:
         """End the threads."""
@@ -70,6 +91,7 @@ class Others:
 
     def _problems(self) -> tuple[str, ...]:
         return (
+            *self._failures,
             *(self._channel.problems() if self._channel else ()),
             *(self._members.problems() if self._members else ()),
         )
@@ -82,7 +104,7 @@ class Others:
             raise Unknown(view)
         return self._answer(view, query)
 
-    def _ask(self, member: Node, request: str, within_s: float) -> asking.Answer | None:
+    def _ask(self, member: Node, request: str, within_s: float, longest_bytes: int) -> asking.Answer | None:
         from bgpctl import channel as asking  # noqa: PLC0415 (as above)
 
         tls, intent = self._channel.tls if self._channel else None, self._intent()
@@ -94,7 +116,7 @@ class Others:
         if source is None:
             return asking.NoAnswer(f"{member.name} has an IPv{version} address alone, and this node has none")
         at = asking.Member(member.name, str(member.address.address), intent.channel_port, str(source.address))
-        return asking.ask(at, request, within_s, tls)
+        return asking.ask(at, request, within_s, tls, longest_bytes)
 
 
 def _nothing(view: str, _query: Mapping[str, str]) -> dict[str, Any]:

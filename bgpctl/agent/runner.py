@@ -167,7 +167,10 @@ class Runner:
         ports.store.watch(self._noticed)
         try:
             while not isinstance(event := self._next(), _Stop):
-                self._advance(self._taken(event) if isinstance(event, _Edit) else event)
+                if isinstance(event, _Edit):
+                    self._take(event)
+                else:
+                    self._advance(event)
         finally:
             if self._prover:
                 self._prover.stop()
@@ -187,12 +190,13 @@ class Runner:
             return IntentRejected((Problem(Place(file, 1, 1), "nodes", message, "agent-node-missing"),))
         return IntentLoaded(loaded)
 
-    def _taken(self, edit: _Edit) -> Event:
-        """One that is rejected calls for no comparison with the kernel."""
+    def _take(self, edit: _Edit) -> None:
+        """One that is rejected calls for no comparison with the kernel, if the one before it has had its own."""
+        was_settled = 0 < self.settled == self._loaded_generation
         self._loaded_generation = edit.generation
-        if isinstance(edit.event, IntentRejected):
+        self._advance(edit.event)
+        if was_settled and isinstance(edit.event, IntentRejected):
             self.settled = edit.generation
-        return edit.event
 
     def _next(self) -> Event | _Edit | _Stop:
         """

@@ -6,6 +6,7 @@ Refuses to know: how keys are made.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -61,6 +62,8 @@ def node(name: str, directory: Path, days: int) -> None:
         raise click.UsageError(not_a_name(name))
     try:
         place = authority.issue(directory, name, days=days)
+        found = (authority.ends(place) - datetime.now(UTC)) / timedelta(days=1)
     except authority.KeysError as error:
         raise click.UsageError(str(error)) from error
-    click.echo(f"{place} is for node {name}, valid for {days} days; copy its files to /etc/bgpctl/keys there")
+    valid = f"valid for {round(found)} days{', as long as the CA' if round(found) < days else ''}"
+    click.echo(f"{place} is for node {name}, {valid}; copy its files to /etc/bgpctl/keys there")

@@ -33,6 +33,7 @@ CA_DAYS: Final = 3650
 NODE_DAYS: Final = 365
 _SKEW: Final = timedelta(hours=1)
 """Clocks of other nodes may be behind by so much."""
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class KeysError(Exception):
@@ -57,18 +58,19 @@ def make_ca(directory: Path, *, days: int = CA_DAYS) -> None:
 
 def issue(directory: Path, node: str, *, days: int = NODE_DAYS) -> Path:
     """
-    A new key and certificate for a node, in place of former ones. `directory` has the CA.
+    A new key and certificate for a node, in place of former ones. `directory` has the CA, which the certificate does
+    not outlive.
 
     Returns:
         The directory with the node's files.
 
     Raises:
-        KeysError: there is no CA, or files cannot be read or written.
+        KeysError: there is no CA, or it has expired, or files cannot be read or written.
     """
     with _directory(directory) as handle:
         ca_key, ca = _authority(handle, directory)
     key = ec.generate_private_key(ec.SECP256R1())
-    made = _builder(x509.Name([]), ca.subject, key.public_key(), days)
+    made = _builder(x509.Name([]), ca.subject, key.public_key(), days, ca.not_valid_after_utc)
     made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(node)]), critical=True)
     made = made.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     made = made.add_extension(_usage(sign_certificates=False), critical=True)
@@ -84,6 +86,14 @@ def issue(directory: Path, node: str, *, days: int = NODE_DAYS) -> Path:
     return place
 
 
+def ends(place: Path) -> datetime:
+    """When the certificate in a node's directory ends. Raises KeysError."""
+    try:
+        return x509.load_pem_x509_certificate((place / NODE_FILE).read_bytes()).not_valid_after_utc
+    except (OSError, ValueError) as error:
+        raise KeysError(f"{place / NODE_FILE} cannot be read") from error
+
+
 def _authority(handle: int, directory: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     try:
         key = load_pem_private_key(filesystem.read_ours(handle, _CA_KEY), None)
@@ -94,6 +104,10 @@ def _authority(handle: int, directory: Path) -> tuple[ec.EllipticCurvePrivateKey
         raise KeysError(f"{directory / _CA_KEY} or {directory / CA_FILE} cannot be read as PEM") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != ca.public_key():
         raise KeysError(f"{directory / _CA_KEY} is not the key of {directory / CA_FILE}")
+    if ca.not_valid_after_utc <= datetime.now(UTC):
+        raise KeysError(
+            f"the CA in {directory} has expired; make another one, in another directory, with: bgpctl keys init"
+        )
     return key, ca
 
 
@@ -109,11 +123,15 @@ def _directory(path: Path) -> Iterator[int]:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    days: int,
+    ends: datetime = _NEVER,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     begun = x509.CertificateBuilder(issuer, subject, key, x509.random_serial_number())
-    return begun.not_valid_before(now - _SKEW).not_valid_after(now + timedelta(days=days))
+    return begun.not_valid_before(now - _SKEW).not_valid_after(min(now + timedelta(days=days), ends))
 
 
 def _usage(*, sign_certificates: bool) -> x509.KeyUsage:

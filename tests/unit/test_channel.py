@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -14,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from bgpctl import channel
 from bgpctl.agent.channel import LIMITS, Channel
 from bgpctl.agent.errors import Unknown
 from bgpctl.channel import Answer, Member, NoAnswer
+from bgpctl.cli.main import main
 from bgpctl.core.agent.state import State, begin
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.process import keys
@@ -181,6 +186,55 @@ def test_a_member_that_was_removed_is_served_no_more(agent: Agent, authority: Pa
     assert "not a member" in reason(ask(agent, authority / "h3", "127.0.0.3"))
 
 
+@contextmanager
+def opened(agent: Agent, directory: Path) -> Iterator[ssl.SSLSocket]:
+    """A connection after its handshake."""
+    plain = socket.create_connection(("127.0.0.1", agent.port), 15, ("127.0.0.2", 0))
+    with plain, channel.context(directory, server=False).wrap_socket(plain) as made:
+        yield made
+
+
+def asked_by(connection: ssl.SSLSocket) -> bytes:
+    """One request by HTTP/1.1, which keeps connections: all that comes until the end, or until an answer is here."""
+    received = b""
+    with suppress(OSError):
+        connection.sendall(b"GET /v1/summary HTTP/1.1\r\nHost: h1\r\n\r\n")
+        while not received.endswith(b"}") and (chunk := connection.recv(1000)):
+            received += chunk
+    return received
+
+
+def test_a_connection_has_one_request(agent: Agent, authority: Path) -> None:
+    with opened(agent, authority / "h2") as connection:
+        assert b"Connection: close" in asked_by(connection)
+        agent.intent = replace(agent.intent, nodes=NODES[:1])
+        assert asked_by(connection) == b""
+    assert agent.asked == ["summary"]
+
+
+@pytest.mark.parametrize("change", [{"nodes": NODES[:1]}, {"channel_port": 0}])
+def test_a_member_that_is_none_any_more_at_its_request_is_refused(
+    agent: Agent, authority: Path, change: dict[str, Any]
+) -> None:
+    with opened(agent, authority / "h2") as connection:
+        agent.intent = replace(agent.intent, **change)
+        assert b"403" in asked_by(connection)
+    assert agent.asked == []
+
+
+def test_a_connection_from_before_new_keys_is_that_of_no_member(
+    authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(authority / "h1") as (agent, made):
+        wait_until(lambda: listens(agent.port), within_s=15)
+        before = made.tls
+        with opened(agent, authority / "h2") as connection:
+            monkeypatch.setattr(channel, "identity", lambda _: ((0, 0),))
+            wait_until(lambda: made.tls not in (None, before), within_s=15)
+            assert b"200 OK" not in asked_by(connection)
+        assert agent.asked == []
+
+
 def test_requests_of_operators_and_content_are_refused(agent: Agent, authority: Path) -> None:
     tls = channel.context(authority / "h2", server=False)
     for head in ("POST /v1/drain HTTP/1.1", "GET /v1/summary HTTP/1.1\r\nContent-Length: 5"):
@@ -231,10 +285,28 @@ def test_without_keys_nothing_listens_until_they_are_there(authority: Path, tmp_
         assert "there are no keys in" in made.problems()[0]
         assert not listens(agent.port)
         for file in (authority / "h1").iterdir():
-            (tmp_path / file.name).write_bytes(file.read_bytes())
+            shutil.copy(file, tmp_path)
         wait_until(lambda: not made.problems() and listens(agent.port), within_s=15)
         agent.intent = replace(agent.intent, channel_port=0)
         wait_until(lambda: not listens(agent.port), within_s=15)
+
+
+def test_a_private_key_that_others_can_read_is_a_problem_until_they_cannot(authority: Path, tmp_path: Path) -> None:
+    for file in (authority / "h1").iterdir():
+        shutil.copy(file, tmp_path)
+    key = tmp_path / "node.pem"
+    with running(tmp_path) as (agent, made):
+        wait_until(lambda: listens(agent.port), within_s=15)
+        key.chmod(0o640)
+        wait_until(lambda: bool(made.problems()), within_s=15)
+        assert made.problems() == (f"other users can read the private key in {key}; run: chmod 0600 {key}",)
+        wait_until(lambda: not listens(agent.port), within_s=15)
+        key.chmod(0o600)
+        wait_until(lambda: not made.problems() and listens(agent.port), within_s=15)
+    if os.geteuid() == 0:
+        os.chown(key, 12345, -1)
+        with pytest.raises(channel.KeysUnusable, match=r"another user \(12345\); run: chown root"):
+            channel.own_certificate(tmp_path)
 
 
 def test_keys_of_another_node_and_keys_that_end_soon_are_problems(authority: Path) -> None:
@@ -281,6 +353,10 @@ def served(directory: Path, content: bytes, pause: Callable[[], object] = lambda
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "no JSON object"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{x", "cannot be asked"),
         (b'HTTP/1.1 500 X\r\nContent-Length: 19\r\n\r\n{"error":"\\u001bc"}', "answered 500: '\\x1bc'"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 200_000, "cannot be asked: maximum recursion depth"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1" + b"0" * 30 + b"\r\n\r\n{}", "cannot be asked"),
+        (b'HTTP/1.1 500 X\r\n\r\n{"error":"' + b"x" * 500_000 + b'"}', "x" * 200),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"1" * 1_000_000, "cannot be asked: its answer has more than 999999 bytes"),
     ],
 )
 def test_a_member_that_answers_badly_is_one_that_could_not_be_asked(
@@ -288,7 +364,9 @@ def test_a_member_that_answers_badly_is_one_that_could_not_be_asked(
 ) -> None:
     with served(authority / "h1", content) as port:
         tls = channel.context(authority / "h2", server=False)
-        assert words in reason(channel.ask(Member("h1", "127.0.0.1", port, "127.0.0.2"), "summary", 15, tls))
+        found = reason(channel.ask(Member("h1", "127.0.0.1", port, "127.0.0.2"), "summary", 15, tls, 999_999))
+    assert words in found
+    assert len(found) < 300
 
 
 def test_a_member_that_is_silent_costs_its_time_and_no_more(authority: Path) -> None:
@@ -320,3 +398,24 @@ def test_keys_stay_with_their_owner(tmp_path: Path, capfd: pytest.CaptureFixture
     with pytest.raises(keys.KeysError, match="cannot be read as PEM") as failed:
         keys.issue(made, "h1")
     assert "secret" not in str(failed.value)
+
+
+def test_a_certificate_does_not_outlive_its_ca(tmp_path: Path) -> None:
+    made = tmp_path / "keys"
+    keys.make_ca(made, days=10)
+    run = CliRunner().invoke(main, ["keys", "node", "h1", "--keys", str(made)])
+    words = "is for node h1, valid for 10 days, as long as the CA; copy its files to /etc/bgpctl/keys there"
+    assert run.output == f"{made}/nodes/h1 {words}\n"
+    found = channel.own_certificate(made / "nodes" / "h1")
+    assert 9.9 < found.days_left(time.time()) < 10
+    run = CliRunner().invoke(main, ["keys", "node", "h1", "--keys", str(made), "--days", "5"])
+    assert "valid for 5 days; copy" in run.output
+
+
+def test_a_ca_that_has_expired_issues_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tmp_path / "keys"
+    monkeypatch.setattr(keys, "_SKEW", timedelta(days=2))
+    keys.make_ca(made, days=-1)
+    with pytest.raises(keys.KeysError, match="has expired; make another one"):
+        keys.issue(made, "h1")
+    assert not (made / keys.NODES).exists()

@@ -39,9 +39,14 @@ class World:
         self.intent = CLUSTER
         self.answers: dict[str, Answer] = {name: answer(CLUSTER) for name in ("a1", "a2", "b2")}
         self.asked: list[str] = []
+        self.longest_bytes = 0
+        self.broken = ""
 
-    def ask(self, member: Node, _request: str, _within_s: float) -> Answer | None:
+    def ask(self, member: Node, _request: str, _within_s: float, longest_bytes: int) -> Answer | None:
         self.asked.append(member.name)
+        self.longest_bytes = longest_bytes
+        if member.name == self.broken:
+            raise RuntimeError("a bug")
         return self.answers.get(member.name)
 
 
@@ -89,6 +94,30 @@ def test_an_answer_that_cannot_be_read_is_none(monkeypatch: pytest.MonkeyPatch) 
     with asking(world, monkeypatch) as members:
         wait_until(lambda: len(world.asked) >= 6, within_s=15)
         assert members.problems() == ()
+
+
+def test_a_member_that_cannot_be_asked_by_a_bug_keeps_none_after_it_from_its_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    world.broken = "a1"
+    world.answers["b2"] = answer(replace(CLUSTER, vxlan_mtu=1400))
+    with asking(world, monkeypatch) as members:
+        wait_until(lambda: members.problems() != (), within_s=15)
+        assert members.problems()[0].startswith("b2 has another configuration")
+
+
+def test_an_answer_is_limited_by_our_own_configuration_and_equal_ones_are_kept_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    other = replace(CLUSTER, vxlan_mtu=1400)
+    world.answers = {name: answer(other) for name in world.answers}
+    with asking(world, monkeypatch) as members:
+        wait_until(lambda: len(members._known.others) == 3, within_s=15)
+        assert len({id(found) for found in members._known.others.values()}) == 1
+    own = len(json.dumps(outline(CLUSTER)))
+    assert 3 * own < world.longest_bytes - (1 << 20) < 6 * own
 
 
 SUMMARY: dict[str, Any] = {

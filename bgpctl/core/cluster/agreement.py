@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from hashlib import blake2b
 from typing import Any, Final, TypeAlias
 
@@ -42,15 +42,23 @@ _NO_MEANING: Final = frozenset({"name", "place", "nodes", "remotes"})
 """The nodes of a peer follow from its selectors and the labels of nodes, which are in the outline."""
 _NO_SETTING: Final = frozenset({"nodes", *_OTHERS.values()})
 _SHOWN: Final = 5
-"""Differences and names in one sentence."""
+"""Differences and names in one sentence, and sentences of one sort."""
+_LONGEST: Final = 80
+"""Characters of a name or a value of another member."""
+_DEEPEST: Final = 4
+"""Lists and objects in each other, in a field that another member sent; a community in a filter needs them all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """An intent and the sum of the hashes of its objects, from which the one of an edited intent follows."""
+    """
+    An intent, the sum of the hashes of its objects and the length of their JSON in characters, from which those of an
+    edited intent follow.
+    """
 
     intent: Intent
     total: int
+    length: int
 
     def __str__(self) -> str:
         return f"{self.total:0{2 * _BYTES}x}"
@@ -65,9 +73,9 @@ def fingerprint(intent: Intent, before: Fingerprint | None = None) -> Fingerprin
     """The fingerprint, from a former one by the nodes that differ where nothing else does."""
     names = changed_nodes(intent, before.intent) if before else None
     if before is None or names is None:
-        return Fingerprint(intent, sum(_hash(*entry) for entry in _entries(intent)) % _MODULUS)
-    change = sum(_node_hash(intent, name) - _node_hash(before.intent, name) for name in names)
-    return Fingerprint(intent, (before.total + change) % _MODULUS)
+        return _sum(Fingerprint(intent, 0, 0), map(_text, _entries(intent)), ())
+    came, left = (_node_texts(found, names) for found in (intent, before.intent))
+    return _sum(replace(before, intent=intent), came, left)
 
 
 def outline(intent: Intent) -> Outline:
@@ -79,12 +87,14 @@ def outline(intent: Intent) -> Outline:
 
 
 def received(value: object) -> Outline:
-    """An outline that another member sent. Raises ValueError if it is none. Its texts may be anything."""
+    """An outline that another member sent. Raises ValueError if it is none. Its texts may be any."""
     if not isinstance(value, dict) or not {_NODE, *_OTHERS, _SETTING} <= value.keys():
         raise ValueError("no outline of a configuration")
-    for kind, named in value.items():
+    for named in value.values():
         if not isinstance(named, dict) or not all(isinstance(item, dict) for item in named.values()):
-            raise ValueError(f"no objects of kind {kind}")
+            raise ValueError("no objects of a kind")
+        if not all(_is_flat(field, _DEEPEST) for item in named.values() for field in item.values()):
+            raise ValueError("fields that are nested too deeply")
     if not all(item.keys() == {""} for item in value[_SETTING].values()):
         raise ValueError("settings without a value")
     for item in value[_NODE].values():
@@ -92,6 +102,15 @@ def received(value: object) -> Outline:
         if not isinstance(blocks, list) or not all(isinstance(block, str) and Prefix.parse(block) for block in blocks):
             raise ValueError("a node with blocks that are none")
     return value
+
+
+def _is_flat(value: object, deepest: int) -> bool:
+    match value:
+        case dict() | list():
+            items = value.values() if isinstance(value, dict) else value
+            return deepest > 0 and all(_is_flat(item, deepest - 1) for item in items)
+        case _:
+            return True
 
 
 def _entries(intent: Intent) -> Iterator[tuple[str, str, Item]]:
@@ -153,15 +172,29 @@ def _plain(name: str, value: Any) -> Any:
             return value
 
 
-def _hash(kind: str, name: str, item: Item) -> int:
-    text = json.dumps([kind, name, item], sort_keys=True)
+def _sum(begun: Fingerprint, came: Iterable[str], left: Iterable[str]) -> Fingerprint:
+    """With the objects that came, and without those that left."""
+    total, length = begun.total, begun.length
+    for texts, sign in ((came, 1), (left, -1)):
+        for text in texts:
+            total += sign * _hash(text)
+            length += sign * len(text)
+    return Fingerprint(begun.intent, total % _MODULUS, length)
+
+
+def _hash(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=_BYTES).digest())
 
 
-def _node_hash(intent: Intent, name: str) -> int:
-    """0 for a node that there is not."""
-    node = intent.node(name)
-    return _hash(_NODE, name, _node(intent, node)) if node else 0
+def _text(entry: tuple[str, str, Item]) -> str:
+    """One object, as JSON in ASCII."""
+    return json.dumps(entry, sort_keys=True)
+
+
+def _node_texts(intent: Intent, names: Collection[str]) -> Iterator[str]:
+    """Of those that there are."""
+    nodes = (node for name in names if (node := intent.node(name)))
+    return (_text((_NODE, node.name, _node(intent, node))) for node in nodes)
 
 
 # In words --------------------------------------------------------------------------------------------------------
@@ -179,16 +212,26 @@ def differences(
         there: the outlines of other members by their names, those that equal `here` too.
         unknown_to: members that answered that this node is none.
     """
-    by_difference: dict[tuple[str, ...], list[str]] = {}
+    distinct = {id(found): found for found in (here, *there.values())}
+    words = {key: _few([*_differences(here, found)]) for key, found in distinct.items()}
+    by_difference: dict[str, list[str]] = {}
     for name, found in sorted(there.items()):
-        if different := tuple(_differences(here, found)):
+        if different := words[id(found)]:
             by_difference.setdefault(different, []).append(name)
     sentences = (
         *_without(node, there, unknown_to),
-        *_claims([here, *there.values()]),
-        *(f"{_have(names)} another configuration: {_few(items)}" for items, names in by_difference.items()),
+        *_first([*_claims(distinct.values())], "blocks are claimed twice or overlap"),
+        *(f"{_have(names)} another configuration: {items}" for items, names in by_difference.items()),
     )
     return tuple(map(_printable, sentences))
+
+
+def _first(found: Sequence[str], noun: str) -> tuple[str, ...]:
+    return (*found[:_SHOWN], *([f"{len(found) - _SHOWN} more {noun}"] if len(found) > _SHOWN else []))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _printable(text: str) -> str:
@@ -211,12 +254,11 @@ def _have(names: Sequence[str]) -> str:
 def listing(names: Sequence[str]) -> str:
     """`h2, h3`; of many the first, and how many more there are."""
     more = [f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
-    return ", ".join((*names[:_SHOWN], *more))
+    return ", ".join((*map(_cut, names[:_SHOWN]), *more))
 
 
-def _few(found: Sequence[str]) -> str:
-    more = [f"{len(found) - _SHOWN} more differences"] if len(found) > _SHOWN else []
-    return "; ".join((*found[:_SHOWN], *more))
+def _few(found: Sequence[str], between: str = "; ") -> str:
+    return between.join(_first(found, "differences"))
 
 
 def _differences(here: Outline, there: Outline) -> Iterator[str]:
@@ -230,7 +272,7 @@ def _differences(here: Outline, there: Outline) -> Iterator[str]:
             yield f"with {noun}{listing(further)}"
         for name in sorted(ours.keys() & theirs.keys()):
             if changes := _changes(ours[name], theirs[name]):
-                yield f"{noun}{name} with {', '.join(changes)}"
+                yield f"{noun}{_cut(name)} with {_few(changes, ', ')}"
     ours, theirs = here[_SETTING], there.get(_SETTING, {})
     flat = [{name: item[""] for name, item in settings.items()} for settings in (ours, theirs)]
     yield from _changes(*flat)
@@ -238,7 +280,8 @@ def _differences(here: Outline, there: Outline) -> Iterator[str]:
 
 def _changes(ours: Item, theirs: Item) -> list[str]:
     names = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
-    return [f"{_key(name)} {_value(theirs.get(name))} (here {_value(ours.get(name))})" for name in names]
+    pairs = ((name, _value(theirs.get(name)), _value(ours.get(name))) for name in names)
+    return [f"{_cut(_key(name))} {_cut(there)} (here {_cut(here)})" for name, there, here in pairs]
 
 
 _KEYS: Final = {"asn": "asNumber", "backend": "calico_backend"}
@@ -265,7 +308,11 @@ def _value(value: Any) -> str:
             return str(value)
 
 
-def _claims(outlines: Sequence[Outline]) -> Iterator[str]:
+def _all_of(names: Collection[str]) -> str:
+    return " and ".join(_first([*map(_cut, sorted(names))], "nodes"))
+
+
+def _claims(outlines: Iterable[Outline]) -> Iterator[str]:
     """Blocks that two nodes claim, and blocks of two nodes that overlap, in all configurations together."""
     claims: dict[Prefix, set[str]] = {}
     for found in outlines:
@@ -277,8 +324,8 @@ def _claims(outlines: Sequence[Outline]) -> Iterator[str]:
         while around and not around[-1].covers(block):
             around.pop()
         if len(claims[block]) > 1:
-            yield f"block {block} is claimed by {' and '.join(sorted(claims[block]))}"
+            yield f"block {block} is claimed by {_all_of(claims[block])}"
         elif around and claims[around[-1]] != claims[block]:
-            outer = " and ".join(sorted(claims[around[-1]]))
-            yield f"block {block} of {min(claims[block])} overlaps block {around[-1]} of {outer}"
+            outer = _all_of(claims[around[-1]])
+            yield f"block {block} of {_cut(min(claims[block]))} overlaps block {around[-1]} of {outer}"
         around.append(block)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from bgpctl.core.cluster import agreement
 from bgpctl.core.cluster.agreement import differences, digest, outline, received
 from bgpctl.core.cluster.allocations import TunnelAddress
-from bgpctl.core.cluster.configuration import Peer
+from bgpctl.core.cluster.configuration import Filter, FilterRule, Peer
 from bgpctl.core.cluster.encapsulation import IPIP, Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Asn
@@ -70,6 +72,44 @@ def test_a_block_that_two_nodes_claim_in_different_files_is_named_first() -> Non
         "block 10.244.3.0/26 is claimed by b1 and b2",
         "b2 has another configuration: b2 with blocks 10.244.3.0/26 (here 10.244.4.0/26)",
     )
+
+
+def test_words_are_bounded_whatever_another_member_has() -> None:
+    long, blocks = "x" * 10_000, prefixes(*(f"10.244.{block}.0/26" for block in range(100)))
+    there: dict[str, Any] = json.loads(json.dumps(outline(allocated(CLUSTER, "a1", blocks=blocks))))
+    there["node"]["a2"].update({f"field{number}": long for number in range(100)})
+    there["node"].update({f"{number}{long}": {"blocks": [str(block) for block in blocks]} for number in range(100)})
+    there["setting"][long] = {"": [long]}
+    words = differences("b1", HERE, {"b2": received(there)})
+    assert "95 more blocks are claimed twice or overlap" in words
+    assert " and 96 more nodes" in words[0]
+    assert ", 95 more differences" in words[-1]
+    assert len(words) == 7
+    assert max(map(len, words)) < 3000
+
+
+def test_members_with_one_outline_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+
+    def differing(*both: object) -> list[str]:
+        compared.append(both)
+        return ["one"]
+
+    monkeypatch.setattr(agreement, "_differences", differing)
+    there = outline(without("b2"))
+    differences("b1", HERE, {"a1": there, "a2": there, "b2": HERE})
+    assert len(compared) == 2
+
+
+def test_fields_that_are_nested_deeply_are_refused() -> None:
+    there: dict[str, Any] = json.loads(json.dumps(HERE))
+    rule = FilterRule(accept=True, add_communities=((65000, 1),))
+    ours = json.loads(json.dumps(outline(replace(CLUSTER, filters=(Filter("deepest", import4=(rule,)),)))))
+    assert received(ours) == ours
+    for deep in map(json.loads, ("[[[[[]]]]]", '{"a":' * 500 + "1" + "}" * 500)):
+        there["node"]["a1"]["field"] = deep
+        with pytest.raises(ValueError, match="nested too deeply"):
+            received(there)
 
 
 def test_blocks_that_overlap_are_named() -> None:
