@@ -29,6 +29,8 @@ from bgpctl.ports import Clock, Closing, Prober, Unavailable
 log = logging.getLogger("bgpctl.agent")
 
 _NOT_NOW: Final = (Unavailable, OSError, MemoryError)
+_AGAIN_S: Final = 10.0
+"""After an error that nobody foresaw, unless there are new paths before."""
 _ROUND_S: Final = 0.5
 """A round that takes longer was held up here: a prober waits for replies well under that."""
 
@@ -97,6 +99,17 @@ class Prover:
             self._thread.join()
 
     def _run(self) -> None:
+        """No error ends the thread: the node would hold its last verdicts for true for ever."""
+        while not self._stopped:
+            try:
+                self._listen_and_prove()
+            except Exception:
+                log.exception("paths are not proven for a moment")
+                with self._changed:
+                    if not self._stopped and self._paths is None:
+                        self._changed.wait(_AGAIN_S)
+
+    def _listen_and_prove(self) -> None:
         try:
             self._listener = self._prober.listen(self._heard)
         except _NOT_NOW as error:
@@ -106,6 +119,7 @@ class Prover:
         finally:
             if self._listener:
                 self._listener.close()
+                self._listener = None
 
     def _heard(self, source: Address, octets: bytes) -> None:
         """Called by the listener's thread."""
@@ -133,6 +147,7 @@ class Prover:
             self._compare(intent)
         if paths is not None:
             self._schedule = self._schedule.with_paths(paths, self._clock.now_s())
+            self._report_all()
         return not is_stopped
 
     def _compare(self, intent: Intent) -> None:
@@ -180,6 +195,14 @@ class Prover:
             ended_s = self._clock.now_s()
             is_late = ended_s - began_s > _ROUND_S
             self._schedule = self._schedule.after_round(requests, answered, ended_s, self._chance, is_late=is_late)
+        self._report_changes()
+
+    def _report_all(self) -> None:
+        """
+        Also verdicts that were reported: a path that went and came back is the same one here if both happened in one
+        round, but the loop has forgotten its verdict. One that it knows changes nothing there.
+        """
+        self._reported = {}
         self._report_changes()
 
     def _report_changes(self) -> None:
