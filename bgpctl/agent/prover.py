@@ -106,8 +106,7 @@ class Prover:
             except Exception:
                 log.exception("paths are not proven for a moment")
                 with self._changed:
-                    if not self._stopped and self._paths is None:
-                        self._changed.wait(_AGAIN_S)
+                    self._changed.wait_for(lambda: self._stopped or self._paths is not None, _AGAIN_S)
 
     def _listen_and_prove(self) -> None:
         try:
