@@ -30,7 +30,7 @@ log = logging.getLogger("bgpctl.agent")
 
 _NOT_NOW: Final = (Unavailable, OSError, MemoryError)
 _AGAIN_S: Final = 10.0
-"""After an error that nobody foresaw, unless there are new paths before."""
+"""After an error that no rule here foresaw, unless there are new paths before."""
 _ROUND_S: Final = 0.5
 """A round that takes longer was held up here: a prober waits for replies well under that."""
 
