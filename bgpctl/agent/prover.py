@@ -13,6 +13,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 from bgpctl.agent.agreement import Agreement
@@ -73,13 +74,16 @@ class Prover:
         self._chance = secrets.SystemRandom().random
         self._changed = threading.Condition()
         self._paths: Sequence[MemberPath] | None = None
+        self._followed: Sequence[MemberPath] = ()
+        self._came: set[MemberPath] = set()
         self._stopped = False
         self._thread: threading.Thread | None = None
 
     def follow(self, intent: Intent, paths: Sequence[MemberPath]) -> None:
         """These are the configuration and the paths from now on."""
         with self._changed:
-            self._intent, self._paths = intent, paths
+            self._came |= set(paths).difference(self._followed)
+            self._intent, self._paths, self._followed = intent, paths, paths
             self._changed.notify()
         if self._thread is None:
             thread = threading.Thread(target=self._run, name="proofs", daemon=True)
@@ -141,12 +145,13 @@ class Prover:
             if not self._stopped and self._paths is None and not self._agreement.is_changed:
                 self._changed.wait(self._wait_s())
             paths, self._paths = self._paths, None
+            came, self._came = self._came, set()
             intent, is_stopped = self._intent, self._stopped
         if intent is not None:
             self._compare(intent)
         if paths is not None:
             self._schedule = self._schedule.with_paths(paths, self._clock.now_s())
-            self._report_all()
+            self._report_again(came)
         return not is_stopped
 
     def _compare(self, intent: Intent) -> None:
@@ -196,12 +201,12 @@ class Prover:
             self._schedule = self._schedule.after_round(requests, answered, ended_s, self._chance, is_late=is_late)
         self._report_changes()
 
-    def _report_all(self) -> None:
+    def _report_again(self, came: AbstractSet[MemberPath]) -> None:
         """
-        Also verdicts that were reported: a path that went and came back is the same one here if both happened in one
-        round, but the loop has forgotten its verdict. One that it knows changes nothing there.
+        Also verdicts that were reported, on paths that are new to the loop: one that went and came back in one round
+        never went here, but the loop has forgotten its verdict.
         """
-        self._reported = {}
+        self._reported = {key: item for key, item in self._reported.items() if item[0] not in came}
         self._report_changes()
 
     def _report_changes(self) -> None:

@@ -119,3 +119,13 @@ def test_an_error_that_nobody_foresaw_does_not_end_the_proofs() -> None:
         assert prober.has_failed.wait(30)
         prover.follow(INTENT, PATHS[:2])
         wait_until(lambda: found == dict.fromkeys(("a2", "b1"), Verdict.PROVEN), within_s=30)
+
+
+def test_a_verdict_is_not_reported_again_because_other_paths_came() -> None:
+    with verdicts_by(Answering()) as (prover, found):
+        prover.follow(INTENT, PATHS[:1])
+        wait_until(lambda: found == {"a2": Verdict.PROVEN}, within_s=30)
+        found.clear()
+        prover.follow(INTENT, PATHS[:2])
+        wait_until(lambda: "b1" in found, within_s=30)
+        assert "a2" not in found
