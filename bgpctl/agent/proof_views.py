@@ -55,13 +55,17 @@ def _path(snapshot: Snapshot, item: KnownPath) -> Json:
 
 
 def to_member(snapshot: Snapshot, name: str | None) -> str | None:
-    """The worst verdict on the paths to a member; None for who is no member, and without a prover."""
+    """
+    The worst verdict on the paths to a member that are used, or on others if none is; None for who is no member, and
+    without a prover.
+    """
     if name is None or not snapshot.state.proofs.is_on:
         return None
     known = snapshot.state.proofs.of_member(name)
     if not known:
         return NOT_PROBED
-    worst = min(known, key=lambda item: _WORST_FIRST.index(item.verdict))
+    used = [item for item in known if item.used]
+    worst = min(used or known, key=lambda item: _WORST_FIRST.index(item.verdict))
     return proof_words.state(worst.path, worst.proof or _NOT_ASKED)
 
 

@@ -13,6 +13,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 from bgpctl.agent.agreement import Agreement
@@ -29,6 +30,8 @@ from bgpctl.ports import Clock, Closing, Prober, Unavailable
 log = logging.getLogger("bgpctl.agent")
 
 _NOT_NOW: Final = (Unavailable, OSError, MemoryError)
+_AGAIN_S: Final = 10.0
+"""After an error that no rule here foresaw, unless there are new paths before."""
 _ROUND_S: Final = 0.5
 """A round that takes longer was held up here: a prober waits for replies well under that."""
 
@@ -71,13 +74,16 @@ class Prover:
         self._chance = secrets.SystemRandom().random
         self._changed = threading.Condition()
         self._paths: Sequence[MemberPath] | None = None
+        self._followed: Sequence[MemberPath] = ()
+        self._came: set[MemberPath] = set()
         self._stopped = False
         self._thread: threading.Thread | None = None
 
     def follow(self, intent: Intent, paths: Sequence[MemberPath]) -> None:
         """These are the configuration and the paths from now on."""
         with self._changed:
-            self._intent, self._paths = intent, paths
+            self._came |= set(paths).difference(self._followed)
+            self._intent, self._paths, self._followed = intent, paths, paths
             self._changed.notify()
         if self._thread is None:
             thread = threading.Thread(target=self._run, name="proofs", daemon=True)
@@ -97,6 +103,16 @@ class Prover:
             self._thread.join()
 
     def _run(self) -> None:
+        """No error ends the thread: the node would hold its last verdicts for true for ever."""
+        while not self._stopped:
+            try:
+                self._listen_and_prove()
+            except Exception:
+                log.exception("paths are not proven for a moment")
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopped or self._paths is not None, _AGAIN_S)
+
+    def _listen_and_prove(self) -> None:
         try:
             self._listener = self._prober.listen(self._heard)
         except _NOT_NOW as error:
@@ -106,6 +122,7 @@ class Prover:
         finally:
             if self._listener:
                 self._listener.close()
+                self._listener = None
 
     def _heard(self, source: Address, octets: bytes) -> None:
         """Called by the listener's thread."""
@@ -128,11 +145,13 @@ class Prover:
             if not self._stopped and self._paths is None and not self._agreement.is_changed:
                 self._changed.wait(self._wait_s())
             paths, self._paths = self._paths, None
+            came, self._came = self._came, set()
             intent, is_stopped = self._intent, self._stopped
         if intent is not None:
             self._compare(intent)
         if paths is not None:
             self._schedule = self._schedule.with_paths(paths, self._clock.now_s())
+            self._report_again(came)
         return not is_stopped
 
     def _compare(self, intent: Intent) -> None:
@@ -180,6 +199,14 @@ class Prover:
             ended_s = self._clock.now_s()
             is_late = ended_s - began_s > _ROUND_S
             self._schedule = self._schedule.after_round(requests, answered, ended_s, self._chance, is_late=is_late)
+        self._report_changes()
+
+    def _report_again(self, came: AbstractSet[MemberPath]) -> None:
+        """
+        Also verdicts that were reported, on paths that are new to the loop: one that went and came back in one round
+        never went here, but the loop has forgotten its verdict.
+        """
+        self._reported = {key: item for key, item in self._reported.items() if item[0] not in came}
         self._report_changes()
 
     def _report_changes(self) -> None:

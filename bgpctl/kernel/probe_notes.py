@@ -45,7 +45,11 @@ class NoteListener:
             self._stack.close()
             raise Unavailable(f"notes of members cannot be received: {error.strerror}") from error
         self._thread = threading.Thread(target=self._run, name="notes", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the host, or our limit, has no thread left
+            self._stack.close()
+            raise Unavailable(f"notes of members cannot be received: {error}") from error
 
     def close(self) -> None:
         """End the thread."""

@@ -14,7 +14,7 @@ from tests.lab.traffic import nothing_lost
 from tests.waiting import wait_until
 
 WITHIN_S = 30.0
-QUICK = "mesh: false\npeers: {all: {peerSelector: all(), keepaliveTime: 1s}}\n"
+QUICK = "mesh: false\npeers: {all: {peerSelector: all(), holdTime: 3s}}\n"
 """A hold time of 3 s instead of 30 s."""
 
 

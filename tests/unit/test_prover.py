@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -28,6 +29,30 @@ PATHS = member_paths(DESIRED, bare_kernel(HERE).put(DESIRED.dataplane), INTENT, 
 class Answering(NoProber):
     def probe(self, probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
         return tuple(ProbeReply(probe, "eth0") for probe in probes)
+
+
+class Held(Answering):
+    """While `go` is not set a round lasts."""
+
+    def __init__(self) -> None:
+        self.began, self.go = threading.Event(), threading.Event()
+        self.go.set()
+
+    def probe(self, probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
+        self.began.set()
+        self.go.wait(60)
+        return super().probe(probes)
+
+
+class FailingOnce(Answering):
+    def __init__(self) -> None:
+        self.has_failed = threading.Event()
+
+    def probe(self, probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
+        if not self.has_failed.is_set():
+            self.has_failed.set()
+            raise RuntimeError("can't start new thread")
+        return super().probe(probes)
 
 
 class Unable(NoProber):
@@ -69,3 +94,38 @@ def test_a_prover_that_has_nothing_to_follow_ends() -> None:
     with verdicts_by(Answering()):
         pass
     assert found == {}
+
+
+def test_the_verdict_on_a_path_that_goes_and_comes_back_during_a_round_is_reported_again() -> None:
+    prober = Held()
+    with verdicts_by(prober) as (prover, found):
+        prover.follow(INTENT, PATHS[:1])
+        wait_until(lambda: found == {"a2": Verdict.PROVEN}, within_s=30)
+        prober.go.clear()
+        prober.began.clear()
+        prover.follow(INTENT, PATHS[:2])
+        assert prober.began.wait(30)
+        prover.follow(INTENT, ())
+        found.clear()  # as the loop forgets what is known of a path that no route uses
+        prover.follow(INTENT, PATHS[:2])
+        prober.go.set()
+        wait_until(lambda: found == dict.fromkeys(("a2", "b1"), Verdict.PROVEN), within_s=30)
+
+
+def test_an_error_that_nobody_foresaw_does_not_end_the_proofs() -> None:
+    prober = FailingOnce()
+    with verdicts_by(prober) as (prover, found):
+        prover.follow(INTENT, PATHS[:1])
+        assert prober.has_failed.wait(30)
+        prover.follow(INTENT, PATHS[:2])
+        wait_until(lambda: found == dict.fromkeys(("a2", "b1"), Verdict.PROVEN), within_s=30)
+
+
+def test_a_verdict_is_not_reported_again_because_other_paths_came() -> None:
+    with verdicts_by(Answering()) as (prover, found):
+        prover.follow(INTENT, PATHS[:1])
+        wait_until(lambda: found == {"a2": Verdict.PROVEN}, within_s=30)
+        found.clear()
+        prover.follow(INTENT, PATHS[:2])
+        wait_until(lambda: "b1" in found, within_s=30)
+        assert "a2" not in found

@@ -5,7 +5,7 @@ The prover (agent/prover.py) works beside the loop, and reports a verdict only w
 loop nothing. Until the first verdict on each path the agent has not converged.
 
 The path of an unreachable member stays here when no route uses it any more, because another path is used in its place:
-it is probed on, and its routes come back by its proof.
+it is probed on, and its routes come back by its proof. It goes once a path in use leads to the same address.
 
 Refuses to know: when and how a path is probed (core/proof).
 """
@@ -67,15 +67,21 @@ class Proofs:
     unreachable: frozenset[Address] = frozenset()
     differences: tuple[Difference, ...] = ()
 
-    def with_paths(self, wanted: Iterable[MemberPath], is_member: Callable[[str], bool]) -> Proofs:
-        """These are the paths in use; what is known of a path that stays is kept."""
+    def with_paths(self, wanted: Iterable[MemberPath], has_address: Callable[[str, Address], bool]) -> Proofs:
+        """
+        These are the paths in use; what is known of a path that stays is kept. An unreachable one that is not used
+        stays while its member has the address (`has_address`) and no path in use leads there, which is probed instead.
+        """
         if not self.is_on:
             return self
         found = {path.key: self._of(path) for path in wanted}
+        in_use = {item.path.probe.remote for item in found.values()}
         kept = {
             key: item._replace(used=False)
             for key, item in self.known.items()
-            if key not in found and item.verdict is Verdict.UNREACHABLE and is_member(item.path.member)
+            if item.verdict is Verdict.UNREACHABLE
+            and item.path.probe.remote not in in_use
+            and has_address(item.path.member, item.path.probe.remote)
         }
         return self._with({**found, **kept})
 

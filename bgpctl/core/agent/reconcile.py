@@ -26,6 +26,7 @@ from bgpctl.core.fabric import Desired
 from bgpctl.core.fabric.derive import Question, derived
 from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import Probe
+from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane, surroundings
 from bgpctl.core.net.replacing import replace
 from bgpctl.core.proof.paths import member_paths, paths_input
@@ -136,8 +137,12 @@ def _with_paths(state: State, intent: Intent, node: Node, observed: Dataplane) -
     if read.equals(state.memo.paths):
         return state
     found = member_paths(desired, observed, intent, node)
-    proofs = state.proofs.with_paths(found, lambda name: intent.node(name) is not None)
+    proofs = state.proofs.with_paths(found, lambda name, address: _has_address(intent.node(name), address))
     return replace(state, proofs=proofs, memo=replace(state.memo, paths=read))
+
+
+def _has_address(node: Node | None, address: Address) -> bool:
+    return node is not None and address in node.addresses
 
 
 # Commands ------------------------------------------------------------------------------------------------------

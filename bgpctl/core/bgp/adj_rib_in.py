@@ -34,7 +34,10 @@ AdjRibIn: TypeAlias = Mapping[Address, PeerTable]
 RETENTION_S: Final = 3600.0
 """How long paths are used on after the last session ended: as long as BIRD keeps long-lived stale ones (RFC 9494)."""
 PROVEN_S: Final = 10.0
-"""How long a stale table that was due to end stays when its peer is proven to forward; then it is asked again."""
+"""
+How long a stale table that was due to end stays when its peer is proven to forward; then it is asked again, until
+RETENTION_S after the session was lost.
+"""
 PREFIX_LIMIT: Final = 10_000
 """The number of prefixes that a peer may announce beyond the blocks that the pools can have."""
 
@@ -202,15 +205,17 @@ def never_proven(_: Address) -> bool:
 
 def expired(adj_rib_in: AdjRibIn, at_s: float, is_proven: Callable[[Address], bool] = never_proven) -> AdjRibIn:
     """
-    The tables with those whose waiting time is over brought to its end. The stale paths of a member stay while packets
-    are known to reach it: control was lost, forwarding was not.
+    The tables with those whose waiting time is over brought to its end. The stale paths that lead to the peer itself
+    stay for at most RETENTION_S while packets are known to reach it: control was lost, forwarding was not. Of other
+    next hops its proof says nothing.
     """
     no_session = not any(table.established for table in adj_rib_in.values())
     overdue = [peer for peer, table in adj_rib_in.items() if table.expires_s is not None and table.expires_s <= at_s]
     for peer in overdue:
         table = adj_rib_in[peer]
-        if table.state is TableState.STALE and table.paths and is_proven(peer):
-            adj_rib_in = {**adj_rib_in, peer: replace(table, expires_s=at_s + PROVEN_S)}
+        renewed = _renewed(peer, table, at_s) if is_proven(peer) else None
+        if renewed:
+            adj_rib_in = {**adj_rib_in, peer: renewed}
             continue
         adj_rib_in = (
             complete(adj_rib_in, peer, at_s)
@@ -218,6 +223,16 @@ def expired(adj_rib_in: AdjRibIn, at_s: float, is_proven: Callable[[Address], bo
             else {**adj_rib_in, peer: _lapsed(table, at_s, no_session)}
         )
     return adj_rib_in
+
+
+def _renewed(peer: Address, table: PeerTable, at_s: float) -> PeerTable | None:
+    """The stale table with the paths that lead to its peer; None if there are none, or their time is over as well."""
+    latest_s = table.since_s + RETENTION_S
+    if table.state is not TableState.STALE or at_s >= latest_s:
+        return None
+    others = [prefix for prefix, received in table.paths.items() if received.path.next_hop != peer]
+    paths = table.paths.changed({}, gone=others) if others else table.paths
+    return replace(table, paths=paths, stale=paths, expires_s=min(at_s + PROVEN_S, latest_s)) if paths else None
 
 
 def _lapsed(table: PeerTable, at_s: float, no_session: bool) -> PeerTable:  # noqa: FBT001

@@ -16,7 +16,8 @@ member at once. The kernel counts packets by link, not by member: all members of
 Cases that break a simpler design:
 
 - This process stands still between a request and its reply. A round that took longer than it should is no evidence of a
-  miss; a reply in it counts, because the kernel of the member has sent it.
+  miss; a reply in it counts, because the kernel of the member has sent it. After TRIES such rounds a path without a
+  verdict is UNPROVEN: a host that is always slow gets no other.
 - A host that answers no probes, ever: no fault can be told from its nature. It is UNPROVEN, which is no claim.
 - The path of an unreachable member is used no more, because another one is: it is probed on, or it would never come
   back (core/agent/proofs.py keeps it).
@@ -75,6 +76,7 @@ class Track:
         due_s: its next turn.
         misses: probes of full size in a row that were not answered.
         passed: a smaller one was answered in the same tries.
+        late: rounds before the first verdict that were held up here.
         is_known: the member has answered a probe before, so that silence means a fault.
         between: of a narrow path whose limit is searched, the largest size that passes and the smallest that does not.
     """
@@ -84,6 +86,7 @@ class Track:
     proof: Proof
     misses: int = 0
     passed: bool = False
+    late: int = 0
     is_known: bool = False
     between: tuple[int, int] | None = None
 
@@ -132,8 +135,9 @@ class Schedule:
         return replace(self, tracks=tracks)
 
     def due(self, at_s: float) -> tuple[Request, ...]:
-        """The requests of the round that begins now."""
+        """The requests of the round that begins now; those that have waited longest go first, so each has its turn."""
         soon = [track for track in self.tracks.values() if track.due_s <= at_s + _TOGETHER_S]
+        soon.sort(key=lambda track: track.due_s)
         return tuple(request for track in soon[:_ROUND_PATHS] for request in _requests(track))
 
     def unable(self, requests: Iterable[Request], at_s: float) -> Schedule:
@@ -210,17 +214,25 @@ def _after(
     if track.path.full_bytes in got:
         return _judged(track, Proof(Verdict.PROVEN, at_s), at_s + pause_s)
     if is_late and track.path.full_bytes in sent:
-        return replace(track, due_s=at_s)
+        return _held_up(track, at_s, at_s + pause_s)
     passed = [size_bytes for size_bytes in got if size_bytes is not None]
     if track.proof.verdict is Verdict.NARROW and passed:
         return _narrowed(track, sent, passed, at_s, pause_s)
     return _missed(track, is_bare=None in got, passed=bool(passed), at_s=at_s, pause_s=pause_s)
 
 
+def _held_up(track: Track, at_s: float, due_s: float) -> Track:
+    """A miss that proves nothing. Its next turn is not at once: that would keep this process as busy as it was."""
+    track = replace(track, due_s=due_s, late=track.late + 1)
+    is_asked = track.proof.verdict is Verdict.ASKED
+    return _judged(track, Proof(Verdict.UNPROVEN, at_s), due_s) if is_asked and track.late >= TRIES else track
+
+
 def _missed(track: Track, *, is_bare: bool, passed: bool, at_s: float, pause_s: float) -> Track:
     """One more miss: at the last try the verdict, until then another one at once."""
     track = replace(track, misses=track.misses + 1, passed=track.passed or passed)
-    is_silent = track.proof.verdict in {Verdict.UNREACHABLE, Verdict.UNPROVEN} and not track.passed
+    was_silent = track.proof.verdict is (Verdict.UNREACHABLE if track.is_known else Verdict.UNPROVEN)
+    is_silent = was_silent and not track.passed
     if track.misses < TRIES and not is_silent:
         return replace(track, due_s=at_s)
     if track.passed:

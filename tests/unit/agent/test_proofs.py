@@ -6,15 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.agent import proof_words
+from bgpctl.agent import proof_views, proof_words
+from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.agent.events import Observe, Observed, PathsJudged
-from bgpctl.core.agent.proofs import PathVerdict
+from bgpctl.core.agent.proofs import KnownPath, PathVerdict
 from bgpctl.core.agent.state import Phase, State, begin
 from bgpctl.core.agent.step import step
 from bgpctl.core.bgp.adj_rib_in import PROVEN_S
 from bgpctl.core.bgp.speaker import SessionDown, SessionUp
 from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, Mode
 from bgpctl.core.fabric import Desired
+from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.proof.paths import MemberPath, member_paths
 from bgpctl.core.proof.verdict import Proof, Verdict
@@ -125,14 +127,46 @@ def test_the_path_of_an_unreachable_member_that_no_route_uses_is_followed_until_
     proofs = given(proving(), Verdict.UNREACHABLE, "b1").proofs
     path: MemberPath = next(path for path in proofs.paths if path.member == "b1")
     others = [path for path in proofs.paths if path.member != "b1"]
-    unused = proofs.with_paths(others, lambda _: True)
+    unused = proofs.with_paths(others, has_any)
     assert path in unused.paths
     assert path.probe.remote in unused.unreachable
     assert not unused.is_broken
     back = unused.with_verdicts([PathVerdict(path, Proof(Verdict.PROVEN, 60.0))])
     assert path not in back.paths
     assert not back.unreachable
-    assert path not in proofs.with_paths(others, lambda name: name != "b1").paths
+    assert path not in proofs.with_paths(others, lambda name, _: name != "b1").paths
+
+
+def has_any(_name: str, _address: Address) -> bool:
+    return True
+
+
+def test_an_unreachable_path_is_forgotten_once_another_one_to_the_same_address_is_used() -> None:
+    proofs = given(proving(), Verdict.UNREACHABLE, "b1").proofs
+    by_tunnel = next(path for path in proofs.paths if path.member == "b1")
+    other = by_tunnel._replace(probe=replace(by_tunnel.probe, hop=by_tunnel.probe.hop._replace(link="eth0")))
+    moved = proofs.with_paths([other], has_any).with_verdicts([PathVerdict(other, Proof(Verdict.PROVEN, 60.0))])
+    assert moved.of_member("b1") == (KnownPath(other, Proof(Verdict.PROVEN, 60.0)),)
+    assert moved.is_proven(other.probe.remote)
+
+
+def test_an_unreachable_path_is_forgotten_once_its_member_has_another_address() -> None:
+    proofs = given(proving(), Verdict.UNREACHABLE, "b1", "b2").proofs
+    (path,) = (path for path in proofs.paths if path.member == "b1")
+    kept = proofs.with_paths((), lambda _, address: address != path.probe.remote)
+    assert [path.member for path in kept.paths] == ["b2"]
+
+
+def test_a_path_that_is_not_used_does_not_count_beside_one_that_is() -> None:
+    state = given(proving(), Verdict.UNREACHABLE, "b1")
+    (dead,) = (path for path in state.proofs.paths if path.member == "b1")
+    other = dead._replace(probe=replace(dead.probe, remote=Address.parse("10.0.1.77")))
+    proofs = state.proofs.with_paths([other], has_any)
+    proofs = proofs.with_verdicts([PathVerdict(other, Proof(Verdict.PROVEN, 60.0))])
+    assert dead in proofs.paths
+    assert proof_views.to_member(Snapshot(replace(state, proofs=proofs), 60.0, {}), "b1") == "proven"
+    unused = state.proofs.with_paths((), has_any)
+    assert proof_views.to_member(Snapshot(replace(state, proofs=unused), 60.0, {}), "b1") == "unreachable"
 
 
 def silent_until(state: State, at_s: float) -> State:

@@ -249,6 +249,28 @@ def alone_again() -> AdjRibIn:
     return adj_rib_in.expired(tables, 130.0)
 
 
+def renewed_until(tables: AdjRibIn, at_s: float) -> AdjRibIn:
+    """The peer is proven at each of its times."""
+    while (due_s := tables[PEER].expires_s) is not None and due_s <= at_s:
+        tables = adj_rib_in.expired(tables, due_s, lambda peer: peer == PEER)
+    return tables
+
+
+def test_of_a_proven_peer_the_paths_to_itself_are_used_on_and_those_to_others_end_with_the_restart_time() -> None:
+    tables = adj_rib_in.updated(received(ONE), Update(PEER, (path(TWO, Address.parse("10.0.0.7")),)), 5.0)
+    tables = adj_rib_in.session_down(tables, SessionDown(PEER, "hold timer expired", notified=False), 10.0)
+    assert prefixes(renewed_until(tables, 129.0)) == {ONE, TWO}
+    tables = renewed_until(tables, 130.0)
+    assert (tables[PEER].state, prefixes(tables), set(tables[PEER].stale)) == (TableState.STALE, {ONE}, {ONE})
+
+
+def test_a_proven_peer_without_a_session_is_used_for_an_hour_at_most() -> None:
+    tables = adj_rib_in.session_down(received(ONE), SessionDown(PEER, "hold timer expired", notified=False), 10.0)
+    end_s = 10.0 + adj_rib_in.RETENTION_S
+    assert prefixes(renewed_until(tables, end_s - 0.1)) == {ONE}
+    assert prefixes(renewed_until(tables, end_s)) == set()
+
+
 def test_when_every_peer_is_gone_their_paths_are_stale_for_an_hour_and_nothing_waits_for_them() -> None:
     tables = alone_again()
     assert (tables[PEER].state, prefixes(tables)) == (TableState.LONG_LIVED_STALE, {ONE, TWO})

@@ -125,7 +125,35 @@ def test_lost_probes_that_are_fewer_than_the_tries_change_nothing() -> None:
 def test_misses_while_this_process_stands_still_are_no_evidence() -> None:
     rounds = Rounds(path()).until(10.0, works).until(60.0, dead, is_late=True)
     assert rounds.verdicts == [Verdict.PROVEN]
-    assert rounds.until(rounds.now_s + TRIES * ROUND_S + 0.1, dead).verdicts == [Verdict.UNREACHABLE]
+    soon_s = rounds.now_s + 1.1 * FASTEST_S + TRIES * ROUND_S + 0.1
+    assert rounds.until(soon_s, dead).verdicts == [Verdict.UNREACHABLE]
+
+
+def test_a_miss_in_a_late_round_is_not_repeated_at_once() -> None:
+    rounds = Rounds(path()).until(0.1, dead, is_late=True)
+    assert rounds.schedule.next_s == pytest.approx(rounds.now_s + 1.1 * FASTEST_S)
+
+
+def test_where_every_round_is_late_no_verdict_is_awaited_for_ever() -> None:
+    rounds = Rounds(*(path(number) for number in range(1, 201))).until(120.0, dead, is_late=True)
+    assert set(rounds.verdicts) == {Verdict.UNPROVEN}
+
+
+def test_after_late_rounds_a_member_that_answered_before_is_unreachable_by_all_tries_only() -> None:
+    rounds = Rounds(path()).until(1.0, works)
+    rounds.schedule = rounds.schedule.with_paths([path(full_bytes=1400)], 1.0)
+    assert rounds.until(30.0, dead, is_late=True).verdicts == [Verdict.UNPROVEN]
+    for verdict in (*[Verdict.UNPROVEN] * (TRIES - 1), Verdict.UNREACHABLE):
+        requests = rounds.schedule.due(60.0)
+        rounds.schedule = rounds.schedule.after_round(requests, (), 60.0, lambda: 1.0, is_late=False)
+        assert rounds.verdicts == [verdict]
+
+
+def test_a_path_that_has_waited_longest_is_probed_before_any_number_of_others() -> None:
+    last = path(999)
+    schedule = Schedule().with_paths([last], 0.0)
+    schedule = schedule.with_paths([*(path(number) for number in range(1, 201)), last], 1.0)
+    assert schedule.due(2.0)[0].key == last.key
 
 
 def test_replies_that_come_in_a_late_round_count() -> None:
