@@ -63,11 +63,13 @@ test-newest:                    ## `make check` with the newest versions in rang
 	@touch $@
 always:
 
+# Two halves that take about as long, side by side, because both wait most of the time.
+OTHER_LABS := tests/lab/test_other_switches.py tests/lab/test_service.py
 test-labs test-others: setup
 test-labs:
-	@$(BIN)/pytest --quiet --durations=5 tests/lab
-test-others:                    # beside the labs, because both wait most of the time
-	@$(BIN)/pytest --quiet --durations=5 tests/interop tests/docker tests/docs
+	@$(BIN)/pytest --quiet --durations=5 tests/lab $(addprefix --ignore=,$(OTHER_LABS))
+test-others:
+	@$(BIN)/pytest --quiet --durations=5 tests/interop tests/docker tests/docs $(OTHER_LABS)
 
 nightly: setup                  ## the tests that take longer, up to four hours; build/nightly.md has the results
 	@$(BIN)/python tools/nightly.py
@@ -102,7 +104,7 @@ bench: setup                    ## every measurement beside BIRD, FRR, GoBGP and
 	@$(BIN)/python -m bench.run
 
 # One measurement alone; each is described at the beginning of its module, with the variables that change it.
-ALONE := bench-live bench-reflector bench-node bench-usable bench-fifty bench-forwarding bench-change bench-edit bench-fib bench-bgp bench-bgp-idle bench-repair bench-mirror
+ALONE := bench-live bench-reflector bench-node bench-usable bench-fifty bench-forwarding bench-change bench-edit bench-fib bench-bgp bench-bgp-idle bench-repair bench-mirror bench-proof
 .PHONY: $(ALONE)
 $(ALONE): bench-%: setup
 	@tools/system-packages test

@@ -1,8 +1,9 @@
 """
 How soon the routes of one BGP peer are in the kernel: bgpctl beside BIRD and FRR, in interleaved rounds.
 
-The peer is a BIRD that has the session up first and then announces everything at once, as it packs it. Time runs from
-that command until the kernel has all routes. CPU and peak memory are those of all processes of the subject, from
+The peer is a BIRD that has the session up first and then announces everything at once: packed, since all routes have
+equal attributes, or one route per UPDATE, since each has a community of its own. Time runs from that command until the
+kernel has all routes. CPU and peak memory are those of all processes of the subject, from
 /proc: for bgpctl agent, ExaBGP and bridge, for FRR bgpd and zebra.
 
     ROUTES=50000 ROUNDS=3 python -m bench.bgp bench/results/bgp.json
@@ -45,7 +46,12 @@ nodes:
   us: {{address: {ADDRESS["us"]}/24}}
   one: {{address: {ADDRESS["one"]}/24}}
 """
-FEED = {Prefix(4, POOL.network + 64 * number, 26): Origin() for number in range(ROUTES)}
+PACKED, ONE_PER_UPDATE = "packed", "one per UPDATE"
+PREFIXES = [Prefix(4, POOL.network + 64 * number, 26) for number in range(ROUTES)]
+FEEDS = {
+    PACKED: dict.fromkeys(PREFIXES, Origin()),
+    ONE_PER_UPDATE: {prefix: Origin((f"64512:1:{number}",)) for number, prefix in enumerate(PREFIXES)},
+}
 
 
 def cost(pids: list[int]) -> tuple[float, float]:
@@ -70,13 +76,13 @@ def theirs(kind: type[Bird | Frr]) -> Callable[[World], Callable[[], bool]]:
 SUBJECTS = {"bgpctl": ours, "BIRD": theirs(Bird), "FRR": theirs(Frr)}
 
 
-def measure(name: str, _: str) -> Iterator[dict[str, Any]]:
+def measure(name: str, feed: str) -> Iterator[dict[str, Any]]:
     """The figures of one round."""
     with tempfile.TemporaryDirectory(prefix="io") as directory:
         world = World(Path(directory), f"bench-{name}")
         try:
             feeder = Bird(world.place("one"))
-            feeder.start(router("one", routes=FEED))
+            feeder.start(router("one", routes=FEEDS[feed]))
             feeder.hold_back()
             up = SUBJECTS[name](world)
             wait_until(up, within_s=60)
@@ -86,24 +92,26 @@ def measure(name: str, _: str) -> Iterator[dict[str, Any]]:
             wait_until(lambda: routes_in_kernel(world.names.of("us"), 4) >= before + ROUTES, within_s=WITHIN_S)
             took_s = time.monotonic() - began_s
             cpu_s, peak_mb = cost(netns.processes(world.names.of("us")))
-            yield {"subject": name, "seconds": took_s, "cpu_seconds": cpu_s - idle[0], "peak_mb": peak_mb}
+            cost_s = cpu_s - idle[0]
+            yield {"feed": feed, "subject": name, "seconds": took_s, "cpu_seconds": cost_s, "peak_mb": peak_mb}
         finally:
             with finishing():
                 world.tear_down()
 
 
 def show(row: dict[str, Any]) -> str:
-    return f"{row['subject']:8}{row['seconds']:8.2f} s {row['cpu_seconds']:8.2f} CPU s {row['peak_mb']:8.1f} MB"
+    costs = f"{row['seconds']:8.2f} s {row['cpu_seconds']:8.2f} CPU s {row['peak_mb']:8.1f} MB"
+    return f"{row['feed']:15}{row['subject']:8}{costs}"
 
 
 def main(output: Path | None) -> None:
-    samples, absent = interleaved(SUBJECTS, [f"{ROUTES:,} routes"], ROUNDS, measure, show)
-    medians = {
-        key["subject"]: {column: figures.median(row[column] for row in taken) for column in COLUMNS}
-        for key, taken in figures.grouped(samples, "subject").items()
-    }
+    samples, absent = interleaved(SUBJECTS, list(FEEDS), ROUNDS, measure, show)
+    rows = [
+        {**key, **{column: figures.median(row[column] for row in taken) for column in COLUMNS}}
+        for key, taken in figures.grouped(samples, "feed", "subject").items()
+    ]
     if output:
-        figures.write(output, {"routes": ROUTES, "rounds": ROUNDS, "absent": absent, "subjects": medians})
+        figures.write(output, {"routes": ROUTES, "rounds": ROUNDS, "absent": absent, "rows": rows})
 
 
 if __name__ == "__main__":

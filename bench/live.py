@@ -32,7 +32,7 @@ from bgpctl.core.net.addresses import Prefix
 from tests.waiting import wait_until
 
 SIZES: Final = tuple(int(size) for size in os.environ.get("SIZES", "1000 10000 50000 100000").split())
-SIZES6: Final = tuple(int(size) for size in os.environ.get("SIZES6", "1000 50000").split())
+SIZES6: Final = tuple(int(size) for size in os.environ.get("SIZES6", "1000 10000 50000").split())
 DENSE: Final = tuple(int(size) for size in os.environ.get("DENSE", "16000").split())
 CHANGES: Final = int(os.environ.get("CHANGES", "40"))
 ROUNDS: Final = int(os.environ.get("ROUNDS", "2"))

@@ -80,7 +80,9 @@ def disturbed(row: Mapping[str, Any]) -> list[str]:
     """A sentence on a part that was measured although others used the machine."""
     if not row.get("busy"):
         return []
-    return [f"Measured on a busy machine: others used {row['others']:.2f} CPUs, {row['steal']:.2f} were stolen."]
+    used = [f"others used {row['others']:.2f} CPUs, {row['steal']:.2f} were stolen"] if "others" in row else []
+    load = [f"the load was {row['load']:.0f}"] if "load" in row else []
+    return [f"Measured on a busy machine: {', '.join((*used, *load))}."]
 
 
 def of_another_run(row: Mapping[str, Any], place: Mapping[str, Any]) -> list[str]:

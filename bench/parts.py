@@ -67,7 +67,7 @@ PARTS: Final = (
         {"ROUNDS": "1", "SECONDS": "10"},
         {"ROUNDS": "1", "SECONDS": "2", "PEERS": "3"},
     ),
-    Part("fifty", "bench.fifty", 90, 0),
+    Part("fifty", "bench.fifty", 90, 0, {}, {"TOPOLOGY": "reflectors"}),
     Part("change", "bench.change", 90, 10, {}, {"SIZES": "1000 10000", "REFLECTORS": "1000/20", "CHANGES": "3"}),
     Part("edit", "bench.edit", 110, 10, {"EDITS": "3"}, {"SIZES": "100 1000", "EDITS": "2"}),
     Part(
@@ -78,7 +78,7 @@ PARTS: Final = (
         {"ROUTES": "100000", "GATEWAYS": "5000", "ROUNDS": "2"},
         {"ROUTES": "10000", "GATEWAYS": "500", "ROUNDS": "1"},
     ),
-    Part("bgp", "bench.bgp", 90, 25, {}, {"ROUTES": "10000", "ROUNDS": "1"}),
+    Part("bgp", "bench.bgp", 90, 25, {"ROUNDS": "1"}, {"ROUTES": "5000", "ROUNDS": "1"}),
     Part(
         "bgp-idle",
         "bench.bgp_idle",
@@ -88,6 +88,7 @@ PARTS: Final = (
         {"PEERS": "20", "ROUNDS": "1", "SECONDS": "3"},
     ),
     Part("repair", "bench.repair", 45, 15, {}, {"TRIES": "20"}),
+    Part("proof", "bench.proof", 0, 0),
     Part("mirror", "bench.mirror", 145, 0, {"ROUTES": "50000"}),
     Part(
         "encapsulation",

@@ -25,7 +25,7 @@ from bench.common.peers import Peers, announce, withdraw
 from bench.common.processes import Meter, spent
 from bench.common.rounds import interleaved
 from bench.common.site import peer_address, site
-from bench.common.subjects import POOL, SPEAKERS, SUBJECTS
+from bench.common.subjects import POOL, SPEAKERS, SUBJECTS, rest
 from bgpctl.core.net.addresses import Prefix
 from tests.waiting import wait_until
 
@@ -35,6 +35,7 @@ CHANGES: Final = int(os.environ.get("CHANGES", "20"))
 ROUNDS: Final = int(os.environ.get("ROUNDS", "2"))
 WITHIN_S: Final = 110.0
 QUIET_S: Final = 1.5
+REST_S: Final = 2.0
 """Without an UPDATE all clients have everything."""
 PAUSE_S: Final = (0.1, 0.2)
 
@@ -55,8 +56,12 @@ def measure(subject: str, _: str) -> Iterator[dict[str, Any]]:
             clients.up(WITHIN_S)
             if subject in SUBJECTS:
                 wait_until(lambda: routes_in_kernel(place.node, 4) >= ROUTES, within_s=WITHIN_S)
+            rest(place)
+            meter = Meter(place.processes())
+            # On a busy machine the clients receive nothing for seconds while the reflector has their tables to send.
+            meter.quiet(within_s=WITHIN_S, for_s=REST_S)
             settled(clients)
-            yield from changes(subject, Meter(place.processes()), clients)
+            yield from changes(subject, meter, clients)
         finally:
             clients.close()
 

@@ -70,12 +70,16 @@ def refused(reason: str) -> int:
 
 
 def alone(name: str) -> int:
-    """One part, with the variables of the caller before its own; it may take as long as it wants. For no page."""
+    """
+    One part, with the variables of the caller before its own, and with QUICK those of the quick mode; each wait in it
+    has an end, but it may take as long as it wants. For no page.
+    """
     try:
         (part,) = planned(quick=False, names=[name])
     except ValueError as unknown:
         return refused(str(unknown))
-    row = run(part, {**part.full, **os.environ}, RESULTS / "alone" / f"{name}.json", None)
+    variables = part.quick if os.environ.get("QUICK") else part.full
+    row = run(part, {**variables, **os.environ}, RESULTS / "alone" / f"{name}.json", None)
     sys.stderr.write(f"{name}: {row['result']} in {row['took_s']} s; {row['others']} CPUs used by others\n")
     return int(row["result"] != "ok")
 
@@ -142,6 +146,7 @@ def run(part: Part, variables: Mapping[str, str], output: Path, within_s: float 
         "took_s": round(took_s, 1),
         "others": round(found.others, 3),
         "steal": round(found.steal, 3),
+        "load": round(os.getloadavg()[0], 1),
         "busy": found.busy,
     }
 

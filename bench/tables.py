@@ -54,7 +54,17 @@ def live(record: Record) -> str:
     """CPU and latency of one change."""
     head, rows = _changes(record["rows"], "table", "routes", "change")
     lines = [[f"{name}, {routes:,} routes", *rest] for name, routes, *rest in rows]
-    return table(["table", "change", *head], lines) + absent(record)
+    sides = pivot(record["rows"], ("table", "routes", "change")).values()
+    ratios = [_ratio(side, "bgpctl", "FRR") for side in sides]
+    return table(["table", "change", *head, "CPU as a multiple of FRR"], map(_with, lines, ratios)) + absent(record)
+
+
+def _ratio(sides: Mapping[str, Mapping[str, Any]], one: str, other: str) -> str:
+    return f"{sides[one]['cpu_ms'] / sides[other]['cpu_ms']:.1f}" if one in sides and other in sides else ""
+
+
+def _with(line: Sequence[str], cell: str) -> list[str]:
+    return [*line, cell]
 
 
 def reflector(record: Record) -> str:
@@ -104,18 +114,24 @@ def usable(record: Record) -> str:
         "nodes",
         "",
         *(f"{name}, p50 / p99 ms" for name in subjects),
-        *(f"{name}, all started" for name in subjects),
+        *(f"{name}, CPU ms of all nodes" for name in subjects),
+        *(f"{name}, all started (CPU)" for name in subjects),
     ]
     lines = [
         [
             str(nodes),
             kind,
             *cells(sides, subjects, "p50_ms", "p99_ms"),
-            *(f"{sides[name]['converged_s']:.1f} s" if name in sides else "" for name in subjects),
+            *cells(sides, subjects, "cpu_ms"),
+            *(_started(sides[name]) if name in sides else "" for name in subjects),
         ]
         for (nodes, kind), sides in pivot(rows, ("nodes", "kind")).items()
     ]
     return f"{record['routes']:,} other routes.\n\n{table(head, lines)}{absent(record)}"
+
+
+def _started(row: Mapping[str, Any]) -> str:
+    return f"{row['converged_s']:.1f} s ({row['start_cpu_s']:.0f} s)"
 
 
 def fifty(record: Record) -> str:
@@ -207,11 +223,12 @@ def _duration(seconds: float) -> str:
 
 def bgp(record: Record) -> str:
     """How soon a whole table is there."""
-    rows = record["subjects"].items()
-    return f"{record['routes']:,} routes.\n\n" + table(
-        ["", "seconds", "CPU seconds", "peak memory"],
-        ([name, number(row["seconds"]), number(row["cpu_seconds"]), f"{row['peak_mb']:.0f} MB"] for name, row in rows),
+    lines = (
+        [row["feed"], row["subject"], number(row["seconds"]), number(row["cpu_seconds"]), f"{row['peak_mb']:.0f} MB"]
+        for row in record["rows"]
     )
+    size = f"{record['routes']:,} routes."
+    return f"{size}\n\n{table(['', '', 'seconds', 'CPU seconds', 'peak memory'], lines)}{absent(record)}"
 
 
 def bgp_idle(record: Record) -> str:
@@ -230,6 +247,21 @@ def repair(record: Record) -> str:
         f"{record['routes']:,} routes, {record['tries']} attempts: half of them less than {p50_ms:.1f} ms,"
         f" 99 of 100 less than {p99_ms:.1f} ms."
     )
+
+
+def proof(record: Record) -> str:
+    """CPU at rest, and the time until a fault is known."""
+    rows = [
+        [
+            f"{row['members']:,}, {'busy' if row['busy'] else 'idle'}",
+            f"{row['cpu_percent']:.2f} %",
+            f"{row['first_proof_s']:.2f} s",
+            f"{row['lost_p50_s']:.1f} / {row['lost_p99_s']:.1f} s",
+            f"{row['back_p50_s']:.1f} s",
+        ]
+        for row in record["rows"]
+    ]
+    return table(["members", "CPU", "all proven", "fault known, p50 / p99", "proven again, p50"], rows)
 
 
 def mirror(record: Record) -> str:
@@ -272,6 +304,7 @@ TABLES: Final[Mapping[str, Callable[[Record], str]]] = {
     "bgp": bgp,
     "bgp-idle": bgp_idle,
     "repair": repair,
+    "proof": proof,
     "mirror": mirror,
     "encapsulation": encapsulation,
 }

@@ -4,7 +4,9 @@ From a new block on one node to its route in the kernel of every other node: bgp
 All nodes run the same program, in one mesh or behind two reflectors, and have ROUTES other routes (10,000) in their
 tables, which one more peer announces. Then one node after the other gets a block. The time runs from the node's new
 configuration (bgpctl: the file is in place; BIRD: `configure`; FRR: `network …`, both by the daemon's own socket) to
-the kernel's notification in each other node's namespace.
+the kernel's notification in each other node's namespace. CPU is that of all processes of all nodes: from their start to
+rest, and for one block. Divided by the number of cores it is the least time that the last node can need here, where
+the nodes have no cores of their own.
 
     CASES="4/mesh 50/reflectors" ROUTES=10000 CHANGES=10 python -m bench.usable bench/results/usable.json
 """
@@ -28,6 +30,7 @@ from bench.common.ending import ends_orderly
 from bench.common.fib_watch import FibWatch, routes_in_kernel
 from bench.common.many import FEED, MASK, REFLECTORS, Many, many, node_address
 from bench.common.peers import Peers, announce
+from bench.common.processes import Meter, spent
 from bench.common.rounds import interleaved
 from bench.common.subjects import CLUSTER_ID
 from bgpctl import client
@@ -44,6 +47,8 @@ CHANGES: Final = int(os.environ.get("CHANGES", "10"))
 ROUNDS: Final = int(os.environ.get("ROUNDS", "1"))
 WITHIN_S: Final = float(os.environ.get("CONVERGED_WITHIN_S", "120"))
 PAUSE_S: Final = (0.3, 0.6)
+IDLE_S: Final = 2.0
+REST_WITHIN_S: Final = 60.0
 BLOCKS: Final = Prefix.parse("11.0.0.0/9")
 OTHERS: Final = Prefix.parse("11.128.0.0/9")
 
@@ -192,12 +197,20 @@ def measure(subject: str, case: Case) -> Iterator[dict[str, Any]]:
                 [*pool.map(program.start, range(case.nodes))]
             wanted = ROUTES + case.nodes - 1
             converged_s = all_ready(nodes, program, wanted) - began_s
+            meter = Meter(pid for number in range(case.nodes) for pid in netns.processes(nodes.node(number)))
+            start_cpu_s = meter.total_s()
+            latencies: list[float] = []
+            # A minute after its start each agent makes its last decision again; fifty of them take half a minute.
+            meter.quiet(within_s=REST_WITHIN_S, busy=0.5, for_s=IDLE_S)
+            cpu = spent(meter, meter.idle(IDLE_S), lambda: latencies.extend(changes(nodes, program)))
             yield {
                 "subject": subject,
                 "nodes": case.nodes,
                 "kind": case.kind,
                 "converged_s": converged_s,
-                "latencies_ms": changes(nodes, program),
+                "start_cpu_s": start_cpu_s,
+                "cpu_ms": 1000 * sum(cpu.values()) / CHANGES,
+                "latencies_ms": latencies,
             }
         finally:
             feed.close()
@@ -260,7 +273,9 @@ def summary(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for key, taken in figures.grouped(ordered, "nodes", "kind", "subject").items():
         latencies = [value for sample in taken for value in sample["latencies_ms"]]
         percentiles = {f"p{percent}_ms": figures.percentile(latencies, percent) for percent in (50, 99)}
-        rows.append({**key, "converged_s": figures.median(sample["converged_s"] for sample in taken), **percentiles})
+        columns = ("converged_s", "start_cpu_s", "cpu_ms")
+        medians = {column: figures.median(sample[column] for sample in taken) for column in columns}
+        rows.append({**key, **medians, **percentiles})
     return rows
 
 
@@ -268,7 +283,8 @@ def show(sample: dict[str, Any]) -> str:
     (row,) = summary([sample])
     return (
         f"{row['nodes']:>3} nodes, {row['kind']:10} {row['subject']:7} {row['p50_ms']:7.1f} ms p50,"
-        f" {row['p99_ms']:7.1f} ms p99; all converged in {row['converged_s']:.1f} s"
+        f" {row['p99_ms']:7.1f} ms p99, {row['cpu_ms']:.0f} ms CPU of all nodes; all converged in"
+        f" {row['converged_s']:.1f} s, {row['start_cpu_s']:.0f} s CPU"
     )
 
 

@@ -16,6 +16,8 @@ from urllib.parse import quote, urlencode
 
 SOCKET: Final = "agent.sock"
 """The agent's, in its run directory."""
+KEYS: Final = Path("/etc/bgpctl/keys")
+"""The directory of a node's keys for the channel between agents, unless another is chosen."""
 
 _AGAIN_S: Final = 0.01
 
@@ -28,6 +30,7 @@ _VERSIONS: Final[Mapping[str, int]] = {
     "tunnels": 1,
     "workloads": 1,
     "nodes": 1,
+    "configuration": 1,
     "pools": 1,
     "blocks": 1,
     "events": 1,

@@ -23,7 +23,7 @@ Refuses to know: what a message means, and when to send one (core/agent).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import NamedTuple, NewType, Protocol, TypeAlias
@@ -103,7 +103,7 @@ class Kernel(Protocol):
 
 
 class Prober(Protocol):
-    """Packets that probe a path before traffic takes it."""
+    """Packets that probe a path, before traffic takes it and while it does."""
 
     def probe(self, probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
         """
@@ -112,6 +112,28 @@ class Prober(Protocol):
         Raises:
             Unavailable: no such socket can be had.
         """
+
+    def packets_sent(self) -> int:
+        """The packets that the node's links, but for the loopback, have sent since they are there, probes included."""
+
+    def carry(self, note: bytes) -> None:
+        """From now on requests carry this note for the agents that get them, at most 64 octets and an even number."""
+
+    def listen(self, heard: Callable[[Address, bytes], None]) -> Closing:
+        """
+        Call `heard` with the source of each request that comes in with a note, and the note with whatever follows it;
+        not with all of them if many come, and with those of hosts that are no members too.
+
+        Raises:
+            Unavailable: no such socket can be had.
+        """
+
+
+class Closing(Protocol):
+    """A part that works until it is closed."""
+
+    def close(self) -> None:
+        """End it."""
 
 
 class Host(Protocol):
@@ -238,6 +260,9 @@ class Store(Protocol):
 
     def preview(self, proposal: Proposal) -> Loaded:
         """The intent or the problems that the proposal would load as. Raises NotPossibleNow if it is none at all."""
+
+    def missing(self, proposal: Proposal, files: Collection[str]) -> tuple[Problem, ...]:
+        """Problems where a proposal that is good names one of these files, which is not there."""
 
     def propose(self, proposal: Proposal, confirm_within_s: float | None = None) -> None:
         """

@@ -115,7 +115,10 @@ def _of_packets(obj: Decap | InnerFilter | WorkloadFilter | Masquerade) -> str:
             return _words(f"inner filter dev {obj.link} {ends} {hosts}", mss)
         case WorkloadFilter():
             ports = f"ports {_list(obj.udp_ports)} bgp {obj.bgp_port}"
-            return f"workload filter inside {_list(obj.inside)} masqueraded {_list(obj.masqueraded)} {ports}"
+            but = f"but for {_list(obj.neighbours)}" if obj.neighbours else ""
+            channel = f"channel {obj.channel_port}" if obj.channel_port else ""
+            masqueraded = f"masqueraded {_list(obj.masqueraded)}" if obj.masqueraded else ""
+            return _words(f"workload filter inside {_list(obj.inside)}", masqueraded, ports, channel, but)
         case Masquerade():
             outside = f"outside {_list(obj.inside)} ports {_list(obj.udp_ports)}"
             bgp = f"bgp {_list(obj.bgp_ports)}" if obj.bgp_ports else ""

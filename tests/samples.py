@@ -35,9 +35,9 @@ nodes:
     vxlanTunnelMACAddressV6: 66:f9:37:c3:7e:95
 peers:
   tor: {ip: 10.0.0.254, asNumber: 65001, port: 1790, nodes: "rack == 'a'"}
-  all: {ip: 'fd00::99', asNumber: 65002, filters: [own], nextHopMode: Self, maxRestartTime: 2m, keepaliveTime: 10s,
-    numAllowedLocalASNumbers: 2, ttlSecurity: 1, reachableBy: 'fd00::98', localASNumber: 65009, sourceAddress: None,
-    routeServer: true}
+  all: {ip: 'fd00::99', asNumber: 65002, filters: [own], nextHopMode: Self, maxRestartTime: 2m, holdTime: 30s,
+    keepaliveTime: 10s, numAllowedLocalASNumbers: 2, ttlSecurity: 1, reachableBy: 'fd00::98', localASNumber: 65009,
+    sourceAddress: None, routeServer: true}
   reflectors: {peerSelector: has(reflector), nodes: "!has(reflector)", reversePeering: Manual,
     bfd: {minimumSendInterval: 1s, minimumRecvInterval: 50ms, multiplier: 5, multihop: true}}
 filters:
@@ -138,9 +138,9 @@ apiVersion: projectcalico.org/v3
 kind: BGPPeer
 metadata: {name: all}
 spec:
-  {peerIP: fd00::99, asNumber: 65002, filters: [own], nextHopMode: Self, maxRestartTime: 120s, keepaliveTime: 10s,
-   numAllowedLocalASNumbers: 2, ttlSecurity: 1, reachableBy: fd00::98, localASNumber: 65009, sourceAddress: None,
-   routeServer: true}
+  {peerIP: fd00::99, asNumber: 65002, filters: [own], nextHopMode: Self, maxRestartTime: 120s, holdTime: 30s,
+   keepaliveTime: 10s, numAllowedLocalASNumbers: 2, ttlSecurity: 1, reachableBy: fd00::98, localASNumber: 65009,
+   sourceAddress: None, routeServer: true}
 ---
 apiVersion: projectcalico.org/v3
 kind: BGPPeer

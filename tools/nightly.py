@@ -61,6 +61,7 @@ PARTS: Final = (
         15,
         {"BGPCTL_TEST_BFD_CUTS": "25", "BGPCTL_TEST_BFD_CALM_S": "600"},
     ),
+    Part("trace", f"{PYTEST} tests/contract/test_trace.py", 2, {"BGPCTL_TEST_TRACE": "1500"}),
     Part("docs", "make docs", 4),
     Part("bench", "make bench", 8, {"QUICK": "1", "FORCE": "1"}),
     Part("bench-switch", "make bench-switch", 65, {"PPS": "200"}),

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
-from bgpctl.agent import bgp_words
+from bgpctl.agent import bgp_words, proof_views
 from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core.bgp import liveness
 from bgpctl.core.bgp.loc_rib import LocRib
@@ -63,23 +63,23 @@ def _peer(snapshot: Snapshot, session: Session, table: PeerTable, rejected: int)
         "error_age_s": snapshot.age_s(table.down_at_s) if error and table.down else None,
         "next": error.command if error else None,
         "bfd": _bfd(snapshot, session) if session.bfd else None,
+        "path": proof_views.to_member(snapshot, snapshot.member_at(session.peer)),
     }
 
 
 def _bfd(snapshot: Snapshot, session: Session) -> Json:
-    known = snapshot.state.bgp.liveness.get(session.peer)
+    report = snapshot.state.bgp.liveness.get(session.peer)
     multihop = session.bfd is not None and session.bfd.multihop
-    if known is None:
+    if report is None:
         return {"state": "unknown", "multihop": multihop}
-    report = known.report
     return {
         "state": bgp_words.bfd_state(report.state),
-        "age_s": snapshot.age_s(known.since_s),
+        "age_s": snapshot.age_s(report.since_s),
         "diagnostic": liveness.words(report.diagnostic),
         "peer_state": bgp_words.bfd_state(report.remote_state),
         "peer_diagnostic": liveness.words(report.remote_diagnostic),
         "peer_independent": report.independent,
-        "failed": report.failed_age_s is not None,
+        "failed": report.failed_at_s is not None,
         "interval_ms": report.interval_us / 1000,
         "detection_ms": report.detection_us / 1000,
         "multihop": multihop,
@@ -240,5 +240,6 @@ def problems(snapshot: Snapshot) -> Iterator[str]:
             if table.state is TableState.STALE and table.paths
             else ""
         )
-        state = f"is not established{kept}: " if session.peer in down else ""
+        proven = ", control lost, path proven" if snapshot.state.proofs.is_proven(session.peer) else ""
+        state = f"is not established{proven}{kept}: " if session.peer in down else ""
         yield f"peer {session.name} {state}{error.text}; see: {error.command}"

@@ -140,6 +140,7 @@ def _as_numbers(session: Session, table: PeerTable) -> str:
 
 _LOST: Final[Mapping[Lost, str]] = {
     Lost.UNRESOLVED: "no route leads to its next hop",
+    Lost.UNREACHABLE: "no probe reply from its next hop",
     Lost.LOCAL_PREF: "lower local preference",
     Lost.AS_PATH: "longer AS path",
     Lost.ORIGIN: "worse origin",
@@ -164,6 +165,7 @@ _REJECTED: Final[Mapping[RejectCode, str]] = {
     RejectCode.OWN_BLOCK: "covers or lies in a block of this node",
     RejectCode.NOT_A_MEMBER: "would go through a tunnel to {}, which is no member and has no end for it",
     RejectCode.OTHERS_BLOCK: "belongs to node {}, and the path does not lead there",
+    RejectCode.NOBODYS_BLOCK: "no node has this part of pool {}",
     RejectCode.COVERS_NODE: "covers a node's address",
     RejectCode.ON_UNDERLAY: "part of the underlay",
     RejectCode.NOT_BY_BGP: "pool {} is not routed by BGP",

@@ -17,6 +17,7 @@ from bgpctl.agent import words
 from bgpctl.agent.api import CONTENT
 from bgpctl.agent.errors import BadRequest
 from bgpctl.core.agent.state import State
+from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.cluster.encapsulation import tunnels
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
@@ -94,4 +95,8 @@ def _good(state: State, store: Store, proposal: Proposal) -> Intent:
         raise BadRequest(f"nothing was applied: {loaded[0]}")
     if loaded.node(state.node) is None:
         raise BadRequest(f"nothing was applied: this agent's node {state.node} is not among the nodes")
+    config = speaker_config(loaded, state.node)
+    files = {session.password_file for session in config.sessions if session.password_file} if config else frozenset()
+    for problem in store.missing(proposal, files):
+        raise BadRequest(f"nothing was applied: {problem}")
     return loaded

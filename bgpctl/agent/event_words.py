@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypeAlias, assert_never
 
-from bgpctl.agent import bgp_words, words
+from bgpctl.agent import bgp_words, proof_words, words
 from bgpctl.core.agent.events import (
     Applied,
     Apply,
     Command,
+    ConfigurationsCompared,
     Configure,
     DrainRequested,
     Event,
@@ -21,10 +22,12 @@ from bgpctl.core.agent.events import (
     KernelChanged,
     KernelEvent,
     KernelLost,
+    MemberEvent,
     MirrorMismatch,
     Observe,
     Observed,
     OwnEvent,
+    PathsJudged,
     PeerRequested,
     Probed,
     RefreshRequested,
@@ -53,6 +56,8 @@ def event(item: Event, names: Names) -> str:
         return _from_speaker(item)
     if isinstance(item, _FromOperator):
         return _from_operator(item, names)
+    if isinstance(item, MemberEvent):
+        return _from_members(item)
     return _from_kernel(item)
 
 
@@ -86,14 +91,28 @@ def _from_kernel(item: KernelEvent | OwnEvent) -> str:
             return f"kernel state read: {count(item.dataplane.size, 'object')}"
         case Applied():
             return "operations applied" + _failed(item)
-        case Probed():
-            return f"probes sent: {count(len(item.answers), 'reply', 'replies')}"
         case Woken():
             return "timer expired"
         case SelfCheckMismatch(parts):
             return words.selfcheck(parts)
         case _:
             assert_never(item)
+
+
+def _from_members(item: MemberEvent) -> str:
+    match item:
+        case Probed():
+            return f"probes sent: {count(len(item.answers), 'reply', 'replies')}"
+        case PathsJudged(verdicts):
+            return ", ".join(proof_words.verdict(item) for item in verdicts[:_SHOWN]) + _more(len(verdicts))
+        case ConfigurationsCompared(differences):
+            return "; ".join(proof_words.differences(differences)) or "all members have this configuration"
+        case _:
+            assert_never(item)
+
+
+def _more(number: int) -> str:
+    return f" and {number - _SHOWN} more" if number > _SHOWN else ""
 
 
 def _from_speaker(item: speaker.SpeakerAttached | speaker.SpeakerDetached | speaker.SpeakerConfigRejected) -> str:

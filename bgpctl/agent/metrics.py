@@ -85,6 +85,12 @@ def _node(snapshot: Snapshot) -> Iterator[Metric]:
         "Decisions that differed when they were made again from nothing.",
         snapshot.state.selfcheck_mismatches,
     )
+    paths = _gauge("paths", "Paths to members that next hops use, by what is known of them.", ("state",))
+    for verdict, number in summary["paths"].items():
+        paths.add_metric([verdict], number)
+    yield paths
+    differing = len(snapshot.state.proofs.differences)
+    yield _value("other_configurations", "Members that have another configuration than this node.", differing)
     yield _value("config_rejected", "1 if the last edit of the cluster file was rejected.", summary["config_rejected"])
 
 

@@ -98,12 +98,16 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
         except OSError:  # it is gone; raised here, it would end the server
             return False
         if admission is Admission.REFUSED:
-            with suppress(OSError):
-                request.setblocking(False)
-                request.send(_head(BUSY) + BUSY.body)
+            self.refuse(request)
         if admission is not Admission.ROOM:
             _pause(_REFUSAL_S)
         return admission is not Admission.REFUSED
+
+    def refuse(self, request: Any) -> None:
+        """Answer a connection that is one too many, without reading it."""
+        with suppress(OSError):
+            request.setblocking(False)
+            request.send(_head(BUSY) + BUSY.body)
 
     def service_actions(self) -> None:
         """Called twice a second."""

@@ -17,6 +17,7 @@ from typing import Final, assert_never
 from bgpctl.agent import bgp_words, words
 from bgpctl.agent.journal import Entry, Journal
 from bgpctl.agent.observe_throttle import ObserveThrottle
+from bgpctl.agent.prover import Prover
 from bgpctl.agent.recheck_throttle import RecheckThrottle
 from bgpctl.agent.selfcheck import SelfCheck
 from bgpctl.core.agent.events import (
@@ -66,17 +67,29 @@ _REPAIR_WAITS_S: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports of the loop. The kernel is opened by the runner, and again whenever its socket is gone."""
+    """
+    The ports of the loop. The kernel is opened by the runner, and again whenever its socket is gone. `prove_every_s`:
+    each path to a member is probed at least so often; None: not at all.
+    """
 
     open_kernel: Callable[[], Kernel]
     speaker: Speaker
     store: Store
     clock: Clock
     prober: Prober
+    prove_every_s: float | None = None
 
 
 class _Stop:
     """Ends the loop, in its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """The configuration, read once more."""
+
+    generation: int
+    event: Event
 
 
 class Runner:
@@ -88,6 +101,8 @@ class Runner:
 
     Attributes:
         beat_s: when the loop was last seen alive, by the clock.
+        generation: how often the configuration was read; `settled`: the one of these with which the kernel was last
+            compared. Both are to be read before `state`, which then is at least as new.
     """
 
     def __init__(
@@ -96,10 +111,16 @@ class Runner:
         self.beat_s = ports.clock.now_s()
         self._beat = beat
         self._beat_every_s = beat_every_s
-        self.state: State = begin(node, ports.clock.now_s())
+        every_s = ports.prove_every_s
+        self._prover = Prover(ports.prober, ports.clock, self.post, every_s) if every_s else None
+        self.state: State = begin(node, ports.clock.now_s(), proving=self._prover is not None)
+        self.generation = 0
+        self.settled = 0
+        self._loaded_generation = 0
+        self._edits = threading.Lock()
         self._ports = ports
         self._kernel: Kernel | None = None
-        self._queue: queue.SimpleQueue[Event | _Stop] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Event | _Edit | _Stop] = queue.SimpleQueue()
         self.journal = Journal(self.state)
         self._throttle = ObserveThrottle()
         self._resync_throttle = RecheckThrottle(ports.clock.now_s(), _RESYNC_PAUSE)
@@ -119,6 +140,16 @@ class Runner:
         """Hand in an event, from any thread."""
         self._queue.put(event)
 
+    def edited(self, loaded: Loaded) -> int:
+        """Hand in the configuration as it was just read, from any thread. Its generation."""
+        with self._edits:
+            self.generation += 1
+            self._queue.put(_Edit(self.generation, self._read(loaded)))
+            return self.generation
+
+    def _noticed(self, loaded: Loaded) -> None:
+        self.edited(loaded)
+
     @property
     def waiting(self) -> int:
         """The number of events that wait."""
@@ -132,12 +163,17 @@ class Runner:
         """Serve until stopped. The kernel and the BGP speaker keep what they have."""
         ports = self._ports
         ports.speaker.start(self.post)
-        self.post(self._read(ports.store.load()))
-        ports.store.watch(lambda loaded: self.post(self._read(loaded)))
+        self.edited(ports.store.load())
+        ports.store.watch(self._noticed)
         try:
             while not isinstance(event := self._next(), _Stop):
-                self._advance(event)
+                if isinstance(event, _Edit):
+                    self._take(event)
+                else:
+                    self._advance(event)
         finally:
+            if self._prover:
+                self._prover.stop()
             ports.store.close()
             ports.speaker.close()
             if self._kernel:
@@ -154,7 +190,15 @@ class Runner:
             return IntentRejected((Problem(Place(file, 1, 1), "nodes", message, "agent-node-missing"),))
         return IntentLoaded(loaded)
 
-    def _next(self) -> Event | _Stop:
+    def _take(self, edit: _Edit) -> None:
+        """One that is rejected calls for no comparison with the kernel, if the one before it has had its own."""
+        was_settled = 0 < self.settled == self._loaded_generation
+        self._loaded_generation = edit.generation
+        self._advance(edit.event)
+        if was_settled and isinstance(edit.event, IntentRejected):
+            self.settled = edit.generation
+
+    def _next(self) -> Event | _Edit | _Stop:
         """
         The next event; an observation only when no event waits, so that a whole burst comes before a decision. A change
         of the kernel waits for a part of a burst only: one that never ends would leave the damage as it is.
@@ -171,7 +215,7 @@ class Runner:
             elif event:
                 return event
 
-    def _at_hand(self) -> Event | _Stop | None:
+    def _at_hand(self) -> Event | _Edit | _Stop | None:
         """An event of the queue; where the next observation can wait, so long."""
         try:
             if self._observe_next and self._observe_after_s:
@@ -193,7 +237,7 @@ class Runner:
         self.beat_s = self._now_s()
         self._beat(self.state)
 
-    def _wait(self) -> Event | _Stop | None:
+    def _wait(self) -> Event | _Edit | _Stop | None:
         """The next event; None if none came before the next beat is due."""
         self._selfcheck.spare_moment()
         now_s = self._now_s()
@@ -270,11 +314,20 @@ class Runner:
         self.state, commands = step(before, event, at_s)
         self.journal.write(before, Entry(at_s, event, commands))
         _report(before, self.state, event)
+        self._follow(before)
         for command in commands:
             self._do(command)
         if isinstance(event, Observed):
+            self.settled = self._loaded_generation
             self._selfcheck.decided(Decision(before, event, at_s, self.state, commands))
             self._rest(commands)
+
+    def _follow(self, before: State) -> None:
+        """Let the prover have paths that changed, and the configuration."""
+        now, intent = self.state, self.state.intent.in_force
+        is_other = now.proofs.paths is not before.proofs.paths or intent is not before.intent.in_force
+        if self._prover and intent and is_other:
+            self._prover.follow(intent, now.proofs.paths)
 
     def _rest(self, commands: Iterable[Command]) -> None:
         """Throttle observations after changes by other programs that called for no operation."""

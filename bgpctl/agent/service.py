@@ -20,12 +20,13 @@ from bgpctl.agent import config_changes, health_http, operator_commands, views
 from bgpctl.agent.api import CONTENT, Answer, Api
 from bgpctl.agent.errors import BadRequest
 from bgpctl.agent.journal import Entry
+from bgpctl.agent.others import Others
 from bgpctl.agent.pages import TcpPages
 from bgpctl.agent.runner import Ports, Runner
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.agent.state import State
 from bgpctl.core.net.objects import Drops, Traffic
-from bgpctl.ports import Clock, Host, RunDirectory, ServiceManager, Unavailable
+from bgpctl.ports import Clock, Host, RunDirectory, ServiceManager, Store, Unavailable
 
 log = logging.getLogger("bgpctl.agent")
 
@@ -58,12 +59,13 @@ def collect_seldom() -> None:
 class Servers:
     """
     Where the agent is asked: the API at `socket`, by members of `plan_group` for plans of foreign content too, and the
-    pages by TCP at `health`.
+    pages by TCP at `health`. `keys` has this node's keys for the channel between agents.
     """
 
     socket: Path
     health: tuple[str, int] | None = None
     plan_group: int | None = None
+    keys: Path = client.KEYS
 
 
 def run(node: str, ports: Ports, process: Process, servers: Servers) -> None:
@@ -77,21 +79,23 @@ def run(node: str, ports: Ports, process: Process, servers: Servers) -> None:
     """
     manager = process.service_manager
     with process.run_directory.hold():
-        runner = Runner(node, ports, partial(_beat, manager, ports.clock), manager.beat_s)
+        others = Others(lambda: runner, servers.keys, lambda: ports.clock.date().timestamp())
+        runner = Runner(node, ports, partial(_beat, manager, ports.clock, others), manager.beat_s)
         manager.on_stop(runner.stop)
         log.info("started", extra={"facts": {"node": node, "pid": manager.pid, "run_dir": servers.socket.parent}})
-        with _serving(runner, ports, process, servers):
+        with _serving(runner, ports, process, servers, others):
             runner.run()
             manager.stopping()
         log.info("stopped, forwarding and BGP sessions stay", extra={"facts": {"node": node}})
 
 
-def _beat(manager: ServiceManager, clock: Clock, state: State) -> None:
+def _beat(manager: ServiceManager, clock: Clock, others: Others, state: State) -> None:
+    others.beat(state)
     manager.beat(state.phase.value, clock.now_s(), started=state.kernel.desired is not None)
 
 
 @contextmanager
-def _serving(runner: Runner, ports: Ports, process: Process, servers: Servers) -> Iterator[None]:
+def _serving(runner: Runner, ports: Ports, process: Process, servers: Servers, others: Others) -> Iterator[None]:
     traffic, drops, clock = partial(_traffic, process.host), partial(_drops, process.host), ports.clock
 
     def snapshot() -> Snapshot:
@@ -99,14 +103,16 @@ def _serving(runner: Runner, ports: Ports, process: Process, servers: Servers) -
 
     pages = health_http.pages(snapshot, lambda: clock.now_s() - runner.beat_s)
     with ExitStack() as stack:
-        answer, act = _answer(runner, ports, process.host), _act(runner, ports, process.run_directory)
+        answer, act = _answer(runner, ports, process.host, others), _act(runner, ports, process.run_directory)
+        others.serve(answer)
+        stack.callback(others.close)
         stack.callback(Api(servers.socket, answer, act, pages, content_group=servers.plan_group).close)
         if servers.health:
             stack.callback(TcpPages(*servers.health, pages).close)
         yield
 
 
-def _answer(runner: Runner, ports: Ports, host: Host) -> Answer:
+def _answer(runner: Runner, ports: Ports, host: Host, others: Others) -> Answer:
     def happened() -> tuple[Entry, ...]:
         return runner.journal.record().entries
 
@@ -114,8 +120,9 @@ def _answer(runner: Runner, ports: Ports, host: Host) -> Answer:
         store = ports.store
         if view == "plan":
             return config_changes.plan(runner.state, store, query, host.connected())
-        traffic, drops = partial(_traffic, host), partial(_drops, host)
-        snapshot = Snapshot(runner.state, ports.clock.now_s(), query, traffic, happened, store.unconfirmed_s(), drops)
+        traffic, drops, cluster = partial(_traffic, host), partial(_drops, host), others.cluster()
+        now_s, unconfirmed_s = ports.clock.now_s(), store.unconfirmed_s()
+        snapshot = Snapshot(runner.state, now_s, query, traffic, happened, unconfirmed_s, drops, cluster)
         return views.answer(view, snapshot)
 
     return answer
@@ -127,13 +134,19 @@ def _act(runner: Runner, ports: Ports, run_directory: RunDirectory) -> Answer:
             return _save_journal(runner, ports.clock, run_directory)
         log.info("request of an operator", extra={"facts": {"verb": verb, **_without_content(query)}})
         if verb in config_changes.EDITS:
-            return config_changes.edit(verb, runner.state, ports.store, query)
+            return _edit(verb, runner, ports.store, query)
         events = operator_commands.events(verb, runner.state, query)
         for event in events:
             runner.post(event)
         return {"schema": client.schema("asked"), "verb": verb, "events": len(events)}
 
     return act
+
+
+def _edit(verb: str, runner: Runner, store: Store, query: Mapping[str, str]) -> dict[str, Any]:
+    """Read the store here, and not only when its watch notices a change: the generation is known at once."""
+    done = config_changes.edit(verb, runner.state, store, query)
+    return {**done, "generation": runner.generation if verb == "confirm" else runner.edited(store.load())}
 
 
 def _without_content(query: Mapping[str, str]) -> dict[str, str]:

@@ -14,7 +14,9 @@ from bgpctl.agent.errors import BadRequest
 from bgpctl.agent.journal import Entry
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.speaker import Session
+from bgpctl.core.cluster import agreement
 from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Drops, Traffic
@@ -22,11 +24,36 @@ from bgpctl.core.net.objects import Drops, Traffic
 Json: TypeAlias = dict[str, Any]
 
 
+class Cluster:
+    """
+    Knowledge about this agent among others, which is no part of its state.
+
+    Attributes:
+        digest, outline: of a configuration (core/cluster/agreement.py).
+        problems: of the channel, and differences from other members' configurations, in words.
+        generation: the last one that was put in force here; `settled`: the last one that a kernel was compared with.
+    """
+
+    def __init__(
+        self,
+        digest: Callable[[Intent], str] = agreement.digest,
+        outline: Callable[[Intent], agreement.Outline] = agreement.outline,
+        problems: Callable[[], Sequence[str]] = tuple,
+        generation: int = 0,
+        settled: int = 0,
+    ) -> None:
+        self.digest = digest
+        self.outline = outline
+        self.problems = problems
+        self.generation = generation
+        self.settled = settled
+
+
 class Snapshot:
     """
     One state with what a view needs beside it: the time, of the state's own clock, the query, and functions that
     return the traffic of each link, what filters dropped there, and the last events. `unconfirmed_s`: when a change is
-    undone.
+    undone. `cluster` is this agent among others.
     """
 
     def __init__(
@@ -38,6 +65,7 @@ class Snapshot:
         happened: Callable[[], Sequence[Entry]] = tuple,
         unconfirmed_s: float | None = None,
         drops: Callable[[], Mapping[str, tuple[Drops, ...]]] = dict,
+        cluster: Cluster | None = None,
     ) -> None:
         self.state = state
         self.now_s = now_s
@@ -46,6 +74,7 @@ class Snapshot:
         self.drops = cache(drops)  # it takes processes
         self.happened = happened
         self.unconfirmed_s = unconfirmed_s
+        self.cluster = cluster or Cluster()
         self.observed = state.kernel.observed or Dataplane()
         intent = state.intent.in_force
         self.node: Node | None = intent.node(state.node) if intent else None
@@ -68,6 +97,12 @@ class Snapshot:
 
     def session(self, peer: Address) -> Session | None:
         return next((session for session in self.sessions if session.peer == peer), None)
+
+    def member_at(self, address: Address) -> str | None:
+        """The name of the member with this address; None if it is no member's."""
+        policy = self.state.intent.policy
+        found = policy.session_policies.get(address) if policy else None
+        return found.member.name if found and found.member else None
 
     def name_of(self, peer: Address) -> str:
         session = self.session(peer)

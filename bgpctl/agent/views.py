@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Final, TypeAlias
 
 from bgpctl import client
-from bgpctl.agent import bgp_views, event_words, filter_views, health, operator_commands, words
+from bgpctl.agent import bgp_views, event_words, filter_views, health, operator_commands, proof_views, words
 from bgpctl.agent.errors import Unknown
 from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core.agent.state import Phase, State
@@ -52,11 +52,14 @@ def summary(snapshot: Snapshot) -> Json:
         "mtu_bytes": _workload_mtu_bytes(snapshot),
         "repaired_1h": sum(1 for at_s in state.attempts.repairs if at_s > snapshot.now_s - 3600),
         "state": state.phase.value,
-        "converged": state.phase is Phase.CONVERGED,
+        "converged": state.phase is Phase.CONVERGED and snapshot.cluster.settled == snapshot.cluster.generation,
+        "generation": snapshot.cluster.generation,
+        "configuration": snapshot.cluster.digest(intent) if intent else None,
         "config_rejected": bool(state.intent.problems),
         "unconfirmed_s": snapshot.unconfirmed_s,
         "unready": list(health.unready(state)),
         "state_age_s": snapshot.age_s(state.since_s),
+        "paths": proof_views.counted(snapshot),
         "problems": _problems(snapshot),
         "waiting": list(_waiting(snapshot)),
     }
@@ -99,10 +102,12 @@ def _problems(snapshot: Snapshot) -> list[str]:
         *_conflicts(snapshot),
         *map(words.unmet, state.kernel.unmet),
         *bgp_views.problems(snapshot),
+        *proof_views.problems(snapshot),
         *_requested(state),
         *(map(words.prune_hold, state.kernel.desired.prune_holds) if state.kernel.desired else ()),
         *map(words.cutover, state.migration.cutovers),
         *map(words.drain, state.migration.drains),
+        *snapshot.cluster.problems(),
     ]
 
 
@@ -228,6 +233,7 @@ def _tunnel(snapshot: Snapshot, link: Link, tunnel: Behaviour) -> Json:
         "mac": link.mac,
         "accepts_from": sorted(str(a) for decap in observed.decaps if decap.link == link.name for a in decap.sources),
         "remotes": sorted(str(remote) for remote in remotes if remote),
+        "unproven": proof_views.unproven_by(snapshot, link.name),
     }
 
 
@@ -235,8 +241,9 @@ def nodes(snapshot: Snapshot) -> Json:
     """The members of the cluster as this node sees them."""
     intent, here = snapshot.state.intent.in_force, snapshot.node
     if intent is None or here is None:
-        return {"nodes": []}
+        return {"nodes": [], "channel_port": 0}
     return {
+        "channel_port": intent.channel_port,
         "nodes": [
             {
                 "name": node.name,
@@ -249,9 +256,11 @@ def nodes(snapshot: Snapshot) -> Json:
                 "asn": intent.asn_of(node),
                 "tunnel_addresses": [str(address) for address in intent.tunnel_addresses(node)],
                 "session": _session_state(snapshot.state, node) if node != here else None,
+                "path": proof_views.to_member(snapshot, node.name) if node != here else None,
+                "paths": proof_views.of_member(snapshot, node.name),
             }
             for node in intent.nodes
-        ]
+        ],
     }
 
 
@@ -260,6 +269,20 @@ def _session_state(state: State, node: Node) -> str | None:
     if table is None:
         return None
     return "established" if table.established else "down"
+
+
+def configuration(snapshot: Snapshot) -> Json:
+    """For another member: the digest of the configuration in force, and its outline unless `digest` is the same."""
+    intent = snapshot.state.intent.in_force
+    if intent is None:
+        return {"node": snapshot.state.node, "digest": None, "outline": {}}
+    digest = snapshot.cluster.digest(intent)
+    is_same = snapshot.query.get("digest") == digest
+    return {
+        "node": snapshot.state.node,
+        "digest": digest,
+        "outline": None if is_same else snapshot.cluster.outline(intent),
+    }
 
 
 def pools(snapshot: Snapshot) -> Json:
@@ -344,6 +367,7 @@ VIEWS: Final[Mapping[str, View]] = {
     "tunnels": tunnels,
     "workloads": filter_views.workloads,
     "nodes": nodes,
+    "configuration": configuration,
     "pools": pools,
     "blocks": blocks,
     "events": events,

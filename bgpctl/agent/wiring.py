@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from typing import Final
 from bgpctl.agent import cleanup, service
 from bgpctl.agent.runner import Ports
 from bgpctl.core.dataplane.effects import Failure, Op
+from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.kernel.host import LinuxHost
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.probes import PacketProber
@@ -35,31 +37,46 @@ def store_of(files: Sequence[Path]) -> Store:
     return FileStore(files, LinuxClock())
 
 
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """
+    The operator's choices for one node.
+
+    Attributes:
+        next_hop_objects: routes name them; without, each route has its gateways itself.
+        protocol: marks our routes and next hops in the kernel.
+        patched: ExaBGP runs with our patches; without, as it is.
+        prove_every_s: each path to a member is probed at least so often; None: not at all.
+    """
+
+    next_hop_objects: bool = True
+    protocol: int = PROTOCOL
+    patched: bool = True
+    prove_every_s: float | None = None
+
+
 def run(
     node: str,
     store: Store,
     run_dir: Path,
     drivers: Mapping[str, str],
     servers: service.Servers,
-    *,
-    next_hop_objects: bool,
-    protocol: int,
-    patched: bool,
+    choices: Choices,
 ) -> None:
     """
-    Run the agent of `node`, as service.run does, with `run_dir` as its run directory. `ipip_driver` is one of
-    `kernel.ipip.DRIVERS`; without `next_hop_objects` each route has its gateways itself; `protocol` marks our routes
-    and next hops in the kernel; without `patched`, ExaBGP runs as it is.
+    Run the agent of `node`, as service.run does, with `run_dir` as its run directory. `drivers` has one for each
+    encapsulation that lets an operator choose.
     """
     open_kernel = partial(
         LinuxKernel,
         drivers,
-        next_hop_objects=next_hop_objects,
+        next_hop_objects=choices.next_hop_objects,
         memory=run_dir / _SYSCTLS_BEFORE,
-        protocol=protocol,
+        protocol=choices.protocol,
     )
-    speaker = SpeakerWithBfd(ExabgpSpeaker(run_dir, patched=patched, alone=True), BfdSupervisor(run_dir))
-    ports = Ports(open_kernel, speaker, store, LinuxClock(), PacketProber())
+    bfd = BfdSupervisor(run_dir, alone=True)
+    speaker = SpeakerWithBfd(ExabgpSpeaker(run_dir, patched=choices.patched, alone=True), bfd)
+    ports = Ports(open_kernel, speaker, store, LinuxClock(), PacketProber(), choices.prove_every_s)
     process = service.Process(LinuxHost(), Systemd(os.environ), DiskRunDirectory(run_dir))
     service.run(node, ports, process, servers)
 
@@ -67,5 +84,5 @@ def run(
 def clean_up(run_dir: Path, protocol: int) -> tuple[Sequence[Op], tuple[Failure, ...]]:
     """Clean up, as cleanup.clean_up does, after the agent that ran with `run_dir` and `protocol`."""
     open_kernel = partial(LinuxKernel, memory=run_dir / _SYSCTLS_BEFORE, protocol=protocol)
-    speaker = SpeakerWithBfd(ExabgpSpeaker(run_dir, alone=True), BfdSupervisor(run_dir))
+    speaker = SpeakerWithBfd(ExabgpSpeaker(run_dir, alone=True), BfdSupervisor(run_dir, alone=True))
     return cleanup.clean_up(open_kernel, speaker, DiskRunDirectory(run_dir))

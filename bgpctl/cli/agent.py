@@ -21,7 +21,7 @@ from bgpctl.cli.drivers import drivers_option, selected
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.findings import valid
 from bgpctl.cli.lazy import LazyGroup
-from bgpctl.cli.options import files_option, run_dir_option
+from bgpctl.cli.options import files_option, keys_directory, keys_option, run_dir_option
 from bgpctl.core.cluster.count import count
 from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.ports import AlreadyRunning, Unavailable
@@ -66,16 +66,26 @@ def agent() -> None:
     metavar="GROUP",
     help="Members may ask for plans of their own content, as root may; all users may read everything else.",
 )
+@keys_option
 @click.option(
     "--unpatched",
     is_flag=True,
     help="Run ExaBGP as it is, whatever its version; without, any but the one that is patched is refused.",
 )
+@click.option(
+    "--prove-every",
+    "prove_every_s",
+    callback=values.duration_s,
+    default="10s",
+    show_default=True,
+    metavar="TIME",
+    help="Send probes to each member at least so often; more often where there are few members; 0: none.",
+)
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
-def run(
+def run(  # noqa: PLR0913 (click passes every option)
     node: str,
     files: tuple[Path, ...],
     run_dir: Path,
@@ -85,6 +95,7 @@ def run(
     *,
     nexthop_objects: bool,
     unpatched: bool,
+    prove_every_s: float,
     **log: str,
 ) -> None:
     """
@@ -106,10 +117,8 @@ def run(
             store,
             run_dir,
             selected(),
-            Servers(run_dir / client.SOCKET, health, plan_group),
-            next_hop_objects=nexthop_objects,
-            protocol=route_protocol,
-            patched=not unpatched,
+            Servers(run_dir / client.SOCKET, health, plan_group, keys_directory()),
+            wiring.Choices(nexthop_objects, route_protocol, not unpatched, prove_every_s or None),
         )
     except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)

@@ -53,7 +53,7 @@ def apply(files: tuple[Path, ...], within_s: float | None, run_dir: Path, *, for
         sys.exit(Exit.REFUSED)
     within = {} if within_s is None else {"within_s": str(within_s)}
     body = ask(run_dir, "apply", wanted, **within)
-    click.echo(f"applied to {', '.join(body['files'])}; undo it with: bgpctl undo")
+    click.echo(f"applied to {', '.join(body['files'])} as generation {body['generation']}; undo it with: bgpctl undo")
     if within_s is not None:
         click.echo(f"it is undone in {within_s:g} s unless confirmed with: bgpctl confirm")
 
@@ -75,4 +75,4 @@ def undo(run_dir: Path) -> None:
     Rejected if there is nothing to undo: the change was undone already, or the file was edited since.
     """
     body = ask(run_dir, "undo")
-    click.echo(f"{', '.join(body['files'])}: previous contents restored")
+    click.echo(f"{', '.join(body['files'])}: previous contents restored, as generation {body['generation']}")

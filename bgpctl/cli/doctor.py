@@ -6,16 +6,17 @@ Refuses to know: how a check is decided.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
-from bgpctl import client
+from bgpctl import channel, client
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.options import run_dir_option
+from bgpctl.cli.options import keys_directory, keys_option, run_dir_option
 from bgpctl.cli.render import Column, emit, output_option
 from bgpctl.core.fabric.host import Needs, Verdict
 from bgpctl.core.trace.doctor import examine, needs_of
@@ -43,6 +44,7 @@ _FINDINGS: Final[Sequence[Column]] = (
 )
 @click.option("--node", help="Name of this node in the cluster file.")
 @run_dir_option
+@keys_option
 @output_option
 def doctor(files: tuple[Path, ...], node: str | None, run_dir: Path, output: str) -> None:
     """
@@ -53,7 +55,7 @@ def doctor(files: tuple[Path, ...], node: str | None, run_dir: Path, output: str
     """
     needs = _needs(files, node)
     try:
-        facts = replace(survey(agent=_answers(run_dir)), speakers=orphans.running())
+        facts = replace(survey(agent=_answers(run_dir)), speakers=orphans.running(), **_keys(needs))
         findings = examine(facts, needs)
     except (Unavailable, OSError) as error:
         click.echo(str(error), err=True)
@@ -78,6 +80,22 @@ def _needs(files: tuple[Path, ...], name: str | None) -> Needs:
     if node is None:
         raise click.UsageError(f"{name} is not a node of {', '.join(map(str, files))}")
     return needs_of(loaded, node)
+
+
+def _keys(needs: Needs) -> dict[str, Any]:
+    """The facts about this node's keys, where it needs them."""
+    if needs.node is None or not needs.intent.channel_port:
+        return {}
+    directory = keys_directory()
+    try:
+        found = channel.own_certificate(directory)
+    except channel.KeysMissing:
+        return {"keys_unusable": f"channelPort is set, and there are no keys in {directory}"}
+    except channel.KeysUnusable as error:
+        return {"keys_unusable": str(error)}
+    if found.name != needs.node.name:
+        return {"keys_unusable": f"the keys in {directory} are those of {found.name or 'no node'}"}
+    return {"keys_days": found.days_left(time.time())}
 
 
 def _answers(run_dir: Path) -> bool:

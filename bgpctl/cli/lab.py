@@ -316,12 +316,14 @@ def exec_command(name: str | None, where: str, command: tuple[str, ...]) -> None
 
     `bgpctl show …` there talks to that node's agent.
     """
-    found = _find(name)
-    namespace = found.names.of(where)
+    # Not the whole lab: its file may be one that has to be undone, in which a workload has left its block.
+    names = Names(_which(name))
+    namespace = names.of(where)
     if namespace not in netns.names(namespace):
-        raise click.UsageError(f"{where} is not a part of lab {found.names.lab}")
+        raise click.UsageError(f"{where} is not a part of lab {_find(name).names.lab}")
     variables = {
-        "BGPCTL_RUN_DIR": str(found.run_dir(where)),
+        "BGPCTL_RUN_DIR": str(labs.run_dir_of(names, where)),
+        "BGPCTL_KEYS": str(labs.keys_of(names, where)),
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
     }
     netns.enter(namespace)

@@ -21,6 +21,8 @@ _COMMANDS: Final = {
     "confirm": "change",
     "doctor": "doctor",
     "drain": "operate",
+    "explain": "explain",
+    "keys": "keys",
     "lab": "lab",
     "peer": "operate",
     "plan": "plan",

@@ -11,7 +11,10 @@ from typing import Final
 
 import click
 
+from bgpctl import client
+
 DEFAULT_RUN_DIR: Final = Path("/run/bgpctl")
+_KEYS: Final = "bgpctl.keys"
 
 run_dir_option = click.option(
     "--run-dir",
@@ -21,6 +24,24 @@ run_dir_option = click.option(
     envvar="BGPCTL_RUN_DIR",
     help="Where the agent keeps its socket and its ExaBGP.",
 )
+
+keys_option = click.option(
+    "--keys",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=client.KEYS,
+    show_default=True,
+    envvar="BGPCTL_KEYS",
+    expose_value=False,
+    callback=lambda context, _option, value: context.meta.__setitem__(_KEYS, value),
+    help="The directory with this node's keys for the channel between agents.",
+)
+
+
+def keys_directory() -> Path:
+    """The directory that was given to the command that runs."""
+    found: Path = click.get_current_context().meta[_KEYS]
+    return found
+
 
 files_option = click.option(
     "-f",

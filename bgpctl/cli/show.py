@@ -5,6 +5,7 @@ Refuses to know: how the agent learned it.
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import click
 
 from bgpctl import client
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.options import run_dir_option
+from bgpctl.cli.options import keys_directory, keys_option, run_dir_option
 from bgpctl.cli.render import Column, Row, age, emit, output_option
 from bgpctl.cli.values import duration_s
 
@@ -50,6 +51,11 @@ def _state(row: Row) -> str:
     return f"{row['state']} {age(row['state_age_s'])}" + (", cluster file rejected" if row["config_rejected"] else "")
 
 
+def _values(item: dict[str, Any]) -> str:
+    """Fields with their values; a setting is a value alone."""
+    return ", ".join(f"{name} {json.dumps(value)}".strip() for name, value in item.items())
+
+
 def _fate(row: Row) -> str:
     status = row["status"].replace("-", " ")
     return f"{status}: {row['reason']}" if row["reason"] else status
@@ -68,6 +74,7 @@ SUMMARY: Final[Sequence[Column]] = (
 )
 
 _BFD: Final[Column] = ("BFD", lambda row: row["bfd"]["state"] if row["bfd"] else None)
+_PATH: Final[Column] = ("PATH", lambda row: "control lost, path proven" if _is_control_lost(row) else row["path"])
 _PEERS: Final[Sequence[Column]] = (
     ("PEER", lambda row: row["name"]),
     ("ADDRESS", lambda row: row["address"]),
@@ -128,6 +135,7 @@ _TUNNELS: Final[Sequence[Column]] = (
     ("DROPPED", lambda row: _dropped(row) or (0 if row["dropped"] else None)),
     ("SENDS TO", lambda row: ", ".join(row["remotes"])),
 )
+_UNPROVEN: Final[Column] = ("UNPROVEN", lambda row: ", ".join(row["unproven"]))
 
 _WORKLOADS: Final[Sequence[Column]] = (
     ("DEVICE", lambda row: row["device"]),
@@ -146,6 +154,7 @@ _NODES: Final[Sequence[Column]] = (
     ("BLOCKS", lambda row: ", ".join(row["blocks"])),
     ("TUNNEL ADDRESS", lambda row: ", ".join(row["tunnel_addresses"])),
     ("SESSION", lambda row: row["session"]),
+    ("PATH", lambda row: row["path"]),
 )
 
 _POOLS: Final[Sequence[Column]] = (
@@ -165,6 +174,12 @@ _BLOCKS: Final[Sequence[Column]] = (
     ("HERE", lambda row: row["here"]),
 )
 
+
+_CONFIGURATION: Final[Sequence[Column]] = (
+    ("KIND", lambda row: row["kind"]),
+    ("NAME", lambda row: row["name"]),
+    ("VALUES", lambda row: _values(row["values"])),
+)
 
 _EVENTS: Final[Sequence[Column]] = (
     ("AGE", lambda row: age(row["age_s"])),
@@ -199,12 +214,26 @@ def show(context: click.Context, run_dir: Path) -> None:
 @click.option(
     "--wait", "within_s", callback=duration_s, metavar="TIME", help="Wait until it has converged, at most TIME (60s)."
 )
+@click.option(
+    "--members",
+    is_flag=True,
+    help="Ask the agents of all members, by the channel between agents: for users who may read this node's keys.",
+)
+@keys_option
 @output_option
 @click.pass_obj
-def summary(run_dir: Path, within_s: float | None, output: str) -> None:
-    """The node in one line, and its problems. With --wait exits 4 if it has not converged in time."""
+def summary(run_dir: Path, within_s: float | None, output: str, *, members: bool) -> None:
+    """
+    The node in one line, and its problems. With --wait exits 4 if it has not converged in time.
+
+    With --members a line for each member; exits 3 if a member could not be asked.
+    """
     if within_s is not None:
         _await_convergence(run_dir, within_s)
+    if members:
+        from bgpctl.cli.members import show_summaries  # noqa: PLC0415 (TLS)
+
+        show_summaries(SUMMARY, ask(run_dir, "nodes"), ask(run_dir, "summary"), keys_directory(), output)
     body = ask(run_dir, "summary")
     emit(body, output, [body], SUMMARY)
     if output == "table":
@@ -242,16 +271,26 @@ def _listing(name: str, columns: Sequence[Column], text: str, *, key: str = "") 
 def peers(run_dir: Path, output: str) -> None:
     """BGP sessions; for those with an error the next command to run."""
     body = ask(run_dir, "peers")
-    emit(body, output, body["peers"], _with_bfd(body["peers"]))
+    emit(body, output, body["peers"], _with_more(body["peers"]))
     if output == "table":
         for row in body["peers"]:
             if row["next"]:
                 click.echo(f"! {row['name']}: {row['error']}; see: {row['next']}")
 
 
-def _with_bfd(rows: Sequence[Row]) -> Sequence[Column]:
-    """The columns of peers, with one for BFD where a peer has it."""
-    return (*_PEERS[:-1], _BFD, _PEERS[-1]) if any(row["bfd"] for row in rows) else _PEERS
+def _with_more(rows: Sequence[Row]) -> Sequence[Column]:
+    """The columns of peers, with one for BFD where a peer has it, and one for paths where one is not proven."""
+    bfd = (_BFD,) if any(row["bfd"] for row in rows) else ()
+    path = (
+        (_PATH,)
+        if any(row["path"] not in {None, "proven", "not probed"} or _is_control_lost(row) for row in rows)
+        else ()
+    )
+    return (*_PEERS[:-1], *bfd, *path, _PEERS[-1])
+
+
+def _is_control_lost(row: Row) -> bool:
+    return row["path"] == "proven" and not row["established"]
 
 
 @show.command()
@@ -289,11 +328,31 @@ def _plain(value: object) -> object:
             return value
 
 
-_listing("tunnels", _TUNNELS, "Tunnel devices and the remotes behind them.")
+@show.command()
+@output_option
+@click.pass_obj
+def tunnels(run_dir: Path, output: str) -> None:
+    """Tunnel devices and the remotes behind them; where a path is not proven, the members that it leads to."""
+    body = ask(run_dir, "tunnels")
+    is_unproven = any(row["unproven"] for row in body["tunnels"])
+    emit(body, output, body["tunnels"], (*_TUNNELS, _UNPROVEN) if is_unproven else _TUNNELS)
+
+
 _listing("workloads", _WORKLOADS, "Workloads of this node, their addresses, and what was dropped of theirs.")
 _listing("nodes", _NODES, "Members of the cluster.")
 _listing("pools", _POOLS, "IP pools and how they are encapsulated from here.")
 _listing("blocks", _BLOCKS, "Blocks and their owners.")
+
+
+@show.command()
+@output_option
+@click.pass_obj
+def configuration(run_dir: Path, output: str) -> None:
+    """The configuration in force, as members compare it: what is given, and differs from a default."""
+    body = ask(run_dir, "configuration")
+    named = ((kind, name, item) for kind, items in body["outline"].items() for name, item in items.items())
+    rows = [{"kind": kind, "name": name, "values": item} for kind, name, item in named]
+    emit(body, output, rows, _CONFIGURATION)
 
 
 @show.command()

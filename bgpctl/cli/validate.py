@@ -22,7 +22,7 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Problem, Severity
 from bgpctl.lab import labfile
 from bgpctl.ports import Loaded
-from bgpctl.store import texts
+from bgpctl.store import secrets, texts
 
 _SCHEMA: Final = "bgpctl/validate/v1"
 
@@ -30,16 +30,36 @@ _SCHEMA: Final = "bgpctl/validate/v1"
 @click.command()
 @files_option
 @output_option
+@click.option(
+    "--elsewhere",
+    is_flag=True,
+    help="The files are for another machine: a password file that is missing here is a warning.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show notes too: what is understood and has no effect here.")
-def validate(files: tuple[Path, ...], output: str, *, verbose: bool) -> None:
-    """Check cluster and lab files: schema and meaning. Needs no root and no kernel."""
-    loaded = texts.load(files)
-    problems = _all_problems(loaded, files)
+def validate(files: tuple[Path, ...], output: str, *, elsewhere: bool, verbose: bool) -> None:
+    """
+    Check cluster and lab files: schema and meaning. Needs no root and no kernel.
+
+    A file with a password that is named and does not exist is an error, as it is for the node that needs it.
+    """
+    found = texts.read_texts(files)
+    loaded = texts.understand(files, found)
+    missing = _missing(loaded, files, found, Severity.WARNING if elsewhere else Severity.ERROR)
+    problems = tuple(sorted({*_all_problems(loaded, files), *missing}))
     if output == "table":
         _print(loaded, problems, verbose=verbose)
     else:
         emit({"schema": _SCHEMA, "ok": is_ok(problems), "problems": list(map(_row, problems))}, output, (), ())
     sys.exit(Exit.OK if is_ok(problems) else Exit.INVALID)
+
+
+def _missing(loaded: Loaded, files: tuple[Path, ...], found: texts.Texts, severity: Severity) -> tuple[Problem, ...]:
+    """Of a cluster without other errors."""
+    if not isinstance(loaded, Intent):
+        return ()
+    given = (loaded.mesh_password_file, *(peer.password_file for peer in loaded.peers))
+    named = {file for file in given if file}
+    return secrets.missing(files, [text for text in found if isinstance(text, str)], named, severity)
 
 
 def is_ok(problems: Iterable[Problem]) -> bool:

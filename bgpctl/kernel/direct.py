@@ -66,6 +66,13 @@ class DirectImplementation:
         return None
 
 
+def send_by_routes(target: Address, request: bytes) -> bool:
+    """Send a whole IP packet as the kernel routes it. Raises OSError."""
+    with probe_packets.raw_socket(target.version) as out:
+        out.sendto(request, (str(target), 0))
+    return True
+
+
 def _neighbour(link: str, address: Address) -> bytes | None:
     """The hardware address, from the kernel's table of ARP or NDP."""
     index, family = socket.if_nametoindex(link), probe_packets.FAMILIES[address.version].family

@@ -70,6 +70,7 @@ class Dumps:
 
     Attributes:
         masquerading: the IP versions whose table is looked for.
+        workload_filter_may_be_there: its tables are looked for.
         named_sysctls: those that are read beside the ones of links.
     """
 
@@ -90,9 +91,9 @@ class Dumps:
         self._filters: frozenset[InnerFilter] = frozenset()
         self._filters_of: tuple[int | None, frozenset[tuple[int, str]]] | None = None
         self._filters_may_be_left_behind = True
-        self._workload_filter: WorkloadFilter | None = None
+        self._workload_filter = workload_filter.Found(None)
         self._workload_filter_of: int | None = None
-        self._workload_filter_may_be_there = True
+        self.workload_filter_may_be_there = True
         self.masquerading = set(encode.FAMILY)
         self.named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
 
@@ -135,7 +136,7 @@ class Dumps:
             case Part.MASQUERADES:
                 return {"masquerades": self._masquerades()}
             case Part.WORKLOAD_FILTERS:
-                return {"workload_filters": self._workload_filters(links)}
+                return {"workload_filters": self._workload_filters()}
             case Part.FDB:
                 dumped = dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(encode.AF_BRIDGE, 0, 0, 0, 0))
                 return {"fdb": read(dumped, names, decode.fdb_entry)}
@@ -232,20 +233,18 @@ class Dumps:
         self._filters_may_be_left_behind = has_tunnel or bool(self._filters)
         return self._filters
 
-    def _workload_filters(self, links: Iterable[Link]) -> frozenset[WorkloadFilter]:
-        has_workload = any(link.workload for link in links)
-        # Without a workload, read once at the start and while an earlier read found something.
-        if not has_workload and not self._workload_filter_may_be_there:
+    def _workload_filters(self) -> frozenset[WorkloadFilter]:
+        if not self.workload_filter_may_be_there:
             return frozenset()
         try:
             now = nft.generation()
-            if now is None or now != self._workload_filter_of:
+            if now is None or now != self._workload_filter_of or self._workload_filter.is_over:
                 self._workload_filter, self._workload_filter_of = workload_filter.observe(), now
         except OSError as error:
             raise Unavailable(f"cannot read which packets pass from workloads: {error}") from error
-        found = frozenset([self._workload_filter] if self._workload_filter else [])
-        self._workload_filter_may_be_there = has_workload or bool(found)
-        return found
+        filtered = self._workload_filter.filter
+        self.workload_filter_may_be_there = filtered is not None
+        return frozenset([filtered] if filtered else [])
 
     def _masquerades(self) -> frozenset[Masquerade]:
         # Listing a table takes a process: done at the first observation, and while there is a table.

@@ -36,7 +36,7 @@ _SETS: Final = ("members", "own", "sources", "destinations")
 
 
 def put(wanted: InnerFilter) -> None:
-    """Let pass what `wanted` describes, in place of an earlier table, in one transaction. Raises OSError."""
+    """Let pass what `wanted` describes, in place of an earlier table, at one moment. Raises OSError."""
     nft.replace(_table(wanted.link), body(wanted, dropped(wanted.link)), _FAMILY)
 
 

@@ -175,6 +175,7 @@ class LinuxKernel(Kernel):
         if watch.tables_changed:
             watch.tables_changed = False
             self._dumps.masquerading = set(encode.FAMILY)  # a table of ours may be back
+            self._dumps.workload_filter_may_be_there = True
         if any(link.kind.driver() != _NOTIFIED_DRIVER for link in watch.mirror.dataplane.links):
             # Of a program that is detached from tcx there is no notification.
             watch.mirror = watch.mirror.marked_stale((Part.DECAPS,))
@@ -306,6 +307,7 @@ class LinuxKernel(Kernel):
                 scene.index(obj.link)
                 inner_filter.put(obj)
             case WorkloadFilter():
+                self._dumps.workload_filter_may_be_there = True
                 workload_filter.put(obj, scene.links)
             case Masquerade():
                 masquerade.put(obj)

@@ -22,7 +22,7 @@ CHANGED: Final = {
 
 
 def put(wanted: Masquerade) -> None:
-    """Masquerade as `wanted` describes, in place of an earlier one, in one transaction. Raises OSError."""
+    """Masquerade as `wanted` describes, in place of an earlier one, at one moment. Raises OSError."""
     nft.replace(_TABLE, body(wanted), _FAMILY[wanted.version])
 
 

@@ -1,5 +1,11 @@
 """
-Our nftables tables: each replaced whole in one transaction, listed as JSON, and watched.
+Our nftables tables: each replaced whole at one moment, listed as JSON, and watched.
+
+Where a transaction adds a set of intervals and rules that use it, the kernel (6.18) has the rules in force before the
+set has its elements, for as long as the process that commits is not interrupted: packets then find it empty, and those
+that it should let pass are dropped. So a table with such sets is made beside the one in force, without a hook, and gets
+its hooks in a second transaction, which removes the other. Each of the two has one of two names, and for the callers
+they have the first.
 
 Refuses to know: the purpose of the tables.
 """
@@ -9,10 +15,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -31,6 +39,12 @@ T = TypeVar("T")
 
 OURS: Final = "bgpctl"
 """How the names of our tables begin."""
+_REPLACING: Final = threading.Lock()
+"""Other threads of this process read no table that is half replaced."""
+_SECOND: Final = "_b"
+_INTERVALS: Final = "flags interval"
+_BLOCK: Final = re.compile(r"^[ ]*chain [^\n]*\{\n(?:[^\n]*\n)*?[ ]*\}(?:\n|$)|^[^\n]+(?:\n|$)|\n", re.MULTILINE)
+"""A chain, to the line that is only its end; or another line."""
 _DISTINGUISHED: Final = (errno.EPERM, errno.ENOENT, errno.EPROTONOSUPPORT)
 """Errnos that the text of nft's complaint identifies."""
 _ANSWER_S: Final = 10.0
@@ -48,31 +62,88 @@ _GENERATION: Final = 1  # NFTA_GEN_ID
 _HEADER_BYTES: Final = 16
 _NFGENMSG_BYTES: Final = 4
 _TABLE_NAME: Final = 1  # NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, NFTA_SET_TABLE, … are all 1
+_TABLE_FLAGS: Final = 2  # NFTA_TABLE_FLAGS
+_DORMANT: Final = 1  # NFT_TABLE_F_DORMANT
 _EVENT_BYTES: Final = 1 << 16
 
 
 def replace(table: str, body: str, family: str = "ip") -> None:
-    """Make the table of `ip` or `ip6` contain exactly `body`. Raises OSError with nft's complaint."""
-    _run(["-f", "-"], f"{_without(table, family)}\ntable {family} {table} {{\n{body}\n}}\n")
+    """Make the table contain exactly `body`. Raises OSError with nft's complaint."""
+    replace_all(table, {family: body})
+
+
+def replace_all(table: str, bodies: Mapping[str, str], also: Iterable[str] = ()) -> None:
+    """
+    Make the tables of this name contain exactly these bodies, by family, and remove those of the families `also`, all
+    at one moment. A chain with a hook begins and ends with lines of its own. Raises OSError with nft's complaint.
+    """
+    with _REPLACING:
+        _replace_all(table, bodies, (*bodies, *also))
+
+
+def _replace_all(table: str, bodies: Mapping[str, str], families: Collection[str]) -> None:
+    found = _flags_of_tables()
+    in_force = {name for name in _names(table) for family in families if (family, name) in found}
+    new = next((name for name in _names(table) if name not in in_force), table)
+    if new in in_force or not any(_INTERVALS in body for body in bodies.values()):
+        _run(["-f", "-"], "".join((*_without(table, families), *_made(table, bodies))))
+        return
+    parts = {family: _divided(body) for family, body in bodies.items()}
+    _run(["-f", "-"], "".join(_made(new, {family: declared for family, (declared, _) in parts.items()})))
+    hooked = _made(new, {family: hooked for family, (_, hooked) in parts.items()})
+    gone = (_destroyed(family, name) for family in families for name in _names(table) if name != new)
+    try:
+        _run(["-f", "-"], "".join((*hooked, *gone)))
+    except OSError as error:
+        # After a timeout the new one may be the only one there is; `listed` knows it where it is not.
+        if error.errno != errno.ETIMEDOUT:
+            _run(["-f", "-"], "".join(_destroyed(family, new) for family in bodies))
+        raise
+
+
+def _made(table: str, bodies: Mapping[str, str]) -> Iterator[str]:
+    return (f"table {family} {table} {{\n{body}\n}}\n" for family, body in bodies.items())
+
+
+def _divided(body: str) -> tuple[str, str]:
+    """All but the chains that have a hook, and these."""
+    parts: tuple[list[str], list[str]] = ([], [])
+    for block in _BLOCK.findall(body):
+        parts[" hook " in block].append(block)
+    return "".join(parts[False]), "".join(parts[True])
+
+
+def add_chain(table: str, family: str, name: str) -> None:
+    """Add a chain to which nothing leads. Raises OSError with nft's complaint."""
+    _run(["add", "chain", family, in_force(table, family), name])
 
 
 def remove(table: str, family: str = "ip") -> None:
     """Delete the table; absent is no error. Raises OSError with nft's complaint."""
-    _run(["-f", "-"], f"{_without(table, family)}\n")
+    _run(["-f", "-"], "".join(_without(table, (family,))))
 
 
 def listed(table: str, family: str = "ip") -> list[dict[str, Any]]:
     """
     The table's sets, chains and rules as `nft -j` shows them; empty where there is no such table, no nft, or a kernel
-    without nftables.
+    without nftables. Of a table that is dormant, or half replaced, only that: not all of its rules are in force.
 
     Raises:
         OSError: with nft's complaint.
     """
-    if (family, table) not in tables():
+    with _REPLACING:
+        return _listed(table, family)
+
+
+def _listed(table: str, family: str) -> list[dict[str, Any]]:
+    flags = _flags_of_tables()
+    names = [name for name in _names(table) if (family, name) in flags]
+    if not names:
         return []
+    if len(names) > 1 or flags[family, names[0]] & _DORMANT:
+        return [{"table": {"family": family, "name": table, "flags": ["dormant"]}}]
     try:
-        text = _run(["-j", "list", "table", family, table])
+        text = _run(["-j", "list", "table", family, names[0]])
     except OSError as error:
         if error.errno in (errno.ENOPKG, errno.ENOENT, errno.EPROTONOSUPPORT):
             return []
@@ -101,23 +172,43 @@ def tables() -> list[tuple[str, str]]:
     Family and name of every table; none where the kernel has no nftables. Asked of the kernel itself, since a process
     would cost more than all else that a node without tables does at its start. Raises OSError.
     """
-    found: list[tuple[str, str]] | None = None
+    return list({(family, _first_name(name)): None for family, name in _flags_of_tables()})
+
+
+def in_force(table: str, family: str = "ip") -> str:
+    """The name under which the kernel has the table now; the first one where it has none. Raises OSError."""
+    found = _flags_of_tables()
+    return next((name for name in _names(table) if (family, name) in found), table)
+
+
+def _names(table: str) -> tuple[str, str]:
+    return table, table + _SECOND
+
+
+def _first_name(name: str) -> str:
+    return name.removesuffix(_SECOND) if name.startswith(OURS) else name
+
+
+def _flags_of_tables() -> dict[tuple[str, str], int]:
+    found: dict[tuple[str, str], int] | None = None
     while found is None:
         found = _tables()
     return found
 
 
-def _tables() -> list[tuple[str, str]] | None:
-    """None if they changed meanwhile."""
-    found: list[tuple[str, str]] = []
+def _tables() -> dict[tuple[str, str], int] | None:
+    """The flags of each; None if they changed meanwhile."""
+    found: dict[tuple[str, str], int] = {}
     for message in _answers(_NFT_MSG_GETTABLE, NLM_F_DUMP):
         if message.type == _NLMSG_ERROR:
             (code,) = struct.unpack_from("=i", message.body)
             raise OSError(-code, os.strerror(-code))
         if message.flags & _NLM_F_DUMP_INTR:
             return None
-        name = attributes(message.body, _NFGENMSG_BYTES)[_TABLE_NAME].rstrip(b"\0").decode()
-        found.append((_FAMILIES.get(message.body[0], "unknown"), name))
+        of_table = attributes(message.body, _NFGENMSG_BYTES)
+        name = of_table[_TABLE_NAME].rstrip(b"\0").decode()
+        flags = int.from_bytes(of_table.get(_TABLE_FLAGS, b""), "big")
+        found[_FAMILIES.get(message.body[0], "unknown"), name] = flags
     return found
 
 
@@ -209,9 +300,13 @@ def _is_ours(kind: int, body: bytes) -> bool:
     return kind & 0xFF != _NFT_MSG_NEWGEN and name.startswith(OURS.encode())
 
 
-def _without(table: str, family: str) -> str:
+def _without(table: str, families: Iterable[str]) -> Iterator[str]:
+    return (_destroyed(family, name) for family in families for name in _names(table))
+
+
+def _destroyed(family: str, table: str) -> str:
     """Declaring the table first makes deleting it succeed where it was absent."""
-    return f"table {family} {table}\ndelete table {family} {table}"
+    return f"table {family} {table}\ndelete table {family} {table}\n"
 
 
 def _run(arguments: list[str], text: str = "") -> str:

@@ -7,11 +7,9 @@ Refuses to know: what a reply proves, how a request is encoded (probe_packets.py
 
 from __future__ import annotations
 
-import ctypes
 import secrets
 import select
 import socket
-import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -19,19 +17,33 @@ from typing import Final
 
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
-from bgpctl.kernel import probe_packets
+from bgpctl.kernel import direct, probe_packets, traffic
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS, implementation_of
+from bgpctl.kernel.probe_notes import NoteListener, OnNote
 from bgpctl.kernel.probe_packets import Wrapping
 from bgpctl.ports import Prober, Unavailable
 
 _WITHIN_S: Final = 0.3
-_SO_ATTACH_FILTER: Final = 26
 _ETH_P_ALL: Final = 0x0003
-_INSTRUCTION_BYTES: Final = 8
 
 
 class PacketProber(Prober):
-    """In the network namespace of the calling thread."""
+    """In the network namespace of the calling thread. Safe in any thread."""
+
+    def __init__(self) -> None:
+        self._note = b""
+
+    def carry(self, note: bytes) -> None:
+        self._note = note
+
+    def packets_sent(self) -> int:
+        try:
+            return traffic.packets_sent()
+        except OSError as error:
+            raise Unavailable(f"packets cannot be counted: {error.strerror}") from error
+
+    def listen(self, heard: OnNote) -> NoteListener:
+        return NoteListener(heard)
 
     def probe(self, probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
         # A new identifier each time, so that a late reply does not match the next round of probes.
@@ -43,13 +55,17 @@ class PacketProber(Prober):
                     listener = stack.enter_context(_listen(version, ident))
                     poll.register(listener, select.EPOLLIN)
                     listeners[listener.fileno()] = version, listener
-                return tuple(_answers(probes, poll, listeners, ident))
+                return tuple(_answers(probes, poll, listeners, ident, self._note))
         except PermissionError as error:
             raise Unavailable(f"packets cannot be made here: {error.strerror}") from error
 
 
 def _answers(
-    probes: Sequence[Probe], poll: select.epoll, listeners: Mapping[int, tuple[int, socket.socket]], ident: int
+    probes: Sequence[Probe],
+    poll: select.epoll,
+    listeners: Mapping[int, tuple[int, socket.socket]],
+    ident: int,
+    note: bytes,
 ) -> Iterator[ProbeReply]:
     deadline_s = time.monotonic() + _WITHIN_S
     waiting = dict(enumerate(probes))
@@ -57,10 +73,17 @@ def _answers(
     nonces = [secrets.token_bytes(probe_packets.NONCE_BYTES) for _ in probes]
     outer: dict[int, Address] = {}
     unsent = dict(waiting)
-    while waiting and (left_s := deadline_s - time.monotonic()) > 0:
+    while waiting:
+        left_s = deadline_s - time.monotonic()
         # A neighbour's hardware address may take a moment to be found.
-        unsent = {number: probe for number, probe in unsent.items() if not _sent(probe, ident, number, nonces[number])}
-        for fd, _ in poll.poll(min(left_s, 0.02) if unsent else left_s):
+        unsent = {
+            number: probe for number, probe in unsent.items() if not _sent(probe, ident, number, nonces[number], note)
+        }
+        ready = poll.poll(max(0.0, min(left_s, 0.02) if unsent else left_s))
+        # After the deadline, what has come by then still counts: this process may have stood still, members did not.
+        if not ready and left_s <= 0:
+            return
+        for fd, _ in ready:
             version, listener = listeners[fd]
             packet, (link, _, direction, *_) = listener.recvfrom(2048)
             reply = probe_packets.reply(version, packet, _wrappings(version))
@@ -75,10 +98,12 @@ def _answers(
                 yield ProbeReply(waiting.pop(number), link, outer.get(number))
 
 
-def _sent(probe: Probe, ident: int, number: int, nonce: bytes) -> bool:
+def _sent(probe: Probe, ident: int, number: int, nonce: bytes, note: bytes) -> bool:
     """True if it went out. One that the kernel refuses counts as sent: it stays unanswered."""
-    request = probe_packets.request(probe.source, probe.target, ident, number, nonce)
+    request = probe_packets.request(probe.source, probe.target, ident, number, nonce, probe.size_bytes, note)
     with suppress(OSError):
+        if probe.by_routes:
+            return direct.send_by_routes(probe.target, request)
         return implementation_of(probe.encapsulation).send(probe, request)
     return True
 
@@ -89,19 +114,13 @@ def _listen(version: int, ident: int) -> socket.socket:
     ethertype, the socket would get a packet only after traffic control, where BPF may remove its outer header.
     """
     listener = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
-    _attach(listener, probe_packets.program(version, ident, _wrappings(version)))
+    probe_packets.attach(listener, probe_packets.program(version, ident, _wrappings(version)))
     # A packet that came before the filter was there is no reply, and would be read as one: the UDP checksum of VXLAN,
     # 0, stands where an echo reply has its number.
     with suppress(BlockingIOError):
         while True:
             listener.recv(1, socket.MSG_DONTWAIT)
     return listener
-
-
-def _attach(listener: socket.socket, code: bytes) -> None:
-    held = ctypes.create_string_buffer(code)  # must live until the call that copies it
-    instructions = struct.pack("@HP", len(code) // _INSTRUCTION_BYTES, ctypes.addressof(held))
-    listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, instructions)
 
 
 def _wrappings(version: int) -> Sequence[Wrapping]:

@@ -227,11 +227,13 @@ def _local(kind: Vxlan) -> Mapping[str, object]:
 
 
 def send(local: Address, remote: Address, frame: VxlanFrame, packet: bytes) -> None:
-    """Send an IP packet in a VXLAN packet of our own making (RFC 7348, section 5). Raises OSError."""
+    """Send an IP packet in a VXLAN packet of our own making (RFC 7348, section 5) without DF. Raises OSError."""
     ethertype = probe_packets.FAMILIES[packet[0] >> 4].ethertype
     ethernet = probe_packets.mac(frame.destination) + probe_packets.mac(frame.source) + struct.pack("!H", ethertype)
     header = struct.pack("!II", _VNI_VALID, frame.vni << 8)
     with socket.socket(probe_packets.FAMILIES[local.version].family, socket.SOCK_DGRAM) as out:
+        if local.version == 4:
+            out.setsockopt(socket.IPPROTO_IP, probe_packets.IP_MTU_DISCOVER, probe_packets.PMTUDISC_DONT)
         out.bind((str(local), 0))
         out.sendto(header + ethernet + packet, (str(remote), frame.port))
 

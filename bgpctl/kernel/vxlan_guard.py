@@ -82,7 +82,7 @@ def shut(link: str, kind: Vxlan, dropped_before: Iterable[Drops] = ()) -> None:
 
 
 def put(decap: Decap, kind: Vxlan, dropped_before: Iterable[Drops] = ()) -> None:
-    """Let in what `decap` allows, in place of an earlier table, in one transaction. Raises OSError."""
+    """Let in what `decap` allows, in place of an earlier table, at one moment. Raises OSError."""
     nft.replace(_table(decap.link), body(decap, kind, dropped_before), _FAMILY[kind.local.version])
 
 

@@ -85,6 +85,9 @@ class Watch:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
         self._nft = nft.Events()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._readable = select.epoll()
+        for source in (self._socket, self._nft, self._bell):
+            self._readable.register(source, select.EPOLLIN)
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="kernel-watch", daemon=True)
         try:
@@ -101,6 +104,7 @@ class Watch:
         self._release()
 
     def _release(self) -> None:
+        self._readable.close()
         self._socket.close()
         self._nft.close()
         os.close(self._bell)
@@ -126,13 +130,22 @@ class Watch:
         """
         with self._lock:
             news = self._news()
-            with self._without_routes() if dumping_routes else nullcontext():
+            with self._unheard(), self._without_routes() if dumping_routes else nullcontext():
                 yield
-            # They are in our queue before the kernel answers the request that caused them.
-            news = self._drain(acting=True) or news
+                # They are in our queue before the kernel answers the request that caused them.
+                news = self._drain(acting=True) or news
             self._read_tables()  # no news: they may name the nft process that is ours just now
         if news:
             self.ring()
+
+    @contextmanager
+    def _unheard(self) -> Iterator[None]:
+        """The thread is not woken by notifications that it would have to wait for: they are read inside this block."""
+        self._readable.modify(self._socket, 0)
+        try:
+            yield
+        finally:
+            self._readable.modify(self._socket, select.EPOLLIN)
 
     @contextmanager
     def _without_routes(self) -> Iterator[None]:
@@ -177,12 +190,8 @@ class Watch:
         os.eventfd_write(self._bell, 1)
 
     def _run(self) -> None:
-        readable = select.poll()
-        readable.register(self._socket, select.POLLIN)
-        readable.register(self._nft, select.POLLIN)
-        readable.register(self._bell, select.POLLIN)
         while True:
-            ready = [fd for fd, _ in readable.poll()]
+            ready = [fd for fd, _ in self._readable.poll()]
             if self._ending:
                 return
             rung = self._bell in ready and bool(os.eventfd_read(self._bell))

@@ -36,6 +36,7 @@ _POLL_S: Final = 0.05
 _POLL_PER_AGENT_S: Final = 0.01
 """An answer costs an agent 2 ms, and in a large lab all of them share the CPU with those that are yet to start."""
 _START_TICKS: Final = 22
+_KEY_DAYS: Final = 365
 
 
 class Exists(Exception):
@@ -72,7 +73,7 @@ class Lab:
 
     def run_dir(self, node: str) -> Path:
         """The run directory of a node's agent."""
-        return self.directory / "nodes" / node
+        return run_dir_of(self.names, node)
 
     def log(self, node: str) -> Path:
         """The log of a node's agent or other daemon."""
@@ -82,12 +83,17 @@ class Lab:
         """Where another daemon lives."""
         return Place(self.names.of(name), self.directory / "nodes" / name)
 
+    def keys(self, node: str) -> Path:
+        """The keys of a node for the channel between agents; absent where the cluster file has no port for it."""
+        return keys_of(self.names, node)
+
     def start_agent(self, node: str) -> None:
         """Start the node's agent; it belongs to the lab's namespaces and ends with them. Raises RuntimeError."""
         command = ("agent", "run", "--node", node)
         where = ("-f", str(self.topology.file.resolve()), "--run-dir", str(self.run_dir(node)))
         self.run_dir(node).mkdir(parents=True, exist_ok=True)
-        how = self.topology.driver_options(node)
+        keys = ("--keys", str(self.keys(node))) if self.topology.intent.channel_port else ()
+        how = (*self.topology.driver_options(node), *self.topology.prover_options, *keys)
         started = self.runtime.start(self.names.of(node), (*command, *where, *how), self.log(node))
         if started:
             self.agents[node] = started
@@ -128,6 +134,16 @@ class Lab:
             return done and all(others)
 
         return comes_true(converged, within_s, max(_POLL_S, _POLL_PER_AGENT_S * len(agents)))
+
+
+def run_dir_of(names: Names, node: str) -> Path:
+    """The run directory of the agent of a lab's node."""
+    return STATE / names.lab / "nodes" / node
+
+
+def keys_of(names: Names, node: str) -> Path:
+    """The keys of the agent of a lab's node."""
+    return STATE / names.lab / "keys" / "nodes" / node
 
 
 def comes_true(holds: Callable[[], bool], within_s: float, every_s: float = _POLL_S) -> bool:
@@ -184,6 +200,8 @@ def up(topology: Topology, name: str, *, keep: bool, runtime: Runtime = _NAMESPA
     try:
         topology = _own_copy(topology, directory)
         lab = replace(lab, topology=topology)
+        if topology.intent.channel_port:
+            _make_keys(lab)
         _record(lab, keep=keep)
         lab = replace(lab, ports=build.build(topology, names, runtime))
         _record(lab, keep=keep)
@@ -195,6 +213,15 @@ def up(topology: Topology, name: str, *, keep: bool, runtime: Runtime = _NAMESPA
         down(name)
         raise
     return lab
+
+
+def _make_keys(lab: Lab) -> None:
+    """A CA of this lab alone, and the keys of each agent."""
+    from bgpctl.process import keys  # noqa: PLC0415 (cryptography takes a tenth of a second to import)
+
+    keys.make_ca(lab.directory / "keys", days=_KEY_DAYS)
+    for node in lab.topology.agents:
+        keys.issue(lab.directory / "keys", node.name, days=_KEY_DAYS)
 
 
 def _check_lengths(lab: Lab) -> None:

@@ -22,7 +22,9 @@ from bgpctl.lab.build import Names
 from bgpctl.lab.topology import Workload
 
 _PORT: Final = 5005
-_LAST_PACKETS_S: Final = 1.0
+_POLL_S: Final = 0.1
+_QUIET_POLLS: Final = 10
+"""That many in a row without a packet, after the last one was sent, and none is on its way."""
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 _HEADER_BYTES: Final = {4: 20 + 8, 6: 40 + 8}
 """IP and UDP."""
@@ -113,10 +115,10 @@ class Load:
             if (address := workload.address_of(version))
         }
         self._sockets: dict[tuple[str, int], socket.socket] = {}
-        self._stopping = threading.Event()
-        self._threads = [
+        self._stopping, self._all_sent = threading.Event(), threading.Event()
+        self._receiver, self._sender = (
             threading.Thread(target=work, name="load", daemon=True) for work in (self._receive, self._send)
-        ]
+        )
 
     def start(self) -> None:
         """Begin to send."""
@@ -128,14 +130,15 @@ class Load:
                 made.setsockopt(*_WHOLE[version], _PMTUDISC_DO)
             made.setblocking(False)
             self._sockets[name, version] = made
-        for thread in self._threads:
-            thread.start()
+        self._receiver.start()
+        self._sender.start()
 
     def stop(self) -> Sequence[Flow]:
         """End sending, wait for the last packets, and count."""
         self._stopping.set()
-        for thread in self._threads:
-            thread.join()
+        self._sender.join()
+        self._all_sent.set()
+        self._receiver.join()
         for made in self._sockets.values():
             made.close()
         return self.flows
@@ -162,13 +165,14 @@ class Load:
         by_number = {made.fileno(): made for made in self._sockets.values()}
         for number in by_number:
             poll.register(number, select.EPOLLIN)
-        quiet_since_s = 0.0
+        # Polls are counted, not seconds: a process that had to wait for its turn finds what came meanwhile.
+        quiet = 0
         with poll:
-            while not quiet_since_s or time.monotonic() - quiet_since_s < _LAST_PACKETS_S:
-                for number, _ in poll.poll(0.1):
+            while quiet < _QUIET_POLLS:
+                ready = poll.poll(_POLL_S)
+                for number, _ in ready:
                     self._drain(by_number[number])
-                if self._stopping.is_set() and not quiet_since_s:
-                    quiet_since_s = time.monotonic()
+                quiet = quiet + 1 if self._all_sent.is_set() and not ready else 0
 
     def _drain(self, made: socket.socket) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.crossing import same_subnet
 from bgpctl.core.cluster.encapsulation import DIRECT
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place
@@ -22,6 +23,7 @@ from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 FABRIC: Final = "fabric"
 """The name of the namespace of all bridges; no node, router or workload can be."""
 UNDERLAY_MTU_BYTES: Final = 1500
+_MOST_NEIGHBOURS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,16 @@ class Topology:
         """The options of its agent: `--NAME-driver`, `DRIVER`."""
         drivers = self.drivers.get(node, {}).items()
         return tuple(word for name, driver in drivers for word in (f"--{name}-driver", driver))
+
+    @property
+    def prover_options(self) -> tuple[str, ...]:
+        """
+        The options of every agent that keep a large lab usable: its nodes share the kernel's one neighbour table, with
+        room for 1,024 entries (gc_thresh3, arp(7)), and a node that probes its neighbours has an entry for each.
+        """
+        nodes = self.intent.nodes
+        entries = sum(same_subnet(one, other.address.address) for one in nodes for other in nodes if one is not other)
+        return ("--prove-every", "0") if entries > _MOST_NEIGHBOURS else ()
 
     def segment_of(self, address: Address) -> Segment | None:
         """The segment that the address is on."""

@@ -12,7 +12,7 @@ import socket
 from pathlib import Path
 from typing import Final
 
-_CHUNK_BYTES: Final = 1 << 20
+_CHUNK_BYTES: Final = 1 << 16
 
 
 class Lost(Exception):

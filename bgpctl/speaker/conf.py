@@ -15,6 +15,7 @@ from typing import Final
 
 from bgpctl.core.bgp.speaker import Session, SpeakerConfig
 from bgpctl.core.net.addresses import Address
+from bgpctl.speaker.session_patches import KEEPALIVE
 
 BRIDGE: Final = "bridge"
 """Name of ExaBGP's one API process."""
@@ -87,7 +88,7 @@ def tags(config: SpeakerConfig, secrets: Mapping[Address, str]) -> frozenset[str
 
     ExaBGP drops a reload silently now and then; its own listing of these shows the configuration in force.
     """
-    return frozenset(_tag(_facts(config, session, secrets.get(session.peer))) for session in config.sessions)
+    return frozenset(_tag(session, _facts(config, session, secrets.get(session.peer))) for session in config.sessions)
 
 
 def is_tag(text: str) -> bool:
@@ -96,7 +97,7 @@ def is_tag(text: str) -> bool:
 
 
 VERSION_NAME: Final = "bgpctl_speaker_version"
-VERSION: Final = "2"
+VERSION: Final = "3"
 """
 Raised with every change of the patches after which they take other commands or write other lines: an ExaBGP that an
 earlier agent has started is started again then. Its peers keep their routes by graceful restart.
@@ -136,7 +137,7 @@ def _neighbor(config: SpeakerConfig, session: Session, secret: str | None) -> st
     return _NEIGHBOR.format(
         name=_printable(session.name),
         peer=session.peer,
-        tag=_tag(facts),
+        tag=_tag(session, facts),
         facts="".join(f"  {fact};\n" for fact in facts[1:]),
         family=_FAMILIES[session.version],
         restart=session.restart_time_s,
@@ -182,8 +183,10 @@ def _encoded(secret: str) -> str:
     return base64.b64encode(secret.encode()).decode()
 
 
-def _tag(facts: tuple[str, ...]) -> str:
-    return _TAG + hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+def _tag(session: Session, facts: tuple[str, ...]) -> str:
+    """With what the file has no statement for: the patched ExaBGP reads it here."""
+    tag = _TAG + hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+    return tag if session.keepalive_s is None else f"{tag} {KEEPALIVE} {session.keepalive_s}"
 
 
 def _printable(name: str) -> str:

@@ -90,10 +90,14 @@ class Received(NamedTuple):
 
 
 class NeighborState(NamedTuple):
-    """One session as ExaBGP lists it; `up_s` is None unless it is Established."""
+    """
+    One session as ExaBGP lists it; `up_s` is None unless it is Established, `refreshes` is false if it is and the peer
+    has not offered to answer a ROUTE-REFRESH (RFC 2918).
+    """
 
     peer: Address
     up_s: int | None
+    refreshes: bool = True
 
 
 class Neighbors(NamedTuple):
@@ -321,7 +325,10 @@ def _as_path(segments: Mapping[str, Any]) -> Iterator[Asn]:
 def _neighbor_state(entry: Mapping[str, Any]) -> NeighborState:
     # "state" is wrong during a session's first second, when its duration is still 0; "fsm" is not.
     up_s = _integer(entry["duration"]) if entry["fsm"] == "ESTABLISHED" else None
-    return NeighborState(Address.parse(_string(entry["peer"]["address"])), up_s)
+    offered = entry["peer"].get("capabilities", {}).get("route-refresh", True)
+    return NeighborState(
+        Address.parse(_string(entry["peer"]["address"])), up_s, refreshes=up_s is None or bool(offered)
+    )
 
 
 def _advertised(message: Mapping[str, Any]) -> Advertised:

@@ -34,9 +34,9 @@ _NONE: Final = Attributes()
 _SETS: Final = 1024
 
 
-def encode(command: SpeakerCommand, withdrawn: Attributes = _NONE) -> str:
+def order(command: SpeakerCommand, withdrawn: Attributes = _NONE) -> str:
     """
-    The command as one line of ExaBGP's API, newline included.
+    The command in the words of ExaBGP's API, without the neighbour that it is for.
 
     ExaBGP queues changes by attribute set and sends the sets in the order of their creation, so that of two changes of
     one prefix the earlier can come last. A withdrawal therefore carries the attributes that were announced, in
@@ -46,32 +46,58 @@ def encode(command: SpeakerCommand, withdrawn: Attributes = _NONE) -> str:
     An AS path is sent as it is, without one ExaBGP sends our own AS to external peers and nothing to internal ones.
     """
     match command:
-        case Announce(prefix, peer, attributes):
-            return f"{_to(peer)}announce route {prefix} {_written(attributes)}\n"
-        case Withdraw(prefix, peer):
-            return f"{_to(peer)}withdraw route {prefix} {_written(withdrawn)}\n"
-        case SendEndOfRib(peer, version):
-            return f"{_to(peer)}announce eor {_FAMILIES[version]}\n"
-        case AskRefresh(peer, version):
-            return f"{_to(peer)}announce route-refresh {_FAMILIES[version]}\n"
-        case EndSession(peer, _, subcode):
-            return f"{_to(peer)}teardown {subcode}\n"  # always a Cease
+        case Announce(prefix, _, attributes):
+            return f"announce route {prefix} {_written(attributes)}"
+        case Withdraw(prefix):
+            return f"withdraw route {prefix} {_written(withdrawn)}"
+        case SendEndOfRib(_, version):
+            return f"announce eor {_FAMILIES[version]}"
+        case AskRefresh(_, version):
+            return f"announce route-refresh {_FAMILIES[version]}"
+        case EndSession(_, _, subcode):
+            return f"teardown {subcode}"  # always a Cease
         case _:
             assert_never(command)
 
 
-def encode_raw(command: SpeakerCommand) -> str:
-    """The command as one line for the patched ExaBGP: a route has its attributes as octets, a withdrawal needs none."""
+def encode(command: SpeakerCommand, withdrawn: Attributes = _NONE) -> str:
+    """The command as one line of ExaBGP's API, newline included."""
+    return f"{_to(command.peer)}{order(command, withdrawn)}\n"
+
+
+def raw_order(command: SpeakerCommand) -> str:
+    """
+    The command in the words of the patched ExaBGP, without the neighbour: a route has its attributes as octets, a
+    withdrawal needs none.
+    """
     match command:
-        case Announce(prefix, peer, attributes):
-            hop = attributes.next_hop or "self"
-            return f"{_to(peer)}{sent_patches.ANNOUNCE} {prefix} {hop} {_octets(attributes)}\n"
-        case Withdraw(prefix, peer):
-            return f"{_to(peer)}{sent_patches.WITHDRAW} {prefix}\n"
-        case EndSession(peer, code, subcode):
-            return notify(peer, code, subcode, b"")
+        case Announce(prefix, _, attributes):
+            return f"{sent_patches.ANNOUNCE} {prefix} {_of(attributes)}"
+        case Withdraw(prefix):
+            return f"{sent_patches.WITHDRAW} {prefix}"
+        case EndSession(_, code, subcode):
+            return f"{NOTIFY} {code} {subcode}"
         case _:
-            return encode(command)
+            return order(command)
+
+
+def encode_raw(command: SpeakerCommand) -> str:
+    """The command as one line for the patched ExaBGP, newline included."""
+    return f"{_to(command.peer)}{raw_order(command)}\n"
+
+
+_recent: Final[dict[int, tuple[Attributes, str]]] = {}
+"""By identity, as the routes of a table share few attribute sets, and to compare these takes longer than the text."""
+
+
+def _of(attributes: Attributes) -> str:
+    """Next hop and octets."""
+    known = _recent.get(id(attributes))
+    if known is None:
+        if len(_recent) >= _SETS:
+            _recent.clear()
+        known = _recent[id(attributes)] = (attributes, f"{attributes.next_hop or 'self'} {_octets(attributes)}")
+    return known[1]
 
 
 @lru_cache(_SETS)

@@ -3,14 +3,14 @@ The table of a peer that cannot be asked for it again, as UPDATEs that announce 
 patches.py is.
 
 Each prefix is kept with the octets of its attributes, so that an error in them is found again by the reader. Equal
-attributes are kept once.
+attributes are kept once. An UPDATE whose prefixes cannot be found is kept as it came, and comes last: its reader ends
+the session.
 
 Refuses to know: bgpctl, and the meaning of an attribute that has no prefixes in it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
@@ -22,8 +22,13 @@ _MP_REACH, _MP_UNREACH = 14, 15
 _IPV4: Final = b"\0\1\1"
 _EXTENDED_LENGTH: Final = 0x10
 _OPTIONAL: Final = 0x80
+_KINDS: Final = 0xC0
+"""Optional and Transitive."""
+_SHORTEST_BYTES: Final = {_MP_REACH: 5, _MP_UNREACH: 3}
 _UNUSED: Final = 1000
 """So many attribute lists that no route has any more are kept at most."""
+_WITHOUT_PREFIXES: Final = 16
+"""So many attribute lists that came without a prefix are kept at most; an error in one may end the session."""
 _QUIET_S: Final = 30.0
 """A peer that marks no End-of-RIB has sent its table when it has been quiet for so long, as the agent counts it too."""
 
@@ -49,15 +54,19 @@ class KeptTable:
         self._routes: dict[tuple[bytes, bytes], _Route] = {}
         self._shared: dict[_Route, _Route] = {}
         self._ended = False
+        self._broken = b""
+        self._without_prefixes: set[bytes] = set()
         self._last_s = time.monotonic()
 
     def take(self, updates: bytes) -> None:
-        """Add whole messages. One that cannot be cut up changes nothing: its reader ends the session."""
+        """Add whole messages. Of those that cannot be cut up the first is kept: nothing more is read after it."""
         self._last_s, at = time.monotonic(), 0
         while at < len(updates):
             size = int.from_bytes(updates[at + 16 : at + 18], "big")
-            with contextlib.suppress(IndexError, ValueError):
+            try:
                 self._take(updates[at + _HEADER_BYTES : at + size])
+            except (IndexError, ValueError):
+                self._broken = self._broken or updates[at : at + size]
             at += size
         if len(self._shared) > _UNUSED + len(self._routes):
             self._forget_unused()
@@ -72,29 +81,36 @@ class KeptTable:
             self._ended = True
             return
         for family, nlri in ((_IPV4, withdrawn), (unreach[:3], unreach[3:])):
-            for prefix in _prefixes(nlri):
+            for prefix in _prefixes(nlri) if family in self._families else ():
                 self._routes.pop((family, prefix), None)
-        if reach:
+        if reach[:3] in self._families:
             hop_end = 4 + reach[3]
             self._put(_Route(reach[:3], others, reach[3:hop_end]), reach[hop_end + 1 :])
         self._put(_Route(_IPV4, others, b""), announced)
+        if others and not (announced or reach) and len(self._without_prefixes) < _WITHOUT_PREFIXES:
+            self._without_prefixes.add(others)
 
     def _put(self, route: _Route, nlri: bytes) -> None:
         for prefix in _prefixes(nlri):
             self._routes[route.family, prefix] = self._shared.setdefault(route, route)
 
     def written(self, most_bytes: int) -> Iterator[bytes]:
-        """UPDATEs that announce the table, at most so many octets together; End-of-RIB if it is known to be whole."""
+        """
+        UPDATEs that announce the table, at most so many octets together, then the one that cannot be cut up, or
+        End-of-RIB if the table is known to be whole.
+        """
         by_route: dict[_Route, list[bytes]] = {}
         for (_, prefix), route in self._routes.items():
             by_route.setdefault(route, []).append(prefix)
         ready = b""
-        for message in self._messages(by_route):
+        for message in (*self._messages(by_route), *map(_message, sorted(self._without_prefixes))):
             if len(ready) + len(message) > most_bytes:
                 yield ready
                 ready = b""
             ready += message
-        if self._ended or time.monotonic() - self._last_s > _QUIET_S:
+        if self._broken:
+            ready += self._broken
+        elif self._ended or time.monotonic() - self._last_s > _QUIET_S:
             ready += b"".join(map(_end_of_rib, self._families))
         if ready:
             yield ready
@@ -105,7 +121,8 @@ class KeptTable:
             beside = _HEADER_BYTES + 4 + len(route.attributes) + (4 + len(head) if head else 0)
             for nlri in _joined(prefixes, self._message_bytes - beside):
                 if head:
-                    yield _message(route.attributes + _attribute(_MP_REACH, head + nlri))
+                    # First (RFC 7606, section 5.1): an attribute that is cut off would swallow what follows.
+                    yield _message(_attribute(_MP_REACH, head + nlri) + route.attributes)
                 else:
                     yield _message(route.attributes, nlri)
 
@@ -120,17 +137,28 @@ def _fields(body: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def _cut(listed: bytes) -> tuple[bytes, bytes, bytes]:
-    """The attributes without prefixes as they came, and the values of MP_REACH_NLRI and MP_UNREACH_NLRI."""
-    others, found, at = b"", {_MP_REACH: b"", _MP_UNREACH: b""}, 0
+    """
+    The attributes without prefixes as they came, and the values of MP_REACH_NLRI and MP_UNREACH_NLRI. What is cut off
+    stays as it is. Raises ValueError: one of the two is there twice (RFC 7606, section 3g), too short or flagged wrong.
+    """
+    others, found, at = b"", dict[int, bytes](), 0
     while at < len(listed):
         header = 4 if listed[at] & _EXTENDED_LENGTH else 3
         end = at + header + int.from_bytes(listed[at + 2 : at + header], "big")
-        if (code := listed[at + 1]) in found and end <= len(listed):
-            found[code] = listed[at + header : end]
+        code = int.from_bytes(listed[at + 1 : at + 2], "big")
+        if code in _SHORTEST_BYTES and end <= len(listed):
+            found[code] = _of_prefixes(code, listed[at], listed[at + header : end], again=code in found)
         else:
             others += listed[at:end]
         at = end
-    return others, found[_MP_REACH], found[_MP_UNREACH]
+    return others, found.get(_MP_REACH, b""), found.get(_MP_UNREACH, b"")
+
+
+def _of_prefixes(code: int, flags: int, value: bytes, *, again: bool) -> bytes:
+    is_short = len(value) < _SHORTEST_BYTES[code] or (code == _MP_REACH and len(value) < 5 + value[3])
+    if again or is_short or flags & _KINDS != _OPTIONAL:
+        raise ValueError
+    return value
 
 
 def _prefixes(nlri: bytes) -> Iterator[bytes]:

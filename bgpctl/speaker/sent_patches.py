@@ -8,16 +8,20 @@ Refuses to know: bgpctl, and the meaning of an attribute.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 ANNOUNCE: Final = "announce raw"
 """
-The command `neighbor PEER announce raw PREFIX NEXT-HOP FOUR TWO`: the attributes in hexadecimal, without NEXT_HOP and
-MP_REACH_NLRI, for sessions with AS numbers of four octets and of two; NEXT-HOP is an address or `self`.
+The command `neighbor PEER announce raw PREFIXES NEXT-HOP FOUR TWO`: prefixes of one family, BETWEEN them a plus, and
+their attributes in hexadecimal, without NEXT_HOP and MP_REACH_NLRI, for sessions with AS numbers of four octets and of
+two; NEXT-HOP is an address or `self`.
 """
 WITHDRAW: Final = "withdraw raw"
-"""The command `neighbor PEER withdraw raw PREFIX`."""
+"""The command `neighbor PEER withdraw raw PREFIXES`."""
+
+BETWEEN: Final = "+"
+"""ExaBGP puts blanks around a comma."""
 
 _NEXT_HOP, _LOCAL_PREF = 3, 5
 _EXTENDED_LENGTH: Final = 0x10
@@ -41,14 +45,15 @@ def patch() -> None:
         words = command.split()
         at = next((i for i, word in enumerate(words) if word in ("announce", "withdraw")), len(words))
         match words[at:]:
-            case ["announce", "raw", prefix, next_hop, four, two]:
-                change = _announcement(raw_attributes, prefix, next_hop, bytes.fromhex(four), bytes.fromhex(two))
-            case ["withdraw", "raw", prefix]:
-                change = _withdrawal(raw_attributes, prefix)
+            case ["announce", "raw", prefixes, next_hop, four, two]:
+                octets = bytes.fromhex(four), bytes.fromhex(two)
+                changes = _announcements(raw_attributes, prefixes.split(BETWEEN), next_hop, *octets)
+            case ["withdraw", "raw", prefixes]:
+                changes = _withdrawals(raw_attributes, prefixes.split(BETWEEN))
             case _:
                 return process(self, reactor, service, command)
         try:
-            _in_turn(reactor, service, command, _queued(_neighbours(reactor, words[:at]), prefix, change))
+            _in_turn(reactor, service, command, _queued(_neighbours(reactor, words[:at]), _family(prefixes), changes))
         except Exception as error:  # noqa: BLE001 (no route may end all sessions)
             log.error(lambda error=error: f"{command[:60]}: {error!r}", "api")
         return True
@@ -89,15 +94,15 @@ def _neighbours(reactor: Any, words: list[str]) -> list[Any]:
     return [neighbour for neighbour in every if not wanted or str(neighbour["peer-address"]) in wanted]
 
 
-def _queued(neighbours: list[Any], prefix: str, change: Callable[[Any], Any]) -> Iterator[bool]:
-    family = _family(prefix)
+def _queued(neighbours: list[Any], family: Any, changes: Callable[[Any], Sequence[Any]]) -> Iterator[bool]:
     for neighbour in neighbours:
         if family in neighbour.families():
-            made, queue = change(neighbour), neighbour.rib.outgoing
-            if made.attributes.withdraws:
-                queue.del_from_rib(made)
-            else:
-                queue.add_to_rib(made)
+            queue = neighbour.rib.outgoing
+            for change in changes(neighbour):
+                if change.attributes.withdraws:
+                    queue._update_rib(change)  # del_from_rib is this, for a copy whose action it sets
+                else:
+                    queue.add_to_rib(change)
     yield False
 
 
@@ -147,30 +152,36 @@ def _with(attributes: bytes, code: int, value: bytes) -> bytes:
     return attributes[:at] + bytes([_WELL_KNOWN, code, len(value)]) + value + attributes[at:]
 
 
-def _announcement(raw_attributes: Any, prefix: str, next_hop: str, four: bytes, two: bytes) -> Callable[[Any], Any]:
-    """The change for a neighbour; neighbours with the same next hop share the attributes."""
+def _announcements(
+    raw_attributes: Any, prefixes: Sequence[str], next_hop: str, four: bytes, two: bytes
+) -> Callable[[Any], Sequence[Any]]:
+    """The changes for a neighbour; neighbours with the same next hop share them."""
     from exabgp.bgp.message import Action
     from exabgp.protocol.ip import IP
     from exabgp.rib.change import Change
 
-    known: dict[bytes, Any] = {}
+    afi, _ = _family(prefixes[0])
+    known: dict[bytes, Sequence[Any]] = {}
 
-    def change(neighbour: Any) -> Any:
-        nlri = _nlri(prefix, Action.ANNOUNCE)
-        nlri.nexthop = neighbour.ip_self(nlri.afi) if next_hop == "self" else IP.create(next_hop)
-        hop = nlri.nexthop.pack()
+    def changes(neighbour: Any) -> Sequence[Any]:
+        address = neighbour.ip_self(afi) if next_hop == "self" else IP.create(next_hop)
+        hop = address.pack()
         if hop not in known:
-            known[hop] = raw_attributes(four, two, hop)
-        return Change(nlri, known[hop])
+            attributes = raw_attributes(four, two, hop)
+            known[hop] = [Change(nlri, attributes) for nlri in _nlris(prefixes, Action.ANNOUNCE, address)]
+        return known[hop]
 
-    return change
+    return changes
 
 
-def _withdrawal(raw_attributes: Any, prefix: str) -> Callable[[Any], Any]:
+def _withdrawals(raw_attributes: Any, prefixes: Sequence[str]) -> Callable[[Any], Sequence[Any]]:
     from exabgp.bgp.message import Action
+    from exabgp.protocol.ip import NoNextHop
     from exabgp.rib.change import Change
 
-    return lambda _: Change(_nlri(prefix, Action.WITHDRAW), raw_attributes(b"", b"", withdraws=True))
+    attributes = raw_attributes(b"", b"", withdraws=True)
+    changes = [Change(nlri, attributes) for nlri in _nlris(prefixes, Action.WITHDRAW, NoNextHop)]
+    return lambda _: changes
 
 
 def _family(prefix: str) -> Any:
@@ -179,11 +190,15 @@ def _family(prefix: str) -> Any:
     return AFI.ipv6 if ":" in prefix else AFI.ipv4, SAFI.unicast
 
 
-def _nlri(prefix: str, action: Any) -> Any:
+def _nlris(prefixes: Sequence[str], action: Any, next_hop: Any) -> Iterator[Any]:
     from exabgp.bgp.message.update.nlri.cidr import CIDR
     from exabgp.bgp.message.update.nlri.inet import INET
 
-    address, _, length = prefix.partition("/")
-    nlri = INET(*_family(prefix), action)
-    nlri.cidr = CIDR(socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address), int(length))
-    return nlri
+    family = _family(prefixes[0])
+    version = socket.AF_INET6 if ":" in prefixes[0] else socket.AF_INET
+    for prefix in prefixes:
+        address, _, length = prefix.partition("/")
+        nlri = INET(*family, action)
+        nlri.nexthop = next_hop
+        nlri.cidr = CIDR(socket.inet_pton(version, address), int(length))
+        yield nlri

@@ -14,6 +14,9 @@ from typing import Any, Final
 OPENS: Final = "repeat opens"
 """The command to report the OPEN of each established session again: a new agent has not received it."""
 
+KEEPALIVE: Final = "keepalive"
+"""In the description of a neighbour, before the seconds between two KEEPALIVEs."""
+
 _UNEXPECTED_WHEN_ESTABLISHED: Final = (5, 3)
 """RFC 6608, section 4."""
 _COLLISION_S: Final = 2.0
@@ -30,6 +33,7 @@ def patch() -> None:
         passive_ends_that_wait,
         peers_back_from_a_restart,
         opens_on_request,
+        keepalives_of_a_neighbour,
     ):
         each()
 
@@ -128,7 +132,8 @@ def peers_back_from_a_restart() -> None:
 
     def restarts(self: Any) -> bool:
         opens = (self.proto.negotiated.sent_open, self.proto.negotiated.received_open) if self.proto else ()
-        old = time.monotonic() - self.established_s > _COLLISION_S
+        # Monotonic by patches.monotonic_timers, and set as the session becomes established.
+        old = time.monotonic() - self.stats["complete"] > _COLLISION_S
         return old and bool(opens) and all(opening and opening.capabilities.announced(graceful) for opening in opens)
 
     def handle_connection(self: Any, connection: Any) -> Any:
@@ -136,18 +141,7 @@ def peers_back_from_a_restart() -> None:
             self._reset("closing connection, the peer has opened another one after a restart")
         return handle(self, connection)
 
-    _with_time_of_establishment(Peer)
     Peer.handle_connection = handle_connection
-
-
-def _with_time_of_establishment(peer_class: Any) -> None:
-    main = peer_class._main
-
-    def _main(self: Any) -> Iterator[Any]:
-        self.established_s = time.monotonic()
-        yield from main(self)
-
-    peer_class.established_s, peer_class._main = 0.0, _main
 
 
 def opens_on_request() -> None:
@@ -169,3 +163,18 @@ def opens_on_request() -> None:
         return True
 
     API.process = commands
+
+
+def keepalives_of_a_neighbour() -> None:
+    """They are sent in thirds of the hold time; a neighbour's description may ask for more of them."""
+    from exabgp.reactor.keepalive import KA
+
+    begin = KA.__init__
+
+    def begin_with_more(self: Any, session: Any, protocol: Any) -> None:
+        begin(self, session, protocol)
+        _, _, seconds = str(protocol.neighbor["description"]).partition(f" {KEEPALIVE} ")
+        if seconds and self.send_timer.keepalive:
+            self.send_timer.keepalive = min(self.send_timer.keepalive, int(seconds))
+
+    KA.__init__ = begin_with_more

@@ -20,6 +20,9 @@ from typing import Final, assert_never
 
 from bgpctl.core.agent.backoff import Backoff, Cause
 from bgpctl.core.bgp.speaker import (
+    AskRefresh,
+    EndSession,
+    SessionOpened,
     SpeakerAttached,
     SpeakerCommand,
     SpeakerConfig,
@@ -53,6 +56,8 @@ _BUSY_TICKS: Final = 10
 """A process that uses no more CPU than that while an answer is due, 0.1 s, waits for something."""
 _BUSY_ANSWERS: Final = 10
 """One that computes may take so many times as long: a reflector's whole table is half a million announcements."""
+_ADMINISTRATIVE_RESET: Final = (6, 4)
+"""RFC 4486: a Cease after which the peer may come back at once."""
 _NOTHING_LEFT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _QUOTED: Final = 300
 """At most so many characters of a foreign line are logged."""
@@ -117,6 +122,7 @@ class Supervisor:
         self._drained: frozenset[Address] = frozenset()
         self._orphaned = OrphanedRoutes({})
         self._counters: dict[Address, int] = {}
+        self._without_refresh: set[Address] = set()
         self._raw = raw.Reader()
         self._early = EarlyReports()
         self._last_line_at_s = time.monotonic()
@@ -159,10 +165,20 @@ class Supervisor:
         """Send the commands in order; dropped while detached."""
         if self._channel is None or not self._attached:
             return
+        orders = (order for command in map(self._possible, commands) for order in self._orphaned.orders(command))
         try:
-            self._channel.write(joined(line for command in commands for line in self._orphaned.lines(command)))
+            self._channel.write(joined(orders))
         except Lost as lost:
             self._detach(str(lost))
+
+    def _possible(self, command: SpeakerCommand) -> SpeakerCommand:
+        """
+        The command, but for a refresh from a peer that has not offered one: ExaBGP as it is would ask all the same, and
+        keeps no table. Another session brings the table; the peer may end this one for the question.
+        """
+        if self._patched or not isinstance(command, AskRefresh) or command.peer not in self._without_refresh:
+            return command
+        return EndSession(command.peer, *_ADMINISTRATIVE_RESET)
 
     def end(self) -> None:
         """
@@ -174,7 +190,7 @@ class Supervisor:
         self._pending.drop()
         running = self._process or process.find(self._run_dir.pid)
         if running is not None:
-            orphans.end(running)
+            orphans.end("ExaBGP", running)
             self._forget(running, "ExaBGP was ended")
         if self._alone:
             orphans.end_all()
@@ -411,7 +427,15 @@ class Supervisor:
         if report.event is None:
             return ()
         self._raw.note(report.event)
+        if isinstance(report.event, SessionOpened):
+            self._note_refresh(report.event.peer, refreshes=report.event.route_refresh)
         return (report.event,)
+
+    def _note_refresh(self, peer: Address, *, refreshes: bool) -> None:
+        if refreshes:
+            self._without_refresh.discard(peer)
+        else:
+            self._without_refresh.add(peer)
 
     def _updates(self, channel: Channel, batch: raw.Batch) -> Sequence[SpeakerEvent]:
         self._count(batch)
@@ -463,6 +487,9 @@ class Supervisor:
         self._reload_by_s = None
         self._relist_at_s = None
         self._orphaned = OrphanedRoutes(listing.advertised, patched=self._patched)
+        for state in states:
+            if state.up_s is not None:
+                self._note_refresh(state.peer, refreshes=state.refreshes)
         up = ((state.peer, float(state.up_s)) for state in states if state.up_s is not None)
         self._attach(self._process, tuple(sorted(up)))
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from bgpctl.core.cluster.problems import Problem
 from bgpctl.ports import Clock, Loaded, Proposal, Store
+from bgpctl.store import secrets
 from bgpctl.store.changes import Changes
 from bgpctl.store.files import Files
 from bgpctl.store.path_watch import Notice, PathWatch
@@ -64,6 +65,9 @@ class FileStore(Store):
 
     def preview(self, proposal: Proposal) -> Loaded:
         return self._understand(contents_of(proposal, self.names))
+
+    def missing(self, proposal: Proposal, files: Collection[str]) -> tuple[Problem, ...]:
+        return secrets.missing(self._paths, contents_of(proposal, self.names), files)
 
     def propose(self, proposal: Proposal, confirm_within_s: float | None = None) -> None:
         self._changes.propose(contents_of(proposal, self.names), confirm_within_s)

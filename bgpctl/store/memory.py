@@ -7,9 +7,10 @@ Refuses to know: files, and what the text means.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from contextlib import AbstractContextManager
 
+from bgpctl.core.cluster.problems import Problem
 from bgpctl.ports import Clock, Loaded, Proposal, Store
 from bgpctl.store.change import Change, Contents
 from bgpctl.store.changes import Changes, Medium
@@ -83,6 +84,10 @@ class MemoryStore(Store):
 
     def preview(self, proposal: Proposal) -> Loaded:
         return self._understand(proposal)
+
+    def missing(self, proposal: Proposal, files: Collection[str]) -> tuple[Problem, ...]:
+        del proposal, files
+        return ()
 
     def propose(self, proposal: Proposal, confirm_within_s: float | None = None) -> None:
         self._changes.propose((proposal,), confirm_within_s)

@@ -29,6 +29,10 @@ NONE: Final = "none: what has to pass beside the attacks"
 ATTACKS: Final = (
     Attack("test_bgp_peers", "a_packet_that_crossed_a_router_is_no_members", WORKLOAD),
     Attack("test_bgp_peers", "requests_for_the_table_have_one_answer_a_second", PEER),
+    Attack("test_bgp_peers", "keepalives_without_end_cost_little", PEER),
+    Attack("test_bgp_peers", "a_peer_that_opens_and_closes_has_few_sessions", PEER),
+    Attack("test_bgp_port", "an_address_of_a_pool_reaches_no_bgp_port", WORKLOAD),
+    Attack("test_bgp_port", "the_first_workload_is_filtered_before_its_link_is_seen", WORKLOAD),
     Attack("test_connections", "connections_of_a_user_do_not_end_the_agent", USER),
     Attack("test_connections", "a_user_who_holds_connections_keeps_no_other_user_out", USER),
     Attack("test_connections", "content_that_a_user_may_not_send_is_not_kept", USER),

@@ -69,6 +69,10 @@ class Rig:
         """An agent's end, which finds the process of the one before."""
         return BfdSupervisor(self.directory / "us", ("ip", "netns", "exec", self.name("us")))
 
+    def lone_supervisor(self) -> BfdSupervisor:
+        """One whose thread is in our network namespace, as an agent that has it for itself."""
+        return BfdSupervisor(self.directory / "us", alone=True)
+
     def build(self) -> None:
         (self.directory / "us").mkdir()
         netns.ip([f"netns add {self.name(part)}" for part in ("lan", "us", *self._parts())])
@@ -95,7 +99,7 @@ class Rig:
 
     def start(self) -> None:
         """Our process with a session to each."""
-        self.supervisor.start(self._note)
+        netns.inside(self.name("us"), lambda: self.supervisor.start(self._note))
         self.supervisor.configure(session(peer, every_ms) for peer, every_ms in PEERS.items())
 
     def tear_down(self) -> None:
@@ -145,9 +149,9 @@ class Rig:
         """Each failure since then, with its time."""
         with self._news:
             return [
-                (event.peer, at_s - event.report.age_s)
+                (event.peer, event.report.since_s)
                 for at_s, event in self.events
-                if at_s >= since_s and event.report and event.report.failed_age_s is not None
+                if at_s >= since_s and event.report and event.report.failed_at_s is not None
             ]
 
     def others(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ import pytest
 from bgpctl.core.bfd import packet
 from bgpctl.core.bfd.packet import Diagnostic, Packet, SessionState
 from bgpctl.lab import netns
+from bgpctl.speaker import orphans
 from tests.contract.bfd_rig import BIRDS, FRRS, INTERVALS_MS, MULTIPLIER, PEERS, Rig, running, session
 from tests.waiting import wait_until
 
@@ -102,6 +104,50 @@ def test_another_agent_finds_the_sessions_as_they_are(rig: Rig) -> None:
     wait_until(lambda: rig.all_are(SessionState.UP), within_s=15)
     assert rig.pid() == pid
     assert rig.left_up(began_s) == []
+
+
+def test_a_process_that_has_lost_its_pid_file_is_adopted(rig: Rig) -> None:
+    rig.up()
+    pid, began_s = rig.pid(), time.monotonic()
+    rig.supervisor.close()
+    (rig.directory / "us" / "bfd.pid").unlink()
+    _start_alone(rig)
+    assert rig.pid() == pid
+    assert rig.left_up(began_s) == []
+
+
+def test_a_process_of_a_lost_run_directory_is_ended(rig: Rig) -> None:
+    """Two processes for one session would each take the other's packets for their own."""
+    rig.up()
+    pid = rig.pid()
+    rig.supervisor.close()
+    shutil.rmtree(rig.directory / "us")
+    _start_alone(rig)
+    rig.up()
+    assert _bfd_processes(rig) == (rig.pid(),) != (pid,)
+
+
+def _start_alone(rig: Rig) -> None:
+    rig.events.clear()
+    rig.supervisor = rig.lone_supervisor()
+    rig.start()
+    wait_until(lambda: rig.all_are(SessionState.UP), within_s=30)
+
+
+def _bfd_processes(rig: Rig) -> tuple[int, ...]:
+    return netns.inside(rig.name("us"), orphans.running_bfd)
+
+
+def test_without_sessions_a_lost_process_is_ended_too(rig: Rig) -> None:
+    rig.up()
+    rig.supervisor.close()
+    (rig.directory / "us" / "bfd.pid").unlink()
+    idle = rig.lone_supervisor()
+    netns.inside(rig.name("us"), lambda: idle.start(lambda _: None))
+    idle.configure(())
+    wait_until(lambda: _bfd_processes(rig) == (), within_s=15)
+    idle.close()
+    _start_alone(rig)
 
 
 def test_a_process_that_is_killed_is_started_again(rig: Rig) -> None:

@@ -6,9 +6,10 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -21,6 +22,7 @@ from bgpctl.core.bgp.speaker import (
     SessionDown,
     SessionOpened,
     SessionUp,
+    SpeakerAttached,
     SpeakerCommand,
     Withdraw,
 )
@@ -66,11 +68,12 @@ class Side:
     peer: wire.Speaker
     speaker: ExabgpSpeaker
     heard: Diary
+    patched: bool = True
 
     def take_up(self) -> None:
         """A new agent takes over ExaBGP, which has run on."""
         self.speaker.close()
-        self.speaker, self.heard = _speaker(self.names, self.directory)
+        self.speaker, self.heard = _speaker(self.names, self.directory, patched=self.patched)
 
     def end(self) -> None:
         self.speaker.shutdown()
@@ -82,15 +85,18 @@ class Side:
         return bool(last) and last[-1].endswith(wire.nlri(prefix))
 
 
-def _speaker(names: tuple[str, str], directory: Path) -> tuple[ExabgpSpeaker, Diary]:
-    speaker, heard = ExabgpSpeaker(directory, prefix=("ip", "netns", "exec", names[0])), Diary()
+def _speaker(names: tuple[str, str], directory: Path, *, patched: bool = True) -> tuple[ExabgpSpeaker, Diary]:
+    speaker, heard = ExabgpSpeaker(directory, prefix=("ip", "netns", "exec", names[0]), patched=patched), Diary()
     speaker.start(heard.write)
     wanted = replace(session(OURS, PEERS, hold_time_s=30), passive=False)
     speaker.configure(config_of(wanted, local=OURS))
     return speaker, heard
 
 
-Made = Callable[[bytes], Side]
+class Made(Protocol):
+    """A speaker whose peer has these capabilities, and is up."""
+
+    def __call__(self, capabilities: bytes, *, patched: bool = True) -> Side: ...
 
 
 @pytest.fixture
@@ -99,16 +105,29 @@ def side(tmp_path: Path) -> Iterator[Made]:
     with contextlib.ExitStack() as stack:
         names = stack.enter_context(facing_namespaces())
 
-        def made(capabilities: bytes) -> Side:
+        def made(capabilities: bytes, *, patched: bool = True) -> Side:
             peer = wire.Speaker(names[1], PEERS, ASN, wire.opening_with(ASN, PEERS, capabilities))
             stack.callback(peer.close)
-            side = Side(names, tmp_path / "run", peer, *_speaker(names, tmp_path / "run"))
+            side = Side(
+                names, tmp_path / "run", peer, *_speaker(names, tmp_path / "run", patched=patched), patched=patched
+            )
             stack.callback(side.end)
             peer.up()
             side.heard.wait_until_up(PEERS)
             return side
 
         yield made
+
+
+def test_keepalives_come_as_often_as_the_configuration_says(side: Made) -> None:
+    """Thirds of the hold time that both ends agree on, 30 s, would be too few."""
+    plain = side(wire.four_octet(ASN))
+    wanted = replace(session(OURS, PEERS, hold_time_s=240), passive=False, keepalive_s=1)
+    plain.speaker.configure(config_of(wanted, local=OURS))
+    assert plain.peer.ended.wait(30)  # another hold time is another session
+    plain.peer.up()
+    before = plain.peer.received[4]
+    wait_until(lambda: plain.peer.received[4] >= before + 5, within_s=30)
 
 
 # Families and refreshes ----------------------------------------------------------------------------------------
@@ -120,6 +139,18 @@ def test_a_peer_without_any_capability_speaks_ipv4_in_both_directions(side: Made
     plain.heard.wait_for_table({BLUE})
     plain.speaker.send([Announce(RED, PEERS)])
     wait_until(lambda: plain.has(RED))
+
+
+def test_exabgp_as_it_is_never_asks_such_a_peer_either(side: Made) -> None:
+    """Its table comes with another session."""
+    plain = side(wire.four_octet(ASN), patched=False)
+    plain.take_up()
+    plain.heard.wait_for(SpeakerAttached)
+    plain.speaker.send([AskRefresh(PEERS, 4)])
+    assert plain.peer.ended.wait(30)
+    plain.peer.up()
+    plain.heard.wait_for(SessionUp)
+    assert plain.peer.refreshes == []
 
 
 def test_a_peer_without_route_refresh_is_never_asked_and_a_new_agent_has_its_table(side: Made) -> None:

@@ -6,6 +6,8 @@ import select
 import socket
 import struct
 import threading
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -13,15 +15,19 @@ from bgpctl.core.cluster.encapsulation import DIRECT, IPIP
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import NextHop
-from bgpctl.kernel import probes
+from bgpctl.core.proof.note import Note, decode, encode
+from bgpctl.kernel import probe_packets, probes
 from bgpctl.kernel.probes import PacketProber
 from bgpctl.lab import netns
+from tests import waiting
 from tests.contract.hosts import ENDS
 from tests.contract.ipip_rig import three_sites
-from tests.waiting import wait_until
 
 ECHO = struct.Struct("!BBHHH")
 SO_NO_CHECK = 11
+
+wait_until = partial(waiting.wait_until, within_s=30)
+"""Long enough beside load."""
 
 
 def bare(version: int) -> Probe:
@@ -37,6 +43,30 @@ def test_a_probe_of_a_working_path_is_answered(hosts: tuple[str, str], version: 
     wait_until(lambda: netns.inside(hosts[0], lambda: prober.probe([probe])) == (ProbeReply(probe, "eth0"),))
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_probe_of_full_size_is_answered_if_the_link_takes_it(hosts: tuple[str, str], version: int) -> None:
+    fits, is_too_large = (replace(bare(version), size_bytes=size, by_routes=True) for size in (1500, 1501))
+    wait_until(lambda: netns.inside(hosts[0], lambda: PacketProber().probe([fits])) == (ProbeReply(fits, "eth0"),))
+    assert netns.inside(hosts[0], lambda: PacketProber().probe([is_too_large])) == ()
+
+
+def test_a_probe_of_full_size_by_ip_in_ip_is_answered_if_the_outer_packet_fits() -> None:
+    with three_sites() as (one, two, _):
+        own, other = (Address.parse(site.address) for site in (one, two))
+        hop = NextHop(0x42000001, "tunl0", other, onlink=True)
+        fits, is_too_large = (Probe(hop, IPIP, own, other, own, other, size_bytes=size) for size in (1480, 1481))
+        wait_until(lambda: one.inside(lambda: PacketProber().probe([fits])) == (ProbeReply(fits, "eth0"),))
+        assert one.inside(lambda: PacketProber().probe([is_too_large])) == ()
+
+
+def test_a_reply_that_was_there_before_we_came_to_read_it_counts_however_late_that_is(
+    hosts: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "_WITHIN_S", -60.0)
+    probe = replace(bare(4), by_routes=True)
+    wait_until(lambda: netns.inside(hosts[0], lambda: PacketProber().probe([probe])) == (ProbeReply(probe, "eth0"),))
+
+
 def test_a_reply_by_ip_in_ip_has_its_outer_source() -> None:
     with three_sites() as (one, two, _):
         own, other = (Address.parse(site.address) for site in (one, two))
@@ -47,9 +77,11 @@ def test_a_reply_by_ip_in_ip_has_its_outer_source() -> None:
 
 def test_an_answer_that_comes_late_is_none_to_what_is_asked_next(hosts: tuple[str, str]) -> None:
     here, there = hosts
+    # Once the neighbour is known, each round sends its request.
+    wait_until(lambda: bool(netns.inside(here, lambda: PacketProber().probe([bare(4)]))))
     netns.set_sysctls(there, {"net/ipv4/icmp_echo_ignore_all": "1"})
     with netns.open_socket(there, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as other:
-        other.settimeout(5)
+        other.settimeout(15)
         answered = threading.Event()
 
         def answer_late() -> None:
@@ -75,7 +107,7 @@ def test_a_packet_that_comes_before_there_is_a_filter_is_no_answer(
 ) -> None:
     here, there = hosts
     netns.set_sysctls(there, {"net/ipv4/icmp_echo_ignore_all": "1"})
-    attach = probes._attach
+    attach = probe_packets.attach
 
     def attach_late(listener: socket.socket, code: bytes) -> None:
         """After a datagram has come whose checksum is 0, as those of VXLAN: as wide as an echo's number, and there."""
@@ -85,5 +117,41 @@ def test_a_packet_that_comes_before_there_is_a_filter_is_no_answer(
         wait_until(lambda: any(select.select([listener], [], [], 0)))
         attach(listener, code)
 
-    monkeypatch.setattr(probes, "_attach", attach_late)
+    monkeypatch.setattr(probe_packets, "attach", attach_late)
     assert netns.inside(here, lambda: PacketProber().probe([bare(4)])) == ()
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("size_bytes", [0, 1500])
+def test_a_note_reaches_the_agent_at_the_other_end_beside_the_reply(
+    hosts: tuple[str, str], version: int, size_bytes: int
+) -> None:
+    here, there = hosts
+    note = encode(Note(b"12345678", b"abcdefgh"))
+    received: list[tuple[Address, Note | None]] = []
+    listener = netns.inside(
+        there, lambda: PacketProber().listen(lambda *item: received.append((item[0], decode(item[1]))))
+    )
+    try:
+        probe, prober = replace(bare(version), size_bytes=size_bytes, by_routes=True), PacketProber()
+        prober.carry(note)
+        wait_until(lambda: netns.inside(here, lambda: prober.probe([probe])) == (ProbeReply(probe, "eth0"),))
+        wait_until(lambda: bool(received))
+    finally:
+        listener.close()
+    assert set(received) == {(Address.parse(ENDS[version][0]), decode(note))}
+
+
+def test_requests_without_a_note_are_not_read(hosts: tuple[str, str]) -> None:
+    here, there = hosts
+    received: list[bytes] = []
+    listener = netns.inside(there, lambda: PacketProber().listen(lambda _, octets: received.append(octets)))
+    probe, prober = replace(bare(4), by_routes=True), PacketProber()
+    try:
+        wait_until(lambda: netns.inside(here, lambda: prober.probe([probe])) == (ProbeReply(probe, "eth0"),))
+        prober.carry(encode(Note(b"12345678", b"abcdefgh")))
+        netns.inside(here, lambda: prober.probe([probe]))
+        wait_until(lambda: bool(received))
+    finally:
+        listener.close()
+    assert [decode(octets) for octets in received] == [Note(b"12345678", b"abcdefgh")]

@@ -154,7 +154,7 @@ def _neighbor(router: Router, neighbor: Neighbor) -> dict[str, Any]:
         "afi-safis": [
             {
                 "config": {"afi-safi-name": f"{_FAMILIES[neighbor.address.version]}-unicast"},
-                "mp-graceful-restart": {"config": {"enabled": neighbor.restarts}},
+                "mp-graceful-restart": {"config": {"enabled": bool(neighbor.restarts)}},
             }
         ],
     }

@@ -43,8 +43,10 @@ def test_a_withdrawn_block_is_gone_at_the_other_end(member: Rig) -> None:
 
 
 def test_after_a_flap_storm_both_ends_agree(member: Rig) -> None:
-    """200 changes to 50 prefixes, one after the other."""
+    """200 changes to 50 prefixes, one after the other, each of which is known as a block of that node's."""
     one, world, chance = member.running("one"), member.world, random.Random(4271)
+    blocks = f"blocks: [{', '.join(map(str, STORM))}]"
+    world.agree(MEMBERS.replace(f"blocks: [{THEIRS}]", blocks))
     announced, tables = {THEIRS: Origin()}, []
     for prefix in chance.choices(STORM, k=200):
         announced = dict(announced)

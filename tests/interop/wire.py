@@ -24,6 +24,8 @@ _OPTIONAL, _TRANSITIVE, _EXTENDED = 0x80, 0x40, 0x10
 _AS_TRANS: Final = 23456
 _GREATEST_MESSAGE: Final = 4096
 _ANSWER_WITHIN_S: Final = 10.0
+_CONNECTION_WITHIN_S: Final = 60.0
+"""An agent and its ExaBGP may have to start before, on a busy machine."""
 
 
 def message(kind: int, body: bytes = b"", *, marker: bytes = _MARKER, length: int | None = None) -> bytes:
@@ -115,12 +117,15 @@ class Speaker:
 
     def __init__(self, namespace: str, address: Address, asn: Asn, opening: bytes | None = None) -> None:
         self._opening = opening or _usual_opening(asn, address)
-        self._listener = netns.open_socket(namespace, socket.AF_INET, socket.SOCK_STREAM)
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        self._listener = netns.open_socket(namespace, family, socket.SOCK_STREAM)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind((str(address), 179))
         self._listener.listen()
-        self._listener.settimeout(_ANSWER_WITHIN_S)
+        self._listener.settimeout(_CONNECTION_WITHIN_S)
         self._session: socket.socket | None = None
+        self.opens: list[bytes] = []
+        """Of the sessions that came up, without their headers."""
         self.notifications: list[bytes] = []
         """Of all sessions, without their headers."""
         self.received: Counter[int] = Counter()
@@ -145,7 +150,7 @@ class Speaker:
             session.sendall(self._opening + message(_KEEPALIVE))
             # One reader for all: what it has read ahead would be lost with it.
             heard = _messages(session)
-            if _until_keepalive(heard):
+            if _until_keepalive(heard, self.opens):
                 self._session = session
         self._session.settimeout(None)
         self.ended = threading.Event()
@@ -191,5 +196,9 @@ def _messages(session: socket.socket) -> _Messages:
         yield header[18], heard.read(struct.unpack("!H", header[16:18])[0] - 19)
 
 
-def _until_keepalive(heard: _Messages) -> bool:
-    return next((kind == _KEEPALIVE for kind, _ in heard if kind in (_KEEPALIVE, _NOTIFICATION)), False)
+def _until_keepalive(heard: _Messages, opens: list[bytes]) -> bool:
+    for kind, body in heard:
+        opens += [body] if kind == _OPEN else []
+        if kind in (_KEEPALIVE, _NOTIFICATION):
+            return kind == _KEEPALIVE
+    return False

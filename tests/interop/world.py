@@ -3,6 +3,8 @@ Our agent in a network namespace, and two more places on its network segment whe
 
     us 10.99.0.2, fd99::2      one 10.99.0.10, fd99::10      two 10.99.0.3, fd99::3
 
+A world with more routers than that has three, 10.99.0.4, and four, 10.99.0.5.
+
 By Calico's comparison of addresses as strings, `us` connects to `one` and waits for `two`.
 """
 
@@ -15,7 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -30,12 +32,14 @@ from bgpctl.lab.topology import Topology
 from tests.topologies import read_topology
 
 Part: TypeAlias = str
-"""us, one or two."""
+"""us, one, two, three or four."""
 
 ADDRESS: Final[Mapping[Part, Address]] = {
     "us": Address.parse("10.99.0.2"),
     "one": Address.parse("10.99.0.10"),
     "two": Address.parse("10.99.0.3"),
+    "three": Address.parse("10.99.0.4"),
+    "four": Address.parse("10.99.0.5"),
 }
 ADDRESS6: Final[Mapping[Part, Address]] = {
     "us": Address.parse("fd99::2"),
@@ -71,7 +75,7 @@ _NETWORK: Final = f"""\
   us: {{address: 10.99.0.2/24, address6: "fd99::2/64", blocks: [10.244.1.0/26]}}
   one: {{address: 10.99.0.10/24, address6: "fd99::10/64", blocks: [10.244.2.0/26]}}
   two: {{address: 10.99.0.3/24, address6: "fd99::3/64", blocks: [10.244.3.0/26]}}
-segments: {{lan: [10.99.0.0/24, "fd99::/64"]}}
+{{more}}segments: {{lan: [10.99.0.0/24, "fd99::/64"]}}
 workloads:
   web-us: {{node: us, address: 10.244.1.10}}
   web-one: {{node: one, address: 10.244.2.10}}
@@ -82,15 +86,16 @@ _FORWARDING: Final = {"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding"
 class World:
     """The network, and our agent, which is started by `agree` and follows its cluster file."""
 
-    def __init__(self, directory: Path, tag: str) -> None:
+    def __init__(self, directory: Path, tag: str, *more: Part) -> None:
         self.directory = directory
+        self._routers = ("one", "two", *more)
         self.names = Names(f"io{os.getpid()}-{tag}")
         self._file = directory / "cluster.yaml"
         self._agent: subprocess.Popen[bytes] | None = None
-        (directory / "network.yaml").write_text(_NETWORK)
+        (directory / "network.yaml").write_text(_NETWORK.replace("{more}", _nodes(more)))
         self.topology: Topology = read_topology(directory / "network.yaml")
         self._ports = build.build(self.topology, self.names)
-        for part in ("one", "two"):
+        for part in self._routers:
             netns.set_sysctls(self.names.of(part), _FORWARDING)
 
     def tear_down(self) -> None:
@@ -224,7 +229,7 @@ class World:
         parts = [f"--- {log}\n{log.read_text(errors='replace')[-4000:]}" for log in self.directory.glob("**/*log")]
         with contextlib.suppress(client.AgentAway):
             parts.append(f"--- what was received\n{json.dumps(self.show('rib')['paths'], indent=1)}")
-        for part in ("us", "one", "two"):
+        for part in ("us", *self._routers):
             command = ("ip", "netns", "exec", self.names.of(part), "ss", "-tnpo")
             connections = subprocess.run(command, capture_output=True, text=True, check=False).stdout
             parts.append(f"--- {part}\n{netns.routes(self.names.of(part))}\n{connections}")
@@ -236,12 +241,16 @@ def _gateways(rows: list[dict[str, Any]]) -> set[str]:
     return {hop["gateway"] for hop in hops if "gateway" in hop}
 
 
+def _nodes(parts: Iterable[Part]) -> str:
+    return "".join(f"  {part}: {{address: {ADDRESS[part]}/24}}\n" for part in parts)
+
+
 @contextmanager
-def made(tag: str) -> Iterator[World]:
-    """A world, and its end."""
+def made(tag: str, *more: Part) -> Iterator[World]:
+    """A world with `more` routers than one and two, and its end."""
     # Short, because a unix socket's path has 107 characters at most; FRR's user has to get there.
     with tempfile.TemporaryDirectory(prefix="io") as directory:
-        world = World(Path(directory), tag)
+        world = World(Path(directory), tag, *more)
         try:
             yield world
         finally:

@@ -16,7 +16,7 @@ from tests.lab.rig import CONVERGE_S, inside, peers
 from tests.lab.traffic import nothing_lost
 from tests.waiting import wait_until
 
-QUICK: Final = "mesh: false\npeers: {all: {peerSelector: all(), keepaliveTime: 1s}}\n"
+QUICK: Final = "mesh: false\npeers: {all: {peerSelector: all(), holdTime: 3s}}\n"
 """A hold time of 3 s instead of 30 s."""
 WITHIN_S: Final = 30.0
 

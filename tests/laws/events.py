@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bgpctl.core.agent.events import (
     Applied,
+    ConfigurationsCompared,
     DrainRequested,
     Event,
     IntentLoaded,
@@ -18,12 +19,14 @@ from bgpctl.core.agent.events import (
     KernelLost,
     MirrorMismatch,
     Observed,
+    PathsJudged,
     PeerRequested,
     Probed,
     RefreshRequested,
     SelfCheckMismatch,
     Woken,
 )
+from bgpctl.core.agent.proofs import PathVerdict
 from bgpctl.core.bfd.packet import Diagnostic, SessionState
 from bgpctl.core.bgp import speaker
 from bgpctl.core.bgp.bfd import BfdChanged, BfdReport
@@ -45,7 +48,10 @@ from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.net.addresses import Asn, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import NextHop
-from tests.cluster import bare_kernel, member, path, two_racks
+from bgpctl.core.proof.note import Difference
+from bgpctl.core.proof.paths import member_paths
+from bgpctl.core.proof.verdict import Proof, Verdict
+from tests.cluster import bare_kernel, derived, member, path, two_racks
 from tests.stories.mesh import B1
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
@@ -57,8 +63,8 @@ _REPORTS = st.builds(
     st.sampled_from(SessionState),
     st.sampled_from(Diagnostic),
     independent=st.booleans(),
-    age_s=st.just(0.5),
-    failed_age_s=st.none() | st.floats(0, 100),
+    since_s=st.just(0.5),
+    failed_at_s=st.none() | st.floats(0, 100),
 )
 updates = st.builds(
     lambda peer, blocks, gone: Update(
@@ -86,6 +92,13 @@ from_peers: st.SearchStrategy[Event] = st.one_of(
     st.builds(RefreshEnded, peers, st.just(4)),
 )
 KERNEL = bare_kernel(member(INTENT, "a1"))
+DESIRED = derived(INTENT)
+PATHS = member_paths(DESIRED, KERNEL.put(DESIRED.dataplane), INTENT, member(INTENT, "a1"))
+verdicts: st.SearchStrategy[Event] = st.builds(
+    lambda of_path, verdict: PathsJudged((PathVerdict(of_path, Proof(verdict, 1.0)),)),
+    st.sampled_from(PATHS),
+    st.sampled_from(Verdict),
+)
 PROBLEM = Problem(Place("cluster.yaml", 1, 1), "pools", "wrong", "rule")
 events: st.SearchStrategy[Event] = st.one_of(
     from_peers,
@@ -93,6 +106,8 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.sampled_from(
         [KernelChanged(), Observed(KERNEL), Observed(Dataplane()), Applied(()), Woken(), KernelLost("gone")]
     ),
+    verdicts,
+    st.just(ConfigurationsCompared((Difference("b1", members=True),))),
     st.builds(speaker.SpeakerAttached, st.integers(1, 2), st.just(((PEERS["a2"], 5.0),))),
     st.just(speaker.SpeakerDetached("end of file")),
     st.just(speaker.SpeakerConfigRejected("no password")),
@@ -117,6 +132,8 @@ EVENTS: Final[tuple[Event, ...]] = (
     Applied(()),
     Applied((Failure(Put(HOP, NOT_WANTED), errno.EPERM),)),
     Probed(()),
+    PathsJudged((PathVerdict(PATHS[0], Proof(Verdict.UNREACHABLE, 1.0)),)),
+    ConfigurationsCompared((Difference("b1", members=True),)),
     Woken(),
     DrainRequested(on=True),
     DrainRequested(on=False),
@@ -133,7 +150,7 @@ EVENTS: Final[tuple[Event, ...]] = (
     speaker.SessionDown(B1, "notification", notified=True),
     speaker.Update(B1, (path(BLOCK, B1),)),
     speaker.Update(B1, withdrawn=(BLOCK,)),
-    BfdChanged(B1, BfdReport(SessionState.DOWN, failed_age_s=0.1)),
+    BfdChanged(B1, BfdReport(SessionState.DOWN, failed_at_s=0.1)),
     speaker.Malformed(B1, withdrawn=True, count=2, reason="MED of one octet"),
     speaker.EndOfRib(B1, 4),
     speaker.RefreshBegun(B1, 4),

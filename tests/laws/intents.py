@@ -71,6 +71,7 @@ def intents(draw: st.DrawFn) -> Intent:
         vxlan_mtu6=draw(st.sampled_from([0, 1430])),
         workload_mtu=draw(st.sampled_from([0, 1280, 1430])),
         tcp_mss=draw(st.sampled_from([0, 1360])),
+        channel_port=draw(st.sampled_from([0, 9179])),
     )
     return replace(intent, peers=draw(_peers(intent)) if backend is Backend.BIRD else ())
 
@@ -344,6 +345,7 @@ def _with_options(draw: st.DrawFn, intent: Intent, peer: Peer) -> Peer:
         local_asn=draw(maybe_asns),
         next_hop_mode=draw(st.sampled_from(NextHopMode)),
         restart_time_s=draw(seconds),
+        hold_time_s=draw(st.none() | st.sampled_from([3, 240, 65535])),
         keepalive_s=draw(seconds),
         allowed_own_as=draw(st.sampled_from([0, 1, 2**31 - 1])),
         ttl_security=draw(st.none() | st.integers(1, 255)),

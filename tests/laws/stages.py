@@ -159,7 +159,9 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "PeerExportInput.paths": lambda: _blind_to_entries("routes_for"),
     "costs: values": _without(NextHopCosts, "are_those_of", lambda _original, _self, _before: True),
     "costs: dataplane": _without(
-        NextHopCosts, "of", lambda original, self, plane: self if self._dataplane else original(self, plane)
+        NextHopCosts,
+        "of",
+        lambda original, self, plane, *more: self if self._dataplane else original(self, plane, *more),
     ),
     "links: dataplane": _without(
         Links, "of", lambda original, self, plane: self if self._dataplane else original(self, plane)

@@ -49,6 +49,7 @@ def candidate(chance: random.Random, version: int, peer: int) -> Candidate:
         Received(learned, 0.0),
         router_id=chance.choice((None, Address(4, chance.randint(1, 3)))),
         cost=chance.choice((None, 0, 0, 0, 5)),
+        answers=chance.random() > 0.2,
     )
 
 
@@ -66,6 +67,8 @@ def beaten_on(step: Lost, mine: Candidate, theirs: Candidate) -> bool:
     me, they = mine.path, theirs.path
     if step is Lost.UNRESOLVED:  # RFC 4271, 9.1.2: an unresolvable route is not considered beside a resolvable one
         return mine.cost is None and theirs.cost is not None
+    if step is Lost.UNREACHABLE:  # ours, as if no route led there
+        return not mine.answers and theirs.answers
     if step is Lost.LOCAL_PREF:
         return (100 if me.local_pref is None else me.local_pref) < (100 if they.local_pref is None else they.local_pref)
     if step is Lost.AS_PATH:
@@ -87,6 +90,7 @@ def beaten_on(step: Lost, mine: Candidate, theirs: Candidate) -> bool:
 
 STEPS: Final = (
     Lost.UNRESOLVED,
+    Lost.UNREACHABLE,
     Lost.LOCAL_PREF,
     Lost.AS_PATH,
     Lost.ORIGIN,

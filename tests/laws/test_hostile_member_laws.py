@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bgpctl.core.bgp import adj_rib_in
 from bgpctl.core.bgp.import_policy import Policy, verdict
+from bgpctl.core.bgp.loc_rib import select
+from bgpctl.core.bgp.next_hop_cost import NextHopCosts
 from bgpctl.core.bgp.path import Path
 from bgpctl.core.bgp.sessions import router_id, speaker_config
+from bgpctl.core.bgp.speaker import Update
 from bgpctl.core.cluster.configuration import Filter, FilterRule, Peer
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.cluster.reasons import Rejection
+from bgpctl.core.cluster.reasons import RejectCode, Rejection
 from bgpctl.core.net.addresses import Address, Asn, Prefix
-from tests.cluster import member, two_racks
+from tests.cluster import bare_kernel, blocks, member, path, two_racks
 
 HERE, HOSTILE, OWNER = "a1", "a2", "b1"
 NODES = tuple(node.name for node in two_racks(ipip=Mode.ALWAYS).nodes)
@@ -77,10 +83,80 @@ def test_another_members_block_leads_to_its_owner_or_nowhere(data: st.DataObject
     if isinstance(found, Path) and policy.ownership.owner(claim.prefix):
         assert found.next_hop in owner.addresses
         assert found.originator is None
-    elif isinstance(found, Path):
-        assert claim.prefix.length < intent.blocks_of(owner)[0].length, "it covers the block, whose own path is longer"
     else:
         assert isinstance(found, Rejection)
+
+
+@st.composite
+def claimed(draw: st.DrawFn) -> Path:
+    """Any part of the pool, often near a block of a node, or nobody's."""
+    near = draw(st.sampled_from([Prefix.parse(f"10.244.{number}.0/26") for number in (0, 1, 2, 3, 4, 9, 200)]))
+    return draw(claims(near))
+
+
+@given(clusters(), st.dictionaries(st.sampled_from([HOSTILE, "b2"]), st.lists(claimed(), max_size=8)))
+def test_no_hostile_member_changes_where_a_packet_to_another_member_goes(
+    intent: Intent, hostile: Mapping[str, list[Path]]
+) -> None:
+    """By the best paths of a1, whether the claims come before or after the honest paths."""
+    config = speaker_config(intent, HERE)
+    assert config is not None
+    policy = Policy.of(intent, member(intent, HERE), config)
+    honest = {
+        node.name: [path(block, node.address.address) for block in intent.blocks_of(node)] for node in intent.nodes
+    }
+    unharmed = best_of(policy, honest)
+    harmed = best_of(policy, {name: [*honest[name], *hostile.get(name, ())] for name in NODES})
+    for prefix, next_hop in harmed.items():
+        owner = policy.ownership.owner(prefix)
+        assert owner, f"{prefix} is nobody's"
+        assert owner.name in hostile or next_hop in owner.addresses
+    for prefix, next_hop in unharmed.items():
+        owner = policy.ownership.owner(prefix)
+        assert owner
+        assert owner.name in hostile or harmed[prefix] == next_hop
+
+
+def best_of(policy: Policy, paths: Mapping[str, list[Path]]) -> dict[Prefix, Address | None]:
+    """The next hop of each best path, where each node has announced these. Each path begins with its peer's AS."""
+    peers = policy.session_policies
+    rib = adj_rib_in.expect({}, peers, 0.0, 60.0)
+    for peer, session_policy in peers.items():
+        if session_policy.member:
+            first = () if session_policy.internal else (session_policy.session.peer_asn,)
+            sent = (replace(item, as_path=(*first, *item.as_path)) for item in paths[session_policy.member.name])
+            rib = adj_rib_in.updated(adj_rib_in.session_up(rib, peer, 0.0), Update(peer, tuple(sent)), 0.0)
+    found = select(policy, rib, NextHopCosts(bare_kernel(policy.ownership.node))).loc_rib.best
+    return {choice.best.path.prefix: choice.best.path.next_hop for choice in found.values()}
+
+
+@pytest.mark.parametrize("prefix", ["10.244.9.0/26", "10.244.0.0/16", "10.244.2.0/23", "10.244.9.9/32"])
+@pytest.mark.parametrize("filters", [(), (Filter("all", import4=(FilterRule(accept=True),)),)])
+def test_a_member_attracts_nothing_to_what_no_node_has(prefix: str, filters: tuple[Filter, ...]) -> None:
+    intent = replace(
+        two_racks(ipip=Mode.NEVER),
+        allocations=blocks(a1=["10.244.1.0/26"], a2=["10.244.2.0/26"], b1=["10.244.3.0/26"]),
+        filters=filters,
+        peers=tuple(Peer("all", None, None, NODES, remotes=NODES, filters=(item.name,)) for item in filters),
+    )
+    found = verdict_on(intent, path(prefix, "10.0.0.2"))
+    assert isinstance(found, Rejection)
+    assert found.reason in {RejectCode.NOBODYS_BLOCK, RejectCode.OWN_BLOCK}
+
+
+def test_where_no_block_is_known_a_member_is_believed() -> None:
+    """Another program allots the blocks, and BGP alone says where they are."""
+    intent = replace(two_racks(ipip=Mode.NEVER), allocations=blocks())
+    claim = path("10.244.9.0/26", "10.0.0.2")
+    assert verdict_on(intent, claim) == claim
+
+
+def verdict_on(intent: Intent, claim: Path) -> Path | Rejection:
+    """The verdict of a1 on a path from the hostile member."""
+    config = speaker_config(intent, HERE)
+    assert config is not None
+    policy = Policy.of(intent, member(intent, HERE), config)
+    return verdict(policy.ownership, policy.session_policies[member(intent, HOSTILE).address.address], claim)
 
 
 def test_the_router_id_of_the_owner_as_originator_proves_nothing() -> None:

@@ -11,7 +11,7 @@ import pytest
 from bgpctl.core.bgp.path import Path
 from bgpctl.core.bgp.speaker import EndOfRib, Update
 from bgpctl.core.bgp.wire.events import events
-from bgpctl.core.bgp.wire.message import IPV6_UNICAST, UpdateMessage
+from bgpctl.core.bgp.wire.message import IPV6_UNICAST, SessionReset, UpdateMessage
 from bgpctl.core.bgp.wire.update import decode
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.speaker.kept_table import KeptTable
@@ -84,3 +84,29 @@ def test_nothing_that_comes_makes_it_fail(seed: int) -> None:
     for _ in range(100):
         kept.take(whole(damaged(rng, right(rng, EXTERNAL).body)[:4000]))
     written(kept)
+
+
+def outcome(messages: Iterable[bytes]) -> tuple[dict[Prefix, Path], tuple[int, int] | None]:
+    """The paths, and the NOTIFICATION that ends the session: what comes after it is not read."""
+    read: list[bytes] = []
+    for body in messages:
+        meaning = decode(body, EXTERNAL)
+        if isinstance(meaning, SessionReset):
+            return table(read)[0], (meaning.code, meaning.subcode)
+        read.append(body)
+    return table(read)[0], None
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_an_error_that_ends_the_session_is_found_again(seed: int) -> None:
+    """An agent that is killed before it has sent the NOTIFICATION leaves that to the next one."""
+    rng, kept = Random(seed), KeptTable(FAMILIES, 4096)
+    sent = [right(rng, EXTERNAL).body for _ in range(5)]
+    sent += [damaged(rng, right(rng, EXTERNAL).body)[:4000] for _ in range(30)]
+    for body in sent:
+        kept.take(whole(body))
+        if isinstance(decode(body, EXTERNAL), SessionReset):
+            break
+    (before, ends), (after, ends_again) = outcome(sent), outcome(bodies(written(kept)))
+    assert bool(ends_again) is bool(ends)
+    assert ends or after == before

@@ -238,7 +238,8 @@ def answers(ownership: BlockOwnership, prefix: Prefix) -> tuple[object, ...]:
     owner = ownership.owner(prefix)
     asn = owner and ownership.intent.asn_of(owner)
     covers = ownership.covers_node(prefix), ownership.covers_own_block(prefix)
-    return owner, asn, ownership.pool(prefix), ownership.on_underlay(prefix), covers
+    nobodys = ownership.is_nobodys(prefix)
+    return owner, asn, ownership.pool(prefix), ownership.on_underlay(prefix), covers, nobodys
 
 
 def answers_stay(pools: tuple[Pool, ...], edits: list[Edit]) -> bool:
@@ -269,7 +270,8 @@ def test_after_an_edit_of_nodes_the_owners_of_all_prefixes_that_it_does_not_over
 @pytest.mark.parametrize("forgotten", ["prefixes_of", "address", "address6"])
 def test_what_of_a_node_is_forgotten_is_found(forgotten: str) -> None:
     own = Node("b", InterfaceAddress.parse("192.0.2.1/24"), InterfaceAddress.parse("fd01::2/64"))
-    steps: list[Edit] = [[(own, NodeAllocations(_BLOCKS[:1]))], ["b"]]
+    first = Node("c", InterfaceAddress.parse("198.51.100.1/24"))  # with it the pool has blocks
+    steps: list[Edit] = [[(first, NodeAllocations(_BLOCKS[1::2]))], [(own, NodeAllocations(_BLOCKS[:1]))], ["b"]]
     assert answers_stay(POOLS[1], steps)
 
     def without(intent: Intent, name: str) -> Any:

@@ -42,6 +42,8 @@ CONCERNED: Final[Mapping[type[agent.Event], frozenset[str]]] = {
     agent.KernelLost: frozenset({"kernel", "attempts"}),
     agent.Applied: frozenset({"kernel", "attempts"}),
     agent.Probed: frozenset({"kernel", "migration"}),
+    agent.PathsJudged: frozenset({"kernel", "proofs"}),
+    agent.ConfigurationsCompared: frozenset({"proofs"}),
     agent.Woken: frozenset({"bgp", "kernel"}),
     agent.SelfCheckMismatch: frozenset({"kernel"}),
     speaker.SpeakerConfigRejected: frozenset({"bgp"}),
@@ -70,7 +72,7 @@ def test_in_every_phase_an_event_replaces_only_the_parts_that_it_concerns(state:
 
 @given(st.lists(events, max_size=25))
 def test_in_every_story_an_event_replaces_only_the_parts_that_it_concerns(story: list[agent.Event]) -> None:
-    state = begin("a1", 0.0)
+    state = begin("a1", 0.0, proving=True)
     for number, event in enumerate(story):
         after, _ = step(state, event, float(number))
         assert changed(state, after) <= CONCERNED[type(event)]

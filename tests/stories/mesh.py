@@ -64,6 +64,7 @@ INSIDE = (
 )
 """The inner destinations and sources of a tunnel: our block, and the rest of the pool."""
 TO_MEMBERS = "members 10.0.0.2,10.1.0.3,10.1.0.4 own 10.0.0.1"
+WORKLOAD_FILTER = "+ workload filter inside 10.244.0.0/16 ports 4789 bgp 179"
 TUNNEL = (
     "+ link tunl0 type ipip mtu 1480 up",
     "+ address 10.244.1.0/32 dev tunl0",
@@ -71,6 +72,7 @@ TUNNEL = (
     "+ sysctl net/ipv4/conf/tunl0/rp_filter=2",
     "+ sysctl net/ipv4/ip_forward=1",
     f"+ inner filter dev tunl0 {INSIDE} {TO_MEMBERS}",
+    WORKLOAD_FILTER,
     "+ decapsulation dev tunl0 underlay eth0 local 10.0.0.1 sources 10.0.0.2,10.1.0.3,10.1.0.4",
 )
 """The operations that make IP in IP ready."""

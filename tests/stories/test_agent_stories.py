@@ -75,6 +75,7 @@ from tests.stories.mesh import (
     VXLAN_DEVICE,
     VXLAN_MEMBERS,
     VXLAN_NEXT_HOPS,
+    WORKLOAD_FILTER,
     converged,
     greeting,
     resumed,
@@ -126,7 +127,14 @@ def test_without_bgp_nothing_waits_for_peers() -> None:
     vxlan = two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)
     play.give(IntentLoaded(vxlan)).expect(Observe())
     play.settle(
-        *VXLAN_DEVICE, "+ sysctl net/ipv4/ip_forward=1", *VXLAN_MEMBERS, *VXLAN_NEXT_HOPS, *ROUTES, Configure(None)
+        *VXLAN_DEVICE,
+        "+ sysctl net/ipv4/ip_forward=1",
+        VXLAN_MEMBERS[0],
+        WORKLOAD_FILTER,
+        *VXLAN_MEMBERS[1:],
+        *VXLAN_NEXT_HOPS,
+        *ROUTES,
+        Configure(None),
     )
     assert play.state.phase is Phase.CONVERGED
     assert len(play.unicast()) == 3
@@ -168,7 +176,14 @@ def test_an_agent_that_waits_for_members_and_has_nothing_to_probe_sleeps() -> No
     play = Play()
     play.give(IntentLoaded(two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN))).expect(Observe())
     play.settle(
-        *VXLAN_DEVICE, "+ sysctl net/ipv4/ip_forward=1", *VXLAN_MEMBERS, *VXLAN_NEXT_HOPS, *ROUTES, Configure(None)
+        *VXLAN_DEVICE,
+        "+ sysctl net/ipv4/ip_forward=1",
+        VXLAN_MEMBERS[0],
+        WORKLOAD_FILTER,
+        *VXLAN_MEMBERS[1:],
+        *VXLAN_NEXT_HOPS,
+        *ROUTES,
+        Configure(None),
     )
     play.give(IntentLoaded(INTENT), SpeakerAttached(1, ())).expect(CONFIGURATION, Observe())
     play.now_s += 130

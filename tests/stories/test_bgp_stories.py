@@ -35,7 +35,7 @@ from bgpctl.core.cluster.configuration import Filter, FilterRule, Peer
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import RejectCode
 from bgpctl.core.net.addresses import Address, Asn, Prefix
-from tests.cluster import allocated, path
+from tests.cluster import allocated, path, prefixes
 from tests.kernel_text import assert_same
 from tests.stories.mesh import (
     A2,
@@ -169,7 +169,7 @@ def test_an_external_router_gets_the_blocks_of_all_nodes_and_then_only_changes()
 
 
 def test_a_peer_that_is_down_gets_no_update_until_it_is_back() -> None:
-    play = at_the_edge()
+    play = at_the_edge(allocated(EDGE, "b2", blocks=prefixes("10.244.4.0/26", "10.244.8.0/26")))
     play.give(SessionDown(TOR, "closing connection", notified=False)).expect(Observe())
     play.give(Update(B1, withdrawn=(Prefix.parse("10.244.3.0/26"),)))
     play.give(Update(B2, (path("10.244.8.0/26", B2),)))

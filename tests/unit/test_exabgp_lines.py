@@ -288,6 +288,18 @@ def test_the_first_second_of_a_session_counts_as_established() -> None:
     assert decode.decode(json.dumps(listing)) == decode.Neighbors(states)
 
 
+def test_the_listing_has_which_peers_offer_route_refresh() -> None:
+    def listed(capabilities: dict[str, bool | None], fsm: str = "ESTABLISHED") -> bool:
+        peer = {"address": str(PEER), "capabilities": capabilities}
+        found = decode.decode(json.dumps([{"duration": 9, "fsm": fsm, "peer": peer}]))
+        assert isinstance(found, decode.Neighbors)
+        return found.states[0].refreshes
+
+    assert listed({"route-refresh": True})
+    assert not listed({"route-refresh": False})
+    assert listed({"route-refresh": None}, "ACTIVE")
+
+
 def test_hello_pong_and_advertised_routes_are_read() -> None:
     assert decode.decode('{"bridge": "hello", "exabgp": 7, "lost": true, "version": 1}') == decode.Hello(7, lost=True)
     assert decode.decode("exabgp 5.0.15") == decode.Pong()
@@ -477,7 +489,8 @@ def test_commands_for_one_peer_name_it() -> None:
 
 
 def sent(orphaned: OrphanedRoutes, *commands: SpeakerCommand) -> list[str]:
-    return [text for command in commands for text in orphaned.lines(command)]
+    orders = (order for command in commands for order in orphaned.orders(command))
+    return [f"{f'neighbor {peer} ' if peer else ''}{text}\n" for peer, text in orders]
 
 
 def test_routes_of_a_dead_agent_are_withdrawn_before_end_of_rib() -> None:

@@ -53,6 +53,7 @@ from tests.stories.mesh import (
     VXLAN_DEVICE,
     VXLAN_MEMBERS,
     VXLAN_NEXT_HOPS,
+    WORKLOAD_FILTER,
     converged,
     greeting,
     session_up,
@@ -152,7 +153,14 @@ def test_without_bgp_no_page_mentions_it() -> None:
     play = without_bgp()
     texts = [Metrics(lambda: Snapshot(play.state, 1.0, {})).page().decode(), *reasons(play)]
     play.settle(
-        *VXLAN_DEVICE, "+ sysctl net/ipv4/ip_forward=1", *VXLAN_MEMBERS, *VXLAN_NEXT_HOPS, *ROUTES, Configure(None)
+        *VXLAN_DEVICE,
+        "+ sysctl net/ipv4/ip_forward=1",
+        VXLAN_MEMBERS[0],
+        WORKLOAD_FILTER,
+        *VXLAN_MEMBERS[1:],
+        *VXLAN_NEXT_HOPS,
+        *ROUTES,
+        Configure(None),
     )
     texts += [Metrics(lambda: Snapshot(play.state, 1.0, {})).page().decode(), *reasons(play)]
     about_us = re.sub(r"bgpctl\w*|Lines that bgpctl show summary", "", "\n".join(texts))

@@ -61,7 +61,14 @@ OBJECTS: list[tuple[KernelObject, dict[str, Any]]] = [
     ),
     (
         WorkloadFilter((BLOCK,), (OTHER_BLOCK,), (1, 2), 179),
-        {"inside": (OTHER_BLOCK,), "masqueraded": (BLOCK,), "udp_ports": (1,), "bgp_port": 180},
+        {
+            "inside": (OTHER_BLOCK,),
+            "masqueraded": (BLOCK,),
+            "udp_ports": (1,),
+            "bgp_port": 180,
+            "neighbours": (ONE,),
+            "channel_port": 9179,
+        },
     ),
     (FdbEntry("a", MAC, ONE), {"link": "b", "mac": OTHER_MAC, "remote": TWO}),
     (Neighbour("a", ONE, MAC), {"link": "b", "address": TWO, "mac": OTHER_MAC}),

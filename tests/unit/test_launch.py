@@ -106,6 +106,6 @@ def test_an_exabgp_of_an_earlier_version_or_with_other_settings_is_not_that_of_a
     wanted = rendered(tmp_path, [session(PEERS[0])])
     running = {**wanted.environment, "HOME": "/root"}
     assert wanted.is_of(running)
-    assert not wanted.is_of({**running, conf.VERSION_NAME: "1"})
+    assert not wanted.is_of({**running, conf.VERSION_NAME: "2"})
     assert not wanted.is_of({name: value for name, value in running.items() if name != conf.VERSION_NAME})
     assert not wanted.is_of({**running, "exabgp_tcp_port": "180"})

@@ -69,3 +69,15 @@ def test_no_other_parent_of_a_bridge_is_it(processes: dict[int, tuple[str, ...]]
     processes[9] = ("less", f"{OURS}/bridge.py")
     processes[7] = AS_IT_IS
     assert list(orphans._exabgp(9, 0)) == []
+
+
+BFD = (PYTHON, "-I", "-S", f"{OURS}/bfd/__main__.py", "/opt/venv/lib/python3.11/site-packages", "/run/bgpctl/bfd.sock")
+
+
+def test_the_bfd_process_is_found_by_its_whole_command(processes: dict[int, tuple[str, ...]]) -> None:
+    processes[9] = BFD
+    assert list(orphans._bfd(9, 0)) == [9]
+    assert list(orphans._exabgp(9, 0)) == []
+    for other in (("vi", *BFD[1:]), BFD[:-1], (*BFD[:3], f"{OURS}/bridge.py", *BFD[4:]), BRIDGE, PATCHED[0]):
+        processes[9] = other
+        assert list(orphans._bfd(9, 0)) == []

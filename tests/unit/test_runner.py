@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -22,12 +23,13 @@ from bgpctl.core.agent.events import (
     Woken,
 )
 from bgpctl.core.agent.state import Phase
+from bgpctl.core.agent.step import step
 from bgpctl.core.cluster.configuration import Backend
 from bgpctl.core.cluster.encapsulation import Mode
+from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
-from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net import dataplane
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
@@ -39,14 +41,10 @@ from bgpctl.speaker.fake import FakeSpeaker
 from bgpctl.store.memory import Memory, MemoryStore
 from tests.cluster import bare_kernel, member, two_racks
 from tests.kernel_text import assert_has
+from tests.probers import NoProber
 from tests.waiting import wait_until
 
 INTENT = two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)
-
-
-class NoProber:
-    def probe(self, _probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
-        return ()
 
 
 class Kernel(FakeKernel):
@@ -116,6 +114,37 @@ def test_a_kernel_that_is_lost_while_it_is_changed_is_changed_once_it_is_back() 
         wait_until(lambda: runner.state.phase is Phase.CONVERGED)
         assert runner.state.kernel.desired
         assert_has(kernel.observe(), runner.state.kernel.desired.dataplane)
+
+
+REJECTED = (Problem(Place("cluster.yaml", 1, 1), "nodes", "it is none", "test"),)
+
+
+def test_a_rejected_edit_is_settled_once_the_state_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    settled = []
+
+    def noted(*given: Any) -> Any:
+        settled.append(runner.settled)
+        return step(*given)
+
+    with running(Kernel()) as runner:
+        wait_until(lambda: runner.settled == 1 and runner.state.phase is Phase.CONVERGED)
+        monkeypatch.setattr(runner_module, "step", noted)
+        assert runner.edited(REJECTED) == 2
+        wait_until(lambda: runner.settled == 2)
+        assert runner.state.intent.problems == REJECTED
+    assert settled[0] == 1
+
+
+def test_a_rejected_edit_after_one_that_no_kernel_was_compared_with_is_not_settled() -> None:
+    kernel = Kernel()
+    kernel.lost = True
+    with running(kernel) as runner:
+        wait_until(lambda: bool(runner.state.kernel.error))
+        runner.edited(REJECTED)
+        wait_until(lambda: runner.state.intent.problems == REJECTED)
+        assert runner.settled == 0
+        kernel.lost = False
+        wait_until(lambda: runner.settled == 2)
 
 
 def test_a_lost_kernel_is_not_asked_for_at_every_event() -> None:

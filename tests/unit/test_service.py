@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
 from bgpctl import client
 from bgpctl.agent import cleanup, service
 from bgpctl.agent.runner import Ports
+from bgpctl.core.cluster.agreement import digest
 from bgpctl.core.cluster.configuration import Backend
 from bgpctl.core.cluster.encapsulation import Mode
-from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import Traffic
 from bgpctl.kernel.fake import FakeHost, FakeKernel
@@ -26,18 +28,15 @@ from bgpctl.process.fake import FakeRunDirectory, FakeServiceManager
 from bgpctl.speaker.fake import FakeSpeaker
 from bgpctl.store.memory import Memory, MemoryStore
 from tests.cluster import bare_kernel, member, two_racks
+from tests.probers import NoProber
 from tests.waiting import wait_until
 
 INTENTS = {
     "crossing": two_racks(vxlan=Mode.CROSS_SUBNET, backend=Backend.VXLAN),
     "always": two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN),
+    "smaller": replace(two_racks(vxlan=Mode.CROSS_SUBNET, backend=Backend.VXLAN), vxlan_mtu=1400),
 }
 START = bare_kernel(member(INTENTS["always"], "a1"))
-
-
-class NoProber:
-    def probe(self, _probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
-        return ()
 
 
 class Agent:
@@ -92,6 +91,21 @@ def test_a_change_is_planned_applied_and_taken_back(agent: Agent) -> None:
         assert client.read(agent.socket, "summary")["unconfirmed_s"] > 0
         client.ask(agent.socket, "undo")
         assert (agent.store.load(), agent.store.unconfirmed_s()) == (INTENTS["crossing"], None)
+
+
+def test_after_an_edit_converged_means_by_the_new_configuration(agent: Agent) -> None:
+    def converged() -> bool:
+        found.append(client.read(agent.socket, "summary"))
+        return bool(found[-1]["converged"])
+
+    found: list[dict[str, Any]] = []
+    with agent.running():
+        edits = (("apply", "smaller"), ("undo", "crossing"), ("undo", "smaller"), ("undo", "crossing"))
+        for verb, wanted in edits:
+            done = client.ask(agent.socket, verb, content="smaller" if verb == "apply" else "")
+            wait_until(converged, within_s=15)
+            assert found[-1]["generation"] >= done["generation"]
+            assert found[-1]["configuration"] == digest(INTENTS[wanted])
 
 
 def test_the_journal_is_written_into_the_run_directory_and_traffic_is_the_hosts(agent: Agent) -> None:

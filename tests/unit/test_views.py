@@ -184,16 +184,18 @@ def test_a_tunnel_shows_what_was_dropped_by_reason_and_the_last_sender() -> None
         assert found == [("destination", 0, None), ("sender", 2, None), ("source", 3, "10.244.2.9")]
 
 
-def test_a_workload_shows_its_addresses_and_what_was_dropped() -> None:
+@pytest.mark.parametrize("filtered", [True, False])
+def test_a_workload_shows_its_addresses_and_what_was_dropped(filtered: bool) -> None:
     play = converged()
     kernel, address = play.state.kernel, Prefix.parse("10.244.1.10/32")
     assert kernel.observed is not None
     cable = Link("cali1", Plain("veth"), 1480, owned=False, workload=True)
     routes = (Route(address, link="cali1", metric=0, protocol=4), Route(LINK_LOCAL, link="cali1", protocol=2))
-    play.state = replace(play.state, kernel=kernel.seen(kernel.observed.put([cable, *routes])))
+    gone = () if filtered else kernel.observed.workload_filters
+    play.state = replace(play.state, kernel=kernel.seen(kernel.observed.put([cable, *routes]).drop(gone)))
     snapshot = Snapshot(play.state, play.now_s, {}, drops=lambda: {"cali1": (Drops("source", 4),)})
     (row,) = answer("workloads", snapshot)["workloads"]
-    assert (row["device"], row["addresses"], row["filtered"]) == ("cali1", ["10.244.1.10/32"], False)
+    assert (row["device"], row["addresses"], row["filtered"]) == ("cali1", ["10.244.1.10/32"], filtered)
     assert row["dropped"] == [{"reason": "source", "packets": 4, "last": None}]
     page = Metrics(lambda: snapshot).page().decode()
     assert 'bgpctl_workload_dropped_packets_total{device="cali1",reason="source"} 4.0' in page

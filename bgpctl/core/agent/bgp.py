@@ -8,12 +8,12 @@ Refuses to know: how the speaker is reached, the use of the paths, the intent.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from bgpctl.core.bgp import adj_rib_in, adj_rib_out, liveness, session_handover, speaker
-from bgpctl.core.bgp.adj_rib_in import AdjRibIn
+from bgpctl.core.bgp.adj_rib_in import AdjRibIn, never_proven
 from bgpctl.core.bgp.adj_rib_out import AdjRibOut, SpeakerCommands
 from bgpctl.core.bgp.bfd import BfdChanged
 from bgpctl.core.bgp.liveness import LivenessByPeer
@@ -219,7 +219,7 @@ class Bgp:
             case speaker.RefreshEnded():
                 return self._with_tables(adj_rib_in.complete(tables, peer, at_s))
             case BfdChanged():
-                return replace(self, liveness=liveness.changed(self.liveness, event, at_s))
+                return replace(self, liveness=liveness.changed(self.liveness, event))
             case _:
                 assert_never(event)
 
@@ -231,9 +231,9 @@ class Bgp:
     def _with_tables(self, tables: AdjRibIn) -> Bgp:
         return self if tables is self.adj_rib_in else replace(self, adj_rib_in=tables)
 
-    def expired(self, at_s: float) -> Bgp:
-        """Waits that are over end."""
-        return self._with_tables(adj_rib_in.expired(self.adj_rib_in, at_s)) if self._times_run else self
+    def expired(self, at_s: float, is_proven: Callable[[Address], bool] = never_proven) -> Bgp:
+        """Waits that are over end; that for a member begins anew while the path to it is proven."""
+        return self._with_tables(adj_rib_in.expired(self.adj_rib_in, at_s, is_proven)) if self._times_run else self
 
     def refreshes_due(self, at_s: float) -> tuple[Address, ...]:
         """Peers beyond their prefix limit whose table may be requested again."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from bgpctl.core.agent.proofs import PathVerdict
 from bgpctl.core.bgp import speaker
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Problem
@@ -18,6 +19,7 @@ from bgpctl.core.dataplane.effects import Failure, Op
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.proof.note import Difference
 
 # Events --------------------------------------------------------------------------------------------------------
 
@@ -82,6 +84,20 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True)
+class PathsJudged:
+    """The verdicts on paths to members that have changed."""
+
+    verdicts: tuple[PathVerdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationsCompared:
+    """The members that have another configuration than this node are others than before."""
+
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SelfCheckMismatch:
     """A decision was made again without what had been taken over, and these parts of its result were others."""
 
@@ -113,13 +129,16 @@ class RefreshRequested:
 OperatorEvent: TypeAlias = IntentLoaded | IntentRejected | DrainRequested | PeerRequested | RefreshRequested
 """From the cluster files and the command line."""
 
-KernelEvent: TypeAlias = KernelChanged | Observed | MirrorMismatch | KernelLost | Applied | Probed
-"""From the kernel, and the packets sent by it."""
+KernelEvent: TypeAlias = KernelChanged | Observed | MirrorMismatch | KernelLost | Applied
+"""From the kernel."""
+
+MemberEvent: TypeAlias = Probed | PathsJudged | ConfigurationsCompared
+"""From packets to and from members."""
 
 OwnEvent: TypeAlias = Woken | SelfCheckMismatch
 """From the agent itself."""
 
-Event: TypeAlias = OperatorEvent | KernelEvent | speaker.SpeakerEvent | OwnEvent
+Event: TypeAlias = OperatorEvent | KernelEvent | MemberEvent | speaker.SpeakerEvent | OwnEvent
 
 
 # Commands ------------------------------------------------------------------------------------------------------

@@ -26,8 +26,10 @@ from bgpctl.core.fabric import Desired
 from bgpctl.core.fabric.derive import Question, derived
 from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import Probe
+from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane, surroundings
 from bgpctl.core.net.replacing import replace
+from bgpctl.core.proof.paths import member_paths, paths_input
 
 RESYNC_S: Final = 60.0
 """The kernel is observed this often even if nothing reports a change: a notification may be lost."""
@@ -47,6 +49,7 @@ def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tu
     state, desired = _with_desired(state, intent, node)
     migration_step = _migration_step(state, desired, intent, node, observed, at_s)
     state = _with_plan(state, migration_step, observed, at_s)
+    state = _with_paths(state, intent, node, observed)
     state, announcements = advertise(state, at_s)
     state, send_probes = _send_probes(state, migration_step.probes, at_s)
     state, apply = _close_difference(state, at_s)
@@ -59,7 +62,7 @@ def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tu
 
 def _with_observation(state: State, observed: Dataplane, at_s: float) -> tuple[State, SpeakerCommands]:
     due = state.bgp.refreshes_due(at_s)
-    bgp, ends = state.bgp.expired(at_s).failures_detected(at_s)
+    bgp, ends = state.bgp.expired(at_s, state.proofs.is_proven).failures_detected(at_s)
     bgp, refreshes = bgp.refresh_requested(due, at_s)
     return replace(state, kernel=state.kernel.seen(observed), bgp=bgp), (*ends, *refreshes)
 
@@ -67,7 +70,7 @@ def _with_observation(state: State, observed: Dataplane, at_s: float) -> tuple[S
 def _with_best_paths(state: State, observed: Dataplane) -> State:
     memo, policy = state.memo, state.intent.policy
     seen = surroundings(observed, memo.surroundings)
-    costs = memo.costs.of(seen.foreign)
+    costs = memo.costs.of(seen.foreign, state.proofs.unreachable)
     decision = select(policy, state.bgp.adj_rib_in, costs, memo.decision) if policy else None
     bgp = state.bgp.with_best_paths(decision.loc_rib if decision else LocRib())
     return replace(state, bgp=bgp, memo=replace(memo, surroundings=seen, costs=costs, decision=decision))
@@ -123,6 +126,23 @@ def _with_plan(state: State, step: MigrationStep, observed: Dataplane, at_s: flo
         attempts=state.attempts.called_for(pending.ops).repaired(repairs, step.desired, at_s),
         memo=replace(state.memo, comparison=comparison),
     )
+
+
+def _with_paths(state: State, intent: Intent, node: Node, observed: Dataplane) -> State:
+    """The paths to be proven. During a migration they stay as they are: its own probes decide."""
+    desired = state.kernel.desired
+    if not state.proofs.is_on or desired is None or state.migration.in_progress:
+        return state
+    read = paths_input(desired, observed, intent, node)
+    if read.equals(state.memo.paths):
+        return state
+    found = member_paths(desired, observed, intent, node)
+    proofs = state.proofs.with_paths(found, lambda name, address: _has_address(intent.node(name), address))
+    return replace(state, proofs=proofs, memo=replace(state.memo, paths=read))
+
+
+def _has_address(node: Node | None, address: Address) -> bool:
+    return node is not None and address in node.addresses
 
 
 # Commands ------------------------------------------------------------------------------------------------------

@@ -80,7 +80,8 @@ def advertise(
     if full_tables_to is None:
         out, commands, advertised = adj_rib_out.update(bgp.adj_rib_out, export_input, bgp.adj_rib_in, at_s, advertised)
     else:
-        out, commands = adj_rib_out.full_table(bgp.adj_rib_out, export_input, bgp.adj_rib_in, full_tables_to, at_s)
+        anew = full_tables_to
+        out, commands = adj_rib_out.full_table(bgp.adj_rib_out, export_input, bgp.adj_rib_in, anew, at_s, advertised)
     memo = replace(state.memo, announceable=paths, links=links, advertised=advertised)
     return replace(state, bgp=bgp.with_adj_rib_out(out), memo=memo), commands
 

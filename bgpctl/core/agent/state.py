@@ -20,6 +20,7 @@ from bgpctl.core.agent.intent import OperatorIntent
 from bgpctl.core.agent.kernel_view import KernelView
 from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.migration import Migration
+from bgpctl.core.agent.proofs import Proofs
 from bgpctl.core.net.replacing import replace
 
 
@@ -43,6 +44,7 @@ class State:
         bgp: routes received from peers, and routes announced to them.
         kernel: the objects that the kernel has, and should have.
         migration: how far a change of encapsulation is.
+        proofs: the members that packets are known to reach.
         attempts: operations on the kernel, and those that have to wait.
         since_s: when `phase` last changed.
         selfcheck_mismatches: how often a decision differed when it was made again without the memo.
@@ -54,6 +56,7 @@ class State:
     bgp: Bgp = field(default_factory=Bgp)
     kernel: KernelView = field(default_factory=KernelView)
     migration: Migration = field(default_factory=Migration)
+    proofs: Proofs = field(default_factory=Proofs)
     attempts: Attempts = field(default_factory=Attempts)
     phase: Phase = Phase.STARTING
     since_s: float = 0.0
@@ -61,9 +64,9 @@ class State:
     memo: Memo = field(default_factory=Memo, compare=False, repr=False)
 
 
-def begin(node: str, at_s: float) -> State:
-    """Nothing is known yet."""
-    return State(node, since_s=at_s)
+def begin(node: str, at_s: float, *, proving: bool = False) -> State:
+    """Nothing is known yet. `proving`: a prover is there, and convergence needs its verdicts."""
+    return State(node, proofs=Proofs(is_on=proving), since_s=at_s)
 
 
 _PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
@@ -75,6 +78,8 @@ _PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
     (Phase.CONVERGING, lambda state: bool(state.kernel.pending.ops)),
     (Phase.MIGRATING, lambda state: state.migration.in_progress),
     (Phase.DEGRADED, lambda state: bool(state.kernel.unmet or state.bgp.peers_down or state.bgp.rejection)),
+    (Phase.DEGRADED, lambda state: state.proofs.is_broken),
+    (Phase.CONVERGING, lambda state: state.proofs.is_asking),
     (Phase.CONVERGED, lambda _: True),
 )
 """The first rule that applies decides. What is lost counts for more than what is not known yet."""

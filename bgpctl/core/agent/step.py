@@ -41,6 +41,7 @@ from bgpctl.core.agent.backoff import Backoff, Cause
 from bgpctl.core.agent.events import (
     Applied,
     Command,
+    ConfigurationsCompared,
     DrainRequested,
     Event,
     IntentLoaded,
@@ -48,10 +49,12 @@ from bgpctl.core.agent.events import (
     KernelChanged,
     KernelEvent,
     KernelLost,
+    MemberEvent,
     MirrorMismatch,
     Observe,
     Observed,
     OperatorEvent,
+    PathsJudged,
     PeerRequested,
     Probed,
     RefreshRequested,
@@ -60,6 +63,7 @@ from bgpctl.core.agent.events import (
     Woken,
 )
 from bgpctl.core.agent.memo import Memo
+from bgpctl.core.agent.proofs import PathVerdict
 from bgpctl.core.agent.reconcile import reconcile
 from bgpctl.core.agent.sessions import advertise, speak, with_sessions
 from bgpctl.core.agent.state import State, with_phase
@@ -89,12 +93,14 @@ def _dispatched(state: State, event: Event, at_s: float) -> Step:
     match event:
         case IntentLoaded() | IntentRejected() | DrainRequested() | PeerRequested() | RefreshRequested():
             return _from_operator(state, event, at_s)
-        case KernelChanged() | Observed() | MirrorMismatch() | KernelLost() | Applied() | Probed():
+        case KernelChanged() | Observed() | MirrorMismatch() | KernelLost() | Applied():
             return _from_kernel(state, event, at_s)
+        case Probed() | PathsJudged() | ConfigurationsCompared():
+            return _from_members(state, event, at_s)
         case speaker.SpeakerAttached() | speaker.SpeakerDetached() | speaker.SpeakerConfigRejected():
             return _from_speaker(state, event, at_s)
         case Woken():
-            bgp, ends = state.bgp.expired(at_s).failures_detected(at_s)
+            bgp, ends = state.bgp.expired(at_s, state.proofs.is_proven).failures_detected(at_s)
             return _observe(replace(state, bgp=bgp), *speak(ends), anyway=True)
         case SelfCheckMismatch():
             # The next observation takes nothing over, and its plan is the repair.
@@ -157,11 +163,30 @@ def _from_kernel(state: State, event: KernelEvent, at_s: float) -> Step:
         case Applied():
             # A success is no proof: the observation shows it.
             return _observe(replace(state, attempts=state.attempts.applied(event.failures)))
+        case _:
+            assert_never(event)
+
+
+# Members -------------------------------------------------------------------------------------------------------
+
+
+def _from_members(state: State, event: MemberEvent, at_s: float) -> Step:
+    match event:
         case Probed():
             observed = state.kernel.observed or Dataplane()
             return _observe(replace(state, migration=state.migration.probed(event.answers, observed, at_s)))
+        case PathsJudged():
+            return _judged(state, event.verdicts)
+        case ConfigurationsCompared():
+            return replace(state, proofs=replace(state.proofs, differences=event.differences)), ()
         case _:
             assert_never(event)
+
+
+def _judged(state: State, verdicts: Sequence[PathVerdict]) -> Step:
+    """Routes follow only from which members are unreachable."""
+    after = replace(state, proofs=state.proofs.with_verdicts(verdicts))
+    return (after, ()) if after.proofs.unreachable is state.proofs.unreachable else _observe(after)
 
 
 def _kernel_lost(state: State, reason: str, at_s: float) -> Step:

@@ -20,7 +20,7 @@ Refuses to know: which paths policy lets in, which one is best, where the time c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final, TypeAlias
 
@@ -33,6 +33,11 @@ AdjRibIn: TypeAlias = Mapping[Address, PeerTable]
 
 RETENTION_S: Final = 3600.0
 """How long paths are used on after the last session ended: as long as BIRD keeps long-lived stale ones (RFC 9494)."""
+PROVEN_S: Final = 10.0
+"""
+How long a stale table that was due to end stays when its peer is proven to forward; then it is asked again, until
+RETENTION_S after the session was lost.
+"""
 PREFIX_LIMIT: Final = 10_000
 """The number of prefixes that a peer may announce beyond the blocks that the pools can have."""
 
@@ -146,7 +151,7 @@ def complete(adj_rib_in: AdjRibIn, peer: Address, at_s: float) -> AdjRibIn:
 def withdrawn(before: AdjRibIn, now: AdjRibIn) -> frozenset[Prefix]:
     """
     Prefixes that their own peers had `before` and do not have `now`, and that no other peer has. A peer withdraws by an
-    UPDATE, by the end of a whole table without the prefix, and by shutting down (Cease).
+    UPDATE, by the end of a whole table without the prefix, and by the end of its session where that keeps nothing.
     """
     lost = {
         prefix
@@ -163,8 +168,8 @@ def _has_withdrawn(before: PeerTable, now: PeerTable) -> bool:
     if now.over_limit_since_s is not None:
         return False
     within_the_session = now.established and now.up_since_s == before.up_since_s
-    shut_down = now.state is TableState.DOWN and now.shut_down
-    return now.state is TableState.SYNCED or within_the_session or shut_down
+    ended = now.state is TableState.DOWN and now.has_withdrawn_all
+    return now.state is TableState.SYNCED or within_the_session or ended
 
 
 def without_path(adj_rib_in: AdjRibIn, prefixes: Iterable[Prefix]) -> frozenset[Prefix]:
@@ -193,18 +198,41 @@ def restart_waits(adj_rib_in: AdjRibIn, at_s: float, retention_s: float) -> AdjR
     }
 
 
-def expired(adj_rib_in: AdjRibIn, at_s: float) -> AdjRibIn:
-    """The tables with those whose waiting time is over brought to its end."""
+def never_proven(_: Address) -> bool:
+    """Nothing is known of any path."""
+    return False
+
+
+def expired(adj_rib_in: AdjRibIn, at_s: float, is_proven: Callable[[Address], bool] = never_proven) -> AdjRibIn:
+    """
+    The tables with those whose waiting time is over brought to its end. The stale paths that lead to the peer itself
+    stay for at most RETENTION_S while packets are known to reach it: control was lost, forwarding was not. Of other
+    next hops its proof says nothing.
+    """
     no_session = not any(table.established for table in adj_rib_in.values())
     overdue = [peer for peer, table in adj_rib_in.items() if table.expires_s is not None and table.expires_s <= at_s]
     for peer in overdue:
         table = adj_rib_in[peer]
+        renewed = _renewed(peer, table, at_s) if is_proven(peer) else None
+        if renewed:
+            adj_rib_in = {**adj_rib_in, peer: renewed}
+            continue
         adj_rib_in = (
             complete(adj_rib_in, peer, at_s)
             if table.established
             else {**adj_rib_in, peer: _lapsed(table, at_s, no_session)}
         )
     return adj_rib_in
+
+
+def _renewed(peer: Address, table: PeerTable, at_s: float) -> PeerTable | None:
+    """The stale table with the paths that lead to its peer; None if there are none, or their time is over as well."""
+    latest_s = table.since_s + RETENTION_S
+    if table.state is not TableState.STALE or at_s >= latest_s:
+        return None
+    others = [prefix for prefix, received in table.paths.items() if received.path.next_hop != peer]
+    paths = table.paths.changed({}, gone=others) if others else table.paths
+    return replace(table, paths=paths, stale=paths, expires_s=min(at_s + PROVEN_S, latest_s)) if paths else None
 
 
 def _lapsed(table: PeerTable, at_s: float, no_session: bool) -> PeerTable:  # noqa: FBT001

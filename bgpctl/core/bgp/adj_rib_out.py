@@ -95,14 +95,20 @@ def _still_wanted(sent: Table[Attributes], wanted: Table[Attributes], known: Sen
 
 
 def full_table(
-    adj_rib_out: AdjRibOut, export_input: ExportInput, adj_rib_in: AdjRibIn, anew: Iterable[Address], at_s: float
+    adj_rib_out: AdjRibOut,
+    export_input: ExportInput,
+    adj_rib_in: AdjRibIn,
+    anew: Iterable[Address],
+    at_s: float,
+    before: Exports = _NOTHING_DERIVED,
 ) -> tuple[AdjRibOut, SpeakerCommands]:
     """The whole table for the peers in `anew`, each with its End-of-RIB: at once if all that it contains is known."""
     sent, end_of_rib_due = dict(adj_rib_out.sent), dict(adj_rib_out.end_of_rib_due)
     too_large = dict(adj_rib_out.too_large)
     commands: list[SpeakerCommand] = []
     for peer in anew:
-        found = routes_for(export_input, export_input.policy.session_policies[peer], None, _room(adj_rib_in, peer))
+        known = before[peer].wanted if peer in before else None
+        found = routes_for(export_input, export_input.policy.session_policies[peer], known, _room(adj_rib_in, peer))
         wanted, too_large[peer] = found.routes, found.too_large
         commands += (Withdraw(prefix, peer) for prefix in sorted(sent.get(peer, {}).keys() - wanted.keys()))
         commands += (Announce(prefix, peer, wanted[prefix]) for prefix in sorted(wanted))

@@ -24,12 +24,12 @@ class BfdOptions:
 @dataclass(frozen=True, slots=True)
 class BfdReport:
     """
-    One BFD session as it is.
+    One BFD session as it is. Times are seconds of the agent's clock.
 
     Attributes:
         independent: the peer's BFD does not share the fate of its control plane (the C bit).
-        age_s: since `state` changed.
-        failed_age_s: since it went from Up to Down, None if it is Up again, or if that was the peer's AdminDown.
+        since_s: when `state` changed.
+        failed_at_s: when it went from Up to Down, None if it is Up again, or if that was the peer's AdminDown.
         interval_us: between two packets of ours.
         detection_us: without a packet of the peer for so long it is down; 0 before the first one.
     """
@@ -39,8 +39,8 @@ class BfdReport:
     remote_state: SessionState = SessionState.DOWN
     remote_diagnostic: Diagnostic = Diagnostic.NONE
     independent: bool = False
-    age_s: float = 0.0
-    failed_age_s: float | None = None
+    since_s: float = 0.0
+    failed_at_s: float | None = None
     interval_us: int = 0
     detection_us: int = 0
 

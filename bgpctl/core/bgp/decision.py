@@ -28,6 +28,7 @@ class Lost(enum.Enum):
     """The step at which a path lost, in the order of the steps (RFC 4271, section 9.1.2; RFC 4456, section 9)."""
 
     UNRESOLVED = "unresolved"
+    UNREACHABLE = "unreachable"
     LOCAL_PREF = "local-pref"
     AS_PATH = "as-path"
     ORIGIN = "origin"
@@ -47,6 +48,7 @@ class Candidate:
     Attributes:
         router_id: the peer's BGP identifier; its address stands in while that is unknown.
         cost: how far the next hop is, 0 on a connected network; None where no route leads to it.
+        answers: False if packets to the next hop are known to be lost (core/proof).
     """
 
     peer: Address
@@ -55,6 +57,7 @@ class Candidate:
     received: Received = field(compare=False)
     router_id: Address | None = None
     cost: int | None = 0
+    answers: bool = True
 
     @property
     def path(self) -> Path:
@@ -130,6 +133,8 @@ _ORIGINS: Final = ("igp", "egp", "incomplete")
 
 _ELIMINATIONS: Final[tuple[tuple[Lost, Callable[[Candidate], int]], ...]] = (
     (Lost.UNRESOLVED, lambda candidate: int(candidate.cost is None)),
+    # Not in the RFC, which asks for a route to the next hop and no more. Without another path this one is used on.
+    (Lost.UNREACHABLE, lambda candidate: int(not candidate.answers)),
     (Lost.LOCAL_PREF, lambda candidate: -_local_pref(candidate)),
     (Lost.AS_PATH, lambda candidate: len(candidate.path.as_path)),
     (Lost.ORIGIN, lambda candidate: _ORIGINS.index(candidate.path.origin)),

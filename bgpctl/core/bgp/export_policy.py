@@ -86,6 +86,27 @@ class ExportInput:
         self.draining = draining
         self.accepts = {version: encap_community.communities(tunnels) for version, tunnels in accepts.items()}
         self._changed: dict[tuple[int, int], Collection[Prefix]] = {}
+        self._alike: dict[object, AlikeExports] = {}
+        self._from: dict[int, Mapping[Address, list[Prefix]]] = {}
+
+    def alike(self, read: PeerExportInput, session_policy: SessionPolicy) -> AlikeExports:
+        """The routes for all peers that are like this one; found once, as a reflector has a hundred of them."""
+        key = _likeness(read, session_policy)
+        if key not in self._alike:
+            self._alike[key] = AlikeExports(read, session_policy)
+        return self._alike[key]
+
+    def from_peer(self, paths: Table[Candidate], session_policy: SessionPolicy) -> list[Prefix]:
+        """The prefixes that the peer has announced itself, here or to another reflector."""
+        if id(paths) not in self._from:
+            found: dict[Address, list[Prefix]] = {}
+            for prefix, candidate in paths.items():
+                for address in {candidate.peer, _originator(candidate)}:
+                    found.setdefault(address, []).append(prefix)
+            self._from[id(paths)] = found
+        addresses = {session_policy.peer, _router_id(session_policy)}
+        maybe = {prefix for address in addresses if address for prefix in self._from[id(paths)].get(address, ())}
+        return [prefix for prefix in maybe if _is_from(paths[prefix], session_policy)]
 
     def changed(self, paths: Table[Candidate], before: Table[Candidate]) -> Collection[Prefix]:
         """Prefixes with another path than before; found once, as most peers had the same paths before."""
@@ -115,6 +136,55 @@ class PeerExports(NamedTuple):
     too_large: frozenset[Prefix] = frozenset()
 
 
+class AlikeExports:
+    """
+    The routes for all peers that are alike (`_likeness`), but for those that came from the peer itself. They are shared
+    by the peers' tables.
+
+    Args:
+        read: of one of the peers.
+        session_policy: of the same one.
+
+    Attributes:
+        too_large: of the prefixes that were asked for, those whose attributes have no room in a message.
+    """
+
+    def __init__(self, read: PeerExportInput, session_policy: SessionPolicy) -> None:
+        self._read, self._session_policy = read, session_policy
+        self._known: dict[Prefix, Attributes | None] = {}
+        self._everything: Table[Attributes] | None = None
+        self.too_large: set[Prefix] = set()
+
+    def everything(self, paths: Table[Candidate]) -> Table[Attributes]:
+        """Of all paths that the peers read."""
+        if self._everything is None:
+            self._everything = paths.mapped(self.attributes)
+        return self._everything
+
+    def attributes(self, prefix: Prefix, candidate: Candidate) -> Attributes | None:
+        """A learned prefix's attributes; None where it is not announced."""
+        if prefix not in self._known:
+            found = _learned(self._read, self._session_policy, candidate)
+            if found and not fits(found, prefix.version, self._read.room):
+                self.too_large.add(prefix)
+                found = None
+            self._known[prefix] = found
+        return self._known[prefix]
+
+
+def _likeness(read: PeerExportInput, session_policy: SessionPolicy) -> object:
+    """
+    All that the attributes of a learned route depend on, beside the route, and whether it came from the peer. All of
+    `read` but the communities of own routes; policies share their filters.
+    """
+    session = session_policy.session
+    return (
+        *(id(read.policy), id(read.link_of), read.draining, id(read.paths), read.room),
+        *(session.version, session.client, session.local_asn, session_policy.internal, session_policy.next_hop_mode),
+        *map(id, session_policy.filters),
+    )
+
+
 def routes_for(
     export_input: ExportInput, session_policy: SessionPolicy, before: PeerExports | None = None, room: Room = _ROOM
 ) -> PeerExports:
@@ -122,6 +192,7 @@ def routes_for(
     The peer's routes: each prefix of its IP version with its attributes; `before`'s as far as nothing changed. A route
     that does not fit in one message is kept in, as by a policy (RFC 8654, section 4).
     """
+    room = room._replace(internal=session_policy.internal)
     passes_on = not session_policy.internal or export_input.policy.cluster_id is not None
     read = PeerExportInput(
         export_input.policy,
@@ -137,18 +208,23 @@ def routes_for(
     every_own = known.own if known else dict(_own(read, session_policy))
     own = {prefix: attributes for prefix, attributes in every_own.items() if fits(attributes, prefix.version, room)}
     too_large = set(every_own.keys() - own.keys())
+    alike = export_input.alike(read, session_policy)
 
     def route(prefix: Prefix, candidate: Candidate) -> Attributes | None:
         if prefix in own:
             return own[prefix]
-        found = _learned(read, session_policy, candidate)
-        if found is None or fits(found, prefix.version, room):
-            return found
-        too_large.add(prefix)
-        return None
+        if _is_from(candidate, session_policy):
+            return None
+        found = alike.attributes(prefix, candidate)
+        if prefix in alike.too_large:
+            too_large.add(prefix)
+        return found
 
     if known is None:
-        return PeerExports(read, own, read.paths.mapped(route).changed(own), frozenset(too_large))
+        everything = alike.everything(read.paths)
+        gone = [prefix for prefix in export_input.from_peer(read.paths, session_policy) if prefix not in own]
+        too_large.update(alike.too_large.difference(own, gone))
+        return PeerExports(read, own, everything.changed(own, gone), frozenset(too_large))
     changed = export_input.changed(read.paths, known.made_from.paths)
     routes = read.paths.mapped(route, Mapped(known.made_from.paths, known.routes), changed)
     kept_in = known.too_large.difference(changed) | too_large if known.too_large or too_large else known.too_large
@@ -184,10 +260,10 @@ def _own(read: PeerExportInput, session_policy: SessionPolicy) -> Iterator[tuple
 
 
 def _learned(read: PeerExportInput, session_policy: SessionPolicy, candidate: Candidate) -> Attributes | None:
-    """A learned prefix's attributes for the peer; None where it is not announced."""
+    """A learned prefix's attributes for peers that it did not come from; None where it is not announced."""
     prefix = candidate.path.prefix
     source = read.policy.session_policies.get(candidate.peer)
-    if source is None or source.peer == session_policy.peer or prefix.version != session_policy.session.version:
+    if source is None or prefix.version != session_policy.session.version:
         return None
     attributes = _passed_on(read.policy, source, session_policy, candidate)
     if attributes is None:
@@ -243,11 +319,26 @@ def _reflected(
     policy: Policy, source: SessionPolicy, session_policy: SessionPolicy, candidate: Candidate, attributes: Attributes
 ) -> Attributes | None:
     cluster_id = policy.cluster_id
-    originator = candidate.path.originator or candidate.router_id or candidate.peer
-    theirs = router_id(session_policy.member) if session_policy.member else None
-    if cluster_id is None or not _reflects(cluster_id, source, session_policy) or originator == theirs:
+    if cluster_id is None or not _reflects(cluster_id, source, session_policy):
         return None
-    return replace(attributes, originator=originator, cluster_list=(cluster_id, *candidate.path.cluster_list))
+    cluster_list = (cluster_id, *candidate.path.cluster_list)
+    return replace(attributes, originator=_originator(candidate), cluster_list=cluster_list)
+
+
+def _is_from(candidate: Candidate, session_policy: SessionPolicy) -> bool:
+    """True if the peer announced it to us, or, inside the AS, to another reflector."""
+    if candidate.peer == session_policy.peer:
+        return True
+    is_internal = candidate.internal and session_policy.internal
+    return is_internal and _originator(candidate) == _router_id(session_policy)
+
+
+def _originator(candidate: Candidate) -> Address:
+    return candidate.path.originator or candidate.router_id or candidate.peer
+
+
+def _router_id(session_policy: SessionPolicy) -> Address | None:
+    return router_id(session_policy.member) if session_policy.member else None
 
 
 def _reflects(cluster_id: Address | None, source: SessionPolicy, session_policy: SessionPolicy) -> bool:

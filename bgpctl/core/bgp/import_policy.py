@@ -174,6 +174,8 @@ def _ownership(ownership: BlockOwnership, session_policy: SessionPolicy, path: P
         yield Rejection(RejectCode.NOT_BY_BGP, pool.name)
     if owner and not _leads_to(ownership, session_policy, path, owner):
         yield Rejection(RejectCode.OTHERS_BLOCK, owner.name)
+    if pool and session_policy.member and ownership.is_nobodys(prefix):
+        yield Rejection(RejectCode.NOBODYS_BLOCK, pool.name)
 
 
 def _leads_to(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path, owner: Node) -> bool:
@@ -192,8 +194,11 @@ def _default_policy(ownership: BlockOwnership, session_policy: SessionPolicy, pa
     """The rule where no filter has decided: RFC 8212's default for routers outside, pools for everyone else."""
     if path.prefix.length == 0:
         return Rejection(RejectCode.DEFAULT_ROUTE)
-    if ownership.pool(path.prefix) is None:
+    pool = ownership.pool(path.prefix)
+    if pool is None:
         return Rejection(RejectCode.OUTSIDE_POOLS)
+    if session_policy.internal and ownership.is_nobodys(path.prefix):
+        return Rejection(RejectCode.NOBODYS_BLOCK, pool.name)
     known = session_policy.internal or session_policy.member is not None or ownership.owner(path.prefix) is not None
     return None if known else Rejection(RejectCode.NO_POLICY)
 

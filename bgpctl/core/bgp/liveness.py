@@ -15,7 +15,8 @@ here, as FRR's does. Of a peer that has offered graceful restart, such a report,
 counts after ONSET_S: by then the restart has begun, or there is none.
 
 A failure counts for what was there before it: a session of BGP that was established later is used. So times are
-compared, and it makes no difference whether this agent was there when it happened.
+compared, those of the reports themselves: it makes no difference whether this agent was there when it happened, nor how
+late it reads of it.
 
 Refuses to know: packets of BFD, and who measures.
 """
@@ -25,7 +26,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from bgpctl.core.bfd.packet import Diagnostic
 from bgpctl.core.bgp import peer_table
@@ -41,30 +42,13 @@ _BFD_DOWN: Final = 10
 """RFC 9384: the subcode of a Cease."""
 
 
-class Liveness(NamedTuple):
-    """A report, and when it came, in seconds of the agent's clock."""
-
-    report: BfdReport
-    at_s: float
-
-    @property
-    def since_s(self) -> float:
-        """When its state changed."""
-        return self.at_s - self.report.age_s
-
-    @property
-    def failed_at_s(self) -> float | None:
-        """When it failed, if it has not been Up again."""
-        return None if self.report.failed_age_s is None else self.at_s - self.report.failed_age_s
+LivenessByPeer: TypeAlias = Mapping[Address, BfdReport]
 
 
-LivenessByPeer: TypeAlias = Mapping[Address, Liveness]
-
-
-def changed(known: LivenessByPeer, event: BfdChanged, at_s: float) -> LivenessByPeer:
+def changed(known: LivenessByPeer, event: BfdChanged) -> LivenessByPeer:
     """The reports with a new one."""
-    others = {peer: liveness for peer, liveness in known.items() if peer != event.peer}
-    return others if event.report is None else {**others, event.peer: Liveness(event.report, at_s)}
+    others = {peer: report for peer, report in known.items() if peer != event.peer}
+    return others if event.report is None else {**others, event.peer: event.report}
 
 
 def after_failures(adj_rib_in: AdjRibIn, known: LivenessByPeer, at_s: float) -> tuple[AdjRibIn, tuple[EndSession, ...]]:
@@ -84,13 +68,13 @@ def next_due_s(adj_rib_in: AdjRibIn, known: LivenessByPeer) -> float:
 
 def _dues_s(adj_rib_in: AdjRibIn, known: LivenessByPeer) -> Mapping[Address, float]:
     """When each failure ends what its peer has here."""
-    tables = ((peer, adj_rib_in[peer], liveness) for peer, liveness in known.items() if peer in adj_rib_in)
-    dues_s = ((peer, _due_s(table, liveness)) for peer, table, liveness in tables)
+    tables = ((peer, adj_rib_in[peer], report) for peer, report in known.items() if peer in adj_rib_in)
+    dues_s = ((peer, _due_s(table, report)) for peer, table, report in tables)
     return {peer: due_s for peer, due_s in dues_s if due_s is not None}
 
 
-def _due_s(table: PeerTable, liveness: Liveness) -> float | None:
-    failed_at_s, report = liveness.failed_at_s, liveness.report
+def _due_s(table: PeerTable, report: BfdReport) -> float | None:
+    failed_at_s = report.failed_at_s
     if failed_at_s is None:
         return None
     if table.up_since_s is None:
@@ -108,8 +92,8 @@ def _names_no_fault(report: BfdReport) -> bool:
     return report.diagnostic is Diagnostic.NEIGHBOR_DOWN and report.remote_diagnostic in by_peer
 
 
-def _failed(table: PeerTable, peer: Address, liveness: Liveness, at_s: float) -> PeerTable:
-    event = SessionDown(peer, reason(liveness.report), notified=True, kind=DownKind.BFD_DOWN, is_final=True)
+def _failed(table: PeerTable, peer: Address, report: BfdReport, at_s: float) -> PeerTable:
+    event = SessionDown(peer, reason(report), notified=True, kind=DownKind.BFD_DOWN, is_final=True)
     return peer_table.ended(replace(table, down=None), event, at_s)
 
 

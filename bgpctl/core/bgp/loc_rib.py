@@ -210,5 +210,11 @@ def _candidate(
     as_used = received if path is received.path else Received(path, received.at_s)
     cost = costs.cost(path.next_hop) if path.next_hop else None
     return Candidate(
-        session_policy.peer, session_policy.session.peer_asn, session_policy.internal, as_used, item.router_id, cost
+        session_policy.peer,
+        session_policy.session.peer_asn,
+        session_policy.internal,
+        as_used,
+        item.router_id,
+        cost,
+        costs.is_answering(path.next_hop),
     )

@@ -23,14 +23,20 @@ class NextHopCosts:
     the metric of the route that leads there. Before the first observation nothing is known to be unreachable.
     """
 
-    def __init__(self, dataplane: Dataplane | None) -> None:
+    def __init__(self, dataplane: Dataplane | None, unreachable: frozenset[Address] = frozenset()) -> None:
         self._dataplane = dataplane
+        self._unreachable = unreachable
         self._fib = foreign_fib(dataplane) if dataplane is not None else None
         self._known: dict[Address, int | None] = {}
 
-    def of(self, dataplane: Dataplane) -> NextHopCosts:
-        """The costs in this dataplane: these, if they are of the same one."""
-        return self if dataplane is self._dataplane else NextHopCosts(dataplane)
+    def of(self, dataplane: Dataplane, unreachable: frozenset[Address] = frozenset()) -> NextHopCosts:
+        """The costs in this dataplane: these, if they are of the same one, and the same members do not answer."""
+        is_same = dataplane is self._dataplane and unreachable == self._unreachable
+        return self if is_same else NextHopCosts(dataplane, unreachable)
+
+    def is_answering(self, next_hop: Address | None) -> bool:
+        """False for a member that is known not to get what is sent to it."""
+        return next_hop not in self._unreachable
 
     def cost(self, next_hop: Address) -> int | None:
         """None if no route leads to the next hop, or the kernel would not accept it as one."""
@@ -42,6 +48,8 @@ class NextHopCosts:
         """True if every cost that was asked `before` is the same here: what followed from these still holds."""
         if self is before:
             return True
+        if self._unreachable != before._unreachable:
+            return False
         asked = tuple(before._known.items())
         return len(asked) <= _REMEMBERED and all(self.cost(next_hop) == cost for next_hop, cost in asked)
 

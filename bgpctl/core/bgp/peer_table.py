@@ -76,7 +76,8 @@ class PeerTable:
         restart_time_s: the restart time in the peer's OPEN (RFC 4724), None without graceful restart.
         last_error, down, down_at_s: why the session is not up: the speaker's text, its kind as far as it is understood,
             and when that happened.
-        shut_down: the peer's operator has ended the session for good since it was last up.
+        has_withdrawn_all: the session has ended for good since it was last up: by the peer's operator, by BFD, or with
+            its connection, without graceful restart.
         asn, router_id: from the peer's OPEN, None if that came before this agent started.
         enhanced_refresh: the peer marks the end of a route refresh (RFC 7313).
         refresh_pending: a route refresh was requested of the peer, and its end (RFC 7313) is awaited. Until then
@@ -99,7 +100,7 @@ class PeerTable:
     last_error: str = ""
     down: DownKind | None = None
     down_at_s: float = 0.0
-    shut_down: bool = False
+    has_withdrawn_all: bool = False
     asn: Asn | None = None
     router_id: Address | None = None
     enhanced_refresh: bool = False
@@ -183,7 +184,9 @@ def opened(table: PeerTable, event: SessionOpened) -> PeerTable:
 def established(table: PeerTable, at_s: float, uptime_s: float) -> PeerTable:
     """The table once the session is Established: the peer announces everything it has, up to End-of-RIB."""
     begun = awaiting_end_of_rib(table, at_s)
-    return replace(begun, up_since_s=at_s - uptime_s, last_error="", down=None, shut_down=False, refresh_pending=False)
+    return replace(
+        begun, up_since_s=at_s - uptime_s, last_error="", down=None, has_withdrawn_all=False, refresh_pending=False
+    )
 
 
 def ended(table: PeerTable, event: SessionDown, at_s: float) -> PeerTable:
@@ -192,13 +195,24 @@ def ended(table: PeerTable, event: SessionDown, at_s: float) -> PeerTable:
     section 4.2), unless the session ended for good; a peer whose first session is awaited is awaited until its time is
     over.
     """
-    shut_down = table.shut_down or (event.is_final and event.kind is DownKind.SHUT_DOWN)
-    left = replace(_without_session(table, event, at_s), shut_down=shut_down)
+    left = _without_session(table, event, at_s)
+    left = replace(left, has_withdrawn_all=table.has_withdrawn_all or _withdraws_all(table, event, left))
     if table.down is DownKind.BFD_DOWN and event.kind in _AFTER_BFD_DOWN:
         return left
     if table.down not in {None, DownKind.CLOSED} and (event.kind is DownKind.CLOSED or not event.reason):
         return left  # what follows the cause, such as vain attempts, does not hide it
     return replace(left, last_error=event.reason, down=event.kind, down_at_s=at_s)
+
+
+def _withdraws_all(table: PeerTable, event: SessionDown, left: PeerTable) -> bool:
+    """
+    True if the end of the session is the peer's word, or BFD's, that its paths go, so that they wait for no other peer.
+    The end of a connection is, unless a graceful restart begins with it (RFC 4724, section 4.2); silence is not.
+    """
+    if event.is_final and event.kind is DownKind.SHUT_DOWN:
+        return True
+    lost = event.kind in {DownKind.CLOSED, DownKind.BFD_DOWN}
+    return lost and table.established and left.state is TableState.DOWN
 
 
 def _without_session(table: PeerTable, event: SessionDown, at_s: float) -> PeerTable:

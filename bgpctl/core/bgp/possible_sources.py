@@ -1,9 +1,9 @@
 """
 Which prefixes the peers whose tables are not complete may still announce, so that nothing else waits for them.
 
-A member of the mesh that has no sessions with routers and reflects nothing announces its own blocks, and prefixes that
-no node owns. Of any other peer every prefix is possible. A block of a node that is heard is therefore not held back by
-another member; import policy would reject that one's path.
+A member of the mesh that has no sessions with routers and reflects nothing announces its own blocks, and prefixes of
+pools whose blocks are not known. Of any other peer every prefix is possible. A block of a node that is heard is
+therefore not held back by another member; import policy would reject that one's path.
 
 Refuses to know: the tables themselves, and for how long a peer is waited for.
 """
@@ -51,4 +51,6 @@ class PossibleSources:
 
     def _may_have(self, prefix: Prefix) -> bool:
         owner = self.ownership.owner(prefix)
-        return owner is None or not self.uncertain.isdisjoint(owner.addresses)
+        if owner is None:
+            return not self.ownership.is_nobodys(prefix)
+        return not self.uncertain.isdisjoint(owner.addresses)

@@ -19,8 +19,8 @@ from bgpctl.core.net.addresses import Address, Asn
 
 HOLD_TIME_S: Final = 30
 RESTART_TIME_S: Final = 120
-_KEEPALIVES_PER_HOLD: Final = 3
-"""RFC 4271, section 10: the keepalive interval is a third of the hold time; a speaker is given the hold time."""
+_BIRDS_HOLD_TIME_S: Final = 240
+"""BIRD's default, which Calico leaves as it is: in its resources there is a keepalive time, but no hold time."""
 _BGP_PORT: Final = 179
 _EVERY_NODE: Final = "all()"
 
@@ -161,13 +161,20 @@ def _as_wanted(peer: Peer, node: Node, session: Session) -> Session:
     return replace(
         session,
         by=peer.name,
-        hold_time_s=HOLD_TIME_S if peer.keepalive_s is None else _KEEPALIVES_PER_HOLD * peer.keepalive_s,
+        hold_time_s=_hold_time_s(peer),
+        keepalive_s=peer.keepalive_s,
         restart_time_s=RESTART_TIME_S if peer.restart_time_s is None else peer.restart_time_s,
         password_file=peer.password_file,
         bound=peer.from_node_address or node.name not in peer.nodes,
         ttl_security=session.ttl_security if peer.ttl_security is None else peer.ttl_security,
         bfd=_bfd(peer.bfd, node, session) if peer.bfd else None,
     )
+
+
+def _hold_time_s(peer: Peer) -> int:
+    if peer.hold_time_s is not None:
+        return peer.hold_time_s
+    return HOLD_TIME_S if peer.keepalive_s is None else _BIRDS_HOLD_TIME_S
 
 
 def _bfd(wanted: Bfd, node: Node, session: Session) -> BfdOptions:

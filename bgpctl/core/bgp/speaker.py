@@ -28,6 +28,7 @@ class Session:
         client: the peer is our route reflector client (RFC 4456).
         bound: connections come from `local`; otherwise from any address that the kernel picks.
         ttl_security: GTSM (RFC 5082), the number of hops the peer may be away; None without.
+        keepalive_s: between two KEEPALIVEs, at most a third of the hold time; None for that (RFC 4271, section 10).
         greatest_ttl: packets leave with a TTL of 255, so that the peer may require it.
         bfd: BFD (RFC 5880) with the peer; None without.
     """
@@ -40,6 +41,7 @@ class Session:
     passive: bool
     port: int = 179
     hold_time_s: int = 90
+    keepalive_s: int | None = None
     restart_time_s: int = 120
     password_file: str | None = None
     by: str | None = None

@@ -133,7 +133,7 @@ class Peer:
         nodes: names of the nodes that peer with it, sorted; `node_selector` selected them.
         remotes: names of the nodes that are peered with, sorted; `peer_selector` selected them.
         local_asn: overrides the node's AS on these sessions.
-        restart_time_s, keepalive_s: None for the default.
+        restart_time_s, hold_time_s, keepalive_s: None for the default.
         allowed_own_as: accepted occurrences of our own AS in a received AS path.
         ttl_security: GTSM (RFC 5082), the number of hops the peer may be away; None without.
         reachable_by: the gateway to a peer that is on no connected network.
@@ -156,6 +156,7 @@ class Peer:
     local_asn: Asn | None = None
     next_hop_mode: NextHopMode = NextHopMode.AUTO
     restart_time_s: int | None = None
+    hold_time_s: int | None = None
     keepalive_s: int | None = None
     allowed_own_as: int = 0
     ttl_security: int | None = None
@@ -244,6 +245,7 @@ class Configuration(_NodeIndex):
 
     `ipip_mtu`, `vxlan_mtu`, `vxlan_mtu6` and `workload_mtu` are in bytes; 0 derives them from the underlay. `tcp_mss`:
     no segment of TCP over IPv4 through a tunnel is larger, and over IPv6 they are 20 bytes smaller; 0 limits none.
+    `channel_port`: the TCP port at which agents ask each other; 0 without.
     """
 
     backend: Backend = Backend.BIRD
@@ -264,6 +266,7 @@ class Configuration(_NodeIndex):
     vxlan_mtu6: int = 0
     workload_mtu: int = 0
     tcp_mss: int = 0
+    channel_port: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {node.name: node for node in self.nodes})

@@ -31,6 +31,7 @@ class BlockOwnership:
         self._owners = LongestMatch((prefix, n) for n in intent.nodes for prefix in intent.prefixes_of(n))
         self._own_blocks = intent.blocks_of(node)
         self._blocks = _by_version(block.first for block in self._own_blocks)
+        self._allotted = frozenset(pool.cidr for pool in intent.pools if _has_blocks(intent, pool))
         self._members = frozenset(address for n in intent.nodes for address in n.addresses)
         self._nodes = _by_version(address for n in intent.nodes for address in n.addresses)
         networks = (own.network for n in intent.nodes for own in (n.address, n.address6) if own)
@@ -43,6 +44,11 @@ class BlockOwnership:
     def owner(self, prefix: Prefix) -> Node | None:
         """The node whose block or borrowed address `prefix` is, or lies in."""
         return self._owners.covering(prefix)
+
+    def is_nobodys(self, prefix: Prefix) -> bool:
+        """True if it lies in a pool whose blocks are known, and no node has it, or all of it."""
+        pool = self.pool(prefix)
+        return pool is not None and pool.cidr in self._allotted and self.owner(prefix) is None
 
     def on_underlay(self, prefix: Prefix) -> bool:
         """True if `prefix` lies in the network of a node."""
@@ -74,7 +80,8 @@ class BlockOwnership:
         names = changed_nodes(self.intent, before.intent)
         if names is None or len(names) > _FEW or self.node != before.node:
             return None
-        return frozenset(prefix for name in names for at in (self, before) for prefix in _marks(at.intent, name))
+        marks = (prefix for name in names for at in (self, before) for prefix in _marks(at.intent, name))
+        return frozenset(marks) | (self._allotted ^ before._allotted)
 
     def members_since(self, before: BlockOwnership) -> frozenset[Address]:
         """The addresses of which `is_member` has another answer than that of `before`."""
@@ -96,6 +103,11 @@ def _marks(intent: Intent, name: str) -> Iterator[Prefix]:
         for own in (node.address, node.address6):
             if own:
                 yield own.network
+
+
+def _has_blocks(intent: Intent, pool: Pool) -> bool:
+    """True if a block of the pool is known. Without any, another program may allot them."""
+    return any(pool.cidr.covers(block) for node in intent.nodes for block in intent.blocks_of(node))
 
 
 def _by_version(found: Iterable[Address]) -> dict[int, list[int]]:

@@ -98,6 +98,7 @@ class RejectCode(enum.Enum):
     MARTIAN = "martian"
     OWN_BLOCK = "own-block"
     OTHERS_BLOCK = "others-block"
+    NOBODYS_BLOCK = "nobodys-block"
     COVERS_NODE = "covers-node"
     ON_UNDERLAY = "on-underlay"
     NOT_BY_BGP = "not-by-bgp"

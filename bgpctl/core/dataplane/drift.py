@@ -27,8 +27,9 @@ def repairs_in(before: Desired | None, pending: Iterable[Op], ops: Sequence[Op])
     """The repairs among `ops`: they restore what was in place when `before` was wanted and `pending` was called for."""
     if before is None or not ops:
         return ()
-    known = frozenset(pending)
-    return tuple(op for op in ops if op not in known and _was_in_place(op, before))
+    repairs = [op for op in ops if _was_in_place(op, before)]
+    known = frozenset(pending) if repairs else frozenset()
+    return tuple(op for op in repairs if op not in known)
 
 
 def _was_in_place(op: Op, before: Desired) -> bool:

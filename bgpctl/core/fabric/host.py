@@ -51,6 +51,8 @@ class Facts:
         listening: TCP ports on which a program listens; `bound` the UDP ports that a program has.
         agent: an agent of ours answers, so that what it uses is in use by us.
         speakers: the processes of every BGP speaker of ours in this network namespace.
+        keys_unusable: the reason against using this node's keys; None if there is none.
+        keys_days: how long its certificate is still valid.
     """
 
     release: str
@@ -66,6 +68,8 @@ class Facts:
     firewall: tuple[Chain, ...] = ()
     agent: bool = False
     speakers: tuple[int, ...] = ()
+    keys_unusable: str | None = None
+    keys_days: float = 0.0
 
     def of(self, encapsulation: Encapsulation, unknown: T) -> T:
         """The facts of the encapsulation; `unknown` if it has not tried."""

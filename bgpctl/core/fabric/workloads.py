@@ -1,11 +1,12 @@
 """
 The packets that a workload may send to this node, whatever it has been made to send.
 
-The links that lead to workloads are in a group of their own, from the moment they are made; where there is none, no
-filter is wanted. A workload's addresses are not repeated here: they are those whose route leads to its link.
+The links that lead to workloads are in a group of their own, from the moment they are made. The filter is there before
+the first of them, so that its first packet is filtered, and keeps the pools away from this node's BGP. A workload's
+addresses are not repeated here: they are those whose route leads to its link.
 
-Tunnels trust a member's address, and BGP sessions begin with one. A workload has it as soon as its packets are
-masqueraded. So it may speak the protocols of both to other workloads alone, and never IP in IP.
+Tunnels trust a member's address; BGP sessions and the channel between agents begin with one. A workload has it as soon
+as its packets are masqueraded. So it may speak the protocols of all these to other workloads alone, and never IP in IP.
 
 Refuses to know: how packets are kept out, what attaches workloads.
 """
@@ -18,17 +19,29 @@ from bgpctl.core.cluster.configuration import Configuration
 from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS
+from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import WorkloadFilter
 
 
 def workload_filter(configuration: Configuration, observed: Dataplane) -> Iterator[Reasoned]:
-    """Nothing where no link leads to a workload."""
-    if any(link.workload for link in observed.links):
+    """Nothing without a pool. With one the filter is there before the first workload's link is."""
+    if configuration.pools:
         inside = tuple(sorted(pool.cidr for pool in configuration.pools))
         masqueraded = tuple(sorted(pool.cidr for pool in configuration.pools if pool.nat_outgoing))
         ports = {port for item in BEHAVIOURS.values() if (port := item.udp_port(configuration))}
         # While a port changes, members may still take packets at the one that a device of ours has.
         ports |= {link.kind.wire()["port"] for link in observed.links if link.owned and "port" in link.kind.wire()}
-        filtered = WorkloadFilter(inside, masqueraded, tuple(sorted(ports)), configuration.listen_port)
+        listening = configuration.listen_port, _neighbours(configuration), configuration.channel_port
+        filtered = WorkloadFilter(inside, masqueraded, tuple(sorted(ports)), *listening)
         yield filtered, Reason(ReasonCode.WORKLOADS)
+
+
+def _neighbours(configuration: Configuration) -> tuple[Address, ...]:
+    """The nodes and BGP peers that have an address of a pool. A pool that covers nodes is a disabled one."""
+    pools = configuration.pools
+    covering = [pool.cidr for pool in pools if pool.disabled]
+    nodes = (address for node in configuration.nodes for address in node.addresses) if covering else ()
+    peers = [peer.address for peer in configuration.peers if peer.address]
+    found = {address for address in nodes if any(cidr.holds(address) for cidr in covering)}
+    return tuple(sorted(found.union(peer for peer in peers if any(pool.cidr.holds(peer) for pool in pools))))

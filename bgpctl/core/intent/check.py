@@ -90,6 +90,10 @@ def _ports(intent: Intent, draft: Draft) -> None:
     for port, owner, at in draft.udp_ports:
         if port == intent.vxlan_port:
             draft.wrong(at, f"UDP port {port} is that of VXLAN already; {owner} needs another", "port-clash")
+    channel = draft.settings.get("channel_port")
+    if channel and intent.channel_port == intent.listen_port:
+        message = f"TCP port {intent.channel_port} is that of BGP already (listenPort)"
+        draft.wrong(channel.at, message, "port-clash")
     reserved = draft.settings.get("vxlan_port")
     if reserved and intent.vxlan_port in _UDP_SERVICES:
         message = f"UDP port {intent.vxlan_port} is that of {_UDP_SERVICES[intent.vxlan_port]} on every host"

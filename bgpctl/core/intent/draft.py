@@ -37,6 +37,7 @@ Setting: TypeAlias = Literal[
     "vxlan_mtu6",
     "workload_mtu",
     "tcp_mss",
+    "channel_port",
 ]
 
 

@@ -37,6 +37,7 @@ from bgpctl.core.net.addresses import Address, Asn
 
 _RESTART_TIME: Final = duration(0, 4095)
 """RFC 4724, section 3: 12 bits."""
+_HOLD_TIME: Final = duration(3, 65535)
 _KEEPALIVE: Final = duration(1, 65535 // 3)
 """RFC 4271, section 4.2: the hold time has 16 bits, and three keepalives fit into it."""
 _MAX_HOPS: Final = 255
@@ -151,7 +152,13 @@ _OPTIONS: Final = (
         "UseNodeIP: sessions come from the node's own address.",
     ),
     Row("maxRestartTime", _RESTART_TIME, "restart_time_s", "The restart time (RFC 4724)."),
-    Row("keepaliveTime", _KEEPALIVE, "keepalive_s"),
+    Row("holdTime", _HOLD_TIME, "hold_time_s", "30 s, and beside keepaliveTime 240 s, as BIRD has it in Calico."),
+    Row(
+        "keepaliveTime",
+        _KEEPALIVE,
+        "keepalive_s",
+        "Between two KEEPALIVEs, at most a third of the hold time, which is the default.",
+    ),
     Row(
         "numAllowedLocalASNumbers",
         integer(0, _MAX_OWN_AS),

@@ -14,6 +14,13 @@ from bgpctl.core.intent.tunnel_keys import MTU_KEYS
 
 ASN_ROW: Final = Row("asNumber", ASN, "asn", "AS of every node without one of its own; 64512 without it.", always=True)
 LISTEN_PORT: Final = Row("listenPort", PORT, "listen_port", "TCP port that every node listens at.")
+CHANNEL_PORT: Final = Row(
+    "channelPort",
+    PORT,
+    "channel_port",
+    "TCP port at which agents ask each other, with keys; 9179 is a free one. Without it they do not.",
+    implied=lambda _: 0,
+)
 TUNNELS: Final = (
     Row("vxlanVNI", integer(1, 16777215), "vxlan_vni", "VXLAN network identifier."),
     Row("vxlanPort", PORT, "vxlan_port", "UDP port of VXLAN."),

@@ -18,7 +18,7 @@ from bgpctl.core.intent.filters import ADVERTISEMENTS, read_filter
 from bgpctl.core.intent.nodes import Underlay, short_node, take_block, take_borrowed, take_node, tunnels_of
 from bgpctl.core.intent.peers import MESH_OPTIONS, Remote, mesh_row, peer_table, read_peer
 from bgpctl.core.intent.pools import read_pool, short_pool
-from bgpctl.core.intent.settings import ASN_ROW, LISTEN_PORT, TUNNELS
+from bgpctl.core.intent.settings import ASN_ROW, CHANNEL_PORT, LISTEN_PORT, TUNNELS
 from bgpctl.core.intent.shapes import Shape, by_name, ref
 from bgpctl.core.intent.tables import Row, Table, Values, set_all
 from bgpctl.core.intent.tree import Mapping as Document
@@ -52,6 +52,7 @@ SETTINGS: Final = Table(
         ASN_ROW,
         mesh_row("mesh"),
         LISTEN_PORT,
+        CHANNEL_PORT,
         *MESH_OPTIONS,
         *ADVERTISEMENTS,
         *TUNNELS,

@@ -63,6 +63,9 @@ class Probe:
     The outer packet goes from `local` to `remote`, the inner one from `source` to `target`. Without encapsulation there
     is only the inner one, and it goes to the gateway of `hop`. `frame` is the rest that a packet of this encapsulation
     consists of: only the encapsulation knows it.
+
+    The inner packet has `size_bytes`, or is as small as can be with 0. `by_routes`: it is sent as the kernel's own
+    routes lead to `target`, which then takes no encapsulation, instead of by `hop`.
     """
 
     hop: NextHop
@@ -72,6 +75,8 @@ class Probe:
     source: Address
     target: Address
     frame: ProbeFrame = ProbeFrame()
+    size_bytes: int = 0
+    by_routes: bool = False
 
     @property
     def path(self) -> ProbedPath:

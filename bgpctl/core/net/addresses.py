@@ -132,6 +132,9 @@ class Prefix(NamedTuple):
         return Address(self.version, self.network + index)
 
     def __str__(self) -> str:
+        network = self.network
+        if self.version == 4:  # as in Address
+            return f"{network >> 24}.{network >> 16 & 255}.{network >> 8 & 255}.{network & 255}/{self.length}"
         return f"{self.first}/{self.length}"
 
 

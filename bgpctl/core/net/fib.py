@@ -15,7 +15,8 @@ routes), those of its network do not.
 
 A rule may select packets by more than their destination: fwmark, iif, from, uidrange. A lookup here is about a packet
 of which only the destination is known, unmarked: such a rule does not match it (inverted, it does). But the answer
-depends on that, so `Lookup.conditional` has each such rule that was consulted.
+depends on that, so `Lookup.conditional` has each such rule that was consulted. Who knows more of a packet
+(core/trace) gives `selects`, which answers for the selectors; then only rules for which it has no answer are listed.
 
 Some decisions of ours ask about foreign routes only, because a route of ours that resolved its own next hop would keep
 itself up (RFC 4271, section 9.1.2.1). `foreign_fib` is for these. Several parts of one step ask it about the same
@@ -26,9 +27,9 @@ Refuses to know: broadcast and multicast of IPv6, TOS, neighbours that do not an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
@@ -60,6 +61,10 @@ _REFUSALS: Final = {
 }
 _DELIVERING: Final = frozenset({RouteType.UNICAST, RouteType.LOCAL, RouteType.BROADCAST})
 """Types that are no error by themselves."""
+
+
+Selects: TypeAlias = Callable[[str], bool | None]
+"""True if a packet has what a rule's selector asks for; None if that is not known."""
 
 
 class ResolvedNextHop(NamedTuple):
@@ -107,28 +112,39 @@ class RoutingTable:
 
 
 class Fib:
-    """The rules and tables of a dataplane; each table is indexed when it is first asked."""
+    """
+    The rules and tables of a dataplane; each table is indexed when it is first asked.
 
-    def __init__(self, dataplane: Dataplane, *, only_foreign: bool = False) -> None:
+    Args:
+        local: the routes of the local table, where they were observed; None: those that follow from addresses.
+    """
+
+    def __init__(
+        self, dataplane: Dataplane, *, only_foreign: bool = False, local: Iterable[Route] | None = None
+    ) -> None:
         routes = dataplane.routes
         # A comprehension, because most of 100,000 routes are ours: a filter function takes five times as long.
         self._routes = [route for route in routes if route.protocol != PROTOCOL] if only_foreign else routes
         self._rules = {version: _in_order(dataplane.rules, version) for version in _DEFAULT_RULES}
         self._next_hops = {hop.id: hop for hop in dataplane.next_hops}
         self._groups = {group.id: group for group in dataplane.groups}
-        self._local = tuple(_local_routes(dataplane))
+        self._local = tuple(_local_routes(dataplane) if local is None else local)
         self._tables: dict[int, RoutingTable] = {}
 
-    def lookup(self, destination: Address) -> Lookup:
-        """The route that the kernel uses for an unmarked packet of which only the destination is known."""
+    def lookup(self, destination: Address, selects: Selects | None = None) -> Lookup:
+        """
+        The route that the kernel uses for an unmarked packet of which only the destination is known, or, with
+        `selects`, for the packet that it answers for.
+        """
         rules, at = self._rules[destination.version], 0
         conditional: list[Rule] = []
         while at < len(rules):
             rule = rules[at]
             at += 1
-            if rule.selector:
+            selected = selects(rule.selector) if rule.selector and selects else not rule.selector
+            if selected is None or (rule.selector and selects is None):
                 conditional.append(rule)
-            if not _matches(rule, destination):
+            if selected is None or not _matches(rule, destination, selected=selected):
                 continue
             if rule.action is RuleAction.GOTO:
                 at = _place_of(rule.goto, rules, otherwise=at)
@@ -184,8 +200,8 @@ def _in_order(rules: Iterable[Rule], version: int) -> Sequence[Rule]:
     return sorted(found, key=lambda rule: (rule.priority, rule.place)) or _DEFAULT_RULES[version]
 
 
-def _matches(rule: Rule, destination: Address) -> bool:
-    matches = not rule.selector and (rule.destination is None or rule.destination.holds(destination))
+def _matches(rule: Rule, destination: Address, *, selected: bool) -> bool:
+    matches = selected and (rule.destination is None or rule.destination.holds(destination))
     return matches is not rule.inverted
 
 

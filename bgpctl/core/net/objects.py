@@ -166,7 +166,9 @@ class WorkloadFilter(NamedTuple):
     """
     By links that lead to workloads comes only what a workload may send: from addresses whose route leads to that link,
     no tunnel packets out of the pools (`inside`) by any of `udp_ports` and none in IP at all, no BGP (TCP `bgp_port`)
-    out of the pools, no ARP and no neighbour or router discovery. This node's BGP is out of reach from the pools.
+    out of the pools, no ARP and no neighbour or router discovery. This node's BGP is out of reach from the pools, but
+    for `neighbours`: addresses there that are nodes' or BGP peers'. The channel between agents (TCP `channel_port`, 0
+    without) is as BGP.
 
     What leaves the pools from `masqueraded` is known to connection tracking, or is dropped. All are sorted; prefixes
     are of both IP versions. One per network namespace.
@@ -176,6 +178,8 @@ class WorkloadFilter(NamedTuple):
     masqueraded: tuple[Prefix, ...]
     udp_ports: tuple[int, ...]
     bgp_port: int
+    neighbours: tuple[Address, ...] = ()
+    channel_port: int = 0
 
 
 class Drops(NamedTuple):

@@ -29,13 +29,14 @@ class RouteSet(AbstractSet[Route]):
 
     Args:
         shards: none of them empty; never edited afterwards.
+        size: how many routes they have, if that is known.
     """
 
     __slots__ = ("_cached_hash", "_size", "shards")
 
-    def __init__(self, shards: Mapping[ShardKey, frozenset[Route]] | None = None) -> None:
+    def __init__(self, shards: Mapping[ShardKey, frozenset[Route]] | None = None, size: int | None = None) -> None:
         self.shards: Mapping[ShardKey, frozenset[Route]] = shards or {}
-        self._size = sum(map(len, self.shards.values()))
+        self._size = sum(map(len, self.shards.values())) if size is None else size
         self._cached_hash: int | None = None
 
     @classmethod
@@ -112,7 +113,12 @@ class RouteSet(AbstractSet[Route]):
         """With these shards in place of those that have their keys; an empty one is none."""
         if not shards:
             return self
-        return RouteSet({key: shard for key, shard in {**self.shards, **shards}.items() if shard})
+        edited, size = {**self.shards, **shards}, self._size
+        for key, shard in shards.items():
+            size += len(shard) - len(self.shards.get(key, _NONE))
+            if not shard:
+                del edited[key]
+        return RouteSet(edited, size)
 
     def touched_since(self, before: RouteSet) -> set[ShardKey]:
         """The shards that are other objects than before, or in one of the two sets only."""

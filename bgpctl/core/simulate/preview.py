@@ -173,6 +173,12 @@ def _preview(
             steps.append(Step(stage, ops, tuple(waits_for)))
         if last.settled:  # all that is wanted in the end was planned: the stages after this one have nothing to do
             break
+    # What has gone may have been wanted for something that stays: a port in a filter for a device.
+    wanted = derive(members.intent, node, members.names, choices.values(), now)
+    rest = plan(_step(stage, wanted, now, members.intent, node).desired, now).ops if steps else ()
+    if rest:
+        steps[-1] = replace(steps[-1], ops=(*steps[-1].ops, *_with_effects(rest, now)))
+        now = after_all(now, rest)
     gone = _routed(observed) - _routed(now)
     before, afterwards = Fib(observed), Fib(now)
     cut = tuple(peer for peer in sorted(talking) if _is_ours(afterwards, peer) and not _is_ours(before, peer))
@@ -238,6 +244,13 @@ def assumed_kernel(node: Node) -> Dataplane:
 def converged(intent: Intent, node: Node, kernel: Dataplane) -> Dataplane:
     """The node's kernel once everything that `intent` wants is there."""
     return _converged(_Members(intent), node, kernel)
+
+
+def desired(intent: Intent, node: Node, kernel: Dataplane) -> Desired:
+    """All that `intent` wants in the node's kernel with its reasons, if every other member announces its blocks."""
+    members = _Members(intent)
+    choices = {choice.best.path.prefix: choice for choice in members.paths(node)}
+    return derive(intent, node, members.names, choices.values(), kernel)
 
 
 def _converged(members: _Members, node: Node, kernel: Dataplane) -> Dataplane:

@@ -18,6 +18,9 @@ from bgpctl.core.fabric.host import Answer, Check, Facts, Needs, Verdict, good
 from bgpctl.core.fabric.protocol import Behaviour
 from bgpctl.core.net.addresses import InterfaceAddress
 
+RENEW_DAYS: Final = 30
+"""A certificate that ends sooner is to be renewed."""
+
 
 class Finding(NamedTuple):
     """One answer. `next` is the command to run, empty where nothing has to be done."""
@@ -75,11 +78,15 @@ def _next_hops(facts: Facts, _: Needs) -> Iterator[Answer]:
 
 
 def _nftables(facts: Facts, needs: Needs) -> Iterator[Answer]:
-    """Every tunnel has a filter of what comes out of it, and those of the kernel one of senders too."""
+    """
+    Every tunnel has a filter of what comes out of it, and those of the kernel one of senders too. Each node with a pool
+    has one of what comes from workloads, and to its BGP port.
+    """
     tunnels = [item for item in _used(needs) if item.link_names(4) or item.link_names(6)]
     users = [item.encapsulation.title for item in tunnels] + (["natOutgoing"] if needs.masquerade else [])
-    if not users:
+    if not users and not needs.intent.pools:
         return
+    users = users or ["workloads"]
     if facts.nftables_missing is None:
         yield good(f"nft works, for {', '.join(users)}")
     else:
@@ -188,6 +195,18 @@ def _bgp_password(_: Facts, needs: Needs) -> Iterator[Answer]:
         yield Verdict.WARN, text, "set nodeMeshPasswordFile in the cluster file"
 
 
+def _channel_keys(facts: Facts, needs: Needs) -> Iterator[Answer]:
+    if needs.node is None or not needs.intent.channel_port:
+        return
+    renewal = f"bgpctl keys node {needs.node.name}"
+    if facts.keys_unusable is not None:
+        yield Verdict.FAIL, facts.keys_unusable, renewal
+    elif facts.keys_days < RENEW_DAYS:
+        yield Verdict.WARN, f"the certificate of this node ends in {facts.keys_days:.0f} days", renewal
+    else:
+        yield good(f"the certificate of this node is valid for {facts.keys_days:.0f} days")
+
+
 def _firewall(facts: Facts, needs: Needs) -> Iterator[Answer]:
     """Its rules are not read: they may well let the packets pass."""
     wanted = {"input": _incoming(needs), "forward": ["workload packets"]}
@@ -203,7 +222,8 @@ def _firewall(facts: Facts, needs: Needs) -> Iterator[Answer]:
 def _incoming(needs: Needs) -> list[str]:
     tunnels = [behaviour_of(item).incoming(needs.intent) for item in ENCAPSULATIONS.values() if item in needs.tunnels]
     bgp = f"TCP port {needs.intent.listen_port}" if needs.bgp else ""
-    return [name for name in (*tunnels, bgp) if name]
+    channel = f"TCP port {needs.intent.channel_port}" if needs.intent.channel_port else ""
+    return [name for name in (*tunnels, bgp, channel) if name]
 
 
 _KERNEL_CHECKS: Final[Mapping[str, Check]] = {"privilege": _privilege, "next-hop objects": _next_hops}
@@ -216,5 +236,6 @@ _HOST_CHECKS: Final[Mapping[str, Check]] = {
     "mtu": _mtu,
     "bgp port": _bgp_port,
     "bgp password": _bgp_password,
+    "channel keys": _channel_keys,
     "firewall": _firewall,
 }

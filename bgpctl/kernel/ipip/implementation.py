@@ -52,8 +52,10 @@ class IpipImplementation:
         return IpipDevices(netlink, links, driver)
 
     def send(self, probe: Probe, request: bytes) -> bool:
-        header = probe_packets.header(len(request), socket.IPPROTO_IPIP, probe.local, probe.remote)
-        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as out:
+        # The outer header has the inner one's DF bit, as the device's packets have.
+        whole = probe.size_bytes > 0
+        header = probe_packets.header(len(request), socket.IPPROTO_IPIP, probe.local, probe.remote, whole=whole)
+        with probe_packets.raw_socket(4) as out:
             out.sendto(header + request, (str(probe.remote), 0))
         return True
 

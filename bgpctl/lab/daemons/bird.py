@@ -75,6 +75,9 @@ protocol bgp {name} {{
 """
 
 
+_RESTARTS: Final = {True: "on", False: "off", None: "aware"}
+
+
 @dataclass(frozen=True, slots=True)
 class Style:
     """The format of sessions, and the configuration beside them."""
@@ -116,7 +119,7 @@ def _session(router: Router, neighbor: Neighbor, style: Style) -> str:
         address=neighbor.address,
         asn=neighbor.asn,
         hold=HOLD_TIME_S,
-        restarts="on" if neighbor.restarts else "off",
+        restarts=_RESTARTS[neighbor.restarts],
         restart=RESTART_TIME_S,
         options=" ".join(_options(router, neighbor)),
         version=neighbor.address.version,

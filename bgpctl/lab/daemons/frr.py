@@ -68,7 +68,7 @@ def _configuration(router: Router) -> Iterator[str]:
         yield " bgp graceful-restart"
         yield " bgp graceful-restart preserve-fw-state"
         yield f" bgp graceful-restart restart-time {RESTART_TIME_S}"
-    else:
+    elif all(neighbor.restarts is False for neighbor in router.neighbors):
         yield " bgp graceful-restart-disable"
     if router.cluster_id:
         yield f" bgp cluster-id {router.cluster_id}"

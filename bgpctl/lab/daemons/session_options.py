@@ -29,7 +29,7 @@ class Neighbor:
 
     Attributes:
         passive: wait for the other end to connect.
-        restarts: graceful restart (RFC 4724), as one who restarts and as a helper.
+        restarts: graceful restart (RFC 4724), as one who restarts and as a helper; None: as the daemon does by default.
         client: the other end is a client of this route reflector.
         bfd_ms: the interval of BFD's packets in both directions, with a detect multiplier of 3; None: no BFD.
     """
@@ -40,7 +40,7 @@ class Neighbor:
     passive: bool = False
     password: str | None = None
     ttl_security: bool = False
-    restarts: bool = True
+    restarts: bool | None = True
     client: bool = False
     bfd_ms: int | None = None
 

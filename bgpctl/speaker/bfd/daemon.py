@@ -80,7 +80,7 @@ class Neighbor:
             self._socket.close()
             self._socket = None
 
-    def report(self, now_s: float) -> Report:
+    def report(self) -> Report:
         session = self.session
         return Report(
             self.wanted.peer,
@@ -89,8 +89,8 @@ class Neighbor:
             session.remote_state,
             session.remote_diagnostic,
             session.remote_independent,
-            now_s - session.since_s,
-            None if self.failed_at_s is None else now_s - self.failed_at_s,
+            session.since_s,
+            self.failed_at_s,
             session.interval_us,
             session.detection_us,
         )
@@ -192,13 +192,13 @@ class Daemon:
         neighbor = self._neighbors.get((source, multihop))
         if received.yours and self._by_number.get(received.yours) is not neighbor:
             return
-        if neighbor is not None and neighbor.happen(Received(received), now_s := time.monotonic()):
-            self._tell(lines.report_line(neighbor.report(now_s)))
+        if neighbor is not None and neighbor.happen(Received(received), time.monotonic()):
+            self._tell(lines.report_line(neighbor.report()))
 
     def _pass_time(self, now_s: float) -> None:
         for neighbor in self._neighbors.values():
             if neighbor.session.due_s <= now_s and neighbor.happen(Time(), now_s):
-                self._tell(lines.report_line(neighbor.report(now_s)))
+                self._tell(lines.report_line(neighbor.report()))
         if self._retry_at_s is not None and self._retry_at_s <= now_s:
             self._open_receivers(now_s)
 
@@ -220,7 +220,7 @@ class Daemon:
                 known.happen(Configured(one.intervals), now_s)
         self._open_receivers(now_s)
         for neighbor in self._neighbors.values():
-            self._tell(lines.report_line(neighbor.report(now_s)))
+            self._tell(lines.report_line(neighbor.report()))
 
     def _add(self, wanted: Wanted, now_s: float) -> None:
         mine = 0
@@ -257,8 +257,7 @@ class Daemon:
         with contextlib.suppress(OSError):
             agent.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SEND_BUFFER_BYTES)
         self._agent = agent
-        now_s = time.monotonic()
-        reports = (lines.report_line(neighbor.report(now_s)) for neighbor in self._neighbors.values())
+        reports = (lines.report_line(neighbor.report()) for neighbor in self._neighbors.values())
         self._tell(b"".join((lines.hello_line(self._hello), *reports)))
 
     def _hear(self, agent: socket.socket) -> None:

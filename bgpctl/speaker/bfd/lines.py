@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of these lines; a process of another one is ended without a failure, and started anew."""
 
 
@@ -53,8 +53,8 @@ class Report:
 
     Attributes:
         independent: the other end's BFD does not share the fate of its control plane (the C bit).
-        age_s: since `state` changed.
-        failed_age_s: since it failed, if it has not been Up again; the other end's AdminDown is no failure.
+        since_s: when `state` changed, on CLOCK_MONOTONIC as all times here: an age would count from its reading.
+        failed_at_s: when it failed, if it has not been Up again; the other end's AdminDown is no failure.
         tx_us, detection_us: the intervals in force.
     """
 
@@ -64,8 +64,8 @@ class Report:
     remote_state: SessionState
     remote_diagnostic: Diagnostic
     independent: bool
-    age_s: float
-    failed_age_s: float | None
+    since_s: float
+    failed_at_s: float | None
     tx_us: int
     detection_us: int
 

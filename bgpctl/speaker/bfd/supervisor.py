@@ -28,7 +28,7 @@ from bgpctl.core.bgp.bfd import BfdChanged, BfdReport
 from bgpctl.core.bgp.speaker import Session
 from bgpctl.core.net.addresses import Address
 from bgpctl.ports import Unavailable
-from bgpctl.speaker import process
+from bgpctl.speaker import orphans, process
 from bgpctl.speaker.bfd import __main__ as program
 from bgpctl.speaker.bfd import lines
 from bgpctl.speaker.bfd.lines import Hello, NotReceiving, Report, Wanted
@@ -68,9 +68,11 @@ class BfdSupervisor:
     Args:
         run_dir: gets bfd.pid, bfd.sock and bfd.log, readable by their owner only.
         prefix: put before its command: `ip netns exec NAME` or nothing. It must exec, not fork.
+        alone: no other agent has this network namespace, so every BFD process of bgpctl in it is ours.
     """
 
-    def __init__(self, run_dir: Path, prefix: Sequence[str] = ()) -> None:
+    def __init__(self, run_dir: Path, prefix: Sequence[str] = (), *, alone: bool = False) -> None:
+        self._alone = self._may_be_lost = alone
         place = run_dir.absolute()
         self._pid_file, self._socket_file, self._log_file = place / "bfd.pid", place / "bfd.sock", place / "bfd.log"
         package = str(Path(bgpctl.__file__).resolve().parents[1])
@@ -157,7 +159,7 @@ class BfdSupervisor:
     def _turn(self) -> None:
         if self._wanted:
             self._keep(time.monotonic())
-        elif self._wanted is not None and (self._process is not None or self._pid_file.exists()):
+        elif self._wanted is not None and (self._process or self._may_be_lost or self._pid_file.exists()):
             self._end()
         ready = self._wait()
         if self._process is not None and self._process.fileno() in ready and self._process.ended():
@@ -182,7 +184,7 @@ class BfdSupervisor:
         if self._channel is not None or now_s < self._act_at_s:
             return
         if self._process is None:
-            self._process = process.find(self._pid_file) or self._start()
+            self._process = process.find(self._pid_file) or self._reclaimed() or self._start()
             self._connect_by_s = now_s + _CONNECT_WITHIN_S
         elif now_s >= self._connect_by_s:
             _log.warning("restarting BFD, it does not answer", extra=_facts(bfd_pid=self._process.pid))
@@ -190,6 +192,9 @@ class BfdSupervisor:
             self._postpone()
         else:
             self._connect(now_s)
+
+    def _reclaimed(self) -> Process | None:
+        return orphans.reclaim_bfd(self._socket_file, self._pid_file) if self._alone else None
 
     def _start(self) -> Process:
         self._pid_file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -273,6 +278,9 @@ class BfdSupervisor:
             running.end()
             _log.info("BFD ended", extra=_facts(bfd_pid=running.pid))
             self._process = running
+        if self._alone:
+            orphans.end_all_bfd()
+            self._may_be_lost = False
         self._forget()
         for file in (self._pid_file, self._socket_file):
             file.unlink(missing_ok=True)
@@ -291,8 +299,8 @@ def _event(report: Report) -> BfdChanged:
             report.remote_state,
             report.remote_diagnostic,
             report.independent,
-            report.age_s,
-            report.failed_age_s,
+            report.since_s,
+            report.failed_at_s,
             report.tx_us,
             report.detection_us,
         ),

@@ -18,7 +18,7 @@ from tests.documents import good
 
 PEER = Address.parse("10.0.0.9")
 INTENT = good("nodes: {a: {address: 10.0.0.1/24}}\npeers: {r: {ip: 10.0.0.9, asNumber: 65001, bfd: {}}}\n")
-FAILED = BfdReport(SessionState.DOWN, Diagnostic.NEIGHBOR_DOWN, SessionState.DOWN, Diagnostic.NONE, False, 0.0, 0.0)
+FAILED = BfdReport(SessionState.DOWN, Diagnostic.NEIGHBOR_DOWN, SessionState.DOWN, Diagnostic.NONE, False, 10.0, 10.0)
 
 
 class Agent:

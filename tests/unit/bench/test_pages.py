@@ -55,8 +55,10 @@ def test_results_without_a_place_on_the_page_are_an_error() -> None:
 
 
 def test_a_part_that_was_measured_on_a_busy_machine_says_so() -> None:
-    place = {"machine": {}, "parts": {"repair": {"busy": True, "others": 1.88, "steal": 0.0}}}
-    assert "others used 1.88 CPUs" in pages.sections({"repair": REPAIR}, place)["repair"]
+    place = {"machine": {}, "parts": {"repair": {"busy": True, "others": 1.88, "steal": 0.0, "load": 7.6}}}
+    section = pages.sections({"repair": REPAIR}, place)["repair"]
+    assert "others used 1.88 CPUs" in section
+    assert "the load was 8" in section
 
 
 def test_a_part_of_another_run_says_of_which() -> None:
@@ -68,9 +70,10 @@ def test_a_part_of_another_run_says_of_which() -> None:
 
 def test_subjects_stand_side_by_side_and_an_absent_one_is_named() -> None:
     assert tables.live(LIVE) == (
-        "| table | change | bgpctl, CPU ms | FRR, CPU ms | bgpctl, p50 / p99 ms | FRR, p50 / p99 ms |\n"
-        "|---|---|---|---|---|---|\n"
-        "| IPv4, 1,000 routes | added | 5.50 (4.80 + 0.60 + 0.10) | 2.25 | 4.20 / 15.5 | 4.20 / 15.5 |\n\n"
+        "| table | change | bgpctl, CPU ms | FRR, CPU ms | bgpctl, p50 / p99 ms | FRR, p50 / p99 ms |"
+        " CPU as a multiple of FRR |\n"
+        "|---|---|---|---|---|---|---|\n"
+        "| IPv4, 1,000 routes | added | 5.50 (4.80 + 0.60 + 0.10) | 2.25 | 4.20 / 15.5 | 4.20 / 15.5 | 2.4 |\n\n"
         "Left out: GoBGP (no gobgpd)."
     )
 

@@ -249,6 +249,28 @@ def alone_again() -> AdjRibIn:
     return adj_rib_in.expired(tables, 130.0)
 
 
+def renewed_until(tables: AdjRibIn, at_s: float) -> AdjRibIn:
+    """The peer is proven at each of its times."""
+    while (due_s := tables[PEER].expires_s) is not None and due_s <= at_s:
+        tables = adj_rib_in.expired(tables, due_s, lambda peer: peer == PEER)
+    return tables
+
+
+def test_of_a_proven_peer_the_paths_to_itself_are_used_on_and_those_to_others_end_with_the_restart_time() -> None:
+    tables = adj_rib_in.updated(received(ONE), Update(PEER, (path(TWO, Address.parse("10.0.0.7")),)), 5.0)
+    tables = adj_rib_in.session_down(tables, SessionDown(PEER, "hold timer expired", notified=False), 10.0)
+    assert prefixes(renewed_until(tables, 129.0)) == {ONE, TWO}
+    tables = renewed_until(tables, 130.0)
+    assert (tables[PEER].state, prefixes(tables), set(tables[PEER].stale)) == (TableState.STALE, {ONE}, {ONE})
+
+
+def test_a_proven_peer_without_a_session_is_used_for_an_hour_at_most() -> None:
+    tables = adj_rib_in.session_down(received(ONE), SessionDown(PEER, "hold timer expired", notified=False), 10.0)
+    end_s = 10.0 + adj_rib_in.RETENTION_S
+    assert prefixes(renewed_until(tables, end_s - 0.1)) == {ONE}
+    assert prefixes(renewed_until(tables, end_s)) == set()
+
+
 def test_when_every_peer_is_gone_their_paths_are_stale_for_an_hour_and_nothing_waits_for_them() -> None:
     tables = alone_again()
     assert (tables[PEER].state, prefixes(tables)) == (TableState.LONG_LIVED_STALE, {ONE, TWO})
@@ -304,7 +326,22 @@ def test_a_peer_that_is_shut_down_has_withdrawn_everything() -> None:
         assert adj_rib_in.withdrawn(before, adj_rib_in.session_down(before, CAUSES[cause], 5.0)) == set()
 
 
-def test_a_peer_that_closes_or_exceeds_its_limit_has_withdrawn_nothing() -> None:
+def test_a_lost_connection_withdraws_everything_unless_a_graceful_restart_begins() -> None:
+    """RFC 4724, section 4.2: it waits for no other peer whose table is not complete."""
+    plain, graceful = received(ONE, graceful=False), received(ONE)
+    assert adj_rib_in.withdrawn(plain, adj_rib_in.session_down(plain, CAUSES["closed"], 5.0)) == {ONE}
+    assert adj_rib_in.withdrawn(graceful, adj_rib_in.session_down(graceful, CAUSES["closed"], 5.0)) == set()
+    for silent in ("hold time expired here", "hold time expired there"):
+        assert adj_rib_in.withdrawn(plain, adj_rib_in.session_down(plain, CAUSES[silent], 5.0)) == set()
+
+
+def test_a_path_that_bfd_has_seen_fail_is_withdrawn() -> None:
+    before = received(ONE)
+    failed = SessionDown(PEER, "BFD", notified=True, kind=DownKind.BFD_DOWN, is_final=True)
+    assert adj_rib_in.withdrawn(before, adj_rib_in.session_down(before, failed, 5.0)) == {ONE}
+
+
+def test_a_peer_that_is_removed_or_exceeds_its_limit_has_withdrawn_nothing() -> None:
     before = received(ONE)
     closed = SessionDown(PEER, "notification received (6,3)", notified=True)
     assert adj_rib_in.withdrawn(before, adj_rib_in.session_down(before, closed, 5.0)) == set()

@@ -59,6 +59,14 @@ def test_a_path_that_no_route_leads_to_loses_to_any_other() -> None:
     assert choose([lost, far]).lost == ((lost, Lost.UNRESOLVED),)
 
 
+def test_a_path_to_a_member_that_does_not_answer_loses_to_any_other_and_is_used_where_there_is_none() -> None:
+    silent = replace(candidate("10.0.0.1", 65001, 65001), answers=False)
+    far = replace(candidate("10.0.0.9", 65001, 65001, 65002, 65003), cost=100)
+    assert choose([silent, far]).lost == ((silent, Lost.UNREACHABLE),)
+    other = replace(candidate("10.0.0.2", 65001, 65001), answers=False)
+    assert choose([silent, other]).used == (silent, other)
+
+
 def test_the_nearer_next_hop_wins_before_any_tie_break() -> None:
     near, far = candidate("10.0.0.9", 65001, 65001), replace(candidate("10.0.0.1", 65001, 65001), cost=1)
     assert choose([far, near]).lost == ((far, Lost.COST),)

@@ -220,6 +220,23 @@ def test_a_reflector_adds_to_what_another_one_reflected_and_spares_the_originato
     assert reflected.path.prefix not in adj_rib_out(REFLECTING, B1, reflected)
 
 
+@pytest.mark.parametrize("intent", [EDGE, REFLECTING])
+def test_peers_that_share_what_is_derived_get_what_each_gets_alone(intent: Intent) -> None:
+    """Whichever is asked first; a path by another reflector goes to neither its peer nor its originator."""
+    other = replace(path("10.244.3.0/26", B1), originator=A2, cluster_list=(Address.parse("2.2.2.2"),))
+    marked = outside(replace(FROM_TOR.path, communities=tuple((65001, number) for number in range(1030))))
+    learned = (FROM_A2, inside(B1, other), outside(path("10.244.8.0/26", TOR2, 65002), TOR2), marked)
+    peers = [*export_input(intent).policy.session_policies]
+    assert len(peers) > 3
+    for order in (peers, peers[::-1]):
+        together = export_input(intent, *learned)
+        for peer in order:
+            found = routes_for(together, together.policy.session_policies[peer])
+            alone = export_input(intent, *learned)
+            expected = routes_for(alone, alone.policy.session_policies[peer])
+            assert (found.routes, found.too_large) == (expected.routes, expected.too_large)
+
+
 def test_between_two_that_are_no_clients_nothing_is_reflected() -> None:
     nodes = tuple(replace(n, cluster_id=CLUSTER_ID) if n.name != "b2" else n for n in REFLECTING.nodes)
     three = replace(REFLECTING, nodes=nodes)
@@ -299,3 +316,16 @@ def test_a_message_is_used_to_its_last_octet() -> None:
     size = 19 + 4 + len(encode(attributes(most), four_octet=True)) + 5
     assert 4096 - 4 < size <= 4096
     assert fits(attributes(most), 4, Room(four_octet=False))
+
+
+def test_the_local_pref_of_an_internal_session_needs_room_too() -> None:
+    """RFC 4271, section 5.1.5: it is sent also where a route has none."""
+
+    def attributes(count: int, local_pref: int | None = None) -> Attributes:
+        return Attributes(A2, (Asn(64512),), communities=((64512, 7),) * count, local_pref=local_pref)
+
+    most = next(count for count in range(900, 1100) if not fits(attributes(count + 1, local_pref=100), 4, Room()))
+    room = Room(internal=True)
+    assert fits(attributes(most), 4, room)
+    assert not fits(attributes(most + 1), 4, room)
+    assert fits(attributes(most + 1), 4, Room())

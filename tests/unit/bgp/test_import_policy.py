@@ -51,7 +51,8 @@ def reason(of: Path | Rejection) -> RejectCode | None:
     ("received", "expected"),
     [
         (GOOD, None),
-        (path("10.244.9.0/26", "10.0.0.2"), None),
+        (path("10.244.9.0/26", "10.0.0.2"), RejectCode.NOBODYS_BLOCK),
+        (path("10.244.2.0/23", "10.0.0.2"), RejectCode.NOBODYS_BLOCK),  # it covers two blocks
         (replace(GOOD, next_hop=None), RejectCode.NO_NEXT_HOP),
         (path("10.244.2.0/26", "0.0.0.0"), RejectCode.BAD_NEXT_HOP),
         (path("10.244.2.0/26", "127.0.0.1"), RejectCode.BAD_NEXT_HOP),
@@ -74,8 +75,7 @@ def reason(of: Path | Rejection) -> RejectCode | None:
         (path("10.244.3.7/32", "10.0.0.2"), RejectCode.OTHERS_BLOCK),
         (path("10.244.3.0/26", "10.1.0.3"), None),
         (replace(path("10.244.3.0/26", "10.0.0.2"), originator=Address.parse("10.1.0.3")), RejectCode.OTHERS_BLOCK),
-        (path("10.244.9.0/26", "10.1.0.77"), RejectCode.NOT_A_MEMBER),
-        (path("10.244.9.0/26", "10.0.0.77"), None),  # direct: it is in this node's network
+        (path("10.244.9.0/26", "10.1.0.77"), RejectCode.NOBODYS_BLOCK),
     ],
 )
 def test_each_path_of_a_node_gets_its_verdict(received: Path, expected: RejectCode | None) -> None:

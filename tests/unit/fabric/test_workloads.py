@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bgpctl.core.cluster.configuration import Pool
+from bgpctl.core.cluster.configuration import Peer, Pool
 from bgpctl.core.cluster.encapsulation import IPIP, Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.fabric import derive
-from bgpctl.core.net.addresses import Prefix
+from bgpctl.core.net.addresses import Address, Asn, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Link, Plain, WorkloadFilter
 from tests.cluster import node
@@ -31,8 +31,21 @@ def intent_of(*, masqueraded: bool = True, bgp_port: int = 179) -> Intent:
     return Intent(pools=pools, nodes=(node("a1", "10.0.0.1/24"),), listen_port=bgp_port)
 
 
-def test_nothing_is_filtered_where_no_link_leads_to_a_workload() -> None:
-    assert wanted(intent_of(), replace(CABLE, workload=False)) == frozenset()
+def test_the_filter_is_there_before_the_first_link_that_leads_to_a_workload() -> None:
+    assert wanted(intent_of()) == wanted(intent_of(), CABLE) != frozenset()
+
+
+def test_nothing_is_filtered_without_a_pool() -> None:
+    assert wanted(replace(intent_of(), pools=()), CABLE) == frozenset()
+
+
+def test_a_node_or_a_peer_with_an_address_of_a_pool_may_speak_bgp() -> None:
+    covering = Pool("old", Prefix.parse("10.0.0.0/24"), IPIP, Mode.ALWAYS, disabled=True)
+    inside = Peer("inside", Address.parse("10.244.1.9"), Asn(65001), ("a1",))
+    outside = Peer("outside", Address.parse("10.9.0.1"), Asn(65001), ("a1",))
+    intent = intent_of()
+    (found,) = wanted(replace(intent, pools=(*intent.pools, covering), peers=(inside, outside)))
+    assert found.neighbours == tuple(map(Address.parse, ("10.0.0.1", "10.244.1.9")))
 
 
 def test_workloads_may_speak_every_protocol_inside_the_pools() -> None:

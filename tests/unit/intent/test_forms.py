@@ -100,6 +100,7 @@ def test_every_value_of_a_peer_arrives() -> None:
         local_asn=Asn(65009),
         next_hop_mode=NextHopMode.SELF,
         restart_time_s=120,
+        hold_time_s=30,
         keepalive_s=10,
         allowed_own_as=2,
         ttl_security=1,

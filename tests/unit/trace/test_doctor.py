@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -122,7 +123,7 @@ def test_every_tunnel_needs_nftables(tunnels: set[Encapsulation], masquerade: bo
 
 
 def test_every_check_reports_something_about_a_node() -> None:
-    needs = replace(NEEDS, masquerade=True)
+    needs = replace(NEEDS, masquerade=True, intent=replace(NEEDS.intent, channel_port=9179))
     assert {finding.check for finding in examine(FINE, needs)} == set(checks(needs))
 
 
@@ -150,4 +151,21 @@ def test_a_module_that_has_come_is_not_used_unasked() -> None:
 
 def test_without_a_cluster_file_the_underlay_is_not_judged() -> None:
     found = {finding.check for finding in examine(FINE, Needs())}
-    assert found == set(checks(Needs())) - {"underlay", "mtu", "rp_filter", "bgp password"}
+    assert found == set(checks(Needs())) - {"underlay", "mtu", "rp_filter", "bgp password", "channel keys"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "verdict", "words"),
+    [
+        ({"keys_days": 100.0}, PASS, "valid for 100 days"),
+        ({"keys_days": 29.0}, WARN, "ends in 29 days"),
+        ({"keys_unusable": "there are no keys in /etc/bgpctl/keys"}, FAIL, "there are no keys"),
+    ],
+)
+def test_keys_of_the_channel_are_examined_where_it_is_used(facts: dict[str, Any], verdict: Verdict, words: str) -> None:
+    needs = replace(NEEDS, intent=replace(NEEDS.intent, channel_port=9179))
+    (found,) = (item for item in examine(replace(FINE, **facts), needs) if item.check == "channel keys")
+    assert found.verdict is verdict
+    assert words in found.message
+    assert bool(found.next) == (verdict is not PASS)
+    assert not [item for item in examine(replace(FINE, **facts), NEEDS) if item.check == "channel keys"]

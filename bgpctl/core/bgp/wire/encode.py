@@ -144,6 +144,7 @@ _FIXED: Final = 19 + 4
 """Octets of a message beside attributes and prefixes: the header, and two lengths."""
 _LONGEST_PREFIX: Final = {4: 1 + 4, 6: 1 + 16}
 _NEXT_HOP_BYTES: Final = 3 + 4
+_LOCAL_PREF_BYTES: Final = 3 + 4
 _MP_REACH_BYTES: Final = 4 + 3 + 1 + 32 + 1
 _FEW: Final = 100
 """So many AS numbers and communities always fit: none of them takes more than 12 octets."""
@@ -156,10 +157,12 @@ class Room(NamedTuple):
     Attributes:
         message_bytes: 4,096, or 65,535 with RFC 8654.
         four_octet: AS numbers have four octets; with two the AS path may be there twice (RFC 6793).
+        internal: LOCAL_PREF is sent to the peer, also where a route has none (RFC 4271, section 5.1.5).
     """
 
     message_bytes: int = MESSAGE_BYTES
     four_octet: bool = True
+    internal: bool = False
 
 
 def fits(attributes: Attributes, version: int, room: Room) -> bool:
@@ -171,4 +174,5 @@ def fits(attributes: Attributes, version: int, room: Room) -> bool:
     hop = attributes.next_hop
     beside = _MP_REACH_BYTES if version == 6 else 0 if hop and hop.version == 4 else _NEXT_HOP_BYTES
     listed = len(encode(attributes, four_octet=room.four_octet))
+    beside += _LOCAL_PREF_BYTES if room.internal and attributes.local_pref is None else 0
     return _FIXED + listed + beside + _LONGEST_PREFIX[version] <= room.message_bytes

@@ -1,0 +1,77 @@
+"""
+Views of the paths to members: which are proven. Pure functions to JSON.
+
+Refuses to know: how a path is proven.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+from bgpctl.agent import proof_words
+from bgpctl.agent.snapshot import Json, Snapshot
+from bgpctl.core.agent.proofs import KnownPath
+from bgpctl.core.proof.verdict import Proof, Verdict
+
+NOT_PROBED: Final = "not probed"
+"""No route takes a path to it on which a reply can be expected."""
+_NOT_ASKED: Final = Proof(Verdict.ASKED, 0.0)
+_WORST_FIRST: Final = (Verdict.UNREACHABLE, Verdict.NARROW, Verdict.UNPROVEN, Verdict.ASKED, Verdict.PROVEN)
+
+
+def problems(snapshot: Snapshot) -> list[str]:
+    """Every path in use that is not proven, and the members with another configuration, in words."""
+    intent, proofs = snapshot.state.intent.in_force, snapshot.state.proofs
+    paths = proof_words.problems(proofs.known.values(), intent) if intent else ()
+    return [*paths, *proof_words.differences(proofs.differences)]
+
+
+def counted(snapshot: Snapshot) -> Mapping[str, int]:
+    """The number of paths by their verdicts."""
+    found = Counter(item.verdict for item in snapshot.state.proofs.known.values() if item.used)
+    return {verdict.value: found[verdict] for verdict in Verdict}
+
+
+def of_member(snapshot: Snapshot, name: str) -> list[Json]:
+    """Each path to a member with its verdict."""
+    return [_path(snapshot, item) for item in snapshot.state.proofs.of_member(name)]
+
+
+def _path(snapshot: Snapshot, item: KnownPath) -> Json:
+    path, proof = item.path, item.proof or _NOT_ASKED
+    return {
+        "link": path.probe.hop.link,
+        "encapsulation": path.probe.encapsulation.name,
+        "address": str(path.probe.remote),
+        "used": item.used,
+        "state": proof.verdict.value,
+        "age_s": snapshot.age_s(proof.since_s) if item.proof else None,
+        "full_bytes": path.full_bytes,
+        "answers_bare": proof.answers_bare,
+        "path_mtu_bytes": proof.passes_bytes + path.overhead_bytes if proof.passes_bytes else None,
+    }
+
+
+def to_member(snapshot: Snapshot, name: str | None) -> str | None:
+    """
+    The worst verdict on the paths to a member that are used, or on others if none is; None for who is no member, and
+    without a prover.
+    """
+    if name is None or not snapshot.state.proofs.is_on:
+        return None
+    known = snapshot.state.proofs.of_member(name)
+    if not known:
+        return NOT_PROBED
+    used = [item for item in known if item.used]
+    worst = min(used or known, key=lambda item: _WORST_FIRST.index(item.verdict))
+    return proof_words.state(worst.path, worst.proof or _NOT_ASKED)
+
+
+def unproven_by(snapshot: Snapshot, link: str) -> list[str]:
+    """The members whose path by this link is not proven."""
+    known = snapshot.state.proofs.known.values()
+    names = {item.path.member for item in known if item.path.probe.hop.link == link}
+    proven = {item.path.member for item in known if item.verdict is Verdict.PROVEN and item.path.probe.hop.link == link}
+    return sorted(names - proven)

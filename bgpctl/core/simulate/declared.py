@@ -1,0 +1,81 @@
+"""
+The kernels that the files alone would make, through which packets are followed (core/trace).
+
+A node has one link with its address, a default route, and what the agent puts beside them. A block is routed if BGP
+brings it, by the policies and sessions of the files.
+
+Refuses to know: workloads, routers, what is in any kernel now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.cluster.reasons import Reason
+from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.net.objects import Key, Route
+from bgpctl.core.simulate.preview import assumed_kernel, converged, desired
+from bgpctl.core.trace.announced import Obstacle, missing, owner_of
+from bgpctl.core.trace.journey import Network
+from bgpctl.core.trace.snapshot import Snapshot, declared
+
+
+def network(
+    intent: Intent, ends: Iterable[Address], live: Mapping[str, Snapshot], missing_nodes: Iterable[str] = ()
+) -> Network:
+    """
+    The nodes at which these addresses are, as the files would have them; those of `live` as they are.
+
+    Args:
+        intent: of the files.
+        ends: source and destination.
+        live: kernels that were read, by node.
+        missing_nodes: that were to be asked and did not answer: nothing is taken for them.
+    """
+    ends, away = tuple(ends), frozenset(missing_nodes)
+    addresses = {address: node.name for node in intent.nodes for address in node.addresses}
+    concerned = {owner.name for end in ends if (owner := node_at(intent, end))} - live.keys() - away
+    snapshots: dict[str, Snapshot | None] = {**dict.fromkeys(away), **live}
+    reasons: dict[str, Mapping[Key, Reason]] = {}
+    for node in intent.nodes:
+        if node.name in concerned:
+            kernel = converged(intent, node, assumed_kernel(node))
+            snapshots[node.name] = declared(_without_missing(intent, node, kernel, ends))
+            reasons[node.name] = desired(intent, node, kernel).reasons
+        elif node.name in live:
+            reasons[node.name] = desired(intent, node, live[node.name].dataplane).reasons
+    return Network(snapshots, addresses, reasons)
+
+
+def node_at(intent: Intent, address: Address) -> Node | None:
+    """The node whose address it is, or whose block it is in; None if it is outside."""
+    named = next((node for node in intent.nodes if address in _own(intent, node)), None)
+    return named or owner_of(intent, address.host_prefix)
+
+
+def obstacle(intent: Intent, name: str, destination: Address) -> Obstacle | None:
+    """The obstacle between the node and a route to the destination, by the files; None for one outside all pools."""
+    node = intent.node(name)
+    if node is None or intent.pool_of(destination.host_prefix) is None:
+        return None
+    return missing(intent, node, _announced(intent, destination))
+
+
+def _own(intent: Intent, node: Node) -> tuple[Address, ...]:
+    return (*node.addresses, *intent.tunnel_addresses(node))
+
+
+def _announced(intent: Intent, destination: Address) -> Prefix:
+    """The block or borrowed address by which the destination is announced."""
+    wanted = destination.host_prefix
+    found = [own for node in intent.nodes for own in intent.prefixes_of(node) if own.covers(wanted)]
+    return max(found, key=lambda prefix: prefix.length, default=wanted)
+
+
+def _without_missing(intent: Intent, node: Node, kernel: Dataplane, ends: Iterable[Address]) -> Dataplane:
+    """Without the routes to blocks that BGP would not bring: `converged` takes all as announced."""
+    gone = [prefix for end in ends if obstacle(intent, node.name, end) for prefix in [_announced(intent, end)]]
+    return kernel.drop(Route(prefix) for prefix in gone)

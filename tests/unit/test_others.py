@@ -1,0 +1,79 @@
+"""The channel begins with the configuration, or later; the agent goes on without it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgpctl.agent import channel, others
+from bgpctl.agent.others import Others
+from bgpctl.core.agent.state import State, begin
+from bgpctl.core.cluster.intent import Intent
+from tests.cluster import node
+
+
+class Part:
+    """In the place of the channel, or of the members: it may fail to begin."""
+
+    def __init__(self) -> None:
+        self.fails = False
+        self.begun = self.closed = 0
+
+    def __call__(self, *_: object) -> Part:
+        if self.fails:
+            raise RuntimeError("can't start new thread")
+        self.begun += 1
+        return self
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def problems(self) -> tuple[str, ...]:
+        return ()
+
+
+class NoRunner:
+    generation = settled = 0
+
+
+def state(port: int = 9179) -> State:
+    begun = begin("h1", 0.0)
+    return replace(begun, intent=begun.intent.accepted(Intent(nodes=(node("h1", "10.0.0.1/24"),), channel_port=port)))
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> tuple[Part, Part]:
+    found = Part(), Part()
+    monkeypatch.setattr(channel, "Channel", found[0])
+    monkeypatch.setattr(others, "Members", found[1])
+    return found
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_channel_that_cannot_begin_is_a_problem_and_begins_later(
+    parts: tuple[Part, Part], failing: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    runner: Any = NoRunner()
+    agent = Others(lambda: runner, Path("keys"), lambda: 0.0)
+    parts[failing].fails = True
+    for _ in range(2):
+        agent.beat(state())
+    assert agent.cluster().problems() == ("the channel between agents cannot begin: can't start new thread",)
+    assert len(caplog.records) == 1
+    assert parts[0].begun == parts[0].closed
+    parts[failing].fails = False
+    for _ in range(2):
+        agent.beat(state())
+    assert agent.cluster().problems() == ()
+    assert [part.begun - part.closed for part in parts] == [1, 1]
+    agent.close()
+    assert [part.begun - part.closed for part in parts] == [0, 0]
+
+
+def test_without_a_port_nothing_begins(parts: tuple[Part, Part]) -> None:
+    runner: Any = NoRunner()
+    Others(lambda: runner, Path("keys"), lambda: 0.0).beat(state(port=0))
+    assert [part.begun for part in parts] == [0, 0]

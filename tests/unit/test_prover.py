@@ -1,0 +1,131 @@
+"""The prover's thread, beside probers that answer all, or cannot send."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from bgpctl.agent.prover import Prover
+from bgpctl.core.agent.events import ConfigurationsCompared, PathsJudged
+from bgpctl.core.cluster.encapsulation import Mode
+from bgpctl.core.migration.probes import Probe, ProbeReply
+from bgpctl.core.proof.paths import member_paths
+from bgpctl.core.proof.verdict import Verdict
+from bgpctl.ports import Unavailable
+from bgpctl.process.clock import LinuxClock
+from tests.cluster import bare_kernel, derived, member, two_racks
+from tests.probers import NoProber
+from tests.waiting import wait_until
+
+INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
+DESIRED = derived(INTENT)
+HERE = member(INTENT, "a1")
+PATHS = member_paths(DESIRED, bare_kernel(HERE).put(DESIRED.dataplane), INTENT, HERE)
+
+
+class Answering(NoProber):
+    def probe(self, probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
+        return tuple(ProbeReply(probe, "eth0") for probe in probes)
+
+
+class Held(Answering):
+    """While `go` is not set a round lasts."""
+
+    def __init__(self) -> None:
+        self.began, self.go = threading.Event(), threading.Event()
+        self.go.set()
+
+    def probe(self, probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
+        self.began.set()
+        self.go.wait(60)
+        return super().probe(probes)
+
+
+class FailingOnce(Answering):
+    def __init__(self) -> None:
+        self.has_failed = threading.Event()
+
+    def probe(self, probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
+        if not self.has_failed.is_set():
+            self.has_failed.set()
+            raise RuntimeError("can't start new thread")
+        return super().probe(probes)
+
+
+class Unable(NoProber):
+    def probe(self, probes: Sequence[Probe]) -> tuple[ProbeReply, ...]:
+        del probes
+        raise Unavailable("packets cannot be made here")
+
+
+@contextmanager
+def verdicts_by(prober: NoProber) -> Iterator[tuple[Prover, dict[str, Verdict]]]:
+    found: dict[str, Verdict] = {}
+
+    def report(event: PathsJudged | ConfigurationsCompared) -> None:
+        if isinstance(event, PathsJudged):
+            found.update({path.member: proof.verdict for path, proof in event.verdicts})
+
+    prover = Prover(prober, LinuxClock(), report, 10.0)
+    try:
+        yield prover, found
+    finally:
+        prover.stop()
+
+
+@pytest.mark.parametrize(
+    ("prober", "verdict"),
+    [(Answering(), Verdict.PROVEN), (NoProber(), Verdict.UNPROVEN), (Unable(), Verdict.UNPROVEN)],
+)
+def test_each_path_that_is_followed_gets_a_verdict_at_once(prober: NoProber, verdict: Verdict) -> None:
+    with verdicts_by(prober) as (prover, found):
+        prover.follow(INTENT, PATHS[:1])
+        wait_until(lambda: found == {"a2": verdict}, within_s=30)
+        prover.follow(INTENT, PATHS)
+        wait_until(lambda: found == dict.fromkeys(("a2", "b1", "b2"), verdict), within_s=30)
+
+
+def test_a_prover_that_has_nothing_to_follow_ends() -> None:
+    with verdicts_by(Answering()) as (prover, found):
+        prover.follow(INTENT, ())
+    with verdicts_by(Answering()):
+        pass
+    assert found == {}
+
+
+def test_the_verdict_on_a_path_that_goes_and_comes_back_during_a_round_is_reported_again() -> None:
+    prober = Held()
+    with verdicts_by(prober) as (prover, found):
+        prover.follow(INTENT, PATHS[:1])
+        wait_until(lambda: found == {"a2": Verdict.PROVEN}, within_s=30)
+        prober.go.clear()
+        prober.began.clear()
+        prover.follow(INTENT, PATHS[:2])
+        assert prober.began.wait(30)
+        prover.follow(INTENT, ())
+        found.clear()  # as the loop forgets what is known of a path that no route uses
+        prover.follow(INTENT, PATHS[:2])
+        prober.go.set()
+        wait_until(lambda: found == dict.fromkeys(("a2", "b1"), Verdict.PROVEN), within_s=30)
+
+
+def test_an_error_that_nobody_foresaw_does_not_end_the_proofs() -> None:
+    prober = FailingOnce()
+    with verdicts_by(prober) as (prover, found):
+        prover.follow(INTENT, PATHS[:1])
+        assert prober.has_failed.wait(30)
+        prover.follow(INTENT, PATHS[:2])
+        wait_until(lambda: found == dict.fromkeys(("a2", "b1"), Verdict.PROVEN), within_s=30)
+
+
+def test_a_verdict_is_not_reported_again_because_other_paths_came() -> None:
+    with verdicts_by(Answering()) as (prover, found):
+        prover.follow(INTENT, PATHS[:1])
+        wait_until(lambda: found == {"a2": Verdict.PROVEN}, within_s=30)
+        found.clear()
+        prover.follow(INTENT, PATHS[:2])
+        wait_until(lambda: "b1" in found, within_s=30)
+        assert "a2" not in found
