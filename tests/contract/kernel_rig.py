@@ -135,7 +135,8 @@ class LinuxRig:
     """
 
     def __init__(self, *, next_hop_objects: bool = True) -> None:
-        shell(f"link add eth0 address {ETH0.mac} type veth peer name far", "link set eth0 up", "link set far up")
+        shell(f"link add eth0 address {ETH0.mac} type veth peer name far", "link set far addrgenmode none")
+        shell("link set eth0 up", "link set far up")
         shell("addr add 10.0.0.1/24 dev eth0", "addr add fd00:10::1/64 dev eth0 nodad")
         self.emulates = not next_hop_objects
         self.kernel = LinuxKernel(next_hop_objects=next_hop_objects)
