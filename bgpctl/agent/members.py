@@ -119,6 +119,11 @@ class Members:
         self._closed.set()
         self._thread.join()
 
+    def differing(self) -> frozenset[str]:
+        """The members of which another configuration is known; `problems` has the differences."""
+        with self._lock:
+            return frozenset(self._known.others)
+
     def problems(self) -> tuple[str, ...]:
         """The differences in words, for the summary."""
         intent = self._intent()

@@ -9,7 +9,7 @@ Refuses to know: how members are served and asked (channel.py, members.py).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +87,11 @@ class Others:
         """To be called before the state is read, which then is at least as new."""
         runner = self._runner()
         generation, settled = runner.generation, runner.settled
-        return Cluster(self._configurations.digest, self._configurations.outline, self._problems, generation, settled)
+        own = self._configurations
+        return Cluster(own.digest, own.outline, self._problems, self._explained, generation, settled)
+
+    def _explained(self) -> Collection[str]:
+        return self._members.differing() if self._members else ()
 
     def _problems(self) -> tuple[str, ...]:
         return (

@@ -25,7 +25,9 @@ def problems(snapshot: Snapshot) -> list[str]:
     """Every path in use that is not proven, and the members with another configuration, in words."""
     intent, proofs = snapshot.state.intent.in_force, snapshot.state.proofs
     paths = proof_words.problems(proofs.known.values(), intent) if intent else ()
-    return [*paths, *proof_words.differences(proofs.differences)]
+    explained = snapshot.cluster.explained() if proofs.differences else ()
+    differing = tuple(item for item in proofs.differences if item.member not in explained)
+    return [*paths, *proof_words.differences(differing)]
 
 
 def counted(snapshot: Snapshot) -> Mapping[str, int]:

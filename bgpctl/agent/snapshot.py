@@ -6,7 +6,7 @@ Refuses to know: the contents of a view.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -31,6 +31,7 @@ class Cluster:
     Attributes:
         digest, outline: of a configuration (core/cluster/agreement.py).
         problems: of the channel, and differences from other members' configurations, in words.
+        explained: the members whose differences are among them.
         generation: the last one that was put in force here; `settled`: the last one that a kernel was compared with.
     """
 
@@ -39,12 +40,14 @@ class Cluster:
         digest: Callable[[Intent], str] = agreement.digest,
         outline: Callable[[Intent], agreement.Outline] = agreement.outline,
         problems: Callable[[], Sequence[str]] = tuple,
+        explained: Callable[[], Collection[str]] = tuple,
         generation: int = 0,
         settled: int = 0,
     ) -> None:
         self.digest = digest
         self.outline = outline
         self.problems = problems
+        self.explained = explained
         self.generation = generation
         self.settled = settled
 

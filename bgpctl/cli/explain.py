@@ -17,6 +17,7 @@ from rich.text import Text
 from bgpctl.agent import trace_words
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.findings import valid
+from bgpctl.cli.options import files_option
 from bgpctl.cli.render import console, emit, output_option
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
@@ -35,15 +36,7 @@ _LARGEST: int = 65535
 @click.command()
 @click.argument("source")
 @click.argument("destination")
-@click.option(
-    "-f",
-    "--file",
-    "files",
-    type=click.Path(path_type=Path, dir_okay=False),
-    multiple=True,
-    required=True,
-    help="Cluster file; may be given several times.",
-)
+@files_option
 @click.option("--node", help="This node's name: read its own kernel; the others are taken as the files have them.")
 @click.option(
     "--size",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import socket
 import struct
 import subprocess
@@ -187,7 +188,7 @@ class TraceRig:
             try:
                 frame, where = opened.recvfrom(1 << 16)
             except BlockingIOError:
-                time.sleep(0)
+                select.select([opened], [], [], max(0.0, until_s - time.monotonic()))
                 continue
             if where[2] == socket.PACKET_OUTGOING:
                 continue

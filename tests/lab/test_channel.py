@@ -87,6 +87,8 @@ def test_members_ask_each_other_and_name_those_that_have_another_configuration(
     different = "a1, a2, b1 have another configuration: b1 with blocks 10.244.3.0/26 (here 10.244.9.0/26)"
     wait_until(lambda: claimed in problems(lab, "b2"), within_s=120)
     wait_until(lambda: any(item.startswith(different) for item in problems(lab, "b2")), within_s=120)
+    wait_until(lambda: not any(lab.read(node, "summary")["converged"] for node in ("a1", "b2")), within_s=60)
+    wait_until(lambda: not any("compare the cluster files" in item for item in problems(lab, "b2")), within_s=60)
 
     kill(lab, "b2")
     asked = bgpctl(lab, "a1", "show", "summary", "--members")

@@ -10,7 +10,7 @@ node's own affair: that there is one is part of the meaning.
 The digest is a sum of one hash per object, so that the edit of one node among thousands costs the hash of one node. It
 finds differences between files of the same operator; it is no signature.
 
-Refuses to know: how members exchange it (agent/channel.py, core/migration/probes.py).
+Refuses to know: how members exchange it (agent/channel.py, core/proof/note.py).
 """
 
 from __future__ import annotations

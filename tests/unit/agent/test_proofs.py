@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from bgpctl.agent import proof_views, proof_words
-from bgpctl.agent.snapshot import Snapshot
-from bgpctl.core.agent.events import Observe, Observed, PathsJudged
+from bgpctl.agent.snapshot import Cluster, Snapshot
+from bgpctl.core.agent.events import ConfigurationsCompared, Observe, Observed, PathsJudged
 from bgpctl.core.agent.proofs import KnownPath, PathVerdict
 from bgpctl.core.agent.state import Phase, State, begin
 from bgpctl.core.agent.step import step
@@ -18,6 +18,7 @@ from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, Mode
 from bgpctl.core.fabric import Desired
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.proof.note import Difference
 from bgpctl.core.proof.paths import MemberPath, member_paths
 from bgpctl.core.proof.verdict import Proof, Verdict
 from tests.cluster import bare_kernel, derived, member, two_racks
@@ -204,4 +205,24 @@ def test_causes_are_named_with_all_their_members() -> None:
     assert list(proof_words.problems(state.proofs.known.values(), state.intent.in_force)) == [
         "no probe reply from a2 by eth0: check `ping 10.0.0.2`",
         f"no probe reply from b1, b2 by tunl0 ({four}), but without encapsulation: {check} pass {four}",
+    ]
+
+
+def test_a_node_has_not_converged_while_a_member_has_another_configuration() -> None:
+    state = given(proving(), Verdict.PROVEN)
+    assert state.phase is Phase.CONVERGED
+    differing, _ = step(state, ConfigurationsCompared((Difference("b1", members=False),)), 60.0)
+    assert differing.phase is Phase.DEGRADED
+    again, _ = step(differing, ConfigurationsCompared(()), 61.0)
+    assert again.phase is Phase.CONVERGED
+
+
+def test_a_member_whose_differences_are_explained_is_named_once() -> None:
+    state, _ = step(
+        given(proving(), Verdict.PROVEN),
+        ConfigurationsCompared((Difference("b1", members=False), Difference("b2", members=False))),
+        60.0,
+    )
+    assert proof_views.problems(Snapshot(state, 61.0, {}, cluster=Cluster(explained=lambda: {"b1"}))) == [
+        "b2 has another configuration than this node: compare the cluster files"
     ]
