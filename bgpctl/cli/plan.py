@@ -55,9 +55,9 @@ def plan(
 
     With -f, this node's agent plans from its own kernel, for root and the members of its --plan-group. With --to, and
     --from unless the cluster is new, every node is planned from the files alone, on kernels with nothing beside bgpctl,
-    for any user; a packet is followed between nodes, by the old file and by the new one, of nodes that are alike between
-    one pair. Exits 0 if nothing would change, 1 if something would, 6 if something that is reachable now would not be, or if a host connected to this node would be
-    cut off.
+    for any user; a packet is followed between nodes, by the old file and by the new one, of alike nodes between
+    one pair. Exits 0 if nothing would change, 1 if something would, 6 if something that is reachable now would not be,
+    or if a host connected to this node would be cut off.
     """
     if bool(files) == bool(after):
         raise click.UsageError("either -f FILE, for this node, or --to FILE, for a whole cluster, is required")

@@ -21,7 +21,7 @@ _SHOWN: Final = 12
 
 def body(before: Intent, wanted: Intent, node: str | None) -> dict[str, Any]:
     """Losses by cause, sessions and blocks that come and go."""
-    verdict = reach.judged(before, wanted, node)
+    verdict = reach.compared(before, wanted, node)
     sessions = reach.sessions(before, wanted, node)
     moved = (item for item in reach.moved_blocks(before, wanted) if node in (None, item.was, item.now))
     return {

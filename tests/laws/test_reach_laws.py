@@ -14,7 +14,7 @@ from bgpctl.core.cluster.configuration import Filter, FilterRule, Node, Peer, Po
 from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, VXLAN, Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
-from bgpctl.core.simulate.reach import judged, kinds, lost
+from bgpctl.core.simulate.reach import compared, kinds, lost
 
 POOL = Prefix.parse("10.244.0.0/16")
 CROSSINGS = [(DIRECT, Mode.NEVER), (IPIP, Mode.ALWAYS), (IPIP, Mode.CROSS_SUBNET), (VXLAN, Mode.ALWAYS)]
@@ -64,7 +64,7 @@ def test_what_is_listed_as_lost_is_what_is_lost(change: tuple[Intent, Intent]) -
     every = {pair: lost(*change, *pair) for pair in permutations(both, 2)}
     causes = Counter(found.obstacle.code if found.obstacle else None for found in every.values() if found)
     listed: Counter[object] = Counter()
-    for loss in judged(*change).losses:
+    for loss in compared(*change).losses:
         listed[loss.failure.obstacle.code if loss.failure.obstacle else None] += loss.pairs
     assert listed == causes
     assert sum(kind.pairs for kind in kinds(*change)) == len(every)

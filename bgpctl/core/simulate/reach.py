@@ -75,7 +75,7 @@ class Kind(NamedTuple):
     pairs: int
 
 
-def judged(before: Intent, wanted: Intent, node: str | None = None) -> Verdict:
+def compared(before: Intent, wanted: Intent, node: str | None = None) -> Verdict:
     """The pairs that reach each other by `before` alone. `node`: only pairs with this one."""
     found = _kinds_with(before, wanted, node) if node else kinds(before, wanted)
     # Evenly spread, if they are too many.
@@ -102,7 +102,7 @@ def _kinds_with(before: Intent, wanted: Intent, node: str) -> tuple[Kind, ...]:
 
 def kinds(before: Intent, wanted: Intent) -> tuple[Kind, ...]:
     """All pairs of nodes that both files have, by what decides about them."""
-    numbers: dict[tuple[Hashable, Hashable], list[str]] = {}
+    numbers: dict[tuple[Hashable, tuple[tuple[Prefix, ...], tuple[Prefix, ...]]], list[str]] = {}
     for name, number in _classes(before, wanted).items():
         numbers.setdefault((number, _site(before, wanted, name)), []).append(name)
     found: dict[Hashable, Kind] = {}
@@ -116,10 +116,13 @@ def kinds(before: Intent, wanted: Intent) -> tuple[Kind, ...]:
     return tuple(found.values())
 
 
-def _site(before: Intent, wanted: Intent, name: str) -> tuple[tuple[Prefix, ...], ...]:
+def _site(before: Intent, wanted: Intent, name: str) -> tuple[tuple[Prefix, ...], tuple[Prefix, ...]]:
     """The networks of a node, before and after."""
-    ends = (before.by_name[name], wanted.by_name[name])
-    return tuple(tuple(own.network for own in (end.address, end.address6) if own) for end in ends)
+    return _networks(before.by_name[name]), _networks(wanted.by_name[name])
+
+
+def _networks(node: Node) -> tuple[Prefix, ...]:
+    return tuple(own.network for own in (node.address, node.address6) if own)
 
 
 def _in_both(before: Intent, wanted: Intent) -> Iterator[str]:
@@ -153,9 +156,9 @@ def _asked_by_bgp(intent: Intent) -> Callable[[str], Hashable]:
 def lost(before: Intent, wanted: Intent, source: str, destination: str) -> Failure | None:
     """The first failure among the pairs of blocks of two nodes that reach each other now; None without."""
     ends = [tuple(_addresses(before, wanted, name)) for name in (source, destination)]
-    for pair in product(*ends):
-        if pair[0].version == pair[1].version and failure(before, *pair, source, destination) is None:
-            found = failure(wanted, *pair, source, destination)
+    for start, end in product(*ends):
+        if start.version == end.version and failure(before, start, end, source, destination) is None:
+            found = failure(wanted, start, end, source, destination)
             if found:
                 return found
     return None
@@ -194,7 +197,7 @@ def failure(intent: Intent, start: Address, end: Address, source: str, destinati
 
 
 class Sessions(NamedTuple):
-    """Sessions of one node that begin or end, by the names of the other ends, and the nodes of which this is as true."""
+    """Sessions of one node that begin or end, by the names of the other ends, and the nodes like it."""
 
     node: str
     begins: tuple[str, ...]

@@ -59,7 +59,7 @@ def pairs(verdict: Verdict) -> int:
 def test_pairs_that_lose_each_other_are_counted_with_the_cause(
     tmp_path: Path, before: str, after: str, number: int, code: ObstacleCode | str
 ) -> None:
-    verdict = reach.judged(intent(tmp_path, before), intent(tmp_path, after))
+    verdict = reach.compared(intent(tmp_path, before), intent(tmp_path, after))
     assert pairs(verdict) == number
     assert {loss.failure.obstacle and loss.failure.obstacle.code for loss in verdict.losses} == {ObstacleCode(code)}
 
@@ -78,7 +78,7 @@ def test_pairs_that_lose_each_other_are_counted_with_the_cause(
     ids=["same", "encapsulation", "cross-subnet", "backend", "node-removed", "mtu", "peers-for-mesh"],
 )
 def test_these_changes_take_nothing_from_anyone(tmp_path: Path, after: str) -> None:
-    assert reach.judged(intent(tmp_path, NOW), intent(tmp_path, after)).losses == ()
+    assert reach.compared(intent(tmp_path, NOW), intent(tmp_path, after)).losses == ()
 
 
 def test_a_block_that_moves_and_one_that_is_given_up_are_listed(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_block_that_moves_and_one_that_is_given_up_are_listed(tmp_path: Path) 
         ("10.244.1.0/26", "a1", "b2"),
         ("10.244.4.0/26", "b2", None),
     ]
-    assert reach.judged(now, then).losses == ()
+    assert reach.compared(now, then).losses == ()
 
 
 def test_the_blocks_of_a_pool_that_is_removed_are_listed(tmp_path: Path) -> None:
@@ -106,5 +106,5 @@ def test_sessions_that_end_and_begin_are_those_of_the_first_of_a_class(tmp_path:
 
 def test_of_one_node_only_its_own_pairs_are_followed(tmp_path: Path) -> None:
     now, then = intent(tmp_path, NOW), intent(tmp_path, f"{NOW}mesh: false\n")
-    verdict = reach.judged(now, then, "a1")
+    verdict = reach.compared(now, then, "a1")
     assert (pairs(verdict), verdict.followed) == (6, 4)
