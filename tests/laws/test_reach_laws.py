@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from itertools import permutations
 
 from hypothesis import given, settings
@@ -47,7 +46,7 @@ def clusters(draw: st.DrawFn, names: tuple[str, ...]) -> Intent:
         allocations=Allocations(given),
         pools=(Pool("blue", POOL, *draw(st.sampled_from(CROSSINGS))),),
         peers=draw(st.sampled_from([(), (peer,)])),
-        filters=(replace(Filter("keep"), **{way: (rule,)}),),
+        filters=(Filter("keep", import4=(rule,)) if way == "import4" else Filter("keep", export4=(rule,)),),
     )
 
 
