@@ -18,6 +18,7 @@ from bgpctl.cli.exits import Exit
 from bgpctl.cli.findings import valid
 from bgpctl.cli.options import files_option
 from bgpctl.cli.render import emit, output_option
+from bgpctl.core.cluster.count import count
 from bgpctl.core.simulate.declared import everything
 from bgpctl.core.trace.packet import DEFAULT_BYTES
 from bgpctl.core.trace.steps import Broken, Delivered, Leaves, Unknown
@@ -90,5 +91,5 @@ def _show(body: Mapping[str, Any]) -> None:
         return
     click.echo(f"{body['pairs']} pairs of blocks: {failed} fail")
     for item in body["classes"]:
-        click.echo(f"{item['failure']} at {item['node']}, {item['pairs']} pairs: {item['because']}")
+        click.echo(f"{item['failure']} at {item['node']}, {count(item['pairs'], 'pair')}: {item['because']}")
         click.echo(f"  next  {item['next']}")
