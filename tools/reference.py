@@ -42,7 +42,8 @@ def _cli() -> str:
     parts = [
         _MADE,
         "# Commands\n",
-        "Every read command has `-o table|json|yaml`. An option can be given as the variable beside it.\n",
+        "Every read command has `-o table|json|yaml`, those that print nothing but tables `-o wide` too.",
+        "An option can be given as the variable beside it.\n",
         "## Exit codes\n",
         "They never depend on the output format.\n",
         _table(("code", "meaning"), codes) + "\n",

@@ -17,7 +17,8 @@ import click
 from bgpctl import channel, client
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.options import keys_directory, keys_option, run_dir_option
-from bgpctl.cli.render import Column, emit, output_option
+from bgpctl.cli.render import emit, wide_output_option
+from bgpctl.cli.tables import Column
 from bgpctl.core.fabric.host import Needs, Verdict
 from bgpctl.core.trace.doctor import examine, needs_of
 from bgpctl.kernel.survey import survey
@@ -26,10 +27,10 @@ from bgpctl.speaker import orphans
 from bgpctl.store import texts
 
 _FINDINGS: Final[Sequence[Column]] = (
-    ("CHECK", lambda row: row["check"]),
-    ("VERDICT", lambda row: row["verdict"]),
-    ("FINDING", lambda row: row["message"]),
-    ("NEXT", lambda row: row["next"]),
+    Column("CHECK", lambda row: row["check"]),
+    Column("VERDICT", lambda row: row["verdict"]),
+    Column("FINDING", lambda row: row["message"], wraps=True),
+    Column("NEXT", lambda row: row["next"], wraps=True),
 )
 
 
@@ -45,7 +46,7 @@ _FINDINGS: Final[Sequence[Column]] = (
 @click.option("--node", help="Name of this node in the cluster file.")
 @run_dir_option
 @keys_option
-@output_option
+@wide_output_option
 def doctor(files: tuple[Path, ...], node: str | None, run_dir: Path, output: str) -> None:
     """
     Check kernel features, modules, sysctls, ports, firewall and MTU, and show the next command for each finding.

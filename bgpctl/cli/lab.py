@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.status import Status
 
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.render import Column, console, emit, output_option, table
+from bgpctl.cli.render import console, emit, output_option, print_table, wide_output_option
 from bgpctl.cli.show import SUMMARY
+from bgpctl.cli.tables import Column
 from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.encapsulation import words
 from bgpctl.lab import compose, foreign, netns, probe, runtime
@@ -35,24 +36,27 @@ from bgpctl.lab.topology import Program, Topology
 _INTERRUPTED: Final = 130
 
 _CHECKS: Final[Sequence[Column]] = (
-    ("CHECK", lambda row: row["name"]),
-    ("RESULT", lambda row: "ok" if row["ok"] else "FAILED"),
-    ("DETAIL", lambda row: row["detail"]),
+    Column("CHECK", lambda row: row["name"]),
+    Column("RESULT", lambda row: "ok" if row["ok"] else "FAILED"),
+    Column("DETAIL", lambda row: row["detail"], wraps=True),
 )
 
 
 _FLOWS: Final[Sequence[Column]] = (
-    ("FROM", lambda row: row["from"]),
-    ("TO", lambda row: row["to"]),
-    ("IP", lambda row: f"v{row['version']}"),
-    ("SENT", lambda row: str(row["sent"])),
-    ("LOST", lambda row: str(row["lost"])),
-    ("REORDERED", lambda row: str(row["reordered"])),
-    ("LONGEST GAP", lambda row: f"{row['longest_gap_ms']} ms"),
+    Column("FROM", lambda row: row["from"]),
+    Column("TO", lambda row: row["to"]),
+    Column("IP", lambda row: f"v{row['version']}"),
+    Column("SENT", lambda row: str(row["sent"]), goes=2),
+    Column("LOST", lambda row: str(row["lost"])),
+    Column("REORDERED", lambda row: str(row["reordered"]), goes=1),
+    Column("LONGEST GAP", lambda row: f"{row['longest_gap_ms']} ms", goes=3),
 )
 
 
-_PACKETS: Final[Sequence[Column]] = (("CHECK", lambda row: row["check"]), ("PACKET", lambda row: row["packet"]))
+_PACKETS: Final[Sequence[Column]] = (
+    Column("CHECK", lambda row: row["check"]),
+    Column("PACKET", lambda row: row["packet"], wraps=True),
+)
 
 
 def _lab_name(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
@@ -191,15 +195,15 @@ def _print(report: Report) -> None:
     screen = console()
     if report.converged_s is None:
         screen.print(f"{report.topology}: not converged", style="bold red")
-        screen.print(table(report.summaries, SUMMARY))
+        print_table(report.summaries, SUMMARY)
         return
     screen.print(f"{report.topology}: converged in {report.converged_s} s", style="bold")
-    screen.print(table(report.summaries, SUMMARY))
+    print_table(report.summaries, SUMMARY)
     screen.print()
     _print_matrix(report.pairs)
     if report.checks:
         screen.print()
-        screen.print(table(_json(report)["checks"], _CHECKS))
+        print_table(_json(report)["checks"], _CHECKS)
     screen.print()
 
 
@@ -213,7 +217,7 @@ def _print_evidence(report: Report | None) -> None:
         return
     for node, routes in report.routes.items():
         click.echo(f"routes of {node}\n{routes}\n")
-    console().print(table(_evidence(report)["packets"], _PACKETS))
+    print_table(_evidence(report)["packets"], _PACKETS)
 
 
 def _print_ends(report: Report) -> None:
@@ -234,10 +238,10 @@ def _print_matrix(pairs: Sequence[Pair]) -> None:
             answers[pair.source, pair.destination] = "LOST" if known == "ok" else "LOST both"
 
     def cell(destination: str) -> Column:
-        return (destination, lambda row: answers.get((row["from"], destination), "."))
+        return Column(destination, lambda row: answers.get((row["from"], destination), "."))
 
-    columns: list[Column] = [("PING", lambda row: row["from"]), *map(cell, names)]
-    console().print(table([{"from": name} for name in names], columns))
+    columns: list[Column] = [Column("PING", lambda row: row["from"]), *map(cell, names)]
+    print_table([{"from": name} for name in names], columns)
     click.echo(f"{sum(pair.ok for pair in pairs)} of {count(len(pairs), 'pair')}")
 
 
@@ -258,7 +262,7 @@ def up_command(file: Path, name: str | None, within_s: float, backend: str, imag
         except (labs.Exists, RuntimeError) as error:
             raise click.ClickException(str(error)) from error
     converged = not wait or made.wait(within_s)
-    console().print(table(made.summaries(), SUMMARY))
+    print_table(made.summaries(), SUMMARY)
     click.echo(f"run commands in it with: bgpctl lab exec --name {made.names.lab} NODE -- COMMAND")
     sys.exit(Exit.OK if converged else Exit.TIMED_OUT)
 
@@ -296,7 +300,7 @@ def _find(name: str | None) -> labs.Lab:
 
 @lab.command("status")
 @name_option
-@output_option
+@wide_output_option
 def status_command(name: str | None, output: str) -> None:
     """Every node of a running lab in one line."""
     found = _find(name)

@@ -32,6 +32,7 @@ _COMMANDS: Final = {
     "undo": "change",
     "undrain": "operate",
     "validate": "validate",
+    "verify": "verify",
 }
 """The module of each, where it has its own name."""
 

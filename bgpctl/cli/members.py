@@ -16,7 +16,8 @@ import click
 from bgpctl import channel, client
 from bgpctl.channel import Answer, Member, NoAnswer
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.render import Column, emit
+from bgpctl.cli.render import emit, is_text, note
+from bgpctl.cli.tables import Column
 
 _WITHIN_S: Final = 5.0
 
@@ -37,12 +38,12 @@ def show_summaries(
     listed += [{"node": row["node"], "summary": row, "error": None} for row in summaries]
     body = {"schema": "bgpctl/summaries/v1", "members": sorted(listed, key=lambda item: str(item["node"]))}
     emit(body, output, summaries, columns)
-    if output == "table":
+    if is_text(output):
         for row in summaries:
             for problem in row["problems"]:
-                click.echo(f"! {row['node']}: {problem}")
+                note(f"! {row['node']}: {problem}", output)
         for name, reason in silent.items():
-            click.echo(f"! {name} could not be asked: {reason}")
+            note(f"! {name} could not be asked: {reason}", output)
     sys.exit(Exit.UNREACHABLE if silent else Exit.OK)
 
 
@@ -78,8 +79,8 @@ def _understood(columns: Sequence[Column], name: str, answer: Answer) -> Answer:
         return NoAnswer(f"its agent is of another version: it answered {_printable(answer.get('schema'))}")
     row: dict[str, Any] = {**_printable(answer), "node": name}
     try:
-        for _, cell in columns:
-            cell(row)
+        for column in columns:
+            column.cell(row)
         for problem in row["problems"]:
             _ = problem + ""
     except (KeyError, TypeError, ValueError, AttributeError):

@@ -8,40 +8,33 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import click
 import yaml
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-Row = Mapping[str, Any]
-Column = tuple[str, Callable[[Row], object]]
-"""A header and how to get the cell from a row."""
+from bgpctl.cli.tables import Column, Row, lines, wrapped
 
-_STYLES: Final = {
-    "converged": "green",
-    "established": "green",
-    "degraded": "bold red",
-    "down": "bold red",
-    "learning": "yellow",
-    "converging": "yellow",
-    "rejected": "red",
-    "PASS": "green",
-    "WARN": "yellow",
-    "FAIL": "bold red",
-}
+_FORMATS: Final = ("table", "json", "yaml")
 
 output_option = click.option(
     "-o",
     "--output",
-    type=click.Choice(["table", "json", "yaml"]),
+    type=click.Choice(_FORMATS),
     default="table",
     show_default=True,
     help="How to print the answer.",
+)
+wide_output_option = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "wide", *_FORMATS[1:]]),
+    default="table",
+    show_default=True,
+    help="How to print the answer. A table fits the terminal; wide is a table with every column, of any width.",
 )
 
 
@@ -52,23 +45,37 @@ def emit(body: Mapping[str, Any], output: str, rows: Iterable[Row], columns: Seq
     elif output == "yaml":
         click.echo(yaml.safe_dump(dict(body), sort_keys=False), nl=False)
     else:
-        console().print(table(rows, columns))
+        print_table(rows, columns, output)
 
 
-def table(rows: Iterable[Row], columns: Sequence[Column]) -> Table:
-    """A borderless table; a cell that is a known state word is coloured on a terminal."""
-    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, show_header=True, header_style="bold", pad_edge=False)
-    grid.box = None
-    for header, _ in columns:
-        grid.add_column(header, no_wrap=True)
-    for row in rows:
-        grid.add_row(*(_cell(value(row)) for _, value in columns))
-    return grid
+def is_text(output: str) -> bool:
+    """True if notes may stand below the answer."""
+    return output in {"table", "wide"}
 
 
-def _cell(value: object) -> Text:
-    text = "-" if value is None or value == "" else str(value)
-    return Text(text, style=_STYLES.get(text.split(" ", maxsplit=1)[0], ""))
+def print_table(rows: Iterable[Row], columns: Sequence[Column], output: str = "table") -> None:
+    """A table without borders; a cell that begins with a known state is coloured on a terminal."""
+    text = Text("\n").join(lines(rows, columns, _width(output)))
+    console().print(text, soft_wrap=True)
+
+
+def note(text: str, output: str) -> None:
+    """Print a remark below a table."""
+    width = _width(output)
+    first, *more = [text] if width is None else wrapped(text, width)
+    click.echo(first)
+    for line in wrapped(" ".join(more), max(1, (width or 0) - 2)) if more else ():
+        click.echo(f"  {line}")
+
+
+def _width(output: str) -> int | None:
+    """The width of the terminal, None where a line may have any."""
+    return terminal_width() if output == "table" else None
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal, or the variable COLUMNS; None when printing to a file."""
+    return Console().width if sys.stdout.isatty() else None
 
 
 def console() -> Console:

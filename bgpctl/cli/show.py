@@ -17,7 +17,9 @@ import click
 from bgpctl import client
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.options import keys_directory, keys_option, run_dir_option
-from bgpctl.cli.render import Column, Row, age, emit, output_option
+from bgpctl.cli.render import age, emit, is_text, note
+from bgpctl.cli.render import wide_output_option as output_option
+from bgpctl.cli.tables import Column, Row
 from bgpctl.cli.values import duration_s
 
 _POLL_S: Final = 0.1
@@ -62,129 +64,134 @@ def _fate(row: Row) -> str:
 
 
 SUMMARY: Final[Sequence[Column]] = (
-    ("NODE", lambda row: row["node"]),
-    ("BACKEND", lambda row: row["backend"]),
-    ("POOLS", lambda row: row["pools"]),
-    ("PEERS", _sessions),
-    ("ROUTES rx/best/fib", _counts),
-    ("TUNNELS", lambda row: ", ".join(row["tunnels"])),
-    ("MTU", lambda row: row["mtu_bytes"]),
-    ("REPAIRED(1h)", lambda row: row["repaired_1h"]),
-    ("STATE", _state),
+    Column("NODE", lambda row: row["node"]),
+    Column("BACKEND", lambda row: row["backend"], goes=2),
+    Column("POOLS", lambda row: row["pools"], goes=1),
+    Column("PEERS", _sessions, goes=7),
+    Column("ROUTES rx/best/fib", _counts, goes=6),
+    Column("TUNNELS", lambda row: ", ".join(row["tunnels"]), goes=5, wraps=True),
+    Column("MTU", lambda row: row["mtu_bytes"], goes=3),
+    Column("REPAIRED(1h)", lambda row: row["repaired_1h"], goes=4),
+    Column("STATE", _state, wraps=True),
 )
 
-_BFD: Final[Column] = ("BFD", lambda row: row["bfd"]["state"] if row["bfd"] else None)
-_PATH: Final[Column] = ("PATH", lambda row: "control lost, path proven" if _is_control_lost(row) else row["path"])
+_BFD: Final[Column] = Column("BFD", lambda row: row["bfd"]["state"] if row["bfd"] else None, goes=9)
+_PATH: Final[Column] = Column(
+    "PATH", lambda row: "control lost, path proven" if _is_control_lost(row) else row["path"], goes=10, wraps=True
+)
 _PEERS: Final[Sequence[Column]] = (
-    ("PEER", lambda row: row["name"]),
-    ("ADDRESS", lambda row: row["address"]),
-    ("AS", lambda row: row["asn"]),
-    ("TYPE", lambda row: row["type"]),
-    ("ROLE", lambda row: "passive" if row["passive"] else "connects"),
-    ("STATE", lambda row: "established" if row["established"] else "down"),
-    ("UPTIME", lambda row: None if row["uptime_s"] is None else age(row["uptime_s"])),
-    ("TABLE", lambda row: row["table"]),
-    ("RECEIVED", lambda row: row["received"]),
-    ("REJECTED", lambda row: row["rejected"]),
-    ("ADVERTISED", lambda row: row["advertised"]),
-    ("ERROR", lambda row: row["error"]),
+    Column("PEER", lambda row: row["name"]),
+    Column("ADDRESS", lambda row: row["address"]),
+    Column("AS", lambda row: row["asn"], goes=4),
+    Column("TYPE", lambda row: row["type"], goes=2),
+    Column("ROLE", lambda row: "passive" if row["passive"] else "connects", goes=1),
+    Column("STATE", lambda row: "established" if row["established"] else "down"),
+    Column("UPTIME", lambda row: None if row["uptime_s"] is None else age(row["uptime_s"]), goes=7),
+    Column("TABLE", lambda row: row["table"], goes=3, wraps=True),
+    Column("RECEIVED", lambda row: row["received"], goes=8),
+    Column("REJECTED", lambda row: row["rejected"], goes=5),
+    Column("ADVERTISED", lambda row: row["advertised"], goes=6),
+    Column("ERROR", lambda row: row["error"], wraps=True),
 )
 
 _ROUTES: Final[Sequence[Column]] = (
-    ("PREFIX", lambda row: row["prefix"]),
-    ("VIA", lambda row: row["via"] or row["type"]),
-    ("DEV", lambda row: row["dev"]),
-    ("FIB", lambda row: "installed" if row["installed"] else "absent"),
-    ("AGE", lambda row: None if row["age_s"] is None else age(row["age_s"])),
-    ("REASON", lambda row: row["reason"]),
+    Column("PREFIX", lambda row: row["prefix"]),
+    Column("VIA", lambda row: row["via"] or row["type"], wraps=True),
+    Column("DEV", lambda row: row["dev"], wraps=True),
+    Column("FIB", lambda row: "installed" if row["installed"] else "absent", goes=2),
+    Column("AGE", lambda row: None if row["age_s"] is None else age(row["age_s"]), goes=1),
+    Column("REASON", lambda row: row["reason"], wraps=True),
 )
 
 _RIB: Final[Sequence[Column]] = (
-    ("PREFIX", lambda row: row["prefix"]),
-    ("PEER", lambda row: row["peer"]),
-    ("NEXT HOP", lambda row: row["next_hop"]),
-    ("AS PATH", lambda row: " ".join(map(str, row["as_path"]))),
-    ("LOCAL PREF", lambda row: row["local_pref"]),
-    ("MED", lambda row: row["med"]),
-    ("AGE", lambda row: age(row["age_s"]) + (" stale" if row["stale"] else "")),
-    ("STATUS", _fate),
+    Column("PREFIX", lambda row: row["prefix"]),
+    Column("PEER", lambda row: row["peer"]),
+    Column("NEXT HOP", lambda row: row["next_hop"]),
+    Column("AS PATH", lambda row: " ".join(map(str, row["as_path"])), goes=4, wraps=True),
+    Column("LOCAL PREF", lambda row: row["local_pref"], goes=2),
+    Column("MED", lambda row: row["med"], goes=1),
+    Column("AGE", lambda row: age(row["age_s"]) + (" stale" if row["stale"] else ""), goes=3),
+    Column("STATUS", _fate, wraps=True),
 )
 
-_FACTS: Final[Sequence[Column]] = (("FACT", lambda row: row["fact"]), ("VALUE", lambda row: row["value"]))
+_FACTS: Final[Sequence[Column]] = (
+    Column("FACT", lambda row: row["fact"]),
+    Column("VALUE", lambda row: row["value"], wraps=True),
+)
 
 _LISTED: Final = "advertised_routes"
 _ADVERTISED: Final[Sequence[Column]] = (
-    ("ADVERTISED", lambda row: row["prefix"]),
-    ("NEXT HOP", lambda row: row["next_hop"]),
-    ("AS PATH", lambda row: " ".join(map(str, row["as_path"]))),
-    ("LOCAL PREF", lambda row: row["local_pref"]),
-    ("COMMUNITIES", lambda row: " ".join(row["communities"])),
+    Column("ADVERTISED", lambda row: row["prefix"]),
+    Column("NEXT HOP", lambda row: row["next_hop"]),
+    Column("AS PATH", lambda row: " ".join(map(str, row["as_path"])), goes=3, wraps=True),
+    Column("LOCAL PREF", lambda row: row["local_pref"], goes=2),
+    Column("COMMUNITIES", lambda row: " ".join(row["communities"]), goes=1, wraps=True),
 )
 
 _TUNNELS: Final[Sequence[Column]] = (
-    ("NAME", lambda row: row["name"]),
-    ("KIND", lambda row: row["kind"]),
-    ("DRIVER", lambda row: row["driver"]),
-    ("STATE", lambda row: "up" if row["up"] else "down"),
-    ("MTU", lambda row: row["mtu_bytes"]),
-    ("ADDRESS", lambda row: ", ".join(row["addresses"])),
-    ("VNI", lambda row: row["vni"]),
-    ("PORT", lambda row: row["port"]),
-    ("RX PACKETS", lambda row: _counted(row, "received_packets")),
-    ("TX PACKETS", lambda row: _counted(row, "sent_packets")),
-    ("DROPPED", lambda row: _dropped(row) or (0 if row["dropped"] else None)),
-    ("SENDS TO", lambda row: ", ".join(row["remotes"])),
+    Column("NAME", lambda row: row["name"]),
+    Column("KIND", lambda row: row["kind"], goes=7),
+    Column("DRIVER", lambda row: row["driver"], goes=2),
+    Column("STATE", lambda row: "up" if row["up"] else "down"),
+    Column("MTU", lambda row: row["mtu_bytes"], goes=6),
+    Column("ADDRESS", lambda row: ", ".join(row["addresses"]), wraps=True),
+    Column("VNI", lambda row: row["vni"], goes=3),
+    Column("PORT", lambda row: row["port"], goes=1),
+    Column("RX PACKETS", lambda row: _counted(row, "received_packets"), goes=5),
+    Column("TX PACKETS", lambda row: _counted(row, "sent_packets"), goes=4),
+    Column("DROPPED", lambda row: _dropped(row) or (0 if row["dropped"] else None), goes=8, wraps=True),
+    Column("SENDS TO", lambda row: ", ".join(row["remotes"]), wraps=True),
 )
-_UNPROVEN: Final[Column] = ("UNPROVEN", lambda row: ", ".join(row["unproven"]))
+_UNPROVEN: Final[Column] = Column("UNPROVEN", lambda row: ", ".join(row["unproven"]), wraps=True)
 
 _WORKLOADS: Final[Sequence[Column]] = (
-    ("DEVICE", lambda row: row["device"]),
-    ("STATE", lambda row: "up" if row["up"] else "down"),
-    ("MTU", lambda row: row["mtu_bytes"]),
-    ("ADDRESSES", lambda row: ", ".join(row["addresses"])),
-    ("FILTER", lambda row: "in force" if row["filtered"] else "absent"),
-    ("DROPPED", lambda row: _dropped(row) or "0"),
+    Column("DEVICE", lambda row: row["device"]),
+    Column("STATE", lambda row: "up" if row["up"] else "down", goes=2),
+    Column("MTU", lambda row: row["mtu_bytes"], goes=1),
+    Column("ADDRESSES", lambda row: ", ".join(row["addresses"]), wraps=True),
+    Column("FILTER", lambda row: "in force" if row["filtered"] else "absent", goes=4),
+    Column("DROPPED", lambda row: _dropped(row) or "0", goes=3, wraps=True),
 )
 
 _NODES: Final[Sequence[Column]] = (
-    ("NODE", lambda row: row["name"] + (" (here)" if row["this"] else "")),
-    ("ADDRESS", lambda row: row["address"]),
-    ("AS", lambda row: row["asn"]),
-    ("SUBNET", lambda row: "same" if row["same_subnet"] else "other"),
-    ("BLOCKS", lambda row: ", ".join(row["blocks"])),
-    ("TUNNEL ADDRESS", lambda row: ", ".join(row["tunnel_addresses"])),
-    ("SESSION", lambda row: row["session"]),
-    ("PATH", lambda row: row["path"]),
+    Column("NODE", lambda row: row["name"] + (" (here)" if row["this"] else "")),
+    Column("ADDRESS", lambda row: row["address"]),
+    Column("AS", lambda row: row["asn"], goes=2),
+    Column("SUBNET", lambda row: "same" if row["same_subnet"] else "other", goes=1),
+    Column("BLOCKS", lambda row: ", ".join(row["blocks"]), wraps=True),
+    Column("TUNNEL ADDRESS", lambda row: ", ".join(row["tunnel_addresses"]), wraps=True),
+    Column("SESSION", lambda row: row["session"], goes=3),
+    Column("PATH", lambda row: row["path"], goes=4, wraps=True),
 )
 
 _POOLS: Final[Sequence[Column]] = (
-    ("POOL", lambda row: row["name"]),
-    ("CIDR", lambda row: row["cidr"]),
-    ("ENCAPSULATION", lambda row: row["encapsulation"]),
-    ("MODE", lambda row: row["mode"]),
-    ("BLOCKS", lambda row: row["blocks"]),
-    ("NAT OUTGOING", lambda row: "yes" if row["nat_outgoing"] else "no"),
-    ("ENCAPSULATED TO", lambda row: ", ".join(row["encapsulated_to"])),
+    Column("POOL", lambda row: row["name"]),
+    Column("CIDR", lambda row: row["cidr"]),
+    Column("ENCAPSULATION", lambda row: row["encapsulation"], goes=4),
+    Column("MODE", lambda row: row["mode"], goes=3),
+    Column("BLOCKS", lambda row: row["blocks"], goes=2),
+    Column("NAT OUTGOING", lambda row: "yes" if row["nat_outgoing"] else "no", goes=1),
+    Column("ENCAPSULATED TO", lambda row: ", ".join(row["encapsulated_to"]), wraps=True),
 )
 
 _BLOCKS: Final[Sequence[Column]] = (
-    ("BLOCK", lambda row: row["block"]),
-    ("NODE", lambda row: row["node"]),
-    ("POOL", lambda row: row["pool"]),
-    ("HERE", lambda row: row["here"]),
+    Column("BLOCK", lambda row: row["block"]),
+    Column("NODE", lambda row: row["node"]),
+    Column("POOL", lambda row: row["pool"]),
+    Column("HERE", lambda row: row["here"], goes=1),
 )
 
 
 _CONFIGURATION: Final[Sequence[Column]] = (
-    ("KIND", lambda row: row["kind"]),
-    ("NAME", lambda row: row["name"]),
-    ("VALUES", lambda row: _values(row["values"])),
+    Column("KIND", lambda row: row["kind"]),
+    Column("NAME", lambda row: row["name"]),
+    Column("VALUES", lambda row: _values(row["values"]), wraps=True),
 )
 
 _EVENTS: Final[Sequence[Column]] = (
-    ("AGE", lambda row: age(row["age_s"])),
-    ("EVENT", lambda row: row["event"]),
-    ("ACTION", lambda row: "; ".join(row["commands"])),
+    Column("AGE", lambda row: age(row["age_s"])),
+    Column("EVENT", lambda row: row["event"], wraps=True),
+    Column("ACTION", lambda row: "; ".join(row["commands"]), wraps=True),
 )
 
 
@@ -236,10 +243,10 @@ def summary(run_dir: Path, within_s: float | None, output: str, *, members: bool
         show_summaries(SUMMARY, ask(run_dir, "nodes"), ask(run_dir, "summary"), keys_directory(), output)
     body = ask(run_dir, "summary")
     emit(body, output, [body], SUMMARY)
-    if output == "table":
+    if is_text(output):
         waiting = {item["reason"]: f" ({age(item['age_s'])})" for item in body["waiting"]}
         for problem in body["problems"]:
-            click.echo(f"! {problem}{waiting.get(problem, '')}")
+            note(f"! {problem}{waiting.get(problem, '')}", output)
     if within_s is not None and not body["converged"]:
         sys.exit(Exit.TIMED_OUT)
 
@@ -272,10 +279,10 @@ def peers(run_dir: Path, output: str) -> None:
     """BGP sessions; for those with an error the next command to run."""
     body = ask(run_dir, "peers")
     emit(body, output, body["peers"], _with_more(body["peers"]))
-    if output == "table":
+    if is_text(output):
         for row in body["peers"]:
             if row["next"]:
-                click.echo(f"! {row['name']}: {row['error']}; see: {row['next']}")
+                note(f"! {row['name']}: {row['error']}; see: {row['next']}", output)
 
 
 def _with_more(rows: Sequence[Row]) -> Sequence[Column]:
@@ -302,7 +309,7 @@ def neighbor(run_dir: Path, peer: str, output: str) -> None:
     body = ask(run_dir, "neighbor", peer=peer)
     if peer and not body["neighbors"]:
         raise click.UsageError(f"no session with {peer}; see: bgpctl show peers")
-    if output != "table":
+    if not is_text(output):
         emit(body, output, [], ())
         return
     for row in body["neighbors"]:

@@ -282,7 +282,7 @@ class Events:
             except BlockingIOError:
                 return ours
             except OSError as error:
-                if error.errno != errno.ENOBUFS:
+                if error.errno == errno.EBADF:
                     raise
                 ours = True
                 continue

@@ -110,11 +110,16 @@ class Reply(NamedTuple):
     outer: Address | None
 
 
-def reply(version: int, packet: bytes, wrappings: Sequence[Wrapping]) -> Reply:
-    """The reply in a packet that `program` has passed."""
+def reply(version: int, packet: bytes, wrappings: Sequence[Wrapping]) -> Reply | None:
+    """
+    The reply in a packet that `program` has passed. One that was on its way to the socket when the filter came may be
+    any other: None of what is too short, and the nonce shows the rest.
+    """
     family = FAMILIES[version]
-    around = next((item for item in wrappings if packet[item.at] == item.value), None)
+    around = next((item for item in wrappings if packet[item.at : item.at + 1] == bytes([item.value])), None)
     inner = packet[around.header_bytes if around else 0 :]
+    if len(inner) < family.header_bytes + _ECHO.size:
+        return None
     _, _, _, _, number = _ECHO.unpack_from(inner, family.header_bytes)
     data = inner[family.header_bytes + _ECHO.size :]
     outer = _address(version, packet, around.source_at) if around else None

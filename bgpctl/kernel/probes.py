@@ -87,9 +87,9 @@ def _answers(
             version, listener = listeners[fd]
             packet, (link, _, direction, *_) = listener.recvfrom(2048)
             reply = probe_packets.reply(version, packet, _wrappings(version))
-            number = reply.number
-            if direction == socket.PACKET_OUTGOING or number not in waiting:
+            if reply is None or direction == socket.PACKET_OUTGOING or reply.number not in waiting:
                 continue
+            number = reply.number
             if (reply.nonce, reply.source) != (nonces[number], waiting[number].target):
                 continue
             if reply.outer:

@@ -223,9 +223,9 @@ class Watch:
             except BlockingIOError:
                 break
             except OSError as error:
-                if error.errno != errno.ENOBUFS:
+                if error.errno == errno.EBADF:
                     raise
-                lost = True  # the socket goes on
+                lost = True  # the kernel could not make or queue a notification, and says why; the socket goes on
                 continue
             for message in messages(datagram):
                 ours = message.port_id in own or (acting and message.port_id == _KERNEL)

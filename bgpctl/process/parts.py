@@ -10,6 +10,7 @@ Refuses to know: what the parts do.
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import sys
@@ -20,7 +21,12 @@ log = logging.getLogger("bgpctl.agent")
 
 
 def end_together(code: int) -> None:
-    """From now on an exception that no part has caught ends the process with this exit code."""
+    """
+    From now on an exception that no part has caught ends the process with this exit code; what a part was doing when
+    the interpreter itself crashed is written to stderr.
+    """
+    if sys.__stderr__ is not None:  # None where it was closed before we began
+        faulthandler.enable(sys.__stderr__)
 
     def end(part: str, error: BaseException | None) -> NoReturn:
         log.critical("the agent's part %s failed, so the agent ends", part, exc_info=error)

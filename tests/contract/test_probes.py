@@ -17,6 +17,7 @@ from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import NextHop
 from bgpctl.core.proof.note import Note, decode, encode
 from bgpctl.kernel import probe_packets, probes
+from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
 from bgpctl.kernel.probes import PacketProber
 from bgpctl.lab import netns
 from tests import waiting
@@ -119,6 +120,16 @@ def test_a_packet_that_comes_before_there_is_a_filter_is_no_answer(
 
     monkeypatch.setattr(probe_packets, "attach", attach_late)
     assert netns.inside(here, lambda: PacketProber().probe([bare(4)])) == ()
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_packet_that_is_too_short_for_a_reply_is_none(version: int) -> None:
+    """One that was on its way to the socket while the filter came may be any: an ARP request has 28 octets."""
+    wrappings = [item for kind in IMPLEMENTATIONS.values() for item in kind.wrappings if item.version == version]
+    enough = probe_packets.FAMILIES[version].header_bytes + ECHO.size
+    for octet in {0, 1, *(item.value for item in wrappings)}:
+        for length in range(enough):
+            assert probe_packets.reply(version, bytes([octet]) * length, wrappings) is None
 
 
 @pytest.mark.parametrize("version", [4, 6])

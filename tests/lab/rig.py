@@ -29,8 +29,9 @@ def needs(file: Path) -> None:
 
 
 def lab_report(lab: Lab) -> str:
-    """Everything that helps to understand why a lab did not converge."""
-    parts = []
+    """Everything that helps to understand what became of a lab: agents that ended, states, the ends of logs."""
+    ended = {node: agent.poll() for node, agent in lab.agents.items()}
+    parts = [f"{node}'s agent has ended: {code}" for node, code in ended.items() if code is not None]
     for summary in lab.summaries():
         node = summary["node"]
         log = lab.log(node).read_text(errors="replace") if lab.log(node).exists() else ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from bgpctl.core.bgp.import_policy import Policy
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import Reason
@@ -21,6 +22,7 @@ from bgpctl.core.simulate.preview import assumed_kernel, converged, desired
 from bgpctl.core.trace.announced import Obstacle, missing, owner_of
 from bgpctl.core.trace.journey import Network
 from bgpctl.core.trace.snapshot import Snapshot, declared
+from bgpctl.core.trace.verify import Block, Obstacles
 
 
 def network(
@@ -48,6 +50,39 @@ def network(
         elif node.name in live:
             reasons[node.name] = desired(intent, node, live[node.name].dataplane).reasons
     return Network(snapshots, addresses, reasons)
+
+
+def everything(intent: Intent) -> tuple[Network, tuple[Block, ...], Obstacles]:
+    """All nodes as the files would have them, every block that has workloads, and what keeps routes away."""
+    addresses = {address: node.name for node in intent.nodes for address in node.addresses}
+    prefixes = [prefix for node in intent.nodes for prefix in intent.prefixes_of(node)]
+    snapshots: dict[str, Snapshot | None] = {}
+    blocks: list[Block] = []
+    obstacles: dict[tuple[str, Prefix], Obstacle] = {}
+    policies: dict[str, Policy] = {}
+    for node in intent.nodes:
+        kept = {prefix: found for prefix in prefixes if (found := missing(intent, node, prefix, policies))}
+        obstacles.update({(node.name, prefix): found for prefix, found in kept.items()})
+        kernel = converged(intent, node, assumed_kernel(node)).drop(map(Route, kept))
+        snapshots[node.name] = declared(kernel)
+        full_bytes = min(link.mtu_bytes for link in kernel.links)
+        blocks += _blocks(intent, node, full_bytes)
+    return Network(snapshots, addresses), tuple(blocks), obstacles
+
+
+def _blocks(intent: Intent, node: Node, full_bytes: int) -> Iterable[Block]:
+    """
+    Each with the first address that a workload can have; none where tunnels and other nodes have them all. Not borrowed
+    addresses: to these the route of their workload leads, which is not in the files.
+    """
+    for prefix in intent.blocks_of(node):
+        pool = intent.pool_of(prefix)
+        addresses = (prefix.nth(index) for index in range(prefix.size))
+        tunnels = frozenset(intent.tunnel_addresses(node))
+        free = (item for item in addresses if item not in tunnels and node_at(intent, item) == node)
+        address = next(free, None)
+        if pool and address:
+            yield Block(node.name, prefix, address, full_bytes, pool.name)
 
 
 def node_at(intent: Intent, address: Address) -> Node | None:

@@ -86,7 +86,7 @@ def compared(before: Intent, wanted: Intent, node: str | None = None) -> Verdict
 
 
 def _kinds_with(before: Intent, wanted: Intent, node: str) -> tuple[Kind, ...]:
-    """Those of one node, which the nodes of a class are one kind with in each direction."""
+    """Pairs with one node: those with the nodes of one class are one kind in each direction."""
     classes = _classes(before, wanted)
     if node not in classes:
         return ()
@@ -136,7 +136,7 @@ def _classes(before: Intent, wanted: Intent) -> Mapping[str, Hashable]:
 
 
 def _asked_by_bgp(intent: Intent) -> Callable[[str], Hashable]:
-    """What peers, filters and advertisements ask of a node."""
+    """All that peers, filters and advertisements ask of a node."""
     peers = [(peer.address, frozenset(peer.nodes), frozenset(peer.remotes)) for peer in intent.peers]
     rules = (rule for item in intent.filters for rule in (*item.import4, *item.export4, *item.import6, *item.export6))
     ranges = sorted({*(rule.cidr for rule in rules if rule.cidr), *(item.cidr for item in intent.advertisements)})

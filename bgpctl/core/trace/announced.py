@@ -60,8 +60,12 @@ class Obstacle(NamedTuple):
     rejection: Rejection | None = None
 
 
-def missing(intent: Intent, node: Node, prefix: Prefix) -> Obstacle | None:
-    """The obstacle that keeps the prefix from the node; None if it comes there, or is its own."""
+def missing(intent: Intent, node: Node, prefix: Prefix, policies: dict[str, Policy] | None = None) -> Obstacle | None:
+    """
+    The obstacle that keeps the prefix from the node; None if it comes there, or is its own.
+
+    `policies`: those of this intent by node, filled as they are needed, for callers that ask about many prefixes.
+    """
     pool = intent.pool_of(prefix)
     if pool is None:
         return Obstacle(ObstacleCode.NO_POOL, node.name)
@@ -70,7 +74,7 @@ def missing(intent: Intent, node: Node, prefix: Prefix) -> Obstacle | None:
         return Obstacle(ObstacleCode.NO_BLOCK, node.name, detail=pool.name, place=pool.place)
     if owner == node or not pool.by_bgp:
         return None
-    return _Spread(intent, prefix).from_to(owner, node)
+    return _Spread(intent, prefix, {} if policies is None else policies).from_to(owner, node)
 
 
 def owner_of(intent: Intent, prefix: Prefix) -> Node | None:
@@ -82,10 +86,10 @@ def owner_of(intent: Intent, prefix: Prefix) -> Node | None:
 class _Spread:
     """One prefix on its way through the sessions of the cluster."""
 
-    def __init__(self, intent: Intent, prefix: Prefix) -> None:
+    def __init__(self, intent: Intent, prefix: Prefix, policies: dict[str, Policy]) -> None:
         self._intent = intent
         self._prefix = prefix
-        self._policies: dict[str, Policy] = {}
+        self._policies = policies
 
     def from_to(self, owner: Node, node: Node) -> Obstacle | None:
         """By as few sessions as possible. The obstacle that is named is that of the first one."""

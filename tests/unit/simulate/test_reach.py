@@ -1,4 +1,4 @@
-"""What a change of the cluster file takes from pairs of nodes, and what it does to sessions and blocks."""
+"""Pairs of nodes that a change of the cluster file parts, sessions that it ends or begins, and blocks that it moves."""
 
 from __future__ import annotations
 

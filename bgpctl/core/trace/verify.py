@@ -1,0 +1,161 @@
+"""
+Every pair of blocks: whether packets pass both ways, small ones and full ones, and failures together by first cause.
+
+A pair fails by one cause: the small packet is lost, its answer is, the full packet or its answer is, or the two ways
+use different encapsulations. Pairs with the same cause at the same node are one class, so that one mistake in a file is
+one line and not one for each pair.
+
+Refuses to know: where kernels and blocks come from, words.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import permutations
+from typing import NamedTuple, TypeAlias
+
+from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.trace.announced import Obstacle, ObstacleCode
+from bgpctl.core.trace.journey import Exchange, Follower, Journey, Network, Origin, exchange
+from bgpctl.core.trace.packet import Packet, echo_protocol
+from bgpctl.core.trace.steps import Break, Broken, Cause, Delivered, StepCode, Unknown
+
+Obstacles: TypeAlias = Mapping[tuple[str, Prefix], Obstacle]
+"""By node and block: what keeps its route away."""
+
+
+class Failure(enum.Enum):
+    """The kind of a finding."""
+
+    UNREACHABLE = "unreachable"
+    LOOP = "loop"
+    UNKNOWN = "unknown"
+    TOO_BIG = "too-big"
+    ASYMMETRIC = "asymmetric"
+
+
+class Block(NamedTuple):
+    """
+    A block of a node.
+
+    Attributes:
+        address: one of the block's, that stands for all of them.
+        full_bytes: the largest packet that its workloads send.
+        pool: its name.
+    """
+
+    node: str
+    prefix: Prefix
+    address: Address
+    full_bytes: int
+    pool: str
+
+
+class Finding(NamedTuple):
+    """
+    The failure of one pair.
+
+    Attributes:
+        at: the node where it shows.
+        journey: the one that fails; for ASYMMETRIC that there.
+        obstacle: what keeps the route away, if that is why.
+        size_bytes: of the packet that was sent.
+    """
+
+    failure: Failure
+    at: str
+    source: Block
+    destination: Block
+    size_bytes: int
+    journey: Journey
+    obstacle: Obstacle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureClass:
+    """Pairs that fail by the same first cause. `example`: the first of them."""
+
+    example: Finding
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How many ordered pairs were followed, and the classes of those that fail, in the order in which they were met."""
+
+    pairs: int
+    classes: tuple[FailureClass, ...] = ()
+
+
+def verify(network: Network, blocks: Iterable[Block], obstacles: Obstacles) -> Verdict:
+    """Every ordered pair of blocks of one IP version on two nodes."""
+    follower = Follower(network)
+    pairs = [(a, b) for a, b in permutations(blocks, 2) if a.node != b.node and a.prefix.version == b.prefix.version]
+    classes: dict[Hashable, FailureClass] = {}
+    for source, destination in pairs:
+        finding = _finding(follower, source, destination, obstacles)
+        if finding:
+            key = _cause_of(finding)
+            known = classes.get(key)
+            classes[key] = FailureClass(known.example, known.pairs + 1) if known else FailureClass(finding, 1)
+    return Verdict(len(pairs), tuple(classes.values()))
+
+
+def _finding(follower: Follower, source: Block, destination: Block, obstacles: Obstacles) -> Finding | None:
+    for found, size_bytes in _exchanges(follower, source, destination):
+        journey = found.first
+        if isinstance(journey.end, Delivered):
+            continue
+        kept = obstacles.get(
+            (source.node, destination.prefix) if journey is found.there else (destination.node, source.prefix)
+        )
+        at = kept.at if kept else journey.node
+        return Finding(_failure(journey, kept), at, source, destination, size_bytes, journey, kept)
+    if source.pool == destination.pool and _carriers(found.there) != _carriers(found.back):
+        return Finding(Failure.ASYMMETRIC, source.node, source, destination, size_bytes, found.there)
+    return None
+
+
+def _exchanges(follower: Follower, source: Block, destination: Block) -> Iterator[tuple[Exchange, int]]:
+    """The small packet, then the full one, each with its answer."""
+    small = Packet(source.address, destination.address, protocol=echo_protocol(source.prefix.version))
+    for packet in (small, small._replace(size_bytes=source.full_bytes)):
+        yield exchange(follower, packet, Origin(source.node, ""), destination.node), packet.size_bytes
+
+
+def _failure(journey: Journey, kept: Obstacle | None) -> Failure:
+    if kept:
+        return Failure.UNKNOWN if kept.code is ObstacleCode.ROUTER else Failure.UNREACHABLE
+    match journey.end:
+        case Broken(cause=Cause(code=Break.LOOP)):
+            return Failure.LOOP
+        case Broken(cause=Cause(code=Break.TOO_BIG | Break.OUTER_TOO_BIG)):
+            return Failure.TOO_BIG
+        case Broken():
+            return Failure.UNREACHABLE
+        case _:
+            return Failure.UNKNOWN
+
+
+def _carriers(journey: Journey | None) -> frozenset[int]:
+    """The protocols of the tunnels that the packet went through."""
+    steps = journey.steps if journey else ()
+    return frozenset(step.packet.protocol for step in steps if step.code is StepCode.ENCAPSULATED)
+
+
+def _cause_of(found: Finding) -> Hashable:
+    """Equal for pairs of one class: without the pair's own addresses, and without the other end of a session."""
+    if found.obstacle:
+        kept = found.obstacle
+        reason = kept.rejection.reason if kept.rejection else None
+        return found.failure, found.at, kept.code, kept.detail, kept.place, reason
+    match found.journey.end:
+        case Broken(cause=cause):
+            ends = (found.source.address, found.destination.address)
+            return found.failure, found.at, cause.code, None if cause.subject in ends else cause.subject
+        case Unknown(unread=unread):
+            return found.failure, found.at, unread.subject, unread.reason
+        case _:
+            return found.failure, found.at
