@@ -16,6 +16,7 @@ import click
 
 from bgpctl import client
 from bgpctl.agent import words
+from bgpctl.cli import plan_reach
 from bgpctl.cli.drivers import other_drivers_option, selected
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.findings import valid
@@ -54,9 +55,9 @@ def plan(
 
     With -f, this node's agent plans from its own kernel, for root and the members of its --plan-group. With --to, and
     --from unless the cluster is new, every node is planned from the files alone, on kernels with nothing beside bgpctl,
-    for any user. Exits 0 if nothing would change, 1 if
-    something would, 6 if something that is reachable now would not be, or if a host connected to this node would be
-    cut off.
+    for any user; a packet is followed between nodes, by the old file and by the new one, of alike nodes between
+    one pair. Exits 0 if nothing would change, 1 if something would, 6 if something that is reachable now would not be,
+    or if a host connected to this node would be cut off.
     """
     if bool(files) == bool(after):
         raise click.UsageError("either -f FILE, for this node, or --to FILE, for a whole cluster, is required")
@@ -67,12 +68,13 @@ def plan(
         raise click.UsageError(f"the plan has no node {node}")
     body = {**body, "nodes": nodes}
     if output == "table":
-        show_plan(nodes)
+        show_plan(nodes, tuple(plan_reach.lines(body)))
     else:
         emit(body, output, (), ())
-    if dangerous(nodes):
+    if dangerous(nodes) or plan_reach.is_loss(body):
         sys.exit(Exit.REFUSED)
-    sys.exit(Exit.DIFFERENT if any(item["steps"] for item in nodes) else Exit.OK)
+    is_different = any(item["steps"] for item in nodes) or plan_reach.changes(body)
+    sys.exit(Exit.DIFFERENT if is_different else Exit.OK)
 
 
 def _of_files(before: Path | None, after: Path | None, name: str | None) -> dict[str, Any]:
@@ -80,7 +82,8 @@ def _of_files(before: Path | None, after: Path | None, name: str | None) -> dict
     node = wanted.node(name) if name else None
     # Of one node alone in no time, where a cluster of a thousand takes half a minute.
     previews = (of_node(former, wanted, node),) if node else () if name else of_cluster(former, wanted)
-    return {"schema": client.schema("plan"), "nodes": [words.preview(item) for item in previews]}
+    more = plan_reach.body(former, wanted, name) if former and (node or not name) else {}
+    return {"schema": client.schema("plan"), "nodes": [words.preview(item) for item in previews], **more}
 
 
 def _intent(file: Path) -> Intent:
@@ -113,8 +116,8 @@ def dangerous(nodes: Sequence[dict[str, Any]]) -> bool:
     return any(item["unreachable"] or item["cut"] for item in nodes)
 
 
-def show_plan(nodes: Sequence[dict[str, Any]]) -> None:
-    """Print a plan step by step."""
+def show_plan(nodes: Sequence[dict[str, Any]], more: Sequence[str] = ()) -> None:
+    """Print a plan step by step. `more`: lines about the whole cluster."""
     for item in nodes:
         for step in item["steps"]:
             wait = f"; then waits for {', '.join(step['waits_for'])}" if step["waits_for"] else ""
@@ -129,7 +132,9 @@ def show_plan(nodes: Sequence[dict[str, Any]]) -> None:
         )
         for text in (*item["unmet"], *item["blocked"], *lost, *cut):
             click.echo(f"  ! {item['node']}: {text}")
-    click.echo(_total(nodes))
+    for line in more:
+        click.echo(line)
+    click.echo("Nothing else to change." if more and not any(item["steps"] for item in nodes) else _total(nodes))
 
 
 def _first(names: Sequence[str]) -> str:

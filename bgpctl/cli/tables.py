@@ -118,7 +118,7 @@ def _widths(table: Sequence[Cells], columns: Sequence[Column], width: int | None
 
 
 def _widened(least: Mapping[int, int], full: Sequence[int], spare: int) -> dict[int, int]:
-    """What is left over goes to the columns that want more, in equal parts."""
+    """Columns that want more share the spare width in equal parts."""
     widths = dict(least)
     wanting = sorted((place for place in widths if full[place] > widths[place]), key=lambda place: full[place])
     for number, place in enumerate(wanting):

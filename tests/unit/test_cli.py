@@ -77,6 +77,19 @@ def test_the_plan_of_a_cluster_lists_nodes_that_are_alike_together_and_counts_th
     assert alone.output.splitlines()[-1] == "0 to put, 1 to change, 0 to remove on 1 node. Worst: atomic replace."
 
 
+def test_a_plan_after_which_nodes_lose_each_other_exits_6_with_the_cause(tmp_path: Path) -> None:
+    before, after = ROOT / "topologies" / "cross-subnet.yaml", tmp_path / "next.yaml"
+    after.write_text(f"{before.read_text()}mesh: false\n")
+    result = bgpctl("plan", "--from", before, "--to", after)
+    assert result.exit_code == 6, result.output
+    assert [line for line in result.output.splitlines() if "warning" not in line] == [
+        "- a1: 3 BGP sessions with a2, b1, b2",
+        "  = a2, b1, b2: as many, with their own peers",
+        "! 12 pairs lose each other: a1 to a2, …: no BGP session brings routes of a2 to a1 (mesh: false)",
+        "Nothing else to change.",
+    ]
+
+
 def test_of_many_nodes_that_are_alike_a_plan_names_the_first_and_counts_the_others(tmp_path: Path) -> None:
     files = [tmp_path / "before.yaml", tmp_path / "after.yaml"]
     nodes = "".join(f"  n{i:02}: {{address: 10.0.0.{i}/24, blocks: [10.244.{i}.0/26]}}\n" for i in range(1, 21))
