@@ -1,11 +1,13 @@
-"""The topologies that ship, and lab files read."""
+"""The topologies that ship, and lab files and cluster files read."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.lab.labfile import load
 from bgpctl.lab.topology import Topology
+from bgpctl.store import texts
 
 TOPOLOGIES = Path(__file__).parents[1] / "topologies"
 
@@ -15,3 +17,12 @@ def read_topology(path: Path) -> Topology:
     loaded = load(path)
     assert isinstance(loaded, Topology), loaded
     return loaded
+
+
+def read_cluster(directory: Path, text: str) -> Intent:
+    """The intent of a cluster file with this text, which is written into the directory and has no error."""
+    file = directory / "cluster.yaml"
+    file.write_text(text)
+    found = texts.load([file])
+    assert isinstance(found, Intent), found
+    return found

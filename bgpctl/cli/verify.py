@@ -35,7 +35,7 @@ def verify(files: tuple[Path, ...], output: str) -> None:
     Follow packets between the blocks of every two nodes, by the files alone: small ones and full ones, and answers.
 
     Failures with the same first cause are one line, with an example. Exits 0 if all reach each other, and 1 if not, or
-    if that is not known.
+    if that is not known, as without any pair.
     """
     found = verdict(*everything(valid(texts.load(files))))
     body = verified(found, files)
@@ -43,7 +43,7 @@ def verify(files: tuple[Path, ...], output: str) -> None:
         _show(body)
     else:
         emit(body, output, (), ())
-    sys.exit(Exit.DIFFERENT if found.classes else Exit.OK)
+    sys.exit(Exit.OK if found.pairs and not found.classes else Exit.DIFFERENT)
 
 
 def verified(found: Verdict, files: Sequence[Path]) -> dict[str, Any]:
@@ -85,6 +85,9 @@ def _because(found: Finding) -> str:
 
 
 def _show(body: Mapping[str, Any]) -> None:
+    if not body["pairs"]:
+        click.echo("no pair to follow: the files have no blocks of two nodes")
+        return
     failed = sum(item["pairs"] for item in body["classes"])
     if not failed:
         click.echo(f"{body['pairs']} pairs of blocks: all reach each other")

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.simulate import reach
 from bgpctl.core.simulate.reach import MovedBlock, Sessions, Verdict
 from bgpctl.core.trace.announced import ObstacleCode
-from bgpctl.store import texts
+from tests.topologies import read_cluster
 
 NODES = """\
 nodes:
@@ -33,14 +32,6 @@ spec:
 """
 
 
-def intent(tmp_path: Path, text: str) -> Intent:
-    file = tmp_path / "cluster.yaml"
-    file.write_text(text)
-    found = texts.load([file])
-    assert isinstance(found, Intent), found
-    return found
-
-
 def pairs(verdict: Verdict) -> int:
     return sum(loss.pairs for loss in verdict.losses)
 
@@ -59,7 +50,7 @@ def pairs(verdict: Verdict) -> int:
 def test_pairs_that_lose_each_other_are_counted_with_the_cause(
     tmp_path: Path, before: str, after: str, number: int, code: ObstacleCode | str
 ) -> None:
-    verdict = reach.compared(intent(tmp_path, before), intent(tmp_path, after))
+    verdict = reach.compared(read_cluster(tmp_path, before), read_cluster(tmp_path, after))
     assert pairs(verdict) == number
     assert {loss.failure.obstacle and loss.failure.obstacle.code for loss in verdict.losses} == {ObstacleCode(code)}
 
@@ -78,12 +69,12 @@ def test_pairs_that_lose_each_other_are_counted_with_the_cause(
     ids=["same", "encapsulation", "cross-subnet", "backend", "node-removed", "mtu", "peers-for-mesh"],
 )
 def test_these_changes_take_nothing_from_anyone(tmp_path: Path, after: str) -> None:
-    assert reach.compared(intent(tmp_path, NOW), intent(tmp_path, after)).losses == ()
+    assert reach.compared(read_cluster(tmp_path, NOW), read_cluster(tmp_path, after)).losses == ()
 
 
 def test_a_block_that_moves_and_one_that_is_given_up_are_listed(tmp_path: Path) -> None:
     after = NOW.replace("10.244.4.0/26", "10.244.1.0/26").replace("[10.244.1.0/26]", "[]", 1)
-    now, then = intent(tmp_path, NOW), intent(tmp_path, after)
+    now, then = read_cluster(tmp_path, NOW), read_cluster(tmp_path, after)
     assert [(str(item.block), item.was, item.now) for item in reach.moved_blocks(now, then)] == [
         ("10.244.1.0/26", "a1", "b2"),
         ("10.244.4.0/26", "b2", None),
@@ -94,17 +85,17 @@ def test_a_block_that_moves_and_one_that_is_given_up_are_listed(tmp_path: Path) 
 def test_the_blocks_of_a_pool_that_is_removed_are_listed(tmp_path: Path) -> None:
     green = "  green: {cidr: 10.245.0.0/16, encapsulation: IPIP}\n"
     more = POOLS + green + NODES.replace("[10.244.1.0/26]", "[10.244.1.0/26, 10.245.1.0/26]")
-    now, then = intent(tmp_path, more), intent(tmp_path, NOW)
+    now, then = read_cluster(tmp_path, more), read_cluster(tmp_path, NOW)
     assert reach.moved_blocks(now, then) == (MovedBlock(Prefix.parse("10.245.1.0/26"), "a1", None),)
 
 
 def test_sessions_that_end_and_begin_are_those_of_the_first_of_a_class(tmp_path: Path) -> None:
-    now, then = intent(tmp_path, NOW), intent(tmp_path, f"{NOW}mesh: false\n")
+    now, then = read_cluster(tmp_path, NOW), read_cluster(tmp_path, f"{NOW}mesh: false\n")
     assert reach.sessions(now, then) == (Sessions("a1", (), ("a2", "b1", "b2"), ("a2", "b1", "b2")),)
     assert reach.sessions(then, now, "b1") == (Sessions("b1", ("a1", "a2", "b2"), ()),)
 
 
 def test_of_one_node_only_its_own_pairs_are_followed(tmp_path: Path) -> None:
-    now, then = intent(tmp_path, NOW), intent(tmp_path, f"{NOW}mesh: false\n")
+    now, then = read_cluster(tmp_path, NOW), read_cluster(tmp_path, f"{NOW}mesh: false\n")
     verdict = reach.compared(now, then, "a1")
     assert (pairs(verdict), verdict.followed) == (6, 4)

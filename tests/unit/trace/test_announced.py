@@ -12,7 +12,7 @@ from bgpctl.core.net.addresses import Address
 from bgpctl.core.simulate.declared import obstacle
 from bgpctl.core.trace.announced import Obstacle, ObstacleCode
 from bgpctl.store import texts
-from tests.topologies import TOPOLOGIES
+from tests.topologies import TOPOLOGIES, read_cluster
 
 CLUSTER = """\
 pools:
@@ -34,11 +34,7 @@ spec:
 
 
 def missing(tmp_path: Path, text: str, destination: Address = WANTED) -> Obstacle | None:
-    file = tmp_path / "cluster.yaml"
-    file.write_text(text)
-    found = texts.load([file])
-    assert isinstance(found, Intent), found
-    return obstacle(found, "h1", destination)
+    return obstacle(read_cluster(tmp_path, text), "h1", destination)
 
 
 def test_in_a_mesh_every_block_comes(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from bgpctl.core.trace.netfilter import Chain, Condition, Field, Rule, Verdict
 from bgpctl.core.trace.packet import Packet
 from bgpctl.core.trace.snapshot import Neighbour, OwnAddress, Snapshot
 from bgpctl.core.trace.steps import Break, Broken, Cause, Delivered, StepCode, Unknown
-from bgpctl.store import texts
+from tests.topologies import read_cluster
 
 FILE: Final = """
 pools:
@@ -160,11 +160,7 @@ def link(seen: Snapshot, name: str) -> Link:
 
 @pytest.fixture(scope="module")
 def intent(tmp_path_factory: pytest.TempPathFactory) -> Intent:
-    file = tmp_path_factory.mktemp("cluster") / "cluster.yaml"
-    file.write_text(FILE)
-    found = texts.load([file])
-    assert isinstance(found, Intent), found
-    return found
+    return read_cluster(tmp_path_factory.mktemp("cluster"), FILE)
 
 
 def with_workload(name: str, seen: Snapshot) -> Snapshot:

@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner
 
 from bgpctl.cli.main import main
-from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.objects import Route
 from bgpctl.core.simulate.declared import everything, network, obstacle
@@ -19,8 +18,7 @@ from bgpctl.core.trace.packet import Packet, echo_protocol
 from bgpctl.core.trace.snapshot import Snapshot
 from bgpctl.core.trace.steps import Break, Broken
 from bgpctl.core.trace.verify import Failure, Verdict, verify
-from bgpctl.store import texts
-from tests.topologies import TOPOLOGIES, read_topology
+from tests.topologies import TOPOLOGIES, read_cluster, read_topology
 
 ROUTED = {"mixed-pools", "tor-peering"}
 """Routers outside the files carry packets of these, or their paths."""
@@ -43,14 +41,6 @@ metadata: {name: keep}
 spec:
   %sV4: [{action: Reject, matchOperator: In, cidr: 10.244.2.0/24}]
 """
-
-
-def read(tmp_path: Path, text: str) -> Intent:
-    file = tmp_path / "cluster.yaml"
-    file.write_text(text)
-    found = texts.load([file])
-    assert isinstance(found, Intent), found
-    return found
 
 
 def classes(found: Verdict) -> list[tuple[Failure, str, int]]:
@@ -101,7 +91,7 @@ FAULTS = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_mistake_in_the_files_is_one_class_at_each_node(tmp_path: Path, name: str) -> None:
     text, expected, cause = FAULTS[name]
-    found = verify(*everything(read(tmp_path, text)))
+    found = verify(*everything(read_cluster(tmp_path, text)))
     assert sorted(map(str, classes(found))) == sorted(map(str, expected))
     first = found.classes[0].example
     end = first.journey.end
@@ -114,14 +104,14 @@ def with_node(network: Network, name: str, snapshot: Snapshot | None) -> Network
 
 
 def test_ways_by_different_tunnels_are_found(tmp_path: Path) -> None:
-    nodes, blocks, obstacles = everything(read(tmp_path, CLUSTER))
-    other = everything(read(tmp_path, CLUSTER.replace("IPIP}", "IPIPCrossSubnet}")))[0]
+    nodes, blocks, obstacles = everything(read_cluster(tmp_path, CLUSTER))
+    other = everything(read_cluster(tmp_path, CLUSTER.replace("IPIP}", "IPIPCrossSubnet}")))[0]
     found = verify(with_node(nodes, "a2", other.snapshots["a2"]), blocks, obstacles)
     assert classes(found) == [(Failure.ASYMMETRIC, "a1", 1), (Failure.ASYMMETRIC, "a2", 1)]
 
 
 def test_a_circle_is_found(tmp_path: Path) -> None:
-    nodes, blocks, obstacles = everything(read(tmp_path, CLUSTER.replace("IPIP}", "None}")))
+    nodes, blocks, obstacles = everything(read_cluster(tmp_path, CLUSTER.replace("IPIP}", "None}")))
     there = nodes.snapshots["a2"]
     assert there
     back = Route(Prefix.parse("10.244.2.0/27"), gateway=Address.parse("10.0.0.1"), link="eth0", metric=0, protocol=4)
@@ -132,7 +122,7 @@ def test_a_circle_is_found(tmp_path: Path) -> None:
 
 
 def test_a_node_that_was_not_asked_is_unknown(tmp_path: Path) -> None:
-    nodes, blocks, obstacles = everything(read(tmp_path, CLUSTER))
+    nodes, blocks, obstacles = everything(read_cluster(tmp_path, CLUSTER))
     found = verify(with_node(nodes, "b1", None), blocks, obstacles)
     assert {item.example.failure for item in found.classes} == {Failure.UNKNOWN}
     assert sum(item.pairs for item in found.classes) == 4
@@ -168,3 +158,10 @@ def test_the_command_names_the_next_one_and_exits_by_the_outcome(tmp_path: Path)
     command = result.output.split("next  bgpctl ")[1].split("\n")[0].split(" ")
     assert CliRunner().invoke(main, command).exit_code == 1
     assert CliRunner().invoke(main, ["verify", "-f", str(bad), "-o", "json"]).exit_code == 1
+
+
+def test_without_two_blocks_nothing_is_said_to_reach_another(tmp_path: Path) -> None:
+    file = tmp_path / "one.yaml"
+    file.write_text(CLUSTER.replace(", blocks: [10.244.2.0/26]", "").replace(", blocks: [10.244.3.0/26]", ""))
+    result = CliRunner().invoke(main, ["verify", "-f", str(file)])
+    assert (result.exit_code, result.output) == (1, "no pair to follow: the files have no blocks of two nodes\n")
