@@ -72,7 +72,12 @@ def ip(lines: Sequence[str], namespace: str | None = None) -> None:
     """Run commands of iproute2, all in one process. Raises RuntimeError with ip's output."""
     where = ("-n", namespace) if namespace else ()
     result = subprocess.run(
-        ("ip", *where, "-batch", "-"), input="\n".join(lines), capture_output=True, text=True, check=False
+        ("ip", *where, "-batch", "-"),
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        check=False,
+        process_group=0,  # Ctrl-C on the terminal is not for it: a namespace would be half made
     )
     if result.returncode:
         raise RuntimeError(f"ip failed{f' in {namespace}' if namespace else ''}: {result.stderr.strip()}")

@@ -15,9 +15,11 @@ import click
 from rich.text import Text
 
 from bgpctl.agent import trace_words
+from bgpctl.cli import suggest
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.findings import valid
-from bgpctl.cli.options import files_option
+from bgpctl.cli.options import files_option, node_option
+from bgpctl.cli.refusals import NotFound
 from bgpctl.cli.render import console, emit, output_option
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
@@ -34,10 +36,10 @@ _LARGEST: int = 65535
 
 
 @click.command()
-@click.argument("source")
-@click.argument("destination")
+@click.argument("source", shell_complete=suggest.nodes)
+@click.argument("destination", shell_complete=suggest.nodes)
 @files_option
-@click.option("--node", help="This node's name: read its own kernel; the others are taken as the files have them.")
+@node_option("This node's name: read its own kernel; the others are taken as the files have them.")
 @click.option(
     "--size",
     "size_bytes",
@@ -68,7 +70,7 @@ def explain(
     intent = valid(texts.load(files))
     ends = _address(source, intent), _address(destination, intent)
     if ends[0].version != ends[1].version:
-        raise click.UsageError(f"{ends[0]} and {ends[1]} are of two IP versions")
+        raise NotFound(f"{ends[0]} and {ends[1]} are of two IP versions")
     body = explained(intent, ends, size_bytes, _live(intent, node))
     if output == "table":
         _show(body, reverse=reverse)
@@ -84,14 +86,14 @@ def _address(text: str, intent: Intent) -> Address:
     try:
         return Address.parse(text)
     except ValueError:
-        raise click.UsageError(f"{text} is no address, and no node of the files") from None
+        raise NotFound(f"{text} is no address, and no node of the files") from None
 
 
 def _live(intent: Intent, name: str | None) -> Mapping[str, Snapshot]:
     if name is None:
         return {}
     if intent.node(name) is None:
-        raise click.UsageError(f"{name} is no node of the files")
+        raise NotFound(f"{name} is no node of the files")
     try:
         return {name: snapshot.read()}
     except (Unavailable, OSError) as error:
@@ -107,7 +109,7 @@ def explained(
     owners = [owner.name if owner else None for owner in (node_at(intent, end) for end in ends)]
     origin = follower.origin(ends[0], owners[0])
     if origin is None:
-        raise click.UsageError(f"{ends[0]} is no address of a node, and in no node's block")
+        raise NotFound(f"{ends[0]} is no address of a node, and in no node's block")
     packet = Packet(*ends, size_bytes, protocol=echo_protocol(ends[0].version))
     found = exchange(follower, packet, origin, owners[1])
     parts = {"there": _part(intent, found.there), "back": _part(intent, found.back) if found.back else None}

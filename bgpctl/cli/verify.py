@@ -16,7 +16,8 @@ import click
 from bgpctl.agent import trace_words
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.findings import valid
-from bgpctl.cli.options import files_option
+from bgpctl.cli.options import files_or_arguments
+from bgpctl.cli.progress import progress_of
 from bgpctl.cli.render import emit, output_option
 from bgpctl.core.cluster.count import count
 from bgpctl.core.simulate.declared import everything
@@ -28,7 +29,7 @@ from bgpctl.store import texts
 
 
 @click.command()
-@files_option
+@files_or_arguments
 @output_option
 def verify(files: tuple[Path, ...], output: str) -> None:
     """
@@ -37,7 +38,9 @@ def verify(files: tuple[Path, ...], output: str) -> None:
     Failures with the same first cause are one line, with an example. Exits 0 if all reach each other, and 1 if not, or
     if that is not known, as without any pair.
     """
-    found = verdict(*everything(valid(texts.load(files))))
+    intent = valid(texts.load(files))
+    with progress_of(f"packets between {count(len(intent.nodes), 'node')}"):
+        found = verdict(*everything(intent))
     body = verified(found, files)
     if output == "table":
         _show(body)

@@ -114,7 +114,7 @@ def test_down_without_a_name_ends_the_only_lab_and_never_one_of_several(tmp_path
     assert labs.lab_names() == ["one", "two"]
     assert bgpctl("lab", "down", "--name", "one").output == "lab one is removed\n"
     assert bgpctl("lab", "down").output == "lab two is removed\n"
-    assert bgpctl("lab", "down").exit_code == 2
+    assert bgpctl("lab", "down").exit_code == 6
 
 
 def test_down_all_ends_all_labs(tmp_path: Path) -> None:
