@@ -34,7 +34,9 @@ class Terminal:
     def __init__(self, command: Sequence[str], more: Mapping[str, str] | None = None) -> None:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", LINES, COLUMNS, 0, 0))
-        environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}}
+        environment = {
+            name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}
+        }
         self.process = subprocess.Popen(
             # It controls a session of its own, so that Ctrl-C goes to the program and its children.
             ("setsid", "--ctty", *INTERRUPTIBLE, *command),
