@@ -57,11 +57,10 @@ def drawing(graph: Graph) -> Tree:
 
 
 def _add(tree: Tree, graph: Graph, part: Part) -> None:
-    where = f" on {', '.join(part.segments)}" if len(part.segments) > 1 else ""
+    where = f" on {' and '.join(part.segments)}" if len(part.segments) > 1 else ""
     style = "bold red" if part.state in {"silent", "degraded"} else "green" if part.state == "converged" else ""
-    branch = tree.add(
-        Text.assemble((part.name, "bold"), f" {', '.join(part.addresses)}{where} ", (part.state or "", style))
-    )
+    words = Text.assemble((part.name, "bold"), f" {', '.join(part.addresses)}{where}")
+    branch = tree.add(words.append(f" {part.state}", style) if part.state else words)
     for name, address in part.workloads:
         branch.add(Text(f"{name} {address}"))
     for line in _lines(graph, part):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from subprocess import Popen
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from bgpctl import client
 from bgpctl.core.cluster.problems import Problem
@@ -23,6 +23,7 @@ from bgpctl.lab import build, foreign, interrupts
 from bgpctl.lab.build import Names, Port
 from bgpctl.lab.daemons.session_options import Place
 from bgpctl.lab.labfile import load
+from bgpctl.lab.progress import UNSEEN, Progress
 from bgpctl.lab.runtime import NETNS, Namespaces, Runtime
 from bgpctl.lab.runtime import of as runtime_of
 from bgpctl.lab.topology import Topology
@@ -49,16 +50,6 @@ class Exists(Exception):
 
 class Unknown(Exception):
     """There is no lab of this name."""
-
-
-class Progress(Protocol):
-    """The display of the progress of long work."""
-
-    def stage(self, text: str) -> None:
-        """A new stage has begun."""
-
-    def count(self, done: int, total: int) -> None:
-        """`done` of `total` within the stage."""
 
 
 @dataclass(slots=True)
@@ -193,24 +184,13 @@ _SILENT: Final[Mapping[str, Any]] = {
 }
 
 
-class _NoProgress:
-    def stage(self, text: str) -> None:
-        pass
-
-    def count(self, done: int, total: int) -> None:
-        pass
-
-
-_UNSEEN: Final = _NoProgress()
-
-
 def up(
     topology: Topology,
     name: str,
     *,
     keep: bool,
     runtime: Runtime = _NAMESPACES,
-    progress: Progress = _UNSEEN,
+    progress: Progress = UNSEEN,
 ) -> Lab:
     """
     Build the lab and start its agents. One that is not kept ends, at the latest, when the next lab begins after the
@@ -306,7 +286,7 @@ def _secrets(topology: Topology) -> set[Path]:
     return {path for path in map(Path, filter(None, files)) if path.is_relative_to(topology.file.parent)}
 
 
-def down(name: str, progress: Progress = _UNSEEN) -> None:
+def down(name: str, progress: Progress = UNSEEN) -> None:
     """
     End everything of the lab and delete it; absent is no error.
 

@@ -20,8 +20,9 @@ from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.lab import build, netns, probe
 from bgpctl.lab.build import Names
 from bgpctl.lab.capture import Capture, Packet
-from bgpctl.lab.lab import Lab, Progress, down, remove_orphans, up
+from bgpctl.lab.lab import Lab, down, remove_orphans, up
 from bgpctl.lab.probe import Pair
+from bgpctl.lab.progress import Progress
 from bgpctl.lab.runtime import Runtime
 from bgpctl.lab.switch import SwitchReport, switch
 from bgpctl.lab.topology import (
