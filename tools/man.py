@@ -39,7 +39,7 @@ def pages() -> dict[str, str]:
 def _page(context: click.Context, more: list[str]) -> str:
     name = context.command_path.replace(" ", "-")
     first = _roff(context.command.get_short_help_str(200))
-    title = f'.TH {name.upper()} 1 "" bgpctl bgpctl\n.nh\n.ad l'
+    title = f'.TH {name.upper()} 1 "" "bgpctl" "bgpctl"\n.nh\n.ad l'
     head = [_MADE, title, ".SH NAME", f"{_roff(name)} \\- {first}"]
     return "\n".join([*head, ".SH SYNOPSIS", _usage(context), ".SH DESCRIPTION", *_text(context), *more]) + "\n"
 

@@ -48,7 +48,7 @@ def logs_command(name: str | None, node: str, last: int | None, *, follow: bool)
 
 
 def _more(opened: TextIO, log: Path) -> Iterator[str]:
-    """What is written from now on, while the log is there."""
+    """The text written from now on, while the log is there."""
     while True:
         is_there = log.exists()
         if text := opened.read():

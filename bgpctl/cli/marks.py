@@ -75,5 +75,5 @@ def marking(marks: Marks) -> Iterator[None]:
 
 
 def of_page() -> Marks | None:
-    """Those of the page that is being printed; None where nothing is marked."""
+    """The marks of the page that is being printed; None where nothing is marked."""
     return _MARKS.get()

@@ -1,7 +1,7 @@
 """
 Words that a shell completes: labs and their parts, nodes, peers and pools, as files, the agent and the host have them.
 
-An answer that is not there is no error while somebody types: nothing is completed then.
+An agent or a lab that does not answer is no error while a command is typed: nothing is completed then.
 
 Refuses to know: shells; how an agent, a file or a lab is read.
 """

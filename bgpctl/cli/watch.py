@@ -97,7 +97,7 @@ class WatchedGroup(click.Group):
 
 
 class _Page(io.StringIO):
-    """What a command prints, as for the terminal if there is one."""
+    """The output of a command, printed as for the terminal if there is one."""
 
     def __init__(self, *, is_terminal: bool) -> None:
         super().__init__()

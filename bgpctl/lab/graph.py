@@ -16,7 +16,7 @@ from bgpctl.lab.topology import Topology
 
 
 class Kind(enum.Enum):
-    """What a line between two parts is."""
+    """The kinds of lines between two parts."""
 
     SESSION = "bgp"
     TUNNEL = "tunnel"

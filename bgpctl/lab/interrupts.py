@@ -21,7 +21,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Held:
-    """Whether one was received."""
+    """True in `noted` once one was received."""
 
     def __init__(self) -> None:
         self.noted = False

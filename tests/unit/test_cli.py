@@ -485,7 +485,7 @@ def test_apply_waits_for_its_own_generation_and_exits_4_if_that_takes_too_long(t
 
 
 def completed(*words: str) -> list[str]:
-    """What a shell would offer for the last word."""
+    """The offers of a shell for the last word."""
     *before, last = words
     return [item.value for item in ShellComplete(main, {}, "bgpctl", "_X").get_completions(before, last)]
 
