@@ -1,7 +1,7 @@
 """
-Labs and lab files that commands are given, by name and by path.
+Labs that commands build: their file, their options, and Ctrl-C meanwhile.
 
-Refuses to know: what is done with them.
+Refuses to know: how a lab is built.
 """
 
 from __future__ import annotations
@@ -16,33 +16,15 @@ from typing import Any
 
 import click
 
-from bgpctl.cli import findings, suggest
+from bgpctl.cli import findings
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.refusals import NotFound, Refusal
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Problem
 from bgpctl.lab import lab as labs
 from bgpctl.lab import runtime
-from bgpctl.lab.build import Names
 from bgpctl.lab.labfile import load
 from bgpctl.lab.topology import Topology
 from bgpctl.store import secrets
-
-
-def _lab_name(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
-    del context, option
-    try:
-        return Names(name).lab if name is not None else None
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
-def _named(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    return click.option("--name", metavar="LAB", callback=_lab_name, shell_complete=suggest.labs, help=text)
-
-
-name_option = _named("Name of the lab. If not given: that of the only lab there is.")
-new_name_option = _named("Name of the lab. If not given: that of the file.")
 
 
 def runtime_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,26 +54,6 @@ def _missing_secrets(file: Path, intent: Intent) -> tuple[Problem, ...]:
     """The password files that the lab would need, and that are not there."""
     given = (intent.mesh_password_file, *(peer.password_file for peer in intent.peers))
     return secrets.missing([file], [file.read_text(encoding="utf-8")], {name for name in given if name})
-
-
-def which(name: str | None) -> str:
-    """That name, or that of the only lab there is."""
-    known = labs.lab_names()
-    if name is None and not known:
-        raise Refusal("no lab is up; build one with: bgpctl lab up FILE")
-    if name is None and len(known) > 1:
-        raise click.UsageError(f"choose a lab with --name (up: {', '.join(known)})")
-    return name or known[0]
-
-
-def find(name: str | None) -> labs.Lab:
-    """The lab of that name, or the only one there is."""
-    try:
-        return labs.find(which(name))
-    except labs.Unknown as error:
-        raise NotFound(str(error)) from error
-    except RuntimeError as error:
-        raise Refusal(str(error)) from error
 
 
 @contextlib.contextmanager

@@ -15,8 +15,8 @@ from typing import Final, NoReturn
 import click
 
 from bgpctl.cli import suggest
-from bgpctl.cli.lab_choice import name_option, which
 from bgpctl.cli.refusals import NotFound
+from bgpctl.cli.which_lab import name_option, which
 from bgpctl.lab import lab as labs
 from bgpctl.lab import netns
 from bgpctl.lab.build import Names

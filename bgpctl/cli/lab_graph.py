@@ -14,9 +14,9 @@ import click
 from rich.text import Text
 from rich.tree import Tree
 
-from bgpctl.cli.lab_choice import find, name_option
 from bgpctl.cli.refusals import Refusal
 from bgpctl.cli.render import console, emit, output_option
+from bgpctl.cli.which_lab import find, name_option
 from bgpctl.lab.graph import Graph, Kind, Line, Part, graph_of
 from bgpctl.lab.graph_svg import svg
 

@@ -13,10 +13,10 @@ from typing import Final
 import click
 
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.lab_choice import find, name_option
 from bgpctl.cli.render import age, emit, is_text, note, wide_output_option
 from bgpctl.cli.show import SUMMARY
 from bgpctl.cli.tables import Column
+from bgpctl.cli.which_lab import find, name_option
 from bgpctl.lab.listing import listed
 
 _LABS: Final[Sequence[Column]] = (

@@ -13,10 +13,10 @@ from typing import Any
 import click
 
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.lab_choice import find, name_option
 from bgpctl.cli.progress import progress_of
 from bgpctl.cli.render import emit, output_option, print_table
 from bgpctl.cli.tables import Column
+from bgpctl.cli.which_lab import find, name_option
 from bgpctl.core.cluster.count import count
 from bgpctl.lab import probe
 from bgpctl.lab.probe import Pair

@@ -14,12 +14,12 @@ import click
 
 from bgpctl.cli import suggest
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.lab_choice import find, name_option
 from bgpctl.cli.options import wait_option
 from bgpctl.cli.progress import progress_of
 from bgpctl.cli.refusals import NotFound
 from bgpctl.cli.render import console, emit, output_option
 from bgpctl.cli.tables import Column
+from bgpctl.cli.which_lab import find, name_option
 from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.encapsulation import words
 from bgpctl.lab.switch import SwitchReport, switch

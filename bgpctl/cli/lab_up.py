@@ -12,12 +12,13 @@ from pathlib import Path
 import click
 
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.lab_choice import interruptible, name_option, new_name_option, runtime_options, topology_of, which
+from bgpctl.cli.lab_choice import interruptible, runtime_options, topology_of
 from bgpctl.cli.options import file_or_argument, wait_option
 from bgpctl.cli.progress import Progress, progress_of
 from bgpctl.cli.refusals import Refusal
 from bgpctl.cli.render import print_table
 from bgpctl.cli.show import SUMMARY
+from bgpctl.cli.which_lab import name_option, new_name_option, which
 from bgpctl.lab import lab as labs
 from bgpctl.lab import runtime
 from bgpctl.lab.build import Names

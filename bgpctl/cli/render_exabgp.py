@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from bgpctl.cli.findings import valid
-from bgpctl.cli.options import files_option, node_option
+from bgpctl.cli.options import files_or_arguments, node_option
 from bgpctl.cli.refusals import NotFound
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.cluster.intent import Intent
@@ -48,7 +48,7 @@ def write(intent: Intent, node: str | None, directory: Path | None) -> None:
 
 
 @click.command()
-@files_option
+@files_or_arguments
 @node_option("Only this node.")
 @click.option("--to", "directory", type=click.Path(path_type=Path, file_okay=False), help="Write NODE.conf there.")
 def exabgp(files: tuple[Path, ...], node: str | None, directory: Path | None) -> None:

@@ -40,7 +40,8 @@ def test_without_a_command_exec_is_a_shell_on_the_same_terminal_with_its_own_exi
         terminal.type("readlink /proc/self/ns/net\n")
         terminal.wait_for(inside)
         # Ctrl-C is for what runs in the shell, and ends neither the shell nor bgpctl.
-        terminal.type("echo slee'ps'; sleep 1000\n")
+        # It is in the foreground once it writes: a job takes the terminal before it is executed.
+        terminal.type("sh -c 'echo slee\"p\"s; exec sleep 1000'\n")
         terminal.wait_for("sleeps")
         terminal.type(CTRL_C)
         terminal.type("echo still-'here'\n")
