@@ -7,7 +7,6 @@ Refuses to know: how a lab is built.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -59,8 +58,8 @@ def _missing_secrets(file: Path, intent: Intent) -> tuple[Problem, ...]:
 @contextlib.contextmanager
 def interruptible(name: str) -> Iterator[None]:
     """
-    SIGTERM cleans up as Ctrl-C does. Exits 130 then, and if something is left of the lab of this name that the present
-    process made, names the command that removes it.
+    SIGTERM cleans up as Ctrl-C does. Exits 130 then, and if something is there of the lab of this name, names the
+    command that removes it.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -71,8 +70,7 @@ def interruptible(name: str) -> Iterator[None]:
 
 
 def _left(name: str) -> str:
-    record = labs.record_of(name)
-    if name not in labs.lab_names() or (record and record["owner"]["pid"] != os.getpid()):
+    if name not in labs.lab_names():
         return f"interrupted; nothing is left of lab {name}"
-    how = "stays up" if record.get("whole") else "is there in part"
+    how = "stays up" if labs.record_of(name).get("whole") else "is there in part"
     return f"interrupted; lab {name} {how}; remove it with: bgpctl lab down --name {name}"

@@ -74,7 +74,10 @@ class Watched(click.Command):
             if code and marks.is_first:
                 click.echo(page.getvalue(), nl=False, err=True)
                 sys.exit(code)
-            _show(page.getvalue(), ctx, watch_s) if is_terminal else _follow(page.getvalue(), first=marks.is_first)
+            if is_terminal:
+                _show(page.getvalue(), ctx, watch_s)
+            else:
+                _follow(page.getvalue(), first=marks.is_first)
             time.sleep(watch_s)
 
     def _print(self, ctx: click.Context, page: _Page, marks: Marks) -> int:

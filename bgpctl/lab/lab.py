@@ -296,6 +296,9 @@ def down(name: str, progress: Progress = UNSEEN) -> None:
     """
     names = Names(name)
     with interrupts.held():
+        if record := record_of(name):
+            with contextlib.suppress(FileNotFoundError):  # it is removed by another command too
+                _write(STATE / name, {**record, "whole": False})
         _runtime_of(name).remove(names.prefix)
         build.tear_down(names, progress.count)
         shutil.rmtree(STATE / names.lab, ignore_errors=True)  # the last of it: while it is there, the lab is found
@@ -353,27 +356,24 @@ def remove_orphans() -> list[str]:
 
 
 def _record(lab: Lab, *, keep: bool, whole: bool = False) -> None:
-    path = lab.directory / _RECORD
     record = {
         "file": str(lab.topology.file.resolve()),
         "topology": lab.topology.name,
         "runtime": lab.runtime.word,
         "keep": keep,
         "whole": whole,
-        "made_at_s": _made_at_s(lab.directory),
+        "made_at_s": record_of(lab.names.lab).get("made_at_s") or time.time(),
         "owner": {"pid": os.getpid(), "started": _started(os.getpid())},
         "ports": {name: [port.owner, port.segment] for name, port in lab.ports.items()},
     }
+    _write(lab.directory, record)
+
+
+def _write(directory: Path, record: Mapping[str, Any]) -> None:
+    path = directory / _RECORD
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps(record))
     fresh.replace(path)
-
-
-def _made_at_s(directory: Path) -> float:
-    try:
-        return float(json.loads((directory / _RECORD).read_text())["made_at_s"])
-    except (OSError, ValueError, KeyError):
-        return time.time()
 
 
 def record_of(name: str) -> Mapping[str, Any]:

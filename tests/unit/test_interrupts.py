@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from bgpctl.cli.main import main
 from bgpctl.lab import build, interrupts
 from bgpctl.lab import lab as labs
 from bgpctl.lab.lab import Lab
@@ -136,6 +138,32 @@ def test_a_removal_that_a_second_one_cuts_leaves_the_directory_that_names_the_la
         with pytest.raises(KeyboardInterrupt):
             labs.up(read_topology(TOPOLOGIES / "cross-subnet.yaml"), "mine", keep=True)
         assert labs.lab_names() == ["mine"]
+        assert not labs.record_of("mine")["whole"]
         monkeypatch.setattr(build, "tear_down", lambda *_: None)
         labs.down("mine")
         assert labs.lab_names() == []
+
+
+def test_lab_down_that_is_cut_short_names_the_command_and_one_that_is_not_says_that_nothing_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    presses = 2
+
+    def interrupted(*_: object) -> None:
+        for _ in range(presses):
+            interrupt()
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(build, "build", lambda *_: {})
+    monkeypatch.setattr(build, "tear_down", interrupted)
+    monkeypatch.setattr(Lab, "start_agent", lambda *_: None)
+    with tempfile.TemporaryDirectory() as short:
+        monkeypatch.setattr(labs, "STATE", Path(short) / "bgpctl" / "lab")
+        labs.up(read_topology(TOPOLOGIES / "cross-subnet.yaml"), "mine", keep=True)
+        cut = CliRunner().invoke(main, ["lab", "down"])
+        assert cut.exit_code == 130
+        assert "lab mine is there in part; remove it with: bgpctl lab down --name mine" in cut.output
+        presses = 1
+        late = CliRunner().invoke(main, ["lab", "down"])
+        assert late.exit_code == 130
+        assert "interrupted; nothing is left of lab mine" in late.output
