@@ -149,7 +149,8 @@ def test_lab_down_that_is_cut_short_names_the_command_and_one_that_is_not_says_t
 ) -> None:
     presses = 2
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*words: object) -> None:
+        del words
         for _ in range(presses):
             interrupt()
 
