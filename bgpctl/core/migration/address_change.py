@@ -6,7 +6,7 @@ it. So a route to the member stays at its former next hop, and the forwarding en
 packets arrive at the former address and are not known to arrive at the new one. Both are probed in each round.
 
 Unlike the path of another encapsulation, a former address is one that the cluster file does not have any more: soon
-nobody answers at it. Where neither address answers, as where a firewall drops every echo request, nothing is gained by
+no host answers at it. Where neither address answers, as where a firewall drops every echo request, nothing is gained by
 waiting, and after the first ROUNDS the file counts alone.
 
 Nothing is held whose former address is another member's now.
