@@ -17,6 +17,8 @@ from bgpctl.core.fabric.facts import outer_mtu_bytes, underlay_of
 from bgpctl.core.fabric.host import Answer, Check, Facts, Needs, Verdict, good
 from bgpctl.core.fabric.protocol import Behaviour
 from bgpctl.core.net.addresses import InterfaceAddress
+from bgpctl.core.net.dataplane import surroundings
+from bgpctl.core.trace.shadows import shadows, suspects
 
 RENEW_DAYS: Final = 30
 """A certificate that ends sooner is to be renewed."""
@@ -226,12 +228,25 @@ def _incoming(needs: Needs) -> list[str]:
     return [name for name in (*tunnels, bgp, channel) if name]
 
 
+def _routes(facts: Facts, needs: Needs) -> Iterator[Answer]:
+    if needs.node is None:
+        return
+    seen = facts.dataplane
+    pools = tuple(pool.cidr for pool in needs.intent.pools)
+    found = shadows(suspects(surroundings(seen).foreign, pools, needs.intent.blocks_of(needs.node)), seen.owned())
+    for item in found:
+        yield Verdict.FAIL, item.text, item.remedy
+    if not found:
+        yield good("nothing foreign comes before our routes")
+
+
 _KERNEL_CHECKS: Final[Mapping[str, Check]] = {"privilege": _privilege, "next-hop objects": _next_hops}
 _HOST_CHECKS: Final[Mapping[str, Check]] = {
     "nftables": _nftables,
     "namespaces": _namespaces,
     "ip_forward": _forwarding,
     "rp_filter": _reverse_path,
+    "routes": _routes,
     "underlay": _underlay,
     "mtu": _mtu,
     "bgp port": _bgp_port,
