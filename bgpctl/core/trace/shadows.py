@@ -8,7 +8,7 @@ Only the foreign is gone through. It divides the destinations into few regions, 
 same answer: the prefixes of foreign routes and rules that lie in pools, and, where there are rules, the pools. So
 50,000 routes of ours cost nothing where no other program has a route into a pool.
 
-A foreign route to a workload is none: it delivers here, whoever owns the block. Nor is one that leads where ours does.
+A foreign route to a workload is none: it delivers here, another node's block or not. Nor is one that leads where ours does.
 What a rule asks of a packet that is not known here (a mark, its user) is taken not to match.
 
 Refuses to know: what follows from it, and whose a foreign object is.
@@ -72,7 +72,7 @@ class Shadow(NamedTuple):
 
 class Suspects(NamedTuple):
     """
-    What is foreign to a node, and may be consulted before our routes.
+    The foreign part of a node's kernel that may be consulted before our routes.
 
     Attributes:
         foreign: all that is not ours (net/dataplane.py: surroundings).
