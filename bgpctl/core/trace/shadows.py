@@ -8,8 +8,8 @@ Only the foreign is gone through. It divides the destinations into few regions, 
 same answer: the prefixes of foreign routes and rules that lie in pools, and, where there are rules, the pools. So
 50,000 routes of ours cost nothing where no other program has a route into a pool.
 
-A foreign route to a workload is none: it delivers here, another node's block or not. Nor is one that leads where ours does.
-What a rule asks of a packet that is not known here (a mark, its user) is taken not to match.
+A foreign route to a workload is none: it delivers here, in another node's block too. Nor is one that leads where ours
+does. What a rule asks of a packet that is not known here (a mark, its user) is taken not to match.
 
 Refuses to know: what follows from it, and whose a foreign object is.
 """
@@ -90,7 +90,7 @@ class Suspects(NamedTuple):
 def suspects(
     foreign: Dataplane, pools: tuple[Prefix, ...], own: tuple[Prefix, ...], before: Suspects | None = None
 ) -> Suspects:
-    """Those in these pools; the very object `before` where nothing differs."""
+    """The suspects in these pools; the very object `before` where nothing differs."""
     if before and before.foreign is foreign and (before.pools, before.own) == (pools, own):
         return before
     towards = [rule.destination for rule in foreign.rules if rule.destination]
