@@ -1,4 +1,4 @@
-"""What takes packets away from our routes, in words and with the command that mends it."""
+"""Foreign routes and rules that take packets away from ours: in words, and with the command that mends it."""
 
 from __future__ import annotations
 
