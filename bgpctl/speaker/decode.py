@@ -156,8 +156,8 @@ def _text(line: str) -> Line:
     match line.split():
         case ["exabgp", _]:
             return Pong()
-        case ["description", text]:
-            return Description(text.strip('";'))
+        case ["description", *words]:
+            return Description(" ".join(words).strip('";'))
         case _:
             return Noise()
 

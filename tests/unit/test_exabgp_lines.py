@@ -279,6 +279,12 @@ def test_a_password_in_exabgps_listing_is_not_kept() -> None:
     assert decode.decode('  description "bgpctl-0a1b";') == decode.Description("bgpctl-0a1b")
 
 
+def test_a_description_of_several_words_is_read_whole() -> None:
+    """Otherwise a session with keepaliveTime is never found in force, and ExaBGP is started again and again."""
+    tag = "bgpctl-0a1b role 3 keepalive 10"
+    assert decode.decode(f'\tdescription "{tag}";') == decode.Description(tag)
+
+
 def test_the_first_second_of_a_session_counts_as_established() -> None:
     listing = [
         {"state": "down", "duration": 0, "fsm": "ESTABLISHED", "peer": {"address": str(PEER)}},
