@@ -32,6 +32,7 @@ def _peer_rules(intent: Intent, draft: Draft, peer: Peer) -> Iterator[Breach]:
     if peer.address is not None:
         yield from _address_rules(intent, peer, peer.address)
         yield from _unable_rules(draft, peer, peer.address)
+        yield from _role_rules(intent, peer)
     if draft.knows_all("node") and peer.name not in draft.suppressed:
         yield from _selection_rules(intent, draft, peer)
     for name in peer.filters:
@@ -67,6 +68,15 @@ def _address_rules(intent: Intent, peer: Peer, address: Address) -> Iterator[Bre
     pool = intent.pool_of(address.host_prefix)
     if pool:
         yield Breach("address", f"{address} is inside pool {pool.name} ({pool.cidr})", "peer-in-pool")
+
+
+def _role_rules(intent: Intent, peer: Peer) -> Iterator[Breach]:
+    """RFC 9234, section 4.1: roles are those of ASes."""
+    nodes = [node for node in intent.nodes if node.name in peer.nodes]
+    inside = [node.name for node in nodes if peer.asn == (peer.local_asn or intent.asn_of(node))]
+    if peer.local_role and inside:
+        message = f"a role is for a peer in another AS; AS {peer.asn} is that of node {some(inside)}"
+        yield Breach("role", message, "role-inside")
 
 
 def _node_at(intent: Intent, address: Address) -> Node | None:

@@ -170,6 +170,12 @@ TOGETHER = {
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, bfd: {multiplier: 1}}}": (2, 58, "range"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, bfd: {interval: 1s}}}": (2, 46, "unknown-key"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, reachableBy: 'fd00::1'}}": (2, 53, "family"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, localRole: transit}}": (2, 51, "choice"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 64512, localRole: peer}}": (2, 55, "role-inside"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, localASNumber: 1, localRole: peer}}": (2, 69, "role-inside"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, strictRole: true}}": (2, 52, "missing"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, routeServer: true, localRole: rs}}": (2, 70, "role-of-server"),
+    MEMBERS + "peers: {t: {peerSelector: all(), localRole: provider}}": (2, 45, "role-with-selector"),
     MEMBERS + "peers: {t: {peerSelector: all(), reachableBy: 10.0.0.9}}": (2, 47, "missing"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, nextHopMode: Auto, keepOriginalNextHop: true}}": (
         (2, 80, "both-forms")
