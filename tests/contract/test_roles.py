@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from bgpctl.core.bgp import roles
-from bgpctl.core.bgp.speaker import DownKind, Session, SessionDown, SessionOpened, SessionUp, SpeakerEvent
+from bgpctl.core.bgp.speaker import DownKind, Session, SessionDown, SessionOpened, SessionUp
 from bgpctl.core.cluster.configuration import Role
-from bgpctl.core.net.addresses import Asn
+from bgpctl.core.net.addresses import Address, Asn
 from bgpctl.lab import netns
 from bgpctl.speaker.exabgp import ExabgpSpeaker
-from tests.contract.speaker_rig import OURS, PEERS, ExabgpRig, config_of, facing_namespaces, session
+from tests.contract.speaker_rig import OURS, PEERS, Diary, ExabgpRig, config_of, established, facing_namespaces, session
 from tests.interop import wire
 from tests.waiting import wait_until
 
@@ -52,21 +52,16 @@ def theirs(role: Role | None, *, strict: bool = False) -> Session:
 def test_counterparts_come_up_and_know_each_others_role(rig: ExabgpRig) -> None:
     """Each role after the other: another role is another session."""
     for role, counterpart in roles.COUNTERPART.items():
-        before, peers_before = len(rig.heard.events), len(rig.peer_heard.events)
         rig.peer.configure(config_of(theirs(counterpart)))
         rig.speaker.configure(config_of(ours(role, strict=True)))
-        wait_until(partial(agreed, rig.heard.events, before, counterpart), within_s=30)
-        wait_until(partial(agreed, rig.peer_heard.events, peers_before, role), within_s=30)
+        wait_until(partial(is_agreed, rig.heard, PEERS, counterpart), within_s=30)
+        wait_until(partial(is_agreed, rig.peer_heard, OURS, role), within_s=30)
 
 
-def agreed(events: Sequence[SpeakerEvent], after: int, role: Role) -> bool:
-    """After so many events a session has come up whose OPEN had this role alone."""
-    opened: tuple[int, ...] = ()
-    for event in events[after:]:
-        opened = event.roles if isinstance(event, SessionOpened) else opened
-        if isinstance(event, SessionUp) and opened == (roles.NUMBERS[role],):
-            return True
-    return False
+def is_agreed(heard: Diary, peer: Address, role: Role) -> bool:
+    """The session is up, and the peer's last OPEN had this role alone."""
+    opened = [event.roles for event in heard.events if isinstance(event, SessionOpened)]
+    return peer in established(heard.events) and opened[-1:] == [(roles.NUMBERS[role],)]
 
 
 def test_roles_that_do_not_belong_together_are_rejected_and_reported_at_both_ends(rig: ExabgpRig) -> None:

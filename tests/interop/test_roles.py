@@ -20,7 +20,7 @@ OUTSIDE = Prefix.parse("172.20.1.0/24")
 
 @pytest.fixture(scope="module", params=(Bird, Frr), ids=lambda kind: kind.name)
 def kind(request: pytest.FixtureRequest) -> type[Daemon]:
-    """Those that have roles."""
+    """The daemons with roles."""
     wanted: type[Daemon] = request.param
     installed(wanted)
     return wanted

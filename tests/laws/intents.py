@@ -328,7 +328,8 @@ def _of_router(draw: st.DrawFn, intent: Intent, peer: Peer, selected: list[Node]
         local_role=role,
         strict_role=role is not None and draw(flags),
         nodes=tuple(node.name for node in able),
-        port=draw(st.sampled_from([179, intent.listen_port, 5000])),
+        # A node has one session with another one, which a selector may ask for too.
+        port=draw(st.sampled_from([179, intent.listen_port, *([] if address in members else [5000])])),
         reachable_by=draw(st.sampled_from([None, gateway])),
     )
 

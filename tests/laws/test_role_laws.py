@@ -33,7 +33,7 @@ OWN, OUTSIDE = Prefix.parse("10.244.1.0/26"), path("10.244.9.0/26", "10.0.0.254"
 
 
 class Marked(NamedTuple):
-    """What a router does with a path: its OTC inside, and as it is sent; None where it goes no further."""
+    """The OTC of a path inside the router, and as it is sent; None without."""
 
     inside: int | None
     sent: int | None

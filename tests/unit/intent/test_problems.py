@@ -97,6 +97,12 @@ TOGETHER = {
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, nodes: rack ==}}": (2, 47, "selector"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9}}": (2, 9, "missing"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1}, u: {ip: 10.0.0.9, asNumber: 2}}": (2, 49, "duplicate-peer"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1}, u: {ip: 10.0.0.9, port: 1790, asNumber: 1}}": (
+        (2, 49, "duplicate-peer")
+    ),
+    MEMBERS + "mesh: false\npeers: {t: {peerSelector: all()}, u: {ip: 10.0.0.2, port: 1790, asNumber: 64512}}": (
+        (3, 43, "duplicate-peer")
+    ),
     POOL + MEMBERS + "peers: {t: {ip: 10.244.0.9, asNumber: 1}}": (3, 17, "peer-in-pool"),
     "calico_backend: vxlan\n" + MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1}}": (3, 9, "needs-bgp"),
     "nodes: {a: {address: 'fd00::/64'}}": (1, 22, "unusable-address"),
