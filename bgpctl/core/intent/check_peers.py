@@ -16,7 +16,6 @@ from bgpctl.core.intent.breach import Breach, note, some
 from bgpctl.core.intent.draft import Draft, Setting
 from bgpctl.core.net.addresses import Address
 
-
 _BGP_PORT: Final = 179
 """Of a peer at a node's address it stands for the port at which nodes listen, as in Calico."""
 
