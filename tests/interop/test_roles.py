@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from bgpctl.core.cluster.configuration import Role
 from bgpctl.core.net.addresses import Asn, Prefix
 from bgpctl.lab.daemons.session_options import Origin
+from tests.interop import wire
 from tests.interop.bird import Bird
 from tests.interop.daemon import Daemon, installed
 from tests.interop.frr import Frr
 from tests.interop.rig import UP_WITHIN_S, Rig, router
-from tests.interop.world import ADDRESS, BLOCK, POOLS, US
+from tests.interop.world import ADDRESS, BLOCK, POOLS, US, World, made
 from tests.waiting import wait_until
 
 FIRST, SECOND, OURS = Asn(65001), Asn(65002), Asn(64512)
-OUTSIDE = Prefix.parse("172.20.1.0/24")
+OUTSIDE, PLAIN = Prefix.parse("172.20.1.0/24"), Prefix.parse("172.20.2.0/24")
 
 
 @pytest.fixture(scope="module", params=(Bird, Frr), ids=lambda kind: kind.name)
@@ -105,3 +108,32 @@ def test_two_providers_of_each_other_have_no_session_and_are_told_why(rig: Rig) 
     )
     wait_until(lambda: rig.world.peer(ADDRESS["one"]).get("error") == text, within_s=UP_WITHIN_S)
     assert not rig.world.established(ADDRESS["one"])
+
+
+@pytest.fixture
+def customer() -> Iterator[tuple[World, wire.Speaker]]:
+    """Our agent as provider of a peer by hand, which is up and sends no role."""
+    with made("roles-hand") as world:
+        world.agree(cluster(", localRole: provider"))
+        peer = wire.Speaker(world.names.of("one"), ADDRESS["one"], FIRST)
+        peer.up()
+        # A speaker that is taken up later would ask for the table again, and this peer never answers.
+        wait_until(lambda: world.established(ADDRESS["one"]), within_s=UP_WITHIN_S)
+        yield world, peer
+        peer.close()
+
+
+def test_a_leak_is_rejected_with_its_reason_and_what_goes_to_a_customer_is_marked(
+    customer: tuple[World, wire.Speaker],
+) -> None:
+    world, peer = customer
+    own, foreign = wire.as_path(FIRST), wire.attribute(35, SECOND.to_bytes(4), flags=0xC0)
+    attributes = wire.origin() + own + wire.next_hop(ADDRESS["one"])
+    peer.send(wire.update(attributes + foreign, wire.nlri(OUTSIDE)), wire.update(attributes, wire.nlri(PLAIN)))
+    wait_until(lambda: world.gateways(PLAIN) == {str(ADDRESS["one"])}, within_s=UP_WITHIN_S)
+    rejected = world.received(which="rejected")[str(OUTSIDE), "first"]
+    assert (rejected["rule"], rejected["only_to_customer"]) == ("route-leak", SECOND)
+    assert rejected["reason"] == "a route leak (RFC 9234): by its OTC, AS 65002, it may go to customers only"
+    assert world.gateways(OUTSIDE) == set()
+    mark = wire.attribute(35, OURS.to_bytes(4), flags=0xC0)
+    wait_until(lambda: any(mark in body and wire.nlri(BLOCK["us"]) in body for body in peer.updates), within_s=15)
