@@ -121,8 +121,19 @@ def _details(snapshot: Snapshot, session: Session) -> Json:
         "peer_restart_time_s": table.restart_time_s,
         "rejected_by_rule": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
         "too_large": [str(prefix) for prefix in sorted(bgp.adj_rib_out.too_large.get(session.peer, ()))],
+        "kept_in_by_role": list(map(str, _kept_in_by_role(snapshot, session))),
         "advertised_routes": [_advertised(prefix, advertised[prefix]) for prefix in sorted(advertised)],
     }
+
+
+def _kept_in_by_role(snapshot: Snapshot, session: Session) -> Iterator[Prefix]:
+    """The routes of others that OTC keeps from the peer (RFC 9234, section 5)."""
+    if session.role is None:
+        return
+    for prefix, choice in sorted(snapshot.state.bgp.loc_rib.best.items()):
+        is_for_it = prefix.version == session.version and choice.best.peer != session.peer
+        if is_for_it and roles.is_kept_in(session.role, choice.best.path.passed_on):
+            yield prefix
 
 
 def _advertised(prefix: Prefix, attributes: Attributes) -> Json:

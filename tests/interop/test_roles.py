@@ -80,6 +80,7 @@ def test_a_providers_route_goes_to_no_other_provider(rig: Rig) -> None:
     wait_until(lambda: mark(rig) == FIRST, within_s=UP_WITHIN_S)
     wait_until(lambda: has(two, BLOCK["us"]), within_s=UP_WITHIN_S)
     assert not has(two, OUTSIDE)
+    assert world.show("neighbor", peer="second")["neighbors"][0]["kept_in_by_role"] == [str(OUTSIDE)]
     two.end()
     world.agree(cluster(roles, ", localRole: provider"))
     rig.start("two", router("two", asn=SECOND, routes={}, role=Role.CUSTOMER))
