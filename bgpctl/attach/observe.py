@@ -97,7 +97,7 @@ def default_routes(namespace: str) -> Iterator[tuple[int, str]]:
 
 
 def addresses(namespace: str, device: str) -> frozenset[Address]:
-    """Those of a link of a namespace. Raises RuntimeError."""
+    """The addresses of a link of a namespace. Raises RuntimeError."""
     shown = ip_shows(("address", "show", "dev", device), namespace)
     return frozenset(Address.parse(own["local"]) for item in shown for own in item["addr_info"] if "local" in own)
 

@@ -157,7 +157,7 @@ def workload(context: click.Context, state_dir: Path) -> None:
 )
 @output_option
 @click.pass_obj
-def add(directory: Path, name: str, files: tuple[Path, ...], node: str | None, output: str, **asked: Any) -> None:
+def add(directory: Path, /, name: str, files: tuple[Path, ...], node: str | None, output: str, **asked: Any) -> None:
     """
     Give a network namespace an interface with addresses of this node's blocks, routes and neighbours.
 
