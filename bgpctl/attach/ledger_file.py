@@ -93,6 +93,8 @@ def _lock(directory: int, path: Path) -> Iterator[None]:
     except OSError as error:
         raise _unusable(path, error) from error
     try:
+        # A command of ip(8) goes on when its caller is killed, and has the lock until it ends.
+        os.set_inheritable(handle, True)
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:

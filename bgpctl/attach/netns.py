@@ -123,7 +123,14 @@ def _run(words: Sequence[str], namespace: str | None, commands: str = "") -> str
     named = ("-n", namespace) if namespace and "/" not in namespace else ()
 
     def run() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(("ip", *named, *words), input=commands, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            ("ip", *named, *words),
+            input=commands,
+            capture_output=True,
+            text=True,
+            check=False,
+            close_fds=False,  # it holds the locks that it is to hold (ledger_file.py)
+        )
 
     result = run() if named else inside(namespace, run)
     if result.returncode:

@@ -123,7 +123,7 @@ class _Addition:
         self.file.write(self.ledger.with_workload(workload))
         with _undone_by(lambda error: self._undo(workload, error)):
             self._plug(workload)
-        return self._completed(workload), Done.ADDED
+            return self._completed(workload), Done.ADDED
 
     def _again(self, known: Workload) -> tuple[Workload, Done]:
         name = known.name
@@ -145,7 +145,7 @@ class _Addition:
         self.file.write(self.ledger.with_workload(workload))
         with _undone_by(lambda _: _unplug(workload.device)):
             self._plug(workload)
-        return self._completed(workload), Done.REBUILT
+            return self._completed(workload), Done.REBUILT
 
     def _completed(self, workload: Workload) -> Workload:
         complete = replace(workload, complete=True)
