@@ -97,7 +97,7 @@ class Host:
         return [address for workload in self.ledger.workloads.values() for address in workload.addresses]
 
     def free(self) -> list[Address]:
-        """Those that may be given without being named, the ones that rest too."""
+        """The addresses that may be given without being named, also the ones that rest."""
         return sorted(CHOSEN - {*self.held} - self.foreign)
 
     def rests(self, address: Address) -> bool:
