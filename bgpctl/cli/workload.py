@@ -136,7 +136,7 @@ def workload(context: click.Context, state_dir: Path) -> None:
 )
 @click.option("--mac", callback=_parsed_mac, help="The MAC address of its interface; without, one by its name.")
 @click.option(
-    "--dev", "inner", default="eth0", show_default=True, callback=_link_name, help="The name of its interface, inside."
+    "--dev", default="eth0", show_default=True, callback=_link_name, help="The name of its interface, inside."
 )
 @click.option("--label", "labels", multiple=True, callback=_parsed_labels, metavar="KEY=VALUE", help="For readers.")
 @click.option(
@@ -174,7 +174,7 @@ def add(directory: Path, /, name: str, files: tuple[Path, ...], node: str | None
     member = intent.node(here)
     if member is None:
         raise click.UsageError(f"{here} is not a node of {', '.join(map(str, files))}; choose one with --node")
-    request = Request(name, **asked)
+    request = Request(name, inner=asked.pop("dev"), **asked)
     with _failures():
         found, done = workloads.add(directory, intent, member, request, _now())
     if is_text(output):
