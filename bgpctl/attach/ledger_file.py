@@ -12,8 +12,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,8 @@ from bgpctl.core.net.addresses import Address, Mac
 DIRECTORY: Final = Path("/var/lib/bgpctl")
 _NAME: Final = "workloads.json"
 _LOCK_NAME: Final = "workloads.lock"
+_DRAFT: Final = re.compile(rf"\.{re.escape(_NAME)}\.\d+\.new")
+"""As filesystem.replace names them."""
 _SCHEMA: Final = "bgpctl/workload-ledger/v1"
 _LOCK: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -64,6 +67,7 @@ def locked(directory: Path) -> Iterator[LedgerFile]:
         raise _unusable(directory, error) from error
     try:
         with _lock(handle, directory / _LOCK_NAME):
+            _remove_drafts(handle)
             yield LedgerFile(handle, path)
     finally:
         os.close(handle)
@@ -99,6 +103,14 @@ def _lock(directory: int, path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _remove_drafts(directory: int) -> None:
+    """Remove the drafts of writers that were killed: while the lock is held there is no other writer."""
+    for name in os.listdir(directory):
+        if _DRAFT.fullmatch(name):
+            with suppress(OSError):
+                os.unlink(name, dir_fd=directory)
 
 
 def _read(directory: int, path: Path) -> Ledger:

@@ -37,11 +37,6 @@ def devices(namespace: str | None = None) -> Mapping[str, Device]:
     return {item["ifname"]: _device(item) for item in ip_shows(("link", "show"), namespace)}
 
 
-def workload_devices() -> Mapping[str, Device]:
-    """The links in the group of those that lead to workloads, by name. Raises RuntimeError."""
-    return {item["ifname"]: _device(item) for item in ip_shows(("link", "show", "group", str(WORKLOADS)))}
-
-
 def _device(item: Mapping[str, Any]) -> Device:
     flags = item["flags"]
     carrier = "NO-CARRIER" not in flags and "UP" in flags
@@ -49,20 +44,38 @@ def _device(item: Mapping[str, Any]) -> Device:
     return Device(item["ifname"], item["ifindex"], item.get("link_index", 0), mac, item["mtu"], "UP" in flags, carrier)
 
 
-def routed(names: Iterable[str]) -> Mapping[str, frozenset[Prefix]]:
-    """The prefixes to which static routes of the main table lead by these links. Raises RuntimeError."""
-    found: dict[str, set[Prefix]] = {name: set() for name in names}
-    for version, family in _FAMILIES.items() if found else ():
+@dataclass(frozen=True, slots=True)
+class NodeSide:
+    """
+    The node's ends of the cables of workloads.
+
+    Attributes:
+        devices: those in the group of workloads, by name.
+        routed: by link, the prefixes to which static routes of the main table lead.
+        neighbours: the permanent ones, by link and address.
+    """
+
+    devices: Mapping[str, Device]
+    routed: frozenset[tuple[str, Prefix]]
+    neighbours: Mapping[tuple[str, Address], Mac]
+
+
+def node_side() -> NodeSide:
+    """All of it, at the cost of four commands. Raises RuntimeError."""
+    shown = ip_shows(("link", "show", "group", str(WORKLOADS)))
+    return NodeSide({item["ifname"]: _device(item) for item in shown}, frozenset(_routed()), dict(_permanent()))
+
+
+def _routed() -> Iterator[tuple[str, Prefix]]:
+    for version, family in _FAMILIES.items():
         for item in ip_shows((family, "route", "show", "table", "main", "proto", "static")):
-            if item.get("dev") in found:
-                found[item["dev"]].add(_prefix(version, item["dst"]))
-    return {name: frozenset(prefixes) for name, prefixes in found.items()}
+            yield item.get("dev", ""), _prefix(version, item["dst"])
 
 
-def permanent_neighbours(device: str) -> Mapping[Address, Mac]:
-    """The permanent neighbours of a link. Raises RuntimeError."""
-    shown = ip_shows(("neighbour", "show", "dev", device, "nud", "permanent"))
-    return {Address.parse(item["dst"]): Mac(item["lladdr"]) for item in shown if "lladdr" in item}
+def _permanent() -> Iterator[tuple[tuple[str, Address], Mac]]:
+    for item in ip_shows(("neighbour", "show", "nud", "permanent")):
+        if "lladdr" in item:
+            yield (item["dev"], Address.parse(item["dst"])), Mac(item["lladdr"])
 
 
 def in_use(blocks: Iterable[Prefix], but: str) -> frozenset[Prefix]:

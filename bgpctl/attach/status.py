@@ -7,12 +7,11 @@ Refuses to know: the inside of a workload's namespace, how a state is mended.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from bgpctl.attach import ledger_file, observe
-from bgpctl.attach.observe import Device
+from bgpctl.attach.observe import NodeSide
 from bgpctl.core.ipam.ledger import Workload
 
 
@@ -40,37 +39,37 @@ class Status(NamedTuple):
 def statuses(directory: Path) -> list[Status]:
     """All workloads of the ledger, by name. Raises NotPossible, ledger_file.LedgerUnusable."""
     workloads = ledger_file.read(directory).workloads
+    if not workloads:
+        return []
     try:
-        links = observe.workload_devices() if workloads else {}
-        return [_status(workload, links) for _, workload in sorted(workloads.items())]
+        near = observe.node_side()
     except RuntimeError as error:
         raise NotPossible(str(error)) from error
+    return [_status(workload, near) for _, workload in sorted(workloads.items())]
 
 
-def _status(workload: Workload, links: Mapping[str, Device]) -> Status:
-    link = links.get(workload.device)
+def _status(workload: Workload, near: NodeSide) -> Status:
+    link = near.devices.get(workload.device)
     if not link:
         return Status(workload, State.ABSENT, "its cable is gone, as after a boot; add it again, or delete it")
     if not workload.complete:
         return Status(workload, State.INCOMPLETE, "its addition was cut short; add it again, or delete it")
-    if found := faults(workload, links):
+    if found := fault(workload, near):
         return Status(workload, State.INCOMPLETE, f"{found}; add it again, or delete it")
     return Status(workload, State.UP) if link.carrier else Status(workload, State.DOWN, "its own end is down")
 
 
-def faults(workload: Workload, links: Mapping[str, Device]) -> str:
+def fault(workload: Workload, near: NodeSide) -> str:
     """The first difference at the node's end from how it was made; empty if there is none."""
     device = workload.device
-    link = links.get(device)
+    link = near.devices.get(device)
     if not link:
         return f"{device} is not in the group of workloads"
     if not link.up:
         return f"{device} is down"
-    to = observe.routed([device])[device]
-    known = observe.permanent_neighbours(device)
     for address in workload.addresses:
-        if address.host_prefix not in to:
+        if (device, address.host_prefix) not in near.routed:
             return f"no route leads to {address}"
-        if known.get(address) != workload.mac:
+        if near.neighbours.get((device, address)) != workload.mac:
             return f"{address} is no permanent neighbour"
     return ""

@@ -24,7 +24,7 @@ from bgpctl.attach import ledger_file, netns, observe
 from bgpctl.attach.connect import Cable, connect
 from bgpctl.attach.ledger_file import LedgerFile
 from bgpctl.attach.observe import Device
-from bgpctl.attach.status import NotPossible, faults
+from bgpctl.attach.status import NotPossible, fault
 from bgpctl.attach.wiring import Wiring, device_of
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
@@ -198,7 +198,7 @@ class _Addition:
         versions = {version for version, link in observe.default_routes(self.namespace) if link == there.name}
         own = observe.addresses(self.namespace, there.name)
         is_reachable = own.issuperset(workload.addresses) and versions.issuperset(a.version for a in workload.addresses)
-        return is_reachable and not faults(workload, observe.workload_devices())
+        return is_reachable and not fault(workload, observe.node_side())
 
 
 def _is_other_end(there: Device, near: Device) -> bool:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -405,10 +406,19 @@ def test_another_node_or_network_namespace_is_noticed(host: Host) -> None:
 # The ledger ------------------------------------------------------------------------------------------------------
 
 
-def test_any_user_can_read_the_ledger_and_only_root_writes_it(host: Host) -> None:
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that every user can enter, unlike those of pytest."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+def test_any_user_can_read_the_ledger_and_only_root_writes_it(host: Host, public: Path) -> None:
+    host.directory = public / "state"
+    before = os.umask(0o077)
     host.add("db", host.spaces[0])
-    for parent in (host.directory, *host.directory.parents[:3]):
-        parent.chmod(0o755)
+    os.umask(before)
 
     def as_nobody() -> None:
         os.setgid(NOBODY)
@@ -464,6 +474,22 @@ def test_nothing_is_read_or_written_through_a_link_or_of_another_user(host: Host
     with pytest.raises(LedgerUnusable, match="other users can write"):
         host.delete("db")
     assert json.loads(file.read_text())["workloads"].keys() == {"db"}
+
+
+def test_drafts_of_a_writer_that_was_killed_are_removed(host: Host) -> None:
+    host.add("db", host.spaces[0])
+
+    def killed(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def run() -> None:
+        pytest.MonkeyPatch().setattr(os, "rename", killed)
+        host.add("web", host.spaces[1])
+
+    assert ended(child(run)) == -signal.SIGKILL
+    assert len(list(host.directory.iterdir())) == 3
+    assert host.add("web", host.spaces[1])[1] is Done.ADDED
+    assert sorted(file.name for file in host.directory.iterdir()) == ["workloads.json", "workloads.lock"]
 
 
 def test_a_ledger_of_another_node_is_refused(host: Host) -> None:

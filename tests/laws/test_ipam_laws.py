@@ -19,30 +19,32 @@ from bgpctl.core.ipam.blocks import NodeBlocks, NotGiven, Rule
 from bgpctl.core.ipam.ledger import Ledger, Moment, Request, Workload
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Mac, Prefix
 
-POOL: Final = Pool("blue", Prefix.parse("10.244.0.0/24"), IPIP, Mode.ALWAYS, block_size=30)
+POOL: Final = Pool("blue", Prefix.parse("10.244.0.0/24"), IPIP, Mode.ALWAYS, block_size=29)
 HERE: Final = Node("a1", InterfaceAddress.parse("10.0.0.1/24"))
 THERE: Final = Node("b1", InterfaceAddress.parse("10.0.0.2/24"))
-BLOCKS: Final = (Prefix.parse("10.244.0.0/30"), Prefix.parse("10.244.0.8/30"))
+BLOCKS: Final = (Prefix.parse("10.244.0.0/29"), Prefix.parse("10.244.0.8/29"))
 BORROWED: Final = Prefix.parse("10.244.0.9/32")
+RESERVED: Final = Prefix.parse("10.244.0.12/30")
 INTENT: Final = Intent(
     pools=(POOL,),
     nodes=(HERE, THERE),
     allocations=Allocations({"a1": NodeAllocations(BLOCKS), "b1": NodeAllocations(borrowed=(BORROWED,))}),
-    reserved=(Prefix.parse("10.244.0.11/32"),),
+    reserved=(RESERVED,),
 )
 NODE_BLOCKS: Final = NodeBlocks.of(INTENT, HERE)
 NAMES: Final = st.sampled_from([f"w{number}" for number in range(7)])
-CHOSEN: Final = frozenset(block.nth(index) for block in BLOCKS for index in range(4)) - {
+CHOSEN: Final = frozenset(block.nth(index) for block in BLOCKS for index in range(8)) - {
     BLOCKS[0].first,
+    BLOCKS[1].first,
     BORROWED.first,
-    Address.parse("10.244.0.11"),
+    *map(RESERVED.nth, range(4)),
 }
 """The addresses that are given without being named."""
 
 STEPS: Final = st.lists(
     st.one_of(
         st.tuples(st.just("add"), NAMES, st.none()),
-        st.tuples(st.just("add"), NAMES, st.sampled_from([block.nth(index) for block in BLOCKS for index in range(4)])),
+        st.tuples(st.just("add"), NAMES, st.sampled_from([block.nth(index) for block in BLOCKS for index in range(8)])),
         st.tuples(st.just("killed"), NAMES, st.none()),
         st.tuples(st.just("del"), NAMES, st.none()),
         st.tuples(st.just("wait"), st.integers(1, 70), st.none()),
@@ -114,7 +116,7 @@ class Host:
             assert error.rule is (Rule.COOLING_DOWN if self.free() else Rule.FULL)
             assert all(self.rests(found) for found in self.free())
         else:
-            is_kept = address in {BLOCKS[0].first, BORROWED.first}
+            is_kept = address in {BLOCKS[0].first, BLOCKS[1].first, BORROWED.first}
             assert is_kept or address in {*self.held} | self.foreign
 
     def check_choice(self, own: tuple[Address, ...], address: Address | None) -> None:

@@ -41,10 +41,10 @@ def allocate(
 def confirm(
     ledger: Ledger, name: str, blocks: NodeBlocks, in_use: Iterable[Prefix], addresses: Iterable[Address]
 ) -> None:
-    """Check that a workload of the ledger may still have its addresses. Raises NotGiven."""
+    """Check that a workload of the ledger may keep its addresses, also in a disabled pool. Raises NotGiven."""
     busy = LongestMatch((prefix, prefix) for prefix in in_use)
     for address in addresses:
-        blocks.pool_of(address)
+        blocks.check(address)
         _refuse_in_use(ledger, busy, address, but=name)
 
 

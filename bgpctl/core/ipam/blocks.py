@@ -2,9 +2,9 @@
 The addresses that a node may give to its workloads by the cluster file: those of its own blocks, but for some.
 
 Tunnel ends are derived: the first address of a node's first block in a pool with an encapsulation (tunnel_addresses.py
-in cluster/). Where a pool has none yet, that address is kept all the same. It would be the tunnel's on every node that
-derives it as soon as the pool gets an encapsulation, and a workload cannot be renumbered. All other addresses of a
-block are given, the first and the last too, as Calico does on Linux: each is a host prefix.
+in cluster/). An edit of the cluster file can give a pool an encapsulation, or make another block the first one, and a
+workload cannot be renumbered. So the first address of every block that tunnels may use is kept. All others are given,
+the last one too, as Calico does on Linux: each is a host prefix. A block of one address is for a workload.
 
 Refuses to know: which addresses are in use.
 """
@@ -12,7 +12,7 @@ Refuses to know: which addresses are in use.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bgpctl.core.cluster.configuration import Node, Pool, Use
@@ -88,12 +88,16 @@ class NodeBlocks:
             raise NotGiven(Rule.NO_BLOCK, text)
         return found
 
-    def pool_of(self, address: Address) -> Pool:
-        """The pool of an address that the node may give. Raises NotGiven."""
-        if not self._is_own(address):
+    def check(self, address: Address) -> None:
+        """Check that a workload of this node may have the address. Raises NotGiven."""
+        if not any(prefix.holds(address) for prefix in self.prefixes):
             raise NotGiven(Rule.OUTSIDE_BLOCKS, self._outside(address))
         if why := self.kept.holding(address):
             raise NotGiven(Rule.ADDRESS_KEPT, f"{address} is {why}")
+
+    def pool_of(self, address: Address) -> Pool:
+        """The pool of an address that a workload of this node may be given now. Raises NotGiven."""
+        self.check(address)
         pool = self.intent.pool_of(address.host_prefix)
         if pool is None:
             raise NotGiven(Rule.OUTSIDE_BLOCKS, f"{address} is in no pool")
@@ -110,9 +114,6 @@ class NodeBlocks:
         if Use.WORKLOAD not in pool.allowed_uses:
             return "is not for workloads (allowedUses)"
         return "" if selects(pool, self.node) else f"is not for node {self.node.name} (nodeSelector)"
-
-    def _is_own(self, address: Address) -> bool:
-        return any(prefix.holds(address) for prefix in self.prefixes)
 
     def _outside(self, address: Address) -> str:
         owner = BlockOwnership(self.intent, self.node).owner(address.host_prefix)
@@ -132,11 +133,7 @@ def _kept(intent: Intent, node: Node) -> Iterator[tuple[Prefix, str]]:
             lent = (prefix for prefix in intent.borrowed_by(other) if any(block.covers(prefix) for block in blocks))
             yield from ((prefix, f"borrowed by node {other.name}") for prefix in lent)
     yield from ((peer.address.host_prefix, f"BGP peer {peer.name}") for peer in intent.peers if peer.address)
-    for pool in intent.pools:
-        if Use.TUNNEL in pool.allowed_uses and (first := _first(pool, blocks)) and first.size > 1:
-            why = f"kept for this node's tunnel, in case pool {pool.name} gets another encapsulation"
-            yield first.first.host_prefix, why
-
-
-def _first(pool: Pool, blocks: Iterable[Prefix]) -> Prefix | None:
-    return next((block for block in blocks if pool.cidr.covers(block)), None)
+    for block in blocks:
+        pool = intent.pool_of(block)
+        if pool and Use.TUNNEL in pool.allowed_uses and block.size > 1:
+            yield block.first.host_prefix, f"the first address of block {block}, which is kept for this node's tunnel"

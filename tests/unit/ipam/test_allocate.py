@@ -64,17 +64,23 @@ def test_a_workload_gets_the_lowest_free_address_of_each_pool_that_of_ipv4_first
 
 
 @pytest.mark.parametrize("mode", [Mode.NEVER, Mode.ALWAYS])
-def test_the_first_address_of_a_pools_first_block_is_the_tunnels_also_before_there_is_a_tunnel(mode: Mode) -> None:
-    intent = two_racks(ipip=mode)
+def test_the_first_address_of_a_block_is_the_tunnels_also_before_there_is_a_tunnel(mode: Mode) -> None:
+    intent = replace(two_racks(ipip=mode), allocations=blocks(a1=["10.244.1.0/26", "10.244.9.0/26"]))
     assert given(intent, "blue") == ["10.244.1.1"]
-    assert refusal(intent, "10.244.1.0")[0] is Rule.ADDRESS_KEPT
+    assert {refusal(intent, first)[0] for first in ("10.244.1.0", "10.244.9.0")} == {Rule.ADDRESS_KEPT}
 
 
-def test_the_first_and_last_addresses_of_other_blocks_are_given_as_calico_does_on_linux() -> None:
+def test_the_last_address_of_a_block_is_given_and_then_the_next_block_is_used() -> None:
     intent = replace(SMALL, allocations=blocks(a1=["10.244.1.0/29", "10.244.3.0/29"]))
-    full = Ledger().with_workload(having(*(f"10.244.1.{number}" for number in range(1, 8))))
-    assert given(intent, "blue", ledger=full) == ["10.244.3.0"]
     assert given(intent, "10.244.3.7") == ["10.244.3.7"]
+    almost = Ledger().with_workload(having(*(f"10.244.1.{number}" for number in range(1, 7))))
+    assert given(intent, "blue", ledger=almost) == ["10.244.1.7"]
+    assert given(intent, "blue", ledger=almost.with_workload(having("10.244.1.7", name="x"))) == ["10.244.3.1"]
+
+
+def test_a_block_of_one_address_is_for_a_workload() -> None:
+    pools = (replace(SMALL.pools[0], block_size=32),)
+    assert given(replace(SMALL, pools=pools, allocations=blocks(a1=["10.244.1.7/32"])), "blue") == ["10.244.1.7"]
 
 
 def test_a_pool_that_no_tunnel_may_use_has_its_first_address_for_workloads() -> None:
@@ -206,6 +212,8 @@ def test_a_workload_keeps_its_address_while_it_is_in_the_nodes_blocks_and_nothin
     web = having("10.244.1.1")
     ledger = Ledger().with_workload(web)
     confirm(ledger, "web", blocks_of(SMALL), (), web.addresses)
+    disabled = replace(SMALL, pools=(replace(SMALL.pools[0], disabled=True),))
+    confirm(ledger, "web", blocks_of(disabled), (), web.addresses)
     with pytest.raises(NotGiven, match="in use on this host"):
         confirm(ledger, "web", blocks_of(SMALL), prefixes("10.244.1.1/32"), web.addresses)
     with pytest.raises(NotGiven, match="in no block of node a2"):
