@@ -40,7 +40,8 @@ def opened(name: str) -> Iterator[str]:
     """A path of the namespace, good for all processes of this user until the end. Raises NoNamespace."""
     with contextlib.ExitStack() as stack:
         try:
-            handle = os.open(NETNS / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            path = Path(name) if "/" in name else NETNS / name
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             stack.callback(os.close, handle)
             is_one = fcntl.ioctl(handle, _NS_GET_NSTYPE) == _CLONE_NEWNET
         except PermissionError as error:

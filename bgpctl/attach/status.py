@@ -16,7 +16,7 @@ from bgpctl.core.ipam.ledger import Workload
 
 
 class NotPossible(Exception):
-    """Something on this host is in the way; the text is for the operator. Everything is as it was."""
+    """Something on this host is in the way; the text is for the operator. What had been made is undone."""
 
 
 class State(enum.Enum):

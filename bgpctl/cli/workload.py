@@ -6,6 +6,7 @@ Refuses to know: how a workload is attached (attach/workloads.py), how its addre
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import sys
@@ -81,6 +82,11 @@ def _link_name(_context: click.Context, _option: click.Parameter, text: str) -> 
     return text
 
 
+def _namespace(_context: click.Context, _option: click.Parameter, text: str) -> str:
+    """A path is noted from the root: another command may be given elsewhere."""
+    return os.path.abspath(text) if "/" in text else text  # noqa: PTH100 (no link of it is followed)
+
+
 def _parsed_addresses(_context: click.Context, _option: click.Parameter, found: Sequence[str]) -> tuple[Address, ...]:
     try:
         return tuple(map(Address.parse, found))
@@ -124,7 +130,9 @@ def workload(context: click.Context, state_dir: Path) -> None:
 
 @workload.command()
 @click.argument("name")
-@click.option("--netns", required=True, help="Its network namespace: a name of `ip netns`, or a path.")
+@click.option(
+    "--netns", required=True, callback=_namespace, help="Its network namespace: a name of `ip netns`, or a path."
+)
 @click.option("--pool", "pools", multiple=True, help="Take an address of this pool; one pool of each IP version.")
 @click.option(
     "--ip",

@@ -116,3 +116,12 @@ def test_a_damaged_ledger_exits_6_with_its_name(state: Path) -> None:
     for words in (("list",), ("show", LONG), ("del", LONG)):
         result = workload(state, *words)
         assert (result.exit_code, f"{state}/workloads.json is damaged" in result.output) == (6, True)
+
+
+def test_a_path_of_a_namespace_is_seen_from_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("db", "--netns", "./nowhere", "--pool", "blue", "-f", str(CLUSTER), "--node", "a1")
+    result = workload(tmp_path / "state", "add", *words)
+    assert (result.exit_code, f"there is no network namespace {tmp_path}/nowhere;" in result.output) == (2, True)
