@@ -417,8 +417,10 @@ def public() -> Iterator[Path]:
 def test_any_user_can_read_the_ledger_and_only_root_writes_it(host: Host, public: Path) -> None:
     host.directory = public / "state"
     before = os.umask(0o077)
-    host.add("db", host.spaces[0])
-    os.umask(before)
+    try:
+        host.add("db", host.spaces[0])
+    finally:
+        os.umask(before)
 
     def as_nobody() -> None:
         os.setgid(NOBODY)
