@@ -35,6 +35,7 @@ _COMMANDS: Final = {
     "undrain": "operate",
     "validate": "validate",
     "verify": "verify",
+    "workload": "workload",
 }
 """The module of each, where it has its own name."""
 

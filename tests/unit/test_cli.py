@@ -371,11 +371,11 @@ def test_doctor_needs_a_node_with_a_file() -> None:
 @pytest.mark.parametrize(
     ("words", "meant"),
     [
-        (("shwo", "peers"), "Did you mean 'show'?"),
+        (("shw", "peers"), "Did you mean 'show'?"),
         (("valdiate", "x.yaml"), "Did you mean 'validate'?"),
         (("show", "summry"), "Did you mean 'summary'?"),
         (("lab", "upp", "x.yaml"), "Did you mean 'up'?"),
-        (("agent", "jurnal"), "Did you mean 'journal'?"),
+        (("agent", "journl"), "Did you mean 'journal'?"),
         (("--versoin",), "Did you mean '--version'?"),
         (("validate", "--elswhere"), "Did you mean '--elsewhere'?"),
     ],
