@@ -18,7 +18,9 @@ import click
 from rich.console import Console
 from rich.status import Status
 
+from bgpctl.cli import explain, lab_asking, verify
 from bgpctl.cli.exits import Exit
+from bgpctl.cli.explain import reverse_option, size_option
 from bgpctl.cli.render import console, emit, output_option, print_table, wide_output_option
 from bgpctl.cli.show import SUMMARY
 from bgpctl.cli.tables import Column
@@ -350,6 +352,36 @@ def ping_command(name: str | None, output: str) -> None:
     else:
         emit(_pairs(found.names.lab, pairs), output, (), ())
     sys.exit(Exit.OK if all(pair.ok for pair in pairs) else Exit.DIFFERENT)
+
+
+@lab.command("explain")
+@click.argument("source")
+@click.argument("destination")
+@name_option
+@size_option
+@reverse_option
+@output_option
+def explain_command(
+    source: str, destination: str, name: str | None, size_bytes: int, output: str, *, reverse: bool
+) -> None:
+    """
+    Show what becomes of a packet from SOURCE to DESTINATION in a running lab.
+
+    Both are workloads, nodes, hosts outside the cluster, or addresses. `bgpctl explain` describes the answer.
+    """
+    found = _find(name)
+    ends = lab_asking.ends(found, source, destination)
+    explain.show(explain.explained_by(lab_asking.of_lab(found), ends, size_bytes), output, reverse=reverse)
+
+
+@lab.command("verify")
+@name_option
+@verify.wait_option
+@output_option
+def verify_command(name: str | None, within_s: float | None, output: str) -> None:
+    """Follow packets between the blocks of every two nodes of a running lab, as `bgpctl verify` does."""
+    found = _find(name)
+    verify.show(verify.live(lambda: lab_asking.of_lab(found), within_s or 0.0), output)
 
 
 @lab.command("switch")

@@ -40,8 +40,22 @@ class Field(enum.Enum):
     OTHER = "other"
 
 
-Value: TypeAlias = Prefix | tuple[Address, Address] | tuple[int, int] | str
-"""A prefix, a range of addresses or of numbers with both ends, or a link or a state, which may end in `*`."""
+class Addresses(NamedTuple):
+    """A range with both ends."""
+
+    first: Address
+    last: Address
+
+
+class Numbers(NamedTuple):
+    """A range with both ends; one number is its own first and last."""
+
+    first: int
+    last: int
+
+
+Value: TypeAlias = Prefix | Addresses | Numbers | str
+"""A prefix, a range, or a link or a state, which may end in `*`."""
 Values: TypeAlias = tuple[Value, ...]
 
 
@@ -234,10 +248,10 @@ def _is(value: Address | int | str, wanted: Value) -> bool:
     match value, wanted:
         case Address(), Prefix():
             return wanted.holds(value)
-        case Address(), (Address() as lowest, Address() as highest):
+        case Address(), Addresses(first, last):
+            return first <= value <= last
+        case int(), Numbers(lowest, highest):
             return lowest <= value <= highest
-        case int(), (int(low), int(high)):
-            return low <= value <= high
         case str(), str():
             return value.startswith(wanted[:-1]) if wanted.endswith("*") else value == wanted
         case _:

@@ -44,6 +44,7 @@ class Block(NamedTuple):
         address: one of the block's, that stands for all of them.
         full_bytes: the largest packet that its workloads send.
         pool: its name.
+        link: by which the node gets packets from the address; empty where that is not known.
     """
 
     node: str
@@ -51,6 +52,7 @@ class Block(NamedTuple):
     address: Address
     full_bytes: int
     pool: str
+    link: str = ""
 
 
 class Finding(NamedTuple):
@@ -122,7 +124,7 @@ def _exchanges(follower: Follower, source: Block, destination: Block) -> Iterato
     """The small packet, then the full one, each with its answer."""
     small = Packet(source.address, destination.address, protocol=echo_protocol(source.prefix.version))
     for packet in (small, small._replace(size_bytes=source.full_bytes)):
-        yield exchange(follower, packet, Origin(source.node, ""), destination.node), packet.size_bytes
+        yield exchange(follower, packet, Origin(source.node, source.link), destination.node), packet.size_bytes
 
 
 def _failure(journey: Journey, kept: Obstacle | None) -> Failure:

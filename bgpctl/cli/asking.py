@@ -1,0 +1,147 @@
+"""
+The answers of nodes about their kernels: this node's agent is asked by its socket, the members by the channel between
+agents, each once and many at once.
+
+A node that cannot be asked is no error: it is in the answers with the reason. Nothing of an answer is believed before
+it was read as a whole; its text is made printable first.
+
+Refuses to know: what follows from the answers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from bgpctl import client
+from bgpctl.agent import trace_codec
+from bgpctl.cli.exits import Exit
+from bgpctl.cli.render import printable
+from bgpctl.core.cluster.agreement import digest
+from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.trace.answers import Answers, NodeAnswer
+
+if TYPE_CHECKING:
+    import ssl
+
+    from bgpctl.channel import Member
+
+KERNEL: Final = "kernel"
+_WITHIN_S: Final = 10.0
+"""For a kernel with many routes: a member makes answers with a quarter of a processor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """
+    Attributes:
+        intent: the configuration by which nodes are known.
+        ask: the answers of the nodes with these names.
+        beside: kernels that were read without asking, such as those of a lab's routers.
+        explain: the words of the command that explains one pair.
+    """
+
+    intent: Intent
+    ask: Callable[[Iterable[str]], Answers]
+    beside: Mapping[str, NodeAnswer] = field(default_factory=dict)
+    explain: str = "bgpctl explain"
+
+
+def of_agent(run_dir: Path, keys: Path) -> Asker:
+    """
+    By the agent of this node. Exits 3 if it does not answer, 6 if this user may not ask it.
+
+    Raises:
+        UsageError: it has no configuration yet.
+    """
+    body = _own(run_dir, "intent")
+    intent = trace_codec.decode_intent(body["intent"])
+    return Asker(intent, lambda names: _answers(intent, str(body["node"]), names, run_dir, keys))
+
+
+def _own(run_dir: Path, view: str) -> dict[str, Any]:
+    try:
+        return client.read(run_dir / client.SOCKET, view, timeout_s=_WITHIN_S)
+    except client.BadRequest as error:
+        raise click.UsageError(str(error)) from error
+    except client.Denied as error:
+        click.echo(str(error), err=True)
+        sys.exit(Exit.REFUSED)
+    except client.AgentAway as error:
+        click.echo(f"{error}\nwithout an agent, give the cluster file: -f cluster.yaml", err=True)
+        sys.exit(Exit.UNREACHABLE)
+
+
+def _answers(intent: Intent, here: str, names: Iterable[str], run_dir: Path, keys: Path) -> Answers:
+    wanted = set(names)
+    own = understood(here, _own(run_dir, KERNEL)) if here in wanted else Answers()
+    return own.plus(_of_members(intent, here, sorted(wanted - {here}), keys))
+
+
+def _of_members(intent: Intent, here: str, names: Iterable[str], keys: Path) -> Answers:
+    from bgpctl import channel  # noqa: PLC0415 (TLS)
+
+    tls = _context(intent, keys) if names else ""
+    if isinstance(tls, str):
+        return Answers(unasked=dict.fromkeys(names, tls))
+    places = {name: _place(intent, here, name) for name in names}
+    silent = {name: place for name, place in places.items() if isinstance(place, str)}
+    asked = channel.ask_all([place for place in places.values() if not isinstance(place, str)], KERNEL, _WITHIN_S, tls)
+    found = Answers(unasked=silent)
+    for name, answer in asked.items():
+        if isinstance(answer, channel.NoAnswer):
+            found = found.plus(Answers(unasked={name: answer.reason}))
+        else:
+            found = found.plus(understood(name, answer))
+    return found
+
+
+def _context(intent: Intent, keys: Path) -> ssl.SSLContext | str:
+    """Or the reason why nobody can be asked."""
+    from bgpctl import channel  # noqa: PLC0415 (TLS)
+
+    if not intent.channel_port:
+        return "the cluster file has no channelPort, so agents do not ask each other"
+    try:
+        return channel.context(keys, server=False)
+    except channel.KeysMissing:
+        return f"there are no keys in {keys}, or this user may not read them"
+    except channel.KeysUnusable as error:
+        return str(error)
+
+
+def _place(intent: Intent, here: str, name: str) -> Member | str:
+    """Where the member is asked, from this node's address of that IP version."""
+    from bgpctl.channel import Member  # noqa: PLC0415 (TLS)
+
+    node, own = intent.node(name), intent.node(here)
+    if node is None or own is None:
+        return "it is no member by the configuration that is in force here"
+    source = own.underlay(node.address.address.version)
+    if source is None:
+        return f"it has an IPv{node.address.address.version} address alone, and this node has none"
+    return Member(name, str(node.address.address), intent.channel_port, str(source.address))
+
+
+def understood(name: str, answer: Mapping[str, Any]) -> Answers:
+    """The answer of this node as a value, or the reason why it is none."""
+    if answer.get("schema") != client.schema(KERNEL):
+        words = f"its agent is of another version: it answered {printable(answer.get('schema'))}"
+        return Answers(unasked={name: words})
+    try:
+        tree = {key: item for key, item in printable(answer).items() if key != "schema"}
+        found = trace_codec.decode({**tree, "node": name})
+    except (trace_codec.Undecodable, RecursionError) as error:
+        return Answers(unasked={name: f"its answer cannot be read: {printable(str(error))[:200]}"})
+    return Answers({name: found})
+
+
+def differing(intent: Intent, answers: Answers) -> list[str]:
+    """The nodes that have another configuration in force."""
+    ours = digest(intent)
+    return sorted(name for name, answer in answers.given.items() if answer.configuration not in ("", ours))
