@@ -108,6 +108,8 @@ def _because(found: Finding) -> str:
     if found.obstacle:
         kept = trace_words.missing(found.obstacle, found.destination.address)
         return f"{kept['place']}: {kept['text']}" if kept["place"] else str(kept["text"])
+    if found.shadow:
+        return trace_words.cause(found.shadow)
     match found.journey.end:
         case Broken(cause=cause):
             return trace_words.cause(cause)
