@@ -96,8 +96,6 @@ def _obstacle(snapshot: Snapshot, intent: Intent, owner: Node, prefix: Prefix) -
 
 
 def intent(snapshot: Snapshot) -> Json:
-    """The configuration in force with its places in the files, for a command on this node. Raises BadRequest."""
+    """The configuration in force with its places in the files, for a command on this node; null without one."""
     found = snapshot.state.intent.in_force
-    if found is None:
-        raise BadRequest("it has no configuration yet")
-    return {"node": snapshot.state.node, "intent": trace_codec.encode_intent(found)}
+    return {"node": snapshot.state.node, "intent": trace_codec.encode_intent(found) if found else None}

@@ -362,7 +362,7 @@ def events(snapshot: Snapshot) -> Json:
 
 
 def intent(snapshot: Snapshot) -> Json:
-    """The configuration in force as a value. Raises BadRequest."""
+    """The configuration in force as a value."""
     from bgpctl.agent import trace_views  # noqa: PLC0415 (asked now and then, and only where somebody explains)
 
     return trace_views.intent(snapshot)

@@ -60,6 +60,8 @@ def of_agent(run_dir: Path, keys: Path) -> Asker:
         UsageError: it has no configuration yet.
     """
     body = _own(run_dir, "intent")
+    if body["intent"] is None:
+        raise click.UsageError("the agent has no configuration yet: bgpctl show summary")
     intent = trace_codec.decode_intent(body["intent"])
     return Asker(intent, lambda names: _answers(intent, str(body["node"]), names, run_dir, keys))
 

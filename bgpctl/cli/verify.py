@@ -137,7 +137,7 @@ def _is_well(body: Mapping[str, Any]) -> bool:
 def _show(body: Mapping[str, Any]) -> None:
     failed = sum(item["pairs"] for item in body["classes"])
     if not body["pairs"]:
-        click.echo("no pair to follow: there are no blocks of two nodes")
+        click.echo("no pair to follow: no two nodes have blocks")
     elif failed:
         click.echo(f"{body['pairs']} pairs of blocks: {failed} fail")
     else:

@@ -263,7 +263,8 @@ def exchange(follower: Follower, packet: Packet, origin: Origin, owner: str | No
     if there.end.declared_block:
         back_from = Origin(owner or there.node, "")
     answer = there.end.packet.answered()
-    return Exchange(there, follower.follow(answer, back_from, there.translations))
+    back = follower.follow(answer, back_from, there.translations)
+    return Exchange(there, _at_its_owner(back, origin.node))
 
 
 def _at_its_owner(there: Journey, owner: str | None) -> Journey:
