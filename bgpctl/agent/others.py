@@ -38,15 +38,18 @@ class Others:
     Args:
         keys: the directory of this node's keys.
         now_s: seconds since 1970.
+        clock_s: seconds of a clock that cannot be set.
     """
 
-    def __init__(self, runner: Callable[[], Runner], keys: Path, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self, runner: Callable[[], Runner], keys: Path, now_s: Callable[[], float], clock_s: Callable[[], float]
+    ) -> None:
         self._runner = runner
         self._keys = keys
         self._now_s = now_s
         self._configurations = Configurations()
         self._answer: Answer = _nothing
-        self._recent = Recent(_KERNEL_S)
+        self._recent = Recent(_KERNEL_S, clock_s)
         self._channel: Channel | None = None
         self._members: Members | None = None
         self._failures: tuple[str, ...] = ()

@@ -7,15 +7,20 @@ Refuses to know: answers.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 
 class Recent:
-    """Any thread may call. One that asks while an answer is made waits for it; a failure is nobody else's."""
+    """
+    Any thread may call. One that asks while an answer is made waits for it; a failure is that of its asker alone.
 
-    def __init__(self, keep_s: float, now_s: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        keep_s: so old an answer may be.
+        now_s: of a clock that cannot be set.
+    """
+
+    def __init__(self, keep_s: float, now_s: Callable[[], float]) -> None:
         self._keep_s = keep_s
         self._now_s = now_s
         self._lock = threading.Lock()

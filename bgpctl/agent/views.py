@@ -363,7 +363,7 @@ def events(snapshot: Snapshot) -> Json:
 
 def intent(snapshot: Snapshot) -> Json:
     """The configuration in force as a value."""
-    from bgpctl.agent import trace_views  # noqa: PLC0415 (asked now and then, and only where somebody explains)
+    from bgpctl.agent import trace_views  # noqa: PLC0415 (asked now and then)
 
     return trace_views.intent(snapshot)
 

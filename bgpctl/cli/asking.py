@@ -53,12 +53,7 @@ class Asker:
 
 
 def of_agent(run_dir: Path, keys: Path) -> Asker:
-    """
-    By the agent of this node. Exits 3 if it does not answer, 6 if this user may not ask it.
-
-    Raises:
-        UsageError: it has no configuration yet.
-    """
+    """By the agent of this node. Exits 3 if it does not answer, 6 if this user may not ask it."""
     body = _own(run_dir, "intent")
     if body["intent"] is None:
         raise click.UsageError("the agent has no configuration yet: bgpctl show summary")
@@ -104,7 +99,7 @@ def _of_members(intent: Intent, here: str, names: Iterable[str], keys: Path) -> 
 
 
 def _context(intent: Intent, keys: Path) -> ssl.SSLContext | str:
-    """Or the reason why nobody can be asked."""
+    """Or the reason why no member can be asked."""
     from bgpctl import channel  # noqa: PLC0415 (TLS)
 
     if not intent.channel_port:

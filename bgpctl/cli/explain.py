@@ -102,7 +102,7 @@ def show(body: Mapping[str, Any], output: str, *, reverse: bool) -> None:
 
 
 def address(text: str, intent: Intent) -> Address:
-    """The address, or that of the node of this name. Raises UsageError."""
+    """The address, or that of the node of this name. Anything else is a usage error."""
     node = intent.node(text)
     if node:
         return node.address.address
@@ -113,7 +113,7 @@ def address(text: str, intent: Intent) -> Address:
 
 
 def of_one_version(ends: Ends) -> Ends:
-    """Both. Raises UsageError."""
+    """Both, unless they are of two."""
     if ends[0].version != ends[1].version:
         raise click.UsageError(f"{ends[0]} and {ends[1]} are of two IP versions")
     return ends

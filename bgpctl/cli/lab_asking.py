@@ -56,12 +56,7 @@ def _answer(lab: Lab, name: str) -> Answers:
 
 
 def ends(lab: Lab, source: str, destination: str) -> tuple[Address, Address]:
-    """
-    The addresses of workloads, nodes or hosts by their names, or addresses as they are: of IPv4 if both have one.
-
-    Raises:
-        UsageError: a text is none of these, or the two have no IP version in common.
-    """
+    """The addresses of workloads, nodes or hosts by their names, or addresses as they are: of IPv4 if both have one."""
     both = [_addresses(lab, text) for text in (source, destination)]
     for version in (4, 6):
         found = [next((item for item in items if item.version == version), None) for items in both]

@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -92,7 +93,7 @@ def agent(authority: Path) -> Iterator[Agent]:
         )
         kernel.close()
         made = Agent(state)
-        others = Others(lambda: made, authority / "h1", lambda: 0.0)  # type: ignore[arg-type, return-value]
+        others = Others(lambda: made, authority / "h1", lambda: 0.0, time.monotonic)  # type: ignore[arg-type, return-value]
         others.serve(made.answer)
         others.beat(state)
         for version in HOSTS:

@@ -61,7 +61,7 @@ def test_a_channel_that_cannot_begin_is_a_problem_and_begins_later(
     parts: tuple[Part, Part], failing: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     runner: Any = NoRunner()
-    agent = Others(lambda: runner, Path("keys"), lambda: 0.0)
+    agent = Others(lambda: runner, Path("keys"), lambda: 0.0, lambda: 0.0)
     parts[failing].fails = True
     for _ in range(2):
         agent.beat(state())
@@ -79,7 +79,7 @@ def test_a_channel_that_cannot_begin_is_a_problem_and_begins_later(
 
 def test_without_a_port_nothing_begins(parts: tuple[Part, Part]) -> None:
     runner: Any = NoRunner()
-    Others(lambda: runner, Path("keys"), lambda: 0.0).beat(state(port=0))
+    Others(lambda: runner, Path("keys"), lambda: 0.0, lambda: 0.0).beat(state(port=0))
     assert [part.begun for part in parts] == [0, 0]
 
 
@@ -93,7 +93,7 @@ def test_members_get_the_kernel_once_a_second_and_never_the_places_of_files(part
         asked.append(view)
         return {**query}
 
-    agent = Others(lambda: runner, Path("keys"), lambda: 0.0)
+    agent = Others(lambda: runner, Path("keys"), lambda: 0.0, lambda: 0.0)
     agent.serve(answer)
     agent.beat(state())
     ((_, view, *_),) = served

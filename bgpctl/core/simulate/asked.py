@@ -58,7 +58,7 @@ def everything_of(intent: Intent, answers: Answers) -> tuple[Network, tuple[Bloc
 
 
 def obstacle_of(intent: Intent, answer: NodeAnswer, destination: Address) -> Obstacle | None:
-    """What keeps the route to the destination's block away from the node; None if nothing is known to."""
+    """The obstacle between the node and a route to the destination's block; None where none is known."""
     found = [prefix for prefix in answer.absent if prefix.holds(destination)]
     narrowest = max(found, key=lambda prefix: prefix.length, default=None)
     return _told(intent, answer, narrowest, answer.absent[narrowest], {}) if narrowest else None

@@ -1,5 +1,5 @@
 """
-Where a packet leaves a node otherwise than it would if the kernels were those of the files.
+The first place where a packet leaves a node otherwise than it would if the kernels were those of the files.
 
 Compared is how each node sends it on: by a tunnel and to which end, or without one and to which member. Underlays are
 not compared, because the files do not describe them, and neither is how workloads are given what is theirs.
