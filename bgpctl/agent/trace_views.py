@@ -27,7 +27,7 @@ from bgpctl.core.trace.snapshot import Unread
 from bgpctl.ports import Unavailable
 
 MOST_OBJECTS: Final = 250_000
-"""Of a kernel that is given as an answer; 100,000 routes take 10 MB of JSON."""
+"""Of a kernel that is given as an answer; 100,000 routes take 16 MB of JSON."""
 
 
 def kernel(snapshot: Snapshot, read: Callable[[Dataplane], Kernel]) -> Json:
