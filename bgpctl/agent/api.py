@@ -201,7 +201,7 @@ def _nothing(verb: str, _query: Mapping[str, str]) -> dict[str, Any]:
 
 class Api:
     """
-    Serves until closed. The socket is readable and writable by all users: reading never needs root.
+    Serves until closed. The socket is readable and writable by all users: what is not `guarded` needs no root.
 
     Args:
         path: of the socket.

@@ -381,13 +381,14 @@ VIEWS: Final[Mapping[str, View]] = {
     "pools": pools,
     "blocks": blocks,
     "events": events,
-    "intent": intent,
 }
+_FOR_COMMANDS: Final[Mapping[str, View]] = {"intent": intent}
+"""Of which `bgpctl show` has no form."""
 KERNEL: Final = "kernel"
 """The view that needs a kernel to be read."""
 GUARDED: Final = frozenset({KERNEL, "intent"})
 """Not for every local user: root alone can read the chains of other programs, and the places of files are no one's."""
-FOR_MEMBERS: Final = frozenset({*VIEWS, KERNEL}) - {"intent"}
+FOR_MEMBERS: Final = frozenset({*VIEWS, KERNEL})
 
 
 def kernel(snapshot: Snapshot, read: ReadKernel) -> Json:
@@ -404,6 +405,7 @@ def kernel(snapshot: Snapshot, read: ReadKernel) -> Json:
 
 def answer(name: str, snapshot: Snapshot) -> Json:
     """The view `name` with its schema. Raises Unknown, BadRequest."""
-    if name not in VIEWS:
+    view = VIEWS.get(name) or _FOR_COMMANDS.get(name)
+    if view is None:
         raise Unknown(name)
-    return {"schema": client.schema(name), **VIEWS[name](snapshot)}
+    return {"schema": client.schema(name), **view(snapshot)}

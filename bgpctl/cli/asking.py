@@ -11,7 +11,8 @@ Refuses to know: what follows from the answers.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -53,19 +54,31 @@ class Asker:
 
 
 def of_agent(run_dir: Path, keys: Path) -> Asker:
-    """By the agent of this node. Exits 3 if it does not answer, 6 if this user may not ask it."""
-    body = _own(run_dir, "intent")
+    """
+    By the agent of this node.
+
+    Raises:
+        AgentAway: it does not answer, or has no configuration yet.
+        Denied: this user may not ask it.
+    """
+    body = client.read(run_dir / client.SOCKET, "intent", timeout_s=_WITHIN_S)
     if body["intent"] is None:
-        raise click.UsageError("the agent has no configuration yet: bgpctl show summary")
-    intent = trace_codec.decode_intent(body["intent"])
-    return Asker(intent, lambda names: _answers(intent, str(body["node"]), names, run_dir, keys))
+        raise client.AgentAway("the agent of this node has no configuration yet: bgpctl show summary")
+    intent, here = trace_codec.decode_intent(body["intent"]), str(body["node"])
+
+    def ask(names: Iterable[str]) -> Answers:
+        wanted = set(names)
+        own = of_socket(here, run_dir) if here in wanted else Answers()
+        return own.plus(_of_members(intent, here, sorted(wanted - {here}), keys))
+
+    return Asker(intent, ask)
 
 
-def _own(run_dir: Path, view: str) -> dict[str, Any]:
+@contextmanager
+def or_exit() -> Iterator[None]:
+    """Exit 3 if this node's agent does not answer, and 6 if this user may not ask it."""
     try:
-        return client.read(run_dir / client.SOCKET, view, timeout_s=_WITHIN_S)
-    except client.BadRequest as error:
-        raise click.UsageError(str(error)) from error
+        yield
     except client.Denied as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
@@ -74,10 +87,12 @@ def _own(run_dir: Path, view: str) -> dict[str, Any]:
         sys.exit(Exit.UNREACHABLE)
 
 
-def _answers(intent: Intent, here: str, names: Iterable[str], run_dir: Path, keys: Path) -> Answers:
-    wanted = set(names)
-    own = understood(here, _own(run_dir, KERNEL)) if here in wanted else Answers()
-    return own.plus(_of_members(intent, here, sorted(wanted - {here}), keys))
+def of_socket(name: str, run_dir: Path) -> Answers:
+    """The answer of the node whose agent has this run directory."""
+    try:
+        return understood(name, client.read(run_dir / client.SOCKET, KERNEL, timeout_s=_WITHIN_S))
+    except (client.AgentAway, client.BadRequest, client.Denied) as error:
+        return Answers(unasked={name: str(error)})
 
 
 def _of_members(intent: Intent, here: str, names: Iterable[str], keys: Path) -> Answers:

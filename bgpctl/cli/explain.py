@@ -85,7 +85,8 @@ def explain(
     """
     if node and not files:
         raise click.UsageError("--node is for kernels beside files: give -f")
-    asker = None if files else asking.of_agent(run_dir, keys_directory())
+    with asking.or_exit():
+        asker = None if files else asking.of_agent(run_dir, keys_directory())
     intent = asker.intent if asker else valid(texts.load(files))
     ends = of_one_version((address(source, intent), address(destination, intent)))
     body = explained_by(asker, ends, size_bytes) if asker else explained(intent, ends, size_bytes, _live(intent, node))

@@ -8,21 +8,16 @@ Refuses to know: what follows from the answers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 import click
 
-from bgpctl import client
-from bgpctl.cli.asking import KERNEL, Asker, understood
+from bgpctl.cli.asking import Asker, of_socket
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.trace.answers import Answers, NodeAnswer
 from bgpctl.kernel import snapshot
 from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.runtime import NETNS
-from bgpctl.ports import Unavailable
-
-_WITHIN_S: Final = 10.0
 
 
 def of_lab(lab: Lab) -> Asker:
@@ -44,15 +39,8 @@ def _answers(lab: Lab, names: Iterable[str]) -> Answers:
     found = Answers()
     for name in names:
         if name not in lab.topology.runs:
-            found = found.plus(_answer(lab, name))
+            found = found.plus(of_socket(name, lab.run_dir(name)))
     return found
-
-
-def _answer(lab: Lab, name: str) -> Answers:
-    try:
-        return understood(name, client.read(lab.run_dir(name) / client.SOCKET, KERNEL, timeout_s=_WITHIN_S))
-    except (client.AgentAway, client.BadRequest, client.Denied, Unavailable) as error:
-        return Answers(unasked={name: str(error)})
 
 
 def ends(lab: Lab, source: str, destination: str) -> tuple[Address, Address]:

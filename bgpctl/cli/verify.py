@@ -15,6 +15,7 @@ from typing import Any, Final, assert_never
 
 import click
 
+from bgpctl import client
 from bgpctl.agent import trace_words
 from bgpctl.cli import asking
 from bgpctl.cli.asking import Asker
@@ -58,7 +59,8 @@ def verify(files: tuple[Path, ...], within_s: float | None, run_dir: Path, outpu
     """
     if not files:
         keys = keys_directory()
-        show(live(lambda: asking.of_agent(run_dir, keys), within_s or 0.0), output)
+        with asking.or_exit():
+            show(live(lambda: asking.of_agent(run_dir, keys), within_s or 0.0), output)
     if within_s is not None:
         raise click.UsageError("--wait is for running nodes: the files do not change by themselves")
     command = " ".join(("bgpctl explain {ends}", *(f"-f {file}" for file in files)))
@@ -66,12 +68,22 @@ def verify(files: tuple[Path, ...], within_s: float | None, run_dir: Path, outpu
 
 
 def live(asker: Callable[[], Asker], within_s: float) -> dict[str, Any]:
-    """The answer of the running nodes as JSON, once all is well or the time is over."""
+    """
+    The answer of the running nodes as JSON, once all is well or the time is over.
+
+    Raises:
+        AgentAway: the agent of this node does not answer even then.
+    """
     until_s = time.monotonic() + within_s
     while True:
-        body = _asked(asker())
-        if _is_well(body) or time.monotonic() + _EVERY_S >= until_s:
-            return body
+        is_over = time.monotonic() + _EVERY_S >= until_s
+        try:
+            body = _asked(asker())
+            if _is_well(body) or is_over:
+                return body
+        except client.AgentAway:
+            if is_over:
+                raise
         time.sleep(_EVERY_S)
 
 

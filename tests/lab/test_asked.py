@@ -105,7 +105,7 @@ def test_faults_of_other_nodes_are_named_by_their_first_cause(lab_of: Callable[[
         assert row.because in str(said), said
         assert row.next in str(said), said
         inside(lab, row.node, row.undo)
-        wait_until(lambda: is_well(lab), within_s=30)
+    wait_until(lambda: is_well(lab), within_s=30)
 
     kill(lab, "b1")
     wait_until(lambda: bool(verified(lab)["unasked"]), within_s=30)

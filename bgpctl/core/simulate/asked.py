@@ -53,7 +53,7 @@ def everything_of(intent: Intent, answers: Answers) -> tuple[Network, tuple[Bloc
     policies: dict[str, Policy] = {}
     for answer in answers.given.values():
         for prefix, found in answer.absent.items():
-            obstacles[answer.node, prefix] = _told(intent, answer, prefix, found, policies)
+            obstacles[answer.node, prefix] = _with_its_place(intent, answer, prefix, found, policies)
     return Network(snapshots, addresses, unasked=answers.unasked), tuple(blocks), obstacles
 
 
@@ -61,10 +61,12 @@ def obstacle_of(intent: Intent, answer: NodeAnswer, destination: Address) -> Obs
     """The obstacle between the node and a route to the destination's block; None where none is known."""
     found = [prefix for prefix in answer.absent if prefix.holds(destination)]
     narrowest = max(found, key=lambda prefix: prefix.length, default=None)
-    return _told(intent, answer, narrowest, answer.absent[narrowest], {}) if narrowest else None
+    return _with_its_place(intent, answer, narrowest, answer.absent[narrowest], {}) if narrowest else None
 
 
-def _told(intent: Intent, answer: NodeAnswer, prefix: Prefix, found: Obstacle, policies: dict[str, Policy]) -> Obstacle:
+def _with_its_place(
+    intent: Intent, answer: NodeAnswer, prefix: Prefix, found: Obstacle, policies: dict[str, Policy]
+) -> Obstacle:
     """The obstacle with its place in the files, where these are the cause; a rejection was seen, and is one itself."""
     node = intent.node(answer.node)
     by_files = missing(intent, node, prefix, policies) if node and found.code is not ObstacleCode.IMPORT else None

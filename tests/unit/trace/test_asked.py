@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import pytest
+from click.testing import CliRunner
 
+from bgpctl import client
 from bgpctl.agent import trace_codec
 from bgpctl.cli.asking import Asker
 from bgpctl.cli.explain import explained_by
+from bgpctl.cli.main import main
 from bgpctl.cli.verify import live, verified
 from bgpctl.core.cluster.agreement import digest
 from bgpctl.core.cluster.intent import Intent
@@ -174,6 +178,35 @@ def test_waiting_ends_when_all_is_well(intent: Intent, monkeypatch: pytest.Monke
     body = live(lambda: Asker(intent, lambda _: next(rounds)), 60.0)
     assert body["classes"] == []
     assert next(rounds, None) is None
+
+
+def test_waiting_waits_for_this_nodes_agent_too(intent: Intent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    tries = iter([client.AgentAway("not yet"), None])
+
+    def asker() -> Asker:
+        if error := next(tries):
+            raise error
+        return Asker(intent, lambda _: answered(intent))
+
+    assert live(asker, 60.0)["classes"] == []
+    tries = iter([client.AgentAway("not yet")])
+    with pytest.raises(client.AgentAway):
+        live(asker, 0.0)
+
+
+@pytest.mark.parametrize("words", [("verify",), ("explain", "10.244.1.10", "10.244.3.10")])
+def test_without_an_agent_and_a_file_there_is_no_answer(tmp_path: Path, words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, [*words, "--run-dir", str(tmp_path)])
+    assert result.exit_code == 3
+    assert "without an agent, give the cluster file: -f cluster.yaml" in result.output
+
+
+def test_what_is_for_files_is_refused_without_and_the_other_way_round(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(FILE)
+    for words in (("verify", "-f", str(file), "--wait", "5s"), ("explain", "a1", "b1", "--node", "a1")):
+        assert CliRunner().invoke(main, words).exit_code == 2
 
 
 # One packet ------------------------------------------------------------------------------------------------------
