@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 from bgpctl.core.bgp.import_policy import Policy
@@ -67,10 +68,10 @@ def obstacle_of(intent: Intent, answer: NodeAnswer, destination: Address) -> Obs
 def _with_its_place(
     intent: Intent, answer: NodeAnswer, prefix: Prefix, found: Obstacle, policies: dict[str, Policy]
 ) -> Obstacle:
-    """The obstacle with its place in the files, where these are the cause; a rejection was seen, and is one itself."""
+    """The obstacle by the files, with its place, if these are the cause; a rejection was seen, and is one itself."""
     node = intent.node(answer.node)
     by_files = missing(intent, node, prefix, policies) if node and found.code is not ObstacleCode.IMPORT else None
-    return by_files or found
+    return found if by_files is None or by_files.code is ObstacleCode.ROUTER else by_files
 
 
 # Blocks ----------------------------------------------------------------------------------------------------------
@@ -109,7 +110,7 @@ def _full_bytes(node: Node, snapshot: Snapshot) -> int:
 def _workloads(snapshot: Snapshot) -> Iterator[_Workload]:
     """Addresses with a route of their own to a link that is none of ours, in order."""
     links = {link.name: link for link in snapshot.dataplane.links if not link.owned}
-    for route in sorted(filter(_is_to_one_address, snapshot.dataplane.routes)):
+    for route in sorted(filter(_is_to_one_address, snapshot.dataplane.routes), key=attrgetter("prefix", "metric")):
         link = links.get(route.link or "")
         if link and link.up and (link.workload or route.gateway is None):
             address = route.prefix.first

@@ -22,7 +22,7 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.objects import KernelObject, Link, Plain, Route, RouteType, Rule, RuleAction
-from bgpctl.core.simulate.asked import everything_of
+from bgpctl.core.simulate.asked import everything_of, obstacle_of
 from bgpctl.core.simulate.declared import network
 from bgpctl.core.trace.announced import Obstacle, ObstacleCode
 from bgpctl.core.trace.answers import Answers, NodeAnswer
@@ -170,6 +170,22 @@ def test_a_route_that_is_not_there_has_the_reason_of_the_agent(intent: Intent) -
     assert found(intent, gone) == [
         ("unreachable", "a1", 2, "the BGP session of a1 with b1 is not established"),
     ]
+
+
+def test_two_routes_to_one_workload_are_no_matter(intent: Intent) -> None:
+    same = cable(Address.parse("10.244.3.10"))[1]
+    assert isinstance(same, Route)
+    other = same._replace(gateway=Address.parse("10.1.0.9"), metric=5)
+    assert found(intent, changed(answered(intent), "b1", other)) == []
+
+
+def test_a_filter_in_the_files_is_named_where_the_agent_has_no_path(tmp_path: Path) -> None:
+    intent = read_cluster(tmp_path, FILE.replace("IPIPCrossSubnet}", "IPIPCrossSubnet, disableBGPExport: true}"))
+    answer, prefix = answered(intent).given["a1"], Prefix.parse("10.244.3.0/26")
+    absent = {prefix: Obstacle(ObstacleCode.NOT_RECEIVED, "a1", "b1")}
+    kept = obstacle_of(intent, replace(answer, absent=absent), Address.parse("10.244.3.10"))
+    assert kept
+    assert (kept.code, kept.at, kept.place is None) == (ObstacleCode.EXPORT_DISABLED, "b1", False)
 
 
 def test_waiting_ends_when_all_is_well(intent: Intent, monkeypatch: pytest.MonkeyPatch) -> None:
