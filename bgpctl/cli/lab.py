@@ -17,6 +17,7 @@ from bgpctl.cli.refusals import Refusal
 _COMMANDS: Final = {
     "down": "lab_up:down_command",
     "exec": "lab_enter:exec_command",
+    "explain": "lab_trace",
     "export": "lab_export:export",
     "graph": "lab_graph:graph_command",
     "list": "lab_list:list_command",
@@ -26,6 +27,7 @@ _COMMANDS: Final = {
     "status": "lab_list:status_command",
     "switch": "lab_switch:switch_command",
     "up": "lab_up:up_command",
+    "verify": "lab_trace",
 }
 """The module and the function of each."""
 

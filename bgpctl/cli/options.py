@@ -58,19 +58,36 @@ def some_files_option(text: str, *, required: bool = False) -> Decorator:
 files_option = some_files_option("Cluster file; may be given several times.", required=True)
 
 
-def files_or_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Files as arguments or with `-f`, which mean the same; at least one, all of them as `files`."""
+optional_files_option = some_files_option(
+    "Cluster file; may be given several times. Without, the running agents are asked."
+)
 
-    @some_files_option("Cluster file; may be given several times, and without -f too.")
-    @click.argument("more_files", metavar="[FILE]...", nargs=-1, type=_FILE)
-    @functools.wraps(command)
-    def with_files(*words: Any, files: tuple[Path, ...], more_files: tuple[Path, ...], **values: Any) -> Any:
-        found = (*files, *more_files)
-        if not found:
-            raise click.UsageError("a cluster file is missing: FILE, or -f FILE")
-        return command(*words, files=found, **values)
 
-    return with_files
+def _files_with_arguments(text: str, *, required: bool) -> Decorator:
+    """Files as arguments or with `-f`, which mean the same, all of them as `files`."""
+
+    def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
+        @some_files_option(text)
+        @click.argument("more_files", metavar="[FILE]...", nargs=-1, type=_FILE)
+        @functools.wraps(command)
+        def with_files(*words: Any, files: tuple[Path, ...], more_files: tuple[Path, ...], **values: Any) -> Any:
+            found = (*files, *more_files)
+            if required and not found:
+                raise click.UsageError("a cluster file is missing: FILE, or -f FILE")
+            return command(*words, files=found, **values)
+
+        return with_files
+
+    return decorated
+
+
+files_or_arguments = _files_with_arguments(
+    "Cluster file; may be given several times, and without -f too.", required=True
+)
+optional_files_or_arguments = _files_with_arguments(
+    "Cluster file; may be given several times, and without -f too. Without any, the running agents are asked.",
+    required=False,
+)
 
 
 def file_or_argument(command: Callable[..., Any]) -> Callable[..., Any]:
