@@ -34,7 +34,7 @@ _VERSIONS: Final[Mapping[str, int]] = {
     "pools": 1,
     "blocks": 1,
     "events": 1,
-    "plan": 2,
+    "plan": 3,
     "asked": 1,
     "change": 1,
     "journal-file": 1,

@@ -46,9 +46,9 @@ def apply(files: tuple[Path, ...], within_s: float | None, run_dir: Path, *, for
     off.
     """
     wanted = contents(files)
-    nodes = of_agent(run_dir, wanted)["nodes"]
-    show_plan(nodes)
-    if dangerous(nodes) and not force:
+    planned = of_agent(run_dir, wanted)
+    show_plan(planned)
+    if dangerous(planned) and not force:
         click.echo("nothing was applied; to apply it all the same: --force", err=True)
         sys.exit(Exit.REFUSED)
     within = {} if within_s is None else {"within_s": str(within_s)}

@@ -114,8 +114,12 @@ class _Spread:
         return first or self._by_router(owner, node) or Obstacle(ObstacleCode.NO_SESSION, node.name, owner.name)
 
     def _receivers(self, sender: Node, wanted: Node) -> Iterator[tuple[Node, SessionPolicy]]:
-        """The members at the other ends: the wanted one, and those that pass paths on, to members of other ASes too."""
-        for session in self._policy(sender).session_policies.values():
+        """
+        The members at the other ends: the wanted one first, then those that pass paths on, to members of other ASes
+        too.
+        """
+        ends = self._policy(sender).session_policies.values()
+        for session in sorted(ends, key=lambda end: end.member != wanted):
             member = session.member
             passes = member and (member.cluster_id is not None or not session.internal)
             if member and session.session.version == self._prefix.version and (member == wanted or passes):
