@@ -31,7 +31,8 @@ CROSSINGS = [(DIRECT, Mode.NEVER), (IPIP, Mode.ALWAYS), (IPIP, Mode.CROSS_SUBNET
 @st.composite
 def clusters(draw: st.DrawFn, names: tuple[str, ...]) -> Intent:
     """Nodes in two racks, in a mesh or with peers between some of them, with filters that may reject blocks."""
-    nodes, given = [], {}
+    nodes: list[Node] = []
+    given: dict[str, NodeAllocations] = {}
     for number, name in enumerate(names, 1):
         rack = int(name[1])
         cluster_id = draw(st.sampled_from([None] * 5 + [Address.parse("1.1.1.1")]))
@@ -76,8 +77,8 @@ def changes(draw: st.DrawFn) -> tuple[Intent, Intent]:
 @given(changes())
 def test_what_is_listed_as_lost_is_what_is_lost(change: tuple[Intent, Intent]) -> None:
     both = sorted(change[0].by_name.keys() & change[1].by_name.keys())
-    parts = [Parts(intent) for intent in change]
-    every = {pair: lost(*parts, *pair) for pair in permutations(both, 2)}
+    before, wanted = map(Parts, change)
+    every = {pair: lost(before, wanted, *pair) for pair in permutations(both, 2)}
     causes = Counter(found.obstacle.code if found.obstacle else None for found in every.values() if found)
     listed: Counter[object] = Counter()
     for loss in compared(*change).losses:

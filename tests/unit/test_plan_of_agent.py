@@ -137,7 +137,7 @@ def test_a_block_that_moves_to_another_node_is_a_loss(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("has_workload", [True, False], ids=["with a workload", "empty"])
 def test_an_own_block_that_goes_is_a_loss_if_a_workload_is_in_it(tmp_path: Path, has_workload: bool) -> None:
-    workload = [CABLE, to_workload("10.244.1.50")] if has_workload else []
+    workload: list[KernelObject] = [CABLE, to_workload("10.244.1.50")] if has_workload else []
     wanted = changed({"blocks: [10.244.1.0/26]": "blocks: [10.244.9.0/26]"})
     body = planned(tmp_path, state_of(tmp_path, also=workload), wanted)
     assert own(body)["outside"] == (["10.244.1.50/32"] if has_workload else [])

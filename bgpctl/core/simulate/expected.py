@@ -75,14 +75,18 @@ def _comes(wanted: Intent, node: Node) -> Callable[[Node, Prefix], bool]:
     Whether BGP brings a prefix of its owner to the node, by the files. Asked once for each kind of owner and of prefix.
     A router outside the cluster may bring it: then it does.
     """
-    numbers, asked_of, parts = classes(wanted, wanted), prefix_classes(wanted), Parts(wanted)
+    numbers, asked_of = classes(wanted, wanted), prefix_classes(wanted)
+    kinds: dict[str, Hashable] = {
+        other.name: (numbers[other.name], _near(node, other)) for other in wanted.nodes if other.name != node.name
+    }
+    first = {kind: name for name, kind in reversed(kinds.items())}
+    parts = Parts(wanted, {node.name, *first.values()})
     known: dict[Hashable, bool] = {}
 
     def comes(owner: Node, prefix: Prefix) -> bool:
-        kind = numbers[owner.name], _near(node, owner), asked_of(prefix)
+        kind = kinds[owner.name], asked_of(prefix)
         if kind not in known:
-            part = parts.of(owner.name, node.name)
-            found = missing(part.announcing, node, prefix, part.policies)
+            found = missing(parts.announcing, node, prefix, parts.policies)
             known[kind] = found is None or found.code is ObstacleCode.ROUTER
         return known[kind]
 

@@ -33,10 +33,9 @@ class Failure(NamedTuple):
 
 def failure(parts: Parts, start: Address, end: Address, source: str, destination: str) -> Failure | None:
     """Where the packet or its answer ends by the files, if it is not delivered."""
-    part = parts.of(source, destination)
-    announced = partial(obstacle, part.announcing, policies=part.policies)
+    announced = partial(obstacle, parts.announcing, policies=parts.policies)
     packet = Packet(start, end, protocol=echo_protocol(end.version))
-    follower = Follower(network(part.intent, (start, end), {}, announced=announced))
+    follower = Follower(network(parts.of(source, destination), (start, end), {}, announced=announced))
     found = exchange(follower, packet, Origin(source, ""), destination)
     if found.back and isinstance(found.back.end, Delivered):
         return None

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from bgpctl.core.bgp.import_policy import Policy
 from bgpctl.core.cluster.allocations import Allocations
@@ -23,49 +22,48 @@ from bgpctl.core.net.longest_match import LongestMatch
 from bgpctl.core.simulate import alike
 
 
-class Part(NamedTuple):
-    """
-    Attributes:
-        intent: of the kernels that a packet may pass.
-        announcing: of all nodes that a path may pass.
-        policies: those of `announcing` by node, filled as they are needed.
-    """
-
-    intent: Intent
-    announcing: Intent
-    policies: dict[str, Policy]
-
-
 class Parts:
-    """The parts of one cluster. It is indexed once, and the last part is kept: most questions come in a row."""
+    """
+    The parts of one cluster. It is indexed once, and the last part is kept: most questions come in a row.
 
-    def __init__(self, intent: Intent) -> None:
+    Args:
+        intent: of the whole cluster.
+        names: the nodes that will be asked about; None: any.
+
+    Attributes:
+        announcing: all nodes that a path between nodes that are asked about may pass.
+        policies: theirs by name, filled as they are needed.
+    """
+
+    def __init__(self, intent: Intent, names: Iterable[str] | None = None) -> None:
         self.intent = intent
         self._addresses = {address: node.name for node in intent.nodes for address in node.addresses}
-        self._passing = frozenset(_passing(intent, self._addresses))
-        self._policies: dict[str, Policy] = {}
+        self.policies: dict[str, Policy] = {}
         owned = [(prefix, node.name) for node in intent.nodes for prefix in intent.prefixes_of(node)]
         owners: dict[Prefix, tuple[str, ...]] = {}
         for prefix, name in owned:
             owners[prefix] = (*owners.get(prefix, ()), name)
         self._around = LongestMatch(owners.items())
         self._sorted = sorted(owned)
-        self._last: tuple[tuple[str, ...], Part] | None = None
+        self._last: tuple[tuple[str, ...], Intent] | None = None
+        passing = frozenset(_passing(intent, self._addresses))
+        asked = intent.by_name if names is None else {*names}
+        self.announcing = self._with({*asked, *self._overlapping(asked), *passing})
 
-    def of(self, *names: str) -> Part:
-        """Everything that decides about packets between these nodes."""
+    def of(self, *names: str) -> Intent:
+        """The cluster of all kernels that packets between these nodes may pass."""
         if self._last is None or self._last[0] != names:
             self._last = names, self._made(names)
         return self._last[1]
 
-    def _made(self, names: tuple[str, ...]) -> Part:
+    def _made(self, names: tuple[str, ...]) -> Intent:
         near = {*names, *self._overlapping(names)}
         near |= set(self._gateways(near))
-        if len(self._passing) == len(self.intent.nodes):
-            return Part(self._with(near), self.intent, self._policies)
-        return Part(self._with(near), self._with(near | self._passing), {})
+        return self._with(near)
 
     def _with(self, names: set[str]) -> Intent:
+        if len(names) == len(self.intent.nodes):
+            return self.intent
         by_name = {name: node for name, node in self.intent.by_name.items() if name in names}
         given = self.intent.allocations.by_node
         kept = Allocations({name: given[name] for name in by_name if name in given})

@@ -66,7 +66,9 @@ def compared(before: Intent, wanted: Intent, node: str | None = None) -> Verdict
         return Verdict((), 0, 0)
     found = _kinds_with(before, wanted, node) if node else kinds(before, wanted)
     step = -(-len(found) * _exchanges(before, wanted) // _MOST_EXCHANGES) or 1  # evenly spread, if they are too many
-    followed, parts = found[::step], (Parts(before), Parts(wanted))
+    followed = found[::step]
+    asked = {name for kind in followed for name in (kind.source, kind.destination)}
+    parts = Parts(before, asked), Parts(wanted, asked)
     losses = ((kind, lost(*parts, kind.source, kind.destination)) for kind in followed)
     return Verdict(tuple(Loss(*kind, failure) for kind, failure in losses if failure), len(followed), len(found))
 
@@ -169,7 +171,7 @@ def lost(before: Parts, wanted: Parts, source: str, destination: str) -> Failure
 
 def _addresses(before: Parts, wanted: Parts, name: str) -> Iterator[Address]:
     """One address of each kind of block, or part of one, that the node has in both: a workload's could be it."""
-    was, will = (parts.of(name).intent for parts in (before, wanted))
+    was, will = (parts.of(name) for parts in (before, wanted))
     found: dict[Hashable, Address] = {}
     asked = [prefix_classes(intent) for intent in (was, will)]
     for block in _kept(was.blocks_of(was.by_name[name]), will.blocks_of(will.by_name[name])):

@@ -119,7 +119,7 @@ class _Spread:
         too.
         """
         ends = self._policy(sender).session_policies.values()
-        for session in sorted(ends, key=lambda end: end.member != wanted):
+        for session in sorted(ends, key=lambda end: end.member is None or end.member.name != wanted.name):
             member = session.member
             passes = member and (member.cluster_id is not None or not session.internal)
             if member and session.session.version == self._prefix.version and (member == wanted or passes):
