@@ -103,17 +103,22 @@ def node_at(intent: Intent, address: Address) -> Node | None:
 
 
 def obstacle(
-    intent: Intent, name: str, destination: Address, policies: dict[str, Policy] | None = None
+    intent: Intent,
+    name: str,
+    destination: Address,
+    announcing: Intent | None = None,
+    policies: dict[str, Policy] | None = None,
 ) -> Obstacle | None:
     """
     The obstacle between the node and a route to the destination, by the files; None for one outside all pools.
 
-    `policies`: those of this intent by node, filled as they are needed.
+    `announcing`: the nodes among which paths spread, of which `intent` is a part; `policies`: theirs, filled as they
+    are needed.
     """
     node = intent.node(name)
     if node is None or intent.pool_of(destination.host_prefix) is None:
         return None
-    return missing(intent, node, _announced(intent, destination), policies)
+    return missing(announcing or intent, node, _announced(intent, destination), policies, intent)
 
 
 def _own(intent: Intent, node: Node) -> tuple[Address, ...]:

@@ -33,9 +33,10 @@ class Failure(NamedTuple):
 
 def failure(parts: Parts, start: Address, end: Address, source: str, destination: str) -> Failure | None:
     """Where the packet or its answer ends by the files, if it is not delivered."""
-    announced = partial(obstacle, parts.announcing, policies=parts.policies)
+    part = parts.of(source, destination)
+    announced = partial(obstacle, part, announcing=parts.announcing, policies=parts.policies)
     packet = Packet(start, end, protocol=echo_protocol(end.version))
-    follower = Follower(network(parts.of(source, destination), (start, end), {}, announced=announced))
+    follower = Follower(network(part, (start, end), {}, announced=announced))
     found = exchange(follower, packet, Origin(source, ""), destination)
     if found.back and isinstance(found.back.end, Delivered):
         return None

@@ -45,10 +45,12 @@ class Parts:
             owners[prefix] = (*owners.get(prefix, ()), name)
         self._around = LongestMatch(owners.items())
         self._sorted = sorted(owned)
+        owns = (own for node in intent.nodes for own in (node.address, node.address6) if own)
+        self._gateway_of_others = frozenset(map(alike.usual_gateway, owns))
         self._last: tuple[tuple[str, ...], Intent] | None = None
-        passing = frozenset(_passing(intent, self._addresses))
+        self._passing = frozenset(_passing(intent, self._addresses))
         asked = intent.by_name if names is None else {*names}
-        self.announcing = self._with({*asked, *self._overlapping(asked), *passing})
+        self.announcing = self._with({*asked, *self.overlapping(asked), *self._passing})
 
     def of(self, *names: str) -> Intent:
         """The cluster of all kernels that packets between these nodes may pass."""
@@ -57,7 +59,7 @@ class Parts:
         return self._last[1]
 
     def _made(self, names: tuple[str, ...]) -> Intent:
-        near = {*names, *self._overlapping(names)}
+        near = {*names, *self.overlapping(names)}
         near |= set(self._gateways(near))
         return self._with(near)
 
@@ -69,7 +71,13 @@ class Parts:
         kept = Allocations({name: given[name] for name in by_name if name in given})
         return self.intent.with_index(by_name, allocations=kept)
 
-    def _overlapping(self, names: Iterable[str]) -> Iterator[str]:
+    def serves_others(self, name: str) -> bool:
+        """True if nodes may send packets or paths to this one that are not for it."""
+        node = self.intent.node(name)
+        return name in self._passing or (node is not None and not self._gateway_of_others.isdisjoint(node.addresses))
+
+    def overlapping(self, names: Iterable[str]) -> Iterator[str]:
+        """The nodes with prefixes that overlap those of these nodes, which are among them."""
         for node in filter(None, map(self.intent.node, names)):
             for prefix in self.intent.prefixes_of(node):
                 for owners in self._around.matches(prefix):

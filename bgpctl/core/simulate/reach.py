@@ -12,10 +12,11 @@ Refuses to know: words, steps of a plan, what is in any kernel now.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from itertools import islice, product
 from typing import Final, NamedTuple
 
+from bgpctl.core.cluster.allocations import NodeAllocations
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Prefix
@@ -24,7 +25,7 @@ from bgpctl.core.simulate.pair import Failure, failure
 from bgpctl.core.simulate.part import Parts
 from bgpctl.core.trace.announced import owner_of
 
-_MOST_EXCHANGES: Final = 600
+_MOST_EXCHANGES: Final = 400
 """Packets followed with their answers, at most: each takes some five milliseconds of CPU, in a cluster of any size."""
 _TRIED: Final = 64
 """Addresses of a block, of which one is looked for that nothing else has."""
@@ -44,7 +45,7 @@ class Verdict(NamedTuple):
     Attributes:
         losses: of all kinds that were followed.
         followed: pairs of classes for which a packet was followed.
-        kinds: pairs of classes that there are. With more than `followed`, others may lose each other, too.
+        kinds: pairs of classes that the change concerns. With more than `followed`, others may lose each other, too.
     """
 
     losses: tuple[Loss, ...]
@@ -53,24 +54,30 @@ class Verdict(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """Ordered pairs of different nodes for which the same is true: the first of them, and how many there are."""
+    """
+    Ordered pairs of different nodes for which the same is true: the first of them, and how many there are.
+
+    `concerned`: False if the change cannot be of effect between them.
+    """
 
     source: str
     destination: str
     pairs: int
+    concerned: bool
 
 
 def compared(before: Intent, wanted: Intent, node: str | None = None) -> Verdict:
     """The pairs that reach each other by `before` alone. `node`: only pairs with this one."""
     if before == wanted:
         return Verdict((), 0, 0)
-    found = _kinds_with(before, wanted, node) if node else kinds(before, wanted)
+    every = _kinds_with(before, wanted, node) if node else kinds(before, wanted)
+    found = [kind for kind in every if kind.concerned]
     step = -(-len(found) * _exchanges(before, wanted) // _MOST_EXCHANGES) or 1  # evenly spread, if they are too many
     followed = found[::step]
     asked = {name for kind in followed for name in (kind.source, kind.destination)}
     parts = Parts(before, asked), Parts(wanted, asked)
     losses = ((kind, lost(*parts, kind.source, kind.destination)) for kind in followed)
-    return Verdict(tuple(Loss(*kind, failure) for kind, failure in losses if failure), len(followed), len(found))
+    return Verdict(tuple(Loss(*kind[:3], failure) for kind, failure in losses if failure), len(followed), len(found))
 
 
 def _exchanges(before: Intent, wanted: Intent) -> int:
@@ -89,14 +96,14 @@ def _kinds_with(before: Intent, wanted: Intent, node: str) -> tuple[Kind, ...]:
         near = tuple(a == b for a, b in zip(own, _site(before, wanted, other), strict=True))
         for pair in ((node, other), (other, node)):
             key = (numbers[other], near, pair[0] == node)
-            first = found.get(key) or Kind(*pair, 0)
+            first = found.get(key) or Kind(*pair, 0, numbers[node].concerned or numbers[other].concerned)
             found[key] = first._replace(pairs=first.pairs + 1)
     return tuple(found.values())
 
 
 def kinds(before: Intent, wanted: Intent) -> tuple[Kind, ...]:
     """All pairs of nodes that both files have, by what decides about them."""
-    numbers: dict[tuple[Hashable, tuple[tuple[Prefix, ...], tuple[Prefix, ...]]], list[str]] = {}
+    numbers: dict[tuple[NodeClass, tuple[tuple[Prefix, ...], tuple[Prefix, ...]]], list[str]] = {}
     for name, number in classes(before, wanted).items():
         numbers.setdefault((number, _site(before, wanted, name)), []).append(name)
     found: dict[Hashable, Kind] = {}
@@ -105,7 +112,8 @@ def kinds(before: Intent, wanted: Intent) -> tuple[Kind, ...]:
         pairs = len(ours) * (len(theirs) - same)
         if pairs:
             near = tuple(a == b for a, b in zip(here, there, strict=True))
-            first = found.get((one, other, near)) or Kind(ours[0], theirs[1 if same else 0], 0)
+            is_concerned = one.concerned or other.concerned
+            first = found.get((one, other, near)) or Kind(ours[0], theirs[1 if same else 0], 0, is_concerned)
             found[one, other, near] = first._replace(pairs=first.pairs + pairs)
     return tuple(found.values())
 
@@ -123,11 +131,43 @@ def _in_both(before: Intent, wanted: Intent) -> Iterator[str]:
     return (node.name for node in wanted.nodes if before.node(node.name))
 
 
-def classes(before: Intent, wanted: Intent) -> Mapping[str, Hashable]:
-    """The nodes that both files have, by name; nodes of one class have the same plan, and BGP asks the same of them."""
+class NodeClass(NamedTuple):
+    """Nodes of one class have the same plan, and BGP asks the same of them. `concerned`: the change is about them."""
+
+    group: int
+    concerned: bool
+    asked: tuple[Hashable, ...]
+
+
+def classes(before: Intent, wanted: Intent) -> Mapping[str, NodeClass]:
+    """The classes of the nodes that both files have, by name."""
     groups = {node.name: number for number, group in enumerate(alike.groups(before, wanted)) for node in group}
     asked = [_asked_by_bgp(intent) for intent in (before, wanted)]
-    return {name: (groups[name], *(of(name) for of in asked)) for name in _in_both(before, wanted)}
+    concerned = _concerned(before, wanted)
+    return {
+        name: NodeClass(groups[name], name in concerned, tuple(of(name) for of in asked))
+        for name in _in_both(before, wanted)
+    }
+
+
+def _concerned(before: Intent, wanted: Intent) -> Collection[str]:
+    """
+    The nodes that are changed, and those with prefixes that overlap theirs. All, if anything else is another one, or if
+    a node is that others send packets or paths to.
+    """
+    names = {*before.by_name, *wanted.by_name}
+    changed = {name for name in names if _of(before, name) != _of(wanted, name)}
+    is_all = wanted.with_index(before.by_name, allocations=before.allocations) != before
+    if is_all or not changed:
+        return names if is_all else changed
+    both = Parts(before), Parts(wanted)
+    if any(parts.serves_others(name) for name in changed for parts in both):
+        return names
+    return changed.union(*(parts.overlapping(changed) for parts in both))
+
+
+def _of(intent: Intent, name: str) -> tuple[Node | None, NodeAllocations]:
+    return intent.node(name), intent.allocations.of(name)
 
 
 def _asked_by_bgp(intent: Intent) -> Callable[[str], Hashable]:

@@ -60,16 +60,23 @@ class Obstacle(NamedTuple):
     rejection: Rejection | None = None
 
 
-def missing(intent: Intent, node: Node, prefix: Prefix, policies: dict[str, Policy] | None = None) -> Obstacle | None:
+def missing(
+    intent: Intent,
+    node: Node,
+    prefix: Prefix,
+    policies: dict[str, Policy] | None = None,
+    among: Intent | None = None,
+) -> Obstacle | None:
     """
     The obstacle that keeps the prefix from the node; None if it comes there, or is its own.
 
-    `policies`: those of this intent by node, filled as they are needed, for callers that ask about many prefixes.
+    For callers that ask about many prefixes: `policies` has those of this intent by node, filled as they are needed,
+    and `among` a part of it with all nodes that the prefix may be of.
     """
     pool = intent.pool_of(prefix)
     if pool is None:
         return Obstacle(ObstacleCode.NO_POOL, node.name)
-    owner = owner_of(intent, prefix)
+    owner = owner_of(among or intent, prefix)
     if owner is None:
         return Obstacle(ObstacleCode.NO_BLOCK, node.name, detail=pool.name, place=pool.place)
     if owner == node or not pool.by_bgp:
