@@ -38,7 +38,7 @@ class TooBig(NamedTuple):
     fits_bytes: int
 
 
-_DERIVED: Final = {"ipip_mtu": 0, "vxlan_mtu": 0, "vxlan_mtu6": 0, "workload_mtu": 0}
+_DERIVED: Final = dict.fromkeys((*(item.setting for item in MTU_KEYS), "workload_mtu"), 0)
 
 
 def too_big(intent: Intent, node: Node, observed: Dataplane, links: Iterable[Link]) -> Iterator[TooBig]:
