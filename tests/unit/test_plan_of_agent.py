@@ -17,14 +17,19 @@ from bgpctl.agent import config_changes
 from bgpctl.agent.api import CONTENT, Api
 from bgpctl.cli.main import main
 from bgpctl.cli.plan import dangerous
+from bgpctl.core.agent.events import Observe
 from bgpctl.core.agent.state import State
+from bgpctl.core.bgp.next_hop_cost import NextHopCosts
+from bgpctl.core.bgp.speaker import Update
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.addresses import Address, Asn, Prefix
 from bgpctl.core.net.objects import KernelObject, Link, NextHop, Plain, Route
+from bgpctl.core.simulate.expected import paths
 from bgpctl.process.clock import LinuxClock
 from bgpctl.store import texts
 from bgpctl.store.file import FileStore
-from tests.stories.mesh import converged
+from tests.cluster import member, path, two_racks
+from tests.stories.mesh import B1, BLOCKS, EDGE, INTENT, TOR, at_the_edge, converged
 
 NOW = (Path(__file__).parents[2] / "topologies" / "cross-subnet.yaml").read_text()
 CABLE = Link("cali1", Plain("veth"), 1480, owned=False, workload=True)
@@ -227,3 +232,25 @@ def test_apply_refuses_what_would_be_lost_unless_it_is_forced(tmp_path: Path) ->
 def test_apply_of_a_harmless_change_needs_no_force(tmp_path: Path) -> None:
     done = applied(tmp_path, state_of(tmp_path), changed({"IPIPCrossSubnet": "VXLANCrossSubnet"}))
     assert done.exit_code == 0, done.output
+
+
+def in_another_as(intent: Intent, name: str) -> Intent:
+    nodes = (replace(node, asn=Asn(64602)) if node.name == name else node for node in intent.nodes)
+    return replace(intent, nodes=tuple(nodes))
+
+
+@pytest.mark.parametrize("intent", [INTENT, two_racks()], ids=["IPIP between racks", "no encapsulation"])
+def test_a_block_that_a_router_brings_keeps_the_routers_next_hop(intent: Intent) -> None:
+    block = BLOCKS[B1]
+    play = at_the_edge()
+    play.give(Update(TOR, (path(block, TOR, 65001, 64602),))).expect(Observe())
+    tor = replace(EDGE.peers[0], nodes=("a1", "b1"))
+    wanted = in_another_as(replace(intent, mesh=False, peers=(tor,)), "b1")
+    found = paths(wanted, member(wanted, "a1"), play.state.bgp.adj_rib_in, NextHopCosts(None))
+    assert {str(choice.best.path.prefix): choice.best.path.next_hop for choice in found} == {block: TOR}
+
+
+def test_the_paths_of_an_unchanged_file_are_those_in_use() -> None:
+    play = converged()
+    found = paths(INTENT, member(INTENT, "a1"), play.state.bgp.adj_rib_in, play.state.memo.costs)
+    assert {choice.best.path.prefix: choice for choice in found} == dict(play.state.bgp.loc_rib.best.items())
