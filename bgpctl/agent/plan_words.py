@@ -1,5 +1,5 @@
 """
-What another cluster file does to the cluster: pairs that lose each other, sessions, blocks. As JSON.
+The effects of another cluster file on the cluster, as JSON: pairs that lose each other, sessions, blocks.
 
 Refuses to know: how a packet is followed, this node's own plan.
 """

@@ -278,7 +278,7 @@ def preview(item: Preview) -> dict[str, Any]:
 def _too_big(item: TooBig) -> str:
     """The key, and the number that would fit."""
     return (
-        f"{item.key}: {item.link} cannot have an MTU of {item.mtu_bytes}: {item.carrier} has {item.carrier_bytes}, "
+        f"{item.key}: {item.mtu_bytes} is too much for {item.link}: {item.carrier} has {item.carrier_bytes}, "
         f"at most {item.fits_bytes} fit"
     )
 

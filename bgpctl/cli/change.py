@@ -42,8 +42,8 @@ def apply(files: tuple[Path, ...], within_s: float | None, run_dir: Path, *, for
     the same order.
 
     While a change waits to be confirmed no other is applied, and an edit of the file by hand is not undone. Exits 6,
-    and changes nothing, if something that is reachable now would not be, or a host connected to this node would be cut
-    off.
+    and changes nothing, if `bgpctl plan` of the same files exits 6: if something that is reachable now would not be,
+    or a host connected to this node would be cut off.
     """
     wanted = contents(files)
     planned = of_agent(run_dir, wanted)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from bgpctl.store import texts
 
 _SIGNS: Final = {"put": "+", "change": "~", "remove": "-"}
 _SHOWN: Final = 12
-"""Of the names of nodes that are alike, one line's worth."""
+"""Of names and prefixes, one line's worth."""
 
 _TIMEOUT_S: Final = 60.0
 """For 1,000 nodes an agent computes a few seconds, beside its work."""
@@ -58,9 +58,9 @@ def plan(
 
     With -f, this node's agent plans from its own kernel, for root and the members of its --plan-group. With --to, and
     --from unless the cluster is new, every node is planned from the files alone, on kernels with nothing beside bgpctl,
-    for any user; a packet is followed between nodes, by the old file and by the new one, of alike nodes between
-    one pair. Exits 0 if nothing would change, 1 if something would, 6 if something that is reachable now would not be,
-    or if a host connected to this node would be cut off.
+    for any user. Both follow a packet between nodes, by the old file and by the new one, of alike nodes between one
+    pair. Exits 0 if nothing would change, 1 if something would, 6 if something that is reachable now would not be, or
+    is not known to be, if an MTU is too large, or if a host connected to this node would be cut off.
     """
     if bool(files) == bool(after):
         raise click.UsageError("either -f FILE, for this node, or --to FILE, for a whole cluster, is required")
@@ -131,16 +131,20 @@ def show_plan(body: Mapping[str, Any]) -> None:
                 click.echo(f"  {_SIGNS[op['verb']]} {op['object']:<64} {op['effect']}")
         if item["steps"] and item["alike"]:
             click.echo(f"  = {_first(item['alike'])}: the same, with their own addresses")
-        lost = (f"{prefix} would become unreachable" for prefix in item["unreachable"])
-        cut = (
-            f"{peer} has a connection with this node, and its packets would be routed by a pool" for peer in item["cut"]
-        )
-        outside = (f"workload {prefix} would be in no block of {item['node']}" for prefix in item["outside"])
-        for text in (*item["unmet"], *item["blocked"], *item["too_big"], *lost, *outside, *cut):
+        for text in (*item["unmet"], *item["blocked"], *item["too_big"], *_losses(item)):
             click.echo(f"  ! {item['node']}: {text}")
     for line in more:
         click.echo(line)
     click.echo("Nothing else to change." if more and not any(item["steps"] for item in nodes) else _total(nodes))
+
+
+def _losses(item: Mapping[str, Any]) -> Iterator[str]:
+    if item["unreachable"]:
+        yield f"{_first(item['unreachable'])} would become unreachable"
+    if item["outside"]:
+        yield f"workloads would be in no block of {item['node']}: {_first(item['outside'])}"
+    for peer in item["cut"]:
+        yield f"{peer} has a connection with this node, and its packets would be routed by a pool"
 
 
 def _first(names: Sequence[str]) -> str:

@@ -47,9 +47,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{sign} {item['node']}: {count(len(item[verb]), 'BGP session')} with {_some(item[verb])}{more}"
         if item["alike"]:
             yield f"  = {_some(item['alike'])}: as many, with their own peers"
-    for item in found.get("moved_blocks", ()):
-        sign, more = ("!", ", and its workloads become unreachable") if item["used"] else ("~", ", and nothing uses it")
-        yield f"{sign} block {item['block']}: from {item['was']} to {item['now'] or 'no node'}{more}"
+    yield from _blocks(found.get("moved_blocks", ()))
     for item in found.get("lost", ()):
         verb = "lose each other" if item["known"] else "may lose each other"
         place = f" ({item['place']})" if item["place"] else ""
@@ -58,6 +56,15 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     if _is_part(found):
         followed, kinds = found["pairs_followed"], found["kinds_of_pairs"]
         yield f"! only {followed} of {kinds} kinds of pairs were followed: what the others lose is not known"
+
+
+def _blocks(moved: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Used ones first, so that none of them is left out for one that is not."""
+    for item in sorted(moved, key=lambda item: not item["used"])[:_SHOWN]:
+        sign, more = ("!", ", and its workloads become unreachable") if item["used"] else ("~", ", and nothing uses it")
+        yield f"{sign} block {item['block']}: from {item['was']} to {item['now'] or 'no node'}{more}"
+    if len(moved) > _SHOWN:
+        yield f"  and {count(len(moved) - _SHOWN, 'block')} more"
 
 
 def _some(names: Sequence[str]) -> str:

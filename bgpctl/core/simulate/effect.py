@@ -2,7 +2,7 @@
 The effect of each operation of a plan on traffic.
 
 Without effect is only what carries nothing: an object that nothing uses yet or any more, a route to a prefix that
-nobody has. Whether a prefix is lost is known once the whole plan is.
+no host has. Whether a prefix is lost is known once the whole plan is.
 
 Refuses to know: why an operation is planned, who has a prefix.
 """
@@ -51,7 +51,7 @@ _PATHS: Final = NextHop | NextHopGroup | Route
 
 
 class _Used(NamedTuple):
-    """Ids of next hops and groups that routes name: to prefixes that somebody has, and to those that are lost."""
+    """Ids of next hops and groups that routes name: to prefixes that a host has, and to those that are lost."""
 
     had: frozenset[int] = frozenset()
     lost: frozenset[int] = frozenset()

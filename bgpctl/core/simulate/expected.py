@@ -50,7 +50,7 @@ def paths(
 
 
 class _Brought(NamedTuple):
-    """What the files say of a prefix of another member. `path`: to that, unless it is kept away."""
+    """The files' word on a prefix of another member. `path`: to that, unless it is kept away."""
 
     path: Candidate | None
     by_router: bool = False
@@ -87,8 +87,8 @@ def _of_others(wanted: Intent, node: Node) -> Iterator[tuple[Node, Prefix]]:
 
 def _obstacles(wanted: Intent, node: Node) -> Callable[[Node, Prefix], ObstacleCode | None]:
     """
-    What keeps a prefix of its owner from the node, by the files. Asked once for each kind of owner and of prefix. A
-    router outside the cluster may bring it all the same.
+    The obstacle between a prefix of its owner and the node, by the files. Asked once for each kind of owner and of
+    prefix. A router outside the cluster may bring it all the same.
     """
     numbers, asked_of = classes(wanted, wanted), prefix_classes(wanted)
     others = (other for other in wanted.nodes if other.name != node.name)

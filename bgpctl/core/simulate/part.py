@@ -4,7 +4,7 @@ The part of a cluster that decides about the packets between a few of its nodes.
 A packet between two nodes of a thousand is followed through the kernels that the files would make, and each has a route
 to every other node. Of these, few matter: nodes whose prefixes overlap those of the ends, nodes that are the gateway or
 the BGP peer that an address of the files names, and those that may pass paths on. A cluster of these alone gives the
-same answer (a law), in milliseconds where the whole takes a second.
+same answer, in milliseconds where the whole takes a second.
 
 Refuses to know: what is asked of the part.
 """

@@ -79,7 +79,7 @@ class Preview:
     The effects of a change on one node.
 
     Attributes:
-        unreachable: prefixes that are routed now, that somebody has, and that no route will lead to.
+        unreachable: prefixes that are routed now, that a host has, and that no route will lead to.
         cut: hosts with a connection to this node over a foreign route, whose packets one of our routes would take.
         unmet: wanted objects that are not possible, with the reason.
         blocked: members that do not accept the wanted encapsulation, according to their announcement or the file.
@@ -107,10 +107,10 @@ class Preview:
 
 class Present(NamedTuple):
     """
-    What is known of the traffic of a running node.
+    The traffic of a running node, as far as it is known.
 
     Attributes:
-        paths: the choice for each prefix that will have one; None: each member announces its blocks, and nobody else.
+        paths: the choice for each prefix that will have one; None: each member announces its blocks, and no router any.
         had: prefixes that others have now.
         away: prefixes of members that are known not to answer.
         talking: remote addresses with connections to this node, such as the operator's.

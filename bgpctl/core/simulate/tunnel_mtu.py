@@ -42,7 +42,7 @@ _DERIVED: Final = dict.fromkeys((*(item.setting for item in MTU_KEYS), "workload
 
 
 def too_big(intent: Intent, node: Node, observed: Dataplane, links: Iterable[Link]) -> Iterator[TooBig]:
-    """Those among these links, which are to be made or changed."""
+    """The tunnels among these links, which are to be made or changed, that are."""
     given = [link for link in links if any(getattr(intent, name) for name in _DERIVED)]
     if not given:
         return
