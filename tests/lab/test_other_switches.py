@@ -64,3 +64,16 @@ def test_it_changes_there_and_back_without_loss(lab_of: Callable[[str], Lab], wh
             follow(lab, text)
             finished(lab, change, back=back)
         wait_until(lambda: nothing_left_to_do(lab))
+
+
+def test_the_file_may_have_a_nodes_new_address_before_its_host_has(lab_of: Callable[[str], Lab]) -> None:
+    """The others go on sending to the former address, and say so; the node itself goes on as it was."""
+    change = CHANGES["address with both"]
+    lab = lab_of(change.topology)
+    with nothing_lost(lab):
+        lab.topology.file.write_text(changed(lab.topology.file.read_text(), change.edits))
+        wait_until(lambda: all(problems(lab, name) for name in lab.agents))
+        prepared(lab, change)
+        wait_until(lambda: nothing_left_to_do(lab), within_s=30 * SLOWNESS)
+        finished(lab, change)
+        wait_until(lambda: nothing_left_to_do(lab))

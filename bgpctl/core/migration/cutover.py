@@ -21,20 +21,12 @@ Refuses to know: which link is wanted and why, what happens to the old one (drai
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
 
 from bgpctl.core.bgp.encap_community import AcceptedTunnels, refusal
 from bgpctl.core.cluster.encapsulation import DIRECT
 from bgpctl.core.migration.probe_choice import is_proven
-from bgpctl.core.migration.situation import PendingMember, Situation
+from bgpctl.core.migration.situation import HeldNextHop, PendingMember, Situation
 from bgpctl.core.net.objects import PROTOCOL, NextHop
-
-
-class HeldNextHop(NamedTuple):
-    """A next hop as it is in the kernel, which stays until the cutover, and as it is wanted."""
-
-    present: NextHop
-    wanted: NextHop
 
 
 def held_next_hops(situation: Situation, waiting_links: Collection[str]) -> tuple[HeldNextHop, ...]:

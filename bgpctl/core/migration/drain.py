@@ -25,7 +25,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from bgpctl.core.migration.probes import ReturnPath, kind_of
-from bgpctl.core.migration.situation import PendingMember, Situation
+from bgpctl.core.migration.situation import HeldNextHop, PendingMember, Situation
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import PROTOCOL, KernelObject, Link, NextHop, NextHopGroup, Route, key_of
 
@@ -41,8 +41,8 @@ class Drain(NamedTuple):
     kept: tuple[KernelObject, ...] = ()
 
 
-def drain(situation: Situation, held: Collection[NextHop]) -> Drain:
-    """The links that stay now; `held` are next hops as they are in the kernel that are not moved yet."""
+def drain(situation: Situation, held: Collection[HeldNextHop]) -> Drain:
+    """The links that stay now; `held` are the next hops that are not moved yet."""
     unwanted = _unwanted_links(situation)
     orphans = _orphaned_routes(situation) if unwanted else frozenset[Route]()
     pending = tuple(user for link in sorted(unwanted) for user in _users(situation, link, held, orphans))
@@ -69,14 +69,14 @@ def _orphaned_routes(situation: Situation) -> frozenset[Route]:
 
 
 def _users(
-    situation: Situation, link: str, held: Iterable[NextHop], orphans: Iterable[Route]
+    situation: Situation, link: str, held: Iterable[HeldNextHop], orphans: Iterable[Route]
 ) -> Iterator[PendingMember]:
     """Members that use an unwanted link, or may."""
     for name in sorted({situation.member_of_prefix[route.prefix] for route in orphans}):
         yield PendingMember(name, link, "")
-    for hop in held:
-        if hop.link == link:
-            yield PendingMember(situation.member_name(hop), link, "")
+    for present, wanted in held:
+        if present.link == link:
+            yield PendingMember(situation.member_name(wanted), link, "")
     for hop in sorted(situation.member_next_hops):
         if may_still_send(situation, hop, lambda path: path.link == link):
             yield PendingMember(situation.member_name(hop), link, hop.link)

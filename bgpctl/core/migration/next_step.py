@@ -10,7 +10,8 @@ The idea is make before break, in three parts that each node decides for itself:
 - Receive on both. The wanted devices are set up as soon as they are wanted; the former ones stay beside them.
 - Send on one. A next hop moves in one message, after a probe sent by the new path was answered (cutover.py).
 - Remove last. A device goes once every member was seen to send by another one for DRAIN_S (drain.py). The same
-  three parts again order the source addresses that tunnels accept and send from (source_change.py).
+  three parts again order the source addresses that tunnels accept and send from (source_change.py), and the
+  addresses that they send to (address_change.py).
 
 The kernel's state is the memory. A next hop of ours by another link than the wanted one is a cutover that has not
 happened; a link of ours that is not wanted is a drain that has not ended. Nothing else is stored, so a migration
@@ -27,6 +28,8 @@ Cases that break simpler designs:
   name.
 - A next hop moves to a tunnel while its remote does not accept our new source address yet. The move waits for the
   source.
+- A member is known by another address here before its host has that, or its tunnels take packets at it. What is sent
+  there waits for a reply from the new address while the former one replies.
 - A member has addresses borrowed from another's block, or the backend changes, and no source announces a prefix for
   a while. Routes to what members have, by the cluster file, stay while any device drains.
 - The file changes back in between. Probe results count for one intent only; the agent drops them with each new one.
@@ -42,6 +45,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
 from bgpctl.core.bgp.encap_community import AdvertisedTunnels, nothing_advertised
@@ -49,11 +53,13 @@ from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric import Desired
-from bgpctl.core.migration.cutover import HeldNextHop, held_next_hops, pending_cutover
+from bgpctl.core.migration import address_change
+from bgpctl.core.migration.address_change import FormerPath
+from bgpctl.core.migration.cutover import held_next_hops, pending_cutover
 from bgpctl.core.migration.drain import Drain, drain
 from bgpctl.core.migration.probe_choice import forward_probe, return_probe
 from bgpctl.core.migration.probes import Probe, ProbeResults
-from bgpctl.core.migration.situation import PendingMember, Situation
+from bgpctl.core.migration.situation import HeldNextHop, PendingMember, Situation
 from bgpctl.core.migration.source_change import SourceChange, is_source_changing, source_change
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import (
@@ -99,20 +105,25 @@ def next_step(
     advertised: AdvertisedTunnels = nothing_advertised,
 ) -> MigrationStep:
     """The state that the kernel should have now, between `observed` and `desired`."""
-    if _nothing_moves(desired.dataplane, observed):
-        return MigrationStep(desired)
     situation = Situation(desired, observed, intent, node, probe_results, at_s, advertised)
+    former = address_change.held_paths(situation)
+    if not former and _nothing_moves(desired.dataplane, observed):
+        return MigrationStep(desired)
     source = source_change(situation)
     held = held_next_hops(situation, source.waiting_links)
-    present = tuple(hop.present for hop in held)
-    draining = drain(situation, present)
-    if not held and not draining.links and not source.kept:
+    draining = drain(situation, (*held, *(path.hop for path in former)))
+    if not held and not former and not draining.links and not source.kept:
         return MigrationStep(desired)
+    present = (*(hop.present for hop in held), *chain.from_iterable(path.kept for path in former))
     return MigrationStep(
         _with_kept(desired, (*present, *draining.kept, *source.kept)),
-        (*(pending_cutover(situation, hop) for hop in held), *source.cutovers),
+        (
+            *(pending_cutover(situation, hop) for hop in held),
+            *(address_change.pending(situation, path) for path in former),
+            *source.cutovers,
+        ),
         (*draining.pending, *source.drains),
-        tuple(_probes(situation, held, draining, source)),
+        tuple(_probes(situation, held, former, draining, source)),
     )
 
 
@@ -131,11 +142,17 @@ def _nothing_moves(wanted: Dataplane, observed: Dataplane) -> bool:
 
 
 def _probes(
-    situation: Situation, held: Iterable[HeldNextHop], draining: Drain, source: SourceChange
+    situation: Situation,
+    held: Iterable[HeldNextHop],
+    former: Iterable[FormerPath],
+    draining: Drain,
+    source: SourceChange,
 ) -> Iterator[Probe]:
     """Probes of everything that is waited for, each once."""
-    unproven = dict.fromkeys((*(hop.wanted for hop in held), *source.probed))
+    moving = (*held, *(path.hop for path in former))
+    unproven = dict.fromkeys((*(hop.wanted for hop in moving), *source.probed))
     yield from filter(None, (forward_probe(situation, hop) for hop in unproven))
+    yield from filter(None, (address_change.former_probe(situation, path) for path in former))
     if draining.links or source.drains:
         yield from filter(None, (return_probe(situation, hop) for hop in sorted(situation.member_next_hops)))
 

@@ -119,11 +119,13 @@ class ProbeResults:
         answered: when each path was proven last.
         return_paths: how members send to us, by the id of our next hop to them.
         round_s: when the last round of probes ended. Only that round shows what is true of all members at once.
+        rounds: how many have ended.
     """
 
     answered: Mapping[ProbedPath, float]
     return_paths: Mapping[int, ReturnPath]
     round_s: float = 0.0
+    rounds: int = 0
 
     def proves(self, path: ProbedPath, at_s: float) -> bool:
         """True if a packet over this path arrived lately."""
@@ -154,7 +156,7 @@ def with_replies(
         if reply.probe.shows_return_path:
             number = reply.probe.hop.id
             return_paths[number] = _updated(return_paths.get(number), reply, observed, at_s)
-    return ProbeResults(answered, return_paths, at_s)
+    return ProbeResults(answered, return_paths, at_s, results.rounds + 1)
 
 
 def _updated(known: ReturnPath | None, reply: ProbeReply, observed: Dataplane, at_s: float) -> ReturnPath:

@@ -43,6 +43,13 @@ class PendingMember(NamedTuple):
     accepts: AcceptedTunnels | None = None
 
 
+class HeldNextHop(NamedTuple):
+    """A next hop as it is in the kernel, which stays, and as it is wanted."""
+
+    present: NextHop
+    wanted: NextHop
+
+
 @dataclass(frozen=True)
 class Situation:
     """
