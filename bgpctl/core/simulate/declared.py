@@ -19,7 +19,7 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import Reason
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import Key, Route
+from bgpctl.core.net.objects import Key, Route, RouteType
 from bgpctl.core.simulate.preview import assumed_kernel, converged, desired
 from bgpctl.core.trace.announced import Obstacle, missing, owner_of
 from bgpctl.core.trace.journey import Network
@@ -55,7 +55,7 @@ def network(
     reasons: dict[str, Mapping[Key, Reason]] = {}
     for node in intent.nodes:
         if node.name in concerned:
-            kernel = converged(intent, node, assumed_kernel(node))
+            kernel = _with_borrowed(intent, node, converged(intent, node, assumed_kernel(node)))
             snapshots[node.name] = declared(_without_missing(intent, node, kernel, ends, announced))
             reasons[node.name] = desired(intent, node, kernel).reasons
         elif node.name in live:
@@ -130,6 +130,11 @@ def _announced(intent: Intent, destination: Address) -> Prefix:
     wanted = destination.host_prefix
     found = [own for node in intent.nodes for own in intent.prefixes_of(node) if own.covers(wanted)]
     return max(found, key=lambda prefix: prefix.length, default=wanted)
+
+
+def _with_borrowed(intent: Intent, node: Node, kernel: Dataplane) -> Dataplane:
+    """With a route to each borrowed address that stands for its workload's, as that to a block does for all of them."""
+    return kernel.put(Route(prefix, RouteType.BLACKHOLE) for prefix in intent.borrowed_by(node))
 
 
 def _without_missing(
