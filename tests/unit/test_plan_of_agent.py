@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from bgpctl import client
 from bgpctl.agent import config_changes
 from bgpctl.agent.api import CONTENT, Api
+from bgpctl.cli import plan_reach
 from bgpctl.cli.main import main
 from bgpctl.cli.plan import dangerous
 from bgpctl.core.agent.events import Observe
@@ -24,6 +25,7 @@ from bgpctl.core.bgp.speaker import Update
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from bgpctl.core.net.objects import KernelObject, Link, NextHop, Plain, Route
+from bgpctl.core.simulate import reach
 from bgpctl.core.simulate.expected import paths
 from bgpctl.process.clock import LinuxClock
 from bgpctl.store import texts
@@ -92,6 +94,18 @@ def test_the_same_file_changes_nothing(tmp_path: Path) -> None:
     assert not own(body)["steps"]
     assert not any(body[name] for name in ("lost", "sessions", "moved_blocks"))
     assert not dangerous(body)
+
+
+def test_where_not_all_pairs_were_followed_a_harmless_change_is_not_called_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harmless = changed({"IPIPCrossSubnet": "IPIP"})
+    assert not dangerous(planned(tmp_path, state_of(tmp_path), harmless))
+    monkeypatch.setattr(reach, "_MOST_EXCHANGES", 2)
+    body = planned(tmp_path, state_of(tmp_path), harmless)
+    assert (body["pairs_followed"], body["kinds_of_pairs"]) == (1, 2)
+    assert "! only 1 of 2 kinds of pairs were followed: what the others lose is not known" in plan_reach.lines(body)
+    assert dangerous(body)
 
 
 @pytest.mark.parametrize(

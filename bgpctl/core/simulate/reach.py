@@ -25,8 +25,8 @@ from bgpctl.core.simulate.pair import Failure, failure
 from bgpctl.core.simulate.part import Parts
 from bgpctl.core.trace.announced import owner_of
 
-_MOST_EXCHANGES: Final = 400
-"""Packets followed with their answers, at most: each takes some five milliseconds of CPU, in a cluster of any size."""
+_MOST_EXCHANGES: Final = 250
+"""Packets followed with their answers, at most: each takes some ten milliseconds of CPU, in a cluster of any size."""
 _TRIED: Final = 64
 """Addresses of a block, of which one is looked for that nothing else has."""
 
