@@ -37,7 +37,7 @@ peers:
   tor: {ip: 10.0.0.254, asNumber: 65001, port: 1790, nodes: "rack == 'a'"}
   all: {ip: 'fd00::99', asNumber: 65002, filters: [own], nextHopMode: Self, maxRestartTime: 2m, holdTime: 30s,
     keepaliveTime: 10s, numAllowedLocalASNumbers: 2, ttlSecurity: 1, reachableBy: 'fd00::98', localASNumber: 65009,
-    sourceAddress: None, routeServer: true}
+    sourceAddress: None, routeServer: true, localRole: rs-client, strictRole: true}
   reflectors: {peerSelector: has(reflector), nodes: "!has(reflector)", reversePeering: Manual,
     bfd: {minimumSendInterval: 1s, minimumRecvInterval: 50ms, multiplier: 5, multihop: true}}
 filters:
@@ -140,7 +140,7 @@ metadata: {name: all}
 spec:
   {peerIP: fd00::99, asNumber: 65002, filters: [own], nextHopMode: Self, maxRestartTime: 120s, holdTime: 30s,
    keepaliveTime: 10s, numAllowedLocalASNumbers: 2, ttlSecurity: 1, reachableBy: fd00::98, localASNumber: 65009,
-   sourceAddress: None, routeServer: true}
+   sourceAddress: None, routeServer: true, localRole: rs-client, strictRole: true}
 ---
 apiVersion: projectcalico.org/v3
 kind: BGPPeer

@@ -84,14 +84,16 @@ def _options(context: click.Context) -> Iterator[tuple[str, str, str]]:
     for option in context.command.params:
         if isinstance(option, click.Option) and option.name != "version":
             names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
-            variable = option.envvar or f"{context.auto_envvar_prefix}_{str(option.name).upper()}"
-            yield names, f"`{variable}`", _meaning(option)
+            given = option.envvar or f"{context.auto_envvar_prefix}_{str(option.name).upper()}"
+            variables = [given] if isinstance(given, str) else given
+            yield names, ", ".join(f"`{variable}`" for variable in variables), _meaning(option)
 
 
 def _meaning(option: click.Option) -> str:
     choices = option.type.choices if isinstance(option.type, click.Choice) else ()
     parts = [option.help or "", *(f"`{choice}`" for choice in choices)]
-    parts += [f"(default: {option.default})"] if option.show_default else []
+    default = ", ".join(map(str, option.default)) if isinstance(option.default, list) else option.default
+    parts += [f"(default: {default})"] if option.show_default else []
     return " ".join(filter(None, parts))
 
 

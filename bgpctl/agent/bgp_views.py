@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from bgpctl.agent import bgp_words, proof_views
 from bgpctl.agent.snapshot import Json, Snapshot
-from bgpctl.core.bgp import liveness
+from bgpctl.core.bgp import liveness, roles
 from bgpctl.core.bgp.loc_rib import LocRib
 from bgpctl.core.bgp.path import AsPath, AsSet, Attributes, Path
 from bgpctl.core.bgp.peer_table import PeerTable, TableState
@@ -110,6 +110,9 @@ def _details(snapshot: Snapshot, session: Session) -> Json:
         "password": session.password_file is not None,
         "ttl_security": session.ttl_security,
         "hold_time_s": session.hold_time_s,
+        "local_role": session.role.value if session.role else None,
+        "strict_role": session.strict_role,
+        "role_in_open": bgp_words.role_words(table.roles),
         "reflector_client": session.client,
         "filters": [item.name for item in session_policy.filters] if session_policy else [],
         "prefix_limit": policy.limit if policy else None,
@@ -118,8 +121,19 @@ def _details(snapshot: Snapshot, session: Session) -> Json:
         "peer_restart_time_s": table.restart_time_s,
         "rejected_by_rule": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
         "too_large": [str(prefix) for prefix in sorted(bgp.adj_rib_out.too_large.get(session.peer, ()))],
+        "kept_in_by_role": list(map(str, _kept_in_by_role(snapshot, session))),
         "advertised_routes": [_advertised(prefix, advertised[prefix]) for prefix in sorted(advertised)],
     }
+
+
+def _kept_in_by_role(snapshot: Snapshot, session: Session) -> Iterator[Prefix]:
+    """The routes of others that OTC keeps from the peer (RFC 9234, section 5)."""
+    if session.role is None:
+        return
+    for prefix, choice in sorted(snapshot.state.bgp.loc_rib.best.items()):
+        is_for_it = prefix.version == session.version and choice.best.peer != session.peer
+        if is_for_it and roles.is_kept_in(session.role, choice.best.path.passed_on):
+            yield prefix
 
 
 def _advertised(prefix: Prefix, attributes: Attributes) -> Json:
@@ -127,6 +141,7 @@ def _advertised(prefix: Prefix, attributes: Attributes) -> Json:
         "prefix": str(prefix),
         "next_hop": str(attributes.next_hop) if attributes.next_hop else "self",
         "as_path": _as_path(attributes.as_path),
+        "only_to_customer": roles.only_to_customer(attributes.passed_on),
         "local_pref": attributes.local_pref,
         "communities": _communities(attributes.communities),
         "extended_communities": _extended(attributes.extended),
@@ -183,6 +198,7 @@ def _path(path: Path) -> Json:
         "extended_communities": _extended(path.extended),
         "originator": str(path.originator) if path.originator else None,
         "cluster_list": list(map(str, path.cluster_list)),
+        "only_to_customer": roles.only_to_customer(path.passed_on),
     }
 
 

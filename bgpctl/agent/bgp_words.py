@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from bgpctl.core.bfd.packet import SessionState
+from bgpctl.core.bgp import roles
 from bgpctl.core.bgp.decision import Lost
 from bgpctl.core.bgp.peer_table import PeerTable
 from bgpctl.core.bgp.speaker import DownKind, Malformed, Session
@@ -50,6 +51,8 @@ def _down(session: Session, table: PeerTable, down: DownKind) -> SessionError:
             text = _dropped(session)
         case DownKind.WRONG_AS:
             text = _as_numbers(session, table)
+        case DownKind.WRONG_ROLE:
+            text = _roles(session, table)
         case _:
             text = _TEXT[down]
     facts = {
@@ -138,6 +141,23 @@ def _as_numbers(session: Session, table: PeerTable) -> str:
     return f"the ends expect different AS numbers: {configured}"
 
 
+def _roles(session: Session, table: PeerTable) -> str:
+    """Both ends' roles, as far as there are any (RFC 9234, section 4.2)."""
+    theirs = f"the OPEN of {session.peer} has {role_words(table.roles)}"
+    if session.role is None:
+        return f"{theirs}; it requires one of this node: set localRole"
+    wanted = f"localRole {session.role.value}, whose counterpart is {roles.COUNTERPART[session.role].value}"
+    required = ", and strictRole" if session.strict_role else ""
+    return f"{theirs}; the cluster file has {wanted}{required}"
+
+
+def role_words(numbers: tuple[int, ...]) -> str:
+    """The roles in an OPEN; 256 stands for what is no role."""
+    known = {number: role.value for role, number in roles.NUMBERS.items()}
+    names = " and ".join(known.get(number, str(number)) for number in numbers)
+    return f"role{'s' if len(numbers) > 1 else ''} {names}" if names else "no role"
+
+
 _LOST: Final[Mapping[Lost, str]] = {
     Lost.UNRESOLVED: "no route leads to its next hop",
     Lost.UNREACHABLE: "no probe reply from its next hop",
@@ -159,6 +179,7 @@ _REJECTED: Final[Mapping[RejectCode, str]] = {
     RejectCode.OWN_NEXT_HOP: "the next hop {} is this node",
     RejectCode.FIRST_AS: "the AS path does not begin with the peer's AS ({})",
     RejectCode.OWN_AS: "own AS in the AS path {}",
+    RejectCode.ROUTE_LEAK: "a route leak (RFC 9234): by its OTC, AS {}, it may go to customers only",
     RejectCode.OWN_ORIGINATOR: "this node originated it",
     RejectCode.OWN_CLUSTER: "own cluster id {} in the cluster list",
     RejectCode.MARTIAN: "a martian prefix: not to be routed",

@@ -72,6 +72,8 @@ def _node(snapshot: Snapshot) -> Iterator[Metric]:
     yield routes
     yield _value("problems", "Problems that bgpctl show summary lists.", len(summary["problems"]))
     yield _value("pending_operations", "Kernel objects still to be changed.", len(snapshot.state.kernel.pending.ops))
+    shadowed = len(snapshot.state.kernel.shadows)
+    yield _value("shadowed_routes", "Routes that packets do not take, because of another program's.", shadowed)
     yield _value("failed_operations", "Changes that the kernel rejects.", len(snapshot.state.attempts.failures))
     yield _value(
         "repairs_last_hour",

@@ -101,6 +101,7 @@ def _problems(snapshot: Snapshot) -> list[str]:
         *map(words.failure, state.attempts.failures),
         *_conflicts(snapshot),
         *map(words.unmet, state.kernel.unmet),
+        *_shadows(state),
         *bgp_views.problems(snapshot),
         *proof_views.problems(snapshot),
         *_requested(state),
@@ -114,6 +115,12 @@ def _problems(snapshot: Snapshot) -> list[str]:
 def _conflicts(snapshot: Snapshot) -> list[str]:
     found = snapshot.state.attempts.persistent_conflicts
     shown = [words.conflict(op, conflict, snapshot.now_s) for op, conflict in islice(found.items(), _SHOWN_CONFLICTS)]
+    return [*shown, *([f"… and {len(found) - len(shown)} more like it"] if len(found) > len(shown) else [])]
+
+
+def _shadows(state: State) -> list[str]:
+    found = state.kernel.shadows
+    shown = [f"{item.text}: {item.remedy}" for item in found[:_SHOWN_CONFLICTS]]
     return [*shown, *([f"… and {len(found) - len(shown)} more like it"] if len(found) > len(shown) else [])]
 
 
@@ -144,6 +151,7 @@ def routes(snapshot: Snapshot) -> Json:
     hops = _hops_by_id(desired.dataplane)
     ways = {number: _way(of_route) for number, of_route in hops.items()}  # many routes share one
     reason = cache(partial(words.reason, node=node))
+    shadowed = {item.ours: item.text for item in snapshot.state.kernel.shadows}
     return {
         "routes": [
             {
@@ -153,6 +161,7 @@ def routes(snapshot: Snapshot) -> Json:
                 "next_hop_id": route.next_hop or None,
                 "metric": route.metric,
                 "installed": _installed(route, hops.get(route.next_hop, ()), snapshot.observed),
+                "shadowed": shadowed.get(route),
                 "reason": reason(desired.reasons[key_of(route)]),
                 "age_s": _age_s(snapshot, route.prefix),
             }

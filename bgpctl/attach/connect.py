@@ -1,5 +1,5 @@
 """
-Workloads connected to their nodes, in namespaces that have names.
+Workloads connected to their nodes, in namespaces that have names or paths.
 
 Refuses to know: the wiring itself (wiring.py), what makes the namespaces.
 """
@@ -14,10 +14,10 @@ from bgpctl.attach.wiring import Wiring
 
 
 class Cable(NamedTuple):
-    """A wiring, and the namespaces of both ends."""
+    """A wiring, and the namespaces of both ends; the node's is None where it is the caller's own."""
 
     wiring: Wiring
-    node: str
+    node: str | None
     workload: str
 
 

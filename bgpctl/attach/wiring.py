@@ -47,16 +47,20 @@ class Wiring:
         device: the node's end, at most 15 characters.
         addresses: the workload's own.
         inner: the workload's end.
+        given_mac: of the workload's end; None for one that follows from `device`.
     """
 
     device: str
     addresses: tuple[Address, ...]
     mtu_bytes: int
     inner: str = "eth0"
+    given_mac: Mac | None = None
 
     @property
     def mac(self) -> Mac:
         """Of the workload's end: locally administered, unicast, and known beforehand for the node's neighbours."""
+        if self.given_mac:
+            return self.given_mac
         octets = bytes((0x0A, *hashlib.sha256(self.device.encode()).digest()[:5]))
         return Mac(octets.hex(":"))
 

@@ -33,6 +33,7 @@ _COMMANDS: Final = {
     "undrain": "operate",
     "validate": "validate",
     "verify": "verify",
+    "workload": "workload",
 }
 """The module of each, where it has its own name."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -94,11 +94,18 @@ _PEERS: Final[Sequence[Column]] = (
     Column("ERROR", lambda row: row["error"], wraps=True),
 )
 
+
+def _fib(row: Mapping[str, Any]) -> str:
+    if not row["installed"]:
+        return "absent"
+    return "shadowed" if row.get("shadowed") else "installed"
+
+
 _ROUTES: Final[Sequence[Column]] = (
     Column("PREFIX", lambda row: row["prefix"]),
     Column("VIA", lambda row: row["via"] or row["type"], wraps=True),
     Column("DEV", lambda row: row["dev"], wraps=True),
-    Column("FIB", lambda row: "installed" if row["installed"] else "absent", goes=2),
+    Column("FIB", _fib, goes=2),
     Column("AGE", lambda row: None if row["age_s"] is None else age(row["age_s"]), goes=1),
     Column("REASON", lambda row: row["reason"], wraps=True),
 )

@@ -10,14 +10,15 @@ from __future__ import annotations
 import ctypes
 import platform
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from bgpctl.core.fabric.host import Chain, Facts
+from bgpctl.core.fabric.host import Facts
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.kernel import nft, sockets, sysctl
+from bgpctl.core.trace.netfilter import Chain
+from bgpctl.kernel import chains, nft, sockets, sysctl
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
 from bgpctl.kernel.linux import LinuxKernel
 
@@ -47,7 +48,7 @@ def survey(*, agent: bool) -> Facts:
         dataplane=dataplane,
         listening=frozenset(sockets.ports("tcp", sockets.LISTENING)),
         bound=frozenset(sockets.ports("udp", sockets.BOUND)),
-        firewall=tuple(_firewall()),
+        chains=_chains(),
         agent=agent,
     )
 
@@ -98,10 +99,8 @@ def _sysctls(dataplane: Dataplane) -> dict[str, str]:
     return {found.name: found.value for found in map(sysctl.read, names) if found}
 
 
-def _firewall() -> Iterator[Chain]:
-    """Base chains for IPv4 packets whose policy is to drop; none where nftables does not answer."""
+def _chains() -> tuple[Chain, ...]:
+    """Base chains of other programs; none where nftables does not answer."""
     with suppress(OSError):
-        for item in nft.ruleset():
-            chain: dict[str, Any] = item.get("chain", {})
-            if chain.get("policy") == "drop" and chain["family"] in ("ip", "inet"):
-                yield Chain(chain["family"], chain["table"], chain["name"], chain["hook"])
+        return chains.chains(nft.ruleset(), nft.OURS)
+    return ()

@@ -14,10 +14,9 @@ from typing import Final
 
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.crossing import same_subnet
-from bgpctl.core.cluster.encapsulation import DIRECT
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place
-from bgpctl.core.fabric.encapsulations import behaviour_of
+from bgpctl.core.fabric.workloads import mtu_bytes
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 
 FABRIC: Final = "fabric"
@@ -207,9 +206,4 @@ class Topology:
 
     def mtu_bytes(self, workload: Workload) -> int:
         """The addresses in the file, or those that fit the encapsulation of each of its addresses' pools."""
-        return min(map(self._mtu_bytes, workload.addresses))
-
-    def _mtu_bytes(self, address: Address) -> int:
-        pool = self.intent.pool_of(address.host_prefix)
-        behaviour = behaviour_of(pool.encapsulation if pool else DIRECT)
-        return behaviour.mtu_bytes(self.intent, address.version, UNDERLAY_MTU_BYTES)
+        return mtu_bytes(self.intent, workload.addresses, UNDERLAY_MTU_BYTES)

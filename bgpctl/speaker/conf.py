@@ -13,9 +13,10 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from bgpctl.core.bgp import roles
 from bgpctl.core.bgp.speaker import Session, SpeakerConfig
 from bgpctl.core.net.addresses import Address
-from bgpctl.speaker.session_patches import KEEPALIVE
+from bgpctl.speaker.session_patches import KEEPALIVE, ROLE, STRICT_ROLE
 
 BRIDGE: Final = "bridge"
 """Name of ExaBGP's one API process."""
@@ -97,7 +98,7 @@ def is_tag(text: str) -> bool:
 
 
 VERSION_NAME: Final = "bgpctl_speaker_version"
-VERSION: Final = "3"
+VERSION: Final = "4"
 """
 Raised with every change of the patches after which they take other commands or write other lines: an ExaBGP that an
 earlier agent has started is started again then. Its peers keep their routes by graceful restart.
@@ -186,7 +187,17 @@ def _encoded(secret: str) -> str:
 def _tag(session: Session, facts: tuple[str, ...]) -> str:
     """With what the file has no statement for: the patched ExaBGP reads it here."""
     tag = _TAG + hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
-    return tag if session.keepalive_s is None else f"{tag} {KEEPALIVE} {session.keepalive_s}"
+    return " ".join((tag, *_role(session), *_keepalive(session)))
+
+
+def _role(session: Session) -> Iterable[str]:
+    if session.role is None:
+        return ()
+    return (STRICT_ROLE if session.strict_role else ROLE, str(roles.NUMBERS[session.role]))
+
+
+def _keepalive(session: Session) -> Iterable[str]:
+    return () if session.keepalive_s is None else (KEEPALIVE, str(session.keepalive_s))
 
 
 def _printable(name: str) -> str:

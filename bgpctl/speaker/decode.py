@@ -41,11 +41,13 @@ _ROUTE_REFRESH: Final = frozenset({"2", "128"})
 """RFC 2918, and Cisco's from before."""
 _EXTENDED_MESSAGE: Final = "6"
 _FOUR_OCTET_AS: Final = "65"
+_ROLE: Final = "9"
 _NOTIFICATION: Final = re.compile(r"notification (sent|received) \((\d+),(\d+)\)")
 _WAITED_FOR_OPEN: Final = ("sent", 1, 1)
 """ExaBGP's message to a peer that keeps silent."""
 _NOTIFIED: Final[Mapping[tuple[int, int | None], DownKind]] = {
     (2, 2): DownKind.WRONG_AS,
+    (2, 11): DownKind.WRONG_ROLE,
     (2, None): DownKind.BAD_OPEN,
     (4, None): DownKind.HOLD_EXPIRED,
     (6, 1): DownKind.PREFIX_LIMIT,
@@ -156,8 +158,8 @@ def _text(line: str) -> Line:
     match line.split():
         case ["exabgp", _]:
             return Pong()
-        case ["description", text]:
-            return Description(text.strip('";'))
+        case ["description", *words]:
+            return Description(" ".join(words).strip('";'))
         case _:
             return Noise()
 
@@ -239,6 +241,7 @@ def _opened(peer: Address, message: Mapping[str, Any]) -> SessionOpened:
         route_refresh=not _ROUTE_REFRESH.isdisjoint(capabilities),
         extended_message=_EXTENDED_MESSAGE in capabilities,
         four_octet=_FOUR_OCTET_AS in capabilities,
+        roles=tuple(_integer(role) for role in capabilities.get(_ROLE, {}).get("roles", ())),
     )
 
 

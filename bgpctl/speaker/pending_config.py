@@ -23,13 +23,17 @@ class PendingConfig:
     Where no ExaBGP runs, the first configuration is put in place unvalidated: ExaBGP's start shows whether it is valid,
     and to ask before takes as long as a start.
 
+    Args:
+        patched: ExaBGP runs with patches.py, which some options need.
+
     Attributes:
         in_place: the content of the configuration file; None before the first that was accepted.
         due_s: when `settle` has something to do next, on the caller's clock; None: nothing.
     """
 
-    def __init__(self, run_dir: RunDir) -> None:
+    def __init__(self, run_dir: RunDir, *, patched: bool = True) -> None:
         self._run_dir = run_dir
+        self._patched = patched
         self._rejection: str | None = None
         self._new = False
         self.drop()
@@ -96,6 +100,9 @@ class PendingConfig:
     def _attempt(self, config: SpeakerConfig, runs: Callable[[], bool]) -> Rendered | ConfigRejected:
         accepted = None if self._unproven else self.in_place
         unproven = self.in_place is None and self._rejection is None and not runs()
+        if named := [session.name for session in config.sessions if session.role and not self._patched]:
+            # Without a word, routes would leak that the operator thinks are kept in.
+            return ConfigRejected(f"ExaBGP as it is (--unpatched) has no roles: peer {named[0]} has localRole")
         try:
             rendered = launch.prepare(config, self._run_dir)
             launch.install(rendered, self._run_dir, accepted, validated=not unproven)

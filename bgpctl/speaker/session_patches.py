@@ -16,6 +16,14 @@ OPENS: Final = "repeat opens"
 
 KEEPALIVE: Final = "keepalive"
 """In the description of a neighbour, before the seconds between two KEEPALIVEs."""
+ROLE: Final = "role"
+STRICT_ROLE: Final = "strict-role"
+"""There, before the number of our role (RFC 9234); the second one needs a role of the peer's."""
+
+_ROLE_CAPABILITY: Final = 9
+_COUNTERPARTS: Final = {0: 3, 1: 2, 2: 1, 3: 0, 4: 4}
+"""RFC 9234, section 4.2, table 2."""
+_ROLE_MISMATCH: Final = (2, 11)
 
 _UNEXPECTED_WHEN_ESTABLISHED: Final = (5, 3)
 """RFC 6608, section 4."""
@@ -34,6 +42,8 @@ def patch() -> None:
         peers_back_from_a_restart,
         opens_on_request,
         keepalives_of_a_neighbour,
+        roles_of_a_neighbour,
+        roles_that_belong_together,
     ):
         each()
 
@@ -173,8 +183,78 @@ def keepalives_of_a_neighbour() -> None:
 
     def begin_with_more(self: Any, session: Any, protocol: Any) -> None:
         begin(self, session, protocol)
-        _, _, seconds = str(protocol.neighbor["description"]).partition(f" {KEEPALIVE} ")
-        if seconds and self.send_timer.keepalive:
-            self.send_timer.keepalive = min(self.send_timer.keepalive, int(seconds))
+        seconds = _option(protocol.neighbor, KEEPALIVE)
+        if seconds is not None and self.send_timer.keepalive:
+            self.send_timer.keepalive = min(self.send_timer.keepalive, seconds)
 
     KA.__init__ = begin_with_more
+
+
+def _option(neighbor: Any, *names: str) -> int | None:
+    """The number after one of the names in the description: a tag, then names and numbers in turn."""
+    words = str(neighbor["description"]).split()
+    return next((int(number) for name, number in zip(words[1::2], words[2::2], strict=False) if name in names), None)
+
+
+def roles_of_a_neighbour() -> None:
+    """It is sent where the description has one (RFC 9234, section 4.2), and another one makes another session."""
+    from exabgp.bgp.message.open.capability.capabilities import Capabilities
+    from exabgp.bgp.message.open.capability.capability import Capability
+    from exabgp.bgp.neighbor import Neighbor
+
+    new, is_equal = Capabilities.new, Neighbor.__eq__
+
+    class Role(Capability):  # type: ignore[misc]
+        ID = _ROLE_CAPABILITY
+
+        def __init__(self, *values: bytes) -> None:
+            self.values = list(values)
+
+        def extract(self) -> list[bytes]:
+            return self.values
+
+        def json(self) -> str:
+            # Of one that has not the length of a role, no role comes: 256 and more are none's.
+            numbers = sorted({value[0] if len(value) == 1 else 256 for value in self.values})
+            return f'{{ "name": "role", "roles": {numbers} }}'
+
+        @staticmethod
+        def unpack_capability(instance: Any, data: bytes, _: Any = None) -> Any:
+            instance.values.append(bytes(data))
+            return instance
+
+    Capability.register()(Role)
+
+    def new_with_role(self: Any, neighbor: Any, *args: Any, **more: Any) -> Any:
+        new(self, neighbor, *args, **more)
+        role = _option(neighbor, ROLE, STRICT_ROLE)
+        if role is not None:
+            self[_ROLE_CAPABILITY] = Role(bytes([role]))
+        return self
+
+    def is_equal_with_role(self: Any, other: Any) -> bool:
+        ends = [(_option(end, ROLE, STRICT_ROLE), _option(end, STRICT_ROLE)) for end in (self, other)]
+        return bool(is_equal(self, other)) and ends[0] == ends[1]
+
+    Capabilities.new, Neighbor.__eq__ = new_with_role, is_equal_with_role
+
+
+def roles_that_belong_together() -> None:
+    """A peer whose role is none to ours is let in; RFC 9234, section 4.2, has the connection rejected."""
+    from exabgp.bgp.message.open.capability.negotiated import Negotiated
+
+    validate = Negotiated.validate
+
+    def validate_with_roles(self: Any, neighbor: Any) -> Any:
+        return validate(self, neighbor) or _role_mismatch(self, neighbor)
+
+    Negotiated.validate = validate_with_roles
+
+
+def _role_mismatch(negotiated: Any, neighbor: Any) -> tuple[int, int, str] | None:
+    role, theirs = _option(neighbor, ROLE, STRICT_ROLE), negotiated.received_open.capabilities.get(_ROLE_CAPABILITY)
+    if role is None or (theirs is None and _option(neighbor, STRICT_ROLE) is None):
+        return None
+    if theirs is not None and set(theirs.values) == {bytes([_COUNTERPARTS[role]])}:
+        return None
+    return (*_ROLE_MISMATCH, f"role {role} here, {theirs.json() if theirs else 'no role'} there")

@@ -95,7 +95,7 @@ class Supervisor:
         self._patched = patched
         self._command = (*prefix, *launch.server(run_dir, patched=patched))
         self._deliver = deliver
-        self._pending = PendingConfig(run_dir)
+        self._pending = PendingConfig(run_dir, patched=patched)
         self._process: Process | None = None
         self._channel: Channel | None = None
         self._attached = False

@@ -130,6 +130,19 @@ def test_keepalives_come_as_often_as_the_configuration_says(side: Made) -> None:
     wait_until(lambda: plain.peer.received[4] >= before + 5, within_s=30)
 
 
+def test_a_speaker_with_options_of_its_own_patches_attaches(tmp_path: Path) -> None:
+    """ExaBGP lists them in the descriptions, by which the configuration in force is known."""
+    with facing_namespaces() as names:
+        speaker, heard = ExabgpSpeaker(tmp_path, prefix=("ip", "netns", "exec", names[0])), Diary()
+        try:
+            speaker.start(heard.write)
+            speaker.configure(config_of(replace(session(OURS, PEERS), keepalive_s=1), local=OURS))
+            heard.wait_for(SpeakerAttached)
+        finally:
+            speaker.shutdown()
+            speaker.close()
+
+
 # Families and refreshes ----------------------------------------------------------------------------------------
 
 

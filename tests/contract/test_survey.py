@@ -82,8 +82,18 @@ def test_a_well_node_passes_every_check(host: ExitStack, tmp_path: Path) -> None
         ("vxlan port", "FAIL", [f"ip {VXLAN}"]),
         (
             "firewall",
-            "WARN",
+            "FAIL",
             ["nft add table ip f", "nft add chain ip f i { type filter hook input priority 0 ; policy drop ; }"],
+        ),
+        (
+            "firewall",
+            "FAIL",
+            [
+                "nft add table inet f",
+                "nft add chain inet f w { type filter hook forward priority 10 ; }",
+                "nft add rule inet f w ct state established accept",
+                "nft add rule inet f w reject",
+            ],
         ),
     ],
 )

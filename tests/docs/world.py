@@ -26,7 +26,7 @@ _MAKE: Final = """
 set -e
 mount -t tmpfs tmpfs /run
 mkdir -p /run/netns /run/lock
-for at in /etc /opt; do
+for at in /etc /opt /var/lib; do
     mkdir -p /run/world$at/upper /run/world$at/work
     mount -t overlay overlay -o "lowerdir=$at,upperdir=/run/world$at/upper,workdir=/run/world$at/work" $at
 done

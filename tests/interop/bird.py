@@ -103,6 +103,7 @@ def _entries(listing: str) -> Iterator[tuple[Prefix, Entry]]:
                 originator=found.get("BGP.originator_id"),
                 cluster_list=tuple(found.get("BGP.cluster_list", "").split()),
                 extended=found.get("BGP.ext_community", ""),
+                only_to_customer=int(found["BGP.otc"]) if "BGP.otc" in found else None,
             ),
         )
 

@@ -31,6 +31,7 @@ class Entry(NamedTuple):
     cluster_list: tuple[str, ...] = ()
     extended: str = ""
     """Extended communities in the router's own words."""
+    only_to_customer: int | None = None
 
 
 class Updates(NamedTuple):

@@ -115,6 +115,7 @@ def _entry(path: Mapping[str, Any]) -> Entry:
         local_pref=path.get("locPrf"),
         originator=path.get("originatorId"),
         cluster_list=tuple(path.get("clusterList", {}).get("list", ())),
+        only_to_customer=path.get("otc"),
     )
 
 

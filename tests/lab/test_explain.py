@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from bgpctl.cli.explain import explained
+from bgpctl.core.fabric.host import Verdict
 from bgpctl.core.net.addresses import Address
-from bgpctl.kernel import snapshot
+from bgpctl.core.trace.doctor import Finding, examine, needs_of
+from bgpctl.kernel import snapshot, survey
 from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
+from tests.cluster import member
 from tests.waiting import wait_until
 
 WEB: Final = {"a1": "10.244.1.10", "b1": "10.244.3.10"}
@@ -114,3 +118,29 @@ def test_explain_names_the_first_cause_of_each_fault(lab_of: Callable[[str], Lab
             inside(lab, row.node, command)
         wait_until(lambda: pings(lab), within_s=15.0)
         assert said(lab)["outcome"] == "delivered"
+
+
+def test_a_route_that_packets_do_not_take_is_no_convergence(lab_of: Callable[[str], Lab]) -> None:
+    """Said by the agent, by `show routes` and by `doctor`, with the command that mends it."""
+    lab = lab_of("cross-subnet")
+    inside(lab, "a1", f"ip route add {SHADOW}")
+    wait_until(lambda: lab.read("a1", "summary")["state"] == "degraded", within_s=15.0)
+    (problem,) = lab.read("a1", "summary")["problems"]
+    text, _, remedy = problem.partition(": ip ")
+    assert text.startswith("packets to 10.244.3.0/26 do not take our route: the route 10.244.3.0/26 via 10.0.0.254")
+    rows = {row["prefix"]: row for row in lab.read("a1", "routes")["routes"]}
+    assert {prefix: row["shadowed"] for prefix, row in rows.items() if row["shadowed"]} == {"10.244.3.0/26": text}
+    found = examined(lab, "a1")
+    assert [(item.verdict, item.message, item.next) for item in found if item.check == "routes"] == [
+        (Verdict.FAIL, text, f"ip {remedy}")
+    ]
+    inside(lab, "a1", f"ip {remedy}")
+    wait_until(lambda: all(summary["converged"] for summary in lab.summaries()), within_s=15.0)
+    assert not any(row["shadowed"] for row in lab.read("a1", "routes")["routes"])
+
+
+def examined(lab: Lab, name: str) -> Sequence[Finding]:
+    """The doctor's findings in a node's namespace."""
+    node = member(lab.topology.intent, name)
+    facts = netns.inside(lab.names.of(name), partial(survey.survey, agent=True))
+    return examine(facts, needs_of(lab.topology.intent, node))

@@ -19,6 +19,7 @@ from bgpctl.core.cluster.configuration import (
     Node,
     Peer,
     Pool,
+    Role,
     TtlSecurity,
     Use,
 )
@@ -317,12 +318,18 @@ def _of_router(draw: st.DrawFn, intent: Intent, peer: Peer, selected: list[Node]
         address, able = draw(st.sampled_from([each for each in spoken if each in routers])), selected
         able = [node for node in selected if node.underlay(address.version)]
     gateway = Address.parse("192.0.2.99" if address.version == 4 else "2001:db8::99")
+    asn = draw(asns)
+    inside = any(asn == (peer.local_asn or intent.asn_of(node)) for node in able)
+    role = None if inside else draw(st.sampled_from([None, Role.RS_CLIENT] if peer.route_server else [None, *Role]))
     return replace(
         peer,
         address=address,
-        asn=draw(asns),
+        asn=asn,
+        local_role=role,
+        strict_role=role is not None and draw(flags),
         nodes=tuple(node.name for node in able),
-        port=draw(st.sampled_from([179, intent.listen_port, 5000])),
+        # A node has one session with another one, which a selector may ask for too.
+        port=draw(st.sampled_from([179, intent.listen_port, *([] if address in members else [5000])])),
         reachable_by=draw(st.sampled_from([None, gateway])),
     )
 

@@ -19,6 +19,7 @@ from bgpctl.core.bgp.decision import Lost
 from bgpctl.core.bgp.peer_table import PeerTable
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.bgp.speaker import DownKind, Session, SessionDown, SessionOpened, Update, Withdraw
+from bgpctl.core.cluster.configuration import Role
 from bgpctl.core.cluster.reasons import RejectCode, Rejection
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from tests.cluster import path
@@ -66,6 +67,33 @@ def test_wrong_password_port_and_as_number_and_a_silent_peer_are_distinguished()
     assert "no daemon listens" in words(DownKind.REFUSED)
     assert "sends no OPEN" in words(DownKind.SILENT)
     assert words(DownKind.WRONG_AS) == "the OPEN of 10.0.0.254 has AS 65009, the cluster file has AS 65001"
+
+
+@pytest.mark.parametrize(
+    ("role", "strict", "numbers", "text"),
+    [
+        (
+            Role.PROVIDER,
+            False,
+            (0,),
+            "role provider; the cluster file has localRole provider, whose counterpart is customer",
+        ),
+        (
+            Role.RS,
+            True,
+            (),
+            "no role; the cluster file has localRole rs, whose counterpart is rs-client, and strictRole",
+        ),
+        (None, False, (1, 9), "roles rs and 9; it requires one of this node: set localRole"),
+    ],
+)
+def test_roles_that_do_not_belong_together_are_shown_with_both(
+    role: Role | None, numbers: tuple[int, ...], text: str, *, strict: bool
+) -> None:
+    session = replace(SESSION, role=role, strict_role=strict)
+    error = bgp_words.session_error(session, PeerTable(down=DownKind.WRONG_ROLE, roles=numbers))
+    assert error
+    assert error.text == f"the OPEN of 10.0.0.254 has {text}"
 
 
 def test_a_session_that_was_never_up_names_the_end_that_has_to_connect() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bgpctl.core.bgp.speaker import Session, SpeakerConfig
+from bgpctl.core.cluster.configuration import Role
 from bgpctl.core.net.addresses import Address, Asn
 from bgpctl.speaker import conf
 
@@ -106,17 +107,23 @@ def test_every_fact_of_a_neighbour_changes_its_tag_and_no_other() -> None:
         tags(session(FIRST), session(SECOND), word="y"),
         tags(dataclasses.replace(session(FIRST), ttl_security=1), session(SECOND)),
         tags(dataclasses.replace(session(FIRST), bound=False), session(SECOND)),
+        tags(dataclasses.replace(session(FIRST), keepalive_s=3), session(SECOND)),
+        tags(dataclasses.replace(session(FIRST), role=Role.PEER), session(SECOND)),
+        tags(dataclasses.replace(session(FIRST), role=Role.PEER, strict_role=True), session(SECOND)),
+        tags(dataclasses.replace(session(FIRST), role=Role.RS), session(SECOND)),
     ]
     assert len({before, *changed}) == 1 + len(changed)
     assert all(len(before & after) == 1 for after in changed)
 
 
 def test_the_tags_are_those_in_the_file() -> None:
-    wanted = config(session(FIRST), session(SECOND))
+    options = dataclasses.replace(session(SECOND), role=Role.PROVIDER, strict_role=True, keepalive_s=10)
+    wanted = config(session(FIRST), options)
     text = conf.render(wanted, BRIDGE, {})
     tags = conf.tags(wanted, {})
     assert len(tags) == 2
     assert all(conf.is_tag(tag) and f'description "{tag}";' in text for tag in tags)
+    assert 'strict-role 0 keepalive 10";' in text
 
 
 def test_the_listen_address_is_part_of_the_environment() -> None:

@@ -112,6 +112,8 @@ def test_some_notifications_end_a_session_for_good(reason: str, is_final: bool) 
         ("notification sent (2,2)", DownKind.WRONG_AS),
         ("notification received (2,2)", DownKind.WRONG_AS),
         ("notification received (2,6)", DownKind.BAD_OPEN),
+        ("notification sent (2,11)", DownKind.WRONG_ROLE),
+        ("notification received (2,11)", DownKind.WRONG_ROLE),
         ("notification sent (4,0)", DownKind.HOLD_EXPIRED),
         ("notification received (6,1)", DownKind.PREFIX_LIMIT),
         ("notification received (6,2)", DownKind.SHUT_DOWN),
@@ -157,6 +159,12 @@ def test_an_open_without_capabilities_offers_none_of_them() -> None:
     everything = opened({"128": {}, "6": {}, "65": {"asn4": 64513}})
     assert isinstance(everything, SessionOpened)
     assert all((everything.route_refresh, everything.extended_message, everything.four_octet))
+
+
+def test_the_roles_in_an_open_are_read_as_numbers() -> None:
+    opening = opened({"9": {"name": "role", "roles": [3, 256]}})
+    assert isinstance(opening, SessionOpened)
+    assert opening.roles == (3, 256)
 
 
 def test_a_peer_with_enhanced_route_refresh_marks_the_end_of_a_table() -> None:
@@ -277,6 +285,12 @@ def test_our_own_messages_are_no_events() -> None:
 def test_a_password_in_exabgps_listing_is_not_kept() -> None:
     assert decode.decode('  md5-password "c2VjcmV0";') == decode.Noise()
     assert decode.decode('  description "bgpctl-0a1b";') == decode.Description("bgpctl-0a1b")
+
+
+def test_a_description_of_several_words_is_read_whole() -> None:
+    """Otherwise a session with keepaliveTime is never found in force, and ExaBGP is started again and again."""
+    tag = "bgpctl-0a1b role 3 keepalive 10"
+    assert decode.decode(f'\tdescription "{tag}";') == decode.Description(tag)
 
 
 def test_the_first_second_of_a_session_counts_as_established() -> None:

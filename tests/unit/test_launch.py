@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from bgpctl.core.bgp.speaker import Session, SpeakerConfig
+from bgpctl.core.cluster.configuration import Role
 from bgpctl.core.net.addresses import Address, Asn
 from bgpctl.speaker import conf, launch
 from bgpctl.speaker.launch import ConfigRejected, Rendered, RunDir
+from bgpctl.speaker.pending_config import PendingConfig
 
 LOCAL, *PEERS = (Address.parse(f"10.0.0.{host}") for host in range(1, 6))
 
@@ -109,3 +112,13 @@ def test_an_exabgp_of_an_earlier_version_or_with_other_settings_is_not_that_of_a
     assert not wanted.is_of({**running, conf.VERSION_NAME: "2"})
     assert not wanted.is_of({name: value for name, value in running.items() if name != conf.VERSION_NAME})
     assert not wanted.is_of({**running, "exabgp_tcp_port": "180"})
+
+
+@pytest.mark.parametrize("patched", [True, False])
+def test_roles_are_refused_where_exabgp_runs_as_it_is(tmp_path: Path, *, patched: bool) -> None:
+    pending = PendingConfig(RunDir(tmp_path), patched=patched)
+    with_role = replace(session(PEERS[0]), role=Role.CUSTOMER)
+    pending.ask(SpeakerConfig(LOCAL, LOCAL, 179, (with_role,)), 0.0)
+    found = pending.settle(0.0, lambda: False)
+    refused = "ExaBGP as it is (--unpatched) has no roles: peer node-10.0.0.2 has localRole"
+    assert str(found) == refused if not patched else isinstance(found, Rendered)

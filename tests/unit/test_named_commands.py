@@ -183,8 +183,8 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        ("see `bgpctl workload add`", "main has no command workload"),
-        ("workloads are attached by bgpctl workload", "main has no command workload"),
+        ("see `bgpctl cluster join`", "main has no command cluster"),
+        ("addresses are freed by bgpctl ipam", "main has no command ipam"),
         ("$ bgpctl show summery\n", "show has no command summery"),
         ("`bgpctl peer up|away P`", "peer has no command up|away"),
         ("take it back with: bgpctl apply --confirm-in 5s", "apply has no option --confirm-in"),

@@ -13,6 +13,7 @@ from bgpctl.core.dataplane.plan import Plan
 from bgpctl.core.fabric import Desired
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.replacing import replace
+from bgpctl.core.trace.shadows import Shadow
 
 _NOTHING_TO_DO = Plan(())
 
@@ -26,6 +27,7 @@ class KernelView:
         observing: an observation was requested and is not here yet.
         desired: derived at the last observation.
         pending: the operations that the last observation still called for.
+        shadows: routes of ours that packets do not take, because of something foreign.
         mismatches: how often a dump of the kernel differed from the mirror that follows its notifications.
     """
 
@@ -34,6 +36,7 @@ class KernelView:
     observing: bool = False
     desired: Desired | None = None
     pending: Plan = _NOTHING_TO_DO
+    shadows: tuple[Shadow, ...] = ()
     mismatches: int = 0
 
     @property
@@ -68,6 +71,6 @@ class KernelView:
         """A whole observation replaces the one before."""
         return replace(self, observed=observed, error="", observing=False)
 
-    def planned(self, desired: Desired, pending: Plan) -> KernelView:
-        """The wanted objects that the observation was compared with, and the difference."""
-        return replace(self, desired=desired, pending=pending)
+    def planned(self, desired: Desired, pending: Plan, shadows: tuple[Shadow, ...] = ()) -> KernelView:
+        """The wanted objects that the observation was compared with, the difference, and what is in the way."""
+        return replace(self, desired=desired, pending=pending, shadows=shadows)

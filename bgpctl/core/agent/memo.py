@@ -13,6 +13,7 @@ a moment ago. So each stage is given its result `before`, and takes over whateve
 | what should be | core/fabric/derive.py: `BaseInput`, `LearnedInput`, `MembersInput`, … | `Desired` |
 | plan | core/net/route_set.py: `Difference` | what is missing and what is too much |
 | export policy | core/bgp/export_policy.py: `announceable`, `PeerExportInput` | Adj-RIB-Out of each peer |
+| shadowed routes | core/trace/shadows.py: `Suspects` | what is foreign and may be consulted first |
 | paths to be proven | core/proof/paths.py: `PathsInput` | the paths |
 
 A memo is no knowledge. It is no part of what makes two states equal and not in a journal, and nothing but time is lost
@@ -33,6 +34,7 @@ from bgpctl.core.fabric.derive import Derivation
 from bgpctl.core.fabric.desired import Links
 from bgpctl.core.net.dataplane import Comparison, Surroundings
 from bgpctl.core.proof.paths import PathsInput
+from bgpctl.core.trace.shadows import Suspects
 
 
 def _unknown_costs() -> NextHopCosts:
@@ -55,4 +57,5 @@ class Memo:
     announceable: Announceable | None = None
     links: Links = field(default_factory=_no_links)
     advertised: Exports = field(default_factory=dict)
+    suspects: Suspects | None = None
     paths: PathsInput | None = None

@@ -30,6 +30,7 @@ from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane, surroundings
 from bgpctl.core.net.replacing import replace
 from bgpctl.core.proof.paths import member_paths, paths_input
+from bgpctl.core.trace.shadows import Suspects, shadows, suspects
 
 RESYNC_S: Final = 60.0
 """The kernel is observed this often even if nothing reports a change: a notification may be lost."""
@@ -48,7 +49,7 @@ def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tu
     state = _with_best_paths(state, observed)
     state, desired = _with_desired(state, intent, node)
     migration_step = _migration_step(state, desired, intent, node, observed, at_s)
-    state = _with_plan(state, migration_step, observed, at_s)
+    state = _with_plan(state, migration_step, intent, node, observed, at_s)
     state = _with_paths(state, intent, node, observed)
     state, announcements = advertise(state, at_s)
     state, send_probes = _send_probes(state, migration_step.probes, at_s)
@@ -115,17 +116,26 @@ def _migration_step(
     return next_step(desired, observed, intent, node, state.migration.probe_results, at_s, advertised)
 
 
-def _with_plan(state: State, step: MigrationStep, observed: Dataplane, at_s: float) -> State:
+def _with_plan(
+    state: State, step: MigrationStep, intent: Intent, node: Node, observed: Dataplane, at_s: float
+) -> State:
     """The state with what is wanted next and the plan for it; a difference that no event explains is a repair."""
     pending, comparison = planned(step.desired, observed, state.memo.comparison)
+    among = _suspects(state, intent, node)
     repairs = drift.repairs_in(state.kernel.desired, state.kernel.pending.ops, pending.ops)
     return replace(
         state,
-        kernel=state.kernel.planned(step.desired, pending),
+        kernel=state.kernel.planned(step.desired, pending, shadows(among, step.desired.dataplane)),
         migration=state.migration.waiting_for(step, at_s),
         attempts=state.attempts.called_for(pending.ops).repaired(repairs, step.desired, at_s),
-        memo=replace(state.memo, comparison=comparison),
+        memo=replace(state.memo, comparison=comparison, suspects=among),
     )
+
+
+def _suspects(state: State, intent: Intent, node: Node) -> Suspects:
+    seen = state.memo.surroundings
+    pools = tuple(pool.cidr for pool in intent.pools)
+    return suspects(seen.foreign if seen else Dataplane(), pools, intent.blocks_of(node), state.memo.suspects)
 
 
 def _with_paths(state: State, intent: Intent, node: Node, observed: Dataplane) -> State:

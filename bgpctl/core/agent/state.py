@@ -78,6 +78,7 @@ _PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
     (Phase.CONVERGING, lambda state: bool(state.kernel.pending.ops)),
     (Phase.MIGRATING, lambda state: state.migration.in_progress),
     (Phase.DEGRADED, lambda state: bool(state.kernel.unmet or state.bgp.peers_down or state.bgp.rejection)),
+    (Phase.DEGRADED, lambda state: bool(state.kernel.shadows)),
     (Phase.DEGRADED, lambda state: state.proofs.is_broken or bool(state.proofs.differences)),
     (Phase.CONVERGING, lambda state: state.proofs.is_asking),
     (Phase.CONVERGED, lambda _: True),

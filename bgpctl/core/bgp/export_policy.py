@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from bgpctl.core.bgp import encap_community, filters
+from bgpctl.core.bgp import encap_community, filters, roles
 from bgpctl.core.bgp.decision import Candidate, Choice
 from bgpctl.core.bgp.filters import NORMAL_LOCAL_PREF, Subject
 from bgpctl.core.bgp.import_policy import GRACEFUL_SHUTDOWN, Policy
@@ -181,6 +181,7 @@ def _likeness(read: PeerExportInput, session_policy: SessionPolicy) -> object:
     return (
         *(id(read.policy), id(read.link_of), read.draining, id(read.paths), read.room),
         *(session.version, session.client, session.local_asn, session_policy.internal, session_policy.next_hop_mode),
+        session.role,
         *map(id, session_policy.filters),
     )
 
@@ -275,7 +276,7 @@ def _learned(read: PeerExportInput, session_policy: SessionPolicy, candidate: Ca
 
 def _announced(read: PeerExportInput, session_policy: SessionPolicy, subject: Subject) -> Attributes | None:
     attributes = _filtered(read.policy.ownership, session_policy, subject)
-    return None if attributes is None else _for_peer(read, session_policy, attributes)
+    return None if attributes is None else _for_peer(read, session_policy, attributes, learned=subject.learned)
 
 
 def _passed_on(
@@ -288,6 +289,8 @@ def _passed_on(
         return None
     if not session_policy.internal:
         if {_NO_EXPORT, _NO_EXPORT_SUBCONFED} & communities:
+            return None
+        if roles.is_kept_in(session_policy.session.role, path.passed_on):
             return None
         hop = path.next_hop if session_policy.next_hop_mode is NextHopMode.KEEP else None
         extended = encap_community.transitive(path.extended)
@@ -359,11 +362,15 @@ def _filtered(ownership: BlockOwnership, session_policy: SessionPolicy, subject:
     return _with_communities(subject.attributes, (community for item in covering for community in item.communities))
 
 
-def _for_peer(read: PeerExportInput, session_policy: SessionPolicy, attributes: Attributes) -> Attributes:
-    """As the peer reads it: our own AS in front for an external one, and GSHUT while draining."""
+def _for_peer(
+    read: PeerExportInput, session_policy: SessionPolicy, attributes: Attributes, *, learned: bool
+) -> Attributes:
+    """As the peer reads it: our own AS in front for an external one, OTC by our role, and GSHUT while draining."""
     if not session_policy.internal:
-        as_path = (session_policy.session.local_asn, *attributes.as_path)
-        attributes = replace(attributes, as_path=as_path, local_pref=None)
+        session = session_policy.session
+        as_path = (session.local_asn, *attributes.as_path)
+        marked = roles.sent(session.role, session.local_asn, attributes.passed_on, learned=learned)
+        attributes = replace(attributes, as_path=as_path, local_pref=None, passed_on=marked)
     if not read.draining:
         return attributes
     graceful_shutdown = _with_communities(attributes, [GRACEFUL_SHUTDOWN])

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bgpctl.core.bgp import filters
+from bgpctl.core.bgp import filters, roles
 from bgpctl.core.bgp.adj_rib_in import PREFIX_LIMIT
 from bgpctl.core.bgp.filters import Subject
 from bgpctl.core.bgp.path import Attributes, Path, members
@@ -95,7 +95,9 @@ def verdict(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path
     rejection = next(_never(ownership, session_policy, path), None)
     if rejection:
         return rejection
-    seen = _through_tunnels_to_members(ownership, _without_foreign_claims(session_policy, path))
+    session = session_policy.session
+    marked = roles.received(session.role, session.peer_asn, path)
+    seen = _through_tunnels_to_members(ownership, _without_foreign_claims(session_policy, marked))
     if isinstance(seen, Rejection):
         return seen
     match = _match(session_policy, seen)
@@ -120,6 +122,8 @@ def _never(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path)
         yield Rejection(RejectCode.BAD_ORIGIN, path.origin)
     yield from _next_hop(ownership, path)
     yield from _loops(ownership, session_policy, path)
+    if roles.is_leak(session_policy.session.role, session_policy.session.peer_asn, path):
+        yield Rejection(RejectCode.ROUTE_LEAK, str(roles.only_to_customer(path.passed_on)))
     yield from _ownership(ownership, session_policy, path)
 
 

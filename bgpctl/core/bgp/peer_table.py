@@ -78,7 +78,7 @@ class PeerTable:
             and when that happened.
         has_withdrawn_all: the session has ended for good since it was last up: by the peer's operator, by BFD, or with
             its connection, without graceful restart.
-        asn, router_id: from the peer's OPEN, None if that came before this agent started.
+        asn, router_id, roles: from the peer's OPEN, None if that came before this agent started.
         enhanced_refresh: the peer marks the end of a route refresh (RFC 7313).
         refresh_pending: a route refresh was requested of the peer, and its end (RFC 7313) is awaited. Until then
             End-of-RIB does not complete the table: it may belong to an initial table that was sent before.
@@ -103,6 +103,7 @@ class PeerTable:
     has_withdrawn_all: bool = False
     asn: Asn | None = None
     router_id: Address | None = None
+    roles: tuple[int, ...] = ()
     enhanced_refresh: bool = False
     refresh_pending: bool = False
     notification_restart: bool = False
@@ -174,6 +175,7 @@ def opened(table: PeerTable, event: SessionOpened) -> PeerTable:
         restart_time_s=event.restart_time_s,
         router_id=event.router_id,
         asn=event.asn,
+        roles=event.roles,
         enhanced_refresh=event.enhanced_refresh,
         refresh_pending=table.refresh_pending or (table.established and event.enhanced_refresh),
         notification_restart=event.notification_restart,

@@ -168,6 +168,8 @@ def _as_wanted(peer: Peer, node: Node, session: Session) -> Session:
         bound=peer.from_node_address or node.name not in peer.nodes,
         ttl_security=session.ttl_security if peer.ttl_security is None else peer.ttl_security,
         bfd=_bfd(peer.bfd, node, session) if peer.bfd else None,
+        role=peer.local_role,
+        strict_role=peer.strict_role,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from bgpctl.core.bgp.bfd import BfdChanged, BfdOptions
 from bgpctl.core.bgp.path import Attributes, Path
+from bgpctl.core.cluster.configuration import Role
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 
 
@@ -31,6 +32,8 @@ class Session:
         keepalive_s: between two KEEPALIVEs, at most a third of the hold time; None for that (RFC 4271, section 10).
         greatest_ttl: packets leave with a TTL of 255, so that the peer may require it.
         bfd: BFD (RFC 5880) with the peer; None without.
+        role: our role, which is sent and enforced (RFC 9234); None without.
+        strict_role: the peer has to send one.
     """
 
     peer: Address
@@ -50,6 +53,8 @@ class Session:
     ttl_security: int | None = None
     greatest_ttl: bool = False
     bfd: BfdOptions | None = None
+    role: Role | None = None
+    strict_role: bool = False
 
     @property
     def internal(self) -> bool:
@@ -116,7 +121,8 @@ class SessionOpened:
     it marks the end of a table that it was asked for (RFC 7313). `notification_restart`: both ends have set the N bit
     (RFC 8538), so a NOTIFICATION does not end a graceful restart, unless it is meant to. `route_refresh`: it may be
     asked for its table again (RFC 2918). `extended_message`: it takes messages of 65,535 octets (RFC 8654).
-    `four_octet`: it knows AS numbers of four octets (RFC 6793).
+    `four_octet`: it knows AS numbers of four octets (RFC 6793). `roles`: each different one that it sent, by its number
+    (RFC 9234, section 4.2); one is right.
     """
 
     peer: Address
@@ -130,6 +136,7 @@ class SessionOpened:
     route_refresh: bool = True
     extended_message: bool = False
     four_octet: bool = True
+    roles: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +162,8 @@ class DownKind(enum.Enum):
     """The connection ended without a NOTIFICATION."""
     WRONG_AS = "wrong-as"
     """One end expected another AS number (NOTIFICATION 2/2)."""
+    WRONG_ROLE = "wrong-role"
+    """The roles of both ends do not belong together, or one is missing (NOTIFICATION 2/11, RFC 9234)."""
     BAD_OPEN = "bad-open"
     """One end did not like another thing in the OPEN (NOTIFICATION 2)."""
     HOLD_EXPIRED = "hold-expired"

@@ -106,6 +106,16 @@ class NextHopMode(enum.Enum):
     KEEP = "Keep"
 
 
+class Role(enum.Enum):
+    """One end's role on a session between two ASes (RFC 9234, section 4), with its words in files."""
+
+    PROVIDER = "provider"
+    RS = "rs"
+    RS_CLIENT = "rs-client"
+    CUSTOMER = "customer"
+    PEER = "peer"
+
+
 @dataclass(frozen=True, slots=True)
 class Bfd:
     """
@@ -142,6 +152,8 @@ class Peer:
         reverse: the `remotes` get the mirrored sessions without configuration of their own.
         bfd: BFD with the peer; None without.
         route_server: the peer does not put its own AS into the paths that it passes on (RFC 7947).
+        local_role: our role on these sessions (RFC 9234); None for no procedures at all.
+        strict_role: the peer has to send a role.
     """
 
     name: str
@@ -166,6 +178,8 @@ class Peer:
     reverse: bool = True
     bfd: Bfd | None = None
     route_server: bool = False
+    local_role: Role | None = None
+    strict_role: bool = False
     place: Place | None = field(default=None, compare=False)
 
 

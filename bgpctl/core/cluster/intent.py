@@ -34,10 +34,12 @@ class Intent(Configuration):
     """
     A configuration with its allocations.
 
-    `remarks` are the warnings and notes of the reader; they are no part of the desired state.
+    `remarks` are the warnings and notes of the reader; they are no part of the desired state. Neither is `reserved`:
+    addresses that no workload gets unless the operator names them (Calico's IPReservation).
     """
 
     allocations: Allocations = field(default_factory=Allocations)
+    reserved: tuple[Prefix, ...] = field(default=(), compare=False, repr=False)
     remarks: tuple[Problem, ...] = field(default=(), compare=False, repr=False)
 
     def blocks_of(self, node: Node) -> tuple[Prefix, ...]:

@@ -93,6 +93,7 @@ class RejectCode(enum.Enum):
     OWN_NEXT_HOP = "own-next-hop"
     FIRST_AS = "first-as"
     OWN_AS = "own-as"
+    ROUTE_LEAK = "route-leak"
     OWN_ORIGINATOR = "own-originator"
     OWN_CLUSTER = "own-cluster"
     MARTIAN = "martian"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.encapsulation import Encapsulation, tunnels
@@ -28,15 +28,6 @@ class Verdict(enum.Enum):
     FAIL = "FAIL"
 
 
-class Chain(NamedTuple):
-    """A base chain of a firewall that drops what no rule accepts."""
-
-    family: str
-    table: str
-    name: str
-    hook: str
-
-
 @dataclass(frozen=True, slots=True)
 class Facts:
     """
@@ -49,6 +40,7 @@ class Facts:
         nftables_missing: the reason against using nftables; None if there is none.
         sysctls: values by name, with slashes.
         listening: TCP ports on which a program listens; `bound` the UDP ports that a program has.
+        chains: base chains of other programs with their rules (core/trace/netfilter.py: Chain).
         agent: an agent of ours answers, so that what it uses is in use by us.
         speakers: the processes of every BGP speaker of ours in this network namespace.
         keys_unusable: the reason against using this node's keys; None if there is none.
@@ -65,7 +57,7 @@ class Facts:
     dataplane: Dataplane = field(default_factory=Dataplane)
     listening: frozenset[int] = frozenset()
     bound: frozenset[int] = frozenset()
-    firewall: tuple[Chain, ...] = ()
+    chains: tuple[Any, ...] = ()
     agent: bool = False
     speakers: tuple[int, ...] = ()
     keys_unusable: str | None = None

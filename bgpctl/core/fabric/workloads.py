@@ -8,20 +8,26 @@ addresses are not repeated here: they are those whose route leads to its link.
 Tunnels trust a member's address; BGP sessions and the channel between agents begin with one. A workload has it as soon
 as its packets are masqueraded. So it may speak the protocols of all these to other workloads alone, and never IP in IP.
 
+Also the MTU of their links.
+
 Refuses to know: how packets are kept out, what attaches workloads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from bgpctl.core.cluster.configuration import Configuration
+from bgpctl.core.cluster.encapsulation import DIRECT
 from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric.desired import Reasoned
-from bgpctl.core.fabric.encapsulations import BEHAVIOURS
+from bgpctl.core.fabric.encapsulations import BEHAVIOURS, behaviour_of
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import WorkloadFilter
+
+_NONE: Final[Mapping[str, int]] = {}
 
 
 def workload_filter(configuration: Configuration, observed: Dataplane) -> Iterator[Reasoned]:
@@ -35,6 +41,25 @@ def workload_filter(configuration: Configuration, observed: Dataplane) -> Iterat
         listening = configuration.listen_port, _neighbours(configuration), configuration.channel_port
         filtered = WorkloadFilter(inside, masqueraded, tuple(sorted(ports)), *listening)
         yield filtered, Reason(ReasonCode.WORKLOADS)
+
+
+def mtu_bytes(
+    configuration: Configuration, addresses: Iterable[Address], carrier_bytes: int, devices: Mapping[str, int] = _NONE
+) -> int:
+    """
+    The MTU of a workload's link, with which its packets fit the encapsulation of each of its addresses' pools. The
+    underlay's is `carrier_bytes`; `devices`: that of links that are there by name, of which a tunnel's may be smaller.
+    """
+    return min(found for address in addresses for found in _mtus_bytes(configuration, address, carrier_bytes, devices))
+
+
+def _mtus_bytes(
+    configuration: Configuration, address: Address, carrier_bytes: int, devices: Mapping[str, int]
+) -> Iterator[int]:
+    pool = configuration.pool_of(address.host_prefix)
+    behaviour = behaviour_of(pool.encapsulation if pool else DIRECT)
+    yield behaviour.mtu_bytes(configuration, address.version, carrier_bytes)
+    yield from (devices[name] for name in behaviour.link_names(address.version) if name in devices)
 
 
 def _neighbours(configuration: Configuration) -> tuple[Address, ...]:

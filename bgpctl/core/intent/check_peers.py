@@ -7,6 +7,7 @@ Refuses to know: sessions.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from bgpctl.core.cluster.configuration import Backend, Node, Peer
 from bgpctl.core.cluster.intent import Intent
@@ -14,6 +15,9 @@ from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.breach import Breach, note, some
 from bgpctl.core.intent.draft import Draft, Setting
 from bgpctl.core.net.addresses import Address
+
+_BGP_PORT: Final = 179
+"""Of a peer at a node's address it stands for the port at which nodes listen, as in Calico."""
 
 
 def check_peers(intent: Intent, draft: Draft) -> None:
@@ -32,6 +36,7 @@ def _peer_rules(intent: Intent, draft: Draft, peer: Peer) -> Iterator[Breach]:
     if peer.address is not None:
         yield from _address_rules(intent, peer, peer.address)
         yield from _unable_rules(draft, peer, peer.address)
+        yield from _role_rules(intent, peer)
     if draft.knows_all("node") and peer.name not in draft.suppressed:
         yield from _selection_rules(intent, draft, peer)
     for name in peer.filters:
@@ -69,6 +74,15 @@ def _address_rules(intent: Intent, peer: Peer, address: Address) -> Iterator[Bre
         yield Breach("address", f"{address} is inside pool {pool.name} ({pool.cidr})", "peer-in-pool")
 
 
+def _role_rules(intent: Intent, peer: Peer) -> Iterator[Breach]:
+    """RFC 9234, section 4.1: roles are those of ASes."""
+    nodes = [node for node in intent.nodes if node.name in peer.nodes]
+    inside = [node.name for node in nodes if peer.asn == (peer.local_asn or intent.asn_of(node))]
+    if peer.local_role and inside:
+        message = f"a role is for a peer in another AS; AS {peer.asn} is that of node {some(inside)}"
+        yield Breach("role", message, "role-inside")
+
+
 def _node_at(intent: Intent, address: Address) -> Node | None:
     owners = (node for node in intent.nodes for own in (node.address, node.address6) if own and own.address == address)
     return next(owners, None)
@@ -83,16 +97,34 @@ def _unable_rules(draft: Draft, peer: Peer, address: Address) -> Iterator[Breach
 
 
 def _peers_of_one_node(intent: Intent, draft: Draft) -> None:
-    """A node has one session per address, so the second of two such peers would be lost."""
-    sessions: dict[tuple[str, Address], Peer] = {}
+    """
+    A node has one session per address, so the second of two such peers would be lost. What ExaBGP reports of a session,
+    and commands to it, name the address alone; and with a connection of the peer's, its port is any.
+    """
+    sessions = dict(_to_nodes_at_their_port(intent))
     for peer in intent.peers:
         if peer.address is None:
             continue
-        owners = [sessions.setdefault((node, peer.address), peer) for node in peer.nodes]
-        twin = next((owner for owner in owners if owner is not peer), None)
+        twins = [sessions.setdefault((node, peer.address), peer) for node in peer.nodes]
+        twin = next((twin for twin in twins if twin is not peer and not _is_replaced(intent, twin, peer)), None)
         if twin:
-            message = f"{peer.address} is already a peer of the same node, as {twin.name} at {twin.place}"
+            already = f"{peer.address} is already a peer of the same node, as {twin.name} at {twin.place}"
+            message = already if peer.port == twin.port else f"{already}: another port makes no second session"
             draft.wrong(draft.peers[peer.name].part("address"), message, "duplicate-peer")
+
+
+def _to_nodes_at_their_port(intent: Intent) -> Iterator[tuple[tuple[str, Address], Peer]]:
+    """The sessions with nodes that a peer selects."""
+    for peer in intent.peers:
+        for name in peer.remotes:
+            remote = intent.node(name)
+            for address in remote.addresses if remote else ():
+                yield from (((node, address), peer) for node in peer.nodes)
+
+
+def _is_replaced(intent: Intent, twin: Peer, peer: Peer) -> bool:
+    """True if both mean one session, for which the peer with an address counts, as in Calico."""
+    return twin.address is None and peer.port in {_BGP_PORT, intent.listen_port}
 
 
 def _mesh_off(intent: Intent, draft: Draft) -> None:

@@ -440,10 +440,15 @@ def _not_among(text: str, allowed: list[str]) -> str:
 
 
 def _mac(scalar: Scalar) -> Mac:
+    return parse_mac(scalar.text)
+
+
+def parse_mac(text: str) -> Mac:
+    """A unicast MAC address in any usual notation. Raises ValueError in words."""
     from netaddr import EUI, mac_unix_expanded, valid_mac  # noqa: PLC0415 (few clusters state one)
 
     # Any notation that engineers use: 66:f9:37:c3:7e:94, 66-F9-37-C3-7E-94, 66f9.37c3.7e94.
-    mac = EUI(scalar.text, dialect=mac_unix_expanded) if valid_mac(scalar.text) else None
+    mac = EUI(text, dialect=mac_unix_expanded) if valid_mac(text) else None
     if mac is None or mac.words[0] & _GROUP_BIT:
-        raise ValueError(f"{shown(scalar.text)} is not a unicast MAC address such as 66:f9:37:c3:7e:94")
+        raise ValueError(f"{shown(text)} is not a unicast MAC address such as 66:f9:37:c3:7e:94")
     return Mac(str(mac))

@@ -181,12 +181,13 @@ def _count(leaf: Scalar) -> int:
 # IPAMConfig and IPReservation ----------------------------------------------------------------------------------
 
 _GIVEN: Final = "blocks are given by the cluster file"
+_RESTS: Final = "an address rests for 60 s before another workload gets it"
 CONFIG: Final = Table(
     (
         Row("strictAffinity", BOOLEAN, "strict", "Forbids borrowing."),
         Row("maxBlocksPerHost", integer(0, 1 << 31), "most_blocks"),
         Row("autoAllocateBlocks", no_effect(_GIVEN, BOOLEAN)),
-        Row("ipCooldownSeconds", no_effect("addresses are not handed out from here", integer(0, 1200))),
+        Row("ipCooldownSeconds", no_effect(_RESTS, integer(0, 1200))),
         Row("autoAllocateBlocksForVMs", no_effect(_GIVEN)),
         Row("kubeVirtVMAddressPersistence", no_effect(_GIVEN)),
     )

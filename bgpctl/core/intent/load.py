@@ -71,7 +71,7 @@ def whole(fragments: Iterable[Draft], before: Intent | None = None) -> tuple[Loa
         draft.take(part)
     adopt_operator_pools(draft)
     has_leftovers = drop_leftovers(draft)
-    intent = joined(_configuration(draft), _allocations(draft))
+    intent = replace(joined(_configuration(draft), _allocations(draft)), reserved=_reserved(draft))
     members = members_of(draft)
     index = index_of(intent, members)
     read_before = len(draft.problems.found)
@@ -124,6 +124,10 @@ def _allocations(draft: Draft) -> Allocations:
         for name, given in sorted(draft.tunnel_ends.items())
     }
     return Allocations({name: allocated for name, allocated in found.items() if allocated != NodeAllocations()})
+
+
+def _reserved(draft: Draft) -> tuple[Prefix, ...]:
+    return tuple(sorted({prefix for prefix, _ in draft.reserved}))
 
 
 def _without_suppressed(draft: Draft, peers: tuple[Peer, ...]) -> tuple[Peer, ...]:

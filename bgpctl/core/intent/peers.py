@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from bgpctl.core.cluster.configuration import Bfd, NextHopMode, Peer
+from bgpctl.core.cluster.configuration import Bfd, NextHopMode, Peer, Role
 from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.draft import Draft, Located, PeerDraft, Stated, located, read_selector
 from bgpctl.core.intent.field_kinds import (
@@ -185,6 +185,13 @@ _OPTIONS: Final = (
         "route_server",
         "A route server (RFC 7947): AS paths of it need not begin with its own AS.",
     ),
+    Row(
+        "localRole",
+        enumeration(Role),
+        "local_role",
+        "Our role on the sessions (RFC 9234), for the prevention of route leaks; its counterpart is the peer's.",
+    ),
+    Row("strictRole", BOOLEAN, "strict_role", "The session needs a role of the peer, too."),
     Row("bfd", FieldKind(_read_bfd, _BFD.shape(nullable=True), _BFD.write), "bfd"),
     Row(
         "localWorkloadSelector",
@@ -221,6 +228,7 @@ def read_peer(draft: Draft, fields: Fields, table: Table, name: str, at: Located
     peer_selector = read_selector(fields, "peerSelector") if fields.has("peerSelector") else None
     peer = _peer(name, found, remote, at, None if peer_selector else found.get("asn"))
     _gateway_rules(fields, peer)
+    _role_rules(fields, peer)
     if fields.has("node") and fields.has("nodeSelector"):
         fields.wrong("nodeSelector", "node and nodeSelector cannot both be given", "both-forms")
     node_key = "nodes" if fields.has("nodes") else "nodeSelector"
@@ -244,6 +252,7 @@ def _parts(fields: Fields, address_key: str, node_key: str) -> Mapping[str, Loca
         "remotes": located(fields, "peerSelector"),
         "filters": located(fields, "filters"),
         "asn": located(fields, "asNumber"),
+        "role": located(fields, "localRole"),
     }
 
 
@@ -269,6 +278,18 @@ def _gateway_rules(fields: Fields, peer: Peer) -> None:
         fields.wrong("reachableBy", "reachableBy is the gateway to the peer's address, which is not given", "missing")
     elif gateway and address and gateway.version != address.version:
         fields.wrong("reachableBy", f"{gateway} is no gateway to {address}: another IP version", "family")
+
+
+def _role_rules(fields: Fields, peer: Peer) -> None:
+    role = peer.local_role
+    if role and fields.has("peerSelector"):
+        message = "a role is for a peer with an address in another AS: nodes are no customers of each other"
+        fields.wrong("localRole", message, "role-with-selector")
+    if peer.strict_role and not fields.has("localRole"):
+        fields.wrong("strictRole", "strictRole asks for the counterpart of localRole, which is not given", "missing")
+    if role and role is not Role.RS_CLIENT and peer.route_server:
+        message = f"of a route server this end is rs-client, not {role.value}"
+        fields.wrong("localRole", message, "role-of-server")
 
 
 # The mesh ------------------------------------------------------------------------------------------------------

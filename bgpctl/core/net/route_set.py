@@ -16,9 +16,10 @@ from typing import Final, NamedTuple
 
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.objects import PROTOCOL, Route
-from bgpctl.core.net.table import ShardKey, by_shard, differing, shard_of, sharing
+from bgpctl.core.net.table import ShardKey, by_shard, differing, near, shard_of, sharing
 
 _NONE: Final = frozenset[Route]()
+_BITS: Final = {4: 32, 6: 128}
 _KEY: Final = itemgetter(*map(Route._fields.index, ("table", "prefix", "metric")))
 """The kernel's key of a route, in a fifth of the time of `key_of`: there are 100,000."""
 
@@ -99,6 +100,19 @@ class RouteSet(AbstractSet[Route]):
     def at(self, prefix: Prefix) -> frozenset[Route]:
         """The shard in which the routes to `prefix` are, with others."""
         return self.shards.get(shard_of(prefix), _NONE)
+
+    def covering(self, prefix: Prefix) -> Iterator[Route]:
+        """The routes whose prefix is `prefix` or covers it; of all tables and metrics, in no order."""
+        version, network, length = prefix
+        shifts = ((shorter, _BITS[version] - shorter) for shorter in range(length, -1, -1))
+        wider = (Prefix(version, network >> bits << bits, shorter) for shorter, bits in shifts)
+        for key in dict.fromkeys(map(shard_of, wider)):
+            yield from (route for route in self.shards.get(key, _NONE) if route.prefix.covers(prefix))
+
+    def inside(self, prefix: Prefix) -> Iterator[Route]:
+        """The routes whose prefix lies in `prefix`, in no order. Shards far from it cost next to nothing."""
+        for key in near(self.shards, prefix):
+            yield from (route for route in self.shards[key] if prefix.covers(route.prefix))
 
     def changed(self, new: Iterable[Route], gone: Iterable[Route]) -> RouteSet:
         """Without `gone`, then with `new`, by value."""

@@ -77,6 +77,12 @@ def _near(key: ShardKey, spans: Iterable[_Span]) -> list[_Span]:
     return [span for span in spans if _overlap(shard, span)]
 
 
+def near(keys: Iterable[ShardKey], prefix: Prefix) -> Iterator[ShardKey]:
+    """Of these shards those that may have prefixes which overlap this one."""
+    spans = (_span(prefix),)
+    return (key for key in keys if _near(key, spans))
+
+
 def _overlap(one: _Span, other: _Span) -> bool:
     return one[0] == other[0] and one[1] < other[2] and other[1] < one[2]
 

@@ -17,6 +17,11 @@ from bgpctl.core.fabric.facts import outer_mtu_bytes, underlay_of
 from bgpctl.core.fabric.host import Answer, Check, Facts, Needs, Verdict, good
 from bgpctl.core.fabric.protocol import Behaviour
 from bgpctl.core.net.addresses import InterfaceAddress
+from bgpctl.core.net.dataplane import surroundings
+from bgpctl.core.trace.firewall import stopped
+from bgpctl.core.trace.netfilter import Chain
+from bgpctl.core.trace.netfilter import Verdict as Fatal
+from bgpctl.core.trace.shadows import shadows, suspects
 
 RENEW_DAYS: Final = 30
 """A certificate that ends sooner is to be renewed."""
@@ -208,15 +213,36 @@ def _channel_keys(facts: Facts, needs: Needs) -> Iterator[Answer]:
 
 
 def _firewall(facts: Facts, needs: Needs) -> Iterator[Answer]:
-    """Its rules are not read: they may well let the packets pass."""
+    if needs.node is None:
+        yield from _policies(facts, needs)
+        return
+    found = stopped(facts.chains, needs, facts.dataplane)
+    for end, kinds in found.items():
+        chain, packets = end.chain, ", ".join(kinds)
+        by = f"rule handle {end.rule.handle}" if end.rule else "its policy"
+        where, command = f"chain {chain.family} {chain.table} {chain.name} ({chain.hook})", _listed(chain)
+        if end.verdict is Fatal.OTHER:
+            yield Verdict.WARN, f"{where} may end {packets}: {by} is not understood", command
+        else:
+            yield Verdict.FAIL, f"{where} has a {end.verdict.value} for {packets}: {by}", command
+    if not found:
+        yield good("no chain ends packets of workloads, tunnels or sessions")
+
+
+def _policies(facts: Facts, needs: Needs) -> Iterator[Answer]:
+    """Without a cluster file no packet is known, and a rule may well let it pass."""
     wanted = {"input": _incoming(needs), "forward": ["workload packets"]}
-    for chain in facts.firewall:
-        if wanted.get(chain.hook):
-            packets = ", ".join(wanted[chain.hook])
-            text = f"chain {chain.table} {chain.name} drops by default; its rules have to accept {packets}"
-            yield Verdict.WARN, text, f"nft list chain {chain.family} {chain.table} {chain.name}"
-    if not facts.firewall:
+    dropping = [chain for chain in facts.chains if chain.policy is Fatal.DROP and wanted.get(chain.hook)]
+    for chain in dropping:
+        packets = ", ".join(wanted[chain.hook])
+        text = f"chain {chain.table} {chain.name} drops by default; its rules have to accept {packets}"
+        yield Verdict.WARN, text, _listed(chain)
+    if not dropping:
         yield good("no chain drops by default")
+
+
+def _listed(chain: Chain) -> str:
+    return f"nft -a list chain {chain.family} {chain.table} {chain.name}"
 
 
 def _incoming(needs: Needs) -> list[str]:
@@ -226,12 +252,25 @@ def _incoming(needs: Needs) -> list[str]:
     return [name for name in (*tunnels, bgp, channel) if name]
 
 
+def _routes(facts: Facts, needs: Needs) -> Iterator[Answer]:
+    if needs.node is None:
+        return
+    seen = facts.dataplane
+    pools = tuple(pool.cidr for pool in needs.intent.pools)
+    found = shadows(suspects(surroundings(seen).foreign, pools, needs.intent.blocks_of(needs.node)), seen.owned())
+    for item in found:
+        yield Verdict.FAIL, item.text, item.remedy
+    if not found:
+        yield good("nothing foreign comes before our routes")
+
+
 _KERNEL_CHECKS: Final[Mapping[str, Check]] = {"privilege": _privilege, "next-hop objects": _next_hops}
 _HOST_CHECKS: Final[Mapping[str, Check]] = {
     "nftables": _nftables,
     "namespaces": _namespaces,
     "ip_forward": _forwarding,
     "rp_filter": _reverse_path,
+    "routes": _routes,
     "underlay": _underlay,
     "mtu": _mtu,
     "bgp port": _bgp_port,

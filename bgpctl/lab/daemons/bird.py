@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from bgpctl.core.cluster.configuration import Role
 from bgpctl.core.net.addresses import Address
 from bgpctl.lab.daemons.session_options import (
     HOLD_TIME_S,
@@ -75,6 +76,7 @@ protocol bgp {name} {{
 """
 
 
+_ROLES: Final = {Role.RS: "rs_server", Role.RS_CLIENT: "rs_client"}
 _RESTARTS: Final = {True: "on", False: "off", None: "aware"}
 
 
@@ -135,6 +137,8 @@ def _options(router: Router, neighbor: Neighbor) -> Iterator[str]:
         yield "ttl security on;"
     if neighbor.bfd_ms:
         yield "bfd on;"
+    if neighbor.role:
+        yield f"local role {_ROLES.get(neighbor.role) or neighbor.role.value};"
     if neighbor.client:
         yield f"rr client; rr cluster id {router.cluster_id};"
 

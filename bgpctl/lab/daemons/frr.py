@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from bgpctl.core.cluster.configuration import Role
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.lab.daemons.session_options import (
     HOLD_TIME_S,
@@ -96,6 +97,8 @@ def _statements(neighbor: Neighbor) -> Iterator[str]:
         yield f"password {neighbor.password}"
     if neighbor.ttl_security:
         yield "ttl-security hops 1"
+    if neighbor.role:
+        yield f"local-role {'rs-server' if neighbor.role is Role.RS else neighbor.role.value}"
     if neighbor.bfd_ms:
         yield "bfd"
         yield f"bfd profile every-{neighbor.bfd_ms}-ms"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from bgpctl.core.cluster.configuration import Role
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from bgpctl.lab import netns
 
@@ -32,6 +33,7 @@ class Neighbor:
         restarts: graceful restart (RFC 4724), as one who restarts and as a helper; None: as the daemon does by default.
         client: the other end is a client of this route reflector.
         bfd_ms: the interval of BFD's packets in both directions, with a detect multiplier of 3; None: no BFD.
+        role: the router's role (RFC 9234); None: as a router that knows of none.
     """
 
     address: Address
@@ -43,6 +45,7 @@ class Neighbor:
     restarts: bool | None = True
     client: bool = False
     bfd_ms: int | None = None
+    role: Role | None = None
 
 
 @dataclass(frozen=True, slots=True)

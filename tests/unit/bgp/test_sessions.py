@@ -7,7 +7,7 @@ from bgpctl.core.bfd.session import Intervals
 from bgpctl.core.bgp.bfd import BfdOptions
 from bgpctl.core.bgp.sessions import HOLD_TIME_S, router_id, speaker_config, waits_for
 from bgpctl.core.bgp.speaker import Session, SpeakerConfig
-from bgpctl.core.cluster.configuration import Backend, Bfd, Node, Peer, TtlSecurity
+from bgpctl.core.cluster.configuration import Backend, Bfd, Node, Peer, Role, TtlSecurity
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress
@@ -97,6 +97,9 @@ def selected(nodes: tuple[str, ...], remotes: tuple[str, ...], **changes: Any) -
         ({"password_file": FILE}, "password_file", FILE),
         ({"ttl_security": 1}, "ttl_security", 1),
         ({"from_node_address": False}, "bound", False),
+        ({"local_role": Role.CUSTOMER}, "role", Role.CUSTOMER),
+        ({"local_role": Role.CUSTOMER, "strict_role": True}, "strict_role", True),
+        ({}, "role", None),
         ({}, "by", "tor"),
         ({}, "passive", False),
         ({}, "local", A1),

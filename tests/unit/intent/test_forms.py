@@ -12,6 +12,7 @@ from bgpctl.core.cluster.configuration import (
     Node,
     Peer,
     Pool,
+    Role,
     Use,
 )
 from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, VXLAN, Encapsulation, Mode
@@ -108,6 +109,8 @@ def test_every_value_of_a_peer_arrives() -> None:
         filters=("own",),
         from_node_address=False,
         route_server=True,
+        local_role=Role.RS_CLIENT,
+        strict_role=True,
     )
     assert reflectors == Peer(
         "reflectors",

@@ -97,6 +97,12 @@ TOGETHER = {
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, nodes: rack ==}}": (2, 47, "selector"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9}}": (2, 9, "missing"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1}, u: {ip: 10.0.0.9, asNumber: 2}}": (2, 49, "duplicate-peer"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1}, u: {ip: 10.0.0.9, port: 1790, asNumber: 1}}": (
+        (2, 49, "duplicate-peer")
+    ),
+    MEMBERS + "mesh: false\npeers: {t: {peerSelector: all()}, u: {ip: 10.0.0.2, port: 1790, asNumber: 64512}}": (
+        (3, 43, "duplicate-peer")
+    ),
     POOL + MEMBERS + "peers: {t: {ip: 10.244.0.9, asNumber: 1}}": (3, 17, "peer-in-pool"),
     "calico_backend: vxlan\n" + MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1}}": (3, 9, "needs-bgp"),
     "nodes: {a: {address: 'fd00::/64'}}": (1, 22, "unusable-address"),
@@ -170,6 +176,12 @@ TOGETHER = {
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, bfd: {multiplier: 1}}}": (2, 58, "range"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, bfd: {interval: 1s}}}": (2, 46, "unknown-key"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, reachableBy: 'fd00::1'}}": (2, 53, "family"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, localRole: transit}}": (2, 51, "choice"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 64512, localRole: peer}}": (2, 55, "role-inside"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, localASNumber: 1, localRole: peer}}": (2, 69, "role-inside"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, strictRole: true}}": (2, 52, "missing"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, routeServer: true, localRole: rs}}": (2, 70, "role-of-server"),
+    MEMBERS + "peers: {t: {peerSelector: all(), localRole: provider}}": (2, 45, "role-with-selector"),
     MEMBERS + "peers: {t: {peerSelector: all(), reachableBy: 10.0.0.9}}": (2, 47, "missing"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, nextHopMode: Auto, keepOriginalNextHop: true}}": (
         (2, 80, "both-forms")

@@ -10,12 +10,14 @@ import pytest
 from bgpctl.core.cluster.configuration import Backend
 from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, VXLAN, Encapsulation, Mode
 from bgpctl.core.fabric import ipip, vxlan
-from bgpctl.core.fabric.host import Chain, Facts, Needs, Verdict
+from bgpctl.core.fabric.host import Facts, Needs, Verdict
 from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import Address, Prefix, Vni
 from bgpctl.core.net.objects import Link, Plain, Route
 from bgpctl.core.trace.doctor import checks, examine, needs_of
+from bgpctl.core.trace.netfilter import Chain, Condition, Field, Rule
+from bgpctl.core.trace.netfilter import Verdict as Fate
 from tests.cluster import bare_kernel, member, two_racks
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
@@ -97,14 +99,61 @@ ETH1 = Link("eth1", Plain(""), 1400, owned=False)
         ("vxlan port", replace(FINE, bound=frozenset({4789})), [FAIL]),
         ("vxlan port", replace(with_links(foreign_vxlan(1, 4789)), bound=frozenset({4789})), [PASS]),
         ("firewall", FINE, [PASS]),
-        ("firewall", replace(FINE, firewall=(Chain("ip", "filter", "INPUT", "input"),)), [WARN]),
-        ("firewall", replace(FINE, firewall=(Chain("inet", "f", "fwd", "forward"),)), [WARN]),
     ],
 )
 def test_a_check_explains_the_facts(check: str, facts: Facts, verdicts: list[Verdict]) -> None:
     found = [finding for finding in examine(facts, NEEDS) if finding.check == check]
     assert [finding.verdict for finding in found] == verdicts
     assert all(bool(finding.next) is (finding.verdict is not PASS) for finding in found)
+
+
+POOL = Condition(Field.SOURCE, (Prefix.parse("10.244.0.0/16"),), version=4)
+BGP = (Condition(Field.PROTOCOL, ((6, 6),)), Condition(Field.DESTINATION_PORT, ((179, 179),)))
+FORWARD = Chain("ip", "filter", "FORWARD", "filter", "forward", 0)
+INPUT = Chain("inet", "ufw", "input", "filter", "input", 0)
+
+
+@pytest.mark.parametrize(
+    ("chain", "verdict", "text"),
+    [
+        (FORWARD, PASS, "no chain ends packets"),
+        # Docker's policy, and with a rule for the pool.
+        (FORWARD._replace(policy=Fate.DROP), FAIL, "ip filter FORWARD (forward) has a drop for packets of workloads"),
+        (FORWARD._replace(policy=Fate.DROP, rules=(Rule(7, (POOL,), Fate.ACCEPT),)), PASS, "no chain ends packets"),
+        # firewalld's last rule, whatever the policy.
+        (
+            FORWARD._replace(rules=(Rule(9, (), Fate.REJECT),)),
+            FAIL,
+            "has a reject for packets of workloads: rule handle 9",
+        ),
+        (
+            FORWARD._replace(rules=(Rule(9, (Condition(Field.OTHER),), Fate.DROP),)),
+            WARN,
+            "may end packets of workloads",
+        ),
+        (INPUT._replace(policy=Fate.DROP), FAIL, "inet ufw input (input) has a drop for TCP port 179: its policy"),
+        (INPUT._replace(policy=Fate.DROP, rules=(Rule(3, BGP, Fate.ACCEPT),)), PASS, "no chain ends packets"),
+        (INPUT._replace(hook="output", rules=(Rule(3, BGP, Fate.DROP),)), FAIL, "has a drop for TCP port 179"),
+    ],
+)
+def test_packets_are_followed_through_the_chains_of_others(chain: Chain, verdict: Verdict, text: str) -> None:
+    facts = replace(FINE, chains=(chain,))
+    (found,) = (item for item in examine(facts, needs_of(INTENT, NODE)) if item.check == "firewall")
+    assert (found.verdict, text in found.message) == (verdict, True), found
+    assert found.next == ("" if verdict is PASS else f"nft -a list chain {chain.family} {chain.table} {chain.name}")
+
+
+def test_the_port_of_vxlan_is_a_tunnels() -> None:
+    intent = two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)
+    facts = replace(FINE, chains=(INPUT._replace(policy=Fate.DROP),))
+    (found,) = (item for item in examine(facts, needs_of(intent, member(intent, "a1"))) if item.check == "firewall")
+    assert "has a drop for UDP port 4789: its policy" in found.message
+
+
+def test_without_a_cluster_file_a_policy_is_a_warning() -> None:
+    facts = replace(FINE, chains=(INPUT._replace(policy=Fate.DROP),))
+    (found,) = (item for item in examine(facts, Needs()) if item.check == "firewall")
+    assert (found.verdict, "drops by default" in found.message) == (WARN, True)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +200,14 @@ def test_a_module_that_has_come_is_not_used_unasked() -> None:
 
 def test_without_a_cluster_file_the_underlay_is_not_judged() -> None:
     found = {finding.check for finding in examine(FINE, Needs())}
-    assert found == set(checks(Needs())) - {"underlay", "mtu", "rp_filter", "bgp password", "channel keys"}
+    assert found == set(checks(Needs())) - {
+        "underlay",
+        "mtu",
+        "rp_filter",
+        "routes",
+        "bgp password",
+        "channel keys",
+    }
 
 
 @pytest.mark.parametrize(
