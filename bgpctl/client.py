@@ -34,6 +34,8 @@ _VERSIONS: Final[Mapping[str, int]] = {
     "pools": 1,
     "blocks": 1,
     "events": 1,
+    "kernel": 1,
+    "intent": 1,
     "plan": 3,
     "asked": 1,
     "change": 1,

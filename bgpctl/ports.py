@@ -37,6 +37,7 @@ from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Drops, Sysctl, Traffic
+from bgpctl.core.trace.snapshot import Snapshot
 
 
 class Unavailable(Exception):
@@ -156,6 +157,15 @@ class Host(Protocol):
 
         Raises:
             Unavailable: they cannot be read now.
+        """
+
+    def snapshot(self, observed: Dataplane) -> Snapshot:
+        """
+        All that decides about a packet here, around a dataplane that was observed: what the agent has no need of is
+        read now.
+
+        Raises:
+            Unavailable: it cannot be read now.
         """
 
 

@@ -1,8 +1,8 @@
 """
 The API: HTTP/1.1 on a unix socket. GET reads, one path per view (`/v1/summary`); POST sends requests, one path per
-verb (`/v1/drain`), and only root and the agent's own user may. Arguments are in the query; a long one is the content,
-for reads too, and then it is for operators: what others send is never worked on. Pages for other programs stand beside
-them (pages.py).
+verb (`/v1/drain`), and only root and the agent's own user may; a few reads are for them alone too. Arguments are in the
+query; a long one is the content, for reads too, and then it is for operators: what others send is never worked on.
+Pages for other programs stand beside them (pages.py).
 
 Refuses to know: the contents of a view, the effect of a verb.
 """
@@ -14,7 +14,7 @@ import socket
 import socketserver
 import struct
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -53,10 +53,13 @@ class _Full(Exception):
 
 
 class _Server(Server, socketserver.UnixStreamServer):
-    def __init__(self, path: Path, answer: Answer, act: Answer, content_group: int | None) -> None:
+    def __init__(
+        self, path: Path, answer: Answer, act: Answer, guarded: Collection[str], content_group: int | None
+    ) -> None:
         super().__init__(str(path), _Handler)
         self.answer = answer
         self.act = act
+        self.guarded = guarded
         self.content_group = content_group
 
         self._path = path
@@ -78,7 +81,12 @@ class _Handler(Handler):
     server: _Server
 
     def read(self) -> Page:
-        return self._reply(self.server.answer)
+        return self._reply(self._view)
+
+    def _view(self, name: str, arguments: Mapping[str, str]) -> dict[str, Any]:
+        if name in self.server.guarded and not _is_trusted(_credentials(self.connection)[0]):
+            raise _Denied("only root and the agent's own user may read this")
+        return self.server.answer(name, arguments)
 
     def ask(self) -> Page:
         return self._reply(self._act)
@@ -193,13 +201,14 @@ def _nothing(verb: str, _query: Mapping[str, str]) -> dict[str, Any]:
 
 class Api:
     """
-    Serves until closed. The socket is readable and writable by all users: reading never needs root.
+    Serves until closed. The socket is readable and writable by all users: what is not `guarded` needs no root.
 
     Args:
         path: of the socket.
         answer: reads.
         act: accepts requests; without it none is.
         pages: other pages, by path.
+        guarded: reads that only root and the agent's own user may have.
         content_group: the group, beside root and the agent's user, that may send content with a read.
         limits: of all other users.
     """
@@ -210,6 +219,7 @@ class Api:
         answer: Answer,
         act: Answer = _nothing,
         pages: Pages = _NO_PAGES,
+        guarded: Collection[str] = (),
         *,
         content_group: int | None = None,
         limits: Limits = _LIMITS,
@@ -218,7 +228,7 @@ class Api:
             with filesystem.ours(path.parent) as directory:
                 filesystem.make_room(directory, path.name)
             path.unlink(missing_ok=True)
-            self._server = _Server(path, answer, act, content_group)
+            self._server = _Server(path, answer, act, guarded, content_group)
         except OSError as error:
             raise Unavailable(f"cannot listen at {path}: {error}") from error
         self._server.pages = pages

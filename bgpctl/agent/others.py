@@ -11,11 +11,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from bgpctl.agent import views
 from bgpctl.agent.errors import Unknown
 from bgpctl.agent.members import Configurations, Members
+from bgpctl.agent.recent import Recent
 from bgpctl.agent.runner import Runner
 from bgpctl.agent.snapshot import Cluster
 from bgpctl.core.agent.state import State
@@ -28,20 +29,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bgpctl.agent")
 
+_KERNEL_S: Final = 1.0
+"""So old may the answer about the kernel be that a member gets, however many ask."""
+
 
 class Others:
     """
     Args:
         keys: the directory of this node's keys.
         now_s: seconds since 1970.
+        clock_s: seconds of a clock that cannot be set.
     """
 
-    def __init__(self, runner: Callable[[], Runner], keys: Path, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self, runner: Callable[[], Runner], keys: Path, now_s: Callable[[], float], clock_s: Callable[[], float]
+    ) -> None:
         self._runner = runner
         self._keys = keys
         self._now_s = now_s
         self._configurations = Configurations()
         self._answer: Answer = _nothing
+        self._recent = Recent(_KERNEL_S, clock_s)
         self._channel: Channel | None = None
         self._members: Members | None = None
         self._failures: tuple[str, ...] = ()
@@ -52,6 +60,7 @@ class Others:
 
     def beat(self, state: State) -> None:
         """Called by the loop again and again. Without a thread or a descriptor for it, the channel begins later."""
+        self._recent.expire()
         intent = state.intent.in_force
         if self._channel or not intent or not intent.channel_port:
             return
@@ -104,8 +113,10 @@ class Others:
         return self._runner().state.intent.in_force
 
     def _view(self, view: str, query: Mapping[str, str]) -> dict[str, Any]:
-        if view not in views.VIEWS:
+        if view not in views.FOR_MEMBERS:
             raise Unknown(view)
+        if view == views.KERNEL:  # which takes a process and a dump; no member asks for less than all of it
+            return self._recent.get(lambda: self._answer(view, {}))
         return self._answer(view, query)
 
     def _ask(self, member: Node, request: str, within_s: float, longest_bytes: int) -> asking.Answer | None:

@@ -79,7 +79,8 @@ def run(node: str, ports: Ports, process: Process, servers: Servers) -> None:
     """
     manager = process.service_manager
     with process.run_directory.hold():
-        others = Others(lambda: runner, servers.keys, lambda: ports.clock.date().timestamp())
+        clock = ports.clock
+        others = Others(lambda: runner, servers.keys, lambda: clock.date().timestamp(), clock.now_s)
         runner = Runner(node, ports, partial(_beat, manager, ports.clock, others), manager.beat_s)
         manager.on_stop(runner.stop)
         log.info("started", extra={"facts": {"node": node, "pid": manager.pid, "run_dir": servers.socket.parent}})
@@ -106,7 +107,7 @@ def _serving(runner: Runner, ports: Ports, process: Process, servers: Servers, o
         answer, act = _answer(runner, ports, process.host, others), _act(runner, ports, process.run_directory)
         others.serve(answer)
         stack.callback(others.close)
-        stack.callback(Api(servers.socket, answer, act, pages, content_group=servers.plan_group).close)
+        stack.callback(Api(servers.socket, answer, act, pages, views.GUARDED, content_group=servers.plan_group).close)
         if servers.health:
             stack.callback(TcpPages(*servers.health, pages).close)
         yield
@@ -123,6 +124,8 @@ def _answer(runner: Runner, ports: Ports, host: Host, others: Others) -> Answer:
         traffic, drops, cluster = partial(_traffic, host), partial(_drops, host), others.cluster()
         now_s, unconfirmed_s = ports.clock.now_s(), store.unconfirmed_s()
         snapshot = Snapshot(runner.state, now_s, query, traffic, happened, unconfirmed_s, drops, cluster)
+        if view == views.KERNEL:
+            return views.kernel(snapshot, host.snapshot)
         return views.answer(view, snapshot)
 
     return answer

@@ -26,6 +26,7 @@ from bgpctl.core.net.objects import (
     Rule,
 )
 from bgpctl.core.trace.announced import Obstacle, ObstacleCode
+from bgpctl.core.trace.difference import Difference
 from bgpctl.core.trace.journey import Journey
 from bgpctl.core.trace.netfilter import Fate
 from bgpctl.core.trace.packet import ICMP, ICMPV6, IP_IN_IP, TCP, UDP, Packet
@@ -145,6 +146,15 @@ def _outer(packet: Packet) -> str:
     numbers = "".join(f" {name} {number}" for name, number in packet.wire)
     name = _PROTOCOLS.get(packet.protocol, "")
     return f"{name}{numbers} {packet.source} > {packet.destination}, {inner}+{packet.size_bytes - inner} bytes"
+
+
+def difference(found: Difference) -> str:
+    """How a node sends a packet on, and how it would by the files."""
+    return f"{found.live.node} differs from the files: {_sent(found.live)}; by the files: {_sent(found.declared)}"
+
+
+def _sent(step: Step) -> str:
+    return f"{_VERBS[step.code]} {_text(step)}"
 
 
 # Causes ------------------------------------------------------------------------------------------------------------
@@ -278,6 +288,9 @@ _OBSTACLES: Final[Mapping[ObstacleCode, str]] = {
     ObstacleCode.EXPORT_FILTER: "filter {detail} keeps {at} from announcing it to {peer}",
     ObstacleCode.NOT_ANNOUNCED: "{at} does not announce it to {peer}",
     ObstacleCode.ROUTER: "it can only come by router {peer}, which was not asked",
+    ObstacleCode.SESSION_DOWN: "the BGP session of {at} with {peer} is not established",
+    ObstacleCode.NOT_RECEIVED: "{at} has received no path to a block of {peer}",
+    ObstacleCode.NOT_INSTALLED: "{at} has a path to {peer} and no route of it: bgpctl show summary has the reason",
 }
 
 

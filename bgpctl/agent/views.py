@@ -26,8 +26,11 @@ from bgpctl.core.fabric.protocol import Behaviour
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import PROTOCOL, Link, NextHop, Route, RouteType, key_of
+from bgpctl.core.trace.snapshot import Snapshot as Kernel
 
 View: TypeAlias = Callable[[Snapshot], Json]
+ReadKernel: TypeAlias = Callable[[Dataplane], Kernel]
+"""All that decides about a packet, around a dataplane that was observed. Raises Unavailable."""
 
 _SHOWN_CONFLICTS: Final = 5
 
@@ -367,6 +370,13 @@ def events(snapshot: Snapshot) -> Json:
     }
 
 
+def intent(snapshot: Snapshot) -> Json:
+    """The configuration in force as a value."""
+    from bgpctl.agent import trace_views  # noqa: PLC0415 (asked now and then)
+
+    return trace_views.intent(snapshot)
+
+
 VIEWS: Final[Mapping[str, View]] = {
     "summary": summary,
     "peers": bgp_views.peers,
@@ -381,10 +391,30 @@ VIEWS: Final[Mapping[str, View]] = {
     "blocks": blocks,
     "events": events,
 }
+_FOR_COMMANDS: Final[Mapping[str, View]] = {"intent": intent}
+"""Of which `bgpctl show` has no form."""
+KERNEL: Final = "kernel"
+"""The view that needs a kernel to be read."""
+GUARDED: Final = frozenset({KERNEL, "intent"})
+"""Not for every local user: root alone can read the chains of other programs, and the places of files are no one's."""
+FOR_MEMBERS: Final = frozenset({*VIEWS, KERNEL})
+
+
+def kernel(snapshot: Snapshot, read: ReadKernel) -> Json:
+    """
+    The kernel with all that decides about a packet, for `bgpctl explain` and `bgpctl verify`, with its schema.
+
+    Raises:
+        BadRequest: there is no answer now.
+    """
+    from bgpctl.agent import trace_views  # noqa: PLC0415 (as above)
+
+    return {"schema": client.schema(KERNEL), **trace_views.kernel(snapshot, read)}
 
 
 def answer(name: str, snapshot: Snapshot) -> Json:
     """The view `name` with its schema. Raises Unknown, BadRequest."""
-    if name not in VIEWS:
+    view = VIEWS.get(name) or _FOR_COMMANDS.get(name)
+    if view is None:
         raise Unknown(name)
-    return {"schema": client.schema(name), **VIEWS[name](snapshot)}
+    return {"schema": client.schema(name), **view(snapshot)}

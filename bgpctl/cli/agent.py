@@ -64,7 +64,7 @@ def agent() -> None:
     "--plan-group",
     callback=values.group,
     metavar="GROUP",
-    help="Members may ask for plans of their own content, as root may; all users may read everything else.",
+    help="Members may ask for plans of their own content, as root may; all users may read the rest but kernels.",
 )
 @keys_option
 @click.option(

@@ -1,44 +1,48 @@
 """
 `bgpctl explain`: a packet from node to node with the reason at each step, and the first place where it breaks.
 
-Refuses to know: how a packet is followed, how a kernel is read.
+Refuses to know: how a packet is followed, how nodes are asked, how a kernel is read.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 from rich.text import Text
 
 from bgpctl.agent import trace_words
+from bgpctl.cli import asking
+from bgpctl.cli.asking import Asker
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.findings import valid
-from bgpctl.cli.options import files_option
+from bgpctl.cli.options import keys_directory, keys_option, optional_files_option, run_dir_option
 from bgpctl.cli.render import console, emit, output_option
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
+from bgpctl.core.simulate.asked import network_of, obstacle_of
 from bgpctl.core.simulate.declared import network, node_at, obstacle
-from bgpctl.core.trace.journey import Exchange, Follower, Journey, exchange
+from bgpctl.core.trace.announced import Obstacle
+from bgpctl.core.trace.answers import Answers
+from bgpctl.core.trace.difference import difference
+from bgpctl.core.trace.journey import Exchange, Follower, Journey, Network, exchange
 from bgpctl.core.trace.packet import DEFAULT_BYTES, Packet, echo_protocol
 from bgpctl.core.trace.snapshot import Snapshot
-from bgpctl.core.trace.steps import Delivered
+from bgpctl.core.trace.steps import Delivered, Unknown
 from bgpctl.kernel import snapshot
 from bgpctl.ports import Unavailable
 from bgpctl.store import texts
 
 _LARGEST: int = 65535
+Ends: TypeAlias = tuple[Address, Address]
+KeptBack: TypeAlias = Callable[[str, Address], Obstacle | None]
+"""(node, destination) → what keeps the route away."""
 
-
-@click.command()
-@click.argument("source")
-@click.argument("destination")
-@files_option
-@click.option("--node", help="This node's name: read its own kernel; the others are taken as the files have them.")
-@click.option(
+size_option = click.option(
     "--size",
     "size_bytes",
     type=click.IntRange(20, _LARGEST),
@@ -46,7 +50,20 @@ _LARGEST: int = 65535
     show_default=True,
     help="Bytes of the IP packet, which may not be cut into fragments.",
 )
-@click.option("--reverse", is_flag=True, help="Show the answer's steps too; without, only where it breaks.")
+reverse_option = click.option(
+    "--reverse", is_flag=True, help="Show the answer's steps too; without, only where it breaks."
+)
+
+
+@click.command()
+@click.argument("source")
+@click.argument("destination")
+@optional_files_option
+@click.option("--node", help="With -f, this node's name: read its own kernel; the others are as the files have them.")
+@size_option
+@reverse_option
+@run_dir_option
+@keys_option
 @output_option
 def explain(
     source: str,
@@ -54,6 +71,7 @@ def explain(
     files: tuple[Path, ...],
     node: str | None,
     size_bytes: int,
+    run_dir: Path,
     output: str,
     *,
     reverse: bool,
@@ -61,15 +79,22 @@ def explain(
     """
     Show what becomes of a packet from SOURCE to DESTINATION: each step with its reason, and where it breaks.
 
-    Both are addresses, or names of nodes. From the files alone no root is needed; with --node this node's own kernel is
-    read, which takes root. Exits 0 if the packet and its answer are delivered, 1 if one breaks or what decides is
-    not known.
+    Both are addresses, or names of nodes. The agents of the nodes on the way are asked for their kernels, this node's
+    by its socket and the others by the channel between agents, which takes root. With -f the files alone answer, and no
+    root is needed. Exits 0 if the packet and its answer are delivered, 1 if one breaks or what decides is not known.
     """
-    intent = valid(texts.load(files))
-    ends = _address(source, intent), _address(destination, intent)
-    if ends[0].version != ends[1].version:
-        raise click.UsageError(f"{ends[0]} and {ends[1]} are of two IP versions")
-    body = explained(intent, ends, size_bytes, _live(intent, node))
+    if node and not files:
+        raise click.UsageError("--node is for kernels beside files: give -f")
+    with asking.or_exit():
+        asker = None if files else asking.of_agent(run_dir, keys_directory())
+    intent = asker.intent if asker else valid(texts.load(files))
+    ends = of_one_version((address(source, intent), address(destination, intent)))
+    body = explained_by(asker, ends, size_bytes) if asker else explained(intent, ends, size_bytes, _live(intent, node))
+    show(body, output, reverse=reverse)
+
+
+def show(body: Mapping[str, Any], output: str, *, reverse: bool) -> None:
+    """Print the answer, and exit by its outcome."""
     if output == "table":
         _show(body, reverse=reverse)
     else:
@@ -77,14 +102,22 @@ def explain(
     sys.exit(Exit.OK if body["outcome"] == "delivered" else Exit.DIFFERENT)
 
 
-def _address(text: str, intent: Intent) -> Address:
+def address(text: str, intent: Intent) -> Address:
+    """The address, or that of the node of this name. Anything else is a usage error."""
     node = intent.node(text)
     if node:
         return node.address.address
     try:
         return Address.parse(text)
     except ValueError:
-        raise click.UsageError(f"{text} is no address, and no node of the files") from None
+        raise click.UsageError(f"{text} is no address, and no node of the configuration") from None
+
+
+def of_one_version(ends: Ends) -> Ends:
+    """Both, unless they are of two."""
+    if ends[0].version != ends[1].version:
+        raise click.UsageError(f"{ends[0]} and {ends[1]} are of two IP versions")
+    return ends
 
 
 def _live(intent: Intent, name: str | None) -> Mapping[str, Snapshot]:
@@ -99,35 +132,94 @@ def _live(intent: Intent, name: str | None) -> Mapping[str, Snapshot]:
         sys.exit(Exit.REFUSED)
 
 
-def explained(
-    intent: Intent, ends: tuple[Address, Address], size_bytes: int, live: Mapping[str, Snapshot]
-) -> dict[str, Any]:
-    """The answer as JSON. `live`: kernels that were read, by node."""
-    follower = Follower(network(intent, ends, live))
+# Following -------------------------------------------------------------------------------------------------------
+
+
+def explained(intent: Intent, ends: Ends, size_bytes: int, live: Mapping[str, Snapshot]) -> dict[str, Any]:
+    """The answer of the files as JSON. `live`: kernels that were read, by node."""
+    nodes = network(intent, ends, live)
+    return _body(intent, nodes, _followed(intent, nodes, ends, size_bytes), partial(obstacle, intent))
+
+
+def explained_by(asker: Asker, ends: Ends, size_bytes: int) -> dict[str, Any]:
+    """The answer of the nodes on the way as JSON: each is asked once, when the packet has come to it."""
+    intent = asker.intent
+    answers = Answers(asker.beside).plus(asker.ask({owner.name for end in ends if (owner := node_at(intent, end))}))
+    while True:
+        nodes = network_of(intent, ends, answers)
+        found = _followed(intent, nodes, ends, size_bytes)
+        name = _not_asked_yet(found, nodes)
+        if name is None or intent.node(name) is None:
+            break
+        answers = answers.plus(asker.ask([name]))
+    by_files = network(intent, ends, {})
+    declared = _followed(intent, by_files, ends, size_bytes)
+    body = _body(intent, nodes, found, partial(_kept_back, intent, answers), declared)
+    return {**body, "differing": asking.differing(intent, answers)}
+
+
+def _followed(intent: Intent, nodes: Network, ends: Ends, size_bytes: int) -> Exchange:
+    follower = Follower(nodes)
     owners = [owner.name if owner else None for owner in (node_at(intent, end) for end in ends)]
     origin = follower.origin(ends[0], owners[0])
     if origin is None:
         raise click.UsageError(f"{ends[0]} is no address of a node, and in no node's block")
     packet = Packet(*ends, size_bytes, protocol=echo_protocol(ends[0].version))
-    found = exchange(follower, packet, origin, owners[1])
-    parts = {"there": _part(intent, found.there), "back": _part(intent, found.back) if found.back else None}
-    return {"schema": "bgpctl/explain/v1", "outcome": _outcome(found, parts), **parts}
+    return exchange(follower, packet, origin, owners[1])
 
 
-def _outcome(found: Exchange, parts: Mapping[str, Any]) -> str:
-    worst: str = parts["there" if found.first is found.there else "back"]["outcome"]
-    return worst
+def _not_asked_yet(found: Exchange, nodes: Network) -> str | None:
+    """The node at which nothing more is known, because it was not asked."""
+    last = found.first
+    asked = last.node in nodes.unasked or nodes.snapshots.get(last.node)
+    return last.node if isinstance(last.end, Unknown) and not asked else None
 
 
-def _part(intent: Intent, journey: Journey) -> dict[str, Any]:
-    """A journey, and why there is no route of ours where it does not end well."""
+def _kept_back(intent: Intent, answers: Answers, name: str, destination: Address) -> Obstacle | None:
+    answer = answers.given.get(name)
+    return obstacle_of(intent, answer, destination) if answer else obstacle(intent, name, destination)
+
+
+# The answer ------------------------------------------------------------------------------------------------------
+
+
+def _body(
+    intent: Intent, nodes: Network, found: Exchange, kept_back: KeptBack, declared: Exchange | None = None
+) -> dict[str, Any]:
+    there = _part(intent, nodes, found.there, kept_back, declared.there if declared else None)
+    back = _part(intent, nodes, found.back, kept_back, declared.back if declared else None) if found.back else None
+    worst = there if back is None or found.first is found.there else back
+    outcome = "unknown" if there["outcome"] == "unknown" else worst["outcome"]
+    return {"schema": "bgpctl/explain/v1", "outcome": outcome, "there": there, "back": back}
+
+
+def _part(
+    intent: Intent, nodes: Network, journey: Journey, kept_back: KeptBack, declared: Journey | None
+) -> dict[str, Any]:
+    """
+    A journey, and why there is no route of ours where it does not end well. A node that could not be asked makes its
+    end unknown, whatever the files say of it.
+    """
     body = trace_words.journey(journey, intent)
+    unasked = dict.fromkeys(step.node for step in journey.steps if step.node in nodes.unasked)
+    for step in body["steps"]:
+        step["declared"] = step["node"] in unasked and nodes.snapshots.get(step["node"]) is not None
+    if unasked:
+        body["outcome"] = "unknown"
     first = journey.steps[0] if journey.steps else None
-    kept_back = (
-        first and not isinstance(journey.end, Delivered) and obstacle(intent, first.node, first.packet.destination)
-    )
-    missing = trace_words.missing(kept_back, first.packet.destination) if first and kept_back else None
-    return {**body, "missing": missing}
+    is_lost = first and not isinstance(journey.end, Delivered)
+    kept = kept_back(first.node, first.packet.destination) if first and is_lost else None
+    return {
+        **body,
+        "missing": trace_words.missing(kept, first.packet.destination) if first and kept else None,
+        "unasked": [{"node": name, "reason": nodes.unasked[name]} for name in unasked],
+        "difference": _difference(journey, declared, nodes.addresses) if declared and not unasked else None,
+    }
+
+
+def _difference(live: Journey, declared: Journey, members: Collection[Address]) -> str | None:
+    found = difference(live, declared, members)
+    return trace_words.difference(found) if found else None
 
 
 def _show(body: Mapping[str, Any], *, reverse: bool) -> None:
@@ -141,12 +233,15 @@ def _show(body: Mapping[str, Any], *, reverse: bool) -> None:
             page.print(line)
     elif back:
         page.print("answer  delivered, see --reverse")
+    for name in body.get("differing", ()):
+        page.print(Text(f"! {name} has another configuration: bgpctl show summary", style="yellow"))
 
 
 def _lines(part: Mapping[str, Any]) -> Iterator[Text]:
     width = max((len(step["node"]) for step in part["steps"]), default=0)
     for step in part["steps"]:
-        yield Text(f"{step['node']:<{width}} {step['step']:<6} {step['text']}")
+        mark = " (declared)" if step["declared"] else ""
+        yield Text(f"{step['node']:<{width}} {step['step']:<6} {step['text']}{mark}")
         if step["why"]:
             place = f" ({step['place']})" if step["place"] else ""
             yield Text(f"{'':<{width}} {'':<6}   {step['why']}{place}", style="dim")
@@ -160,10 +255,15 @@ def _ending(part: Mapping[str, Any], width: int) -> Iterator[Text]:
     at = part["at"] or "?"
     marks = {"delivered": ("", "green"), "broken": ("BREAKS HERE: ", "bold red"), "unknown": ("", "yellow")}
     mark, style = marks[part["outcome"]]
-    yield Text(f"{at:<{width}} {'end':<6} {mark}{part['because']}", style=style)
+    end = " (declared)" if part["steps"] and part["steps"][-1]["declared"] else ""
+    yield Text(f"{at:<{width}} {'end':<6} {mark}{part['because']}{end}", style=style)
     if part["missing"]:
         place = f"{part['missing']['place']}: " if part["missing"]["place"] else ""
         yield Text(f"{'':<{width}} why    {place}{part['missing']['text']}", style="yellow")
     command = part["next"] or (part["missing"] or {}).get("next")
     if command:
         yield Text(f"{'':<{width}} next   {command}")
+    if part["difference"]:
+        yield Text(f"{'':<{width}} {'':<6} ! {part['difference']}", style="yellow")
+    for item in part["unasked"]:
+        yield Text(f"{'':<{width}} {'':<6} ! {item['node']} could not be asked: {item['reason']}", style="yellow")

@@ -18,10 +18,12 @@ import click
 from rich.console import Console
 from rich.status import Status
 
+from bgpctl.cli import lab_trace
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import console, emit, output_option, print_table, wide_output_option
 from bgpctl.cli.show import SUMMARY
 from bgpctl.cli.tables import Column
+from bgpctl.cli.which_lab import find, lab_name, name_option, which
 from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.encapsulation import words
 from bgpctl.lab import compose, foreign, netns, probe, runtime
@@ -59,18 +61,7 @@ _PACKETS: Final[Sequence[Column]] = (
 )
 
 
-def _lab_name(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
-    del context, option
-    try:
-        return Names(name).lab if name is not None else None
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
 file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-name_option = click.option(
-    "--name", callback=_lab_name, help="Name of the lab. If not given: the file's, or that of the only lab there is."
-)
 
 
 def _runtime_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -101,6 +92,10 @@ def lab() -> None:
     """Topologies in network namespaces, with real packets. Needs root."""
     if os.geteuid() != 0:
         raise click.UsageError("labs need root: they make network namespaces")
+
+
+lab.add_command(lab_trace.explain)
+lab.add_command(lab_trace.verify)
 
 
 def _topology(file: Path) -> Topology:
@@ -268,13 +263,13 @@ def up_command(file: Path, name: str | None, within_s: float, backend: str, imag
 
 
 @lab.command("down")
-@click.option("--name", callback=_lab_name, help="Name of the lab. If not given: that of the only lab there is.")
+@click.option("--name", callback=lab_name, help="Name of the lab. If not given: that of the only lab there is.")
 @click.option("--all", "every", is_flag=True, help="End all labs.")
 def down_command(name: str | None, *, every: bool) -> None:
     """End a lab and remove everything of it."""
     if every and name:
         raise click.UsageError("--all and --name cannot both be given")
-    for each in labs.lab_names() if every else [_which(name)]:
+    for each in labs.lab_names() if every else [which(name)]:
         known = each in labs.lab_names()
         try:
             labs.down(each)
@@ -283,27 +278,12 @@ def down_command(name: str | None, *, every: bool) -> None:
         click.echo(f"lab {each} is removed" if known else f"there is no lab {each}")
 
 
-def _which(name: str | None) -> str:
-    """That name, or that of the only lab there is."""
-    known = labs.lab_names()
-    if name is None and len(known) != 1:
-        raise click.UsageError(f"choose a lab with --name (up: {', '.join(known) or 'none'})")
-    return name or known[0]
-
-
-def _find(name: str | None) -> labs.Lab:
-    try:
-        return labs.find(_which(name))
-    except (labs.Unknown, RuntimeError) as error:
-        raise click.UsageError(str(error)) from error
-
-
 @lab.command("status")
 @name_option
 @wide_output_option
 def status_command(name: str | None, output: str) -> None:
     """Every node of a running lab in one line."""
-    found = _find(name)
+    found = find(name)
     summaries = found.summaries()
     body = {"schema": "bgpctl/lab-status/v1", "lab": found.names.lab, "nodes": summaries}
     emit(body, output, summaries, SUMMARY)
@@ -321,10 +301,10 @@ def exec_command(name: str | None, where: str, command: tuple[str, ...]) -> None
     `bgpctl show …` there talks to that node's agent.
     """
     # Not the whole lab: its file may be one that has to be undone, in which a workload has left its block.
-    names = Names(_which(name))
+    names = Names(which(name))
     namespace = names.of(where)
     if namespace not in netns.names(namespace):
-        raise click.UsageError(f"{where} is not a part of lab {_find(name).names.lab}")
+        raise click.UsageError(f"{where} is not a part of lab {find(name).names.lab}")
     variables = {
         "BGPCTL_RUN_DIR": str(labs.run_dir_of(names, where)),
         "BGPCTL_KEYS": str(labs.keys_of(names, where)),
@@ -343,7 +323,7 @@ def exec_command(name: str | None, where: str, command: tuple[str, ...]) -> None
 @output_option
 def ping_command(name: str | None, output: str) -> None:
     """Ping every ordered pair of workloads."""
-    found = _find(name)
+    found = find(name)
     pairs = probe.matrix(found.names, found.topology.workloads, within_s=PING_WITHIN_S)
     if output == "table":
         _print_matrix(pairs)
@@ -361,7 +341,7 @@ def ping_command(name: str | None, output: str) -> None:
 @output_option
 def switch_command(pool: str, encapsulation: str, pps: int, name: str | None, within_s: float, output: str) -> None:
     """Change the ENCAPSULATION of POOL in a running lab under load, and count lost packets."""
-    found = _find(name)
+    found = find(name)
     progress = _Progress(found.names.lab)
     try:
         report = switch(found, pool, encapsulation, pps, progress, within_s=within_s)

@@ -16,7 +16,7 @@ import click
 from bgpctl import channel, client
 from bgpctl.channel import Answer, Member, NoAnswer
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.render import emit, is_text, note
+from bgpctl.cli.render import emit, is_text, note, printable
 from bgpctl.cli.tables import Column
 
 _WITHIN_S: Final = 5.0
@@ -76,8 +76,8 @@ def _understood(columns: Sequence[Column], name: str, answer: Answer) -> Answer:
     if isinstance(answer, NoAnswer):
         return answer
     if answer.get("schema") != client.schema("summary"):
-        return NoAnswer(f"its agent is of another version: it answered {_printable(answer.get('schema'))}")
-    row: dict[str, Any] = {**_printable(answer), "node": name}
+        return NoAnswer(f"its agent is of another version: it answered {printable(answer.get('schema'))}")
+    row: dict[str, Any] = {**printable(answer), "node": name}
     try:
         for column in columns:
             column.cell(row)
@@ -86,16 +86,3 @@ def _understood(columns: Sequence[Column], name: str, answer: Answer) -> Answer:
     except (KeyError, TypeError, ValueError, AttributeError):
         return NoAnswer("its answer is no summary")
     return row
-
-
-def _printable(value: Any) -> Any:
-    """Text of another node must not spoil a terminal."""
-    match value:
-        case str():
-            return value if value.isprintable() else value.encode("unicode_escape").decode("ascii")
-        case list():
-            return [_printable(item) for item in value]
-        case dict():
-            return {_printable(key): _printable(item) for key, item in value.items()}
-        case _:
-            return value

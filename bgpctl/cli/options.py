@@ -43,6 +43,15 @@ def keys_directory() -> Path:
     return found
 
 
+optional_files_option = click.option(
+    "-f",
+    "--file",
+    "files",
+    type=click.Path(path_type=Path, dir_okay=False),
+    multiple=True,
+    help="Cluster file; may be given several times. Without, the running agents are asked.",
+)
+
 files_option = click.option(
     "-f",
     "--file",

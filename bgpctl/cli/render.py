@@ -94,3 +94,16 @@ def age(seconds: float) -> str:
     if hours:
         return f"{hours}h{minute:02}m"
     return f"{minutes}m{second:02}s" if minutes else f"{second}s"
+
+
+def printable(value: Any) -> Any:
+    """Text of another node must not spoil a terminal."""
+    match value:
+        case str():
+            return value if value.isprintable() else value.encode("unicode_escape").decode("ascii")
+        case list():
+            return [printable(item) for item in value]
+        case dict():
+            return {printable(key): printable(item) for key, item in value.items()}
+        case _:
+            return value

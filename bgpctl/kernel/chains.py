@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.core.trace.netfilter import Chain, Condition, Field, Rule, Value, Values, Verdict
+from bgpctl.core.trace.netfilter import Addresses, Chain, Condition, Field, Numbers, Rule, Value, Values, Verdict
 
 _FAMILIES: Final = frozenset({"ip", "ip6", "inet"})
 _PROTOCOLS: Final = {
@@ -151,7 +151,7 @@ def _left(left: Any) -> tuple[Field, int, tuple[Condition, ...]]:
         case {"ct": {"key": "state"}}:
             return Field.STATE, 0, ()
         case {"payload": {"protocol": ("tcp" | "udp" | "sctp" | "th") as name, "field": ("sport" | "dport") as end}}:
-            needs = (Condition(Field.PROTOCOL, ((_PROTOCOLS[name],) * 2,)),) if name in _PROTOCOLS else ()
+            needs = (Condition(Field.PROTOCOL, (_one(_PROTOCOLS[name]),)),) if name in _PROTOCOLS else ()
             return (Field.SOURCE_PORT if end == "sport" else Field.DESTINATION_PORT), 0, needs
         case {"payload": {"protocol": str(name), "field": str(field)}} if (name, field) in _PAYLOAD:
             return *_PAYLOAD[name, field], ()
@@ -175,21 +175,25 @@ def _value(field: Field, element: Any) -> Value | None:
         case ((Field.SOURCE | Field.DESTINATION), {"prefix": {"addr": str(address), "len": int(length)}}):
             return Prefix.parse(f"{address}/{length}")
         case ((Field.SOURCE | Field.DESTINATION), {"range": [str(low), str(high)]}):
-            return Address.parse(low), Address.parse(high)
+            return Addresses(Address.parse(low), Address.parse(high))
         case ((Field.SOURCE | Field.DESTINATION), str()):
             return _prefix(element)
         case ((Field.ARRIVES | Field.LEAVES | Field.STATE), str()):
             return element
         case Field.VERSION, str() if element in _VERSIONS:
-            return (_VERSIONS[element],) * 2
+            return _one(_VERSIONS[element])
         case Field.PROTOCOL, str() if element in _PROTOCOLS:
-            return (_PROTOCOLS[element],) * 2
+            return _one(_PROTOCOLS[element])
         case _, int():
-            return element, element
+            return _one(element)
         case _, {"range": [int(low), int(high)]}:
-            return low, high
+            return Numbers(low, high)
         case _:
             return None
+
+
+def _one(number: int) -> Numbers:
+    return Numbers(number, number)
 
 
 def _prefix(text: str) -> Prefix | None:

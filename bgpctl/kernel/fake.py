@@ -16,6 +16,7 @@ from bgpctl.core.dataplane.effects import Failure, Op, Remove, after_each
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Drops, Key, Sysctl, Traffic, key_of
+from bgpctl.core.trace.snapshot import Snapshot
 from bgpctl.ports import Host, Kernel
 
 _EMPTY: Final = Dataplane()
@@ -98,3 +99,6 @@ class FakeHost(Host):
 
     def drops(self) -> Mapping[str, tuple[Drops, ...]]:
         return self.dropped
+
+    def snapshot(self, observed: Dataplane) -> Snapshot:
+        return Snapshot(observed)

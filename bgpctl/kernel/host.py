@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Drops, Traffic
+from bgpctl.core.trace.snapshot import Snapshot
 from bgpctl.kernel import drops, sockets, traffic
 from bgpctl.ports import Host, Unavailable
 
@@ -29,5 +31,13 @@ class LinuxHost(Host):
     def drops(self) -> Mapping[str, tuple[Drops, ...]]:
         try:
             return drops.read()
+        except OSError as error:
+            raise Unavailable(str(error)) from error
+
+    def snapshot(self, observed: Dataplane) -> Snapshot:
+        from bgpctl.kernel import snapshot  # noqa: PLC0415 (what is asked now and then)
+
+        try:
+            return snapshot.around(observed)
         except OSError as error:
             raise Unavailable(str(error)) from error

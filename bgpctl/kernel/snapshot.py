@@ -46,11 +46,24 @@ def read() -> Snapshot:
     Raises:
         Unavailable: no netlink here.
     """
-    kernel, netlink = LinuxKernel(), Netlink()
+    kernel = LinuxKernel()
     try:
-        return _read(kernel.observe(), netlink)
+        return around(kernel.observe())
     finally:
         kernel.close()
+
+
+def around(observed: Dataplane) -> Snapshot:
+    """
+    The namespace with a dataplane that was observed already, and the rest as it is now.
+
+    Raises:
+        OSError: no netlink here.
+    """
+    netlink = Netlink()
+    try:
+        return _read(observed, netlink)
+    finally:
         netlink.close()
 
 

@@ -39,6 +39,7 @@ ATTACKS: Final = (
     Attack("test_connections", "no_descriptor_left_is_no_end_of_the_agent", LACK),
     Attack("test_connections", "no_thread_left_is_no_end_of_the_agent", LACK),
     Attack("test_connections", "a_plan_of_foreign_content_is_for_root", USER),
+    Attack("test_connections", "a_kernel_with_all_that_decides_is_for_root", USER),
     Attack("test_requests", "a_malformed_request_is_a_bad_request", USER),
     Attack("test_requests", "who_says_nothing_more_is_cut_off", USER),
     Attack("test_requests", "who_says_a_letter_at_a_time_is_cut_off", USER),

@@ -137,6 +137,26 @@ def test_no_thread_left_is_no_end_of_the_agent(tmp_path: Path) -> None:
         wait_until(other.answers)
 
 
+def test_a_kernel_with_all_that_decides_is_for_root(agent: Victim) -> None:
+    program = (
+        "import http.client, socket, sys\n"
+        "c = http.client.HTTPConnection('x'); c.sock = socket.socket(socket.AF_UNIX); c.sock.connect(sys.argv[1])\n"
+        "c.request('GET', sys.argv[2]); print(c.getresponse().status)\n"
+    )
+    for view in ("kernel", "intent"):
+        assert as_nobody(program, agent.socket, f"/v1/{view}").stdout == "403\n"
+    wait_until(lambda: observed(agent), within_s=30)
+    assert client.read(agent.socket, "intent", timeout_s=30)["node"] == "a1"
+
+
+def observed(agent: Victim) -> bool:
+    """True once it has an answer about its kernel."""
+    try:
+        return bool(client.read(agent.socket, "kernel", timeout_s=30)["node"] == "a1")
+    except client.BadRequest:
+        return False
+
+
 def test_a_plan_of_foreign_content_is_for_root(agent: Victim) -> None:
     program = (
         "import http.client, socket, sys\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from bgpctl.agent import channel, others
+from bgpctl.agent.errors import Unknown
 from bgpctl.agent.others import Others
 from bgpctl.core.agent.state import State, begin
 from bgpctl.core.cluster.intent import Intent
@@ -21,8 +23,10 @@ class Part:
     def __init__(self) -> None:
         self.fails = False
         self.begun = self.closed = 0
+        self.begins: Callable[[tuple[object, ...]], object] = lambda _: None
 
-    def __call__(self, *_: object) -> Part:
+    def __call__(self, *given: object) -> Part:
+        self.begins(given)
         if self.fails:
             raise RuntimeError("can't start new thread")
         self.begun += 1
@@ -57,7 +61,7 @@ def test_a_channel_that_cannot_begin_is_a_problem_and_begins_later(
     parts: tuple[Part, Part], failing: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     runner: Any = NoRunner()
-    agent = Others(lambda: runner, Path("keys"), lambda: 0.0)
+    agent = Others(lambda: runner, Path("keys"), lambda: 0.0, lambda: 0.0)
     parts[failing].fails = True
     for _ in range(2):
         agent.beat(state())
@@ -75,5 +79,28 @@ def test_a_channel_that_cannot_begin_is_a_problem_and_begins_later(
 
 def test_without_a_port_nothing_begins(parts: tuple[Part, Part]) -> None:
     runner: Any = NoRunner()
-    Others(lambda: runner, Path("keys"), lambda: 0.0).beat(state(port=0))
+    Others(lambda: runner, Path("keys"), lambda: 0.0, lambda: 0.0).beat(state(port=0))
     assert [part.begun for part in parts] == [0, 0]
+
+
+def test_members_get_the_kernel_once_a_second_and_never_the_places_of_files(parts: tuple[Part, Part]) -> None:
+    runner: Any = NoRunner()
+    served: list[Any] = []
+    parts[0].begins = served.append
+    asked: list[str] = []
+
+    def answer(view: str, query: Mapping[str, str]) -> dict[str, Any]:
+        asked.append(view)
+        return {**query}
+
+    agent = Others(lambda: runner, Path("keys"), lambda: 0.0, lambda: 0.0)
+    agent.serve(answer)
+    agent.beat(state())
+    ((_, view, *_),) = served
+    assert [view("kernel", {"prefix": str(number)}) for number in range(3)] == [{}, {}, {}]
+    assert view("summary", {"a": "b"}) == {"a": "b"}
+    assert asked == ["kernel", "summary"]
+    for name in ("intent", "plan", "weather"):
+        with pytest.raises(Unknown):
+            view(name, {})
+    agent.close()

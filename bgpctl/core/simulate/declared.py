@@ -77,11 +77,11 @@ def everything(intent: Intent) -> tuple[Network, tuple[Block, ...], Obstacles]:
         kernel = converged(intent, node, assumed_kernel(node)).drop(map(Route, kept))
         snapshots[node.name] = declared(kernel)
         full_bytes = min(link.mtu_bytes for link in kernel.links)
-        blocks += _blocks(intent, node, full_bytes)
+        blocks += blocks_of(intent, node, full_bytes)
     return Network(snapshots, addresses), tuple(blocks), obstacles
 
 
-def _blocks(intent: Intent, node: Node, full_bytes: int) -> Iterable[Block]:
+def blocks_of(intent: Intent, node: Node, full_bytes: int) -> Iterable[Block]:
     """
     Each with the first address that a workload can have; none where tunnels and other nodes have them all. Not borrowed
     addresses: to these the route of their workload leads, which is not in the files.

@@ -40,6 +40,10 @@ class ObstacleCode(enum.Enum):
     NOT_ANNOUNCED = "not-announced"
     IMPORT = "import"
     ROUTER = "router"
+    SESSION_DOWN = "session-down"
+    NOT_RECEIVED = "not-received"
+    NOT_INSTALLED = "not-installed"
+    """The last three are what an agent knows, and never follow from files."""
 
 
 class Obstacle(NamedTuple):

@@ -51,11 +51,14 @@ class Network:
         snapshots: by node; None for one that was not asked.
         addresses: the underlay addresses of members, also of those that were not asked, by address.
         reasons: of objects of ours, by node and key.
+        unasked: nodes that could not be asked, with the reason in words. One that has a snapshot all the same is taken
+            as the cluster file has it.
     """
 
     snapshots: Mapping[str, Snapshot | None]
     addresses: Mapping[Address, str] = field(default_factory=dict)
     reasons: Mapping[str, Mapping[Key, Reason]] = field(default_factory=dict)
+    unasked: Mapping[str, str] = field(default_factory=dict)
 
 
 class Journey(NamedTuple):
@@ -128,11 +131,18 @@ class Follower:
     ) -> Journey:
         kernel = self._kernels.get(node)
         if kernel is None:
-            return Journey(before, Unknown(Unread(node, "it was not asked")))
+            return self._at_unasked(packet, node, arrives, before)
         if len({step.node for step in before}) + sum(step.code is StepCode.LEAVES for step in before) > _MOST_NODES:
             return Journey(before, Broken(Cause(Break.LOOP, node)))
         branches = self._branches(kernel, packet, arrives, known, before, budget)
         return _agreed(list(branches))
+
+    def _at_unasked(self, packet: Packet, node: str, arrives: str | None, before: tuple[Step, ...]) -> Journey:
+        """It comes as far as that: the last step is at the node, so that it can be named, or asked."""
+        code = StepCode.MADE if arrives is None else StepCode.ARRIVES
+        reason = self._network.unasked.get(node)
+        unread = Unread(node, f"it could not be asked: {reason}" if reason else "it was not asked")
+        return Journey((*before, Step(node, code, packet, arrives or "")), Unknown(unread))
 
     def _branches(
         self,
@@ -246,11 +256,19 @@ class Exchange(NamedTuple):
 
 def exchange(follower: Follower, packet: Packet, origin: Origin, owner: str | None = None) -> Exchange:
     """There, and back if it was delivered. `owner`: of the destination's block by the cluster file."""
-    there = follower.follow(packet, origin)
+    there = _at_its_owner(follower.follow(packet, origin), owner)
     if not isinstance(there.end, Delivered):
         return Exchange(there, None)
     back_from = Origin(there.node, there.end.link or None)
     if there.end.declared_block:
         back_from = Origin(owner or there.node, "")
     answer = there.end.packet.answered()
-    return Exchange(there, follower.follow(answer, back_from, there.translations))
+    back = follower.follow(answer, back_from, there.translations)
+    return Exchange(there, _at_its_owner(back, origin.node))
+
+
+def _at_its_owner(there: Journey, owner: str | None) -> Journey:
+    """A block that another node has too, which keeps its packets, is not where they are to go."""
+    if isinstance(there.end, Delivered) and there.end.declared_block and owner not in (None, there.node):
+        return there._replace(end=Broken(Cause(Break.NO_WORKLOAD, there.steps[-1].subject)))
+    return there

@@ -40,8 +40,22 @@ class Field(enum.Enum):
     OTHER = "other"
 
 
-Value: TypeAlias = Prefix | tuple[Address, Address] | tuple[int, int] | str
-"""A prefix, a range of addresses or of numbers with both ends, or a link or a state, which may end in `*`."""
+class Addresses(NamedTuple):
+    """A range with both ends."""
+
+    first: Address
+    last: Address
+
+
+class Numbers(NamedTuple):
+    """A range with both ends; one number is its own first and last."""
+
+    first: int
+    last: int
+
+
+Value: TypeAlias = Prefix | Addresses | Numbers | str
+"""A prefix, a range, or a link or a state, which may end in `*`."""
 Values: TypeAlias = tuple[Value, ...]
 
 
@@ -147,9 +161,7 @@ def _at(chains: Iterable[Chain], hook: str, passing: Passing, kinds: Sequence[st
 
 def _ends(chain: Chain, passing: Passing) -> Iterator[Fate]:
     """Every end that the packet may have here; more than one only where a rule is not understood."""
-    others = dict(chain.others)
-    found = list(_through(chain.rules, others, passing, 0))
-    for verdict, rule in found:
+    for verdict, rule in _Search(dict(chain.others), passing).ends(chain.rules, 0):
         yield Fate(chain, chain.policy if verdict in _FALLS_THROUGH else verdict, rule)
 
 
@@ -157,35 +169,45 @@ _FALLS_THROUGH: Final = frozenset({Verdict.CONTINUE, Verdict.RETURN})
 _End: TypeAlias = tuple[Verdict, Rule | None]
 
 
-def _through(
-    rules: Sequence[Rule], others: Mapping[str, tuple[Rule, ...]], passing: Passing, depth: int
-) -> Iterator[_End]:
-    for at, rule in enumerate(rules):
-        matches = _all_hold(rule.conditions, passing)
-        if matches is False or rule.verdict is Verdict.CONTINUE:
-            continue
-        rest = rules[at + 1 :]
-        yield from _taken(rule, rest, others, passing, depth)
-        if matches is None:
-            yield from _through(rest, others, passing, depth)
-        return
-    yield Verdict.CONTINUE, None
+class _Search:
+    """
+    The ends of one packet in the chains of one table. Each chain is gone through once for each depth of jumps: among
+    rules that are not understood, each of which may match or not, the courses are more than could be followed.
+    """
 
+    def __init__(self, others: Mapping[str, tuple[Rule, ...]], passing: Passing) -> None:
+        self._others = others
+        self._passing = passing
+        self._known: dict[tuple[str, int], tuple[_End, ...]] = {}
 
-def _taken(
-    rule: Rule, rest: Sequence[Rule], others: Mapping[str, tuple[Rule, ...]], passing: Passing, depth: int
-) -> Iterator[_End]:
-    """The ends behind a rule that matches."""
-    if rule.verdict not in (Verdict.JUMP, Verdict.GOTO):
-        yield rule.verdict, None if rule.verdict is Verdict.RETURN else rule
-    elif rule.target not in others or depth >= _MOST_JUMPS:
-        yield Verdict.OTHER, rule
-    else:
-        for verdict, by in _through(others[rule.target], others, passing, depth + 1):
-            if verdict in _FALLS_THROUGH and rule.verdict is Verdict.JUMP:
-                yield from _through(rest, others, passing, depth)
-            else:
-                yield (Verdict.CONTINUE if verdict is Verdict.RETURN else verdict), by
+    def ends(self, rules: Iterable[Rule], depth: int) -> Iterator[_End]:
+        """CONTINUE where the packet may come to the end of the rules."""
+        for rule in rules:
+            matches = _all_hold(rule.conditions, self._passing)
+            if matches is False or rule.verdict is Verdict.CONTINUE:
+                continue
+            goes_on = matches is None
+            for verdict, by in self._behind(rule, depth):
+                if verdict is Verdict.CONTINUE and rule.verdict is Verdict.JUMP:
+                    goes_on = True
+                else:
+                    yield verdict, by
+            if not goes_on:
+                return
+        yield Verdict.CONTINUE, None
+
+    def _behind(self, rule: Rule, depth: int) -> tuple[_End, ...]:
+        """The ends of a rule that matches. CONTINUE: the chain that was jumped to has none, or returns."""
+        if rule.verdict not in (Verdict.JUMP, Verdict.GOTO):
+            return ((rule.verdict, None if rule.verdict is Verdict.RETURN else rule),)
+        if rule.target not in self._others or depth >= _MOST_JUMPS:
+            return ((Verdict.OTHER, rule),)
+        key = (rule.target, depth)
+        if key not in self._known:
+            found = self.ends(self._others[rule.target], depth + 1)
+            plain = ((Verdict.CONTINUE, None) if verdict in _FALLS_THROUGH else (verdict, by) for verdict, by in found)
+            self._known[key] = tuple(dict.fromkeys(plain))
+        return self._known[key]
 
 
 def _all_hold(conditions: Iterable[Condition], passing: Passing) -> bool | None:
@@ -234,10 +256,10 @@ def _is(value: Address | int | str, wanted: Value) -> bool:
     match value, wanted:
         case Address(), Prefix():
             return wanted.holds(value)
-        case Address(), (Address() as lowest, Address() as highest):
+        case Address(), Addresses(first, last):
+            return first <= value <= last
+        case int(), Numbers(lowest, highest):
             return lowest <= value <= highest
-        case int(), (int(low), int(high)):
-            return low <= value <= high
         case str(), str():
             return value.startswith(wanted[:-1]) if wanted.endswith("*") else value == wanted
         case _:

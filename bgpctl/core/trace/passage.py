@@ -187,7 +187,7 @@ class _Walk:
         """By a route that leads nowhere: a block of our own, of which a workload would have a longer prefix."""
         if route.protocol == PROTOCOL and route.type is RouteType.BLACKHOLE:
             self._add(StepCode.ROUTED, packet, subject=route, why=self._reason(route))
-            if self._snapshot.declared:
+            if self._snapshot.open_blocks:
                 raise _Ends(Delivered(packet, declared_block=True))
             self._break(Break.NO_WORKLOAD, route)
         self._break(Break.REFUSED_BY_ROUTE, route, self._kernel.ours_behind(route, packet.destination))

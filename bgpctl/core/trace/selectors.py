@@ -43,7 +43,10 @@ def _pairs(selector: str) -> Iterator[tuple[str, str]]:
 
 def _one(name: str, value: str, flow: Lookedup) -> bool | None:
     known = _KNOWN.get(name)
-    return known(value, flow) if known else None
+    try:
+        return known(value, flow) if known else None
+    except ValueError:  # of a node whose answer is in words that are not ip-rule's
+        return None
 
 
 def _from(value: str, flow: Lookedup) -> bool:

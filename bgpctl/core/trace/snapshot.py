@@ -76,6 +76,7 @@ class Snapshot:
         chains: base chains of other programs, with their rules.
         unread: what is not known.
         declared: it is no kernel that was read, but the one that the cluster file would make.
+        open_blocks: an address of its own blocks that no workload has stands for those that one may have.
     """
 
     dataplane: Dataplane
@@ -87,6 +88,7 @@ class Snapshot:
     chains: tuple[Chain, ...] = ()
     unread: tuple[Unread, ...] = ()
     declared: bool = False
+    open_blocks: bool = False
 
     def link(self, name: str) -> Link | None:
         return self.dataplane.link(name)
@@ -128,7 +130,7 @@ def declared(dataplane: Dataplane) -> Snapshot:
     own = tuple(OwnAddress(item.link, item.address) for item in addresses)
     switches = {"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"}
     given = {item.name: item.value for item in dataplane.sysctls}
-    return Snapshot(dataplane, addresses=own, sysctls={**switches, **given}, declared=True)
+    return Snapshot(dataplane, addresses=own, sysctls={**switches, **given}, declared=True, open_blocks=True)
 
 
 def unread_about(snapshot: Snapshot, destination: Address) -> Iterable[Unread]:

@@ -20,7 +20,7 @@ from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.trace.announced import Obstacle, ObstacleCode
 from bgpctl.core.trace.journey import Exchange, Follower, Journey, Network, Origin, exchange
 from bgpctl.core.trace.packet import Packet, echo_protocol
-from bgpctl.core.trace.steps import Break, Broken, Cause, Delivered, StepCode, Unknown
+from bgpctl.core.trace.steps import Break, Broken, Cause, Delivered, Step, StepCode, Unknown
 
 Obstacles: TypeAlias = Mapping[tuple[str, Prefix], Obstacle]
 """By node and block: what keeps its route away."""
@@ -44,6 +44,7 @@ class Block(NamedTuple):
         address: one of the block's, that stands for all of them.
         full_bytes: the largest packet that its workloads send.
         pool: its name.
+        link: by which the node gets packets from the address; empty where that is not known.
     """
 
     node: str
@@ -51,6 +52,7 @@ class Block(NamedTuple):
     address: Address
     full_bytes: int
     pool: str
+    link: str = ""
 
 
 class Finding(NamedTuple):
@@ -62,6 +64,7 @@ class Finding(NamedTuple):
         journey: the one that fails; for ASYMMETRIC that there.
         obstacle: what keeps the route away, if that is why.
         size_bytes: of the packet that was sent.
+        shadow: the route of another program that led it astray, in place of ours.
     """
 
     failure: Failure
@@ -71,6 +74,7 @@ class Finding(NamedTuple):
     size_bytes: int
     journey: Journey
     obstacle: Obstacle | None = None
+    shadow: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +115,10 @@ def _finding(follower: Follower, source: Block, destination: Block, obstacles: O
         kept = obstacles.get(
             (source.node, destination.prefix) if journey is found.there else (destination.node, source.prefix)
         )
-        at = kept.at if kept else journey.node
-        return Finding(_failure(journey, kept), at, source, destination, size_bytes, journey, kept)
+        shadow = None if kept else _shadow(journey, destination.node if journey is found.there else source.node)
+        at = kept.at if kept else shadow.node if shadow else journey.node
+        led_astray = shadow.suspect if shadow else None
+        return Finding(_failure(journey, kept), at, source, destination, size_bytes, journey, kept, led_astray)
     if source.pool == destination.pool and _carriers(found.there) != _carriers(found.back):
         return Finding(Failure.ASYMMETRIC, source.node, source, destination, size_bytes, found.there)
     return None
@@ -122,7 +128,14 @@ def _exchanges(follower: Follower, source: Block, destination: Block) -> Iterato
     """The small packet, then the full one, each with its answer."""
     small = Packet(source.address, destination.address, protocol=echo_protocol(source.prefix.version))
     for packet in (small, small._replace(size_bytes=source.full_bytes)):
-        yield exchange(follower, packet, Origin(source.node, ""), destination.node), packet.size_bytes
+        yield exchange(follower, packet, Origin(source.node, source.link), destination.node), packet.size_bytes
+
+
+def _shadow(journey: Journey, target: str) -> Step | None:
+    """The step in which a foreign route was used in place of ours, of a packet that never came to the target."""
+    if any(step.node == target for step in journey.steps):
+        return None
+    return next((item for item in journey.steps if item.suspect and item.suspect.code is Break.SHADOWED), None)
 
 
 def _failure(journey: Journey, kept: Obstacle | None) -> Failure:
@@ -151,6 +164,8 @@ def _cause_of(found: Finding) -> Hashable:
         kept = found.obstacle
         reason = kept.rejection.reason if kept.rejection else None
         return found.failure, found.at, kept.code, kept.detail, kept.place, reason
+    if found.shadow:
+        return found.failure, found.at, found.shadow.code, found.shadow.subject
     match found.journey.end:
         case Broken(cause=cause):
             ends = (found.source.address, found.destination.address)

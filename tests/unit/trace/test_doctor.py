@@ -16,7 +16,7 @@ from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import Address, Prefix, Vni
 from bgpctl.core.net.objects import Link, Plain, Route
 from bgpctl.core.trace.doctor import checks, examine, needs_of
-from bgpctl.core.trace.netfilter import Chain, Condition, Field, Rule
+from bgpctl.core.trace.netfilter import Chain, Condition, Field, Numbers, Rule
 from bgpctl.core.trace.netfilter import Verdict as Fate
 from tests.cluster import bare_kernel, member, two_racks
 
@@ -108,7 +108,7 @@ def test_a_check_explains_the_facts(check: str, facts: Facts, verdicts: list[Ver
 
 
 POOL = Condition(Field.SOURCE, (Prefix.parse("10.244.0.0/16"),), version=4)
-BGP = (Condition(Field.PROTOCOL, ((6, 6),)), Condition(Field.DESTINATION_PORT, ((179, 179),)))
+BGP = (Condition(Field.PROTOCOL, (Numbers(6, 6),)), Condition(Field.DESTINATION_PORT, (Numbers(179, 179),)))
 FORWARD = Chain("ip", "filter", "FORWARD", "filter", "forward", 0)
 INPUT = Chain("inet", "ufw", "input", "filter", "input", 0)
 

@@ -56,6 +56,15 @@ def test_a_rule_that_is_not_understood_is_unknown_only_if_it_matters() -> None:
     assert end(chain(unclear._replace(conditions=(NOBODY_KNOWS, FROM_POOL._replace(inverted=True))))) is None
 
 
+def test_many_rules_that_are_not_understood_are_as_quick_as_few() -> None:
+    unclear = tuple(Rule(number, (NOBODY_KNOWS,), Verdict.JUMP, "next") for number in range(2000))
+    deep = tuple((f"n{level}", (Rule(1, (NOBODY_KNOWS,), Verdict.JUMP, f"n{level + 1}"),) * 50) for level in range(16))
+    last = ("next", (Rule(1, (NOBODY_KNOWS,), Verdict.JUMP, "n0"),) * 50)
+    found = chain(*unclear, Rule(9999, (), Verdict.DROP))._replace(others=(last, *deep, ("n16", ())))
+    assert end(found) == ("c0", Verdict.OTHER, 1)
+    assert end(found._replace(others=(last, ("n0", (Rule(7, (), Verdict.RETURN),))))) == ("c0", Verdict.DROP, 9999)
+
+
 def test_an_answer_is_of_a_known_connection() -> None:
     known = Rule(1, (Condition(Field.STATE, ("established", "related")),), Verdict.ACCEPT)
     only = chain(known, policy=Verdict.DROP)

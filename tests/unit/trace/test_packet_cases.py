@@ -166,11 +166,11 @@ def intent(tmp_path_factory: pytest.TempPathFactory) -> Intent:
 def with_workload(name: str, seen: Snapshot) -> Snapshot:
     """A kernel that was read, with one workload."""
     if name not in WORKLOADS:
-        return replace(seen, declared=False)
+        return replace(seen, declared=False, open_blocks=False)
     address = Address.parse(WORKLOADS[name])
     cable = Link("w0", Plain("veth"), 1480, owned=False)
     route = Route(address.host_prefix, link="w0", metric=0, protocol=4)
-    return replace(plus(cable, route)(seen), declared=False)
+    return replace(plus(cable, route)(seen), declared=False, open_blocks=False)
 
 
 def kernels(intent: Intent) -> dict[str, Snapshot]:

@@ -165,7 +165,7 @@ def test_without_two_blocks_nothing_is_said_to_reach_another(tmp_path: Path) -> 
     file = tmp_path / "one.yaml"
     file.write_text(CLUSTER.replace(", blocks: [10.244.2.0/26]", "").replace(", blocks: [10.244.3.0/26]", ""))
     result = CliRunner().invoke(main, ["verify", "-f", str(file)])
-    assert (result.exit_code, result.output) == (1, "no pair to follow: the files have no blocks of two nodes\n")
+    assert (result.exit_code, result.output) == (1, "no pair to follow: no two nodes have blocks\n")
 
 
 def test_explain_finds_workloads_with_borrowed_addresses() -> None:
