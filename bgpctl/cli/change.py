@@ -42,13 +42,13 @@ def apply(files: tuple[Path, ...], within_s: float | None, run_dir: Path, *, for
     the same order.
 
     While a change waits to be confirmed no other is applied, and an edit of the file by hand is not undone. Exits 6,
-    and changes nothing, if something that is reachable now would not be, or a host connected to this node would be cut
-    off.
+    and changes nothing, if `bgpctl plan` of the same files exits 6: if something that is reachable now would not be,
+    or a host connected to this node would be cut off.
     """
     wanted = contents(files)
-    nodes = of_agent(run_dir, wanted)["nodes"]
-    show_plan(nodes)
-    if dangerous(nodes) and not force:
+    planned = of_agent(run_dir, wanted)
+    show_plan(planned)
+    if dangerous(planned) and not force:
         click.echo("nothing was applied; to apply it all the same: --force", err=True)
         sys.exit(Exit.REFUSED)
     within = {} if within_s is None else {"within_s": str(within_s)}
