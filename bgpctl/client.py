@@ -36,7 +36,7 @@ _VERSIONS: Final[Mapping[str, int]] = {
     "events": 1,
     "kernel": 1,
     "intent": 1,
-    "plan": 2,
+    "plan": 3,
     "asked": 1,
     "change": 1,
     "journal-file": 1,

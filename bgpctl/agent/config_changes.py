@@ -9,19 +9,23 @@ Refuses to know: the contents of a proposal and how it is kept and undone (the s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from bgpctl import client
-from bgpctl.agent import words
+from bgpctl.agent import plan_words, words
 from bgpctl.agent.api import CONTENT
 from bgpctl.agent.errors import BadRequest, NotNow
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.cluster.encapsulation import tunnels
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.net.addresses import Address
-from bgpctl.core.simulate.preview import preview, with_other_driver
+from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.simulate.expected import paths
+from bgpctl.core.simulate.membership import MovedBlock
+from bgpctl.core.simulate.preview import Present, Preview, preview, with_other_driver
 from bgpctl.ports import NotPossibleNow, Proposal, Store
 
 Edit: TypeAlias = Callable[[State, Store, Mapping[str, str]], None]
@@ -48,8 +52,28 @@ def plan(state: State, store: Store, query: Mapping[str, str], connected: Iterab
     for name in tunnels():
         driver = query.get(f"{name}_driver")
         observed = with_other_driver(observed, name, driver) if driver else observed
-    planned = preview(wanted, node, observed, state.bgp.loc_rib.best.values(), connected)
-    return {"schema": client.schema("plan"), "nodes": [words.preview(planned)]}
+    before = state.intent.in_force
+    arriving = paths(wanted, node, state.bgp.adj_rib_in, state.memo.costs, state.memo.decision)
+    away = frozenset(_away(before, state.proofs.unreachable)) if before else frozenset[Prefix]()
+    present = Present(arriving, frozenset(state.bgp.loc_rib.best), away, tuple(connected))
+    planned = preview(wanted, node, observed, present, before)
+    cluster = plan_words.body(before, wanted, is_used=partial(_is_used, planned, observed, away)) if before else {}
+    return {"schema": client.schema("plan"), "nodes": [words.preview(planned)], **cluster}
+
+
+def _away(intent: Intent, unreachable: Container[Address]) -> Iterator[Prefix]:
+    """The prefixes of members that are known not to answer."""
+    for node in intent.nodes:
+        if any(address in unreachable for address in node.addresses):
+            yield from intent.prefixes_of(node)
+
+
+def _is_used(planned: Preview, observed: Dataplane, away: Container[Prefix], moved: MovedBlock) -> bool:
+    """True if something in a block that moves is reachable now: a workload here, or a member to which a route leads."""
+    if moved.was == planned.node:
+        return any(moved.block.covers(prefix) or prefix.covers(moved.block) for prefix in planned.outside)
+    is_routed = any(route.prefix == moved.block and route.next_hop for route in observed.routes)
+    return is_routed and moved.block not in away
 
 
 def edit(verb: str, state: State, store: Store, query: Mapping[str, str]) -> dict[str, Any]:

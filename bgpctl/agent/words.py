@@ -35,7 +35,9 @@ from bgpctl.core.net.objects import (
     Sysctl,
     WorkloadFilter,
 )
-from bgpctl.core.simulate.preview import Effect, Preview
+from bgpctl.core.simulate.effect import Effect
+from bgpctl.core.simulate.preview import Preview
+from bgpctl.core.simulate.tunnel_mtu import TooBig
 
 _SHOWN: Final = 3
 """So many objects are named."""
@@ -244,8 +246,14 @@ def _of_packets(item: Decap | InnerFilter | WorkloadFilter | Masquerade) -> str:
             assert_never(item)
 
 
-EFFECTS: Final = ("no effect on traffic", "changed in place", "atomic replace", "a gap of milliseconds")
-"""By core.simulate.preview.Effect."""
+EFFECTS: Final = (
+    "no effect on traffic",
+    "changed in place",
+    "atomic replace",
+    "a gap of milliseconds",
+    "packets are lost",
+)
+"""By core.simulate.effect.Effect."""
 
 
 def preview(item: Preview) -> dict[str, Any]:
@@ -261,8 +269,18 @@ def preview(item: Preview) -> dict[str, Any]:
         "cut": [str(peer) for peer in item.cut],
         "unmet": [unmet(entry) for entry in item.unmet],
         "blocked": [*map(cutover, item.blocked), *map(drain, item.kept)],
+        "outside": [str(prefix) for prefix in item.outside],
+        "too_big": list(map(_too_big, item.too_big)),
         "worst": EFFECTS[item.worst],
     }
+
+
+def _too_big(item: TooBig) -> str:
+    """The key, and the number that would fit."""
+    return (
+        f"{item.key}: {item.mtu_bytes} is too much for {item.link}: {item.carrier} has {item.carrier_bytes}, "
+        f"at most {item.fits_bytes} fit"
+    )
 
 
 def _op(op: Op, effect: Effect) -> dict[str, str]:

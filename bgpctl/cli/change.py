@@ -46,13 +46,14 @@ def apply(
     the same order.
 
     While a change waits to be confirmed no other is applied, and an edit of the file by hand is not undone. Exits 6,
-    and changes nothing, if something that is reachable now would not be, or a host connected to this node would be cut
-    off. With --wait exits 4 if this node has not converged in time; the change stays.
+    and changes nothing, if `bgpctl plan` of the same files exits 6: if something that is reachable now would not be,
+    or a host connected to this node would be cut off. With --wait exits 4 if this node has not converged in time; the
+    change stays.
     """
     wanted = contents(files)
-    nodes = of_agent(run_dir, wanted)["nodes"]
-    show_plan(nodes)
-    if dangerous(nodes) and not force:
+    planned = of_agent(run_dir, wanted)
+    show_plan(planned)
+    if dangerous(planned) and not force:
         click.echo("nothing was applied; to apply it all the same: --force", err=True)
         sys.exit(Exit.REFUSED)
     within = {} if confirm_within_s is None else {"within_s": str(confirm_within_s)}

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from bgpctl import client
-from bgpctl.agent import words
+from bgpctl.agent import plan_words, words
 from bgpctl.cli import plan_reach
 from bgpctl.cli.drivers import other_drivers_option, selected
 from bgpctl.cli.exits import Exit
@@ -30,7 +30,10 @@ from bgpctl.store import texts
 
 _SIGNS: Final = {"put": "+", "change": "~", "remove": "-"}
 _SHOWN: Final = 12
-"""Of the names of nodes that are alike, one line's worth."""
+"""Of names and prefixes, one line's worth."""
+
+_TIMEOUT_S: Final = 60.0
+"""For 1,000 nodes an agent computes a few seconds, beside its work."""
 
 
 @click.command()
@@ -56,9 +59,9 @@ def plan(
 
     With -f, this node's agent plans from its own kernel, for root and the members of its --plan-group. With --to, and
     --from unless the cluster is new, every node is planned from the files alone, on kernels with nothing beside bgpctl,
-    for any user; a packet is followed between nodes, by the old file and by the new one, of alike nodes between
-    one pair. Exits 0 if nothing would change, 1 if something would, 6 if something that is reachable now would not be,
-    or if a host connected to this node would be cut off.
+    for any user. Both follow a packet between nodes, by the old file and by the new one, of alike nodes between one
+    pair. Exits 0 if nothing would change, 1 if something would, 6 if something that is reachable now would not be, or
+    is not known to be, if an MTU is too large, or if a host connected to this node would be cut off.
     """
     if bool(files) == bool(after):
         raise click.UsageError("either -f FILE, for this node, or --to FILE, for a whole cluster, is required")
@@ -69,10 +72,10 @@ def plan(
         raise NotFound(f"the plan has no node {node}")
     body = {**body, "nodes": nodes}
     if output == "table":
-        show_plan(nodes, tuple(plan_reach.lines(body)))
+        show_plan(body)
     else:
         emit(body, output, (), ())
-    if dangerous(nodes) or plan_reach.is_loss(body):
+    if dangerous(body):
         sys.exit(Exit.REFUSED)
     is_different = any(item["steps"] for item in nodes) or plan_reach.changes(body)
     sys.exit(Exit.DIFFERENT if is_different else Exit.OK)
@@ -83,7 +86,7 @@ def _of_files(before: Path | None, after: Path | None, name: str | None) -> dict
     node = wanted.node(name) if name else None
     # Of one node alone in no time, where a cluster of a thousand takes half a minute.
     previews = (of_node(former, wanted, node),) if node else () if name else of_cluster(former, wanted)
-    more = plan_reach.body(former, wanted, name) if former and (node or not name) else {}
+    more = plan_words.body(former, wanted, name) if former and (node or not name) else {}
     return {"schema": client.schema("plan"), "nodes": [words.preview(item) for item in previews], **more}
 
 
@@ -101,7 +104,7 @@ def contents(files: Sequence[Path]) -> str:
 def of_agent(run_dir: Path, content: str, **query: str) -> dict[str, Any]:
     """The plan of this node's agent. Exits 2 if it could not, 3 if no agent answers, 6 if it does for other users."""
     try:
-        return client.read(run_dir / client.SOCKET, "plan", query, content=content)
+        return client.read(run_dir / client.SOCKET, "plan", query, content=content, timeout_s=_TIMEOUT_S)
     except client.AgentAway as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.UNREACHABLE)
@@ -114,13 +117,15 @@ def of_agent(run_dir: Path, content: str, **query: str) -> dict[str, Any]:
         raise NotFound(str(error)) from error
 
 
-def dangerous(nodes: Sequence[dict[str, Any]]) -> bool:
+def dangerous(body: Mapping[str, Any]) -> bool:
     """True if something that is reachable now would not be, or a remote that talks to the node would be cut off."""
-    return any(item["unreachable"] or item["cut"] for item in nodes)
+    of_nodes = any(item[name] for item in body["nodes"] for name in ("unreachable", "cut", "outside", "too_big"))
+    return of_nodes or plan_reach.is_loss(body)
 
 
-def show_plan(nodes: Sequence[dict[str, Any]], more: Sequence[str] = ()) -> None:
-    """Print a plan step by step. `more`: lines about the whole cluster."""
+def show_plan(body: Mapping[str, Any]) -> None:
+    """Print a plan step by step, then what it does to the whole cluster."""
+    nodes, more = body["nodes"], tuple(plan_reach.lines(body))
     for item in nodes:
         for step in item["steps"]:
             wait = f"; then waits for {', '.join(step['waits_for'])}" if step["waits_for"] else ""
@@ -129,15 +134,20 @@ def show_plan(nodes: Sequence[dict[str, Any]], more: Sequence[str] = ()) -> None
                 click.echo(f"  {_SIGNS[op['verb']]} {op['object']:<64} {op['effect']}")
         if item["steps"] and item["alike"]:
             click.echo(f"  = {_first(item['alike'])}: the same, with their own addresses")
-        lost = (f"{prefix} would become unreachable" for prefix in item["unreachable"])
-        cut = (
-            f"{peer} has a connection with this node, and its packets would be routed by a pool" for peer in item["cut"]
-        )
-        for text in (*item["unmet"], *item["blocked"], *lost, *cut):
+        for text in (*item["unmet"], *item["blocked"], *item["too_big"], *_losses(item)):
             click.echo(f"  ! {item['node']}: {text}")
     for line in more:
         click.echo(line)
     click.echo("Nothing else to change." if more and not any(item["steps"] for item in nodes) else _total(nodes))
+
+
+def _losses(item: Mapping[str, Any]) -> Iterator[str]:
+    if item["unreachable"]:
+        yield f"{_first(item['unreachable'])} would become unreachable"
+    if item["outside"]:
+        yield f"workloads would be in no block of {item['node']}: {_first(item['outside'])}"
+    for peer in item["cut"]:
+        yield f"{peer} has a connection with this node, and its packets would be routed by a pool"
 
 
 def _first(names: Sequence[str]) -> str:

@@ -1,5 +1,5 @@
 """
-The part of a plan that is about pairs of nodes, sessions and blocks: as JSON, and as lines.
+The part of a plan that is about pairs of nodes, sessions and blocks, as lines.
 
 Refuses to know: how a packet is followed.
 """
@@ -9,67 +9,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from bgpctl.agent import trace_words
 from bgpctl.core.cluster.count import count
-from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.simulate import reach
-from bgpctl.core.trace.announced import ObstacleCode
 
 _SHOWN: Final = 12
 """Of names, one line's worth."""
 
 
-def body(before: Intent, wanted: Intent, node: str | None) -> dict[str, Any]:
-    """Losses by cause, sessions and blocks that come and go."""
-    verdict = reach.compared(before, wanted, node)
-    sessions = reach.sessions(before, wanted, node)
-    moved = (item for item in reach.moved_blocks(before, wanted) if node in (None, item.was, item.now))
-    return {
-        "lost": _by_cause(verdict.losses, before, wanted),
-        "pairs_followed": verdict.followed,
-        "kinds_of_pairs": verdict.kinds,
-        "sessions": [
-            {**item._asdict(), "begins": [*item.begins], "ends": [*item.ends], "alike": [*item.alike]}
-            for item in sessions
-        ],
-        "moved_blocks": [{**item._asdict(), "block": str(item.block)} for item in moved],
-    }
-
-
-def _by_cause(losses: Sequence[reach.Loss], before: Intent, wanted: Intent) -> list[dict[str, Any]]:
-    found: dict[Any, dict[str, Any]] = {}
-    for loss in losses:
-        first = {**_cause(loss.failure, before, wanted), "pairs": 0, "first": [loss.source, loss.destination]}
-        found.setdefault(_key(loss.failure), first)["pairs"] += loss.pairs
-    return [*found.values()]
-
-
-def _key(failure: reach.Failure) -> Any:
-    """The cause without the names of the nodes."""
-    kept_back = failure.obstacle
-    if kept_back:
-        return kept_back.code, kept_back.detail, kept_back.place, kept_back.rejection and kept_back.rejection.reason
-    cause = getattr(failure.journey.end, "cause", None)
-    return cause.code if cause else None
-
-
-def _cause(failure: reach.Failure, before: Intent, wanted: Intent) -> dict[str, Any]:
-    """Of one loss. `known`: false if a router that was not asked may have a route."""
-    if failure.obstacle is None:
-        text = trace_words.journey(failure.journey, wanted)["because"]
-        return {"because": text, "place": None, "known": failure.known}
-    words = trace_words.missing(failure.obstacle, failure.destination)
-    off = failure.obstacle.code is ObstacleCode.NO_SESSION and before.mesh and not wanted.mesh
-    return {
-        "because": words["text"] + (" (mesh: false)" if off else ""),
-        "place": words["place"],
-        "known": failure.known,
-    }
+_OF_SESSIONS: Final = (
+    ("begins", "+", ""),
+    ("ends", "-", ""),
+    ("restarts", "!", ": another AS number, none until both ends have it"),
+)
 
 
 def is_loss(found: Mapping[str, Any]) -> bool:
-    """True if a pair that reaches each other now would not."""
-    return any(item["known"] for item in found.get("lost", ()))
+    """True if something that is reachable now would not be, or if that is not known because not all was followed."""
+    pairs = any(item["known"] for item in found.get("lost", ()))
+    blocks = any(item["used"] for item in found.get("moved_blocks", ()))
+    restarts = any(item["restarts"] for item in found.get("sessions", ()))
+    return pairs or blocks or restarts or _is_part(found)
+
+
+def _is_part(found: Mapping[str, Any]) -> bool:
+    return bool(found.get("pairs_followed", 0) < found.get("kinds_of_pairs", 0))
 
 
 def changes(found: Mapping[str, Any]) -> bool:
@@ -80,20 +42,29 @@ def changes(found: Mapping[str, Any]) -> bool:
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """Sessions, blocks, and the pairs that lose each other, each with the cause."""
     for item in found.get("sessions", ()):
-        for verb, sign in (("begins", "+"), ("ends", "-")):
+        for verb, sign, more in _OF_SESSIONS:
             if item[verb]:
-                yield f"{sign} {item['node']}: {count(len(item[verb]), 'BGP session')} with {_some(item[verb])}"
+                yield f"{sign} {item['node']}: {count(len(item[verb]), 'BGP session')} with {_some(item[verb])}{more}"
         if item["alike"]:
             yield f"  = {_some(item['alike'])}: as many, with their own peers"
-    for item in found.get("moved_blocks", ()):
-        yield f"~ block {item['block']}: from {item['was']} to {item['now'] or 'no node'}"
+    yield from _blocks(found.get("moved_blocks", ()))
     for item in found.get("lost", ()):
         verb = "lose each other" if item["known"] else "may lose each other"
         place = f" ({item['place']})" if item["place"] else ""
         more = ", …" if item["pairs"] > 1 else ""
         yield f"! {count(item['pairs'], 'pair')} {verb}: {' to '.join(item['first'])}{more}: {item['because']}{place}"
-    if found.get("pairs_followed", 0) < found.get("kinds_of_pairs", 0):
-        yield f"! only {found['pairs_followed']} of {found['kinds_of_pairs']} kinds of pairs were followed"
+    if _is_part(found):
+        followed, kinds = found["pairs_followed"], found["kinds_of_pairs"]
+        yield f"! only {followed} of {kinds} kinds of pairs were followed: what the others lose is not known"
+
+
+def _blocks(moved: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Used ones first, so that none of them is left out for one that is not."""
+    for item in sorted(moved, key=lambda item: not item["used"])[:_SHOWN]:
+        sign, more = ("!", ", and its workloads become unreachable") if item["used"] else ("~", ", and nothing uses it")
+        yield f"{sign} block {item['block']}: from {item['was']} to {item['now'] or 'no node'}{more}"
+    if len(moved) > _SHOWN:
+        yield f"  and {count(len(moved) - _SHOWN, 'block')} more"
 
 
 def _some(names: Sequence[str]) -> str:

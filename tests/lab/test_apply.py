@@ -130,3 +130,37 @@ def test_what_is_done_is_what_was_planned_and_then_nothing_is_left_to_do(
     assert bgpctl(lab, "a1", "undo").returncode == 0
     wait_until(lambda: bgpctl(lab, "a1", "plan", "-f", str(file)).returncode == 1)
     assert lab.wait(CONVERGE_S)
+
+
+ONE_SESSION = """\
+mesh: false
+peers:
+  pair: {nodeSelector: "kubernetes.io/hostname == 'a1'", peerSelector: "kubernetes.io/hostname == 'a2'"}
+"""
+
+
+def test_the_pairs_that_a_plan_says_are_lost_are_those_that_a_forced_apply_loses(
+    lab_of: Callable[[str], Lab], tmp_path: Path
+) -> None:
+    lab = lab_of("cross-subnet")
+    before, file = lab.topology.file.read_text(), tmp_path / "one-session.yaml"
+    file.write_text(before + ONE_SESSION)
+    planned = bgpctl(lab, "a1", "plan", "-f", str(file))
+    assert planned.returncode == 6, planned.stdout + planned.stderr
+    refused = bgpctl(lab, "a1", "apply", "-f", str(file))
+    assert (refused.returncode, refused.stdout) == (6, planned.stdout)
+    assert "nothing was applied" in refused.stderr
+    assert lab.topology.file.read_text() == before
+    said = json.loads(bgpctl(lab, "a1", "plan", "-f", str(file), "-o", "json").stdout)["lost"]
+    assert sum(item["pairs"] for item in said) == 10
+
+    assert bgpctl(lab, "a1", "apply", "-f", str(file), "--force").returncode == 0
+    kept = {("web-a1", "web-a2"), ("web-a2", "web-a1")}
+    wait_until(lambda: passing(lab) == kept, within_s=60)
+    assert bgpctl(lab, "a1", "undo").returncode == 0
+    wait_until(lambda: len(passing(lab)) == 12, within_s=60)
+
+
+def passing(lab: Lab) -> set[tuple[str, str]]:
+    pairs = probe.matrix(lab.names, lab.topology.workloads, within_s=0.2)
+    return {(pair.source, pair.destination) for pair in pairs if pair.ok}

@@ -120,7 +120,7 @@ def test_an_agent_of_another_version_is_named_as_one(tmp_path: Path, view: str) 
     finally:
         api.close()
     assert result.exit_code == 3
-    assert f"of another version: it answered bgpctl/{view}/v1, this bgpctl reads bgpctl/{view}/v2" in result.output
+    assert f"of another version: it answered bgpctl/{view}/v1, this bgpctl reads {client.schema(view)}" in result.output
     assert "start one with" not in result.output
 
 

@@ -9,7 +9,9 @@ Refuses to know: workloads, routers, what is in any kernel now.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TypeAlias
 
 from bgpctl.core.bgp.import_policy import Policy
 from bgpctl.core.cluster.configuration import Node
@@ -17,16 +19,23 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import Reason
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import Key, Route
+from bgpctl.core.net.objects import Key, Route, RouteType
 from bgpctl.core.simulate.preview import assumed_kernel, converged, desired
 from bgpctl.core.trace.announced import Obstacle, missing, owner_of
 from bgpctl.core.trace.journey import Network
 from bgpctl.core.trace.snapshot import Snapshot, declared
 from bgpctl.core.trace.verify import Block, Obstacles
 
+Announced: TypeAlias = Callable[[str, Address], Obstacle | None]
+"""By a node's name and a destination: what keeps the route away from the node."""
+
 
 def network(
-    intent: Intent, ends: Iterable[Address], live: Mapping[str, Snapshot], missing_nodes: Iterable[str] = ()
+    intent: Intent,
+    ends: Iterable[Address],
+    live: Mapping[str, Snapshot],
+    missing_nodes: Iterable[str] = (),
+    announced: Announced | None = None,
 ) -> Network:
     """
     The nodes at which these addresses are, as the files would have them; those of `live` as they are.
@@ -36,16 +45,18 @@ def network(
         ends: source and destination.
         live: kernels that were read, by node.
         missing_nodes: that were to be asked and did not answer: nothing is taken for them.
+        announced: what keeps routes away, if another intent than `intent` decides that.
     """
     ends, away = tuple(ends), frozenset(missing_nodes)
+    announced = announced or partial(obstacle, intent)
     addresses = {address: node.name for node in intent.nodes for address in node.addresses}
     concerned = {owner.name for end in ends if (owner := node_at(intent, end))} - live.keys() - away
     snapshots: dict[str, Snapshot | None] = {**dict.fromkeys(away), **live}
     reasons: dict[str, Mapping[Key, Reason]] = {}
     for node in intent.nodes:
         if node.name in concerned:
-            kernel = converged(intent, node, assumed_kernel(node))
-            snapshots[node.name] = declared(_without_missing(intent, node, kernel, ends))
+            kernel = _with_borrowed(intent, node, converged(intent, node, assumed_kernel(node)))
+            snapshots[node.name] = declared(_without_missing(intent, node, kernel, ends, announced))
             reasons[node.name] = desired(intent, node, kernel).reasons
         elif node.name in live:
             reasons[node.name] = desired(intent, node, live[node.name].dataplane).reasons
@@ -91,12 +102,23 @@ def node_at(intent: Intent, address: Address) -> Node | None:
     return named or owner_of(intent, address.host_prefix)
 
 
-def obstacle(intent: Intent, name: str, destination: Address) -> Obstacle | None:
-    """The obstacle between the node and a route to the destination, by the files; None for one outside all pools."""
+def obstacle(
+    intent: Intent,
+    name: str,
+    destination: Address,
+    announcing: Intent | None = None,
+    policies: dict[str, Policy] | None = None,
+) -> Obstacle | None:
+    """
+    The obstacle between the node and a route to the destination, by the files; None for one outside all pools.
+
+    `announcing`: the nodes among which paths spread, of which `intent` is a part; `policies`: theirs, filled as they
+    are needed.
+    """
     node = intent.node(name)
     if node is None or intent.pool_of(destination.host_prefix) is None:
         return None
-    return missing(intent, node, _announced(intent, destination))
+    return missing(announcing or intent, node, _announced(intent, destination), policies, intent)
 
 
 def _own(intent: Intent, node: Node) -> tuple[Address, ...]:
@@ -110,7 +132,14 @@ def _announced(intent: Intent, destination: Address) -> Prefix:
     return max(found, key=lambda prefix: prefix.length, default=wanted)
 
 
-def _without_missing(intent: Intent, node: Node, kernel: Dataplane, ends: Iterable[Address]) -> Dataplane:
+def _with_borrowed(intent: Intent, node: Node, kernel: Dataplane) -> Dataplane:
+    """With a route to each borrowed address that stands for its workload's, as that to a block does for all of them."""
+    return kernel.put(Route(prefix, RouteType.BLACKHOLE) for prefix in intent.borrowed_by(node))
+
+
+def _without_missing(
+    intent: Intent, node: Node, kernel: Dataplane, ends: Iterable[Address], announced: Announced
+) -> Dataplane:
     """Without the routes to blocks that BGP would not bring: `converged` takes all as announced."""
-    gone = [prefix for end in ends if obstacle(intent, node.name, end) for prefix in [_announced(intent, end)]]
-    return kernel.drop(Route(prefix) for prefix in gone)
+    gone = [_announced(intent, end) for end in ends if announced(node.name, end)]
+    return kernel.drop(map(Route, gone))

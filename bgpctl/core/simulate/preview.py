@@ -8,11 +8,11 @@ Refuses to know: files, the running agent, how an operation is shown.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from bgpctl.core.bgp.decision import Candidate, Choice
 from bgpctl.core.bgp.path import Path
@@ -21,7 +21,7 @@ from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.encapsulation import DIRECT
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import Unmet
-from bgpctl.core.dataplane.effects import Op, Put, Remove, after_all
+from bgpctl.core.dataplane.effects import Op, Put, after_all
 from bgpctl.core.dataplane.plan import plan
 from bgpctl.core.fabric import Desired, derive
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS
@@ -38,35 +38,22 @@ from bgpctl.core.net.fib import Fib
 from bgpctl.core.net.objects import (
     MAIN_TABLE,
     PROTOCOL,
-    KernelObject,
-    Key,
     Link,
     LinkAddress,
     NextHop,
-    NextHopGroup,
     Plain,
     Route,
     RouteType,
     key_of,
 )
 from bgpctl.core.simulate import alike
+from bgpctl.core.simulate.effect import Carried, Effect, with_effects
+from bgpctl.core.simulate.tunnel_mtu import TooBig, too_big
+from bgpctl.core.simulate.workloads import outside
 
 _UNDERLAY: Final = "eth0"
 _UNDERLAY_MTU_BYTES: Final = 1500
 _KERNEL_PROTOCOL: Final = 2
-
-
-class Effect(enum.IntEnum):
-    """The effect of an operation on traffic, the least first."""
-
-    NONE = 0
-    """Nothing uses it yet, or any more."""
-    IN_PLACE = 1
-    """The object changes under traffic, without loss."""
-    ATOMIC = 2
-    """Traffic takes another path from one packet to the next."""
-    GAP = 3
-    """The kernel cannot have the old and the new at once: packets are lost in between."""
 
 
 class Stage(enum.Enum):
@@ -92,11 +79,13 @@ class Preview:
     The effects of a change on one node.
 
     Attributes:
-        unreachable: prefixes that are routed now, that members still have, and that no route will lead to.
+        unreachable: prefixes that are routed now, that a host has, and that no route will lead to.
         cut: hosts with a connection to this node over a foreign route, whose packets one of our routes would take.
         unmet: wanted objects that are not possible, with the reason.
         blocked: members that do not accept the wanted encapsulation, according to their announcement or the file.
         kept: members for which a device stays after the last step.
+        outside: workloads of this node that are in none of its blocks any more.
+        too_big: tunnels that would be larger than what carries them.
         alike: names of other nodes on which the effects are the same, with their own addresses.
     """
 
@@ -107,6 +96,8 @@ class Preview:
     unmet: tuple[Unmet, ...] = ()
     blocked: tuple[PendingMember, ...] = ()
     kept: tuple[PendingMember, ...] = ()
+    outside: tuple[Prefix, ...] = ()
+    too_big: tuple[TooBig, ...] = ()
     alike: tuple[str, ...] = ()
 
     @property
@@ -114,20 +105,41 @@ class Preview:
         return max((effect for step in self.steps for _, effect in step.ops), default=Effect.NONE)
 
 
+class Present(NamedTuple):
+    """
+    The traffic of a running node, as far as it is known.
+
+    Attributes:
+        paths: the choice for each prefix that will have one; None: each member announces its blocks, and no router any.
+        had: prefixes that others have now.
+        away: prefixes of members that are known not to answer.
+        talking: remote addresses with connections to this node, such as the operator's.
+    """
+
+    paths: Collection[Choice] | None = None
+    had: Collection[Prefix] = frozenset()
+    away: Collection[Prefix] = frozenset()
+    talking: Collection[Address] = ()
+
+
+_NOTHING_KNOWN: Final = Present()
+
+
 def preview(
-    intent: Intent,
-    node: Node,
-    observed: Dataplane,
-    others: Iterable[Choice] = (),
-    talking: Iterable[Address] = (),
+    intent: Intent, node: Node, observed: Dataplane, present: Present = _NOTHING_KNOWN, before: Intent | None = None
 ) -> Preview:
     """
     The steps from `observed`, the kernel of `node`, to what `intent` wants of it.
 
-    Every member is assumed to announce its blocks and to answer probes; `others` are the paths of peers that are no
-    members, `talking` the remote addresses with connections to this node, such as the operator's.
+    Every member is assumed to answer probes. `before`: the intent that is in force.
     """
-    return _preview(_Members(intent), node, observed, others, talking)
+    found = _preview(_Members(intent), node, observed, present, _Members(before or Intent()))
+    links = [
+        op.object for step in found.steps for op, _ in step.ops if isinstance(op, Put) and isinstance(op.object, Link)
+    ]
+    return replace(
+        found, outside=outside(before, intent, node, observed), too_big=tuple(too_big(intent, node, observed, links))
+    )
 
 
 class _Members:
@@ -138,6 +150,7 @@ class _Members:
         self.names = {member.address.address: member.name for member in intent.nodes}
         prefixes = {member.name: intent.prefixes_of(member) for member in intent.nodes}
         self.prefixes = frozenset(chain.from_iterable(prefixes.values()))
+        """Of all members."""
         self._paths = {member.name: tuple(_paths(intent, member, prefixes[member.name])) for member in intent.nodes}
 
     def paths(self, node: Node) -> Iterator[Choice]:
@@ -153,37 +166,70 @@ def _paths(intent: Intent, member: Node, prefixes: Iterable[Prefix]) -> Iterator
             yield Choice(Candidate(own.address, intent.asn_of(member), internal=True, received=received))
 
 
-def _preview(
-    members: _Members, node: Node, observed: Dataplane, others: Iterable[Choice] = (), talking: Iterable[Address] = ()
-) -> Preview:
-    choices = {choice.best.path.prefix: choice for choice in (*others, *members.paths(node))}
-    steps: list[Step] = []
+class _Stage(NamedTuple):
+    """The operations of a stage, and the kernel before it."""
+
+    stage: Stage
+    before: Dataplane
+    ops: tuple[Op, ...]
+    waits_for: tuple[str, ...] = ()
+
+
+def _preview(members: _Members, node: Node, observed: Dataplane, present: Present, former: _Members) -> Preview:
+    paths = present.paths if present.paths is not None else tuple(members.paths(node))
+    stages, last, missing = _stages(members, node, observed, paths)
+    ops = (op for stage in stages for op in stage.ops)
+    now = after_all(observed, ops) if stages else observed
+    had = members.prefixes.union(former.prefixes, present.had).difference(present.away)
+    afterwards = Fib(now)
+    pools = tuple(pool.cidr for intent in (members.intent, former.intent) for pool in intent.pools)
+    lost = frozenset(
+        prefix for prefix in (_routed(observed) - _routed(now)) & had if not _leads_on(afterwards, prefix, pools)
+    )
+    before = Fib(observed)
+    cut = (peer for peer in sorted(present.talking) if _is_ours(afterwards, peer) and not _is_ours(before, peer))
+    steps = (
+        Step(stage.stage, tuple(with_effects(stage.ops, stage.before, Carried(had, lost))), stage.waits_for)
+        for stage in stages
+    )
+    return Preview(node.name, tuple(steps), tuple(sorted(lost)), tuple(cut), missing, last.cutovers, last.drains)
+
+
+def _stages(
+    members: _Members, node: Node, observed: Dataplane, paths: Collection[Choice]
+) -> tuple[list[_Stage], MigrationStep, tuple[Unmet, ...]]:
+    """All that have operations, the last step of the migration, and what is not possible then."""
+    stages: list[_Stage] = []
     missing: tuple[Unmet, ...] = ()
     last = MigrationStep(Desired(observed, {}))
     now = observed
     for stage in Stage:
-        wanted = derive(members.intent, node, members.names, choices.values(), now)
+        wanted = derive(members.intent, node, members.names, paths, now)
         last = _step(stage, wanted, now, members.intent, node)
         made = plan(last.desired, now)
-        ops = tuple(_with_effects(made.ops, now))
-        now = after_all(now, made.ops)
+        ops = tuple(made.ops)
         missing = (*last.desired.unmet, *made.blocked)
         waits_for = sorted({waiting.member for waiting in (*last.cutovers, *last.drains)})
         if ops:
-            steps.append(Step(stage, ops, tuple(waits_for)))
+            stages.append(_Stage(stage, now, ops, tuple(waits_for)))
+        now = after_all(now, ops)
         if last.settled:  # all that is wanted in the end was planned: the stages after this one have nothing to do
             break
     # What has gone may have been wanted for something that stays: a port in a filter for a device.
-    wanted = derive(members.intent, node, members.names, choices.values(), now)
-    rest = plan(_step(stage, wanted, now, members.intent, node).desired, now).ops if steps else ()
+    wanted = derive(members.intent, node, members.names, paths, now)
+    rest = tuple(plan(_step(stage, wanted, now, members.intent, node).desired, now).ops) if stages else ()
     if rest:
-        steps[-1] = replace(steps[-1], ops=(*steps[-1].ops, *_with_effects(rest, now)))
-        now = after_all(now, rest)
-    gone = _routed(observed) - _routed(now)
-    before, afterwards = Fib(observed), Fib(now)
-    cut = tuple(peer for peer in sorted(talking) if _is_ours(afterwards, peer) and not _is_ours(before, peer))
-    lost = tuple(sorted(gone & members.prefixes))
-    return Preview(node.name, tuple(steps), lost, cut, missing, last.cutovers, last.drains)
+        stages[-1] = stages[-1]._replace(ops=(*stages[-1].ops, *rest))
+    return stages, last, missing
+
+
+def _leads_on(fib: Fib, prefix: Prefix, pools: Iterable[Prefix]) -> bool:
+    """True if a route still leads there: one of ours, to what is in a pool, because the underlay knows no pools."""
+    found = (route for route in fib.matches(MAIN_TABLE, prefix.first) if route.prefix.length <= prefix.length)
+    route = next(found, None)
+    if route is None or route.type is not RouteType.UNICAST:
+        return False
+    return route.protocol == PROTOCOL or not any(cidr.covers(prefix) for cidr in pools)
 
 
 def _step(stage: Stage, wanted: Desired, now: Dataplane, intent: Intent, node: Node) -> MigrationStep:
@@ -254,25 +300,8 @@ def desired(intent: Intent, node: Node, kernel: Dataplane) -> Desired:
 
 
 def _converged(members: _Members, node: Node, kernel: Dataplane) -> Dataplane:
-    return after_all(kernel, (op for step in _preview(members, node, kernel).steps for op, _ in step.ops))
-
-
-def _with_effects(ops: Iterable[Op], observed: Dataplane) -> Iterator[tuple[Op, Effect]]:
-    present = {key_of(obj): obj for obj in observed}
-    removed: set[Key] = set()
-    for op in ops:
-        key = key_of(op.object)
-        yield op, _effect(op, present.get(key), removed=key in removed)
-        if isinstance(op, Remove):
-            removed.add(key)
-
-
-def _effect(op: Op, present: KernelObject | None, *, removed: bool) -> Effect:
-    if removed or (isinstance(present, Link) and present.owned and isinstance(present.kind, Plain)):
-        return Effect.GAP
-    if isinstance(op, Put) and present is not None:
-        return Effect.ATOMIC if isinstance(op.object, NextHop | NextHopGroup | Route) else Effect.IN_PLACE
-    return Effect.NONE
+    stages, _, _ = _stages(members, node, kernel, tuple(members.paths(node)))
+    return after_all(kernel, (op for stage in stages for op in stage.ops))
 
 
 def _routed(dataplane: Dataplane) -> set[Prefix]:
@@ -299,4 +328,4 @@ def of_node(before: Intent | None, wanted: Intent, node: Node) -> Preview:
 def _of_node(former: _Members, members: _Members, node: Node) -> Preview:
     was = former.intent.node(node.name)
     kernel = _converged(former, was, assumed_kernel(was)) if was else assumed_kernel(node)
-    return _preview(members, node, kernel)
+    return _preview(members, node, kernel, _NOTHING_KNOWN, former)

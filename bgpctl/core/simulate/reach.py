@@ -1,48 +1,34 @@
 """
-Pairs of nodes whose workloads reach each other by one cluster file, and not by the next; and the sessions between.
+Pairs of nodes whose workloads reach each other by one cluster file, and not by the next.
 
 A packet goes from a block of one node to a block of the other, and its answer comes back (core/trace), through the
 kernels that each of the files would make. Only blocks that a node has in both files are asked about: one that is moved
-or given up is listed itself. Nodes to which the change does the same (alike.py) and of which BGP asks the same are one
-class, and one pair stands for all pairs of its two classes.
+or given up is listed itself (membership.py). Nodes to which the change does the same (alike.py) and of which BGP asks
+the same are one class, and one pair stands for all pairs of its two classes.
 
 Refuses to know: words, steps of a plan, what is in any kernel now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from itertools import islice, product
 from typing import Final, NamedTuple
 
-from bgpctl.core.bgp.sessions import speaker_config
+from bgpctl.core.cluster.allocations import NodeAllocations
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.simulate import alike
-from bgpctl.core.simulate.declared import network, obstacle
-from bgpctl.core.trace.announced import Obstacle, ObstacleCode, owner_of
-from bgpctl.core.trace.journey import Follower, Journey, Origin, exchange
-from bgpctl.core.trace.packet import Packet, echo_protocol
-from bgpctl.core.trace.steps import Delivered
+from bgpctl.core.simulate.pair import Failure, failure
+from bgpctl.core.simulate.part import Parts
+from bgpctl.core.trace.announced import owner_of
 
-_MOST_NODES: Final = 12_000
-"""Pairs followed times nodes, at most: one pair takes a second in a cluster of 1,000 nodes."""
+_MOST_EXCHANGES: Final = 250
+"""Packets followed with their answers, at most: each takes some ten milliseconds of CPU, in a cluster of any size."""
 _TRIED: Final = 64
 """Addresses of a block, of which one is looked for that nothing else has."""
-
-
-class Failure(NamedTuple):
-    """Where a packet, or its answer, is not delivered. `obstacle`: what keeps the route back, by the files."""
-
-    journey: Journey
-    obstacle: Obstacle | None
-    destination: Address
-
-    @property
-    def known(self) -> bool:
-        """False if a router that the files do not describe may have a route."""
-        return self.obstacle is None or self.obstacle.code is not ObstacleCode.ROUTER
 
 
 class Loss(NamedTuple):
@@ -59,7 +45,7 @@ class Verdict(NamedTuple):
     Attributes:
         losses: of all kinds that were followed.
         followed: pairs of classes for which a packet was followed.
-        kinds: pairs of classes that there are.
+        kinds: pairs of classes that the change concerns. With more than `followed`, others may lose each other, too.
     """
 
     losses: tuple[Loss, ...]
@@ -68,42 +54,57 @@ class Verdict(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """Ordered pairs of different nodes for which the same is true: the first of them, and how many there are."""
+    """
+    Ordered pairs of different nodes for which the same is true: the first of them, and how many there are.
+
+    `concerned`: False if the change cannot be of effect between them.
+    """
 
     source: str
     destination: str
     pairs: int
+    concerned: bool
 
 
 def compared(before: Intent, wanted: Intent, node: str | None = None) -> Verdict:
     """The pairs that reach each other by `before` alone. `node`: only pairs with this one."""
-    found = _kinds_with(before, wanted, node) if node else kinds(before, wanted)
-    # Evenly spread, if they are too many.
-    step = -(-len(found) * len(wanted.nodes) // _MOST_NODES) or 1
+    if before == wanted:
+        return Verdict((), 0, 0)
+    every = _kinds_with(before, wanted, node) if node else kinds(before, wanted)
+    found = [kind for kind in every if kind.concerned]
+    step = -(-len(found) * _exchanges(before, wanted) // _MOST_EXCHANGES) or 1  # evenly spread, if they are too many
     followed = found[::step]
-    losses = ((kind, lost(before, wanted, kind.source, kind.destination)) for kind in followed)
-    return Verdict(tuple(Loss(*kind, failure) for kind, failure in losses if failure), len(followed), len(found))
+    asked = {name for kind in followed for name in (kind.source, kind.destination)}
+    parts = Parts(before, asked), Parts(wanted, asked)
+    losses = ((kind, lost(*parts, kind.source, kind.destination)) for kind in followed)
+    return Verdict(tuple(Loss(*kind[:3], failure) for kind, failure in losses if failure), len(followed), len(found))
+
+
+def _exchanges(before: Intent, wanted: Intent) -> int:
+    """For one pair of nodes, about: from each kind of block to each, by both files."""
+    pools = Counter(pool.cidr.version for intent in (before, wanted) for pool in intent.pools)
+    return sum(number * number for number in pools.values()) // 2
 
 
 def _kinds_with(before: Intent, wanted: Intent, node: str) -> tuple[Kind, ...]:
     """Pairs with one node: those with the nodes of one class are one kind in each direction."""
-    classes = _classes(before, wanted)
-    if node not in classes:
+    numbers = classes(before, wanted)
+    if node not in numbers:
         return ()
     own, found = _site(before, wanted, node), dict[Hashable, Kind]()
-    for other in (name for name in classes if name != node):
+    for other in (name for name in numbers if name != node):
         near = tuple(a == b for a, b in zip(own, _site(before, wanted, other), strict=True))
         for pair in ((node, other), (other, node)):
-            key = (classes[other], near, pair[0] == node)
-            first = found.get(key) or Kind(*pair, 0)
+            key = (numbers[other], near, pair[0] == node)
+            first = found.get(key) or Kind(*pair, 0, numbers[node].concerned or numbers[other].concerned)
             found[key] = first._replace(pairs=first.pairs + 1)
     return tuple(found.values())
 
 
 def kinds(before: Intent, wanted: Intent) -> tuple[Kind, ...]:
     """All pairs of nodes that both files have, by what decides about them."""
-    numbers: dict[tuple[Hashable, tuple[tuple[Prefix, ...], tuple[Prefix, ...]]], list[str]] = {}
-    for name, number in _classes(before, wanted).items():
+    numbers: dict[tuple[NodeClass, tuple[tuple[Prefix, ...], tuple[Prefix, ...]]], list[str]] = {}
+    for name, number in classes(before, wanted).items():
         numbers.setdefault((number, _site(before, wanted, name)), []).append(name)
     found: dict[Hashable, Kind] = {}
     for ((one, here), ours), ((other, there), theirs) in product(numbers.items(), repeat=2):
@@ -111,7 +112,8 @@ def kinds(before: Intent, wanted: Intent) -> tuple[Kind, ...]:
         pairs = len(ours) * (len(theirs) - same)
         if pairs:
             near = tuple(a == b for a, b in zip(here, there, strict=True))
-            first = found.get((one, other, near)) or Kind(ours[0], theirs[1 if same else 0], 0)
+            is_concerned = one.concerned or other.concerned
+            first = found.get((one, other, near)) or Kind(ours[0], theirs[1 if same else 0], 0, is_concerned)
             found[one, other, near] = first._replace(pairs=first.pairs + pairs)
     return tuple(found.values())
 
@@ -129,23 +131,66 @@ def _in_both(before: Intent, wanted: Intent) -> Iterator[str]:
     return (node.name for node in wanted.nodes if before.node(node.name))
 
 
-def _classes(before: Intent, wanted: Intent) -> Mapping[str, Hashable]:
+class NodeClass(NamedTuple):
+    """Nodes of one class have the same plan, and BGP asks the same of them. `concerned`: the change is about them."""
+
+    group: int
+    concerned: bool
+    asked: tuple[Hashable, ...]
+
+
+def classes(before: Intent, wanted: Intent) -> Mapping[str, NodeClass]:
+    """The classes of the nodes that both files have, by name."""
     groups = {node.name: number for number, group in enumerate(alike.groups(before, wanted)) for node in group}
     asked = [_asked_by_bgp(intent) for intent in (before, wanted)]
-    return {name: (groups[name], *(of(name) for of in asked)) for name in _in_both(before, wanted)}
+    concerned = _concerned(before, wanted)
+    return {
+        name: NodeClass(groups[name], name in concerned, tuple(of(name) for of in asked))
+        for name in _in_both(before, wanted)
+    }
+
+
+def _concerned(before: Intent, wanted: Intent) -> Collection[str]:
+    """
+    The nodes that are changed, and those with prefixes that overlap theirs. All, if anything else is another one, or if
+    a node is that others send packets or paths to.
+    """
+    names = {*before.by_name, *wanted.by_name}
+    changed = {name for name in names if _of(before, name) != _of(wanted, name)}
+    is_all = wanted.with_index(before.by_name, allocations=before.allocations) != before
+    if is_all or not changed:
+        return names if is_all else changed
+    both = Parts(before), Parts(wanted)
+    if any(parts.serves_others(name) for name in changed for parts in both):
+        return names
+    return changed.union(*(parts.overlapping(changed) for parts in both))
+
+
+def _of(intent: Intent, name: str) -> tuple[Node | None, NodeAllocations]:
+    return intent.node(name), intent.allocations.of(name)
 
 
 def _asked_by_bgp(intent: Intent) -> Callable[[str], Hashable]:
     """All that peers, filters and advertisements ask of a node."""
     peers = [(peer.address, frozenset(peer.nodes), frozenset(peer.remotes)) for peer in intent.peers]
-    rules = (rule for item in intent.filters for rule in (*item.import4, *item.export4, *item.import6, *item.export6))
-    ranges = sorted({*(rule.cidr for rule in rules if rule.cidr), *(item.cidr for item in intent.advertisements)})
+    asked_of = prefix_classes(intent)
 
     def of(name: str) -> Hashable:
         node = intent.by_name[name]
         sessions = tuple((address in node.addresses, name in nodes, name in others) for address, nodes, others in peers)
-        own = intent.prefixes_of(node)
-        return sessions, tuple((cidr.covers(prefix), cidr == prefix) for cidr in ranges for prefix in own)
+        return sessions, tuple(map(asked_of, intent.prefixes_of(node)))
+
+    return of
+
+
+def prefix_classes(intent: Intent) -> Callable[[Prefix], Hashable]:
+    """The class of each prefix: its pool and length, and all that filters and advertisements ask of it."""
+    rules = (rule for item in intent.filters for rule in (*item.import4, *item.export4, *item.import6, *item.export6))
+    ranges = sorted({*(rule.cidr for rule in rules if rule.cidr), *(item.cidr for item in intent.advertisements)})
+
+    def of(prefix: Prefix) -> Hashable:
+        pool = intent.pool_of(prefix)
+        return pool and pool.name, prefix.length, tuple((cidr.covers(prefix), cidr == prefix) for cidr in ranges)
 
     return of
 
@@ -153,7 +198,7 @@ def _asked_by_bgp(intent: Intent) -> Callable[[str], Hashable]:
 # One pair ----------------------------------------------------------------------------------------------------------
 
 
-def lost(before: Intent, wanted: Intent, source: str, destination: str) -> Failure | None:
+def lost(before: Parts, wanted: Parts, source: str, destination: str) -> Failure | None:
     """The first failure among the pairs of blocks of two nodes that reach each other now; None without."""
     ends = [tuple(_addresses(before, wanted, name)) for name in (source, destination)]
     for start, end in product(*ends):
@@ -164,90 +209,29 @@ def lost(before: Intent, wanted: Intent, source: str, destination: str) -> Failu
     return None
 
 
-def _addresses(before: Intent, wanted: Intent, name: str) -> Iterator[Address]:
-    """One address of each block that the node has in both: a workload's could be it."""
-    kept = frozenset(before.blocks_of(before.by_name[name]))
-    for block in wanted.blocks_of(wanted.by_name[name]):
-        if block in kept:
-            free = (
-                address
-                for address in map(block.nth, range(min(block.size, _TRIED)))
-                if _is_free(before, address, name) and _is_free(wanted, address, name)
-            )
-            yield from islice(free, 1)
+def _addresses(before: Parts, wanted: Parts, name: str) -> Iterator[Address]:
+    """One address of each kind of block, or part of one, that the node has in both: a workload's could be it."""
+    was, will = (parts.of(name) for parts in (before, wanted))
+    found: dict[Hashable, Address] = {}
+    asked = [prefix_classes(intent) for intent in (was, will)]
+    for block in _kept(was.blocks_of(was.by_name[name]), will.blocks_of(will.by_name[name])):
+        kind = tuple(asked_of(block) for asked_of in asked)
+        if kind not in found:
+            addresses = map(block.nth, range(min(block.size, _TRIED)))
+            free = (address for address in addresses if _is_free(was, address, name) and _is_free(will, address, name))
+            found.update((kind, address) for address in islice(free, 1))
+    yield from found.values()
+
+
+def _kept(was: Iterable[Prefix], will: Iterable[Prefix]) -> Iterator[Prefix]:
+    """Blocks that are in both; of those that grew or shrank the narrower one."""
+    same = frozenset(was).intersection(will)
+    yield from sorted(same)
+    for old, new in product((item for item in was if item not in same), (item for item in will if item not in same)):
+        if old.covers(new) or new.covers(old):
+            yield max(old, new, key=lambda block: block.length)
 
 
 def _is_free(intent: Intent, address: Address, name: str) -> bool:
     node = intent.by_name[name]
     return address not in intent.tunnel_addresses(node) and owner_of(intent, address.host_prefix) == node
-
-
-def failure(intent: Intent, start: Address, end: Address, source: str, destination: str) -> Failure | None:
-    """Where the packet or its answer ends by the files, if it is not delivered."""
-    packet = Packet(start, end, protocol=echo_protocol(end.version))
-    found = exchange(Follower(network(intent, (start, end), {})), packet, Origin(source, ""), destination)
-    if found.back and isinstance(found.back.end, Delivered):
-        return None
-    answers = found.first is found.back
-    name, target = (destination, start) if answers else (source, end)
-    return Failure(found.first, obstacle(intent, name, target), target)
-
-
-# Sessions and blocks -----------------------------------------------------------------------------------------------
-
-
-class Sessions(NamedTuple):
-    """Sessions of one node that begin or end, by the names of the other ends, and the nodes like it."""
-
-    node: str
-    begins: tuple[str, ...]
-    ends: tuple[str, ...]
-    alike: tuple[str, ...] = ()
-
-
-def sessions(before: Intent, wanted: Intent, node: str | None = None) -> tuple[Sessions, ...]:
-    """Of nodes of one class the first one's. A node that one file alone has is of a class of its own."""
-    classes: dict[Hashable, list[str]] = {}
-    for name, number in ({node: node} if node else _every_class(before, wanted)).items():
-        classes.setdefault(number, []).append(name)
-    found = (_sessions(before, wanted, first)._replace(alike=tuple(more)) for first, *more in classes.values())
-    return tuple(item for item in found if item.begins or item.ends)
-
-
-def _every_class(before: Intent, wanted: Intent) -> Mapping[str, Hashable]:
-    both = _classes(before, wanted)
-    names = dict.fromkeys((*before.by_name, *wanted.by_name))
-    return {name: both.get(name, name) for name in names}
-
-
-def _sessions(before: Intent, wanted: Intent, name: str) -> Sessions:
-    was, will = (_ends(intent, name) for intent in (before, wanted))
-    return Sessions(name, tuple(sorted(will - was)), tuple(sorted(was - will)))
-
-
-def _ends(intent: Intent, name: str) -> frozenset[str]:
-    config = speaker_config(intent, name)
-    names = {address: node.name for node in intent.nodes for address in node.addresses}
-    return frozenset(names.get(item.peer, item.name) for item in config.sessions) if config else frozenset()
-
-
-class MovedBlock(NamedTuple):
-    """A block that another node has, or none."""
-
-    block: Prefix
-    was: str
-    now: str | None
-
-
-def moved_blocks(before: Intent, wanted: Intent) -> tuple[MovedBlock, ...]:
-    """Blocks that a node has no more, in their order."""
-    was, now = _owners(before), _owners(wanted)
-    return tuple(
-        MovedBlock(block, was[block].name, now[block].name if block in now else None)
-        for block in sorted(was)
-        if block not in now or now[block].name != was[block].name
-    )
-
-
-def _owners(intent: Intent) -> Mapping[Prefix, Node]:
-    return {block: node for node in intent.nodes for block in intent.blocks_of(node)}

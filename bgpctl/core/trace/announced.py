@@ -64,16 +64,23 @@ class Obstacle(NamedTuple):
     rejection: Rejection | None = None
 
 
-def missing(intent: Intent, node: Node, prefix: Prefix, policies: dict[str, Policy] | None = None) -> Obstacle | None:
+def missing(
+    intent: Intent,
+    node: Node,
+    prefix: Prefix,
+    policies: dict[str, Policy] | None = None,
+    among: Intent | None = None,
+) -> Obstacle | None:
     """
     The obstacle that keeps the prefix from the node; None if it comes there, or is its own.
 
-    `policies`: those of this intent by node, filled as they are needed, for callers that ask about many prefixes.
+    For callers that ask about many prefixes: `policies` has those of this intent by node, filled as they are needed,
+    and `among` a part of it with all nodes that the prefix may be of.
     """
     pool = intent.pool_of(prefix)
     if pool is None:
         return Obstacle(ObstacleCode.NO_POOL, node.name)
-    owner = owner_of(intent, prefix)
+    owner = owner_of(among or intent, prefix)
     if owner is None:
         return Obstacle(ObstacleCode.NO_BLOCK, node.name, detail=pool.name, place=pool.place)
     if owner == node or not pool.by_bgp:
@@ -118,8 +125,12 @@ class _Spread:
         return first or self._by_router(owner, node) or Obstacle(ObstacleCode.NO_SESSION, node.name, owner.name)
 
     def _receivers(self, sender: Node, wanted: Node) -> Iterator[tuple[Node, SessionPolicy]]:
-        """The members at the other ends: the wanted one, and those that pass paths on, to members of other ASes too."""
-        for session in self._policy(sender).session_policies.values():
+        """
+        The members at the other ends: the wanted one first, then those that pass paths on, to members of other ASes
+        too.
+        """
+        ends = self._policy(sender).session_policies.values()
+        for session in sorted(ends, key=lambda end: end.member is None or end.member.name != wanted.name):
             member = session.member
             passes = member and (member.cluster_id is not None or not session.internal)
             if member and session.session.version == self._prefix.version and (member == wanted or passes):

@@ -11,8 +11,9 @@ from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.fabric.vxlan import LINKS as VXLAN_LINKS
 from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Vni
+from bgpctl.core.simulate.effect import Effect
 from bgpctl.core.simulate.preview import (
-    Effect,
+    Present,
     Stage,
     assumed_kernel,
     converged,
@@ -103,6 +104,6 @@ def test_a_remote_that_talks_to_the_node_by_another_route_and_would_be_led_into_
     here = member(IPIP, "a1")
     kernel = assumed_kernel(here)
     workload, operator = Address.parse("10.244.2.9"), Address.parse("203.0.113.7")
-    assert preview(IPIP, here, kernel, talking=[workload, operator]).cut == (workload,)
+    assert preview(IPIP, here, kernel, Present(talking=[workload, operator])).cut == (workload,)
     now = converged(IPIP, here, kernel)
-    assert preview(VXLAN, here, now, talking=[workload, operator]).cut == ()
+    assert preview(VXLAN, here, now, Present(talking=[workload, operator])).cut == ()

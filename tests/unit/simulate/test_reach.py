@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from bgpctl.core.net.addresses import Prefix
-from bgpctl.core.simulate import reach
-from bgpctl.core.simulate.reach import MovedBlock, Sessions, Verdict
+from bgpctl.core.simulate import membership, reach
+from bgpctl.core.simulate.membership import MovedBlock, Sessions
+from bgpctl.core.simulate.reach import Verdict
 from bgpctl.core.trace.announced import ObstacleCode
 from tests.topologies import read_cluster
 
@@ -75,7 +76,7 @@ def test_these_changes_take_nothing_from_anyone(tmp_path: Path, after: str) -> N
 def test_a_block_that_moves_and_one_that_is_given_up_are_listed(tmp_path: Path) -> None:
     after = NOW.replace("10.244.4.0/26", "10.244.1.0/26").replace("[10.244.1.0/26]", "[]", 1)
     now, then = read_cluster(tmp_path, NOW), read_cluster(tmp_path, after)
-    assert [(str(item.block), item.was, item.now) for item in reach.moved_blocks(now, then)] == [
+    assert [(str(item.block), item.was, item.now) for item in membership.moved_blocks(now, then)] == [
         ("10.244.1.0/26", "a1", "b2"),
         ("10.244.4.0/26", "b2", None),
     ]
@@ -86,13 +87,13 @@ def test_the_blocks_of_a_pool_that_is_removed_are_listed(tmp_path: Path) -> None
     green = "  green: {cidr: 10.245.0.0/16, encapsulation: IPIP}\n"
     more = POOLS + green + NODES.replace("[10.244.1.0/26]", "[10.244.1.0/26, 10.245.1.0/26]")
     now, then = read_cluster(tmp_path, more), read_cluster(tmp_path, NOW)
-    assert reach.moved_blocks(now, then) == (MovedBlock(Prefix.parse("10.245.1.0/26"), "a1", None),)
+    assert membership.moved_blocks(now, then) == (MovedBlock(Prefix.parse("10.245.1.0/26"), "a1", None),)
 
 
 def test_sessions_that_end_and_begin_are_those_of_the_first_of_a_class(tmp_path: Path) -> None:
     now, then = read_cluster(tmp_path, NOW), read_cluster(tmp_path, f"{NOW}mesh: false\n")
-    assert reach.sessions(now, then) == (Sessions("a1", (), ("a2", "b1", "b2"), ("a2", "b1", "b2")),)
-    assert reach.sessions(then, now, "b1") == (Sessions("b1", ("a1", "a2", "b2"), ()),)
+    assert membership.sessions(now, then) == (Sessions("a1", ends=("a2", "b1", "b2"), alike=("a2", "b1", "b2")),)
+    assert membership.sessions(then, now, "b1") == (Sessions("b1", begins=("a1", "a2", "b2")),)
 
 
 def test_of_one_node_only_its_own_pairs_are_followed(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,11 @@ def test_without_two_blocks_nothing_is_said_to_reach_another(tmp_path: Path) -> 
     file.write_text(CLUSTER.replace(", blocks: [10.244.2.0/26]", "").replace(", blocks: [10.244.3.0/26]", ""))
     result = CliRunner().invoke(main, ["verify", "-f", str(file)])
     assert (result.exit_code, result.output) == (1, "no pair to follow: no two nodes have blocks\n")
+
+
+def test_explain_finds_workloads_with_borrowed_addresses() -> None:
+    file = TOPOLOGIES / "borrowed.yaml"
+    addresses = [str(workload.address) for workload in read_topology(file).workloads]
+    for source, destination in permutations(addresses, 2):
+        result = CliRunner().invoke(main, ["explain", source, destination, "-f", str(file)])
+        assert result.exit_code == 0, result.output

@@ -1,0 +1,113 @@
+"""
+The paths that a running node will have by another cluster file: those received now, as its policy would judge them, and
+those that members would announce.
+
+What a session that stays has brought is taken to stay, but for prefixes that the files keep away. What a session that
+ends has brought goes with it. A prefix that only a router can bring comes by the path that the router announces now.
+
+Refuses to know: kernels, what routers outside the cluster will announce.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Hashable, Iterator
+from typing import NamedTuple
+
+from bgpctl.core.bgp.adj_rib_in import AdjRibIn
+from bgpctl.core.bgp.decision import Candidate, Choice, choose
+from bgpctl.core.bgp.import_policy import Policy
+from bgpctl.core.bgp.loc_rib import Decision, select
+from bgpctl.core.bgp.next_hop_cost import NextHopCosts
+from bgpctl.core.bgp.path import Path
+from bgpctl.core.bgp.peer_table import Received
+from bgpctl.core.bgp.sessions import speaker_config
+from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.simulate.part import Parts
+from bgpctl.core.simulate.reach import classes, prefix_classes
+from bgpctl.core.trace.announced import ObstacleCode, missing
+
+
+def paths(
+    wanted: Intent, node: Node, received: AdjRibIn, costs: NextHopCosts, before: Decision | None = None
+) -> tuple[Choice, ...]:
+    """The choice for each prefix. `before`: the decision now, of which what stays is taken over."""
+    config = speaker_config(wanted, node.name)
+    if config is None:
+        return ()
+    policy = Policy.of(wanted, node, config, before=before.made_from.policy if before else None)
+    staying = {peer: table for peer, table in received.items() if peer in policy.session_policies}
+    chosen = dict(select(policy, staying, costs, before).loc_rib.best.items())
+    members = {peer for peer, item in policy.session_policies.items() if item.member}
+    for prefix, brought in _by_members(wanted, node).items():
+        choice = chosen.pop(prefix, None)
+        of_peers = [*choice.used, *(path for path, _ in choice.lost)] if choice else []
+        candidates = _candidates(of_peers, brought, members)
+        if candidates:
+            chosen[prefix] = choose(candidates)
+    return tuple(chosen.values())
+
+
+class _Brought(NamedTuple):
+    """The files' word on a prefix of another member. `path`: to that, unless it is kept away."""
+
+    path: Candidate | None
+    by_router: bool = False
+
+
+def _candidates(received: list[Candidate], brought: _Brought, members: Container[Address]) -> list[Candidate]:
+    """Paths to one prefix: those received, that from a member in place of none, none of a member if it is kept away."""
+    if brought.path is None:
+        return [path for path in received if path.peer not in members]
+    is_known = received if brought.by_router else any(path.peer in members for path in received)
+    return received if is_known else [*received, brought.path]
+
+
+def _by_members(wanted: Intent, node: Node) -> dict[Prefix, _Brought]:
+    """The prefixes of other members. One that two have is taken to be the last one's that BGP brings."""
+    found: dict[Prefix, _Brought] = {}
+    obstacle = _obstacles(wanted, node)
+    for owner, prefix in _of_others(wanted, node):
+        own, kept_back = owner.underlay(prefix.version), obstacle(owner, prefix)
+        by_router = kept_back is ObstacleCode.ROUTER
+        if own and (kept_back is None or by_router):
+            path = Received(Path(prefix, own.address), 0.0)
+            found[prefix] = _Brought(
+                Candidate(own.address, wanted.asn_of(owner), internal=True, received=path), by_router
+            )
+        else:
+            found.setdefault(prefix, _Brought(None))
+    return found
+
+
+def _of_others(wanted: Intent, node: Node) -> Iterator[tuple[Node, Prefix]]:
+    return ((owner, prefix) for owner in wanted.nodes if owner is not node for prefix in wanted.prefixes_of(owner))
+
+
+def _obstacles(wanted: Intent, node: Node) -> Callable[[Node, Prefix], ObstacleCode | None]:
+    """
+    The obstacle between a prefix of its owner and the node, by the files. Asked once for each kind of owner and of
+    prefix. A router outside the cluster may bring it all the same.
+    """
+    numbers, asked_of = classes(wanted, wanted), prefix_classes(wanted)
+    others = (other for other in wanted.nodes if other.name != node.name)
+    kinds: dict[str, Hashable] = {other.name: (numbers[other.name], _near(node, other)) for other in others}
+    first = {kind: name for name, kind in reversed(kinds.items())}
+    parts = Parts(wanted, {node.name, *first.values()})
+    known: dict[Hashable, ObstacleCode | None] = {}
+
+    def obstacle(owner: Node, prefix: Prefix) -> ObstacleCode | None:
+        kind = kinds[owner.name], asked_of(prefix)
+        if kind not in known:
+            found = missing(parts.announcing, node, prefix, parts.policies)
+            known[kind] = found.code if found else None
+        return known[kind]
+
+    return obstacle
+
+
+def _near(node: Node, other: Node) -> tuple[bool, ...]:
+    """For each IP version whether the two are in one network."""
+    pairs = ((node.underlay(version), other.underlay(version)) for version in (4, 6))
+    return tuple(bool(own and theirs and own.network == theirs.network) for own, theirs in pairs)
