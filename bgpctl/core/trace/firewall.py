@@ -14,9 +14,8 @@ from itertools import chain, islice
 from typing import Final, NamedTuple
 
 from bgpctl.core.cluster.configuration import Node
-from bgpctl.core.fabric.encapsulations import behaviour_of
+from bgpctl.core.fabric.encapsulations import behaviour_of, behind
 from bgpctl.core.fabric.host import Needs
-from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.fib import Fib
@@ -110,13 +109,14 @@ def _of_node(needs: Needs, here: Address, there: Address, dataplane: Dataplane) 
 
 
 def _tunnels(needs: Needs, dataplane: Dataplane, version: int) -> Iterator[tuple[str, int, int]]:
+    by_kernel = {behind(link.kind) for link in dataplane.links if link.kind.driver() == "kernel"}
     for encapsulation in sorted(needs.tunnels, key=str):
         behaviour = behaviour_of(encapsulation)
-        port = behaviour.udp_port(needs.intent)
+        words, port = behaviour.incoming(needs.intent), behaviour.udp_port(needs.intent)
         if port:
-            yield behaviour.incoming(needs.intent), UDP, port
-    if version == 4 and any(isinstance(link.kind, Ipip) and link.kind.driver() == "kernel" for link in dataplane.links):
-        yield "IP protocol 4", IP_IN_IP, 0
+            yield words, UDP, port
+        elif words and version == 4 and behaviour in by_kernel:
+            yield words, IP_IN_IP, 0
 
 
 def _sessions(needs: Needs) -> Iterator[tuple[str, int, int]]:
