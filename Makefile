@@ -2,9 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := bgpctl tests bench docs/conf.py tools/reference.py tools/schema.py tools/install tools/nightly.py tools/sbom.py tools/wings.py
+CODE := bgpctl tests bench docs/conf.py tools/man.py tools/reference.py tools/schema.py tools/install tools/nightly.py tools/sbom.py tools/wings.py
 
-.PHONY: always setup lock lab lint check test test-labs test-others test-newest nightly sbom bare interop vm docs reference \
+help:                           ## the verbs of this file
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: always help setup lock lab lint check test test-labs test-others test-newest nightly sbom bare interop vm docs reference \
 	schema bench bench-pages bench-switch format clean
 
 setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt names; byte code, as an installation has it
@@ -86,8 +89,9 @@ docs: setup                     ## the pages of docs/, in build/docs; broken lin
 	@$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
 	@echo build/docs/index.html
 
-reference: setup                ## docs/reference, made anew from the program
+reference: setup                ## docs/reference and packaging/man, made anew from the program
 	@$(BIN)/python tools/reference.py docs/reference
+	@$(BIN)/python tools/man.py packaging/man
 
 schema: setup                   ## bgpctl/schema for editors, made anew from the tables of keys
 	@$(BIN)/python tools/schema.py bgpctl/schema

@@ -66,7 +66,11 @@ class Denied(Exception):
 
 
 class BadRequest(Exception):
-    """The request is not valid, or not possible now; the message has the reason."""
+    """The request is not valid; the message has the reason."""
+
+
+class NotPossible(BadRequest):
+    """The request is valid, and cannot be met as things are now; the message has the reason."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -131,6 +135,7 @@ def ask(
         AgentAway: nothing listens, or it did not answer in time; Faulty, if it could not.
         Denied: we are neither root nor the agent's user.
         BadRequest: there is no such verb, peer or session.
+        NotPossible: not as things are now.
     """
     return _understood(path, *_exchange(path, "POST", verb, query or {}, content, timeout_s))
 
@@ -141,6 +146,8 @@ def _understood(path: Path, status: int, body: dict[str, Any]) -> dict[str, Any]
             return body
         case http.client.FORBIDDEN:
             raise Denied(str(body.get("error")))
+        case http.client.CONFLICT:
+            raise NotPossible(str(body.get("error")))
         case http.client.BAD_REQUEST | http.client.NOT_FOUND:
             raise BadRequest(str(body.get("error")))
         case _:

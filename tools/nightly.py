@@ -50,7 +50,12 @@ PARTS: Final = (
         55,
         {"HYPOTHESIS_PROFILE": "nightly", "BGPCTL_TEST_STORIES": "200000", "BGPCTL_TEST_MESSAGES": "1000000"},
     ),
-    Part("faults", f"{PYTEST} tests/nightly/test_faults.py", 20, {"BGPCTL_TEST_FAULTS": "200"}),
+    Part(
+        "faults",
+        f"{PYTEST} tests/lab/test_interrupts.py tests/nightly/test_faults.py",
+        20,
+        {"BGPCTL_TEST_FAULTS": "200", "BGPCTL_TEST_INTERRUPTS": "10"},
+    ),
     Part("fuzz", f"{PYTEST} tests/nightly/test_fuzz.py", 10, {"BGPCTL_TEST_FUZZ_S": "60"}),
     Part("newest dependencies", "make test-newest", 12),
     Part("flood", f"{PYTEST} tests/interop/test_hostile.py", 4, {"BGPCTL_TEST_FLOOD": "1000000"}),

@@ -59,8 +59,9 @@ _EXITS: Final = {
     Exit.UNREACHABLE: "the agent does not answer",
     Exit.TIMED_OUT: "timed out: not converged",
     Exit.PARTLY: "applied partly; what failed is listed",
-    Exit.REFUSED: "refused: another agent runs, no permission, or a guard",
+    Exit.REFUSED: "refused: no permission, something that is needed is not there, another agent runs, or a guard",
     Exit.FAILED: "a part of the agent failed by a defect; its log has the traceback",
+    Exit.INTERRUPTED: "ended by Ctrl-C; `--watch` and `lab logs --follow` end with 0",
 }
 
 

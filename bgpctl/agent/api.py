@@ -21,7 +21,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from bgpctl import filesystem
-from bgpctl.agent.errors import BadRequest, Unknown
+from bgpctl.agent.errors import BadRequest, NotNow, Unknown
 from bgpctl.agent.limits import Limits
 from bgpctl.agent.pages import BUSY, Handler, Page, Pages, Server, json_page
 from bgpctl.ports import Unavailable
@@ -119,6 +119,8 @@ class _Handler(Handler):
                 return BUSY
             case Unknown():
                 return json_page(HTTPStatus.NOT_FOUND, {"error": f"nothing at {self.path}"})
+            case NotNow():
+                return json_page(HTTPStatus.CONFLICT, {"error": str(error)})
             case _:
                 return json_page(HTTPStatus.BAD_REQUEST, {"error": str(error)})
 

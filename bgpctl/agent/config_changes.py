@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 from bgpctl import client
 from bgpctl.agent import plan_words, words
 from bgpctl.agent.api import CONTENT
-from bgpctl.agent.errors import BadRequest
+from bgpctl.agent.errors import BadRequest, NotNow
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.cluster.encapsulation import tunnels
@@ -38,16 +38,17 @@ def plan(state: State, store: Store, query: Mapping[str, str], connected: Iterab
     another driver of an encapsulation, by `NAME_driver`, is for one that the agent would be started with.
 
     Raises:
-        BadRequest: it is not valid, or kernel state was not read yet.
+        BadRequest: it is not valid.
+        NotNow: kernel state was not read yet.
     """
     try:
         wanted = _good(state, store, _proposal(query))
     except NotPossibleNow as error:
-        raise BadRequest(str(error)) from error
+        raise NotNow(str(error)) from error
     node = wanted.node(state.node)
     observed = state.kernel.observed
     if node is None or observed is None:
-        raise BadRequest("no plan: kernel state was not read yet")
+        raise NotNow("no plan: kernel state was not read yet")
     for name in tunnels():
         driver = query.get(f"{name}_driver")
         observed = with_other_driver(observed, name, driver) if driver else observed
@@ -76,11 +77,11 @@ def _is_used(planned: Preview, observed: Dataplane, away: Container[Prefix], mov
 
 
 def edit(verb: str, state: State, store: Store, query: Mapping[str, str]) -> dict[str, Any]:
-    """Do one of EDITS to the store, whose watch does the rest. Raises BadRequest."""
+    """Do one of EDITS to the store, whose watch does the rest. Raises BadRequest, NotNow."""
     try:
         EDITS[verb](state, store, query)
     except NotPossibleNow as error:
-        raise BadRequest(str(error)) from error
+        raise NotNow(str(error)) from error
     return {"schema": client.schema("change"), "verb": verb, "files": list(store.names)}
 
 

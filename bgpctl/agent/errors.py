@@ -13,3 +13,7 @@ class Unknown(Exception):
 
 class BadRequest(Exception):
     """The request is malformed; the message has the reason, for the operator."""
+
+
+class NotNow(BadRequest):
+    """The request is well formed, and cannot be met as things are now."""

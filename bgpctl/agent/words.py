@@ -222,12 +222,12 @@ def kernel_object(item: KernelObject) -> str:
         case Neighbour():
             return f"neighbour {item.address} lladdr {item.mac} dev {item.link}"
         case NextHop():
-            return f"nexthop {item.id:#x} via {item.gateway} dev {item.link}"
+            return f"nexthop {item.id} via {item.gateway} dev {item.link}"
         case NextHopGroup():
-            return f"nexthop {item.id:#x} group {'/'.join(f'{member:#x}' for member in item.members)}"
+            return f"nexthop {item.id} group {'/'.join(map(str, item.members))}"
         case Route():
             kind = "" if item.type is RouteType.UNICAST else f"{item.type.name.lower()} "
-            return f"route {kind}{item.prefix}" + (f" nhid {item.next_hop:#x}" if item.next_hop else "")
+            return f"route {kind}{item.prefix}" + (f" nhid {item.next_hop}" if item.next_hop else "")
         case _:
             assert_never(item)
 

@@ -131,6 +131,7 @@ def _run(words: Sequence[str], namespace: str | None, commands: str = "") -> str
             text=True,
             check=False,
             close_fds=False,  # it holds the locks that it is to hold (ledger_file.py)
+            process_group=0,  # Ctrl-C on the terminal is not for it: a namespace would be half made
         )
 
     result = run() if named else inside(namespace, run)

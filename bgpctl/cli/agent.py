@@ -21,7 +21,8 @@ from bgpctl.cli.drivers import drivers_option, selected
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.findings import valid
 from bgpctl.cli.lazy import LazyGroup
-from bgpctl.cli.options import files_option, keys_directory, keys_option, run_dir_option
+from bgpctl.cli.options import files_option, keys_directory, keys_option, node_option, run_dir_option
+from bgpctl.cli.refusals import NotFound
 from bgpctl.core.cluster.count import count
 from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.ports import AlreadyRunning, Unavailable
@@ -43,7 +44,7 @@ def agent() -> None:
 
 
 @agent.command()
-@click.option("--node", required=True, help="Name of this node in the cluster file.")
+@node_option("Name of this node in the cluster file.", required=True)
 @files_option
 @run_dir_option
 @drivers_option
@@ -109,7 +110,7 @@ def run(  # noqa: PLR0913 (click passes every option)
     intent = valid(store.load())  # a change that was cut short may have left them invalid
     if intent.node(node) is None:
         names = ", ".join(member.name for member in intent.nodes) or "none"
-        raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
+        raise NotFound(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
     parts.end_together(Exit.FAILED)
     try:
         wiring.run(

@@ -11,18 +11,19 @@ from pathlib import Path
 
 import click
 
+from bgpctl.cli.convergence import await_convergence
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.operate import ask
-from bgpctl.cli.options import files_option, run_dir_option
+from bgpctl.cli.options import files_or_arguments, run_dir_option, wait_option
 from bgpctl.cli.plan import contents, dangerous, of_agent, show_plan
 from bgpctl.cli.values import duration_s
 
 
 @click.command()
-@files_option
+@files_or_arguments
 @click.option(
     "--confirm-within",
-    "within_s",
+    "confirm_within_s",
     callback=duration_s,
     metavar="TIME",
     help="Undo the change after TIME (60s) unless it is confirmed: even if you are cut off, or the agent is killed.",
@@ -32,8 +33,11 @@ from bgpctl.cli.values import duration_s
     is_flag=True,
     help="Apply even if something would become unreachable, or a host connected to this node would be cut off.",
 )
+@wait_option("Wait until this node has converged on the change, at most TIME (60s).")
 @run_dir_option
-def apply(files: tuple[Path, ...], within_s: float | None, run_dir: Path, *, force: bool) -> None:
+def apply(
+    files: tuple[Path, ...], confirm_within_s: float | None, within_s: float | None, run_dir: Path, *, force: bool
+) -> None:
     """
     Put the contents of FILE into the cluster file that this node's agent reads, and show the changes.
 
@@ -43,7 +47,8 @@ def apply(files: tuple[Path, ...], within_s: float | None, run_dir: Path, *, for
 
     While a change waits to be confirmed no other is applied, and an edit of the file by hand is not undone. Exits 6,
     and changes nothing, if `bgpctl plan` of the same files exits 6: if something that is reachable now would not be,
-    or a host connected to this node would be cut off.
+    or a host connected to this node would be cut off. With --wait exits 4 if this node has not converged in time; the
+    change stays.
     """
     wanted = contents(files)
     planned = of_agent(run_dir, wanted)
@@ -51,11 +56,14 @@ def apply(files: tuple[Path, ...], within_s: float | None, run_dir: Path, *, for
     if dangerous(planned) and not force:
         click.echo("nothing was applied; to apply it all the same: --force", err=True)
         sys.exit(Exit.REFUSED)
-    within = {} if within_s is None else {"within_s": str(within_s)}
+    within = {} if confirm_within_s is None else {"within_s": str(confirm_within_s)}
     body = ask(run_dir, "apply", wanted, **within)
     click.echo(f"applied to {', '.join(body['files'])} as generation {body['generation']}; undo it with: bgpctl undo")
-    if within_s is not None:
-        click.echo(f"it is undone in {within_s:g} s unless confirmed with: bgpctl confirm")
+    if confirm_within_s is not None:
+        click.echo(f"it is undone in {confirm_within_s:g} s unless confirmed with: bgpctl confirm")
+    if within_s is not None and not await_convergence(run_dir, within_s, body["generation"]):
+        click.echo(f"not converged within {within_s:g} s; see: bgpctl show summary", err=True)
+        sys.exit(Exit.TIMED_OUT)
 
 
 @click.command()

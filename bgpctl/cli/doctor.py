@@ -16,7 +16,8 @@ import click
 
 from bgpctl import channel, client
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.options import keys_directory, keys_option, run_dir_option
+from bgpctl.cli.options import keys_directory, keys_option, node_option, run_dir_option, some_files_option
+from bgpctl.cli.refusals import NotFound
 from bgpctl.cli.render import emit, wide_output_option
 from bgpctl.cli.tables import Column
 from bgpctl.core.fabric.host import Needs, Verdict
@@ -35,15 +36,10 @@ _FINDINGS: Final[Sequence[Column]] = (
 
 
 @click.command()
-@click.option(
-    "-f",
-    "--file",
-    "files",
-    type=click.Path(path_type=Path, dir_okay=False),
-    multiple=True,
-    help="Cluster file, with --node: check the requirements of that node. Without: of everything bgpctl can do.",
+@some_files_option(
+    "Cluster file, with --node: check the requirements of that node. Without: of everything bgpctl can do."
 )
-@click.option("--node", help="Name of this node in the cluster file.")
+@node_option("Name of this node in the cluster file.")
 @run_dir_option
 @keys_option
 @wide_output_option
@@ -79,7 +75,7 @@ def _needs(files: tuple[Path, ...], name: str | None) -> Needs:
         sys.exit(Exit.INVALID)
     node = loaded.node(name)
     if node is None:
-        raise click.UsageError(f"{name} is not a node of {', '.join(map(str, files))}")
+        raise NotFound(f"{name} is not a node of {', '.join(map(str, files))}")
     return needs_of(loaded, node)
 
 

@@ -23,3 +23,5 @@ class Exit(enum.IntEnum):
     """A guard refused."""
     FAILED = 7
     """A part of the agent failed by a defect; its log has the traceback. Started again, it goes on."""
+    INTERRUPTED = 130
+    """Ended by Ctrl-C: 128 and the number of SIGINT, as in a shell."""

@@ -16,11 +16,12 @@ import click
 from rich.text import Text
 
 from bgpctl.agent import trace_words
-from bgpctl.cli import asking
+from bgpctl.cli import asking, suggest
 from bgpctl.cli.asking import Asker
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.findings import valid
-from bgpctl.cli.options import keys_directory, keys_option, optional_files_option, run_dir_option
+from bgpctl.cli.options import keys_directory, keys_option, node_option, optional_files_option, run_dir_option
+from bgpctl.cli.refusals import NotFound
 from bgpctl.cli.render import console, emit, output_option
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
@@ -56,10 +57,10 @@ reverse_option = click.option(
 
 
 @click.command()
-@click.argument("source")
-@click.argument("destination")
+@click.argument("source", shell_complete=suggest.nodes)
+@click.argument("destination", shell_complete=suggest.nodes)
 @optional_files_option
-@click.option("--node", help="With -f, this node's name: read its own kernel; the others are as the files have them.")
+@node_option("With -f, this node's name: read its own kernel; the others are as the files have them.")
 @size_option
 @reverse_option
 @run_dir_option
@@ -110,13 +111,13 @@ def address(text: str, intent: Intent) -> Address:
     try:
         return Address.parse(text)
     except ValueError:
-        raise click.UsageError(f"{text} is no address, and no node of the configuration") from None
+        raise NotFound(f"{text} is no address, and no node of the configuration") from None
 
 
 def of_one_version(ends: Ends) -> Ends:
     """Both, unless they are of two."""
     if ends[0].version != ends[1].version:
-        raise click.UsageError(f"{ends[0]} and {ends[1]} are of two IP versions")
+        raise NotFound(f"{ends[0]} and {ends[1]} are of two IP versions")
     return ends
 
 
@@ -124,7 +125,7 @@ def _live(intent: Intent, name: str | None) -> Mapping[str, Snapshot]:
     if name is None:
         return {}
     if intent.node(name) is None:
-        raise click.UsageError(f"{name} is no node of the files")
+        raise NotFound(f"{name} is no node of the files")
     try:
         return {name: snapshot.read()}
     except (Unavailable, OSError) as error:
@@ -163,7 +164,7 @@ def _followed(intent: Intent, nodes: Network, ends: Ends, size_bytes: int) -> Ex
     owners = [owner.name if owner else None for owner in (node_at(intent, end) for end in ends)]
     origin = follower.origin(ends[0], owners[0])
     if origin is None:
-        raise click.UsageError(f"{ends[0]} is no address of a node, and in no node's block")
+        raise NotFound(f"{ends[0]} is no address of a node, and in no node's block")
     packet = Packet(*ends, size_bytes, protocol=echo_protocol(ends[0].version))
     return exchange(follower, packet, origin, owners[1])
 

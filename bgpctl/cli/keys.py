@@ -12,6 +12,7 @@ from typing import Final
 
 import click
 
+from bgpctl.cli.refusals import Refusal
 from bgpctl.core.intent.fields import is_name, not_a_name
 from bgpctl.process import keys as authority
 
@@ -43,7 +44,7 @@ def init(directory: Path, days: int) -> None:
     try:
         authority.make_ca(directory, days=days)
     except authority.KeysError as error:
-        raise click.UsageError(str(error)) from error
+        raise Refusal(str(error)) from error
     click.echo(f"{directory} has a new certificate authority; next, for each node: bgpctl keys node NAME")
 
 
@@ -64,6 +65,6 @@ def node(name: str, directory: Path, days: int) -> None:
         place = authority.issue(directory, name, days=days)
         found = (authority.ends(place) - datetime.now(UTC)) / timedelta(days=1)
     except authority.KeysError as error:
-        raise click.UsageError(str(error)) from error
+        raise Refusal(str(error)) from error
     valid = f"valid for {round(found)} days{', as long as the CA' if round(found) < days else ''}"
     click.echo(f"{place} is for node {name}, {valid}; copy its files to /etc/bgpctl/keys there")

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import click
-
 from bgpctl.cli.asking import Asker, of_socket
+from bgpctl.cli.refusals import NotFound
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.trace.answers import Answers, NodeAnswer
 from bgpctl.kernel import snapshot
@@ -50,7 +49,7 @@ def ends(lab: Lab, source: str, destination: str) -> tuple[Address, Address]:
         found = [next((item for item in items if item.version == version), None) for items in both]
         if found[0] and found[1]:
             return found[0], found[1]
-    raise click.UsageError(f"{source} and {destination} have no IP version in common")
+    raise NotFound(f"{source} and {destination} have no IP version in common")
 
 
 def _addresses(lab: Lab, text: str) -> tuple[Address, ...]:
@@ -63,4 +62,4 @@ def _addresses(lab: Lab, text: str) -> tuple[Address, ...]:
     try:
         return (Address.parse(text),)
     except ValueError:
-        raise click.UsageError(f"{text} is no address, workload, node or host of lab {lab.names.lab}") from None
+        raise NotFound(f"{text} is no address, workload, node or host of lab {lab.names.lab}") from None

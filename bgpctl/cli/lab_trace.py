@@ -12,7 +12,7 @@ from bgpctl.cli import lab_asking
 from bgpctl.cli.explain import explained_by, reverse_option, size_option
 from bgpctl.cli.explain import show as show_journey
 from bgpctl.cli.render import output_option
-from bgpctl.cli.verify import live, wait_option
+from bgpctl.cli.verify import live, until_well_option
 from bgpctl.cli.verify import show as show_verdict
 from bgpctl.cli.which_lab import find, name_option
 
@@ -37,7 +37,7 @@ def explain(source: str, destination: str, name: str | None, size_bytes: int, ou
 
 @click.command()
 @name_option
-@wait_option
+@until_well_option
 @output_option
 def verify(name: str | None, within_s: float | None, output: str) -> None:
     """Follow packets between the blocks of every two nodes of a running lab, as `bgpctl verify` does."""

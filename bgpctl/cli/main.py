@@ -6,10 +6,12 @@ Refuses to know: how anything is done.
 
 from __future__ import annotations
 
-from typing import Final
+import sys
+from typing import Any, Final
 
 import click
 
+from bgpctl.cli.exits import Exit
 from bgpctl.cli.lazy import LazyGroup
 
 _SETTINGS: Final = {"auto_envvar_prefix": "BGPCTL", "help_option_names": ["-h", "--help"]}
@@ -38,7 +40,18 @@ _COMMANDS: Final = {
 """The module of each, where it has its own name."""
 
 
-@click.group(cls=LazyGroup, modules=_COMMANDS, context_settings=_SETTINGS)
+class _Main(LazyGroup):
+    """Ctrl-C ends a command that has no use of its own for it with 130, as shells do: 1 would be an answer."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(Exit.INTERRUPTED)
+
+
+@click.group(cls=_Main, modules=_COMMANDS, context_settings=_SETTINGS)
 @click.version_option(package_name="bgpctl")
 def main() -> None:
     """

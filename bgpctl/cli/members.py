@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import click
-
 from bgpctl import channel, client
 from bgpctl.channel import Answer, Member, NoAnswer
 from bgpctl.cli.exits import Exit
+from bgpctl.cli.refusals import Refusal
 from bgpctl.cli.render import emit, is_text, note, printable
 from bgpctl.cli.tables import Column
 
@@ -51,13 +50,13 @@ def _asked(nodes: Mapping[str, Any], request: str, keys: Path) -> dict[str, Answ
     """Every other member's answer."""
     port = nodes["channel_port"]
     if not port:
-        raise click.UsageError("agents ask each other where the cluster file has a channelPort, such as 9179")
+        raise Refusal("agents ask each other where the cluster file has a channelPort, such as 9179")
     try:
         tls = channel.context(keys, server=False)
     except channel.KeysMissing:
-        raise click.UsageError(f"there are no keys in {keys}, or this user may not read them") from None
+        raise Refusal(f"there are no keys in {keys}, or this user may not read them") from None
     except channel.KeysUnusable as error:
-        raise click.UsageError(str(error)) from error
+        raise Refusal(str(error)) from error
     here = next((row for row in nodes["nodes"] if row["this"]), None)
     members = [_member(row, here, port) for row in nodes["nodes"] if here and not row["this"]]
     return channel.ask_all(members, request, _WITHIN_S, tls)

@@ -13,8 +13,10 @@ from typing import Any, Final
 import click
 
 from bgpctl import client
+from bgpctl.cli import suggest
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.options import run_dir_option
+from bgpctl.cli.refusals import NotFound, Refusal
 from bgpctl.core.cluster.count import count
 
 _TIMEOUT_S: Final = {"journal": 120.0}
@@ -31,8 +33,10 @@ def ask(run_dir: Path, verb: str, content: str = "", **query: str) -> dict[str, 
     except client.Denied as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
+    except client.NotPossible as error:
+        raise Refusal(str(error)) from error
     except client.BadRequest as error:
-        raise click.UsageError(str(error)) from error
+        raise NotFound(str(error)) from error
 
 
 @click.group()
@@ -44,7 +48,7 @@ def peer(context: click.Context, run_dir: Path) -> None:
 
 
 @peer.command()
-@click.argument("name")
+@click.argument("name", shell_complete=suggest.peers)
 @click.pass_obj
 def down(run_dir: Path, name: str) -> None:
     """
@@ -57,7 +61,7 @@ def down(run_dir: Path, name: str) -> None:
 
 
 @peer.command()
-@click.argument("name")
+@click.argument("name", shell_complete=suggest.peers)
 @click.pass_obj
 def up(run_dir: Path, name: str) -> None:
     """Allow the session with the peer NAME (or address) again."""
@@ -66,7 +70,7 @@ def up(run_dir: Path, name: str) -> None:
 
 
 @peer.command()
-@click.argument("name")
+@click.argument("name", shell_complete=suggest.peers)
 @click.pass_obj
 def refresh(run_dir: Path, name: str) -> None:
     """Request a route refresh from the peer NAME (or address); paths that it does not announce again are removed."""

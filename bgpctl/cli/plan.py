@@ -20,7 +20,8 @@ from bgpctl.cli import plan_reach
 from bgpctl.cli.drivers import other_drivers_option, selected
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.findings import valid
-from bgpctl.cli.options import run_dir_option
+from bgpctl.cli.options import node_option, run_dir_option, some_files_option
+from bgpctl.cli.refusals import NotFound, Refusal
 from bgpctl.cli.render import emit, output_option
 from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.intent import Intent
@@ -36,12 +37,12 @@ _TIMEOUT_S: Final = 60.0
 
 
 @click.command()
-@click.option("-f", "--file", "files", type=click.Path(path_type=Path), multiple=True, help="The new cluster file.")
+@some_files_option("The new cluster file; may be given several times.")
 @click.option(
     "--from", "before", type=click.Path(path_type=Path), help="Plan for a whole cluster: the cluster file in force."
 )
 @click.option("--to", "after", type=click.Path(path_type=Path), help="Plan for a whole cluster: the new cluster file.")
-@click.option("--node", help="Only this node.")
+@node_option("Only this node.")
 @other_drivers_option
 @run_dir_option
 @output_option
@@ -68,7 +69,7 @@ def plan(
     body = of_agent(run_dir, contents(files), **more) if files else _of_files(before, after, node)
     nodes = [item for item in body["nodes"] if node in (None, item["node"])]
     if node and not nodes:
-        raise click.UsageError(f"the plan has no node {node}")
+        raise NotFound(f"the plan has no node {node}")
     body = {**body, "nodes": nodes}
     if output == "table":
         show_plan(body)
@@ -110,8 +111,10 @@ def of_agent(run_dir: Path, content: str, **query: str) -> dict[str, Any]:
     except client.Denied as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
+    except client.NotPossible as error:
+        raise Refusal(str(error)) from error
     except client.BadRequest as error:
-        raise click.UsageError(str(error)) from error
+        raise NotFound(str(error)) from error
 
 
 def dangerous(body: Mapping[str, Any]) -> bool:

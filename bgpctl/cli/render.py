@@ -16,6 +16,7 @@ import yaml
 from rich.console import Console
 from rich.text import Text
 
+from bgpctl.cli import marks
 from bgpctl.cli.tables import Column, Row, lines, wrapped
 
 _FORMATS: Final = ("table", "json", "yaml")
@@ -55,7 +56,8 @@ def is_text(output: str) -> bool:
 
 def print_table(rows: Iterable[Row], columns: Sequence[Column], output: str = "table") -> None:
     """A table without borders; a cell that begins with a known state is coloured on a terminal."""
-    text = Text("\n").join(lines(rows, columns, _width(output)))
+    page = marks.of_page()
+    text = Text("\n").join(lines(rows, columns, _width(output), page.changed if page else None))
     console().print(text, soft_wrap=True)
 
 

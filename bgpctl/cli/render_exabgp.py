@@ -13,7 +13,8 @@ from typing import Final
 import click
 
 from bgpctl.cli.findings import valid
-from bgpctl.cli.options import files_option
+from bgpctl.cli.options import files_or_arguments, node_option
+from bgpctl.cli.refusals import NotFound
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.speaker import conf
@@ -47,12 +48,12 @@ def write(intent: Intent, node: str | None, directory: Path | None) -> None:
 
 
 @click.command()
-@files_option
-@click.option("--node", help="Only this node.")
+@files_or_arguments
+@node_option("Only this node.")
 @click.option("--to", "directory", type=click.Path(path_type=Path, file_okay=False), help="Write NODE.conf there.")
 def exabgp(files: tuple[Path, ...], node: str | None, directory: Path | None) -> None:
     """Print the ExaBGP configuration of each node."""
     intent = valid(texts.load(files))
     if node is not None and intent.node(node) is None:
-        raise click.UsageError(f"{node} is not a node of {', '.join(map(str, files))}")
+        raise NotFound(f"{node} is not a node of {', '.join(map(str, files))}")
     write(intent, node, directory)

@@ -17,7 +17,7 @@ import click
 import yaml
 
 from bgpctl.cli.findings import valid
-from bgpctl.cli.options import files_option
+from bgpctl.cli.options import files_or_arguments
 from bgpctl.cli.render_exabgp import exabgp
 from bgpctl.core.cluster import tunnel_addresses
 from bgpctl.core.cluster.configuration import Node, Peer
@@ -43,7 +43,7 @@ render.add_command(exabgp)
 
 
 @render.command()
-@files_option
+@files_or_arguments
 def calico(files: tuple[Path, ...]) -> None:
     """
     The cluster as Calico's resources.
@@ -57,7 +57,7 @@ def calico(files: tuple[Path, ...]) -> None:
 
 
 @render.command()
-@files_option
+@files_or_arguments
 def short(files: tuple[Path, ...]) -> None:
     """
     The cluster in the short form.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,14 +14,15 @@ from typing import Any, Final
 import click
 
 from bgpctl import client
+from bgpctl.cli import suggest
+from bgpctl.cli.convergence import await_convergence
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.options import keys_directory, keys_option, run_dir_option
+from bgpctl.cli.options import keys_directory, keys_option, run_dir_option, wait_option
+from bgpctl.cli.refusals import NotFound, Refusal
 from bgpctl.cli.render import age, emit, is_text, note
 from bgpctl.cli.render import wide_output_option as output_option
 from bgpctl.cli.tables import Column, Row
-from bgpctl.cli.values import duration_s
-
-_POLL_S: Final = 0.1
+from bgpctl.cli.watch import WatchedGroup
 
 
 def _counts(row: Row) -> str:
@@ -206,8 +206,10 @@ def ask(run_dir: Path, view: str, **query: str) -> dict[str, Any]:
     """One view of the agent at `run_dir`; exits 3 if none answers, 2 if the question is not valid."""
     try:
         return client.read(run_dir / client.SOCKET, view, query)
+    except client.NotPossible as error:
+        raise Refusal(str(error)) from error
     except client.BadRequest as error:
-        raise click.UsageError(str(error)) from error
+        raise NotFound(str(error)) from error
     except (client.Faulty, client.OtherVersion) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.UNREACHABLE)
@@ -216,7 +218,7 @@ def ask(run_dir: Path, view: str, **query: str) -> dict[str, Any]:
         sys.exit(Exit.UNREACHABLE)
 
 
-@click.group()
+@click.group(cls=WatchedGroup)
 @run_dir_option
 @click.pass_context
 def show(context: click.Context, run_dir: Path) -> None:
@@ -225,9 +227,7 @@ def show(context: click.Context, run_dir: Path) -> None:
 
 
 @show.command()
-@click.option(
-    "--wait", "within_s", callback=duration_s, metavar="TIME", help="Wait until it has converged, at most TIME (60s)."
-)
+@wait_option("Wait until it has converged, at most TIME (60s).")
 @click.option(
     "--members",
     is_flag=True,
@@ -243,7 +243,7 @@ def summary(run_dir: Path, within_s: float | None, output: str, *, members: bool
     With --members a line for each member; exits 3 if a member could not be asked.
     """
     if within_s is not None:
-        _await_convergence(run_dir, within_s)
+        await_convergence(run_dir, within_s)
     if members:
         from bgpctl.cli.members import show_summaries  # noqa: PLC0415 (TLS)
 
@@ -256,18 +256,6 @@ def summary(run_dir: Path, within_s: float | None, output: str, *, members: bool
             note(f"! {problem}{waiting.get(problem, '')}", output)
     if within_s is not None and not body["converged"]:
         sys.exit(Exit.TIMED_OUT)
-
-
-def _await_convergence(run_dir: Path, within_s: float) -> None:
-    """Also waits for an agent that does not answer yet."""
-    deadline_s = time.monotonic() + within_s
-    while time.monotonic() < deadline_s:
-        try:
-            if client.read(run_dir / client.SOCKET, "summary", any_version=True)["converged"]:
-                return
-        except client.AgentAway:
-            pass
-        time.sleep(_POLL_S)
 
 
 def _listing(name: str, columns: Sequence[Column], text: str, *, key: str = "") -> None:
@@ -308,14 +296,14 @@ def _is_control_lost(row: Row) -> bool:
 
 
 @show.command()
-@click.argument("peer", default="")
+@click.argument("peer", default="", shell_complete=suggest.peers)
 @output_option
 @click.pass_obj
 def neighbor(run_dir: Path, peer: str, output: str) -> None:
     """BGP sessions, by the PEER's name or address: capabilities and timers, paths received, rejected and advertised."""
     body = ask(run_dir, "neighbor", peer=peer)
     if peer and not body["neighbors"]:
-        raise click.UsageError(f"no session with {peer}; see: bgpctl show peers")
+        raise NotFound(f"no session with {peer}; see: bgpctl show peers")
     if not is_text(output):
         emit(body, output, [], ())
         return

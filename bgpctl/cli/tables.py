@@ -11,6 +11,7 @@ Refuses to know: what a terminal is, where the rows came from.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from rich.cells import cell_len
@@ -19,6 +20,8 @@ from rich.text import Text
 
 Row: TypeAlias = Mapping[str, Any]
 Cells: TypeAlias = Sequence[str]
+Comparison: TypeAlias = Callable[[Sequence[Cells]], AbstractSet[tuple[int, int]]]
+"""The cells of a table, by row and place, that are not as they were."""
 
 _GAP: Final = "  "
 _NARROWEST_TEXT: Final = 24
@@ -50,16 +53,23 @@ class Column(NamedTuple):
     wraps: bool = False
 
 
-def lines(rows: Iterable[Row], columns: Sequence[Column], width: int | None) -> Iterator[Text]:
-    """The lines of a table, none wider than `width` unless a cell that stays is; all columns if there is no width."""
+def lines(
+    rows: Iterable[Row], columns: Sequence[Column], width: int | None, changed: Comparison | None = None
+) -> Iterator[Text]:
+    """
+    The lines of a table, none wider than `width` unless a cell that stays is; all columns if there is no width. Cells
+    that `changed` names are marked.
+    """
     table = [[_plain(column.cell(row)) for column in columns] for row in rows]
+    marked = changed(table) if changed else frozenset()
     folded = frozenset[int]() if width is None else _folded(table, columns, width)
     flat = [row for number, row in enumerate(table) if number not in folded]
     widths = _widths(flat, columns, width)
     if flat or not table:
         yield _joined([Text(column.header, "bold") for column in columns], widths)
     for number, row in enumerate(table):
-        yield from _fold(row, columns, width or 0) if number in folded else _beside(row, widths)
+        styles = [_style(cell, is_marked=(number, place) in marked) for place, cell in enumerate(row)]
+        yield from _fold(row, columns, width or 0, styles) if number in folded else _beside(row, widths, styles)
 
 
 def wrapped(text: str, width: int, *, overflow: str = "fold") -> list[str]:
@@ -128,11 +138,11 @@ def _widened(least: Mapping[int, int], full: Sequence[int], spare: int) -> dict[
     return widths
 
 
-def _beside(row: Cells, widths: Mapping[int, int]) -> Iterator[Text]:
+def _beside(row: Cells, widths: Mapping[int, int], styles: Sequence[str]) -> Iterator[Text]:
     parts = {place: wrapped(row[place], width) for place, width in widths.items()}
     for number in range(max(map(len, parts.values()))):
         cells = {place: found[number] if number < len(found) else "" for place, found in parts.items()}
-        yield _joined([Text(cells.get(place, ""), _style(cell)) for place, cell in enumerate(row)], widths)
+        yield _joined([Text(cells.get(place, ""), style) for place, style in enumerate(styles)], widths)
 
 
 def _joined(cells: Sequence[Text], widths: Mapping[int, int]) -> Text:
@@ -143,34 +153,40 @@ def _joined(cells: Sequence[Text], widths: Mapping[int, int]) -> Text:
     return line
 
 
-def _fold(row: Cells, columns: Sequence[Column], width: int) -> Iterator[Text]:
+def _fold(row: Cells, columns: Sequence[Column], width: int, styles: Sequence[str]) -> Iterator[Text]:
     """The first cell that stays, and all others that have a value."""
     first = next(place for place, column in enumerate(columns) if not column.goes)
     yield Text(row[first], "bold")
-    line = ""
+    line = Text()
     for place, (cell, column) in enumerate(zip(row, columns, strict=True)):
         if place == first or cell == _NONE:
             continue
-        part = f"{_GAP}{column.header} {cell}"
-        if line and cell_len(line + part) > width:
-            yield Text(line)
-            line = ""
-        line += part
-        if cell_len(line) > width:
-            yield from _below(column, cell, width)
-            line = ""
+        part = Text(f"{_GAP}{column.header} ").append(cell, _marked(styles[place]))
+        if line and line.cell_len + part.cell_len > width:
+            yield line
+            line = Text()
+        line.append_text(part)
+        if line.cell_len > width:
+            yield from _below(column, cell, width, _marked(styles[place]))
+            line = Text()
     if line:
-        yield Text(line)
+        yield line
 
 
-def _below(column: Column, cell: str, width: int) -> Iterator[Text]:
+def _marked(style: str) -> str:
+    """Folded cells have no colour; a mark they have."""
+    return "reverse" if style.endswith("reverse") else ""
+
+
+def _below(column: Column, cell: str, width: int, style: str) -> Iterator[Text]:
     """A cell that is longer than a line, under its header."""
     indent = 2 * _GAP
     overflow = "fold" if column.wraps else "ignore"
     yield Text(_GAP + column.header)
     for part in wrapped(cell, max(1, width - len(indent)), overflow=overflow):
-        yield Text(indent + part)
+        yield Text(indent).append(part, style)
 
 
-def _style(cell: str) -> str:
-    return _STYLES.get(cell.split(" ", maxsplit=1)[0], "")
+def _style(cell: str, *, is_marked: bool) -> str:
+    known = _STYLES.get(cell.split(" ", maxsplit=1)[0], "")
+    return f"{known} reverse".strip() if is_marked else known

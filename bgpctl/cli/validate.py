@@ -15,7 +15,7 @@ import click
 
 from bgpctl.cli import findings
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.options import files_option
+from bgpctl.cli.options import files_or_arguments
 from bgpctl.cli.render import emit, output_option
 from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.intent import Intent
@@ -28,7 +28,7 @@ _SCHEMA: Final = "bgpctl/validate/v1"
 
 
 @click.command()
-@files_option
+@files_or_arguments
 @output_option
 @click.option(
     "--elsewhere",

@@ -21,9 +21,8 @@ from bgpctl.cli import asking
 from bgpctl.cli.asking import Asker
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.findings import valid
-from bgpctl.cli.options import keys_directory, keys_option, optional_files_option, run_dir_option
+from bgpctl.cli.options import keys_directory, keys_option, optional_files_or_arguments, run_dir_option, wait_option
 from bgpctl.cli.render import emit, output_option
-from bgpctl.cli.values import duration_s
 from bgpctl.core.cluster.count import count
 from bgpctl.core.simulate.asked import everything_of
 from bgpctl.core.simulate.declared import everything
@@ -37,14 +36,12 @@ from bgpctl.store import texts
 _EVERY_S: Final = 1.0
 """Between two rounds: members answer no more often anew."""
 
-wait_option = click.option(
-    "--wait", "within_s", callback=duration_s, metavar="TIME", help="Ask again until all is well, at most TIME (60s)."
-)
+until_well_option = wait_option("Ask again until all is well, at most TIME (60s).")
 
 
 @click.command()
-@optional_files_option
-@wait_option
+@optional_files_or_arguments
+@until_well_option
 @run_dir_option
 @keys_option
 @output_option

@@ -22,7 +22,7 @@ import click
 from bgpctl.attach import ledger_file, netns, status, workloads
 from bgpctl.attach.status import NotPossible, Status
 from bgpctl.attach.workloads import Done, NotUndone, Times
-from bgpctl.cli import findings
+from bgpctl.cli import findings, suggest
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import age, emit, is_text, output_option, wide_output_option
 from bgpctl.cli.tables import Column
@@ -160,6 +160,8 @@ def workload(context: click.Context, state_dir: Path) -> None:
 )
 @click.option(
     "--node",
+    metavar="NAME",
+    shell_complete=suggest.nodes,
     envvar=["BGPCTL_WORKLOAD_ADD_NODE", "BGPCTL_AGENT_RUN_NODE"],
     help="Name of this node in the cluster file; without, the host name.",
 )

@@ -9,7 +9,7 @@ Refuses to know: agents, packets, how a workload is wired (attach/).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -193,9 +193,14 @@ def _cable(topology: Topology, names: Names, workload: Workload) -> Cable:
     return Cable(wiring, names.of(workload.node), names.of(workload.name))
 
 
-def tear_down(names: Names) -> None:
-    """Delete every namespace of the lab and end what runs inside, however far it was built."""
-    for name in netns.names(names.prefix):
+def tear_down(names: Names, counted: Callable[[int, int], None] = lambda _done, _total: None) -> None:
+    """
+    Delete every namespace of the lab and end what runs inside, however far it was built. `counted` is called with the
+    number of those that are gone, and with their total.
+    """
+    found = netns.names(names.prefix)
+    for done, name in enumerate(found):
+        counted(done, len(found))
         netns.delete(name)
 
 

@@ -15,14 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from subprocess import Popen
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from bgpctl import client
 from bgpctl.core.cluster.problems import Problem
-from bgpctl.lab import build, foreign
+from bgpctl.lab import build, foreign, interrupts
 from bgpctl.lab.build import Names, Port
 from bgpctl.lab.daemons.session_options import Place
 from bgpctl.lab.labfile import load
+from bgpctl.lab.progress import UNSEEN, Progress
 from bgpctl.lab.runtime import NETNS, Namespaces, Runtime
 from bgpctl.lab.runtime import of as runtime_of
 from bgpctl.lab.topology import Topology
@@ -36,6 +37,10 @@ _POLL_S: Final = 0.05
 _POLL_PER_AGENT_S: Final = 0.01
 """An answer costs an agent 2 ms, and in a large lab all of them share the CPU with those that are yet to start."""
 _START_TICKS: Final = 22
+_RECORD: Final = "lab.json"
+_OTHER_LOG: Final = "log"
+AGENT_LOG: Final = "agent.log"
+"""In the run directory of a lab's agent."""
 _KEY_DAYS: Final = 365
 
 
@@ -45,16 +50,6 @@ class Exists(Exception):
 
 class Unknown(Exception):
     """There is no lab of this name."""
-
-
-class Progress(Protocol):
-    """The display of the progress of long work."""
-
-    def stage(self, text: str) -> None:
-        """A new stage has begun."""
-
-    def count(self, done: int, total: int) -> None:
-        """`done` of `total` within the stage."""
 
 
 @dataclass(slots=True)
@@ -77,7 +72,7 @@ class Lab:
 
     def log(self, node: str) -> Path:
         """The log of a node's agent or other daemon."""
-        return self.place(node).file("log") if node in self.topology.runs else self.run_dir(node) / "agent.log"
+        return self.place(node).file(_OTHER_LOG) if node in self.topology.runs else self.run_dir(node) / AGENT_LOG
 
     def place(self, name: str) -> Place:
         """Where another daemon lives."""
@@ -141,6 +136,21 @@ def run_dir_of(names: Names, node: str) -> Path:
     return STATE / names.lab / "nodes" / node
 
 
+def logged(names: Names) -> list[str]:
+    """The nodes and routers of a lab whose daemon has a log."""
+    try:
+        found = sorted(place.name for place in (STATE / names.lab / "nodes").iterdir())
+    except OSError:
+        return []
+    return [name for name in found if log_of(names, name)]
+
+
+def log_of(names: Names, node: str) -> Path | None:
+    """The log of the agent or other daemon of a lab's node, whatever its file has become; None if there is none."""
+    logs = (run_dir_of(names, node) / AGENT_LOG, run_dir_of(names, node) / _OTHER_LOG)
+    return next((log for log in logs if log.is_file()), None)
+
+
 def keys_of(names: Names, node: str) -> Path:
     """The keys of the agent of a lab's node."""
     return STATE / names.lab / "keys" / "nodes" / node
@@ -174,7 +184,14 @@ _SILENT: Final[Mapping[str, Any]] = {
 }
 
 
-def up(topology: Topology, name: str, *, keep: bool, runtime: Runtime = _NAMESPACES) -> Lab:
+def up(
+    topology: Topology,
+    name: str,
+    *,
+    keep: bool,
+    runtime: Runtime = _NAMESPACES,
+    progress: Progress = UNSEEN,
+) -> Lab:
     """
     Build the lab and start its agents. One that is not kept ends, at the latest, when the next lab begins after the
     end of this process.
@@ -184,6 +201,7 @@ def up(topology: Topology, name: str, *, keep: bool, runtime: Runtime = _NAMESPA
         ValueError: it is no name for a lab.
         RuntimeError: the parts or the network could not be built, names are too long, or a program is missing; nothing
             is left of it.
+        KeyboardInterrupt: nothing is left of it, unless a second one cut the removal; then its directory is there.
     """
     if missing := foreign.missing(topology.runs.values()):
         raise RuntimeError(f"{topology.name} needs programs that are not installed here: {', '.join(missing)}")
@@ -193,25 +211,39 @@ def up(topology: Topology, name: str, *, keep: bool, runtime: Runtime = _NAMESPA
     directory = STATE / name
     lab = Lab(topology, names, {}, runtime)
     _check_lengths(lab)
-    try:
-        directory.mkdir(parents=True)
-    except FileExistsError:
-        raise Exists(f"lab {name} exists: bgpctl lab down --name {name}") from None
-    try:
-        topology = _own_copy(topology, directory)
-        lab = replace(lab, topology=topology)
-        if topology.intent.channel_port:
-            _make_keys(lab)
-        _record(lab, keep=keep)
-        lab = replace(lab, ports=build.build(topology, names, runtime))
-        _record(lab, keep=keep)
-        for other in topology.runs:
-            foreign.start(topology, other, lab.place(other))
-        for node in topology.agents:
-            lab.start_agent(node.name)
-    except BaseException:
-        down(name)
-        raise
+    with interrupts.held() as held:
+        try:
+            directory.mkdir(parents=True)
+        except FileExistsError:
+            raise Exists(f"lab {name} exists: bgpctl lab down --name {name}") from None
+        try:
+            return _built(lab, held, progress, keep=keep)
+        except BaseException:
+            progress.stage("remove")
+            down(name, progress)
+            raise
+
+
+def _built(lab: Lab, held: interrupts.Held, progress: Progress, *, keep: bool) -> Lab:
+    """The lab in the directory that it has; an interrupt is heeded between steps."""
+    topology = _own_copy(lab.topology, lab.directory)
+    lab = replace(lab, topology=topology)
+    if topology.intent.channel_port:
+        _make_keys(lab)
+    _record(lab, keep=keep)
+    held.check()
+    lab = replace(lab, ports=build.build(topology, lab.names, lab.runtime))
+    _record(lab, keep=keep)
+    for other in topology.runs:
+        held.check()
+        foreign.start(topology, other, lab.place(other))
+    progress.stage("start agents")
+    for number, node in enumerate(topology.agents):
+        held.check()
+        progress.count(number, len(topology.agents))
+        lab.start_agent(node.name)
+    held.check()
+    _record(lab, keep=keep, whole=True)
     return lab
 
 
@@ -254,7 +286,7 @@ def _secrets(topology: Topology) -> set[Path]:
     return {path for path in map(Path, filter(None, files)) if path.is_relative_to(topology.file.parent)}
 
 
-def down(name: str) -> None:
+def down(name: str, progress: Progress = UNSEEN) -> None:
     """
     End everything of the lab and delete it; absent is no error.
 
@@ -263,12 +295,16 @@ def down(name: str) -> None:
         RuntimeError: its containers cannot be removed.
     """
     names = Names(name)
-    _runtime_of(name).remove(names.prefix)
-    build.tear_down(names)
-    shutil.rmtree(STATE / names.lab, ignore_errors=True)
-    for directory in (STATE, STATE.parent):
-        with contextlib.suppress(OSError):  # another lab, or the host's own agent, lives there
-            directory.rmdir()
+    with interrupts.held():
+        if record := record_of(name):
+            with contextlib.suppress(FileNotFoundError):  # it is removed by another command too
+                _write(STATE / name, {**record, "whole": False})
+        _runtime_of(name).remove(names.prefix)
+        build.tear_down(names, progress.count)
+        shutil.rmtree(STATE / names.lab, ignore_errors=True)  # the last of it: while it is there, the lab is found
+        for directory in (STATE, STATE.parent):
+            with contextlib.suppress(OSError):  # another lab, or the host's own agent, lives there
+                directory.rmdir()
 
 
 def find(name: str) -> Lab:
@@ -278,11 +314,10 @@ def find(name: str) -> Lab:
     Raises:
         Unknown: there is none of that name, or its file is no longer valid.
     """
-    try:
-        record = json.loads((STATE / name / "lab.json").read_text())
-    except (OSError, ValueError):
+    record = record_of(name)
+    if not record:
         known = ", ".join(lab_names()) or "none"
-        raise Unknown(f"no lab {name} is up (up: {known})") from None
+        raise Unknown(f"no lab {name} is up (up: {known})")
     topology = load(Path(record["file"]))
     if not isinstance(topology, Topology):
         raise Unknown(_listed(topology))
@@ -292,11 +327,8 @@ def find(name: str) -> Lab:
 
 def _runtime_of(name: str) -> Runtime:
     """Where it lives; in namespaces, if a crash left no record of it. Raises RuntimeError."""
-    try:
-        record = json.loads((STATE / name / "lab.json").read_text())
-    except (OSError, ValueError):
-        return _NAMESPACES
-    return runtime_of(record.get("runtime") or record.get(_FORMER_KEY, NETNS))
+    record = record_of(name)
+    return runtime_of(record.get("runtime") or record.get(_FORMER_KEY, NETNS)) if record else _NAMESPACES
 
 
 def _listed(problems: Sequence[Problem]) -> str:
@@ -315,29 +347,47 @@ def remove_orphans() -> list[str]:
     """Tear down labs that were not to be kept and whose owner is gone; returns their names."""
     removed = []
     for name in lab_names():
-        try:
-            record = json.loads((STATE / name / "lab.json").read_text())
-        except (OSError, ValueError):
-            continue
-        if not record["keep"] and _started(record["owner"]["pid"]) != record["owner"]["started"]:
+        record = record_of(name)
+        if record and not record["keep"] and not is_owned(record):
             with contextlib.suppress(RuntimeError):  # its engine is away: it stays until that is back
                 down(name)
                 removed.append(name)
     return removed
 
 
-def _record(lab: Lab, *, keep: bool) -> None:
+def _record(lab: Lab, *, keep: bool, whole: bool = False) -> None:
     record = {
         "file": str(lab.topology.file.resolve()),
+        "topology": lab.topology.name,
         "runtime": lab.runtime.word,
         "keep": keep,
+        "whole": whole,
+        "made_at_s": record_of(lab.names.lab).get("made_at_s") or time.time(),
         "owner": {"pid": os.getpid(), "started": _started(os.getpid())},
         "ports": {name: [port.owner, port.segment] for name, port in lab.ports.items()},
     }
-    path = lab.directory / "lab.json"
+    _write(lab.directory, record)
+
+
+def _write(directory: Path, record: Mapping[str, Any]) -> None:
+    path = directory / _RECORD
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps(record))
     fresh.replace(path)
+
+
+def record_of(name: str) -> Mapping[str, Any]:
+    """The record of a lab; empty if a crash left nothing that can be read."""
+    try:
+        found = json.loads((STATE / name / _RECORD).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_owned(record: Mapping[str, Any]) -> bool:
+    """True while the process that builds the lab, or built it, runs."""
+    return bool(_started(record["owner"]["pid"]) == record["owner"]["started"])
 
 
 def _started(pid: int) -> int | None:

@@ -90,7 +90,8 @@ def delete(name: str) -> None:
     while pids := [pid for pid in processes(name) if pid != os.getpid()]:
         for pid in pids:
             _kill(name, pid)
-    subprocess.run(("ip", "netns", "delete", name), capture_output=True, check=False)
+    # In a process group of its own: Ctrl-C on the terminal is not for it.
+    subprocess.run(("ip", "netns", "delete", name), capture_output=True, check=False, process_group=0)
 
 
 def _kill(name: str, pid: int) -> None:

@@ -20,8 +20,9 @@ from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.lab import build, netns, probe
 from bgpctl.lab.build import Names
 from bgpctl.lab.capture import Capture, Packet
-from bgpctl.lab.lab import Lab, Progress, down, remove_orphans, up
+from bgpctl.lab.lab import Lab, down, remove_orphans, up
 from bgpctl.lab.probe import Pair
+from bgpctl.lab.progress import Progress
 from bgpctl.lab.runtime import Runtime
 from bgpctl.lab.switch import SwitchReport, switch
 from bgpctl.lab.topology import (
@@ -97,17 +98,22 @@ def run(topology: Topology, progress: Progress, *, within_s: float, runtime: Run
         RuntimeError: the parts or the network could not be built.
     """
     remove_orphans()
-    name = Names.of_file(topology.file, f"-{os.getpid()}").lab
+    name = name_of(topology)
     try:
         return _run(topology, name, progress, within_s, runtime)
     finally:
         progress.stage("tear down")
-        down(name)
+        down(name, progress)
+
+
+def name_of(topology: Topology) -> str:
+    """The name of the lab while this process runs it."""
+    return Names.of_file(topology.file, f"-{os.getpid()}").lab
 
 
 def _run(topology: Topology, name: str, progress: Progress, within_s: float, runtime: Runtime) -> Report:
     progress.stage("build")
-    lab = up(topology, name, keep=False, runtime=runtime)
+    lab = up(topology, name, keep=False, runtime=runtime, progress=progress)
     began_s = time.monotonic()
     with Capture(lab.names, lab.ports, topology.intent) as capture:
         progress.stage("converge")

@@ -16,9 +16,10 @@ from bgpctl import client
 from bgpctl.core.cluster.configuration import Pool
 from bgpctl.core.cluster.encapsulation import words
 from bgpctl.core.cluster.problems import Severity
-from bgpctl.lab.lab import Lab, Progress, comes_true
+from bgpctl.lab.lab import Lab, comes_true
 from bgpctl.lab.labfile import load
 from bgpctl.lab.load import Flow, Load, both_directions
+from bgpctl.lab.progress import Progress
 from bgpctl.lab.rewrite import with_encapsulation
 from bgpctl.lab.topology import Topology
 

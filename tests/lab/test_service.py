@@ -108,6 +108,8 @@ def test_the_wheel_has_every_file_of_the_package_and_the_unit(installed: Path) -
     (packages,) = (installed / "lib").glob("python3*/site-packages")
     assert files(packages / "bgpctl") == files(service.ROOT / "bgpctl")
     assert {path.name for path in files(installed / "share" / "bgpctl")} == {"bgpctl-agent.service", "agent.env"}
+    pages = {path.name for path in (service.ROOT / "packaging" / "man").glob("*.1")}
+    assert {path.name for path in files(installed / "share" / "man" / "man1")} >= pages
 
 
 def test_a_host_with_only_the_wheel_runs_a_node_by_the_units_command_line_with_exactly_its_capabilities(

@@ -110,6 +110,7 @@ AGENT: Final = (
         (
             *_renamed("`cells` of lab.json"),
             Kept("bgpctl/lab/lab.py", "labs that the last version made are found by it"),
+            Kept("bgpctl/cli/marks.py", "cells of a table"),
             Kept("bgpctl/cli/tables.py", "cells of a table"),
         ),
     ),

@@ -12,12 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
 from bgpctl import client
 from bgpctl.agent import operator_commands
 from bgpctl.agent.api import Api
+from bgpctl.agent.errors import BadRequest, NotNow
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.agent.views import VIEWS, answer
 from bgpctl.cli.completion import SHELLS
@@ -363,6 +366,156 @@ def test_ages_read_at_a_glance(seconds: float, text: str) -> None:
 def test_doctor_needs_a_node_with_a_file() -> None:
     result = CliRunner().invoke(main, ["doctor", "--node", "a1"])
     assert (result.exit_code, "--file and --node go together" in result.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("shw", "peers"), "Did you mean 'show'?"),
+        (("valdiate", "x.yaml"), "Did you mean 'validate'?"),
+        (("show", "summry"), "Did you mean 'summary'?"),
+        (("lab", "upp", "x.yaml"), "Did you mean 'up'?"),
+        (("agent", "journl"), "Did you mean 'journal'?"),
+        (("--versoin",), "Did you mean '--version'?"),
+        (("validate", "--elswhere"), "Did you mean '--elsewhere'?"),
+    ],
+)
+def test_a_mistyped_command_or_option_has_the_nearest_one_named(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], meant: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    result = bgpctl(*words)
+    assert (result.exit_code, meant in result.output) == (2, True), result.output
+
+
+def test_a_command_like_no_other_has_none_named() -> None:
+    result = bgpctl("qqqq")
+    assert (result.exit_code, "Did you mean" in result.output) == (2, False)
+
+
+def commands_with(*names: str) -> Iterator[tuple[str, click.Option]]:
+    """Every option of these names of every command, with the command."""
+
+    def below(context: click.Context) -> Iterator[tuple[str, click.Option]]:
+        command = context.command
+        for option in command.params:
+            if isinstance(option, click.Option) and {*option.opts, *option.secondary_opts} & {*names}:
+                yield context.command_path, option
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                inner = command.get_command(context, name)
+                assert inner
+                yield from below(click.Context(inner, info_name=name, parent=context))
+
+    return below(click.Context(main, info_name="bgpctl"))
+
+
+def test_options_that_mean_the_same_are_spelled_alike_everywhere() -> None:
+    files = list(commands_with("-f", "--file"))
+    assert len(files) > 10
+    assert {tuple(option.opts) for _, option in files} == {("-f", "--file")}
+    waits = list(commands_with("--wait", "--timeout"))
+    assert {name for name, _ in waits} >= {"bgpctl apply", "bgpctl lab up", "bgpctl lab run", "bgpctl show summary"}
+    spelled = {(tuple(option.opts), option.metavar, option.name) for _, option in waits}
+    assert spelled == {(("--wait", "--timeout"), "TIME", "within_s")}
+    assert {option.metavar for _, option in commands_with("--node")} == {"NAME"}
+    assert {option.metavar for _, option in commands_with("--name")} == {"LAB"}
+
+
+@pytest.mark.parametrize("command", ["validate", "verify"])
+def test_a_file_may_be_an_argument(command: str) -> None:
+    file = ROOT / "topologies" / "vxlan.yaml"
+    alike = [bgpctl(command, *words) for words in ((file,), ("-f", file))]
+    assert [result.exit_code for result in alike] == [0, 0]
+    assert alike[0].output == alike[1].output
+
+
+def test_without_a_file_validate_names_both_spellings() -> None:
+    result = bgpctl("validate")
+    assert (result.exit_code, "FILE, or -f FILE" in result.output) == (2, True)
+
+
+def test_refusals_at_run_time_are_no_usage_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[Event]
+) -> None:
+    file = ROOT / "topologies" / "vxlan.yaml"
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    for words, code, reason in (
+        (("lab", "list"), 6, "labs need root"),
+        (("keys", "node", "a1", "--keys", tmp_path), 6, ""),
+        (("explain", "10.9.9.9", "a1", "-f", file), 2, "10.9.9.9 is no address of a node"),
+        (("render", "exabgp", "--node", "z9", "-f", file), 2, "z9 is not a node"),
+        (("show", "--run-dir", tmp_path, "neighbor", "b9"), 2, "no session with b9"),
+        (("peer", "--run-dir", tmp_path, "down", "b9"), 2, "no peer b9"),
+    ):
+        result = bgpctl(*words)
+        assert (result.exit_code, "Usage:" in result.output, reason in result.output) == (code, False, True), words
+    assert asked == []
+
+
+def test_what_an_agent_cannot_do_now_exits_6_and_what_is_no_request_exits_2(tmp_path: Path) -> None:
+    def act(verb: str, _query: Mapping[str, str]) -> dict[str, Any]:
+        raise NotNow("no change waits to be confirmed") if verb == "confirm" else BadRequest("no such thing")
+
+    api = Api(tmp_path / "agent.sock", lambda _name, _query: {}, act)
+    try:
+        not_now, bad = bgpctl("confirm", "--run-dir", tmp_path), bgpctl("drain", "--run-dir", tmp_path)
+    finally:
+        api.close()
+    assert (not_now.exit_code, not_now.output) == (6, "Error: no change waits to be confirmed\n")
+    assert (bad.exit_code, bad.output) == (2, "Error: no such thing\n")
+
+
+def test_apply_waits_for_its_own_generation_and_exits_4_if_that_takes_too_long(tmp_path: Path) -> None:
+    file, generations = ROOT / "topologies" / "vxlan.yaml", iter([1, 1, 2])
+
+    def read(name: str, _query: Mapping[str, str]) -> dict[str, Any]:
+        if name == "plan":
+            return {"schema": client.schema("plan"), "nodes": []}
+        return {"converged": True, "generation": next(generations, 2), "state": "converged"}
+
+    api = Api(tmp_path / "agent.sock", read, lambda *_: {"files": ["cluster.yaml"], "generation": 2})
+    try:
+        done = bgpctl("apply", file, "--run-dir", tmp_path, "--wait", "20s")
+        left = list(generations)
+        generations = iter([1] * 100_000)
+        late = bgpctl("apply", "-f", file, "--run-dir", tmp_path, "--timeout", "300ms")
+    finally:
+        api.close()
+    assert (done.exit_code, left) == (0, []), done.output
+    assert late.exit_code == 4
+    assert "not converged within 0.3 s; see: bgpctl show summary" in late.output
+
+
+def completed(*words: str) -> list[str]:
+    """The offers of a shell for the last word."""
+    *before, last = words
+    return [item.value for item in ShellComplete(main, {}, "bgpctl", "_X").get_completions(before, last)]
+
+
+def test_peers_and_nodes_of_the_agent_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    play = converged()
+    api = Api(tmp_path / "agent.sock", lambda name, query: answer(name, Snapshot(play.state, play.now_s, query)))
+    where = ("--run-dir", str(tmp_path))
+    try:
+        assert completed("show", *where, "neighbor", "") == ["a2", "b1", "b2"]
+        assert completed("peer", *where, "down", "b") == ["b1", "b2"]
+        assert completed("plan", *where, "--node", "") == ["a1", "a2", "b1", "b2"]
+        monkeypatch.setenv("BGPCTL_RUN_DIR", str(tmp_path))
+        assert completed("peer", "up", "a") == ["a2"]
+    finally:
+        api.close()
+    assert completed("peer", "up", "a") == []
+
+
+def test_nodes_of_files_are_completed(tmp_path: Path) -> None:
+    file = str(ROOT / "topologies" / "vxlan.yaml")
+    assert completed("agent", "run", "-f", file, "--node", "a") == ["a1", "a2"]
+    assert completed("explain", "-f", file, "b") == ["b1", "b2"]
+    assert completed("plan", "--to", file, "--node", "b") == ["b1", "b2"]
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("nodes: 7")
+    assert completed("render", "exabgp", "-f", str(bad), "--node", "") == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,8 +50,27 @@ def test_the_reference_is_what_the_program_prints(tmp_path: Path) -> None:
         assert (tmp_path / page).read_text() == shipped, "make reference"
 
 
+def test_the_man_pages_are_the_help_that_the_program_prints(tmp_path: Path) -> None:
+    subprocess.run((sys.executable, ROOT / "tools" / "man.py", tmp_path), check=True)
+    shipped = {page.name: page.read_text() for page in (ROOT / "packaging" / "man").glob("*.1")}
+    assert {page.name: page.read_text() for page in tmp_path.glob("*.1")} == shipped, "make reference"
+    assert "bgpctl-lab.1" in shipped
+
+
+@pytest.mark.skipif(not shutil.which("man"), reason="man")
+def test_man_understands_every_line_of_the_pages_and_fits_them_into_80_columns() -> None:
+    pages = sorted((ROOT / "packaging" / "man").glob("*.1"))
+    environment = {"PATH": os.environ["PATH"], "MANWIDTH": "80", "LC_ALL": "C.UTF-8"}
+    command = ("man", "--warnings", "-l", *map(str, pages))
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert shown.stderr == ""
+    plain = re.sub(r".\x08", "", shown.stdout)
+    assert max(map(len, plain.splitlines())) <= 80
+    assert re.findall(r"^ +(bgpctl[\w-]*) - ", plain, re.MULTILINE) == [page.stem for page in pages]
+
+
 def test_the_reference_has_every_exit_code() -> None:
-    listed = re.findall(r"^\| (\d) \|", (ROOT / "docs" / "reference" / "cli.md").read_text(), re.MULTILINE)
+    listed = re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "reference" / "cli.md").read_text(), re.MULTILINE)
     assert listed == [str(code.value) for code in Exit]
 
 

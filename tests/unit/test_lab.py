@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
 from bgpctl.cli.main import main
-from bgpctl.lab import build, runtime
+from bgpctl.lab import build, netns, runtime
 from bgpctl.lab import lab as labs
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.labfile import load
+from bgpctl.lab.listing import listed
 from bgpctl.lab.topology import Topology
 from bgpctl.process import run_directory
 
@@ -114,7 +116,55 @@ def test_down_without_a_name_ends_the_only_lab_and_never_one_of_several(tmp_path
     assert labs.lab_names() == ["one", "two"]
     assert bgpctl("lab", "down", "--name", "one").output == "lab one is removed\n"
     assert bgpctl("lab", "down").output == "lab two is removed\n"
-    assert bgpctl("lab", "down").exit_code == 2
+    assert bgpctl("lab", "down").exit_code == 6
+
+
+def test_a_lab_whose_password_file_is_missing_is_refused_with_the_place_and_nothing_is_made(tmp_path: Path) -> None:
+    text = TOPOLOGY.read_text() + "peers: {tor: {ip: 10.0.0.9, asNumber: 65001, passwordFile: secrets/tor}}\n"
+    file = edited(tmp_path, lambda _: text)
+    for words in (("up", str(file)), ("up", "-f", str(file)), ("run", str(file))):
+        result = bgpctl("lab", *words)
+        assert result.exit_code == 2, result.output
+        place = f"{file}:{len(text.splitlines())}:"
+        assert result.output.startswith(place)
+        assert "peers.tor.passwordFile: there is no file" in result.output
+    assert labs.lab_names() == []
+
+
+def test_a_lab_that_was_built_in_part_is_listed_so_with_the_command_that_removes_it(tmp_path: Path) -> None:
+    made = labs.up(topology(edited(tmp_path)), "whole", keep=True)
+    (labs.STATE / "nothing").mkdir()
+    part = labs.STATE / "part"
+    part.mkdir()
+    record = json.loads((made.directory / "lab.json").read_text())
+    (part / "lab.json").write_text(json.dumps({**record, "whole": False}))
+    assert {lab.name: lab.state for lab in listed()} == {"nothing": "in part", "part": "building", "whole": "converged"}
+    gone = {**record, "whole": False, "owner": {**record["owner"], "started": -1}}
+    (part / "lab.json").write_text(json.dumps(gone))
+    result = bgpctl("lab", "list")
+    assert result.exit_code == 0
+    assert result.output.splitlines()[0].split() == ["LAB", "TOPOLOGY", "BACKEND", "AGE", "STATE", "NODES"]
+    assert "remove it with: bgpctl lab down --name part" in result.output
+    assert bgpctl("lab", "down", "--name", "part").output == "lab part is removed\n"
+
+
+def test_labs_their_parts_and_pools_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "other"):
+        made = labs.up(topology(edited(tmp_path)), name, keep=True)
+        made.run_dir("a1").mkdir(parents=True)
+        made.log("a1").touch()
+    parts = ("a1", "a2", "web-a1", "fabric")
+    monkeypatch.setattr(netns, "names", lambda prefix: [f"{prefix}{part}" for part in parts])
+
+    def completed(*words: str) -> list[str]:
+        *before, last = words
+        return [item.value for item in ShellComplete(main, {}, "bgpctl", "_X").get_completions(before, last)]
+
+    assert completed("lab", "down", "--name", "") == ["one", "other"]
+    assert completed("lab", "exec", "--name", "one", "") == ["a1", "a2", "web-a1"]
+    assert completed("lab", "exec", "web") == ["web-a1"]
+    assert completed("lab", "logs", "--name", "one", "") == ["a1"]
+    assert completed("lab", "switch", "--name", "other", "b") == ["blue"]
 
 
 def test_down_all_ends_all_labs(tmp_path: Path) -> None:

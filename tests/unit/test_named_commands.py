@@ -111,7 +111,7 @@ def mentions(name: str, text: str) -> Iterator[Mention]:
 def files() -> Iterator[Path]:
     listed = subprocess.run(("git", "ls-files", "-z", *READ), cwd=ROOT, capture_output=True, check=True)
     for name in filter(None, listed.stdout.decode().split("\0")):
-        if (ROOT / name).suffix not in {".svg", ".png"}:
+        if (ROOT / name).suffix not in {".svg", ".png", ".1"}:
             yield ROOT / name
 
 
