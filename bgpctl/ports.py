@@ -37,6 +37,7 @@ from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Drops, Sysctl, Traffic
+from bgpctl.core.trace.netfilter import Chain
 from bgpctl.core.trace.snapshot import Snapshot
 
 
@@ -116,6 +117,14 @@ class Prober(Protocol):
 
     def packets_sent(self) -> int:
         """The packets that the node's links, but for the loopback, have sent since they are there, probes included."""
+
+    def chains(self) -> tuple[Chain, ...] | None:
+        """
+        The base chains of other programs; None if nothing has changed since they were asked for last.
+
+        Raises:
+            Unavailable: they cannot be read.
+        """
 
     def carry(self, note: bytes) -> None:
         """From now on requests carry this note for the agents that get them, at most 64 octets and an even number."""

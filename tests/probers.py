@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
+from bgpctl.core.trace.netfilter import Chain
 from bgpctl.ports import Closing, Prober
 
 
@@ -23,6 +24,9 @@ class NoProber(Prober):
 
     def packets_sent(self) -> int:
         return 0
+
+    def chains(self) -> tuple[Chain, ...] | None:
+        return None
 
     def carry(self, note: bytes) -> None:
         del note

@@ -17,6 +17,7 @@ from bgpctl.core.agent.events import (
     Configure,
     DrainRequested,
     Event,
+    ForwardingJudged,
     IntentLoaded,
     IntentRejected,
     KernelChanged,
@@ -107,6 +108,8 @@ def _from_members(item: MemberEvent) -> str:
             return ", ".join(proof_words.verdict(item) for item in verdicts[:_SHOWN]) + _more(len(verdicts))
         case ConfigurationsCompared(differences):
             return "; ".join(proof_words.differences(differences)) or "all members have this configuration"
+        case ForwardingJudged(stops):
+            return "; ".join(item.text for item in stops) or "no chain ends packets of workloads"
         case _:
             assert_never(item)
 

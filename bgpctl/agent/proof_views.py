@@ -22,12 +22,16 @@ _WORST_FIRST: Final = (Verdict.UNREACHABLE, Verdict.NARROW, Verdict.UNPROVEN, Ve
 
 
 def problems(snapshot: Snapshot) -> list[str]:
-    """Every path in use that is not proven, and the members with another configuration, in words."""
+    """
+    What ends packets of workloads here, every path in use that is not proven, and the members with another
+    configuration, in words.
+    """
     intent, proofs = snapshot.state.intent.in_force, snapshot.state.proofs
     paths = proof_words.problems(proofs.known.values(), intent) if intent else ()
     explained = snapshot.cluster.explained() if proofs.differences else ()
     differing = tuple(item for item in proofs.differences if item.member not in explained)
-    return [*paths, *proof_words.differences(differing)]
+    stops = (f"{item.text}: {item.remedy}" for item in proofs.stops)
+    return [*stops, *paths, *proof_words.differences(differing)]
 
 
 def counted(snapshot: Snapshot) -> Mapping[str, int]:

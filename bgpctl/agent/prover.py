@@ -12,12 +12,13 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
 from bgpctl.agent.agreement import Agreement
-from bgpctl.core.agent.events import ConfigurationsCompared, PathsJudged
+from bgpctl.core.agent.events import ConfigurationsCompared, ForwardingJudged, PathsJudged
 from bgpctl.core.agent.proofs import PathVerdict
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
@@ -25,6 +26,8 @@ from bgpctl.core.proof.note import decode, encode
 from bgpctl.core.proof.paths import MemberPath, PathKey
 from bgpctl.core.proof.schedule import BUSY_PER_S, LOAD_EVERY_S, Request, Schedule
 from bgpctl.core.proof.verdict import Proof, Verdict
+from bgpctl.core.trace.firewall import Kind, Stop, forwarded, stops
+from bgpctl.core.trace.netfilter import Chain
 from bgpctl.ports import Clock, Closing, Prober, Unavailable
 
 log = logging.getLogger("bgpctl.agent")
@@ -32,6 +35,8 @@ log = logging.getLogger("bgpctl.agent")
 _NOT_NOW: Final = (Unavailable, OSError, MemoryError)
 _AGAIN_S: Final = 10.0
 """After an error that no rule here foresaw, unless there are new paths before."""
+_FOLLOWED: Final = 4
+"""What a firewall does to packets to some members it does to those to others, as a rule."""
 _ROUND_S: Final = 0.5
 """A round that takes longer was held up here: a prober waits for replies well under that."""
 
@@ -59,7 +64,7 @@ class Prover:
         self,
         prober: Prober,
         clock: Clock,
-        report: Callable[[PathsJudged | ConfigurationsCompared], None],
+        report: Callable[[PathsJudged | ConfigurationsCompared | ForwardingJudged], None],
         every_s: float,
     ) -> None:
         self._prober = prober
@@ -71,6 +76,10 @@ class Prover:
         self._intent: Intent | None = None
         self._reported: Verdicts = {}
         self._load = _Load(0.0, 0, 0)
+        self._every_s = every_s
+        self._chains: tuple[Chain, ...] = ()
+        self._chains_due_s = 0.0
+        self._stops: tuple[Stop, ...] = ()
         self._chance = secrets.SystemRandom().random
         self._changed = threading.Condition()
         self._paths: Sequence[MemberPath] | None = None
@@ -135,6 +144,7 @@ class Prover:
     def _prove(self) -> None:
         while self._await_turn():
             self._weigh()
+            self._read_chains()
             requests = self._schedule.due(self._clock.now_s())
             if requests:
                 self._round(requests)
@@ -152,6 +162,7 @@ class Prover:
         if paths is not None:
             self._schedule = self._schedule.with_paths(paths, self._clock.now_s())
             self._report_again(came)
+            self._judge_forwarding()
         return not is_stopped
 
     def _compare(self, intent: Intent) -> None:
@@ -185,6 +196,33 @@ class Prover:
         others = sent - before.packets - before.probes
         is_busy = others > BUSY_PER_S * passed_s and before.at_s > 0
         self._schedule = self._schedule.with_load(now_s, self._chance, is_busy=is_busy)
+
+    def _read_chains(self) -> None:
+        """As often as a quiet path is probed: a firewall may change its rules many times a second."""
+        if self._clock.now_s() < self._chains_due_s:
+            return
+        self._chains_due_s = self._clock.now_s() + self._every_s
+        try:
+            found = self._prober.chains()
+        except _NOT_NOW:  # what is known of them stays
+            return
+        if found is not None:
+            self._chains = found
+            self._judge_forwarding()
+
+    def _judge_forwarding(self) -> None:
+        """Report the chains that end packets of workloads, where they are others than before."""
+        kinds = chain.from_iterable(map(self._packets_to, islice(self._followed, _FOLLOWED)))
+        found = tuple(item for item in stops(self._chains, kinds) if item.is_certain)
+        if found != self._stops:
+            self._stops = found
+            self._report(ForwardingJudged(found))
+
+    def _packets_to(self, path: MemberPath) -> Iterable[Kind]:
+        intent = self._intent
+        owners = (one for one in intent.nodes if path.probe.local in one.addresses) if intent else iter(())
+        node, member = next(owners, None), intent.node(path.member) if intent else None
+        return forwarded(intent, node, member, path.probe.hop.link) if intent and node and member else ()
 
     def _round(self, requests: Sequence[Request]) -> None:
         began_s = self._clock.now_s()

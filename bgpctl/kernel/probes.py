@@ -17,7 +17,8 @@ from typing import Final
 
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
-from bgpctl.kernel import direct, probe_packets, traffic
+from bgpctl.core.trace.netfilter import Chain
+from bgpctl.kernel import chains, direct, nft, probe_packets, traffic
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS, implementation_of
 from bgpctl.kernel.probe_notes import NoteListener, OnNote
 from bgpctl.kernel.probe_packets import Wrapping
@@ -25,6 +26,8 @@ from bgpctl.ports import Prober, Unavailable
 
 _WITHIN_S: Final = 0.3
 _ETH_P_ALL: Final = 0x0003
+_NONE_YET: Final = -1
+"""No generation of nftables' rules, which are counted from 1."""
 
 
 class PacketProber(Prober):
@@ -32,6 +35,7 @@ class PacketProber(Prober):
 
     def __init__(self) -> None:
         self._note = b""
+        self._generation: int | None = _NONE_YET
 
     def carry(self, note: bytes) -> None:
         self._note = note
@@ -41,6 +45,17 @@ class PacketProber(Prober):
             return traffic.packets_sent()
         except OSError as error:
             raise Unavailable(f"packets cannot be counted: {error.strerror}") from error
+
+    def chains(self) -> tuple[Chain, ...] | None:
+        try:
+            generation = nft.generation()
+            if generation == self._generation:
+                return None
+            found = _chains_of_others()
+        except OSError as error:
+            raise Unavailable(f"nftables cannot be read: {error.strerror}") from error
+        self._generation = generation
+        return found
 
     def listen(self, heard: OnNote) -> NoteListener:
         return NoteListener(heard)
@@ -125,3 +140,10 @@ def _listen(version: int, ident: int) -> socket.socket:
 
 def _wrappings(version: int) -> Sequence[Wrapping]:
     return [found for item in IMPLEMENTATIONS.values() for found in item.wrappings if found.version == version]
+
+
+def _chains_of_others() -> tuple[Chain, ...]:
+    """Without running nft where all tables are ours. Raises OSError."""
+    if all(name.startswith(nft.OURS) for _, name in nft.tables()):
+        return ()
+    return chains.chains(nft.ruleset(), nft.OURS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import struct
+import subprocess
 import threading
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import NextHop
 from bgpctl.core.proof.note import Note, decode, encode
+from bgpctl.core.trace.netfilter import Chain, Verdict
 from bgpctl.kernel import probe_packets, probes
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
 from bgpctl.kernel.probes import PacketProber
@@ -42,6 +44,24 @@ def test_a_probe_of_a_working_path_is_answered(hosts: tuple[str, str], version: 
     """Not always the first one: a link that has just come up has neighbours to find."""
     probe, prober = bare(version), PacketProber()
     wait_until(lambda: netns.inside(hosts[0], lambda: prober.probe([probe])) == (ProbeReply(probe, "eth0"),))
+
+
+def test_chains_of_others_are_read_where_something_has_changed(hosts: tuple[str, str]) -> None:
+    prober = PacketProber()
+
+    def read() -> tuple[Chain, ...] | None:
+        return netns.inside(hosts[0], prober.chains)
+
+    assert (read(), read()) == ((), None)
+    for command in (
+        "add table inet host",
+        "add chain inet host forward { type filter hook forward priority 0 ; }",
+        "add rule inet host forward reject",
+    ):
+        subprocess.run(("ip", "netns", "exec", hosts[0], "nft", command), check=True)
+    ((chain,), again) = read() or (), read()
+    assert (chain.table, chain.hook, [rule.verdict for rule in chain.rules]) == ("host", "forward", [Verdict.REJECT])
+    assert again is None
 
 
 @pytest.mark.parametrize("version", [4, 6])

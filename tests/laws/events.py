@@ -13,6 +13,7 @@ from bgpctl.core.agent.events import (
     ConfigurationsCompared,
     DrainRequested,
     Event,
+    ForwardingJudged,
     IntentLoaded,
     IntentRejected,
     KernelChanged,
@@ -51,6 +52,7 @@ from bgpctl.core.net.objects import NextHop
 from bgpctl.core.proof.note import Difference
 from bgpctl.core.proof.paths import member_paths
 from bgpctl.core.proof.verdict import Proof, Verdict
+from bgpctl.core.trace.firewall import Stop
 from tests.cluster import bare_kernel, derived, member, path, two_racks
 from tests.stories.mesh import B1
 
@@ -108,6 +110,9 @@ events: st.SearchStrategy[Event] = st.one_of(
     ),
     verdicts,
     st.just(ConfigurationsCompared((Difference("b1", members=True),))),
+    st.sampled_from(
+        [ForwardingJudged((Stop("a chain has a drop", "nft list ruleset", is_certain=True),)), ForwardingJudged(())]
+    ),
     st.builds(speaker.SpeakerAttached, st.integers(1, 2), st.just(((PEERS["a2"], 5.0),))),
     st.just(speaker.SpeakerDetached("end of file")),
     st.just(speaker.SpeakerConfigRejected("no password")),
@@ -134,6 +139,7 @@ EVENTS: Final[tuple[Event, ...]] = (
     Probed(()),
     PathsJudged((PathVerdict(PATHS[0], Proof(Verdict.UNREACHABLE, 1.0)),)),
     ConfigurationsCompared((Difference("b1", members=True),)),
+    ForwardingJudged((Stop("a chain has a drop", "nft list ruleset", is_certain=True),)),
     Woken(),
     DrainRequested(on=True),
     DrainRequested(on=False),

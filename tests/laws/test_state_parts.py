@@ -44,6 +44,7 @@ CONCERNED: Final[Mapping[type[agent.Event], frozenset[str]]] = {
     agent.Probed: frozenset({"kernel", "migration"}),
     agent.PathsJudged: frozenset({"kernel", "proofs"}),
     agent.ConfigurationsCompared: frozenset({"proofs"}),
+    agent.ForwardingJudged: frozenset({"proofs"}),
     agent.Woken: frozenset({"bgp", "kernel"}),
     agent.SelfCheckMismatch: frozenset({"kernel"}),
     speaker.SpeakerConfigRejected: frozenset({"bgp"}),

@@ -9,11 +9,14 @@ from contextlib import contextmanager
 import pytest
 
 from bgpctl.agent.prover import Prover
-from bgpctl.core.agent.events import ConfigurationsCompared, PathsJudged
+from bgpctl.core.agent.events import ConfigurationsCompared, ForwardingJudged, PathsJudged
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.proof.paths import member_paths
 from bgpctl.core.proof.verdict import Verdict
+from bgpctl.core.trace.firewall import Stop, forwarded, stops
+from bgpctl.core.trace.netfilter import Chain, Condition, Field, Numbers, Rule
+from bgpctl.core.trace.netfilter import Verdict as Fatal
 from bgpctl.ports import Unavailable
 from bgpctl.process.clock import LinuxClock
 from tests.cluster import bare_kernel, derived, member, two_racks
@@ -61,11 +64,78 @@ class Unable(NoProber):
         raise Unavailable("packets cannot be made here")
 
 
+class Walled(Answering):
+    """A firewall whose chains may be replaced; `refusals`: how often they cannot be read before."""
+
+    def __init__(self, *chains: Chain, refusals: int = 0) -> None:
+        self.chains_now: tuple[Chain, ...] | None = chains
+        self.refusals = refusals
+
+    def chains(self) -> tuple[Chain, ...] | None:
+        if self.refusals:
+            self.refusals -= 1
+            raise Unavailable("nft is not there")
+        found, self.chains_now = self.chains_now, None
+        return found
+
+
+FORWARD = Chain("inet", "host", "forward", "filter", "forward", 0)
+REJECTING = FORWARD._replace(rules=(Rule(2, (), Fatal.REJECT),))
+FROM_BLOCK = Condition(Field.SOURCE, (INTENT.blocks_of(HERE)[0],), version=4)
+
+
+@pytest.mark.parametrize(
+    ("chain", "text"),
+    [
+        (REJECTING, "has a reject for packets of workloads: rule handle 2"),
+        (FORWARD._replace(policy=Fatal.DROP), "has a drop for packets of workloads: its policy"),
+        # Docker's rule for one direction alone.
+        (FORWARD._replace(policy=Fatal.DROP, rules=(Rule(3, (FROM_BLOCK,), Fatal.ACCEPT),)), "has a drop for packets"),
+    ],
+)
+def test_a_chain_that_ends_packets_of_workloads_is_reported_until_it_does_not(chain: Chain, text: str) -> None:
+    prober, found = Walled(chain, refusals=1), list[tuple[Stop, ...]]()
+    prover = Prover(
+        prober, LinuxClock(), lambda e: found.append(e.stops) if isinstance(e, ForwardingJudged) else None, 0.1
+    )
+    try:
+        prover.follow(INTENT, PATHS)
+        wait_until(lambda: len(found) == 1, within_s=30)
+        ((stop,),) = found
+        assert (text in stop.text, stop.remedy) == (True, "nft -a list chain inet host forward")
+        prober.chains_now = (FORWARD,)
+        wait_until(lambda: found[1:] == [()], within_s=30)
+    finally:
+        prover.stop()
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        FORWARD,
+        FORWARD._replace(rules=(Rule(2, (Condition(Field.OTHER),), Fatal.REJECT),)),
+        # A policy of the operator's by protocol, and one about others.
+        FORWARD._replace(rules=(Rule(2, (Condition(Field.PROTOCOL, (Numbers(6, 6),)),), Fatal.REJECT),)),
+        FORWARD._replace(rules=(Rule(2, (Condition(Field.ARRIVES, ("docker0",)),), Fatal.REJECT),)),
+        FORWARD._replace(
+            policy=Fatal.DROP,
+            rules=(
+                Rule(2, (Condition(Field.ARRIVES, ("cali*",)),), Fatal.ACCEPT),
+                Rule(3, (Condition(Field.LEAVES, ("cali*",)),), Fatal.ACCEPT),
+            ),
+        ),
+    ],
+)
+def test_other_chains_are_in_no_ones_way(chain: Chain) -> None:
+    kinds = [kind for name in ("a2", "b1") for kind in forwarded(INTENT, HERE, member(INTENT, name), "tunl0")]
+    assert not [stop for stop in stops((chain,), kinds) if stop.is_certain]
+
+
 @contextmanager
 def verdicts_by(prober: NoProber) -> Iterator[tuple[Prover, dict[str, Verdict]]]:
     found: dict[str, Verdict] = {}
 
-    def report(event: PathsJudged | ConfigurationsCompared) -> None:
+    def report(event: PathsJudged | ConfigurationsCompared | ForwardingJudged) -> None:
         if isinstance(event, PathsJudged):
             found.update({path.member: proof.verdict for path, proof in event.verdicts})
 

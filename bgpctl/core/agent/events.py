@@ -20,6 +20,7 @@ from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.proof.note import Difference
+from bgpctl.core.trace.firewall import Stop
 
 # Events --------------------------------------------------------------------------------------------------------
 
@@ -98,6 +99,13 @@ class ConfigurationsCompared:
 
 
 @dataclass(frozen=True, slots=True)
+class ForwardingJudged:
+    """The chains of other programs that end packets of workloads are others than before."""
+
+    stops: tuple[Stop, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SelfCheckMismatch:
     """A decision was made again without what had been taken over, and these parts of its result were others."""
 
@@ -132,8 +140,8 @@ OperatorEvent: TypeAlias = IntentLoaded | IntentRejected | DrainRequested | Peer
 KernelEvent: TypeAlias = KernelChanged | Observed | MirrorMismatch | KernelLost | Applied
 """From the kernel."""
 
-MemberEvent: TypeAlias = Probed | PathsJudged | ConfigurationsCompared
-"""From packets to and from members."""
+MemberEvent: TypeAlias = Probed | PathsJudged | ConfigurationsCompared | ForwardingJudged
+"""From packets to and from members, and from what stands in their way here."""
 
 OwnEvent: TypeAlias = Woken | SelfCheckMismatch
 """From the agent itself."""

@@ -21,6 +21,7 @@ from bgpctl.core.net.replacing import replace
 from bgpctl.core.proof.note import Difference
 from bgpctl.core.proof.paths import MemberPath, PathKey
 from bgpctl.core.proof.verdict import BROKEN, Proof, Verdict
+from bgpctl.core.trace.firewall import Stop
 
 
 class PathVerdict(NamedTuple):
@@ -55,6 +56,7 @@ class Proofs:
         paths: the same paths, for the prover.
         is_asking: a path in use has no verdict yet.
         is_broken: packets by a path in use are known to be lost.
+        stops: chains of other programs that end packets of workloads.
         differences: the members that have another configuration than this node.
         unreachable: the addresses of members of which no path is proven, and one is unreachable.
     """
@@ -66,6 +68,7 @@ class Proofs:
     is_broken: bool = False
     unreachable: frozenset[Address] = frozenset()
     differences: tuple[Difference, ...] = ()
+    stops: tuple[Stop, ...] = ()
 
     def with_paths(self, wanted: Iterable[MemberPath], has_address: Callable[[str, Address], bool]) -> Proofs:
         """

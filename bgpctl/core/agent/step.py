@@ -44,6 +44,7 @@ from bgpctl.core.agent.events import (
     ConfigurationsCompared,
     DrainRequested,
     Event,
+    ForwardingJudged,
     IntentLoaded,
     IntentRejected,
     KernelChanged,
@@ -95,7 +96,7 @@ def _dispatched(state: State, event: Event, at_s: float) -> Step:
             return _from_operator(state, event, at_s)
         case KernelChanged() | Observed() | MirrorMismatch() | KernelLost() | Applied():
             return _from_kernel(state, event, at_s)
-        case Probed() | PathsJudged() | ConfigurationsCompared():
+        case Probed() | PathsJudged() | ConfigurationsCompared() | ForwardingJudged():
             return _from_members(state, event, at_s)
         case speaker.SpeakerAttached() | speaker.SpeakerDetached() | speaker.SpeakerConfigRejected():
             return _from_speaker(state, event, at_s)
@@ -179,6 +180,8 @@ def _from_members(state: State, event: MemberEvent, at_s: float) -> Step:
             return _judged(state, event.verdicts)
         case ConfigurationsCompared():
             return replace(state, proofs=replace(state.proofs, differences=event.differences)), ()
+        case ForwardingJudged():
+            return replace(state, proofs=replace(state.proofs, stops=event.stops)), ()
         case _:
             assert_never(event)
 

@@ -18,8 +18,7 @@ from bgpctl.core.fabric.host import Answer, Check, Facts, Needs, Verdict, good
 from bgpctl.core.fabric.protocol import Behaviour
 from bgpctl.core.net.addresses import InterfaceAddress
 from bgpctl.core.net.dataplane import surroundings
-from bgpctl.core.trace.firewall import stopped
-from bgpctl.core.trace.netfilter import Chain
+from bgpctl.core.trace.firewall import kinds, listing, stops
 from bgpctl.core.trace.netfilter import Verdict as Fatal
 from bgpctl.core.trace.shadows import shadows, suspects
 
@@ -216,15 +215,9 @@ def _firewall(facts: Facts, needs: Needs) -> Iterator[Answer]:
     if needs.node is None:
         yield from _policies(facts, needs)
         return
-    found = stopped(facts.chains, needs, facts.dataplane)
-    for end, kinds in found.items():
-        chain, packets = end.chain, ", ".join(kinds)
-        by = f"rule handle {end.rule.handle}" if end.rule else "its policy"
-        where, command = f"chain {chain.family} {chain.table} {chain.name} ({chain.hook})", _listed(chain)
-        if end.verdict is Fatal.OTHER:
-            yield Verdict.WARN, f"{where} may end {packets}: {by} is not understood", command
-        else:
-            yield Verdict.FAIL, f"{where} has a {end.verdict.value} for {packets}: {by}", command
+    found = stops(facts.chains, kinds(needs, facts.dataplane))
+    for item in found:
+        yield Verdict.FAIL if item.is_certain else Verdict.WARN, item.text, item.remedy
     if not found:
         yield good("no chain ends packets of workloads, tunnels or sessions")
 
@@ -236,13 +229,9 @@ def _policies(facts: Facts, needs: Needs) -> Iterator[Answer]:
     for chain in dropping:
         packets = ", ".join(wanted[chain.hook])
         text = f"chain {chain.table} {chain.name} drops by default; its rules have to accept {packets}"
-        yield Verdict.WARN, text, _listed(chain)
+        yield Verdict.WARN, text, listing(chain)
     if not dropping:
         yield good("no chain drops by default")
-
-
-def _listed(chain: Chain) -> str:
-    return f"nft -a list chain {chain.family} {chain.table} {chain.name}"
 
 
 def _incoming(needs: Needs) -> list[str]:

@@ -14,37 +14,68 @@ from itertools import chain, islice
 from typing import Final, NamedTuple
 
 from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.fabric.encapsulations import behaviour_of, behind
 from bgpctl.core.fabric.host import Needs
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.fib import Fib
-from bgpctl.core.trace.netfilter import Chain, Fate, Passing, fate
+from bgpctl.core.trace.netfilter import Chain, Fate, Passing, Verdict, fate
 from bgpctl.core.trace.packet import IP_IN_IP, TCP, UDP, Packet, echo_protocol
 
 _MEMBERS: Final = 2
+_A_WORKLOADS_LINK: Final = "cali0"
+"""Begins as all of them do."""
 _ANY_PORT: Final = 40000
 _HTTP: Final = 80
 _VERSIONS: Final = (4, 6)
 
 
 class Kind(NamedTuple):
-    """One packet at a hook, and the name of those like it."""
+    """Packets at a hook that are alike, and their name. What ends one of them and not another is a policy by port."""
 
     name: str
     hook: str
-    passing: Passing
+    packets: tuple[Passing, ...]
 
 
-def stopped(chains: Iterable[Chain], needs: Needs, dataplane: Dataplane) -> dict[Fate, tuple[str, ...]]:
-    """Each end of some packet that is not to end, with the names of the kinds that end there."""
-    found: dict[Fate, list[str]] = {}
+class Stop(NamedTuple):
+    """
+    A chain that ends packets, in words, and the command that shows it.
+
+    Attributes:
+        is_certain: False if a rule is not understood.
+    """
+
+    text: str
+    remedy: str
+    is_certain: bool
+
+
+def stops(chains: Iterable[Chain], kinds: Iterable[Kind]) -> tuple[Stop, ...]:
+    """Each chain that ends all packets of a kind, or that may."""
     known = tuple(chains)
-    for kind in kinds(needs, dataplane) if known else ():
-        end = fate(known, kind.hook, kind.passing)
-        if end and kind.name not in found.setdefault(end, []):
-            found[end].append(kind.name)
-    return {end: tuple(names) for end, names in found.items()}
+    found: dict[Fate, dict[str, None]] = {}
+    for kind in kinds if known else ():
+        ends = [fate(known, kind.hook, packet) for packet in kind.packets]
+        if ends[0] and all(ends):
+            found.setdefault(ends[0], {})[kind.name] = None
+    return tuple(_stop(end, ", ".join(names)) for end, names in found.items())
+
+
+def _stop(end: Fate, packets: str) -> Stop:
+    chain, is_certain = end.chain, end.verdict is not Verdict.OTHER
+    where = f"chain {chain.family} {chain.table} {chain.name} ({chain.hook})"
+    by = f"rule handle {end.rule.handle}" if end.rule else "its policy"
+    does = (
+        f"has a {end.verdict.value} for {packets}: {by}" if is_certain else f"may end {packets}: {by} is not understood"
+    )
+    return Stop(f"{where} {does}", listing(chain), is_certain)
+
+
+def listing(chain: Chain) -> str:
+    """The command that shows a chain."""
+    return f"nft -a list chain {chain.family} {chain.table} {chain.name}"
 
 
 def kinds(needs: Needs, dataplane: Dataplane) -> Iterator[Kind]:
@@ -52,30 +83,34 @@ def kinds(needs: Needs, dataplane: Dataplane) -> Iterator[Kind]:
     node, intent = needs.node, needs.intent
     if node is None:
         return
+    fib = Fib(dataplane)
+    local = next((link.name for link in sorted(dataplane.links, key=_name) if link.workload), _A_WORKLOADS_LINK)
     others = (other for other in intent.nodes if other.name != node.name)
     for member in islice(others, _MEMBERS):
-        yield from _of_workloads(needs, node, member, dataplane)
+        for ours, theirs in _pairs(intent, node, member):
+            yield from _forwarded(ours, theirs, local, _link_to(fib, theirs))
         for version in _VERSIONS:
             here, there = node.underlay(version), member.underlay(version)
             if here and there:
-                yield from _of_node(needs, here.address, there.address, dataplane)
+                yield from _of_node(needs, here.address, there.address, _link_to(fib, there.address), dataplane)
 
 
-def _of_workloads(needs: Needs, node: Node, member: Node, dataplane: Dataplane) -> Iterator[Kind]:
+def forwarded(intent: Intent, node: Node, member: Node, link: str) -> Iterator[Kind]:
+    """The packets between workloads of both, of which the node sends its own by the link."""
+    for ours, theirs in _pairs(intent, node, member):
+        yield from _forwarded(ours, theirs, _A_WORKLOADS_LINK, link)
+
+
+def _forwarded(ours: Address, theirs: Address, local: str, there: str) -> Iterator[Kind]:
     """Both directions of ping, and the first packet of a TCP connection."""
-    fib = Fib(dataplane)
-    local = next((link.name for link in sorted(dataplane.links, key=_name) if link.workload), "")
-    for ours, theirs in _pairs(needs, node, member):
-        there = _link_to(fib, theirs)
-        for source, destination, arrives, leaves in ((ours, theirs, local, there), (theirs, ours, there, local)):
-            ping = Packet(source, destination, protocol=echo_protocol(source.version))
-            for packet in (ping, ping._replace(protocol=TCP, ports=(_ANY_PORT, _HTTP))):
-                yield Kind("packets of workloads", "forward", Passing(packet, arrives, leaves))
+    for source, destination, arrives, leaves in ((ours, theirs, local, there), (theirs, ours, there, local)):
+        ping = Packet(source, destination, protocol=echo_protocol(source.version))
+        packets = (ping, ping._replace(protocol=TCP, ports=(_ANY_PORT, _HTTP)))
+        yield Kind("packets of workloads", "forward", tuple(Passing(packet, arrives, leaves) for packet in packets))
 
 
-def _pairs(needs: Needs, node: Node, member: Node) -> Iterator[tuple[Address, Address]]:
+def _pairs(intent: Intent, node: Node, member: Node) -> Iterator[tuple[Address, Address]]:
     """An address of each, in every pool in which both have a block."""
-    intent = needs.intent
     for pool in intent.pools:
         ours, theirs = (
             next((block for block in intent.blocks_of(one) if pool.cidr.covers(block)), None) for one in (node, member)
@@ -98,14 +133,13 @@ def _link_to(fib: Fib, destination: Address) -> str:
     return hop.link if hop else ""
 
 
-def _of_node(needs: Needs, here: Address, there: Address, dataplane: Dataplane) -> Iterator[Kind]:
+def _of_node(needs: Needs, here: Address, there: Address, link: str, dataplane: Dataplane) -> Iterator[Kind]:
     """Tunnels and sessions in both directions."""
-    link = _link_to(Fib(dataplane), there)
     for name, protocol, port in chain(_tunnels(needs, dataplane, here.version), _sessions(needs)):
-        ports = (_ANY_PORT, port) if port else None
-        coming = Packet(there, here, protocol=protocol, ports=ports)
-        yield Kind(name, "input", Passing(coming, arrives=link))
-        yield Kind(name, "output", Passing(coming._replace(source=here, destination=there), leaves=link))
+        coming = Packet(there, here, protocol=protocol, ports=(_ANY_PORT, port) if port else None)
+        going = coming._replace(source=here, destination=there)
+        yield Kind(name, "input", (Passing(coming, arrives=link),))
+        yield Kind(name, "output", (Passing(going, leaves=link),))
 
 
 def _tunnels(needs: Needs, dataplane: Dataplane, version: int) -> Iterator[tuple[str, int, int]]:

@@ -8,7 +8,7 @@ import pytest
 
 from bgpctl.agent import proof_views, proof_words
 from bgpctl.agent.snapshot import Cluster, Snapshot
-from bgpctl.core.agent.events import ConfigurationsCompared, Observe, Observed, PathsJudged
+from bgpctl.core.agent.events import ConfigurationsCompared, ForwardingJudged, Observe, Observed, PathsJudged
 from bgpctl.core.agent.proofs import KnownPath, PathVerdict
 from bgpctl.core.agent.state import Phase, State, begin
 from bgpctl.core.agent.step import step
@@ -21,6 +21,7 @@ from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.proof.note import Difference
 from bgpctl.core.proof.paths import MemberPath, member_paths
 from bgpctl.core.proof.verdict import Proof, Verdict
+from bgpctl.core.trace.firewall import Stop
 from tests.cluster import bare_kernel, derived, member, two_racks
 from tests.stories.mesh import B1, converged
 
@@ -214,6 +215,15 @@ def test_a_node_has_not_converged_while_a_member_has_another_configuration() -> 
     differing, _ = step(state, ConfigurationsCompared((Difference("b1", members=False),)), 60.0)
     assert differing.phase is Phase.DEGRADED
     again, _ = step(differing, ConfigurationsCompared(()), 61.0)
+    assert again.phase is Phase.CONVERGED
+
+
+def test_a_node_has_not_converged_while_a_chain_ends_packets_of_workloads() -> None:
+    state, stop = given(proving(), Verdict.PROVEN), Stop("chain f has a drop", "nft list chain f", is_certain=True)
+    walled, _ = step(state, ForwardingJudged((stop,)), 60.0)
+    assert walled.phase is Phase.DEGRADED
+    assert proof_views.problems(Snapshot(walled, 61.0, {})) == ["chain f has a drop: nft list chain f"]
+    again, _ = step(walled, ForwardingJudged(()), 61.0)
     assert again.phase is Phase.CONVERGED
 
 
