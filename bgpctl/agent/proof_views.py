@@ -23,7 +23,7 @@ _WORST_FIRST: Final = (Verdict.UNREACHABLE, Verdict.NARROW, Verdict.UNPROVEN, Ve
 
 def problems(snapshot: Snapshot) -> list[str]:
     """
-    What ends packets of workloads here, every path in use that is not proven, and the members with another
+    The chains that end packets of workloads here, every path in use that is not proven, and the members with another
     configuration, in words.
     """
     intent, proofs = snapshot.state.intent.in_force, snapshot.state.proofs

@@ -36,7 +36,7 @@ _NOT_NOW: Final = (Unavailable, OSError, MemoryError)
 _AGAIN_S: Final = 10.0
 """After an error that no rule here foresaw, unless there are new paths before."""
 _FOLLOWED: Final = 4
-"""What a firewall does to packets to some members it does to those to others, as a rule."""
+"""As a rule a firewall does the same to packets to all members."""
 _ROUND_S: Final = 0.5
 """A round that takes longer was held up here: a prober waits for replies well under that."""
 

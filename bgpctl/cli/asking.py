@@ -61,10 +61,7 @@ def of_agent(run_dir: Path, keys: Path) -> Asker:
         AgentAway: it does not answer, or has no configuration yet.
         Denied: this user may not ask it.
     """
-    body = client.read(run_dir / client.SOCKET, "intent", timeout_s=_WITHIN_S)
-    if body["intent"] is None:
-        raise client.AgentAway("the agent of this node has no configuration yet: bgpctl show summary")
-    intent, here = trace_codec.decode_intent(body["intent"]), str(body["node"])
+    intent, here = configuration(run_dir)
 
     def ask(names: Iterable[str]) -> Answers:
         wanted = set(names)
@@ -72,6 +69,14 @@ def of_agent(run_dir: Path, keys: Path) -> Asker:
         return own.plus(_of_members(intent, here, sorted(wanted - {here}), keys))
 
     return Asker(intent, ask)
+
+
+def configuration(run_dir: Path) -> tuple[Intent, str]:
+    """The configuration that the agent of this node has in force, and the node's name. Raises as `of_agent` does."""
+    body = client.read(run_dir / client.SOCKET, "intent", timeout_s=_WITHIN_S)
+    if body["intent"] is None:
+        raise client.AgentAway("the agent of this node has no configuration yet: bgpctl show summary")
+    return trace_codec.decode_intent(body["intent"]), str(body["node"])
 
 
 @contextmanager

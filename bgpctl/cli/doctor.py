@@ -15,6 +15,7 @@ from typing import Any, Final
 import click
 
 from bgpctl import channel, client
+from bgpctl.cli import asking
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.options import keys_directory, keys_option, node_option, run_dir_option, some_files_option
 from bgpctl.cli.refusals import NotFound
@@ -37,7 +38,8 @@ _FINDINGS: Final[Sequence[Column]] = (
 
 @click.command()
 @some_files_option(
-    "Cluster file, with --node: check the requirements of that node. Without: of everything bgpctl can do."
+    "Cluster file, with --node: check the requirements of that node. Without: of this node, if its agent answers "
+    "(to root), else of everything bgpctl can do."
 )
 @node_option("Name of this node in the cluster file.")
 @run_dir_option
@@ -50,7 +52,7 @@ def doctor(files: tuple[Path, ...], node: str | None, run_dir: Path, output: str
     Exits 1 if a check failed; a warning is not a failure. Changes nothing in this network namespace; the kernel
     may load its modules of VXLAN and nftables.
     """
-    needs = _needs(files, node)
+    needs = _needs(files, node) if files or node else _of_agent(run_dir)
     try:
         facts = replace(survey(agent=_answers(run_dir)), speakers=orphans.running(), **_keys(needs))
         findings = examine(facts, needs)
@@ -64,8 +66,6 @@ def doctor(files: tuple[Path, ...], node: str | None, run_dir: Path, output: str
 
 
 def _needs(files: tuple[Path, ...], name: str | None) -> Needs:
-    if not files and name is None:
-        return Needs()
     if not files or name is None:
         raise click.UsageError("--file and --node go together")
     loaded = texts.load(files)
@@ -77,6 +77,16 @@ def _needs(files: tuple[Path, ...], name: str | None) -> Needs:
     if node is None:
         raise NotFound(f"{name} is not a node of {', '.join(map(str, files))}")
     return needs_of(loaded, node)
+
+
+def _of_agent(run_dir: Path) -> Needs:
+    """The requirements of this node, if an agent answers, and answers this user; else of everything."""
+    try:
+        intent, name = asking.configuration(run_dir)
+    except (client.AgentAway, client.BadRequest, client.Denied):
+        return Needs()
+    node = intent.node(name)
+    return needs_of(intent, node) if node else Needs()
 
 
 def _keys(needs: Needs) -> dict[str, Any]:
