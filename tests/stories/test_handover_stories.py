@@ -7,7 +7,17 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.agent.events import Configure, IntentLoaded, Observe, PeerRequested, SendProbes, Speak, WakeAt, Woken
+from bgpctl.core.agent.events import (
+    Configure,
+    IntentLoaded,
+    Observe,
+    PeerRequested,
+    Probed,
+    SendProbes,
+    Speak,
+    WakeAt,
+    Woken,
+)
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp.session_handover import HANDOVER_MAX_S, SETTLE_S
 from bgpctl.core.bgp.sessions import speaker_config
@@ -25,6 +35,7 @@ from bgpctl.core.bgp.speaker import (
 from bgpctl.core.cluster.configuration import Peer
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.migration.probes import ProbeReply
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 from tests.cluster import path, two_racks
 from tests.kernel_text import assert_same
@@ -139,15 +150,23 @@ def test_the_session_with_a_nodes_former_address_stays_until_the_new_one_announc
     play.give(SessionUp(new), Update(new, (path("10.244.4.0/26", new),)), EndOfRib(new, 4)).expect(
         Speak((Announce(OWN, new, READY),)), Observe()
     )
-    play.settle(
-        "+ nexthop id 0x424b3c39 via 10.1.0.104 dev tunl0 onlink proto 179",
-        "+ route 10.244.4.0/26 nhid 0x424b3c39 proto 179 metric 1024 table 254",
-        WakeAt(play.in_s(10)),
-    )
+    play.settle("+ nexthop id 0x424b3c39 via 10.1.0.104 dev tunl0 onlink proto 179", WakeAt(play.in_s(10)))
+    asked = placeholder()
+    play.give(Probed(())).expect(Observe())
+    play.settle(WakeAt(play.in_s(0.5)))
+    later(play, 0.5, then=[SendProbes(asked), WakeAt(play.in_s(9.49))])
+    assert {probe.remote for probe in asked()} >= {B2, new}
+    play.give(Probed(tuple(ProbeReply(probe, "eth0") for probe in asked() if probe.remote == new))).expect(Observe())
+    play.settle("+ route 10.244.4.0/26 nhid 0x424b3c39 proto 179 metric 1024 table 254", WakeAt(play.in_s(0.5)))
     later(
         play,
         2 * SETTLE_S,
-        then=[f"- {NEXT_HOP[B2]}", Speak((SendEndOfRib(new, 4),)), Configure(sessions_with(A2, B1, new))],
+        then=[
+            SendProbes(placeholder()),
+            f"- {NEXT_HOP[B2]}",
+            Speak((SendEndOfRib(new, 4),)),
+            Configure(sessions_with(A2, B1, new)),
+        ],
     )
     assert peers(play.state) == {A2, B1, new}
     assert play.unicast() == set(ORIGINS)
