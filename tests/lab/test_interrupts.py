@@ -19,7 +19,7 @@ from tests.terminal import BGPCTL, CTRL_C, Terminal
 from tests.topologies import TOPOLOGIES
 
 FILE: Final = TOPOLOGIES / "vxlan.yaml"
-MOMENTS: Final = int(os.environ.get("BGPCTL_TEST_INTERRUPTS", "2"))
+MOMENTS: Final = int(os.environ.get("BGPCTL_TEST_INTERRUPTS", "1"))
 LATEST_S: Final = 3.0
 """By then a lab of four nodes is built, and waits to converge."""
 
