@@ -30,7 +30,7 @@ from bench.common import figures
 from bench.common.ending import ends_orderly
 from bench.common.processes import cpu_s
 from bgpctl.agent.prover import Prover
-from bgpctl.core.agent.events import ConfigurationsCompared, PathsJudged
+from bgpctl.core.agent.events import ConfigurationsCompared, ForwardingJudged, PathsJudged
 from bgpctl.core.cluster.encapsulation import IPIP
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.migration.probes import Probe
@@ -131,8 +131,8 @@ class Verdicts:
         self._found: dict[str, tuple[Verdict, float]] = {}
         self._changed = threading.Condition()
 
-    def report(self, event: PathsJudged | ConfigurationsCompared) -> None:
-        if isinstance(event, ConfigurationsCompared):
+    def report(self, event: PathsJudged | ConfigurationsCompared | ForwardingJudged) -> None:
+        if not isinstance(event, PathsJudged):
             return
         with self._changed:
             now_s = time.monotonic()
