@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bgpctl.core.bfd import packet
@@ -180,6 +180,13 @@ def test_a_dead_link_is_found_within_the_detection_time(ours: Intervals, theirs:
     assert {end.diagnostic for end in pair.ends} == {Diagnostic.TIME_EXPIRED}
 
 
+def _told_by_an_answer() -> list[tuple[int, Intervals, float]]:
+    """One end polls while the other one's next packet is far away, and that end's interval becomes a short one."""
+    polls = [(0, Intervals(50_000, 50_000, 2), 0.0), (0, Intervals(50_001, 50_000, 2), 1.0)]
+    return [*polls, (0, Intervals(50_000, 50_000, 2), 0.0), (1, Intervals(50_000, 50_000, 2), 0.0)]
+
+
+@example(Intervals(50_000, 50_000, 2), Intervals(171_476, 50_000, 2), _told_by_an_answer())
 @given(_INTERVALS, _INTERVALS, st.lists(st.tuples(st.integers(0, 1), _INTERVALS, st.floats(0, 8)), max_size=8))
 def test_other_intervals_end_no_session(
     ours: Intervals, theirs: Intervals, edits: list[tuple[int, Intervals, float]]
