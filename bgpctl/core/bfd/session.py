@@ -155,7 +155,7 @@ def step(session: Session, event: Event, now_s: float, chance: float) -> Step:
         case Time():
             return _timed(session, now_s, chance)
         case Configured(intervals):
-            # An answer to a Poll may tell the other end of a shorter interval before the next packet that is due.
+            # An answer to a Poll may announce a shorter interval before the next packet is due.
             return _sooner(_configured(session, intervals), session.interval_us, now_s, chance), ()
         case ShutDown():
             down = replace(session, state=SessionState.ADMIN_DOWN, diagnostic=Diagnostic.ADMIN_DOWN, since_s=now_s)
