@@ -10,6 +10,20 @@ from bgpctl.lab.topology import Topology
 from bgpctl.store import texts
 
 TOPOLOGIES = Path(__file__).parents[1] / "topologies"
+FILTERED = "mesh: false\npeers:\n  all: {peerSelector: all(), filters: [keep]}\n"
+"""Sessions between all nodes with a filter, which `keeping` gives."""
+
+
+def keeping(direction: str, action: str = "Reject") -> str:
+    """The document of the filter: what it does to 10.244.2.0/24 on its way in or out (`import`, `export`)."""
+    return f"""\
+---
+kind: BGPFilter
+apiVersion: projectcalico.org/v3
+metadata: {{name: keep}}
+spec:
+  {direction}V4: [{{action: {action}, matchOperator: In, cidr: 10.244.2.0/24}}]
+"""
 
 
 def read_topology(path: Path) -> Topology:

@@ -89,6 +89,8 @@ FROM_BLOCK = Condition(Field.SOURCE, (INTENT.blocks_of(HERE)[0],), version=4)
     [
         (REJECTING, "has a reject for packets of workloads: rule handle 2"),
         (FORWARD._replace(policy=Fatal.DROP), "has a drop for packets of workloads: its policy"),
+        (REJECTING._replace(hook="prerouting"), "(prerouting) has a reject for packets of workloads: rule handle 2"),
+        (REJECTING._replace(hook="postrouting"), "(postrouting) has a reject for packets of workloads: rule handle 2"),
         # Docker's rule for one direction alone.
         (FORWARD._replace(policy=Fatal.DROP, rules=(Rule(3, (FROM_BLOCK,), Fatal.ACCEPT),)), "has a drop for packets"),
     ],
@@ -114,6 +116,11 @@ def test_a_chain_that_ends_packets_of_workloads_is_reported_until_it_does_not(ch
     [
         FORWARD,
         FORWARD._replace(rules=(Rule(2, (Condition(Field.OTHER),), Fatal.REJECT),)),
+        # Ping ends here for certain, and TCP perhaps.
+        FORWARD._replace(
+            policy=Fatal.DROP,
+            rules=(Rule(2, (Condition(Field.PROTOCOL, (Numbers(6, 6),)), Condition(Field.OTHER)), Fatal.ACCEPT),),
+        ),
         # A policy of the operator's by protocol, and one about others.
         FORWARD._replace(rules=(Rule(2, (Condition(Field.PROTOCOL, (Numbers(6, 6),)),), Fatal.REJECT),)),
         FORWARD._replace(rules=(Rule(2, (Condition(Field.ARRIVES, ("docker0",)),), Fatal.REJECT),)),

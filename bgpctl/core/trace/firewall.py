@@ -57,14 +57,18 @@ def stops(chains: Iterable[Chain], kinds: Iterable[Kind]) -> tuple[Stop, ...]:
     known = tuple(chains)
     found: dict[Fate, dict[str, None]] = {}
     for kind in kinds if known else ():
-        ends = [fate(known, kind.hook, packet) for packet in kind.packets]
-        if ends[0] and all(ends):
-            found.setdefault(ends[0], {})[kind.name] = None
+        ends = [end for packet in kind.packets if (end := fate(known, kind.hook, packet))]
+        if len(ends) == len(kind.packets):
+            found.setdefault(min(ends, key=_is_certain), {})[kind.name] = None
     return tuple(_stop(end, ", ".join(names)) for end, names in found.items())
 
 
+def _is_certain(end: Fate) -> bool:
+    return end.verdict is not Verdict.OTHER
+
+
 def _stop(end: Fate, packets: str) -> Stop:
-    chain, is_certain = end.chain, end.verdict is not Verdict.OTHER
+    chain, is_certain = end.chain, _is_certain(end)
     where = f"chain {chain.family} {chain.table} {chain.name} ({chain.hook})"
     by = f"rule handle {end.rule.handle}" if end.rule else "its policy"
     does = (
@@ -106,7 +110,8 @@ def _forwarded(ours: Address, theirs: Address, local: str, there: str) -> Iterat
     for source, destination, arrives, leaves in ((ours, theirs, local, there), (theirs, ours, there, local)):
         ping = Packet(source, destination, protocol=echo_protocol(source.version))
         packets = (ping, ping._replace(protocol=TCP, ports=(_ANY_PORT, _HTTP)))
-        yield Kind("packets of workloads", "forward", tuple(Passing(packet, arrives, leaves) for packet in packets))
+        for hook, by, to in (("prerouting", arrives, ""), ("forward", arrives, leaves), ("postrouting", "", leaves)):
+            yield Kind("packets of workloads", hook, tuple(Passing(packet, by, to) for packet in packets))
 
 
 def _pairs(intent: Intent, node: Node, member: Node) -> Iterator[tuple[Address, Address]]:

@@ -11,7 +11,7 @@ from bgpctl.core.simulate import membership, reach
 from bgpctl.core.simulate.membership import MovedBlock, Sessions
 from bgpctl.core.simulate.reach import Verdict
 from bgpctl.core.trace.announced import ObstacleCode
-from tests.topologies import read_cluster
+from tests.topologies import FILTERED, keeping, read_cluster
 
 NODES = """\
 nodes:
@@ -22,15 +22,6 @@ nodes:
 """
 POOLS = "pools:\n  blue: {cidr: 10.244.0.0/16, encapsulation: IPIP}\n"
 NOW = POOLS + NODES
-PEERS = "mesh: false\npeers:\n  all: {peerSelector: all(), filters: [keep]}\n"
-FILTER = """\
----
-kind: BGPFilter
-apiVersion: projectcalico.org/v3
-metadata: {name: keep}
-spec:
-  %sV4: [{action: %s, matchOperator: In, cidr: 10.244.2.0/24}]
-"""
 
 
 def pairs(verdict: Verdict) -> int:
@@ -41,10 +32,10 @@ def pairs(verdict: Verdict) -> int:
     ("before", "after", "number", "code"),
     [
         (NOW, f"{NOW}mesh: false\n", 12, ObstacleCode.NO_SESSION),
-        (NOW + PEERS + FILTER % ("export", "Accept"), f"{NOW}mesh: false\n", 12, ObstacleCode.NO_SESSION),
+        (NOW + FILTERED + keeping("export", "Accept"), f"{NOW}mesh: false\n", 12, ObstacleCode.NO_SESSION),
         # Who has no route to a2 cannot answer it either: six pairs of which a2 is one.
-        (NOW + PEERS + FILTER % ("export", "Accept"), NOW + PEERS + FILTER % ("export", "Reject"), 6, "export-filter"),
-        (NOW + PEERS + FILTER % ("import", "Accept"), NOW + PEERS + FILTER % ("import", "Reject"), 6, "import"),
+        (NOW + FILTERED + keeping("export", "Accept"), NOW + FILTERED + keeping("export"), 6, "export-filter"),
+        (NOW + FILTERED + keeping("import", "Accept"), NOW + FILTERED + keeping("import"), 6, "import"),
         (NOW, NOW.replace("IPIP}", "IPIP, disableBGPExport: true}"), 12, ObstacleCode.EXPORT_DISABLED),
     ],
 )
@@ -65,7 +56,7 @@ def test_pairs_that_lose_each_other_are_counted_with_the_cause(
         f"calico_backend: vxlan\n{NOW.replace('IPIP}', 'VXLAN}')}",
         "".join(line for line in NOW.splitlines(keepends=True) if "b2:" not in line),
         f"mtu: 1400\n{NOW}",
-        NOW + PEERS + FILTER % ("export", "Accept"),
+        NOW + FILTERED + keeping("export", "Accept"),
     ],
     ids=["same", "encapsulation", "cross-subnet", "backend", "node-removed", "mtu", "peers-for-mesh"],
 )

@@ -12,7 +12,7 @@ from bgpctl.core.net.addresses import Address
 from bgpctl.core.simulate.declared import obstacle
 from bgpctl.core.trace.announced import Obstacle, ObstacleCode
 from bgpctl.store import texts
-from tests.topologies import TOPOLOGIES, read_cluster
+from tests.topologies import FILTERED, TOPOLOGIES, keeping, read_cluster
 
 CLUSTER = """\
 pools:
@@ -22,15 +22,6 @@ nodes:
   h2: {address: 10.0.0.2/24, blocks: [10.244.2.0/26]}
 """
 WANTED = Address.parse("10.244.2.5")
-MESHLESS = "mesh: false\npeers:\n  all: {peerSelector: all(), filters: [keep]}\n"
-FILTER = """\
----
-kind: BGPFilter
-apiVersion: projectcalico.org/v3
-metadata: {name: keep}
-spec:
-  %sV4: [{action: Reject, matchOperator: In, cidr: 10.244.2.0/24}]
-"""
 
 
 def missing(tmp_path: Path, text: str, destination: Address = WANTED) -> Obstacle | None:
@@ -49,7 +40,7 @@ def test_without_a_session_the_node_is_named(tmp_path: Path) -> None:
     ("direction", "code", "at"), [("export", ObstacleCode.EXPORT_FILTER, "h2"), ("import", ObstacleCode.IMPORT, "h1")]
 )
 def test_a_filter_is_named_with_its_place(tmp_path: Path, direction: str, code: ObstacleCode, at: str) -> None:
-    found = missing(tmp_path, CLUSTER + MESHLESS + FILTER % direction)
+    found = missing(tmp_path, CLUSTER + FILTERED + keeping(direction))
     assert found
     assert (found.code, found.at, found.detail) == (code, at, "keep")
     words = trace_words.missing(found, WANTED)

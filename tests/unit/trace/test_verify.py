@@ -19,7 +19,7 @@ from bgpctl.core.trace.packet import Packet, echo_protocol
 from bgpctl.core.trace.snapshot import Snapshot
 from bgpctl.core.trace.steps import Break, Broken
 from bgpctl.core.trace.verify import Failure, Verdict, verify
-from tests.topologies import TOPOLOGIES, read_cluster, read_topology
+from tests.topologies import FILTERED, TOPOLOGIES, keeping, read_cluster, read_topology
 
 ROUTED = {"mixed-pools", "tor-peering"}
 """Routers outside the files carry packets of these, or their paths."""
@@ -32,15 +32,6 @@ nodes:
   a1: {address: 10.0.0.1/24, blocks: [10.244.1.0/26]}
   a2: {address: 10.0.0.2/24, blocks: [10.244.2.0/26]}
   b1: {address: 10.1.0.3/24, blocks: [10.244.3.0/26]}
-"""
-FILTERED = "mesh: false\npeers:\n  all: {peerSelector: all(), filters: [keep]}\n"
-FILTER = """\
----
-kind: BGPFilter
-apiVersion: projectcalico.org/v3
-metadata: {name: keep}
-spec:
-  %sV4: [{action: Reject, matchOperator: In, cidr: 10.244.2.0/24}]
 """
 
 
@@ -62,12 +53,12 @@ FAULTS = {
         ObstacleCode.NO_SESSION,
     ),
     "export filter": (
-        FILTERED + CLUSTER + FILTER % "export",
+        FILTERED + CLUSTER + keeping("export"),
         [(Failure.UNREACHABLE, "a2", 4)],
         ObstacleCode.EXPORT_FILTER,
     ),
     "import filter": (
-        FILTERED + CLUSTER + FILTER % "import",
+        FILTERED + CLUSTER + keeping("import"),
         [(Failure.UNREACHABLE, "a1", 2), (Failure.UNREACHABLE, "b1", 2)],
         ObstacleCode.IMPORT,
     ),
