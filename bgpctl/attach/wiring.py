@@ -107,8 +107,8 @@ class Wiring:
 
 def gateway(version: int, number: int) -> Address:
     """
-    The gateway of the n-th network of one workload, from 1: a routing table has one route to a gateway. Nobody has any
-    of these addresses but the node's end, by itself, the first of IPv6; a workload knows the neighbour.
+    The gateway of the n-th network of one workload, from 1: a routing table has one route to a gateway. No host has any
+    of these addresses, but for the first of IPv6, which the node's end has by itself; a workload knows the neighbour.
     """
     first = GATEWAYS[version]
     return Address(version, first.value + number - 1)

@@ -345,7 +345,10 @@ def test_what_is_not_as_it_was_made_is_mended(
 
 def test_an_endpoint_whose_address_was_not_given_is_refused(docker: Engine) -> None:
     network = docker.network("blue")
-    for address, text in (("10.244.1.9/32", "was not given by bgpctl"), ("", "add --ipam-driver bgpctl")):
+    for address, text in (
+        ("10.244.1.9/32", "was not given on node a1"),
+        ("", "its network needs --ipam-driver bgpctl"),
+    ):
         interface = {"Address": address, "AddressIPv6": "", "MacAddress": ""}
         with pytest.raises(Rejected, match=text):
             docker.call("NetworkDriver.CreateEndpoint", NetworkID=network, EndpointID="a" * 64, Interface=interface)

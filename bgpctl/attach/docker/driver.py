@@ -3,7 +3,7 @@ The driver for Docker's networks and their addresses: each request done to the l
 
 All that a later request needs is in the ledger before the answer: Docker may be killed, or this program, at any step.
 Docker repeats requests, sends them late, and does not send some. So each may come twice, a removal of what is not there
-succeeds, and what nobody removes is collected (rounds.py). What only removes needs no cluster file.
+succeeds, and what Docker leaves is collected (rounds.py). What only removes needs no cluster file.
 
 An address is reserved (RequestAddress), then its endpoint's (CreateEndpoint), then reserved (DeleteEndpoint), then free
 (ReleaseAddress). The cable is there from Join to Leave; Docker moves the container's end of it.
@@ -101,7 +101,7 @@ class Driver:
         return messages.address_answer(found)
 
     def release_address(self, body: Body) -> Body:
-        """IpamDriver.ReleaseAddress. One that an endpoint has stays: it is released with that endpoint."""
+        """IpamDriver.ReleaseAddress. One that an endpoint has stays: it goes with that endpoint."""
         address = messages.address_request(body).address
         if address:
             self.release(address)
@@ -134,14 +134,12 @@ class Driver:
         ledger = of_node(file, blocks.node)
         name = workload_name(asked.id)
         if not asked.addresses:
-            raise Rejected("the endpoint has no address: add --ipam-driver bgpctl to the network")
+            raise Rejected("the endpoint has no address: its network needs --ipam-driver bgpctl")
         if name in ledger.workloads:
             raise Rejected(f"there is another workload {name}")
         for address in asked.addresses:
             if address not in ledger.reserved:
-                raise Rejected(
-                    f"{address} was not given by bgpctl on node {blocks.node.name}; start the container again"
-                )
+                raise Rejected(f"{address} was not given on node {blocks.node.name}; start the container again")
         _refuse_published(ledger, asked)
         device = device_of(name)
         mac = Wiring(device, (), 0, given_mac=asked.mac).mac
@@ -243,7 +241,7 @@ class Driver:
         self._edit(lambda ledger: ledger.without_network(name))
 
     def _remove(self, endpoint: str) -> Ledger:
-        """The ledger before it. The addresses are reserved until they are released."""
+        """The ledger before it. The addresses stay reserved until Docker releases them."""
         with ledger_file.locked(self.directory) as file:
             ledger = file.read()
             known = ledger.of_endpoint(endpoint)

@@ -119,7 +119,7 @@ def network_request(body: Body) -> NetworkRequest:
         raise Rejected(f"{text} let them")
     for data in (*_objects(body, "IPv4Data"), *_objects(body, "IPv6Data")):
         if data.get("AddressSpace") != SPACE:
-            raise Rejected("the network driver bgpctl gives addresses of its own pools: add --ipam-driver bgpctl")
+            raise Rejected("this network driver has addresses of its own pools alone: add --ipam-driver bgpctl")
         if data.get("AuxAddresses"):
             text = "--aux-address is not supported: each host would need the address"
             raise Rejected(f"{text}; an IPReservation in the cluster file keeps addresses out of use")

@@ -2,7 +2,7 @@
 Rounds over what Docker's workloads have on this node: mended where it differs, adopted where the ledger was lost, and
 collected where Docker has no use for it any more.
 
-Docker sends a removal once, and never again if nobody answers. So leftovers are found by comparison; without an answer
+Docker sends a removal once, and never again if no answer comes. So leftovers are found by comparison; without an answer
 of Docker nothing is collected and nothing ages.
 
 Refuses to know: Docker's requests, the container's side.

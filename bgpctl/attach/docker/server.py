@@ -88,7 +88,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             log.warning("%s is refused: %s", method, error)
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, rejection(str(error)))
         except Exception:
-            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, rejection("bgpctl failed; its log has the reason"))
+            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, rejection("the plugin failed; its log has the reason"))
             raise
         self.connection.settimeout(_IDLE_S)
 

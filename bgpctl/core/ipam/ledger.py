@@ -6,7 +6,7 @@ workload is taken out, after everything is removed there. So whatever ends a pro
 none is given twice.
 
 Docker asks for an address before it names the endpoint that gets it, and releases it after the endpoint is gone. In
-between it is reserved: nobody else gets it.
+between it is reserved: no other workload gets it.
 
 Refuses to know: files, the kernel, the cluster's configuration.
 """
@@ -167,7 +167,7 @@ class Ledger:
         return replace(self, workloads=_without(self.workloads, name), freed=self._freed(gone.addresses, now))
 
     def with_reserved(self, addresses: Iterable[Address], now: Moment) -> Ledger:
-        """With addresses that no workload has, and nobody may have, from now on."""
+        """With addresses that no workload has, or may get, from now on."""
         found = dict.fromkeys(addresses, now)
         freed = tuple(item for item in self.freed if item.address not in found)
         return replace(self, reserved={**self.reserved, **found}, freed=freed)

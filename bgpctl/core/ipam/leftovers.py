@@ -1,5 +1,5 @@
 """
-What is to be collected of what a runtime has not removed: what it has not had twice, AGE_S apart or more.
+Leftovers, which a runtime has not removed: what it was observed not to have twice, AGE_S apart or more.
 
 One observation proves little: an address is given before its endpoint is made, and an endpoint before the runtime shows
 it. No observation proves nothing, so nothing ages while the runtime does not answer. What is there again is new.
@@ -20,7 +20,7 @@ AGE_S: Final = 60.0
 
 
 class Observed(NamedTuple, Generic[T]):
-    """What the runtime does not have, each with the first moment of that, and what of it is to be collected."""
+    """Items that the runtime does not have, each with the first moment of that; and those that are to be collected."""
 
     absent: Mapping[T, Moment]
     leftovers: Collection[T]

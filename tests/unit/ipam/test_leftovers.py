@@ -1,4 +1,4 @@
-"""What is collected: what was absent twice, a minute apart, and never before."""
+"""An item is collected that was absent twice, a minute apart, and never before."""
 
 from __future__ import annotations
 
