@@ -12,45 +12,40 @@ from __future__ import annotations
 import logging
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Iterable
 from typing import Final
 
 log = logging.getLogger("bgpctl.docker")
 
 _PROGRAMS: Final = ("iptables", "ip6tables")
-_WAIT_S: Final = 2
+_WAIT_S: Final = 1
 """For the lock of other users of iptables."""
 _LIMIT_S: Final = 5
 _MARK: Final = "bgpctl"
 _LINKS: Final = "cali+"
-_DROPS: Final = "-P FORWARD DROP"
+_CHAIN: Final = "FORWARD"
+_DROPS: Final = f"-P {_CHAIN} DROP"
 _DIRECTIONS: Final = ("-i", "-o")
+_ONE: Final = threading.Lock()
+"""Two threads would append the same rule twice."""
 
 
 def let_workloads_pass() -> None:
     """Append the rules that are missing where the policy is to drop. A failure is logged."""
-    for program in _installed():
-        _change(program, "-A", lambda shown, direction: _DROPS in shown and not _is_there(shown, direction))
+    for program in filter(shutil.which, _PROGRAMS):
+        try:
+            with _ONE:
+                _append_missing(program)
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            log.warning("the chain %s of %s cannot be changed: %s", _CHAIN, program, error)
 
 
-def remove() -> None:
-    """Remove the rules."""
-    for program in _installed():
-        _change(program, "-D", _is_there)
-
-
-def _installed() -> Iterable[str]:
-    return filter(shutil.which, _PROGRAMS)
-
-
-def _change(program: str, verb: str, is_due: Callable[[list[str], str], bool]) -> None:
-    try:
-        shown = _run(program, "-S", "FORWARD").splitlines()
-        for direction in _DIRECTIONS:
-            if is_due(shown, direction):
-                _run(program, verb, "FORWARD", direction, _LINKS, "-m", "comment", "--comment", _MARK, "-j", "ACCEPT")
-    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-        log.warning("the chain FORWARD of %s cannot be changed: %s", program, error)
+def _append_missing(program: str) -> None:
+    shown = _run(program, "-S", _CHAIN).splitlines()
+    for direction in _DIRECTIONS if _DROPS in shown else ():
+        if not _is_there(shown, direction):
+            _run(program, "-A", _CHAIN, direction, _LINKS, "-m", "comment", "--comment", _MARK, "-j", "ACCEPT")
 
 
 def _is_there(shown: Iterable[str], direction: str) -> bool:

@@ -3,7 +3,7 @@ Rounds over what Docker's workloads have on this node: mended where it differs, 
 collected where Docker has no use for it any more.
 
 Docker sends a removal once, and never again if no answer comes. So leftovers are found by comparison; without an answer
-of Docker nothing is collected and nothing ages.
+of Docker nothing is collected.
 
 Refuses to know: Docker's requests, the container's side.
 """

@@ -2,7 +2,7 @@
 Leftovers, which a runtime has not removed: what it was observed not to have twice, AGE_S apart or more.
 
 One observation proves little: an address is given before its endpoint is made, and an endpoint before the runtime shows
-it. No observation proves nothing, so nothing ages while the runtime does not answer. What is there again is new.
+it. While the runtime does not answer there is no observation. An item that is there again is new.
 
 Refuses to know: the runtime.
 """
