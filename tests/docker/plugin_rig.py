@@ -271,6 +271,12 @@ class Host:
         form = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.GlobalIPv6Address}} {{end}}"
         return self.docker("inspect", "-f", form, name).split()
 
+    def sandbox(self, name: str) -> str:
+        """The path of a container's network namespace, for this process."""
+        return f"{self._inside}{self.docker('inspect', '-f', '{{.NetworkSettings.SandboxKey}}', name)}".replace(
+            "/var/run", "/run"
+        )
+
     def reaches(self, name: str, *targets: str) -> str:
         """Empty if a container reaches all of them; the first one that it does not."""
         script = 'for a; do ping -c 1 -W 5 "$a" >/dev/null || { echo "$a"; exit; }; done'

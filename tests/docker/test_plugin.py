@@ -15,7 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from bgpctl.attach.wiring import NODE_MAC
+from bgpctl.core.net.addresses import Address
 from bgpctl.lab import netns
+from tests.attack.workloads_rig import SYN, ip, tcp, udp
 from tests.docker.plugin_rig import BOTH, IMAGE, NETWORK, Host, hosts, together
 from tests.waiting import wait_until
 
@@ -97,6 +100,32 @@ def test_a_refusal_is_shown_to_the_one_who_asked_and_leaves_nothing(one: Host) -
     assert "such as -p 8080:80" in one.refusal(*run, "-p", "80", IMAGE, "sleep", "9")
     one.docker("rm", "x")
     assert one.ledger().networks.keys() == {one.docker("network", "inspect", "-f", "{{.Id}}", "blue")}
+
+
+@pytest.mark.parametrize("kind", ["source", "ip-in-ip", "vxlan", "bgp"])
+def test_a_forged_packet_of_a_container_is_dropped_and_counted(one: Host, kind: str) -> None:
+    one.start("web", "blue")
+    own, outside = Address.parse(one.addresses("web")[0]), Address.parse("10.0.0.2")
+    inner = udp(Address.parse("10.244.1.77"), Address.parse("10.244.2.2"))
+    packet, reason = {
+        "source": (udp(Address.parse("10.244.1.60"), outside), "source"),
+        "ip-in-ip": (ip(4, own, outside, inner), "tunnel"),
+        "vxlan": (udp(own, outside, port=4789), "tunnel"),
+        "bgp": (tcp(own, outside, SYN, 179), "bgp"),
+    }[kind]
+    before = dropped(one, reason)
+    with netns.open_socket(one.sandbox("web"), socket.AF_PACKET, socket.SOCK_RAW) as out:
+        out.bind(("eth0", 0))
+        mac = out.getsockname()[4]
+        out.send(bytes.fromhex(NODE_MAC.replace(":", "")) + mac + b"\x08\x00" + packet)
+    wait_until(lambda: dropped(one, reason) == before + 1, within_s=15)
+
+
+def dropped(host: Host, reason: str) -> int:
+    """The packets of the host's only container that the agent's filter dropped for this reason."""
+    device = host.links()[0]
+    rows = [row for row in host.lab.read(host.node, "workloads")["workloads"] if row["device"] == device]
+    return sum(item["packets"] for row in rows for item in row["dropped"] if item["reason"] == reason)
 
 
 # Features --------------------------------------------------------------------------------------------------------
