@@ -24,9 +24,11 @@ from typing import Any, Final
 
 import pytest
 
-from bgpctl.attach import ledger_file, netns
+from bgpctl.attach import ledger_file
+from bgpctl.attach import netns as attach_netns
 from bgpctl.core.ipam.ledger import Ledger
 from bgpctl.lab import lab as labs
+from bgpctl.lab import netns
 from bgpctl.lab.build import Names
 from bgpctl.lab.lab import Lab
 from tests.lab.rig import CONVERGE_S, lab_report
@@ -38,7 +40,7 @@ BUSYBOX: Final = Path("/bin/busybox")
 TOPOLOGY: Final = """\
 calico_backend: bird
 pools:
-  blue: {cidr: 10.244.0.0/16, encapsulation: IPIP}
+  blue: {cidr: 10.244.0.0/16, encapsulation: IPIP, blockSize: 24}
   six: {cidr: "fd00:10:244::/48", encapsulation: VXLAN, blockSize: 120}
 nodes:
   a1: {address: 10.0.0.1/24, address6: "fd00:10:a::1/64", blocks: [10.244.1.0/24, "fd00:10:244:1::/120"]}
@@ -77,8 +79,9 @@ class Host:
         self.lab, self.node, self.place = lab, node, place
         self.namespace = lab.names.of(node)
         self.state = place / "state"
-        enter = ("nsenter", f"--net={netns.NETNS / self.namespace}", "unshare", "--mount", "--propagation", "private")
-        self._holder = subprocess.Popen((*enter, "sh", "-c", _OWN_RUN), start_new_session=True)
+        enter = ("nsenter", f"--net={attach_netns.NETNS / self.namespace}")
+        apart = ("unshare", "--mount", "--propagation", "private")
+        self._holder = subprocess.Popen((*enter, *apart, "sh", "-c", _OWN_RUN), start_new_session=True)
         self._inside = Path(f"/proc/{self._holder.pid}/root")
         plugins = self._inside / "run/docker/plugins"
         wait_until(lambda: plugins.exists() and self._program() == "sleep", within_s=15)
@@ -121,7 +124,7 @@ class Host:
     # The plugin ------------------------------------------------------------------------------------------------
 
     def start_plugin(self) -> None:
-        where = ("-f", str(self.lab.topology.file), "--node", self.node, "--state-dir", str(self.state))
+        where = ("-f", str(self.place.parent / "cluster.yaml"), "--node", self.node, "--state-dir", str(self.state))
         command = (sys.executable, "-m", "bgpctl", "docker-plugin", *where, "--docker", str(self._docker_socket()))
         handle = self._socket.fileno()
         with (self.place / "plugin.log").open("ab") as output:
@@ -191,9 +194,9 @@ class Host:
 
     def links(self) -> list[str]:
         """The links of workloads in the host's namespace that the driver made."""
-        shown = netns.ip_shows(("link", "show", "group", "179"), self.namespace)
+        shown = attach_netns.ip_shows(("link", "show", "group", "179"), self.namespace)
         of_docker = [item["ifname"] for item in shown if item.get("ifalias", "").startswith("docker/")]
-        left = [item["ifname"] for item in netns.ip_shows(("link", "show"), self.namespace)]
+        left = [item["ifname"] for item in attach_netns.ip_shows(("link", "show"), self.namespace)]
         return sorted(of_docker + [name for name in left if name.startswith("temp")])
 
     # Docker ----------------------------------------------------------------------------------------------------
@@ -344,12 +347,12 @@ def hosts(place: Path, nodes: Sequence[str] = ("a1", "a2"), topology: str = TOPO
     made: list[Host] = []
     try:
         lab = labs.up(read_topology(file), name, keep=False)
+        assert lab.wait(CONVERGE_S), lab_report(lab)  # before Docker's firewall is there
         made += [Host(lab, node, place / node) for node in nodes]
         for host in made:
             host.start_plugin()
         together(*(host.start_daemon for host in made))
         together(*(host.import_image for host in made))
-        assert lab.wait(CONVERGE_S), lab_report(lab)
         yield made
     finally:
         together(*(partial(host.end) for host in made))
