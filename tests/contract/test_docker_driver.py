@@ -22,6 +22,8 @@ from bgpctl.attach.status import State
 from bgpctl.attach.wiring import gateway
 from bgpctl.core.ipam.leftovers import AGE_S
 from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.objects import WorkloadFilter
+from bgpctl.kernel import workload_filter
 from tests.cluster import two_racks, with_ipv6
 from tests.contract.docker_rig import Container, Engine
 from tests.contract.kernel_rig import own_namespace, shell
@@ -93,7 +95,12 @@ def test_two_containers_reach_each_other_with_both_ip_versions_and_full_size(
 def test_a_second_network_of_a_container_has_another_gateway_and_both_answer(
     docker: Engine, spaces: list[Container]
 ) -> None:
-    """With the same gateway Docker fails: file exists."""
+    """
+    With the same gateway Docker fails: file exists. With the default route alone, answers leave by the wrong link, and
+    are dropped for their source.
+    """
+    pools = tuple(pool.cidr for pool in INTENT.pools)
+    workload_filter.put(WorkloadFilter(pools, (), (), 179), ())
     first, second = docker.network("blue", "six"), docker.network("blue", "six")
     one, other, _ = spaces
     docker.connect(other, first)

@@ -289,8 +289,16 @@ class Host:
         path = self.place / f"{name}.log"
         return path.read_text(errors="replace")[-4000:] if path.exists() else ""
 
+    def mend(self) -> None:
+        """Have both run again, after a test that failed."""
+        if self.plugin and self.plugin.poll() is not None:
+            self.start_plugin()
+        if self.daemon and self.daemon.poll() is not None:
+            self.start_daemon()
+
     def end(self) -> None:
         """End everything of this host."""
+        self.mend()
         if self.daemon and self.daemon.poll() is None:
             for container in self.try_docker("ps", "-aq").stdout.decode().split():
                 self.try_docker("rm", "-f", container)
@@ -353,6 +361,9 @@ def hosts(place: Path, nodes: Sequence[str] = ("a1", "a2"), topology: str = TOPO
             host.start_plugin()
         together(*(host.start_daemon for host in made))
         together(*(host.import_image for host in made))
+        for host in made:  # as Docker does where it is the one who switches forwarding on
+            host.run("iptables", "-P", "FORWARD", "DROP")
+            host.run("ip6tables", "-P", "FORWARD", "DROP")
         yield made
     finally:
         together(*(partial(host.end) for host in made))

@@ -36,6 +36,7 @@ def one(pair: list[Host]) -> Iterator[Host]:
     """The first host, on which nothing may be left of a test."""
     host = pair[0]
     yield host
+    host.mend()
     host.try_docker("rm", "-f", *host.docker("ps", "-aq").split())
     wait_until(lambda: not host.links(), within_s=15)
     assert (host.ledger().workloads, host.ledger().reserved) == ({}, {})
@@ -61,8 +62,8 @@ def test_docker_drops_what_is_forwarded_and_workloads_pass_all_the_same(one: Hos
     one.start("web", "blue")
     for program in ("iptables", "ip6tables"):
         shown = one.run(program, "-S", "FORWARD")
-        assert shown.count("cali+") == (2 if "-P FORWARD DROP" in shown else 0)
-    assert "-P FORWARD DROP" in one.run("iptables", "-S", "FORWARD")
+        assert ("-P FORWARD DROP" in shown, shown.count("cali+")) == (True, 2)
+    wait_until(lambda: one.lab.read(one.node, "summary")["problems"] == [], within_s=30)
 
 
 def test_a_network_is_created_beside_workloads_at_once(one: Host) -> None:
@@ -96,9 +97,9 @@ def test_a_refusal_is_shown_to_the_one_who_asked_and_leaves_nothing(one: Host) -
     assert "--gateway is not supported" in one.refusal(
         *create, "--subnet", "10.244.0.0/16", "--gateway", "10.244.1.1", "x"
     )
-    run = ("run", "--name", "x", "--network", "blue")
+    run = ("run", "--name", "web", "--network", "blue")
     assert "such as -p 8080:80" in one.refusal(*run, "-p", "80", IMAGE, "sleep", "9")
-    one.docker("rm", "x")
+    one.docker("rm", "web")
     assert one.ledger().networks.keys() == {one.docker("network", "inspect", "-f", "{{.Id}}", "blue")}
 
 
@@ -144,9 +145,8 @@ def test_an_address_is_given_as_asked_for_and_not_twice_nor_another_nodes(one: H
 
 def test_a_container_finds_another_one_by_its_name(one: Host) -> None:
     one.start("web", "blue")
-    one.start("peer", "blue", "--mac-address", "02:00:00:00:00:77")
+    one.start("peer", "blue")
     assert one.reaches("peer", "web") == ""
-    assert "02:00:00:00:00:77" in one.docker("exec", "peer", "ip", "link")
 
 
 def test_a_published_port_is_reached_from_another_host(pair: list[Host], one: Host) -> None:
@@ -203,15 +203,15 @@ def test_what_is_asked_for_while_the_plugin_is_down_is_done_when_it_is_there(one
     one.start("old", "blue")
     one.kill_plugin()
     asked = [
-        threading.Thread(target=one.start, args=("new", "blue")),
-        threading.Thread(target=one.docker, args=("rm", "-f", "old")),
+        threading.Thread(target=one.start, args=("new", "blue"), daemon=True),
+        threading.Thread(target=one.docker, args=("rm", "-f", "old"), daemon=True),
     ]
     for thread in asked:
         thread.start()
     wait_until(lambda: one.waiting_calls() == 2, within_s=15)
     one.start_plugin()
     for thread in asked:
-        thread.join()
+        thread.join(60)
     assert one.docker("ps", "-aq", "--format", "{{.Names}}") == "new"
     assert held(one) == set(one.addresses("new"))
 

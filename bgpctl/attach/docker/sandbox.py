@@ -15,7 +15,7 @@ import logging
 import socket
 import struct
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,6 +32,8 @@ _REQUEST: Final = struct.Struct("16sH22x")
 """struct ifreq of netdevice(7), with flags."""
 _RUNNING: Final = 0x40
 """IFF_RUNNING."""
+_TABLES: Final = 17900
+"""The number of the routing table of a container's n-th network, and the priority of its rule, is this and n."""
 _PAUSE_S: Final = 0.01
 _GIVEN_UP_S: Final = 60.0
 """After that, the periodic check of all endpoints does it (service.py)."""
@@ -102,8 +104,22 @@ def _set(workload: Workload, namespace: str) -> bool:
         return False
     missing = set(gateways_of(workload)).difference(_known(namespace, inner))
     if missing:
+        for address, own in zip(workload.addresses, gateways_of(workload), strict=True):
+            netns.ip([*_own_route(workload, address, own, inner, namespace)], namespace, address.version)
         netns.ip([gateway_neighbour(own, inner) for own in sorted(missing)], namespace)
     return True
+
+
+def _own_route(workload: Workload, address: Address, own: Address, inner: str, namespace: str) -> Iterator[str]:
+    """
+    The commands of ip(8) by which packets from one of the workload's addresses leave by its own link: where a container
+    is in several networks Docker's default route leads to one of them, and the node drops what comes by another's.
+    """
+    table = _TABLES + (workload.endpoint.gateway if workload.endpoint else 0)
+    yield f"route replace default via {own} dev {inner} table {table} onlink"
+    rules = netns.ip_shows((f"-{address.version}", "rule", "show", "from", str(address)), namespace)
+    if not any(rule.get("priority") == table for rule in rules):
+        yield f"rule add from {address} lookup {table} priority {table}"
 
 
 def _known(namespace: str, inner: str) -> Iterable[Address]:
