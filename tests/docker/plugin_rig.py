@@ -17,7 +17,7 @@ import sys
 import tarfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -144,8 +144,8 @@ class Host:
 
     def waiting_calls(self) -> int:
         """Connections to the plugin's socket that nobody has accepted: the queue of a listening socket (ss(8))."""
-        rows = self.run("ss", "-xlH", "src", "/run/docker/plugins/bgpctl.sock").splitlines()
-        return sum(int(row.split()[2]) for row in rows)
+        shown = subprocess.check_output(("ss", "-xlH", "src", str(self._at)), text=True)
+        return sum(int(row.split()[2]) for row in shown.splitlines())
 
     def forget(self) -> None:
         """The ledger is lost."""
@@ -228,10 +228,21 @@ class Host:
 
         wait_until(answers, within_s=60)
 
-    def stop_daemon(self, number: int = signal.SIGTERM) -> None:
+    def stop_daemon(self) -> None:
         assert self.daemon
-        self.daemon.send_signal(number)
+        self.daemon.terminate()
         self.daemon.wait(60)
+
+    def kill_daemon(self) -> None:
+        """With its containerd, of which nothing may seem to be left where no init reaps it; containers stay."""
+        assert self.daemon
+        file = self._inside / "run/docker/containerd/containerd.pid"
+        containerd = int(file.read_text())
+        self.daemon.kill()
+        self.daemon.wait(15)
+        with suppress(ProcessLookupError):
+            os.kill(containerd, signal.SIGKILL)
+        file.unlink()
 
     def import_image(self) -> None:
         """An image without a registry: busybox, under its names."""

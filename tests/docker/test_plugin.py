@@ -6,7 +6,6 @@ What needs minutes is in tests/nightly/test_docker_plugin.py; requests one by on
 
 from __future__ import annotations
 
-import signal
 import socket
 import subprocess
 import threading
@@ -212,7 +211,7 @@ def test_what_is_asked_for_while_the_plugin_is_down_is_done_when_it_is_there(one
     one.start_plugin()
     for thread in asked:
         thread.join(60)
-    assert one.docker("ps", "-aq", "--format", "{{.Names}}") == "new"
+    assert one.docker("ps", "-a", "--format", "{{.Names}}") == "new"
     assert held(one) == set(one.addresses("new"))
 
 
@@ -247,7 +246,7 @@ def assert_up(host: Host) -> None:
 def test_after_a_kill_of_the_daemon_its_containers_start_with_nothing_left(one: Host) -> None:
     one.start("web", "blue", "--restart=always")
     one.start("peer", "blue", "--restart=always")
-    one.stop_daemon(signal.SIGKILL)
+    one.kill_daemon()
     one.start_daemon()
     assert_up(one)
 
