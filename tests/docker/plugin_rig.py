@@ -280,6 +280,10 @@ class Host:
             "run", "-d", "--stop-signal=KILL", "--name", name, "--network", network, *more, IMAGE, "sleep", "99999"
         )
 
+    def start_all(self, network: str, *names: str) -> None:
+        for name in names:
+            self.start(name, network)
+
     def addresses(self, name: str) -> list[str]:
         """A container's addresses in all its networks, IPv4 and IPv6 of each."""
         form = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.GlobalIPv6Address}} {{end}}"

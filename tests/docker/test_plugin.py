@@ -7,10 +7,8 @@ What needs minutes is in tests/nightly/test_docker_plugin.py; requests one by on
 from __future__ import annotations
 
 import socket
-import subprocess
-import threading
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
 import pytest
 
@@ -43,7 +41,7 @@ def one(pair: list[Host]) -> Iterator[Host]:
 
 def test_ten_containers_of_two_hosts_reach_each_other_by_ipip_and_vxlan(pair: list[Host]) -> None:
     names = [(host, f"c{number}") for host in pair for number in range(5)]
-    together(*(lambda host=host: [host.start(name, "blue") for of, name in names if of is host] for host in pair))
+    together(*(partial(host.start_all, "blue", *(f"c{number}" for number in range(5))) for host in pair))
     addresses = {(host.node, name): host.addresses(name) for host, name in names}
     assert len({address for own in addresses.values() for address in own}) == 20
     for host, name in names:
@@ -71,21 +69,6 @@ def test_a_network_is_created_beside_workloads_at_once(one: Host) -> None:
     one.docker("network", "create", *BOTH, "second")
     one.docker("network", "rm", "second")
     assert one.log("plugin").count("Traceback") == 0
-
-
-def test_a_container_of_two_networks_starts_again_and_is_reached_in_both(one: Host) -> None:
-    one.docker("network", "create", *BOTH, "second")
-    one.start("peer", "blue")
-    one.start("web", "blue")
-    one.docker("network", "connect", "second", "web")
-    one.docker("restart", "web")
-    own = one.addresses("web")
-    assert len(own) == 4
-    assert one.reaches("peer", *own) == ""
-    one.docker("network", "disconnect", "blue", "web")
-    assert one.reaches("peer", *one.addresses("web")) == ""
-    one.docker("rm", "-f", "web")
-    one.docker("network", "rm", "second")
 
 
 def test_a_refusal_is_shown_to_the_one_who_asked_and_leaves_nothing(one: Host) -> None:
@@ -152,118 +135,17 @@ def test_a_published_port_is_reached_from_another_host(pair: list[Host], one: Ho
     script = "while :; do echo served | nc -l -p 80; done"
     one.docker("run", "-d", "--name", "web", "--network", "blue", "-p", "8080:80", IMAGE, "sh", "-c", script)
     for address in ("10.0.0.1", "fd00:10:a::1"):
-        wait_until(lambda address=address: answer(pair[1], address, 8080) == b"served\n", within_s=15)
+        wait_until(partial(is_served, pair[1], address), within_s=15)
     run = ("run", "--rm", "--network", "blue", "-p", "8080:80", IMAGE, "sleep", "9")
     assert "port 8080/tcp of this host leads to docker/" in one.refusal(*run)
 
 
-def answer(host: Host, address: str, port: int) -> bytes:
-    def ask() -> bytes:
+def is_served(host: Host, address: str) -> bool:
+    def ask() -> bool:
         try:
-            with socket.create_connection((address, port), timeout=2) as asking:
-                return asking.recv(64)
+            with socket.create_connection((address, 8080), timeout=2) as asking:
+                return asking.recv(64) == b"served\n"
         except OSError:
-            return b""
+            return False
 
     return netns.inside(host.namespace, ask)
-
-
-def test_a_compose_project_comes_up_again_and_goes(one: Host, compose: tuple[str, ...], tmp_path: Path) -> None:
-    (tmp_path / "docker-compose.yml").write_text(COMPOSE)
-
-    def run(*words: str) -> None:
-        command = (*compose, "-H", one.engine, "-p", "shop", *words)
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    run("up", "-d", "--scale", "web=3")
-    run("up", "-d", "--scale", "web=3")
-    assert one.reaches("shop_db_1", "10.244.1.99", "web") == ""
-    run("down", "-t", "0")
-
-
-COMPOSE = f"""\
-version: "2.4"
-networks:
-  green:
-    driver: bgpctl
-    driver_opts: {{bgpctl.mtu: "1400"}}
-    ipam: {{driver: bgpctl, options: {{pool: blue}}, config: [{{subnet: 10.244.0.0/16}}]}}
-services:
-  web: {{image: {IMAGE}, command: sleep 99999, networks: [green], stop_signal: KILL}}
-  db: {{image: {IMAGE}, command: sleep 99999, networks: {{green: {{ipv4_address: 10.244.1.99}}}}, stop_signal: KILL}}
-"""
-
-
-# Parts that are down ---------------------------------------------------------------------------------------------
-
-
-def test_what_is_asked_for_while_the_plugin_is_down_is_done_when_it_is_there(one: Host) -> None:
-    one.start("old", "blue")
-    one.kill_plugin()
-    asked = [
-        threading.Thread(target=one.start, args=("new", "blue"), daemon=True),
-        threading.Thread(target=one.docker, args=("rm", "-f", "old"), daemon=True),
-    ]
-    for thread in asked:
-        thread.start()
-    wait_until(lambda: one.waiting_calls() == 2, within_s=15)
-    one.start_plugin()
-    for thread in asked:
-        thread.join(60)
-    assert one.docker("ps", "-a", "--format", "{{.Names}}") == "new"
-    assert held(one) == set(one.addresses("new"))
-
-
-def held(host: Host) -> set[str]:
-    """The addresses that are some container's in the ledger, reserved ones too."""
-    ledger = host.ledger()
-    own = (address for workload in ledger.workloads.values() for address in workload.addresses)
-    return {str(address) for address in (*own, *ledger.reserved)}
-
-
-def test_a_container_starts_again_with_the_daemon_also_if_the_plugin_comes_later(one: Host) -> None:
-    one.start("web", "blue", "--restart=always")
-    one.start("peer", "blue", "--restart=always")
-    one.stop_daemon()
-    assert (one.links(), held(one)) == ([], set())
-    one.kill_plugin()
-    one.start_daemon(wait=False)
-    wait_until(lambda: one.waiting_calls() > 0, within_s=30)
-    one.start_plugin()
-    one.wait_for_daemon()
-    assert_up(one)
-
-
-def assert_up(host: Host) -> None:
-    """Both containers are up, reach each other, and nothing else is held."""
-    wait_until(lambda: len(host.docker("ps", "-q").split()) == 2, within_s=30)
-    assert host.reaches("peer", *host.addresses("web")) == ""
-    assert held(host) == {*host.addresses("web"), *host.addresses("peer")}
-    assert len(host.links()) == 2
-
-
-def test_after_a_kill_of_the_daemon_its_containers_start_with_nothing_left(one: Host) -> None:
-    one.start("web", "blue", "--restart=always")
-    one.start("peer", "blue", "--restart=always")
-    one.kill_daemon()
-    one.start_daemon()
-    assert_up(one)
-
-
-def test_containers_that_outlive_the_daemon_keep_their_traffic_and_a_killed_plugin_adopts_them(one: Host) -> None:
-    one.stop_daemon()
-    one.start_daemon("--live-restore")
-    one.start("web", "blue")
-    one.start("peer", "blue")
-    before = held(one)
-    one.stop_daemon()
-    one.kill_plugin()
-    one.forget()
-    one.start_daemon("--live-restore", wait=False)
-    one.start_plugin()
-    one.wait_for_daemon()
-    assert one.reaches("peer", *one.addresses("web")) == ""
-    wait_until(lambda: held(one) == before, within_s=60)
-    one.start("third", "blue")
-    assert not before & set(one.addresses("third"))

@@ -22,7 +22,7 @@ COMMANDS: Final = "console"
 CONTAINERS: Final = "sh"
 """Commands that need a container engine: tests/docker executes it."""
 HOSTS: Final = "shell-session"
-"""The same on several hosts, each command after `NAME# `, and below it what it prints."""
+"""The same on several hosts, each command after `NAME# `, and below it what it prints: tests/nightly executes it."""
 FILES: Final = frozenset({"yaml", "ini"})
 KINDS: Final = frozenset(
     {COMMANDS, CONTAINERS, HOSTS, *FILES, "json", "text", "{toctree}", "{include} ../../ARCHITECTURE.md"}
@@ -92,6 +92,7 @@ _VARIES: Final = (
     (r"\b[0-9a-f]{64}\b", "ID"),
     (r"\bdocker/[0-9a-f]{12}\b", "docker/ID"),
     (r"\bcali[0-9a-f]{11}\b", "caliID"),
+    (r"\bnetns/[0-9a-f]{12}\b", "netns/ID"),
 )
 
 

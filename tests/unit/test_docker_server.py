@@ -39,6 +39,8 @@ class Plugin:
                 raise KeyError("a defect")
             case "Wait":
                 self.go.wait(15)
+            case _:
+                pass
         return {"method": method, "content": content.decode()}
 
     def connection(self) -> http.client.HTTPConnection:

@@ -28,8 +28,8 @@ def blocks_of(intent: Intent) -> NodeBlocks:
 
 
 def found(intent: Intent, version: int = 4, subnet: str = "", part: str = "", **options: str) -> str:
-    prefixes = (Prefix.parse(text) if text else None for text in (subnet, part))
-    return str(docker_pool(PoolRequest(version, *prefixes, options), blocks_of(intent)))
+    whole, chosen = (Prefix.parse(text) if text else None for text in (subnet, part))
+    return str(docker_pool(PoolRequest(version, whole, chosen, options), blocks_of(intent)))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_pool_is_named_by_an_option_by_the_subnet_or_by_being_the_only_one(nam
 )
 def test_a_pool_that_cannot_be_meant_is_refused_with_the_reason(words: dict[str, str], text: str) -> None:
     with pytest.raises(NotGiven, match=text):
-        found(GREEN, **words)
+        found(GREEN, 4, **words)
 
 
 def test_addresses_are_chosen_within_the_prefix() -> None:

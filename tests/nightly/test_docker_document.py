@@ -22,8 +22,8 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Host]]
     with hosts(tmp_path_factory.mktemp("page"), ("host1", "host2"), cluster + SEGMENTS) as made:
         for host in made:
             for block in blocks(DOCUMENT):
-                if block.file == "docker-compose.yml":
-                    (host.place / "docker-compose.yml").write_text(block.text)
+                if block.file:
+                    (host.place / block.file).write_text(block.text)
         yield {host.node: host for host in made}
 
 
