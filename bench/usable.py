@@ -51,6 +51,7 @@ IDLE_S: Final = 2.0
 REST_WITHIN_S: Final = 60.0
 BLOCKS: Final = Prefix.parse("11.0.0.0/9")
 OTHERS: Final = Prefix.parse("11.128.0.0/9")
+POOLS: Final = {"blue": BLOCKS, "others": OTHERS}
 
 
 class Case(NamedTuple):
@@ -120,7 +121,9 @@ class Bgpctl:
             '  clients: {nodes: "!has(hub)", peerSelector: has(hub)}',
             "  hubs: {nodes: has(hub), peerSelector: has(hub)}",
         ]
-        head = ["calico_backend: bird", "pools: {blue: {cidr: 11.0.0.0/8, encapsulation: None}}"]
+        # The other routes have a pool of their own: of a pool with known blocks, no block of nobody's is taken.
+        pools = ", ".join(f"{name}: {{cidr: {cidr}, encapsulation: None}}" for name, cidr in POOLS.items())
+        head = ["calico_backend: bird", f"pools: {{{pools}}}"]
         more = selected if self._nodes.reflected else []
         return "\n".join([*head, *more, "nodes:", f"  feed: {{address: {FEED}/{MASK}}}", *rows, ""])
 
