@@ -51,7 +51,6 @@ IDLE_S: Final = 2.0
 REST_WITHIN_S: Final = 60.0
 BLOCKS: Final = Prefix.parse("11.0.0.0/9")
 OTHERS: Final = Prefix.parse("11.128.0.0/9")
-POOLS: Final = {"blue": BLOCKS, "others": OTHERS}
 
 
 class Case(NamedTuple):
@@ -121,9 +120,7 @@ class Bgpctl:
             '  clients: {nodes: "!has(hub)", peerSelector: has(hub)}',
             "  hubs: {nodes: has(hub), peerSelector: has(hub)}",
         ]
-        # The other routes have a pool of their own: of a pool with known blocks, no block of nobody's is taken.
-        pools = ", ".join(f"{name}: {{cidr: {cidr}, encapsulation: None}}" for name, cidr in POOLS.items())
-        head = ["calico_backend: bird", f"pools: {{{pools}}}"]
+        head = ["calico_backend: bird", "pools: {blue: {cidr: 11.0.0.0/8, encapsulation: None}}"]
         more = selected if self._nodes.reflected else []
         return "\n".join([*head, *more, "nodes:", f"  feed: {{address: {FEED}/{MASK}}}", *rows, ""])
 
