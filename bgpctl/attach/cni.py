@@ -375,7 +375,7 @@ def stale(network: Network, workloads: Iterable[Workload]) -> list[str]:
 
 def differences(call: Call, workload: Workload, inside: Iterable[Address] | None) -> str:
     """
-    What CHECK finds wrong; empty if nothing is. `inside`: the addresses of the container's interface, None if it has
+    The difference that CHECK finds; empty if there is none. `inside`: the addresses of the container's interface, None if it has
     no such interface.
     """
     interface = workload.request.inner
