@@ -375,8 +375,8 @@ def stale(network: Network, workloads: Iterable[Workload]) -> list[str]:
 
 def differences(call: Call, workload: Workload, inside: Iterable[Address] | None) -> str:
     """
-    The difference that CHECK finds; empty if there is none. `inside`: the addresses of the container's interface, None if it has
-    no such interface.
+    The difference that CHECK finds; empty if there is none. `inside`: the addresses of the container's interface, None
+    if it has no such interface.
     """
     interface = workload.request.inner
     if inside is None:

@@ -146,8 +146,8 @@ def test_a_full_block_is_said_and_leaves_nothing(runtime: Runtime) -> None:
 def test_gc_removes_exactly_what_the_runtime_does_not_have(runtime: Runtime) -> None:
     kept = runtime.run("kept")
     runtime.run("gone")
-    valid = [{"containerID": "kept", "ifname": "eth0"}]
-    assert runtime.call("GC", **{"cni.dev/valid-attachments": valid}) == ({}, 0)
+    valid: Any = [{"containerID": "kept", "ifname": "eth0"}]
+    assert runtime.call("GC", "", **{"cni.dev/valid-attachments": valid}) == ({}, 0)
     assert runtime.held() == set(kept)
     assert len(cables()) == 1
 

@@ -26,6 +26,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "CNI_NETNS": "/run/netns/netns-1",
     "CNI_PATH": "/opt/cni/bin",
 }
+NOTHING: Mapping[str, str] = {}
 OWN = Address.parse("10.244.1.8")
 
 
@@ -39,7 +40,9 @@ def workload(made: cni.Call, *addresses: Address) -> Workload:
     return Workload(made.request(INTENT), "cali0123456789a", mac, addresses or (OWN,), 1450, 0.0, complete=True)
 
 
-def refusal(configuration: Mapping[str, Any] = CONFIGURATION, **environment: str) -> tuple[int, str]:
+def refusal(
+    configuration: Mapping[str, Any] = CONFIGURATION, environment: Mapping[str, str] = NOTHING
+) -> tuple[int, str]:
     """The code and the words of the answer to a call that is refused."""
     answer, code = answered({**ENVIRONMENT, **environment}, json.dumps(configuration))
     assert code == 1
@@ -134,7 +137,7 @@ def test_a_result_is_written_in_the_version_of_the_call(version: str, *, has_ver
     ],
 )
 def test_an_environment_that_is_wrong_is_named(environment: dict[str, str], words: str) -> None:
-    assert refusal(**environment) == (Code.BAD_ENVIRONMENT, words)
+    assert refusal(environment=environment) == (Code.BAD_ENVIRONMENT, words)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +184,7 @@ def test_valid_attachments_are_read_as_the_specification_writes_them() -> None:
     made = call(
         {**CONFIGURATION, "cni.dev/valid-attachments": [{"containerID": ID, "ifname": "eth0"}]}, CNI_COMMAND="GC"
     )
-    assert made.network.valid == {call().needed()}
+    assert made.network.valid == frozenset({call().needed()})
 
 
 def test_a_check_names_the_difference() -> None:
