@@ -47,7 +47,7 @@ PARTS: Final = (
     Part(
         "laws",
         f"{PYTEST} -n 2 --dist worksteal tests/laws",
-        45,
+        33,
         {"HYPOTHESIS_PROFILE": "nightly", "BGPCTL_TEST_STORIES": "200000", "BGPCTL_TEST_MESSAGES": "1000000"},
     ),
     Part(

@@ -63,23 +63,22 @@ def test_of_many_containers_none_has_anothers_address_and_nothing_is_left(pair: 
     assert (host.links(), dict(host.ledger().workloads), dict(host.ledger().reserved)) == ([], {}, {})
 
 
-def test_what_the_daemon_never_removed_is_collected_within_two_minutes(pair: list[Host]) -> None:
+def test_what_the_daemon_never_removed_is_collected_within_two_minutes(one: Host) -> None:
     """The plugin and its socket are gone at the stop of a container: Docker gives up, and does not ask again."""
-    host = pair[0]
+    host = one
     host.start("kept", "blue")
     host.start("lost", "blue")
     kept = {*map(Address.parse, host.addresses("kept"))}
     with host.without_plugin():
         host.docker("rm", "-f", "lost")
-    assert len(host.links()) == 2
+    assert len(host.links()) == 3  # the container's end too: Docker has moved it here
     wait_until(lambda: len(host.links()) == 1, within_s=120)
     (workload,) = host.ledger().workloads.values()
     assert (set(workload.addresses), dict(host.ledger().reserved)) == (kept, {})
-    host.docker("rm", "-f", "kept")
 
 
-def test_after_a_boot_containers_start_with_nothing_left_and_no_address_twice(pair: list[Host]) -> None:
-    host = pair[0]
+def test_after_a_boot_containers_start_with_nothing_left_and_no_address_twice(one: Host) -> None:
+    host = one
     for name in ("web", "peer"):
         host.start(name, "blue", "--restart=always")
     host.boot()
@@ -88,8 +87,6 @@ def test_after_a_boot_containers_start_with_nothing_left_and_no_address_twice(pa
     assert len(set(own)) == 4
     assert host.reaches("peer", *own) == ""
     assert {str(a) for workload in host.ledger().workloads.values() for a in workload.addresses} == set(own)
-    host.docker("rm", "-f", "web", "peer")
-    assert host.links() == []
 
 
 def test_a_container_of_two_networks_starts_again_and_is_reached_in_both(one: Host) -> None:
