@@ -175,9 +175,8 @@ class Host:
         wait_until(lambda: not self._of_containers(), within_s=15)
         for link in self.links():
             subprocess.run(("ip", "-n", self.namespace, "link", "delete", link), check=False)
-        self.run(
-            "sh", "-c", "umount /run/docker/netns/* ; rm -rf /run/docker/netns /run/docker/containerd /run/docker.pid"
-        )
+        empty = "find . -mindepth 1 ! -path './docker/plugins*' ! -path ./docker -delete"
+        self.run("sh", "-c", f"umount /run/docker/netns/*; cd /run && {empty}")
         self.start_plugin()
         self.start_daemon()
 
