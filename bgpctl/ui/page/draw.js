@@ -9,6 +9,7 @@
  * @typedef {import("./model.js").MapDocument} MapDocument
  * @typedef {import("./model.js").Place} Place
  * @typedef {import("./model.js").Pair} Pair
+ * @typedef {import("./model.js").Facts} Facts
  * @typedef {import("./layout.js").Layout} Layout
  * @typedef {import("./layout.js").Box} Box
  * @typedef {{
@@ -20,18 +21,18 @@
 import { curve, halves, path, pointOf } from "./curves.js";
 import { svg } from "./dom.js";
 import { drawWay } from "./explained.js";
-import { CHIP, MOST_CHIPS, centre } from "./layout.js";
-import { bundlesOf, pairWords, sessionsOf, titleOf, wordsOf } from "./model.js";
+import { CHIP, MOST_CHIPS } from "./layout.js";
+import { pairWords, titleOf, wordsOf } from "./model.js";
 
 const MOST_LABELS = 12;
 export const SIGNS = new Map([["good", "✓"], ["changing", "…"], ["bad", "!"], ["unknown", "?"]]);
 
-/** @param {MapDocument} map @param {Layout} layout @param {Pair[]} pairs @param {View} view @returns {SVGElement[]} */
-export function drawn(map, layout, pairs, view) {
+/** @param {MapDocument} map @param {Layout} layout @param {Facts} facts @param {View} view @returns {SVGElement[]} */
+export function drawn(map, layout, facts, view) {
   return [
     svg("g", { class: "racks" }, ...layout.racks.map(rack)),
     svg("g", { class: "uplinks" }, ...uplinks(map, layout)),
-    svg("g", { class: "lines" }, ...lines(map, layout, pairs, view)),
+    svg("g", { class: "lines" }, ...lines(layout, facts, view)),
     svg("g", { class: "places" }, ...map.nodes.map((place) => drawPlace(place, layout, view))),
     ...(view.explained ? [drawWay(map, layout, view.explained)] : []),
   ];
@@ -68,12 +69,13 @@ function uplinks(map, layout) {
 
 // Lines ------------------------------------------------------------------------------------------------------------
 
-/** @param {MapDocument} map @param {Layout} layout @param {Pair[]} pairs @param {View} view */
-function lines(map, layout, pairs, view) {
-  const own = pairs.filter((pair) => layout.cards || (view.chosen && pair.ends.includes(view.chosen)));
-  const bundles = layout.cards ? [] : bundlesOf(map, pairs).map((item) => bundle(layout, item, Boolean(view.chosen)));
-  const sessions = sessionsOf(map)
-    .filter((item) => (layout.cards && view.sessions) || (view.sessions && item.ends.includes(view.chosen ?? "")) || (!item.up && layout.cards))
+/** Of tiles only the lines of the chosen one are drawn. @param {Layout} layout @param {Facts} facts @param {View} view */
+function lines(layout, facts, view) {
+  const isNear = (/** @type {{ends: string[]}} */ item) => layout.cards || item.ends.includes(view.chosen ?? "");
+  const own = facts.pairs.filter(isNear);
+  const bundles = layout.cards ? [] : facts.bundles.map((item) => bundle(layout, item, Boolean(view.chosen)));
+  const sessions = facts.sessions
+    .filter((item) => isNear(item) && (view.sessions || !item.up))
     .map((item) => session(layout, item));
   const labelled = own.length <= MOST_LABELS;
   return [...bundles, ...own.map((pair) => drawPair(layout, pair, view, labelled)), ...sessions].filter((item) => item !== null);
@@ -252,10 +254,4 @@ function chips(place, box, view) {
     );
   });
   return more > 0 ? [...made, svg("text", { class: "more", x: box.x + 14, y: top + shown.length * CHIP + 13 }, `and ${more} more`)] : made;
-}
-
-/** @param {Layout} layout @param {string} name */
-export function centreOf(layout, name) {
-  const box = layout.boxes.get(name);
-  return box ? centre(box) : null;
 }

@@ -6,8 +6,9 @@
 
 import { byId, html } from "./dom.js";
 import { drawn } from "./draw.js";
+import { ARROWS, Focus } from "./focus.js";
 import { layoutOf } from "./layout.js";
-import { addressOf, changesOf, countsOf, endsOf, matching, pairsOf } from "./model.js";
+import { addressOf, changesOf, countsOf, endsOf, factsOf, matching } from "./model.js";
 import { eventsTab, ill, nodeTab, pathTab, problemsTab, tableOf, verifyTab } from "./panel.js";
 import { Zoom } from "./zoom.js";
 
@@ -24,18 +25,22 @@ const stage = /** @type {SVGSVGElement} */ (/** @type {unknown} */ (byId("map"))
 const inputs = { from: /** @type {HTMLInputElement} */ (byId("from")), to: /** @type {HTMLInputElement} */ (byId("to")) };
 const search = /** @type {HTMLInputElement} */ (byId("search"));
 const zoom = new Zoom(stage);
+const focus = new Focus(stage, (name) => {
+  const box = state.layout?.boxes.get(name);
+  if (box) zoom.reveal(box);
+});
 
 /** @type {{
- *   map: import("./model.js").MapDocument | null, tag: string, pairs: import("./model.js").Pair[],
+ *   map: import("./model.js").MapDocument | null, tag: string, facts: import("./model.js").Facts,
  *   layout: import("./layout.js").Layout | null, tab: string, table: boolean,
  *   chosen: string | null, ends: string[], sessions: boolean | null, changed: Set<string>, marked: Set<string>,
  *   explained: import("./explained.js").Explained | null, error: string | null, asking: boolean,
- *   verdict: import("./panel.js").Verdict | null, verifying: boolean, happened: {at_s: number, node: string, event: string}[], focus: string | null
+ *   verdict: import("./panel.js").Verdict | null, verifying: boolean, happened: {at_s: number, node: string, event: string}[]
  * }} */
 const state = {
-  map: null, tag: "", pairs: [], layout: null, tab: "path", table: false,
+  map: null, tag: "", facts: { pairs: [], sessions: [], bundles: [] }, layout: null, tab: "path", table: false,
   chosen: null, ends: [], sessions: null, changed: new Set(), marked: new Set(),
-  explained: null, error: null, asking: false, verdict: null, verifying: false, happened: [], focus: null,
+  explained: null, error: null, asking: false, verdict: null, verifying: false, happened: [],
 };
 
 // Asking -------------------------------------------------------------------------------------------------------------
@@ -123,8 +128,8 @@ async function explain() {
 
 /** @param {import("./model.js").MapDocument} map */
 function take(map) {
-  const pairs = pairsOf(map);
-  const changes = state.map ? changesOf(state.pairs, pairs) : [];
+  const facts = factsOf(map);
+  const changes = state.map ? changesOf(state.facts.pairs, facts.pairs) : [];
   const now_s = Date.now() / 1000;
   noteStates(map, now_s);
   for (const change of changes) {
@@ -136,7 +141,7 @@ function take(map) {
   state.happened.length = Math.min(state.happened.length, MOST_CHANGES);
   if (changes.length) announce(changes.length > 3 ? `${changes.length} directions have another encapsulation` : changes.map((item) => item.text).join(", "));
   const isFirst = !state.map;
-  Object.assign(state, { map, pairs });
+  Object.assign(state, { map, facts });
   state.sessions ??= map.nodes.length <= 8;
   byId("title").textContent = map.title;
   document.title = `${map.title} · map`;
@@ -235,11 +240,11 @@ function draw() {
     chosen: state.chosen, ends: state.ends, sessions: Boolean(state.sessions), changed: state.changed, explained: state.explained,
     marked: new Set([...state.marked, ...matching(map, search.value).map((place) => place.name)]),
   };
-  stage.replaceChildren(...drawn(map, state.layout, state.pairs, view));
+  stage.replaceChildren(...drawn(map, state.layout, state.facts, view));
   stage.classList.toggle("searching", Boolean(search.value.trim()));
   stage.classList.toggle("following", Boolean(state.explained));
   zoom.of(state.layout);
-  keepFocus(focused ?? null);
+  focus.keep(focused ?? null);
   byId("counts").textContent = countsOf(map);
   byId("as-table").setAttribute("aria-pressed", String(state.table));
   byId("with-sessions").setAttribute("aria-pressed", String(Boolean(state.sessions)));
@@ -253,7 +258,7 @@ function draw() {
 const acts = { choose, mark, verify, explain: () => explain() };
 
 function drawLegend() {
-  const used = new Set(state.pairs.flatMap((pair) => pair.halves.flatMap((half) => half.by)));
+  const used = new Set(state.facts.pairs.flatMap((pair) => pair.halves.flatMap((half) => half.by)));
   const items = [
     ["ipip", "IPIP tunnel"], ["vxlan", "VXLAN tunnel"], ["direct", "no tunnel"], ...(state.sessions ? [["session", "BGP session"]] : []), ["fault", "not proven or down"],
   ].filter(([name]) => used.has(name) || ["session", "fault"].includes(name));
@@ -307,56 +312,11 @@ function showTab(name) {
 
 // Keys and clicks -------------------------------------------------------------------------------------------------------
 
-function buttons() {
-  return /** @type {SVGElement[]} */ ([...stage.querySelectorAll("[data-key]")]);
-}
-
-/** One of the map's buttons is reached by Tab, the others from it by arrows. @param {string | null} key */
-function keepFocus(key) {
-  const all = buttons();
-  const found = all.find((item) => item.dataset.key === (key ?? state.focus)) ?? all[0];
-  if (!found) return;
-  state.focus = found.dataset.key ?? null;
-  found.setAttribute("tabindex", "0");
-  if (key) found.focus();
-}
-
-/** @param {SVGElement} item */
-function focusOn(item) {
-  for (const other of buttons()) other.setAttribute("tabindex", "-1");
-  item.setAttribute("tabindex", "0");
-  state.focus = item.dataset.key ?? null;
-  const place = item.closest("[data-place]")?.getAttribute("data-place");
-  const box = place ? state.layout?.boxes.get(place) : null;
-  if (box) zoom.reveal(box);
-  item.focus();
-}
-
-const ARROWS = new Map([["ArrowLeft", [-1, 0]], ["ArrowRight", [1, 0]], ["ArrowUp", [0, -1]], ["ArrowDown", [0, 1]]]);
-
-/** The nearest button in a direction. @param {SVGElement} from @param {number[]} direction */
-function nearest(from, [right, down]) {
-  const middle = (/** @type {Element} */ item) => {
-    const { x, y, width, height } = item.getBoundingClientRect();
-    return { x: x + width / 2, y: y + height / 2 };
-  };
-  const here = middle(from);
-  const far = (/** @type {SVGElement} */ item) => {
-    const { x, y } = middle(item);
-    const along = (x - here.x) * right + (y - here.y) * down;
-    const aside = Math.abs((x - here.x) * down) + Math.abs((y - here.y) * right);
-    return along > 1 ? along + 2.5 * aside : Infinity;
-  };
-  const found = buttons().filter((item) => item !== from).map((item) => ({ item, far: far(item) }));
-  return found.reduce((best, one) => (one.far < best.far ? one : best), { item: from, far: Infinity }).item;
-}
-
 /** @param {Element | null} target */
 function press(target) {
   const item = target?.closest("[data-key]");
   if (!item) return;
   const address = item.getAttribute("data-address");
-  state.focus = item.getAttribute("data-key");
   if (address) chooseEnd(address);
   else choose(item.getAttribute("data-key") ?? "");
 }
@@ -367,7 +327,7 @@ stage.addEventListener("click", (event) => {
 stage.addEventListener("keydown", (event) => {
   const item = /** @type {SVGElement | null} */ (/** @type {Element} */ (event.target).closest("[data-key]"));
   const arrow = ARROWS.get(event.key);
-  if (item && arrow) focusOn(nearest(item, arrow));
+  if (item && arrow) focus.on(focus.nearest(item, arrow));
   else if (item && (event.key === "Enter" || event.key === " ")) press(item);
   else if (event.key === "+") zoom.closer();
   else if (event.key === "-") zoom.wider();
@@ -398,12 +358,12 @@ byId("path-form").addEventListener("submit", (event) => {
 byId("search-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const [first] = state.map ? matching(state.map, search.value) : [];
-  const found = buttons().find((item) => item.dataset.key === first?.name);
+  const found = focus.buttons.find((item) => item.dataset.key === first?.name);
   if (!found) {
     announce("nothing is found");
     return;
   }
-  focusOn(found);
+  focus.on(found);
   state.chosen = first.name;
   state.tab = "node";
   draw();

@@ -18,6 +18,7 @@
  * @typedef {{by: string[], fault: string | null}} Half  one direction: the encapsulations, and what is wrong
  * @typedef {{key: string, ends: [string, string], halves: [Half, Half]}} Pair
  * @typedef {{key: string, ends: [string, string], up: boolean, error: string | null}} Session
+ * @typedef {{pairs: Pair[], sessions: Session[], bundles: Bundle[]}} Facts  that follow from one document
  * @typedef {{key: string, racks: [string, string], pairs: number, fault: number, by: Map<string, number>}} Bundle
  */
 
@@ -113,6 +114,12 @@ export function bundlesOf(map, pairs) {
     for (const half of pair.halves) for (const by of half.by) bundle.by.set(by, (bundle.by.get(by) ?? 0) + 1);
   }
   return [...found.values()];
+}
+
+/** @param {MapDocument} map @returns {Facts} */
+export function factsOf(map) {
+  const pairs = pairsOf(map);
+  return { pairs, sessions: sessionsOf(map), bundles: bundlesOf(map, pairs) };
 }
 
 /** The pairs whose directions go another way than before, in words. @param {Pair[]} before @param {Pair[]} now */
