@@ -123,6 +123,8 @@ class Browser:
         page = self._pages[session] = Page(self, session, target)
         for domain in ("Page", "Runtime", "Log", "Network"):
             page.ask(f"{domain}.enable")
+        page.ask("Performance.enable", timeDomain="threadTicks")
+        page.ask("Emulation.setFocusEmulationEnabled", enabled=True)
         page.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         page.ask("Emulation.setEmulatedMedia", features=[scheme, {"name": "prefers-reduced-motion", "value": "reduce"}])
@@ -175,6 +177,8 @@ class Page:
                 self.errors.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
             case "Network.requestWillBeSent":
                 self.asked.append(params["request"]["url"])
+            case _:
+                pass
 
     def evaluate(self, expression: str) -> Any:
         """The value of an expression, as JSON; a promise is waited for."""
@@ -183,9 +187,16 @@ class Page:
         return found["result"].get("value")
 
     def wait_for(self, expression: str, within_s: float = 30.0) -> None:
-        """Wait until the expression is true."""
+        """Wait until the expression is true; in a document that goes, or is not there yet, it is not."""
+
+        def holds() -> bool:
+            try:
+                return bool(self.evaluate(expression))
+            except AssertionError:
+                return False
+
         try:
-            wait_until(lambda: bool(self.evaluate(expression)), within_s=within_s)
+            wait_until(holds, within_s=within_s)
         except AssertionError:
             text = self.evaluate("document.body.innerText")
             raise AssertionError(f"never true: {expression}\nerrors: {self.errors}\n{text}") from None
@@ -213,6 +224,11 @@ class Page:
     def screenshot(self, path: Path) -> None:
         """A picture of what is seen."""
         path.write_bytes(base64.b64decode(self.ask("Page.captureScreenshot", format="png")["data"]))
+
+    def processor_s(self) -> float:
+        """The processor time of the page's own thread since it was opened."""
+        found = self.ask("Performance.getMetrics")["metrics"]
+        return float(next(item["value"] for item in found if item["name"] == "TaskDuration"))
 
     def close(self) -> None:
         """Close the tab."""

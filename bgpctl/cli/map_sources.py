@@ -25,6 +25,7 @@ from bgpctl.core.net.addresses import Address, InterfaceAddress
 from bgpctl.core.simulate.declared import blocks_of, everything, node_at
 from bgpctl.core.trace.packet import DEFAULT_BYTES
 from bgpctl.core.trace.verify import verify
+from bgpctl.lab import lab as labs
 from bgpctl.lab.lab import Lab
 from bgpctl.lab.topology import Topology
 from bgpctl.ui.document import End, Ground, Json, Place, Rack, ground_of, of_intent, of_parts, place_of
@@ -57,15 +58,14 @@ class _Asked:
     def _asker(self) -> Asker:
         raise NotImplementedError
 
-    def _ends(self, source: str, destination: str) -> tuple[Address, Address]:
-        intent = self._asker().intent
+    def _ends(self, intent: Intent, source: str, destination: str) -> tuple[Address, Address]:
         return of_one_version((address(source, intent), address(destination, intent)))
 
     def explain(self, source: str, destination: str, size_bytes: int) -> Json:
         """As `bgpctl explain`."""
         with _answerable():
             asker = self._asker()
-            return explained_by(asker, self._ends(source, destination), size_bytes)
+            return explained_by(asker, self._ends(asker.intent, source, destination), size_bytes)
 
     def verify(self) -> Json:
         """As `bgpctl verify`."""
@@ -111,9 +111,14 @@ class LabSource(_Asked):
         self._ground = _ground_of(f"lab {lab.names.lab}", "lab", lab.topology)
 
     def _asker(self) -> Asker:
-        return lab_asking.of_lab(self._lab)
+        """By the lab's file as it is now: a switch edits it."""
+        try:
+            return lab_asking.of_lab(labs.find(self._lab.names.lab))
+        except (labs.Unknown, RuntimeError) as error:
+            raise Unanswerable(str(error)) from error
 
-    def _ends(self, source: str, destination: str) -> tuple[Address, Address]:
+    def _ends(self, intent: Intent, source: str, destination: str) -> tuple[Address, Address]:
+        del intent
         return lab_asking.ends(self._lab, source, destination)
 
     def map(self) -> Json:

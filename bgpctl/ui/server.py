@@ -244,6 +244,7 @@ class MapServer:
         shown = f"[{host}]" if ":" in host else host
         self.address = f"http://{shown}:{self._server.server_address[1]}"
         self.token = token
+        self._server.map.get(0.0)  # the first one is begun before it is asked for
         threading.Thread(target=self._server.serve_forever, name="ui", daemon=True).start()
 
     @property

@@ -8,6 +8,7 @@ import pytest
 
 from tests.browser import PROGRAM, Browser, browser
 from tests.maps import Open, maps
+from tests.ui.sources import Kept, large
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +23,8 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def open_map(chromium: Browser) -> Iterator[Open]:
     with maps(chromium) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    return large(tmp_path_factory.mktemp("large"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ nodes:
   a1: {address: 10.0.0.1/24, blocks: [10.244.1.0/26]}
   b1: {address: 10.1.0.3/24, blocks: [10.244.3.0/26]}
 """
-"""No block is announced: every packet is lost."""
+"""No block is announced, so that each packet goes to a router that is not asked."""
 
 
 def topology(name: str) -> FileSource:
@@ -36,7 +37,26 @@ def of_file(path: Path) -> FileSource:
     return FileSource(intent, [path], found if isinstance(found, Topology) else None)
 
 
-def large(directory: Path) -> FileSource:
+class Kept:
+    """Files whose map is computed once for all tests."""
+
+    every_s = math.inf
+
+    def __init__(self, ground: FileSource) -> None:
+        self._ground = ground
+        self._map = ground.map()
+
+    def map(self) -> dict[str, Any]:
+        return self._map
+
+    def explain(self, source: str, destination: str, size_bytes: int) -> dict[str, Any]:
+        return self._ground.explain(source, destination, size_bytes)
+
+    def verify(self) -> dict[str, Any]:
+        return self._ground.verify()
+
+
+def large(directory: Path) -> Kept:
     """200 nodes in ten racks."""
     lines = [
         "calico_backend: bird",
@@ -53,7 +73,31 @@ def large(directory: Path) -> FileSource:
             )
     path = directory / "large.yaml"
     path.write_text("\n".join(lines) + "\n")
-    return of_file(path)
+    return Kept(of_file(path))
+
+
+class Breaking:
+    """Files, but a chain of another program on one node rejects every packet: as its kernel would be explained."""
+
+    every_s = math.inf
+    because = "rule 2 of chain inet f F (forward): reject"
+    next = "nft -a list table inet f"
+
+    def __init__(self, ground: FileSource, node: str) -> None:
+        self._ground = ground
+        self._node = node
+
+    def map(self) -> dict[str, Any]:
+        return self._ground.map()
+
+    def explain(self, source: str, destination: str, size_bytes: int) -> dict[str, Any]:
+        body = self._ground.explain(source, destination, size_bytes)
+        there = body["there"]
+        broken = {**there, "outcome": "broken", "at": self._node, "because": self.because, "next": self.next}
+        return {**body, "outcome": "broken", "there": broken, "back": None}
+
+    def verify(self) -> dict[str, Any]:
+        return self._ground.verify()
 
 
 class Scripted:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.ui.server import Source
 from tests.browser import Page
 from tests.maps import SHOWN, Open, lines_of, pairs_of
 from tests.topologies import TOPOLOGIES
-from tests.ui.sources import BROKEN, Scripted, changed, large, of_file, switch, topology
+from tests.ui.sources import BROKEN, Breaking, Kept, Scripted, changed, of_file, switch, topology
 
-INTERACTIVE_MS = 2000
+INTERACTIVE_S = 2.0
+"""Of a processor: this machine may be busy with something else."""
 EVERY = sorted(path.stem for path in TOPOLOGIES.glob("*.yaml"))
 NAMES = EVERY if os.environ.get("BGPCTL_TEST_MAP") else ["cross-subnet", "vxlan", "calico-neighbours", "dual-stack"]
 
@@ -55,40 +55,44 @@ def test_two_clicks_on_workloads_explain_there_and_back_on_the_map(open_map: Ope
     hops = page.evaluate(
         "[...document.querySelectorAll('.way [data-from]')].map((i) => `${i.dataset.from} ${i.dataset.to}`)"
     )
-    assert hops == ["a1 b1", "b1 a1"]
+    assert sorted(hops) == ["a1 b1", "b1 a1"]
     assert page.evaluate("document.querySelector('.way .badge').textContent") == "IPIP"
     page.press("Escape")
     page.wait_for("document.querySelector('.way') === null")
 
 
-def test_the_hop_where_it_breaks_is_marked_with_the_next_command_and_verify_lists_the_class(
-    open_map: Open, tmp_path: Path
-) -> None:
+NOTE = "[...document.querySelectorAll('.mark > text:not(.sign)')].map((item) => item.textContent).join(' ')"
+
+
+def test_the_hop_where_it_breaks_is_marked_with_the_reason_and_the_next_command(open_map: Open) -> None:
+    page = open_map(Breaking(topology("cross-subnet"), "b1"))
+    for end in ("10.244.1.10", "10.244.3.10"):
+        page.click(f"[data-address='{end}']")
+    page.wait_for("document.querySelector('.mark.broken')?.dataset.at === 'b1'")
+    assert page.evaluate(NOTE) == f"breaks here: {Breaking.because} next: {Breaking.next}"
+    panel = page.evaluate("document.querySelector('#tab-panel').innerText")
+    assert f"Breaks at b1: {Breaking.because}" in panel
+    assert Breaking.next in panel
+    page.click("#swap")
+    page.wait_for("document.querySelector('#from').value === 'web-b1'")
+
+
+def test_a_class_of_failures_that_verify_finds_is_shown_on_the_map(open_map: Open, tmp_path: Path) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text(BROKEN)
     source = of_file(path)
-    ends = [node["workloads"][0]["address"] for node in source.map()["nodes"]]
-    body = source.explain(ends[0], ends[1], 84)["there"]
-    assert body["outcome"] == "broken"
-    page = open_map(source)
-    for end in ends:
-        page.click(f"[data-address='{end}']")
-    page.wait_for("document.querySelector('.mark.broken') !== null")
-    assert page.evaluate("document.querySelector('.mark').dataset.at") == body["at"]
-    note = page.evaluate(
-        "[...document.querySelectorAll('.mark > text:not(.sign)')].map((i) => i.textContent).join(' ')"
-    )
-    assert note == f"breaks here: {body['missing']['text']} next: {body['next'] or body['missing']['next']}"
-    panel = page.evaluate("document.querySelector('#tab-panel').innerText")
-    assert (body["next"] or body["missing"]["next"]) in panel
-    page.click("#tab-verify")
-    page.wait_for("document.querySelectorAll('ul.classes li').length > 0")
     (first, *_) = source.verify()["classes"]
+    missing = source.explain(first["source"], first["destination"], 84)["there"]["missing"]
+    page = open_map(source)
+    page.wait_for("document.querySelector('#tab-verify .number')?.textContent === '2'")
+    page.click("#tab-verify")
     text = page.evaluate("document.querySelector('ul.classes').innerText")
     assert first["because"] in text
     assert first["next"] in text
     page.click("ul.classes button")
-    page.wait_for(f"document.querySelector('.place.marked')?.dataset.place === {json.dumps(first['node'])}")
+    page.wait_for("document.querySelector('.mark.unknown') !== null")
+    assert page.evaluate("document.querySelector('.place.marked').dataset.place") == first["node"]
+    assert page.evaluate(NOTE) == f"{missing['text']} next: {missing['next']}"
 
 
 def test_a_switch_of_the_encapsulation_is_seen_step_by_step_to_its_end(open_map: Open) -> None:
@@ -153,8 +157,8 @@ def test_the_keyboard_alone_explains_a_packet_and_clears_it(open_map: Open) -> N
     assert page.evaluate("document.activeElement.id") == "tab-node"
 
 
-def test_a_search_finds_a_node_by_its_address_and_brings_it_into_sight(open_map: Open, tmp_path: Path) -> None:
-    page = open_map(large(tmp_path))
+def test_a_search_finds_a_node_by_its_address_and_brings_it_into_sight(open_map: Open, many: Kept) -> None:
+    page = open_map(many)
     page.press("/")
     page.type("10.7.0.9/")
     page.press("Enter")
@@ -164,11 +168,11 @@ def test_a_search_finds_a_node_by_its_address_and_brings_it_into_sight(open_map:
     assert lines == 199
 
 
-def test_200_nodes_are_shown_as_racks_and_bundles_within_two_seconds(open_map: Open, tmp_path: Path) -> None:
-    source = large(tmp_path)
-    document = source.map()
-    page = open_map(source)
-    assert int(page.evaluate("document.documentElement.dataset.ready")) < INTERACTIVE_MS
+def test_200_nodes_are_shown_as_racks_and_bundles_within_two_seconds(open_map: Open, many: Kept) -> None:
+    document = many.map()
+    page = open_map(many)
+    took_s = page.processor_s()
+    assert took_s < INTERACTIVE_S, f"{took_s} s of a processor until it can be used"
     shown = page.evaluate(SHOWN)
     assert shown["places"] == sorted(node["name"] for node in document["nodes"])
     racks = {node["name"]: node["racks"][0] for node in document["nodes"]}
@@ -183,10 +187,9 @@ def test_200_nodes_are_shown_as_racks_and_bundles_within_two_seconds(open_map: O
     page.wait_for("document.querySelector('.way')?.dataset.outcome === 'delivered'")
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("name", ["cross-subnet", "large"])
-def test_nothing_is_wider_than_the_screen(open_map: Open, tmp_path: Path, name: str, width: int, *, dark: bool) -> None:
-    source: Source = large(tmp_path) if name == "large" else topology(name)
-    page = open_map(source, width, 800, dark=dark)
+@pytest.mark.parametrize(("is_large", "width", "dark"), [(False, 1280, False), (False, 390, True), (True, 390, False)])
+def test_nothing_is_wider_than_the_screen(
+    open_map: Open, many: Kept, width: int, *, is_large: bool, dark: bool
+) -> None:
+    page = open_map(many if is_large else topology("cross-subnet"), width, 800, dark=dark)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

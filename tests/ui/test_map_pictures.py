@@ -16,11 +16,11 @@ import pytest
 
 from tests.browser import Page
 from tests.maps import Open
-from tests.ui.sources import BROKEN, large, of_file, topology
+from tests.ui.sources import Breaking, Kept, topology
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "how-to" / "map.md"
-MOST_BYTES = 150_000
+MOST_BYTES = 250_000
 
 
 def followed(page: Page, one: str, other: str) -> Page:
@@ -30,37 +30,33 @@ def followed(page: Page, one: str, other: str) -> Page:
     return page
 
 
-def path(open_map: Open, _directory: Path) -> Page:
+def path(open_map: Open, _many: Kept) -> Page:
     return followed(open_map(topology("cross-subnet"), 1180, 640), "10.244.1.10", "10.244.3.10")
 
 
-def many(open_map: Open, directory: Path) -> Page:
-    return open_map(large(directory), 1180, 760)
+def racks(open_map: Open, many: Kept) -> Page:
+    return open_map(many, 1180, 760)
 
 
-def broken(open_map: Open, directory: Path) -> Page:
-    file = directory / "cluster.yaml"
-    file.write_text(BROKEN)
-    source = of_file(file)
-    one, other = (node["workloads"][0]["address"] for node in source.map()["nodes"])
-    return followed(open_map(source, 1180, 640), one, other)
+def broken(open_map: Open, _many: Kept) -> Page:
+    return followed(open_map(Breaking(topology("cross-subnet"), "b1"), 1180, 640), "10.244.1.10", "10.244.3.10")
 
 
-def phone(open_map: Open, _directory: Path) -> Page:
+def phone(open_map: Open, _many: Kept) -> Page:
     return followed(open_map(topology("cross-subnet"), 390, 780, dark=True), "10.244.1.10", "10.244.3.10")
 
 
-PICTURES: dict[str, Callable[[Open, Path], Page]] = {
+PICTURES: dict[str, Callable[[Open, Kept], Page]] = {
     "map-path.png": path,
-    "map-200.png": many,
+    "map-200.png": racks,
     "map-broken.png": broken,
     "map-phone.png": phone,
 }
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_a_picture_of_the_guide_can_be_made(open_map: Open, tmp_path: Path, name: str) -> None:
-    page = PICTURES[name](open_map, tmp_path)
+def test_a_picture_of_the_guide_can_be_made(open_map: Open, many: Kept, tmp_path: Path, name: str) -> None:
+    page = PICTURES[name](open_map, many)
     page.evaluate("document.querySelector('#map').scrollIntoView({block: 'nearest'})")
     made = tmp_path / name
     page.screenshot(made)

@@ -35,7 +35,7 @@ export function curve(layout, a, b, shift = 0) {
   const [p, q] = [anchor(layout, a, b), anchor(layout, b, a)];
   const aside = p.down === q.down;
   const dx = Math.abs(q.x - p.x);
-  const deep = aside ? Math.min(34 + dx * 0.16, 100) + shift : Math.max(24, Math.abs(q.y - p.y) * 0.45);
+  const deep = aside ? Math.min(34 + dx * 0.16, layout.band * 0.55) + shift : Math.max(24, Math.abs(q.y - p.y) * 0.45);
   const side = aside ? 0 : shift;
   const bow = (/** @type {{down: boolean}} */ end) => (end.down ? deep : -deep);
   return [

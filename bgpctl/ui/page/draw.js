@@ -22,9 +22,11 @@ import { curve, halves, path, pointOf } from "./curves.js";
 import { svg } from "./dom.js";
 import { drawWay } from "./explained.js";
 import { CHIP, MOST_CHIPS } from "./layout.js";
-import { pairWords, titleOf, wordsOf } from "./model.js";
+import { DIRECT, pairWords, titleOf, wordsOf } from "./model.js";
 
 const MOST_LABELS = 12;
+/** Between the lines of two encapsulations, as of two IP versions. */
+const BESIDE = 9;
 export const SIGNS = new Map([["good", "✓"], ["changing", "…"], ["bad", "!"], ["unknown", "?"]]);
 
 /** @param {MapDocument} map @param {Layout} layout @param {Facts} facts @param {View} view @returns {SVGElement[]} */
@@ -39,15 +41,16 @@ export function drawn(map, layout, facts, view) {
 }
 
 /** @param {import("./layout.js").RackBox} item */
-function rack({ name, subnet, box }) {
-  const words = name === subnet ? [name] : [name, subnet];
+function rack({ name, subnet, box, top }) {
+  const room = Math.floor((box.w - 40 - name.length * 8) / 6.7);
+  const words = name === subnet ? [name] : [name, room > 6 ? cut(subnet, room) : ""];
   return svg(
     "g",
     { class: "rack", "data-rack": name },
     svg("rect", { x: box.x, y: box.y, width: box.w, height: box.h, rx: 12 }),
     svg(
       "text",
-      { x: box.x + 14, y: box.y + 22 },
+      { x: box.x + 14, y: top ? box.y + 22 : box.y + box.h - 11 },
       svg("tspan", { class: "name" }, words[0]),
       words[1] ? svg("tspan", { class: "subnet", dx: 8 }, words[1]) : null,
     ),
@@ -60,7 +63,7 @@ function uplinks(map, layout) {
     const box = layout.boxes.get(router.name);
     return router.racks.flatMap((name) => {
       const found = layout.racks.find((item) => item.name === name);
-      if (!box || !found) return [];
+      if (!box || !found || found.whole) return [];
       const edge = { ...found.box, y: found.top ? found.box.y + found.box.h - 1 : found.box.y, h: 1 };
       return [svg("path", { d: path(curve(layout, edge, box)) })];
     });
@@ -72,7 +75,7 @@ function uplinks(map, layout) {
 /** Of tiles only the lines of the chosen one are drawn. @param {Layout} layout @param {Facts} facts @param {View} view */
 function lines(layout, facts, view) {
   const isNear = (/** @type {{ends: string[]}} */ item) => layout.cards || item.ends.includes(view.chosen ?? "");
-  const own = facts.pairs.filter(isNear);
+  const own = view.explained && !layout.cards ? [] : facts.pairs.filter(isNear);
   const bundles = layout.cards ? [] : facts.bundles.map((item) => bundle(layout, item, Boolean(view.chosen)));
   const sessions = facts.sessions
     .filter((item) => isNear(item) && (view.sessions || !item.up))
@@ -86,7 +89,6 @@ function drawPair(layout, pair, view, labelled) {
   const [a, b] = pair.ends.map((name) => layout.boxes.get(name));
   if (!a || !b) return null;
   const whole = curve(layout, a, b);
-  const parts = halves(whole);
   const fault = pair.halves.map((half) => half.fault);
   const faded = view.chosen && !pair.ends.includes(view.chosen);
   const classes = ["pair", faded ? "faded" : "", view.changed.has(pair.key) ? "changed" : ""];
@@ -99,10 +101,17 @@ function drawPair(layout, pair, view, labelled) {
       "data-back": pair.halves[1].by.join(" "),
     },
     svg("title", {}, `${pair.ends.join(" and ")}: ${pairWords(pair)}${fault.filter(Boolean).map((word) => `, ${word}`).join("")}`),
-    ...parts.flatMap((part, side) => drawHalf(path(part), pair.halves[side].by, fault[side])),
+    ...pair.halves.flatMap((half, side) => half.by.flatMap((name, number) => drawHalf(halves(curve(layout, a, b, number * BESIDE))[side], name, half.fault))),
     ...(fault.some(Boolean) ? [cross(pointOf(whole, fault[0] ? 0.3 : 0.7))] : []),
-    labelled && pair.halves[0].by[0] !== "direct" ? label(pair, pointOf(whole, labelPlace(whole))) : null,
+    ...(labelled ? labels(pair, whole) : []),
   );
+}
+
+/** One for both directions, or one on each half. @param {Pair} pair @param {import("./curves.js").Curve} whole */
+function labels(pair, whole) {
+  const [there, back] = pair.halves.map((half) => (half.by.length !== 1 || half.by[0] === DIRECT ? "" : wordsOf(half)));
+  const found = there === back ? [{ words: there, at: labelPlace(whole) }] : [{ words: there, at: 0.26 }, { words: back, at: 0.74 }];
+  return found.filter((item) => item.words).map((item) => label(item.words, pointOf(whole, item.at)));
 }
 
 /** Lines that cross have their labels beside the crossing. @param {import("./curves.js").Curve} whole */
@@ -111,13 +120,13 @@ function labelPlace(whole) {
   return Math.abs(dx) < 40 ? 0.5 : dx * (whole[3].y - whole[0].y) > 0 ? 0.27 : 0.73;
 }
 
-/** Two lines for two encapsulations at once. @param {string} d @param {string[]} by @param {string | null} fault */
-function drawHalf(d, by, fault) {
-  const more = fault ? " fault" : "";
-  return (by.length ? by : ["none"]).flatMap((name) => [
-    svg("path", { d, class: `half by-${name}${more}` }),
+/** @param {import("./curves.js").Curve} half @param {string} name @param {string | null} fault */
+function drawHalf(half, name, fault) {
+  const d = path(half);
+  return [
+    svg("path", { d, class: `half by-${name}${fault ? " fault" : ""}` }),
     ...(name === "vxlan" ? [svg("path", { d, class: "inside" })] : []),
-  ]);
+  ];
 }
 
 /** @param {{x: number, y: number}} point */
@@ -125,10 +134,8 @@ function cross({ x, y }) {
   return svg("g", { class: "cross" }, svg("circle", { cx: x, cy: y, r: 8 }), svg("path", { d: `M ${x - 3.5} ${y - 3.5} l 7 7 m 0 -7 l -7 7` }));
 }
 
-/** @param {Pair} pair @param {{x: number, y: number}} point */
-function label(pair, { x, y }) {
-  const [there, back] = pair.halves.map(wordsOf);
-  const words = there === back ? there : `${there} | ${back}`;
+/** @param {string} words @param {{x: number, y: number}} point */
+function label(words, { x, y }) {
   const w = words.length * 6.6 + 12;
   return svg(
     "g",
@@ -180,24 +187,37 @@ function drawPlace(place, layout, view) {
   if (view.chosen === place.name) classes.push("chosen");
   if (view.marked.has(place.name)) classes.push("marked");
   if (isTile && place.workloads.some((item) => view.ends.includes(item.address))) classes.push("end");
+  const words = isTile ? tileWords(place, box) : cardWords(place, box);
   return svg(
     "g",
     { class: classes.join(" "), "data-place": place.name },
-    svg(
-      "g",
-      { class: "button", role: "button", tabindex: -1, "data-key": place.name, "aria-label": spoken(place), "aria-pressed": view.chosen === place.name ? "true" : "false" },
-      svg("rect", { x: box.x, y: box.y, width: box.w, height: box.h, rx: 8 }),
-      ...(isTile ? tileWords(place, box) : cardWords(place, box)),
-    ),
+    button(place.name, view.chosen === place.name, { class: "button" }, box, 8, words, spoken(place)),
     ...(isTile ? [] : chips(place, box, view)),
+  );
+}
+
+/**
+ * A button of the map. Its name begins with the words that are seen, as screen readers and voice control need it.
+ *
+ * @param {string} key @param {boolean} pressed @param {Record<string, string>} attributes @param {Box} box @param {number} rx
+ * @param {(SVGElement | null)[]} words @param {string} more
+ */
+function button(key, pressed, attributes, box, rx, words, more) {
+  const seen = words.filter((item) => item !== null);
+  const name = `${seen.map((item) => item.textContent?.trim()).join(" ")}, ${more}`;
+  return svg(
+    "g",
+    { ...attributes, role: "button", tabindex: -1, "data-key": key, "aria-label": name, "aria-pressed": String(pressed) },
+    svg("rect", { x: box.x, y: box.y, width: box.w, height: box.h, rx }),
+    ...seen.flatMap((item) => [" ", item]),
   );
 }
 
 /** @param {Place} place */
 function spoken(place) {
-  const state = [place.kind, place.name, place.state ?? ""].filter(Boolean).join(" ");
-  const workloads = place.workloads.length ? `, ${place.workloads.length} workloads` : "";
-  return `${state}, ${place.addresses.join(", ")}${workloads}${place.why.length ? `: ${place.why[0]}` : ""}`;
+  const count = place.workloads.length;
+  const workloads = count ? `, ${count} ${count === 1 ? "workload" : "workloads"}` : "";
+  return `${place.kind}${workloads}${place.why.length ? `: ${place.why[0]}` : ""}`;
 }
 
 /** @param {string} text @param {number} most */
@@ -225,7 +245,7 @@ function cardWords(place, box) {
   return [
     svg("text", { class: "name", x: box.x + 12, y: box.y + 21 }, cut(place.name, isRouter ? 15 : 17)),
     state || sign
-      ? svg("text", { class: "state", x: box.x + box.w - 12, y: box.y + 21, "text-anchor": "end" }, svg("tspan", { class: "sign" }, sign ?? ""), ` ${state ?? ""}`)
+      ? svg("text", { class: "state", x: box.x + box.w - 12, y: box.y + 21, "text-anchor": "end" }, svg("tspan", { class: "sign" }, sign ?? ""), state ? ` ${state}` : "")
       : null,
     svg("text", { class: "address", x: box.x + 12, y: box.y + (isRouter ? 34 : 37) }, isRouter ? place.state ?? "router" : cut(place.addresses[0] ?? "", 27)),
     isRouter ? null : svg("text", { class: "facts", x: box.x + 12, y: box.y + 52 }, facts.filter(Boolean).join("  ") || (place.blocks[0] ?? "")),
@@ -242,16 +262,13 @@ function chips(place, box, view) {
     const [x, y, w] = [box.x + 8, top + number * CHIP, box.w - 16];
     const end = view.ends.indexOf(item.address);
     const role = ["from", "to"][end];
-    return svg(
-      "g",
-      {
-        class: `workload ${item.kind}${role ? ` end ${role}` : ""}`, role: "button", tabindex: -1, "data-key": item.address, "data-address": item.address,
-        "aria-pressed": role ? "true" : "false", "aria-label": `${item.kind === "block" ? "" : "workload "}${item.name} ${item.address} on ${place.name}${role ? `, ${role}` : ""}`,
-      },
-      svg("rect", { x, y, width: w, height: CHIP - 4, rx: 5 }),
+    const words = [
       svg("text", { class: "name", x: x + 8, y: y + 14 }, cut(item.name, 25)),
       item.name.length + item.address.length < 23 ? svg("text", { class: "address", x: x + w - 8, y: y + 14, "text-anchor": "end" }, item.address) : null,
-    );
+    ];
+    const attributes = { class: `workload ${item.kind}${role ? ` end ${role}` : ""}`, "data-address": item.address };
+    const more = `${item.kind} ${item.address} on ${place.name}${role ? `, ${role}` : ""}`;
+    return button(item.address, Boolean(role), attributes, { x, y, w, h: CHIP - 4 }, 5, words, more);
   });
   return more > 0 ? [...made, svg("text", { class: "more", x: box.x + 14, y: top + shown.length * CHIP + 13 }, `and ${more} more`)] : made;
 }

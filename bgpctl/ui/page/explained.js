@@ -35,33 +35,44 @@ export function failing(explained) {
 
 /** @param {import("./model.js").MapDocument} map @param {Layout} layout @param {Explained} explained */
 export function drawWay(map, layout, explained) {
-  const back = explained.back ? way(map, layout, explained.back, "back", -9) : [];
+  const [there, back] = [explained.there, explained.back].map((part) => (part ? hopsOf(map, layout, part) : []));
   const failed = failing(explained);
   return svg(
     "g",
     { class: "way", "data-outcome": explained.outcome, "aria-hidden": "true" },
-    ...way(map, layout, explained.there, "there", 0),
-    ...back,
+    ...back.flatMap((hop) => drawHop(hop, "back")),
+    ...there.flatMap((hop) => drawHop(hop, "there")),
+    ...there.filter((hop) => hop.words).map((hop) => badge(pointOf(hop.there, 0.5), hop.words, layout.cards ? 1 : 1.7)),
     failed ? mark(layout, failed) : null,
   );
 }
 
-/** @param {import("./model.js").MapDocument} map @param {Layout} layout @param {Journey} journey @param {string} kind @param {number} shift */
-function way(map, layout, journey, kind, shift) {
+/**
+ * From node to node: the line there, the line beside it for an answer, and the encapsulation in words.
+ *
+ * @typedef {{from: string, to: string, there: import("./curves.js").Curve, back: import("./curves.js").Curve, words: string}} Hop
+ * @param {import("./model.js").MapDocument} map @param {Layout} layout @param {Journey} journey @returns {Hop[]}
+ */
+function hopsOf(map, layout, journey) {
   const nodes = nodesOf(journey);
-  return nodes.slice(1).flatMap((name, number) => {
-    const [a, b] = [layout.boxes.get(nodes[number]), layout.boxes.get(name)];
+  return nodes.slice(1).flatMap((to, number) => {
+    const from = nodes[number];
+    const [a, b] = [layout.boxes.get(from), layout.boxes.get(to)];
     if (!a || !b) return [];
-    const whole = curve(layout, a, b, shift);
-    const by = map.nodes.find((node) => node.name === nodes[number])?.tunnels.find((item) => item.to.includes(name));
-    const words = by ? titleOf(by.encapsulation) : "";
-    return [
-      svg("path", { d: path(whole), class: `${kind} under` }),
-      svg("path", { d: path(whole), class: kind, "data-from": nodes[number], "data-to": name }),
-      ...(kind === "there" && words ? [badge(pointOf(whole, 0.5), words)] : []),
-      arrow(whole, kind),
-    ];
+    const tunnel = map.nodes.find((node) => node.name === from)?.tunnels.find((item) => item.to.includes(to));
+    const words = tunnel ? titleOf(tunnel.encapsulation) : "";
+    return [{ from, to, there: curve(layout, a, b), back: curve(layout, a, b, layout.cards ? -14 : -24), words }];
   });
+}
+
+/** @param {Hop} hop @param {"there" | "back"} kind */
+function drawHop(hop, kind) {
+  const d = path(hop[kind]);
+  return [
+    svg("path", { d, class: `${kind} under` }),
+    svg("path", { d, class: kind, "data-from": hop.from, "data-to": hop.to }),
+    arrow(hop[kind], kind),
+  ];
 }
 
 /** @param {import("./curves.js").Curve} whole @param {string} kind */
@@ -71,14 +82,14 @@ function arrow(whole, kind) {
   return svg("path", { class: `${kind} arrow`, d: "M 0 0 L -11 -6 L -11 6 Z", transform: `translate(${tip.x} ${tip.y}) rotate(${angle})` });
 }
 
-/** @param {{x: number, y: number}} point @param {string} words */
-function badge({ x, y }, words) {
+/** @param {{x: number, y: number}} point @param {string} words @param {number} scale */
+function badge({ x, y }, words, scale) {
   const w = words.length * 7.2 + 16;
   return svg(
     "g",
-    { class: "badge" },
-    svg("rect", { x: x - w / 2, y: y - 11, width: w, height: 22, rx: 11 }),
-    svg("text", { x, y: y + 4, "text-anchor": "middle" }, words),
+    { class: "badge", transform: `translate(${x} ${y}) scale(${scale})` },
+    svg("rect", { x: -w / 2, y: -11, width: w, height: 22, rx: 11 }),
+    svg("text", { y: 4, "text-anchor": "middle" }, words),
   );
 }
 

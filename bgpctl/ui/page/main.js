@@ -243,6 +243,7 @@ function draw() {
   stage.replaceChildren(...drawn(map, state.layout, state.facts, view));
   stage.classList.toggle("searching", Boolean(search.value.trim()));
   stage.classList.toggle("following", Boolean(state.explained));
+  stage.classList.toggle("tiles", !state.layout.cards);
   zoom.of(state.layout);
   focus.keep(focused ?? null);
   byId("counts").textContent = countsOf(map);

@@ -60,11 +60,11 @@ function ending(item) {
 
 /** @param {string} title @param {Journey} item */
 function journey(title, item) {
-  const steps = item.steps.map((step) =>
+  const steps = item.steps.map((step, number) =>
     html(
       "li",
       {},
-      html("span", { class: "where" }, step.node),
+      step.node === item.steps[number - 1]?.node ? null : html("span", { class: "where" }, step.node),
       html("span", { class: "step" }, step.step),
       html("span", { class: "text" }, step.text, step.declared ? " (declared)" : null),
       step.why ? html("span", { class: "why" }, step.why, step.place ? ` (${step.place})` : null) : null,
@@ -74,7 +74,7 @@ function journey(title, item) {
   const end = html(
     "li",
     { class: `end ${item.outcome}` },
-    html("span", { class: "where" }, item.at ?? "?"),
+    item.at === item.steps[item.steps.length - 1]?.node ? null : html("span", { class: "where" }, item.at ?? "?"),
     html("span", { class: "step" }, "end"),
     html("span", { class: "text" }, item.because),
   );
@@ -193,7 +193,7 @@ export function tableOf(map, acts) {
     const texts = [
       place.addresses.join(", "),
       place.workloads.map((item) => item.name).join(", "),
-      sessions ? `${place.sessions.up.length} of ${sessions}` : "",
+      sessions ? `${place.sessions.up.length}/${sessions}` : "",
       [...tunnels, place.direct.length ? `none to ${place.direct.length}` : ""].filter(Boolean).join(", "),
       place.why.join("; "),
     ];
