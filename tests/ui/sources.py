@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ nodes:
 
 def topology(name: str) -> FileSource:
     """A topology that ships, as its file has it."""
-    return of_file(TOPOLOGIES / f"{name}.yaml")
+    return of_file(Path(os.path.relpath(TOPOLOGIES / f"{name}.yaml")))  # places are shown as an operator sees them
 
 
 def of_file(path: Path) -> FileSource:

@@ -82,7 +82,7 @@ def test_each_node_is_in_the_rack_of_its_network_by_its_label_if_all_agree() -> 
 
 def test_a_map_of_running_nodes_has_their_states_and_reasons_and_those_that_could_not_be_asked() -> None:
     ground = ground_of("lab x", "lab", TWO_RACKS, [End("a1", "web", "10.244.1.10")])
-    parts = {"a1": part(problems=["no probe reply from b1"]), "b1": "refuses connections"}
+    parts: map_parts.Parts = {"a1": part(problems=["no probe reply from b1"]), "b1": "refuses connections"}
     body = of_parts(ground, parts, 1000.0)
     nodes = by_name(body)
     assert (nodes["a1"]["state"], nodes["a1"]["health"], nodes["a1"]["agrees"]) == ("converged", "good", True)
@@ -173,10 +173,8 @@ def test_each_topology_has_a_map_with_every_part_once(path: Path) -> None:
     assert isinstance(intent, Intent)
     body = FileSource(intent, [path], topology).map()
     names = [node["name"] for node in body["nodes"]]
-    assert sorted(names) == sorted(
-        item.name
-        for item in (*topology.routers, *topology.hosts, *intent.nodes)  # type: ignore[attr-defined]
-    )
+    parts = [router.name for router in topology.routers] + [host.name for host in topology.hosts]
+    assert sorted(names) == sorted([*parts, *(node.name for node in intent.nodes)])
     racks = {rack["name"] for rack in body["racks"]}
     assert all(set(node["racks"]) <= racks and node["racks"] for node in body["nodes"])
     addresses = [item["address"] for node in body["nodes"] for item in node["workloads"] if item["kind"] == "workload"]
