@@ -47,7 +47,7 @@ PARTS: Final = (
     Part(
         "laws",
         f"{PYTEST} -n 2 --dist worksteal tests/laws",
-        55,
+        28,
         {"HYPOTHESIS_PROFILE": "nightly", "BGPCTL_TEST_STORIES": "200000", "BGPCTL_TEST_MESSAGES": "1000000"},
     ),
     Part(
@@ -74,6 +74,12 @@ PARTS: Final = (
     ),
     Part("map", f"{PYTEST} tests/ui tests/lab/test_map.py", 5, {"BGPCTL_TEST_MAP": "1"}),
     Part("trace", f"{PYTEST} tests/contract/test_trace.py", 2, {"BGPCTL_TEST_TRACE": "1500"}),
+    Part(
+        "docker",
+        f"{PYTEST} tests/nightly/test_docker_plugin.py tests/nightly/test_docker_document.py",
+        10,
+        {"BGPCTL_TEST_CONTAINERS": "200"},
+    ),
     Part("docs", "make docs", 4),
     Part("bench", "make bench", 8, {"QUICK": "1", "FORCE": "1"}),
     Part("bench-switch", "make bench-switch", 65, {"PPS": "200"}),

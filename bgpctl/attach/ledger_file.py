@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgpctl import filesystem
-from bgpctl.core.ipam.ledger import Freed, Ledger, Moment, Request, Workload
+from bgpctl.core.ipam.ledger import Endpoint, Freed, Ledger, Moment, Network, PublishedPort, Request, Workload
 from bgpctl.core.net.addresses import Address, Mac
 
 DIRECTORY: Final = Path("/var/lib/bgpctl")
@@ -28,7 +28,9 @@ _NAME: Final = "workloads.json"
 _LOCK_NAME: Final = "workloads.lock"
 _DRAFT: Final = re.compile(rf"\.{re.escape(_NAME)}\.\d+\.new")
 """As filesystem.replace names them."""
-_SCHEMA: Final = "bgpctl/workload-ledger/v1"
+_SCHEMA: Final = "bgpctl/workload-ledger/v2"
+_FORMER_SCHEMA: Final = "bgpctl/workload-ledger/v1"
+"""Without what is Docker's; a version that writes it would lose that."""
 _LOCK: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -140,6 +142,8 @@ def _document(ledger: Ledger) -> dict[str, Any]:
         "node": ledger.node,
         "workloads": {name: _item(workload) for name, workload in sorted(ledger.workloads.items())},
         "freed": [[str(item.address), *item.at] for item in ledger.freed],
+        "reserved": [[str(address), *since] for address, since in sorted(ledger.reserved.items())],
+        "networks": {name: {"mtu_bytes": network.mtu_bytes} for name, network in sorted(ledger.networks.items())},
     }
 
 
@@ -160,15 +164,38 @@ def _item(workload: Workload) -> dict[str, Any]:
         "mtu_bytes": workload.mtu_bytes,
         "since_s": workload.since_s,
         "complete": workload.complete,
+        "endpoint": _endpoint_item(workload.endpoint) if workload.endpoint else None,
     }
 
 
+def _endpoint_item(endpoint: Endpoint) -> dict[str, Any]:
+    published = [[port.protocol, str(port.host or ""), port.host_port, port.port] for port in endpoint.published]
+    return {"id": endpoint.id, "network": endpoint.network, "gateway": endpoint.gateway, "published": published}
+
+
 def _ledger(document: Any) -> Ledger:
-    if document["schema"] != _SCHEMA:
+    if document["schema"] == _FORMER_SCHEMA:
+        document = {"reserved": [], "networks": {}, **document}
+    elif document["schema"] != _SCHEMA:
         raise ValueError(f"schema {document['schema']!r}, not {_SCHEMA!r}")
     workloads = {name: _workload(name, item) for name, item in document["workloads"].items()}
     freed = tuple(_freed(*item) for item in document["freed"])
-    return Ledger(str(document["node"]), workloads, freed)
+    networks = {str(name): _network(item["mtu_bytes"]) for name, item in document["networks"].items()}
+    reserved = {item.address: item.at for item in (_freed(*item) for item in document["reserved"])}
+    return Ledger(str(document["node"]), workloads, freed, reserved, networks)
+
+
+def _network(mtu_bytes: Any) -> Network:
+    return Network(None if mtu_bytes is None else int(mtu_bytes))
+
+
+def _endpoint(item: Any) -> Endpoint:
+    published = tuple(_published(*port) for port in item["published"])
+    return Endpoint(str(item["id"]), str(item["network"]), int(item["gateway"]), published)
+
+
+def _published(protocol: str, host: str, host_port: int, port: int) -> PublishedPort:
+    return PublishedPort(str(protocol), Address.parse(host) if host else None, int(host_port), int(port))
 
 
 def _freed(address: str, boot: str, since_boot_s: float) -> Freed:
@@ -195,6 +222,7 @@ def _workload(name: str, item: Any) -> Workload:
         int(item["mtu_bytes"]),
         float(item["since_s"]),
         bool(item["complete"]),
+        _endpoint(item["endpoint"]) if item.get("endpoint") else None,
     )
 
 

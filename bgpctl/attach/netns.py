@@ -107,9 +107,13 @@ def set_sysctls(name: str | None, values: Mapping[str, str], *, where_possible: 
     inside(name, write)
 
 
-def ip(lines: Sequence[str], namespace: str | None = None) -> None:
-    """Run commands of iproute2, all in one process. Raises RuntimeError with ip's output."""
-    _run(("-batch", "-"), namespace, "\n".join(lines))
+def ip(lines: Sequence[str], namespace: str | None = None, version: int | None = None) -> None:
+    """
+    Run commands of iproute2, all in one process. `version`: of IP, for commands that do not find it in addresses, as
+    those of rules. Raises RuntimeError with ip's output.
+    """
+    family = (f"-{version}",) if version else ()
+    _run((*family, "-batch", "-"), namespace, "\n".join(lines))
 
 
 def ip_shows(words: Sequence[str], namespace: str | None = None) -> list[dict[str, Any]]:

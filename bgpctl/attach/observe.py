@@ -30,6 +30,7 @@ class Device:
     mtu_bytes: int
     up: bool
     carrier: bool
+    alias: str = ""
 
 
 def devices(namespace: str | None = None) -> Mapping[str, Device]:
@@ -39,9 +40,10 @@ def devices(namespace: str | None = None) -> Mapping[str, Device]:
 
 def _device(item: Mapping[str, Any]) -> Device:
     flags = item["flags"]
-    carrier = "NO-CARRIER" not in flags and "UP" in flags
+    up, alias = "UP" in flags, item.get("ifalias", "")
+    carrier = "NO-CARRIER" not in flags and up
     mac = Mac(item.get("address", ""))
-    return Device(item["ifname"], item["ifindex"], item.get("link_index", 0), mac, item["mtu"], "UP" in flags, carrier)
+    return Device(item["ifname"], item["ifindex"], item.get("link_index", 0), mac, item["mtu"], up, carrier, alias)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,12 +50,13 @@ def statuses(directory: Path) -> list[Status]:
 
 def _status(workload: Workload, near: NodeSide) -> Status:
     link = near.devices.get(workload.device)
+    mended = "Docker makes it at the next start" if workload.endpoint else "add it again, or delete it"
     if not link:
-        return Status(workload, State.ABSENT, "its cable is gone, as after a boot; add it again, or delete it")
+        return Status(workload, State.ABSENT, f"its cable is gone, as after a boot; {mended}")
     if not workload.complete:
-        return Status(workload, State.INCOMPLETE, "its addition was cut short; add it again, or delete it")
+        return Status(workload, State.INCOMPLETE, f"its addition was cut short; {mended}")
     if found := fault(workload, near):
-        return Status(workload, State.INCOMPLETE, f"{found}; add it again, or delete it")
+        return Status(workload, State.INCOMPLETE, f"{found}; {mended}")
     return Status(workload, State.UP) if link.carrier else Status(workload, State.DOWN, "its own end is down")
 
 

@@ -64,14 +64,15 @@ class Wiring:
         octets = bytes((0x0A, *hashlib.sha256(self.device.encode()).digest()[:5]))
         return Mac(octets.hex(":"))
 
-    def cable(self, node: str | None, workload: str) -> str:
+    def cable(self, node: str | None, workload: str | None) -> str:
         """
         The command of ip(8) that makes the link, from any namespace, or from the node's if `node` is None. The node's
-        end is down, and in its group from the beginning.
+        end is down, and in its group from the beginning. The workload's end stays there too if `workload` is None.
         """
         near = f"netns {node} " if node else ""
+        far = f"netns {workload} " if workload else ""
         here = f"{near}group {WORKLOADS} address {NODE_MAC} mtu {self.mtu_bytes}"
-        there = f"peer name {self.inner} netns {workload} address {self.mac} mtu {self.mtu_bytes}"
+        there = f"peer name {self.inner} {far}address {self.mac} mtu {self.mtu_bytes}"
         return f"link add {self.device} {here} type veth {there}"
 
     def node_sysctls(self) -> Mapping[str, str]:
@@ -83,7 +84,11 @@ class Wiring:
         yield f"link set {self.device} up"
         for address in self.addresses:
             yield f"neighbour replace {address} lladdr {self.mac} dev {self.device} nud permanent"
-            yield f"route add {address.host_prefix} dev {self.device} {_PLAIN[address.version]}"
+            yield self.route(address)
+
+    def route(self, address: Address) -> str:
+        """The command of ip(8) for the node's route to one of the addresses."""
+        return f"route add {address.host_prefix} dev {self.device} {_PLAIN[address.version]}"
 
     def workload_commands(self) -> Iterator[str]:
         """The commands of ip(8) in the workload's namespace."""
@@ -97,7 +102,26 @@ class Wiring:
         if gateway.version == 4:
             yield f"route replace {gateway} dev {self.inner} scope link"
         yield f"route replace {_EVERYWHERE[gateway.version]} via {gateway} dev {self.inner}"
-        yield f"neighbour replace {gateway} lladdr {NODE_MAC} dev {self.inner} nud permanent"
+        yield gateway_neighbour(gateway, self.inner)
+
+
+def gateway(version: int, number: int) -> Address:
+    """
+    The gateway of the n-th network of one workload, from 1: a routing table has one route to a gateway. No host has any
+    of these addresses, but for the first of IPv6, which the node's end has by itself; a workload knows the neighbour.
+    """
+    first = GATEWAYS[version]
+    return Address(version, first.value + number - 1)
+
+
+def gateway_number(address: Address) -> int:
+    """The reverse of `gateway`."""
+    return address.value - GATEWAYS[address.version].value + 1
+
+
+def gateway_neighbour(gateway: Address, inner: str) -> str:
+    """The command of ip(8) in the workload's namespace by which its link `inner` needs no answer of the gateway."""
+    return f"neighbour replace {gateway} lladdr {NODE_MAC} dev {inner} nud permanent"
 
 
 def device_of(workload: str) -> str:

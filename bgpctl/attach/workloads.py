@@ -66,7 +66,7 @@ def add(directory: Path, intent: Intent, node: Node, request: Request, now: Time
         netns.NoNamespace: there is no such namespace.
     """
     with ledger_file.locked(directory) as file, netns.opened(request.netns) as namespace:
-        addition = _Addition(file, _of_node(file, node), NodeBlocks.of(intent, node), request, namespace)
+        addition = _Addition(file, of_node(file, node), NodeBlocks.of(intent, node), request, namespace)
         try:
             return addition.run(now)
         except RuntimeError as error:
@@ -83,14 +83,15 @@ def delete(directory: Path, name: str, now: Moment) -> Workload | None:
         ledger = file.read()
         workload = ledger.workloads.get(name)
         if workload:
-            _unplug(workload.device)
+            unplug(workload.device)
             file.write(ledger.without(name, now))
         return workload
 
 
-def _of_node(file: LedgerFile, node: Node) -> Ledger:
+def of_node(file: LedgerFile, node: Node) -> Ledger:
+    """The ledger, of this node. Raises NotGiven if it has workloads of another."""
     ledger = file.read()
-    if ledger.workloads and ledger.node != node.name:
+    if (ledger.workloads or ledger.reserved) and ledger.node != node.name:
         text = f"{file.path} has workloads of node {ledger.node}, and this is to be {node.name}"
         raise NotGiven(Rule.OTHER_NODE, f"{text}; see --node and --state-dir")
     return replace(ledger, node=node.name)
@@ -111,14 +112,14 @@ class _Addition:
         if known:
             return self._again(known)
         device = device_of(self.request.name)
-        links = _devices()
+        links = devices()
         if device in links:
             raise NotPossible(f"{device} is there, and is no workload's in {self.file.path}: ip link delete {device}")
         busy = observe.in_use(self.blocks.prefixes, device)
         addresses = allocate(self.ledger, self.request, self.blocks, busy, now.moment)
         self._refuse_what_is_there(addresses, None)
         mac = Wiring(device, (), 0, given_mac=self.request.mac).mac
-        mtu = self._mtu_bytes(addresses, links)
+        mtu = mtu_of(self.blocks, addresses, links)
         workload = Workload(self.request, device, mac, addresses, mtu, now.date_s)
         self.file.write(self.ledger.with_workload(workload))
         with _undone_by(lambda error: self._undo(workload, error)):
@@ -130,7 +131,7 @@ class _Addition:
         if not known.answers(self.request):
             text = f"there is another workload {name}, with {' and '.join(map(str, known.addresses))}"
             raise NotGiven(Rule.NAME_TAKEN, f"{text}; see: bgpctl workload show {name}")
-        links = _devices()
+        links = devices()
         near = links.get(known.device)
         if near and known.complete and self._is_whole(known, near):
             return known, Done.THERE
@@ -140,10 +141,10 @@ class _Addition:
         busy = observe.in_use(self.blocks.prefixes, known.device)
         confirm(self.ledger, name, self.blocks, busy, known.addresses)
         self._refuse_what_is_there(known.addresses, near)
-        mtu = self._mtu_bytes(known.addresses, links)
+        mtu = mtu_of(self.blocks, known.addresses, links)
         workload = replace(known, request=self.request, mtu_bytes=mtu, complete=False)
         self.file.write(self.ledger.with_workload(workload))
-        with _undone_by(lambda _: _unplug(workload.device)):
+        with _undone_by(lambda _: unplug(workload.device)):
             self._plug(workload)
             return self._completed(workload), Done.REBUILT
 
@@ -155,34 +156,24 @@ class _Addition:
     def _undo(self, workload: Workload, error: BaseException) -> None:
         """Have the host and the ledger as they were. Raises NotUndone."""
         try:
-            _unplug(workload.device)
+            unplug(workload.device)
             self.file.write(self.ledger)
         except (NotPossible, ledger_file.LedgerUnusable, OSError) as left:
             hint = f"then: bgpctl workload del {workload.name}"
             raise NotUndone(f"{error}; what was made could not be removed: {left}; {hint}") from error
 
     def _plug(self, workload: Workload) -> None:
-        _unplug(workload.device)
+        unplug(workload.device)
         netns.ip([_LOOPBACK_UP], self.namespace)
         given = workload.mac if self.request.mac else None
         wiring = Wiring(workload.device, workload.addresses, workload.mtu_bytes, self.request.inner, given)
         connect([Cable(wiring, None, self.namespace)])
 
-    def _mtu_bytes(self, addresses: Iterable[Address], links: Mapping[str, Device]) -> int:
-        node = self.blocks.node
-        carriers = [observe.carrier_bytes(own) for own in node.addresses]
-        if None in carriers:
-            own = node.addresses[carriers.index(None)]
-            text = f"{own}, the address of node {node.name}, is on no link of this network namespace"
-            raise NotPossible(f"{text}; see --node, and: ip address")
-        known = {name: link.mtu_bytes for name, link in links.items()}
-        return mtu_bytes(self.blocks.intent, addresses, min(found for found in carriers if found), known)
-
     def _refuse_what_is_there(self, addresses: Iterable[Address], near: Device | None) -> None:
         """A workload takes the place of nothing in its namespace. `near`: the node's end of its former cable."""
         inner, where = self.request.inner, self.request.netns
         there = observe.devices(self.namespace).get(inner)
-        is_former = bool(there and near and _is_other_end(there, near))
+        is_former = bool(there and near and is_other_end(there, near))
         if there and not is_former:
             raise NotPossible(f"{where} has a link {inner} already; choose another name with --dev")
         versions = {address.version for address in addresses}
@@ -193,7 +184,7 @@ class _Addition:
     def _is_whole(self, workload: Workload, near: Device) -> bool:
         """True if the cable leads to this namespace, and both ends are as they were made."""
         there = observe.devices(self.namespace).get(self.request.inner)
-        if not there or not there.up or there.mac != workload.mac or not _is_other_end(there, near):
+        if not there or not there.up or there.mac != workload.mac or not is_other_end(there, near):
             return False
         versions = {version for version, link in observe.default_routes(self.namespace) if link == there.name}
         own = observe.addresses(self.namespace, there.name)
@@ -201,8 +192,21 @@ class _Addition:
         return is_reachable and not fault(workload, observe.node_side())
 
 
-def _is_other_end(there: Device, near: Device) -> bool:
+def is_other_end(there: Device, near: Device) -> bool:
+    """True if both, each in its namespace, are the ends of one cable."""
     return (there.peer, there.number) == (near.number, near.peer)
+
+
+def mtu_of(blocks: NodeBlocks, addresses: Iterable[Address], links: Mapping[str, Device]) -> int:
+    """The MTU of a workload of this node with these addresses, in bytes. Raises NotPossible, RuntimeError."""
+    node = blocks.node
+    carriers = [observe.carrier_bytes(own) for own in node.addresses]
+    if None in carriers:
+        own = node.addresses[carriers.index(None)]
+        text = f"{own}, the address of node {node.name}, is on no link of this network namespace"
+        raise NotPossible(f"{text}; see --node, and: ip address")
+    known = {name: link.mtu_bytes for name, link in links.items()}
+    return mtu_bytes(blocks.intent, addresses, min(found for found in carriers if found), known)
 
 
 @contextmanager
@@ -217,18 +221,19 @@ def _undone_by(undo: Callable[[BaseException], None]) -> Iterator[None]:
         raise
 
 
-def _unplug(device: str) -> None:
+def unplug(device: str) -> None:
     """Delete the node's end of a cable, and so the cable; absent is no error. Raises NotPossible."""
-    if device not in _devices():
+    if device not in devices():
         return
     try:
         netns.ip([f"link delete {device}"])
     except RuntimeError as error:
-        if device in _devices():
+        if device in devices():
             raise NotPossible(str(error)) from error
 
 
-def _devices() -> Mapping[str, Device]:
+def devices() -> Mapping[str, Device]:
+    """All links of this namespace, by name. Raises NotPossible."""
     try:
         return observe.devices()
     except RuntimeError as error:

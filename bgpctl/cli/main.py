@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "cleanup": "agent",
     "completion": "completion",
     "confirm": "change",
+    "docker-plugin": "docker_plugin:docker_plugin",
     "doctor": "doctor",
     "drain": "operate",
     "explain": "explain",

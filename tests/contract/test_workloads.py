@@ -440,7 +440,7 @@ def test_any_user_can_read_the_ledger_and_only_root_writes_it(host: Host, public
         "",
         "{}",
         "[]",
-        '{"schema": "bgpctl/workload-ledger/v2"}',
+        '{"schema": "bgpctl/workload-ledger/v3"}',
         "\\x00",
         '{"schema": "bgpctl/workload-ledger/v1", "node": 1}',
     ],

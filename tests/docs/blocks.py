@@ -21,12 +21,17 @@ DOCUMENTS: Final = (
 COMMANDS: Final = "console"
 CONTAINERS: Final = "sh"
 """Commands that need a container engine: tests/docker executes it."""
+HOSTS: Final = "shell-session"
+"""The same on several hosts, each command after `NAME# `, and below it what it prints: tests/nightly executes it."""
 FILES: Final = frozenset({"yaml", "ini"})
-KINDS: Final = frozenset({COMMANDS, CONTAINERS, *FILES, "json", "text", "{toctree}", "{include} ../../ARCHITECTURE.md"})
+KINDS: Final = frozenset(
+    {COMMANDS, CONTAINERS, HOSTS, *FILES, "json", "text", "{toctree}", "{include} ../../ARCHITECTURE.md"}
+)
 EXECUTED: Final = "command blocks"
 """A test records so how many it has executed."""
 ANY_LINES: Final = "…"
 
+_PROMPTS: Final = (r"^()\$ ", r"^(host\d)# ")
 _FENCE: Final = re.compile(r"^( *)```(.*?)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _FILE: Final = re.compile(r"# (\S+\.(?:yaml|env))\n")
 
@@ -52,10 +57,11 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command line, and what it prints; nothing if the document does not show it."""
+    """A command line, what it prints, nothing if the document does not show it; and on which host."""
 
     text: str
     prints: tuple[str, ...]
+    host: str = ""
 
 
 def blocks(document: Path) -> list[Block]:
@@ -68,10 +74,11 @@ def blocks(document: Path) -> list[Block]:
 
 def commands(block: Block) -> Iterator[Command]:
     """The commands of a block."""
-    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+    parts = re.split(_PROMPTS[block.kind == HOSTS], block.text, flags=re.MULTILINE)[1:]
+    for host, part in zip(parts[::2], parts[1::2], strict=True):
         lines = part.rstrip("\n").split("\n")
         length = next(index for index, line in enumerate(lines, 1) if not line.endswith("\\"))
-        yield Command("\n".join(lines[:length]), tuple(lines[length:]))
+        yield Command("\n".join(lines[:length]), tuple(lines[length:]), host)
 
 
 _VARIES: Final = (
@@ -82,6 +89,10 @@ _VARIES: Final = (
     (r"^(\S+ \S+ v[46]) \d+ (\d+) (\d+)", r"\1 SENT \2 \3"),
     (r"^(\S+ (?:ipip|vxlan)) (?:bpf|kernel) (\S+ \d+ \S+ \S+ \S+) \d+ \d+ (?:\d+|-) ", r"\1 DRIVER \2 RX TX REFUSED "),
     (r"\bprocess \d+", "process PID"),
+    (r"\b[0-9a-f]{64}\b", "ID"),
+    (r"\bdocker/[0-9a-f]{12}\b", "docker/ID"),
+    (r"\bcali[0-9a-f]{11}\b", "caliID"),
+    (r"\bnetns/[0-9a-f]{12}\b", "netns/ID"),
 )
 
 

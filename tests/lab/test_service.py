@@ -107,7 +107,8 @@ def test_the_wheel_has_every_file_of_the_package_and_the_unit(installed: Path) -
 
     (packages,) = (installed / "lib").glob("python3*/site-packages")
     assert files(packages / "bgpctl") == files(service.ROOT / "bgpctl")
-    assert {path.name for path in files(installed / "share" / "bgpctl")} == {"bgpctl-agent.service", "agent.env"}
+    units = {"bgpctl-agent.service", "bgpctl-docker.service", "bgpctl-docker.socket"}
+    assert {path.name for path in files(installed / "share" / "bgpctl")} == {*units, "agent.env"}
     pages = {path.name for path in (service.ROOT / "packaging" / "man").glob("*.1")}
     assert {path.name for path in files(installed / "share" / "man" / "man1")} >= pages
 

@@ -12,7 +12,19 @@ from pathlib import Path
 import pytest
 
 from bgpctl.cli.exits import Exit
-from tests.docs.blocks import ANY_LINES, COMMANDS, CONTAINERS, DOCUMENTS, KINDS, ROOT, Block, blocks, commands, shows
+from tests.docs.blocks import (
+    ANY_LINES,
+    COMMANDS,
+    CONTAINERS,
+    DOCUMENTS,
+    HOSTS,
+    KINDS,
+    ROOT,
+    Block,
+    blocks,
+    commands,
+    shows,
+)
 from tests.service import UNIT, Unit
 
 BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
@@ -31,8 +43,9 @@ def test_commands_are_shown_where_they_are_executed() -> None:
             re.search(r"^ *(\$ |bgpctl |make |systemctl |sudo |docker |podman )", block.text, re.MULTILINE) is not None
         )
 
-    assert [str(block) for block in BLOCKS if is_command(block) and block.kind not in (COMMANDS, CONTAINERS)] == []
-    assert [str(block) for block in BLOCKS if block.kind == COMMANDS and not list(commands(block))] == []
+    executed = COMMANDS, CONTAINERS, HOSTS
+    assert [str(block) for block in BLOCKS if is_command(block) and block.kind not in executed] == []
+    assert [str(block) for block in BLOCKS if block.kind in (COMMANDS, HOSTS) and not list(commands(block))] == []
 
 
 def test_shown_output_was_printed_up_to_varying_parts() -> None:

@@ -26,7 +26,9 @@ READ: Final = (
     "Dockerfile",
     "docker-compose.yml",
 )
-NAMED: Final = re.compile(r"(?:(?<=bin/)|(?<![\w./-])(?<!--name )(?<!-t ))bgpctl(?: |(?<=`bgpctl)\n[ #*]*)(?=\S)")
+NAMED: Final = re.compile(
+    r"(?:(?<=bin/)|(?<![\w./-])(?<!--name )(?<!-t )(?<!-d )(?<!-driver ))bgpctl(?: |(?<=`bgpctl)\n[ #*]*)(?=\S)"
+)
 END: Final = re.compile(r"`|\n\n|&&|[;|)] | \| | -- | # |\\n|[\"'(]")
 PLACEHOLDER: Final = re.compile(r"[A-Z<{\[…*].*|\.\.\.|\d?>.*")
 PROSE: Final = frozenset(

@@ -1,4 +1,4 @@
-"""packaging/bgpctl-agent.service as systemd's own tools see it."""
+"""The units of packaging/ as systemd's own tools see it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import PREFIX, UNIT
+from tests.service import PREFIX, ROOT, UNIT
 
 pytestmark = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze")
 
 EXPOSURE_TENTHS = 26
+DOCKER_EXPOSURE_TENTHS = 31
+"""It enters namespaces of containers, for which CAP_SYS_ADMIN is needed."""
 
 
 @pytest.fixture
@@ -38,3 +40,28 @@ def test_systemd_rates_the_service_as_little_exposed(unit: Path) -> None:
     assert analyze("security", "--offline=true", f"--threshold={EXPOSURE_TENTHS}", unit).returncode == 0
     unit.write_text(unit.read_text().replace("NoNewPrivileges=yes", "").replace("CapabilityBoundingSet=", "#"))
     assert analyze("security", "--offline=true", f"--threshold={EXPOSURE_TENTHS}", unit).returncode != 0
+
+
+@pytest.fixture
+def docker_units(tmp_path: Path) -> list[Path]:
+    """The plugin's service and its socket, likewise."""
+    found = []
+    for name in ("bgpctl-docker.service", "bgpctl-docker.socket"):
+        text = (ROOT / "packaging" / name).read_text()
+        found.append(tmp_path / name)
+        found[-1].write_text(text.replace(f"{PREFIX}/bin/bgpctl", "/bin/true"))
+    return found
+
+
+def test_systemd_understands_every_line_of_the_units_for_docker(docker_units: list[Path]) -> None:
+    assert analyze("verify", *docker_units).stderr == ""
+
+
+def test_systemd_rates_the_plugin_for_docker_as_little_exposed(docker_units: list[Path]) -> None:
+    service = docker_units[0]
+    assert analyze("security", "--offline=true", f"--threshold={DOCKER_EXPOSURE_TENTHS}", service).returncode == 0
+
+
+def test_dockers_socket_is_there_before_docker(docker_units: list[Path]) -> None:
+    lines = docker_units[1].read_text().splitlines()
+    assert {"Before=docker.service", "ListenStream=/run/docker/plugins/bgpctl.sock", "SocketMode=0600"} <= set(lines)

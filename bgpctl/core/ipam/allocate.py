@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from bgpctl.core.cluster.configuration import Pool
-from bgpctl.core.ipam.blocks import NodeBlocks, NotGiven, Rule
+from bgpctl.core.ipam.blocks import NodeBlocks, NotGiven, Range, Rule
 from bgpctl.core.ipam.ledger import Freed, Ledger, Moment, Request
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.longest_match import LongestMatch
@@ -23,18 +23,24 @@ COOL_DOWN_S: Final = 60.0
 
 
 def allocate(
-    ledger: Ledger, request: Request, blocks: NodeBlocks, in_use: Iterable[Prefix], now: Moment
+    ledger: Ledger,
+    request: Request,
+    blocks: NodeBlocks,
+    in_use: Iterable[Prefix],
+    now: Moment,
+    within: Prefix | None = None,
 ) -> tuple[Address, ...]:
     """
-    The addresses of a new workload, that of IPv4 first. `in_use`: prefixes that the kernel has for something else.
-    Raises NotGiven.
+    The addresses of a new workload, that of IPv4 first. `in_use`: prefixes that the kernel has for something else;
+    `within`: a prefix that the addresses are in which are chosen. Raises NotGiven.
     """
     pools = [blocks.pool(name) for name in request.pools]
     asked = {address.version for address in request.addresses}
     _refuse_two_of_a_version([pool.cidr.version for pool in pools], request.addresses)
     busy = LongestMatch((prefix, prefix) for prefix in in_use)
     found = [_asked(ledger, blocks, busy, address, pools) for address in request.addresses]
-    chosen = [_next(ledger, blocks, busy, pool, now) for pool in pools if pool.cidr.version not in asked]
+    unnamed = [pool for pool in pools if pool.cidr.version not in asked]
+    chosen = [_next(ledger, blocks, busy, blocks.range(pool, within), now) for pool in unnamed]
     return tuple(sorted([*found, *chosen]))
 
 
@@ -72,17 +78,20 @@ def _refuse_in_use(ledger: Ledger, busy: LongestMatch[Prefix], address: Address,
     holder = ledger.holder(address)
     if holder and holder.name != but:
         raise NotGiven(Rule.ADDRESS_IN_USE, f"{address} is workload {holder.name}'s")
+    if address in ledger.reserved:
+        raise NotGiven(Rule.ADDRESS_IN_USE, f"{address} is reserved for a container that starts or ends now")
     if found := busy.holding(address):
         text = f"{address} is in use on this host, by a route or neighbour that is no workload's: {found}"
         raise NotGiven(Rule.ADDRESS_IN_USE, f"{text}; see: ip route show table all; ip neighbour")
 
 
-def _next(ledger: Ledger, blocks: NodeBlocks, busy: LongestMatch[Prefix], pool: Pool, now: Moment) -> Address:
-    own = blocks.in_pool(pool)
+def _next(ledger: Ledger, blocks: NodeBlocks, busy: LongestMatch[Prefix], found: Range, now: Moment) -> Address:
+    own = found.prefixes
     held = {address for workload in ledger.workloads.values() for address in workload.addresses}
 
     def is_free(address: Address) -> bool:
-        return address not in held and blocks.may_choose(address) and busy.holding(address) is None
+        is_held = address in held or address in ledger.reserved
+        return not is_held and blocks.may_choose(address) and busy.holding(address) is None
 
     earlier = [item for item in ledger.freed if any(block.holds(item.address) for block in own)]
     used = {item.address for item in earlier}
@@ -93,7 +102,7 @@ def _next(ledger: Ledger, blocks: NodeBlocks, busy: LongestMatch[Prefix], pool: 
     rested = next((item.address for item in free if _rests_s(item, now) <= 0), None)
     if rested:
         return rested
-    text = f"pool {pool.name} is exhausted on node {blocks.node.name}: {', '.join(map(str, own))}"
+    text = f"pool {found.pool} is exhausted on node {blocks.node.name}: {', '.join(map(str, own))}"
     if free:
         left_s = min(_rests_s(item, now) for item in free)
         raise NotGiven(Rule.COOLING_DOWN, f"{text}; an address that was in use before is free in {left_s:.0f} s")

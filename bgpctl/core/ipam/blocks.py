@@ -14,6 +14,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bgpctl.core.cluster.configuration import Node, Pool, Use
 from bgpctl.core.cluster.intent import Intent
@@ -45,6 +46,13 @@ class NotGiven(Exception):
     def __init__(self, rule: Rule, text: str) -> None:
         super().__init__(text)
         self.rule = rule
+
+
+class Range(NamedTuple):
+    """The prefixes of a pool, by its name, from which a node gives addresses."""
+
+    pool: str
+    prefixes: tuple[Prefix, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,18 @@ class NodeBlocks:
             text = f"node {self.node.name} has no block of pool {pool.name}; add one to its blocks in the cluster file"
             raise NotGiven(Rule.NO_BLOCK, text)
         return found
+
+    def range(self, pool: Pool, within: Prefix | None = None) -> Range:
+        """The node's blocks of the pool, or their parts within a prefix. Raises NotGiven without any."""
+        blocks = self.in_pool(pool)
+        if within is None:
+            return Range(pool.name, blocks)
+        found = tuple(within if block.covers(within) else block for block in blocks if block.overlaps(within))
+        if not found:
+            own = ", ".join(map(str, blocks))
+            text = f"node {self.node.name} has no block of pool {pool.name} in {within}; it has: {own}"
+            raise NotGiven(Rule.NO_BLOCK, text)
+        return Range(pool.name, found)
 
     def check(self, address: Address) -> None:
         """Check that a workload of this node may have the address. Raises NotGiven."""

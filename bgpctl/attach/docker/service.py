@@ -1,0 +1,63 @@
+"""
+The plugin as a whole: the socket, the driver behind it, the containers' side, and the rounds.
+
+Refuses to know: cluster files, the service manager.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from bgpctl.attach import ledger_file
+from bgpctl.attach.docker.driver import Cluster, Driver
+from bgpctl.attach.docker.published import Published
+from bgpctl.attach.docker.rounds import EVERY_S, Rounds
+from bgpctl.attach.docker.sandbox import Sandboxes
+from bgpctl.attach.docker.server import Server
+from bgpctl.attach.ledger_file import LedgerUnusable
+from bgpctl.attach.workloads import Times
+
+log = logging.getLogger("bgpctl.docker")
+
+
+class Places(NamedTuple):
+    """The directory of the ledger, and Docker's own socket."""
+
+    directory: Path
+    docker: Path
+
+
+def run(at: socket.socket, places: Places, cluster: Cluster, now: Callable[[], Times], ended: threading.Event) -> None:
+    """Serve at a socket until the end. Requests are answered from the beginning."""
+    sandboxes = Sandboxes()
+    driver = Driver(places.directory, cluster, now, sandboxes.add, Published())
+    server = Server(at, driver.answer)
+    settling = threading.Thread(target=sandboxes.run, name="sandboxes")
+    settling.start()
+    try:
+        _resume(places.directory, sandboxes)
+        rounds = Rounds(driver, places.docker)
+        while True:
+            rounds.run()
+            if ended.wait(EVERY_S):
+                return
+    finally:
+        server.close()
+        sandboxes.end()
+        settling.join()
+
+
+def _resume(directory: Path, sandboxes: Sandboxes) -> None:
+    """The container's side of each endpoint may have been left undone."""
+    try:
+        found = [workload for workload in ledger_file.read(directory).of_docker() if workload.complete]
+    except LedgerUnusable as error:
+        log.warning("%s", error)
+        return
+    for workload in found:
+        sandboxes.add(workload)
