@@ -79,7 +79,7 @@ test-others:
 test-invariants: setup
 	@chrt --idle 0 $(BIN)/pytest --quiet -n 2 --dist worksteal tests/laws
 
-nightly: setup                  ## the tests that take longer, up to four hours; build/nightly.md has the results
+nightly: setup                  ## the tests that take longer, up to six hours; build/nightly.md has the results
 	@$(BIN)/python tools/nightly.py
 
 bare: setup                     ## make lab and make check on a bare Debian, where packages are missing

@@ -39,6 +39,8 @@ _VERSIONS: Final[Mapping[str, int]] = {
     "events": 1,
     "kernel": 1,
     "intent": 1,
+    "watch": 1,
+    "watched": 1,
     "map-part": 1,
     "plan": 3,
     "asked": 1,

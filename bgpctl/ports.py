@@ -38,6 +38,7 @@ from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Drops, Sysctl, Traffic
 from bgpctl.core.trace.netfilter import Chain
+from bgpctl.core.trace.sightings import Mark, Sighting
 from bgpctl.core.trace.snapshot import Snapshot
 
 
@@ -115,6 +116,14 @@ class Prober(Protocol):
             Unavailable: no such socket can be had.
         """
 
+    def silent(self) -> frozenset[Address]:
+        """
+        The hosts in networks of this node that answer no ARP and no neighbour solicitation, of those asked lately.
+
+        Raises:
+            Unavailable: the kernel cannot be asked.
+        """
+
     def packets_sent(self) -> int:
         """The packets that the node's links, but for the loopback, have sent since they are there, probes included."""
 
@@ -124,6 +133,14 @@ class Prober(Protocol):
 
         Raises:
             Unavailable: they cannot be read.
+        """
+
+    def watch(self, mark: Mark) -> Watching:
+        """
+        See the packets of a trace on every link of this node, from now on.
+
+        Raises:
+            Unavailable: no such socket can be had.
         """
 
     def carry(self, note: bytes) -> None:
@@ -137,6 +154,17 @@ class Prober(Protocol):
         Raises:
             Unavailable: no such socket can be had.
         """
+
+
+class Watching(Protocol):
+    """A watch for the packets of one trace, which sees them until it is closed."""
+
+    @property
+    def sightings(self) -> Sequence[Sighting]:
+        """The packets seen until now, in their order."""
+
+    def close(self) -> None:
+        """End it."""
 
 
 class Closing(Protocol):

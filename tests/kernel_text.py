@@ -122,7 +122,8 @@ def _of_packets(obj: Decap | InnerFilter | WorkloadFilter | Masquerade) -> str:
         case Masquerade():
             outside = f"outside {_list(obj.inside)} ports {_list(obj.udp_ports)}"
             bgp = f"bgp {_list(obj.bgp_ports)}" if obj.bgp_ports else ""
-            return _words(f"masquerade from {_list(obj.sources)} {outside}", bgp)
+            own = f"by {obj.link} as {obj.address}" if obj.address or obj.link else ""
+            return _words(f"masquerade from {_list(obj.sources)} {outside}", bgp, own)
         case _:
             assert_never(obj)
 

@@ -41,13 +41,13 @@ class Part(NamedTuple):
     variables: Mapping[str, str] = {}
 
 
-# At most four hours together, on two cores.
+# At most six hours together, on two cores.
 PARTS: Final = (
     Part("test", "make test", 45),
     Part(
         "laws",
         f"{PYTEST} -n 2 --dist worksteal tests/laws",
-        28,
+        55,
         {"HYPOTHESIS_PROFILE": "nightly", "BGPCTL_TEST_STORIES": "200000", "BGPCTL_TEST_MESSAGES": "1000000"},
     ),
     Part(
@@ -80,6 +80,8 @@ PARTS: Final = (
         10,
         {"BGPCTL_TEST_CONTAINERS": "200"},
     ),
+    Part("packets", f"{PYTEST} tests/nightly/test_packet_cases.py", 12),
+    Part("damage", f"{PYTEST} tests/nightly/test_damage.py", 5, {"BGPCTL_TEST_DAMAGES": "200"}),
     Part("docs", "make docs", 4),
     Part("bench", "make bench", 8, {"QUICK": "1", "FORCE": "1"}),
     Part("bench-switch", "make bench-switch", 65, {"PPS": "200"}),

@@ -19,9 +19,12 @@ from bgpctl.agent.members import Configurations, Members
 from bgpctl.agent.recent import Recent
 from bgpctl.agent.runner import Runner
 from bgpctl.agent.snapshot import Cluster
+from bgpctl.agent.watches import WATCHING, Watches
 from bgpctl.core.agent.state import State
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.trace.sightings import Mark
+from bgpctl.ports import Watching
 
 if TYPE_CHECKING:
     from bgpctl import channel as asking
@@ -39,10 +42,16 @@ class Others:
         keys: the directory of this node's keys.
         now_s: seconds since 1970.
         clock_s: seconds of a clock that cannot be set.
+        watch: begins to see the packets of a member's trace. Raises Unavailable.
     """
 
     def __init__(
-        self, runner: Callable[[], Runner], keys: Path, now_s: Callable[[], float], clock_s: Callable[[], float]
+        self,
+        runner: Callable[[], Runner],
+        keys: Path,
+        now_s: Callable[[], float],
+        clock_s: Callable[[], float],
+        watch: Callable[[Mark], Watching],
     ) -> None:
         self._runner = runner
         self._keys = keys
@@ -50,6 +59,7 @@ class Others:
         self._configurations = Configurations()
         self._answer: Answer = _nothing
         self._recent = Recent(_KERNEL_S, clock_s)
+        self._watches = Watches(clock_s, watch)
         self._channel: Channel | None = None
         self._members: Members | None = None
         self._failures: tuple[str, ...] = ()
@@ -61,6 +71,7 @@ class Others:
     def beat(self, state: State) -> None:
         """Called by the loop again and again. Without a thread or a descriptor for it, the channel begins later."""
         self._recent.expire()
+        self._watches.expire()
         intent = state.intent.in_force
         if self._channel or not intent or not intent.channel_port:
             return
@@ -87,6 +98,7 @@ class Others:
 
     def close(self) -> None:
         """End the threads."""
+        self._watches.close()
         if self._members:
             self._members.close()
         if self._channel:
@@ -113,6 +125,8 @@ class Others:
         return self._runner().state.intent.in_force
 
     def _view(self, view: str, query: Mapping[str, str]) -> dict[str, Any]:
+        if view in WATCHING:
+            return self._watches.answer(view, query)
         if view not in views.FOR_MEMBERS:
             raise Unknown(view)
         if view == views.KERNEL:  # which takes a process and a dump; no member asks for less than all of it

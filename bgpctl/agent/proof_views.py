@@ -7,13 +7,13 @@ Refuses to know: how a path is proven.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from bgpctl.agent import proof_words
 from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core.agent.proofs import KnownPath
-from bgpctl.core.proof.verdict import Proof, Verdict
+from bgpctl.core.proof.verdict import BROKEN, Proof, Verdict
 
 NOT_PROBED: Final = "not probed"
 """No route takes a path to it on which a reply can be expected."""
@@ -28,10 +28,35 @@ def problems(snapshot: Snapshot) -> list[str]:
     """
     intent, proofs = snapshot.state.intent.in_force, snapshot.state.proofs
     paths = proof_words.problems(proofs.known.values(), intent) if intent else ()
-    explained = snapshot.cluster.explained() if proofs.differences else ()
-    differing = tuple(item for item in proofs.differences if item.member not in explained)
     stops = (f"{item.text}: {item.remedy}" for item in proofs.stops)
-    return [*stops, *paths, *proof_words.differences(differing)]
+    return [*stops, *paths, *_differences(snapshot)]
+
+
+def _differences(snapshot: Snapshot) -> Iterator[str]:
+    """Members with another configuration, of which the channel does not know more."""
+    found = snapshot.state.proofs.differences
+    explained = snapshot.cluster.explained() if found else ()
+    return proof_words.differences(tuple(item for item in found if item.member not in explained))
+
+
+def of_members(snapshot: Snapshot, of_sessions: Iterable[str]) -> list[Json]:
+    """The same of members alone, with what sessions and the channel show of them: sentences, and what shows more."""
+    intent, proofs = snapshot.state.intent.in_force, snapshot.state.proofs
+    lost = [item for item in proofs.known.values() if item.used and item.verdict in BROKEN]
+    others = [item for item in proofs.known.values() if item.used and item.verdict not in BROKEN]
+    failed = (
+        *(proof_words.problems(lost, intent) if intent else ()),
+        *of_sessions,
+        *_differences(snapshot),
+        *snapshot.cluster.problems(),
+    )
+    unknown = proof_words.problems(others, intent) if intent else ()
+    return [*(_said(text, is_broken=True) for text in failed), *(_said(text, is_broken=False) for text in unknown)]
+
+
+def _said(text: str, *, is_broken: bool) -> Json:
+    problem, _, following = text.partition("; see: ") if "; see: " in text else text.rpartition(": ")
+    return {"problem": problem or text, "next": following if problem else "bgpctl show nodes", "is_broken": is_broken}
 
 
 def counted(snapshot: Snapshot) -> Mapping[str, int]:

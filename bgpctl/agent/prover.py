@@ -236,8 +236,18 @@ class Prover:
             answered = {reply.probe for reply in replies}
             ended_s = self._clock.now_s()
             is_late = ended_s - began_s > _ROUND_S
-            self._schedule = self._schedule.after_round(requests, answered, ended_s, self._chance, is_late=is_late)
+            silent = self._silent() if any(request.probe not in answered for request in requests) else frozenset()
+            self._schedule = self._schedule.after_round(
+                requests, answered, ended_s, self._chance, is_late=is_late, silent=silent
+            )
         self._report_changes()
+
+    def _silent(self) -> frozenset[Address]:
+        """Asked only after a miss: where all answer, no neighbour is silent."""
+        try:
+            return self._prober.silent()
+        except _NOT_NOW:
+            return frozenset()
 
     def _report_again(self, came: AbstractSet[MemberPath]) -> None:
         """

@@ -80,7 +80,7 @@ def run(node: str, ports: Ports, process: Process, servers: Servers) -> None:
     manager = process.service_manager
     with process.run_directory.hold():
         clock = ports.clock
-        others = Others(lambda: runner, servers.keys, lambda: clock.date().timestamp(), clock.now_s)
+        others = Others(lambda: runner, servers.keys, lambda: clock.date().timestamp(), clock.now_s, ports.prober.watch)
         runner = Runner(node, ports, partial(_beat, manager, ports.clock, others), manager.beat_s)
         manager.on_stop(runner.stop)
         log.info("started", extra={"facts": {"node": node, "pid": manager.pid, "run_dir": servers.socket.parent}})

@@ -7,8 +7,9 @@ Refuses to know: packets, how the kernel is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 from bgpctl.agent import trace_codec
@@ -20,19 +21,22 @@ from bgpctl.core.cluster.reasons import Reason
 from bgpctl.core.net.addresses import Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import MAIN_TABLE, METRIC, PROTOCOL
+from bgpctl.core.proof.verdict import BROKEN, Verdict
 from bgpctl.core.trace.announced import Obstacle, ObstacleCode
 from bgpctl.core.trace.answers import NodeAnswer
+from bgpctl.core.trace.snapshot import LostPath, Unread
 from bgpctl.core.trace.snapshot import Snapshot as Kernel
-from bgpctl.core.trace.snapshot import Unread
 from bgpctl.ports import Unavailable
 
 MOST_OBJECTS: Final = 250_000
 """Of a kernel that is given as an answer; 100,000 routes take 16 MB of JSON."""
+MOST_PROBLEMS: Final = 20
+"""Of an agent's, that are given with it."""
 
 
-def kernel(snapshot: Snapshot, read: Callable[[Dataplane], Kernel]) -> Json:
+def kernel(snapshot: Snapshot, read: Callable[[Dataplane], Kernel], problems: Iterable[str]) -> Json:
     """
-    The answer about this node's kernel (core/trace/answers.py).
+    The answer about this node's kernel (core/trace/answers.py), with what the agent has to say (`problems`).
 
     Raises:
         BadRequest: it was not observed yet, cannot be read, or has too many objects.
@@ -40,11 +44,23 @@ def kernel(snapshot: Snapshot, read: Callable[[Dataplane], Kernel]) -> Json:
     state, intent = snapshot.state, snapshot.state.intent.in_force
     if state.kernel.observed is None or intent is None:
         raise BadRequest("it has not observed its kernel yet, or has no configuration")
-    found = _read(snapshot, read)
+    found = replace(_read(snapshot, read), lost=tuple(_lost(snapshot)))
     reasons = dict(_reasons(snapshot, found))
     absent = dict(_absent(snapshot, intent))
-    body: Json = trace_codec.encode(NodeAnswer(state.node, snapshot.cluster.digest(intent), found, reasons, absent))
+    said = tuple(islice(problems, MOST_PROBLEMS))
+    answer = NodeAnswer(state.node, snapshot.cluster.digest(intent), found, reasons, absent, said)
+    body: Json = trace_codec.encode(answer)
     return body
+
+
+def _lost(snapshot: Snapshot) -> Iterator[LostPath]:
+    """The paths in use by which probes are lost, all or the large ones."""
+    for item in snapshot.state.proofs.known.values():
+        if not item.used or item.verdict not in BROKEN or item.proof is None:
+            continue
+        is_narrow = item.verdict is Verdict.NARROW
+        passes_bytes = item.proof.passes_bytes or item.path.full_bytes - 1 if is_narrow else 0
+        yield LostPath(item.path.probe.hop.link, item.path.probe.remote, passes_bytes)
 
 
 def _read(snapshot: Snapshot, read: Callable[[Dataplane], Kernel]) -> Kernel:

@@ -30,6 +30,7 @@ from bgpctl.core.trace.difference import Difference
 from bgpctl.core.trace.journey import Journey
 from bgpctl.core.trace.netfilter import Fate
 from bgpctl.core.trace.packet import ICMP, ICMPV6, IP_IN_IP, TCP, UDP, Packet
+from bgpctl.core.trace.sightings import point_of
 from bgpctl.core.trace.steps import Break, Broken, Cause, Delivered, Step, StepCode, Subject, Unknown
 
 _PROTOCOLS: Final = {ICMP: "ICMP", ICMPV6: "ICMPv6", IP_IN_IP: "IP in IP", TCP: "TCP", UDP: "UDP"}
@@ -59,9 +60,12 @@ def journey(found: Journey, intent: Intent | None) -> dict[str, Any]:
 
 def _step(step: Step, node: Node | None, intent: Intent | None) -> dict[str, Any]:
     pool = next((pool for pool in intent.pools if step.why and pool.name == step.why.pool), None) if intent else None
+    point = point_of(step)
     return {
         "node": step.node,
         "step": _VERBS[step.code],
+        "link": point.link if point else None,
+        "direction": point.direction.value if point else None,
         "text": _text(step),
         "why": words.reason(step.why, node) if step.why and node else None,
         "place": str(pool.place) if pool and pool.place else None,
@@ -163,7 +167,7 @@ def _sent(step: Step) -> str:
 def cause(found: Cause) -> str:
     """Why a packet is lost, or may be."""
     numbers = {name: str(number) for name, number in found.numbers}
-    facts = {"subject": _object(found.subject), "other": _object(found.other), **numbers}
+    facts = {"subject": _object(found.subject), "other": _object(found.other), "packets": _packets(found), **numbers}
     return _CAUSES[found.code].format(**facts)
 
 
@@ -196,10 +200,20 @@ _CAUSES: Final[Mapping[Break, str]] = {
     Break.WORKLOAD_REFUSED: "the workload on {subject} may not send this: another's source, or a tunnel packet",
     Break.NOT_A_TUNNEL: "no tunnel of this node takes packets to {subject}",
     Break.NO_SOURCE: "{subject} has no address to send from",
+    Break.LOST_PATH: "no probe to {subject} by {other} is answered: the underlay or a firewall drops {packets}",
+    Break.NARROW_PATH: "{size} bytes do not pass to {subject} by {other}: probes of {mtu} bytes do, no larger ones",
     Break.LOOP: "it goes round in a circle by {subject}",
     Break.SHADOWED: "the foreign route {subject} is used in place of ours, {other}",
     Break.FOREIGN_MASQUERADE: "{subject} gives it another source",
 }
+
+
+def _packets(found: Cause) -> str:
+    """The packets on the underlay, by the fields that a firewall compares."""
+    numbers = dict(found.numbers)
+    if numbers.get("port"):
+        return f"{_PROTOCOLS.get(numbers['protocol'], '')} port {numbers['port']}"
+    return f"IP protocol {numbers['protocol']}" if "protocol" in numbers else "packets"
 
 
 def _object(found: Subject) -> str:
@@ -273,6 +287,8 @@ _NEXT: Final[Mapping[Break, Callable[[Cause], str]]] = {
     Break.CHAIN: _show_chain,
     Break.NOT_A_SENDER: lambda _: "bgpctl show nodes",
     Break.INNER_REFUSED: lambda _: "bgpctl show tunnels",
+    Break.LOST_PATH: lambda _: "bgpctl show summary",
+    Break.NARROW_PATH: lambda _: "bgpctl show summary",
     Break.SHADOWED: _remove_route,
     Break.FOREIGN_MASQUERADE: _show_chain,
 }
@@ -289,6 +305,7 @@ _OBSTACLES: Final[Mapping[ObstacleCode, str]] = {
     ObstacleCode.NOT_ANNOUNCED: "{at} does not announce it to {peer}",
     ObstacleCode.ROUTER: "it can only come by router {peer}, which was not asked",
     ObstacleCode.SESSION_DOWN: "the BGP session of {at} with {peer} is not established",
+    ObstacleCode.PEER_SILENT: "no BGP session with {peer}, because {detail}: the file's mask may be too wide",
     ObstacleCode.NOT_RECEIVED: "{at} has received no path to a block of {peer}",
     ObstacleCode.NOT_INSTALLED: "{at} has a path to {peer} and no route of it: bgpctl show summary has the reason",
 }

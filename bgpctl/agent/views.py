@@ -64,6 +64,7 @@ def summary(snapshot: Snapshot) -> Json:
         "state_age_s": snapshot.age_s(state.since_s),
         "paths": proof_views.counted(snapshot),
         "problems": _problems(snapshot),
+        "members": proof_views.of_members(snapshot, bgp_views.problems(snapshot)),
         "waiting": list(_waiting(snapshot)),
     }
 
@@ -418,7 +419,8 @@ def kernel(snapshot: Snapshot, read: ReadKernel) -> Json:
     """
     from bgpctl.agent import trace_views  # noqa: PLC0415 (as above)
 
-    return {"schema": client.schema(KERNEL), **trace_views.kernel(snapshot, read)}
+    problems = _problems(snapshot) if snapshot.state.phase is Phase.DEGRADED else ()
+    return {"schema": client.schema(KERNEL), **trace_views.kernel(snapshot, read, problems)}
 
 
 def answer(name: str, snapshot: Snapshot) -> Json:

@@ -117,6 +117,9 @@ def unmet(item: Unmet) -> str:
         case UnmetCode.KEY_TAKEN:
             where = "see `ip link`, `ip nexthop` and `ip route`"
             return f"{item.subject} is taken by an object of another program ({item.detail}): {where}"
+        case UnmetCode.STRICT_REVERSE_PATH:
+            lost = f"this node has no tunnel address, and {item.subject} drops answers of workloads to it (rp_filter)"
+            return f"{lost}: sysctl net.ipv4.conf.{item.subject.replace('.', '/')}.rp_filter=2"
         case _:
             assert_never(item.code)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -54,7 +54,13 @@ def doctor(files: tuple[Path, ...], node: str | None, run_dir: Path, output: str
     """
     needs = _needs(files, node) if files or node else _of_agent(run_dir)
     try:
-        facts = replace(survey(agent=_answers(run_dir)), speakers=orphans.running(), **_keys(needs))
+        summary = _summary(run_dir)
+        facts = replace(
+            survey(agent=summary is not None),
+            speakers=orphans.running(),
+            members=_members(summary or {}),
+            **_keys(needs),
+        )
         findings = examine(facts, needs)
     except (Unavailable, OSError) as error:
         click.echo(str(error), err=True)
@@ -105,9 +111,14 @@ def _keys(needs: Needs) -> dict[str, Any]:
     return {"keys_days": found.days_left(time.time())}
 
 
-def _answers(run_dir: Path) -> bool:
+def _summary(run_dir: Path) -> dict[str, Any] | None:
+    """Of the agent of this node, which may be of another version; None without one."""
     try:
-        client.read(run_dir / client.SOCKET, "summary", any_version=True)
+        return client.read(run_dir / client.SOCKET, "summary", any_version=True)
     except client.AgentAway:
-        return False
-    return True
+        return None
+
+
+def _members(summary: Mapping[str, Any]) -> tuple[tuple[str, str, bool], ...]:
+    found = summary.get("members", ())
+    return tuple((str(item["problem"]), str(item["next"]), bool(item["is_broken"])) for item in found)

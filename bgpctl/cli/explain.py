@@ -7,7 +7,7 @@ Refuses to know: how a packet is followed, how nodes are asked, how a kernel is 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -214,13 +214,19 @@ def _part(
         **body,
         "missing": trace_words.missing(kept, first.packet.destination) if first and kept else None,
         "unasked": [{"node": name, "reason": nodes.unasked[name]} for name in unasked],
-        "difference": _difference(journey, declared, nodes.addresses) if declared and not unasked else None,
+        "difference": _difference(nodes, journey, declared) if declared and not unasked else None,
     }
 
 
-def _difference(live: Journey, declared: Journey, members: Collection[Address]) -> str | None:
-    found = difference(live, declared, members)
-    return trace_words.difference(found) if found else None
+def _difference(nodes: Network, live: Journey, declared: Journey) -> str | None:
+    """With the state of the link that the files would have it leave by, where that is why."""
+    found = difference(live, declared, nodes.addresses)
+    if found is None:
+        return None
+    seen, name = nodes.snapshots.get(found.live.node), found.declared.link
+    link = seen.link(name) if seen else None
+    why = "" if seen is None or (link and link.up) else f"; {name} is down" if link else f"; there is no {name}"
+    return f"{trace_words.difference(found)}{why}"
 
 
 def _show(body: Mapping[str, Any], *, reverse: bool) -> None:

@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "status": "lab_list:status_command",
     "switch": "lab_switch:switch_command",
     "top": "top:lab_top",
+    "trace": "lab_trace",
     "ui": "ui:lab_ui",
     "up": "lab_up:up_command",
     "verify": "lab_trace",

@@ -33,6 +33,7 @@ _COMMANDS: Final = {
     "schema": "schema",
     "show": "show",
     "top": "top",
+    "trace": "trace",
     "ui": "ui",
     "undo": "change",
     "undrain": "operate",

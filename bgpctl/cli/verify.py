@@ -88,7 +88,8 @@ def _asked(asker: Asker) -> dict[str, Any]:
     answers = Answers(asker.beside).plus(asker.ask([node.name for node in asker.intent.nodes]))
     body = verified(verdict(*everything_of(asker.intent, answers)), f"{asker.explain} {{ends}}")
     unasked = [{"node": name, "reason": reason} for name, reason in sorted(answers.unasked.items())]
-    return {**body, "unasked": unasked, "differing": asking.differing(asker.intent, answers)}
+    said = [{"node": name, "problem": text} for name, item in sorted(answers.given.items()) for text in item.problems]
+    return {**body, "unasked": unasked, "differing": asking.differing(asker.intent, answers), "problems": said}
 
 
 def verified(found: Verdict, command: str) -> dict[str, Any]:
@@ -158,3 +159,5 @@ def _show(body: Mapping[str, Any]) -> None:
         click.echo(f"! {item['node']} could not be asked: {item['reason']}")
     for name in body.get("differing", ()):
         click.echo(f"! {name} has another configuration: bgpctl show summary")
+    for item in body.get("problems", ()):
+        click.echo(f"! {item['node']}: {item['problem']}")

@@ -62,6 +62,18 @@ _VERDICTS: Final = {
     "fwd": Verdict.OTHER,
     "dup": Verdict.CONTINUE,
 }
+_XT_TARGETS: Final = {
+    "MASQUERADE": Verdict.MASQUERADE,
+    "SNAT": Verdict.SNAT,
+    "DNAT": Verdict.DNAT,
+    "REDIRECT": Verdict.DNAT,
+    "REJECT": Verdict.REJECT,
+    **dict.fromkeys(
+        ("LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "CHECKSUM", "CLASSIFY", "CT", "TRACE"), Verdict.CONTINUE
+    ),
+}
+"""Targets of iptables (iptables-extensions(8)) that are in nftables' rules as they are."""
+_XT_ASIDE: Final = frozenset({"comment"})
 _ASIDE: Final = frozenset({"counter", "log", "notrack", "mangle", "flow", "ct helper", "continue", "set", "meter"})
 """Statements that pass the packet on."""
 _OTHER: Final = Condition(Field.OTHER)
@@ -71,7 +83,8 @@ def chains(ruleset: Iterable[Mapping[str, Any]], ours: str) -> tuple[Chain, ...]
     """The base chains for IP packets of all tables whose names do not begin with `ours`."""
     items = list(ruleset)
     sets = {_of(item["set"]): item["set"].get("elem", []) for item in items if "set" in item}
-    rules: dict[tuple[str, str, str], list[Rule]] = {}
+    # A chain without rules is one as well, and can be jumped to.
+    rules: dict[tuple[str, str, str], list[Rule]] = {_of(item["chain"]): [] for item in items if "chain" in item}
     for item in items:
         if "rule" in item:
             found = item["rule"]
@@ -83,7 +96,12 @@ def chains(ruleset: Iterable[Mapping[str, Any]], ours: str) -> tuple[Chain, ...]
 
 def sets_marks(ruleset: Iterable[Mapping[str, Any]]) -> bool:
     """True if a rule writes a mark, which is not followed."""
-    return any("mark" in str(part["mangle"].get("key")) for part in _parts(ruleset) if "mangle" in part)
+    return any(map(_sets_mark, _parts(ruleset)))
+
+
+def _sets_mark(part: Mapping[str, Any]) -> bool:
+    by_target = _xt(part.get("xt")) in {("MARK", True), ("CONNMARK", True)}
+    return by_target or "mark" in str(part.get("mangle", {}).get("key"))
 
 
 def _parts(ruleset: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
@@ -118,13 +136,20 @@ def _rule(item: Mapping[str, Any], sets: Mapping[tuple[str, str, str], Any]) -> 
         elif kind in _VERDICTS:
             verdict, target = _VERDICTS[kind], _target(body)
         elif kind == "xt":
-            if isinstance(body, dict) and body.get("type") == "target":
-                verdict = Verdict.OTHER
-            else:
+            name, is_target = _xt(body)
+            if is_target:
+                verdict = _XT_TARGETS.get(name, Verdict.OTHER)
+            elif name not in _XT_ASIDE:
                 conditions.append(_OTHER)
         elif kind not in _ASIDE:
             conditions.append(_OTHER)
     return Rule(int(item.get("handle", 0)), tuple(conditions), verdict, target)
+
+
+def _xt(body: Any) -> tuple[str, bool]:
+    """The name of an extension of iptables, and whether it is a target; older nft have no names for them."""
+    found = body if isinstance(body, dict) else {}
+    return str(found.get("name", "")), found.get("type") == "target"
 
 
 def _home(item: Mapping[str, Any]) -> tuple[str, str]:

@@ -42,8 +42,9 @@ from bgpctl.ports import Unavailable
 
 T = TypeVar("T")
 
-_WATCHED_SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
-_WATCHED_LINK_SYSCTLS: Final = (*(f"net/ipv4/conf/{{}}/{key}" for key in ("forwarding", "rp_filter")),)
+_RP_FILTER: Final = "net/ipv4/conf/{}/rp_filter"
+_WATCHED_SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", _RP_FILTER.format("all"))
+_WATCHED_LINK_SYSCTLS: Final = ("net/ipv4/conf/{}/forwarding", _RP_FILTER)
 
 
 def dump_next_hops(netlink: Netlink) -> tuple[bytes, ...]:
@@ -261,7 +262,8 @@ class Dumps:
         per_link = {name.format(link) for link in ours for name in _WATCHED_LINK_SYSCTLS}
         theirs = {item.link for item in addresses if _is_global6(item)} - ours
         heeding = {f"net/ipv6/conf/{name}/accept_ra" for name in theirs}
-        found = map(sysctl.read, self.named_sysctls | per_link | heeding)
+        filtering = {_RP_FILTER.format(item.link) for item in addresses if item.address.address.version == 4}
+        found = map(sysctl.read, self.named_sysctls | per_link | heeding | filtering)
         return (value for value in found if value)
 
 

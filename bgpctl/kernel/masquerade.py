@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from bgpctl.core.net.addresses import Prefix
+from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.objects import Masquerade
 from bgpctl.kernel import nft
 
@@ -50,9 +50,21 @@ def body(wanted: Masquerade) -> str:
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
         {_bgp(wanted.bgp_ports)}
+        {_by_link(wanted, outbound)}
         {outbound} meta l4proto 17 masquerade to :{low}-{high} fully-random
         {outbound} masquerade fully-random
     }}"""
+
+
+def _by_link(wanted: Masquerade, outbound: str) -> str:
+    """By the link with the node's address: masquerading would take the first address there, whichever that becomes."""
+    if wanted.address is None:
+        return ""
+    own, (low, high) = str(wanted.address), wanted.udp_ports
+    host = f"[{own}]" if wanted.version == 6 else own
+    leaves = f'oifname "{wanted.link}" {outbound}'
+    of_udp = f"{leaves} meta l4proto 17 snat to {host}:{low}-{high} fully-random"
+    return f"{of_udp}\n        {leaves} snat to {own} fully-random"
 
 
 def _bgp(ports: tuple[int, ...]) -> str:
@@ -68,12 +80,31 @@ def parse(listed: list[dict[str, Any]]) -> Masquerade | None:
     if rules and "return" in rules[0][-1]:
         ports = _ports(rules[0][-2]["match"]["right"])
         rules = rules[1:]
+    own: tuple[str, Address] | tuple[()] = ()
+    match rules:
+        case [[{"match": {"right": str(link)}}, *_, {"snat": {"port": {"range": [*found]}}}], last, *rest] if (
+            last[-1].get("snat", {}).get("addr")
+        ):
+            own, rules = (link, Address.parse(last[-1]["snat"]["addr"])), rest
+            rules = rules if found == _udp_ports(rest) and _is_by_link(last, link) else []
     match rules:
         case [[_, _, _, {"masquerade": {"port": {"range": [int(low), int(high)]}}}], [_, _, {"masquerade": _}]]:
             sources = prefixes(sets.get("sources", []))
-            return Masquerade(sources, prefixes(sets.get("inside", [])), (low, high), ports) if sources else None
+            inside = prefixes(sets.get("inside", []))
+            return Masquerade(sources, inside, (low, high), ports, *own) if sources else None
         case _:
             return None
+
+
+def _udp_ports(rules: list[Any]) -> Any:
+    """Of the rule that masquerades UDP, where it is the first."""
+    found = rules[0][-1].get("masquerade") if rules else None
+    return found["port"]["range"] if found and "port" in found else None
+
+
+def _is_by_link(rule: list[Any], link: str) -> bool:
+    found = rule[0].get("match", {})
+    return bool(found.get("right") == link and found.get("left") == {"meta": {"key": "oifname"}})
 
 
 def _ports(right: Any) -> tuple[int, ...]:

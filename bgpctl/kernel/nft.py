@@ -43,6 +43,10 @@ _REPLACING: Final = threading.Lock()
 """Other threads of this process read no table that is half replaced."""
 _SECOND: Final = "_b"
 _INTERVALS: Final = "flags interval"
+_STATE_MATCHES: Final = frozenset({("match", "conntrack"), ("match", "state")})
+_STATE: Final = re.compile(r"\bct state (! |!= )?([a-z]+(?:,[a-z]+)*)\b")
+_CONNTRACK: Final = re.compile(r"\b(?:ct [a-z]+ |xt match \"(?:conntrack|state)\")")
+_HANDLE: Final = re.compile(r"# handle (\d+)$")
 _BLOCK: Final = re.compile(r"^[ ]*chain [^\n]*\{\n(?:[^\n]*\n)*?[ ]*\}(?:\n|$)|^[^\n]+(?:\n|$)|\n", re.MULTILINE)
 """A chain, to the line that is only its end; or another line."""
 _DISTINGUISHED: Final = (errno.EPERM, errno.ENOENT, errno.EPROTONOSUPPORT)
@@ -244,8 +248,47 @@ def _answers(kind: int, flags: int = 0) -> Iterator[Message]:
 
 
 def ruleset() -> list[dict[str, Any]]:
-    """All tables, sets, chains and rules of the namespace, for all families. Raises OSError with nft's complaint."""
-    return list(json.loads(_run(["-j", "list", "ruleset"]))["nftables"])
+    """
+    All tables, sets, chains and rules of the namespace, for all families. Raises OSError with nft's complaint.
+
+    Rules of iptables have extensions, which JSON has by name alone. The state of a connection, by which most firewalls
+    of iptables decide, is then taken from nft's text, which has it in nftables' words.
+    """
+    found: list[dict[str, Any]] = list(json.loads(_run(["-j", "list", "ruleset"]))["nftables"])
+    if not any(_asks_for_state(part) for item in found for part in item.get("rule", {}).get("expr", ())):
+        return found
+    states = states_in(_run(["-a", "list", "ruleset"]))
+    for item in found:
+        if "rule" in item:
+            rule = item["rule"]
+            state = states.get((rule["family"], rule["table"], rule["handle"]))
+            rule["expr"] = [state if state and _asks_for_state(part) else part for part in rule["expr"]]
+    return found
+
+
+def _asks_for_state(part: Any) -> bool:
+    found = part.get("xt") if isinstance(part, dict) else None
+    return isinstance(found, dict) and (found.get("type"), found.get("name")) in _STATE_MATCHES
+
+
+def states_in(text: str) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """
+    From `nft -a list ruleset` the rules that ask for the state of a connection once, and for nothing else about it: by
+    family, table and handle, what they ask for as JSON would have it.
+    """
+    family = table = ""
+    found: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if words[:1] == ["table"]:
+            family, table = words[1:3]
+        state, handle = _STATE.findall(line), _HANDLE.search(line)
+        if handle and len(state) == 1 and len(_CONNTRACK.findall(line)) == 1 and words[0] != "chain":
+            inverted, states = state[0]
+            operation = "!=" if inverted else "in"
+            match = {"op": operation, "left": {"ct": {"key": "state"}}, "right": states.split(",")}
+            found[family, table, int(handle[1])] = {"match": match}
+    return found
 
 
 class Events:

@@ -145,6 +145,22 @@ def program(version: int, ident: int, wrappings: Sequence[Wrapping]) -> bytes:
     return code + _INSTRUCTION.pack(_RETURN, 0, 0, 0)
 
 
+def echo_program(version: int, ident: int, wrappings: Sequence[Wrapping]) -> bytes:
+    """As `program`, for requests too, and for ICMP errors about packets with the identifier."""
+    family = FAMILIES[version]
+    of_family = (_LOAD_HALF, _ETHERTYPE, family.ethertype)
+    quoted_at = family.header_bytes + _ECHO.size
+    code = b""
+    for around in (None, *wrappings):
+        wrapped = ((_LOAD_BYTE, around.at, around.value),) if around else ()
+        at = around.header_bytes if around else 0
+        for ident_at in (0, quoted_at):
+            is_icmp = (_LOAD_BYTE, at + family.protocol_at, family.protocol)
+            has_ident = (_LOAD_HALF, at + ident_at + family.header_bytes + 4, ident)
+            code += _passing((of_family, *wrapped, is_icmp, has_ident))
+    return code + _INSTRUCTION.pack(_RETURN, 0, 0, 0)
+
+
 def _reply(family: Family, ident: int, at: int) -> tuple[tuple[int, int, int], ...]:
     return (
         (_LOAD_BYTE, at + family.protocol_at, family.protocol),

@@ -18,11 +18,13 @@ from typing import Final
 from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.trace.netfilter import Chain
-from bgpctl.kernel import chains, direct, nft, probe_packets, traffic
+from bgpctl.core.trace.sightings import Mark
+from bgpctl.kernel import chains, direct, nft, probe_packets, sightings, traffic
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS, implementation_of
+from bgpctl.kernel.neighbours import silent_neighbours
 from bgpctl.kernel.probe_notes import NoteListener, OnNote
 from bgpctl.kernel.probe_packets import Wrapping
-from bgpctl.ports import Prober, Unavailable
+from bgpctl.ports import Prober, Unavailable, Watching
 
 _WITHIN_S: Final = 0.3
 _ETH_P_ALL: Final = 0x0003
@@ -40,6 +42,12 @@ class PacketProber(Prober):
     def carry(self, note: bytes) -> None:
         self._note = note
 
+    def silent(self) -> frozenset[Address]:
+        try:
+            return frozenset(address for _, address in silent_neighbours())
+        except OSError as error:
+            raise Unavailable(f"neighbours cannot be read: {error.strerror}") from error
+
     def packets_sent(self) -> int:
         try:
             return traffic.packets_sent()
@@ -56,6 +64,12 @@ class PacketProber(Prober):
             raise Unavailable(f"nftables cannot be read: {error.strerror}") from error
         self._generation = generation
         return found
+
+    def watch(self, mark: Mark) -> Watching:
+        try:
+            return sightings.watch({"": sightings.listener(mark)}, mark)
+        except OSError as error:
+            raise Unavailable(f"packets cannot be watched here: {error.strerror}") from error
 
     def listen(self, heard: OnNote) -> NoteListener:
         return NoteListener(heard)

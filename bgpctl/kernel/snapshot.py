@@ -16,18 +16,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
+from bgpctl.core.net.addresses import InterfaceAddress, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import LOCAL_TABLE, Route, RouteType
 from bgpctl.core.trace.netfilter import Chain
-from bgpctl.core.trace.snapshot import Neighbour, OwnAddress, RouteDetails, Snapshot, Unread
-from bgpctl.kernel import chains, decode, encode, nft, sysctl
+from bgpctl.core.trace.snapshot import OwnAddress, RouteDetails, Snapshot, Unread
+from bgpctl.kernel import chains, decode, encode, neighbours, nft, sysctl
 from bgpctl.kernel.links import list_links
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.netlink import Netlink, attributes
 
 _IFA_F_SECONDARY: Final = 0x01
-_NUD_FAILED: Final = 0x20
 _RTA_PREFSRC: Final = 7
 _RTA_METRICS: Final = 8
 _RTA_ENCAP: Final = 22
@@ -78,7 +77,7 @@ def _read(dataplane: Dataplane, netlink: Netlink) -> Snapshot:
         dict(_details(dumped, names)),
         tuple(_local(dumped, names)),
         tuple(_addresses(netlink, names)),
-        dict(_silent(netlink, names)),
+        dict(neighbours.silent(netlink, names)),
         dict(_sysctls(names.values())),
         rules,
         (*unread, *_legacy(), *_not_understood(dumped, names)),
@@ -153,14 +152,6 @@ def _addresses(netlink: Netlink, names: Mapping[int, str]) -> Iterator[OwnAddres
             yield OwnAddress(names[index], own, scope, secondary=bool(flags & _IFA_F_SECONDARY))
 
 
-def _silent(netlink: Netlink, names: Mapping[int, str]) -> Iterator[tuple[tuple[str, Address], Neighbour]]:
-    for body in netlink.dump(encode.RTM_GETNEIGH, encode.NDMSG.pack(0, 0, 0, 0, 0)):
-        _, index, state, _, _ = encode.NDMSG.unpack_from(body)
-        key = decode.neighbour_key(body, names) if index in names else None
-        if key and state & _NUD_FAILED:
-            yield key, Neighbour.FAILED
-
-
 def _sysctls(links: Iterable[str]) -> Iterator[tuple[str, str]]:
     wanted = (*_SWITCHES, *(f"net/ipv4/conf/{link}/{key}" for link in ("all", *links) for key in _LINK_SWITCHES))
     for name in wanted:
@@ -181,9 +172,15 @@ def _ruleset() -> tuple[tuple[Chain, ...], bool, tuple[Unread, ...]]:
 
 
 def _legacy() -> Iterator[Unread]:
+    tables = legacy_tables()
+    if tables:
+        yield Unread("iptables-legacy", f"its rules are not read (tables {', '.join(tables)})")
+
+
+def legacy_tables() -> tuple[str, ...]:
     """Tables of the former iptables, whose rules nft does not list."""
+    found: list[str] = []
     for file in _LEGACY:
         with suppress(OSError):
-            tables = file.read_text().split()
-            if tables:
-                yield Unread("iptables-legacy", f"its rules are not read (tables {', '.join(tables)})")
+            found += file.read_text().split()
+    return tuple(dict.fromkeys(found))

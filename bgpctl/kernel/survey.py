@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from bgpctl.core.fabric.host import Facts
+from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.trace.netfilter import Chain
-from bgpctl.kernel import chains, nft, sockets, sysctl
+from bgpctl.kernel import chains, neighbours, nft, snapshot, sockets, sysctl
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
 from bgpctl.kernel.linux import LinuxKernel
 
@@ -49,6 +50,8 @@ def survey(*, agent: bool) -> Facts:
         listening=frozenset(sockets.ports("tcp", sockets.LISTENING)),
         bound=frozenset(sockets.ports("udp", sockets.BOUND)),
         chains=_chains(),
+        silent=_silent(),
+        legacy=snapshot.legacy_tables(),
         agent=agent,
     )
 
@@ -97,6 +100,13 @@ def _nftables_missing() -> str | None:
 def _sysctls(dataplane: Dataplane) -> dict[str, str]:
     names = [*_SYSCTLS, *(f"net/ipv4/conf/{link.name}/rp_filter" for link in dataplane.links)]
     return {found.name: found.value for found in map(sysctl.read, names) if found}
+
+
+def _silent() -> frozenset[tuple[str, Address]]:
+    """None where netlink does not answer."""
+    with suppress(OSError):
+        return neighbours.silent_neighbours()
+    return frozenset()
 
 
 def _chains() -> tuple[Chain, ...]:

@@ -28,15 +28,19 @@ from bgpctl.kernel.netlink import (
     NETLINK_DROP_MEMBERSHIP,
     SOL_NETLINK,
     Message,
+    attributes,
     messages,
     open_socket,
     widen,
 )
 from bgpctl.ports import Unavailable
 
-_GROUPS: Final = (1, 3, 4, 5, 7, 8, 9, 11, 19, 32)
+_GROUPS: Final = (1, 3, 4, 5, 7, 8, 9, 11, 19, 24, 25, 32)
 """RTNLGRP_ LINK, NEIGH, TC (for the BPF driver's filters), IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR,
-IPV6_ROUTE, IPV6_RULE, NEXTHOP."""
+IPV6_ROUTE, IPV6_RULE, IPV4_NETCONF, IPV6_NETCONF, NEXTHOP."""
+_NETCONF_BYTES: Final = 4
+"""struct netconfmsg, padded (linux/netconf.h)."""
+_INDEX_AND_SWITCH: Final = 2
 _ROUTE_GROUPS: Final = (7, 11)
 _RECEIVE_BUFFER_BYTES: Final = 64 << 20
 """Holds the echo of 100,000 routes of our own. The kernel takes the memory only while it is filled."""
@@ -230,7 +234,7 @@ class Watch:
             for message in messages(datagram):
                 ours = message.port_id in own or (acting and message.port_id == _KERNEL)
                 shown = self._transformed(message)
-                changes = builder.apply(shown)
+                changes = builder.apply(shown) or _is_switched(message)
                 news = news or (changes and not ours and not _follows(message))
                 if self._other:
                     self._other.apply(shown)
@@ -240,6 +244,16 @@ class Watch:
 
     def _transformed(self, message: Message) -> Message:
         return message._replace(body=self._transform(message.type, message.body)) if self._transform else message
+
+
+def _is_switched(message: Message) -> bool:
+    """
+    True if a switch such as forwarding or rp_filter was set: the message has that one alone. That of a new link has
+    them all. The mirror keeps none of it, because sysctls are read at each observation.
+    """
+    if message.type != encode.RTM_NEWNETCONF:
+        return False
+    return len(attributes(message.body, _NETCONF_BYTES)) == _INDEX_AND_SWITCH
 
 
 def _follows(message: Message) -> bool:

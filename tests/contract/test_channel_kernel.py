@@ -34,6 +34,7 @@ from bgpctl.kernel.host import LinuxHost
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.process import keys
 from tests.contract.kernel_rig import own_namespace, shell
+from tests.probers import NoProber
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces")]
@@ -93,7 +94,7 @@ def agent(authority: Path) -> Iterator[Agent]:
         )
         kernel.close()
         made = Agent(state)
-        others = Others(lambda: made, authority / "h1", lambda: 0.0, time.monotonic)  # type: ignore[arg-type, return-value]
+        others = Others(lambda: made, authority / "h1", lambda: 0.0, time.monotonic, NoProber().watch)  # type: ignore[arg-type, return-value]
         others.serve(made.answer)
         others.beat(state)
         for version in HOSTS:

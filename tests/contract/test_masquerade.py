@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from bgpctl.core.fabric.nat import free_udp_ports
-from bgpctl.core.net.addresses import Prefix
+from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.objects import Masquerade
 from bgpctl.kernel import masquerade, nft
 from bgpctl.lab import netns
@@ -25,10 +25,16 @@ CASES = [
     ONE,
     ONE._replace(udp_ports=(1024, 59999)),
     ONE._replace(udp_ports=(1024, 65534)),
+    ONE._replace(link="eth0", address=Address.parse("10.0.0.1")),
+    ONE._replace(bgp_ports=(179,), link="eth0.7", address=Address.parse("10.0.0.1"), udp_ports=(1, 4788)),
     ONE._replace(bgp_ports=(179,)),
     ONE._replace(bgp_ports=(179, 1790)),
     Masquerade(
         (Prefix.parse("fd00:244::/64"),), (Prefix.parse("fd00:244::/64"), Prefix.parse("fd00:245::/64")), (4790, 65535)
+    ),
+    Masquerade(
+        *((Prefix.parse("fd00:244::/64"),), (Prefix.parse("fd00:244::/64"),), (4790, 65535), ()),
+        *("eth0", Address.parse("fd00:10::1")),
     ),
     Masquerade(
         (Prefix.parse("10.244.1.1/32"), Prefix.parse("10.245.0.0/16")), (Prefix.parse("10.244.0.0/15"),), (2, 65535)

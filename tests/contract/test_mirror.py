@@ -475,6 +475,20 @@ def test_changes_of_nftables_and_sysctls_show_in_the_next_observation(watching: 
 
 
 @pytest.mark.parametrize("watching", [True], indirect=True)
+@pytest.mark.parametrize(
+    "name", ["net/ipv4/ip_forward", "net/ipv4/conf/eth0/rp_filter", "net/ipv6/conf/all/forwarding"]
+)
+def test_a_sysctl_that_another_program_sets_is_an_event(watching: LinuxKernel, name: str) -> None:
+    put(watching, Sysctl(name, "1"))
+    watching.observe()
+    bell = Bell()
+    watching.watch(bell.ring)
+    sysctl.write(Sysctl(name, "0"))
+    assert bell.rang_within(15.0)
+    assert Sysctl(name, "0") in watching.observe().sysctls
+
+
+@pytest.mark.parametrize("watching", [True], indirect=True)
 def test_a_table_of_nftables_that_goes_during_an_operation_of_ours_is_missed(
     watching: LinuxKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ them on another node.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -82,6 +83,27 @@ def explained(lab: Lab, source: str, destination: str) -> dict[str, Any]:
     return netns.inside(lab.names.of("a1"), lambda: explained_by(asker(lab), ends, 84))
 
 
+def traced(lab: Lab, *words: str) -> Result:
+    """`bgpctl trace` on a1, from its workload."""
+    own = ("--run-dir", str(lab.run_dir("a1")), "--keys", str(lab.keys("a1")), "--netns", lab.names.of("web-a1"))
+    return netns.inside(lab.names.of("a1"), lambda: CliRunner().invoke(main, ("trace", *own, *words, "-o", "json")))
+
+
+def names_what_members_saw(lab: Lab) -> None:
+    """Packets are seen on b1 by its agent, until it watches no more; a chain there ends them."""
+    found = traced(lab, "10.244.1.10", "10.244.3.10")
+    body = json.loads(found.output)
+    assert (found.exit_code, body["outcome"], body["unwatched"]) == (0, "answered", []), body
+    seen = {(step["node"], step["step"]): step["seen"] for step in body["there"]["steps"] if step["seen"] is not None}
+    assert seen["a1", "out"] == seen["b1", "decap"] == seen["b1", "out"] == 3, body
+    inside(lab, "b1", "nft 'table inet f { chain F { type filter hook forward priority 10; drop; }; }'")
+    found = traced(lab, "10.244.1.10", "10.244.3.10")
+    inside(lab, "b1", "nft delete table inet f")
+    body = json.loads(found.output)
+    assert (found.exit_code, body["outcome"]) == (1, "lost")
+    assert body["there"]["last_seen"] == {"leg": "there", "node": "b1", "link": "tunl0", "direction": "in"}
+
+
 def mapped(lab: Lab) -> dict[str, dict[str, Any]]:
     """The nodes of the map that a1 serves."""
     body = netns.inside(lab.names.of("a1"), lambda: AgentSource(lab.run_dir("a1"), lab.keys("a1")).map())
@@ -104,6 +126,7 @@ def test_faults_of_other_nodes_are_named_by_their_first_cause(lab_of: Callable[[
     found = verify(lab)
     assert (found.exit_code, found.output) == (0, "12 pairs of blocks: all reach each other\n")
     assert live(lambda: lab_asking.of_lab(lab), 0.0)["classes"] == []
+    names_what_members_saw(lab)
     for row in FAULTS:
         inside(lab, row.node, row.fault)
         wait_until(lambda row=row: is_found(lab, row), within_s=30)  # type: ignore[misc]

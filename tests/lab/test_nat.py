@@ -9,6 +9,7 @@ from bgpctl.core.net.addresses import Address
 from bgpctl.lab import probe
 from bgpctl.lab.capture import Capture
 from bgpctl.lab.lab import Lab
+from tests.lab.rig import CONVERGE_S, ip
 from tests.waiting import wait_until
 
 ICMP = 1
@@ -27,6 +28,14 @@ def test_workloads_leave_the_pools_with_their_nodes_address_and_only_then(lab_of
     file.write_text(
         file.read_text().replace("encapsulation: IPIPCrossSubnet", "encapsulation: IPIPCrossSubnet, natOutgoing: true")
     )
+    wait_until(lambda: reaches_router(lab), within_s=15)
+    # The node's address is no longer the first of its link, as after another program has added one.
+    for command in (
+        *("addr del 10.0.0.1/24 dev eth0", "addr add 10.0.0.201/24 dev eth0", "addr add 10.0.0.1/24 dev eth0"),
+        "route replace default via 10.0.0.254 dev eth0",
+    ):
+        ip(lab, "a1", *command.split())
+    assert lab.wait(CONVERGE_S)
     wait_until(lambda: reaches_router(lab), within_s=15)
     with Capture(lab.names, lab.ports, lab.topology.intent) as capture:
         assert reaches_router(lab)

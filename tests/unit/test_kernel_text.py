@@ -56,8 +56,15 @@ OBJECTS: list[tuple[KernelObject, dict[str, Any]]] = [
         {"link": "b", "underlay": "eth1", "local": TWO, "sources": (ONE, TWO), "also": (TWO,)},
     ),
     (
-        Masquerade((BLOCK,), (OTHER_BLOCK,), (1, 2)),
-        {"sources": (OTHER_BLOCK,), "inside": (BLOCK,), "udp_ports": (1, 3), "bgp_ports": (179,)},
+        Masquerade((BLOCK,), (OTHER_BLOCK,), (1, 2), (), "eth0", ONE),
+        {
+            "sources": (OTHER_BLOCK,),
+            "inside": (BLOCK,),
+            "udp_ports": (1, 3),
+            "bgp_ports": (179,),
+            "link": "eth1",
+            "address": TWO,
+        },
     ),
     (
         WorkloadFilter((BLOCK,), (OTHER_BLOCK,), (1, 2), 179),

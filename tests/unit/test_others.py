@@ -15,6 +15,7 @@ from bgpctl.agent.others import Others
 from bgpctl.core.agent.state import State, begin
 from bgpctl.core.cluster.intent import Intent
 from tests.cluster import node
+from tests.probers import NoProber
 
 
 class Part:
@@ -61,7 +62,7 @@ def test_a_channel_that_cannot_begin_is_a_problem_and_begins_later(
     parts: tuple[Part, Part], failing: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     runner: Any = NoRunner()
-    agent = Others(lambda: runner, Path("keys"), lambda: 0.0, lambda: 0.0)
+    agent = Others(lambda: runner, Path("keys"), lambda: 0.0, lambda: 0.0, NoProber().watch)
     parts[failing].fails = True
     for _ in range(2):
         agent.beat(state())
@@ -79,7 +80,7 @@ def test_a_channel_that_cannot_begin_is_a_problem_and_begins_later(
 
 def test_without_a_port_nothing_begins(parts: tuple[Part, Part]) -> None:
     runner: Any = NoRunner()
-    Others(lambda: runner, Path("keys"), lambda: 0.0, lambda: 0.0).beat(state(port=0))
+    Others(lambda: runner, Path("keys"), lambda: 0.0, lambda: 0.0, NoProber().watch).beat(state(port=0))
     assert [part.begun for part in parts] == [0, 0]
 
 
@@ -93,7 +94,7 @@ def test_members_get_the_kernel_once_a_second_and_never_the_places_of_files(part
         asked.append(view)
         return {**query}
 
-    agent = Others(lambda: runner, Path("keys"), lambda: 0.0, lambda: 0.0)
+    agent = Others(lambda: runner, Path("keys"), lambda: 0.0, lambda: 0.0, NoProber().watch)
     agent.serve(answer)
     agent.beat(state())
     ((_, view, *_),) = served

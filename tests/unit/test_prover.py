@@ -104,7 +104,10 @@ def test_a_chain_that_ends_packets_of_workloads_is_reported_until_it_does_not(ch
         prover.follow(INTENT, PATHS)
         wait_until(lambda: len(found) == 1, within_s=30)
         ((stop,),) = found
-        assert (text in stop.text, stop.remedy) == (True, "nft -a list chain inet host forward")
+        where = f"insert rule inet host {chain.name} ip"
+        pass_both = f"{where} saddr 10.244.0.0/16 accept; {where} daddr 10.244.0.0/16 accept"
+        assert text in stop.text
+        assert stop.remedy == f"nft '{pass_both}'"
         prober.chains_now = (FORWARD,)
         wait_until(lambda: found[1:] == [()], within_s=30)
     finally:

@@ -57,6 +57,7 @@ class UnmetCode(enum.Enum):
     NO_TUNNEL_ADDRESS = "no-tunnel-address"
     KEY_TAKEN = "key-taken"
     NO_ADDRESS = "no-address"
+    STRICT_REVERSE_PATH = "strict-reverse-path"
 
 
 @dataclass(frozen=True, slots=True)

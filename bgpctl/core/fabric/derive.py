@@ -42,6 +42,7 @@ from bgpctl.core.fabric.entries import Devices, Entries, EntriesInput, entries
 from bgpctl.core.fabric.facts import Underlay, smallest_mtu_bytes, underlay_of
 from bgpctl.core.fabric.next_hops import Resolution, ResolutionInput
 from bgpctl.core.fabric.protocol import Site
+from bgpctl.core.fabric.return_path import strict_links
 from bgpctl.core.fabric.senders import SendersInput, ours, senders
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 from bgpctl.core.net.dataplane import Dataplane, surroundings
@@ -95,6 +96,7 @@ class Base(NamedTuple):
         entries: of the tunnel devices for each other member; a part of `dataplane`, with reasons of their own.
         versions: IP versions of which the node's address is found.
         unknown: the node's addresses that are on no link.
+        strict: links whose reverse-path filter drops answers to this node.
     """
 
     made_from: BaseInput
@@ -104,6 +106,7 @@ class Base(NamedTuple):
     dataplane: Dataplane
     reasons: Mapping[Key, Reason]
     unknown: tuple[str, ...]
+    strict: tuple[str, ...]
 
 
 class LearnedInput(NamedTuple):
@@ -248,7 +251,7 @@ def _base(read: BaseInput, before: Base | None, changed: frozenset[str] | None) 
     wanted = chain(
         _local(intent, node, own),
         _heeding_routers(underlays, foreign),
-        nat.masquerade(intent),
+        nat.masquerade(intent, underlays),
         workloads.workload_filter(intent, foreign),
         _tunnels(site, of_members, devices),
     )
@@ -258,7 +261,7 @@ def _base(read: BaseInput, before: Base | None, changed: frozenset[str] | None) 
     if before:
         dataplane = dataplane.sharing(before.dataplane)
         reasons = before.reasons if reasons == before.reasons else reasons
-    return Base(read, site, of_members, versions, dataplane, reasons, unknown)
+    return Base(read, site, of_members, versions, dataplane, reasons, unknown, tuple(strict_links(site)))
 
 
 def _link_names(intent: Intent, underlays: Iterable[int], observed: Dataplane) -> Mapping[tuple[str, int], str]:
@@ -452,11 +455,12 @@ def _desired(question: Question, base: Base, by_members: ByMembers, routes: Rout
         routes=routes.routes,
     )
     holds = (PruneHold(PruneHoldCode.FACTS_UNKNOWN, subject) for subject in base.unknown)
+    strict = (Unmet(UnmetCode.STRICT_REVERSE_PATH, link) for link in base.strict)
     missing = (Unmet(UnmetCode.UNDERLAY_UNKNOWN, subject) for subject in base.unknown)
     return Desired(
         dataplane,
         Reasons((base.reasons, base.entries.reasons, resolution.reasons), _reason_of_route(routes), routes.routes),
-        (*by_members.unmet, *resolution.unmet, *missing),
+        (*by_members.unmet, *resolution.unmet, *missing, *strict),
         (*question.prune_holds, *holds),
         question.withdrawn,
         None if base.unknown else question.sources,

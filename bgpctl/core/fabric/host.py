@@ -43,6 +43,9 @@ class Facts:
         chains: base chains of other programs with their rules (core/trace/netfilter.py: Chain).
         agent: an agent of ours answers, so that what it uses is in use by us.
         speakers: the processes of every BGP speaker of ours in this network namespace.
+        silent: neighbours that were asked for and do not answer, by link and address.
+        legacy: the tables of the former iptables that are in use, whose rules are not read.
+        members: what the agent knows against members, each with what shows more, and whether packets are lost.
         keys_unusable: the reason against using this node's keys; None if there is none.
         keys_days: how long its certificate is still valid.
     """
@@ -60,6 +63,9 @@ class Facts:
     chains: tuple[Any, ...] = ()
     agent: bool = False
     speakers: tuple[int, ...] = ()
+    silent: frozenset[tuple[str, Address]] = frozenset()
+    legacy: tuple[str, ...] = ()
+    members: tuple[tuple[str, str, bool], ...] = ()
     keys_unusable: str | None = None
     keys_days: float = 0.0
 

@@ -6,7 +6,7 @@ Refuses to know: how packets are rewritten.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Final
 
@@ -14,21 +14,27 @@ from bgpctl.core.cluster.configuration import Backend, Configuration
 from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.fabric.desired import Reasoned
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS
+from bgpctl.core.fabric.facts import Underlay
 from bgpctl.core.net.objects import Masquerade
 
 _FIRST_PORT: Final = 1024
 _LAST_PORT: Final = 65535
 
 
-def masquerade(configuration: Configuration) -> Iterator[Reasoned]:
-    """Nothing for an IP version in which no pool has natOutgoing. Packets between pools keep their addresses."""
+def masquerade(configuration: Configuration, underlays: Mapping[int, Underlay]) -> Iterator[Reasoned]:
+    """
+    Nothing for an IP version in which no pool has natOutgoing. Packets between pools keep their addresses. `underlays`:
+    where the node's address is, by IP version.
+    """
     ports = free_udp_ports(port for item in BEHAVIOURS.values() if (port := item.udp_port(configuration)))
     for version in (4, 6):
         pools = [pool for pool in configuration.pools if pool.cidr.version == version]
         sources = tuple(sorted(pool.cidr for pool in pools if pool.nat_outgoing))
         if sources:
             inside = tuple(sorted(pool.cidr for pool in pools))
-            yield Masquerade(sources, inside, ports, bgp_ports(configuration)), Reason(ReasonCode.NAT_OUTGOING)
+            found = underlays.get(version)
+            own = (found.link, found.address.address) if found else ()
+            yield Masquerade(sources, inside, ports, bgp_ports(configuration), *own), Reason(ReasonCode.NAT_OUTGOING)
 
 
 def bgp_ports(configuration: Configuration) -> tuple[int, ...]:

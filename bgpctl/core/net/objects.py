@@ -213,7 +213,8 @@ class Traffic(NamedTuple):
 
 class Masquerade(NamedTuple):
     """
-    Packets from `sources` to anywhere outside `inside` leave with this node's own address (natOutgoing).
+    Packets from `sources` to anywhere outside `inside` leave with this node's own address (natOutgoing): by `link` with
+    `address`, whatever other addresses it has or gets; by others with the one that the kernel chooses there.
 
     Both are sorted and of one IP version, and there is a source. UDP packets leave from `udp_ports`, the first to the
     last: from others they would be taken for packets of a tunnel. TCP to `bgp_ports` keeps its source: with a node's
@@ -224,6 +225,8 @@ class Masquerade(NamedTuple):
     inside: tuple[Prefix, ...]
     udp_ports: tuple[int, int]
     bgp_ports: tuple[int, ...] = ()
+    link: str = ""
+    address: Address | None = None
 
     @property
     def version(self) -> int:

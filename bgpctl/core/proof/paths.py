@@ -27,7 +27,7 @@ from bgpctl.core.migration.probes import NO_RESULTS, Probe
 from bgpctl.core.migration.situation import Situation
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import Link, Neighbour, NextHop
+from bgpctl.core.net.objects import Link, LinkAddress, Neighbour, NextHop
 
 MOST_NEIGHBOURS: Final = 400
 """
@@ -79,6 +79,7 @@ class PathsInput(NamedTuple):
     links: AbstractSet[Link]
     wanted_links: AbstractSet[Link]
     neighbours: AbstractSet[Neighbour]
+    addresses: AbstractSet[LinkAddress]
     intent: Intent
     node: Node
 
@@ -86,15 +87,14 @@ class PathsInput(NamedTuple):
         """True if the same paths follow; intents are compared as objects, for they are large."""
         if before is None or self.intent is not before.intent or self.node is not before.node:
             return False
-        return all(one is other or one == other for one, other in zip(self[:5], before[:5], strict=True))
+        return all(one is other or one == other for one, other in zip(self[:6], before[:6], strict=True))
 
 
 def paths_input(desired: Desired, observed: Dataplane, intent: Intent, node: Node) -> PathsInput:
     """The parts of these that the paths depend on."""
     wanted = desired.dataplane
-    return PathsInput(
-        wanted.next_hops, observed.next_hops, observed.links, wanted.links, wanted.neighbours, intent, node
-    )
+    of_links = observed.links, wanted.links, wanted.neighbours, observed.addresses
+    return PathsInput(wanted.next_hops, observed.next_hops, *of_links, intent, node)
 
 
 def member_paths(desired: Desired, observed: Dataplane, intent: Intent, node: Node) -> tuple[MemberPath, ...]:
@@ -118,4 +118,13 @@ def _path(situation: Situation, hop: NextHop) -> MemberPath | None:
         return None
     is_bare = probe.encapsulation == DIRECT
     overhead_bytes = 0 if is_bare else behaviour_of(probe.encapsulation).overhead_bytes(probe.remote.version)
-    return MemberPath(situation.member_name(hop), replace(probe, by_routes=is_bare), link.mtu_bytes, overhead_bytes)
+    probe = replace(probe, by_routes=is_bare and _is_beside(situation.observed, hop.link, probe.remote))
+    return MemberPath(situation.member_name(hop), probe, link.mtu_bytes, overhead_bytes)
+
+
+def _is_beside(observed: Dataplane, link: str, remote: Address) -> bool:
+    """
+    True if the link's own network has the address: then the kernel's route to it leads where the next hop does. Where
+    the file has a wider mask than the link, it leads to a router, and would prove another path.
+    """
+    return any(item.link == link and item.address.network.holds(remote) for item in observed.addresses)

@@ -18,7 +18,8 @@ Cases that break a simpler design:
 - This process stands still between a request and its reply. A round that took longer than it should is no evidence of a
   miss; a reply in it counts, because the kernel of the member has sent it. After TRIES such rounds a path without a
   verdict is UNPROVEN: a host that is always slow gets no other.
-- A host that answers no probes, ever: no fault can be told from its nature. It is UNPROVEN, which is no claim.
+- A host that answers no probes, ever: no fault can be told from its nature. It is UNPROVEN, which is no claim. One in a
+  network of this node that does not answer for its address either (ARP, RFC 826; RFC 4861) is not there.
 - The path of an unreachable member is used no more, because another one is: it is probed on, or it would never come
   back (core/agent/proofs.py keeps it).
 - A narrow path that gets wider: the full size is probed in each turn, although it did not pass last time.
@@ -33,6 +34,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
 from bgpctl.core.migration.probes import Probe
+from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.replacing import replace
 from bgpctl.core.proof.paths import MemberPath, PathKey
 from bgpctl.core.proof.verdict import BROKEN, Proof, Verdict
@@ -77,7 +79,8 @@ class Track:
         misses: probes of full size in a row that were not answered.
         passed: a smaller one was answered in the same tries.
         late: rounds before the first verdict that were held up here.
-        is_known: the member has answered a probe before, so that silence means a fault.
+        is_known: the member has answered a probe before, or is no neighbour that is there, so that silence means a
+            fault.
         between: of a narrow path whose limit is searched, the largest size that passes and the smallest that does not.
     """
 
@@ -147,11 +150,18 @@ class Schedule:
         return replace(self, tracks={**self.tracks, **tracks})
 
     def after_round(
-        self, requests: Sequence[Request], answered: Collection[Probe], at_s: float, chance: Chance, *, is_late: bool
+        self,
+        requests: Sequence[Request],
+        answered: Collection[Probe],
+        at_s: float,
+        chance: Chance,
+        *,
+        is_late: bool,
+        silent: Collection[Address] = (),
     ) -> Schedule:
         """
         The schedule once the round has ended at `at_s`. `is_late`: it took longer than it should, so this process may
-        have missed what came.
+        have missed what came. `silent`: neighbours that do not answer for their addresses.
         """
         sizes: dict[PathKey, tuple[set[int | None], set[int | None]]] = {}
         for request in requests:
@@ -162,9 +172,12 @@ class Schedule:
         tracks = dict(self.tracks)
         for key, (sent, got) in sizes.items():
             if key in tracks:
-                is_proven = tracks[key].path.full_bytes in got
+                track = tracks[key]
+                is_proven = track.path.full_bytes in got
                 pause_s = self.every_s if is_proven and not self.is_busy else self.fast_s
-                tracks[key] = _after(tracks[key], sent, got, at_s, pause_s * (0.9 + 0.2 * chance()), is_late=is_late)
+                if track.path.probe.remote in silent:
+                    track = replace(track, is_known=True)
+                tracks[key] = _after(track, sent, got, at_s, pause_s * (0.9 + 0.2 * chance()), is_late=is_late)
         return replace(self, tracks=tracks)
 
 

@@ -28,7 +28,7 @@ from bgpctl.core.trace.answers import Answers, NodeAnswer
 from bgpctl.core.trace.journey import Network
 from bgpctl.core.trace.netfilter import Addresses, Rule
 from bgpctl.core.trace.packet import DEFAULT_BYTES
-from bgpctl.core.trace.snapshot import Snapshot
+from bgpctl.core.trace.snapshot import Neighbour, Snapshot
 from bgpctl.core.trace.verify import Block, Obstacles
 
 
@@ -71,7 +71,19 @@ def _with_its_place(
     """The obstacle by the files, with its place, if these are the cause; a rejection was seen, and is one itself."""
     node = intent.node(answer.node)
     by_files = missing(intent, node, prefix, policies) if node and found.code is not ObstacleCode.IMPORT else None
-    return found if by_files is None or by_files.code is ObstacleCode.ROUTER else by_files
+    if by_files is None or by_files.code is ObstacleCode.ROUTER:
+        return _with_its_silence(intent, answer, found)
+    return by_files
+
+
+def _with_its_silence(intent: Intent, answer: NodeAnswer, found: Obstacle) -> Obstacle:
+    """A session that is down because the peer is taken for a neighbour, and does not answer."""
+    peer = intent.node(found.peer) if found.code is ObstacleCode.SESSION_DOWN else None
+    for (link, address), state in answer.snapshot.neighbours.items() if peer else ():
+        if peer and address in peer.addresses and state is not Neighbour.KNOWN:
+            detail = f"no neighbour answers on {link} for {address}"
+            return found._replace(code=ObstacleCode.PEER_SILENT, detail=detail)
+    return found
 
 
 # Blocks ----------------------------------------------------------------------------------------------------------

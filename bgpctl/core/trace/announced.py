@@ -43,7 +43,8 @@ class ObstacleCode(enum.Enum):
     SESSION_DOWN = "session-down"
     NOT_RECEIVED = "not-received"
     NOT_INSTALLED = "not-installed"
-    """The last three are what an agent knows, and never follow from files."""
+    PEER_SILENT = "peer-silent"
+    """The last four are what an agent or its kernel knows, and never follow from files."""
 
 
 class Obstacle(NamedTuple):

@@ -28,6 +28,7 @@ class NodeAnswer:
         reasons: of the routes of ours, by prefix.
         absent: blocks and borrowed addresses of other nodes to which no route of ours leads there, each with the
             reason as far as the agent knows it.
+        problems: what its agent has to say while it is degraded, in its words.
     """
 
     node: str
@@ -35,6 +36,7 @@ class NodeAnswer:
     snapshot: Snapshot
     reasons: Mapping[Prefix, Reason] = field(default_factory=dict)
     absent: Mapping[Prefix, Obstacle] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,13 @@ from bgpctl.core.fabric.encapsulations import BEHAVIOURS, behaviour_of
 from bgpctl.core.fabric.facts import outer_mtu_bytes, underlay_of
 from bgpctl.core.fabric.host import Answer, Check, Facts, Needs, Verdict, good
 from bgpctl.core.fabric.protocol import Behaviour
+from bgpctl.core.fabric.return_path import without_address
 from bgpctl.core.net.addresses import InterfaceAddress
 from bgpctl.core.net.dataplane import surroundings
-from bgpctl.core.trace.firewall import kinds, listing, stops
+from bgpctl.core.trace.firewall import kinds, stops
 from bgpctl.core.trace.netfilter import Verdict as Fatal
+from bgpctl.core.trace.remedies import listing
+from bgpctl.core.trace.selectors import LOOPBACK
 from bgpctl.core.trace.shadows import shadows, suspects
 
 RENEW_DAYS: Final = 30
@@ -122,11 +125,25 @@ def _reverse_path(facts: Facts, needs: Needs) -> Iterator[Answer]:
     names += [link.name for link in facts.dataplane.links if link.name in tunnels and link.owned]
     strict = [name for name in sorted(names) if _rp_filter(facts.sysctls, name) == 1]
     for name in strict:
+        is_underlay = bool(underlay and name == underlay.link)
+        lost = _lost_answers(needs, name) if is_underlay else ""
         text = f"strict on {name}: packets are dropped while an encapsulation changes, when replies take another path"
-        verdict = Verdict.WARN if underlay and name == underlay.link else Verdict.FAIL
-        yield verdict, text, f"sysctl net.ipv4.conf.{name.replace('.', '/')}.rp_filter=2"
+        verdict = Verdict.WARN if is_underlay and not lost else Verdict.FAIL
+        yield verdict, lost or text, f"sysctl net.ipv4.conf.{name.replace('.', '/')}.rp_filter=2"
     if names and not strict:
         yield good(f"not strict on {', '.join(sorted(names))}")
+
+
+def _lost_answers(needs: Needs, link: str) -> str:
+    """
+    A node without a tunnel address sends to workloads by the tunnel with its own address, and their answers come
+    without a tunnel: by another link than that of the route back.
+    """
+    node = needs.node
+    tunnel = next(without_address(needs.intent, node), None) if node else None
+    if node is None or tunnel is None:
+        return ""
+    return f"strict on {link}, and {node.name} has no {tunnel.title} address: answers of workloads to it are dropped"
 
 
 def _rp_filter(sysctls: Mapping[str, str], link: str) -> int:
@@ -134,12 +151,34 @@ def _rp_filter(sysctls: Mapping[str, str], link: str) -> int:
 
 
 def _underlay(facts: Facts, needs: Needs) -> Iterator[Answer]:
-    for address in _addresses(needs):
-        found = underlay_of(facts.dataplane, address)
-        if found:
-            yield good(f"{address.address} is on {found.link}")
-        else:
-            yield Verdict.FAIL, f"no link that is up has the node's address {address}", "ip -brief address"
+    for own in _addresses(needs):
+        found = underlay_of(facts.dataplane, own)
+        if found is None:
+            yield Verdict.FAIL, f"no link that is up has the node's address {own}", "ip -brief address"
+            continue
+        wrong = (*_other_mask(facts, needs, own), *_silent_members(facts, needs, own))
+        yield from wrong or (good(f"{own.address} is on {found.link}"),)
+
+
+def _other_mask(facts: Facts, needs: Needs, own: InterfaceAddress) -> Iterator[Answer]:
+    """The file's mask says which members are neighbours. An address on the loopback device has none of a network."""
+    for item in facts.dataplane.addresses:
+        if item.address.address != own.address or item.address == own or item.link == LOOPBACK:
+            continue
+        apart = [to for to in needs.remotes if own.network.holds(to) and not item.address.network.holds(to)]
+        text = f"{item.link} has {item.address}, and the cluster file says {own}"
+        if apart:
+            text += f": {apart[0]} is taken for a neighbour, and is none"
+        verdict = Verdict.FAIL if apart else Verdict.WARN
+        yield verdict, text, f"write {item.address} in the cluster file, or: ip address show dev {item.link}"
+
+
+def _silent_members(facts: Facts, needs: Needs, own: InterfaceAddress) -> Iterator[Answer]:
+    inside = {to for to in needs.remotes if own.network.holds(to)}
+    for link, address in sorted(facts.silent):
+        if address in inside:
+            text = f"no neighbour answers on {link} for {address}: it is down, or the mask of {own} is too wide"
+            yield Verdict.FAIL, text, f"ip neighbour show {address} dev {link}"
 
 
 def _addresses(needs: Needs) -> Iterator[InterfaceAddress]:
@@ -155,6 +194,20 @@ def _mtu(facts: Facts, needs: Needs) -> Iterator[Answer]:
         if underlay:
             remotes = [remote for remote in needs.remotes if remote.version == underlay.version]
             yield from _fitting(facts, underlay.version, outer_mtu_bytes(facts.dataplane, underlay, remotes))
+    yield from _inside_blocks(facts, needs)
+
+
+def _inside_blocks(facts: Facts, needs: Needs) -> Iterator[Answer]:
+    """Networks of containers that another program has made in this node's blocks, as Docker does with --subnet."""
+    blocks = needs.intent.blocks_of(needs.node) if needs.node else ()
+    tunnels = [link.mtu_bytes for link in facts.dataplane.links if link.owned]
+    for item in sorted(facts.dataplane.addresses, key=lambda own: own.link):
+        link = facts.dataplane.link(item.link)
+        is_inside = any(block.holds(item.address.address) for block in blocks)
+        if link and is_inside and not (link.owned or link.workload) and tunnels and link.mtu_bytes > min(tunnels):
+            text = f"packets by {link.name}, whose network is in a block of this node, have {link.mtu_bytes} bytes"
+            option = f"-o com.docker.network.driver.mtu={min(tunnels)}"
+            yield Verdict.WARN, f"{text}, and tunnels carry {min(tunnels)}", f"docker network create {option}"
 
 
 def _fitting(facts: Facts, version: int, outer: int) -> Iterator[Answer]:
@@ -211,7 +264,19 @@ def _channel_keys(facts: Facts, needs: Needs) -> Iterator[Answer]:
         yield good(f"the certificate of this node is valid for {facts.keys_days:.0f} days")
 
 
+def _members(facts: Facts, needs: Needs) -> Iterator[Answer]:
+    """As the agent has found them by probes and by what they say of themselves."""
+    for problem, following, is_broken in facts.members:
+        yield Verdict.FAIL if is_broken else Verdict.WARN, problem, following
+    if needs.node and not facts.members:
+        known = "every path in use is proven, and no member has another configuration"
+        yield good(known if facts.agent else "the agent would know, and none answers here")
+
+
 def _firewall(facts: Facts, needs: Needs) -> Iterator[Answer]:
+    for table in facts.legacy:
+        text = f"rules of the former iptables (table {table}) are in force, and are not read"
+        yield Verdict.WARN, text, f"iptables-legacy -t {table} -S"
     if needs.node is None:
         yield from _policies(facts, needs)
         return
@@ -219,7 +284,7 @@ def _firewall(facts: Facts, needs: Needs) -> Iterator[Answer]:
     for item in found:
         yield Verdict.FAIL if item.is_certain else Verdict.WARN, item.text, item.remedy
     if not found:
-        yield good("no chain ends packets of workloads, tunnels or sessions")
+        yield good("no chain ends packets of workloads, tunnels or sessions, or translates those of workloads")
 
 
 def _policies(facts: Facts, needs: Needs) -> Iterator[Answer]:
@@ -261,6 +326,7 @@ _HOST_CHECKS: Final[Mapping[str, Check]] = {
     "rp_filter": _reverse_path,
     "routes": _routes,
     "underlay": _underlay,
+    "members": _members,
     "mtu": _mtu,
     "bgp port": _bgp_port,
     "bgp password": _bgp_password,

@@ -7,6 +7,8 @@ to reach the node that it is addressed to, and that step says so (CROSSES).
 
 Where a kernel spreads flows over several next hops, all are followed. The packet is delivered if it is by each of them.
 
+A packet that no kernel drops is lost all the same where probes by its path are: something between the nodes drops it.
+
 Refuses to know: where snapshots come from, words.
 """
 
@@ -19,6 +21,7 @@ from typing import Final, NamedTuple
 from bgpctl.core.cluster.reasons import Reason
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.objects import Key, RouteType
+from bgpctl.core.trace.lost_paths import loss
 from bgpctl.core.trace.packet import Packet
 from bgpctl.core.trace.passage import passage
 from bgpctl.core.trace.reading import Kernel
@@ -118,7 +121,15 @@ class Follower:
     def follow(self, packet: Packet, origin: Origin, known: tuple[Translation, ...] = ()) -> Journey:
         """The packet from its origin. `known`: translations of the packet that it answers."""
         budget = [_MOST_CHOICES]
-        return self._from(packet, origin.node, origin.arrives, known, (), budget)
+        return self._by_probes(self._from(packet, origin.node, origin.arrives, known, (), budget))
+
+    def _by_probes(self, found: Journey) -> Journey:
+        """The journey, which ends where the node that sends it on knows that the path loses such packets."""
+        for number, step in enumerate(found.steps if isinstance(found.end, Delivered) else ()):
+            cause = loss(self._kernels[step.node].snapshot, step) if step.node in self._kernels else None
+            if cause:
+                return found._replace(steps=found.steps[: number + 1], end=Broken(cause))
+        return found
 
     def _from(
         self,

@@ -260,7 +260,8 @@ class _Walk:
             return self._by_foreign(packet, hop, earlier)
         for wanted in self._snapshot.dataplane.masquerades:
             if wanted.version == packet.version and not packet.answers and _is_masqueraded(wanted, packet):
-                return self._with_source(packet, self._outside(packet, hop), wanted)
+                own = wanted.address if wanted.link == hop.link else None
+                return self._with_source(packet, own or self._outside(packet, hop), wanted)
         later = translation((item for item in chains if item.priority >= SOURCE_NAT), "postrouting", passing)
         return self._by_foreign(packet, hop, later) if later else packet
 

@@ -34,6 +34,8 @@ class Neighbour(enum.Enum):
     """The state of a neighbour that matters to a packet (NUD_…)."""
 
     KNOWN = "known"
+    ASKED = "asked"
+    """It is being asked for, and has not answered yet."""
     FAILED = "failed"
     """It was asked for and did not answer."""
 
@@ -51,6 +53,21 @@ class RouteDetails(NamedTuple):
     hops: tuple[tuple[str | None, Address | None], ...] = ()
     source: Address | None = None
     mtu_bytes: int = 0
+
+
+class LostPath(NamedTuple):
+    """
+    A path to a member by which probes are lost (core/proof).
+
+    Attributes:
+        link: by which the node sends its packets there.
+        remote: the member's address on the underlay.
+        passes_bytes: the largest packet that arrives, before encapsulation; 0 for none.
+    """
+
+    link: str
+    remote: Address
+    passes_bytes: int = 0
 
 
 class Unread(NamedTuple):
@@ -75,6 +92,7 @@ class Snapshot:
         sysctls: values by name, with slashes.
         chains: base chains of other programs, with their rules.
         unread: what is not known.
+        lost: paths to members by which probes are lost, as the agent knows them.
         declared: it is no kernel that was read, but the one that the cluster file would make.
         open_blocks: an address of its own blocks that no workload has stands for those that one may have.
     """
@@ -87,6 +105,7 @@ class Snapshot:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     chains: tuple[Chain, ...] = ()
     unread: tuple[Unread, ...] = ()
+    lost: tuple[LostPath, ...] = ()
     declared: bool = False
     open_blocks: bool = False
 

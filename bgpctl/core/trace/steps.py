@@ -62,6 +62,8 @@ class Break(enum.Enum):
     NOT_A_TUNNEL = "not-a-tunnel"
     NO_SOURCE = "no-source"
     LOOP = "loop"
+    LOST_PATH = "lost-path"
+    NARROW_PATH = "narrow-path"
     SHADOWED = "shadowed"
     FOREIGN_MASQUERADE = "foreign-masquerade"
 

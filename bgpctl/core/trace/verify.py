@@ -1,9 +1,9 @@
 """
 Every pair of blocks: whether packets pass both ways, small ones and full ones, and failures together by first cause.
 
-A pair fails by one cause: the small packet is lost, its answer is, the full packet or its answer is, or the two ways
-use different encapsulations. Pairs with the same cause at the same node are one class, so that one mistake in a file is
-one line and not one for each pair.
+A pair fails by one cause: the small packet is lost, its answer is, the full packet or its answer is, another program
+gives it another source on its way, or the two ways use different encapsulations. Pairs with the same cause at the same
+node are one class, so that one mistake in a file is one line and not one for each pair.
 
 Refuses to know: where kernels and blocks come from, words.
 """
@@ -33,6 +33,7 @@ class Failure(enum.Enum):
     LOOP = "loop"
     UNKNOWN = "unknown"
     TOO_BIG = "too-big"
+    TRANSLATED = "translated"
     ASYMMETRIC = "asymmetric"
 
 
@@ -64,7 +65,7 @@ class Finding(NamedTuple):
         journey: the one that fails; for ASYMMETRIC that there.
         obstacle: what keeps the route away, if that is why.
         size_bytes: of the packet that was sent.
-        shadow: the route of another program that led it astray, in place of ours.
+        shadow: the route of another program that led it astray, in place of ours, or its rule that translates it.
     """
 
     failure: Failure
@@ -119,6 +120,11 @@ def _finding(follower: Follower, source: Block, destination: Block, obstacles: O
         at = kept.at if kept else shadow.node if shadow else journey.node
         led_astray = shadow.suspect if shadow else None
         return Finding(_failure(journey, kept), at, source, destination, size_bytes, journey, kept, led_astray)
+    changed = _translated(found)
+    if changed:
+        return Finding(
+            *(Failure.TRANSLATED, changed.node, source, destination, size_bytes, found.there), shadow=changed.suspect
+        )
     if source.pool == destination.pool and _carriers(found.there) != _carriers(found.back):
         return Finding(Failure.ASYMMETRIC, source.node, source, destination, size_bytes, found.there)
     return None
@@ -138,13 +144,18 @@ def _shadow(journey: Journey, target: str) -> Step | None:
     return next((item for item in journey.steps if item.suspect and item.suspect.code is Break.SHADOWED), None)
 
 
+def _translated(found: Exchange) -> Step | None:
+    steps = (step for journey in (found.there, found.back) if journey for step in journey.steps)
+    return next((item for item in steps if item.suspect and item.suspect.code is Break.FOREIGN_MASQUERADE), None)
+
+
 def _failure(journey: Journey, kept: Obstacle | None) -> Failure:
     if kept:
         return Failure.UNKNOWN if kept.code is ObstacleCode.ROUTER else Failure.UNREACHABLE
     match journey.end:
         case Broken(cause=Cause(code=Break.LOOP)):
             return Failure.LOOP
-        case Broken(cause=Cause(code=Break.TOO_BIG | Break.OUTER_TOO_BIG)):
+        case Broken(cause=Cause(code=Break.TOO_BIG | Break.OUTER_TOO_BIG | Break.NARROW_PATH)):
             return Failure.TOO_BIG
         case Broken():
             return Failure.UNREACHABLE

@@ -125,7 +125,9 @@ def test_each_ip_version_is_masqueraded_by_itself() -> None:
     intent = with_ipv6(two_racks(ipip=Mode.ALWAYS), vxlan=Mode.ALWAYS)
     pools = tuple(replace(pool, nat_outgoing=True) for pool in intent.pools)
     blue, six = Prefix.parse("10.244.0.0/16"), Prefix.parse("fd00:10:244::/64")
-    expected = {Masquerade((cidr,), (cidr,), (4790, 65535), (179,)) for cidr in (blue, six)}
+    own = {blue: Address.parse("10.0.0.1"), six: Address.parse("fd00:10:a::1")}
+    ports = (4790, 65535), (179,)
+    expected = {Masquerade((cidr,), (cidr,), *ports, "eth0", address) for cidr, address in own.items()}
     assert derived(replace(intent, pools=pools)).dataplane.masquerades == expected
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import pytest
 from hypothesis import given
@@ -54,7 +54,9 @@ class Rounds:
         self.sent = 0
         self.schedule = Schedule(every_s=every_s).with_paths(paths, 0.0)
 
-    def until(self, at_s: float, network: Network, *, is_late: bool = False) -> Rounds:
+    def until(
+        self, at_s: float, network: Network, *, is_late: bool = False, silent: Collection[Address] = ()
+    ) -> Rounds:
         while (next_s := self.schedule.next_s) is not None and max(next_s, self.now_s) < at_s:
             self.now_s = max(next_s, self.now_s)
             requests = self.schedule.due(self.now_s)
@@ -62,7 +64,9 @@ class Rounds:
             self.sent += len(requests)
             missed = len(answered) < len(requests)
             self.now_s += LATE_S if is_late else ROUND_S if missed else 0.001
-            self.schedule = self.schedule.after_round(requests, answered, self.now_s, lambda: 1.0, is_late=is_late)
+            self.schedule = self.schedule.after_round(
+                requests, answered, self.now_s, lambda: 1.0, is_late=is_late, silent=silent
+            )
         self.now_s = max(self.now_s, at_s)
         return self
 
@@ -100,6 +104,14 @@ def test_a_dropped_encapsulation_is_told_from_a_dead_host_even_if_it_never_worke
 
 def test_of_a_host_that_never_answered_nothing_is_claimed() -> None:
     assert Rounds(path()).until(60.0, dead).verdicts == [Verdict.UNPROVEN]
+
+
+def test_a_neighbour_that_never_answered_and_does_not_for_its_address_is_unreachable() -> None:
+    other = Address.parse("10.0.0.99")
+    assert Rounds(path()).until(5.0, dead, silent=[other]).verdicts == [Verdict.UNPROVEN]
+    rounds = Rounds(path()).until(5.0, dead, silent=[path().probe.remote])
+    assert rounds.verdicts == [Verdict.UNREACHABLE]
+    assert rounds.until(60.0, works).verdicts == [Verdict.PROVEN]
 
 
 def test_a_host_that_answers_at_last_and_then_no_more_is_unreachable() -> None:

@@ -172,6 +172,18 @@ def test_a_route_that_is_not_there_has_the_reason_of_the_agent(intent: Intent) -
     ]
 
 
+def test_a_session_is_down_because_its_peer_is_no_neighbour(intent: Intent) -> None:
+    gone, prefix = answered(intent), Prefix.parse("10.244.2.0/26")
+    answer = gone.given["a1"]
+    silent = {("eth0", Address.parse("10.0.0.2")): Neighbour.ASKED}
+    plane = answer.snapshot.dataplane.drop([Route(prefix)])
+    seen = replace(answer.snapshot, dataplane=plane, neighbours=silent)
+    absent = {prefix: Obstacle(ObstacleCode.SESSION_DOWN, "a1", "a2")}
+    gone = gone.plus(Answers({"a1": replace(answer, snapshot=seen, absent=absent)}))
+    words = "no BGP session with a2, because no neighbour answers on eth0 for 10.0.0.2: the file's mask may be too wide"
+    assert found(intent, gone)[0] == ("unreachable", "a1", 2, words)
+
+
 def test_two_routes_to_one_workload_are_no_matter(intent: Intent) -> None:
     same = cable(Address.parse("10.244.3.10"))[1]
     assert isinstance(same, Route)

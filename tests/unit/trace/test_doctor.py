@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
+from bgpctl.core.cluster.allocations import Allocations
 from bgpctl.core.cluster.configuration import Backend
 from bgpctl.core.cluster.encapsulation import DIRECT, IPIP, VXLAN, Encapsulation, Mode
 from bgpctl.core.fabric import ipip, vxlan
 from bgpctl.core.fabric.host import Facts, Needs, Verdict
 from bgpctl.core.fabric.ipip import Ipip
 from bgpctl.core.fabric.vxlan import Vxlan
-from bgpctl.core.net.addresses import Address, Prefix, Vni
-from bgpctl.core.net.objects import Link, Plain, Route
+from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix, Vni
+from bgpctl.core.net.objects import Link, LinkAddress, Plain, Route
 from bgpctl.core.trace.doctor import checks, examine, needs_of
 from bgpctl.core.trace.netfilter import Chain, Condition, Field, Numbers, Rule
 from bgpctl.core.trace.netfilter import Verdict as Fate
@@ -107,7 +108,66 @@ def test_a_check_explains_the_facts(check: str, facts: Facts, verdicts: list[Ver
     assert all(bool(finding.next) is (finding.verdict is not PASS) for finding in found)
 
 
+def on_link(address: str, file: str) -> tuple[Facts, Needs]:
+    """The link has this address, and the cluster file that one."""
+    own = InterfaceAddress.parse(file)
+    plane = replace(KERNEL, addresses=frozenset({LinkAddress("eth0", InterfaceAddress.parse(address))}))
+    return replace(FINE, dataplane=plane), replace(NEEDS, node=replace(NODE, address=own))
+
+
+@pytest.mark.parametrize(
+    ("address", "file", "verdict", "text"),
+    [
+        ("10.0.0.1/24", "10.0.0.1/24", PASS, "10.0.0.1 is on eth0"),
+        (
+            "10.0.0.1/32",
+            "10.0.0.1/24",
+            FAIL,
+            "eth0 has 10.0.0.1/32, and the cluster file says 10.0.0.1/24: 10.0.0.2 is",
+        ),
+        ("10.0.0.1/25", "10.0.0.1/24", WARN, "eth0 has 10.0.0.1/25, and the cluster file says 10.0.0.1/24"),
+        ("10.0.0.1/24", "10.0.0.1/15", FAIL, "10.1.0.3 is taken for a neighbour, and is none"),
+        ("10.0.0.1/15", "10.0.0.1/24", WARN, "eth0 has 10.0.0.1/15, and the cluster file says 10.0.0.1/24"),
+    ],
+)
+def test_the_mask_of_the_file_is_that_of_the_link(address: str, file: str, verdict: Verdict, text: str) -> None:
+    (found,) = (item for item in examine(*on_link(address, file)) if item.check == "underlay")
+    assert (found.verdict, text in found.message) == (verdict, True), found
+
+
+def test_a_neighbour_that_does_not_answer_is_named_with_the_mask() -> None:
+    facts, needs = on_link("10.0.0.1/15", "10.0.0.1/15")
+    silent = frozenset({("eth0", Address.parse("10.1.0.3")), ("eth0", Address.parse("10.0.0.77"))})
+    (found,) = (item for item in examine(replace(facts, silent=silent), needs) if item.check == "underlay")
+    assert "no neighbour answers on eth0 for 10.1.0.3: it is down, or the mask of 10.0.0.1/15" in found.message
+    assert (found.verdict, found.next) == (FAIL, "ip neighbour show 10.1.0.3 dev eth0")
+
+
+@pytest.mark.parametrize(("has_block", "verdicts"), [(False, [FAIL]), (True, [WARN])])
+def test_a_strict_filter_drops_answers_to_a_node_without_a_tunnel_address(
+    has_block: bool, verdicts: list[Verdict]
+) -> None:
+    others = {name: item for name, item in INTENT.allocations.by_node.items() if name != "a1"}
+    needs = needs_of(INTENT if has_block else replace(INTENT, allocations=Allocations(others)), NODE)
+    found = [item for item in examine(sysctls(all="0", eth0="1", tunl0="2"), needs) if item.check == "rp_filter"]
+    assert [item.verdict for item in found] == verdicts
+    assert all("answers of workloads to it are dropped" in item.message for item in found) is not has_block
+
+
+def test_the_agents_knowledge_of_members_is_shown() -> None:
+    said = ("no probe reply from b1 by tunl0 (IP protocol 4)", "check `ping 10.1.0.3`", True)
+    facts = replace(FINE, agent=True, members=(said, ("b2: unproven", "bgpctl show nodes", False)))
+    found = [item[1:] for item in examine(facts, NEEDS) if item.check == "members"]
+    assert found == [(FAIL, *said[:2]), (WARN, "b2: unproven", "bgpctl show nodes")]
+
+
+def test_rules_of_the_former_iptables_are_named() -> None:
+    (found, _) = (item for item in examine(replace(FINE, legacy=("filter",)), NEEDS) if item.check == "firewall")
+    assert (found.verdict, found.next) == (WARN, "iptables-legacy -t filter -S")
+
+
 POOL = Condition(Field.SOURCE, (Prefix.parse("10.244.0.0/16"),), version=4)
+OUTSIDE = Condition(Field.SOURCE, (Prefix.parse("172.17.0.0/16"),), version=4)
 BGP = (Condition(Field.PROTOCOL, (Numbers(6, 6),)), Condition(Field.DESTINATION_PORT, (Numbers(179, 179),)))
 FORWARD = Chain("ip", "filter", "FORWARD", "filter", "forward", 0)
 INPUT = Chain("inet", "ufw", "input", "filter", "input", 0)
@@ -131,6 +191,16 @@ INPUT = Chain("inet", "ufw", "input", "filter", "input", 0)
             WARN,
             "may end packets of workloads",
         ),
+        (
+            FORWARD._replace(type="nat", hook="postrouting", rules=(Rule(4, (POOL,), Fate.MASQUERADE),)),
+            FAIL,
+            "has a masquerade for packets of workloads: rule handle 4",
+        ),
+        (
+            FORWARD._replace(type="nat", hook="postrouting", rules=(Rule(4, (OUTSIDE,), Fate.MASQUERADE),)),
+            PASS,
+            "or translates those of workloads",
+        ),
         (INPUT._replace(policy=Fate.DROP), FAIL, "inet ufw input (input) has a drop for TCP port 179: its policy"),
         (INPUT._replace(policy=Fate.DROP, rules=(Rule(3, BGP, Fate.ACCEPT),)), PASS, "no chain ends packets"),
         (INPUT._replace(hook="output", rules=(Rule(3, BGP, Fate.DROP),)), FAIL, "has a drop for TCP port 179"),
@@ -140,7 +210,7 @@ def test_packets_are_followed_through_the_chains_of_others(chain: Chain, verdict
     facts = replace(FINE, chains=(chain,))
     (found,) = (item for item in examine(facts, needs_of(INTENT, NODE)) if item.check == "firewall")
     assert (found.verdict, text in found.message) == (verdict, True), found
-    assert found.next == ("" if verdict is PASS else f"nft -a list chain {chain.family} {chain.table} {chain.name}")
+    assert bool(found.next) is (verdict is not PASS)
 
 
 def test_the_port_of_vxlan_is_a_tunnels() -> None:
@@ -202,6 +272,7 @@ def test_without_a_cluster_file_the_underlay_is_not_judged() -> None:
     found = {finding.check for finding in examine(FINE, Needs())}
     assert found == set(checks(Needs())) - {
         "underlay",
+        "members",
         "mtu",
         "rp_filter",
         "routes",

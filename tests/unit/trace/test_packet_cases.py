@@ -19,7 +19,7 @@ from bgpctl.core.simulate.declared import network, node_at
 from bgpctl.core.trace.journey import Exchange, Follower, Journey, exchange
 from bgpctl.core.trace.netfilter import Chain, Condition, Field, Rule, Verdict
 from bgpctl.core.trace.packet import Packet
-from bgpctl.core.trace.snapshot import Neighbour, OwnAddress, Snapshot
+from bgpctl.core.trace.snapshot import LostPath, Neighbour, OwnAddress, Snapshot
 from bgpctl.core.trace.steps import Break, Broken, Cause, Delivered, StepCode, Unknown
 from tests.topologies import read_cluster
 
@@ -219,13 +219,13 @@ def test_the_first_cause_is_the_true_one(intent: Intent, name: str) -> None:
     assert case.next in (trace_words.next_command(cause) or "")
 
 
-def test_natoutgoing_leaves_as_the_first_address_of_the_link(intent: Intent) -> None:
+def test_natoutgoing_leaves_as_the_nodes_address_whichever_is_the_links_first(intent: Intent) -> None:
     live = kernels(intent)
     first = OwnAddress("eth0", InterfaceAddress.parse("10.0.0.201/24"))
     live["a1"] = replace(live["a1"], addresses=(first, *live["a1"].addresses))
     found = sent(intent, live, WORKLOADS["a1"], "192.0.2.9")
     (step,) = [step for step in found.there.steps if step.code is StepCode.TRANSLATED]
-    assert str(step.packet.source) == "10.0.0.201"
+    assert str(step.packet.source) == "10.0.0.1"
 
 
 def test_a_packet_that_does_not_fit_the_tunnel_breaks_at_its_device(intent: Intent) -> None:
@@ -255,3 +255,53 @@ def test_an_address_without_a_workload_is_dropped_by_its_block(intent: Intent) -
     end = sent(intent, kernels(intent), WORKLOADS["a1"], "10.244.3.44").there.end
     assert isinstance(end, Broken)
     assert end.cause.code is Break.NO_WORKLOAD
+
+
+def lossy(*lost: LostPath) -> Callable[[Snapshot], Snapshot]:
+    return lambda seen: replace(seen, lost=lost)
+
+
+B1: Final = Address.parse("10.1.0.3")
+
+
+@pytest.mark.parametrize(
+    ("lost", "size_bytes", "cause"),
+    [
+        (LostPath("tunl0", B1), 84, Cause(Break.LOST_PATH, B1, "tunl0", (("protocol", 4), ("port", 0)))),
+        (LostPath("tunl0", B1, 1380), 1381, Cause(Break.NARROW_PATH, B1, "tunl0", (("size", 1381), ("mtu", 1380)))),
+        (LostPath("tunl0", B1, 1380), 1380, None),
+        (LostPath("tunl0", Address.parse("10.1.0.9")), 84, None),
+        (LostPath("eth0", B1), 84, None),  # another path to the same member
+    ],
+)
+def test_what_no_kernel_drops_is_lost_where_probes_are(
+    intent: Intent, lost: LostPath, size_bytes: int, cause: Cause | None
+) -> None:
+    live = kernels(intent)
+    live["a1"] = lossy(lost)(live["a1"])
+    found = sent(intent, live, WORKLOADS["a1"], WORKLOADS["b1"], size_bytes)
+    assert isinstance(found.there.end, Broken) is (cause is not None)
+    if isinstance(found.there.end, Broken):
+        assert (found.there.end.cause, found.there.node) == (cause, "a1")
+
+
+def test_a_kernel_that_drops_the_packet_comes_before_the_probes(intent: Intent) -> None:
+    live = kernels(intent)
+    live["a1"] = lossy(LostPath("tunl0", B1))(live["a1"])
+    live["b1"] = filtered(DOCKER)(live["b1"])
+    cause, journey = first_cause(sent(intent, live, WORKLOADS["a1"], WORKLOADS["b1"]))
+    assert (cause.code, journey.node) == (Break.CHAIN, "b1")
+
+
+@pytest.mark.parametrize("state", [Neighbour.ASKED, Neighbour.FAILED])
+def test_a_neighbour_that_is_asked_for_and_whose_probes_are_lost_is_silent(intent: Intent, state: Neighbour) -> None:
+    a2, live = Address.parse("10.0.0.2"), kernels(intent)
+    live["a1"] = replace(lossy(LostPath("eth0", a2))(live["a1"]), neighbours={("eth0", a2): state})
+    cause, _ = first_cause(sent(intent, live, WORKLOADS["a1"], WORKLOADS["a2"]))
+    assert cause == Cause(Break.NEIGHBOUR_SILENT, a2, "eth0")
+
+
+def test_a_neighbour_that_is_being_asked_for_is_no_loss(intent: Intent) -> None:
+    a2, live = Address.parse("10.0.0.2"), kernels(intent)
+    live["a1"] = replace(live["a1"], neighbours={("eth0", a2): Neighbour.ASKED})
+    assert isinstance(sent(intent, live, WORKLOADS["a1"], WORKLOADS["a2"]).there.end, Delivered)
