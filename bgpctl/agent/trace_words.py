@@ -197,6 +197,8 @@ _CAUSES: Final[Mapping[Break, str]] = {
     Break.NOT_A_TUNNEL: "no tunnel of this node takes packets to {subject}",
     Break.NO_SOURCE: "{subject} has no address to send from",
     Break.LOOP: "it goes round in a circle by {subject}",
+    Break.NODE_DOWN: "node {subject} is down",
+    Break.CUT: "the underlay carries nothing between {subject} and {other}",
     Break.SHADOWED: "the foreign route {subject} is used in place of ours, {other}",
     Break.FOREIGN_MASQUERADE: "{subject} gives it another source",
 }

@@ -142,7 +142,7 @@ class NodeClass(NamedTuple):
 def classes(before: Intent, wanted: Intent) -> Mapping[str, NodeClass]:
     """The classes of the nodes that both files have, by name."""
     groups = {node.name: number for number, group in enumerate(alike.groups(before, wanted)) for node in group}
-    asked = [_asked_by_bgp(intent) for intent in (before, wanted)]
+    asked = [asked_by_bgp(intent) for intent in (before, wanted)]
     concerned = _concerned(before, wanted)
     return {
         name: NodeClass(groups[name], name in concerned, tuple(of(name) for of in asked))
@@ -170,7 +170,7 @@ def _of(intent: Intent, name: str) -> tuple[Node | None, NodeAllocations]:
     return intent.node(name), intent.allocations.of(name)
 
 
-def _asked_by_bgp(intent: Intent) -> Callable[[str], Hashable]:
+def asked_by_bgp(intent: Intent) -> Callable[[str], Hashable]:
     """All that peers, filters and advertisements ask of a node."""
     peers = [(peer.address, frozenset(peer.nodes), frozenset(peer.remotes)) for peer in intent.peers]
     asked_of = prefix_classes(intent)

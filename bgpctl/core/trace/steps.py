@@ -62,6 +62,8 @@ class Break(enum.Enum):
     NOT_A_TUNNEL = "not-a-tunnel"
     NO_SOURCE = "no-source"
     LOOP = "loop"
+    NODE_DOWN = "node-down"
+    CUT = "cut"
     SHADOWED = "shadowed"
     FOREIGN_MASQUERADE = "foreign-masquerade"
 

@@ -11,7 +11,7 @@ Refuses to know: where kernels and blocks come from, words.
 from __future__ import annotations
 
 import enum
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import permutations
 from typing import NamedTuple, TypeAlias
@@ -24,6 +24,9 @@ from bgpctl.core.trace.steps import Break, Broken, Cause, Delivered, Step, StepC
 
 Obstacles: TypeAlias = Mapping[tuple[str, Prefix], Obstacle]
 """By node and block: what keeps its route away."""
+
+KeptBack: TypeAlias = Callable[[str, Prefix], Obstacle | None]
+"""The same as a question."""
 
 
 class Failure(enum.Enum):
@@ -97,24 +100,29 @@ def verify(network: Network, blocks: Iterable[Block], obstacles: Obstacles) -> V
     """Every ordered pair of blocks of one IP version on two nodes."""
     follower = Follower(network)
     pairs = [(a, b) for a, b in permutations(blocks, 2) if a.node != b.node and a.prefix.version == b.prefix.version]
+    found = (finding for pair in pairs if (finding := judged(follower, *pair, lambda *of: obstacles.get(of))))
+    return Verdict(len(pairs), by_cause((finding, 1) for finding in found))
+
+
+def by_cause(findings: Iterable[tuple[Finding, int]]) -> tuple[FailureClass, ...]:
+    """Findings with the number of pairs that each stands for, those with one first cause together."""
     classes: dict[Hashable, FailureClass] = {}
-    for source, destination in pairs:
-        finding = _finding(follower, source, destination, obstacles)
-        if finding:
-            key = _cause_of(finding)
-            known = classes.get(key)
-            classes[key] = FailureClass(known.example, known.pairs + 1) if known else FailureClass(finding, 1)
-    return Verdict(len(pairs), tuple(classes.values()))
+    for finding, pairs in findings:
+        key = _cause_of(finding)
+        known = classes.get(key)
+        classes[key] = FailureClass(known.example, known.pairs + pairs) if known else FailureClass(finding, pairs)
+    return tuple(classes.values())
 
 
-def _finding(follower: Follower, source: Block, destination: Block, obstacles: Obstacles) -> Finding | None:
+def judged(follower: Follower, source: Block, destination: Block, kept_back: KeptBack) -> Finding | None:
+    """The judgement on one pair; None if packets of all sizes and their answers are delivered. `kept_back` is asked
+    only about what is not."""
     for found, size_bytes in _exchanges(follower, source, destination):
         journey = found.first
         if isinstance(journey.end, Delivered):
             continue
-        kept = obstacles.get(
-            (source.node, destination.prefix) if journey is found.there else (destination.node, source.prefix)
-        )
+        ends = (source.node, destination.prefix) if journey is found.there else (destination.node, source.prefix)
+        kept = kept_back(*ends)
         shadow = None if kept else _shadow(journey, destination.node if journey is found.there else source.node)
         at = kept.at if kept else shadow.node if shadow else journey.node
         led_astray = shadow.suspect if shadow else None
