@@ -31,6 +31,7 @@ _COMMANDS: Final = {
     "render": "render_intent",
     "schema": "schema",
     "show": "show",
+    "simulate": "simulate",
     "undo": "change",
     "undrain": "operate",
     "validate": "validate",

@@ -111,7 +111,9 @@ class _Course:
         self._pairs = sum(pair.pairs for pair in self._judge.pairs)
         self._gone = sum(pair.pairs for pair in everybody) - self._pairs
 
-    def _moment(self, changed: tuple[str, ...], *, settled: bool, between: Iterable[tuple[int, Finding]] = ()) -> Moment:
+    def _moment(
+        self, changed: tuple[str, ...], *, settled: bool, between: Iterable[tuple[int, Finding]] = ()
+    ) -> Moment:
         found = self._findings(self._fleet.network)
         counted = [(index, item) for index, item in _failures(found) if settled or is_loss(item)]
         failing = {index for index, _ in counted}

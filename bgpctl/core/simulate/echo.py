@@ -25,7 +25,9 @@ def reply(follower: Follower, name: str, kernel: Dataplane, probe: Probe) -> Pro
     if found.back is None or not isinstance(found.back.end, Delivered) or found.back.node != name:
         return None
     *_, arrival = (
-        step for step in found.back.steps if step.node == name and step.code in (StepCode.ARRIVES, StepCode.DECAPSULATED)
+        step
+        for step in found.back.steps
+        if step.node == name and step.code in (StepCode.ARRIVES, StepCode.DECAPSULATED)
     )
     if arrival.code is StepCode.ARRIVES:
         return ProbeReply(probe, arrival.link)
@@ -33,7 +35,9 @@ def reply(follower: Follower, name: str, kernel: Dataplane, probe: Probe) -> Pro
     return ProbeReply(probe, arrival.link, outer.source)
 
 
-def proof(follower: Follower, name: str, kernel: Dataplane, path: MemberPath, before: Proof | None, at_s: float) -> Proof:
+def proof(
+    follower: Follower, name: str, kernel: Dataplane, path: MemberPath, before: Proof | None, at_s: float
+) -> Proof:
     """The verdict of the prover on a path, at once: by a packet of full size, then a small one, then a bare one."""
     if reply(follower, name, kernel, path.sized(path.full_bytes)):
         return Proof(Verdict.PROVEN, at_s)

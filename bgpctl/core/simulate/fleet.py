@@ -55,8 +55,11 @@ _TURN_S: Final = 0.01
 """How long a message takes."""
 _JUDGED_S: Final = 3.0
 """After so long the prover of a member has noticed a change."""
-_STUCK_S: Final = 60.0
+_STUCK_S: Final = 15.0
 """An agent that waits for so long without any change to a kernel waits for nothing that is going to happen."""
+_CALM_S: Final = 300.0
+_MINUTE_S: Final = 60.0
+"""After `_CALM_S` without a change time goes by minutes: what is left are tables that are kept for an hour."""
 
 
 @dataclass(slots=True)
@@ -99,6 +102,7 @@ class Fleet:
         self._expiries: dict[SessionKey, float] = {}
         self._last_change_s = 0.0
         self._follower: Follower | None = None
+        self._judged: dict[str, object] = {}
 
     # The operator's part -----------------------------------------------------------------------------------------
 
@@ -172,6 +176,8 @@ class Fleet:
         next_s = min((*due_s.values(), *self._expiries.values()), default=math.inf)
         if next_s == math.inf:
             return False
+        if self.now_s - self._last_change_s > _CALM_S:
+            next_s = max(next_s, self.now_s + _MINUTE_S)
         self.now_s = next_s
         for name, member in self._on():
             if due_s[name] <= next_s:
@@ -189,7 +195,9 @@ class Fleet:
             events = member.take()
             if events or member.observes:
                 commands = self._stepped(member, events)
-                sent.append(Sent(name, tuple(one for item in commands if isinstance(item, Speak) for one in item.commands)))
+                sent.append(
+                    Sent(name, tuple(one for item in commands if isinstance(item, Speak) for one in item.commands))
+                )
                 kernels[name] = _carried_out(member, commands)
                 self._answer_probes(name, member, commands)
         for receiver, event in speakers.delivered(sent, self._sessions.values()):
@@ -255,7 +263,12 @@ class Fleet:
         """The verdicts of the provers that are others now reach the agents."""
         found = False
         follower = self._packets()
+        kernels = tuple(member.sees for member in self._members.values())
         for name, member in self._on():
+            asked = kernels, self.faults, member.state.proofs.paths
+            if self._judged.get(name) == asked:
+                continue
+            self._judged[name] = asked
             verdicts = tuple(self._verdicts(follower, name, member))
             if verdicts:
                 member.inbox.append(PathsJudged(verdicts))

@@ -141,7 +141,9 @@ def _blocks(before: Intent, wanted: Intent, names: Iterable[str]) -> Mapping[str
 def _of_node(
     before: Intent, wanted: Intent, name: str, asked: tuple[Callable[[Prefix], Hashable], ...]
 ) -> Iterator[BlockKind]:
-    had, will = (frozenset(intent.allocations.of(name).blocks) if intent.node(name) else () for intent in (before, wanted))
+    had, will = (
+        frozenset(intent.allocations.of(name).blocks) if intent.node(name) else () for intent in (before, wanted)
+    )
     kinds: dict[Hashable, list[Prefix]] = {}
     for prefix in sorted({*had, *will}):
         kinds.setdefault((prefix in had, prefix in will, *(of(prefix) for of in asked)), []).append(prefix)
@@ -163,4 +165,3 @@ def _free(having: list[Intent], name: str, prefixes: list[Prefix]) -> Iterator[A
 def _is_free(intent: Intent, name: str, address: Address) -> bool:
     node = intent.by_name[name]
     return address not in intent.tunnel_addresses(node) and owner_of(intent, address.host_prefix) == node
-
