@@ -67,7 +67,7 @@ def simulate(files: tuple[Path, ...], fails: tuple[str, ...], then: Path | None,
     few = sample(before, wanted, reduce(Faults.plus, faults, Faults()))
     if len(few.blocks) > _MOST_AGENTS:
         raise Refusal(
-            f"{len(few.blocks)} of {few.nodes} nodes are of kinds of their own, and at most {_MOST_AGENTS} are simulated"
+            f"{len(few.blocks)} of {few.nodes} nodes are of kinds of their own; at most {_MOST_AGENTS} can be simulated"
         )
     events = [*map(Failing, (f"fail {text}" for text in fails), faults), *([Changing(f"then {then}")] if then else [])]
     command = " ".join(("bgpctl explain {ends}", *(f"-f {file}" for file in files)))
@@ -128,7 +128,7 @@ def _class(found: FailureClass, command: str, *, has_faults: bool) -> dict[str, 
 
 
 def _fails(item: Mapping[str, Any]) -> bool:
-    """What fails while a fault is being dealt with is shown, and is no failure of the cluster."""
+    """True if it counts: packets that are lost until a fault has been dealt with are shown alone."""
     counts = item["settled"] or item["is_change"]
     return bool(counts and (item["failing"] or item["between"]))
 

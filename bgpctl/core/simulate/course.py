@@ -2,7 +2,7 @@
 The course of a cluster through faults and a change of its files: each state that its kernels are in, and what becomes
 of packets between all blocks.
 
-A state is judged after each turn in which a kernel changes. Nodes do not change at the same moment, though a turn has
+A state is verified after each turn in which a kernel changes. Nodes do not change at the same moment, though a turn has
 them do so: so before the state after the turn come those in which one node alone has changed. A packet between two
 nodes meets each pair of their states in one of these, in whatever order the nodes act.
 
@@ -79,7 +79,7 @@ class _Course:
         self._judge = Judge(())
 
     def begun(self, name: str) -> Iterator[Moment]:
-        """With nothing to compare: how a cluster comes up is not judged."""
+        """With nothing to compare: how a cluster comes up is not verified."""
         self._fleet.load(self._sample.before)
         for _ in self._fleet.turns():
             pass
@@ -107,9 +107,9 @@ class _Course:
     def _open(self, name: str) -> None:
         self._event, self._began_s = name, self._fleet.now_s
         self._judge = Judge(pairs_of(self._sample, self._fleet.faults, is_changed=self._is_changed))
-        everybody = pairs_of(self._sample, Faults(), is_changed=self._is_changed)
+        with_all = pairs_of(self._sample, Faults(), is_changed=self._is_changed)
         self._pairs = sum(pair.pairs for pair in self._judge.pairs)
-        self._gone = sum(pair.pairs for pair in everybody) - self._pairs
+        self._gone = sum(pair.pairs for pair in with_all) - self._pairs
 
     def _moment(
         self, changed: tuple[str, ...], *, settled: bool, between: Iterable[tuple[int, Finding]] = ()

@@ -2,9 +2,9 @@
 A cluster of agents in memory: each node's agent is the agent's own `step`, each kernel a value, time a number.
 
 All agents take a turn at once. In a turn an agent takes the events that the turn before has brought, observes its
-kernel, and acts on it at most once; what it sends to others arrives in the next turn. So no order of nodes is preferred,
-and nodes that are alike stay alike: that is why a few can stand for a thousand (sample.py). Between turns time moves on
-by a little, or, with nothing under way, to the first timer that has something to do.
+kernel, and acts on it at most once; what it sends to others arrives in the next turn. So no order of nodes is
+preferred, and nodes that are alike stay alike: that is why a few can stand for a thousand (sample.py). Between turns
+time moves on by a little, or, with nothing under way, to the first timer that has something to do.
 
 The rest of the world is made here: sessions (speakers.py), answers to probes (echo.py), an underlay that carries all
 but what faults stop. A node whose address the files change has both addresses from then on.
@@ -72,7 +72,6 @@ class _Member:
     config: SpeakerConfig | None = None
     instance: int = 0
     inbox: list[Event] = field(default_factory=list)
-    observes: bool = False
 
     def take(self) -> list[Event]:
         found, self.inbox = self.inbox, []
@@ -102,7 +101,7 @@ class Fleet:
         self._expiries: dict[SessionKey, float] = {}
         self._last_change_s = 0.0
         self._follower: Follower | None = None
-        self._judged: dict[str, object] = {}
+        self._proven_by: dict[str, object] = {}
 
     # The operator's part -----------------------------------------------------------------------------------------
 
@@ -193,7 +192,7 @@ class Fleet:
         kernels: dict[str, Dataplane] = {}
         for name, member in self._on():
             events = member.take()
-            if events or member.observes:
+            if events:
                 commands = self._stepped(member, events)
                 sent.append(
                     Sent(name, tuple(one for item in commands if isinstance(item, Speak) for one in item.commands))
@@ -266,9 +265,9 @@ class Fleet:
         kernels = tuple(member.sees for member in self._members.values())
         for name, member in self._on():
             asked = kernels, self.faults, member.state.proofs.paths
-            if self._judged.get(name) == asked:
+            if self._proven_by.get(name) == asked:
                 continue
-            self._judged[name] = asked
+            self._proven_by[name] = asked
             verdicts = tuple(self._verdicts(follower, name, member))
             if verdicts:
                 member.inbox.append(PathsJudged(verdicts))

@@ -2,10 +2,9 @@
 A few nodes that stand for a whole cluster.
 
 Two nodes are of one kind if the change does the same to them (alike.py), BGP asks the same of them (reach.py) and the
-faults name neither, or both in the same place. Between any two nodes, of their kinds and whether they are in one network
-decides. So of each such pair one is in the sample, with the number of pairs that it stands for; of a kind with more than
-one node there are two at least, because a node's own kind is among its peers. A thousand nodes in racks that are built
-alike are three.
+faults name neither. Between two nodes it is decided by their kinds, and by whether they are in one network. So one pair
+of each sort is in the sample, with the number of pairs that it stands for; of a kind with more than one node there are
+two at least, because a node's own kind is among its peers. A thousand nodes in racks that are built alike are three.
 
 Among the blocks of a node those are alike that are in the same pool, of one length, and in the same ranges of filters.
 

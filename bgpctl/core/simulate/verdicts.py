@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
+from bgpctl.core.bgp.import_policy import Policy
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.simulate.faults import Faults
@@ -21,7 +22,7 @@ from bgpctl.core.trace.announced import Obstacle, ObstacleCode, missing, owner_o
 from bgpctl.core.trace.journey import Follower, Network
 from bgpctl.core.trace.snapshot import Snapshot
 from bgpctl.core.trace.steps import Broken
-from bgpctl.core.trace.verify import Block, Failure, FailureClass, Finding, KeptBack, judged
+from bgpctl.core.trace.verify import Block, Failure, FailureClass, Finding, KeptBack, finding_of
 
 
 class PairOfBlocks(NamedTuple):
@@ -81,10 +82,6 @@ class Judge:
             for index, pair in enumerate(self.pairs)
         }
 
-    def forget(self) -> None:
-        """What keeps routes away is another from now on."""
-        self._known = {}
-
     def _finding(
         self, follower: Follower, network: Network, index: int, full_bytes: int, kept_back: KeptBack
     ) -> Finding | None:
@@ -94,7 +91,7 @@ class Judge:
                 return finding
         pair = self.pairs[index]
         follower.passed.clear()
-        found = judged(
+        found = finding_of(
             follower,
             _block(pair.source, pair.source_kind, full_bytes),
             _block(pair.destination, pair.destination_kind, full_bytes),
@@ -121,11 +118,11 @@ def _block(node: str, kind: BlockKind, full_bytes: int) -> Block:
 
 
 class Obstacles:
-    """What keeps routes away: by the files, else by a session that a fault ended."""
+    """The obstacles that keep routes away: by the files, else by a session that a fault ended."""
 
     def __init__(self, intent: Intent, faults: Faults, sessions: frozenset[frozenset[str]]) -> None:
         self._intent, self._faults, self._sessions = intent, faults, sessions
-        self._policies: dict = {}
+        self._policies: dict[str, Policy] = {}
 
     def __call__(self, name: str, prefix: Prefix) -> Obstacle | None:
         node = self._intent.node(name)

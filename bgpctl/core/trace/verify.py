@@ -100,7 +100,7 @@ def verify(network: Network, blocks: Iterable[Block], obstacles: Obstacles) -> V
     """Every ordered pair of blocks of one IP version on two nodes."""
     follower = Follower(network)
     pairs = [(a, b) for a, b in permutations(blocks, 2) if a.node != b.node and a.prefix.version == b.prefix.version]
-    found = (finding for pair in pairs if (finding := judged(follower, *pair, lambda *of: obstacles.get(of))))
+    found = (finding for pair in pairs if (finding := finding_of(follower, *pair, lambda *of: obstacles.get(of))))
     return Verdict(len(pairs), by_cause((finding, 1) for finding in found))
 
 
@@ -114,9 +114,12 @@ def by_cause(findings: Iterable[tuple[Finding, int]]) -> tuple[FailureClass, ...
     return tuple(classes.values())
 
 
-def judged(follower: Follower, source: Block, destination: Block, kept_back: KeptBack) -> Finding | None:
-    """The judgement on one pair; None if packets of all sizes and their answers are delivered. `kept_back` is asked
-    only about what is not."""
+def finding_of(follower: Follower, source: Block, destination: Block, kept_back: KeptBack) -> Finding | None:
+    """
+    The failure of one pair; None if packets of all sizes and their answers are delivered, by one encapsulation.
+
+    `kept_back` is asked only about a packet that is not delivered.
+    """
     for found, size_bytes in _exchanges(follower, source, destination):
         journey = found.first
         if isinstance(journey.end, Delivered):
