@@ -64,7 +64,7 @@ def simulate(files: tuple[Path, ...], fails: tuple[str, ...], then: Path | None,
     before = valid(texts.load(files))
     wanted = valid(texts.load([then])) if then else before
     faults = _faults(fails, before)
-    few = sample(before, wanted, reduce(Faults.plus, faults, Faults()))
+    few = sample(before, wanted, reduce(Faults.plus, faults, Faults()).part_of)
     if len(few.blocks) > _MOST_AGENTS:
         raise Refusal(
             f"{len(few.blocks)} of {few.nodes} nodes are of kinds of their own; at most {_MOST_AGENTS} can be simulated"

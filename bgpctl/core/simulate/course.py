@@ -80,9 +80,7 @@ class _Course:
 
     def begun(self, name: str) -> Iterator[Moment]:
         """With nothing to compare: how a cluster comes up is not verified."""
-        self._fleet.load(self._sample.before)
-        for _ in self._fleet.turns():
-            pass
+        self._fleet.settle(self._sample.before)
         self._open(name)
         yield self._moment((), settled=True)
 

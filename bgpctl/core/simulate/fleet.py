@@ -119,6 +119,12 @@ class Fleet:
             member.inbox.append(IntentLoaded(intent))
         self._last_change_s = self.now_s
 
+    def settle(self, intent: Intent) -> None:
+        """Every agent reads this file, and all that follows from it happens."""
+        self.load(intent)
+        for _ in self.turns():
+            pass
+
     def fail(self, faults: Faults) -> None:
         """From now on these faults are there too."""
         for name in faults.speakers - self.faults.speakers:

@@ -1,8 +1,8 @@
 """
 A few nodes that stand for a whole cluster.
 
-Two nodes are of one kind if the change does the same to them (alike.py), BGP asks the same of them (reach.py) and the
-faults name neither. Between two nodes it is decided by their kinds, and by whether they are in one network. So one pair
+Two nodes are of one kind if the change does the same to them (alike.py), BGP asks the same of them (reach.py) and no
+mark is on either. Between two nodes it is decided by their kinds, and by whether they are in one network. So one pair
 of each sort is in the sample, with the number of pairs that it stands for; of a kind with more than one node there are
 two at least, because a node's own kind is among its peers. A thousand nodes in racks that are built alike are three.
 
@@ -20,13 +20,16 @@ from typing import Final, NamedTuple, TypeAlias
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.simulate import alike
-from bgpctl.core.simulate.faults import Faults
 from bgpctl.core.simulate.part import Parts, part_of
-from bgpctl.core.simulate.reach import asked_by_bgp, prefix_classes
+from bgpctl.core.simulate.reach import asked_by_bgp, kept, prefix_classes
 from bgpctl.core.trace.announced import owner_of
 
 _TRIED: Final = 64
 """Addresses of a block, of which one is looked for that nothing else has."""
+
+
+def _no_mark(_: str) -> None:
+    return None
 
 
 class NodePairs(NamedTuple):
@@ -78,9 +81,9 @@ def everything(before: Intent, wanted: Intent) -> Sample:
     return Sample(before, wanted, pairs, _blocks(before, wanted, names), len(names))
 
 
-def sample(before: Intent, wanted: Intent, faults: Faults) -> Sample:
-    """The nodes that stand for all."""
-    pairs = _pairs(before, wanted, faults)
+def sample(before: Intent, wanted: Intent, mark: Callable[[str], Hashable] = _no_mark) -> Sample:
+    """The nodes that stand for all. `mark`: by a node's name, all that makes it differ beside the files."""
+    pairs = _pairs(before, wanted, mark)
     chosen = {name for item in pairs for name in (item.source, item.destination)}
     names = dict.fromkeys((*before.by_name, *wanted.by_name))
     both = (before,) if before is wanted else (before, wanted)
@@ -93,8 +96,8 @@ def sample(before: Intent, wanted: Intent, faults: Faults) -> Sample:
 _Site: TypeAlias = tuple[tuple[Prefix, ...], tuple[Prefix, ...]]
 
 
-def _pairs(before: Intent, wanted: Intent, faults: Faults) -> tuple[NodePairs, ...]:
-    of_each = _kinds(before, wanted, faults)
+def _pairs(before: Intent, wanted: Intent, mark: Callable[[str], Hashable]) -> tuple[NodePairs, ...]:
+    of_each = kinds(before, wanted, mark)
     groups: dict[tuple[Hashable, _Site], list[str]] = {}
     for name, kind in of_each.items():
         groups.setdefault((kind, _site(before, wanted, name)), []).append(name)
@@ -109,14 +112,14 @@ def _pairs(before: Intent, wanted: Intent, faults: Faults) -> tuple[NodePairs, .
     return tuple(found.values())
 
 
-def _kinds(before: Intent, wanted: Intent, faults: Faults) -> Mapping[str, int]:
-    """The kind of each node, as a number: what makes it up is long."""
-    kinds, asked = alike.kinds(before, wanted), [(intent, asked_by_bgp(intent)) for intent in (before, wanted)]
+def kinds(before: Intent, wanted: Intent, mark: Callable[[str], Hashable] = _no_mark) -> Mapping[str, int]:
+    """The kind of each node of either file, as a number: what makes it up is long."""
+    asked = [(intent, asked_by_bgp(intent)) for intent in (before, wanted)]
     numbers: dict[Hashable, int] = {}
     found: dict[str, int] = {}
-    for name, kind in kinds.items():
+    for name, kind in alike.kinds(before, wanted).items():
         by_bgp = tuple(of(name) if intent.node(name) else None for intent, of in asked)
-        found[name] = numbers.setdefault((kind, by_bgp, faults.part_of(name)), len(numbers))
+        found[name] = numbers.setdefault((kind, by_bgp, mark(name)), len(numbers))
     return found
 
 
@@ -140,13 +143,13 @@ def _blocks(before: Intent, wanted: Intent, names: Iterable[str]) -> Mapping[str
 def _of_node(
     before: Intent, wanted: Intent, name: str, asked: tuple[Callable[[Prefix], Hashable], ...]
 ) -> Iterator[BlockKind]:
-    had, will = (
-        frozenset(intent.allocations.of(name).blocks) if intent.node(name) else () for intent in (before, wanted)
-    )
-    kinds: dict[Hashable, list[Prefix]] = {}
-    for prefix in sorted({*had, *will}):
-        kinds.setdefault((prefix in had, prefix in will, *(of(prefix) for of in asked)), []).append(prefix)
-    for (in_before, in_wanted, *_), prefixes in kinds.items():
+    had, will = (intent.allocations.of(name).blocks if intent.node(name) else () for intent in (before, wanted))
+    both = frozenset(kept(had, will))
+    alone = ((prefix, prefix in had, prefix in will) for prefix in {*had, *will} if not any(map(prefix.covers, both)))
+    found: dict[tuple[bool, bool, Hashable], list[Prefix]] = {}
+    for prefix, in_before, in_wanted in sorted([*((prefix, True, True) for prefix in both), *alone]):
+        found.setdefault((in_before, in_wanted, tuple(of(prefix) for of in asked)), []).append(prefix)
+    for (in_before, in_wanted, _), prefixes in found.items():
         having = [intent for intent, is_in in ((before, in_before), (wanted, in_wanted)) if is_in]
         address = next(_free(having, name, prefixes), None)
         pool = having[-1].pool_of(prefixes[0])
