@@ -148,6 +148,8 @@ def _lines(body: Mapping[str, Any], *, steps: bool) -> Iterator[str]:
             what = item["failing"], item["between"]
             if steps or item["settled"] or (any(what) and what != shown):
                 yield from _of_moment(item, is_known=not steps and what == shown)
+                if steps and item["changed"]:
+                    yield f"    kernels that changed: {', '.join(item['changed'])}"
             shown = what
     yield from plan_reach.block_lines(body["moved_blocks"])
 

@@ -128,7 +128,7 @@ class _Course:
 
     def _findings(self, network: Network) -> Findings:
         intent = self._sample.wanted if self._is_changed else self._sample.before
-        return self._judge.findings(network, Obstacles(intent, self._fleet.faults, self._fleet.sessions))
+        return self._judge.findings(network, Obstacles(intent, self._fleet.faults, self._fleet))
 
     def _between(self, was: Network, changed: frozenset[str]) -> list[tuple[int, Finding]]:
         """Losses while one node alone has changed, of pairs that lost nothing before."""

@@ -82,7 +82,7 @@ def _losses(few: Sample, asked: Sequence[NodePairs]) -> tuple[Loss, ...]:
     fleet.settle(few.before)
     was = judge.findings(fleet.network, lambda *_: None)
     fleet.settle(few.wanted)
-    now = judge.findings(fleet.network, Obstacles(few.wanted, Faults(), fleet.sessions))
+    now = judge.findings(fleet.network, Obstacles(few.wanted, Faults(), fleet))
     numbers = {(item.source, item.destination): item.pairs for item in asked}
     found: list[Loss] = []
     for ends, of_ends in groupby(range(len(pairs)), lambda index: _ends(pairs[index])):

@@ -17,6 +17,7 @@ from bgpctl.core.bgp.import_policy import Policy
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.simulate.faults import Faults
+from bgpctl.core.simulate.fleet import Fleet
 from bgpctl.core.simulate.sample import BlockKind, Sample
 from bgpctl.core.trace.announced import Obstacle, ObstacleCode, missing, owner_of
 from bgpctl.core.trace.journey import Follower, Network
@@ -118,10 +119,11 @@ def _block(node: str, kind: BlockKind, full_bytes: int) -> Block:
 
 
 class Obstacles:
-    """The obstacles that keep routes away: by the files, else by a session that a fault ended."""
+    """The obstacles that keep routes away: by the files, else, where there is none, a session that a fault ended."""
 
-    def __init__(self, intent: Intent, faults: Faults, sessions: frozenset[frozenset[str]]) -> None:
-        self._intent, self._faults, self._sessions = intent, faults, sessions
+    def __init__(self, intent: Intent, faults: Faults, fleet: Fleet) -> None:
+        self._intent, self._faults = intent, faults
+        self._sessions, self._kernels = fleet.sessions, fleet.kernels
         self._policies: dict[str, Policy] = {}
 
     def __call__(self, name: str, prefix: Prefix) -> Obstacle | None:
@@ -133,10 +135,10 @@ class Obstacles:
         owner = owner_of(self._intent, prefix)
         if by_files or owner is None or not pool.by_bgp or self._faults == Faults():
             return by_files
-        if frozenset((name, owner.name)) in self._sessions:
+        if any(route.prefix == prefix for route in self._kernels[name].routes):
             return None
-        code = ObstacleCode.SESSION_DOWN if self._has_session(name, owner.name) else ObstacleCode.NOT_RECEIVED
-        return Obstacle(code, name, owner.name)
+        is_down = frozenset((name, owner.name)) not in self._sessions and self._has_session(name, owner.name)
+        return Obstacle(ObstacleCode.SESSION_DOWN if is_down else ObstacleCode.NOT_RECEIVED, name, owner.name)
 
     def _has_session(self, name: str, other: str) -> bool:
         policies = self._policies[name].session_policies.values() if name in self._policies else ()
