@@ -20,7 +20,7 @@ def routed(kernel: Dataplane) -> set[str]:
     return {str(route.prefix) for route in kernel.routes if route.type is RouteType.UNICAST and route.next_hop}
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=max(6, settings().max_examples // 15))
 @given(st.data(), uniform())
 def test_what_a_plan_prints_is_what_happens(data: st.DataObject, before: Intent) -> None:
     wanted = data.draw(edited(before))

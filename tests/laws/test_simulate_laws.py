@@ -16,6 +16,9 @@ from bgpctl.core.simulate.verdicts import cause_of
 from bgpctl.core.trace.verify import FailureClass
 from tests.laws.clusters import changes, edited, uniform
 
+MANY = max(4, settings().max_examples // 30)
+"""Each example is two whole clusters, for an hour and more."""
+
 
 def shape(moment: Moment) -> object:
     """All that does not name nodes."""
@@ -60,7 +63,7 @@ def run(made: Sample, given_faults: Faults) -> list[object]:
     return [shape(moment) for moment in found]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=MANY)
 @given(st.data(), changes())
 def test_a_sample_goes_through_the_states_of_the_whole(data: st.DataObject, change: tuple[Intent, Intent]) -> None:
     before, wanted = change
@@ -70,7 +73,7 @@ def test_a_sample_goes_through_the_states_of_the_whole(data: st.DataObject, chan
     )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=MANY)
 @given(st.data(), uniform())
 def test_a_few_nodes_of_racks_that_are_alike_stand_for_all(data: st.DataObject, before: Intent) -> None:
     wanted, given_faults = data.draw(edited(before)), data.draw(faults(before))
