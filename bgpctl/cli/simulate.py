@@ -69,7 +69,8 @@ def simulate(files: tuple[Path, ...], fails: tuple[str, ...], then: Path | None,
         raise Refusal(
             f"{len(few.blocks)} of {few.nodes} nodes are of kinds of their own; at most {_MOST_AGENTS} can be simulated"
         )
-    events = [*map(Failing, (f"fail {text}" for text in fails), faults), *([Changing(f"then {then}")] if then else [])]
+    events: list[Failing | Changing] = [Failing(f"fail {text}", one) for text, one in zip(fails, faults, strict=True)]
+    events += [Changing(f"then {then}")] if then else []
     command = " ".join(("bgpctl explain {ends}", *(f"-f {file}" for file in files)))
     moments = [_moment(item, command, f"bgpctl explain {{ends}} -f {then}", fails) for item in course(few, events)]
     body = _body(few, moments, before, wanted)

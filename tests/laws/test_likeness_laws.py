@@ -26,16 +26,16 @@ T = TypeVar("T")
 
 
 class At(NamedTuple):
-    """Where a fault is made: in one kernel, about one block; `index` chooses among several objects."""
+    """Where a fault is made: in one kernel, about one block; `number` chooses among several objects."""
 
     was: Snapshot
     block: Block
-    index: int
+    number: int
 
     def one(self, objects: Iterable[T]) -> list[T]:
         """One of them, or none."""
         found = sorted(objects, key=str)
-        return found[self.index % len(found) :][:1] if found else []
+        return found[self.number % len(found) :][:1] if found else []
 
     def put(self, *objects: KernelObject) -> Snapshot:
         return replace(self.was, dataplane=self.was.dataplane.put(objects))
@@ -63,14 +63,14 @@ FAULTS: Mapping[str, Callable[[At], Snapshot]] = {
     "route gone": lambda at: at.drop(Route(at.block.prefix)),
     "foreign route": lambda at: at.put(foreign(at.block.prefix, "10.0.0.253")),
     "part of a block elsewhere": lambda at: at.put(
-        Route(Prefix(4, at.block.prefix.network, 28 + at.index % 3), RouteType.BLACKHOLE, metric=0, protocol=4)
+        Route(Prefix(4, at.block.prefix.network, 28 + at.number % 3), RouteType.BLACKHOLE, metric=0, protocol=4)
     ),
     "pool by a member": lambda at: at.put(foreign(POOL, "10.0.0.1")),
     "tunnel down": lambda at: at.put(
         *(replace(link, up=False) for link in at.one(link for link in at.was.dataplane.links if link.owned))
     ),
     "mtu": lambda at: at.put(
-        *(replace(link, mtu_bytes=1300 + 20 * at.index) for link in at.one(at.was.dataplane.links))
+        *(replace(link, mtu_bytes=1300 + 20 * at.number) for link in at.one(at.was.dataplane.links))
     ),
     "sender gone": lambda at: at.put(*(item._replace(sources=item.sources[1:]) for item in at.was.dataplane.decaps)),
     "filter": lambda at: at.put(*(item._replace(sources=item.sources[1:]) for item in at.was.dataplane.inner_filters)),

@@ -24,11 +24,11 @@ def reply(follower: Follower, name: str, kernel: Dataplane, probe: Probe) -> Pro
     found = _followed(follower, name, kernel, probe)
     if found.back is None or not isinstance(found.back.end, Delivered) or found.back.node != name:
         return None
-    *_, arrival = (
-        step
-        for step in found.back.steps
-        if step.node == name and step.code in (StepCode.ARRIVES, StepCode.DECAPSULATED)
-    )
+    comes_in = StepCode.ARRIVES, StepCode.DECAPSULATED
+    arrivals = [step for step in found.back.steps if step.node == name and step.code in comes_in]
+    if not arrivals:
+        return None  # it never left this node
+    arrival = arrivals[-1]
     if arrival.code is StepCode.ARRIVES:
         return ProbeReply(probe, arrival.link)
     outer = next(step.packet for step in reversed(found.back.steps) if step.packet.inner is not None)

@@ -7,7 +7,8 @@ preferred, and nodes that are alike stay alike: that is why a few can stand for 
 time moves on by a little, or, with nothing under way, to the first timer that has something to do.
 
 The rest of the world is made here: sessions (speakers.py), answers to probes (echo.py), an underlay that carries all
-but what faults stop. A node whose address the files change has both addresses from then on.
+but what faults stop. A node whose address the files change has both addresses from then on, unless another node has
+the former one.
 
 Refuses to know: what agents decide, which packets pass.
 """
@@ -41,7 +42,8 @@ from bgpctl.core.agent.step import step
 from bgpctl.core.bgp.speaker import DownKind, SpeakerAttached, SpeakerConfig, SpeakerDetached
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.dataplane.effects import Failure, after_each
+from bgpctl.core.cluster.reasons import Reason, ReasonCode
+from bgpctl.core.dataplane.effects import Failure, Remove, after_all, after_each
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.simulate import echo, speakers
@@ -107,8 +109,8 @@ class Fleet:
 
     def load(self, intent: Intent) -> None:
         """Every agent reads this file, those of nodes that are not in it any more too."""
+        self._hand_over(intent)
         for node in intent.nodes:
-            self._addresses.update(dict.fromkeys(node.addresses, node.name))
             member = self._members.get(node.name)
             if member is None:
                 kernel = assumed_kernel(node)
@@ -118,6 +120,14 @@ class Fleet:
         for member in self._members.values():
             member.inbox.append(IntentLoaded(intent))
         self._last_change_s = self.now_s
+
+    def _hand_over(self, intent: Intent) -> None:
+        """An address that the file gives to another node is not the former one's any more."""
+        given = {address: node.name for node in intent.nodes for address in node.addresses}
+        self._addresses.update(given)
+        for name, member in self._members.items():
+            lost = sorted(item for item in member.kernel.addresses if given.get(item.address.address, name) != name)
+            member.put(after_all(member.kernel, (Remove(item, Reason(ReasonCode.NOT_WANTED)) for item in lost)))
 
     def settle(self, intent: Intent) -> None:
         """Every agent reads this file, and all that follows from it happens."""

@@ -44,6 +44,8 @@ def failure(parts: Parts, start: Address, end: Address, source: str, destination
     announced = partial(obstacle, part, announcing=parts.announcing, policies=parts.policies)
     nodes = network(part, (start, end), {}, announced=announced)
     full_bytes = min(link.mtu_bytes for item in nodes.snapshots.values() if item for link in item.dataplane.links)
-    ends = (Block(name, at.host_prefix, at, full_bytes, "") for name, at in ((source, start), (destination, end)))
-    found = finding_of(Follower(nodes), *ends, lambda name, prefix: announced(name, prefix.first))
+    first, last = (
+        Block(name, at.host_prefix, at, full_bytes, "") for name, at in ((source, start), (destination, end))
+    )
+    found = finding_of(Follower(nodes), first, last, lambda name, prefix: announced(name, prefix.first))
     return failure_of(found) if found and found.failure is not Finds.ASYMMETRIC else None

@@ -107,8 +107,8 @@ class Follower:
     def __init__(self, network: Network, before: Follower | None = None) -> None:
         self._network = network
         self.passed: set[str] = set()
-        known = before._kernels if before else {}  # noqa: SLF001
-        self._kernels = {
+        known: Mapping[str, Kernel] = before._kernels if before else {}  # noqa: SLF001
+        self._kernels: dict[str, Kernel] = {
             name: kernel if (kernel := known.get(name)) and kernel.snapshot is item else Kernel(name, item)
             for name, item in network.snapshots.items()
             if item

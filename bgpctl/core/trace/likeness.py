@@ -93,20 +93,25 @@ class Likeness:
     def _name_all(self, network: Network) -> None:
         """Each address and block by its member. Two members with one are odd."""
         self._given: dict[str, _Given] = {}
+        named: dict[str, list[Address]] = defaultdict(list)
+        for address, name in network.addresses.items():
+            named[name].append(address)
         for name, snapshot in network.snapshots.items():
-            owned = [(item.address.address, ("at", item.link)) for item in snapshot.addresses] if snapshot else []
-            named = [address for address, node in network.addresses.items() if node == name]
-            found = {address: symbol for address, symbol in owned if not address.host_prefix.covers(_LOOPBACK)}
-            found.update({address: ("node", address.version) for address in named})
-            blocks = [(block.prefix, ("block", index)) for index, block in enumerate(self._blocks[name])]
-            for item, symbol in (*found.items(), *blocks):
-                known = self._ids.setdefault(item, _Id(name, symbol))
+            own = snapshot.addresses if snapshot else ()
+            found: dict[Address, Hashable] = {
+                item.address.address: ("at", item.link) for item in own if not _LOOPBACK.holds(item.address.address)
+            }
+            found.update((address, ("node", address.version)) for address in named[name])
+            whats: list[tuple[Address | Prefix, Hashable]] = [*found.items()]
+            whats += ((block.prefix, ("block", index)) for index, block in enumerate(self._blocks[name]))
+            for what, symbol in whats:
+                known = self._ids.setdefault(what, _Id(name, symbol))
                 if known.node != name:
                     self._odd |= {name, known.node}
             self._given[name] = _Given(name, tuple(found), tuple(self._blocks[name]))
 
 
-_LOOPBACK: Final = Prefix.parse("127.0.0.1/32")
+_LOOPBACK: Final = Prefix.parse("127.0.0.0/8")
 
 
 class _Given(NamedTuple):
@@ -235,7 +240,7 @@ class _Node:
         numbers = [index for index, block in enumerate(self._blocks) if name and block.link == name]
         return ("workload", *numbers) if numbers else name
 
-    def _sysctls(self, names: Iterable[str]) -> Iterator[Hashable]:
+    def _sysctls(self, names: Collection[str | None]) -> Iterator[Hashable]:
         for name, value in self._snapshot.sysctls.items():
             *before, link, key = name.split("/")
             if before[-1:] != ["conf"]:
