@@ -47,18 +47,19 @@ PARTS: Final = (
     Part(
         "laws",
         f"{PYTEST} -n 2 --dist worksteal tests/laws",
-        55,
+        52,
         {"HYPOTHESIS_PROFILE": "nightly", "BGPCTL_TEST_STORIES": "200000", "BGPCTL_TEST_MESSAGES": "1000000"},
     ),
     Part(
         "faults",
         f"{PYTEST} tests/lab/test_interrupts.py tests/nightly/test_faults.py",
-        20,
+        18,
         {"BGPCTL_TEST_FAULTS": "200", "BGPCTL_TEST_INTERRUPTS": "10"},
     ),
-    Part("fuzz", f"{PYTEST} tests/nightly/test_fuzz.py", 10, {"BGPCTL_TEST_FUZZ_S": "60"}),
+    Part("edits", f"{PYTEST} tests/lab/test_apply.py -k sessions_and_pairs", 8, {"BGPCTL_TEST_EDITS": "30"}),
+    Part("fuzz", f"{PYTEST} tests/nightly/test_fuzz.py", 9, {"BGPCTL_TEST_FUZZ_S": "60"}),
     Part("newest dependencies", "make test-newest", 12),
-    Part("flood", f"{PYTEST} tests/interop/test_hostile.py", 4, {"BGPCTL_TEST_FLOOD": "1000000"}),
+    Part("flood", f"{PYTEST} tests/interop/test_hostile.py", 3, {"BGPCTL_TEST_FLOOD": "1000000"}),
     # Each cut is found by two sessions of each interval.
     Part(
         "bfd",
@@ -67,7 +68,7 @@ PARTS: Final = (
         {"BGPCTL_TEST_BFD_CUTS": "25", "BGPCTL_TEST_BFD_CALM_S": "600"},
     ),
     Part("trace", f"{PYTEST} tests/contract/test_trace.py", 2, {"BGPCTL_TEST_TRACE": "1500"}),
-    Part("docs", "make docs", 4),
+    Part("docs", "make docs", 3),
     Part("bench", "make bench", 8, {"QUICK": "1", "FORCE": "1"}),
     Part("bench-switch", "make bench-switch", 65, {"PPS": "200"}),
 )
