@@ -31,7 +31,7 @@ from bgpctl.core.simulate.sample import Sample, sample
 from bgpctl.core.trace.verify import FailureClass
 from bgpctl.store import texts
 
-_MOST_AGENTS: Final = 150
+_MOST_AGENTS: Final = 100
 """Each has sessions with all others, and packets are followed between each two: some minutes of CPU."""
 
 

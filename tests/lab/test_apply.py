@@ -150,7 +150,8 @@ def test_sessions_and_pairs_are_those_that_the_plan_says(lab_of: Callable[[str],
             lost = sum(item["pairs"] for item in said["lost"])
             assert bgpctl(lab, "a1", "apply", "-f", str(file), "--force").returncode == 0, name
             assert lost_before or not lost, name
-            wait_until(lambda: bgpctl(lab, "a1", "plan", "-f", str(file)).returncode == 0, within_s=60)
+            if not lost:  # else stale routes and sessions that are handed over are left for minutes
+                wait_until(lambda: bgpctl(lab, "a1", "plan", "-f", str(file)).returncode == 0, within_s=60)
             expected = as_said(sessions, said["sessions"])
             wait_until(lambda: established(lab) == expected, within_s=60)  # noqa: B023
             wait_until(lambda: len(passing(lab)) == 12 - lost, within_s=60)  # noqa: B023

@@ -92,9 +92,13 @@ class _Member:
 
 
 class Fleet:
-    """All agents of one cluster, none of which has read its file yet."""
+    """
+    All agents of one cluster, none of which has read its file yet. `proving`: with their provers, which matter where
+    packets are lost, and cost more than all else.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, *, proving: bool = True) -> None:
+        self._proving = proving
         self.now_s = 0.0
         self.faults = Faults()
         self._members: dict[str, _Member] = {}
@@ -114,7 +118,9 @@ class Fleet:
             member = self._members.get(node.name)
             if member is None:
                 kernel = assumed_kernel(node)
-                self._members[node.name] = _Member(begin(node.name, self.now_s, proving=True), kernel, declared(kernel))
+                self._members[node.name] = _Member(
+                    begin(node.name, self.now_s, proving=self._proving), kernel, declared(kernel)
+                )
             else:
                 member.put(_with_addresses(member.kernel, node))
         for member in self._members.values():
