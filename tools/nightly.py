@@ -57,6 +57,12 @@ PARTS: Final = (
         {"BGPCTL_TEST_FAULTS": "200", "BGPCTL_TEST_INTERRUPTS": "10"},
     ),
     Part("edits", f"{PYTEST} tests/lab/test_apply.py -k sessions_and_pairs", 8, {"BGPCTL_TEST_EDITS": "30"}),
+    Part(
+        "podman",
+        f"tools/system-packages podman; {PYTEST} tests/nightly/test_podman.py",
+        12,
+        {"BGPCTL_TEST_CONTAINERS": "200"},
+    ),
     Part("fuzz", f"{PYTEST} tests/nightly/test_fuzz.py", 9, {"BGPCTL_TEST_FUZZ_S": "60"}),
     Part("newest dependencies", "make test-newest", 12),
     Part("flood", f"{PYTEST} tests/interop/test_hostile.py", 3, {"BGPCTL_TEST_FLOOD": "1000000"}),
