@@ -47,7 +47,7 @@ PARTS: Final = (
     Part(
         "laws",
         f"{PYTEST} -n 2 --dist worksteal tests/laws",
-        52,
+        48,
         {"HYPOTHESIS_PROFILE": "nightly", "BGPCTL_TEST_STORIES": "200000", "BGPCTL_TEST_MESSAGES": "1000000"},
     ),
     Part(
@@ -60,7 +60,7 @@ PARTS: Final = (
     Part(
         "podman",
         f"tools/system-packages podman; {PYTEST} tests/nightly/test_podman.py",
-        12,
+        9,
         {"BGPCTL_TEST_CONTAINERS": "200"},
     ),
     Part("fuzz", f"{PYTEST} tests/nightly/test_fuzz.py", 9, {"BGPCTL_TEST_FUZZ_S": "60"}),
@@ -76,7 +76,7 @@ PARTS: Final = (
     Part("trace", f"{PYTEST} tests/contract/test_trace.py", 2, {"BGPCTL_TEST_TRACE": "1500"}),
     Part("docs", "make docs", 3),
     Part("bench", "make bench", 8, {"QUICK": "1", "FORCE": "1"}),
-    Part("bench-switch", "make bench-switch", 65, {"PPS": "200"}),
+    Part("bench-switch", "make bench-switch", 60, {"PPS": "200"}),
 )
 
 

@@ -102,9 +102,9 @@ class Likeness:
                 item.address.address: ("at", item.link) for item in own if not _LOOPBACK.holds(item.address.address)
             }
             found.update((address, ("node", address.version)) for address in named[name])
-            whats: list[tuple[Address | Prefix, Hashable]] = [*found.items()]
-            whats += ((block.prefix, ("block", index)) for index, block in enumerate(self._blocks[name]))
-            for what, symbol in whats:
+            named_here: list[tuple[Address | Prefix, Hashable]] = [*found.items()]
+            named_here += ((block.prefix, ("block", index)) for index, block in enumerate(self._blocks[name]))
+            for what, symbol in named_here:
                 known = self._ids.setdefault(what, _Id(name, symbol))
                 if known.node != name:
                     self._odd |= {name, known.node}
