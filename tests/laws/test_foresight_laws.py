@@ -1,4 +1,4 @@
-"""What a plan by files prints is what the agents of the cluster do: operations, withdrawals and sessions."""
+"""A plan by files prints the operations, withdrawals and sessions that agents come to."""
 
 from __future__ import annotations
 

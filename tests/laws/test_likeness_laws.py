@@ -1,4 +1,4 @@
-"""Of pairs of nodes that are alike one is followed: what verify finds is what is found when every pair is."""
+"""Of pairs of nodes that are alike one is followed, and verify finds the same as if each pair were."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Pairs of nodes between which packets have the same fate, as far as their kernels tell.
+Pairs of nodes between which packets have the same fate, as far as their kernels show.
 
 A thousand kernels are a million pairs, and of most of these the same is true but for names. What two kernels have about
 each other is compared instead of following each packet. Of one kernel there is what it has about itself (its links,
@@ -194,7 +194,7 @@ class _Node:
     # About itself ------------------------------------------------------------------------------------------------
 
     def itself(self) -> Hashable:
-        """All that decides whoever the other end is."""
+        """All that decides for any other end."""
         snapshot, plane = self._snapshot, self._snapshot.dataplane
         names = {*self._links_in_use(), "all", "default", "lo"}
         return (
