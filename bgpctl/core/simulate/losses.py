@@ -1,8 +1,8 @@
 """
 Pairs of nodes whose packets reach each other by one cluster file and not by the next.
 
-The nodes that stand for all (sample.py) run in memory by the file in force, and then read the other one, as they would
-in the cluster (fleet.py). Packets are followed before that and once nothing happens any more. Only blocks that a node
+The nodes that stand for all (sample.py) run in memory by the file in force, and then anew by the other one (fleet.py).
+Packets are followed once nothing happens any more. Only blocks that a node
 has in both files are asked about: one that is moved or given up is listed itself (membership.py).
 
 A cluster with too many kinds of nodes for that has its pairs followed through kernels that the files alone would make,
@@ -81,10 +81,9 @@ def _losses(few: Sample, asked: Sequence[NodePairs]) -> tuple[Loss, ...]:
         for item in pairs_of(few._replace(pairs=tuple(asked)), Faults(), is_changed=True)
         if item.source_kind.before and item.destination_kind.before
     )
-    fleet, judge = Fleet(proving=False), Judge(pairs)
-    fleet.settle(few.before)
-    was = judge.findings(fleet.network, lambda *_: None)
-    fleet.settle(few.wanted)
+    judge = Judge(pairs)
+    was = judge.findings(_settled(few.before).network, lambda *_: None)
+    fleet = _settled(few.wanted)
     now = judge.findings(fleet.network, Obstacles(few.wanted, Faults(), fleet))
     numbers = {(item.source, item.destination): item.pairs for item in asked}
     found: list[Loss] = []
@@ -94,6 +93,12 @@ def _losses(few: Sample, asked: Sequence[NodePairs]) -> tuple[Loss, ...]:
         if finding:
             found.append(Loss(*ends, numbers[ends], failure_of(finding)))
     return tuple(found)
+
+
+def _settled(intent: Intent) -> Fleet:
+    fleet = Fleet(proving=False)
+    fleet.settle(intent)
+    return fleet
 
 
 def _ends(pair: PairOfBlocks) -> tuple[str, str]:
