@@ -32,6 +32,8 @@ _COMMANDS: Final = {
     "schema": "schema",
     "show": "show",
     "simulate": "simulate",
+    "top": "top",
+    "ui": "ui",
     "undo": "change",
     "undrain": "operate",
     "validate": "validate",
